@@ -1,0 +1,131 @@
+package duplex_test
+
+import (
+	"errors"
+	"io"
+	"net"
+	"os"
+	"syscall"
+	"testing"
+	"time"
+
+	"go.uber.org/goleak"
+
+	"keystay/internal/duplex"
+)
+
+func TestMain(m *testing.M) {
+	if os.Getenv(childEnv) != "" {
+		child(os.Getenv(childEnv))
+		return
+	}
+	goleak.VerifyTestMain(m)
+}
+
+// patience bounds what waits for the network in a test that fails.
+const patience = 20 * time.Second
+
+// A rig is a Copy between two TCP connections on loopback, seen from outside.
+type rig struct {
+	a, b   *net.TCPConn // the far ends
+	result chan duplex.Result
+}
+
+// plain keeps a TCP connection from being spliced.
+type plain struct{ *net.TCPConn }
+
+// paths are the two ways in which bytes go between TCP connections.
+var paths = map[string]func(*net.TCPConn) duplex.Conn{
+	"splice": func(c *net.TCPConn) duplex.Conn { return c },
+	"buffer": func(c *net.TCPConn) duplex.Conn { return plain{c} },
+}
+
+func newRig(t *testing.T, wrap func(*net.TCPConn) duplex.Conn, o duplex.Options) *rig {
+	t.Helper()
+	r := &rig{result: make(chan duplex.Result, 1)}
+	var a, b *net.TCPConn
+	r.a, a = tcpPair(t)
+	r.b, b = tcpPair(t)
+	go func() { r.result <- duplex.Copy(wrap(a), wrap(b), o) }()
+	return r
+}
+
+// tcpPair returns the two ends of a TCP connection on loopback.
+func tcpPair(t *testing.T) (far, near *net.TCPConn) {
+	t.Helper()
+	ln, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer ln.Close()
+	dialed, err := net.Dial("tcp", ln.Addr().String())
+	if err != nil {
+		t.Fatal(err)
+	}
+	accepted, err := ln.Accept()
+	if err != nil {
+		t.Fatal(err)
+	}
+	far, near = dialed.(*net.TCPConn), accepted.(*net.TCPConn)
+	far.SetDeadline(time.Now().Add(patience))
+	t.Cleanup(func() { far.Close() })
+	return far, near
+}
+
+// wait returns what Copy returned.
+func (r *rig) wait(t *testing.T) duplex.Result {
+	t.Helper()
+	select {
+	case res := <-r.result:
+		return res
+	case <-time.After(patience):
+		t.Fatal("Copy did not return")
+		panic("unreachable")
+	}
+}
+
+// done checks what Copy returned: the counts, where not negative, and an error
+// or none.
+func (r *rig) done(t *testing.T, aToB, bToA int64, orderly bool) {
+	t.Helper()
+	res := r.wait(t)
+	wrong := func(got, want int64) bool { return want >= 0 && got != want }
+	if wrong(res.AtoB, aToB) || wrong(res.BtoA, bToA) || (res.Err == nil) != orderly {
+		t.Errorf("got %+v, want %d and %d bytes, orderly %v", res, aToB, bToA, orderly)
+	}
+}
+
+func send(t *testing.T, c net.Conn, n int) {
+	t.Helper()
+	if _, err := c.Write(make([]byte, n)); err != nil {
+		t.Fatalf("send: %v", err)
+	}
+}
+
+func receive(t *testing.T, c net.Conn, n int) {
+	t.Helper()
+	if _, err := io.ReadFull(c, make([]byte, n)); err != nil {
+		t.Fatalf("receive: %v", err)
+	}
+}
+
+// seesEOF checks that c has n more bytes and then an end of stream.
+func seesEOF(t *testing.T, c net.Conn, n int64) {
+	t.Helper()
+	if got, err := io.Copy(io.Discard, c); got != n || err != nil {
+		t.Errorf("received %d bytes and then %v, want %d and an end of stream", got, err, n)
+	}
+}
+
+// seesReset checks that what c receives ends with a reset.
+func seesReset(t *testing.T, c net.Conn) {
+	t.Helper()
+	if _, err := io.Copy(io.Discard, c); !errors.Is(err, syscall.ECONNRESET) {
+		t.Errorf("what was received ended with %v, want a reset", err)
+	}
+}
+
+func reset(c *net.TCPConn) {
+	c.SetLinger(0)
+	c.Close()
+}

@@ -1,0 +1,71 @@
+package duplex_test
+
+import (
+	"net"
+	"testing"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"keystay/internal/duplex"
+)
+
+func linger(t *testing.T, c *net.TCPConn) (on bool, sec int) {
+	t.Helper()
+	raw, err := c.SyscallConn()
+	if err != nil {
+		t.Fatal(err)
+	}
+	raw.Control(func(fd uintptr) {
+		l, err := unix.GetsockoptLinger(int(fd), unix.SOL_SOCKET, unix.SO_LINGER)
+		if err != nil {
+			t.Fatal(err)
+		}
+		on, sec = l.Onoff != 0, int(l.Linger)
+	})
+	return on, sec
+}
+
+// Bytes that the kernel moves on its own count against Idle.
+func TestSplicedBytesAreNotIdle(t *testing.T) {
+	t.Parallel() // since it waits for the kernel's clock
+	const idle = time.Second
+	r := newRig(t, paths["splice"], duplex.Options{Idle: idle})
+	start := time.Now()
+	for time.Since(start) < idle*3/2 {
+		send(t, r.a, 1)
+		receive(t, r.b, 1)
+		time.Sleep(idle / 10)
+	}
+	last := time.Now()
+	seesReset(t, r.a)
+	if quiet := time.Since(last); quiet < idle/2 {
+		t.Errorf("ended %v after the last byte", quiet)
+	}
+	if res := r.wait(t); res.Err != duplex.ErrIdle {
+		t.Errorf("got %v", res.Err)
+	}
+}
+
+// While Copy holds a connection, the death of the process resets it, whatever
+// is or is not under way.
+func TestLingerIsZeroUntilTheEnd(t *testing.T) {
+	farA, a := tcpPair(t)
+	farB, b := tcpPair(t)
+	result := make(chan duplex.Result, 1)
+	go func() { result <- duplex.Copy(a, b, duplex.Options{}) }()
+	send(t, farA, 1)
+	receive(t, farB, 1)
+	for _, c := range []*net.TCPConn{a, b} {
+		if on, sec := linger(t, c); !on || sec != 0 {
+			t.Errorf("linger: on %v, %d s", on, sec)
+		}
+	}
+	farA.CloseWrite()
+	farB.CloseWrite()
+	if res := <-result; res.Err != nil {
+		t.Error(res.Err)
+	}
+	seesEOF(t, farA, 0)
+	seesEOF(t, farB, 0)
+}
