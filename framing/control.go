@@ -1,0 +1,172 @@
+package framing
+
+import (
+	"context"
+	"errors"
+	"fmt"
+)
+
+// handle acts on one control record.
+func (l *Link) handle(t recordType, p []byte) error {
+	switch t {
+	case recPing:
+		if len(p) != 8 {
+			return protocolErrorf("PING of %d bytes", len(p))
+		}
+		l.send(appendRecord(nil, recPong, p))
+		return nil
+	case recPong:
+		return nil
+	case recGoAway:
+		return l.handleGoAway(p)
+	case recGoAwayAck:
+		l.ackOnce.Do(func() { close(l.goAwayAcked) })
+		return nil
+	}
+	if l.isRelay {
+		if t == recClaim {
+			return l.handleClaim(p)
+		}
+	} else {
+		switch t {
+		case recClaimed:
+			name, err := parseClaimed(p)
+			if err != nil {
+				return err
+			}
+			return l.answered(name, nil)
+		case recDenied:
+			d, err := parseDenial(p)
+			if err != nil {
+				return err
+			}
+			return l.answered(d.Name, d)
+		case recLost:
+			d, err := parseDenial(p)
+			if err == nil && l.handler.Lost != nil {
+				l.handler.Lost(d)
+			}
+			return err
+		case recStartMux:
+			if len(p) < 1 || p[0] != smuxVersion {
+				return protocolErrorf("START_MUX of another smux version")
+			}
+			return l.serveMux()
+		}
+	}
+	if t >= optional {
+		return nil
+	}
+	return protocolErrorf("unexpected record 0x%02x", t)
+}
+
+func (l *Link) handleGoAway(p []byte) error {
+	g, err := parseGoAway(p)
+	if err != nil {
+		return err
+	}
+	l.mu.Lock()
+	l.goingAway = true
+	l.mu.Unlock()
+	if l.handler.GoAway != nil {
+		l.handler.GoAway(g)
+	}
+	l.send(appendRecord(nil, recGoAwayAck, nil))
+	return nil
+}
+
+// GoAway tells the other side that this one will be gone, and waits until it
+// has acknowledged, the link is over, or ctx ends. After the acknowledgement no
+// new stream arrives.
+func (l *Link) GoAway(ctx context.Context, g GoAway) error {
+	l.send(g.record())
+	select {
+	case <-l.goAwayAcked:
+		return nil
+	case <-l.done:
+		return l.Err()
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}
+
+func (l *Link) handleClaim(p []byte) error {
+	name, token, err := parseClaim(p)
+	if err != nil {
+		return err
+	}
+	if err = l.claim(name, token); err == nil {
+		l.send(claimedRecord(name))
+		return nil
+	}
+	var d *Denial
+	if !errors.As(err, &d) {
+		d = &Denial{Code: DeniedUnavailable, Text: "the relay could not decide now"}
+	}
+	answer := *d
+	answer.Name = name // as it was asked for
+	l.send(answer.record(recDenied))
+	return nil
+}
+
+func (l *Link) claim(name, token string) error {
+	if l.names >= MaxNames {
+		return &Denial{Code: DeniedLimit, Text: fmt.Sprintf("at most %d names on one link", MaxNames)}
+	}
+	if l.handler.Claim == nil {
+		return &Denial{Code: DeniedClosed, Text: "no names here"}
+	}
+	err := l.handler.Claim(name, token)
+	if err == nil {
+		l.names++
+	}
+	return err
+}
+
+// Claim asks the relay for a name and waits for the answer. The error is a
+// *Denial when the relay said no. The name is in lower case, at most 253 bytes,
+// the token at most 1,024. Only a remote's link claims.
+func (l *Link) Claim(ctx context.Context, name, token string) error {
+	if len(name) > maxName || len(token) > maxToken {
+		return fmt.Errorf("claim a name of %d bytes with a token of %d: too long", len(name), len(token))
+	}
+	answer := make(chan error, 1)
+	l.mu.Lock()
+	if l.err != nil {
+		l.mu.Unlock()
+		return fmt.Errorf("link lost: %w", l.err)
+	}
+	l.claims = append(l.claims, answer)
+	l.claimNames = append(l.claimNames, name)
+	ok := l.sendLocked(claimRecord(name, token))
+	l.mu.Unlock()
+	if !ok {
+		return fmt.Errorf("claim %s: too many claims at once", name)
+	}
+	select {
+	case err := <-answer:
+		return err
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}
+
+// answered gives the oldest claim its answer.
+func (l *Link) answered(name string, d *Denial) error {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if len(l.claims) == 0 || l.claimNames[0] != name {
+		return protocolErrorf("an answer to a claim that was not made")
+	}
+	if d != nil {
+		l.claims[0] <- d
+	} else {
+		l.claims[0] <- nil
+	}
+	l.claims, l.claimNames = l.claims[1:], l.claimNames[1:]
+	return nil
+}
+
+// Revoke takes a name back from the remote, which is told why. Only a relay's
+// link revokes.
+func (l *Link) Revoke(d Denial) { l.send(d.record(recLost)) }

@@ -1,0 +1,96 @@
+package framing
+
+import "sync"
+
+const (
+	// maxWindow is the most credit this side grants to one stream, in bytes.
+	maxWindow = 1 << 20
+	// poolSize is what all streams of a link together may have granted beyond
+	// their InitialCredit, in bytes.
+	poolSize = 32 << 20
+	// poolShare: one stream takes at most this part of what is free, so that
+	// windows shrink smoothly as a link gets crowded and never all at once.
+	poolShare = 16
+	// receiveBuffer is smux's limit for bytes that it holds for all streams. It
+	// is above all that can be granted, so smux never stops reading.
+	receiveBuffer = poolSize + MaxStreams*InitialCredit + 32<<20
+)
+
+// A pool bounds what the streams of a link may be sent without anybody having
+// read it: InitialCredit for each, and poolSize for all beyond that.
+type pool struct {
+	mu   sync.Mutex
+	used int
+}
+
+// take returns how much of want may be granted now.
+func (p *pool) take(want int) int {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	n := max(0, min(want, (poolSize-p.used)/poolShare))
+	p.used += n
+	return n
+}
+
+func (p *pool) put(n int) {
+	p.mu.Lock()
+	p.used -= n
+	p.mu.Unlock()
+}
+
+// A window is what one stream has granted to the other side and not yet got
+// back: credit that stands open and data that nobody has read.
+type window struct {
+	pool   *pool
+	open   int // granted and not consumed
+	unsent int // granted and not yet arrived, a part of open
+	extra  int // the part of open that is from the pool
+	target int // what open was last raised to
+}
+
+func newWindow(p *pool) window {
+	return window{pool: p, open: InitialCredit, unsent: InitialCredit, target: InitialCredit}
+}
+
+// received accounts n bytes that arrived. It reports false when they exceed
+// the credit.
+func (w *window) received(n int) bool {
+	w.unsent -= n
+	return w.unsent >= 0
+}
+
+// consumed accounts n bytes that were read, and returns the credit to grant in
+// turn, often 0: it is given in large steps.
+func (w *window) consumed(n int) int {
+	w.open -= n
+	w.release(max(0, w.open-InitialCredit))
+	if w.open > w.target/2 {
+		return 0
+	}
+	return w.grow()
+}
+
+// ended accounts that nothing more arrives: only what is buffered counts.
+func (w *window) ended(buffered int) {
+	w.open, w.unsent = buffered, 0
+	w.release(max(0, buffered-InitialCredit))
+}
+
+// grow raises the window to what the pool has, and returns by how much.
+func (w *window) grow() int {
+	base := max(w.open, InitialCredit)
+	n := base - w.open + w.pool.take(maxWindow-base)
+	w.open += n
+	w.unsent += n
+	w.extra = max(0, w.open-InitialCredit)
+	w.target = w.open
+	return n
+}
+
+// release returns to the pool what extra is above n.
+func (w *window) release(n int) {
+	if w.extra > n {
+		w.pool.put(w.extra - n)
+		w.extra = n
+	}
+}

@@ -1,0 +1,394 @@
+package framing
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/xtaci/smux"
+)
+
+var (
+	// ErrClosed is the error of a link that this side closed.
+	ErrClosed = fmt.Errorf("link: %w", net.ErrClosed)
+	// ErrSilent is the error of a link on which nothing arrived for SilenceLimit.
+	ErrSilent = errors.New("the other side has gone silent")
+	// ErrGoingAway is the error of opening a stream on a link of which one side
+	// goes away.
+	ErrGoingAway = errors.New("link is going away")
+	// ErrTooManyStreams is the error of opening a stream beyond MaxStreams.
+	ErrTooManyStreams = errors.New("too many streams on this link")
+)
+
+// A Handler holds what a Link calls while it reads. Each function may be nil.
+// They must not block for long: nothing is read meanwhile.
+type Handler struct {
+	// Claim answers a remote's claim of a name; only a relay's link calls it.
+	// A *Denial goes back as it is, any other error as DeniedUnavailable.
+	Claim func(name, token string) error
+	// Lost takes a name away; only a remote's link calls it.
+	Lost func(*Denial)
+	// GoAway tells that the other side will be gone. The link acknowledges it
+	// once GoAway has returned and opens no stream from then on.
+	GoAway func(GoAway)
+}
+
+// A Link is one end of the connection between a remote and a relay. It owns the
+// connection and closes it. Its methods may be called from any goroutine.
+type Link struct {
+	conn    net.Conn
+	isRelay bool
+	handler Handler
+	hdr     [recordHeader]byte // the reader's own
+
+	lastRead atomic.Int64 // unix nanoseconds
+	timer    *time.Timer  // sends PING, notices silence
+
+	writeMu sync.Mutex // one record at a time on conn
+
+	mu          sync.Mutex
+	queued      []byte // control records to be written by flush
+	flushing    bool
+	claims      []chan error // waiting for an answer, in order
+	claimNames  []string
+	goingAway   bool // no new streams: GOAWAY was received
+	names       int  // granted, at the relay
+	streams     map[*Stream]struct{}
+	idle        chan struct{} // closed when the last stream goes; nil when nobody waits
+	mux         *smux.Session
+	err         error
+	done        chan struct{} // closed with err set
+	goAwayAcked chan struct{}
+	ackOnce     sync.Once
+
+	muxMu    sync.Mutex // held while START_MUX is written and smux begins
+	handover chan int   // the first MUX record's length: from here on smux reads
+	accepted chan *Stream
+	pool     pool
+}
+
+func newLink(conn net.Conn, isRelay bool) *Link {
+	l := &Link{
+		conn:        conn,
+		isRelay:     isRelay,
+		streams:     make(map[*Stream]struct{}),
+		done:        make(chan struct{}),
+		goAwayAcked: make(chan struct{}),
+		handover:    make(chan int, 1),
+	}
+	if !isRelay {
+		l.accepted = make(chan *Stream, acceptBacklog)
+	}
+	return l
+}
+
+// Client says hello on conn, a TLS connection to a relay on which h was signed,
+// and waits for the answer. The error is a *Refusal when the relay will not
+// have this remote. Client closes conn when it fails; else the Link owns it.
+func Client(ctx context.Context, conn net.Conn, h Hello, handler Handler) (*Link, Welcome, error) {
+	l := newLink(conn, false)
+	l.handler = handler
+	stop := l.handshakeDeadline(ctx)
+	w, err := l.hello(h)
+	if !stop() && err == nil {
+		err = ctx.Err()
+	}
+	if err != nil {
+		conn.Close()
+		return nil, Welcome{}, err
+	}
+	l.start()
+	return l, w, nil
+}
+
+// handshakeDeadline bounds what follows by HelloTimeout and ctx. The function
+// it returns lifts the bound; it reports false when ctx ended first.
+func (l *Link) handshakeDeadline(ctx context.Context) (lift func() bool) {
+	l.conn.SetDeadline(time.Now().Add(HelloTimeout))
+	stop := context.AfterFunc(ctx, func() { l.conn.SetDeadline(time.Unix(1, 0)) })
+	return func() bool {
+		ok := stop()
+		if ok {
+			l.conn.SetDeadline(time.Time{})
+		}
+		return ok
+	}
+}
+
+func (l *Link) hello(h Hello) (w Welcome, err error) {
+	if _, err := l.conn.Write(h.record()); err != nil {
+		return w, fmt.Errorf("write HELLO: %w", err)
+	}
+	t, p, err := readRecord(l.conn)
+	if err != nil {
+		return w, fmt.Errorf("read the answer to HELLO: %w", noEOF(err))
+	}
+	switch t {
+	case recWelcome:
+		return parseWelcome(p)
+	case recRefused:
+		r, err := parseRefusal(p)
+		if err != nil {
+			return w, err
+		}
+		return w, r
+	}
+	return w, protocolErrorf("record 0x%02x as the answer to HELLO", t)
+}
+
+// Server reads a remote's HELLO from conn. The caller checks it and calls
+// Welcome or Refuse. Server closes conn when it fails; else the Link owns it.
+func Server(ctx context.Context, conn net.Conn) (*Link, Hello, error) {
+	l := newLink(conn, true)
+	stop := l.handshakeDeadline(ctx)
+	h, err := l.readHello()
+	if !stop() && err == nil {
+		err = ctx.Err()
+	}
+	if err != nil {
+		conn.Close()
+		return nil, Hello{}, err
+	}
+	return l, h, nil
+}
+
+func (l *Link) readHello() (Hello, error) {
+	t, p, err := readRecord(l.conn)
+	if err != nil {
+		return Hello{}, fmt.Errorf("read HELLO: %w", noEOF(err))
+	}
+	if t != recHello {
+		return Hello{}, protocolErrorf("record 0x%02x instead of HELLO", t)
+	}
+	return parseHello(p)
+}
+
+// Welcome lets the remote in; from then on the handler is called.
+func (l *Link) Welcome(w Welcome, handler Handler) error {
+	l.handler = handler
+	if err := l.write(w.record()); err != nil {
+		return err
+	}
+	l.start()
+	return nil
+}
+
+// Refuse tells the remote why it is not let in, and closes the connection.
+func (l *Link) Refuse(r Refusal) error {
+	err := l.write(r.record())
+	l.conn.Close()
+	return err
+}
+
+func (l *Link) start() {
+	l.lastRead.Store(time.Now().UnixNano())
+	l.mu.Lock()
+	if l.isRelay {
+		l.timer = time.AfterFunc(SilenceLimit, func() { l.checkSilence() })
+	} else {
+		l.timer = time.AfterFunc(PingInterval, l.ping)
+	}
+	l.mu.Unlock()
+	go l.readLoop()
+}
+
+// Done is closed when the link is over; Err then says why.
+func (l *Link) Done() <-chan struct{} { return l.done }
+
+// Err returns nil while the link is up, and then why it ended: [ErrClosed]
+// after Close, io.EOF when the other side closed it in good order, [ErrSilent],
+// an error that wraps [ErrProtocol], or that of the connection.
+func (l *Link) Err() error {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.err
+}
+
+// Close ends the link and cuts its streams.
+func (l *Link) Close() error {
+	l.fail(ErrClosed)
+	return nil
+}
+
+// RemoteAddr is the address of the other side.
+func (l *Link) RemoteAddr() net.Addr { return l.conn.RemoteAddr() }
+
+// fail ends the link once. What was queued is not written any more, except
+// that a protocol violation is told to its author.
+func (l *Link) fail(err error) {
+	l.mu.Lock()
+	if l.err != nil {
+		l.mu.Unlock()
+		return
+	}
+	l.err = err
+	close(l.done)
+	mux := l.mux
+	claims := l.claims
+	l.claims, l.claimNames = nil, nil
+	if l.timer != nil {
+		l.timer.Stop()
+	}
+	l.mu.Unlock()
+
+	for _, c := range claims {
+		c <- fmt.Errorf("link lost: %w", err)
+	}
+	if errors.Is(err, ErrProtocol) && l.writeMu.TryLock() {
+		g := GoAway{Code: GoAwayProtocol, Text: err.Error()}
+		l.conn.SetWriteDeadline(time.Now().Add(time.Second))
+		l.conn.Write(g.record())
+		l.writeMu.Unlock()
+	}
+	if errors.Is(err, ErrClosed) || errors.Is(err, ErrProtocol) {
+		l.conn.Close() // in good order, for the other side's log
+	} else {
+		abandon(l.conn)
+	}
+	if mux != nil {
+		mux.Close()
+	}
+}
+
+// abandon closes a connection that has failed. A TLS connection is closed
+// underneath, since its own Close may wait seconds for an alert to be written.
+func abandon(c net.Conn) {
+	if t, ok := c.(interface{ NetConn() net.Conn }); ok {
+		c = t.NetConn()
+	}
+	c.Close()
+}
+
+// write writes whole records. An error ends the link.
+func (l *Link) write(b []byte) error {
+	l.writeMu.Lock()
+	l.conn.SetWriteDeadline(time.Now().Add(WriteTimeout))
+	_, err := l.conn.Write(b)
+	l.writeMu.Unlock()
+	if err != nil {
+		l.fail(fmt.Errorf("write to the link: %w", err))
+	}
+	return err
+}
+
+// send queues a control record. It never blocks, so that the reader never
+// waits for a writer: two sides that did could wait for each other.
+func (l *Link) send(rec []byte) {
+	l.mu.Lock()
+	ok := l.sendLocked(rec)
+	l.mu.Unlock()
+	if !ok {
+		l.fail(protocolErrorf("more than %d bytes of answers wait to be taken", maxQueued))
+	}
+}
+
+func (l *Link) sendLocked(rec []byte) bool {
+	if l.err != nil {
+		return true
+	}
+	if len(l.queued)+len(rec) > maxQueued {
+		return false
+	}
+	l.queued = append(l.queued, rec...)
+	if !l.flushing {
+		l.flushing = true
+		go l.flush()
+	}
+	return true
+}
+
+// flush writes what send queued, until nothing is left.
+func (l *Link) flush() {
+	for {
+		l.mu.Lock()
+		b := l.queued
+		l.queued = nil
+		if len(b) == 0 || l.err != nil {
+			l.flushing = false
+			l.mu.Unlock()
+			return
+		}
+		l.mu.Unlock()
+		if l.write(b) != nil {
+			return
+		}
+	}
+}
+
+// ping sends PING, every PingInterval, and gives up a silent link.
+func (l *Link) ping() {
+	if l.checkSilence() {
+		var payload [8]byte
+		l.send(appendRecord(nil, recPing, payload[:]))
+	}
+}
+
+// checkSilence gives the link up when nothing has arrived for SilenceLimit, or
+// sets the timer to look again.
+func (l *Link) checkSilence() bool {
+	quiet := time.Since(time.Unix(0, l.lastRead.Load()))
+	if quiet >= SilenceLimit {
+		l.fail(ErrSilent)
+		return false
+	}
+	next := SilenceLimit - quiet
+	if !l.isRelay {
+		next = min(next, PingInterval)
+	}
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.err != nil {
+		return false
+	}
+	l.timer.Reset(next)
+	return true
+}
+
+// readLoop reads control records until smux takes over as the reader.
+func (l *Link) readLoop() {
+	n, err := l.nextMux()
+	if err != nil {
+		l.fail(err)
+		return
+	}
+	l.handover <- n
+}
+
+// nextMux handles records up to the header of the next MUX record, whose
+// length it returns.
+func (l *Link) nextMux() (int, error) {
+	for {
+		if _, err := io.ReadFull(l.conn, l.hdr[:]); err != nil {
+			if err == io.EOF {
+				return 0, err
+			}
+			return 0, fmt.Errorf("read from the link: %w", err)
+		}
+		l.lastRead.Store(time.Now().UnixNano())
+		t, n := parseRecordHeader(l.hdr[:])
+		if t == recMux {
+			if !l.muxed() {
+				return 0, protocolErrorf("MUX before START_MUX")
+			}
+			if n > 0 {
+				return n, nil
+			}
+			continue
+		}
+		if n > maxControl {
+			return 0, protocolErrorf("record 0x%02x of %d bytes", t, n)
+		}
+		p := make([]byte, n)
+		if _, err := io.ReadFull(l.conn, p); err != nil {
+			return 0, fmt.Errorf("read from the link: %w", noEOF(err))
+		}
+		if err := l.handle(t, p); err != nil {
+			return 0, err
+		}
+	}
+}

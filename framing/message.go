@@ -1,0 +1,288 @@
+package framing
+
+import (
+	"crypto/ed25519"
+	"fmt"
+	"time"
+
+	"golang.org/x/crypto/cryptobyte"
+)
+
+// A Run is one start of a remote's program. The number is kept on the device
+// and grows with each start; the id is random.
+type Run struct {
+	Number uint64
+	ID     [16]byte
+}
+
+// Replaces reports whether r, arriving now, takes the names of old from it.
+// Links of one run stand side by side and replace nothing.
+func (r Run) Replaces(old Run) bool { return r != old && r.Number >= old.Number }
+
+// Hello is a remote's first record: who it is and the proof of it.
+type Hello struct {
+	Minor        uint8
+	Capabilities uint32
+	Key          ed25519.PublicKey // the identity
+	Signature    []byte            // see Sign
+	Run          Run
+	Agent        string // program and version, at most 255 bytes, for people
+}
+
+// Welcome is the relay's answer to a Hello that it accepts.
+type Welcome struct {
+	Minor        uint8
+	Capabilities uint32
+	PublicPort   uint16 // where visitors reach the relay
+	Agent        string // at most 255 bytes
+}
+
+// A GoAway says that its sender will be gone In some time, and why.
+type GoAway struct {
+	Code GoAwayCode
+	In   time.Duration // whole milliseconds, up to 49 days
+	Text string        // at most 1,024 bytes, for people
+}
+
+// A GoAwayCode says why a side goes away.
+type GoAwayCode uint16
+
+// The reasons of a GoAway.
+const (
+	GoAwayShutdown GoAwayCode = 0
+	GoAwayProtocol GoAwayCode = 1
+	GoAwayIdle     GoAwayCode = 2
+	GoAwayInternal GoAwayCode = 3
+)
+
+// A RefusalCode says why a relay refuses a remote.
+type RefusalCode uint16
+
+// The reasons of a Refusal.
+const (
+	RefusedProof   RefusalCode = 1
+	RefusedVersion RefusalCode = 2
+	RefusedBanned  RefusalCode = 3
+	RefusedBusy    RefusalCode = 4
+)
+
+// A Refusal is the error of a remote that the relay does not let in.
+type Refusal struct {
+	Code RefusalCode
+	Text string // at most 1,024 bytes, for people
+}
+
+func (e *Refusal) Error() string { return "the relay refused this device: " + e.Text }
+
+// Permanent reports whether asking again is of no use.
+func (e *Refusal) Permanent() bool { return e.Code >= RefusedProof && e.Code <= RefusedBanned }
+
+// A DenialCode says why a name is not, or no longer, a remote's.
+type DenialCode uint16
+
+// The reasons of a Denial.
+const (
+	DeniedInvalid     DenialCode = 1
+	DeniedTaken       DenialCode = 2
+	DeniedToken       DenialCode = 3
+	DeniedClosed      DenialCode = 4
+	DeniedReplaced    DenialCode = 5
+	DeniedBanned      DenialCode = 6
+	DeniedLimit       DenialCode = 7
+	DeniedUnavailable DenialCode = 8
+)
+
+// A Denial is the error of a claim that the relay does not grant, or takes back.
+type Denial struct {
+	Name string
+	Code DenialCode
+	Text string // at most 1,024 bytes, for people
+}
+
+func (e *Denial) Error() string { return fmt.Sprintf("%s: %s", e.Name, e.Text) }
+
+// Permanent reports whether asking again is of no use.
+func (e *Denial) Permanent() bool { return e.Code >= DeniedInvalid && e.Code <= DeniedBanned }
+
+const (
+	maxText  = 1024
+	maxName  = 253
+	maxAgent = 255
+	maxToken = 1024
+)
+
+// clip shortens text that is only for people to what its field can carry.
+func clip(s string, n int) []byte {
+	return []byte(s[:min(len(s), n)])
+}
+
+func str8(b *cryptobyte.Builder, s []byte) {
+	b.AddUint8LengthPrefixed(func(b *cryptobyte.Builder) { b.AddBytes(s) })
+}
+
+func str16(b *cryptobyte.Builder, s []byte) {
+	b.AddUint16LengthPrefixed(func(b *cryptobyte.Builder) { b.AddBytes(s) })
+}
+
+// encode builds a record from what f adds. The builders above never overflow,
+// since every caller clips or checks its strings.
+func encode(t recordType, f func(b *cryptobyte.Builder)) []byte {
+	b := cryptobyte.NewBuilder(nil)
+	b.AddUint8(uint8(t))
+	b.AddUint16LengthPrefixed(f)
+	return b.BytesOrPanic()
+}
+
+func (h *Hello) record() []byte {
+	return encode(recHello, func(b *cryptobyte.Builder) {
+		b.AddUint8(h.Minor)
+		b.AddUint32(h.Capabilities)
+		b.AddBytes(h.Key)
+		b.AddBytes(h.Signature)
+		b.AddUint64(h.Run.Number)
+		b.AddBytes(h.Run.ID[:])
+		str8(b, clip(h.Agent, maxAgent))
+	})
+}
+
+func parseHello(p []byte) (Hello, error) {
+	var h Hello
+	var key, sig, id, agent []byte
+	s := cryptobyte.String(p)
+	if !s.ReadUint8(&h.Minor) || !s.ReadUint32(&h.Capabilities) ||
+		!s.ReadBytes(&key, ed25519.PublicKeySize) || !s.ReadBytes(&sig, ed25519.SignatureSize) ||
+		!s.ReadUint64(&h.Run.Number) || !s.ReadBytes(&id, len(h.Run.ID)) || !readStr8(&s, &agent) {
+		return h, protocolErrorf("short HELLO")
+	}
+	h.Key, h.Signature, h.Agent = key, sig, string(agent)
+	copy(h.Run.ID[:], id)
+	return h, nil
+}
+
+func (w *Welcome) record() []byte {
+	return encode(recWelcome, func(b *cryptobyte.Builder) {
+		b.AddUint8(w.Minor)
+		b.AddUint32(w.Capabilities)
+		b.AddUint16(w.PublicPort)
+		str8(b, clip(w.Agent, maxAgent))
+	})
+}
+
+func parseWelcome(p []byte) (Welcome, error) {
+	var w Welcome
+	var agent []byte
+	s := cryptobyte.String(p)
+	if !s.ReadUint8(&w.Minor) || !s.ReadUint32(&w.Capabilities) || !s.ReadUint16(&w.PublicPort) || !readStr8(&s, &agent) {
+		return w, protocolErrorf("short WELCOME")
+	}
+	w.Agent = string(agent)
+	return w, nil
+}
+
+func (e *Refusal) record() []byte {
+	return encode(recRefused, func(b *cryptobyte.Builder) {
+		b.AddUint16(uint16(e.Code))
+		str16(b, clip(e.Text, maxText))
+	})
+}
+
+func parseRefusal(p []byte) (*Refusal, error) {
+	var code uint16
+	var text []byte
+	s := cryptobyte.String(p)
+	if !s.ReadUint16(&code) || !readStr16(&s, &text) {
+		return nil, protocolErrorf("short REFUSED")
+	}
+	return &Refusal{Code: RefusalCode(code), Text: printable(text)}, nil
+}
+
+func claimRecord(name, token string) []byte {
+	return encode(recClaim, func(b *cryptobyte.Builder) {
+		str8(b, []byte(name))
+		str16(b, []byte(token))
+	})
+}
+
+func parseClaim(p []byte) (name, token string, err error) {
+	var n, t []byte
+	s := cryptobyte.String(p)
+	if !readStr8(&s, &n) || !readStr16(&s, &t) {
+		return "", "", protocolErrorf("short CLAIM")
+	}
+	if len(n) > maxName || len(t) > maxToken {
+		return "", "", protocolErrorf("CLAIM of a name of %d and a token of %d bytes", len(n), len(t))
+	}
+	return string(n), string(t), nil
+}
+
+func claimedRecord(name string) []byte {
+	return encode(recClaimed, func(b *cryptobyte.Builder) { str8(b, []byte(name)) })
+}
+
+func parseClaimed(p []byte) (string, error) {
+	var n []byte
+	s := cryptobyte.String(p)
+	if !readStr8(&s, &n) {
+		return "", protocolErrorf("short CLAIMED")
+	}
+	return string(n), nil
+}
+
+// record encodes e as DENIED or LOST.
+func (e *Denial) record(t recordType) []byte {
+	return encode(t, func(b *cryptobyte.Builder) {
+		str8(b, clip(e.Name, maxName))
+		b.AddUint16(uint16(e.Code))
+		str16(b, clip(e.Text, maxText))
+	})
+}
+
+func parseDenial(p []byte) (*Denial, error) {
+	var name, text []byte
+	var code uint16
+	s := cryptobyte.String(p)
+	if !readStr8(&s, &name) || !s.ReadUint16(&code) || !readStr16(&s, &text) {
+		return nil, protocolErrorf("short DENIED or LOST")
+	}
+	return &Denial{Name: string(name), Code: DenialCode(code), Text: printable(text)}, nil
+}
+
+func (g *GoAway) record() []byte {
+	return encode(recGoAway, func(b *cryptobyte.Builder) {
+		b.AddUint16(uint16(g.Code))
+		b.AddUint32(uint32(max(0, min(g.In.Milliseconds(), 1<<32-1))))
+		str16(b, clip(g.Text, maxText))
+	})
+}
+
+func parseGoAway(p []byte) (GoAway, error) {
+	var code uint16
+	var ms uint32
+	var text []byte
+	s := cryptobyte.String(p)
+	if !s.ReadUint16(&code) || !s.ReadUint32(&ms) || !readStr16(&s, &text) {
+		return GoAway{}, protocolErrorf("short GOAWAY")
+	}
+	return GoAway{Code: GoAwayCode(code), In: time.Duration(ms) * time.Millisecond, Text: printable(text)}, nil
+}
+
+func readStr8(s *cryptobyte.String, out *[]byte) bool {
+	return s.ReadUint8LengthPrefixed((*cryptobyte.String)(out))
+}
+
+func readStr16(s *cryptobyte.String, out *[]byte) bool {
+	return s.ReadUint16LengthPrefixed((*cryptobyte.String)(out))
+}
+
+// printable makes text from the other side safe to show: it ends up on a
+// person's terminal.
+func printable(b []byte) string {
+	out := make([]rune, 0, min(len(b), maxText))
+	for _, r := range string(b[:min(len(b), maxText)]) {
+		if r < ' ' || r == 0x7f || r >= 0x80 && r < 0xa0 {
+			r = ' '
+		}
+		out = append(out, r)
+	}
+	return string(out)
+}

@@ -1,0 +1,313 @@
+package framing
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"sync"
+
+	"github.com/xtaci/smux"
+)
+
+const (
+	smuxVersion = 2
+	// smuxFrame makes a full smux frame (8 bytes of header) with the MUX record
+	// around it just one TLS record of 16 KiB.
+	smuxFrame = 16<<10 - recordHeader - 8
+	// smuxStreamBuffer is smux's own window. It is above maxWindow and the
+	// record headers in it, so that only our credit ever limits a stream.
+	smuxStreamBuffer = 2 << 20
+	// acceptBacklog is how many streams may wait for Accept; more are refused.
+	acceptBacklog = 256
+)
+
+func smuxConfig() *smux.Config {
+	return &smux.Config{
+		Version:           smuxVersion,
+		KeepAliveDisabled: true,
+		MaxFrameSize:      smuxFrame,
+		MaxReceiveBuffer:  receiveBuffer,
+		MaxStreamBuffer:   smuxStreamBuffer,
+	}
+}
+
+// muxConn is the connection that smux runs on: the MUX records of a link.
+type muxConn struct {
+	l       *Link
+	started bool // the reader has been handed over
+	left    int  // unread bytes of the current MUX record
+}
+
+// Read is called by smux's one reading goroutine. It handles the control
+// records that it meets.
+func (c *muxConn) Read(p []byte) (int, error) {
+	if !c.started {
+		select {
+		case c.left = <-c.l.handover:
+			c.started = true
+		case <-c.l.done:
+			return 0, c.l.Err()
+		}
+	}
+	if c.left == 0 {
+		n, err := c.l.nextMux()
+		if err != nil {
+			c.l.fail(err)
+			return 0, err
+		}
+		c.left = n
+	}
+	n, err := c.l.conn.Read(p[:min(len(p), c.left)])
+	c.left -= n
+	if err != nil {
+		c.l.fail(fmt.Errorf("read from the link: %w", noEOF(err)))
+	}
+	return n, err
+}
+
+// WriteBuffers is what smux calls in the place of Write: the frame's header
+// and its payload, which become one MUX record and one write.
+func (c *muxConn) WriteBuffers(v [][]byte) (int, error) {
+	n := 0
+	for _, b := range v {
+		n += len(b)
+	}
+	if n > maxMux {
+		return 0, fmt.Errorf("a smux frame of %d bytes", n)
+	}
+	bp := recordBuffers.Get().(*[]byte)
+	defer recordBuffers.Put(bp)
+	b := append((*bp)[:0], byte(recMux), byte(n>>8), byte(n))
+	for _, p := range v {
+		b = append(b, p...)
+	}
+	*bp = b
+	if err := c.l.write(b); err != nil {
+		return 0, err
+	}
+	return n, nil
+}
+
+func (c *muxConn) Write(p []byte) (int, error) { return c.WriteBuffers([][]byte{p}) }
+
+// Close does nothing: the link closes smux, not the other way round.
+func (c *muxConn) Close() error { return nil }
+
+func (c *muxConn) LocalAddr() net.Addr  { return c.l.conn.LocalAddr() }
+func (c *muxConn) RemoteAddr() net.Addr { return c.l.conn.RemoteAddr() }
+
+var _ io.ReadWriteCloser = (*muxConn)(nil)
+
+// recordBuffers holds buffers for one full MUX record.
+var recordBuffers = sync.Pool{New: func() any {
+	b := make([]byte, 0, 16<<10)
+	return &b
+}}
+
+func (l *Link) muxed() bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.mux != nil
+}
+
+// Open opens a stream for a visitor and sends first on it, what has been read
+// from the visitor already; it may block as Write does. Only a relay's link
+// opens.
+func (l *Link) Open(h Header, first []byte) (*Stream, error) {
+	rec, err := h.record()
+	if err != nil {
+		return nil, err
+	}
+	mux, err := l.startMux()
+	if err != nil {
+		return nil, err
+	}
+	s := newStream(l)
+	if err := l.add(s); err != nil {
+		return nil, err
+	}
+	sm, err := mux.OpenStream()
+	if err != nil {
+		l.remove(s)
+		if errors.Is(err, smux.ErrGoAway) { // ids have run out
+			l.fail(err)
+		}
+		return nil, fmt.Errorf("open stream: %w", l.cause(err))
+	}
+	s.header = h
+	s.local, s.remote = l.conn.LocalAddr(), l.conn.RemoteAddr()
+	rest := s.begin(sm, rec, first)
+	if len(rest) > 0 {
+		if _, err := s.Write(rest); err != nil {
+			s.Reset()
+			return nil, fmt.Errorf("open stream: %w", err)
+		}
+	}
+	return s, nil
+}
+
+// add counts a stream, within MaxStreams.
+func (l *Link) add(s *Stream) error {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	switch {
+	case l.err != nil:
+		return l.err
+	case l.isRelay && l.goingAway:
+		return ErrGoingAway
+	case len(l.streams) >= MaxStreams:
+		return ErrTooManyStreams
+	}
+	l.streams[s] = struct{}{}
+	return nil
+}
+
+func (l *Link) remove(s *Stream) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	delete(l.streams, s)
+	if len(l.streams) == 0 && l.idle != nil {
+		close(l.idle)
+		l.idle = nil
+	}
+}
+
+// WaitIdle waits until no stream is left, the link is over, or ctx ends.
+func (l *Link) WaitIdle(ctx context.Context) error {
+	l.mu.Lock()
+	if len(l.streams) == 0 {
+		l.mu.Unlock()
+		return nil
+	}
+	if l.idle == nil {
+		l.idle = make(chan struct{})
+	}
+	idle := l.idle
+	l.mu.Unlock()
+	select {
+	case <-idle:
+		return nil
+	case <-l.done:
+		return l.Err()
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}
+
+// NumStreams is how many streams are open, or ended and not yet read to their
+// end.
+func (l *Link) NumStreams() int {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return len(l.streams)
+}
+
+// cause is why the link ended, if it did, else err.
+func (l *Link) cause(err error) error {
+	if lerr := l.Err(); lerr != nil {
+		return lerr
+	}
+	return err
+}
+
+// startMux returns the session, which begins with the first stream.
+func (l *Link) startMux() (*smux.Session, error) {
+	if !l.isRelay {
+		return nil, errors.New("open stream: only a relay opens streams")
+	}
+	l.muxMu.Lock()
+	defer l.muxMu.Unlock()
+	l.mu.Lock()
+	mux, err := l.mux, l.err
+	l.mu.Unlock()
+	if mux != nil || err != nil {
+		return mux, err
+	}
+	mux, err = smux.Client(&muxConn{l: l}, smuxConfig())
+	if err != nil {
+		return nil, fmt.Errorf("start smux: %w", err)
+	}
+	if !l.setMux(mux) {
+		return nil, l.Err()
+	}
+	if err := l.write(appendRecord(nil, recStartMux, []byte{smuxVersion})); err != nil {
+		return nil, err
+	}
+	go l.acceptNone(mux)
+	return mux, nil
+}
+
+// setMux makes mux the link's session, or closes it when the link is over.
+func (l *Link) setMux(mux *smux.Session) bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.err != nil {
+		mux.Close()
+		return false
+	}
+	l.mux = mux
+	return true
+}
+
+// acceptNone ends the link when the remote opens a stream or breaks smux.
+func (l *Link) acceptNone(mux *smux.Session) {
+	if _, err := mux.AcceptStream(); err != nil {
+		l.fail(fmt.Errorf("session: %w", asProtocol(err)))
+		return
+	}
+	l.fail(protocolErrorf("the remote opened a stream"))
+}
+
+// serveMux begins the session on the remote's side.
+func (l *Link) serveMux() error {
+	if l.muxed() {
+		return protocolErrorf("START_MUX twice")
+	}
+	mux, err := smux.Server(&muxConn{l: l}, smuxConfig())
+	if err != nil {
+		return fmt.Errorf("start smux: %w", err)
+	}
+	if l.setMux(mux) {
+		go l.acceptStreams(mux)
+	}
+	return nil
+}
+
+// acceptStreams starts each stream that the relay opens. It reaches Accept
+// when its header has arrived.
+func (l *Link) acceptStreams(mux *smux.Session) {
+	for {
+		sm, err := mux.AcceptStream()
+		if err != nil {
+			l.fail(fmt.Errorf("session: %w", asProtocol(err)))
+			return
+		}
+		s := newStream(l)
+		if err := l.add(s); err != nil {
+			l.fail(protocolErrorf("%v", err))
+			return
+		}
+		s.begin(sm, nil, nil)
+	}
+}
+
+// asProtocol marks smux's own word for a broken session.
+func asProtocol(err error) error {
+	if errors.Is(err, smux.ErrInvalidProtocol) {
+		return protocolErrorf("smux: %v", err)
+	}
+	return err
+}
+
+// Accept returns the next stream that the relay opened. It blocks until there
+// is one, or the link is over. Only a remote's link accepts.
+func (l *Link) Accept() (*Stream, error) {
+	select {
+	case s := <-l.accepted:
+		return s, nil
+	case <-l.done:
+		return nil, l.Err()
+	}
+}

@@ -1,0 +1,316 @@
+package framing
+
+import (
+	"encoding/binary"
+	"errors"
+	"io"
+	"net"
+	"os"
+	"sync"
+)
+
+// drain reads the stream's smux side to its end, whether or not anyone reads
+// the stream, so that what is not read never holds up the others.
+func (s *Stream) drain() {
+	_, err := s.sm.WriteTo((*drain)(s))
+	if errors.Is(err, ErrProtocol) {
+		s.link.fail(err)
+	}
+	s.fail(s.link.cause(errCut))
+}
+
+// drain is the Stream as the io.Writer that smux hands its buffers to.
+type drain Stream
+
+func (d *drain) Write(p []byte) (int, error) {
+	if err := d.parse.feed((*Stream)(d), p); err != nil {
+		return 0, err
+	}
+	return len(p), nil
+}
+
+// A parser splits a stream's bytes into records, however they are cut.
+type parser struct {
+	opener  bool // this side opened the stream, so no HEADER comes
+	started bool // HEADER has come
+	ended   bool // END has come
+	reset   bool // RESET has come
+	head    [recordHeader]byte
+	nhead   int
+	typ     recordType
+	left    int    // bytes of the payload that are still to come
+	payload []byte // of a record that is not DATA
+}
+
+// feed parses p and hands each record to the sink.
+func (r *parser) feed(s sink, p []byte) error {
+	for len(p) > 0 {
+		if r.nhead < recordHeader {
+			n := copy(r.head[r.nhead:], p)
+			r.nhead += n
+			p = p[n:]
+			if r.nhead < recordHeader {
+				return nil
+			}
+			r.typ, r.left = parseRecordHeader(r.head[:])
+			if err := r.check(); err != nil {
+				return err
+			}
+		}
+		n := min(r.left, len(p))
+		if r.typ == recData {
+			if err := s.data(p[:n]); err != nil {
+				return err
+			}
+		} else {
+			r.payload = append(r.payload, p[:n]...)
+		}
+		p = p[n:]
+		if r.left -= n; r.left > 0 {
+			return nil
+		}
+		r.nhead = 0
+		payload := r.payload
+		r.payload = nil
+		if err := r.record(s, payload); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// check decides from a record's header whether it may come now.
+func (r *parser) check() error {
+	limit := maxSmall
+	switch r.typ {
+	case recHeader:
+		limit = maxHeader
+		if r.opener || r.started {
+			return protocolErrorf("HEADER in the wrong place")
+		}
+	case recData:
+		limit = maxData
+		if r.left == 0 {
+			return protocolErrorf("empty DATA")
+		}
+		if r.ended {
+			return protocolErrorf("DATA after END")
+		}
+	case recEnd:
+		limit = 0
+		if r.ended {
+			return protocolErrorf("END twice")
+		}
+	case recReset, recCredit:
+	default:
+		limit = maxControl
+		if r.typ < optional {
+			return protocolErrorf("unknown stream record 0x%02x", r.typ)
+		}
+	}
+	if r.reset {
+		return protocolErrorf("stream record 0x%02x after RESET", r.typ)
+	}
+	if !r.opener && !r.started && r.typ != recHeader {
+		return protocolErrorf("stream record 0x%02x before HEADER", r.typ)
+	}
+	if r.left > limit {
+		return protocolErrorf("stream record 0x%02x of %d bytes", r.typ, r.left)
+	}
+	return nil
+}
+
+// record hands on a record that is whole.
+func (r *parser) record(s sink, payload []byte) error {
+	switch r.typ {
+	case recHeader:
+		h, err := parseHeader(payload)
+		if err != nil {
+			return err
+		}
+		r.started = true
+		return s.begun(h)
+	case recEnd:
+		r.ended = true
+		s.end()
+	case recReset:
+		if len(payload) < 2 {
+			return protocolErrorf("short RESET")
+		}
+		r.reset = true
+		s.fail(&ResetError{ResetCode(binary.BigEndian.Uint16(payload))})
+	case recCredit:
+		if len(payload) < 4 {
+			return protocolErrorf("short CREDIT")
+		}
+		return s.credited(binary.BigEndian.Uint32(payload))
+	}
+	return nil
+}
+
+// A sink is what a parser feeds: a Stream, or a test's record of it.
+type sink interface {
+	begun(Header) error
+	data([]byte) error
+	end()
+	fail(error)
+	credited(uint32) error
+}
+
+// begun makes the stream ready for Accept.
+func (s *Stream) begun(h Header) error {
+	s.header = h
+	s.local, s.remote = tcpAddr(h.Dest), tcpAddr(h.Source)
+	select {
+	case s.link.accepted <- s:
+	default:
+		s.Refuse()
+	}
+	return nil
+}
+
+// data keeps a part of a DATA record's payload until it is read.
+func (s *Stream) data(p []byte) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if !s.win.received(len(p)) {
+		return protocolErrorf("data beyond the credit")
+	}
+	if s.closed || s.err != nil {
+		return nil // thrown away; the other side learns from RESET
+	}
+	s.buf.append(p)
+	s.readable.Broadcast()
+	return nil
+}
+
+func (s *Stream) end() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.recvEnd = true
+	s.win.ended(s.buf.len)
+	s.readable.Broadcast()
+	s.settleLocked()
+}
+
+func (s *Stream) credited(n uint32) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if n > MaxCredit || s.credit+int(n) > MaxCredit {
+		return protocolErrorf("more than %d bytes of credit", MaxCredit)
+	}
+	s.credit += int(n)
+	s.writable.Broadcast()
+	return nil
+}
+
+// consumedLocked accounts data that was read, and gives new credit for it.
+func (s *Stream) consumedLocked(n int) {
+	if s.recvEnd {
+		s.win.ended(s.buf.len)
+		s.settleLocked()
+		return
+	}
+	s.grantLocked(s.win.consumed(n))
+}
+
+// WriteTo writes the stream's data to w up to its end, straight from the
+// buffers it arrived in. Credit for data is given back once w has taken it.
+func (s *Stream) WriteTo(w io.Writer) (total int64, err error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for {
+		switch {
+		case s.closed:
+			return total, s.opError("read", net.ErrClosed)
+		case s.readDeadline.passed():
+			return total, s.opError("read", os.ErrDeadlineExceeded)
+		case s.err != nil:
+			return total, s.opError("read", s.err)
+		case s.buf.len > 0:
+			c := s.buf.pop()
+			s.mu.Unlock()
+			n, err := w.Write(c.data[c.start:c.end])
+			size := c.end - c.start
+			chunkPool.Put(c)
+			s.mu.Lock()
+			total += int64(n)
+			if err != nil {
+				return total, err
+			}
+			s.consumedLocked(size)
+			continue
+		case s.recvEnd:
+			return total, nil
+		}
+		s.readable.Wait()
+	}
+}
+
+// chunks is data in order, in pooled pieces.
+type chunks struct {
+	list []*chunk
+	len  int
+}
+
+type chunk struct {
+	data       [8 << 10]byte
+	start, end int
+}
+
+var chunkPool = sync.Pool{New: func() any { return new(chunk) }}
+
+func (c *chunks) append(p []byte) {
+	c.len += len(p)
+	for len(p) > 0 {
+		var last *chunk
+		if n := len(c.list); n > 0 {
+			last = c.list[n-1]
+		}
+		if last == nil || last.end == len(last.data) {
+			last = chunkPool.Get().(*chunk)
+			last.start, last.end = 0, 0
+			c.list = append(c.list, last)
+		}
+		n := copy(last.data[last.end:], p)
+		last.end += n
+		p = p[n:]
+	}
+}
+
+func (c *chunks) read(p []byte) (n int) {
+	for len(p) > 0 && len(c.list) > 0 {
+		first := c.list[0]
+		k := copy(p, first.data[first.start:first.end])
+		first.start += k
+		n += k
+		p = p[k:]
+		if first.start == first.end {
+			chunkPool.Put(first)
+			c.list[0] = nil
+			c.list = c.list[1:]
+		}
+	}
+	if c.len -= n; c.len == 0 {
+		c.list = nil
+	}
+	return n
+}
+
+// pop takes the first piece out.
+func (c *chunks) pop() *chunk {
+	first := c.list[0]
+	c.list[0] = nil
+	c.list = c.list[1:]
+	if c.len -= first.end - first.start; c.len == 0 {
+		c.list = nil
+	}
+	return first
+}
+
+func (c *chunks) free() {
+	for _, k := range c.list {
+		chunkPool.Put(k)
+	}
+	*c = chunks{}
+}

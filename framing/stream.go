@@ -1,0 +1,349 @@
+package framing
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"os"
+	"sync"
+	"syscall"
+	"time"
+
+	"github.com/xtaci/smux"
+)
+
+// CloseLinger is how long a closed stream waits for the other side's END
+// before it is reset.
+const CloseLinger = 10 * time.Second
+
+// A ResetCode says why a stream was reset.
+type ResetCode uint16
+
+// The reasons of a reset.
+const (
+	ResetCancel  ResetCode = 0 // the connection behind the stream broke
+	ResetRefused ResetCode = 1 // the remote does not take the stream
+	ResetClosed  ResetCode = 2 // data arrived for a closed stream
+)
+
+// A ResetError is the error of a stream that the other side reset. It is a
+// syscall.ECONNRESET to errors.Is.
+type ResetError struct{ Code ResetCode }
+
+func (e *ResetError) Error() string {
+	return fmt.Sprintf("stream reset by the other side (code %d)", e.Code)
+}
+
+// Is makes a ResetError equal to the error of a reset TCP connection.
+func (e *ResetError) Is(target error) bool { return target == syscall.ECONNRESET }
+
+// errCut is the error of a stream whose smux side ended without END or RESET.
+var errCut = fmt.Errorf("stream was cut off: %w", io.ErrUnexpectedEOF)
+
+// A Stream is one end of a visitor's connection inside a link: a net.Conn with
+// the ends and resets of TCP.
+//
+// CloseWrite sends an end, Reset cuts both directions. Close sends an end too,
+// or a reset when data that has arrived was never read; what still arrives
+// afterwards is thrown away for CloseLinger, then the stream is reset. A stream
+// whose link is lost fails: it never ends in good order.
+type Stream struct {
+	link          *Link
+	sm            *smux.Stream
+	header        Header
+	local, remote net.Addr
+	parse         parser // used by drain alone
+
+	mu           sync.Mutex
+	readable     sync.Cond
+	writable     sync.Cond
+	readDeadline deadline
+	writeLimit   deadline
+	linger       *time.Timer
+
+	win      window
+	buf      chunks
+	recvEnd  bool   // END has arrived
+	closed   bool   // Close or Reset was called
+	out      []byte // whole records, waiting for flush
+	outHead  int    // how much of out is HEADER, which goes first in any case
+	credit   int
+	sendEnd  bool // END is written or queued
+	flushing bool
+	err      error // both directions are over: reset, or the link lost
+	resetOut bool  // RESET is queued
+	smClosed bool
+	removed  bool
+}
+
+func newStream(l *Link) *Stream {
+	s := &Stream{link: l, win: newWindow(&l.pool), credit: InitialCredit}
+	s.readable.L, s.writable.L = &s.mu, &s.mu
+	return s
+}
+
+// begin starts the stream on sm: rec is the opener's header, nil at the
+// acceptor, and first the first data. It returns the part of first for which
+// there is no credit yet.
+func (s *Stream) begin(sm *smux.Stream, rec, first []byte) (rest []byte) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.sm = sm
+	if rec != nil {
+		s.parse.opener = true
+		s.out = append(outBuffer(), rec...)
+		s.outHead = len(rec)
+		s.grantLocked(s.win.grow())
+		n := s.queueLocked(first)
+		first = first[n:]
+		s.kickLocked()
+	}
+	go s.drain()
+	return first
+}
+
+// Broken returns nil while the stream works or has ended in good order, and why it
+// broke if it was reset or its link was lost.
+func (s *Stream) Broken() error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.err
+}
+
+// Header is what the opener said about the stream.
+func (s *Stream) Header() Header { return s.header }
+
+// LocalAddr is the relay's address that the visitor came to; at the relay, the
+// link's own.
+func (s *Stream) LocalAddr() net.Addr { return s.local }
+
+// RemoteAddr is the visitor's address; at the relay, the remote's.
+func (s *Stream) RemoteAddr() net.Addr { return s.remote }
+
+// Read reads data of the stream. It returns io.EOF only after END.
+func (s *Stream) Read(p []byte) (int, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for {
+		switch {
+		case s.closed:
+			return 0, s.opError("read", net.ErrClosed)
+		case s.readDeadline.passed():
+			return 0, s.opError("read", os.ErrDeadlineExceeded)
+		case s.err != nil:
+			return 0, s.opError("read", s.err)
+		case s.buf.len > 0:
+			n := s.buf.read(p)
+			s.consumedLocked(n)
+			return n, nil
+		case s.recvEnd:
+			return 0, io.EOF
+		case len(p) == 0:
+			return 0, nil
+		}
+		s.readable.Wait()
+	}
+}
+
+// Write queues data for the other side, as far as there is credit and room. It
+// returns when all is queued, the deadline has passed, or the stream is over.
+func (s *Stream) Write(p []byte) (n int, err error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for {
+		switch {
+		case s.closed:
+			return n, s.opError("write", net.ErrClosed)
+		case s.writeLimit.passed():
+			return n, s.opError("write", os.ErrDeadlineExceeded)
+		case s.err != nil:
+			return n, s.opError("write", s.err)
+		case s.sendEnd:
+			return n, s.opError("write", syscall.EPIPE)
+		}
+		n += s.queueLocked(p[n:])
+		s.kickLocked()
+		if n == len(p) {
+			return n, nil
+		}
+		s.writable.Wait()
+	}
+}
+
+// CloseWrite sends END: the other side reads io.EOF after all data.
+func (s *Stream) CloseWrite() error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	switch {
+	case s.closed:
+		return s.opError("close", net.ErrClosed)
+	case s.err != nil:
+		return s.opError("close", s.err)
+	}
+	s.endLocked()
+	return nil
+}
+
+// Close closes the stream, see [Stream]. It does not wait for anything.
+func (s *Stream) Close() error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.closed {
+		return s.opError("close", net.ErrClosed)
+	}
+	if s.buf.len > 0 && s.err == nil {
+		s.resetLocked(ResetCancel)
+		return nil
+	}
+	s.closed = true
+	if s.err == nil {
+		s.endLocked()
+		if !s.smClosed {
+			s.linger = time.AfterFunc(CloseLinger, func() {
+				s.mu.Lock()
+				defer s.mu.Unlock()
+				s.resetLocked(ResetClosed)
+			})
+		}
+	}
+	s.wakeLocked()
+	s.settleLocked()
+	return nil
+}
+
+// Reset cuts the stream: the other side's reads and writes fail with a
+// *ResetError, and what it has not read yet is lost to it.
+func (s *Stream) Reset() error { return s.reset(ResetCancel) }
+
+// Refuse resets a stream that this side does not take.
+func (s *Stream) Refuse() error { return s.reset(ResetRefused) }
+
+func (s *Stream) reset(code ResetCode) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.resetLocked(code)
+	return nil
+}
+
+func (s *Stream) resetLocked(code ResetCode) {
+	s.closed = true
+	if s.err == nil && !s.smClosed {
+		s.out = appendRecord(s.out[:s.outHead], recReset, []byte{byte(code >> 8), byte(code)})
+		s.resetOut = true
+		s.kickLocked()
+	}
+	if s.err == nil {
+		s.err = net.ErrClosed
+	}
+	s.buf.free()
+	s.wakeLocked()
+	s.settleLocked()
+}
+
+// fail ends the stream for a reason from outside: RESET or the link's loss.
+func (s *Stream) fail(err error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.err == nil && !s.smClosed {
+		s.err = err
+		s.dropOutLocked()
+		s.buf.free()
+	}
+	s.wakeLocked()
+	s.settleLocked()
+}
+
+// settleLocked closes the smux side when both directions are over, and takes
+// the stream off the link when nothing of it is left here.
+func (s *Stream) settleLocked() {
+	over := s.recvEnd && s.sendEnd && len(s.out) == 0 && !s.flushing
+	if s.err != nil {
+		over = !s.resetOut // RESET goes out first
+	}
+	if over && !s.smClosed {
+		s.smClosed = true
+		if s.linger != nil {
+			s.linger.Stop()
+		}
+		s.readDeadline.stop()
+		s.writeLimit.stop()
+		go s.sm.Close() // writes a frame, so it may wait for the link
+	}
+	if s.smClosed && !s.removed && (s.buf.len == 0 || s.closed) {
+		s.removed = true
+		s.buf.free()
+		s.win.release(0)
+		s.link.remove(s)
+	}
+}
+
+func (s *Stream) wakeLocked() {
+	s.readable.Broadcast()
+	s.writable.Broadcast()
+}
+
+func (s *Stream) opError(op string, err error) error {
+	return &net.OpError{Op: op, Net: "keystay", Source: s.local, Addr: s.remote, Err: err}
+}
+
+// SetDeadline sets both deadlines. They end only the waiting of Read and Write.
+func (s *Stream) SetDeadline(t time.Time) error {
+	return errors.Join(s.SetReadDeadline(t), s.SetWriteDeadline(t))
+}
+
+// SetReadDeadline sets the deadline of Read.
+func (s *Stream) SetReadDeadline(t time.Time) error {
+	return s.setDeadline(&s.readDeadline, &s.readable, t)
+}
+
+// SetWriteDeadline sets the deadline of Write. Data that Write has counted is
+// sent whatever the deadline.
+func (s *Stream) SetWriteDeadline(t time.Time) error {
+	return s.setDeadline(&s.writeLimit, &s.writable, t)
+}
+
+func (s *Stream) setDeadline(d *deadline, c *sync.Cond, t time.Time) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.closed {
+		return s.opError("set", net.ErrClosed)
+	}
+	d.set(t, func() {
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		c.Broadcast()
+	})
+	c.Broadcast()
+	return nil
+}
+
+// A deadline is a point in time at which sleepers are woken. The zero value is
+// none.
+type deadline struct {
+	t     time.Time
+	timer *time.Timer
+}
+
+func (d *deadline) set(t time.Time, wake func()) {
+	d.stop()
+	d.t = t
+	if wait := time.Until(t); !t.IsZero() && wait > 0 {
+		d.timer = time.AfterFunc(wait, wake)
+	}
+}
+
+func (d *deadline) stop() {
+	if d.timer != nil {
+		d.timer.Stop()
+		d.timer = nil
+	}
+}
+
+func (d *deadline) passed() bool { return !d.t.IsZero() && !time.Now().Before(d.t) }
+
+var _ interface {
+	net.Conn
+	CloseWrite() error
+	Reset() error
+} = (*Stream)(nil)
