@@ -1,0 +1,282 @@
+package config
+
+import (
+	"bytes"
+	"fmt"
+	"io"
+	"os"
+	"slices"
+	"strconv"
+	"strings"
+
+	"go.yaml.in/yaml/v3"
+)
+
+// MaxFile is the largest configuration file that is read, in bytes.
+const MaxFile = 1 << 20
+
+// place is a position in the file, counted from 1.
+type place struct{ line, column int }
+
+// file is a configuration file as read: the values for viper, and what only
+// the YAML nodes know.
+type file struct {
+	name   string
+	keys   []Key
+	values map[string]any
+	places map[string]place // of each value, by path as in "tokens[0].names[1]"
+	faulty map[string]bool  // paths that a problem was reported for
+	errs   Errors
+	public bool // every user of the machine may read it
+}
+
+// readFile reads and parses the file. What is wrong with it is in its errs.
+func readFile(name string, keys []Key) *file {
+	fail := func(err error) *file {
+		f := &file{name: name, keys: keys, faulty: map[string]bool{}}
+		f.errs = Errors{{From: name, Message: fmt.Sprintf("cannot read the file: %v", reason(err))}}
+		return f
+	}
+	in, err := os.Open(name)
+	if err != nil {
+		return fail(err)
+	}
+	defer in.Close()
+	data, err := io.ReadAll(io.LimitReader(in, MaxFile+1))
+	if err != nil {
+		return fail(err)
+	}
+	if len(data) > MaxFile {
+		return fail(fmt.Errorf("it is larger than %d bytes", MaxFile))
+	}
+	f := parseFile(name, data, keys)
+	if info, err := in.Stat(); err == nil {
+		f.public = isPublic(info)
+	}
+	return f
+}
+
+// parseFile parses data strictly against the keys.
+func parseFile(name string, data []byte, keys []Key) *file {
+	f := &file{name: name, keys: keys, places: map[string]place{}, faulty: map[string]bool{}}
+	if line := binaryLine(data); line > 0 {
+		f.errs = Errors{{From: name, Line: line, Message: "this line is not plain text", Hints: []string{"the file must be UTF-8"}}}
+		return f
+	}
+	dec := yaml.NewDecoder(bytes.NewReader(data))
+	var doc, second yaml.Node
+	if err := dec.Decode(&doc); err == io.EOF || err == nil && isNull(&doc) {
+		f.add(nil, "", "the file is empty", "start from the commented deploy/relay.yaml; the one key that it must have is domain")
+		return f
+	} else if err != nil {
+		f.syntax(err, data)
+		return f
+	}
+	if err := dec.Decode(&second); err == nil {
+		f.add(&second, "", "a second document starts here", "keep one document and take out the line ---")
+		return f
+	} else if err != io.EOF {
+		f.syntax(err, data)
+		return f
+	}
+	f.values = f.group(doc.Content[0], "", "")
+	return f
+}
+
+func isNull(doc *yaml.Node) bool {
+	return len(doc.Content) == 0 || kindOf(doc.Content[0]) == "nothing"
+}
+
+// add reports a problem at a node, and marks the path, so that no consequence
+// of it is reported too.
+func (f *file) add(n *yaml.Node, path, message string, hints ...string) {
+	e := &Error{From: f.name, Key: path, Message: message, Hints: hints}
+	if n != nil {
+		e.Line, e.Column = n.Line, n.Column
+	}
+	f.errs = append(f.errs, e)
+	f.faulty[path] = true
+}
+
+// isFaulty reports whether a problem was reported for path, for what it is
+// part of, or for a part of it.
+func (f *file) isFaulty(path string) bool {
+	if f.faulty[""] || f.values == nil {
+		return true
+	}
+	for p := path; p != ""; p = parent(p) {
+		if f.faulty[p] {
+			return true
+		}
+	}
+	for p := range f.faulty {
+		if strings.HasPrefix(p, path+".") || strings.HasPrefix(p, path+"[") {
+			return true
+		}
+	}
+	return false
+}
+
+// group reads a map. path is where it is in this file, schema the same with
+// "[]" for each list index.
+func (f *file) group(n *yaml.Node, path, schema string) map[string]any {
+	if !f.isKind(n, path, "a map") {
+		return nil
+	}
+	values := map[string]any{}
+	lines := map[string]int{}
+	for i := 0; i+1 < len(n.Content); i += 2 {
+		key, value := n.Content[i], n.Content[i+1]
+		name := key.Value
+		at, want := join(path, name), join(schema, name)
+		switch {
+		case key.Kind != yaml.ScalarNode || key.Anchor != "":
+			f.add(key, at, "this is no key", "a key is one word")
+		case lines[name] > 0:
+			f.add(key, at, fmt.Sprintf("key %s is here twice", quote(name)), fmt.Sprintf("the first is in line %d", lines[name]))
+		case !slices.Contains(f.below(schema), name):
+			f.unknown(key, path, schema)
+		default:
+			f.places[at] = place{value.Line, value.Column}
+			if v := f.value(value, at, want); v != nil {
+				values[name] = v
+			}
+		}
+		if lines[name] == 0 {
+			lines[name] = key.Line
+		}
+	}
+	return values
+}
+
+// value reads what the schema wants at path; nil means that it was reported.
+func (f *file) value(n *yaml.Node, path, schema string) any {
+	known := slices.IndexFunc(f.keys, func(k Key) bool { return k.Name == schema })
+	switch {
+	case known < 0:
+		if group := f.group(n, path, schema); group != nil {
+			return group
+		}
+		return nil
+	case f.keys[known].Kind == Text:
+		if !f.isKind(n, path, "text") {
+			return nil
+		}
+		return n.Value
+	}
+	if !f.isKind(n, path, "a list") {
+		return nil
+	}
+	items := []any{} // never nil: an empty list in the file is an answer
+	for i, item := range n.Content {
+		at := path + "[" + strconv.Itoa(i) + "]"
+		f.places[at] = place{item.Line, item.Column}
+		if f.keys[known].Kind == Table {
+			items = append(items, f.group(item, at, schema+"[]"))
+		} else if f.isKind(item, at, "text") {
+			items = append(items, item.Value)
+		}
+	}
+	return items
+}
+
+// below returns the words that the schema knows one level below path.
+func (f *file) below(schema string) []string {
+	var words []string
+	for _, k := range f.keys {
+		rest := k.Name
+		if schema != "" {
+			var ok bool
+			if rest, ok = strings.CutPrefix(k.Name, schema+"."); !ok {
+				continue
+			}
+		}
+		word, _, _ := strings.Cut(rest, ".")
+		if word = strings.TrimSuffix(word, "[]"); !slices.Contains(words, word) {
+			words = append(words, word)
+		}
+	}
+	return words
+}
+
+// unknown reports a key that the schema does not have, and what was meant.
+func (f *file) unknown(key *yaml.Node, path, schema string) {
+	words := f.below(schema)
+	hint := "known here: " + strings.Join(words, ", ")
+	at := join(path, key.Value)
+	if n := nearest(key.Value, words); n != "" {
+		hint = fmt.Sprintf("did you mean %q?", n)
+		f.faulty[join(path, n)] = true
+	} else if i := slices.IndexFunc(f.keys, func(k Key) bool {
+		return k.Name == key.Value || strings.HasSuffix(k.Name, "."+key.Value) && !strings.Contains(k.Name, "[]")
+	}); i >= 0 {
+		levels := strings.Split(f.keys[i].Name, ".")
+		hint = fmt.Sprintf("did you mean %s: …%s?", strings.Join(levels, ": {"), strings.Repeat("}", len(levels)-1))
+		f.faulty[f.keys[i].Name] = true
+	}
+	f.add(key, at, "unknown key "+quote(key.Value), hint)
+}
+
+// isKind reports whether the node is what is wanted: "text", "a list" or
+// "a map". If not, that is reported.
+func (f *file) isKind(n *yaml.Node, path, want string) bool {
+	found := kindOf(n)
+	if found == want {
+		return true
+	}
+	var hint string
+	switch {
+	case found == "an anchor" || found == "an alias":
+		f.add(n, path, "anchors and aliases are not taken here", "write the value out")
+		return false
+	case path == "":
+		f.add(n, path, "the file must be a map, it is "+found, "write keys and values, as in domain: relay.net")
+		return false
+	case found == "nothing" && want == "text":
+		hint = `write "" for an empty text, or take the key out`
+	case found == "nothing" && want == "a list":
+		hint = "write [] for an empty list, or take the key out"
+	case want == "text" && n.Kind == yaml.ScalarNode:
+		hint = "put it in quotes" // not shown: it may be a key
+	case want == "a list" && found == "text":
+		hint = "put it in brackets: [" + quote(n.Value) + "]"
+	default:
+		hint = "as in deploy/relay.yaml"
+	}
+	f.add(n, path, fmt.Sprintf("%s must be %s, it is %s", path, want, found), hint)
+	return false
+}
+
+// kindOf names what a node is, for people.
+func kindOf(n *yaml.Node) string {
+	switch {
+	case n.Kind == yaml.AliasNode:
+		return "an alias"
+	case n.Anchor != "":
+		return "an anchor"
+	case n.Kind == yaml.MappingNode:
+		return "a map"
+	case n.Kind == yaml.SequenceNode:
+		return "a list"
+	}
+	switch n.ShortTag() {
+	case "!!str":
+		return "text"
+	case "!!null":
+		return "nothing"
+	case "!!int", "!!float":
+		return "a number"
+	case "!!bool":
+		return "true or false"
+	case "!!timestamp":
+		return "a date"
+	}
+	return "a value with the tag " + quote(n.Tag)
+}
+
+func join(path, name string) string {
+	if path == "" {
+		return name
+	}
+	return path + "." + name
+}

@@ -1,0 +1,86 @@
+package config
+
+import (
+	"bytes"
+	"strings"
+	"testing"
+)
+
+// Whatever is in the file: no panic, and each problem of a value, of a key or
+// of the syntax names a line that the file has.
+func FuzzFile(f *testing.F) {
+	for _, s := range []string{
+		"domain: relay.net\nlisten: [\":443\"]\nnames: {policy: open}\n",
+		"domain: relay.net\ntokens:\n  - {secret_file: \"\", names: [a.relay.net]}\n",
+		"acme: {eab: {kid: k, hmac: YQ}}\n", "domain: &a x\nabuse: *a\n", "a: b\n---\nc: d\n", "\t", "? [a]\n: b", "{", "<<: *x",
+		"domain: |\n  x\n y\n", "tokens: [[[[]]]]", "\xef\xbb\xbfdomain: x", "domain: !!binary x", "log.level: x", "a: \"\\q\"\n", "- a\nb: c\n",
+	} {
+		f.Add([]byte(s))
+	}
+	keys := relayFileKeys()
+	f.Fuzz(func(t *testing.T, data []byte) {
+		file := parseFile("f", data, keys)
+		src, err := newSource(keys, nil, file)
+		if err != nil {
+			t.Fatal(err)
+		}
+		var r Relay
+		if err := src.viper.Unmarshal(&r); err != nil {
+			t.Fatalf("what passed the check cannot be decoded: %v", err)
+		}
+		r, _, wrong := checkRelay(r)
+		errs := append(file.errs, src.locate(wrong)...)
+		lines := bytes.Count(data, []byte("\n")) + 1
+		for _, e := range errs {
+			whole := e.Message == "the file is empty" || strings.Contains(e.Message, "unknown anchor") ||
+				strings.HasSuffix(e.Message, "missing") || e.Key == "tokens"
+			if e.Line < 0 || e.Line > lines || e.Line == 0 && !whole {
+				t.Errorf("line %d of %d: %q", e.Line, lines, e)
+			}
+			if strings.ContainsAny(e.Message, "\n\r") {
+				t.Errorf("a message of several lines: %q", e.Message)
+			}
+		}
+		if errs.sorted("f") == nil && (r.Domain == "" || len(r.Listen) == 0) {
+			t.Errorf("accepted: %+v", r)
+		}
+	})
+}
+
+func TestNearest(t *testing.T) {
+	words := []string{"domain", "listen", "http_listen", "names", "log", "tls", "abuse"}
+	tests := []struct{ in, want string }{
+		{"nmaes", "names"}, {"name", "names"}, {"Listen", "listen"}, {"http-listen", "http_listen"}, {"tsl", "tls"}, {"domian", "domain"},
+		{"lgo", "log"}, {"cluster", ""}, {"x", ""}, {"", ""}, {strings.Repeat("a", 1<<20), ""},
+	}
+	for _, tt := range tests {
+		if got := nearest(tt.in, words); got != tt.want {
+			t.Errorf("%.20q: %q, want %q", tt.in, got, tt.want)
+		}
+	}
+}
+
+func TestStateDir(t *testing.T) {
+	tests := []struct {
+		goos string
+		env  map[string]string
+		want string
+	}{
+		{"linux", nil, "/home/me/.local/state/keystay"},
+		{"linux", map[string]string{"XDG_STATE_HOME": "/state"}, "/state/keystay"},
+		{"linux", map[string]string{"XDG_STATE_HOME": "state"}, "/home/me/.local/state/keystay"},
+		{"linux", map[string]string{"XDG_STATE_HOME": "/state", "STATE_DIRECTORY": "/var/lib/keystay:/var/lib/other"}, "/var/lib/keystay"},
+		{"freebsd", map[string]string{"XDG_STATE_HOME": "/state"}, "/state/keystay"},
+		{"darwin", map[string]string{"XDG_STATE_HOME": "/state"}, "/home/me/Library/Application Support/keystay"},
+		{"windows", map[string]string{"LocalAppData": "/local", "ProgramData": "/data"}, "/local/keystay"},
+		{"windows", map[string]string{"LocalAppData": `C:\Windows\System32\config\systemprofile\AppData\Local`, "ProgramData": "/data"}, "/data/keystay"},
+		{"windows", map[string]string{"ProgramData": "/data"}, "/data/keystay"},
+		{"windows", nil, ""},
+	}
+	for _, tt := range tests {
+		got, err := stateDir(tt.goos, func(name string) string { return tt.env[name] }, func() (string, error) { return "/home/me", nil })
+		if got != tt.want || (err == nil) != (tt.want != "") {
+			t.Errorf("%s %v: %q, %v, want %q", tt.goos, tt.env, got, err, tt.want)
+		}
+	}
+}

@@ -1,0 +1,130 @@
+package config
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+
+	"github.com/spf13/pflag"
+)
+
+// A Kind says what a key holds.
+type Kind int
+
+// The kinds of keys.
+const (
+	Text  Kind = iota // one text
+	List              // a list of texts; with commas in flags and variables
+	Table             // a list of maps, which only a file can hold
+)
+
+// A Key describes one thing that can be set. Flags, variables, defaults, help
+// and reference pages are all made from these descriptions.
+type Key struct {
+	// Name is the key's path, as in "log.level". For the members of a list of
+	// maps it goes through "[]", as in "tokens[].names".
+	Name string
+
+	// Kind is what the key holds.
+	Kind Kind
+
+	// Flag is the flag without its dashes, or empty where there is none.
+	Flag string
+
+	// Env is the variable, or empty where there is none.
+	Env string
+
+	// Default is what holds when nothing is said; lists are joined by commas.
+	Default string
+
+	// Help is one line that says what the key does, with its unit, range and
+	// what an empty value means. A word in back quotes names the flag's value.
+	Help string
+}
+
+// Reference returns the keys as a Markdown table, for the reference page.
+func Reference(keys []Key) string {
+	var b strings.Builder
+	b.WriteString("| key | flag | variable | default | meaning |\n| --- | --- | --- | --- | --- |\n")
+	code := func(s string) string {
+		if s == "" {
+			return ""
+		}
+		return "`" + s + "`"
+	}
+	for _, k := range keys {
+		flag := k.Flag
+		if flag != "" {
+			flag = "--" + flag
+		}
+		help := strings.ReplaceAll(strings.ReplaceAll(k.Help, "`", ""), "|", `\|`)
+		fmt.Fprintf(&b, "| %s | %s | %s | %s | %s |\n", code(k.Name), code(flag), code(k.Env), code(k.Default), help)
+	}
+	return b.String()
+}
+
+// value is the default in the form viper hands on.
+func (k Key) value() any {
+	if k.Kind == List {
+		return splitList(k.Default)
+	}
+	return k.Default
+}
+
+// withEnv fills in the variables: prefix and the name in capitals, dots and
+// dashes as underscores. Members of lists of maps have none.
+func withEnv(prefix string, keys []Key) []Key {
+	for i, k := range keys {
+		if k.Kind != Table && !strings.Contains(k.Name, "[]") {
+			keys[i].Env = prefix + strings.ToUpper(strings.NewReplacer(".", "_", "-", "_").Replace(k.Name))
+		}
+	}
+	return keys
+}
+
+// register adds a flag for each key that has one.
+func register(fs *pflag.FlagSet, keys []Key, once ...string) {
+	for _, k := range keys {
+		switch {
+		case k.Flag == "":
+		case slices.Contains(once, k.Flag):
+			fs.Var(new(onceFlag), k.Flag, k.Help)
+		case k.Kind == List:
+			fs.StringSlice(k.Flag, splitList(k.Default), k.Help)
+		default:
+			fs.String(k.Flag, k.Default, k.Help)
+		}
+	}
+}
+
+// A onceFlag is a flag that will be allowed to repeat one day. It remembers
+// all it was given, so that a second value is refused with a reason instead of
+// replacing the first in silence.
+type onceFlag []string
+
+func (f *onceFlag) Type() string { return "string" }
+
+func (f *onceFlag) Set(s string) error {
+	*f = append(*f, s)
+	return nil
+}
+
+func (f *onceFlag) String() string {
+	if len(*f) == 0 {
+		return ""
+	}
+	return (*f)[0]
+}
+
+// splitList splits at commas and drops the space around each part. Nothing
+// gives an empty list.
+func splitList(s string) []string {
+	if strings.TrimSpace(s) == "" {
+		return []string{}
+	}
+	parts := strings.Split(s, ",")
+	for i := range parts {
+		parts[i] = strings.TrimSpace(parts[i])
+	}
+	return parts
+}

@@ -1,0 +1,144 @@
+package config
+
+import (
+	"errors"
+	"fmt"
+	"net"
+	"net/url"
+	"path/filepath"
+	"strconv"
+	"strings"
+)
+
+// A Local is a local service that a public name leads to.
+type Local struct {
+	// Network is "tcp" or "unix".
+	Network string
+
+	// Address is what to dial: host:port, or the path of a unix socket. Use
+	// [Local.Addresses], which also knows where a bare port may be served.
+	Address string
+
+	// URL is where an HTTP request is sent: a scheme, "http" or "https", and a
+	// host with its port as it was given; nothing else is set. The host of a
+	// unix socket is "localhost".
+	URL *url.URL
+
+	// Insecure says that the certificate of an https service is not checked.
+	Insecure bool
+
+	// bare says that only a port was given.
+	bare bool
+}
+
+// localForms is what ParseLocal takes, for hints.
+const localForms = "3000, :3000, host:3000, http://…, https://…, https+insecure://… or unix:/path"
+
+// ParseLocal reads a local service as a person types it: 3000, :3000,
+// host:3000, http://host[:port], https://host[:port],
+// https+insecure://host[:port] or unix:/path. A missing port is the scheme's.
+// A missing host is this machine.
+func ParseLocal(s string) (Local, error) {
+	if path, ok := strings.CutPrefix(s, "unix:"); ok {
+		path = strings.TrimPrefix(path, "//")
+		if !strings.HasPrefix(path, "/") && !filepath.IsAbs(path) || strings.ContainsRune(path, 0) {
+			return Local{}, fmt.Errorf("%s names no whole path of a unix socket", quote(s))
+		}
+		return Local{Network: "unix", Address: path, URL: &url.URL{Scheme: "http", Host: "localhost"}}, nil
+	}
+	if form := unbuiltLocal(s); form != "" {
+		return Local{}, fmt.Errorf("%s: %s is not supported yet", quote(s), form)
+	}
+	scheme, rest, ok := strings.Cut(s, "://")
+	if !ok {
+		return parseHostPort("http", s, "")
+	}
+	switch strings.ToLower(scheme) {
+	case "http":
+		return parseHostPort("http", rest, "80")
+	case "https":
+		return parseHostPort("https", rest, "443")
+	case "https+insecure":
+		l, err := parseHostPort("https", rest, "443")
+		l.Insecure = err == nil
+		return l, err
+	}
+	return Local{}, fmt.Errorf("%s is no local service", quote(s))
+}
+
+// unbuiltLocal names the form of s, if it is one of those that will be taken
+// one day. This is the place to open when one of them is built.
+func unbuiltLocal(s string) string {
+	switch {
+	case strings.HasPrefix(s, "tcp://"), strings.HasPrefix(s, "tls://"):
+		return "passing on raw connections"
+	case s == ".", s == "..", strings.HasPrefix(s, "./"), strings.HasPrefix(s, "../"), strings.HasPrefix(s, "/"), strings.HasPrefix(s, "~"):
+		return "serving a folder"
+	}
+	return ""
+}
+
+// parseHostPort reads what follows the scheme. A missing port is port, if that
+// is not empty.
+func parseHostPort(scheme, s, port string) (Local, error) {
+	whole := s
+	if s == "" {
+		return Local{}, errors.New("empty")
+	}
+	s, path, _ := strings.Cut(s, "/")
+	if path != "" {
+		return Local{}, fmt.Errorf("%s has a path, and only whole services can be published", quote(whole))
+	}
+	host := s
+	if h, p, err := net.SplitHostPort(s); err == nil {
+		host, port = h, p
+	} else if _, err := strconv.ParseUint(s, 10, 64); err == nil && port == "" {
+		host, port = "", s
+	} else {
+		host = strings.TrimSuffix(strings.TrimPrefix(s, "["), "]")
+	}
+	if port == "" {
+		return Local{}, fmt.Errorf("%s has no port", quote(whole))
+	}
+	if n, err := strconv.ParseUint(port, 10, 16); err != nil || n == 0 {
+		return Local{}, fmt.Errorf("%s is no port", quote(port))
+	}
+	bare := host == ""
+	if bare {
+		host = "127.0.0.1"
+	}
+	if !isHost(host) {
+		return Local{}, fmt.Errorf("%s is no host", quote(host))
+	}
+	address := net.JoinHostPort(host, port)
+	l := Local{Network: "tcp", Address: address, URL: &url.URL{Scheme: scheme, Host: address}, bare: bare}
+	if scheme == "http" && port == "80" || scheme == "https" && port == "443" {
+		l.URL.Host = strings.TrimSuffix(address, ":"+port)
+	}
+	return l, nil
+}
+
+// Addresses returns what to dial on Network, in this order, until one answers.
+// A bare port is looked for on 127.0.0.1 and then on ::1, since some servers
+// listen on one of them only.
+func (l Local) Addresses() []string {
+	if l.bare {
+		_, port, _ := net.SplitHostPort(l.Address)
+		return []string{l.Address, net.JoinHostPort("::1", port)}
+	}
+	return []string{l.Address}
+}
+
+// String returns the form that is shown to people, as in
+// "http://127.0.0.1:3000", or "" for the zero Local.
+func (l Local) String() string {
+	switch {
+	case l.Network == "":
+		return ""
+	case l.Network == "unix":
+		return "unix:" + l.Address
+	case l.Insecure:
+		return l.URL.Scheme + "+insecure://" + l.URL.Host
+	}
+	return l.URL.Scheme + "://" + l.URL.Host
+}

@@ -1,0 +1,96 @@
+package config_test
+
+import (
+	"slices"
+	"strings"
+	"testing"
+
+	"keystay/config"
+)
+
+func TestLocalForms(t *testing.T) {
+	tests := []struct {
+		in, shown, network string
+		addresses          []string
+		url                string
+	}{
+		{"3000", "http://127.0.0.1:3000", "tcp", []string{"127.0.0.1:3000", "[::1]:3000"}, "http://127.0.0.1:3000"},
+		{":3000", "http://127.0.0.1:3000", "tcp", []string{"127.0.0.1:3000", "[::1]:3000"}, "http://127.0.0.1:3000"},
+		{"http://:3000", "http://127.0.0.1:3000", "tcp", []string{"127.0.0.1:3000", "[::1]:3000"}, "http://127.0.0.1:3000"},
+		{"localhost:3000", "http://localhost:3000", "tcp", []string{"localhost:3000"}, "http://localhost:3000"},
+		{"nas:80", "http://nas", "tcp", []string{"nas:80"}, "http://nas"},
+		{"my_box:65535", "http://my_box:65535", "tcp", []string{"my_box:65535"}, "http://my_box:65535"},
+		{"192.0.2.1:1", "http://192.0.2.1:1", "tcp", []string{"192.0.2.1:1"}, "http://192.0.2.1:1"},
+		{"[::1]:3000", "http://[::1]:3000", "tcp", []string{"[::1]:3000"}, "http://[::1]:3000"},
+		{"http://nas.local/", "http://nas.local", "tcp", []string{"nas.local:80"}, "http://nas.local"},
+		{"http://127.0.0.1:8080", "http://127.0.0.1:8080", "tcp", []string{"127.0.0.1:8080"}, "http://127.0.0.1:8080"},
+		{"HTTPS://nas.local", "https://nas.local", "tcp", []string{"nas.local:443"}, "https://nas.local"},
+		{"https://[2001:db8::1]", "https://[2001:db8::1]", "tcp", []string{"[2001:db8::1]:443"}, "https://[2001:db8::1]"},
+		{"https+insecure://nas:8443", "https+insecure://nas:8443", "tcp", []string{"nas:8443"}, "https://nas:8443"},
+		{"unix:/run/app.sock", "unix:/run/app.sock", "unix", []string{"/run/app.sock"}, "http://localhost"},
+		{"unix:///run/app.sock", "unix:/run/app.sock", "unix", []string{"/run/app.sock"}, "http://localhost"},
+	}
+	for _, tt := range tests {
+		l, err := config.ParseLocal(tt.in)
+		if err != nil {
+			t.Errorf("%s: %v", tt.in, err)
+			continue
+		}
+		if l.String() != tt.shown || l.Network != tt.network || !slices.Equal(l.Addresses(), tt.addresses) || l.URL.String() != tt.url ||
+			l.Insecure != strings.Contains(tt.in, "insecure") || l.Address != tt.addresses[0] {
+			t.Errorf("%s: %+v, shown %s, at %v", tt.in, l, l, l.Addresses())
+		}
+	}
+	if s := (config.Local{}).String(); s != "" {
+		t.Errorf("the zero Local is shown as %q", s)
+	}
+}
+
+func TestLocalRefusals(t *testing.T) {
+	tests := []struct{ in, want string }{
+		{"", "empty"},
+		{"http://", "empty"},
+		{"nas", `"nas" has no port`},
+		{"::1", `"::1" has no port`},
+		{"0", `"0" is no port`},
+		{"65536", `"65536" is no port`},
+		{"host:http", `"http" is no port`},
+		{"a b:80", `"a b" is no host`},
+		{"http://user@host:80", `"user@host" is no host`},
+		{"http://host:80?x", `"80?x" is no port`},
+		{"http://host:80/app", `"host:80/app" has a path, and only whole services can be published`},
+		{"ws://host:80", `"ws://host:80" is no local service`},
+		{"unix:app.sock", `"unix:app.sock" names no whole path of a unix socket`},
+		{"unix:", `"unix:" names no whole path of a unix socket`},
+		{"tcp://host:22", `"tcp://host:22": passing on raw connections is not supported yet`},
+		{"tls://host:443", `"tls://host:443": passing on raw connections is not supported yet`},
+		{"./site", `"./site": serving a folder is not supported yet`},
+		{"/srv/site", `"/srv/site": serving a folder is not supported yet`},
+		{".", `".": serving a folder is not supported yet`},
+	}
+	for _, tt := range tests {
+		_, err := config.ParseLocal(tt.in)
+		if err == nil || err.Error() != tt.want {
+			t.Errorf("%s: %v, want %s", tt.in, err, tt.want)
+		}
+	}
+}
+
+func FuzzParseLocal(f *testing.F) {
+	for _, s := range []string{"3000", ":3000", "[::1]:80", "https+insecure://a.b:1/", "unix:///x", "http://[::1", "tcp://x", "./x"} {
+		f.Add(s)
+	}
+	f.Fuzz(func(t *testing.T, s string) {
+		l, err := config.ParseLocal(s)
+		if err != nil {
+			if strings.ContainsAny(err.Error(), "\n\r\x00") {
+				t.Errorf("an error of several lines: %q", err)
+			}
+			return
+		}
+		again, err := config.ParseLocal(l.String())
+		if err != nil || again.String() != l.String() || again.Address != l.Address || again.Insecure != l.Insecure {
+			t.Errorf("%q is shown as %q, which is %+v, %v", s, l, again, err)
+		}
+	})
+}

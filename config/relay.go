@@ -1,0 +1,120 @@
+package config
+
+// Relay is the configuration of a relay. Its values have been checked and
+// normalised by [LoadRelay]. Paths are ready to open.
+type Relay struct {
+	// Domain is the relay's own name and the zone below which it gives out
+	// names: a host name of two labels or more, in lower case, without a
+	// trailing dot, as A-labels. It has no default.
+	Domain string `mapstructure:"domain"`
+
+	// Listen is where visitors and remotes connect, each host:port; an empty
+	// host is every address and port 0 any free port. At least one; the
+	// default is ":443".
+	Listen []string `mapstructure:"listen"`
+
+	// HTTPListen is where plain HTTP is answered: browsers are sent to https,
+	// ACME HTTP-01 challenges are passed on. The default is ":80"; empty is
+	// off.
+	HTTPListen []string `mapstructure:"http_listen"`
+
+	// StateDir is the folder of certificates, grants and the control socket.
+	// The default is /var/lib/keystay.
+	StateDir string `mapstructure:"state_dir"`
+
+	// Names says who may take names below Domain.
+	Names Names `mapstructure:"names"`
+
+	// Tokens are what the operator gave out, with the names each may take.
+	// They count where Names.Policy is "token".
+	Tokens []Token `mapstructure:"tokens"`
+
+	// ACME is where the certificate for Domain comes from, unless TLS is set.
+	ACME ACME `mapstructure:"acme"`
+
+	// TLS names the files of a certificate for Domain, instead of ACME.
+	TLS TLS `mapstructure:"tls"`
+
+	// Admin is the read-only page for the operator.
+	Admin Admin `mapstructure:"admin"`
+
+	// Log is how much is logged to stderr, and how.
+	Log Log `mapstructure:"log"`
+
+	// Abuse is the public contact for complaints: a mailto: or https: URL, or
+	// empty for none. A mail address given alone has become a mailto: URL.
+	Abuse string `mapstructure:"abuse"`
+}
+
+// Names says who may take names below the relay's domain.
+type Names struct {
+	// Policy is "open" (first come, kept for the identity; the default),
+	// "token" (only with one of the tokens) or "closed" (nobody new).
+	Policy string `mapstructure:"policy"`
+}
+
+// Token is a secret that the operator gave out.
+type Token struct {
+	// SecretFile is the file that holds the secret, one line of at most
+	// [MaxSecret] bytes.
+	SecretFile string `mapstructure:"secret_file"`
+
+	// Names are the names it may take: whole names below the domain
+	// ("xyz.relay.net") or all names below one ("*.team.relay.net"), at least
+	// one, normalised like Domain.
+	Names []string `mapstructure:"names"`
+
+	// Secret is what SecretFile holds, without the line's end.
+	Secret Secret `mapstructure:"-"`
+}
+
+// ACME is a certificate authority and the account with it.
+type ACME struct {
+	// CA is the https URL of the directory (RFC 8555, section 7.1.1), or empty
+	// for Let's Encrypt.
+	CA string `mapstructure:"ca"`
+
+	// CARoot is a PEM file of roots to trust for the CA's API, or empty for
+	// the system's.
+	CARoot string `mapstructure:"ca_root"`
+
+	// Email is the account's contact, or empty for none.
+	Email string `mapstructure:"email"`
+
+	// EAB binds the account to one that the CA already knows.
+	EAB EAB `mapstructure:"eab"`
+}
+
+// EAB is an external account binding (RFC 8555, section 7.3.4). Both fields
+// are set or none.
+type EAB struct {
+	// KID is the key identifier that the CA gave out.
+	KID string `mapstructure:"kid"`
+
+	// HMAC is the key that the CA gave out, as base64url without padding.
+	HMAC Secret `mapstructure:"hmac"`
+}
+
+// TLS names the files of a certificate. Both fields are set or none.
+type TLS struct {
+	// CertFile is a PEM file with the certificate and its chain.
+	CertFile string `mapstructure:"cert_file"`
+
+	// KeyFile is a PEM file with the certificate's private key.
+	KeyFile string `mapstructure:"key_file"`
+}
+
+// Admin is the read-only page for the operator.
+type Admin struct {
+	// Listen is its host:port, by default "127.0.0.1:9440", or empty for off.
+	Listen string `mapstructure:"listen"`
+}
+
+// Log is how much is logged, and how.
+type Log struct {
+	// Level is "debug", "info" (the default), "warn" or "error".
+	Level string `mapstructure:"level"`
+
+	// Format is "text" (the default) or "json".
+	Format string `mapstructure:"format"`
+}

@@ -1,0 +1,169 @@
+package config
+
+import (
+	"cmp"
+	"fmt"
+	"net/url"
+	"slices"
+	"strings"
+)
+
+// checkRelay checks the values of r and returns them normalised. It looks at
+// nothing but r and changes nothing of what it is given.
+func checkRelay(r Relay) (Relay, []Warning, Errors) {
+	var errs Errors
+	if r.Domain == "" {
+		errs.add("domain", "missing", "the relay's own name, as in domain: relay.net or --domain relay.net")
+	} else if errs.domain("domain", &r.Domain); len(errs) > 0 {
+		r.Domain = "" // nothing can be compared with it
+	}
+	r.Listen = trimmed(r.Listen)
+	r.HTTPListen = trimmed(r.HTTPListen)
+	errs.listeners(r)
+	if r.StateDir == "" {
+		errs.add("state_dir", "empty", "a folder that the relay may write, as in /var/lib/keystay")
+	}
+	errs.oneOf("names.policy", r.Names.Policy, "open", "token", "closed")
+	warnings := errs.policy(r)
+	r.Tokens = errs.tokens(r)
+	errs.relayCertificate(&r)
+	errs.oneOf("log.level", r.Log.Level, "debug", "info", "warn", "error")
+	errs.oneOf("log.format", r.Log.Format, "text", "json")
+	errs.abuse(&r.Abuse)
+	return r, warnings, errs
+}
+
+// trimmed returns the list without the space around its entries.
+func trimmed(list []string) []string {
+	out := make([]string, len(list))
+	for i, s := range list {
+		out[i] = strings.TrimSpace(s)
+	}
+	return out
+}
+
+// listeners checks each address and that no two are the same.
+func (e *Errors) listeners(r Relay) {
+	if len(r.Listen) == 0 {
+		e.add("listen", "empty: nobody could connect", `listen: [":443"]`)
+	}
+	first := map[string]string{}
+	check := func(key, address string) {
+		e.address(key, address, true)
+		if strings.HasSuffix(address, ":0") {
+			return // each time another port
+		}
+		if other := first[address]; other != "" {
+			e.add(key, fmt.Sprintf("%s is in %s too", quote(address), other))
+		}
+		first[address] = key
+	}
+	for i, address := range r.Listen {
+		check(fmt.Sprintf("listen[%d]", i), address)
+	}
+	for i, address := range r.HTTPListen {
+		check(fmt.Sprintf("http_listen[%d]", i), address)
+	}
+	if r.Admin.Listen != "" {
+		check("admin.listen", r.Admin.Listen)
+	}
+}
+
+// policy checks that tokens and policy fit together.
+func (e *Errors) policy(r Relay) []Warning {
+	var warnings []Warning
+	switch {
+	case r.Names.Policy == "open":
+		warnings = append(warnings, Warning{
+			Key:     "names.policy",
+			Message: "names.policy is open: anyone who can reach this relay may take names below " + r.Domain,
+			Hints:   []string{"names: {policy: token} gives names only to those who have a token"},
+		})
+	case r.Names.Policy == "token" && len(r.Tokens) == 0:
+		e.add("tokens", "names.policy is token, and there is no token",
+			`tokens: [{secret_file: FILE, names: ["xyz.`+example(r.Domain)+`"]}]`)
+	}
+	if len(r.Tokens) > 0 && r.Names.Policy != "token" {
+		warnings = append(warnings, Warning{
+			Key:     "tokens",
+			Message: "tokens have no effect while names.policy is " + r.Names.Policy,
+			Hints:   []string{"names: {policy: token}"},
+		})
+	}
+	return warnings
+}
+
+// example is a domain for hints.
+func example(domain string) string { return cmp.Or(domain, "relay.net") }
+
+// tokens checks each token and returns them normalised.
+func (e *Errors) tokens(r Relay) []Token {
+	tokens := slices.Clone(r.Tokens)
+	for i := range tokens {
+		t := &tokens[i]
+		key := fmt.Sprintf("tokens[%d]", i)
+		if t.SecretFile == "" {
+			e.add(key+".secret_file", "missing", "the file that holds the token, one line")
+		}
+		if len(t.Names) == 0 {
+			e.add(key+".names", "missing: a token without names is good for nothing", `names: ["*.`+example(r.Domain)+`"] for all names`)
+		}
+		t.Names = trimmed(t.Names)
+		for j := range t.Names {
+			e.tokenName(fmt.Sprintf("%s.names[%d]", key, j), &t.Names[j], r.Domain)
+		}
+	}
+	return tokens
+}
+
+// tokenName checks a name, or all names below one, that a token is good for.
+func (e *Errors) tokenName(key string, name *string, domain string) {
+	base, wild := strings.CutPrefix(*name, "*.")
+	normal, err := hostName(base)
+	if err != nil {
+		e.add(key, err.Error(), fmt.Sprintf("as in xyz.%[1]s or *.team.%[1]s", example(domain)))
+		return
+	}
+	switch {
+	case domain == "": // reported already
+	case normal == domain && !wild:
+		e.add(key, quote(*name)+" is the relay's own name", `"*.`+domain+`" is all names below it`)
+	case normal != domain && !strings.HasSuffix(normal, "."+domain):
+		e.add(key, fmt.Sprintf("%s is not below %s", quote(*name), domain), fmt.Sprintf("did you mean %q?", strings.TrimSuffix(*name, ".")+"."+domain))
+	}
+	*name = normal
+	if wild {
+		*name = "*." + normal
+	}
+}
+
+// relayCertificate checks where the certificate comes from: a CA or files.
+func (e *Errors) relayCertificate(r *Relay) {
+	e.httpsURL("acme.ca", r.ACME.CA)
+	e.email("acme.email", r.ACME.Email)
+	e.binding("acme.eab.kid", r.ACME.EAB.KID, "acme.eab.hmac", &r.ACME.EAB.HMAC)
+	switch t := r.TLS; {
+	case t.CertFile != "" && t.KeyFile == "":
+		e.add("tls.key_file", "missing", "tls.cert_file needs the private key of its certificate")
+	case t.CertFile == "" && t.KeyFile != "":
+		e.add("tls.cert_file", "missing", "tls.key_file needs the certificate of its private key")
+	case t.CertFile != "" && r.ACME != ACME{}:
+		e.add("tls.cert_file", "acme is set too", "a certificate comes from acme or from files: take one of them out")
+	}
+}
+
+// abuse makes the public contact a URL.
+func (e *Errors) abuse(s *string) {
+	if *s == "" {
+		return
+	}
+	if isEmail(*s) {
+		*s = "mailto:" + *s
+		return
+	}
+	u, err := url.Parse(*s)
+	if err == nil && (u.Scheme == "https" && u.Host != "" || u.Scheme == "mailto" && isEmail(u.Opaque)) {
+		return
+	}
+	e.add("abuse", quote(*s)+" is no mail address, mailto: or https:// URL", "as in abuse@relay.net")
+}

@@ -1,0 +1,105 @@
+package config
+
+import (
+	"fmt"
+	"os"
+
+	"github.com/spf13/pflag"
+)
+
+// relayPrefix begins the names of the relay's variables.
+const relayPrefix = "KEYSTAY_RELAY_"
+
+// RelayKeys returns the description of everything that can be set for a relay,
+// in the order of the commented file.
+func RelayKeys() []Key {
+	config := Key{Name: "config", Flag: "config", Help: "the `FILE` with the configuration (YAML); a flag or a variable only"}
+	return withEnv(relayPrefix, append([]Key{config}, relayFileKeys()...))
+}
+
+// relayFileKeys are the keys of relay.yaml.
+func relayFileKeys() []Key {
+	return withEnv(relayPrefix, []Key{
+		{Name: "domain", Flag: "domain", Help: "the relay's own `NAME`, and the zone below which it gives out names"},
+		{Name: "listen", Kind: List, Flag: "listen", Default: ":443", Help: "`HOST:PORT` for visitors and remotes, one or more; port 0 is any free one"},
+		{Name: "http_listen", Kind: List, Flag: "http-listen", Default: ":80", Help: "`HOST:PORT` for plain HTTP: to https, and ACME HTTP-01; empty is off"},
+		{Name: "state_dir", Flag: "state-dir", Default: "/var/lib/keystay", Help: "the `DIR` of certificates, grants and the control socket"},
+		{Name: "names.policy", Default: "open", Help: "who may take names: open (first come), token or closed"},
+		{Name: "tokens", Kind: Table, Help: "the tokens given out, for names.policy token"},
+		{Name: "tokens[].secret_file", Help: "the file that holds the token, one line"},
+		{Name: "tokens[].names", Kind: List, Help: "the names it may take: whole ones, or *. and a name for all below that"},
+		{Name: "acme.ca", Help: "the https URL of the CA's directory; empty is Let's Encrypt"},
+		{Name: "acme.ca_root", Help: "PEM file of roots to trust for the CA's API; empty is the system's"},
+		{Name: "acme.email", Help: "the contact for the CA's account; may be empty"},
+		{Name: "acme.eab.kid", Help: "the key id for external account binding, if the CA asks for it"},
+		{Name: "acme.eab.hmac", Help: "the key for external account binding, base64url"},
+		{Name: "tls.cert_file", Help: "PEM file with a certificate for the domain, instead of acme"},
+		{Name: "tls.key_file", Help: "PEM file with its private key"},
+		{Name: "admin.listen", Default: "127.0.0.1:9440", Help: "host:port of /metrics, /healthz and /readyz, read-only; empty in the file is off"},
+		{Name: "log.level", Flag: "log-level", Default: "info", Help: "how much is logged: `LEVEL` debug, info, warn or error"},
+		{Name: "log.format", Flag: "log-format", Default: "text", Help: "`FORMAT` of the log: text or json"},
+		{Name: "abuse", Help: "public contact for complaints: a mail address, mailto: or https:// URL; may be empty"},
+	})
+}
+
+// RelayFlags adds the relay's flags.
+func RelayFlags(fs *pflag.FlagSet) { register(fs, RelayKeys()) }
+
+// LoadRelay reads the configuration of a relay from the flags (which may be
+// nil), the environment, the file that one of these names, and the defaults.
+// It opens the files that are named and reads the tokens' secrets. A
+// configuration that is wrong gives [Errors].
+func LoadRelay(fs *pflag.FlagSet) (*Relay, []Warning, error) {
+	errs := unknownVariables(relayPrefix, RelayKeys())
+	name := os.Getenv(relayPrefix + "CONFIG")
+	if fs != nil && fs.Changed("config") {
+		name, _ = fs.GetString("config")
+		if name == "" {
+			errs = append(errs, &Error{From: "--config", Message: "the name of the file is empty"})
+		}
+	}
+	var f *file
+	if name != "" {
+		f = readFile(name, relayFileKeys())
+		errs = append(errs, f.errs...)
+	}
+	src, err := newSource(relayFileKeys(), fs, f)
+	if err != nil {
+		return nil, nil, err
+	}
+	var r Relay
+	if err := src.viper.Unmarshal(&r); err != nil {
+		return nil, nil, fmt.Errorf("decode configuration: %w", err)
+	}
+	r, warnings, wrong := checkRelay(r)
+	src.resolve("state_dir", &r.StateDir)
+	src.resolve("acme.ca_root", &r.ACME.CARoot)
+	src.resolve("tls.cert_file", &r.TLS.CertFile)
+	src.resolve("tls.key_file", &r.TLS.KeyFile)
+	wrong.readable("acme.ca_root", r.ACME.CARoot)
+	wrong.readable("tls.cert_file", r.TLS.CertFile)
+	wrong.readable("tls.key_file", r.TLS.KeyFile)
+	first := map[Secret]int{} // where each secret is first
+	for i := range r.Tokens {
+		key := fmt.Sprintf("tokens[%d].secret_file", i)
+		src.resolve(key, &r.Tokens[i].SecretFile)
+		warnings = append(warnings, wrong.secretFile(key, r.Tokens[i].SecretFile, &r.Tokens[i].Secret)...)
+		secret := r.Tokens[i].Secret
+		if j, ok := first[secret]; ok && secret != "" {
+			wrong.add(key, fmt.Sprintf("the same secret as tokens[%d] has", j), "list all the names in one of them")
+		} else {
+			first[secret] = i
+		}
+	}
+	if f != nil && f.public && r.ACME.EAB.HMAC != "" && src.inFile("acme.eab.hmac") {
+		warnings = append(warnings, Warning{
+			Key:     "acme.eab.hmac",
+			Message: fmt.Sprintf("%s holds a key and every user of this machine can read it", name),
+			Hints:   []string{"chmod 600 " + name},
+		})
+	}
+	if err := append(errs, src.locate(wrong)...).sorted(name); err != nil {
+		return nil, nil, err
+	}
+	return &r, warnings, nil
+}

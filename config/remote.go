@@ -1,0 +1,74 @@
+package config
+
+import "time"
+
+// Remote is the configuration of a remote. Its values have been checked and
+// normalised by [LoadRemote].
+type Remote struct {
+	// Domain is the public name: a host name of two labels or more, in lower
+	// case, without a trailing dot, as A-labels. Empty is a name made from the
+	// device's key.
+	Domain string `mapstructure:"domain"`
+
+	// Local is the service that the public name leads to.
+	Local Local `mapstructure:"-"`
+
+	// Relay is the relay to dial, host or host:port, normalised like Domain.
+	// Empty is to climb from Domain, or else the relay remembered.
+	Relay string `mapstructure:"relay"`
+
+	// RelayAddress is the host:port to dial instead of the relay's name, which
+	// is still what is verified. Empty is the relay's name and port.
+	RelayAddress string `mapstructure:"relay-address"`
+
+	// RelayRoot is a PEM file of roots to trust for the relay's own
+	// certificate. Empty is the system's.
+	RelayRoot string `mapstructure:"relay-root"`
+
+	// Token is what the relay's operator gave out, at most [MaxSecret] bytes,
+	// read from TokenFile where that is set. Empty is none.
+	Token Secret `mapstructure:"token"`
+
+	// TokenFile is the file that Token was read from, or empty.
+	TokenFile string `mapstructure:"token-file"`
+
+	// StateDir is the folder of the identity key, the ACME account, the
+	// certificates and the remembered relay. The default is that of
+	// [DefaultStateDir].
+	StateDir string `mapstructure:"state-dir"`
+
+	// ACMECA is the https URL of the CA's directory (RFC 8555, section 7.1.1).
+	// Empty is Let's Encrypt.
+	ACMECA string `mapstructure:"acme-ca"`
+
+	// ACMERoot is a PEM file of roots to trust for the CA's API. Empty is the
+	// system's.
+	ACMERoot string `mapstructure:"acme-root"`
+
+	// ACMEEmail is the account's contact, or empty for none.
+	ACMEEmail string `mapstructure:"acme-email"`
+
+	// ACMEEABKID is the key identifier for external account binding (RFC 8555,
+	// section 7.3.4). It and ACMEEABHMAC are both set or none.
+	ACMEEABKID string `mapstructure:"acme-eab-kid"`
+
+	// ACMEEABHMAC is the key for external account binding, as base64url
+	// without padding.
+	ACMEEABHMAC Secret `mapstructure:"acme-eab-hmac"`
+
+	// Cert is a PEM file with the certificate and its chain, instead of ACME.
+	// It and Key are both set or none.
+	Cert string `mapstructure:"cert"`
+
+	// Key is a PEM file with the private key of Cert.
+	Key string `mapstructure:"key"`
+
+	// Wait is how long to try until the name answers; 0 is for ever.
+	Wait time.Duration `mapstructure:"-"`
+
+	// LogLevel is "debug", "info" (the default), "warn" or "error".
+	LogLevel string `mapstructure:"log-level"`
+
+	// LogFormat is "text" (the default) or "json".
+	LogFormat string `mapstructure:"log-format"`
+}

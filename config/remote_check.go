@@ -1,0 +1,71 @@
+package config
+
+import (
+	"cmp"
+	"net"
+	"net/netip"
+	"strings"
+)
+
+// checkRemote checks the values of r and returns them normalised. It looks at
+// nothing but r.
+func checkRemote(r Remote) (Remote, Errors) {
+	var errs Errors
+	if r.Domain != "" {
+		errs.domain("domain", &r.Domain)
+	}
+	if r.Relay != "" {
+		errs.relay(&r.Relay)
+	}
+	if r.RelayAddress != "" {
+		errs.address("relay-address", r.RelayAddress, false)
+	}
+	if r.Token != "" && r.TokenFile != "" {
+		errs.add("token", "there is a token file too", "give one of --token and --token-file (and of their variables)")
+	}
+	if err := checkSecret(string(r.Token)); err != nil {
+		errs.add("token", err.Error())
+	}
+	errs.httpsURL("acme-ca", r.ACMECA)
+	errs.email("acme-email", r.ACMEEmail)
+	errs.binding("acme-eab-kid", r.ACMEEABKID, "acme-eab-hmac", &r.ACMEEABHMAC)
+	switch {
+	case r.Cert != "" && r.Key == "":
+		errs.add("key", "missing", "--cert needs the private key of its certificate: --key FILE")
+	case r.Cert == "" && r.Key != "":
+		errs.add("cert", "missing", "--key needs the certificate of its private key: --cert FILE")
+	case r.Cert != "" && (r.ACMECA != "" || r.ACMERoot != "" || r.ACMEEmail != "" || r.ACMEEABKID != "" || r.ACMEEABHMAC != ""):
+		errs.add("cert", "there are ACME settings too", "a certificate comes from ACME or from --cert and --key: take one of them out")
+	}
+	errs.oneOf("log-level", r.LogLevel, "debug", "info", "warn", "error")
+	errs.oneOf("log-format", r.LogFormat, "text", "json")
+	return r, errs
+}
+
+// relay checks and normalises host or host:port, where the host is a name,
+// since that is what its certificate is checked for.
+func (e *Errors) relay(s *string) {
+	if _, rest, ok := strings.Cut(*s, "://"); ok {
+		rest, _, _ = strings.Cut(rest, "/")
+		e.add("relay", quote(*s)+" is not host or host:port", "without the scheme: "+rest)
+		return
+	}
+	host, port := *s, ""
+	if h, p, err := net.SplitHostPort(*s); err == nil {
+		e.address("relay", net.JoinHostPort("localhost", p), false)
+		host, port = h, p
+	}
+	name, err := hostName(host)
+	if err != nil {
+		hint := "as in relay.net or relay.net:8443"
+		if _, addrErr := netip.ParseAddr(host); addrErr == nil {
+			hint = "--relay NAME --relay-address " + net.JoinHostPort(host, cmp.Or(port, "443"))
+		}
+		e.add("relay", err.Error(), hint)
+		return
+	}
+	*s = name
+	if port != "" {
+		*s = net.JoinHostPort(name, port)
+	}
+}

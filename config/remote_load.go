@@ -1,0 +1,157 @@
+package config
+
+import (
+	"fmt"
+	"time"
+
+	"github.com/spf13/pflag"
+)
+
+// remotePrefix begins the names of the remote's variables.
+const remotePrefix = "KEYSTAY_REMOTE_"
+
+// RemoteKeys returns the description of everything that can be set for a
+// remote, in the order of its help.
+func RemoteKeys() []Key {
+	keys := []Key{
+		{Name: "domain", Help: "the public `NAME`; by default one made from the device's key"},
+		{Name: "local", Help: "the local `SERVICE`: 3000, :3000, host:3000, http://…, https://…, https+insecure://… or unix:/path; also as the one argument"},
+		{Name: "relay", Help: "the relay to dial, `HOST[:PORT]`; by default found from the domain, or the one remembered"},
+		{Name: "relay-address", Help: "dial this `HOST:PORT`; the relay's name is still what is verified"},
+		{Name: "relay-root", Help: "PEM `FILE` of roots to trust for the relay's own certificate; by default the system's"},
+		{Name: "token", Help: "the `TOKEN` that the relay's operator gave out; other users can see flags, so rather use --token-file or the variable"},
+		{Name: "token-file", Help: "the `FILE` that holds the token, one line"},
+		{Name: "state-dir", Help: "the `DIR` of the identity key and certificates; by default the platform's own"},
+		{Name: "acme-ca", Help: "the https `URL` of the CA's directory; by default Let's Encrypt"},
+		{Name: "acme-root", Help: "PEM `FILE` of roots to trust for the CA's API; by default the system's"},
+		{Name: "acme-email", Help: "the contact `ADDRESS` for the CA's account"},
+		{Name: "acme-eab-kid", Help: "the key `ID` for external account binding, if the CA asks for it"},
+		{Name: "acme-eab-hmac", Help: "the `KEY` for external account binding, base64url; rather use the variable"},
+		{Name: "cert", Help: "PEM `FILE` with a certificate to use instead of ACME"},
+		{Name: "key", Help: "PEM `FILE` with its private key"},
+		{Name: "wait", Help: "give up when the name does not answer within `DURATION`, as in 90s or 5m; by default never"},
+		{Name: "log-level", Default: "info", Help: "how much is logged: `LEVEL` debug, info, warn or error"},
+		{Name: "log-format", Default: "text", Help: "`FORMAT` of the log: text or json"},
+	}
+	for i := range keys {
+		keys[i].Flag = keys[i].Name
+	}
+	return withEnv(remotePrefix, keys)
+}
+
+// RemoteFlags adds the remote's flags.
+func RemoteFlags(fs *pflag.FlagSet) { register(fs, RemoteKeys(), "domain", "local", "relay") }
+
+// LoadRemote reads the configuration of a remote from the flags (which may be
+// nil), the arguments that remain besides them, the environment and the
+// defaults. It opens the files that are named and reads the token. A
+// configuration that is wrong gives [Errors].
+func LoadRemote(fs *pflag.FlagSet, args []string) (*Remote, []Warning, error) {
+	keys := RemoteKeys()
+	errs := append(tooMany(fs, args), unknownVariables(remotePrefix, keys)...)
+	src, err := newSource(keys, fs, nil)
+	if err != nil {
+		return nil, nil, err
+	}
+	var r Remote
+	if err := src.viper.Unmarshal(&r); err != nil {
+		return nil, nil, fmt.Errorf("decode configuration: %w", err)
+	}
+	local := src.viper.GetString("local")
+	if len(args) > 0 {
+		local = args[0]
+	}
+	var wrong Errors
+	wrong.local(&r.Local, local, len(args) > 0 || src.isSet("local"))
+	wrong.wait(&r.Wait, src.viper.GetString("wait"))
+	for _, key := range []string{"domain", "relay"} {
+		if src.isSet(key) && src.viper.GetString(key) == "" {
+			wrong.add(key, "empty")
+		}
+	}
+	r, more := checkRemote(r)
+	wrong = append(wrong, more...)
+	if r.StateDir == "" {
+		if r.StateDir, err = DefaultStateDir(); err != nil {
+			wrong.add("state-dir", "no default on this machine: "+err.Error(), "--state-dir DIR")
+		}
+	}
+	wrong.readable("relay-root", r.RelayRoot)
+	wrong.readable("acme-root", r.ACMERoot)
+	wrong.readable("cert", r.Cert)
+	wrong.readable("key", r.Key)
+	warnings := wrong.secretFile("token-file", r.TokenFile, &r.Token)
+	placed := src.locate(wrong)
+	for _, e := range placed {
+		if e.Key == "local" && len(args) > 0 {
+			e.From = "the argument"
+		}
+	}
+	if err := append(errs, placed...).sorted(""); err != nil {
+		return nil, nil, err
+	}
+	return &r, warnings, nil
+}
+
+// tooMany reports flags and arguments that were given more often than once.
+func tooMany(fs *pflag.FlagSet, args []string) Errors {
+	var errs Errors
+	report := func(from, message, hint string) {
+		errs = append(errs, &Error{From: from, Message: message, Hints: []string{hint}})
+	}
+	for _, f := range []struct{ name, what, hint string }{
+		{"domain", "several names", "give one; a second remote can serve the second name"},
+		{"local", "several local services", "give one"},
+		{"relay", "several relays", "give one"},
+	} {
+		if fs == nil || fs.Lookup(f.name) == nil {
+			continue
+		}
+		if values, ok := fs.Lookup(f.name).Value.(*onceFlag); ok && len(*values) > 1 {
+			report("--"+f.name, f.what+" are not supported yet", f.hint)
+		}
+	}
+	if len(args) > 0 && fs != nil && fs.Changed("local") {
+		report("--local", "there is an argument too, "+quote(args[0]), "give the local service once")
+	}
+	if len(args) > 1 {
+		report("the arguments", "several local services are not supported yet", "give one; anything else is a flag, see --help")
+	}
+	return errs
+}
+
+// local parses the local service.
+func (e *Errors) local(l *Local, s string, given bool) {
+	if !given {
+		e.add("local", "missing: there is nothing to publish", "remote 3000 publishes what listens on port 3000 of this machine")
+		return
+	}
+	parsed, err := ParseLocal(s)
+	if err != nil {
+		e.add("local", err.Error(), "it may be "+localForms)
+		return
+	}
+	*l = parsed
+}
+
+// wait parses the time after which to give up.
+func (e *Errors) wait(d *time.Duration, s string) {
+	if s == "" {
+		return
+	}
+	parsed, err := time.ParseDuration(s)
+	switch {
+	case err != nil:
+		e.add("wait", quote(s)+" is no duration", "as in 90s or 5m")
+	case parsed < 0:
+		e.add("wait", quote(s)+" is negative", "0 is for ever")
+	default:
+		*d = parsed
+	}
+}
+
+// isSet reports whether a flag or a variable gave the key, be it empty.
+func (s *source) isSet(key string) bool {
+	from, _ := s.origin(key)
+	return from != ""
+}

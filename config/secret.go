@@ -1,0 +1,105 @@
+package config
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"os"
+	"runtime"
+)
+
+// MaxSecret is the longest secret that is taken, in bytes.
+const MaxSecret = 1024
+
+// A Secret is text that must not be printed. Formatting, logging and encoding
+// it gives "[redacted]" (an empty one stays empty); string(s) is the one way to
+// its value.
+type Secret string
+
+// String returns "[redacted]", or "" for an empty secret.
+func (s Secret) String() string {
+	if s == "" {
+		return ""
+	}
+	return "[redacted]"
+}
+
+// Format prints what String returns, whatever the verb, so that not even a
+// wrong verb shows the value.
+func (s Secret) Format(f fmt.State, _ rune) { io.WriteString(f, s.String()) }
+
+// LogValue is what log/slog shows.
+func (s Secret) LogValue() slog.Value { return slog.StringValue(s.String()) }
+
+// MarshalText is what encoders such as encoding/json write.
+func (s Secret) MarshalText() ([]byte, error) { return []byte(s.String()), nil }
+
+// readSecret reads a file that holds one line, the secret. It also reports
+// whether every user of the machine may read that file.
+func readSecret(name string) (s Secret, public bool, err error) {
+	f, err := os.Open(name)
+	if err != nil {
+		return "", false, err
+	}
+	defer f.Close()
+	if info, err := f.Stat(); err == nil {
+		public = isPublic(info)
+	}
+	// Twice the length leaves room for line ends and still shows a longer one.
+	data, err := io.ReadAll(io.LimitReader(f, 2*MaxSecret))
+	if err != nil {
+		return "", false, err
+	}
+	data = bytes.TrimSpace(data)
+	if len(data) == 0 {
+		return "", false, errors.New("the file is empty")
+	}
+	if err := checkSecret(string(data)); err != nil {
+		return "", false, err
+	}
+	return Secret(data), public, nil
+}
+
+// secretFile reads the secret in the named file, if there is a name, into s.
+func (e *Errors) secretFile(key, name string, s *Secret) []Warning {
+	if name == "" {
+		return nil
+	}
+	secret, public, err := readSecret(name)
+	if err != nil {
+		e.add(key, fmt.Sprintf("cannot read %s: %v", quote(name), reason(err)))
+		return nil
+	}
+	*s = secret
+	if !public {
+		return nil
+	}
+	return []Warning{{
+		Key:     key,
+		Message: fmt.Sprintf("every user of this machine can read or write %s", name),
+		Hints:   []string{"chmod 600 " + name},
+	}}
+}
+
+// checkSecret refuses what cannot be a secret that a person passes on: control
+// characters, above all a second line.
+func checkSecret(s string) error {
+	if len(s) > MaxSecret {
+		return fmt.Errorf("a secret has at most %d bytes", MaxSecret)
+	}
+	for i := range len(s) {
+		if s[i] < ' ' || s[i] == 0x7f {
+			return errors.New("a secret is one line of text")
+		}
+	}
+	return nil
+}
+
+// isPublic reports whether users other than owner and group may read or write
+// the file. It is a warning and no error: container platforms mount secrets
+// world-readable inside the one container that sees them.
+func isPublic(info os.FileInfo) bool {
+	return runtime.GOOS != "windows" && info.Mode().IsRegular() && info.Mode().Perm()&0o007 != 0
+}

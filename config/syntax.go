@@ -1,0 +1,64 @@
+package config
+
+import (
+	"bytes"
+	"slices"
+	"strconv"
+	"strings"
+	"unicode/utf8"
+)
+
+// syntax reports a file that is no YAML.
+func (f *file) syntax(err error, data []byte) {
+	message, line := strings.TrimPrefix(err.Error(), "yaml: "), 1
+	if rest, ok := strings.CutPrefix(message, "line "); ok {
+		number, rest, _ := strings.Cut(rest, ": ")
+		if n, err := strconv.Atoi(number); err == nil {
+			line, message = n, rest
+			if isParserError(message) {
+				line++
+			}
+		}
+	}
+	// What is missing at the end is missing after the last line's end.
+	line = min(line, bytes.Count(bytes.TrimRight(data, "\n"), []byte("\n"))+1)
+	e := &Error{From: f.name, Line: line, Message: "not valid YAML: " + message}
+	if strings.HasPrefix(message, "unknown anchor") {
+		e.Line = 0 // the library does not say
+	}
+	if i, column := tabbedLine(data); i > 0 {
+		e.Line, e.Column, e.Message = i, column, "a tab indents this line"
+		e.Hints = []string{"YAML is indented with spaces only"}
+	}
+	f.errs = append(f.errs, e)
+}
+
+// isParserError reports whether the library's parser, and not its scanner,
+// wrote the message: the parser counts lines from 0.
+func isParserError(message string) bool {
+	what, ok := strings.CutPrefix(message, "did not find expected ")
+	return ok && slices.Contains([]string{"<document start>", "node content", "'-' indicator", "key", "',' or ']'", "',' or '}'"}, what)
+}
+
+// binaryLine finds the first line that is no text: no UTF-8, or with control
+// characters. YAML refuses these as well, without saying where.
+func binaryLine(data []byte) int {
+	for i, text := range bytes.Split(data, []byte("\n")) {
+		text = bytes.TrimSuffix(text, []byte("\r"))
+		if !utf8.Valid(text) || bytes.ContainsFunc(text, func(r rune) bool { return r < ' ' && r != '\t' || r == 0x7f }) {
+			return i + 1
+		}
+	}
+	return 0
+}
+
+// tabbedLine finds the first line with a tab in its indentation.
+func tabbedLine(data []byte) (line, column int) {
+	for i, text := range bytes.Split(data, []byte("\n")) {
+		indent := text[:len(text)-len(bytes.TrimLeft(text, " \t"))]
+		if tab := bytes.IndexByte(indent, '\t'); tab >= 0 && len(bytes.TrimSpace(text)) > 0 {
+			return i + 1, tab + 1
+		}
+	}
+	return 0, 0
+}

@@ -1,0 +1,296 @@
+package config_test
+
+import (
+	"fmt"
+	"os"
+	"strings"
+	"testing"
+
+	"keystay/config"
+)
+
+// What a person gets to read, for each mistake in relay.yaml. The texts are
+// part of the product.
+func TestWrongFile(t *testing.T) {
+	tests := []struct{ name, file, want string }{
+		{"misspelt key", "domain: relay.net\nnmaes: {policy: open}\n",
+			"relay.yaml:2: unknown key \"nmaes\"\nhint: did you mean \"names\"?"},
+		{"misspelt and needed", "domian: relay.net\n",
+			"relay.yaml:1: unknown key \"domian\"\nhint: did you mean \"domain\"?"},
+		{"misspelt below", "domain: relay.net\nacme:\n  eab:\n    kdi: x\n",
+			"relay.yaml:4: unknown key \"kdi\"\nhint: did you mean \"kid\"?"},
+		{"misspelt in a list", "domain: relay.net\nnames: {policy: token}\ntokens:\n  - secret_file: s\n    nmaes: [xyz.relay.net]\n",
+			"relay.yaml:5: unknown key \"nmaes\"\nhint: did you mean \"names\"?"},
+		{"on the wrong level", "domain: relay.net\npolicy: token\n",
+			"relay.yaml:2: unknown key \"policy\"\nhint: did you mean names: {policy: …}?"},
+		{"dots in a key", "domain: relay.net\nlog.level: info\n",
+			"relay.yaml:2: unknown key \"log.level\"\nhint: did you mean log: {level: …}?"},
+		{"nothing near", "domain: relay.net\ntls: {ciphers: x}\n",
+			"relay.yaml:2: unknown key \"ciphers\"\nhint: known here: cert_file, key_file"},
+		{"not built yet", "domain: relay.net\ncluster: {}\n",
+			"relay.yaml:2: unknown key \"cluster\"\nhint: known here: domain, listen, http_listen, state_dir, names, tokens, acme, tls, admin, log, abuse"},
+		{"config is no key", "domain: relay.net\nconfig: x\n",
+			"relay.yaml:2: unknown key \"config\"\nhint: known here: domain, listen, http_listen, state_dir, names, tokens, acme, tls, admin, log, abuse"},
+		{"key twice", "domain: relay.net\nabuse: \"\"\ndomain: other.net\n",
+			"relay.yaml:3: key \"domain\" is here twice\nhint: the first is in line 1"},
+		{"wrong word", "domain: relay.net\nnames: {policy: opne}\n",
+			"relay.yaml:2: names.policy: \"opne\" is not open, token or closed\nhint: did you mean \"open\"?"},
+		{"no domain", "listen: [\":443\"]\n",
+			"relay.yaml: domain: missing\nhint: the relay's own name, as in domain: relay.net or --domain relay.net"},
+		{"text for a list", "domain: relay.net\nlisten: \":443\"\n",
+			"relay.yaml:2: listen must be a list, it is text\nhint: put it in brackets: [\":443\"]"},
+		{"number for text", "domain: relay.net\nacme: {eab: {kid: 12, hmac: \"\"}}\n",
+			"relay.yaml:2: acme.eab.kid must be text, it is a number\nhint: put it in quotes"},
+		{"list for text", "domain: [relay.net]\n",
+			"relay.yaml:1: domain must be text, it is a list\nhint: as in deploy/relay.yaml"},
+		{"text for a map", "domain: relay.net\nnames: open\n",
+			"relay.yaml:2: names must be a map, it is text\nhint: as in deploy/relay.yaml"},
+		{"text in the list of maps", "domain: relay.net\ntokens: [abc]\n",
+			"relay.yaml:2: tokens[0] must be a map, it is text\nhint: as in deploy/relay.yaml"},
+		{"number in a list", "domain: relay.net\nlisten: [443]\n",
+			"relay.yaml:2: listen[0] must be text, it is a number\nhint: put it in quotes"},
+		{"nothing for text", "domain: relay.net\nabuse:\n",
+			"relay.yaml:2: abuse must be text, it is nothing\nhint: write \"\" for an empty text, or take the key out"},
+		{"nothing for a list", "domain: relay.net\ntokens:\n",
+			"relay.yaml:2: tokens must be a list, it is nothing\nhint: write [] for an empty list, or take the key out"},
+		{"empty list where one is needed", "domain: relay.net\nlisten: []\n",
+			"relay.yaml:2: listen: empty: nobody could connect\nhint: listen: [\":443\"]"},
+		{"alias", "domain: &a relay.net\nabuse: *a\n",
+			"relay.yaml:1: anchors and aliases are not taken here\nhint: write the value out\n" +
+				"relay.yaml:2: anchors and aliases are not taken here\nhint: write the value out"},
+		{"alias of nothing", "domain: *a\n",
+			"relay.yaml: not valid YAML: unknown anchor 'a' referenced"},
+		{"merge", "<<: {domain: relay.net}\n",
+			"relay.yaml:1: unknown key \"<<\"\nhint: known here: domain, listen, http_listen, state_dir, names, tokens, acme, tls, admin, log, abuse\n" +
+				"relay.yaml: domain: missing\nhint: the relay's own name, as in domain: relay.net or --domain relay.net"},
+		{"a key that is a list", "? [a]\n: b\n",
+			"relay.yaml:1: this is no key\nhint: a key is one word"},
+		{"own tag", "domain: !relay relay.net\n",
+			"relay.yaml:1: domain must be text, it is a value with the tag \"!relay\"\nhint: put it in quotes"},
+		{"tab", "domain: relay.net\nnames:\n\tpolicy: open\n",
+			"relay.yaml:3: a tab indents this line\nhint: YAML is indented with spaces only"},
+		{"open bracket", "domain: relay.net\nlisten: [\":443\"\nstate_dir: x\n",
+			"relay.yaml:2: not valid YAML: did not find expected ',' or ']'"},
+		{"open brace at the end", "domain: relay.net\nnames: {policy: open\n",
+			"relay.yaml:2: not valid YAML: did not find expected ',' or '}'"},
+		{"open quote", "domain: 'relay.net\n",
+			"relay.yaml:1: not valid YAML: found unexpected end of stream"},
+		{"list item among keys", "domain: relay.net\n- x\n",
+			"relay.yaml:2: not valid YAML: did not find expected key"},
+		{"two colons", "domain: relay.net\nlog: level: info\n",
+			"relay.yaml:2: not valid YAML: mapping values are not allowed in this context"},
+		{"wrong indent", "domain: relay.net\n  abuse: x\n",
+			"relay.yaml:2: not valid YAML: mapping values are not allowed in this context"},
+		{"not text", "domain: relay.net\nabuse: \xff\n",
+			"relay.yaml:2: this line is not plain text\nhint: the file must be UTF-8"},
+		{"empty", "",
+			"relay.yaml: the file is empty\nhint: start from the commented deploy/relay.yaml; the one key that it must have is domain"},
+		{"comments only", "# domain: relay.net\n",
+			"relay.yaml: the file is empty\nhint: start from the commented deploy/relay.yaml; the one key that it must have is domain"},
+		{"null", "---\n",
+			"relay.yaml: the file is empty\nhint: start from the commented deploy/relay.yaml; the one key that it must have is domain"},
+		{"no map", "- domain: relay.net\n",
+			"relay.yaml:1: the file must be a map, it is a list\nhint: write keys and values, as in domain: relay.net"},
+		{"two documents", "domain: relay.net\n---\ndomain: relay.net\n",
+			"relay.yaml:2: a second document starts here\nhint: keep one document and take out the line ---"},
+		{"too large", "domain: relay.net\n#" + strings.Repeat("x", config.MaxFile),
+			"relay.yaml: cannot read the file: it is larger than 1048576 bytes"},
+		{"address for a domain", "domain: 192.0.2.1\n",
+			"relay.yaml:1: domain: \"192.0.2.1\" is an address, not a name"},
+		{"URL for a domain", "domain: https://relay.net/\n",
+			"relay.yaml:1: domain: \"https://relay.net/\" is no host name: ':' cannot be in it\nhint: only the name: relay.net"},
+		{"domain without a dot", "domain: localhost\n",
+			"relay.yaml:1: domain: \"localhost\" has no dot"},
+		{"port alone", "domain: relay.net\nlisten:\n  - \"443\"\n  - \":99999\"\n",
+			"relay.yaml:3: listen[0]: \"443\" is not host:port\nhint: did you mean \":443\"?\n" +
+				"relay.yaml:4: listen[1]: \"99999\" is no port\nhint: a number from 1 to 65535"},
+		{"the same address twice", "domain: relay.net\nhttp_listen: [\":443\"]\n",
+			"relay.yaml:2: http_listen[0]: \":443\" is in listen[0] too"},
+		{"policy without tokens", "domain: relay.net\nnames: {policy: token}\n",
+			"relay.yaml: tokens: names.policy is token, and there is no token\nhint: tokens: [{secret_file: FILE, names: [\"xyz.relay.net\"]}]"},
+		{"names of another zone", "domain: relay.net\nnames: {policy: token}\ntokens:\n- secret_file: s\n  names: [xyz, relay.net, \"*.example.com\", \"*\", notrelay.net]\n",
+			"relay.yaml:5: tokens[0].names[0]: \"xyz\" has no dot\nhint: as in xyz.relay.net or *.team.relay.net\n" +
+				"relay.yaml:5: tokens[0].names[1]: \"relay.net\" is the relay's own name\nhint: \"*.relay.net\" is all names below it\n" +
+				"relay.yaml:5: tokens[0].names[2]: \"*.example.com\" is not below relay.net\nhint: did you mean \"*.example.com.relay.net\"?\n" +
+				"relay.yaml:5: tokens[0].names[3]: \"*\" is no host name: '*' cannot be in it\nhint: as in xyz.relay.net or *.team.relay.net\n" +
+				"relay.yaml:5: tokens[0].names[4]: \"notrelay.net\" is not below relay.net\nhint: did you mean \"notrelay.net.relay.net\"?"},
+		{"token without anything", "domain: relay.net\nnames: {policy: token}\ntokens: [{}]\n",
+			"relay.yaml:3: tokens[0].secret_file: missing\nhint: the file that holds the token, one line\n" +
+				"relay.yaml:3: tokens[0].names: missing: a token without names is good for nothing\nhint: names: [\"*.relay.net\"] for all names"},
+		{"secrets", "domain: relay.net\nnames: {policy: token}\ntokens:\n" +
+			"- {secret_file: absent, names: [a.relay.net]}\n- {secret_file: empty, names: [a.relay.net]}\n- {secret_file: lines, names: [a.relay.net]}\n" +
+			"- {secret_file: long, names: [a.relay.net]}\n- {secret_file: s, names: [a.relay.net]}\n- {secret_file: s, names: [b.relay.net]}\n- {secret_file: ., names: [a.relay.net]}\n",
+			"relay.yaml:4: tokens[0].secret_file: cannot read \"absent\": no such file or directory\n" +
+				"relay.yaml:5: tokens[1].secret_file: cannot read \"empty\": the file is empty\n" +
+				"relay.yaml:6: tokens[2].secret_file: cannot read \"lines\": a secret is one line of text\n" +
+				"relay.yaml:7: tokens[3].secret_file: cannot read \"long\": a secret has at most 1024 bytes\n" +
+				"relay.yaml:9: tokens[5].secret_file: the same secret as tokens[4] has\nhint: list all the names in one of them\n" +
+				"relay.yaml:10: tokens[6].secret_file: cannot read \".\": is a directory"},
+		{"CA and account", "domain: relay.net\nacme:\n  ca: http://ca.test/dir\n  ca_root: absent\n  email: me\n  eab:\n    kid: k\n    hmac: \"+/\"\n",
+			"relay.yaml:3: acme.ca: \"http://ca.test/dir\" is no https:// URL\nhint: as in https://acme-v02.api.letsencrypt.org/directory\n" +
+				"relay.yaml:4: acme.ca_root: cannot read \"absent\": no such file or directory\n" +
+				"relay.yaml:5: acme.email: \"me\" is no mail address\nhint: as in ops@relay.net\n" +
+				"relay.yaml:8: acme.eab.hmac: the key is not base64url text\nhint: copy it as the CA shows it"},
+		{"half a binding", "domain: relay.net\nacme: {eab: {hmac: YQ}}\n",
+			"relay.yaml:2: acme.eab.kid: missing\nhint: the CA gives out both, the key id and the key"},
+		{"half a certificate", "domain: relay.net\ntls: {cert_file: s}\n",
+			"relay.yaml:2: tls.key_file: missing\nhint: tls.cert_file needs the private key of its certificate"},
+		{"two certificates", "domain: relay.net\nacme: {email: me@relay.net}\ntls: {cert_file: s, key_file: .}\n",
+			"relay.yaml:3: tls.cert_file: acme is set too\nhint: a certificate comes from acme or from files: take one of them out\n" +
+				"relay.yaml:3: tls.key_file: cannot read \".\": it is a folder"},
+		{"log", "domain: relay.net\nlog: {level: warning, format: jsno}\n",
+			"relay.yaml:2: log.level: \"warning\" is not debug, info, warn or error\n" +
+				"relay.yaml:2: log.format: \"jsno\" is not text or json\nhint: did you mean \"json\"?"},
+		{"abuse", "domain: relay.net\nabuse: javascript:alert(1)\n",
+			"relay.yaml:2: abuse: \"javascript:alert(1)\" is no mail address, mailto: or https:// URL\nhint: as in abuse@relay.net"},
+		{"all at once, by line", "abuse: x\nlisten: y\ndomain: a_b.net\nzzz: 1\n",
+			"relay.yaml:1: abuse: \"x\" is no mail address, mailto: or https:// URL\nhint: as in abuse@relay.net\n" +
+				"relay.yaml:2: listen must be a list, it is text\nhint: put it in brackets: [\"y\"]\n" +
+				"relay.yaml:3: domain: \"a_b.net\" is no host name: '_' cannot be in it\n" +
+				"relay.yaml:4: unknown key \"zzz\"\nhint: known here: domain, listen, http_listen, state_dir, names, tokens, acme, tls, admin, log, abuse"},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			inFolder(t, map[string]string{
+				"relay.yaml": tt.file, "s": "secret\n", "empty": " \n", "lines": "a\nb\n", "long": strings.Repeat("x", config.MaxSecret+1),
+			})
+			_, _, err := loadRelay(t, "--config", "relay.yaml")
+			wantText(t, err, tt.want)
+		})
+	}
+}
+
+func TestWrongFlagsAndVariables(t *testing.T) {
+	tests := []struct {
+		name  string
+		env   []string
+		flags []string
+		want  string
+	}{
+		{"flag", nil, []string{"--domain", "relay.net", "--log-level", "inof", "--listen", "443"},
+			"--listen: \"443\" is not host:port\nhint: did you mean \":443\"?\n--log-level: \"inof\" is not debug, info, warn or error\nhint: did you mean \"info\"?"},
+		{"variable", []string{"KEYSTAY_RELAY_DOMAIN=relay.net", "KEYSTAY_RELAY_LOG_LEVEL=inof"}, nil,
+			"KEYSTAY_RELAY_LOG_LEVEL: \"inof\" is not debug, info, warn or error\nhint: did you mean \"info\"?"},
+		{"unknown variable", []string{"KEYSTAY_RELAY_LOG_LEVLE=info"}, []string{"--domain", "relay.net"},
+			"KEYSTAY_RELAY_LOG_LEVLE: unknown variable\nhint: did you mean KEYSTAY_RELAY_LOG_LEVEL?"},
+		{"unknown even if empty", []string{"KEYSTAY_RELAY_COLOUR="}, []string{"--domain", "relay.net"},
+			"KEYSTAY_RELAY_COLOUR: unknown variable\nhint: see --help, or unset it"},
+		{"a table in a variable", []string{"KEYSTAY_RELAY_TOKENS=x"}, []string{"--domain", "relay.net"},
+			"KEYSTAY_RELAY_TOKENS: unknown variable\nhint: this can be set in the file only"},
+		{"no Kubernetes here", []string{"KEYSTAY_RELAY_PORT=443"}, []string{"--domain", "relay.net"},
+			"KEYSTAY_RELAY_PORT: unknown variable\nhint: see --help, or unset it"},
+		{"nothing said", nil, nil,
+			"--domain: missing\nhint: the relay's own name, as in domain: relay.net or --domain relay.net"},
+		{"no such file", []string{"KEYSTAY_RELAY_CONFIG=absent.yaml"}, nil,
+			"absent.yaml: cannot read the file: no such file or directory"},
+		{"a folder", nil, []string{"--config", "."},
+			".: cannot read the file: is a directory"},
+		{"empty name", []string{"KEYSTAY_RELAY_CONFIG=relay.yaml"}, []string{"--config", "", "--domain", "relay.net"},
+			"--config: the name of the file is empty"},
+		{"file first, then the rest", []string{"KEYSTAY_RELAY_COLOUR=1"}, []string{"--config", "relay.yaml", "--log-level", "x"},
+			"relay.yaml:2: unknown key \"x\"\nhint: known here: domain, listen, http_listen, state_dir, names, tokens, acme, tls, admin, log, abuse\n" +
+				"KEYSTAY_RELAY_COLOUR: unknown variable\nhint: see --help, or unset it\n--log-level: \"x\" is not debug, info, warn or error"},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			inFolder(t, map[string]string{"relay.yaml": "domain: relay.net\nx: 1\n"})
+			env(t, tt.env...)
+			_, _, err := loadRelay(t, tt.flags...)
+			wantText(t, err, tt.want)
+		})
+	}
+}
+
+func TestWrongRemote(t *testing.T) {
+	forms := "\nhint: it may be 3000, :3000, host:3000, http://…, https://…, https+insecure://… or unix:/path"
+	tests := []struct {
+		name string
+		env  []string
+		args []string
+		want string
+	}{
+		{"nothing", nil, nil,
+			"--local: missing: there is nothing to publish\nhint: remote 3000 publishes what listens on port 3000 of this machine"},
+		{"two names", nil, []string{"--domain", "a.relay.net", "--domain", "b.relay.net", "3000"},
+			"--domain: several names are not supported yet\nhint: give one; a second remote can serve the second name"},
+		{"two relays", nil, []string{"--relay", "a.net", "--relay", "b.net", "3000"},
+			"--relay: several relays are not supported yet\nhint: give one"},
+		{"two services", nil, []string{"--local", "3000", "--local", "4000"},
+			"--local: several local services are not supported yet\nhint: give one"},
+		{"two arguments", nil, []string{"3000", "4000"},
+			"the arguments: several local services are not supported yet\nhint: give one; anything else is a flag, see --help"},
+		{"argument and flag", nil, []string{"3000", "--local", "4000"},
+			"--local: there is an argument too, \"3000\"\nhint: give the local service once"},
+		{"bad argument", nil, []string{"http"},
+			"the argument: \"http\" has no port" + forms},
+		{"bad flag", nil, []string{"--local", "ftp://x"},
+			"--local: \"ftp://x\" is no local service" + forms},
+		{"bad variable", []string{"KEYSTAY_REMOTE_LOCAL=./site"}, nil,
+			"KEYSTAY_REMOTE_LOCAL: \"./site\": serving a folder is not supported yet" + forms},
+		{"empty values", nil, []string{"--domain", "", "--relay", "", "--local", ""},
+			"--local: empty" + forms + "\n--domain: empty\n--relay: empty"},
+		{"wildcard", nil, []string{"--domain", "*.relay.net", "3000"},
+			"--domain: \"*.relay.net\" is no host name: '*' cannot be in it"},
+		{"relay by address", nil, []string{"--relay", "192.0.2.1:8443", "3000"},
+			"--relay: \"192.0.2.1\" is an address, not a name\nhint: --relay NAME --relay-address 192.0.2.1:8443"},
+		{"relay by URL", nil, []string{"--relay", "https://relay.net/", "3000"},
+			"--relay: \"https://relay.net/\" is not host or host:port\nhint: without the scheme: relay.net"},
+		{"relay port", nil, []string{"--relay", "relay.net:0", "3000"},
+			"--relay: \"0\" is no port\nhint: a number from 1 to 65535"},
+		{"relay address", nil, []string{"--relay-address", "relay.net", "3000"},
+			"--relay-address: \"relay.net\" is not host:port\nhint: did you mean \"relay.net:443\"?"},
+		{"relay address without host", nil, []string{"--relay-address", ":443", "3000"},
+			"--relay-address: \":443\" names no host"},
+		{"two tokens", []string{"KEYSTAY_REMOTE_TOKEN=x"}, []string{"--token-file", "s", "3000"},
+			"KEYSTAY_REMOTE_TOKEN: there is a token file too\nhint: give one of --token and --token-file (and of their variables)"},
+		{"long token", nil, []string{"--token", strings.Repeat("x", config.MaxSecret+1), "3000"},
+			"--token: a secret has at most 1024 bytes"},
+		{"files", nil, []string{"--token-file", "a", "--relay-root", "b", "--acme-root", "c", "3000"},
+			"--relay-root: cannot read \"b\": no such file or directory\n--acme-root: cannot read \"c\": no such file or directory\n" +
+				"--token-file: cannot read \"a\": no such file or directory"},
+		{"certificate without key", nil, []string{"--cert", "s", "3000"},
+			"--key: missing\nhint: --cert needs the private key of its certificate: --key FILE"},
+		{"certificate and ACME", nil, []string{"--cert", "s", "--key", "s", "--acme-email", "a@b.net", "3000"},
+			"--cert: there are ACME settings too\nhint: a certificate comes from ACME or from --cert and --key: take one of them out"},
+		{"half a binding", nil, []string{"--acme-eab-kid", "kid", "3000"},
+			"--acme-eab-hmac: missing\nhint: the CA gives out both, the key id and the key"},
+		{"wait without a unit", nil, []string{"--wait", "30", "3000"},
+			"--wait: \"30\" is no duration\nhint: as in 90s or 5m"},
+		{"negative wait", []string{"KEYSTAY_REMOTE_WAIT=-1s"}, []string{"3000"},
+			"KEYSTAY_REMOTE_WAIT: \"-1s\" is negative\nhint: 0 is for ever"},
+		{"unknown variable", []string{"KEYSTAY_REMOTE_RELAY_ADRESS=x"}, []string{"3000"},
+			"KEYSTAY_REMOTE_RELAY_ADRESS: unknown variable\nhint: did you mean KEYSTAY_REMOTE_RELAY_ADDRESS?"},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			inFolder(t, map[string]string{"s": "secret\n"})
+			env(t, tt.env...)
+			_, _, err := loadRemote(t, tt.args...)
+			wantText(t, err, tt.want)
+		})
+	}
+}
+
+// A file that is something else altogether ends in a few errors, each short,
+// and takes no time.
+func TestManyErrors(t *testing.T) {
+	var b strings.Builder
+	for i := range 20000 {
+		fmt.Fprintf(&b, "key%d: 1\n", i)
+	}
+	inFolder(t, map[string]string{"relay.yaml": b.String()})
+	_, _, err := loadRelay(t, "--config", "relay.yaml")
+	text := err.Error()
+	if n := strings.Count(text, "unknown key"); n != 50 {
+		t.Errorf("%d errors shown, not 50", n)
+	}
+	if !strings.HasSuffix(text, "and 19951 more problems") {
+		t.Errorf("ends in %q", text[len(text)-60:])
+	}
+	if err := os.WriteFile("relay.yaml", []byte("domain: "+strings.Repeat("x", 1<<16)+"\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if _, _, err = loadRelay(t, "--config", "relay.yaml"); len(err.Error()) > 300 {
+		t.Errorf("an error of %d bytes", len(err.Error()))
+	}
+}
