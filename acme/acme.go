@@ -1,0 +1,291 @@
+package acme
+
+import (
+	"context"
+	"crypto/tls"
+	"crypto/x509"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net/http"
+	"net/url"
+	"os"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/caddyserver/certmagic"
+	"go.uber.org/zap"
+)
+
+// LetsEncrypt is the directory of the CA used where Config.CA is empty.
+const LetsEncrypt = certmagic.LetsEncryptProductionCA
+
+var (
+	// ErrClosed is returned after Close.
+	ErrClosed = errors.New("acme: closed")
+	// ErrUnknownName is returned for a name that is not managed.
+	ErrUnknownName = errors.New("acme: name is not managed")
+	// ErrNoCertificate is returned while a managed name has no valid certificate.
+	ErrNoCertificate = errors.New("acme: no valid certificate yet")
+)
+
+// Config says where certificates come from and where they are kept.
+// Only Dir is required.
+type Config struct {
+	// Dir is the folder of the account key, the certificates and their keys.
+	// It is made with mode 0700, its files with 0600. Several processes may
+	// share one.
+	Dir string
+
+	// CA is the URL of the CA's directory (RFC 8555 section 7.1.1);
+	// empty means Let's Encrypt.
+	CA string
+
+	// Roots are trusted for the CA's API; nil means the system's.
+	Roots *x509.CertPool
+
+	// Proxy chooses a proxy for the CA's API; nil means the convention of
+	// the environment (HTTPS_PROXY and so on).
+	Proxy func(*http.Request) (*url.URL, error)
+
+	// Email is the contact of an account that is registered, with agreement
+	// to the CA's terms, at the first order. It may be empty; a later change
+	// does not reach the CA.
+	Email string
+
+	// EABKeyID and EABMACKey (base64url) bind the account to one that the CA
+	// knows by other means (RFC 8555 section 7.3.4). Both or neither.
+	EABKeyID, EABMACKey string
+
+	// NoTLSALPN01 and NoHTTP01 turn off a kind of validation that cannot
+	// arrive here. With both kinds on, tls-alpn-01 goes first and they take
+	// turns after a refusal.
+	NoTLSALPN01, NoHTTP01 bool
+
+	// Ready blocks until the CA's validation of name can arrive, or ctx ends.
+	// An order starts only after it has returned nil; an error counts as a
+	// failed attempt. Nil means always ready.
+	Ready func(ctx context.Context, name string) error
+
+	// Logger hears what is done; nil discards it. No key, token or visitor
+	// is ever logged.
+	Logger *slog.Logger
+
+	// Notify is told each Event, one at a time for each name. It must not
+	// block for long, nor call Close. May be nil.
+	Notify func(Event)
+}
+
+// A Keeper keeps certificates. Make one with New; its methods may be called
+// from several goroutines.
+type Keeper struct {
+	cfg     Config
+	log     *slog.Logger
+	store   *storage
+	issuer  *issuer
+	answers *challenges
+	magic   *certmagic.Config
+	cache   *certmagic.Cache
+	slots   chan struct{} // one for each order under way
+
+	ctx    context.Context
+	cancel context.CancelFunc
+	wg     sync.WaitGroup
+
+	mu     sync.Mutex
+	closed bool
+	names  map[string]*entry
+}
+
+// maxOrders is how many orders are under way at once, so that a device with
+// many names does not run into the CA's limits by starting them together.
+const maxOrders = 4
+
+// New makes the folder if need be and returns a Keeper that manages no name
+// yet. It does not use the network. The caller closes it.
+func New(cfg Config) (*Keeper, error) {
+	switch {
+	case cfg.Dir == "":
+		return nil, errors.New("acme: no folder given")
+	case cfg.NoTLSALPN01 && cfg.NoHTTP01:
+		return nil, errors.New("acme: every kind of validation is turned off")
+	case (cfg.EABKeyID == "") != (cfg.EABMACKey == ""):
+		return nil, errors.New("acme: external account binding needs both a key id and a MAC key")
+	}
+	if cfg.CA == "" {
+		cfg.CA = LetsEncrypt
+	}
+	if u, err := url.Parse(cfg.CA); err != nil || u.Scheme != "https" || u.Host == "" {
+		return nil, fmt.Errorf("acme: the CA must be an https URL: %q", cfg.CA)
+	}
+	if err := os.MkdirAll(cfg.Dir, 0o700); err != nil {
+		return nil, fmt.Errorf("acme: make folder: %w", err)
+	}
+	if cfg.Logger == nil {
+		cfg.Logger = slog.New(slog.DiscardHandler)
+	}
+
+	k := &Keeper{
+		cfg:     cfg,
+		log:     cfg.Logger,
+		store:   newStorage(cfg.Dir),
+		answers: newChallenges(),
+		slots:   make(chan struct{}, maxOrders),
+		names:   make(map[string]*entry),
+	}
+	k.ctx, k.cancel = context.WithCancel(context.Background())
+	k.issuer = &issuer{
+		cfg:     cfg,
+		log:     slog.New(demote{cfg.Logger.Handler()}),
+		http:    newHTTPClient(cfg.Roots, cfg.Proxy),
+		store:   k.store,
+		answers: k.answers,
+	}
+
+	// certmagic's cache stays empty, so that its own renewals, whose first
+	// retry comes after a minute and which know no gate, have nothing to do.
+	k.cache = certmagic.NewCache(certmagic.CacheOptions{
+		GetConfigForCert: func(certmagic.Certificate) (*certmagic.Config, error) { return k.magic, nil },
+		Logger:           zap.NewNop(),
+	})
+	k.magic = certmagic.New(k.cache, certmagic.Config{
+		Storage: k.store,
+		Logger:  zap.NewNop(), // every error comes back as one
+		Issuers: []certmagic.Issuer{k.issuer},
+		OCSP:    certmagic.OCSPConfig{DisableStapling: true},
+	})
+	return k, nil
+}
+
+// Manage begins to keep a certificate for name, which must be a plain host
+// name. A valid certificate in the folder is in use when Manage returns,
+// without the network; otherwise one is ordered in the background. Managing a
+// name again does nothing. After Close the error is ErrClosed.
+func (k *Keeper) Manage(name string) error {
+	name, err := normalize(name)
+	if err != nil {
+		return err
+	}
+	ctx, stop := context.WithCancel(k.ctx)
+	e := newEntry(name, ctx.Done(), stop)
+	k.adopt(e)
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	if k.closed || k.names[name] != nil {
+		stop()
+		if k.closed {
+			return ErrClosed
+		}
+		return nil
+	}
+	k.names[name] = e
+	k.wg.Go(func() { k.keep(ctx, e) })
+	return nil
+}
+
+// Forget stops keeping a certificate for name and answers for it no more.
+// What is in the folder stays there.
+func (k *Keeper) Forget(name string) {
+	name, err := normalize(name)
+	if err != nil {
+		return
+	}
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	if e := k.names[name]; e != nil {
+		e.stop()
+		delete(k.names, name)
+	}
+}
+
+// Wait blocks until name has a valid certificate. It returns the error of ctx
+// if that ends first, ErrUnknownName for a name that is not managed or is
+// forgotten meanwhile, and ErrClosed after Close.
+func (k *Keeper) Wait(ctx context.Context, name string) error {
+	gone := func() error {
+		if k.ctx.Err() != nil {
+			return ErrClosed
+		}
+		return ErrUnknownName
+	}
+	e := k.lookup(name)
+	if e == nil {
+		return gone()
+	}
+	for {
+		cur, changed := e.state()
+		if cur.valid(time.Now()) {
+			return nil
+		}
+		select {
+		case <-changed:
+		case <-ctx.Done():
+			return ctx.Err()
+		case <-e.done:
+			return gone()
+		}
+	}
+}
+
+// Certificate returns the valid certificate for name, its Leaf set. The error
+// is ErrUnknownName or ErrNoCertificate, wrapped. The caller must not change
+// what it is given.
+func (k *Keeper) Certificate(name string) (*tls.Certificate, error) {
+	e := k.lookup(name)
+	if e == nil {
+		return nil, fmt.Errorf("%w: %q", ErrUnknownName, name)
+	}
+	cur, _ := e.state()
+	if !cur.valid(time.Now()) {
+		return nil, fmt.Errorf("%w: %q", ErrNoCertificate, name)
+	}
+	return cur.cert, nil
+}
+
+// Kick looks at every name again now: after a session has come back, the
+// machine has slept or its clock has jumped. What is due is renewed at once,
+// also where the last attempt failed for want of a network; a CA that refused
+// is left alone until the time it was given.
+func (k *Keeper) Kick() {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	for _, e := range k.names {
+		select {
+		case e.kick <- struct{}{}:
+		default:
+		}
+	}
+}
+
+// Close stops everything and waits for it. No certificate is served after it.
+func (k *Keeper) Close() error {
+	k.mu.Lock()
+	closed := k.closed
+	k.closed = true
+	clear(k.names)
+	k.mu.Unlock()
+	if closed {
+		return nil
+	}
+	k.cancel()
+	k.wg.Wait()
+	k.cache.Stop()
+	k.issuer.http.CloseIdleConnections()
+	return nil
+}
+
+// lookup returns the entry of a managed name, or nil.
+func (k *Keeper) lookup(name string) *entry {
+	name = strings.ToLower(strings.TrimSuffix(name, "."))
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	return k.names[name]
+}
+
+// notify passes ev on.
+func (k *Keeper) notify(ev Event) {
+	if k.cfg.Notify != nil {
+		k.cfg.Notify(ev)
+	}
+}

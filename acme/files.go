@@ -1,0 +1,135 @@
+package acme
+
+import (
+	"crypto/tls"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"sync"
+	"time"
+)
+
+// reloadInterval is how often at most the files of a brought certificate are
+// looked at for a change.
+const reloadInterval = time.Minute
+
+// A FileError is a file that cannot be used.
+type FileError struct {
+	Path string
+	Err  error
+
+	hint string
+}
+
+// Error implements error.
+func (e *FileError) Error() string {
+	var perr *fs.PathError
+	if errors.As(e.Err, &perr) && perr.Path == e.Path {
+		return e.Err.Error()
+	}
+	return e.Path + ": " + e.Err.Error()
+}
+
+// Unwrap returns the cause.
+func (e *FileError) Unwrap() error { return e.Err }
+
+// Hint returns what to do about it, for people; it may be empty.
+func (e *FileError) Hint() string {
+	switch {
+	case e.hint != "":
+		return e.hint
+	case errors.Is(e.Err, fs.ErrPermission):
+		return "let the user that runs this read and write " + e.Path
+	case errors.Is(e.Err, fs.ErrNotExist):
+		return "check the path " + e.Path
+	}
+	return ""
+}
+
+// Files serves a certificate that was brought along as files. Make one with
+// LoadFiles; its methods may be called from several goroutines.
+type Files struct {
+	certFile, keyFile string
+
+	mu     sync.Mutex
+	cert   *tls.Certificate
+	stamps [2]stamp  // of the files that cert came from
+	looked time.Time // when they were last looked at
+	err    error     // why what is there now is not in use
+}
+
+// stamp tells one state of a file from another.
+type stamp struct {
+	modified time.Time
+	size     int64
+}
+
+// LoadFiles reads a certificate chain and its key, both PEM. The error is a
+// *FileError, whose Hint says what to do. The dates in the certificate are not
+// looked at: whoever brings one decides when to replace it.
+func LoadFiles(certFile, keyFile string) (*Files, error) {
+	f := &Files{certFile: certFile, keyFile: keyFile, looked: time.Now()}
+	if err := f.load(); err != nil {
+		return nil, err
+	}
+	return f, nil
+}
+
+// GetCertificate serves [tls.Config.GetCertificate]. Once a minute at most it
+// looks whether the files have changed; while what is there cannot be used,
+// the last good certificate is.
+func (f *Files) GetCertificate(*tls.ClientHelloInfo) (*tls.Certificate, error) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	// A clock that went back counts as a reason to look, too.
+	if d := time.Since(f.looked); d >= reloadInterval || d < 0 {
+		f.looked = time.Now()
+		f.err = f.load()
+	}
+	return f.cert, nil
+}
+
+// Err returns why the files as they are now are not in use, nil where they are.
+func (f *Files) Err() error {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return f.err
+}
+
+// TLSConfig returns a configuration for visitors: TLS 1.2 or later, h2 and
+// http/1.1.
+func (f *Files) TLSConfig() *tls.Config { return serverConfig(f.GetCertificate) }
+
+// load reads the files again if they have changed.
+func (f *Files) load() error {
+	var stamps [2]stamp
+	for i, file := range []string{f.certFile, f.keyFile} {
+		fi, err := os.Stat(file)
+		if err != nil {
+			return &FileError{Path: file, Err: err}
+		}
+		stamps[i] = stamp{fi.ModTime(), fi.Size()}
+	}
+	if f.cert != nil && stamps == f.stamps {
+		return nil
+	}
+	certPEM, err := os.ReadFile(f.certFile)
+	if err != nil {
+		return &FileError{Path: f.certFile, Err: err}
+	}
+	keyPEM, err := os.ReadFile(f.keyFile)
+	if err != nil {
+		return &FileError{Path: f.keyFile, Err: err}
+	}
+	cert, err := tls.X509KeyPair(certPEM, keyPEM)
+	if err != nil {
+		return &FileError{
+			Path: f.certFile,
+			Err:  fmt.Errorf("with key %s: %w", f.keyFile, err),
+			hint: "give the PEM chain, leaf first, as the certificate and the PEM key it was made for as the key",
+		}
+	}
+	f.cert, f.stamps = &cert, stamps
+	return nil
+}

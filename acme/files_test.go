@@ -1,0 +1,112 @@
+package acme
+
+import (
+	"crypto/tls"
+	"errors"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+)
+
+// bring writes a new certificate and key to dir.
+func bring(t *testing.T, dir, name string) (certFile, keyFile string) {
+	t.Helper()
+	cert, key := pair(t, name, time.Now(), time.Now().Add(day))
+	certFile, keyFile = filepath.Join(dir, "cert.pem"), filepath.Join(dir, "key.pem")
+	for file, b := range map[string][]byte{certFile: cert, keyFile: key} {
+		if err := os.WriteFile(file, b, 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	return certFile, keyFile
+}
+
+func TestFilesAreReloaded(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		dir := t.TempDir()
+		certFile, keyFile := bring(t, dir, "first.test")
+		f, err := LoadFiles(certFile, keyFile)
+		if err != nil {
+			t.Fatal(err)
+		}
+		served := func() string {
+			c, err := f.GetCertificate(&tls.ClientHelloInfo{})
+			if err != nil {
+				t.Fatal(err)
+			}
+			return c.Leaf.DNSNames[0]
+		}
+		// The files' times are the machine's, not the bubble's.
+		touch := func(file string, n int) {
+			if err := os.Chtimes(file, time.Time{}, time.Unix(int64(n), 0)); err != nil {
+				t.Fatal(err)
+			}
+		}
+		bring(t, dir, "second.test")
+		touch(certFile, 2)
+		if got := served(); got != "first.test" {
+			t.Errorf("within the minute: %s", got)
+		}
+		time.Sleep(reloadInterval)
+		if got := served(); got != "second.test" || f.Err() != nil {
+			t.Errorf("after it: %s, %v", got, f.Err())
+		}
+
+		// Half of a new pair, or none, leaves the last good one.
+		key, err := os.ReadFile(keyFile)
+		if err != nil {
+			t.Fatal(err)
+		}
+		bring(t, dir, "third.test")
+		third, _ := os.ReadFile(keyFile)
+		os.WriteFile(keyFile, key, 0o600)
+		touch(certFile, 3)
+		time.Sleep(reloadInterval)
+		if got := served(); got != "second.test" || f.Err() == nil {
+			t.Errorf("with half a pair: %s, %v", got, f.Err())
+		}
+		os.Remove(keyFile)
+		time.Sleep(reloadInterval)
+		if got := served(); got != "second.test" || !errors.Is(f.Err(), fs.ErrNotExist) {
+			t.Errorf("without a key: %s, %v", got, f.Err())
+		}
+		os.WriteFile(keyFile, third, 0o600)
+		time.Sleep(reloadInterval)
+		if got := served(); got != "third.test" || f.Err() != nil {
+			t.Errorf("mended: %s, %v", got, f.Err())
+		}
+	})
+}
+
+func TestFilesErrors(t *testing.T) {
+	dir := t.TempDir()
+	certFile, keyFile := bring(t, dir, "first.test")
+	otherCert, _ := bring(t, t.TempDir(), "other.test")
+	missing := filepath.Join(dir, "missing")
+	for _, files := range [][2]string{{otherCert, keyFile}, {keyFile, certFile}, {missing, keyFile}, {certFile, missing}, {dir, keyFile}} {
+		_, err := LoadFiles(files[0], files[1])
+		var ferr *FileError
+		if !errors.As(err, &ferr) {
+			t.Errorf("%v: %v", files, err)
+			continue
+		}
+		if files[0] != dir && ferr.Hint() == "" || strings.Count(err.Error(), ferr.Path) != 1 {
+			t.Errorf("%v: %v, hint %q", files, err, ferr.Hint())
+		}
+	}
+	f, err := LoadFiles(certFile, keyFile)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err, got := handshake(f.TLSConfig(), &tls.Config{InsecureSkipVerify: true, NextProtos: []string{"h2"}}); err != nil || got.NegotiatedProtocol != "h2" {
+		t.Errorf("%q, %v", got.NegotiatedProtocol, err)
+	}
+	denied := &FileError{Path: "/x", Err: fs.ErrPermission}
+	if denied.Hint() == "" || denied.Error() != "/x: permission denied" {
+		t.Error(denied, denied.Hint())
+	}
+}

@@ -1,0 +1,61 @@
+package acme
+
+import (
+	"errors"
+	"math/rand/v2"
+	"net/url"
+	"time"
+)
+
+const (
+	// A CA that cannot be reached is tried again soon, since that costs
+	// nothing and the network may be back any moment.
+	minUnreached = 2 * time.Second
+	maxUnreached = 10 * time.Minute
+
+	// A CA that refused counts each attempt. Let's Encrypt gives back one
+	// failed validation each 12 minutes, so the last step is above that.
+	minRefused = 15 * time.Second
+	maxRefused = 15 * time.Minute
+
+	// maxRetryAfter bounds what a CA's Retry-After can ask for.
+	maxRetryAfter = 24 * time.Hour
+)
+
+// backoff says when the next attempt for a name is due.
+type backoff struct {
+	unreached, refused int           // failures of each sort since the last success
+	lastUnreached      bool          // the last failure was of the first sort
+	asked              time.Duration // what the CA asked for in the attempt that failed
+	next               time.Time     // keeps its monotonic reading: the clock may jump
+}
+
+// fail notes a failed attempt. Waits grow twofold, or fourfold after a
+// refusal, and are spread by a quarter. lifetime is that of the certificate to
+// be replaced, 0 for none: a twentieth of it, if that is more than
+// minUnreached, is the longest wait, unless the CA asked for more.
+func (b *backoff) fail(err error, lifetime time.Duration) {
+	var wait, limit time.Duration
+	var unreached *url.Error
+	if b.lastUnreached = errors.As(err, &unreached); b.lastUnreached {
+		wait, limit = minUnreached<<min(b.unreached, 20), maxUnreached
+		b.unreached++
+	} else {
+		wait, limit = minRefused<<min(2*b.refused, 20), maxRefused
+		b.refused++
+	}
+	if lifetime > 0 {
+		limit = min(limit, lifetime/20)
+	}
+	wait = min(wait, max(limit, minUnreached))
+	wait = wait*3/4 + rand.N(wait/2)
+	wait, b.asked = max(wait, b.asked), 0
+	b.next = time.Now().Add(wait)
+}
+
+// kick makes the next attempt due now, unless the CA refused the last one.
+func (b *backoff) kick() {
+	if b.lastUnreached {
+		b.next = time.Time{}
+	}
+}

@@ -1,0 +1,137 @@
+package acme
+
+import (
+	"context"
+	"crypto/tls"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"sync"
+	"time"
+
+	"github.com/caddyserver/certmagic"
+	"github.com/gofrs/flock"
+	"github.com/mholt/acmez/v3/acme"
+)
+
+// lockPoll is how often a lock that another process holds is tried again.
+const lockPoll = 100 * time.Millisecond
+
+// storage is certmagic's, which writes atomically and with mode 0600, but for
+// its locks. Those are files with a time in them: after a kill -9 they hold
+// the next start up until the time is stale, for ever if the clock went back.
+// The kernel's lock goes with the process.
+type storage struct {
+	*certmagic.FileStorage
+
+	mu   sync.Mutex
+	held map[string]*flock.Flock
+}
+
+func newStorage(dir string) *storage {
+	return &storage{FileStorage: &certmagic.FileStorage{Path: dir}, held: make(map[string]*flock.Flock)}
+}
+
+// Lock implements [certmagic.Locker]. The file of a lock stays, since taking
+// it away would let two processes hold the lock of the same name.
+func (s *storage) Lock(ctx context.Context, name string) error {
+	_, err := s.lock(name, func(l *flock.Flock) (bool, error) { return l.TryLockContext(ctx, lockPoll) })
+	return err
+}
+
+// TryLock implements certmagic.TryLocker.
+func (s *storage) TryLock(_ context.Context, name string) (bool, error) {
+	return s.lock(name, (*flock.Flock).TryLock)
+}
+
+func (s *storage) lock(name string, take func(*flock.Flock) (bool, error)) (bool, error) {
+	dir := filepath.Join(s.Path, "locks")
+	if err := os.MkdirAll(dir, 0o700); err != nil {
+		return false, fmt.Errorf("make lock folder: %w", err)
+	}
+	l := flock.New(filepath.Join(dir, certmagic.StorageKeys.Safe(name)+".lock"), flock.SetPermissions(0o600))
+	ok, err := take(l)
+	if err != nil || !ok {
+		_ = l.Close()
+		if err != nil {
+			err = fmt.Errorf("lock %s: %w", l.Path(), err)
+		}
+		return false, err
+	}
+	s.mu.Lock()
+	s.held[name] = l
+	s.mu.Unlock()
+	return true, nil
+}
+
+// Unlock implements [certmagic.Locker].
+func (s *storage) Unlock(_ context.Context, name string) error {
+	s.mu.Lock()
+	l := s.held[name]
+	delete(s.held, name)
+	s.mu.Unlock()
+	if l == nil {
+		return fmt.Errorf("unlock %q: not held", name)
+	}
+	return l.Close()
+}
+
+// errUnusable marks a stored certificate that can be read but not used.
+var errUnusable = errors.New("stored certificate is unusable")
+
+// stored is a certificate from the folder and the CA's advice on its renewal.
+type stored struct {
+	cert *tls.Certificate // with its Leaf
+	ari  acme.RenewalInfo // zero where the CA gives none (RFC 9773)
+}
+
+// valid reports whether s may be shown to visitors at now. One that is not
+// valid yet may: then it is this machine's clock that is wrong.
+func (s *stored) valid(now time.Time) bool {
+	return s != nil && now.Before(s.cert.Leaf.NotAfter)
+}
+
+// load reads the certificate for name that the issuer of this key made. It
+// returns nil and no error where there is none, and wraps errUnusable where
+// what there is makes no certificate for name.
+func (s *storage) load(ctx context.Context, issuerKey, name string) (*stored, error) {
+	certFile := certmagic.StorageKeys.SiteCert(issuerKey, name)
+	certPEM, err := s.Load(ctx, certFile)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, &FileError{Path: s.Filename(certFile), Err: err}
+	}
+	keyFile := certmagic.StorageKeys.SitePrivateKey(issuerKey, name)
+	keyPEM, err := s.Load(ctx, keyFile)
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return nil, &FileError{Path: s.Filename(keyFile), Err: err}
+	}
+	cert, err := tls.X509KeyPair(certPEM, keyPEM)
+	if err == nil {
+		err = cert.Leaf.VerifyHostname(name)
+	}
+	if err != nil {
+		return nil, fmt.Errorf("%w: %s: %w", errUnusable, s.Filename(certFile), err)
+	}
+
+	// The advice is only that: without it the lifetime decides.
+	var meta struct {
+		IssuerData acme.Certificate `json:"issuer_data"`
+	}
+	st := &stored{cert: &cert}
+	if b, err := s.Load(ctx, certmagic.StorageKeys.SiteMeta(issuerKey, name)); err == nil &&
+		json.Unmarshal(b, &meta) == nil && meta.IssuerData.RenewalInfo != nil {
+		st.ari = *meta.IssuerData.RenewalInfo
+	}
+	return st, nil
+}
+
+// discard deletes the certificate for name.
+func (s *storage) discard(ctx context.Context, issuerKey, name string) error {
+	return s.Delete(ctx, certmagic.StorageKeys.CertsSitePrefix(issuerKey, name))
+}
