@@ -1,0 +1,169 @@
+// Package cli is what the command lines of both programs share: the root
+// command, the log, errors with hints, and exit codes.
+package cli
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"runtime/debug"
+	"strings"
+
+	"github.com/spf13/cobra"
+	"github.com/spf13/cobra/doc"
+)
+
+// The exit codes of both programs.
+const (
+	ExitFailed   = 1 // failed while running
+	ExitUsage    = 2 // wrong usage or configuration
+	ExitRefused  = 3 // every claim refused for good
+	ExitReplaced = 5 // replaced by a newer run of the same identity
+)
+
+// An Error is an error with what its program does about it.
+type Error struct {
+	Code  int      // the exit code
+	Hints []string // what to do, in one line each
+	Err   error
+}
+
+func (e *Error) Error() string { return e.Err.Error() }
+
+// Unwrap returns the error alone.
+func (e *Error) Unwrap() error { return e.Err }
+
+// Usage marks err as one of usage or configuration.
+func Usage(err error) error { return &Error{Code: ExitUsage, Err: err} }
+
+// version is set by the linker: -X keystay/internal/cli.version=v1.2.3.
+var version string
+
+// Version is the version that this program was built as.
+func Version() string {
+	if version != "" {
+		return version
+	}
+	if b, ok := debug.ReadBuildInfo(); ok && b.Main.Version != "" && b.Main.Version != "(devel)" {
+		return b.Main.Version
+	}
+	return "devel"
+}
+
+// Root makes cmd a root command: with version, completion and man.
+func Root(cmd *cobra.Command) *cobra.Command {
+	cmd.SilenceErrors, cmd.SilenceUsage = true, true
+	cmd.Version = Version()
+	cmd.SetVersionTemplate("{{.Name}} {{.Version}}\n")
+	cmd.SetFlagErrorFunc(func(c *cobra.Command, err error) error {
+		return &Error{Code: ExitUsage, Err: err, Hints: []string{"see " + c.CommandPath() + " --help"}}
+	})
+	cmd.AddCommand(&cobra.Command{
+		Use:     "version",
+		Short:   "Print the version",
+		Example: "  " + cmd.Name() + " version",
+		Args:    noArgs,
+		Run: func(c *cobra.Command, _ []string) {
+			fmt.Fprintf(c.OutOrStdout(), "%s %s\n", cmd.Name(), cmd.Version)
+		},
+	}, &cobra.Command{
+		Use:     "man DIR",
+		Short:   "Write the man pages into a folder",
+		Example: "  " + cmd.Name() + " man /usr/local/share/man/man1",
+		Args:    cobra.ExactArgs(1),
+		Hidden:  true,
+		RunE: func(c *cobra.Command, args []string) error {
+			if err := os.MkdirAll(args[0], 0o755); err != nil {
+				return err
+			}
+			cmd.DisableAutoGenTag = true
+			return doc.GenManTree(cmd, &doc.GenManHeader{Section: "1", Source: "keystay", Manual: "keystay"}, filepath.Clean(args[0]))
+		},
+	})
+	return cmd
+}
+
+// noArgs refuses arguments as a mistake of usage.
+func noArgs(c *cobra.Command, args []string) error {
+	if len(args) > 0 {
+		return &Error{Code: ExitUsage, Err: fmt.Errorf("unexpected argument %q", args[0]), Hints: []string{"see " + c.CommandPath() + " --help"}}
+	}
+	return nil
+}
+
+// NoArgs is the Args of a command that takes none.
+func NoArgs() cobra.PositionalArgs { return noArgs }
+
+// Main runs the command and returns the program's exit code.
+func Main(cmd *cobra.Command) int {
+	err := cmd.Execute()
+	if err == nil {
+		return 0
+	}
+	Print(cmd.ErrOrStderr(), cmd.Name(), err)
+	var e *Error
+	if errors.As(err, &e) {
+		return e.Code
+	}
+	return ExitFailed
+}
+
+// Print writes an error for people: what failed, then a line for each hint.
+func Print(w io.Writer, program string, err error) {
+	fmt.Fprintf(w, "%s: %s\n", program, strings.TrimSpace(err.Error()))
+	for _, h := range hints(err) {
+		fmt.Fprintf(w, "hint: %s\n", h)
+	}
+}
+
+// hints collects the hints of err and all that it wraps, each once.
+func hints(err error) (list []string) {
+	seen := make(map[string]bool)
+	var walk func(error)
+	walk = func(err error) {
+		var own []string
+		switch e := err.(type) {
+		case *Error:
+			own = e.Hints
+		case interface{ Hints() []string }:
+			own = e.Hints()
+		case interface{ Hint() string }:
+			own = []string{e.Hint()}
+		}
+		for _, h := range own {
+			if h != "" && !seen[h] {
+				seen[h] = true
+				list = append(list, h)
+			}
+		}
+		switch e := err.(type) {
+		case interface{ Unwrap() error }:
+			if u := e.Unwrap(); u != nil {
+				walk(u)
+			}
+		case interface{ Unwrap() []error }:
+			for _, u := range e.Unwrap() {
+				walk(u)
+			}
+		}
+	}
+	walk(err)
+	return list
+}
+
+// Logger makes the program's log on w: level is debug, info, warn or error,
+// format text or json.
+func Logger(w io.Writer, level, format string) (*slog.Logger, error) {
+	var l slog.Level
+	if err := l.UnmarshalText([]byte(level)); err != nil {
+		return nil, fmt.Errorf("log level %q: debug, info, warn or error", level)
+	}
+	o := &slog.HandlerOptions{Level: l}
+	if format == "json" {
+		return slog.New(slog.NewJSONHandler(w, o)), nil
+	}
+	return slog.New(slog.NewTextHandler(w, o)), nil
+}
