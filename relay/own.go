@@ -1,0 +1,97 @@
+package relay
+
+import (
+	"context"
+	"crypto/tls"
+	"errors"
+	"io"
+	"log"
+	"net"
+	"net/http"
+	"slices"
+	"time"
+
+	"keystay/framing"
+)
+
+// handshakeTimeout is how long a TLS handshake for the relay's own name may take.
+const handshakeTimeout = 10 * time.Second
+
+// serveOwn ends TLS for the relay's own name.
+func (s *Server) serveOwn() {
+	config := s.ownTLS()
+	for {
+		c, err := s.own.Accept()
+		if err != nil {
+			if !errors.Is(err, io.EOF) {
+				s.log.Error("cannot serve the relay's own name", "err", err)
+			}
+			return
+		}
+		go s.handleOwn(tls.Server(c, config))
+	}
+}
+
+// ownTLS adds links to s.TLS: TLS 1.3 and nothing but the link's protocol.
+func (s *Server) ownTLS() *tls.Config {
+	config := s.TLS.Clone()
+	other := config.GetConfigForClient
+	link := config.Clone()
+	link.GetConfigForClient = nil
+	link.MinVersion = tls.VersionTLS13
+	link.NextProtos = []string{framing.Protocol}
+	link.SessionTicketsDisabled = true // nothing asks for them, and each costs a write
+	config.GetConfigForClient = func(hello *tls.ClientHelloInfo) (*tls.Config, error) {
+		if slices.Contains(hello.SupportedProtos, framing.Protocol) {
+			return link, nil
+		}
+		if other != nil {
+			return other(hello)
+		}
+		return nil, nil
+	}
+	return config
+}
+
+// acmeALPN is the protocol of a CA's TLS-ALPN-01 validation (RFC 8737): the
+// handshake is all of it.
+const acmeALPN = "acme-tls/1"
+
+func (s *Server) handleOwn(tc *tls.Conn) {
+	forget, ok := s.admit(tc)
+	if !ok {
+		tc.Close()
+		return
+	}
+	ctx, cancel := context.WithTimeout(s.ctx, handshakeTimeout)
+	err := tc.HandshakeContext(ctx)
+	cancel()
+	switch proto := tc.ConnectionState().NegotiatedProtocol; {
+	case err != nil:
+		s.log.Debug("TLS handshake failed", "for", s.Domain, "err", err)
+		tc.Close()
+	case proto == framing.Protocol:
+		s.serveLink(tc)
+	case proto == acmeALPN:
+		tc.Close()
+	default: // the HTTP server owns it from here
+		forget()
+		s.site.HandleConn(tc)
+		return
+	}
+	forget()
+}
+
+// httpServer returns a server with the limits that every public one has.
+func (s *Server) httpServer(h http.Handler) *http.Server {
+	return &http.Server{
+		Handler:           h,
+		ReadHeaderTimeout: 10 * time.Second,
+		ReadTimeout:       30 * time.Second,
+		WriteTimeout:      30 * time.Second,
+		IdleTimeout:       time.Minute,
+		MaxHeaderBytes:    16 << 10,
+		ErrorLog:          log.New(io.Discard, "", 0), // its lines carry visitors' addresses
+		BaseContext:       func(net.Listener) context.Context { return s.ctx },
+	}
+}

@@ -1,0 +1,223 @@
+package relay
+
+import (
+	"context"
+	"crypto/ed25519"
+	"slices"
+	"sync"
+	"time"
+
+	"keystay/framing"
+)
+
+// A presence knows where the remote of each name is connected now. It is
+// memory alone; who may use a name is for Names to know.
+type presence struct {
+	mu       sync.RWMutex
+	names    map[string]*holder
+	sessions map[*session]struct{}
+	awaited  map[string]chan struct{} // closed when the name comes up
+}
+
+// A holder is the run that serves a name, with its sessions.
+type holder struct {
+	key      ed25519.PublicKey
+	run      framing.Run
+	sessions []*session
+}
+
+// join counts a session, so that links finds it.
+func (p *presence) join(s *session) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.sessions == nil {
+		p.sessions = make(map[*session]struct{})
+	}
+	p.sessions[s] = struct{}{}
+}
+
+// leave takes a session and its names away.
+func (p *presence) leave(s *session) {
+	p.withdraw(s)
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	delete(p.sessions, s)
+}
+
+// claim makes s serve name. A run of the same identity that has it already is
+// replaced when s is of a newer one; when s is of an older one it is denied.
+// Sessions of one run stand side by side.
+func (p *presence) claim(s *session, name string) error {
+	p.mu.Lock()
+	h := p.names[name]
+	var replaced []*session
+	if h != nil && !h.key.Equal(s.key) { // its grant has expired under a session
+		p.mu.Unlock()
+		return taken(name)
+	}
+	if h != nil && h.run != s.run {
+		if !s.run.Replaces(h.run) {
+			p.mu.Unlock()
+			return replacedBy(name)
+		}
+		replaced = h.sessions
+		h = nil
+	}
+	if h == nil {
+		h = &holder{key: s.key, run: s.run}
+		if p.names == nil {
+			p.names = make(map[string]*holder)
+		}
+		p.names[name] = h
+	}
+	if !slices.Contains(h.sessions, s) {
+		h.sessions = append(slices.Clone(h.sessions), s)
+		s.names = append(slices.Clone(s.names), name)
+	}
+	if c := p.awaited[name]; c != nil {
+		close(c)
+		delete(p.awaited, name)
+	}
+	p.mu.Unlock()
+	for _, old := range replaced {
+		old.link.Revoke(*replacedBy(name))
+	}
+	return nil
+}
+
+func replacedBy(name string) *framing.Denial {
+	return &framing.Denial{Name: name, Code: framing.DeniedReplaced, Text: "a newer run of this device has taken the name over"}
+}
+
+// withdraw takes all names of s away, as when it drains or is lost.
+func (p *presence) withdraw(s *session) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	for _, name := range s.names {
+		h := p.names[name]
+		if h == nil {
+			continue
+		}
+		if i := slices.Index(h.sessions, s); i >= 0 {
+			h.sessions = slices.Delete(slices.Clone(h.sessions), i, i+1)
+		}
+		if len(h.sessions) == 0 {
+			delete(p.names, name)
+		}
+	}
+}
+
+// find returns the session for a new visitor of name: the one with the fewest
+// streams. It returns nil when there is none.
+func (p *presence) find(name string) *session {
+	p.mu.RLock()
+	h := p.names[name]
+	var sessions []*session
+	if h != nil {
+		sessions = h.sessions
+	}
+	p.mu.RUnlock()
+	if len(sessions) == 1 {
+		return sessions[0]
+	}
+	var best *session
+	fewest := 0
+	for _, s := range sessions {
+		if n := s.link.NumStreams(); best == nil || n < fewest {
+			best, fewest = s, n
+		}
+	}
+	return best
+}
+
+// links returns all sessions.
+func (p *presence) links() []*session {
+	p.mu.RLock()
+	defer p.mu.RUnlock()
+	all := make([]*session, 0, len(p.sessions))
+	for s := range p.sessions {
+		all = append(all, s)
+	}
+	return all
+}
+
+// count returns how many sessions and names are up.
+func (p *presence) count() (sessions, names int) {
+	p.mu.RLock()
+	defer p.mu.RUnlock()
+	return len(p.sessions), len(p.names)
+}
+
+// arrival returns a channel that is closed when name comes up.
+func (p *presence) arrival(name string) <-chan struct{} {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	c := p.awaited[name]
+	if c == nil {
+		c = make(chan struct{})
+		if p.awaited == nil {
+			p.awaited = make(map[string]chan struct{})
+		}
+		p.awaited[name] = c
+	}
+	return c
+}
+
+// forgetArrival drops the channel of a name for which nobody waits any more.
+func (p *presence) forgetArrival(name string) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	delete(p.awaited, name)
+}
+
+const (
+	// maxHoldsPerName is how many visitors of one name may wait for its remote.
+	maxHoldsPerName = 64
+	// maxHolds is how many visitors may wait in all.
+	maxHolds = 4096
+)
+
+// holds counts the visitors that wait for a remote that is away.
+type holds struct {
+	mu    sync.Mutex
+	total int
+	names map[string]int
+}
+
+// wait waits up to d for name to come up. It returns nil when it does not, and
+// at once when too many wait already.
+func (h *holds) wait(ctx context.Context, p *presence, name string, d time.Duration) *session {
+	h.mu.Lock()
+	if h.total >= maxHolds || h.names[name] >= maxHoldsPerName {
+		h.mu.Unlock()
+		return nil
+	}
+	if h.names == nil {
+		h.names = make(map[string]int)
+	}
+	h.total++
+	h.names[name]++
+	h.mu.Unlock()
+	defer func() {
+		h.mu.Lock()
+		defer h.mu.Unlock()
+		h.total--
+		if h.names[name]--; h.names[name] == 0 {
+			delete(h.names, name)
+			p.forgetArrival(name)
+		}
+	}()
+	ctx, cancel := context.WithTimeout(ctx, d)
+	defer cancel()
+	for {
+		arrival := p.arrival(name)
+		if s := p.find(name); s != nil {
+			return s
+		}
+		select {
+		case <-arrival:
+		case <-ctx.Done():
+			return nil
+		}
+	}
+}

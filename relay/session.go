@@ -1,0 +1,127 @@
+package relay
+
+import (
+	"context"
+	"crypto/ed25519"
+	"crypto/tls"
+	"errors"
+	"fmt"
+	"log/slog"
+	"time"
+
+	"keystay/framing"
+	"keystay/internal/keyname"
+	"keystay/sni"
+)
+
+// claimTimeout is how long a remote may stay without a name.
+const claimTimeout = 30 * time.Second
+
+// A session is the authenticated link from a remote, from the relay's side.
+type session struct {
+	srv   *Server
+	link  *framing.Link
+	key   ed25519.PublicKey
+	run   framing.Run
+	id    string // names the identity in logs
+	log   *slog.Logger
+	names []string // granted; guarded by srv.presence.mu
+}
+
+// serveLink speaks with a remote until its link is over. It owns tc.
+func (s *Server) serveLink(tc *tls.Conn) {
+	link, hello, err := framing.Server(s.ctx, tc)
+	if err != nil {
+		s.log.Debug("a link did not say hello", "remote", tc.RemoteAddr(), "err", err)
+		return
+	}
+	cs := tc.ConnectionState()
+	if err := hello.Verify(&cs, s.Domain); err != nil {
+		s.log.Warn("a remote was refused", "remote", tc.RemoteAddr(), "err", err)
+		link.Refuse(framing.Refusal{Code: framing.RefusedProof,
+			Text: "the proof of identity does not fit this connection: something between you and the relay ends TLS"})
+		return
+	}
+	sess := &session{srv: s, link: link, key: hello.Key, run: hello.Run, id: keyname.Label(hello.Key, "")}
+	sess.log = s.log.With("identity", sess.id, "remote", tc.RemoteAddr(), "run", sess.run.Number)
+	sess.serve()
+}
+
+func (sess *session) serve() {
+	s := sess.srv
+	s.presence.join(sess)
+	defer s.presence.leave(sess)
+	if s.ctx.Err() != nil { // Close has looked for links already
+		sess.link.Close()
+		return
+	}
+	// The time limit is set before the remote is let in: a claim stops it.
+	idle := time.AfterFunc(claimTimeout, sess.closeIdle)
+	defer idle.Stop()
+	err := sess.link.Welcome(framing.Welcome{PublicPort: uint16(s.publicPort()), Agent: "keystay-relay/" + s.Version},
+		framing.Handler{Claim: sess.claim, GoAway: sess.goAway})
+	if err != nil {
+		sess.log.Debug("a link ended before it began", "err", err)
+		return
+	}
+	sess.log.Info("remote connected")
+	<-sess.link.Done()
+	s.Names.seen(sess.granted(), sess.key)
+	err = sess.link.Err()
+	level := slog.LevelInfo
+	if errors.Is(err, framing.ErrProtocol) {
+		level = slog.LevelWarn
+	}
+	sess.log.Log(context.Background(), level, "remote disconnected", "reason", err)
+}
+
+// granted returns the names of the session.
+func (sess *session) granted() []string {
+	p := &sess.srv.presence
+	p.mu.RLock()
+	defer p.mu.RUnlock()
+	return sess.names
+}
+
+func (sess *session) closeIdle() {
+	if len(sess.granted()) > 0 {
+		return
+	}
+	ctx, cancel := context.WithTimeout(sess.srv.ctx, time.Second)
+	defer cancel()
+	sess.link.GoAway(ctx, framing.GoAway{Code: framing.GoAwayIdle, Text: "no name was claimed"})
+	sess.link.Close()
+}
+
+// claim decides about one CLAIM and makes the name lead here.
+func (sess *session) claim(asked, token string) error {
+	s := sess.srv
+	name, err := sni.Normalize([]byte(asked))
+	if err != nil || name != asked {
+		return sess.denied(&framing.Denial{Name: asked, Code: framing.DeniedInvalid, Text: "not a host name in lower case"})
+	}
+	if err := s.Names.claim(s.Domain, name, sess.key, token); err != nil {
+		return sess.denied(err)
+	}
+	if err := s.presence.claim(sess, name); err != nil {
+		return sess.denied(err)
+	}
+	sess.log.Info("name is up", "name", name)
+	return nil
+}
+
+func (sess *session) denied(err error) error {
+	var d *framing.Denial
+	if errors.As(err, &d) {
+		sess.log.Info("claim denied", "name", d.Name, "reason", d.Text)
+		return err
+	}
+	sess.log.Error("cannot decide about a claim", "err", err)
+	return fmt.Errorf("decide: %w", err)
+}
+
+// goAway ends new visitors for a remote that drains.
+func (sess *session) goAway(g framing.GoAway) {
+	sess.srv.presence.withdraw(sess)
+	sess.log.Info("remote is going away", "code", g.Code, "reason", g.Text)
+}

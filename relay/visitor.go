@@ -1,0 +1,140 @@
+package relay
+
+import (
+	"bytes"
+	"crypto/rand"
+	"net"
+	"net/netip"
+	"sync"
+	"time"
+
+	"keystay/framing"
+	"keystay/internal/duplex"
+	"keystay/sni"
+)
+
+const (
+	// helloBuffer is the size of the buffers for a ClientHello: that of a
+	// browser has some 1,800 bytes.
+	helloBuffer = 4 << 10
+	// lingerTimeout is how long the second direction of a visitor's connection
+	// may be quiet after the first has ended.
+	lingerTimeout = 5 * time.Minute
+)
+
+var helloBuffers = sync.Pool{New: func() any { return new([helloBuffer]byte) }}
+
+// handle serves one connection of the public port, whoever it is.
+func (s *Server) handle(c net.Conn) {
+	conn, ok := c.(sni.Conn)
+	if !ok {
+		c.Close()
+		return
+	}
+	forget, ok := s.admit(c)
+	if !ok {
+		c.Close()
+		return
+	}
+	own := s.route(conn)
+	forget()
+	if own != nil {
+		s.own.HandleConn(own)
+	}
+}
+
+// route reads the hello and serves a visitor. A connection for the relay's own
+// name is returned instead.
+func (s *Server) route(c sni.Conn) (own net.Conn) {
+	buf := helloBuffers.Get().(*[helloBuffer]byte)
+	hello, err := sni.Read(c, buf[:])
+	release := sync.OnceFunc(func() { helloBuffers.Put(buf) })
+	defer release()
+	if err != nil {
+		s.stats.refused.Add(1)
+		c.Close()
+		return nil
+	}
+	name, err := sni.Normalize(hello.ServerName)
+	if err != nil {
+		s.refuse(c, sni.AlertUnrecognizedName)
+		return nil
+	}
+	if name == s.Domain {
+		return &peeked{Conn: c, first: bytes.Clone(hello.Raw)}
+	}
+	sess, alert := s.find(name)
+	if sess == nil {
+		s.refuse(c, alert)
+		return nil
+	}
+	stream, err := sess.link.Open(streamHeader(c, name, framing.KindTLS), hello.Raw)
+	if err != nil {
+		s.log.Debug("cannot open a stream", "session", sess.id, "err", err)
+		s.refuse(c, sni.AlertInternalError)
+		return nil
+	}
+	release()
+	s.stats.visitors.add()
+	defer s.stats.visitors.done()
+	duplex.Copy(c, stream, duplex.Options{Linger: lingerTimeout})
+	return nil
+}
+
+func (s *Server) refuse(c sni.Conn, alert sni.Alert) {
+	s.stats.refused.Add(1)
+	sni.Refuse(c, alert)
+}
+
+// find returns the session that a visitor of name goes to. Without one it
+// returns the alert that tells why; where a remote is expected back, it waits
+// for it before.
+func (s *Server) find(name string) (*session, sni.Alert) {
+	if sess := s.presence.find(name); sess != nil {
+		return sess, 0
+	}
+	if !s.Names.known(name) {
+		return nil, sni.AlertUnrecognizedName
+	}
+	if sess := s.holds.wait(s.ctx, &s.presence, name, HoldTimeout); sess != nil {
+		return sess, 0
+	}
+	return nil, sni.AlertInternalError
+}
+
+func streamHeader(c net.Conn, name string, kind framing.Kind) framing.Header {
+	h := framing.Header{Name: name, Kind: kind, Source: addrPort(c.RemoteAddr()), Dest: addrPort(c.LocalAddr())}
+	rand.Read(h.ID[:])
+	return h
+}
+
+func addrPort(a net.Addr) netip.AddrPort {
+	if t, ok := a.(*net.TCPAddr); ok {
+		ap := t.AddrPort()
+		return netip.AddrPortFrom(ap.Addr().Unmap().WithZone(""), ap.Port())
+	}
+	return netip.AddrPortFrom(netip.IPv4Unspecified(), 0)
+}
+
+// abort closes c so that its peer sees a reset.
+func abort(c net.Conn) { duplex.Abort(c) }
+
+// peeked is a connection whose first bytes have been read already.
+type peeked struct {
+	sni.Conn
+	first []byte
+}
+
+func (p *peeked) Read(b []byte) (int, error) {
+	if len(p.first) > 0 {
+		n := copy(b, p.first)
+		p.first = p.first[n:]
+		return n, nil
+	}
+	return p.Conn.Read(b)
+}
+
+// NetConn returns the connection below.
+func (p *peeked) NetConn() net.Conn { return p.Conn }
+
+var _ duplex.Conn = (*peeked)(nil)
