@@ -1,0 +1,13 @@
+// Package remote publishes a device behind NAT under a real HTTPS name.
+//
+// [Listen] dials a relay, proves the device's identity, claims a name, obtains
+// the certificate for it, and returns a net.Listener of the visitors'
+// connections, with TLS ended here:
+//
+//	ln, err := remote.Listen(remote.Config{Domain: "xyz.relay.net", StateDir: dir})
+//	if err != nil { … }
+//	http.Serve(ln, handler)
+//
+// No port is opened, and the private key never leaves the state directory. A
+// [Target] hands the visitors of a listener on to a local service.
+package remote

@@ -1,0 +1,216 @@
+package remote
+
+import (
+	"context"
+	"crypto/tls"
+	"errors"
+	"log/slog"
+	"net"
+	"net/http"
+	"net/http/httputil"
+	"net/url"
+	"strings"
+	"time"
+
+	"keystay/framing"
+)
+
+const (
+	// localDialTimeout is how long the local service may take to answer a dial.
+	localDialTimeout = 10 * time.Second
+	// halfCloseGrace is how long an HTTP/1 visitor that has ended its side is
+	// still answered.
+	halfCloseGrace = time.Minute
+)
+
+// A Target is the local service that visitors are handed on to.
+type Target struct {
+	// URL has the scheme, http or https, and the host that an https service's
+	// certificate is checked against.
+	URL *url.URL
+
+	// Network is "tcp" or "unix", and Addresses what to dial, in order.
+	Network   string
+	Addresses []string
+
+	// Insecure leaves an https service's certificate unchecked.
+	Insecure bool
+
+	// Logger hears when the local service does not answer; nil discards.
+	Logger *slog.Logger
+}
+
+// Server returns an HTTP server that hands the visitors of domain on to the
+// target. Serve it on a Listener. Requests for another host get 421.
+//
+// The visitor's Host is kept. X-Forwarded-For, -Proto and -Host and Forwarded
+// (RFC 7239) tell the visitor's address, scheme and host; whatever the visitor
+// sent of them, and X-Real-Ip, is dropped.
+func (t *Target) Server(domain string) *http.Server {
+	log := t.Logger
+	if log == nil {
+		log = slog.New(slog.DiscardHandler)
+	}
+	quiet := slog.NewLogLogger(log.Handler(), slog.LevelDebug)
+	proxy := &httputil.ReverseProxy{
+		Rewrite:       t.rewrite,
+		Transport:     t.transport(),
+		FlushInterval: -1, // each piece goes out at once: SSE, long polls
+		ErrorLog:      quiet,
+		ErrorHandler: func(w http.ResponseWriter, r *http.Request, err error) {
+			if r.Context().Err() != nil { // the visitor has gone
+				panic(http.ErrAbortHandler)
+			}
+			log.Warn("the local service does not answer", "local", t.URL.String(), "err", err)
+			http.Error(w, unavailable, http.StatusBadGateway)
+		},
+	}
+	return &http.Server{
+		Handler:           http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { serve(proxy, domain, w, r) }),
+		ReadHeaderTimeout: 30 * time.Second,
+		IdleTimeout:       3 * time.Minute,
+		ErrorLog:          quiet,
+		ConnContext: func(ctx context.Context, c net.Conn) context.Context {
+			return context.WithValue(ctx, connKey{}, c)
+		},
+	}
+}
+
+// unavailable is the page of a local service that is down. It does not say
+// where the service is: visitors need not know.
+const unavailable = `502 Bad Gateway
+
+The device is connected, but the local service behind this name does not answer.
+If this is your device: start the service, or check the --local of the remote.`
+
+type connKey struct{}
+
+func serve(proxy http.Handler, domain string, w http.ResponseWriter, r *http.Request) {
+	if host := hostOnly(r.Host); host != "" && host != domain {
+		http.Error(w, "421 Misdirected Request: this connection is for "+domain, http.StatusMisdirectedRequest)
+		return
+	}
+	stream := streamOf(r)
+	defer func() {
+		v := recover()
+		if v == nil {
+			return
+		}
+		// The answer was cut short. In HTTP/1 the end of the connection may be
+		// all that says so: it must not look like a good one.
+		if r.ProtoMajor == 1 && stream != nil {
+			stream.Reset()
+		}
+		panic(v)
+	}()
+	if r.ProtoMajor == 1 && stream != nil {
+		ctx, cancel := halfCloseContext(r.Context(), stream)
+		defer cancel()
+		r = r.WithContext(ctx)
+	}
+	proxy.ServeHTTP(w, r)
+}
+
+// streamOf returns the stream below the request's connection, or nil.
+func streamOf(r *http.Request) *framing.Stream {
+	tc, ok := r.Context().Value(connKey{}).(*tls.Conn)
+	if !ok {
+		return nil
+	}
+	stream, _ := tc.NetConn().(*framing.Stream)
+	return stream
+}
+
+// halfCloseContext is a context that outlives the end of the visitor's side:
+// whoever ends it after the request still wants the answer. net/http cannot
+// tell that from a visitor who has left; so the answer gets halfCloseGrace, and
+// a connection that broke none.
+func halfCloseContext(parent context.Context, stream *framing.Stream) (context.Context, context.CancelFunc) {
+	ctx, cancel := context.WithCancel(context.WithoutCancel(parent))
+	var grace *time.Timer
+	armed := make(chan struct{})
+	stop := context.AfterFunc(parent, func() {
+		defer close(armed)
+		if stream.Broken() != nil {
+			cancel()
+			return
+		}
+		grace = time.AfterFunc(halfCloseGrace, cancel)
+	})
+	return ctx, func() {
+		if !stop() {
+			<-armed
+			if grace != nil {
+				grace.Stop()
+			}
+		}
+		cancel()
+	}
+}
+
+func (t *Target) rewrite(r *httputil.ProxyRequest) {
+	h := r.Out.Header
+	for name := range h {
+		if strings.HasPrefix(name, "X-Forwarded-") || name == "Forwarded" || name == "X-Real-Ip" {
+			delete(h, name)
+		}
+	}
+	r.SetURL(t.URL)
+	r.Out.Host = r.In.Host
+	r.SetXForwarded()
+	h.Set("Forwarded", forwarded(r.In))
+}
+
+// forwarded is the Forwarded header for a request (RFC 7239).
+func forwarded(r *http.Request) string {
+	node := "unknown"
+	if ip, _, err := net.SplitHostPort(r.RemoteAddr); err == nil {
+		node = ip
+		if strings.Contains(ip, ":") {
+			node = `"[` + ip + `]"`
+		}
+	}
+	value := "for=" + node
+	if r.Host != "" {
+		value += `;host="` + strings.NewReplacer(`\`, `\\`, `"`, `\"`).Replace(r.Host) + `"`
+	}
+	return value + ";proto=https"
+}
+
+func (t *Target) transport() *http.Transport {
+	return &http.Transport{
+		DialContext:           t.dial,
+		ForceAttemptHTTP2:     true,
+		TLSClientConfig:       &tls.Config{InsecureSkipVerify: t.Insecure},
+		TLSHandshakeTimeout:   localDialTimeout,
+		MaxIdleConnsPerHost:   64,
+		IdleConnTimeout:       90 * time.Second,
+		ExpectContinueTimeout: 2 * time.Second,
+		DisableCompression:    true, // what the visitor asked for is what it gets
+	}
+}
+
+// dial reaches the local service at the first of its addresses that answers.
+func (t *Target) dial(ctx context.Context, _, _ string) (net.Conn, error) {
+	d := net.Dialer{Timeout: localDialTimeout}
+	var errs []error
+	for _, a := range t.Addresses {
+		c, err := d.DialContext(ctx, t.Network, a)
+		if err == nil {
+			return c, nil
+		}
+		errs = append(errs, err)
+	}
+	if len(errs) == 0 {
+		return nil, errors.New("the target has no address")
+	}
+	return nil, errors.Join(errs...)
+}
+
+// hostOnly is a Host header's name: in lower case, without port and last dot.
+func hostOnly(host string) string {
+	if h, _, err := net.SplitHostPort(host); err == nil {
+		host = h
+	}
+	return strings.ToLower(strings.TrimSuffix(host, "."))
+}
