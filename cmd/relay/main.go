@@ -1,0 +1,38 @@
+// The relay is the public end of keystay: it reads the server name of each
+// visitor's ClientHello and passes the bytes, still encrypted, to the remote
+// that holds the name.
+package main
+
+import (
+	"os"
+
+	"github.com/spf13/cobra"
+
+	"keystay/config"
+	"keystay/internal/cli"
+)
+
+func main() { os.Exit(cli.Main(command())) }
+
+func command() *cobra.Command {
+	cmd := &cobra.Command{
+		Use:   "relay --config FILE",
+		Short: "Pass visitors of public names on to the devices that hold them, unopened",
+		Long: `The relay reads the server name in each visitor's ClientHello and passes the
+bytes, still encrypted, to the remote that holds the name. It needs one public
+address and a wildcard DNS record, see deploy/dns-wildcard.md.`,
+		Example: `  relay --config relay.yaml
+  relay --config relay.yaml --log-level debug
+  relay --domain relay.net --state-dir ./state`,
+		Args: cli.NoArgs(),
+		RunE: func(c *cobra.Command, _ []string) error {
+			cfg, warnings, err := config.LoadRelay(c.Flags())
+			if err != nil {
+				return cli.Usage(err)
+			}
+			return run(c.Context(), cfg, warnings)
+		},
+	}
+	config.RelayFlags(cmd.Flags())
+	return cli.Root(cmd)
+}

@@ -1,0 +1,38 @@
+// The remote publishes a local service of this device under a public HTTPS
+// name. The key and the certificate stay on the device.
+package main
+
+import (
+	"os"
+
+	"github.com/spf13/cobra"
+
+	"keystay/config"
+	"keystay/internal/cli"
+)
+
+func main() { os.Exit(cli.Main(command())) }
+
+func command() *cobra.Command {
+	cmd := &cobra.Command{
+		Use:   "remote [SERVICE]",
+		Short: "Publish a local service under a public HTTPS name; key and certificate stay on this device",
+		Long: `The remote dials a relay, claims a public name, obtains the certificate for it by
+itself, and hands the visitors' requests to a local service. It opens no port and
+needs no privilege. The relay passes encrypted bytes on; it never has the key.`,
+		Example: `  remote --domain xyz.relay.net --local :3000
+  remote 3000 --relay relay.net
+  remote 3000
+  remote --domain app.team.relay.net --relay relay.net --local http://127.0.0.1:8080`,
+		RunE: func(c *cobra.Command, args []string) error {
+			cfg, warnings, err := config.LoadRemote(c.Flags(), args)
+			if err != nil {
+				return cli.Usage(err)
+			}
+			return run(c.Context(), cfg, warnings)
+		},
+	}
+	cmd.Args = cobra.ArbitraryArgs // config says what is wrong with them
+	config.RemoteFlags(cmd.Flags())
+	return cli.Root(cmd)
+}

@@ -1,0 +1,195 @@
+package main
+
+import (
+	"context"
+	"crypto/x509"
+	"errors"
+	"fmt"
+	"log/slog"
+	"os"
+	"time"
+
+	"keystay/acme"
+	"keystay/config"
+	"keystay/framing"
+	"keystay/internal/cli"
+	"keystay/remote"
+)
+
+// drainTimeout is how long visitors may finish after the first signal.
+const drainTimeout = 30 * time.Second
+
+func run(ctx context.Context, cfg *config.Remote, warnings []config.Warning) error {
+	log, err := cli.Logger(os.Stderr, cfg.LogLevel, cfg.LogFormat)
+	if err != nil {
+		return cli.Usage(err)
+	}
+	for _, w := range warnings {
+		log.Warn(w.Message, "key", w.Key)
+	}
+	rc, err := listenConfig(cfg, log)
+	if err != nil {
+		return cli.Usage(err)
+	}
+	drain, cut, stop := cli.Signals(ctx)
+	defer stop()
+	ln, err := remote.Listen(rc)
+	if err != nil {
+		return listenError(cfg, err)
+	}
+	target := remote.Target{URL: cfg.Local.URL, Network: cfg.Local.Network, Addresses: cfg.Local.Addresses(), Insecure: cfg.Local.Insecure, Logger: log}
+	srv := target.Server(ln.Domain())
+	served := make(chan error, 1)
+	go func() { served <- srv.Serve(ln) }()
+
+	err = announce(drain, cfg, ln)
+	if err == nil {
+		select {
+		case err = <-served:
+		case <-drain.Done():
+			log.Info("draining", "for", drainTimeout)
+		}
+	}
+	end, cancel := context.WithTimeout(cut, drainTimeout)
+	defer cancel()
+	if err != nil {
+		cancel() // nothing is served any more
+	}
+	if serr := srv.Shutdown(end); serr != nil {
+		srv.Close()
+	}
+	if serr := ln.Shutdown(end); serr != nil && err == nil {
+		log.Warn("visitors were cut off", "err", serr)
+	}
+	return finalError(err)
+}
+
+// announce waits until the name answers and says so on stdout.
+func announce(ctx context.Context, cfg *config.Remote, ln *remote.Listener) error {
+	wait := ctx
+	if cfg.Wait > 0 {
+		var cancel context.CancelFunc
+		wait, cancel = context.WithTimeout(ctx, cfg.Wait)
+		defer cancel()
+	}
+	err := ln.Wait(wait)
+	switch {
+	case err == nil:
+		showStart(os.Stdout, ln.URL(), cfg.Local.String())
+		return nil
+	case ctx.Err() != nil: // a signal
+		return nil
+	case errors.Is(err, context.DeadlineExceeded):
+		return fmt.Errorf("%s does not answer after %v: %w", ln.Domain(), cfg.Wait, err)
+	}
+	return err
+}
+
+func listenConfig(cfg *config.Remote, log *slog.Logger) (remote.Config, error) {
+	rc := remote.Config{
+		Domain:       cfg.Domain,
+		Relay:        cfg.Relay,
+		RelayAddress: cfg.RelayAddress,
+		Token:        string(cfg.Token),
+		StateDir:     cfg.StateDir,
+		Version:      cli.Version(),
+		Logger:       log,
+		ACME: acme.Config{
+			CA:        cfg.ACMECA,
+			Email:     cfg.ACMEEmail,
+			EABKeyID:  cfg.ACMEEABKID,
+			EABMACKey: string(cfg.ACMEEABHMAC),
+		},
+	}
+	var err error
+	if rc.RelayRoots, err = roots("--relay-root", cfg.RelayRoot); err != nil {
+		return rc, err
+	}
+	if rc.ACME.Roots, err = roots("--acme-root", cfg.ACMERoot); err != nil {
+		return rc, err
+	}
+	if cfg.Cert != "" {
+		files, err := acme.LoadFiles(cfg.Cert, cfg.Key)
+		if err != nil {
+			return rc, err
+		}
+		rc.TLS = files.TLSConfig()
+	}
+	return rc, nil
+}
+
+// roots reads a PEM file of roots; no file means the system's.
+func roots(flag, file string) (*x509.CertPool, error) {
+	if file == "" {
+		return nil, nil
+	}
+	pem, err := os.ReadFile(file)
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", flag, err)
+	}
+	pool := x509.NewCertPool()
+	if !pool.AppendCertsFromPEM(pem) {
+		return nil, fmt.Errorf("%s: %s holds no PEM certificate", flag, file)
+	}
+	return pool, nil
+}
+
+func listenError(cfg *config.Remote, err error) error {
+	e := &cli.Error{Code: cli.ExitFailed, Err: err}
+	var inUse *remote.InUseError
+	switch {
+	case errors.As(err, &inUse):
+		e.Hints = []string{"stop that run first", "or give this one an identity of its own: --state-dir DIR"}
+	case errors.Is(err, remote.ErrNoRelay):
+		e.Code = cli.ExitUsage
+		e.Hints = []string{"name the relay: --relay relay.net", "or a name below one: --domain xyz.relay.net"}
+	case errors.Is(err, os.ErrPermission):
+		e.Hints = []string{"make " + cfg.StateDir + " writable for this user, or choose another with --state-dir"}
+	}
+	return e
+}
+
+// finalError gives what ended the listener its exit code and hints.
+func finalError(err error) error {
+	var denial *framing.Denial
+	var refusal *framing.Refusal
+	switch {
+	case errors.As(err, &denial):
+		return denied(denial)
+	case errors.As(err, &refusal):
+		return &cli.Error{Code: cli.ExitRefused, Err: refusal, Hints: refusalHints(refusal)}
+	}
+	return err
+}
+
+func denied(d *framing.Denial) error {
+	e := &cli.Error{Code: cli.ExitRefused, Err: d}
+	switch d.Code {
+	case framing.DeniedTaken:
+		e.Hints = []string{"choose another name with --domain",
+			"if the name is yours, start with the state directory of the device that took it: --state-dir DIR"}
+	case framing.DeniedToken:
+		e.Hints = []string{"ask the relay's operator for a token, and give it with --token-file FILE"}
+	case framing.DeniedClosed:
+		e.Hints = []string{"a name made from this device's key needs no permission: leave out --domain and give --relay"}
+	case framing.DeniedInvalid:
+		e.Hints = []string{"choose a name below the relay's own, such as xyz.relay.net at relay.net"}
+	case framing.DeniedReplaced:
+		e.Code = cli.ExitReplaced
+		e.Hints = []string{"two runs of one identity cannot serve the same name: stop one of them",
+			"if another device has a copy of this state directory, give each its own"}
+	case framing.DeniedBanned:
+		e.Hints = []string{"ask the relay's operator"}
+	}
+	return e
+}
+
+func refusalHints(r *framing.Refusal) []string {
+	switch r.Code {
+	case framing.RefusedProof:
+		return []string{"something between this device and the relay ends TLS, such as a company's proxy: use another network"}
+	case framing.RefusedVersion:
+		return []string{"update this program, or ask the relay's operator to"}
+	}
+	return []string{"ask the relay's operator"}
+}
