@@ -1,0 +1,215 @@
+//go:build linux
+
+package e2e
+
+import (
+	"bufio"
+	"io"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"strings"
+	"sync"
+	"syscall"
+	"testing"
+	"time"
+
+	"keystay/acme"
+	"keystay/e2e/internal/pebble"
+)
+
+// nobody is an ordinary user.
+const nobody = 65534
+
+// listening returns the local addresses of this process's listening sockets.
+func listening() ([]string, error) {
+	own := make(map[string]bool)
+	fds, err := os.ReadDir("/proc/self/fd")
+	if err != nil {
+		return nil, err
+	}
+	for _, fd := range fds {
+		if link, err := os.Readlink("/proc/self/fd/" + fd.Name()); err == nil {
+			own[strings.TrimSuffix(strings.TrimPrefix(link, "socket:["), "]")] = true
+		}
+	}
+	var found []string
+	for _, table := range []string{"/proc/self/net/tcp", "/proc/self/net/tcp6"} {
+		f, err := os.Open(table)
+		if err != nil {
+			continue // no such protocol here
+		}
+		for s := bufio.NewScanner(f); s.Scan(); {
+			const state, inode, listen = 3, 9, "0A"
+			if c := strings.Fields(s.Text()); len(c) > inode && c[state] == listen && own[c[inode]] {
+				found = append(found, c[1])
+			}
+		}
+		f.Close()
+	}
+	slices.Sort(found)
+	return found, nil
+}
+
+// TestOpensNoPort looks at the sockets while validations are under way, as
+// whoever runs it and, if that is root, as an ordinary user too.
+func TestOpensNoPort(t *testing.T) {
+	for _, http01 := range []bool{false, true} {
+		p := startPebble(t, pebble.Options{})
+		var mu sync.Mutex
+		var looks [][]string
+		look := func() {
+			l, err := listening()
+			mu.Lock()
+			defer mu.Unlock()
+			if err != nil {
+				l = []string{err.Error()}
+			}
+			looks = append(looks, l)
+		}
+		d := newDevice(t, p, t.TempDir(), func(c *acme.Config) {
+			c.NoTLSALPN01, c.NoHTTP01 = http01, !http01
+			notify := c.Notify
+			c.Notify = func(ev acme.Event) { look(); notify(ev) }
+		})
+		d.mu.Lock()
+		d.validating = look
+		d.mu.Unlock()
+		before, err := listening()
+		if err != nil {
+			t.Fatal(err)
+		}
+		d.manage(t, devName)
+		d.wait(t, devName)
+		d.event(t, acme.Obtained)
+		mu.Lock()
+		if len(looks) < 2 || !http01 && len(looks) < 3 {
+			t.Errorf("looked %d times only", len(looks))
+		}
+		for _, l := range looks {
+			if !slices.Equal(l, before) {
+				t.Errorf("as user %d: sockets %v, before %v", os.Getuid(), l, before)
+			}
+		}
+		mu.Unlock()
+		d.Close()
+	}
+	if os.Getuid() == 0 {
+		asNobody(t, "^TestOpensNoPort$")
+	}
+}
+
+// asNobody runs tests of this binary again as an ordinary user.
+func asNobody(t *testing.T, run string) {
+	t.Helper()
+	// Both the binary and the folder for files must be within its reach.
+	dir, err := os.MkdirTemp("", "keystay-nobody-")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer os.RemoveAll(dir)
+	bin := filepath.Join(dir, "test")
+	if err := os.Chmod(dir, 0o755); err != nil {
+		t.Fatal(err)
+	}
+	copyFile(t, bin, "/proc/self/exe")
+	tmp := filepath.Join(dir, "tmp")
+	if err := os.Mkdir(tmp, 0o700); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Chown(tmp, nobody, nobody); err != nil {
+		t.Fatal(err)
+	}
+	cmd := exec.CommandContext(t.Context(), bin, "-test.run="+run, "-test.v")
+	cmd.Dir = tmp
+	cmd.Env = append(os.Environ(), "TMPDIR="+tmp, "HOME="+tmp)
+	cmd.SysProcAttr = &syscall.SysProcAttr{Credential: &syscall.Credential{Uid: nobody, Gid: nobody}}
+	out, err := cmd.CombinedOutput()
+	if err != nil || !strings.Contains(string(out), "--- PASS") {
+		t.Errorf("as user %d: %v\n%s", nobody, err, out)
+	}
+}
+
+func copyFile(t *testing.T, to, from string) {
+	t.Helper()
+	src, err := os.Open(from)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer src.Close()
+	dst, err := os.OpenFile(to, os.O_CREATE|os.O_WRONLY, 0o755)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := io.Copy(dst, src); err != nil {
+		t.Fatal(err)
+	}
+	if err := dst.Close(); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// TestKilledInAnOrder kills a process in the middle of an order: the next one
+// must not wait for its locks.
+func TestKilledInAnOrder(t *testing.T) {
+	if dir := os.Getenv("KEYSTAY_TEST_ORDER_DIR"); dir != "" {
+		orderUntilKilled(t, dir)
+		return
+	}
+	ordered := make(chan struct{}, 10)
+	p := startPebble(t, pebble.Options{OnOrder: func(pebble.Order) { ordered <- struct{}{} }})
+	p.SetDelay(300 * time.Millisecond) // an order then takes seconds
+	dir := t.TempDir()
+	root, err := p.APIRootFile(t.TempDir())
+	if err != nil {
+		t.Fatal(err)
+	}
+	cmd := exec.CommandContext(t.Context(), os.Args[0], "-test.run=^TestKilledInAnOrder$")
+	cmd.Env = append(os.Environ(), "KEYSTAY_TEST_ORDER_DIR="+dir,
+		"KEYSTAY_TEST_CA="+p.DirectoryURL(), "KEYSTAY_TEST_ROOT="+root)
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	select {
+	case <-ordered:
+	case <-time.After(patience):
+		t.Error("the other process did not order")
+	}
+	cmd.Process.Kill()
+	if err := cmd.Wait(); err == nil || len(p.Orders()) != 1 {
+		t.Fatalf("the process was not killed in its order: %v, %d orders", err, len(p.Orders()))
+	}
+	p.SetDelay(0)
+
+	start := time.Now()
+	d := newDevice(t, p, dir, nil)
+	d.manage(t, devName)
+	d.wait(t, devName)
+	if took := time.Since(start); took > 5*time.Second {
+		t.Errorf("the next start took %v", took)
+	}
+	if n := p.Accounts(); n != 1 {
+		t.Errorf("%d accounts", n)
+	}
+}
+
+// orderUntilKilled is the process to be killed.
+func orderUntilKilled(t *testing.T, dir string) {
+	pem, err := os.ReadFile(os.Getenv("KEYSTAY_TEST_ROOT"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	k, err := acme.New(acme.Config{
+		Dir:   dir,
+		CA:    os.Getenv("KEYSTAY_TEST_CA"),
+		Roots: pool(pem),
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := k.Manage(devName); err != nil {
+		t.Fatal(err)
+	}
+	select {}
+}

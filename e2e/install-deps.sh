@@ -1,0 +1,52 @@
+#!/bin/sh
+# Installs what the whole test suite needs besides Go, git and make, on Debian
+# and its kin. Does nothing, at once, when all of it is there. Without root it
+# prints the line to run and exits 1.
+set -eu
+
+# Some of the programs live where only root's PATH looks.
+PATH="$PATH:/usr/local/sbin:/usr/sbin:/sbin"
+
+missing=
+
+# need PACKAGE PROGRAM...: one of the programs will do.
+need() {
+	package=$1
+	shift
+	for program; do
+		if command -v "$program" >/dev/null 2>&1; then
+			return
+		fi
+	done
+	missing="$missing $package"
+}
+
+need chromium chromium chromium-browser google-chrome
+need firefox-esr firefox-esr firefox
+need libnss3-tools certutil
+need gnutls-bin gnutls-cli
+need curl curl
+need openssl openssl
+need ca-certificates update-ca-certificates
+
+if [ -z "$missing" ]; then
+	exit 0
+fi
+
+install="apt-get install -y --no-install-recommends$missing"
+if ! command -v apt-get >/dev/null 2>&1; then
+	echo "install-deps: not installed:$missing" >&2
+	echo "hint: install what these Debian packages hold, by your system's own means" >&2
+	exit 1
+fi
+if [ "$(id -u)" -ne 0 ]; then
+	echo "install-deps: not installed:$missing" >&2
+	echo "hint: sudo sh -c 'apt-get update && $install'" >&2
+	exit 1
+fi
+
+export DEBIAN_FRONTEND=noninteractive
+apt-get update
+# The list is made of the words above and has to be split.
+# shellcheck disable=SC2086
+apt-get install -y --no-install-recommends $missing
