@@ -41,6 +41,7 @@ func (s *Server) ownTLS() *tls.Config {
 	link.MinVersion = tls.VersionTLS13
 	link.NextProtos = []string{framing.Protocol}
 	link.SessionTicketsDisabled = true // nothing asks for them, and each costs a write
+	link.DynamicRecordSizingDisabled = true
 	config.GetConfigForClient = func(hello *tls.ClientHelloInfo) (*tls.Config, error) {
 		if slices.Contains(hello.SupportedProtos, framing.Protocol) {
 			return link, nil

@@ -87,6 +87,8 @@ func (l *Listener) dial(ctx context.Context, relay string, handler framing.Handl
 		RootCAs:    l.cfg.RelayRoots,
 		MinVersion: tls.VersionTLS13, // the proof of identity needs its exporter
 		NextProtos: []string{framing.Protocol},
+		// Whole records from the start: nobody renders the first bytes early here.
+		DynamicRecordSizingDisabled: true,
 	})
 	if err := handshake(ctx, tc); err != nil {
 		conn.Close()
