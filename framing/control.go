@@ -9,13 +9,13 @@ import (
 // handle acts on one control record.
 func (l *Link) handle(t recordType, p []byte) error {
 	switch t {
-	case recPing:
+	case recPing, recPong:
 		if len(p) != 8 {
-			return protocolErrorf("PING of %d bytes", len(p))
+			return protocolErrorf("PING or PONG of %d bytes", len(p))
 		}
-		l.send(appendRecord(nil, recPong, p))
-		return nil
-	case recPong:
+		if t == recPing {
+			l.send(appendRecord(nil, recPong, p))
+		}
 		return nil
 	case recGoAway:
 		return l.handleGoAway(p)

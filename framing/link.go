@@ -363,6 +363,11 @@ func (l *Link) readLoop() {
 // length it returns.
 func (l *Link) nextMux() (int, error) {
 	for {
+		select {
+		case <-l.done: // it has failed, and may still be telling the other side why
+			return 0, l.Err()
+		default:
+		}
 		if _, err := io.ReadFull(l.conn, l.hdr[:]); err != nil {
 			if err == io.EOF {
 				return 0, err
@@ -380,7 +385,7 @@ func (l *Link) nextMux() (int, error) {
 			}
 			continue
 		}
-		if n > maxControl {
+		if n > maxPayload(t) {
 			return 0, protocolErrorf("record 0x%02x of %d bytes", t, n)
 		}
 		p := make([]byte, n)

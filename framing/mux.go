@@ -148,8 +148,14 @@ func (l *Link) Open(h Header, first []byte) (*Stream, error) {
 	return s, nil
 }
 
-// add counts a stream, within MaxStreams.
+// add counts a stream, within MaxStreams. A remote takes up to twice as many:
+// it may learn that a stream is over after the relay has put another one in its
+// place.
 func (l *Link) add(s *Stream) error {
+	limit := MaxStreams
+	if !l.isRelay {
+		limit *= 2
+	}
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	switch {
@@ -157,7 +163,7 @@ func (l *Link) add(s *Stream) error {
 		return l.err
 	case l.isRelay && l.goingAway:
 		return ErrGoingAway
-	case len(l.streams) >= MaxStreams:
+	case len(l.streams) >= limit:
 		return ErrTooManyStreams
 	}
 	l.streams[s] = struct{}{}
@@ -204,9 +210,10 @@ func (l *Link) NumStreams() int {
 	return len(l.streams)
 }
 
-// cause is why the link ended, if it did, else err.
+// cause is why the link ended, if it did, else err. A link that the other side
+// closed in good order is still no end of a stream in it.
 func (l *Link) cause(err error) error {
-	if lerr := l.Err(); lerr != nil {
+	if lerr := l.Err(); lerr != nil && lerr != io.EOF {
 		return lerr
 	}
 	return err
@@ -295,7 +302,7 @@ func (l *Link) acceptStreams(mux *smux.Session) {
 
 // asProtocol marks smux's own word for a broken session.
 func asProtocol(err error) error {
-	if errors.Is(err, smux.ErrInvalidProtocol) {
+	if errors.Is(err, smux.ErrInvalidProtocol) || errors.Is(err, smux.ErrConsumed) {
 		return protocolErrorf("smux: %v", err)
 	}
 	return err

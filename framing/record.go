@@ -32,7 +32,7 @@ const (
 	// MaxCredit is the most credit that may stand open, in bytes.
 	MaxCredit = 16 << 20
 
-	maxControl = 4096      // payload of a link record other than MUX
+	maxControl = 4096      // payload of a link record that maxPayload does not name
 	maxMux     = 1<<16 - 1 // payload of MUX
 	maxHeader  = 1024      // payload of HEADER
 	maxData    = 16 << 10  // payload of DATA
@@ -91,6 +91,21 @@ func appendRecord(b []byte, t recordType, payload []byte) []byte {
 	return append(b, payload...)
 }
 
+// maxPayload is the largest payload of a link record, in bytes.
+func maxPayload(t recordType) int {
+	switch t {
+	case recPing, recPong:
+		return 8
+	case recGoAwayAck:
+		return 0
+	case recStartMux:
+		return 16
+	case recMux:
+		return maxMux
+	}
+	return maxControl
+}
+
 // parseRecordHeader splits the three bytes in front of a payload.
 func parseRecordHeader(h []byte) (recordType, int) {
 	return recordType(h[0]), int(binary.BigEndian.Uint16(h[1:]))
@@ -103,7 +118,7 @@ func readRecord(r io.Reader) (recordType, []byte, error) {
 		return 0, nil, err
 	}
 	t, n := parseRecordHeader(h[:])
-	if n > maxControl {
+	if n > maxPayload(t) {
 		return 0, nil, protocolErrorf("record 0x%02x of %d bytes", t, n)
 	}
 	p := make([]byte, n)

@@ -2,7 +2,10 @@ package framing
 
 import (
 	"encoding/binary"
+	"errors"
 	"sync"
+
+	"github.com/xtaci/smux"
 )
 
 const (
@@ -88,6 +91,9 @@ func (s *Stream) flush() {
 		s.writable.Broadcast()
 		s.mu.Unlock()
 		_, err := s.sm.Write(b)
+		if errors.Is(err, smux.ErrConsumed) {
+			s.link.fail(asProtocol(err))
+		}
 		s.mu.Lock()
 		if err != nil {
 			// drain learns the reason. The buffer is not used again: smux may
