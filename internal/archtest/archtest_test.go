@@ -1,0 +1,223 @@
+// Package archtest holds the architecture: who may import whom, and the habits
+// that a compiler does not check.
+package archtest
+
+import (
+	"go/ast"
+	"go/parser"
+	"go/token"
+	"io/fs"
+	"maps"
+	"os"
+	"path/filepath"
+	"regexp"
+	"slices"
+	"strconv"
+	"strings"
+	"testing"
+)
+
+const module = "keystay"
+
+// A file is one Go file of the tree.
+type file struct {
+	path string // from the root, with slashes
+	pkg  string // its folder
+	test bool
+	ast  *ast.File
+	src  string
+}
+
+// tree returns all Go files of both modules.
+func tree(t *testing.T) (files []file) {
+	t.Helper()
+	root := filepath.Join("..", "..")
+	if _, err := os.Stat(filepath.Join(root, "go.mod")); err != nil {
+		t.Fatal(err)
+	}
+	err := filepath.WalkDir(root, func(p string, d fs.DirEntry, err error) error {
+		if err != nil {
+			return err
+		}
+		if name := d.Name(); d.IsDir() && p != root && (name == "testdata" || strings.HasPrefix(name, ".")) {
+			return fs.SkipDir
+		}
+		if !strings.HasSuffix(p, ".go") {
+			return nil
+		}
+		src, err := os.ReadFile(p)
+		if err != nil {
+			return err
+		}
+		f, err := parser.ParseFile(token.NewFileSet(), p, src, parser.ParseComments|parser.SkipObjectResolution)
+		if err != nil {
+			return err
+		}
+		rel, err := filepath.Rel(root, p)
+		rel = filepath.ToSlash(rel)
+		files = append(files, file{rel, rel[:max(0, strings.LastIndexByte(rel, '/'))], strings.HasSuffix(rel, "_test.go"), f, string(src)})
+		return err
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if len(files) < 50 {
+		t.Fatalf("only %d files found", len(files))
+	}
+	return files
+}
+
+func (f *file) imports() (paths []string) {
+	for _, i := range f.ast.Imports {
+		p, _ := strconv.Unquote(i.Path.Value)
+		paths = append(paths, p)
+	}
+	return paths
+}
+
+// within reports whether folder is one of the rooms or below one.
+func within(folder string, rooms []string) bool {
+	return slices.ContainsFunc(rooms, func(room string) bool { return folder == room || strings.HasPrefix(folder, room+"/") })
+}
+
+func TestArchitecture(t *testing.T) {
+	files := tree(t)
+	for name, check := range map[string]func(*testing.T, []file){
+		"imports":  imports,
+		"ends":     endsAreApart,
+		"docs":     oneDocForEachPackage,
+		"habits":   noInitAndNoSleep,
+		"wrappers": wrappersForwardCloseWrite,
+	} {
+		t.Run(name, func(t *testing.T) { check(t, files) })
+	}
+}
+
+// mayImport is the table of the rooms: which of ours each may use. A room that
+// is not listed may use nothing.
+var mayImport = map[string][]string{
+	"cmd/relay":  {"relay", "remote", "framing", "sni", "acme", "config", "internal"},
+	"cmd/remote": {"relay", "remote", "framing", "sni", "acme", "config", "internal"},
+	"relay":      {"sni", "framing", "internal"},
+	"remote":     {"framing", "acme", "internal"},
+	"framing":    {"internal"},
+	"sni":        nil,
+	"acme":       nil,
+	"config":     nil,
+	"internal":   nil,
+	"docs":       nil,
+	"e2e":        {"cmd", "relay", "remote", "framing", "sni", "acme", "config", "internal", "e2e"},
+}
+
+// testsMayImport is what tests may use beyond that.
+var testsMayImport = map[string][]string{
+	"internal": {"internal/memconn", "internal/testca"},
+	"docs":     {"config"}, // the reference is made from it
+}
+
+// onlyIn says which room alone may import a module from outside.
+var onlyIn = map[string]string{
+	"github.com/xtaci/smux":            "framing",
+	"github.com/pires/go-proxyproto":   "framing",
+	"github.com/caddyserver/certmagic": "acme",
+	"github.com/mholt/acmez":           "acme",
+	"github.com/spf13/viper":           "config",
+	"github.com/inetaf/tcpproxy":       "relay",
+	"go.etcd.io/bbolt":                 "relay",
+}
+
+// imports checks the tables above.
+func imports(t *testing.T, files []file) {
+	rooms := slices.Collect(maps.Keys(mayImport))
+	seen := make(map[string]bool)
+	for _, f := range files {
+		room := ""
+		for _, r := range rooms {
+			if within(f.pkg, []string{r}) {
+				room = r
+			}
+		}
+		if room == "" {
+			t.Errorf("%s is in no room of the table", f.path)
+			continue
+		}
+		seen[room] = true
+		for _, p := range f.imports() {
+			folder, ours := strings.CutPrefix(p, module+"/")
+			if ours && folder != f.pkg {
+				ok := within(folder, mayImport[room]) || f.test && within(folder, testsMayImport[room])
+				if !ok {
+					t.Errorf("%s imports %s", f.path, p)
+				}
+			}
+			for outside, owner := range onlyIn {
+				if within(p, []string{outside}) && room != owner && room != "e2e" {
+					t.Errorf("%s imports %s, which only %s may", f.path, p, owner)
+				}
+			}
+			if within(p, []string{module + "/internal/memconn", module + "/internal/testca"}) && !f.test && !within(f.pkg, []string{"internal", "e2e"}) {
+				t.Errorf("%s imports %s, which is for tests", f.path, p)
+			}
+		}
+	}
+	for _, r := range rooms {
+		if !seen[r] && r != "docs" {
+			t.Errorf("no file in %s: the table is stale", r)
+		}
+	}
+}
+
+// The two ends never import each other, not even in tests.
+func endsAreApart(t *testing.T, files []file) {
+	for _, f := range files {
+		for end, other := range map[string]string{"relay": module + "/remote", "remote": module + "/relay"} {
+			if within(f.pkg, []string{end}) && slices.Contains(f.imports(), other) {
+				t.Errorf("%s imports %s", f.path, other)
+			}
+		}
+	}
+}
+
+// Each package has one doc comment, in one of its files.
+func oneDocForEachPackage(t *testing.T, files []file) {
+	docs, names := make(map[string][]string), make(map[string]string)
+	for _, f := range files {
+		if f.test {
+			continue
+		}
+		names[f.pkg] = f.ast.Name.Name
+		if f.ast.Doc == nil {
+			continue
+		}
+		docs[f.pkg] = append(docs[f.pkg], f.path)
+		text := f.ast.Doc.Text()
+		if name := f.ast.Name.Name; name != "main" && !strings.HasPrefix(text, "Package "+name+" ") {
+			t.Errorf("%s: the doc begins with %.40q", f.path, text)
+		}
+	}
+	for pkg, name := range names {
+		if n := len(docs[pkg]); n != 1 {
+			t.Errorf("package %s in %s has %d doc comments: %v", name, pkg, n, docs[pkg])
+		}
+	}
+}
+
+// sleepers are tests that wait for a clock that is not Go's.
+var sleepers = []string{"internal/duplex/socket_linux_test.go"} // the kernel's
+
+var sleep = regexp.MustCompile(`\btime\.Sleep\(`)
+
+// Nothing runs by being imported, and no test sleeps in real time.
+func noInitAndNoSleep(t *testing.T, files []file) {
+	for _, f := range files {
+		for _, d := range f.ast.Decls {
+			if fn, ok := d.(*ast.FuncDecl); ok && fn.Recv == nil && fn.Name.Name == "init" {
+				t.Errorf("%s has an init", f.path)
+			}
+		}
+		bubbled := slices.Contains(f.imports(), "testing/synctest")
+		if f.pkg != "internal/archtest" && !bubbled && !slices.Contains(sleepers, f.path) && sleep.MatchString(f.src) {
+			t.Errorf("%s sleeps, outside of testing/synctest", f.path)
+		}
+	}
+}
