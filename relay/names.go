@@ -57,11 +57,13 @@ func (n *Names) claim(zone, name string, key ed25519.PublicKey, token string) er
 	if !ok {
 		return deny(framing.DeniedInvalid, "not a name below "+zone)
 	}
-	// A label made from a key is for that key, whatever the policy.
-	if keyname.Is(label) {
-		if label != keyname.Label(key, "") {
-			return deny(framing.DeniedTaken, "this label is made from another device's key")
-		}
+	// A label made from a key is for that key, whatever the policy, and so is
+	// what is below it, also before that key has come.
+	made := label[strings.LastIndexByte(label, '.')+1:]
+	if keyname.Is(made) && made != keyname.Label(key, "") {
+		return deny(framing.DeniedTaken, "this label is made from another device's key")
+	}
+	if made == label && keyname.Is(made) {
 		return n.Grants.keep(name, key)
 	}
 	// Whoever holds a name holds the names below it.

@@ -69,6 +69,10 @@ func (s *Server) handleOwn(tc *tls.Conn) {
 	cancel()
 	switch proto := tc.ConnectionState().NegotiatedProtocol; {
 	case err != nil:
+		var op *net.OpError
+		if errors.As(err, &op) {
+			err = op.Err // without the visitor's address
+		}
 		s.log.Debug("TLS handshake failed", "for", s.Domain, "err", err)
 		tc.Close()
 	case proto == framing.Protocol:

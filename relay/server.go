@@ -22,6 +22,9 @@ var ErrServerClosed = errors.New("relay: server closed")
 // HoldTimeout is how long a visitor of a name whose remote is away waits for it.
 const HoldTimeout = 10 * time.Second
 
+// goAwayTimeout is how long a remote may take to acknowledge that the relay stops.
+const goAwayTimeout = 5 * time.Second
+
 // A Server is a relay. Its fields are set before the first call of Serve and
 // not changed afterwards.
 type Server struct {
@@ -117,7 +120,7 @@ func (s *Server) ServeHTTP01(ln net.Listener) error {
 	s.init()
 	tracked, err := s.track(ln)
 	if err != nil {
-		return err
+		return ErrServerClosed
 	}
 	if err := s.plain.Serve(tracked); !errors.Is(err, http.ErrServerClosed) && !errors.Is(err, net.ErrClosed) {
 		return fmt.Errorf("serve %s: %w", ln.Addr(), err)
@@ -151,6 +154,8 @@ func (s *Server) Shutdown(ctx context.Context) error {
 	s.init()
 	s.stopListening()
 	links := s.presence.links()
+	tell, cancel := context.WithTimeout(ctx, goAwayTimeout)
+	defer cancel()
 	var wg sync.WaitGroup
 	for _, l := range links {
 		wg.Go(func() {
@@ -158,12 +163,12 @@ func (s *Server) Shutdown(ctx context.Context) error {
 			if t, ok := ctx.Deadline(); ok {
 				in = time.Until(t)
 			}
-			l.link.GoAway(ctx, framing.GoAway{Code: framing.GoAwayShutdown, In: in, Text: "the relay stops"})
+			l.link.GoAway(tell, framing.GoAway{Code: framing.GoAwayShutdown, In: in, Text: "the relay stops"})
 		})
 	}
 	err := s.stats.visitors.wait(ctx)
+	wg.Wait() // Close would cut the links before the remotes have heard
 	s.Close()
-	wg.Wait()
 	return err
 }
 

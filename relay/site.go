@@ -97,8 +97,12 @@ func (s *Server) plainHandler() http.Handler {
 		if p := s.publicPort(); p != 443 {
 			host = net.JoinHostPort(name, strconv.Itoa(p))
 		}
+		uri := r.URL.RequestURI()
+		if !strings.HasPrefix(uri, "/") { // "*" or worse, such as "@example.com"
+			uri = "/"
+		}
 		w.Header().Set("Connection", "close")
-		http.Redirect(w, r, "https://"+host+r.URL.RequestURI(), http.StatusPermanentRedirect)
+		http.Redirect(w, r, "https://"+host+uri, http.StatusPermanentRedirect)
 	})
 }
 

@@ -1,0 +1,223 @@
+package relay_test
+
+import (
+	"bytes"
+	"crypto/tls"
+	"errors"
+	"io"
+	"net"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"keystay/framing"
+	"keystay/internal/memconn"
+)
+
+// Each visitor gets to the device of its name, with every byte from the first.
+func TestVisitorsReachTheirDevice(t *testing.T) {
+	r := newRig(t, nil)
+	a, b := newIdentity(t), newIdentity(t)
+	r.device(a, "a.relay.test", a.label()).echo("a")
+	r.device(b, "b.relay.test", "deep.below.relay.test").echo("b")
+	r.reaches("a.relay.test", "a")
+	r.reaches(a.label(), "a")
+	r.reaches("b.relay.test", "b")
+	r.reaches("deep.below.relay.test", "b")
+	for _, name := range []string{"B.relay.test", "b.Relay.TEST", "b.relay.test.", "B.RELAY.TEST."} {
+		r.reaches(name, "b")
+	}
+}
+
+func TestStreamOfAVisitor(t *testing.T) {
+	r := newRig(t, nil)
+	d := r.device(newIdentity(t), "a.relay.test")
+	hello := helloFor(t, "A.relay.test")
+	c := r.dial()
+	c.Write(hello[:100]) // in two segments
+	c.Write(hello[100:])
+	s, err := d.Accept()
+	if err != nil {
+		t.Fatal(err)
+	}
+	got := make([]byte, len(hello))
+	if _, err := io.ReadFull(s, got); err != nil || !bytes.Equal(got, hello) {
+		t.Errorf("the device got another hello, %v", err)
+	}
+	h := s.Header()
+	if h.Name != "a.relay.test" || h.Kind != framing.KindTLS || h.ID == [16]byte{} ||
+		h.Source.String() != c.LocalAddr().String() || h.Dest.String() != c.RemoteAddr().String() {
+		t.Errorf("header %+v", h)
+	}
+	// The visitor ends its side, and still gets the answer, and its end.
+	c.CloseWrite()
+	if b, err := io.ReadAll(s); len(b) > 0 || err != nil {
+		t.Errorf("after the visitor's end: %q, %v", b, err)
+	}
+	s.Write([]byte("answer"))
+	s.Close()
+	if b, err := io.ReadAll(c); string(b) != "answer" || err != nil {
+		t.Errorf("the visitor got %q, %v", b, err)
+	}
+}
+
+// A hello of several records and 40 KB is passed on whole, also when it is more
+// than the first credit of a stream.
+func TestLargeHello(t *testing.T) {
+	r := newRig(t, nil)
+	r.device(newIdentity(t), "a.relay.test").echo("a")
+	c := &captured{}
+	protos := make([]string, 200)
+	for i := range protos {
+		protos[i] = strings.Repeat("p", 200)
+	}
+	tls.Client(c, &tls.Config{ServerName: "a.relay.test", NextProtos: protos}).Handshake()
+	if len(c.first) < 40_000 {
+		t.Fatalf("a hello of %d bytes", len(c.first))
+	}
+	v := r.dial()
+	v.Write(c.first)
+	v.CloseWrite()
+	b, err := io.ReadAll(v)
+	if err != nil || string(b) != "a:"+string(c.first) {
+		t.Errorf("%d bytes came back, %v", len(b), err)
+	}
+}
+
+// Who leads nowhere is told by an alert that arrives, at once.
+func TestRefusals(t *testing.T) {
+	r := newRig(t, nil)
+	r.device(newIdentity(t), "a.relay.test").echo("a")
+	for _, name := range []string{
+		"", "unknown.relay.test", "x.a.relay.test", "test", "example.com",
+		"192.0.2.1", "[::1]", "a_b.relay.test", "-a.relay.test", "a..relay.test", "a.relay.test..", "*.relay.test",
+		"a.relay.test\x00", "ä.relay.test", strings.Repeat("x", 64) + ".relay.test", strings.Repeat("x.", 125) + "relay.test",
+	} {
+		r.refused(name, unrecognizedName)
+	}
+	r.reaches("a.relay.test", "a")
+}
+
+// The alert arrives also at a visitor that has sent more than its hello and has
+// not ended its side.
+func TestAlertArrivesBesideUnreadBytes(t *testing.T) {
+	r := newRig(t, nil)
+	for range 20 {
+		c := r.dial()
+		c.Write(append(helloFor(t, "unknown.relay.test"), make([]byte, 30_000)...))
+		if b, err := io.ReadAll(c); string(b) != unrecognizedName || err != nil {
+			t.Fatalf("got %q, %v", b, err)
+		}
+		c.Close()
+	}
+}
+
+// A real TLS client understands it.
+func TestAlertIsUnderstood(t *testing.T) {
+	r := newRig(t, nil)
+	err := tls.Client(r.dial(), &tls.Config{ServerName: "unknown.relay.test"}).Handshake()
+	var op *net.OpError
+	if !errors.As(err, &op) || op.Err.Error() != tls.AlertError(112).Error() {
+		t.Errorf("handshake: %v", err)
+	}
+}
+
+func TestNotTLS(t *testing.T) {
+	r := newRig(t, nil)
+	for _, say := range []string{"GET / HTTP/1.1\r\n\r\n", "SSH-2.0-x\r\n", "\x00\x00\x00\x00\x00\x00", "\x16\x03\x01\x00\x05\x02\x00\x00\x01\x00"} {
+		c := r.dial()
+		start := time.Now()
+		c.Write([]byte(say))
+		b, err := io.ReadAll(c)
+		if len(b) > 0 || err != nil && !errors.Is(err, syscall.ECONNRESET) || time.Since(start) > 5*time.Second {
+			t.Errorf("%q got %q, %v after %v", say, b, err, time.Since(start))
+		}
+	}
+}
+
+// An unfinished hello is closed at 10 s, whatever trickles in.
+func TestUnfinishedHello(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		r := memRig(t, nil)
+		hello := helloFor(t, "a.relay.test")
+		for _, trickle := range []bool{false, true} {
+			c := r.dial()
+			start := time.Now()
+			c.Write(hello[:20])
+			closed := make(chan struct{})
+			go func() { c.Read(make([]byte, 1)); close(closed) }()
+			for i := 20; trickle && i < 40; i++ {
+				select {
+				case <-time.After(time.Second):
+					c.Write(hello[i : i+1])
+				case <-closed:
+				}
+			}
+			<-closed
+			if took := time.Since(start); took != 10*time.Second && !trickle || took > 21*time.Second {
+				t.Errorf("closed after %v", took)
+			}
+		}
+		r.close()
+	})
+}
+
+// A connection that breaks on one side breaks on the other.
+func TestResetsGoThrough(t *testing.T) {
+	r := newRig(t, nil)
+	d := r.device(newIdentity(t), "a.relay.test")
+	visitor := func() (*net.TCPConn, *framing.Stream) {
+		c := r.dial().(*net.TCPConn)
+		hello := helloFor(t, "a.relay.test")
+		c.Write(hello)
+		s, err := d.Accept()
+		if err != nil {
+			t.Fatal(err)
+		}
+		io.ReadFull(s, make([]byte, len(hello)))
+		return c, s
+	}
+	c, s := visitor()
+	c.SetLinger(0)
+	c.Close()
+	if _, err := s.Read(make([]byte, 1)); !errors.Is(err, syscall.ECONNRESET) {
+		t.Errorf("the device reads %v after the visitor's reset", err)
+	}
+
+	c, s = visitor()
+	s.Write([]byte("part"))
+	io.ReadFull(c, make([]byte, 4))
+	s.Reset()
+	if _, err := c.Read(make([]byte, 1)); !errors.Is(err, syscall.ECONNRESET) {
+		t.Errorf("the visitor reads %v after the device's reset", err)
+	}
+
+	c, s = visitor()
+	s.Write([]byte("part"))
+	io.ReadFull(c, make([]byte, 4))
+	d.Close()
+	if _, err := c.Read(make([]byte, 1)); !errors.Is(err, syscall.ECONNRESET) {
+		t.Errorf("the visitor reads %v after the loss of the link", err)
+	}
+}
+
+// A device that opens a stream is cut off; others do not notice.
+func TestHostileDevice(t *testing.T) {
+	r := newRig(t, nil)
+	r.device(newIdentity(t), "b.relay.test").echo("b")
+	bad := r.device(newIdentity(t), "a.relay.test")
+	c := r.dial()
+	c.Write(helloFor(t, "a.relay.test"))
+	s, err := bad.Accept()
+	if err != nil {
+		t.Fatal(err)
+	}
+	s.Refuse()
+	if _, err := io.ReadAll(c); !errors.Is(err, syscall.ECONNRESET) {
+		t.Errorf("a refused visitor got %v", err)
+	}
+	r.reaches("b.relay.test", "b")
+}
+
+var _ conn = (*memconn.Conn)(nil)
