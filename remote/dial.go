@@ -105,11 +105,10 @@ func (l *Listener) dial(ctx context.Context, relay string, handler framing.Handl
 
 func handshake(ctx context.Context, tc *tls.Conn) error {
 	err := tc.HandshakeContext(ctx)
-	var alert tls.AlertError
 	switch {
-	case errors.As(err, &alert) && alert == alertUnrecognizedName:
+	case isAlert(err, alertUnrecognizedName):
 		return fmt.Errorf("it answers, but under another name: %w", err)
-	case errors.As(err, &alert) && alert == alertNoApplicationProtocol:
+	case isAlert(err, alertNoApplicationProtocol):
 		return errNotRelay
 	case err != nil:
 		return err
@@ -117,6 +116,14 @@ func handshake(ctx context.Context, tc *tls.Conn) error {
 		return errNotRelay
 	}
 	return nil
+}
+
+// isAlert reports whether the other side sent that alert. Over TCP crypto/tls
+// keeps the type of its alerts to itself; they read the same as the one that it
+// exports for QUIC.
+func isAlert(err error, alert tls.AlertError) bool {
+	var op *net.OpError
+	return errors.As(err, &op) && op.Op == "remote error" && op.Err.Error() == alert.Error()
 }
 
 // Alerts that say something about a relay (RFC 8446, section 6).

@@ -4,12 +4,15 @@ import (
 	"context"
 	"crypto/tls"
 	"errors"
+	"io"
+	"log"
 	"log/slog"
 	"net"
 	"net/http"
 	"net/http/httputil"
 	"net/url"
 	"strings"
+	"sync/atomic"
 	"time"
 
 	"keystay/framing"
@@ -47,21 +50,22 @@ type Target struct {
 // (RFC 7239) tell the visitor's address, scheme and host; whatever the visitor
 // sent of them, and X-Real-Ip, is dropped.
 func (t *Target) Server(domain string) *http.Server {
-	log := t.Logger
-	if log == nil {
-		log = slog.New(slog.DiscardHandler)
+	logger := t.Logger
+	if logger == nil {
+		logger = slog.New(slog.DiscardHandler)
 	}
-	quiet := slog.NewLogLogger(log.Handler(), slog.LevelDebug)
 	proxy := &httputil.ReverseProxy{
-		Rewrite:       t.rewrite,
-		Transport:     t.transport(),
-		FlushInterval: -1, // each piece goes out at once: SSE, long polls
-		ErrorLog:      quiet,
+		Rewrite:        t.rewrite,
+		Transport:      t.transport(),
+		ModifyResponse: switchProtocols,
+		FlushInterval:  -1, // each piece goes out at once: SSE, long polls
+		ErrorLog:       slog.NewLogLogger(logger.Handler(), slog.LevelDebug),
 		ErrorHandler: func(w http.ResponseWriter, r *http.Request, err error) {
-			if r.Context().Err() != nil { // the visitor has gone
+			body, _ := r.Context().Value(bodyKey{}).(*visitorBody)
+			if r.Context().Err() != nil || body != nil && body.failed.Load() { // the visitor has gone
 				panic(http.ErrAbortHandler)
 			}
-			log.Warn("the local service does not answer", "local", t.URL.String(), "err", err)
+			logger.Warn("the local service does not answer", "local", t.URL.String(), "err", localError(err))
 			http.Error(w, unavailable, http.StatusBadGateway)
 		},
 	}
@@ -69,7 +73,8 @@ func (t *Target) Server(domain string) *http.Server {
 		Handler:           http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { serve(proxy, domain, w, r) }),
 		ReadHeaderTimeout: 30 * time.Second,
 		IdleTimeout:       3 * time.Minute,
-		ErrorLog:          quiet,
+		// Its lines carry visitors' addresses, and what they sent.
+		ErrorLog: log.New(io.Discard, "", 0),
 		ConnContext: func(ctx context.Context, c net.Conn) context.Context {
 			return context.WithValue(ctx, connKey{}, c)
 		},
@@ -82,6 +87,49 @@ const unavailable = `502 Bad Gateway
 
 The device is connected, but the local service behind this name does not answer.
 If this is your device: start the service, or check the --local of the remote.`
+
+// localError is what of an error may be logged: the local service's answer may
+// repeat what the visitor sent, and an error may quote the answer.
+func localError(err error) error {
+	var op *net.OpError
+	var cert *tls.CertificateVerificationError
+	switch {
+	case errors.As(err, &op):
+		return op.Err
+	case errors.As(err, &cert):
+		return cert
+	case errors.Is(err, io.EOF), errors.Is(err, io.ErrUnexpectedEOF):
+		return errors.New("it ended the connection without an answer")
+	}
+	return errors.New("what it answers is not HTTP")
+}
+
+// A visitorBody knows whether reading it has failed: then the visitor has gone,
+// and the local service has done nothing wrong. It also stays at its end: the
+// transport reads once more behind it, and if the answer has begun by then,
+// net/http's server has closed the body, and that would break the answer off.
+type visitorBody struct {
+	io.ReadCloser
+	ended  bool
+	failed atomic.Bool
+}
+
+// Read implements io.Reader.
+func (b *visitorBody) Read(p []byte) (int, error) {
+	if b.ended {
+		return 0, io.EOF
+	}
+	n, err := b.ReadCloser.Read(p)
+	switch {
+	case err == io.EOF:
+		b.ended = true
+	case err != nil:
+		b.failed.Store(true)
+	}
+	return n, err
+}
+
+type bodyKey struct{}
 
 type connKey struct{}
 
@@ -103,10 +151,23 @@ func serve(proxy http.Handler, domain string, w http.ResponseWriter, r *http.Req
 		}
 		panic(v)
 	}()
+	if r.ProtoMajor == 1 {
+		// A service may answer before it has read all of the body. Without this
+		// net/http's server takes the rest of it for itself first.
+		http.NewResponseController(w).EnableFullDuplex()
+	}
 	if r.ProtoMajor == 1 && stream != nil {
 		ctx, cancel := halfCloseContext(r.Context(), stream)
 		defer cancel()
 		r = r.WithContext(ctx)
+		if r.Header.Get("Upgrade") != "" {
+			r = withUpgrade(r, stream)
+		}
+	}
+	if r.Body != http.NoBody {
+		body := &visitorBody{ReadCloser: r.Body}
+		r = r.WithContext(context.WithValue(r.Context(), bodyKey{}, body))
+		r.Body = body
 	}
 	proxy.ServeHTTP(w, r)
 }
@@ -156,7 +217,9 @@ func (t *Target) rewrite(r *httputil.ProxyRequest) {
 		}
 	}
 	r.SetURL(t.URL)
+	r.Out.URL.RawQuery = r.In.URL.RawQuery // ReverseProxy takes out what it cannot parse
 	r.Out.Host = r.In.Host
+	r.Out.Trailer = r.In.Trailer // filled in when the body has been read
 	r.SetXForwarded()
 	h.Set("Forwarded", forwarded(r.In))
 }

@@ -167,6 +167,10 @@ func (l *Listener) shake(stream *framing.Stream) {
 	ctx, cancel := context.WithTimeout(l.cut, handshakeTimeout)
 	defer cancel()
 	if err := tc.HandshakeContext(ctx); err != nil {
+		var op *net.OpError
+		if errors.As(err, &op) {
+			err = op.Err // without the visitor's address
+		}
 		l.log.Debug("a visitor's TLS handshake failed", "err", err)
 		stream.Close()
 		return

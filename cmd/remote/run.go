@@ -55,12 +55,13 @@ func run(ctx context.Context, cfg *config.Remote, warnings []config.Warning) err
 	if err != nil {
 		cancel() // nothing is served any more
 	}
-	if serr := srv.Shutdown(end); serr != nil {
-		srv.Close()
-	}
+	// The listener cuts, not the server: its Close would end the answers that
+	// are under way as if they were whole.
+	srv.Shutdown(end)
 	if serr := ln.Shutdown(end); serr != nil && err == nil {
 		log.Warn("visitors were cut off", "err", serr)
 	}
+	srv.Close()
 	return finalError(err)
 }
 

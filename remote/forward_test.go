@@ -1,0 +1,539 @@
+package remote_test
+
+import (
+	"bufio"
+	"bytes"
+	"context"
+	"crypto/rand"
+	"crypto/sha256"
+	"crypto/tls"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"net/http/httptest"
+	"net/url"
+	"path/filepath"
+	"strings"
+	"sync"
+	"syscall"
+	"testing"
+
+	"keystay/framing"
+	"keystay/remote"
+)
+
+// A published service is a local service behind a Target, with the way for
+// visitors.
+type published struct {
+	t    *testing.T
+	link *relayLink
+}
+
+// publish puts a Target on a name.
+func publish(t *testing.T, target *remote.Target) *published {
+	t.Helper()
+	r := newRelay(t)
+	ln := r.listen(r.config())
+	srv := target.Server(domain)
+	done := make(chan struct{})
+	go func() { srv.Serve(ln); close(done) }()
+	t.Cleanup(func() { srv.Close(); <-done })
+	return &published{t, r.next()}
+}
+
+// publishHandler is publish for a service made of a handler.
+func publishHandler(t *testing.T, h http.HandlerFunc) *published {
+	t.Helper()
+	local := httptest.NewServer(h)
+	t.Cleanup(local.Close)
+	return publish(t, tcpTarget("http", local.Listener.Addr()))
+}
+
+func tcpTarget(scheme string, addr net.Addr) *remote.Target {
+	return &remote.Target{URL: &url.URL{Scheme: scheme, Host: addr.String()}, Network: "tcp", Addresses: []string{addr.String()}}
+}
+
+// client speaks HTTP/1.1 or HTTP/2 as a visitor.
+func (p *published) client(h2 bool) *http.Client {
+	protos := []string{"http/1.1"}
+	tr := &http.Transport{ForceAttemptHTTP2: h2, DisableCompression: true, MaxResponseHeaderBytes: 1 << 20}
+	if h2 {
+		protos = []string{"h2"}
+	}
+	tr.DialTLSContext = func(context.Context, string, string) (net.Conn, error) { return p.link.visitor(protos...), nil }
+	p.t.Cleanup(tr.CloseIdleConnections)
+	return &http.Client{Transport: tr, CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }}
+}
+
+// both runs a test over HTTP/1.1 and HTTP/2.
+func both(t *testing.T, f func(t *testing.T, h2 bool)) {
+	for name, h2 := range map[string]bool{"http1": false, "http2": true} {
+		t.Run(name, func(t *testing.T) { f(t, h2) })
+	}
+}
+
+func body(t *testing.T, resp *http.Response, err error) string {
+	t.Helper()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer resp.Body.Close()
+	b, err := io.ReadAll(resp.Body)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return string(b)
+}
+
+// The local service learns who the visitor is from headers that the visitor
+// cannot forge, and else gets the request as it is.
+func TestForwardedHeaders(t *testing.T) {
+	got := make(chan *http.Request, 1)
+	p := publishHandler(t, func(w http.ResponseWriter, r *http.Request) {
+		got <- r
+		w.Header().Set("Location", "/somewhere")
+		w.WriteHeader(302)
+	})
+	both(t, func(t *testing.T, h2 bool) {
+		req, _ := http.NewRequest("PATCH", "https://"+domain+"/a%2Fb/../c?q=%zz;x", strings.NewReader("body"))
+		for _, name := range []string{"X-Forwarded-For", "X-Forwarded-Host", "X-Forwarded-Proto", "X-Forwarded-Port", "X-Forwarded-Anything", "Forwarded", "X-Real-IP"} {
+			req.Header.Add(name, "forged")
+			req.Header.Add(name, "forged again")
+		}
+		req.Header.Set("Cookie", "a=b; c=d")
+		req.Header.Set("Accept-Encoding", "br")
+		resp, err := p.client(h2).Do(req)
+		body(t, resp, err)
+		if resp.StatusCode != 302 || resp.Header.Get("Location") != "/somewhere" {
+			t.Errorf("%s to %s", resp.Status, resp.Header.Get("Location"))
+		}
+		r := <-got
+		for name, want := range map[string]string{
+			"X-Forwarded-For":      "192.0.2.7",
+			"X-Forwarded-Host":     domain,
+			"X-Forwarded-Proto":    "https",
+			"X-Forwarded-Port":     "",
+			"X-Forwarded-Anything": "",
+			"X-Real-Ip":            "",
+			"Forwarded":            `for=192.0.2.7;host="` + domain + `";proto=https`,
+			"Cookie":               "a=b; c=d",
+			"Accept-Encoding":      "br",
+		} {
+			if got := strings.Join(r.Header.Values(name), ", "); got != want {
+				t.Errorf("%s is %q, want %q", name, got, want)
+			}
+		}
+		if r.Method != "PATCH" || r.RequestURI != "/a%2Fb/../c?q=%zz;x" || r.Host != domain {
+			t.Errorf("%s %s for %s", r.Method, r.RequestURI, r.Host)
+		}
+	})
+}
+
+func TestForeignHost(t *testing.T) {
+	p := publishHandler(t, func(w http.ResponseWriter, r *http.Request) { fmt.Fprint(w, "served") })
+	both(t, func(t *testing.T, h2 bool) {
+		for host, want := range map[string]int{
+			domain: 200, "XYZ.relay.test": 200, domain + ":8443": 200, domain + ".": 200,
+			"abc.relay.test": 421, zone: 421, "localhost": 421, "127.0.0.1": 421, "x" + domain: 421,
+		} {
+			req, _ := http.NewRequest("GET", "https://"+domain, nil)
+			req.Host = host
+			resp, err := p.client(h2).Do(req)
+			if text := body(t, resp, err); resp.StatusCode != want || (want == 200) != (text == "served") {
+				t.Errorf("host %s: %s %q", host, resp.Status, text)
+			}
+		}
+	})
+}
+
+// A service that is down is told as such, and not where it is.
+func TestServiceDown(t *testing.T) {
+	ln, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	ln.Close()
+	p := publish(t, tcpTarget("http", ln.Addr()))
+	both(t, func(t *testing.T, h2 bool) {
+		resp, err := p.client(h2).Get("https://" + domain)
+		text := body(t, resp, err)
+		if resp.StatusCode != 502 || !strings.HasPrefix(resp.Header.Get("Content-Type"), "text/plain") ||
+			!strings.Contains(text, "does not answer") || strings.Contains(text, "127.0.0.1") {
+			t.Errorf("%s %q", resp.Status, text)
+		}
+	})
+}
+
+// Each event reaches the visitor before the next is sent.
+func TestEventsAreNotBuffered(t *testing.T) {
+	next := make(chan struct{})
+	p := publishHandler(t, func(w http.ResponseWriter, r *http.Request) {
+		w.Header().Set("Content-Type", "text/event-stream")
+		for i := range 5 {
+			fmt.Fprintf(w, "data: %d\n\n", i)
+			w.(http.Flusher).Flush()
+			<-next
+		}
+	})
+	both(t, func(t *testing.T, h2 bool) {
+		resp, err := p.client(h2).Get("https://" + domain)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer resp.Body.Close()
+		for i := range 5 {
+			b := make([]byte, len("data: 0\n\n"))
+			if _, err := io.ReadFull(resp.Body, b); err != nil || string(b) != fmt.Sprintf("data: %d\n\n", i) {
+				t.Fatalf("event %d: %q, %v", i, b, err)
+			}
+			next <- struct{}{}
+		}
+		if _, err := io.ReadFull(resp.Body, make([]byte, 1)); err != io.EOF {
+			t.Errorf("at the end: %v", err)
+		}
+	})
+}
+
+func TestTrailers(t *testing.T) {
+	p := publishHandler(t, func(w http.ResponseWriter, r *http.Request) {
+		w.Header().Set("Trailer", "X-Sum")
+		io.Copy(w, r.Body)
+		w.Header().Set("X-Sum", r.Trailer.Get("X-Up"))
+		w.Header().Set(http.TrailerPrefix+"X-Late", "unannounced")
+	})
+	both(t, func(t *testing.T, h2 bool) {
+		req, _ := http.NewRequest("POST", "https://"+domain, struct{ io.Reader }{strings.NewReader("body")})
+		req.Trailer = http.Header{"X-Up": {"from the visitor"}}
+		resp, err := p.client(h2).Do(req)
+		if text := body(t, resp, err); text != "body" || resp.Trailer.Get("X-Sum") != "from the visitor" || resp.Trailer.Get("X-Late") != "unannounced" {
+			t.Errorf("%q with trailers %v", text, resp.Trailer)
+		}
+	})
+}
+
+// A visitor that asks whether to send its body hears what the service says.
+func TestExpectContinue(t *testing.T) {
+	p := publishHandler(t, func(w http.ResponseWriter, r *http.Request) {
+		if r.URL.Path == "/no" {
+			w.WriteHeader(http.StatusRequestEntityTooLarge)
+			return
+		}
+		io.Copy(w, r.Body)
+	})
+	for path, want := range map[string]string{"/yes": "HTTP/1.1 100 Continue", "/no": "HTTP/1.1 413 Request Entity Too Large"} {
+		v := p.link.visitor("http/1.1")
+		fmt.Fprintf(v, "POST %s HTTP/1.1\r\nHost: %s\r\nExpect: 100-continue\r\nContent-Length: 4\r\n\r\n", path, domain)
+		br := bufio.NewReader(v)
+		line, err := br.ReadString('\n')
+		if strings.TrimSpace(line) != want || err != nil {
+			t.Errorf("%s: %q, %v", path, line, err)
+			continue
+		}
+		if path == "/no" {
+			continue
+		}
+		br.ReadString('\n')
+		io.WriteString(v, "body")
+		resp, err := http.ReadResponse(br, nil)
+		if text := body(t, resp, err); text != "body" {
+			t.Errorf("%s: %q", path, text)
+		}
+	}
+}
+
+func TestLargeBodies(t *testing.T) {
+	p := publishHandler(t, func(w http.ResponseWriter, r *http.Request) {
+		h := sha256.New()
+		var b bytes.Buffer
+		io.Copy(io.MultiWriter(h, &b), r.Body)
+		w.Header().Set("X-Sum", fmt.Sprintf("%x", h.Sum(nil)))
+		w.Write(b.Bytes())
+	})
+	data := make([]byte, 2<<20)
+	rand.Read(data)
+	both(t, func(t *testing.T, h2 bool) {
+		resp, err := p.client(h2).Post("https://"+domain, "", bytes.NewReader(data))
+		if text := body(t, resp, err); text != string(data) || resp.Header.Get("X-Sum") != fmt.Sprintf("%x", sha256.Sum256(data)) {
+			t.Errorf("%d bytes came back", len(text))
+		}
+	})
+}
+
+// A service may answer before it has got the whole body, and read on or not.
+func TestEarlyAnswer(t *testing.T) {
+	p := publishHandler(t, func(w http.ResponseWriter, r *http.Request) {
+		w.WriteHeader(http.StatusRequestEntityTooLarge)
+		fmt.Fprint(w, "too large")
+	})
+	both(t, func(t *testing.T, h2 bool) {
+		for range 2 {
+			resp, err := p.client(h2).Post("https://"+domain, "", bytes.NewReader(make([]byte, 5<<20)))
+			if text := body(t, resp, err); resp.StatusCode != 413 || text != "too large" {
+				t.Errorf("%s %q", resp.Status, text)
+			}
+		}
+	})
+}
+
+// A service may begin its answer before it reads the body: each gets all of the
+// other's bytes.
+func TestAnswerWhileBodyIsRead(t *testing.T) {
+	p := publishHandler(t, func(w http.ResponseWriter, r *http.Request) {
+		http.NewResponseController(w).EnableFullDuplex()
+		w.WriteHeader(200)
+		w.(http.Flusher).Flush()
+		io.Copy(w, r.Body)
+	})
+	both(t, func(t *testing.T, h2 bool) {
+		for _, size := range []int{5, 100_000, 1 << 20} {
+			pr, pw := io.Pipe()
+			data := strings.Repeat("x", size)
+			req, _ := http.NewRequest("POST", "https://"+domain, pr)
+			if size > 5 {
+				req.ContentLength = int64(size)
+			}
+			go func() {
+				io.WriteString(pw, data[:1]) // the rest once the answer has begun
+			}()
+			resp, err := p.client(h2).Do(req)
+			go func() {
+				io.WriteString(pw, data[1:])
+				pw.Close()
+			}()
+			if text := body(t, resp, err); text != data {
+				t.Errorf("%d of %d bytes came back", len(text), size)
+			}
+		}
+	})
+}
+
+// After a switch of protocols bytes go both ways, and each side ends by itself.
+func TestUpgrade(t *testing.T) {
+	p := publishHandler(t, func(w http.ResponseWriter, r *http.Request) {
+		if r.Header.Get("Upgrade") != "echo" || r.Header.Get("Connection") != "Upgrade" {
+			t.Errorf("headers %v", r.Header)
+		}
+		c, rw, err := w.(http.Hijacker).Hijack()
+		if err != nil {
+			t.Error(err)
+			return
+		}
+		defer c.Close()
+		io.WriteString(c, "HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: echo\r\n\r\nwelcome;")
+		b := make([]byte, 5)
+		io.ReadFull(rw, b)
+		c.Write(b)
+		io.WriteString(c, ";bye")
+	})
+	v := p.link.visitor("http/1.1")
+	fmt.Fprintf(v, "GET / HTTP/1.1\r\nHost: %s\r\nConnection: Upgrade\r\nUpgrade: echo\r\n\r\n", domain)
+	br := bufio.NewReader(v)
+	resp, err := http.ReadResponse(br, nil)
+	if err != nil || resp.StatusCode != 101 {
+		t.Fatalf("%v, %v", resp, err)
+	}
+	b := make([]byte, len("welcome;"))
+	if _, err := io.ReadFull(br, b); string(b) != "welcome;" || err != nil {
+		t.Errorf("got %q, %v", b, err)
+	}
+	io.WriteString(v, "hello")
+	if b, err := io.ReadAll(br); string(b) != "hello;bye" || err != nil {
+		t.Errorf("got %q, %v", b, err)
+	}
+}
+
+// A rawService answers every connection with what it is told.
+func rawService(t *testing.T, serve func(*net.TCPConn)) net.Addr {
+	t.Helper()
+	ln, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	var wg sync.WaitGroup
+	wg.Go(func() {
+		for {
+			c, err := ln.Accept()
+			if err != nil {
+				return
+			}
+			wg.Go(func() {
+				defer c.Close()
+				if _, err := http.ReadRequest(bufio.NewReader(c)); err == nil {
+					serve(c.(*net.TCPConn))
+				}
+			})
+		}
+	})
+	t.Cleanup(func() { ln.Close(); wg.Wait() })
+	return ln.Addr()
+}
+
+// An answer that breaks off never looks complete, in whatever way its length is
+// told: not even in HTTP/1.0, where the end of the connection is the end.
+func TestTruncatedAnswer(t *testing.T) {
+	for name, head := range map[string]string{
+		"length":  "HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\npart",
+		"chunked": "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n4\r\npart\r\n",
+		"reset":   "HTTP/1.0 200 OK\r\n\r\npart",
+	} {
+		received := make(chan struct{}, 1)
+		p := publish(t, tcpTarget("http", rawService(t, func(c *net.TCPConn) {
+			io.WriteString(c, head)
+			<-received
+			if name == "reset" {
+				c.SetLinger(0)
+			}
+		})))
+		for _, version := range []string{"1.0", "1.1"} {
+			t.Run(name+" to "+version, func(t *testing.T) {
+				v := p.link.visitor("http/1.1")
+				fmt.Fprintf(v, "GET / HTTP/%s\r\nHost: %s\r\n\r\n", version, domain)
+				br := bufio.NewReader(v)
+				for line := ""; line != "part" && line != "part\r\n"; {
+					b, err := br.Peek(1)
+					if err != nil {
+						t.Fatalf("after %q: %v %q", line, err, b)
+					}
+					if b[0] == 'p' {
+						break
+					}
+					line, _ = br.ReadString('\n')
+				}
+				received <- struct{}{}
+				if b, err := io.ReadAll(br); !errors.Is(err, syscall.ECONNRESET) {
+					t.Errorf("got %q and then %v, want a reset", b, err)
+				}
+			})
+		}
+		t.Run(name+" to 2", func(t *testing.T) {
+			resp, err := p.client(true).Get("https://" + domain)
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer resp.Body.Close()
+			io.ReadFull(resp.Body, make([]byte, 4))
+			received <- struct{}{}
+			if b, err := io.ReadAll(resp.Body); err == nil {
+				t.Errorf("got %q and a good end", b)
+			}
+		})
+	}
+}
+
+// An upload that breaks off never looks complete to the service.
+func TestTruncatedUpload(t *testing.T) {
+	type result struct {
+		n   int
+		err error
+	}
+	started, results := make(chan struct{}, 1), make(chan result, 1)
+	p := publishHandler(t, func(w http.ResponseWriter, r *http.Request) {
+		b := make([]byte, 4)
+		io.ReadFull(r.Body, b)
+		started <- struct{}{}
+		rest, err := io.ReadAll(r.Body)
+		results <- result{len(rest), err}
+	})
+	for name, cut := range map[string]func(*tls.Conn){
+		"reset":      func(v *tls.Conn) { v.NetConn().(*framing.Stream).Reset() },
+		"end of TCP": func(v *tls.Conn) { v.NetConn().(*framing.Stream).CloseWrite() },
+		"end of TLS": func(v *tls.Conn) { v.CloseWrite() },
+	} {
+		for _, head := range []string{"Content-Length: 100\r\n\r\npart", "Transfer-Encoding: chunked\r\n\r\n4\r\npart\r\n"} {
+			v := p.link.visitor("http/1.1")
+			fmt.Fprintf(v, "POST / HTTP/1.1\r\nHost: %s\r\n%s", domain, head)
+			<-started
+			cut(v)
+			if res := <-results; res.err == nil {
+				t.Errorf("%s, %.8s: the service saw a good end after %d bytes", name, head, res.n)
+			}
+		}
+	}
+}
+
+// A visitor that has ended its side still gets its answer.
+func TestHalfClosedRequest(t *testing.T) {
+	ended := make(chan struct{})
+	p := publishHandler(t, func(w http.ResponseWriter, r *http.Request) {
+		<-ended
+		fmt.Fprint(w, "answer")
+		if err := r.Context().Err(); err != nil {
+			t.Errorf("the request was given up: %v", err)
+		}
+	})
+	v := p.link.visitor("http/1.1")
+	fmt.Fprintf(v, "GET / HTTP/1.1\r\nHost: %s\r\n\r\n", domain)
+	v.CloseWrite()
+	close(ended)
+	resp, err := http.ReadResponse(bufio.NewReader(v), nil)
+	if text := body(t, resp, err); text != "answer" {
+		t.Errorf("got %q", text)
+	}
+}
+
+// A request is given up at the service when its visitor is gone.
+func TestVisitorGone(t *testing.T) {
+	started, gone := make(chan struct{}), make(chan struct{})
+	p := publishHandler(t, func(w http.ResponseWriter, r *http.Request) {
+		started <- struct{}{}
+		<-r.Context().Done()
+		gone <- struct{}{}
+	})
+	v := p.link.visitor("http/1.1")
+	fmt.Fprintf(v, "GET / HTTP/1.1\r\nHost: %s\r\n\r\n", domain)
+	<-started
+	v.NetConn().(*framing.Stream).Reset()
+	<-gone
+	ctx, cancel := context.WithCancel(t.Context())
+	go func() { <-started; cancel() }()
+	req, _ := http.NewRequestWithContext(ctx, "GET", "https://"+domain, nil)
+	if _, err := p.client(true).Do(req); !errors.Is(err, context.Canceled) {
+		t.Error(err)
+	}
+	<-gone
+}
+
+// Targets behind a unix socket and behind TLS, and several addresses.
+func TestKindsOfTargets(t *testing.T) {
+	answer := http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { fmt.Fprint(w, "served over ", r.Proto) })
+	socket := filepath.Join(t.TempDir(), "s")
+	ln, err := net.Listen("unix", socket)
+	if err != nil {
+		t.Fatal(err)
+	}
+	unix := &http.Server{Handler: answer}
+	go unix.Serve(ln)
+	defer unix.Close()
+	secure := httptest.NewUnstartedServer(answer)
+	secure.EnableHTTP2 = true
+	secure.StartTLS()
+	defer secure.Close()
+	plain := httptest.NewServer(answer)
+	defer plain.Close()
+
+	insecure := tcpTarget("https", secure.Listener.Addr())
+	insecure.Insecure = true
+	second := tcpTarget("http", plain.Listener.Addr())
+	second.Addresses = append([]string{"127.0.0.1:1"}, second.Addresses...)
+	none := tcpTarget("http", plain.Listener.Addr())
+	none.Addresses = nil
+	for name, c := range map[string]struct {
+		target *remote.Target
+		want   string
+	}{
+		"unix":           {&remote.Target{URL: &url.URL{Scheme: "http", Host: "localhost"}, Network: "unix", Addresses: []string{socket}}, "served over HTTP/1.1"},
+		"https":          {tcpTarget("https", secure.Listener.Addr()), "502 Bad Gateway"}, // a certificate that nobody knows
+		"https+insecure": {insecure, "served over HTTP/2.0"},
+		"second address": {second, "served over HTTP/1.1"},
+		"no address":     {none, "502 Bad Gateway"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			resp, err := publish(t, c.target).client(false).Get("https://" + domain)
+			if text := body(t, resp, err); !strings.HasPrefix(text, c.want) {
+				t.Errorf("%s %q", resp.Status, text)
+			}
+		})
+	}
+}

@@ -1,0 +1,254 @@
+package remote
+
+import (
+	"crypto/ecdsa"
+	"crypto/elliptic"
+	"crypto/rand"
+	"crypto/x509"
+	"encoding/pem"
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"sync"
+	"testing"
+
+	"go.uber.org/goleak"
+)
+
+// stateEnv holds, in a child process of TestStateOfManyProcesses, the directory
+// that it opens.
+const stateEnv = "KEYSTAY_TEST_REMOTE_STATE"
+
+func TestMain(m *testing.M) {
+	if dir := os.Getenv(stateEnv); dir != "" {
+		s, err := openState(dir)
+		if err != nil {
+			fmt.Println(err)
+			os.Exit(1)
+		}
+		fmt.Printf("%x %d\n", s.key.Public(), s.run.Number)
+		return
+	}
+	goleak.VerifyTestMain(m)
+}
+
+func TestStateLasts(t *testing.T) {
+	dir := filepath.Join(t.TempDir(), "new", "state")
+	first, err := openState(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for i := uint64(2); i < 5; i++ {
+		s, err := openState(dir)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if !s.key.Equal(first.key) || s.run.Number != i || s.run.ID == first.run.ID || s.run.ID == [16]byte{} {
+			t.Errorf("start %d: the same key: %v, run %+v", i, s.key.Equal(first.key), s.run)
+		}
+	}
+	if first.run.Number != 1 {
+		t.Errorf("the first run has number %d", first.run.Number)
+	}
+	if r := first.rememberedRelay(); r != "" {
+		t.Errorf("remembered %q", r)
+	}
+	for _, relay := range []string{"relay.test:8443", "another.test"} {
+		if err := first.rememberRelay(relay); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if r := first.rememberedRelay(); r != "relay.test:8443" {
+		t.Errorf("remembered %q, want the relay of the first success", r)
+	}
+	unlock, err := first.lockName("xyz.relay.test")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer unlock()
+	err = filepath.WalkDir(dir, func(path string, d os.DirEntry, err error) error {
+		if err != nil {
+			return err
+		}
+		want := os.FileMode(0o600)
+		if d.IsDir() {
+			want = 0o700
+		}
+		fi, err := d.Info()
+		if err == nil && fi.Mode().Perm() != want {
+			t.Errorf("%s has mode %v", path, fi.Mode())
+		}
+		if strings.HasPrefix(d.Name(), ".new-") {
+			t.Errorf("%s was left over", path)
+		}
+		return err
+	})
+	if err != nil {
+		t.Error(err)
+	}
+}
+
+// A key that others could read is protected when it is used.
+func TestIdentityIsProtected(t *testing.T) {
+	dir := t.TempDir()
+	if _, err := openState(dir); err != nil {
+		t.Fatal(err)
+	}
+	file := filepath.Join(dir, identityFile)
+	os.Chmod(file, 0o644)
+	if _, err := openState(dir); err != nil {
+		t.Fatal(err)
+	}
+	if fi, _ := os.Stat(file); fi.Mode().Perm() != 0o600 {
+		t.Errorf("mode %v", fi.Mode())
+	}
+}
+
+// Ten that start at once in a new directory get one identity and ten numbers.
+func TestStateOfManyAtOnce(t *testing.T) {
+	dir := filepath.Join(t.TempDir(), "state")
+	var wg sync.WaitGroup
+	states := make([]*state, 10)
+	for i := range states {
+		wg.Go(func() {
+			var err error
+			if states[i], err = openState(dir); err != nil {
+				t.Error(err)
+			}
+		})
+	}
+	wg.Wait()
+	numbers := make(map[uint64]bool)
+	for _, s := range states {
+		if s == nil || !s.key.Equal(states[0].key) {
+			t.Fatal("another identity")
+		}
+		numbers[s.run.Number] = true
+	}
+	if len(numbers) != len(states) {
+		t.Errorf("%d starts have %d numbers", len(states), len(numbers))
+	}
+}
+
+func TestStateOfManyProcesses(t *testing.T) {
+	dir := filepath.Join(t.TempDir(), "state")
+	var wg sync.WaitGroup
+	var mu sync.Mutex
+	keys, numbers := make(map[string]bool), make(map[string]bool)
+	for range 10 {
+		wg.Go(func() {
+			cmd := exec.Command(os.Args[0])
+			cmd.Env = append(os.Environ(), stateEnv+"="+dir)
+			out, err := cmd.Output()
+			key, number, _ := strings.Cut(string(out), " ")
+			if err != nil {
+				t.Errorf("%v: %s", err, out)
+				return
+			}
+			mu.Lock()
+			defer mu.Unlock()
+			keys[key], numbers[number] = true, true
+		})
+	}
+	wg.Wait()
+	if len(keys) != 1 || len(numbers) != 10 {
+		t.Errorf("%d keys and %d numbers", len(keys), len(numbers))
+	}
+}
+
+// What cannot be read is an error that says what to do, and is left as it is.
+func TestBrokenState(t *testing.T) {
+	ec, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	if err != nil {
+		t.Fatal(err)
+	}
+	der, err := x509.MarshalPKCS8PrivateKey(ec)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for name, content := range map[string]string{
+		"no PEM":            "noise",
+		"empty":             "",
+		"no key in it":      string(pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: []byte("noise")})),
+		"another kind":      string(pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: der})),
+		"cut in the middle": "-----BEGIN PRIVATE KEY-----\nMC4CAQAwBQYDK2Vw",
+	} {
+		for _, file := range []string{identityFile, runFile} {
+			if file == runFile && content == "" {
+				continue // as a file system that lost its last write leaves it
+			}
+			t.Run(file+" "+name, func(t *testing.T) {
+				dir := t.TempDir()
+				if _, err := openState(dir); err != nil {
+					t.Fatal(err)
+				}
+				path := filepath.Join(dir, file)
+				os.WriteFile(path, []byte(content), 0o600)
+				if _, err := openState(dir); err == nil || !strings.Contains(err.Error(), path) || !strings.Contains(err.Error(), "remove it") {
+					t.Errorf("openState: %v", err)
+				}
+				if b, _ := os.ReadFile(path); string(b) != content {
+					t.Errorf("it was overwritten by %q", b)
+				}
+			})
+		}
+	}
+}
+
+func TestStateDirErrors(t *testing.T) {
+	file := filepath.Join(t.TempDir(), "file")
+	os.WriteFile(file, nil, 0o600)
+	if _, err := openState(filepath.Join(file, "below")); err == nil {
+		t.Error("a folder below a file")
+	}
+	dir := t.TempDir()
+	os.Mkdir(filepath.Join(dir, identityFile), 0o700)
+	if _, err := openState(dir); err == nil {
+		t.Error("a folder as the identity")
+	}
+	dir = t.TempDir()
+	os.Mkdir(filepath.Join(dir, runFile), 0o700)
+	if _, err := openState(dir); err == nil {
+		t.Error("a folder as the run number")
+	}
+	s := &state{dir: dir}
+	if err := s.write(runFile, nil); err == nil {
+		t.Error("a file in the place of a folder")
+	}
+	if left, _ := filepath.Glob(filepath.Join(dir, ".new-*")); len(left) > 0 {
+		t.Errorf("left over: %v", left)
+	}
+}
+
+// One process of a device serves a name; the other is told which one does.
+func TestLockName(t *testing.T) {
+	dir := t.TempDir()
+	one, two := &state{dir: dir}, &state{dir: dir}
+	unlock, err := one.lockName("xyz.relay.test")
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, err = two.lockName("xyz.relay.test")
+	var inUse *InUseError
+	if !errors.As(err, &inUse) || inUse.Name != "xyz.relay.test" || inUse.PID != fmt.Sprint(os.Getpid()) {
+		t.Errorf("locked twice: %v", err)
+	}
+	if !strings.Contains(err.Error(), inUse.PID) || strings.Contains((&InUseError{Name: "x"}).Error(), "process") {
+		t.Errorf("errors read %q and %q", err, &InUseError{Name: "x"})
+	}
+	other, err := two.lockName("abc.relay.test")
+	if err != nil {
+		t.Errorf("another name: %v", err)
+	} else {
+		other()
+	}
+	unlock()
+	again, err := two.lockName("xyz.relay.test")
+	if err != nil {
+		t.Fatalf("after unlock: %v", err)
+	}
+	again()
+}

@@ -1,0 +1,93 @@
+package remote
+
+import (
+	"context"
+	"io"
+	"net"
+	"net/http"
+	"net/http/httptrace"
+	"sync/atomic"
+
+	"keystay/framing"
+	"keystay/internal/duplex"
+)
+
+// An upgraded connection is the local side of a request that has switched
+// protocols, such as a WebSocket. There, net/http's proxy would end both sides
+// in good order whatever has happened: this passes a break on as one, either
+// way, also if this process dies.
+type upgraded struct {
+	io.ReadWriteCloser // from the transport; nil until protocols are switched
+
+	local   net.Conn // what is below it
+	visitor *framing.Stream
+	ended   atomic.Bool // the local side has ended, in good order
+}
+
+type upgradeKey struct{}
+
+// withUpgrade prepares a request that asks for another protocol.
+func withUpgrade(r *http.Request, visitor *framing.Stream) *http.Request {
+	u := &upgraded{visitor: visitor}
+	ctx := context.WithValue(r.Context(), upgradeKey{}, u)
+	ctx = httptrace.WithClientTrace(ctx, &httptrace.ClientTrace{
+		GotConn: func(info httptrace.GotConnInfo) { u.local = info.Conn },
+	})
+	return r.WithContext(ctx)
+}
+
+// switchProtocols puts an upgraded connection in the place of the transport's.
+func switchProtocols(res *http.Response) error {
+	u, ok := res.Request.Context().Value(upgradeKey{}).(*upgraded)
+	if body, isConn := res.Body.(io.ReadWriteCloser); ok && isConn && res.StatusCode == http.StatusSwitchingProtocols {
+		u.ReadWriteCloser = body
+		setLinger(u.local, 0) // a reset, if this process dies
+		res.Body = u
+	}
+	return nil
+}
+
+// Read implements io.Reader.
+func (u *upgraded) Read(p []byte) (int, error) {
+	n, err := u.ReadWriteCloser.Read(p)
+	switch {
+	case err == io.EOF:
+		u.ended.Store(true)
+	case err != nil:
+		u.visitor.Reset()
+	}
+	return n, err
+}
+
+// CloseWrite passes the visitor's end on.
+func (u *upgraded) CloseWrite() error {
+	if c, ok := u.ReadWriteCloser.(interface{ CloseWrite() error }); ok {
+		return c.CloseWrite()
+	}
+	return http.ErrNotSupported
+}
+
+// Close ends the local side, in good order only if the visitor's has not broken.
+func (u *upgraded) Close() error {
+	if !u.ended.Load() || u.visitor.Broken() != nil {
+		duplex.Abort(u.local)
+	} else {
+		setLinger(u.local, -1)
+	}
+	return u.ReadWriteCloser.Close()
+}
+
+// setLinger sets SO_LINGER on the TCP connection that c is or wraps, if any.
+func setLinger(c net.Conn, sec int) {
+	switch c := c.(type) {
+	case interface{ SetLinger(int) error }:
+		c.SetLinger(sec)
+	case interface{ NetConn() net.Conn }:
+		setLinger(c.NetConn(), sec)
+	}
+}
+
+var _ interface {
+	io.ReadWriteCloser
+	CloseWrite() error
+} = (*upgraded)(nil)
