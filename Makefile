@@ -1,0 +1,91 @@
+# keystay: make help says what there is.
+
+GO        ?= go
+VERSION    = $(shell git describe --tags --always --dirty 2>/dev/null || echo devel)
+DEMO      ?=
+FUZZTIME  ?= 30s
+BENCHTIME ?= 1s
+ROUNDS    ?= 100
+SOAKTIME  ?= 1h
+
+# Built and run from the module proxy's source, so nothing has to be installed.
+GOLANGCI  ?= $(GO) run github.com/golangci/golangci-lint/v2/cmd/golangci-lint@v2.12.2
+
+# The version comes from the line above, so that a clone which git does not
+# trust, or a tree without .git, builds as well.
+BUILD      = $(GO) build -trimpath -buildvcs=false -ldflags "-X keystay/internal/cli.version=$(VERSION)"
+PLATFORMS  = linux/amd64 linux/arm64 darwin/amd64 darwin/arm64 windows/amd64 windows/arm64
+
+.DEFAULT_GOAL := help
+.NOTPARALLEL:
+.PHONY: help build demo test unit e2e check fmt lint bench fuzz soak cross man clean need-go need-cc deps
+
+help: ## say what there is
+	@awk -F ':.*## ' '/^[a-z0-9]+:.*## /{printf "make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+build: need-go ## build bin/relay and bin/remote
+	$(BUILD) -o bin/ ./cmd/...
+
+demo: build ## the whole of it on this machine: a page through relay and remote; DEMO=once ends after it
+	cd e2e && $(GO) run ./demo -bin ../bin $(if $(filter once,$(DEMO)),-once)
+
+test: deps unit e2e ## everything, with the race detector: unit tests, then the real programs, a CA and browsers
+
+deps: need-go
+	e2e/install-deps.sh
+
+unit: need-go need-cc ## the first half of test: needs nothing but Go and a C compiler
+	$(GO) test -race -timeout 10m ./...
+
+e2e: need-go need-cc ## the second half of test
+	cd e2e && $(GO) test -race -timeout 10m ./...
+
+check: fmt lint ## before each commit: gofmt, lint with vet and staticcheck, unit tests without the race detector
+	$(GO) test -timeout 5m ./...
+
+fmt: need-go
+	@out=$$(gofmt -l .); \
+	if [ -n "$$out" ]; then echo "gofmt would change:"; echo "$$out"; echo "hint: gofmt -w on these"; exit 1; fi
+
+lint: need-go ## golangci-lint with .golangci.yml, in both modules; the first run builds it, about a minute
+	$(GOLANGCI) run ./...
+	cd e2e && $(GOLANGCI) run -c ../.golangci.yml ./...
+
+bench: need-go ## the micro-benchmarks, BENCHTIME=1s each
+	$(GO) test -run '^$$' -bench . -benchmem -benchtime $(BENCHTIME) ./...
+
+fuzz: need-go ## each fuzzer for FUZZTIME=30s; stops at the first that finds something
+	@grep -rHoE '^func Fuzz[A-Za-z0-9_]*' --include='*_test.go' . | sort | while IFS=: read -r file func; do \
+		dir=$$(dirname "$$file"); name=$${func#func }; \
+		echo "== $$dir $$name"; \
+		(cd "$$dir" && $(GO) test -run '^$$' -fuzz "^$$name\$$" -fuzztime $(FUZZTIME) .) || exit 1; \
+	done
+
+soak: need-go need-cc ## the unit tests with KEYSTAY_ROUNDS=ROUNDS (100) rounds where they have rounds, up to SOAKTIME (1h) a package
+	KEYSTAY_ROUNDS=$(ROUNDS) $(GO) test -race -count=1 -timeout $(SOAKTIME) ./...
+
+cross: need-go ## both programs for Linux, macOS and Windows on amd64 and arm64, into dist/; vet for the last two
+	@for p in $(PLATFORMS); do \
+		echo "== $$p"; export GOOS=$${p%/*} GOARCH=$${p#*/} CGO_ENABLED=0; \
+		$(BUILD) -o dist/$$GOOS-$$GOARCH/ ./cmd/... || exit 1; \
+	done
+	GOOS=darwin $(GO) vet ./...
+	GOOS=windows $(GO) vet ./...
+
+man: build ## the man pages, into dist/man
+	bin/relay man dist/man
+	bin/remote man dist/man
+
+clean: ## remove bin and dist
+	rm -rf bin dist
+
+need-go:
+	@command -v $(firstword $(GO)) >/dev/null 2>&1 || { \
+		echo "missing: go, the version that go.mod names or later"; \
+		echo "hint: see https://go.dev/doc/install"; exit 1; }
+
+# The race detector is C on Linux.
+need-cc:
+	@[ "$$($(GO) env GOOS)" != linux ] || command -v "$$($(GO) env CC)" >/dev/null 2>&1 || { \
+		echo "missing: a C compiler, which the race detector needs"; \
+		echo "hint: apt-get install gcc libc6-dev"; exit 1; }
