@@ -1,0 +1,268 @@
+package e2e
+
+import (
+	"context"
+	"flag"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/rogpeppe/go-internal/testscript"
+	"go.uber.org/goleak"
+
+	"keystay/e2e/internal/pebble"
+)
+
+// storiesAtOnce is how many stories run side by side. They wait most of the
+// time, so the number of cores would be too few.
+const storiesAtOnce = "8"
+
+// binVariable names the folder of the programs under test, within this process.
+const binVariable = "KEYSTAY_TEST_BIN"
+
+func TestMain(m *testing.M) {
+	flag.Parse()
+	if f := flag.Lookup("test.parallel"); f.Value.String() == f.DefValue {
+		f.Value.Set(storiesAtOnce)
+	}
+	os.Exit(runIn(m))
+}
+
+// runIn runs the tests with a folder for the programs, which is removed.
+func runIn(m *testing.M) int {
+	bin, err := os.MkdirTemp("", "keystay-bin-")
+	if err == nil {
+		err = os.Chmod(bin, 0o755) // one story runs them as another user
+	}
+	if err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		return 1
+	}
+	defer os.RemoveAll(bin)
+	os.Setenv(binVariable, bin)
+	code := m.Run()
+	if code != 0 {
+		return code
+	}
+	// Pebble cannot stop this one.
+	known := goleak.IgnoreTopFunction("github.com/letsencrypt/pebble/v2/va.VAImpl.processTasks")
+	if err := goleak.Find(known); err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		return 1
+	}
+	return 0
+}
+
+// buildPrograms builds the two real programs and the stories' own, once, with
+// the race detector if the tests have it.
+var buildPrograms = sync.OnceValue(func() error {
+	for _, b := range []struct{ dir, packages string }{{"..", "./cmd/..."}, {".", "./internal/visit ./internal/publish"}} {
+		args := []string{"build", "-o", os.Getenv(binVariable) + "/"}
+		if raceEnabled {
+			args = append(args, "-race")
+		}
+		cmd := exec.Command("go", append(args, strings.Fields(b.packages)...)...)
+		cmd.Dir = b.dir
+		if out, err := cmd.CombinedOutput(); err != nil {
+			return fmt.Errorf("build %s: %w\n%s", b.packages, err, out)
+		}
+	}
+	return nil
+})
+
+// TestStories runs testdata/*.txtar; testdata/README.md has their words.
+func TestStories(t *testing.T) {
+	if err := buildPrograms(); err != nil {
+		t.Fatal(err)
+	}
+	testscript.Run(t, testscript.Params{
+		Dir:                "testdata",
+		RequireUniqueNames: true,
+		Setup:              setUp,
+		Cmds: map[string]func(*testscript.TestScript, bool, []string){
+			"start":    start,
+			"restarts": restarts,
+			"exits":    exits,
+			"signal":   signalProgram,
+			"ended":    ended,
+			"await":    await,
+			"has":      has,
+			"ca":       caCommand,
+			"site":     siteCommand,
+			"wire":     wireCommand,
+			"copy":     copyFolder,
+			"expire":   expire,
+			"private":  private,
+			"watch":    watchSockets,
+			"sockets":  sockets,
+			"lent":     lent,
+			"needs":    needs,
+			"browse":   browse,
+		},
+		Condition: func(cond string) (bool, error) {
+			if cond == "root" {
+				return os.Getuid() == 0, nil
+			}
+			if kind, ok := strings.CutPrefix(cond, "browses:"); ok {
+				return mayBrowse(kind), nil
+			}
+			return false, fmt.Errorf("unknown condition")
+		},
+	})
+}
+
+// A world is what one story has around it.
+type world struct {
+	ca       *pebble.Server
+	site     site
+	programs map[string]*program
+	wires    map[string]*wire
+	streams  map[string]*transcript // what await and has look at
+	watches  map[string]*socketWatch
+}
+
+// The names of the stories.
+const (
+	zone    = "relay.test"
+	storied = "xyz." + zone
+)
+
+type worldKey struct{}
+
+func worldOf(ts *testscript.TestScript) *world { return ts.Value(worldKey{}).(*world) }
+
+// setUp makes the world of a story: a CA, ports that are free but kept for it,
+// and an environment in which the programs need no more flags than people give.
+func setUp(env *testscript.Env) error {
+	w := &world{
+		programs: make(map[string]*program),
+		wires:    make(map[string]*wire),
+		streams:  make(map[string]*transcript),
+		watches:  make(map[string]*socketWatch),
+	}
+	env.Values[worldKey{}] = w
+	env.Defer(func() { w.tearDown(env.T()) })
+	ports := make([]string, 3)
+	for i := range ports {
+		addr, release, err := reserve()
+		if err != nil {
+			return err
+		}
+		env.Defer(release)
+		ports[i] = addr
+	}
+	public, plain, local := ports[0], ports[1], ports[2]
+	var err error
+	if w.ca, err = pebble.Start(pebble.Options{}); err != nil {
+		return err
+	}
+	w.ca.SetTLSTarget(public)
+	w.ca.SetHTTPTarget(plain)
+	apiRoot, err := w.ca.APIRootFile(env.WorkDir)
+	if err != nil {
+		return err
+	}
+	root, err := w.ca.IssuerFile(env.WorkDir)
+	if err != nil {
+		return err
+	}
+	w.site.addr = local
+	w.streams["site"] = &w.site.log
+	for key, value := range environs(env.WorkDir, public, plain, local, w.ca.DirectoryURL(), apiRoot, root) {
+		env.Setenv(key, value)
+	}
+	env.Setenv("PATH", os.Getenv(binVariable)+string(os.PathListSeparator)+env.Getenv("PATH"))
+	return nil
+}
+
+// environs is the environment of a story: what its lines lean on, and what the
+// programs need to know of the world.
+func environs(dir, public, plain, local, ca, apiRoot, root string) map[string]string {
+	_, port, _ := strings.Cut(public, ":")
+	return map[string]string{
+		"NAME":  storied,
+		"URL":   "https://" + storied + ":" + port,
+		"RELAY": public, "RELAY_PORT": port, "RELAY_HTTP": plain,
+		"SITE": local,
+		"CA":   ca, "CA_ROOT": apiRoot, "ROOT": root,
+		"VISIT_VIA": public, "VISIT_PLAIN": plain, "VISIT_ROOT": root,
+
+		"KEYSTAY_RELAY_DOMAIN":       zone,
+		"KEYSTAY_RELAY_LISTEN":       public,
+		"KEYSTAY_RELAY_HTTP_LISTEN":  plain,
+		"KEYSTAY_RELAY_ADMIN_LISTEN": "127.0.0.1:0",
+		"KEYSTAY_RELAY_STATE_DIR":    filepath.Join(dir, "relay"),
+		"KEYSTAY_RELAY_ACME_CA":      ca,
+		"KEYSTAY_RELAY_ACME_CA_ROOT": apiRoot,
+
+		"KEYSTAY_REMOTE_RELAY_ADDRESS": public,
+		"KEYSTAY_REMOTE_RELAY_ROOT":    root,
+		"KEYSTAY_REMOTE_STATE_DIR":     filepath.Join(dir, "device"),
+		"KEYSTAY_REMOTE_ACME_CA":       ca,
+		"KEYSTAY_REMOTE_ACME_ROOT":     apiRoot,
+	}
+}
+
+// tearDown ends what still runs. Each program must end in good order, and none
+// may have panicked or raced.
+func (w *world) tearDown(t testscript.T) {
+	var wrong []string
+	var wg sync.WaitGroup
+	var mu sync.Mutex
+	for name, p := range w.programs {
+		wg.Go(func() {
+			err := p.finish()
+			mu.Lock()
+			defer mu.Unlock()
+			if err != nil {
+				wrong = append(wrong, fmt.Sprintf("%s: %v", name, err))
+			}
+		})
+	}
+	wg.Wait()
+	for _, l := range w.wires {
+		l.close()
+	}
+	w.site.stop()
+	if w.ca != nil {
+		w.ca.Close()
+	}
+	if f, ok := t.(testscript.TFailed); t.Verbose() || len(wrong) > 0 || ok && f.Failed() {
+		for name, s := range w.streams {
+			t.Log(fmt.Sprintf("---- %s:\n%s", name, s.String()))
+		}
+	}
+	if len(wrong) > 0 {
+		t.Fatal(strings.Join(wrong, "\n"))
+	}
+}
+
+// lookup finds a client of the outside in the system, or says how to get it.
+func lookup(program, pkg string) error {
+	if _, err := exec.LookPath(program); err != nil {
+		return fmt.Errorf("%s is not installed\nhint: apt-get install -y --no-install-recommends %s", program, pkg)
+	}
+	return nil
+}
+
+// needs is the command
+//
+//	needs PROGRAM PACKAGE
+//
+// which fails, with what to install, where the program is missing.
+func needs(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) != 2 {
+		ts.Fatalf("usage: needs PROGRAM PACKAGE")
+	}
+	ts.Check(lookup(args[0], args[1]))
+}
+
+// timeout returns a context for one step of a story.
+func timeout(d time.Duration) (context.Context, context.CancelFunc) {
+	return context.WithTimeout(context.Background(), d)
+}
