@@ -63,7 +63,7 @@ func (s *Server) route(c sni.Conn) (own net.Conn) {
 	if name == s.Domain {
 		return &peeked{Conn: c, first: bytes.Clone(hello.Raw)}
 	}
-	sess, alert := s.find(name)
+	sess, alert := s.find(name, hello.OffersALPN(acmeALPN))
 	if sess == nil {
 		s.refuse(c, alert)
 		return nil
@@ -89,14 +89,14 @@ func (s *Server) refuse(c sni.Conn, alert sni.Alert) {
 // find returns the session that a visitor of name goes to. Without one it
 // returns the alert that tells why; where a remote is expected back, it waits
 // for it before.
-func (s *Server) find(name string) (*session, sni.Alert) {
-	if sess := s.presence.find(name); sess != nil {
+func (s *Server) find(name string, validation bool) (*session, sni.Alert) {
+	if sess := s.presence.find(name, validation); sess != nil {
 		return sess, 0
 	}
 	if !s.Names.known(name) {
 		return nil, sni.AlertUnrecognizedName
 	}
-	if sess := s.holds.wait(s.ctx, &s.presence, name, HoldTimeout); sess != nil {
+	if sess := s.holds.wait(s.ctx, &s.presence, name, validation, HoldTimeout); sess != nil {
 		return sess, 0
 	}
 	return nil, sni.AlertInternalError
