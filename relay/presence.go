@@ -25,9 +25,13 @@ type presence struct {
 type holder struct {
 	key      ed25519.PublicKey
 	replica  bool
-	sessions []*session // never changed in place: find reads it unlocked
+	sessions []*session    // never changed in place: find reads it unlocked
+	lost     []framing.Run // runs that were replaced here, the last maxLost
 	order    turn
 }
+
+// maxLost is how many replaced runs are remembered while a name is served.
+const maxLost = 16
 
 // A turn is a run's turn to order a certificate: the CA's connections go to it.
 type turn struct {
@@ -71,6 +75,15 @@ func (p *presence) take(s *session, c framing.Claim) (replaced []*session, err e
 	if h != nil && !h.key.Equal(s.key) { // its grant has expired under a session
 		return nil, taken(c.Name)
 	}
+	var lost []framing.Run
+	if h != nil {
+		lost = h.lost
+		// A run that was replaced does not come back by a link that was on its
+		// way: with equal numbers the two would end each other.
+		if slices.Contains(lost, s.run) {
+			return nil, replacedBy(c.Name)
+		}
+	}
 	if h != nil && !(h.replica && c.Replica) {
 		for _, old := range h.sessions {
 			if old.run == s.run {
@@ -83,7 +96,12 @@ func (p *presence) take(s *session, c framing.Claim) (replaced []*session, err e
 		}
 	}
 	if h == nil || len(replaced) > 0 {
-		h = &holder{key: s.key}
+		for _, old := range replaced {
+			if !slices.Contains(lost, old.run) {
+				lost = append(slices.Clone(lost), old.run)
+			}
+		}
+		h = &holder{key: s.key, lost: lost[max(0, len(lost)-maxLost):]}
 		if p.names == nil {
 			p.names = make(map[string]*holder)
 		}
