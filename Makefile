@@ -64,13 +64,11 @@ fuzz: need-go ## each fuzzer for FUZZTIME=30s; stops at the first that finds som
 soak: need-go need-cc ## the unit tests with KEYSTAY_ROUNDS=ROUNDS (100) rounds where they have rounds, up to SOAKTIME (1h) a package
 	KEYSTAY_ROUNDS=$(ROUNDS) $(GO) test -race -count=1 -timeout $(SOAKTIME) ./...
 
-cross: need-go ## both programs for Linux, macOS and Windows on amd64 and arm64, into dist/; vet for the last two
+cross: need-go ## both programs for PLATFORMS (Linux, macOS, Windows on amd64 and arm64), into dist/, and vet for each
 	@for p in $(PLATFORMS); do \
 		echo "== $$p"; export GOOS=$${p%/*} GOARCH=$${p#*/} CGO_ENABLED=0; \
-		$(BUILD) -o dist/$$GOOS-$$GOARCH/ ./cmd/... || exit 1; \
+		$(BUILD) -o dist/$$GOOS-$$GOARCH/ ./cmd/... && $(GO) vet -trimpath ./... || exit 1; \
 	done
-	GOOS=darwin $(GO) vet ./...
-	GOOS=windows $(GO) vet ./...
 
 man: build ## the man pages, into dist/man
 	bin/relay man dist/man

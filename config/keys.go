@@ -13,9 +13,10 @@ type Kind int
 
 // The kinds of keys.
 const (
-	Text  Kind = iota // one text
-	List              // a list of texts; with commas in flags and variables
-	Table             // a list of maps, which only a file can hold
+	Text   Kind = iota // one text
+	List               // a list of texts; with commas in flags and variables
+	Switch             // "true" or "false"
+	Table              // a list of maps, which only a file can hold
 )
 
 // A Key describes one thing that can be set. Flags, variables, defaults, help
@@ -89,6 +90,8 @@ func register(fs *pflag.FlagSet, keys []Key, once ...string) {
 		case k.Flag == "":
 		case slices.Contains(once, k.Flag):
 			fs.Var(new(onceFlag), k.Flag, k.Help)
+		case k.Kind == Switch:
+			fs.Bool(k.Flag, k.Default == "true", k.Help)
 		case k.Kind == List:
 			fs.StringSlice(k.Flag, splitList(k.Default), k.Help)
 		default:

@@ -238,7 +238,7 @@ func TestKeysMatchStructs(t *testing.T) {
 		extra []string // keys that are not decoded as they stand
 	}{
 		{reflect.TypeFor[config.Relay](), config.RelayKeys(), []string{"config"}},
-		{reflect.TypeFor[config.Remote](), config.RemoteKeys(), []string{"local", "wait"}},
+		{reflect.TypeFor[config.Remote](), config.RemoteKeys(), []string{"local", "wait", "replica"}},
 	}
 	for _, tt := range tests {
 		fields := map[string]bool{}
@@ -389,7 +389,7 @@ func TestRemoteValues(t *testing.T) {
 		t.Fatal(err)
 	}
 	want := &config.Remote{
-		Domain: "xyz.relay.net", Local: local, Relay: "relay.net:8443", RelayAddress: "[::1]:8443", Token: "secret", TokenFile: "token",
+		Domain: "xyz.relay.net", Local: local, Relays: []string{"relay.net:8443"}, RelayAddresses: []string{"[::1]:8443"}, Token: "secret", TokenFile: "token",
 		StateDir: dir, ACMECA: "https://ca.test/dir", ACMEEmail: "me@ca.test", ACMEEABKID: "kid", ACMEEABHMAC: "c2VjcmV0MQ",
 		Wait: 90 * time.Second, LogLevel: "info", LogFormat: "json",
 	}

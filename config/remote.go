@@ -13,13 +13,20 @@ type Remote struct {
 	// Local is the service that the public name leads to.
 	Local Local `mapstructure:"-"`
 
-	// Relay is the relay to dial, host or host:port, normalised like Domain.
-	// Empty is to climb from Domain, or else the relay remembered.
-	Relay string `mapstructure:"relay"`
+	// Relays are the relays to dial, each host or host:port, normalised like
+	// Domain; all serve the name at once. Empty is to climb from Domain, or
+	// else the relay remembered.
+	Relays []string `mapstructure:"relay"`
 
-	// RelayAddress is the host:port to dial instead of the relay's name, which
-	// is still what is verified. Empty is the relay's name and port.
-	RelayAddress string `mapstructure:"relay-address"`
+	// RelayAddresses are the host:port to dial instead of the relays' names,
+	// which are still what is verified. With one relay all are its addresses,
+	// else there are as many as relays, in their order. Empty is the relays'
+	// names and ports.
+	RelayAddresses []string `mapstructure:"relay-address"`
+
+	// Replica lets other runs of the same identity serve the name beside this
+	// one, if they are replicas too.
+	Replica bool `mapstructure:"-"`
 
 	// RelayRoot is a PEM file of roots to trust for the relay's own
 	// certificate. Empty is the system's.

@@ -2,6 +2,7 @@ package config
 
 import (
 	"cmp"
+	"fmt"
 	"net"
 	"net/netip"
 	"strings"
@@ -14,11 +15,14 @@ func checkRemote(r Remote) (Remote, Errors) {
 	if r.Domain != "" {
 		errs.domain("domain", &r.Domain)
 	}
-	if r.Relay != "" {
-		errs.relay(&r.Relay)
+	for i := range r.Relays {
+		errs.relay(&r.Relays[i])
 	}
-	if r.RelayAddress != "" {
-		errs.address("relay-address", r.RelayAddress, false)
+	for _, a := range r.RelayAddresses {
+		errs.address("relay-address", a, false)
+	}
+	if n := len(r.RelayAddresses); n > 0 && len(r.Relays) > 1 && n != len(r.Relays) {
+		errs.add("relay-address", fmt.Sprintf("there are %d of them, and %d relays", n, len(r.Relays)), "give one for each --relay, in their order")
 	}
 	if r.Token != "" && r.TokenFile != "" {
 		errs.add("token", "there is a token file too", "give one of --token and --token-file (and of their variables)")

@@ -16,8 +16,8 @@ func RemoteKeys() []Key {
 	keys := []Key{
 		{Name: "domain", Help: "the public `NAME`; by default one made from the device's key"},
 		{Name: "local", Help: "the local `SERVICE`: 3000, :3000, host:3000, http://…, https://…, https+insecure://… or unix:/path; also as the one argument"},
-		{Name: "relay", Help: "the relay to dial, `HOST[:PORT]`; by default found from the domain, or the one remembered"},
-		{Name: "relay-address", Help: "dial this `HOST:PORT`; the relay's name is still what is verified"},
+		{Name: "relay", Kind: List, Help: "the relay to dial, `HOST[:PORT]`; several serve the name at once; by default found from the domain, or the one remembered"},
+		{Name: "relay-address", Kind: List, Help: "dial this `HOST:PORT`; the relay's name is still what is verified; several are one relay's addresses, or one for each --relay"},
 		{Name: "relay-root", Help: "PEM `FILE` of roots to trust for the relay's own certificate; by default the system's"},
 		{Name: "token", Help: "the `TOKEN` that the relay's operator gave out; other users can see flags, so rather use --token-file or the variable"},
 		{Name: "token-file", Help: "the `FILE` that holds the token, one line"},
@@ -29,6 +29,7 @@ func RemoteKeys() []Key {
 		{Name: "acme-eab-hmac", Help: "the `KEY` for external account binding, base64url; rather use the variable"},
 		{Name: "cert", Help: "PEM `FILE` with a certificate to use instead of ACME"},
 		{Name: "key", Help: "PEM `FILE` with its private key"},
+		{Name: "replica", Kind: Switch, Default: "false", Help: "let other devices with this identity serve the name too, each started with --replica"},
 		{Name: "wait", Help: "give up when the name does not answer within `DURATION`, as in 90s or 5m; by default never"},
 		{Name: "log-level", Default: "info", Help: "how much is logged: `LEVEL` debug, info, warn or error"},
 		{Name: "log-format", Default: "text", Help: "`FORMAT` of the log: text or json"},
@@ -40,7 +41,7 @@ func RemoteKeys() []Key {
 }
 
 // RemoteFlags adds the remote's flags.
-func RemoteFlags(fs *pflag.FlagSet) { register(fs, RemoteKeys(), "domain", "local", "relay") }
+func RemoteFlags(fs *pflag.FlagSet) { register(fs, RemoteKeys(), "domain", "local") }
 
 // LoadRemote reads the configuration of a remote from the flags (which may be
 // nil), the arguments that remain besides them, the environment and the
@@ -64,10 +65,12 @@ func LoadRemote(fs *pflag.FlagSet, args []string) (*Remote, []Warning, error) {
 	var wrong Errors
 	wrong.local(&r.Local, local, len(args) > 0 || src.isSet("local"))
 	wrong.wait(&r.Wait, src.viper.GetString("wait"))
-	for _, key := range []string{"domain", "relay"} {
-		if src.isSet(key) && src.viper.GetString(key) == "" {
-			wrong.add(key, "empty")
-		}
+	wrong.flag(&r.Replica, "replica", src.viper.GetString("replica"))
+	if src.isSet("domain") && r.Domain == "" {
+		wrong.add("domain", "empty")
+	}
+	if src.isSet("relay") && len(r.Relays) == 0 {
+		wrong.add("relay", "empty")
 	}
 	r, more := checkRemote(r)
 	wrong = append(wrong, more...)
@@ -102,7 +105,6 @@ func tooMany(fs *pflag.FlagSet, args []string) Errors {
 	for _, f := range []struct{ name, what, hint string }{
 		{"domain", "several names", "give one; a second remote can serve the second name"},
 		{"local", "several local services", "give one"},
-		{"relay", "several relays", "give one"},
 	} {
 		if fs == nil || fs.Lookup(f.name) == nil {
 			continue
@@ -132,6 +134,18 @@ func (e *Errors) local(l *Local, s string, given bool) {
 		return
 	}
 	*l = parsed
+}
+
+// flag parses a switch.
+func (e *Errors) flag(to *bool, key, s string) {
+	switch s {
+	case "true":
+		*to = true
+	case "false":
+		*to = false
+	default:
+		e.add(key, quote(s)+" is neither true nor false")
+	}
 }
 
 // wait parses the time after which to give up.

@@ -24,8 +24,11 @@ func (l *Link) handle(t recordType, p []byte) error {
 		return nil
 	}
 	if l.isRelay {
-		if t == recClaim {
+		switch t {
+		case recClaim:
 			return l.handleClaim(p)
+		case recOrder:
+			return l.handleOrder(p)
 		}
 	} else {
 		switch t {
@@ -47,6 +50,8 @@ func (l *Link) handle(t recordType, p []byte) error {
 				l.handler.Lost(d)
 			}
 			return err
+		case recOrderTurn:
+			return l.handleOrderTurn(p)
 		case recStartMux:
 			if len(p) < 1 || p[0] != smuxVersion {
 				return protocolErrorf("START_MUX of another smux version")
@@ -91,12 +96,12 @@ func (l *Link) GoAway(ctx context.Context, g GoAway) error {
 }
 
 func (l *Link) handleClaim(p []byte) error {
-	name, token, err := parseClaim(p)
+	c, err := parseClaim(p)
 	if err != nil {
 		return err
 	}
-	if err = l.claim(name, token); err == nil {
-		l.send(claimedRecord(name))
+	if err = l.claim(c); err == nil {
+		l.send(claimedRecord(c.Name))
 		return nil
 	}
 	var d *Denial
@@ -104,19 +109,19 @@ func (l *Link) handleClaim(p []byte) error {
 		d = &Denial{Code: DeniedUnavailable, Text: "the relay could not decide now"}
 	}
 	answer := *d
-	answer.Name = name // as it was asked for
+	answer.Name = c.Name // as it was asked for
 	l.send(answer.record(recDenied))
 	return nil
 }
 
-func (l *Link) claim(name, token string) error {
+func (l *Link) claim(c Claim) error {
 	if l.names >= MaxNames {
 		return &Denial{Code: DeniedLimit, Text: fmt.Sprintf("at most %d names on one link", MaxNames)}
 	}
 	if l.handler.Claim == nil {
 		return &Denial{Code: DeniedClosed, Text: "no names here"}
 	}
-	err := l.handler.Claim(name, token)
+	err := l.handler.Claim(c)
 	if err == nil {
 		l.names++
 	}
@@ -124,11 +129,10 @@ func (l *Link) claim(name, token string) error {
 }
 
 // Claim asks the relay for a name and waits for the answer. The error is a
-// *Denial when the relay said no. The name is in lower case, at most 253 bytes,
-// the token at most 1,024. Only a remote's link claims.
-func (l *Link) Claim(ctx context.Context, name, token string) error {
-	if len(name) > maxName || len(token) > maxToken {
-		return fmt.Errorf("claim a name of %d bytes with a token of %d: too long", len(name), len(token))
+// *Denial when the relay said no. Only a remote's link claims.
+func (l *Link) Claim(ctx context.Context, c Claim) error {
+	if len(c.Name) > maxName || len(c.Token) > maxToken {
+		return fmt.Errorf("claim a name of %d bytes with a token of %d: too long", len(c.Name), len(c.Token))
 	}
 	answer := make(chan error, 1)
 	l.mu.Lock()
@@ -137,11 +141,11 @@ func (l *Link) Claim(ctx context.Context, name, token string) error {
 		return fmt.Errorf("link lost: %w", l.err)
 	}
 	l.claims = append(l.claims, answer)
-	l.claimNames = append(l.claimNames, name)
-	ok := l.sendLocked(claimRecord(name, token))
+	l.claimNames = append(l.claimNames, c.Name)
+	ok := l.sendLocked(c.record())
 	l.mu.Unlock()
 	if !ok {
-		return fmt.Errorf("claim %s: too many claims at once", name)
+		return fmt.Errorf("claim %s: too many claims at once", c.Name)
 	}
 	select {
 	case err := <-answer:

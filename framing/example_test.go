@@ -33,7 +33,7 @@ func ExampleClient() {
 			return err // a *framing.Refusal when the relay says no
 		}
 		defer link.Close()
-		if err := link.Claim(ctx, "xyz.relay.net", ""); err != nil {
+		if err := link.Claim(ctx, framing.Claim{Name: "xyz.relay.net"}); err != nil {
 			return err // a *framing.Denial when the relay says no
 		}
 		for {
@@ -59,8 +59,8 @@ func ExampleServer() {
 			return link.Refuse(framing.Refusal{Code: framing.RefusedProof, Text: "the proof does not hold"})
 		}
 		if err := link.Welcome(framing.Welcome{PublicPort: 443}, framing.Handler{
-			Claim: func(name, token string) error {
-				log.Printf("%x serves %s", hello.Key, name)
+			Claim: func(c framing.Claim) error {
+				log.Printf("%x serves %s", hello.Key, c.Name)
 				return nil
 			},
 		}); err != nil {

@@ -81,7 +81,8 @@ func (r *relayScript) start(n int) {
 			if fmt.Sprint(h) != fmt.Sprint(goldenHello) {
 				t.Errorf("hello %+v", h)
 			}
-			l.Welcome(framing.Welcome{PublicPort: 443, Agent: "keystay-relay/test"}, framing.Handler{Claim: func(name, token string) error {
+			l.Welcome(framing.Welcome{PublicPort: 443, Agent: "keystay-relay/test"}, framing.Handler{Claim: func(c framing.Claim) error {
+				name, token := c.Name, c.Token
 				r.claims = append(r.claims, name+" "+token)
 				if name != "xyz.relay.test" {
 					return &framing.Denial{Code: framing.DeniedTaken, Text: "it belongs to another device"}
@@ -151,12 +152,12 @@ func (r *remoteScript) start(n int) {
 			}
 			r.link = l
 		case phaseClaim:
-			if err := r.link.Claim(t.Context(), "xyz.relay.test", "token"); err != nil {
+			if err := r.link.Claim(t.Context(), framing.Claim{Name: "xyz.relay.test", Token: "token"}); err != nil {
 				t.Error(err)
 			}
 		case phaseDenied:
 			var d *framing.Denial
-			if err := r.link.Claim(t.Context(), "abc.relay.test", ""); !errors.As(err, &d) || d.Code != framing.DeniedTaken {
+			if err := r.link.Claim(t.Context(), framing.Claim{Name: "abc.relay.test"}); !errors.As(err, &d) || d.Code != framing.DeniedTaken {
 				t.Errorf("claim: %v", err)
 			}
 		case phasePing:

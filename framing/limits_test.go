@@ -239,6 +239,31 @@ func TestPoolIsShared(t *testing.T) {
 	})
 }
 
+// A stream that has ended keeps of the pool only what is unread.
+func TestEndGivesBack(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		relay, remote, _, _ := memLinks(t)
+		v, d := open(t, relay, remote, "x")
+		d.Read(make([]byte, 1))
+		synctest.Wait()
+		if framing.PoolUsed(relay) == 0 {
+			t.Error("an open stream has nothing of the pool: this test is void")
+		}
+		d.Write([]byte("unread"))
+		d.CloseWrite()
+		synctest.Wait()
+		if n := framing.PoolUsed(relay); n != 0 {
+			t.Errorf("%d bytes of the pool in use for a stream that has ended", n)
+		}
+		v.CloseWrite()
+		if b, err := io.ReadAll(v); string(b) != "unread" || err != nil {
+			t.Errorf("read %q, %v", b, err)
+		}
+		io.Copy(io.Discard, d)
+		settled(t, relay, remote)
+	})
+}
+
 // Records and fields of later minor versions are skipped.
 func TestLaterMinorVersions(t *testing.T) {
 	more := []byte("fields of a later version")
@@ -255,7 +280,8 @@ func TestLaterMinorVersions(t *testing.T) {
 			}
 			defer l.Close()
 			went := make(chan framing.GoAway, 1)
-			l.Welcome(framing.Welcome{}, framing.Handler{Claim: func(name, token string) error {
+			l.Welcome(framing.Welcome{}, framing.Handler{Claim: func(c framing.Claim) error {
+				name, token := c.Name, c.Token
 				if name != "xyz.relay.test" || token != "t" {
 					t.Errorf("claim of %q with %q", name, token)
 				}
@@ -297,7 +323,10 @@ func TestLaterMinorVersions(t *testing.T) {
 			defer l.Close()
 			p.expect(hello)
 			answer := make(chan error, 2)
-			go func() { answer <- l.Claim(t.Context(), "a", ""); answer <- l.Claim(t.Context(), "b", "") }()
+			go func() {
+				answer <- l.Claim(t.Context(), framing.Claim{Name: "a"})
+				answer <- l.Claim(t.Context(), framing.Claim{Name: "b"})
+			}()
 			p.expect(claim)
 			p.send(unknown, rec(claimed, str8("a"), more))
 			if err := <-answer; err != nil {

@@ -30,7 +30,10 @@ var (
 type Handler struct {
 	// Claim answers a remote's claim of a name; only a relay's link calls it.
 	// A *Denial goes back as it is, any other error as DeniedUnavailable.
-	Claim func(name, token string) error
+	Claim func(Claim) error
+	// Order begins or ends a run's turn to order a certificate for a name, and
+	// reports whether it may begin; only a relay's link calls it.
+	Order func(name string, begins bool) bool
 	// Lost takes a name away; only a remote's link calls it.
 	Lost func(*Denial)
 	// GoAway tells that the other side will be gone. The link acknowledges it
@@ -44,7 +47,9 @@ type Link struct {
 	conn    net.Conn
 	isRelay bool
 	handler Handler
-	hdr     [recordHeader]byte // the reader's own
+	// peerMinor is the other side's minor version.
+	peerMinor uint8
+	hdr       [recordHeader]byte // the reader's own
 
 	lastRead atomic.Int64 // unix nanoseconds
 	timer    *time.Timer  // sends PING, notices silence
@@ -56,8 +61,9 @@ type Link struct {
 	flushing    bool
 	claims      []chan error // waiting for an answer, in order
 	claimNames  []string
-	goingAway   bool // no new streams: GOAWAY was received
-	names       int  // granted, at the relay
+	turns       map[string]chan bool // ORDERs that wait for their answer
+	goingAway   bool                 // no new streams: GOAWAY was received
+	names       int                  // granted, at the relay
 	streams     map[*Stream]struct{}
 	idle        chan struct{} // closed when the last stream goes; nil when nobody waits
 	mux         *smux.Session
@@ -93,6 +99,7 @@ func newLink(conn net.Conn, isRelay bool) *Link {
 func Client(ctx context.Context, conn net.Conn, h Hello, handler Handler) (*Link, Welcome, error) {
 	l := newLink(conn, false)
 	l.handler = handler
+	h.Minor = Minor
 	stop := l.handshakeDeadline(ctx)
 	w, err := l.hello(h)
 	if !stop() && err == nil {
@@ -102,6 +109,7 @@ func Client(ctx context.Context, conn net.Conn, h Hello, handler Handler) (*Link
 		conn.Close()
 		return nil, Welcome{}, err
 	}
+	l.peerMinor = w.Minor
 	l.start()
 	return l, w, nil
 }
@@ -147,6 +155,7 @@ func Server(ctx context.Context, conn net.Conn) (*Link, Hello, error) {
 	l := newLink(conn, true)
 	stop := l.handshakeDeadline(ctx)
 	h, err := l.readHello()
+	l.peerMinor = h.Minor
 	if !stop() && err == nil {
 		err = ctx.Err()
 	}
@@ -171,6 +180,7 @@ func (l *Link) readHello() (Hello, error) {
 // Welcome lets the remote in; from then on the handler is called.
 func (l *Link) Welcome(w Welcome, handler Handler) error {
 	l.handler = handler
+	w.Minor = Minor
 	if err := l.write(w.record()); err != nil {
 		return err
 	}
@@ -214,6 +224,9 @@ func (l *Link) Close() error {
 	l.fail(ErrClosed)
 	return nil
 }
+
+// Quiet is how long nothing has arrived.
+func (l *Link) Quiet() time.Duration { return time.Since(time.Unix(0, l.lastRead.Load())) }
 
 // RemoteAddr is the address of the other side.
 func (l *Link) RemoteAddr() net.Addr { return l.conn.RemoteAddr() }
@@ -331,7 +344,7 @@ func (l *Link) ping() {
 // checkSilence gives the link up when nothing has arrived for SilenceLimit, or
 // sets the timer to look again.
 func (l *Link) checkSilence() bool {
-	quiet := time.Since(time.Unix(0, l.lastRead.Load()))
+	quiet := l.Quiet()
 	if quiet >= SilenceLimit {
 		l.fail(ErrSilent)
 		return false

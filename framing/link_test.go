@@ -50,9 +50,9 @@ func TestHelloRefused(t *testing.T) {
 // What both say of themselves arrives.
 func TestHelloAndWelcomeArrive(t *testing.T) {
 	a, b := memconn.Pipe(0)
-	sent := framing.Hello{Minor: 3, Capabilities: 1<<31 | 1, Key: randomBytes(32), Signature: randomBytes(64),
+	sent := framing.Hello{Minor: framing.Minor, Capabilities: 1<<31 | 1, Key: randomBytes(32), Signature: randomBytes(64),
 		Run: framing.Run{Number: 1<<63 + 1, ID: [16]byte(randomBytes(16))}, Agent: "keystay-remote/1"}
-	answer := framing.Welcome{Minor: 2, Capabilities: 7, PublicPort: 8443, Agent: strings.Repeat("a", 255)}
+	answer := framing.Welcome{Minor: framing.Minor, Capabilities: 7, PublicPort: 8443, Agent: strings.Repeat("a", 255)}
 	done := make(chan error, 1)
 	go func() {
 		l, h, err := framing.Server(t.Context(), a)
@@ -113,7 +113,8 @@ func TestClaims(t *testing.T) {
 	bubble(t, func(t *testing.T) {
 		a, b := memconn.Pipe(0)
 		gone := make(chan *framing.Denial, 1)
-		relay, remote := links(t, a, b, framing.Handler{Claim: func(name, token string) error {
+		relay, remote := links(t, a, b, framing.Handler{Claim: func(c framing.Claim) error {
+			name, token := c.Name, c.Token
 			switch {
 			case name == "broken.relay.test":
 				return errors.New("the disk is full")
@@ -135,7 +136,7 @@ func TestClaims(t *testing.T) {
 			{"broken.relay.test", "", framing.DeniedUnavailable, false},
 			{strings.Repeat("x", 253), "let me in", 0, false},
 		} {
-			err := remote.Claim(t.Context(), c.name, c.token)
+			err := remote.Claim(t.Context(), framing.Claim{Name: c.name, Token: c.token})
 			var d *framing.Denial
 			switch {
 			case c.code == 0 && err != nil:
@@ -147,7 +148,7 @@ func TestClaims(t *testing.T) {
 			}
 		}
 		for name, token := range map[string]string{strings.Repeat("x", 254): "", "x": strings.Repeat("x", 1025)} {
-			if err := remote.Claim(t.Context(), name, token); err == nil {
+			if err := remote.Claim(t.Context(), framing.Claim{Name: name, Token: token}); err == nil {
 				t.Errorf("a name of %d and a token of %d bytes were claimed", len(name), len(token))
 			}
 		}
@@ -174,7 +175,8 @@ func TestClaimsAtOnce(t *testing.T) {
 	bubble(t, func(t *testing.T) {
 		a, b := memconn.Pipe(0)
 		hold := make(chan struct{})
-		_, remote := links(t, a, b, framing.Handler{Claim: func(name, _ string) error {
+		_, remote := links(t, a, b, framing.Handler{Claim: func(c framing.Claim) error {
+			name := c.Name
 			<-hold
 			if strings.HasPrefix(name, "n") {
 				return &framing.Denial{Code: framing.DeniedTaken, Text: name}
@@ -183,7 +185,7 @@ func TestClaimsAtOnce(t *testing.T) {
 		}}, framing.Handler{})
 		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
 		defer cancel()
-		if err := remote.Claim(ctx, "n-first", ""); !errors.Is(err, context.DeadlineExceeded) {
+		if err := remote.Claim(ctx, framing.Claim{Name: "n-first"}); !errors.Is(err, context.DeadlineExceeded) {
 			t.Errorf("first: %v", err)
 		}
 		var wg sync.WaitGroup
@@ -194,7 +196,7 @@ func TestClaimsAtOnce(t *testing.T) {
 					if yes {
 						name = fmt.Sprintf("y%d", i)
 					}
-					err := remote.Claim(t.Context(), name, "")
+					err := remote.Claim(t.Context(), framing.Claim{Name: name})
 					var d *framing.Denial
 					if yes != (err == nil) || !yes && (!errors.As(err, &d) || d.Text != name) {
 						t.Errorf("%s: %v", name, err)
@@ -213,13 +215,13 @@ func TestClaimWithoutLink(t *testing.T) {
 	bubble(t, func(t *testing.T) {
 		l, p := rawRelay(t, framing.Handler{})
 		done := make(chan error, 1)
-		go func() { done <- l.Claim(t.Context(), "xyz.relay.test", "") }()
+		go func() { done <- l.Claim(t.Context(), framing.Claim{Name: "xyz.relay.test"}) }()
 		p.expect(claim)
 		p.conn.Reset()
 		if err := <-done; !errors.Is(err, syscall.ECONNRESET) {
 			t.Errorf("claim whose link is lost: %v", err)
 		}
-		if err := l.Claim(t.Context(), "xyz.relay.test", ""); !errors.Is(err, syscall.ECONNRESET) {
+		if err := l.Claim(t.Context(), framing.Claim{Name: "xyz.relay.test"}); !errors.Is(err, syscall.ECONNRESET) {
 			t.Errorf("claim on a lost link: %v", err)
 		}
 	})
@@ -227,10 +229,10 @@ func TestClaimWithoutLink(t *testing.T) {
 
 func TestMaxNames(t *testing.T) {
 	a, b := memconn.Pipe(0)
-	_, remote := links(t, a, b, framing.Handler{Claim: func(_, _ string) error { return nil }}, framing.Handler{})
+	_, remote := links(t, a, b, framing.Handler{Claim: func(framing.Claim) error { return nil }}, framing.Handler{})
 	var d *framing.Denial
 	for i := range framing.MaxNames + 1 {
-		err := remote.Claim(t.Context(), fmt.Sprint(i), "")
+		err := remote.Claim(t.Context(), framing.Claim{Name: fmt.Sprint(i)})
 		if i < framing.MaxNames && err != nil {
 			t.Fatalf("name %d: %v", i, err)
 		}
@@ -243,7 +245,7 @@ func TestMaxNames(t *testing.T) {
 func TestNoNamesWithoutHandler(t *testing.T) {
 	_, remote, _, _ := memLinks(t)
 	var d *framing.Denial
-	if err := remote.Claim(t.Context(), "x", ""); !errors.As(err, &d) || d.Code != framing.DeniedClosed {
+	if err := remote.Claim(t.Context(), framing.Claim{Name: "x"}); !errors.As(err, &d) || d.Code != framing.DeniedClosed {
 		t.Errorf("got %v", err)
 	}
 }

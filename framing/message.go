@@ -196,23 +196,64 @@ func parseRefusal(p []byte) (*Refusal, error) {
 	return &Refusal{Code: RefusalCode(code), Text: printable(text)}, nil
 }
 
-func claimRecord(name, token string) []byte {
+// A Claim asks for a name.
+type Claim struct {
+	Name  string // in lower case, at most 253 bytes
+	Token string // may be empty, at most 1,024 bytes
+	// Replica lets the run serve the name beside other replicas of the same
+	// identity. A relay of minor version 0 knows no replicas.
+	Replica bool
+}
+
+// flagReplica is the bit of CLAIM's flags for a replica.
+const flagReplica = 1
+
+func (c *Claim) record() []byte {
 	return encode(recClaim, func(b *cryptobyte.Builder) {
-		str8(b, []byte(name))
-		str16(b, []byte(token))
+		str8(b, []byte(c.Name))
+		str16(b, []byte(c.Token))
+		var flags uint8
+		if c.Replica {
+			flags |= flagReplica
+		}
+		b.AddUint8(flags)
 	})
 }
 
-func parseClaim(p []byte) (name, token string, err error) {
+func parseClaim(p []byte) (c Claim, err error) {
 	var n, t []byte
+	var flags uint8
 	s := cryptobyte.String(p)
 	if !readStr8(&s, &n) || !readStr16(&s, &t) {
-		return "", "", protocolErrorf("short CLAIM")
+		return c, protocolErrorf("short CLAIM")
 	}
 	if len(n) > maxName || len(t) > maxToken {
-		return "", "", protocolErrorf("CLAIM of a name of %d and a token of %d bytes", len(n), len(t))
+		return c, protocolErrorf("CLAIM of a name of %d and a token of %d bytes", len(n), len(t))
 	}
-	return string(n), string(t), nil
+	s.ReadUint8(&flags) // absent in minor version 0
+	return Claim{Name: string(n), Token: string(t), Replica: flags&flagReplica != 0}, nil
+}
+
+// orderRecord is ORDER or ORDER_TURN: a name and yes or no.
+func orderRecord(t recordType, name string, yes bool) []byte {
+	return encode(t, func(b *cryptobyte.Builder) {
+		str8(b, []byte(name))
+		if yes {
+			b.AddUint8(1)
+		} else {
+			b.AddUint8(0)
+		}
+	})
+}
+
+func parseOrder(p []byte) (name string, yes bool, err error) {
+	var n []byte
+	var y uint8
+	s := cryptobyte.String(p)
+	if !readStr8(&s, &n) || !s.ReadUint8(&y) {
+		return "", false, protocolErrorf("short ORDER or ORDER_TURN")
+	}
+	return string(n), y != 0, nil
 }
 
 func claimedRecord(name string) []byte {

@@ -8,6 +8,9 @@ import (
 	"time"
 )
 
+// Minor is the newest minor version of the protocol that this package speaks.
+const Minor = 1
+
 // Protocol is the ALPN protocol name of a link (RFC 7301). Its digit is the
 // major version.
 const Protocol = "keystay/1"
@@ -22,6 +25,8 @@ const (
 	SilenceLimit = 16 * time.Second
 	// WriteTimeout is how long one record may take to be written.
 	WriteTimeout = 10 * time.Second
+	// OrderTime is the longest turn to order a certificate, see Link.Order.
+	OrderTime = 10 * time.Minute
 	// MaxNames is how many names one link may hold.
 	MaxNames = 64
 	// MaxStreams is how many streams may be open on one link.
@@ -58,6 +63,8 @@ const (
 	recClaimed   recordType = 0x05
 	recDenied    recordType = 0x06
 	recLost      recordType = 0x07
+	recOrder     recordType = 0x08
+	recOrderTurn recordType = 0x09
 	recPing      recordType = 0x10
 	recPong      recordType = 0x11
 	recGoAway    recordType = 0x12

@@ -13,6 +13,7 @@ import (
 	"testing"
 	"time"
 
+	"keystay/framing"
 	"keystay/sni"
 )
 
@@ -86,7 +87,7 @@ func TestCorpus(t *testing.T) {
 	held := make(map[string]bool)
 	for n := 1; n <= 20; n++ {
 		name := strings.Repeat("x", n) + "." + zone
-		if err := d.Claim(t.Context(), name, ""); err != nil {
+		if err := d.Claim(t.Context(), framing.Claim{Name: name}); err != nil {
 			t.Fatal(err)
 		}
 		held[name] = true

@@ -20,7 +20,7 @@ func (r *rig) claim(id identity, name, token string) error {
 		r.t.Fatal(err)
 	}
 	defer d.Close()
-	return d.Claim(r.t.Context(), name, token)
+	return d.Claim(r.t.Context(), framing.Claim{Name: name, Token: token})
 }
 
 // allowed checks that a claim is granted.
@@ -118,12 +118,12 @@ func TestMaxNamesPerIdentity(t *testing.T) {
 	a, b := newIdentity(t), newIdentity(t)
 	d := r.device(a)
 	for i := range relay.MaxNamesPerIdentity {
-		if err := d.Claim(t.Context(), fmt.Sprintf("n%d.relay.test", i), ""); err != nil {
+		if err := d.Claim(t.Context(), framing.Claim{Name: fmt.Sprintf("n%d.relay.test", i)}); err != nil {
 			t.Fatal(err)
 		}
 	}
-	denied(t, d.Claim(t.Context(), "more.relay.test", ""), framing.DeniedLimit)
-	if err := d.Claim(t.Context(), "n0.relay.test", ""); err != nil {
+	denied(t, d.Claim(t.Context(), framing.Claim{Name: "more.relay.test"}), framing.DeniedLimit)
+	if err := d.Claim(t.Context(), framing.Claim{Name: "n0.relay.test"}); err != nil {
 		t.Errorf("a name that it has: %v", err)
 	}
 	r.allowed(b, "more.relay.test", "")

@@ -1,6 +1,7 @@
 package relay
 
 import (
+	"cmp"
 	"context"
 	"crypto/ed25519"
 	"slices"
@@ -19,11 +20,23 @@ type presence struct {
 	awaited  map[string]chan struct{} // closed when the name comes up
 }
 
-// A holder is the run that serves a name, with its sessions.
+// A holder is who serves a name: the sessions of one run, or of several that
+// are replicas of each other.
 type holder struct {
 	key      ed25519.PublicKey
-	run      framing.Run
-	sessions []*session
+	replica  bool
+	sessions []*session    // never changed in place: find reads it unlocked
+	lost     []framing.Run // runs that were replaced here, the last maxLost
+	order    turn
+}
+
+// maxLost is how many replaced runs are remembered while a name is served.
+const maxLost = 16
+
+// A turn is a run's turn to order a certificate: the CA's connections go to it.
+type turn struct {
+	run   framing.Run
+	until time.Time
 }
 
 // join counts a session, so that links finds it.
@@ -44,45 +57,66 @@ func (p *presence) leave(s *session) {
 	delete(p.sessions, s)
 }
 
-// claim makes s serve name. A run of the same identity that has it already is
-// replaced when s is of a newer one; when s is of an older one it is denied.
-// Sessions of one run stand side by side.
-func (p *presence) claim(s *session, name string) error {
+// claim makes s serve a name. Sessions of one run stand side by side, and so do
+// runs that are all replicas. Else a run of the same identity that has the name
+// is replaced when s is of a newer one; when s is of an older one it is denied.
+func (p *presence) claim(s *session, c framing.Claim) error {
+	replaced, err := p.take(s, c)
+	for _, old := range replaced {
+		old.link.Revoke(*replacedBy(c.Name))
+	}
+	return err
+}
+
+func (p *presence) take(s *session, c framing.Claim) (replaced []*session, err error) {
 	p.mu.Lock()
-	h := p.names[name]
-	var replaced []*session
+	defer p.mu.Unlock()
+	h := p.names[c.Name]
 	if h != nil && !h.key.Equal(s.key) { // its grant has expired under a session
-		p.mu.Unlock()
-		return taken(name)
+		return nil, taken(c.Name)
 	}
-	if h != nil && h.run != s.run {
-		if !s.run.Replaces(h.run) {
-			p.mu.Unlock()
-			return replacedBy(name)
+	var lost []framing.Run
+	if h != nil {
+		lost = h.lost
+		// A run that was replaced does not come back by a link that was on its
+		// way: with equal numbers the two would end each other.
+		if slices.Contains(lost, s.run) {
+			return nil, replacedBy(c.Name)
 		}
-		replaced = h.sessions
-		h = nil
 	}
-	if h == nil {
-		h = &holder{key: s.key, run: s.run}
+	if h != nil && !(h.replica && c.Replica) {
+		for _, old := range h.sessions {
+			if old.run == s.run {
+				continue
+			}
+			if !s.run.Replaces(old.run) {
+				return nil, replacedBy(c.Name)
+			}
+			replaced = append(replaced, old)
+		}
+	}
+	if h == nil || len(replaced) > 0 {
+		for _, old := range replaced {
+			if !slices.Contains(lost, old.run) {
+				lost = append(slices.Clone(lost), old.run)
+			}
+		}
+		h = &holder{key: s.key, lost: lost[max(0, len(lost)-maxLost):]}
 		if p.names == nil {
 			p.names = make(map[string]*holder)
 		}
-		p.names[name] = h
+		p.names[c.Name] = h
 	}
+	h.replica = c.Replica
 	if !slices.Contains(h.sessions, s) {
 		h.sessions = append(slices.Clone(h.sessions), s)
-		s.names = append(slices.Clone(s.names), name)
+		s.names = append(slices.Clone(s.names), c.Name)
 	}
-	if c := p.awaited[name]; c != nil {
+	if c := p.awaited[c.Name]; c != nil {
 		close(c)
-		delete(p.awaited, name)
 	}
-	p.mu.Unlock()
-	for _, old := range replaced {
-		old.link.Revoke(*replacedBy(name))
-	}
-	return nil
+	delete(p.awaited, c.Name)
+	return replaced, nil
 }
 
 func replacedBy(name string) *framing.Denial {
@@ -107,27 +141,75 @@ func (p *presence) withdraw(s *session) {
 	}
 }
 
-// find returns the session for a new visitor of name: the one with the fewest
-// streams. It returns nil when there is none.
-func (p *presence) find(name string) *session {
+// find returns the session for a new visitor of name, or for a CA's validation
+// of it: of the run with the fewest streams, or of the one whose turn it is to
+// order, the link with the fewest. A link that has been quiet for too long
+// comes last: it may be dead. It returns nil when there is none.
+func (p *presence) find(name string, validation bool) *session {
 	p.mu.RLock()
 	h := p.names[name]
-	var sessions []*session
-	if h != nil {
-		sessions = h.sessions
+	if h == nil {
+		p.mu.RUnlock()
+		return nil
 	}
+	sessions, order := h.sessions, h.order
 	p.mu.RUnlock()
 	if len(sessions) == 1 {
 		return sessions[0]
 	}
-	var best *session
-	fewest := 0
-	for _, s := range sessions {
-		if n := s.link.NumStreams(); best == nil || n < fewest {
-			best, fewest = s, n
+	if validation && time.Now().Before(order.until) {
+		own := slices.DeleteFunc(slices.Clone(sessions), func(s *session) bool { return s.run != order.run })
+		if len(own) > 0 {
+			sessions = own
 		}
 	}
-	return best
+	load := make(map[framing.Run]int, 2)
+	for _, s := range sessions {
+		load[s.run] += s.link.NumStreams()
+	}
+	return slices.MinFunc(sessions, func(a, b *session) int {
+		return cmp.Or(
+			compareBool(a.link.Quiet() > suspectAfter, b.link.Quiet() > suspectAfter),
+			cmp.Compare(load[a.run], load[b.run]),
+			cmp.Compare(a.link.NumStreams(), b.link.NumStreams()))
+	})
+}
+
+// suspectAfter is how long a link may be quiet before new visitors go to
+// another one: a PING that is due has not come.
+const suspectAfter = framing.PingInterval + 1500*time.Millisecond
+
+func compareBool(a, b bool) int {
+	switch {
+	case a == b:
+		return 0
+	case b:
+		return -1
+	}
+	return 1
+}
+
+// order begins or ends the turn of s's run to order a certificate for name, and
+// reports whether it is its turn.
+func (p *presence) order(s *session, name string, begins bool) bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	h := p.names[name]
+	if h == nil || !slices.Contains(h.sessions, s) {
+		return false
+	}
+	now := time.Now()
+	other := now.Before(h.order.until) && h.order.run != s.run &&
+		slices.ContainsFunc(h.sessions, func(o *session) bool { return o.run == h.order.run })
+	switch {
+	case other:
+		return false
+	case begins:
+		h.order = turn{run: s.run, until: now.Add(framing.OrderTime)}
+	default:
+		h.order = turn{}
+	}
+	return true
 }
 
 // links returns all sessions.
@@ -186,7 +268,7 @@ type holds struct {
 
 // wait waits up to d for name to come up. It returns nil when it does not, and
 // at once when too many wait already.
-func (h *holds) wait(ctx context.Context, p *presence, name string, d time.Duration) *session {
+func (h *holds) wait(ctx context.Context, p *presence, name string, validation bool, d time.Duration) *session {
 	h.mu.Lock()
 	if h.total >= maxHolds || h.names[name] >= maxHoldsPerName {
 		h.mu.Unlock()
@@ -211,7 +293,7 @@ func (h *holds) wait(ctx context.Context, p *presence, name string, d time.Durat
 	defer cancel()
 	for {
 		arrival := p.arrival(name)
-		if s := p.find(name); s != nil {
+		if s := p.find(name, validation); s != nil {
 			return s
 		}
 		select {

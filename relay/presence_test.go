@@ -57,7 +57,7 @@ func TestNewerRunReplaces(t *testing.T) {
 	r.reaches("a.relay.test", "equal")
 
 	// An older run is denied for good, and the name stays where it is.
-	err := old.Claim(t.Context(), "a.relay.test", "")
+	err := old.Claim(t.Context(), framing.Claim{Name: "a.relay.test"})
 	denied(t, err, framing.DeniedReplaced)
 	var d *framing.Denial
 	if errors.As(err, &d) && !d.Permanent() {
@@ -170,13 +170,13 @@ func TestHold(t *testing.T) {
 		}
 		time.Sleep(relay.HoldTimeout / 2)
 		back := r.device(id)
-		back.Claim(t.Context(), "b.relay.test", "") // does not wake those who wait for a
+		back.Claim(t.Context(), framing.Claim{Name: "b.relay.test"}) // does not wake those who wait for a
 		synctest.Wait()
 		if n, _ := r.srv.Holds(); n != 3 {
 			t.Errorf("%d visitors wait, want 3", n)
 		}
 		start = time.Now()
-		back.Claim(t.Context(), "a.relay.test", "")
+		back.Claim(t.Context(), framing.Claim{Name: "a.relay.test"})
 		back.echo("back")
 		wg.Wait()
 		if took := time.Since(start); took > time.Second {
@@ -239,7 +239,7 @@ func TestIdleLink(t *testing.T) {
 	bubble(t, func(t *testing.T) {
 		r := memRig(t, func(s *relay.Server) { s.Names.Policy = relay.Closed })
 		d, named := r.device(newIdentity(t)), newIdentity(t)
-		denied(t, d.Claim(t.Context(), "a.relay.test", ""), framing.DeniedClosed)
+		denied(t, d.Claim(t.Context(), framing.Claim{Name: "a.relay.test"}), framing.DeniedClosed)
 		other := r.device(named, named.label())
 		start := time.Now()
 		if g := <-d.goAway; g.Code != framing.GoAwayIdle || time.Since(start) != 30*time.Second {

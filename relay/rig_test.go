@@ -233,7 +233,7 @@ func (r *rig) device(id identity, names ...string) *device {
 		r.t.Fatal(err)
 	}
 	for _, name := range names {
-		if err := d.Claim(r.t.Context(), name, ""); err != nil {
+		if err := d.Claim(r.t.Context(), framing.Claim{Name: name}); err != nil {
 			r.t.Fatal(err)
 		}
 	}

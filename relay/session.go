@@ -59,7 +59,7 @@ func (sess *session) serve() {
 	idle := time.AfterFunc(claimTimeout, sess.closeIdle)
 	defer idle.Stop()
 	err := sess.link.Welcome(framing.Welcome{PublicPort: uint16(s.publicPort()), Agent: "keystay-relay/" + s.Version},
-		framing.Handler{Claim: sess.claim, GoAway: sess.goAway})
+		framing.Handler{Claim: sess.claim, Order: sess.order, GoAway: sess.goAway})
 	if err != nil {
 		sess.log.Debug("a link ended before it began", "err", err)
 		return
@@ -94,20 +94,25 @@ func (sess *session) closeIdle() {
 }
 
 // claim decides about one CLAIM and makes the name lead here.
-func (sess *session) claim(asked, token string) error {
+func (sess *session) claim(c framing.Claim) error {
 	s := sess.srv
-	name, err := sni.Normalize([]byte(asked))
-	if err != nil || name != asked {
-		return sess.denied(&framing.Denial{Name: asked, Code: framing.DeniedInvalid, Text: "not a host name in lower case"})
+	name, err := sni.Normalize([]byte(c.Name))
+	if err != nil || name != c.Name {
+		return sess.denied(&framing.Denial{Name: c.Name, Code: framing.DeniedInvalid, Text: "not a host name in lower case"})
 	}
-	if err := s.Names.claim(s.Domain, name, sess.key, token); err != nil {
+	if err := s.Names.claim(s.Domain, name, sess.key, c.Token); err != nil {
 		return sess.denied(err)
 	}
-	if err := s.presence.claim(sess, name); err != nil {
+	if err := s.presence.claim(sess, c); err != nil {
 		return sess.denied(err)
 	}
 	sess.log.Info("name is up", "name", name)
 	return nil
+}
+
+// order begins or ends a replica's turn to order a certificate.
+func (sess *session) order(name string, begins bool) bool {
+	return sess.srv.presence.order(sess, name, begins)
 }
 
 func (sess *session) denied(err error) error {

@@ -78,7 +78,7 @@ func (s *Server) plainHandler() http.Handler {
 	forward := s.challengeProxy()
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		name, err := sni.Normalize([]byte(hostOnly(r.Host)))
-		if err != nil || name != s.Domain && !s.Names.known(name) && s.presence.find(name) == nil {
+		if err != nil || name != s.Domain && !s.Names.known(name) && s.presence.find(name, false) == nil {
 			http.Error(w, "no such name on this relay", http.StatusNotFound)
 			return
 		}
@@ -137,7 +137,7 @@ func (s *Server) dialChallenge(ctx context.Context, _, addr string) (net.Conn, e
 	if err != nil {
 		return nil, err
 	}
-	sess := s.presence.find(name)
+	sess := s.presence.find(name, true)
 	if sess == nil {
 		return nil, errors.New("its remote is away")
 	}

@@ -3,6 +3,7 @@ package relay
 import (
 	"bytes"
 	"crypto/rand"
+	"errors"
 	"net"
 	"net/netip"
 	"sync"
@@ -63,15 +64,9 @@ func (s *Server) route(c sni.Conn) (own net.Conn) {
 	if name == s.Domain {
 		return &peeked{Conn: c, first: bytes.Clone(hello.Raw)}
 	}
-	sess, alert := s.find(name)
-	if sess == nil {
+	stream, alert := s.open(c, name, &hello)
+	if stream == nil {
 		s.refuse(c, alert)
-		return nil
-	}
-	stream, err := sess.link.Open(streamHeader(c, name, framing.KindTLS), hello.Raw)
-	if err != nil {
-		s.log.Debug("cannot open a stream", "session", sess.id, "err", err)
-		s.refuse(c, sni.AlertInternalError)
 		return nil
 	}
 	release()
@@ -79,6 +74,27 @@ func (s *Server) route(c sni.Conn) (own net.Conn) {
 	defer s.stats.visitors.done()
 	duplex.Copy(c, stream, duplex.Options{Linger: lingerTimeout})
 	return nil
+}
+
+// open opens a stream for a visitor at a session of the name. A session whose
+// link has just been lost is passed over: the visitor has had no answer yet.
+// Without a stream it returns the alert that tells why.
+func (s *Server) open(c net.Conn, name string, hello *sni.Hello) (*framing.Stream, sni.Alert) {
+	for {
+		sess, alert := s.find(name, hello.OffersALPN(acmeALPN))
+		if sess == nil {
+			return nil, alert
+		}
+		stream, err := sess.link.Open(streamHeader(c, name, framing.KindTLS), hello.Raw)
+		if err == nil {
+			return stream, 0
+		}
+		sess.log.Debug("cannot open a stream", "err", err)
+		if errors.Is(err, framing.ErrTooManyStreams) {
+			return nil, sni.AlertInternalError
+		}
+		s.presence.withdraw(sess)
+	}
 }
 
 func (s *Server) refuse(c sni.Conn, alert sni.Alert) {
@@ -89,14 +105,14 @@ func (s *Server) refuse(c sni.Conn, alert sni.Alert) {
 // find returns the session that a visitor of name goes to. Without one it
 // returns the alert that tells why; where a remote is expected back, it waits
 // for it before.
-func (s *Server) find(name string) (*session, sni.Alert) {
-	if sess := s.presence.find(name); sess != nil {
+func (s *Server) find(name string, validation bool) (*session, sni.Alert) {
+	if sess := s.presence.find(name, validation); sess != nil {
 		return sess, 0
 	}
 	if !s.Names.known(name) {
 		return nil, sni.AlertUnrecognizedName
 	}
-	if sess := s.holds.wait(s.ctx, &s.presence, name, HoldTimeout); sess != nil {
+	if sess := s.holds.wait(s.ctx, &s.presence, name, validation, HoldTimeout); sess != nil {
 		return sess, 0
 	}
 	return nil, sni.AlertInternalError

@@ -6,6 +6,7 @@ import (
 	"crypto/x509"
 	"errors"
 	"fmt"
+	"maps"
 	"net"
 	"strings"
 	"time"
@@ -51,12 +52,18 @@ func (e *NoRelayError) Hints() []string {
 // errNotRelay is the error of a TLS server that does not speak our protocol.
 var errNotRelay = errors.New("it does not speak " + framing.Protocol)
 
-// connect links to the relay: to the configured one, or to the first that
-// answers among those that the name climbs to.
-func (l *Listener) connect(ctx context.Context, handler framing.Handler) (*framing.Link, framing.Welcome, string, error) {
+// connect links to the relay: to the one that has answered before, or to the
+// first that answers among those that it may be.
+func (w *way) connect(ctx context.Context, handler framing.Handler) (*framing.Link, framing.Welcome, string, error) {
+	candidates := w.candidates
+	w.mu.Lock()
+	if w.relay != "" {
+		candidates = []string{w.relay}
+	}
+	w.mu.Unlock()
 	var errs []error
-	for _, relay := range l.relays {
-		link, welcome, err := l.dial(ctx, relay, handler)
+	for _, relay := range candidates {
+		link, welcome, err := w.link(ctx, relay, handler)
 		if err == nil {
 			return link, welcome, relay, nil
 		}
@@ -69,16 +76,13 @@ func (l *Listener) connect(ctx context.Context, handler framing.Handler) (*frami
 	return nil, framing.Welcome{}, "", errors.Join(errs...)
 }
 
-// dial links to one relay.
-func (l *Listener) dial(ctx context.Context, relay string, handler framing.Handler) (*framing.Link, framing.Welcome, error) {
+// link links to one relay.
+func (w *way) link(ctx context.Context, relay string, handler framing.Handler) (*framing.Link, framing.Welcome, error) {
+	l := w.l
 	ctx, cancel := context.WithTimeout(ctx, dialTimeout)
 	defer cancel()
 	host, port := splitRelay(relay)
-	address := l.cfg.RelayAddress
-	if address == "" {
-		address = net.JoinHostPort(host, port)
-	}
-	conn, err := new(net.Dialer).DialContext(ctx, "tcp", address)
+	conn, err := w.dial(ctx, host, port)
 	if err != nil {
 		return nil, framing.Welcome{}, err
 	}
@@ -101,6 +105,65 @@ func (l *Listener) dial(ctx context.Context, relay string, handler framing.Handl
 		return nil, framing.Welcome{}, err
 	}
 	return framing.Client(ctx, tc, hello, handler)
+}
+
+// dial reaches a relay at an address that no other link leads to, if there is
+// one that answers, else at any.
+func (w *way) dial(ctx context.Context, host, port string) (net.Conn, error) {
+	addresses := w.addresses
+	if len(addresses) == 0 {
+		addresses = []string{net.JoinHostPort(host, port)}
+	}
+	var d net.Dialer
+	for _, a := range w.unused(ctx, addresses) {
+		// A short time each: those that other links use are known to answer.
+		short, cancel := context.WithTimeout(ctx, otherAddressTimeout)
+		conn, err := d.DialContext(short, "tcp", a)
+		cancel()
+		if err == nil {
+			return conn, nil
+		}
+	}
+	var errs []error
+	for _, a := range addresses {
+		conn, err := d.DialContext(ctx, "tcp", a)
+		if err == nil {
+			return conn, nil
+		}
+		errs = append(errs, err)
+	}
+	return nil, errors.Join(errs...)
+}
+
+// otherAddressTimeout is how long an address may take to answer that would
+// only make the links more diverse.
+const otherAddressTimeout = 3 * time.Second
+
+// unused returns the addresses of the relay that no link leads to, if there are
+// links at all.
+func (w *way) unused(ctx context.Context, addresses []string) (list []string) {
+	w.mu.Lock()
+	in := maps.Clone(w.in)
+	w.mu.Unlock()
+	if len(in) == 0 {
+		return nil
+	}
+	for _, a := range addresses {
+		host, port, err := net.SplitHostPort(a)
+		if err != nil {
+			continue
+		}
+		ips, err := net.DefaultResolver.LookupNetIP(ctx, "ip", host)
+		if err != nil {
+			continue
+		}
+		for _, ip := range ips {
+			if at := net.JoinHostPort(ip.Unmap().String(), port); in[at] == 0 {
+				list = append(list, at)
+			}
+		}
+	}
+	return list
 }
 
 func handshake(ctx context.Context, tc *tls.Conn) error {

@@ -166,11 +166,16 @@ func TestServiceDown(t *testing.T) {
 	})
 }
 
-// Each event reaches the visitor before the next is sent.
-func TestEventsAreNotBuffered(t *testing.T) {
+// Each piece of an answer reaches the visitor before the next is sent, be it of
+// an event stream or a file.
+func TestAnswersAreNotBuffered(t *testing.T) {
 	next := make(chan struct{})
 	p := publishHandler(t, func(w http.ResponseWriter, r *http.Request) {
-		w.Header().Set("Content-Type", "text/event-stream")
+		if r.URL.Path == "/events" {
+			w.Header().Set("Content-Type", "text/event-stream")
+		} else {
+			w.Header().Set("Content-Length", fmt.Sprint(5*len("data: 0\n\n")))
+		}
 		for i := range 5 {
 			fmt.Fprintf(w, "data: %d\n\n", i)
 			w.(http.Flusher).Flush()
@@ -178,20 +183,22 @@ func TestEventsAreNotBuffered(t *testing.T) {
 		}
 	})
 	both(t, func(t *testing.T, h2 bool) {
-		resp, err := p.client(h2).Get("https://" + domain)
-		if err != nil {
-			t.Fatal(err)
-		}
-		defer resp.Body.Close()
-		for i := range 5 {
-			b := make([]byte, len("data: 0\n\n"))
-			if _, err := io.ReadFull(resp.Body, b); err != nil || string(b) != fmt.Sprintf("data: %d\n\n", i) {
-				t.Fatalf("event %d: %q, %v", i, b, err)
+		for _, path := range []string{"/events", "/file"} {
+			resp, err := p.client(h2).Get("https://" + domain + path)
+			if err != nil {
+				t.Fatal(err)
 			}
-			next <- struct{}{}
-		}
-		if _, err := io.ReadFull(resp.Body, make([]byte, 1)); err != io.EOF {
-			t.Errorf("at the end: %v", err)
+			defer resp.Body.Close()
+			for i := range 5 {
+				b := make([]byte, len("data: 0\n\n"))
+				if _, err := io.ReadFull(resp.Body, b); err != nil || string(b) != fmt.Sprintf("data: %d\n\n", i) {
+					t.Fatalf("piece %d of %s: %q, %v", i, path, b, err)
+				}
+				next <- struct{}{}
+			}
+			if _, err := io.ReadFull(resp.Body, make([]byte, 1)); err != io.EOF {
+				t.Errorf("at the end of %s: %v", path, err)
+			}
 		}
 	})
 }

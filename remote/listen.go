@@ -26,14 +26,24 @@ type Config struct {
 	// means the name made from the device's key below Relay.
 	Domain string
 
-	// Relay is the relay's name, with a port if it is not 443. Empty means the
-	// first that answers among Domain's parents; without Domain, the relay of
-	// the first success.
-	Relay string
+	// Relays are the names of the relays to serve the name through, all at
+	// once, each with a port if it is not 443. Empty means the first that
+	// answers among Domain's parents; without Domain, the relay of the first
+	// success.
+	Relays []string
 
-	// RelayAddress is the host:port to dial instead of Relay's own; Relay's
-	// name is still what is verified.
-	RelayAddress string
+	// RelayAddresses are what to dial, host:port, instead of the relays' own
+	// addresses; the relay's name is still what is verified. With one relay all
+	// are its addresses, else there are as many as relays, in their order.
+	RelayAddresses []string
+
+	// Links is how many links are kept to each relay, to different addresses of
+	// it where there are several; 0 means DefaultLinks.
+	Links int
+
+	// Replica lets other runs of the same identity serve the name too, if they
+	// are replicas as well.
+	Replica bool
 
 	// RelayRoots are trusted for the relay's certificate; nil means the system's.
 	RelayRoots *x509.CertPool
@@ -67,7 +77,7 @@ type Listener struct {
 	state  *state
 	unlock func() error
 	domain string
-	relays []string // in the order to try
+	ways   []*way
 	tls    *tls.Config
 	keeper *acme.Keeper // nil when a certificate was brought
 	http01 *http.Server
@@ -80,14 +90,15 @@ type Listener struct {
 	conns  chan net.Conn
 	wg     sync.WaitGroup
 
-	mu      sync.Mutex
-	port    int           // the relay's public port, 0 until it is known
-	up      chan struct{} // closed while a session holds the name
-	isUp    bool
-	links   map[*framing.Link]struct{}
-	stopped bool
-	noLink  error // why there is no session, while there is none
-	noCert  error // why the last order failed, while there is no certificate
+	mu       sync.Mutex
+	port     int           // the relay's public port, 0 until it is known
+	up       chan struct{} // closed while a session holds the name
+	links    map[*framing.Link]struct{}
+	holding  map[*framing.Link]struct{} // those of links that hold the name
+	ordering bool                       // it is this replica's turn to order
+	stopped  bool
+	noLink   error // why there is no session, while there is none
+	noCert   error // why the last order failed, while there is no certificate
 }
 
 // Listen begins to serve a name. It returns at once, before the relay has been
@@ -96,7 +107,8 @@ type Listener struct {
 // as a *framing.Denial. The error of Listen is an *InUseError when another
 // process on this device serves the name.
 func Listen(cfg Config) (*Listener, error) {
-	l := &Listener{cfg: cfg, log: cfg.Logger, conns: make(chan net.Conn), up: make(chan struct{}), links: make(map[*framing.Link]struct{})}
+	l := &Listener{cfg: cfg, log: cfg.Logger, conns: make(chan net.Conn), up: make(chan struct{}),
+		links: make(map[*framing.Link]struct{}), holding: make(map[*framing.Link]struct{})}
 	if l.log == nil {
 		l.log = slog.New(slog.DiscardHandler)
 	}
@@ -127,27 +139,62 @@ func Listen(cfg Config) (*Listener, error) {
 
 // chooseName decides the public name and the relays to try.
 func (l *Listener) chooseName() error {
-	relay := l.cfg.Relay
-	if relay == "" && l.cfg.Domain == "" {
-		relay = l.state.rememberedRelay()
+	relays, addresses := l.cfg.Relays, l.cfg.RelayAddresses
+	if len(relays) > 1 && len(addresses) > 0 && len(addresses) != len(relays) {
+		return fmt.Errorf("listen: %d relays and %d addresses of them", len(relays), len(addresses))
 	}
-	if relay != "" {
-		l.relays = []string{relay}
-	} else {
-		l.relays = climb(l.cfg.Domain)
-	}
-	if len(l.relays) == 0 {
-		if l.cfg.Domain == "" {
+	if len(relays) == 0 && l.cfg.Domain == "" {
+		relay := l.state.rememberedRelay()
+		if relay == "" {
 			return ErrNoRelay
 		}
-		return fmt.Errorf("%s: no name above it can be a relay: %w", l.cfg.Domain, ErrNoRelay)
+		relays = []string{relay}
+	}
+	for i, relay := range relays {
+		w := &way{l: l, candidates: []string{relay}, addresses: addresses, found: make(chan struct{})}
+		if len(relays) > 1 && len(addresses) > 0 {
+			w.addresses = addresses[i : i+1]
+		}
+		l.ways = append(l.ways, w)
 	}
 	l.domain = l.cfg.Domain
 	if l.domain == "" {
-		host, _ := splitRelay(relay)
+		host, _ := splitRelay(relays[0])
 		l.domain = keyname.Label(l.state.key.Public().(ed25519.PublicKey), "") + "." + host
 	}
+	if len(l.ways) == 0 {
+		candidates := climb(l.domain)
+		if len(candidates) == 0 {
+			return fmt.Errorf("%s: no name above it can be a relay: %w", l.domain, ErrNoRelay)
+		}
+		l.ways = []*way{{l: l, candidates: candidates, addresses: addresses, found: make(chan struct{})}}
+	}
 	return nil
+}
+
+// run serves through all relays until the listener ends, or none of them will
+// serve the name.
+func (l *Listener) run() {
+	links := l.cfg.Links
+	if links == 0 {
+		links = DefaultLinks
+	}
+	errs := make(chan error, len(l.ways))
+	for _, w := range l.ways {
+		l.wg.Go(func() {
+			err := w.run(links)
+			var d *framing.Denial
+			if errors.As(err, &d) && d.Code == framing.DeniedReplaced {
+				l.stop(err) // at one relay is everywhere: two runs must not fight
+			}
+			errs <- err
+		})
+	}
+	var last error
+	for range l.ways {
+		last = <-errs
+	}
+	l.stop(last)
 }
 
 // ErrNoRelay is wrapped by the error of a configuration that leads to no relay.
@@ -161,17 +208,13 @@ func (l *Listener) startTLS() error {
 	}
 	c := l.cfg.ACME
 	c.Dir = filepath.Join(l.state.dir, acmeDir)
-	c.Ready = func(ctx context.Context, _ string) error { return l.waitUp(ctx) }
+	c.Ready = l.ready
 	if c.Logger == nil {
 		c.Logger = l.log
 	}
 	notify := c.Notify
 	c.Notify = func(e acme.Event) {
-		if e.Kind == acme.Failed || e.Kind == acme.Obtained {
-			l.mu.Lock()
-			l.noCert = e.Err
-			l.mu.Unlock()
-		}
+		l.noteOrder(e)
 		if notify != nil {
 			notify(e)
 		}
@@ -224,9 +267,9 @@ func (l *Listener) missing(err error) error {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	switch {
-	case l.isUp && l.noCert != nil:
+	case len(l.holding) > 0 && l.noCert != nil:
 		return fmt.Errorf("%w: no certificate: %w", err, l.noCert)
-	case l.isUp:
+	case len(l.holding) > 0:
 		return fmt.Errorf("%w: no certificate yet", err)
 	case l.noLink != nil:
 		return fmt.Errorf("%w: no session: %w", err, l.noLink)
@@ -245,20 +288,6 @@ func (l *Listener) waitUp(ctx context.Context) error {
 	case <-ctx.Done():
 		return context.Cause(ctx)
 	}
-}
-
-// setUp notes whether a session holds the name.
-func (l *Listener) setUp(up bool) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	switch {
-	case up && !l.isUp:
-		close(l.up)
-		l.noLink = nil
-	case !up && l.isUp:
-		l.up = make(chan struct{})
-	}
-	l.isUp = up
 }
 
 // Accept returns the next visitor's connection, a *tls.Conn. After Close its

@@ -303,7 +303,7 @@ func TestSharedStateDir(t *testing.T) {
 func TestNameFromKey(t *testing.T) {
 	r := newRelay(t)
 	cfg := r.config()
-	cfg.Domain, cfg.Relay = "", zone
+	cfg.Domain, cfg.Relays = "", []string{zone}
 	claims := make(chan string, 4)
 	r.set(nil, func(name, _ string) error { claims <- name; return nil })
 	ln := r.listen(cfg)
@@ -315,7 +315,7 @@ func TestNameFromKey(t *testing.T) {
 		t.Errorf("claimed %s, serves %s, want %s", got, ln.Domain(), want)
 	}
 	end(ln)
-	cfg.Relay = ""
+	cfg.Relays = nil
 	if ln := r.listen(cfg); ln.Domain() != want {
 		t.Errorf("the next start serves %s", ln.Domain())
 	}
@@ -359,15 +359,15 @@ func TestUnreachableRelay(t *testing.T) {
 		is     func(error) bool
 		hint   string
 	}{
-		"closed port": {func(cfg *remote.Config) { cfg.RelayAddress = closed.addr },
+		"closed port": {func(cfg *remote.Config) { cfg.RelayAddresses = []string{closed.addr} },
 			func(err error) bool { return errors.Is(err, syscall.ECONNREFUSED) }, ""},
 		"unknown CA": {func(cfg *remote.Config) { cfg.RelayRoots = stranger.Pool() },
 			func(err error) bool { return errors.As(err, new(x509.UnknownAuthorityError)) }, "--relay-root"},
-		"another name": {func(cfg *remote.Config) { cfg.Relay = "wrong.test" },
+		"another name": {func(cfg *remote.Config) { cfg.Relays = []string{"wrong.test"} },
 			func(err error) bool { return errors.As(err, new(x509.HostnameError)) }, "--relay-address"},
-		"not a relay": {func(cfg *remote.Config) { cfg.RelayAddress = other.Addr().String() },
+		"not a relay": {func(cfg *remote.Config) { cfg.RelayAddresses = []string{other.Addr().String()} },
 			func(err error) bool { return err != nil }, "no keystay relay"},
-		"no address": {func(cfg *remote.Config) { cfg.RelayAddress = "relay.invalid:443" },
+		"no address": {func(cfg *remote.Config) { cfg.RelayAddresses = []string{"relay.invalid:443"} },
 			func(err error) bool { return errors.As(err, new(*net.DNSError)) }, "DNS"},
 	} {
 		t.Run(name, func(t *testing.T) {

@@ -102,7 +102,8 @@ func (r *fakeRelay) serve(c net.Conn, tc *tls.Conn) {
 	l := &relayLink{Link: link, t: r.t, ca: r.ca, hello: hello, conn: c, goAway: make(chan framing.GoAway, 1)}
 	var once sync.Once
 	link.Welcome(framing.Welcome{PublicPort: 8443}, framing.Handler{
-		Claim: func(name, token string) error {
+		Claim: func(c framing.Claim) error {
+			name, token := c.Name, c.Token
 			r.mu.Lock()
 			claim := r.claim
 			r.mu.Unlock()
@@ -129,12 +130,13 @@ func (r *fakeRelay) set(refuse *framing.Refusal, claim func(name, token string) 
 // config is one with which Listen works, in a new state directory.
 func (r *fakeRelay) config() remote.Config {
 	return remote.Config{
-		Domain:       domain,
-		RelayAddress: r.addr,
-		RelayRoots:   r.ca.Pool(),
-		StateDir:     r.t.TempDir(),
-		TLS:          &tls.Config{Certificates: []tls.Certificate{r.ca.Issue(domain)}, NextProtos: []string{"h2", "http/1.1"}},
-		Version:      "test",
+		Domain:         domain,
+		RelayAddresses: []string{r.addr},
+		Links:          1,
+		RelayRoots:     r.ca.Pool(),
+		StateDir:       r.t.TempDir(),
+		TLS:            &tls.Config{Certificates: []tls.Certificate{r.ca.Issue(domain)}, NextProtos: []string{"h2", "http/1.1"}},
+		Version:        "test",
 	}
 }
 

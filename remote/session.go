@@ -2,17 +2,18 @@ package remote
 
 import (
 	"context"
-	"crypto/tls"
 	"errors"
 	"math/rand/v2"
 	"net"
+	"sync"
 	"time"
 
-	"keystay/acme"
 	"keystay/framing"
 )
 
 const (
+	// DefaultLinks is how many links a remote keeps to a relay.
+	DefaultLinks = 2
 	// firstPause is the longest wait before the second attempt to reach the
 	// relay; each further one is twice as long, up to maxPause. The real wait
 	// is a random part of it, so that a relay that was restarted is not
@@ -21,38 +22,93 @@ const (
 	maxPause   = 15 * time.Second
 	// steady is how long a session must last to count as a success.
 	steady = 30 * time.Second
-	// handshakeTimeout is how long a visitor's TLS handshake may take.
-	handshakeTimeout = 15 * time.Second
 )
 
-// run keeps a session with the relay until the listener ends.
-func (l *Listener) run() {
+// A way is a relay that serves the name, with the links to it.
+type way struct {
+	l          *Listener
+	candidates []string // the relay, or where it may be, in the order to try
+	addresses  []string // to dial instead of the relay's own; may be empty
+
+	mu    sync.Mutex
+	relay string          // the candidate that answered, "" until then
+	found chan struct{}   // closed when relay is known
+	in    map[string]int  // links by the address they lead to
+	ctx   context.Context // ends with the listener, or when this relay refuses for good
+	end   context.CancelFunc
+}
+
+// run keeps the links to the relay until the listener ends or the relay refuses
+// the name for good, and returns why.
+func (w *way) run(links int) error {
+	w.ctx, w.end = context.WithCancel(w.l.ctx)
+	defer w.end()
+	refused := make(chan error, links)
+	var wg sync.WaitGroup
+	for i := range links {
+		wg.Go(func() {
+			if i > 0 { // the first one finds the relay
+				select {
+				case <-w.found:
+				case <-w.ctx.Done():
+					return
+				}
+			}
+			if err := w.keepLink(); err != nil {
+				refused <- err
+				w.end()
+			}
+		})
+	}
+	wg.Wait()
+	select {
+	case err := <-refused:
+		return err
+	default:
+		return context.Cause(w.l.ctx)
+	}
+}
+
+// keepLink keeps one link with a session until the way ends. Its error is what
+// will not pass.
+func (w *way) keepLink() error {
 	pause := firstPause
-	for l.ctx.Err() == nil {
+	for w.ctx.Err() == nil {
 		began := time.Now()
-		err := l.session()
-		if l.ctx.Err() != nil {
-			return
+		err := w.session()
+		if w.ctx.Err() != nil {
+			return nil
 		}
 		if final(err) {
-			l.log.Error("the relay will not serve this name", "name", l.domain, "err", err)
-			l.stop(err)
-			return
+			w.l.log.Error("the relay will not serve this name", "name", w.l.domain, "relay", w.name(), "err", err)
+			return err
 		}
 		if time.Since(began) > steady {
 			pause = firstPause
 		}
-		l.mu.Lock()
-		l.noLink = err
-		l.mu.Unlock()
 		wait := time.Duration(rand.Int64N(int64(pause)) + 1)
-		l.log.Warn("no session with the relay; trying again", "err", err, "in", wait.Round(time.Millisecond))
+		what := "lost a link to the relay; trying again"
+		if w.l.noteLoss(err) {
+			what = "no session with the relay; trying again"
+		}
+		w.l.log.Warn(what, "relay", w.name(), "err", err, "in", wait.Round(time.Millisecond))
 		pause = min(2*pause, maxPause)
 		select {
 		case <-time.After(wait):
-		case <-l.ctx.Done():
+		case <-w.ctx.Done():
 		}
 	}
+	return nil
+}
+
+// name is the relay for people.
+func (w *way) name() string {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if w.relay != "" {
+		return w.relay
+	}
+	return w.candidates[0]
 }
 
 // final reports whether trying again is of no use.
@@ -67,7 +123,8 @@ var errDraining = errors.New("the relay is going away")
 
 // session links to the relay, claims the name, and serves until the link is
 // lost, is going away, or loses the name.
-func (l *Listener) session() error {
+func (w *way) session() error {
+	l := w.l
 	over := make(chan error, 1)
 	report := func(err error) {
 		select {
@@ -75,7 +132,7 @@ func (l *Listener) session() error {
 		default:
 		}
 	}
-	link, welcome, relay, err := l.connect(l.ctx, framing.Handler{
+	link, welcome, relay, err := w.connect(w.ctx, framing.Handler{
 		Lost:   func(d *framing.Denial) { report(d) },
 		GoAway: func(framing.GoAway) { report(errDraining) },
 	})
@@ -87,23 +144,18 @@ func (l *Listener) session() error {
 		return net.ErrClosed
 	}
 	l.wg.Go(func() { l.serve(link) })
-	ctx, cancel := context.WithTimeout(l.ctx, dialTimeout)
-	err = link.Claim(ctx, l.domain, l.cfg.Token)
+	defer w.leads(link.RemoteAddr())()
+	ctx, cancel := context.WithTimeout(w.ctx, dialTimeout)
+	err = link.Claim(ctx, framing.Claim{Name: l.domain, Token: l.cfg.Token, Replica: l.cfg.Replica})
 	cancel()
 	if err != nil {
 		link.Close()
 		return err
 	}
 	l.log.Info("session is up", "relay", relay, "address", link.RemoteAddr(), "name", l.domain)
-	if err := l.state.rememberRelay(relay); err != nil {
-		l.log.Warn("cannot remember the relay", "err", err)
-	}
-	l.relays = []string{relay}
-	l.setUp(true)
-	defer l.setUp(false)
-	if l.keeper != nil {
-		l.keeper.Kick() // a renewal may have come due while there was no session
-	}
+	w.settle(relay)
+	l.holds(link)
+	defer l.lets(link)
 	select {
 	case err = <-over:
 		var d *framing.Denial
@@ -113,8 +165,43 @@ func (l *Listener) session() error {
 		return err
 	case <-link.Done():
 		return link.Err()
-	case <-l.ctx.Done():
-		return context.Cause(l.ctx)
+	case <-w.ctx.Done():
+		if l.ctx.Err() == nil { // this relay alone refuses
+			link.Close()
+		}
+		return context.Cause(w.ctx)
+	}
+}
+
+// settle makes relay the one that all links of the way go to.
+func (w *way) settle(relay string) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if w.relay != "" {
+		return
+	}
+	w.relay = relay
+	close(w.found)
+	if err := w.l.state.rememberRelay(relay); err != nil {
+		w.l.log.Warn("cannot remember the relay", "err", err)
+	}
+}
+
+// leads notes where a link leads to until the returned function is called.
+func (w *way) leads(to net.Addr) (no func()) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if w.in == nil {
+		w.in = make(map[string]int)
+	}
+	at := to.String()
+	w.in[at]++
+	return func() {
+		w.mu.Lock()
+		defer w.mu.Unlock()
+		if w.in[at]--; w.in[at] == 0 {
+			delete(w.in, at)
+		}
 	}
 }
 
@@ -130,58 +217,40 @@ func (l *Listener) keep(link *framing.Link, w framing.Welcome) bool {
 	return true
 }
 
-// serve takes the streams of a link until it is over.
-func (l *Listener) serve(link *framing.Link) {
-	defer func() {
-		l.mu.Lock()
-		delete(l.links, link)
-		l.mu.Unlock()
-	}()
-	for {
-		stream, err := link.Accept()
-		if err != nil {
-			return
-		}
-		l.wg.Go(func() { l.welcome(stream) })
+// holds notes that a link holds the name.
+func (l *Listener) holds(link *framing.Link) {
+	l.mu.Lock()
+	first := len(l.holding) == 0
+	l.holding[link] = struct{}{}
+	if first {
+		close(l.up)
+		l.noLink = nil
+	}
+	ordering := l.ordering
+	l.mu.Unlock()
+	if ordering { // it began before this link came up
+		go link.Order(l.ctx, l.domain)
+	}
+	if first && l.keeper != nil {
+		l.keeper.Kick() // a renewal may have come due while there was no session
 	}
 }
 
-// welcome brings one visitor to Accept.
-func (l *Listener) welcome(stream *framing.Stream) {
-	h := stream.Header()
-	switch {
-	case h.Name != l.domain:
-		stream.Refuse()
-	case h.Kind == framing.KindTLS:
-		l.shake(stream)
-	case h.Kind == framing.KindHTTP01 && l.keeper != nil:
-		l.plain.hand(stream)
-	default:
-		stream.Refuse()
+// lets notes that a link does not hold the name any more.
+func (l *Listener) lets(link *framing.Link) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	delete(l.holding, link)
+	if len(l.holding) == 0 {
+		l.up = make(chan struct{})
 	}
 }
 
-// shake does the TLS handshake with a visitor, or with the CA.
-func (l *Listener) shake(stream *framing.Stream) {
-	tc := tls.Server(stream, l.tls)
-	ctx, cancel := context.WithTimeout(l.cut, handshakeTimeout)
-	defer cancel()
-	if err := tc.HandshakeContext(ctx); err != nil {
-		var op *net.OpError
-		if errors.As(err, &op) {
-			err = op.Err // without the visitor's address
-		}
-		l.log.Debug("a visitor's TLS handshake failed", "err", err)
-		stream.Close()
-		return
-	}
-	if tc.ConnectionState().NegotiatedProtocol == acme.ALPN {
-		tc.Close() // the handshake is all of a validation
-		return
-	}
-	select {
-	case l.conns <- tc:
-	case <-l.ctx.Done():
-		stream.Reset()
-	}
+// noteLoss keeps why there is no session, for Wait, and reports whether there
+// is none.
+func (l *Listener) noteLoss(err error) bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.noLink = err
+	return len(l.holding) == 0
 }

@@ -88,13 +88,14 @@ func announce(ctx context.Context, cfg *config.Remote, ln *remote.Listener) erro
 
 func listenConfig(cfg *config.Remote, log *slog.Logger) (remote.Config, error) {
 	rc := remote.Config{
-		Domain:       cfg.Domain,
-		Relay:        cfg.Relay,
-		RelayAddress: cfg.RelayAddress,
-		Token:        string(cfg.Token),
-		StateDir:     cfg.StateDir,
-		Version:      cli.Version(),
-		Logger:       log,
+		Domain:         cfg.Domain,
+		Relays:         cfg.Relays,
+		RelayAddresses: cfg.RelayAddresses,
+		Replica:        cfg.Replica,
+		Token:          string(cfg.Token),
+		StateDir:       cfg.StateDir,
+		Version:        cli.Version(),
+		Logger:         log,
 		ACME: acme.Config{
 			CA:        cfg.ACMECA,
 			Email:     cfg.ACMEEmail,

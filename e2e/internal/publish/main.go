@@ -65,12 +65,12 @@ func listen(domain string) (*remote.Listener, error) {
 		return nil, err
 	}
 	return remote.Listen(remote.Config{
-		Domain:       domain,
-		RelayAddress: os.Getenv("KEYSTAY_REMOTE_RELAY_ADDRESS"),
-		RelayRoots:   relayRoots,
-		StateDir:     os.Getenv("KEYSTAY_REMOTE_STATE_DIR"),
-		ACME:         acme.Config{CA: os.Getenv("KEYSTAY_REMOTE_ACME_CA"), Roots: caRoots},
-		Logger:       slog.New(slog.NewTextHandler(os.Stderr, nil)),
+		Domain:         domain,
+		RelayAddresses: []string{os.Getenv("KEYSTAY_REMOTE_RELAY_ADDRESS")},
+		RelayRoots:     relayRoots,
+		StateDir:       os.Getenv("KEYSTAY_REMOTE_STATE_DIR"),
+		ACME:           acme.Config{CA: os.Getenv("KEYSTAY_REMOTE_ACME_CA"), Roots: caRoots},
+		Logger:         slog.New(slog.NewTextHandler(os.Stderr, nil)),
 	})
 }
 

@@ -1,0 +1,77 @@
+package remote
+
+import (
+	"context"
+	"maps"
+	"slices"
+	"time"
+
+	"keystay/acme"
+	"keystay/framing"
+)
+
+// orderPause is how long a replica waits when it is another one's turn to order.
+const orderPause = 5 * time.Second
+
+// ready is the gate of every order: it waits until a session holds the name
+// and, for a replica, until it is its turn at each relay, so that the CA's
+// connections come to this run.
+func (l *Listener) ready(ctx context.Context, _ string) error {
+	for {
+		if err := l.waitUp(ctx); err != nil {
+			return err
+		}
+		if !l.cfg.Replica || l.takeTurn(ctx) {
+			return nil
+		}
+		l.log.Info("another replica orders its certificate first", "name", l.domain)
+		select {
+		case <-time.After(orderPause):
+		case <-ctx.Done():
+			return context.Cause(ctx)
+		}
+	}
+}
+
+// takeTurn asks for the turn on every link, and gives it back if one says no.
+func (l *Listener) takeTurn(ctx context.Context) bool {
+	links := l.beginOrder()
+	for _, link := range links {
+		if granted, err := link.Order(ctx, l.domain); err == nil && !granted {
+			l.endOrder()
+			return false
+		}
+	}
+	return true
+}
+
+func (l *Listener) beginOrder() []*framing.Link {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.ordering = true
+	return slices.Collect(maps.Keys(l.holding))
+}
+
+func (l *Listener) endOrder() {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if !l.ordering {
+		return
+	}
+	l.ordering = false
+	for link := range l.holding {
+		link.OrderDone(l.domain)
+	}
+}
+
+// noteOrder follows the orders: their turns end with them, and Wait tells why
+// the last one failed.
+func (l *Listener) noteOrder(e acme.Event) {
+	if e.Kind != acme.Failed && e.Kind != acme.Obtained {
+		return
+	}
+	l.endOrder()
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.noCert = e.Err
+}

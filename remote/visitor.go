@@ -1,0 +1,71 @@
+package remote
+
+import (
+	"context"
+	"crypto/tls"
+	"errors"
+	"net"
+	"time"
+
+	"keystay/acme"
+	"keystay/framing"
+)
+
+// handshakeTimeout is how long a visitor's TLS handshake may take.
+const handshakeTimeout = 15 * time.Second
+
+// serve takes the streams of a link until it is over.
+func (l *Listener) serve(link *framing.Link) {
+	defer func() {
+		l.mu.Lock()
+		delete(l.links, link)
+		l.mu.Unlock()
+	}()
+	for {
+		stream, err := link.Accept()
+		if err != nil {
+			return
+		}
+		l.wg.Go(func() { l.welcome(stream) })
+	}
+}
+
+// welcome brings one visitor to Accept.
+func (l *Listener) welcome(stream *framing.Stream) {
+	h := stream.Header()
+	switch {
+	case h.Name != l.domain:
+		stream.Refuse()
+	case h.Kind == framing.KindTLS:
+		l.shake(stream)
+	case h.Kind == framing.KindHTTP01 && l.keeper != nil:
+		l.plain.hand(stream)
+	default:
+		stream.Refuse()
+	}
+}
+
+// shake does the TLS handshake with a visitor, or with the CA.
+func (l *Listener) shake(stream *framing.Stream) {
+	tc := tls.Server(stream, l.tls)
+	ctx, cancel := context.WithTimeout(l.cut, handshakeTimeout)
+	defer cancel()
+	if err := tc.HandshakeContext(ctx); err != nil {
+		var op *net.OpError
+		if errors.As(err, &op) {
+			err = op.Err // without the visitor's address
+		}
+		l.log.Debug("a visitor's TLS handshake failed", "err", err)
+		stream.Close()
+		return
+	}
+	if tc.ConnectionState().NegotiatedProtocol == acme.ALPN {
+		tc.Close() // the handshake is all of a validation
+		return
+	}
+	select {
+	case l.conns <- tc:
+	case <-l.ctx.Done():
+		stream.Reset()
+	}
+}
