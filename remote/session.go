@@ -152,9 +152,12 @@ func (w *way) session() error {
 		link.Close()
 		return err
 	}
-	l.log.Info("session is up", "relay", relay, "address", link.RemoteAddr(), "name", l.domain)
 	w.settle(relay)
-	l.holds(link)
+	what := "another link is up"
+	if l.holds(link) {
+		what = "session is up"
+	}
+	l.log.Info(what, "relay", relay, "address", link.RemoteAddr(), "name", l.domain)
 	defer l.lets(link)
 	select {
 	case err = <-over:
@@ -217,10 +220,10 @@ func (l *Listener) keep(link *framing.Link, w framing.Welcome) bool {
 	return true
 }
 
-// holds notes that a link holds the name.
-func (l *Listener) holds(link *framing.Link) {
+// holds notes that a link holds the name, and reports whether it is the first.
+func (l *Listener) holds(link *framing.Link) (first bool) {
 	l.mu.Lock()
-	first := len(l.holding) == 0
+	first = len(l.holding) == 0
 	l.holding[link] = struct{}{}
 	if first {
 		close(l.up)
@@ -234,6 +237,7 @@ func (l *Listener) holds(link *framing.Link) {
 	if first && l.keeper != nil {
 		l.keeper.Kick() // a renewal may have come due while there was no session
 	}
+	return first
 }
 
 // lets notes that a link does not hold the name any more.
