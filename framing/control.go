@@ -10,13 +10,9 @@ import (
 func (l *Link) handle(t recordType, p []byte) error {
 	switch t {
 	case recPing:
-		if len(p) != 8 {
-			return protocolErrorf("PING of %d bytes", len(p))
-		}
-		l.send(appendRecord(nil, recPong, p))
-		return nil
+		return l.handlePing(p)
 	case recPong:
-		return nil
+		return l.handlePong(p)
 	case recGoAway:
 		return l.handleGoAway(p)
 	case recGoAwayAck:

@@ -46,13 +46,19 @@ type Link struct {
 	handler Handler
 	hdr     [recordHeader]byte // the reader's own
 
-	lastRead atomic.Int64 // unix nanoseconds
-	timer    *time.Timer  // sends PING, notices silence
+	began    time.Time
+	lastRead atomic.Int64 // nanoseconds after began
+	rtt      atomic.Int64 // nanoseconds, 0 while unknown
+	control  meter        // the reader's own
 
 	writeMu sync.Mutex // one record at a time on conn
 
 	mu          sync.Mutex
-	queued      []byte // control records to be written by flush
+	timer       *time.Timer   // runs check
+	due         time.Duration // when, after began
+	probe       chan struct{} // closed by the answer to Probe; nil when nobody waits
+	probed      uint32        // the clock in that Probe's PING
+	queued      []byte        // control records to be written by flush
 	flushing    bool
 	claims      []chan error // waiting for an answer, in order
 	claimNames  []string
@@ -76,6 +82,7 @@ func newLink(conn net.Conn, isRelay bool) *Link {
 	l := &Link{
 		conn:        conn,
 		isRelay:     isRelay,
+		began:       time.Now(),
 		streams:     make(map[*Stream]struct{}),
 		done:        make(chan struct{}),
 		goAwayAcked: make(chan struct{}),
@@ -183,18 +190,6 @@ func (l *Link) Refuse(r Refusal) error {
 	err := l.write(r.record())
 	l.conn.Close()
 	return err
-}
-
-func (l *Link) start() {
-	l.lastRead.Store(time.Now().UnixNano())
-	l.mu.Lock()
-	if l.isRelay {
-		l.timer = time.AfterFunc(SilenceLimit, func() { l.checkSilence() })
-	} else {
-		l.timer = time.AfterFunc(PingInterval, l.ping)
-	}
-	l.mu.Unlock()
-	go l.readLoop()
 }
 
 // Done is closed when the link is over; Err then says why.
@@ -320,35 +315,6 @@ func (l *Link) flush() {
 	}
 }
 
-// ping sends PING, every PingInterval, and gives up a silent link.
-func (l *Link) ping() {
-	if l.checkSilence() {
-		var payload [8]byte
-		l.send(appendRecord(nil, recPing, payload[:]))
-	}
-}
-
-// checkSilence gives the link up when nothing has arrived for SilenceLimit, or
-// sets the timer to look again.
-func (l *Link) checkSilence() bool {
-	quiet := time.Since(time.Unix(0, l.lastRead.Load()))
-	if quiet >= SilenceLimit {
-		l.fail(ErrSilent)
-		return false
-	}
-	next := SilenceLimit - quiet
-	if !l.isRelay {
-		next = min(next, PingInterval)
-	}
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	if l.err != nil {
-		return false
-	}
-	l.timer.Reset(next)
-	return true
-}
-
 // readLoop reads control records until smux takes over as the reader.
 func (l *Link) readLoop() {
 	n, err := l.nextMux()
@@ -369,7 +335,7 @@ func (l *Link) nextMux() (int, error) {
 			}
 			return 0, fmt.Errorf("read from the link: %w", err)
 		}
-		l.lastRead.Store(time.Now().UnixNano())
+		l.heard()
 		t, n := parseRecordHeader(l.hdr[:])
 		if t == recMux {
 			if !l.muxed() {
@@ -378,6 +344,11 @@ func (l *Link) nextMux() (int, error) {
 			if n > 0 {
 				return n, nil
 			}
+		}
+		if err := l.control.take(t, l.now()); err != nil {
+			return 0, err
+		}
+		if t == recMux {
 			continue
 		}
 		if n > maxControl {

@@ -199,6 +199,9 @@ func (s *Stream) credited(n uint32) error {
 	if n > MaxCredit || s.credit+int(n) > MaxCredit {
 		return protocolErrorf("more than %d bytes of credit", MaxCredit)
 	}
+	if s.credits++; s.credits > creditBurst+s.sent/creditStep {
+		return protocolErrorf("a flood of CREDIT")
+	}
 	s.credit += int(n)
 	s.writable.Broadcast()
 	return nil
