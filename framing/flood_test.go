@@ -35,10 +35,11 @@ var (
 	goAwayByHand  = plain(0x12, make([]byte, 2+4+2)...)
 )
 
-// evilRemote returns a relay's link with a stream on it, and the other end of
-// its connection, which sends what f gives for the stream's id.
-func evilRemote(t *testing.T, f func(id uint32) []byte) (relay *framing.Link, s *framing.Stream, remote *memconn.Conn) {
-	a, b := memconn.Pipe(0)
+// bareRemote returns a relay's link and the other end of its connection, which
+// holds so many bytes each way.
+func bareRemote(t *testing.T, buffer int) (*framing.Link, *memconn.Conn) {
+	t.Helper()
+	a, b := memconn.Pipe(buffer)
 	go b.Write(helloByHand)
 	relay, _, err := framing.Server(context.Background(), a)
 	if err == nil {
@@ -47,11 +48,33 @@ func evilRemote(t *testing.T, f func(id uint32) []byte) (relay *framing.Link, s 
 	if err != nil {
 		t.Fatal(err)
 	}
-	go io.Copy(io.Discard, b)
-	if s, err = relay.Open(header, []byte("x")); err != nil {
+	t.Cleanup(func() { relay.Close(); b.Close() })
+	return relay, b
+}
+
+// bareRelay returns a remote's link, and the other end likewise.
+func bareRelay(t *testing.T, buffer int) (*framing.Link, *memconn.Conn) {
+	t.Helper()
+	a, b := memconn.Pipe(buffer)
+	go b.Write(welcomeByHand)
+	hello := framing.Hello{Key: make([]byte, 32), Signature: make([]byte, 64)}
+	remote, _, err := framing.Client(context.Background(), a, hello, framing.Handler{})
+	if err != nil {
 		t.Fatal(err)
 	}
-	t.Cleanup(func() { relay.Close(); b.Close() })
+	t.Cleanup(func() { remote.Close(); b.Close() })
+	return remote, b
+}
+
+// evilRemote returns a relay's link with a stream on it, and the other end of
+// its connection, which sends what f gives for the stream's id.
+func evilRemote(t *testing.T, f func(id uint32) []byte) (relay *framing.Link, s *framing.Stream, remote *memconn.Conn) {
+	relay, b := bareRemote(t, 0)
+	go io.Copy(io.Discard, b)
+	s, err := relay.Open(header, []byte("x"))
+	if err != nil {
+		t.Fatal(err)
+	}
 	go b.Write(f(3)) // the first id that smux gives
 	return relay, s, b
 }
@@ -59,26 +82,21 @@ func evilRemote(t *testing.T, f func(id uint32) []byte) (relay *framing.Link, s 
 // evilRelay returns a remote's link with a stream on it that the other end of
 // its connection has opened, which then sends what f gives for the stream's id.
 func evilRelay(t *testing.T, f func(id uint32) []byte) (remote *framing.Link, s *framing.Stream, relay *memconn.Conn) {
-	a, b := memconn.Pipe(0)
-	go b.Write(welcomeByHand)
-	remote, _, err := framing.Client(context.Background(), a, framing.Hello{Key: make([]byte, 32), Signature: make([]byte, 64)}, framing.Handler{})
-	if err != nil {
-		t.Fatal(err)
-	}
+	remote, b := bareRelay(t, 0)
 	go io.Copy(io.Discard, b)
 	b.Write(plain(0x20, 2))
 	b.Write(muxed(0, 3))
-	b.Write(muxed(2, 3, headerByHand(t)...))
-	if s, err = remote.Accept(); err != nil {
+	b.Write(muxed(2, 3, headerByHand()...))
+	s, err := remote.Accept()
+	if err != nil {
 		t.Fatal(err)
 	}
-	t.Cleanup(func() { remote.Close(); b.Close() })
 	go b.Write(f(3))
 	return remote, s, b
 }
 
 // headerByHand is a HEADER record: a PROXY header over IPv4 with a name.
-func headerByHand(t *testing.T) []byte {
+func headerByHand() []byte {
 	tlv := append([]byte{0x02, 0, 1}, 'x')
 	body := append([]byte{192, 0, 2, 7, 203, 0, 113, 1, 18, 52, 1, 187}, tlv...)
 	h := append([]byte("\r\n\r\n\x00\r\nQUIT\n\x21\x11\x00"), byte(len(body)))
@@ -176,14 +194,7 @@ func TestBurstIsNoFlood(t *testing.T) {
 // remote hold more of them than MaxStreams.
 func TestStreamsThatComeAndGoAreBounded(t *testing.T) {
 	bubble(t, func(t *testing.T) {
-		a, b := memconn.Pipe(1 << 10)
-		go b.Write(welcomeByHand)
-		remote, _, err := framing.Client(context.Background(), a, framing.Hello{Key: make([]byte, 32), Signature: make([]byte, 64)}, framing.Handler{})
-		if err != nil {
-			t.Fatal(err)
-		}
-		defer remote.Close()
-		defer b.Close()
+		remote, b := bareRelay(t, 1<<10)
 		b.Write(plain(0x20, 2))
 		go func() {
 			for id := range uint32(3 * framing.MaxStreams) {

@@ -76,6 +76,7 @@ type Link struct {
 	handover chan int   // the first MUX record's length: from here on smux reads
 	accepted chan *Stream
 	pool     pool
+	backlog  backlog
 }
 
 func newLink(conn net.Conn, isRelay bool) *Link {

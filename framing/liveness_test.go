@@ -1,7 +1,6 @@
 package framing_test
 
 import (
-	"context"
 	"errors"
 	"io"
 	"net"
@@ -217,33 +216,13 @@ func TestStoppedProcessDoesNotJudge(t *testing.T) {
 
 // A frozen peer still acknowledges what it is sent: only its silence tells.
 func TestFrozenPeer(t *testing.T) {
-	bubble(t, func(t *testing.T) {
-		a, b := memconn.Pipe(1 << 20)
-		defer b.Close()
-		go b.Write(welcomeByHand)
-		remote, _, err := framing.Client(context.Background(), a, framing.Hello{Key: make([]byte, 32), Signature: make([]byte, 64)}, framing.Handler{})
-		if err != nil {
-			t.Fatal(err)
-		}
-		took, err := hear(t, remote)
-		if !errors.Is(err, framing.ErrSilent) || took >= 20*time.Second {
-			t.Errorf("a frozen relay: %v after %v", err, took)
-		}
-	})
-	bubble(t, func(t *testing.T) {
-		a, b := memconn.Pipe(1 << 20)
-		defer b.Close()
-		go b.Write(helloByHand)
-		relay, _, err := framing.Server(context.Background(), a)
-		if err == nil {
-			err = relay.Welcome(framing.Welcome{}, framing.Handler{})
-		}
-		if err != nil {
-			t.Fatal(err)
-		}
-		took, err := hear(t, relay)
-		if !errors.Is(err, framing.ErrSilent) || took >= 20*time.Second {
-			t.Errorf("a frozen remote: %v after %v", err, took)
-		}
-	})
+	for name, link := range map[string]func(*testing.T, int) (*framing.Link, *memconn.Conn){"remote": bareRemote, "relay": bareRelay} {
+		bubble(t, func(t *testing.T) {
+			l, _ := link(t, 1<<20)
+			took, err := hear(t, l)
+			if !errors.Is(err, framing.ErrSilent) || took >= 20*time.Second {
+				t.Errorf("a frozen %s: %v after %v", name, err, took)
+			}
+		})
+	}
 }

@@ -23,6 +23,7 @@ func (s *Stream) drain() {
 type drain Stream
 
 func (d *drain) Write(p []byte) (int, error) {
+	d.link.backlog.taken(d.sm.ID(), len(p))
 	if err := d.parse.feed((*Stream)(d), p); err != nil {
 		return 0, err
 	}

@@ -93,6 +93,7 @@ func (s *Stream) begin(sm *smux.Stream, rec, first []byte) (rest []byte) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.sm = sm
+	s.link.backlog.open(sm.ID())
 	if rec != nil {
 		s.parse.opener = true
 		s.out = append(outBuffer(), rec...)
@@ -287,6 +288,7 @@ func (s *Stream) settleLocked() {
 // link.
 func (s *Stream) closeMux() {
 	s.sm.Close()
+	s.link.backlog.close(s.sm.ID())
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.smGone = true

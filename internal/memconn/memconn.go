@@ -143,8 +143,10 @@ func (c *Conn) sendLocked(p []byte) int {
 		return n
 	}
 	n := min(len(p), c.link.size-c.peer.buf.Len())
-	c.peer.buf.Write(p[:n])
-	c.link.changed.Broadcast()
+	if n > 0 { // or two writers that wait would wake each other for ever
+		c.peer.buf.Write(p[:n])
+		c.link.changed.Broadcast()
+	}
 	return n
 }
 
