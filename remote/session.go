@@ -27,7 +27,7 @@ const (
 
 // run keeps a session with the relay until the listener ends.
 func (l *Listener) run() {
-	pause := firstPause
+	pause, seen := firstPause, 0
 	for l.ctx.Err() == nil {
 		began := time.Now()
 		err := l.session()
@@ -48,9 +48,8 @@ func (l *Listener) run() {
 		wait := time.Duration(rand.Int64N(int64(pause)) + 1)
 		l.log.Warn("no session with the relay; trying again", "err", err, "in", wait.Round(time.Millisecond))
 		pause = min(2*pause, maxPause)
-		select {
-		case <-time.After(wait):
-		case <-l.ctx.Done():
+		if l.rousal.pause(l.ctx, wait, &seen) {
+			pause = firstPause
 		}
 	}
 }
@@ -75,10 +74,12 @@ func (l *Listener) session() error {
 		default:
 		}
 	}
-	link, welcome, relay, err := l.connect(l.ctx, framing.Handler{
+	dialing, dialed := l.rousal.context(l.ctx)
+	link, welcome, relay, err := l.connect(dialing, framing.Handler{
 		Lost:   func(d *framing.Denial) { report(d) },
 		GoAway: func(framing.GoAway) { report(errDraining) },
 	})
+	dialed()
 	if err != nil {
 		return err
 	}
