@@ -9,14 +9,10 @@ import (
 // handle acts on one control record.
 func (l *Link) handle(t recordType, p []byte) error {
 	switch t {
-	case recPing, recPong:
-		if len(p) != 8 {
-			return protocolErrorf("PING or PONG of %d bytes", len(p))
-		}
-		if t == recPing {
-			l.send(appendRecord(nil, recPong, p))
-		}
-		return nil
+	case recPing:
+		return l.handlePing(p)
+	case recPong:
+		return l.handlePong(p)
 	case recGoAway:
 		return l.handleGoAway(p)
 	case recGoAwayAck:

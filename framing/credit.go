@@ -11,6 +11,10 @@ const (
 	// poolShare: one stream takes at most this part of what is free, so that
 	// windows shrink smoothly as a link gets crowded and never all at once.
 	poolShare = 16
+	// creditBurst and creditStep are how many CREDIT records may come on a
+	// stream: so many, and one for each so many bytes of DATA.
+	creditBurst = 64
+	creditStep  = 1 << 10
 	// receiveBuffer is smux's limit for bytes that it holds for all streams. It
 	// is above all that can be granted, so smux never stops reading.
 	receiveBuffer = poolSize + MaxStreams*InitialCredit + 32<<20

@@ -1,8 +1,20 @@
 package framing
 
+import "time"
+
 // PoolUsed is how much of a link's pool is granted.
 func PoolUsed(l *Link) int {
 	l.pool.mu.Lock()
 	defer l.pool.mu.Unlock()
 	return l.pool.used
+}
+
+// Stop makes a link look as if its process, or the machine, had just been
+// stopped for d.
+func Stop(l *Link, d time.Duration) {
+	l.lastRead.Add(-int64(d))
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.due -= d
+	l.timer.Reset(0)
 }

@@ -51,13 +51,19 @@ type Link struct {
 	peerMinor uint8
 	hdr       [recordHeader]byte // the reader's own
 
-	lastRead atomic.Int64 // unix nanoseconds
-	timer    *time.Timer  // sends PING, notices silence
+	began    time.Time
+	lastRead atomic.Int64 // nanoseconds after began
+	rtt      atomic.Int64 // nanoseconds, 0 while unknown
+	control  meter        // the reader's own
 
 	writeMu sync.Mutex // one record at a time on conn
 
 	mu          sync.Mutex
-	queued      []byte // control records to be written by flush
+	timer       *time.Timer   // runs check
+	due         time.Duration // when, after began
+	probe       chan struct{} // closed by the answer to Probe; nil when nobody waits
+	probed      uint32        // the clock in that Probe's PING
+	queued      []byte        // control records to be written by flush
 	flushing    bool
 	claims      []chan error // waiting for an answer, in order
 	claimNames  []string
@@ -76,12 +82,14 @@ type Link struct {
 	handover chan int   // the first MUX record's length: from here on smux reads
 	accepted chan *Stream
 	pool     pool
+	backlog  backlog
 }
 
 func newLink(conn net.Conn, isRelay bool) *Link {
 	l := &Link{
 		conn:        conn,
 		isRelay:     isRelay,
+		began:       time.Now(),
 		streams:     make(map[*Stream]struct{}),
 		done:        make(chan struct{}),
 		goAwayAcked: make(chan struct{}),
@@ -195,18 +203,6 @@ func (l *Link) Refuse(r Refusal) error {
 	return err
 }
 
-func (l *Link) start() {
-	l.lastRead.Store(time.Now().UnixNano())
-	l.mu.Lock()
-	if l.isRelay {
-		l.timer = time.AfterFunc(SilenceLimit, func() { l.checkSilence() })
-	} else {
-		l.timer = time.AfterFunc(PingInterval, l.ping)
-	}
-	l.mu.Unlock()
-	go l.readLoop()
-}
-
 // Done is closed when the link is over; Err then says why.
 func (l *Link) Done() <-chan struct{} { return l.done }
 
@@ -224,9 +220,6 @@ func (l *Link) Close() error {
 	l.fail(ErrClosed)
 	return nil
 }
-
-// Quiet is how long nothing has arrived.
-func (l *Link) Quiet() time.Duration { return time.Since(time.Unix(0, l.lastRead.Load())) }
 
 // RemoteAddr is the address of the other side.
 func (l *Link) RemoteAddr() net.Addr { return l.conn.RemoteAddr() }
@@ -333,35 +326,6 @@ func (l *Link) flush() {
 	}
 }
 
-// ping sends PING, every PingInterval, and gives up a silent link.
-func (l *Link) ping() {
-	if l.checkSilence() {
-		var payload [8]byte
-		l.send(appendRecord(nil, recPing, payload[:]))
-	}
-}
-
-// checkSilence gives the link up when nothing has arrived for SilenceLimit, or
-// sets the timer to look again.
-func (l *Link) checkSilence() bool {
-	quiet := l.Quiet()
-	if quiet >= SilenceLimit {
-		l.fail(ErrSilent)
-		return false
-	}
-	next := SilenceLimit - quiet
-	if !l.isRelay {
-		next = min(next, PingInterval)
-	}
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	if l.err != nil {
-		return false
-	}
-	l.timer.Reset(next)
-	return true
-}
-
 // readLoop reads control records until smux takes over as the reader.
 func (l *Link) readLoop() {
 	n, err := l.nextMux()
@@ -387,7 +351,7 @@ func (l *Link) nextMux() (int, error) {
 			}
 			return 0, fmt.Errorf("read from the link: %w", err)
 		}
-		l.lastRead.Store(time.Now().UnixNano())
+		l.heard()
 		t, n := parseRecordHeader(l.hdr[:])
 		if t == recMux {
 			if !l.muxed() {
@@ -396,6 +360,11 @@ func (l *Link) nextMux() (int, error) {
 			if n > 0 {
 				return n, nil
 			}
+		}
+		if err := l.control.take(t, l.now()); err != nil {
+			return 0, err
+		}
+		if t == recMux {
 			continue
 		}
 		if n > maxPayload(t) {

@@ -269,10 +269,11 @@ func TestIdleLinkStaysUp(t *testing.T) {
 func TestPing(t *testing.T) {
 	bubble(t, func(t *testing.T) {
 		_, p := rawRelay(t, framing.Handler{})
-		for range 5 {
+		for i := range 5 {
 			start := time.Now()
 			b := p.expect(ping)
-			if took := time.Since(start); took != framing.PingInterval {
+			// The first one comes at a random time: links are not in step.
+			if took := time.Since(start); took > framing.PingInterval || i > 0 && took != framing.PingInterval {
 				t.Errorf("PING after %v", took)
 			}
 			p.send(rec(pong, b))

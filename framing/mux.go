@@ -38,6 +38,7 @@ type muxConn struct {
 	l       *Link
 	started bool // the reader has been handed over
 	left    int  // unread bytes of the current MUX record
+	frames  frames
 }
 
 // Read is called by smux's one reading goroutine. It handles the control
@@ -62,7 +63,12 @@ func (c *muxConn) Read(p []byte) (int, error) {
 	n, err := c.l.conn.Read(p[:min(len(p), c.left)])
 	c.left -= n
 	if err != nil {
-		c.l.fail(fmt.Errorf("read from the link: %w", noEOF(err)))
+		err = fmt.Errorf("read from the link: %w", noEOF(err))
+	} else {
+		err = c.frames.watch(c.l, p[:n])
+	}
+	if err != nil {
+		c.l.fail(err)
 	}
 	return n, err
 }

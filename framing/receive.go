@@ -35,6 +35,7 @@ func (s *Stream) ended() bool {
 type drain Stream
 
 func (d *drain) Write(p []byte) (int, error) {
+	d.link.backlog.taken(d.sm.ID(), len(p))
 	if err := d.parse.feed((*Stream)(d), p); err != nil {
 		return 0, err
 	}
@@ -210,6 +211,9 @@ func (s *Stream) credited(n uint32) error {
 	defer s.mu.Unlock()
 	if n > MaxCredit || s.credit+int(n) > MaxCredit {
 		return protocolErrorf("more than %d bytes of credit", MaxCredit)
+	}
+	if s.credits++; s.credits > creditBurst+s.sent/creditStep {
+		return protocolErrorf("a flood of CREDIT")
 	}
 	s.credit += int(n)
 	s.writable.Broadcast()

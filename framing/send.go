@@ -41,6 +41,7 @@ func (s *Stream) queueLocked(p []byte) int {
 		}
 		s.out = appendRecord(s.out, recData, p[:n])
 		s.credit -= n
+		s.sent += int64(n)
 		total += n
 		p = p[n:]
 	}

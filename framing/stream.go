@@ -69,11 +69,14 @@ type Stream struct {
 	out      []byte // whole records, waiting for flush
 	outHead  int    // how much of out is HEADER, which goes first in any case
 	credit   int
-	sendEnd  bool // END is written or queued
+	sent     int64 // bytes of DATA queued
+	credits  int64 // CREDIT records that came
+	sendEnd  bool  // END is written or queued
 	flushing bool
 	err      error // both directions are over: reset, or the link lost
 	resetOut bool  // RESET is queued
-	smClosed bool
+	smClosed bool  // sm is being closed
+	smGone   bool  // and that is done
 	removed  bool
 }
 
@@ -90,6 +93,7 @@ func (s *Stream) begin(sm *smux.Stream, rec, first []byte) (rest []byte) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.sm = sm
+	s.link.backlog.open(sm.ID())
 	if rec != nil {
 		s.parse.opener = true
 		s.out = append(outBuffer(), rec...)
@@ -255,7 +259,9 @@ func (s *Stream) fail(err error) {
 }
 
 // settleLocked closes the smux side when both directions are over, and takes
-// the stream off the link when nothing of it is left here.
+// the stream off the link when nothing of it is left here and on the wire: who
+// opens and ends streams without reading must not make this side hold more of
+// them than MaxStreams.
 func (s *Stream) settleLocked() {
 	over := s.recvEnd && s.sendEnd && len(s.out) == 0 && !s.flushing
 	if s.err != nil {
@@ -268,14 +274,25 @@ func (s *Stream) settleLocked() {
 		}
 		s.readDeadline.stop()
 		s.writeLimit.stop()
-		go s.sm.Close() // writes a frame, so it may wait for the link
+		go s.closeMux()
 	}
-	if s.smClosed && !s.removed && (s.buf.len == 0 || s.closed) {
+	if s.smGone && !s.removed && (s.buf.len == 0 || s.closed) {
 		s.removed = true
 		s.buf.free()
 		s.win.release(0)
 		s.link.remove(s)
 	}
+}
+
+// closeMux closes the smux side, which writes a frame and so may wait for the
+// link.
+func (s *Stream) closeMux() {
+	s.sm.Close()
+	s.link.backlog.close(s.sm.ID())
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.smGone = true
+	s.settleLocked()
 }
 
 func (s *Stream) wakeLocked() {

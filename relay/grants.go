@@ -120,7 +120,8 @@ func (g *Grants) keep(name string, key ed25519.PublicKey) error {
 	if fresh || err != nil {
 		return err
 	}
-	return g.db.Update(func(tx *bbolt.Tx) error { return put(tx, name, key) })
+	// Batch joins those that come at once, as after a restart, in one write.
+	return g.db.Batch(func(tx *bbolt.Tx) error { return put(tx, name, key) })
 }
 
 func put(tx *bbolt.Tx, name string, key ed25519.PublicKey) error {

@@ -64,9 +64,7 @@ func (s *Server) handleOwn(tc *tls.Conn) {
 		tc.Close()
 		return
 	}
-	ctx, cancel := context.WithTimeout(s.ctx, handshakeTimeout)
-	err := tc.HandshakeContext(ctx)
-	cancel()
+	err := s.shake(tc)
 	switch proto := tc.ConnectionState().NegotiatedProtocol; {
 	case err != nil:
 		var op *net.OpError
@@ -85,6 +83,22 @@ func (s *Server) handleOwn(tc *tls.Conn) {
 		return
 	}
 	forget()
+}
+
+// shake does the TLS handshake when its turn has come. The turn ends when the
+// handshake first waits for the peer: what is left to compute then is little.
+func (s *Server) shake(tc *tls.Conn) error {
+	leave, err := s.gate.enter(s.ctx)
+	if err != nil {
+		return err
+	}
+	defer leave()
+	if p, ok := tc.NetConn().(*peeked); ok {
+		p.idle = leave
+	}
+	ctx, cancel := context.WithTimeout(s.ctx, handshakeTimeout)
+	defer cancel()
+	return tc.HandshakeContext(ctx)
 }
 
 // httpServer returns a server with the limits that every public one has.

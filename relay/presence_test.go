@@ -242,7 +242,7 @@ func TestIdleLink(t *testing.T) {
 		denied(t, d.Claim(t.Context(), framing.Claim{Name: "a.relay.test"}), framing.DeniedClosed)
 		other := r.device(named, named.label())
 		start := time.Now()
-		if g := <-d.goAway; g.Code != framing.GoAwayIdle || time.Since(start) != 30*time.Second {
+		if g := <-d.goAway; g.Code != framing.GoAwayIdle || time.Since(start).Round(time.Second) != 30*time.Second {
 			t.Errorf("%+v after %v", g, time.Since(start))
 		}
 		<-d.Done()

@@ -62,6 +62,7 @@ type Server struct {
 	log      *slog.Logger
 	presence presence
 	holds    holds
+	gate     *gate
 	own      *tcpproxy.TargetListener // connections for Domain
 	site     *tcpproxy.TargetListener // those of them that are HTTP
 	siteHTTP *http.Server
@@ -83,6 +84,7 @@ func (s *Server) init() {
 			s.log = slog.New(slog.DiscardHandler)
 		}
 		s.ctx, s.cancel = context.WithCancel(context.Background())
+		s.gate = newGate()
 		s.listeners = make(map[net.Listener]struct{})
 		s.conns = make(map[net.Conn]struct{})
 		s.own = &tcpproxy.TargetListener{Address: s.Domain}

@@ -72,7 +72,7 @@ func (sess *session) serve() {
 	if errors.Is(err, framing.ErrProtocol) {
 		level = slog.LevelWarn
 	}
-	sess.log.Log(context.Background(), level, "remote disconnected", "reason", err)
+	sess.log.Log(context.Background(), level, "remote disconnected", "reason", err, "rtt", sess.link.RTT())
 }
 
 // granted returns the names of the session.

@@ -11,6 +11,7 @@ import (
 
 	"keystay/framing"
 	"keystay/internal/duplex"
+	"keystay/internal/sockopt"
 	"keystay/sni"
 )
 
@@ -21,6 +22,9 @@ const (
 	// lingerTimeout is how long the second direction of a visitor's connection
 	// may be quiet after the first has ended.
 	lingerTimeout = 5 * time.Minute
+	// visitorTimeout is how long a visitor may leave what it was sent without
+	// an acknowledgement, or untaken, where the system can tell.
+	visitorTimeout = 5 * time.Minute
 )
 
 var helloBuffers = sync.Pool{New: func() any { return new([helloBuffer]byte) }}
@@ -70,6 +74,7 @@ func (s *Server) route(c sni.Conn) (own net.Conn) {
 		return nil
 	}
 	release()
+	sockopt.UserTimeout(c, visitorTimeout)
 	s.stats.visitors.add()
 	defer s.stats.visitors.done()
 	duplex.Copy(c, stream, duplex.Options{Linger: lingerTimeout})
@@ -139,6 +144,7 @@ func abort(c net.Conn) { duplex.Abort(c) }
 type peeked struct {
 	sni.Conn
 	first []byte
+	idle  func() // called before a Read that waits for the peer; may be nil
 }
 
 func (p *peeked) Read(b []byte) (int, error) {
@@ -146,6 +152,9 @@ func (p *peeked) Read(b []byte) (int, error) {
 		n := copy(b, p.first)
 		p.first = p.first[n:]
 		return n, nil
+	}
+	if p.idle != nil {
+		p.idle()
 	}
 	return p.Conn.Read(b)
 }

@@ -178,8 +178,8 @@ func streamOf(r *http.Request) *framing.Stream {
 	if !ok {
 		return nil
 	}
-	stream, _ := tc.NetConn().(*framing.Stream)
-	return stream
+	in, _ := tc.NetConn().(tlsInput)
+	return in.Stream
 }
 
 // halfCloseContext is a context that outlives the end of the visitor's side:

@@ -82,6 +82,7 @@ type Listener struct {
 	keeper *acme.Keeper // nil when a certificate was brought
 	http01 *http.Server
 	plain  chanListener // HTTP-01 streams
+	rousal rousal       // after sleep, or on another network
 
 	ctx    context.Context // ends with Close, or a final error
 	cancel context.CancelCauseFunc
@@ -134,6 +135,7 @@ func Listen(cfg Config) (*Listener, error) {
 		return nil, err
 	}
 	l.wg.Go(l.run)
+	l.wg.Go(l.watch)
 	return l, nil
 }
 

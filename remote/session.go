@@ -72,7 +72,7 @@ func (w *way) run(links int) error {
 // keepLink keeps one link with a session until the way ends. Its error is what
 // will not pass.
 func (w *way) keepLink() error {
-	pause := firstPause
+	pause, seen := firstPause, 0
 	for w.ctx.Err() == nil {
 		began := time.Now()
 		err := w.session()
@@ -93,9 +93,8 @@ func (w *way) keepLink() error {
 		}
 		w.l.log.Warn(what, "relay", w.name(), "err", err, "in", wait.Round(time.Millisecond))
 		pause = min(2*pause, maxPause)
-		select {
-		case <-time.After(wait):
-		case <-w.ctx.Done():
+		if w.l.rousal.pause(w.ctx, wait, &seen) {
+			pause = firstPause
 		}
 	}
 	return nil
@@ -132,10 +131,12 @@ func (w *way) session() error {
 		default:
 		}
 	}
-	link, welcome, relay, err := w.connect(w.ctx, framing.Handler{
+	dialing, dialed := l.rousal.context(w.ctx)
+	link, welcome, relay, err := w.connect(dialing, framing.Handler{
 		Lost:   func(d *framing.Denial) { report(d) },
 		GoAway: func(framing.GoAway) { report(errDraining) },
 	})
+	dialed()
 	if err != nil {
 		return err
 	}

@@ -47,7 +47,7 @@ func (l *Listener) welcome(stream *framing.Stream) {
 
 // shake does the TLS handshake with a visitor, or with the CA.
 func (l *Listener) shake(stream *framing.Stream) {
-	tc := tls.Server(stream, l.tls)
+	tc := tls.Server(tlsInput{stream}, l.tls)
 	ctx, cancel := context.WithTimeout(l.cut, handshakeTimeout)
 	defer cancel()
 	if err := tc.HandshakeContext(ctx); err != nil {

@@ -240,3 +240,17 @@ func TestAddrs(t *testing.T) {
 		t.Errorf("after SetAddrs: %v, %v", b.RemoteAddr(), a.LocalAddr())
 	}
 }
+
+// Two writers that wait for each other's reader do not keep each other awake.
+func TestBothDirectionsFull(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		a, b := memconn.Pipe(1)
+		for _, c := range []*memconn.Conn{a, b} {
+			c.SetWriteDeadline(time.Now().Add(time.Second))
+			go c.Write(make([]byte, 2))
+		}
+		<-time.After(time.Minute) // never, if somebody is always awake
+		a.Close()
+		b.Close()
+	})
+}

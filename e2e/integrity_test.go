@@ -1,0 +1,232 @@
+package e2e
+
+import (
+	"bytes"
+	"crypto/sha256"
+	"crypto/tls"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"io"
+	"math/rand/v2"
+	"os"
+	"runtime"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+)
+
+// A tally counts transfers. In one, visitor and device both send the length of a
+// body, the body and its hash, and then the end.
+type tally struct {
+	whole, broken atomic.Int64
+	bytes         atomic.Int64
+}
+
+// send sends n random bytes, with their length in front and their hash behind.
+func send(w io.Writer, n int64, seed uint64) error {
+	sum := sha256.New()
+	src := rand.NewChaCha8(sha256.Sum256(binary.BigEndian.AppendUint64(nil, seed)))
+	if err := binary.Write(w, binary.BigEndian, n); err != nil {
+		return err
+	}
+	if _, err := io.CopyN(io.MultiWriter(w, sum), src, n); err != nil {
+		return err
+	}
+	_, err := w.Write(sum.Sum(nil))
+	return err
+}
+
+// errCorrupt is the error of a transfer that looks complete and is not right.
+var errCorrupt = errors.New("corrupt")
+
+// receive reads what send sends, up to the end. An end in good order before
+// all has come is errCorrupt, as is a wrong hash.
+func receive(r io.Reader) (n int64, err error) {
+	defer func() {
+		if err == io.EOF || err == io.ErrUnexpectedEOF { // as they are: not those of strict
+			err = fmt.Errorf("%w: ended early, in good order", errCorrupt)
+		}
+	}()
+	r = &strict{r: r}
+	if err := binary.Read(r, binary.BigEndian, &n); err != nil {
+		return 0, err
+	}
+	sum := sha256.New()
+	if _, err := io.CopyN(sum, r, n); err != nil {
+		return n, err
+	}
+	var hash [sha256.Size]byte
+	if _, err := io.ReadFull(r, hash[:]); err != nil {
+		return n, err
+	}
+	if !bytes.Equal(hash[:], sum.Sum(nil)) {
+		return n, fmt.Errorf("%w: wrong hash of %d bytes", errCorrupt, n)
+	}
+	if k, err := r.Read(make([]byte, 1)); k > 0 || err != io.EOF {
+		return n, fmt.Errorf("instead of the end: %d bytes, %w", k, err)
+	}
+	return n, nil
+}
+
+// strict makes the errors of a connection different from those that package io
+// makes of an early end.
+type strict struct{ r io.Reader }
+
+func (s *strict) Read(p []byte) (int, error) {
+	n, err := s.r.Read(p)
+	if err != nil && err != io.EOF {
+		err = fmt.Errorf("connection: %w", err)
+	}
+	return n, err
+}
+
+// exchange sends and receives on a connection at once, ends its side, and
+// closes it.
+func (y *tally) exchange(c *tls.Conn, n int64, seed uint64) error {
+	defer c.Close()
+	c.SetDeadline(time.Now().Add(2 * patience))
+	sent := make(chan error, 1)
+	go func() {
+		err := send(c, n, seed)
+		if err == nil {
+			err = c.CloseWrite()
+		}
+		sent <- err
+	}()
+	got, err := receive(c)
+	if err != nil {
+		c.NetConn().Close()
+	}
+	// A reset is told once: if Write has heard of it, Read says end of stream.
+	serr := <-sent
+	if errors.Is(err, errCorrupt) && serr == nil {
+		return err
+	}
+	if errors.Join(err, serr) != nil {
+		y.broken.Add(1)
+		return nil
+	}
+	y.whole.Add(1)
+	y.bytes.Add(got + n)
+	return nil
+}
+
+// size is a random length: often few bytes, sometimes up to 2 MiB.
+func size() int64 { return rand.Int64N(1 << (4 + rand.IntN(18))) }
+
+// TestIntegrity moves random bodies both ways over bad paths, between visitor
+// and relay and between relay and remote. Whatever looks complete must be so,
+// and nothing must be left: no memory, goroutine or descriptor.
+func TestIntegrity(t *testing.T) {
+	length, workers := 8*time.Second, 16
+	if soaking() {
+		length = 10 * time.Minute
+	}
+	r := startPathRelay(t)
+	link := startRough(t, r.addr)
+	front := startRough(t, r.addr)
+	var device, visitor tally
+	r.serve("integrity."+pathZone, link.addr, func(c *tls.Conn) {
+		if err := device.exchange(c, size(), rand.Uint64()); err != nil {
+			t.Errorf("at the device: %v", err)
+		}
+	})
+	batch := func(d time.Duration) {
+		end := time.Now().Add(d)
+		var wg sync.WaitGroup
+		for range workers {
+			wg.Go(func() {
+				for time.Now().Before(end) && !t.Failed() {
+					c, _, err := r.visit("integrity."+pathZone, front.addr)
+					if err != nil {
+						visitor.broken.Add(1)
+						continue
+					}
+					if err := visitor.exchange(c, size(), rand.Uint64()); err != nil {
+						t.Errorf("at the visitor: %v", err)
+					}
+				}
+			})
+		}
+		wg.Wait()
+	}
+	// A good path breaks nothing.
+	batch(length / 8)
+	if n := visitor.broken.Load() + device.broken.Load(); n > 0 {
+		t.Errorf("%d transfers broke on a good path", n)
+	}
+	before := settledUsage(t)
+	for _, bad := range []struct {
+		slice, reset int64
+		delay        time.Duration
+	}{
+		{slice: 100},
+		{slice: 20_000, delay: 20 * time.Millisecond},
+		{slice: 30_000, reset: 1 << 20},
+		{slice: 2_000, delay: 5 * time.Millisecond, reset: 2 << 20},
+	} {
+		for _, p := range []*rough{front, link} {
+			p.slice.Store(bad.slice)
+			p.delay.Store(int64(bad.delay))
+		}
+		front.reset.Store(bad.reset)
+		link.reset.Store(bad.reset * 8)
+		batch(length / 5)
+	}
+	for _, p := range []*rough{front, link} {
+		p.slice.Store(0)
+		p.delay.Store(0)
+		p.reset.Store(0)
+	}
+	batch(length / 20)
+	after := settledUsage(t)
+	t.Logf("%d transfers whole, %d broken, %d MiB; then %v, before %v",
+		visitor.whole.Load(), visitor.broken.Load(), visitor.bytes.Load()>>20, after, before)
+	if visitor.broken.Load() == 0 {
+		t.Error("nothing broke on a bad path: the test shows nothing")
+	}
+	if after.goroutines > before.goroutines+10 || after.descriptors > before.descriptors+5 || after.heap > before.heap+16<<20 {
+		t.Errorf("something is left: %v, before %v", after, before)
+	}
+}
+
+// A usage is what a process holds.
+type usage struct {
+	goroutines, descriptors int
+	heap                    uint64
+}
+
+func (u usage) String() string {
+	return fmt.Sprintf("%d goroutines, %d descriptors, %d KiB", u.goroutines, u.descriptors, u.heap>>10)
+}
+
+// settledUsage is what this process holds once nothing is under way: a closed
+// stream may linger for ten seconds.
+func settledUsage(t *testing.T) usage {
+	t.Helper()
+	least := measure()
+	for calm := 0; calm < 5; {
+		<-time.After(100 * time.Millisecond)
+		now := measure()
+		calm++
+		if now.goroutines < least.goroutines || now.descriptors < least.descriptors {
+			calm = 0
+			least = now
+		}
+	}
+	runtime.GC()
+	runtime.GC() // the second one empties the pools
+	return measure()
+}
+
+func measure() (u usage) {
+	var m runtime.MemStats
+	runtime.ReadMemStats(&m)
+	u.goroutines, u.heap = runtime.NumGoroutine(), m.HeapAlloc
+	if fds, err := os.ReadDir("/proc/self/fd"); err == nil {
+		u.descriptors = len(fds)
+	}
+	return u
+}

@@ -1,0 +1,61 @@
+package framing_test
+
+import (
+	"errors"
+	"testing"
+	"time"
+
+	"keystay/framing"
+	"keystay/internal/memconn"
+)
+
+// A remote that reads hardly anything holds up smux, which then takes from no
+// stream what arrives: that must not make the relay keep what there was no
+// credit for.
+func TestBacklogIsBounded(t *testing.T) {
+	for name, before := range map[string][]byte{
+		"while the stream lives": plain(0x05, 0, 0, 0, 1), // smux answers the first data of a stream
+		"after its end":          plain(0x04, 0, 0),
+	} {
+		t.Run(name, func(t *testing.T) {
+			bubble(t, func(t *testing.T) {
+				relay, b := stalledRemote(t)
+				b.Write(muxed(2, 3, before...))
+				if name == "after its end" {
+					b.Write(muxed(1, 3))
+				}
+				sent := 0
+				for frame := muxed(2, 3, make([]byte, 16<<10)...); sent < 1<<28; sent += len(frame) {
+					if _, err := b.Write(frame); err != nil {
+						break
+					}
+				}
+				if _, err := hear(t, relay); !errors.Is(err, framing.ErrProtocol) {
+					t.Errorf("the link ended with %v, want a protocol violation", err)
+				}
+				if sent > 8<<20 {
+					t.Errorf("the relay took %d MiB on a stream with 1 MiB of credit", sent>>20)
+				}
+			})
+		})
+	}
+}
+
+// stalledRemote returns a relay's link with a visitor that sends all it can,
+// and the other end, which reads 100 bytes a second.
+func stalledRemote(t *testing.T) (*framing.Link, *memconn.Conn) {
+	relay, b := bareRemote(t, 1<<10)
+	go relay.Open(header, make([]byte, 64<<10))
+	go func() {
+		for {
+			select {
+			case <-time.After(time.Second):
+				b.Read(make([]byte, 100))
+			case <-relay.Done():
+				return
+			}
+		}
+	}()
+	<-time.After(time.Second)
+	return relay, b
+}

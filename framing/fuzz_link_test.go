@@ -1,0 +1,148 @@
+package framing_test
+
+import (
+	"io"
+	"testing"
+	"time"
+
+	"keystay/framing"
+	"keystay/internal/memconn"
+)
+
+// FuzzLink has a live end of a link, with streams that are used, hear whatever
+// the input says: whole records and frames, right and wrong, and noise. It must
+// not panic or hang, must end once its connection does, and with an error.
+func FuzzLink(f *testing.F) {
+	f.Add([]byte{0, 1, 3, 2, 2, 1, 2, 9, 7, 7, 7, 7, 7, 7, 7, 7, 0})
+	f.Add([]byte{1, 4, 6, 6, 3, 2, 4, 8, 0, 0, 0, 1, 9, 10, 11, 12, 5, 1, 200, 0, 0, 0, 0})
+	f.Add([]byte{1, 4, 6, 6, 8, 3, 0, 8, 4, 2, 0, 0, 8, 1, 3, 0, 13})
+	f.Add([]byte{0, 4, 8, 3, 0, 8, 2, 200, 9, 8, 6, 0, 1, 2, 16, 8, 20, 2, 0, 0})
+	f.Fuzz(func(t *testing.T, in []byte) {
+		if len(in) == 0 {
+			return
+		}
+		script, relay := script(in[1:]), in[0]%2 == 0
+		l, b := bareRelay(t, 0)
+		if relay {
+			l, b = bareRemote(t, 0)
+		}
+		go io.Copy(io.Discard, b)
+		var mine []*framing.Stream
+		for len(script) > 0 && l.Err() == nil {
+			s := script.play(l, b, len(mine), relay)
+			if s != nil {
+				mine = append(mine, s)
+			} else if len(mine) > 0 {
+				poke(mine[int(script.next())%len(mine)], script.next())
+			}
+		}
+		b.Close()
+		select {
+		case <-l.Done():
+		case <-time.After(10 * time.Second):
+			t.Fatal("the link did not end with its connection")
+		}
+		if l.Err() == nil {
+			t.Error("the link ended without an error")
+		}
+		for _, s := range mine {
+			s.Close()
+		}
+	})
+}
+
+// poke does something with a stream that cannot block.
+func poke(s *framing.Stream, how byte) {
+	s.SetDeadline(time.Now().Add(time.Microsecond))
+	switch how % 6 {
+	case 0:
+		s.Read(make([]byte, 1000))
+	case 1:
+		s.Write(make([]byte, 5000))
+	case 2:
+		s.CloseWrite()
+	case 3:
+		s.Reset()
+	case 4:
+		s.Close()
+	case 5:
+		s.Broken()
+	}
+}
+
+// A script is bytes that say what the other end does.
+type script []byte
+
+func (s *script) next() byte {
+	if len(*s) == 0 {
+		return 0
+	}
+	b := (*s)[0]
+	*s = (*s)[1:]
+	return b
+}
+
+func (s *script) take(n int) []byte {
+	n = min(n, len(*s))
+	b := (*s)[:n]
+	*s = (*s)[n:]
+	return b
+}
+
+// play sends what the next bytes say. It may return a new stream, or nil.
+func (s *script) play(l *framing.Link, b *memconn.Conn, have int, relay bool) *framing.Stream {
+	b.SetWriteDeadline(time.Now().Add(10 * time.Second))
+	switch s.next() % 8 {
+	case 0: // noise
+		b.Write(s.take(int(s.next())))
+	case 1: // a link record
+		b.Write(plain(s.next()%0x40, s.take(int(s.next())%40)...))
+	case 2: // one that is right
+		all := [][]byte{pingByHand, claimByHand, goAwayByHand, plain(0x13), plain(0x11, pingByHand[3:]...), plain(0x90), plain(0x20, 2)}
+		b.Write(all[int(s.next())%len(all)])
+	case 3: // a frame of smux
+		b.Write(muxed(s.next()%5, s.id(), s.take(int(s.next())%40)...))
+	case 4: // a stream record
+		rec := plain(s.next()%8, s.take(int(s.next())%40)...)
+		b.Write(muxed(2, s.id(), rec...))
+	case 5: // DATA, long
+		b.Write(muxed(2, s.id(), plain(0x02, make([]byte, int(s.next())<<6+1)...)...))
+	case 6: // a new stream
+		if have > 50 {
+			return nil
+		}
+		if relay {
+			stream, _ := l.Open(header, s.take(int(s.next())))
+			return stream
+		}
+		id := s.id()
+		b.Write(plain(0x20, 2))
+		b.Write(muxed(0, id))
+		b.Write(muxed(2, id, headerByHand()...))
+	case 7: // the link's own acts
+		if relay {
+			l.Revoke(framing.Denial{Name: "x"})
+		} else if l.NumStreams() > 0 && s.next()%2 == 0 {
+			return accepted(l)
+		}
+	}
+	return nil
+}
+
+// id is a stream's id of a few, so that they meet.
+func (s *script) id() uint32 { return uint32(s.next()%4)*2 + 3 }
+
+// accepted waits a moment for a stream.
+func accepted(l *framing.Link) *framing.Stream {
+	got := make(chan *framing.Stream, 1)
+	go func() {
+		s, _ := l.Accept()
+		got <- s
+	}()
+	select {
+	case s := <-got:
+		return s
+	case <-time.After(time.Millisecond):
+		return nil // the goroutine ends with the link
+	}
+}

@@ -1,0 +1,38 @@
+// Package sockopt sets options of TCP sockets that package net does not know.
+//
+// A connection may be wrapped, as a [*crypto/tls.Conn] is: what has a method
+// NetConn() net.Conn is looked through. Where a system has no such option, or
+// there is no TCP socket, nothing is done: all that is here only makes the
+// system notice sooner what our own timers notice anyway.
+package sockopt
+
+import (
+	"net"
+	"syscall"
+	"time"
+)
+
+// UserTimeout makes the system break the connection when data that was sent has
+// not been acknowledged, or not been taken by the peer, for d (RFC 5482; under
+// Linux TCP_USER_TIMEOUT). It is set on each connection and not on a listener:
+// those of package net are Multipath TCP, which does not take it.
+func UserTimeout(c net.Conn, d time.Duration) {
+	for {
+		w, ok := c.(interface{ NetConn() net.Conn })
+		if !ok {
+			break
+		}
+		inner := w.NetConn()
+		if inner == nil {
+			return
+		}
+		c = inner
+	}
+	s, ok := c.(syscall.Conn)
+	if !ok {
+		return
+	}
+	if raw, err := s.SyscallConn(); err == nil {
+		raw.Control(func(fd uintptr) { setUserTimeout(fd, d) })
+	}
+}

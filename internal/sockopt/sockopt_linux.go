@@ -1,0 +1,12 @@
+package sockopt
+
+import (
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+// setUserTimeout fails on what is not plain TCP, which is as good as no option.
+func setUserTimeout(fd uintptr, d time.Duration) {
+	unix.SetsockoptInt(int(fd), unix.IPPROTO_TCP, unix.TCP_USER_TIMEOUT, int(d.Milliseconds()))
+}

@@ -1,0 +1,74 @@
+package sockopt_test
+
+import (
+	"crypto/tls"
+	"errors"
+	"net"
+	"syscall"
+	"testing"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"keystay/internal/sockopt"
+)
+
+// option reads the option of a connection back.
+func option(t *testing.T, c net.Conn) time.Duration {
+	t.Helper()
+	raw, err := c.(syscall.Conn).SyscallConn()
+	if err != nil {
+		t.Fatal(err)
+	}
+	var ms int
+	raw.Control(func(fd uintptr) { ms, err = unix.GetsockoptInt(int(fd), unix.IPPROTO_TCP, unix.TCP_USER_TIMEOUT) })
+	if err != nil {
+		t.Fatal(err)
+	}
+	return time.Duration(ms) * time.Millisecond
+}
+
+// pair returns a connection over loopback.
+func pair(t *testing.T) (dialed, accepted net.Conn) {
+	t.Helper()
+	ln, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer ln.Close()
+	if dialed, err = net.Dial("tcp", ln.Addr().String()); err != nil {
+		t.Fatal(err)
+	}
+	if accepted, err = ln.Accept(); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { dialed.Close(); accepted.Close() })
+	return dialed, accepted
+}
+
+func TestUserTimeout(t *testing.T) {
+	a, b := pair(t)
+	sockopt.UserTimeout(a, 15*time.Second)
+	sockopt.UserTimeout(tls.Client(b, nil), 7*time.Second)
+	if da, db := option(t, a), option(t, b); da != 15*time.Second || db != 7*time.Second {
+		t.Errorf("options are %v and %v, want 15s and 7s", da, db)
+	}
+	p, _ := net.Pipe()
+	sockopt.UserTimeout(p, time.Second) // no socket: nothing happens
+	p.Close()
+	sockopt.UserTimeout(p, time.Second)
+}
+
+// A peer that is there but takes nothing is given up too.
+func TestPeerThatNeverReads(t *testing.T) {
+	a, _ := pair(t)
+	sockopt.UserTimeout(a, time.Second)
+	a.SetDeadline(time.Now().Add(30 * time.Second))
+	var err error
+	for err == nil {
+		_, err = a.Write(make([]byte, 64<<10))
+	}
+	if !errors.Is(err, syscall.ETIMEDOUT) {
+		t.Errorf("write: %v, want ETIMEDOUT", err)
+	}
+}

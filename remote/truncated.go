@@ -1,0 +1,31 @@
+package remote
+
+import (
+	"fmt"
+	"io"
+
+	"keystay/framing"
+	"keystay/internal/duplex"
+)
+
+// errTruncated is the error of a visitor whose TCP connection ended without the
+// end of TLS in front of it, as when its program dies or somebody on the path
+// cuts the connection (RFC 8446, section 6.1).
+var errTruncated = fmt.Errorf("the visitor's connection ended without a close_notify: %w", io.ErrUnexpectedEOF)
+
+// A tlsInput is a stream below TLS. After close_notify nobody reads on, so the
+// end of the stream is a truncation wherever it is read. Package crypto/tls
+// takes io.EOF between two records, and io.ErrUnexpectedEOF too, for an end in
+// good order.
+type tlsInput struct{ *framing.Stream }
+
+// Read is the stream's but for the error.
+func (t tlsInput) Read(p []byte) (int, error) {
+	n, err := t.Stream.Read(p)
+	if err == io.EOF {
+		err = errTruncated
+	}
+	return n, err
+}
+
+var _ duplex.Conn = tlsInput{}
