@@ -17,6 +17,9 @@ func (s *Stream) drain() {
 		s.link.fail(err)
 	}
 	s.fail(s.link.cause(errCut))
+	if !s.parse.opener && !s.parse.started {
+		s.link.hasBegun()
+	}
 }
 
 // drain is the Stream as the io.Writer that smux hands its buffers to.
@@ -161,6 +164,11 @@ type sink interface {
 func (s *Stream) begun(h Header) error {
 	s.header = h
 	s.local, s.remote = tcpAddr(h.Dest), tcpAddr(h.Source)
+	defer s.link.hasBegun()
+	if s.link.isDrained() { // opened after the acknowledgement of GOAWAY
+		s.Refuse()
+		return nil
+	}
 	select {
 	case s.link.accepted <- s:
 	default:

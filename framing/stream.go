@@ -268,7 +268,7 @@ func (s *Stream) settleLocked() {
 		}
 		s.readDeadline.stop()
 		s.writeLimit.stop()
-		go s.sm.Close() // writes a frame, so it may wait for the link
+		go s.link.closeMux(s.sm)
 	}
 	if s.smClosed && !s.removed && (s.buf.len == 0 || s.closed) {
 		s.removed = true
