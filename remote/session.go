@@ -28,6 +28,7 @@ const (
 // run keeps a session with the relay until the listener ends.
 func (l *Listener) run() {
 	pause := firstPause
+	var moved time.Time // when the relay last said that it had moved
 	for l.ctx.Err() == nil {
 		began := time.Now()
 		err := l.session()
@@ -41,6 +42,11 @@ func (l *Listener) run() {
 		}
 		if time.Since(began) > steady {
 			pause = firstPause
+		}
+		if errors.Is(err, errMoved) && time.Since(moved) > firstPause {
+			moved = time.Now()
+			l.log.Info("dialling again at once", "reason", err)
+			continue
 		}
 		l.mu.Lock()
 		l.noLink = err
@@ -62,8 +68,13 @@ func final(err error) bool {
 	return errors.As(err, &refusal) && refusal.Permanent() || errors.As(err, &denial) && denial.Permanent()
 }
 
-// errDraining is why a session ends whose relay goes away in good order.
-var errDraining = errors.New("the relay is going away")
+var (
+	// errDraining is why a session ends whose relay goes away in good order.
+	errDraining = errors.New("the relay is going away")
+	// errMoved is why a session ends whose relay has handed its address over
+	// to another process: the next link leads there, and visitors wait for it.
+	errMoved = errors.New("another process of the relay has taken over")
+)
 
 // session links to the relay, claims the name, and serves until the link is
 // lost, is going away, or loses the name.
@@ -77,7 +88,12 @@ func (l *Listener) session() error {
 	}
 	link, welcome, relay, err := l.connect(l.ctx, framing.Handler{
 		Lost:   func(d *framing.Denial) { report(d) },
-		GoAway: func(framing.GoAway) { report(errDraining) },
+		GoAway: func(g framing.GoAway) {
+			if g.Code == framing.GoAwayTakeover {
+				report(errMoved)
+			}
+			report(errDraining) // heard only if it is the first
+		},
 	})
 	if err != nil {
 		return err
@@ -126,28 +142,32 @@ func (l *Listener) keep(link *framing.Link, w framing.Welcome) bool {
 		return false
 	}
 	l.links[link] = struct{}{}
+	l.arriving.Add(1) // until serve ends
 	l.port = int(w.PublicPort)
 	return true
 }
 
-// serve takes the streams of a link until it is over.
+// serve takes the streams of a link until it is over, or no more will come.
 func (l *Listener) serve(link *framing.Link) {
 	defer func() {
 		l.mu.Lock()
 		delete(l.links, link)
 		l.mu.Unlock()
+		l.arriving.Done()
 	}()
 	for {
 		stream, err := link.Accept()
 		if err != nil {
 			return
 		}
+		l.arriving.Add(1)
 		l.wg.Go(func() { l.welcome(stream) })
 	}
 }
 
 // welcome brings one visitor to Accept.
 func (l *Listener) welcome(stream *framing.Stream) {
+	defer l.arriving.Done()
 	h := stream.Header()
 	switch {
 	case h.Name != l.domain:
@@ -164,7 +184,7 @@ func (l *Listener) welcome(stream *framing.Stream) {
 // shake does the TLS handshake with a visitor, or with the CA.
 func (l *Listener) shake(stream *framing.Stream) {
 	tc := tls.Server(stream, l.tls)
-	ctx, cancel := context.WithTimeout(l.cut, handshakeTimeout)
+	ctx, cancel := context.WithTimeout(l.late, handshakeTimeout)
 	defer cancel()
 	if err := tc.HandshakeContext(ctx); err != nil {
 		l.log.Debug("a visitor's TLS handshake failed", "err", err)
@@ -177,7 +197,7 @@ func (l *Listener) shake(stream *framing.Stream) {
 	}
 	select {
 	case l.conns <- tc:
-	case <-l.ctx.Done():
+	case <-l.late.Done():
 		stream.Reset()
 	}
 }

@@ -55,10 +55,15 @@ func run(ctx context.Context, cfg *config.Remote, warnings []config.Warning) err
 	if err != nil {
 		cancel() // nothing is served any more
 	}
+	gone := make(chan error, 1)
+	go func() { gone <- ln.Shutdown(end) }()
+	if err == nil {
+		<-served // by now it has taken the visitors that were on their way
+	}
 	if serr := srv.Shutdown(end); serr != nil {
 		srv.Close()
 	}
-	if serr := ln.Shutdown(end); serr != nil && err == nil {
+	if serr := <-gone; serr != nil && err == nil {
 		log.Warn("visitors were cut off", "err", serr)
 	}
 	return finalError(err)
