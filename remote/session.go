@@ -106,6 +106,9 @@ func (l *Listener) session() error {
 	ctx, cancel := context.WithTimeout(l.ctx, dialTimeout)
 	err = link.Claim(ctx, l.domain, l.cfg.Token)
 	cancel()
+	if l.ctx.Err() != nil {
+		return context.Cause(l.ctx) // drain has the link, and visitors may be on it
+	}
 	if err != nil {
 		link.Close()
 		return err
