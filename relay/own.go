@@ -9,6 +9,7 @@ import (
 	"net"
 	"net/http"
 	"slices"
+	"sync"
 	"time"
 
 	"keystay/framing"
@@ -59,6 +60,8 @@ func (s *Server) ownTLS() *tls.Config {
 const acmeALPN = "acme-tls/1"
 
 func (s *Server) handleOwn(tc *tls.Conn) {
+	routed := sync.OnceFunc(s.routing.done)
+	defer routed()
 	forget, ok := s.admit(tc)
 	if !ok {
 		tc.Close()
@@ -67,6 +70,9 @@ func (s *Server) handleOwn(tc *tls.Conn) {
 	ctx, cancel := context.WithTimeout(s.ctx, handshakeTimeout)
 	err := tc.HandshakeContext(ctx)
 	cancel()
+	if tc.ConnectionState().NegotiatedProtocol == framing.Protocol {
+		routed() // it lasts
+	}
 	switch proto := tc.ConnectionState().NegotiatedProtocol; {
 	case err != nil:
 		s.log.Debug("TLS handshake failed", "for", s.Domain, "err", err)

@@ -3,6 +3,7 @@ package relay
 import (
 	"bytes"
 	"crypto/rand"
+	"errors"
 	"net"
 	"net/netip"
 	"sync"
@@ -26,26 +27,31 @@ var helloBuffers = sync.Pool{New: func() any { return new([helloBuffer]byte) }}
 
 // handle serves one connection of the public port, whoever it is.
 func (s *Server) handle(c net.Conn) {
+	routed := sync.OnceFunc(s.routing.done)
 	conn, ok := c.(sni.Conn)
 	if !ok {
 		c.Close()
+		routed()
 		return
 	}
 	forget, ok := s.admit(c)
 	if !ok {
 		c.Close()
+		routed()
 		return
 	}
-	own := s.route(conn)
+	own := s.route(conn, routed)
 	forget()
-	if own != nil {
-		s.own.HandleConn(own)
+	if own == nil {
+		routed()
+		return
 	}
+	s.own.HandleConn(own) // handleOwn says when it is routed
 }
 
-// route reads the hello and serves a visitor. A connection for the relay's own
-// name is returned instead.
-func (s *Server) route(c sni.Conn) (own net.Conn) {
+// route reads the hello and serves a visitor. It calls routed once the visitor
+// has a stream. A connection for the relay's own name is returned instead.
+func (s *Server) route(c sni.Conn, routed func()) (own net.Conn) {
 	buf := helloBuffers.Get().(*[helloBuffer]byte)
 	hello, err := sni.Read(c, buf[:])
 	release := sync.OnceFunc(func() { helloBuffers.Put(buf) })
@@ -61,24 +67,47 @@ func (s *Server) route(c sni.Conn) (own net.Conn) {
 		return nil
 	}
 	if name == s.Domain {
+		if s.passOn(c, hello.Raw) {
+			return nil
+		}
 		return &peeked{Conn: c, first: bytes.Clone(hello.Raw)}
 	}
-	sess, alert := s.find(name)
-	if sess == nil {
-		s.refuse(c, alert)
-		return nil
-	}
-	stream, err := sess.link.Open(streamHeader(c, name, framing.KindTLS), hello.Raw)
-	if err != nil {
-		s.log.Debug("cannot open a stream", "session", sess.id, "err", err)
-		s.refuse(c, sni.AlertInternalError)
+	stream, alert := s.open(c, name, hello.Raw)
+	if stream == nil {
+		if !s.passOn(c, hello.Raw) {
+			s.refuse(c, alert)
+		}
 		return nil
 	}
 	release()
 	s.stats.visitors.add()
 	defer s.stats.visitors.done()
+	routed()
 	duplex.Copy(c, stream, duplex.Options{Linger: lingerTimeout})
 	return nil
+}
+
+// maxOpens is how often a stream is tried to open when links go away just then.
+const maxOpens = 3
+
+// open opens a stream to the remote of name. Without one it returns the alert
+// that tells why.
+func (s *Server) open(c net.Conn, name string, hello []byte) (*framing.Stream, sni.Alert) {
+	for range maxOpens {
+		sess, alert := s.find(name)
+		if sess == nil {
+			return nil, alert
+		}
+		stream, err := sess.link.Open(streamHeader(c, name, framing.KindTLS), hello)
+		if err == nil {
+			return stream, 0
+		}
+		s.log.Debug("cannot open a stream", "session", sess.id, "err", err)
+		if !errors.Is(err, framing.ErrGoingAway) {
+			break
+		}
+	}
+	return nil, sni.AlertInternalError
 }
 
 func (s *Server) refuse(c sni.Conn, alert sni.Alert) {
@@ -88,15 +117,19 @@ func (s *Server) refuse(c sni.Conn, alert sni.Alert) {
 
 // find returns the session that a visitor of name goes to. Without one it
 // returns the alert that tells why; where a remote is expected back, it waits
-// for it before.
+// for it before, and so it does while that cannot be told because the record of
+// names is closed. When the server leaves nobody waits any more.
 func (s *Server) find(name string) (*session, sni.Alert) {
 	if sess := s.presence.find(name); sess != nil {
 		return sess, 0
 	}
-	if !s.Names.known(name) {
+	limit := holdLimit{time: HoldTimeout, perName: maxHoldsPerName, total: maxHolds}
+	if left := s.presence.expected(name); left > 0 {
+		limit = holdLimit{time: left, perName: maxExpectedPerName, total: maxExpected}
+	} else if known, err := s.Names.known(name); err == nil && !known {
 		return nil, sni.AlertUnrecognizedName
 	}
-	if sess := s.holds.wait(s.ctx, &s.presence, name, HoldTimeout); sess != nil {
+	if sess := s.holds.wait(s.ctx, s.leaving, &s.presence, name, limit); sess != nil {
 		return sess, 0
 	}
 	return nil, sni.AlertInternalError

@@ -87,7 +87,7 @@ func (l *Listener) session() error {
 		}
 	}
 	link, welcome, relay, err := l.connect(l.ctx, framing.Handler{
-		Lost:   func(d *framing.Denial) { report(d) },
+		Lost: func(d *framing.Denial) { report(d) },
 		GoAway: func(g framing.GoAway) {
 			if g.Code == framing.GoAwayTakeover {
 				report(errMoved)
