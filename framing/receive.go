@@ -16,10 +16,22 @@ func (s *Stream) drain() {
 	if errors.Is(err, ErrProtocol) {
 		s.link.fail(err)
 	}
+	if err == io.EOF && s.link.Err() == nil && s.ended() {
+		return // flush is about to find that out
+	}
 	s.fail(s.link.cause(errCut))
 	if !s.parse.opener && !s.parse.started {
 		s.link.hasBegun()
 	}
+}
+
+// ended reports whether both directions have ended. The other side may close
+// smux's side as soon as it has our END, when flush has not returned from
+// writing it.
+func (s *Stream) ended() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.recvEnd && s.sendEnd
 }
 
 // drain is the Stream as the io.Writer that smux hands its buffers to.
@@ -212,8 +224,13 @@ func (s *Stream) credited(n uint32) error {
 	return nil
 }
 
-// consumedLocked accounts data that was read, and gives new credit for it.
+// consumedLocked accounts data that was read, and gives new credit for it. The
+// stream may be over by then, since WriteTo writes without the lock: it takes
+// nothing from the pool any more.
 func (s *Stream) consumedLocked(n int) {
+	if s.closed || s.err != nil {
+		return
+	}
 	if s.recvEnd {
 		s.win.ended(s.buf.len)
 		s.settleLocked()

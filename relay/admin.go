@@ -19,7 +19,7 @@ func (s *Server) ServeAdmin(ln net.Listener, ready func() error) error {
 	s.init()
 	tracked, err := s.track(ln, nil)
 	if err != nil {
-		return err
+		return ErrServerClosed
 	}
 	mux := http.NewServeMux()
 	mux.HandleFunc("GET /healthz", func(w http.ResponseWriter, r *http.Request) { fmt.Fprintln(w, "ok") })

@@ -17,6 +17,10 @@ import (
 // longer than a hello or a handshake may.
 const settleTimeout = 15 * time.Second
 
+// goAwayTimeout is how long a remote may take to acknowledge that the server
+// leaves.
+const goAwayTimeout = 5 * time.Second
+
 // A departure is what a server that leaves does with what still comes.
 type departure struct {
 	ctx     context.Context

@@ -125,7 +125,7 @@ func (s *Server) ServeHTTP01(ln net.Listener) error {
 	s.init()
 	tracked, err := s.track(ln, nil)
 	if err != nil {
-		return err
+		return ErrServerClosed
 	}
 	if err := s.plain.Serve(tracked); !errors.Is(err, http.ErrServerClosed) && !errors.Is(err, net.ErrClosed) {
 		return fmt.Errorf("serve %s: %w", ln.Addr(), err)

@@ -95,7 +95,9 @@ func (sess *session) leave() {
 	}
 	sess.gone.Do(func() {
 		d := sess.srv.departing()
-		sess.link.GoAway(d.ctx, d.goAway)
+		tell, cancel := context.WithTimeout(d.ctx, goAwayTimeout)
+		sess.link.GoAway(tell, d.goAway)
+		cancel()
 		select {
 		case <-d.settled:
 		case <-d.ctx.Done():
