@@ -161,17 +161,25 @@ func (s *Server) Pause() error {
 	s.init()
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.departure != nil || s.closing || len(s.paused) > 0 {
+	if s.departure != nil || s.closing || s.pausing {
 		return errors.New("pause: the server is paused or stops")
 	}
+	s.pausing = true
 	for ln := range s.listeners {
-		if err := ln.pause(); err != nil {
+		if err := s.pauseLocked(ln); err != nil {
 			s.resumeLocked()
 			return err
 		}
-		s.paused = append(s.paused, ln)
 	}
 	return nil
+}
+
+func (s *Server) pauseLocked(ln *listener) error {
+	err := ln.pause()
+	if err == nil {
+		s.paused = append(s.paused, ln)
+	}
+	return err
 }
 
 // Resume ends a Pause.
@@ -186,5 +194,5 @@ func (s *Server) resumeLocked() {
 	for _, ln := range s.paused {
 		ln.resume()
 	}
-	s.paused = nil
+	s.paused, s.pausing = nil, false
 }

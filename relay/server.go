@@ -74,6 +74,7 @@ type Server struct {
 	closing   bool
 	departure *departure
 	listeners map[*listener]struct{}
+	pausing   bool // between Pause and Resume
 	paused    []*listener
 	admins    []*http.Server
 	conns     map[net.Conn]struct{} // from accept to the end
@@ -143,6 +144,12 @@ func (s *Server) track(ln net.Listener, routing *gauge) (net.Listener, error) {
 		return nil, net.ErrClosed
 	}
 	l := &listener{Listener: ln, log: s.log, done: s.ctx.Done(), routing: routing}
+	if s.pausing {
+		if err := s.pauseLocked(l); err != nil {
+			ln.Close()
+			return nil, err
+		}
+	}
 	s.listeners[l] = struct{}{}
 	return l, nil
 }

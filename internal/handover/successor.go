@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"net"
 	"os"
+	"sync"
 	"syscall"
 	"time"
 )
@@ -77,7 +78,8 @@ func (c *Control) Leave() error {
 
 // A Successor is a process that takes over, seen from the running one.
 type Successor struct {
-	w *wire
+	w       *wire
+	passing sync.Mutex // one visitor at a time
 
 	// PID is the process's own word for its number.
 	PID int
@@ -171,12 +173,15 @@ func (s *Successor) offer(sockets []Socket, names []string) error {
 }
 
 // Pass gives a visitor to the other process, with the bytes that were read
-// from it. The caller closes v afterwards, and calls Pass one at a time.
+// from it. The caller closes v afterwards. Pass may be called from several
+// goroutines.
 func (s *Successor) Pass(v net.Conn, first []byte) error {
 	raw, ok := v.(syscall.Conn)
 	if !ok {
 		return fmt.Errorf("pass on a %T: %w", v, errors.ErrUnsupported)
 	}
+	s.passing.Lock()
+	defer s.passing.Unlock()
 	s.w.conn.SetWriteDeadline(time.Now().Add(passTimeout))
 	return s.w.sendWith(message{Op: "visitor", First: first}, raw)
 }
