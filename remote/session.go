@@ -43,10 +43,13 @@ func (l *Listener) run() {
 		if time.Since(began) > steady {
 			pause = firstPause
 		}
-		if errors.Is(err, errMoved) && time.Since(moved) > firstPause {
-			moved = time.Now()
-			l.log.Info("dialling again at once", "reason", err)
-			continue
+		if errors.Is(err, errMoved) {
+			pause = firstPause
+			if time.Since(moved) > firstPause {
+				moved = time.Now()
+				l.log.Info("dialling again at once", "reason", err)
+				continue
+			}
 		}
 		l.mu.Lock()
 		l.noLink = err

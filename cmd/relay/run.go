@@ -26,6 +26,9 @@ func run(ctx context.Context, cfg *config.Relay, warnings []config.Warning, take
 	drain, cut, stop := cli.Signals(ctx)
 	defer stop()
 	p := &process{cfg: cfg, log: log, upgrade: upgradeSignal(), failed: make(chan error, 1)}
+	if p.program, err = programPath(); err != nil {
+		return err
+	}
 	defer func() { p.close(err) }()
 	if err := p.open(takeover); err != nil {
 		return err
@@ -49,6 +52,7 @@ type process struct {
 	cfg     *config.Relay
 	log     *slog.Logger
 	upgrade <-chan os.Signal // asks to start a process that takes over
+	program string           // the file that is started then
 
 	cert    *ownCert
 	before  *predecessor // the process that this one takes over from, or nil

@@ -207,6 +207,9 @@ func (p *process) resume() {
 		for first := true; ; first = false {
 			err := p.grants.Reopen()
 			if err == nil {
+				if !first {
+					p.log.Info("the record of names is open again")
+				}
 				return
 			}
 			if first {

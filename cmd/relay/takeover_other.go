@@ -34,6 +34,8 @@ func (p *process) openControl()  {}
 func (p *process) own()          {}
 func (p *process) closeControl() {}
 
+func programPath() (string, error) { return os.Executable() }
+
 func upgradeSignal() <-chan os.Signal { return nil }
 
 // wait waits until the process is to drain or cannot go on.

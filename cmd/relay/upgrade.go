@@ -8,6 +8,7 @@ import (
 	"os"
 	"os/exec"
 	"os/signal"
+	"path/filepath"
 	"strings"
 	"syscall"
 	"time"
@@ -16,6 +17,17 @@ import (
 // startTimeout is how long a process that this one has started may take until it
 // asks to take over; then it is killed.
 const startTimeout = 15 * time.Second
+
+// programPath returns where the program was found when it was called: not what
+// has become of that file since, nor what a link leads to, since an upgrade
+// renames the one and turns the other.
+func programPath() (string, error) {
+	file, err := exec.LookPath(os.Args[0])
+	if err != nil {
+		return os.Executable()
+	}
+	return filepath.Abs(file)
+}
 
 // upgradeSignal returns the channel of SIGUSR2. From now on that signal never
 // ends the process.
@@ -86,17 +98,13 @@ func (c *child) kill() {
 // startNext starts the program anew, from the file that it was started from,
 // with the same arguments and environment, to take over from this process.
 func (p *process) startNext() (child, error) {
-	file, err := os.Executable()
-	if err != nil {
-		return child{}, err
-	}
-	cmd := exec.Command(file)
+	cmd := exec.Command(p.program)
 	cmd.Args = append([]string(nil), os.Args...)
 	if !takesOver(cmd.Args) {
 		cmd.Args = append(cmd.Args, "--takeover")
 	}
 	cmd.Stdout, cmd.Stderr = os.Stdout, os.Stderr
-	p.log.Info("starting a process that takes over", "file", file)
+	p.log.Info("starting a process that takes over", "file", p.program)
 	p.notify("RELOADING=1")
 	if err := cmd.Start(); err != nil {
 		p.notify("READY=1")
