@@ -146,6 +146,7 @@ log: {level: warn}
 			want := &config.Relay{
 				Domain: "file.relay.net", Listen: []string{"192.0.2.1:1", "192.0.2.1:2"}, HTTPListen: []string{}, StateDir: "/var/lib/keystay",
 				Names: config.Names{Policy: "closed"}, Log: config.Log{Level: "warn", Format: "text"},
+				DrainTimeout: 30 * time.Second, TakeoverDrain: time.Hour,
 			}
 			tt.want(want)
 			if !reflect.DeepEqual(got, want) {
@@ -164,6 +165,7 @@ func TestRelayDefaults(t *testing.T) {
 	want := &config.Relay{
 		Domain: "relay.net", Listen: []string{":443"}, HTTPListen: []string{":80"}, StateDir: "/var/lib/keystay",
 		Names: config.Names{Policy: "open"}, Admin: config.Admin{Listen: "127.0.0.1:9440"}, Log: config.Log{Level: "info", Format: "text"},
+		DrainTimeout: 30 * time.Second, TakeoverDrain: time.Hour,
 	}
 	if !reflect.DeepEqual(r, want) {
 		t.Errorf("got  %+v\nwant %+v", r, want)
@@ -237,7 +239,7 @@ func TestKeysMatchStructs(t *testing.T) {
 		keys  []config.Key
 		extra []string // keys that are not decoded as they stand
 	}{
-		{reflect.TypeFor[config.Relay](), config.RelayKeys(), []string{"config"}},
+		{reflect.TypeFor[config.Relay](), config.RelayKeys(), []string{"config", "drain_timeout", "takeover_drain"}},
 		{reflect.TypeFor[config.Remote](), config.RemoteKeys(), []string{"local", "wait", "replica"}},
 	}
 	for _, tt := range tests {

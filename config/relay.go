@@ -1,5 +1,7 @@
 package config
 
+import "time"
+
 // Relay is the configuration of a relay. Its values have been checked and
 // normalised by [LoadRelay]. Paths are ready to open.
 type Relay struct {
@@ -40,6 +42,15 @@ type Relay struct {
 
 	// Log is how much is logged to stderr, and how.
 	Log Log `mapstructure:"log"`
+
+	// DrainTimeout is how long visitors may finish when the relay is told to
+	// stop: 30 seconds by default, up to [MaxDrain]; 0 cuts them at once.
+	DrainTimeout time.Duration `mapstructure:"-"`
+
+	// TakeoverDrain is how long visitors may finish in a process that another
+	// one has taken over from: an hour by default, up to [MaxDrain]; 0 cuts
+	// them at once.
+	TakeoverDrain time.Duration `mapstructure:"-"`
 
 	// Abuse is the public contact for complaints: a mailto: or https: URL, or
 	// empty for none. A mail address given alone has become a mailto: URL.

@@ -6,6 +6,7 @@ import (
 	"net/url"
 	"slices"
 	"strings"
+	"time"
 )
 
 // checkRelay checks the values of r and returns them normalised. It looks at
@@ -149,6 +150,24 @@ func (e *Errors) relayCertificate(r *Relay) {
 		e.add("tls.cert_file", "missing", "tls.key_file needs the certificate of its private key")
 	case t.CertFile != "" && r.ACME != ACME{}:
 		e.add("tls.cert_file", "acme is set too", "a certificate comes from acme or from files: take one of them out")
+	}
+}
+
+// MaxDrain is the longest time that visitors can be given to finish: a week.
+const MaxDrain = 7 * 24 * time.Hour
+
+// drain parses how long visitors may finish.
+func (e *Errors) drain(key string, d *time.Duration, s string) {
+	parsed, err := time.ParseDuration(s)
+	switch {
+	case err != nil:
+		e.add(key, quote(s)+" is no duration", "as in 30s or 1h")
+	case parsed < 0:
+		e.add(key, quote(s)+" is negative", "0s cuts visitors at once")
+	case parsed > MaxDrain:
+		e.add(key, quote(s)+" is too long", "168h at most, which is a week")
+	default:
+		*d = parsed
 	}
 }
 

@@ -38,6 +38,8 @@ func relayFileKeys() []Key {
 		{Name: "admin.listen", Default: "127.0.0.1:9440", Help: "host:port of /metrics, /healthz and /readyz, read-only; empty in the file is off"},
 		{Name: "log.level", Flag: "log-level", Default: "info", Help: "how much is logged: `LEVEL` debug, info, warn or error"},
 		{Name: "log.format", Flag: "log-format", Default: "text", Help: "`FORMAT` of the log: text or json"},
+		{Name: "drain_timeout", Default: "30s", Help: "how long visitors may finish when the relay is told to stop, as in 30s, at most 168h; 0s cuts them at once"},
+		{Name: "takeover_drain", Default: "1h", Help: "how long they may finish in a process that another has taken over from, as in 1h, at most 168h; 0s cuts them at once"},
 		{Name: "abuse", Help: "public contact for complaints: a mail address, mailto: or https:// URL; may be empty"},
 	})
 }
@@ -72,6 +74,8 @@ func LoadRelay(fs *pflag.FlagSet) (*Relay, []Warning, error) {
 		return nil, nil, fmt.Errorf("decode configuration: %w", err)
 	}
 	r, warnings, wrong := checkRelay(r)
+	wrong.drain("drain_timeout", &r.DrainTimeout, src.viper.GetString("drain_timeout"))
+	wrong.drain("takeover_drain", &r.TakeoverDrain, src.viper.GetString("takeover_drain"))
 	src.resolve("state_dir", &r.StateDir)
 	src.resolve("acme.ca_root", &r.ACME.CARoot)
 	src.resolve("tls.cert_file", &r.TLS.CertFile)

@@ -16,7 +16,7 @@ func (l *Link) handle(t recordType, p []byte) error {
 	case recGoAway:
 		return l.handleGoAway(p)
 	case recGoAwayAck:
-		l.ackOnce.Do(func() { close(l.goAwayAcked) })
+		l.handleGoAwayAck()
 		return nil
 	}
 	if l.isRelay {
@@ -72,14 +72,46 @@ func (l *Link) handleGoAway(p []byte) error {
 	if l.handler.GoAway != nil {
 		l.handler.GoAway(g)
 	}
-	l.send(appendRecord(nil, recGoAwayAck, nil))
+	l.mu.Lock()
+	l.ackDue = true
+	ok := l.acknowledgeLocked()
+	l.mu.Unlock()
+	if !ok {
+		return errTooMuchQueued
+	}
 	return nil
+}
+
+// acknowledgeLocked answers GOAWAY, when it is due and all that was opened
+// before is on its way. It reports false when too much is queued.
+func (l *Link) acknowledgeLocked() bool {
+	if !l.ackDue || l.opening > 0 {
+		return true
+	}
+	l.ackDue = false
+	return l.sendLocked(appendRecord(nil, recGoAwayAck, nil))
+}
+
+// handleGoAwayAck notes the answer to GOAWAY. The goroutine that reads it has
+// given smux all that was opened before.
+func (l *Link) handleGoAwayAck() {
+	l.mu.Lock()
+	if l.leaving {
+		l.acked = true
+		l.checkLocked()
+	}
+	l.mu.Unlock()
+	l.ackOnce.Do(func() { close(l.goAwayAcked) })
 }
 
 // GoAway tells the other side that this one will be gone, and waits until it
 // has acknowledged, the link is over, or ctx ends. After the acknowledgement no
-// new stream arrives.
+// new stream arrives, and once Accept has returned those that were on their
+// way, its error is ErrGoingAway. Those that are open live on.
 func (l *Link) GoAway(ctx context.Context, g GoAway) error {
+	l.mu.Lock()
+	l.leaving = true
+	l.mu.Unlock()
 	l.send(g.record())
 	select {
 	case <-l.goAwayAcked:

@@ -18,8 +18,8 @@ var (
 	ErrClosed = fmt.Errorf("link: %w", net.ErrClosed)
 	// ErrSilent is the error of a link on which nothing arrived for SilenceLimit.
 	ErrSilent = errors.New("the other side has gone silent")
-	// ErrGoingAway is the error of opening a stream on a link of which one side
-	// goes away.
+	// ErrGoingAway is the error of opening a stream on a link whose other side
+	// goes away, and of accepting one after this side's GoAway.
 	ErrGoingAway = errors.New("link is going away")
 	// ErrTooManyStreams is the error of opening a stream beyond MaxStreams.
 	ErrTooManyStreams = errors.New("too many streams on this link")
@@ -36,8 +36,8 @@ type Handler struct {
 	Order func(name string, begins bool) bool
 	// Lost takes a name away; only a remote's link calls it.
 	Lost func(*Denial)
-	// GoAway tells that the other side will be gone. The link acknowledges it
-	// once GoAway has returned and opens no stream from then on.
+	// GoAway tells that the other side will be gone. The link opens no stream
+	// from then on, and acknowledges it once GoAway has returned.
 	GoAway func(GoAway)
 }
 
@@ -69,6 +69,12 @@ type Link struct {
 	claimNames  []string
 	turns       map[string]chan bool // ORDERs that wait for their answer
 	goingAway   bool                 // no new streams: GOAWAY was received
+	leaving     bool                 // GOAWAY was sent
+	acked       bool                 // and acknowledged
+	opening     int                  // streams whose SYN is not written yet; at the relay
+	ackDue      bool                 // GOAWAY is acknowledged when opening is 0
+	muxOpen     int                  // smux streams taken up and not about to be closed; at the remote
+	waiting     int                  // streams whose HEADER has not come; at the remote
 	names       int                  // granted, at the relay
 	streams     map[*Stream]struct{}
 	idle        chan struct{} // closed when the last stream goes; nil when nobody waits
@@ -77,6 +83,7 @@ type Link struct {
 	done        chan struct{} // closed with err set
 	goAwayAcked chan struct{}
 	ackOnce     sync.Once
+	drained     chan struct{} // closed when no stream will come any more after acked
 
 	muxMu    sync.Mutex // held while START_MUX is written and smux begins
 	handover chan int   // the first MUX record's length: from here on smux reads
@@ -93,6 +100,7 @@ func newLink(conn net.Conn, isRelay bool) *Link {
 		streams:     make(map[*Stream]struct{}),
 		done:        make(chan struct{}),
 		goAwayAcked: make(chan struct{}),
+		drained:     make(chan struct{}),
 		handover:    make(chan int, 1),
 	}
 	if !isRelay {
@@ -282,6 +290,9 @@ func (l *Link) write(b []byte) error {
 	return err
 }
 
+// errTooMuchQueued ends a link whose other side asks and does not read.
+var errTooMuchQueued = protocolErrorf("more than %d bytes of answers wait to be taken", maxQueued)
+
 // send queues a control record. It never blocks, so that the reader never
 // waits for a writer: two sides that did could wait for each other.
 func (l *Link) send(rec []byte) {
@@ -289,7 +300,7 @@ func (l *Link) send(rec []byte) {
 	ok := l.sendLocked(rec)
 	l.mu.Unlock()
 	if !ok {
-		l.fail(protocolErrorf("more than %d bytes of answers wait to be taken", maxQueued))
+		l.fail(errTooMuchQueued)
 	}
 }
 

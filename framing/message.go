@@ -53,6 +53,9 @@ const (
 	GoAwayProtocol GoAwayCode = 1
 	GoAwayIdle     GoAwayCode = 2
 	GoAwayInternal GoAwayCode = 3
+	// GoAwayTakeover: another process of the relay has its address now, so
+	// that a new link reaches that one. Dial at once.
+	GoAwayTakeover GoAwayCode = 4
 )
 
 // A RefusalCode says why a relay refuses a remote.

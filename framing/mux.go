@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"net"
+	"runtime"
 	"sync"
 
 	"github.com/xtaci/smux"
@@ -135,6 +136,7 @@ func (l *Link) Open(h Header, first []byte) (*Stream, error) {
 		return nil, err
 	}
 	sm, err := mux.OpenStream()
+	l.opened()
 	if err != nil {
 		l.remove(s)
 		if errors.Is(err, smux.ErrGoAway) { // ids have run out
@@ -173,23 +175,93 @@ func (l *Link) add(s *Stream) error {
 		return ErrTooManyStreams
 	}
 	l.streams[s] = struct{}{}
+	if l.isRelay {
+		l.opening++
+	} else {
+		l.muxOpen++
+		l.waiting++
+		l.checkLocked()
+	}
 	return nil
+}
+
+// opened notes that a stream's SYN has been written, or never will be.
+func (l *Link) opened() {
+	l.mu.Lock()
+	l.opening--
+	ok := l.acknowledgeLocked()
+	l.mu.Unlock()
+	if !ok {
+		l.fail(errTooMuchQueued)
+	}
 }
 
 func (l *Link) remove(s *Stream) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	delete(l.streams, s)
-	if len(l.streams) == 0 && l.idle != nil {
+	l.checkLocked()
+}
+
+// hasBegun notes, at the remote, that a stream has reached accepted, or ended
+// before.
+func (l *Link) hasBegun() {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.waiting--
+	l.checkLocked()
+}
+
+// closeMux closes a stream's smux side. It writes a frame, so it may wait for
+// the link.
+func (l *Link) closeMux(sm *smux.Stream) {
+	l.mu.Lock()
+	l.muxOpen--
+	l.mu.Unlock()
+	sm.Close()
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.checkLocked()
+}
+
+// untakenLocked is, at the remote, how many streams smux knows that
+// acceptStreams has not taken up yet. It is never too low.
+func (l *Link) untakenLocked() int {
+	if l.isRelay || l.mux == nil {
+		return 0
+	}
+	return l.mux.NumStreams() - l.muxOpen
+}
+
+// checkLocked wakes WaitIdle and Accept when nothing is left to wait for.
+func (l *Link) checkLocked() {
+	if l.idle == nil && !l.acked {
+		return
+	}
+	untaken := l.untakenLocked()
+	if l.idle != nil && len(l.streams) == 0 && untaken == 0 {
 		close(l.idle)
 		l.idle = nil
+	}
+	if l.acked && untaken == 0 && l.waiting == 0 && !l.isDrained() {
+		close(l.drained)
+	}
+}
+
+// isDrained reports whether Accept has nothing to wait for.
+func (l *Link) isDrained() bool {
+	select {
+	case <-l.drained:
+		return true
+	default:
+		return false
 	}
 }
 
 // WaitIdle waits until no stream is left, the link is over, or ctx ends.
 func (l *Link) WaitIdle(ctx context.Context) error {
 	l.mu.Lock()
-	if len(l.streams) == 0 {
+	if len(l.streams) == 0 && l.untakenLocked() == 0 {
 		l.mu.Unlock()
 		return nil
 	}
@@ -266,10 +338,12 @@ func (l *Link) setMux(mux *smux.Session) bool {
 
 // acceptNone ends the link when the remote opens a stream or breaks smux.
 func (l *Link) acceptNone(mux *smux.Session) {
-	if _, err := mux.AcceptStream(); err != nil {
+	sm, err := mux.AcceptStream()
+	if err != nil {
 		l.fail(fmt.Errorf("session: %w", asProtocol(err)))
 		return
 	}
+	runtime.SetFinalizer(sm, nil)
 	l.fail(protocolErrorf("the remote opened a stream"))
 }
 
@@ -297,6 +371,8 @@ func (l *Link) acceptStreams(mux *smux.Session) {
 			l.fail(fmt.Errorf("session: %w", asProtocol(err)))
 			return
 		}
+		// smux would close it when the collector finds it; that is ours to do.
+		runtime.SetFinalizer(sm, nil)
 		s := newStream(l)
 		if err := l.add(s); err != nil {
 			l.fail(protocolErrorf("%v", err))
@@ -315,12 +391,20 @@ func asProtocol(err error) error {
 }
 
 // Accept returns the next stream that the relay opened. It blocks until there
-// is one, or the link is over. Only a remote's link accepts.
+// is one, or the link is over, or no more can come after GoAway: then the error
+// is ErrGoingAway. Only a remote's link accepts.
 func (l *Link) Accept() (*Stream, error) {
 	select {
 	case s := <-l.accepted:
 		return s, nil
 	case <-l.done:
 		return nil, l.Err()
+	case <-l.drained:
+	}
+	select {
+	case s := <-l.accepted:
+		return s, nil
+	default:
+		return nil, ErrGoingAway
 	}
 }

@@ -20,6 +20,9 @@ func (s *Stream) drain() {
 		return // flush is about to find that out
 	}
 	s.fail(s.link.cause(errCut))
+	if !s.parse.opener && !s.parse.started {
+		s.link.hasBegun()
+	}
 }
 
 // ended reports whether both directions have ended. The other side may close
@@ -174,6 +177,11 @@ type sink interface {
 func (s *Stream) begun(h Header) error {
 	s.header = h
 	s.local, s.remote = tcpAddr(h.Dest), tcpAddr(h.Source)
+	defer s.link.hasBegun()
+	if s.link.isDrained() { // opened after the acknowledgement of GOAWAY
+		s.Refuse()
+		return nil
+	}
 	select {
 	case s.link.accepted <- s:
 	default:

@@ -287,7 +287,7 @@ func (s *Stream) settleLocked() {
 // closeMux closes the smux side, which writes a frame and so may wait for the
 // link.
 func (s *Stream) closeMux() {
-	s.sm.Close()
+	s.link.closeMux(s.sm)
 	s.link.backlog.close(s.sm.ID())
 	s.mu.Lock()
 	defer s.mu.Unlock()

@@ -17,7 +17,7 @@ import (
 // metrics carry no names. It blocks like Serve.
 func (s *Server) ServeAdmin(ln net.Listener, ready func() error) error {
 	s.init()
-	tracked, err := s.track(ln)
+	tracked, err := s.track(ln, nil)
 	if err != nil {
 		return ErrServerClosed
 	}
@@ -36,6 +36,9 @@ func (s *Server) ServeAdmin(ln net.Listener, ready func() error) error {
 	})
 	mux.Handle("GET /metrics", promhttp.HandlerFor(s.metrics(), promhttp.HandlerOpts{}))
 	srv := &http.Server{Handler: mux, ReadHeaderTimeout: 10 * time.Second, WriteTimeout: time.Minute}
+	s.mu.Lock()
+	s.admins = append(s.admins, srv)
+	s.mu.Unlock()
 	s.wg.Go(func() { <-s.ctx.Done(); srv.Close() })
 	if err := srv.Serve(tracked); !errors.Is(err, http.ErrServerClosed) && !errors.Is(err, net.ErrClosed) {
 		return fmt.Errorf("serve %s: %w", ln.Addr(), err)
@@ -46,7 +49,7 @@ func (s *Server) ServeAdmin(ln net.Listener, ready func() error) error {
 func (s *Server) stopping() bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return s.closing
+	return s.closing || s.departure != nil
 }
 
 // metrics is a registry of its own, so that a program with several servers, or

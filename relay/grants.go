@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"sync"
 	"time"
 
 	"go.etcd.io/bbolt"
@@ -36,10 +37,21 @@ var (
 // file open.
 var ErrInUse = errors.New("another relay uses this state_dir")
 
+// errGrantsClosed is the error of a record that is closed: another process has
+// it, or will have.
+var errGrantsClosed = errors.New("the record of names is closed")
+
 // Grants is the durable record of who may use which name. A name is kept from
 // its grant until its holder has not been seen for GrantTime.
+//
+// It may be closed and opened again while a Server uses it. Meanwhile nothing
+// can be claimed, and visitors reach the names whose remotes are connected.
 type Grants struct {
-	db *bbolt.DB
+	file    string
+	opening sync.Mutex // one Reopen at a time
+
+	mu sync.RWMutex // held while db is used
+	db *bbolt.DB    // nil while closed
 }
 
 // grant is the stored form.
@@ -57,13 +69,26 @@ func OpenGrants(dir string) (*Grants, error) {
 	if err := os.MkdirAll(dir, 0o700); err != nil {
 		return nil, fmt.Errorf("make state_dir: %w", err)
 	}
-	file := filepath.Join(dir, "names.db")
-	db, err := bbolt.Open(file, 0o600, &bbolt.Options{Timeout: time.Second})
+	g := &Grants{file: filepath.Join(dir, "names.db")}
+	if err := g.Reopen(); err != nil {
+		return nil, err
+	}
+	return g, nil
+}
+
+// Reopen opens the record again after Close; if it is open, nothing happens.
+func (g *Grants) Reopen() error {
+	g.opening.Lock()
+	defer g.opening.Unlock()
+	if g.isOpen() {
+		return nil
+	}
+	db, err := bbolt.Open(g.file, 0o600, &bbolt.Options{Timeout: time.Second})
 	if errors.Is(err, bolterrors.ErrTimeout) {
 		err = ErrInUse
 	}
 	if err != nil {
-		return nil, fmt.Errorf("open %s: %w", file, err)
+		return fmt.Errorf("open %s: %w", g.file, err)
 	}
 	err = db.Update(func(tx *bbolt.Tx) error {
 		_, err1 := tx.CreateBucketIfNotExists(bucketGrants)
@@ -72,13 +97,52 @@ func OpenGrants(dir string) (*Grants, error) {
 	})
 	if err != nil {
 		db.Close()
-		return nil, fmt.Errorf("open %s: %w", file, err)
+		return fmt.Errorf("open %s: %w", g.file, err)
 	}
-	return &Grants{db: db}, nil
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	g.db = db
+	return nil
 }
 
-// Close closes the record.
-func (g *Grants) Close() error { return g.db.Close() }
+func (g *Grants) isOpen() bool {
+	g.mu.RLock()
+	defer g.mu.RUnlock()
+	return g.db != nil
+}
+
+// Close closes the record once nobody uses it. A second call does nothing.
+func (g *Grants) Close() error {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	if g.db == nil {
+		return nil
+	}
+	err := g.db.Close()
+	g.db = nil
+	return err
+}
+
+// view runs f in a transaction that reads.
+func (g *Grants) view(f func(*bbolt.Tx) error) error {
+	g.mu.RLock()
+	defer g.mu.RUnlock()
+	if g.db == nil {
+		return errGrantsClosed
+	}
+	return g.db.View(f)
+}
+
+// update runs f in a transaction that writes. Batch joins those that come at
+// once, as after a restart, in one.
+func (g *Grants) update(f func(*bbolt.Tx) error) error {
+	g.mu.RLock()
+	defer g.mu.RUnlock()
+	if g.db == nil {
+		return errGrantsClosed
+	}
+	return g.db.Batch(f)
+}
 
 // read returns the grant of name, or nil.
 func read(tx *bbolt.Tx, name string) (*grant, error) {
@@ -98,7 +162,7 @@ func read(tx *bbolt.Tx, name string) (*grant, error) {
 
 // holder returns the identity that name belongs to, or nil.
 func (g *Grants) holder(name string) (key ed25519.PublicKey, err error) {
-	err = g.db.View(func(tx *bbolt.Tx) error {
+	err = g.view(func(tx *bbolt.Tx) error {
 		gr, err := read(tx, name)
 		if gr != nil {
 			key = bytes.Clone(gr.Key)
@@ -112,7 +176,7 @@ func (g *Grants) holder(name string) (key ed25519.PublicKey, err error) {
 // *framing.Denial when somebody else holds the name, or a limit is reached.
 func (g *Grants) keep(name string, key ed25519.PublicKey) error {
 	var fresh bool
-	err := g.db.View(func(tx *bbolt.Tx) error {
+	err := g.view(func(tx *bbolt.Tx) error {
 		gr, err := read(tx, name)
 		fresh = gr != nil && bytes.Equal(gr.Key, key) && time.Since(gr.Seen) < seenStep
 		return err
@@ -120,8 +184,7 @@ func (g *Grants) keep(name string, key ed25519.PublicKey) error {
 	if fresh || err != nil {
 		return err
 	}
-	// Batch joins those that come at once, as after a restart, in one write.
-	return g.db.Batch(func(tx *bbolt.Tx) error { return put(tx, name, key) })
+	return g.update(func(tx *bbolt.Tx) error { return put(tx, name, key) })
 }
 
 func put(tx *bbolt.Tx, name string, key ed25519.PublicKey) error {

@@ -2,8 +2,11 @@ package relay
 
 import (
 	"errors"
+	"fmt"
 	"log/slog"
 	"net"
+	"os"
+	"sync"
 	"time"
 )
 
@@ -11,20 +14,26 @@ import (
 const maxAcceptPause = time.Second
 
 // A listener goes on after errors that pass, such as too many open files:
-// tcpproxy takes any error of Accept for the end.
+// tcpproxy takes any error of Accept for the end. It can be paused.
 type listener struct {
 	net.Listener
-	log  *slog.Logger
-	done <-chan struct{}
+	log     *slog.Logger
+	done    <-chan struct{}
+	routing *gauge // counts what Accept returns; nil counts nothing
+
+	accepting sync.RWMutex // held for reading by Accept, and locked while paused
 }
 
 // Accept returns an error only when the listener is closed.
 func (l *listener) Accept() (net.Conn, error) {
 	pause := 5 * time.Millisecond
 	for {
-		c, err := l.Listener.Accept()
-		if err == nil || errors.Is(err, net.ErrClosed) {
+		c, err := l.accept()
+		switch {
+		case err == nil || errors.Is(err, net.ErrClosed):
 			return c, err
+		case errors.Is(err, os.ErrDeadlineExceeded): // pause wants the lock
+			continue
 		}
 		l.log.Warn("cannot accept a connection; trying again", "err", err, "pause", pause)
 		select {
@@ -34,4 +43,35 @@ func (l *listener) Accept() (net.Conn, error) {
 		}
 		pause = min(2*pause, maxAcceptPause)
 	}
+}
+
+func (l *listener) accept() (net.Conn, error) {
+	l.accepting.RLock()
+	defer l.accepting.RUnlock()
+	c, err := l.Listener.Accept()
+	if err == nil && l.routing != nil {
+		l.routing.add()
+	}
+	return c, err
+}
+
+// pause makes Accept wait. When it has returned, no connection is being taken:
+// those that arrive wait in the kernel, for resume or for whoever else has the
+// socket.
+func (l *listener) pause() error {
+	d, ok := l.Listener.(interface{ SetDeadline(time.Time) error })
+	if !ok {
+		return fmt.Errorf("pause a %T: %w", l.Listener, errors.ErrUnsupported)
+	}
+	if err := d.SetDeadline(time.Unix(1, 0)); err != nil {
+		return fmt.Errorf("pause %s: %w", l.Addr(), err)
+	}
+	l.accepting.Lock()
+	return nil
+}
+
+// resume ends a pause.
+func (l *listener) resume() {
+	l.Listener.(interface{ SetDeadline(time.Time) error }).SetDeadline(time.Time{}) // fails if it is closed
+	l.accepting.Unlock()
 }

@@ -112,10 +112,11 @@ func (n *Names) tokenFor(name, token string) bool {
 	return found == 1
 }
 
-// known reports whether name was given out to anybody.
-func (n *Names) known(name string) bool {
+// known reports whether name was given out to anybody. The error says why that
+// cannot be told now.
+func (n *Names) known(name string) (bool, error) {
 	holder, err := n.Grants.holder(name)
-	return err == nil && holder != nil
+	return holder != nil, err
 }
 
 // seen notes that the identity has used its names until now.

@@ -9,6 +9,7 @@ import (
 	"net"
 	"net/http"
 	"slices"
+	"sync"
 	"time"
 
 	"keystay/framing"
@@ -59,12 +60,17 @@ func (s *Server) ownTLS() *tls.Config {
 const acmeALPN = "acme-tls/1"
 
 func (s *Server) handleOwn(tc *tls.Conn) {
+	routed := sync.OnceFunc(s.routing.done)
+	defer routed()
 	forget, ok := s.admit(tc)
 	if !ok {
 		tc.Close()
 		return
 	}
 	err := s.shake(tc)
+	if tc.ConnectionState().NegotiatedProtocol == framing.Protocol {
+		routed() // it lasts
+	}
 	switch proto := tc.ConnectionState().NegotiatedProtocol; {
 	case err != nil:
 		var op *net.OpError

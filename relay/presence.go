@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"context"
 	"crypto/ed25519"
+	"maps"
 	"slices"
 	"sync"
 	"time"
@@ -18,6 +19,10 @@ type presence struct {
 	names    map[string]*holder
 	sessions map[*session]struct{}
 	awaited  map[string]chan struct{} // closed when the name comes up
+
+	handedOver map[string]struct{} // another process served them, and they are not here yet
+	until      time.Time           // when these are awaited no more
+	forget     *time.Timer         // empties handedOver then
 }
 
 // A holder is who serves a name: the sessions of one run, or of several that
@@ -112,6 +117,7 @@ func (p *presence) take(s *session, c framing.Claim) (replaced []*session, err e
 		h.sessions = append(slices.Clone(h.sessions), s)
 		s.names = append(slices.Clone(s.names), c.Name)
 	}
+	delete(p.handedOver, c.Name)
 	if c := p.awaited[c.Name]; c != nil {
 		close(c)
 	}
@@ -252,12 +258,64 @@ func (p *presence) forgetArrival(name string) {
 	delete(p.awaited, name)
 }
 
+// expect makes names count as away for d.
+func (p *presence) expect(names []string, d time.Duration) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.handedOver = make(map[string]struct{}, len(names))
+	for _, name := range names {
+		p.handedOver[name] = struct{}{}
+	}
+	p.until = time.Now().Add(d)
+	p.forget = time.AfterFunc(d, p.expectNone)
+}
+
+// expectNone ends what expect began.
+func (p *presence) expectNone() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.handedOver = nil
+	if p.forget != nil {
+		p.forget.Stop()
+	}
+}
+
+// expected returns how long to wait for name because it was handed over; 0 if
+// it was not.
+func (p *presence) expected(name string) time.Duration {
+	p.mu.RLock()
+	defer p.mu.RUnlock()
+	if _, ok := p.handedOver[name]; !ok {
+		return 0
+	}
+	return time.Until(p.until)
+}
+
+// served returns the names that are up, or expected.
+func (p *presence) served() []string {
+	p.mu.RLock()
+	defer p.mu.RUnlock()
+	return append(slices.Collect(maps.Keys(p.names)), slices.Collect(maps.Keys(p.handedOver))...)
+}
+
 const (
 	// maxHoldsPerName is how many visitors of one name may wait for its remote.
 	maxHoldsPerName = 64
 	// maxHolds is how many visitors may wait in all.
 	maxHolds = 4096
+	// maxExpectedPerName and maxExpected are the same for names that were
+	// handed over: every visitor of theirs waits until the remote has dialled
+	// again.
+	maxExpectedPerName = 1024
+	maxExpected        = 16384
 )
+
+// A holdLimit says how long a visitor may wait, and with how many others of its
+// name and in all.
+type holdLimit struct {
+	time           time.Duration
+	perName, total int
+}
 
 // holds counts the visitors that wait for a remote that is away.
 type holds struct {
@@ -266,11 +324,11 @@ type holds struct {
 	names map[string]int
 }
 
-// wait waits up to d for name to come up. It returns nil when it does not, and
-// at once when too many wait already.
-func (h *holds) wait(ctx context.Context, p *presence, name string, validation bool, d time.Duration) *session {
+// wait waits within limit for name to come up, but not after gone is closed. It
+// returns nil when it does not, and at once when too many wait already.
+func (h *holds) wait(ctx context.Context, gone <-chan struct{}, p *presence, name string, validation bool, limit holdLimit) *session {
 	h.mu.Lock()
-	if h.total >= maxHolds || h.names[name] >= maxHoldsPerName {
+	if h.total >= limit.total || h.names[name] >= limit.perName {
 		h.mu.Unlock()
 		return nil
 	}
@@ -289,7 +347,7 @@ func (h *holds) wait(ctx context.Context, p *presence, name string, validation b
 			p.forgetArrival(name)
 		}
 	}()
-	ctx, cancel := context.WithTimeout(ctx, d)
+	ctx, cancel := context.WithTimeout(ctx, limit.time)
 	defer cancel()
 	for {
 		arrival := p.arrival(name)
@@ -298,6 +356,8 @@ func (h *holds) wait(ctx context.Context, p *presence, name string, validation b
 		}
 		select {
 		case <-arrival:
+		case <-gone:
+			return nil
 		case <-ctx.Done():
 			return nil
 		}

@@ -12,8 +12,6 @@ import (
 	"time"
 
 	"github.com/inetaf/tcpproxy"
-
-	"keystay/framing"
 )
 
 // ErrServerClosed is returned by Serve and ServeHTTP01 after Shutdown or Close.
@@ -22,8 +20,9 @@ var ErrServerClosed = errors.New("relay: server closed")
 // HoldTimeout is how long a visitor of a name whose remote is away waits for it.
 const HoldTimeout = 10 * time.Second
 
-// goAwayTimeout is how long a remote may take to acknowledge that the relay stops.
-const goAwayTimeout = 5 * time.Second
+// TakeoverHold is how long a visitor waits for a name that another process of
+// this relay has handed over, counted from the moment it did.
+const TakeoverHold = 30 * time.Second
 
 // A Server is a relay. Its fields are set before the first call of Serve and
 // not changed afterwards.
@@ -68,11 +67,17 @@ type Server struct {
 	siteHTTP *http.Server
 	plain    *http.Server
 	stats    stats
+	routing  gauge          // connections that are accepted and not yet where they belong
 	wg       sync.WaitGroup // visitors, links, own connections
+	leaving  chan struct{}  // closed with departure set
 
 	mu        sync.Mutex
 	closing   bool
-	listeners map[net.Listener]struct{}
+	departure *departure
+	listeners map[*listener]struct{}
+	pausing   bool // between Pause and Resume
+	paused    []*listener
+	admins    []*http.Server
 	conns     map[net.Conn]struct{} // from accept to the end
 	port      int
 }
@@ -85,7 +90,8 @@ func (s *Server) init() {
 		}
 		s.ctx, s.cancel = context.WithCancel(context.Background())
 		s.gate = newGate()
-		s.listeners = make(map[net.Listener]struct{})
+		s.leaving = make(chan struct{})
+		s.listeners = make(map[*listener]struct{})
 		s.conns = make(map[net.Conn]struct{})
 		s.own = &tcpproxy.TargetListener{Address: s.Domain}
 		s.site = &tcpproxy.TargetListener{Address: s.Domain}
@@ -108,7 +114,7 @@ func (s *Server) Serve(ln net.Listener) error {
 	}
 	s.mu.Unlock()
 	const public = "public"
-	p := tcpproxy.Proxy{ListenFunc: func(_, _ string) (net.Listener, error) { return s.track(ln) }}
+	p := tcpproxy.Proxy{ListenFunc: func(_, _ string) (net.Listener, error) { return s.track(ln, &s.routing) }}
 	p.AddRoute(public, target(s.handle))
 	if err := p.Run(); !errors.Is(err, net.ErrClosed) {
 		return fmt.Errorf("serve %s: %w", ln.Addr(), err)
@@ -120,7 +126,7 @@ func (s *Server) Serve(ln net.Listener) error {
 // that holds the name, browsers are sent to https. It blocks like Serve.
 func (s *Server) ServeHTTP01(ln net.Listener) error {
 	s.init()
-	tracked, err := s.track(ln)
+	tracked, err := s.track(ln, nil)
 	if err != nil {
 		return ErrServerClosed
 	}
@@ -130,16 +136,24 @@ func (s *Server) ServeHTTP01(ln net.Listener) error {
 	return ErrServerClosed
 }
 
-// track notes ln for Shutdown and makes its Accept survive passing errors.
-func (s *Server) track(ln net.Listener) (net.Listener, error) {
+// track notes ln for Shutdown and makes its Accept survive passing errors. What
+// it accepts is counted in routing, if that is not nil.
+func (s *Server) track(ln net.Listener, routing *gauge) (net.Listener, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.closing {
+	if s.closing || s.departure != nil {
 		ln.Close()
 		return nil, net.ErrClosed
 	}
-	s.listeners[ln] = struct{}{}
-	return &listener{Listener: ln, log: s.log, done: s.ctx.Done()}, nil
+	l := &listener{Listener: ln, log: s.log, done: s.ctx.Done(), routing: routing}
+	if s.pausing {
+		if err := s.pauseLocked(l); err != nil {
+			ln.Close()
+			return nil, err
+		}
+	}
+	s.listeners[l] = struct{}{}
+	return l, nil
 }
 
 // publicPort is the port that belongs into the URL of a name.
@@ -149,35 +163,14 @@ func (s *Server) publicPort() int {
 	return s.port
 }
 
-// Shutdown takes no new visitors, tells the remotes, waits until the visitors
-// are served or ctx ends, and then cuts what is left. It returns ctx's error
-// when something had to be cut.
-func (s *Server) Shutdown(ctx context.Context) error {
-	s.init()
-	s.stopListening()
-	links := s.presence.links()
-	tell, cancel := context.WithTimeout(ctx, goAwayTimeout)
-	defer cancel()
-	var wg sync.WaitGroup
-	for _, l := range links {
-		wg.Go(func() {
-			in := time.Duration(0)
-			if t, ok := ctx.Deadline(); ok {
-				in = time.Until(t)
-			}
-			l.link.GoAway(tell, framing.GoAway{Code: framing.GoAwayShutdown, In: in, Text: "the relay stops"})
-		})
-	}
-	err := s.stats.visitors.wait(ctx)
-	wg.Wait() // Close would cut the links before the remotes have heard
-	s.Close()
-	return err
-}
-
 // Close cuts everything and waits until it is gone. It does not close Names.
 func (s *Server) Close() error {
 	s.init()
+	s.mu.Lock()
+	s.closing = true
+	s.mu.Unlock()
 	s.stopListening()
+	s.presence.expectNone()
 	s.cancel()
 	s.own.Close()
 	s.site.Close()
@@ -198,10 +191,10 @@ func (s *Server) Close() error {
 func (s *Server) stopListening() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.closing = true
 	for ln := range s.listeners {
 		ln.Close()
 	}
+	s.resumeLocked() // so that Accept sees it
 }
 
 // admit notes c, so that Close finds it, and says whether it may go on. The

@@ -7,6 +7,8 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"sync"
+	"sync/atomic"
 	"time"
 
 	"keystay/framing"
@@ -25,7 +27,9 @@ type session struct {
 	run   framing.Run
 	id    string // names the identity in logs
 	log   *slog.Logger
-	names []string // granted; guarded by srv.presence.mu
+	names []string    // granted; guarded by srv.presence.mu
+	up    atomic.Bool // it was let in
+	gone  sync.Once   // leave
 }
 
 // serveLink speaks with a remote until its link is over. It owns tc.
@@ -55,6 +59,10 @@ func (sess *session) serve() {
 		sess.link.Close()
 		return
 	}
+	if s.departing() != nil {
+		sess.link.Refuse(framing.Refusal{Code: framing.RefusedBusy, Text: "this process of the relay is about to end: dial again"})
+		return
+	}
 	// The time limit is set before the remote is let in: a claim stops it.
 	idle := time.AfterFunc(claimTimeout, sess.closeIdle)
 	defer idle.Stop()
@@ -65,6 +73,10 @@ func (sess *session) serve() {
 		return
 	}
 	sess.log.Info("remote connected")
+	sess.up.Store(true)
+	if s.departing() != nil { // leave may have looked before it was up
+		s.wg.Go(sess.leave)
+	}
 	<-sess.link.Done()
 	s.Names.seen(sess.granted(), sess.key)
 	err = sess.link.Err()
@@ -73,6 +85,28 @@ func (sess *session) serve() {
 		level = slog.LevelWarn
 	}
 	sess.log.Log(context.Background(), level, "remote disconnected", "reason", err, "rtt", sess.link.RTT())
+}
+
+// leave tells the remote that the server leaves, and ends the link when its
+// last stream is over. A remote that is not let in yet learns it later.
+func (sess *session) leave() {
+	if !sess.up.Load() {
+		return
+	}
+	sess.gone.Do(func() {
+		d := sess.srv.departing()
+		tell, cancel := context.WithTimeout(d.ctx, goAwayTimeout)
+		sess.link.GoAway(tell, d.goAway)
+		cancel()
+		select {
+		case <-d.settled:
+		case <-d.ctx.Done():
+		case <-sess.link.Done():
+		}
+		if sess.link.WaitIdle(d.ctx) == nil {
+			sess.link.Close()
+		}
+	})
 }
 
 // granted returns the names of the session.

@@ -78,9 +78,20 @@ func (s *Server) plainHandler() http.Handler {
 	forward := s.challengeProxy()
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		name, err := sni.Normalize([]byte(hostOnly(r.Host)))
-		if err != nil || name != s.Domain && !s.Names.known(name) && s.presence.find(name, false) == nil {
+		if err != nil {
 			http.Error(w, "no such name on this relay", http.StatusNotFound)
 			return
+		}
+		if name != s.Domain && s.presence.find(name, false) == nil {
+			known, err := s.Names.known(name)
+			if err != nil {
+				http.Error(w, "the relay cannot tell now: try again", http.StatusServiceUnavailable)
+				return
+			}
+			if !known {
+				http.Error(w, "no such name on this relay", http.StatusNotFound)
+				return
+			}
 		}
 		if strings.HasPrefix(r.URL.Path, challengePath) && (r.Method == http.MethodGet || r.Method == http.MethodHead) {
 			switch {

@@ -27,30 +27,39 @@ const (
 	visitorTimeout = 5 * time.Minute
 )
 
+// unsentLimit is how many bytes for a visitor the system may hold beyond what
+// is on the way: without it, each that never reads costs megabytes.
+const unsentLimit = 128 << 10
+
 var helloBuffers = sync.Pool{New: func() any { return new([helloBuffer]byte) }}
 
 // handle serves one connection of the public port, whoever it is.
 func (s *Server) handle(c net.Conn) {
+	routed := sync.OnceFunc(s.routing.done)
 	conn, ok := c.(sni.Conn)
 	if !ok {
 		c.Close()
+		routed()
 		return
 	}
 	forget, ok := s.admit(c)
 	if !ok {
 		c.Close()
+		routed()
 		return
 	}
-	own := s.route(conn)
+	own := s.route(conn, routed)
 	forget()
-	if own != nil {
-		s.own.HandleConn(own)
+	if own == nil {
+		routed()
+		return
 	}
+	s.own.HandleConn(own) // handleOwn says when it is routed
 }
 
-// route reads the hello and serves a visitor. A connection for the relay's own
-// name is returned instead.
-func (s *Server) route(c sni.Conn) (own net.Conn) {
+// route reads the hello and serves a visitor. It calls routed once the visitor
+// has a stream. A connection for the relay's own name is returned instead.
+func (s *Server) route(c sni.Conn, routed func()) (own net.Conn) {
 	buf := helloBuffers.Get().(*[helloBuffer]byte)
 	hello, err := sni.Read(c, buf[:])
 	release := sync.OnceFunc(func() { helloBuffers.Put(buf) })
@@ -66,17 +75,24 @@ func (s *Server) route(c sni.Conn) (own net.Conn) {
 		return nil
 	}
 	if name == s.Domain {
+		if s.passOn(c, hello.Raw) {
+			return nil
+		}
 		return &peeked{Conn: c, first: bytes.Clone(hello.Raw)}
 	}
 	stream, alert := s.open(c, name, &hello)
 	if stream == nil {
-		s.refuse(c, alert)
+		if !s.passOn(c, hello.Raw) {
+			s.refuse(c, alert)
+		}
 		return nil
 	}
 	release()
 	sockopt.UserTimeout(c, visitorTimeout)
+	sockopt.UnsentLimit(c, unsentLimit)
 	s.stats.visitors.add()
 	defer s.stats.visitors.done()
+	routed()
 	duplex.Copy(c, stream, duplex.Options{Linger: lingerTimeout})
 	return nil
 }
@@ -109,15 +125,19 @@ func (s *Server) refuse(c sni.Conn, alert sni.Alert) {
 
 // find returns the session that a visitor of name goes to. Without one it
 // returns the alert that tells why; where a remote is expected back, it waits
-// for it before.
+// for it before, and so it does while that cannot be told because the record of
+// names is closed. When the server leaves nobody waits any more.
 func (s *Server) find(name string, validation bool) (*session, sni.Alert) {
 	if sess := s.presence.find(name, validation); sess != nil {
 		return sess, 0
 	}
-	if !s.Names.known(name) {
+	limit := holdLimit{time: HoldTimeout, perName: maxHoldsPerName, total: maxHolds}
+	if left := s.presence.expected(name); left > 0 {
+		limit = holdLimit{time: left, perName: maxExpectedPerName, total: maxExpected}
+	} else if known, err := s.Names.known(name); err == nil && !known {
 		return nil, sni.AlertUnrecognizedName
 	}
-	if sess := s.holds.wait(s.ctx, &s.presence, name, validation, HoldTimeout); sess != nil {
+	if sess := s.holds.wait(s.ctx, s.leaving, &s.presence, name, validation, limit); sess != nil {
 		return sess, 0
 	}
 	return nil, sni.AlertInternalError

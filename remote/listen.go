@@ -13,6 +13,7 @@ import (
 	"path/filepath"
 	"strconv"
 	"sync"
+	"time"
 
 	"keystay/acme"
 	"keystay/framing"
@@ -91,6 +92,10 @@ type Listener struct {
 	conns  chan net.Conn
 	wg     sync.WaitGroup
 
+	late     context.Context // ends when, after ctx, no connection will come any more
+	endLate  context.CancelFunc
+	arriving sync.WaitGroup // links that accept, and visitors on their way to Accept
+
 	mu       sync.Mutex
 	port     int           // the relay's public port, 0 until it is known
 	up       chan struct{} // closed while a session holds the name
@@ -128,6 +133,7 @@ func Listen(cfg Config) (*Listener, error) {
 	}
 	l.ctx, l.cancel = context.WithCancelCause(context.Background())
 	l.cut, l.cutAll = context.WithCancel(context.Background())
+	l.late, l.endLate = context.WithCancel(l.cut)
 	if err := l.startTLS(); err != nil {
 		l.cancel(err)
 		l.cutAll()
@@ -292,20 +298,26 @@ func (l *Listener) waitUp(ctx context.Context) error {
 	}
 }
 
-// Accept returns the next visitor's connection, a *tls.Conn. After Close its
-// error wraps net.ErrClosed; else it is what will not pass.
+// Accept returns the next visitor's connection, a *tls.Conn. After Close it
+// still returns those that the relay sent on before it knew, for lateTimeout at
+// most; then its error wraps net.ErrClosed. Else the error is what will not pass.
 func (l *Listener) Accept() (net.Conn, error) {
 	select {
 	case c := <-l.conns:
 		return c, nil
-	case <-l.ctx.Done():
+	case <-l.late.Done():
 		return nil, &net.OpError{Op: "accept", Net: "keystay", Addr: l.Addr(), Err: context.Cause(l.ctx)}
 	}
 }
 
+// lateTimeout is how long a visitor that was on its way when the listener
+// closed may take to reach Accept.
+const lateTimeout = 5 * time.Second
+
 // Close takes no new visitors; the relay is told. Connections that were
 // accepted live on, and the links to the relay as long as they do. Close does
-// not wait: see Shutdown.
+// not wait: see Shutdown. Go on with Accept until it fails, as http.Serve does,
+// so that no visitor is lost.
 func (l *Listener) Close() error {
 	l.stop(net.ErrClosed)
 	return nil
@@ -342,10 +354,17 @@ func (l *Listener) drain() {
 		links = append(links, link)
 	}
 	l.mu.Unlock()
+	late := time.AfterFunc(lateTimeout, l.endLate)
+	l.wg.Go(func() {
+		l.arriving.Wait()
+		late.Stop()
+		l.endLate()
+	})
 	var wg sync.WaitGroup
 	for _, link := range links {
 		wg.Go(func() {
-			link.GoAway(l.cut, framing.GoAway{Code: framing.GoAwayShutdown, Text: "the remote stops"})
+			link.GoAway(l.late, framing.GoAway{Code: framing.GoAwayShutdown, Text: "the remote stops"})
+			<-l.late.Done()
 			link.WaitIdle(l.cut)
 			link.Close()
 		})

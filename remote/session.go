@@ -73,6 +73,7 @@ func (w *way) run(links int) error {
 // will not pass.
 func (w *way) keepLink() error {
 	pause, seen := firstPause, 0
+	var moved time.Time // when the relay last said that it had moved
 	for w.ctx.Err() == nil {
 		began := time.Now()
 		err := w.session()
@@ -85,6 +86,14 @@ func (w *way) keepLink() error {
 		}
 		if time.Since(began) > steady {
 			pause = firstPause
+		}
+		if errors.Is(err, errMoved) {
+			pause = firstPause
+			if time.Since(moved) > firstPause {
+				moved = time.Now()
+				w.l.log.Info("dialling again at once", "reason", err)
+				continue
+			}
 		}
 		wait := time.Duration(rand.Int64N(int64(pause)) + 1)
 		what := "lost a link to the relay; trying again"
@@ -117,8 +126,13 @@ func final(err error) bool {
 	return errors.As(err, &refusal) && refusal.Permanent() || errors.As(err, &denial) && denial.Permanent()
 }
 
-// errDraining is why a session ends whose relay goes away in good order.
-var errDraining = errors.New("the relay is going away")
+var (
+	// errDraining is why a session ends whose relay goes away in good order.
+	errDraining = errors.New("the relay is going away")
+	// errMoved is why a session ends whose relay has handed its address over
+	// to another process: the next link leads there, and visitors wait for it.
+	errMoved = errors.New("another process of the relay has taken over")
+)
 
 // session links to the relay, claims the name, and serves until the link is
 // lost, is going away, or loses the name.
@@ -133,8 +147,13 @@ func (w *way) session() error {
 	}
 	dialing, dialed := l.rousal.context(w.ctx)
 	link, welcome, relay, err := w.connect(dialing, framing.Handler{
-		Lost:   func(d *framing.Denial) { report(d) },
-		GoAway: func(framing.GoAway) { report(errDraining) },
+		Lost: func(d *framing.Denial) { report(d) },
+		GoAway: func(g framing.GoAway) {
+			if g.Code == framing.GoAwayTakeover {
+				report(errMoved)
+			}
+			report(errDraining) // heard only if it is the first
+		},
 	})
 	dialed()
 	if err != nil {
@@ -149,6 +168,9 @@ func (w *way) session() error {
 	ctx, cancel := context.WithTimeout(w.ctx, dialTimeout)
 	err = link.Claim(ctx, framing.Claim{Name: l.domain, Token: l.cfg.Token, Replica: l.cfg.Replica})
 	cancel()
+	if l.ctx.Err() != nil {
+		return context.Cause(l.ctx) // drain has the link, and visitors may be on it
+	}
 	if err != nil {
 		link.Close()
 		return err
@@ -217,6 +239,7 @@ func (l *Listener) keep(link *framing.Link, w framing.Welcome) bool {
 		return false
 	}
 	l.links[link] = struct{}{}
+	l.arriving.Add(1) // until serve ends
 	l.port = int(w.PublicPort)
 	return true
 }

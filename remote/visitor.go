@@ -14,24 +14,27 @@ import (
 // handshakeTimeout is how long a visitor's TLS handshake may take.
 const handshakeTimeout = 15 * time.Second
 
-// serve takes the streams of a link until it is over.
+// serve takes the streams of a link until it is over, or no more will come.
 func (l *Listener) serve(link *framing.Link) {
 	defer func() {
 		l.mu.Lock()
 		delete(l.links, link)
 		l.mu.Unlock()
+		l.arriving.Done()
 	}()
 	for {
 		stream, err := link.Accept()
 		if err != nil {
 			return
 		}
+		l.arriving.Add(1)
 		l.wg.Go(func() { l.welcome(stream) })
 	}
 }
 
 // welcome brings one visitor to Accept.
 func (l *Listener) welcome(stream *framing.Stream) {
+	defer l.arriving.Done()
 	h := stream.Header()
 	switch {
 	case h.Name != l.domain:
@@ -48,7 +51,7 @@ func (l *Listener) welcome(stream *framing.Stream) {
 // shake does the TLS handshake with a visitor, or with the CA.
 func (l *Listener) shake(stream *framing.Stream) {
 	tc := tls.Server(tlsInput{stream}, l.tls)
-	ctx, cancel := context.WithTimeout(l.cut, handshakeTimeout)
+	ctx, cancel := context.WithTimeout(l.late, handshakeTimeout)
 	defer cancel()
 	if err := tc.HandshakeContext(ctx); err != nil {
 		var op *net.OpError
@@ -65,7 +68,7 @@ func (l *Listener) shake(stream *framing.Stream) {
 	}
 	select {
 	case l.conns <- tc:
-	case <-l.ctx.Done():
+	case <-l.late.Done():
 		stream.Reset()
 	}
 }

@@ -15,6 +15,7 @@ import (
 func main() { os.Exit(cli.Main(command())) }
 
 func command() *cobra.Command {
+	var takeover bool
 	cmd := &cobra.Command{
 		Use:   "relay --config FILE",
 		Short: "Pass visitors of public names on to the devices that hold them, unopened",
@@ -23,16 +24,18 @@ bytes, still encrypted, to the remote that holds the name. It needs one public
 address and a wildcard DNS record, see deploy/dns-wildcard.md.`,
 		Example: `  relay --config relay.yaml
   relay --config relay.yaml --log-level debug
-  relay --domain relay.net --state-dir ./state`,
+  relay --domain relay.net --state-dir ./state
+  relay --config relay.yaml --takeover`,
 		Args: cli.NoArgs(),
 		RunE: func(c *cobra.Command, _ []string) error {
 			cfg, warnings, err := config.LoadRelay(c.Flags())
 			if err != nil {
 				return cli.Usage(err)
 			}
-			return run(c.Context(), cfg, warnings)
+			return run(c.Context(), cfg, warnings, takeover)
 		},
 	}
 	config.RelayFlags(cmd.Flags())
+	cmd.Flags().BoolVar(&takeover, "takeover", false, "take over from the relay that runs on the same state_dir, without a break; SIGUSR2 makes it start one that does")
 	return cli.Root(cmd)
 }

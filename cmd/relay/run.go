@@ -2,28 +2,20 @@ package main
 
 import (
 	"context"
-	"crypto/tls"
-	"crypto/x509"
 	"errors"
-	"fmt"
 	"log/slog"
 	"net"
 	"net/http"
 	"os"
-	"path/filepath"
 	"sync"
 	"time"
 
-	"keystay/acme"
 	"keystay/config"
 	"keystay/internal/cli"
 	"keystay/relay"
 )
 
-// drainTimeout is how long visitors may finish after the first signal.
-const drainTimeout = 30 * time.Second
-
-func run(ctx context.Context, cfg *config.Relay, warnings []config.Warning) error {
+func run(ctx context.Context, cfg *config.Relay, warnings []config.Warning, takeover bool) (err error) {
 	log, err := cli.Logger(os.Stderr, cfg.Log.Level, cfg.Log.Format)
 	if err != nil {
 		return cli.Usage(err)
@@ -33,114 +25,211 @@ func run(ctx context.Context, cfg *config.Relay, warnings []config.Warning) erro
 	}
 	drain, cut, stop := cli.Signals(ctx)
 	defer stop()
-
-	grants, err := relay.OpenGrants(cfg.StateDir)
-	if err != nil {
-		return stateError(cfg.StateDir, err)
+	p := &process{cfg: cfg, log: log, upgrade: upgradeSignal(), failed: make(chan error, 1)}
+	if p.program, err = programPath(); err != nil {
+		return err
 	}
-	defer grants.Close()
-	cert, err := certificate(cfg, log)
+	defer func() { p.close(err) }()
+	if err := p.open(takeover); err != nil {
+		return err
+	}
+	if err := p.serve(); err != nil {
+		return err
+	}
+	next, err := p.wait(drain, cut)
+	switch {
+	case err != nil:
+		return err
+	case next != nil:
+		return p.leave(drain, cut, next)
+	}
+	return p.drain(cut)
+}
+
+// A process is one run of the relay, from its start to its end or to the start
+// of the process that takes over.
+type process struct {
+	cfg     *config.Relay
+	log     *slog.Logger
+	upgrade <-chan os.Signal // asks to start a process that takes over
+	program string           // the file that is started then
+
+	cert    *ownCert
+	before  *predecessor // the process that this one takes over from, or nil
+	grants  *relay.Grants
+	sockets []socket
+	control *control // nil where there is none
+	srv     *relay.Server
+
+	failed     chan error // the first of what ends the process
+	wg         sync.WaitGroup
+	stopReopen func() // ends an attempt to open grants again; may be nil
+}
+
+// A heir is a process that has taken over. Visitors can be passed on to it.
+type heir interface {
+	Pass(c net.Conn, first []byte) error
+	Close() error
+}
+
+// open prepares everything, so that a mistake is found before anything is
+// served.
+func (p *process) open(takeover bool) (err error) {
+	if p.cert, err = newOwnCert(p.cfg, p.log); err != nil {
+		return stateError(p.cfg.StateDir, err)
+	}
+	given, err := activated(p.cfg)
 	if err != nil {
 		return err
 	}
-	defer cert.close()
-
-	srv := &relay.Server{
-		Domain:    cfg.Domain,
-		TLS:       cert.tls,
-		Challenge: cert.challenge,
-		Names:     &relay.Names{Policy: relay.Policy(cfg.Names.Policy), Tokens: tokens(cfg), Grants: grants},
-		Abuse:     cfg.Abuse,
+	if takeover {
+		closeAll(given)
+		if p.before, err = takeOver(p.cfg.StateDir); err != nil {
+			return err
+		}
+		given = p.before.sockets
+	}
+	if p.grants, err = relay.OpenGrants(p.cfg.StateDir); err != nil {
+		closeAll(given)
+		return stateError(p.cfg.StateDir, err)
+	}
+	if p.sockets, err = listen(p.cfg, given, p.log); err != nil {
+		return err
+	}
+	p.openControl()
+	p.srv = &relay.Server{
+		Domain:    p.cfg.Domain,
+		TLS:       p.cert.tlsConfig(),
+		Challenge: http.HandlerFunc(p.cert.challenge),
+		Names:     &relay.Names{Policy: relay.Policy(p.cfg.Names.Policy), Tokens: tokens(p.cfg), Grants: p.grants},
+		Abuse:     p.cfg.Abuse,
 		Version:   cli.Version(),
-		Logger:    log,
-	}
-	defer srv.Close()
-	failed := make(chan error, 1)
-	serve, err := listen(cfg, srv, cert, log)
-	if err != nil {
-		return err
-	}
-	var wg sync.WaitGroup
-	defer wg.Wait()
-	for _, s := range serve {
-		wg.Go(func() {
-			if err := s(); !errors.Is(err, relay.ErrServerClosed) && !errors.Is(err, http.ErrServerClosed) {
-				select {
-				case failed <- err:
-				default:
-				}
-			}
-		})
-	}
-	if err := cert.manage(cfg.Domain); err != nil {
-		return err
-	}
-	select {
-	case err := <-failed:
-		srv.Close()
-		return err
-	case <-drain.Done():
-	}
-	log.Info("draining", "for", drainTimeout)
-	end, cancel := context.WithTimeout(cut, drainTimeout)
-	defer cancel()
-	if err := srv.Shutdown(end); err != nil {
-		log.Warn("visitors were cut off", "err", err)
+		Logger:    p.log,
 	}
 	return nil
 }
 
-// listen opens every socket before any is served, so that a mistake is found
-// at once, and returns what serves them.
-func listen(cfg *config.Relay, srv *relay.Server, cert *ownCert, log *slog.Logger) (serve []func() error, err error) {
-	var opened []net.Listener
-	open := func(what, addr string, use func(net.Listener) error) {
-		if err != nil {
-			return
+// serve begins to serve, once the process before has agreed to it.
+func (p *process) serve() error {
+	if p.before != nil {
+		p.srv.Expect(p.before.names)
+		if err := p.before.ready(); err != nil {
+			return err
 		}
-		ln, lerr := net.Listen("tcp", addr)
-		if lerr != nil {
-			err = listenError(what, addr, lerr)
-			return
+		// In this order, so that remotes find a certificate at once.
+		if err := p.cert.manage(); err != nil {
+			return err
 		}
-		opened = append(opened, ln)
-		log.Info("listening", "for", what, "addr", ln.Addr().String())
-		serve = append(serve, func() error { return use(ln) })
-	}
-	for _, a := range cfg.Listen {
-		open("public", a, srv.Serve)
-	}
-	for _, a := range cfg.HTTPListen {
-		open("http", a, srv.ServeHTTP01)
-	}
-	if cfg.Admin.Listen != "" {
-		open("admin", cfg.Admin.Listen, func(ln net.Listener) error { return srv.ServeAdmin(ln, cert.ready) })
-	}
-	if err != nil {
-		for _, ln := range opened {
-			ln.Close()
+		if err := p.before.serving(); err != nil {
+			return err
 		}
-		return nil, err
+		p.own()
+		p.wg.Go(func() { p.fail(p.before.visitors(p.srv)) })
 	}
-	return serve, nil
+	for _, s := range p.sockets {
+		p.wg.Go(func() { p.fail(p.serveSocket(s)) })
+	}
+	if p.before != nil {
+		p.log.Info("has taken over from the process before", "names", len(p.before.names))
+		return nil
+	}
+	// The CA's validation can arrive now.
+	if err := p.cert.manage(); err != nil {
+		return err
+	}
+	p.notify("READY=1")
+	return nil
 }
 
-func listenError(what, addr string, err error) error {
-	e := &cli.Error{Code: cli.ExitFailed, Err: fmt.Errorf("listen for %s on %s: %w", what, addr, err)}
-	switch {
-	case errors.Is(err, os.ErrPermission):
-		e.Hints = []string{"ports below 1024 need a privilege: run it by the systemd unit in deploy/, or give the program CAP_NET_BIND_SERVICE"}
-	case isInUse(err):
-		e.Hints = []string{"another program has this port: find it with ss -ltnp, or choose another address"}
+func (p *process) serveSocket(s socket) error {
+	switch s.what {
+	case "public":
+		return p.srv.Serve(s.ln)
+	case "http":
+		return p.srv.ServeHTTP01(s.ln)
 	}
-	return e
+	return p.srv.ServeAdmin(s.ln, p.cert.ready)
+}
+
+// fail notes why the process cannot go on, if it cannot.
+func (p *process) fail(err error) {
+	if err == nil || errors.Is(err, relay.ErrServerClosed) || errors.Is(err, http.ErrServerClosed) {
+		return
+	}
+	select {
+	case p.failed <- err:
+	default:
+	}
+}
+
+// drain is the orderly end: no new visitors, and some time for those who are
+// here.
+func (p *process) drain(cut context.Context) error {
+	p.notify("STOPPING=1")
+	p.closeControl()
+	p.log.Info("draining", "for", p.cfg.DrainTimeout)
+	end, cancel := context.WithTimeout(cut, p.cfg.DrainTimeout)
+	defer cancel()
+	if err := p.srv.Shutdown(end); err != nil {
+		p.log.Warn("visitors were cut off", "err", err)
+	}
+	return nil
+}
+
+// leave is the orderly end after next has taken over: the visitors who are here
+// have takeover_drain, and drain_timeout from the first signal.
+func (p *process) leave(drain, cut context.Context, next heir) error {
+	defer next.Close()
+	p.log.Info("another process has taken over; visitors who are here may finish", "for", p.cfg.TakeoverDrain)
+	end, cancel := context.WithTimeout(cut, p.cfg.TakeoverDrain)
+	defer cancel()
+	defer context.AfterFunc(drain, func() {
+		p.log.Info("draining", "for", p.cfg.DrainTimeout)
+		select {
+		case <-time.After(p.cfg.DrainTimeout):
+			cancel()
+		case <-end.Done():
+		}
+	})()
+	if err := p.srv.HandOver(end, next.Pass); err != nil {
+		p.log.Warn("visitors were cut off", "err", err)
+	}
+	p.log.Info("the last visitor of this process has gone")
+	return nil
+}
+
+// close ends what is still there. Err is why the process ends, or nil.
+func (p *process) close(err error) {
+	if p.before != nil {
+		p.before.close(err)
+	}
+	if p.srv != nil {
+		p.srv.Close()
+	}
+	p.closeControl()
+	p.wg.Wait()
+	closeAll(p.sockets)
+	if p.stopReopen != nil {
+		p.stopReopen()
+	}
+	if p.grants != nil {
+		p.grants.Close()
+	}
+	if p.cert != nil {
+		p.cert.close()
+	}
 }
 
 func stateError(dir string, err error) error {
-	e := &cli.Error{Code: cli.ExitFailed, Err: err}
+	var e *cli.Error
+	if errors.As(err, &e) {
+		return err
+	}
+	e = &cli.Error{Code: cli.ExitFailed, Err: err}
 	switch {
 	case errors.Is(err, relay.ErrInUse):
-		e.Hints = []string{"stop the other relay first, or give this one a state_dir of its own"}
+		e.Hints = []string{"stop the other relay first, or give this one a state_dir of its own",
+			"to replace it without a break: relay --config FILE --takeover"}
 	case errors.Is(err, os.ErrPermission):
 		e.Hints = []string{"make " + dir + " writable for the user who runs the relay, or set state_dir"}
 	}
@@ -153,71 +242,4 @@ func tokens(cfg *config.Relay) []relay.Token {
 		list[i] = relay.Token{Secret: string(t.Secret), Names: t.Names}
 	}
 	return list
-}
-
-// ownCert is the certificate for the relay's own name, from files or ACME.
-type ownCert struct {
-	tls       *tls.Config
-	challenge http.Handler
-	keeper    *acme.Keeper // nil with files
-	domain    string
-}
-
-func certificate(cfg *config.Relay, log *slog.Logger) (*ownCert, error) {
-	c := &ownCert{domain: cfg.Domain}
-	if cfg.TLS.CertFile != "" {
-		files, err := acme.LoadFiles(cfg.TLS.CertFile, cfg.TLS.KeyFile)
-		if err != nil {
-			return nil, cli.Usage(err)
-		}
-		c.tls = files.TLSConfig()
-		return c, nil
-	}
-	ac := acme.Config{
-		Dir:      filepath.Join(cfg.StateDir, "acme"),
-		CA:       cfg.ACME.CA,
-		Email:    cfg.ACME.Email,
-		EABKeyID: cfg.ACME.EAB.KID, EABMACKey: string(cfg.ACME.EAB.HMAC),
-		NoHTTP01: len(cfg.HTTPListen) == 0,
-		Logger:   log,
-	}
-	if cfg.ACME.CARoot != "" {
-		pem, err := os.ReadFile(cfg.ACME.CARoot)
-		if err != nil {
-			return nil, cli.Usage(fmt.Errorf("read acme.ca_root: %w", err))
-		}
-		ac.Roots = x509.NewCertPool()
-		if !ac.Roots.AppendCertsFromPEM(pem) {
-			return nil, cli.Usage(fmt.Errorf("acme.ca_root: %s holds no PEM certificate", cfg.ACME.CARoot))
-		}
-	}
-	keeper, err := acme.New(ac)
-	if err != nil {
-		return nil, err
-	}
-	c.keeper, c.tls, c.challenge = keeper, keeper.TLSConfig(), keeper.HTTPChallenge(nil)
-	return c, nil
-}
-
-// manage starts obtaining the certificate; the CA's validation can arrive.
-func (c *ownCert) manage(domain string) error {
-	if c.keeper == nil {
-		return nil
-	}
-	return c.keeper.Manage(domain)
-}
-
-// ready says why the relay cannot let remotes in now, or nil.
-func (c *ownCert) ready() error {
-	if c.keeper == nil {
-		return nil
-	}
-	_, err := c.keeper.Certificate(c.domain)
-	return err
-}
-
-func (c *ownCert) close() {
-	if c.keeper != nil {
-		c.keeper.Close()
-	}
 }

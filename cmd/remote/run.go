@@ -57,8 +57,13 @@ func run(ctx context.Context, cfg *config.Remote, warnings []config.Warning) err
 	}
 	// The listener cuts, not the server: its Close would end the answers that
 	// are under way as if they were whole.
+	gone := make(chan error, 1)
+	go func() { gone <- ln.Shutdown(end) }()
+	if err == nil {
+		<-served // by now it has taken the visitors that were on their way
+	}
 	srv.Shutdown(end)
-	if serr := ln.Shutdown(end); serr != nil && err == nil {
+	if serr := <-gone; serr != nil && err == nil {
 		log.Warn("visitors were cut off", "err", serr)
 	}
 	srv.Close()

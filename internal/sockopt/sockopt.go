@@ -17,6 +17,18 @@ import (
 // Linux TCP_USER_TIMEOUT). It is set on each connection and not on a listener:
 // those of package net are Multipath TCP, which does not take it.
 func UserTimeout(c net.Conn, d time.Duration) {
+	control(c, func(fd uintptr) { setUserTimeout(fd, d) })
+}
+
+// UnsentLimit makes writes wait while more than n bytes have not been sent
+// (TCP_NOTSENT_LOWAT). Else the system buffers megabytes for a peer that does
+// not read.
+func UnsentLimit(c net.Conn, n int) {
+	control(c, func(fd uintptr) { setUnsentLimit(fd, n) })
+}
+
+// control calls f with the socket below c, if there is one.
+func control(c net.Conn, f func(fd uintptr)) {
 	for {
 		w, ok := c.(interface{ NetConn() net.Conn })
 		if !ok {
@@ -33,6 +45,6 @@ func UserTimeout(c net.Conn, d time.Duration) {
 		return
 	}
 	if raw, err := s.SyscallConn(); err == nil {
-		raw.Control(func(fd uintptr) { setUserTimeout(fd, d) })
+		raw.Control(f)
 	}
 }

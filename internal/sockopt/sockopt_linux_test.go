@@ -72,3 +72,26 @@ func TestPeerThatNeverReads(t *testing.T) {
 		t.Errorf("write: %v, want ETIMEDOUT", err)
 	}
 }
+
+// What a peer does not read is held back by the writer, not by the system.
+func TestUnsentLimit(t *testing.T) {
+	taken := func(limit int) (n int64) {
+		c, silent := pair(t)
+		silent.(*net.TCPConn).SetReadBuffer(4 << 10)
+		if limit > 0 {
+			sockopt.UnsentLimit(c, limit)
+		}
+		c.SetWriteDeadline(time.Now().Add(300 * time.Millisecond))
+		for b := make([]byte, 4<<10); ; {
+			k, err := c.Write(b)
+			n += int64(k)
+			if err != nil {
+				return n
+			}
+		}
+	}
+	const limit = 64 << 10
+	if with, without := taken(limit), taken(0); with > without/2 {
+		t.Errorf("took %d bytes with a limit, %d without", with, without)
+	}
+}

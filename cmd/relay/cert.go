@@ -1,0 +1,147 @@
+package main
+
+import (
+	"crypto/tls"
+	"crypto/x509"
+	"fmt"
+	"log/slog"
+	"net/http"
+	"os"
+	"path/filepath"
+	"sync/atomic"
+
+	"keystay/acme"
+	"keystay/config"
+	"keystay/internal/cli"
+)
+
+// ownCert is the certificate for the relay's own name, from files or ACME. With
+// ACME its maintenance can be paused, while another process may have it; the
+// certificate is served all the time.
+type ownCert struct {
+	domain string
+	acme   acme.Config
+	log    *slog.Logger
+	now    atomic.Pointer[certSource]
+}
+
+// A certSource is where the certificate comes from at the moment.
+type certSource struct {
+	tls       *tls.Config
+	challenge http.Handler // nil answers 404
+	keeper    *acme.Keeper // nil with files, and while paused
+	ready     func() error // why there is no certificate, or nil
+}
+
+func newOwnCert(cfg *config.Relay, log *slog.Logger) (*ownCert, error) {
+	c := &ownCert{domain: cfg.Domain, log: log}
+	if cfg.TLS.CertFile != "" {
+		files, err := acme.LoadFiles(cfg.TLS.CertFile, cfg.TLS.KeyFile)
+		if err != nil {
+			return nil, cli.Usage(err)
+		}
+		c.now.Store(&certSource{tls: files.TLSConfig(), ready: func() error { return nil }})
+		return c, nil
+	}
+	c.acme = acme.Config{
+		Dir:      filepath.Join(cfg.StateDir, "acme"),
+		CA:       cfg.ACME.CA,
+		Email:    cfg.ACME.Email,
+		EABKeyID: cfg.ACME.EAB.KID, EABMACKey: string(cfg.ACME.EAB.HMAC),
+		NoHTTP01: len(cfg.HTTPListen) == 0,
+		Logger:   log,
+	}
+	if cfg.ACME.CARoot != "" {
+		pem, err := os.ReadFile(cfg.ACME.CARoot)
+		if err != nil {
+			return nil, cli.Usage(fmt.Errorf("read acme.ca_root: %w", err))
+		}
+		c.acme.Roots = x509.NewCertPool()
+		if !c.acme.Roots.AppendCertsFromPEM(pem) {
+			return nil, cli.Usage(fmt.Errorf("acme.ca_root: %s holds no PEM certificate", cfg.ACME.CARoot))
+		}
+	}
+	return c, c.keep()
+}
+
+// keep makes a keeper that manages nothing yet.
+func (c *ownCert) keep() error {
+	keeper, err := acme.New(c.acme)
+	if err != nil {
+		return err
+	}
+	c.now.Store(&certSource{tls: keeper.TLSConfig(), challenge: keeper.HTTPChallenge(nil), keeper: keeper,
+		ready: func() error {
+			_, err := keeper.Certificate(c.domain)
+			return err
+		}})
+	return nil
+}
+
+// manage starts obtaining the certificate; the CA's validation can arrive.
+func (c *ownCert) manage() error {
+	keeper := c.now.Load().keeper
+	if keeper == nil {
+		return nil
+	}
+	return keeper.Manage(c.domain)
+}
+
+// pause ends the maintenance. The certificate that there is stays in use.
+func (c *ownCert) pause() {
+	keeper := c.now.Load().keeper
+	if keeper == nil {
+		return
+	}
+	cert, err := keeper.Certificate(c.domain)
+	get := func(*tls.ClientHelloInfo) (*tls.Certificate, error) { return cert, err }
+	c.now.Store(&certSource{tls: &tls.Config{GetCertificate: get}, ready: func() error { return err }})
+	keeper.Close()
+}
+
+// resume ends a pause.
+func (c *ownCert) resume() {
+	if c.acme.Dir == "" || c.now.Load().keeper != nil {
+		return
+	}
+	err := c.keep()
+	if err == nil {
+		err = c.manage()
+	}
+	if err != nil {
+		c.log.Error("the certificate is not renewed any more", "err", err)
+	}
+}
+
+// tlsConfig serves the certificate, wherever it comes from at the moment.
+func (c *ownCert) tlsConfig() *tls.Config {
+	config := c.now.Load().tls.Clone()
+	config.GetCertificate = func(hello *tls.ClientHelloInfo) (*tls.Certificate, error) {
+		return c.now.Load().tls.GetCertificate(hello)
+	}
+	config.GetConfigForClient = func(hello *tls.ClientHelloInfo) (*tls.Config, error) {
+		if f := c.now.Load().tls.GetConfigForClient; f != nil {
+			return f(hello)
+		}
+		return nil, nil
+	}
+	return config
+}
+
+// challenge answers the CA's HTTP-01 requests for the relay's own name.
+func (c *ownCert) challenge(w http.ResponseWriter, r *http.Request) {
+	if h := c.now.Load().challenge; h != nil {
+		h.ServeHTTP(w, r)
+		return
+	}
+	http.NotFound(w, r)
+}
+
+// ready says why the relay cannot let remotes in now, or nil.
+func (c *ownCert) ready() error { return c.now.Load().ready() }
+
+func (c *ownCert) close() {
+	if keeper := c.now.Load().keeper; keeper != nil {
+		keeper.Close()
+	}
+}

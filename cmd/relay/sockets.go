@@ -1,0 +1,135 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"os"
+	"slices"
+
+	"github.com/coreos/go-systemd/v22/activation"
+
+	"keystay/config"
+	"keystay/internal/cli"
+)
+
+// A socket is a listening socket and what it is for.
+type socket struct {
+	what      string // "public", "http" or "admin"
+	addr      string // as it stands in the configuration
+	activated bool   // the service manager opened it
+	ln        net.Listener
+}
+
+func closeAll(sockets []socket) {
+	for _, s := range sockets {
+		s.ln.Close()
+	}
+}
+
+// configured returns the sockets of the configuration, not opened.
+func configured(cfg *config.Relay) (list []socket) {
+	for _, a := range cfg.Listen {
+		list = append(list, socket{what: "public", addr: a})
+	}
+	for _, a := range cfg.HTTPListen {
+		list = append(list, socket{what: "http", addr: a})
+	}
+	if cfg.Admin.Listen != "" {
+		list = append(list, socket{what: "admin", addr: cfg.Admin.Listen})
+	}
+	return list
+}
+
+// listen returns the sockets of the configuration. Those that are given, by
+// the process before or the service manager, are taken; the rest is opened, and
+// what is given and not wanted any more is closed. Where the service manager
+// gives sockets for something, these are all that there are for it.
+func listen(cfg *config.Relay, given []socket, log *slog.Logger) (sockets []socket, err error) {
+	given = slices.Clone(given)
+	defer func() {
+		closeAll(given) // those that are left
+		if err != nil {
+			closeAll(sockets)
+		}
+	}()
+	for i := 0; i < len(given); i++ {
+		if given[i].activated {
+			sockets = append(sockets, given[i])
+			given = slices.Delete(given, i, i+1)
+			i--
+		}
+	}
+	ready := slices.Clone(sockets)
+	for _, want := range configured(cfg) {
+		if slices.ContainsFunc(ready, func(s socket) bool { return s.what == want.what }) {
+			continue
+		}
+		i := slices.IndexFunc(given, func(s socket) bool { return s.what == want.what && s.addr == want.addr })
+		if i >= 0 {
+			sockets = append(sockets, given[i])
+			given = slices.Delete(given, i, i+1)
+			continue
+		}
+		if want.ln, err = net.Listen("tcp", want.addr); err != nil {
+			return sockets, listenError(want.what, want.addr, err)
+		}
+		sockets = append(sockets, want)
+	}
+	for _, s := range sockets {
+		log.Info("listening", "for", s.what, "addr", s.ln.Addr().String())
+	}
+	return sockets, nil
+}
+
+// activated returns the sockets that systemd has opened (sd_listen_fds(3)):
+// what each is for says its name, FileDescriptorName in the unit, or the port of
+// the configuration that it has.
+func activated(cfg *config.Relay) (sockets []socket, err error) {
+	for _, f := range activation.Files(true) {
+		ln, lerr := net.FileListener(f)
+		f.Close()
+		if lerr != nil {
+			err = errors.Join(err, fmt.Errorf("take the socket %q from systemd: %w", f.Name(), lerr))
+			continue
+		}
+		what := f.Name()
+		if !slices.Contains([]string{"public", "http", "admin"}, what) {
+			what = purpose(cfg, ln.Addr())
+		}
+		if what == "" {
+			err = errors.Join(err, &cli.Error{Code: cli.ExitUsage,
+				Err:   fmt.Errorf("systemd has opened %v, and nothing in the configuration has that port", ln.Addr()),
+				Hints: []string{"name it in its unit: FileDescriptorName=public, http or admin"}})
+		}
+		sockets = append(sockets, socket{what: what, addr: ln.Addr().String(), activated: true, ln: ln})
+	}
+	if err != nil {
+		closeAll(sockets)
+		return nil, err
+	}
+	return sockets, nil
+}
+
+// purpose finds out from the port what an address is for.
+func purpose(cfg *config.Relay, addr net.Addr) string {
+	_, port, _ := net.SplitHostPort(addr.String())
+	for _, s := range configured(cfg) {
+		if _, p, err := net.SplitHostPort(s.addr); err == nil && p == port {
+			return s.what
+		}
+	}
+	return ""
+}
+
+func listenError(what, addr string, err error) error {
+	e := &cli.Error{Code: cli.ExitFailed, Err: fmt.Errorf("listen for %s on %s: %w", what, addr, err)}
+	switch {
+	case errors.Is(err, os.ErrPermission):
+		e.Hints = []string{"ports below 1024 need a privilege: run it by the systemd unit in deploy/, or give the program CAP_NET_BIND_SERVICE"}
+	case isInUse(err):
+		e.Hints = []string{"another program has this port: find it with ss -ltnp, or choose another address"}
+	}
+	return e
+}

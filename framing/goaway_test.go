@@ -1,0 +1,123 @@
+package framing_test
+
+import (
+	"context"
+	"errors"
+	"io"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"keystay/framing"
+	"keystay/internal/memconn"
+)
+
+// Every stream that the relay could open before it acknowledged GOAWAY reaches
+// Accept, and nothing after.
+func TestGoAwayLosesNoStream(t *testing.T) {
+	for range 50 {
+		relay, remote, _, _ := memLinks(t)
+		hung := time.AfterFunc(20*time.Second, func() { remote.Close() })
+		visitor, device := open(t, relay, remote, "") // smux is up
+		var opened atomic.Int64
+		var wg sync.WaitGroup
+		for range 8 {
+			wg.Go(func() {
+				for {
+					s, err := relay.Open(header, []byte("x"))
+					if err != nil {
+						if !errors.Is(err, framing.ErrGoingAway) {
+							t.Errorf("open: %v", err)
+						}
+						return
+					}
+					opened.Add(1)
+					wg.Go(func() {
+						defer s.Close()
+						if b, err := io.ReadAll(s); string(b) != "served" || err != nil {
+							t.Errorf("got %q, %v", b, err)
+						}
+					})
+				}
+			})
+		}
+		accepted := make(chan int64)
+		go func() {
+			n := int64(0)
+			for {
+				s, err := remote.Accept()
+				if err != nil {
+					if err != framing.ErrGoingAway {
+						t.Errorf("accept: %v", err)
+					}
+					accepted <- n
+					return
+				}
+				n++
+				if n == 20 {
+					go remote.GoAway(context.Background(), framing.GoAway{})
+				}
+				go func() {
+					io.ReadFull(s, make([]byte, 1))
+					io.WriteString(s, "served")
+					s.Close()
+				}()
+			}
+		}()
+		n := <-accepted
+		wg.Wait()
+		if n != opened.Load() {
+			t.Fatalf("%d opened, %d accepted", opened.Load(), n)
+		}
+		// What was open before lives on, and keeps the link from being idle.
+		if _, err := io.WriteString(device, "still here"); err != nil {
+			t.Error(err)
+		}
+		device.Close()
+		if b, err := io.ReadAll(visitor); string(b) != "still here" || err != nil {
+			t.Errorf("got %q, %v", b, err)
+		}
+		visitor.Close()
+		io.Copy(io.Discard, device)
+		if err := remote.WaitIdle(context.Background()); err != nil {
+			t.Error(err)
+		}
+		hung.Stop()
+		remote.Close()
+		relay.Close()
+	}
+}
+
+// An idle remote that goes away has nothing to accept; the code arrives.
+func TestGoAwayIdle(t *testing.T) {
+	got := make(chan framing.GoAway, 1)
+	a, b := memconn.Pipe(0)
+	relay, remote := links(t, a, b, framing.Handler{}, framing.Handler{GoAway: func(g framing.GoAway) { got <- g }})
+	if err := remote.GoAway(context.Background(), framing.GoAway{}); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := remote.Accept(); err != framing.ErrGoingAway {
+		t.Errorf("accept: %v", err)
+	}
+	if _, err := relay.Open(header, nil); !errors.Is(err, framing.ErrGoingAway) {
+		t.Errorf("open: %v", err)
+	}
+	// The relay may go away too.
+	sent := framing.GoAway{Code: framing.GoAwayTakeover, In: 3600e9, Text: "taken over"}
+	if err := relay.GoAway(context.Background(), sent); err != nil {
+		t.Fatal(err)
+	}
+	if g := <-got; g != sent {
+		t.Errorf("got %+v", g)
+	}
+}
+
+// A relay that goes away can still open streams, and the remote takes them.
+func TestRelayOpensAfterItsGoAway(t *testing.T) {
+	relay, remote, _, _ := memLinks(t)
+	if err := relay.GoAway(context.Background(), framing.GoAway{Code: framing.GoAwayTakeover}); err != nil {
+		t.Fatal(err)
+	}
+	open(t, relay, remote, "late")
+}

@@ -1,0 +1,187 @@
+//go:build linux || darwin || freebsd
+
+package handover
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"os"
+	"sync"
+	"syscall"
+	"time"
+)
+
+const (
+	// requestTimeout is how long whoever connects may take to say what it wants.
+	requestTimeout = time.Second
+	// passTimeout is how long it may take to pass one visitor on.
+	passTimeout = time.Second
+)
+
+// A Socket is a listening socket that is handed over.
+type Socket struct {
+	For       string // what it is for, such as "public"
+	Addr      string // as it stands in the configuration
+	Activated bool   // the service manager opened it
+	Listener  net.Listener
+}
+
+// Control is the socket on which a running process waits for its successor.
+type Control struct {
+	// Listener is what is handed over in the end.
+	Listener *net.UnixListener
+}
+
+// Listen opens the control socket at path, with mode 0600. What a process that
+// was killed left there is replaced: the caller knows that no other one runs.
+func Listen(path string) (*Control, error) {
+	if err := os.Remove(path); err != nil && !errors.Is(err, os.ErrNotExist) {
+		return nil, err
+	}
+	ln, err := net.ListenUnix("unix", &net.UnixAddr{Name: path, Net: "unix"})
+	if err != nil {
+		return nil, err
+	}
+	if err := os.Chmod(path, 0o600); err != nil {
+		ln.Close()
+		return nil, err
+	}
+	return &Control{Listener: ln}, nil
+}
+
+// Accept waits for a process that asks to take over. The error wraps
+// net.ErrClosed after Close; whoever asks for anything else, or is another
+// user's, is turned away without one.
+func (c *Control) Accept() (*Successor, error) {
+	for {
+		conn, err := c.Listener.AcceptUnix()
+		if err != nil {
+			return nil, err
+		}
+		s, err := accept(conn)
+		if err == nil {
+			return s, nil
+		}
+	}
+}
+
+// Close closes the socket and removes it.
+func (c *Control) Close() error { return c.Listener.Close() }
+
+// Leave closes the socket in this process: another one has it.
+func (c *Control) Leave() error {
+	c.Listener.SetUnlinkOnClose(false)
+	return c.Listener.Close()
+}
+
+// A Successor is a process that takes over, seen from the running one.
+type Successor struct {
+	w       *wire
+	passing sync.Mutex // one visitor at a time
+
+	// PID is the process's own word for its number.
+	PID int
+}
+
+func accept(conn *net.UnixConn) (*Successor, error) {
+	w, err := newWire(conn)
+	if err != nil {
+		return nil, err
+	}
+	conn.SetDeadline(time.Now().Add(requestTimeout))
+	m, err := w.receive("takeover")
+	if err == nil && m.Version != version {
+		err = fmt.Errorf("version %d is spoken here, not %d", version, m.Version)
+	}
+	if err != nil {
+		refuse(w, err)
+		return nil, err
+	}
+	return &Successor{w: w, PID: m.PID}, nil
+}
+
+// refuse says why and closes.
+func refuse(w *wire, why error) {
+	w.conn.SetWriteDeadline(time.Now().Add(requestTimeout))
+	w.send(message{Op: "error", Error: why.Error()})
+	w.close()
+}
+
+// Refuse tells the other process why it is not let in, or no more, and closes
+// the connection.
+func (s *Successor) Refuse(why error) { refuse(s.w, why) }
+
+// Close ends the connection: the other process gives up, or, after Offer has
+// returned nil, knows that no visitor follows.
+func (s *Successor) Close() error {
+	s.w.close()
+	return nil
+}
+
+// Offer hands the sockets and names over and waits until the other process
+// serves. With an error, also that of ctx, it does not and will not, and the
+// caller goes on as before. The caller accepts nothing meanwhile.
+func (s *Successor) Offer(ctx context.Context, sockets []Socket, names []string) error {
+	if t, ok := ctx.Deadline(); ok {
+		s.w.conn.SetDeadline(t)
+	}
+	stop := context.AfterFunc(ctx, func() { s.w.conn.SetDeadline(time.Unix(1, 0)) })
+	err := s.offer(sockets, names)
+	if !stop() && err != nil {
+		err = errors.Join(ctx.Err(), err)
+	}
+	if err != nil {
+		refuse(s.w, fmt.Errorf("not taken over: %w", err))
+		return err
+	}
+	s.w.conn.SetDeadline(time.Time{})
+	return nil
+}
+
+func (s *Successor) offer(sockets []Socket, names []string) error {
+	for _, k := range sockets {
+		raw, ok := k.Listener.(syscall.Conn)
+		if !ok {
+			return fmt.Errorf("hand over a %T: %w", k.Listener, errors.ErrUnsupported)
+		}
+		if err := s.w.sendWith(message{Op: "socket", For: k.For, Addr: k.Addr, Activated: k.Activated}, raw); err != nil {
+			return fmt.Errorf("hand over a socket: %w", err)
+		}
+	}
+	for len(names) > 0 {
+		n := min(len(names), namesPerLine)
+		if err := s.w.send(message{Op: "names", Names: names[:n]}); err != nil {
+			return fmt.Errorf("hand over names: %w", err)
+		}
+		names = names[n:]
+	}
+	if err := s.w.send(message{Op: "end"}); err != nil {
+		return fmt.Errorf("hand over: %w", err)
+	}
+	if _, err := s.w.receive("ready"); err != nil {
+		return fmt.Errorf("wait until it is ready: %w", err)
+	}
+	if err := s.w.send(message{Op: "go"}); err != nil {
+		return fmt.Errorf("let it begin: %w", err)
+	}
+	if _, err := s.w.receive("serving"); err != nil {
+		return fmt.Errorf("wait until it serves: %w", err)
+	}
+	return nil
+}
+
+// Pass gives a visitor to the other process, with the bytes that were read
+// from it. The caller closes v afterwards. Pass may be called from several
+// goroutines.
+func (s *Successor) Pass(v net.Conn, first []byte) error {
+	raw, ok := v.(syscall.Conn)
+	if !ok {
+		return fmt.Errorf("pass on a %T: %w", v, errors.ErrUnsupported)
+	}
+	s.passing.Lock()
+	defer s.passing.Unlock()
+	s.w.conn.SetWriteDeadline(time.Now().Add(passTimeout))
+	return s.w.sendWith(message{Op: "visitor", First: first}, raw)
+}

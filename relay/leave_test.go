@@ -1,0 +1,517 @@
+package relay_test
+
+import (
+	"context"
+	"crypto/ed25519"
+	"crypto/tls"
+	"errors"
+	"io"
+	"net"
+	"os"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"go.uber.org/goleak"
+
+	"keystay/framing"
+	"keystay/internal/memconn"
+	"keystay/internal/testca"
+	"keystay/relay"
+)
+
+// A succession is one public address and the relays that serve it one after
+// the other, all in this process.
+type succession struct {
+	t    *testing.T
+	ca   *testca.CA
+	dir  string
+	ln   *net.TCPListener // never served itself
+	key  ed25519.PrivateKey
+	wg   sync.WaitGroup
+	done chan struct{}
+}
+
+const (
+	ownName  = "relay.test"
+	heldName = "xyz.relay.test"
+)
+
+func newSuccession(t *testing.T) *succession {
+	t.Helper()
+	t.Cleanup(func() { goleak.VerifyNone(t) })
+	ln, err := net.ListenTCP("tcp", &net.TCPAddr{IP: net.IPv4(127, 0, 0, 1)})
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, key, err := ed25519.GenerateKey(nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	p := &succession{t: t, ca: testca.New(t), dir: t.TempDir(), ln: ln, key: key, done: make(chan struct{})}
+	t.Cleanup(func() { close(p.done); ln.Close(); p.wg.Wait() })
+	return p
+}
+
+// relay returns a relay that is not serving yet, with a descriptor of its own
+// for the public socket.
+func (p *succession) relay() (*relay.Server, *relay.Grants, net.Listener) {
+	p.t.Helper()
+	f, err := p.ln.File()
+	if err != nil {
+		p.t.Fatal(err)
+	}
+	defer f.Close()
+	ln, err := net.FileListener(f)
+	if err != nil {
+		p.t.Fatal(err)
+	}
+	grants, err := relay.OpenGrants(p.dir)
+	if err != nil {
+		p.t.Fatal(err)
+	}
+	srv := &relay.Server{Domain: ownName, Names: &relay.Names{Grants: grants},
+		TLS: &tls.Config{Certificates: []tls.Certificate{p.ca.Issue(ownName)}, NextProtos: []string{"http/1.1"}}}
+	p.t.Cleanup(func() { srv.Close(); ln.Close(); grants.Close() })
+	return srv, grants, ln
+}
+
+func (p *succession) serve(srv *relay.Server, ln net.Listener) {
+	p.wg.Go(func() { srv.Serve(ln) })
+}
+
+// remote keeps a link up, as a remote does, that sends back what visitors say
+// after their hello. It redials as soon as the relay goes away. The channel has
+// each link that has claimed its name.
+func (p *succession) remote() <-chan *framing.Link {
+	links := make(chan *framing.Link, 8)
+	p.wg.Go(func() {
+		for {
+			away := make(chan struct{}, 1)
+			link, err := p.link(func(g framing.GoAway) { away <- struct{}{} })
+			if err != nil {
+				select {
+				case <-p.done:
+					return
+				default:
+					continue
+				}
+			}
+			p.wg.Go(func() { answer(link) })
+			if link.Claim(context.Background(), framing.Claim{Name: heldName}) != nil {
+				link.Close()
+				continue
+			}
+			links <- link
+			select {
+			case <-p.done:
+				link.Close()
+				return
+			case <-away: // the old link lives on
+			case <-link.Done():
+			}
+		}
+	})
+	return links
+}
+
+func (p *succession) link(away func(framing.GoAway)) (*framing.Link, error) {
+	tc, err := tls.Dial("tcp", p.ln.Addr().String(), &tls.Config{ServerName: ownName, RootCAs: p.ca.Pool(), NextProtos: []string{framing.Protocol}})
+	if err != nil {
+		return nil, err
+	}
+	cs := tc.ConnectionState()
+	h := framing.Hello{Run: framing.Run{Number: 1}}
+	if err := h.Sign(p.key, &cs, ownName); err != nil {
+		tc.Close()
+		return nil, err
+	}
+	link, _, err := framing.Client(context.Background(), tc, h, framing.Handler{GoAway: away})
+	return link, err
+}
+
+func answer(link *framing.Link) {
+	for {
+		s, err := link.Accept()
+		if err != nil {
+			return
+		}
+		go func() {
+			b, err := io.ReadAll(s)
+			if err != nil {
+				return
+			}
+			s.Write(b)
+			s.Close()
+		}()
+	}
+}
+
+// A visit is a visitor whose hello is sent in two parts.
+type visit struct {
+	t     *testing.T
+	c     *net.TCPConn
+	hello []byte
+}
+
+func (p *succession) visit(name string) *visit {
+	p.t.Helper()
+	c, err := net.Dial("tcp", p.ln.Addr().String())
+	if err != nil {
+		p.t.Fatal(err)
+	}
+	p.t.Cleanup(func() { c.Close() })
+	c.SetDeadline(time.Now().Add(20 * time.Second))
+	v := &visit{t: p.t, c: c.(*net.TCPConn), hello: clientHello(name)}
+	v.send(0, 100)
+	return v
+}
+
+func (v *visit) send(from, to int) {
+	if _, err := v.c.Write(v.hello[from:to]); err != nil {
+		v.t.Error(err)
+	}
+}
+
+// served sends the rest and checks that all of it comes back.
+func (v *visit) served() {
+	v.t.Helper()
+	v.send(100, len(v.hello))
+	v.c.CloseWrite()
+	if b, err := io.ReadAll(v.c); string(b) != string(v.hello) || err != nil {
+		v.t.Errorf("%d of %d bytes came back, %v", len(b), len(v.hello), err)
+	}
+}
+
+// refused checks that an alert comes: 80 internal_error, 112 unrecognized_name.
+func (v *visit) refused(alert byte) {
+	v.t.Helper()
+	v.send(100, len(v.hello))
+	if b, err := io.ReadAll(v.c); len(b) != 7 || b[6] != alert || err != nil {
+		v.t.Errorf("got %x, %v; want alert %d", b, err, alert)
+	}
+}
+
+type recorder struct {
+	net.Conn
+	first []byte
+}
+
+func (r *recorder) Write(p []byte) (int, error) {
+	r.first = append(r.first, p...)
+	return len(p), nil
+}
+func (r *recorder) Read([]byte) (int, error) { return 0, io.EOF }
+
+func clientHello(name string) []byte {
+	r := &recorder{}
+	tls.Client(r, &tls.Config{ServerName: name}).Handshake()
+	return r.first
+}
+
+// Nobody is refused and nobody cut while one relay follows another: not those
+// in the middle of their hello or of a transfer, not those in between.
+func TestHandOver(t *testing.T) {
+	p := newSuccession(t)
+	old, grants, ln := p.relay()
+	p.serve(old, ln)
+	links := p.remote()
+	first := <-links
+	p.visit(heldName).served()
+
+	transfer := p.visit(heldName)
+	transfer.send(100, len(transfer.hello))
+	wait(t, func() bool { return first.NumStreams() == 1 })
+	var early []*visit
+	for range 5 {
+		early = append(early, p.visit(heldName))
+	}
+	foreign := p.visit("nobody.relay.test")
+	own := p.visit(ownName)
+	wait(t, func() bool { return old.Routing() == 7 })
+
+	if err := old.Pause(); err != nil {
+		t.Fatal(err)
+	}
+	if err := grants.Close(); err != nil {
+		t.Fatal(err)
+	}
+	between := p.visit(heldName)
+	next, _, nextLn := p.relay()
+	next.Expect(old.Served())
+	p.serve(next, nextLn)
+	ctx, cancel := context.WithTimeout(context.Background(), 20*time.Second)
+	defer cancel()
+	var passed sync.WaitGroup
+	over := make(chan error, 1)
+	go func() {
+		over <- old.HandOver(ctx, func(c net.Conn, hello []byte) error {
+			f, err := c.(*net.TCPConn).File()
+			if err != nil {
+				return err
+			}
+			defer f.Close()
+			dup, err := net.FileConn(f)
+			if err == nil {
+				passed.Go(func() { next.Adopt(dup, append([]byte(nil), hello...)) })
+			}
+			return err
+		})
+	}()
+	between.served()
+	second := <-links
+	if second == first {
+		t.Error("the remote has not dialled again")
+	}
+	for _, v := range early[:4] {
+		v.served()
+	}
+	foreign.refused(112)
+	own.send(100, len(own.hello)) // TLS for the relay's own name begins
+	if b := make([]byte, 1); func() error { _, err := own.c.Read(b); return err }() != nil || b[0] != 22 {
+		t.Errorf("the relay's own name answered %x", b)
+	}
+	own.c.Close()
+	select {
+	case err := <-over:
+		t.Errorf("the old relay ended too early: %v", err)
+	default:
+	}
+	early[4].served()
+	if first.Err() != nil {
+		t.Errorf("the old link ended with a stream on it: %v", first.Err())
+	}
+	transfer.c.CloseWrite()
+	if b, err := io.ReadAll(transfer.c); string(b) != string(transfer.hello) || err != nil {
+		t.Errorf("the transfer: %d of %d bytes, %v", len(b), len(transfer.hello), err)
+	}
+	if err := <-over; err != nil {
+		t.Errorf("HandOver: %v", err)
+	}
+	<-first.Done()
+	p.visit(heldName).served()
+	next.Close()
+	passed.Wait()
+}
+
+// wait waits for something that happens soon.
+func wait(t *testing.T, f func() bool) {
+	t.Helper()
+	for start := time.Now(); !f(); {
+		if time.Since(start) > 20*time.Second {
+			t.Fatal("it does not happen")
+		}
+		<-time.After(time.Millisecond)
+	}
+}
+
+// Who was accepted before Shutdown is served, and the remote is told.
+func TestShutdownServesTheAccepted(t *testing.T) {
+	p := newSuccession(t)
+	srv, _, ln := p.relay()
+	p.serve(srv, ln)
+	told := make(chan framing.GoAway, 1)
+	link, err := p.link(func(g framing.GoAway) { told <- g })
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer link.Close()
+	p.wg.Go(func() { answer(link) })
+	if err := link.Claim(context.Background(), framing.Claim{Name: heldName}); err != nil {
+		t.Fatal(err)
+	}
+	v, away := p.visit(heldName), p.visit("away.relay.test")
+	wait(t, func() bool { return srv.Routing() == 2 })
+	ctx, cancel := context.WithTimeout(context.Background(), 20*time.Second)
+	defer cancel()
+	over := make(chan error, 1)
+	go func() { over <- srv.Shutdown(ctx) }()
+	if g := <-told; g.Code != framing.GoAwayShutdown || g.In <= 0 || g.In > 20*time.Second {
+		t.Errorf("the remote was told %+v", g)
+	}
+	v.served()
+	away.refused(112)
+	if err := <-over; err != nil {
+		t.Errorf("Shutdown: %v", err)
+	}
+	if <-link.Done(); link.Err() != io.EOF {
+		t.Errorf("the link ended with %v", link.Err())
+	}
+	if err := srv.Shutdown(ctx); err != relay.ErrServerClosed {
+		t.Errorf("again: %v", err)
+	}
+}
+
+// The end of the context cuts what is left, by a reset.
+func TestShutdownCutsVisitors(t *testing.T) {
+	p := newSuccession(t)
+	srv, _, ln := p.relay()
+	p.serve(srv, ln)
+	link := <-p.remote()
+	v := p.visit(heldName)
+	v.send(100, len(v.hello))
+	wait(t, func() bool { return link.NumStreams() == 1 })
+	ctx, cancel := context.WithCancel(context.Background())
+	cancel()
+	if err := srv.Shutdown(ctx); !errors.Is(err, context.Canceled) {
+		t.Errorf("Shutdown: %v", err)
+	}
+	if _, err := v.c.Read(make([]byte, 1)); err == nil || err == io.EOF {
+		t.Errorf("the visitor read %v, not a reset", err)
+	}
+}
+
+// A paused relay takes no connection, so that another one on the same socket
+// gets it; a resumed one takes those that waited.
+func TestPause(t *testing.T) {
+	p := newSuccession(t)
+	srv, _, ln := p.relay()
+	p.serve(srv, ln)
+	p.visit("nobody.relay.test").refused(112)
+	if err := srv.Pause(); err != nil {
+		t.Fatal(err)
+	}
+	if err := srv.Pause(); err == nil {
+		t.Error("paused twice")
+	}
+	p.visit("nobody.relay.test")
+	c, err := p.ln.Accept() // the other one
+	if err != nil {
+		t.Fatal(err)
+	}
+	c.Close()
+	v := p.visit("nobody.relay.test")
+	srv.Resume()
+	v.refused(112)
+	srv.Resume() // does nothing
+	if err := srv.Pause(); err != nil {
+		t.Fatal(err)
+	}
+	srv.Close() // ends a paused one too
+}
+
+func TestPauseNeedsDeadlines(t *testing.T) {
+	p := newSuccession(t)
+	srv, _, _ := p.relay()
+	ln := memconn.Listen(nil)
+	defer ln.Close()
+	p.serve(srv, ln)
+	wait(t, func() bool { return srv.Listeners() == 1 })
+	if err := srv.Pause(); !errors.Is(err, errors.ErrUnsupported) {
+		t.Errorf("got %v", err)
+	}
+}
+
+// While the record is closed visitors reach the names that are up, others wait
+// and get internal_error, and claims are put off. Afterwards all is as before.
+func TestGrantsClosedAndReopened(t *testing.T) {
+	p := newSuccession(t)
+	srv, grants, ln := p.relay()
+	p.serve(srv, ln)
+	link := <-p.remote()
+	for range 2 {
+		if err := grants.Close(); err != nil {
+			t.Fatal(err)
+		}
+	}
+	p.visit(heldName).served()
+	var d *framing.Denial
+	if err := link.Claim(context.Background(), framing.Claim{Name: "more.relay.test"}); !errors.As(err, &d) || d.Code != framing.DeniedUnavailable {
+		t.Errorf("claim: %v", err)
+	}
+	other, err := relay.OpenGrants(p.dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := grants.Reopen(); !errors.Is(err, relay.ErrInUse) {
+		t.Errorf("while another has it: %v", err)
+	}
+	other.Close()
+	for range 2 {
+		if err := grants.Reopen(); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := link.Claim(context.Background(), framing.Claim{Name: "more.relay.test"}); err != nil {
+		t.Errorf("claim: %v", err)
+	}
+	p.visit("nobody.relay.test").refused(112)
+}
+
+// How long a visitor waits, by the reason why.
+func TestHoldTimes(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		grants, err := relay.OpenGrants(t.TempDir())
+		if err != nil {
+			t.Fatal(err)
+		}
+		srv := &relay.Server{Domain: ownName, Names: &relay.Names{Grants: grants}, TLS: &tls.Config{}}
+		srv.Expect([]string{heldName})
+		ln := memconn.Listen(nil)
+		go srv.Serve(ln)
+		check := func(name string, alert byte, after time.Duration) {
+			t.Helper()
+			c, err := ln.Dial(t.Context())
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer c.Close()
+			start := time.Now()
+			c.Write(clientHello(name))
+			b := make([]byte, 7)
+			if _, err := io.ReadFull(c, b); err != nil || b[6] != alert {
+				t.Errorf("%s: got %x, %v", name, b, err)
+			}
+			if took := time.Since(start); took != after {
+				t.Errorf("%s: after %v, want %v", name, took, after)
+			}
+		}
+		check("nobody.relay.test", 112, 0)
+		check(heldName, 80, relay.TakeoverHold)
+		check(heldName, 112, 0) // expected no more
+		grants.Close()
+		check("nobody.relay.test", 80, relay.HoldTimeout)
+		srv.Close()
+	})
+}
+
+// No more visitors wait for a name that was handed over than its limit says.
+func TestHandedOverHoldsAreLimited(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		grants, err := relay.OpenGrants(t.TempDir())
+		if err != nil {
+			t.Fatal(err)
+		}
+		srv := &relay.Server{Domain: ownName, Names: &relay.Names{Grants: grants}, TLS: &tls.Config{}}
+		srv.Expect([]string{heldName})
+		ln := memconn.Listen(nil)
+		go srv.Serve(ln)
+		hello := clientHello(heldName)
+		var visitors []net.Conn
+		for range relay.MaxExpectedPerName + 1 {
+			c, err := ln.Dial(t.Context())
+			if err != nil {
+				t.Fatal(err)
+			}
+			c.Write(hello)
+			visitors = append(visitors, c)
+		}
+		synctest.Wait()
+		refused := 0
+		for _, c := range visitors {
+			c.SetReadDeadline(time.Now().Add(time.Millisecond))
+			if _, err := c.Read(make([]byte, 7)); !errors.Is(err, os.ErrDeadlineExceeded) {
+				refused++
+			}
+		}
+		if refused != 1 {
+			t.Errorf("%d of %d were refused at once", refused, len(visitors))
+		}
+		srv.Close()
+		for _, c := range visitors {
+			c.Close()
+		}
+		grants.Close()
+	})
+}
