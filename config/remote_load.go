@@ -29,6 +29,8 @@ func RemoteKeys() []Key {
 		{Name: "acme-eab-hmac", Help: "the `KEY` for external account binding, base64url; rather use the variable"},
 		{Name: "cert", Help: "PEM `FILE` with a certificate to use instead of ACME"},
 		{Name: "key", Help: "PEM `FILE` with its private key"},
+		{Name: "transport", Default: "auto", Help: "how to reach the relay, `WAY` auto, tls or wss (a WebSocket); auto is tls, or wss where something on the path breaks tls"},
+		{Name: "proxy", Help: "dial out through this proxy: `URL` http://, https://, socks5:// or socks5h://, with USER:PASSWORD@ in it if need be; none is to go without; by default HTTPS_PROXY and NO_PROXY decide; other users can see flags, so rather use a variable for a password"},
 		{Name: "wait", Help: "give up when the name does not answer within `DURATION`, as in 90s or 5m; by default never"},
 		{Name: "log-level", Default: "info", Help: "how much is logged: `LEVEL` debug, info, warn or error"},
 		{Name: "log-format", Default: "text", Help: "`FORMAT` of the log: text or json"},
@@ -64,6 +66,9 @@ func LoadRemote(fs *pflag.FlagSet, args []string) (*Remote, []Warning, error) {
 	var wrong Errors
 	wrong.local(&r.Local, local, len(args) > 0 || src.isSet("local"))
 	wrong.wait(&r.Wait, src.viper.GetString("wait"))
+	if src.isSet("proxy") && r.Proxy == "" {
+		wrong.add("proxy", "empty", "--proxy none is to go without a proxy")
+	}
 	for _, key := range []string{"domain", "relay"} {
 		if src.isSet(key) && src.viper.GetString(key) == "" {
 			wrong.add(key, "empty")
