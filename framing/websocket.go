@@ -127,7 +127,12 @@ func (h *hijacker) Hijack() (net.Conn, *bufio.ReadWriter, error) {
 	if err != nil {
 		return nil, nil, err
 	}
-	h.c.conn = &gatherer{Conn: conn}
+	tc, ok := conn.(*tls.Conn)
+	if !ok {
+		conn.Close()
+		return nil, nil, fmt.Errorf("a connection of type %T instead of TLS", conn)
+	}
+	h.c.conn = &gatherer{Conn: tc}
 	rw.Writer.Reset(h.c.conn)
 	return h.c.conn, rw, nil
 }
@@ -135,7 +140,7 @@ func (h *hijacker) Hijack() (net.Conn, *bufio.ReadWriter, error) {
 // A webSocket is a WebSocket as the connection of a link: its binary messages,
 // put together, are the bytes of the link. Where one message ends and the next
 // begins means nothing. An error of Read or Write, that of a deadline included,
-// is the end of it. There is no half-close; a link needs none.
+// is the end of it.
 type webSocket struct {
 	conn *gatherer
 	ws   *websocket.Conn
@@ -212,6 +217,10 @@ func (c *webSocket) Write(p []byte) (int, error) {
 // of the WebSocket: GOAWAY is the link's own.
 func (c *webSocket) Close() error { return c.ws.CloseNow() }
 
+// CloseWrite tells the other side that nothing more comes, by TLS. A link has no
+// use for it.
+func (c *webSocket) CloseWrite() error { return c.conn.CloseWrite() }
+
 // NetConn returns the TLS connection below.
 func (c *webSocket) NetConn() net.Conn { return c.conn.Conn }
 
@@ -221,15 +230,23 @@ func (c *webSocket) SetDeadline(t time.Time) error      { return c.conn.SetDeadl
 func (c *webSocket) SetReadDeadline(t time.Time) error  { return c.conn.SetReadDeadline(t) }
 func (c *webSocket) SetWriteDeadline(t time.Time) error { return c.conn.SetWriteDeadline(t) }
 
-var _ net.Conn = (*webSocket)(nil)
+var _ interface {
+	net.Conn
+	CloseWrite() error
+} = (*webSocket)(nil)
 
 // A gatherer is a connection that can put several writes together. The library
 // writes a message 4 KiB at a time, and each write would be a TLS record.
 type gatherer struct {
-	net.Conn
+	*tls.Conn
 	mu   sync.Mutex // held while writing
 	held *[]byte    // from recordBuffers, between hold and release
 }
+
+var _ interface {
+	net.Conn
+	CloseWrite() error
+} = (*gatherer)(nil)
 
 func (g *gatherer) hold() {
 	g.mu.Lock()
