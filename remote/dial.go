@@ -7,10 +7,13 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"net/http"
+	"net/url"
 	"strings"
 	"time"
 
 	"keystay/framing"
+	"keystay/internal/proxydial"
 )
 
 // dialTimeout is how long one attempt to reach a relay may take, from the
@@ -33,17 +36,23 @@ func (e *NoRelayError) Hints() []string {
 	var dns *net.DNSError
 	var unknown x509.UnknownAuthorityError
 	var host x509.HostnameError
+	var proxy *proxydial.Error
+	var upgrade *framing.UpgradeError
 	switch {
+	case errors.As(e.Err, &proxy):
+		return nil // it has hints of its own
 	case errors.As(e.Err, &dns):
 		return []string{"the name of the relay has no address: check it, and this device's DNS"}
 	case errors.As(e.Err, &unknown):
 		return []string{"the relay's certificate is from a CA that this device does not trust",
 			"if the relay has a CA of its own, give its root with --relay-root FILE",
-			"else something between this device and the relay ends TLS"}
+			"else something between this device and the relay ends TLS, such as a company's proxy or a virus scanner: use another network or turn it off"}
 	case errors.As(e.Err, &host):
 		return []string{"what answers there is not this relay: check --relay and --relay-address"}
 	case errors.Is(e.Err, errNotRelay):
 		return []string{"what answers there speaks TLS but is no keystay relay: check --relay"}
+	case errors.As(e.Err, &upgrade):
+		return []string{"what answers there takes no link over a WebSocket: it is no keystay relay, or one too old, or something on the path answers in its place"}
 	}
 	return nil
 }
@@ -69,8 +78,40 @@ func (l *Listener) connect(ctx context.Context, handler framing.Handler) (*frami
 	return nil, framing.Welcome{}, "", errors.Join(errs...)
 }
 
-// dial links to one relay.
+// dial links to one relay, over the transports that may get through to it.
 func (l *Listener) dial(ctx context.Context, relay string, handler framing.Handler) (*framing.Link, framing.Welcome, error) {
+	var before error // of the transport that was tried first
+	for _, by := range l.over.order(relay) {
+		link, welcome, err := l.dialOver(ctx, by, relay, handler)
+		if err == nil {
+			if before != nil {
+				l.log.Info("only a WebSocket gets through to the relay", "relay", relay, "tls", before)
+			}
+			l.remember(l.over.reached(relay, by))
+			return link, welcome, nil
+		}
+		again := blocked(err)
+		if before != nil {
+			err = &blockedError{tls: before, wss: err}
+		}
+		if !again {
+			return nil, welcome, err
+		}
+		before = err
+	}
+	l.remember(l.over.failed(relay))
+	return nil, framing.Welcome{}, before
+}
+
+// remember tells what keeps the way to a relay from being remembered.
+func (l *Listener) remember(err error) {
+	if err != nil {
+		l.log.Warn("cannot remember how the relay is reached", "err", err)
+	}
+}
+
+// dialOver links to one relay over one transport.
+func (l *Listener) dialOver(ctx context.Context, by Transport, relay string, handler framing.Handler) (*framing.Link, framing.Welcome, error) {
 	ctx, cancel := context.WithTimeout(ctx, dialTimeout)
 	defer cancel()
 	host, port := splitRelay(relay)
@@ -78,19 +119,45 @@ func (l *Listener) dial(ctx context.Context, relay string, handler framing.Handl
 	if address == "" {
 		address = net.JoinHostPort(host, port)
 	}
-	conn, err := new(net.Dialer).DialContext(ctx, "tcp", address)
+	conn, err := l.dialTCP(ctx, net.JoinHostPort(host, port), address)
 	if err != nil {
 		return nil, framing.Welcome{}, err
+	}
+	return l.greet(ctx, conn, by, host, handler)
+}
+
+// dialTCP connects to address, a relay's or the one given in its place,
+// through the proxy that is to be used for the relay, if any.
+func (l *Listener) dialTCP(ctx context.Context, relay, address string) (net.Conn, error) {
+	choose := l.cfg.Proxy
+	if choose == nil {
+		choose = http.ProxyFromEnvironment
+	}
+	u, err := choose(&http.Request{URL: &url.URL{Scheme: "https", Host: relay}})
+	switch {
+	case err != nil:
+		return nil, fmt.Errorf("choose a proxy: %w", err)
+	case u != nil:
+		return (&proxydial.Proxy{URL: u}).Dial(ctx, address)
+	}
+	return new(net.Dialer).DialContext(ctx, "tcp", address)
+}
+
+// greet begins a link on conn, which it closes when that fails.
+func (l *Listener) greet(ctx context.Context, conn net.Conn, by Transport, host string, handler framing.Handler) (*framing.Link, framing.Welcome, error) {
+	proto := framing.Protocol
+	if by == TransportWSS {
+		proto = protoHTTP
 	}
 	tc := tls.Client(conn, &tls.Config{
 		ServerName: host,
 		RootCAs:    l.cfg.RelayRoots,
 		MinVersion: tls.VersionTLS13, // the proof of identity needs its exporter
-		NextProtos: []string{framing.Protocol},
+		NextProtos: []string{proto},
 		// Whole records from the start: nobody renders the first bytes early here.
 		DynamicRecordSizingDisabled: true,
 	})
-	if err := handshake(ctx, tc); err != nil {
+	if err := handshake(ctx, tc, proto); err != nil {
 		conn.Close()
 		return nil, framing.Welcome{}, err
 	}
@@ -100,23 +167,47 @@ func (l *Listener) dial(ctx context.Context, relay string, handler framing.Handl
 		conn.Close()
 		return nil, framing.Welcome{}, err
 	}
-	return framing.Client(ctx, tc, hello, handler)
+	conn = tc
+	if by == TransportWSS {
+		var err error
+		if conn, err = framing.DialWebSocket(ctx, tc, host); err != nil {
+			return nil, framing.Welcome{}, err
+		}
+	}
+	return framing.Client(ctx, conn, hello, handler)
 }
 
-func handshake(ctx context.Context, tc *tls.Conn) error {
+// protoHTTP is the ALPN protocol below a WebSocket.
+const protoHTTP = "http/1.1"
+
+// handshakeLimit is how long a relay's TLS handshake may take: it gives up
+// itself after as long.
+const handshakeLimit = 10 * time.Second
+
+func handshake(ctx context.Context, tc *tls.Conn, proto string) error {
+	ctx, cancel := context.WithTimeout(ctx, handshakeLimit)
+	defer cancel()
 	err := tc.HandshakeContext(ctx)
-	var alert tls.AlertError
+	got := tc.ConnectionState().NegotiatedProtocol
 	switch {
-	case errors.As(err, &alert) && alert == alertUnrecognizedName:
+	case isAlert(err, alertUnrecognizedName):
 		return fmt.Errorf("it answers, but under another name: %w", err)
-	case errors.As(err, &alert) && alert == alertNoApplicationProtocol:
+	case isAlert(err, alertNoApplicationProtocol):
 		return errNotRelay
 	case err != nil:
-		return err
-	case tc.ConnectionState().NegotiatedProtocol != framing.Protocol:
+		return issuedBy(err)
+	case got != proto && !(got == "" && proto == protoHTTP):
 		return errNotRelay
 	}
 	return nil
+}
+
+// isAlert reports whether the other side sent that alert. Over TCP crypto/tls
+// keeps the type of its alerts to itself; they read the same as the one that it
+// exports for QUIC.
+func isAlert(err error, alert tls.AlertError) bool {
+	var op *net.OpError
+	return errors.As(err, &op) && op.Op == "remote error" && op.Err.Error() == alert.Error()
 }
 
 // Alerts that say something about a relay (RFC 8446, section 6).
