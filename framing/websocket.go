@@ -110,7 +110,7 @@ func upgradeRefusal(r *http.Request) (status int, reason string) {
 	case r.TLS == nil || r.TLS.Version != tls.VersionTLS13: // the proof needs its exporter
 		return http.StatusBadRequest, "a link needs TLS 1.3"
 	case !slices.Contains(offered, WebSocketProtocol):
-		return http.StatusUpgradeRequired, "a link is a WebSocket with the subprotocol " + WebSocketProtocol
+		return http.StatusBadRequest, "a link is a WebSocket with the subprotocol " + WebSocketProtocol
 	}
 	return 0, ""
 }

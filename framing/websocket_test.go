@@ -216,8 +216,8 @@ func TestWebSocketRefused(t *testing.T) {
 		{"a page of this site", upgrade + sub + "Origin: https://relay.test\r\n", nil, "403"},
 		{"an opaque page", upgrade + sub + "Origin: null\r\n", nil, "403"},
 		{"an empty origin", upgrade + sub + "Origin:\r\n", nil, "403"},
-		{"no subprotocol", upgrade, nil, "426"},
-		{"another subprotocol", upgrade + "Sec-WebSocket-Protocol: keystay.2\r\n", nil, "426"},
+		{"no subprotocol", upgrade, nil, "400"},
+		{"another subprotocol", upgrade + "Sec-WebSocket-Protocol: keystay.2\r\n", nil, "400"},
 		{"no upgrade", sub, nil, "426"},
 		{"TLS 1.2", upgrade + sub, tls12, "400"},
 	} {

@@ -215,8 +215,8 @@ func TestWebSocketIsAnnounced(t *testing.T) {
 		switch {
 		case strings.HasPrefix(string(head), "HTTP/1.1 200 "):
 			status = http.StatusOK
-		case strings.HasPrefix(string(head), "HTTP/1.1 426 "):
-			status = http.StatusUpgradeRequired
+		case strings.HasPrefix(string(head), "HTTP/1.1 400 "):
+			status = http.StatusBadRequest
 		}
 		return status, string(rest)
 	}
@@ -225,7 +225,7 @@ func TestWebSocketIsAnnounced(t *testing.T) {
 	if err := json.Unmarshal([]byte(body), &about); err != nil || !slices.Equal(about.Transports, []string{"tls", "wss"}) {
 		t.Errorf("%s: %v", body, err)
 	}
-	if status, body := get(framing.WebSocketPath); status != http.StatusUpgradeRequired {
+	if status, body := get(framing.WebSocketPath); status != http.StatusBadRequest {
 		t.Errorf("%d: %s", status, body)
 	}
 }

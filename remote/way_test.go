@@ -2,6 +2,7 @@ package remote
 
 import (
 	"context"
+	"fmt"
 	"net"
 	"os"
 	"path/filepath"
@@ -13,6 +14,7 @@ import (
 
 	"keystay/framing"
 	"keystay/internal/memconn"
+	"keystay/internal/proxydial"
 )
 
 // That only a WebSocket gets through is believed for a day.
@@ -112,5 +114,12 @@ func TestEndedIsNotBlocked(t *testing.T) {
 	_, _, err := l.greet(ctx, net.Conn(a), TransportTLS, "relay.net", framing.Handler{})
 	if err == nil || blocked(err) {
 		t.Errorf("got %v", err)
+	}
+}
+
+// A proxy's refusal is the same for every transport.
+func TestProxyRefusalIsNotBlocked(t *testing.T) {
+	if blocked(fmt.Errorf("x: %w", &proxydial.Error{Status: 403})) {
+		t.Error("another transport is tried")
 	}
 }
