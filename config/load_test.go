@@ -393,7 +393,7 @@ func TestRemoteValues(t *testing.T) {
 	want := &config.Remote{
 		Domain: "xyz.relay.net", Local: local, Relays: []string{"relay.net:8443"}, RelayAddresses: []string{"[::1]:8443"}, Token: "secret", TokenFile: "token",
 		StateDir: dir, ACMECA: "https://ca.test/dir", ACMEEmail: "me@ca.test", ACMEEABKID: "kid", ACMEEABHMAC: "c2VjcmV0MQ",
-		Wait: 90 * time.Second, LogLevel: "info", LogFormat: "json",
+		Transport: "auto", Wait: 90 * time.Second, LogLevel: "info", LogFormat: "json",
 	}
 	if !reflect.DeepEqual(r, want) {
 		t.Errorf("got  %+v\nwant %+v", r, want)

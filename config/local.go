@@ -89,7 +89,7 @@ func parseHostPort(scheme, s, port string) (Local, error) {
 	if path != "" {
 		return Local{}, fmt.Errorf("%s has a path, and only whole services can be published", quote(whole))
 	}
-	host := s
+	var host string
 	if h, p, err := net.SplitHostPort(s); err == nil {
 		host, port = h, p
 	} else if _, err := strconv.ParseUint(s, 10, 64); err == nil && port == "" {

@@ -70,6 +70,15 @@ type Remote struct {
 	// Key is a PEM file with the private key of Cert.
 	Key string `mapstructure:"key"`
 
+	// Transport is "auto" (the default), "tls" or "wss".
+	Transport string `mapstructure:"transport"`
+
+	// Proxy is the URL of the proxy to dial out through, with the scheme http,
+	// https, socks5 or socks5h. It may hold a password. [NoProxy] is none,
+	// whatever the environment says; empty is the environment's (HTTPS_PROXY
+	// and NO_PROXY).
+	Proxy Secret `mapstructure:"proxy"`
+
 	// Wait is how long to try until the name answers; 0 is for ever.
 	Wait time.Duration `mapstructure:"-"`
 

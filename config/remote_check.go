@@ -41,6 +41,8 @@ func checkRemote(r Remote) (Remote, Errors) {
 	case r.Cert != "" && (r.ACMECA != "" || r.ACMERoot != "" || r.ACMEEmail != "" || r.ACMEEABKID != "" || r.ACMEEABHMAC != ""):
 		errs.add("cert", "there are ACME settings too", "a certificate comes from ACME or from --cert and --key: take one of them out")
 	}
+	errs.oneOf("transport", r.Transport, "auto", "tls", "wss")
+	errs.proxy(&r.Proxy)
 	errs.oneOf("log-level", r.LogLevel, "debug", "info", "warn", "error")
 	errs.oneOf("log-format", r.LogFormat, "text", "json")
 	return r, errs

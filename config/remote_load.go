@@ -30,6 +30,8 @@ func RemoteKeys() []Key {
 		{Name: "cert", Help: "PEM `FILE` with a certificate to use instead of ACME"},
 		{Name: "key", Help: "PEM `FILE` with its private key"},
 		{Name: "replica", Kind: Switch, Default: "false", Help: "let other devices with this identity serve the name too, each started with --replica"},
+		{Name: "transport", Default: "auto", Help: "how to reach the relay, `WAY` auto, tls or wss (a WebSocket); auto is tls, or wss where something on the path breaks tls"},
+		{Name: "proxy", Help: "dial out through this proxy: `URL` http://, https://, socks5:// or socks5h://, with USER:PASSWORD@ in it if need be; none is to go without; by default HTTPS_PROXY and NO_PROXY decide; other users can see flags, so rather use a variable for a password"},
 		{Name: "wait", Help: "give up when the name does not answer within `DURATION`, as in 90s or 5m; by default never"},
 		{Name: "log-level", Default: "info", Help: "how much is logged: `LEVEL` debug, info, warn or error"},
 		{Name: "log-format", Default: "text", Help: "`FORMAT` of the log: text or json"},
@@ -71,6 +73,9 @@ func LoadRemote(fs *pflag.FlagSet, args []string) (*Remote, []Warning, error) {
 	}
 	if src.isSet("relay") && len(r.Relays) == 0 {
 		wrong.add("relay", "empty")
+	}
+	if src.isSet("proxy") && r.Proxy == "" {
+		wrong.add("proxy", "empty", "--proxy none is to go without a proxy")
 	}
 	r, more := checkRemote(r)
 	wrong = append(wrong, more...)

@@ -26,6 +26,7 @@ need firefox-esr firefox-esr firefox
 need libnss3-tools certutil
 need gnutls-bin gnutls-cli
 need curl curl
+need "gcc libc6-dev" gcc clang
 need openssl openssl
 need ca-certificates update-ca-certificates
 

@@ -232,7 +232,7 @@ func (w *world) tearDown(t testscript.T) {
 	if w.ca != nil {
 		w.ca.Close()
 	}
-	if f, ok := t.(testscript.TFailed); t.Verbose() || len(wrong) > 0 || ok && f.Failed() {
+	if f, ok := t.(interface{ Failed() bool }); t.Verbose() || len(wrong) > 0 || ok && f.Failed() {
 		for name, s := range w.streams {
 			t.Log(fmt.Sprintf("---- %s:\n%s", name, s.String()))
 		}

@@ -269,11 +269,12 @@ func (l *Link) fail(err error) {
 	}
 }
 
-// abandon closes a connection that has failed. A TLS connection is closed
-// underneath, since its own Close may wait seconds for an alert to be written.
+// abandon closes a connection that has failed. It begins with the socket
+// underneath, since the Close of TLS may wait seconds for an alert to be
+// written.
 func abandon(c net.Conn) {
 	if t, ok := c.(interface{ NetConn() net.Conn }); ok {
-		c = t.NetConn()
+		abandon(t.NetConn())
 	}
 	c.Close()
 }

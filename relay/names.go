@@ -4,6 +4,7 @@ import (
 	"crypto/ed25519"
 	"crypto/sha256"
 	"crypto/subtle"
+	"errors"
 	"strings"
 
 	"keystay/framing"
@@ -120,8 +121,9 @@ func (n *Names) known(name string) (bool, error) {
 }
 
 // seen notes that the identity has used its names until now.
-func (n *Names) seen(names []string, key ed25519.PublicKey) {
+func (n *Names) seen(names []string, key ed25519.PublicKey) (err error) {
 	for _, name := range names {
-		n.Grants.keep(name, key)
+		err = errors.Join(err, n.Grants.keep(name, key))
 	}
+	return err
 }

@@ -80,7 +80,8 @@ func (s *Server) handleOwn(tc *tls.Conn) {
 		s.log.Debug("TLS handshake failed", "for", s.Domain, "err", err)
 		tc.Close()
 	case proto == framing.Protocol:
-		s.serveLink(tc)
+		cs := tc.ConnectionState()
+		s.serveLink(tc, &cs)
 	case proto == acmeALPN:
 		tc.Close()
 	default: // the HTTP server owns it from here

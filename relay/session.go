@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"net"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -32,22 +33,22 @@ type session struct {
 	gone  sync.Once   // leave
 }
 
-// serveLink speaks with a remote until its link is over. It owns tc.
-func (s *Server) serveLink(tc *tls.Conn) {
-	link, hello, err := framing.Server(s.ctx, tc)
+// serveLink speaks with a remote until its link is over. It owns c, which is
+// the TLS connection of cs, or runs in it.
+func (s *Server) serveLink(c net.Conn, cs *tls.ConnectionState) {
+	link, hello, err := framing.Server(s.ctx, c)
 	if err != nil {
-		s.log.Debug("a link did not say hello", "remote", tc.RemoteAddr(), "err", err)
+		s.log.Debug("a link did not say hello", "remote", c.RemoteAddr(), "err", err)
 		return
 	}
-	cs := tc.ConnectionState()
-	if err := hello.Verify(&cs, s.Domain); err != nil {
-		s.log.Warn("a remote was refused", "remote", tc.RemoteAddr(), "err", err)
+	if err := hello.Verify(cs, s.Domain); err != nil {
+		s.log.Warn("a remote was refused", "remote", c.RemoteAddr(), "err", err)
 		link.Refuse(framing.Refusal{Code: framing.RefusedProof,
 			Text: "the proof of identity does not fit this connection: something between you and the relay ends TLS"})
 		return
 	}
 	sess := &session{srv: s, link: link, key: hello.Key, run: hello.Run, id: keyname.Label(hello.Key, "")}
-	sess.log = s.log.With("identity", sess.id, "remote", tc.RemoteAddr(), "run", sess.run.Number)
+	sess.log = s.log.With("identity", sess.id, "remote", c.RemoteAddr(), "run", sess.run.Number)
 	sess.serve()
 }
 
@@ -78,7 +79,9 @@ func (sess *session) serve() {
 		s.wg.Go(sess.leave)
 	}
 	<-sess.link.Done()
-	s.Names.seen(sess.granted(), sess.key)
+	if err := s.Names.seen(sess.granted(), sess.key); err != nil {
+		sess.log.Warn("cannot keep when the names were last used", "err", err)
+	}
 	err = sess.link.Err()
 	level := slog.LevelInfo
 	if errors.Is(err, framing.ErrProtocol) {

@@ -41,7 +41,7 @@ func (s *Server) about() about {
 		policy = Open
 	}
 	return about{Keystay: 1, Domain: s.Domain, PublicPort: s.publicPort(), Policy: policy,
-		Transports: []string{"tls"}, Abuse: s.Abuse, Version: s.Version}
+		Transports: []string{"tls", "wss"}, Abuse: s.Abuse, Version: s.Version}
 }
 
 // siteHandler is the small site on the relay's own name.
@@ -52,6 +52,7 @@ func (s *Server) siteHandler() http.Handler {
 		w.Header().Set("Access-Control-Allow-Origin", "*")
 		json.NewEncoder(w).Encode(s.about())
 	})
+	mux.HandleFunc("GET "+framing.WebSocketPath, s.serveWebSocket)
 	mux.HandleFunc("GET /{$}", func(w http.ResponseWriter, r *http.Request) {
 		h := w.Header()
 		h.Set("Content-Type", "text/html; charset=utf-8")

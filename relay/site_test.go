@@ -58,7 +58,7 @@ func TestWellKnown(t *testing.T) {
 	if err := json.Unmarshal([]byte(body), &got); err != nil {
 		t.Fatal(err)
 	}
-	want := map[string]any{"keystay": 1.0, "domain": zone, "public_port": 443.0, "policy": "open", "transports": []any{"tls"},
+	want := map[string]any{"keystay": 1.0, "domain": zone, "public_port": 443.0, "policy": "open", "transports": []any{"tls", "wss"},
 		"abuse": "mailto:abuse@relay.test", "version": "test"}
 	if fmt.Sprint(got) != fmt.Sprint(want) {
 		t.Errorf("got %v\nwant %v", got, want)

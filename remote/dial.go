@@ -6,12 +6,12 @@ import (
 	"crypto/x509"
 	"errors"
 	"fmt"
-	"maps"
 	"net"
 	"strings"
 	"time"
 
 	"keystay/framing"
+	"keystay/internal/proxydial"
 )
 
 // dialTimeout is how long one attempt to reach a relay may take, from the
@@ -34,17 +34,23 @@ func (e *NoRelayError) Hints() []string {
 	var dns *net.DNSError
 	var unknown x509.UnknownAuthorityError
 	var host x509.HostnameError
+	var proxy *proxydial.Error
+	var upgrade *framing.UpgradeError
 	switch {
+	case errors.As(e.Err, &proxy):
+		return nil // it has hints of its own
 	case errors.As(e.Err, &dns):
 		return []string{"the name of the relay has no address: check it, and this device's DNS"}
 	case errors.As(e.Err, &unknown):
 		return []string{"the relay's certificate is from a CA that this device does not trust",
 			"if the relay has a CA of its own, give its root with --relay-root FILE",
-			"else something between this device and the relay ends TLS"}
+			"else something between this device and the relay ends TLS, such as a company's proxy or a virus scanner: use another network or turn it off"}
 	case errors.As(e.Err, &host):
 		return []string{"what answers there is not this relay: check --relay and --relay-address"}
 	case errors.Is(e.Err, errNotRelay):
 		return []string{"what answers there speaks TLS but is no keystay relay: check --relay"}
+	case errors.As(e.Err, &upgrade):
+		return []string{"what answers there takes no link over a WebSocket: it is no keystay relay, or one too old, or something on the path answers in its place"}
 	}
 	return nil
 }
@@ -76,9 +82,41 @@ func (w *way) connect(ctx context.Context, handler framing.Handler) (*framing.Li
 	return nil, framing.Welcome{}, "", errors.Join(errs...)
 }
 
-// link links to one relay.
+// link links to one relay, over the transports that may get through to it.
 func (w *way) link(ctx context.Context, relay string, handler framing.Handler) (*framing.Link, framing.Welcome, error) {
 	l := w.l
+	var before error // of the transport that was tried first
+	for _, by := range l.over.order(relay) {
+		link, welcome, err := w.linkOver(ctx, by, relay, handler)
+		if err == nil {
+			if before != nil {
+				l.log.Info("only a WebSocket gets through to the relay", "relay", relay, "tls", before)
+			}
+			l.remember(l.over.reached(relay, by))
+			return link, welcome, nil
+		}
+		again := blocked(err)
+		if before != nil {
+			err = &blockedError{tls: before, wss: err}
+		}
+		if !again {
+			return nil, welcome, err
+		}
+		before = err
+	}
+	l.remember(l.over.failed(relay))
+	return nil, framing.Welcome{}, before
+}
+
+// remember tells what keeps the way to a relay from being remembered.
+func (l *Listener) remember(err error) {
+	if err != nil {
+		l.log.Warn("cannot remember how the relay is reached", "err", err)
+	}
+}
+
+// linkOver links to one relay over one transport.
+func (w *way) linkOver(ctx context.Context, by Transport, relay string, handler framing.Handler) (*framing.Link, framing.Welcome, error) {
 	ctx, cancel := context.WithTimeout(ctx, dialTimeout)
 	defer cancel()
 	host, port := splitRelay(relay)
@@ -86,15 +124,24 @@ func (w *way) link(ctx context.Context, relay string, handler framing.Handler) (
 	if err != nil {
 		return nil, framing.Welcome{}, err
 	}
+	return w.l.greet(ctx, conn, by, host, handler)
+}
+
+// greet begins a link on conn, which it closes when that fails.
+func (l *Listener) greet(ctx context.Context, conn net.Conn, by Transport, host string, handler framing.Handler) (*framing.Link, framing.Welcome, error) {
+	proto := framing.Protocol
+	if by == TransportWSS {
+		proto = protoHTTP
+	}
 	tc := tls.Client(conn, &tls.Config{
 		ServerName: host,
 		RootCAs:    l.cfg.RelayRoots,
 		MinVersion: tls.VersionTLS13, // the proof of identity needs its exporter
-		NextProtos: []string{framing.Protocol},
+		NextProtos: []string{proto},
 		// Whole records from the start: nobody renders the first bytes early here.
 		DynamicRecordSizingDisabled: true,
 	})
-	if err := handshake(ctx, tc); err != nil {
+	if err := handshake(ctx, tc, proto); err != nil {
 		conn.Close()
 		return nil, framing.Welcome{}, err
 	}
@@ -104,78 +151,36 @@ func (w *way) link(ctx context.Context, relay string, handler framing.Handler) (
 		conn.Close()
 		return nil, framing.Welcome{}, err
 	}
-	return framing.Client(ctx, tc, hello, handler)
+	conn = tc
+	if by == TransportWSS {
+		var err error
+		if conn, err = framing.DialWebSocket(ctx, tc, host); err != nil {
+			return nil, framing.Welcome{}, err
+		}
+	}
+	return framing.Client(ctx, conn, hello, handler)
 }
 
-// dial reaches a relay at an address that no other link leads to, if there is
-// one that answers, else at any.
-func (w *way) dial(ctx context.Context, host, port string) (net.Conn, error) {
-	addresses := w.addresses
-	if len(addresses) == 0 {
-		addresses = []string{net.JoinHostPort(host, port)}
-	}
-	var d net.Dialer
-	for _, a := range w.unused(ctx, addresses) {
-		// A short time each: those that other links use are known to answer.
-		short, cancel := context.WithTimeout(ctx, otherAddressTimeout)
-		conn, err := d.DialContext(short, "tcp", a)
-		cancel()
-		if err == nil {
-			return conn, nil
-		}
-	}
-	var errs []error
-	for _, a := range addresses {
-		conn, err := d.DialContext(ctx, "tcp", a)
-		if err == nil {
-			return conn, nil
-		}
-		errs = append(errs, err)
-	}
-	return nil, errors.Join(errs...)
-}
+// protoHTTP is the ALPN protocol below a WebSocket.
+const protoHTTP = "http/1.1"
 
-// otherAddressTimeout is how long an address may take to answer that would
-// only make the links more diverse.
-const otherAddressTimeout = 3 * time.Second
+// handshakeLimit is how long a relay's TLS handshake may take: it gives up
+// itself after as long.
+const handshakeLimit = 10 * time.Second
 
-// unused returns the addresses of the relay that no link leads to, if there are
-// links at all.
-func (w *way) unused(ctx context.Context, addresses []string) (list []string) {
-	w.mu.Lock()
-	in := maps.Clone(w.in)
-	w.mu.Unlock()
-	if len(in) == 0 {
-		return nil
-	}
-	for _, a := range addresses {
-		host, port, err := net.SplitHostPort(a)
-		if err != nil {
-			continue
-		}
-		ips, err := net.DefaultResolver.LookupNetIP(ctx, "ip", host)
-		if err != nil {
-			continue
-		}
-		for _, ip := range ips {
-			if at := net.JoinHostPort(ip.Unmap().String(), port); in[at] == 0 {
-				list = append(list, at)
-			}
-		}
-	}
-	return list
-}
-
-func handshake(ctx context.Context, tc *tls.Conn) error {
+func handshake(ctx context.Context, tc *tls.Conn, proto string) error {
+	ctx, cancel := context.WithTimeout(ctx, handshakeLimit)
+	defer cancel()
 	err := tc.HandshakeContext(ctx)
+	got := tc.ConnectionState().NegotiatedProtocol
 	switch {
 	case isAlert(err, alertUnrecognizedName):
 		return fmt.Errorf("it answers, but under another name: %w", err)
 	case isAlert(err, alertNoApplicationProtocol):
 		return errNotRelay
 	case err != nil:
-		return err
-	case tc.ConnectionState().NegotiatedProtocol != framing.Protocol:
+		return issuedBy(err)
+	case got != proto && !(got == "" && proto == protoHTTP):
 		return errNotRelay
 	}
 	return nil

@@ -154,7 +154,7 @@ func serve(proxy http.Handler, domain string, w http.ResponseWriter, r *http.Req
 	if r.ProtoMajor == 1 {
 		// A service may answer before it has read all of the body. Without this
 		// net/http's server takes the rest of it for itself first.
-		http.NewResponseController(w).EnableFullDuplex()
+		_ = http.NewResponseController(w).EnableFullDuplex()
 	}
 	if r.ProtoMajor == 1 && stream != nil {
 		ctx, cancel := halfCloseContext(r.Context(), stream)

@@ -10,6 +10,7 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
+	"net/url"
 	"path/filepath"
 	"strconv"
 	"sync"
@@ -49,6 +50,15 @@ type Config struct {
 	// RelayRoots are trusted for the relay's certificate; nil means the system's.
 	RelayRoots *x509.CertPool
 
+	// Transport is how the relay is reached; empty means TransportAuto.
+	Transport Transport
+
+	// Proxy chooses a proxy for the relay, and for the CA where ACME has none
+	// of its own; nil means the convention of the environment (HTTPS_PROXY and
+	// NO_PROXY). The request has nothing but the relay's URL. The kinds are
+	// those of net/http.Transport.
+	Proxy func(*http.Request) (*url.URL, error)
+
 	// Token is what the relay's operator gave out, or empty.
 	Token string
 
@@ -79,6 +89,7 @@ type Listener struct {
 	unlock func() error
 	domain string
 	ways   []*way
+	over   transports
 	tls    *tls.Config
 	keeper *acme.Keeper // nil when a certificate was brought
 	http01 *http.Server
@@ -122,9 +133,15 @@ func Listen(cfg Config) (*Listener, error) {
 		return nil, errors.New("listen: no state directory given")
 	}
 	var err error
+	switch cfg.Transport {
+	case "", TransportAuto, TransportTLS, TransportWSS:
+	default:
+		return nil, fmt.Errorf("listen: no transport is called %q", cfg.Transport)
+	}
 	if l.state, err = openState(cfg.StateDir); err != nil {
 		return nil, err
 	}
+	l.over.init(cfg.Transport, l.state)
 	if err := l.chooseName(); err != nil {
 		return nil, err
 	}
@@ -219,6 +236,9 @@ func (l *Listener) startTLS() error {
 	c.Ready = l.ready
 	if c.Logger == nil {
 		c.Logger = l.log
+	}
+	if c.Proxy == nil {
+		c.Proxy = l.cfg.Proxy
 	}
 	notify := c.Notify
 	c.Notify = func(e acme.Event) {

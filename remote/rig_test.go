@@ -5,7 +5,9 @@ import (
 	"crypto/tls"
 	"errors"
 	"net"
+	"net/http"
 	"net/netip"
+	"net/url"
 	"sync"
 	"testing"
 	"time"
@@ -133,6 +135,7 @@ func (r *fakeRelay) config() remote.Config {
 		Domain:         domain,
 		RelayAddresses: []string{r.addr},
 		Links:          1,
+		Proxy:          func(*http.Request) (*url.URL, error) { return nil, nil },
 		RelayRoots:     r.ca.Pool(),
 		StateDir:       r.t.TempDir(),
 		TLS:            &tls.Config{Certificates: []tls.Certificate{r.ca.Issue(domain)}, NextProtos: []string{"h2", "http/1.1"}},

@@ -256,7 +256,7 @@ func (l *Listener) holds(link *framing.Link) (first bool) {
 	ordering := l.ordering
 	l.mu.Unlock()
 	if ordering { // it began before this link came up
-		go link.Order(l.ctx, l.domain)
+		go func() { _, _ = link.Order(l.ctx, l.domain) }() // nothing depends on it
 	}
 	if first && l.keeper != nil {
 		l.keeper.Kick() // a renewal may have come due while there was no session

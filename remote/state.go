@@ -162,6 +162,19 @@ func (s *state) rememberRelay(relay string) error {
 	return s.write(relayFile, []byte(relay+"\n"))
 }
 
+// lines returns the lines of a file of up to limit bytes, or nothing.
+func (s *state) lines(name string, limit int64) []string {
+	info, err := os.Stat(s.path(name))
+	if err != nil || info.Size() > limit {
+		return nil
+	}
+	b, err := os.ReadFile(s.path(name))
+	if err != nil {
+		return nil
+	}
+	return strings.Split(string(b), "\n")
+}
+
 // lockName makes sure that only one process of this device serves name. The
 // lock goes with the process, however it ends.
 func (s *state) lockName(name string) (unlock func() error, err error) {

@@ -6,6 +6,8 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"net/http"
+	"net/url"
 	"os"
 	"time"
 
@@ -98,6 +100,7 @@ func listenConfig(cfg *config.Remote, log *slog.Logger) (remote.Config, error) {
 		RelayAddresses: cfg.RelayAddresses,
 		Replica:        cfg.Replica,
 		Token:          string(cfg.Token),
+		Transport:      remote.Transport(cfg.Transport),
 		StateDir:       cfg.StateDir,
 		Version:        cli.Version(),
 		Logger:         log,
@@ -109,6 +112,9 @@ func listenConfig(cfg *config.Remote, log *slog.Logger) (remote.Config, error) {
 		},
 	}
 	var err error
+	if rc.Proxy, err = proxy(string(cfg.Proxy)); err != nil {
+		return rc, err
+	}
 	if rc.RelayRoots, err = roots("--relay-root", cfg.RelayRoot); err != nil {
 		return rc, err
 	}
@@ -123,6 +129,21 @@ func listenConfig(cfg *config.Remote, log *slog.Logger) (remote.Config, error) {
 		rc.TLS = files.TLSConfig()
 	}
 	return rc, nil
+}
+
+// proxy returns what chooses the proxy for each URL; nil is the environment.
+func proxy(s string) (func(*http.Request) (*url.URL, error), error) {
+	switch s {
+	case "":
+		return nil, nil
+	case config.NoProxy:
+		return func(*http.Request) (*url.URL, error) { return nil, nil }, nil
+	}
+	u, err := url.Parse(s)
+	if err != nil {
+		return nil, errors.New("--proxy: this is no URL") // the text of err repeats it
+	}
+	return http.ProxyURL(u), nil
 }
 
 // roots reads a PEM file of roots; no file means the system's.

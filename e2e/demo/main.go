@@ -144,7 +144,7 @@ func startRemote(ctx context.Context, bin, dir string, ca *pebble.Server, apiRoo
 		"--domain", name, "--local", site,
 		"--relay-address", public, "--relay-root", issuer,
 		"--acme-ca", ca.DirectoryURL(), "--acme-root", apiRoot,
-		"--state-dir", filepath.Join(dir, "device"), "--wait", "90s")
+		"--state-dir", filepath.Join(dir, "device"), "--wait", "90s", "--proxy", "none")
 	if err != nil {
 		return nil, "", err
 	}

@@ -119,6 +119,7 @@ var testsMayImport = map[string][]string{
 var onlyIn = map[string]string{
 	"github.com/xtaci/smux":            "framing",
 	"github.com/pires/go-proxyproto":   "framing",
+	"github.com/coder/websocket":       "framing",
 	"github.com/caddyserver/certmagic": "acme",
 	"github.com/mholt/acmez":           "acme",
 	"github.com/spf13/viper":           "config",
@@ -215,7 +216,7 @@ func noInitAndNoSleep(t *testing.T, files []file) {
 				t.Errorf("%s has an init", f.path)
 			}
 		}
-		bubbled := slices.Contains(f.imports(), "testing/synctest")
+		bubbled := slices.Contains(f.imports(), "testing/synctest") || strings.Contains(f.src, "bubble(t, ")
 		if f.pkg != "internal/archtest" && !bubbled && !slices.Contains(sleepers, f.path) && sleep.MatchString(f.src) {
 			t.Errorf("%s sleeps, outside of testing/synctest", f.path)
 		}

@@ -1,0 +1,589 @@
+package e2e
+
+import (
+	"bufio"
+	"bytes"
+	"context"
+	"crypto/tls"
+	"encoding/base64"
+	"encoding/binary"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+
+	"golang.org/x/crypto/cryptobyte"
+
+	"keystay/e2e/internal/pebble"
+	"keystay/internal/testca"
+	"keystay/sni"
+)
+
+// The two real programs, with something in between.
+func TestTransports(t *testing.T) {
+	bin := t.TempDir()
+	build := exec.Command("go", "build", "-o", bin+"/", "./cmd/...")
+	build.Dir = ".."
+	if out, err := build.CombinedOutput(); err != nil {
+		t.Fatalf("%v\n%s", err, out)
+	}
+	for name, story := range map[string]func(*testing.T, *outside){
+		"ALPN stripped":               alpnStripped,
+		"unknown ALPN reset":          alpnReset,
+		"HTTP proxy":                  throughHTTPProxy,
+		"SOCKS5 proxy":                throughSOCKS5,
+		"no proxy":                    withoutProxy,
+		"TLS ended, trusted":          tlsEndedTrusted,
+		"TLS ended, trusted, HTTP":    tlsEndedTrustedHTTP,
+		"TLS ended, nobody trusts it": tlsEndedUntrusted,
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			story(t, newOutside(t, bin))
+		})
+	}
+}
+
+const (
+	outZone = "relay.test"
+	outName = "xyz.relay.test"
+	page    = "hello from the device"
+)
+
+// outside is a relay and a local site, with what a remote needs to know.
+type outside struct {
+	t      *testing.T
+	bin    string
+	dir    string
+	ca     *testca.CA
+	public string // the relay's address
+	site   string
+}
+
+func newOutside(t *testing.T, bin string) *outside {
+	o := &outside{t: t, bin: bin, dir: t.TempDir(), ca: testca.New(t)}
+	o.write("root.pem", o.ca.PEM())
+	cert, key := o.ca.Files(t.TempDir(), outZone)
+	o.write("relay.yaml", fmt.Appendf(nil, "domain: %s\nlisten: [\"127.0.0.1:0\"]\nhttp_listen: []\nadmin: {listen: \"\"}\nstate_dir: %s\ntls: {cert_file: %q, key_file: %q}\n",
+		outZone, filepath.Join(o.dir, "relay"), cert, key))
+	relay := o.start("relay", nil, "--config", filepath.Join(o.dir, "relay.yaml"))
+	o.public = relay.await("for=public addr=")
+	site, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	srv := &http.Server{Handler: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { io.WriteString(w, page) })}
+	done := make(chan struct{})
+	go func() { srv.Serve(site); close(done) }()
+	t.Cleanup(func() { srv.Close(); <-done })
+	o.site = site.Addr().String()
+	return o
+}
+
+func (o *outside) write(name string, b []byte) (path string) {
+	o.t.Helper()
+	path = filepath.Join(o.dir, name)
+	if err := os.WriteFile(path, b, 0o600); err != nil {
+		o.t.Fatal(err)
+	}
+	return path
+}
+
+// remote starts a remote with a certificate brought along.
+func (o *outside) remote(env []string, args ...string) *outsider {
+	o.t.Helper()
+	cert, key := o.ca.Files(o.t.TempDir(), outName)
+	return o.start("remote", env, append([]string{"--domain", outName, "--relay", outZone, "--local", o.site, "--cert", cert, "--key", key,
+		"--relay-root", filepath.Join(o.dir, "root.pem"), "--state-dir", filepath.Join(o.dir, "device"), "--log-level", "debug"}, args...)...)
+}
+
+// visit fetches the page from the relay's public address, its certificate
+// checked against roots.
+func (o *outside) visit(config *tls.Config) {
+	o.t.Helper()
+	tr := &http.Transport{TLSClientConfig: config, DisableKeepAlives: true, DialContext: func(ctx context.Context, network, _ string) (net.Conn, error) {
+		return new(net.Dialer).DialContext(ctx, network, o.public)
+	}}
+	ctx, cancel := context.WithTimeout(context.Background(), patience)
+	defer cancel()
+	req, err := http.NewRequestWithContext(ctx, "GET", "https://"+outName+"/", nil)
+	if err != nil {
+		o.t.Fatal(err)
+	}
+	resp, err := tr.RoundTrip(req)
+	if err != nil {
+		o.t.Fatal(err)
+	}
+	defer resp.Body.Close()
+	if b, err := io.ReadAll(resp.Body); err != nil || string(b) != page {
+		o.t.Errorf("got %q, %v", b, err)
+	}
+}
+
+// An outsider is one of the two programs, running.
+type outsider struct {
+	t     *testing.T
+	cmd   *exec.Cmd
+	lines chan string // of both its streams
+	mu    sync.Mutex
+	said  bytes.Buffer
+	done  chan struct{}
+}
+
+// start runs a program with nothing in its environment but env. It ends with
+// the test, and must not have said any of the passwords here.
+func (o *outside) start(program string, env []string, args ...string) *outsider {
+	o.t.Helper()
+	p := &outsider{t: o.t, cmd: exec.Command(filepath.Join(o.bin, program), args...), lines: make(chan string, 10000), done: make(chan struct{})}
+	p.cmd.Env = append([]string{"HOME=" + o.dir}, env...)
+	r, w, err := os.Pipe()
+	if err != nil {
+		o.t.Fatal(err)
+	}
+	p.cmd.Stdout, p.cmd.Stderr = w, w
+	if err := p.cmd.Start(); err != nil {
+		o.t.Fatal(err)
+	}
+	w.Close()
+	go func() {
+		defer close(p.done)
+		defer r.Close()
+		for s := bufio.NewScanner(r); s.Scan(); {
+			p.mu.Lock()
+			fmt.Fprintln(&p.said, s.Text())
+			p.mu.Unlock()
+			p.lines <- s.Text()
+		}
+		close(p.lines)
+		p.cmd.Wait()
+	}()
+	o.t.Cleanup(func() {
+		p.cmd.Process.Kill()
+		<-p.done
+		for _, secret := range []string{outPassword, base64.StdEncoding.EncodeToString([]byte("me:" + outPassword)), wrongPassword} {
+			if strings.Contains(p.text(), secret) {
+				o.t.Errorf("%s has said a password", program)
+			}
+		}
+		if o.t.Failed() {
+			o.t.Logf("%s:\n%s", program, p.text())
+		}
+	})
+	return p
+}
+
+func (p *outsider) text() string {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.said.String()
+}
+
+// await waits for a line with text, and returns what follows it there.
+func (p *outsider) await(text string) string {
+	p.t.Helper()
+	for line := range p.lines {
+		if _, rest, ok := strings.Cut(line, text); ok {
+			return rest
+		}
+	}
+	p.t.Fatalf("ended without saying %q:\n%s", text, p.text())
+	return ""
+}
+
+// up waits until the name answers.
+func (p *outsider) up() *outsider {
+	p.t.Helper()
+	p.await("https://" + outName)
+	return p
+}
+
+// exits waits for the program's end and checks its code and last words.
+func (p *outsider) exits(code int, words ...string) {
+	p.t.Helper()
+	<-p.done
+	if got := p.cmd.ProcessState.ExitCode(); got != code {
+		p.t.Errorf("exit code %d, want %d", got, code)
+	}
+	for _, w := range words {
+		if !strings.Contains(p.text(), w) {
+			p.t.Errorf("it does not say %q", w)
+		}
+	}
+}
+
+func (p *outsider) stop() {
+	p.t.Helper()
+	p.cmd.Process.Signal(os.Interrupt)
+	p.exits(0)
+}
+
+// A middlebox stands in front of the relay and meddles with what it sees.
+type middlebox struct {
+	addr string
+	mu   sync.Mutex
+	seen []string // what each connection was for
+}
+
+// newMiddlebox serves each connection with f, which notes what it is for.
+func newMiddlebox(t *testing.T, f func(m *middlebox, c *net.TCPConn)) *middlebox {
+	t.Helper()
+	ln, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	m := &middlebox{addr: ln.Addr().String()}
+	var wg sync.WaitGroup
+	var mu sync.Mutex
+	var open []net.Conn
+	wg.Go(func() {
+		for {
+			c, err := ln.Accept()
+			if err != nil {
+				return
+			}
+			mu.Lock()
+			open = append(open, c)
+			mu.Unlock()
+			wg.Go(func() { defer c.Close(); f(m, c.(*net.TCPConn)) })
+		}
+	})
+	t.Cleanup(func() {
+		ln.Close()
+		mu.Lock()
+		for _, c := range open {
+			c.Close()
+		}
+		mu.Unlock()
+		wg.Wait()
+	})
+	return m
+}
+
+func (m *middlebox) note(what string) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.seen = append(m.seen, what)
+}
+
+// saw returns what was noted, and forgets it.
+func (m *middlebox) saw() []string {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	seen := m.seen
+	m.seen = nil
+	return seen
+}
+
+// join copies both ways until one side ends.
+func join(a, b net.Conn) {
+	var wg sync.WaitGroup
+	wg.Go(func() { io.Copy(a, b); a.Close(); b.Close() })
+	io.Copy(b, a)
+	a.Close()
+	b.Close()
+	wg.Wait()
+}
+
+// hellos serves connections whose hellos f changes; nil is a reset.
+func (o *outside) hellos(f func(raw []byte, known bool) []byte) *middlebox {
+	return newMiddlebox(o.t, func(m *middlebox, c *net.TCPConn) {
+		h, err := sni.Read(c, nil)
+		if err != nil {
+			return
+		}
+		known := h.OffersALPN("http/1.1")
+		m.note(map[bool]string{true: "http/1.1", false: "keystay/1"}[known])
+		raw := f(h.Raw, known)
+		if raw == nil {
+			c.SetLinger(0)
+			return
+		}
+		relay, err := net.Dial("tcp", o.public)
+		if err != nil {
+			return
+		}
+		relay.Write(raw)
+		join(c, relay)
+	})
+}
+
+// stripALPN takes the ALPN extension out of a ClientHello in one record.
+func stripALPN(t *testing.T, raw []byte) []byte {
+	const alpn = 16
+	b := cryptobyte.NewBuilder(nil)
+	s := cryptobyte.String(raw)
+	var head, body, fixed, session, suites, methods, exts cryptobyte.String
+	ok := s.ReadBytes((*[]byte)(&head), 3) && s.ReadUint16LengthPrefixed(&body) && s.Empty() &&
+		body.Skip(1) && body.ReadUint24LengthPrefixed(&body) && body.ReadBytes((*[]byte)(&fixed), 34) &&
+		body.ReadUint8LengthPrefixed(&session) && body.ReadUint16LengthPrefixed(&suites) &&
+		body.ReadUint8LengthPrefixed(&methods) && body.ReadUint16LengthPrefixed(&exts)
+	b.AddBytes(head)
+	b.AddUint16LengthPrefixed(func(b *cryptobyte.Builder) {
+		b.AddUint8(1)
+		b.AddUint24LengthPrefixed(func(b *cryptobyte.Builder) {
+			b.AddBytes(fixed)
+			b.AddUint8LengthPrefixed(func(b *cryptobyte.Builder) { b.AddBytes(session) })
+			b.AddUint16LengthPrefixed(func(b *cryptobyte.Builder) { b.AddBytes(suites) })
+			b.AddUint8LengthPrefixed(func(b *cryptobyte.Builder) { b.AddBytes(methods) })
+			b.AddUint16LengthPrefixed(func(b *cryptobyte.Builder) {
+				for ok && !exts.Empty() {
+					var kind uint16
+					var data cryptobyte.String
+					if ok = exts.ReadUint16(&kind) && exts.ReadUint16LengthPrefixed(&data); ok && kind != alpn {
+						b.AddUint16(kind)
+						b.AddUint16LengthPrefixed(func(b *cryptobyte.Builder) { b.AddBytes(data) })
+					}
+				}
+			})
+		})
+	})
+	if !ok {
+		t.Error("no hello in one record")
+	}
+	return b.BytesOrPanic()
+}
+
+// fallsBack is the story of a path that only lets HTTPS through.
+func (o *outside) fallsBack(m *middlebox) {
+	o.t.Helper()
+	tlsOnly := o.remote(nil, "--relay-address", m.addr, "--transport", "tls", "--wait", "3s")
+	tlsOnly.exits(1, "does not answer after 3s")
+	if got := m.saw(); len(got) == 0 || slices.Contains(got, "http/1.1") {
+		o.t.Errorf("--transport tls: the box saw %q", got)
+	}
+	remote := o.remote(nil, "--relay-address", m.addr).up()
+	if got := m.saw(); !slices.Equal(got[:2], []string{"keystay/1", "http/1.1"}) {
+		o.t.Errorf("the box saw %q", got)
+	}
+	o.visit(&tls.Config{RootCAs: o.ca.Pool()})
+	if !strings.Contains(remote.text(), "only a WebSocket gets through to the relay") {
+		o.t.Error("it does not say how it got through")
+	}
+	remote.stop()
+	m.saw()
+	o.remote(nil, "--relay-address", m.addr).up()
+	if got := m.saw(); slices.Contains(got, "keystay/1") {
+		o.t.Errorf("not remembered: the box saw %q", got)
+	}
+	o.visit(&tls.Config{RootCAs: o.ca.Pool()})
+}
+
+func alpnStripped(t *testing.T, o *outside) {
+	o.fallsBack(o.hellos(func(raw []byte, known bool) []byte {
+		if known {
+			return raw
+		}
+		return stripALPN(t, raw)
+	}))
+}
+
+func alpnReset(t *testing.T, o *outside) {
+	o.fallsBack(o.hellos(func(raw []byte, known bool) []byte {
+		if known {
+			return raw
+		}
+		return nil
+	}))
+}
+
+const (
+	outPassword   = "p@ss/word"
+	inURL         = "p%40ss%2Fword"
+	wrongPassword = "hunter2"
+)
+
+// reach connects to what a proxy was asked for. The relay's name is known to
+// the proxy alone.
+func (o *outside) reach(address string) (net.Conn, error) {
+	if address == outZone+":443" {
+		address = o.public
+	}
+	return net.Dial("tcp", address)
+}
+
+// httpProxy is a proxy for CONNECT that wants the user me.
+func (o *outside) httpProxy() *middlebox {
+	return newMiddlebox(o.t, func(m *middlebox, c *net.TCPConn) {
+		r, err := http.ReadRequest(bufio.NewReader(c))
+		if err != nil {
+			return
+		}
+		if r.Header.Get("Proxy-Authorization") != "Basic "+base64.StdEncoding.EncodeToString([]byte("me:"+outPassword)) {
+			m.note("refused")
+			io.WriteString(c, "HTTP/1.1 407 Proxy Authentication Required\r\nProxy-Authenticate: Basic realm=\"x\"\r\nContent-Length: 0\r\n\r\n")
+			return
+		}
+		m.note(r.Host)
+		far, err := o.reach(r.Host)
+		if err != nil {
+			io.WriteString(c, "HTTP/1.1 502 Bad Gateway\r\nContent-Length: 0\r\n\r\n")
+			return
+		}
+		io.WriteString(c, "HTTP/1.1 200 OK\r\n\r\n")
+		join(c, far)
+	})
+}
+
+// The CA's API and the relay are both reached through the proxy.
+func throughHTTPProxy(t *testing.T, o *outside) {
+	m := o.httpProxy()
+	o.remote(nil, "--proxy", "http://me:"+wrongPassword+"@"+m.addr, "--wait", "3s").
+		exits(1, "it answers CONNECT with 407", "hint: the proxy wants a user and password, or others than it was given")
+	if got := m.saw(); slices.Contains(got, outZone+":443") {
+		t.Errorf("the proxy saw %q", got)
+	}
+	ca, err := pebble.Start(pebble.Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer ca.Close()
+	root, err := ca.APIRootFile(o.dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	ca.SetTLSTarget(o.public)
+	o.start("remote", []string{"KEYSTAY_REMOTE_PROXY=http://me:" + inURL + "@" + m.addr},
+		"--domain", outName, "--relay", outZone, "--local", o.site, "--relay-root", filepath.Join(o.dir, "root.pem"),
+		"--acme-ca", ca.DirectoryURL(), "--acme-root", root, "--state-dir", filepath.Join(o.dir, "device"), "--log-level", "debug").up()
+	o.visit(&tls.Config{RootCAs: ca.IssuerPool()})
+	api := strings.TrimPrefix(ca.DirectoryURL(), "https://")
+	api, _, _ = strings.Cut(api, "/")
+	if got := m.saw(); !slices.Contains(got, outZone+":443") || !slices.Contains(got, api) {
+		t.Errorf("the proxy saw %q", got)
+	}
+}
+
+// socksProxy is a SOCKS5 proxy (RFC 1928, 1929) that wants the user me.
+func (o *outside) socksProxy() *middlebox {
+	return newMiddlebox(o.t, func(m *middlebox, c *net.TCPConn) {
+		read := func(n int) []byte {
+			b := make([]byte, n)
+			io.ReadFull(c, b)
+			return b
+		}
+		if !bytes.Contains(read(int(read(2)[1])), []byte{2}) {
+			m.note("refused")
+			c.Write([]byte{5, 0xff})
+			return
+		}
+		c.Write([]byte{5, 2})
+		user := string(read(int(read(2)[1])))
+		if password := string(read(int(read(1)[0]))); user != "me" || password != outPassword {
+			m.note("refused")
+			c.Write([]byte{1, 1})
+			return
+		}
+		c.Write([]byte{1, 0})
+		read(4)
+		host := string(read(int(read(1)[0])))
+		address := fmt.Sprintf("%s:%d", host, binary.BigEndian.Uint16(read(2)))
+		m.note(address)
+		far, err := o.reach(address)
+		if err != nil {
+			c.Write([]byte{5, 5, 0, 1, 0, 0, 0, 0, 0, 0})
+			return
+		}
+		c.Write([]byte{5, 0, 0, 1, 0, 0, 0, 0, 0, 0})
+		join(c, far)
+	})
+}
+
+func throughSOCKS5(t *testing.T, o *outside) {
+	m := o.socksProxy()
+	o.remote([]string{"HTTPS_PROXY=socks5://me:" + wrongPassword + "@" + m.addr}, "--wait", "3s").
+		exits(1, "proxy socks5://"+m.addr, "hint: if the proxy wants a user and password")
+	if got := m.saw(); slices.Contains(got, outZone+":443") {
+		t.Errorf("the proxy saw %q", got)
+	}
+	o.remote([]string{"HTTPS_PROXY=socks5://me:" + inURL + "@" + m.addr}).up()
+	if got := m.saw(); len(got) == 0 || got[0] != outZone+":443" {
+		t.Errorf("the proxy saw %q", got)
+	}
+	o.visit(&tls.Config{RootCAs: o.ca.Pool()})
+}
+
+// The environment's proxy is not used for names in NO_PROXY, nor with --proxy
+// none.
+func withoutProxy(t *testing.T, o *outside) {
+	m := o.httpProxy()
+	proxy := "HTTPS_PROXY=http://me:" + wrongPassword + "@" + m.addr
+	for _, c := range []struct{ env, args []string }{
+		{[]string{proxy, "NO_PROXY=example.com,.test"}, nil},
+		{[]string{proxy, "no_proxy=relay.test:443"}, nil},
+		{[]string{proxy}, []string{"--proxy", "none"}},
+	} {
+		remote := o.remote(c.env, append(c.args, "--relay-address", o.public)...).up()
+		o.visit(&tls.Config{RootCAs: o.ca.Pool()})
+		remote.stop()
+		if got := m.saw(); len(got) > 0 {
+			t.Errorf("%v, %v: the proxy saw %q", c.env, c.args, got)
+		}
+	}
+	o.remote([]string{proxy, "NO_PROXY=example.com"}, "--relay-address", o.public, "--wait", "3s").exits(1, "407")
+	if got := m.saw(); len(got) == 0 {
+		t.Error("the proxy saw nothing")
+	}
+}
+
+// tlsEnder ends TLS with a certificate of its own CA, and opens another TLS
+// connection to the relay. It speaks the ALPN protocols given.
+func (o *outside) tlsEnder(ca *testca.CA, protos ...string) *middlebox {
+	cert := ca.Issue(outZone)
+	return newMiddlebox(o.t, func(m *middlebox, c *net.TCPConn) {
+		near := tls.Server(c, &tls.Config{GetConfigForClient: func(h *tls.ClientHelloInfo) (*tls.Config, error) {
+			m.note(strings.Join(h.SupportedProtos, " "))
+			return &tls.Config{Certificates: []tls.Certificate{cert}, NextProtos: protos}, nil
+		}})
+		if near.Handshake() != nil {
+			return
+		}
+		far, err := tls.Dial("tcp", o.public, &tls.Config{ServerName: outZone, RootCAs: o.ca.Pool(), NextProtos: []string{near.ConnectionState().NegotiatedProtocol}})
+		if err != nil {
+			return
+		}
+		join(near, far)
+	})
+}
+
+// badProof is what a remote says last whose proof did not fit.
+var badProof = []string{"the proof of identity does not fit this connection", "hint: something between this device and the relay ends TLS"}
+
+// A box whose CA the device trusts can read what a link says, but not pass for
+// the device: no other way is tried.
+func tlsEndedTrusted(t *testing.T, o *outside) {
+	boxCA := testca.New(t)
+	m := o.tlsEnder(boxCA, "keystay/1", "http/1.1")
+	roots := o.write("roots.pem", append(o.ca.PEM(), boxCA.PEM()...))
+	o.remote(nil, "--relay-address", m.addr, "--relay-root", roots).exits(3, badProof...)
+	if got := m.saw(); !slices.Equal(got, []string{"keystay/1"}) {
+		t.Errorf("the box saw %q", got)
+	}
+}
+
+// The same with a box that knows HTTP alone.
+func tlsEndedTrustedHTTP(t *testing.T, o *outside) {
+	boxCA := testca.New(t)
+	m := o.tlsEnder(boxCA, "http/1.1")
+	roots := o.write("roots.pem", append(o.ca.PEM(), boxCA.PEM()...))
+	o.remote(nil, "--relay-address", m.addr, "--relay-root", roots).exits(3, badProof...)
+	if got := m.saw(); !slices.Equal(got, []string{"keystay/1", "http/1.1"}) {
+		t.Errorf("the box saw %q", got)
+	}
+}
+
+// A box whose CA nobody trusts gets nothing, and no other way is tried.
+func tlsEndedUntrusted(t *testing.T, o *outside) {
+	m := o.tlsEnder(testca.New(t), "keystay/1", "http/1.1")
+	o.remote(nil, "--relay-address", m.addr, "--wait", "3s").
+		exits(1, `its certificate was issued by "keystay test CA"`, "hint: else something between this device and the relay ends TLS")
+	if got := m.saw(); len(got) == 0 || slices.Contains(got, "http/1.1") {
+		t.Errorf("the box saw %q", got)
+	}
+}

@@ -1,0 +1,27 @@
+package relay
+
+import (
+	"net/http"
+
+	"keystay/framing"
+)
+
+// serveWebSocket takes a link that comes over a WebSocket. From the upgrade on
+// it is a link like any other: the HTTP server knows it no more.
+func (s *Server) serveWebSocket(w http.ResponseWriter, r *http.Request) {
+	c, err := framing.AcceptWebSocket(w, r)
+	if err != nil {
+		s.log.Debug("no link over a WebSocket", "err", err)
+		return
+	}
+	forget, ok := s.admit(c)
+	if !ok {
+		abort(c)
+		return
+	}
+	cs := r.TLS
+	go func() { // so that nothing of the request is kept as long as the link
+		defer forget()
+		s.serveLink(c, cs)
+	}()
+}

@@ -1,0 +1,94 @@
+package remote
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"maps"
+	"net"
+	"net/http"
+	"net/url"
+	"time"
+
+	"keystay/internal/proxydial"
+)
+
+// dial reaches a relay at an address that no other link leads to, if there is
+// one that answers, else at any.
+func (w *way) dial(ctx context.Context, host, port string) (net.Conn, error) {
+	addresses := w.addresses
+	if len(addresses) == 0 {
+		addresses = []string{net.JoinHostPort(host, port)}
+	}
+	relay := net.JoinHostPort(host, port)
+	proxy, err := w.l.proxy(relay)
+	if err != nil {
+		return nil, err
+	}
+	if proxy != nil { // it looks names up, and chooses among their addresses
+		return (&proxydial.Proxy{URL: proxy}).Dial(ctx, addresses[0])
+	}
+	var d net.Dialer
+	for _, a := range w.unused(ctx, addresses) {
+		// A short time each: those that other links use are known to answer.
+		short, cancel := context.WithTimeout(ctx, otherAddressTimeout)
+		conn, err := d.DialContext(short, "tcp", a)
+		cancel()
+		if err == nil {
+			return conn, nil
+		}
+	}
+	var errs []error
+	for _, a := range addresses {
+		conn, err := d.DialContext(ctx, "tcp", a)
+		if err == nil {
+			return conn, nil
+		}
+		errs = append(errs, err)
+	}
+	return nil, errors.Join(errs...)
+}
+
+// otherAddressTimeout is how long an address may take to answer that would
+// only make the links more diverse.
+const otherAddressTimeout = 3 * time.Second
+
+// unused returns the addresses of the relay that no link leads to, if there are
+// links at all.
+func (w *way) unused(ctx context.Context, addresses []string) (list []string) {
+	w.mu.Lock()
+	in := maps.Clone(w.in)
+	w.mu.Unlock()
+	if len(in) == 0 {
+		return nil
+	}
+	for _, a := range addresses {
+		host, port, err := net.SplitHostPort(a)
+		if err != nil {
+			continue
+		}
+		ips, err := net.DefaultResolver.LookupNetIP(ctx, "ip", host)
+		if err != nil {
+			continue
+		}
+		for _, ip := range ips {
+			if at := net.JoinHostPort(ip.Unmap().String(), port); in[at] == 0 {
+				list = append(list, at)
+			}
+		}
+	}
+	return list
+}
+
+// proxy returns the proxy that is to be used for a relay, or nil.
+func (l *Listener) proxy(relay string) (*url.URL, error) {
+	choose := l.cfg.Proxy
+	if choose == nil {
+		choose = http.ProxyFromEnvironment
+	}
+	u, err := choose(&http.Request{URL: &url.URL{Scheme: "https", Host: relay}})
+	if err != nil {
+		return nil, fmt.Errorf("choose a proxy: %w", err)
+	}
+	return u, nil
+}

@@ -1,0 +1,194 @@
+package remote
+
+import (
+	"context"
+	"crypto/tls"
+	"crypto/x509"
+	"errors"
+	"fmt"
+	"maps"
+	"net"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+
+	"keystay/framing"
+	"keystay/internal/proxydial"
+)
+
+// A Transport is a way to carry a link to a relay. The proof of identity is
+// bound to the TLS connection in each of them.
+type Transport string
+
+const (
+	// TransportAuto is TLS, or a WebSocket where something on the path breaks
+	// that. What works is remembered.
+	TransportAuto Transport = "auto"
+	// TransportTLS is a TLS connection with an ALPN protocol of its own.
+	TransportTLS Transport = "tls"
+	// TransportWSS is a WebSocket, which looks like any other HTTPS.
+	TransportWSS Transport = "wss"
+)
+
+// tryTLSAgain is how long only the WebSocket is tried to a relay that nothing
+// else has reached.
+const tryTLSAgain = 24 * time.Hour
+
+const (
+	transportFile = "transport" // in the state directory
+	// maxTransportFile is the largest transport file that is read, in bytes.
+	maxTransportFile = 16 << 10
+)
+
+// transports decides how to reach each relay, and remembers what worked: TLS
+// for this run, a WebSocket for a day, over restarts too. What has worked is
+// tried alone, so that a relay that is only slow or away is not asked twice as
+// often; once that fails it is forgotten, and the next attempt tries both.
+type transports struct {
+	auto  bool
+	only  Transport // the one to use, if not auto
+	state *state
+
+	mu     sync.Mutex
+	worked map[string]worked // by relay
+}
+
+// A worked is what reached a relay last.
+type worked struct {
+	by    Transport
+	since time.Time // when TLS did not get through, for TransportWSS
+}
+
+// order returns what to try to reach relay, in this order.
+func (t *transports) order(relay string) []Transport {
+	if !t.auto {
+		return []Transport{t.only}
+	}
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	switch w := t.worked[relay]; {
+	case w.by == TransportTLS, w.by == TransportWSS && w.fresh():
+		return []Transport{w.by}
+	}
+	return []Transport{TransportTLS, TransportWSS}
+}
+
+func (w worked) fresh() bool {
+	age := time.Since(w.since)
+	return age >= 0 && age < tryTLSAgain
+}
+
+// reached notes that relay was reached.
+func (t *transports) reached(relay string, by Transport) error {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	w := t.worked[relay]
+	if w.by == by && (by == TransportTLS || w.fresh()) {
+		return nil
+	}
+	return t.setLocked(relay, worked{by, time.Now()})
+}
+
+// failed notes that relay was not reached by what had worked before.
+func (t *transports) failed(relay string) error {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return t.setLocked(relay, worked{})
+}
+
+func (t *transports) setLocked(relay string, w worked) error {
+	if !t.auto {
+		return nil
+	}
+	stored := t.worked[relay].by == TransportWSS || w.by == TransportWSS
+	t.worked[relay] = w
+	if !stored {
+		return nil
+	}
+	return t.saveLocked()
+}
+
+// init reads what earlier runs have noted. What cannot be read is not known.
+func (t *transports) init(use Transport, s *state) {
+	t.auto = use == TransportAuto || use == ""
+	t.only, t.state = use, s
+	t.worked = make(map[string]worked)
+	for _, line := range t.state.lines(transportFile, maxTransportFile) {
+		var relay, by, since string
+		if n, _ := fmt.Sscan(line, &relay, &by, &since); n != 3 || by != string(TransportWSS) {
+			continue
+		}
+		at, err := time.Parse(time.RFC3339, since)
+		if w := (worked{TransportWSS, at}); err == nil && w.fresh() {
+			t.worked[relay] = w
+		}
+	}
+}
+
+func (t *transports) saveLocked() error {
+	var b strings.Builder
+	for _, relay := range slices.Sorted(maps.Keys(t.worked)) {
+		if w := t.worked[relay]; w.by == TransportWSS && w.fresh() {
+			fmt.Fprintln(&b, relay, w.by, w.since.UTC().Format(time.RFC3339))
+		}
+	}
+	return t.state.write(transportFile, []byte(b.String()))
+}
+
+// blocked reports whether err may be the doing of something on the path that
+// another transport does not meet. A relay or proxy that takes no connection is
+// no such reason, nor a certificate that does not verify or a proof that fails:
+// there, something ends TLS, and it would again.
+func blocked(err error) bool {
+	var op *net.OpError
+	var proxy *proxydial.Error
+	var untrusted *tls.CertificateVerificationError
+	var refusal *framing.Refusal
+	switch {
+	case errors.As(err, &proxy), errors.As(err, &op) && op.Op == "dial",
+		errors.As(err, &untrusted), errors.As(err, &refusal),
+		errors.Is(err, framing.ErrProtocol), errors.Is(err, context.Canceled):
+		return false
+	case isAlert(err, alertUnrecognizedName):
+		return false // the relay's own word
+	}
+	return true
+}
+
+// A blockedError says that no transport gets through to a relay.
+type blockedError struct{ tls, wss error }
+
+func (e *blockedError) Error() string {
+	return fmt.Sprintf("over TLS: %v; over a WebSocket: %v", e.tls, e.wss)
+}
+
+// Unwrap returns what happened to each.
+func (e *blockedError) Unwrap() []error { return []error{e.tls, e.wss} }
+
+// Hints says what to do, in one line each.
+func (e *blockedError) Hints() []string {
+	if errors.Is(e, errNotRelay) || !blocked(e.wss) {
+		return nil // the path is not what is wrong
+	}
+	return []string{"something on the path may break the connection: try another network, or a proxy with --proxy URL"}
+}
+
+// issuedBy names who issued a certificate that is not trusted: often that is
+// all it takes to see what ends TLS on the path.
+func issuedBy(err error) error {
+	var failed *tls.CertificateVerificationError
+	var unknown x509.UnknownAuthorityError
+	if !errors.As(err, &failed) || !errors.As(err, &unknown) || len(failed.UnverifiedCertificates) == 0 {
+		return err
+	}
+	issuer := failed.UnverifiedCertificates[0].Issuer
+	name := issuer.CommonName
+	if name == "" && len(issuer.Organization) > 0 {
+		name = issuer.Organization[0]
+	}
+	return fmt.Errorf("its certificate was issued by %q: %w", name[:min(len(name), maxIssuer)], err)
+}
+
+// maxIssuer is how much of an issuer's name is shown, in bytes.
+const maxIssuer = 80

@@ -1,0 +1,125 @@
+package remote
+
+import (
+	"context"
+	"fmt"
+	"net"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"keystay/framing"
+	"keystay/internal/memconn"
+	"keystay/internal/proxydial"
+)
+
+// That only a WebSocket gets through is believed for a day.
+func TestTLSIsTriedAgain(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := &state{dir: t.TempDir()}
+		var first transports
+		first.init(TransportAuto, s)
+		both := []Transport{TransportTLS, TransportWSS}
+		if got := first.order("relay.net"); !slices.Equal(got, both) {
+			t.Errorf("at first: %q", got)
+		}
+		first.reached("relay.net", TransportWSS)
+		first.reached("other.net:8443", TransportTLS)
+		time.Sleep(tryTLSAgain / 2)
+		first.reached("relay.net", TransportWSS) // a new link, not a new day
+		for name, at := range map[string]*transports{"this run": &first, "the next": {}} {
+			if name == "the next" {
+				at.init("", s)
+			}
+			if got := at.order("relay.net"); !slices.Equal(got, []Transport{TransportWSS}) {
+				t.Errorf("within the day, %s: %q", name, got)
+			}
+		}
+		time.Sleep(tryTLSAgain / 2)
+		for name, at := range map[string]*transports{"this run": &first, "the next": {}} {
+			if name == "the next" {
+				at.init("", s)
+			}
+			if got := at.order("relay.net"); !slices.Equal(got, both) {
+				t.Errorf("after the day, %s: %q", name, got)
+			}
+		}
+	})
+}
+
+// A transport file that is not ours is passed over.
+func TestStrangeTransportFile(t *testing.T) {
+	s := &state{dir: t.TempDir()}
+	now := time.Now().UTC()
+	file := filepath.Join(s.dir, transportFile)
+	good := "relay.net wss " + now.Format(time.RFC3339) + "\n"
+	for name, text := range map[string]string{
+		"empty":      "",
+		"garbage":    "\x00\xff\n\n relay.net\n",
+		"no time":    "relay.net wss yesterday\n",
+		"the future": "relay.net wss " + now.Add(time.Hour).Format(time.RFC3339) + "\n",
+		"unknown":    "relay.net quic " + now.Format(time.RFC3339) + "\n",
+		"too long":   good + strings.Repeat("x", maxTransportFile),
+	} {
+		if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		var at transports
+		at.init(TransportAuto, s)
+		if got := at.order("relay.net"); len(got) != 2 {
+			t.Errorf("%s: %q", name, got)
+		}
+	}
+	if err := os.WriteFile(file, []byte("garbage\n"+good), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	var at transports
+	at.init(TransportAuto, s)
+	if got := at.order("relay.net"); len(got) != 1 {
+		t.Errorf("beside garbage: %q", got)
+	}
+}
+
+// A path that swallows what is not HTTPS is given up early enough for a
+// WebSocket to be tried.
+func TestSilentPath(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		a, b := memconn.Pipe(0)
+		defer b.Close()
+		l := &Listener{state: &state{}}
+		ctx, cancel := context.WithTimeout(context.Background(), dialTimeout)
+		defer cancel()
+		began := time.Now()
+		_, _, err := l.greet(ctx, net.Conn(a), TransportTLS, "relay.net", framing.Handler{})
+		if err == nil || !blocked(err) {
+			t.Errorf("got %v", err)
+		}
+		if d := time.Since(began); d != handshakeLimit {
+			t.Errorf("after %v", d)
+		}
+	})
+}
+
+// Nothing is tried in another way that the listener itself has ended.
+func TestEndedIsNotBlocked(t *testing.T) {
+	ctx, cancel := context.WithCancel(context.Background())
+	cancel()
+	a, b := memconn.Pipe(0)
+	defer b.Close()
+	l := &Listener{state: &state{}}
+	_, _, err := l.greet(ctx, net.Conn(a), TransportTLS, "relay.net", framing.Handler{})
+	if err == nil || blocked(err) {
+		t.Errorf("got %v", err)
+	}
+}
+
+// A proxy's refusal is the same for every transport.
+func TestProxyRefusalIsNotBlocked(t *testing.T) {
+	if blocked(fmt.Errorf("x: %w", &proxydial.Error{Status: 403})) {
+		t.Error("another transport is tried")
+	}
+}
