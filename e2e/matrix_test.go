@@ -42,7 +42,7 @@ func readAll(c io.Reader) (g got) {
 // whole is an error unless want has come and then an end in good order.
 func (g got) whole(want []byte) error {
 	if g.err != nil || !bytes.Equal(g.b, want) {
-		return fmt.Errorf("got %d bytes and %v, want %d and an end in good order", len(g.b), g.err, len(want))
+		return fmt.Errorf("got %d bytes and %w, want %d and an end in good order", len(g.b), g.err, len(want))
 	}
 	return nil
 }
@@ -70,7 +70,7 @@ func writes(c net.Conn) error {
 // isReset says whether an error is how a reset is seen.
 func isReset(err error) error {
 	if !errors.Is(err, syscall.ECONNRESET) && !errors.Is(err, syscall.EPIPE) {
-		return fmt.Errorf("write: %v, want a reset", err)
+		return fmt.Errorf("write: %w, want a reset", err)
 	}
 	return nil
 }

@@ -47,6 +47,7 @@ func (e *UpgradeError) Error() string {
 // the connection that it returns owns it.
 func DialWebSocket(ctx context.Context, conn *tls.Conn, host string) (net.Conn, error) {
 	c := &webSocket{conn: &gatherer{Conn: conn}}
+	//nolint:bodyclose // the body of an upgrade is the connection, which c owns
 	ws, resp, err := websocket.Dial(ctx, "wss://"+host+WebSocketPath, &websocket.DialOptions{
 		HTTPClient: &http.Client{
 			Transport: &http.Transport{

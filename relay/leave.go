@@ -103,7 +103,7 @@ func (s *Server) settle(ctx context.Context) {
 	for _, h := range servers {
 		wg.Go(func() { h.Shutdown(ctx) })
 	}
-	s.routing.wait(ctx)
+	_ = s.routing.wait(ctx)
 	s.siteHTTP.Shutdown(ctx) // what was routed there has arrived
 	wg.Wait()
 }

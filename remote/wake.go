@@ -46,7 +46,7 @@ func (l *Listener) rouse() {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	for link := range l.links {
-		l.wg.Go(func() { link.Probe(framing.ProbeTimeout) })
+		l.wg.Go(func() { _ = link.Probe(framing.ProbeTimeout) })
 	}
 }
 

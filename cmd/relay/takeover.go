@@ -192,7 +192,7 @@ func (p *process) offer(cut context.Context, s *handover.Successor) error {
 		p.resume()
 		return err
 	}
-	p.control.Leave()
+	_ = p.control.Leave() // the new process has it
 	return nil
 }
 

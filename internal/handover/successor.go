@@ -105,7 +105,7 @@ func accept(conn *net.UnixConn) (*Successor, error) {
 // refuse says why and closes.
 func refuse(w *wire, why error) {
 	w.conn.SetWriteDeadline(time.Now().Add(requestTimeout))
-	w.send(message{Op: "error", Error: why.Error()})
+	_ = w.send(message{Op: "error", Error: why.Error()})
 	w.close()
 }
 

@@ -38,6 +38,7 @@ func readAnswer(conn io.Reader) error {
 	header := &answer{r: conn, left: maxAnswer}
 	br := bufio.NewReader(header)
 	for {
+		//nolint:bodyclose // nothing of a body is read: the connection is closed, or is the tunnel
 		resp, err := http.ReadResponse(br, &http.Request{Method: http.MethodConnect})
 		var network net.Error
 		switch {
