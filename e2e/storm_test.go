@@ -18,7 +18,6 @@ import (
 	"testing"
 	"time"
 
-	"keystay/framing"
 	"keystay/remote"
 )
 
@@ -41,9 +40,9 @@ func TestStorm(t *testing.T) {
 	eventually(t, 2*time.Minute, "all remotes up", func() bool { return r.log.count("name is up") == remotes+1 })
 
 	stop, stormed := make(chan struct{}), make(chan [2]time.Duration, 1)
-	calm := visits(t, r, nil, 3*time.Second)
+	calm := visits(t, r, "calm."+pathZone, nil, 3*time.Second)
 	up := r.log.count("name is up")
-	go func() { stormed <- visits(t, r, stop, 0) }()
+	go func() { stormed <- visits(t, r, "calm."+pathZone, stop, 0) }()
 	cut()
 	start := time.Now()
 	eventually(t, 30*time.Second, "all remotes back after their path broke", func() bool {
@@ -149,7 +148,7 @@ func TestCrowd(t *testing.T) {
 
 // visits makes visits to a name, one after the other, until stop is closed or
 // for d, and returns the median and the 99th percentile of how long each took.
-func visits(t *testing.T, r *pathRelay, stop chan struct{}, d time.Duration) (p [2]time.Duration) {
+func visits(t *testing.T, r *pathRelay, name string, stop chan struct{}, d time.Duration) (p [2]time.Duration) {
 	var end <-chan time.Time
 	if d > 0 {
 		end = time.After(d)
@@ -161,7 +160,7 @@ func visits(t *testing.T, r *pathRelay, stop chan struct{}, d time.Duration) (p 
 		case <-end:
 		default:
 			start := time.Now()
-			if err := visitOnce(r, "calm."+pathZone); err != nil {
+			if err := visitOnce(r, name); err != nil {
 				t.Errorf("a visit: %v", err)
 				return p
 			}
@@ -202,8 +201,8 @@ func TestHandshakeFlood(t *testing.T) {
 	}
 	r := startPathRelay(t)
 	r.serve("calm."+pathZone, "", echo)
-	calm := visits(t, r, nil, 2*time.Second)
-	hello := recordedHello(t, r)
+	calm := visits(t, r, "calm."+pathZone, nil, 2*time.Second)
+	hello := recordedHello(t, r, pathZone)
 	conns := make([]net.Conn, flood)
 	for i := range conns {
 		c, err := net.Dial("tcp", r.addr)
@@ -214,7 +213,7 @@ func TestHandshakeFlood(t *testing.T) {
 		conns[i] = c
 	}
 	stop, flooded := make(chan struct{}), make(chan [2]time.Duration, 1)
-	go func() { flooded <- visits(t, r, stop, 0) }()
+	go func() { flooded <- visits(t, r, "calm."+pathZone, stop, 0) }()
 	start := time.Now()
 	for _, c := range conns {
 		c.Write(hello)
@@ -239,12 +238,12 @@ func TestHandshakeFlood(t *testing.T) {
 	}
 }
 
-// recordedHello is a remote's ClientHello.
-func recordedHello(t *testing.T, r *pathRelay) []byte {
+// recordedHello is a ClientHello for a name.
+func recordedHello(t *testing.T, r *pathRelay, name string) []byte {
 	a, b := net.Pipe()
 	defer a.Close()
 	defer b.Close()
-	go tls.Client(a, &tls.Config{ServerName: pathZone, NextProtos: []string{framing.Protocol}}).Handshake()
+	go tls.Client(a, &tls.Config{ServerName: name}).Handshake()
 	buf := make([]byte, 16<<10)
 	n, err := b.Read(buf)
 	if err != nil {

@@ -24,6 +24,9 @@ const (
 	// visitorTimeout is how long a visitor may leave what it was sent without
 	// an acknowledgement, or untaken, where the system can tell.
 	visitorTimeout = 5 * time.Minute
+	// visitorUnsent is how much the system keeps for a visitor beyond what is
+	// on its way to it, in bytes.
+	visitorUnsent = 128 << 10
 )
 
 var helloBuffers = sync.Pool{New: func() any { return new([helloBuffer]byte) }}
@@ -80,6 +83,7 @@ func (s *Server) route(c sni.Conn) (own net.Conn) {
 	}
 	release()
 	sockopt.UserTimeout(c, visitorTimeout)
+	sockopt.Unsent(c, visitorUnsent)
 	s.stats.visitors.add()
 	defer s.stats.visitors.done()
 	duplex.Copy(c, stream, duplex.Options{Linger: lingerTimeout})

@@ -17,6 +17,19 @@ import (
 // Linux TCP_USER_TIMEOUT). It is set on each connection and not on a listener:
 // those of package net are Multipath TCP, which does not take it.
 func UserTimeout(c net.Conn, d time.Duration) {
+	control(c, func(fd uintptr) { setUserTimeout(fd, d) })
+}
+
+// Unsent bounds what the system keeps of data that was written and not yet
+// sent, in bytes (under Linux TCP_NOTSENT_LOWAT). Its buffer grows to megabytes
+// for a peer that is far away, which needs it for what is on its way; a peer
+// that does not read would fill it too.
+func Unsent(c net.Conn, n int) {
+	control(c, func(fd uintptr) { setUnsent(fd, n) })
+}
+
+// control calls f with the socket that c is, embeds or wraps, if any.
+func control(c net.Conn, f func(fd uintptr)) {
 	for {
 		w, ok := c.(interface{ NetConn() net.Conn })
 		if !ok {
@@ -33,6 +46,6 @@ func UserTimeout(c net.Conn, d time.Duration) {
 		return
 	}
 	if raw, err := s.SyscallConn(); err == nil {
-		raw.Control(func(fd uintptr) { setUserTimeout(fd, d) })
+		raw.Control(f)
 	}
 }

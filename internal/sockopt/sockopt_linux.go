@@ -10,3 +10,7 @@ import (
 func setUserTimeout(fd uintptr, d time.Duration) {
 	unix.SetsockoptInt(int(fd), unix.IPPROTO_TCP, unix.TCP_USER_TIMEOUT, int(d.Milliseconds()))
 }
+
+func setUnsent(fd uintptr, n int) {
+	unix.SetsockoptInt(int(fd), unix.IPPROTO_TCP, unix.TCP_NOTSENT_LOWAT, n)
+}

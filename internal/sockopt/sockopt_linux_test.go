@@ -72,3 +72,22 @@ func TestPeerThatNeverReads(t *testing.T) {
 		t.Errorf("write: %v, want ETIMEDOUT", err)
 	}
 }
+
+// What a peer that never reads makes the system keep is bounded.
+func TestUnsent(t *testing.T) {
+	a, b := pair(t)
+	b.(*net.TCPConn).SetReadBuffer(4 << 10)
+	sockopt.Unsent(tls.Client(a, nil), 64<<10)
+	a.SetDeadline(time.Now().Add(time.Second))
+	n := 0
+	for {
+		k, err := a.Write(make([]byte, 16<<10))
+		n += k
+		if err != nil {
+			break
+		}
+	}
+	if n > 256<<10 {
+		t.Errorf("%d bytes were taken for a peer that never reads", n)
+	}
+}
