@@ -92,6 +92,18 @@ func (l *pathLog) count(s string) int {
 	return strings.Count(l.buf.String(), s)
 }
 
+// last is the last line with s in it.
+func (l *pathLog) last(s string) (line string) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	for _, at := range strings.Split(l.buf.String(), "\n") {
+		if strings.Contains(at, s) {
+			line = at
+		}
+	}
+	return line
+}
+
 // serve serves a name below the relay's with a remote that dials via, or the
 // relay itself when that is "". handle gets each visitor and closes it.
 func (r *pathRelay) serve(name, via string, handle func(*tls.Conn)) *remote.Listener {

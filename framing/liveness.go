@@ -19,6 +19,9 @@ const (
 	// stopped is how late a timer must be to show that this process, or the
 	// whole machine, did not run for a while.
 	stopped = time.Second
+	// unsent is how much the system keeps of what was written to a link and
+	// not yet sent, in bytes: all that is written later waits behind it.
+	unsent = 256 << 10
 	// maxRTT is the longest round-trip time that is believed: beyond it the
 	// link would have been given up.
 	maxRTT = SilenceLimit + WriteTimeout
@@ -27,6 +30,7 @@ const (
 // start begins to read, to send PING and to notice silence.
 func (l *Link) start() {
 	sockopt.UserTimeout(l.conn, ackTimeout)
+	sockopt.Unsent(l.conn, unsent)
 	l.heard()
 	first := SilenceLimit
 	if !l.isRelay {

@@ -25,11 +25,10 @@ const (
 	// visitorTimeout is how long a visitor may leave what it was sent without
 	// an acknowledgement, or untaken, where the system can tell.
 	visitorTimeout = 5 * time.Minute
+	// visitorUnsent is how much the system keeps for a visitor beyond what is
+	// on its way to it, in bytes.
+	visitorUnsent = 128 << 10
 )
-
-// unsentLimit is how many bytes for a visitor the system may hold beyond what
-// is on the way: without it, each that never reads costs megabytes.
-const unsentLimit = 128 << 10
 
 var helloBuffers = sync.Pool{New: func() any { return new([helloBuffer]byte) }}
 
@@ -89,7 +88,7 @@ func (s *Server) route(c sni.Conn, routed func()) (own net.Conn) {
 	}
 	release()
 	sockopt.UserTimeout(c, visitorTimeout)
-	sockopt.UnsentLimit(c, unsentLimit)
+	sockopt.Unsent(c, visitorUnsent)
 	s.stats.visitors.add()
 	defer s.stats.visitors.done()
 	routed()

@@ -20,14 +20,15 @@ func UserTimeout(c net.Conn, d time.Duration) {
 	control(c, func(fd uintptr) { setUserTimeout(fd, d) })
 }
 
-// UnsentLimit makes writes wait while more than n bytes have not been sent
-// (TCP_NOTSENT_LOWAT). Else the system buffers megabytes for a peer that does
-// not read.
-func UnsentLimit(c net.Conn, n int) {
-	control(c, func(fd uintptr) { setUnsentLimit(fd, n) })
+// Unsent bounds what the system keeps of data that was written and not yet
+// sent, in bytes (under Linux TCP_NOTSENT_LOWAT). Its buffer grows to megabytes
+// for a peer that is far away, which needs it for what is on its way; a peer
+// that does not read would fill it too.
+func Unsent(c net.Conn, n int) {
+	control(c, func(fd uintptr) { setUnsent(fd, n) })
 }
 
-// control calls f with the socket below c, if there is one.
+// control calls f with the socket that c is, embeds or wraps, if any.
 func control(c net.Conn, f func(fd uintptr)) {
 	for {
 		w, ok := c.(interface{ NetConn() net.Conn })

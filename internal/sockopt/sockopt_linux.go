@@ -11,6 +11,6 @@ func setUserTimeout(fd uintptr, d time.Duration) {
 	_ = unix.SetsockoptInt(int(fd), unix.IPPROTO_TCP, unix.TCP_USER_TIMEOUT, int(d.Milliseconds()))
 }
 
-func setUnsentLimit(fd uintptr, n int) {
+func setUnsent(fd uintptr, n int) {
 	_ = unix.SetsockoptInt(int(fd), unix.IPPROTO_TCP, unix.TCP_NOTSENT_LOWAT, n)
 }

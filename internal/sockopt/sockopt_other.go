@@ -6,4 +6,4 @@ import "time"
 
 func setUserTimeout(uintptr, time.Duration) {}
 
-func setUnsentLimit(uintptr, int) {}
+func setUnsent(uintptr, int) {}
