@@ -132,6 +132,9 @@ func (l *Link) handleClaim(p []byte) error {
 		l.send(claimedRecord(c.Name))
 		return nil
 	}
+	if l.denied > maxDenied {
+		return protocolErrorf("more than %d claims were denied", maxDenied)
+	}
 	var d *Denial
 	if !errors.As(err, &d) {
 		d = &Denial{Code: DeniedUnavailable, Text: "the relay could not decide now"}
@@ -152,6 +155,8 @@ func (l *Link) claim(c Claim) error {
 	err := l.handler.Claim(c)
 	if err == nil {
 		l.names++
+	} else {
+		l.denied++
 	}
 	return err
 }

@@ -208,3 +208,45 @@ func TestStreamsThatComeAndGoAreBounded(t *testing.T) {
 		}
 	})
 }
+
+// A remote that shuts smux's window cannot keep a stream whose visitor has
+// left: the RESET waits no longer than CloseLinger.
+func TestShutWindowKeepsNoStream(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		relay, s, _ := evilRemote(t, func(id uint32) []byte {
+			return muxed(4, id, append(binary.LittleEndian.AppendUint32(nil, 0), 0, 0, 0, 0)...) // UPD: consumed 0, window 0
+		})
+		time.Sleep(time.Second)
+		if _, err := s.Write(make([]byte, 4000)); err != nil {
+			t.Fatal(err)
+		}
+		time.Sleep(time.Second)
+		s.Reset()
+		time.Sleep(framing.CloseLinger + 2*time.Second)
+		if n := relay.NumStreams(); n != 0 {
+			t.Errorf("%d streams are kept", n)
+		}
+		relay.Close()
+	})
+}
+
+// Claims that are denied cannot go on for ever.
+func TestDeniedClaims(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		a, b := memconn.Pipe(0)
+		handler := framing.Handler{Claim: func(framing.Claim) error { return &framing.Denial{Code: framing.DeniedTaken} }}
+		relay, remote := links(t, a, b, handler, framing.Handler{})
+		for range 2 * framing.MaxNames {
+			var d *framing.Denial
+			if err := remote.Claim(t.Context(), framing.Claim{Name: "x"}); !errors.As(err, &d) {
+				t.Fatal(err)
+			}
+			time.Sleep(time.Second)
+		}
+		remote.Claim(t.Context(), framing.Claim{Name: "x"})
+		<-relay.Done()
+		if err := relay.Err(); !errors.Is(err, framing.ErrProtocol) {
+			t.Errorf("the link ended with %v", err)
+		}
+	})
+}

@@ -76,6 +76,7 @@ type Link struct {
 	muxOpen     int                  // smux streams taken up and not about to be closed; at the remote
 	waiting     int                  // streams whose HEADER has not come; at the remote
 	names       int                  // granted, at the relay
+	denied      int                  // claims that were not
 	streams     map[*Stream]struct{}
 	idle        chan struct{} // closed when the last stream goes; nil when nobody waits
 	mux         *smux.Session

@@ -37,12 +37,13 @@ const (
 	// MaxCredit is the most credit that may stand open, in bytes.
 	MaxCredit = 16 << 20
 
-	maxControl = 4096      // payload of a link record that maxPayload does not name
-	maxMux     = 1<<16 - 1 // payload of MUX
-	maxHeader  = 1024      // payload of HEADER
-	maxData    = 16 << 10  // payload of DATA
-	maxSmall   = 64        // payload of the other stream records
-	maxQueued  = 64 << 10  // control records waiting to be written on one link
+	maxControl = 4096         // payload of a link record that maxPayload does not name
+	maxMux     = 1<<16 - 1    // payload of MUX
+	maxHeader  = 1024         // payload of HEADER
+	maxData    = 16 << 10     // payload of DATA
+	maxDenied  = 2 * MaxNames // claims that a relay denies before it ends the link
+	maxSmall   = 64           // payload of the other stream records
+	maxQueued  = 64 << 10     // control records waiting to be written on one link
 )
 
 // recordHeader is the size of the type and length in front of each payload, of

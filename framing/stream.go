@@ -236,6 +236,8 @@ func (s *Stream) resetLocked(code ResetCode) {
 		s.out = appendRecord(s.out[:s.outHead], recReset, []byte{byte(code >> 8), byte(code)})
 		s.resetOut = true
 		s.kickLocked()
+		// The other side could hold up the RESET by smux's window, for ever.
+		time.AfterFunc(CloseLinger, s.giveUp)
 	}
 	if s.err == nil {
 		s.err = net.ErrClosed
@@ -243,6 +245,18 @@ func (s *Stream) resetLocked(code ResetCode) {
 	s.buf.free()
 	s.wakeLocked()
 	s.settleLocked()
+}
+
+// giveUp closes the smux side without the RESET if that could not be written:
+// to the other side it is the same.
+func (s *Stream) giveUp() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.resetOut {
+		s.resetOut = false
+		s.dropOutLocked()
+		s.settleLocked()
+	}
 }
 
 // fail ends the stream for a reason from outside: RESET or the link's loss.

@@ -123,7 +123,11 @@ func (n *Names) known(name string) (bool, error) {
 // seen notes that the identity has used its names until now.
 func (n *Names) seen(names []string, key ed25519.PublicKey) (err error) {
 	for _, name := range names {
-		err = errors.Join(err, n.Grants.keep(name, key))
+		holder, herr := n.Grants.holder(name)
+		if holder.Equal(key) { // what has expired is not given anew here
+			herr = n.Grants.keep(name, key)
+		}
+		err = errors.Join(err, herr)
 	}
 	return err
 }

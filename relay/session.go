@@ -30,6 +30,7 @@ type session struct {
 	log   *slog.Logger
 	names []string    // granted; guarded by srv.presence.mu
 	up    atomic.Bool // it was let in
+	away  atomic.Bool // the remote has said that it goes
 	gone  sync.Once   // leave
 }
 
@@ -135,7 +136,11 @@ func (sess *session) claim(c framing.Claim) error {
 	s := sess.srv
 	name, err := sni.Normalize([]byte(c.Name))
 	if err != nil || name != c.Name {
-		return sess.denied(&framing.Denial{Name: c.Name, Code: framing.DeniedInvalid, Text: "not a host name in lower case"})
+		// The log gets no name that may be anything.
+		return sess.denied(&framing.Denial{Code: framing.DeniedInvalid, Text: "not a host name in lower case"})
+	}
+	if sess.away.Load() {
+		return sess.denied(&framing.Denial{Name: name, Code: framing.DeniedUnavailable, Text: "this link is going away"})
 	}
 	if err := s.Names.claim(s.Domain, name, sess.key, c.Token); err != nil {
 		return sess.denied(err)
@@ -164,6 +169,7 @@ func (sess *session) denied(err error) error {
 
 // goAway ends new visitors for a remote that drains.
 func (sess *session) goAway(g framing.GoAway) {
+	sess.away.Store(true)
 	sess.srv.presence.withdraw(sess)
 	sess.log.Info("remote is going away", "code", g.Code, "reason", g.Text)
 }

@@ -1,8 +1,11 @@
 package relay
 
 import (
+	"context"
 	"encoding/json"
+	"errors"
 	"html/template"
+	"io"
 	"net"
 	"net/http"
 	"net/http/httputil"
@@ -10,9 +13,6 @@ import (
 	"strconv"
 	"strings"
 	"time"
-
-	"context"
-	"errors"
 
 	"keystay/framing"
 	"keystay/sni"
@@ -23,6 +23,10 @@ const wellKnown = "/.well-known/keystay.json"
 
 // challengePath is where a CA's HTTP-01 requests go (RFC 8555, section 8.3).
 const challengePath = "/.well-known/acme-challenge/"
+
+// maxChallenge is the longest answer to an HTTP-01 request that is passed on, in
+// bytes. A key authorization has some 90.
+const maxChallenge = 4 << 10
 
 // about is what a relay says about itself in public.
 type about struct {
@@ -129,12 +133,24 @@ func (s *Server) challengeProxy() http.Handler {
 			r.SetURL(&url.URL{Scheme: "http", Host: r.In.Context().Value(nameKey{}).(string)})
 			r.Out.Body = nil
 			r.Out.ContentLength = 0
+			// Nothing but the question: no upgrade to another protocol either.
+			r.Out.Header = http.Header{"User-Agent": {r.In.UserAgent()}}
 		},
 		Transport: &http.Transport{
 			DialContext:            s.dialChallenge,
 			DisableKeepAlives:      true,
 			ResponseHeaderTimeout:  10 * time.Second,
 			MaxResponseHeaderBytes: 16 << 10,
+		},
+		ModifyResponse: func(r *http.Response) error {
+			if r.StatusCode == http.StatusSwitchingProtocols || r.ContentLength > maxChallenge {
+				return errors.New("what the remote answers is no key authorization")
+			}
+			r.Body = struct {
+				io.Reader
+				io.Closer
+			}{io.LimitReader(r.Body, maxChallenge), r.Body}
+			return nil
 		},
 		ErrorHandler: func(w http.ResponseWriter, r *http.Request, err error) {
 			s.log.Debug("cannot pass an HTTP-01 request on", "err", err)

@@ -110,8 +110,8 @@ func (s *Server) open(c net.Conn, name string, hello *sni.Hello) (*framing.Strea
 			return stream, 0
 		}
 		sess.log.Debug("cannot open a stream", "err", err)
-		if errors.Is(err, framing.ErrTooManyStreams) {
-			return nil, sni.AlertInternalError
+		if sess.link.Err() == nil && !errors.Is(err, framing.ErrGoingAway) {
+			return nil, sni.AlertInternalError // it is this one stream
 		}
 		s.presence.withdraw(sess)
 	}

@@ -221,3 +221,42 @@ func TestHostileDevice(t *testing.T) {
 }
 
 var _ conn = (*memconn.Conn)(nil)
+
+// A stream that is refused is the visitor's loss alone: the device's other
+// visitors, and its other names, are served as before.
+func TestRefusedStreamIsNoLostLink(t *testing.T) {
+	r := newRig(t, nil)
+	d := r.device(newIdentity(t), "a.relay.test", "b.relay.test")
+	go func() {
+		for {
+			s, err := d.Accept()
+			if err != nil {
+				return
+			}
+			go func() {
+				b := make([]byte, 5)
+				if _, err := io.ReadFull(s, b); err != nil || s.Header().Name == "a.relay.test" {
+					s.Refuse() // while the rest of the hello waits for credit
+					return
+				}
+				io.WriteString(s, "here")
+				s.CloseWrite()
+			}()
+		}
+	}()
+	c := &captured{}
+	protos := make([]string, 200)
+	for i := range protos {
+		protos[i] = strings.Repeat("p", 200)
+	}
+	tls.Client(c, &tls.Config{ServerName: "a.relay.test", NextProtos: protos}).Handshake()
+	for range 3 {
+		v := r.dial()
+		v.Write(c.first)
+		io.ReadAll(v) // an alert, or a reset
+		v.Close()
+	}
+	if got, err := r.visit("b.relay.test", ""); got != "here" {
+		t.Errorf("another name of the device: %q, %v", got, err)
+	}
+}

@@ -110,8 +110,9 @@ func localError(err error) error {
 // net/http's server has closed the body, and that would break the answer off.
 type visitorBody struct {
 	io.ReadCloser
-	ended  bool
-	failed atomic.Bool
+	ended   bool
+	failed  atomic.Bool
+	trailer http.Header // the request's
 }
 
 // Read implements io.Reader.
@@ -123,6 +124,7 @@ func (b *visitorBody) Read(p []byte) (int, error) {
 	switch {
 	case err == io.EOF:
 		b.ended = true
+		dropForwarded(b.trailer) // they are all there now, announced or not
 	case err != nil:
 		b.failed.Store(true)
 	}
@@ -134,8 +136,8 @@ type bodyKey struct{}
 type connKey struct{}
 
 func serve(proxy http.Handler, domain string, w http.ResponseWriter, r *http.Request) {
-	if host := hostOnly(r.Host); host != "" && host != domain {
-		http.Error(w, "421 Misdirected Request: this connection is for "+domain, http.StatusMisdirectedRequest)
+	if status, text := sanitize(r, domain); status != 0 {
+		http.Error(w, text, status)
 		return
 	}
 	stream := streamOf(r)
@@ -165,7 +167,7 @@ func serve(proxy http.Handler, domain string, w http.ResponseWriter, r *http.Req
 		}
 	}
 	if r.Body != http.NoBody {
-		body := &visitorBody{ReadCloser: r.Body}
+		body := &visitorBody{ReadCloser: r.Body, trailer: r.Trailer}
 		r = r.WithContext(context.WithValue(r.Context(), bodyKey{}, body))
 		r.Body = body
 	}
@@ -211,14 +213,11 @@ func halfCloseContext(parent context.Context, stream *framing.Stream) (context.C
 
 func (t *Target) rewrite(r *httputil.ProxyRequest) {
 	h := r.Out.Header
-	for name := range h {
-		if strings.HasPrefix(name, "X-Forwarded-") || name == "Forwarded" || name == "X-Real-Ip" {
-			delete(h, name)
-		}
-	}
+	dropForwarded(h)
 	r.SetURL(t.URL)
 	r.Out.URL.RawQuery = r.In.URL.RawQuery // ReverseProxy takes out what it cannot parse
 	r.Out.Host = r.In.Host
+	dropForwarded(r.In.Trailer)  // so far there are names alone
 	r.Out.Trailer = r.In.Trailer // filled in when the body has been read
 	r.SetXForwarded()
 	h.Set("Forwarded", forwarded(r.In))
