@@ -51,6 +51,7 @@ type lineage struct {
 	public  string // the address
 	client  *tls.Config
 	notify  *net.UnixConn
+	remote  *exec.Cmd
 	log     string // file of all the relays' logs
 	main    int    // the process that serves
 	retired []int  // those that others have taken over from
@@ -165,10 +166,13 @@ func (l *lineage) startRemote() {
 		l.t.Fatal(err)
 	}
 	stderr.Close()
+	l.remote = cmd
 	l.t.Cleanup(func() {
-		cmd.Process.Signal(syscall.SIGTERM)
-		if err := cmd.Wait(); err != nil {
-			l.t.Errorf("the remote: %v", err)
+		if cmd.ProcessState == nil {
+			cmd.Process.Signal(syscall.SIGTERM)
+			if err := cmd.Wait(); err != nil {
+				l.t.Errorf("the remote: %v", err)
+			}
 		}
 		if l.t.Failed() {
 			b, _ := os.ReadFile(l.path("remote.log"))
@@ -625,8 +629,7 @@ func TestTakeoverFails(t *testing.T) {
 		}
 	}
 	goesOn(t)
-	l.settled()
-	before := descriptorsOf(l.main)
+	before := l.descriptors()
 
 	// Processes that are started by hand.
 	other, err := net.Listen("tcp", "127.0.0.1:0")
@@ -755,8 +758,7 @@ func TestTakeoverFails(t *testing.T) {
 		})
 	}
 
-	l.settled()
-	if after := descriptorsOf(l.main); len(after) > len(before) {
+	if after := l.descriptors(); len(after) > len(before) {
 		t.Errorf("descriptors before: %q\nafter: %q", before, after)
 	}
 	old := l.main
@@ -787,20 +789,199 @@ func (l *lineage) count(text string) int {
 	return strings.Count(string(b), text)
 }
 
-// settled waits until the relay has no visitor.
-func (l *lineage) settled() {
+// descriptors is what the relay has open when it has the least: visitors come
+// and go.
+func (l *lineage) descriptors() (fewest []string) {
+	for range 200 {
+		if list := descriptorsOf(l.main); fewest == nil || len(list) < len(fewest) {
+			fewest = list
+		}
+		<-time.After(2 * time.Millisecond)
+	}
+	return fewest
+}
+
+// SIGTERM at the relay or the remote: who is there is served to the end, and
+// the programs end by themselves then.
+func TestDrain(t *testing.T) {
+	for _, which := range []string{"relay", "remote", "relay in the middle of a takeover"} {
+		t.Run(which, func(t *testing.T) {
+			l := newLineage(t)
+			tr := l.transport()
+			done := make(chan error, 9)
+			for i := range 8 {
+				go func() {
+					err := l.fetch(context.Background(), tr, 1<<20+int64(i), 50*time.Millisecond)
+					if err != nil {
+						err = fmt.Errorf("download %d: %w", i, err)
+					}
+					done <- err
+				}()
+			}
+			go func() { done <- (&load{l: l}).upload(tr) }()
+			l.visitors(9)
+			pid := l.main
+			switch which {
+			case "remote":
+				pid = l.remote.Process.Pid
+			case "relay in the middle of a takeover":
+				l.takeOver()
+			}
+			if err := syscall.Kill(pid, syscall.SIGTERM); err != nil {
+				t.Fatal(err)
+			}
+			for range cap(done) {
+				if err := <-done; err != nil {
+					t.Error(err)
+				}
+			}
+			tr.CloseIdleConnections()
+			l.end()
+		})
+	}
+}
+
+// The second signal cuts, by a reset, and does not wait.
+func TestSecondSignalCuts(t *testing.T) {
+	for _, which := range []string{"relay", "remote"} {
+		t.Run(which, func(t *testing.T) {
+			l := newLineage(t)
+			done := make(chan error, 1)
+			go func() { done <- l.fetch(context.Background(), l.transport(), 1<<30, 50*time.Millisecond) }()
+			l.visitors(1)
+			pid, says := l.main, l.log
+			if which == "remote" {
+				pid, says = l.remote.Process.Pid, l.path("remote.log")
+			}
+			syscall.Kill(pid, syscall.SIGTERM)
+			waitForText(t, says, "msg=draining")
+			start := time.Now()
+			syscall.Kill(pid, syscall.SIGTERM)
+			if err := <-done; err == nil {
+				t.Error("the download looks complete")
+			}
+			if which == "relay" {
+				l.ends(l.main)
+				l.main = 0
+			} else if err := l.remote.Wait(); err != nil {
+				t.Error(err)
+			}
+			if took := time.Since(start); took > 5*time.Second {
+				t.Errorf("it took %v", took)
+			}
+			waitForText(t, says, "visitors were cut off")
+		})
+	}
+}
+
+// visitors waits until the relay has so many.
+func (l *lineage) visitors(n int) {
 	l.t.Helper()
 	admin := l.logged(`msg=listening for=admin addr=(\S+)`)
-	for start := time.Now(); time.Since(start) < takeoverPatience; <-time.After(time.Millisecond) {
-		resp, err := http.Get("http://" + admin + "/metrics")
+	tr := &http.Transport{DisableKeepAlives: true}
+	want := fmt.Sprintf("\nkeystay_visitors %d\n", n)
+	for start := time.Now(); ; <-time.After(10 * time.Millisecond) {
+		req, _ := http.NewRequest("GET", "http://"+admin+"/metrics", nil)
+		resp, err := tr.RoundTrip(req)
 		if err != nil {
 			l.t.Fatal(err)
 		}
 		b, _ := io.ReadAll(resp.Body)
 		resp.Body.Close()
-		http.DefaultClient.CloseIdleConnections()
-		if strings.Contains(string(b), "\nkeystay_visitors 0\n") {
+		if strings.Contains(string(b), want) {
 			return
 		}
+		if time.Since(start) > takeoverPatience {
+			l.t.Fatalf("there are never %d visitors", n)
+		}
 	}
+}
+
+func waitForText(t *testing.T, file, text string) {
+	t.Helper()
+	for start := time.Now(); ; <-time.After(10 * time.Millisecond) {
+		b, err := os.ReadFile(file)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if strings.Contains(string(b), text) {
+			return
+		}
+		if time.Since(start) > takeoverPatience {
+			t.Fatalf("%q is not in %s", text, file)
+		}
+	}
+}
+
+// The service manager's sockets are used in the place of the configuration's,
+// also by the process that takes over. While no process runs nobody is refused.
+func TestSocketActivation(t *testing.T) {
+	l := newLineage(t)
+	l.end()
+	var files []*os.File
+	var addrs []string
+	for range 2 {
+		ln, err := net.Listen("tcp", "127.0.0.1:0")
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer ln.Close()
+		f, err := ln.(*net.TCPListener).File()
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer f.Close()
+		files, addrs = append(files, f), append(addrs, ln.Addr().String())
+	}
+	// The second has no name of ours: its port says what it is for.
+	l.write("relay.yaml", strings.Replace(l.yaml("127.0.0.1:1"), `http_listen: ["127.0.0.1:0"]`, fmt.Sprintf("http_listen: [%q]", addrs[1]), 1))
+	os.Truncate(l.log, 0)
+	begin := func() {
+		cmd := exec.Command("/bin/sh", "-c", `export LISTEN_PID=$$; exec "$0" "$@"`, filepath.Join(l.bin, "relay"), "--config", l.config)
+		cmd.Env = append(os.Environ(), "NOTIFY_SOCKET="+l.path("notify"), "LISTEN_FDS=2", "LISTEN_FDNAMES=public:keystay-relay.socket")
+		cmd.ExtraFiles = files
+		log, err := os.OpenFile(l.log, os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o600)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer log.Close()
+		cmd.Stdout, cmd.Stderr = log, log
+		if err := cmd.Start(); err != nil {
+			t.Fatal(err)
+		}
+		l.main = cmd.Process.Pid
+		l.notified("^READY=1")
+	}
+	known := func(dial func() (net.Conn, error)) {
+		t.Helper()
+		c, err := dial()
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer c.Close()
+		own := l.client.Clone()
+		own.ServerName = takeoverRelay
+		c.SetDeadline(time.Now().Add(takeoverPatience))
+		if err := tls.Client(c, own).Handshake(); err != nil {
+			t.Error(err)
+		}
+	}
+	dial := func() (net.Conn, error) { return net.Dial("tcp", addrs[0]) }
+	begin()
+	l.logged("for=public addr=" + addrs[0])
+	l.logged("for=http addr=" + addrs[1])
+	known(dial)
+	l.takeOver()
+	known(dial)
+	if n := l.count("for=public addr=" + addrs[0]); n != 2 {
+		t.Errorf("%d processes took the socket", n)
+	}
+	l.end()
+	early, err := dial() // while nobody is there
+	if err != nil {
+		t.Fatal(err)
+	}
+	begin()
+	known(func() (net.Conn, error) { return early, nil })
+	l.end()
 }

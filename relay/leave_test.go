@@ -472,6 +472,9 @@ func TestHoldTimes(t *testing.T) {
 		check(heldName, 112, 0) // expected no more
 		grants.Close()
 		check("nobody.relay.test", 80, relay.HoldTimeout)
+		time.AfterFunc(time.Second, func() { grants.Reopen() })
+		check("nobody.relay.test", 112, time.Second)
+		grants.Close()
 		srv.Close()
 	})
 }
