@@ -1,3 +1,5 @@
+//go:build linux
+
 package e2e
 
 import (
@@ -1021,4 +1023,33 @@ func TestSocketActivation(t *testing.T) {
 	begin()
 	known(func() (net.Conn, error) { return early, nil })
 	l.end()
+}
+
+// What is left in a process that was taken over from is cut, by a reset, when
+// takeover_drain is over.
+func TestTakeoverDrainCuts(t *testing.T) {
+	l := newLineage(t)
+	old := l.main
+	l.write("relay.yaml", l.yaml("127.0.0.1:0")+"takeover_drain: 300ms\n")
+	l.takeOver() // to a process that knows
+	done := make(chan error, 1)
+	tr := l.transport()
+	if err := l.fetch(context.Background(), tr, 1, 0); err != nil {
+		t.Fatal(err)
+	}
+	tr.CloseIdleConnections()
+	l.ends(old)
+	l.retired = nil
+	go func() { done <- l.fetch(context.Background(), tr, 1<<30, 50*time.Millisecond) }()
+	l.visitors(1)
+	old = l.main
+	l.takeOver()
+	if err := <-done; err == nil || strings.Contains(err.Error(), "hash") {
+		t.Errorf("the download ended with %v", err)
+	}
+	l.ends(old)
+	waitForText(t, l.log, "visitors were cut off")
+	if err := l.fetch(context.Background(), l.transport(), 1000, 0); err != nil {
+		t.Error(err)
+	}
 }
