@@ -321,8 +321,8 @@ func (l *lineage) count(text string) int {
 	return strings.Count(string(b), text)
 }
 
-// descriptors is what the relay has open when it has the least: visitors come
-// and go.
+// descriptors is what the relay has open when it has the least: the last
+// visitors are still about to go.
 func (l *lineage) descriptors() (fewest []string) {
 	for range 200 {
 		if list := descriptorsOf(l.main); fewest == nil || len(list) < len(fewest) {

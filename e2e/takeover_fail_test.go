@@ -13,6 +13,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strings"
+	"sync"
 	"syscall"
 	"testing"
 	"time"
@@ -27,9 +28,14 @@ func TestTakeoverFails(t *testing.T) {
 	ctx, stop := context.WithCancel(context.Background())
 	defer stop()
 	v := &load{l: l, ctx: ctx}
+	var calm sync.RWMutex // locked to have no visitor
 	tr := l.transport()
 	tr.DisableKeepAlives = true
-	v.repeat("one after the other", &v.short, func() error { return l.fetch(ctx, tr, rand.Int64N(20000), 0) })
+	v.repeat("one after the other", &v.short, func() error {
+		calm.RLock()
+		defer calm.RUnlock()
+		return l.fetch(ctx, tr, rand.Int64N(20000), 0)
+	})
 	goesOn := func(t *testing.T) {
 		t.Helper()
 		for goal := v.short.Load() + 5; v.short.Load() < goal && t.Context().Err() == nil; <-time.After(time.Millisecond) {
@@ -55,7 +61,9 @@ func TestTakeoverFails(t *testing.T) {
 		}
 	}
 	goesOn(t)
+	calm.Lock()
 	before := l.descriptors()
+	calm.Unlock()
 
 	// Processes that are started by hand.
 	other, err := net.Listen("tcp", "127.0.0.1:0")
@@ -184,7 +192,10 @@ func TestTakeoverFails(t *testing.T) {
 		})
 	}
 
-	if after := l.descriptors(); len(after) > len(before) {
+	calm.Lock()
+	after := l.descriptors()
+	calm.Unlock()
+	if len(after) > len(before) {
 		t.Errorf("descriptors before: %q\nafter: %q", before, after)
 	}
 	old := l.main

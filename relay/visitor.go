@@ -106,6 +106,7 @@ func (s *Server) open(c net.Conn, name string, hello []byte) (*framing.Stream, s
 		if !errors.Is(err, framing.ErrGoingAway) {
 			break
 		}
+		s.presence.withdraw(sess) // which its own goAway may not have done yet
 	}
 	return nil, sni.AlertInternalError
 }
