@@ -47,8 +47,13 @@ func TestDrain(t *testing.T) {
 				}
 			}
 			tr.CloseIdleConnections()
-			if which == "relay" { // it ends by itself
+			switch which { // they end by themselves
+			case "relay":
 				l.retired, l.main = append(l.retired, l.main), 0
+			case "remote":
+				if err := l.remote.Wait(); err != nil {
+					t.Errorf("the remote: %v", err)
+				}
 			}
 			l.end()
 		})
