@@ -92,7 +92,7 @@ func TestTooManyStreamsAtRemote(t *testing.T) {
 func TestAcceptBacklog(t *testing.T) {
 	bubble(t, func(t *testing.T) {
 		relay, remote, _, _ := memLinks(t)
-		const backlog = 256
+		const backlog = 2048
 		var streams []*framing.Stream
 		for range backlog + 1 {
 			s, err := relay.Open(header, nil)

@@ -21,7 +21,8 @@ const (
 	// record headers in it, so that only our credit ever limits a stream.
 	smuxStreamBuffer = 2 << 20
 	// acceptBacklog is how many streams may wait for Accept; more are refused.
-	acceptBacklog = 256
+	// After a takeover hundreds of visitors come at once.
+	acceptBacklog = 2048
 )
 
 func smuxConfig() *smux.Config {

@@ -10,6 +10,8 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/collectors"
 	"github.com/prometheus/client_golang/prometheus/promhttp"
+
+	"keystay/internal/httpdrain"
 )
 
 // ServeAdmin serves the operator's read-only address on ln: /metrics in the
@@ -35,7 +37,7 @@ func (s *Server) ServeAdmin(ln net.Listener, ready func() error) error {
 		fmt.Fprintln(w, "ok")
 	})
 	mux.Handle("GET /metrics", promhttp.HandlerFor(s.metrics(), promhttp.HandlerOpts{}))
-	srv := &http.Server{Handler: mux, ReadHeaderTimeout: 10 * time.Second, WriteTimeout: time.Minute}
+	srv := httpdrain.New(&http.Server{Handler: mux, ReadHeaderTimeout: 10 * time.Second, WriteTimeout: time.Minute})
 	s.mu.Lock()
 	s.admins = append(s.admins, srv)
 	s.mu.Unlock()

@@ -50,8 +50,9 @@ type Grants struct {
 	file    string
 	opening sync.Mutex // one Reopen at a time
 
-	mu sync.RWMutex // held while db is used
-	db *bbolt.DB    // nil while closed
+	mu     sync.RWMutex  // held while db is used
+	db     *bbolt.DB     // nil while closed
+	opened chan struct{} // closed when db is opened again
 }
 
 // grant is the stored form.
@@ -102,6 +103,9 @@ func (g *Grants) Reopen() error {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	g.db = db
+	if g.opened != nil {
+		close(g.opened)
+	}
 	return nil
 }
 
@@ -109,6 +113,14 @@ func (g *Grants) isOpen() bool {
 	g.mu.RLock()
 	defer g.mu.RUnlock()
 	return g.db != nil
+}
+
+// whenOpen returns a channel that is closed when a record that is closed now is
+// open again.
+func (g *Grants) whenOpen() <-chan struct{} {
+	g.mu.RLock()
+	defer g.mu.RUnlock()
+	return g.opened
 }
 
 // Close closes the record once nobody uses it. A second call does nothing.
@@ -119,7 +131,7 @@ func (g *Grants) Close() error {
 		return nil
 	}
 	err := g.db.Close()
-	g.db = nil
+	g.db, g.opened = nil, make(chan struct{})
 	return err
 }
 

@@ -4,11 +4,11 @@ import (
 	"context"
 	"errors"
 	"net"
-	"net/http"
 	"sync"
 	"time"
 
 	"keystay/framing"
+	"keystay/internal/httpdrain"
 	"keystay/sni"
 )
 
@@ -97,7 +97,7 @@ func (s *Server) settle(ctx context.Context) {
 	ctx, cancel := context.WithTimeout(ctx, settleTimeout)
 	defer cancel()
 	s.mu.Lock()
-	servers := append([]*http.Server{s.plain}, s.admins...)
+	servers := append([]*httpdrain.Server{s.plain}, s.admins...)
 	s.mu.Unlock()
 	var wg sync.WaitGroup
 	for _, h := range servers {

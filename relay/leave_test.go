@@ -1,3 +1,5 @@
+//go:build unix
+
 package relay_test
 
 import (
@@ -472,6 +474,9 @@ func TestHoldTimes(t *testing.T) {
 		check(heldName, 112, 0) // expected no more
 		grants.Close()
 		check("nobody.relay.test", 80, relay.HoldTimeout)
+		time.AfterFunc(time.Second, func() { grants.Reopen() })
+		check("nobody.relay.test", 112, time.Second)
+		grants.Close()
 		srv.Close()
 	})
 }
@@ -514,4 +519,28 @@ func TestHandedOverHoldsAreLimited(t *testing.T) {
 		}
 		grants.Close()
 	})
+}
+
+// All who wait for a name that was handed over are served when its remote has
+// dialled again, however many there are.
+func TestManyWaitForHandedOverName(t *testing.T) {
+	p := newSuccession(t)
+	srv, _, ln := p.relay()
+	srv.Expect([]string{heldName})
+	p.serve(srv, ln)
+	var visitors []*visit
+	for range 600 {
+		v := p.visit(heldName)
+		v.send(100, len(v.hello))
+		visitors = append(visitors, v)
+	}
+	wait(t, func() bool { return srv.Routing() == len(visitors) })
+	<-p.remote()
+	for _, v := range visitors {
+		v.c.CloseWrite()
+		if b, err := io.ReadAll(v.c); string(b) != string(v.hello) || err != nil {
+			t.Fatalf("%d of %d bytes came back, %v", len(b), len(v.hello), err)
+		}
+		v.c.Close()
+	}
 }

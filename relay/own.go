@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"keystay/framing"
+	"keystay/internal/httpdrain"
 )
 
 // handshakeTimeout is how long a TLS handshake for the relay's own name may take.
@@ -109,8 +110,8 @@ func (s *Server) shake(tc *tls.Conn) error {
 }
 
 // httpServer returns a server with the limits that every public one has.
-func (s *Server) httpServer(h http.Handler) *http.Server {
-	return &http.Server{
+func (s *Server) httpServer(h http.Handler) *httpdrain.Server {
+	return httpdrain.New(&http.Server{
 		Handler:           h,
 		ReadHeaderTimeout: 10 * time.Second,
 		ReadTimeout:       30 * time.Second,
@@ -119,5 +120,5 @@ func (s *Server) httpServer(h http.Handler) *http.Server {
 		MaxHeaderBytes:    16 << 10,
 		ErrorLog:          log.New(io.Discard, "", 0), // its lines carry visitors' addresses
 		BaseContext:       func(net.Listener) context.Context { return s.ctx },
-	}
+	})
 }

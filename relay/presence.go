@@ -324,13 +324,14 @@ type holds struct {
 	names map[string]int
 }
 
-// wait waits within limit for name to come up, but not after gone is closed. It
-// returns nil when it does not, and at once when too many wait already.
-func (h *holds) wait(ctx context.Context, gone <-chan struct{}, p *presence, name string, validation bool, limit holdLimit) *session {
+// wait waits within limit for name to come up, but not after gone or changed is
+// closed; again reports that it was changed. It returns nil when name does not
+// come up, and at once when too many wait already.
+func (h *holds) wait(ctx context.Context, gone, changed <-chan struct{}, p *presence, name string, validation bool, limit holdLimit) (s *session, again bool) {
 	h.mu.Lock()
 	if h.total >= limit.total || h.names[name] >= limit.perName {
 		h.mu.Unlock()
-		return nil
+		return nil, false
 	}
 	if h.names == nil {
 		h.names = make(map[string]int)
@@ -352,14 +353,16 @@ func (h *holds) wait(ctx context.Context, gone <-chan struct{}, p *presence, nam
 	for {
 		arrival := p.arrival(name)
 		if s := p.find(name, validation); s != nil {
-			return s
+			return s, false
 		}
 		select {
 		case <-arrival:
+		case <-changed:
+			return nil, true
 		case <-gone:
-			return nil
+			return nil, false
 		case <-ctx.Done():
-			return nil
+			return nil, false
 		}
 	}
 }

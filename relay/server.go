@@ -12,6 +12,8 @@ import (
 	"time"
 
 	"github.com/inetaf/tcpproxy"
+
+	"keystay/internal/httpdrain"
 )
 
 // ErrServerClosed is returned by Serve and ServeHTTP01 after Shutdown or Close.
@@ -64,8 +66,8 @@ type Server struct {
 	gate     *gate
 	own      *tcpproxy.TargetListener // connections for Domain
 	site     *tcpproxy.TargetListener // those of them that are HTTP
-	siteHTTP *http.Server
-	plain    *http.Server
+	siteHTTP *httpdrain.Server
+	plain    *httpdrain.Server
 	stats    stats
 	routing  gauge          // connections that are accepted and not yet where they belong
 	wg       sync.WaitGroup // visitors, links, own connections
@@ -77,7 +79,7 @@ type Server struct {
 	listeners map[*listener]struct{}
 	pausing   bool // between Pause and Resume
 	paused    []*listener
-	admins    []*http.Server
+	admins    []*httpdrain.Server
 	conns     map[net.Conn]struct{} // from accept to the end
 	port      int
 }

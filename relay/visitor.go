@@ -113,7 +113,7 @@ func (s *Server) open(c net.Conn, name string, hello *sni.Hello) (*framing.Strea
 		if sess.link.Err() == nil && !errors.Is(err, framing.ErrGoingAway) {
 			return nil, sni.AlertInternalError // it is this one stream
 		}
-		s.presence.withdraw(sess)
+		s.presence.withdraw(sess) // which its own goAway may not have done yet
 	}
 }
 
@@ -127,19 +127,29 @@ func (s *Server) refuse(c sni.Conn, alert sni.Alert) {
 // for it before, and so it does while that cannot be told because the record of
 // names is closed. When the server leaves nobody waits any more.
 func (s *Server) find(name string, validation bool) (*session, sni.Alert) {
-	if sess := s.presence.find(name, validation); sess != nil {
-		return sess, 0
+	until := time.Now().Add(HoldTimeout)
+	for {
+		if sess := s.presence.find(name, validation); sess != nil {
+			return sess, 0
+		}
+		limit := holdLimit{time: time.Until(until), perName: maxHoldsPerName, total: maxHolds}
+		changed := s.Names.Grants.whenOpen()
+		if left := s.presence.expected(name); left > 0 {
+			limit = holdLimit{time: left, perName: maxExpectedPerName, total: maxExpected}
+			changed = nil
+		} else if known, err := s.Names.known(name); err == nil && !known {
+			return nil, sni.AlertUnrecognizedName
+		} else if !errors.Is(err, errGrantsClosed) {
+			changed = nil
+		}
+		sess, again := s.holds.wait(s.ctx, s.leaving, changed, &s.presence, name, validation, limit)
+		if sess != nil {
+			return sess, 0
+		}
+		if !again {
+			return nil, sni.AlertInternalError
+		}
 	}
-	limit := holdLimit{time: HoldTimeout, perName: maxHoldsPerName, total: maxHolds}
-	if left := s.presence.expected(name); left > 0 {
-		limit = holdLimit{time: left, perName: maxExpectedPerName, total: maxExpected}
-	} else if known, err := s.Names.known(name); err == nil && !known {
-		return nil, sni.AlertUnrecognizedName
-	}
-	if sess := s.holds.wait(s.ctx, s.leaving, &s.presence, name, validation, limit); sess != nil {
-		return sess, 0
-	}
-	return nil, sni.AlertInternalError
 }
 
 func streamHeader(c net.Conn, name string, kind framing.Kind) framing.Header {

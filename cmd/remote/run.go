@@ -15,6 +15,7 @@ import (
 	"keystay/config"
 	"keystay/framing"
 	"keystay/internal/cli"
+	"keystay/internal/httpdrain"
 	"keystay/remote"
 )
 
@@ -40,7 +41,7 @@ func run(ctx context.Context, cfg *config.Remote, warnings []config.Warning) err
 		return listenError(cfg, err)
 	}
 	target := remote.Target{URL: cfg.Local.URL, Network: cfg.Local.Network, Addresses: cfg.Local.Addresses(), Insecure: cfg.Local.Insecure, Logger: log}
-	srv := target.Server(ln.Domain())
+	srv := httpdrain.New(target.Server(ln.Domain()))
 	served := make(chan error, 1)
 	go func() { served <- srv.Serve(ln) }()
 

@@ -1,0 +1,75 @@
+//go:build linux
+
+package e2e
+
+import (
+	"crypto/tls"
+	"fmt"
+	"net"
+	"testing"
+	"time"
+
+	"keystay/e2e/internal/pebble"
+	"keystay/internal/handover"
+)
+
+// The relay's own certificate from ACME is served all the time, while its
+// maintenance goes from one process to the next or comes back; nothing is
+// ordered again.
+func TestTakeoverKeepsCertificate(t *testing.T) {
+	ca := startPebble(t, pebble.Options{})
+	l := emptyLineage(t)
+	root, err := ca.APIRootFile(l.dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	l.write("relay.yaml", fmt.Sprintf(`domain: %s
+listen: ["127.0.0.1:0"]
+http_listen: []
+admin: {listen: ""}
+state_dir: state
+acme: {ca: %q, ca_root: %q}
+`, takeoverRelay, ca.DirectoryURL(), root))
+	l.startRelay()
+	ca.SetTLSTarget(l.public)
+	l.logged("certificate obtained")
+	served := func() {
+		t.Helper()
+		d := tls.Dialer{NetDialer: &net.Dialer{Timeout: takeoverPatience}, Config: &tls.Config{ServerName: takeoverRelay, RootCAs: ca.IssuerPool()}}
+		c, err := d.Dial("tcp", l.public)
+		if err != nil {
+			t.Fatal(err)
+		}
+		c.Close()
+	}
+	served()
+	old := l.main
+	l.takeOver()
+	served()
+	l.ends(old)
+	l.retired = nil
+	if n := l.count("certificate loaded"); n != 1 {
+		t.Errorf("loaded %d times", n)
+	}
+
+	// Maintenance is paused while another process has everything, and resumed.
+	p, err := handover.Dial(l.path("state/relay.sock"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := take(p); err != nil {
+		t.Error(err)
+	}
+	p.Close()
+	served()
+	for start := time.Now(); l.count("certificate loaded") != 2; <-time.After(10 * time.Millisecond) {
+		if time.Since(start) > takeoverPatience {
+			t.Fatal("maintenance was not resumed")
+		}
+	}
+	served()
+	if n := len(ca.Orders()); n != 1 {
+		t.Errorf("%d orders", n)
+	}
+	l.end()
+}

@@ -1,0 +1,116 @@
+package httpdrain_test
+
+import (
+	"context"
+	"crypto/tls"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"testing"
+	"time"
+
+	"go.uber.org/goleak"
+
+	"keystay/internal/httpdrain"
+	"keystay/internal/testca"
+)
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+
+func Example() {
+	ln, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		panic(err)
+	}
+	srv := httpdrain.New(&http.Server{Handler: http.NotFoundHandler()})
+	served := make(chan error)
+	go func() { served <- srv.Serve(ln) }()
+	ln.Close()
+	<-served // no more connections are accepted
+	fmt.Println(srv.Shutdown(context.Background()))
+	// Output: <nil>
+}
+
+// A connection that was accepted before Shutdown has its request answered,
+// though that comes after.
+func TestFirstRequestIsAnswered(t *testing.T) {
+	ca := testca.New(t)
+	for _, proto := range []string{"http/1.1", "h2"} {
+		t.Run(proto, func(t *testing.T) {
+			cert := ca.Issue("xyz.relay.test")
+			ln, err := tls.Listen("tcp", "127.0.0.1:0", &tls.Config{Certificates: []tls.Certificate{cert}, NextProtos: []string{proto}})
+			if err != nil {
+				t.Fatal(err)
+			}
+			srv := httpdrain.New(&http.Server{Handler: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { io.WriteString(w, r.Proto) })})
+			served := make(chan error, 1)
+			go func() { served <- srv.Serve(ln) }()
+			dialled, proceed := make(chan struct{}), make(chan struct{})
+			tr := &http.Transport{ForceAttemptHTTP2: true, DialTLSContext: func(ctx context.Context, network, _ string) (net.Conn, error) {
+				d := tls.Dialer{Config: &tls.Config{ServerName: "xyz.relay.test", RootCAs: ca.Pool(), NextProtos: []string{proto}}}
+				c, err := d.DialContext(ctx, network, ln.Addr().String())
+				close(dialled)
+				<-proceed // the request is late
+				return c, err
+			}}
+			defer tr.CloseIdleConnections()
+			got := make(chan error, 1)
+			go func() {
+				req, _ := http.NewRequest("GET", "https://xyz.relay.test/", nil)
+				resp, err := tr.RoundTrip(req)
+				if err == nil {
+					_, err = io.ReadAll(resp.Body)
+					resp.Body.Close()
+				}
+				got <- err
+			}()
+			<-dialled
+			ln.Close()
+			<-served
+			over := make(chan error, 1)
+			go func() { over <- srv.Shutdown(context.Background()) }()
+			close(proceed)
+			if err := <-got; err != nil {
+				t.Error(err)
+			}
+			if err := <-over; err != nil {
+				t.Error(err)
+			}
+		})
+	}
+}
+
+// A connection that never asks keeps the server for FirstRequestTimeout, or as
+// long as ctx.
+func TestSilentConnection(t *testing.T) {
+	ln, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	accepted := make(chan struct{})
+	srv := httpdrain.New(&http.Server{ConnContext: func(ctx context.Context, _ net.Conn) context.Context { close(accepted); return ctx }})
+	served := make(chan error, 1)
+	go func() { served <- srv.Serve(ln) }()
+	c, err := net.Dial("tcp", ln.Addr().String())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer c.Close()
+	<-accepted
+	ln.Close()
+	<-served
+	ctx, cancel := context.WithCancel(context.Background())
+	cancel()
+	if err := srv.Shutdown(ctx); !errors.Is(err, context.Canceled) {
+		t.Errorf("got %v", err)
+	}
+	ctx, cancel = context.WithTimeout(context.Background(), httpdrain.FirstRequestTimeout+100*time.Millisecond)
+	defer cancel()
+	start := time.Now()
+	if err := srv.Shutdown(ctx); !errors.Is(err, context.DeadlineExceeded) || time.Since(start) < httpdrain.FirstRequestTimeout {
+		t.Errorf("got %v after %v", err, time.Since(start))
+	}
+	srv.Close()
+}
