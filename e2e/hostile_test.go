@@ -200,7 +200,7 @@ func many(n int, b []byte) []byte {
 // slip: they are dropped within a second, and the log says why.
 func TestHostileRemote(t *testing.T) {
 	r := startPathRelay(t)
-	r.serve("calm."+pathZone, "", echo)
+	r.serve("calm."+pathZone, "", mirror)
 	for _, c := range []struct {
 		name, reason string
 		bytes        []byte

@@ -165,8 +165,8 @@ func (r *pathRelay) visit(name, via string) (*tls.Conn, *net.TCPConn, error) {
 	return c, raw.(*net.TCPConn), nil
 }
 
-// echo sends back what it gets.
-func echo(c *tls.Conn) {
+// mirror sends back what it gets.
+func mirror(c *tls.Conn) {
 	io.Copy(c, c)
 	c.Close()
 }
