@@ -236,7 +236,11 @@ func TestHostileRemote(t *testing.T) {
 				for g.next() != 0 {
 				}
 			}()
-			eventually(t, time.Second, "the remote is dropped", func() bool { return r.log.count("remote disconnected") > logged })
+			limit := time.Second
+			if raced {
+				limit *= 5
+			}
+			eventually(t, limit, "the remote is dropped", func() bool { return r.log.count("remote disconnected") > logged })
 			t.Logf("dropped after %v", time.Since(start).Round(time.Millisecond))
 			if last := r.log.last("remote disconnected"); !strings.Contains(last, c.reason) || !strings.Contains(last, "level=WARN") {
 				t.Errorf("the log says %s, want a warning with %q", last, c.reason)

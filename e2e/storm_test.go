@@ -37,7 +37,7 @@ func TestStorm(t *testing.T) {
 	r.start(r.addr, dir)
 	r.serve("calm."+pathZone, "", mirror)
 	cut := startCrowd(t, r, remotes)
-	eventually(t, 2*time.Minute, "all remotes up", func() bool { return r.log.count("name is up") == remotes+1 })
+	eventually(t, 2*time.Minute, "all remotes up", func() bool { return r.log.count("name is up") > remotes })
 
 	stop, stormed := make(chan struct{}), make(chan [2]time.Duration, 1)
 	calm := visits(t, r, "calm."+pathZone, nil, 3*time.Second)

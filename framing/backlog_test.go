@@ -1,7 +1,9 @@
 package framing_test
 
 import (
+	"bytes"
 	"errors"
+	"io"
 	"testing"
 	"time"
 
@@ -58,4 +60,38 @@ func stalledRemote(t *testing.T) (*framing.Link, *memconn.Conn) {
 	}()
 	<-time.After(time.Second)
 	return relay, b
+}
+
+// Streams that have ended and that nobody reads hold what was sent on them, and
+// so the pool. Others still get their share, and all of it is given back.
+func TestPoolHeldByEndedStreams(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		relay, remote, _, _ := memLinks(t)
+		var unread []*framing.Stream
+		for range 600 {
+			v, d := open(t, relay, remote, "")
+			d.SetWriteDeadline(time.Now().Add(time.Second))
+			d.Write(make([]byte, 1<<20)) // as much as there is credit for
+			d.CloseWrite()
+			v.CloseWrite()
+			unread = append(unread, v)
+		}
+		v, d := open(t, relay, remote, "")
+		data := randomBytes(1 << 20)
+		go func() {
+			d.Write(data)
+			d.Close()
+		}()
+		if got, err := io.ReadAll(v); err != nil || !bytes.Equal(got, data) {
+			t.Errorf("beside 600 ended streams: %d bytes, %v", len(got), err)
+		}
+		v.Close()
+		held := framing.PoolUsed(relay)
+		for _, v := range unread {
+			v.Close()
+		}
+		t.Logf("the ended streams held %d KiB of the pool", held>>10)
+		settled(t, relay)
+		remote.Close()
+	})
 }

@@ -1,0 +1,110 @@
+package e2e
+
+import (
+	"context"
+	"crypto/ed25519"
+	"crypto/tls"
+	"fmt"
+	"os"
+	"strconv"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"keystay/framing"
+)
+
+// TestIdleLinks shows what a relay pays for links on which nothing happens: the
+// share of a core, and the memory of each. It is a measurement, with a bound
+// that only a mistake goes beyond.
+func TestIdleLinks(t *testing.T) {
+	links, length := 200, 2*framing.PingInterval
+	if soaking() {
+		links, length = 8000, time.Minute
+	}
+	p := startPair(t)
+	pid := p.relay.cmd.Process.Pid
+	before := resident(t, pid)
+	var wg sync.WaitGroup
+	gate := make(chan struct{}, 16)
+	all := make([]*framing.Link, links)
+	for i := range all {
+		gate <- struct{}{}
+		wg.Go(func() {
+			all[i] = p.link(fmt.Sprintf("idle%d.%s", i, pathZone))
+			<-gate
+		})
+	}
+	wg.Wait()
+	t.Cleanup(func() {
+		for _, l := range all {
+			if l != nil {
+				l.Close()
+			}
+		}
+	})
+	<-time.After(framing.PingInterval)
+	start, used := time.Now(), cpuTime(t, pid)
+	<-time.After(length)
+	share := (cpuTime(t, pid) - used).Seconds() / time.Since(start).Seconds()
+	each := (resident(t, pid) - before) / links
+	t.Logf("%d idle links: %.2f %% of a core, that is %.2f %% for 10,000; %d KiB resident for each",
+		links, 100*share, 100*share*10_000/float64(links), each>>10)
+	for _, l := range all {
+		if l == nil || l.Err() != nil {
+			t.Fatal("a link has ended")
+		}
+	}
+	if share*10_000/float64(links) > 0.5 {
+		t.Error("idle links cost far too much")
+	}
+}
+
+// link makes a link that holds a name, or nil.
+func (p *pairOf) link(name string) *framing.Link {
+	c, err := tls.Dial("tcp", p.public, &tls.Config{ServerName: pathZone, RootCAs: p.ca.Pool(), NextProtos: []string{framing.Protocol}})
+	if err != nil {
+		p.t.Error(err)
+		return nil
+	}
+	_, key, _ := ed25519.GenerateKey(nil)
+	var h framing.Hello
+	cs := c.ConnectionState()
+	if err := h.Sign(key, &cs, pathZone); err != nil {
+		p.t.Error(err)
+		return nil
+	}
+	l, _, err := framing.Client(context.Background(), c, h, framing.Handler{})
+	if err == nil {
+		err = l.Claim(context.Background(), name, "")
+	}
+	if err != nil {
+		p.t.Error(err)
+		return nil
+	}
+	return l
+}
+
+// cpuTime is what a process has used.
+func cpuTime(t *testing.T, pid int) time.Duration {
+	b, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
+	if err != nil {
+		t.Skip("needs /proc")
+	}
+	_, rest, _ := strings.Cut(string(b), ") ")
+	f := strings.Fields(rest)
+	user, _ := strconv.Atoi(f[11])
+	system, _ := strconv.Atoi(f[12])
+	return time.Duration(user+system) * 10 * time.Millisecond // USER_HZ is 100
+}
+
+// resident is the memory of a process, in bytes.
+func resident(t *testing.T, pid int) int {
+	b, err := os.ReadFile(fmt.Sprintf("/proc/%d/statm", pid))
+	if err != nil {
+		t.Skip("needs /proc")
+	}
+	pages, _ := strconv.Atoi(strings.Fields(string(b))[1])
+	return pages * os.Getpagesize()
+}
