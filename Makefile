@@ -61,8 +61,9 @@ fuzz: need-go ## each fuzzer for FUZZTIME=30s; stops at the first that finds som
 		(cd "$$dir" && $(GO) test -run '^$$' -fuzz "^$$name\$$" -fuzztime $(FUZZTIME) .) || exit 1; \
 	done
 
-soak: need-go need-cc ## the unit tests with KEYSTAY_ROUNDS=ROUNDS (100) rounds where they have rounds, up to SOAKTIME (1h) a package
+soak: need-go need-cc ## the unit tests with KEYSTAY_ROUNDS=ROUNDS (100) rounds where they have rounds, up to SOAKTIME (1h) a package; then e2e with KEYSTAY_SOAK=1
 	KEYSTAY_ROUNDS=$(ROUNDS) $(GO) test -race -count=1 -timeout $(SOAKTIME) ./...
+	cd e2e && KEYSTAY_SOAK=1 $(GO) test -count=1 -timeout 4h .
 
 cross: need-go ## both programs for PLATFORMS (Linux, macOS, Windows on amd64 and arm64), into dist/, and vet for each
 	@for p in $(PLATFORMS); do \

@@ -65,7 +65,7 @@ func (s *Server) metrics() *prometheus.Registry {
 		reg.MustRegister(prometheus.NewCounterFunc(prometheus.CounterOpts{Name: name, Help: help}, f))
 	}
 	reg.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
-	gauge("keystay_sessions", "Remotes that are connected.", func() float64 { n, _ := s.presence.count(); return float64(n) })
+	gauge("keystay_sessions", "Links of remotes that are up; a remote keeps two.", func() float64 { n, _ := s.presence.count(); return float64(n) })
 	gauge("keystay_names", "Names that lead to a connected remote.", func() float64 { _, n := s.presence.count(); return float64(n) })
 	gauge("keystay_visitors", "Visitors that are being served.", func() float64 { return float64(s.stats.visitors.current()) })
 	counter("keystay_visitors_total", "Visitors that reached a remote.", func() float64 { return float64(s.stats.visitors.sum()) })

@@ -138,6 +138,10 @@ func Listen(cfg Config) (*Listener, error) {
 	default:
 		return nil, fmt.Errorf("listen: no transport is called %q", cfg.Transport)
 	}
+	// A mistake of usage writes nothing.
+	if cfg.Domain == "" && len(cfg.Relays) == 0 && (&state{dir: cfg.StateDir}).rememberedRelay() == "" {
+		return nil, ErrNoRelay
+	}
 	if l.state, err = openState(cfg.StateDir); err != nil {
 		return nil, err
 	}

@@ -8,6 +8,7 @@ import (
 	"io"
 	"log/slog"
 	"net"
+	"os"
 	"strings"
 	"sync/atomic"
 	"syscall"
@@ -330,6 +331,11 @@ func TestNoRelay(t *testing.T) {
 	}
 	if _, err := remote.Listen(remote.Config{Domain: domain}); err == nil {
 		t.Error("no state directory")
+	}
+	dir := t.TempDir()
+	remote.Listen(remote.Config{StateDir: dir})
+	if left, err := os.ReadDir(dir); err != nil || len(left) > 0 {
+		t.Errorf("a mistake of usage left %v, %v", left, err)
 	}
 }
 
