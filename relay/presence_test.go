@@ -139,6 +139,7 @@ func TestDrainingDevice(t *testing.T) {
 	if err := d.GoAway(t.Context(), framing.GoAway{Code: framing.GoAwayShutdown}); err != nil {
 		t.Fatal(err)
 	}
+	denied(t, d.Claim(t.Context(), framing.Claim{Name: "c.relay.test"}), framing.DeniedUnavailable)
 	next := r.device(id.at(2, 2), "a.relay.test").echo("next")
 	r.reaches("a.relay.test", "next")
 	s.Write([]byte("still here"))

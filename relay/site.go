@@ -139,6 +139,7 @@ func (s *Server) challengeProxy() http.Handler {
 		Transport: &http.Transport{
 			DialContext:            s.dialChallenge,
 			DisableKeepAlives:      true,
+			DisableCompression:     true,
 			ResponseHeaderTimeout:  10 * time.Second,
 			MaxResponseHeaderBytes: 16 << 10,
 		},

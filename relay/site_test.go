@@ -197,14 +197,34 @@ func TestPlainHTTP(t *testing.T) {
 		if err != nil || req.Host != "a.relay.test" || req.URL.Path != "/.well-known/acme-challenge/token" {
 			t.Errorf("request %+v, %v", req, err)
 		}
+		if len(req.Header) > 2 || req.Header.Get("Upgrade") != "" || req.Header.Get("Cookie") != "" {
+			t.Errorf("more than the question: %v", req.Header)
+		}
 		io.WriteString(s, "HTTP/1.1 200 OK\r\nContent-Length: 6\r\n\r\nanswer")
 		s.CloseWrite()
+		io.Copy(io.Discard, s)
+		s.Close()
+
+		// A device cannot make a tunnel of it.
+		if s, err = d.Accept(); err != nil {
+			return
+		}
+		io.WriteString(s, "HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: x\r\n\r\n")
 		io.Copy(io.Discard, s)
 		s.Close()
 	}()
 	if resp, body := get("a.relay.test", "/.well-known/acme-challenge/token"); resp.StatusCode != 200 || body != "answer" {
 		t.Errorf("challenge: %s %q", resp.Status, body)
 	}
+	c, err := net.Dial("tcp", addr)
+	if err != nil {
+		t.Fatal(err)
+	}
+	fmt.Fprint(c, "GET /.well-known/acme-challenge/x HTTP/1.1\r\nHost: a.relay.test\r\nConnection: Upgrade\r\nUpgrade: x\r\nCookie: x\r\n\r\n")
+	if resp, err := http.ReadResponse(bufio.NewReader(c), nil); err != nil || resp.StatusCode != 502 {
+		t.Errorf("an upgrade on port 80: %v, %v", resp, err)
+	}
+	c.Close()
 	d.Close()
 	<-d.Done()
 	r.waitForLog("remote disconnected")
