@@ -40,7 +40,7 @@ func ExamplePredecessor() {
 	if err != nil {
 		log.Fatal(err)
 	}
-	var serve func(net.Listener, []string)
+	serve := func(ln net.Listener, names []string) { log.Printf("serving %d names on %v", len(names), ln.Addr()) }
 	if err := p.Ready(); err != nil {
 		log.Fatal(err)
 	}
