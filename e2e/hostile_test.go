@@ -37,7 +37,7 @@ func pour(c *tls.Conn) {
 // handshake. Others of that name, and of another one, are served.
 func TestSlowVisitors(t *testing.T) {
 	never, slow, half := 2000, 500, 200
-	if raced {
+	if raceEnabled {
 		never, slow, half = 200, 50, 50
 	}
 	r := startPathRelay(t)
@@ -237,7 +237,7 @@ func TestHostileRemote(t *testing.T) {
 				}
 			}()
 			limit := time.Second
-			if raced {
+			if raceEnabled {
 				limit *= 5
 			}
 			eventually(t, limit, "the remote is dropped", func() bool { return r.log.count("remote disconnected") > logged })

@@ -46,7 +46,7 @@ var buildOnce = sync.OnceValues(func() (string, error) {
 		return "", err
 	}
 	build := exec.Command("go", "build", "-o", dir, "./cmd/relay", "./cmd/remote")
-	if raced {
+	if raceEnabled {
 		build.Args = slices.Insert(build.Args, 2, "-race")
 	}
 	build.Dir = ".."

@@ -31,7 +31,7 @@ func TestStorm(t *testing.T) {
 	switch {
 	case soaking():
 		remotes = 2000
-	case raced: // both ends and all remotes share the processors
+	case raceEnabled: // both ends and all remotes share the processors
 		remotes = 100
 	}
 	r := startPathRelay(t)
@@ -199,7 +199,7 @@ func roundTrip(c *tls.Conn) error {
 // remote gets its turn.
 func TestHandshakeFlood(t *testing.T) {
 	flood := 3000
-	if raced {
+	if raceEnabled {
 		flood = 500
 	}
 	r := startPathRelay(t)
