@@ -90,11 +90,13 @@ var matrix = []struct {
 		return errors.Join(err, readAll(r.visitor).whole(r.down))
 	}},
 	{"visitor/FIN", func(r *round) error {
-		go r.visitor.Write(r.up)
+		var wrote sync.WaitGroup
+		wrote.Go(func() { r.visitor.Write(r.up) })
 		go r.local.Write(r.down)
 		_, err := io.ReadFull(r.visitor, make([]byte, len(r.down)))
 		b := make([]byte, len(r.up))
 		_, err2 := io.ReadFull(r.local, b)
+		wrote.Wait() // crypto/tls sends no close_notify while a Write is under way
 		r.visitor.Close()
 		return errors.Join(err, err2, readAll(r.local).whole(nil))
 	}},
