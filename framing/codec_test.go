@@ -253,6 +253,8 @@ func (s *tape) data(p []byte) error     { s.bytes = append(s.bytes, p...); retur
 func (s *tape) end()                    { s.note("end") }
 func (s *tape) fail(err error)          { s.note("fail %v", err) }
 func (s *tape) credited(n uint32) error { s.note("credit %d", n); return nil }
+func (s *tape) lanes() bool             { return true }
+func (s *tape) switched(n uint64) error { s.note("switch %d", n); return nil }
 
 // listen feeds b to a parser in pieces, whose lengths are those of cuts, over
 // and over, and returns what it said.

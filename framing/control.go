@@ -19,6 +19,16 @@ func (l *Link) handle(t recordType, p []byte) error {
 		l.handleGoAwayAck()
 		return nil
 	}
+	if l.agreed {
+		switch {
+		case t == recLanesWanted && l.isRelay:
+			return l.handleLanesWanted(p)
+		case t == recLaneTokens && !l.isRelay:
+			return l.handleLaneTokens(p)
+		case t == recLaneReset && !l.isRelay:
+			return l.handleLaneReset(p)
+		}
+	}
 	if l.isRelay {
 		switch t {
 		case recClaim:

@@ -39,6 +39,14 @@ type Handler struct {
 	// GoAway tells that the other side will be gone. The link opens no stream
 	// from then on, and acknowledges it once GoAway has returned.
 	GoAway func(GoAway)
+	// LaneTokens grants up to n tokens for lanes to this link, and remembers
+	// them; only a relay's link calls it. Nil grants none.
+	LaneTokens func(n int) []LaneToken
+	// Bulk tells, once for each stream, that it has carried BulkAfter bytes or
+	// more in one direction, and so is worth a lane. Only the link of a remote
+	// calls it, and only if the relay has lanes.
+	Bulk      func(*Stream)
+	BulkAfter int64
 }
 
 // A Link is one end of the connection between a remote and a relay. It owns the
@@ -49,6 +57,7 @@ type Link struct {
 	handler Handler
 	// peerMinor is the other side's minor version.
 	peerMinor uint8
+	peerCaps  uint32             // what it can do; at the relay
 	hdr       [recordHeader]byte // the reader's own
 
 	began    time.Time
@@ -91,6 +100,7 @@ type Link struct {
 	accepted chan *Stream
 	pool     pool
 	backlog  backlog
+	laneLink
 }
 
 func newLink(conn net.Conn, isRelay bool) *Link {
@@ -103,6 +113,7 @@ func newLink(conn net.Conn, isRelay bool) *Link {
 		goAwayAcked: make(chan struct{}),
 		drained:     make(chan struct{}),
 		handover:    make(chan int, 1),
+		laneLink:    newLaneLink(),
 	}
 	if !isRelay {
 		l.accepted = make(chan *Stream, acceptBacklog)
@@ -127,6 +138,7 @@ func Client(ctx context.Context, conn net.Conn, h Hello, handler Handler) (*Link
 		return nil, Welcome{}, err
 	}
 	l.peerMinor = w.Minor
+	l.agreed = h.Capabilities&w.Capabilities&CapabilityLanes != 0
 	l.start()
 	return l, w, nil
 }
@@ -172,7 +184,7 @@ func Server(ctx context.Context, conn net.Conn) (*Link, Hello, error) {
 	l := newLink(conn, true)
 	stop := l.handshakeDeadline(ctx)
 	h, err := l.readHello()
-	l.peerMinor = h.Minor
+	l.peerMinor, l.peerCaps = h.Minor, h.Capabilities
 	if !stop() && err == nil {
 		err = ctx.Err()
 	}
@@ -198,6 +210,7 @@ func (l *Link) readHello() (Hello, error) {
 func (l *Link) Welcome(w Welcome, handler Handler) error {
 	l.handler = handler
 	w.Minor = Minor
+	l.agreed = l.peerCaps&w.Capabilities&CapabilityLanes != 0
 	if err := l.write(w.record()); err != nil {
 		return err
 	}

@@ -182,7 +182,7 @@ func cost(t recordType) float64 {
 	switch t {
 	case recGoAway:
 		return 20
-	case recClaim:
+	case recClaim, recLanesWanted:
 		return 5
 	}
 	return 1

@@ -31,7 +31,7 @@ func (s *Stream) drain() {
 func (s *Stream) ended() bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return s.recvEnd && s.sendEnd
+	return (s.recvEnd || s.recvMoved) && (s.sendEnd || s.sendMoved)
 }
 
 // drain is the Stream as the io.Writer that smux hands its buffers to.
@@ -39,9 +39,11 @@ type drain Stream
 
 func (d *drain) Write(p []byte) (int, error) {
 	d.link.backlog.taken(d.sm.ID(), len(p))
-	if err := d.parse.feed((*Stream)(d), p); err != nil {
+	s := (*Stream)(d)
+	if err := d.parse.feed(s, p); err != nil {
 		return 0, err
 	}
+	s.noticeBulk()
 	return len(p), nil
 }
 
@@ -49,7 +51,7 @@ func (d *drain) Write(p []byte) (int, error) {
 type parser struct {
 	opener  bool // this side opened the stream, so no HEADER comes
 	started bool // HEADER has come
-	ended   bool // END has come
+	ended   bool // END or SWITCH has come
 	reset   bool // RESET has come
 	head    [recordHeader]byte
 	nhead   int
@@ -69,7 +71,7 @@ func (r *parser) feed(s sink, p []byte) error {
 				return nil
 			}
 			r.typ, r.left = parseRecordHeader(r.head[:])
-			if err := r.check(); err != nil {
+			if err := r.check(s); err != nil {
 				return err
 			}
 		}
@@ -96,7 +98,7 @@ func (r *parser) feed(s sink, p []byte) error {
 }
 
 // check decides from a record's header whether it may come now.
-func (r *parser) check() error {
+func (r *parser) check(s sink) error {
 	limit := maxSmall
 	switch r.typ {
 	case recHeader:
@@ -110,12 +112,19 @@ func (r *parser) check() error {
 			return protocolErrorf("empty DATA")
 		}
 		if r.ended {
-			return protocolErrorf("DATA after END")
+			return protocolErrorf("DATA after END or SWITCH")
 		}
 	case recEnd:
 		limit = 0
 		if r.ended {
-			return protocolErrorf("END twice")
+			return protocolErrorf("END twice or after SWITCH")
+		}
+	case recSwitch:
+		if !s.lanes() {
+			return protocolErrorf("SWITCH where no lanes were agreed on")
+		}
+		if r.ended {
+			return protocolErrorf("SWITCH twice or after END")
 		}
 	case recReset, recCredit:
 	default:
@@ -149,6 +158,12 @@ func (r *parser) record(s sink, payload []byte) error {
 	case recEnd:
 		r.ended = true
 		s.end()
+	case recSwitch:
+		if len(payload) < 8 {
+			return protocolErrorf("short SWITCH")
+		}
+		r.ended = true
+		return s.switched(binary.BigEndian.Uint64(payload))
 	case recReset:
 		if len(payload) < 2 {
 			return protocolErrorf("short RESET")
@@ -171,6 +186,8 @@ type sink interface {
 	end()
 	fail(error)
 	credited(uint32) error
+	lanes() bool // SWITCH may come at all
+	switched(offset uint64) error
 }
 
 // begun makes the stream ready for Accept.
@@ -197,6 +214,7 @@ func (s *Stream) data(p []byte) error {
 	if !s.win.received(len(p)) {
 		return protocolErrorf("data beyond the credit")
 	}
+	s.got += int64(len(p))
 	if s.closed || s.err != nil {
 		return nil // thrown away; the other side learns from RESET
 	}
@@ -204,6 +222,8 @@ func (s *Stream) data(p []byte) error {
 	s.readable.Broadcast()
 	return nil
 }
+
+func (s *Stream) lanes() bool { return s.link.agreed }
 
 func (s *Stream) end() {
 	s.mu.Lock()
@@ -235,7 +255,7 @@ func (s *Stream) consumedLocked(n int) {
 	if s.closed || s.err != nil {
 		return
 	}
-	if s.recvEnd {
+	if s.recvEnd || s.recvMoved {
 		s.win.ended(s.buf.len)
 		s.settleLocked()
 		return
@@ -245,6 +265,9 @@ func (s *Stream) consumedLocked(n int) {
 
 // WriteTo writes the stream's data to w up to its end, straight from the
 // buffers it arrived in. Credit for data is given back once w has taken it.
+//
+// It returns nil too when the rest of the data comes on another TCP connection:
+// then [Stream.Carrier] says on which.
 func (s *Stream) WriteTo(w io.Writer) (total int64, err error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -271,6 +294,14 @@ func (s *Stream) WriteTo(w io.Writer) (total int64, err error) {
 			continue
 		case s.recvEnd:
 			return total, nil
+		case s.recvMoved && s.lane != nil:
+			if _, ok := s.lane.(*net.TCPConn); ok {
+				return total, nil
+			}
+			s.mu.Unlock()
+			n, err := s.writeLaneTo(w)
+			s.mu.Lock()
+			return total + n, err
 		}
 		s.readable.Wait()
 	}

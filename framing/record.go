@@ -42,7 +42,7 @@ const (
 	maxHeader  = 1024         // payload of HEADER
 	maxData    = 16 << 10     // payload of DATA
 	maxDenied  = 2 * MaxNames // claims that a relay denies before it ends the link
-	maxSmall   = 64           // payload of the other stream records
+	maxSmall   = 64           // payload of the other stream records, and of some link records
 	maxQueued  = 64 << 10     // control records waiting to be written on one link
 )
 
@@ -72,7 +72,10 @@ const (
 	recGoAwayAck recordType = 0x13
 	recStartMux  recordType = 0x20
 	recMux       recordType = 0x21
-	// 0x30 to 0x32 are reserved for lanes.
+
+	recLanesWanted recordType = 0x30
+	recLaneTokens  recordType = 0x31
+	recLaneReset   recordType = 0x32
 )
 
 // Stream records.
@@ -82,7 +85,7 @@ const (
 	recEnd    recordType = 0x03
 	recReset  recordType = 0x04
 	recCredit recordType = 0x05
-	// 0x06 is reserved for lanes.
+	recSwitch recordType = 0x06
 )
 
 // ErrProtocol is wrapped by every error that says the other side broke the
@@ -108,6 +111,10 @@ func maxPayload(t recordType) int {
 		return 0
 	case recStartMux:
 		return 16
+	case recLanesWanted, recLaneReset:
+		return maxSmall
+	case recLaneTokens:
+		return MaxSpareLanes * laneTokenSize
 	case recMux:
 		return maxMux
 	}

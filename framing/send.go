@@ -58,11 +58,17 @@ func (s *Stream) grantLocked(n int) {
 
 // endLocked queues END, once.
 func (s *Stream) endLocked() {
-	if !s.sendEnd {
-		s.sendEnd = true
-		s.controlLocked(recEnd, nil)
-		s.writable.Broadcast()
+	if s.sendEnd {
+		return
 	}
+	s.sendEnd = true
+	if !s.sendMoved {
+		s.controlLocked(recEnd, nil)
+	}
+	if s.lane != nil {
+		s.lane.CloseWrite()
+	}
+	s.writable.Broadcast()
 }
 
 // controlLocked queues a record that needs neither credit nor room.
@@ -92,6 +98,7 @@ func (s *Stream) flush() {
 		s.writable.Broadcast()
 		s.mu.Unlock()
 		_, err := s.sm.Write(b)
+		s.noticeBulk()
 		if errors.Is(err, smux.ErrConsumed) {
 			s.link.fail(asProtocol(err))
 		}

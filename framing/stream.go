@@ -11,6 +11,8 @@ import (
 	"time"
 
 	"github.com/xtaci/smux"
+
+	"keystay/internal/duplex"
 )
 
 // CloseLinger is how long a closed stream waits for the other side's END
@@ -70,6 +72,7 @@ type Stream struct {
 	outHead  int    // how much of out is HEADER, which goes first in any case
 	credit   int
 	sent     int64 // bytes of DATA queued
+	got      int64 // bytes of DATA that came
 	credits  int64 // CREDIT records that came
 	sendEnd  bool  // END is written or queued
 	flushing bool
@@ -78,6 +81,7 @@ type Stream struct {
 	smClosed bool  // sm is being closed
 	smGone   bool  // and that is done
 	removed  bool
+	move
 }
 
 func newStream(l *Link) *Stream {
@@ -93,6 +97,7 @@ func (s *Stream) begin(sm *smux.Stream, rec, first []byte) (rest []byte) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.sm = sm
+	s.id.Store(sm.ID())
 	s.link.backlog.open(sm.ID())
 	if rec != nil {
 		s.parse.opener = true
@@ -112,6 +117,9 @@ func (s *Stream) begin(sm *smux.Stream, rec, first []byte) (rest []byte) {
 func (s *Stream) Broken() error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	if s.err == nil && s.onLaneLocked() {
+		return duplex.Broken(s.lane)
+	}
 	return s.err
 }
 
@@ -145,6 +153,8 @@ func (s *Stream) Read(p []byte) (int, error) {
 			return 0, io.EOF
 		case len(p) == 0:
 			return 0, nil
+		case s.recvMoved && s.lane != nil:
+			return s.readLaneLocked(p)
 		}
 		s.readable.Wait()
 	}
@@ -155,6 +165,11 @@ func (s *Stream) Read(p []byte) (int, error) {
 func (s *Stream) Write(p []byte) (n int, err error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	s.writing++
+	defer func() {
+		s.writing--
+		s.switchLocked()
+	}()
 	for {
 		switch {
 		case s.closed:
@@ -165,6 +180,9 @@ func (s *Stream) Write(p []byte) (n int, err error) {
 			return n, s.opError("write", s.err)
 		case s.sendEnd:
 			return n, s.opError("write", syscall.EPIPE)
+		case s.sendMoved:
+			m, err := s.writeLaneLocked(p[n:])
+			return n + m, err
 		}
 		n += s.queueLocked(p[n:])
 		s.kickLocked()
@@ -203,7 +221,7 @@ func (s *Stream) Close() error {
 	s.closed = true
 	if s.err == nil {
 		s.endLocked()
-		if !s.smClosed {
+		if !s.smClosed && !s.recvMoved {
 			s.linger = time.AfterFunc(CloseLinger, func() {
 				s.mu.Lock()
 				defer s.mu.Unlock()
@@ -231,7 +249,21 @@ func (s *Stream) reset(code ResetCode) error {
 }
 
 func (s *Stream) resetLocked(code ResetCode) {
+	if s.link.isRelay && s.onLaneLocked() && duplex.Broken(s.lane) == nil {
+		s.link.send(laneResetRecord(s.sm.ID()))
+	}
 	s.closed = true
+	s.cutLocked(code)
+	if s.err == nil {
+		s.err = net.ErrClosed
+	}
+	s.wakeLocked()
+	s.settleLocked()
+}
+
+// cutLocked tells the other side, on whatever carries the stream, that it is
+// over.
+func (s *Stream) cutLocked(code ResetCode) {
 	if s.err == nil && !s.smClosed {
 		s.out = appendRecord(s.out[:s.outHead], recReset, []byte{byte(code >> 8), byte(code)})
 		s.resetOut = true
@@ -239,12 +271,8 @@ func (s *Stream) resetLocked(code ResetCode) {
 		// The other side could hold up the RESET by smux's window, for ever.
 		time.AfterFunc(CloseLinger, s.giveUp)
 	}
-	if s.err == nil {
-		s.err = net.ErrClosed
-	}
+	s.dropLaneLocked()
 	s.buf.free()
-	s.wakeLocked()
-	s.settleLocked()
 }
 
 // giveUp closes the smux side without the RESET if that could not be written:
@@ -266,6 +294,7 @@ func (s *Stream) fail(err error) {
 	if s.err == nil && !s.smClosed {
 		s.err = err
 		s.dropOutLocked()
+		s.dropLaneLocked()
 		s.buf.free()
 	}
 	s.wakeLocked()
@@ -277,7 +306,7 @@ func (s *Stream) fail(err error) {
 // opens and ends streams without reading must not make this side hold more of
 // them than MaxStreams.
 func (s *Stream) settleLocked() {
-	over := s.recvEnd && s.sendEnd && len(s.out) == 0 && !s.flushing
+	over := (s.recvEnd || s.recvMoved) && (s.sendEnd || s.sendMoved) && len(s.out) == 0 && !s.flushing
 	if s.err != nil {
 		over = !s.resetOut // RESET goes out first
 	}
@@ -286,11 +315,14 @@ func (s *Stream) settleLocked() {
 		if s.linger != nil {
 			s.linger.Stop()
 		}
-		s.readDeadline.stop()
-		s.writeLimit.stop()
+		if !s.onLaneLocked() {
+			s.readDeadline.stop()
+			s.writeLimit.stop()
+		}
 		go s.closeMux()
 	}
-	if s.smGone && !s.removed && (s.buf.len == 0 || s.closed) {
+	s.endLaneLocked()
+	if s.smGone && !s.removed && (s.buf.len == 0 || s.closed) && !s.onLaneLocked() {
 		s.removed = true
 		s.buf.free()
 		s.win.release(0)
@@ -339,6 +371,13 @@ func (s *Stream) setDeadline(d *deadline, c *sync.Cond, t time.Time) error {
 	defer s.mu.Unlock()
 	if s.closed {
 		return s.opError("set", net.ErrClosed)
+	}
+	if s.lane != nil {
+		if d == &s.readDeadline {
+			s.lane.SetReadDeadline(t)
+		} else {
+			s.lane.SetWriteDeadline(t)
+		}
 	}
 	d.set(t, func() {
 		s.mu.Lock()

@@ -35,16 +35,22 @@ var header = framing.Header{
 // links returns the two ends of a link over a, b.
 func links(t testing.TB, a, b net.Conn, atRelay, atRemote framing.Handler) (relay, remote *framing.Link) {
 	t.Helper()
+	return linksWith(t, a, b, atRelay, atRemote, 0)
+}
+
+// linksWith is links with capabilities that both sides name.
+func linksWith(t testing.TB, a, b net.Conn, atRelay, atRemote framing.Handler, capabilities uint32) (relay, remote *framing.Link) {
+	t.Helper()
 	done := make(chan error, 1)
 	go func() {
 		l, _, err := framing.Server(context.Background(), a)
 		if err == nil {
 			relay = l
-			err = l.Welcome(framing.Welcome{PublicPort: 443}, atRelay)
+			err = l.Welcome(framing.Welcome{PublicPort: 443, Capabilities: capabilities}, atRelay)
 		}
 		done <- err
 	}()
-	hello := framing.Hello{Key: make([]byte, 32), Signature: make([]byte, 64)}
+	hello := framing.Hello{Key: make([]byte, 32), Signature: make([]byte, 64), Capabilities: capabilities}
 	remote, _, err := framing.Client(context.Background(), b, hello, atRemote)
 	if err := errors.Join(err, <-done); err != nil {
 		t.Fatal(err)

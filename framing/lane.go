@@ -1,0 +1,293 @@
+package framing
+
+import (
+	"context"
+	"crypto/rand"
+	"crypto/subtle"
+	"crypto/tls"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"sync"
+	"time"
+
+	"keystay/internal/duplex"
+	"keystay/internal/sockopt"
+)
+
+// LaneProtocol is the ALPN protocol name of a lane (RFC 7301).
+const LaneProtocol = "keystay-lane/1"
+
+// CapabilityLanes is the bit in Hello's and Welcome's Capabilities of a side
+// that can move streams to lanes.
+const CapabilityLanes = 1 << 0
+
+// Limits of lanes, each named in PROTOCOL.md.
+const (
+	// TokenTime is how long a token may be used.
+	TokenTime = 5 * time.Second
+	// MaxSpareLanes is how many lanes of a link may have a token, or have
+	// joined it, without being bound to a stream.
+	MaxSpareLanes = 16
+	// SpareLaneTime is how long a lane may wait for its stream.
+	SpareLaneTime = time.Minute
+	// bindTimeout is how long a remote waits for BOUND.
+	bindTimeout = 10 * time.Second
+)
+
+// Records of a lane, as long as it is in TLS.
+const (
+	recJoin  recordType = 0x01
+	recBind  recordType = 0x02
+	recBound recordType = 0x03
+)
+
+// A LaneToken admits one lane to a link, once, within TokenTime.
+type LaneToken [laneTokenSize]byte
+
+const (
+	laneTokenSize   = 32
+	laneTokenIDSize = 8
+)
+
+// NewLaneToken makes a token.
+func NewLaneToken() (t LaneToken) {
+	rand.Read(t[:])
+	return t
+}
+
+// ID is the part of a token that names it, and is no secret.
+func (t *LaneToken) ID() [8]byte { return [8]byte(t[:laneTokenIDSize]) }
+
+// Equal compares two tokens in constant time.
+func (t *LaneToken) Equal(o *LaneToken) bool {
+	return subtle.ConstantTimeCompare(t[:], o[:]) == 1
+}
+
+// ErrNoLanes is the error of asking for lanes where the other side grants none.
+var ErrNoLanes = errors.New("the relay grants no lanes now")
+
+// ErrStreamOver is the error of binding a lane to a stream that has ended
+// meanwhile, or has a lane.
+var ErrStreamOver = errors.New("the stream is over or has a lane")
+
+// ServeLane serves a lane at the relay: it reads a token from tc, whose
+// handshake is done and which runs on a [TLSRecordConn], joins the link that
+// join returns for it, and binds the lane to the stream that the remote names.
+// Then the stream owns the connection; on an error it is closed.
+//
+// joined is called once the lane has joined; it may be nil.
+func ServeLane(tc *tls.Conn, join func(LaneToken) *Link, joined func()) error {
+	err := serveLane(tc, join, joined)
+	if err != nil {
+		tc.Close()
+	}
+	return err
+}
+
+func serveLane(tc *tls.Conn, join func(LaneToken) *Link, joined func()) error {
+	tc.SetDeadline(time.Now().Add(TokenTime))
+	p, err := readLaneRecord(tc, recJoin, laneTokenSize)
+	if err != nil {
+		return fmt.Errorf("read JOIN: %w", err)
+	}
+	l := join(LaneToken(p))
+	if l == nil || !l.addSpare(1) {
+		return errors.New("a lane with a token that was not granted, or not now")
+	}
+	if joined != nil {
+		joined()
+	}
+	s, err := l.awaitBind(tc)
+	l.addSpare(-1)
+	if err != nil {
+		return err
+	}
+	return s.bindAtRelay(tc)
+}
+
+// awaitBind reads BIND, within SpareLaneTime and as long as the link is up.
+func (l *Link) awaitBind(tc *tls.Conn) (*Stream, error) {
+	tc.SetDeadline(time.Now().Add(SpareLaneTime))
+	over := make(chan struct{})
+	defer close(over)
+	go func() {
+		select {
+		case <-l.done:
+			tc.SetDeadline(time.Unix(1, 0))
+		case <-over:
+		}
+	}()
+	p, err := readLaneRecord(tc, recBind, 4)
+	if err != nil {
+		return nil, fmt.Errorf("read BIND: %w", err)
+	}
+	if s := l.stream(binary.BigEndian.Uint32(p)); s != nil {
+		return s, nil
+	}
+	return nil, ErrStreamOver
+}
+
+// bindAtRelay answers BIND and takes the lane out of TLS.
+func (s *Stream) bindAtRelay(tc *tls.Conn) error {
+	conn, err := bare(tc)
+	if err != nil {
+		return err
+	}
+	if !s.expectLane() {
+		return ErrStreamOver
+	}
+	tc.SetDeadline(time.Now().Add(WriteTimeout))
+	if _, err := tc.Write(appendRecord(nil, recBound, nil)); err != nil {
+		duplex.Abort(conn)
+		s.laneLost()
+		return fmt.Errorf("write BOUND: %w", err)
+	}
+	s.attach(conn)
+	return nil
+}
+
+// readLaneRecord reads the record of type t, whose payload has at least n
+// bytes, and returns these.
+func readLaneRecord(tc *tls.Conn, t recordType, n int) ([]byte, error) {
+	got, p, err := readRecord(tc)
+	if err != nil {
+		return nil, err
+	}
+	if got != t || len(p) < n {
+		return nil, protocolErrorf("record 0x%02x of %d bytes on a lane", got, len(p))
+	}
+	return p[:n], nil
+}
+
+// A Lane is a lane at the remote: it has joined a link and waits for a stream.
+type Lane struct {
+	tc       *tls.Conn
+	link     *Link
+	answered chan struct{} // closed after BOUND, or when the lane is lost: with err set
+	err      error
+	excused  chan struct{} // closed by LANE_RESET
+	excuse   sync.Once
+	stream   *Stream // set by Bind
+}
+
+// JoinLane shows a token on tc, a TLS connection to the relay with
+// LaneProtocol, whose handshake is done and which runs on a [TLSRecordConn].
+// The Lane owns tc from then on.
+func (l *Link) JoinLane(tc *tls.Conn, t LaneToken) (*Lane, error) {
+	tc.SetWriteDeadline(time.Now().Add(WriteTimeout))
+	if _, err := tc.Write(appendRecord(nil, recJoin, t[:])); err != nil {
+		tc.Close()
+		return nil, fmt.Errorf("write JOIN: %w", err)
+	}
+	n := &Lane{tc: tc, link: l, answered: make(chan struct{}), excused: make(chan struct{})}
+	go n.read()
+	return n, nil
+}
+
+// read takes the session tickets, and then BOUND or the end.
+func (n *Lane) read() {
+	_, n.err = readLaneRecord(n.tc, recBound, 0)
+	close(n.answered)
+}
+
+// Lost is closed when the lane is lost or bound.
+func (n *Lane) Lost() <-chan struct{} { return n.answered }
+
+// Bind moves s to the lane, which is used up by it: on an error it is closed,
+// and unless the relay has begun to move the stream that one stays on the link.
+// [ErrStreamOver] is no fault of the lane's.
+func (n *Lane) Bind(ctx context.Context, s *Stream) error {
+	conn, err := bare(n.tc)
+	if err != nil {
+		n.tc.Close()
+		return err
+	}
+	if !s.expectLane() {
+		n.tc.Close()
+		return ErrStreamOver
+	}
+	n.stream = s
+	n.link.noteLane(s.sm.ID(), n)
+	if err := n.bind(ctx, s.sm.ID()); err != nil {
+		// Not in good order: an alert of TLS would reach the visitor, if the
+		// relay has left TLS already.
+		duplex.Abort(conn)
+		s.laneLost()
+		n.link.forgetLane(s.sm.ID())
+		return fmt.Errorf("bind a lane: %w", err)
+	}
+	s.attach(conn)
+	return nil
+}
+
+func (n *Lane) bind(ctx context.Context, id uint32) error {
+	n.tc.SetWriteDeadline(time.Now().Add(bindTimeout))
+	if _, err := n.tc.Write(appendRecord(nil, recBind, binary.BigEndian.AppendUint32(nil, id))); err != nil {
+		return err
+	}
+	ctx, cancel := context.WithTimeout(ctx, bindTimeout)
+	defer cancel()
+	select {
+	case <-n.answered:
+		if n.err == io.EOF {
+			return ErrStreamOver // the relay says so
+		}
+		return n.err
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}
+
+// excuseTime is how long an explanation of a lane's end may take to arrive.
+const excuseTime = 3 * time.Second
+
+// Outcome waits until the stream that the lane was bound to is over, or ctx
+// ends. Its error is why the lane failed: nil when it ended as its stream did,
+// or has not ended. It worked when bytes have come and gone on it.
+func (n *Lane) Outcome(ctx context.Context) (worked bool, err error) {
+	defer n.link.forgetLane(n.stream.sm.ID())
+	select {
+	case <-n.stream.laneOver:
+	case <-ctx.Done():
+	}
+	worked, err = n.stream.laneOutcome()
+	if err == nil {
+		return worked, nil
+	}
+	timer := time.NewTimer(excuseTime)
+	defer timer.Stop()
+	select {
+	case <-n.excused:
+		return worked, nil
+	case <-timer.C:
+		return worked, err
+	}
+}
+
+// Close closes a lane that is not bound.
+func (n *Lane) Close() error { return n.tc.Close() }
+
+// prepareLane sets what holds for a bare lane: no deadline is left from before, it
+// is given up as a link is when the path is dead, and it is reset when this
+// process dies.
+func prepareLane(c duplex.Conn) {
+	c.SetDeadline(time.Time{})
+	sockopt.UserTimeout(c, ackTimeout)
+	sockopt.Unsent(c, unsent)
+	if t, ok := c.(interface {
+		SetKeepAliveConfig(net.KeepAliveConfig) error
+	}); ok {
+		t.SetKeepAliveConfig(net.KeepAliveConfig{Enable: true, Idle: PingInterval, Interval: PingInterval / 2, Count: 3})
+	}
+	setLinger(c, 0)
+}
+
+// setLinger sets SO_LINGER: 0 makes the end of the process, and Close, a reset.
+func setLinger(c net.Conn, sec int) {
+	if t, ok := c.(interface{ SetLinger(int) error }); ok {
+		t.SetLinger(sec)
+	}
+}

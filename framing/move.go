@@ -1,0 +1,235 @@
+package framing
+
+import (
+	"encoding/binary"
+	"errors"
+	"io"
+	"net"
+	"os"
+	"sync/atomic"
+
+	"keystay/internal/duplex"
+)
+
+// A laneState is how far a stream has come on its way to a lane.
+type laneState uint8
+
+const (
+	laneNone  laneState = iota
+	laneAwait           // BIND or BOUND is on its way: SWITCH may come
+	laneBound           // Stream.lane is set
+	laneGone            // it was lost before; there will be no other
+)
+
+// A move is the part of a Stream that is about its lane, see section 8 of
+// PROTOCOL.md. Each direction is on the stream until it has ended or moved.
+type move struct {
+	state     laneState
+	lane      duplex.Conn   // the bare connection
+	sendMoved bool          // SWITCH is queued: what is written goes on the lane
+	recvMoved bool          // SWITCH has come: behind buf the lane is read
+	writing   int           // Writes under way
+	noticed   bool          // Handler.Bulk was called
+	id        atomic.Uint32 // the smux id, once it is known: 0 before, which is no stream's
+	in, out   bool          // bytes have come, and gone, on the lane
+	err       error         // why the lane failed
+	laneOver  chan struct{} // closed when the lane is closed; from laneAwait on
+}
+
+// expectLane makes the stream ready for a lane, one and no other. It reports
+// false when it is over, about to be, or had one.
+func (s *Stream) expectLane() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.move.state != laneNone || s.err != nil || s.closed || s.smClosed || s.recvEnd && s.sendEnd {
+		return false
+	}
+	s.move.state = laneAwait
+	s.laneOver = make(chan struct{})
+	return true
+}
+
+// laneLost notes that the lane was lost before it was bound here. If the other
+// side has moved already the stream cannot go on.
+func (s *Stream) laneLost() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.move.state = laneGone
+	close(s.laneOver)
+	if s.recvMoved {
+		s.resetLocked(ResetCancel)
+	}
+}
+
+// attach gives the stream its lane, which it owns from then on, and moves the
+// directions that can.
+func (s *Stream) attach(c duplex.Conn) {
+	prepareLane(c)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.move.state = laneBound
+	s.lane = c
+	if s.err != nil {
+		s.dropLaneLocked()
+		return
+	}
+	c.SetReadDeadline(s.readDeadline.t)
+	c.SetWriteDeadline(s.writeLimit.t)
+	if s.sendEnd {
+		c.CloseWrite()
+	}
+	s.switchLocked()
+	s.wakeLocked()
+	s.settleLocked()
+}
+
+// switchLocked sends SWITCH if this direction can move now.
+func (s *Stream) switchLocked() {
+	if s.lane == nil || s.sendMoved || s.sendEnd || s.err != nil || s.writing > 0 {
+		return
+	}
+	s.sendMoved = true
+	s.controlLocked(recSwitch, binary.BigEndian.AppendUint64(nil, uint64(s.sent)))
+}
+
+// switched is SWITCH from the other side.
+func (s *Stream) switched(offset uint64) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.move.state == laneNone {
+		return protocolErrorf("SWITCH without a lane")
+	}
+	if offset != uint64(s.got) {
+		return protocolErrorf("SWITCH at %d after %d bytes", offset, s.got)
+	}
+	s.recvMoved = true
+	s.win.ended(s.buf.len)
+	if s.move.state == laneGone {
+		s.resetLocked(ResetCancel)
+		return nil
+	}
+	s.readable.Broadcast()
+	s.settleLocked()
+	return nil
+}
+
+// writeLaneLocked writes p to the lane.
+func (s *Stream) writeLaneLocked(p []byte) (int, error) {
+	c := s.lane
+	s.mu.Unlock()
+	n, err := c.Write(p)
+	s.mu.Lock()
+	s.move.out = s.move.out || n > 0
+	if err != nil {
+		err = s.laneErrorLocked("write", err)
+	}
+	return n, err
+}
+
+// readLaneLocked reads from the lane.
+func (s *Stream) readLaneLocked(p []byte) (int, error) {
+	c := s.lane
+	s.mu.Unlock()
+	n, err := c.Read(p)
+	s.mu.Lock()
+	s.move.in = s.move.in || n > 0
+	if err != nil && err != io.EOF {
+		err = s.laneErrorLocked("read", err)
+	}
+	return n, err
+}
+
+// writeLaneTo writes to w what the lane brings, up to its end.
+func (s *Stream) writeLaneTo(w io.Writer) (int64, error) {
+	return io.Copy(w, readerFunc(func(p []byte) (int, error) {
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		return s.readLaneLocked(p)
+	}))
+}
+
+type readerFunc func([]byte) (int, error)
+
+func (f readerFunc) Read(p []byte) (int, error) { return f(p) }
+
+// laneErrorLocked returns err as the stream's. Unless it is of this side's own
+// doing the lane has failed, and with it the stream.
+func (s *Stream) laneErrorLocked(op string, err error) error {
+	switch {
+	case s.closed:
+		err = net.ErrClosed
+	case errors.Is(err, os.ErrDeadlineExceeded):
+		err = os.ErrDeadlineExceeded
+	case s.err != nil:
+		err = s.err
+	default:
+		var op *net.OpError
+		if errors.As(err, &op) {
+			err = op.Err // without addresses
+		}
+		s.move.err = err
+		s.cutLocked(ResetCancel)
+		s.err = err
+		s.wakeLocked()
+		s.settleLocked()
+	}
+	return s.opError(op, err)
+}
+
+// dropLaneLocked cuts the lane.
+func (s *Stream) dropLaneLocked() {
+	if s.lane != nil {
+		s.closeLaneLocked(func(c duplex.Conn) { duplex.Abort(c) })
+	}
+}
+
+// endLaneLocked closes the lane in good order, if its time has come: this side
+// has closed the stream, and the other has ended or moved, which makes what may
+// still come the system's to refuse.
+func (s *Stream) endLaneLocked() {
+	if s.lane != nil && s.closed && s.err == nil && (s.recvEnd || s.recvMoved) {
+		s.closeLaneLocked(func(c duplex.Conn) {
+			setLinger(c, -1)
+			c.Close()
+		})
+	}
+}
+
+func (s *Stream) closeLaneLocked(how func(duplex.Conn)) {
+	select {
+	case <-s.laneOver:
+	default:
+		close(s.laneOver)
+		how(s.lane)
+	}
+}
+
+// laneOutcome returns whether bytes went both ways on the lane, and why it
+// failed if it did.
+func (s *Stream) laneOutcome() (worked bool, err error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.move.in && s.move.out, s.move.err
+}
+
+// onLaneLocked reports whether the stream lives on a lane alone.
+func (s *Stream) onLaneLocked() bool {
+	return s.lane != nil && s.err == nil && !s.closed
+}
+
+// Carrier returns the TCP connections that carry the two directions now, each
+// nil while the stream does: for who can move bytes between TCP connections in
+// the kernel. They stay the stream's. What is written to the one must come
+// after the last Write; the other may be read once WriteTo has returned nil.
+func (s *Stream) Carrier() (read, write *net.TCPConn) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	tcp, _ := s.lane.(*net.TCPConn)
+	if s.recvMoved && s.buf.len == 0 {
+		read = tcp
+	}
+	if s.sendMoved && !s.sendEnd {
+		write = tcp
+	}
+	return read, write
+}
