@@ -146,7 +146,7 @@ log: {level: warn}
 			want := &config.Relay{
 				Domain: "file.relay.net", Listen: []string{"192.0.2.1:1", "192.0.2.1:2"}, HTTPListen: []string{}, StateDir: "/var/lib/keystay",
 				Names: config.Names{Policy: "closed"}, Log: config.Log{Level: "warn", Format: "text"},
-				DrainTimeout: 30 * time.Second, TakeoverDrain: time.Hour,
+				DrainTimeout: 30 * time.Second, TakeoverDrain: time.Hour, Lanes: "auto",
 			}
 			tt.want(want)
 			if !reflect.DeepEqual(got, want) {
@@ -165,7 +165,7 @@ func TestRelayDefaults(t *testing.T) {
 	want := &config.Relay{
 		Domain: "relay.net", Listen: []string{":443"}, HTTPListen: []string{":80"}, StateDir: "/var/lib/keystay",
 		Names: config.Names{Policy: "open"}, Admin: config.Admin{Listen: "127.0.0.1:9440"}, Log: config.Log{Level: "info", Format: "text"},
-		DrainTimeout: 30 * time.Second, TakeoverDrain: time.Hour,
+		DrainTimeout: 30 * time.Second, TakeoverDrain: time.Hour, Lanes: "auto",
 	}
 	if !reflect.DeepEqual(r, want) {
 		t.Errorf("got  %+v\nwant %+v", r, want)
@@ -393,7 +393,7 @@ func TestRemoteValues(t *testing.T) {
 	want := &config.Remote{
 		Domain: "xyz.relay.net", Local: local, Relays: []string{"relay.net:8443"}, RelayAddresses: []string{"[::1]:8443"}, Token: "secret", TokenFile: "token",
 		StateDir: dir, ACMECA: "https://ca.test/dir", ACMEEmail: "me@ca.test", ACMEEABKID: "kid", ACMEEABHMAC: "c2VjcmV0MQ",
-		Transport: "auto", Wait: 90 * time.Second, LogLevel: "info", LogFormat: "json",
+		Lanes: "auto", Transport: "auto", Wait: 90 * time.Second, LogLevel: "info", LogFormat: "json",
 	}
 	if !reflect.DeepEqual(r, want) {
 		t.Errorf("got  %+v\nwant %+v", r, want)

@@ -52,6 +52,10 @@ type Relay struct {
 	// them at once.
 	TakeoverDrain time.Duration `mapstructure:"-"`
 
+	// Lanes is "auto" (the default), where bulk moves to connections of its
+	// own that remotes dial, or "off".
+	Lanes string `mapstructure:"lanes"`
+
 	// Abuse is the public contact for complaints: a mailto: or https: URL, or
 	// empty for none. A mail address given alone has become a mailto: URL.
 	Abuse string `mapstructure:"abuse"`

@@ -28,6 +28,7 @@ func checkRelay(r Relay) (Relay, []Warning, Errors) {
 	warnings := errs.policy(r)
 	r.Tokens = errs.tokens(r)
 	errs.relayCertificate(&r)
+	errs.oneOf("lanes", r.Lanes, "auto", "off")
 	errs.oneOf("log.level", r.Log.Level, "debug", "info", "warn", "error")
 	errs.oneOf("log.format", r.Log.Format, "text", "json")
 	errs.abuse(&r.Abuse)

@@ -70,6 +70,10 @@ type Remote struct {
 	// Key is a PEM file with the private key of Cert.
 	Key string `mapstructure:"key"`
 
+	// Lanes is "auto" (the default), where bulk moves to connections of its
+	// own if the relay has them too, or "off".
+	Lanes string `mapstructure:"lanes"`
+
 	// Transport is "auto" (the default), "tls" or "wss".
 	Transport string `mapstructure:"transport"`
 

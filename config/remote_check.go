@@ -42,6 +42,7 @@ func checkRemote(r Remote) (Remote, Errors) {
 		errs.add("cert", "there are ACME settings too", "a certificate comes from ACME or from --cert and --key: take one of them out")
 	}
 	errs.oneOf("transport", r.Transport, "auto", "tls", "wss")
+	errs.oneOf("lanes", r.Lanes, "auto", "off")
 	errs.proxy(&r.Proxy)
 	errs.oneOf("log-level", r.LogLevel, "debug", "info", "warn", "error")
 	errs.oneOf("log-format", r.LogFormat, "text", "json")

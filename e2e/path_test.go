@@ -33,13 +33,17 @@ type pathRelay struct {
 	srv  *relay.Server
 	addr string
 	log  pathLog
+	set  func(*relay.Server) // what is not as usual; may be nil
 	stop func()
 }
 
 // startPathRelay starts a relay that ends with the test.
-func startPathRelay(t testing.TB) *pathRelay {
+func startPathRelay(t testing.TB) *pathRelay { return startPathRelayWith(t, nil) }
+
+// startPathRelayWith is startPathRelay with what set sets; it may be nil.
+func startPathRelayWith(t testing.TB, set func(*relay.Server)) *pathRelay {
 	t.Helper()
-	r := &pathRelay{t: t, ca: testca.New(t)}
+	r := &pathRelay{t: t, ca: testca.New(t), set: set}
 	r.start("127.0.0.1:0", t.TempDir())
 	t.Cleanup(func() { r.stop() })
 	return r
@@ -57,6 +61,9 @@ func (r *pathRelay) start(addr, dir string) {
 		TLS:    &tls.Config{Certificates: []tls.Certificate{r.ca.Issue(pathZone)}},
 		Names:  &relay.Names{Grants: grants},
 		Logger: slog.New(slog.NewTextHandler(&r.log, nil)),
+	}
+	if r.set != nil {
+		r.set(r.srv)
 	}
 	ln, err := net.Listen("tcp", addr)
 	if err != nil {
@@ -108,17 +115,22 @@ func (l *pathLog) last(s string) (line string) {
 // relay itself when that is "". handle gets each visitor and closes it.
 func (r *pathRelay) serve(name, via string, handle func(*tls.Conn)) *remote.Listener {
 	r.t.Helper()
+	return r.serveWith(remote.Config{}, name, via, handle)
+}
+
+// serveWith is serve with what is set in c.
+func (r *pathRelay) serveWith(c remote.Config, name, via string, handle func(*tls.Conn)) *remote.Listener {
+	r.t.Helper()
 	if via == "" {
 		via = r.addr
 	}
-	ln, err := remote.Listen(remote.Config{
-		Domain:         name,
-		Relays:         []string{pathZone},
-		RelayAddresses: []string{via},
-		RelayRoots:     r.ca.Pool(),
-		StateDir:       r.t.TempDir(),
-		TLS:            &tls.Config{Certificates: []tls.Certificate{r.ca.Issue(name)}},
-	})
+	c.Domain = name
+	c.Relays, c.RelayAddresses, c.RelayRoots = []string{pathZone}, []string{via}, r.ca.Pool()
+	c.TLS = &tls.Config{Certificates: []tls.Certificate{r.ca.Issue(name)}}
+	if c.StateDir == "" {
+		c.StateDir = r.t.TempDir()
+	}
+	ln, err := remote.Listen(c)
 	if err != nil {
 		r.t.Fatal(err)
 	}

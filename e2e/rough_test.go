@@ -1,9 +1,11 @@
 package e2e
 
 import (
+	"maps"
 	"io"
 	"math/rand/v2"
 	"net"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -56,10 +58,18 @@ func startRough(t testing.TB, target string) *rough {
 }
 
 // cut resets all connections.
-func (r *rough) cut() {
+func (r *rough) cut() { r.cutThose(r.open()) }
+
+// open returns the connections that there are, both ends of each.
+func (r *rough) open() (list []*net.TCPConn) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	for c := range r.conns {
+	return slices.Collect(maps.Keys(r.conns))
+}
+
+// cutThose resets connections.
+func (r *rough) cutThose(list []*net.TCPConn) {
+	for _, c := range list {
 		duplex.Abort(c)
 	}
 }

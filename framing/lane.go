@@ -8,7 +8,6 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
-	"io"
 	"net"
 	"sync"
 	"time"
@@ -212,6 +211,9 @@ func (n *Lane) Bind(ctx context.Context, s *Stream) error {
 	n.stream = s
 	n.link.noteLane(s.sm.ID(), n)
 	if err := n.bind(ctx, s.sm.ID()); err != nil {
+		if s.over() {
+			err = ErrStreamOver // the relay was asked too late
+		}
 		// Not in good order: an alert of TLS would reach the visitor, if the
 		// relay has left TLS already.
 		duplex.Abort(conn)
@@ -232,9 +234,6 @@ func (n *Lane) bind(ctx context.Context, id uint32) error {
 	defer cancel()
 	select {
 	case <-n.answered:
-		if n.err == io.EOF {
-			return ErrStreamOver // the relay says so
-		}
 		return n.err
 	case <-ctx.Done():
 		return ctx.Err()

@@ -262,6 +262,7 @@ func (l *Link) fail(err error) {
 	if l.timer != nil {
 		l.timer.Stop()
 	}
+	l.checkLocked()
 	l.mu.Unlock()
 
 	for _, c := range claims {

@@ -440,16 +440,17 @@ func TestGoAwayUnanswered(t *testing.T) {
 		if b := p.expect(goAway); string(b[2:6]) != "\xff\xff\xff\xff" {
 			t.Errorf("GOAWAY in %x ms, want the most there is", b[2:6])
 		}
-		done := make(chan error, 2)
+		acknowledged, idle := make(chan error, 1), make(chan error, 1)
 		s, _ := l.Open(header, nil)
-		go func() { done <- l.GoAway(t.Context(), framing.GoAway{}) }()
-		go func() { done <- l.WaitIdle(t.Context()) }()
+		go func() { acknowledged <- l.GoAway(t.Context(), framing.GoAway{}) }()
+		go func() { idle <- l.WaitIdle(t.Context()) }()
 		synctest.Wait()
 		l.Close()
-		for range 2 {
-			if err := <-done; !errors.Is(err, net.ErrClosed) {
-				t.Errorf("after Close: %v", err)
-			}
+		if err := <-acknowledged; !errors.Is(err, net.ErrClosed) {
+			t.Errorf("GoAway after Close: %v", err)
+		}
+		if err := <-idle; err != nil { // the stream went with the link
+			t.Errorf("WaitIdle after Close: %v", err)
 		}
 		broken(t, s)
 	})

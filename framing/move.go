@@ -41,12 +41,23 @@ type move struct {
 func (s *Stream) expectLane() bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.move.state != laneNone || s.err != nil || s.closed || s.smClosed || s.recvEnd && s.sendEnd {
+	if s.move.state != laneNone || s.overLocked() {
 		return false
 	}
 	s.move.state = laneAwait
 	s.laneOver = make(chan struct{})
 	return true
+}
+
+// over reports whether nothing of the stream is left to move.
+func (s *Stream) over() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.overLocked()
+}
+
+func (s *Stream) overLocked() bool {
+	return s.err != nil || s.closed || s.smClosed || s.recvEnd && s.sendEnd
 }
 
 // laneLost notes that the lane was lost before it was bound here. If the other

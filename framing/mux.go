@@ -226,9 +226,9 @@ func (l *Link) closeMux(sm *smux.Stream) {
 }
 
 // untakenLocked is, at the remote, how many streams smux knows that
-// acceptStreams has not taken up yet. It is never too low.
+// acceptStreams has not taken up yet. It is never too low while the link is up.
 func (l *Link) untakenLocked() int {
-	if l.isRelay || l.mux == nil {
+	if l.isRelay || l.mux == nil || l.err != nil {
 		return 0
 	}
 	return l.mux.NumStreams() - l.muxOpen
@@ -259,7 +259,8 @@ func (l *Link) isDrained() bool {
 	}
 }
 
-// WaitIdle waits until no stream is left, the link is over, or ctx ends.
+// WaitIdle waits until no stream is left or ctx ends. On a link that is lost the
+// streams that have lanes are left.
 func (l *Link) WaitIdle(ctx context.Context) error {
 	l.mu.Lock()
 	if len(l.streams) == 0 && l.untakenLocked() == 0 {
@@ -274,8 +275,6 @@ func (l *Link) WaitIdle(ctx context.Context) error {
 	select {
 	case <-idle:
 		return nil
-	case <-l.done:
-		return l.Err()
 	case <-ctx.Done():
 		return ctx.Err()
 	}

@@ -123,6 +123,9 @@ func (s *Stream) Broken() error {
 	return s.err
 }
 
+// Link is the link that the stream was opened on. It may be lost.
+func (s *Stream) Link() *Link { return s.link }
+
 // Header is what the opener said about the stream.
 func (s *Stream) Header() Header { return s.header }
 

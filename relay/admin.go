@@ -69,6 +69,7 @@ func (s *Server) metrics() *prometheus.Registry {
 	gauge("keystay_names", "Names that lead to a connected remote.", func() float64 { _, n := s.presence.count(); return float64(n) })
 	gauge("keystay_visitors", "Visitors that are being served.", func() float64 { return float64(s.stats.visitors.current()) })
 	counter("keystay_visitors_total", "Visitors that reached a remote.", func() float64 { return float64(s.stats.visitors.sum()) })
+	counter("keystay_lanes_total", "Visitors whose bytes moved to a connection of their own.", func() float64 { return float64(s.stats.lanes.Load()) })
 	counter("keystay_refused_total", "Connections that led nowhere.", func() float64 { return float64(s.stats.refused.Load()) })
 	return reg
 }

@@ -30,11 +30,14 @@ func (s *Server) serveOwn() {
 			}
 			return
 		}
+		if p, ok := c.(*peeked); ok && p.lane {
+			c = &framing.TLSRecordConn{Conn: c} // it leaves TLS
+		}
 		go s.handleOwn(tls.Server(c, config))
 	}
 }
 
-// ownTLS adds links to s.TLS: TLS 1.3 and nothing but the link's protocol.
+// ownTLS adds links and lanes to s.TLS: TLS 1.3 and nothing but their protocol.
 func (s *Server) ownTLS() *tls.Config {
 	config := s.TLS.Clone()
 	other := config.GetConfigForClient
@@ -44,9 +47,15 @@ func (s *Server) ownTLS() *tls.Config {
 	link.NextProtos = []string{framing.Protocol}
 	link.SessionTicketsDisabled = true // nothing asks for them, and each costs a write
 	link.DynamicRecordSizingDisabled = true
+	lane := link.Clone()
+	lane.NextProtos = []string{framing.LaneProtocol}
+	lane.SessionTicketsDisabled = false // the next lane is cheaper
 	config.GetConfigForClient = func(hello *tls.ClientHelloInfo) (*tls.Config, error) {
-		if slices.Contains(hello.SupportedProtos, framing.Protocol) {
+		switch {
+		case slices.Contains(hello.SupportedProtos, framing.Protocol):
 			return link, nil
+		case slices.Contains(hello.SupportedProtos, framing.LaneProtocol) && !s.NoLanes:
+			return lane, nil
 		}
 		if other != nil {
 			return other(hello)
@@ -83,6 +92,8 @@ func (s *Server) handleOwn(tc *tls.Conn) {
 	case proto == framing.Protocol:
 		cs := tc.ConnectionState()
 		s.serveLink(tc, &cs)
+	case proto == framing.LaneProtocol:
+		s.serveLane(tc, routed)
 	case proto == acmeALPN:
 		tc.Close()
 	default: // the HTTP server owns it from here
@@ -101,7 +112,11 @@ func (s *Server) shake(tc *tls.Conn) error {
 		return err
 	}
 	defer leave()
-	if p, ok := tc.NetConn().(*peeked); ok {
+	below := tc.NetConn()
+	if r, ok := below.(*framing.TLSRecordConn); ok {
+		below = r.Conn
+	}
+	if p, ok := below.(*peeked); ok {
 		p.idle = leave
 	}
 	ctx, cancel := context.WithTimeout(s.ctx, handshakeTimeout)

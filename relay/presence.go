@@ -18,6 +18,7 @@ type presence struct {
 	mu       sync.RWMutex
 	names    map[string]*holder
 	sessions map[*session]struct{}
+	lost     map[*session]struct{}    // those whose link is lost, with streams on lanes
 	awaited  map[string]chan struct{} // closed when the name comes up
 
 	handedOver map[string]struct{} // another process served them, and they are not here yet
@@ -60,6 +61,23 @@ func (p *presence) leave(s *session) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	delete(p.sessions, s)
+	delete(p.lost, s)
+}
+
+// outlive notes a session whose link is lost and that still has streams, on
+// lanes. One that went away in good order may finish them, whoever comes.
+func (p *presence) outlive(s *session) {
+	p.withdraw(s)
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	delete(p.sessions, s)
+	if s.away.Load() {
+		return
+	}
+	if p.lost == nil {
+		p.lost = make(map[*session]struct{})
+	}
+	p.lost[s] = struct{}{}
 }
 
 // claim makes s serve a name. Sessions of one run stand side by side, and so do
@@ -69,8 +87,28 @@ func (p *presence) claim(s *session, c framing.Claim) error {
 	replaced, err := p.take(s, c)
 	for _, old := range replaced {
 		old.link.Revoke(*replacedBy(c.Name))
+		old.link.CutLanes()
+	}
+	if err == nil {
+		for _, old := range p.outdated(s, c) {
+			old.link.CutLanes()
+		}
 	}
 	return err
+}
+
+// outdated returns the sessions whose link is lost, and perhaps not their
+// lanes, and that s takes a name over from.
+func (p *presence) outdated(s *session, c framing.Claim) (list []*session) {
+	p.mu.RLock()
+	defer p.mu.RUnlock()
+	for old := range p.lost {
+		same := old.key.Equal(s.key)
+		if slices.Contains(old.names, c.Name) && (!same || !c.Replica && s.run.Replaces(old.run) && old.run != s.run) {
+			list = append(list, old)
+		}
+	}
+	return list
 }
 
 func (p *presence) take(s *session, c framing.Claim) (replaced []*session, err error) {

@@ -48,6 +48,10 @@ type Server struct {
 	// 0 means the port of the first listener given to Serve.
 	PublicPort int
 
+	// NoLanes keeps all bytes on the links of the remotes. Otherwise bulk moves
+	// to connections of its own, see section 8 of framing's PROTOCOL.md.
+	NoLanes bool
+
 	// Abuse is a public URL for complaints, or empty.
 	Abuse string
 
@@ -62,6 +66,7 @@ type Server struct {
 	cancel   context.CancelFunc
 	log      *slog.Logger
 	presence presence
+	lanes    laneTokens
 	holds    holds
 	gate     *gate
 	own      *tcpproxy.TargetListener // connections for Domain

@@ -68,8 +68,12 @@ func (sess *session) serve() {
 	// The time limit is set before the remote is let in: a claim stops it.
 	idle := time.AfterFunc(claimTimeout, sess.closeIdle)
 	defer idle.Stop()
-	err := sess.link.Welcome(framing.Welcome{PublicPort: uint16(s.publicPort()), Agent: "keystay-relay/" + s.Version},
-		framing.Handler{Claim: sess.claim, Order: sess.order, GoAway: sess.goAway})
+	welcome := framing.Welcome{PublicPort: uint16(s.publicPort()), Agent: "keystay-relay/" + s.Version}
+	if !s.NoLanes {
+		welcome.Capabilities |= framing.CapabilityLanes
+	}
+	err := sess.link.Welcome(welcome,
+		framing.Handler{Claim: sess.claim, Order: sess.order, GoAway: sess.goAway, LaneTokens: sess.laneTokens})
 	if err != nil {
 		sess.log.Debug("a link ended before it began", "err", err)
 		return
@@ -89,6 +93,8 @@ func (sess *session) serve() {
 		level = slog.LevelWarn
 	}
 	sess.log.Log(context.Background(), level, "remote disconnected", "reason", err, "rtt", sess.link.RTT())
+	s.presence.outlive(sess)
+	sess.link.WaitIdle(s.ctx) // lanes outlive the link
 }
 
 // leave tells the remote that the server leaves, and ends the link when its

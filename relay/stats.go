@@ -10,6 +10,7 @@ import (
 type stats struct {
 	visitors gauge
 	refused  atomic.Int64 // connections that led nowhere
+	lanes    atomic.Int64 // lanes that were bound to a visitor's stream
 }
 
 // A gauge counts what is under way, and lets one wait for none.

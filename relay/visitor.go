@@ -77,7 +77,7 @@ func (s *Server) route(c sni.Conn, routed func()) (own net.Conn) {
 		if s.passOn(c, hello.Raw) {
 			return nil
 		}
-		return &peeked{Conn: c, first: bytes.Clone(hello.Raw)}
+		return &peeked{Conn: c, first: bytes.Clone(hello.Raw), lane: hello.OffersALPN(framing.LaneProtocol)}
 	}
 	stream, alert := s.open(c, name, &hello)
 	if stream == nil {
@@ -173,6 +173,7 @@ func abort(c net.Conn) { duplex.Abort(c) }
 type peeked struct {
 	sni.Conn
 	first []byte
+	lane  bool   // the hello offers to be a lane
 	idle  func() // called before a Read that waits for the peer; may be nil
 }
 

@@ -80,6 +80,13 @@ func (w *way) unused(ctx context.Context, addresses []string) (list []string) {
 	return list
 }
 
+// direct reports whether a relay is reached without a proxy.
+func (w *way) direct(relay string) bool {
+	host, port := splitRelay(relay)
+	proxy, err := w.l.proxy(net.JoinHostPort(host, port))
+	return err == nil && proxy == nil
+}
+
 // proxy returns the proxy that is to be used for a relay, or nil.
 func (l *Listener) proxy(relay string) (*url.URL, error) {
 	choose := l.cfg.Proxy

@@ -1,6 +1,7 @@
 package remote
 
 import (
+	"cmp"
 	"context"
 	"crypto/tls"
 	"crypto/x509"
@@ -124,11 +125,21 @@ func (w *way) linkOver(ctx context.Context, by Transport, relay string, handler 
 	if err != nil {
 		return nil, framing.Welcome{}, err
 	}
-	return w.l.greet(ctx, conn, by, host, handler)
+	hello := framing.Hello{Run: w.l.state.run, Agent: "keystay-remote/" + w.l.cfg.Version}
+	lanes := w.newLanes(host)
+	if by == TransportTLS && w.direct(relay) && !w.l.cfg.NoLanes {
+		hello.Capabilities |= framing.CapabilityLanes
+		handler.Bulk, handler.BulkAfter = lanes.notice, cmp.Or(w.l.cfg.LaneAfter, DefaultLaneAfter)
+	}
+	link, welcome, err := w.l.greet(ctx, conn, by, host, hello, handler)
+	if err == nil && link.Lanes() {
+		w.l.wg.Go(func() { lanes.serve(link) })
+	}
+	return link, welcome, err
 }
 
 // greet begins a link on conn, which it closes when that fails.
-func (l *Listener) greet(ctx context.Context, conn net.Conn, by Transport, host string, handler framing.Handler) (*framing.Link, framing.Welcome, error) {
+func (l *Listener) greet(ctx context.Context, conn net.Conn, by Transport, host string, hello framing.Hello, handler framing.Handler) (*framing.Link, framing.Welcome, error) {
 	proto := framing.Protocol
 	if by == TransportWSS {
 		proto = protoHTTP
@@ -146,7 +157,6 @@ func (l *Listener) greet(ctx context.Context, conn net.Conn, by Transport, host 
 		return nil, framing.Welcome{}, err
 	}
 	cs := tc.ConnectionState()
-	hello := framing.Hello{Run: l.state.run, Agent: "keystay-remote/" + l.cfg.Version}
 	if err := hello.Sign(l.state.key, &cs, strings.ToLower(host)); err != nil {
 		conn.Close()
 		return nil, framing.Welcome{}, err

@@ -53,6 +53,15 @@ type Config struct {
 	// Transport is how the relay is reached; empty means TransportAuto.
 	Transport Transport
 
+	// NoLanes keeps the bytes of all visitors on the links. Otherwise a
+	// visitor's connection that turns out to be bulk moves to one of its own,
+	// a lane, if the relay has them and is reached directly over TLS.
+	NoLanes bool
+
+	// LaneAfter is how many bytes in one direction make a visitor's connection
+	// bulk; 0 means DefaultLaneAfter.
+	LaneAfter int64
+
 	// Proxy chooses a proxy for the relay, and for the CA where ACME has none
 	// of its own; nil means the convention of the environment (HTTPS_PROXY and
 	// NO_PROXY). The request has nothing but the relay's URL. The kinds are
@@ -390,6 +399,7 @@ func (l *Listener) drain() {
 			link.GoAway(l.late, framing.GoAway{Code: framing.GoAwayShutdown, Text: "the remote stops"})
 			<-l.late.Done()
 			link.WaitIdle(l.cut)
+			link.CutLanes()
 			link.Close()
 		})
 	}

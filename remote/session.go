@@ -31,9 +31,10 @@ type way struct {
 	addresses  []string // to dial instead of the relay's own; may be empty
 
 	mu    sync.Mutex
-	relay string          // the candidate that answered, "" until then
-	found chan struct{}   // closed when relay is known
-	in    map[string]int  // links by the address they lead to
+	relay string         // the candidate that answered, "" until then
+	found chan struct{}  // closed when relay is known
+	in    map[string]int // links by the address they lead to
+	lanes laneHealth
 	ctx   context.Context // ends with the listener, or when this relay refuses for good
 	end   context.CancelFunc
 }

@@ -17,10 +17,11 @@ const handshakeTimeout = 15 * time.Second
 // serve takes the streams of a link until it is over, or no more will come.
 func (l *Listener) serve(link *framing.Link) {
 	defer func() {
+		l.arriving.Done()
+		link.WaitIdle(l.cut) // lanes outlive the link
 		l.mu.Lock()
 		delete(l.links, link)
 		l.mu.Unlock()
-		l.arriving.Done()
 	}()
 	for {
 		stream, err := link.Accept()

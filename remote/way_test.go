@@ -94,7 +94,7 @@ func TestSilentPath(t *testing.T) {
 		ctx, cancel := context.WithTimeout(context.Background(), dialTimeout)
 		defer cancel()
 		began := time.Now()
-		_, _, err := l.greet(ctx, net.Conn(a), TransportTLS, "relay.net", framing.Handler{})
+		_, _, err := l.greet(ctx, net.Conn(a), TransportTLS, "relay.net", framing.Hello{Run: l.state.run}, framing.Handler{})
 		if err == nil || !blocked(err) {
 			t.Errorf("got %v", err)
 		}
@@ -111,7 +111,7 @@ func TestEndedIsNotBlocked(t *testing.T) {
 	a, b := memconn.Pipe(0)
 	defer b.Close()
 	l := &Listener{state: &state{}}
-	_, _, err := l.greet(ctx, net.Conn(a), TransportTLS, "relay.net", framing.Handler{})
+	_, _, err := l.greet(ctx, net.Conn(a), TransportTLS, "relay.net", framing.Hello{Run: l.state.run}, framing.Handler{})
 	if err == nil || blocked(err) {
 		t.Errorf("got %v", err)
 	}

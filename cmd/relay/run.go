@@ -102,6 +102,7 @@ func (p *process) open(takeover bool) (err error) {
 		TLS:       p.cert.tlsConfig(),
 		Challenge: http.HandlerFunc(p.cert.challenge),
 		Names:     &relay.Names{Policy: relay.Policy(p.cfg.Names.Policy), Tokens: tokens(p.cfg), Grants: p.grants},
+		NoLanes:   p.cfg.Lanes == "off",
 		Abuse:     p.cfg.Abuse,
 		Version:   cli.Version(),
 		Logger:    p.log,

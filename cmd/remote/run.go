@@ -103,6 +103,7 @@ func listenConfig(cfg *config.Remote, log *slog.Logger) (remote.Config, error) {
 		Replica:        cfg.Replica,
 		Token:          string(cfg.Token),
 		Transport:      remote.Transport(cfg.Transport),
+		NoLanes:        cfg.Lanes == "off",
 		StateDir:       cfg.StateDir,
 		Version:        cli.Version(),
 		Logger:         log,

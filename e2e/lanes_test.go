@@ -1,0 +1,213 @@
+package e2e
+
+import (
+	"crypto/sha256"
+	"crypto/tls"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"os"
+	"slices"
+	"strings"
+	"syscall"
+	"testing"
+
+	"keystay/internal/duplex"
+	"keystay/relay"
+	"keystay/remote"
+)
+
+// laneAfter makes a visitor's connection bulk in these tests, in bytes.
+const laneAfter = 100_000
+
+// bulk answers each length that it is sent with as many bytes and their hash.
+func bulk(c *tls.Conn) {
+	defer c.Close()
+	for {
+		var n int64
+		if binary.Read(c, binary.BigEndian, &n) != nil {
+			return
+		}
+		sum := sha256.New()
+		piece := make([]byte, 16<<10)
+		for n > 0 {
+			k := min(n, int64(len(piece)))
+			for i := range piece[:k] {
+				piece[i] = byte(n) + byte(i)
+			}
+			sum.Write(piece[:k])
+			if _, err := c.Write(piece[:k]); err != nil {
+				return
+			}
+			n -= k
+		}
+		c.Write(sum.Sum(nil))
+	}
+}
+
+// fetch asks bulk for n bytes and checks the hash.
+func fetch(c *tls.Conn, n int64) error {
+	if err := binary.Write(c, binary.BigEndian, n); err != nil {
+		return err
+	}
+	sum := sha256.New()
+	if _, err := io.CopyN(sum, c, n); err != nil {
+		return err
+	}
+	hash := make([]byte, sha256.Size)
+	if _, err := io.ReadFull(c, hash); err != nil {
+		return err
+	}
+	if string(hash) != string(sum.Sum(nil)) {
+		return errors.New("wrong hash")
+	}
+	return nil
+}
+
+// mustFetch is fetch in a test.
+func mustFetch(t testing.TB, c *tls.Conn, n int64) {
+	t.Helper()
+	if err := fetch(c, n); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// A laneWorld is a relay with a remote that serves bulk, through a path that
+// can be cut.
+type laneWorld struct {
+	*pathRelay
+	t     *testing.T
+	path  *rough
+	name  string
+	admin string
+	links []*net.TCPConn // both ends of the remote's two links, on the path
+}
+
+func newLaneWorld(t *testing.T, set func(*relay.Server), c remote.Config) *laneWorld {
+	w := &laneWorld{pathRelay: startPathRelayWith(t, set), t: t, name: "lane." + pathZone}
+	w.path = startRough(t, w.addr)
+	ln, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	w.admin = ln.Addr().String()
+	go w.srv.ServeAdmin(ln, func() error { return nil }) // ends with the relay
+	c.LaneAfter = laneAfter
+	w.serveWith(c, w.name, w.path.addr, bulk)
+	eventually(t, patience, "both links are up", func() bool { return len(w.path.open()) == 4 })
+	w.links = w.path.open()
+	return w
+}
+
+// lanes is how many lanes the relay has bound so far.
+func (w *laneWorld) lanes() (n int) {
+	w.t.Helper()
+	res, err := http.Get("http://" + w.admin + "/metrics")
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	defer res.Body.Close()
+	text, _ := io.ReadAll(res.Body)
+	for line := range strings.Lines(string(text)) {
+		fmt.Sscanf(line, "keystay_lanes_total %d", &n)
+	}
+	return n
+}
+
+// bulky returns a visitor whose bytes are on a lane.
+func (w *laneWorld) bulky() (*tls.Conn, *net.TCPConn) {
+	w.t.Helper()
+	c, raw, err := w.visit(w.name, "")
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	w.t.Cleanup(func() { raw.Close() })
+	before := w.lanes()
+	mustFetch(w.t, c, 2*laneAfter)
+	eventually(w.t, patience, "the visitor is on a lane", func() bool { return w.lanes() > before })
+	mustFetch(w.t, c, 2*laneAfter)
+	return c, raw
+}
+
+// TestLane has a visitor fetch much, and sees that its bytes leave the links:
+// when these are cut the visitor's connection goes on, and new visitors come.
+func TestLane(t *testing.T) {
+	w := newLaneWorld(t, nil, remote.Config{})
+	c, _ := w.bulky()
+	w.path.cutThose(w.links)
+	eventually(t, patience, "the links are gone", func() bool {
+		return !slices.ContainsFunc(w.path.open(), func(c *net.TCPConn) bool { return slices.Contains(w.links, c) })
+	})
+	mustFetch(t, c, 10*laneAfter)
+	c2, _ := w.bulky()
+	mustFetch(t, c2, laneAfter)
+	mustFetch(t, c, laneAfter)
+	w.path.cut() // the lanes, too
+	if err := fetch(c, laneAfter); !errors.Is(err, syscall.ECONNRESET) {
+		t.Errorf("a visitor whose lane was cut sees %v, want a reset", err)
+	}
+}
+
+// Either side can do without lanes, and so can the path.
+func TestLanesAreOptional(t *testing.T) {
+	for name, c := range map[string]struct {
+		server func(*relay.Server)
+		remote remote.Config
+	}{
+		"relay":  {server: func(s *relay.Server) { s.NoLanes = true }},
+		"remote": {remote: remote.Config{NoLanes: true}},
+		"wss":    {remote: remote.Config{Transport: remote.TransportWSS}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			w := newLaneWorld(t, c.server, c.remote)
+			v, _, err := w.visit(w.name, "")
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer v.Close()
+			mustFetch(t, v, 30*laneAfter)
+			mustFetch(t, v, laneAfter)
+			if n := w.lanes(); n > 0 || len(w.path.open()) != 4 {
+				t.Errorf("%d lanes were bound, and there are %d ends of connections, want 4", n, len(w.path.open()))
+			}
+		})
+	}
+}
+
+// A visitor that resets, and one that leaves in good order, end their lanes.
+func TestLaneEnds(t *testing.T) {
+	w := newLaneWorld(t, nil, remote.Config{})
+	for name, end := range map[string]func(*tls.Conn, *net.TCPConn){
+		"reset": func(_ *tls.Conn, raw *net.TCPConn) { duplex.Abort(raw) },
+		"close": func(c *tls.Conn, _ *net.TCPConn) { c.Close() },
+	} {
+		for range 4 { // more than would count as failures
+			c, raw := w.bulky()
+			have := len(w.path.open())
+			end(c, raw)
+			eventually(t, patience, name+" ends the lane", func() bool { return len(w.path.open()) < have })
+		}
+	}
+	if w.log.count("connections for bulk fail") > 0 {
+		t.Error("a visitor's reset counted as a failure of lanes")
+	}
+}
+
+// A newer run of the same identity takes the name over, lanes and all.
+func TestReplacedLane(t *testing.T) {
+	first, second := t.TempDir(), t.TempDir()
+	w := newLaneWorld(t, nil, remote.Config{StateDir: first})
+	c, _ := w.bulky()
+	if err := os.CopyFS(second, os.DirFS(first)); err != nil {
+		t.Fatal(err)
+	}
+	w.path.cutThose(w.links) // the lane outlives them
+	mustFetch(t, c, laneAfter)
+	w.serveWith(remote.Config{StateDir: second}, w.name, "", bulk)
+	if err := fetch(c, laneAfter); !errors.Is(err, syscall.ECONNRESET) {
+		t.Errorf("a visitor of the replaced run sees %v, want a reset", err)
+	}
+}

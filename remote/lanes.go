@@ -1,0 +1,193 @@
+package remote
+
+import (
+	"context"
+	"crypto/tls"
+	"errors"
+	"fmt"
+	"net"
+	"sync"
+	"time"
+
+	"keystay/framing"
+)
+
+const (
+	// DefaultLaneAfter is how many bytes in one direction make a visitor's
+	// connection bulk. What is shorter ends sooner on the link, which is warm.
+	DefaultLaneAfter = 2 << 20
+	// laneDial is how long a lane may take from its token to its JOIN.
+	laneDial = framing.TokenTime
+	// spareTime is how long a lane is kept that nobody needs.
+	spareTime = framing.SpareLaneTime / 2
+	// maxSpares is how many lanes of a link are kept ready.
+	maxSpares = 4
+	// maxBulk is how many streams of a link may wait to be looked at.
+	maxBulk = 64
+)
+
+// lanes opens the lanes of one link to a relay and moves streams to them.
+type lanes struct {
+	w    *way
+	host string // the relay's name
+	tls  *tls.Config
+	bulk chan *framing.Stream
+
+	mu     sync.Mutex
+	spares []*framing.Lane
+	taken  []time.Time // when lanes were needed, within spareTime
+}
+
+func (w *way) newLanes(host string) *lanes {
+	return &lanes{w: w, host: host, bulk: make(chan *framing.Stream, maxBulk), tls: &tls.Config{
+		ServerName:                  host,
+		RootCAs:                     w.l.cfg.RelayRoots,
+		MinVersion:                  tls.VersionTLS13,
+		NextProtos:                  []string{framing.LaneProtocol},
+		ClientSessionCache:          tls.NewLRUClientSessionCache(maxSpares),
+		DynamicRecordSizingDisabled: true,
+	}}
+}
+
+// notice takes a stream that has become bulk. It does not block: a stream for
+// which there is no room stays where it is.
+func (n *lanes) notice(s *framing.Stream) {
+	select {
+	case n.bulk <- s:
+	default:
+	}
+}
+
+// serve moves what notice takes until the link is lost.
+func (n *lanes) serve(link *framing.Link) {
+	for {
+		select {
+		case s := <-n.bulk:
+			if n.w.lanes.allowed(time.Now()) {
+				n.w.l.wg.Go(func() { n.move(link, s) })
+			}
+		case <-link.Done():
+			return
+		}
+	}
+}
+
+// move moves a stream to a lane, if it can, and judges lanes by it.
+func (n *lanes) move(link *framing.Link, s *framing.Stream) {
+	ctx, cancel := context.WithCancel(n.w.l.cut)
+	defer cancel()
+	lane, err := n.take(ctx, link)
+	if err == nil {
+		err = lane.Bind(ctx, s)
+	}
+	switch {
+	case err == nil:
+		n.w.l.wg.Go(func() { n.refill(link) })
+	case errors.Is(err, framing.ErrNoLanes), errors.Is(err, framing.ErrStreamOver), link.Err() != nil, ctx.Err() != nil:
+		return // nothing is wrong with lanes
+	default:
+		n.judge(err)
+		return
+	}
+	trial, cancel := context.WithTimeout(ctx, laneTrial)
+	defer cancel()
+	worked, err := lane.Outcome(trial)
+	if err != nil {
+		n.judge(fmt.Errorf("a lane was lost soon after it was bound: %w", err))
+	} else if worked {
+		n.w.lanes.good()
+	}
+}
+
+// judge notes that lanes to this relay have failed.
+func (n *lanes) judge(err error) {
+	if rest := n.w.lanes.failed(time.Now()); rest > 0 {
+		n.w.l.log.Info("connections for bulk fail to this relay; all stays on the links", "relay", n.w.name(), "err", err, "for", rest)
+		return
+	}
+	n.w.l.log.Debug("a lane failed", "relay", n.w.name(), "err", err)
+}
+
+// take returns a spare lane, or a new one.
+func (n *lanes) take(ctx context.Context, link *framing.Link) (*framing.Lane, error) {
+	n.mu.Lock()
+	n.taken = append(n.recent(), time.Now())
+	if k := len(n.spares) - 1; k >= 0 {
+		lane := n.spares[k]
+		n.spares = n.spares[:k]
+		n.mu.Unlock()
+		return lane, nil
+	}
+	n.mu.Unlock()
+	return n.open(ctx, link)
+}
+
+// recent returns what is left of taken; n.mu is held.
+func (n *lanes) recent() []time.Time {
+	for len(n.taken) > 0 && (len(n.taken) >= maxSpares || time.Since(n.taken[0]) > spareTime) {
+		n.taken = n.taken[1:]
+	}
+	return n.taken
+}
+
+// refill opens spare lanes, as many as were needed lately.
+func (n *lanes) refill(link *framing.Link) {
+	for {
+		n.mu.Lock()
+		enough := len(n.spares) >= len(n.recent())
+		n.mu.Unlock()
+		if enough || link.Err() != nil {
+			return
+		}
+		lane, err := n.open(n.w.l.cut, link)
+		if err != nil {
+			return // whoever needs one will see
+		}
+		n.mu.Lock()
+		n.spares = append(n.spares, lane)
+		n.mu.Unlock()
+		n.w.l.wg.Go(func() { n.keep(link, lane) })
+	}
+}
+
+// keep closes a spare lane when nobody has taken it in time.
+func (n *lanes) keep(link *framing.Link, lane *framing.Lane) {
+	timer := time.NewTimer(spareTime)
+	defer timer.Stop()
+	select {
+	case <-lane.Lost(): // or bound
+	case <-timer.C:
+	case <-link.Done():
+	case <-n.w.l.cut.Done():
+	}
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	for i, spare := range n.spares {
+		if spare == lane {
+			n.spares = append(n.spares[:i], n.spares[i+1:]...)
+			lane.Close()
+			return
+		}
+	}
+}
+
+// open dials a lane, to where the link leads.
+func (n *lanes) open(ctx context.Context, link *framing.Link) (*framing.Lane, error) {
+	tokens, err := link.WantLanes(ctx, 1)
+	if err != nil {
+		return nil, err
+	}
+	ctx, cancel := context.WithTimeout(ctx, laneDial)
+	defer cancel()
+	var d net.Dialer
+	conn, err := d.DialContext(ctx, "tcp", link.RemoteAddr().String())
+	if err != nil {
+		return nil, fmt.Errorf("dial a lane: %w", err)
+	}
+	tc := tls.Client(&framing.TLSRecordConn{Conn: conn}, n.tls)
+	if err := tc.HandshakeContext(ctx); err != nil {
+		conn.Close()
+		return nil, fmt.Errorf("dial a lane: %w", err)
+	}
+	return link.JoinLane(tc, tokens[0])
+}
