@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"log/slog"
 	"net"
 	"net/http"
 	"os"
@@ -172,6 +173,64 @@ func TestLanesAreOptional(t *testing.T) {
 			mustFetch(t, v, laneAfter)
 			if n := w.lanes(); n > 0 || len(w.path.open()) != 4 {
 				t.Errorf("%d lanes were bound, and there are %d ends of connections, want 4", n, len(w.path.open()))
+			}
+		})
+	}
+}
+
+// On a path that lets no lane through, or cuts lanes soon after, visitors stay
+// on the links once two lanes have failed.
+func TestLanesThatFail(t *testing.T) {
+	for name, c := range map[string]struct {
+		after   int64 // bytes of the remote's on a lane, its ClientHello and all
+		visitor func(t *testing.T, w *laneWorld)
+	}{
+		"at once": {1, func(t *testing.T, w *laneWorld) {
+			v, _, err := w.visit(w.name, "")
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer v.Close()
+			mustFetch(t, v, 5*laneAfter) // it notices nothing
+		}},
+		"after the move": {5 * laneAfter, func(t *testing.T, w *laneWorld) {
+			v, _, err := w.visit(w.name, "")
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer v.Close()
+			for range 100 {
+				if err = fetch(v, laneAfter); err != nil {
+					break
+				}
+			}
+			if !errors.Is(err, syscall.ECONNRESET) {
+				t.Errorf("a visitor whose lane is lost sees %v, want a reset", err)
+			}
+		}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			var log pathLog
+			w := newLaneWorld(t, nil, remote.Config{Logger: slog.New(slog.NewTextHandler(&log, &slog.HandlerOptions{Level: slog.LevelDebug}))})
+			w.path.noLanes.Store(c.after)
+			for tries := 0; log.count("connections for bulk fail") == 0; tries++ {
+				if tries == 10 {
+					t.Fatal("lanes are tried for ever")
+				}
+				c.visitor(t, w)
+				eventually(t, patience, "the failure is noticed", func() bool {
+					return log.count("a lane failed")+log.count("connections for bulk fail") > tries
+				})
+			}
+			bound := w.lanes()
+			v, _, err := w.visit(w.name, "")
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer v.Close()
+			mustFetch(t, v, 30*laneAfter)
+			if w.lanes() > bound {
+				t.Error("another lane was tried")
 			}
 		})
 	}

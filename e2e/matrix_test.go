@@ -15,6 +15,7 @@ import (
 	"time"
 
 	"keystay/internal/duplex"
+	"keystay/remote"
 )
 
 // A round is one visit in which one party ends the connection in some way, and
@@ -208,13 +209,20 @@ func eventuallyUnread(c *net.TCPConn) {
 // arrives at the others: the same signal, and never a truncation that looks
 // complete.
 func TestMatrix(t *testing.T) {
+	t.Run("stream", func(t *testing.T) { testMatrix(t, remote.Config{NoLanes: true}) })
+	// A lane is asked for with the first byte, so that what follows meets the
+	// move at any point.
+	t.Run("lane", func(t *testing.T) { testMatrix(t, remote.Config{LaneAfter: 1}) })
+}
+
+func testMatrix(t *testing.T, c remote.Config) {
 	rounds, atOnce := 20, 4
 	if soaking() {
 		rounds = 1000
 	}
 	r := startPathRelay(t)
 	devices := make(chan *tls.Conn)
-	r.serve("matrix."+pathZone, "", func(c *tls.Conn) { devices <- c })
+	r.serveWith(c, "matrix."+pathZone, "", func(c *tls.Conn) { devices <- c })
 	service, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)

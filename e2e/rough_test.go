@@ -1,8 +1,9 @@
 package e2e
 
 import (
-	"maps"
+	"bytes"
 	"io"
+	"maps"
 	"math/rand/v2"
 	"net"
 	"slices"
@@ -11,6 +12,7 @@ import (
 	"testing"
 	"time"
 
+	"keystay/framing"
 	"keystay/internal/duplex"
 )
 
@@ -22,9 +24,10 @@ type rough struct {
 	addr   string
 	target string
 
-	slice atomic.Int64 // most bytes at once
-	delay atomic.Int64 // longest delay of a slice, in nanoseconds
-	reset atomic.Int64 // a connection is reset after some bytes, on average so many
+	slice   atomic.Int64 // most bytes at once
+	delay   atomic.Int64 // longest delay of a slice, in nanoseconds
+	noLanes atomic.Int64 // bytes after which a lane is reset; 0 lets lanes alone
+	reset   atomic.Int64 // a connection is reset after some bytes, on average so many
 
 	mu     sync.Mutex
 	silent chan struct{} // closed while nothing passes; a FIN or reset neither
@@ -112,7 +115,7 @@ func (r *rough) copy(from, to *net.TCPConn, silent chan struct{}) {
 		left = rand.Int64N(2 * n)
 	}
 	b := make([]byte, 32<<10)
-	for {
+	for first := true; ; first = false {
 		max := int64(len(b))
 		if n := r.slice.Load(); n > 0 {
 			max = 1 + rand.Int64N(min(n, max))
@@ -123,6 +126,9 @@ func (r *rough) copy(from, to *net.TCPConn, silent chan struct{}) {
 			io.Copy(io.Discard, from) // the peer's sends are taken, as by a network that is gone
 			return
 		default:
+		}
+		if k := r.noLanes.Load(); k > 0 && first && bytes.Contains(b[:n], []byte(framing.LaneProtocol)) {
+			left = k
 		}
 		if d := r.delay.Load(); d > 0 && rand.IntN(20) == 0 {
 			<-time.After(time.Duration(rand.Int64N(d)))

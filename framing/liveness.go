@@ -182,7 +182,7 @@ func cost(t recordType) float64 {
 	switch t {
 	case recGoAway:
 		return 20
-	case recClaim, recLanesWanted:
+	case recClaim:
 		return 5
 	}
 	return 1

@@ -252,7 +252,7 @@ func (s *Stream) reset(code ResetCode) error {
 }
 
 func (s *Stream) resetLocked(code ResetCode) {
-	if s.link.isRelay && s.onLaneLocked() && duplex.Broken(s.lane) == nil {
+	if s.link.isRelay && s.onLaneLocked() && duplex.Alive(s.lane) {
 		s.link.send(laneResetRecord(s.sm.ID()))
 	}
 	s.closed = true

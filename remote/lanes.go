@@ -22,6 +22,11 @@ const (
 	spareTime = framing.SpareLaneTime / 2
 	// maxSpares is how many lanes of a link are kept ready.
 	maxSpares = 4
+	// laneEvery is how often a link may open a lane on average, and laneBurst
+	// how many at once: what is more stays on the link. A relay allows no more
+	// than 20 control records a second.
+	laneEvery = 100 * time.Millisecond
+	laneBurst = 32
 	// maxBulk is how many streams of a link may wait to be looked at.
 	maxBulk = 64
 )
@@ -36,7 +41,11 @@ type lanes struct {
 	mu     sync.Mutex
 	spares []*framing.Lane
 	taken  []time.Time // when lanes were needed, within spareTime
+	paid   time.Time   // until when the lanes opened so far are paid for, one each laneEvery
 }
+
+// errTooManyLanes is the error of opening lanes more often than laneEvery.
+var errTooManyLanes = errors.New("too many lanes in too short a time")
 
 func (w *way) newLanes(host string) *lanes {
 	return &lanes{w: w, host: host, bulk: make(chan *framing.Stream, maxBulk), tls: &tls.Config{
@@ -83,7 +92,7 @@ func (n *lanes) move(link *framing.Link, s *framing.Stream) {
 	switch {
 	case err == nil:
 		n.w.l.wg.Go(func() { n.refill(link) })
-	case errors.Is(err, framing.ErrNoLanes), errors.Is(err, framing.ErrStreamOver), link.Err() != nil, ctx.Err() != nil:
+	case errors.Is(err, errTooManyLanes), errors.Is(err, framing.ErrNoLanes), errors.Is(err, framing.ErrStreamOver), link.Err() != nil, ctx.Err() != nil:
 		return // nothing is wrong with lanes
 	default:
 		n.judge(err)
@@ -171,8 +180,25 @@ func (n *lanes) keep(link *framing.Link, lane *framing.Lane) {
 	}
 }
 
+// mayOpen reports whether another lane may be opened now, and counts it.
+func (n *lanes) mayOpen(now time.Time) bool {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	if n.paid.Before(now) {
+		n.paid = now
+	}
+	if n.paid.Sub(now) >= laneBurst*laneEvery {
+		return false
+	}
+	n.paid = n.paid.Add(laneEvery)
+	return true
+}
+
 // open dials a lane, to where the link leads.
 func (n *lanes) open(ctx context.Context, link *framing.Link) (*framing.Lane, error) {
+	if !n.mayOpen(time.Now()) {
+		return nil, errTooManyLanes
+	}
 	tokens, err := link.WantLanes(ctx, 1)
 	if err != nil {
 		return nil, err
