@@ -112,14 +112,16 @@ func serveLane(tc *tls.Conn, join func(LaneToken) *Link, joined func()) error {
 func (l *Link) awaitBind(tc *tls.Conn) (*Stream, error) {
 	tc.SetDeadline(time.Now().Add(SpareLaneTime))
 	over := make(chan struct{})
-	defer close(over)
-	go func() {
+	var wg sync.WaitGroup
+	wg.Go(func() {
 		select {
 		case <-l.done:
 			tc.SetDeadline(time.Unix(1, 0))
 		case <-over:
 		}
-	}()
+	})
+	defer wg.Wait() // what follows sets deadlines of its own
+	defer close(over)
 	p, err := readLaneRecord(tc, recBind, 4)
 	if err != nil {
 		return nil, fmt.Errorf("read BIND: %w", err)
@@ -152,12 +154,21 @@ func (s *Stream) bindAtRelay(tc *tls.Conn) error {
 // readLaneRecord reads the record of type t, whose payload has at least n
 // bytes, and returns these.
 func readLaneRecord(tc *tls.Conn, t recordType, n int) ([]byte, error) {
-	got, p, err := readRecord(tc)
-	if err != nil {
+	var h [recordHeader]byte
+	if _, err := io.ReadFull(tc, h[:]); err != nil {
 		return nil, err
 	}
-	if got != t || len(p) < n {
-		return nil, protocolErrorf("record 0x%02x of %d bytes on a lane", got, len(p))
+	limit := maxSmall
+	if t == recBound {
+		limit = 0
+	}
+	got, size := parseRecordHeader(h[:])
+	if got != t || size < n || size > limit {
+		return nil, protocolErrorf("record 0x%02x of %d bytes on a lane", got, size)
+	}
+	p := make([]byte, size)
+	if _, err := io.ReadFull(tc, p); err != nil {
+		return nil, noEOF(err)
 	}
 	return p[:n], nil
 }

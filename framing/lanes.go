@@ -115,6 +115,9 @@ func (l *Link) addSpare(n int) bool {
 
 // stream returns the open stream with a smux id, or nil.
 func (l *Link) stream(id uint32) *Stream {
+	if id == 0 { // that of all streams whose own is not known yet
+		return nil
+	}
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	for s := range l.streams {
