@@ -211,10 +211,10 @@ func (n *Lane) Lost() <-chan struct{} { return n.answered }
 // and unless the relay has begun to move the stream that one stays on the link.
 // [ErrStreamOver] is no fault of the lane's.
 func (n *Lane) Bind(ctx context.Context, s *Stream) error {
-	conn, err := bare(n.tc)
+	conn, err := n.ready(s)
 	if err != nil {
 		n.tc.Close()
-		return err
+		return fmt.Errorf("bind a lane: %w", err)
 	}
 	if !s.expectLane() {
 		n.tc.Close()
@@ -232,6 +232,22 @@ func (n *Lane) Bind(ctx context.Context, s *Stream) error {
 	}
 	s.attach(conn)
 	return nil
+}
+
+// ready returns what is below TLS, if the lane can take s.
+func (n *Lane) ready(s *Stream) (duplex.Conn, error) {
+	if s.link != n.link {
+		return nil, errors.New("the stream is of another link")
+	}
+	select {
+	case <-n.answered:
+		if n.err == nil {
+			return nil, protocolErrorf("BOUND before BIND")
+		}
+		return nil, n.err
+	default:
+	}
+	return bare(n.tc)
 }
 
 func (n *Lane) bind(ctx context.Context, id uint32) error {

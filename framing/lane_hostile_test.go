@@ -5,6 +5,7 @@ import (
 	"crypto/tls"
 	"errors"
 	"io"
+	"os"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -116,7 +117,7 @@ func TestHostileLane(t *testing.T) {
 					t.Errorf("ServeLane returned %v after %v", err, took)
 				}
 				c.SetReadDeadline(time.Now().Add(time.Second))
-				if _, err := c.Read(make([]byte, 1)); err == nil || errors.Is(err, context.DeadlineExceeded) {
+				if _, err := c.Read(make([]byte, 1)); err == nil || errors.Is(err, os.ErrDeadlineExceeded) {
 					t.Errorf("the lane is not closed: %v", err)
 				}
 				up(t, r.relay, r.remote)
@@ -241,5 +242,207 @@ func TestMaxSpareLanes(t *testing.T) {
 		if tokens, err := r.remote.WantLanes(t.Context(), 2); len(tokens) != 1 || err != nil {
 			t.Errorf("after one has gone: %d tokens, %v", len(tokens), err)
 		}
+	})
+}
+
+// A laneRelay is a relay by hand: its link, with a stream on it, and the
+// relay's end of a lane that has joined.
+type laneRelay struct {
+	p      *peer
+	link   *framing.Link
+	device *framing.Stream
+	lane   *framing.Lane
+	tls    *tls.Conn
+}
+
+const byHand = 3 // the stream's id
+
+func newLaneRelay(t testing.TB, server, client *tls.Config) *laneRelay {
+	t.Helper()
+	l, p := rawRelayWith(t, framing.Handler{}, framing.CapabilityLanes)
+	p.send(rec(startMux, []byte{2}), frame(syn, byHand), frame(psh, byHand, goodHeader()))
+	d, err := l.Accept()
+	if err != nil {
+		t.Fatal(err)
+	}
+	p.discard()
+	r := &laneRig{server: server, client: client}
+	relay, remote := r.dial(t)
+	token := framing.NewLaneToken()
+	lane, err := l.JoinLane(remote, token)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { lane.Close() })
+	got := make([]byte, 3+len(token))
+	if _, err := io.ReadFull(relay, got); err != nil || string(got) != string(rec(joinRec, token[:])) {
+		t.Fatalf("JOIN is %x, %v", got, err)
+	}
+	return &laneRelay{p, l, d, lane, relay}
+}
+
+// bind takes BIND and then does something, and returns what Bind does.
+func (r *laneRelay) bind(t testing.TB, then func()) error {
+	t.Helper()
+	bound := make(chan error, 1)
+	go func() { bound <- r.lane.Bind(t.Context(), r.device) }()
+	got := make([]byte, 7)
+	if _, err := io.ReadFull(r.tls, got); err != nil || string(got) != string(rec(bindRec, u32(byHand))) {
+		t.Errorf("BIND is %x, %v", got, err)
+	}
+	then()
+	return <-bound
+}
+
+// A relay that answers BIND with anything but BOUND loses the lane, and nothing
+// else.
+func TestHostileBound(t *testing.T) {
+	server, client := laneTLS(t)
+	for name, answer := range map[string][]byte{
+		"BOUND too long": rec(boundRec, []byte("x")),
+		"JOIN":           rec(joinRec, make([]byte, 32)),
+		"BIND":           rec(bindRec, u32(byHand)),
+		"unknown type":   rec(0x7f),
+		"optional type":  rec(0x80),
+		"PING":           rec(ping, make([]byte, 8)),
+		"garbage in TLS": nil,
+	} {
+		t.Run(name, func(t *testing.T) {
+			bubble(t, func(t *testing.T) {
+				r := newLaneRelay(t, server, client)
+				start := time.Now()
+				err := r.bind(t, func() {
+					if answer == nil {
+						r.tls.NetConn().Write(randomBytes(100))
+						return
+					}
+					r.tls.Write(answer)
+				})
+				if err == nil || time.Since(start) != 0 {
+					t.Errorf("Bind returned %v after %v", err, time.Since(start))
+				}
+				r.stays(t)
+			})
+		})
+	}
+}
+
+// stays checks that the stream is where it was, and the lane closed.
+func (r *laneRelay) stays(t testing.TB) {
+	t.Helper()
+	below := r.tls.NetConn().(*framing.TLSRecordConn).Conn
+	below.SetReadDeadline(time.Now().Add(time.Second))
+	if _, err := io.Copy(io.Discard, below); errors.Is(err, os.ErrDeadlineExceeded) {
+		t.Error("the lane is not closed")
+	}
+	r.p.send(frame(psh, byHand, rec(dataRec, []byte("still here"))))
+	b := make([]byte, 10)
+	r.device.SetReadDeadline(time.Now().Add(time.Second))
+	if _, err := io.ReadFull(r.device, b); err != nil || string(b) != "still here" {
+		t.Errorf("the stream does not work any more: %q, %v", b, err)
+	}
+	if _, err := r.device.Write(b); err != nil {
+		t.Error(err)
+	}
+	up(t, r.link)
+}
+
+// BIND is not answered for ever, and not longer than its caller wants.
+func TestBindTimeout(t *testing.T) {
+	server, client := laneTLS(t)
+	bubble(t, func(t *testing.T) {
+		r := newLaneRelay(t, server, client)
+		start := time.Now()
+		if err := r.bind(t, func() {}); !errors.Is(err, context.DeadlineExceeded) || time.Since(start) != 10*time.Second {
+			t.Errorf("%v after %v", err, time.Since(start))
+		}
+		r.stays(t)
+
+		r = newLaneRelay(t, server, client)
+		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
+		defer cancel()
+		start = time.Now()
+		if err := r.lane.Bind(ctx, r.device); !errors.Is(err, context.DeadlineExceeded) || time.Since(start) != time.Second {
+			t.Errorf("%v after %v", err, time.Since(start))
+		}
+	})
+}
+
+// BOUND before BIND is no answer to it.
+func TestBoundWithoutBind(t *testing.T) {
+	server, client := laneTLS(t)
+	bubble(t, func(t *testing.T) {
+		r := newLaneRelay(t, server, client)
+		r.tls.Write(rec(boundRec))
+		<-r.lane.Lost()
+		if err := r.lane.Bind(t.Context(), r.device); !errors.Is(err, framing.ErrProtocol) {
+			t.Errorf("Bind: %v", err)
+		}
+		r.stays(t)
+	})
+}
+
+// What follows BOUND is the stream's, whatever it looks like.
+func TestBoundTwice(t *testing.T) {
+	server, client := laneTLS(t)
+	bubble(t, func(t *testing.T) {
+		r := newLaneRelay(t, server, client)
+		if err := r.bind(t, func() { r.tls.Write(rec(boundRec)); r.tls.Write(rec(boundRec)) }); err != nil {
+			t.Fatal(err)
+		}
+		r.p.send(frame(psh, byHand, rec(switchRec, u64(0))))
+		b := make([]byte, 5)
+		if _, err := io.ReadFull(r.device, b); err != nil || b[0] != 23 {
+			t.Errorf("read %x, %v, want a record of TLS", b, err)
+		}
+		up(t, r.link)
+		r.device.Reset()
+	})
+}
+
+// A lane takes no stream of another link: the ids of two links are the same, so
+// that would be another visitor's.
+func TestBindStreamOfAnotherLink(t *testing.T) {
+	server, client := laneTLS(t)
+	bubble(t, func(t *testing.T) {
+		r := newLaneRelay(t, server, client)
+		other := newLaneRelay(t, server, client)
+		if err := r.lane.Bind(t.Context(), other.device); err == nil {
+			t.Error("bound")
+		}
+		r.stays(t)
+		other.lane.Close()
+		other.stays(t)
+	})
+}
+
+// TLS that runs on the plain connection cannot be left.
+func TestLaneOnPlainConn(t *testing.T) {
+	server, client := laneTLS(t)
+	bubble(t, func(t *testing.T) {
+		r := newLaneRig(t, server, client)
+		v, d := open(t, r.relay, r.remote, "")
+		r.plain = true
+		lane := r.lane(t)
+		if err := lane.Bind(t.Context(), d); err == nil || !errors.Is(err, framing.ErrNotBare) {
+			t.Errorf("Bind: %v", err)
+		}
+		if err := <-r.served; err == nil {
+			t.Error("ServeLane has no error")
+		}
+		c, token := r.attack(t) // and at the relay alone
+		c.Write(cat(rec(joinRec, token), rec(bindRec, u32(3))))
+		if err := <-r.served; !errors.Is(err, framing.ErrNotBare) {
+			t.Errorf("ServeLane: %v", err)
+		}
+		if _, err := c.Read(make([]byte, 1)); err == nil {
+			t.Error("the lane is not closed")
+		}
+		talk(t, v, d)
+		r.plain = false
+		r.move(t, d)
+		talk(t, v, d)
+		v.Reset()
+		d.Reset()
 	})
 }
