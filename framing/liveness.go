@@ -182,8 +182,10 @@ func cost(t recordType) float64 {
 	switch t {
 	case recGoAway:
 		return 20
-	case recClaim, recLanesWanted:
+	case recClaim:
 		return 5
+	case recLaneReset: // counted by handleLaneReset
+		return 0
 	}
 	return 1
 }
