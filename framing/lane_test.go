@@ -26,6 +26,7 @@ type laneRig struct {
 
 	served chan error // what ServeLane returned
 	lose   func()     // resets the last lane from the middle of its path
+	last   *tls.Conn  // the last lane's TLS, at the remote
 	plain  bool       // TLS of lanes runs on the plain connection
 }
 
@@ -76,6 +77,7 @@ func (r *laneRig) dial(t testing.TB) (relay, remote *tls.Conn) {
 		return &framing.TLSRecordConn{Conn: c}
 	}
 	relay, remote = tls.Server(below(far), r.server), tls.Client(below(near), r.client)
+	r.last = remote
 	shaken := make(chan error, 1)
 	go func() { shaken <- relay.Handshake() }()
 	if err := errors.Join(remote.Handshake(), <-shaken); err != nil {
