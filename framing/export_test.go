@@ -2,6 +2,9 @@ package framing
 
 import "time"
 
+// ErrNotBare is the error of a TLS connection that cannot be left.
+var ErrNotBare = errNotBare
+
 // PoolUsed is how much of a link's pool is granted.
 func PoolUsed(l *Link) int {
 	l.pool.mu.Lock()

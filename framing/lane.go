@@ -8,6 +8,7 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"io"
 	"net"
 	"sync"
 	"time"
@@ -111,14 +112,16 @@ func serveLane(tc *tls.Conn, join func(LaneToken) *Link, joined func()) error {
 func (l *Link) awaitBind(tc *tls.Conn) (*Stream, error) {
 	tc.SetDeadline(time.Now().Add(SpareLaneTime))
 	over := make(chan struct{})
-	defer close(over)
-	go func() {
+	var wg sync.WaitGroup
+	wg.Go(func() {
 		select {
 		case <-l.done:
 			tc.SetDeadline(time.Unix(1, 0))
 		case <-over:
 		}
-	}()
+	})
+	defer wg.Wait() // what follows sets deadlines of its own
+	defer close(over)
 	p, err := readLaneRecord(tc, recBind, 4)
 	if err != nil {
 		return nil, fmt.Errorf("read BIND: %w", err)
@@ -151,12 +154,21 @@ func (s *Stream) bindAtRelay(tc *tls.Conn) error {
 // readLaneRecord reads the record of type t, whose payload has at least n
 // bytes, and returns these.
 func readLaneRecord(tc *tls.Conn, t recordType, n int) ([]byte, error) {
-	got, p, err := readRecord(tc)
-	if err != nil {
+	var h [recordHeader]byte
+	if _, err := io.ReadFull(tc, h[:]); err != nil {
 		return nil, err
 	}
-	if got != t || len(p) < n {
-		return nil, protocolErrorf("record 0x%02x of %d bytes on a lane", got, len(p))
+	limit := maxSmall
+	if t == recBound {
+		limit = 0
+	}
+	got, size := parseRecordHeader(h[:])
+	if got != t || size < n || size > limit {
+		return nil, protocolErrorf("record 0x%02x of %d bytes on a lane", got, size)
+	}
+	p := make([]byte, size)
+	if _, err := io.ReadFull(tc, p); err != nil {
+		return nil, noEOF(err)
 	}
 	return p[:n], nil
 }
@@ -199,10 +211,10 @@ func (n *Lane) Lost() <-chan struct{} { return n.answered }
 // and unless the relay has begun to move the stream that one stays on the link.
 // [ErrStreamOver] is no fault of the lane's.
 func (n *Lane) Bind(ctx context.Context, s *Stream) error {
-	conn, err := bare(n.tc)
+	conn, err := n.ready(s)
 	if err != nil {
 		n.tc.Close()
-		return err
+		return fmt.Errorf("bind a lane: %w", err)
 	}
 	if !s.expectLane() {
 		n.tc.Close()
@@ -223,6 +235,22 @@ func (n *Lane) Bind(ctx context.Context, s *Stream) error {
 	}
 	s.attach(conn)
 	return nil
+}
+
+// ready returns what is below TLS, if the lane can take s.
+func (n *Lane) ready(s *Stream) (duplex.Conn, error) {
+	if s.link != n.link {
+		return nil, errors.New("the stream is of another link")
+	}
+	select {
+	case <-n.answered:
+		if n.err == nil {
+			return nil, protocolErrorf("BOUND before BIND")
+		}
+		return nil, n.err
+	default:
+	}
+	return bare(n.tc)
 }
 
 func (n *Lane) bind(ctx context.Context, id uint32) error {

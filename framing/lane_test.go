@@ -26,6 +26,8 @@ type laneRig struct {
 
 	served chan error // what ServeLane returned
 	lose   func()     // resets the last lane from the middle of its path
+	last   *tls.Conn  // the last lane's TLS, at the remote
+	plain  bool       // TLS of lanes runs on the plain connection
 }
 
 // laneTLS makes the configurations of a lane's two ends. They may be shared by
@@ -68,8 +70,14 @@ func (r *laneRig) dial(t testing.TB) (relay, remote *tls.Conn) {
 	go duplex.Copy(a, b, duplex.Options{})
 	r.lose = func() { duplex.Abort(a) }
 	t.Cleanup(func() { near.Reset(); far.Reset() })
-	relay = tls.Server(&framing.TLSRecordConn{Conn: far}, r.server)
-	remote = tls.Client(&framing.TLSRecordConn{Conn: near}, r.client)
+	below := func(c net.Conn) net.Conn {
+		if r.plain {
+			return c
+		}
+		return &framing.TLSRecordConn{Conn: c}
+	}
+	relay, remote = tls.Server(below(far), r.server), tls.Client(below(near), r.client)
+	r.last = remote
 	shaken := make(chan error, 1)
 	go func() { shaken <- relay.Handshake() }()
 	if err := errors.Join(remote.Handshake(), <-shaken); err != nil {

@@ -184,6 +184,8 @@ func cost(t recordType) float64 {
 		return 20
 	case recClaim:
 		return 5
+	case recLaneReset: // counted by handleLaneReset
+		return 0
 	}
 	return 1
 }

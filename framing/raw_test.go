@@ -33,6 +33,10 @@ const (
 	goAwayAck = 0x13
 	startMux  = 0x20
 	muxRecord = 0x21
+
+	lanesWanted = 0x30
+	laneTokens  = 0x31
+	laneReset   = 0x32
 )
 
 // The types of stream records.
@@ -42,6 +46,14 @@ const (
 	endRec    = 0x03
 	resetRec  = 0x04
 	creditRec = 0x05
+	switchRec = 0x06
+)
+
+// The types of the records of a lane.
+const (
+	joinRec  = 0x01
+	bindRec  = 0x02
+	boundRec = 0x03
 )
 
 // The commands of smux.
@@ -58,6 +70,8 @@ func cat(parts ...[]byte) []byte { return bytes.Join(parts, nil) }
 func u16(n int) []byte { return []byte{byte(n >> 8), byte(n)} }
 
 func u32(n int) []byte { return binary.BigEndian.AppendUint32(nil, uint32(n)) }
+
+func u64(n uint64) []byte { return binary.BigEndian.AppendUint64(nil, n) }
 
 func str8(s string) []byte { return append([]byte{byte(len(s))}, s...) }
 
@@ -80,11 +94,17 @@ func smuxFrame(version, cmd byte, id uint32, payload ...[]byte) []byte {
 	return append(binary.LittleEndian.AppendUint32(b, id), p...)
 }
 
-func helloRecord() []byte {
-	return rec(hello, []byte{0}, u32(0), make([]byte, 32+64), make([]byte, 8), make([]byte, 16), str8("by hand"))
+func helloRecord() []byte { return helloWith(0) }
+
+func helloWith(capabilities int) []byte {
+	return rec(hello, []byte{0}, u32(capabilities), make([]byte, 32+64), make([]byte, 8), make([]byte, 16), str8("by hand"))
 }
 
-func welcomeRecord() []byte { return rec(welcome, []byte{0}, u32(0), u16(443), str8("by hand")) }
+func welcomeRecord() []byte { return welcomeWith(0) }
+
+func welcomeWith(capabilities int) []byte {
+	return rec(welcome, []byte{0}, u32(capabilities), u16(443), str8("by hand"))
+}
 
 // proxyHeader is a PROXY protocol v2 header over IPv4 with these TLVs.
 func proxyHeader(command byte, tlvs ...[]byte) []byte {
@@ -154,14 +174,20 @@ func (p *peer) discard() { go io.Copy(io.Discard, p.conn) }
 // rawRemote returns a relay's link and the remote by hand that it speaks with.
 func rawRemote(t testing.TB, handler framing.Handler) (*framing.Link, *peer) {
 	t.Helper()
+	return rawRemoteWith(t, handler, 0)
+}
+
+// rawRemoteWith is rawRemote with capabilities that both sides name.
+func rawRemoteWith(t testing.TB, handler framing.Handler, capabilities int) (*framing.Link, *peer) {
+	t.Helper()
 	a, b := memconn.Pipe(0)
 	p := &peer{t, b}
-	p.send(helloRecord())
+	p.send(helloWith(capabilities))
 	l, _, err := framing.Server(context.Background(), a)
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := l.Welcome(framing.Welcome{}, handler); err != nil {
+	if err := l.Welcome(framing.Welcome{Capabilities: uint32(capabilities)}, handler); err != nil {
 		t.Fatal(err)
 	}
 	p.expect(welcome)
@@ -172,10 +198,17 @@ func rawRemote(t testing.TB, handler framing.Handler) (*framing.Link, *peer) {
 // rawRelay returns a remote's link and the relay by hand that it speaks with.
 func rawRelay(t testing.TB, handler framing.Handler) (*framing.Link, *peer) {
 	t.Helper()
+	return rawRelayWith(t, handler, 0)
+}
+
+// rawRelayWith is rawRelay with capabilities that both sides name.
+func rawRelayWith(t testing.TB, handler framing.Handler, capabilities int) (*framing.Link, *peer) {
+	t.Helper()
 	a, b := memconn.Pipe(0)
 	p := &peer{t, b}
-	p.send(welcomeRecord())
-	l, _, err := framing.Client(context.Background(), a, framing.Hello{Key: make([]byte, 32), Signature: make([]byte, 64)}, handler)
+	p.send(welcomeWith(capabilities))
+	h := framing.Hello{Key: make([]byte, 32), Signature: make([]byte, 64), Capabilities: uint32(capabilities)}
+	l, _, err := framing.Client(context.Background(), a, h, handler)
 	if err != nil {
 		t.Fatal(err)
 	}

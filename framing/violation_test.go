@@ -25,7 +25,9 @@ var big = make([]byte, 4097)
 // Both sides must not send these, before START_MUX or after.
 var linkViolations = []violation{
 	{"unknown type", rec(0x7f)},
-	{"type reserved for lanes", rec(0x30, []byte("x"))},
+	{"LANES_WANTED where none were agreed on", rec(lanesWanted, []byte{1})},
+	{"LANE_TOKENS where none were agreed on", rec(laneTokens)},
+	{"LANE_RESET where none were agreed on", rec(laneReset, u32(3))},
 	{"type zero", rec(0)},
 	{"optional record too long", rec(0x80, big)},
 	{"GOAWAY too long", rec(goAway, u16(0), u32(0), str16(""), big)},
@@ -91,7 +93,7 @@ var streamViolations = []violation{
 	{"CREDIT beyond MaxCredit", rec(creditRec, u32(framing.MaxCredit))},
 	{"CREDIT beyond MaxCredit in steps", bytes.Repeat(rec(creditRec, u32(1<<20)), 16)},
 	{"CREDIT of all bits", rec(creditRec, []byte{255, 255, 255, 255})},
-	{"SWITCH, which is reserved", rec(0x06, make([]byte, 8))},
+	{"SWITCH where no lanes were agreed on", rec(switchRec, u64(0))},
 	{"unknown type", rec(0x7f)},
 	{"type zero", rec(0)},
 	{"optional record too long", rec(0x80, big)},
