@@ -1,6 +1,7 @@
 package e2e
 
 import (
+	"context"
 	"crypto/sha256"
 	"crypto/tls"
 	"encoding/binary"
@@ -15,6 +16,7 @@ import (
 	"strings"
 	"syscall"
 	"testing"
+	"time"
 
 	"keystay/internal/duplex"
 	"keystay/relay"
@@ -81,6 +83,7 @@ func mustFetch(t testing.TB, c *tls.Conn, n int64) {
 type laneWorld struct {
 	*pathRelay
 	t     *testing.T
+	ln    *remote.Listener
 	path  *rough
 	name  string
 	admin string
@@ -97,7 +100,7 @@ func newLaneWorld(t *testing.T, set func(*relay.Server), c remote.Config) *laneW
 	w.admin = ln.Addr().String()
 	go w.srv.ServeAdmin(ln, func() error { return nil }) // ends with the relay
 	c.LaneAfter = laneAfter
-	w.serveWith(c, w.name, w.path.addr, bulk)
+	w.ln = w.serveWith(c, w.name, w.path.addr, bulk)
 	eventually(t, patience, "both links are up", func() bool { return len(w.path.open()) == 4 })
 	w.links = w.path.open()
 	return w
@@ -252,6 +255,41 @@ func TestLaneEnds(t *testing.T) {
 	}
 	if w.log.count("connections for bulk fail") > 0 {
 		t.Error("a visitor's reset counted as a failure of lanes")
+	}
+}
+
+// Who stops waits for visitors on lanes too, those whose link is lost as well.
+func TestDrainOfLanes(t *testing.T) {
+	for who, shutdown := range map[string]func(*laneWorld, context.Context) error{
+		"relay":  func(w *laneWorld, ctx context.Context) error { return w.srv.Shutdown(ctx) },
+		"remote": func(w *laneWorld, ctx context.Context) error { return w.ln.Shutdown(ctx) },
+	} {
+		for _, lost := range []bool{false, true} {
+			t.Run(fmt.Sprintf("%s/link lost %v", who, lost), func(t *testing.T) {
+				w := newLaneWorld(t, nil, remote.Config{})
+				c, _ := w.bulky()
+				if lost {
+					w.path.cutThose(w.links)
+					mustFetch(t, c, laneAfter)
+				}
+				ctx, cancel := context.WithTimeout(t.Context(), patience)
+				defer cancel()
+				stopped := make(chan error, 1)
+				go func() { stopped <- shutdown(w, ctx) }()
+				for range 20 {
+					mustFetch(t, c, laneAfter)
+					select {
+					case err := <-stopped:
+						t.Fatalf("it did not wait: %v", err)
+					case <-time.After(10 * time.Millisecond):
+					}
+				}
+				c.Close()
+				if err := <-stopped; err != nil {
+					t.Error(err)
+				}
+			})
+		}
 	}
 }
 

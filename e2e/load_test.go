@@ -160,7 +160,8 @@ func (v *load) run() {
 	v.repeat("the relay's own site", &v.sites, func() error { return v.status(own, "https://"+takeoverRelay, takeoverRelay, 200) })
 	for range 3 {
 		v.repeat("long download", &v.long, func() error {
-			return v.l.fetch(context.Background(), fresh, 2<<20+rand.Int64N(1<<20), 100*time.Millisecond)
+			// In the middle it is on a lane.
+			return v.l.fetch(context.Background(), fresh, 4<<20+rand.Int64N(1<<20), 50*time.Millisecond)
 		})
 	}
 	v.repeat("long upload", &v.long, func() error { return v.upload(fresh) })
@@ -192,9 +193,9 @@ func (v *load) status(tr *http.Transport, url, host string, want int) error {
 }
 
 func (v *load) upload(tr http.RoundTripper) error {
-	n := 1<<20 + rand.Int64N(1<<20)
+	n := 3<<20 + rand.Int64N(1<<20)
 	r, w := io.Pipe()
-	go func() { w.CloseWithError(slowly(w, body(n), 100*time.Millisecond)) }()
+	go func() { w.CloseWithError(slowly(w, body(n), 50*time.Millisecond)) }()
 	req, err := http.NewRequest("POST", "https://"+takeoverName+"/", r)
 	if err != nil {
 		return err
