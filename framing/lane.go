@@ -273,7 +273,8 @@ const excuseTime = 3 * time.Second
 
 // Outcome waits until the stream that the lane was bound to is over, or ctx
 // ends. Its error is why the lane failed: nil when it ended as its stream did,
-// or has not ended. It worked when bytes have come and gone on it.
+// or has not ended, or nobody is left who could say. It worked when bytes have
+// come and gone on it. Outcome must be called once Bind has returned nil.
 func (n *Lane) Outcome(ctx context.Context) (worked bool, err error) {
 	defer n.link.forgetLane(n.stream.sm.ID())
 	select {
@@ -288,6 +289,8 @@ func (n *Lane) Outcome(ctx context.Context) (worked bool, err error) {
 	defer timer.Stop()
 	select {
 	case <-n.excused:
+		return worked, nil
+	case <-n.link.done:
 		return worked, nil
 	case <-timer.C:
 		return worked, err

@@ -188,8 +188,8 @@ func (l *Link) forgetLane(id uint32) {
 	delete(l.lanes, id)
 }
 
-// CutLanes resets the streams of the link that are on lanes. The others end
-// with the link.
+// CutLanes resets the streams of the link that are on lanes or on their way. The
+// others end with the link: after Close no stream moves.
 func (l *Link) CutLanes() {
 	l.mu.Lock()
 	var moved []*Stream
@@ -206,7 +206,7 @@ func (l *Link) CutLanes() {
 func (s *Stream) cutLane() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.lane != nil {
+	if s.lane != nil || s.move.state == laneAwait {
 		s.resetLocked(ResetCancel)
 	}
 }

@@ -3,10 +3,12 @@ package framing
 import (
 	"encoding/binary"
 	"errors"
+	"fmt"
 	"io"
 	"net"
 	"os"
 	"sync/atomic"
+	"syscall"
 
 	"keystay/internal/duplex"
 )
@@ -41,7 +43,7 @@ type move struct {
 func (s *Stream) expectLane() bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.move.state != laneNone || s.overLocked() {
+	if s.move.state != laneNone || s.overLocked() || s.link.Err() != nil {
 		return false
 	}
 	s.move.state = laneAwait
@@ -68,8 +70,22 @@ func (s *Stream) laneLost() {
 	s.move.state = laneGone
 	close(s.laneOver)
 	if s.recvMoved {
-		s.resetLocked(ResetCancel)
+		s.breakLocked(errLaneLost)
 	}
+}
+
+// errLaneLost is the error of a stream that was moving to a lane which is lost.
+var errLaneLost = fmt.Errorf("the stream's lane was lost: %w", io.ErrUnexpectedEOF)
+
+// breakLocked ends the stream, to the other side by a reset, because what
+// carries it has failed.
+func (s *Stream) breakLocked(err error) {
+	s.cutLocked(ResetCancel)
+	if s.err == nil {
+		s.err = err
+	}
+	s.wakeLocked()
+	s.settleLocked()
 }
 
 // attach gives the stream its lane, which it owns from then on, and moves the
@@ -82,6 +98,11 @@ func (s *Stream) attach(c duplex.Conn) {
 	s.lane = c
 	if s.err != nil {
 		s.dropLaneLocked()
+		return
+	}
+	if s.sendEnd && s.recvEnd { // both on the stream: nothing is left to move
+		s.leaveLaneLocked()
+		s.move.state, s.lane = laneGone, nil
 		return
 	}
 	c.SetReadDeadline(s.readDeadline.t)
@@ -116,7 +137,7 @@ func (s *Stream) switched(offset uint64) error {
 	s.recvMoved = true
 	s.win.ended(s.buf.len)
 	if s.move.state == laneGone {
-		s.resetLocked(ResetCancel)
+		s.breakLocked(errLaneLost)
 		return nil
 	}
 	s.readable.Broadcast()
@@ -144,10 +165,20 @@ func (s *Stream) readLaneLocked(p []byte) (int, error) {
 	n, err := c.Read(p)
 	s.mu.Lock()
 	s.move.in = s.move.in || n > 0
+	if err == io.EOF && s.cutShortLocked(c) {
+		err = syscall.ECONNRESET
+	}
 	if err != nil && err != io.EOF {
 		err = s.laneErrorLocked("read", err)
 	}
 	return n, err
+}
+
+// cutShortLocked reports whether the end of stream that a read of the lane has
+// found is none: when a write has learned of a reset, a read only sees an end.
+// What this side has ended was written well, so that no write has.
+func (s *Stream) cutShortLocked(c duplex.Conn) bool {
+	return s.closed || s.err != nil || !s.sendEnd && !duplex.Alive(c)
 }
 
 // writeLaneTo writes to w what the lane brings, up to its end.
@@ -173,16 +204,15 @@ func (s *Stream) laneErrorLocked(op string, err error) error {
 		err = os.ErrDeadlineExceeded
 	case s.err != nil:
 		err = s.err
+	case s.sendEnd && op == "write": // by CloseWrite, meanwhile
+		err = syscall.EPIPE
 	default:
 		var op *net.OpError
 		if errors.As(err, &op) {
 			err = op.Err // without addresses
 		}
 		s.move.err = err
-		s.cutLocked(ResetCancel)
-		s.err = err
-		s.wakeLocked()
-		s.settleLocked()
+		s.breakLocked(err)
 	}
 	return s.opError(op, err)
 }
@@ -199,11 +229,15 @@ func (s *Stream) dropLaneLocked() {
 // still come the system's to refuse.
 func (s *Stream) endLaneLocked() {
 	if s.lane != nil && s.closed && s.err == nil && (s.recvEnd || s.recvMoved) {
-		s.closeLaneLocked(func(c duplex.Conn) {
-			setLinger(c, -1)
-			c.Close()
-		})
+		s.leaveLaneLocked()
 	}
+}
+
+func (s *Stream) leaveLaneLocked() {
+	s.closeLaneLocked(func(c duplex.Conn) {
+		setLinger(c, -1)
+		c.Close()
+	})
 }
 
 func (s *Stream) closeLaneLocked(how func(duplex.Conn)) {
@@ -212,6 +246,8 @@ func (s *Stream) closeLaneLocked(how func(duplex.Conn)) {
 	default:
 		close(s.laneOver)
 		how(s.lane)
+		s.readDeadline.stop()
+		s.writeLimit.stop()
 	}
 }
 
@@ -223,9 +259,25 @@ func (s *Stream) laneOutcome() (worked bool, err error) {
 	return s.move.in && s.move.out, s.move.err
 }
 
-// onLaneLocked reports whether the stream lives on a lane alone.
+// onLaneLocked reports whether the stream lives on a lane, or is about to:
+// SWITCH has come before BOUND.
 func (s *Stream) onLaneLocked() bool {
-	return s.lane != nil && s.err == nil && !s.closed
+	on := s.lane != nil || s.move.state == laneAwait && s.recvMoved
+	return on && s.err == nil && !s.closed
+}
+
+// judgeLaneLocked is called when this side is about to reset the stream: a lane
+// that is broken by then has failed, and of any other a relay says that it has
+// not.
+func (s *Stream) judgeLaneLocked() {
+	if s.lane == nil || s.err != nil || s.closed {
+		return
+	}
+	if err := duplex.Broken(s.lane); err != nil {
+		s.move.err = err
+	} else if s.link.isRelay && duplex.Alive(s.lane) {
+		s.link.send(laneResetRecord(s.sm.ID()))
+	}
 }
 
 // Carrier returns the TCP connections that carry the two directions now, each

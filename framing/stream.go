@@ -117,7 +117,7 @@ func (s *Stream) begin(sm *smux.Stream, rec, first []byte) (rest []byte) {
 func (s *Stream) Broken() error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.err == nil && s.onLaneLocked() {
+	if s.lane != nil && s.err == nil && !s.closed {
 		return duplex.Broken(s.lane)
 	}
 	return s.err
@@ -252,9 +252,7 @@ func (s *Stream) reset(code ResetCode) error {
 }
 
 func (s *Stream) resetLocked(code ResetCode) {
-	if s.link.isRelay && s.onLaneLocked() && duplex.Alive(s.lane) {
-		s.link.send(laneResetRecord(s.sm.ID()))
-	}
+	s.judgeLaneLocked()
 	s.closed = true
 	s.cutLocked(code)
 	if s.err == nil {
