@@ -39,6 +39,10 @@ type Handler struct {
 	// GoAway tells that the other side will be gone. The link opens no stream
 	// from then on, and acknowledges it once GoAway has returned.
 	GoAway func(GoAway)
+	// Over is called once, on a goroutine of its own, when the link is over: so
+	// that nobody has to wait for Done meanwhile, which costs a stack. It is not
+	// called where Client or Welcome has failed.
+	Over func()
 }
 
 // A Link is one end of the connection between a remote and a relay. It owns the
@@ -81,6 +85,7 @@ type Link struct {
 	idle        chan struct{} // closed when the last stream goes; nil when nobody waits
 	mux         *smux.Session
 	err         error
+	over        func()        // Handler.Over, once the link has begun
 	done        chan struct{} // closed with err set
 	goAwayAcked chan struct{}
 	ackOnce     sync.Once
@@ -246,6 +251,9 @@ func (l *Link) fail(err error) {
 	mux := l.mux
 	claims := l.claims
 	l.claims, l.claimNames = nil, nil
+	if l.over != nil {
+		go l.over()
+	}
 	if l.timer != nil {
 		l.timer.Stop()
 	}

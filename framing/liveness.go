@@ -40,6 +40,9 @@ func (l *Link) start() {
 	if l.err == nil {
 		l.due = l.now() + first
 		l.timer = time.AfterFunc(first, l.check)
+		l.over = l.handler.Over
+	} else if l.handler.Over != nil {
+		go l.handler.Over()
 	}
 	l.mu.Unlock()
 	go l.readLoop()

@@ -82,7 +82,8 @@ func (s *Server) handleOwn(tc *tls.Conn) {
 		tc.Close()
 	case proto == framing.Protocol:
 		cs := tc.ConnectionState()
-		s.serveLink(tc, &cs)
+		s.serveLink(tc, &cs, forget)
+		return
 	case proto == acmeALPN:
 		tc.Close()
 	default: // the HTTP server owns it from here
@@ -103,6 +104,7 @@ func (s *Server) shake(tc *tls.Conn) error {
 	defer leave()
 	if p, ok := tc.NetConn().(*peeked); ok {
 		p.idle = leave
+		defer func() { p.idle = nil }()
 	}
 	ctx, cancel := context.WithTimeout(s.ctx, handshakeTimeout)
 	defer cancel()
