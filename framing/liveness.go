@@ -106,7 +106,29 @@ func (l *Link) handlePing(p []byte) error {
 	if l.isRelay {
 		l.noteRTT(binary.BigEndian.Uint32(p[4:]))
 	}
-	l.send(appendRecord(nil, recPong, p))
+	return l.answerPing(appendRecord(nil, recPong, p))
+}
+
+// answerPing sends PONG. Before smux begins the reader writes it by itself: a
+// goroutine for it costs as much as the rest of PING. Nothing but control
+// records is on its way then, too few for two sides to wait for each other.
+func (l *Link) answerPing(pong []byte) error {
+	l.mu.Lock()
+	direct := l.err == nil && l.mux == nil && !l.flushing
+	ok := true
+	if direct {
+		l.queued = pong // it was empty: nothing flushes
+		l.flushing = true
+	} else {
+		ok = l.sendLocked(pong)
+	}
+	l.mu.Unlock()
+	if !ok {
+		return errTooMuchQueued
+	}
+	if direct {
+		l.flush()
+	}
 	return nil
 }
 
