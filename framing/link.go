@@ -65,6 +65,7 @@ type Link struct {
 	mu          sync.Mutex
 	timer       *time.Timer   // runs check
 	due         time.Duration // when, after began
+	pingDue     time.Duration // when PING is sent; at the remote
 	probe       chan struct{} // closed by the answer to Probe; nil when nobody waits
 	probed      uint32        // the clock in that Probe's PING
 	queued      []byte        // control records to be written by flush

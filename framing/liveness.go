@@ -39,6 +39,7 @@ func (l *Link) start() {
 	l.mu.Lock()
 	if l.err == nil {
 		l.due = l.now() + first
+		l.pingDue = l.due
 		l.timer = time.AfterFunc(first, l.check)
 		l.over = l.handler.Over
 	} else if l.handler.Over != nil {
@@ -64,9 +65,10 @@ func (l *Link) RTT() time.Duration { return time.Duration(l.rtt.Load()) }
 
 // check is run by the timer: it gives up a silent link, and sends PING.
 func (l *Link) check() {
-	quiet := l.Quiet()
+	quiet, now := l.Quiet(), l.now()
 	l.mu.Lock()
-	late := l.now() - l.due
+	late := now - l.due
+	left := l.pingDue - now
 	l.mu.Unlock()
 	if quiet >= SilenceLimit && late < stopped {
 		l.fail(ErrSilent)
@@ -77,13 +79,17 @@ func (l *Link) check() {
 		next = ProbeTimeout
 	}
 	if !l.isRelay {
-		next = min(next, PingInterval)
-		l.sendPing(micros(l.now()))
+		if left <= 0 {
+			left = PingInterval
+			l.sendPing(micros(now))
+		}
+		next = min(next, left)
 	}
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if l.err == nil {
-		l.due = l.now() + next
+		l.due = now + next
+		l.pingDue = now + left
 		l.timer.Reset(next)
 	}
 }
