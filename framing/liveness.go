@@ -122,6 +122,10 @@ func (l *Link) answerPing(pong []byte) error {
 	l.mu.Lock()
 	direct := l.err == nil && l.mux == nil && !l.flushing
 	ok := true
+	if l.isRelay && l.err == nil { // so that the timer of a good link never runs
+		l.due = l.now() + SilenceLimit
+		l.timer.Reset(SilenceLimit)
+	}
 	if direct {
 		l.queued = pong // it was empty: nothing flushes
 		l.flushing = true
@@ -134,6 +138,9 @@ func (l *Link) answerPing(pong []byte) error {
 	}
 	if direct {
 		l.flush()
+		l.writeMu.Lock()
+		l.conn.SetWriteDeadline(time.Time{}) // or the runtime wakes up for it
+		l.writeMu.Unlock()
 	}
 	return nil
 }
