@@ -206,7 +206,7 @@ func TestShortFreeze(t *testing.T) {
 	p.answers(patience)
 	for _, d := range []*daemon{p.relay, p.remote} {
 		d.signal(syscall.SIGSTOP)
-		<-time.After(7 * time.Second)
+		<-time.After(5 * time.Second)
 		d.signal(syscall.SIGCONT)
 		p.answers(serving)
 	}

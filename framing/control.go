@@ -106,12 +106,12 @@ func (l *Link) acknowledgeLocked() bool {
 // given smux all that was opened before.
 func (l *Link) handleGoAwayAck() {
 	l.mu.Lock()
-	if l.leaving {
+	defer l.mu.Unlock()
+	if l.leaving && !l.acked {
 		l.acked = true
+		close(l.goAwayAcked)
 		l.checkLocked()
 	}
-	l.mu.Unlock()
-	l.ackOnce.Do(func() { close(l.goAwayAcked) })
 }
 
 // GoAway tells the other side that this one will be gone, and waits until it
@@ -120,11 +120,15 @@ func (l *Link) handleGoAwayAck() {
 // way, its error is ErrGoingAway. Those that are open live on.
 func (l *Link) GoAway(ctx context.Context, g GoAway) error {
 	l.mu.Lock()
-	l.leaving = true
+	if !l.leaving {
+		l.leaving = true
+		l.goAwayAcked = make(chan struct{})
+	}
+	acked := l.goAwayAcked
 	l.mu.Unlock()
 	l.send(g.record())
 	select {
-	case <-l.goAwayAcked:
+	case <-acked:
 		return nil
 	case <-l.done:
 		return l.Err()

@@ -19,5 +19,6 @@ func Stop(l *Link, d time.Duration) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.due -= d
+	l.pingDue -= d
 	l.timer.Reset(0)
 }

@@ -47,6 +47,10 @@ type Handler struct {
 	// calls it, and only if the relay has lanes.
 	Bulk      func(*Stream)
 	BulkAfter int64
+	// Over is called once, on a goroutine of its own, when the link is over: so
+	// that nobody has to wait for Done meanwhile, which costs a stack. It is not
+	// called where Client or Welcome has failed.
+	Over func()
 }
 
 // A Link is one end of the connection between a remote and a relay. It owns the
@@ -70,6 +74,7 @@ type Link struct {
 	mu          sync.Mutex
 	timer       *time.Timer   // runs check
 	due         time.Duration // when, after began
+	pingDue     time.Duration // when PING is sent; at the remote
 	probe       chan struct{} // closed by the answer to Probe; nil when nobody waits
 	probed      uint32        // the clock in that Probe's PING
 	queued      []byte        // control records to be written by flush
@@ -90,13 +95,13 @@ type Link struct {
 	idle        chan struct{} // closed when the last stream goes; nil when nobody waits
 	mux         *smux.Session
 	err         error
+	over        func()        // Handler.Over, once the link has begun
 	done        chan struct{} // closed with err set
-	goAwayAcked chan struct{}
-	ackOnce     sync.Once
-	drained     chan struct{} // closed when no stream will come any more after acked
+	goAwayAcked chan struct{} // closed with acked set; nil before GoAway
+	drained     chan struct{} // closed when no stream will come any more after acked; at the remote
 
 	muxMu    sync.Mutex // held while START_MUX is written and smux begins
-	handover chan int   // the first MUX record's length: from here on smux reads
+	handover chan int   // the first MUX record's length: from here on smux reads; made before mux is set
 	accepted chan *Stream
 	pool     pool
 	backlog  backlog
@@ -105,17 +110,14 @@ type Link struct {
 
 func newLink(conn net.Conn, isRelay bool) *Link {
 	l := &Link{
-		conn:        conn,
-		isRelay:     isRelay,
-		began:       time.Now(),
-		streams:     make(map[*Stream]struct{}),
-		done:        make(chan struct{}),
-		goAwayAcked: make(chan struct{}),
-		drained:     make(chan struct{}),
-		handover:    make(chan int, 1),
-		laneLink:    newLaneLink(),
+		conn:    conn,
+		isRelay: isRelay,
+		began:   time.Now(),
+		done:    make(chan struct{}),
 	}
 	if !isRelay {
+		l.drained = make(chan struct{})
+		l.laneLink = newLaneLink()
 		l.accepted = make(chan *Stream, acceptBacklog)
 	}
 	return l
@@ -259,6 +261,9 @@ func (l *Link) fail(err error) {
 	mux := l.mux
 	claims := l.claims
 	l.claims, l.claimNames = nil, nil
+	if l.over != nil {
+		go l.over()
+	}
 	if l.timer != nil {
 		l.timer.Stop()
 	}
@@ -355,54 +360,67 @@ func (l *Link) flush() {
 
 // readLoop reads control records until smux takes over as the reader.
 func (l *Link) readLoop() {
-	n, err := l.nextMux()
-	if err != nil {
-		l.fail(err)
-		return
+	for {
+		t, n, err := l.next()
+		switch {
+		case err != nil:
+			l.fail(err)
+			return
+		case n > 0:
+			l.handover <- n
+			return
+		case t != recPing && t != recPong:
+			// Its handler may have made this stack grow, and an idle link is
+			// to have a small one.
+			go l.readLoop()
+			return
+		}
 	}
-	l.handover <- n
 }
 
 // nextMux handles records up to the header of the next MUX record, whose
 // length it returns.
 func (l *Link) nextMux() (int, error) {
 	for {
-		select {
-		case <-l.done: // it has failed, and may still be telling the other side why
-			return 0, l.Err()
-		default:
-		}
-		if _, err := io.ReadFull(l.conn, l.hdr[:]); err != nil {
-			if err == io.EOF {
-				return 0, err
-			}
-			return 0, fmt.Errorf("read from the link: %w", err)
-		}
-		l.heard()
-		t, n := parseRecordHeader(l.hdr[:])
-		if t == recMux {
-			if !l.muxed() {
-				return 0, protocolErrorf("MUX before START_MUX")
-			}
-			if n > 0 {
-				return n, nil
-			}
-		}
-		if err := l.control.take(t, l.now()); err != nil {
-			return 0, err
-		}
-		if t == recMux {
-			continue
-		}
-		if n > maxPayload(t) {
-			return 0, protocolErrorf("record 0x%02x of %d bytes", t, n)
-		}
-		p := make([]byte, n)
-		if _, err := io.ReadFull(l.conn, p); err != nil {
-			return 0, fmt.Errorf("read from the link: %w", noEOF(err))
-		}
-		if err := l.handle(t, p); err != nil {
-			return 0, err
+		if _, n, err := l.next(); n > 0 || err != nil {
+			return n, err
 		}
 	}
+}
+
+// next reads and handles one record. Of a MUX record that is not empty it reads
+// the header alone, and returns its length n; else n is 0.
+func (l *Link) next() (t recordType, n int, err error) {
+	select {
+	case <-l.done: // it has failed, and may still be telling the other side why
+		return 0, 0, l.Err()
+	default:
+	}
+	if _, err := io.ReadFull(l.conn, l.hdr[:]); err != nil {
+		if err == io.EOF {
+			return 0, 0, err
+		}
+		return 0, 0, fmt.Errorf("read from the link: %w", err)
+	}
+	l.heard()
+	t, size := parseRecordHeader(l.hdr[:])
+	if t == recMux {
+		if !l.muxed() {
+			return t, 0, protocolErrorf("MUX before START_MUX")
+		}
+		if size > 0 {
+			return t, size, nil
+		}
+	}
+	if err := l.control.take(t, l.now()); err != nil || t == recMux {
+		return t, 0, err
+	}
+	if size > maxPayload(t) {
+		return t, 0, protocolErrorf("record 0x%02x of %d bytes", t, size)
+	}
+	p := make([]byte, size)
+	if _, err := io.ReadFull(l.conn, p); err != nil {
+		return t, 0, fmt.Errorf("read from the link: %w", noEOF(err))
+	}
+	return t, 0, l.handle(t, p)
 }

@@ -250,7 +250,7 @@ func TestNoNamesWithoutHandler(t *testing.T) {
 	}
 }
 
-// An idle link stays up, by a PING every 7 s and its PONG, and no more than that.
+// An idle link stays up, by a PING now and then and its PONG, and no more than that.
 func TestIdleLinkStaysUp(t *testing.T) {
 	for name, withStream := range map[string]bool{"link": false, "session": true} {
 		t.Run(name, func(t *testing.T) {

@@ -39,7 +39,11 @@ func (l *Link) start() {
 	l.mu.Lock()
 	if l.err == nil {
 		l.due = l.now() + first
+		l.pingDue = l.due
 		l.timer = time.AfterFunc(first, l.check)
+		l.over = l.handler.Over
+	} else if l.handler.Over != nil {
+		go l.handler.Over()
 	}
 	l.mu.Unlock()
 	go l.readLoop()
@@ -61,9 +65,10 @@ func (l *Link) RTT() time.Duration { return time.Duration(l.rtt.Load()) }
 
 // check is run by the timer: it gives up a silent link, and sends PING.
 func (l *Link) check() {
-	quiet := l.Quiet()
+	quiet, now := l.Quiet(), l.now()
 	l.mu.Lock()
-	late := l.now() - l.due
+	late := now - l.due
+	left := l.pingDue - now
 	l.mu.Unlock()
 	if quiet >= SilenceLimit && late < stopped {
 		l.fail(ErrSilent)
@@ -74,13 +79,17 @@ func (l *Link) check() {
 		next = ProbeTimeout
 	}
 	if !l.isRelay {
-		next = min(next, PingInterval)
-		l.sendPing(micros(l.now()))
+		if left <= 0 {
+			left = PingInterval
+			l.sendPing(micros(now))
+		}
+		next = min(next, left)
 	}
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if l.err == nil {
-		l.due = l.now() + next
+		l.due = now + next
+		l.pingDue = now + left
 		l.timer.Reset(next)
 	}
 }
@@ -103,7 +112,36 @@ func (l *Link) handlePing(p []byte) error {
 	if l.isRelay {
 		l.noteRTT(binary.BigEndian.Uint32(p[4:]))
 	}
-	l.send(appendRecord(nil, recPong, p))
+	return l.answerPing(appendRecord(nil, recPong, p))
+}
+
+// answerPing sends PONG. Before smux begins the reader writes it by itself: a
+// goroutine for it costs as much as the rest of PING. Nothing but control
+// records is on its way then, too few for two sides to wait for each other.
+func (l *Link) answerPing(pong []byte) error {
+	l.mu.Lock()
+	direct := l.err == nil && l.mux == nil && !l.flushing
+	ok := true
+	if l.isRelay && l.err == nil { // so that the timer of a good link never runs
+		l.due = l.now() + SilenceLimit
+		l.timer.Reset(SilenceLimit)
+	}
+	if direct {
+		l.queued = pong // it was empty: nothing flushes
+		l.flushing = true
+	} else {
+		ok = l.sendLocked(pong)
+	}
+	l.mu.Unlock()
+	if !ok {
+		return errTooMuchQueued
+	}
+	if direct {
+		l.flush()
+		l.writeMu.Lock()
+		l.conn.SetWriteDeadline(time.Time{}) // or the runtime wakes up for it
+		l.writeMu.Unlock()
+	}
 	return nil
 }
 

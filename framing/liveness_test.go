@@ -226,3 +226,31 @@ func TestFrozenPeer(t *testing.T) {
 		})
 	}
 }
+
+// A pause of 5 s at any time does not cut a good link: packets that are sent
+// again, or a peer that stands still for a moment. Nor does it where the other
+// side is of the first implementations, which gave up after 16 s.
+func TestPauseIsForgiven(t *testing.T) {
+	const pause, first = 5 * time.Second, 16 * time.Second
+	if framing.PingInterval+pause > framing.SilenceLimit || framing.PingInterval+3*time.Second > first {
+		t.Errorf("a PING every %v is too rare", framing.PingInterval)
+	}
+	bubble(t, func(t *testing.T) {
+		relay, p := rawRemote(t, framing.Handler{})
+		for range 10 {
+			p.send(rec(ping, make([]byte, 8)))
+			p.expect(pong)
+			<-time.After(framing.PingInterval + pause)
+		}
+		alive(t, relay)
+	})
+	bubble(t, func(t *testing.T) {
+		remote, q := rawRelay(t, framing.Handler{})
+		for range 10 {
+			b := q.expect(ping)
+			<-time.After(pause)
+			q.send(rec(pong, b))
+		}
+		alive(t, remote)
+	})
+}

@@ -43,6 +43,12 @@ type muxConn struct {
 	frames  frames
 }
 
+// newMuxConn makes the connection for smux, once in the life of a link.
+func (l *Link) newMuxConn() *muxConn {
+	l.handover = make(chan int, 1)
+	return &muxConn{l: l}
+}
+
 // Read is called by smux's one reading goroutine. It handles the control
 // records that it meets.
 func (c *muxConn) Read(p []byte) (int, error) {
@@ -175,6 +181,9 @@ func (l *Link) add(s *Stream) error {
 	case len(l.streams) >= limit:
 		return ErrTooManyStreams
 	}
+	if l.streams == nil {
+		l.streams = make(map[*Stream]struct{})
+	}
 	l.streams[s] = struct{}{}
 	if l.isRelay {
 		l.opening++
@@ -244,7 +253,7 @@ func (l *Link) checkLocked() {
 		close(l.idle)
 		l.idle = nil
 	}
-	if l.acked && untaken == 0 && l.waiting == 0 && !l.isDrained() {
+	if !l.isRelay && l.acked && untaken == 0 && l.waiting == 0 && !l.isDrained() {
 		close(l.drained)
 	}
 }
@@ -310,7 +319,7 @@ func (l *Link) startMux() (*smux.Session, error) {
 	if mux != nil || err != nil {
 		return mux, err
 	}
-	mux, err = smux.Client(&muxConn{l: l}, smuxConfig())
+	mux, err = smux.Client(l.newMuxConn(), smuxConfig())
 	if err != nil {
 		return nil, fmt.Errorf("start smux: %w", err)
 	}
@@ -352,7 +361,7 @@ func (l *Link) serveMux() error {
 	if l.muxed() {
 		return protocolErrorf("START_MUX twice")
 	}
-	mux, err := smux.Server(&muxConn{l: l}, smuxConfig())
+	mux, err := smux.Server(l.newMuxConn(), smuxConfig())
 	if err != nil {
 		return fmt.Errorf("start smux: %w", err)
 	}

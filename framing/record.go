@@ -20,9 +20,9 @@ const (
 	// HelloTimeout is how long a relay waits for HELLO, and a remote for its answer.
 	HelloTimeout = 10 * time.Second
 	// PingInterval is how often a remote sends PING.
-	PingInterval = 7 * time.Second
+	PingInterval = 12 * time.Second
 	// SilenceLimit is how long a side hears nothing before it gives the link up.
-	SilenceLimit = 16 * time.Second
+	SilenceLimit = 18 * time.Second
 	// WriteTimeout is how long one record may take to be written.
 	WriteTimeout = 10 * time.Second
 	// OrderTime is the longest turn to order a certificate, see Link.Order.

@@ -91,7 +91,8 @@ func (s *Server) handleOwn(tc *tls.Conn) {
 		tc.Close()
 	case proto == framing.Protocol:
 		cs := tc.ConnectionState()
-		s.serveLink(tc, &cs)
+		s.serveLink(tc, &cs, forget)
+		return
 	case proto == framing.LaneProtocol:
 		s.serveLane(tc, routed)
 	case proto == acmeALPN:
@@ -118,6 +119,7 @@ func (s *Server) shake(tc *tls.Conn) error {
 	}
 	if p, ok := below.(*peeked); ok {
 		p.idle = leave
+		defer func() { p.idle = nil }()
 	}
 	ctx, cancel := context.WithTimeout(s.ctx, handshakeTimeout)
 	defer cancel()

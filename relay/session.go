@@ -1,6 +1,7 @@
 package relay
 
 import (
+	"bytes"
 	"context"
 	"crypto/ed25519"
 	"crypto/tls"
@@ -26,75 +27,103 @@ type session struct {
 	link  *framing.Link
 	key   ed25519.PublicKey
 	run   framing.Run
-	id    string // names the identity in logs
-	log   *slog.Logger
 	names []string    // granted; guarded by srv.presence.mu
 	up    atomic.Bool // it was let in
 	away  atomic.Bool // the remote has said that it goes
 	gone  sync.Once   // leave
+	// unclaimed runs closeIdle after claimTimeout, unless a name is claimed.
+	unclaimed *time.Timer
+	forget    func() // called when the session is over
 }
 
-// serveLink speaks with a remote until its link is over. It owns c, which is
-// the TLS connection of cs, or runs in it.
-func (s *Server) serveLink(c net.Conn, cs *tls.ConnectionState) {
+// log is made when it is needed: kept, it would be a good part of what an idle
+// link costs.
+func (sess *session) log() *slog.Logger {
+	return sess.srv.log.With("identity", keyname.Label(sess.key, ""), "remote", sess.link.RemoteAddr(), "run", sess.run.Number)
+}
+
+// serveLink lets a remote in. It owns c, which is the TLS connection of cs, or
+// runs in it. When the link is over, which may be long after serveLink has
+// returned, it calls forget. No goroutine waits for that: a stack is a good part
+// of what an idle link costs.
+func (s *Server) serveLink(c net.Conn, cs *tls.ConnectionState, forget func()) {
+	s.wg.Add(1) // forget may be called meanwhile
+	defer s.wg.Done()
 	link, hello, err := framing.Server(s.ctx, c)
 	if err != nil {
 		s.log.Debug("a link did not say hello", "remote", c.RemoteAddr(), "err", err)
+		forget()
 		return
 	}
 	if err := hello.Verify(cs, s.Domain); err != nil {
 		s.log.Warn("a remote was refused", "remote", c.RemoteAddr(), "err", err)
 		link.Refuse(framing.Refusal{Code: framing.RefusedProof,
 			Text: "the proof of identity does not fit this connection: something between you and the relay ends TLS"})
+		forget()
 		return
 	}
-	sess := &session{srv: s, link: link, key: hello.Key, run: hello.Run, id: keyname.Label(hello.Key, "")}
-	sess.log = s.log.With("identity", sess.id, "remote", c.RemoteAddr(), "run", sess.run.Number)
-	sess.serve()
+	sess := &session{srv: s, link: link, key: bytes.Clone(hello.Key), run: hello.Run, forget: forget}
+	s.presence.join(sess)
+	if !sess.begin() {
+		sess.end()
+	}
 }
 
-func (sess *session) serve() {
+// begin lets the remote in. It reports false when there is no session.
+func (sess *session) begin() bool {
 	s := sess.srv
-	s.presence.join(sess)
-	defer s.presence.leave(sess)
 	if s.ctx.Err() != nil { // Close has looked for links already
 		sess.link.Close()
-		return
+		return false
 	}
 	if s.departing() != nil {
 		sess.link.Refuse(framing.Refusal{Code: framing.RefusedBusy, Text: "this process of the relay is about to end: dial again"})
-		return
+		return false
 	}
+	sess.log().Info("remote connected")
 	// The time limit is set before the remote is let in: a claim stops it.
-	idle := time.AfterFunc(claimTimeout, sess.closeIdle)
-	defer idle.Stop()
+	sess.unclaimed = time.AfterFunc(claimTimeout, sess.closeIdle)
 	welcome := framing.Welcome{PublicPort: uint16(s.publicPort()), Agent: "keystay-relay/" + s.Version}
 	if !s.NoLanes {
 		welcome.Capabilities |= framing.CapabilityLanes
 	}
-	err := sess.link.Welcome(welcome,
-		framing.Handler{Claim: sess.claim, Order: sess.order, GoAway: sess.goAway, LaneTokens: sess.laneTokens})
+	err := sess.link.Welcome(welcome, framing.Handler{Claim: sess.claim, Order: sess.order, GoAway: sess.goAway,
+		LaneTokens: sess.laneTokens, Over: sess.over})
 	if err != nil {
-		sess.log.Debug("a link ended before it began", "err", err)
-		return
+		sess.log().Info("remote disconnected", "reason", err)
+		return false
 	}
-	sess.log.Info("remote connected")
 	sess.up.Store(true)
 	if s.departing() != nil { // leave may have looked before it was up
 		s.wg.Go(sess.leave)
 	}
-	<-sess.link.Done()
+	return true
+}
+
+// over is called when the link of a session that was let in is over.
+func (sess *session) over() {
+	s := sess.srv
 	if err := s.Names.seen(sess.granted(), sess.key); err != nil {
-		sess.log.Warn("cannot keep when the names were last used", "err", err)
+		sess.log().Warn("cannot keep when the names were last used", "err", err)
 	}
-	err = sess.link.Err()
+	err := sess.link.Err()
 	level := slog.LevelInfo
 	if errors.Is(err, framing.ErrProtocol) {
 		level = slog.LevelWarn
 	}
-	sess.log.Log(context.Background(), level, "remote disconnected", "reason", err, "rtt", sess.link.RTT())
+	sess.log().Log(context.Background(), level, "remote disconnected", "reason", err, "rtt", sess.link.RTT())
 	s.presence.outlive(sess)
 	sess.link.WaitIdle(s.ctx) // lanes outlive the link
+	sess.end()
+}
+
+// end undoes all that serveLink and begin have done.
+func (sess *session) end() {
+	if sess.unclaimed != nil {
+		sess.unclaimed.Stop()
+	}
+	sess.srv.presence.leave(sess)
+	sess.forget()
 }
 
 // leave tells the remote that the server leaves, and ends the link when its
@@ -154,7 +183,8 @@ func (sess *session) claim(c framing.Claim) error {
 	if err := s.presence.claim(sess, c); err != nil {
 		return sess.denied(err)
 	}
-	sess.log.Info("name is up", "name", name)
+	sess.unclaimed.Stop()
+	sess.log().Info("name is up", "name", name)
 	return nil
 }
 
@@ -166,10 +196,10 @@ func (sess *session) order(name string, begins bool) bool {
 func (sess *session) denied(err error) error {
 	var d *framing.Denial
 	if errors.As(err, &d) {
-		sess.log.Info("claim denied", "name", d.Name, "reason", d.Text)
+		sess.log().Info("claim denied", "name", d.Name, "reason", d.Text)
 		return err
 	}
-	sess.log.Error("cannot decide about a claim", "err", err)
+	sess.log().Error("cannot decide about a claim", "err", err)
 	return fmt.Errorf("decide: %w", err)
 }
 
@@ -177,5 +207,5 @@ func (sess *session) denied(err error) error {
 func (sess *session) goAway(g framing.GoAway) {
 	sess.away.Store(true)
 	sess.srv.presence.withdraw(sess)
-	sess.log.Info("remote is going away", "code", g.Code, "reason", g.Text)
+	sess.log().Info("remote is going away", "code", g.Code, "reason", g.Text)
 }

@@ -109,7 +109,7 @@ func (s *Server) open(c net.Conn, name string, hello *sni.Hello) (*framing.Strea
 		if err == nil {
 			return stream, 0
 		}
-		sess.log.Debug("cannot open a stream", "err", err)
+		sess.log().Debug("cannot open a stream", "err", err)
 		if sess.link.Err() == nil && !errors.Is(err, framing.ErrGoingAway) {
 			return nil, sni.AlertInternalError // it is this one stream
 		}
@@ -172,7 +172,7 @@ func abort(c net.Conn) { duplex.Abort(c) }
 // peeked is a connection whose first bytes have been read already.
 type peeked struct {
 	sni.Conn
-	first []byte
+	first []byte // nil when all of it has been read
 	lane  bool   // the hello offers to be a lane
 	idle  func() // called before a Read that waits for the peer; may be nil
 }
@@ -180,7 +180,9 @@ type peeked struct {
 func (p *peeked) Read(b []byte) (int, error) {
 	if len(p.first) > 0 {
 		n := copy(b, p.first)
-		p.first = p.first[n:]
+		if p.first = p.first[n:]; len(p.first) == 0 {
+			p.first = nil // a link may last for weeks
+		}
 		return n, nil
 	}
 	if p.idle != nil {

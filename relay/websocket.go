@@ -20,8 +20,5 @@ func (s *Server) serveWebSocket(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	cs := r.TLS
-	go func() { // so that nothing of the request is kept as long as the link
-		defer forget()
-		s.serveLink(c, cs)
-	}()
+	go s.serveLink(c, cs, forget) // so that the HTTP server is done with the request
 }
