@@ -88,7 +88,7 @@ func (sess *session) serve() {
 	if errors.Is(err, framing.ErrProtocol) {
 		level = slog.LevelWarn
 	}
-	sess.log.Log(context.Background(), level, "remote disconnected", "reason", err, "rtt", sess.link.RTT())
+	sess.log.Log(context.Background(), level, "remote disconnected", "reason", framing.Ending(err), "rtt", sess.link.RTT())
 }
 
 // leave tells the remote that the server leaves, and ends the link when its
