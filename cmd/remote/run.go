@@ -20,9 +20,6 @@ import (
 	"keystay/remote"
 )
 
-// drainTimeout is how long visitors may finish after the first signal.
-const drainTimeout = 30 * time.Second
-
 func run(ctx context.Context, cfg *config.Remote, warnings []config.Warning) error {
 	log, err := cli.Logger(os.Stderr, cfg.LogLevel, cfg.LogFormat)
 	if err != nil {
@@ -51,10 +48,10 @@ func run(ctx context.Context, cfg *config.Remote, warnings []config.Warning) err
 		select {
 		case err = <-served:
 		case <-drain.Done():
-			log.Info("draining", "for", drainTimeout)
+			log.Info("draining", "for", cfg.DrainTimeout)
 		}
 	}
-	end, cancel := context.WithTimeout(cut, drainTimeout)
+	end, cancel := context.WithTimeout(cut, cfg.DrainTimeout)
 	defer cancel()
 	if err != nil {
 		cancel() // nothing is served any more
