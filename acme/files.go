@@ -97,6 +97,31 @@ func (f *Files) Err() error {
 	return f.err
 }
 
+// Unfit returns what whoever connects to name will refuse about the certificate
+// as it was read last: that it is for other names, or not valid at that time.
+// An empty name is not looked at. Who has issued it is for the others to judge.
+func (f *Files) Unfit(name string, now time.Time) []error {
+	f.mu.Lock()
+	leaf := f.cert.Leaf
+	f.mu.Unlock()
+	var errs []error
+	if name != "" {
+		if err := leaf.VerifyHostname(name); err != nil {
+			errs = append(errs, &FileError{Path: f.certFile, Err: err})
+		}
+	}
+	var when string
+	switch {
+	case now.After(leaf.NotAfter):
+		when = "it has expired on " + leaf.NotAfter.Format(time.RFC3339)
+	case now.Before(leaf.NotBefore):
+		when = "it is not valid before " + leaf.NotBefore.Format(time.RFC3339)
+	default:
+		return errs
+	}
+	return append(errs, &FileError{Path: f.certFile, Err: errors.New(when)})
+}
+
 // TLSConfig returns a configuration for visitors: TLS 1.2 or later, h2 and
 // http/1.1.
 func (f *Files) TLSConfig() *tls.Config { return serverConfig(f.GetCertificate) }

@@ -110,3 +110,32 @@ func TestFilesErrors(t *testing.T) {
 		t.Error(denied, denied.Hint())
 	}
 }
+
+func TestUnfit(t *testing.T) {
+	now := time.Now()
+	certFile, keyFile := bring(t, t.TempDir(), "relay.test")
+	f, err := LoadFiles(certFile, keyFile)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, c := range []struct {
+		name string
+		at   time.Time
+		want []string // in the errors, one each
+	}{
+		{"relay.test", now, nil},
+		{"", now, nil},
+		{"other.test", now, []string{"other.test"}},
+		{"relay.test", now.Add(2 * day), []string{"it has expired on"}},
+		{"other.test", now.Add(-2 * day), []string{"other.test", "it is not valid before"}},
+	} {
+		errs := f.Unfit(c.name, c.at)
+		ok := len(errs) == len(c.want)
+		for i := range min(len(errs), len(c.want)) {
+			ok = ok && strings.HasPrefix(errs[i].Error(), certFile+": ") && strings.Contains(errs[i].Error(), c.want[i])
+		}
+		if !ok {
+			t.Errorf("%q at %v: %v, want %q", c.name, c.at, errs, c.want)
+		}
+	}
+}

@@ -132,6 +132,17 @@ func (p *Problem) Error() string {
 	return s
 }
 
+// notArrived reports whether an order failed because its validation did not get
+// through, which one of the other kind may.
+func notArrived(err error) bool {
+	var p acme.Problem
+	if !errors.As(err, &p) {
+		return false
+	}
+	_, ofValidation := p.Resource.(acme.Authorization)
+	return ofValidation && p.Type != acme.ProblemTypeCAA && p.Type != acme.ProblemTypeDNS
+}
+
 // asProblem returns err with the CA's own words, where it has any, as a Problem.
 func asProblem(err error, at *attempt) error {
 	var p acme.Problem

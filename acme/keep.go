@@ -203,13 +203,13 @@ func (k *Keeper) obtain(ctx context.Context, e *entry, why string, b *backoff) e
 	if old.valid(time.Now()) && b.refused == 0 {
 		at.replaces = old.cert.Leaf
 	}
-	k.log.Info("ordering certificate", "name", e.name, "why", why, "ca", k.cfg.CA, "validation", at.kind)
-	k.notify(Event{Kind: Ordering, Name: e.name, Why: why})
-	// Forced, since whether it is time was decided above. Where there is no
-	// certificate, certmagic obtains one.
-	if err := k.magic.RenewCertSync(withAttempt(ctx, at), e.name, true); err != nil {
-		b.asked = at.retryAfter
-		return asProblem(err, at)
+	err = k.try(ctx, e, why, at, b)
+	if second := kinds[(b.refused+1)%len(kinds)]; b.refused == 0 && second != at.kind && at.notArrived {
+		b.refused++ // the CA counts it
+		err = k.try(ctx, e, why, &attempt{kind: second}, b)
+	}
+	if err != nil {
+		return err
 	}
 	cur, err := k.store.load(ctx, key, e.name)
 	if err != nil {
@@ -225,6 +225,19 @@ func (k *Keeper) obtain(ctx context.Context, e *entry, why string, b *backoff) e
 		return errors.New("the new certificate is due for renewal already: is the clock right?")
 	}
 	*b = backoff{}
+	return nil
+}
+
+// try makes one order.
+func (k *Keeper) try(ctx context.Context, e *entry, why string, at *attempt, b *backoff) error {
+	k.log.Info("ordering certificate", "name", e.name, "why", why, "ca", k.cfg.CA, "validation", at.kind)
+	k.notify(Event{Kind: Ordering, Name: e.name, Why: why})
+	// Forced, since whether it is time was decided before. Where there is no
+	// certificate, certmagic obtains one.
+	if err := k.magic.RenewCertSync(withAttempt(ctx, at), e.name, true); err != nil {
+		b.asked, at.notArrived = at.retryAfter, notArrived(err)
+		return asProblem(err, at)
+	}
 	return nil
 }
 

@@ -110,6 +110,7 @@ type attempt struct {
 	kind     string            // the kind of validation to use
 	replaces *x509.Certificate // the certificate to name as replaced, or nil
 
+	notArrived bool          // the validation did not get through to this device
 	retryAfter time.Duration // what the last answer asks to wait, if it is a refusal
 }
 

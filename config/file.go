@@ -238,6 +238,8 @@ func (f *file) isKind(n *yaml.Node, path, want string) bool {
 		hint = "write [] for an empty list, or take the key out"
 	case want == "text" && n.Kind == yaml.ScalarNode:
 		hint = "put it in quotes" // not shown: it may be a key
+	case want == "a list" && (found == "true or false" || slices.Contains([]string{"", "off", "no", "none", "false"}, n.Value) && found == "text"):
+		hint = "write [] for an empty list, which is off"
 	case want == "a list" && found == "text":
 		hint = "put it in brackets: [" + quote(n.Value) + "]"
 	default:

@@ -86,6 +86,10 @@ type Remote struct {
 	// Wait is how long to try until the name answers; 0 is for ever.
 	Wait time.Duration `mapstructure:"-"`
 
+	// DrainTimeout is how long visitors may finish when the remote is told to
+	// stop: 0 to [MaxDrain], 30 s by default.
+	DrainTimeout time.Duration `mapstructure:"-"`
+
 	// LogLevel is "debug", "info" (the default), "warn" or "error".
 	LogLevel string `mapstructure:"log-level"`
 

@@ -34,6 +34,7 @@ func RemoteKeys() []Key {
 		{Name: "lanes", Default: "auto", Help: "`WAY` auto or off: auto dials the relay again for each visitor that turns out to be bulk, which is faster; not through a proxy or wss"},
 		{Name: "proxy", Help: "dial out through this proxy: `URL` http://, https://, socks5:// or socks5h://, with USER:PASSWORD@ in it if need be; none is to go without; by default HTTPS_PROXY and NO_PROXY decide; other users can see flags, so rather use a variable for a password"},
 		{Name: "wait", Help: "give up when the name does not answer within `DURATION`, as in 90s or 5m; by default never"},
+		{Name: "drain-timeout", Default: "30s", Help: "how long visitors may finish when the remote is told to stop: `DURATION`, as in 30s, at most 168h; 0s cuts them at once"},
 		{Name: "log-level", Default: "info", Help: "how much is logged: `LEVEL` debug, info, warn or error"},
 		{Name: "log-format", Default: "text", Help: "`FORMAT` of the log: text or json"},
 	}
@@ -68,6 +69,7 @@ func LoadRemote(fs *pflag.FlagSet, args []string) (*Remote, []Warning, error) {
 	var wrong Errors
 	wrong.local(&r.Local, local, len(args) > 0 || src.isSet("local"))
 	wrong.wait(&r.Wait, src.viper.GetString("wait"))
+	wrong.drain("drain-timeout", &r.DrainTimeout, src.viper.GetString("drain-timeout"))
 	wrong.flag(&r.Replica, "replica", src.viper.GetString("replica"))
 	if src.isSet("domain") && r.Domain == "" {
 		wrong.add("domain", "empty")

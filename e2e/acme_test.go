@@ -224,6 +224,28 @@ func TestCertificateByHTTP01(t *testing.T) {
 	}
 }
 
+// Where one kind of validation does not get through, the other is tried at once.
+func TestOtherValidationAtOnce(t *testing.T) {
+	p := startPebble(t, pebble.Options{})
+	d := newDevice(t, p, t.TempDir(), func(c *acme.Config) { c.NoHTTP01 = false })
+	nobody, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	nobody.Close()
+	p.SetTLSTarget(nobody.Addr().String())
+	d.manage(t, devName)
+	d.wait(t, devName)
+	if orders := p.Orders(); len(orders) != 2 {
+		t.Errorf("%d orders", len(orders))
+	}
+	for _, kind := range []acme.EventKind{acme.Ordering, acme.Ordering, acme.Obtained} {
+		if ev := <-d.events; ev.Kind != kind {
+			t.Errorf("%v before %v", ev.Kind, kind)
+		}
+	}
+}
+
 func TestRestartsOrderNothing(t *testing.T) {
 	p := startPebble(t, pebble.Options{})
 	dir := t.TempDir()

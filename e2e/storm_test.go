@@ -1,24 +1,12 @@
 package e2e
 
 import (
-	"bufio"
-	"context"
 	"crypto/tls"
-	"crypto/x509"
-	"fmt"
 	"io"
 	"net"
-	"os"
-	"os/exec"
-	"path/filepath"
 	"slices"
-	"strconv"
-	"sync"
-	"syscall"
 	"testing"
 	"time"
-
-	"keystay/remote"
 )
 
 // TestStorm has many remotes lose their relay at once, twice: first the path to
@@ -39,7 +27,7 @@ func TestStorm(t *testing.T) {
 	r.stop()
 	r.start(r.addr, dir)
 	r.serve("calm."+pathZone, "", mirror)
-	cut := startCrowd(t, r, remotes)
+	cut := startCrowd(t, crowd{ca: r.ca, via: r.addr, remotes: remotes})
 	eventually(t, 2*time.Minute, "all remotes up", func() bool { return r.log.count("name is up") > remotes })
 
 	stop, stormed := make(chan struct{}), make(chan [2]time.Duration, 1)
@@ -74,79 +62,6 @@ func TestStorm(t *testing.T) {
 		return n >= remotes+1
 	})
 	t.Logf("half of them back %v after the relay's restart, all after %v", half.Round(time.Millisecond), time.Since(start).Round(time.Millisecond))
-}
-
-// startCrowd starts the process with the remotes. The function it returns
-// breaks all their links.
-func startCrowd(t *testing.T, r *pathRelay, n int) (cut func()) {
-	dir := t.TempDir()
-	root := filepath.Join(dir, "root.pem")
-	if err := os.WriteFile(root, r.ca.PEM(), 0o600); err != nil {
-		t.Fatal(err)
-	}
-	cert, key := r.ca.Files(dir, "*."+pathZone)
-	cmd := exec.Command(os.Args[0], "-test.run=^TestCrowd$", "-test.timeout=5m")
-	cmd.Env = append(os.Environ(), "KEYSTAY_CROWD="+strconv.Itoa(n), "KEYSTAY_CROWD_VIA="+r.addr,
-		"KEYSTAY_CROWD_ROOT="+root, "KEYSTAY_CROWD_CERT="+cert, "KEYSTAY_CROWD_KEY="+key)
-	cmd.Stderr = os.Stderr
-	in, err := cmd.StdinPipe()
-	if err == nil {
-		err = cmd.Start()
-	}
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { in.Close(); cmd.Wait() })
-	return func() { fmt.Fprintln(in, "cut") }
-}
-
-// TestCrowd is the process with the remotes. Each line that it reads breaks all
-// links; the end of its input ends it.
-func TestCrowd(t *testing.T) {
-	n, _ := strconv.Atoi(os.Getenv("KEYSTAY_CROWD"))
-	if n == 0 {
-		t.Skip("is started by TestStorm")
-	}
-	syscall.Setpriority(syscall.PRIO_PROCESS, 0, 19)
-	pem, err := os.ReadFile(os.Getenv("KEYSTAY_CROWD_ROOT"))
-	if err != nil {
-		t.Fatal(err)
-	}
-	roots := x509.NewCertPool()
-	roots.AppendCertsFromPEM(pem)
-	cert, err := tls.LoadX509KeyPair(os.Getenv("KEYSTAY_CROWD_CERT"), os.Getenv("KEYSTAY_CROWD_KEY"))
-	if err != nil {
-		t.Fatal(err)
-	}
-	path := startRough(t, os.Getenv("KEYSTAY_CROWD_VIA"))
-	var all []*remote.Listener
-	for i := range n {
-		ln, err := remote.Listen(remote.Config{
-			Domain: fmt.Sprintf("r%d.%s", i, pathZone), Relays: []string{pathZone}, RelayAddresses: []string{path.addr}, Links: 1, RelayRoots: roots,
-			StateDir: t.TempDir(), TLS: &tls.Config{Certificates: []tls.Certificate{cert}},
-		})
-		if err != nil {
-			t.Fatal(err)
-		}
-		all = append(all, ln)
-		go func() {
-			for {
-				if _, err := ln.Accept(); err != nil {
-					return
-				}
-			}
-		}()
-	}
-	for s := bufio.NewScanner(os.Stdin); s.Scan(); {
-		path.cut()
-	}
-	ctx, cancel := context.WithCancel(context.Background())
-	cancel()
-	var wg sync.WaitGroup
-	for _, ln := range all {
-		wg.Go(func() { ln.Shutdown(ctx) })
-	}
-	wg.Wait()
 }
 
 // visits makes visits to a name, one after the other, until stop is closed or

@@ -90,7 +90,7 @@ func (sess *session) begin() bool {
 	err := sess.link.Welcome(welcome, framing.Handler{Claim: sess.claim, Order: sess.order, GoAway: sess.goAway,
 		LaneTokens: sess.laneTokens, Over: sess.over})
 	if err != nil {
-		sess.log().Info("remote disconnected", "reason", err)
+		sess.log().Info("remote disconnected", "reason", framing.Ending(err))
 		return false
 	}
 	sess.up.Store(true)
@@ -111,7 +111,7 @@ func (sess *session) over() {
 	if errors.Is(err, framing.ErrProtocol) {
 		level = slog.LevelWarn
 	}
-	sess.log().Log(context.Background(), level, "remote disconnected", "reason", err, "rtt", sess.link.RTT())
+	sess.log().Log(context.Background(), level, "remote disconnected", "reason", framing.Ending(err), "rtt", sess.link.RTT())
 	s.presence.outlive(sess)
 	sess.link.WaitIdle(s.ctx) // lanes outlive the link
 	sess.end()

@@ -28,7 +28,7 @@ func (w *way) dial(ctx context.Context, host, port string) (net.Conn, error) {
 	if proxy != nil { // it looks names up, and chooses among their addresses
 		return (&proxydial.Proxy{URL: proxy}).Dial(ctx, addresses[0])
 	}
-	var d net.Dialer
+	d := net.Dialer{Timeout: connectTimeout}
 	for _, a := range w.unused(ctx, addresses) {
 		// A short time each: those that other links use are known to answer.
 		short, cancel := context.WithTimeout(ctx, otherAddressTimeout)
@@ -48,6 +48,11 @@ func (w *way) dial(ctx context.Context, host, port string) (net.Conn, error) {
 	}
 	return nil, errors.Join(errs...)
 }
+
+// connectTimeout is how long one address may take to accept a connection, so
+// that one from which nothing comes leaves time for the next, and a relay whose
+// host starts is not met by an attempt that waits ever longer.
+const connectTimeout = 5 * time.Second
 
 // otherAddressTimeout is how long an address may take to answer that would
 // only make the links more diverse.

@@ -4,7 +4,6 @@ import (
 	"cmp"
 	"context"
 	"crypto/tls"
-	"crypto/x509"
 	"errors"
 	"fmt"
 	"net"
@@ -12,76 +11,17 @@ import (
 	"time"
 
 	"keystay/framing"
-	"keystay/internal/proxydial"
 )
 
 // dialTimeout is how long one attempt to reach a relay may take, from the
 // look-up of its address to its answer.
 const dialTimeout = 15 * time.Second
 
-// A NoRelayError says why no relay could be reached.
-type NoRelayError struct {
-	Relay string // its name, and port if it is not 443
-	Err   error
-}
-
-func (e *NoRelayError) Error() string { return fmt.Sprintf("reach relay %s: %v", e.Relay, e.Err) }
-
-// Unwrap returns what went wrong.
-func (e *NoRelayError) Unwrap() error { return e.Err }
-
-// Hints says what to do, in one line each.
-func (e *NoRelayError) Hints() []string {
-	var dns *net.DNSError
-	var unknown x509.UnknownAuthorityError
-	var host x509.HostnameError
-	var proxy *proxydial.Error
-	var upgrade *framing.UpgradeError
-	switch {
-	case errors.As(e.Err, &proxy):
-		return nil // it has hints of its own
-	case errors.As(e.Err, &dns):
-		return []string{"the name of the relay has no address: check it, and this device's DNS"}
-	case errors.As(e.Err, &unknown):
-		return []string{"the relay's certificate is from a CA that this device does not trust",
-			"if the relay has a CA of its own, give its root with --relay-root FILE",
-			"else something between this device and the relay ends TLS, such as a company's proxy or a virus scanner: use another network or turn it off"}
-	case errors.As(e.Err, &host):
-		return []string{"what answers there is not this relay: check --relay and --relay-address"}
-	case errors.Is(e.Err, errNotRelay):
-		return []string{"what answers there speaks TLS but is no keystay relay: check --relay"}
-	case errors.As(e.Err, &upgrade):
-		return []string{"what answers there takes no link over a WebSocket: it is no keystay relay, or one too old, or something on the path answers in its place"}
-	}
-	return nil
-}
-
 // errNotRelay is the error of a TLS server that does not speak our protocol.
 var errNotRelay = errors.New("it does not speak " + framing.Protocol)
 
-// connect links to the relay: to the one that has answered before, or to the
-// first that answers among those that it may be.
-func (w *way) connect(ctx context.Context, handler framing.Handler) (*framing.Link, framing.Welcome, string, error) {
-	candidates := w.candidates
-	w.mu.Lock()
-	if w.relay != "" {
-		candidates = []string{w.relay}
-	}
-	w.mu.Unlock()
-	var errs []error
-	for _, relay := range candidates {
-		link, welcome, err := w.link(ctx, relay, handler)
-		if err == nil {
-			return link, welcome, relay, nil
-		}
-		var refused *framing.Refusal
-		if errors.As(err, &refused) {
-			return nil, welcome, relay, err
-		}
-		errs = append(errs, &NoRelayError{Relay: relay, Err: err})
-	}
-	return nil, framing.Welcome{}, "", errors.Join(errs...)
-}
+// errNoCertificate is the error of a relay that cannot show a certificate.
+var errNoCertificate = errors.New("the relay has no certificate yet")
 
 // link links to one relay, over the transports that may get through to it.
 func (w *way) link(ctx context.Context, relay string, handler framing.Handler) (*framing.Link, framing.Welcome, error) {
@@ -188,6 +128,8 @@ func handshake(ctx context.Context, tc *tls.Conn, proto string) error {
 		return fmt.Errorf("it answers, but under another name: %w", err)
 	case isAlert(err, alertNoApplicationProtocol):
 		return errNotRelay
+	case isAlert(err, alertInternalError):
+		return fmt.Errorf("%w (%w)", errNoCertificate, err)
 	case err != nil:
 		return issuedBy(err)
 	case got != proto && !(got == "" && proto == protoHTTP):
@@ -206,6 +148,7 @@ func isAlert(err error, alert tls.AlertError) bool {
 
 // Alerts that say something about a relay (RFC 8446, section 6).
 const (
+	alertInternalError         tls.AlertError = 80 // crypto/tls without a certificate
 	alertUnrecognizedName      tls.AlertError = 112
 	alertNoApplicationProtocol tls.AlertError = 120
 )

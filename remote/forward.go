@@ -16,6 +16,7 @@ import (
 	"time"
 
 	"keystay/framing"
+	"keystay/internal/duplex"
 )
 
 const (
@@ -259,7 +260,7 @@ func (t *Target) dial(ctx context.Context, _, _ string) (net.Conn, error) {
 	for _, a := range t.Addresses {
 		c, err := d.DialContext(ctx, t.Network, a)
 		if err == nil {
-			return c, nil
+			return newLocalConn(c.(duplex.Conn)), nil // it is one of TCP or a unix socket
 		}
 		errs = append(errs, err)
 	}

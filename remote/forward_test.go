@@ -29,6 +29,7 @@ import (
 type published struct {
 	t    *testing.T
 	link *relayLink
+	srv  *http.Server
 }
 
 // publish puts a Target on a name.
@@ -40,7 +41,7 @@ func publish(t *testing.T, target *remote.Target) *published {
 	done := make(chan struct{})
 	go func() { srv.Serve(ln); close(done) }()
 	t.Cleanup(func() { srv.Close(); <-done })
-	return &published{t, r.next()}
+	return &published{t, r.next(), srv}
 }
 
 // publishHandler is publish for a service made of a handler.

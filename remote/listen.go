@@ -13,6 +13,7 @@ import (
 	"net/url"
 	"path/filepath"
 	"strconv"
+	"strings"
 	"sync"
 	"time"
 
@@ -189,7 +190,7 @@ func (l *Listener) chooseName() error {
 		relays = []string{relay}
 	}
 	for i, relay := range relays {
-		w := &way{l: l, candidates: []string{relay}, addresses: addresses, found: make(chan struct{})}
+		w := &way{l: l, candidates: []string{relay}, addresses: addresses}
 		if len(relays) > 1 && len(addresses) > 0 {
 			w.addresses = addresses[i : i+1]
 		}
@@ -205,7 +206,7 @@ func (l *Listener) chooseName() error {
 		if len(candidates) == 0 {
 			return fmt.Errorf("%s: no name above it can be a relay: %w", l.domain, ErrNoRelay)
 		}
-		l.ways = []*way{{l: l, candidates: candidates, addresses: addresses, found: make(chan struct{})}}
+		l.ways = []*way{{l: l, candidates: candidates, addresses: addresses}}
 	}
 	return nil
 }
@@ -303,20 +304,34 @@ func (l *Listener) Wait(ctx context.Context) error {
 	return err
 }
 
-// missing says with err what keeps the name from answering.
+// missing says what keeps the name from answering, for a Wait that err ends.
 func (l *Listener) missing(err error) error {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	switch {
 	case len(l.holding) > 0 && l.noCert != nil:
-		return fmt.Errorf("%w: no certificate: %w", err, l.noCert)
+		return &missingError{"no certificate: " + l.noCert.Error(), []error{err, l.noCert}}
 	case len(l.holding) > 0:
-		return fmt.Errorf("%w: no certificate yet", err)
+		return &missingError{"no certificate yet", []error{err}}
 	case l.noLink != nil:
-		return fmt.Errorf("%w: no session: %w", err, l.noLink)
+		return &missingError{"no session: " + l.noLink.Error(), []error{err, l.noLink}}
 	}
-	return fmt.Errorf("%w: no session yet", err)
+	var relays []string
+	for _, w := range l.ways {
+		relays = append(relays, w.name())
+	}
+	return &missingError{"no session yet: waiting for " + strings.Join(relays, ", "), []error{err}}
 }
+
+// A missingError says what a Wait has waited for in vain. It wraps why Wait
+// ended and what went wrong, but that a time is over needs no words.
+type missingError struct {
+	text string
+	errs []error
+}
+
+func (e *missingError) Error() string   { return e.text }
+func (e *missingError) Unwrap() []error { return e.errs }
 
 // waitUp waits until a session holds the name.
 func (l *Listener) waitUp(ctx context.Context) error {

@@ -345,34 +345,23 @@ func TestUnreachableRelay(t *testing.T) {
 	closed := newRelay(t)
 	closed.close()
 	stranger := testca.New(t)
-	other, err := tls.Listen("tcp", "127.0.0.1:0", &tls.Config{Certificates: []tls.Certificate{r.ca.Issue(zone)}, NextProtos: []string{"h2"}})
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer other.Close()
-	go func() {
-		for {
-			c, err := other.Accept()
-			if err != nil {
-				return
-			}
-			c.(*tls.Conn).Handshake()
-			c.Close()
-		}
-	}()
+	other := tlsServer(t, &tls.Config{Certificates: []tls.Certificate{r.ca.Issue(zone)}, NextProtos: []string{"h2"}})
+	bare := tlsServer(t, &tls.Config{GetCertificate: func(*tls.ClientHelloInfo) (*tls.Certificate, error) { return nil, errors.New("none yet") }})
 	for name, c := range map[string]struct {
 		change func(*remote.Config)
 		is     func(error) bool
 		hint   string
 	}{
 		"closed port": {func(cfg *remote.Config) { cfg.RelayAddresses = []string{closed.addr} },
-			func(err error) bool { return errors.Is(err, syscall.ECONNREFUSED) }, ""},
+			func(err error) bool { return errors.Is(err, syscall.ECONNREFUSED) }, "nothing listens there"},
 		"unknown CA": {func(cfg *remote.Config) { cfg.RelayRoots = stranger.Pool() },
 			func(err error) bool { return errors.As(err, new(x509.UnknownAuthorityError)) }, "--relay-root"},
 		"another name": {func(cfg *remote.Config) { cfg.Relays = []string{"wrong.test"} },
 			func(err error) bool { return errors.As(err, new(x509.HostnameError)) }, "--relay-address"},
 		"not a relay": {func(cfg *remote.Config) { cfg.RelayAddresses = []string{other.Addr().String()} },
 			func(err error) bool { return err != nil }, "no keystay relay"},
+		"no certificate yet": {func(cfg *remote.Config) { cfg.RelayAddresses = []string{bare.Addr().String()} },
+			func(err error) bool { return strings.Contains(err.Error(), "the relay has no certificate yet") }, "its own log"},
 		"no address": {func(cfg *remote.Config) { cfg.RelayAddresses = []string{"relay.invalid:443"} },
 			func(err error) bool { return errors.As(err, new(*net.DNSError)) }, "DNS"},
 	} {
@@ -382,7 +371,12 @@ func TestUnreachableRelay(t *testing.T) {
 			logged := make(lines, 16)
 			cfg.Logger = slog.New(slog.NewTextHandler(logged, nil))
 			ln := r.listen(cfg)
-			for !strings.Contains(<-logged, "trying again") {
+			line := ""
+			for !strings.Contains(line, "trying again") {
+				line = <-logged
+			}
+			if !strings.Contains(line, c.hint) {
+				t.Errorf("no hint in the log: %s", line)
 			}
 			ctx, cancel := context.WithCancel(t.Context())
 			cancel()
@@ -391,14 +385,34 @@ func TestUnreachableRelay(t *testing.T) {
 			if !errors.As(err, &no) || !c.is(err) || !errors.Is(err, context.Canceled) {
 				t.Fatalf("Wait: %v", err)
 			}
-			if hints := strings.Join(no.Hints(), "\n"); !strings.Contains(hints, c.hint) || c.hint == "" && hints != "" {
+			if hints := strings.Join(no.Hints(), "\n"); !strings.Contains(hints, c.hint) {
 				t.Errorf("hints %q", hints)
 			}
-			if !strings.Contains(err.Error(), "no session") || !strings.Contains(err.Error(), no.Relay) {
+			if strings.Contains(err.Error(), "context") || !strings.Contains(err.Error(), "no session") || !strings.Contains(err.Error(), no.Relay) {
 				t.Errorf("Wait: %v", err)
 			}
 		})
 	}
+}
+
+// tlsServer does handshakes, and nothing more.
+func tlsServer(t *testing.T, config *tls.Config) net.Listener {
+	ln, err := tls.Listen("tcp", "127.0.0.1:0", config)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { ln.Close() })
+	go func() {
+		for {
+			c, err := ln.Accept()
+			if err != nil {
+				return
+			}
+			c.(*tls.Conn).Handshake()
+			c.Close()
+		}
+	}()
+	return ln
 }
 
 // lines takes what is logged, line by line.
@@ -423,5 +437,61 @@ func TestClimbsToTheRelay(t *testing.T) {
 	}
 	if !strings.HasPrefix(ln.URL(), "https://deep.xyz.relay.test") {
 		t.Error(ln.URL())
+	}
+}
+
+// Who denies a name is who is named in the log, not who was tried before.
+func TestDeniedByWhom(t *testing.T) {
+	r := newRelay(t)
+	r.set(nil, func(string, string) error { return &framing.Denial{Code: framing.DeniedTaken, Text: "no"} })
+	cfg := r.config()
+	cfg.Domain = "deep.xyz.relay.test"
+	logged := make(lines, 16)
+	cfg.Logger = slog.New(slog.NewTextHandler(logged, nil))
+	ended(t, r.listen(cfg))
+	for line := range logged {
+		if strings.Contains(line, "level=ERROR") {
+			if !strings.Contains(line, " relay=relay.test ") {
+				t.Error(line)
+			}
+			return
+		}
+	}
+}
+
+// When all links are lost at once the log has one warning, and one line when
+// the name answers again. The second link comes after the first.
+func TestOutageInTheLog(t *testing.T) {
+	r := newRelay(t)
+	cfg := r.config()
+	cfg.Links = 2
+	logged := make(lines, 100)
+	cfg.Logger = slog.New(slog.NewTextHandler(logged, nil))
+	ln := r.listen(cfg)
+	for !strings.Contains(<-logged, `"another link is up"`) {
+	}
+	for _, l := range []*relayLink{r.next(), r.next()} {
+		l.conn.(*net.TCPConn).SetLinger(0)
+		l.conn.Close()
+	}
+	r.next()
+	if err := wait(t, ln); err != nil {
+		t.Fatal(err)
+	}
+	r.next()
+	end(ln)
+	close(logged)
+	var warnings, back int
+	for line := range logged {
+		if strings.Contains(line, "level=WARN") {
+			t.Log(line)
+			warnings++
+		}
+		if strings.Contains(line, `"session is up"`) && strings.Contains(line, " after=") {
+			back++
+		}
+	}
+	if warnings != 1 || back != 1 {
+		t.Errorf("%d warnings and %d times back", warnings, back)
 	}
 }

@@ -150,7 +150,7 @@ func blocked(err error) bool {
 		errors.As(err, &untrusted), errors.As(err, &refusal),
 		errors.Is(err, framing.ErrProtocol), errors.Is(err, context.Canceled):
 		return false
-	case isAlert(err, alertUnrecognizedName):
+	case isAlert(err, alertUnrecognizedName), errors.Is(err, errNoCertificate):
 		return false // the relay's own word
 	}
 	return true

@@ -9,6 +9,7 @@ import (
 	"os"
 	"path/filepath"
 	"sync/atomic"
+	"time"
 
 	"keystay/acme"
 	"keystay/config"
@@ -39,6 +40,9 @@ func newOwnCert(cfg *config.Relay, log *slog.Logger) (*ownCert, error) {
 		files, err := acme.LoadFiles(cfg.TLS.CertFile, cfg.TLS.KeyFile)
 		if err != nil {
 			return nil, cli.Usage(err)
+		}
+		for _, err := range files.Unfit(cfg.Domain, time.Now()) {
+			log.Warn("remotes and visitors will refuse the relay's own certificate", "err", err)
 		}
 		c.now.Store(&certSource{tls: files.TLSConfig(), ready: func() error { return nil }})
 		return c, nil

@@ -2,7 +2,6 @@ package main
 
 import (
 	"context"
-	"crypto/tls"
 	"crypto/x509"
 	"errors"
 	"fmt"
@@ -19,9 +18,6 @@ import (
 	"keystay/internal/httpdrain"
 	"keystay/remote"
 )
-
-// drainTimeout is how long visitors may finish after the first signal.
-const drainTimeout = 30 * time.Second
 
 func run(ctx context.Context, cfg *config.Remote, warnings []config.Warning) error {
 	log, err := cli.Logger(os.Stderr, cfg.LogLevel, cfg.LogFormat)
@@ -51,10 +47,10 @@ func run(ctx context.Context, cfg *config.Remote, warnings []config.Warning) err
 		select {
 		case err = <-served:
 		case <-drain.Done():
-			log.Info("draining", "for", drainTimeout)
+			log.Info("draining", "for", cfg.DrainTimeout)
 		}
 	}
-	end, cancel := context.WithTimeout(cut, drainTimeout)
+	end, cancel := context.WithTimeout(cut, cfg.DrainTimeout)
 	defer cancel()
 	if err != nil {
 		cancel() // nothing is served any more
@@ -85,7 +81,7 @@ func announce(ctx context.Context, cfg *config.Remote, ln *remote.Listener) erro
 	err := ln.Wait(wait)
 	switch {
 	case err == nil:
-		showStart(os.Stdout, ln.URL(), cfg.Local.String())
+		showStart(os.Stdout, ln.URL(), cfg.Local.String(), cfg.Cert != "")
 		return nil
 	case ctx.Err() != nil: // a signal
 		return nil
@@ -130,7 +126,9 @@ func listenConfig(cfg *config.Remote, log *slog.Logger) (remote.Config, error) {
 			return rc, err
 		}
 		rc.TLS = files.TLSConfig()
-		warnBrought(rc.TLS, cfg.Domain, log)
+		for _, err := range files.Unfit(cfg.Domain, time.Now()) {
+			log.Warn("visitors will refuse the certificate", "err", err) // it may be mended meanwhile
+		}
 	}
 	return rc, nil
 }
@@ -148,21 +146,6 @@ func proxy(s string) (func(*http.Request) (*url.URL, error), error) {
 		return nil, errors.New("--proxy: this is no URL") // the text of err repeats it
 	}
 	return http.ProxyURL(u), nil
-}
-
-// warnBrought says what visitors will not accept of a certificate that was
-// brought along. It may be mended while the remote runs.
-func warnBrought(c *tls.Config, domain string, log *slog.Logger) {
-	cert, err := c.GetCertificate(&tls.ClientHelloInfo{ServerName: domain})
-	if err != nil || cert.Leaf == nil {
-		return
-	}
-	if err := cert.Leaf.VerifyHostname(domain); domain != "" && err != nil {
-		log.Warn("the certificate is not for this name: visitors will refuse it", "err", err)
-	}
-	if now := time.Now(); now.After(cert.Leaf.NotAfter) || now.Before(cert.Leaf.NotBefore) {
-		log.Warn("the certificate is not valid now: visitors will refuse it", "from", cert.Leaf.NotBefore, "until", cert.Leaf.NotAfter)
-	}
 }
 
 // roots reads a PEM file of roots; no file means the system's.

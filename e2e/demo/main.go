@@ -33,7 +33,7 @@ func main() {
 	bin := flag.String("bin", "bin", "folder of the two programs")
 	once := flag.Bool("once", false, "end after the first page")
 	flag.Parse()
-	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM, syscall.SIGHUP)
 	defer stop()
 	if err := demo(ctx, *bin, *once); err != nil {
 		fmt.Fprintln(os.Stderr, "demo:", err)
@@ -207,6 +207,7 @@ type process struct {
 func start(ctx context.Context, path string, args ...string) (*process, error) {
 	p := &process{cmd: exec.Command(path, args...), addrs: make(map[string]string),
 		seen: make(chan [2]string, 8), stdout: make(chan string, 8), done: make(chan struct{})}
+	apart(p.cmd)
 	fmt.Println("   " + filepath.Base(path) + " " + strings.Join(args, " "))
 	stderr, err := p.cmd.StderrPipe()
 	if err != nil {

@@ -80,6 +80,11 @@ func Root(cmd *cobra.Command) *cobra.Command {
 				return err
 			}
 			cmd.DisableAutoGenTag = true
+			for _, c := range cmd.Commands() {
+				if c.Name() == "completion" { // its help for each shell is no page
+					c.Hidden = true
+				}
+			}
 			return doc.GenManTree(cmd, &doc.GenManHeader{Section: "1", Source: "keystay", Manual: "keystay"}, filepath.Clean(args[0]))
 		},
 	})

@@ -1,0 +1,140 @@
+package e2e
+
+import (
+	"crypto/tls"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"os"
+	"path/filepath"
+	"regexp"
+	"slices"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"keystay/internal/testca"
+)
+
+// TestKilledRelay kills the relay while visitors are in the middle of their
+// transfers, with many remotes. When it is back so are the remotes, soon, and
+// none has ordered a certificate. The times are for the log; what they are held
+// to is generous, since everything shares the processors.
+func TestKilledRelay(t *testing.T) {
+	remotes, outages := 1000, []time.Duration{0, 5 * time.Second}
+	switch {
+	case soaking():
+		outages = append(outages, 30*time.Second, 90*time.Second)
+	case raceEnabled:
+		remotes = 100
+	}
+	k := newKillable(t)
+	addr := k.start("127.0.0.1:0")
+	ordered := filepath.Join(t.TempDir(), "ordered")
+	startCrowd(t, crowd{ca: k.ca, via: addr, remotes: remotes, links: 2, direct: true, ordered: ordered})
+	eventually(t, 3*time.Minute, "all remotes up", func() bool { return len(k.back()) == remotes })
+	for _, outage := range outages {
+		if soaking() {
+			<-time.After(35 * time.Second) // a session that was short counts as none
+		}
+		var transfers []net.Conn
+		for i := range 20 {
+			transfers = append(transfers, k.transfer(fmt.Sprintf("r%d.%s", i, pathZone)))
+		}
+		k.relay.signal(syscall.SIGKILL)
+		<-k.relay.ended
+		for _, c := range transfers {
+			if _, err := io.Copy(io.Discard, c); err == nil {
+				t.Error("a transfer that was cut looks complete")
+			}
+			c.Close()
+		}
+		<-time.After(outage)
+		k.start(addr)
+		eventually(t, 30*time.Second, "all remotes back", func() bool { return len(k.back()) == remotes })
+		back := k.back()
+		t.Logf("away for %v, then of %d remotes half are back after %v, 99 %% after %v, all after %v",
+			outage, remotes, back[len(back)/2], back[len(back)*99/100], back[len(back)-1])
+		k.transfer("r1." + pathZone).Close()
+	}
+	if b, err := os.ReadFile(ordered); !errors.Is(err, os.ErrNotExist) {
+		t.Errorf("a certificate was ordered: %s %v", b, err)
+	}
+}
+
+// A killable is a relay that is a program of its own, and can be started again
+// at the same address.
+type killable struct {
+	t     *testing.T
+	ca    *testca.CA
+	dir   string
+	addr  string
+	relay *daemon
+}
+
+func newKillable(t *testing.T) *killable {
+	k := &killable{t: t, ca: testca.New(t), dir: t.TempDir()}
+	k.ca.Files(k.dir, pathZone)
+	return k
+}
+
+// start starts the relay at an address and returns the one it has.
+func (k *killable) start(addr string) string {
+	k.t.Helper()
+	config := filepath.Join(k.dir, "relay.yaml")
+	text := fmt.Sprintf("domain: %s\nlisten: [%q]\nhttp_listen: []\nstate_dir: %[3]s/state\ntls: {cert_file: %[3]s/cert.pem, key_file: %[3]s/key.pem}\n",
+		pathZone, addr, k.dir)
+	if err := os.WriteFile(config, []byte(text), 0o600); err != nil {
+		k.t.Fatal(err)
+	}
+	k.relay = startDaemon(k.t, "relay", "--config", config)
+	const socket = "for=public addr="
+	k.relay.waits(patience, socket, 1)
+	_, rest, _ := strings.Cut(k.relay.said(), socket)
+	k.addr = strings.Fields(rest)[0]
+	return k.addr
+}
+
+var (
+	publicIsUp = regexp.MustCompile(`time=(\S+) .*for=public`)
+	nameIsUp   = regexp.MustCompile(`time=(\S+) .*msg="name is up".* name=(\S+)`)
+)
+
+// back returns how long after the relay's start each name came up, in order.
+func (k *killable) back() (took []time.Duration) {
+	log := k.relay.said()
+	stamp := func(s string) time.Time {
+		at, err := time.Parse(time.RFC3339, s)
+		if err != nil {
+			k.t.Fatal(err)
+		}
+		return at
+	}
+	start := stamp(publicIsUp.FindStringSubmatch(log)[1])
+	seen := make(map[string]bool)
+	for _, m := range nameIsUp.FindAllStringSubmatch(log, -1) {
+		if !seen[m[2]] {
+			seen[m[2]] = true
+			took = append(took, stamp(m[1]).Sub(start))
+		}
+	}
+	slices.Sort(took)
+	return took
+}
+
+// transfer is a visitor of a name who has begun to read.
+func (k *killable) transfer(name string) *tls.Conn {
+	k.t.Helper()
+	raw, err := net.DialTimeout("tcp", k.addr, patience)
+	if err != nil {
+		k.t.Fatal(err)
+	}
+	c := tls.Client(raw, &tls.Config{ServerName: name, RootCAs: k.ca.Pool()})
+	c.SetDeadline(time.Now().Add(2 * patience))
+	if _, err := io.ReadFull(c, make([]byte, 64<<10)); err != nil {
+		k.t.Fatal(err)
+	}
+	return c
+}

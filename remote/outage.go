@@ -1,0 +1,97 @@
+package remote
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"strings"
+	"sync"
+	"time"
+)
+
+const (
+	// repeatFirst is how long the log is silent about attempts that fail for a
+	// reason that it has told; each further silence is twice as long, up to
+	// repeatMost.
+	repeatFirst = time.Minute
+	repeatMost  = time.Hour
+	// maxReasons is how many different reasons of one outage are told at once.
+	maxReasons = 8
+)
+
+// An outage decides what the log tells of a link that is not up: how it began,
+// each reason once, and now and then that it lasts. The zero value is ready.
+type outage struct {
+	mu      sync.Mutex
+	began   time.Time
+	told    []string // reasons
+	silence time.Duration
+	next    time.Time
+}
+
+// tells reports whether a failure is worth a line for people. Lost says that a
+// link was up until now: how it ended is told only if the outage begins with it.
+func (o *outage) tells(err error, lost bool) bool {
+	return o.tellsReason(reason(err), lost)
+}
+
+func (o *outage) tellsReason(why string, lost bool) bool {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	now := time.Now()
+	first := o.began.IsZero()
+	if first {
+		o.began, o.silence, o.next = now, repeatFirst, now.Add(repeatFirst)
+	}
+	isNew := len(o.told) < maxReasons
+	for _, t := range o.told {
+		isNew = isNew && t != why
+	}
+	switch {
+	case isNew && (first || !lost):
+		o.told = append(o.told, why)
+		return true
+	case now.Before(o.next):
+		return false
+	}
+	o.silence = min(2*o.silence, repeatMost)
+	o.next = now.Add(o.silence)
+	return true
+}
+
+// ends ends the outage and returns how long it has lasted, 0 if there was none.
+func (o *outage) ends() time.Duration {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	var lasted time.Duration
+	if !o.began.IsZero() {
+		lasted = time.Since(o.began)
+	}
+	o.began, o.told = time.Time{}, nil
+	return lasted
+}
+
+// reason is what an error says but for its numbers: ports and times differ
+// though the reason is the same.
+func reason(err error) string {
+	return strings.Map(func(r rune) rune {
+		if '0' <= r && r <= '9' {
+			return -1
+		}
+		return r
+	}, err.Error())
+}
+
+// failure logs a failed attempt: a warning if it is worth one.
+func (w *way) failure(worth bool, what string, err error, wait time.Duration) {
+	level := slog.LevelDebug
+	if worth {
+		level = slog.LevelWarn
+	}
+	args := []any{"relay", w.name(), "err", err, "in", wait.Round(time.Millisecond)}
+	var h interface{ Hints() []string }
+	if errors.As(err, &h) && len(h.Hints()) > 0 {
+		args = append(args, "hint", strings.Join(h.Hints(), "; "))
+	}
+	w.l.log.Log(context.Background(), level, what, args...)
+}

@@ -1,0 +1,175 @@
+package remote
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"sync"
+	"syscall"
+	"testing"
+	"testing/synctest"
+	"time"
+)
+
+// outageOf has many remotes lose a relay that is away for a while, and returns
+// how long after its return the last of them tries again, and how many attempts
+// there were in the busiest second.
+func outageOf(remotes int, away time.Duration, cheap bool) (last time.Duration, busiest int) {
+	began := time.Now()
+	attempts := make(map[int]int)
+	var mu sync.Mutex
+	var wg sync.WaitGroup
+	for range remotes {
+		wg.Go(func() {
+			var r retry
+			time.Sleep(r.wait(true)) // a session was lost
+			for time.Since(began) < away {
+				mu.Lock()
+				attempts[int(time.Since(began).Seconds())]++
+				mu.Unlock()
+				time.Sleep(r.wait(cheap))
+			}
+			mu.Lock()
+			defer mu.Unlock()
+			last = max(last, time.Since(began)-away)
+		})
+	}
+	wg.Wait()
+	for second, n := range attempts {
+		if second > 5 { // by then the pauses have grown
+			busiest = max(busiest, n)
+		}
+	}
+	return last, busiest
+}
+
+// A relay that was killed has everybody back soon, however long it was away
+// within reason; one that answers and fails is left alone.
+func TestRetry(t *testing.T) {
+	const remotes = 1000
+	for _, c := range []struct {
+		away    time.Duration
+		cheap   bool
+		last    time.Duration
+		busiest int
+	}{
+		{time.Second, true, quickPause, 0},
+		{10 * time.Second, true, quickPause, 3 * remotes / 2},
+		{quickTime - 5*time.Second, true, quickPause, 3 * remotes / 2},
+		{2 * quickTime, true, maxPause, 3 * remotes / 2},
+		{time.Minute, false, maxPause, remotes},
+		{10 * time.Minute, false, maxPause, remotes},
+	} {
+		t.Run(fmt.Sprint(c.away, c.cheap), func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				last, busiest := outageOf(remotes, c.away, c.cheap)
+				if last > c.last || busiest > c.busiest {
+					t.Errorf("the last was back after %v, want %v; %d attempts in a second, want %d", last, c.last, busiest, c.busiest)
+				}
+				if c.last == maxPause && last < maxPause/2 {
+					t.Errorf("the last was back after %v: the pauses do not grow", last)
+				}
+			})
+		})
+	}
+}
+
+func TestCheap(t *testing.T) {
+	dial := &net.OpError{Op: "dial", Err: syscall.ECONNREFUSED}
+	for err, want := range map[error]bool{
+		&NoRelayError{Relay: "relay.net", Err: errors.Join(dial)}:                                 true,
+		&NoRelayError{Relay: "relay.net", Err: &net.OpError{Op: "read", Err: syscall.ECONNRESET}}: false,
+		context.DeadlineExceeded: false,
+	} {
+		if got := cheap(err); got != want {
+			t.Errorf("%v: %v", err, got)
+		}
+	}
+}
+
+// While no link is up one is dialled, and the others come when it is.
+func TestLine(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var q line
+		if leads, waited := q.enter(t.Context()); !leads || waited {
+			t.Fatalf("the first: %v, %v", leads, waited)
+		}
+		others := make(chan bool, 3)
+		for range 3 {
+			go func() {
+				leads, waited := q.enter(t.Context())
+				others <- !leads && waited
+			}()
+		}
+		synctest.Wait()
+		if len(others) > 0 {
+			t.Error("one did not wait")
+		}
+		if !q.rise() {
+			t.Error("it is not the first")
+		}
+		for range 3 {
+			if !<-others {
+				t.Error("another leads, or has not waited")
+			}
+		}
+		if q.rise() {
+			t.Error("a second first")
+		}
+		q.fall()
+		if leads, waited := q.enter(t.Context()); leads || waited {
+			t.Errorf("while one is up: %v, %v", leads, waited)
+		}
+		q.fall()
+		if empty, times := q.empty(); !empty || times != 1 {
+			t.Errorf("empty: %v, %d times", empty, times)
+		}
+		if leads, _ := q.enter(t.Context()); !leads {
+			t.Error("nobody leads after the last was lost")
+		}
+		ctx, cancel := context.WithCancel(t.Context())
+		cancel()
+		if leads, _ := q.enter(ctx); leads {
+			t.Error("one whose context has ended leads")
+		}
+	})
+}
+
+// An outage is told once, and then now and then.
+func TestOutage(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var o outage
+		refused := func(port int) error { return fmt.Errorf("read 127.0.0.1:%d: refused", port) }
+		if !o.tells(errors.New("lost"), true) || o.tells(errors.New("lost in another way"), true) {
+			t.Error("how the links ended is not told once")
+		}
+		told := 0
+		for i := range 24 * 3600 {
+			if o.tells(refused(i), false) {
+				told++
+			}
+			time.Sleep(time.Second)
+		}
+		if told < 24 || told > 32 {
+			t.Errorf("told %d times in a day", told)
+		}
+		if !o.tells(errors.New("now something else"), false) {
+			t.Error("another reason is not told")
+		}
+		for i := range 100 {
+			if o.tells(fmt.Errorf("always another: %c", 'A'+i), false) && i > maxReasons {
+				t.Error("the reasons have no limit")
+			}
+		}
+		if d := o.ends(); d != 24*time.Hour {
+			t.Errorf("it has lasted %v", d)
+		}
+		if d := o.ends(); d != 0 {
+			t.Errorf("none has lasted %v", d)
+		}
+		if !o.tells(refused(1), false) {
+			t.Error("the next outage is not told")
+		}
+	})
+}
