@@ -55,6 +55,14 @@ func (c *TLSRecordConn) Read(p []byte) (int, error) {
 	return n, err
 }
 
+// CloseWrite passes on an end, for which the connection below must have one.
+func (c *TLSRecordConn) CloseWrite() error {
+	if d, ok := c.Conn.(duplex.Conn); ok {
+		return d.CloseWrite()
+	}
+	return errNotBare
+}
+
 // NetConn returns the connection below.
 func (c *TLSRecordConn) NetConn() net.Conn { return c.Conn }
 
@@ -82,3 +90,5 @@ func bare(tc *tls.Conn) (duplex.Conn, error) {
 	}
 	return d, nil
 }
+
+var _ duplex.Conn = (*TLSRecordConn)(nil)

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"keystay/framing"
+	"keystay/internal/memconn"
 )
 
 // tlsRecord is a record of TLS with n bytes in it.
@@ -69,8 +70,19 @@ func TestTLSRecordConn(t *testing.T) {
 			t.Errorf("an end after %d bytes of a header: %x, %v", n, b, err)
 		}
 	}
-	if c := (&framing.TLSRecordConn{Conn: &cutConn{}}); c.NetConn() != c.Conn {
+	c := &framing.TLSRecordConn{Conn: &cutConn{}}
+	if c.NetConn() != c.Conn {
 		t.Error("NetConn is another")
+	}
+	if err := c.CloseWrite(); !errors.Is(err, framing.ErrNotBare) {
+		t.Errorf("CloseWrite of what has none: %v", err)
+	}
+	a, b := memconn.Pipe(0)
+	if err := (&framing.TLSRecordConn{Conn: a}).CloseWrite(); err != nil {
+		t.Error(err)
+	}
+	if _, err := b.Read(make([]byte, 1)); err != io.EOF {
+		t.Errorf("after CloseWrite: %v", err)
 	}
 }
 
