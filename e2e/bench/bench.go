@@ -37,7 +37,7 @@ type bench struct {
 
 // allTests are the groups of tests that can be chosen, in their order.
 func allTests() []string {
-	return []string{"down", "up", "conn", "keepalive", "busy"}
+	return []string{"down", "up", "conn", "keepalive", "busy", "idle_remote", "idle_visitor", "route"}
 }
 
 // run measures everything. When ctx ends it goes no further.
@@ -61,7 +61,7 @@ func (b *bench) run(ctx context.Context) (err error) {
 		}
 		return err != nil
 	})
-	for _, part := range []func(context.Context) error{b.loopback} {
+	for _, part := range []func(context.Context) error{b.loopback, b.idle, b.route} {
 		if err := part(ctx); err != nil {
 			return err
 		}

@@ -93,7 +93,12 @@ func (b *bench) available(subject string) error {
 }
 
 // start starts a subject. Its stop ends it.
-func (b *bench) start(what string, at place) (s *subject, err error) {
+func (b *bench) start(what string, at place) (*subject, error) {
+	return b.startPrepared(what, at, func(string) error { return nil })
+}
+
+// startPrepared is start with something done to the subject's folder before.
+func (b *bench) startPrepared(what string, at place, prepare func(dir string) error) (s *subject, err error) {
 	s = &subject{name: what, place: at}
 	if s.dir, err = os.MkdirTemp(b.dir, what+"-"); err != nil {
 		return nil, err
@@ -104,6 +109,9 @@ func (b *bench) start(what string, at place) (s *subject, err error) {
 			err = fmt.Errorf("start %s: %w", what, err)
 		}
 	}()
+	if err = prepare(s.dir); err != nil {
+		return nil, err
+	}
 	s.door = site.Door{Name: name, Roots: b.roots, Dial: at.visitor.Dial}
 	switch what {
 	case session, lanes:

@@ -3,6 +3,7 @@ package site
 import (
 	"crypto/tls"
 	"crypto/x509"
+	"errors"
 	"fmt"
 	"io"
 	"net"
@@ -47,8 +48,19 @@ func (d *Door) Open() (*Visitor, error) {
 	return &Visitor{conn: tc}, nil
 }
 
+// Unrecognized reports whether Open failed because nobody has the name: the
+// alert of RFC 6066, section 3.
+func Unrecognized(err error) bool {
+	// crypto/tls keeps the type of an alert from the other side to itself.
+	var op *net.OpError
+	return errors.As(err, &op) && op.Op == "remote error" && op.Err.Error() == tls.AlertError(112).Error()
+}
+
 // Close closes the connection.
 func (v *Visitor) Close() { v.conn.Close() }
+
+// Rest lets go of what an idle visitor does not need.
+func (v *Visitor) Rest() { v.buf = nil }
 
 // Get downloads n bytes.
 func (v *Visitor) Get(n int64) error {
