@@ -37,7 +37,7 @@ type bench struct {
 
 // allTests are the groups of tests that can be chosen, in their order.
 func allTests() []string {
-	return []string{"down", "up", "conn", "keepalive", "busy", "idle_remote", "idle_visitor", "route"}
+	return []string{"down", "up", "conn", "keepalive", "busy", "idle_remote", "idle_visitor", "route", "wan_fetch", "wan_down", "wan_busy"}
 }
 
 // run measures everything. When ctx ends it goes no further.
@@ -61,7 +61,7 @@ func (b *bench) run(ctx context.Context) (err error) {
 		}
 		return err != nil
 	})
-	for _, part := range []func(context.Context) error{b.loopback, b.idle, b.route} {
+	for _, part := range []func(context.Context) error{b.loopback, b.idle, b.route, b.wan} {
 		if err := part(ctx); err != nil {
 			return err
 		}
@@ -76,9 +76,11 @@ func (b *bench) has(test string) bool { return slices.Contains(b.tests, test) }
 
 // skip notes what is left out and why.
 func (b *bench) skip(what string, why error) {
-	b.skipped = append(b.skipped, fmt.Sprintf("%s: skipped: %v", what, why))
-	b.say("%s: skipped: %v", what, why)
+	b.skipped = append(b.skipped, skipped(what, why))
+	b.say("%s", skipped(what, why))
 }
+
+func skipped(what string, why error) string { return fmt.Sprintf("%s: skipped: %v", what, why) }
 
 func (b *bench) say(format string, args ...any) { fmt.Fprintf(b.progress, format+"\n", args...) }
 

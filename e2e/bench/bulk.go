@@ -70,6 +70,9 @@ func read(s *subject, flows []*flow) (r reading, err error) {
 	return r, nil
 }
 
+// stillTime is how long nothing at all may happen.
+const stillTime = 20 * time.Second
+
 // bulk measures flows that go on without end, over a window.
 func bulk(s *subject, up bool, flows int, warm, window time.Duration) (m result.Measurement, err error) {
 	m = result.Measurement{Test: "down", Flows: flows}
@@ -96,15 +99,17 @@ func bulk(s *subject, up bool, flows int, warm, window time.Duration) (m result.
 	if err != nil {
 		return m, err
 	}
-	<-time.After(window)
-	after, err := read(s, all)
-	if err != nil {
-		return m, err
+	after := before
+	for after.bytes == before.bytes { // once, but on a machine that stands still
+		if after.at.Sub(before.at) > stillTime {
+			return m, fmt.Errorf("no byte in %v", stillTime)
+		}
+		<-time.After(window)
+		if after, err = read(s, all); err != nil {
+			return m, err
+		}
 	}
 	n := float64(after.bytes - before.bytes)
-	if n <= 0 {
-		return m, fmt.Errorf("no byte in %v", window)
-	}
 	m.Mbps = n * 8 / 1e6 / after.at.Sub(before.at).Seconds()
 	m.RelayCPU = (after.relay - before.relay).Seconds() / n * (1 << 30)
 	m.RemoteCPU = (after.remote - before.remote).Seconds() / n * (1 << 30)
@@ -128,13 +133,15 @@ func connections(s *subject, flows int, window time.Duration) (m result.Measurem
 	end := before.at.Add(window)
 	var count atomic.Int64
 	err = each(flows, func() error {
-		for time.Now().Before(end) {
+		for {
 			if err := visitOnce(s); err != nil {
 				return err
 			}
 			count.Add(1)
+			if !time.Now().Before(end) {
+				return nil
+			}
 		}
-		return nil
 	})
 	if err != nil {
 		return m, err
@@ -189,7 +196,7 @@ func latencies(s *subject, flows int, warm, window time.Duration) (m result.Meas
 		defer v.Close()
 		own := make([]time.Duration, 0, 1<<16)
 		begin := time.Now().Add(warm)
-		for last := time.Now(); last.Before(begin.Add(window)); {
+		for last := time.Now(); last.Before(begin.Add(window)) || len(own) == 0; {
 			if err := v.Get(smallSize); err != nil {
 				return err
 			}

@@ -18,6 +18,7 @@ import (
 
 	"github.com/inetaf/tcpproxy"
 
+	"keystay/e2e/bench/internal/link"
 	"keystay/e2e/bench/internal/site"
 	"keystay/remote"
 )
@@ -26,12 +27,13 @@ import (
 // as: bench role NAME JSON. It ends with its input.
 type role struct {
 	certificate
-	Listen string // the address that server and tcpproxy listen on
-	Origin string // the server that tcpproxy leads to
-	Relay  string // the address of the relay, for device and crowd
-	Dir    string // a state directory, for device
-	Lanes  string // "auto" or "off", for device
-	Count  int    // of links, for crowd
+	Listen string       // the address that server and tcpproxy listen on
+	Origin string       // the server that tcpproxy leads to
+	Relay  string       // the address of the relay, for device and crowd
+	Dir    string       // a state directory, for device
+	Lanes  string       // "auto" or "off", for device
+	Count  int          // of links, for crowd
+	Links  []link.Setup // whose devices the role link has from descriptor 3 on
 }
 
 // runRole runs the role and returns its error.
@@ -46,14 +48,17 @@ func runRole(args []string) error {
 	ended := make(chan struct{})
 	run := map[string]func(<-chan struct{}) error{
 		"server": r.server, "tcpproxy": r.tcpproxy, "device": r.device, "crowd": r.crowd,
+		"link": r.link,
 	}[args[0]]
 	if run == nil {
 		return fmt.Errorf("no role is called %s", args[0])
 	}
-	go func() {
-		_, _ = io.Copy(io.Discard, os.Stdin)
-		close(ended)
-	}()
+	if args[0] != "link" { // which reads its input itself
+		go func() {
+			_, _ = io.Copy(io.Discard, os.Stdin)
+			close(ended)
+		}()
+	}
 	return run(ended)
 }
 
@@ -139,4 +144,14 @@ func setLanes(c *remote.Config, word string) (ok bool) {
 	}
 	f.SetString(word)
 	return true
+}
+
+// link carries the packets of a wan.
+func (r *role) link(<-chan struct{}) error {
+	devices := make([]int, 2*len(r.Links))
+	for i := range devices {
+		devices[i] = 3 + i
+	}
+	ready("")
+	return link.Run(r.Links, devices, os.Stdin)
 }

@@ -23,8 +23,6 @@ import (
 const (
 	// startTime is how long a program may take until it is ready.
 	startTime = 2 * time.Minute
-	// endTime is how long one may take to end in good order.
-	endTime = 5 * time.Second
 	// keptLines is how much of what one said is kept for an error.
 	keptLines = 12
 )
@@ -201,16 +199,12 @@ func (p *Process) Tell(line string) error {
 	return err
 }
 
-// Stop ends the program and waits for it. It may be called several times.
+// Stop kills the program, which has nothing that is worth an orderly end, and
+// waits for it. It may be called several times.
 func (p *Process) Stop() {
+	p.cmd.Process.Kill()
+	<-p.done
 	p.stdin.Close()
-	p.cmd.Process.Signal(syscall.SIGINT)
-	select {
-	case <-p.done:
-	case <-time.After(endTime):
-		p.cmd.Process.Kill()
-		<-p.done
-	}
 	p.group.mu.Lock()
 	defer p.group.mu.Unlock()
 	p.group.all = slices.DeleteFunc(p.group.all, func(q *Process) bool { return q == p })

@@ -39,7 +39,7 @@ func NewSpace() (*Space, error) {
 		if s.ns, err = os.Open(own); err != nil {
 			return err
 		}
-		return nil
+		return raise("lo")
 	})
 	if err != nil {
 		s.Close()

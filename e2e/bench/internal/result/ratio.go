@@ -33,7 +33,7 @@ func ratios() []ratio {
 		same("keep-alive p99, 4 connections / HAProxy", picker{on("keepalive", 4), p99}, "haproxy", "≤ 1.1"),
 	}
 	fetch := picker{onWAN("fetch", "bbr", 0, 1), p50}
-	small := picker{onWAN("busy", "reno", 0.1, 4), p99}
+	small := picker{onWAN("busy", "reno", 0.1, 16), p99}
 	bulk1 := picker{onWAN("down", "bbr", 1, 8), mbps}
 	for _, leg := range []struct{ where, label, goal string }{
 		{"relay-remote", "40 ms relay–remote", "≤ 0.35"},

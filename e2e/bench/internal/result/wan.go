@@ -23,13 +23,13 @@ func wanTable(all []Measurement, note string) table {
 		rows = append(rows, row{"session, " + leg.label, "session", at}, row{"lanes, " + leg.label, "lanes", at})
 	}
 	return grid("Over 40 ms and 500 Mbit/s", "1 MB: ms from dialling to the last byte, each on a fresh connection. Downloads: Mbit/s in all. "+
-		"Small requests: p99 in ms on 4 open connections, beside one download without end. "+note,
+		"Small requests: p99 in ms on 16 open connections, beside one download without end. "+note,
 		"", all, rows, []column{
 			{"1 MB, BBR, no loss", picker{onWAN("fetch", "bbr", 0, 1), p50ms}},
 			{"1 MB, BBR, 0.1 %", picker{onWAN("fetch", "bbr", 0.1, 1), p50ms}},
 			{"1 MB, BBR, 1 %", picker{onWAN("fetch", "bbr", 1, 1), p50ms}},
 			{"8 downloads, BBR, no loss", picker{onWAN("down", "bbr", 0, 8), mbps}},
 			{"8 downloads, BBR, 1 %", picker{onWAN("down", "bbr", 1, 8), mbps}},
-			{"small p99, reno, 0.1 %", picker{onWAN("busy", "reno", 0.1, 4), p99ms}},
+			{"small p99, reno, 0.1 %", picker{onWAN("busy", "reno", 0.1, 16), p99ms}},
 		})
 }
