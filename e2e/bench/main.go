@@ -46,6 +46,7 @@ func command(args []string, stdout, stderr io.Writer) (err error) {
 	out := f.String("out", "", "`FILE` to add the measurements to, as lines of JSON")
 	from := f.String("from", "", "measure nothing: take the measurements of an earlier -out `FILE`")
 	markdown := f.Bool("markdown", false, "print the tables as Markdown")
+	svg := f.String("svg", "", "`FILE` to draw a picture in")
 	rounds := f.Int("rounds", 0, "rounds, if not the size's own")
 	tests := f.String("tests", strings.Join(allTests(), ","), "what to measure")
 	subjects := f.String("subjects", strings.Join(allSubjects(), ","), "of whom")
@@ -71,6 +72,9 @@ func command(args []string, stdout, stderr io.Writer) (err error) {
 		return err
 	}
 	result.Print(stdout, b.all, b.skipped, *markdown)
+	if *svg != "" {
+		return result.Draw(*svg, b.all)
+	}
 	return nil
 }
 

@@ -23,7 +23,8 @@ type plan struct {
 	wanRounds int
 	wanWarm   time.Duration
 	wanWindow time.Duration
-	fetches   int // of 1 MB, in each round
+	fetches   int  // of 1 MB, in each round
+	wanAll    bool // all places and losses, or only those that say most
 }
 
 func full() plan {
@@ -31,13 +32,13 @@ func full() plan {
 		rounds: 5, warm: 500 * time.Millisecond, window: 1500 * time.Millisecond, settle: 200 * time.Millisecond,
 		idleLinks: 10_000, idleVisitors: 5_000, laneBytes: 4 << 20, idleSettle: 10 * time.Second, idleTime: 20 * time.Second,
 		names: 1_000_000, visits: 1_000,
-		wanRounds: 3, wanWarm: 2 * time.Second, wanWindow: 6 * time.Second, fetches: 10,
+		wanRounds: 3, wanWarm: 2 * time.Second, wanWindow: 6 * time.Second, fetches: 10, wanAll: true,
 	}
 }
 
 func quick() plan {
 	return plan{
-		rounds: 2, warm: 300 * time.Millisecond, window: 500 * time.Millisecond, settle: 100 * time.Millisecond,
+		rounds: 2, warm: 250 * time.Millisecond, window: 400 * time.Millisecond, settle: 100 * time.Millisecond,
 		idleLinks: 2_000, idleVisitors: 1_000, laneBytes: 4 << 20, idleSettle: 2 * time.Second, idleTime: 5 * time.Second,
 		names: 100_000, visits: 300,
 		wanRounds: 1, wanWarm: time.Second, wanWindow: 2 * time.Second, fetches: 5,

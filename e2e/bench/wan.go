@@ -122,11 +122,14 @@ func (b *bench) wanTests() []wanTest {
 	fetch := func(s *subject) (result.Measurement, error) { return fetches(s, p.fetches) }
 	down := func(s *subject) (result.Measurement, error) { return bulk(s, false, 8, p.wanWarm, p.wanWindow) }
 	small := func(s *subject) (result.Measurement, error) { return busy(s, 16, p.wanWarm, p.wanWindow) }
-	all := []wanTest{
-		{"bbr", 0, test{"fetch", fetch}}, {"bbr", 0, test{"down", down}},
-		{"bbr", 0.1, test{"fetch", fetch}},
-		{"bbr", 1, test{"fetch", fetch}}, {"bbr", 1, test{"down", down}},
-		{"reno", 0.1, test{"busy", small}},
+	all := []wanTest{{"bbr", 0, test{"fetch", fetch}}, {"bbr", 1, test{"down", down}}, {"reno", 0.1, test{"busy", small}}}
+	if p.wanAll {
+		all = []wanTest{
+			{"bbr", 0, test{"fetch", fetch}}, {"bbr", 0, test{"down", down}},
+			{"bbr", 0.1, test{"fetch", fetch}},
+			{"bbr", 1, test{"fetch", fetch}}, {"bbr", 1, test{"down", down}},
+			{"reno", 0.1, test{"busy", small}},
+		}
 	}
 	return slices.DeleteFunc(all, func(t wanTest) bool { return !b.has("wan_" + t.name) })
 }
@@ -154,9 +157,13 @@ func (b *bench) wan(ctx context.Context) error {
 		return nil
 	}
 	defer w.close()
+	places := []string{"", "relay-remote"}
+	if b.plan.wanAll {
+		places = append(places, "visitor-relay", "both")
+	}
 	for round := 1; round <= b.plan.wanRounds; round++ {
 		b.say("# wan, round %d of %d, after %v", round, b.plan.wanRounds, time.Since(b.start0).Round(time.Second))
-		for _, where := range []string{"", "relay-remote", "visitor-relay", "both"} {
+		for _, where := range places {
 			for _, what := range []string{direct, session, lanes} {
 				if !b.wants(what) || (what == direct) != (where == "") {
 					continue
