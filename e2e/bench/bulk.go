@@ -94,7 +94,9 @@ func bulk(s *subject, up bool, flows int, warm, window time.Duration) (m result.
 		}
 		all = append(all, f)
 	}
-	<-time.After(warm)
+	if err := s.pause(warm); err != nil {
+		return m, err
+	}
 	before, err := read(s, all)
 	if err != nil {
 		return m, err
@@ -104,7 +106,9 @@ func bulk(s *subject, up bool, flows int, warm, window time.Duration) (m result.
 		if after.at.Sub(before.at) > stillTime {
 			return m, fmt.Errorf("no byte in %v", stillTime)
 		}
-		<-time.After(window)
+		if err := s.pause(window); err != nil {
+			return m, err
+		}
 		if after, err = read(s, all); err != nil {
 			return m, err
 		}

@@ -26,6 +26,7 @@ func descriptors() (int, error) {
 const haproxyConfig = `global
   maxconn %d
   maxpipes %d
+  %s
 defaults
   mode tcp
   timeout connect 10s
@@ -54,8 +55,12 @@ func (b *bench) startHAProxy(s *subject, origin string) (*child.Process, error) 
 		return nil, err
 	}
 	conns := limit * 3 / 8 // each takes two descriptors, and a quarter of them a pipe
+	tune := ""
+	if s.name == haproxyPipes {
+		tune = "tune.pipesize 1048576"
+	}
 	config := filepath.Join(s.dir, "haproxy.cfg")
-	if err := os.WriteFile(config, fmt.Appendf(nil, haproxyConfig, conns, conns/4, name, origin), 0o600); err != nil {
+	if err := os.WriteFile(config, fmt.Appendf(nil, haproxyConfig, conns, conns/4, tune, name, origin), 0o600); err != nil {
 		return nil, err
 	}
 	var ln net.Listener

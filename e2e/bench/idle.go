@@ -3,7 +3,6 @@
 package main
 
 import (
-	"context"
 	"errors"
 	"fmt"
 	"time"
@@ -14,7 +13,7 @@ import (
 
 // idle measures what links and visitors cost on which nothing happens, each on
 // processes that have done nothing else.
-func (b *bench) idle(ctx context.Context) error {
+func (b *bench) idle() error {
 	limit, err := descriptors()
 	if err != nil {
 		return err
@@ -32,7 +31,7 @@ func (b *bench) idle(ctx context.Context) error {
 	// Each takes a descriptor here, and with some subjects six in between.
 	visitors := b.fit("idle visitors", b.plan.idleVisitors, limit-500)
 	for _, what := range b.subjects {
-		if what == direct || ctx.Err() != nil {
+		if what == direct || what == haproxyPipes {
 			continue
 		}
 		n := visitors
@@ -79,7 +78,9 @@ func (b *bench) idleLinks(n int) error {
 	if err := visitOnce(s); err != nil {
 		return err
 	}
-	<-time.After(b.plan.idleSettle)
+	if err := s.pause(b.plan.idleSettle); err != nil {
+		return err
+	}
 	before, err := held(s)
 	if err != nil {
 		return err
@@ -87,13 +88,17 @@ func (b *bench) idleLinks(n int) error {
 	if _, err := b.role(s, nil, "crowd", role{Relay: s.door.Address, Count: n}); err != nil {
 		return err
 	}
-	<-time.After(b.plan.idleSettle)
+	if err := s.pause(b.plan.idleSettle); err != nil {
+		return err
+	}
 	begin, err := held(s)
 	if err != nil {
 		return err
 	}
 	start := time.Now()
-	<-time.After(b.plan.idleTime)
+	if err := s.pause(b.plan.idleTime); err != nil {
+		return err
+	}
 	end, err := held(s)
 	took := time.Since(start)
 	if err == nil {
@@ -129,7 +134,9 @@ func (b *bench) idleVisitors(what string, n int) error {
 	if err := visitOnce(s); err != nil {
 		return err
 	}
-	<-time.After(b.plan.idleSettle)
+	if err := s.pause(b.plan.idleSettle); err != nil {
+		return err
+	}
 	before, err := held(s)
 	if err != nil {
 		return err
@@ -163,7 +170,9 @@ func (b *bench) idleVisitors(what string, n int) error {
 	if err != nil {
 		return err
 	}
-	<-time.After(b.plan.idleSettle)
+	if err := s.pause(b.plan.idleSettle); err != nil {
+		return err
+	}
 	after, err := held(s)
 	if err == nil {
 		err = s.err()

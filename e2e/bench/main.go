@@ -47,9 +47,10 @@ func command(args []string, stdout, stderr io.Writer) (err error) {
 	from := f.String("from", "", "measure nothing: take the measurements of an earlier -out `FILE`")
 	markdown := f.Bool("markdown", false, "print the tables as Markdown")
 	svg := f.String("svg", "", "`FILE` to draw a picture in")
+	doc := f.String("doc", "", "Markdown `FILE` in which to replace the tables, between two lines that say so")
 	rounds := f.Int("rounds", 0, "rounds, if not the size's own")
 	tests := f.String("tests", strings.Join(allTests(), ","), "what to measure")
-	subjects := f.String("subjects", strings.Join(allSubjects(), ","), "of whom")
+	subjects := f.String("subjects", "", "of whom: some of "+strings.Join(allSubjects(), ",")+"; all, but haproxy-pipes only when the size is full")
 	if err := f.Parse(args); err != nil {
 		return err
 	}
@@ -60,7 +61,9 @@ func command(args []string, stdout, stderr io.Writer) (err error) {
 	if b.tests, err = chosen(*tests, allTests()); err != nil {
 		return err
 	}
-	if b.subjects, err = chosen(*subjects, allSubjects()); err != nil {
+	if *subjects == "" {
+		b.subjects = slices.DeleteFunc(allSubjects(), func(s string) bool { return s == haproxyPipes && *size != "full" })
+	} else if b.subjects, err = chosen(*subjects, allSubjects()); err != nil {
 		return err
 	}
 	if *from != "" {
@@ -73,9 +76,12 @@ func command(args []string, stdout, stderr io.Writer) (err error) {
 	}
 	result.Print(stdout, b.all, b.skipped, *markdown)
 	if *svg != "" {
-		return result.Draw(*svg, b.all)
+		err = result.Draw(*svg, b.all)
 	}
-	return nil
+	if *doc != "" && err == nil {
+		err = result.Insert(*doc, b.all)
+	}
+	return err
 }
 
 // chosen splits a list of words and checks them.
@@ -120,5 +126,7 @@ func (b *bench) command(size string, rounds int, out string) (err error) {
 	}
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
-	return b.run(ctx)
+	context.AfterFunc(ctx, stop) // the second signal ends the program as ever
+	b.ctx = ctx
+	return b.run()
 }

@@ -3,7 +3,6 @@
 package main
 
 import (
-	"context"
 	"crypto/sha256"
 	"crypto/tls"
 	"encoding/json"
@@ -25,7 +24,7 @@ import (
 // route measures how long a new visitor takes to the first answer, and one of a
 // name that nobody has to the refusal, by relays that know a few and very many
 // names.
-func (b *bench) route(ctx context.Context) error {
+func (b *bench) route() error {
 	if !b.has("route") || !b.wants(session) {
 		return nil
 	}
@@ -47,9 +46,6 @@ func (b *bench) route(ctx context.Context) error {
 	for round := 1; round <= b.plan.rounds; round++ {
 		for i, s := range relays {
 			for kind, visit := range map[string]func(*subject) error{"present": visitOnce, "unknown": visitNobody} {
-				if ctx.Err() != nil {
-					return context.Cause(ctx)
-				}
 				m, err := b.visits(s, visit)
 				if err != nil {
 					return fmt.Errorf("route to %s: %w", kind, err)

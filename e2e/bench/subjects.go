@@ -3,6 +3,7 @@
 package main
 
 import (
+	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -11,6 +12,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strings"
+	"time"
 
 	"keystay/e2e/bench/internal/child"
 	"keystay/e2e/bench/internal/link"
@@ -32,7 +34,11 @@ const (
 	lanes    = "lanes"
 )
 
-func allSubjects() []string { return []string{direct, haproxy, tcpProxy, session, lanes} }
+// haproxyPipes is HAProxy with pipes of 1 MiB, beside which only bulk is
+// measured.
+const haproxyPipes = "haproxy-pipes"
+
+func allSubjects() []string { return []string{direct, haproxy, haproxyPipes, tcpProxy, session, lanes} }
 
 // A place says where the parts of a subject run, and how they reach each other.
 type place struct {
@@ -58,6 +64,17 @@ type subject struct {
 	remote *child.Process // what serves the site
 	dir    string
 	own    []*child.Process // what stop ends
+	ctx    context.Context  // of the whole run
+}
+
+// pause waits, unless the run is to end.
+func (s *subject) pause(d time.Duration) error {
+	select {
+	case <-time.After(d):
+		return nil
+	case <-s.ctx.Done():
+		return context.Cause(s.ctx)
+	}
 }
 
 func (s *subject) stop() {
@@ -80,7 +97,7 @@ func (s *subject) err() error {
 // available says why a subject cannot be had, or nothing.
 func (b *bench) available(subject string) error {
 	switch subject {
-	case haproxy:
+	case haproxy, haproxyPipes:
 		if _, err := haproxyPath(); err != nil {
 			return errors.New("HAProxy is not installed (Debian: apt-get install haproxy)")
 		}
@@ -99,7 +116,7 @@ func (b *bench) start(what string, at place) (*subject, error) {
 
 // startPrepared is start with something done to the subject's folder before.
 func (b *bench) startPrepared(what string, at place, prepare func(dir string) error) (s *subject, err error) {
-	s = &subject{name: what, place: at}
+	s = &subject{name: what, place: at, ctx: b.ctx}
 	if s.dir, err = os.MkdirTemp(b.dir, what+"-"); err != nil {
 		return nil, err
 	}
@@ -136,7 +153,7 @@ func (b *bench) startReference(s *subject) (err error) {
 		return nil
 	case tcpProxy:
 		s.relay, err = b.role(s, at.relay, "tcpproxy", role{Listen: at.listen + ":0", Origin: origin})
-	case haproxy:
+	case haproxy, haproxyPipes:
 		s.relay, err = b.startHAProxy(s, origin)
 	}
 	if err == nil {

@@ -3,7 +3,6 @@
 package main
 
 import (
-	"context"
 	"errors"
 	"fmt"
 	"net/netip"
@@ -143,7 +142,7 @@ type wanTest struct {
 // wan measures over a slow and lossy link. Direct has one way only; the others
 // have the delay between relay and remote, between visitor and relay, or half
 // of it on each side.
-func (b *bench) wan(ctx context.Context) error {
+func (b *bench) wan() error {
 	if len(b.wanTests()) == 0 {
 		return nil
 	}
@@ -168,7 +167,7 @@ func (b *bench) wan(ctx context.Context) error {
 				if !b.wants(what) || (what == direct) != (where == "") {
 					continue
 				}
-				if err := b.wanSubject(ctx, w, what, where, round); err != nil {
+				if err := b.wanSubject(w, what, where, round); err != nil {
 					return fmt.Errorf("wan, %s, %s: %w", what, where, err)
 				}
 			}
@@ -179,7 +178,7 @@ func (b *bench) wan(ctx context.Context) error {
 
 // wanSubject does all tests of one subject at one place. It is started anew for
 // each algorithm, so that its own connections have it too.
-func (b *bench) wanSubject(ctx context.Context, w *wan, what, where string, round int) (err error) {
+func (b *bench) wanSubject(w *wan, what, where string, round int) (err error) {
 	var s *subject
 	stop := func() {
 		if s != nil {
@@ -190,9 +189,6 @@ func (b *bench) wanSubject(ctx context.Context, w *wan, what, where string, roun
 	defer func() { stop() }()
 	congestion := ""
 	for _, t := range b.wanTests() {
-		if ctx.Err() != nil {
-			return context.Cause(ctx)
-		}
 		if !link.HasCongestionControl(t.congestion) {
 			b.skipOnce("wan with "+t.congestion, errors.New("this kernel has no such congestion control"))
 			continue
@@ -236,8 +232,7 @@ func (b *bench) skipOnce(what string, why error) {
 const fetchSize = 1 << 20
 
 // fetches measures downloads of 1 MB, one after the other, each on a new
-// connection, from dialling to the last byte. The first one does not count: it
-// finds the session as it was left long ago.
+// connection, from dialling to the last byte. The first one is told apart.
 func fetches(s *subject, n int) (m result.Measurement, err error) {
 	m = result.Measurement{Test: "fetch", Flows: 1}
 	all := make([]time.Duration, 0, n)
@@ -253,9 +248,11 @@ func fetches(s *subject, n int) (m result.Measurement, err error) {
 		if err != nil {
 			return m, err
 		}
-		if i > 0 {
-			all = append(all, took)
+		if i == 0 {
+			m.First = float64(took.Microseconds())
+			continue
 		}
+		all = append(all, took)
 	}
 	m.Latencies(all)
 	return m, nil

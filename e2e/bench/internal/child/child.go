@@ -52,16 +52,19 @@ func (g *Group) spawn() {
 	}
 }
 
-// Close ends what is still running.
-func (g *Group) Close() {
+// Kill ends what is running, so that whoever uses it notices.
+func (g *Group) Kill() {
 	g.mu.Lock()
 	all := slices.Clone(g.all)
 	g.mu.Unlock()
-	var wg sync.WaitGroup
 	for _, p := range all {
-		wg.Go(p.Stop)
+		p.Stop()
 	}
-	wg.Wait()
+}
+
+// Close ends what is still running. Nothing is started any more.
+func (g *Group) Close() {
+	g.Kill()
 	close(g.work)
 }
 

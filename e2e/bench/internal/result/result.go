@@ -8,7 +8,7 @@ type Measurement struct {
 	// Test is down, up, fetch, conn, keepalive, busy, idle_remote,
 	// idle_visitor or route.
 	Test string `json:"test"`
-	// Subject is direct, haproxy, tcpproxy, session or lanes.
+	// Subject is direct, haproxy, haproxy-pipes, tcpproxy, session or lanes.
 	Subject string `json:"subject"`
 	// Link is loopback or wan.
 	Link string `json:"link"`
@@ -49,6 +49,9 @@ type Measurement struct {
 	P50   float64 `json:"p50_us,omitempty"`
 	P99   float64 `json:"p99_us,omitempty"`
 	P999  float64 `json:"p999_us,omitempty"`
+	// First is the one before these, for fetch: over a session that has carried
+	// nothing yet.
+	First float64 `json:"first_us,omitempty"`
 
 	// Each is how many idle links or visitors the next ones are of.
 	Each int `json:"each,omitempty"`

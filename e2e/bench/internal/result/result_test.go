@@ -104,3 +104,23 @@ func TestLoadWrong(t *testing.T) {
 		t.Error("half a line was taken")
 	}
 }
+
+func TestInsert(t *testing.T) {
+	file := filepath.Join(t.TempDir(), "x.md")
+	os.WriteFile(file, []byte("before\n"+beginTables+"old\n"+endTables+"after\n"), 0o600)
+	for range 2 {
+		if err := Insert(file, sample()); err != nil {
+			t.Fatal(err)
+		}
+	}
+	b, _ := os.ReadFile(file)
+	s := string(b)
+	if !strings.HasPrefix(s, "before\n"+beginTables) || !strings.HasSuffix(s, endTables+"after\n") ||
+		strings.Contains(s, "old") || strings.Count(s, "### Bulk") != 1 {
+		t.Errorf("the file is now\n%s", s)
+	}
+	os.WriteFile(file, []byte("no place\n"), 0o600)
+	if err := Insert(file, sample()); err == nil {
+		t.Error("a file without the two lines was changed")
+	}
+}

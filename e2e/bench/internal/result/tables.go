@@ -7,6 +7,7 @@ func subjects() []row {
 	return []row{
 		{"direct", "direct", nil},
 		{"HAProxy, no tunnel", "haproxy", nil},
+		{"the same, pipes of 1 MiB", "haproxy-pipes", nil},
 		{"tcpproxy, no tunnel", "tcpproxy", nil},
 		{"keystay, session", "session", nil},
 		{"keystay, lanes", "lanes", nil},
@@ -33,6 +34,7 @@ func p999(m *Measurement) float64       { return m.P999 }
 func rss(m *Measurement) float64        { return m.RSS }
 func fds(m *Measurement) float64        { return m.FDs }
 func idleCPU(m *Measurement) float64    { return m.IdleCPU }
+func firstms(m *Measurement) float64    { return m.First / 1e3 }
 func p50ms(m *Measurement) float64      { return m.P50 / 1e3 }
 func p99ms(m *Measurement) float64      { return m.P99 / 1e3 }
 
