@@ -4,6 +4,9 @@ GO        ?= go
 VERSION    = $(shell git describe --tags --always --dirty 2>/dev/null || echo devel)
 DEMO      ?=
 FUZZTIME  ?= 30s
+BENCH     ?=
+BENCH_OUT ?=
+BENCH_ARGS ?=
 BENCHTIME ?= 1s
 ROUNDS    ?= 100
 SOAKTIME  ?= 1h
@@ -20,10 +23,10 @@ PLATFORMS  = linux/amd64 linux/arm64 darwin/amd64 darwin/arm64 windows/amd64 win
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help build demo test unit e2e check fmt lint bench fuzz soak cross man clean need-go need-cc deps
+.PHONY: help build demo test unit e2e check fmt lint bench microbench fuzz soak cross man clean need-go need-cc deps
 
 help: ## say what there is
-	@awk -F ':.*## ' '/^[a-z0-9]+:.*## /{printf "make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z0-9]+:.*## /{printf "make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 build: need-go ## build bin/relay and bin/remote
 	$(BUILD) -o bin/ ./cmd/...
@@ -53,7 +56,11 @@ lint: need-go ## golangci-lint with .golangci.yml, in both modules; the first ru
 	$(GOLANGCI) run ./...
 	cd e2e && $(GOLANGCI) run -c ../.golangci.yml ./...
 
-bench: need-go ## the micro-benchmarks, BENCHTIME=1s each
+bench: build ## keystay beside HAProxy and others, on loopback and over a slow link; tables; BENCH=quick in three minutes, BENCH_OUT=FILE for JSON, BENCH_ARGS=-help for more
+	cd e2e && $(GO) build -o ../bin/bench ./bench
+	bin/bench -bin bin $(if $(BENCH),-size $(BENCH)) $(if $(BENCH_OUT),-out $(BENCH_OUT)) $(BENCH_ARGS)
+
+microbench: need-go ## the micro-benchmarks, BENCHTIME=1s each
 	$(GO) test -run '^$$' -bench . -benchmem -benchtime $(BENCHTIME) ./...
 
 fuzz: need-go ## each fuzzer for FUZZTIME=30s; stops at the first that finds something

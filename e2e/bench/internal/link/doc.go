@@ -1,0 +1,11 @@
+//go:build linux
+
+// Package link makes networks for the benchmark: namespaces, and links between
+// them that have a delay, a rate, a queue and a loss. The kernel's TCP runs over
+// them. A link is a TUN device at each end and a process that carries the
+// packets from one to the other; it needs root and /dev/net/tun, nothing else.
+//
+// Each packet is read as the kernel sends it. Where the queue is full, or chance
+// will have it, it is dropped; else it leaves when the packets before it have
+// left at the link's rate, and arrives after the delay. Nothing is reordered.
+package link

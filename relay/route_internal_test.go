@@ -1,0 +1,36 @@
+package relay
+
+import (
+	"fmt"
+	"strconv"
+	"testing"
+
+	"keystay/sni"
+)
+
+// BenchmarkRoute makes a name of what a hello asks for and finds the session
+// that it leads to, among few and very many names that are up.
+func BenchmarkRoute(b *testing.B) {
+	for _, n := range []int{10, 1_000_000} {
+		b.Run("names="+strconv.Itoa(n), func(b *testing.B) {
+			p := &presence{names: make(map[string]*holder, n)}
+			asked := make([][]byte, 0, 1<<12) // not all: a hello is fresh in the cache too
+			for i := range n {
+				name := fmt.Sprintf("name%d.relay.test", i)
+				p.names[name] = &holder{sessions: []*session{{}}}
+				if i%max(1, n/cap(asked)) == 0 && len(asked) < cap(asked) {
+					asked = append(asked, []byte(name))
+				}
+			}
+			b.ReportAllocs()
+			i := 0
+			for b.Loop() {
+				name, err := sni.Normalize(asked[i%len(asked)])
+				if err != nil || p.find(name, false) == nil {
+					b.Fatalf("%q leads nowhere: %v", name, err)
+				}
+				i++
+			}
+		})
+	}
+}
