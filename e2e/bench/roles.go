@@ -13,7 +13,6 @@ import (
 	"net/http"
 	"net/url"
 	"os"
-	"reflect"
 	"time"
 
 	"github.com/inetaf/tcpproxy"
@@ -111,10 +110,9 @@ func (r *role) device(ended <-chan struct{}) error {
 	c := remote.Config{
 		Domain: name, Relays: []string{zone}, RelayAddresses: []string{r.Relay}, RelayRoots: roots,
 		Proxy:    func(*http.Request) (*url.URL, error) { return nil, nil },
-		StateDir: r.Dir, TLS: config,
+		StateDir: r.Dir, TLS: config, NoLanes: r.Lanes == "off",
 		Logger: slog.New(slog.NewTextHandler(os.Stderr, nil)),
 	}
-	setLanes(&c, r.Lanes)
 	ln, err := remote.Listen(c)
 	if err != nil {
 		return err
@@ -134,16 +132,6 @@ func (r *role) device(ended <-chan struct{}) error {
 		cancel()
 		return ln.Shutdown(ctx)
 	}
-}
-
-// setLanes sets the field Lanes to a word, where package remote has it.
-func setLanes(c *remote.Config, word string) (ok bool) {
-	f := reflect.ValueOf(c).Elem().FieldByName("Lanes")
-	if !f.IsValid() || f.Kind() != reflect.String {
-		return false
-	}
-	f.SetString(word)
-	return true
 }
 
 // link carries the packets of a wan.
