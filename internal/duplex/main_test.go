@@ -21,6 +21,10 @@ func TestMain(m *testing.M) {
 		child(os.Getenv(childEnv))
 		return
 	}
+	if os.Getenv(farEnv) != "" {
+		far(os.Getenv(farEnv))
+		return
+	}
 	goleak.VerifyTestMain(m)
 }
 
