@@ -9,7 +9,7 @@ import (
 )
 
 func BenchmarkCopy(b *testing.B) {
-	for path, wrap := range paths {
+	for path, way := range paths {
 		b.Run(path, func(b *testing.B) {
 			ln, err := net.Listen("tcp", "127.0.0.1:0")
 			if err != nil {
@@ -30,7 +30,7 @@ func BenchmarkCopy(b *testing.B) {
 			farA, nearA := pair()
 			farB, nearB := pair()
 			done := make(chan duplex.Result)
-			go func() { done <- duplex.Copy(wrap(nearA), wrap(nearB), duplex.Options{}) }()
+			go func() { done <- duplex.Copy(way.a(nearA), way.b(nearB), duplex.Options{}) }()
 			go func() {
 				io.Copy(io.Discard, farB)
 				farB.Close()

@@ -42,9 +42,32 @@ var (
 //     the connection can carry no more, or nil. It lets Copy notice a reset
 //     while it is not reading from the connection.
 //   - NetConn() net.Conn returns what a wrapper wraps.
+//   - Carrier() (read, write *net.TCPConn) returns the TCP connections that
+//     carry its two directions from now on, nil for one that it carries
+//     itself; see below.
 //   - [io.WriterTo] and [io.ReaderFrom] are used if the connection lives in
 //     this program. Those of a wrapper around a socket are not, since they may
 //     be the socket's own and leave out what the wrapper's Read and Write do.
+//
+// # Carriers
+//
+// A Conn with Carrier may move in mid-flow to a TCP connection, mostly one for
+// both directions, each direction by itself, once and for good. Copy then uses
+// that connection without the Conn's help.
+//
+//   - Such a Conn has WriteTo. It returns nil when the direction has ended, or
+//     has moved and all that came before the move is written. Copy then asks
+//     for the carrier: if there is none to read from, that was the end.
+//   - Copy asks for the carrier to write to before each Write and after it,
+//     and writes no more to the Conn itself once there is one. A Write that is
+//     under way during the move, or comes after it, goes on as it has to.
+//     ReadFrom is not used.
+//   - Nobody else reads from a carrier or writes to it. The Conn's CloseWrite,
+//     Close and Reset do to its carriers what they have to, and its Broken is
+//     about what is not a carrier's.
+//   - Carrier may be called at any time, from several goroutines, and does not
+//     wait for the network.
+//   - Copy sets SO_LINGER of a carrier as of any TCP connection.
 type Conn interface {
 	net.Conn
 	CloseWrite() error
@@ -54,8 +77,9 @@ type Conn interface {
 type Options struct {
 	// Idle is how long there may be no byte in either direction; 0 is no
 	// limit. A write that waits for its peer shows progress only when it
-	// returns, which is after at most 32 KiB, except on TCP under Linux, where
-	// each packet counts, one that is sent again too.
+	// returns, which is after at most 64 KiB, except on TCP: there each part
+	// that the kernel takes counts, and under Linux each packet, one that is
+	// sent again too.
 	Idle time.Duration
 
 	// Linger is how long, after one direction has ended, the other may have
@@ -64,7 +88,8 @@ type Options struct {
 
 	// Probe is how often Copy looks whether a connection was reset from which
 	// it is not reading, because it waits to write to the other or because
-	// the end of stream has been read. 0 means DefaultProbe.
+	// the end of stream has been read. While both directions wait for bytes
+	// nobody looks, since a Read would see it. 0 means DefaultProbe.
 	Probe time.Duration
 }
 
@@ -88,32 +113,34 @@ type Result struct {
 // On TCP connections, also wrapped ones, Copy sets SO_LINGER to 0, so that the
 // kernel resets them if this process dies, and back to the default before an
 // orderly close. A caller for whom that matters sets it from the start.
+//
+// A direction from a TCP connection holds no buffer while it waits, and
+// between two of them, under Linux, the kernel moves what comes in bulk.
 func Copy(a, b Conn, o Options) Result {
-	if o.Probe <= 0 {
-		o.Probe = DefaultProbe
-	}
-	setLinger(a, 0)
-	setLinger(b, 0)
-	c := &copying{
-		options: o,
-		start:   time.Now(),
-		ab:      direction{name: "a to b", src: a, dst: b},
-		ba:      direction{name: "b to a", src: b, dst: a},
-	}
-	c.ab.copying, c.ba.copying = c, c
-	c.watch()
-
-	var wg sync.WaitGroup
-	wg.Go(func() { c.run(&c.ab, &c.ba) })
+	done := make(chan Result, 1)
+	c := newCopying(a, b, o, func(r Result) { done <- r })
+	c.ab.renews = true
+	go c.run(&c.ab, &c.ba)
 	c.run(&c.ba, &c.ab)
-	wg.Wait()
-	c.end(nil)
-	return Result{AtoB: c.ab.bytes.Load(), BtoA: c.ba.bytes.Load(), Err: c.err}
+	return <-done
 }
 
-// A copying is one call of Copy.
+// Start is Copy for a caller who has nothing to wait for: it returns at once,
+// and done is called at the end, on a goroutine of the copying's own. So an
+// idle pair of TCP connections costs two goroutines with the least stack there
+// is, however deep the caller's.
+func Start(a, b Conn, o Options, done func(Result)) {
+	c := newCopying(a, b, o, done)
+	c.ab.renews, c.ba.renews = true, true
+	go c.run(&c.ab, &c.ba)
+	go c.run(&c.ba, &c.ab)
+}
+
+// A copying is one call of Copy or Start.
 type copying struct {
 	options Options
+	done    func(Result)
+	running atomic.Int32 // directions that have not ended
 	start   time.Time
 	last    atomic.Int64 // when a byte last went, in nanoseconds after start
 	ab, ba  direction
@@ -121,19 +148,59 @@ type copying struct {
 	once sync.Once // the end, orderly or not
 	err  error     // written within once
 
-	mu    sync.Mutex
-	timer *time.Timer // runs check
-	over  bool        // the timer is not to be set again
+	watching atomic.Bool // the timer runs within Probe; written with mu locked
+	mu       sync.Mutex
+	timer    *time.Timer // runs check; nil before it is needed
+	over     bool        // the timer is not to be set again
 }
 
-// run carries one direction to its end.
+func newCopying(a, b Conn, o Options, done func(Result)) *copying {
+	if o.Probe <= 0 {
+		o.Probe = DefaultProbe
+	}
+	setLinger(a, 0)
+	setLinger(b, 0)
+	c := &copying{
+		options: o,
+		done:    done,
+		start:   time.Now(),
+		ab:      direction{name: "a to b", src: a, dst: b},
+		ba:      direction{name: "b to a", src: b, dst: a},
+	}
+	c.ab.copying, c.ba.copying = c, c
+	c.running.Store(2)
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.scheduleLocked(0)
+	return c
+}
+
+// run carries one direction to its end. Where it has needed much stack and is
+// about to wait, it goes on in a new goroutine: a stack that has grown to 4 KiB
+// is never made smaller.
 func (c *copying) run(d, back *direction) {
 	err := d.pump()
+	if err == errRenew {
+		go c.run(d, back)
+		return
+	}
+	c.ran(d, back, err)
+	if c.running.Add(-1) == 0 {
+		c.end(nil)
+		c.done(Result{AtoB: c.ab.bytes.Load(), BtoA: c.ba.bytes.Load(), Err: c.err})
+	}
+}
+
+// errRenew is what pump returns to go on in a new goroutine.
+var errRenew = errors.New("duplex: goes on in a new goroutine")
+
+// ran is called when d has ended, with its error.
+func (c *copying) ran(d, back *direction, err error) {
 	d.busy.Store(true) // nobody reads d.src any more
 	// A write to a connection that was reset may swallow the error, and then
 	// a Read says end of stream. Whoever writes sets ended only after the last
 	// write went well, so if that is not set, the connection must still live.
-	if err == nil && gone(d.src) && !back.ended.Load() {
+	if err == nil && gone(d.from()) && !back.ended.Load() {
 		err = fmt.Errorf("read: %w", syscall.ECONNRESET)
 	}
 	if err == nil {
@@ -154,7 +221,9 @@ func (c *copying) end(err error) {
 	c.once.Do(func() {
 		c.mu.Lock()
 		c.over = true
-		c.timer.Stop()
+		if c.timer != nil {
+			c.timer.Stop()
+		}
 		c.mu.Unlock()
 
 		c.err = err
@@ -172,52 +241,3 @@ func (c *copying) end(err error) {
 }
 
 func (c *copying) touch() { c.last.Store(int64(time.Since(c.start))) }
-
-// Abort closes c so that its peer sees a reset and not an end of stream: a TCP
-// connection with SO_LINGER 0, anything that has a Reset method by that, and a
-// wrapper that has NetConn through what it wraps. What has none of these, such
-// as a unix socket, is only closed.
-func Abort(c net.Conn) {
-	switch c := c.(type) {
-	case interface{ Reset() error }:
-		c.Reset()
-	case interface{ Reset() }:
-		c.Reset()
-	case lingerer:
-		c.SetLinger(0)
-	case wrapper:
-		if inner := c.NetConn(); inner != nil {
-			Abort(inner)
-		}
-	}
-	c.Close()
-}
-
-// A lingerer is a *net.TCPConn, or a struct that embeds one.
-type lingerer interface{ SetLinger(sec int) error }
-
-// A wrapper is a connection made of another, such as a *tls.Conn.
-type wrapper interface{ NetConn() net.Conn }
-
-// setLinger sets SO_LINGER on the TCP connection that c is or wraps, if any.
-// It can fail only on a connection that is closed already.
-func setLinger(c net.Conn, sec int) {
-	if inner, ok := innermost(c).(lingerer); ok {
-		inner.SetLinger(sec)
-	}
-}
-
-// innermost returns c without its wrappers.
-func innermost(c net.Conn) net.Conn {
-	for {
-		w, ok := c.(wrapper)
-		if !ok {
-			return c
-		}
-		inner := w.NetConn()
-		if inner == nil {
-			return c
-		}
-		c = inner
-	}
-}

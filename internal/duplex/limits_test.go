@@ -5,6 +5,7 @@ import (
 	"io"
 	"net"
 	"os"
+	"sync/atomic"
 	"syscall"
 	"testing"
 	"testing/synctest"
@@ -73,6 +74,38 @@ func TestNoLimit(t *testing.T) {
 			t.Errorf("got %+v", res)
 		}
 	})
+}
+
+// counted counts how often Copy looks at it.
+type counted struct {
+	duplex.Conn
+	looks *atomic.Int32
+}
+
+func (c counted) Carrier() (read, write *net.TCPConn) { c.looks.Add(1); return nil, nil }
+func (c counted) WriteTo(w io.Writer) (int64, error)  { return io.Copy(w, struct{ io.Reader }{c.Conn}) }
+
+// Without a limit, nothing happens while both directions wait for bytes.
+func TestNobodyLooksWhileBothWait(t *testing.T) {
+	for name, o := range map[string]duplex.Options{"no limit": {}, "linger": {Linger: time.Minute}, "idle": {Idle: 20 * time.Hour}} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				var looks atomic.Int32
+				a, b, wait := inMemory(o, func(c duplex.Conn) duplex.Conn { return counted{c, &looks} })
+				send(t, a, 1)
+				receive(t, b, 1)
+				time.Sleep(3 * duplex.DefaultProbe) // it was not idle before
+				before := looks.Load()
+				time.Sleep(10 * time.Hour)
+				if n := looks.Load() - before; n != 0 {
+					t.Errorf("looked %d times", n)
+				}
+				a.Close()
+				b.Close()
+				wait()
+			})
+		})
+	}
 }
 
 func TestLinger(t *testing.T) {
@@ -254,7 +287,8 @@ func (c *peeked) Read(p []byte) (int, error) {
 }
 
 func TestPeekedBytesAreNotLeftOut(t *testing.T) {
-	r := newRig(t, func(c *net.TCPConn) duplex.Conn { return &peeked{c, []byte("peeked")} }, duplex.Options{})
+	peek := func(c *net.TCPConn) duplex.Conn { return &peeked{c, []byte("peeked")} }
+	r := newRig(t, pathway{peek, peek}, duplex.Options{})
 	r.a.CloseWrite()
 	r.b.CloseWrite()
 	seesEOF(t, r.b, 6)

@@ -1,7 +1,9 @@
 package duplex_test
 
 import (
+	"bytes"
 	"errors"
+	"hash"
 	"io"
 	"net"
 	"os"
@@ -19,6 +21,10 @@ func TestMain(m *testing.M) {
 		child(os.Getenv(childEnv))
 		return
 	}
+	if os.Getenv(farEnv) != "" {
+		far(os.Getenv(farEnv))
+		return
+	}
 	goleak.VerifyTestMain(m)
 }
 
@@ -34,19 +40,41 @@ type rig struct {
 // plain keeps a TCP connection from being spliced.
 type plain struct{ *net.TCPConn }
 
-// paths are the two ways in which bytes go between TCP connections.
-var paths = map[string]func(*net.TCPConn) duplex.Conn{
-	"splice": func(c *net.TCPConn) duplex.Conn { return c },
-	"buffer": func(c *net.TCPConn) duplex.Conn { return plain{c} },
+// paths are the ways in which bytes go between TCP connections.
+var paths = map[string]pathway{
+	"splice": {bare, bare},
+	"buffer": {boxed, boxed},
+	"in":     {bare, boxed},
+	"out":    {boxed, bare},
+	"moved":  {bare, atOnce},
 }
 
-func newRig(t *testing.T, wrap func(*net.TCPConn) duplex.Conn, o duplex.Options) *rig {
+// A pathway is what Copy gets for the near ends of two connections.
+type pathway struct {
+	a, b func(*net.TCPConn) duplex.Conn
+}
+
+func bare(c *net.TCPConn) duplex.Conn   { return c }
+func boxed(c *net.TCPConn) duplex.Conn  { return plain{c} }
+func atOnce(c *net.TCPConn) duplex.Conn { return carried{c} }
+
+// carried is a Conn that a TCP connection carries from the start.
+type carried struct{ duplex.Conn }
+
+func (c carried) Carrier() (read, write *net.TCPConn) {
+	tcp := c.Conn.(*net.TCPConn)
+	return tcp, tcp
+}
+
+func (c carried) Reset() { duplex.Abort(c.Conn) }
+
+func newRig(t *testing.T, p pathway, o duplex.Options) *rig {
 	t.Helper()
 	r := &rig{result: make(chan duplex.Result, 1)}
 	var a, b *net.TCPConn
 	r.a, a = tcpPair(t)
 	r.b, b = tcpPair(t)
-	go func() { r.result <- duplex.Copy(wrap(a), wrap(b), o) }()
+	go func() { r.result <- duplex.Copy(p.a(a), p.b(b), o) }()
 	return r
 }
 
@@ -128,4 +156,11 @@ func seesReset(t *testing.T, c net.Conn) {
 func reset(c *net.TCPConn) {
 	c.SetLinger(0)
 	c.Close()
+}
+
+func same(t *testing.T, a, b hash.Hash) {
+	t.Helper()
+	if !bytes.Equal(a.Sum(nil), b.Sum(nil)) {
+		t.Error("what has arrived is not what was sent")
+	}
 }

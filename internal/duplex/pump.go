@@ -3,66 +3,88 @@ package duplex
 import (
 	"io"
 	"net"
-	"runtime"
 	"sync"
 	"sync/atomic"
 	"syscall"
 )
 
-// The sizes in bytes of the two kinds of buffers. A direction that waits holds
-// a small one, since most connections are idle most of the time, and one whose
-// bytes come faster than that a large one.
+// The sizes in bytes of the two kinds of buffers. A direction that has to hold
+// one while it waits holds a small one, since most connections are idle most
+// of the time; all else goes through large ones, four records of TLS each.
 const (
 	smallBuffer = 4 << 10
-	largeBuffer = 32 << 10
+	largeBuffer = 64 << 10
 )
 
 // The pools are shared by all of the process, as buffers are worth keeping
 // only beyond the life of a connection.
 var (
 	smallBuffers = sync.Pool{New: func() any { b := make([]byte, smallBuffer); return &b }}
-	largeBuffers = sync.Pool{New: func() any { b := make([]byte, largeBuffer); return &b }}
+	largeBuffers sync.Pool // without New, which would be called with a deep stack
 )
+
+func newBuffer() *[]byte { b := make([]byte, largeBuffer); return &b }
+
+// getBuffer returns a large buffer from the pool, or a new one.
+func getBuffer() *[]byte {
+	if b, ok := largeBuffers.Get().(*[]byte); ok {
+		return b
+	}
+	return newBuffer()
+}
 
 // A direction is one half of a Copy.
 type direction struct {
 	*copying
 	name     string
 	src, dst Conn
+	to       *giver // to the TCP connection that dst is or has moved to, once that is known
 	bytes    atomic.Int64
 	busy     atomic.Bool // no Read of src is under way that would see a reset
 	ended    atomic.Bool // all was written; the end of stream is passed on or about to be
+	renews   bool        // may go on in a new goroutine
 }
 
-// pump copies from src to dst until the end of stream.
+// pump copies from src to dst until the end of stream, or as far as errRenew.
 func (d *direction) pump() error {
-	if src, dst, ok := d.spliceable(); ok {
-		d.busy.Store(true) // the kernel may be reading or writing
-		n, err := dst.ReadFrom(src)
-		d.bytes.Add(n)
+	if src := d.source(); src != nil {
+		return d.fromTCP(src)
+	}
+	if err := d.fromConn(); err != nil {
 		return err
 	}
+	src := d.source()
+	if src == nil {
+		return nil
+	}
+	if d.renews { // it was no end, but has moved
+		return errRenew
+	}
+	return d.fromTCP(src)
+}
+
+// from returns what was read from last.
+func (d *direction) from() net.Conn {
+	if tcp, _ := carriers(d.src); tcp != nil {
+		return tcp
+	}
+	return d.src
+}
+
+// fromConn copies from src itself, to its end or until it moves.
+func (d *direction) fromConn() error {
 	if src, ok := d.src.(io.WriterTo); ok && !isSocket(d.src) {
 		_, err := src.WriteTo(writeEnd{d})
 		return err
 	}
-	if dst, ok := d.dst.(io.ReaderFrom); ok && !isSocket(d.dst) {
-		d.busy.Store(true)
+	_, moves := d.dst.(carried)
+	if dst, ok := d.dst.(io.ReaderFrom); ok && !moves && !isSocket(d.dst) {
+		d.setBusy()
 		n, err := dst.ReadFrom(readEnd{d})
 		d.bytes.Add(n)
 		return err
 	}
-	return d.loop()
-}
-
-// spliceable returns both ends if the kernel can move the bytes between them.
-func (d *direction) spliceable() (src, dst *net.TCPConn, ok bool) {
-	if runtime.GOOS != "linux" {
-		return nil, nil, false
-	}
-	src, srcOK := d.src.(*net.TCPConn)
-	dst, dstOK := d.dst.(*net.TCPConn)
-	return src, dst, srcOK && dstOK
+	return d.loop(d.src)
 }
 
 // isSocket reports whether c is, or embeds, a socket of the system.
@@ -71,49 +93,72 @@ func isSocket(c net.Conn) bool {
 	return ok
 }
 
-func (d *direction) loop() error {
-	pool := &smallBuffers
-	buf := pool.Get().(*[]byte)
-	defer func() { pool.Put(buf) }()
-	for {
-		n, readErr := d.src.Read(*buf)
-		if n > 0 {
-			if _, err := (writeEnd{d}).Write((*buf)[:n]); err != nil {
-				return err
-			}
+// loop copies from src with a buffer that is held all the time: a large one
+// only while what is read fills it.
+func (d *direction) loop(src io.Reader) error {
+	small := smallBuffers.Get().(*[]byte)
+	defer smallBuffers.Put(small)
+	for more := false; ; {
+		buf := small
+		if more {
+			buf = getBuffer()
 		}
-		if readErr == io.EOF {
-			return nil
+		n, readErr := src.Read(*buf)
+		var err error
+		if n > 0 {
+			_, err = writeEnd{d}.Write((*buf)[:n])
+		}
+		if more {
+			largeBuffers.Put(buf)
+		}
+		if err != nil || readErr == io.EOF {
+			return err
 		}
 		if readErr != nil {
 			return readErr
 		}
-		next := pool
-		if n == len(*buf) {
-			next = &largeBuffers
-		} else if n <= smallBuffer {
-			next = &smallBuffers
-		}
-		if next != pool {
-			pool.Put(buf)
-			pool, buf = next, next.Get().(*[]byte)
-		}
+		more = n == smallBuffer || n > smallBuffer && more
 	}
 }
 
-// A writeEnd writes to a direction's destination and keeps its account.
+// setBusy says that nobody reads src from now on.
+func (d *direction) setBusy() {
+	d.busy.Store(true)
+	d.watch()
+}
+
+// moved counts n bytes that were written.
+func (d *direction) moved(n int) {
+	if n > 0 {
+		d.bytes.Add(int64(n))
+		d.touch()
+	}
+}
+
+// put writes p to w, which may wait.
+func (d *direction) put(w io.Writer, p []byte) (int, error) {
+	d.touch()
+	d.setBusy()
+	n, err := w.Write(p)
+	d.busy.Store(false)
+	d.moved(n)
+	if err == nil && n < len(p) {
+		err = io.ErrShortWrite
+	}
+	return n, err
+}
+
+// A writeEnd writes to a direction's destination, or what carries that, and
+// keeps its account.
 type writeEnd struct{ d *direction }
 
 func (w writeEnd) Write(p []byte) (int, error) {
-	d := w.d
-	d.touch()
-	d.busy.Store(true)
-	n, err := d.dst.Write(p)
-	d.busy.Store(false)
-	d.bytes.Add(int64(n))
-	d.touch()
-	if err == nil && n < len(p) {
-		err = io.ErrShortWrite
+	if to := w.d.sink(); to != nil {
+		return to.write(p)
+	}
+	n, err := w.d.put(w.d.dst, p)
+	if err == nil {
+		w.d.sink() // so that what it has moved to is made ready at once
 	}
 	return n, err
 }
@@ -126,7 +171,7 @@ func (r readEnd) Read(p []byte) (int, error) {
 	d := r.d
 	d.busy.Store(false)
 	n, err := d.src.Read(p)
-	d.busy.Store(true)
+	d.setBusy()
 	d.touch()
 	return n, err
 }

@@ -1,6 +1,7 @@
 package duplex_test
 
 import (
+	"fmt"
 	"net"
 	"testing"
 	"time"
@@ -26,15 +27,33 @@ func linger(t *testing.T, c *net.TCPConn) (on bool, sec int) {
 	return on, sec
 }
 
-// Bytes that the kernel moves on its own count against Idle.
+// Bytes that the kernel moves on its own count against Idle: here to a reader so
+// slow that Copy's write does not get on.
 func TestSplicedBytesAreNotIdle(t *testing.T) {
-	t.Parallel() // since it waits for the kernel's clock
+	for _, path := range []string{"splice", "moved"} {
+		for _, full := range []bool{false, true} {
+			t.Run(fmt.Sprintf("%s/full %v", path, full), func(t *testing.T) {
+				t.Parallel() // since it waits for the kernel's clock
+				slowly(t, paths[path], full)
+			})
+		}
+	}
+}
+
+func slowly(t *testing.T, way pathway, full bool) {
 	const idle = time.Second
-	r := newRig(t, paths["splice"], duplex.Options{Idle: idle})
+	r := newRig(t, way, duplex.Options{Idle: idle})
+	piece := 1
+	if full {
+		fill(r.a)
+		piece = 64 << 10
+	}
 	start := time.Now()
 	for time.Since(start) < idle*3/2 {
-		send(t, r.a, 1)
-		receive(t, r.b, 1)
+		if !full {
+			send(t, r.a, piece)
+		}
+		receive(t, r.b, piece)
 		time.Sleep(idle / 10)
 	}
 	last := time.Now()
@@ -68,4 +87,22 @@ func TestLingerIsZeroUntilTheEnd(t *testing.T) {
 	}
 	seesEOF(t, farA, 0)
 	seesEOF(t, farB, 0)
+}
+
+func TestLingerOfACarrier(t *testing.T) {
+	for name, m := range moves {
+		if !m.read && !m.write {
+			continue
+		}
+		r := newMoving(t, true)
+		r.moveTo(t, m.read, m.write)
+		if on, sec := linger(t, r.mover.lane); !on || sec != 0 {
+			t.Errorf("%s: on %v, %d s", name, on, sec)
+		}
+		r.b.CloseWrite()
+		r.mem.CloseWrite()
+		r.a.CloseWrite()
+		r.done(t, 1, 1, true)
+		seesEOF(t, r.b, 0)
+	}
 }

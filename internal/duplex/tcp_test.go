@@ -19,16 +19,16 @@ const some = 100 << 10
 // quick is a Probe for tests that wait for one.
 const quick = 10 * time.Millisecond
 
-// eachWay runs a test for both sides and both paths. In the test, x is the
+// eachWay runs a test for both sides and all paths. In the test, x is the
 // side that acts and y the other.
 func eachWay(t *testing.T, test func(t *testing.T, x, y *net.TCPConn, done func(xToY, yToX int64, orderly bool))) {
-	for path, wrap := range paths {
+	for path, way := range paths {
 		t.Run("a/"+path, func(t *testing.T) {
-			r := newRig(t, wrap, duplex.Options{Probe: quick})
+			r := newRig(t, way, duplex.Options{Probe: quick})
 			test(t, r.a, r.b, func(xToY, yToX int64, orderly bool) { t.Helper(); r.done(t, xToY, yToX, orderly) })
 		})
 		t.Run("b/"+path, func(t *testing.T) {
-			r := newRig(t, wrap, duplex.Options{Probe: quick})
+			r := newRig(t, way, duplex.Options{Probe: quick})
 			test(t, r.b, r.a, func(xToY, yToX int64, orderly bool) { t.Helper(); r.done(t, yToX, xToY, orderly) })
 		})
 	}
@@ -131,16 +131,19 @@ func TestResetAfterHalfClose(t *testing.T) {
 func TestResetWhileTheOtherDoesNotRead(t *testing.T) {
 	needsProbe(t)
 	eachWay(t, func(t *testing.T, x, y *net.TCPConn, done func(int64, int64, bool)) {
-		x.SetWriteDeadline(time.Now().Add(300 * time.Millisecond))
-		for {
-			if _, err := x.Write(make([]byte, some)); err != nil {
-				break // all buffers on the way are full
-			}
-		}
+		fill(x)
 		reset(x)
 		done(-1, 0, false) // before y has read anything
 		seesReset(t, y)
 	})
+}
+
+// fill sends on c until all buffers on the way are full.
+func fill(c *net.TCPConn) {
+	for sent := 1; sent > 0; {
+		c.SetWriteDeadline(time.Now().Add(100 * time.Millisecond))
+		sent, _ = c.Write(make([]byte, some))
+	}
 }
 
 func needsProbe(t *testing.T) {
@@ -160,12 +163,29 @@ func (m marked) CloseWrite() error {
 	return m.plain.CloseWrite()
 }
 
+// markedCarried is the same of one that a TCP connection carries.
+type markedCarried struct {
+	carried
+	ended *atomic.Bool
+}
+
+func (m markedCarried) CloseWrite() error {
+	m.ended.Store(true)
+	return m.carried.CloseWrite()
+}
+
 // A write that meets a reset takes its error away, and the Read at the same
 // time says end of stream. That must not reach the other side.
 func TestTruncatedAnswerNeverLooksComplete(t *testing.T) {
-	for range 100 {
+	for i := range 200 {
 		var ended atomic.Bool
-		r := newRig(t, func(c *net.TCPConn) duplex.Conn { return marked{plain{c}, &ended} }, duplex.Options{})
+		mark := func(c *net.TCPConn) duplex.Conn {
+			if i%2 == 0 {
+				return marked{plain{c}, &ended}
+			}
+			return markedCarried{carried{c}, &ended}
+		}
+		r := newRig(t, pathway{mark, mark}, duplex.Options{})
 		var wg sync.WaitGroup
 		wg.Go(func() {
 			for {
@@ -187,9 +207,9 @@ func TestTruncatedAnswerNeverLooksComplete(t *testing.T) {
 // Bytes that were taken from one side before its end are still delivered to a
 // slow reader, although SO_LINGER was 0 on the way.
 func TestSlowReaderGetsAllAfterCopyReturned(t *testing.T) {
-	for path, wrap := range paths {
+	for path, way := range paths {
 		t.Run(path, func(t *testing.T) {
-			r := newRig(t, wrap, duplex.Options{})
+			r := newRig(t, way, duplex.Options{})
 			r.b.CloseWrite()
 			send(t, r.a, some)
 			r.a.CloseWrite()

@@ -6,16 +6,26 @@ import (
 	"time"
 )
 
-// watch starts the timer behind the limits and the search for unseen resets.
-// It is a timer and not a goroutine so that an idle connection costs no stack.
+// watch makes sure that check runs within Options.Probe. It is called when
+// something begins that a Read would not show the end of, and costs one load
+// while the timer runs for that already.
+//
+// The timer is one and not a goroutine so that it costs no stack, and it runs
+// only while there is something to see: two idle connections without a limit
+// have none.
 func (c *copying) watch() {
+	if c.watching.Load() {
+		return
+	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	c.timer = time.AfterFunc(c.next(0), c.check)
+	if !c.over && !c.watching.Load() {
+		c.scheduleLocked(c.untouched())
+	}
 }
 
 // check ends the copying if a connection is broken or a limit is reached, and
-// sets the timer again otherwise.
+// sets the timer again otherwise, if it is needed.
 func (c *copying) check() {
 	c.mu.Lock()
 	if c.over {
@@ -28,7 +38,7 @@ func (c *copying) check() {
 		quiet, err = c.quiet()
 	}
 	if err == nil {
-		c.timer.Reset(c.next(quiet))
+		c.scheduleLocked(quiet)
 	}
 	c.mu.Unlock() // before closing, which may be slow
 	if err != nil {
@@ -36,10 +46,34 @@ func (c *copying) check() {
 	}
 }
 
+// scheduleLocked sets the timer to when to check again, after there was no
+// byte for quiet, or to never.
+func (c *copying) scheduleLocked(quiet time.Duration) {
+	// In this order: who becomes exposed after the second line watches itself.
+	c.watching.Store(false)
+	exposed := c.ab.exposed() || c.ba.exposed()
+	c.watching.Store(exposed)
+
+	wait := time.Duration(-1)
+	if limit, _ := c.limit(); limit > 0 {
+		wait = max(0, limit-quiet)
+	}
+	if exposed && (wait < 0 || wait > c.options.Probe) {
+		wait = c.options.Probe
+	}
+	switch {
+	case wait < 0:
+	case c.timer == nil:
+		c.timer = time.AfterFunc(wait, c.check)
+	default:
+		c.timer.Reset(wait)
+	}
+}
+
 // unseen returns the error of a connection that nobody is reading from.
 func (c *copying) unseen() error {
 	for _, d := range []*direction{&c.ab, &c.ba} {
-		if !d.busy.Load() {
+		if !d.exposed() {
 			continue
 		}
 		if err := broken(d.src); err != nil {
@@ -49,30 +83,53 @@ func (c *copying) unseen() error {
 	return nil
 }
 
+// exposed reports whether src can be reset without a Read that sees it.
+func (d *direction) exposed() bool {
+	return d.busy.Load() || halfMoved(carriers(d.src))
+}
+
 // broken returns why no more can come from c, if that can be known without
 // reading.
 func broken(c net.Conn) error {
-	if c, ok := c.(interface{ Broken() error }); ok {
-		return c.Broken()
+	for _, inner := range []net.Conn{c, innermost(c)} {
+		b, ok := inner.(interface{ Broken() error })
+		if !ok {
+			continue
+		}
+		if err := b.Broken(); err != nil {
+			return err
+		}
+		if _, ok := c.(carried); !ok {
+			return nil
+		}
+		break
 	}
-	c = innermost(c)
-	if c, ok := c.(interface{ Broken() error }); ok {
-		return c.Broken()
+	for _, s := range sockets(c) {
+		if err := socketError(s); err != nil {
+			return err
+		}
 	}
-	return socketError(c)
+	return nil
+}
+
+// untouched returns for how long no call has moved a byte.
+func (c *copying) untouched() time.Duration {
+	return time.Since(c.start) - time.Duration(c.last.Load())
 }
 
 // quiet returns how long there was no byte, and an error if that is too long.
 func (c *copying) quiet() (time.Duration, error) {
 	limit, tooLong := c.limit()
-	quiet := time.Since(c.start) - time.Duration(c.last.Load())
+	quiet := c.untouched()
 	if limit == 0 || quiet < limit {
 		return quiet, nil
 	}
 	// The kernel knows of bytes that no call has returned for yet.
 	for _, conn := range []Conn{c.ab.src, c.ba.src} {
-		if d, ok := socketQuiet(innermost(conn)); ok {
-			quiet = min(quiet, d)
+		for _, s := range sockets(conn) {
+			if d, ok := socketQuiet(s); ok {
+				quiet = min(quiet, d)
+			}
 		}
 	}
 	if quiet < limit {
@@ -88,13 +145,4 @@ func (c *copying) limit() (time.Duration, error) {
 		return o.Linger, ErrLinger
 	}
 	return o.Idle, ErrIdle
-}
-
-// next returns when to check again, after there was no byte for quiet.
-func (c *copying) next(quiet time.Duration) time.Duration {
-	limit, _ := c.limit()
-	if limit == 0 {
-		return c.options.Probe
-	}
-	return min(c.options.Probe, limit-quiet)
 }

@@ -1,0 +1,166 @@
+//go:build unix
+
+package duplex
+
+import (
+	"io"
+	"net"
+	"os"
+	"syscall"
+)
+
+// fromTCP copies from src to its end. While it waits for bytes it holds neither
+// a buffer nor a pipe.
+//
+// What is called from here is kept shallow, and nothing large is on the stack,
+// so that a goroutine that waits has not outgrown its first 2 KiB.
+func (d *direction) fromTCP(src *net.TCPConn) error {
+	t, err := newTaker(src)
+	if err != nil {
+		return err
+	}
+	for {
+		if err := t.raw.Read(t.take); err != nil {
+			return err
+		}
+		if t.buf == nil {
+			t.spare = newBuffer()
+			continue
+		}
+		n, err := t.n, t.err
+		inConn := d.to == nil
+		if n > 0 {
+			err = d.give((*t.buf)[:n])
+		}
+		t.release()
+		if err != nil || n == 0 {
+			return err
+		}
+		deep := inConn && d.to != nil // a Write of a Conn's own was the last
+		if t.bulk(n) && d.to != nil {
+			if t.large, err = d.splice(t.raw, d.to.raw); err != nil {
+				return err
+			}
+			deep = t.large >= 0
+		}
+		if deep && d.renews {
+			return errRenew
+		}
+	}
+}
+
+// give writes p to where d goes.
+func (d *direction) give(p []byte) error {
+	var err error
+	if to := d.sink(); to != nil {
+		_, err = to.write(p)
+	} else {
+		_, err = writeEnd{d}.Write(p)
+	}
+	return err
+}
+
+// A taker reads once from a socket, into a buffer that it borrows for that.
+type taker struct {
+	raw   syscall.RawConn
+	take  func(fd uintptr) bool // its own method
+	buf   *[]byte               // filled; nil if the pool has none
+	spare *[]byte
+	n     int
+	err   error
+	large int // large reads in a row; negative after a splice that failed
+}
+
+func newTaker(src *net.TCPConn) (*taker, error) {
+	raw, err := src.SyscallConn()
+	if err != nil {
+		return nil, err
+	}
+	t := &taker{raw: raw}
+	t.take = t.read
+	return t, nil
+}
+
+// read returns false if there is nothing to read yet.
+func (t *taker) read(fd uintptr) bool {
+	t.buf, t.spare = t.spare, nil
+	if t.buf == nil {
+		if t.buf, _ = largeBuffers.Get().(*[]byte); t.buf == nil {
+			return true
+		}
+	}
+	for {
+		t.n, t.err = syscall.Read(int(fd), *t.buf)
+		if t.err != syscall.EINTR {
+			break
+		}
+	}
+	if t.err == syscall.EAGAIN {
+		t.release()
+		return false
+	}
+	if t.err != nil {
+		t.err = os.NewSyscallError("read", t.err)
+	}
+	return true
+}
+
+func (t *taker) release() {
+	largeBuffers.Put(t.buf)
+	t.buf = nil
+}
+
+// A giver writes to the TCP connection that a direction goes to.
+type giver struct {
+	d    *direction
+	raw  syscall.RawConn
+	give func(fd uintptr) bool // its own method
+	left []byte
+	err  error
+}
+
+func newGiver(d *direction, to *net.TCPConn) *giver {
+	g := &giver{d: d}
+	g.raw, g.err = to.SyscallConn()
+	g.give = g.writeSome
+	return g
+}
+
+// write writes all of p.
+func (g *giver) write(p []byte) (int, error) {
+	if g.raw == nil {
+		return 0, g.err
+	}
+	g.left = p
+	err := g.raw.Write(g.give)
+	g.d.busy.Store(false)
+	if err == nil {
+		err = g.err
+	}
+	n := len(p) - len(g.left)
+	g.left = nil
+	return n, err
+}
+
+// writeSome returns false if it has to wait for room.
+func (g *giver) writeSome(fd uintptr) bool {
+	for len(g.left) > 0 {
+		n, err := syscall.Write(int(fd), g.left)
+		switch {
+		case n > 0:
+			g.left = g.left[n:]
+			g.d.moved(n)
+		case err == syscall.EINTR:
+		case err == syscall.EAGAIN:
+			g.d.setBusy()
+			return false
+		case err != nil:
+			g.err = os.NewSyscallError("write", err)
+			return true
+		default:
+			g.err = io.ErrShortWrite
+			return true
+		}
+	}
+	return true
+}
