@@ -36,6 +36,9 @@ func (w *way) link(ctx context.Context, relay string, handler framing.Handler) (
 			l.remember(l.over.reached(relay, by))
 			return link, welcome, nil
 		}
+		if ctx.Err() != nil { // given up by this side, which says nothing of the path
+			return nil, welcome, ctx.Err()
+		}
 		again := blocked(err)
 		if before != nil {
 			err = &blockedError{tls: before, wss: err}

@@ -2,8 +2,13 @@ package remote
 
 import (
 	"context"
+	"crypto/tls"
+	"errors"
 	"fmt"
+	"io"
 	"net"
+	"net/http"
+	"net/url"
 	"os"
 	"path/filepath"
 	"slices"
@@ -15,6 +20,7 @@ import (
 	"keystay/framing"
 	"keystay/internal/memconn"
 	"keystay/internal/proxydial"
+	"keystay/internal/testca"
 )
 
 // That only a WebSocket gets through is believed for a day.
@@ -121,5 +127,39 @@ func TestEndedIsNotBlocked(t *testing.T) {
 func TestProxyRefusalIsNotBlocked(t *testing.T) {
 	if blocked(fmt.Errorf("x: %w", &proxydial.Error{Status: 403})) {
 		t.Error("another transport is tried")
+	}
+}
+
+// What reached the relay is not forgotten because an attempt was given up.
+func TestGivenUpIsNotForgotten(t *testing.T) {
+	ca := testca.New(t)
+	ln, err := tls.Listen("tcp", "127.0.0.1:0", &tls.Config{Certificates: []tls.Certificate{ca.Issue("relay.test")}, NextProtos: []string{framing.Protocol}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer ln.Close()
+	ctx, cancel := context.WithCancel(context.Background())
+	go func() {
+		c, err := ln.Accept()
+		if err != nil {
+			return
+		}
+		defer c.Close()
+		c.Read(make([]byte, 1)) // HELLO has come, and gets no answer
+		cancel()
+		io.Copy(io.Discard, c)
+	}()
+	l := &Listener{cfg: Config{RelayRoots: ca.Pool(), Proxy: func(*http.Request) (*url.URL, error) { return nil, nil }}}
+	if l.state, err = openState(t.TempDir()); err != nil {
+		t.Fatal(err)
+	}
+	l.over.init(TransportAuto, l.state)
+	l.over.reached("relay.test", TransportTLS)
+	w := &way{l: l, addresses: []string{ln.Addr().String()}}
+	if _, _, err := w.link(ctx, "relay.test", framing.Handler{}); !errors.Is(err, context.Canceled) {
+		t.Errorf("got %v", err)
+	}
+	if got := l.over.order("relay.test"); !slices.Equal(got, []Transport{TransportTLS}) {
+		t.Errorf("now it tries %q", got)
 	}
 }
