@@ -11,6 +11,16 @@ const (
 	// poolShare: one stream takes at most this part of what is free, so that
 	// windows shrink smoothly as a link gets crowded and never all at once.
 	poolShare = 16
+	// firstWindow is what the opener grants to a stream before any data has
+	// come, in bytes. More would not make it faster: smux takes no more at first.
+	firstWindow = 256 << 10
+	// firstPool is the part of the pool for that. What is granted cannot be
+	// taken back from a stream that does not use it, so the rest is for those
+	// that have shown that they do.
+	firstPool = poolSize / 2
+	// windowGrowth is how many times the data that was read from a stream its
+	// window may be beyond that: a small page leaves a small window behind.
+	windowGrowth = 8
 	// creditBurst and creditStep are how many CREDIT records may come on a
 	// stream: so many, and one for each so many bytes of DATA.
 	creditBurst = 64
@@ -27,11 +37,12 @@ type pool struct {
 	used int
 }
 
-// take returns how much of want may be granted now.
-func (p *pool) take(want int) int {
+// take returns how much of want may be granted now, from the first size bytes
+// of the pool.
+func (p *pool) take(want, size int) int {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	n := max(0, min(want, (poolSize-p.used)/poolShare))
+	n := max(0, min(want, (size-p.used)/poolShare))
 	p.used += n
 	return n
 }
@@ -50,6 +61,7 @@ type window struct {
 	unsent int // granted and not yet arrived, a part of open
 	extra  int // the part of open that is from the pool
 	target int // what open was last raised to
+	read   int // bytes read until now, up to maxWindow
 }
 
 func newWindow(p *pool) window {
@@ -67,6 +79,7 @@ func (w *window) received(n int) bool {
 // turn, often 0: it is given in large steps.
 func (w *window) consumed(n int) int {
 	w.open -= n
+	w.read = min(w.read+n, maxWindow)
 	w.release(max(0, w.open-InitialCredit))
 	if w.open > w.target/2 {
 		return 0
@@ -80,10 +93,21 @@ func (w *window) ended(buffered int) {
 	w.release(max(0, buffered-InitialCredit))
 }
 
-// grow raises the window to what the pool has, and returns by how much.
+// begin raises the window as far as a stream is trusted that has not shown its
+// use yet, and returns by how much.
+func (w *window) begin() int { return w.raise(firstWindow, firstPool) }
+
+// grow raises the window as far as its use justifies and the pool has, at least
+// as begin does, and returns by how much.
 func (w *window) grow() int {
+	return w.raise(min(maxWindow, windowGrowth*w.read), poolSize) + w.begin()
+}
+
+// raise raises the window to InitialCredit, and towards limit as far as the
+// first size bytes of the pool allow.
+func (w *window) raise(limit, size int) int {
 	base := max(w.open, InitialCredit)
-	n := base - w.open + w.pool.take(maxWindow-base)
+	n := base - w.open + w.pool.take(limit-base, size)
 	w.open += n
 	w.unsent += n
 	w.extra = max(0, w.open-InitialCredit)

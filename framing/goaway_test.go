@@ -3,6 +3,7 @@ package framing_test
 import (
 	"context"
 	"errors"
+	"fmt"
 	"io"
 	"sync"
 	"sync/atomic"
@@ -120,4 +121,36 @@ func TestRelayOpensAfterItsGoAway(t *testing.T) {
 		t.Fatal(err)
 	}
 	open(t, relay, remote, "late")
+}
+
+// Over is called once when a link that was let in is over, however it ends, and
+// with or without streams.
+func TestOver(t *testing.T) {
+	for name, end := range map[string]func(relay, remote *framing.Link, conn *memconn.Conn){
+		"closed here":  func(relay, _ *framing.Link, _ *memconn.Conn) { relay.Close(); relay.Close() },
+		"closed there": func(_, remote *framing.Link, _ *memconn.Conn) { remote.Close() },
+		"cut":          func(_, _ *framing.Link, conn *memconn.Conn) { conn.Cut() },
+	} {
+		for _, streams := range []int{0, 1} {
+			t.Run(fmt.Sprintf("%s, streams=%d", name, streams), func(t *testing.T) {
+				bubble(t, func(t *testing.T) {
+					var relayOver, remoteOver atomic.Int32
+					a, b := memconn.Pipe(0)
+					relay, remote := links(t, a, b, framing.Handler{Over: func() { relayOver.Add(1) }}, framing.Handler{Over: func() { remoteOver.Add(1) }})
+					if streams > 0 {
+						open(t, relay, remote, "x")
+					}
+					<-time.After(time.Minute)
+					if relayOver.Load()+remoteOver.Load() > 0 {
+						t.Error("Over was called while the link was up")
+					}
+					end(relay, remote, a)
+					<-time.After(time.Minute)
+					if relay, remote := relayOver.Load(), remoteOver.Load(); relay != 1 || remote != 1 {
+						t.Errorf("Over was called %d times at the relay and %d at the remote", relay, remote)
+					}
+				})
+			})
+		}
+	}
 }

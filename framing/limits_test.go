@@ -205,7 +205,8 @@ func TestResetDuringWriteTo(t *testing.T) {
 }
 
 // The pool is shared: with many streams that nobody reads, each gets less, and
-// what a link keeps in all is bounded.
+// what a link keeps in all is bounded. They leave a good part to those that are
+// read.
 func TestPoolIsShared(t *testing.T) {
 	bubble(t, func(t *testing.T) {
 		relay, remote, _, _ := memLinks(t)
@@ -231,8 +232,11 @@ func TestPoolIsShared(t *testing.T) {
 		if limit := int64(32<<20 + n*(framing.InitialCredit+33<<10)); total > limit {
 			t.Errorf("the link took %d bytes that nobody reads, more than %d", total, limit)
 		}
-		if total < 32<<20*9/10 {
+		if total < 16<<20*9/10 {
 			t.Errorf("the link took only %d bytes", total)
+		}
+		if left := 32<<20 - framing.PoolUsed(relay); left < 16<<20 {
+			t.Errorf("only %d bytes of the pool are left", left)
 		}
 		relay.Close()
 		remote.Close()

@@ -65,11 +65,12 @@ func (l *Link) RTT() time.Duration { return time.Duration(l.rtt.Load()) }
 
 // check is run by the timer: it gives up a silent link, and sends PING.
 func (l *Link) check() {
-	quiet, now := l.Quiet(), l.now()
+	now := l.now()
 	l.mu.Lock()
 	late := now - l.due
 	left := l.pingDue - now
 	l.mu.Unlock()
+	quiet := l.Quiet() // after due, which a PING sets after it was heard
 	if quiet >= SilenceLimit && late < stopped {
 		l.fail(ErrSilent)
 		return

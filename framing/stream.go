@@ -103,7 +103,7 @@ func (s *Stream) begin(sm *smux.Stream, rec, first []byte) (rest []byte) {
 		s.parse.opener = true
 		s.out = append(outBuffer(), rec...)
 		s.outHead = len(rec)
-		s.grantLocked(s.win.grow())
+		s.grantLocked(s.win.begin())
 		n := s.queueLocked(first)
 		first = first[n:]
 		s.kickLocked()
