@@ -2,8 +2,10 @@ package framing_test
 
 import (
 	"bytes"
+	"crypto/tls"
 	"errors"
 	"io"
+	"math/rand/v2"
 	"net"
 	"os"
 	"syscall"
@@ -12,6 +14,7 @@ import (
 	"time"
 
 	"keystay/framing"
+	"keystay/internal/memconn"
 )
 
 // An end is one end of a stream in a model: what must be true of it once all
@@ -26,6 +29,13 @@ type end struct {
 	closed  bool   // Close or Reset was called here
 	reset   bool   // the other side has reset the stream
 	written byte   // the next byte to write, so that order is seen
+
+	// Of a stream that has moved to a lane:
+	moved    bool
+	sendLane bool // this end had not ended before
+	recvLane bool // nor had the other
+	buffered int  // how much of pending came before
+	unseen   bool // reset is known to the lane alone, which this end has not used since
 }
 
 func (e *end) settled() bool { return e.ended && e.other.ended }
@@ -41,10 +51,13 @@ func (e *end) write(t *testing.T, n int) {
 	switch {
 	case e.closed:
 		want = net.ErrClosed
-	case e.reset:
+	case e.reset && !e.unseen:
 		want = syscall.ECONNRESET
 	case e.ended:
 		want = syscall.EPIPE
+	case e.reset, e.sendLane && e.other.closed: // as TCP answers
+		want = syscall.ECONNRESET
+		e.reset, e.unseen, e.pending = true, false, nil
 	}
 	if want == nil && err != nil {
 		want = os.ErrDeadlineExceeded // there may be no credit
@@ -70,9 +83,12 @@ func (e *end) read(t *testing.T, n int) {
 	switch {
 	case e.closed:
 		want = net.ErrClosed
-	case e.reset:
+	case e.reset && !e.unseen:
 		want = syscall.ECONNRESET
 	case len(e.pending) >= n:
+	case e.reset && e.recvLane:
+		want = syscall.ECONNRESET
+		e.unseen = false
 	case !e.other.ended:
 		want = os.ErrDeadlineExceeded
 	case len(e.pending) == 0:
@@ -87,6 +103,7 @@ func (e *end) read(t *testing.T, n int) {
 		t.Fatalf("%s: read other bytes than were written", e.name)
 	}
 	e.pending = e.pending[got:]
+	e.buffered = max(0, e.buffered-got)
 }
 
 func (e *end) closeWrite(t *testing.T) {
@@ -95,7 +112,7 @@ func (e *end) closeWrite(t *testing.T) {
 	switch {
 	case e.closed:
 		want = net.ErrClosed
-	case e.reset:
+	case e.reset && !e.unseen:
 		want = syscall.ECONNRESET
 	default:
 		e.ended = true
@@ -122,11 +139,43 @@ func (e *end) close(t *testing.T) {
 
 // cut is a reset by this end.
 func (e *end) cut() {
-	if !e.settled() && !e.reset && !e.other.closed {
-		e.other.reset, e.other.pending = true, nil
+	o := e.other
+	switch {
+	case e.reset || o.closed || e.moved && e.closed:
+	case e.moved: // also after both have ended
+		o.reset, o.unseen, o.pending = true, true, o.pending[:o.buffered]
+	case !e.settled():
+		o.reset, o.pending = true, nil
 	}
 	e.closed = true
 	e.pending = nil
+}
+
+// move moves the stream to a lane, if it can.
+func (e *end) move(t *testing.T, r *laneRig) {
+	if e.moved {
+		return
+	}
+	o := e.other
+	can := !e.closed && !o.closed && !e.reset && !o.reset && !(e.ended && o.ended)
+	lane := r.join(t, func(t testing.TB) (relay, remote *tls.Conn) {
+		a, b := memconn.Pipe(0)
+		t.Cleanup(func() { a.Reset(); b.Reset() })
+		return r.shake(t, a, b)
+	})
+	bound := lane.Bind(t.Context(), e.stream) == nil
+	if err := <-r.served; (err == nil) != bound {
+		t.Fatalf("one end of the lane is bound and the other has %v", err)
+	}
+	if bound != can {
+		t.Fatalf("bound is %v, want %v", bound, can)
+	}
+	if bound {
+		e.moved, o.moved = true, true
+		e.sendLane, o.recvLane = !e.ended, !e.ended
+		o.sendLane, e.recvLane = !o.ended, !o.ended
+		e.buffered, o.buffered = len(e.pending), len(o.pending)
+	}
 }
 
 // FuzzStream does random things to both ends of a stream and checks each
@@ -137,16 +186,39 @@ func FuzzStream(f *testing.F) {
 	f.Add([]byte{1, 200, 5, 0, 2, 255, 2, 255, 8, 0, 3, 1})
 	f.Add([]byte{0, 10, 3, 10, 9, 0, 0, 5, 6, 0, 1, 4})
 	f.Add([]byte("71X\x00")) // both END: the other side may be done before flush returns
+	f.Add([]byte{0, 9, 1, 5, 12, 0, 0, 9, 1, 5, 2, 40, 3, 40, 4, 0, 3, 255, 5, 0, 2, 255, 6, 0, 7, 0})
+	f.Add([]byte{0, 200, 4, 0, 12, 0, 1, 200, 3, 255, 2, 255, 8, 0, 1, 1})
+	f.Add([]byte{1, 200, 12, 0, 1, 200, 9, 0, 2, 100, 0, 1})
+	f.Add([]byte{12, 0, 0, 9, 6, 0, 1, 9, 3, 9})
+	server, client := laneTLS(f)
 	f.Fuzz(func(t *testing.T, ops []byte) {
 		if len(ops) > 200 {
 			return
 		}
-		bubble(t, func(t *testing.T) { runModel(t, ops) })
+		bubble(t, func(t *testing.T) { runModel(t, newLaneRig(t, server, client), ops) })
 	})
 }
 
-func runModel(t *testing.T, ops []byte) {
-	relay, remote, _, _ := memLinks(t)
+// TestStreamModel is FuzzStream on operations by lot, most of them with a move.
+func TestStreamModel(t *testing.T) {
+	server, client := laneTLS(t)
+	for range 100 * rounds() {
+		ops := make([]byte, 2*(2+rand.IntN(20)))
+		for i := range ops {
+			ops[i] = byte(rand.IntN(256))
+		}
+		ops[2*rand.IntN(min(5, len(ops)/2))] = 12
+		ok := t.Run("", func(t *testing.T) {
+			bubble(t, func(t *testing.T) { runModel(t, newLaneRig(t, server, client), ops) })
+		})
+		if !ok {
+			t.Fatalf("operations: %q", ops)
+		}
+	}
+}
+
+func runModel(t *testing.T, r *laneRig, ops []byte) {
+	relay, remote := r.relay, r.remote
 	v, d := open(t, relay, remote, "")
 	a, b := &end{name: "visitor", stream: v}, &end{name: "device", stream: d}
 	a.other, b.other = b, a
@@ -156,7 +228,7 @@ func runModel(t *testing.T, ops []byte) {
 		if ops[0]%2 == 1 {
 			e = b
 		}
-		switch ops[0] / 2 % 6 {
+		switch ops[0] / 2 % 7 {
 		case 0:
 			e.write(t, n)
 		case 1:
@@ -170,6 +242,8 @@ func runModel(t *testing.T, ops []byte) {
 			e.cut()
 		case 5:
 			e.read(t, max(1, len(e.pending))) // all there is
+		case 6:
+			b.move(t, r)
 		}
 		synctest.Wait()
 		if broken := e.stream.Broken() != nil; broken != e.reset && !e.closed {
