@@ -306,7 +306,6 @@ func (n *Lane) Close() error { return n.tc.Close() }
 func prepareLane(c duplex.Conn) {
 	c.SetDeadline(time.Time{})
 	sockopt.UserTimeout(c, ackTimeout)
-	sockopt.Unsent(c, unsent)
 	if t, ok := c.(interface {
 		SetKeepAliveConfig(net.KeepAliveConfig) error
 	}); ok {

@@ -127,7 +127,7 @@ func (s *Server) passOn(c net.Conn, first []byte) bool {
 }
 
 // Adopt serves a connection that another process accepted on the public port,
-// and from which it has read first. It returns when the connection is over.
+// and from which it has read first. A visitor is served on when it has returned.
 func (s *Server) Adopt(c net.Conn, first []byte) {
 	s.init()
 	conn, ok := c.(sni.Conn)

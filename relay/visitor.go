@@ -26,7 +26,8 @@ const (
 	// an acknowledgement, or untaken, where the system can tell.
 	visitorTimeout = 5 * time.Minute
 	// visitorUnsent is how much the system keeps for a visitor beyond what is
-	// on its way to it, in bytes.
+	// on its way to it, in bytes. On a lane there is no such limit: it would
+	// make the kernel move small pieces, at a third more of the processor.
 	visitorUnsent = 128 << 10
 )
 
@@ -47,53 +48,65 @@ func (s *Server) handle(c net.Conn) {
 		routed()
 		return
 	}
-	own := s.route(conn, routed)
-	forget()
-	if own == nil {
+	own, stream := s.route(conn)
+	switch {
+	case stream != nil:
+		s.serve(conn, stream, forget)
 		routed()
-		return
+	case own != nil:
+		forget()
+		s.own.HandleConn(own) // handleOwn says when it is routed
+	default:
+		forget()
+		routed()
 	}
-	s.own.HandleConn(own) // handleOwn says when it is routed
 }
 
-// route reads the hello and serves a visitor. It calls routed once the visitor
-// has a stream. A connection for the relay's own name is returned instead.
-func (s *Server) route(c sni.Conn, routed func()) (own net.Conn) {
+// serve carries a visitor's bytes. It returns at once, and calls forget at the
+// end: nothing but the copying itself waits for a visitor.
+func (s *Server) serve(c sni.Conn, stream *framing.Stream, forget func()) {
+	sockopt.UserTimeout(c, visitorTimeout)
+	sockopt.Unsent(c, visitorUnsent)
+	s.stats.visitors.add()
+	duplex.Start(c, stream, duplex.Options{
+		Linger: lingerTimeout,
+		Moved:  func() { sockopt.Unsent(c, 0) },
+	}, func(duplex.Result) {
+		s.stats.visitors.done()
+		forget()
+	})
+}
+
+// route reads the hello and opens a stream for a visitor. A connection for the
+// relay's own name is returned instead. Without either it is closed, or with
+// somebody else.
+func (s *Server) route(c sni.Conn) (own net.Conn, stream *framing.Stream) {
 	buf := helloBuffers.Get().(*[helloBuffer]byte)
 	hello, err := sni.Read(c, buf[:])
-	release := sync.OnceFunc(func() { helloBuffers.Put(buf) })
-	defer release()
+	defer helloBuffers.Put(buf)
 	if err != nil {
 		s.stats.refused.Add(1)
 		c.Close()
-		return nil
+		return nil, nil
 	}
 	name, err := sni.Normalize(hello.ServerName)
 	if err != nil {
 		s.refuse(c, sni.AlertUnrecognizedName)
-		return nil
+		return nil, nil
 	}
 	if name == s.Domain {
 		if s.passOn(c, hello.Raw) {
-			return nil
+			return nil, nil
 		}
-		return &peeked{Conn: c, first: bytes.Clone(hello.Raw), lane: hello.OffersALPN(framing.LaneProtocol)}
+		return &peeked{Conn: c, first: bytes.Clone(hello.Raw), lane: hello.OffersALPN(framing.LaneProtocol)}, nil
 	}
 	stream, alert := s.open(c, name, &hello)
 	if stream == nil {
 		if !s.passOn(c, hello.Raw) {
 			s.refuse(c, alert)
 		}
-		return nil
 	}
-	release()
-	sockopt.UserTimeout(c, visitorTimeout)
-	sockopt.Unsent(c, visitorUnsent)
-	s.stats.visitors.add()
-	defer s.stats.visitors.done()
-	routed()
-	duplex.Copy(c, stream, duplex.Options{Linger: lingerTimeout})
-	return nil
+	return nil, stream
 }
 
 // open opens a stream for a visitor at a session of the name. A session whose

@@ -57,6 +57,9 @@ func (d *direction) adopt(c Conn, read, write *net.TCPConn) {
 	if halfMoved(read, write) {
 		d.watch()
 	}
+	if d.options.Moved != nil {
+		d.options.Moved()
+	}
 }
 
 // halfMoved reports whether one direction of a Conn has moved and the other

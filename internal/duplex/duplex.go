@@ -91,6 +91,10 @@ type Options struct {
 	// the end of stream has been read. While both directions wait for bytes
 	// nobody looks, since a Read would see it. 0 means DefaultProbe.
 	Probe time.Duration
+
+	// Moved is called when a direction goes on with a carrier, perhaps more
+	// than once. It must not block; nil is nothing.
+	Moved func()
 }
 
 // A Result is what a [Copy] did.
