@@ -19,10 +19,6 @@ import (
 // metrics carry no names. It blocks like Serve.
 func (s *Server) ServeAdmin(ln net.Listener, ready func() error) error {
 	s.init()
-	tracked, err := s.track(ln, nil)
-	if err != nil {
-		return ErrServerClosed
-	}
 	mux := http.NewServeMux()
 	mux.HandleFunc("GET /healthz", func(w http.ResponseWriter, r *http.Request) { fmt.Fprintln(w, "ok") })
 	mux.HandleFunc("GET /readyz", func(w http.ResponseWriter, r *http.Request) {
@@ -38,6 +34,10 @@ func (s *Server) ServeAdmin(ln net.Listener, ready func() error) error {
 	})
 	mux.Handle("GET /metrics", promhttp.HandlerFor(s.metrics(), promhttp.HandlerOpts{}))
 	srv := httpdrain.New(&http.Server{Handler: mux, ReadHeaderTimeout: 10 * time.Second, WriteTimeout: time.Minute})
+	tracked, err := s.track(ln, srv.Expect)
+	if err != nil {
+		return ErrServerClosed
+	}
 	s.mu.Lock()
 	s.admins = append(s.admins, srv)
 	s.mu.Unlock()

@@ -17,9 +17,9 @@ const maxAcceptPause = time.Second
 // tcpproxy takes any error of Accept for the end. It can be paused.
 type listener struct {
 	net.Listener
-	log     *slog.Logger
-	done    <-chan struct{}
-	routing *gauge // counts what Accept returns; nil counts nothing
+	log      *slog.Logger
+	done     <-chan struct{}
+	accepted func(net.Conn) // called before Accept returns it, and before pause does
 
 	accepting sync.RWMutex // held for reading by Accept, and locked while paused
 }
@@ -49,8 +49,8 @@ func (l *listener) accept() (net.Conn, error) {
 	l.accepting.RLock()
 	defer l.accepting.RUnlock()
 	c, err := l.Listener.Accept()
-	if err == nil && l.routing != nil {
-		l.routing.add()
+	if err == nil {
+		l.accepted(c)
 	}
 	return c, err
 }

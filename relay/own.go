@@ -99,6 +99,7 @@ func (s *Server) handleOwn(tc *tls.Conn) {
 		tc.Close()
 	default: // the HTTP server owns it from here
 		forget()
+		s.siteHTTP.Expect(tc)
 		s.site.HandleConn(tc)
 		return
 	}

@@ -121,7 +121,7 @@ func (s *Server) Serve(ln net.Listener) error {
 	}
 	s.mu.Unlock()
 	const public = "public"
-	p := tcpproxy.Proxy{ListenFunc: func(_, _ string) (net.Listener, error) { return s.track(ln, &s.routing) }}
+	p := tcpproxy.Proxy{ListenFunc: func(_, _ string) (net.Listener, error) { return s.track(ln, func(net.Conn) { s.routing.add() }) }}
 	p.AddRoute(public, target(s.handle))
 	if err := p.Run(); !errors.Is(err, net.ErrClosed) {
 		return fmt.Errorf("serve %s: %w", ln.Addr(), err)
@@ -133,7 +133,7 @@ func (s *Server) Serve(ln net.Listener) error {
 // that holds the name, browsers are sent to https. It blocks like Serve.
 func (s *Server) ServeHTTP01(ln net.Listener) error {
 	s.init()
-	tracked, err := s.track(ln, nil)
+	tracked, err := s.track(ln, s.plain.Expect)
 	if err != nil {
 		return ErrServerClosed
 	}
@@ -143,16 +143,16 @@ func (s *Server) ServeHTTP01(ln net.Listener) error {
 	return ErrServerClosed
 }
 
-// track notes ln for Shutdown and makes its Accept survive passing errors. What
-// it accepts is counted in routing, if that is not nil.
-func (s *Server) track(ln net.Listener, routing *gauge) (net.Listener, error) {
+// track notes ln for Shutdown and makes its Accept survive passing errors.
+// accepted gets to know each connection before anybody else does.
+func (s *Server) track(ln net.Listener, accepted func(net.Conn)) (net.Listener, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.closing || s.departure != nil {
 		ln.Close()
 		return nil, net.ErrClosed
 	}
-	l := &listener{Listener: ln, log: s.log, done: s.ctx.Done(), routing: routing}
+	l := &listener{Listener: ln, log: s.log, done: s.ctx.Done(), accepted: accepted}
 	if s.pausing {
 		if err := s.pauseLocked(l); err != nil {
 			ln.Close()

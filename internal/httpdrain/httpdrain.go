@@ -36,6 +36,10 @@ func New(srv *http.Server) *Server {
 	return s
 }
 
+// Expect tells of a connection that Serve is about to take. Between its listener
+// and the first ConnState there is a moment in which Shutdown would not see it.
+func (s *Server) Expect(c net.Conn) { s.note(c, http.StateNew) }
+
 // note follows a connection to its first request.
 func (s *Server) note(c net.Conn, state http.ConnState) {
 	s.mu.Lock()

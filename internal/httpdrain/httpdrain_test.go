@@ -114,3 +114,57 @@ func TestSilentConnection(t *testing.T) {
 	}
 	srv.Close()
 }
+
+// slowListener gives out connections that were accepted some time before.
+type slowListener struct {
+	net.Listener
+	conns chan net.Conn
+}
+
+func (l slowListener) Accept() (net.Conn, error) {
+	c, ok := <-l.conns
+	if !ok {
+		return nil, net.ErrClosed
+	}
+	return c, nil
+}
+
+func (l slowListener) Close() error { return l.Listener.Close() }
+
+// A connection on its way to Serve is waited for once it was told of.
+func TestExpectedConnectionIsServed(t *testing.T) {
+	ln, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer ln.Close()
+	visitor, err := net.Dial("tcp", ln.Addr().String())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer visitor.Close()
+	c, err := ln.Accept()
+	if err != nil {
+		t.Fatal(err)
+	}
+	srv := httpdrain.New(&http.Server{Handler: http.NotFoundHandler()})
+	slow := slowListener{ln, make(chan net.Conn)}
+	served, down := make(chan error, 1), make(chan error, 1)
+	go func() { served <- srv.Serve(slow) }()
+	srv.Expect(c)
+	go func() { down <- srv.Shutdown(context.Background()) }()
+	select {
+	case <-down:
+		t.Error("nothing was waited for")
+	case slow.conns <- c:
+	}
+	fmt.Fprint(visitor, "GET / HTTP/1.0\r\n\r\n")
+	if answer, err := io.ReadAll(visitor); err != nil || len(answer) == 0 {
+		t.Errorf("the answer is %q, %v", answer, err)
+	}
+	if err := <-down; err != nil {
+		t.Error(err)
+	}
+	close(slow.conns)
+	<-served
+}
