@@ -8,7 +8,6 @@ package httpdrain
 
 import (
 	"context"
-	"crypto/tls"
 	"net"
 	"net/http"
 	"sync"
@@ -25,48 +24,64 @@ type Server struct {
 	*http.Server
 
 	mu    sync.Mutex
-	fresh map[net.Conn]int // connections without a request, and how often they were active
-	none  chan struct{}    // closed when fresh becomes empty; nil when nobody waits
+	fresh map[net.Conn]struct{} // connections without a request
+	none  chan struct{}         // closed when fresh becomes empty; nil when nobody waits
 }
 
-// New wraps srv, before it serves. It sets srv.ConnState.
+// connKey is the key of a request's connection in its context.
+type connKey struct{}
+
+// New wraps srv, before it serves. It sets srv.ConnState, and wraps srv.Handler
+// and srv.ConnContext. A request counts as sent when its handler is called: a
+// connection becomes active a moment before that, and one that does while the
+// server is shut down is dropped.
 func New(srv *http.Server) *Server {
-	s := &Server{Server: srv, fresh: make(map[net.Conn]int)}
-	srv.ConnState = s.note
+	s := &Server{Server: srv, fresh: make(map[net.Conn]struct{})}
+	srv.ConnState = func(c net.Conn, state http.ConnState) {
+		switch state {
+		case http.StateNew:
+			s.Expect(c)
+		case http.StateClosed, http.StateHijacked:
+			s.forget(c)
+		}
+	}
+	connContext := srv.ConnContext
+	srv.ConnContext = func(ctx context.Context, c net.Conn) context.Context {
+		if connContext != nil {
+			ctx = connContext(ctx, c)
+		}
+		return context.WithValue(ctx, connKey{}, c)
+	}
+	handler := srv.Handler
+	if handler == nil {
+		handler = http.DefaultServeMux
+	}
+	srv.Handler = http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if c, ok := r.Context().Value(connKey{}).(net.Conn); ok {
+			s.forget(c)
+		}
+		handler.ServeHTTP(w, r)
+	})
 	return s
 }
 
 // Expect tells of a connection that Serve is about to take. Between its listener
 // and the first ConnState there is a moment in which Shutdown would not see it.
-func (s *Server) Expect(c net.Conn) { s.note(c, http.StateNew) }
-
-// note follows a connection to its first request.
-func (s *Server) note(c net.Conn, state http.ConnState) {
+func (s *Server) Expect(c net.Conn) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	switch state {
-	case http.StateNew:
-		s.fresh[c] = 0
-		return
-	case http.StateIdle:
-		return
-	case http.StateActive:
-		n, ok := s.fresh[c]
-		if ok && n == 0 && isHTTP2(c) { // HTTP/2 is active once before the first request
-			s.fresh[c] = 1
-			return
-		}
-	}
+	s.fresh[c] = struct{}{}
+}
+
+// forget notes that c has sent a request, or is closed.
+func (s *Server) forget(c net.Conn) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
 	delete(s.fresh, c)
 	if len(s.fresh) == 0 && s.none != nil {
 		close(s.none)
 		s.none = nil
 	}
-}
-
-func isHTTP2(c net.Conn) bool {
-	tc, ok := c.(*tls.Conn)
-	return ok && tc.ConnectionState().NegotiatedProtocol == "h2"
 }
 
 // Shutdown waits until each connection has sent its first request, for

@@ -118,18 +118,24 @@ func TestSilentConnection(t *testing.T) {
 // slowListener gives out connections that were accepted some time before.
 type slowListener struct {
 	net.Listener
-	conns chan net.Conn
+	conns  chan net.Conn
+	closed context.Context
+	end    context.CancelFunc
 }
 
 func (l slowListener) Accept() (net.Conn, error) {
-	c, ok := <-l.conns
-	if !ok {
+	select {
+	case c := <-l.conns:
+		return c, nil
+	case <-l.closed.Done():
 		return nil, net.ErrClosed
 	}
-	return c, nil
 }
 
-func (l slowListener) Close() error { return l.Listener.Close() }
+func (l slowListener) Close() error {
+	l.end()
+	return l.Listener.Close()
+}
 
 // A connection on its way to Serve is waited for once it was told of.
 func TestExpectedConnectionIsServed(t *testing.T) {
@@ -148,7 +154,8 @@ func TestExpectedConnectionIsServed(t *testing.T) {
 		t.Fatal(err)
 	}
 	srv := httpdrain.New(&http.Server{Handler: http.NotFoundHandler()})
-	slow := slowListener{ln, make(chan net.Conn)}
+	closed, end := context.WithCancel(context.Background())
+	slow := slowListener{ln, make(chan net.Conn), closed, end}
 	served, down := make(chan error, 1), make(chan error, 1)
 	go func() { served <- srv.Serve(slow) }()
 	srv.Expect(c)
@@ -165,6 +172,5 @@ func TestExpectedConnectionIsServed(t *testing.T) {
 	if err := <-down; err != nil {
 		t.Error(err)
 	}
-	close(slow.conns)
 	<-served
 }
