@@ -8,6 +8,7 @@ BENCH     ?=
 BENCH_OUT ?=
 BENCH_ARGS ?=
 BENCHTIME ?= 1s
+BENCHCOUNT ?= 1
 ROUNDS    ?= 100
 SOAKTIME  ?= 1h
 
@@ -60,8 +61,8 @@ bench: build ## keystay beside HAProxy and others, on loopback and over a slow l
 	cd e2e && $(GO) build -o ../bin/bench ./bench
 	bin/bench -bin bin $(if $(BENCH),-size $(BENCH)) $(if $(BENCH_OUT),-out $(BENCH_OUT)) $(BENCH_ARGS)
 
-microbench: need-go ## the micro-benchmarks, BENCHTIME=1s each
-	$(GO) test -run '^$$' -bench . -benchmem -benchtime $(BENCHTIME) ./...
+microbench: need-go ## the micro-benchmarks, BENCHTIME=1s each, BENCHCOUNT=1 times
+	$(GO) test -run '^$$' -bench . -benchmem -benchtime $(BENCHTIME) -count $(BENCHCOUNT) ./...
 
 fuzz: need-go ## each fuzzer for FUZZTIME=30s; stops at the first that finds something
 	@grep -rHoE '^func Fuzz[A-Za-z0-9_]*' --include='*_test.go' . | sort | while IFS=: read -r file func; do \
