@@ -309,7 +309,7 @@ func prepareLane(c duplex.Conn) {
 	if t, ok := c.(interface {
 		SetKeepAliveConfig(net.KeepAliveConfig) error
 	}); ok {
-		t.SetKeepAliveConfig(net.KeepAliveConfig{Enable: true, Idle: PingInterval, Interval: PingInterval / 2, Count: 3})
+		_ = t.SetKeepAliveConfig(net.KeepAliveConfig{Enable: true, Idle: PingInterval, Interval: PingInterval / 2, Count: 3})
 	}
 	setLinger(c, 0)
 }

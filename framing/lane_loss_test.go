@@ -156,6 +156,7 @@ func TestCutLanes(t *testing.T) {
 		v2, d2 := open(t, r.relay, r.remote, "")
 		v3, d3 := open(t, r.relay, r.remote, "")
 		r.move(t, d2)
+		spare := r.lane(t)
 		_, pass := r.bindSlowly(t)
 		r.relay.CutLanes()
 		pass()
@@ -165,6 +166,14 @@ func TestCutLanes(t *testing.T) {
 		broken(t, d)
 		broken(t, v2)
 		broken(t, d2)
+		talk(t, v3, d3)
+		if _, err := r.remote.WantLanes(t.Context(), 1); !errors.Is(err, framing.ErrNoLanes) {
+			t.Errorf("lanes after CutLanes: %v", err)
+		}
+		if err := spare.Bind(t.Context(), d3); err == nil {
+			t.Error("a lane that had waited was bound after CutLanes")
+		}
+		<-r.served
 		talk(t, v3, d3)
 		for _, s := range []*framing.Stream{v, d, v2, d2, v3, d3} {
 			s.Reset()

@@ -20,6 +20,7 @@ type laneLink struct {
 	agreed  bool             // both sides have named CapabilityLanes; fixed from the start
 	spare   int              // lanes that have joined and are not bound; at the relay
 	lanes   map[uint32]*Lane // bound ones whose outcome is awaited, by stream; at the remote
+	cut     bool             // CutLanes was called: no stream moves any more
 	excuses int              // how many LANE_RESETs may come: one for each BIND; at the remote
 	asking  chan struct{}    // holds one element from LANES_WANTED until its answer
 	asked   time.Duration    // goes on by laneAskInterval with each LANES_WANTED; who asks guards it
@@ -91,7 +92,7 @@ func (l *Link) handleLanesWanted(p []byte) error {
 	var payload []byte
 	l.mu.Lock()
 	room := MaxSpareLanes - l.spare
-	if l.leaving {
+	if l.leaving || l.cut {
 		room = 0
 	}
 	l.mu.Unlock()
@@ -188,10 +189,18 @@ func (l *Link) forgetLane(id uint32) {
 	delete(l.lanes, id)
 }
 
+// moves reports whether streams of the link may still move to lanes.
+func (l *Link) moves() bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.err == nil && !l.cut
+}
+
 // CutLanes resets the streams of the link that are on lanes or on their way. The
-// others end with the link: after Close no stream moves.
+// others end with the link: none moves any more.
 func (l *Link) CutLanes() {
 	l.mu.Lock()
+	l.cut = true
 	var moved []*Stream
 	for s := range l.streams {
 		moved = append(moved, s)

@@ -1,0 +1,250 @@
+package framing_test
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"math/rand/v2"
+	"net"
+	"sync"
+	"testing"
+	"time"
+
+	"keystay/framing"
+	"keystay/internal/duplex"
+)
+
+// soakTime is far more than any round of TestLaneSoak takes.
+const soakTime = 30 * time.Second
+
+// A soak is one round of TestLaneSoak: a stream that carries random bytes both
+// ways, is moved to a lane at a random offset, and to which something happens
+// at another.
+type soak struct {
+	*laneRig
+	rng    *rand.Rand // not used by the goroutines of a round
+	device *framing.Stream
+
+	moveAt, eventAt int // bytes that mover and actor have written
+	mover, actor    int // 0 the visitor, 1 the device
+	together        bool
+	event           string
+	fine            int // bytes around moveAt are written in pieces of so many at most
+
+	moveNow, eventNow func() // each acts once
+	moves             sync.WaitGroup
+	served            sync.WaitGroup
+	binding           chan struct{} // closed when Bind is done
+
+	mu   sync.Mutex
+	lost func()
+}
+
+var soakEvents = []string{"none", "none", "reset by the visitor", "reset by the device", "link lost", "lane lost", "lane lost in time"}
+
+// TestLaneSoak does random things to streams that move, over TCP. What arrives
+// is always a prefix of what was sent, an end comes only behind all of it, and
+// each end learns of all else in time.
+func TestLaneSoak(t *testing.T) {
+	server, client := laneTLS(t)
+	for range max(20, rounds()) {
+		seed := rand.Uint64()
+		s := newSoak(t, seed)
+		s.laneRig.server, s.laneRig.client = server, client
+		if wrong := s.run(t); wrong != "" {
+			t.Fatalf("seed %d, %q: %s", seed, s.event, wrong)
+		}
+	}
+}
+
+func newSoak(t testing.TB, seed uint64) *soak {
+	rng := rand.New(rand.NewPCG(seed, 0))
+	s := &soak{
+		laneRig: &laneRig{}, rng: rng, binding: make(chan struct{}),
+		mover: rng.IntN(2), actor: rng.IntN(2), together: rng.IntN(2) == 0,
+		moveAt: soakSize(rng), eventAt: soakSize(rng),
+		event: soakEvents[rng.IntN(len(soakEvents))], fine: 1 + rng.IntN(20),
+	}
+	if rng.IntN(2) == 0 { // near to each other
+		s.eventAt, s.actor = s.moveAt+rng.IntN(200), s.mover
+	}
+	if s.event == "lane lost in time" && s.actor == s.mover {
+		s.eventAt = max(s.eventAt, s.moveAt) // it waits for the move
+	}
+	a, b := tcpPair(t)
+	grant := func(int) []framing.LaneToken { return []framing.LaneToken{framing.NewLaneToken()} }
+	s.relay, s.remote = linksWith(t, a, b, framing.Handler{LaneTokens: grant}, framing.Handler{}, framing.CapabilityLanes)
+	return s
+}
+
+// soakSize is a number of bytes: few, about a record's, or many.
+func soakSize(rng *rand.Rand) int {
+	return rng.IntN([]int{1, 100, 16<<10 + 10, 64 << 10, 500 << 10}[rng.IntN(5)])
+}
+
+// run does the round, and returns what is wrong.
+func (s *soak) run(t *testing.T) (wrong string) {
+	v, d := open(t, s.relay, s.remote, "")
+	s.device = d
+	s.moveNow = sync.OnceFunc(func() { s.moves.Go(func() { s.move(t, d) }) })
+	s.eventNow = sync.OnceFunc(func() { s.act(v, d) })
+	ends := []*soakEnd{{soak: s, stream: v, side: 0}, {soak: s, stream: d, side: 1}}
+	for _, e := range ends {
+		e.sends = make([]byte, soakSize(s.rng))
+		for i := range e.sends {
+			e.sends[i] = byte(s.rng.Uint32())
+		}
+		e.rng = rand.New(rand.NewPCG(s.rng.Uint64(), 0))
+	}
+	// Nothing may hang: a deadline that passes is a failure below.
+	deadline := time.Now().Add(soakTime)
+	v.SetDeadline(deadline)
+	d.SetDeadline(deadline)
+	var wg sync.WaitGroup
+	for _, e := range ends {
+		wg.Go(e.write)
+		wg.Go(e.read)
+	}
+	wg.Wait()
+	s.moves.Wait()
+	wrong = ends[0].judge(ends[1]) + ends[1].judge(ends[0])
+	v.Close()
+	d.Close()
+	ctx, cancel := context.WithTimeout(t.Context(), soakTime)
+	defer cancel()
+	for _, l := range []*framing.Link{s.relay, s.remote} {
+		if err := l.WaitIdle(ctx); err != nil {
+			wrong += fmt.Sprintf("; streams are left: %v", err)
+		}
+		if n := framing.PoolUsed(l); n != 0 {
+			wrong += fmt.Sprintf("; %d bytes of the pool in use", n)
+		}
+		l.Close()
+	}
+	s.served.Wait()
+	return wrong
+}
+
+// act makes the event happen.
+func (s *soak) act(v, d *framing.Stream) {
+	switch s.event {
+	case "reset by the visitor":
+		v.Reset()
+	case "reset by the device":
+		d.Reset()
+	case "link lost":
+		s.relay.Close()
+	case "lane lost in time":
+		<-s.binding
+		fallthrough
+	case "lane lost":
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		if s.lost != nil {
+			s.lost()
+		}
+	}
+}
+
+// move dials a lane and binds it. That may fail, as the round goes on meanwhile.
+func (s *soak) move(t *testing.T, d *framing.Stream) {
+	defer close(s.binding)
+	tokens, err := s.remote.WantLanes(t.Context(), 1)
+	if err != nil {
+		return
+	}
+	far, a := tcpPair(t)
+	near, b := tcpPair(t)
+	s.served.Go(func() { duplex.Copy(a.(*net.TCPConn), b.(*net.TCPConn), duplex.Options{Probe: 10 * time.Millisecond}) })
+	relay, remote := s.shake(t, far, near)
+	s.served.Go(func() {
+		framing.ServeLane(relay, func(framing.LaneToken) *framing.Link { return s.relay }, nil)
+	})
+	lane, err := s.remote.JoinLane(remote, tokens[0])
+	if err != nil {
+		return
+	}
+	s.mu.Lock()
+	s.lost = func() { duplex.Abort(a) }
+	s.mu.Unlock()
+	if lane.Bind(t.Context(), d) == nil {
+		ctx, cancel := context.WithCancel(t.Context())
+		cancel()
+		lane.Outcome(ctx)
+	}
+}
+
+// A soakEnd is one end of the stream in a soak.
+type soakEnd struct {
+	*soak
+	stream *framing.Stream
+	side   int
+	rng    *rand.Rand // the writer's
+	sends  []byte
+	got    []byte
+	wrote  int
+	werr   error
+	rerr   error
+}
+
+func (e *soakEnd) write() {
+	for e.werr == nil {
+		if e.side == e.mover && e.wrote >= min(e.moveAt, len(e.sends)) {
+			e.moveNow()
+			if !e.together {
+				<-e.binding
+			}
+		}
+		if e.side == e.actor && e.wrote >= min(e.eventAt, len(e.sends)) {
+			e.eventNow()
+		}
+		if e.wrote == len(e.sends) {
+			e.werr = e.stream.CloseWrite()
+			break
+		}
+		n := 1 + e.rng.IntN(40<<10)
+		if near := e.wrote - e.moveAt; -100 < near && near < 1000 {
+			n = 1 + e.rng.IntN(e.fine)
+		} else if near < 0 {
+			n = min(n, -near)
+		}
+		n, e.werr = e.stream.Write(e.sends[e.wrote:min(e.wrote+n, len(e.sends))])
+		e.wrote += n
+	}
+	if e.werr != nil {
+		e.stream.Reset()
+	}
+	if e.side == e.mover { // at the latest, as somebody may wait for it
+		e.moveNow()
+	}
+}
+
+func (e *soakEnd) read() {
+	e.got, e.rerr = io.ReadAll(struct{ io.Reader }{e.stream})
+	if e.rerr != nil {
+		e.stream.Reset()
+	}
+}
+
+// judge says what is wrong with what e got from the other end, or nothing.
+func (e *soakEnd) judge(from *soakEnd) string {
+	whole := from.werr == nil && len(e.got) == len(from.sends)
+	switch {
+	case !bytes.HasPrefix(from.sends, e.got):
+		return fmt.Sprintf("side %d got %d bytes that were not sent so", e.side, len(e.got))
+	case e.rerr == nil && !whole:
+		return fmt.Sprintf("side %d got %d of %d bytes and an end (the writer: %v)", e.side, len(e.got), len(from.sends), from.werr)
+	case e.event == "none" && (e.rerr != nil || e.werr != nil):
+		return fmt.Sprintf("side %d: %v and %v, though nothing happened", e.side, e.rerr, e.werr)
+	case isTimeout(e.rerr) || isTimeout(e.werr):
+		return fmt.Sprintf("side %d did not learn of it: %v and %v", e.side, e.rerr, e.werr)
+	}
+	return ""
+}
+
+func isTimeout(err error) bool {
+	var ne net.Error
+	return errors.As(err, &ne) && ne.Timeout()
+}
