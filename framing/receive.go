@@ -6,7 +6,6 @@ import (
 	"io"
 	"net"
 	"os"
-	"sync"
 )
 
 // drain reads the stream's smux side to its end, whether or not anyone reads
@@ -282,9 +281,9 @@ func (s *Stream) WriteTo(w io.Writer) (total int64, err error) {
 		case s.buf.len > 0:
 			c := s.buf.pop()
 			s.mu.Unlock()
-			n, err := w.Write(c.data[c.start:c.end])
 			size := c.end - c.start
-			chunkPool.Put(c)
+			n, err := w.Write(c.data[c.start:c.end])
+			c.free()
 			s.mu.Lock()
 			total += int64(n)
 			if err != nil {
@@ -305,72 +304,4 @@ func (s *Stream) WriteTo(w io.Writer) (total int64, err error) {
 		}
 		s.readable.Wait()
 	}
-}
-
-// chunks is data in order, in pooled pieces.
-type chunks struct {
-	list []*chunk
-	len  int
-}
-
-type chunk struct {
-	data       [8 << 10]byte
-	start, end int
-}
-
-var chunkPool = sync.Pool{New: func() any { return new(chunk) }}
-
-func (c *chunks) append(p []byte) {
-	c.len += len(p)
-	for len(p) > 0 {
-		var last *chunk
-		if n := len(c.list); n > 0 {
-			last = c.list[n-1]
-		}
-		if last == nil || last.end == len(last.data) {
-			last = chunkPool.Get().(*chunk)
-			last.start, last.end = 0, 0
-			c.list = append(c.list, last)
-		}
-		n := copy(last.data[last.end:], p)
-		last.end += n
-		p = p[n:]
-	}
-}
-
-func (c *chunks) read(p []byte) (n int) {
-	for len(p) > 0 && len(c.list) > 0 {
-		first := c.list[0]
-		k := copy(p, first.data[first.start:first.end])
-		first.start += k
-		n += k
-		p = p[k:]
-		if first.start == first.end {
-			chunkPool.Put(first)
-			c.list[0] = nil
-			c.list = c.list[1:]
-		}
-	}
-	if c.len -= n; c.len == 0 {
-		c.list = nil
-	}
-	return n
-}
-
-// pop takes the first piece out.
-func (c *chunks) pop() *chunk {
-	first := c.list[0]
-	c.list[0] = nil
-	c.list = c.list[1:]
-	if c.len -= first.end - first.start; c.len == 0 {
-		c.list = nil
-	}
-	return first
-}
-
-func (c *chunks) free() {
-	for _, k := range c.list {
-		chunkPool.Put(k)
-	}
-	*c = chunks{}
 }
