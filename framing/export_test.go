@@ -22,3 +22,9 @@ func Stop(l *Link, d time.Duration) {
 	l.pingDue -= d
 	l.timer.Reset(0)
 }
+
+// CanBuffer says whether a BufferedConn reads ahead on this system.
+const CanBuffer = canTake
+
+// Holds reports whether c holds a buffer.
+func Holds(c *BufferedConn) bool { return c.buf != nil }

@@ -18,7 +18,7 @@ import (
 func tcpLinks(t testing.TB, rig *tlsRig) (relay, remote *framing.Link) {
 	t.Helper()
 	a, b := tcpPair(t)
-	return links(t, tls.Server(a, rig.server), tls.Client(b, rig.client), framing.Handler{}, framing.Handler{})
+	return links(t, tls.Server(framing.NewBufferedConn(a), rig.server), tls.Client(framing.NewBufferedConn(b), rig.client), framing.Handler{}, framing.Handler{})
 }
 
 func tcpPair(t testing.TB) (accepted, dialed net.Conn) {

@@ -98,7 +98,11 @@ func (s *Server) route(c sni.Conn) (own net.Conn, stream *framing.Stream) {
 		if s.passOn(c, hello.Raw) {
 			return nil, nil
 		}
-		return &peeked{Conn: c, first: bytes.Clone(hello.Raw), lane: hello.OffersALPN(framing.LaneProtocol)}, nil
+		own := &peeked{Conn: c, first: bytes.Clone(hello.Raw), lane: hello.OffersALPN(framing.LaneProtocol)}
+		if !own.lane { // which leaves TLS, and must not read ahead
+			own.Conn = framing.NewBufferedConn(c)
+		}
+		return own, nil
 	}
 	stream, alert := s.open(c, name, &hello)
 	if stream == nil {

@@ -87,7 +87,7 @@ func (l *Listener) greet(ctx context.Context, conn net.Conn, by Transport, host 
 	if by == TransportWSS {
 		proto = protoHTTP
 	}
-	tc := tls.Client(conn, &tls.Config{
+	tc := tls.Client(framing.NewBufferedConn(conn), &tls.Config{
 		ServerName: host,
 		RootCAs:    l.cfg.RelayRoots,
 		MinVersion: tls.VersionTLS13, // the proof of identity needs its exporter

@@ -1,0 +1,85 @@
+package framing
+
+import (
+	"net"
+	"sync"
+	"syscall"
+)
+
+// wireBuffer is how much a [BufferedConn] reads at once, in bytes.
+const wireBuffer = 128 << 10
+
+// wireBuffers is shared by all connections, as a buffer is held only as long as
+// there is something in it.
+var wireBuffers = sync.Pool{New: func() any { return new([wireBuffer]byte) }}
+
+// A BufferedConn is a connection below TLS. While much arrives it makes large
+// reads of the many small ones of [tls.Conn], which reads about one record at a
+// time. It never waits with a buffer in its hands, so that an idle connection
+// has none.
+//
+// Its Read is not safe for concurrent use, as tls.Conn calls it.
+type BufferedConn struct {
+	net.Conn
+	raw  syscall.RawConn    // nil where nothing can be read without waiting
+	much bool               // there may be more than is asked for
+	buf  *[wireBuffer]byte  // nil when nothing is buffered
+	rest []byte             // of buf, not handed on yet
+	take func(uintptr) bool // fill
+}
+
+// NewBufferedConn returns c with large reads, where c is a TCP connection and
+// the system has a way to them; else all is as without it.
+func NewBufferedConn(c net.Conn) *BufferedConn {
+	b := &BufferedConn{Conn: c}
+	if tcp, ok := c.(*net.TCPConn); ok && canTake {
+		b.raw, _ = tcp.SyscallConn()
+		b.take = b.fill
+	}
+	return b
+}
+
+// NetConn returns the connection below.
+func (c *BufferedConn) NetConn() net.Conn { return c.Conn }
+
+// CloseWrite ends the direction of the connection below, if it can.
+func (c *BufferedConn) CloseWrite() error {
+	if d, ok := c.Conn.(interface{ CloseWrite() error }); ok {
+		return d.CloseWrite()
+	}
+	return net.ErrClosed
+}
+
+// Read reads what has arrived, and waits if that is nothing.
+func (c *BufferedConn) Read(p []byte) (int, error) {
+	if c.buf == nil && c.much && len(p) < wireBuffer {
+		if err := c.readMuch(); err != nil {
+			return 0, err
+		}
+	}
+	if c.buf == nil {
+		n, err := c.Conn.Read(p)
+		c.much = n == len(p) && c.raw != nil
+		return n, err
+	}
+	n := copy(p, c.rest)
+	if c.rest = c.rest[n:]; len(c.rest) == 0 {
+		wireBuffers.Put(c.buf)
+		c.buf = nil
+	}
+	return n, nil
+}
+
+// readMuch fills buf with what there is, without waiting. It leaves the errors
+// of the connection to a Read that finds them too.
+func (c *BufferedConn) readMuch() error {
+	c.buf = wireBuffers.Get().(*[wireBuffer]byte)
+	err := c.raw.Read(c.take)
+	n := len(c.rest)
+	if err != nil || n == 0 {
+		wireBuffers.Put(c.buf)
+		c.buf = nil
+	}
+	c.much = n >= smuxFrame
+	return err
+}
