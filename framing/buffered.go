@@ -6,7 +6,7 @@ import (
 	"syscall"
 )
 
-// wireBuffer is how much a [BufferedConn] reads at once, in bytes.
+// wireBuffer is how much a [BufferedConn] reads or writes at once, in bytes.
 const wireBuffer = 128 << 10
 
 // wireBuffers is shared by all connections, as a buffer is held only as long as
@@ -15,8 +15,8 @@ var wireBuffers = sync.Pool{New: func() any { return new([wireBuffer]byte) }}
 
 // A BufferedConn is a connection below TLS. While much arrives it makes large
 // reads of the many small ones of [tls.Conn], which reads about one record at a
-// time. It never waits with a buffer in its hands, so that an idle connection
-// has none.
+// time; and a link can have it gather what is written. It never waits to read
+// with a buffer in its hands, so that an idle connection has none.
 //
 // Its Read is not safe for concurrent use, as tls.Conn calls it.
 type BufferedConn struct {
@@ -26,6 +26,7 @@ type BufferedConn struct {
 	buf  *[wireBuffer]byte  // nil when nothing is buffered
 	rest []byte             // of buf, not handed on yet
 	take func(uintptr) bool // fill
+	gathered
 }
 
 // NewBufferedConn returns c with large reads, where c is a TCP connection and
@@ -34,7 +35,7 @@ func NewBufferedConn(c net.Conn) *BufferedConn {
 	b := &BufferedConn{Conn: c}
 	if tcp, ok := c.(*net.TCPConn); ok && canTake {
 		b.raw, _ = tcp.SyscallConn()
-		b.take = b.fill
+		b.take, b.give = b.fill, b.drain
 	}
 	return b
 }

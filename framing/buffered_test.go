@@ -2,9 +2,12 @@ package framing_test
 
 import (
 	"bytes"
+	"errors"
 	"io"
 	"math/rand/v2"
+	"os"
 	"testing"
+	"time"
 
 	"keystay/framing"
 )
@@ -46,5 +49,67 @@ func TestBufferedConn(t *testing.T) {
 	}
 	if framing.Holds(c) {
 		t.Error("the buffer is held at the end")
+	}
+}
+
+// TestGatheredWrites writes more than the socket takes, without waiting first
+// and then with, and somebody else meanwhile: nothing is lost or out of order.
+func TestGatheredWrites(t *testing.T) {
+	if !framing.CanBuffer {
+		t.Skip("nothing is gathered on this system")
+	}
+	a, b := tcpPair(t)
+	defer b.Close()
+	c := framing.NewBufferedConn(a)
+	var sent []byte
+	write := func(n int) {
+		p := randomBytes(n)
+		sent = append(sent, p...)
+		if _, err := c.Write(p); err != nil {
+			t.Fatal(err)
+		}
+	}
+	write(100) // at once
+	for done := true; done; {
+		framing.Hold(c)
+		write(50 << 10)
+		write(1)
+		var err error
+		if done, err = framing.Flush(c, 0); err != nil {
+			t.Fatal(err)
+		}
+	}
+	write(10 << 10) // kept, behind what waits
+	got := make(chan []byte)
+	go func() {
+		all, _ := io.ReadAll(b)
+		got <- all
+	}()
+	if done, err := framing.Flush(c, framing.WriteTimeout); !done || err != nil {
+		t.Fatalf("flush: %v, %v", done, err)
+	}
+	write(100)
+	c.Close()
+	if all := <-got; !bytes.Equal(all, sent) {
+		t.Errorf("%d bytes came, which differ from the %d that were sent", len(all), len(sent))
+	}
+	if framing.Holds(c) {
+		t.Error("the buffer is held at the end")
+	}
+}
+
+// TestFlushIsLimited writes to a peer that takes nothing.
+func TestFlushIsLimited(t *testing.T) {
+	a, b := tcpPair(t)
+	defer a.Close()
+	defer b.Close()
+	if !framing.CanBuffer {
+		t.Skip("nothing is gathered on this system")
+	}
+	c := framing.NewBufferedConn(a)
+	framing.Hold(c)
+	c.Write(make([]byte, 64<<20))
+	if done, err := framing.Flush(c, 10*time.Millisecond); done || !errors.Is(err, os.ErrDeadlineExceeded) {
+		t.Errorf("flush to a peer that does not read: %v, %v", done, err)
 	}
 }

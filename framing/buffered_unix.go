@@ -2,9 +2,12 @@
 
 package framing
 
-import "syscall"
+import (
+	"os"
+	"syscall"
+)
 
-// canTake says that a socket can be read without waiting.
+// canTake says that a socket can be read and written without waiting.
 const canTake = true
 
 // fill reads from the socket once. An error is found again by the next Read.
@@ -19,5 +22,24 @@ func (c *BufferedConn) fill(fd uintptr) bool {
 			c.rest = c.buf[:n]
 		}
 		return true
+	}
+}
+
+// drain writes to the socket once. It returns false to wait for room.
+func (c *BufferedConn) drain(fd uintptr) bool {
+	for {
+		n, err := syscall.Write(int(fd), c.part)
+		switch err {
+		case nil:
+			c.wrote, c.err = n, nil
+			return true
+		case syscall.EINTR:
+		case syscall.EAGAIN:
+			c.err = nil
+			return !c.wait
+		default:
+			c.err = os.NewSyscallError("write", err)
+			return true
+		}
 	}
 }

@@ -27,4 +27,8 @@ func Stop(l *Link, d time.Duration) {
 const CanBuffer = canTake
 
 // Holds reports whether c holds a buffer.
-func Holds(c *BufferedConn) bool { return c.buf != nil }
+func Holds(c *BufferedConn) bool { return c.buf != nil || c.array != nil }
+
+// Hold and Flush are what a link uses of a BufferedConn.
+func Hold(c *BufferedConn)                                              { c.hold() }
+func Flush(c *BufferedConn, limit time.Duration) (done bool, err error) { return c.flush(limit) }

@@ -69,7 +69,8 @@ type Link struct {
 	rtt      atomic.Int64 // nanoseconds, 0 while unknown
 	control  meter        // the reader's own
 
-	writeMu sync.Mutex // one record at a time on conn
+	writeMu sync.Mutex // held by who writes to conn
+	sender  sender
 
 	mu          sync.Mutex
 	timer       *time.Timer   // runs check
@@ -77,9 +78,8 @@ type Link struct {
 	pingDue     time.Duration // when PING is sent; at the remote
 	probe       chan struct{} // closed by the answer to Probe; nil when nobody waits
 	probed      uint32        // the clock in that Probe's PING
-	queued      []byte        // control records to be written by flush
-	flushing    bool
-	claims      []chan error // waiting for an answer, in order
+	queued      []byte        // control records to be written by pump
+	claims      []chan error  // waiting for an answer, in order
 	claimNames  []string
 	turns       map[string]chan bool // ORDERs that wait for their answer
 	goingAway   bool                 // no new streams: GOAWAY was received
@@ -115,6 +115,8 @@ func newLink(conn net.Conn, isRelay bool) *Link {
 		began:   time.Now(),
 		done:    make(chan struct{}),
 	}
+	l.sender.wire = wireOf(conn)
+	l.sender.room.L = &l.sender.mu
 	if !isRelay {
 		l.drained = make(chan struct{})
 		l.laneLink = newLaneLink()
@@ -287,6 +289,8 @@ func (l *Link) fail(err error) {
 	if mux != nil {
 		mux.Close()
 	}
+	l.sender.over()
+	go l.pump() // drops what streams have queued
 }
 
 // abandon closes a connection that has failed. It begins with the socket
@@ -304,6 +308,7 @@ func (l *Link) write(b []byte) error {
 	l.writeMu.Lock()
 	l.conn.SetWriteDeadline(time.Now().Add(WriteTimeout))
 	_, err := l.conn.Write(b)
+	l.conn.SetWriteDeadline(time.Time{})
 	l.writeMu.Unlock()
 	if err != nil {
 		l.fail(fmt.Errorf("write to the link: %w", err))
@@ -326,6 +331,15 @@ func (l *Link) send(rec []byte) {
 }
 
 func (l *Link) sendLocked(rec []byte) bool {
+	if !l.queueLocked(rec) {
+		return false
+	}
+	go l.pump()
+	return true
+}
+
+// queueLocked is sendLocked for who calls pump.
+func (l *Link) queueLocked(rec []byte) bool {
 	if l.err != nil {
 		return true
 	}
@@ -333,29 +347,7 @@ func (l *Link) sendLocked(rec []byte) bool {
 		return false
 	}
 	l.queued = append(l.queued, rec...)
-	if !l.flushing {
-		l.flushing = true
-		go l.flush()
-	}
 	return true
-}
-
-// flush writes what send queued, until nothing is left.
-func (l *Link) flush() {
-	for {
-		l.mu.Lock()
-		b := l.queued
-		l.queued = nil
-		if len(b) == 0 || l.err != nil {
-			l.flushing = false
-			l.mu.Unlock()
-			return
-		}
-		l.mu.Unlock()
-		if l.write(b) != nil {
-			return
-		}
-	}
 }
 
 // readLoop reads control records until smux takes over as the reader.

@@ -116,33 +116,20 @@ func (l *Link) handlePing(p []byte) error {
 	return l.answerPing(appendRecord(nil, recPong, p))
 }
 
-// answerPing sends PONG. Before smux begins the reader writes it by itself: a
-// goroutine for it costs as much as the rest of PING. Nothing but control
-// records is on its way then, too few for two sides to wait for each other.
+// answerPing sends PONG, without another goroutine where the connection takes
+// it at once: one would cost as much as the rest of PING.
 func (l *Link) answerPing(pong []byte) error {
 	l.mu.Lock()
-	direct := l.err == nil && l.mux == nil && !l.flushing
-	ok := true
 	if l.isRelay && l.err == nil { // so that the timer of a good link never runs
 		l.due = l.now() + SilenceLimit
 		l.timer.Reset(SilenceLimit)
 	}
-	if direct {
-		l.queued = pong // it was empty: nothing flushes
-		l.flushing = true
-	} else {
-		ok = l.sendLocked(pong)
-	}
+	ok := l.queueLocked(pong)
 	l.mu.Unlock()
 	if !ok {
 		return errTooMuchQueued
 	}
-	if direct {
-		l.flush()
-		l.writeMu.Lock()
-		l.conn.SetWriteDeadline(time.Time{}) // or the runtime wakes up for it
-		l.writeMu.Unlock()
-	}
+	l.pump()
 	return nil
 }
 

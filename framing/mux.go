@@ -7,7 +7,6 @@ import (
 	"io"
 	"net"
 	"runtime"
-	"sync"
 
 	"github.com/xtaci/smux"
 )
@@ -81,27 +80,30 @@ func (c *muxConn) Read(p []byte) (int, error) {
 	return n, err
 }
 
-// WriteBuffers is what smux calls in the place of Write: the frame's header
-// and its payload, which become one MUX record and one write.
+// WriteBuffers is what smux calls in the place of Write: with the header of a
+// frame and its payload. There are no frames but those that begin and end a
+// stream, and updates of its window: the streams write their data themselves.
+//
+// A SYN waits for what its stream says first.
 func (c *muxConn) WriteBuffers(v [][]byte) (int, error) {
 	n := 0
 	for _, b := range v {
 		n += len(b)
 	}
-	if n > maxMux {
-		return 0, fmt.Errorf("a smux frame of %d bytes", n)
+	d := &c.l.sender
+	d.mu.Lock()
+	for len(d.frames) > maxFrames && c.l.Err() == nil {
+		d.room.Wait()
 	}
-	bp := recordBuffers.Get().(*[]byte)
-	defer recordBuffers.Put(bp)
-	b := append((*bp)[:0], byte(recMux), byte(n>>8), byte(n))
-	for _, p := range v {
-		b = append(b, p...)
+	d.frames = append(d.frames, byte(recMux), byte(n>>8), byte(n))
+	for _, b := range v {
+		d.frames = append(d.frames, b...)
 	}
-	*bp = b
-	if err := c.l.write(b); err != nil {
-		return 0, err
+	d.mu.Unlock()
+	if v[0][1] != smuxSYN {
+		c.l.pump()
 	}
-	return n, nil
+	return n, c.l.Err()
 }
 
 func (c *muxConn) Write(p []byte) (int, error) { return c.WriteBuffers([][]byte{p}) }
@@ -113,12 +115,6 @@ func (c *muxConn) LocalAddr() net.Addr  { return c.l.conn.LocalAddr() }
 func (c *muxConn) RemoteAddr() net.Addr { return c.l.conn.RemoteAddr() }
 
 var _ io.ReadWriteCloser = (*muxConn)(nil)
-
-// recordBuffers holds buffers for one full MUX record.
-var recordBuffers = sync.Pool{New: func() any {
-	b := make([]byte, 0, 16<<10)
-	return &b
-}}
 
 func (l *Link) muxed() bool {
 	l.mu.Lock()
@@ -326,9 +322,7 @@ func (l *Link) startMux() (*smux.Session, error) {
 	if !l.setMux(mux) {
 		return nil, l.Err()
 	}
-	if err := l.write(appendRecord(nil, recStartMux, []byte{smuxVersion})); err != nil {
-		return nil, err
-	}
+	l.sender.start()
 	go l.acceptNone(mux)
 	return mux, nil
 }
@@ -393,7 +387,7 @@ func (l *Link) acceptStreams(mux *smux.Session) {
 
 // asProtocol marks smux's own word for a broken session.
 func asProtocol(err error) error {
-	if errors.Is(err, smux.ErrInvalidProtocol) || errors.Is(err, smux.ErrConsumed) {
+	if errors.Is(err, smux.ErrInvalidProtocol) {
 		return protocolErrorf("smux: %v", err)
 	}
 	return err

@@ -2,23 +2,28 @@ package framing
 
 import (
 	"encoding/binary"
-	"errors"
 	"sync"
-
-	"github.com/xtaci/smux"
 )
 
 const (
-	// dataChunk is the payload of the DATA records that this side sends: with
-	// its header one fills a smux frame, and so a TLS record.
-	dataChunk = smuxFrame - recordHeader
+	// frameHeader is the size of what is around the records of a stream: a MUX
+	// record with a smux frame in it.
+	frameHeader = recordHeader + smuxHeader
+	// fullFrame is a frame as long as they get: just one TLS record of 16 KiB.
+	fullFrame = frameHeader + smuxFrame
 	// maxOut is how much data may be queued on a stream while more is written.
-	maxOut = 2 * smuxFrame
+	maxOut = 4 * fullFrame
+	// atOnce is how much less than a frame is worth no goroutine: Write itself
+	// sees to it that it is written.
+	atOnce = 8 << 10
+	// worthFilling is how much room there is in a frame that is worth a DATA
+	// record of its own.
+	worthFilling = 1 << 10
 )
 
 // outBuffers holds the buffers of Stream.out.
 var outBuffers = sync.Pool{New: func() any {
-	b := make([]byte, 0, maxOut+maxSmall+recordHeader)
+	b := make([]byte, 0, maxOut+fullFrame)
 	return &b
 }}
 
@@ -31,20 +36,37 @@ func putOutBuffer(b []byte) { outBuffers.Put(&b) }
 func (s *Stream) queueLocked(p []byte) int {
 	total := 0
 	for {
-		room := maxOut - len(s.out) - recordHeader
-		n := min(len(p), dataChunk, s.credit, room)
+		room := fullFrame - (len(s.out) - s.frame)
+		if len(s.out) == 0 || room < recordHeader+worthFilling {
+			room = smuxFrame
+		}
+		n := min(len(p), room-recordHeader, s.credit, maxOut-len(s.out)-frameHeader-recordHeader)
 		if n <= 0 {
 			return total
 		}
-		if s.out == nil {
-			s.out = outBuffer()
-		}
-		s.out = appendRecord(s.out, recData, p[:n])
+		s.recordLocked(recData, p[:n])
 		s.credit -= n
 		s.sent += int64(n)
 		total += n
 		p = p[n:]
 	}
+}
+
+// recordLocked appends a record to out: to the frame that is last there, or to
+// a new one.
+func (s *Stream) recordLocked(t recordType, payload []byte) {
+	if s.out == nil {
+		s.out = outBuffer()
+	}
+	if size := len(s.out) - s.frame; size == 0 || size+recordHeader+len(payload) > fullFrame {
+		s.frame = len(s.out)
+		s.out = append(s.out, byte(recMux), 0, 0, smuxVersion, smuxPSH, 0, 0)
+		s.out = binary.LittleEndian.AppendUint32(s.out, s.sm.ID())
+	}
+	s.out = appendRecord(s.out, t, payload)
+	f := s.out[s.frame:]
+	binary.BigEndian.PutUint16(f[1:], uint16(len(f)-recordHeader))
+	binary.LittleEndian.PutUint16(f[recordHeader+2:], uint16(len(f)-frameHeader))
 }
 
 // grantLocked queues CREDIT for n more bytes.
@@ -73,55 +95,59 @@ func (s *Stream) endLocked() {
 
 // controlLocked queues a record that needs neither credit nor room.
 func (s *Stream) controlLocked(t recordType, payload []byte) {
-	if s.out == nil {
-		s.out = outBuffer()
-	}
-	s.out = appendRecord(s.out, t, payload)
+	s.recordLocked(t, payload)
 	s.kickLocked()
 }
 
-// kickLocked sees to it that out is written. The goroutine for it lives only
-// as long as there is something to write.
+// kickLocked sees to it that out is written, soon.
 func (s *Stream) kickLocked() {
-	if len(s.out) > 0 && !s.flushing && !s.smClosed {
-		s.flushing = true
-		go s.flush()
+	if s.readyLocked() {
+		go s.link.pump()
 	}
 }
 
-func (s *Stream) flush() {
+// readyLocked puts the stream among those that have something to write, and
+// reports whether it was not among them. The caller sees to it that the link
+// pumps.
+func (s *Stream) readyLocked() bool {
+	if len(s.out) == 0 || s.flushing || s.smClosed {
+		return false
+	}
+	s.flushing = true
+	s.link.sender.push(s)
+	return true
+}
+
+// flush writes what is queued, on a link whose writer the caller is, and
+// returns how much that was. If the link is over it is dropped.
+func (s *Stream) flush() int {
+	s.mu.Lock()
+	b, reset := s.out, s.resetOut
+	s.out, s.outHead, s.frame = nil, 0, 0
+	s.writable.Broadcast()
+	s.mu.Unlock()
+	err := s.link.put(b)
+	if b != nil {
+		putOutBuffer(b)
+	}
+	s.noticeBulk()
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	for len(s.out) > 0 && !s.smClosed {
-		b, reset := s.out, s.resetOut
-		s.out, s.outHead = nil, 0
-		s.writable.Broadcast()
-		s.mu.Unlock()
-		_, err := s.sm.Write(b)
-		s.noticeBulk()
-		if errors.Is(err, smux.ErrConsumed) {
-			s.link.fail(asProtocol(err))
-		}
-		s.mu.Lock()
-		if err != nil {
-			// drain learns the reason. The buffer is not used again: smux may
-			// still hold it.
-			s.dropOutLocked()
-			s.resetOut = false
-			break
-		}
-		putOutBuffer(b)
-		if reset {
-			s.resetOut = false
-		}
+	if err != nil {
+		s.dropOutLocked() // drain learns the reason
+	}
+	if reset || err != nil {
+		s.resetOut = false
 	}
 	s.flushing = false
+	s.readyLocked() // the caller looks again
 	s.settleLocked()
+	return len(b)
 }
 
 func (s *Stream) dropOutLocked() {
 	if s.out != nil {
 		putOutBuffer(s.out)
 	}
-	s.out, s.outHead = nil, 0
+	s.out, s.outHead, s.frame = nil, 0, 0
 }

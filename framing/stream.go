@@ -70,12 +70,13 @@ type Stream struct {
 	closed   bool   // Close or Reset was called
 	out      []byte // whole records, waiting for flush
 	outHead  int    // how much of out is HEADER, which goes first in any case
+	frame    int    // where the last frame begins in out
 	credit   int
 	sent     int64 // bytes of DATA queued
 	got      int64 // bytes of DATA that came
 	credits  int64 // CREDIT records that came
 	sendEnd  bool  // END is written or queued
-	flushing bool
+	flushing bool  // it is among those that have something to write, or being written
 	err      error // both directions are over: reset, or the link lost
 	resetOut bool  // RESET is queued
 	smClosed bool  // sm is being closed
@@ -101,8 +102,8 @@ func (s *Stream) begin(sm *smux.Stream, rec, first []byte) (rest []byte) {
 	s.link.backlog.open(sm.ID())
 	if rec != nil {
 		s.parse.opener = true
-		s.out = append(outBuffer(), rec...)
-		s.outHead = len(rec)
+		s.recordLocked(recHeader, rec[recordHeader:])
+		s.outHead = len(s.out)
 		s.grantLocked(s.win.begin())
 		n := s.queueLocked(first)
 		first = first[n:]
@@ -188,6 +189,12 @@ func (s *Stream) Write(p []byte) (n int, err error) {
 			return n + m, err
 		}
 		n += s.queueLocked(p[n:])
+		if n == len(p) && len(s.out) < atOnce && s.readyLocked() {
+			s.mu.Unlock()
+			s.link.pump()
+			s.mu.Lock()
+			return n, nil
+		}
 		s.kickLocked()
 		if n == len(p) {
 			return n, nil
@@ -266,26 +273,12 @@ func (s *Stream) resetLocked(code ResetCode) {
 // over.
 func (s *Stream) cutLocked(code ResetCode) {
 	if s.err == nil && !s.smClosed {
-		s.out = appendRecord(s.out[:s.outHead], recReset, []byte{byte(code >> 8), byte(code)})
+		s.out, s.frame = s.out[:s.outHead], 0
 		s.resetOut = true
-		s.kickLocked()
-		// The other side could hold up the RESET by smux's window, for ever.
-		time.AfterFunc(CloseLinger, s.giveUp)
+		s.controlLocked(recReset, []byte{byte(code >> 8), byte(code)})
 	}
 	s.dropLaneLocked()
 	s.buf.free()
-}
-
-// giveUp closes the smux side without the RESET if that could not be written:
-// to the other side it is the same.
-func (s *Stream) giveUp() {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if s.resetOut {
-		s.resetOut = false
-		s.dropOutLocked()
-		s.settleLocked()
-	}
 }
 
 // fail ends the stream for a reason from outside: RESET or the link's loss.

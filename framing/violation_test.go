@@ -171,10 +171,6 @@ func TestRelayEndsLinkOnViolation(t *testing.T) {
 	each(t, "stream", stream, func(t testing.TB, bad []byte) {
 		relayWithStream(t, func(id uint32) []byte { return frames(id, bad) })
 	})
-	more := violation{"smux UPD for more than was sent", cat([]byte{0, 0, 0, 16}, []byte{0, 0, 32, 0})}
-	each(t, "smux", []violation{more}, func(t testing.TB, bad []byte) {
-		relayWithStream(t, func(id uint32) []byte { return cat(frame(upd, id, bad), frames(id, rec(dataRec, []byte("x")))) })
-	})
 }
 
 // frames cuts the bytes of a stream into MUX records.

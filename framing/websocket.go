@@ -276,3 +276,9 @@ func (g *gatherer) Write(p []byte) (int, error) {
 	}
 	return g.Conn.Write(p)
 }
+
+// recordBuffers holds the buffers of gatherers.
+var recordBuffers = sync.Pool{New: func() any {
+	b := make([]byte, 0, 16<<10)
+	return &b
+}}

@@ -1,0 +1,109 @@
+package framing
+
+import (
+	"sync"
+	"time"
+)
+
+// gathered is the writing half of a [BufferedConn]. Between hold and flush what
+// is written stays in memory; else it is written at once. There is one who
+// holds and flushes, but anyone may write at any time: an alert of TLS, say.
+type gathered struct {
+	mu      sync.Mutex
+	held    bool
+	writing bool              // somebody writes, who takes along what comes meanwhile
+	out     []byte            // not written yet
+	array   *[wireBuffer]byte // of out, unless it has grown; nil when out is empty
+
+	give  func(uintptr) bool // drain, which writes what of part it can
+	part  []byte
+	wrote int
+	wait  bool
+	err   error
+}
+
+// Write writes p, or keeps it for flush.
+func (c *BufferedConn) Write(p []byte) (int, error) {
+	if c.raw == nil {
+		return c.Conn.Write(p)
+	}
+	c.mu.Lock()
+	if c.held || c.writing {
+		c.keepLocked(p)
+		c.mu.Unlock()
+		return len(p), nil
+	}
+	c.writing = true
+	c.mu.Unlock()
+	n, err := c.Conn.Write(p)
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	for err == nil && len(c.out) > 0 && !c.held {
+		b := c.out
+		c.mu.Unlock()
+		_, err = c.Conn.Write(b)
+		c.mu.Lock()
+		c.wroteLocked(len(b))
+	}
+	c.writing = false
+	return n, err
+}
+
+func (c *BufferedConn) keepLocked(p []byte) {
+	if c.array == nil {
+		c.array = wireBuffers.Get().(*[wireBuffer]byte)
+		c.out = c.array[:0]
+	}
+	c.out = append(c.out, p...)
+}
+
+// wroteLocked takes n bytes off out.
+func (c *BufferedConn) wroteLocked(n int) {
+	if c.out = c.out[n:]; len(c.out) == 0 {
+		wireBuffers.Put(c.array)
+		c.out, c.array = nil, nil
+	}
+}
+
+// hold begins to gather.
+func (c *BufferedConn) hold() {
+	c.mu.Lock()
+	c.held = true
+	c.mu.Unlock()
+}
+
+// flush ends what hold began, and writes what was gathered. With a limit of 0 it
+// does not wait: it reports whether it is done, and otherwise holds on. Else
+// each write may take so long.
+func (c *BufferedConn) flush(limit time.Duration) (done bool, err error) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.writing { // who does will see it
+		c.held = false
+		return true, nil
+	}
+	c.writing, c.wait = true, limit > 0
+	for len(c.out) > 0 && err == nil {
+		c.part = c.out
+		c.mu.Unlock()
+		if limit > 0 {
+			c.Conn.SetWriteDeadline(time.Now().Add(limit))
+		}
+		c.wrote = 0
+		if err = c.raw.Write(c.give); err == nil {
+			err = c.err
+		}
+		c.mu.Lock()
+		c.wroteLocked(c.wrote)
+		if c.wrote == 0 && !c.wait {
+			break
+		}
+	}
+	c.part = nil
+	if limit > 0 && err == nil {
+		c.Conn.SetWriteDeadline(time.Time{})
+	}
+	done = len(c.out) == 0
+	c.writing, c.held = false, !done && err == nil
+	return done, err
+}
