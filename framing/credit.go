@@ -25,9 +25,6 @@ const (
 	// stream: so many, and one for each so many bytes of DATA.
 	creditBurst = 64
 	creditStep  = 1 << 10
-	// receiveBuffer is smux's limit for bytes that it holds for all streams. It
-	// is above all that can be granted, so smux never stops reading.
-	receiveBuffer = poolSize + MaxStreams*InitialCredit + 32<<20
 )
 
 // A pool bounds what the streams of a link may be sent without anybody having

@@ -221,8 +221,8 @@ func (n *Lane) Bind(ctx context.Context, s *Stream) error {
 		return ErrStreamOver
 	}
 	n.stream = s
-	n.link.noteLane(s.sm.ID(), n)
-	if err := n.bind(ctx, s.sm.ID()); err != nil {
+	n.link.noteLane(s.id.Load(), n)
+	if err := n.bind(ctx, s.id.Load()); err != nil {
 		if s.over() {
 			err = ErrStreamOver // the relay was asked too late
 		}
@@ -230,7 +230,7 @@ func (n *Lane) Bind(ctx context.Context, s *Stream) error {
 		// relay has left TLS already.
 		duplex.Abort(conn)
 		s.laneLost()
-		n.link.forgetLane(s.sm.ID())
+		n.link.forgetLane(s.id.Load())
 		return fmt.Errorf("bind a lane: %w", err)
 	}
 	s.attach(conn)
@@ -276,7 +276,7 @@ const excuseTime = 3 * time.Second
 // or has not ended, or nobody is left who could say. It worked when bytes have
 // come and gone on it. Outcome must be called once Bind has returned nil.
 func (n *Lane) Outcome(ctx context.Context) (worked bool, err error) {
-	defer n.link.forgetLane(n.stream.sm.ID())
+	defer n.link.forgetLane(n.stream.id.Load())
 	select {
 	case <-n.stream.laneOver:
 	case <-ctx.Done():

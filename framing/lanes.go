@@ -158,19 +158,15 @@ func (l *Link) addSpare(n int) bool {
 	return true
 }
 
-// stream returns the open stream with a smux id, or nil.
+// stream returns the stream with a smux id, until its smux side is closed, or
+// nil.
 func (l *Link) stream(id uint32) *Stream {
 	if id == 0 { // that of all streams whose own is not known yet
 		return nil
 	}
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	for s := range l.streams {
-		if s.id.Load() == id {
-			return s
-		}
-	}
-	return nil
+	return l.byID[id]
 }
 
 func (l *Link) noteLane(id uint32, n *Lane) {

@@ -5,7 +5,9 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"net"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -87,12 +89,12 @@ type Link struct {
 	acked       bool                 // and acknowledged
 	opening     int                  // streams whose SYN is not written yet; at the relay
 	ackDue      bool                 // GOAWAY is acknowledged when opening is 0
-	muxOpen     int                  // smux streams taken up and not about to be closed; at the remote
 	waiting     int                  // streams whose HEADER has not come; at the remote
 	names       int                  // granted, at the relay
 	denied      int                  // claims that were not
 	streams     map[*Stream]struct{}
-	idle        chan struct{} // closed when the last stream goes; nil when nobody waits
+	byID        map[uint32]*Stream // those that smux knows
+	idle        chan struct{}      // closed when the last stream goes; nil when nobody waits
 	mux         *smux.Session
 	err         error
 	over        func()        // Handler.Over, once the link has begun
@@ -104,7 +106,6 @@ type Link struct {
 	handover chan int   // the first MUX record's length: from here on smux reads; made before mux is set
 	accepted chan *Stream
 	pool     pool
-	backlog  backlog
 	laneLink
 }
 
@@ -290,7 +291,19 @@ func (l *Link) fail(err error) {
 		mux.Close()
 	}
 	l.sender.over()
-	go l.pump() // drops what streams have queued
+	go l.cutStreams()
+}
+
+// cutStreams ends the streams of a link that is over, and drops what they have
+// queued.
+func (l *Link) cutStreams() {
+	l.mu.Lock()
+	streams := slices.Collect(maps.Keys(l.streams))
+	l.mu.Unlock()
+	for _, s := range streams {
+		s.lost()
+	}
+	l.pump()
 }
 
 // abandon closes a connection that has failed. It begins with the socket

@@ -16,9 +16,9 @@ const (
 	// smuxFrame makes a full smux frame (8 bytes of header) with the MUX record
 	// around it just one TLS record of 16 KiB.
 	smuxFrame = 16<<10 - recordHeader - 8
-	// smuxStreamBuffer is smux's own window. It is above maxWindow and the
+	// smuxWindow is smux's own window for a stream. It is above maxWindow and the
 	// record headers in it, so that only our credit ever limits a stream.
-	smuxStreamBuffer = 2 << 20
+	smuxWindow = 2 << 20
 	// acceptBacklog is how many streams may wait for Accept; more are refused.
 	// After a takeover hundreds of visitors come at once.
 	acceptBacklog = 2048
@@ -29,8 +29,8 @@ func smuxConfig() *smux.Config {
 		Version:           smuxVersion,
 		KeepAliveDisabled: true,
 		MaxFrameSize:      smuxFrame,
-		MaxReceiveBuffer:  receiveBuffer,
-		MaxStreamBuffer:   smuxStreamBuffer,
+		MaxReceiveBuffer:  smuxWindow, // nothing gets there
+		MaxStreamBuffer:   smuxWindow,
 	}
 }
 
@@ -39,7 +39,8 @@ type muxConn struct {
 	l       *Link
 	started bool // the reader has been handed over
 	left    int  // unread bytes of the current MUX record
-	frames  frames
+	head    [smuxHeader]byte
+	pass    []byte // what smux is to read next
 }
 
 // newMuxConn makes the connection for smux, once in the life of a link.
@@ -48,8 +49,9 @@ func (l *Link) newMuxConn() *muxConn {
 	return &muxConn{l: l}
 }
 
-// Read is called by smux's one reading goroutine. It handles the control
-// records that it meets.
+// Read is called by smux's one reading goroutine, which it keeps: it handles the
+// control records that it meets, and the data of the streams. It returns what
+// only smux can handle.
 func (c *muxConn) Read(p []byte) (int, error) {
 	if !c.started {
 		select {
@@ -59,10 +61,34 @@ func (c *muxConn) Read(p []byte) (int, error) {
 			return 0, c.l.Err()
 		}
 	}
+	if len(c.pass) == 0 {
+		if err := c.receive(); err != nil {
+			c.l.fail(err)
+			return 0, err
+		}
+	}
+	n := copy(p, c.pass)
+	c.pass = c.pass[n:]
+	return n, nil
+}
+
+// readFull fills p with bytes of smux's connection.
+func (c *muxConn) readFull(p []byte) error {
+	for len(p) > 0 {
+		n, err := c.read(p)
+		if err != nil {
+			return err
+		}
+		p = p[n:]
+	}
+	return nil
+}
+
+// read reads of the current MUX record, or of the next.
+func (c *muxConn) read(p []byte) (int, error) {
 	if c.left == 0 {
 		n, err := c.l.nextMux()
 		if err != nil {
-			c.l.fail(err)
 			return 0, err
 		}
 		c.left = n
@@ -70,14 +96,9 @@ func (c *muxConn) Read(p []byte) (int, error) {
 	n, err := c.l.conn.Read(p[:min(len(p), c.left)])
 	c.left -= n
 	if err != nil {
-		err = fmt.Errorf("read from the link: %w", noEOF(err))
-	} else {
-		err = c.frames.watch(c.l, p[:n])
+		return n, fmt.Errorf("read from the link: %w", noEOF(err))
 	}
-	if err != nil {
-		c.l.fail(err)
-	}
-	return n, err
+	return n, nil
 }
 
 // WriteBuffers is what smux calls in the place of Write: with the header of a
@@ -184,9 +205,7 @@ func (l *Link) add(s *Stream) error {
 	if l.isRelay {
 		l.opening++
 	} else {
-		l.muxOpen++
 		l.waiting++
-		l.checkLocked()
 	}
 	return nil
 }
@@ -218,25 +237,21 @@ func (l *Link) hasBegun() {
 	l.checkLocked()
 }
 
-// closeMux closes a stream's smux side. It writes a frame, so it may wait for
-// the link.
-func (l *Link) closeMux(sm *smux.Stream) {
-	l.mu.Lock()
-	l.muxOpen--
-	l.mu.Unlock()
-	sm.Close()
+// register makes a stream known by its smux id.
+func (l *Link) register(s *Stream) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	l.checkLocked()
+	if l.byID == nil {
+		l.byID = make(map[uint32]*Stream)
+	}
+	l.byID[s.id.Load()] = s
 }
 
-// untakenLocked is, at the remote, how many streams smux knows that
-// acceptStreams has not taken up yet. It is never too low while the link is up.
-func (l *Link) untakenLocked() int {
-	if l.isRelay || l.mux == nil || l.err != nil {
-		return 0
-	}
-	return l.mux.NumStreams() - l.muxOpen
+// unregister forgets a stream's id, once its smux side is closed.
+func (l *Link) unregister(s *Stream) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	delete(l.byID, s.id.Load())
 }
 
 // checkLocked wakes WaitIdle and Accept when nothing is left to wait for.
@@ -244,12 +259,11 @@ func (l *Link) checkLocked() {
 	if l.idle == nil && !l.acked {
 		return
 	}
-	untaken := l.untakenLocked()
-	if l.idle != nil && len(l.streams) == 0 && untaken == 0 {
+	if l.idle != nil && len(l.streams) == 0 {
 		close(l.idle)
 		l.idle = nil
 	}
-	if !l.isRelay && l.acked && untaken == 0 && l.waiting == 0 && !l.isDrained() {
+	if !l.isRelay && l.acked && l.waiting == 0 && !l.isDrained() {
 		close(l.drained)
 	}
 }
@@ -268,7 +282,7 @@ func (l *Link) isDrained() bool {
 // streams that have lanes are left.
 func (l *Link) WaitIdle(ctx context.Context) error {
 	l.mu.Lock()
-	if len(l.streams) == 0 && l.untakenLocked() == 0 {
+	if len(l.streams) == 0 {
 		l.mu.Unlock()
 		return nil
 	}
@@ -365,8 +379,8 @@ func (l *Link) serveMux() error {
 	return nil
 }
 
-// acceptStreams starts each stream that the relay opens. It reaches Accept
-// when its header has arrived.
+// acceptStreams takes from smux each stream that the relay opens. The reader
+// knows it before; it reaches Accept when its header has arrived.
 func (l *Link) acceptStreams(mux *smux.Session) {
 	for {
 		sm, err := mux.AcceptStream()
@@ -376,12 +390,9 @@ func (l *Link) acceptStreams(mux *smux.Session) {
 		}
 		// smux would close it when the collector finds it; that is ours to do.
 		runtime.SetFinalizer(sm, nil)
-		s := newStream(l)
-		if err := l.add(s); err != nil {
-			l.fail(protocolErrorf("%v", err))
-			return
+		if s := l.stream(sm.ID()); s != nil {
+			s.taken(sm)
 		}
-		s.begin(sm, nil, nil)
 	}
 }
 

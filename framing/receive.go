@@ -2,27 +2,10 @@ package framing
 
 import (
 	"encoding/binary"
-	"errors"
 	"io"
 	"net"
 	"os"
 )
-
-// drain reads the stream's smux side to its end, whether or not anyone reads
-// the stream, so that what is not read never holds up the others.
-func (s *Stream) drain() {
-	_, err := s.sm.WriteTo((*drain)(s))
-	if errors.Is(err, ErrProtocol) {
-		s.link.fail(err)
-	}
-	if err == io.EOF && s.link.Err() == nil && s.ended() {
-		return // flush is about to find that out
-	}
-	s.fail(s.link.cause(errCut))
-	if !s.parse.opener && !s.parse.started {
-		s.link.hasBegun()
-	}
-}
 
 // ended reports whether both directions have ended. The other side may close
 // smux's side as soon as it has our END, when flush has not returned from
@@ -33,25 +16,16 @@ func (s *Stream) ended() bool {
 	return (s.recvEnd || s.recvMoved) && (s.sendEnd || s.sendMoved)
 }
 
-// drain is the Stream as the io.Writer that smux hands its buffers to.
-type drain Stream
-
-func (d *drain) Write(p []byte) (int, error) {
-	d.link.backlog.taken(d.sm.ID(), len(p))
-	s := (*Stream)(d)
-	if err := d.parse.feed(s, p); err != nil {
-		return 0, err
-	}
-	s.noticeBulk()
-	return len(p), nil
-}
-
 // A parser splits a stream's bytes into records, however they are cut.
 type parser struct {
 	opener  bool // this side opened the stream, so no HEADER comes
 	started bool // HEADER has come
 	ended   bool // END or SWITCH has come
 	reset   bool // RESET has come
+	cut     bool // smux's FIN has come
+
+	arrived, updated uint32 // bytes in all, and what of them UPD has told
+
 	head    [recordHeader]byte
 	nhead   int
 	typ     recordType
@@ -193,7 +167,9 @@ type sink interface {
 func (s *Stream) begun(h Header) error {
 	s.header = h
 	s.local, s.remote = tcpAddr(h.Dest), tcpAddr(h.Source)
-	defer s.link.hasBegun()
+	if s.begins.CompareAndSwap(false, true) {
+		defer s.link.hasBegun()
+	}
 	if s.link.isDrained() { // opened after the acknowledgement of GOAWAY
 		s.Refuse()
 		return nil

@@ -61,7 +61,7 @@ func (s *Stream) recordLocked(t recordType, payload []byte) {
 	if size := len(s.out) - s.frame; size == 0 || size+recordHeader+len(payload) > fullFrame {
 		s.frame = len(s.out)
 		s.out = append(s.out, byte(recMux), 0, 0, smuxVersion, smuxPSH, 0, 0)
-		s.out = binary.LittleEndian.AppendUint32(s.out, s.sm.ID())
+		s.out = binary.LittleEndian.AppendUint32(s.out, s.id.Load())
 	}
 	s.out = appendRecord(s.out, t, payload)
 	f := s.out[s.frame:]
@@ -134,7 +134,7 @@ func (s *Stream) flush() int {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if err != nil {
-		s.dropOutLocked() // drain learns the reason
+		s.dropOutLocked()
 	}
 	if reset || err != nil {
 		s.resetOut = false

@@ -7,6 +7,7 @@ import (
 	"net"
 	"os"
 	"sync"
+	"sync/atomic"
 	"syscall"
 	"time"
 
@@ -55,7 +56,8 @@ type Stream struct {
 	sm            *smux.Stream
 	header        Header
 	local, remote net.Addr
-	parse         parser // used by drain alone
+	parse         parser      // used by the link's reader alone
+	begins        atomic.Bool // HEADER has come, or never will
 
 	mu           sync.Mutex
 	readable     sync.Cond
@@ -91,26 +93,29 @@ func newStream(l *Link) *Stream {
 	return s
 }
 
-// begin starts the stream on sm: rec is the opener's header, nil at the
-// acceptor, and first the first data. It returns the part of first for which
-// there is no credit yet.
+// begin starts a stream that this side opens on sm: rec is its header, and first
+// the first data. It returns the part of first for which there is no credit yet.
 func (s *Stream) begin(sm *smux.Stream, rec, first []byte) (rest []byte) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.sm = sm
+	s.parse.opener = true
 	s.id.Store(sm.ID())
-	s.link.backlog.open(sm.ID())
-	if rec != nil {
-		s.parse.opener = true
-		s.recordLocked(recHeader, rec[recordHeader:])
-		s.outHead = len(s.out)
-		s.grantLocked(s.win.begin())
-		n := s.queueLocked(first)
-		first = first[n:]
-		s.kickLocked()
-	}
-	go s.drain()
-	return first
+	s.link.register(s)
+	s.recordLocked(recHeader, rec[recordHeader:])
+	s.outHead = len(s.out)
+	s.grantLocked(s.win.begin())
+	n := s.queueLocked(first)
+	s.kickLocked()
+	return first[n:]
+}
+
+// taken gives a stream that the other side has opened its smux side.
+func (s *Stream) taken(sm *smux.Stream) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.sm = sm
+	s.settleLocked()
 }
 
 // Broken returns nil while the stream works or has ended in good order, and why it
@@ -304,7 +309,7 @@ func (s *Stream) settleLocked() {
 	if s.err != nil {
 		over = !s.resetOut // RESET goes out first
 	}
-	if over && !s.smClosed {
+	if over && !s.smClosed && (s.sm != nil || s.link.Err() != nil) { // else taken does it
 		s.smClosed = true
 		if s.linger != nil {
 			s.linger.Stop()
@@ -313,7 +318,7 @@ func (s *Stream) settleLocked() {
 			s.readDeadline.stop()
 			s.writeLimit.stop()
 		}
-		go s.closeMux()
+		go s.closeMux(s.sm)
 	}
 	s.endLaneLocked()
 	if s.smGone && !s.removed && (s.buf.len == 0 || s.closed) && !s.onLaneLocked() {
@@ -326,9 +331,11 @@ func (s *Stream) settleLocked() {
 
 // closeMux closes the smux side, which writes a frame and so may wait for the
 // link.
-func (s *Stream) closeMux() {
-	s.link.closeMux(s.sm)
-	s.link.backlog.close(s.sm.ID())
+func (s *Stream) closeMux(sm *smux.Stream) {
+	if sm != nil {
+		sm.Close()
+	}
+	s.link.unregister(s)
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.smGone = true

@@ -1,0 +1,156 @@
+package framing
+
+import (
+	"encoding/binary"
+	"sync"
+)
+
+// Of what arrives for smux only the frames that open a stream get there. Data
+// goes to its stream at once, in the goroutine that reads the link: a stream
+// takes all that comes, so nobody ever waits for another.
+
+// The frames of smux: version, command, length (little-endian) and stream id.
+const (
+	smuxHeader = 8
+	smuxSYN    = 0
+	smuxFIN    = 1
+	smuxPSH    = 2
+	smuxNOP    = 3
+	smuxUPD    = 4
+	updLength  = 8
+)
+
+// Of smux's window, for a peer that minds it: at least so many bytes arrive
+// between two updates, and before the first.
+const (
+	updateStep  = smuxWindow / 2
+	firstUpdate = 64 << 10
+)
+
+// frameBuffers holds buffers for what arrives of a frame, as long as it does.
+var frameBuffers = sync.Pool{New: func() any { return new([smuxFrame]byte) }}
+
+// receive takes the frames up to the next that is for smux, and leaves its
+// header in pass.
+func (c *muxConn) receive() error {
+	for {
+		if err := c.readFull(c.head[:]); err != nil {
+			return err
+		}
+		length := int(binary.LittleEndian.Uint16(c.head[2:]))
+		id := binary.LittleEndian.Uint32(c.head[4:])
+		if c.head[0] != smuxVersion {
+			c.pass = c.head[:] // smux knows what is wrong
+			return nil
+		}
+		var err error
+		switch command := c.head[1]; {
+		case command == smuxPSH && length > 0:
+			err = c.data(c.l.stream(id), length)
+		case command == smuxPSH, command == smuxNOP && length == 0: // nothing sends these
+			err = c.l.control.take(recMux, c.l.now())
+		case command == smuxFIN && length == 0:
+			if s := c.l.stream(id); s != nil {
+				s.cutOff()
+			}
+		case command == smuxUPD && length == updLength:
+			var ignored [updLength]byte
+			err = c.readFull(ignored[:])
+		case command == smuxSYN && length == 0:
+			if err = c.l.opens(id); err == nil {
+				c.pass = c.head[:]
+				return nil
+			}
+		default:
+			c.pass = c.head[:]
+			return nil
+		}
+		if err != nil {
+			return err
+		}
+	}
+}
+
+// opens notes a stream that the relay opens.
+func (l *Link) opens(id uint32) error {
+	if l.isRelay {
+		return protocolErrorf("the remote opened a stream")
+	}
+	if l.stream(id) != nil {
+		return protocolErrorf("a stream opened twice")
+	}
+	s := newStream(l)
+	s.id.Store(id)
+	if err := l.add(s); err != nil {
+		return protocolErrorf("%v", err)
+	}
+	l.register(s)
+	return nil
+}
+
+// data reads the payload of a frame and hands it to its stream. What is for none
+// is thrown away.
+func (c *muxConn) data(s *Stream, length int) error {
+	buf := frameBuffers.Get().(*[smuxFrame]byte)
+	defer frameBuffers.Put(buf)
+	for length > 0 {
+		n, err := c.read(buf[:min(length, len(buf))])
+		length -= n
+		if err == nil && s != nil {
+			err = s.receive(buf[:n])
+		}
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// receive parses what has arrived for the stream.
+func (s *Stream) receive(p []byte) error {
+	r := &s.parse
+	if r.cut {
+		return nil
+	}
+	r.arrived += uint32(len(p))
+	if step := r.arrived - r.updated; step >= updateStep || r.updated == 0 && step >= firstUpdate {
+		r.updated = r.arrived
+		s.link.sender.update(s.id.Load(), r.arrived)
+		go s.link.pump()
+	}
+	if err := r.feed(s, p); err != nil {
+		return err
+	}
+	s.noticeBulk()
+	return nil
+}
+
+// update queues an UPD: so many bytes of the stream were taken in all.
+func (d *sender) update(id, taken uint32) {
+	b := []byte{byte(recMux), 0, smuxHeader + updLength, smuxVersion, smuxUPD, updLength, 0}
+	b = binary.LittleEndian.AppendUint32(b, id)
+	b = binary.LittleEndian.AppendUint32(b, taken)
+	b = binary.LittleEndian.AppendUint32(b, smuxWindow)
+	d.mu.Lock()
+	d.frames = append(d.frames, b...)
+	d.mu.Unlock()
+}
+
+// cutOff is the end of the stream's smux side.
+func (s *Stream) cutOff() {
+	if s.parse.cut {
+		return
+	}
+	s.parse.cut = true
+	if !s.ended() { // else flush is about to find that out
+		s.lost()
+	}
+}
+
+// lost ends a stream because of its link, or of its smux side.
+func (s *Stream) lost() {
+	s.fail(s.link.cause(errCut))
+	if !s.link.isRelay && s.begins.CompareAndSwap(false, true) {
+		s.link.hasBegun()
+	}
+}
