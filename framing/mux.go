@@ -103,9 +103,11 @@ func (c *muxConn) read(p []byte) (int, error) {
 
 // WriteBuffers is what smux calls in the place of Write: with the header of a
 // frame and its payload. There are no frames but those that begin and end a
-// stream, and updates of its window: the streams write their data themselves.
+// stream: the streams write their data themselves.
 //
-// A SYN waits for what its stream says first.
+// They wait for what else is to be written: a SYN for what its stream says
+// first, and a FIN for anything, since it says nothing that END and RESET have
+// not said. But not too many.
 func (c *muxConn) WriteBuffers(v [][]byte) (int, error) {
 	n := 0
 	for _, b := range v {
@@ -120,8 +122,9 @@ func (c *muxConn) WriteBuffers(v [][]byte) (int, error) {
 	for _, b := range v {
 		d.frames = append(d.frames, b...)
 	}
+	many := len(d.frames) > maxFrames/4
 	d.mu.Unlock()
-	if v[0][1] != smuxSYN {
+	if many {
 		c.l.pump()
 	}
 	return n, c.l.Err()

@@ -78,14 +78,15 @@ func (s *Stream) grantLocked(n int) {
 	}
 }
 
-// endLocked queues END, once.
+// endLocked queues END, once. The caller sees to it that the link pumps.
 func (s *Stream) endLocked() {
 	if s.sendEnd {
 		return
 	}
 	s.sendEnd = true
 	if !s.sendMoved {
-		s.controlLocked(recEnd, nil)
+		s.recordLocked(recEnd, nil)
+		s.readyLocked()
 	}
 	if s.lane != nil {
 		s.lane.CloseWrite()
@@ -118,31 +119,39 @@ func (s *Stream) readyLocked() bool {
 	return true
 }
 
-// flush writes what is queued, on a link whose writer the caller is, and
-// returns how much that was. If the link is over it is dropped.
+// flush puts what is queued to a link whose writer the caller is, and returns
+// how much that was. If the link is over it is dropped. The caller calls flushed
+// when it is on its way.
 func (s *Stream) flush() int {
 	s.mu.Lock()
-	b, reset := s.out, s.resetOut
+	b := s.out
+	s.resetGone = s.resetOut
 	s.out, s.outHead, s.frame = nil, 0, 0
 	s.writable.Broadcast()
 	s.mu.Unlock()
-	err := s.link.put(b)
+	if s.link.put(b) != nil {
+		s.mu.Lock()
+		s.dropOutLocked()
+		s.resetGone = true
+		s.mu.Unlock()
+	}
 	if b != nil {
 		putOutBuffer(b)
 	}
 	s.noticeBulk()
+	return len(b)
+}
+
+// flushed notes that what flush has put is written, or never will be.
+func (s *Stream) flushed() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if err != nil {
-		s.dropOutLocked()
-	}
-	if reset || err != nil {
-		s.resetOut = false
+	if s.resetGone {
+		s.resetOut, s.resetGone = false, false
 	}
 	s.flushing = false
 	s.readyLocked() // the caller looks again
 	s.settleLocked()
-	return len(b)
 }
 
 func (s *Stream) dropOutLocked() {

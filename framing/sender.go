@@ -24,9 +24,13 @@ const gatherSize = wireBuffer - maxOut - 2<<10
 // streams without reading must see that this side stops.
 const maxFrames = 4 << 10
 
+// keepPut is how large sender.put may be while there is nothing in it.
+const keepPut = 64
+
 // A sender is what waits to be written on a link, but for control records.
 type sender struct {
 	wire *BufferedConn // below the link; nil where a write may wait
+	put  []*Stream     // in the current round; of who holds writeMu
 
 	mu     sync.Mutex
 	room   sync.Cond
@@ -109,11 +113,7 @@ func (l *Link) pump() {
 			return
 		}
 		more := l.gather()
-		done, err := l.sender.wire.flush(0)
-		if err != nil {
-			l.writeFailed(err)
-		}
-		if more || !done {
+		if !l.flush(0) || more {
 			go l.pumpOn()
 			return
 		}
@@ -126,18 +126,35 @@ func (l *Link) pumpOn() {
 	for {
 		for more := true; more; {
 			more = l.gather()
-			if l.sender.wire == nil {
-				continue
-			}
-			if _, err := l.sender.wire.flush(WriteTimeout); err != nil {
-				l.writeFailed(err)
-			}
+			l.flush(WriteTimeout)
 		}
 		l.writeMu.Unlock()
 		if !l.waits() || !l.writeMu.TryLock() {
 			return
 		}
 	}
+}
+
+// flush writes what was gathered; without a limit it does not wait, and reports
+// false if it would have to.
+func (l *Link) flush(limit time.Duration) (done bool) {
+	d := &l.sender
+	if d.wire != nil {
+		done, err := d.wire.flush(limit)
+		if err != nil {
+			l.writeFailed(err)
+		} else if !done {
+			return false
+		}
+	}
+	for i, s := range d.put {
+		d.put[i] = nil
+		s.flushed()
+	}
+	if d.put = d.put[:0]; cap(d.put) > keepPut {
+		d.put = nil
+	}
+	return true
 }
 
 // gather puts what waits to the connection, up to about gatherSize. It reports
@@ -165,6 +182,7 @@ func (l *Link) gather() (more bool) {
 			n += len(frames)
 		case s != nil:
 			n += s.flush()
+			d.put = append(d.put, s)
 		default:
 			return false
 		}

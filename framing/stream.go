@@ -66,24 +66,25 @@ type Stream struct {
 	writeLimit   deadline
 	linger       *time.Timer
 
-	win      window
-	buf      chunks
-	recvEnd  bool   // END has arrived
-	closed   bool   // Close or Reset was called
-	out      []byte // whole records, waiting for flush
-	outHead  int    // how much of out is HEADER, which goes first in any case
-	frame    int    // where the last frame begins in out
-	credit   int
-	sent     int64 // bytes of DATA queued
-	got      int64 // bytes of DATA that came
-	credits  int64 // CREDIT records that came
-	sendEnd  bool  // END is written or queued
-	flushing bool  // it is among those that have something to write, or being written
-	err      error // both directions are over: reset, or the link lost
-	resetOut bool  // RESET is queued
-	smClosed bool  // sm is being closed
-	smGone   bool  // and that is done
-	removed  bool
+	win       window
+	buf       chunks
+	recvEnd   bool   // END has arrived
+	closed    bool   // Close or Reset was called
+	out       []byte // whole records, waiting for flush
+	outHead   int    // how much of out is HEADER, which goes first in any case
+	frame     int    // where the last frame begins in out
+	credit    int
+	sent      int64 // bytes of DATA queued
+	got       int64 // bytes of DATA that came
+	credits   int64 // CREDIT records that came
+	sendEnd   bool  // END is written or queued
+	flushing  bool  // it is among those that have something to write, or being written
+	err       error // both directions are over: reset, or the link lost
+	resetOut  bool  // RESET is queued
+	resetGone bool  // and is in what flush has put
+	smClosed  bool  // sm is being closed
+	smGone    bool  // and that is done
+	removed   bool
 	move
 }
 
@@ -210,6 +211,7 @@ func (s *Stream) Write(p []byte) (n int, err error) {
 
 // CloseWrite sends END: the other side reads io.EOF after all data.
 func (s *Stream) CloseWrite() error {
+	defer s.link.pump()
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	switch {
@@ -224,6 +226,7 @@ func (s *Stream) CloseWrite() error {
 
 // Close closes the stream, see [Stream]. It does not wait for anything.
 func (s *Stream) Close() error {
+	defer s.link.pump()
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.closed {

@@ -350,3 +350,34 @@ func testStreamsComeAndGo(t *testing.T) {
 	}
 	settled(t, relay, remote)
 }
+
+// A stream is not over while something of it is gathered and not written: who
+// closes the link then would lose it.
+func TestGatheredIsNotOver(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		relay, remote, _, _ := memLinks(t)
+		v, d := open(t, relay, remote, "")
+		v.CloseWrite()
+		if _, err := io.ReadAll(d); err != nil {
+			t.Fatal(err)
+		}
+		framing.HoldLink(remote)
+		d.Write([]byte("the end"))
+		d.Close()
+		framing.GatherLink(remote)
+		ctx, cancel := context.WithTimeout(context.Background(), time.Second)
+		defer cancel()
+		if err := remote.WaitIdle(ctx); !errors.Is(err, context.DeadlineExceeded) {
+			t.Errorf("wait while the end is not written: %v", err)
+		}
+		framing.ReleaseLink(remote)
+		if err := remote.WaitIdle(context.Background()); err != nil {
+			t.Error(err)
+		}
+		remote.Close()
+		if got, err := io.ReadAll(v); err != nil || string(got) != "the end" {
+			t.Errorf("got %q, %v", got, err)
+		}
+		v.Close()
+	})
+}
