@@ -4,6 +4,8 @@ import (
 	"net"
 	"sync"
 	"syscall"
+
+	"keystay/internal/duplex"
 )
 
 // wireBuffer is how much a [BufferedConn] reads or writes at once, in bytes.
@@ -84,3 +86,5 @@ func (c *BufferedConn) readMuch() error {
 	c.much = n >= smuxFrame
 	return err
 }
+
+var _ duplex.Conn = (*BufferedConn)(nil)
