@@ -21,15 +21,58 @@ const (
 	worthFilling = 1 << 10
 )
 
-// outBuffers holds the buffers of Stream.out.
-var outBuffers = sync.Pool{New: func() any {
-	b := make([]byte, 0, maxOut+fullFrame)
+// The sizes of the buffers of Stream.out in bytes. Most of what is sent is
+// small, and when a link is slow each of its streams may hold one.
+const (
+	smallOut  = 4 << 10
+	mediumOut = 2 * fullFrame
+	largeOut  = maxOut + fullFrame
+)
+
+// The pools are shared by all links, as a buffer is held only as long as there
+// is something in it.
+var (
+	smallOuts  = sync.Pool{New: func() any { return newOut(smallOut) }}
+	mediumOuts = sync.Pool{New: func() any { return newOut(mediumOut) }}
+	largeOuts  = sync.Pool{New: func() any { return newOut(largeOut) }}
+)
+
+func newOut(size int) *[]byte {
+	b := make([]byte, 0, size)
 	return &b
-}}
+}
 
-func outBuffer() []byte { return (*outBuffers.Get().(*[]byte))[:0] }
+// outs returns the pool of the buffers that hold n bytes; above largeOut that is
+// none.
+func outs(n int) *sync.Pool {
+	switch {
+	case n <= smallOut:
+		return &smallOuts
+	case n <= mediumOut:
+		return &mediumOuts
+	case n <= largeOut:
+		return &largeOuts
+	}
+	return nil
+}
 
-func putOutBuffer(b []byte) { outBuffers.Put(&b) }
+// growOut returns out with room for n bytes more.
+func growOut(out []byte, n int) []byte {
+	n += len(out)
+	p := outs(n)
+	if n <= cap(out) || p == nil {
+		return out // append does it
+	}
+	b := append((*p.Get().(*[]byte))[:0], out...)
+	putOut(out)
+	return b
+}
+
+func putOut(b []byte) {
+	if p := outs(cap(b)); p != nil && b != nil {
+		p.Put(&b)
+	}
+}
 
 // queueLocked appends as much of p to out, as DATA, as credit and room allow,
 // and returns how much that was.
@@ -55,9 +98,7 @@ func (s *Stream) queueLocked(p []byte) int {
 // recordLocked appends a record to out: to the frame that is last there, or to
 // a new one.
 func (s *Stream) recordLocked(t recordType, payload []byte) {
-	if s.out == nil {
-		s.out = outBuffer()
-	}
+	s.out = growOut(s.out, frameHeader+recordHeader+len(payload))
 	if size := len(s.out) - s.frame; size == 0 || size+recordHeader+len(payload) > fullFrame {
 		s.frame = len(s.out)
 		s.out = append(s.out, byte(recMux), 0, 0, smuxVersion, smuxPSH, 0, 0)
@@ -129,15 +170,13 @@ func (s *Stream) flush() int {
 	s.out, s.outHead, s.frame = nil, 0, 0
 	s.writable.Broadcast()
 	s.mu.Unlock()
-	if s.link.put(b) != nil {
+	if !s.link.put(b) {
 		s.mu.Lock()
 		s.dropOutLocked()
 		s.resetGone = true
 		s.mu.Unlock()
 	}
-	if b != nil {
-		putOutBuffer(b)
-	}
+	putOut(b)
 	s.noticeBulk()
 	return len(b)
 }
@@ -155,8 +194,6 @@ func (s *Stream) flushed() {
 }
 
 func (s *Stream) dropOutLocked() {
-	if s.out != nil {
-		putOutBuffer(s.out)
-	}
+	putOut(s.out)
 	s.out, s.outHead, s.frame = nil, 0, 0
 }

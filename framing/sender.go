@@ -191,15 +191,16 @@ func (l *Link) gather() (more bool) {
 	return true
 }
 
-// put writes whole records, for who holds writeMu. An error ends the link.
-func (l *Link) put(b []byte) error {
+// put writes whole records, for who holds writeMu. It reports false if the link
+// is over, as an error makes it.
+func (l *Link) put(b []byte) bool {
 	select {
 	case <-l.done:
-		return l.Err()
+		return false
 	default:
 	}
 	if len(b) == 0 {
-		return nil
+		return true
 	}
 	if l.sender.wire == nil {
 		l.conn.SetWriteDeadline(time.Now().Add(WriteTimeout))
@@ -208,7 +209,7 @@ func (l *Link) put(b []byte) error {
 	if err != nil {
 		l.writeFailed(err)
 	}
-	return err
+	return err == nil
 }
 
 func (l *Link) writeFailed(err error) { l.fail(fmt.Errorf("write to the link: %w", err)) }

@@ -2,10 +2,12 @@ package framing_test
 
 import (
 	"bytes"
+	"encoding/binary"
 	"errors"
 	"io"
 	"runtime"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"keystay/framing"
@@ -103,5 +105,80 @@ func TestPoolHeldByEndedStreams(t *testing.T) {
 		t.Logf("the ended streams held %d KiB of the pool", held>>10)
 		settled(t, relay)
 		remote.Close()
+	})
+}
+
+// A peer that minds smux's window is told what was taken, before it is used up.
+func TestWindowIsTold(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		l, p := rawRemote(t, framing.Handler{})
+		v, err := l.Open(header, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		id := p.nextSYN()
+		go io.Copy(io.Discard, v)
+		window, taken := 256<<10, 0
+		go func() {
+			for {
+				var h [3]byte
+				if _, err := io.ReadFull(p.conn, h[:]); err != nil {
+					return
+				}
+				b := make([]byte, binary.BigEndian.Uint16(h[1:]))
+				io.ReadFull(p.conn, b)
+				if h[0] == muxRecord && b[1] == upd && binary.LittleEndian.Uint32(b[4:]) == id {
+					taken, window = int(binary.LittleEndian.Uint32(b[8:])), int(binary.LittleEndian.Uint32(b[12:]))
+				}
+			}
+		}()
+		for sent := 0; sent < 8<<20; {
+			p.send(frame(psh, id, rec(dataRec, make([]byte, 16<<10))))
+			sent += 16<<10 + 3
+			synctest.Wait()
+			if sent-taken > window || taken > sent {
+				t.Fatalf("%d bytes sent and %d taken, in a window of %d", sent, taken, window)
+			}
+		}
+		if taken < 6<<20 {
+			t.Errorf("only %d bytes were taken", taken)
+		}
+		l.Close()
+	})
+}
+
+// Frames are found however the MUX records cut them.
+func TestFramesAreCutAnywhere(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		l, p := rawRelay(t, framing.Handler{})
+		stream := cat(smuxFrame(2, syn, 3), smuxFrame(2, psh, 3, goodHeader()), smuxFrame(2, upd, 3, make([]byte, 8)),
+			smuxFrame(2, psh, 3, rec(dataRec, []byte("hello "))), smuxFrame(2, psh, 5, []byte("for nobody")),
+			smuxFrame(2, psh, 3, rec(dataRec, []byte("world")), rec(endRec)), smuxFrame(2, fin, 3))
+		p.discard()
+		p.send(rec(startMux, []byte{2}))
+		for _, b := range stream {
+			p.send(rec(muxRecord, []byte{b}))
+		}
+		s, err := l.Accept()
+		if err != nil {
+			t.Fatal(err)
+		}
+		s.CloseWrite()
+		if got, err := io.ReadAll(s); err != nil || string(got) != "hello world" {
+			t.Errorf("got %q, %v", got, err)
+		}
+		s.Close()
+	})
+}
+
+// A smux id is not opened twice.
+func TestStreamOpenedTwice(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		l, p := rawRelay(t, framing.Handler{})
+		p.discard()
+		p.conn.Write(cat(rec(startMux, []byte{2}), frame(syn, 3), frame(syn, 3)))
+		if _, err := wait(t, l); !errors.Is(err, framing.ErrProtocol) {
+			t.Errorf("the link ended with %v", err)
+		}
 	})
 }
