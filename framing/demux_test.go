@@ -153,17 +153,21 @@ func TestFramesAreCutAnywhere(t *testing.T) {
 		l, p := rawRelay(t, framing.Handler{})
 		stream := cat(smuxFrame(2, syn, 3), smuxFrame(2, psh, 3, goodHeader()), smuxFrame(2, upd, 3, make([]byte, 8)),
 			smuxFrame(2, psh, 3, rec(dataRec, []byte("hello "))), smuxFrame(2, psh, 5, []byte("for nobody")),
-			smuxFrame(2, psh, 3, rec(dataRec, []byte("world")), rec(endRec)), smuxFrame(2, fin, 3))
+			smuxFrame(2, psh, 3, rec(dataRec, []byte("world")), rec(endRec)))
 		p.discard()
 		p.send(rec(startMux, []byte{2}))
-		for _, b := range stream {
-			p.send(rec(muxRecord, []byte{b}))
+		bytewise := func(stream []byte) {
+			for _, b := range stream {
+				p.send(rec(muxRecord, []byte{b}))
+			}
 		}
+		bytewise(stream)
 		s, err := l.Accept()
 		if err != nil {
 			t.Fatal(err)
 		}
 		s.CloseWrite()
+		bytewise(smuxFrame(2, fin, 3)) // not before both directions have ended
 		if got, err := io.ReadAll(s); err != nil || string(got) != "hello world" {
 			t.Errorf("got %q, %v", got, err)
 		}
