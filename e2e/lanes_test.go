@@ -11,6 +11,8 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
+	"net/http/httptest"
+	"net/url"
 	"os"
 	"slices"
 	"strings"
@@ -155,6 +157,31 @@ func TestLane(t *testing.T) {
 	}
 }
 
+// connectProxy starts an HTTP proxy that ends with the test, and returns what
+// chooses it for everything.
+func connectProxy(t *testing.T) func(*http.Request) (*url.URL, error) {
+	srv := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		out, err := net.Dial("tcp", r.Host)
+		if err != nil {
+			http.Error(w, err.Error(), http.StatusBadGateway)
+			return
+		}
+		in, _, err := http.NewResponseController(w).Hijack()
+		if err != nil {
+			out.Close()
+			return
+		}
+		io.WriteString(in, "HTTP/1.1 200 OK\r\n\r\n")
+		duplex.Copy(in.(*net.TCPConn), out.(*net.TCPConn), duplex.Options{})
+	}))
+	t.Cleanup(srv.Close)
+	u, err := url.Parse(srv.URL)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return http.ProxyURL(u)
+}
+
 // Either side can do without lanes, and so can the path.
 func TestLanesAreOptional(t *testing.T) {
 	for name, c := range map[string]struct {
@@ -164,6 +191,7 @@ func TestLanesAreOptional(t *testing.T) {
 		"relay":  {server: func(s *relay.Server) { s.NoLanes = true }},
 		"remote": {remote: remote.Config{NoLanes: true}},
 		"wss":    {remote: remote.Config{Transport: remote.TransportWSS}},
+		"proxy":  {remote: remote.Config{Proxy: connectProxy(t)}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			w := newLaneWorld(t, c.server, c.remote)
