@@ -129,6 +129,7 @@ func newLink(conn net.Conn, isRelay bool) *Link {
 // Client says hello on conn, a TLS connection to a relay on which h was signed,
 // and waits for the answer. The error is a *Refusal when the relay will not
 // have this remote. Client closes conn when it fails; else the Link owns it.
+// It is faster where conn runs on a [BufferedConn].
 func Client(ctx context.Context, conn net.Conn, h Hello, handler Handler) (*Link, Welcome, error) {
 	l := newLink(conn, false)
 	l.handler = handler
@@ -185,6 +186,7 @@ func (l *Link) hello(h Hello) (w Welcome, err error) {
 
 // Server reads a remote's HELLO from conn. The caller checks it and calls
 // Welcome or Refuse. Server closes conn when it fails; else the Link owns it.
+// It is faster where conn runs on a [BufferedConn].
 func Server(ctx context.Context, conn net.Conn) (*Link, Hello, error) {
 	l := newLink(conn, true)
 	stop := l.handshakeDeadline(ctx)
