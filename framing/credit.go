@@ -12,7 +12,8 @@ const (
 	// windows shrink smoothly as a link gets crowded and never all at once.
 	poolShare = 16
 	// firstWindow is what the opener grants to a stream before any data has
-	// come, in bytes. More would not make it faster: smux takes no more at first.
+	// come, in bytes. More would not make a peer faster that minds smux's window,
+	// which is as large at first.
 	firstWindow = 256 << 10
 	// firstPool is the part of the pool for that. What is granted cannot be
 	// taken back from a stream that does not use it, so the rest is for those

@@ -8,5 +8,6 @@
 // that no slow reader stalls another stream.
 //
 // A [Link] is one end of such a connection, a [Stream] one end of a visitor's
-// connection in it. No type of smux leaves this package.
+// connection in it, and a [Lane] a TCP connection of its own that a stream can
+// move to. No type of smux leaves this package.
 package framing

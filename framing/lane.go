@@ -28,14 +28,16 @@ const CapabilityLanes = 1 << 0
 const (
 	// TokenTime is how long a token may be used.
 	TokenTime = 5 * time.Second
-	// MaxSpareLanes is how many lanes of a link may have a token, or have
-	// joined it, without being bound to a stream.
+	// MaxSpareLanes is how many lanes of a link may have joined it without
+	// being bound to a stream, and how many tokens it may be granted at once,
+	// less by those lanes.
 	MaxSpareLanes = 16
 	// SpareLaneTime is how long a lane may wait for its stream.
 	SpareLaneTime = time.Minute
-	// bindTimeout is how long a remote waits for BOUND.
-	bindTimeout = 10 * time.Second
 )
+
+// bindTimeout is how long a remote waits for BOUND.
+const bindTimeout = 10 * time.Second
 
 // Records of a lane, as long as it is in TLS.
 const (

@@ -21,9 +21,9 @@ func UserTimeout(c net.Conn, d time.Duration) {
 }
 
 // Unsent bounds what the system keeps of data that was written and not yet
-// sent, in bytes (under Linux TCP_NOTSENT_LOWAT); 0 is the system's default. Its buffer grows to megabytes
-// for a peer that is far away, which needs it for what is on its way; a peer
-// that does not read would fill it too.
+// sent, in bytes (under Linux TCP_NOTSENT_LOWAT); 0 is the system's default.
+// Its buffer grows to megabytes for a peer that is far away, which needs it for
+// what is on its way; a peer that does not read would fill it too.
 func Unsent(c net.Conn, n int) {
 	control(c, func(fd uintptr) { setUnsent(fd, n) })
 }
