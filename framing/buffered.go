@@ -1,6 +1,8 @@
 package framing
 
 import (
+	"errors"
+	"fmt"
 	"net"
 	"sync"
 	"syscall"
@@ -47,10 +49,10 @@ func (c *BufferedConn) NetConn() net.Conn { return c.Conn }
 
 // CloseWrite ends the direction of the connection below, if it can.
 func (c *BufferedConn) CloseWrite() error {
-	if d, ok := c.Conn.(interface{ CloseWrite() error }); ok {
+	if d, ok := c.Conn.(duplex.Conn); ok {
 		return d.CloseWrite()
 	}
-	return net.ErrClosed
+	return fmt.Errorf("half-close of a %T: %w", c.Conn, errors.ErrUnsupported)
 }
 
 // Read reads what has arrived, and waits if that is nothing.

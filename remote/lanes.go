@@ -72,7 +72,7 @@ func (n *lanes) serve(link *framing.Link) {
 	for {
 		select {
 		case s := <-n.bulk:
-			if n.w.lanes.allowed(time.Now()) {
+			if n.w.health.allowed(time.Now()) {
 				n.w.l.wg.Go(func() { n.move(link, s) })
 			}
 		case <-link.Done():
@@ -104,13 +104,13 @@ func (n *lanes) move(link *framing.Link, s *framing.Stream) {
 	if err != nil {
 		n.judge(fmt.Errorf("a lane was lost soon after it was bound: %w", err))
 	} else if worked {
-		n.w.lanes.good()
+		n.w.health.good()
 	}
 }
 
 // judge notes that lanes to this relay have failed.
 func (n *lanes) judge(err error) {
-	if rest := n.w.lanes.failed(time.Now()); rest > 0 {
+	if rest := n.w.health.failed(time.Now()); rest > 0 {
 		n.w.l.log.Info("connections for bulk fail to this relay; all stays on the links", "relay", n.w.name(), "err", err, "for", rest)
 		return
 	}

@@ -25,7 +25,7 @@ type way struct {
 	addresses  []string // to dial instead of the relay's own; may be empty
 	line       line
 	outage     outage // while no link is up
-	lanes      laneHealth
+	health     laneHealth
 	ctx        context.Context // ends with the listener, or when this relay refuses for good
 	end        context.CancelFunc
 

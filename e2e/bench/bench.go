@@ -34,7 +34,7 @@ type bench struct {
 	progress io.Writer
 	all      []result.Measurement
 	skipped  []string // what could not be had, and why
-	start0   time.Time
+	began    time.Time
 }
 
 // allTests are the groups of tests that can be chosen, in their order.
@@ -154,7 +154,7 @@ func (b *bench) loopback() error {
 	}
 	defer stop()
 	for round := 1; round <= p.rounds; round++ {
-		b.say("# loopback, round %d of %d, after %v", round, p.rounds, time.Since(b.start0).Round(time.Second))
+		b.say("# loopback, round %d of %d, after %v", round, p.rounds, time.Since(b.began).Round(time.Second))
 		for _, t := range tests {
 			for i := range subjects {
 				// Each round begins with another subject.

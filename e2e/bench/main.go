@@ -57,7 +57,7 @@ func command(args []string, stdout, stderr io.Writer) (err error) {
 	if f.NArg() > 0 {
 		return fmt.Errorf("what is %q?", f.Arg(0))
 	}
-	b := &bench{bin: *bin, progress: stderr, start0: time.Now()}
+	b := &bench{bin: *bin, progress: stderr, began: time.Now()}
 	if b.tests, err = chosen(*tests, allTests()); err != nil {
 		return err
 	}

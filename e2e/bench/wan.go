@@ -161,7 +161,7 @@ func (b *bench) wan() error {
 		places = append(places, "visitor-relay", "both")
 	}
 	for round := 1; round <= b.plan.wanRounds; round++ {
-		b.say("# wan, round %d of %d, after %v", round, b.plan.wanRounds, time.Since(b.start0).Round(time.Second))
+		b.say("# wan, round %d of %d, after %v", round, b.plan.wanRounds, time.Since(b.began).Round(time.Second))
 		for _, where := range places {
 			for _, what := range []string{direct, session, lanes} {
 				if !b.wants(what) || (what == direct) != (where == "") {
