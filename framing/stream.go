@@ -70,7 +70,7 @@ type Stream struct {
 	buf       chunks
 	recvEnd   bool   // END has arrived
 	closed    bool   // Close or Reset was called
-	out       []byte // whole records, waiting for flush
+	out       []byte // whole frames, waiting for flush
 	outHead   int    // how much of out is HEADER, which goes first in any case
 	frame     int    // where the last frame begins in out
 	credit    int
@@ -391,30 +391,6 @@ func (s *Stream) setDeadline(d *deadline, c *sync.Cond, t time.Time) error {
 	c.Broadcast()
 	return nil
 }
-
-// A deadline is a point in time at which sleepers are woken. The zero value is
-// none.
-type deadline struct {
-	t     time.Time
-	timer *time.Timer
-}
-
-func (d *deadline) set(t time.Time, wake func()) {
-	d.stop()
-	d.t = t
-	if wait := time.Until(t); !t.IsZero() && wait > 0 {
-		d.timer = time.AfterFunc(wait, wake)
-	}
-}
-
-func (d *deadline) stop() {
-	if d.timer != nil {
-		d.timer.Stop()
-		d.timer = nil
-	}
-}
-
-func (d *deadline) passed() bool { return !d.t.IsZero() && !time.Now().Before(d.t) }
 
 var _ interface {
 	net.Conn

@@ -34,7 +34,7 @@ type Server struct {
 	Domain string
 
 	// TLS has the certificate for Domain. Its NextProtos are left as they are
-	// for browsers; links are added. A GetConfigForClient may answer the CA's
+	// for browsers; links and lanes are added. A GetConfigForClient may answer the CA's
 	// acme-tls/1 validations.
 	TLS *tls.Config
 

@@ -13,7 +13,6 @@ import (
 	"net/url"
 	"path/filepath"
 	"strconv"
-	"strings"
 	"sync"
 	"time"
 
@@ -280,70 +279,6 @@ func (l *Listener) startTLS() error {
 	}
 	l.wg.Go(func() { l.http01.Serve(&l.plain) })
 	return nil
-}
-
-// Wait returns nil once a session holds the name and a valid certificate is
-// loaded. It returns what will not pass; or, when ctx ends, its error with what
-// was missing.
-func (l *Listener) Wait(ctx context.Context) error {
-	both, cancel := context.WithCancelCause(ctx)
-	defer cancel(nil)
-	defer context.AfterFunc(l.ctx, func() { cancel(context.Cause(l.ctx)) })()
-	err := l.waitUp(both)
-	if err == nil && l.keeper != nil {
-		err = l.keeper.Wait(both, l.domain)
-	}
-	switch {
-	case err == nil:
-		return nil
-	case l.ctx.Err() != nil:
-		return context.Cause(l.ctx)
-	case ctx.Err() != nil:
-		return l.missing(ctx.Err())
-	}
-	return err
-}
-
-// missing says what keeps the name from answering, for a Wait that err ends.
-func (l *Listener) missing(err error) error {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	switch {
-	case len(l.holding) > 0 && l.noCert != nil:
-		return &missingError{"no certificate: " + l.noCert.Error(), []error{err, l.noCert}}
-	case len(l.holding) > 0:
-		return &missingError{"no certificate yet", []error{err}}
-	case l.noLink != nil:
-		return &missingError{"no session: " + l.noLink.Error(), []error{err, l.noLink}}
-	}
-	var relays []string
-	for _, w := range l.ways {
-		relays = append(relays, w.name())
-	}
-	return &missingError{"no session yet: waiting for " + strings.Join(relays, ", "), []error{err}}
-}
-
-// A missingError says what a Wait has waited for in vain. It wraps why Wait
-// ended and what went wrong, but that a time is over needs no words.
-type missingError struct {
-	text string
-	errs []error
-}
-
-func (e *missingError) Error() string   { return e.text }
-func (e *missingError) Unwrap() []error { return e.errs }
-
-// waitUp waits until a session holds the name.
-func (l *Listener) waitUp(ctx context.Context) error {
-	l.mu.Lock()
-	up := l.up
-	l.mu.Unlock()
-	select {
-	case <-up:
-		return nil
-	case <-ctx.Done():
-		return context.Cause(ctx)
-	}
 }
 
 // Accept returns the next visitor's connection, a *tls.Conn. After Close it
