@@ -19,15 +19,8 @@ func (l *Link) handle(t recordType, p []byte) error {
 		l.handleGoAwayAck()
 		return nil
 	}
-	if l.agreed {
-		switch {
-		case t == recLanesWanted && l.isRelay:
-			return l.handleLanesWanted(p)
-		case t == recLaneTokens && !l.isRelay:
-			return l.handleLaneTokens(p)
-		case t == recLaneReset && !l.isRelay:
-			return l.handleLaneReset(p)
-		}
+	if ours, err := l.handleLanes(t, p); ours {
+		return err
 	}
 	if l.isRelay {
 		switch t {

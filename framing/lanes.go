@@ -84,6 +84,21 @@ func (l *Link) paceLanes(ctx context.Context) error {
 	}
 }
 
+// handleLanes acts on a control record if it is about lanes.
+func (l *Link) handleLanes(t recordType, p []byte) (ours bool, err error) {
+	switch {
+	case !l.agreed:
+		return false, nil
+	case t == recLanesWanted && l.isRelay:
+		return true, l.handleLanesWanted(p)
+	case t == recLaneTokens && !l.isRelay:
+		return true, l.handleLaneTokens(p)
+	case t == recLaneReset && !l.isRelay:
+		return true, l.handleLaneReset(p)
+	}
+	return false, nil
+}
+
 // handleLanesWanted answers a remote.
 func (l *Link) handleLanesWanted(p []byte) error {
 	if len(p) < 1 {
