@@ -96,7 +96,7 @@ func (l *Link) acknowledgeLocked() bool {
 }
 
 // handleGoAwayAck notes the answer to GOAWAY. The goroutine that reads it has
-// given smux all that was opened before.
+// counted all that was opened before.
 func (l *Link) handleGoAwayAck() {
 	l.mu.Lock()
 	defer l.mu.Unlock()

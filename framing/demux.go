@@ -142,7 +142,7 @@ func (s *Stream) cutOff() {
 		return
 	}
 	s.parse.cut = true
-	if !s.ended() { // else flush is about to find that out
+	if !s.ended() { // else flushed is about to find that out
 		s.lost()
 	}
 }

@@ -8,8 +8,8 @@ import (
 )
 
 // ended reports whether both directions have ended. The other side may close
-// smux's side as soon as it has our END, when flush has not returned from
-// writing it.
+// smux's side as soon as it has our END, when flushed has not been called for it
+// yet.
 func (s *Stream) ended() bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()

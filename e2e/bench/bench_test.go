@@ -39,7 +39,7 @@ func TestBench(t *testing.T) {
 	var tables, progress bytes.Buffer
 	tests := "down,up,conn,keepalive,busy,idle_remote,idle_visitor,route"
 	err := command([]string{"-size", "tiny", "-bin", dir, "-out", file, "-tests", tests,
-		"-subjects", "direct,tcpproxy,session", "-markdown"}, &tables, &progress)
+		"-subjects", "direct,tcpproxy,session,lanes", "-markdown"}, &tables, &progress)
 	if err != nil {
 		t.Fatalf("%v\n%s", err, progress.String())
 	}
@@ -48,7 +48,7 @@ func TestBench(t *testing.T) {
 	}
 	all := readStrictly(t, file)
 	for _, name := range strings.Split(tests, ",") {
-		for _, subject := range []string{"direct", "tcpproxy", "session"} {
+		for _, subject := range []string{"direct", "tcpproxy", "session", "lanes"} {
 			expectMeasured(t, all, name, subject)
 		}
 	}
