@@ -22,33 +22,31 @@ const (
 	spareTime = framing.SpareLaneTime / 2
 	// maxSpares is how many lanes of a link are kept ready.
 	maxSpares = 4
-	// laneEvery is how often a link may open a lane on average, and laneBurst
-	// how many at once: what is more stays on the link. A relay allows no more
-	// than 20 control records a second.
-	laneEvery = 100 * time.Millisecond
-	laneBurst = 32
-	// maxBulk is how many streams of a link may wait to be looked at.
-	maxBulk = 64
+	// maxOpening is how many lanes of a link are opened at once: with the spare
+	// ones no more than a relay grants.
+	maxOpening = framing.MaxSpareLanes - maxSpares
+	// maxBulk is how many streams of a link may wait for their lanes. What is
+	// more stays on the link.
+	maxBulk = 256
 )
 
 // lanes opens the lanes of one link to a relay and moves streams to them.
 type lanes struct {
 	w    *way
-	host string // the relay's name
 	tls  *tls.Config
 	bulk chan *framing.Stream
+	// opening holds an element for each lane that is being opened.
+	opening chan struct{}
+	tokens  *laneTokens
 
-	mu     sync.Mutex
-	spares []*framing.Lane
-	taken  []time.Time // when lanes were needed, within spareTime
-	paid   time.Time   // until when the lanes opened so far are paid for, one each laneEvery
+	refilling sync.Mutex // one refill at a time
+	mu        sync.Mutex
+	spares    []*framing.Lane
+	taken     []time.Time // when lanes were needed, within spareTime
 }
 
-// errTooManyLanes is the error of opening lanes more often than laneEvery.
-var errTooManyLanes = errors.New("too many lanes in too short a time")
-
 func (w *way) newLanes(host string) *lanes {
-	return &lanes{w: w, host: host, bulk: make(chan *framing.Stream, maxBulk), tls: &tls.Config{
+	return &lanes{w: w, bulk: make(chan *framing.Stream, maxBulk), opening: make(chan struct{}, maxOpening), tokens: newLaneTokens(), tls: &tls.Config{
 		ServerName:                  host,
 		RootCAs:                     w.l.cfg.RelayRoots,
 		MinVersion:                  tls.VersionTLS13,
@@ -72,16 +70,24 @@ func (n *lanes) serve(link *framing.Link) {
 	for {
 		select {
 		case s := <-n.bulk:
-			if n.w.health.allowed(time.Now()) {
-				n.w.l.wg.Go(func() { n.move(link, s) })
+			select {
+			case n.opening <- struct{}{}:
+			case <-link.Done():
+				return
 			}
+			if !n.w.health.allowed(time.Now()) {
+				<-n.opening
+				continue
+			}
+			n.w.l.wg.Go(func() { n.move(link, s) })
 		case <-link.Done():
 			return
 		}
 	}
 }
 
-// move moves a stream to a lane, if it can, and judges lanes by it.
+// move moves a stream to a lane, if it can, and judges lanes by it. It takes an
+// element out of opening.
 func (n *lanes) move(link *framing.Link, s *framing.Stream) {
 	ctx, cancel := context.WithCancel(n.w.l.cut)
 	defer cancel()
@@ -89,10 +95,11 @@ func (n *lanes) move(link *framing.Link, s *framing.Stream) {
 	if err == nil {
 		err = lane.Bind(ctx, s)
 	}
+	<-n.opening
 	switch {
 	case err == nil:
 		n.w.l.wg.Go(func() { n.refill(link) })
-	case errors.Is(err, errTooManyLanes), errors.Is(err, framing.ErrNoLanes), errors.Is(err, framing.ErrStreamOver), link.Err() != nil, ctx.Err() != nil:
+	case errors.Is(err, framing.ErrNoLanes), errors.Is(err, framing.ErrStreamOver), link.Err() != nil, ctx.Err() != nil:
 		return // nothing is wrong with lanes
 	default:
 		n.judge(err)
@@ -141,6 +148,10 @@ func (n *lanes) recent() []time.Time {
 
 // refill opens spare lanes, as many as were needed lately.
 func (n *lanes) refill(link *framing.Link) {
+	if !n.refilling.TryLock() {
+		return
+	}
+	defer n.refilling.Unlock()
 	for {
 		n.mu.Lock()
 		enough := len(n.spares) >= len(n.recent())
@@ -148,7 +159,13 @@ func (n *lanes) refill(link *framing.Link) {
 		if enough || link.Err() != nil {
 			return
 		}
+		select {
+		case n.opening <- struct{}{}:
+		default:
+			return // they are needed elsewhere
+		}
 		lane, err := n.open(n.w.l.cut, link)
+		<-n.opening
 		if err != nil {
 			return // whoever needs one will see
 		}
@@ -180,26 +197,9 @@ func (n *lanes) keep(link *framing.Link, lane *framing.Lane) {
 	}
 }
 
-// mayOpen reports whether another lane may be opened now, and counts it.
-func (n *lanes) mayOpen(now time.Time) bool {
-	n.mu.Lock()
-	defer n.mu.Unlock()
-	if n.paid.Before(now) {
-		n.paid = now
-	}
-	if n.paid.Sub(now) >= laneBurst*laneEvery {
-		return false
-	}
-	n.paid = n.paid.Add(laneEvery)
-	return true
-}
-
 // open dials a lane, to where the link leads.
 func (n *lanes) open(ctx context.Context, link *framing.Link) (*framing.Lane, error) {
-	if !n.mayOpen(time.Now()) {
-		return nil, errTooManyLanes
-	}
-	tokens, err := link.WantLanes(ctx, 1)
+	token, err := n.tokens.get(ctx, link.WantLanes)
 	if err != nil {
 		return nil, err
 	}
@@ -215,5 +215,5 @@ func (n *lanes) open(ctx context.Context, link *framing.Link) (*framing.Lane, er
 		conn.Close()
 		return nil, fmt.Errorf("dial a lane: %w", err)
 	}
-	return link.JoinLane(tc, tokens[0])
+	return link.JoinLane(tc, token)
 }

@@ -1,31 +1,61 @@
 package remote
 
 import (
+	"context"
+	"slices"
 	"testing"
+	"testing/synctest"
 	"time"
+
+	"keystay/framing"
 )
 
-// Lanes are opened in a burst, and then no faster than a relay allows.
-func TestLaneRate(t *testing.T) {
-	var n lanes
-	now := time.Now()
-	opened := func() (k int) {
-		for n.mayOpen(now) {
-			k++
+// Those who need a token at the same time ask together, and what is old is not
+// used.
+func TestLaneTokens(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		tokens := newLaneTokens()
+		var asked []int
+		ask := func(ctx context.Context, n int) (list []framing.LaneToken, err error) {
+			asked = append(asked, n)
+			time.Sleep(time.Second)
+			for range n {
+				list = append(list, framing.NewLaneToken())
+			}
+			return list, nil
 		}
-		return k
-	}
-	if k := opened(); k != laneBurst {
-		t.Errorf("%d lanes at once, want %d", k, laneBurst)
-	}
-	now = now.Add(time.Second)
-	if k := opened(); k != 10 {
-		t.Errorf("%d lanes a second later, want 10", k)
-	}
-	now = now.Add(time.Hour)
-	if k := opened(); k != laneBurst {
-		t.Errorf("%d lanes after a quiet hour, want %d", k, laneBurst)
-	}
+		seen := make(chan framing.LaneToken, 10)
+		get := func() {
+			token, err := tokens.get(t.Context(), ask)
+			if err != nil {
+				t.Error(err)
+			}
+			seen <- token
+		}
+		for range 9 {
+			go get()
+			synctest.Wait()
+		}
+		different := map[framing.LaneToken]bool{}
+		for range 9 {
+			different[<-seen] = true
+		}
+		if !slices.Equal(asked, []int{1, 8}) || len(different) != 9 {
+			t.Errorf("asked for %v, and got %d different tokens", asked, len(different))
+		}
+		tokens.stock = []framing.LaneToken{framing.NewLaneToken()}
+		time.Sleep(framing.TokenTime)
+		get()
+		if len(asked) != 3 {
+			t.Error("an old token was used")
+		}
+		short, cancel := context.WithTimeout(t.Context(), time.Millisecond)
+		defer cancel()
+		tokens.asking <- struct{}{}
+		if _, err := tokens.get(short, ask); err != context.DeadlineExceeded {
+			t.Errorf("got %v", err)
+		}
+	})
 }
 
 // None is tried for a while after two failures in a row, and for longer after
