@@ -96,7 +96,7 @@ func (s *splicer) drain(fd uintptr) bool {
 	for s.pipe.held > 0 {
 		n, err := move(s.pipe.r, int(fd), s.pipe.held)
 		if err == syscall.EAGAIN {
-			s.d.setBusy()
+			s.d.waits()
 			return false
 		}
 		if err == nil && n == 0 {
