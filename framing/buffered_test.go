@@ -113,3 +113,24 @@ func TestFlushIsLimited(t *testing.T) {
 		t.Errorf("flush to a peer that does not read: %v, %v", done, err)
 	}
 }
+
+// While a flush waits for a peer that takes nothing, what TLS answers to it is
+// kept, but not without bounds.
+func TestGatheredIsBounded(t *testing.T) {
+	if !framing.CanBuffer {
+		t.Skip("nothing is gathered on this system")
+	}
+	a, b := tcpPair(t)
+	defer a.Close()
+	defer b.Close()
+	c := framing.NewBufferedConn(a)
+	framing.Hold(c)
+	for kept := 0; ; kept += 4 << 10 {
+		if _, err := c.Write(make([]byte, 4<<10)); err != nil {
+			break
+		}
+		if kept > 8<<20 {
+			t.Fatalf("%d bytes are kept", kept)
+		}
+	}
+}
