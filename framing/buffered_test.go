@@ -5,11 +5,15 @@ import (
 	"errors"
 	"io"
 	"math/rand/v2"
+	"net"
 	"os"
+	"runtime"
+	"syscall"
 	"testing"
 	"time"
 
 	"keystay/framing"
+	"keystay/internal/duplex"
 )
 
 // TestBufferedConn reads much in pieces of all sizes, and sees that there is a
@@ -132,5 +136,22 @@ func TestGatheredIsBounded(t *testing.T) {
 		if kept > 8<<20 {
 			t.Fatalf("%d bytes are kept", kept)
 		}
+	}
+}
+
+// A reset that a large read has found is none the less a reset.
+func TestLargeReadFindsReset(t *testing.T) {
+	a, b := tcpPair(t)
+	defer b.Close()
+	c := framing.NewBufferedConn(b)
+	a.Write(make([]byte, 100))
+	io.ReadFull(c, make([]byte, 100)) // there may be more than that
+	a.(*net.TCPConn).SetLinger(0)
+	a.Close()
+	for i := 0; i < 1000 && duplex.Broken(b) == nil; i++ {
+		runtime.Gosched()
+	}
+	if _, err := c.Read(make([]byte, 100)); !errors.Is(err, syscall.ECONNRESET) {
+		t.Errorf("got %v, want a reset", err)
 	}
 }
