@@ -155,3 +155,54 @@ func TestLargeReadFindsReset(t *testing.T) {
 		t.Errorf("got %v, want a reset", err)
 	}
 }
+
+// A refilled is a connection on which, with each Write, more comes to be written.
+type refilled struct {
+	*framing.BufferedConn
+	more func()
+}
+
+func (c *refilled) NetConn() net.Conn { return c.BufferedConn }
+
+func (c *refilled) Write(p []byte) (int, error) {
+	if c.more != nil {
+		c.more()
+	}
+	return c.BufferedConn.Write(p)
+}
+
+// Who has something to write on a link does not have to write for all others.
+func TestNobodyWritesForever(t *testing.T) {
+	a, b := tcpPair(t)
+	go io.Copy(io.Discard, b)
+	defer b.Close()
+	b.Write(helloRecord())
+	c := &refilled{BufferedConn: framing.NewBufferedConn(a)}
+	l, _, err := framing.Server(t.Context(), c)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := l.Welcome(framing.Welcome{}, framing.Handler{}); err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	s, err := l.Open(header, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	framing.HoldLink(l)
+	c.more = func() { framing.QueuePong(l) }
+	done := make(chan struct{})
+	go func() {
+		framing.ReleaseLink(l)
+		s.Write([]byte("x"))
+		close(done)
+	}()
+	select {
+	case <-done:
+	case <-time.After(5 * time.Second):
+		t.Error("a Write does not return while others have more to write")
+		l.Close()
+		<-done
+	}
+}

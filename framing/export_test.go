@@ -45,3 +45,10 @@ func ReleaseLink(l *Link) {
 	l.writeMu.Unlock()
 	l.pump()
 }
+
+// QueuePong queues a record that somebody else writes.
+func QueuePong(l *Link) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.queueLocked(appendRecord(nil, recPong, make([]byte, 8)))
+}
