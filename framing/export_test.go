@@ -1,6 +1,10 @@
 package framing
 
-import "time"
+import (
+	"time"
+
+	"keystay/internal/duplex"
+)
 
 // ErrNotBare is the error of a TLS connection that cannot be left.
 var ErrNotBare = errNotBare
@@ -52,3 +56,6 @@ func QueuePong(l *Link) {
 	defer l.mu.Unlock()
 	l.queueLocked(appendRecord(nil, recPong, make([]byte, 8)))
 }
+
+// PrepareLane makes a connection ready to be a bare lane.
+func PrepareLane(c duplex.Conn) { prepareLane(c) }
