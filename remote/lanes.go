@@ -16,6 +16,8 @@ const (
 	// DefaultLaneAfter is how many bytes in one direction make a visitor's
 	// connection bulk. What is shorter ends sooner on the link, which is warm.
 	DefaultLaneAfter = 2 << 20
+	// laneAnswer is how long the relay may take to grant one.
+	laneAnswer = framing.WriteTimeout
 	// laneDial is how long a lane may take from its token to its JOIN.
 	laneDial = framing.TokenTime
 	// spareTime is how long a lane is kept that nobody needs.
@@ -194,12 +196,24 @@ func (n *lanes) mayOpen(now time.Time) bool {
 	return true
 }
 
+// ask asks the relay for a token. No answer in time is as good as none granted:
+// a goroutine for each stream that is bulk must not wait as long as the link lives.
+func (n *lanes) ask(ctx context.Context, link *framing.Link) ([]framing.LaneToken, error) {
+	ctx, cancel := context.WithTimeoutCause(ctx, laneAnswer, framing.ErrNoLanes)
+	defer cancel()
+	tokens, err := link.WantLanes(ctx, 1)
+	if context.Cause(ctx) == framing.ErrNoLanes && err != nil {
+		return nil, framing.ErrNoLanes
+	}
+	return tokens, err
+}
+
 // open dials a lane, to where the link leads.
 func (n *lanes) open(ctx context.Context, link *framing.Link) (*framing.Lane, error) {
 	if !n.mayOpen(time.Now()) {
 		return nil, errTooManyLanes
 	}
-	tokens, err := link.WantLanes(ctx, 1)
+	tokens, err := n.ask(ctx, link)
 	if err != nil {
 		return nil, err
 	}
