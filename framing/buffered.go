@@ -30,6 +30,7 @@ type BufferedConn struct {
 	buf  *[wireBuffer]byte  // nil when nothing is buffered
 	rest []byte             // of buf, not handed on yet
 	take func(uintptr) bool // fill
+	lost error              // that fill has found
 	gathered
 }
 
@@ -75,11 +76,14 @@ func (c *BufferedConn) Read(p []byte) (int, error) {
 	return n, nil
 }
 
-// readMuch fills buf with what there is, without waiting. It leaves the errors
-// of the connection to a Read that finds them too.
+// readMuch fills buf with what there is, without waiting. It leaves the end of
+// the connection to a Read, which finds it too.
 func (c *BufferedConn) readMuch() error {
 	c.buf = wireBuffers.Get().(*[wireBuffer]byte)
 	err := c.raw.Read(c.take)
+	if err == nil {
+		err = c.lost
+	}
 	n := len(c.rest)
 	if err != nil || n == 0 {
 		wireBuffers.Put(c.buf)

@@ -5,11 +5,15 @@ import (
 	"errors"
 	"io"
 	"math/rand/v2"
+	"net"
 	"os"
+	"runtime"
+	"syscall"
 	"testing"
 	"time"
 
 	"keystay/framing"
+	"keystay/internal/duplex"
 )
 
 // TestBufferedConn reads much in pieces of all sizes, and sees that there is a
@@ -111,5 +115,94 @@ func TestFlushIsLimited(t *testing.T) {
 	c.Write(make([]byte, 64<<20))
 	if done, err := framing.Flush(c, 10*time.Millisecond); done || !errors.Is(err, os.ErrDeadlineExceeded) {
 		t.Errorf("flush to a peer that does not read: %v, %v", done, err)
+	}
+}
+
+// While a flush waits for a peer that takes nothing, what TLS answers to it is
+// kept, but not without bounds.
+func TestGatheredIsBounded(t *testing.T) {
+	if !framing.CanBuffer {
+		t.Skip("nothing is gathered on this system")
+	}
+	a, b := tcpPair(t)
+	defer a.Close()
+	defer b.Close()
+	c := framing.NewBufferedConn(a)
+	framing.Hold(c)
+	for kept := 0; ; kept += 4 << 10 {
+		if _, err := c.Write(make([]byte, 4<<10)); err != nil {
+			break
+		}
+		if kept > 8<<20 {
+			t.Fatalf("%d bytes are kept", kept)
+		}
+	}
+}
+
+// A reset that a large read has found is none the less a reset.
+func TestLargeReadFindsReset(t *testing.T) {
+	a, b := tcpPair(t)
+	defer b.Close()
+	c := framing.NewBufferedConn(b)
+	a.Write(make([]byte, 100))
+	io.ReadFull(c, make([]byte, 100)) // there may be more than that
+	a.(*net.TCPConn).SetLinger(0)
+	a.Close()
+	for i := 0; i < 1000 && duplex.Broken(b) == nil; i++ {
+		runtime.Gosched()
+	}
+	if _, err := c.Read(make([]byte, 100)); !errors.Is(err, syscall.ECONNRESET) {
+		t.Errorf("got %v, want a reset", err)
+	}
+}
+
+// A refilled is a connection on which, with each Write, more comes to be written.
+type refilled struct {
+	*framing.BufferedConn
+	more func()
+}
+
+func (c *refilled) NetConn() net.Conn { return c.BufferedConn }
+
+func (c *refilled) Write(p []byte) (int, error) {
+	if c.more != nil {
+		c.more()
+	}
+	return c.BufferedConn.Write(p)
+}
+
+// Who has something to write on a link does not have to write for all others.
+func TestNobodyWritesForever(t *testing.T) {
+	a, b := tcpPair(t)
+	go io.Copy(io.Discard, b)
+	defer b.Close()
+	b.Write(helloRecord())
+	c := &refilled{BufferedConn: framing.NewBufferedConn(a)}
+	l, _, err := framing.Server(t.Context(), c)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := l.Welcome(framing.Welcome{}, framing.Handler{}); err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	s, err := l.Open(header, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	framing.HoldLink(l)
+	c.more = func() { framing.QueuePong(l) }
+	done := make(chan struct{})
+	go func() {
+		framing.ReleaseLink(l)
+		s.Write([]byte("x"))
+		close(done)
+	}()
+	select {
+	case <-done:
+	case <-time.After(5 * time.Second):
+		t.Error("a Write does not return while others have more to write")
+		l.Close()
+		<-done
 	}
 }

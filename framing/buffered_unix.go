@@ -10,7 +10,8 @@ import (
 // canTake says that a socket can be read and written without waiting.
 const canTake = true
 
-// fill reads from the socket once. An error is found again by the next Read.
+// fill reads from the socket once. An error is kept, as the system tells of a
+// reset once: a Read that came next would find an end.
 func (c *BufferedConn) fill(fd uintptr) bool {
 	c.rest = nil
 	for {
@@ -18,8 +19,11 @@ func (c *BufferedConn) fill(fd uintptr) bool {
 		if err == syscall.EINTR {
 			continue
 		}
-		if n > 0 {
+		switch {
+		case n > 0:
 			c.rest = c.buf[:n]
+		case err != nil && err != syscall.EAGAIN:
+			c.lost = os.NewSyscallError("read", err)
 		}
 		return true
 	}

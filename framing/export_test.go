@@ -1,6 +1,10 @@
 package framing
 
-import "time"
+import (
+	"time"
+
+	"keystay/internal/duplex"
+)
 
 // ErrNotBare is the error of a TLS connection that cannot be left.
 var ErrNotBare = errNotBare
@@ -45,3 +49,13 @@ func ReleaseLink(l *Link) {
 	l.writeMu.Unlock()
 	l.pump()
 }
+
+// QueuePong queues a record that somebody else writes.
+func QueuePong(l *Link) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.queueLocked(appendRecord(nil, recPong, make([]byte, 8)))
+}
+
+// PrepareLane makes a connection ready to be a bare lane.
+func PrepareLane(c duplex.Conn) { prepareLane(c) }

@@ -5,6 +5,11 @@ import (
 	"time"
 )
 
+// maxGathered is how much may be kept before more is refused, in bytes: several
+// times what a link gathers. But TLS itself answers the other side, too, which
+// may ask at any rate and take nothing.
+const maxGathered = 8 * wireBuffer
+
 // gathered is the writing half of a [BufferedConn]. Between hold and flush what
 // is written stays in memory; else it is written at once. There is one who
 // holds and flushes, but anyone may write at any time: an alert of TLS, say.
@@ -22,15 +27,18 @@ type gathered struct {
 	err   error
 }
 
-// Write writes p, or keeps it for flush.
+// Write writes p, or keeps it for flush. It fails when too much is kept already.
 func (c *BufferedConn) Write(p []byte) (int, error) {
 	if c.raw == nil {
 		return c.Conn.Write(p)
 	}
 	c.mu.Lock()
 	if c.held || c.writing {
+		defer c.mu.Unlock()
+		if len(c.out) >= maxGathered {
+			return 0, errTooMuchQueued
+		}
 		c.keepLocked(p)
-		c.mu.Unlock()
 		return len(p), nil
 	}
 	c.writing = true

@@ -302,12 +302,18 @@ func (n *Lane) Outcome(ctx context.Context) (worked bool, err error) {
 // Close closes a lane that is not bound.
 func (n *Lane) Close() error { return n.tc.Close() }
 
+// laneTimeout is how long what was sent on a lane may wait for an
+// acknowledgement, or to be taken, where the system can tell. It cannot be that
+// of a link, which is always read: a lane is read as fast as whoever is behind
+// it reads, who may pause.
+const laneTimeout = 5 * time.Minute
+
 // prepareLane sets what holds for a bare lane: no deadline is left from before, it
-// is given up as a link is when the path is dead, and it is reset when this
-// process dies.
+// is given up after laneTimeout when the path is dead, idle or not, and it is
+// reset when this process dies.
 func prepareLane(c duplex.Conn) {
 	c.SetDeadline(time.Time{})
-	sockopt.UserTimeout(c, ackTimeout)
+	sockopt.UserTimeout(c, laneTimeout)
 	if t, ok := c.(interface {
 		SetKeepAliveConfig(net.KeepAliveConfig) error
 	}); ok {

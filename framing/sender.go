@@ -24,6 +24,10 @@ const gatherSize = wireBuffer - maxOut - 2<<10
 // streams without reading must see that this side stops.
 const maxFrames = 4 << 10
 
+// maxRounds is how often pump looks for more before a goroutine goes on: who
+// calls it, be it the reader or a stream's Write, has something else to do.
+const maxRounds = 16
+
 // keepPut is how large sender.put may be while there is nothing in it.
 const keepPut = 64
 
@@ -107,8 +111,8 @@ func (l *Link) waits() bool {
 
 // pump writes what waits, unless somebody does so already, who will look again.
 func (l *Link) pump() {
-	for l.waits() && l.writeMu.TryLock() {
-		if l.sender.wire == nil {
+	for rounds := 0; l.waits() && l.writeMu.TryLock(); rounds++ {
+		if l.sender.wire == nil || rounds == maxRounds {
 			go l.pumpOn()
 			return
 		}

@@ -113,6 +113,11 @@ func (p *presence) outdated(s *session, c framing.Claim) (list []*session) {
 func (p *presence) take(s *session, c framing.Claim) (replaced []*session, err error) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
+	// The names of a link that is lost later are still to be withdrawn; of one that
+	// is lost already perhaps not.
+	if s.link.Err() != nil {
+		return nil, &framing.Denial{Name: c.Name, Code: framing.DeniedUnavailable, Text: "the link is lost"}
+	}
 	h := p.names[c.Name]
 	if h != nil && !h.key.Equal(s.key) { // its grant has expired under a session
 		return nil, taken(c.Name)

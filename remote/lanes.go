@@ -16,6 +16,8 @@ const (
 	// DefaultLaneAfter is how many bytes in one direction make a visitor's
 	// connection bulk. What is shorter ends sooner on the link, which is warm.
 	DefaultLaneAfter = 2 << 20
+	// laneAnswer is how long the relay may take to grant one.
+	laneAnswer = framing.WriteTimeout
 	// laneDial is how long a lane may take from its token to its JOIN.
 	laneDial = framing.TokenTime
 	// spareTime is how long a lane is kept that nobody needs.
@@ -197,9 +199,21 @@ func (n *lanes) keep(link *framing.Link, lane *framing.Lane) {
 	}
 }
 
+// token returns a token for a lane. No answer in time is as good as none granted:
+// a goroutine for each stream that is bulk must not wait as long as the link lives.
+func (n *lanes) token(ctx context.Context, link *framing.Link) (framing.LaneToken, error) {
+	ctx, cancel := context.WithTimeoutCause(ctx, laneAnswer, framing.ErrNoLanes)
+	defer cancel()
+	token, err := n.tokens.get(ctx, link.WantLanes)
+	if context.Cause(ctx) == framing.ErrNoLanes && err != nil {
+		return token, framing.ErrNoLanes
+	}
+	return token, err
+}
+
 // open dials a lane, to where the link leads.
 func (n *lanes) open(ctx context.Context, link *framing.Link) (*framing.Lane, error) {
-	token, err := n.tokens.get(ctx, link.WantLanes)
+	token, err := n.token(ctx, link)
 	if err != nil {
 		return nil, err
 	}

@@ -8,6 +8,7 @@ import (
 	"net"
 	"sync"
 	"testing"
+	"time"
 
 	"keystay/internal/duplex"
 	"keystay/internal/memconn"
@@ -297,4 +298,52 @@ func TestMoveAfterTheOtherEnded(t *testing.T) {
 	r.a.CloseWrite()
 	seesEOF(t, r.b, some)
 	r.done(t, some, 0, true)
+}
+
+// owned is a Conn whose carrier is closed under the lock that Carrier takes.
+type owned struct {
+	duplex.Conn
+	mu *sync.Mutex
+}
+
+func (o owned) Carrier() (read, write *net.TCPConn) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	tcp := o.Conn.(*net.TCPConn)
+	return tcp, tcp
+}
+
+func (o owned) Reset() {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	duplex.Abort(o.Conn)
+}
+
+// A carrier can be closed under the lock that Carrier takes while a write to it
+// is about to wait: Close waits for that call.
+func TestCarrierIsClosedByItsOwner(t *testing.T) {
+	for name, from := range map[string]func(*net.TCPConn) duplex.Conn{"splice": bare, "buffer": boxed} {
+		t.Run(name, func(t *testing.T) {
+			lane, near := tcpPair(t)
+			visitor, v := tcpPair(t)
+			o := owned{near, new(sync.Mutex)}
+			result := make(chan duplex.Result, 1)
+			go func() { result <- duplex.Copy(o, from(v), duplex.Options{Probe: quick}) }()
+			send(t, visitor, 1)
+			receive(t, lane, 1)
+			o.mu.Lock()
+			fill(visitor)
+			closed := make(chan struct{})
+			go func() { defer close(closed); duplex.Abort(near) }()
+			select {
+			case <-closed:
+			case <-time.After(patience / 4):
+				t.Error("Close waits for who waits for its caller")
+			}
+			o.mu.Unlock()
+			if res := <-result; res.Err == nil {
+				t.Error("a connection that was closed ended in order")
+			}
+		})
+	}
 }

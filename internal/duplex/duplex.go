@@ -66,7 +66,7 @@ var (
 //     Close and Reset do to its carriers what they have to, and its Broken is
 //     about what is not a carrier's.
 //   - Carrier may be called at any time, from several goroutines, and does not
-//     wait for the network.
+//     wait for the network. It may wait for who closes a carrier.
 //   - Copy sets SO_LINGER of a carrier as of any TCP connection.
 type Conn interface {
 	net.Conn

@@ -127,6 +127,16 @@ func (d *direction) setBusy() {
 	d.watch()
 }
 
+// waits is setBusy for who is called by a connection that is about to wait. That
+// one's Close waits for the call to return; and who closes a carrier may hold
+// what Carrier takes, which watch asks.
+func (d *direction) waits() {
+	d.busy.Store(true)
+	if !d.watching.Load() {
+		go d.watch()
+	}
+}
+
 // moved counts n bytes that were written.
 func (d *direction) moved(n int) {
 	if n > 0 {

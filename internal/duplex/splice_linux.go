@@ -66,21 +66,27 @@ func (d *direction) splice(in, out syscall.RawConn) (large int, err error) {
 type splicer struct {
 	d    *direction
 	pipe *pipe
-	err  error // of drain
+	err  error // of the connections
 }
 
 // fill moves what there is into a pipe. It returns false if there is nothing
 // yet, and leaves no pipe if splicing cannot be done. An end of stream is an
-// empty pipe.
+// empty pipe. So is an error of the connection, which must be kept: the system
+// tells of a reset once, and a Read that came next would say end of stream.
 func (s *splicer) fill(fd uintptr) bool {
 	if s.pipe = pipes.borrow(); s.pipe == nil {
 		return true
 	}
 	n, err := move(int(fd), s.pipe.w, maxSplice)
 	s.pipe.held = max(0, n)
-	if err != nil {
+	switch err {
+	case nil:
+		return true
+	case syscall.EAGAIN, syscall.EINVAL, syscall.ENOSYS, syscall.EPERM, syscall.ENOMEM:
 		pipes.giveBack(s.pipe)
 		s.pipe = nil
+	default:
+		s.err = os.NewSyscallError("splice", err)
 	}
 	return err != syscall.EAGAIN
 }
@@ -90,7 +96,7 @@ func (s *splicer) drain(fd uintptr) bool {
 	for s.pipe.held > 0 {
 		n, err := move(s.pipe.r, int(fd), s.pipe.held)
 		if err == syscall.EAGAIN {
-			s.d.setBusy()
+			s.d.waits()
 			return false
 		}
 		if err == nil && n == 0 {

@@ -9,6 +9,7 @@ import (
 	"runtime"
 	"sync"
 	"testing"
+	"time"
 
 	"keystay/internal/duplex"
 )
@@ -83,6 +84,27 @@ func TestBulkIsSpliced(t *testing.T) {
 		r.done(t, -1, 0, false)
 		seesReset(t, r.a)
 		noPipesOpen(t)
+	}
+}
+
+// The system tells of a reset once, and it may be a splice that hears of it. It
+// is no end of stream then, also where the other direction has ended before.
+func TestSpliceHearsOfReset(t *testing.T) {
+	for _, path := range []string{"splice", "moved"} {
+		noPipesOpen(t)
+		r := newRig(t, paths[path], duplex.Options{Probe: time.Hour})
+		r.b.CloseWrite()
+		seesEOF(t, r.a, 0)
+		for sent := 0; duplex.PipesOpen() == 0; sent++ {
+			if sent == 1000 {
+				t.Fatalf("%s: no pipe is used", path)
+			}
+			go r.a.Write(make([]byte, 1<<20))
+			receive(t, r.b, 1<<20)
+		}
+		reset(r.a)
+		seesReset(t, r.b)
+		r.done(t, -1, 0, false)
 	}
 }
 

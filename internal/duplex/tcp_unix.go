@@ -152,7 +152,7 @@ func (g *giver) writeSome(fd uintptr) bool {
 			g.d.moved(n)
 		case err == syscall.EINTR:
 		case err == syscall.EAGAIN:
-			g.d.setBusy()
+			g.d.waits()
 			return false
 		case err != nil:
 			g.err = os.NewSyscallError("write", err)
