@@ -23,7 +23,8 @@ const (
 	PingInterval = 12 * time.Second
 	// SilenceLimit is how long a side hears nothing before it gives the link up.
 	SilenceLimit = 18 * time.Second
-	// WriteTimeout is how long one record may take to be written.
+	// WriteTimeout is how long a write to the link may make no progress; where
+	// the link does not run on a [BufferedConn], how long it may take.
 	WriteTimeout = 10 * time.Second
 	// OrderTime is the longest turn to order a certificate, see Link.Order.
 	OrderTime = 10 * time.Minute

@@ -119,17 +119,23 @@ func perEach(bytes int64, n int) float64 { return float64(bytes) / 1024 / float6
 // visitorsAtOnce is how many visitors of a crowd come at once.
 const visitorsAtOnce = 16
 
+// laneEvery is how often a visitor comes that is to move to a lane: a remote
+// opens 10 a second on each of its two links, and does not try again later.
+const laneEvery = 60 * time.Millisecond
+
 // idleVisitors has many visitors of one site do nothing after one request. With
-// lanes the request is large enough that each has moved to a lane.
+// lanes the request is large enough, and the visitors slow enough to come, that
+// each has moved to a lane.
 func (b *bench) idleVisitors(what string, n int) error {
 	s, err := b.start(what, loopback())
 	if err != nil {
 		return err
 	}
 	defer s.stop()
-	size := int64(smallSize)
+	size, every := int64(smallSize), time.Duration(0)
 	if what == lanes {
-		size = b.plan.laneBytes
+		size, every = b.plan.laneBytes, laneEvery
+		n = min(n, b.plan.idleOnLanes)
 	}
 	if err := visitOnce(s); err != nil {
 		return err
@@ -142,32 +148,13 @@ func (b *bench) idleVisitors(what string, n int) error {
 		return err
 	}
 	all := make(chan *site.Visitor, n)
-	left := make(chan struct{}, n)
-	for range n {
-		left <- struct{}{}
-	}
-	close(left)
 	defer func() {
 		close(all)
 		for v := range all {
 			v.Close()
 		}
 	}()
-	err = each(visitorsAtOnce, func() error {
-		for range left {
-			v, err := s.door.Open()
-			if err != nil {
-				return err
-			}
-			all <- v
-			if err := v.Get(size); err != nil {
-				return err
-			}
-			v.Rest()
-		}
-		return nil
-	})
-	if err != nil {
+	if err := visitOnceEach(s, n, size, every, all); err != nil {
 		return err
 	}
 	if err := s.pause(b.plan.idleSettle); err != nil {
@@ -182,4 +169,33 @@ func (b *bench) idleVisitors(what string, n int) error {
 	}
 	return b.note(result.Measurement{Test: "idle_visitor", Subject: what, Link: "loopback", Round: 1, Each: n,
 		RSS: perEach(after.memory-before.memory, n), FDs: float64(after.fds-before.fds) / float64(n)})
+}
+
+// visitOnceEach has n visitors make one request each, one visitor every so
+// often, and stay: it gives them to all.
+func visitOnceEach(s *subject, n int, size int64, every time.Duration, all chan<- *site.Visitor) error {
+	due := make(chan struct{}, n)
+	go func() {
+		defer close(due)
+		for range n {
+			due <- struct{}{}
+			if every > 0 {
+				<-time.After(every)
+			}
+		}
+	}()
+	return each(visitorsAtOnce, func() error {
+		for range due {
+			v, err := s.door.Open()
+			if err != nil {
+				return err
+			}
+			all <- v
+			if err := v.Get(size); err != nil {
+				return err
+			}
+			v.Rest()
+		}
+		return nil
+	})
 }
