@@ -120,8 +120,8 @@ func perEach(bytes int64, n int) float64 { return float64(bytes) / 1024 / float6
 const visitorsAtOnce = 16
 
 // laneEvery is how often a visitor comes that is to move to a lane: a remote
-// opens 10 a second on each of its two links, and does not try again later.
-const laneEvery = 60 * time.Millisecond
+// opens a dozen at once on each of its links, and does not try again later.
+const laneEvery = 20 * time.Millisecond
 
 // idleVisitors has many visitors of one site do nothing after one request. With
 // lanes the request is large enough, and the visitors slow enough to come, that
