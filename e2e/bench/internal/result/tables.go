@@ -7,7 +7,7 @@ func subjects() []row {
 	return []row{
 		{"direct", "direct", nil},
 		{"HAProxy, no tunnel", "haproxy", nil},
-		{"the same, pipes of 1 MiB", "haproxy-pipes", nil},
+		{"HAProxy, 1 MiB pipes", "haproxy-pipes", nil},
 		{"tcpproxy, no tunnel", "tcpproxy", nil},
 		{"keystay, session", "session", nil},
 		{"keystay, lanes", "lanes", nil},
