@@ -65,21 +65,24 @@ func newOwnCert(cfg *config.Relay, log *slog.Logger) (*ownCert, error) {
 			return nil, cli.Usage(fmt.Errorf("acme.ca_root: %s holds no PEM certificate", cfg.ACME.CARoot))
 		}
 	}
-	return c, c.keep()
+	source, err := c.fromACME()
+	if err == nil {
+		c.now.Store(source)
+	}
+	return c, err
 }
 
-// keep makes a keeper that manages nothing yet.
-func (c *ownCert) keep() error {
+// fromACME makes a source with a keeper that manages nothing yet.
+func (c *ownCert) fromACME() (*certSource, error) {
 	keeper, err := acme.New(c.acme)
 	if err != nil {
-		return err
+		return nil, err
 	}
-	c.now.Store(&certSource{tls: keeper.TLSConfig(), challenge: keeper.HTTPChallenge(nil), keeper: keeper,
+	return &certSource{tls: keeper.TLSConfig(), challenge: keeper.HTTPChallenge(nil), keeper: keeper,
 		ready: func() error {
 			_, err := keeper.Certificate(c.domain)
 			return err
-		}})
-	return nil
+		}}, nil
 }
 
 // manage starts obtaining the certificate; the CA's validation can arrive.
@@ -108,9 +111,10 @@ func (c *ownCert) resume() {
 	if c.acme.Dir == "" || c.now.Load().keeper != nil {
 		return
 	}
-	err := c.keep()
+	source, err := c.fromACME()
 	if err == nil {
-		err = c.manage()
+		err = source.keeper.Manage(c.domain) // loads the certificate that there is
+		c.now.Store(source)
 	}
 	if err != nil {
 		c.log.Error("the certificate is not renewed any more", "err", err)
