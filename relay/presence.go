@@ -66,7 +66,7 @@ func (p *presence) leave(s *session) {
 // outlive notes a session whose link is lost and that still has streams, on
 // lanes. One that went away in good order may finish them, whoever comes.
 func (p *presence) outlive(s *session) {
-	p.withdraw(s)
+	defer p.withdraw(s) // afterwards, so that claim finds it here or there
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	delete(p.sessions, s)

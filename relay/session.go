@@ -103,6 +103,7 @@ func (sess *session) begin() bool {
 // over is called when the link of a session that was let in is over.
 func (sess *session) over() {
 	s := sess.srv
+	s.presence.outlive(sess)
 	if err := s.Names.seen(sess.granted(), sess.key); err != nil {
 		sess.log().Warn("cannot keep when the names were last used", "err", err)
 	}
@@ -112,7 +113,6 @@ func (sess *session) over() {
 		level = slog.LevelWarn
 	}
 	sess.log().Log(context.Background(), level, "remote disconnected", "reason", framing.Ending(err), "rtt", sess.link.RTT())
-	s.presence.outlive(sess)
 	sess.link.WaitIdle(s.ctx) // lanes outlive the link
 	sess.end()
 }
