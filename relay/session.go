@@ -104,7 +104,8 @@ func (sess *session) begin() bool {
 func (sess *session) over() {
 	s := sess.srv
 	s.presence.outlive(sess)
-	if err := s.Names.seen(sess.granted(), sess.key); err != nil {
+	// In a process that leaves, the record may be another's by now.
+	if err := s.Names.seen(sess.granted(), sess.key); err != nil && s.departing() == nil {
 		sess.log().Warn("cannot keep when the names were last used", "err", err)
 	}
 	err := sess.link.Err()

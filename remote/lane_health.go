@@ -39,10 +39,14 @@ func (h *laneHealth) good() {
 	h.failures = 0
 }
 
-// failed notes a lane that failed, and returns for how long none is tried.
+// failed notes a lane that failed, and returns for how long none is tried from
+// now on; 0 where that does not change.
 func (h *laneHealth) failed(now time.Time) (rest time.Duration) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
+	if now.Before(h.until) {
+		return 0 // it began before the rest, and fails for the same reason
+	}
 	h.failures++
 	if h.failures < maxLaneFailures {
 		return 0

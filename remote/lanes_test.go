@@ -74,14 +74,19 @@ func TestLaneHealth(t *testing.T) {
 		if rest := h.failed(now); rest != want {
 			t.Errorf("rests %v, want %v", rest, want)
 		}
+		if h.failed(now.Add(want/2)) != 0 {
+			t.Error("one that began before the rest makes it longer")
+		}
 		if h.allowed(now.Add(want-1)) || !h.allowed(now.Add(want)) {
 			t.Errorf("does not rest for %v", want)
 		}
 		now = now.Add(want)
 	}
 	for range 100 {
-		if rest := h.failed(now); rest > maxLaneRest {
+		rest := h.failed(now)
+		if rest > maxLaneRest {
 			t.Fatalf("rests %v", rest)
 		}
+		now = now.Add(rest)
 	}
 }
