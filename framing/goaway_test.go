@@ -10,6 +10,9 @@ import (
 	"testing"
 	"time"
 
+	"net"
+	"testing/synctest"
+
 	"keystay/framing"
 	"keystay/internal/memconn"
 )
@@ -153,4 +156,81 @@ func TestOver(t *testing.T) {
 			})
 		}
 	}
+}
+
+func TestGoAway(t *testing.T) {
+	for name, byRelay := range map[string]bool{"relay": true, "remote": false} {
+		t.Run(name, func(t *testing.T) {
+			bubble(t, func(t *testing.T) { testGoAway(t, byRelay) })
+		})
+	}
+}
+
+func testGoAway(t *testing.T, byRelay bool) {
+	a, b := memconn.Pipe(0)
+	got := make(chan framing.GoAway, 1)
+	handler := framing.Handler{GoAway: func(g framing.GoAway) { got <- g }}
+	relay, remote := links(t, a, b, handler, handler)
+	v, d := open(t, relay, remote, "x")
+	sender := remote
+	if byRelay {
+		sender = relay
+	}
+	sent := framing.GoAway{Code: framing.GoAwayShutdown, In: 90 * time.Second, Text: "the machine stops"}
+	if err := sender.GoAway(t.Context(), sent); err != nil {
+		t.Fatal(err)
+	}
+	if g := <-got; g != sent {
+		t.Errorf("got %+v", g)
+	}
+	if !byRelay {
+		if _, err := relay.Open(header, nil); !errors.Is(err, framing.ErrGoingAway) {
+			t.Errorf("a stream was opened after the acknowledgement: %v", err)
+		}
+	}
+
+	// The stream that was open is still served.
+	ctx, cancel := context.WithTimeout(t.Context(), time.Second)
+	defer cancel()
+	if err := sender.WaitIdle(ctx); !errors.Is(err, context.DeadlineExceeded) {
+		t.Errorf("WaitIdle with an open stream: %v", err)
+	}
+	d.Write([]byte("y"))
+	d.CloseWrite()
+	if b, err := io.ReadAll(v); string(b) != "y" || err != nil {
+		t.Errorf("read %q, %v", b, err)
+	}
+	v.Close()
+	io.Copy(io.Discard, d)
+	if err := sender.WaitIdle(t.Context()); err != nil {
+		t.Errorf("WaitIdle: %v", err)
+	}
+}
+
+// Who never acknowledges does not hold up the one who goes.
+func TestGoAwayUnanswered(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		l, p := rawRemote(t, framing.Handler{})
+		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
+		defer cancel()
+		if err := l.GoAway(ctx, framing.GoAway{In: 1 << 62}); !errors.Is(err, context.DeadlineExceeded) {
+			t.Errorf("GoAway: %v", err)
+		}
+		if b := p.expect(goAway); string(b[2:6]) != "\xff\xff\xff\xff" {
+			t.Errorf("GOAWAY in %x ms, want the most there is", b[2:6])
+		}
+		acknowledged, idle := make(chan error, 1), make(chan error, 1)
+		s, _ := l.Open(header, nil)
+		go func() { acknowledged <- l.GoAway(t.Context(), framing.GoAway{}) }()
+		go func() { idle <- l.WaitIdle(t.Context()) }()
+		synctest.Wait()
+		l.Close()
+		if err := <-acknowledged; !errors.Is(err, net.ErrClosed) {
+			t.Errorf("GoAway after Close: %v", err)
+		}
+		if err := <-idle; err != nil { // the stream went with the link
+			t.Errorf("WaitIdle after Close: %v", err)
+		}
+		broken(t, s)
+	})
 }

@@ -1,0 +1,251 @@
+package e2e
+
+import (
+	"bufio"
+	"bytes"
+	"context"
+	"crypto/tls"
+	"encoding/base64"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"sync"
+	"testing"
+
+	"keystay/internal/testca"
+)
+
+const (
+	outZone = "relay.test"
+	outName = "xyz.relay.test"
+	page    = "hello from the device"
+)
+
+// outside is a relay and a local site, with what a remote needs to know.
+type outside struct {
+	t      *testing.T
+	bin    string
+	dir    string
+	ca     *testca.CA
+	public string // the relay's address
+	site   string
+}
+
+func newOutside(t *testing.T, bin string) *outside {
+	o := &outside{t: t, bin: bin, dir: t.TempDir(), ca: testca.New(t)}
+	o.write("root.pem", o.ca.PEM())
+	cert, key := o.ca.Files(t.TempDir(), outZone)
+	o.write("relay.yaml", fmt.Appendf(nil, "domain: %s\nlisten: [\"127.0.0.1:0\"]\nhttp_listen: []\nadmin: {listen: \"\"}\nstate_dir: %s\ntls: {cert_file: %q, key_file: %q}\n",
+		outZone, filepath.Join(o.dir, "relay"), cert, key))
+	relay := o.start("relay", nil, "--config", filepath.Join(o.dir, "relay.yaml"))
+	o.public = relay.await("for=public addr=")
+	site, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	srv := &http.Server{Handler: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { io.WriteString(w, page) })}
+	done := make(chan struct{})
+	go func() { srv.Serve(site); close(done) }()
+	t.Cleanup(func() { srv.Close(); <-done })
+	o.site = site.Addr().String()
+	return o
+}
+
+func (o *outside) write(name string, b []byte) (path string) {
+	o.t.Helper()
+	path = filepath.Join(o.dir, name)
+	if err := os.WriteFile(path, b, 0o600); err != nil {
+		o.t.Fatal(err)
+	}
+	return path
+}
+
+// remote starts a remote with a certificate brought along.
+func (o *outside) remote(env []string, args ...string) *outsider {
+	o.t.Helper()
+	cert, key := o.ca.Files(o.t.TempDir(), outName)
+	return o.start("remote", env, append([]string{"--domain", outName, "--relay", outZone, "--local", o.site, "--cert", cert, "--key", key,
+		"--relay-root", filepath.Join(o.dir, "root.pem"), "--state-dir", filepath.Join(o.dir, "device"), "--log-level", "debug"}, args...)...)
+}
+
+// visit fetches the page from the relay's public address, its certificate
+// checked against roots.
+func (o *outside) visit(config *tls.Config) {
+	o.t.Helper()
+	tr := &http.Transport{TLSClientConfig: config, DisableKeepAlives: true, DialContext: func(ctx context.Context, network, _ string) (net.Conn, error) {
+		return new(net.Dialer).DialContext(ctx, network, o.public)
+	}}
+	ctx, cancel := context.WithTimeout(context.Background(), patience)
+	defer cancel()
+	req, err := http.NewRequestWithContext(ctx, "GET", "https://"+outName+"/", nil)
+	if err != nil {
+		o.t.Fatal(err)
+	}
+	resp, err := tr.RoundTrip(req)
+	if err != nil {
+		o.t.Fatal(err)
+	}
+	defer resp.Body.Close()
+	if b, err := io.ReadAll(resp.Body); err != nil || string(b) != page {
+		o.t.Errorf("got %q, %v", b, err)
+	}
+}
+
+// An outsider is one of the two programs, running.
+type outsider struct {
+	t     *testing.T
+	cmd   *exec.Cmd
+	lines chan string // of both its streams
+	mu    sync.Mutex
+	said  bytes.Buffer
+	done  chan struct{}
+}
+
+// start runs a program with nothing in its environment but env. It ends with
+// the test, and must not have said any of the passwords here.
+func (o *outside) start(program string, env []string, args ...string) *outsider {
+	o.t.Helper()
+	p := &outsider{t: o.t, cmd: exec.Command(filepath.Join(o.bin, program), args...), lines: make(chan string, 10000), done: make(chan struct{})}
+	p.cmd.Env = append([]string{"HOME=" + o.dir}, env...)
+	r, w, err := os.Pipe()
+	if err != nil {
+		o.t.Fatal(err)
+	}
+	p.cmd.Stdout, p.cmd.Stderr = w, w
+	if err := p.cmd.Start(); err != nil {
+		o.t.Fatal(err)
+	}
+	w.Close()
+	go func() {
+		defer close(p.done)
+		defer r.Close()
+		for s := bufio.NewScanner(r); s.Scan(); {
+			p.mu.Lock()
+			fmt.Fprintln(&p.said, s.Text())
+			p.mu.Unlock()
+			p.lines <- s.Text()
+		}
+		close(p.lines)
+		p.cmd.Wait()
+	}()
+	o.t.Cleanup(func() {
+		p.cmd.Process.Kill()
+		<-p.done
+		for _, secret := range []string{outPassword, base64.StdEncoding.EncodeToString([]byte("me:" + outPassword)), wrongPassword} {
+			if strings.Contains(p.text(), secret) {
+				o.t.Errorf("%s has said a password", program)
+			}
+		}
+		if o.t.Failed() {
+			o.t.Logf("%s:\n%s", program, p.text())
+		}
+	})
+	return p
+}
+
+func (p *outsider) text() string {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.said.String()
+}
+
+// await waits for a line with text, and returns what follows it there.
+func (p *outsider) await(text string) string {
+	p.t.Helper()
+	for line := range p.lines {
+		if _, rest, ok := strings.Cut(line, text); ok {
+			return rest
+		}
+	}
+	p.t.Fatalf("ended without saying %q:\n%s", text, p.text())
+	return ""
+}
+
+// up waits until the name answers.
+func (p *outsider) up() *outsider {
+	p.t.Helper()
+	p.await("https://" + outName)
+	return p
+}
+
+// exits waits for the program's end and checks its code and last words.
+func (p *outsider) exits(code int, words ...string) {
+	p.t.Helper()
+	<-p.done
+	if got := p.cmd.ProcessState.ExitCode(); got != code {
+		p.t.Errorf("exit code %d, want %d", got, code)
+	}
+	for _, w := range words {
+		if !strings.Contains(p.text(), w) {
+			p.t.Errorf("it does not say %q", w)
+		}
+	}
+}
+
+func (p *outsider) stop() {
+	p.t.Helper()
+	p.cmd.Process.Signal(os.Interrupt)
+	p.exits(0)
+}
+
+// A middlebox stands in front of the relay and meddles with what it sees.
+type middlebox struct {
+	addr string
+	mu   sync.Mutex
+	seen []string // what each connection was for
+}
+
+// newMiddlebox serves each connection with f, which notes what it is for.
+func newMiddlebox(t *testing.T, f func(m *middlebox, c *net.TCPConn)) *middlebox {
+	t.Helper()
+	ln, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	m := &middlebox{addr: ln.Addr().String()}
+	var wg sync.WaitGroup
+	var mu sync.Mutex
+	var open []net.Conn
+	wg.Go(func() {
+		for {
+			c, err := ln.Accept()
+			if err != nil {
+				return
+			}
+			mu.Lock()
+			open = append(open, c)
+			mu.Unlock()
+			wg.Go(func() { defer c.Close(); f(m, c.(*net.TCPConn)) })
+		}
+	})
+	t.Cleanup(func() {
+		ln.Close()
+		mu.Lock()
+		for _, c := range open {
+			c.Close()
+		}
+		mu.Unlock()
+		wg.Wait()
+	})
+	return m
+}
+
+func (m *middlebox) note(what string) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.seen = append(m.seen, what)
+}
+
+// saw returns what was noted, and forgets it.
+func (m *middlebox) saw() []string {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	seen := m.seen
+	m.seen = nil
+	return seen
+}
