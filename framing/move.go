@@ -7,7 +7,6 @@ import (
 	"io"
 	"net"
 	"os"
-	"sync/atomic"
 	"syscall"
 
 	"keystay/internal/duplex"
@@ -32,7 +31,6 @@ type move struct {
 	recvMoved bool          // SWITCH has come: behind buf the lane is read
 	writing   int           // Writes under way
 	noticed   bool          // Handler.Bulk was called
-	id        atomic.Uint32 // the smux id, once it is known: 0 before, which is no stream's
 	in, out   bool          // bytes have come, and gone, on the lane
 	err       error         // why the lane failed
 	laneOver  chan struct{} // closed when the lane is closed; from laneAwait on

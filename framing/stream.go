@@ -54,6 +54,7 @@ var errCut = fmt.Errorf("stream was cut off: %w", io.ErrUnexpectedEOF)
 type Stream struct {
 	link          *Link
 	sm            *smux.Stream
+	id            atomic.Uint32 // the smux id, once it is known: 0 before, which is no stream's
 	header        Header
 	local, remote net.Addr
 	parse         parser      // used by the link's reader alone
