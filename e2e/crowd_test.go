@@ -65,7 +65,7 @@ func startCrowd(t *testing.T, c crowd) (cut func()) {
 func TestCrowd(t *testing.T) {
 	n, _ := strconv.Atoi(os.Getenv("KEYSTAY_CROWD"))
 	if n == 0 {
-		t.Skip("is started by other tests")
+		t.Skip("no test by itself: other tests start it as a process, with KEYSTAY_CROWD set")
 	}
 	syscall.Setpriority(syscall.PRIO_PROCESS, 0, 19)
 	pem, err := os.ReadFile(os.Getenv("KEYSTAY_CROWD_ROOT"))

@@ -60,7 +60,7 @@ func TestBufferedConn(t *testing.T) {
 // and then with, and somebody else meanwhile: nothing is lost or out of order.
 func TestGatheredWrites(t *testing.T) {
 	if !framing.CanBuffer {
-		t.Skip("nothing is gathered on this system")
+		t.Skip("a BufferedConn is a plain connection on this system: it has no reads and writes that do not wait")
 	}
 	a, b := tcpPair(t)
 	defer b.Close()
@@ -108,7 +108,7 @@ func TestFlushIsLimited(t *testing.T) {
 	defer a.Close()
 	defer b.Close()
 	if !framing.CanBuffer {
-		t.Skip("nothing is gathered on this system")
+		t.Skip("a BufferedConn is a plain connection on this system: it has no reads and writes that do not wait")
 	}
 	c := framing.NewBufferedConn(a)
 	framing.Hold(c)
@@ -122,7 +122,7 @@ func TestFlushIsLimited(t *testing.T) {
 // kept, but not without bounds.
 func TestGatheredIsBounded(t *testing.T) {
 	if !framing.CanBuffer {
-		t.Skip("nothing is gathered on this system")
+		t.Skip("a BufferedConn is a plain connection on this system: it has no reads and writes that do not wait")
 	}
 	a, b := tcpPair(t)
 	defer a.Close()

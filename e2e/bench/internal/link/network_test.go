@@ -20,7 +20,7 @@ func TestNetwork(t *testing.T) {
 	setup := Setup{Delay: 10 * time.Millisecond, Rate: 100_000_000, Queue: 1 << 20}
 	c, err := Connect(a, b, "test0", left, right, setup)
 	if err != nil {
-		t.Skip("no TUN devices here: ", err)
+		t.Skip("the kernel gives no TUN device, which the link is made of: ", err)
 	}
 	defer c.Close()
 	commands, tell := io.Pipe()
@@ -83,11 +83,11 @@ func TestNetwork(t *testing.T) {
 func newSpace(t *testing.T) *Space {
 	t.Helper()
 	if os.Geteuid() != 0 {
-		t.Skip("needs root")
+		t.Skip("needs root, to make network namespaces")
 	}
 	s, err := NewSpace()
 	if err != nil {
-		t.Skip("no network namespaces here: ", err)
+		t.Skip("the kernel gives no network namespace, and the link joins two: ", err)
 	}
 	t.Cleanup(s.Close)
 	return s
