@@ -3,6 +3,7 @@ package framing
 import (
 	"errors"
 	"fmt"
+	"io"
 	"net"
 	"sync"
 	"syscall"
@@ -25,12 +26,15 @@ var wireBuffers = sync.Pool{New: func() any { return new([wireBuffer]byte) }}
 // Its Read is not safe for concurrent use, as tls.Conn calls it.
 type BufferedConn struct {
 	net.Conn
-	raw  syscall.RawConn    // nil where nothing can be read without waiting
-	much bool               // there may be more than is asked for
-	buf  *[wireBuffer]byte  // nil when nothing is buffered
-	rest []byte             // of buf, not handed on yet
-	take func(uintptr) bool // fill
-	lost error              // that fill has found
+	raw      syscall.RawConn    // nil where nothing can be read without waiting
+	much     bool               // there may be more than is asked for
+	buf      *[wireBuffer]byte  // nil when nothing is buffered
+	rest     []byte             // of buf, not handed on yet
+	take     func(uintptr) bool // fill, which reads what it can into into
+	into     []byte
+	took     int
+	waitRead bool  // for something to read
+	lost     error // that fill has found
 	gathered
 }
 
@@ -58,20 +62,25 @@ func (c *BufferedConn) CloseWrite() error {
 
 // Read reads what has arrived, and waits if that is nothing.
 func (c *BufferedConn) Read(p []byte) (int, error) {
+	if c.raw == nil || len(p) == 0 {
+		return c.Conn.Read(p)
+	}
 	if c.buf == nil && c.much && len(p) < wireBuffer {
 		if err := c.readMuch(); err != nil {
 			return 0, err
 		}
 	}
 	if c.buf == nil {
-		n, err := c.Conn.Read(p)
-		c.much = n == len(p) && c.raw != nil
+		n, err := c.fetch(p, true)
+		if n == 0 && err == nil {
+			err = io.EOF
+		}
+		c.much = n == len(p)
 		return n, err
 	}
 	n := copy(p, c.rest)
 	if c.rest = c.rest[n:]; len(c.rest) == 0 {
-		wireBuffers.Put(c.buf)
-		c.buf = nil
+		c.release()
 	}
 	return n, nil
 }
@@ -80,17 +89,30 @@ func (c *BufferedConn) Read(p []byte) (int, error) {
 // the connection to a Read, which finds it too.
 func (c *BufferedConn) readMuch() error {
 	c.buf = wireBuffers.Get().(*[wireBuffer]byte)
-	err := c.raw.Read(c.take)
-	if err == nil {
-		err = c.lost
-	}
-	n := len(c.rest)
-	if err != nil || n == 0 {
-		wireBuffers.Put(c.buf)
-		c.buf = nil
+	n, err := c.fetch(c.buf[:], false)
+	c.rest = c.buf[:n]
+	if n == 0 {
+		c.release()
 	}
 	c.much = n >= smuxFrame
 	return err
+}
+
+func (c *BufferedConn) release() {
+	wireBuffers.Put(c.buf)
+	c.buf, c.rest = nil, nil
+}
+
+// fetch reads from the socket once. At its end, and where nothing has arrived
+// and it is not to wait, it returns 0.
+func (c *BufferedConn) fetch(p []byte, wait bool) (n int, err error) {
+	c.into, c.took, c.waitRead = p, 0, wait
+	err = c.raw.Read(c.take)
+	c.into = nil
+	if err == nil {
+		err = c.lost
+	}
+	return c.took, err
 }
 
 var _ duplex.Conn = (*BufferedConn)(nil)

@@ -31,7 +31,7 @@ type pipe struct {
 	cleanup runtime.Cleanup
 }
 
-type pipeEnds struct{ r, w int }
+type pipeEnds struct{ r, w uintptr }
 
 // A pipePool keeps pipes, all empty, for a while: what is not used between two
 // collections of garbage, which come every two minutes at least, is closed.
@@ -79,8 +79,8 @@ func (pp *pipePool) giveBack(p *pipe) {
 }
 
 func (pp *pipePool) close(p pipeEnds) {
-	syscall.Close(p.r)
-	syscall.Close(p.w)
+	syscall.Close(int(p.r))
+	syscall.Close(int(p.w))
 	pp.open.Add(-1)
 }
 
@@ -100,5 +100,5 @@ func newPipe(size int) *pipe {
 		syscall.Close(fds[1])
 		return nil
 	}
-	return &pipe{pipeEnds: pipeEnds{fds[0], fds[1]}}
+	return &pipe{pipeEnds: pipeEnds{uintptr(fds[0]), uintptr(fds[1])}}
 }

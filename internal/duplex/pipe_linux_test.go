@@ -8,8 +8,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-func isOpen(fd int) bool {
-	_, err := unix.FcntlInt(uintptr(fd), unix.F_GETFD, 0)
+func isOpen(fd uintptr) bool {
+	_, err := unix.FcntlInt(fd, unix.F_GETFD, 0)
 	return err == nil
 }
 
@@ -19,14 +19,14 @@ func TestPipePool(t *testing.T) {
 	if p == nil {
 		t.Fatal("no pipe")
 	}
-	for _, fd := range []int{p.r, p.w} {
-		if flags, _ := unix.FcntlInt(uintptr(fd), unix.F_GETFD, 0); flags&unix.FD_CLOEXEC == 0 {
+	for _, fd := range []uintptr{p.r, p.w} {
+		if flags, _ := unix.FcntlInt(fd, unix.F_GETFD, 0); flags&unix.FD_CLOEXEC == 0 {
 			t.Error("a pipe would be inherited")
 		}
 	}
 	ends := p.pipeEnds
 	p.held = 1
-	syscall.Write(p.w, []byte{1})
+	syscall.Write(int(p.w), []byte{1})
 	pool.giveBack(p)
 	if isOpen(ends.r) || isOpen(ends.w) || pool.open.Load() != 0 {
 		t.Error("a pipe with a byte in it was kept")
@@ -35,7 +35,7 @@ func TestPipePool(t *testing.T) {
 	var all []*pipe
 	for p := pool.borrow(); p != nil; p = pool.borrow() {
 		all = append(all, p)
-		size, _ := unix.FcntlInt(uintptr(p.r), unix.F_GETPIPE_SZ, 0)
+		size, _ := unix.FcntlInt(p.r, unix.F_GETPIPE_SZ, 0)
 		if size < minPipeSize {
 			t.Errorf("a pipe of %d bytes", size)
 		}

@@ -4,7 +4,7 @@ import (
 	"os"
 	"syscall"
 
-	"golang.org/x/sys/unix"
+	"keystay/internal/sockio"
 )
 
 // When to splice. A pipe moves 32 KiB for as much time of the processor as a
@@ -77,8 +77,8 @@ func (s *splicer) fill(fd uintptr) bool {
 	if s.pipe = pipes.borrow(); s.pipe == nil {
 		return true
 	}
-	n, err := move(int(fd), s.pipe.w, maxSplice)
-	s.pipe.held = max(0, n)
+	n, err := sockio.Splice(fd, s.pipe.w, maxSplice)
+	s.pipe.held = n
 	switch err {
 	case nil:
 		return true
@@ -94,7 +94,7 @@ func (s *splicer) fill(fd uintptr) bool {
 // drain empties the pipe. It returns false if it has to wait for room.
 func (s *splicer) drain(fd uintptr) bool {
 	for s.pipe.held > 0 {
-		n, err := move(s.pipe.r, int(fd), s.pipe.held)
+		n, err := sockio.Splice(s.pipe.r, fd, s.pipe.held)
 		if err == syscall.EAGAIN {
 			s.d.waits()
 			return false
@@ -110,14 +110,4 @@ func (s *splicer) drain(fd uintptr) bool {
 		s.d.moved(n)
 	}
 	return true
-}
-
-// move splices up to n bytes without waiting.
-func move(from, to, n int) (int, error) {
-	for {
-		moved, err := unix.Splice(from, nil, to, nil, n, unix.SPLICE_F_NONBLOCK)
-		if err != syscall.EINTR {
-			return int(moved), err
-		}
-	}
 }

@@ -7,6 +7,8 @@ import (
 	"net"
 	"os"
 	"syscall"
+
+	"keystay/internal/sockio"
 )
 
 // fromTCP copies from src to its end. While it waits for bytes it holds neither
@@ -89,12 +91,7 @@ func (t *taker) read(fd uintptr) bool {
 			return true
 		}
 	}
-	for {
-		t.n, t.err = syscall.Read(int(fd), *t.buf)
-		if t.err != syscall.EINTR {
-			break
-		}
-	}
+	t.n, t.err = sockio.Read(fd, *t.buf)
 	if t.err == syscall.EAGAIN {
 		t.release()
 		return false
@@ -145,12 +142,11 @@ func (g *giver) write(p []byte) (int, error) {
 // writeSome returns false if it has to wait for room.
 func (g *giver) writeSome(fd uintptr) bool {
 	for len(g.left) > 0 {
-		n, err := syscall.Write(int(fd), g.left)
+		n, err := sockio.Write(fd, g.left)
 		switch {
 		case n > 0:
 			g.left = g.left[n:]
 			g.d.moved(n)
-		case err == syscall.EINTR:
 		case err == syscall.EAGAIN:
 			g.d.waits()
 			return false
