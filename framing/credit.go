@@ -3,8 +3,9 @@ package framing
 import "sync"
 
 const (
-	// maxWindow is the most credit this side grants to one stream, in bytes.
-	maxWindow = 1 << 20
+	// maxWindow is the most credit this side grants to one stream, in bytes: for
+	// a page of 1 MiB in one go, with its headers and what TLS adds.
+	maxWindow = 5 << 18
 	// poolSize is what all streams of a link together may have granted beyond
 	// their InitialCredit, in bytes.
 	poolSize = 32 << 20
@@ -12,13 +13,16 @@ const (
 	// windows shrink smoothly as a link gets crowded and never all at once.
 	poolShare = 16
 	// firstWindow is what the opener grants to a stream before any data has
-	// come, in bytes. More would not make a peer faster that minds smux's window,
-	// which is as large at first.
+	// come, in bytes, and firstPool the part of the pool for that. What is granted
+	// cannot be taken back from a stream that does not use it, so the rest is for
+	// those that have shown that they do.
 	firstWindow = 256 << 10
-	// firstPool is the part of the pool for that. What is granted cannot be
-	// taken back from a stream that does not use it, so the rest is for those
-	// that have shown that they do.
-	firstPool = poolSize / 2
+	firstPool   = poolSize / 2
+	// A stream that finds almost nothing granted on its link gets up to maxWindow
+	// at first, which saves a page of 1 MiB two round trips: from the first
+	// earlyPool bytes of the pool, so that the many do not pay for the few.
+	earlyPool  = 2 * maxWindow
+	earlyShare = 2
 	// windowGrowth is how many times the data that was read from a stream its
 	// window may be beyond that: a small page leaves a small window behind.
 	windowGrowth = 8
@@ -35,12 +39,12 @@ type pool struct {
 	used int
 }
 
-// take returns how much of want may be granted now, from the first size bytes
-// of the pool.
-func (p *pool) take(want, size int) int {
+// take returns how much of want may be granted now: at most one part in share of
+// what is free of the first size bytes of the pool.
+func (p *pool) take(want, size, share int) int {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	n := max(0, min(want, (size-p.used)/poolShare))
+	n := max(0, min(want, (size-p.used)/share))
 	p.used += n
 	return n
 }
@@ -93,19 +97,21 @@ func (w *window) ended(buffered int) {
 
 // begin raises the window as far as a stream is trusted that has not shown its
 // use yet, and returns by how much.
-func (w *window) begin() int { return w.raise(firstWindow, firstPool) }
+func (w *window) begin() int {
+	return w.raise(maxWindow, earlyPool, earlyShare) + w.raise(firstWindow, firstPool, poolShare)
+}
 
 // grow raises the window as far as its use justifies and the pool has, at least
 // as begin does, and returns by how much.
 func (w *window) grow() int {
-	return w.raise(min(maxWindow, windowGrowth*w.read), poolSize) + w.begin()
+	return w.raise(min(maxWindow, windowGrowth*w.read), poolSize, poolShare) + w.begin()
 }
 
-// raise raises the window to InitialCredit, and towards limit as far as the
-// first size bytes of the pool allow.
-func (w *window) raise(limit, size int) int {
+// raise raises the window to InitialCredit, and towards limit as far as one part
+// in share of the first size bytes of the pool allows.
+func (w *window) raise(limit, size, share int) int {
 	base := max(w.open, InitialCredit)
-	n := base - w.open + w.pool.take(limit-base, size)
+	n := base - w.open + w.pool.take(limit-base, size, share)
 	w.open += n
 	w.unsent += n
 	w.extra = max(0, w.open-InitialCredit)

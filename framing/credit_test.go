@@ -39,7 +39,8 @@ func TestQuietVisitorsTakeLittle(t *testing.T) {
 		quiet    int
 		down, up time.Duration // the longest
 	}{
-		{"alone", 0, 3 * way, 5 * way},
+		{"alone", 0, way, 5 * way},
+		{"1 other", 1, 3 * way, 5 * way},
 		{"6 others", 6, 3 * way, 5 * way},
 		{"100 others", 100, 5 * way, 5 * way},
 		{"300 others", 300, 9 * way, 5 * way},
