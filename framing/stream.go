@@ -343,6 +343,7 @@ func (s *Stream) closeMux(sm *smux.Stream) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.smGone = true
+	s.sm = nil // the stream may live long, on a lane
 	s.settleLocked()
 }
 
