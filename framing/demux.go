@@ -121,7 +121,7 @@ func (s *Stream) receive(p []byte) error {
 	if err := r.feed(s, p); err != nil {
 		return err
 	}
-	s.noticeBulk()
+	s.notice()
 	return nil
 }
 

@@ -4,7 +4,11 @@ import (
 	"context"
 	"encoding/binary"
 	"fmt"
+	"maps"
+	"slices"
 	"time"
+
+	"keystay/internal/sockopt"
 )
 
 const (
@@ -231,18 +235,53 @@ func (s *Stream) cutLane() {
 	}
 }
 
-// noticeBulk tells the remote, once, of a stream that has carried so much that
-// it should move.
-func (s *Stream) noticeBulk() {
+// Of which streams Handler tells, see there.
+const (
+	bulkAgain   = 4
+	chattyAfter = 8
+)
+
+// notice tells the remote of a stream that should perhaps move.
+func (s *Stream) notice() {
 	h := &s.link.handler
-	if !s.link.agreed || h.Bulk == nil {
+	if !s.link.agreed || h.Bulk == nil && h.Chatty == nil {
 		return
 	}
 	s.mu.Lock()
-	bulk := !s.noticed && s.move.state == laneNone && max(s.sent, s.got) >= h.BulkAfter && s.err == nil && !s.closed
-	s.noticed = s.noticed || bulk
+	stays := s.move.state != laneNone || s.err != nil || s.closed
+	carried := max(s.sent, s.got, 1)
+	bulk := !stays && h.Bulk != nil && carried >= max(s.noticeAt, h.BulkAfter)
+	if bulk {
+		s.noticeAt = bulkAgain * carried
+	}
+	chatty := !stays && h.Chatty != nil && s.exchanges >= chattyAfter
+	if chatty {
+		s.exchanges = 0
+	}
 	s.mu.Unlock()
 	if bulk {
 		h.Bulk(s)
 	}
+	if chatty {
+		h.Chatty(s)
+	}
+}
+
+// Retransmits is how many packets were sent once more on the link and on the
+// lanes that its streams have now; 0 where the system does not tell. So it gets
+// smaller when a lane ends.
+func (l *Link) Retransmits() int {
+	n := sockopt.Retransmits(l.conn)
+	l.mu.Lock()
+	streams := slices.Collect(maps.Keys(l.streams))
+	l.mu.Unlock()
+	for _, s := range streams {
+		s.mu.Lock()
+		lane := s.lane
+		s.mu.Unlock()
+		if lane != nil {
+			n += sockopt.Retransmits(lane)
+		}
+	}
+	return n
 }

@@ -43,11 +43,15 @@ type Handler struct {
 	// LaneTokens grants up to n tokens for lanes to this link, and remembers
 	// them; only a relay's link calls it. Nil grants none.
 	LaneTokens func(n int) []LaneToken
-	// Bulk tells, once for each stream, that it has carried BulkAfter bytes or
-	// more in one direction, and so is worth a lane. Only the link of a remote
-	// calls it, and only if the relay has lanes.
+	// Bulk tells that a stream has carried BulkAfter bytes or more in one
+	// direction, and so is worth a lane; as long as it has none, once more each
+	// time that it has carried four times as much. Only the link of a remote calls
+	// it, and only if the relay has lanes.
 	Bulk      func(*Stream)
 	BulkAfter int64
+	// Chatty tells, in the same way, of a stream on which data has come in answer
+	// to data, eight times since it was called last.
+	Chatty func(*Stream)
 	// Over is called once, on a goroutine of its own, when the link is over: so
 	// that nobody has to wait for Done meanwhile, which costs a stack. It is not
 	// called where Client or Welcome has failed.

@@ -30,7 +30,9 @@ type move struct {
 	sendMoved bool          // SWITCH is queued: what is written goes on the lane
 	recvMoved bool          // SWITCH has come: behind buf the lane is read
 	writing   int           // Writes under way
-	noticed   bool          // Handler.Bulk was called
+	noticeAt  int64         // bytes in one direction, for the next Handler.Bulk
+	spoke     bool          // data was sent, and none has come since
+	exchanges int           // data has come after data was sent, since Handler.Chatty
 	in, out   bool          // bytes have come, and gone, on the lane
 	err       error         // why the lane failed
 	laneOver  chan struct{} // closed when the lane is closed; from laneAwait on

@@ -190,6 +190,10 @@ func (s *Stream) data(p []byte) error {
 		return protocolErrorf("data beyond the credit")
 	}
 	s.got += int64(len(p))
+	if s.spoke {
+		s.spoke = false
+		s.exchanges++
+	}
 	if s.closed || s.err != nil {
 		return nil // thrown away; the other side learns from RESET
 	}

@@ -90,6 +90,7 @@ func (s *Stream) queueLocked(p []byte) int {
 		s.recordLocked(recData, p[:n])
 		s.credit -= n
 		s.sent += int64(n)
+		s.spoke = true
 		total += n
 		p = p[n:]
 	}
@@ -177,7 +178,7 @@ func (s *Stream) flush() int {
 		s.mu.Unlock()
 	}
 	putOut(b)
-	s.noticeBulk()
+	s.notice()
 	return len(b)
 }
 

@@ -73,6 +73,7 @@ func (w *way) linkOver(ctx context.Context, by Transport, relay string, handler 
 	if by == TransportTLS && w.direct(relay) && !w.l.cfg.NoLanes {
 		hello.Capabilities |= framing.CapabilityLanes
 		handler.Bulk, handler.BulkAfter = lanes.notice, cmp.Or(w.l.cfg.LaneAfter, DefaultLaneAfter)
+		handler.Chatty = lanes.noticeChatty
 	}
 	link, welcome, err := w.l.greet(ctx, conn, by, host, hello, handler)
 	if err == nil && link.Lanes() {

@@ -37,55 +37,95 @@ type lanes struct {
 	w    *way
 	tls  *tls.Config
 	bulk chan *framing.Stream
+	// chatty takes streams that may want a lane; those for which there is no room
+	// come again.
+	chatty chan *framing.Stream
 	// opening holds an element for each lane that is being opened.
 	opening chan struct{}
 	tokens  *laneTokens
 
 	refilling sync.Mutex // one refill at a time
 	mu        sync.Mutex
+	moving    map[*framing.Stream]struct{}
 	spares    []*framing.Lane
 	taken     []time.Time // when lanes were needed, within spareTime
 }
 
 func (w *way) newLanes(host string) *lanes {
-	return &lanes{w: w, bulk: make(chan *framing.Stream, maxBulk), opening: make(chan struct{}, maxOpening), tokens: newLaneTokens(), tls: &tls.Config{
-		ServerName:                  host,
-		RootCAs:                     w.l.cfg.RelayRoots,
-		MinVersion:                  tls.VersionTLS13,
-		NextProtos:                  []string{framing.LaneProtocol},
-		ClientSessionCache:          tls.NewLRUClientSessionCache(maxSpares),
-		DynamicRecordSizingDisabled: true,
-	}}
+	return &lanes{
+		w:       w,
+		bulk:    make(chan *framing.Stream, maxBulk),
+		chatty:  make(chan *framing.Stream, maxOpening),
+		opening: make(chan struct{}, maxOpening),
+		tokens:  newLaneTokens(),
+		moving:  make(map[*framing.Stream]struct{}),
+		tls: &tls.Config{
+			ServerName:                  host,
+			RootCAs:                     w.l.cfg.RelayRoots,
+			MinVersion:                  tls.VersionTLS13,
+			NextProtos:                  []string{framing.LaneProtocol},
+			ClientSessionCache:          tls.NewLRUClientSessionCache(maxSpares),
+			DynamicRecordSizingDisabled: true,
+		},
+	}
 }
 
 // notice takes a stream that has become bulk. It does not block: a stream for
 // which there is no room stays where it is.
-func (n *lanes) notice(s *framing.Stream) {
+func (n *lanes) notice(s *framing.Stream) { offer(n.bulk, s) }
+
+// noticeChatty takes a stream on which much is asked and answered. It does not
+// block.
+func (n *lanes) noticeChatty(s *framing.Stream) { offer(n.chatty, s) }
+
+func offer(c chan<- *framing.Stream, s *framing.Stream) {
 	select {
-	case n.bulk <- s:
+	case c <- s:
 	default:
 	}
 }
 
-// serve moves what notice takes until the link is lost.
+// serve moves what is bulk, and what is chatty as long as packets are lost on
+// the way, until the link is lost.
 func (n *lanes) serve(link *framing.Link) {
 	for {
+		var s *framing.Stream
 		select {
-		case s := <-n.bulk:
-			select {
-			case n.opening <- struct{}{}:
-			case <-link.Done():
-				return
-			}
-			if !n.w.health.allowed(time.Now()) {
-				<-n.opening
+		case s = <-n.bulk:
+		case s = <-n.chatty:
+			if !n.w.l.loss.lossy(time.Now(), n.w.l.retransmits) {
 				continue
 			}
-			n.w.l.wg.Go(func() { n.move(link, s) })
 		case <-link.Done():
 			return
 		}
+		select {
+		case n.opening <- struct{}{}:
+		case <-link.Done():
+			return
+		}
+		if !n.w.health.allowed(time.Now()) || !n.begin(s) {
+			<-n.opening
+			continue
+		}
+		n.w.l.wg.Go(func() { n.move(link, s) })
 	}
+}
+
+// begin reports false when s is being moved already.
+func (n *lanes) begin(s *framing.Stream) bool {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	_, already := n.moving[s]
+	n.moving[s] = struct{}{}
+	return !already
+}
+
+// end undoes begin.
+func (n *lanes) end(s *framing.Stream) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	delete(n.moving, s)
 }
 
 // move moves a stream to a lane, if it can, and judges lanes by it. It takes an
@@ -97,6 +137,7 @@ func (n *lanes) move(link *framing.Link, s *framing.Stream) {
 	if err == nil {
 		err = lane.Bind(ctx, s)
 	}
+	n.end(s)
 	<-n.opening
 	switch {
 	case err == nil:

@@ -28,6 +28,13 @@ func Unsent(c net.Conn, n int) {
 	control(c, func(fd uintptr) { setUnsent(fd, n) })
 }
 
+// Retransmits returns how many segments of the connection were sent once more;
+// 0 where the system does not tell.
+func Retransmits(c net.Conn) (n int) {
+	control(c, func(fd uintptr) { n = retransmits(fd) })
+	return n
+}
+
 // control calls f with the socket that c is, embeds or wraps, if any.
 func control(c net.Conn, f func(fd uintptr)) {
 	for {

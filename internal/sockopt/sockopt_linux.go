@@ -14,3 +14,11 @@ func setUserTimeout(fd uintptr, d time.Duration) {
 func setUnsent(fd uintptr, n int) {
 	_ = unix.SetsockoptInt(int(fd), unix.IPPROTO_TCP, unix.TCP_NOTSENT_LOWAT, n)
 }
+
+func retransmits(fd uintptr) int {
+	info, err := unix.GetsockoptTCPInfo(int(fd), unix.IPPROTO_TCP, unix.TCP_INFO)
+	if err != nil {
+		return 0
+	}
+	return int(info.Total_retrans)
+}

@@ -4,6 +4,7 @@ import (
 	"crypto/tls"
 	"errors"
 	"net"
+	"runtime"
 	"syscall"
 	"testing"
 	"time"
@@ -89,5 +90,32 @@ func TestUnsent(t *testing.T) {
 	}
 	if n > 256<<10 {
 		t.Errorf("%d bytes were taken for a peer that never reads", n)
+	}
+}
+
+// Segments for a peer that is gone without a word are sent once more.
+func TestRetransmits(t *testing.T) {
+	a, b := pair(t)
+	if n := sockopt.Retransmits(a); n != 0 {
+		t.Errorf("%d at the start", n)
+	}
+	raw, err := b.(syscall.Conn).SyscallConn()
+	if err != nil {
+		t.Fatal(err)
+	}
+	// All that arrives from now on is dropped before TCP sees it.
+	drop := []unix.SockFilter{{Code: unix.BPF_RET | unix.BPF_K}}
+	raw.Control(func(fd uintptr) {
+		err = unix.SetsockoptSockFprog(int(fd), unix.SOL_SOCKET, unix.SO_ATTACH_FILTER, &unix.SockFprog{Len: 1, Filter: &drop[0]})
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	a.Write([]byte("x"))
+	for end := time.Now().Add(10 * time.Second); sockopt.Retransmits(a) == 0; {
+		if time.Now().After(end) {
+			t.Fatal("what was lost is not counted")
+		}
+		runtime.Gosched()
 	}
 }

@@ -7,3 +7,5 @@ import "time"
 func setUserTimeout(uintptr, time.Duration) {}
 
 func setUnsent(uintptr, int) {}
+
+func retransmits(uintptr) int { return 0 }

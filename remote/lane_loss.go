@@ -1,0 +1,51 @@
+package remote
+
+import (
+	"maps"
+	"slices"
+	"sync"
+	"time"
+)
+
+const (
+	// lossLook is how often it is looked whether packets were lost, at most.
+	lossLook = 500 * time.Millisecond
+	// lossTime is for how long a loss counts.
+	lossTime = 10 * time.Second
+)
+
+// A pathLoss tells whether packets to the relays are lost these days. On a link
+// a lost packet holds up all visitors; on a lane, one. The zero value is ready.
+type pathLoss struct {
+	mu     sync.Mutex
+	looked time.Time
+	count  int
+	until  time.Time
+}
+
+// lossy reports whether packets were lost lately, going by how many were sent
+// once more on the connections that there are now. The first look counts all
+// that they ever lost.
+func (p *pathLoss) lossy(now time.Time, retransmits func() int) bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if now.Sub(p.looked) >= lossLook {
+		n := retransmits()
+		if n > p.count {
+			p.until = now.Add(lossTime)
+		}
+		p.looked, p.count = now, n
+	}
+	return now.Before(p.until)
+}
+
+// retransmits is how many packets were sent once more on all links and lanes.
+func (l *Listener) retransmits() (n int) {
+	l.mu.Lock()
+	links := slices.Collect(maps.Keys(l.links))
+	l.mu.Unlock()
+	for _, link := range links {
+		n += link.Retransmits()
+	}
+	return n
+}
