@@ -52,8 +52,11 @@ func (l *Listener) welcome(stream *framing.Stream) {
 // shake does the TLS handshake with a visitor, or with the CA.
 func (l *Listener) shake(stream *framing.Stream) {
 	tc := tls.Server(tlsInput{stream}, l.tls)
-	ctx, cancel := context.WithTimeout(l.late, handshakeTimeout)
+	ctx, cancel := context.WithTimeout(context.Background(), handshakeTimeout)
 	defer cancel()
+	// Not by ctx, which would end the stream in good order: for the visitor the
+	// handshake may be over, and this end the answer.
+	defer context.AfterFunc(l.late, func() { stream.Reset() })()
 	if err := tc.HandshakeContext(ctx); err != nil {
 		var op *net.OpError
 		if errors.As(err, &op) {
