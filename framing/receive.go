@@ -197,9 +197,31 @@ func (s *Stream) data(p []byte) error {
 	if s.closed || s.err != nil {
 		return nil // thrown away; the other side learns from RESET
 	}
-	s.buf.append(p)
-	s.readable.Broadcast()
+	if n := s.writeNowLocked(p); n < len(p) {
+		s.buf.append(p[n:])
+		s.readable.Broadcast()
+	}
 	return nil
+}
+
+// A nowWriter writes what can be written without waiting, and returns how much
+// that was. After an error a Write fails too.
+type nowWriter interface{ WriteNow(p []byte) (int, error) }
+
+// maxNow is up to how many bytes the link's reader writes itself. For a small
+// piece it would cost more to wake the goroutine that waits in WriteTo; of more
+// that one makes fewer, larger pieces, while the reader reads on.
+const maxNow = 4 << 10
+
+// writeNowLocked writes p to where a WriteTo waits for it, as far as it can.
+func (s *Stream) writeNowLocked(p []byte) int {
+	if s.now == nil || s.buf.len > 0 || len(p) > maxNow {
+		return 0
+	}
+	n, _ := s.now.WriteNow(p)
+	s.nowTotal += int64(n)
+	s.consumedLocked(n)
+	return n
 }
 
 func (s *Stream) lanes() bool { return s.link.agreed }
@@ -245,11 +267,17 @@ func (s *Stream) consumedLocked(n int) {
 // WriteTo writes the stream's data to w up to its end, straight from the
 // buffers it arrived in. Credit for data is given back once w has taken it.
 //
+// Where w has a method WriteNow(p []byte) (n int, err error), which writes what
+// it can without waiting, small pieces go there from the goroutine that reads
+// the link, never at the same time as a Write. WriteNow must not call a method
+// of the stream.
+//
 // It returns nil too when the rest of the data comes on another TCP connection:
 // then [Stream.Carrier] says on which.
 func (s *Stream) WriteTo(w io.Writer) (total int64, err error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	now, _ := w.(nowWriter)
 	for {
 		switch {
 		case s.closed:
@@ -282,6 +310,10 @@ func (s *Stream) WriteTo(w io.Writer) (total int64, err error) {
 			s.mu.Lock()
 			return total + n, err
 		}
+		s.now = now
 		s.readable.Wait()
+		s.now = nil
+		total += s.nowTotal
+		s.nowTotal = 0
 	}
 }

@@ -69,11 +69,13 @@ type Stream struct {
 
 	win       window
 	buf       chunks
-	recvEnd   bool   // END has arrived
-	closed    bool   // Close or Reset was called
-	out       []byte // whole frames, waiting for flush
-	outHead   int    // how much of out is HEADER, which goes first in any case
-	frame     int    // where the last frame begins in out
+	now       nowWriter // of a WriteTo that waits for data, or nil
+	nowTotal  int64     // bytes that data has written to it
+	recvEnd   bool      // END has arrived
+	closed    bool      // Close or Reset was called
+	out       []byte    // whole frames, waiting for flush
+	outHead   int       // how much of out is HEADER, which goes first in any case
+	frame     int       // where the last frame begins in out
 	credit    int
 	sent      int64 // bytes of DATA queued
 	got       int64 // bytes of DATA that came

@@ -173,6 +173,16 @@ func (w writeEnd) Write(p []byte) (int, error) {
 	return n, err
 }
 
+// WriteNow writes what a TCP connection takes of p without waiting. It may be
+// called by another goroutine than the direction's own, while that one waits for
+// bytes of src.
+func (w writeEnd) WriteNow(p []byte) (int, error) {
+	if _, ok := w.d.dst.(*net.TCPConn); !ok {
+		return 0, nil // to ask it for a carrier may take what the caller holds
+	}
+	return w.d.sink().writeNow(p)
+}
+
 // A readEnd reads from a direction's source. The direction is busy but while a
 // Read is under way.
 type readEnd struct{ d *direction }

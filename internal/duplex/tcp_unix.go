@@ -113,6 +113,7 @@ type giver struct {
 	raw  syscall.RawConn
 	give func(fd uintptr) bool // its own method
 	left []byte
+	now  bool // it is not to wait
 	err  error
 }
 
@@ -139,6 +140,21 @@ func (g *giver) write(p []byte) (int, error) {
 	return n, err
 }
 
+// writeNow writes what the socket takes of p now.
+func (g *giver) writeNow(p []byte) (int, error) {
+	if g.raw == nil {
+		return 0, g.err
+	}
+	g.left, g.now = p, true
+	err := g.raw.Write(g.give)
+	if err == nil {
+		err = g.err
+	}
+	n := len(p) - len(g.left)
+	g.left, g.now = nil, false
+	return n, err
+}
+
 // writeSome returns false if it has to wait for room.
 func (g *giver) writeSome(fd uintptr) bool {
 	for len(g.left) > 0 {
@@ -147,6 +163,8 @@ func (g *giver) writeSome(fd uintptr) bool {
 		case n > 0:
 			g.left = g.left[n:]
 			g.d.moved(n)
+		case err == syscall.EAGAIN && g.now:
+			return true
 		case err == syscall.EAGAIN:
 			g.d.waits()
 			return false
