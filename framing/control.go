@@ -55,7 +55,7 @@ func (l *Link) handle(t recordType, p []byte) error {
 			if len(p) < 1 || p[0] != smuxVersion {
 				return protocolErrorf("START_MUX of another smux version")
 			}
-			return l.serveMux()
+			return l.beginMux()
 		}
 	}
 	if t >= optional {

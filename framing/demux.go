@@ -2,12 +2,9 @@ package framing
 
 import (
 	"encoding/binary"
+	"fmt"
 	"sync"
 )
-
-// Of what arrives for smux only the frames that open a stream get there. Data
-// goes to its stream at once, in the goroutine that reads the link: a stream
-// takes all that comes, so nobody ever waits for another.
 
 // The frames of smux: version, command, length (little-endian) and stream id.
 const (
@@ -30,45 +27,97 @@ const (
 // frameBuffers holds buffers for what arrives of a frame, as long as it does.
 var frameBuffers = sync.Pool{New: func() any { return new([smuxFrame]byte) }}
 
-// receive takes the frames up to the next that is for smux, and leaves its
-// header in pass.
-func (c *muxConn) receive() error {
-	for {
-		if err := c.readFull(c.head[:]); err != nil {
-			return err
-		}
-		length := int(binary.LittleEndian.Uint16(c.head[2:]))
-		id := binary.LittleEndian.Uint32(c.head[4:])
-		if c.head[0] != smuxVersion {
-			c.pass = c.head[:] // smux knows what is wrong
-			return nil
-		}
-		var err error
-		switch command := c.head[1]; {
-		case command == smuxPSH && length > 0:
-			err = c.data(c.l.stream(id), length)
-		case command == smuxPSH, command == smuxNOP && length == 0: // nothing sends these
-			err = c.l.control.take(recMux, c.l.now())
-		case command == smuxFIN && length == 0:
-			if s := c.l.stream(id); s != nil {
-				s.cutOff()
-			}
-		case command == smuxUPD && length == updLength:
-			var ignored [updLength]byte
-			err = c.readFull(ignored[:])
-		case command == smuxSYN && length == 0:
-			if err = c.l.opens(id); err == nil {
-				c.pass = c.head[:]
-				return nil
-			}
-		default:
-			c.pass = c.head[:]
-			return nil
-		}
-		if err != nil {
+// A demux splits what arrives in MUX records into frames. Data goes to its stream
+// at once, in the goroutine that reads the link: a stream takes all that comes, so
+// nobody ever waits for another.
+type demux struct {
+	l    *Link
+	left int // unread bytes of the current MUX record
+	head [smuxHeader]byte
+}
+
+// receive takes the frames that begin in a MUX record of n bytes.
+func (c *demux) receive(n int) error {
+	for c.left = n; c.left > 0; {
+		if err := c.frame(); err != nil {
 			return err
 		}
 	}
+	return nil
+}
+
+func (c *demux) frame() error {
+	if err := c.readFull(c.head[:]); err != nil {
+		return err
+	}
+	length := int(binary.LittleEndian.Uint16(c.head[2:]))
+	id := binary.LittleEndian.Uint32(c.head[4:])
+	if c.head[0] != smuxVersion {
+		return protocolErrorf("a frame of smux version %d", c.head[0])
+	}
+	switch command := c.head[1]; {
+	case command == smuxPSH && length > 0:
+		return c.data(c.l.stream(id), length)
+	case command == smuxPSH, command == smuxNOP && length == 0: // nothing sends these
+		return c.l.control.take(recMux, c.l.now())
+	case command == smuxFIN && length == 0:
+		if s := c.l.stream(id); s != nil {
+			s.cutOff()
+		}
+		return nil
+	case command == smuxUPD && length == updLength:
+		var ignored [updLength]byte
+		return c.readFull(ignored[:])
+	case command == smuxSYN && length == 0:
+		return c.l.opens(id)
+	}
+	return protocolErrorf("smux command %d with %d bytes", c.head[1], length)
+}
+
+// readFull fills p with bytes of the session.
+func (c *demux) readFull(p []byte) error {
+	for len(p) > 0 {
+		n, err := c.read(p)
+		if err != nil {
+			return err
+		}
+		p = p[n:]
+	}
+	return nil
+}
+
+// read reads of the current MUX record, or of the next: a frame may go on there.
+func (c *demux) read(p []byte) (int, error) {
+	if c.left == 0 {
+		n, err := c.l.nextMux()
+		if err != nil {
+			return 0, err
+		}
+		c.left = n
+	}
+	n, err := c.l.conn.Read(p[:min(len(p), c.left)])
+	c.left -= n
+	if err != nil {
+		return n, fmt.Errorf("read from the link: %w", noEOF(err))
+	}
+	return n, nil
+}
+
+// beginMux is START_MUX, at the remote.
+func (l *Link) beginMux() error {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.muxed {
+		return protocolErrorf("START_MUX twice")
+	}
+	l.muxed = true
+	return nil
+}
+
+func (l *Link) hasMux() bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.muxed
 }
 
 // opens notes a stream that the relay opens.
@@ -79,18 +128,16 @@ func (l *Link) opens(id uint32) error {
 	if l.stream(id) != nil {
 		return protocolErrorf("a stream opened twice")
 	}
-	s := newStream(l)
-	s.id.Store(id)
+	s := newStream(l, id)
 	if err := l.add(s); err != nil {
 		return protocolErrorf("%v", err)
 	}
-	l.register(s)
 	return nil
 }
 
 // data reads the payload of a frame and hands it to its stream. What is for none
 // is thrown away.
-func (c *muxConn) data(s *Stream, length int) error {
+func (c *demux) data(s *Stream, length int) error {
 	buf := frameBuffers.Get().(*[smuxFrame]byte)
 	defer frameBuffers.Put(buf)
 	for length > 0 {
@@ -115,7 +162,7 @@ func (s *Stream) receive(p []byte) error {
 	r.arrived += uint32(len(p))
 	if step := r.arrived - r.updated; step >= updateStep || r.updated == 0 && step >= firstUpdate {
 		r.updated = r.arrived
-		s.link.sender.update(s.id.Load(), r.arrived)
+		s.link.sender.update(s.id, r.arrived)
 		go s.link.pump()
 	}
 	if err := r.feed(s, p); err != nil {

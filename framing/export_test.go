@@ -1,6 +1,7 @@
 package framing
 
 import (
+	"math"
 	"time"
 
 	"keystay/internal/duplex"
@@ -59,3 +60,10 @@ func QueuePong(l *Link) {
 
 // PrepareLane makes a connection ready to be a bare lane.
 func PrepareLane(c duplex.Conn) { prepareLane(c) }
+
+// UseIDs makes the next stream's id the last but n.
+func UseIDs(l *Link, n uint32) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.lastID = math.MaxUint32 - 2*(n+1)
+}

@@ -223,8 +223,8 @@ func (n *Lane) Bind(ctx context.Context, s *Stream) error {
 		return ErrStreamOver
 	}
 	n.stream = s
-	n.link.noteLane(s.id.Load(), n)
-	if err := n.bind(ctx, s.id.Load()); err != nil {
+	n.link.noteLane(s.id, n)
+	if err := n.bind(ctx, s.id); err != nil {
 		if s.over() {
 			err = ErrStreamOver // the relay was asked too late
 		}
@@ -232,7 +232,7 @@ func (n *Lane) Bind(ctx context.Context, s *Stream) error {
 		// relay has left TLS already.
 		duplex.Abort(conn)
 		s.laneLost()
-		n.link.forgetLane(s.id.Load())
+		n.link.forgetLane(s.id)
 		return fmt.Errorf("bind a lane: %w", err)
 	}
 	s.attach(conn)
@@ -278,7 +278,7 @@ const excuseTime = 3 * time.Second
 // or has not ended, or nobody is left who could say. It worked when bytes have
 // come and gone on it. Outcome must be called once Bind has returned nil.
 func (n *Lane) Outcome(ctx context.Context) (worked bool, err error) {
-	defer n.link.forgetLane(n.stream.id.Load())
+	defer n.link.forgetLane(n.stream.id)
 	select {
 	case <-n.stream.laneOver:
 	case <-ctx.Done():

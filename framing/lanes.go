@@ -180,9 +180,6 @@ func (l *Link) addSpare(n int) bool {
 // stream returns the stream with a smux id, until its smux side is closed, or
 // nil.
 func (l *Link) stream(id uint32) *Stream {
-	if id == 0 { // that of all streams whose own is not known yet
-		return nil
-	}
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	return l.byID[id]

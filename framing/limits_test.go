@@ -424,3 +424,17 @@ func TestStreamErrors(t *testing.T) {
 		t.Error("a ResetError does not tell its code")
 	}
 }
+
+// A relay whose ids have run out ends the link, so that the remote dials another.
+func TestIDsRunOut(t *testing.T) {
+	relay, remote, _, _ := memLinks(t)
+	framing.UseIDs(relay, 2)
+	for range 2 {
+		open(t, relay, remote, "x")
+	}
+	if _, err := relay.Open(header, nil); err == nil {
+		t.Error("a stream was opened with an id that was used before")
+	}
+	<-relay.Done()
+	<-remote.Done()
+}

@@ -10,8 +10,6 @@ import (
 	"sync"
 	"sync/atomic"
 	"time"
-
-	"github.com/xtaci/smux"
 )
 
 var (
@@ -96,17 +94,17 @@ type Link struct {
 	names       int                  // granted, at the relay
 	denied      int                  // claims that were not
 	streams     map[*Stream]struct{}
-	byID        map[uint32]*Stream // those that smux knows
+	byID        map[uint32]*Stream // those whose smux side is open
+	lastID      uint32             // of the last stream that was opened; at the relay
+	muxed       bool               // the session has begun
 	idle        chan struct{}      // closed when the last stream goes; nil when nobody waits
-	mux         *smux.Session
 	err         error
 	over        func()        // Handler.Over, once the link has begun
 	done        chan struct{} // closed with err set
 	goAwayAcked chan struct{} // closed with acked set; nil before GoAway
 	drained     chan struct{} // closed when no stream will come any more after acked; at the remote
 
-	muxMu    sync.Mutex // held while START_MUX is written and smux begins
-	handover chan int   // the first MUX record's length: from here on smux reads; made before mux is set
+	mux      demux // the reader's own
 	accepted chan *Stream
 	pool     pool
 	laneLink
@@ -118,7 +116,9 @@ func newLink(conn net.Conn, isRelay bool) *Link {
 		isRelay: isRelay,
 		began:   time.Now(),
 		done:    make(chan struct{}),
+		lastID:  1,
 	}
+	l.mux.l = l
 	l.sender.wire = wireOf(conn)
 	l.sender.room.L = &l.sender.mu
 	if !isRelay {
@@ -266,7 +266,6 @@ func (l *Link) fail(err error) {
 	}
 	l.err = err
 	close(l.done)
-	mux := l.mux
 	claims := l.claims
 	l.claims, l.claimNames = nil, nil
 	if l.over != nil {
@@ -291,9 +290,6 @@ func (l *Link) fail(err error) {
 		l.conn.Close() // in good order, for the other side's log
 	} else {
 		abandon(l.conn)
-	}
-	if mux != nil {
-		mux.Close()
 	}
 	l.sender.over()
 	go l.cutStreams()

@@ -276,7 +276,7 @@ func (s *Stream) judgeLaneLocked() {
 	if err := duplex.Broken(s.lane); err != nil {
 		s.move.err = err
 	} else if s.link.isRelay && duplex.Alive(s.lane) {
-		s.link.send(laneResetRecord(s.id.Load()))
+		s.link.send(laneResetRecord(s.id))
 	}
 }
 

@@ -5,20 +5,22 @@ import (
 	"io"
 )
 
-// readLoop reads control records until smux takes over as the reader.
+// readLoop reads and handles all that comes. A stack that has grown is never
+// made as small again, and an idle link is to have a small one: so after a record
+// whose handler needs much, and at a PING after frames, a new goroutine goes on.
 func (l *Link) readLoop() {
-	for {
+	for deep := false; ; {
 		t, n, err := l.next()
+		if n > 0 && err == nil {
+			deep = true
+			err = l.mux.receive(n)
+		}
+		ping := t == recPing || t == recPong
 		switch {
 		case err != nil:
 			l.fail(err)
 			return
-		case n > 0:
-			l.handover <- n
-			return
-		case t != recPing && t != recPong:
-			// Its handler may have made this stack grow, and an idle link is
-			// to have a small one.
+		case t != recMux && (deep || !ping):
 			go l.readLoop()
 			return
 		}
@@ -52,7 +54,7 @@ func (l *Link) next() (t recordType, n int, err error) {
 	l.heard()
 	t, size := parseRecordHeader(l.hdr[:])
 	if t == recMux {
-		if !l.muxed() {
+		if !l.hasMux() {
 			return t, 0, protocolErrorf("MUX before START_MUX")
 		}
 		if size > 0 {

@@ -103,7 +103,7 @@ func (s *Stream) recordLocked(t recordType, payload []byte) {
 	if size := len(s.out) - s.frame; size == 0 || size+recordHeader+len(payload) > fullFrame {
 		s.frame = len(s.out)
 		s.out = append(s.out, byte(recMux), 0, 0, smuxVersion, smuxPSH, 0, 0)
-		s.out = binary.LittleEndian.AppendUint32(s.out, s.id.Load())
+		s.out = binary.LittleEndian.AppendUint32(s.out, s.id)
 	}
 	s.out = appendRecord(s.out, t, payload)
 	f := s.out[s.frame:]

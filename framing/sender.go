@@ -1,6 +1,7 @@
 package framing
 
 import (
+	"encoding/binary"
 	"fmt"
 	"net"
 	"sync"
@@ -8,7 +9,7 @@ import (
 )
 
 // All that a link writes goes through one hand, which is whoever holds
-// Link.writeMu: control records, smux's frames, and what the streams have
+// Link.writeMu: control records, SYN and FIN, and what the streams have
 // queued, in turns. It is gathered, encrypted, and written in few large pieces.
 //
 // Who queues something calls pump. On a TCP connection pump never waits, so
@@ -20,8 +21,8 @@ import (
 // one stream may have queued it fills a buffer of the BufferedConn.
 const gatherSize = wireBuffer - maxOut - 2<<10
 
-// maxFrames is how much of smux's own may wait, in bytes. Who opens and ends
-// streams without reading must see that this side stops.
+// maxFrames is how much of frames without data may wait, in bytes. Who opens and
+// ends streams without reading must see that this side stops.
 const maxFrames = 4 << 10
 
 // maxRounds is how often pump looks for more before a goroutine goes on: who
@@ -38,7 +39,8 @@ type sender struct {
 
 	mu     sync.Mutex
 	room   sync.Cond
-	frames []byte    // of smux, as MUX records
+	begun  bool      // START_MUX is queued
+	frames []byte    // without data, as MUX records
 	ready  []*Stream // in turn
 }
 
@@ -49,8 +51,8 @@ func (d *sender) push(s *Stream) {
 	d.mu.Unlock()
 }
 
-// next takes out what is to be written next: smux's frames, since no stream may
-// overtake its SYN, or the stream whose turn it is.
+// next takes out what is to be written next: frames without data, since no stream
+// may overtake its SYN, or the stream whose turn it is.
 func (d *sender) next() (frames []byte, s *Stream) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
@@ -70,10 +72,47 @@ func (d *sender) next() (frames []byte, s *Stream) {
 	return nil, s
 }
 
-// start queues START_MUX, before the first SYN.
+// start queues START_MUX, once, before the first SYN.
 func (d *sender) start() {
 	d.mu.Lock()
-	d.frames = appendRecord(d.frames, recStartMux, []byte{smuxVersion})
+	defer d.mu.Unlock()
+	if !d.begun {
+		d.begun = true
+		d.frames = appendRecord(d.frames, recStartMux, []byte{smuxVersion})
+	}
+}
+
+// tryFrame queues a SYN or FIN, if there is room. It goes along with what is
+// written next: a SYN with what its stream says first, and a FIN with anything,
+// since it says nothing that END and RESET have not said.
+func (d *sender) tryFrame(command byte, id uint32) bool {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if len(d.frames) > maxFrames {
+		return false
+	}
+	d.frameLocked(command, id)
+	return true
+}
+
+func (d *sender) frameLocked(command byte, id uint32) {
+	d.frames = append(d.frames, byte(recMux), 0, smuxHeader, smuxVersion, command, 0, 0)
+	d.frames = binary.LittleEndian.AppendUint32(d.frames, id)
+}
+
+// frame is tryFrame that waits for room, as long as the link is up.
+func (l *Link) frame(command byte, id uint32) {
+	d := &l.sender
+	d.mu.Lock()
+	for len(d.frames) > maxFrames && l.Err() == nil {
+		d.mu.Unlock()
+		l.pump()
+		d.mu.Lock()
+		if len(d.frames) > maxFrames && l.Err() == nil {
+			d.room.Wait()
+		}
+	}
+	d.frameLocked(command, id)
 	d.mu.Unlock()
 }
 

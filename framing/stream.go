@@ -11,8 +11,6 @@ import (
 	"syscall"
 	"time"
 
-	"github.com/xtaci/smux"
-
 	"keystay/internal/duplex"
 )
 
@@ -53,8 +51,7 @@ var errCut = fmt.Errorf("stream was cut off: %w", io.ErrUnexpectedEOF)
 // whose link is lost fails: it never ends in good order.
 type Stream struct {
 	link          *Link
-	sm            *smux.Stream
-	id            atomic.Uint32 // the smux id, once it is known: 0 before, which is no stream's
+	id            uint32 // as smux counts
 	header        Header
 	local, remote net.Addr
 	parse         parser      // used by the link's reader alone
@@ -85,41 +82,30 @@ type Stream struct {
 	err       error // both directions are over: reset, or the link lost
 	resetOut  bool  // RESET is queued
 	resetGone bool  // and is in what flush has put
-	smClosed  bool  // sm is being closed
-	smGone    bool  // and that is done
+	smClosed  bool  // its smux side is being closed
+	smGone    bool  // and that is done: FIN is queued
 	removed   bool
 	move
 }
 
-func newStream(l *Link) *Stream {
-	s := &Stream{link: l, win: newWindow(&l.pool), credit: InitialCredit}
+func newStream(l *Link, id uint32) *Stream {
+	s := &Stream{link: l, id: id, win: newWindow(&l.pool), credit: InitialCredit}
 	s.readable.L, s.writable.L = &s.mu, &s.mu
 	return s
 }
 
-// begin starts a stream that this side opens on sm: rec is its header, and first
+// begin starts a stream that this side opens: rec is its header, and first
 // the first data. It returns the part of first for which there is no credit yet.
-func (s *Stream) begin(sm *smux.Stream, rec, first []byte) (rest []byte) {
+func (s *Stream) begin(rec, first []byte) (rest []byte) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.sm = sm
 	s.parse.opener = true
-	s.id.Store(sm.ID())
-	s.link.register(s)
 	s.recordLocked(recHeader, rec[recordHeader:])
 	s.outHead = len(s.out)
 	s.grantLocked(s.win.begin())
 	n := s.queueLocked(first)
 	s.kickLocked()
 	return first[n:]
-}
-
-// taken gives a stream that the other side has opened its smux side.
-func (s *Stream) taken(sm *smux.Stream) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	s.sm = sm
-	s.settleLocked()
 }
 
 // Broken returns nil while the stream works or has ended in good order, and why it
@@ -315,7 +301,7 @@ func (s *Stream) settleLocked() {
 	if s.err != nil {
 		over = !s.resetOut // RESET goes out first
 	}
-	if over && !s.smClosed && (s.sm != nil || s.link.Err() != nil) { // else taken does it
+	if over && !s.smClosed {
 		s.smClosed = true
 		if s.linger != nil {
 			s.linger.Stop()
@@ -324,7 +310,12 @@ func (s *Stream) settleLocked() {
 			s.readDeadline.stop()
 			s.writeLimit.stop()
 		}
-		go s.closeMux(s.sm)
+		if s.link.sender.tryFrame(smuxFIN, s.id) {
+			s.smGone = true
+			s.link.unregister(s)
+		} else {
+			go s.closeMux()
+		}
 	}
 	s.endLaneLocked()
 	if s.smGone && !s.removed && (s.buf.len == 0 || s.closed) && !s.onLaneLocked() {
@@ -335,17 +326,13 @@ func (s *Stream) settleLocked() {
 	}
 }
 
-// closeMux closes the smux side, which writes a frame and so may wait for the
-// link.
-func (s *Stream) closeMux(sm *smux.Stream) {
-	if sm != nil {
-		sm.Close()
-	}
+// closeMux closes the smux side where FIN has to wait for the link.
+func (s *Stream) closeMux() {
+	s.link.frame(smuxFIN, s.id)
 	s.link.unregister(s)
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.smGone = true
-	s.sm = nil // the stream may live long, on a lane
 	s.settleLocked()
 }
 

@@ -9,7 +9,6 @@ import (
 	"net"
 	"net/netip"
 	"os"
-	"runtime"
 	"sync"
 	"syscall"
 	"testing"
@@ -138,19 +137,10 @@ func testHalfClose(t *testing.T) {
 	settled(t, relay, remote)
 }
 
-// bubble runs f under testing/synctest. smux keeps channels in a pool of its
-// own for all sessions, and a channel of one bubble must not be used outside of
-// it: two garbage collections empty the pool.
+// bubble runs f under testing/synctest.
 func bubble(t *testing.T, f func(*testing.T)) {
 	t.Helper()
-	emptyPools()
-	defer emptyPools()
 	synctest.Test(t, f)
-}
-
-func emptyPools() {
-	runtime.GC()
-	runtime.GC()
 }
 
 // settled checks, in a synctest bubble, that no stream is left on the links.

@@ -156,14 +156,9 @@ func listenTCP(t *testing.T) net.Listener {
 	return ln
 }
 
-// bubble runs f under testing/synctest. smux keeps channels in a pool for the
-// whole process, and those of one bubble must not get into another one: two
-// garbage collections empty the pool.
+// bubble runs f under testing/synctest.
 func bubble(t *testing.T, f func(*testing.T)) {
 	t.Helper()
-	empty := func() { runtime.GC(); runtime.GC() }
-	empty()
-	defer empty()
 	synctest.Test(t, f)
 }
 
