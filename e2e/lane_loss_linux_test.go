@@ -56,7 +56,7 @@ func TestChattyVisitor(t *testing.T) {
 	for _, c := range fromRemote {
 		lose(t, c, true)
 	}
-	fetched := make(chan error)
+	fetched := make(chan error, 1)
 	go func() { fetched <- fetch(c, 1) }()
 	select {
 	case err := <-fetched:

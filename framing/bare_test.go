@@ -8,6 +8,7 @@ import (
 	"net"
 	"os"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"keystay/framing"
@@ -150,7 +151,7 @@ func FuzzTLSRecordConn(f *testing.F) {
 // in one segment: TLS must leave them alone.
 func TestBytesRightBehindBound(t *testing.T) {
 	server, client := laneTLS(t)
-	bubble(t, func(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
 		r := newLaneRelay(t, server, client)
 		behind := randomBytes(1000)
 		err := r.bind(t, func() {
@@ -189,7 +190,7 @@ func (g *gatherConn) Write(p []byte) (int, error) {
 // resumed with one.
 func TestLaneResumes(t *testing.T) {
 	server, client := laneTLS(t)
-	bubble(t, func(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
 		r := newLaneRig(t, server, client)
 		for i, resumed := range []bool{false, true, true} {
 			v, d := open(t, r.relay, r.remote, "")

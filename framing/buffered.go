@@ -26,15 +26,16 @@ var wireBuffers = sync.Pool{New: func() any { return new([wireBuffer]byte) }}
 // Its Read is not safe for concurrent use, as tls.Conn calls it.
 type BufferedConn struct {
 	net.Conn
-	raw      syscall.RawConn    // nil where nothing can be read without waiting
-	much     bool               // there may be more than is asked for
-	buf      *[wireBuffer]byte  // nil when nothing is buffered
-	rest     []byte             // of buf, not handed on yet
-	take     func(uintptr) bool // fill, which reads what it can into into
-	into     []byte
-	took     int
-	waitRead bool  // for something to read
-	lost     error // that fill has found
+	raw  syscall.RawConn   // nil where nothing can be read without waiting
+	much bool              // there may be more than is asked for
+	buf  *[wireBuffer]byte // nil when nothing is buffered
+	rest []byte            // of buf, not handed on yet
+
+	take     func(uintptr) bool // fill, which reads into readBuf once
+	readBuf  []byte
+	readN    int
+	readWait bool  // for something to read
+	readErr  error // the first
 	gathered
 }
 
@@ -106,13 +107,13 @@ func (c *BufferedConn) release() {
 // fetch reads from the socket once. At its end, and where nothing has arrived
 // and it is not to wait, it returns 0.
 func (c *BufferedConn) fetch(p []byte, wait bool) (n int, err error) {
-	c.into, c.took, c.waitRead = p, 0, wait
+	c.readBuf, c.readN, c.readWait = p, 0, wait
 	err = c.raw.Read(c.take)
-	c.into = nil
+	c.readBuf = nil
 	if err == nil {
-		err = c.lost
+		err = c.readErr
 	}
-	return c.took, err
+	return c.readN, err
 }
 
 var _ duplex.Conn = (*BufferedConn)(nil)

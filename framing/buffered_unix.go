@@ -16,14 +16,14 @@ const canTake = true
 // error is kept, as the system tells of a reset once: a Read that came next
 // would find an end.
 func (c *BufferedConn) fill(fd uintptr) bool {
-	n, err := sockio.Read(fd, c.into)
+	n, err := sockio.Read(fd, c.readBuf)
 	switch err {
 	case nil:
-		c.took = n
+		c.readN = n
 	case syscall.EAGAIN:
-		return !c.waitRead
+		return !c.readWait
 	default:
-		c.lost = os.NewSyscallError("read", err)
+		c.readErr = os.NewSyscallError("read", err)
 	}
 	return true
 }

@@ -5,7 +5,7 @@ import "sync"
 const (
 	// maxWindow is the most credit this side grants to one stream, in bytes: for
 	// a page of 1 MiB in one go, with its headers and what TLS adds.
-	maxWindow = 5 << 18
+	maxWindow = 1280 << 10
 	// poolSize is what all streams of a link together may have granted beyond
 	// their InitialCredit, in bytes.
 	poolSize = 32 << 20

@@ -3,6 +3,7 @@ package framing_test
 import (
 	"io"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"keystay/framing"
@@ -46,7 +47,7 @@ func TestQuietVisitorsTakeLittle(t *testing.T) {
 		{"300 others", 300, 9 * way, 5 * way},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			bubble(t, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
 				relay, remote, _ := slowLinks(t, way)
 				for range c.quiet {
 					page(t, relay, remote)

@@ -6,24 +6,6 @@ import (
 	"sync"
 )
 
-// The frames of smux: version, command, length (little-endian) and stream id.
-const (
-	smuxHeader = 8
-	smuxSYN    = 0
-	smuxFIN    = 1
-	smuxPSH    = 2
-	smuxNOP    = 3
-	smuxUPD    = 4
-	updLength  = 8
-)
-
-// Of smux's window, for a peer that minds it: at least so many bytes arrive
-// between two updates, and before the first.
-const (
-	updateStep  = smuxWindow / 2
-	firstUpdate = 64 << 10
-)
-
 // frameBuffers holds buffers for what arrives of a frame, as long as it does.
 var frameBuffers = sync.Pool{New: func() any { return new([smuxFrame]byte) }}
 
@@ -103,38 +85,6 @@ func (c *demux) read(p []byte) (int, error) {
 	return n, nil
 }
 
-// beginMux is START_MUX, at the remote.
-func (l *Link) beginMux() error {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	if l.muxed {
-		return protocolErrorf("START_MUX twice")
-	}
-	l.muxed = true
-	return nil
-}
-
-func (l *Link) hasMux() bool {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.muxed
-}
-
-// opens notes a stream that the relay opens.
-func (l *Link) opens(id uint32) error {
-	if l.isRelay {
-		return protocolErrorf("the remote opened a stream")
-	}
-	if l.stream(id) != nil {
-		return protocolErrorf("a stream opened twice")
-	}
-	s := newStream(l, id)
-	if err := l.add(s); err != nil {
-		return protocolErrorf("%v", err)
-	}
-	return nil
-}
-
 // data reads the payload of a frame and hands it to its stream. What is for none
 // is thrown away.
 func (c *demux) data(s *Stream, length int) error {
@@ -165,39 +115,10 @@ func (s *Stream) receive(p []byte) error {
 		s.link.sender.update(s.id, r.arrived)
 		go s.link.pump()
 	}
+	r.wrote = false
 	if err := r.feed(s, p); err != nil {
 		return err
 	}
 	s.notice()
 	return nil
-}
-
-// update queues an UPD: so many bytes of the stream were taken in all.
-func (d *sender) update(id, taken uint32) {
-	b := []byte{byte(recMux), 0, smuxHeader + updLength, smuxVersion, smuxUPD, updLength, 0}
-	b = binary.LittleEndian.AppendUint32(b, id)
-	b = binary.LittleEndian.AppendUint32(b, taken)
-	b = binary.LittleEndian.AppendUint32(b, smuxWindow)
-	d.mu.Lock()
-	d.frames = append(d.frames, b...)
-	d.mu.Unlock()
-}
-
-// cutOff is the end of the stream's smux side.
-func (s *Stream) cutOff() {
-	if s.parse.cut {
-		return
-	}
-	s.parse.cut = true
-	if !s.ended() { // else flushed is about to find that out
-		s.lost()
-	}
-}
-
-// lost ends a stream because of its link, or of its smux side.
-func (s *Stream) lost() {
-	s.fail(s.link.cause(errCut))
-	if !s.link.isRelay && s.begins.CompareAndSwap(false, true) {
-		s.link.hasBegun()
-	}
 }

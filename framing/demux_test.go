@@ -23,7 +23,7 @@ func TestBacklogIsBounded(t *testing.T) {
 		"after its end":          plain(0x04, 0, 0),
 	} {
 		t.Run(name, func(t *testing.T) {
-			bubble(t, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
 				relay, b := stalledRemote(t)
 				b.Write(muxed(2, 3, before...))
 				if name == "after its end" {
@@ -77,7 +77,7 @@ func stalledRemote(t *testing.T) (*framing.Link, *memconn.Conn) {
 // Streams that have ended and that nobody reads hold what was sent on them, and
 // so the pool. Others still get their share, and all of it is given back.
 func TestPoolHeldByEndedStreams(t *testing.T) {
-	bubble(t, func(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
 		relay, remote, _, _ := memLinks(t)
 		var unread []*framing.Stream
 		for range 600 {
@@ -110,7 +110,7 @@ func TestPoolHeldByEndedStreams(t *testing.T) {
 
 // A peer that minds smux's window is told what was taken, before it is used up.
 func TestWindowIsTold(t *testing.T) {
-	bubble(t, func(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
 		l, p := rawRemote(t, framing.Handler{})
 		v, err := l.Open(header, nil)
 		if err != nil {
@@ -149,7 +149,7 @@ func TestWindowIsTold(t *testing.T) {
 
 // Frames are found however the MUX records cut them.
 func TestFramesAreCutAnywhere(t *testing.T) {
-	bubble(t, func(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
 		l, p := rawRelay(t, framing.Handler{})
 		stream := cat(smuxFrame(2, syn, 3), smuxFrame(2, psh, 3, goodHeader()), smuxFrame(2, upd, 3, make([]byte, 8)),
 			smuxFrame(2, psh, 3, rec(dataRec, []byte("hello "))), smuxFrame(2, psh, 5, []byte("for nobody")),
@@ -177,7 +177,7 @@ func TestFramesAreCutAnywhere(t *testing.T) {
 
 // A smux id is not opened twice.
 func TestStreamOpenedTwice(t *testing.T) {
-	bubble(t, func(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
 		l, p := rawRelay(t, framing.Handler{})
 		p.discard()
 		p.conn.Write(cat(rec(startMux, []byte{2}), frame(syn, 3), frame(syn, 3)))

@@ -28,6 +28,9 @@ func Stop(l *Link, d time.Duration) {
 	l.timer.Reset(0)
 }
 
+// MaxNow is the largest piece that the link's reader writes itself.
+const MaxNow = maxNow
+
 // CanBuffer says whether a BufferedConn reads ahead on this system.
 const CanBuffer = canTake
 
@@ -61,9 +64,9 @@ func QueuePong(l *Link) {
 // PrepareLane makes a connection ready to be a bare lane.
 func PrepareLane(c duplex.Conn) { prepareLane(c) }
 
-// UseIDs makes the next stream's id the last but n.
+// UseIDs leaves ids for n more streams.
 func UseIDs(l *Link, n uint32) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	l.lastID = math.MaxUint32 - 2*(n+1)
+	l.lastID = math.MaxUint32 - 2*n
 }

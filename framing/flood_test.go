@@ -8,6 +8,7 @@ import (
 	"io"
 	"strings"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"keystay/framing"
@@ -151,7 +152,7 @@ func TestFloodEndsLink(t *testing.T) {
 		}
 		if c.atRelay != "not" {
 			t.Run("relay/"+c.name, func(t *testing.T) {
-				bubble(t, func(t *testing.T) {
+				synctest.Test(t, func(t *testing.T) {
 					l, s, _ := evilRemote(t, c.bytes)
 					check(t, l, s)
 				})
@@ -159,7 +160,7 @@ func TestFloodEndsLink(t *testing.T) {
 		}
 		if c.atRelay != "only" {
 			t.Run("remote/"+c.name, func(t *testing.T) {
-				bubble(t, func(t *testing.T) {
+				synctest.Test(t, func(t *testing.T) {
 					l, s, _ := evilRelay(t, c.bytes)
 					check(t, l, s)
 				})
@@ -170,7 +171,7 @@ func TestFloodEndsLink(t *testing.T) {
 
 // What an honest peer may need to say in a hurry is no flood.
 func TestBurstIsNoFlood(t *testing.T) {
-	bubble(t, func(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
 		relay, s, b := evilRemote(t, func(id uint32) []byte {
 			return append(bytes.Repeat(claimByHand, framing.MaxNames), bytes.Repeat(pingByHand, 60)...)
 		})
@@ -193,7 +194,7 @@ func TestBurstIsNoFlood(t *testing.T) {
 // A relay that opens and ends streams, and reads nothing, cannot make the
 // remote hold more of them than MaxStreams.
 func TestStreamsThatComeAndGoAreBounded(t *testing.T) {
-	bubble(t, func(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
 		remote, b := bareRelay(t, 1<<10)
 		b.Write(plain(0x20, 2))
 		go func() {
@@ -212,7 +213,7 @@ func TestStreamsThatComeAndGoAreBounded(t *testing.T) {
 // A remote that shuts smux's window cannot keep a stream whose visitor has
 // left.
 func TestShutWindowKeepsNoStream(t *testing.T) {
-	bubble(t, func(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
 		relay, s, _ := evilRemote(t, func(id uint32) []byte {
 			return muxed(4, id, append(binary.LittleEndian.AppendUint32(nil, 0), 0, 0, 0, 0)...) // UPD: consumed 0, window 0
 		})
@@ -232,7 +233,7 @@ func TestShutWindowKeepsNoStream(t *testing.T) {
 
 // Claims that are denied cannot go on for ever.
 func TestDeniedClaims(t *testing.T) {
-	bubble(t, func(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
 		a, b := memconn.Pipe(0)
 		handler := framing.Handler{Claim: func(framing.Claim) error { return &framing.Denial{Code: framing.DeniedTaken} }}
 		relay, remote := links(t, a, b, handler, framing.Handler{})

@@ -210,11 +210,11 @@ func (r *recorder) take() []byte {
 // version must still understand them, whichever end it is.
 func TestGolden(t *testing.T) {
 	if *update {
-		t.Run("record", func(t *testing.T) { bubble(t, recordGolden) })
+		t.Run("record", func(t *testing.T) { synctest.Test(t, recordGolden) })
 	}
 	recorded := readGolden(t)
 	t.Run("relay", func(t *testing.T) {
-		bubble(t, func(t *testing.T) {
+		synctest.Test(t, func(t *testing.T) {
 			a, b := memconn.Pipe(0)
 			r := &relayScript{t: t, conn: a}
 			go io.Copy(io.Discard, b)
@@ -229,7 +229,7 @@ func TestGolden(t *testing.T) {
 		})
 	})
 	t.Run("remote", func(t *testing.T) {
-		bubble(t, func(t *testing.T) {
+		synctest.Test(t, func(t *testing.T) {
 			a, b := memconn.Pipe(0)
 			r := &remoteScript{t: t, conn: a}
 			go io.Copy(io.Discard, b)

@@ -93,7 +93,7 @@ func TestHostileLane(t *testing.T) {
 	server, client := laneTLS(t)
 	for _, a := range attacks {
 		t.Run(a.name, func(t *testing.T) {
-			bubble(t, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
 				r := newLaneRig(t, server, client)
 				gone, goneToo := open(t, r.relay, r.remote, "") // stream 3
 				gone.Close()
@@ -136,7 +136,7 @@ func TestHostileLane(t *testing.T) {
 // A stream whose id is not known yet has none that a lane could name.
 func TestBindOfStreamThatOpens(t *testing.T) {
 	server, client := laneTLS(t)
-	bubble(t, func(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
 		a, b := memconn.Pipe(8) // START_MUX fits in, and the rest waits to be read
 		go b.Write(helloWith(framing.CapabilityLanes))
 		l, _, err := framing.Server(t.Context(), a)
@@ -166,7 +166,7 @@ func TestBindOfStreamThatOpens(t *testing.T) {
 // A lane that waits goes with its link.
 func TestSpareLaneGoesWithLink(t *testing.T) {
 	server, client := laneTLS(t)
-	bubble(t, func(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
 		r := newLaneRig(t, server, client)
 		c, token := r.attack(t)
 		c.Write(rec(joinRec, token))
@@ -187,7 +187,7 @@ func TestSpareLaneGoesWithLink(t *testing.T) {
 // Of two lanes for one stream, one gets it.
 func TestTwoLanesForOneStream(t *testing.T) {
 	server, client := laneTLS(t)
-	bubble(t, func(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
 		l, p := rawRemoteWith(t, framing.Handler{}, framing.CapabilityLanes)
 		r := &laneRig{relay: l, server: server, client: client, served: make(chan error, 2)}
 		v, err := l.Open(header, nil)
@@ -216,7 +216,7 @@ func TestTwoLanesForOneStream(t *testing.T) {
 // Lanes that have joined and wait are bounded, and so are the tokens for more.
 func TestMaxSpareLanes(t *testing.T) {
 	server, client := laneTLS(t)
-	bubble(t, func(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
 		r := newLaneRig(t, server, client)
 		var lanes []*tls.Conn
 		for i := range framing.MaxSpareLanes {
@@ -308,7 +308,7 @@ func TestHostileBound(t *testing.T) {
 		"garbage in TLS": nil,
 	} {
 		t.Run(name, func(t *testing.T) {
-			bubble(t, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
 				r := newLaneRelay(t, server, client)
 				start := time.Now()
 				err := r.bind(t, func() {
@@ -350,7 +350,7 @@ func (r *laneRelay) stays(t testing.TB) {
 // BIND is not answered for ever, and not longer than its caller wants.
 func TestBindTimeout(t *testing.T) {
 	server, client := laneTLS(t)
-	bubble(t, func(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
 		r := newLaneRelay(t, server, client)
 		start := time.Now()
 		if err := r.bind(t, func() {}); !errors.Is(err, context.DeadlineExceeded) || time.Since(start) != 10*time.Second {
@@ -371,7 +371,7 @@ func TestBindTimeout(t *testing.T) {
 // BOUND before BIND is no answer to it.
 func TestBoundWithoutBind(t *testing.T) {
 	server, client := laneTLS(t)
-	bubble(t, func(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
 		r := newLaneRelay(t, server, client)
 		r.tls.Write(rec(boundRec))
 		<-r.lane.Lost()
@@ -385,7 +385,7 @@ func TestBoundWithoutBind(t *testing.T) {
 // What follows BOUND is the stream's, whatever it looks like.
 func TestBoundTwice(t *testing.T) {
 	server, client := laneTLS(t)
-	bubble(t, func(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
 		r := newLaneRelay(t, server, client)
 		if err := r.bind(t, func() { r.tls.Write(rec(boundRec)); r.tls.Write(rec(boundRec)) }); err != nil {
 			t.Fatal(err)
@@ -404,7 +404,7 @@ func TestBoundTwice(t *testing.T) {
 // that would be another visitor's.
 func TestBindStreamOfAnotherLink(t *testing.T) {
 	server, client := laneTLS(t)
-	bubble(t, func(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
 		r := newLaneRelay(t, server, client)
 		other := newLaneRelay(t, server, client)
 		if err := r.lane.Bind(t.Context(), other.device); err == nil {
@@ -419,7 +419,7 @@ func TestBindStreamOfAnotherLink(t *testing.T) {
 // TLS that runs on the plain connection cannot be left.
 func TestLaneOnPlainConn(t *testing.T) {
 	server, client := laneTLS(t)
-	bubble(t, func(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
 		r := newLaneRig(t, server, client)
 		v, d := open(t, r.relay, r.remote, "")
 		r.plain = true

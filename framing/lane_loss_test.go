@@ -23,7 +23,7 @@ func TestSwitchBeforeBound(t *testing.T) {
 	moved := frame(psh, byHand, rec(dataRec, []byte("x")), rec(switchRec, u64(1)))
 	run := func(name string, f func(t *testing.T, r *laneRelay)) {
 		t.Run(name, func(t *testing.T) {
-			bubble(t, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
 				r := newLaneRelay(t, server, client)
 				f(t, r)
 				up(t, r.link)
@@ -150,7 +150,7 @@ func (r *laneRig) bindSlowly(t testing.TB) (remote *tls.Conn, pass func()) {
 // when the link is closed next.
 func TestCutLanes(t *testing.T) {
 	server, client := laneTLS(t)
-	bubble(t, func(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
 		r := newLaneRig(t, server, client)
 		v, d := open(t, r.relay, r.remote, "") // stream 3
 		v2, d2 := open(t, r.relay, r.remote, "")
@@ -186,7 +186,7 @@ func TestCutLanes(t *testing.T) {
 // closed, and its loss breaks nothing.
 func TestEndedWhileBound(t *testing.T) {
 	server, client := laneTLS(t)
-	bubble(t, func(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
 		r := newLaneRig(t, server, client)
 		v, d := open(t, r.relay, r.remote, "") // stream 3
 		c, pass := r.bindSlowly(t)
@@ -212,7 +212,7 @@ func TestEndedWhileBound(t *testing.T) {
 // as without a lane.
 func TestCloseWriteWhileWriting(t *testing.T) {
 	server, client := laneTLS(t)
-	bubble(t, func(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
 		r := newLaneRig(t, server, client)
 		v, d := open(t, r.relay, r.remote, "")
 		r.move(t, d)

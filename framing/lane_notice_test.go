@@ -6,6 +6,7 @@ import (
 	"sync"
 	"sync/atomic"
 	"testing"
+	"testing/synctest"
 
 	"keystay/framing"
 )
@@ -37,7 +38,7 @@ func (n *noticed) handler(got func() int) framing.Handler {
 // times as much, and of one with eight answers.
 func TestNoticesOfStreams(t *testing.T) {
 	server, client := laneTLS(t)
-	bubble(t, func(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
 		var n noticed
 		var sent atomic.Int64
 		r := newBulkRig(t, server, client, n.handler(func() int { return int(sent.Load()) }))
@@ -75,7 +76,7 @@ func TestNoticesOfStreams(t *testing.T) {
 // A stream that has moved is told of no more.
 func TestNoNoticesOfMovedStreams(t *testing.T) {
 	server, client := laneTLS(t)
-	bubble(t, func(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
 		var n noticed
 		r := newBulkRig(t, server, client, n.handler(func() int { return 0 }))
 		v, d := open(t, r.relay, r.remote, "x")

@@ -88,7 +88,7 @@ func TestLaneOutcome(t *testing.T) {
 		}, false, false, time.Second},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			bubble(t, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
 				r := newLaneRig(t, server, client)
 				v, d := open(t, r.relay, r.remote, "")
 				lane := r.move(t, d)
@@ -109,7 +109,7 @@ func TestLaneOutcome(t *testing.T) {
 // Who asks for the outcome need not wait for it.
 func TestLaneOutcomeLater(t *testing.T) {
 	server, client := laneTLS(t)
-	bubble(t, func(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
 		r := newLaneRig(t, server, client)
 		v, d := open(t, r.relay, r.remote, "")
 		lane := r.move(t, d)
@@ -138,7 +138,7 @@ func TestLaneResetComesWhenItDoes(t *testing.T) {
 		"for another lane": {failed: true},
 	} {
 		t.Run(name, func(t *testing.T) {
-			bubble(t, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
 				r := newLaneRelay(t, server, client)
 				if err := r.bind(t, func() { r.tls.Write(rec(boundRec)) }); err != nil {
 					t.Fatal(err)

@@ -142,7 +142,7 @@ func (r *laneRig) move(t testing.TB, device *framing.Stream) *framing.Lane {
 // TestMove moves a stream in the middle of what it carries, and loses the link.
 func TestMove(t *testing.T) {
 	server, client := laneTLS(t)
-	bubble(t, func(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
 		r := newLaneRig(t, server, client)
 		v, d := open(t, r.relay, r.remote, "hello")
 		io.WriteString(d, "on the stream")
@@ -191,7 +191,7 @@ func want(t testing.TB, r io.Reader, text string) {
 // direction stays until the write is done, the other one moves at once.
 func TestMoveWhileWaiting(t *testing.T) {
 	server, client := laneTLS(t)
-	bubble(t, func(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
 		r := newLaneRig(t, server, client)
 		v, d := open(t, r.relay, r.remote, "")
 		sent := bytes.Repeat([]byte("bulk"), 1<<20)
@@ -303,7 +303,7 @@ func TestMoveStates(t *testing.T) {
 	for state, enter := range states {
 		for event, e := range events {
 			t.Run(state+"/"+event, func(t *testing.T) {
-				bubble(t, func(t *testing.T) {
+				synctest.Test(t, func(t *testing.T) {
 					r := newLaneRig(t, server, client)
 					v, d := open(t, r.relay, r.remote, "")
 					enter(t, r, v, d)

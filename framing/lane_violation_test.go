@@ -146,7 +146,7 @@ func TestRemoteEndsLinkOnLaneViolation(t *testing.T) {
 // What may come after SWITCH: credit, a reset, and what is optional.
 func TestAllowedAfterSwitch(t *testing.T) {
 	server, client := laneTLS(t)
-	bubble(t, func(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
 		r := newLaneRelay(t, server, client)
 		if err := r.bind(t, func() { r.tls.Write(rec(boundRec)) }); err != nil {
 			t.Fatal(err)
@@ -161,7 +161,7 @@ func TestAllowedAfterSwitch(t *testing.T) {
 
 // A relay that never answers holds up nobody for ever.
 func TestWantLanesUnanswered(t *testing.T) {
-	bubble(t, func(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
 		l, p := rawRelayWith(t, framing.Handler{}, framing.CapabilityLanes)
 		for range 2 { // the second one waits for the first one's answer
 			ctx, stop := context.WithTimeout(t.Context(), time.Second)
@@ -204,7 +204,7 @@ func TestWantLanesUnanswered(t *testing.T) {
 // A remote that asks for many lanes stays below what a relay takes.
 func TestWantLanesOften(t *testing.T) {
 	server, client := laneTLS(t)
-	bubble(t, func(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
 		r := newLaneRig(t, server, client)
 		start := time.Now()
 		for i := range 1000 {
@@ -222,7 +222,7 @@ func TestWantLanesOften(t *testing.T) {
 // A relay that goes away grants no lanes.
 func TestWantLanesOfOneThatLeaves(t *testing.T) {
 	server, client := laneTLS(t)
-	bubble(t, func(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
 		r := newLaneRig(t, server, client)
 		if err := r.relay.GoAway(t.Context(), framing.GoAway{}); err != nil {
 			t.Fatal(err)
@@ -237,7 +237,7 @@ func TestWantLanesOfOneThatLeaves(t *testing.T) {
 // is told of each lane, and that is no flood.
 func TestManyLaneResets(t *testing.T) {
 	server, client := laneTLS(t)
-	bubble(t, func(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
 		r := newLaneRig(t, server, client)
 		var visitors []*framing.Stream
 		for range 420 {

@@ -4,11 +4,7 @@ import (
 	"context"
 	"encoding/binary"
 	"fmt"
-	"maps"
-	"slices"
 	"time"
-
-	"keystay/internal/sockopt"
 )
 
 const (
@@ -177,14 +173,6 @@ func (l *Link) addSpare(n int) bool {
 	return true
 }
 
-// stream returns the stream with a smux id, until its smux side is closed, or
-// nil.
-func (l *Link) stream(id uint32) *Stream {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.byID[id]
-}
-
 func (l *Link) noteLane(id uint32, n *Lane) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -230,55 +218,4 @@ func (s *Stream) cutLane() {
 	if s.lane != nil || s.move.state == laneAwait {
 		s.resetLocked(ResetCancel)
 	}
-}
-
-// Of which streams Handler tells, see there.
-const (
-	bulkAgain   = 4
-	chattyAfter = 8
-)
-
-// notice tells the remote of a stream that should perhaps move.
-func (s *Stream) notice() {
-	h := &s.link.handler
-	if !s.link.agreed || h.Bulk == nil && h.Chatty == nil {
-		return
-	}
-	s.mu.Lock()
-	stays := s.move.state != laneNone || s.err != nil || s.closed
-	carried := max(s.sent, s.got, 1)
-	bulk := !stays && h.Bulk != nil && carried >= max(s.noticeAt, h.BulkAfter)
-	if bulk {
-		s.noticeAt = bulkAgain * carried
-	}
-	chatty := !stays && h.Chatty != nil && s.exchanges >= chattyAfter
-	if chatty {
-		s.exchanges = 0
-	}
-	s.mu.Unlock()
-	if bulk {
-		h.Bulk(s)
-	}
-	if chatty {
-		h.Chatty(s)
-	}
-}
-
-// Retransmits is how many packets were sent once more on the link and on the
-// lanes that its streams have now; 0 where the system does not tell. So it gets
-// smaller when a lane ends.
-func (l *Link) Retransmits() int {
-	n := sockopt.Retransmits(l.conn)
-	l.mu.Lock()
-	streams := slices.Collect(maps.Keys(l.streams))
-	l.mu.Unlock()
-	for _, s := range streams {
-		s.mu.Lock()
-		lane := s.lane
-		s.mu.Unlock()
-		if lane != nil {
-			n += sockopt.Retransmits(lane)
-		}
-	}
-	return n
 }

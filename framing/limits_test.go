@@ -66,7 +66,7 @@ func TestMaxStreams(t *testing.T) {
 
 // A relay that opens far more streams than MaxStreams loses the link.
 func TestTooManyStreamsAtRemote(t *testing.T) {
-	bubble(t, func(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
 		l, p := rawRelay(t, framing.Handler{})
 		wg := acceptAll(l)
 		p.discard()
@@ -90,7 +90,7 @@ func TestTooManyStreamsAtRemote(t *testing.T) {
 
 // Streams that wait for Accept are bounded; a further one is refused, alone.
 func TestAcceptBacklog(t *testing.T) {
-	bubble(t, func(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
 		relay, remote, _, _ := memLinks(t)
 		const backlog = 2048
 		var streams []*framing.Stream
@@ -122,7 +122,7 @@ func TestAcceptBacklog(t *testing.T) {
 // What is opened with more than InitialCredit arrives whole: a hello may be of
 // 64 KiB.
 func TestLargeFirstFlight(t *testing.T) {
-	bubble(t, func(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
 		relay, remote, _, _ := memLinks(t)
 		first := randomBytes(200_000)
 		got := make(chan []byte, 1)
@@ -182,7 +182,7 @@ func TestResetDuringWriteTo(t *testing.T) {
 		"closed":            func(v, d *framing.Stream) { v.CloseWrite(); d.Close() },
 	} {
 		t.Run(name, func(t *testing.T) {
-			bubble(t, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
 				relay, remote, _, _ := memLinks(t)
 				v, d := open(t, relay, remote, strings.Repeat("x", 16<<10))
 				synctest.Wait()
@@ -208,7 +208,7 @@ func TestResetDuringWriteTo(t *testing.T) {
 // what a link keeps in all is bounded. They leave a good part to those that are
 // read.
 func TestPoolIsShared(t *testing.T) {
-	bubble(t, func(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
 		relay, remote, _, _ := memLinks(t)
 		var total int64
 		var wg sync.WaitGroup
@@ -245,7 +245,7 @@ func TestPoolIsShared(t *testing.T) {
 
 // A stream that has ended keeps of the pool only what is unread.
 func TestEndGivesBack(t *testing.T) {
-	bubble(t, func(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
 		relay, remote, _, _ := memLinks(t)
 		v, d := open(t, relay, remote, "x")
 		d.Read(make([]byte, 1))
@@ -273,7 +273,7 @@ func TestLaterMinorVersions(t *testing.T) {
 	more := []byte("fields of a later version")
 	unknown := cat(rec(0x80), rec(0xff, make([]byte, 4096)))
 	t.Run("relay", func(t *testing.T) {
-		bubble(t, func(t *testing.T) {
+		synctest.Test(t, func(t *testing.T) {
 			a, b := memconn.Pipe(0)
 			p := &peer{t, b}
 			h := helloRecord()
@@ -314,7 +314,7 @@ func TestLaterMinorVersions(t *testing.T) {
 		})
 	})
 	t.Run("remote", func(t *testing.T) {
-		bubble(t, func(t *testing.T) {
+		synctest.Test(t, func(t *testing.T) {
 			a, b := memconn.Pipe(0)
 			p := &peer{t, b}
 			w := welcomeRecord()
@@ -366,7 +366,7 @@ func TestLaterMinorVersions(t *testing.T) {
 
 // A smux stream that ends without END or RESET was cut off.
 func TestCutStream(t *testing.T) {
-	bubble(t, func(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
 		l, p := rawRelay(t, framing.Handler{})
 		p.discard()
 		p.send(rec(startMux, []byte{2}), frame(syn, 3), frame(psh, 3, goodHeader(), rec(dataRec, []byte("abc"))), frame(fin, 3))
@@ -437,4 +437,35 @@ func TestIDsRunOut(t *testing.T) {
 	}
 	<-relay.Done()
 	<-remote.Done()
+}
+
+// A stream that was waiting to be opened when the link was lost is not opened:
+// its visitor goes to another link.
+func TestOpenOnLostLink(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		relay, p := rawRemote(t, framing.Handler{})
+		p.discard()
+		framing.HoldLink(relay)
+		opened := make(chan error, 400)
+		for range cap(opened) {
+			go func() {
+				_, err := relay.Open(header, []byte("x"))
+				opened <- err
+			}()
+		}
+		synctest.Wait()
+		waiting := cap(opened) - len(opened)
+		relay.Close()
+		framing.ReleaseLink(relay)
+		synctest.Wait()
+		failed := 0
+		for range cap(opened) {
+			if err := <-opened; err != nil {
+				failed++
+			}
+		}
+		if waiting == 0 || failed != waiting {
+			t.Errorf("%d streams waited to be opened, %d were not", waiting, failed)
+		}
+	})
 }

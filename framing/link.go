@@ -24,8 +24,8 @@ var (
 	ErrTooManyStreams = errors.New("too many streams on this link")
 )
 
-// A Handler holds what a Link calls while it reads. Each function may be nil.
-// They must not block for long: nothing is read meanwhile.
+// A Handler holds what a Link calls while it reads or writes. Each function may be
+// nil. They must not block for long: nothing is read, or written, meanwhile.
 type Handler struct {
 	// Claim answers a remote's claim of a name; only a relay's link calls it.
 	// A *Denial goes back as it is, any other error as DeniedUnavailable.
@@ -88,7 +88,7 @@ type Link struct {
 	goingAway   bool                 // no new streams: GOAWAY was received
 	leaving     bool                 // GOAWAY was sent
 	acked       bool                 // and acknowledged
-	opening     int                  // streams whose SYN is not written yet; at the relay
+	opening     int                  // streams whose SYN is not queued yet; at the relay
 	ackDue      bool                 // GOAWAY is acknowledged when opening is 0
 	waiting     int                  // streams whose HEADER has not come; at the remote
 	names       int                  // granted, at the relay

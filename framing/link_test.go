@@ -21,7 +21,7 @@ import (
 var someHello = framing.Hello{Key: make([]byte, 32), Signature: make([]byte, 64)}
 
 func TestHelloRefused(t *testing.T) {
-	bubble(t, func(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
 		for code, permanent := range map[framing.RefusalCode]bool{
 			framing.RefusedProof: true, framing.RefusedVersion: true, framing.RefusedBanned: true,
 			framing.RefusedBusy: false, 0: false, 99: false,
@@ -88,7 +88,7 @@ func TestHelloTimeout(t *testing.T) {
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
-			bubble(t, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
 				a, b := memconn.Pipe(0)
 				b.Write([]byte{1, 0}) // a beginning is not enough
 				start := time.Now()
@@ -110,7 +110,7 @@ func TestHelloTimeout(t *testing.T) {
 }
 
 func TestClaims(t *testing.T) {
-	bubble(t, func(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
 		a, b := memconn.Pipe(0)
 		gone := make(chan *framing.Denial, 1)
 		relay, remote := links(t, a, b, framing.Handler{Claim: func(c framing.Claim) error {
@@ -172,7 +172,7 @@ func TestPermanentDenials(t *testing.T) {
 
 // Claims made at once each get their own answer, also when one has given up.
 func TestClaimsAtOnce(t *testing.T) {
-	bubble(t, func(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
 		a, b := memconn.Pipe(0)
 		hold := make(chan struct{})
 		_, remote := links(t, a, b, framing.Handler{Claim: func(c framing.Claim) error {
@@ -212,7 +212,7 @@ func TestClaimsAtOnce(t *testing.T) {
 
 // A claim on a link that is lost, or over, fails and does not hang.
 func TestClaimWithoutLink(t *testing.T) {
-	bubble(t, func(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
 		l, p := rawRelay(t, framing.Handler{})
 		done := make(chan error, 1)
 		go func() { done <- l.Claim(t.Context(), framing.Claim{Name: "xyz.relay.test"}) }()
@@ -254,7 +254,7 @@ func TestNoNamesWithoutHandler(t *testing.T) {
 func TestIdleLinkStaysUp(t *testing.T) {
 	for name, withStream := range map[string]bool{"link": false, "session": true} {
 		t.Run(name, func(t *testing.T) {
-			bubble(t, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
 				relay, remote, _, _ := memLinks(t)
 				if withStream {
 					open(t, relay, remote, "x")
@@ -267,7 +267,7 @@ func TestIdleLinkStaysUp(t *testing.T) {
 }
 
 func TestPing(t *testing.T) {
-	bubble(t, func(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
 		_, p := rawRelay(t, framing.Handler{})
 		for i := range 5 {
 			start := time.Now()
@@ -292,7 +292,7 @@ func TestSilence(t *testing.T) {
 	const noticed = 20 * time.Second
 	for name, withStream := range map[string]bool{"link": false, "session": true} {
 		t.Run(name, func(t *testing.T) {
-			bubble(t, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
 				relay, remote, a, _ := memLinks(t)
 				var v, d *framing.Stream
 				if withStream {
@@ -319,7 +319,7 @@ func TestSilence(t *testing.T) {
 
 // A write that makes no progress ends the link, though the other side is heard.
 func TestStalledWrite(t *testing.T) {
-	bubble(t, func(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
 		l, p := rawRemote(t, framing.Handler{})
 		s, err := l.Open(header, nil)
 		if err != nil {
@@ -357,7 +357,7 @@ func TestStalledWrite(t *testing.T) {
 func TestPingFlood(t *testing.T) {
 	for name, raw := range map[string]func(testing.TB, framing.Handler) (*framing.Link, *peer){"relay": rawRemote, "remote": rawRelay} {
 		t.Run(name, func(t *testing.T) {
-			bubble(t, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
 				l, p := raw(t, framing.Handler{})
 				flood := 0
 				go func() {
@@ -381,7 +381,7 @@ func TestPingFlood(t *testing.T) {
 
 // Close ends the link for the other side in good order, and its streams not.
 func TestClose(t *testing.T) {
-	bubble(t, func(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
 		relay, remote, _, _ := memLinks(t)
 		v, d := open(t, relay, remote, "x")
 		accepted := make(chan error, 1)

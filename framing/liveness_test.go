@@ -82,7 +82,7 @@ func alive(t *testing.T, ls ...*framing.Link) {
 // The remote measures the round-trip time, and the relay learns it from the
 // next PING.
 func TestRTT(t *testing.T) {
-	bubble(t, func(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
 		relay, remote, _ := slowLinks(t, 30*time.Millisecond)
 		if remote.RTT() != 0 || relay.RTT() != 0 {
 			t.Errorf("round-trip times %v and %v before any PING", remote.RTT(), relay.RTT())
@@ -114,7 +114,7 @@ func TestSilenceIsNoticed(t *testing.T) {
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
-			bubble(t, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
 				relay, remote, cut := slowLinks(t, time.Millisecond)
 				prepare(relay, remote)
 				alive(t, relay, remote)
@@ -132,7 +132,7 @@ func TestSilenceIsNoticed(t *testing.T) {
 
 // An idle link lives for ever.
 func TestIdleLinkLives(t *testing.T) {
-	bubble(t, func(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
 		relay, remote, _ := slowLinks(t, 400*time.Millisecond)
 		<-time.After(24 * time.Hour)
 		alive(t, relay, remote)
@@ -140,7 +140,7 @@ func TestIdleLinkLives(t *testing.T) {
 }
 
 func TestProbe(t *testing.T) {
-	bubble(t, func(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
 		relay, remote, cut := slowLinks(t, 300*time.Millisecond)
 		for _, l := range []*framing.Link{remote, relay} { // either side may ask
 			start := time.Now()
@@ -171,7 +171,7 @@ func TestProbe(t *testing.T) {
 
 // A probe does not end a link whose answer is late behind other data.
 func TestProbeOfBusyLink(t *testing.T) {
-	bubble(t, func(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
 		relay, remote, cut := slowLinks(t, 3*time.Second) // each way
 		v, d := open(t, relay, remote, "x")
 		go io.Copy(v, zeros{})
@@ -193,7 +193,7 @@ func TestProbeOfBusyLink(t *testing.T) {
 
 // A process that was stopped reads what has arrived before it judges.
 func TestStoppedProcessDoesNotJudge(t *testing.T) {
-	bubble(t, func(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
 		relay, remote, a, _ := memLinks(t)
 		<-time.After(time.Minute)
 		synctest.Wait()
@@ -217,7 +217,7 @@ func TestStoppedProcessDoesNotJudge(t *testing.T) {
 // A frozen peer still acknowledges what it is sent: only its silence tells.
 func TestFrozenPeer(t *testing.T) {
 	for name, link := range map[string]func(*testing.T, int) (*framing.Link, *memconn.Conn){"remote": bareRemote, "relay": bareRelay} {
-		bubble(t, func(t *testing.T) {
+		synctest.Test(t, func(t *testing.T) {
 			l, _ := link(t, 1<<20)
 			took, err := hear(t, l)
 			if !errors.Is(err, framing.ErrSilent) || took >= 20*time.Second {
@@ -235,7 +235,7 @@ func TestPauseIsForgiven(t *testing.T) {
 	if framing.PingInterval+pause > framing.SilenceLimit || framing.PingInterval+3*time.Second > first {
 		t.Errorf("a PING every %v is too rare", framing.PingInterval)
 	}
-	bubble(t, func(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
 		relay, p := rawRemote(t, framing.Handler{})
 		for range 10 {
 			p.send(rec(ping, make([]byte, 8)))
@@ -244,7 +244,7 @@ func TestPauseIsForgiven(t *testing.T) {
 		}
 		alive(t, relay)
 	})
-	bubble(t, func(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
 		remote, q := rawRelay(t, framing.Handler{})
 		for range 10 {
 			b := q.expect(ping)

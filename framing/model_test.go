@@ -195,7 +195,7 @@ func FuzzStream(f *testing.F) {
 		if len(ops) > 200 {
 			return
 		}
-		bubble(t, func(t *testing.T) { runModel(t, newLaneRig(t, server, client), ops) })
+		synctest.Test(t, func(t *testing.T) { runModel(t, newLaneRig(t, server, client), ops) })
 	})
 }
 
@@ -209,7 +209,7 @@ func TestStreamModel(t *testing.T) {
 		}
 		ops[2*rand.IntN(min(5, len(ops)/2))] = 12
 		ok := t.Run("", func(t *testing.T) {
-			bubble(t, func(t *testing.T) { runModel(t, newLaneRig(t, server, client), ops) })
+			synctest.Test(t, func(t *testing.T) { runModel(t, newLaneRig(t, server, client), ops) })
 		})
 		if !ok {
 			t.Fatalf("operations: %q", ops)

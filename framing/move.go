@@ -43,7 +43,7 @@ type move struct {
 func (s *Stream) expectLane() bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.move.state != laneNone || s.overLocked() || !s.link.moves() {
+	if s.move.state != laneNone || !s.begins.Load() || s.overLocked() || !s.link.moves() {
 		return false
 	}
 	s.move.state = laneAwait

@@ -12,18 +12,36 @@ import (
 // a stream, and those of data. smux's own code ran here once, and had less and
 // less to do: its half-close loses data, its windows let one stream stall the
 // others, it knows no reset, and its goroutines cost a seventh of what a new
-// visitor did. A peer may still run it, see TestSmux.
+// visitor did. A peer may still run it, see smux_test.go.
 const (
 	smuxVersion = 2
 	// smuxFrame makes a full smux frame (8 bytes of header) with the MUX record
 	// around it just one TLS record of 16 KiB.
-	smuxFrame = 16<<10 - recordHeader - 8
+	smuxFrame = 16<<10 - recordHeader - smuxHeader
 	// smuxWindow is smux's own window for a stream. It is above maxWindow and the
 	// record headers in it, so that only our credit ever limits a stream.
 	smuxWindow = 2 << 20
 	// acceptBacklog is how many streams may wait for Accept; more are refused.
 	// After a takeover hundreds of visitors come at once.
 	acceptBacklog = 2048
+)
+
+// The frames of smux: version, command, length (little-endian) and stream id.
+const (
+	smuxHeader = 8
+	smuxSYN    = 0
+	smuxFIN    = 1
+	smuxPSH    = 2
+	smuxNOP    = 3
+	smuxUPD    = 4
+	updLength  = 8
+)
+
+// Of smux's window, for a peer that minds it: at least so many bytes arrive
+// between two updates, and before the first.
+const (
+	updateStep  = smuxWindow / 2
+	firstUpdate = 64 << 10
 )
 
 // Open opens a stream for a visitor and sends first on it, what has been read
@@ -37,32 +55,38 @@ func (l *Link) Open(h Header, first []byte) (*Stream, error) {
 	if !l.isRelay {
 		return nil, errors.New("open stream: only a relay opens streams")
 	}
-	id, err := l.newID()
-	if err != nil {
-		return nil, fmt.Errorf("open stream: %w", err)
-	}
-	s := newStream(l, id)
+	s := newStream(l)
+	s.header, s.local, s.remote = h, l.conn.LocalAddr(), l.conn.RemoteAddr()
+	s.parse.opener = true // before the reader knows of it
 	if err := l.add(s); err != nil {
+		if err == errNoIDs {
+			l.fail(err)
+		}
 		return nil, err
 	}
 	l.sender.start()
-	l.frame(smuxSYN, id)
+	l.frame(smuxSYN, s.id)
 	l.opened()
-	s.header = h
-	s.local, s.remote = l.conn.LocalAddr(), l.conn.RemoteAddr()
 	rest := s.begin(rec, first)
-	if len(rest) > 0 {
-		if _, err := s.Write(rest); err != nil {
-			s.Reset()
-			return nil, fmt.Errorf("open stream: %w", err)
-		}
+	err = l.Err() // it may have been lost meanwhile
+	if err == nil && len(rest) > 0 {
+		_, err = s.Write(rest)
+	}
+	if err != nil {
+		s.Reset()
+		return nil, fmt.Errorf("open stream: %w", err)
 	}
 	return s, nil
 }
 
-// add counts a stream, and makes it known by its id, within MaxStreams. A remote takes up to twice as many:
-// it may learn that a stream is over after the relay has put another one in its
-// place.
+// errNoIDs is the error of opening one stream more than there are ids. It ends the
+// link.
+var errNoIDs = errors.New("the stream ids of this link have run out")
+
+// add counts a stream, and makes it known by its id, within MaxStreams. A relay
+// gives it the id, as the client of a smux connection does: 3, 5, and so on. A
+// remote takes up to twice as many streams: it may learn that one is over after the
+// relay has put another one in its place.
 func (l *Link) add(s *Stream) error {
 	limit := MaxStreams
 	if !l.isRelay {
@@ -77,6 +101,13 @@ func (l *Link) add(s *Stream) error {
 		return ErrGoingAway
 	case len(l.streams) >= limit:
 		return ErrTooManyStreams
+	case l.isRelay && l.lastID > math.MaxUint32-2:
+		return errNoIDs
+	}
+	if l.isRelay {
+		l.muxed = true
+		l.lastID += 2
+		s.id = l.lastID
 	}
 	if l.streams == nil {
 		l.streams, l.byID = make(map[*Stream]struct{}), make(map[uint32]*Stream)
@@ -90,7 +121,7 @@ func (l *Link) add(s *Stream) error {
 	return nil
 }
 
-// opened notes that a stream's SYN has been written, or never will be.
+// opened notes that a stream's SYN has been queued.
 func (l *Link) opened() {
 	l.mu.Lock()
 	l.opening--
@@ -115,6 +146,14 @@ func (l *Link) hasBegun() {
 	defer l.mu.Unlock()
 	l.waiting--
 	l.checkLocked()
+}
+
+// stream returns the stream with a smux id, until its smux side is closed, or
+// nil.
+func (l *Link) stream(id uint32) *Stream {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.byID[id]
 }
 
 // unregister forgets a stream's id, once its smux side is closed.
@@ -186,30 +225,37 @@ func (l *Link) cause(err error) error {
 	return err
 }
 
-// errNoIDs is the error of opening one stream more than there are ids.
-var errNoIDs = errors.New("the stream ids of this link have run out")
-
-// newID returns the id of the next stream, as the client of a smux connection
-// numbers them: 3, 5, and so on. It ends a link whose ids have run out. The
-// session has begun when there is one.
-func (l *Link) newID() (uint32, error) {
+// beginMux is START_MUX, at the remote.
+func (l *Link) beginMux() error {
 	l.mu.Lock()
-	if l.err != nil {
-		l.mu.Unlock()
-		return 0, l.err
+	defer l.mu.Unlock()
+	if l.muxed {
+		return protocolErrorf("START_MUX twice")
 	}
 	l.muxed = true
-	ok := l.lastID < math.MaxUint32-2
-	if ok {
-		l.lastID += 2
+	return nil
+}
+
+func (l *Link) hasMux() bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.muxed
+}
+
+// opens notes a stream that the relay opens.
+func (l *Link) opens(id uint32) error {
+	if l.isRelay {
+		return protocolErrorf("the remote opened a stream")
 	}
-	id := l.lastID
-	l.mu.Unlock()
-	if !ok {
-		l.fail(errNoIDs)
-		return 0, errNoIDs
+	if l.stream(id) != nil {
+		return protocolErrorf("a stream opened twice")
 	}
-	return id, nil
+	s := newStream(l)
+	s.id = id
+	if err := l.add(s); err != nil {
+		return protocolErrorf("%v", err)
+	}
+	return nil
 }
 
 // Accept returns the next stream that the relay opened. It blocks until there

@@ -7,15 +7,6 @@ import (
 	"os"
 )
 
-// ended reports whether both directions have ended. The other side may close
-// smux's side as soon as it has our END, when flushed has not been called for it
-// yet.
-func (s *Stream) ended() bool {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	return (s.recvEnd || s.recvMoved) && (s.sendEnd || s.sendMoved)
-}
-
 // A parser splits a stream's bytes into records, however they are cut.
 type parser struct {
 	opener  bool // this side opened the stream, so no HEADER comes
@@ -23,6 +14,7 @@ type parser struct {
 	ended   bool // END or SWITCH has come
 	reset   bool // RESET has come
 	cut     bool // smux's FIN has come
+	wrote   bool // data of what is fed was written by WriteNow: once is enough
 
 	arrived, updated uint32 // bytes in all, and what of them UPD has told
 
@@ -215,9 +207,10 @@ const maxNow = 4 << 10
 
 // writeNowLocked writes p to where a WriteTo waits for it, as far as it can.
 func (s *Stream) writeNowLocked(p []byte) int {
-	if s.now == nil || s.buf.len > 0 || len(p) > maxNow {
+	if s.now == nil || s.buf.len > 0 || len(p) > maxNow || s.parse.wrote {
 		return 0
 	}
+	s.parse.wrote = true
 	n, _ := s.now.WriteNow(p)
 	s.nowTotal += int64(n)
 	s.consumedLocked(n)

@@ -9,7 +9,7 @@ import (
 )
 
 // All that a link writes goes through one hand, which is whoever holds
-// Link.writeMu: control records, SYN and FIN, and what the streams have
+// Link.writeMu: control records, frames without data, and what the streams have
 // queued, in turns. It is gathered, encrypted, and written in few large pieces.
 //
 // Who queues something calls pump. On a TCP connection pump never waits, so
@@ -40,7 +40,7 @@ type sender struct {
 	mu     sync.Mutex
 	room   sync.Cond
 	begun  bool      // START_MUX is queued
-	frames []byte    // without data, as MUX records
+	frames []byte    // START_MUX, and SYN, FIN and UPD as MUX records
 	ready  []*Stream // in turn
 }
 
@@ -82,38 +82,45 @@ func (d *sender) start() {
 	}
 }
 
-// tryFrame queues a SYN or FIN, if there is room. It goes along with what is
-// written next: a SYN with what its stream says first, and a FIN with anything,
+// frame queues a SYN or FIN, and waits for room as long as the link is up. A SYN
+// goes along with what its stream says first.
+func (l *Link) frame(command byte, id uint32) {
+	d := &l.sender
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	for len(d.frames) > maxFrames && l.Err() == nil {
+		go l.pump()
+		d.room.Wait()
+	}
+	d.frameLocked(command, id)
+}
+
+// tryFIN queues a FIN, if there is room. It goes along with what is written next,
 // since it says nothing that END and RESET have not said.
-func (d *sender) tryFrame(command byte, id uint32) bool {
+func (d *sender) tryFIN(id uint32) bool {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	if len(d.frames) > maxFrames {
 		return false
 	}
-	d.frameLocked(command, id)
+	d.frameLocked(smuxFIN, id)
 	return true
 }
 
-func (d *sender) frameLocked(command byte, id uint32) {
-	d.frames = append(d.frames, byte(recMux), 0, smuxHeader, smuxVersion, command, 0, 0)
-	d.frames = binary.LittleEndian.AppendUint32(d.frames, id)
+// update queues an UPD: so many bytes of the stream were taken in all.
+func (d *sender) update(id, taken uint32) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.frameLocked(smuxUPD, id, taken, smuxWindow)
 }
 
-// frame is tryFrame that waits for room, as long as the link is up.
-func (l *Link) frame(command byte, id uint32) {
-	d := &l.sender
-	d.mu.Lock()
-	for len(d.frames) > maxFrames && l.Err() == nil {
-		d.mu.Unlock()
-		l.pump()
-		d.mu.Lock()
-		if len(d.frames) > maxFrames && l.Err() == nil {
-			d.room.Wait()
-		}
+func (d *sender) frameLocked(command byte, id uint32, payload ...uint32) {
+	n := byte(4 * len(payload))
+	d.frames = append(d.frames, byte(recMux), 0, smuxHeader+n, smuxVersion, command, n, 0)
+	d.frames = binary.LittleEndian.AppendUint32(d.frames, id)
+	for _, v := range payload {
+		d.frames = binary.LittleEndian.AppendUint32(d.frames, v)
 	}
-	d.frameLocked(command, id)
-	d.mu.Unlock()
 }
 
 // over wakes who waits for room, on a link that is over.

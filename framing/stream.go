@@ -55,7 +55,7 @@ type Stream struct {
 	header        Header
 	local, remote net.Addr
 	parse         parser      // used by the link's reader alone
-	begins        atomic.Bool // HEADER has come, or never will
+	begins        atomic.Bool // HEADER has come or gone, or never will
 
 	mu           sync.Mutex
 	readable     sync.Cond
@@ -88,8 +88,8 @@ type Stream struct {
 	move
 }
 
-func newStream(l *Link, id uint32) *Stream {
-	s := &Stream{link: l, id: id, win: newWindow(&l.pool), credit: InitialCredit}
+func newStream(l *Link) *Stream {
+	s := &Stream{link: l, win: newWindow(&l.pool), credit: InitialCredit}
 	s.readable.L, s.writable.L = &s.mu, &s.mu
 	return s
 }
@@ -99,7 +99,10 @@ func newStream(l *Link, id uint32) *Stream {
 func (s *Stream) begin(rec, first []byte) (rest []byte) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.parse.opener = true
+	if s.err != nil { // it was reset before it began
+		return nil
+	}
+	s.begins.Store(true)
 	s.recordLocked(recHeader, rec[recordHeader:])
 	s.outHead = len(s.out)
 	s.grantLocked(s.win.begin())
@@ -292,50 +295,6 @@ func (s *Stream) fail(err error) {
 	s.settleLocked()
 }
 
-// settleLocked closes the smux side when both directions are over, and takes
-// the stream off the link when nothing of it is left here and on the wire: who
-// opens and ends streams without reading must not make this side hold more of
-// them than MaxStreams.
-func (s *Stream) settleLocked() {
-	over := (s.recvEnd || s.recvMoved) && (s.sendEnd || s.sendMoved) && len(s.out) == 0 && !s.flushing
-	if s.err != nil {
-		over = !s.resetOut // RESET goes out first
-	}
-	if over && !s.smClosed {
-		s.smClosed = true
-		if s.linger != nil {
-			s.linger.Stop()
-		}
-		if !s.onLaneLocked() {
-			s.readDeadline.stop()
-			s.writeLimit.stop()
-		}
-		if s.link.sender.tryFrame(smuxFIN, s.id) {
-			s.smGone = true
-			s.link.unregister(s)
-		} else {
-			go s.closeMux()
-		}
-	}
-	s.endLaneLocked()
-	if s.smGone && !s.removed && (s.buf.len == 0 || s.closed) && !s.onLaneLocked() {
-		s.removed = true
-		s.buf.free()
-		s.win.release(0)
-		s.link.remove(s)
-	}
-}
-
-// closeMux closes the smux side where FIN has to wait for the link.
-func (s *Stream) closeMux() {
-	s.link.frame(smuxFIN, s.id)
-	s.link.unregister(s)
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	s.smGone = true
-	s.settleLocked()
-}
-
 func (s *Stream) wakeLocked() {
 	s.readable.Broadcast()
 	s.writable.Broadcast()
@@ -385,6 +344,7 @@ func (s *Stream) setDeadline(d *deadline, c *sync.Cond, t time.Time) error {
 
 var _ interface {
 	net.Conn
+	io.WriterTo
 	CloseWrite() error
 	Reset() error
 } = (*Stream)(nil)

@@ -113,7 +113,7 @@ func randomBytes(n int) []byte {
 }
 
 // A half-closed stream still carries the answer, whole, however late it is read.
-func TestHalfClose(t *testing.T) { bubble(t, testHalfClose) }
+func TestHalfClose(t *testing.T) { synctest.Test(t, testHalfClose) }
 
 func testHalfClose(t *testing.T) {
 	relay, remote, _, _ := memLinks(t)
@@ -135,12 +135,6 @@ func testHalfClose(t *testing.T) {
 		v.Close()
 	}
 	settled(t, relay, remote)
-}
-
-// bubble runs f under testing/synctest.
-func bubble(t *testing.T, f func(*testing.T)) {
-	t.Helper()
-	synctest.Test(t, f)
 }
 
 // settled checks, in a synctest bubble, that no stream is left on the links.
@@ -201,7 +195,7 @@ func TestReset(t *testing.T) {
 		"Refuse":                 (*framing.Stream).Refuse,
 	} {
 		t.Run(name, func(t *testing.T) {
-			bubble(t, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
 				relay, remote, _, _ := memLinks(t)
 				v, d := open(t, relay, remote, "unread")
 				if err := reset(d); err != nil {
@@ -287,7 +281,7 @@ func TestUnreadStreamsDoNotStall(t *testing.T) {
 
 // What an unread stream keeps in memory is bounded by its credit.
 func TestWindowIsBounded(t *testing.T) {
-	bubble(t, func(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
 		relay, remote, _, _ := memLinks(t)
 		v, _ := open(t, relay, remote, "")
 		v.SetWriteDeadline(time.Now().Add(time.Minute))
@@ -302,7 +296,7 @@ func TestWindowIsBounded(t *testing.T) {
 
 // A closed stream that the other side never ends is reset after CloseLinger.
 func TestCloseLingers(t *testing.T) {
-	bubble(t, func(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
 		relay, remote, _, _ := memLinks(t)
 		v, d := open(t, relay, remote, "")
 		d.Close()
@@ -328,7 +322,7 @@ func TestCloseLingers(t *testing.T) {
 }
 
 // With memory in use by nobody, the pool is whole again.
-func TestStreamsComeAndGo(t *testing.T) { bubble(t, testStreamsComeAndGo) }
+func TestStreamsComeAndGo(t *testing.T) { synctest.Test(t, testStreamsComeAndGo) }
 
 func testStreamsComeAndGo(t *testing.T) {
 	relay, remote, _, _ := memLinks(t)
@@ -344,7 +338,7 @@ func testStreamsComeAndGo(t *testing.T) {
 // A stream is not over while something of it is gathered and not written: who
 // closes the link then would lose it.
 func TestGatheredIsNotOver(t *testing.T) {
-	bubble(t, func(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
 		relay, remote, _, _ := memLinks(t)
 		v, d := open(t, relay, remote, "")
 		v.CloseWrite()

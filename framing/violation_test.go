@@ -8,6 +8,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"keystay/framing"
@@ -143,7 +144,7 @@ func (n named) Errorf(format string, args ...any) {
 // each runs all cases in one bubble.
 func each(t *testing.T, name string, cases []violation, run func(testing.TB, []byte)) {
 	t.Run(name, func(t *testing.T) {
-		bubble(t, func(t *testing.T) {
+		synctest.Test(t, func(t *testing.T) {
 			for _, v := range cases {
 				run(named{t, v.name}, v.bytes)
 			}
@@ -244,7 +245,7 @@ func remoteWithStream(t testing.TB, bad []byte) {
 
 // Who breaks the protocol is told.
 func TestViolationIsTold(t *testing.T) {
-	bubble(t, func(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
 		l, p := rawRemote(t, framing.Handler{})
 		p.send(rec(0x7f))
 		violated(t, l)
@@ -303,4 +304,27 @@ func handshake(t *testing.T, b []byte, relay bool) error {
 		t.Error("the connection was not closed")
 	}
 	return err
+}
+
+// A remote that sends data for a stream which the relay is about to open: a
+// relay knows who opens, from the first moment at which data can come.
+func TestDataForTheNextStream(t *testing.T) {
+	relay, p := rawRemote(t, framing.Handler{})
+	p.discard()
+	if _, err := relay.Open(header, nil); err != nil {
+		t.Fatal(err)
+	}
+	early := frame(psh, 5, goodHeader())
+	go func() {
+		for {
+			if _, err := p.conn.Write(early); err != nil {
+				return
+			}
+		}
+	}()
+	relay.Open(header, nil) // perhaps on a link that is over
+	<-relay.Done()
+	if err := relay.Err(); !errors.Is(err, framing.ErrProtocol) {
+		t.Errorf("the link ended with %v, want a protocol violation", err)
+	}
 }

@@ -12,6 +12,7 @@ import (
 	"os"
 	"strings"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/coder/websocket"
@@ -91,7 +92,7 @@ func (s *site) pair() (client, server net.Conn) {
 // A link over a WebSocket carries streams as one over TLS does, and outlives
 // the limits of the HTTP server it began at.
 func TestWebSocketLink(t *testing.T) {
-	bubble(t, func(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
 		client, server := newSite(t).pair()
 		relay, remote := links(t, server, client, framing.Handler{}, framing.Handler{})
 		for range 3 {
@@ -125,7 +126,7 @@ func TestWebSocketLink(t *testing.T) {
 
 // A side that vanishes is noticed as on any link.
 func TestWebSocketCut(t *testing.T) {
-	bubble(t, func(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
 		client, server := newSite(t).pair()
 		relay, remote := links(t, server, client, framing.Handler{}, framing.Handler{})
 		client.(interface{ NetConn() net.Conn }).NetConn().(*tls.Conn).NetConn().(*memconn.Conn).Cut()
@@ -144,7 +145,7 @@ func TestWebSocketCut(t *testing.T) {
 // A peer that stops reading ends the link within WriteTimeout, although its
 // answers to pings have another limit.
 func TestWebSocketStalledWriter(t *testing.T) {
-	bubble(t, func(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
 		client, server := newSite(t).pair()
 		go io.Copy(io.Discard, client)
 		server.SetWriteDeadline(time.Now().Add(time.Second))
@@ -335,7 +336,7 @@ func TestWebSocketMessages(t *testing.T) {
 
 // A flood of pings is answered once in PongInterval.
 func TestWebSocketPings(t *testing.T) {
-	bubble(t, func(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
 		var pongs int
 		c, far := newSite(t).raw(&pongs)
 		go io.Copy(io.Discard, far)

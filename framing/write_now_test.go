@@ -2,7 +2,6 @@ package framing_test
 
 import (
 	"bytes"
-	"io"
 	"math/rand/v2"
 	"sync"
 	"testing"
@@ -45,7 +44,7 @@ func (e *eager) WriteNow(p []byte) (int, error) {
 // What the link's reader writes itself, and what WriteTo does, comes in order
 // and whole, and gives its credit back.
 func TestWriteNow(t *testing.T) {
-	bubble(t, func(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
 		relay, remote, _ := slowLinks(t, time.Millisecond)
 		v, d := open(t, relay, remote, "x")
 		var sent []byte
@@ -81,21 +80,21 @@ func TestWriteNow(t *testing.T) {
 	})
 }
 
-// A small piece is written with nobody woken; a large one is left to WriteTo.
+// A small piece is written by WriteNow; a large one is left to WriteTo.
 func TestWriteNowIsForSmallPieces(t *testing.T) {
-	bubble(t, func(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
 		relay, remote, _ := slowLinks(t, time.Millisecond)
 		v, d := open(t, relay, remote, "x")
 		var e whole
 		go v.WriteTo(&e)
 		synctest.Wait()
-		d.Write(make([]byte, 100))
+		d.Write(make([]byte, framing.MaxNow))
 		time.Sleep(time.Second)
 		synctest.Wait()
-		d.Write(make([]byte, 10<<10))
+		d.Write(make([]byte, framing.MaxNow+1))
 		time.Sleep(time.Second)
 		synctest.Wait()
-		if e.now != 100 || e.write != 10<<10 {
+		if e.now != framing.MaxNow || e.write != framing.MaxNow+1 {
 			t.Errorf("%d bytes by WriteNow, %d by Write", e.now, e.write)
 		}
 		d.Reset()
@@ -107,5 +106,3 @@ type whole struct{ now, write int }
 
 func (w *whole) Write(p []byte) (int, error)    { w.write += len(p); return len(p), nil }
 func (w *whole) WriteNow(p []byte) (int, error) { w.now += len(p); return len(p), nil }
-
-var _ io.WriterTo = (*framing.Stream)(nil)

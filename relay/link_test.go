@@ -72,7 +72,7 @@ func TestWelcome(t *testing.T) {
 // A remote that does not say hello, or does not end its TLS handshake, is cut
 // off.
 func TestSlowLink(t *testing.T) {
-	bubble(t, func(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
 		r := memRig(t, nil)
 		start := time.Now()
 		c := r.dial()
@@ -119,7 +119,7 @@ func TestLogHasNoVisitors(t *testing.T) {
 
 // Shutdown takes no new visitors, tells the remotes, and waits for the visitors.
 func TestShutdownDrains(t *testing.T) {
-	bubble(t, func(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
 		r := memRig(t, nil)
 		d := r.device(newIdentity(t), "a.relay.test").echo("a")
 		c := r.dial()

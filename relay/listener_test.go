@@ -31,7 +31,7 @@ func (f *flaky) Accept() (net.Conn, error) {
 // Errors of Accept that pass do not end the relay: it tries again, each time
 // after a longer pause, of at most a second.
 func TestAcceptErrorsPass(t *testing.T) {
-	bubble(t, func(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
 		r := newServer(t, nil)
 		r.mem = memconn.Listen(nil)
 		r.dial = func() conn { c, _ := r.mem.Dial(context.Background()); return c }
@@ -50,7 +50,7 @@ func TestAcceptErrorsPass(t *testing.T) {
 
 // Close ends also a pause between two attempts.
 func TestCloseDuringAcceptErrors(t *testing.T) {
-	bubble(t, func(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
 		r := newServer(t, nil)
 		r.mem = memconn.Listen(nil)
 		r.serve(&flaky{r.mem, 1 << 30})

@@ -153,7 +153,7 @@ func TestDrainingDevice(t *testing.T) {
 
 // A visitor of a name whose device is away waits for it, up to HoldTimeout.
 func TestHold(t *testing.T) {
-	bubble(t, func(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
 		r := memRig(t, nil)
 		id := newIdentity(t)
 		r.device(id, "a.relay.test", "b.relay.test").Close()
@@ -192,7 +192,7 @@ func TestHold(t *testing.T) {
 
 // No more than 64 visitors wait for one name; a further one is refused at once.
 func TestHoldIsBounded(t *testing.T) {
-	bubble(t, func(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
 		r := memRig(t, nil)
 		id := newIdentity(t)
 		r.device(id, "a.relay.test", "b.relay.test").Close()
@@ -219,7 +219,7 @@ func TestHoldIsBounded(t *testing.T) {
 
 // Closing the relay ends all waiting.
 func TestCloseEndsHold(t *testing.T) {
-	bubble(t, func(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
 		r := memRig(t, nil)
 		r.device(newIdentity(t), "a.relay.test").Close()
 		synctest.Wait()
@@ -237,7 +237,7 @@ func TestCloseEndsHold(t *testing.T) {
 
 // A link that claims no name is sent away after 30 s, one that has a name not.
 func TestIdleLink(t *testing.T) {
-	bubble(t, func(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
 		r := memRig(t, func(s *relay.Server) { s.Names.Policy = relay.Closed })
 		d, named := r.device(newIdentity(t)), newIdentity(t)
 		denied(t, d.Claim(t.Context(), framing.Claim{Name: "a.relay.test"}), framing.DeniedClosed)
@@ -258,7 +258,7 @@ func TestIdleLink(t *testing.T) {
 
 // A device that dies without a word is away within 20 s.
 func TestSilentDevice(t *testing.T) {
-	bubble(t, func(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
 		r := memRig(t, nil)
 		var c conn
 		dial := r.dial

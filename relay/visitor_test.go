@@ -9,6 +9,7 @@ import (
 	"strings"
 	"syscall"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"keystay/framing"
@@ -138,7 +139,7 @@ func TestNotTLS(t *testing.T) {
 
 // An unfinished hello is closed at 10 s, whatever trickles in.
 func TestUnfinishedHello(t *testing.T) {
-	bubble(t, func(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
 		r := memRig(t, nil)
 		hello := helloFor(t, "a.relay.test")
 		for _, trickle := range []bool{false, true} {

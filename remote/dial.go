@@ -72,7 +72,7 @@ func (w *way) linkOver(ctx context.Context, by Transport, relay string, handler 
 	lanes := w.newLanes(host)
 	if by == TransportTLS && w.direct(relay) && !w.l.cfg.NoLanes {
 		hello.Capabilities |= framing.CapabilityLanes
-		handler.Bulk, handler.BulkAfter = lanes.notice, cmp.Or(w.l.cfg.LaneAfter, DefaultLaneAfter)
+		handler.Bulk, handler.BulkAfter = lanes.noticeBulk, cmp.Or(w.l.cfg.LaneAfter, DefaultLaneAfter)
 		handler.Chatty = lanes.noticeChatty
 	}
 	link, welcome, err := w.l.greet(ctx, conn, by, host, hello, handler)

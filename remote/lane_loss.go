@@ -10,11 +10,11 @@ import (
 const (
 	// lossLook is how often it is looked whether packets were lost, at most.
 	lossLook = 500 * time.Millisecond
-	// lossTime is for how long a loss counts.
+	// lossTime is for how long a loss counts, from when it is noticed.
 	lossTime = 10 * time.Second
 )
 
-// A pathLoss tells whether packets to the relays are lost these days. On a link
+// A pathLoss tells whether packets to the relays were lost lately. On a link
 // a lost packet holds up all visitors; on a lane, one. The zero value is ready.
 type pathLoss struct {
 	mu     sync.Mutex
@@ -24,14 +24,14 @@ type pathLoss struct {
 }
 
 // lossy reports whether packets were lost lately, going by how many were sent
-// once more on the connections that there are now. The first look counts all
-// that they ever lost.
+// once more on the connections that there are now since the last look: if that
+// was too long ago, nobody knows when.
 func (p *pathLoss) lossy(now time.Time, retransmits func() int) bool {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if now.Sub(p.looked) >= lossLook {
 		n := retransmits()
-		if n > p.count {
+		if n > p.count && now.Sub(p.looked) <= lossTime {
 			p.until = now.Add(lossTime)
 		}
 		p.looked, p.count = now, n

@@ -29,8 +29,12 @@ func TestPathLoss(t *testing.T) {
 			t.Errorf("look %d: lossy is %v", i, got)
 		}
 	}
-	var old pathLoss
-	if !old.lossy(now, func() int { return 1 }) {
-		t.Error("the first look does not count what was lost before")
+	now = now.Add(lossTime + 1)
+	if p.lossy(now, func() int { return 2 }) {
+		t.Error("a loss counts that may be old")
+	}
+	var first pathLoss
+	if first.lossy(now, func() int { return 1 }) {
+		t.Error("the first look counts what was lost before")
 	}
 }

@@ -28,8 +28,11 @@ const (
 	// ones no more than a relay grants.
 	maxOpening = framing.MaxSpareLanes - maxSpares
 	// maxBulk is how many streams of a link may wait for their lanes. What is
-	// more stays on the link.
+	// more stays on the link until it is told of again.
 	maxBulk = 256
+	// maxChatty is how many lanes a link may have so that a stream gets one which
+	// is not bulk: it takes little to be chatty.
+	maxChatty = 256
 )
 
 // lanes opens the lanes of one link to a relay and moves streams to them.
@@ -70,9 +73,9 @@ func (w *way) newLanes(host string) *lanes {
 	}
 }
 
-// notice takes a stream that has become bulk. It does not block: a stream for
+// noticeBulk takes a stream that has become bulk. It does not block: a stream for
 // which there is no room stays where it is.
-func (n *lanes) notice(s *framing.Stream) { offer(n.bulk, s) }
+func (n *lanes) noticeBulk(s *framing.Stream) { offer(n.bulk, s) }
 
 // noticeChatty takes a stream on which much is asked and answered. It does not
 // block.
@@ -93,7 +96,7 @@ func (n *lanes) serve(link *framing.Link) {
 		select {
 		case s = <-n.bulk:
 		case s = <-n.chatty:
-			if !n.w.l.loss.lossy(time.Now(), n.w.l.retransmits) {
+			if !n.w.l.loss.lossy(time.Now(), n.w.l.retransmits) || link.NumLanes() >= maxChatty {
 				continue
 			}
 		case <-link.Done():

@@ -104,7 +104,7 @@ type Listener struct {
 	http01 *http.Server
 	plain  chanListener // HTTP-01 streams
 	rousal rousal       // after sleep, or on another network
-	loss   pathLoss
+	loss   pathLoss     // to the relays
 
 	ctx    context.Context // ends with Close, or a final error
 	cancel context.CancelCauseFunc

@@ -56,7 +56,8 @@ func (l *Listener) shake(stream *framing.Stream) {
 	defer cancel()
 	// Not by ctx, which would end the stream in good order: for the visitor the
 	// handshake may be over, and this end the answer.
-	defer context.AfterFunc(l.late, func() { stream.Reset() })()
+	stop := context.AfterFunc(l.late, func() { stream.Reset() })
+	defer stop()
 	if err := tc.HandshakeContext(ctx); err != nil {
 		var op *net.OpError
 		if errors.As(err, &op) {
@@ -70,6 +71,7 @@ func (l *Listener) shake(stream *framing.Stream) {
 		tc.Close() // the handshake is all of a validation
 		return
 	}
+	stop() // whoever accepts it has it
 	select {
 	case l.conns <- tc:
 	case <-l.late.Done():

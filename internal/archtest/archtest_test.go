@@ -132,6 +132,9 @@ var onlyIn = map[string]string{
 	"go.etcd.io/bbolt":                 "relay",
 }
 
+// onlyInTests is what a room may import in its tests alone: the peer of these.
+const onlyInTests = "github.com/xtaci/smux"
+
 // imports checks the tables above.
 func imports(t *testing.T, files []file) {
 	rooms := slices.Collect(maps.Keys(mayImport))
@@ -159,6 +162,9 @@ func imports(t *testing.T, files []file) {
 			for outside, owner := range onlyIn {
 				if within(p, []string{outside}) && room != owner && room != "e2e" {
 					t.Errorf("%s imports %s, which only %s may", f.path, p, owner)
+				}
+				if within(p, []string{outside}) && outside == onlyInTests && !f.test {
+					t.Errorf("%s imports %s, which only tests may", f.path, p)
 				}
 			}
 			if within(p, []string{module + "/internal/memconn", module + "/internal/testca"}) && !f.test && !within(f.pkg, []string{"internal", "e2e"}) {

@@ -31,7 +31,7 @@ func (d *direction) source() *net.TCPConn {
 }
 
 // sink returns what writes to the TCP connection to write to by now, or nil.
-// Only the direction's own goroutine may call it.
+// Only the direction's own goroutine may call it, or WriteNow while that waits.
 func (d *direction) sink() *giver {
 	if d.to == nil {
 		read, write := carriers(d.dst)

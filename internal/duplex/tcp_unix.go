@@ -126,32 +126,25 @@ func newGiver(d *direction, to *net.TCPConn) *giver {
 
 // write writes all of p.
 func (g *giver) write(p []byte) (int, error) {
+	n, err := g.put(p, false)
+	g.d.busy.Store(false)
+	return n, err
+}
+
+// writeNow writes what the socket takes of p now.
+func (g *giver) writeNow(p []byte) (int, error) { return g.put(p, true) }
+
+func (g *giver) put(p []byte, now bool) (int, error) {
 	if g.raw == nil {
 		return 0, g.err
 	}
-	g.left = p
+	g.left, g.now = p, now
 	err := g.raw.Write(g.give)
-	g.d.busy.Store(false)
 	if err == nil {
 		err = g.err
 	}
 	n := len(p) - len(g.left)
 	g.left = nil
-	return n, err
-}
-
-// writeNow writes what the socket takes of p now.
-func (g *giver) writeNow(p []byte) (int, error) {
-	if g.raw == nil {
-		return 0, g.err
-	}
-	g.left, g.now = p, true
-	err := g.raw.Write(g.give)
-	if err == nil {
-		err = g.err
-	}
-	n := len(p) - len(g.left)
-	g.left, g.now = nil, false
 	return n, err
 }
 

@@ -1,7 +1,7 @@
 //go:build unix
 
-// Package sockio reads and writes sockets that do not block, once and without
-// waiting. Callers have the descriptor from a [syscall.RawConn], which waits.
+// Package sockio reads, writes and splices sockets that do not block, once and
+// without waiting. Callers have the descriptor from a [syscall.RawConn], which waits.
 //
 // The Go scheduler is told of a system call that may wait, and gets another
 // thread ready for it. These do not, so under Linux it is not told: with many

@@ -1,4 +1,4 @@
-// Package sockopt sets options of TCP sockets that package net does not know.
+// Package sockopt sets and reads what package net does not know of TCP sockets.
 //
 // A connection may be wrapped, as a [*crypto/tls.Conn] is: what has a method
 // NetConn() net.Conn is looked through. Where a system has no such option, or
@@ -28,8 +28,9 @@ func Unsent(c net.Conn, n int) {
 	control(c, func(fd uintptr) { setUnsent(fd, n) })
 }
 
-// Retransmits returns how many segments of the connection were sent once more;
-// 0 where the system does not tell.
+// Retransmits returns how many segments of the connection were sent once more, but
+// for those that had arrived the first time, as the peer says (RFC 2883); 0 where
+// the system does not tell.
 func Retransmits(c net.Conn) (n int) {
 	control(c, func(fd uintptr) { n = retransmits(fd) })
 	return n

@@ -20,5 +20,5 @@ func retransmits(fd uintptr) int {
 	if err != nil {
 		return 0
 	}
-	return int(info.Total_retrans)
+	return max(0, int(info.Total_retrans)-int(info.Dsack_dups))
 }

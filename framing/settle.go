@@ -1,0 +1,77 @@
+package framing
+
+// settleLocked closes the smux side when both directions are over, and takes
+// the stream off the link when nothing of it is left here and on the wire: who
+// opens and ends streams without reading must not make this side hold more of
+// them than MaxStreams.
+func (s *Stream) settleLocked() {
+	over := s.endedLocked() && len(s.out) == 0 && !s.flushing
+	if s.err != nil {
+		over = !s.resetOut // RESET goes out first
+	}
+	if over && !s.smClosed {
+		s.smClosed = true
+		if s.linger != nil {
+			s.linger.Stop()
+		}
+		if !s.onLaneLocked() {
+			s.readDeadline.stop()
+			s.writeLimit.stop()
+		}
+		if s.link.sender.tryFIN(s.id) {
+			s.smGone = true
+			s.link.unregister(s)
+		} else {
+			go s.closeMux()
+		}
+	}
+	s.endLaneLocked()
+	if s.smGone && !s.removed && (s.buf.len == 0 || s.closed) && !s.onLaneLocked() {
+		s.removed = true
+		s.buf.free()
+		s.win.release(0)
+		s.link.remove(s)
+	}
+}
+
+// closeMux closes the smux side where FIN has to wait for the link.
+func (s *Stream) closeMux() {
+	s.link.frame(smuxFIN, s.id)
+	s.link.unregister(s)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.smGone = true
+	s.settleLocked()
+}
+
+// cutOff is the end of the stream's smux side.
+func (s *Stream) cutOff() {
+	if s.parse.cut {
+		return
+	}
+	s.parse.cut = true
+	if !s.ended() { // else flushed is about to find that out
+		s.lost()
+	}
+}
+
+// lost ends a stream because of its link, or of its smux side.
+func (s *Stream) lost() {
+	s.fail(s.link.cause(errCut))
+	if !s.link.isRelay && s.begins.CompareAndSwap(false, true) {
+		s.link.hasBegun()
+	}
+}
+
+// ended reports whether both directions have ended, or moved. The other side may
+// close smux's side as soon as it has our END, when flushed has not been called for
+// it yet.
+func (s *Stream) ended() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.endedLocked()
+}
+
+func (s *Stream) endedLocked() bool {
+	return (s.recvEnd || s.recvMoved) && (s.sendEnd || s.sendMoved)
+}
