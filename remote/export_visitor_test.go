@@ -1,0 +1,4 @@
+package remote
+
+// EndLate makes l take no visitor any more, not even one that is on its way.
+func EndLate(l *Listener) { l.endLate() }
