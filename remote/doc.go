@@ -8,6 +8,6 @@
 //	if err != nil { … }
 //	http.Serve(ln, handler)
 //
-// No port is opened, and the private key never leaves the state directory. A
-// [Target] hands the visitors of a listener on to a local service.
+// No port is opened, and the private key never leaves the state directory.
+// Package publish hands the visitors of a listener on to a local service.
 package remote

@@ -7,6 +7,7 @@ import (
 	"net/url"
 
 	"keystay/remote"
+	"keystay/remote/publish"
 )
 
 // A program that serves a public name by itself.
@@ -26,14 +27,14 @@ func ExampleListen() {
 }
 
 // A program that publishes a local service.
-func ExampleTarget() {
+func ExampleListener() {
 	run := func() error {
 		ln, err := remote.Listen(remote.Config{Domain: "xyz.relay.net", StateDir: "state"})
 		if err != nil {
 			return err
 		}
 		defer ln.Close()
-		local := &remote.Target{
+		local := &publish.Target{
 			URL:       &url.URL{Scheme: "http", Host: "127.0.0.1:3000"},
 			Network:   "tcp",
 			Addresses: []string{"127.0.0.1:3000"},

@@ -17,6 +17,7 @@ import (
 	"keystay/internal/cli"
 	"keystay/internal/httpdrain"
 	"keystay/remote"
+	"keystay/remote/publish"
 )
 
 func run(ctx context.Context, cfg *config.Remote, warnings []config.Warning) error {
@@ -37,7 +38,7 @@ func run(ctx context.Context, cfg *config.Remote, warnings []config.Warning) err
 	if err != nil {
 		return listenError(cfg, err)
 	}
-	target := remote.Target{URL: cfg.Local.URL, Network: cfg.Local.Network, Addresses: cfg.Local.Addresses(), Insecure: cfg.Local.Insecure, Logger: log}
+	target := publish.Target{URL: cfg.Local.URL, Network: cfg.Local.Network, Addresses: cfg.Local.Addresses(), Insecure: cfg.Local.Insecure, Logger: log}
 	srv := httpdrain.New(target.Server(ln.Domain()))
 	served := make(chan error, 1)
 	go func() { served <- srv.Serve(ln) }()

@@ -1,4 +1,4 @@
-package remote_test
+package publish_test
 
 import (
 	"bufio"
@@ -13,7 +13,7 @@ import (
 // raw sends a request by hand, over HTTP/1.1.
 func (p *published) raw(request string) *http.Response {
 	p.t.Helper()
-	c := p.link.visitor("http/1.1")
+	c := p.visitor("http/1.1")
 	p.t.Cleanup(func() { c.Close() })
 	io.WriteString(c, strings.ReplaceAll(request, "\n", "\r\n"))
 	resp, err := http.ReadResponse(bufio.NewReader(c), nil)

@@ -1,4 +1,4 @@
-package remote_test
+package publish_test
 
 import (
 	"bufio"
@@ -17,39 +17,19 @@ import (
 	"sync"
 	"testing"
 
-	"keystay/remote"
+	"keystay/remote/publish"
 )
 
-// A published service is a local service behind a Target, with the way for
-// visitors.
-type published struct {
-	t    *testing.T
-	link *relayLink
-	srv  *http.Server
-}
-
-// publish puts a Target on a name.
-func publish(t *testing.T, target *remote.Target) *published {
-	t.Helper()
-	r := newRelay(t)
-	ln := r.listen(r.config())
-	srv := target.Server(domain)
-	done := make(chan struct{})
-	go func() { srv.Serve(ln); close(done) }()
-	t.Cleanup(func() { srv.Close(); <-done })
-	return &published{t, r.next(), srv}
-}
-
-// publishHandler is publish for a service made of a handler.
+// publishHandler is serveTarget for a service made of a handler.
 func publishHandler(t *testing.T, h http.HandlerFunc) *published {
 	t.Helper()
 	local := httptest.NewServer(h)
 	t.Cleanup(local.Close)
-	return publish(t, tcpTarget("http", local.Listener.Addr()))
+	return serveTarget(t, tcpTarget("http", local.Listener.Addr()))
 }
 
-func tcpTarget(scheme string, addr net.Addr) *remote.Target {
-	return &remote.Target{URL: &url.URL{Scheme: scheme, Host: addr.String()}, Network: "tcp", Addresses: []string{addr.String()}}
+func tcpTarget(scheme string, addr net.Addr) *publish.Target {
+	return &publish.Target{URL: &url.URL{Scheme: scheme, Host: addr.String()}, Network: "tcp", Addresses: []string{addr.String()}}
 }
 
 // client speaks HTTP/1.1 or HTTP/2 as a visitor.
@@ -59,7 +39,7 @@ func (p *published) client(h2 bool) *http.Client {
 	if h2 {
 		protos = []string{"h2"}
 	}
-	tr.DialTLSContext = func(context.Context, string, string) (net.Conn, error) { return p.link.visitor(protos...), nil }
+	tr.DialTLSContext = func(context.Context, string, string) (net.Conn, error) { return p.visitor(protos...), nil }
 	p.t.Cleanup(tr.CloseIdleConnections)
 	return &http.Client{Transport: tr, CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }}
 }
@@ -152,7 +132,7 @@ func TestServiceDown(t *testing.T) {
 		t.Fatal(err)
 	}
 	ln.Close()
-	p := publish(t, tcpTarget("http", ln.Addr()))
+	p := serveTarget(t, tcpTarget("http", ln.Addr()))
 	both(t, func(t *testing.T, h2 bool) {
 		resp, err := p.client(h2).Get("https://" + domain)
 		text := body(t, resp, err)
@@ -227,7 +207,7 @@ func TestExpectContinue(t *testing.T) {
 		io.Copy(w, r.Body)
 	})
 	for path, want := range map[string]string{"/yes": "HTTP/1.1 100 Continue", "/no": "HTTP/1.1 413 Request Entity Too Large"} {
-		v := p.link.visitor("http/1.1")
+		v := p.visitor("http/1.1")
 		fmt.Fprintf(v, "POST %s HTTP/1.1\r\nHost: %s\r\nExpect: 100-continue\r\nContent-Length: 4\r\n\r\n", path, domain)
 		br := bufio.NewReader(v)
 		line, err := br.ReadString('\n')
@@ -331,7 +311,7 @@ func TestUpgrade(t *testing.T) {
 		c.Write(b)
 		io.WriteString(c, ";bye")
 	})
-	v := p.link.visitor("http/1.1")
+	v := p.visitor("http/1.1")
 	fmt.Fprintf(v, "GET / HTTP/1.1\r\nHost: %s\r\nConnection: Upgrade\r\nUpgrade: echo\r\n\r\n", domain)
 	br := bufio.NewReader(v)
 	resp, err := http.ReadResponse(br, nil)
@@ -399,17 +379,17 @@ func TestKindsOfTargets(t *testing.T) {
 	none := tcpTarget("http", plain.Listener.Addr())
 	none.Addresses = nil
 	for name, c := range map[string]struct {
-		target *remote.Target
+		target *publish.Target
 		want   string
 	}{
-		"unix":           {&remote.Target{URL: &url.URL{Scheme: "http", Host: "localhost"}, Network: "unix", Addresses: []string{socket}}, "served over HTTP/1.1"},
+		"unix":           {&publish.Target{URL: &url.URL{Scheme: "http", Host: "localhost"}, Network: "unix", Addresses: []string{socket}}, "served over HTTP/1.1"},
 		"https":          {tcpTarget("https", secure.Listener.Addr()), "502 Bad Gateway"}, // a certificate that nobody knows
 		"https+insecure": {insecure, "served over HTTP/2.0"},
 		"second address": {second, "served over HTTP/1.1"},
 		"no address":     {none, "502 Bad Gateway"},
 	} {
 		t.Run(name, func(t *testing.T) {
-			resp, err := publish(t, c.target).client(false).Get("https://" + domain)
+			resp, err := serveTarget(t, c.target).client(false).Get("https://" + domain)
 			if text := body(t, resp, err); !strings.HasPrefix(text, c.want) {
 				t.Errorf("%s %q", resp.Status, text)
 			}

@@ -1,4 +1,4 @@
-package remote
+package publish
 
 import (
 	"context"
@@ -8,7 +8,6 @@ import (
 	"net/http/httptrace"
 	"sync/atomic"
 
-	"keystay/framing"
 	"keystay/internal/duplex"
 )
 
@@ -20,14 +19,14 @@ type upgraded struct {
 	io.ReadWriteCloser // from the transport; nil until protocols are switched
 
 	local   net.Conn // what is below it
-	visitor *framing.Stream
+	visitor stream
 	ended   atomic.Bool // the local side has ended, in good order
 }
 
 type upgradeKey struct{}
 
 // withUpgrade prepares a request that asks for another protocol.
-func withUpgrade(r *http.Request, visitor *framing.Stream) *http.Request {
+func withUpgrade(r *http.Request, visitor stream) *http.Request {
 	u := &upgraded{visitor: visitor}
 	ctx := context.WithValue(r.Context(), upgradeKey{}, u)
 	ctx = httptrace.WithClientTrace(ctx, &httptrace.ClientTrace{

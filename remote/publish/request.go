@@ -1,8 +1,9 @@
-package remote
+package publish
 
 import (
 	"net"
 	"net/http"
+	"net/http/httputil"
 	"strings"
 )
 
@@ -30,6 +31,14 @@ func sanitize(r *http.Request, domain string) (status int, text string) {
 	return 0, ""
 }
 
+// hostOnly is a Host header's name: in lower case, without port and last dot.
+func hostOnly(host string) string {
+	if h, _, err := net.SplitHostPort(host); err == nil {
+		host = h
+	}
+	return strings.ToLower(strings.TrimSuffix(host, "."))
+}
+
 // portIsNumber reports whether a Host header has no port, or one of digits.
 func portIsNumber(host string) bool {
 	_, port, err := net.SplitHostPort(host)
@@ -54,4 +63,32 @@ func dropForwarded(h http.Header) {
 			delete(h, name)
 		}
 	}
+}
+
+func (t *Target) rewrite(r *httputil.ProxyRequest) {
+	h := r.Out.Header
+	dropForwarded(h)
+	r.SetURL(t.URL)
+	r.Out.URL.RawQuery = r.In.URL.RawQuery // ReverseProxy takes out what it cannot parse
+	r.Out.Host = r.In.Host
+	dropForwarded(r.In.Trailer)  // so far there are names alone
+	r.Out.Trailer = r.In.Trailer // filled in when the body has been read
+	r.SetXForwarded()
+	h.Set("Forwarded", forwarded(r.In))
+}
+
+// forwarded is the Forwarded header for a request (RFC 7239).
+func forwarded(r *http.Request) string {
+	node := "unknown"
+	if ip, _, err := net.SplitHostPort(r.RemoteAddr); err == nil {
+		node = ip
+		if strings.Contains(ip, ":") {
+			node = `"[` + ip + `]"`
+		}
+	}
+	value := "for=" + node
+	if r.Host != "" {
+		value += `;host="` + strings.NewReplacer(`\`, `\\`, `"`, `\"`).Replace(r.Host) + `"`
+	}
+	return value + ";proto=https"
 }

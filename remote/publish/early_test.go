@@ -1,4 +1,4 @@
-package remote_test
+package publish_test
 
 import (
 	"bufio"
@@ -16,7 +16,7 @@ import (
 // upload sends a request with a long body over HTTP/1.1 and reads the answer
 // meanwhile.
 func (p *published) upload(size int) (*http.Response, string, error) {
-	v := p.link.visitor("http/1.1")
+	v := p.visitor("http/1.1")
 	defer v.Close()
 	fmt.Fprintf(v, "POST / HTTP/1.1\r\nHost: %s\r\nContent-Length: %d\r\n\r\n", domain, size)
 	go io.Copy(v, io.LimitReader(zeroes{}, int64(size)))
@@ -28,10 +28,10 @@ func (p *published) upload(size int) (*http.Response, string, error) {
 	return resp, string(b), err
 }
 
-// publishUploads is publish for services that leave bodies unread: the server
+// publishUploads is serveTarget for services that leave bodies unread: the server
 // takes its time over such connections in the end.
 func publishUploads(t *testing.T, serve func(*net.TCPConn)) *published {
-	p := publish(t, tcpTarget("http", rawService(t, serve)))
+	p := serveTarget(t, tcpTarget("http", rawService(t, serve)))
 	t.Cleanup(func() {
 		ctx, cancel := context.WithTimeout(context.Background(), patience)
 		defer cancel()

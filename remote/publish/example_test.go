@@ -1,0 +1,26 @@
+package publish_test
+
+import (
+	"fmt"
+	"net/http"
+	"net/http/httptest"
+	"net/url"
+
+	"keystay/remote/publish"
+)
+
+// A local service answers as xyz.relay.net, in any HTTP server.
+func ExampleTarget_Handler() {
+	service := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		fmt.Fprintln(w, r.Host, "for", r.Header.Get("X-Forwarded-For"))
+	}))
+	defer service.Close()
+	u, _ := url.Parse(service.URL)
+	local := &publish.Target{URL: u, Network: "tcp", Addresses: []string{u.Host}}
+
+	request := httptest.NewRequest("GET", "https://xyz.relay.net/", nil)
+	answer := httptest.NewRecorder()
+	local.Handler("xyz.relay.net").ServeHTTP(answer, request)
+	fmt.Print(answer.Body)
+	// Output: xyz.relay.net for 192.0.2.1
+}

@@ -1,0 +1,95 @@
+package publish_test
+
+import (
+	"context"
+	"crypto/tls"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"testing"
+	"time"
+
+	"go.uber.org/goleak"
+
+	"keystay/internal/memconn"
+	"keystay/internal/testca"
+	"keystay/remote/publish"
+)
+
+const (
+	zone   = "relay.test"
+	domain = "xyz.relay.test"
+	// patience bounds what waits for the network in a test that fails.
+	patience = 20 * time.Second
+)
+
+var visitorAddr = &net.TCPAddr{IP: net.IPv4(192, 0, 2, 7), Port: 4711}
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+
+// A stream is a visitor's connection below TLS. As that of package remote does,
+// it takes every end for a truncation, which it is without a close_notify.
+type stream struct{ *memconn.Conn }
+
+// Read is the connection's but for the error.
+func (s stream) Read(p []byte) (int, error) {
+	n, err := s.Conn.Read(p)
+	if err == io.EOF {
+		err = fmt.Errorf("no close_notify: %w", io.ErrUnexpectedEOF)
+	}
+	return n, err
+}
+
+func (s stream) Reset() { s.Conn.Reset() }
+
+// A tlsListener ends TLS over the connections of a memconn.Listener.
+type tlsListener struct {
+	*memconn.Listener
+	config *tls.Config
+}
+
+// Accept implements net.Listener.
+func (l tlsListener) Accept() (net.Conn, error) {
+	c, err := l.Listener.Accept()
+	if err != nil {
+		return nil, err
+	}
+	return tls.Server(stream{c.(*memconn.Conn)}, l.config), nil
+}
+
+// A published service is a local service behind a Target, with the way for
+// visitors.
+type published struct {
+	t   *testing.T
+	ca  *testca.CA
+	ln  *memconn.Listener
+	srv *http.Server
+}
+
+// serveTarget puts a Target on a name.
+func serveTarget(t *testing.T, target *publish.Target) *published {
+	t.Helper()
+	p := &published{t, testca.New(t), memconn.Listen(nil), target.Server(domain)}
+	config := &tls.Config{Certificates: []tls.Certificate{p.ca.Issue(domain)}, NextProtos: []string{"h2", "http/1.1"}}
+	done := make(chan struct{})
+	go func() { p.srv.Serve(tlsListener{p.ln, config}); close(done) }()
+	t.Cleanup(func() { p.srv.Close(); <-done })
+	return p
+}
+
+// visitor is a visitor after its TLS handshake.
+func (p *published) visitor(protos ...string) *tls.Conn {
+	p.t.Helper()
+	c, err := p.ln.DialFrom(context.Background(), visitorAddr)
+	if err != nil {
+		p.t.Fatal(err)
+	}
+	c.SetDeadline(time.Now().Add(patience))
+	p.t.Cleanup(func() { c.Close() })
+	tc := tls.Client(c, &tls.Config{RootCAs: p.ca.Pool(), ServerName: domain, NextProtos: protos})
+	if err := tc.Handshake(); err != nil {
+		p.t.Fatal(err)
+	}
+	return tc
+}
