@@ -8,6 +8,8 @@ import (
 	"os"
 	"sync"
 	"time"
+
+	"keystay/internal/hint"
 )
 
 // reloadInterval is how often at most the files of a brought certificate are
@@ -19,7 +21,7 @@ type FileError struct {
 	Path string
 	Err  error
 
-	hint string
+	advice *hint.Advice // of this very file, or nil
 }
 
 // Error implements error.
@@ -34,17 +36,17 @@ func (e *FileError) Error() string {
 // Unwrap returns the cause.
 func (e *FileError) Unwrap() error { return e.Err }
 
-// Hint returns what to do about it, for people; it may be empty.
-func (e *FileError) Hint() string {
+// Hints says what to do, in one line each.
+func (e *FileError) Hints() []string {
 	switch {
-	case e.hint != "":
-		return e.hint
+	case e.advice != nil:
+		return e.advice.Do
 	case errors.Is(e.Err, fs.ErrPermission):
-		return "let the user that runs this read and write " + e.Path
+		return hint.FileClosed.With("FILE", e.Path)
 	case errors.Is(e.Err, fs.ErrNotExist):
-		return "check the path " + e.Path
+		return hint.FileMissing.With("FILE", e.Path)
 	}
-	return ""
+	return nil
 }
 
 // Files serves a certificate that was brought along as files. Make one with
@@ -66,7 +68,7 @@ type stamp struct {
 }
 
 // LoadFiles reads a certificate chain and its key, both PEM. The error is a
-// *FileError, whose Hint says what to do. The dates in the certificate are not
+// *FileError, whose Hints say what to do. The dates in the certificate are not
 // looked at: whoever brings one decides when to replace it.
 func LoadFiles(certFile, keyFile string) (*Files, error) {
 	f := &Files{certFile: certFile, keyFile: keyFile, looked: time.Now()}
@@ -150,9 +152,9 @@ func (f *Files) load() error {
 	cert, err := tls.X509KeyPair(certPEM, keyPEM)
 	if err != nil {
 		return &FileError{
-			Path: f.certFile,
-			Err:  fmt.Errorf("with key %s: %w", f.keyFile, err),
-			hint: "give the PEM chain, leaf first, as the certificate and the PEM key it was made for as the key",
+			Path:   f.certFile,
+			Err:    fmt.Errorf("with key %s: %w", f.keyFile, err),
+			advice: hint.NoPair,
 		}
 	}
 	f.cert, f.stamps = &cert, stamps

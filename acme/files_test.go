@@ -94,8 +94,8 @@ func TestFilesErrors(t *testing.T) {
 			t.Errorf("%v: %v", files, err)
 			continue
 		}
-		if files[0] != dir && ferr.Hint() == "" || strings.Count(err.Error(), ferr.Path) != 1 {
-			t.Errorf("%v: %v, hint %q", files, err, ferr.Hint())
+		if files[0] != dir && len(ferr.Hints()) == 0 || strings.Count(err.Error(), ferr.Path) != 1 {
+			t.Errorf("%v: %v, hints %q", files, err, ferr.Hints())
 		}
 	}
 	f, err := LoadFiles(certFile, keyFile)
@@ -106,8 +106,8 @@ func TestFilesErrors(t *testing.T) {
 		t.Errorf("%q, %v", got.NegotiatedProtocol, err)
 	}
 	denied := &FileError{Path: "/x", Err: fs.ErrPermission}
-	if denied.Hint() == "" || denied.Error() != "/x: permission denied" {
-		t.Error(denied, denied.Hint())
+	if len(denied.Hints()) == 0 || denied.Error() != "/x: permission denied" {
+		t.Error(denied, denied.Hints())
 	}
 }
 

@@ -2,11 +2,12 @@ package remote
 
 import (
 	"context"
-	"errors"
 	"log/slog"
 	"strings"
 	"sync"
 	"time"
+
+	"keystay/internal/hint"
 )
 
 const (
@@ -88,10 +89,6 @@ func (w *way) failure(worth bool, what string, err error, wait time.Duration) {
 	if worth {
 		level = slog.LevelWarn
 	}
-	args := []any{"relay", w.name(), "err", err, "in", wait.Round(time.Millisecond)}
-	var h interface{ Hints() []string }
-	if errors.As(err, &h) && len(h.Hints()) > 0 {
-		args = append(args, "hint", strings.Join(h.Hints(), "; "))
-	}
-	w.l.log.Log(context.Background(), level, what, args...)
+	w.l.log.Log(context.Background(), level, what, "relay", w.name(), "err", err, "in", wait.Round(time.Millisecond),
+		hint.Attr(hint.All(err)))
 }

@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"keystay/framing"
+	"keystay/internal/hint"
 	"keystay/internal/proxydial"
 )
 
@@ -171,7 +172,7 @@ func (e *blockedError) Hints() []string {
 	if errors.Is(e, errNotRelay) || !blocked(e.wss) {
 		return nil // the path is not what is wrong
 	}
-	return []string{"something on the path may break the connection: try another network, or a proxy with --proxy URL"}
+	return hint.PathBreaks.Do
 }
 
 // issuedBy names who issued a certificate that is not trusted: often that is

@@ -20,6 +20,7 @@ import (
 	"go.uber.org/goleak"
 
 	"keystay/framing"
+	"keystay/internal/hint"
 	"keystay/internal/testca"
 	"keystay/remote"
 )
@@ -253,23 +254,7 @@ func (p *path) fails(ln *remote.Listener, hellos int) error {
 	return ln.Wait(ctx)
 }
 
-// hints collects the hints of an error and all that it wraps, as the command
-// line does.
-func hintsOf(err error) string {
-	var all string
-	if h, ok := err.(interface{ Hints() []string }); ok {
-		all = strings.Join(h.Hints(), "\n")
-	}
-	switch e := err.(type) {
-	case interface{ Unwrap() error }:
-		all += hintsOf(e.Unwrap())
-	case interface{ Unwrap() []error }:
-		for _, err := range e.Unwrap() {
-			all += hintsOf(err)
-		}
-	}
-	return all
-}
+func hintsOf(err error) string { return strings.Join(hint.All(err), "\n") }
 
 // Whatever breaks raw TLS on the path, a WebSocket is tried at once, and is
 // what a later start begins with.

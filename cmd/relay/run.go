@@ -12,6 +12,7 @@ import (
 
 	"keystay/config"
 	"keystay/internal/cli"
+	"keystay/internal/hint"
 	"keystay/relay"
 )
 
@@ -21,7 +22,7 @@ func run(ctx context.Context, cfg *config.Relay, warnings []config.Warning, take
 		return cli.Usage(err)
 	}
 	for _, w := range warnings {
-		log.Warn(w.Message, "key", w.Key)
+		log.Warn(w.Message, "key", w.Key, hint.Attr(w.Hints))
 	}
 	drain, cut, stop := cli.Signals(ctx)
 	defer stop()
@@ -226,15 +227,13 @@ func stateError(dir string, err error) error {
 	if errors.As(err, &e) {
 		return err
 	}
-	e = &cli.Error{Code: cli.ExitFailed, Err: err}
 	switch {
 	case errors.Is(err, relay.ErrInUse):
-		e.Hints = []string{"stop the other relay first, or give this one a state_dir of its own",
-			"to replace it without a break: relay --config FILE --takeover"}
+		return hint.StateInUse.Error(err)
 	case errors.Is(err, os.ErrPermission):
-		e.Hints = []string{"make " + dir + " writable for the user who runs the relay, or set state_dir"}
+		return hint.RelayState.Error(err, "DIR", dir)
 	}
-	return e
+	return err
 }
 
 func tokens(cfg *config.Relay) []relay.Token {

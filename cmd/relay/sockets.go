@@ -12,6 +12,7 @@ import (
 
 	"keystay/config"
 	"keystay/internal/cli"
+	"keystay/internal/hint"
 )
 
 // A socket is a listening socket and what it is for.
@@ -99,9 +100,8 @@ func activated(cfg *config.Relay) (sockets []socket, err error) {
 			what = purpose(cfg, ln.Addr())
 		}
 		if what == "" {
-			err = errors.Join(err, &cli.Error{Code: cli.ExitUsage,
-				Err:   fmt.Errorf("systemd has opened %v, and nothing in the configuration has that port", ln.Addr()),
-				Hints: []string{"name it in its unit: FileDescriptorName=public, http or admin"}})
+			err = errors.Join(err, cli.Usage(hint.SocketUnknown.Error(
+				fmt.Errorf("systemd has opened %v, and nothing in the configuration has that port", ln.Addr()))))
 		}
 		sockets = append(sockets, socket{what: what, addr: ln.Addr().String(), activated: true, ln: ln})
 	}
@@ -124,12 +124,12 @@ func purpose(cfg *config.Relay, addr net.Addr) string {
 }
 
 func listenError(what, addr string, err error) error {
-	e := &cli.Error{Code: cli.ExitFailed, Err: fmt.Errorf("listen for %s on %s: %w", what, addr, err)}
+	failed := fmt.Errorf("listen for %s on %s: %w", what, addr, err)
 	switch {
 	case errors.Is(err, os.ErrPermission):
-		e.Hints = []string{"ports below 1024 need a privilege: run it by the systemd unit in deploy/, or give the program CAP_NET_BIND_SERVICE"}
+		return hint.LowPort.Error(failed)
 	case isInUse(err):
-		e.Hints = []string{"another program has this port: find it with ss -ltnp, or choose another address"}
+		return hint.PortInUse.Error(failed)
 	}
-	return e
+	return failed
 }

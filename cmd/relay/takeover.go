@@ -12,8 +12,8 @@ import (
 	"sync"
 	"time"
 
-	"keystay/internal/cli"
 	"keystay/internal/handover"
+	"keystay/internal/hint"
 	"keystay/relay"
 )
 
@@ -40,11 +40,11 @@ func controlPath(dir string) string { return filepath.Join(dir, "relay.sock") }
 // nothing from now on, for readyTimeout at most.
 func takeOver(dir string) (*predecessor, error) {
 	fail := func(err error) error {
-		e := &cli.Error{Code: cli.ExitFailed, Err: fmt.Errorf("take over: %w", err)}
+		failed := fmt.Errorf("take over: %w", err)
 		if errors.Is(err, handover.ErrNoneRunning) {
-			e.Hints = []string{"start it without --takeover, or check that state_dir is the running relay's"}
+			return hint.NoTakeover.Error(failed)
 		}
-		return e
+		return failed
 	}
 	conn, err := handover.Dial(controlPath(dir))
 	if err != nil {

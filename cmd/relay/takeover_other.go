@@ -8,6 +8,7 @@ import (
 	"os"
 
 	"keystay/internal/cli"
+	"keystay/internal/hint"
 	"keystay/relay"
 )
 
@@ -18,8 +19,7 @@ type predecessor struct {
 }
 
 func takeOver(string) (*predecessor, error) {
-	return nil, &cli.Error{Code: cli.ExitUsage, Err: errors.New("--takeover does not work on this system"),
-		Hints: []string{"it needs Linux, macOS or FreeBSD: here, stop the relay and start it again"}}
+	return nil, cli.Usage(hint.TakeoverHere.Error(errors.New("--takeover does not work on this system")))
 }
 
 func (*predecessor) ready() error                 { return nil }

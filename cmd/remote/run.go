@@ -15,6 +15,7 @@ import (
 	"keystay/config"
 	"keystay/framing"
 	"keystay/internal/cli"
+	"keystay/internal/hint"
 	"keystay/internal/httpdrain"
 	"keystay/remote"
 	"keystay/remote/publish"
@@ -26,7 +27,7 @@ func run(ctx context.Context, cfg *config.Remote, warnings []config.Warning) err
 		return cli.Usage(err)
 	}
 	for _, w := range warnings {
-		log.Warn(w.Message, "key", w.Key)
+		log.Warn(w.Message, "key", w.Key, hint.Attr(w.Hints))
 	}
 	rc, err := listenConfig(cfg, log)
 	if err != nil {
@@ -165,19 +166,18 @@ func roots(flag, file string) (*x509.CertPool, error) {
 	return pool, nil
 }
 
+// listenError gives what Listen returned its exit code and hints.
 func listenError(cfg *config.Remote, err error) error {
-	e := &cli.Error{Code: cli.ExitFailed, Err: err}
 	var inUse *remote.InUseError
 	switch {
 	case errors.As(err, &inUse):
-		e.Hints = []string{"stop that run first", "or give this one an identity of its own: --state-dir DIR"}
+		return hint.ServedHere.Error(err)
 	case errors.Is(err, remote.ErrNoRelay):
-		e.Code = cli.ExitUsage
-		e.Hints = []string{"name the relay: --relay relay.net", "or a name below one: --domain xyz.relay.net"}
+		return cli.Usage(hint.NoRelayGiven.Error(err))
 	case errors.Is(err, os.ErrPermission):
-		e.Hints = []string{"make " + cfg.StateDir + " writable for this user, or choose another with --state-dir"}
+		return hint.RemoteState.Error(err, "DIR", cfg.StateDir)
 	}
-	return e
+	return err
 }
 
 // finalError gives what ended the listener its exit code and hints.
@@ -188,7 +188,7 @@ func finalError(err error) error {
 	case errors.As(err, &denial):
 		return denied(denial)
 	case errors.As(err, &refusal):
-		return &cli.Error{Code: cli.ExitRefused, Err: refusal, Hints: refusalHints(refusal)}
+		return &cli.Error{Code: cli.ExitRefused, Err: refused(refusal)}
 	}
 	return err
 }
@@ -197,30 +197,27 @@ func denied(d *framing.Denial) error {
 	e := &cli.Error{Code: cli.ExitRefused, Err: d}
 	switch d.Code {
 	case framing.DeniedTaken:
-		e.Hints = []string{"choose another name with --domain",
-			"if the name is yours, start with the state directory of the device that took it: --state-dir DIR"}
+		e.Err = hint.NameTaken.Error(d)
 	case framing.DeniedToken:
-		e.Hints = []string{"ask the relay's operator for a token, and give it with --token-file FILE"}
+		e.Err = hint.TokenWanted.Error(d)
 	case framing.DeniedClosed:
-		e.Hints = []string{"a name made from this device's key needs no permission: leave out --domain and give --relay"}
+		e.Err = hint.NoNewNames.Error(d)
 	case framing.DeniedInvalid:
-		e.Hints = []string{"choose a name below the relay's own, such as xyz.relay.net at relay.net"}
+		e.Err = hint.NotBelow.Error(d)
 	case framing.DeniedReplaced:
-		e.Code = cli.ExitReplaced
-		e.Hints = []string{"two runs of one identity cannot serve the same name: stop one of them",
-			"if another device has a copy of this state directory, give each its own"}
+		e.Code, e.Err = cli.ExitReplaced, hint.Replaced.Error(d)
 	case framing.DeniedBanned:
-		e.Hints = []string{"ask the relay's operator"}
+		e.Err = hint.Banned.Error(d)
 	}
 	return e
 }
 
-func refusalHints(r *framing.Refusal) []string {
+func refused(r *framing.Refusal) error {
 	switch r.Code {
 	case framing.RefusedProof:
-		return []string{"something between this device and the relay ends TLS, such as a company's proxy: use another network"}
+		return hint.ProofFails.Error(r)
 	case framing.RefusedVersion:
-		return []string{"update this program, or ask the relay's operator to"}
+		return hint.OtherVersion.Error(r)
 	}
-	return []string{"ask the relay's operator"}
+	return hint.Banned.Error(r)
 }

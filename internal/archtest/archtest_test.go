@@ -103,8 +103,8 @@ var mayImport = map[string][]string{
 	"remote/publish": {"internal"},
 	"framing":        {"internal"},
 	"sni":            nil,
-	"acme":           nil,
-	"config":         nil,
+	"acme":           {"internal/hint"},
+	"config":         {"internal/hint"},
 	"internal":       nil,
 	"docs":           nil,
 	"e2e":            {"cmd", "relay", "remote", "framing", "sni", "acme", "config", "internal", "e2e"},
@@ -112,7 +112,9 @@ var mayImport = map[string][]string{
 
 // mayAlsoImport is what one folder may import beyond its room.
 var mayAlsoImport = map[string][]string{
-	"internal/duplex": {"internal/sockio"},
+	"internal/cli":       {"internal/hint"},
+	"internal/duplex":    {"internal/sockio"},
+	"internal/proxydial": {"internal/hint"},
 }
 
 // testsMayImport is what tests may use beyond that.

@@ -14,6 +14,8 @@ import (
 
 	"github.com/spf13/cobra"
 	"github.com/spf13/cobra/doc"
+
+	"keystay/internal/hint"
 )
 
 // The exit codes of both programs.
@@ -24,11 +26,11 @@ const (
 	ExitReplaced = 5 // replaced by a newer run of the same identity
 )
 
-// An Error is an error with what its program does about it.
+// An Error is an error with the exit code of its program. Its hints are those
+// of Err, see package hint.
 type Error struct {
-	Code  int      // the exit code
-	Hints []string // what to do, in one line each
-	Err   error
+	Code int // the exit code
+	Err  error
 }
 
 func (e *Error) Error() string { return e.Err.Error() }
@@ -59,7 +61,7 @@ func Root(cmd *cobra.Command) *cobra.Command {
 	cmd.Version = Version()
 	cmd.SetVersionTemplate("{{.Name}} {{.Version}}\n")
 	cmd.SetFlagErrorFunc(func(c *cobra.Command, err error) error {
-		return &Error{Code: ExitUsage, Err: err, Hints: []string{"see " + c.CommandPath() + " --help"}}
+		return Usage(hint.Help.Error(err, "COMMAND", c.CommandPath()))
 	})
 	cmd.AddCommand(&cobra.Command{
 		Use:     "version",
@@ -94,7 +96,7 @@ func Root(cmd *cobra.Command) *cobra.Command {
 // noArgs refuses arguments as a mistake of usage.
 func noArgs(c *cobra.Command, args []string) error {
 	if len(args) > 0 {
-		return &Error{Code: ExitUsage, Err: fmt.Errorf("unexpected argument %q", args[0]), Hints: []string{"see " + c.CommandPath() + " --help"}}
+		return Usage(hint.Help.Error(fmt.Errorf("unexpected argument %q", args[0]), "COMMAND", c.CommandPath()))
 	}
 	return nil
 }
@@ -119,44 +121,9 @@ func Main(cmd *cobra.Command) int {
 // Print writes an error for people: what failed, then a line for each hint.
 func Print(w io.Writer, program string, err error) {
 	fmt.Fprintf(w, "%s: %s\n", program, strings.TrimSpace(err.Error()))
-	for _, h := range hints(err) {
+	for _, h := range hint.All(err) {
 		fmt.Fprintf(w, "hint: %s\n", h)
 	}
-}
-
-// hints collects the hints of err and all that it wraps, each once.
-func hints(err error) (list []string) {
-	seen := make(map[string]bool)
-	var walk func(error)
-	walk = func(err error) {
-		var own []string
-		switch e := err.(type) {
-		case *Error:
-			own = e.Hints
-		case interface{ Hints() []string }:
-			own = e.Hints()
-		case interface{ Hint() string }:
-			own = []string{e.Hint()}
-		}
-		for _, h := range own {
-			if h != "" && !seen[h] {
-				seen[h] = true
-				list = append(list, h)
-			}
-		}
-		switch e := err.(type) {
-		case interface{ Unwrap() error }:
-			if u := e.Unwrap(); u != nil {
-				walk(u)
-			}
-		case interface{ Unwrap() []error }:
-			for _, u := range e.Unwrap() {
-				walk(u)
-			}
-		}
-	}
-	walk(err)
-	return list
 }
 
 // Logger makes the program's log on w: level is debug, info, warn or error,

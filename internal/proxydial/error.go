@@ -6,6 +6,8 @@ import (
 	"net"
 	"net/http"
 	"strings"
+
+	"keystay/internal/hint"
 )
 
 // An Error says why a proxy gave no connection.
@@ -29,26 +31,31 @@ func (e *Error) Unwrap() error { return e.Err }
 
 // Hints says what to do, in one line each.
 func (e *Error) Hints() []string {
+	if a := e.advice(); a != nil {
+		return a.Do
+	}
+	return nil
+}
+
+func (e *Error) advice() *hint.Advice {
 	var op *net.OpError
 	switch {
 	case e.Status == http.StatusProxyAuthRequired && e.noBasic:
-		return []string{"this proxy wants a way of signing in other than user and password, which is not supported",
-			"a local proxy that signs in to it, such as cntlm or px, can stand in between"}
+		return hint.ProxyOtherSignIn
 	case e.Status == http.StatusProxyAuthRequired:
-		return []string{"the proxy wants a user and password, or others than it was given: --proxy http://USER:PASSWORD@HOST:PORT",
-			"what is no letter or digit in them is written as in a URL: %40 for @"}
+		return hint.ProxySignIn
 	case e.Status == http.StatusForbidden:
-		return []string{"the proxy forbids this host or port: most allow port 443 alone; ask whoever runs it"}
+		return hint.ProxyForbids
 	case e.Status == http.StatusMethodNotAllowed || e.Status == http.StatusNotImplemented || e.Status == http.StatusBadRequest:
-		return []string{"what answers there passes no connections on: check the proxy's address and port"}
+		return hint.ProxyIsNone
 	case e.Status >= 500:
-		return []string{"the proxy cannot reach the relay: check the relay's name; if it is right, ask whoever runs the proxy"}
+		return hint.ProxyCannotReach
 	case errors.Is(e.Err, errNoHTTP):
-		return []string{"check the proxy's port and its kind: http, https or socks5"}
+		return hint.ProxyKind
 	case errors.As(e.Err, &op) && op.Op == "dial":
-		return []string{"the proxy cannot be reached: check its address, or go without: --proxy none"}
+		return hint.ProxyAway
 	case strings.HasPrefix(e.Proxy, "socks5"):
-		return []string{"if the proxy wants a user and password: --proxy socks5://USER:PASSWORD@HOST:PORT"}
+		return hint.ProxySOCKS
 	}
 	return nil
 }

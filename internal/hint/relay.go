@@ -1,0 +1,47 @@
+package hint
+
+// Relay returns the table of docs/running-a-relay.md, in its order.
+func Relay() []*Advice {
+	return []*Advice{
+		LowPort, PortInUse, SocketUnknown,
+		StateInUse, RelayState,
+		NoTakeover, TakeoverHere,
+	}
+}
+
+// The advice for the relay's sockets.
+var (
+	LowPort = &Advice{
+		Shown: "listen for … on …: … permission denied",
+		Do:    []string{"ports below 1024 need a privilege: run it by the systemd unit in deploy/, or give the program CAP_NET_BIND_SERVICE"},
+	}
+	PortInUse = &Advice{
+		Shown: "listen for … on …: … address already in use",
+		Do:    []string{"another program has this port: find it with ss -ltnp, or choose another address"},
+	}
+	SocketUnknown = &Advice{
+		Shown: "systemd has opened …, and nothing in the configuration has that port",
+		Do:    []string{"name it in its unit: FileDescriptorName=public, http or admin"},
+	}
+)
+
+// The advice for the relay's state directory, and for a takeover.
+var (
+	StateInUse = &Advice{
+		Shown: "open …/names.db: another relay uses this state_dir",
+		Do: []string{"stop the other relay first, or give this one a state_dir of its own",
+			"to replace it without a break: relay --config FILE --takeover"},
+	}
+	RelayState = &Advice{
+		Shown: "make state_dir: … permission denied",
+		Do:    []string{"make DIR writable for the user who runs the relay, or set state_dir"},
+	}
+	NoTakeover = &Advice{
+		Shown: "take over: no relay is running on this state_dir",
+		Do:    []string{"start it without --takeover, or check that state_dir is the running relay's"},
+	}
+	TakeoverHere = &Advice{
+		Shown: "--takeover does not work on this system",
+		Do:    []string{"it needs Linux, macOS or FreeBSD: here, stop the relay and start it again"},
+	}
+)

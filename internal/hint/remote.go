@@ -1,0 +1,162 @@
+package hint
+
+// Remote returns the table of docs/running-a-remote.md, in its order.
+func Remote() []*Advice {
+	return []*Advice{
+		NoRelayGiven,
+		RelayHasNoAddress, NothingListens, NothingAnswers, Offline,
+		UntrustedRelay, OtherRelay, NotRelay, NoRelayCertificate, NoWebSocket, PathBreaks,
+		ProxySignIn, ProxyOtherSignIn, ProxyForbids, ProxyIsNone, ProxyCannotReach, ProxyKind, ProxyAway, ProxySOCKS,
+		ProofFails, OtherVersion,
+		NameTaken, NotBelow, TokenWanted, NoNewNames, Banned, Replaced,
+		ServedHere, RemoteState,
+	}
+}
+
+// The advice for a relay that cannot be reached.
+var (
+	NoRelayGiven = &Advice{
+		Shown: "no relay given",
+		Means: "no `--domain`, no `--relay`, and none remembered",
+		Do:    []string{"name the relay: --relay relay.net", "or a name below one: --domain xyz.relay.net"},
+	}
+	RelayHasNoAddress = &Advice{
+		Shown: "reach relay …: … no such host",
+		Do:    []string{"the name of the relay has no address: check it, and this device's DNS"},
+	}
+	NothingListens = &Advice{
+		Shown: "reach relay …: … connection refused",
+		Do:    []string{"nothing listens there: is the relay running, and is the port right?"},
+	}
+	NothingAnswers = &Advice{
+		Shown: "reach relay …: … i/o timeout",
+		Do:    []string{"nothing answers there: is the relay's host up, and does its firewall let the port through?"},
+	}
+	Offline = &Advice{
+		Shown: "reach relay …: … network is unreachable",
+		Do:    []string{"no way leads there from here: is this device online?"},
+	}
+	UntrustedRelay = &Advice{
+		Shown: "reach relay …: … certificate signed by unknown authority",
+		Means: "the relay has a CA of its own, or something on the way ends TLS",
+		Do: []string{"the relay's certificate is from a CA that this device does not trust",
+			"if the relay has a CA of its own, give its root with --relay-root FILE",
+			"else something between this device and the relay ends TLS, such as a company's proxy or a virus scanner: use another network or turn it off"},
+	}
+	OtherRelay = &Advice{
+		Shown: "reach relay …: … certificate is valid for …, not …",
+		Do:    []string{"what answers there is not this relay: check --relay and --relay-address"},
+	}
+	NotRelay = &Advice{
+		Shown: "reach relay …: … does not speak keystay/1",
+		Do:    []string{"what answers there speaks TLS but is no keystay relay: check --relay"},
+	}
+	NoRelayCertificate = &Advice{
+		Shown: "reach relay …: the relay has no certificate yet",
+		Means: "it is tried again",
+		Do:    []string{"it is about to get one, or cannot: its own log says which"},
+	}
+	NoWebSocket = &Advice{
+		Shown: "… takes no link over a WebSocket",
+		Do:    []string{"what answers there takes no link over a WebSocket: it is no keystay relay, or one too old, or something on the path answers in its place"},
+	}
+	PathBreaks = &Advice{
+		Shown: "over TLS: …; over a WebSocket: …",
+		Means: "neither way gets through",
+		Do:    []string{"something on the path may break the connection: try another network, or a proxy with --proxy URL"},
+	}
+)
+
+// The advice for a proxy on the way out.
+var (
+	ProxySignIn = &Advice{
+		Shown: "proxy …: it answers CONNECT with 407",
+		Do: []string{"the proxy wants a user and password, or others than it was given: --proxy http://USER:PASSWORD@HOST:PORT",
+			"what is no letter or digit in them is written as in a URL: %40 for @"},
+	}
+	ProxyOtherSignIn = &Advice{
+		Shown: "proxy …: it answers CONNECT with 407",
+		Means: "and takes no user and password",
+		Do: []string{"this proxy wants a way of signing in other than user and password, which is not supported",
+			"a local proxy that signs in to it, such as cntlm or px, can stand in between"},
+	}
+	ProxyForbids = &Advice{
+		Shown: "proxy …: it answers CONNECT with 403",
+		Do:    []string{"the proxy forbids this host or port: most allow port 443 alone; ask whoever runs it"},
+	}
+	ProxyIsNone = &Advice{
+		Shown: "proxy …: it answers CONNECT with 400, 405 or 501",
+		Do:    []string{"what answers there passes no connections on: check the proxy's address and port"},
+	}
+	ProxyCannotReach = &Advice{
+		Shown: "proxy …: it answers CONNECT with 502, 503 or 504",
+		Do:    []string{"the proxy cannot reach the relay: check the relay's name; if it is right, ask whoever runs the proxy"},
+	}
+	ProxyKind = &Advice{
+		Shown: "proxy …: what answers there is no HTTP proxy",
+		Do:    []string{"check the proxy's port and its kind: http, https or socks5"},
+	}
+	ProxyAway = &Advice{
+		Shown: "proxy …: dial …",
+		Do:    []string{"the proxy cannot be reached: check its address, or go without: --proxy none"},
+	}
+	ProxySOCKS = &Advice{
+		Shown: "proxy socks5://…: …",
+		Do:    []string{"if the proxy wants a user and password: --proxy socks5://USER:PASSWORD@HOST:PORT"},
+	}
+)
+
+// The advice for a relay that refuses a remote, or a name.
+var (
+	ProofFails = &Advice{
+		Shown: "the proof of identity does not fit this connection",
+		Do:    []string{"something between this device and the relay ends TLS, such as a company's proxy: use another network"},
+	}
+	OtherVersion = &Advice{
+		Shown: "… speaks another version of the protocol",
+		Do:    []string{"update this program, or ask the relay's operator to"},
+	}
+	NameTaken = &Advice{
+		Shown: "it belongs to another device",
+		Means: "also `this label is made from another device's key`",
+		Do: []string{"choose another name with --domain",
+			"if the name is yours, start with the state directory of the device that took it: --state-dir DIR"},
+	}
+	NotBelow = &Advice{
+		Shown: "not a name below …",
+		Do:    []string{"choose a name below the relay's own, such as xyz.relay.net at relay.net"},
+	}
+	TokenWanted = &Advice{
+		Shown: "this relay asks for a token",
+		Means: "also `the token is not valid for this name`",
+		Do:    []string{"ask the relay's operator for a token, and give it with --token-file FILE"},
+	}
+	NoNewNames = &Advice{
+		Shown: "this relay gives out no new names",
+		Means: "policy `closed`",
+		Do:    []string{"a name made from this device's key needs no permission: leave out --domain and give --relay"},
+	}
+	Banned = &Advice{
+		Shown: "… refused by the relay",
+		Do:    []string{"ask the relay's operator"},
+	}
+	Replaced = &Advice{
+		Shown: "a newer run of this device has taken the name over",
+		Means: "a copy of the state directory runs somewhere",
+		Do: []string{"two runs of one identity cannot serve the same name: stop one of them",
+			"if another device has a copy of this state directory, give each its own"},
+	}
+)
+
+// The advice for this device.
+var (
+	ServedHere = &Advice{
+		Shown: "… is already served by another run on this device",
+		Do:    []string{"stop that run first", "or give this one an identity of its own: --state-dir DIR"},
+	}
+	RemoteState = &Advice{
+		Shown: "… permission denied",
+		Means: "in the state directory",
+		Do:    []string{"make DIR writable for this user, or choose another with --state-dir"},
+	}
+)
