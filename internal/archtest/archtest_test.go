@@ -120,8 +120,8 @@ var mayAlsoImport = map[string][]string{
 // testsMayImport is what tests may use beyond that.
 var testsMayImport = map[string][]string{
 	"internal": {"internal/memconn", "internal/testca"},
-	"docs":     {"config"},         // the reference is made from it
-	"remote":   {"remote/publish"}, // its example
+	"docs":     {"config", "internal/hint"}, // pages are made from them
+	"remote":   {"remote/publish"},          // its example
 }
 
 // onlyIn says which room alone may import a module from outside.
