@@ -5,13 +5,14 @@ import (
 	"crypto/tls"
 	"fmt"
 	"io"
-	"net"
 	"net/http"
 	"strings"
 	"sync"
 
 	"github.com/mholt/acmez/v3"
 	"github.com/mholt/acmez/v3/acme"
+
+	"keystay/internal/hostname"
 )
 
 // ALPN is the protocol of a tls-alpn-01 validation (RFC 8737). A connection
@@ -84,7 +85,8 @@ func (k *Keeper) HTTPChallenge(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if r.Method == http.MethodGet || r.Method == http.MethodHead {
 			if token, ok := strings.CutPrefix(r.URL.Path, challengePath); ok {
-				if answer := k.answers.keyAuth(hostOnly(r.Host), token); answer != "" {
+				name, _ := hostname.OfHeader(r.Host) // no order is for ""
+				if answer := k.answers.keyAuth(name, token); answer != "" {
 					w.Header().Set("Content-Type", "application/octet-stream")
 					_, _ = io.WriteString(w, answer)
 					return
@@ -93,14 +95,6 @@ func (k *Keeper) HTTPChallenge(next http.Handler) http.Handler {
 		}
 		next.ServeHTTP(w, r)
 	})
-}
-
-// hostOnly returns the host of a Host header in lower case, without its port.
-func hostOnly(host string) string {
-	if h, _, err := net.SplitHostPort(host); err == nil {
-		host = h
-	}
-	return strings.ToLower(strings.TrimSuffix(host, "."))
 }
 
 // challenges holds the answers to the validations under way. It is the

@@ -11,98 +11,26 @@ import (
 	"strconv"
 	"strings"
 
-	"golang.org/x/net/idna"
+	"keystay/internal/hostname"
 )
 
-// The limits of a host name in its text form (RFC 1035, section 2.3.4).
-const (
-	maxName  = 253
-	maxLabel = 63
-)
-
-// hostName returns the host name that was typed, in lower case, without a
-// trailing dot, with the labels of other scripts as A-labels (RFC 5890). It
-// refuses addresses, wildcards, names of one label, and what is no letter,
-// digit or hyphen.
+// hostName returns the normal form of a host name that was typed. It refuses
+// addresses and names of one label, which no certificate of a public CA is for.
 func hostName(s string) (string, error) {
 	if s == "" {
 		return "", errors.New("empty")
 	}
-	if len(s) > 4*maxName { // UTF-8 has up to 4 bytes for a character
-		return "", fmt.Errorf("%s is longer than %d characters", quote(s), maxName)
-	}
-	name := s
-	if strings.ContainsFunc(s, func(r rune) bool { return r >= 0x80 }) {
-		// Lookup refuses hyphens in places where names in use have them; only
-		// names that need the conversion go through it.
-		ascii, err := idna.Lookup.ToASCII(s)
-		if err != nil {
-			return "", fmt.Errorf("%s is no host name", quote(s))
-		}
-		name = ascii
-	}
-	name = strings.ToLower(strings.TrimSuffix(name, "."))
-	if _, err := netip.ParseAddr(strings.Trim(name, "[]")); err == nil {
+	if _, err := netip.ParseAddr(strings.Trim(s, "[]")); err == nil {
 		return "", fmt.Errorf("%s is an address, not a name", quote(s))
 	}
-	if len(name) > maxName {
-		return "", fmt.Errorf("%s is longer than %d characters", quote(s), maxName)
-	}
-	labels := strings.Split(name, ".")
-	for _, label := range labels {
-		if err := checkLabel(label); err != nil {
-			return "", fmt.Errorf("%s is no host name: %w", quote(s), err)
-		}
-	}
-	last := labels[len(labels)-1]
-	if len(labels) < 2 {
+	name, err := hostname.Typed(s)
+	switch {
+	case err != nil:
+		return "", fmt.Errorf("%s is %w", quote(s), err)
+	case !strings.Contains(name, "."):
 		return "", fmt.Errorf("%s has no dot", quote(s))
 	}
-	if isNumber(last) {
-		return "", fmt.Errorf("%s is no host name: it ends in a number", quote(s))
-	}
 	return name, nil
-}
-
-// isNumber reports whether a name that ends in this label is read as an IPv4
-// address by browsers and resolvers: 1.2.3, 0x7f.1.
-func isNumber(label string) bool {
-	if hex, ok := strings.CutPrefix(label, "0x"); ok {
-		return strings.Trim(hex, "0123456789abcdef") == ""
-	}
-	return strings.Trim(label, "0123456789") == ""
-}
-
-// isALabel reports whether a label that begins with "xn--" is what some label
-// of another script becomes.
-func isALabel(label string) bool {
-	u, err := idna.Lookup.ToUnicode(label)
-	if err != nil {
-		return false
-	}
-	a, err := idna.Lookup.ToASCII(u)
-	return err == nil && a == label && u != label
-}
-
-// checkLabel says what is wrong with one part of a name in lower case.
-func checkLabel(label string) error {
-	switch {
-	case label == "":
-		return errors.New("a part of it is empty")
-	case len(label) > maxLabel:
-		return fmt.Errorf("a part of it is longer than %d characters", maxLabel)
-	case label[0] == '-' || label[len(label)-1] == '-':
-		return errors.New("a part of it begins or ends with a hyphen")
-	}
-	for i := range len(label) {
-		if c := label[i]; !('a' <= c && c <= 'z' || '0' <= c && c <= '9' || c == '-') {
-			return fmt.Errorf("%q cannot be in it", c)
-		}
-	}
-	if strings.HasPrefix(label, "xn--") && !isALabel(label) {
-		return errors.New("a part of it is no valid Punycode")
-	}
-	return nil
 }
 
 // domain checks and normalises a host name.
@@ -154,7 +82,7 @@ func isHost(s string) bool {
 	if _, err := netip.ParseAddr(s); err == nil {
 		return true
 	}
-	if s == "" || len(s) > maxName {
+	if s == "" || len(s) > hostname.Max {
 		return false
 	}
 	return !strings.ContainsFunc(s, func(r rune) bool {

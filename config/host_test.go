@@ -3,6 +3,8 @@ package config
 import (
 	"strings"
 	"testing"
+
+	"keystay/internal/hostname"
 )
 
 func TestHostName(t *testing.T) {
@@ -67,7 +69,7 @@ func FuzzHostName(f *testing.F) {
 		if again, err := hostName(name); again != name || err != nil {
 			t.Errorf("%q becomes %q, and that %q, %v", s, name, again, err)
 		}
-		if len(name) > maxName || !strings.Contains(name, ".") || strings.Trim(name, "abcdefghijklmnopqrstuvwxyz0123456789-.") != "" {
+		if len(name) > hostname.Max || !strings.Contains(name, ".") || strings.Trim(name, "abcdefghijklmnopqrstuvwxyz0123456789-.") != "" {
 			t.Errorf("%q becomes %q", s, name)
 		}
 	})

@@ -10,6 +10,8 @@ import (
 	"testing"
 	"time"
 	"unicode/utf8"
+
+	"keystay/internal/hostname"
 )
 
 // payloadOf is what a record holds.
@@ -184,7 +186,7 @@ func TestHeaderRoundTrip(t *testing.T) {
 	for _, h := range []Header{
 		{Name: "xyz.relay.test", ID: [16]byte{1, 15: 2}, Source: v4, Dest: v4},
 		{Name: "xyz.relay.test", Kind: KindHTTP01, Source: v6, Dest: v6},
-		{Name: strings.Repeat("x", maxName), Kind: 255, Source: v4, Dest: v6},
+		{Name: strings.Repeat("x", hostname.Max), Kind: 255, Source: v4, Dest: v6},
 		{Name: "x", Source: v6, Dest: v4},
 	} {
 		rec, err := h.record()

@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+
+	"keystay/internal/hostname"
 )
 
 // handle acts on one control record.
@@ -171,7 +173,7 @@ func (l *Link) claim(c Claim) error {
 // Claim asks the relay for a name and waits for the answer. The error is a
 // *Denial when the relay said no. Only a remote's link claims.
 func (l *Link) Claim(ctx context.Context, c Claim) error {
-	if len(c.Name) > maxName || len(c.Token) > maxToken {
+	if len(c.Name) > hostname.Max || len(c.Token) > maxToken {
 		return fmt.Errorf("claim a name of %d bytes with a token of %d: too long", len(c.Name), len(c.Token))
 	}
 	answer := make(chan error, 1)

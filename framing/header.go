@@ -8,6 +8,8 @@ import (
 	"net/netip"
 
 	"github.com/pires/go-proxyproto"
+
+	"keystay/internal/hostname"
 )
 
 // A Kind says what the bytes of a stream are.
@@ -88,7 +90,7 @@ func parseHeader(b []byte) (Header, error) {
 			h.Kind = Kind(t.Value[0])
 		}
 	}
-	if h.Name == "" || len(h.Name) > maxName {
+	if h.Name == "" || len(h.Name) > hostname.Max {
 		return h, protocolErrorf("HEADER with a name of %d bytes", len(h.Name))
 	}
 	return h, nil

@@ -6,6 +6,8 @@ import (
 	"time"
 
 	"golang.org/x/crypto/cryptobyte"
+
+	"keystay/internal/hostname"
 )
 
 // A Run is one start of a remote's program. The number is kept on the device
@@ -109,7 +111,6 @@ func (e *Denial) Permanent() bool { return e.Code >= DeniedInvalid && e.Code <= 
 
 const (
 	maxText  = 1024
-	maxName  = 253
 	maxAgent = 255
 	maxToken = 1024
 )
@@ -230,7 +231,7 @@ func parseClaim(p []byte) (c Claim, err error) {
 	if !readStr8(&s, &n) || !readStr16(&s, &t) {
 		return c, protocolErrorf("short CLAIM")
 	}
-	if len(n) > maxName || len(t) > maxToken {
+	if len(n) > hostname.Max || len(t) > maxToken {
 		return c, protocolErrorf("CLAIM of a name of %d and a token of %d bytes", len(n), len(t))
 	}
 	s.ReadUint8(&flags) // absent in minor version 0
@@ -275,7 +276,7 @@ func parseClaimed(p []byte) (string, error) {
 // record encodes e as DENIED or LOST.
 func (e *Denial) record(t recordType) []byte {
 	return encode(t, func(b *cryptobyte.Builder) {
-		str8(b, clip(e.Name, maxName))
+		str8(b, clip(e.Name, hostname.Max))
 		b.AddUint16(uint16(e.Code))
 		str16(b, clip(e.Text, maxText))
 	})

@@ -99,7 +99,7 @@ func TestCorpus(t *testing.T) {
 		wg.Go(func() {
 			for b := range work {
 				h, err := sni.Read(&onWire{r: bytes.NewReader(b)}, nil)
-				name, _ := sni.Normalize(h.ServerName)
+				name, _ := h.Name()
 				c := r.dial()
 				c.Write(b)
 				c.CloseWrite()

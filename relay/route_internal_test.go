@@ -5,7 +5,7 @@ import (
 	"strconv"
 	"testing"
 
-	"keystay/sni"
+	"keystay/internal/hostname"
 )
 
 // BenchmarkRoute makes a name of what a hello asks for and finds the session
@@ -25,7 +25,7 @@ func BenchmarkRoute(b *testing.B) {
 			b.ReportAllocs()
 			i := 0
 			for b.Loop() {
-				name, err := sni.Normalize(asked[i%len(asked)])
+				name, err := hostname.Normalize(asked[i%len(asked)])
 				if err != nil || p.find(name, false) == nil {
 					b.Fatalf("%q leads nowhere: %v", name, err)
 				}

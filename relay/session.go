@@ -14,8 +14,8 @@ import (
 	"time"
 
 	"keystay/framing"
+	"keystay/internal/hostname"
 	"keystay/internal/keyname"
-	"keystay/sni"
 )
 
 // claimTimeout is how long a remote may stay without a name.
@@ -170,7 +170,7 @@ func (sess *session) closeIdle() {
 // claim decides about one CLAIM and makes the name lead here.
 func (sess *session) claim(c framing.Claim) error {
 	s := sess.srv
-	name, err := sni.Normalize([]byte(c.Name))
+	name, err := hostname.Normalize([]byte(c.Name))
 	if err != nil || name != c.Name {
 		// The log gets no name that may be anything.
 		return sess.denied(&framing.Denial{Code: framing.DeniedInvalid, Text: "not a host name in lower case"})

@@ -15,7 +15,7 @@ import (
 	"time"
 
 	"keystay/framing"
-	"keystay/sni"
+	"keystay/internal/hostname"
 )
 
 // wellKnown is where programs learn what a relay is.
@@ -68,7 +68,7 @@ func (s *Server) siteHandler() http.Handler {
 		}{s.about(), MaxNamesPerIdentity, framing.MaxStreams, HoldTimeout})
 	})
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		if host, err := sni.Normalize([]byte(hostOnly(r.Host))); err != nil || host != s.Domain {
+		if host, err := hostname.OfHeader(r.Host); err != nil || host != s.Domain {
 			http.Error(w, "this connection is for "+s.Domain, http.StatusMisdirectedRequest)
 			return
 		}
@@ -82,7 +82,7 @@ func (s *Server) siteHandler() http.Handler {
 func (s *Server) plainHandler() http.Handler {
 	forward := s.challengeProxy()
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		name, err := sni.Normalize([]byte(hostOnly(r.Host)))
+		name, err := hostname.OfHeader(r.Host)
 		if err != nil {
 			http.Error(w, "no such name on this relay", http.StatusNotFound)
 			return
@@ -178,13 +178,6 @@ func challengeHeader(name string, local net.Addr) framing.Header {
 	h := framing.Header{Name: name, Kind: framing.KindHTTP01}
 	h.Source, h.Dest = addrPort(local), addrPort(local)
 	return h
-}
-
-func hostOnly(host string) string {
-	if h, _, err := net.SplitHostPort(host); err == nil {
-		return h
-	}
-	return host
 }
 
 var page = template.Must(template.New("").Parse(`<!doctype html>

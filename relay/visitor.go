@@ -89,7 +89,7 @@ func (s *Server) route(c sni.Conn) (own net.Conn, stream *framing.Stream) {
 		c.Close()
 		return nil, nil
 	}
-	name, err := sni.Normalize(hello.ServerName)
+	name, err := hello.Name()
 	if err != nil {
 		s.refuse(c, sni.AlertUnrecognizedName)
 		return nil, nil

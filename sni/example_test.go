@@ -34,7 +34,7 @@ func Example() {
 		c.Close()
 		return
 	}
-	name, err := sni.Normalize(h.ServerName)
+	name, err := h.Name()
 	fmt.Println(name, err, h.OffersALPN("h2"), h.OffersALPN("acme-tls/1"))
 
 	// Nobody serves that name.

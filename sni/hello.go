@@ -4,18 +4,22 @@
 // on untouched. It also sends the alerts that refuse such a connection.
 //
 // The order of work is [Read] (or [Parse], for bytes already at hand), then
-// [Normalize] for the name, then either passing [Hello.Raw] and the rest of
+// [Hello.Name] for the name, then either passing [Hello.Raw] and the rest of
 // the connection on or [Refuse].
 //
 // Parse accepts what crypto/tls accepts. Its measure is the moment at which a
 // [crypto/tls.Server] calls GetConfigForClient: Parse returns a Hello if and
 // only if that would happen, with the same ServerName, with two exceptions.
-// A name that ends in dots is accepted here and left to Normalize, since
+// A name that ends in dots is accepted here and left to Name, since
 // clients do send one; crypto/tls refuses it. And a hello longer than
 // [MaxHello] is refused here.
 package sni
 
-import "errors"
+import (
+	"errors"
+
+	"keystay/internal/hostname"
+)
 
 var (
 	// ErrIncomplete says that the bytes so far are the beginning of a
@@ -42,7 +46,7 @@ var (
 type Hello struct {
 	// ServerName is the host_name as it was sent (RFC 6066, section 3):
 	// unchecked, in any case, 1 to 65,535 bytes of any value. It is nil if
-	// none was sent. Normalize makes a name of it.
+	// none was sent. Name makes a name of it.
 	ServerName []byte
 
 	// Raw holds every byte taken from the connection: the ClientHello with
@@ -51,6 +55,11 @@ type Hello struct {
 
 	protocols []byte // RFC 7301, section 3.1: each a length byte and a name
 }
+
+// Name returns the name that the hello asks for: in lower case and without the
+// one trailing dot that it may have. The error says why ServerName is no host
+// name, as where none was sent or an address, and does not repeat it.
+func (h *Hello) Name() (string, error) { return hostname.Normalize(h.ServerName) }
 
 // OffersALPN reports whether proto is among the protocols that the client
 // offers (RFC 7301, section 3.1).

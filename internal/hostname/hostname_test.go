@@ -1,4 +1,4 @@
-package sni_test
+package hostname_test
 
 import (
 	"errors"
@@ -7,10 +7,13 @@ import (
 	"strings"
 	"testing"
 
+	"go.uber.org/goleak"
 	"golang.org/x/net/idna"
 
-	"keystay/sni"
+	"keystay/internal/hostname"
 )
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
 func TestNormalize(t *testing.T) {
 	label63 := strings.Repeat("a", 63)
@@ -35,7 +38,7 @@ func TestNormalize(t *testing.T) {
 		{name253, name253},
 		{name253 + ".", name253},
 	} {
-		got, err := sni.Normalize([]byte(c.in))
+		got, err := hostname.Normalize([]byte(c.in))
 		if err != nil || got != c.want {
 			t.Errorf("%q: %q, %v, want %q", c.in, got, err, c.want)
 		}
@@ -50,7 +53,7 @@ func TestNormalize(t *testing.T) {
 		"xn--", "xn--a", "xn--example-.test", "xn--example-", "xn--99zzzzzzzzzzzzzzzz", "xn--xn--a-ecp.test",
 		"xn--test-", "xn--a-b", "xn--0.test",
 	} {
-		if got, err := sni.Normalize([]byte(in)); !errors.Is(err, sni.ErrInvalidName) {
+		if got, err := hostname.Normalize([]byte(in)); !errors.Is(err, hostname.ErrInvalid) {
 			t.Errorf("%q: %q, %v", in, got, err)
 		}
 	}
@@ -58,8 +61,43 @@ func TestNormalize(t *testing.T) {
 
 func TestNormalizeLeavesItsArgument(t *testing.T) {
 	in := []byte("A.Test.")
-	if _, err := sni.Normalize(in); err != nil || string(in) != "A.Test." {
+	if _, err := hostname.Normalize(in); err != nil || string(in) != "A.Test." {
 		t.Errorf("%q, %v", in, err)
+	}
+}
+
+func TestTypedTakesOtherScripts(t *testing.T) {
+	for in, want := range map[string]string{
+		"Bücher.test":        "xn--bcher-kva.test",
+		"XYZ.relay.net.":     "xyz.relay.net",
+		"r3---sn-ab.test":    "r3---sn-ab.test",
+		"例え.テスト":             "xn--r8jz45g.xn--zckzah",
+		"xn--bcher-kva.test": "xn--bcher-kva.test",
+	} {
+		if got, err := hostname.Typed(in); err != nil || got != want {
+			t.Errorf("%q: %q, %v, want %q", in, got, err, want)
+		}
+	}
+	for _, in := range []string{"", "a b.test", "ü_x.test", "ü..test", "１９２.0.2.1", strings.Repeat("ü", 4*hostname.Max)} {
+		if got, err := hostname.Typed(in); !errors.Is(err, hostname.ErrInvalid) {
+			t.Errorf("%q: %q, %v", in, got, err)
+		}
+	}
+}
+
+func TestOfHeader(t *testing.T) {
+	for _, in := range []string{"xyz.relay.net", "XYZ.relay.net", "xyz.relay.net.", "xyz.relay.net:443", "xyz.relay.net.:8443", "xyz.relay.net:"} {
+		if got, err := hostname.OfHeader(in); err != nil || got != "xyz.relay.net" {
+			t.Errorf("%q: %q, %v", in, got, err)
+		}
+	}
+	for _, in := range []string{
+		"", ":", ":443", "[xyz.relay.net]", "[xyz.relay.net]:80", "xyz.relay.net:x", "xyz.relay.net:80:80", "a@xyz.relay.net", "a:b@xyz.relay.net",
+		"xyz.relay.net/", " xyz.relay.net", "xyz.relay.net ", "xyz%2erelay.net", "xyz.relay.net..", "[::1]:443", "::1", "192.0.2.1:443", "xyz.relay.net:+1",
+	} {
+		if got, err := hostname.OfHeader(in); !errors.Is(err, hostname.ErrInvalid) {
+			t.Errorf("%q: %q, %v", in, got, err)
+		}
 	}
 }
 
@@ -72,20 +110,20 @@ func FuzzNormalize(f *testing.F) {
 		f.Add([]byte(s))
 	}
 	f.Fuzz(func(t *testing.T, in []byte) {
-		s, err := sni.Normalize(in)
+		s, err := hostname.Normalize(in)
 		if err != nil {
-			if !errors.Is(err, sni.ErrInvalidName) || s != "" {
+			if !errors.Is(err, hostname.ErrInvalid) || s != "" {
 				t.Errorf("%q: %q, %v", in, s, err)
 			}
 			return
 		}
-		if !ldh.MatchString(s) || len(s) > sni.MaxName {
+		if !ldh.MatchString(s) || len(s) > hostname.Max {
 			t.Errorf("%q: %q is not LDH", in, s)
 		}
 		if _, err := netip.ParseAddr(s); err == nil {
 			t.Errorf("%q: %q is an address", in, s)
 		}
-		if again, err := sni.Normalize([]byte(s)); err != nil || again != s {
+		if again, err := hostname.Normalize([]byte(s)); err != nil || again != s {
 			t.Errorf("%q: %q, then %q, %v", in, s, again, err)
 		}
 		for label := range strings.SplitSeq(s, ".") {
@@ -110,7 +148,7 @@ func BenchmarkNormalize(b *testing.B) {
 	name := []byte("xyz.relay.net")
 	b.ReportAllocs()
 	for b.Loop() {
-		if _, err := sni.Normalize(name); err != nil {
+		if _, err := hostname.Normalize(name); err != nil {
 			b.Fatal(err)
 		}
 	}
