@@ -11,4 +11,21 @@
 // A [Link] is one end of such a connection, a [Stream] one end of a visitor's
 // connection in it, and a [Lane] a TCP connection of its own that a stream can
 // move to.
+//
+// The files sort by what they belong to:
+//
+//   - wire_record.go, wire_message.go, wire_header.go, proof.go: what the records
+//     are, and what is in them
+//   - link.go: a link from hello to end. link_read.go reads it, link_write.go
+//     writes it, link_control.go acts on its records, link_streams.go is its table
+//     of streams, link_liveness.go its pings and the end of a silent one
+//   - smux.go: the frames of the session
+//   - stream.go: a stream as a net.Conn. stream_read.go parses what comes,
+//     stream_write.go queues what goes, stream_credit.go has the windows,
+//     stream_settle.go finds out when nothing of it is left
+//   - lane.go: a lane from JOIN to BOUND, at both sides. lane_link.go is what a
+//     link knows of lanes, lane_move.go moves a stream, lane_notice.go finds the
+//     streams worth it, lane_bare.go leaves TLS
+//   - buffered.go, buffered_write.go: the connection below TLS. websocket.go: a
+//     link in a WebSocket
 package framing

@@ -2,183 +2,187 @@ package framing_test
 
 import (
 	"bytes"
+	"encoding/binary"
+	"errors"
 	"io"
+	"runtime"
 	"testing"
-
-	"github.com/xtaci/smux"
+	"testing/synctest"
+	"time"
 
 	"keystay/framing"
+	"keystay/internal/memconn"
 )
 
-// A muxPipe is what smux runs on: the payloads of MUX records. It skips others.
-type muxPipe struct {
-	io.ReadWriteCloser
-	left int
-}
-
-func (p *muxPipe) Read(b []byte) (int, error) {
-	for p.left == 0 {
-		var h [3]byte
-		if _, err := io.ReadFull(p.ReadWriteCloser, h[:]); err != nil {
-			return 0, err
-		}
-		n := int(h[1])<<8 | int(h[2])
-		if h[0] == muxRecord {
-			p.left = n
-		} else if _, err := io.CopyN(io.Discard, p.ReadWriteCloser, int64(n)); err != nil {
-			return 0, err
-		}
-	}
-	n, err := p.ReadWriteCloser.Read(b[:min(len(b), p.left)])
-	p.left -= n
-	return n, err
-}
-
-func (p *muxPipe) Write(b []byte) (int, error) {
-	if _, err := p.ReadWriteCloser.Write(rec(muxRecord, b)); err != nil {
-		return 0, err
-	}
-	return len(b), nil
-}
-
-func smuxConfig() *smux.Config {
-	c := smux.DefaultConfig()
-	c.Version, c.KeepAliveDisabled = 2, true
-	return c
-}
-
-// record reads a stream record.
-func record(t *testing.T, r io.Reader) (typ byte, payload []byte) {
-	t.Helper()
-	var h [3]byte
-	if _, err := io.ReadFull(r, h[:]); err != nil {
-		t.Fatal(err)
-	}
-	payload = make([]byte, int(h[1])<<8|int(h[2]))
-	if _, err := io.ReadFull(r, payload); err != nil {
-		t.Fatal(err)
-	}
-	return h[0], payload
-}
-
-// until reads records up to END, and returns what DATA there was.
-func until(t *testing.T, r io.Reader) (data []byte) {
-	t.Helper()
-	for {
-		switch typ, p := record(t, r); typ {
-		case dataRec:
-			data = append(data, p...)
-		case endRec:
-			return data
-		}
+// A remote that reads hardly anything cannot make the relay keep what there was
+// no credit for: not on a stream that lives, which ends the link, nor on one
+// that has ended, where it is thrown away.
+func TestBacklogIsBounded(t *testing.T) {
+	for name, before := range map[string][]byte{
+		"while the stream lives": plain(0x05, 0, 0, 0, 1),
+		"after its end":          plain(0x04, 0, 0),
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				relay, b := stalledRemote(t)
+				b.Write(muxed(2, 3, before...))
+				if name == "after its end" {
+					b.Write(muxed(1, 3))
+				}
+				sent, kept := 0, heap()
+				for frame := muxed(2, 3, make([]byte, 16<<10)...); sent < 1<<26; sent += len(frame) {
+					if _, err := b.Write(frame); err != nil {
+						break
+					}
+				}
+				if kept = heap() - kept; kept > 8<<20 {
+					t.Errorf("the relay keeps %d MiB of a stream with 1 MiB of credit", kept>>20)
+				}
+				_, err := hear(t, relay)
+				if name != "after its end" && (!errors.Is(err, framing.ErrProtocol) || sent > 8<<20) {
+					t.Errorf("the link ended with %v after %d bytes, want a protocol violation", err, sent)
+				}
+			})
+		})
 	}
 }
 
-// closed reads to our FIN.
-func closed(t *testing.T, sm *smux.Stream) {
-	t.Helper()
-	for b := make([]byte, 1<<10); ; {
-		if _, err := sm.Read(b); err == io.EOF {
-			break
-		} else if err != nil {
-			t.Fatalf("the end of a stream: %v", err)
-		}
-	}
-	sm.Close()
+// heap is how much memory is in use.
+func heap() int64 {
+	runtime.GC()
+	var m runtime.MemStats
+	runtime.ReadMemStats(&m)
+	return int64(m.HeapAlloc)
 }
 
-// A remote that runs smux itself serves streams of ours: it knows what opens and
-// ends them, and what its window is told.
-func TestSmuxAtTheRemote(t *testing.T) {
-	relay, p := rawRemote(t, framing.Handler{})
-	answer := randomBytes(1 << 20) // more than smux's first window
-	streams := make(chan *framing.Stream, 1)
-	visit := func() {
-		s, err := relay.Open(header, []byte("hello"))
-		if err != nil {
-			t.Error(err)
-			close(streams)
-			return
-		}
-		streams <- s
-	}
-	go visit()
-	p.expect(startMux)
-	session, err := smux.Server(&muxPipe{ReadWriteCloser: p.conn}, smuxConfig())
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer session.Close()
-	var last *smux.Stream
-	for visits := range 4 {
-		sm, err := session.AcceptStream()
-		if err != nil {
-			t.Fatal(err)
-		}
-		v, ok := <-streams
-		if !ok {
-			return
-		}
-		if last != nil { // our FIN came along with what opened this one
-			closed(t, last)
-		}
-		last = sm
-		if typ, _ := record(t, sm); typ != headerRec {
-			t.Fatalf("the first record is 0x%02x", typ)
-		}
-		v.CloseWrite()
-		if got := until(t, sm); string(got) != "hello" {
-			t.Errorf("the remote got %q", got)
-		}
-		go func() {
-			for left := answer; len(left) > 0; {
-				n := min(len(left), 16<<10)
-				sm.Write(rec(dataRec, left[:n]))
-				left = left[n:]
+// stalledRemote returns a relay's link with a visitor that sends all it can,
+// and the other end, which reads 100 bytes a second.
+func stalledRemote(t *testing.T) (*framing.Link, *memconn.Conn) {
+	relay, b := bareRemote(t, 1<<10)
+	go relay.Open(header, make([]byte, 64<<10))
+	go func() {
+		for {
+			select {
+			case <-time.After(time.Second):
+				b.Read(make([]byte, 100))
+			case <-relay.Done():
+				return
 			}
-			sm.Write(rec(endRec))
+		}
+	}()
+	<-time.After(time.Second)
+	return relay, b
+}
+
+// Streams that have ended and that nobody reads hold what was sent on them, and
+// so the pool. Others still get their share, and all of it is given back.
+func TestPoolHeldByEndedStreams(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		relay, remote, _, _ := memLinks(t)
+		var unread []*framing.Stream
+		for range 600 {
+			v, d := open(t, relay, remote, "")
+			d.SetWriteDeadline(time.Now().Add(time.Second))
+			d.Write(make([]byte, 1<<20)) // as much as there is credit for
+			d.CloseWrite()
+			v.CloseWrite()
+			unread = append(unread, v)
+		}
+		v, d := open(t, relay, remote, "")
+		data := randomBytes(1 << 20)
+		go func() {
+			d.Write(data)
+			d.Close()
 		}()
-		if got, err := io.ReadAll(v); err != nil || !bytes.Equal(got, answer) {
-			t.Errorf("the visitor got %d bytes of %d, %v", len(got), len(answer), err)
+		if got, err := io.ReadAll(v); err != nil || !bytes.Equal(got, data) {
+			t.Errorf("beside 600 ended streams: %d bytes, %v", len(got), err)
 		}
 		v.Close()
-		if visits < 3 {
-			go visit()
+		held := framing.PoolUsed(relay)
+		for _, v := range unread {
+			v.Close()
 		}
-	}
+		t.Logf("the ended streams held %d KiB of the pool", held>>10)
+		settled(t, relay)
+		remote.Close()
+	})
 }
 
-// A relay that runs smux itself opens streams at a remote of ours.
-func TestSmuxAtTheRelay(t *testing.T) {
-	remote, p := rawRelay(t, framing.Handler{})
-	p.send(rec(startMux, []byte{2}))
-	session, err := smux.Client(&muxPipe{ReadWriteCloser: p.conn}, smuxConfig())
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer session.Close()
-	var last *smux.Stream
-	for range 4 {
-		sm, err := session.OpenStream()
+// A peer that minds smux's window is told what was taken, before it is used up.
+func TestWindowIsTold(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		l, p := rawRemote(t, framing.Handler{})
+		v, err := l.Open(header, nil)
 		if err != nil {
 			t.Fatal(err)
 		}
-		sm.Write(cat(goodHeader(), rec(dataRec, []byte("hello")), rec(endRec)))
-		d, err := remote.Accept()
+		id := p.nextSYN()
+		go io.Copy(io.Discard, v)
+		window, taken := 256<<10, 0
+		go func() {
+			for {
+				var h [3]byte
+				if _, err := io.ReadFull(p.conn, h[:]); err != nil {
+					return
+				}
+				b := make([]byte, binary.BigEndian.Uint16(h[1:]))
+				io.ReadFull(p.conn, b)
+				if h[0] == muxRecord && b[1] == upd && binary.LittleEndian.Uint32(b[4:]) == id {
+					taken, window = int(binary.LittleEndian.Uint32(b[8:])), int(binary.LittleEndian.Uint32(b[12:]))
+				}
+			}
+		}()
+		for sent := 0; sent < 8<<20; {
+			p.send(frame(psh, id, rec(dataRec, make([]byte, 16<<10))))
+			sent += 16<<10 + 3
+			synctest.Wait()
+			if sent-taken > window || taken > sent {
+				t.Fatalf("%d bytes sent and %d taken, in a window of %d", sent, taken, window)
+			}
+		}
+		if taken < 6<<20 {
+			t.Errorf("only %d bytes were taken", taken)
+		}
+		l.Close()
+	})
+}
+
+// Frames are found however the MUX records cut them.
+func TestFramesAreCutAnywhere(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		l, p := rawRelay(t, framing.Handler{})
+		stream := cat(smuxFrame(2, syn, 3), smuxFrame(2, psh, 3, goodHeader()), smuxFrame(2, upd, 3, make([]byte, 8)),
+			smuxFrame(2, psh, 3, rec(dataRec, []byte("hello "))), smuxFrame(2, psh, 5, []byte("for nobody")),
+			smuxFrame(2, psh, 3, rec(dataRec, []byte("world")), rec(endRec)))
+		p.discard()
+		p.send(rec(startMux, []byte{2}))
+		bytewise := func(stream []byte) {
+			for _, b := range stream {
+				p.send(rec(muxRecord, []byte{b}))
+			}
+		}
+		bytewise(stream)
+		s, err := l.Accept()
 		if err != nil {
 			t.Fatal(err)
 		}
-		if got, err := io.ReadAll(d); string(got) != "hello" || err != nil {
-			t.Errorf("the device got %q, %v", got, err)
+		s.CloseWrite()
+		bytewise(smuxFrame(2, fin, 3)) // not before both directions have ended
+		if got, err := io.ReadAll(s); err != nil || string(got) != "hello world" {
+			t.Errorf("got %q, %v", got, err)
 		}
-		io.WriteString(d, "served")
-		d.Close()
-		if got := until(t, sm); string(got) != "served" {
-			t.Errorf("the visitor got %q", got)
+		s.Close()
+	})
+}
+
+// A smux id is not opened twice.
+func TestStreamOpenedTwice(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		l, p := rawRelay(t, framing.Handler{})
+		p.discard()
+		p.conn.Write(cat(rec(startMux, []byte{2}), frame(syn, 3), frame(syn, 3)))
+		if _, err := wait(t, l); !errors.Is(err, framing.ErrProtocol) {
+			t.Errorf("the link ended with %v", err)
 		}
-		if last != nil { // our FIN for it came along with that
-			closed(t, last)
-		}
-		last = sm
-	}
+	})
 }

@@ -12,7 +12,7 @@ import (
 // a stream, and those of data. smux's own code ran here once, and had less and
 // less to do: its half-close loses data, its windows let one stream stall the
 // others, it knows no reset, and its goroutines were some 6 % of what a new
-// visitor cost. A peer may still run it, see smux_test.go.
+// visitor cost. A peer may still run it, see smux_peer_test.go.
 const (
 	smuxVersion = 2
 	// smuxFrame makes a full smux frame (8 bytes of header) with the MUX record
