@@ -24,6 +24,17 @@ var (
 	ErrTooManyStreams = errors.New("too many streams on this link")
 )
 
+const (
+	// HelloTimeout is how long a relay waits for HELLO, and a remote for its answer.
+	HelloTimeout = 10 * time.Second
+	// WriteTimeout is how long a write to the link may make no progress; where
+	// the link does not run on a [BufferedConn], how long it may take.
+	WriteTimeout = 10 * time.Second
+	// maxQueued is how much of control records may wait to be written on a link,
+	// in bytes.
+	maxQueued = 64 << 10
+)
+
 // A Handler holds what a Link calls while it reads or writes. Each function may be
 // nil. They must not block for long: nothing is read, or written, meanwhile.
 type Handler struct {

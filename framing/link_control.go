@@ -8,6 +8,13 @@ import (
 	"keystay/internal/hostname"
 )
 
+const (
+	// MaxNames is how many names one link may hold.
+	MaxNames = 64
+	// maxDenied is how many claims a relay denies before it ends the link.
+	maxDenied = 2 * MaxNames
+)
+
 // handle acts on one control record.
 func (l *Link) handle(t recordType, p []byte) error {
 	switch t {

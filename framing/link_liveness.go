@@ -9,6 +9,10 @@ import (
 )
 
 const (
+	// PingInterval is how often a remote sends PING.
+	PingInterval = 12 * time.Second
+	// SilenceLimit is how long a side hears nothing before it gives the link up.
+	SilenceLimit = 18 * time.Second
 	// ProbeTimeout is how long the other side has for a sign of life where
 	// there is a reason to doubt the link.
 	ProbeTimeout = 2 * time.Second

@@ -3,7 +3,11 @@ package framing
 import (
 	"context"
 	"fmt"
+	"time"
 )
+
+// OrderTime is the longest turn to order a certificate, see Link.Order.
+const OrderTime = 10 * time.Minute
 
 // Order asks the relay for the turn to order a certificate for a name that this
 // link holds as a replica. Once it is granted, the CA's connections for the

@@ -37,6 +37,9 @@ const (
 	updLength  = 8
 )
 
+// MaxStreams is how many streams may be open on one link.
+const MaxStreams = 4096
+
 // Of smux's window, for a peer that minds it: at least so many bytes arrive
 // between two updates, and before the first.
 const (

@@ -3,6 +3,11 @@ package framing
 import "sync"
 
 const (
+	// InitialCredit is what each direction of a stream may carry before any
+	// CREDIT, in bytes.
+	InitialCredit = 16 << 10
+	// MaxCredit is the most credit that may stand open, in bytes.
+	MaxCredit = 16 << 20
 	// maxWindow is the most credit this side grants to one stream, in bytes: for
 	// a page of 1 MiB in one go, with its headers and what TLS adds.
 	maxWindow = 1280 << 10

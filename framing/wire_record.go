@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"time"
 )
 
 // Minor is the newest minor version of the protocol that this package speaks.
@@ -15,36 +14,14 @@ const Minor = 1
 // major version.
 const Protocol = "keystay/1"
 
-// Limits of the protocol, each named in PROTOCOL.md.
+// The largest payloads of records, in bytes. Each other limit of the protocol
+// stands beside its rule, and by its name in PROTOCOL.md.
 const (
-	// HelloTimeout is how long a relay waits for HELLO, and a remote for its answer.
-	HelloTimeout = 10 * time.Second
-	// PingInterval is how often a remote sends PING.
-	PingInterval = 12 * time.Second
-	// SilenceLimit is how long a side hears nothing before it gives the link up.
-	SilenceLimit = 18 * time.Second
-	// WriteTimeout is how long a write to the link may make no progress; where
-	// the link does not run on a [BufferedConn], how long it may take.
-	WriteTimeout = 10 * time.Second
-	// OrderTime is the longest turn to order a certificate, see Link.Order.
-	OrderTime = 10 * time.Minute
-	// MaxNames is how many names one link may hold.
-	MaxNames = 64
-	// MaxStreams is how many streams may be open on one link.
-	MaxStreams = 4096
-	// InitialCredit is what each direction of a stream may carry before any
-	// CREDIT, in bytes.
-	InitialCredit = 16 << 10
-	// MaxCredit is the most credit that may stand open, in bytes.
-	MaxCredit = 16 << 20
-
-	maxControl = 4096         // payload of a link record that maxPayload does not name
-	maxMux     = 1<<16 - 1    // payload of MUX
-	maxHeader  = 1024         // payload of HEADER
-	maxData    = 16 << 10     // payload of DATA
-	maxDenied  = 2 * MaxNames // claims that a relay denies before it ends the link
-	maxSmall   = 64           // payload of the other stream records, and of some link records
-	maxQueued  = 64 << 10     // control records waiting to be written on one link
+	maxControl = 4096      // of a link record that maxPayload does not name
+	maxMux     = 1<<16 - 1 // of MUX
+	maxHeader  = 1024      // of HEADER
+	maxData    = 16 << 10  // of DATA
+	maxSmall   = 64        // of the other stream records, and of some link records
 )
 
 // recordHeader is the size of the type and length in front of each payload, of
@@ -56,37 +33,38 @@ const optional = 0x80
 
 type recordType uint8
 
-// Link records.
+// Link records, with their payloads. A number in brackets is a size in bytes;
+// str8 and str16 have a length of one or two bytes in front.
 const (
-	recHello     recordType = 0x01
-	recWelcome   recordType = 0x02
-	recRefused   recordType = 0x03
-	recClaim     recordType = 0x04
-	recClaimed   recordType = 0x05
-	recDenied    recordType = 0x06
-	recLost      recordType = 0x07
-	recOrder     recordType = 0x08
-	recOrderTurn recordType = 0x09
-	recPing      recordType = 0x10
-	recPong      recordType = 0x11
-	recGoAway    recordType = 0x12
-	recGoAwayAck recordType = 0x13
-	recStartMux  recordType = 0x20
-	recMux       recordType = 0x21
+	recHello     recordType = 0x01 // minor (1) capabilities (4) public key (32) signature (64) run number (8) run id (16) agent (str8)
+	recWelcome   recordType = 0x02 // minor (1) capabilities (4) public port (2) agent (str8)
+	recRefused   recordType = 0x03 // code (2) text (str16)
+	recClaim     recordType = 0x04 // name (str8) token (str16) flags (1)
+	recClaimed   recordType = 0x05 // name (str8)
+	recDenied    recordType = 0x06 // name (str8) code (2) text (str16)
+	recLost      recordType = 0x07 // name (str8) code (2) text (str16)
+	recOrder     recordType = 0x08 // name (str8) 1 begins, 0 ends (1)
+	recOrderTurn recordType = 0x09 // name (str8) 1 granted, 0 not now (1)
+	recPing      recordType = 0x10 // clock in µs (4) last round-trip time in µs (4)
+	recPong      recordType = 0x11 // the payload of PING
+	recGoAway    recordType = 0x12 // code (2) time in ms (4) text (str16)
+	recGoAwayAck recordType = 0x13 // nothing
+	recStartMux  recordType = 0x20 // smux version (1)
+	recMux       recordType = 0x21 // bytes of the session
 
-	recLanesWanted recordType = 0x30
-	recLaneTokens  recordType = 0x31
-	recLaneReset   recordType = 0x32
+	recLanesWanted recordType = 0x30 // how many (1)
+	recLaneTokens  recordType = 0x31 // tokens (32 each)
+	recLaneReset   recordType = 0x32 // stream id (4)
 )
 
-// Stream records.
+// Stream records, with their payloads.
 const (
-	recHeader recordType = 0x01
-	recData   recordType = 0x02
-	recEnd    recordType = 0x03
-	recReset  recordType = 0x04
-	recCredit recordType = 0x05
-	recSwitch recordType = 0x06
+	recHeader recordType = 0x01 // PROXY protocol v2 header, see Header
+	recData   recordType = 0x02 // bytes of the visitor's connection
+	recEnd    recordType = 0x03 // nothing
+	recReset  recordType = 0x04 // code (2)
+	recCredit recordType = 0x05 // bytes (4)
+	recSwitch recordType = 0x06 // bytes of DATA before it (8)
 )
 
 // ErrProtocol is wrapped by every error that says the other side broke the
