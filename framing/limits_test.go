@@ -439,33 +439,44 @@ func TestIDsRunOut(t *testing.T) {
 	<-remote.Done()
 }
 
-// A stream that was waiting to be opened when the link was lost is not opened:
-// its visitor goes to another link.
+// A stream whose first data was waiting for credit when the link was lost is not
+// opened: its visitor goes to another link.
 func TestOpenOnLostLink(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		relay, p := rawRemote(t, framing.Handler{})
 		p.discard()
-		framing.HoldLink(relay)
-		opened := make(chan error, 400)
-		for range cap(opened) {
-			go func() {
-				_, err := relay.Open(header, []byte("x"))
-				opened <- err
-			}()
+		opened := make(chan error, 1)
+		go func() {
+			_, err := relay.Open(header, make([]byte, 2*framing.InitialCredit))
+			opened <- err
+		}()
+		synctest.Wait()
+		if len(opened) > 0 {
+			t.Fatal("it did not wait for credit")
 		}
-		synctest.Wait()
-		waiting := cap(opened) - len(opened)
 		relay.Close()
-		framing.ReleaseLink(relay)
-		synctest.Wait()
-		failed := 0
-		for range cap(opened) {
-			if err := <-opened; err != nil {
-				failed++
+		if err := <-opened; err == nil {
+			t.Error("a stream was opened on a link that is lost")
+		}
+	})
+}
+
+// Open waits for nothing with up to InitialCredit bytes, not for a link that is
+// full either: it is called for a visitor, who may leave.
+func TestOpenDoesNotWaitForALinkThatIsFull(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		relay, p := rawRemote(t, framing.Handler{})
+		p.discard()
+		framing.HoldLink(relay) // nobody writes
+		for i := range framing.MaxStreams {
+			if _, err := relay.Open(header, make([]byte, framing.InitialCredit)); err != nil {
+				t.Fatalf("stream %d: %v", i, err)
 			}
 		}
-		if waiting == 0 || failed != waiting {
-			t.Errorf("%d streams waited to be opened, %d were not", waiting, failed)
+		if _, err := relay.Open(header, nil); !errors.Is(err, framing.ErrTooManyStreams) {
+			t.Errorf("one more: %v", err)
 		}
+		framing.ReleaseLink(relay)
+		relay.Close()
 	})
 }

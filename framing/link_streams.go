@@ -48,8 +48,8 @@ const (
 )
 
 // Open opens a stream for a visitor and sends first on it, what has been read
-// from the visitor already; it may block as Write does. Only a relay's link
-// opens.
+// from the visitor already. Up to InitialCredit bytes it waits for nothing, with
+// more as Write does. Only a relay's link opens.
 func (l *Link) Open(h Header, first []byte) (*Stream, error) {
 	rec, err := h.record()
 	if err != nil {
@@ -68,7 +68,7 @@ func (l *Link) Open(h Header, first []byte) (*Stream, error) {
 		return nil, err
 	}
 	l.sender.start()
-	l.frame(smuxSYN, s.id)
+	l.sender.syn(s.id)
 	l.opened()
 	rest := s.begin(rec, first)
 	err = l.Err() // it may have been lost meanwhile

@@ -21,8 +21,9 @@ import (
 // one stream may have queued it fills a buffer of the BufferedConn.
 const gatherSize = wireBuffer - maxOut - 2<<10
 
-// maxFrames is how much of frames without data may wait, in bytes. Who opens and
-// ends streams without reading must see that this side stops.
+// maxFrames is how much of frames without data may wait, in bytes, before the end
+// of another stream is counted: the link has no room for a new one meanwhile. Who
+// opens and ends streams without reading must see that this side stops.
 const maxFrames = 4 << 10
 
 // maxRounds is how often pump looks for more before a goroutine goes on: who
@@ -82,9 +83,17 @@ func (d *sender) start() {
 	}
 }
 
-// frame queues a SYN or FIN, and waits for room as long as the link is up. A SYN
-// goes along with what its stream says first.
-func (l *Link) frame(command byte, id uint32) {
+// syn queues a SYN, which goes along with what its stream says first. It waits
+// for nothing: a stream stays one of the link's MaxStreams until what it has queued
+// is written, its SYN before that, so that no more than MaxStreams wait.
+func (d *sender) syn(id uint32) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.frameLocked(smuxSYN, id)
+}
+
+// fin queues a FIN, and waits for room as long as the link is up.
+func (l *Link) fin(id uint32) {
 	d := &l.sender
 	d.mu.Lock()
 	defer d.mu.Unlock()
@@ -92,7 +101,7 @@ func (l *Link) frame(command byte, id uint32) {
 		go l.pump()
 		d.room.Wait()
 	}
-	d.frameLocked(command, id)
+	d.frameLocked(smuxFIN, id)
 }
 
 // tryFIN queues a FIN, if there is room. It goes along with what is written next,

@@ -36,7 +36,7 @@ func (s *Stream) settleLocked() {
 
 // closeMux closes the smux side where FIN has to wait for the link.
 func (s *Stream) closeMux() {
-	s.link.frame(smuxFIN, s.id)
+	s.link.fin(s.id)
 	s.link.unregister(s)
 	s.mu.Lock()
 	defer s.mu.Unlock()

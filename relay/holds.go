@@ -2,8 +2,11 @@ package relay
 
 import (
 	"context"
+	"net"
 	"sync"
 	"time"
+
+	"keystay/internal/duplex"
 )
 
 const (
@@ -33,9 +36,9 @@ type holds struct {
 }
 
 // wait waits within limit for name to come up, but not after gone or changed is
-// closed; again reports that it was changed. It returns nil when name does not
+// closed, nor after the visitor c has left; again reports that it was changed. It returns nil when name does not
 // come up, and at once when too many wait already.
-func (h *holds) wait(ctx context.Context, gone, changed <-chan struct{}, p *presence, name string, validation bool, limit holdLimit) (s *session, again bool) {
+func (h *holds) wait(ctx context.Context, gone, changed <-chan struct{}, c net.Conn, p *presence, name string, validation bool, limit holdLimit) (s *session, again bool) {
 	h.mu.Lock()
 	if h.total >= limit.total || h.names[name] >= limit.perName {
 		h.mu.Unlock()
@@ -58,6 +61,8 @@ func (h *holds) wait(ctx context.Context, gone, changed <-chan struct{}, p *pres
 	}()
 	ctx, cancel := context.WithTimeout(ctx, limit.time)
 	defer cancel()
+	watch := time.NewTicker(watchInterval)
+	defer watch.Stop()
 	for {
 		arrival := p.arrival(name)
 		if s := p.find(name, validation); s != nil {
@@ -67,6 +72,10 @@ func (h *holds) wait(ctx context.Context, gone, changed <-chan struct{}, p *pres
 		case <-arrival:
 		case <-changed:
 			return nil, true
+		case <-watch.C:
+			if duplex.Ended(c) {
+				return nil, false
+			}
 		case <-gone:
 			return nil, false
 		case <-ctx.Done():

@@ -277,8 +277,9 @@ func helloFor(t testing.TB, name string) []byte {
 	return bytes.Replace(c.first, []byte(stand), []byte(name), 1)
 }
 
-// visit sends a hello for name and what is said after it, ends its side, and
-// returns what comes back.
+// visit sends a hello for name and what is said after it, ends its side when the
+// first byte of the answer is there, and returns what comes back. A visitor that
+// ends its side before has left.
 func (r *rig) visit(name, say string) (answer string, err error) {
 	r.t.Helper()
 	c := r.dial()
@@ -286,9 +287,15 @@ func (r *rig) visit(name, say string) (answer string, err error) {
 	if _, err := c.Write(append(helloFor(r.t, name), say...)); err != nil {
 		return "", err
 	}
+	first := make([]byte, 1)
+	if _, err := io.ReadFull(c, first); err == io.EOF {
+		return "", nil
+	} else if err != nil {
+		return "", err
+	}
 	c.CloseWrite()
 	b, err := io.ReadAll(c)
-	return string(b), err
+	return string(first) + string(b), err
 }
 
 // reaches checks that a visitor of name gets to the device of that echo.

@@ -28,6 +28,10 @@ const challengePath = "/.well-known/acme-challenge/"
 // bytes. A key authorization has some 90.
 const maxChallenge = 4 << 10
 
+// challengeTimeout is how long a remote may take for an HTTP-01 request: from the
+// stream's beginning until it has taken the question and its answer has come.
+const challengeTimeout = 15 * time.Second
+
 // about is what a relay says about itself in public.
 type about struct {
 	Keystay    int      `json:"keystay"` // version of this document
@@ -171,7 +175,11 @@ func (s *Server) dialChallenge(ctx context.Context, _, addr string) (net.Conn, e
 		return nil, errors.New("its remote is away")
 	}
 	local, _ := ctx.Value(http.LocalAddrContextKey).(net.Addr)
-	return sess.link.Open(challengeHeader(name, local), nil)
+	stream, err := sess.link.Open(challengeHeader(name, local), nil)
+	if err == nil {
+		stream.SetDeadline(time.Now().Add(challengeTimeout))
+	}
+	return stream, err
 }
 
 func challengeHeader(name string, local net.Addr) framing.Header {

@@ -19,8 +19,9 @@ const (
 	// helloBuffer is the size of the buffers for a ClientHello: that of a
 	// browser has some 1,800 bytes.
 	helloBuffer = 4 << 10
-	// lingerTimeout is how long the second direction of a visitor's connection
-	// may be quiet after the first has ended.
+	// lingerTimeout is how long no byte may go either way on a visitor's
+	// connection after one side has ended, also where what that side sent before
+	// its end was not taken yet.
 	lingerTimeout = 5 * time.Minute
 	// visitorTimeout is how long a visitor may leave what it was sent without
 	// an acknowledgement, or untaken, where the system can tell.
@@ -69,8 +70,9 @@ func (s *Server) serve(c sni.Conn, stream *framing.Stream, forget func()) {
 	sockopt.Unsent(c, visitorUnsent)
 	s.stats.visitors.add()
 	duplex.Start(c, stream, duplex.Options{
-		Linger: lingerTimeout,
-		Moved:  func() { sockopt.Unsent(c, 0) },
+		Linger:     lingerTimeout,
+		Unanswered: unansweredTimeout,
+		Moved:      func() { sockopt.Unsent(c, 0) },
 	}, func(duplex.Result) {
 		s.stats.visitors.done()
 		forget()
@@ -118,11 +120,11 @@ func (s *Server) route(c sni.Conn) (own net.Conn, stream *framing.Stream) {
 // Without a stream it returns the alert that tells why.
 func (s *Server) open(c net.Conn, name string, hello *sni.Hello) (*framing.Stream, sni.Alert) {
 	for {
-		sess, alert := s.find(name, hello.OffersALPN(acmeALPN))
+		sess, alert := s.find(c, name, hello.OffersALPN(acmeALPN))
 		if sess == nil {
 			return nil, alert
 		}
-		stream, err := sess.link.Open(streamHeader(c, name, framing.KindTLS), hello.Raw)
+		stream, err := sess.open(c, streamHeader(c, name, framing.KindTLS), hello.Raw)
 		if err == nil {
 			return stream, 0
 		}
@@ -142,8 +144,8 @@ func (s *Server) refuse(c sni.Conn, alert sni.Alert) {
 // find returns the session that a visitor of name goes to. Without one it
 // returns the alert that tells why; where a remote is expected back, it waits
 // for it before, and so it does while that cannot be told because the record of
-// names is closed. When the server leaves nobody waits any more.
-func (s *Server) find(name string, validation bool) (*session, sni.Alert) {
+// names is closed. When the server or the visitor leaves nobody waits any more.
+func (s *Server) find(c net.Conn, name string, validation bool) (*session, sni.Alert) {
 	until := time.Now().Add(HoldTimeout)
 	for {
 		if sess := s.presence.find(name, validation); sess != nil {
@@ -159,7 +161,7 @@ func (s *Server) find(name string, validation bool) (*session, sni.Alert) {
 		} else if !errors.Is(err, errGrantsClosed) {
 			changed = nil
 		}
-		sess, again := s.holds.wait(s.ctx, s.leaving, changed, &s.presence, name, validation, limit)
+		sess, again := s.holds.wait(s.ctx, s.leaving, changed, c, &s.presence, name, validation, limit)
 		if sess != nil {
 			return sess, 0
 		}

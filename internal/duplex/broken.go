@@ -10,3 +10,15 @@ func Broken(c net.Conn) error { return broken(c) }
 // without waiting: it was not reset, also if the reset has been read, and has
 // not ended in both directions.
 func Alive(c net.Conn) bool { return broken(c) == nil && !gone(c) }
+
+// Ended reports, without waiting and without taking anything, whether the peer
+// of c has ended its side or has reset c: also where bytes that came before are
+// still unread, which hide the end from a Read. Where the system cannot tell it
+// is false. A connection without a socket may have a method Ended() bool.
+func Ended(c net.Conn) bool {
+	inner := innermost(c)
+	if e, ok := inner.(interface{ Ended() bool }); ok {
+		return e.Ended()
+	}
+	return isTCP(inner) && socketEnded(inner)
+}

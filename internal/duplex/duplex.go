@@ -82,9 +82,14 @@ type Options struct {
 	// sent again too.
 	Idle time.Duration
 
-	// Linger is how long, after one direction has ended, the other may have
-	// no byte; 0 is no limit but Idle.
+	// Linger is how long, after one side has ended, no byte may go either way;
+	// 0 is no limit but Idle. A side counts as ended also while its end lies
+	// behind bytes that the other side does not take, where the system can tell.
 	Linger time.Duration
+
+	// Unanswered takes the place of Linger where a has ended and b has not sent
+	// one byte yet; 0 is Linger.
+	Unanswered time.Duration
 
 	// Probe is how often Copy looks whether a connection was reset from which
 	// it is not reading, because it waits to write to the other or because

@@ -295,3 +295,50 @@ func TestPeekedBytesAreNotLeftOut(t *testing.T) {
 	seesEOF(t, r.a, 6)
 	r.done(t, 6, 6, true)
 }
+
+// An end that lies behind bytes which the other side does not take counts as an
+// end: the connections are not kept for longer than Linger.
+func TestLingerCountsAnEndBehindUntakenBytes(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		a, b, wait := inMemory(duplex.Options{Linger: time.Minute}, nil)
+		send(t, b, 1)
+		receive(t, a, 1)
+		a.Write(make([]byte, memconn.DefaultBuffer+smallWrite)) // more than b's buffer takes
+		a.Write(make([]byte, memconn.DefaultBuffer/2))
+		a.CloseWrite()
+		res, took := wait()
+		ends(t, res, took.Round(2*duplex.DefaultProbe), duplex.ErrLinger, time.Minute)
+		wasReset(t, b)
+	})
+}
+
+const smallWrite = 4 << 10
+
+// Where b has not sent one byte, Unanswered takes the place of Linger once a has
+// ended; after b's first byte it does not count.
+func TestUnanswered(t *testing.T) {
+	o := duplex.Options{Linger: time.Hour, Unanswered: 20 * time.Second}
+	synctest.Test(t, func(t *testing.T) {
+		a, b, wait := inMemory(o, nil)
+		send(t, a, 1)
+		receive(t, b, 1)
+		a.CloseWrite()
+		res, took := wait()
+		ends(t, res, took, duplex.ErrLinger, 20*time.Second)
+	})
+	synctest.Test(t, func(t *testing.T) {
+		a, b, wait := inMemory(o, nil)
+		send(t, b, 1)
+		receive(t, a, 1)
+		a.CloseWrite()
+		res, took := wait()
+		ends(t, res, took, duplex.ErrLinger, time.Hour)
+		b.Close()
+	})
+	synctest.Test(t, func(t *testing.T) { // b's end counts as ever
+		_, b, wait := inMemory(o, nil)
+		b.CloseWrite()
+		res, took := wait()
+		ends(t, res, took, duplex.ErrLinger, time.Hour)
+	})
+}

@@ -22,6 +22,17 @@ func socketError(c net.Conn) error {
 	return err
 }
 
+// socketEnded reports whether the peer's end of stream, or its reset, has
+// arrived at the socket c.
+func socketEnded(c net.Conn) (ended bool) {
+	control(c, func(fd int) {
+		p := []unix.PollFd{{Fd: int32(fd), Events: unix.POLLRDHUP}}
+		n, _ := unix.Poll(p, 0)
+		ended = n == 1 && p[0].Revents&(unix.POLLRDHUP|unix.POLLHUP|unix.POLLERR) != 0
+	})
+	return ended
+}
+
 // socketQuiet returns how long the TCP connection c has neither sent nor
 // received data, to a millisecond or a tick of the kernel's.
 func socketQuiet(c net.Conn) (quiet time.Duration, ok bool) {

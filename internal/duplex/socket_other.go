@@ -12,3 +12,6 @@ func socketError(net.Conn) error { return nil }
 
 // socketQuiet is not known here.
 func socketQuiet(net.Conn) (time.Duration, bool) { return 0, false }
+
+// socketEnded is not known here: an end is seen by the Read that comes to it.
+func socketEnded(net.Conn) bool { return false }

@@ -141,8 +141,22 @@ func (c *copying) quiet() (time.Duration, error) {
 // limit returns the limit that counts now, 0 for none, and its error.
 func (c *copying) limit() (time.Duration, error) {
 	o := c.options
-	if o.Linger > 0 && (o.Idle == 0 || o.Linger < o.Idle) && (c.ab.ended.Load() || c.ba.ended.Load()) {
-		return o.Linger, ErrLinger
+	if o.Linger == 0 && o.Unanswered == 0 {
+		return o.Idle, ErrIdle
+	}
+	aEnded := c.ab.srcEnded()
+	linger := o.Linger
+	if o.Unanswered > 0 && aEnded && c.ba.bytes.Load() == 0 {
+		linger = o.Unanswered
+	}
+	if linger > 0 && (o.Idle == 0 || linger < o.Idle) && (aEnded || c.ba.srcEnded()) {
+		return linger, ErrLinger
 	}
 	return o.Idle, ErrIdle
+}
+
+// srcEnded reports whether src has ended: that was passed on, or will be once
+// dst has taken what came before.
+func (d *direction) srcEnded() bool {
+	return d.ended.Load() || d.busy.Load() && Ended(d.from())
 }

@@ -183,5 +183,9 @@ func (s *Successor) Pass(v net.Conn, first []byte) error {
 	s.passing.Lock()
 	defer s.passing.Unlock()
 	s.w.conn.SetWriteDeadline(time.Now().Add(passTimeout))
-	return s.w.sendWith(message{Op: "visitor", First: first}, raw)
+	err := s.w.sendWith(message{Op: "visitor", First: first}, raw)
+	if errors.Is(err, os.ErrDeadlineExceeded) {
+		s.w.conn.Close() // a part of the line is gone, and the next visitors are not to wait too
+	}
+	return err
 }

@@ -241,6 +241,14 @@ func (c *Conn) Broken() error {
 	return nil
 }
 
+// Ended reports whether the peer sends no more, also where what it has sent
+// before was not read yet. Unlike Read it takes nothing and never waits.
+func (c *Conn) Ended() bool {
+	c.link.mu.Lock()
+	defer c.link.mu.Unlock()
+	return c.fin || c.reset
+}
+
 // SetAddrs sets what LocalAddr and RemoteAddr return here, and the same the
 // other way round at the peer.
 func (c *Conn) SetAddrs(local, remote net.Addr) {

@@ -1,0 +1,23 @@
+package relay
+
+const (
+	WatchInterval     = watchInterval
+	TakeTimeout       = takeTimeout
+	UnansweredTimeout = unansweredTimeout
+	ChallengeTimeout  = challengeTimeout
+)
+
+// Streams is how many streams are open on all links.
+func (s *Server) Streams() (n int) {
+	for _, sess := range s.presence.links() {
+		n += sess.link.NumStreams()
+	}
+	return n
+}
+
+// Connections is how many connections are served, links among them.
+func (s *Server) Connections() int {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return len(s.conns)
+}
