@@ -7,15 +7,16 @@ import "time"
 type Remote struct {
 	// Domain is the public name: a host name of two labels or more, in lower
 	// case, without a trailing dot, as A-labels. Empty is a name made from the
-	// device's key.
+	// device's key below the first of Relays, or without these the last one
+	// that was served.
 	Domain string `mapstructure:"domain"`
 
 	// Local is the service that the public name leads to.
 	Local Local `mapstructure:"-"`
 
 	// Relays are the relays to dial, each host or host:port, normalised like
-	// Domain; all serve the name at once. Empty is to climb from Domain, or
-	// else the relay remembered.
+	// Domain; all serve the name at once. Empty is those that gave Domain
+	// before, or else to look for one above Domain, from the top down.
 	Relays []string `mapstructure:"relay"`
 
 	// RelayAddresses are the host:port to dial instead of the relays' names,

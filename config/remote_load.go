@@ -14,9 +14,9 @@ const remotePrefix = "KEYSTAY_REMOTE_"
 // remote, in the order of its help.
 func RemoteKeys() []Key {
 	keys := []Key{
-		{Name: "domain", Help: "the public `NAME`; by default one made from the device's key"},
+		{Name: "domain", Help: "the public `NAME`; by default one made from the device's key below --relay, or without that the last one served"},
 		{Name: "local", Help: "the local `SERVICE`: 3000, :3000, host:3000, http://…, https://…, https+insecure://… or unix:/path; also as the one argument"},
-		{Name: "relay", Kind: List, Help: "the relay to dial, `HOST[:PORT]`; several serve the name at once; by default found from the domain, or the one remembered"},
+		{Name: "relay", Kind: List, Help: "the relay to dial, `HOST[:PORT]`; several serve the name at once; by default the one that gave the name before, or found from the top of the domain down"},
 		{Name: "relay-address", Kind: List, Help: "dial this `HOST:PORT`; the relay's name is still what is verified; several are one relay's addresses, or one for each --relay"},
 		{Name: "relay-root", Help: "PEM `FILE` of roots to trust for the relay's own certificate; by default the system's"},
 		{Name: "token", Help: "the `TOKEN` that the relay's operator gave out; other users can see flags, so rather use --token-file or the variable"},

@@ -5,6 +5,7 @@ import (
 	"testing"
 )
 
+// The climb begins at the registrable domain and never asks a public suffix.
 func TestClimb(t *testing.T) {
 	for _, c := range []struct {
 		domain string
@@ -12,7 +13,7 @@ func TestClimb(t *testing.T) {
 	}{
 		{"xyz.relay.net", []string{"relay.net"}},
 		{"xyz.relay.test", []string{"relay.test"}},
-		{"a.b.c.relay.net", []string{"b.c.relay.net", "c.relay.net", "relay.net"}},
+		{"a.b.c.relay.net", []string{"relay.net", "c.relay.net", "b.c.relay.net"}},
 		{"xyz.relay.co.uk", []string{"relay.co.uk"}},
 		{"relay.co.uk", nil},
 		{"xyz.relay.localhost", []string{"relay.localhost"}},

@@ -25,14 +25,20 @@ import (
 // Only StateDir is required, and Domain or Relay at the first start.
 type Config struct {
 	// Domain is the public name, in lower case, without a trailing dot. Empty
-	// means the name made from the device's key below Relay.
+	// means the name made from the device's key below the first of Relays.
+	// Without Relays too, it means the name that was last served from StateDir
+	// with the same Service, or the only one that was served from there.
 	Domain string
 
 	// Relays are the names of the relays to serve the name through, all at
-	// once, each with a port if it is not 443. Empty means the first that
-	// answers among Domain's parents; without Domain, the relay of the first
-	// success.
+	// once, each with a port if it is not 443. Empty means those that gave
+	// Domain before. At the first start it means the first relay among the
+	// names above Domain, beginning with the registrable domain.
 	Relays []string
+
+	// Service says what stands behind the name, such as its local address. It
+	// is only remembered, for a later start without Domain and Relays.
+	Service string
 
 	// RelayAddresses are what to dial, host:port, instead of the relays' own
 	// addresses; the relay's name is still what is verified. With one relay all
@@ -68,7 +74,9 @@ type Config struct {
 	// those of net/http.Transport.
 	Proxy func(*http.Request) (*url.URL, error)
 
-	// Token is what the relay's operator gave out, or empty.
+	// Token is what the relay's operator gave out, or empty. It is sent to a
+	// relay that is named in Relays, that was named there when it gave Domain
+	// before, or that is Domain's registrable domain. No other relay gets it.
 	Token string
 
 	// StateDir holds the identity, the ACME account and the certificates. It
@@ -97,6 +105,7 @@ type Listener struct {
 	state  *state
 	unlock func() error
 	domain string
+	made   bool // the domain is made from the device's key
 	ways   []*way
 	over   transports
 	tls    *tls.Config
@@ -149,8 +158,8 @@ func Listen(cfg Config) (*Listener, error) {
 		return nil, fmt.Errorf("listen: no transport is called %q", cfg.Transport)
 	}
 	// A mistake of usage writes nothing.
-	if cfg.Domain == "" && len(cfg.Relays) == 0 && (&state{dir: cfg.StateDir}).rememberedRelay() == "" {
-		return nil, ErrNoRelay
+	if _, _, err := (&state{dir: cfg.StateDir}).choose(cfg); err != nil {
+		return nil, err
 	}
 	if l.state, err = openState(cfg.StateDir); err != nil {
 		return nil, err
@@ -178,33 +187,31 @@ func Listen(cfg Config) (*Listener, error) {
 
 // chooseName decides the public name and the relays to try.
 func (l *Listener) chooseName() error {
-	relays, addresses := l.cfg.Relays, l.cfg.RelayAddresses
+	domain, how, err := l.state.choose(l.cfg)
+	if err != nil {
+		return err
+	}
+	l.domain = domain
+	relays, addresses := how.Relays, l.cfg.RelayAddresses
 	if len(relays) > 1 && len(addresses) > 0 && len(addresses) != len(relays) {
 		return fmt.Errorf("listen: %d relays and %d addresses of them", len(relays), len(addresses))
 	}
-	if len(relays) == 0 && l.cfg.Domain == "" {
-		relay := l.state.rememberedRelay()
-		if relay == "" {
-			return ErrNoRelay
-		}
-		relays = []string{relay}
-	}
 	for i, relay := range relays {
-		w := &way{l: l, candidates: []string{relay}, addresses: addresses}
+		w := &way{l: l, candidates: []string{relay}, named: how.Named, addresses: addresses}
 		if len(relays) > 1 && len(addresses) > 0 {
 			w.addresses = addresses[i : i+1]
 		}
 		l.ways = append(l.ways, w)
 	}
-	l.domain = l.cfg.Domain
 	if l.domain == "" {
 		host, _ := splitRelay(relays[0])
 		l.domain = keyname.Label(l.state.key.Public().(ed25519.PublicKey), "") + "." + host
+		l.made = true
 	}
 	if len(l.ways) == 0 {
 		candidates := climb(l.domain)
 		if len(candidates) == 0 {
-			return fmt.Errorf("%s: no name above it can be a relay: %w", l.domain, ErrNoRelay)
+			return fmt.Errorf("%s: %w", l.domain, errNoneAbove)
 		}
 		l.ways = []*way{{l: l, candidates: candidates, addresses: addresses}}
 	}
@@ -238,6 +245,9 @@ func (l *Listener) run() {
 
 // ErrNoRelay is wrapped by the error of a configuration that leads to no relay.
 var ErrNoRelay = errors.New("no relay given")
+
+// errNoneAbove is the ErrNoRelay of a name from which nothing is left to climb to.
+var errNoneAbove = fmt.Errorf("no name above it can be a relay, and %w", ErrNoRelay)
 
 // startTLS prepares the certificate: from ACME, or the one brought along.
 func (l *Listener) startTLS() error {

@@ -3,90 +3,89 @@ package remote
 import (
 	"context"
 	"errors"
+	"net"
 	"slices"
 	"strings"
-	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
+
+	"keystay/framing"
+	"keystay/internal/proxydial"
 )
 
-// A told is how a candidate answers.
-type told struct {
-	after time.Duration
-	fails bool
-}
-
-// The first that answers wins, but a preferred one has some more time.
-func TestPrefer(t *testing.T) {
-	const never = time.Hour
+// Only what is shown to be no relay is passed on the way down.
+func TestFirst(t *testing.T) {
+	gone := &NoRelayError{Err: errNotRelay}
+	silent := &NoRelayError{Err: context.DeadlineExceeded}
 	for name, c := range map[string]struct {
-		candidates []told
-		wins       string // "" if all fail
-		took       time.Duration
-		discarded  int
+		says  map[string]error
+		wins  string // "" if nobody does
+		asked string
 	}{
-		"alone":                          {[]told{{after: 5 * time.Second}}, "a", 5 * time.Second, 0},
-		"alone, fails":                   {[]told{{time.Second, true}}, "", time.Second, 0},
-		"preferred at once":              {[]told{{after: time.Millisecond}, {}}, "a", time.Millisecond, 0},
-		"preferred fails":                {[]told{{fails: true}, {after: time.Millisecond}}, "b", time.Millisecond, 0},
-		"preferred is silent":            {[]told{{after: never}, {}}, "b", stagger + preferTime, 0},
-		"preferred is slower":            {[]told{{after: 2 * time.Second}, {}}, "a", 2 * time.Second, 1},
-		"preferred fails late":           {[]told{{2 * time.Second, true}, {}}, "b", 2 * time.Second, 0},
-		"two are silent":                 {[]told{{after: never}, {after: never}, {}}, "c", 2*stagger + preferTime, 0},
-		"all fail":                       {[]told{{10 * time.Second, true}, {time.Second, true}, {fails: true}}, "", 10 * time.Second, 0},
-		"better and better":              {[]told{{after: 4 * time.Second}, {after: 2 * time.Second}, {}}, "a", 4 * time.Second, 2},
-		"the last is not needed":         {[]told{{fails: true}, {after: time.Millisecond}, {}}, "b", time.Millisecond, 0},
-		"the time counts from an answer": {[]told{{after: never}, {after: 10 * time.Second}}, "b", stagger + 10*time.Second + preferTime, 0},
+		"the first":             {map[string]error{}, "a", "a"},
+		"the first is none":     {map[string]error{"a": gone}, "b", "a b"},
+		"the first is silent":   {map[string]error{"a": silent}, "", "a"},
+		"the second is silent":  {map[string]error{"a": gone, "b": silent}, "", "a b"},
+		"none of them is":       {map[string]error{"a": gone, "b": gone, "c": gone}, "", "a b c"},
+		"the last is reachable": {map[string]error{"a": gone, "b": gone}, "c", "a b c"},
 	} {
 		t.Run(name, func(t *testing.T) {
-			synctest.Test(t, func(t *testing.T) {
-				names := strings.Split("abc", "")[:len(c.candidates)]
-				var running atomic.Int32
-				discarded := 0
-				began := time.Now()
-				got, err := prefer(t.Context(), names, func(ctx context.Context, name string) (string, error) {
-					running.Add(1)
-					defer func() { running.Add(-1) }()
-					a := c.candidates[slices.Index(names, name)]
-					select {
-					case <-time.After(a.after):
-					case <-ctx.Done():
-						return "", ctx.Err()
-					}
-					if a.fails {
-						return "", errors.New(name + " fails")
-					}
-					return name, nil
-				}, func(string) { discarded++ })
-				if got != c.wins || (err == nil) != (c.wins != "") {
-					t.Errorf("got %q, %v; want %q", got, err, c.wins)
+			var asked []string
+			r, err := first(t.Context(), []string{"a", "b", "c"}, func(_ context.Context, name string) (*reached, error) {
+				asked = append(asked, name)
+				if err := c.says[name]; err != nil {
+					return nil, err
 				}
-				if took := time.Since(began); took != c.took || discarded != c.discarded || running.Load() != 0 {
-					t.Errorf("took %v, want %v; discarded %d, want %d; %d still run", took, c.took, discarded, c.discarded, running.Load())
-				}
-				if err != nil && strings.Count(err.Error(), "fails") != len(names) {
-					t.Errorf("not all that failed: %v", err)
-				}
+				return &reached{relay: name}, nil
 			})
+			if (err == nil) != (c.wins != "") || err == nil && r.relay != c.wins || strings.Join(asked, " ") != c.asked {
+				t.Errorf("got %+v, %v; asked %q, want %q", r, err, asked, c.asked)
+			}
 		})
 	}
 }
 
-// When its time is over nothing goes on, and what has answered is not lost.
-func TestPreferEnds(t *testing.T) {
+// When its time is over nobody else is asked.
+func TestFirstEnds(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		ctx, cancel := context.WithTimeout(t.Context(), time.Second/2)
+		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
 		defer cancel()
-		_, err := prefer(ctx, []string{"a", "b"}, func(ctx context.Context, _ string) (int, error) {
+		asked := 0
+		_, err := first(ctx, []string{"a", "b"}, func(ctx context.Context, _ string) (*reached, error) {
+			asked++
 			<-ctx.Done()
-			return 0, ctx.Err()
-		}, func(int) { t.Error("discarded") })
-		if !errors.Is(err, context.DeadlineExceeded) {
-			t.Errorf("got %v", err)
-		}
-		if n, err := prefer(ctx, []string{"a"}, func(context.Context, string) (int, error) { return 7, nil }, nil); n != 7 || err != nil {
-			t.Errorf("got %d, %v", n, err)
+			return nil, errNotRelay
+		})
+		if asked != 1 || err == nil {
+			t.Errorf("asked %d, %v", asked, err)
 		}
 	})
+}
+
+// What shows that there is no relay, and what shows nothing.
+func TestIsNoRelay(t *testing.T) {
+	refused := &net.OpError{Op: "dial", Err: errors.New("connection refused")}
+	none := []error{
+		errNotRelay,
+		refused,
+		&net.OpError{Op: "dial", Err: &net.DNSError{IsNotFound: true}},
+		&proxydial.Error{Status: 502},
+		&framing.UpgradeError{Status: 404},
+		&blockedError{tls: &net.OpError{Op: "read", Err: errors.New("reset")}, wss: &framing.UpgradeError{Status: 200}},
+	}
+	unknown := []error{
+		context.DeadlineExceeded,
+		errNoCertificate,
+		&net.OpError{Op: "read", Err: errors.New("connection reset by peer")},
+		&net.OpError{Op: "dial", Err: &net.DNSError{IsTimeout: true}},
+		&proxydial.Error{Status: 407},
+		&proxydial.Error{Err: refused},
+		&framing.UpgradeError{Status: 503},
+	}
+	for _, err := range slices.Concat(none, unknown) {
+		if got, want := isNoRelay(&NoRelayError{Err: err}), slices.Contains(none, err); got != want {
+			t.Errorf("%v shows that there is no relay: %v", err, got)
+		}
+	}
 }

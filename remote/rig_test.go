@@ -216,3 +216,13 @@ func ended(t *testing.T, ln *remote.Listener) error {
 	}
 	return err
 }
+
+// none is a Config.Proxy for no proxy, whatever this machine has.
+func none(*http.Request) (*url.URL, error) { return nil, nil }
+
+// expired is a context that is over.
+func expired() context.Context {
+	ctx, cancel := context.WithCancel(context.Background())
+	cancel()
+	return ctx
+}

@@ -3,10 +3,12 @@ package remote
 import (
 	"context"
 	"errors"
+	"fmt"
 	"net"
 	"time"
 
 	"keystay/framing"
+	"keystay/internal/hint"
 )
 
 var (
@@ -35,8 +37,13 @@ func (w *way) session() (held time.Duration, err error) {
 	l.wg.Go(func() { l.serve(link) })
 	defer w.leads(link.RemoteAddr())()
 	ctx, cancel := context.WithTimeout(w.ctx, dialTimeout)
-	err = link.Claim(ctx, framing.Claim{Name: l.domain, Token: l.cfg.Token, Replica: l.cfg.Replica})
+	token := w.token(r.relay)
+	err = link.Claim(ctx, framing.Claim{Name: l.domain, Token: token, Replica: l.cfg.Replica})
 	cancel()
+	var denied *framing.Denial
+	if errors.As(err, &denied) && denied.Code == framing.DeniedToken && token != l.cfg.Token {
+		err = &WithheldError{Relay: r.relay, Err: denied}
+	}
 	if l.ctx.Err() != nil {
 		return 0, context.Cause(l.ctx) // drain has the link, and visitors may be on it
 	}
@@ -68,6 +75,23 @@ func (w *way) session() (held time.Duration, err error) {
 		return 0, context.Cause(w.ctx)
 	}
 }
+
+// A WithheldError says that a relay asks for a token, and that it was not given
+// the one of Config.Token, since nobody has named that relay.
+type WithheldError struct {
+	Relay string
+	Err   *framing.Denial
+}
+
+func (e *WithheldError) Error() string {
+	return fmt.Sprintf("%v; the token was not sent to %s, which was found and not named", e.Err, e.Relay)
+}
+
+// Hints says what to do, in one line each.
+func (e *WithheldError) Hints() []string { return hint.TokenWithheld.With("RELAY", e.Relay) }
+
+// Unwrap returns the relay's answer.
+func (e *WithheldError) Unwrap() error { return e.Err }
 
 // A lostError is how a link ended that had the name, in words.
 type lostError struct{ err error }

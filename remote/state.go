@@ -23,10 +23,10 @@ import (
 const (
 	identityFile = "identity.pem" // the device's Ed25519 key, PKCS #8
 	runFile      = "run"          // the number of the last start
-	relayFile    = "relay"        // the relay of the first success
+	relayFile    = "relay"        // the relay of the first success, of a run before names had files
 	acmeDir      = "acme"
-	lockFile     = "lock" // held while one of these files is changed
-	namesDir     = "names"
+	lockFile     = "lock"  // held while one of these files is changed
+	namesDir     = "names" // how each name was served last, and who serves it now
 )
 
 // An InUseError says that another process on this device serves the name.
@@ -143,23 +143,6 @@ func (s *state) write(name string, b []byte) error {
 		return fmt.Errorf("write %s: %w", s.path(name), err)
 	}
 	return nil
-}
-
-// rememberedRelay returns the relay of the first success, or "".
-func (s *state) rememberedRelay() string {
-	b, err := os.ReadFile(s.path(relayFile))
-	if err != nil || len(b) > 300 {
-		return ""
-	}
-	return strings.TrimSpace(string(b))
-}
-
-// rememberRelay keeps the relay of the first success.
-func (s *state) rememberRelay(relay string) error {
-	if s.rememberedRelay() != "" {
-		return nil
-	}
-	return s.write(relayFile, []byte(relay+"\n"))
 }
 
 // lines returns the lines of a file of up to limit bytes, or nothing.

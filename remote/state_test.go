@@ -53,22 +53,17 @@ func TestStateLasts(t *testing.T) {
 	if first.run.Number != 1 {
 		t.Errorf("the first run has number %d", first.run.Number)
 	}
-	if r := first.rememberedRelay(); r != "" {
-		t.Errorf("remembered %q", r)
-	}
-	for _, relay := range []string{"relay.test:8443", "another.test"} {
-		if err := first.rememberRelay(relay); err != nil {
-			t.Fatal(err)
-		}
-	}
-	if r := first.rememberedRelay(); r != "relay.test:8443" {
-		t.Errorf("remembered %q, want the relay of the first success", r)
-	}
 	unlock, err := first.lockName("xyz.relay.test")
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer unlock()
+	if err := first.remember("xyz.relay.test", served{Relays: []string{"relay.test:8443"}, Named: true}); err != nil {
+		t.Fatal(err)
+	}
+	if how, ok := first.served("xyz.relay.test"); !ok || how.Relays[0] != "relay.test:8443" || !how.Named || how.Run != 1 {
+		t.Errorf("remembered %+v", how)
+	}
 	err = filepath.WalkDir(dir, func(path string, d os.DirEntry, err error) error {
 		if err != nil {
 			return err

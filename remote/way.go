@@ -22,6 +22,7 @@ const laterPause = 3 * time.Second
 type way struct {
 	l          *Listener
 	candidates []string // the relay, or where it may be, in the order to try
+	named      bool     // by the owner, now or when this relay gave the name before
 	addresses  []string // to dial instead of the relay's own; may be empty
 	line       line
 	outage     outage // while no link is up
@@ -166,9 +167,26 @@ func (w *way) settle(relay string) {
 		return
 	}
 	w.relay, w.found = relay, true
-	if err := w.l.state.rememberRelay(relay); err != nil {
-		w.l.log.Warn("cannot remember the relay", "err", err)
+	relays := []string{relay}
+	if w.named {
+		relays = nil
+		for _, other := range w.l.ways {
+			relays = append(relays, other.candidates...)
+		}
 	}
+	how := served{Relays: relays, Named: w.named, Made: w.l.made, Service: w.l.cfg.Service}
+	if err := w.l.state.remember(w.l.domain, how); err != nil {
+		w.l.log.Warn("cannot remember how the name is served", "err", err)
+	}
+}
+
+// token is what a relay is told with a claim: nothing, unless the owner named
+// this relay or nobody else can answer for it.
+func (w *way) token(relay string) string {
+	if w.named || owns(relay, w.l.domain) {
+		return w.l.cfg.Token
+	}
+	return ""
 }
 
 // leads notes where a link leads to until the returned function is called.

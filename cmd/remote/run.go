@@ -13,7 +13,6 @@ import (
 
 	"keystay/acme"
 	"keystay/config"
-	"keystay/framing"
 	"keystay/internal/cli"
 	"keystay/internal/hint"
 	"keystay/internal/httpdrain"
@@ -96,6 +95,7 @@ func announce(ctx context.Context, cfg *config.Remote, ln *remote.Listener) erro
 func listenConfig(cfg *config.Remote, log *slog.Logger) (remote.Config, error) {
 	rc := remote.Config{
 		Domain:         cfg.Domain,
+		Service:        cfg.Local.String(),
 		Relays:         cfg.Relays,
 		RelayAddresses: cfg.RelayAddresses,
 		Replica:        cfg.Replica,
@@ -164,60 +164,4 @@ func roots(flag, file string) (*x509.CertPool, error) {
 		return nil, fmt.Errorf("%s: %s holds no PEM certificate", flag, file)
 	}
 	return pool, nil
-}
-
-// listenError gives what Listen returned its exit code and hints.
-func listenError(cfg *config.Remote, err error) error {
-	var inUse *remote.InUseError
-	switch {
-	case errors.As(err, &inUse):
-		return hint.ServedHere.Error(err)
-	case errors.Is(err, remote.ErrNoRelay):
-		return cli.Usage(hint.NoRelayGiven.Error(err))
-	case errors.Is(err, os.ErrPermission):
-		return hint.RemoteState.Error(err, "DIR", cfg.StateDir)
-	}
-	return err
-}
-
-// finalError gives what ended the listener its exit code and hints.
-func finalError(err error) error {
-	var denial *framing.Denial
-	var refusal *framing.Refusal
-	switch {
-	case errors.As(err, &denial):
-		return denied(denial)
-	case errors.As(err, &refusal):
-		return &cli.Error{Code: cli.ExitRefused, Err: refused(refusal)}
-	}
-	return err
-}
-
-func denied(d *framing.Denial) error {
-	e := &cli.Error{Code: cli.ExitRefused, Err: d}
-	switch d.Code {
-	case framing.DeniedTaken:
-		e.Err = hint.NameTaken.Error(d)
-	case framing.DeniedToken:
-		e.Err = hint.TokenWanted.Error(d)
-	case framing.DeniedClosed:
-		e.Err = hint.NoNewNames.Error(d)
-	case framing.DeniedInvalid:
-		e.Err = hint.NotBelow.Error(d)
-	case framing.DeniedReplaced:
-		e.Code, e.Err = cli.ExitReplaced, hint.Replaced.Error(d)
-	case framing.DeniedBanned:
-		e.Err = hint.Banned.Error(d)
-	}
-	return e
-}
-
-func refused(r *framing.Refusal) error {
-	switch r.Code {
-	case framing.RefusedProof:
-		return hint.ProofFails.Error(r)
-	case framing.RefusedVersion:
-		return hint.OtherVersion.Error(r)
-	}
-	return hint.Banned.Error(r)
 }

@@ -3,12 +3,12 @@ package hint
 // Remote returns the table of docs/running-a-remote.md, in its order.
 func Remote() []*Advice {
 	return []*Advice{
-		NoRelayGiven,
+		NoRelayGiven, NoNameAbove, WhichName,
 		RelayHasNoAddress, NothingListens, NothingAnswers, Offline,
 		UntrustedRelay, OtherRelay, NotRelay, NoRelayCertificate, NoWebSocket, PathBreaks,
 		ProxySignIn, ProxyOtherSignIn, ProxyForbids, ProxyIsNone, ProxyCannotReach, ProxyKind, ProxyAway, ProxySOCKS,
 		ProofFails, OtherVersion,
-		NameTaken, NotBelow, TokenWanted, NoNewNames, Banned, Replaced,
+		NameTaken, NotBelow, TokenWanted, TokenWithheld, NoNewNames, Banned, Replaced,
 		ServedHere, RemoteState,
 	}
 }
@@ -19,6 +19,16 @@ var (
 		Shown: "no relay given",
 		Means: "no `--domain`, no `--relay`, and none remembered",
 		Do:    []string{"name the relay: --relay relay.net", "or a name below one: --domain xyz.relay.net"},
+	}
+	NoNameAbove = &Advice{
+		Shown: "…: no name above it can be a relay",
+		Means: "the name is the relay's own, or its parent is a public suffix",
+		Do:    []string{"if NAME is the relay itself, choose a name below it: --domain xyz.NAME", "else name the relay: --relay relay.net"},
+	}
+	WhichName = &Advice{
+		Shown: "no name given, and several were served from here before: …",
+		Means: "and none of them with this local service",
+		Do:    []string{"name the one that is meant: --domain NAME"},
 	}
 	RelayHasNoAddress = &Advice{
 		Shown: "reach relay …: … no such host",
@@ -131,6 +141,10 @@ var (
 		Means: "also `the token is not valid for this name`",
 		Do:    []string{"ask the relay's operator for a token, and give it with --token-file FILE"},
 	}
+	TokenWithheld = &Advice{
+		Shown: "… the token was not sent to …, which was found and not named",
+		Do:    []string{"if that is the relay whose operator gave you the token, name it: --relay RELAY"},
+	}
 	NoNewNames = &Advice{
 		Shown: "this relay gives out no new names",
 		Means: "policy `closed`",
@@ -152,7 +166,7 @@ var (
 var (
 	ServedHere = &Advice{
 		Shown: "… is already served by another run on this device",
-		Do:    []string{"stop that run first", "or give this one an identity of its own: --state-dir DIR"},
+		Do:    []string{"stop that run first", "or publish this one under another name: --domain OTHER"},
 	}
 	RemoteState = &Advice{
 		Shown: "… permission denied",

@@ -1,0 +1,86 @@
+package main
+
+import (
+	"errors"
+	"os"
+	"strings"
+
+	"keystay/config"
+	"keystay/framing"
+	"keystay/internal/cli"
+	"keystay/internal/hint"
+	"keystay/remote"
+)
+
+// listenError gives what Listen returned its exit code and hints.
+func listenError(cfg *config.Remote, err error) error {
+	var inUse *remote.InUseError
+	var which *remote.AmbiguousError
+	switch {
+	case errors.As(err, &inUse):
+		return hint.ServedHere.Error(err, "OTHER", besides(inUse.Name))
+	case errors.As(err, &which):
+		return cli.Usage(err)
+	case errors.Is(err, remote.ErrNoRelay) && cfg.Domain != "":
+		return cli.Usage(hint.NoNameAbove.Error(err, "NAME", cfg.Domain))
+	case errors.Is(err, remote.ErrNoRelay):
+		return cli.Usage(hint.NoRelayGiven.Error(err))
+	case errors.Is(err, os.ErrPermission):
+		return hint.RemoteState.Error(err, "DIR", cfg.StateDir)
+	}
+	return err
+}
+
+// besides returns a name next to one that is taken.
+func besides(name string) string {
+	label, zone, _ := strings.Cut(name, ".")
+	return label[:min(len(label), maxLabel-1)] + "2." + zone
+}
+
+// maxLabel is how long a part of a name may be (RFC 1035, section 2.3.4).
+const maxLabel = 63
+
+// finalError gives what ended the listener its exit code and hints.
+func finalError(err error) error {
+	var withheld *remote.WithheldError
+	var denial *framing.Denial
+	var refusal *framing.Refusal
+	switch {
+	case errors.As(err, &withheld):
+		return &cli.Error{Code: cli.ExitRefused, Err: withheld}
+	case errors.As(err, &denial):
+		return denied(denial)
+	case errors.As(err, &refusal):
+		return &cli.Error{Code: cli.ExitRefused, Err: refused(refusal)}
+	}
+	return err
+}
+
+func denied(d *framing.Denial) error {
+	e := &cli.Error{Code: cli.ExitRefused, Err: d}
+	switch d.Code {
+	case framing.DeniedTaken:
+		e.Err = hint.NameTaken.Error(d)
+	case framing.DeniedToken:
+		e.Err = hint.TokenWanted.Error(d)
+	case framing.DeniedClosed:
+		e.Err = hint.NoNewNames.Error(d)
+	case framing.DeniedInvalid:
+		e.Err = hint.NotBelow.Error(d)
+	case framing.DeniedReplaced:
+		e.Code, e.Err = cli.ExitReplaced, hint.Replaced.Error(d)
+	case framing.DeniedBanned:
+		e.Err = hint.Banned.Error(d)
+	}
+	return e
+}
+
+func refused(r *framing.Refusal) error {
+	switch r.Code {
+	case framing.RefusedProof:
+		return hint.ProofFails.Error(r)
+	case framing.RefusedVersion:
+		return hint.OtherVersion.Error(r)
+	}
+	return hint.Banned.Error(r)
+}

@@ -1,0 +1,159 @@
+package remote
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+
+	"keystay/internal/hint"
+)
+
+const (
+	// servedSuffix ends the name of the file that says how a name was served
+	// last, in the folder names.
+	servedSuffix = ".json"
+	// maxServedFile is the largest such file that is read, in bytes.
+	maxServedFile = 16 << 10
+	// maxServedFiles is how many of them are looked through for the last name.
+	maxServedFiles = 1024
+)
+
+// A served is how a name was served last. It belongs to that name alone: a relay
+// that was good for one name proves nothing for another.
+type served struct {
+	// Relays are the relays that gave the name, or that it was asked of.
+	Relays []string `json:"relays"`
+	// Named says that the owner named these relays, and that none was found by
+	// climbing.
+	Named bool `json:"named"`
+	// Made says that the name was made from the device's key. It is made again
+	// at each start, since the key may be another one by then.
+	Made bool `json:"made"`
+	// Service is what stood behind the name: Config.Service.
+	Service string `json:"service"`
+	// Run is the number of that run. The highest number was the last run.
+	Run uint64 `json:"run"`
+}
+
+func (s *state) servedFile(name string) string {
+	return filepath.Join(namesDir, name+servedSuffix)
+}
+
+// served returns how a name was served last. It reports false when the name was
+// not served yet, or what is stored cannot be read.
+func (s *state) served(name string) (served, bool) {
+	var last served
+	info, err := os.Stat(s.path(s.servedFile(name)))
+	if err != nil || info.Size() > maxServedFile {
+		return last, false
+	}
+	b, err := os.ReadFile(s.path(s.servedFile(name)))
+	if err != nil || json.Unmarshal(b, &last) != nil || len(last.Relays) == 0 || slices.Contains(last.Relays, "") {
+		return served{}, false
+	}
+	return last, true
+}
+
+// remember keeps how a name is served.
+func (s *state) remember(name string, how served) error {
+	how.Run = s.run.Number
+	b, err := json.Marshal(how)
+	if err != nil {
+		return fmt.Errorf("remember %s: %w", name, err)
+	}
+	return s.write(s.servedFile(name), append(b, '\n'))
+}
+
+// choose returns the name to serve and the relays to dial. An empty name is the
+// one made from the device's key; no relays are to climb from the name. What was
+// remembered counts only where cfg says nothing.
+func (s *state) choose(cfg Config) (name string, how served, err error) {
+	name = cfg.Domain
+	if len(cfg.Relays) > 0 {
+		return name, served{Relays: cfg.Relays, Named: true}, nil
+	}
+	if name == "" {
+		if name, err = s.lastName(cfg.Service); err != nil {
+			return "", how, err
+		}
+	}
+	if name == "" {
+		relay := s.oldRelay()
+		if relay == "" {
+			return "", how, ErrNoRelay
+		}
+		return "", served{Relays: []string{relay}}, nil
+	}
+	how, _ = s.served(name)
+	if cfg.Domain == "" && how.Made {
+		name = ""
+	}
+	return name, how, nil
+}
+
+// lastName returns the name to serve where none is given: the one that was last
+// served with this service, else the only one that was served at all, else "".
+// The error is an *AmbiguousError when the service is new and several names
+// were served, since another run may depend on each of them.
+func (s *state) lastName(service string) (string, error) {
+	entries, err := os.ReadDir(s.path(namesDir))
+	if err != nil && !errors.Is(err, os.ErrNotExist) {
+		return "", fmt.Errorf("look for the last name: %w", err)
+	}
+	var names []string
+	var best string
+	var bestRun uint64
+	for _, e := range entries {
+		name, ok := strings.CutSuffix(e.Name(), servedSuffix)
+		if !ok || len(names) == maxServedFiles {
+			continue
+		}
+		how, ok := s.served(name)
+		if !ok {
+			continue
+		}
+		names = append(names, name)
+		if how.Service == service && (best == "" || how.Run > bestRun) {
+			best, bestRun = name, how.Run
+		}
+	}
+	switch {
+	case best != "":
+		return best, nil
+	case len(names) > 1:
+		return "", &AmbiguousError{Names: names}
+	case len(names) == 1:
+		return names[0], nil
+	}
+	return "", nil
+}
+
+// An AmbiguousError says that no name was given, that the service is a new one,
+// and that several names were served from this state directory before.
+type AmbiguousError struct {
+	Names []string
+}
+
+func (e *AmbiguousError) Error() string {
+	return "no name given, and several were served from here before: " + strings.Join(e.Names[:min(len(e.Names), maxNamesShown)], ", ")
+}
+
+// Hints says what to do, in one line each.
+func (e *AmbiguousError) Hints() []string { return hint.WhichName.With("NAME", e.Names[0]) }
+
+// maxNamesShown is how many names an AmbiguousError shows.
+const maxNamesShown = 5
+
+// oldRelay returns the relay that a version without files for each name has
+// remembered, or "".
+func (s *state) oldRelay() string {
+	b, err := os.ReadFile(s.path(relayFile))
+	if err != nil || len(b) > 300 {
+		return ""
+	}
+	return strings.TrimSpace(string(b))
+}
