@@ -116,7 +116,9 @@ func (c *halfPipe) Read(p []byte) (int, error) {
 
 func (c *halfPipe) CloseWrite() error { c.halves++; return nil }
 
-func TestRefuseIsBounded(t *testing.T) {
+func TestRefuseIsBounded(t *testing.T) { synctest.Test(t, refuseIsBounded) }
+
+func refuseIsBounded(t *testing.T) {
 	for _, c := range []struct {
 		what string
 		peer func(net.Conn)
@@ -137,7 +139,7 @@ func TestRefuseIsBounded(t *testing.T) {
 			}
 		}, 0, sni.MaxDrain},
 	} {
-		synctest.Test(t, func(t *testing.T) {
+		func() {
 			ours, theirs := net.Pipe()
 			var peer sync.WaitGroup
 			peer.Go(func() { c.peer(theirs) })
@@ -158,6 +160,6 @@ func TestRefuseIsBounded(t *testing.T) {
 			if _, err := ours.Write(nil); !errors.Is(err, io.ErrClosedPipe) {
 				t.Errorf("%s: not closed: %v", c.what, err)
 			}
-		})
+		}()
 	}
 }

@@ -10,7 +10,6 @@ import (
 	"maps"
 	"os"
 	"path/filepath"
-	"regexp"
 	"slices"
 	"strconv"
 	"strings"
@@ -86,7 +85,8 @@ func TestArchitecture(t *testing.T) {
 		"imports":  imports,
 		"ends":     endsAreApart,
 		"docs":     oneDocForEachPackage,
-		"habits":   noInitAndNoSleep,
+		"inits":    noInit,
+		"sleeps":   noSleepInRealTime,
 		"wrappers": wrappersForwardCloseWrite,
 	} {
 		t.Run(name, func(t *testing.T) { check(t, files) })
@@ -218,22 +218,13 @@ func oneDocForEachPackage(t *testing.T, files []file) {
 	}
 }
 
-// sleepers are tests that wait for a clock that is not Go's.
-var sleepers = []string{"internal/duplex/socket_linux_test.go"} // the kernel's
-
-var sleep = regexp.MustCompile(`\btime\.Sleep\(`)
-
-// Nothing runs by being imported, and no test sleeps in real time.
-func noInitAndNoSleep(t *testing.T, files []file) {
+// Nothing runs by being imported.
+func noInit(t *testing.T, files []file) {
 	for _, f := range files {
 		for _, d := range f.ast.Decls {
 			if fn, ok := d.(*ast.FuncDecl); ok && fn.Recv == nil && fn.Name.Name == "init" {
 				t.Errorf("%s has an init", f.path)
 			}
-		}
-		bubbled := slices.Contains(f.imports(), "testing/synctest") || strings.Contains(f.src, "bubble(t, ")
-		if f.pkg != "internal/archtest" && !bubbled && !slices.Contains(sleepers, f.path) && sleep.MatchString(f.src) {
-			t.Errorf("%s sleeps, outside of testing/synctest", f.path)
 		}
 	}
 }
