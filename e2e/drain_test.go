@@ -60,11 +60,16 @@ func TestDrain(t *testing.T) {
 	}
 }
 
-// The second signal cuts, by a reset, and does not wait.
+// The second signal cuts, by a reset. Visitors would have longer to finish than
+// this test waits, and the download goes on for minutes: that a program ends at
+// all shows what the signal did.
 func TestSecondSignalCuts(t *testing.T) {
 	for _, which := range []string{"relay", "remote"} {
 		t.Run(which, func(t *testing.T) {
-			l := newLineage(t)
+			l := emptyLineage(t)
+			l.write("relay.yaml", l.yaml("127.0.0.1:0")+"drain_timeout: 1h\n")
+			l.startRelay()
+			l.startRemote("--drain-timeout", "1h")
 			done := make(chan error, 1)
 			go func() { done <- l.fetch(context.Background(), l.transport(), 1<<30, 50*time.Millisecond) }()
 			l.visitors(1)
@@ -74,21 +79,17 @@ func TestSecondSignalCuts(t *testing.T) {
 			}
 			syscall.Kill(pid, syscall.SIGTERM)
 			waitForText(t, says, "msg=draining")
-			start := time.Now()
 			syscall.Kill(pid, syscall.SIGTERM)
-			if err := <-done; err == nil {
-				t.Error("the download looks complete")
-			}
 			if which == "relay" {
 				l.ends(l.main)
 				l.main = 0
 			} else if err := l.remote.Wait(); err != nil {
 				t.Error(err)
 			}
-			if took := time.Since(start); took > 5*time.Second {
-				t.Errorf("it took %v", took)
+			if err := <-done; err == nil {
+				t.Error("the download looks complete")
 			}
-			waitForText(t, says, "visitors were cut off")
+			waitForText(t, says, "were cut off")
 		})
 	}
 }

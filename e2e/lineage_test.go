@@ -31,7 +31,7 @@ const soakVariable = "KEYSTAY_SOAK"
 const (
 	takeoverRelay    = "relay.test"
 	takeoverName     = "xyz.relay.test"
-	takeoverPatience = 30 * time.Second
+	takeoverPatience = time.Minute // guards against hanging
 )
 
 // A lineage is a relay, with the processes that follow one another, a remote
@@ -147,7 +147,7 @@ func (l *lineage) start(program string, args ...string) *exec.Cmd {
 	return cmd
 }
 
-func (l *lineage) startRemote() {
+func (l *lineage) startRemote(args ...string) {
 	l.t.Helper()
 	site := &http.Server{Handler: http.HandlerFunc(serveTakeoverSite)}
 	ln, err := net.Listen("tcp", "127.0.0.1:0")
@@ -156,9 +156,9 @@ func (l *lineage) startRemote() {
 	}
 	go site.Serve(ln)
 	l.t.Cleanup(func() { site.Close() })
-	cmd := exec.Command(filepath.Join(l.bin, "remote"), "--domain", takeoverName, "--local", ln.Addr().String(),
+	cmd := exec.Command(filepath.Join(l.bin, "remote"), append(args, "--domain", takeoverName, "--local", ln.Addr().String(),
 		"--relay", takeoverRelay, "--relay-address", l.public, "--relay-root", l.path("ca.pem"), "--state-dir", l.path("device"),
-		"--cert", l.path("devicecert/cert.pem"), "--key", l.path("devicecert/key.pem"))
+		"--cert", l.path("devicecert/cert.pem"), "--key", l.path("devicecert/key.pem"))...)
 	out, err := cmd.StdoutPipe()
 	if err != nil {
 		l.t.Fatal(err)

@@ -89,11 +89,13 @@ func (l *lineage) fetch(ctx context.Context, tr http.RoundTripper, n int64, paus
 	}
 	defer resp.Body.Close()
 	got, err := hash(resp.Body)
-	want, _ := hash(body(n))
-	if err == nil && (resp.StatusCode != 200 || got != want) {
-		err = fmt.Errorf("%s, and the hash is wrong", resp.Status)
+	if err != nil {
+		return err
 	}
-	return err
+	if want, _ := hash(body(n)); resp.StatusCode != 200 || got != want {
+		return fmt.Errorf("%s, and the hash is wrong", resp.Status)
+	}
+	return nil
 }
 
 // A load is what visitors do while relays come and go.
