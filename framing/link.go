@@ -44,7 +44,8 @@ type Handler struct {
 	// Order begins or ends a run's turn to order a certificate for a name, and
 	// reports whether it may begin; only a relay's link calls it.
 	Order func(name string, begins bool) bool
-	// Lost takes a name away; only a remote's link calls it.
+	// Lost takes a name away that this link has claimed; only a remote's link
+	// calls it.
 	Lost func(*Denial)
 	// GoAway tells that the other side will be gone. The link opens no stream
 	// from then on, and acknowledges it once GoAway has returned.
@@ -95,6 +96,7 @@ type Link struct {
 	queued      []byte        // control records to be written by pump
 	claims      []chan error  // waiting for an answer, in order
 	claimNames  []string
+	claimed     map[string]struct{}  // what this side has asked for, whatever the answer
 	turns       map[string]chan bool // ORDERs that wait for their answer
 	goingAway   bool                 // no new streams: GOAWAY was received
 	leaving     bool                 // GOAWAY was sent

@@ -54,7 +54,7 @@ func (l *Link) handle(t recordType, p []byte) error {
 			return l.answered(d.Name, d)
 		case recLost:
 			d, err := parseDenial(p)
-			if err == nil && l.handler.Lost != nil {
+			if err == nil && l.handler.Lost != nil && l.hasClaimed(d.Name) {
 				l.handler.Lost(d)
 			}
 			return err
@@ -191,6 +191,10 @@ func (l *Link) Claim(ctx context.Context, c Claim) error {
 	}
 	l.claims = append(l.claims, answer)
 	l.claimNames = append(l.claimNames, c.Name)
+	if l.claimed == nil {
+		l.claimed = make(map[string]struct{})
+	}
+	l.claimed[c.Name] = struct{}{}
 	ok := l.sendLocked(c.record())
 	l.mu.Unlock()
 	if !ok {
@@ -202,6 +206,15 @@ func (l *Link) Claim(ctx context.Context, c Claim) error {
 	case <-ctx.Done():
 		return ctx.Err()
 	}
+}
+
+// hasClaimed reports whether this side has claimed a name on the link. LOST may
+// overtake CLAIMED, so that a claim without an answer counts.
+func (l *Link) hasClaimed(name string) bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	_, ok := l.claimed[name]
+	return ok
 }
 
 // answered gives the oldest claim its answer.

@@ -160,6 +160,28 @@ func TestClaims(t *testing.T) {
 	})
 }
 
+// LOST for a name that the remote has not claimed is not the remote's loss,
+// whatever bytes the name has, and the link lives on.
+func TestLostForANameThatWasNotClaimedIsIgnored(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		a, b := memconn.Pipe(0)
+		gone := make(chan *framing.Denial, 2)
+		relay, remote := links(t, a, b, framing.Handler{Claim: func(framing.Claim) error { return nil }},
+			framing.Handler{Lost: func(d *framing.Denial) { gone <- d }})
+		if err := remote.Claim(t.Context(), framing.Claim{Name: "xyz.relay.test"}); err != nil {
+			t.Fatal(err)
+		}
+		for _, name := range []string{"abc.relay.test", "\x1b]0;owned\a\x1b[2Jx", ""} {
+			relay.Revoke(framing.Denial{Name: name, Code: framing.DeniedReplaced, Text: "newer"})
+		}
+		relay.Revoke(framing.Denial{Name: "xyz.relay.test", Code: framing.DeniedBanned, Text: "a\x1b[2Jb\u202ec\nhint: d"})
+		if d := <-gone; d.Name != "xyz.relay.test" || d.Text != "a [2Jb c hint: d" {
+			t.Errorf("lost %+v", d)
+		}
+		up(t, relay, remote)
+	})
+}
+
 // The codes that mean "never": those of PROTOCOL.md, and no unknown one.
 func TestPermanentDenials(t *testing.T) {
 	for code := range framing.DenialCode(20) {

@@ -7,6 +7,8 @@ import (
 
 	"golang.org/x/crypto/cryptobyte"
 
+	"keystay/internal/plain"
+
 	"keystay/internal/hostname"
 )
 
@@ -158,7 +160,7 @@ func parseHello(p []byte) (Hello, error) {
 		!s.ReadUint64(&h.Run.Number) || !s.ReadBytes(&id, len(h.Run.ID)) || !readStr8(&s, &agent) {
 		return h, protocolErrorf("short HELLO")
 	}
-	h.Key, h.Signature, h.Agent = key, sig, string(agent)
+	h.Key, h.Signature, h.Agent = key, sig, shown(agent)
 	copy(h.Run.ID[:], id)
 	return h, nil
 }
@@ -179,7 +181,7 @@ func parseWelcome(p []byte) (Welcome, error) {
 	if !s.ReadUint8(&w.Minor) || !s.ReadUint32(&w.Capabilities) || !s.ReadUint16(&w.PublicPort) || !readStr8(&s, &agent) {
 		return w, protocolErrorf("short WELCOME")
 	}
-	w.Agent = string(agent)
+	w.Agent = shown(agent)
 	return w, nil
 }
 
@@ -197,7 +199,7 @@ func parseRefusal(p []byte) (*Refusal, error) {
 	if !s.ReadUint16(&code) || !readStr16(&s, &text) {
 		return nil, protocolErrorf("short REFUSED")
 	}
-	return &Refusal{Code: RefusalCode(code), Text: printable(text)}, nil
+	return &Refusal{Code: RefusalCode(code), Text: shown(text)}, nil
 }
 
 // A Claim asks for a name.
@@ -289,7 +291,7 @@ func parseDenial(p []byte) (*Denial, error) {
 	if !readStr8(&s, &name) || !s.ReadUint16(&code) || !readStr16(&s, &text) {
 		return nil, protocolErrorf("short DENIED or LOST")
 	}
-	return &Denial{Name: string(name), Code: DenialCode(code), Text: printable(text)}, nil
+	return &Denial{Name: string(name), Code: DenialCode(code), Text: shown(text)}, nil
 }
 
 func (g *GoAway) record() []byte {
@@ -308,7 +310,7 @@ func parseGoAway(p []byte) (GoAway, error) {
 	if !s.ReadUint16(&code) || !s.ReadUint32(&ms) || !readStr16(&s, &text) {
 		return GoAway{}, protocolErrorf("short GOAWAY")
 	}
-	return GoAway{Code: GoAwayCode(code), In: time.Duration(ms) * time.Millisecond, Text: printable(text)}, nil
+	return GoAway{Code: GoAwayCode(code), In: time.Duration(ms) * time.Millisecond, Text: shown(text)}, nil
 }
 
 func readStr8(s *cryptobyte.String, out *[]byte) bool {
@@ -319,15 +321,6 @@ func readStr16(s *cryptobyte.String, out *[]byte) bool {
 	return s.ReadUint16LengthPrefixed((*cryptobyte.String)(out))
 }
 
-// printable makes text from the other side safe to show: it ends up on a
-// person's terminal.
-func printable(b []byte) string {
-	out := make([]rune, 0, min(len(b), maxText))
-	for _, r := range string(b[:min(len(b), maxText)]) {
-		if r < ' ' || r == 0x7f || r >= 0x80 && r < 0xa0 {
-			r = ' '
-		}
-		out = append(out, r)
-	}
-	return string(out)
-}
+// shown makes text from the other side safe to show, cut to the longest that a
+// field of this protocol has.
+func shown(b []byte) string { return plain.Text(string(b[:min(len(b), maxText)])) }

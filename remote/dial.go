@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"keystay/framing"
+	"keystay/internal/plain"
 )
 
 // dialTimeout is how long one attempt to reach a relay may take, from the
@@ -135,7 +136,7 @@ func handshake(ctx context.Context, tc *tls.Conn, proto string) error {
 	case isAlert(err, alertInternalError):
 		return fmt.Errorf("%w (%w)", errNoCertificate, err)
 	case err != nil:
-		return issuedBy(err)
+		return plain.Error(issuedBy(err)) // it can quote a certificate
 	case got != proto && !(got == "" && proto == protoHTTP):
 		return errNotRelay
 	}

@@ -30,6 +30,10 @@ const (
 	// maxBulk is how many streams of a link may wait for their lanes. What is
 	// more stays on the link until it is told of again.
 	maxBulk = 256
+	// maxLanes is how many lanes a link may have so that a stream that is bulk
+	// gets one. Visitors choose how many of these there are, and each is one more
+	// connection that the router of the device's network has to remember.
+	maxLanes = 512
 	// maxChatty is how many lanes a link may have so that a stream gets one which
 	// is not bulk: it takes little to be chatty.
 	maxChatty = 256
@@ -93,14 +97,16 @@ func offer(c chan<- *framing.Stream, s *framing.Stream) {
 func (n *lanes) serve(link *framing.Link) {
 	for {
 		var s *framing.Stream
+		chatty := false
 		select {
 		case s = <-n.bulk:
 		case s = <-n.chatty:
-			if !n.w.l.loss.lossy(time.Now(), n.w.l.retransmits) || link.NumLanes() >= maxChatty {
-				continue
-			}
+			chatty = true
 		case <-link.Done():
 			return
+		}
+		if chatty && !n.w.l.loss.lossy(time.Now(), n.w.l.retransmits) || !roomFor(link.NumLanes(), chatty) {
+			continue // it is told of again
 		}
 		select {
 		case n.opening <- struct{}{}:
@@ -113,6 +119,15 @@ func (n *lanes) serve(link *framing.Link) {
 		}
 		n.w.l.wg.Go(func() { n.move(link, s) })
 	}
+}
+
+// roomFor reports whether a link that has so many lanes may have one more, for a
+// stream that is chatty or one that is bulk.
+func roomFor(lanes int, chatty bool) bool {
+	if chatty {
+		return lanes < maxChatty
+	}
+	return lanes < maxLanes
 }
 
 // begin reports false when s is being moved already.

@@ -90,3 +90,16 @@ func TestLaneHealth(t *testing.T) {
 		now = now.Add(rest)
 	}
 }
+
+// Visitors cannot make the device hold connections without a limit.
+func TestLanesOfALinkAreLimited(t *testing.T) {
+	for _, c := range []struct {
+		lanes  int
+		chatty bool
+		want   bool
+	}{{0, false, true}, {0, true, true}, {255, true, true}, {256, true, false}, {256, false, true}, {511, false, true}, {512, false, false}, {512, true, false}} {
+		if got := roomFor(c.lanes, c.chatty); got != c.want {
+			t.Errorf("with %d lanes, chatty %v: room %v", c.lanes, c.chatty, got)
+		}
+	}
+}

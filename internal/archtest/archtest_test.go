@@ -112,7 +112,7 @@ var mayImport = map[string][]string{
 
 // mayAlsoImport is what one folder may import beyond its room.
 var mayAlsoImport = map[string][]string{
-	"internal/cli":       {"internal/hint"},
+	"internal/cli":       {"internal/hint", "internal/plain"},
 	"internal/duplex":    {"internal/sockio"},
 	"internal/proxydial": {"internal/hint"},
 }

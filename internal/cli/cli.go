@@ -16,6 +16,7 @@ import (
 	"github.com/spf13/cobra/doc"
 
 	"keystay/internal/hint"
+	"keystay/internal/plain"
 )
 
 // The exit codes of both programs.
@@ -118,11 +119,12 @@ func Main(cmd *cobra.Command) int {
 	return ExitFailed
 }
 
-// Print writes an error for people: what failed, then a line for each hint.
+// Print writes an error for people: what failed, then a line for each hint. What
+// others have said in it is made safe to show.
 func Print(w io.Writer, program string, err error) {
-	fmt.Fprintf(w, "%s: %s\n", program, strings.TrimSpace(err.Error()))
+	fmt.Fprintf(w, "%s: %s\n", program, plain.Lines(strings.TrimSpace(err.Error())))
 	for _, h := range hint.All(err) {
-		fmt.Fprintf(w, "hint: %s\n", h)
+		fmt.Fprintf(w, "hint: %s\n", plain.Text(h))
 	}
 }
 
