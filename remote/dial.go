@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"keystay/framing"
+	"keystay/internal/hint"
 	"keystay/internal/plain"
 )
 
@@ -28,13 +29,14 @@ var errNoCertificate = errors.New("the relay has no certificate yet")
 func (w *way) link(ctx context.Context, relay string, handler framing.Handler) (*framing.Link, framing.Welcome, error) {
 	l := w.l
 	var before error // of the transport that was tried first
-	for _, by := range l.over.order(relay) {
-		link, welcome, err := w.linkOver(ctx, by, relay, handler)
+	plan := l.over.plan(relay)
+	began := plan.small
+	for _, by := range plan.order {
+		link, welcome, err := w.linkOver(ctx, by, plan.small, relay, handler)
 		if err == nil {
-			if before != nil {
-				l.log.Info("only a WebSocket gets through to the relay", "relay", relay, "tls", before)
-			}
-			l.remember(l.over.reached(relay, by))
+			l.tellWay(relay, by, plan.small, before)
+			untried := by == TransportWSS && plan.small && !began
+			l.remember(l.over.reached(relay, worked{by: by, small: plan.small, untried: untried}))
 			return link, welcome, nil
 		}
 		if ctx.Err() != nil { // given up by this side, which says nothing of the path
@@ -48,9 +50,24 @@ func (w *way) link(ctx context.Context, relay string, handler framing.Handler) (
 			return nil, welcome, err
 		}
 		before = err
+		if isLostHello(err) {
+			plan.small = true
+		}
 	}
-	l.remember(l.over.failed(relay))
+	// Where a small hello is lost too, its size is not the reason.
+	l.remember(l.over.failed(relay, plan.small && !began))
 	return nil, framing.Welcome{}, before
+}
+
+// tellWay logs what was found out about the way to a relay. Before is why TLS
+// did not get through just now, or nil.
+func (l *Listener) tellWay(relay string, by Transport, small bool, before error) {
+	switch {
+	case by == TransportWSS && before != nil:
+		l.log.Info("only a WebSocket gets through to the relay", "relay", relay, "tls", before)
+	case small && !l.over.knows(relay, by, small):
+		l.log.Info("the relay is reached with a smaller first message", "relay", relay, hint.Attr(hint.SmallHello.Do))
+	}
 }
 
 // remember tells what keeps the way to a relay from being remembered.
@@ -60,8 +77,9 @@ func (l *Listener) remember(err error) {
 	}
 }
 
-// linkOver links to one relay over one transport.
-func (w *way) linkOver(ctx context.Context, by Transport, relay string, handler framing.Handler) (*framing.Link, framing.Welcome, error) {
+// linkOver links to one relay over one transport, with a small ClientHello or
+// the usual one.
+func (w *way) linkOver(ctx context.Context, by Transport, small bool, relay string, handler framing.Handler) (*framing.Link, framing.Welcome, error) {
 	ctx, cancel := context.WithTimeout(ctx, dialTimeout)
 	defer cancel()
 	host, port := splitRelay(relay)
@@ -70,13 +88,13 @@ func (w *way) linkOver(ctx context.Context, by Transport, relay string, handler 
 		return nil, framing.Welcome{}, err
 	}
 	hello := framing.Hello{Run: w.l.state.run, Agent: "keystay-remote/" + w.l.cfg.Version}
-	lanes := w.newLanes(host)
+	lanes := w.newLanes(host, small)
 	if by == TransportTLS && w.direct(relay) && !w.l.cfg.NoLanes {
 		hello.Capabilities |= framing.CapabilityLanes
 		handler.Bulk, handler.BulkAfter = lanes.noticeBulk, cmp.Or(w.l.cfg.LaneAfter, DefaultLaneAfter)
 		handler.Chatty = lanes.noticeChatty
 	}
-	link, welcome, err := w.l.greet(ctx, conn, by, host, hello, handler)
+	link, welcome, err := w.l.greet(ctx, conn, by, small, host, hello, handler)
 	if err == nil && link.Lanes() {
 		w.l.wg.Go(func() { lanes.serve(link) })
 	}
@@ -84,7 +102,7 @@ func (w *way) linkOver(ctx context.Context, by Transport, relay string, handler 
 }
 
 // greet begins a link on conn, which it closes when that fails.
-func (l *Listener) greet(ctx context.Context, conn net.Conn, by Transport, host string, hello framing.Hello, handler framing.Handler) (*framing.Link, framing.Welcome, error) {
+func (l *Listener) greet(ctx context.Context, conn net.Conn, by Transport, small bool, host string, hello framing.Hello, handler framing.Handler) (*framing.Link, framing.Welcome, error) {
 	proto := framing.Protocol
 	if by == TransportWSS {
 		proto = protoHTTP
@@ -94,6 +112,8 @@ func (l *Listener) greet(ctx context.Context, conn net.Conn, by Transport, host 
 		RootCAs:    l.cfg.RelayRoots,
 		MinVersion: tls.VersionTLS13, // the proof of identity needs its exporter
 		NextProtos: []string{proto},
+
+		CurvePreferences: curves(small),
 		// Whole records from the start: nobody renders the first bytes early here.
 		DynamicRecordSizingDisabled: true,
 	})
@@ -135,6 +155,8 @@ func handshake(ctx context.Context, tc *tls.Conn, proto string) error {
 		return errNotRelay
 	case isAlert(err, alertInternalError):
 		return fmt.Errorf("%w (%w)", errNoCertificate, err)
+	case err != nil && tc.ConnectionState().Version == 0 && isSilence(err):
+		return &lostHelloError{err}
 	case err != nil:
 		return plain.Error(issuedBy(err)) // it can quote a certificate
 	case got != proto && !(got == "" && proto == protoHTTP):

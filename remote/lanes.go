@@ -58,7 +58,7 @@ type lanes struct {
 	taken     []time.Time // when lanes were needed, within spareTime
 }
 
-func (w *way) newLanes(host string) *lanes {
+func (w *way) newLanes(host string, small bool) *lanes {
 	return &lanes{
 		w:       w,
 		bulk:    make(chan *framing.Stream, maxBulk),
@@ -71,6 +71,7 @@ func (w *way) newLanes(host string) *lanes {
 			RootCAs:                     w.l.cfg.RelayRoots,
 			MinVersion:                  tls.VersionTLS13,
 			NextProtos:                  []string{framing.LaneProtocol},
+			CurvePreferences:            curves(small),
 			ClientSessionCache:          tls.NewLRUClientSessionCache(maxSpares),
 			DynamicRecordSizingDisabled: true,
 		},

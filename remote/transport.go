@@ -43,8 +43,8 @@ const (
 )
 
 // transports decides how to reach each relay, and remembers what worked: TLS
-// for this run, a WebSocket for a day, over restarts too. What has worked is
-// tried alone, so that a relay that is only slow or away is not asked twice as
+// for this run; a WebSocket, or a small ClientHello, for a day, over restarts
+// too. What has worked is tried alone, so that a relay that is only slow or away is not asked twice as
 // often; once that fails it is forgotten, and the next attempt tries both.
 type transports struct {
 	auto  bool
@@ -57,22 +57,53 @@ type transports struct {
 
 // A worked is what reached a relay last.
 type worked struct {
-	by    Transport
-	since time.Time // when TLS did not get through, for TransportWSS
+	by      Transport // "" if it was not reached
+	small   bool      // with a small ClientHello; if it was not reached, to try one
+	untried bool      // TLS was not tried with a small ClientHello yet
+	since   time.Time // when TLS with the usual ClientHello did not get through
 }
 
-// order returns what to try to reach relay, in this order.
-func (t *transports) order(relay string) []Transport {
-	if !t.auto {
-		return []Transport{t.only}
-	}
+// isUsual reports whether there is nothing to remember over a restart.
+func (w worked) isUsual() bool { return w.by != TransportWSS && !w.small }
+
+// A plan is what to try to reach a relay: transports in their order, beginning
+// with a small ClientHello or the usual one.
+type plan struct {
+	order []Transport
+	small bool
+}
+
+// plan returns what to try to reach relay.
+func (t *transports) plan(relay string) plan {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	switch w := t.worked[relay]; {
-	case w.by == TransportTLS, w.by == TransportWSS && w.fresh():
-		return []Transport{w.by}
+	w := t.worked[relay]
+	if !w.isUsual() && !w.fresh() {
+		w = worked{}
 	}
-	return []Transport{TransportTLS, TransportWSS}
+	switch {
+	case !t.auto:
+		return plan{[]Transport{t.only}, w.small}
+	case w.by == "" || w.untried:
+		return plan{[]Transport{TransportTLS, TransportWSS}, w.small}
+	}
+	return plan{[]Transport{w.by}, w.small}
+}
+
+// knows reports whether relay was reached in this way before.
+func (t *transports) knows(relay string, by Transport, small bool) bool {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	w := t.worked[relay]
+	return w.by == by && w.small == small
+}
+
+// smallWord ends the line of a relay that is reached with a small ClientHello.
+const smallWord = "small"
+
+// stored reports whether it is worth remembering over a restart.
+func (w worked) stored() bool {
+	return w.by == TransportWSS || w.by == TransportTLS && w.small
 }
 
 func (w worked) fresh() bool {
@@ -81,30 +112,29 @@ func (w worked) fresh() bool {
 }
 
 // reached notes that relay was reached.
-func (t *transports) reached(relay string, by Transport) error {
+func (t *transports) reached(relay string, how worked) error {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	w := t.worked[relay]
-	if w.by == by && (by == TransportTLS || w.fresh()) {
+	if w.by == how.by && w.small == how.small && w.untried == how.untried && (w.isUsual() || w.fresh()) {
 		return nil
 	}
-	return t.setLocked(relay, worked{by, time.Now()})
+	how.since = time.Now()
+	return t.setLocked(relay, how)
 }
 
-// failed notes that relay was not reached by what had worked before.
-func (t *transports) failed(relay string) error {
+// failed notes that relay was not reached by what had worked before, and
+// whether to begin with a small ClientHello next time.
+func (t *transports) failed(relay string, small bool) error {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	return t.setLocked(relay, worked{})
+	return t.setLocked(relay, worked{small: small, since: time.Now()})
 }
 
 func (t *transports) setLocked(relay string, w worked) error {
-	if !t.auto {
-		return nil
-	}
-	stored := t.worked[relay].by == TransportWSS || w.by == TransportWSS
+	stored := t.worked[relay].stored() || w.stored()
 	t.worked[relay] = w
-	if !stored {
+	if !stored || !t.auto {
 		return nil
 	}
 	return t.saveLocked()
@@ -116,13 +146,14 @@ func (t *transports) init(use Transport, s *state) {
 	t.only, t.state = use, s
 	t.worked = make(map[string]worked)
 	for _, line := range t.state.lines(transportFile, maxTransportFile) {
-		var relay, by, since string
-		if n, _ := fmt.Sscan(line, &relay, &by, &since); n != 3 || by != string(TransportWSS) {
+		fields := strings.Fields(line) // relay, transport, time, and perhaps smallWord
+		if len(fields) < 3 {
 			continue
 		}
-		at, err := time.Parse(time.RFC3339, since)
-		if w := (worked{TransportWSS, at}); err == nil && w.fresh() {
-			t.worked[relay] = w
+		at, err := time.Parse(time.RFC3339, fields[2])
+		w := worked{by: Transport(fields[1]), small: len(fields) > 3 && fields[3] == smallWord, since: at}
+		if err == nil && w.stored() && w.fresh() && t.auto {
+			t.worked[fields[0]] = w
 		}
 	}
 }
@@ -130,9 +161,15 @@ func (t *transports) init(use Transport, s *state) {
 func (t *transports) saveLocked() error {
 	var b strings.Builder
 	for _, relay := range slices.Sorted(maps.Keys(t.worked)) {
-		if w := t.worked[relay]; w.by == TransportWSS && w.fresh() {
-			fmt.Fprintln(&b, relay, w.by, w.since.UTC().Format(time.RFC3339))
+		w := t.worked[relay]
+		if !w.stored() || !w.fresh() {
+			continue
 		}
+		fmt.Fprint(&b, relay, " ", w.by, " ", w.since.UTC().Format(time.RFC3339))
+		if w.small {
+			fmt.Fprint(&b, " ", smallWord)
+		}
+		fmt.Fprintln(&b)
 	}
 	return t.state.write(transportFile, []byte(b.String()))
 }

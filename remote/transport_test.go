@@ -3,7 +3,9 @@ package remote_test
 import (
 	"context"
 	"crypto/tls"
+	"encoding/binary"
 	"errors"
+	"io"
 	"io/fs"
 	"log/slog"
 	"net"
@@ -283,6 +285,100 @@ func TestFallsBackToWebSocket(t *testing.T) {
 			p.listen(dir, nil)
 			<-p.links
 			if got := p.hellos(); !slices.Equal(got, []string{web}) {
+				t.Errorf("hellos of the next start %q", got)
+			}
+		})
+	}
+}
+
+// largeHello is a ClientHello that does not fit into one packet everywhere.
+const largeHello = 1200
+
+// dropsLarge passes everything on to the relay, but ends a connection whose
+// first record is a large one.
+func (p *path) dropsLarge() (addr string) {
+	p.t.Helper()
+	ln, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		p.t.Fatal(err)
+	}
+	pass := func(c net.Conn) {
+		defer c.Close()
+		first := make([]byte, 5)
+		if _, err := io.ReadFull(c, first); err != nil {
+			return
+		}
+		if binary.BigEndian.Uint16(first[3:]) > largeHello {
+			c.(*net.TCPConn).SetLinger(0)
+			return
+		}
+		to, err := net.Dial("tcp", p.ln.Addr().String())
+		if err != nil {
+			return
+		}
+		defer to.Close()
+		p.note(c)
+		p.wg.Go(func() { io.Copy(c, to); c.Close() })
+		to.Write(first)
+		io.Copy(to, c)
+	}
+	p.wg.Go(func() {
+		for {
+			c, err := ln.Accept()
+			if err != nil {
+				return
+			}
+			p.wg.Go(func() { pass(c) })
+		}
+	})
+	p.t.Cleanup(func() { ln.Close() })
+	return ln.Addr().String()
+}
+
+// A path that loses large hellos lets the next one through, which is small,
+// whatever the transport; the log says so with a hint, and the next start begins
+// with a small one.
+func TestSmallHelloAfterOneThatWasLost(t *testing.T) {
+	for _, use := range []remote.Transport{remote.TransportAuto, remote.TransportTLS, remote.TransportWSS} {
+		t.Run(string(use), func(t *testing.T) {
+			p := newPath(t)
+			addr := p.dropsLarge()
+			logged := make(lines, 100)
+			dir := t.TempDir()
+			links := 1
+			start := func() *remote.Listener {
+				return p.listen(dir, func(c *remote.Config) {
+					c.RelayAddresses, c.Transport, c.Links = []string{addr}, use, links
+					c.Logger = slog.New(slog.NewTextHandler(logged, nil))
+				})
+			}
+			if use == remote.TransportAuto {
+				links = 2 // the second one finds out that TLS gets through
+			}
+			ln := start()
+			for range links {
+				<-p.links
+			}
+			for hint := ""; !strings.Contains(hint, "hint="); {
+				if hint = <-logged; !strings.Contains(hint, "with a smaller first message") {
+					hint = ""
+				}
+			}
+			stop(ln)
+			want := map[remote.Transport][]string{remote.TransportAuto: {web, raw}, remote.TransportTLS: {raw}, remote.TransportWSS: {web}}
+			if got := p.hellos(); !slices.Equal(got, want[use]) {
+				t.Errorf("hellos %q, want %q", got, want[use])
+			}
+			if use != remote.TransportAuto {
+				return
+			}
+			if b, err := os.ReadFile(filepath.Join(dir, "transport")); err != nil || !strings.HasPrefix(string(b), "relay.test tls 2") || !strings.HasSuffix(string(b), " small\n") {
+				t.Errorf("remembered %q, %v", b, err)
+			}
+			links = 1
+			start()
+			<-p.links
+			if got := p.hellos(); !slices.Equal(got, []string{raw}) {
 				t.Errorf("hellos of the next start %q", got)
 			}
 		})

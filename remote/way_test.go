@@ -30,18 +30,18 @@ func TestTLSIsTriedAgain(t *testing.T) {
 		var first transports
 		first.init(TransportAuto, s)
 		both := []Transport{TransportTLS, TransportWSS}
-		if got := first.order("relay.net"); !slices.Equal(got, both) {
+		if got := first.plan("relay.net").order; !slices.Equal(got, both) {
 			t.Errorf("at first: %q", got)
 		}
-		first.reached("relay.net", TransportWSS)
-		first.reached("other.net:8443", TransportTLS)
+		first.reached("relay.net", worked{by: TransportWSS})
+		first.reached("other.net:8443", worked{by: TransportTLS})
 		time.Sleep(tryTLSAgain / 2)
-		first.reached("relay.net", TransportWSS) // a new link, not a new day
+		first.reached("relay.net", worked{by: TransportWSS}) // a new link, not a new day
 		for name, at := range map[string]*transports{"this run": &first, "the next": {}} {
 			if name == "the next" {
 				at.init("", s)
 			}
-			if got := at.order("relay.net"); !slices.Equal(got, []Transport{TransportWSS}) {
+			if got := at.plan("relay.net").order; !slices.Equal(got, []Transport{TransportWSS}) {
 				t.Errorf("within the day, %s: %q", name, got)
 			}
 		}
@@ -50,7 +50,7 @@ func TestTLSIsTriedAgain(t *testing.T) {
 			if name == "the next" {
 				at.init("", s)
 			}
-			if got := at.order("relay.net"); !slices.Equal(got, both) {
+			if got := at.plan("relay.net").order; !slices.Equal(got, both) {
 				t.Errorf("after the day, %s: %q", name, got)
 			}
 		}
@@ -76,7 +76,7 @@ func TestStrangeTransportFile(t *testing.T) {
 		}
 		var at transports
 		at.init(TransportAuto, s)
-		if got := at.order("relay.net"); len(got) != 2 {
+		if got := at.plan("relay.net").order; len(got) != 2 {
 			t.Errorf("%s: %q", name, got)
 		}
 	}
@@ -85,7 +85,7 @@ func TestStrangeTransportFile(t *testing.T) {
 	}
 	var at transports
 	at.init(TransportAuto, s)
-	if got := at.order("relay.net"); len(got) != 1 {
+	if got := at.plan("relay.net").order; len(got) != 1 {
 		t.Errorf("beside garbage: %q", got)
 	}
 }
@@ -100,8 +100,8 @@ func TestSilentPath(t *testing.T) {
 		ctx, cancel := context.WithTimeout(context.Background(), dialTimeout)
 		defer cancel()
 		began := time.Now()
-		_, _, err := l.greet(ctx, net.Conn(a), TransportTLS, "relay.net", framing.Hello{Run: l.state.run}, framing.Handler{})
-		if err == nil || !blocked(err) {
+		_, _, err := l.greet(ctx, net.Conn(a), TransportTLS, false, "relay.net", framing.Hello{Run: l.state.run}, framing.Handler{})
+		if err == nil || !blocked(err) || !isLostHello(err) {
 			t.Errorf("got %v", err)
 		}
 		if d := time.Since(began); d != handshakeLimit {
@@ -117,7 +117,7 @@ func TestEndedIsNotBlocked(t *testing.T) {
 	a, b := memconn.Pipe(0)
 	defer b.Close()
 	l := &Listener{state: &state{}}
-	_, _, err := l.greet(ctx, net.Conn(a), TransportTLS, "relay.net", framing.Hello{Run: l.state.run}, framing.Handler{})
+	_, _, err := l.greet(ctx, net.Conn(a), TransportTLS, false, "relay.net", framing.Hello{Run: l.state.run}, framing.Handler{})
 	if err == nil || blocked(err) {
 		t.Errorf("got %v", err)
 	}
@@ -154,12 +154,12 @@ func TestGivenUpIsNotForgotten(t *testing.T) {
 		t.Fatal(err)
 	}
 	l.over.init(TransportAuto, l.state)
-	l.over.reached("relay.test", TransportTLS)
+	l.over.reached("relay.test", worked{by: TransportTLS})
 	w := &way{l: l, addresses: []string{ln.Addr().String()}}
 	if _, _, err := w.link(ctx, "relay.test", framing.Handler{}); !errors.Is(err, context.Canceled) {
 		t.Errorf("got %v", err)
 	}
-	if got := l.over.order("relay.test"); !slices.Equal(got, []Transport{TransportTLS}) {
+	if got := l.over.plan("relay.test").order; !slices.Equal(got, []Transport{TransportTLS}) {
 		t.Errorf("now it tries %q", got)
 	}
 }

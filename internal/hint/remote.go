@@ -5,7 +5,7 @@ func Remote() []*Advice {
 	return []*Advice{
 		NoRelayGiven, NoNameAbove, WhichName,
 		RelayHasNoAddress, NothingListens, NothingAnswers, Offline,
-		UntrustedRelay, OtherRelay, NotRelay, NoRelayCertificate, NoWebSocket, PathBreaks,
+		UntrustedRelay, OtherRelay, NotRelay, NoRelayCertificate, NoWebSocket, PathBreaks, SmallHello,
 		ProxySignIn, ProxyOtherSignIn, ProxyForbids, ProxyIsNone, ProxyCannotReach, ProxyKind, ProxyAway, ProxySOCKS,
 		ProofFails, OtherVersion,
 		NameTaken, NotBelow, TokenWanted, TokenWithheld, NoNewNames, Banned, Replaced,
@@ -74,6 +74,11 @@ var (
 		Shown: "over TLS: …; over a WebSocket: …",
 		Means: "neither way gets through",
 		Do:    []string{"something on the path may break the connection: try another network, or a proxy with --proxy URL"},
+	}
+	SmallHello = &Advice{
+		Shown: "the relay is reached with a smaller first message",
+		Means: "the usual one was lost on the way",
+		Do:    []string{"something on the path loses TLS handshakes whose first message does not fit into one packet: there is nothing to do here, but a router or firewall may want an update"},
 	}
 )
 
