@@ -42,7 +42,12 @@ type Config struct {
 	// empty means Let's Encrypt.
 	CA string
 
-	// Roots are trusted for the CA's API; nil means the system's.
+	// OtherCAs are asked, in their order, when those before them cannot or will
+	// not give a certificate. A renewal begins with CA again. Each has an
+	// account of its own, with the same key.
+	OtherCAs []string
+
+	// Roots are trusted for the API of every CA; nil means the system's.
 	Roots *x509.CertPool
 
 	// Proxy chooses a proxy for the CA's API; nil means the convention of
@@ -55,7 +60,8 @@ type Config struct {
 	Email string
 
 	// EABKeyID and EABMACKey (base64url) bind the account to one that the CA
-	// knows by other means (RFC 8555 section 7.3.4). Both or neither.
+	// knows by other means (RFC 8555 section 7.3.4). Both or neither. Where
+	// there are several CAs, those get the binding whose directory asks for one.
 	EABKeyID, EABMACKey string
 
 	// NoTLSALPN01 and NoHTTP01 turn off a kind of validation that cannot
@@ -83,10 +89,10 @@ type Keeper struct {
 	cfg     Config
 	log     *slog.Logger
 	store   *storage
-	issuer  *issuer
+	issuers []*issuer // one for each CA, in the order to ask them
 	answers *challenges
-	magic   *certmagic.Config
 	cache   *certmagic.Cache
+	http    *http.Client  // for the CAs' APIs
 	slots   chan struct{} // one for each order under way
 
 	ctx    context.Context
@@ -116,11 +122,14 @@ func New(cfg Config) (*Keeper, error) {
 	if cfg.CA == "" {
 		cfg.CA = LetsEncrypt
 	}
-	if u, err := url.Parse(cfg.CA); err != nil || u.Scheme != "https" || u.Host == "" {
-		return nil, fmt.Errorf("acme: the CA must be an https URL: %q", cfg.CA)
+	cas := append([]string{cfg.CA}, cfg.OtherCAs...)
+	for _, ca := range cas {
+		if u, err := url.Parse(ca); err != nil || u.Scheme != "https" || u.Host == "" {
+			return nil, fmt.Errorf("acme: the CA must be an https URL: %q", ca)
+		}
 	}
 	if err := os.MkdirAll(cfg.Dir, 0o700); err != nil {
-		return nil, fmt.Errorf("acme: make folder: %w", err)
+		return nil, fmt.Errorf("acme: make folder: %w", &FileError{Path: cfg.Dir, Err: err})
 	}
 	if cfg.Logger == nil {
 		cfg.Logger = slog.New(slog.DiscardHandler)
@@ -135,26 +144,30 @@ func New(cfg Config) (*Keeper, error) {
 		names:   make(map[string]*entry),
 	}
 	k.ctx, k.cancel = context.WithCancel(context.Background())
-	k.issuer = &issuer{
-		cfg:     cfg,
-		log:     slog.New(demote{cfg.Logger.Handler()}),
-		http:    newHTTPClient(cfg.Roots, cfg.Proxy),
-		store:   k.store,
-		answers: k.answers,
-	}
-
 	// certmagic's cache stays empty, so that its own renewals, whose first
 	// retry comes after a minute and which know no gate, have nothing to do.
 	k.cache = certmagic.NewCache(certmagic.CacheOptions{
-		GetConfigForCert: func(certmagic.Certificate) (*certmagic.Config, error) { return k.magic, nil },
+		GetConfigForCert: func(certmagic.Certificate) (*certmagic.Config, error) { return k.issuers[0].magic, nil },
 		Logger:           zap.NewNop(),
 	})
-	k.magic = certmagic.New(k.cache, certmagic.Config{
-		Storage: k.store,
-		Logger:  zap.NewNop(), // every error comes back as one
-		Issuers: []certmagic.Issuer{k.issuer},
-		OCSP:    certmagic.OCSPConfig{DisableStapling: true},
-	})
+	k.http = newHTTPClient(cfg.Roots, cfg.Proxy)
+	for _, ca := range cas {
+		i := &issuer{
+			ca:      ca,
+			cfg:     cfg,
+			log:     slog.New(demote{cfg.Logger.Handler()}),
+			http:    k.http,
+			store:   k.store,
+			answers: k.answers,
+		}
+		i.magic = certmagic.New(k.cache, certmagic.Config{
+			Storage: k.store,
+			Logger:  zap.NewNop(), // every error comes back as one
+			Issuers: []certmagic.Issuer{i},
+			OCSP:    certmagic.OCSPConfig{DisableStapling: true},
+		})
+		k.issuers = append(k.issuers, i)
+	}
 	return k, nil
 }
 
@@ -271,7 +284,7 @@ func (k *Keeper) Close() error {
 	k.cancel()
 	k.wg.Wait()
 	k.cache.Stop()
-	k.issuer.http.CloseIdleConnections()
+	k.http.CloseIdleConnections()
 	return nil
 }
 

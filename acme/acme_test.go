@@ -57,7 +57,7 @@ func newKeeper(t *testing.T, cfg Config, ca caFunc) (*Keeper, <-chan Event) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	k.issuer.http.Transport = &watcher{next: ca}
+	k.http.Transport = &watcher{next: ca}
 	t.Cleanup(func() { k.Close() })
 	return k, events
 }
@@ -96,8 +96,8 @@ func put(t *testing.T, k *Keeper, notBefore, notAfter time.Time) {
 	t.Helper()
 	cert, key := pair(t, name, notBefore, notAfter)
 	for file, b := range map[string][]byte{
-		certmagic.StorageKeys.SiteCert(k.issuer.IssuerKey(), name):       cert,
-		certmagic.StorageKeys.SitePrivateKey(k.issuer.IssuerKey(), name): key,
+		certmagic.StorageKeys.SiteCert(k.issuers[0].IssuerKey(), name):       cert,
+		certmagic.StorageKeys.SitePrivateKey(k.issuers[0].IssuerKey(), name): key,
 	} {
 		if err := k.store.Store(t.Context(), file, b); err != nil {
 			t.Fatal(err)
@@ -275,7 +275,7 @@ func TestAdviceOnRenewal(t *testing.T) {
 		block, _ := pem.Decode(cert)
 		leaf, _ := x509.ParseCertificate(block.Bytes)
 		leaf.AuthorityKeyId = []byte{1}
-		s := &stored{cert: newCert(leaf)}
+		s := &stored{cert: newCert(leaf), issuer: k.issuers[0]}
 		s.ari.SuggestedWindow.Start, s.ari.SuggestedWindow.End = start.Add(60*day), start.Add(61*day)
 		ctx, cancel := context.WithCancel(t.Context())
 		e := newEntry(name, ctx.Done(), cancel)
@@ -370,7 +370,7 @@ func TestUnreadableCertificate(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var asked atomic.Int32
 		k, events := newKeeper(t, Config{}, func(r *http.Request) (*http.Response, error) { asked.Add(1); return offline(r) })
-		file := k.store.Filename(certmagic.StorageKeys.SiteCert(k.issuer.IssuerKey(), name))
+		file := k.store.Filename(certmagic.StorageKeys.SiteCert(k.issuers[0].IssuerKey(), name))
 		if err := os.MkdirAll(file, 0o700); err != nil { // a folder cannot be read, as root neither
 			t.Fatal(err)
 		}
@@ -384,12 +384,14 @@ func TestUnreadableCertificate(t *testing.T) {
 	})
 }
 
-func TestLogIsQuieter(t *testing.T) {
-	var out bytes.Buffer
-	l := slog.New(demote{slog.NewTextHandler(&out, nil)}).With("a", 1).WithGroup("g")
-	l.Info("hidden")
-	l.Warn("shown", "b", 2)
-	if s := out.String(); strings.Contains(s, "hidden") || !strings.Contains(s, "level=INFO msg=shown a=1 g.b=2") {
-		t.Error(s)
+// What the ACME client says on its way is in the log at debug alone.
+func TestStepsOfTheClientAreDebug(t *testing.T) {
+	for level, want := range map[slog.Level]bool{slog.LevelInfo: false, slog.LevelDebug: true} {
+		var out bytes.Buffer
+		l := slog.New(demote{slog.NewTextHandler(&out, &slog.HandlerOptions{Level: level})}).With("a", 1).WithGroup("g")
+		l.Error("failed", "b", 2)
+		if got := strings.Contains(out.String(), "level=DEBUG msg=failed a=1 g.b=2"); got != want {
+			t.Errorf("at %v: %q", level, out.String())
+		}
 	}
 }

@@ -9,6 +9,7 @@ import (
 	"net/http"
 	"net/url"
 	"strings"
+	"sync/atomic"
 	"time"
 
 	"github.com/caddyserver/certmagic"
@@ -20,22 +21,26 @@ import (
 // of an order.
 const pollTimeout = 2 * time.Minute
 
-// issuer is the certmagic.Issuer that orders at the CA.
+// issuer is the certmagic.Issuer that orders at one CA.
 type issuer struct {
+	ca      string // the URL of its directory
 	cfg     Config
+	magic   *certmagic.Config // with this issuer alone
 	log     *slog.Logger
 	http    *http.Client
 	store   *storage
 	answers *challenges
+
+	directories atomic.Int32 // how often the CA's directory was asked for again
 }
 
 var _ certmagic.Issuer = (*issuer)(nil)
 
 // IssuerKey names the CA in paths: its host, and its path with hyphens.
 func (i *issuer) IssuerKey() string {
-	u, err := url.Parse(i.cfg.CA)
+	u, err := url.Parse(i.ca)
 	if err != nil {
-		return certmagic.StorageKeys.Safe(i.cfg.CA)
+		return certmagic.StorageKeys.Safe(i.ca)
 	}
 	key := u.Host
 	if p := strings.Trim(strings.NewReplacer("/", "-", `\`, "-").Replace(u.Path), "-"); p != "" {
@@ -47,8 +52,12 @@ func (i *issuer) IssuerKey() string {
 // client returns an ACME client that uses the given kind of validation, none
 // if empty.
 func (i *issuer) client(kind string) *acmez.Client {
+	directory := i.ca
+	if n := i.directories.Load(); n > 0 {
+		directory += fmt.Sprintf("#%d", n) // not what is remembered under the plain URL
+	}
 	c := &acmez.Client{Client: &acme.Client{
-		Directory:   i.cfg.CA,
+		Directory:   directory,
 		UserAgent:   "keystay",
 		HTTPClient:  i.http,
 		PollTimeout: pollTimeout,
@@ -66,11 +75,29 @@ func (i *issuer) Issue(ctx context.Context, csr *x509.CertificateRequest) (*cert
 	if at == nil {
 		return nil, errors.New("acme: order without an attempt")
 	}
+	cert, err := i.issue(ctx, csr, at)
+	defer func() { at.err = err }()
+	if err != nil && at.gone {
+		// The ACME client remembers the directory for hours, in which the CA
+		// may have been set up anew.
+		at.gone = false
+		i.directories.Add(1)
+		cert, err = i.issue(ctx, csr, at)
+	}
+	return cert, err
+}
+
+// issue makes one order, or a second one where the account is to blame.
+func (i *issuer) issue(ctx context.Context, csr *x509.CertificateRequest, at *attempt) (*certmagic.IssuedCertificate, error) {
 	client := i.client(at.kind)
-	for again := false; ; again = true {
-		acct, err := i.account(ctx, client)
+	refused, refusal := "", error(nil)
+	for {
+		acct, err := i.account(ctx, client, refused)
 		if err != nil {
 			return nil, err
+		}
+		if refusal != nil && acct.Location == refused {
+			return nil, refusal // which was not for the account: the CA has just confirmed it
 		}
 		params, err := acmez.OrderParametersFromCSR(acct, csr)
 		if err != nil {
@@ -78,13 +105,8 @@ func (i *issuer) Issue(ctx context.Context, csr *x509.CertificateRequest) (*cert
 		}
 		params.Replaces = at.replaces
 		chains, err := client.ObtainCertificate(ctx, params)
-		var problem acme.Problem
-		if !again && errors.As(err, &problem) && problem.Type == acme.ProblemTypeAccountDoesNotExist {
-			// The CA was set up anew. The key stays, so that what names the
-			// account by its key still does.
-			if err := i.forgetAccount(ctx); err != nil {
-				return nil, fmt.Errorf("forget account: %w", err)
-			}
+		if refusal == nil && ofAccount(err) {
+			refused, refusal = acct.Location, err
 			continue
 		}
 		if err != nil {
@@ -97,6 +119,26 @@ func (i *issuer) Issue(ctx context.Context, csr *x509.CertificateRequest) (*cert
 	}
 }
 
+// ofAccount reports whether a CA may have refused err's order because what is
+// stored of the account does not hold there: the CA was set up anew, the
+// account was deactivated, or its key is another one now. CAs answer all three
+// with any of these.
+func ofAccount(err error) bool {
+	var p acme.Problem
+	if !errors.As(err, &p) {
+		return false
+	}
+	if _, ofValidation := p.Resource.(acme.Authorization); ofValidation {
+		return false
+	}
+	switch p.Type {
+	case acme.ProblemTypeAccountDoesNotExist, acme.ProblemTypeUnauthorized, acme.ProblemTypeMalformed,
+		acme.ProblemTypeBadPublicKey, acme.ProblemTypeBadSignatureAlgorithm:
+		return true
+	}
+	return false
+}
+
 // kinds lists the kinds of validation that can arrive, the preferred one first.
 func (i *issuer) kinds() []string {
 	var kinds []string
@@ -107,52 +149,4 @@ func (i *issuer) kinds() []string {
 		kinds = append(kinds, acme.ChallengeTypeHTTP01)
 	}
 	return kinds
-}
-
-// A Problem is a CA's refusal as it put it (RFC 8555 section 6.7). Find it in
-// Event.Err with errors.As.
-type Problem struct {
-	// Type is the last part of the problem's type: "rateLimited", "caa",
-	// "connection" and so on.
-	Type string
-	// Status is the HTTP status of the answer, 0 where there is none.
-	Status int
-	// Detail is the CA's explanation for people.
-	Detail string
-	// RetryAfter is how long the CA asks to be left alone, 0 if it does not say.
-	RetryAfter time.Duration
-}
-
-// Error implements error.
-func (p *Problem) Error() string {
-	s := "the CA refused: " + p.Type
-	if p.Detail != "" {
-		s += ": " + p.Detail
-	}
-	return s
-}
-
-// notArrived reports whether an order failed because its validation did not get
-// through, which one of the other kind may.
-func notArrived(err error) bool {
-	var p acme.Problem
-	if !errors.As(err, &p) {
-		return false
-	}
-	_, ofValidation := p.Resource.(acme.Authorization)
-	return ofValidation && p.Type != acme.ProblemTypeCAA && p.Type != acme.ProblemTypeDNS
-}
-
-// asProblem returns err with the CA's own words, where it has any, as a Problem.
-func asProblem(err error, at *attempt) error {
-	var p acme.Problem
-	if !errors.As(err, &p) {
-		return err
-	}
-	return &Problem{
-		Type:       strings.TrimPrefix(p.Type, acme.ProblemTypeNamespace),
-		Status:     p.Status,
-		Detail:     p.Detail,
-		RetryAfter: at.retryAfter,
-	}
 }

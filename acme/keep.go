@@ -6,6 +6,8 @@ import (
 	"fmt"
 	"sync"
 	"time"
+
+	"keystay/internal/hint"
 )
 
 const (
@@ -75,7 +77,7 @@ func due(s *stored, now time.Time) (why string, at time.Time) {
 		return "the certificate expired on " + s.cert.Leaf.NotAfter.Format(time.RFC3339), now
 	}
 	leaf := s.cert.Leaf
-	lifetime := leaf.NotAfter.Sub(leaf.NotBefore)
+	lifetime := s.lifetime()
 	at = leaf.NotAfter.Add(-lifetime / 3)
 	if t := s.ari.SelectedTime; !t.IsZero() && t.Before(at) {
 		at = t
@@ -90,14 +92,26 @@ func due(s *stored, now time.Time) (why string, at time.Time) {
 // is never served nor named as replaced, but its files stay until there is
 // another, since it may be the clock that is wrong.
 func (k *Keeper) adopt(e *entry) {
-	cur, err := k.store.load(k.ctx, k.issuer.IssuerKey(), e.name)
+	cur, err := k.find(k.ctx, e.name)
 	if err != nil {
-		k.log.Warn("stored certificate cannot be loaded", "name", e.name, "error", err)
-		return
+		k.log.Warn("stored certificate cannot be loaded", "name", e.name, "error", err, hint.Attr(hint.All(err)))
 	}
 	if cur != nil {
 		e.set(cur)
 	}
+}
+
+// find returns the certificate for name that is in the folder, of several CAs
+// the one that is valid longest, or nil. The error says which cannot be used.
+func (k *Keeper) find(ctx context.Context, name string) (best *stored, err error) {
+	for _, i := range k.issuers {
+		s, lerr := k.store.load(ctx, i, name)
+		err = errors.Join(err, lerr)
+		if s != nil && (best == nil || s.cert.Leaf.NotAfter.After(best.cert.Leaf.NotAfter)) {
+			best = s
+		}
+	}
+	return best, err
 }
 
 // keep renews the certificate for e until ctx ends.
@@ -105,15 +119,15 @@ func (k *Keeper) keep(ctx context.Context, e *entry) {
 	if cur, _ := e.state(); cur.valid(time.Now()) {
 		k.announce(e, cur, Loaded)
 	}
-	var b backoff
+	tries := make([]backoff, len(k.issuers))
 	var ariNext time.Time
 	for ctx.Err() == nil {
 		cur, _ := e.state()
 		why, at := due(cur, time.Now())
-		wait := max(time.Until(at), time.Until(b.next))
+		wait := max(time.Until(at), time.Until(soonest(tries)))
 		if wait <= 0 {
-			if err := k.order(ctx, e, why, &b); err != nil && ctx.Err() == nil {
-				k.failed(e, cur, why, err, &b)
+			if err := k.order(ctx, e, why, tries); err != nil && ctx.Err() == nil {
+				k.failed(e, cur, why, err, tries)
 			}
 			continue
 		}
@@ -126,35 +140,32 @@ func (k *Keeper) keep(ctx context.Context, e *entry) {
 		case <-ctx.Done():
 		case <-timer.C:
 		case <-e.kick:
-			b.kick()
+			for i := range tries {
+				tries[i].kick()
+			}
 		}
 		timer.Stop()
 	}
 }
 
-// failed notes that an attempt failed.
-func (k *Keeper) failed(e *entry, cur *stored, why string, err error, b *backoff) {
-	ev := Event{Kind: Failed, Name: e.name, Why: why, Err: err}
-	var lifetime time.Duration
-	if cur != nil {
-		lifetime = cur.cert.Leaf.NotAfter.Sub(cur.cert.Leaf.NotBefore)
-		if cur.valid(time.Now()) {
-			ev.NotAfter = cur.cert.Leaf.NotAfter
-		}
+// failed notes that no CA gave a certificate.
+func (k *Keeper) failed(e *entry, cur *stored, why string, err error, tries []backoff) {
+	ev := Event{Kind: Failed, Name: e.name, Why: why, Err: err, Next: soonest(tries)}
+	if cur.valid(time.Now()) {
+		ev.NotAfter = cur.cert.Leaf.NotAfter
 	}
-	b.fail(err, lifetime)
-	ev.Next = b.next
 	k.log.Warn("no certificate obtained", "name", e.name, "why", why, "error", err,
-		"next", time.Until(b.next).Round(time.Second))
+		"next", time.Until(ev.Next).Round(time.Second).String()+", or at once after a restart", hint.Attr(hint.All(err)))
 	k.notify(ev)
 }
 
-// order obtains a certificate for e, once validation can arrive.
-func (k *Keeper) order(ctx context.Context, e *entry, why string, b *backoff) error {
+// order obtains a certificate for e, once validation can arrive. After an error
+// the backoffs say when to try again.
+func (k *Keeper) order(ctx context.Context, e *entry, why string, tries []backoff) error {
 	if k.cfg.Ready != nil {
 		k.notify(Event{Kind: Waiting, Name: e.name, Why: why})
 		if err := k.cfg.Ready(ctx, e.name); err != nil {
-			return fmt.Errorf("wait for validation to be possible: %w", err)
+			return failAll(tries, fmt.Errorf("wait for validation to be possible: %w", err))
 		}
 	}
 	select {
@@ -163,82 +174,136 @@ func (k *Keeper) order(ctx context.Context, e *entry, why string, b *backoff) er
 	case <-ctx.Done():
 		return ctx.Err()
 	}
-	ctx, cancel := context.WithTimeout(ctx, orderTimeout)
-	defer cancel()
 	lock := "order_" + e.name
-	if err := k.store.Lock(ctx, lock); err != nil {
-		return err
+	locking, cancel := context.WithTimeout(ctx, time.Duration(len(tries))*orderTimeout)
+	defer cancel()
+	if err := k.store.Lock(locking, lock); err != nil {
+		return failAll(tries, err)
 	}
 	defer k.store.Unlock(ctx, lock)
-	return k.obtain(ctx, e, why, b)
+	return k.obtain(ctx, e, why, tries)
 }
 
 // obtain orders a certificate for e, or takes one that is in the folder by
 // now. The lock for the name is held.
-func (k *Keeper) obtain(ctx context.Context, e *entry, why string, b *backoff) error {
-	key := k.issuer.IssuerKey()
-	old, err := k.store.load(ctx, key, e.name)
-	if errors.Is(err, errUnusable) {
-		k.log.Warn("unusable certificate is thrown away", "name", e.name, "error", err)
-		err = k.store.discard(ctx, key, e.name)
-	}
+func (k *Keeper) obtain(ctx context.Context, e *entry, why string, tries []backoff) error {
+	old, err := k.tidy(ctx, e.name)
 	if err != nil {
-		return err
+		return failAll(tries, err)
 	}
 	if _, at := due(old, time.Now()); at.After(time.Now()) {
 		// Another process on the same folder has been faster.
 		if cur, _ := e.state(); cur == nil || !cur.cert.Leaf.Equal(old.cert.Leaf) {
-			*b = backoff{}
+			clear(tries)
 			e.set(old)
 			k.announce(e, old, Loaded)
 			return nil
 		}
 	}
+	var failed failures
+	for n, i := range k.issuers {
+		if time.Until(tries[n].next) > 0 {
+			continue
+		}
+		err := k.obtainAt(ctx, e, why, i, old, &tries[n])
+		if err == nil {
+			clear(tries)
+			return nil
+		}
+		failed = append(failed, err)
+		if ctx.Err() != nil {
+			break
+		}
+		tries[n].fail(err, old.lifetime())
+		if errors.As(err, new(*FileError)) {
+			break // which no other CA would do better
+		}
+		if n+1 < len(k.issuers) {
+			k.log.Warn("the next CA is asked", "name", e.name, "error", err, hint.Attr(hint.All(err)))
+		}
+	}
+	if len(failed) == 1 {
+		return failed[0]
+	}
+	return failed
+}
 
-	kinds := k.issuer.kinds()
+// tidy returns the certificate for name that is in the folder, or nil, and
+// throws away what there is that cannot be used.
+func (k *Keeper) tidy(ctx context.Context, name string) (*stored, error) {
+	for _, i := range k.issuers {
+		_, err := k.store.load(ctx, i, name)
+		if errors.Is(err, errUnusable) {
+			k.log.Warn("unusable certificate is thrown away", "name", name, "error", err)
+			err = k.store.discard(ctx, i, name)
+		}
+		if err != nil {
+			return nil, err
+		}
+	}
+	return k.find(ctx, name)
+}
+
+// obtainAt orders a certificate for e at one CA.
+func (k *Keeper) obtainAt(ctx context.Context, e *entry, why string, i *issuer, old *stored, b *backoff) error {
+	ctx, cancel := context.WithTimeout(ctx, orderTimeout)
+	defer cancel()
+	kinds := i.kinds()
 	at := &attempt{kind: kinds[b.refused%len(kinds)]}
 	// A CA may refuse an order for what it says it replaces, so the second
 	// attempt says nothing. An expired certificate is never named: it is
 	// nothing to replace any more (RFC 9773 section 5).
-	if old.valid(time.Now()) && b.refused == 0 {
+	if old.valid(time.Now()) && old.issuer == i && b.refused == 0 {
 		at.replaces = old.cert.Leaf
 	}
-	err = k.try(ctx, e, why, at, b)
-	if second := kinds[(b.refused+1)%len(kinds)]; b.refused == 0 && second != at.kind && at.notArrived {
+	err := k.try(ctx, e, why, i, at)
+	if second := kinds[(b.refused+1)%len(kinds)]; b.refused == 0 && second != at.kind && notArrived(at.err) {
 		b.refused++ // the CA counts it
-		err = k.try(ctx, e, why, &attempt{kind: second}, b)
+		again := &attempt{kind: second}
+		if serr := k.try(ctx, e, why, i, again); serr == nil || !notArrived(again.err) {
+			err, at = serr, again
+		}
 	}
+	b.asked = at.retryAfter
 	if err != nil {
 		return err
 	}
-	cur, err := k.store.load(ctx, key, e.name)
+	cur, err := k.store.load(ctx, i, e.name)
 	if err != nil {
 		return err
 	}
 	// Ordering over and over would help neither the certificate nor the clock.
 	if !cur.valid(time.Now()) {
-		return errors.New("the new certificate has expired already: is the clock right?")
+		return clockWrong("the new certificate has expired already")
 	}
 	e.set(cur)
 	k.announce(e, cur, Obtained)
 	if _, at := due(cur, time.Now()); !at.After(time.Now()) {
-		return errors.New("the new certificate is due for renewal already: is the clock right?")
+		return clockWrong("the new certificate is due for renewal already")
 	}
-	*b = backoff{}
 	return nil
 }
 
-// try makes one order.
-func (k *Keeper) try(ctx context.Context, e *entry, why string, at *attempt, b *backoff) error {
-	k.log.Info("ordering certificate", "name", e.name, "why", why, "ca", k.cfg.CA, "validation", at.kind)
+// clockWrong is the error for dates that do not fit this machine's clock.
+func clockWrong(what string) error {
+	return hint.ClockWrong.Error(errors.New(what+": is the clock right?"), "NOW", time.Now().Format(time.RFC3339))
+}
+
+// try makes one order. The error is a *Failure.
+func (k *Keeper) try(ctx context.Context, e *entry, why string, i *issuer, at *attempt) error {
+	k.log.Info("ordering certificate", "name", e.name, "why", why, "ca", i.ca, "validation", at.kind)
 	k.notify(Event{Kind: Ordering, Name: e.name, Why: why})
 	// Forced, since whether it is time was decided before. Where there is no
 	// certificate, certmagic obtains one.
-	if err := k.magic.RenewCertSync(withAttempt(ctx, at), e.name, true); err != nil {
-		b.asked, at.notArrived = at.retryAfter, notArrived(err)
-		return asProblem(err, at)
+	err := i.magic.RenewCertSync(withAttempt(ctx, at), e.name, true)
+	if err == nil {
+		return nil
 	}
-	return nil
+	k.log.Debug("order failed", "name", e.name, "ca", i.ca, "validation", at.kind, "error", err)
+	if at.err != nil {
+		err = at.err // without the words around it
+	}
+	return newFailure(i.ca, at, err)
 }
 
 // announce says that cur is in use.
@@ -253,7 +318,7 @@ func (k *Keeper) announce(e *entry, cur *stored, kind EventKind) {
 func (k *Keeper) refresh(ctx context.Context, e *entry, cur *stored) time.Duration {
 	ctx, cancel := context.WithTimeout(ctx, ariTimeout)
 	defer cancel()
-	ari, err := k.issuer.client("").GetRenewalInfo(ctx, cur.cert.Leaf)
+	ari, err := cur.issuer.client("").GetRenewalInfo(ctx, cur.cert.Leaf)
 	if err != nil {
 		k.log.Debug("no advice on renewal", "name", e.name, "error", err)
 		return maxUnreached
@@ -261,7 +326,7 @@ func (k *Keeper) refresh(ctx context.Context, e *entry, cur *stored) time.Durati
 	if ari.SameWindow(cur.ari) && !cur.ari.SelectedTime.IsZero() {
 		ari.SelectedTime = cur.ari.SelectedTime
 	}
-	e.set(&stored{cert: cur.cert, ari: ari})
+	e.set(&stored{cert: cur.cert, issuer: cur.issuer, ari: ari})
 	if ari.RetryAfter == nil {
 		return maxARIPoll
 	}

@@ -5,19 +5,18 @@ import (
 	"log/slog"
 )
 
-// demote passes records on one level lower. The ACME client's steps are detail
-// to us, and its errors come back as errors, which are logged where they end.
+// demote passes records on at debug. The ACME client's steps are detail to us,
+// and its errors come back as errors, which are told in one line where they end.
 type demote struct{ h slog.Handler }
 
-// lower is the level that demote gives to a record of level l.
-func lower(l slog.Level) slog.Level { return l - (slog.LevelInfo - slog.LevelDebug) }
-
 // Enabled implements [slog.Handler].
-func (d demote) Enabled(ctx context.Context, l slog.Level) bool { return d.h.Enabled(ctx, lower(l)) }
+func (d demote) Enabled(ctx context.Context, _ slog.Level) bool {
+	return d.h.Enabled(ctx, slog.LevelDebug)
+}
 
 // Handle implements [slog.Handler].
 func (d demote) Handle(ctx context.Context, r slog.Record) error {
-	r.Level = lower(r.Level)
+	r.Level = slog.LevelDebug
 	return d.h.Handle(ctx, r)
 }
 

@@ -35,10 +35,31 @@ func newStorage(dir string) *storage {
 	return &storage{FileStorage: &certmagic.FileStorage{Path: dir}, held: make(map[string]*flock.Flock)}
 }
 
+// Store implements [certmagic.Storage].
+func (s *storage) Store(ctx context.Context, key string, value []byte) error {
+	return noteFile(ctx, s.Filename(key), s.FileStorage.Store(ctx, key, value))
+}
+
+// noteFile makes err, if there is one, a *FileError and keeps it in the attempt:
+// certmagic passes it on as mere text.
+func noteFile(ctx context.Context, file string, err error) error {
+	if err == nil {
+		return nil
+	}
+	err = &FileError{Path: file, Err: err}
+	if at := attemptOf(ctx); at != nil {
+		at.file = err
+	}
+	return err
+}
+
 // Lock implements [certmagic.Locker]. The file of a lock stays, since taking
 // it away would let two processes hold the lock of the same name.
 func (s *storage) Lock(ctx context.Context, name string) error {
 	_, err := s.lock(name, func(l *flock.Flock) (bool, error) { return l.TryLockContext(ctx, lockPoll) })
+	if errors.As(err, new(*fs.PathError)) {
+		err = noteFile(ctx, filepath.Join(s.Path, "locks"), err)
+	}
 	return err
 }
 
@@ -84,8 +105,9 @@ var errUnusable = errors.New("stored certificate is unusable")
 
 // stored is a certificate from the folder and the CA's advice on its renewal.
 type stored struct {
-	cert *tls.Certificate // with its Leaf
-	ari  acme.RenewalInfo // zero where the CA gives none (RFC 9773)
+	cert   *tls.Certificate // with its Leaf
+	issuer *issuer          // whose folder it was in
+	ari    acme.RenewalInfo // zero where the CA gives none (RFC 9773)
 }
 
 // valid reports whether s may be shown to visitors at now. One that is not
@@ -94,10 +116,19 @@ func (s *stored) valid(now time.Time) bool {
 	return s != nil && now.Before(s.cert.Leaf.NotAfter)
 }
 
-// load reads the certificate for name that the issuer of this key made. It
+// lifetime is from the beginning to the end of its validity, 0 for none.
+func (s *stored) lifetime() time.Duration {
+	if s == nil {
+		return 0
+	}
+	return s.cert.Leaf.NotAfter.Sub(s.cert.Leaf.NotBefore)
+}
+
+// load reads the certificate for name that this issuer made. It
 // returns nil and no error where there is none, and wraps errUnusable where
 // what there is makes no certificate for name.
-func (s *storage) load(ctx context.Context, issuerKey, name string) (*stored, error) {
+func (s *storage) load(ctx context.Context, i *issuer, name string) (*stored, error) {
+	issuerKey := i.IssuerKey()
 	certFile := certmagic.StorageKeys.SiteCert(issuerKey, name)
 	certPEM, err := s.Load(ctx, certFile)
 	if errors.Is(err, fs.ErrNotExist) {
@@ -123,7 +154,7 @@ func (s *storage) load(ctx context.Context, issuerKey, name string) (*stored, er
 	var meta struct {
 		IssuerData acme.Certificate `json:"issuer_data"`
 	}
-	st := &stored{cert: &cert}
+	st := &stored{cert: &cert, issuer: i}
 	if b, err := s.Load(ctx, certmagic.StorageKeys.SiteMeta(issuerKey, name)); err == nil &&
 		json.Unmarshal(b, &meta) == nil && meta.IssuerData.RenewalInfo != nil {
 		st.ari = *meta.IssuerData.RenewalInfo
@@ -132,6 +163,6 @@ func (s *storage) load(ctx context.Context, issuerKey, name string) (*stored, er
 }
 
 // discard deletes the certificate for name.
-func (s *storage) discard(ctx context.Context, issuerKey, name string) error {
-	return s.Delete(ctx, certmagic.StorageKeys.CertsSitePrefix(issuerKey, name))
+func (s *storage) discard(ctx context.Context, i *issuer, name string) error {
+	return s.Delete(ctx, certmagic.StorageKeys.CertsSitePrefix(i.IssuerKey(), name))
 }

@@ -5,12 +5,15 @@ import (
 	"crypto/tls"
 	"crypto/x509"
 	"errors"
+	"fmt"
 	"io"
 	"net"
 	"net/http"
 	"net/url"
 	"strconv"
 	"time"
+
+	"keystay/internal/hint"
 )
 
 const (
@@ -43,24 +46,69 @@ func newHTTPClient(roots *x509.CertPool, proxy func(*http.Request) (*url.URL, er
 			TLSHandshakeTimeout: dialTimeout,
 			IdleConnTimeout:     time.Minute,
 			ForceAttemptHTTP2:   true,
+			OnProxyConnectResponse: func(_ context.Context, _ *url.URL, _ *http.Request, resp *http.Response) error {
+				if resp.StatusCode == http.StatusOK {
+					return nil
+				}
+				return &proxyError{resp.StatusCode}
+			},
 		}},
 	}
 }
 
-// watcher bounds the CA's answers and notes what it says about when to come
-// back, which the ACME client does not pass on.
+// A proxyError is a proxy that did not pass a connection to the CA on.
+type proxyError struct{ status int }
+
+// Error implements error.
+func (e *proxyError) Error() string {
+	return fmt.Sprintf("the proxy answers CONNECT with %d", e.status)
+}
+
+// Hints says what to do, in one line each.
+func (e *proxyError) Hints() []string {
+	switch e.status {
+	case http.StatusProxyAuthRequired:
+		return hint.ProxySignIn.Do
+	case http.StatusForbidden:
+		return hint.ProxyForbids.Do
+	}
+	return nil
+}
+
+// A notHTTPSError is a URL of the CA's directory, or of a redirect, that would
+// be asked in the clear. RFC 8555 section 6.1 forbids it.
+type notHTTPSError struct{ url string }
+
+// Error implements error.
+func (e *notHTTPSError) Error() string {
+	return "the CA sends to " + e.url + ", which is not https"
+}
+
+// watcher bounds the CA's answers and notes what the ACME client does not pass
+// on, such as when to come back. It lets nothing out but https.
 type watcher struct{ next http.RoundTripper }
 
 // RoundTrip implements [http.RoundTripper].
 func (w *watcher) RoundTrip(r *http.Request) (*http.Response, error) {
+	if r.URL.Scheme != "https" {
+		return nil, &notHTTPSError{oneLine(r.URL.Redacted())}
+	}
+	a := attemptOf(r.Context())
+	if a != nil {
+		a.retryAfter, a.status = 0, 0
+		a.atDirectory = r.Method == http.MethodGet // all else is HEAD or POST
+	}
 	resp, err := w.next.RoundTrip(r)
 	if err != nil {
 		return nil, err
 	}
-	if a := attemptOf(r.Context()); a != nil {
-		a.retryAfter = 0
-		if resp.StatusCode == http.StatusTooManyRequests || resp.StatusCode >= 500 {
+	if a != nil {
+		a.status = resp.StatusCode
+		switch {
+		case resp.StatusCode == http.StatusTooManyRequests, resp.StatusCode >= 500:
 			a.retryAfter = parseRetryAfter(resp.Header.Get("Retry-After"), time.Now())
+		case resp.StatusCode == http.StatusNotFound, resp.StatusCode == http.StatusMethodNotAllowed, resp.StatusCode == http.StatusGone:
+			a.gone = !a.atDirectory
 		}
 	}
 	resp.Body = &limitedBody{ReadCloser: resp.Body, left: maxResponse}
@@ -105,13 +153,18 @@ func (b *limitedBody) Read(p []byte) (int, error) {
 }
 
 // An attempt is what travels with the context of one order: what the issuer is
-// asked for, and what the CA said on the way.
+// asked for, and what was seen on the way.
 type attempt struct {
 	kind     string            // the kind of validation to use
 	replaces *x509.Certificate // the certificate to name as replaced, or nil
 
-	notArrived bool          // the validation did not get through to this device
-	retryAfter time.Duration // what the last answer asks to wait, if it is a refusal
+	atDirectory bool          // the last request was for the directory
+	status      int           // of the last answer, 0 for none
+	retryAfter  time.Duration // what the last answer asks to wait, if it is a refusal
+	gone        bool          // a URL that the directory names is not there
+	binding     bool          // the last request bound an external account
+	file        error         // of the folder, or nil
+	err         error         // what the issuer returned
 }
 
 type attemptKey struct{}

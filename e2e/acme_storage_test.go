@@ -163,20 +163,37 @@ func TestUselessCertificate(t *testing.T) {
 
 func TestDamagedCertificateIsReplaced(t *testing.T) {
 	p := startPebble(t, pebble.Options{})
-	for _, damage := range []string{".crt", ".key", ".json"} {
+	cut := func(t *testing.T, file string) { write(t, file, read(t, file)[:10]) }
+	remove := func(t *testing.T, file string) {
+		if err := os.Remove(file); err != nil {
+			t.Fatal(err)
+		}
+	}
+	empty := func(t *testing.T, file string) { write(t, file, nil) }
+	foreign := func(t *testing.T, file string) { write(t, file, ed25519PEM(t)) }
+	for _, c := range []struct {
+		what, file string
+		damage     func(*testing.T, string)
+		orders     int
+	}{
+		{"cut", ".crt", cut, 1},
+		{"cut", ".key", cut, 1},
+		{"cut", ".json", cut, 0}, // advice only: not worth an order
+		{"removed", ".crt", remove, 1},
+		{"removed", ".key", remove, 1},
+		{"removed", ".json", remove, 0},
+		{"empty", ".crt", empty, 1},
+		{"empty", ".key", empty, 1},
+		{"of another", ".key", foreign, 1},
+	} {
 		dir := certified(t, p)
 		before := len(p.Orders())
-		file := only(t, filepath.Join(dir, "certificates"), damage)
-		write(t, file, read(t, file)[:10])
+		c.damage(t, only(t, filepath.Join(dir, "certificates"), c.file))
 		d := newDevice(t, p, dir, nil)
 		d.manage(t, devName)
 		d.wait(t, devName)
-		want := 1
-		if damage == ".json" {
-			want = 0 // advice only: not worth an order
-		}
-		if n := len(p.Orders()) - before; n != want {
-			t.Errorf("%s damaged: %d orders, want %d", damage, n, want)
+		if n := len(p.Orders()) - before; n != c.orders {
+			t.Errorf("%s %s: %d orders, want %d", c.file, c.what, n, c.orders)
 		}
 		d.Close()
 	}

@@ -1,7 +1,9 @@
 package hint
 
 // Shared returns the rows that stand in both tables.
-func Shared() []*Advice { return []*Advice{FileClosed, FileMissing, NoPair} }
+func Shared() []*Advice {
+	return append(ACME(), FileClosed, FileMissing, NoPair)
+}
 
 // The advice for certificates that are brought as files.
 var (

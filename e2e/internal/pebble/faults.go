@@ -4,11 +4,11 @@ import (
 	"bytes"
 	"encoding/base64"
 	"encoding/json"
-	"fmt"
 	"io"
 	"math/rand/v2"
 	"net/http"
 	"strconv"
+	"strings"
 	"sync"
 	"time"
 
@@ -34,18 +34,27 @@ const (
 
 // faults stands before Pebble's API, counts what comes in and lets it fail.
 type faults struct {
-	next    http.Handler
 	onOrder func(Order)
 	noARI   bool
 
 	mu       sync.Mutex
+	next     http.Handler // Pebble
 	orders   []Order
 	accounts int
 	down     bool
 	delay    time.Duration
-	limited  bool
-	retry    time.Duration
-	nonces   int // percent of requests whose nonce is rejected
+	refusal  *Refusal
+	nonces   int    // percent of requests whose nonce is rejected
+	moved    string // prefix of the directory's URLs, empty for none
+}
+
+// A Refusal is how every order is answered.
+type Refusal struct {
+	Status     int
+	Type       string        // without the namespace (RFC 8555 section 6.7)
+	Detail     string        // for people
+	Instance   string        // a URL, or empty
+	RetryAfter time.Duration // whole seconds, 0 for none
 }
 
 // Orders returns every request for an order so far.
@@ -79,9 +88,26 @@ func (s *Server) SetDelay(d time.Duration) {
 // SetRateLimit makes the API refuse every order as rate-limited, or not. The
 // refusal asks to wait for retryAfter, whole seconds, unless that is 0.
 func (s *Server) SetRateLimit(on bool, retryAfter time.Duration) {
+	if !on {
+		s.Refuse(nil)
+		return
+	}
+	s.Refuse(&Refusal{Status: http.StatusTooManyRequests, Type: "rateLimited", Detail: "too many certificates", RetryAfter: retryAfter})
+}
+
+// Refuse makes the API answer every order with r, or, with nil, no more.
+func (s *Server) Refuse(r *Refusal) {
 	s.faults.mu.Lock()
 	defer s.faults.mu.Unlock()
-	s.faults.limited, s.faults.retry = on, retryAfter
+	s.faults.refusal = r
+}
+
+// Move makes the directory name other URLs than before, as a CA does that is
+// set up anew. The old ones answer 404.
+func (s *Server) Move() {
+	s.faults.mu.Lock()
+	defer s.faults.mu.Unlock()
+	s.faults.moved += "/moved"
 }
 
 // SetNonceRejection makes the API reject the nonce of that many percent of
@@ -107,11 +133,17 @@ func (f *faults) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	}
 
 	f.mu.Lock()
-	down, delay, limited, retry := f.down, f.delay, f.limited, f.retry
+	down, delay, refusal, moved, next := f.down, f.delay, f.refusal, f.moved, f.next
 	badNonce := body != nil && rand.IntN(100) < f.nonces
 	f.mu.Unlock()
+	path, here := strings.CutPrefix(r.URL.Path, moved)
+	if !here && (path == newOrderPath || path == newAccountPath || path == noncePath) {
+		http.NotFound(w, r)
+		return
+	}
+	r.URL.Path = path
 	if !down && !badNonce {
-		f.count(r.URL.Path, body, limited)
+		f.count(path, body, refusal != nil)
 	}
 
 	if delay > 0 {
@@ -125,20 +157,17 @@ func (f *faults) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	case down:
 		panic(http.ErrAbortHandler) // the client sees a broken connection
 	case badNonce:
-		f.problem(w, http.StatusBadRequest, "badNonce", "rejected for the exercise")
-	case limited && r.URL.Path == newOrderPath:
-		if retry > 0 {
-			w.Header().Set("Retry-After", strconv.Itoa(int(retry/time.Second)))
-		}
-		f.problem(w, http.StatusTooManyRequests, "rateLimited", "too many certificates")
-	case f.noARI && r.URL.Path == wfe.DirectoryPath:
-		f.directory(w, r)
+		f.problem(w, Refusal{Status: http.StatusBadRequest, Type: "badNonce", Detail: "rejected for the exercise"})
+	case refusal != nil && path == newOrderPath:
+		f.problem(w, *refusal)
+	case (f.noARI || moved != "") && path == wfe.DirectoryPath:
+		f.directory(w, r, moved)
 	case body != nil:
 		// Pebble asks to come back in whole seconds; clients are quicker
 		// by themselves, and tests should be.
-		f.next.ServeHTTP(&prompt{ResponseWriter: w}, r)
+		next.ServeHTTP(&prompt{ResponseWriter: w}, r)
 	default:
-		f.next.ServeHTTP(w, r)
+		next.ServeHTTP(w, r)
 	}
 }
 
@@ -163,28 +192,44 @@ func (f *faults) count(path string, body []byte, limited bool) {
 
 // problem answers with a problem document (RFC 8555 section 6.7), which must
 // carry a nonce.
-func (f *faults) problem(w http.ResponseWriter, status int, kind, detail string) {
+func (f *faults) problem(w http.ResponseWriter, r Refusal) {
 	rec := &recorder{h: make(http.Header)}
-	if r, err := http.NewRequest(http.MethodHead, noncePath, nil); err == nil {
-		f.next.ServeHTTP(rec, r)
+	if req, err := http.NewRequest(http.MethodHead, noncePath, nil); err == nil {
+		f.handler().ServeHTTP(rec, req)
 	}
 	w.Header().Set("Replay-Nonce", rec.h.Get("Replay-Nonce"))
 	w.Header().Set("Content-Type", "application/problem+json")
-	w.WriteHeader(status)
-	fmt.Fprintf(w, `{"type":"urn:ietf:params:acme:error:%s","detail":%q,"status":%d}`, kind, detail, status)
+	if r.RetryAfter > 0 {
+		w.Header().Set("Retry-After", strconv.Itoa(int(r.RetryAfter/time.Second)))
+	}
+	w.WriteHeader(r.Status)
+	_ = json.NewEncoder(w).Encode(map[string]any{
+		"type": "urn:ietf:params:acme:error:" + r.Type, "detail": r.Detail, "status": r.Status, "instance": r.Instance})
 }
 
-// directory answers with the directory (RFC 8555 section 7.1.1) less the URL of
-// renewal information.
-func (f *faults) directory(w http.ResponseWriter, r *http.Request) {
+// directory answers with the directory (RFC 8555 section 7.1.1), its URLs moved
+// and, where there is to be no advice, without that of renewal information.
+func (f *faults) directory(w http.ResponseWriter, r *http.Request, moved string) {
 	rec := &recorder{h: w.Header()}
-	f.next.ServeHTTP(rec, r)
+	f.handler().ServeHTTP(rec, r)
 	var dir map[string]any
 	if err := json.Unmarshal(rec.body.Bytes(), &dir); err != nil {
 		panic(http.ErrAbortHandler)
 	}
-	delete(dir, "renewalInfo")
+	if f.noARI {
+		delete(dir, "renewalInfo")
+	}
+	for key, path := range map[string]string{"newNonce": noncePath, "newAccount": newAccountPath, "newOrder": newOrderPath} {
+		dir[key] = "https://" + r.Host + moved + path
+	}
 	_ = json.NewEncoder(w).Encode(dir)
+}
+
+// handler is Pebble's own API.
+func (f *faults) handler() http.Handler {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return f.next
 }
 
 // prompt drops Retry-After.

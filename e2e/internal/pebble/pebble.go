@@ -52,6 +52,7 @@ type Options struct {
 
 // A Server is a running CA. Start makes one, and its caller closes it.
 type Server struct {
+	start    func() (http.Handler, error) // makes a CA
 	ca       *ca.CAImpl
 	faults   *faults
 	api      *http.Server
@@ -100,6 +101,28 @@ func Start(o Options) (_ *Server, err error) {
 		return nil, err
 	}
 
+	s.start, s.faults = func() (http.Handler, error) { return s.backend(o, logger) }, &faults{onOrder: o.OnOrder, noARI: o.NoARI}
+	if err := s.StartAnew(); err != nil {
+		return nil, err
+	}
+	return s, s.serveAPI(logger)
+}
+
+// StartAnew puts another CA in the place of this one, with the same URL: it
+// knows no account, no order, and has other roots.
+func (s *Server) StartAnew() error {
+	next, err := s.start()
+	if err != nil {
+		return err
+	}
+	s.faults.mu.Lock()
+	defer s.faults.mu.Unlock()
+	s.faults.next = next
+	return nil
+}
+
+// backend makes a CA without a listener.
+func (s *Server) backend(o Options, logger *log.Logger) (http.Handler, error) {
 	store := db.NewMemoryStore()
 	for id, mac := range o.EAB {
 		if err := store.AddExternalAccountKeyByID(id, mac); err != nil {
@@ -111,8 +134,7 @@ func Start(o Options) (_ *Server, err error) {
 	s.ca = ca.New(logger, store, "", "ecdsa", 0, 1, profiles)
 	validation := va.New(logger, s.http.port(), s.tls.port(), false, s.dns.Listener.Addr().String(), store)
 	front := wfe.New(logger, store, validation, s.ca, []string{"pebble.test"}, false, len(o.EAB) > 0, 1, 1)
-	s.faults = &faults{next: front.Handler(), onOrder: o.OnOrder, noARI: o.NoARI}
-	return s, s.serveAPI(logger)
+	return front.Handler(), nil
 }
 
 // serveDNS starts a resolver, over TCP, for which every name is 127.0.0.1.
@@ -197,6 +219,11 @@ func (s *Server) APIPool() *x509.CertPool { return pool(s.apiRoot) }
 func (s *Server) APIRootFile(dir string) (string, error) {
 	file := filepath.Join(dir, "ca-api-root.pem")
 	return file, os.WriteFile(file, s.apiRoot, 0o600)
+}
+
+// Client returns an HTTP client for the CA's API, without idle connections.
+func (s *Server) Client() *http.Client {
+	return &http.Client{Transport: &http.Transport{TLSClientConfig: &tls.Config{RootCAs: s.APIPool()}, DisableKeepAlives: true}}
 }
 
 // IssuerPEM returns the root of the certificates that the CA issues.

@@ -1,0 +1,103 @@
+package hint
+
+// ACME returns the rows about certificates from a CA.
+func ACME() []*Advice {
+	return []*Advice{
+		CAAway, CAUntrusted, CAOtherClock, CAOtherName, CANoDirectory, CANotHTTPS, CATrouble,
+		CALimit, CABinding, CAWrongBinding, CATerms, CAContact,
+		CANoName, NameForbidden, NameNowhere, NameElsewhere,
+		ClockWrong, NewAccount,
+	}
+}
+
+// The advice for a CA that cannot be reached, or is none.
+var (
+	CAAway = &Advice{
+		Shown: "the CA … cannot be reached: …",
+		Means: "it is tried again",
+		Do:    []string{"is this machine online, and may it reach HOST? behind a proxy: --proxy URL, or HTTPS_PROXY"},
+	}
+	CAUntrusted = &Advice{
+		Shown: "the CA … cannot be reached: … certificate signed by unknown authority",
+		Do: []string{"if the CA is a private one, give the roots of its API: --acme-root FILE (for the relay: acme.ca_root)",
+			"else something between this machine and HOST ends TLS, such as a company's proxy or a virus scanner: let it pass HOST, or use another network"},
+	}
+	CAOtherClock = &Advice{
+		Shown: "the CA … cannot be reached: … certificate has expired or is not yet valid",
+		Do:    []string{"this machine's clock says NOW: set it if that is wrong; if it is right, the CA's own certificate is not valid now"},
+	}
+	CAOtherName = &Advice{
+		Shown: "the CA … cannot be reached: … certificate is valid for …, not …",
+		Do:    []string{"what answers there is another server: check --acme-ca URL (for the relay: acme.ca)"},
+	}
+	CANoDirectory = &Advice{
+		Shown: "… is no ACME directory: …",
+		Do:    []string{"check the path of --acme-ca URL (for the relay: acme.ca); Let's Encrypt's whole URL is https://acme-v02.api.letsencrypt.org/directory"},
+	}
+	CANotHTTPS = &Advice{
+		Shown: "the CA sends to …, which is not https",
+		Do:    []string{"a CA is used over https alone: mend its directory, or choose another with --acme-ca URL (for the relay: acme.ca)"},
+	}
+	CATrouble = &Advice{
+		Shown: "the CA … has trouble of its own: …",
+		Means: "also `the CA refused: serverInternal`; it is tried again",
+		Do:    []string{"wait; or name another CA beside it"},
+	}
+)
+
+// The advice for a CA that refuses an order, whatever the name.
+var (
+	CALimit = &Advice{
+		Shown: "the CA refused: rateLimited: …",
+		Do:    []string{"the CA's limit is used up: it is asked again by itself, and restarts do not help; what an operator can do: deploy/dns-wildcard.md"},
+	}
+	CABinding = &Advice{
+		Shown: "the CA refused: externalAccountRequired: …",
+		Do:    []string{"this CA wants an account that it gave out: take a key id and an HMAC key from its pages, and give them with --acme-eab-kid and KEYSTAY_REMOTE_ACME_EAB_HMAC (for the relay: acme.eab)"},
+	}
+	CAWrongBinding = &Advice{
+		Shown: "the CA did not take the external account: …",
+		Do:    []string{"check the key id and the HMAC key: they belong together, are the CA's for ACME, and may be good for one account alone"},
+	}
+	CATerms = &Advice{
+		Shown: "the CA refused: userActionRequired: …",
+		Do:    []string{"the CA wants its new terms agreed to: open PAGE; it is asked again by itself"},
+	}
+	CAContact = &Advice{
+		Shown: "the CA refused: invalidContact: …",
+		Means: "also `unsupportedContact`",
+		Do:    []string{"check the address of --acme-email (for the relay: acme.email), or leave it out"},
+	}
+)
+
+// The advice for a CA that does not give a certificate for this name.
+var (
+	CANoName = &Advice{
+		Shown: "the CA refused: rejectedIdentifier: …",
+		Means: "also `unsupportedIdentifier`",
+		Do:    []string{"this CA gives no certificate for this name: choose another name, or another CA with --acme-ca URL (for the relay: acme.ca)"},
+	}
+	NameForbidden = &Advice{
+		Shown: "the CA refused: caa: …",
+		Do:    []string{"a CAA record in the DNS forbids this CA, or no resolver could say: ask whoever runs the DNS of this name, for a name below a relay its operator; or choose another CA with --acme-ca URL (for the relay: acme.ca)"},
+	}
+	NameNowhere = &Advice{
+		Shown: "the CA refused: dns: …",
+		Do:    []string{"the name has no address in the public DNS: below a relay, its operator sets the wildcard record; for the relay itself, set A and AAAA; see deploy/dns-wildcard.md"},
+	}
+	NameElsewhere = &Advice{
+		Shown: "the CA refused: connection: …",
+		Means: "also `tls`, `unauthorized`, `incorrectResponse`: its validation did not come here",
+		Do:    []string{"the CA must reach the relay under this name from outside, on port 443 or 80: is another server, a firewall or a CDN in between, or an old address in the DNS?"},
+	}
+	ClockWrong = &Advice{
+		Shown: "the new certificate has expired already",
+		Means: "or is due for renewal already",
+		Do:    []string{"this machine's clock says NOW: set it if that is wrong"},
+	}
+	NewAccount = &Advice{
+		Shown: "… was put aside, and a new account …",
+		Means: "the key of the ACME account is damaged, or the CA has ended its account",
+		Do:    []string{"a CAA record that names the old account must be changed to the new one"},
+	}
+)
