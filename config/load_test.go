@@ -240,7 +240,7 @@ func TestKeysMatchStructs(t *testing.T) {
 		extra []string // keys that are not decoded as they stand
 	}{
 		{reflect.TypeFor[config.Relay](), config.RelayKeys(), []string{"config", "drain_timeout", "takeover_drain"}},
-		{reflect.TypeFor[config.Remote](), config.RemoteKeys(), []string{"local", "wait", "replica", "drain-timeout"}},
+		{reflect.TypeFor[config.Remote](), config.RemoteKeys(), []string{"local", "wait", "replica", "drain-timeout", "trust-private-addresses"}},
 	}
 	for _, tt := range tests {
 		fields := map[string]bool{}
@@ -393,7 +393,7 @@ func TestRemoteValues(t *testing.T) {
 	want := &config.Remote{
 		Domain: "xyz.relay.net", Local: local, Relays: []string{"relay.net:8443"}, RelayAddresses: []string{"[::1]:8443"}, Token: "secret", TokenFile: "token",
 		StateDir: dir, ACMECA: "https://ca.test/dir", ACMEEmail: "me@ca.test", ACMEEABKID: "kid", ACMEEABHMAC: "c2VjcmV0MQ",
-		Lanes: "auto", Transport: "auto", Wait: 90 * time.Second, DrainTimeout: 30 * time.Second, LogLevel: "info", LogFormat: "json",
+		HostHeader: "keep", Lanes: "auto", Transport: "auto", Wait: 90 * time.Second, DrainTimeout: 30 * time.Second, LogLevel: "info", LogFormat: "json",
 	}
 	if !reflect.DeepEqual(r, want) {
 		t.Errorf("got  %+v\nwant %+v", r, want)

@@ -14,6 +14,15 @@ type Remote struct {
 	// Local is the service that the public name leads to.
 	Local Local `mapstructure:"-"`
 
+	// HostHeader is the Host that the service sees: "keep" (the default) is the
+	// visitor's, "target" that of Local; else it is a host, with or without a
+	// port.
+	HostHeader string `mapstructure:"host-header"`
+
+	// TrustPrivateAddresses tells the service also addresses of visitors that
+	// cannot come from the internet.
+	TrustPrivateAddresses bool `mapstructure:"-"`
+
 	// Relays are the relays to dial, each host or host:port, normalised like
 	// Domain; all serve the name at once. Empty is those that gave Domain
 	// before, or else to look for one above Domain, from the top down.

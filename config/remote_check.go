@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"net"
 	"net/netip"
+	"net/url"
 	"strings"
 )
 
@@ -41,6 +42,7 @@ func checkRemote(r Remote) (Remote, Errors) {
 	case r.Cert != "" && (r.ACMECA != "" || r.ACMERoot != "" || r.ACMEEmail != "" || r.ACMEEABKID != "" || r.ACMEEABHMAC != ""):
 		errs.add("cert", "there are ACME settings too", "a certificate comes from ACME or from --cert and --key: take one of them out")
 	}
+	errs.hostHeader(r.HostHeader)
 	errs.oneOf("transport", r.Transport, "auto", "tls", "wss")
 	errs.oneOf("lanes", r.Lanes, "auto", "off")
 	errs.proxy(&r.Proxy)
@@ -74,5 +76,16 @@ func (e *Errors) relay(s *string) {
 	*s = name
 	if port != "" {
 		*s = net.JoinHostPort(name, port)
+	}
+}
+
+// hostHeader checks what the service is to see as its Host.
+func (e *Errors) hostHeader(s string) {
+	if s == "keep" || s == "target" {
+		return
+	}
+	u, err := url.Parse("http://" + s)
+	if err != nil || u.Host != s || u.Hostname() == "" || strings.HasSuffix(s, ":") || strings.ContainsFunc(s, func(r rune) bool { return r <= ' ' || r > '~' }) {
+		e.add("host-header", quote(s)+" is no host", "keep, target, or a name with or without a port, such as localhost:3000")
 	}
 }

@@ -16,6 +16,8 @@ func RemoteKeys() []Key {
 	keys := []Key{
 		{Name: "domain", Help: "the public `NAME`; by default one made from the device's key below --relay, or without that the last one served"},
 		{Name: "local", Help: "the local `SERVICE`: 3000, :3000, host:3000, http://…, https://…, https+insecure://… or unix:/path; also as the one argument"},
+		{Name: "host-header", Default: "keep", Help: "the Host that the service sees: `HOST` keep is the visitor's, target the one of --local, else a name of your choice, for services that refuse foreign ones"},
+		{Name: "trust-private-addresses", Kind: Switch, Default: "false", Help: "tell the service also addresses of visitors that no one on the internet has, such as 127.0.0.1 or 192.168.1.2: for a relay in your own network"},
 		{Name: "relay", Kind: List, Help: "the relay to dial, `HOST[:PORT]`; several serve the name at once; by default the one that gave the name before, or found from the top of the domain down"},
 		{Name: "relay-address", Kind: List, Help: "dial this `HOST:PORT`; the relay's name is still what is verified; several are one relay's addresses, or one for each --relay"},
 		{Name: "relay-root", Help: "PEM `FILE` of roots to trust for the relay's own certificate; by default the system's"},
@@ -71,6 +73,7 @@ func LoadRemote(fs *pflag.FlagSet, args []string) (*Remote, []Warning, error) {
 	wrong.wait(&r.Wait, src.viper.GetString("wait"))
 	wrong.drain("drain-timeout", &r.DrainTimeout, src.viper.GetString("drain-timeout"))
 	wrong.flag(&r.Replica, "replica", src.viper.GetString("replica"))
+	wrong.flag(&r.TrustPrivateAddresses, "trust-private-addresses", src.viper.GetString("trust-private-addresses"))
 	if src.isSet("domain") && r.Domain == "" {
 		wrong.add("domain", "empty")
 	}

@@ -38,7 +38,11 @@ func run(ctx context.Context, cfg *config.Remote, warnings []config.Warning) err
 	if err != nil {
 		return listenError(cfg, err)
 	}
-	target := publish.Target{URL: cfg.Local.URL, Network: cfg.Local.Network, Addresses: cfg.Local.Addresses(), Insecure: cfg.Local.Insecure, Logger: log}
+	target := publish.Target{
+		URL: cfg.Local.URL, Network: cfg.Local.Network, Addresses: cfg.Local.Addresses(), Insecure: cfg.Local.Insecure,
+		HostHeader: cfg.HostHeader, TrustPrivateAddresses: cfg.TrustPrivateAddresses,
+		Logger: log,
+	}
 	srv := httpdrain.New(target.Server(ln.Domain()))
 	served := make(chan error, 1)
 	go func() { served <- srv.Serve(ln) }()

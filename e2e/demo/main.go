@@ -141,7 +141,7 @@ admin: {listen: "127.0.0.1:0"}
 
 func startRemote(ctx context.Context, bin, dir string, ca *pebble.Server, apiRoot, issuer, public, site string) (*process, string, error) {
 	p, err := start(ctx, filepath.Join(bin, "remote"),
-		"--domain", name, "--local", site,
+		"--domain", name, "--local", site, "--trust-private-addresses",
 		"--relay-address", public, "--relay-root", issuer,
 		"--acme-ca", ca.DirectoryURL(), "--acme-root", apiRoot,
 		"--state-dir", filepath.Join(dir, "device"), "--wait", "90s", "--proxy", "none")

@@ -24,6 +24,16 @@ type Target struct {
 	// Insecure leaves an https service's certificate unchecked.
 	Insecure bool
 
+	// HostHeader is the Host that the service sees: HostKeep, which is also what
+	// empty means, HostTarget, or a name with or without a port.
+	HostHeader string
+
+	// TrustPrivateAddresses tells the service also addresses of visitors that
+	// cannot come from the internet, such as 127.0.0.1 and 192.168.0.0/16: for a
+	// relay in one's own network. Else they are "unknown", since the address is
+	// the relay's word and services often trust these.
+	TrustPrivateAddresses bool
+
 	// Logger hears when the local service does not answer; nil discards.
 	Logger *slog.Logger
 }
@@ -34,7 +44,12 @@ func (t *Target) Server(domain string) *http.Server {
 	return &http.Server{
 		Handler:           t.Handler(domain),
 		ReadHeaderTimeout: 30 * time.Second,
+		MaxHeaderBytes:    maxHeaderBytes,
+		HTTP2:             &http.HTTP2Config{MaxConcurrentStreams: maxVisitorStreams},
 		IdleTimeout:       3 * time.Minute,
+
+		DisableGeneralOptionsHandler: true, // OPTIONS * is the service's to answer
+
 		// Its lines carry visitors' addresses, and what they sent.
 		ErrorLog:    log.New(io.Discard, "", 0),
 		ConnContext: withConn,
@@ -55,7 +70,7 @@ func (t *Target) Handler(domain string) http.Handler {
 	proxy := &httputil.ReverseProxy{
 		Rewrite:        t.rewrite,
 		Transport:      t.transport(),
-		ModifyResponse: switchProtocols,
+		ModifyResponse: t.modifyAnswer,
 		FlushInterval:  -1, // each piece goes out at once: SSE, long polls
 		ErrorLog:       slog.NewLogLogger(logger.Handler(), slog.LevelDebug),
 		ErrorHandler:   t.failed(logger),
@@ -63,11 +78,18 @@ func (t *Target) Handler(domain string) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { serve(proxy, domain, w, r) })
 }
 
+// modifyAnswer makes the answer that the visitor gets out of the service's.
+func (t *Target) modifyAnswer(res *http.Response) error {
+	t.renameAnswer(res.Header, res.Request.Header.Get("X-Forwarded-Host"))
+	return switchProtocols(res)
+}
+
 func serve(proxy http.Handler, domain string, w http.ResponseWriter, r *http.Request) {
-	if status, text := sanitize(r, domain); status != 0 {
-		http.Error(w, text, status)
+	if no := refusal(r, domain); no != nil {
+		no.Write(w, r)
 		return
 	}
+	dropUpgrade(r.Header)
 	stream := streamOf(r)
 	defer func() {
 		v := recover()

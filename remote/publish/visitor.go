@@ -10,6 +10,16 @@ import (
 	"time"
 )
 
+const (
+	// maxHeaderBytes is how long the head of a visitor's request may be. net/http
+	// answers a longer one with 431 (RFC 6585), or ends the stream. Common
+	// servers take 8 to 32 KiB.
+	maxHeaderBytes = 64 << 10
+	// maxVisitorStreams is how many requests of one visitor's HTTP/2 connection
+	// are served at once; the least that RFC 9113, section 6.5.2, recommends.
+	maxVisitorStreams = 100
+)
+
 // halfCloseGrace is how long an HTTP/1 visitor that has ended its side is
 // still answered.
 const halfCloseGrace = time.Minute
@@ -34,7 +44,7 @@ func (b *visitorBody) Read(p []byte) (int, error) {
 	switch {
 	case err == io.EOF:
 		b.ended = true
-		dropForwarded(b.trailer) // they are all there now, announced or not
+		dropFrontFields(b.trailer) // they are all there now, announced or not
 	case err != nil:
 		b.failed.Store(true)
 	}

@@ -1,0 +1,71 @@
+package publish
+
+import (
+	"net"
+	"net/http"
+	"strings"
+	"testing"
+)
+
+// A relay can say that a visitor comes from anywhere. Where only the device and
+// its network are, the service is not told so.
+func TestPrivateAddressesAreUnknown(t *testing.T) {
+	private := strings.Fields(`127.0.0.1 127.9.9.9 10.0.0.1 172.16.0.1 172.31.255.255 192.168.1.10 169.254.169.254 0.0.0.0 0.1.2.3 100.64.0.1 100.127.255.255
+		224.0.0.1 239.1.1.1 240.0.0.1 255.255.255.255 :: ::1 ::ffff:127.0.0.1 ::ffff:192.168.1.10 ::127.0.0.1 fe80::1 fe80::1%eth0 fec0::1 fc00::1 fd12:3456::1 ff02::1
+		64:ff9b::7f00:1 64:ff9b:1::c0a8:10a`)
+	public := strings.Fields("8.8.8.8 100.63.0.1 100.128.0.1 172.32.0.1 192.0.2.7 223.255.255.255 2001:db8::7 2606:4700::1 ::ffff:8.8.8.8")
+	closed, open := &Target{}, &Target{TrustPrivateAddresses: true}
+	for _, ip := range private {
+		addr := net.JoinHostPort(ip, "4711")
+		if got := closed.visitorAddress(addr); got != "unknown" {
+			t.Errorf("%s is told as %s", ip, got)
+		}
+		if got := open.visitorAddress(addr); got == "unknown" {
+			t.Errorf("%s, which is trusted, is told as unknown", ip)
+		}
+	}
+	for _, ip := range public {
+		if got := closed.visitorAddress(net.JoinHostPort(ip, "4711")); got != strings.TrimPrefix(ip, "::ffff:") {
+			t.Errorf("%s is told as %s", ip, got)
+		}
+	}
+	for _, other := range []string{"", "@", "localhost:80", "192.0.2.7"} {
+		if got := open.visitorAddress(other); got != "unknown" {
+			t.Errorf("%q is told as %s", other, got)
+		}
+	}
+}
+
+func TestForwardedField(t *testing.T) {
+	for visitor, want := range map[string]string{
+		"192.0.2.7":   `for=192.0.2.7;host="xyz.relay.test:8443";proto=https`,
+		"2001:db8::7": `for="[2001:db8::7]";host="xyz.relay.test:8443";proto=https`,
+		"unknown":     `for=unknown;host="xyz.relay.test:8443";proto=https`,
+	} {
+		if got := forwarded(visitor, "xyz.relay.test:8443"); got != want {
+			t.Errorf("%s, want %s", got, want)
+		}
+	}
+}
+
+// A field that only a front may say is dropped in every spelling that a service
+// could take for it, and what others say is not.
+func TestFrontFields(t *testing.T) {
+	for _, name := range strings.Fields(`X-Forwarded-For x_forwarded_for X.Forwarded.For X-Forwarded-Whatever X-Forwarded Forwarded X-Real-IP x_real_ip True-Client-IP X-Client-IP
+		CF-Connecting-IP Client-IP CLIENT_IP X-Cluster-Client-IP X-Original-Forwarded-For X-Original-URL X-Original-Host X-Rewrite-URL Fastly-Client-IP X-Envoy-External-Address
+		X-ProxyUser-Ip WL-Proxy-Client-IP Proxy-Client-IP Remote-User REMOTE_USER X-Remote-User X-WEBAUTH-USER Tailscale-User-Login X-Auth-Request-Email Client-Cert Front-End-Https Proxy`) {
+		h := http.Header{name: {"forged"}, http.CanonicalHeaderKey(name): {"forged"}}
+		dropFrontFields(h)
+		if len(h) != 0 {
+			t.Errorf("%s passes", name)
+		}
+	}
+	for _, name := range strings.Fields(`Cookie Authorization Origin Referer User-Agent Via X-Requested-With X-CSRF-Token X-API-Key X-Request-ID Destination Range ETag Client Remote
+		X-Real Forwarded-Message X-Forward X-Proxy Proxying X-Original Traceparent Host-Name X-HTTP-Method-Override Sec-WebSocket-Key CF-Ray`) {
+		h := http.Header{name: {"value"}}
+		dropFrontFields(h)
+		if len(h) != 1 {
+			t.Errorf("%s is dropped", name)
+		}
+	}
+}
