@@ -1,10 +1,8 @@
 package relay
 
 import (
-	"encoding/json"
+	"errors"
 	"time"
-
-	"go.etcd.io/bbolt"
 )
 
 // MaxHoldsPerName is how many visitors of one name may wait for its remote.
@@ -12,29 +10,31 @@ const MaxHoldsPerName = maxHoldsPerName
 
 // Backdate moves the time when a name was last seen into the past.
 func (g *Grants) Backdate(name string, by time.Duration) error {
-	return g.db.Update(func(tx *bbolt.Tx) error {
-		gr, err := read(tx, name)
+	return g.update(func(l *ledger) error {
+		gr, err := l.raw(name)
 		if err != nil {
 			return err
 		}
-		gr.Seen = gr.Seen.Add(-by)
-		b, err := json.Marshal(gr)
-		if err != nil {
-			return err
-		}
-		return tx.Bucket(bucketGrants).Put([]byte(name), b)
+		was := *l
+		l.now = gr.Seen.Add(-by)
+		err = l.put(name, gr.Key)
+		l.now = was.now
+		return err
 	})
 }
 
 // SetCount pretends that n names were given out.
 func (g *Grants) SetCount(n uint64) error {
-	return g.db.Update(func(tx *bbolt.Tx) error { return tx.Bucket(bucketGrants).SetSequence(n) })
+	return g.update(func(l *ledger) error {
+		l.changed = true
+		return l.tx.Bucket(tableGrants).SetSequence(n)
+	})
 }
 
 // Count is how many names were given out.
 func (g *Grants) Count() (n uint64) {
-	g.db.View(func(tx *bbolt.Tx) error {
-		n = tx.Bucket(bucketGrants).Sequence()
+	g.view(func(l *ledger) error {
+		n = l.tx.Bucket(tableGrants).Sequence()
 		return nil
 	})
 	return n
@@ -42,8 +42,37 @@ func (g *Grants) Count() (n uint64) {
 
 // Spoil makes the grant of a name unreadable.
 func (g *Grants) Spoil(name string) error {
-	return g.db.Update(func(tx *bbolt.Tx) error { return tx.Bucket(bucketGrants).Put([]byte(name), []byte("noise")) })
+	return g.update(func(l *ledger) error { return l.set(tableGrants, []byte(name), []byte("noise")) })
 }
+
+// Give gives names to an identity, whatever else there is, as seen age ago.
+func (g *Grants) Give(key []byte, age time.Duration, names ...string) error {
+	return g.update(func(l *ledger) (err error) {
+		was := l.now
+		l.now = was.Add(-age)
+		for _, name := range names {
+			err = errors.Join(err, l.put(name, key))
+		}
+		l.now = was
+		return err
+	})
+}
+
+// Writes is how many transactions were written.
+func (g *Grants) Writes() (n int) {
+	g.view(func(l *ledger) error { n = l.tx.ID(); return nil })
+	return n
+}
+
+// Fail makes a change and then fails.
+func (g *Grants) Fail() error {
+	return g.update(func(l *ledger) error {
+		return errors.Join(l.put("failed.relay.test", make([]byte, 32)), errors.New("it fails"))
+	})
+}
+
+// SetClock makes wall the machine's clock, from the next Reopen on.
+func (g *Grants) SetClock(wall func() time.Time) { g.wall = wall }
 
 // Holds is how many visitors wait for a remote, and for how many names.
 func (s *Server) Holds() (visitors, names int) {

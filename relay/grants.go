@@ -1,9 +1,7 @@
 package relay
 
 import (
-	"bytes"
 	"crypto/ed25519"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"os"
@@ -12,25 +10,21 @@ import (
 	"time"
 
 	"go.etcd.io/bbolt"
-	bolterrors "go.etcd.io/bbolt/errors"
 
-	"keystay/framing"
+	"keystay/internal/hint"
 )
 
 const (
-	// GrantTime is how long a name is kept for an identity that is not seen.
+	// GrantTime is how long a name is kept for an identity that is not seen. It
+	// is the time of the record, which a wrong clock does not move: see clock.
 	GrantTime = 365 * 24 * time.Hour
-	// MaxNamesPerIdentity is how many names one identity may hold.
+	// MaxNamesPerIdentity is how many names one identity may hold, without the
+	// label made from its key.
 	MaxNamesPerIdentity = 32
 	// MaxGrants is how many names a relay gives out in all.
 	MaxGrants = 1 << 20
 	// seenStep is how exactly it is kept when a name was last used.
 	seenStep = 24 * time.Hour
-)
-
-var (
-	bucketGrants  = []byte("grants")  // name -> grant
-	bucketHolders = []byte("holders") // key, name -> nothing: the names of a key
 )
 
 // ErrInUse is wrapped by the error of OpenGrants when another process has the
@@ -45,27 +39,22 @@ var errGrantsClosed = errors.New("the record of names is closed")
 // its grant until its holder has not been seen for GrantTime.
 //
 // It may be closed and opened again while a Server uses it. Meanwhile nothing
-// can be claimed, and visitors reach the names whose remotes are connected.
+// can be claimed, and visitors reach the names whose remotes are connected. So it
+// is when the record turns out to be damaged, for good.
 type Grants struct {
 	file    string
-	opening sync.Mutex // one Reopen at a time
+	wall    func() time.Time // the machine's clock; nil is time.Now
+	opening sync.Mutex       // one Reopen at a time
 
-	mu     sync.RWMutex  // held while db is used
-	db     *bbolt.DB     // nil while closed
-	opened chan struct{} // closed when db is opened again
+	mu     sync.RWMutex
+	store  *store // nil while closed
+	clock  clock
+	jump   string        // that the machine's clock has jumped; empty when that was told
+	opened chan struct{} // closed when store is opened again
 }
-
-// grant is the stored form.
-type grant struct {
-	Key   []byte    `json:"key"`
-	Since time.Time `json:"since"`
-	Seen  time.Time `json:"seen"`
-}
-
-func (g *grant) expired() bool { return time.Since(g.Seen) > GrantTime }
 
 // OpenGrants opens the record in dir, which it makes if need be. The caller
-// closes it.
+// closes it. The error wraps ErrInUse, or ErrDamaged when the file is not whole.
 func OpenGrants(dir string) (*Grants, error) {
 	if err := os.MkdirAll(dir, 0o700); err != nil {
 		return nil, fmt.Errorf("make state_dir: %w", err)
@@ -84,35 +73,70 @@ func (g *Grants) Reopen() error {
 	if g.isOpen() {
 		return nil
 	}
-	db, err := bbolt.Open(g.file, 0o600, &bbolt.Options{Timeout: time.Second})
-	if errors.Is(err, bolterrors.ErrTimeout) {
-		err = ErrInUse
+	if g.wall == nil {
+		g.wall = time.Now
+	}
+	s, err := openStore(g.file)
+	var c clock
+	var jump string
+	if err == nil {
+		c, jump, err = prepare(s, g.wall)
+		if err != nil {
+			s.close()
+		}
 	}
 	if err != nil {
-		return fmt.Errorf("open %s: %w", g.file, err)
-	}
-	err = db.Update(func(tx *bbolt.Tx) error {
-		_, err1 := tx.CreateBucketIfNotExists(bucketGrants)
-		_, err2 := tx.CreateBucketIfNotExists(bucketHolders)
-		return errors.Join(err1, err2)
-	})
-	if err != nil {
-		db.Close()
-		return fmt.Errorf("open %s: %w", g.file, err)
+		return g.damaged(fmt.Errorf("open %s: %w", g.file, err))
 	}
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	g.db = db
+	g.store, g.clock, g.jump = s, c, jump
 	if g.opened != nil {
 		close(g.opened)
 	}
 	return nil
 }
 
+// prepare checks the tables of a record, or makes them, and continues its time.
+func prepare(s *store, wall func() time.Time) (c clock, jump string, err error) {
+	err = s.update(func(tx *bbolt.Tx) (bool, error) {
+		l := &ledger{tx: tx}
+		whole, err := l.readState()
+		if err != nil {
+			return false, err
+		}
+		ran, then := l.state.Ran, l.state.Wall
+		if whole {
+			err = l.verify()
+		} else {
+			ran, err = l.rebuild()
+			if now := wall().UTC(); ran.IsZero() || ran.After(now) {
+				ran = now
+			}
+			then = ran
+		}
+		if err != nil {
+			return false, err
+		}
+		c, jump = startClock(ran, then, wall)
+		l.now = c.now()
+		return true, l.write(c.said)
+	})
+	return c, jump, err
+}
+
+// damaged adds what to do about an error that says that the file is damaged.
+func (g *Grants) damaged(err error) error {
+	if errors.Is(err, ErrDamaged) {
+		return hint.RecordDamaged.Error(err, "FILE", g.file)
+	}
+	return err
+}
+
 func (g *Grants) isOpen() bool {
 	g.mu.RLock()
 	defer g.mu.RUnlock()
-	return g.db != nil
+	return g.store != nil
 }
 
 // whenOpen returns a channel that is closed when a record that is closed now is
@@ -125,136 +149,157 @@ func (g *Grants) whenOpen() <-chan struct{} {
 
 // Close closes the record once nobody uses it. A second call does nothing.
 func (g *Grants) Close() error {
-	g.mu.Lock()
-	defer g.mu.Unlock()
-	if g.db == nil {
+	err := g.keepTime()
+	if errors.Is(err, errGrantsClosed) {
 		return nil
 	}
-	err := g.db.Close()
-	g.db, g.opened = nil, make(chan struct{})
-	return err
+	g.mu.Lock()
+	s := g.store
+	if s != nil {
+		g.store, g.opened = nil, make(chan struct{})
+	}
+	g.mu.Unlock()
+	if s == nil {
+		return nil
+	}
+	return errors.Join(err, s.close())
+}
+
+// keepTime writes down the record's time and the machine's.
+func (g *Grants) keepTime() error {
+	return g.update(func(l *ledger) error { l.changed = true; return nil })
+}
+
+// use returns the open store and the record's time, until the caller is done.
+func (g *Grants) use() (s *store, now time.Time, done func(), err error) {
+	g.mu.RLock()
+	defer g.mu.RUnlock()
+	if g.store == nil {
+		return nil, now, nil, errGrantsClosed
+	}
+	g.store.users.Add(1)
+	return g.store, g.clock.now(), g.store.users.Done, nil
 }
 
 // view runs f in a transaction that reads.
-func (g *Grants) view(f func(*bbolt.Tx) error) error {
-	g.mu.RLock()
-	defer g.mu.RUnlock()
-	if g.db == nil {
-		return errGrantsClosed
+func (g *Grants) view(f func(*ledger) error) error {
+	s, now, done, err := g.use()
+	if err != nil {
+		return err
 	}
-	return g.db.View(f)
+	defer done()
+	return g.damaged(s.view(func(tx *bbolt.Tx) error { return f(&ledger{tx: tx, now: now}) }))
 }
 
-// update runs f in a transaction that writes. Batch joins those that come at
-// once, as after a restart, in one.
-func (g *Grants) update(f func(*bbolt.Tx) error) error {
-	g.mu.RLock()
-	defer g.mu.RUnlock()
-	if g.db == nil {
-		return errGrantsClosed
+// update runs f in a transaction that writes, perhaps several times. An error
+// undoes what f has changed.
+func (g *Grants) update(f func(*ledger) error) error {
+	s, now, done, err := g.use()
+	if err != nil {
+		return err
 	}
-	return g.db.Batch(f)
-}
-
-// read returns the grant of name, or nil.
-func read(tx *bbolt.Tx, name string) (*grant, error) {
-	b := tx.Bucket(bucketGrants).Get([]byte(name))
-	if b == nil {
-		return nil, nil
-	}
-	var gr grant
-	if err := json.Unmarshal(b, &gr); err != nil {
-		return nil, fmt.Errorf("read grant of %s: %w", name, err)
-	}
-	if gr.expired() {
-		return nil, nil
-	}
-	return &gr, nil
+	defer done()
+	return g.damaged(s.update(func(tx *bbolt.Tx) (bool, error) {
+		l := &ledger{tx: tx, now: now}
+		whole, err := l.readState()
+		if err == nil && !whole {
+			err = fmt.Errorf("%w: another program has written to it", ErrDamaged)
+		}
+		if err == nil {
+			err = f(l)
+		}
+		if err != nil || !l.changed {
+			return false, err
+		}
+		return true, l.write(g.wall().UTC())
+	}))
 }
 
 // holder returns the identity that name belongs to, or nil.
 func (g *Grants) holder(name string) (key ed25519.PublicKey, err error) {
-	err = g.view(func(tx *bbolt.Tx) error {
-		gr, err := read(tx, name)
+	err = g.view(func(l *ledger) error {
+		gr, err := l.get(name)
 		if gr != nil {
-			key = bytes.Clone(gr.Key)
+			key = gr.Key // a copy
 		}
 		return err
 	})
 	return key, err
 }
 
-// keep gives name to the identity, or notes that it was seen. The error is a
-// *framing.Denial when somebody else holds the name, or a limit is reached.
-func (g *Grants) keep(name string, key ed25519.PublicKey) error {
-	var fresh bool
-	err := g.view(func(tx *bbolt.Tx) error {
-		gr, err := read(tx, name)
-		fresh = gr != nil && bytes.Equal(gr.Key, key) && time.Since(gr.Seen) < seenStep
+// A holding is a name, and the identity that uses it now.
+type holding struct {
+	name string
+	key  ed25519.PublicKey
+}
+
+// renew notes that identities use their names now. Whoever was connected until
+// now keeps its name even if the grant looks as if it had expired.
+func (g *Grants) renew(list []holding) error {
+	stale := func(l *ledger, h holding) (bool, error) {
+		gr, err := l.raw(h.name)
+		return gr != nil && h.key.Equal(ed25519.PublicKey(gr.Key)) && l.now.Sub(gr.Seen) >= seenStep, err
+	}
+	var old []holding
+	err := g.view(func(l *ledger) error {
+		for _, h := range list {
+			is, err := stale(l, h)
+			if err != nil {
+				return err
+			}
+			if is {
+				old = append(old, h)
+			}
+		}
+		return nil
+	})
+	if err != nil || len(old) == 0 {
+		return err
+	}
+	return g.update(func(l *ledger) error {
+		for _, h := range old {
+			is, err := stale(l, h)
+			if is {
+				err = l.put(h.name, h.key)
+			}
+			if err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+}
+
+// sweepExpired drops up to limit grants that have expired, and reports whether
+// there may be more.
+func (g *Grants) sweepExpired(limit int) (more bool, err error) {
+	err = g.view(func(l *ledger) error {
+		next, _ := l.sweepNext()
+		more = next != nil
+		return nil
+	})
+	if err != nil || !more {
+		return false, err
+	}
+	err = g.update(func(l *ledger) error {
+		n, err := l.sweep(limit)
+		more = n == limit
 		return err
 	})
-	if fresh || err != nil {
-		return err
-	}
-	return g.update(func(tx *bbolt.Tx) error { return put(tx, name, key) })
+	return more, err
 }
 
-func put(tx *bbolt.Tx, name string, key ed25519.PublicKey) error {
-	grants, holders := tx.Bucket(bucketGrants), tx.Bucket(bucketHolders)
-	now := time.Now().UTC()
-	gr, err := read(tx, name)
-	switch {
-	case err != nil:
-		return err
-	case gr == nil:
-		if held(holders, key) >= MaxNamesPerIdentity {
-			return &framing.Denial{Name: name, Code: framing.DeniedLimit,
-				Text: fmt.Sprintf("a device may hold %d names here", MaxNamesPerIdentity)}
-		}
-		if grants.Sequence() >= MaxGrants {
-			return &framing.Denial{Name: name, Code: framing.DeniedLimit, Text: "this relay has given out all its names"}
-		}
-		if err := dropExpired(tx, name); err != nil {
-			return err
-		}
-		if _, err := grants.NextSequence(); err != nil {
-			return err
-		}
-		gr = &grant{Key: key, Since: now}
-	case !bytes.Equal(gr.Key, key):
-		return taken(name)
+// jumped says once that the machine's clock has jumped, or returns nothing.
+func (g *Grants) jumped() string {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	if g.store == nil {
+		return ""
 	}
-	gr.Seen = now
-	b, err := json.Marshal(gr)
-	if err != nil {
-		return err
+	text := g.jump
+	g.jump = ""
+	if now := g.clock.jumped(); text == "" {
+		text = now
 	}
-	return errors.Join(grants.Put([]byte(name), b), holders.Put(holderKey(key, name), nil))
-}
-
-// dropExpired removes what is left of a grant that has expired.
-func dropExpired(tx *bbolt.Tx, name string) error {
-	grants, holders := tx.Bucket(bucketGrants), tx.Bucket(bucketHolders)
-	b := grants.Get([]byte(name))
-	if b == nil {
-		return nil
-	}
-	var old grant
-	if err := json.Unmarshal(b, &old); err != nil {
-		return err
-	}
-	return errors.Join(holders.Delete(holderKey(old.Key, name)), grants.Delete([]byte(name)),
-		grants.SetSequence(max(grants.Sequence(), 1)-1))
-}
-
-func holderKey(key []byte, name string) []byte { return append(bytes.Clone(key), name...) }
-
-// held counts the names of an identity.
-func held(holders *bbolt.Bucket, key []byte) int {
-	n := 0
-	c := holders.Cursor()
-	for k, _ := c.Seek(key); k != nil && bytes.HasPrefix(k, key); k, _ = c.Next() {
-		n++
-	}
-	return n
+	return text
 }

@@ -1,10 +1,12 @@
 package relay
 
 import (
+	"bytes"
 	"crypto/ed25519"
 	"crypto/sha256"
 	"crypto/subtle"
 	"errors"
+	"fmt"
 	"strings"
 
 	"keystay/framing"
@@ -30,14 +32,16 @@ type Token struct {
 	Names []string
 }
 
-// admits reports whether the token is for name.
-func (t *Token) admits(name string) bool {
+// admits reports whether the token is for name, and whether it names it in full.
+func (t *Token) admits(name string) (admits, exactly bool) {
 	for _, n := range t.Names {
-		if below, ok := strings.CutPrefix(n, "*"); ok && strings.HasSuffix(name, below) || n == name {
-			return true
+		if n == name {
+			return true, true
 		}
+		below, ok := strings.CutPrefix(n, "*")
+		admits = admits || ok && strings.HasSuffix(name, below)
 	}
-	return false
+	return admits, false
 }
 
 // Names decides which identity may use which name.
@@ -45,89 +49,205 @@ type Names struct {
 	Policy Policy // empty means Open
 	Tokens []Token
 	Grants *Grants // what was given out; required
+
+	zone   string // set by begin
+	recent recent // labels made from keys
 }
 
-// claim decides whether the identity may use name, which is normalised, below
-// zone, and remembers it if so. All rules are here. The error is a
-// *framing.Denial, or says why it could not be decided.
-func (n *Names) claim(zone, name string, key ed25519.PublicKey, token string) error {
-	deny := func(code framing.DenialCode, text string) error {
-		return &framing.Denial{Name: name, Code: code, Text: text}
-	}
-	label, ok := strings.CutSuffix(name, "."+zone)
-	if !ok {
-		return deny(framing.DeniedInvalid, "not a name below "+zone)
-	}
-	// A label made from a key is for that key, whatever the policy, and so is
-	// what is below it, also before that key has come.
-	made := label[strings.LastIndexByte(label, '.')+1:]
-	if keyname.Is(made) && made != keyname.Label(key, "") {
-		return deny(framing.DeniedTaken, "this label is made from another device's key")
-	}
-	if made == label && keyname.Is(made) {
-		return n.Grants.keep(name, key)
-	}
-	// Whoever holds a name holds the names below it.
-	for at := name; at != zone; _, at, _ = strings.Cut(at, ".") {
-		holder, err := n.Grants.holder(at)
-		if err != nil {
-			return err
-		}
-		if holder != nil && !holder.Equal(key) {
-			return taken(name)
-		}
-		if holder != nil && at == name {
-			return n.Grants.keep(name, key)
-		}
-	}
-	switch n.Policy {
-	case Open, "":
-	case WithToken:
-		if !n.tokenFor(name, token) {
-			if token == "" {
-				return deny(framing.DeniedToken, "this relay asks for a token")
-			}
-			return deny(framing.DeniedToken, "the token is not valid for this name")
-		}
-	default:
-		return deny(framing.DeniedClosed, "this relay gives out no new names")
-	}
-	return n.Grants.keep(name, key)
+// begin is called once, before anything else, with the name below which all
+// names are.
+func (n *Names) begin(zone string) {
+	n.zone = zone
+	n.recent.begin()
+}
+
+// A claimant is who asks for a name.
+type claimant struct {
+	name  string // normalised
+	key   ed25519.PublicKey
+	token string
+}
+
+func (c *claimant) deny(code framing.DenialCode, text string) *framing.Denial {
+	return &framing.Denial{Name: c.name, Code: code, Text: text}
 }
 
 // taken is the denial of a name that another identity holds.
-func taken(name string) *framing.Denial {
-	return &framing.Denial{Name: name, Code: framing.DeniedTaken, Text: "it belongs to another device"}
+func (c *claimant) taken() *framing.Denial {
+	return c.deny(framing.DeniedTaken, "it belongs to another device")
+}
+
+// errTooMany says that more grants have expired than one claim sweeps.
+var errTooMany = errors.New("too many names below it have expired and are not swept yet")
+
+// claim decides whether the identity may use name, which is normalised, and
+// remembers it if so. The error is a *framing.Denial, or says why it could not be
+// decided.
+//
+// What is read and what is written is one transaction, so that of two claims at
+// once the second one sees the first. Before it the same is asked of a transaction
+// that only reads: who is denied, or comes back, costs no write.
+func (n *Names) claim(c claimant) error {
+	if label, alone := madeBy(c.name, n.zone); label != "" {
+		// A label made from a key is for that key, whatever the policy, and so is
+		// what is below it, also before that key has come. The label is kept nowhere:
+		// it proves itself.
+		if label != keyname.Label(c.key, "") {
+			return c.deny(framing.DeniedTaken, "this label is made from another device's key")
+		}
+		if alone {
+			n.recent.add(c.name)
+			return nil
+		}
+	}
+	var own bool
+	var denial *framing.Denial
+	err := n.Grants.view(func(l *ledger) (err error) {
+		own, denial, err = n.decide(l, &c)
+		return err
+	})
+	switch {
+	case err != nil:
+		return err
+	case own:
+		// The name is the identity's, also while that it is seen now cannot be
+		// written down, as on a disk that is full.
+		_ = n.Grants.renew([]holding{{c.name, c.key}})
+		return nil
+	case denial == nil:
+		err = n.Grants.update(func(l *ledger) (err error) {
+			own, denial, err = n.decide(l, &c)
+			if err != nil || own || denial != nil {
+				return err
+			}
+			if _, err := l.sweep(sweptByClaim); err != nil {
+				return err
+			}
+			return l.put(c.name, c.key)
+		})
+	}
+	if err == nil && denial != nil {
+		return denial
+	}
+	return err
+}
+
+// sweptByClaim is how many expired grants a claim drops before it adds one: more
+// than one, so that they become fewer.
+const sweptByClaim = 4
+
+// decide is the one place where it is decided what an identity may claim: own
+// says that the name is its already; else denial says why it may not have it, or
+// is nil when it may. A denial is no error, which would undo what others write in
+// the same transaction.
+//
+// A name is nobody's to claim when somebody else has a grant above or below it.
+// Above, because who has a name has what is below it. Below, because who has the
+// parent of a name is taken for its relay, can set its cookies, and would deny
+// its holder all further names there. Older versions have given out names above
+// somebody else's. Such grants stand, both of them: each holder keeps what it has,
+// and only gets nothing new where the other one is above or below.
+func (n *Names) decide(l *ledger, c *claimant) (own bool, denial *framing.Denial, err error) {
+	if !strings.HasSuffix(c.name, "."+n.zone) {
+		return false, c.deny(framing.DeniedInvalid, "not a name below "+n.zone), nil
+	}
+	for at := c.name; at != n.zone; _, at, _ = strings.Cut(at, ".") {
+		gr, err := l.get(at)
+		if err != nil {
+			return false, nil, err
+		}
+		if gr != nil && !bytes.Equal(gr.Key, c.key) {
+			return false, c.taken(), nil
+		}
+		if gr != nil && at == c.name {
+			return true, nil, nil
+		}
+	}
+	other, err := l.below(c.name, c.key)
+	switch {
+	case errors.Is(err, errTooMany):
+		return false, c.deny(framing.DeniedUnavailable, err.Error()), nil
+	case err != nil:
+		return false, nil, err
+	case other:
+		return false, c.deny(framing.DeniedTaken, "a name below it belongs to another device"), nil
+	}
+	if denial := n.admit(c); denial != nil {
+		return false, denial, nil
+	}
+	denial, err = room(l, c)
+	return false, denial, err
+}
+
+// admit says whether the policy gives out the name, which is free: nil, or why
+// not.
+func (n *Names) admit(c *claimant) *framing.Denial {
+	admits, exactly := n.tokenFor(c.name, c.token)
+	switch {
+	case n.Policy == Open || n.Policy == "":
+	case n.Policy == WithToken && c.token == "":
+		return c.deny(framing.DeniedToken, "this relay asks for a token")
+	case n.Policy == WithToken && !admits:
+		return c.deny(framing.DeniedToken, "the token is not valid for this name")
+	case n.Policy != WithToken:
+		return c.deny(framing.DeniedClosed, "this relay gives out no new names")
+	}
+	if reserved(c.name, n.zone) && !exactly {
+		return c.deny(framing.DeniedTaken, "this name is reserved for the relay's operator")
+	}
+	return nil
+}
+
+// room says whether there is room for one more name: nil, or why not.
+func room(l *ledger, c *claimant) (*framing.Denial, error) {
+	held, err := l.held(c.key)
+	switch {
+	case err != nil:
+		return nil, err
+	case held >= MaxNamesPerIdentity:
+		return c.deny(framing.DeniedLimit, fmt.Sprintf("a device may hold %d names here", MaxNamesPerIdentity)), nil
+	case l.full():
+		return c.deny(framing.DeniedLimit, "this relay has given out all its names"), nil
+	}
+	return nil, nil
 }
 
 // tokenFor looks for a token in a time that does not depend on where it fails.
-func (n *Names) tokenFor(name, token string) bool {
+func (n *Names) tokenFor(name, token string) (admits, exactly bool) {
 	got := sha256.Sum256([]byte(token))
-	found := 0
 	for i := range n.Tokens {
 		want := sha256.Sum256([]byte(n.Tokens[i].Secret))
-		if n.Tokens[i].Secret != "" && n.Tokens[i].admits(name) {
-			found |= subtle.ConstantTimeCompare(got[:], want[:])
+		here, whole := n.Tokens[i].admits(name)
+		if same := subtle.ConstantTimeCompare(got[:], want[:]) == 1 && n.Tokens[i].Secret != ""; same {
+			admits, exactly = admits || here, exactly || whole
 		}
 	}
-	return found == 1
+	return admits, exactly
 }
 
-// known reports whether name was given out to anybody. The error says why that
-// cannot be told now.
+// known reports whether a visitor of name waits for it: it was given out to
+// somebody, or is a label made from a key that was here lately. The error says
+// why that cannot be told now.
 func (n *Names) known(name string) (bool, error) {
+	if _, alone := madeBy(name, n.zone); alone {
+		return n.recent.has(name), nil
+	}
 	holder, err := n.Grants.holder(name)
 	return holder != nil, err
 }
 
 // seen notes that the identity has used its names until now.
-func (n *Names) seen(names []string, key ed25519.PublicKey) (err error) {
+func (n *Names) seen(names []string, key ed25519.PublicKey) error {
+	var list []holding
 	for _, name := range names {
-		holder, herr := n.Grants.holder(name)
-		if holder.Equal(key) { // what has expired is not given anew here
-			herr = n.Grants.keep(name, key)
+		if _, alone := madeBy(name, n.zone); alone {
+			n.recent.add(name)
+			continue
 		}
-		err = errors.Join(err, herr)
+		list = append(list, holding{name, key})
 	}
-	return err
+	if list == nil {
+		return nil
+	}
+	return n.Grants.renew(list)
 }

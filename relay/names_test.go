@@ -48,9 +48,72 @@ func TestOpenPolicy(t *testing.T) {
 	denied(t, r.claim(b, "deep.new.a.relay.test", ""), framing.DeniedTaken)
 	r.allowed(b, "aa.relay.test", "")
 	r.allowed(b, "one.two.relay.test", "")
-	r.allowed(a, "two.relay.test", "") // a name below it is b's, and stays so
+	denied(t, r.claim(a, "two.relay.test", ""), framing.DeniedTaken) // a name below it is b's
 	r.allowed(b, "one.two.relay.test", "")
+	r.allowed(b, "two.relay.test", "")
+	r.allowed(b, "three.two.relay.test", "")
+}
+
+// Nobody gets a name above or below somebody else's, whatever the policy and the
+// token, and however many levels lie between.
+func TestNoNameAboveOrBelowAnothers(t *testing.T) {
+	all := relay.Token{Secret: "a token for everything", Names: []string{"*.relay.test", "e.relay.test", "d.e.relay.test", "c.d.e.relay.test", "b.c.d.e.relay.test", "a.b.c.d.e.relay.test"}}
+	chain := []string{"e.relay.test", "d.e.relay.test", "c.d.e.relay.test", "b.c.d.e.relay.test", "a.b.c.d.e.relay.test"}
+	for _, p := range []relay.Policy{relay.Open, relay.WithToken} {
+		for i, mine := range chain {
+			r := newRig(t, policy(p, all))
+			a, b := newIdentity(t), newIdentity(t)
+			r.allowed(a, mine, all.Secret)
+			for j, name := range chain {
+				if j == i {
+					continue
+				}
+				t.Run(fmt.Sprintf("%s/%s over %s", p, name, mine), func(t *testing.T) {
+					denied(t, r.claim(b, name, all.Secret), framing.DeniedTaken)
+				})
+			}
+			r.allowed(b, "xe.relay.test", all.Secret) // beside it
+			for _, name := range chain {
+				r.allowed(a, name, all.Secret) // the holder itself may have all of them
+			}
+		}
+	}
+}
+
+// Of two claims at once, of a name and of one above it, one is denied.
+func TestClaimsAtOnceOfANameAndItsParent(t *testing.T) {
+	r := newRig(t, nil)
+	a, b := newIdentity(t), newIdentity(t)
+	one, two := r.device(a), r.device(b)
+	for i := range relay.MaxNamesPerIdentity {
+		parent := fmt.Sprintf("p%d.relay.test", i)
+		answers := make(chan error, 2)
+		go func() { answers <- one.Claim(t.Context(), framing.Claim{Name: parent}) }()
+		go func() { answers <- two.Claim(t.Context(), framing.Claim{Name: "x.y." + parent}) }()
+		first, second := <-answers, <-answers
+		if (first == nil) == (second == nil) {
+			t.Fatalf("the claims of %s and of a name below it: %v; %v", parent, first, second)
+		}
+		denied(t, errors.Join(first, second), framing.DeniedTaken)
+	}
+}
+
+// Older versions gave out names above somebody else's. Both holders keep what
+// they have, across a restart too, and get nothing new where they touch.
+func TestOlderNamesAboveAnothersStand(t *testing.T) {
+	r := newServer(t, nil)
+	a, b := newIdentity(t), newIdentity(t)
+	writeOldRecord(t, r.srv.Names.Grants, r.dir, map[string]identity{"two.relay.test": a, "one.two.relay.test": b}, time.Now())
+	r.srv.Names.Grants = openGrants(t, r.dir)
+	r.listen()
+	for range 2 {
+		r.allowed(a, "two.relay.test", "")
+		r.allowed(b, "one.two.relay.test", "")
+	}
 	denied(t, r.claim(b, "three.two.relay.test", ""), framing.DeniedTaken)
+	denied(t, r.claim(b, "x.one.two.relay.test", ""), framing.DeniedTaken)
+	denied(t, r.claim(a, "x.one.two.relay.test", ""), framing.DeniedTaken)
+	r.allowed(a, "three.two.relay.test", "")
 }
 
 func TestInvalidNames(t *testing.T) {
@@ -165,11 +228,10 @@ func TestGrantsLast(t *testing.T) {
 	denied(t, again.claim(b, "fresh.relay.test", ""), framing.DeniedTaken)
 	again.refused("old.relay.test", unrecognizedName) // an expired name is nobody's
 	grants = again.srv.Names.Grants
-	before := grants.Count()
 	again.allowed(b, "old.relay.test", "")
 	denied(t, again.claim(a, "old.relay.test", ""), framing.DeniedTaken)
-	if n := grants.Count(); n != before {
-		t.Errorf("%d names are counted where %d were, though one took the place of another", n, before)
+	if n := grants.Count(); n != 3 {
+		t.Errorf("%d names are counted where 3 are, since one took the place of another", n)
 	}
 	// Being seen starts the time anew.
 	again.allowed(a, "kept.relay.test", "")

@@ -110,6 +110,27 @@ func (p *presence) outdated(s *session, c framing.Claim) (list []*session) {
 	return list
 }
 
+// free returns the denial of a name that another identity is connected for.
+func (p *presence) free(name string, key ed25519.PublicKey) error {
+	p.mu.RLock()
+	defer p.mu.RUnlock()
+	if h := p.names[name]; h != nil && !h.key.Equal(key) {
+		return (&claimant{name: name}).taken()
+	}
+	return nil
+}
+
+// holdings returns who is connected for which name.
+func (p *presence) holdings() []holding {
+	p.mu.RLock()
+	defer p.mu.RUnlock()
+	all := make([]holding, 0, len(p.names))
+	for name, h := range p.names {
+		all = append(all, holding{name, h.key})
+	}
+	return all
+}
+
 func (p *presence) take(s *session, c framing.Claim) (replaced []*session, err error) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -120,7 +141,7 @@ func (p *presence) take(s *session, c framing.Claim) (replaced []*session, err e
 	}
 	h := p.names[c.Name]
 	if h != nil && !h.key.Equal(s.key) { // its grant has expired under a session
-		return nil, taken(c.Name)
+		return nil, (&claimant{name: c.Name}).taken()
 	}
 	var lost []framing.Run
 	if h != nil {

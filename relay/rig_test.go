@@ -97,6 +97,13 @@ func openGrants(t *testing.T, dir string) *relay.Grants {
 func newRig(t *testing.T, set func(*relay.Server)) *rig {
 	t.Helper()
 	r := newServer(t, set)
+	r.listen()
+	return r
+}
+
+// listen begins to serve on loopback.
+func (r *rig) listen() {
+	t := r.t
 	ln := listenTCP(t)
 	r.dial = func() conn {
 		c, err := net.Dial("tcp", ln.Addr().String())
@@ -109,13 +116,17 @@ func newRig(t *testing.T, set func(*relay.Server)) *rig {
 		return c.(*net.TCPConn)
 	}
 	r.serve(ln)
-	return r
 }
 
 // memRig returns a relay that serves in memory, for a bubble.
 func memRig(t *testing.T, set func(*relay.Server)) *rig {
 	t.Helper()
-	r := newServer(t, set)
+	return newServer(t, set).inMemory()
+}
+
+// inMemory begins to serve in memory.
+func (r *rig) inMemory() *rig {
+	t := r.t
 	r.mem = memconn.Listen(nil)
 	r.dial = func() conn {
 		c, err := r.mem.Dial(context.Background())

@@ -105,6 +105,8 @@ func (s *Server) init() {
 		s.siteHTTP = s.httpServer(s.siteHandler())
 		s.plain = s.httpServer(s.plainHandler())
 		s.port = s.PublicPort
+		s.Names.begin(s.Domain)
+		s.wg.Go(func() { s.Names.upkeep(s.ctx, s.presence.holdings, s.log) })
 		s.wg.Go(s.serveOwn)
 		s.wg.Go(func() { s.siteHTTP.Serve(s.site) })
 	})

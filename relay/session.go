@@ -178,7 +178,11 @@ func (sess *session) claim(c framing.Claim) error {
 	if sess.away.Load() {
 		return sess.denied(&framing.Denial{Name: name, Code: framing.DeniedUnavailable, Text: "this link is going away"})
 	}
-	if err := s.Names.claim(s.Domain, name, sess.key, c.Token); err != nil {
+	// Whoever is connected for the name has it, whatever the record says.
+	if err := s.presence.free(name, sess.key); err != nil {
+		return sess.denied(err)
+	}
+	if err := s.Names.claim(claimant{name: name, key: sess.key, token: c.Token}); err != nil {
 		return sess.denied(err)
 	}
 	if err := s.presence.claim(sess, c); err != nil {

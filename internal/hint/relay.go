@@ -4,7 +4,7 @@ package hint
 func Relay() []*Advice {
 	return []*Advice{
 		LowPort, PortInUse, SocketUnknown,
-		StateInUse, RelayState,
+		StateInUse, RelayState, RecordDamaged, ClockJumped,
 		NoTakeover, TakeoverHere,
 	}
 }
@@ -35,6 +35,17 @@ var (
 	RelayState = &Advice{
 		Shown: "make state_dir: … permission denied",
 		Do:    []string{"make DIR writable for the user who runs the relay, or set state_dir"},
+	}
+	RecordDamaged = &Advice{
+		Shown: "the record of names is damaged: …",
+		Means: "`names.db` is not what was written. Nothing new is given out; who is connected goes on",
+		Do: []string{"stop the relay, put a backup in the place of FILE, and start it",
+			"without a backup, move FILE away: then every name is free for whoever comes first"},
+	}
+	ClockJumped = &Advice{
+		Shown: "the clock of this machine has jumped, or the relay was off for long",
+		Means: "names are kept all the same; certificates need a clock that is right",
+		Do:    []string{"compare it with another clock: date -u; timedatectl tells whether anything keeps it right"},
 	}
 	NoTakeover = &Advice{
 		Shown: "take over: no relay is running on this state_dir",

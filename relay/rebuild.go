@@ -1,0 +1,78 @@
+package relay
+
+import (
+	"fmt"
+	"strings"
+	"time"
+
+	"keystay/internal/keyname"
+)
+
+// nameBytes are those of a host name that is normal. What else makes a name may
+// have been decided in another way when it was given out.
+const nameBytes = "abcdefghijklmnopqrstuvwxyz0123456789-."
+
+// rebuild makes every other table from the grants: in a new record, and in one
+// that an older version has written to. It returns when the latest of the names
+// was seen, or the zero time.
+//
+// Labels made from keys, which older versions kept here, are dropped: such a
+// label proves itself. Grants above or below those of another identity, which
+// older versions gave out, are kept, and so each holder goes on.
+func (l *ledger) rebuild() (latest time.Time, err error) {
+	var made []string
+	grants, err := l.tx.CreateBucketIfNotExists(tableGrants)
+	if err != nil {
+		return latest, err
+	}
+	if err := l.emptyAll(tableHolders, tableBelow, tableAges, tableState); err != nil {
+		return latest, err
+	}
+	if err := grants.SetSequence(0); err != nil {
+		return latest, err
+	}
+	l.state.Sums = [4]uint64{}
+	for c, k, v := cursor(grants); k != nil; k, v = c.Next() {
+		name := string(k)
+		if name == "" || strings.Trim(name, nameBytes) != "" {
+			return latest, fmt.Errorf("%w: it has a name that is none", ErrDamaged)
+		}
+		gr, err := parseGrant(v)
+		if err != nil {
+			return latest, err
+		}
+		if label, _, _ := strings.Cut(name, "."); label == keyname.Label(gr.Key, "") {
+			made = append(made, name)
+			continue
+		}
+		l.state.Sums[0] += sum(k, v)
+		if err := l.index(name, gr, []byte{}); err != nil {
+			return latest, err
+		}
+		if gr.Seen.After(latest) {
+			latest = gr.Seen
+		}
+	}
+	for _, name := range made {
+		if err := grants.Delete([]byte(name)); err != nil {
+			return latest, err
+		}
+	}
+	l.changed = true
+	return latest, nil
+}
+
+// emptyAll makes tables, with nothing in them.
+func (l *ledger) emptyAll(names ...[]byte) error {
+	for _, name := range names {
+		if l.tx.Bucket(name) != nil {
+			if err := l.tx.DeleteBucket(name); err != nil {
+				return err
+			}
+		}
+		if _, err := l.tx.CreateBucket(name); err != nil {
+			return err
+		}
+	}
+	return nil
+}

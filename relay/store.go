@@ -1,0 +1,269 @@
+package relay
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"runtime/debug"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"go.etcd.io/bbolt"
+	bolterrors "go.etcd.io/bbolt/errors"
+
+	"keystay/internal/boltfile"
+)
+
+const (
+	// lockTimeout is how long to wait for another process to close the file.
+	lockTimeout = time.Second
+	// maxJoined is how many changes are made in one transaction.
+	maxJoined = 1000
+)
+
+// ErrDamaged is wrapped by the errors of a record that is not whole. Nothing is
+// given out from it.
+var ErrDamaged = errors.New("the record of names is damaged")
+
+// A store is an open file of bbolt. All calls of bbolt are made here, so that
+// none of its panics ends the process: bbolt panics where a file is not whole,
+// and reading a page that the disk does not have is a fault.
+type store struct {
+	db   *bbolt.DB
+	file *os.File // db's, which holds the lock
+
+	users   sync.WaitGroup // transactions under way
+	reading sync.Mutex     // one reader at a time: one that panics may keep bbolt's own locks
+	damage  atomic.Pointer[error]
+
+	mu      sync.Mutex
+	queue   []*change
+	writing bool // somebody writes what is in the queue
+}
+
+// A change is what somebody waits for to be written.
+type change struct {
+	make func(*bbolt.Tx) (changed bool, err error)
+	err  error
+	turn chan struct{} // closed when its maker is to write what is in the queue
+	done chan struct{} // closed when it is made, and err set
+}
+
+// openStore opens the file, which it makes if there is none. The file is looked
+// through first: bbolt does not survive what is not whole.
+func openStore(file string) (*store, error) {
+	err := look(file)
+	fresh := errors.Is(err, fs.ErrNotExist)
+	if err != nil && !fresh {
+		return nil, err
+	}
+	s := &store{}
+	err = guard(func() (err error) {
+		s.db, err = s.open(file, &bbolt.Options{})
+		return err
+	})
+	if err != nil && s.file != nil {
+		s.file.Close() // and so unlocked; bbolt may have kept it
+	}
+	if err == nil && fresh {
+		syncFolder(filepath.Dir(file))
+	}
+	return s, err
+}
+
+// syncFolder makes a new file of the folder outlive a power cut, where the
+// system can: without the file all names would be free again.
+func syncFolder(dir string) {
+	if d, err := os.Open(dir); err == nil {
+		_ = d.Sync()
+		d.Close()
+	}
+}
+
+// look checks the file, with a lock that keeps writers away.
+func look(file string) error {
+	info, err := os.Stat(file)
+	if err != nil {
+		return err
+	}
+	// A relay makes the file with something in it. So an empty one is what is
+	// left of one that had names, and not a new beginning.
+	if info.Mode().IsRegular() && info.Size() == 0 {
+		return fmt.Errorf("%w: the file is empty", ErrDamaged)
+	}
+	s := &store{}
+	return guard(func() error {
+		db, err := s.open(file, &bbolt.Options{ReadOnly: true})
+		if err != nil {
+			return err
+		}
+		defer db.Close()
+		if info, err = s.file.Stat(); err != nil {
+			return err
+		}
+		if err := boltfile.Check(s.file, info.Size()); err != nil {
+			return damagedIf(errors.Is(err, boltfile.ErrDamaged), err)
+		}
+		return nil
+	})
+}
+
+// open calls bbolt's Open, and keeps the file that it opens.
+func (s *store) open(file string, o *bbolt.Options) (*bbolt.DB, error) {
+	o.Timeout = lockTimeout
+	o.OpenFile = func(name string, flag int, mode os.FileMode) (f *os.File, err error) {
+		f, err = os.OpenFile(name, flag, mode)
+		s.file = f
+		return f, err
+	}
+	db, err := bbolt.Open(file, 0o600, o)
+	switch {
+	case errors.Is(err, bolterrors.ErrTimeout):
+		return nil, ErrInUse
+	case errors.Is(err, bolterrors.ErrInvalid), errors.Is(err, bolterrors.ErrChecksum), errors.Is(err, bolterrors.ErrVersionMismatch):
+		return nil, damagedIf(true, err)
+	}
+	return db, err
+}
+
+func damagedIf(damaged bool, err error) error {
+	if damaged && err != nil {
+		return fmt.Errorf("%w: %w", ErrDamaged, err)
+	}
+	return err
+}
+
+// guard runs f, and makes an error of a panic and of a fault.
+func guard(f func() error) (err error) {
+	defer debug.SetPanicOnFault(debug.SetPanicOnFault(true))
+	defer func() {
+		if p := recover(); p != nil {
+			err = fmt.Errorf("%w: %v", ErrDamaged, p)
+		}
+	}()
+	return f()
+}
+
+// broken returns the first error that said that the file is damaged. From then
+// on it is neither written nor read: bbolt may still hold a lock.
+func (s *store) broken() error {
+	if p := s.damage.Load(); p != nil {
+		return *p
+	}
+	return nil
+}
+
+// note keeps err if it says that the file is damaged, and returns it.
+func (s *store) note(err error) error {
+	if errors.Is(err, ErrDamaged) {
+		s.damage.CompareAndSwap(nil, &err)
+	}
+	return err
+}
+
+// view runs f in a transaction that reads.
+func (s *store) view(f func(*bbolt.Tx) error) error {
+	s.reading.Lock()
+	defer s.reading.Unlock()
+	if err := s.broken(); err != nil {
+		return err
+	}
+	return s.note(guard(func() error { return s.db.View(f) }))
+}
+
+// update runs f in a transaction that writes, together with what others ask for
+// meanwhile, as after a restart: each transaction waits for the disk. When f says
+// that it has changed nothing, nothing is written. An error of f undoes what it
+// has changed, and not what the others have. So f may run several times.
+func (s *store) update(f func(*bbolt.Tx) (changed bool, err error)) error {
+	c := &change{make: f, turn: make(chan struct{}), done: make(chan struct{})}
+	s.mu.Lock()
+	s.queue = append(s.queue, c)
+	first := !s.writing
+	s.writing = true
+	s.mu.Unlock()
+	if !first {
+		select {
+		case <-c.done:
+			return c.err
+		case <-c.turn:
+		}
+	}
+	s.mu.Lock()
+	list := s.queue[:min(len(s.queue), maxJoined)] // c is the first
+	s.queue = s.queue[len(list):]
+	s.mu.Unlock()
+	s.write(list)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.writing = len(s.queue) > 0; s.writing {
+		close(s.queue[0].turn)
+	}
+	return c.err
+}
+
+// errUnchanged ends a transaction in which nothing was changed.
+var errUnchanged = errors.New("nothing is changed")
+
+// write makes the changes of a list in one transaction. One that fails is taken
+// out, and the others are made again.
+func (s *store) write(list []*change) {
+	left := list
+	for len(left) > 0 {
+		if err := s.broken(); err != nil {
+			answer(left, err)
+			break
+		}
+		failed := -1
+		err := guard(func() error {
+			return s.db.Update(func(tx *bbolt.Tx) error {
+				changed := false
+				for i, c := range left {
+					failed = i
+					one, err := c.make(tx)
+					if err != nil {
+						return err
+					}
+					changed = changed || one
+				}
+				failed = -1
+				if !changed {
+					return errUnchanged
+				}
+				return nil
+			})
+		})
+		if errors.Is(err, errUnchanged) {
+			err = nil
+		}
+		if s.note(err); failed < 0 {
+			answer(left, err)
+			break
+		}
+		left[failed].err = err
+		left = append(left[:failed:failed], left[failed+1:]...)
+	}
+	for _, c := range list {
+		close(c.done)
+	}
+}
+
+func answer(list []*change, err error) {
+	for _, c := range list {
+		c.err = err
+	}
+}
+
+// close closes the file when the transactions under way have ended. Nobody
+// begins one meanwhile. After damage bbolt may wait for a lock for ever: then the
+// lock of the file is given back, and the memory is not.
+func (s *store) close() error {
+	if s.broken() != nil {
+		return s.file.Close()
+	}
+	s.users.Wait()
+	return guard(s.db.Close)
+}
