@@ -21,6 +21,7 @@ import (
 	"time"
 
 	"keystay/internal/duplex"
+	"keystay/internal/socket"
 	"keystay/relay"
 	"keystay/remote"
 )
@@ -271,7 +272,7 @@ func TestLanesThatFail(t *testing.T) {
 func TestLaneEnds(t *testing.T) {
 	w := newLaneWorld(t, nil, remote.Config{})
 	for name, end := range map[string]func(*tls.Conn, *net.TCPConn){
-		"reset": func(_ *tls.Conn, raw *net.TCPConn) { duplex.Abort(raw) },
+		"reset": func(_ *tls.Conn, raw *net.TCPConn) { socket.Abort(raw) },
 		"close": func(c *tls.Conn, _ *net.TCPConn) { c.Close() },
 	} {
 		for range 4 { // more than would count as failures

@@ -15,6 +15,7 @@ import (
 	"time"
 
 	"keystay/internal/duplex"
+	"keystay/internal/socket"
 	"keystay/remote"
 )
 
@@ -103,14 +104,14 @@ var matrix = []struct {
 	}},
 	{"visitor/RST", func(r *round) error {
 		r.visitor.Write(r.up)
-		duplex.Abort(r.wire)
+		socket.Abort(r.wire)
 		return readAll(r.local).cutOff(r.up)
 	}},
 	{"visitor/RST while the local service sends", func(r *round) error {
 		errs := make(chan error, 1)
 		go func() { errs <- writes(r.local) }()
 		io.ReadFull(r.visitor, make([]byte, 100_000))
-		duplex.Abort(r.wire)
+		socket.Abort(r.wire)
 		return isReset(<-errs)
 	}},
 	{"visitor/FIN without TLS's own end", func(r *round) error { // its program has died
@@ -145,14 +146,14 @@ var matrix = []struct {
 	}},
 	{"local/RST", func(r *round) error {
 		r.local.Write(r.down)
-		duplex.Abort(r.local)
+		socket.Abort(r.local)
 		return readAll(r.visitor).cutOff(r.down)
 	}},
 	{"local/RST while the visitor sends", func(r *round) error {
 		errs := make(chan error, 1)
 		go func() { errs <- writes(r.visitor) }()
 		io.ReadFull(r.local, make([]byte, 100_000))
-		duplex.Abort(r.local)
+		socket.Abort(r.local)
 		return isReset(<-errs)
 	}},
 	{"local/close with unread data", func(r *round) error {
@@ -181,7 +182,7 @@ var matrix = []struct {
 	}},
 	{"remote/RST", func(r *round) error {
 		r.device.Write(r.down)
-		duplex.Abort(r.device)
+		socket.Abort(r.device)
 		return readAll(r.visitor).cutOff(r.down)
 	}},
 	{"remote/close with unread data", func(r *round) error {

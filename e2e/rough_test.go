@@ -13,7 +13,7 @@ import (
 	"time"
 
 	"keystay/framing"
-	"keystay/internal/duplex"
+	"keystay/internal/socket"
 )
 
 // A rough proxy stands on a path and makes it bad: it cuts what passes into
@@ -73,7 +73,7 @@ func (r *rough) open() (list []*net.TCPConn) {
 // cutThose resets connections.
 func (r *rough) cutThose(list []*net.TCPConn) {
 	for _, c := range list {
-		duplex.Abort(c)
+		socket.Abort(c)
 	}
 }
 
@@ -88,7 +88,7 @@ func (r *rough) goSilent() {
 func (r *rough) carry(in *net.TCPConn) {
 	out, err := net.Dial("tcp", r.target)
 	if err != nil {
-		duplex.Abort(in)
+		socket.Abort(in)
 		return
 	}
 	a, b := in, out.(*net.TCPConn)
@@ -148,8 +148,8 @@ func (r *rough) copy(from, to *net.TCPConn, silent chan struct{}) {
 			to.CloseWrite()
 			return
 		case err != nil:
-			duplex.Abort(from)
-			duplex.Abort(to)
+			socket.Abort(from)
+			socket.Abort(to)
 			return
 		}
 	}

@@ -14,12 +14,13 @@ import (
 
 	"keystay/framing"
 	"keystay/internal/duplex"
+	"keystay/internal/testnet"
 )
 
 // TestBufferedConn reads much in pieces of all sizes, and sees that there is a
 // buffer while there is something in it, and none afterwards.
 func TestBufferedConn(t *testing.T) {
-	a, b := tcpPair(t)
+	a, b := testnet.TCPPair(t)
 	defer a.Close()
 	defer b.Close()
 	sent := make([]byte, 4<<20)
@@ -62,7 +63,7 @@ func TestGatheredWrites(t *testing.T) {
 	if !framing.CanBuffer {
 		t.Skip("a BufferedConn is a plain connection on this system: it has no reads and writes that do not wait")
 	}
-	a, b := tcpPair(t)
+	a, b := testnet.TCPPair(t)
 	defer b.Close()
 	c := framing.NewBufferedConn(a)
 	var sent []byte
@@ -104,7 +105,7 @@ func TestGatheredWrites(t *testing.T) {
 
 // TestFlushIsLimited writes to a peer that takes nothing.
 func TestFlushIsLimited(t *testing.T) {
-	a, b := tcpPair(t)
+	a, b := testnet.TCPPair(t)
 	defer a.Close()
 	defer b.Close()
 	if !framing.CanBuffer {
@@ -124,7 +125,7 @@ func TestGatheredIsBounded(t *testing.T) {
 	if !framing.CanBuffer {
 		t.Skip("a BufferedConn is a plain connection on this system: it has no reads and writes that do not wait")
 	}
-	a, b := tcpPair(t)
+	a, b := testnet.TCPPair(t)
 	defer a.Close()
 	defer b.Close()
 	c := framing.NewBufferedConn(a)
@@ -141,12 +142,12 @@ func TestGatheredIsBounded(t *testing.T) {
 
 // A reset that a large read has found is none the less a reset.
 func TestLargeReadFindsReset(t *testing.T) {
-	a, b := tcpPair(t)
+	a, b := testnet.TCPPair(t)
 	defer b.Close()
 	c := framing.NewBufferedConn(b)
 	a.Write(make([]byte, 100))
 	io.ReadFull(c, make([]byte, 100)) // there may be more than that
-	a.(*net.TCPConn).SetLinger(0)
+	a.SetLinger(0)
 	a.Close()
 	for i := 0; i < 1000 && duplex.Broken(b) == nil; i++ {
 		runtime.Gosched()
@@ -173,7 +174,7 @@ func (c *refilled) Write(p []byte) (int, error) {
 
 // Who has something to write on a link does not have to write for all others.
 func TestNobodyWritesForever(t *testing.T) {
-	a, b := tcpPair(t)
+	a, b := testnet.TCPPair(t)
 	go io.Copy(io.Discard, b)
 	defer b.Close()
 	b.Write(helloRecord())

@@ -6,7 +6,7 @@ import (
 	"os"
 	"syscall"
 
-	"keystay/internal/sockio"
+	"keystay/internal/socket"
 )
 
 // canTake says that a socket can be read and written without waiting.
@@ -16,7 +16,7 @@ const canTake = true
 // error is kept, as the system tells of a reset once: a Read that came next
 // would find an end.
 func (c *BufferedConn) fill(fd uintptr) bool {
-	n, err := sockio.Read(fd, c.readBuf)
+	n, err := socket.Read(fd, c.readBuf)
 	switch err {
 	case nil:
 		c.readN = n
@@ -30,7 +30,7 @@ func (c *BufferedConn) fill(fd uintptr) bool {
 
 // drain writes to the socket once. It returns false to wait for room.
 func (c *BufferedConn) drain(fd uintptr) bool {
-	n, err := sockio.Write(fd, c.part)
+	n, err := socket.Write(fd, c.part)
 	switch err {
 	case nil:
 		c.wrote, c.err = n, nil

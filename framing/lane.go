@@ -14,7 +14,7 @@ import (
 	"time"
 
 	"keystay/internal/duplex"
-	"keystay/internal/sockopt"
+	"keystay/internal/socket"
 )
 
 // LaneProtocol is the ALPN protocol name of a lane (RFC 7301).
@@ -145,7 +145,7 @@ func (s *Stream) bindAtRelay(tc *tls.Conn) error {
 	}
 	tc.SetDeadline(time.Now().Add(WriteTimeout))
 	if _, err := tc.Write(appendRecord(nil, recBound, nil)); err != nil {
-		duplex.Abort(conn)
+		socket.Abort(conn)
 		s.laneLost()
 		return fmt.Errorf("write BOUND: %w", err)
 	}
@@ -230,7 +230,7 @@ func (n *Lane) Bind(ctx context.Context, s *Stream) error {
 		}
 		// Not in good order: an alert of TLS would reach the visitor, if the
 		// relay has left TLS already.
-		duplex.Abort(conn)
+		socket.Abort(conn)
 		s.laneLost()
 		n.link.forgetLane(s.id)
 		return fmt.Errorf("bind a lane: %w", err)
@@ -313,18 +313,11 @@ const laneTimeout = 5 * time.Minute
 // reset when this process dies.
 func prepareLane(c duplex.Conn) {
 	c.SetDeadline(time.Time{})
-	sockopt.UserTimeout(c, laneTimeout)
+	socket.UserTimeout(c, laneTimeout)
 	if t, ok := c.(interface {
 		SetKeepAliveConfig(net.KeepAliveConfig) error
 	}); ok {
 		_ = t.SetKeepAliveConfig(net.KeepAliveConfig{Enable: true, Idle: PingInterval, Interval: PingInterval / 2, Count: 3})
 	}
-	setLinger(c, 0)
-}
-
-// setLinger sets SO_LINGER: 0 makes the end of the process, and Close, a reset.
-func setLinger(c net.Conn, sec int) {
-	if t, ok := c.(interface{ SetLinger(int) error }); ok {
-		t.SetLinger(sec)
-	}
+	socket.Linger(c, 0)
 }

@@ -7,6 +7,7 @@ import (
 	"net"
 
 	"keystay/internal/duplex"
+	"keystay/internal/socket"
 )
 
 // A TLSRecordConn is a connection below TLS that never reads past the TLS
@@ -76,15 +77,7 @@ func bare(tc *tls.Conn) (duplex.Conn, error) {
 	if !ok {
 		return nil, errNotBare
 	}
-	var c net.Conn = below
-	for {
-		w, ok := c.(interface{ NetConn() net.Conn })
-		if !ok {
-			break
-		}
-		c = w.NetConn()
-	}
-	d, ok := c.(duplex.Conn)
+	d, ok := socket.Innermost(below).(duplex.Conn)
 	if !ok {
 		return nil, errNotBare
 	}

@@ -1,24 +1,23 @@
 package framing_test
 
 import (
-	"net"
-	"syscall"
 	"testing"
 	"time"
 
 	"golang.org/x/sys/unix"
 
 	"keystay/framing"
+	"keystay/internal/testnet"
 )
 
 // Who pauses for some minutes, behind a lane that is full, keeps it: Linux counts
 // a peer that takes nothing as one that does not answer.
 func TestLaneOutlivesPause(t *testing.T) {
-	a, b := tcpPair(t)
+	a, b := testnet.TCPPair(t)
 	defer a.Close()
 	defer b.Close()
-	framing.PrepareLane(a.(*net.TCPConn))
-	raw, err := a.(syscall.Conn).SyscallConn()
+	framing.PrepareLane(a)
+	raw, err := a.SyscallConn()
 	if err != nil {
 		t.Fatal(err)
 	}

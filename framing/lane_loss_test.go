@@ -15,6 +15,8 @@ import (
 	"keystay/framing"
 	"keystay/internal/duplex"
 	"keystay/internal/memconn"
+	"keystay/internal/socket"
+	"keystay/internal/testnet"
 )
 
 // SWITCH may come before BOUND, which goes another way.
@@ -55,7 +57,7 @@ func TestSwitchBeforeBound(t *testing.T) {
 		if err := r.bind(t, func() {
 			r.p.send(moved)
 			up(t, r.link)
-			duplex.Abort(r.below())
+			socket.Abort(r.below())
 		}); err == nil {
 			t.Fatal("bound")
 		}
@@ -65,7 +67,7 @@ func TestSwitchBeforeBound(t *testing.T) {
 		}
 	})
 	run("it comes after the lane was lost", func(t *testing.T, r *laneRelay) {
-		if err := r.bind(t, func() { duplex.Abort(r.below()) }); err == nil {
+		if err := r.bind(t, func() { socket.Abort(r.below()) }); err == nil {
 			t.Fatal("bound")
 		}
 		up(t, r.link)
@@ -256,8 +258,8 @@ func TestResetIsNoEnd(t *testing.T) {
 	server, client := laneTLS(t)
 	r := newLaneRig(t, server, client)
 	v, d := open(t, r.relay, r.remote, "")
-	a, b := tcpPair(t)
-	near := &lateConn{TCPConn: b.(*net.TCPConn)}
+	a, b := testnet.TCPPair(t)
+	near := &lateConn{TCPConn: b}
 	lane := r.join(t, func(t testing.TB) (relay, remote *tls.Conn) { return r.shake(t, a, near) })
 	if err := errors.Join(lane.Bind(t.Context(), d), <-r.served); err != nil {
 		t.Fatal(err)
@@ -271,7 +273,7 @@ func TestResetIsNoEnd(t *testing.T) {
 	near.reads = make(chan struct{})
 	read := make(chan error, 1)
 	go func() { _, err := d.Read(make([]byte, 1)); read <- err }()
-	duplex.Abort(a)
+	socket.Abort(a)
 	for duplex.Broken(near) == nil { // until the reset has come
 		runtime.Gosched()
 	}

@@ -10,6 +10,7 @@ import (
 	"syscall"
 
 	"keystay/internal/duplex"
+	"keystay/internal/socket"
 )
 
 // A laneState is how far a stream has come on its way to a lane.
@@ -220,7 +221,7 @@ func (s *Stream) laneErrorLocked(op string, err error) error {
 // dropLaneLocked cuts the lane.
 func (s *Stream) dropLaneLocked() {
 	if s.lane != nil {
-		s.closeLaneLocked(func(c duplex.Conn) { duplex.Abort(c) })
+		s.closeLaneLocked(func(c duplex.Conn) { socket.Abort(c) })
 	}
 }
 
@@ -235,7 +236,7 @@ func (s *Stream) endLaneLocked() {
 
 func (s *Stream) leaveLaneLocked() {
 	s.closeLaneLocked(func(c duplex.Conn) {
-		setLinger(c, -1)
+		socket.Linger(c, -1)
 		c.Close()
 	})
 }

@@ -6,7 +6,7 @@ import (
 	"net"
 	"slices"
 
-	"keystay/internal/sockopt"
+	"keystay/internal/socket"
 )
 
 const (
@@ -73,9 +73,9 @@ func (l *Link) laneConns() iter.Seq[net.Conn] {
 // the link and on the lanes that its streams have now; 0 where the system does not
 // tell. So it gets smaller when a lane ends.
 func (l *Link) Retransmits() int {
-	n := sockopt.Retransmits(l.conn)
+	n := socket.Retransmits(l.conn)
 	for lane := range l.laneConns() {
-		n += sockopt.Retransmits(lane)
+		n += socket.Retransmits(lane)
 	}
 	return n
 }

@@ -8,7 +8,7 @@ import (
 	"time"
 
 	"keystay/framing"
-	"keystay/internal/duplex"
+	"keystay/internal/socket"
 )
 
 // excuseTime is how long a remote waits for LANE_RESET after a lane was lost.
@@ -155,7 +155,7 @@ func TestLaneResetComesWhenItDoes(t *testing.T) {
 					say(byHand + 2)
 				}
 				synctest.Wait()
-				duplex.Abort(r.below())
+				socket.Abort(r.below())
 				r.device.Read(make([]byte, 1))
 				if _, err := r.lane.Outcome(t.Context()); (err != nil) != c.failed {
 					t.Errorf("the error is %v", err)

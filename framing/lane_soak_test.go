@@ -14,6 +14,8 @@ import (
 
 	"keystay/framing"
 	"keystay/internal/duplex"
+	"keystay/internal/socket"
+	"keystay/internal/testnet"
 )
 
 // soakTime is far more than any round of TestLaneSoak takes.
@@ -73,7 +75,7 @@ func newSoak(t testing.TB, seed uint64) *soak {
 	if s.event == "lane lost in time" && s.actor == s.mover {
 		s.eventAt = max(s.eventAt, s.moveAt) // it waits for the move
 	}
-	a, b := tcpPair(t)
+	a, b := testnet.TCPPair(t)
 	grant := func(int) []framing.LaneToken { return []framing.LaneToken{framing.NewLaneToken()} }
 	s.relay, s.remote = linksWith(t, a, b, framing.Handler{LaneTokens: grant}, framing.Handler{}, framing.CapabilityLanes)
 	return s
@@ -155,9 +157,9 @@ func (s *soak) move(t *testing.T, d *framing.Stream) {
 	if err != nil {
 		return
 	}
-	far, a := tcpPair(t)
-	near, b := tcpPair(t)
-	s.served.Go(func() { duplex.Copy(a.(*net.TCPConn), b.(*net.TCPConn), duplex.Options{Probe: 10 * time.Millisecond}) })
+	far, a := testnet.TCPPair(t)
+	near, b := testnet.TCPPair(t)
+	s.served.Go(func() { duplex.Copy(a, b, duplex.Options{Probe: 10 * time.Millisecond}) })
 	relay, remote := s.shake(t, far, near)
 	s.served.Go(func() {
 		framing.ServeLane(relay, func(framing.LaneToken) *framing.Link { return s.relay }, nil)
@@ -167,7 +169,7 @@ func (s *soak) move(t *testing.T, d *framing.Stream) {
 		return
 	}
 	s.mu.Lock()
-	s.lost = func() { duplex.Abort(a) }
+	s.lost = func() { socket.Abort(a) }
 	s.mu.Unlock()
 	if lane.Bind(t.Context(), d) == nil {
 		ctx, cancel := context.WithCancel(t.Context())

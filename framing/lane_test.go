@@ -16,6 +16,7 @@ import (
 	"keystay/framing"
 	"keystay/internal/duplex"
 	"keystay/internal/memconn"
+	"keystay/internal/socket"
 	"keystay/internal/testca"
 )
 
@@ -69,7 +70,7 @@ func (r *laneRig) dial(t testing.TB) (relay, remote *tls.Conn) {
 	far, a := memconn.Pipe(0)
 	near, b := memconn.Pipe(0)
 	go duplex.Copy(a, b, duplex.Options{})
-	r.lose = func() { duplex.Abort(a) }
+	r.lose = func() { socket.Abort(a) }
 	t.Cleanup(func() { near.Reset(); far.Reset() })
 	r.far = &gate{Conn: far}
 	return r.shake(t, r.far, near)

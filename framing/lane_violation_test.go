@@ -11,7 +11,7 @@ import (
 	"time"
 
 	"keystay/framing"
-	"keystay/internal/duplex"
+	"keystay/internal/socket"
 )
 
 // Stream records that nobody may send on a stream that has a lane, after one
@@ -154,7 +154,7 @@ func TestAllowedAfterSwitch(t *testing.T) {
 		r.p.send(frame(psh, byHand, rec(dataRec, []byte("x")), rec(switchRec, u64(1), []byte("more fields")),
 			rec(creditRec, u32(1)), rec(0x80, []byte("x")), rec(resetRec, u16(0))))
 		up(t, r.link)
-		duplex.Abort(r.below()) // as it belongs to the RESET
+		socket.Abort(r.below()) // as it belongs to the RESET
 		broken(t, r.device)
 	})
 }

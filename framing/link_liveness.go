@@ -5,7 +5,7 @@ import (
 	"math/rand/v2"
 	"time"
 
-	"keystay/internal/sockopt"
+	"keystay/internal/socket"
 )
 
 const (
@@ -33,8 +33,8 @@ const (
 
 // start begins to read, to send PING and to notice silence.
 func (l *Link) start() {
-	sockopt.UserTimeout(l.conn, ackTimeout)
-	sockopt.Unsent(l.conn, unsent)
+	socket.UserTimeout(l.conn, ackTimeout)
+	socket.Unsent(l.conn, unsent)
 	l.heard()
 	first := SilenceLimit
 	if !l.isRelay {

@@ -6,6 +6,8 @@ import (
 	"net"
 	"sync"
 	"time"
+
+	"keystay/internal/socket"
 )
 
 // All that a link writes goes through one hand, which is whoever holds
@@ -142,16 +144,11 @@ func (d *sender) over() {
 // wireOf returns the BufferedConn that c runs on, if it is one that can be
 // written without waiting.
 func wireOf(c net.Conn) *BufferedConn {
-	for {
-		if b, ok := c.(*BufferedConn); ok && b.raw != nil {
-			return b
-		}
-		w, ok := c.(interface{ NetConn() net.Conn })
-		if !ok {
-			return nil
-		}
-		c = w.NetConn()
+	b, ok := socket.Find[*BufferedConn](c)
+	if !ok || b.raw == nil {
+		return nil
 	}
+	return b
 }
 
 // waits reports whether there is anything to write.

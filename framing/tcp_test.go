@@ -12,33 +12,14 @@ import (
 	"golang.org/x/net/nettest"
 
 	"keystay/framing"
+	"keystay/internal/testnet"
 )
 
 // tcpLinks returns a link as it is in the field: TLS over TCP, on loopback.
 func tcpLinks(t testing.TB, rig *tlsRig) (relay, remote *framing.Link) {
 	t.Helper()
-	a, b := tcpPair(t)
+	b, a := testnet.TCPPair(t)
 	return links(t, tls.Server(framing.NewBufferedConn(a), rig.server), tls.Client(framing.NewBufferedConn(b), rig.client), framing.Handler{}, framing.Handler{})
-}
-
-func tcpPair(t testing.TB) (accepted, dialed net.Conn) {
-	t.Helper()
-	ln, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer ln.Close()
-	done := make(chan error, 1)
-	go func() {
-		var err error
-		dialed, err = net.Dial("tcp", ln.Addr().String())
-		done <- err
-	}()
-	accepted, err = ln.Accept()
-	if err := errors.Join(err, <-done); err != nil {
-		t.Fatal(err)
-	}
-	return accepted, dialed
 }
 
 // rounds is how many times the tests run whose findings depend on luck:

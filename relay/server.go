@@ -14,6 +14,7 @@ import (
 	"github.com/inetaf/tcpproxy"
 
 	"keystay/internal/httpdrain"
+	"keystay/internal/socket"
 )
 
 // ErrServerClosed is returned by Serve and ServeHTTP01 after Shutdown or Close.
@@ -187,7 +188,7 @@ func (s *Server) Close() error {
 	s.plain.Close()
 	s.mu.Lock()
 	for c := range s.conns {
-		abort(c)
+		socket.Abort(c)
 	}
 	s.mu.Unlock()
 	for _, l := range s.presence.links() {

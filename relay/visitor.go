@@ -11,7 +11,7 @@ import (
 
 	"keystay/framing"
 	"keystay/internal/duplex"
-	"keystay/internal/sockopt"
+	"keystay/internal/socket"
 	"keystay/sni"
 )
 
@@ -66,13 +66,13 @@ func (s *Server) handle(c net.Conn) {
 // serve carries a visitor's bytes. It returns at once, and calls forget at the
 // end: nothing but the copying itself waits for a visitor.
 func (s *Server) serve(c sni.Conn, stream *framing.Stream, forget func()) {
-	sockopt.UserTimeout(c, visitorTimeout)
-	sockopt.Unsent(c, visitorUnsent)
+	socket.UserTimeout(c, visitorTimeout)
+	socket.Unsent(c, visitorUnsent)
 	s.stats.visitors.add()
 	duplex.Start(c, stream, duplex.Options{
 		Linger:     lingerTimeout,
 		Unanswered: unansweredTimeout,
-		Moved:      func() { sockopt.Unsent(c, 0) },
+		Moved:      func() { socket.Unsent(c, 0) },
 	}, func(duplex.Result) {
 		s.stats.visitors.done()
 		forget()
@@ -184,9 +184,6 @@ func addrPort(a net.Addr) netip.AddrPort {
 	}
 	return netip.AddrPortFrom(netip.IPv4Unspecified(), 0)
 }
-
-// abort closes c so that its peer sees a reset.
-func abort(c net.Conn) { duplex.Abort(c) }
 
 // peeked is a connection whose first bytes have been read already.
 type peeked struct {

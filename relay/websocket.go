@@ -4,6 +4,7 @@ import (
 	"net/http"
 
 	"keystay/framing"
+	"keystay/internal/socket"
 )
 
 // serveWebSocket takes a link that comes over a WebSocket. From the upgrade on
@@ -16,7 +17,7 @@ func (s *Server) serveWebSocket(w http.ResponseWriter, r *http.Request) {
 	}
 	forget, ok := s.admit(c)
 	if !ok {
-		abort(c)
+		socket.Abort(c)
 		return
 	}
 	cs := r.TLS

@@ -113,13 +113,13 @@ var mayImport = map[string][]string{
 // mayAlsoImport is what one folder may import beyond its room.
 var mayAlsoImport = map[string][]string{
 	"internal/cli":       {"internal/hint", "internal/plain"},
-	"internal/duplex":    {"internal/sockio"},
+	"internal/duplex":    {"internal/socket"},
 	"internal/proxydial": {"internal/hint"},
 }
 
 // testsMayImport is what tests may use beyond that.
 var testsMayImport = map[string][]string{
-	"internal": {"internal/memconn", "internal/testca"},
+	"internal": {"internal/memconn", "internal/testca", "internal/testnet"},
 	"docs":     {"config", "internal/hint"}, // pages are made from them
 	"remote":   {"remote/publish"},          // its example
 }
@@ -171,7 +171,7 @@ func imports(t *testing.T, files []file) {
 					t.Errorf("%s imports %s, which only tests may", f.path, p)
 				}
 			}
-			if within(p, []string{module + "/internal/memconn", module + "/internal/testca"}) && !f.test && !within(f.pkg, []string{"internal", "e2e"}) {
+			if within(p, []string{module + "/internal/memconn", module + "/internal/testca", module + "/internal/testnet"}) && !f.test && !within(f.pkg, []string{"internal", "e2e"}) {
 				t.Errorf("%s imports %s, which is for tests", f.path, p)
 			}
 		}

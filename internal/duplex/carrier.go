@@ -1,6 +1,10 @@
 package duplex
 
-import "net"
+import (
+	"net"
+
+	"keystay/internal/socket"
+)
 
 // A carried is a Conn whose directions may move to a TCP connection, see
 // [Conn].
@@ -70,7 +74,7 @@ func halfMoved(read, write *net.TCPConn) bool { return (read == nil) != (write =
 // sockets returns the TCP connections of c: the one that it is or wraps, and
 // its carriers.
 func sockets(c net.Conn) (all []net.Conn) {
-	if inner := innermost(c); isTCP(inner) {
+	if inner := socket.Innermost(c); socket.IsTCP(inner) {
 		all = append(all, inner)
 	}
 	if c, ok := c.(carried); ok {
@@ -83,4 +87,11 @@ func sockets(c net.Conn) (all []net.Conn) {
 		}
 	}
 	return all
+}
+
+// setLinger sets SO_LINGER on the TCP connections of c, if any.
+func setLinger(c net.Conn, sec int) {
+	for _, s := range sockets(c) {
+		socket.Linger(s, sec)
+	}
 }

@@ -12,6 +12,7 @@ import (
 
 	"keystay/internal/duplex"
 	"keystay/internal/memconn"
+	"keystay/internal/socket"
 )
 
 // A mover is a Conn whose directions go from memory to a lane when told.
@@ -83,7 +84,7 @@ func (m *mover) CloseWrite() error {
 }
 
 func (m *mover) Close() error { m.lane.Close(); return m.Conn.Close() }
-func (m *mover) Reset() error { duplex.Abort(m.lane); return m.Conn.Reset() }
+func (m *mover) Reset() error { socket.Abort(m.lane); return m.Conn.Reset() }
 
 func (m *mover) Broken() error {
 	if read, write := m.Carrier(); read != nil && write != nil {
@@ -316,7 +317,7 @@ func (o owned) Carrier() (read, write *net.TCPConn) {
 func (o owned) Reset() {
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	duplex.Abort(o.Conn)
+	socket.Abort(o.Conn)
 }
 
 // A carrier can be closed under the lock that Carrier takes while a write to it
@@ -334,7 +335,7 @@ func TestCarrierIsClosedByItsOwner(t *testing.T) {
 			o.mu.Lock()
 			fill(visitor)
 			closed := make(chan struct{})
-			go func() { defer close(closed); duplex.Abort(near) }()
+			go func() { defer close(closed); socket.Abort(near) }()
 			select {
 			case <-closed:
 			case <-time.After(patience / 4):

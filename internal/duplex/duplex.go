@@ -15,6 +15,8 @@ import (
 	"sync/atomic"
 	"syscall"
 	"time"
+
+	"keystay/internal/socket"
 )
 
 // DefaultProbe is how often [Copy] looks for a reset that no Read would show,
@@ -37,7 +39,7 @@ var (
 // A Conn may offer more, and Copy makes use of it:
 //
 //   - Reset(), with or without an error as its result, closes the connection
-//     so that its peer sees a reset; see [Abort].
+//     so that its peer sees a reset; see [socket.Abort].
 //   - Broken() error returns, without waiting and without taking anything, why
 //     the connection can carry no more, or nil. It lets Copy notice a reset
 //     while it is not reading from the connection.
@@ -209,7 +211,7 @@ func (c *copying) ran(d, back *direction, err error) {
 	// A write to a connection that was reset may swallow the error, and then
 	// a Read says end of stream. Whoever writes sets ended only after the last
 	// write went well, so if that is not set, the connection must still live.
-	if err == nil && gone(d.from()) && !back.ended.Load() {
+	if err == nil && socket.Gone(d.from()) && !back.ended.Load() {
 		err = fmt.Errorf("read: %w", syscall.ECONNRESET)
 	}
 	if err == nil {
@@ -238,7 +240,7 @@ func (c *copying) end(err error) {
 		c.err = err
 		for _, conn := range []Conn{c.ab.src, c.ba.src} {
 			if err != nil {
-				Abort(conn)
+				socket.Abort(conn)
 				continue
 			}
 			setLinger(conn, -1)

@@ -14,6 +14,8 @@ import (
 	"go.uber.org/goleak"
 
 	"keystay/internal/duplex"
+	"keystay/internal/socket"
+	"keystay/internal/testnet"
 )
 
 func TestMain(m *testing.M) {
@@ -66,7 +68,7 @@ func (c carried) Carrier() (read, write *net.TCPConn) {
 	return tcp, tcp
 }
 
-func (c carried) Reset() { duplex.Abort(c.Conn) }
+func (c carried) Reset() { socket.Abort(c.Conn) }
 
 func newRig(t *testing.T, p pathway, o duplex.Options) *rig {
 	t.Helper()
@@ -76,28 +78,6 @@ func newRig(t *testing.T, p pathway, o duplex.Options) *rig {
 	r.b, b = tcpPair(t)
 	go func() { r.result <- duplex.Copy(p.a(a), p.b(b), o) }()
 	return r
-}
-
-// tcpPair returns the two ends of a TCP connection on loopback.
-func tcpPair(t *testing.T) (far, near *net.TCPConn) {
-	t.Helper()
-	ln, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer ln.Close()
-	dialed, err := net.Dial("tcp", ln.Addr().String())
-	if err != nil {
-		t.Fatal(err)
-	}
-	accepted, err := ln.Accept()
-	if err != nil {
-		t.Fatal(err)
-	}
-	far, near = dialed.(*net.TCPConn), accepted.(*net.TCPConn)
-	far.SetDeadline(time.Now().Add(patience))
-	t.Cleanup(func() { far.Close() })
-	return far, near
 }
 
 // wait returns what Copy returned.
@@ -163,4 +143,13 @@ func same(t *testing.T, a, b hash.Hash) {
 	if !bytes.Equal(a.Sum(nil), b.Sum(nil)) {
 		t.Error("what has arrived is not what was sent")
 	}
+}
+
+// tcpPair returns the two ends of a TCP connection on loopback, the far one with
+// a deadline.
+func tcpPair(t *testing.T) (far, near *net.TCPConn) {
+	t.Helper()
+	far, near = testnet.TCPPair(t)
+	far.SetDeadline(time.Now().Add(patience))
+	return far, near
 }

@@ -4,7 +4,7 @@ import (
 	"os"
 	"syscall"
 
-	"keystay/internal/sockio"
+	"keystay/internal/socket"
 )
 
 // When to splice. A pipe moves 32 KiB for as much time of the processor as a
@@ -77,7 +77,7 @@ func (s *splicer) fill(fd uintptr) bool {
 	if s.pipe = pipes.borrow(); s.pipe == nil {
 		return true
 	}
-	n, err := sockio.Splice(fd, s.pipe.w, maxSplice)
+	n, err := socket.Splice(fd, s.pipe.w, maxSplice)
 	s.pipe.held = n
 	switch err {
 	case nil:
@@ -94,7 +94,7 @@ func (s *splicer) fill(fd uintptr) bool {
 // drain empties the pipe. It returns false if it has to wait for room.
 func (s *splicer) drain(fd uintptr) bool {
 	for s.pipe.held > 0 {
-		n, err := sockio.Splice(s.pipe.r, fd, s.pipe.held)
+		n, err := socket.Splice(s.pipe.r, fd, s.pipe.held)
 		if err == syscall.EAGAIN {
 			s.d.waits()
 			return false

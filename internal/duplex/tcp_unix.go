@@ -8,7 +8,7 @@ import (
 	"os"
 	"syscall"
 
-	"keystay/internal/sockio"
+	"keystay/internal/socket"
 )
 
 // fromTCP copies from src to its end. While it waits for bytes it holds neither
@@ -91,7 +91,7 @@ func (t *taker) read(fd uintptr) bool {
 			return true
 		}
 	}
-	t.n, t.err = sockio.Read(fd, *t.buf)
+	t.n, t.err = socket.Read(fd, *t.buf)
 	if t.err == syscall.EAGAIN {
 		t.release()
 		return false
@@ -151,7 +151,7 @@ func (g *giver) put(p []byte, now bool) (int, error) {
 // writeSome returns false if it has to wait for room.
 func (g *giver) writeSome(fd uintptr) bool {
 	for len(g.left) > 0 {
-		n, err := sockio.Write(fd, g.left)
+		n, err := socket.Write(fd, g.left)
 		switch {
 		case n > 0:
 			g.left = g.left[n:]

@@ -4,6 +4,8 @@ import (
 	"fmt"
 	"net"
 	"time"
+
+	"keystay/internal/socket"
 )
 
 // watch makes sure that check runs within Options.Probe. It is called when
@@ -91,7 +93,7 @@ func (d *direction) exposed() bool {
 // broken returns why no more can come from c, if that can be known without
 // reading.
 func broken(c net.Conn) error {
-	for _, inner := range []net.Conn{c, innermost(c)} {
+	for _, inner := range []net.Conn{c, socket.Innermost(c)} {
 		b, ok := inner.(interface{ Broken() error })
 		if !ok {
 			continue
@@ -105,7 +107,7 @@ func broken(c net.Conn) error {
 		break
 	}
 	for _, s := range sockets(c) {
-		if err := socketError(s); err != nil {
+		if err := socket.Failure(s); err != nil {
 			return err
 		}
 	}
@@ -127,7 +129,7 @@ func (c *copying) quiet() (time.Duration, error) {
 	// The kernel knows of bytes that no call has returned for yet.
 	for _, conn := range []Conn{c.ab.src, c.ba.src} {
 		for _, s := range sockets(conn) {
-			if d, ok := socketQuiet(s); ok {
+			if d, ok := socket.Quiet(s); ok {
 				quiet = min(quiet, d)
 			}
 		}

@@ -8,7 +8,7 @@ import (
 	"net/http/httptrace"
 	"sync/atomic"
 
-	"keystay/internal/duplex"
+	"keystay/internal/socket"
 )
 
 // An upgraded connection is the local side of a request that has switched
@@ -40,7 +40,7 @@ func switchProtocols(res *http.Response) error {
 	u, ok := res.Request.Context().Value(upgradeKey{}).(*upgraded)
 	if body, isConn := res.Body.(io.ReadWriteCloser); ok && isConn && res.StatusCode == http.StatusSwitchingProtocols {
 		u.ReadWriteCloser = body
-		setLinger(u.local, 0) // a reset, if this process dies
+		socket.Linger(u.local, 0) // a reset, if this process dies
 		res.Body = u
 	}
 	return nil
@@ -69,21 +69,11 @@ func (u *upgraded) CloseWrite() error {
 // Close ends the local side, in good order only if the visitor's has not broken.
 func (u *upgraded) Close() error {
 	if !u.ended.Load() || u.visitor.Broken() != nil {
-		duplex.Abort(u.local)
+		socket.Abort(u.local)
 	} else {
-		setLinger(u.local, -1)
+		socket.Linger(u.local, -1)
 	}
 	return u.ReadWriteCloser.Close()
-}
-
-// setLinger sets SO_LINGER on the TCP connection that c is or wraps, if any.
-func setLinger(c net.Conn, sec int) {
-	switch c := c.(type) {
-	case interface{ SetLinger(int) error }:
-		c.SetLinger(sec)
-	case interface{ NetConn() net.Conn }:
-		setLinger(c.NetConn(), sec)
-	}
 }
 
 var _ interface {

@@ -1,6 +1,6 @@
 //go:build unix && !linux
 
-package sockio
+package socket
 
 import "syscall"
 

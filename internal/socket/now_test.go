@@ -1,6 +1,6 @@
 //go:build unix
 
-package sockio_test
+package socket_test
 
 import (
 	"bytes"
@@ -8,38 +8,26 @@ import (
 	"syscall"
 	"testing"
 
-	"keystay/internal/sockio"
+	"keystay/internal/socket"
+	"keystay/internal/testnet"
 )
 
-// pair returns two ends of a connection, the second one by its descriptor.
-func pair(t *testing.T) (far *net.TCPConn, raw syscall.RawConn) {
+// descriptor returns two ends of a connection, the second one by its descriptor.
+func descriptor(t *testing.T) (far *net.TCPConn, raw syscall.RawConn) {
 	t.Helper()
-	ln, err := net.Listen("tcp", "127.0.0.1:0")
+	far, near := testnet.TCPPair(t)
+	raw, err := near.SyscallConn()
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer ln.Close()
-	c, err := net.Dial("tcp", ln.Addr().String())
-	if err != nil {
-		t.Fatal(err)
-	}
-	near, err := ln.Accept()
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { c.Close(); near.Close() })
-	raw, err = near.(*net.TCPConn).SyscallConn()
-	if err != nil {
-		t.Fatal(err)
-	}
-	return c.(*net.TCPConn), raw
+	return far, raw
 }
 
 func TestReadAndWrite(t *testing.T) {
-	far, raw := pair(t)
+	far, raw := descriptor(t)
 	buf := make([]byte, 100)
 	raw.Control(func(fd uintptr) {
-		if n, err := sockio.Read(fd, buf); n != 0 || err != syscall.EAGAIN {
+		if n, err := socket.Read(fd, buf); n != 0 || err != syscall.EAGAIN {
 			t.Errorf("read of nothing: %d, %v", n, err)
 		}
 	})
@@ -48,14 +36,14 @@ func TestReadAndWrite(t *testing.T) {
 	var n int
 	var err error
 	raw.Read(func(fd uintptr) bool {
-		n, err = sockio.Read(fd, buf)
+		n, err = socket.Read(fd, buf)
 		return err != syscall.EAGAIN
 	})
 	if err != nil || string(buf[:n]) != "hello" {
 		t.Errorf("read %q, %v", buf[:n], err)
 	}
 
-	raw.Control(func(fd uintptr) { n, err = sockio.Write(fd, []byte("welcome")) })
+	raw.Control(func(fd uintptr) { n, err = socket.Write(fd, []byte("welcome")) })
 	if n != 7 || err != nil {
 		t.Errorf("write: %d, %v", n, err)
 	}
@@ -65,7 +53,7 @@ func TestReadAndWrite(t *testing.T) {
 
 	far.CloseWrite()
 	raw.Read(func(fd uintptr) bool {
-		n, err = sockio.Read(fd, buf)
+		n, err = socket.Read(fd, buf)
 		return err != syscall.EAGAIN
 	})
 	if n != 0 || err != nil {
@@ -75,11 +63,11 @@ func TestReadAndWrite(t *testing.T) {
 
 // A full socket says so, after it has taken what it can.
 func TestWriteToFullSocket(t *testing.T) {
-	_, raw := pair(t)
+	_, raw := descriptor(t)
 	p := bytes.Repeat([]byte("x"), 64<<10)
 	raw.Control(func(fd uintptr) {
 		for {
-			n, err := sockio.Write(fd, p)
+			n, err := socket.Write(fd, p)
 			if err == syscall.EAGAIN && n == 0 {
 				return
 			}
@@ -93,10 +81,10 @@ func TestWriteToFullSocket(t *testing.T) {
 
 func TestErrors(t *testing.T) {
 	const none = ^uintptr(0)
-	if n, err := sockio.Read(none, make([]byte, 1)); n != 0 || err != syscall.EBADF {
+	if n, err := socket.Read(none, make([]byte, 1)); n != 0 || err != syscall.EBADF {
 		t.Errorf("read: %d, %v", n, err)
 	}
-	if n, err := sockio.Write(none, make([]byte, 1)); n != 0 || err != syscall.EBADF {
+	if n, err := socket.Write(none, make([]byte, 1)); n != 0 || err != syscall.EBADF {
 		t.Errorf("write: %d, %v", n, err)
 	}
 }

@@ -1,6 +1,6 @@
 //go:build !linux
 
-package sockopt
+package socket
 
 import "time"
 

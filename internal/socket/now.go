@@ -1,15 +1,16 @@
 //go:build unix
 
-// Package sockio reads, writes and splices sockets that do not block, once and
-// without waiting. Callers have the descriptor from a [syscall.RawConn], which waits.
-//
-// The Go scheduler is told of a system call that may wait, and gets another
-// thread ready for it. These do not, so under Linux it is not told: with many
-// small reads and writes, or few large ones, its part was a tenth of a relay's
-// work.
-package sockio
+package socket
 
 import "syscall"
+
+// Read, Write and Splice are calls that never wait, on sockets that do not block.
+// Callers have the descriptor from a [syscall.RawConn], which waits.
+//
+// The Go scheduler is told of a system call that may wait, and gets another
+// thread ready for it. These do not wait, so under Linux it is not told: with
+// many small reads and writes, or few large ones, its part was a tenth of a
+// relay's work.
 
 // Read reads into p. At the end of the stream it returns 0 without an error;
 // where there is nothing yet, [syscall.EAGAIN].

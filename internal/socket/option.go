@@ -1,10 +1,4 @@
-// Package sockopt sets and reads what package net does not know of TCP sockets.
-//
-// A connection may be wrapped, as a [*crypto/tls.Conn] is: what has a method
-// NetConn() net.Conn is looked through. Where a system has no such option, or
-// there is no TCP socket, nothing is done: all that is here only makes the
-// system notice sooner what our own timers notice anyway.
-package sockopt
+package socket
 
 import (
 	"net"
@@ -36,20 +30,9 @@ func Retransmits(c net.Conn) (n int) {
 	return n
 }
 
-// control calls f with the socket that c is, embeds or wraps, if any.
+// control calls f with the socket that c is, embeds or wraps, if it is open.
 func control(c net.Conn, f func(fd uintptr)) {
-	for {
-		w, ok := c.(interface{ NetConn() net.Conn })
-		if !ok {
-			break
-		}
-		inner := w.NetConn()
-		if inner == nil {
-			return
-		}
-		c = inner
-	}
-	s, ok := c.(syscall.Conn)
+	s, ok := Innermost(c).(syscall.Conn)
 	if !ok {
 		return
 	}

@@ -1,6 +1,6 @@
 //go:build unix
 
-package duplex
+package socket
 
 import (
 	"errors"
@@ -8,11 +8,11 @@ import (
 	"syscall"
 )
 
-// gone reports whether the TCP connection that c is or wraps has ended in both
+// Gone reports whether the TCP connection that c is or wraps has ended in both
 // directions. The peer's end of stream alone is not that, its reset is.
-func gone(c net.Conn) bool {
-	inner := innermost(c)
-	if _, tcp := inner.(lingerer); !tcp {
+func Gone(c net.Conn) bool {
+	inner := Innermost(c)
+	if !IsTCP(inner) {
 		return false
 	}
 	socket, ok := inner.(syscall.Conn)

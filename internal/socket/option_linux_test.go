@@ -1,4 +1,4 @@
-package sockopt_test
+package socket_test
 
 import (
 	"crypto/tls"
@@ -11,7 +11,8 @@ import (
 
 	"golang.org/x/sys/unix"
 
-	"keystay/internal/sockopt"
+	"keystay/internal/socket"
+	"keystay/internal/testnet"
 )
 
 // option reads the option of a connection back.
@@ -29,41 +30,23 @@ func option(t *testing.T, c net.Conn) time.Duration {
 	return time.Duration(ms) * time.Millisecond
 }
 
-// pair returns a connection over loopback.
-func pair(t *testing.T) (dialed, accepted net.Conn) {
-	t.Helper()
-	ln, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer ln.Close()
-	if dialed, err = net.Dial("tcp", ln.Addr().String()); err != nil {
-		t.Fatal(err)
-	}
-	if accepted, err = ln.Accept(); err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { dialed.Close(); accepted.Close() })
-	return dialed, accepted
-}
-
 func TestUserTimeout(t *testing.T) {
-	a, b := pair(t)
-	sockopt.UserTimeout(a, 15*time.Second)
-	sockopt.UserTimeout(tls.Client(b, nil), 7*time.Second)
+	a, b := testnet.TCPPair(t)
+	socket.UserTimeout(a, 15*time.Second)
+	socket.UserTimeout(tls.Client(b, nil), 7*time.Second)
 	if da, db := option(t, a), option(t, b); da != 15*time.Second || db != 7*time.Second {
 		t.Errorf("options are %v and %v, want 15s and 7s", da, db)
 	}
 	p, _ := net.Pipe()
-	sockopt.UserTimeout(p, time.Second) // no socket: nothing happens
+	socket.UserTimeout(p, time.Second) // no socket: nothing happens
 	p.Close()
-	sockopt.UserTimeout(p, time.Second)
+	socket.UserTimeout(p, time.Second)
 }
 
 // A peer that is there but takes nothing is given up too.
 func TestPeerThatNeverReads(t *testing.T) {
-	a, _ := pair(t)
-	sockopt.UserTimeout(a, time.Second)
+	a, _ := testnet.TCPPair(t)
+	socket.UserTimeout(a, time.Second)
 	a.SetDeadline(time.Now().Add(30 * time.Second))
 	var err error
 	for err == nil {
@@ -76,9 +59,9 @@ func TestPeerThatNeverReads(t *testing.T) {
 
 // What a peer that never reads makes the system keep is bounded.
 func TestUnsent(t *testing.T) {
-	a, b := pair(t)
-	b.(*net.TCPConn).SetReadBuffer(4 << 10)
-	sockopt.Unsent(tls.Client(a, nil), 64<<10)
+	a, b := testnet.TCPPair(t)
+	b.SetReadBuffer(4 << 10)
+	socket.Unsent(tls.Client(a, nil), 64<<10)
 	a.SetDeadline(time.Now().Add(time.Second))
 	n := 0
 	for {
@@ -95,11 +78,11 @@ func TestUnsent(t *testing.T) {
 
 // Segments for a peer that is gone without a word are sent once more.
 func TestRetransmits(t *testing.T) {
-	a, b := pair(t)
-	if n := sockopt.Retransmits(a); n != 0 {
+	a, b := testnet.TCPPair(t)
+	if n := socket.Retransmits(a); n != 0 {
 		t.Errorf("%d at the start", n)
 	}
-	raw, err := b.(syscall.Conn).SyscallConn()
+	raw, err := b.SyscallConn()
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -112,7 +95,7 @@ func TestRetransmits(t *testing.T) {
 		t.Fatal(err)
 	}
 	a.Write([]byte("x"))
-	for end := time.Now().Add(10 * time.Second); sockopt.Retransmits(a) == 0; {
+	for end := time.Now().Add(10 * time.Second); socket.Retransmits(a) == 0; {
 		if time.Now().After(end) {
 			t.Fatal("what was lost is not counted")
 		}
