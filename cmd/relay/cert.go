@@ -66,10 +66,11 @@ func newOwnCert(cfg *config.Relay, log *slog.Logger) (*ownCert, error) {
 		}
 	}
 	source, err := c.fromACME()
-	if err == nil {
-		c.now.Store(source)
+	if err != nil {
+		return nil, err
 	}
-	return c, err
+	c.now.Store(source)
+	return c, nil
 }
 
 // fromACME makes a source with a keeper that manages nothing yet.

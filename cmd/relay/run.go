@@ -3,11 +3,13 @@ package main
 import (
 	"context"
 	"errors"
+	"fmt"
 	"log/slog"
 	"net"
 	"net/http"
 	"os"
 	"sync"
+	"syscall"
 	"time"
 
 	"keystay/config"
@@ -76,6 +78,9 @@ type heir interface {
 // open prepares everything, so that a mistake is found before anything is
 // served.
 func (p *process) open(takeover bool) (err error) {
+	if err := os.MkdirAll(p.cfg.StateDir, 0o700); err != nil {
+		return stateError(p.cfg.StateDir, fmt.Errorf("make state_dir: %w", err))
+	}
 	if p.cert, err = newOwnCert(p.cfg, p.log); err != nil {
 		return stateError(p.cfg.StateDir, err)
 	}
@@ -222,16 +227,21 @@ func (p *process) close(err error) {
 	}
 }
 
+// stateError says what to do about a state_dir that cannot be used.
 func stateError(dir string, err error) error {
-	var e *cli.Error
-	if errors.As(err, &e) {
-		return err
-	}
+	var wrongUse *cli.Error
+	var path *os.PathError
 	switch {
+	case errors.As(err, &wrongUse):
+		return err
 	case errors.Is(err, relay.ErrInUse):
 		return hint.StateInUse.Error(err)
-	case errors.Is(err, os.ErrPermission):
+	case errors.Is(err, os.ErrPermission), errors.Is(err, syscall.EROFS):
 		return hint.RelayState.Error(err, "DIR", dir)
+	case errors.Is(err, syscall.ENOSPC):
+		return hint.StateFull.Error(err, "DIR", dir)
+	case errors.As(err, &path): // a file is in the way, or there can be no folder
+		return hint.StatePlace.Error(err, "DIR", dir)
 	}
 	return err
 }

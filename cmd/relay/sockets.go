@@ -7,6 +7,7 @@ import (
 	"net"
 	"os"
 	"slices"
+	"syscall"
 
 	"github.com/coreos/go-systemd/v22/activation"
 
@@ -123,6 +124,17 @@ func purpose(cfg *config.Relay, addr net.Addr) string {
 	return ""
 }
 
+// key is where the addresses of such a socket are configured.
+func key(what string) string {
+	switch what {
+	case "http":
+		return "http_listen"
+	case "admin":
+		return "admin.listen"
+	}
+	return "listen"
+}
+
 func listenError(what, addr string, err error) error {
 	failed := fmt.Errorf("listen for %s on %s: %w", what, addr, err)
 	switch {
@@ -130,6 +142,8 @@ func listenError(what, addr string, err error) error {
 		return hint.LowPort.Error(failed)
 	case isInUse(err):
 		return hint.PortInUse.Error(failed)
+	case errors.Is(err, syscall.EADDRNOTAVAIL):
+		return hint.AddressElsewhere.Error(failed, "KEY", key(what))
 	}
 	return failed
 }

@@ -41,8 +41,11 @@ func controlPath(dir string) string { return filepath.Join(dir, "relay.sock") }
 func takeOver(dir string) (*predecessor, error) {
 	fail := func(err error) error {
 		failed := fmt.Errorf("take over: %w", err)
-		if errors.Is(err, handover.ErrNoneRunning) {
+		switch {
+		case errors.Is(err, handover.ErrNoneRunning):
 			return hint.NoTakeover.Error(failed)
+		case errors.Is(err, handover.ErrLongPath):
+			return hint.LongState.Error(failed)
 		}
 		return failed
 	}
@@ -114,7 +117,12 @@ func (p *process) openControl() {
 	}
 	c, err := handover.Listen(controlPath(p.cfg.StateDir))
 	if err != nil {
-		p.log.Warn("there is no control socket: --takeover and SIGUSR2 will not work", "err", err)
+		if errors.Is(err, handover.ErrLongPath) {
+			err = hint.LongState.Error(err)
+		} else {
+			err = hint.NoControl.Error(err, "FILE", controlPath(p.cfg.StateDir))
+		}
+		p.log.Warn("there is no control socket: --takeover and SIGUSR2 will not work", "err", err, hint.Attr(hint.All(err)))
 		return
 	}
 	p.control = &control{c}

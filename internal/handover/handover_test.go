@@ -354,3 +354,22 @@ func TestPredecessorFails(t *testing.T) {
 		})
 	}
 }
+
+func TestPathsOfSocketsHaveALimit(t *testing.T) {
+	base := t.TempDir() + "/"
+	if len(base) >= handover.MaxPath {
+		t.Skip("the folder for tests has a path too long for a socket")
+	}
+	fits := base + strings.Repeat("s", handover.MaxPath-len(base))
+	c, err := handover.Listen(fits)
+	if err != nil {
+		t.Fatalf("%d bytes: %v", len(fits), err)
+	}
+	c.Close()
+	if _, err := handover.Listen(fits + "s"); !errors.Is(err, handover.ErrLongPath) {
+		t.Errorf("%d bytes: %v", len(fits)+1, err)
+	}
+	if _, err := handover.Dial(fits + "s"); !errors.Is(err, handover.ErrLongPath) || errors.Is(err, handover.ErrNoneRunning) {
+		t.Errorf("dial %d bytes: %v", len(fits)+1, err)
+	}
+}

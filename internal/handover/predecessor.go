@@ -25,6 +25,9 @@ type Predecessor struct {
 
 // Dial reaches the process that listens on the control socket at path.
 func Dial(path string) (*Predecessor, error) {
+	if err := fits(path); err != nil {
+		return nil, err
+	}
 	conn, err := net.DialUnix("unix", nil, &net.UnixAddr{Name: path, Net: "unix"})
 	if errors.Is(err, os.ErrNotExist) || errors.Is(err, syscall.ECONNREFUSED) {
 		return nil, fmt.Errorf("%w: %w", ErrNoneRunning, err)

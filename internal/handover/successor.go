@@ -20,6 +20,23 @@ const (
 	passTimeout = time.Second
 )
 
+// MaxPath is the longest path of a control socket, in bytes: the room that the
+// system has for it, less the zero byte at its end (unix(7)).
+const MaxPath = len(syscall.RawSockaddrUnix{}.Path) - 1
+
+// ErrLongPath is wrapped by the errors of Listen and Dial for a path longer than
+// MaxPath.
+var ErrLongPath = fmt.Errorf("its path is longer than %d bytes", MaxPath)
+
+// fits refuses a path that is too long for a socket. The system says no more
+// than "invalid argument".
+func fits(path string) error {
+	if len(path) > MaxPath {
+		return fmt.Errorf("control socket %s: %w", path, ErrLongPath)
+	}
+	return nil
+}
+
 // A Socket is a listening socket that is handed over.
 type Socket struct {
 	For       string // what it is for, such as "public"
@@ -37,6 +54,9 @@ type Control struct {
 // Listen opens the control socket at path, with mode 0600. What a process that
 // was killed left there is replaced: the caller knows that no other one runs.
 func Listen(path string) (*Control, error) {
+	if err := fits(path); err != nil {
+		return nil, err
+	}
 	if err := os.Remove(path); err != nil && !errors.Is(err, os.ErrNotExist) {
 		return nil, err
 	}

@@ -3,8 +3,8 @@ package hint
 // Relay returns the table of docs/running-a-relay.md, in its order.
 func Relay() []*Advice {
 	return []*Advice{
-		LowPort, PortInUse, SocketUnknown,
-		StateInUse, RelayState, RecordDamaged, ClockJumped,
+		LowPort, PortInUse, AddressElsewhere, SocketUnknown,
+		StateInUse, RelayState, StatePlace, StateFull, LongState, NoControl, RecordDamaged, ClockJumped,
 		NoTakeover, TakeoverHere,
 	}
 }
@@ -18,6 +18,11 @@ var (
 	PortInUse = &Advice{
 		Shown: "listen for … on …: … address already in use",
 		Do:    []string{"another program has this port: find it with ss -ltnp, or choose another address"},
+	}
+	AddressElsewhere = &Advice{
+		Shown: "listen for … on …: … cannot assign requested address",
+		Do: []string{"no interface of this machine has that address: see ip addr, and mend KEY",
+			"without a host, as in :443, the relay listens on every address; behind NAT that is what is wanted"},
 	}
 	SocketUnknown = &Advice{
 		Shown: "systemd has opened …, and nothing in the configuration has that port",
@@ -34,7 +39,28 @@ var (
 	}
 	RelayState = &Advice{
 		Shown: "make state_dir: … permission denied",
-		Do:    []string{"make DIR writable for the user who runs the relay, or set state_dir"},
+		Means: "also `read-only file system`",
+		Do: []string{"make DIR writable for the user who runs the relay",
+			"or choose another folder: state_dir in relay.yaml, or --state-dir"},
+	}
+	StatePlace = &Advice{
+		Shown: "make state_dir: … not a directory",
+		Means: "also `no such file or directory`, `file name too long`",
+		Do:    []string{"there can be no folder DIR: choose another place, state_dir in relay.yaml or --state-dir"},
+	}
+	StateFull = &Advice{
+		Shown: "open …/names.db: … no space left on device",
+		Do:    []string{"the disk of DIR is full: make room there"},
+	}
+	LongState = &Advice{
+		Shown: "there is no control socket … its path is longer than … bytes",
+		Means: "the relay runs, and cannot be taken over from",
+		Do:    []string{"choose a state_dir with a shorter path: systems give the path of a socket no more room"},
+	}
+	NoControl = &Advice{
+		Shown: "there is no control socket …",
+		Means: "the relay runs, and cannot be taken over from",
+		Do:    []string{"the relay makes its control socket FILE at its start: take away what is in its place, and let it write the folder"},
 	}
 	RecordDamaged = &Advice{
 		Shown: "the record of names is damaged: …",
