@@ -13,5 +13,10 @@
 // certmagic makes the keys and requests, stores the results and holds the
 // locks; its issuer interface is answered here with acmez, certmagic's own
 // ACME client, for what its stock issuer cannot do without a port of its own,
-// without asking on standard input and without losing the CA's Retry-After.
+// without asking on standard input and without losing the CA's Retry-After. When
+// to renew, ARI among it, is decided here as well, since an order has to wait for
+// a session. acmez alone would leave to this package what certmagic has had years
+// of use for: the layout of the storage, writes that a crash cannot halve, keys
+// and their encoding, requests, locks between processes, and obtaining a
+// certificate at most once.
 package acme

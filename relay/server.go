@@ -113,9 +113,16 @@ func (s *Server) init() {
 	})
 }
 
-// Serve takes visitors and remotes from ln, with tcpproxy as the front. It
-// blocks, closes ln, and always returns an error: ErrServerClosed after
-// Shutdown or Close. It may be called for several listeners at once.
+// Serve takes visitors and remotes from ln. It blocks, closes ln, and always
+// returns an error: ErrServerClosed after Shutdown or Close. It may be called
+// for several listeners at once.
+//
+// tcpproxy is the front: its Proxy accepts and has a goroutine for each
+// connection, and its Target is the interface for what a connection leads to. It
+// does not read the name: its matcher takes a hello in one record alone, without
+// a deadline. Its price is a reader of 4 KiB for each connection, which nobody
+// reads from and which is garbage as soon as the connection is routed; its API
+// has no way around it.
 func (s *Server) Serve(ln net.Listener) error {
 	s.init()
 	s.mu.Lock()
