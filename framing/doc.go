@@ -4,9 +4,10 @@
 // connection run link records (HELLO, CLAIM, PING, GOAWAY, …). Among them, from
 // the first visitor on, run the frames of a smux session, in which the relay
 // opens one stream per visitor. Inside each stream run stream records, which
-// give it what smux does not have: ends and resets that arrive, and credit, so
-// that no slow reader stalls another stream. The few frames that are left are
-// written and read here; smux itself is a peer in the tests.
+// give it what smux does not have: resets, which differ from ends, and credit
+// that a sender is held to, so that no slow reader stalls another stream. The
+// frames of smux are written and read here; smux's own code is the peer in the
+// tests, at either end.
 //
 // A [Link] is one end of such a connection, a [Stream] one end of a visitor's
 // connection in it, and a [Lane] a TCP connection of its own that a stream can

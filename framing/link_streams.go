@@ -8,11 +8,10 @@ import (
 	"math"
 )
 
-// The session speaks smux version 2, and little of it: frames that begin and end
-// a stream, and those of data. smux's own code ran here once, and had less and
-// less to do: its half-close loses data, its windows let one stream stall the
-// others, it knows no reset, and its goroutines were some 6 % of what a new
-// visitor cost. A peer may still run it, see smux_peer_test.go.
+// The session speaks smux version 2: frames that begin and end a stream, those of
+// data, and those that tell a window. A peer may run smux's own code, see
+// smux_peer_test.go. It does not run here: it passes each frame from goroutine to
+// goroutine and writes it by itself, and it lets a peer send more than its window.
 const (
 	smuxVersion = 2
 	// smuxFrame makes a full smux frame (8 bytes of header) with the MUX record

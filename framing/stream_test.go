@@ -152,7 +152,8 @@ func settled(t testing.TB, ls ...*framing.Link) {
 	}
 }
 
-// The acceptor may speak first: smux alone loses such bytes.
+// The acceptor may speak first: the opener knows of the stream before its SYN is
+// written.
 func TestAcceptorSpeaksFirst(t *testing.T) {
 	relay, remote, _, _ := memLinks(t)
 	go func() {
