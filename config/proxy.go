@@ -2,16 +2,22 @@ package config
 
 import (
 	"net/url"
+	"os"
 	"slices"
 	"strconv"
 	"strings"
+
+	"keystay/internal/hint"
 )
 
 // NoProxy is the value of [Remote.Proxy] for no proxy at all.
 const NoProxy = "none"
 
-// proxyHint is how a proxy is written.
-const proxyHint = "as in http://proxy.corp.test:3128 or socks5://USER:PASSWORD@127.0.0.1:1080; none is to go without"
+// proxyForm is how a proxy is written, and proxyHint how the flag is.
+const (
+	proxyForm = "as in http://proxy.corp.test:3128 or socks5://USER:PASSWORD@127.0.0.1:1080"
+	proxyHint = proxyForm + "; none is to go without"
+)
 
 // proxy checks the URL of a proxy and gives it a scheme where it has none, as
 // the convention for HTTPS_PROXY has it. Nothing of it is repeated, since it
@@ -24,27 +30,57 @@ func (e *Errors) proxy(s *Secret) {
 		e.add("proxy", err.Error())
 		return
 	}
-	text := string(*s)
+	u, wrong := parseProxy(string(*s))
+	if wrong != nil {
+		wrong.Key = "proxy"
+		*e = append(*e, wrong)
+		return
+	}
+	if strings.Trim(u.Path, "/") != "" || u.RawQuery != "" || u.Fragment != "" {
+		e.add("proxy", "there is more than a host and a port in the URL", proxyHint,
+			"what is no letter or digit in a user or password is written as %2F for /, %3F for ?, %23 for #")
+		return
+	}
+	*s = Secret(u.String())
+}
+
+// parseProxy parses the URL of a proxy. What it says is wrong repeats nothing
+// but the scheme or the port.
+func parseProxy(text string) (*url.URL, *Error) {
 	if !strings.Contains(text, "://") {
 		text = "http://" + text
 	}
 	u, err := url.Parse(text)
 	if err != nil {
-		e.add("proxy", "this is no URL", proxyHint, "what is no letter or digit in a user or password is written as %40 for @, %3A for :")
-		return
+		return nil, &Error{Message: "this is no URL", Hints: []string{proxyHint, "what is no letter or digit in a user or password is written as %40 for @, %3A for :"}}
 	}
 	u.Scheme = strings.ToLower(u.Scheme)
 	switch port, err := strconv.ParseUint(u.Port(), 10, 16); {
 	case !slices.Contains([]string{"http", "https", "socks5", "socks5h"}, u.Scheme):
-		e.add("proxy", quote(u.Scheme)+" is no kind of proxy", proxyHint)
+		return nil, &Error{Message: quote(u.Scheme) + " is no kind of proxy", Hints: []string{proxyHint}}
 	case !isHost(u.Hostname()):
-		e.add("proxy", "the URL names no host", proxyHint)
+		return nil, &Error{Message: "the URL names no host", Hints: []string{proxyHint}}
 	case u.Port() != "" && (err != nil || port == 0):
-		e.add("proxy", quote(u.Port())+" is no port", "a number from 1 to 65535")
-	case strings.Trim(u.Path, "/") != "" || u.RawQuery != "" || u.Fragment != "":
-		e.add("proxy", "there is more than a host and a port in the URL", proxyHint,
-			"what is no letter or digit in a user or password is written as %2F for /, %3F for ?, %23 for #")
-	default:
-		*s = Secret(u.String())
+		return nil, &Error{Message: quote(u.Port()) + " is no port", Hints: []string{"a number from 1 to 65535"}}
 	}
+	return u, nil
+}
+
+// proxyVariables reports what is wrong with the environment's proxy for https
+// URLs, which is the one that is used where no --proxy is given.
+func proxyVariables() Errors {
+	for _, name := range []string{"HTTPS_PROXY", "https_proxy"} {
+		value := os.Getenv(name)
+		if value == "" {
+			continue
+		}
+		var errs Errors
+		if _, wrong := parseProxy(value); wrong != nil && os.Getenv("NO_PROXY") != "*" && os.Getenv("no_proxy") != "*" {
+			wrong.From = name
+			wrong.Hints = append([]string{proxyForm}, hint.ProxyVariable.Do...)
+			errs = append(errs, wrong)
+		}
+		return errs // the other one is not looked at
+	}
+	return nil
 }

@@ -64,3 +64,57 @@ func TestTransportValues(t *testing.T) {
 	_, _, err = loadRemote(t, "--transport", "ws", "3000")
 	wantText(t, err, "--transport: \"ws\" is not auto, tls or wss\nhint: did you mean \"wss\"?")
 }
+
+// What the environment says of a proxy is checked at the start, and named by its
+// variable; --proxy goes before it.
+func TestWrongProxyVariable(t *testing.T) {
+	for given, want := range map[string]string{
+		"foo:bar:baz":                 "this is no URL",
+		"foo://me:hunter2@bar":        `"foo" is no kind of proxy`,
+		"http://me:hunter2@p:0":       `"0" is no port`,
+		"http://":                     "the URL names no host",
+		"me:hunter2@bar:baz":          "this is no URL",
+		"http://[::1":                 "this is no URL",
+		"proxy.corp.test:3128":        "",
+		"http://me:hunter2@p:1/x?y#z": "", // only the host and port of it are used
+	} {
+		for _, name := range []string{"HTTPS_PROXY", "https_proxy"} {
+			t.Run(name+"="+given, func(t *testing.T) {
+				inFolder(t, nil)
+				env(t, name+"="+given)
+				_, _, err := loadRemote(t, "3000")
+				if want == "" {
+					if err != nil {
+						t.Error(err)
+					}
+					return
+				}
+				if err == nil || !strings.HasPrefix(err.Error(), name+": "+want) || !strings.HasSuffix(err.Error(), "--proxy none") || strings.Contains(err.Error(), "hunter2") {
+					t.Error(err)
+				}
+				if _, _, err := loadRemote(t, "3000", "--proxy", "none"); err != nil {
+					t.Errorf("with --proxy none: %v", err)
+				}
+				env(t, "NO_PROXY=*")
+				if _, _, err := loadRemote(t, "3000"); err != nil {
+					t.Errorf("with NO_PROXY=*: %v", err)
+				}
+			})
+		}
+	}
+}
+
+func TestDNSValues(t *testing.T) {
+	for given, want := range map[string]string{
+		"9.9.9.9": "9.9.9.9:53", "9.9.9.9:5353": "9.9.9.9:5353", "2620:fe::fe": "[2620:fe::fe]:53", "[2620:fe::fe]": "[2620:fe::fe]:53", "[::1]:1": "[::1]:1",
+		"dns.test": "", "9.9.9.9:0": "", "9.9.9.9:x": "", ":53": "", "https://9.9.9.9": "",
+	} {
+		inFolder(t, nil)
+		r, _, err := loadRemote(t, "--dns", given, "3000")
+		if want == "" {
+			wantText(t, err, `--dns: "`+given+`" is no address of a DNS server`+"\nhint: as in 9.9.9.9 or [2620:fe::fe]:53")
+		} else if err != nil || r.DNS != want {
+			t.Errorf("%s: %v", given, err)
+		}
+	}
+}

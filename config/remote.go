@@ -93,6 +93,10 @@ type Remote struct {
 	// and NO_PROXY).
 	Proxy Secret `mapstructure:"proxy"`
 
+	// DNS is the address of the DNS server to ask, ip:port. Empty is the
+	// system's.
+	DNS string `mapstructure:"dns"`
+
 	// Wait is how long to try until the name answers; 0 is for ever.
 	Wait time.Duration `mapstructure:"-"`
 

@@ -46,9 +46,24 @@ func checkRemote(r Remote) (Remote, Errors) {
 	errs.oneOf("transport", r.Transport, "auto", "tls", "wss")
 	errs.oneOf("lanes", r.Lanes, "auto", "off")
 	errs.proxy(&r.Proxy)
+	errs.dns(&r.DNS)
 	errs.oneOf("log-level", r.LogLevel, "debug", "info", "warn", "error")
 	errs.oneOf("log-format", r.LogFormat, "text", "json")
 	return r, errs
+}
+
+// dns checks the address of a DNS server and gives it a port where it has none.
+// It must be an address, since nothing could look its name up.
+func (e *Errors) dns(s *string) {
+	if *s == "" {
+		return
+	}
+	if ip, err := netip.ParseAddr(strings.Trim(*s, "[]")); err == nil {
+		*s = netip.AddrPortFrom(ip, 53).String()
+	}
+	if at, err := netip.ParseAddrPort(*s); err != nil || at.Port() == 0 {
+		e.add("dns", quote(*s)+" is no address of a DNS server", "as in 9.9.9.9 or [2620:fe::fe]:53")
+	}
 }
 
 // relay checks and normalises host or host:port, where the host is a name,

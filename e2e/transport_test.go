@@ -38,6 +38,9 @@ func TestTransports(t *testing.T) {
 		"HTTP proxy":                  throughHTTPProxy,
 		"SOCKS5 proxy":                throughSOCKS5,
 		"no proxy":                    withoutProxy,
+		"large hellos lost":           largeHellosLost,
+		"hints in the log":            hintsInTheLog,
+		"wrong proxy variable":        wrongProxyVariable,
 		"TLS ended, trusted":          tlsEndedTrusted,
 		"TLS ended, trusted, HTTP":    tlsEndedTrustedHTTP,
 		"TLS ended, nobody trusts it": tlsEndedUntrusted,
@@ -47,6 +50,76 @@ func TestTransports(t *testing.T) {
 			story(t, newOutside(t, bin))
 		})
 	}
+}
+
+// A path that loses first records over 1,200 bytes, without a word, still lets a
+// remote through, and visitors.
+func largeHellosLost(t *testing.T, o *outside) {
+	m := newMiddlebox(t, func(m *middlebox, c *net.TCPConn) {
+		head := make([]byte, 5)
+		if _, err := io.ReadFull(c, head); err != nil {
+			return
+		}
+		if binary.BigEndian.Uint16(head[3:]) > 1200 {
+			m.note("large")
+			io.Copy(io.Discard, c)
+			return
+		}
+		m.note("small")
+		far, err := net.Dial("tcp", o.public)
+		if err != nil {
+			return
+		}
+		far.Write(head)
+		join(c, far)
+	})
+	remote := o.remote(nil, "--relay-address", m.addr)
+	remote.await(`msg="the relay is reached with a smaller first message"`)
+	if got := m.saw(); len(got) < 2 || got[0] != "large" || slices.Contains(got[1:], "large") {
+		t.Errorf("the box saw %q", got)
+	}
+	o.visit(&tls.Config{RootCAs: o.ca.Pool()})
+	remote.stop()
+	if !strings.Contains(remote.text(), `hint="something on the path loses TLS handshakes`) {
+		t.Error("no hint in the log")
+	}
+	m.saw()
+	o.remote(nil, "--relay-address", m.addr).up()
+	if got := m.saw(); slices.Contains(got, "large") {
+		t.Errorf("not remembered: the box saw %q", got)
+	}
+}
+
+// A remote that goes on trying has the hints in its log, as one that ends has
+// them in its last words.
+func hintsInTheLog(t *testing.T, o *outside) {
+	proxy := o.httpProxy()
+	plain := newMiddlebox(t, func(_ *middlebox, c *net.TCPConn) {
+		c.Read(make([]byte, 1<<14))
+		io.WriteString(c, "HTTP/1.1 400 Bad Request\r\n\r\n")
+	})
+	reset := newMiddlebox(t, func(_ *middlebox, c *net.TCPConn) { c.SetLinger(0) })
+	for _, c := range []struct {
+		args []string
+		hint string
+	}{
+		{[]string{"--proxy", "http://" + proxy.addr}, "the proxy wants a user and password: --proxy"},
+		{[]string{"--proxy", "http://me:" + wrongPassword + "@" + proxy.addr}, "those in its URL were refused"},
+		{[]string{"--relay-address", plain.addr}, "what answers there speaks no TLS"},
+		{[]string{"--relay-address", reset.addr}, "something on the path may break the connection"},
+	} {
+		remote := o.remote(nil, c.args...)
+		line := remote.await(`level=WARN msg="no session with the relay; trying again"`)
+		if _, hint, _ := strings.Cut(line, ` hint="`); !strings.Contains(hint, c.hint) {
+			t.Errorf("%q has no hint %q", line, c.hint)
+		}
+		remote.stop()
+	}
+}
+
+// A variable that names no proxy is a mistake of usage, at the start.
+func wrongProxyVariable(_ *testing.T, o *outside) {
+	o.remote([]string{"HTTPS_PROXY=foo:bar:baz"}).exits(2, "HTTPS_PROXY: this is no URL", "hint: this variable names the proxy")
 }
 
 // join copies both ways until one side ends.

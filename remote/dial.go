@@ -144,9 +144,12 @@ const protoHTTP = "http/1.1"
 const handshakeLimit = 10 * time.Second
 
 func handshake(ctx context.Context, tc *tls.Conn, proto string) error {
-	ctx, cancel := context.WithTimeout(ctx, handshakeLimit)
+	short, cancel := context.WithTimeout(ctx, handshakeLimit)
 	defer cancel()
-	err := tc.HandshakeContext(ctx)
+	err := tc.HandshakeContext(short)
+	if errors.Is(err, context.DeadlineExceeded) && ctx.Err() == nil {
+		err = &noAnswerError{"the TLS handshake", handshakeLimit}
+	}
 	got := tc.ConnectionState().NegotiatedProtocol
 	switch {
 	case isAlert(err, alertUnrecognizedName):

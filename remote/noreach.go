@@ -2,14 +2,17 @@ package remote
 
 import (
 	"context"
+	"crypto/tls"
 	"crypto/x509"
 	"errors"
 	"fmt"
 	"net"
 	"syscall"
+	"time"
 
 	"keystay/framing"
 	"keystay/internal/hint"
+	"keystay/internal/plain"
 	"keystay/internal/proxydial"
 )
 
@@ -27,6 +30,19 @@ func (e *NoRelayError) Unwrap() error { return e.Err }
 // Hints says what to do, in one line each. What Err has of its own is not
 // repeated.
 func (e *NoRelayError) Hints() []string {
+	var proxy *proxydial.Error
+	var dns *net.DNSError
+	var untrusted *tls.CertificateVerificationError
+	switch {
+	case errors.As(e.Err, &proxy):
+		return nil // it has hints of its own
+	case errors.As(e.Err, &dns):
+		return unresolved(dns, resolvConf)
+	case errors.Is(e.Err, errNoCertificate):
+		return hint.NoRelayCertificate.Do
+	case errors.As(e.Err, &untrusted):
+		return unverified(untrusted, time.Now())
+	}
 	if a := e.advice(); a != nil {
 		return a.Do
 	}
@@ -34,34 +50,64 @@ func (e *NoRelayError) Hints() []string {
 }
 
 func (e *NoRelayError) advice() *hint.Advice {
-	var dns *net.DNSError
-	var unknown x509.UnknownAuthorityError
-	var host x509.HostnameError
-	var proxy *proxydial.Error
-	var upgrade *framing.UpgradeError
 	var op *net.OpError
+	var upgrade *framing.UpgradeError
+	var notTLS tls.RecordHeaderError
+	var silent *noAnswerError
 	dialing := errors.As(e.Err, &op) && op.Op == "dial"
 	switch {
-	case errors.As(e.Err, &proxy):
-		return nil // it has hints of its own
-	case errors.As(e.Err, &dns):
-		return hint.RelayHasNoAddress
 	case errors.Is(e.Err, syscall.ECONNREFUSED):
 		return hint.NothingListens
 	case dialing && (op.Timeout() || errors.Is(e.Err, context.DeadlineExceeded)):
 		return hint.NothingAnswers
 	case errors.Is(e.Err, syscall.ENETUNREACH), errors.Is(e.Err, syscall.EHOSTUNREACH):
 		return hint.Offline
-	case errors.Is(e.Err, errNoCertificate):
-		return hint.NoRelayCertificate
-	case errors.As(e.Err, &unknown):
-		return hint.UntrustedRelay
-	case errors.As(e.Err, &host):
-		return hint.OtherRelay
+	case isAlert(e.Err, alertUnrecognizedName):
+		return hint.OtherName
+	case errors.As(e.Err, &notTLS):
+		return hint.NotTLS
 	case errors.Is(e.Err, errNotRelay):
 		return hint.NotRelay
 	case errors.As(e.Err, &upgrade):
 		return hint.NoWebSocket
+	case errors.As(e.Err, &silent):
+		return hint.Silent
+	case isLostHello(e.Err):
+		return hint.PathBreaks
 	}
 	return nil
 }
+
+// unverified says what to do about a certificate that this device refuses.
+func unverified(err *tls.CertificateVerificationError, now time.Time) []string {
+	var host x509.HostnameError
+	var invalid x509.CertificateInvalidError
+	clock := now.Format(time.RFC3339)
+	switch {
+	case errors.As(err, &host):
+		return hint.OtherRelay.Do
+	case errors.As(err, &invalid) && invalid.Reason == x509.Expired && now.Before(invalid.Cert.NotBefore):
+		return hint.RelayNotYetValid.With("NOW", clock, "DATE", invalid.Cert.NotBefore.Format(time.RFC3339))
+	case errors.As(err, &invalid) && invalid.Reason == x509.Expired:
+		return hint.RelayExpired.With("NOW", clock, "DATE", invalid.Cert.NotAfter.Format(time.RFC3339))
+	}
+	sent := err.UnverifiedCertificates
+	if len(sent) == 1 && string(sent[0].RawIssuer) != string(sent[0].RawSubject) {
+		return hint.NoIntermediate.With("ISSUER", fmt.Sprintf("%q", plain.Text(issuer(sent[0]))))
+	}
+	return hint.UntrustedRelay.Do
+}
+
+// A noAnswerError says that the other side has taken a message and not answered
+// in time.
+type noAnswerError struct {
+	to     string
+	within time.Duration
+}
+
+func (e *noAnswerError) Error() string {
+	return fmt.Sprintf("no answer to %s within %v", e.to, e.within)
+}
+
+// Unwrap makes it a deadline that was exceeded.
+func (e *noAnswerError) Unwrap() error { return context.DeadlineExceeded }

@@ -29,7 +29,12 @@ func curves(small bool) []tls.CurveID {
 // nothing: there was no answer in time, or the connection ended.
 type lostHelloError struct{ err error }
 
-func (e *lostHelloError) Error() string { return "no answer to the TLS handshake: " + e.err.Error() }
+func (e *lostHelloError) Error() string {
+	if errors.Is(e.err, io.EOF) {
+		return "it closed the connection instead of an answer to the TLS handshake"
+	}
+	return e.err.Error()
+}
 
 // Unwrap returns how the connection ended.
 func (e *lostHelloError) Unwrap() error { return e.err }

@@ -206,7 +206,8 @@ func (e *blockedError) Unwrap() []error { return []error{e.tls, e.wss} }
 
 // Hints says what to do, in one line each.
 func (e *blockedError) Hints() []string {
-	if errors.Is(e, errNotRelay) || !blocked(e.wss) {
+	var notTLS tls.RecordHeaderError
+	if errors.Is(e, errNotRelay) || !blocked(e.wss) || errors.As(e.wss, &notTLS) {
 		return nil // the path is not what is wrong
 	}
 	return hint.PathBreaks.Do
@@ -220,12 +221,16 @@ func issuedBy(err error) error {
 	if !errors.As(err, &failed) || !errors.As(err, &unknown) || len(failed.UnverifiedCertificates) == 0 {
 		return err
 	}
-	issuer := failed.UnverifiedCertificates[0].Issuer
-	name := issuer.CommonName
-	if name == "" && len(issuer.Organization) > 0 {
-		name = issuer.Organization[0]
+	return fmt.Errorf("its certificate was issued by %q: %w", issuer(failed.UnverifiedCertificates[0]), err)
+}
+
+// issuer returns a name of who has issued a certificate, for people.
+func issuer(cert *x509.Certificate) string {
+	name := cert.Issuer.CommonName
+	if name == "" && len(cert.Issuer.Organization) > 0 {
+		name = cert.Issuer.Organization[0]
 	}
-	return fmt.Errorf("its certificate was issued by %q: %w", name[:min(len(name), maxIssuer)], err)
+	return name[:min(len(name), maxIssuer)]
 }
 
 // maxIssuer is how much of an issuer's name is shown, in bytes.

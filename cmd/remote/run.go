@@ -28,6 +28,7 @@ func run(ctx context.Context, cfg *config.Remote, warnings []config.Warning) err
 	for _, w := range warnings {
 		log.Warn(w.Message, "key", w.Key, hint.Attr(w.Hints))
 	}
+	useDNS(cfg.DNS)
 	rc, err := listenConfig(cfg, log)
 	if err != nil {
 		return cli.Usage(err)

@@ -4,9 +4,9 @@ package hint
 func Remote() []*Advice {
 	return []*Advice{
 		NoRelayGiven, NoNameAbove, WhichName,
-		RelayHasNoAddress, NothingListens, NothingAnswers, Offline,
-		UntrustedRelay, OtherRelay, NotRelay, NoRelayCertificate, NoWebSocket, PathBreaks, SmallHello,
-		ProxySignIn, ProxyOtherSignIn, ProxyForbids, ProxyIsNone, ProxyCannotReach, ProxyKind, ProxyAway, ProxySOCKS,
+		RelayHasNoAddress, NoResolver, ResolverAway, NothingListens, NothingAnswers, Offline,
+		UntrustedRelay, NoIntermediate, RelayExpired, RelayNotYetValid, OtherRelay, OtherName, NotTLS, NotRelay, Silent, NoRelayCertificate, NoWebSocket, PathBreaks, SmallHello,
+		ProxySignIn, ProxyWrongUser, ProxyOtherSignIn, ProxyForbids, ProxyIsNone, ProxyCannotReach, ProxyKind, ProxyAway, ProxyUntrusted, ProxySOCKS, ProxyVariable,
 		ProofFails, OtherVersion,
 		NameTaken, NotBelow, TokenWanted, TokenWithheld, NoNewNames, Banned, Replaced,
 		ServedHere, RemoteState,
@@ -34,6 +34,16 @@ var (
 		Shown: "reach relay …: … no such host",
 		Do:    []string{"the name of the relay has no address: check it, and this device's DNS"},
 	}
+	NoResolver = &Advice{
+		Shown: "reach relay …: … lookup … on 127.0.0.1:53: …",
+		Means: "nothing says which DNS server to ask",
+		Do:    []string{"FILE names no DNS server: add a line with one to it, such as nameserver 9.9.9.9", "where that file cannot be written, as on Android, name the server here: --dns 9.9.9.9"},
+	}
+	ResolverAway = &Advice{
+		Shown: "reach relay …: … lookup …: i/o timeout",
+		Means: "also `server misbehaving`",
+		Do:    []string{"the DNS server does not answer as it should: is this device online? another server can be named: --dns 9.9.9.9"},
+	}
 	NothingListens = &Advice{
 		Shown: "reach relay …: … connection refused",
 		Do:    []string{"nothing listens there: is the relay running, and is the port right?"},
@@ -52,6 +62,34 @@ var (
 		Do: []string{"the relay's certificate is from a CA that this device does not trust",
 			"if the relay has a CA of its own, give its root with --relay-root FILE",
 			"else something between this device and the relay ends TLS, such as a company's proxy or a virus scanner: use another network or turn it off"},
+	}
+	NoIntermediate = &Advice{
+		Shown: "reach relay …: … certificate signed by unknown authority",
+		Means: "the relay sends one certificate alone",
+		Do: []string{"the relay sends its certificate without the intermediate: it was issued by ISSUER; if that is an intermediate of a known CA, the relay's operator has to put the whole chain into tls.cert_file",
+			"if the relay has a CA of its own, give its root with --relay-root FILE",
+			"else something between this device and the relay ends TLS, such as a company's proxy or a virus scanner: use another network or turn it off"},
+	}
+	RelayExpired = &Advice{
+		Shown: "reach relay …: … certificate has expired or is not yet valid: current time … is after …",
+		Do:    []string{"the relay's certificate has expired on DATE: its operator has to renew it", "unless this device's clock is wrong, which says NOW"},
+	}
+	RelayNotYetValid = &Advice{
+		Shown: "reach relay …: … certificate has expired or is not yet valid: current time … is before …",
+		Do:    []string{"this device's clock says NOW, and the relay's certificate is not valid before DATE: set the clock", "if the clock is right, ask the relay's operator"},
+	}
+	OtherName = &Advice{
+		Shown: "reach relay …: it answers, but under another name: … unrecognized name",
+		Do:    []string{"a TLS server answers there that does not know this name: check --relay and --relay-address"},
+	}
+	NotTLS = &Advice{
+		Shown: "reach relay …: … first record does not look like a TLS handshake",
+		Do:    []string{"what answers there speaks no TLS: check the relay's port, and --relay-address"},
+	}
+	Silent = &Advice{
+		Shown: "reach relay …: no answer to the TLS handshake …",
+		Means: "also `no answer … within …`",
+		Do:    []string{"something takes the connection there and does not answer: is it the relay's port? if it is, something on the path may swallow the handshake: try another network, or a proxy with --proxy URL"},
 	}
 	OtherRelay = &Advice{
 		Shown: "reach relay …: … certificate is valid for …, not …",
@@ -86,7 +124,13 @@ var (
 var (
 	ProxySignIn = &Advice{
 		Shown: "proxy …: it answers CONNECT with 407",
-		Do: []string{"the proxy wants a user and password, or others than it was given: --proxy http://USER:PASSWORD@HOST:PORT",
+		Means: "without a user and password",
+		Do: []string{"the proxy wants a user and password: --proxy http://USER:PASSWORD@HOST:PORT",
+			"what is no letter or digit in them is written as in a URL: %40 for @"},
+	}
+	ProxyWrongUser = &Advice{
+		Shown: "proxy …: it answers CONNECT with 407 …, to the user and password that it was given",
+		Do: []string{"the proxy wants a user and password, or others than it was given: those in its URL were refused",
 			"what is no letter or digit in them is written as in a URL: %40 for @"},
 	}
 	ProxyOtherSignIn = &Advice{
@@ -114,6 +158,15 @@ var (
 	ProxyAway = &Advice{
 		Shown: "proxy …: dial …",
 		Do:    []string{"the proxy cannot be reached: check its address, or go without: --proxy none"},
+	}
+	ProxyUntrusted = &Advice{
+		Shown: "proxy https://…: tls: failed to verify certificate",
+		Do:    []string{"the certificate of an https:// proxy must be one that this system trusts: add the root of its CA to the system's, or use its http:// port"},
+	}
+	ProxyVariable = &Advice{
+		Shown: "HTTPS_PROXY: …",
+		Means: "exit code 2",
+		Do:    []string{"this variable names the proxy: set it right, or go without it: --proxy none"},
 	}
 	ProxySOCKS = &Advice{
 		Shown: "proxy socks5://…: …",

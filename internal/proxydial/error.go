@@ -1,6 +1,7 @@
 package proxydial
 
 import (
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"net"
@@ -17,13 +18,18 @@ type Error struct {
 	Err    error  // what else went wrong
 
 	noBasic bool // with status 407: a user and password would not do
+	signed  bool // a user and password were sent
 }
 
 func (e *Error) Error() string {
 	if e.Err != nil {
 		return fmt.Sprintf("proxy %s: %v", e.Proxy, e.Err)
 	}
-	return strings.TrimSpace(fmt.Sprintf("proxy %s: it answers CONNECT with %d %s", e.Proxy, e.Status, http.StatusText(e.Status)))
+	text := strings.TrimSpace(fmt.Sprintf("proxy %s: it answers CONNECT with %d %s", e.Proxy, e.Status, http.StatusText(e.Status)))
+	if e.Status == http.StatusProxyAuthRequired && e.signed {
+		text += ", to the user and password that it was given"
+	}
+	return text
 }
 
 // Unwrap returns Err.
@@ -39,9 +45,13 @@ func (e *Error) Hints() []string {
 
 func (e *Error) advice() *hint.Advice {
 	var op *net.OpError
+	var untrusted *tls.CertificateVerificationError
+	var plain tls.RecordHeaderError
 	switch {
 	case e.Status == http.StatusProxyAuthRequired && e.noBasic:
 		return hint.ProxyOtherSignIn
+	case e.Status == http.StatusProxyAuthRequired && e.signed:
+		return hint.ProxyWrongUser
 	case e.Status == http.StatusProxyAuthRequired:
 		return hint.ProxySignIn
 	case e.Status == http.StatusForbidden:
@@ -54,6 +64,10 @@ func (e *Error) advice() *hint.Advice {
 		return hint.ProxyKind
 	case errors.As(e.Err, &op) && op.Op == "dial":
 		return hint.ProxyAway
+	case errors.As(e.Err, &untrusted):
+		return hint.ProxyUntrusted
+	case errors.As(e.Err, &plain) && strings.HasPrefix(e.Proxy, "https"):
+		return hint.ProxyKind
 	case strings.HasPrefix(e.Proxy, "socks5"):
 		return hint.ProxySOCKS
 	}

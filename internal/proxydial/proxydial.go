@@ -43,6 +43,7 @@ func (p *Proxy) Dial(ctx context.Context, address string) (net.Conn, error) {
 	if !ok {
 		e = &Error{Err: err}
 	}
+	e.signed = p.URL.User != nil
 	e.Proxy = p.URL.Scheme + "://" + p.URL.Host
 	return nil, e
 }
