@@ -11,7 +11,7 @@ import (
 func ExampleLoadRelay() {
 	fs := pflag.NewFlagSet("relay", pflag.ContinueOnError)
 	config.RelayFlags(fs)
-	if err := fs.Parse([]string{"--domain", "relay.net", "--listen", ":8443"}); err != nil {
+	if err := fs.Parse([]string{"--domain", "relay.test", "--listen", ":8443"}); err != nil {
 		fmt.Println(err)
 		return
 	}
@@ -25,14 +25,14 @@ func ExampleLoadRelay() {
 		fmt.Println(w.Message)
 	}
 	// Output:
-	// relay.net [:8443] /var/lib/keystay
-	// names.policy is open: anyone who can reach this relay may take names below relay.net
+	// relay.test [:8443] /var/lib/keystay
+	// names.policy is open: anyone who can reach this relay may take names below relay.test
 }
 
 func ExampleLoadRemote() {
 	fs := pflag.NewFlagSet("remote", pflag.ContinueOnError)
 	config.RemoteFlags(fs)
-	if err := fs.Parse([]string{"--domain", "xyz.relay.net", "--wait", "30", "3000"}); err != nil {
+	if err := fs.Parse([]string{"--domain", "xyz.relay.test", "--wait", "30", "3000"}); err != nil {
 		fmt.Println(err)
 		return
 	}

@@ -34,7 +34,7 @@ type file struct {
 func readFile(name string, keys []Key) *file {
 	fail := func(err error) *file {
 		f := &file{name: name, keys: keys, faulty: map[string]bool{}}
-		f.errs = Errors{{From: name, Message: fmt.Sprintf("cannot read the file: %v", reason(err))}}
+		f.errs = Errors{{From: name, Message: fmt.Sprintf("cannot read the file: %v", reason(err)), Hints: unreadable(name, err)}}
 		return f
 	}
 	in, err := os.Open(name)
@@ -60,7 +60,8 @@ func readFile(name string, keys []Key) *file {
 func parseFile(name string, data []byte, keys []Key) *file {
 	f := &file{name: name, keys: keys, places: map[string]place{}, faulty: map[string]bool{}}
 	if line := binaryLine(data); line > 0 {
-		f.errs = Errors{{From: name, Line: line, Message: "this line is not plain text", Hints: []string{"the file must be UTF-8"}}}
+		f.errs = Errors{{From: name, Line: line, Message: "this line is not plain text",
+			Hints: []string{"the file must be text in UTF-8: is this the right file?"}}}
 		return f
 	}
 	dec := yaml.NewDecoder(bytes.NewReader(data))
@@ -232,6 +233,8 @@ func (f *file) isKind(n *yaml.Node, path, want string) bool {
 	case path == "":
 		f.add(n, path, "the file must be a map, it is "+found, "write keys and values, as in domain: relay.net")
 		return false
+	case found == "nothing" && path == "domain":
+		hint = ownNameHint
 	case found == "nothing" && want == "text":
 		hint = `write "" for an empty text, or take the key out`
 	case found == "nothing" && want == "a list":

@@ -10,8 +10,8 @@ import (
 // of the syntax names a line that the file has.
 func FuzzFile(f *testing.F) {
 	for _, s := range []string{
-		"domain: relay.net\nlisten: [\":443\"]\nnames: {policy: open}\n",
-		"domain: relay.net\ntokens:\n  - {secret_file: \"\", names: [a.relay.net]}\n",
+		"domain: relay.test\nlisten: [\":443\"]\nnames: {policy: open}\n",
+		"domain: relay.test\ntokens:\n  - {secret_file: \"\", names: [a.relay.test]}\n",
 		"acme: {eab: {kid: k, hmac: YQ}}\n", "domain: &a x\nabuse: *a\n", "a: b\n---\nc: d\n", "\t", "? [a]\n: b", "{", "<<: *x",
 		"domain: |\n  x\n y\n", "tokens: [[[[]]]]", "\xef\xbb\xbfdomain: x", "domain: !!binary x", "log.level: x", "a: \"\\q\"\n", "- a\nb: c\n",
 	} {

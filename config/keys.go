@@ -2,7 +2,6 @@ package config
 
 import (
 	"fmt"
-	"slices"
 	"strings"
 
 	"github.com/spf13/pflag"
@@ -84,39 +83,51 @@ func withEnv(prefix string, keys []Key) []Key {
 }
 
 // register adds a flag for each key that has one.
-func register(fs *pflag.FlagSet, keys []Key, once ...string) {
+func register(fs *pflag.FlagSet, keys []Key) {
 	for _, k := range keys {
 		switch {
 		case k.Flag == "":
-		case slices.Contains(once, k.Flag):
-			fs.Var(new(onceFlag), k.Flag, k.Help)
 		case k.Kind == Switch:
 			fs.Bool(k.Flag, k.Default == "true", k.Help)
 		case k.Kind == List:
 			fs.StringSlice(k.Flag, splitList(k.Default), k.Help)
 		default:
-			fs.String(k.Flag, k.Default, k.Help)
+			fs.Var(&textFlag{value: k.Default}, k.Flag, k.Help)
 		}
 	}
 }
 
-// A onceFlag is a flag that will be allowed to repeat one day. It remembers
-// all it was given, so that a second value is refused with a reason instead of
-// replacing the first in silence.
-type onceFlag []string
+// A textFlag is a flag with one text. It counts how often it was given, so that
+// a second value is refused instead of replacing the first in silence.
+type textFlag struct {
+	value string // the default, then what was given first
+	given int
+}
 
-func (f *onceFlag) Type() string { return "string" }
+func (f *textFlag) Type() string { return "string" }
 
-func (f *onceFlag) Set(s string) error {
-	*f = append(*f, s)
+func (f *textFlag) Set(s string) error {
+	if f.given == 0 {
+		f.value = s
+	}
+	f.given++
 	return nil
 }
 
-func (f *onceFlag) String() string {
-	if len(*f) == 0 {
-		return ""
+func (f *textFlag) String() string { return f.value }
+
+// repeated reports each flag with one text that was given more than once.
+func repeated(fs *pflag.FlagSet, keys []Key) Errors {
+	var errs Errors
+	for _, k := range keys {
+		if k.Flag == "" || fs == nil || fs.Lookup(k.Flag) == nil {
+			continue
+		}
+		if f, ok := fs.Lookup(k.Flag).Value.(*textFlag); ok && f.given > 1 {
+			errs = append(errs, &Error{From: "--" + k.Flag, Message: fmt.Sprintf("given %d times", f.given), Hints: []string{"give it once"}})
+		}
 	}
-	return (*f)[0]
+	return errs
 }
 
 // splitList splits at commas and drops the space around each part. Nothing

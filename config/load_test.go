@@ -82,6 +82,9 @@ func wantText(t *testing.T, err error, want string) {
 	if err != nil {
 		got = err.Error()
 	}
+	if dir, err := os.Getwd(); err == nil {
+		got = strings.ReplaceAll(got, dir+string(filepath.Separator), "DIR/")
+	}
 	if got != want {
 		t.Errorf("error:\n%s\nwant:\n%s", got, want)
 	}
@@ -89,7 +92,7 @@ func wantText(t *testing.T, err error, want string) {
 
 func TestPrecedence(t *testing.T) {
 	file := map[string]string{"relay.yaml": `
-domain: file.relay.net
+domain: file.relay.test
 listen: ["192.0.2.1:1", "192.0.2.1:2"]
 http_listen: []
 names: {policy: closed}
@@ -125,7 +128,7 @@ log: {level: warn}
 		},
 		{
 			name: "the other program's variables are not ours",
-			env:  []string{"KEYSTAY_REMOTE_DOMAIN=xyz.relay.net", "KEYSTAY_REMOTE_NONSENSE=1"},
+			env:  []string{"KEYSTAY_REMOTE_DOMAIN=xyz.relay.test", "KEYSTAY_REMOTE_NONSENSE=1"},
 			want: func(r *config.Relay) {},
 		},
 		{
@@ -144,7 +147,7 @@ log: {level: warn}
 				t.Fatal(err)
 			}
 			want := &config.Relay{
-				Domain: "file.relay.net", Listen: []string{"192.0.2.1:1", "192.0.2.1:2"}, HTTPListen: []string{}, StateDir: "/var/lib/keystay",
+				Domain: "file.relay.test", Listen: []string{"192.0.2.1:1", "192.0.2.1:2"}, HTTPListen: []string{}, StateDir: "/var/lib/keystay",
 				Names: config.Names{Policy: "closed"}, Log: config.Log{Level: "warn", Format: "text"},
 				DrainTimeout: 30 * time.Second, TakeoverDrain: time.Hour, Lanes: "auto",
 			}
@@ -158,26 +161,26 @@ log: {level: warn}
 
 func TestRelayDefaults(t *testing.T) {
 	inFolder(t, nil)
-	r, warnings, err := loadRelay(t, "--domain", "Relay.Net.")
+	r, warnings, err := loadRelay(t, "--domain", "Relay.Test.")
 	if err != nil {
 		t.Fatal(err)
 	}
 	want := &config.Relay{
-		Domain: "relay.net", Listen: []string{":443"}, HTTPListen: []string{":80"}, StateDir: "/var/lib/keystay",
+		Domain: "relay.test", Listen: []string{":443"}, HTTPListen: []string{":80"}, StateDir: "/var/lib/keystay",
 		Names: config.Names{Policy: "open"}, Admin: config.Admin{Listen: "127.0.0.1:9440"}, Log: config.Log{Level: "info", Format: "text"},
 		DrainTimeout: 30 * time.Second, TakeoverDrain: time.Hour, Lanes: "auto",
 	}
 	if !reflect.DeepEqual(r, want) {
 		t.Errorf("got  %+v\nwant %+v", r, want)
 	}
-	if len(warnings) != 1 || warnings[0].Message != "names.policy is open: anyone who can reach this relay may take names below relay.net" {
+	if len(warnings) != 1 || warnings[0].Message != "names.policy is open: anyone who can reach this relay may take names below relay.test" {
 		t.Errorf("warnings %q", warnings)
 	}
-	if r, _, err = loadRelay(t, "--domain", "relay.net", "--http-listen", ""); err != nil || len(r.HTTPListen) != 0 {
+	if r, _, err = loadRelay(t, "--domain", "relay.test", "--http-listen", ""); err != nil || len(r.HTTPListen) != 0 {
 		t.Errorf("an empty flag does not turn plain HTTP off: %v, %v", r, err)
 	}
-	t.Setenv("KEYSTAY_RELAY_DOMAIN", "env.relay.net")
-	if r, _, err = config.LoadRelay(nil); err != nil || r.Domain != "env.relay.net" {
+	t.Setenv("KEYSTAY_RELAY_DOMAIN", "env.relay.test")
+	if r, _, err = config.LoadRelay(nil); err != nil || r.Domain != "env.relay.test" {
 		t.Errorf("without flags: %v, %v", r, err)
 	}
 }
@@ -189,11 +192,16 @@ func TestDeployedFile(t *testing.T) {
 		t.Fatal(err)
 	}
 	inFolder(t, nil)
-	got, _, err := loadRelay(t, "--config", path)
+	// As it is, it is nobody's: it says which line to edit.
+	var wrong *config.Error
+	if _, _, err := loadRelay(t, "--config", path); !errors.As(err, &wrong) || wrong.Key != "domain" || wrong.Line == 0 || len(wrong.Hints) == 0 {
+		t.Errorf("without a domain: %v", err)
+	}
+	got, _, err := loadRelay(t, "--config", path, "--domain", "relay.test")
 	if err != nil {
 		t.Fatal(err)
 	}
-	want, _, err := loadRelay(t, "--domain", "relay.net")
+	want, _, err := loadRelay(t, "--domain", "relay.test")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -280,12 +288,12 @@ func TestTokensAreRead(t *testing.T) {
 	dir := inFolder(t, map[string]string{
 		"one": "first secret\n", "two": "second\r\n",
 		"relay.yaml": `
-domain: relay.net
+domain: relay.test
 names: {policy: token}
 tokens:
-  - {secret_file: one, names: [XYZ.relay.net., "*.Team.relay.net", "bücher.relay.net"]}
+  - {secret_file: one, names: [XYZ.relay.test., "*.Team.relay.test", "bücher.relay.test"]}
   - secret_file: two
-    names: ["*.relay.net"]
+    names: ["*.relay.test"]
 `})
 	if err := os.Chmod("two", 0o644); err != nil {
 		t.Fatal(err)
@@ -297,8 +305,8 @@ tokens:
 		t.Fatal(err)
 	}
 	want := []config.Token{
-		{SecretFile: filepath.Join(dir, "one"), Secret: "first secret", Names: []string{"xyz.relay.net", "*.team.relay.net", "xn--bcher-kva.relay.net"}},
-		{SecretFile: filepath.Join(dir, "two"), Secret: "second", Names: []string{"*.relay.net"}},
+		{SecretFile: filepath.Join(dir, "one"), Secret: "first secret", Names: []string{"xyz.relay.test", "*.team.relay.test", "xn--bcher-kva.relay.test"}},
+		{SecretFile: filepath.Join(dir, "two"), Secret: "second", Names: []string{"*.relay.test"}},
 	}
 	if !reflect.DeepEqual(r.Tokens, want) {
 		t.Errorf("got  %+v\nwant %+v", r.Tokens, want)
@@ -309,7 +317,7 @@ tokens:
 }
 
 func TestKeyInReadableFileWarns(t *testing.T) {
-	inFolder(t, map[string]string{"relay.yaml": "domain: relay.net\nnames: {policy: closed}\nacme: {eab: {kid: k, hmac: c2VjcmV0}}\n"})
+	inFolder(t, map[string]string{"relay.yaml": "domain: relay.test\nnames: {policy: closed}\nacme: {eab: {kid: k, hmac: c2VjcmV0}}\n"})
 	if _, warnings, err := loadRelay(t, "--config", "relay.yaml"); err != nil || len(warnings) != 0 {
 		t.Fatalf("with 0600: %q, %v", warnings, err)
 	}
@@ -323,19 +331,19 @@ func TestKeyInReadableFileWarns(t *testing.T) {
 
 func TestAbuseBecomesURL(t *testing.T) {
 	for in, want := range map[string]string{
-		"abuse@relay.net": "mailto:abuse@relay.net", "mailto:abuse@relay.net": "mailto:abuse@relay.net",
-		"https://relay.net/abuse": "https://relay.net/abuse", "": "",
+		"abuse@relay.test": "mailto:abuse@relay.test", "mailto:abuse@relay.test": "mailto:abuse@relay.test",
+		"https://relay.test/abuse": "https://relay.test/abuse", "": "",
 	} {
 		inFolder(t, nil)
 		t.Setenv("KEYSTAY_RELAY_ABUSE", in)
-		if r, _, err := loadRelay(t, "--domain", "relay.net"); err != nil || r.Abuse != want {
+		if r, _, err := loadRelay(t, "--domain", "relay.test"); err != nil || r.Abuse != want {
 			t.Errorf("%q: %+v, %v, want %q", in, r, err, want)
 		}
 	}
 }
 
 func TestTokensWithoutPolicyWarn(t *testing.T) {
-	inFolder(t, map[string]string{"s": "secret", "relay.yaml": "domain: relay.net\nnames: {policy: closed}\ntokens: [{secret_file: s, names: [a.relay.net]}]\n"})
+	inFolder(t, map[string]string{"s": "secret", "relay.yaml": "domain: relay.test\nnames: {policy: closed}\ntokens: [{secret_file: s, names: [a.relay.test]}]\n"})
 	_, warnings, err := loadRelay(t, "--config", "relay.yaml")
 	if err != nil || len(warnings) != 1 || warnings[0].String() != "tokens have no effect while names.policy is closed\nhint: names: {policy: token}" {
 		t.Errorf("%q, %v", warnings, err)
@@ -343,7 +351,7 @@ func TestTokensWithoutPolicyWarn(t *testing.T) {
 }
 
 func TestOwnCertificate(t *testing.T) {
-	dir := inFolder(t, map[string]string{"c": "", "k": "", "relay.yaml": "domain: relay.net\ntls: {cert_file: c, key_file: k}\nstate_dir: state\n"})
+	dir := inFolder(t, map[string]string{"c": "", "k": "", "relay.yaml": "domain: relay.test\ntls: {cert_file: c, key_file: k}\nstate_dir: state\n"})
 	t.Chdir("/")
 	r, _, err := loadRelay(t, "--config", filepath.Join(dir, "relay.yaml"))
 	if err != nil {
@@ -380,7 +388,7 @@ func TestRemoteValues(t *testing.T) {
 	t.Setenv("KEYSTAY_REMOTE_ACME_EAB_HMAC", "c2VjcmV0MQ==")
 	t.Setenv("KEYSTAY_REMOTE_LOCAL", "4000")
 	t.Setenv("KEYSTAY_RELAY_NONSENSE", "not ours")
-	r, _, err := loadRemote(t, "--domain", "XYZ.relay.net.", "--relay", "Relay.Net:8443", "--relay-address", "[::1]:8443",
+	r, _, err := loadRemote(t, "--domain", "XYZ.relay.test.", "--relay", "Relay.Test:8443", "--relay-address", "[::1]:8443",
 		"--token-file", "token", "--state-dir", dir, "--acme-ca", "https://ca.test/dir", "--acme-email", "me@ca.test",
 		"--acme-eab-kid", "kid", "--wait", "1m30s", "--log-format", "json", "3000")
 	if err != nil {
@@ -391,7 +399,7 @@ func TestRemoteValues(t *testing.T) {
 		t.Fatal(err)
 	}
 	want := &config.Remote{
-		Domain: "xyz.relay.net", Local: local, Relays: []string{"relay.net:8443"}, RelayAddresses: []string{"[::1]:8443"}, Token: "secret", TokenFile: "token",
+		Domain: "xyz.relay.test", Local: local, Relays: []string{"relay.test:8443"}, RelayAddresses: []string{"[::1]:8443"}, Token: "secret", TokenFile: "token",
 		StateDir: dir, ACMECA: "https://ca.test/dir", ACMEEmail: "me@ca.test", ACMEEABKID: "kid", ACMEEABHMAC: "c2VjcmV0MQ",
 		HostHeader: "keep", Lanes: "auto", Transport: "auto", Wait: 90 * time.Second, DrainTimeout: 30 * time.Second, LogLevel: "info", LogFormat: "json",
 	}
@@ -407,7 +415,7 @@ func TestRemoteValues(t *testing.T) {
 }
 
 func TestErrorsCarryPlaces(t *testing.T) {
-	inFolder(t, map[string]string{"relay.yaml": "domain: relay.net\nlog: {level: inof}\n"})
+	inFolder(t, map[string]string{"relay.yaml": "domain: relay.test\nlog: {level: inof}\n"})
 	_, _, err := loadRelay(t, "--config", "relay.yaml")
 	e, ok := errors.AsType[*config.Error](err)
 	if !ok || e.From != "relay.yaml" || e.Line != 2 || e.Column != 14 || e.Key != "log.level" || len(e.Hints) != 1 {

@@ -3,6 +3,8 @@ package config
 import (
 	"cmp"
 	"fmt"
+	"net"
+	"net/netip"
 	"net/url"
 	"slices"
 	"strings"
@@ -13,9 +15,7 @@ import (
 // nothing but r and changes nothing of what it is given.
 func checkRelay(r Relay) (Relay, []Warning, Errors) {
 	var errs Errors
-	if r.Domain == "" {
-		errs.add("domain", "missing", "the relay's own name, as in domain: relay.net or --domain relay.net")
-	} else if errs.domain("domain", &r.Domain); len(errs) > 0 {
+	if errs.ownName(&r); len(errs) > 0 {
 		r.Domain = "" // nothing can be compared with it
 	}
 	r.Listen = trimmed(r.Listen)
@@ -33,6 +33,65 @@ func checkRelay(r Relay) (Relay, []Warning, Errors) {
 	errs.oneOf("log.format", r.Log.Format, "text", "json")
 	errs.abuse(&r.Abuse)
 	return r, warnings, errs
+}
+
+// ownNameHint is what a relay's domain must be.
+const ownNameHint = "the relay's own name, as in domain: relay.net or --domain relay.net"
+
+// ownName checks and normalises the relay's domain.
+func (e *Errors) ownName(r *Relay) {
+	typed := r.Domain
+	if typed == "" {
+		e.add("domain", "missing", ownNameHint)
+		return
+	}
+	if e.domain("domain", &r.Domain); len(*e) > 0 {
+		if wrong := (*e)[0]; len(wrong.Hints) == 0 {
+			wrong.Hints = []string{domainHint(typed)}
+		}
+		return
+	}
+	if isExample(r.Domain) && r.ACME.CA == "" && r.TLS == (TLS{}) {
+		e.add("domain", quote(typed)+" stands in the documents for a domain of your own",
+			"put a domain in its place whose DNS is yours: Let's Encrypt is asked for a certificate for it")
+	}
+}
+
+// isExample reports whether a name is that of the documents or below it, or one
+// that nobody can have (RFC 2606, sections 2 and 3).
+func isExample(name string) bool {
+	for _, base := range []string{"relay.net", "example.com", "example.net", "example.org", "example"} {
+		if name == base || strings.HasSuffix(name, "."+base) {
+			return true
+		}
+	}
+	return false
+}
+
+// domainHint returns what to do about what was typed as the relay's domain, and
+// is no host name.
+func domainHint(typed string) string {
+	if rest, ok := strings.CutPrefix(typed, "*."); ok && isHostName(rest) {
+		return "all names below a domain are the relay's anyway: did you mean " + quote(rest) + "?"
+	}
+	if _, err := netip.ParseAddr(strings.Trim(typed, "[]")); err == nil {
+		return "a relay needs a domain whose DNS leads to that address: see deploy/dns-wildcard.md"
+	}
+	if host, _, err := net.SplitHostPort(typed); err == nil && isHostName(host) {
+		return "the port belongs into listen: did you mean " + quote(host) + "?"
+	}
+	if near := strings.ReplaceAll(strings.TrimSpace(typed), "_", "-"); near != typed && isHostName(near) {
+		return "did you mean " + quote(near) + "?"
+	}
+	if !strings.Contains(typed, ".") {
+		return "the whole name of a domain of your own, as in " + quote("relay.net")
+	}
+	return "letters, digits and hyphens, in parts with dots between them, as in " + quote("relay.net")
+}
+
+func isHostName(s string) bool {
+	_, err := hostName(s)
+	return err == nil
 }
 
 // trimmed returns the list without the space around its entries.
@@ -56,7 +115,7 @@ func (e *Errors) listeners(r Relay) {
 			return // each time another port
 		}
 		if other := first[address]; other != "" {
-			e.add(key, fmt.Sprintf("%s is in %s too", quote(address), other))
+			e.add(key, fmt.Sprintf("%s is in %s too", quote(address), other), "each needs a port of its own: change one of the two, or take it out")
 		}
 		first[address] = key
 	}

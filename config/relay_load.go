@@ -53,7 +53,7 @@ func RelayFlags(fs *pflag.FlagSet) { register(fs, RelayKeys()) }
 // It opens the files that are named and reads the tokens' secrets. A
 // configuration that is wrong gives [Errors].
 func LoadRelay(fs *pflag.FlagSet) (*Relay, []Warning, error) {
-	errs := unknownVariables(relayPrefix, RelayKeys())
+	errs := append(repeated(fs, RelayKeys()), unknownVariables(relayPrefix, RelayKeys())...)
 	name := os.Getenv(relayPrefix + "CONFIG")
 	if fs != nil && fs.Changed("config") {
 		name, _ = fs.GetString("config")

@@ -2,6 +2,7 @@ package config
 
 import (
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/spf13/pflag"
@@ -48,7 +49,7 @@ func RemoteKeys() []Key {
 }
 
 // RemoteFlags adds the remote's flags.
-func RemoteFlags(fs *pflag.FlagSet) { register(fs, RemoteKeys(), "domain", "local") }
+func RemoteFlags(fs *pflag.FlagSet) { register(fs, RemoteKeys()) }
 
 // LoadRemote reads the configuration of a remote from the flags (which may be
 // nil), the arguments that remain besides them, the environment and the
@@ -56,7 +57,7 @@ func RemoteFlags(fs *pflag.FlagSet) { register(fs, RemoteKeys(), "domain", "loca
 // configuration that is wrong gives [Errors].
 func LoadRemote(fs *pflag.FlagSet, args []string) (*Remote, []Warning, error) {
 	keys := RemoteKeys()
-	errs := append(tooMany(fs, args), unknownVariables(remotePrefix, keys)...)
+	errs := append(tooMany(fs, keys, args), unknownVariables(remotePrefix, keys)...)
 	src, err := newSource(keys, fs, nil)
 	if err != nil {
 		return nil, nil, err
@@ -112,8 +113,8 @@ func LoadRemote(fs *pflag.FlagSet, args []string) (*Remote, []Warning, error) {
 }
 
 // tooMany reports flags and arguments that were given more often than once.
-func tooMany(fs *pflag.FlagSet, args []string) Errors {
-	var errs Errors
+func tooMany(fs *pflag.FlagSet, keys []Key, args []string) Errors {
+	errs := repeated(fs, slices.DeleteFunc(slices.Clone(keys), func(k Key) bool { return k.Flag == "domain" || k.Flag == "local" }))
 	report := func(from, message, hint string) {
 		errs = append(errs, &Error{From: from, Message: message, Hints: []string{hint}})
 	}
@@ -124,7 +125,7 @@ func tooMany(fs *pflag.FlagSet, args []string) Errors {
 		if fs == nil || fs.Lookup(f.name) == nil {
 			continue
 		}
-		if values, ok := fs.Lookup(f.name).Value.(*onceFlag); ok && len(*values) > 1 {
+		if values, ok := fs.Lookup(f.name).Value.(*textFlag); ok && values.given > 1 {
 			report("--"+f.name, f.what+" are not supported yet", f.hint)
 		}
 	}

@@ -8,6 +8,8 @@ import (
 	"log/slog"
 	"os"
 	"runtime"
+
+	"keystay/internal/hint"
 )
 
 // MaxSecret is the longest secret that is taken, in bytes.
@@ -69,7 +71,11 @@ func (e *Errors) secretFile(key, name string, s *Secret) []Warning {
 	}
 	secret, public, err := readSecret(name)
 	if err != nil {
-		e.add(key, fmt.Sprintf("cannot read %s: %v", quote(name), reason(err)))
+		hints := unreadable(name, err)
+		if hints == nil {
+			hints = hint.OneSecret.With()
+		}
+		e.add(key, fmt.Sprintf("cannot read %s: %v", quote(name), reason(err)), hints...)
 		return nil
 	}
 	*s = secret

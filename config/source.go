@@ -10,6 +10,8 @@ import (
 
 	"github.com/spf13/pflag"
 	"github.com/spf13/viper"
+
+	"keystay/internal/hint"
 )
 
 // delimiter parts the levels of a key inside viper. It is not the dot, since
@@ -153,8 +155,24 @@ func (e *Errors) readable(key, name string) {
 		}
 	}
 	if err != nil {
-		e.add(key, fmt.Sprintf("cannot read %s: %v", quote(name), reason(err)))
+		e.add(key, fmt.Sprintf("cannot read %s: %v", quote(name), reason(err)), unreadable(name, err)...)
 	}
+}
+
+// unreadable returns what to do about a file that cannot be read.
+func unreadable(name string, err error) []string {
+	switch info, statErr := os.Stat(name); {
+	case errors.Is(err, os.ErrNotExist):
+		if !filepath.IsAbs(name) {
+			name, _ = filepath.Abs(name)
+		}
+		return hint.FileMissing.With("FILE", name)
+	case errors.Is(err, os.ErrPermission):
+		return hint.FileUnreadable.With("FILE", name)
+	case statErr == nil && info.IsDir():
+		return hint.FileIsFolder.With("FILE", name)
+	}
+	return nil
 }
 
 // reason is the part of an error of package os that does not repeat the path.
@@ -191,13 +209,13 @@ func unknownVariables(prefix string, keys []Key) Errors {
 		if !ours || rest == strings.ToUpper(rest) && slices.Contains(words, word) || isServiceVariable(name) {
 			continue
 		}
-		hint := "see --help, or unset it"
+		advice := "see --help, or unset it"
 		if slices.Contains(tables, word) {
-			hint = "this can be set in the file only"
+			advice = "this can be set in the file only"
 		} else if n := nearest(word, words); n != "" {
-			hint = "did you mean " + prefix + strings.ToUpper(n) + "?"
+			advice = "did you mean " + prefix + strings.ToUpper(n) + "?"
 		}
-		errs = append(errs, &Error{From: quoteName(name), Message: "unknown variable", Hints: []string{hint}})
+		errs = append(errs, &Error{From: quoteName(name), Message: "unknown variable", Hints: []string{advice}})
 	}
 	return errs
 }

@@ -25,10 +25,18 @@ func (f *file) syntax(err error, data []byte) {
 	e := &Error{From: f.name, Line: line, Message: "not valid YAML: " + message}
 	if strings.HasPrefix(message, "unknown anchor") {
 		e.Line = 0 // the library does not say
+		e.Hints = []string{"a word that begins with * or & means something else in YAML: put it in quotes"}
 	}
 	if i, column := tabbedLine(data); i > 0 {
 		e.Line, e.Column, e.Message = i, column, "a tab indents this line"
 		e.Hints = []string{"YAML is indented with spaces only"}
+	}
+	if i, column := openQuote(data); i > 0 && len(e.Hints) == 0 {
+		e.Line, e.Column, e.Message = i, column, "a quote opens here, and is not closed in this line"
+		e.Hints = []string{"put the same quote at the end of the text"}
+	}
+	if len(e.Hints) == 0 {
+		e.Hints = []string{"look there, and in the line before, for a bracket that is not closed, a colon too many, or another indent than around it"}
 	}
 	f.errs = append(f.errs, e)
 }
@@ -50,6 +58,24 @@ func binaryLine(data []byte) int {
 		}
 	}
 	return 0
+}
+
+// openQuote finds the first line whose value begins with a quote and has no
+// other one.
+func openQuote(data []byte) (line, column int) {
+	for i, text := range bytes.Split(data, []byte("\n")) {
+		start := 0
+		for _, mark := range []string{": ", "- ", "["} {
+			if at := bytes.Index(text, []byte(mark)); at >= 0 {
+				start = max(start, at+len(mark))
+			}
+		}
+		value := bytes.TrimLeft(text[start:], " ")
+		if len(value) > 0 && (value[0] == '"' || value[0] == '\'') && bytes.Count(value, value[:1]) == 1 {
+			return i + 1, len(text) - len(value) + 1
+		}
+	}
+	return 0, 0
 }
 
 // tabbedLine finds the first line with a tab in its indentation.

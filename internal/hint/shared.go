@@ -2,8 +2,27 @@ package hint
 
 // Shared returns the rows that stand in both tables.
 func Shared() []*Advice {
-	return append(ACME(), FileClosed, FileMissing, NoPair)
+	return append(ACME(), FileClosed, FileMissing, NoPair,
+		FileUnreadable, FileIsFolder, OneSecret)
 }
+
+// The advice for files that the configuration names.
+var (
+	FileUnreadable = &Advice{
+		Shown: "cannot read …: permission denied",
+		Means: "the configuration, or a file that it names",
+		Do:    []string{"let the user that runs this read FILE and the folders above it"},
+	}
+	FileIsFolder = &Advice{
+		Shown: "cannot read …: is a directory",
+		Do:    []string{"FILE is a folder: name a file in it"},
+	}
+	OneSecret = &Advice{
+		Shown: "cannot read …: a secret is one line of text",
+		Means: "also `the file is empty`, `a secret has at most 1024 bytes`",
+		Do:    []string{"write the secret alone into the file, on one line, such as the output of openssl rand -hex 24"},
+	}
+)
 
 // The advice for certificates that are brought as files.
 var (
