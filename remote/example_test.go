@@ -39,7 +39,7 @@ func ExampleListener() {
 			Network:   "tcp",
 			Addresses: []string{"127.0.0.1:3000"},
 		}
-		return local.Server(ln.Domain()).Serve(ln)
+		return local.Server(ln.Domain()).Serve(publish.Visitors(ln))
 	}
 	_ = run // needs a relay
 }

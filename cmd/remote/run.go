@@ -46,7 +46,7 @@ func run(ctx context.Context, cfg *config.Remote, warnings []config.Warning) err
 	}
 	srv := httpdrain.New(target.Server(ln.Domain()))
 	served := make(chan error, 1)
-	go func() { served <- srv.Serve(ln) }()
+	go func() { served <- srv.Serve(publish.Visitors(ln)) }()
 
 	err = announce(drain, cfg, ln)
 	if err == nil {

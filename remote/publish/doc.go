@@ -3,5 +3,5 @@
 // passed on. It knows nothing of relays.
 //
 //	local := &publish.Target{URL: u, Network: "tcp", Addresses: []string{u.Host}}
-//	local.Server(ln.Domain()).Serve(ln)
+//	local.Server(ln.Domain()).Serve(publish.Visitors(ln))
 package publish

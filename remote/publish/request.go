@@ -185,6 +185,18 @@ func printable(s string) bool {
 	return true
 }
 
+// dropFraming takes out of trailers what must not be there (RFC 9110, section
+// 6.5.1): what frames and routes a message, and what says who asks.
+func dropFraming(trailer http.Header) {
+	for name := range trailer {
+		switch name {
+		case "Host", "Content-Length", "Transfer-Encoding", "Trailer", "Te", "Connection", "Keep-Alive", "Proxy-Connection", "Upgrade", "Expect",
+			"Content-Type", "Content-Encoding", "Content-Range", "Authorization", "Proxy-Authorization", "Cookie", "Set-Cookie", "Range", "Max-Forwards":
+			delete(trailer, name)
+		}
+	}
+}
+
 // rewrite makes the request that the service gets out of the visitor's.
 func (t *Target) rewrite(r *httputil.ProxyRequest) {
 	path, query, _ := target(r.In) // it has been checked
@@ -193,14 +205,16 @@ func (t *Target) rewrite(r *httputil.ProxyRequest) {
 	h := r.Out.Header
 	dropFrontFields(h)
 	t.renameRequest(h, r.In.Host)
-	dropFrontFields(r.In.Trailer) // so far there are names alone
-	r.Out.Trailer = r.In.Trailer  // filled in when the body has been read
+	dropFrontFields(r.In.Trailer) // so far there are names alone, if any
+	dropFraming(r.In.Trailer)
+	r.Out.Trailer = r.In.Trailer // filled in when the body has been read
 	visitor := t.visitorAddress(r.In.RemoteAddr)
 	h.Set("X-Forwarded-For", visitor)
 	h.Set("X-Forwarded-Host", r.In.Host)
 	h.Set("X-Forwarded-Proto", "https")
 	h.Set("Forwarded", forwarded(visitor, r.In.Host))
 	if r.In.ContentLength == 0 && len(h["Content-Length"]) > 0 && r.In.Method != http.MethodGet && r.In.Method != http.MethodHead {
-		r.Out.TransferEncoding = []string{"identity"} // makes net/http write the Content-Length: 0
+		// These make net/http write the Content-Length: 0.
+		r.Out.Body, r.Out.TransferEncoding = http.NoBody, []string{"identity"}
 	}
 }

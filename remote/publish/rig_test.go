@@ -55,7 +55,9 @@ func (l tlsListener) Accept() (net.Conn, error) {
 	if err != nil {
 		return nil, err
 	}
-	return tls.Server(stream{c.(*memconn.Conn)}, l.config), nil
+	tc := tls.Server(stream{c.(*memconn.Conn)}, l.config)
+	tc.Handshake() // Visitors asks for it; an error comes again
+	return tc, nil
 }
 
 // A published service is a local service behind a Target, with the way for
@@ -73,7 +75,7 @@ func serveTarget(t *testing.T, target *publish.Target) *published {
 	p := &published{t, testca.New(t), memconn.Listen(nil), target.Server(domain)}
 	config := &tls.Config{Certificates: []tls.Certificate{p.ca.Issue(domain)}, NextProtos: []string{"h2", "http/1.1"}}
 	done := make(chan struct{})
-	go func() { p.srv.Serve(tlsListener{p.ln, config}); close(done) }()
+	go func() { p.srv.Serve(publish.Visitors(tlsListener{p.ln, config})); close(done) }()
 	t.Cleanup(func() { p.srv.Close(); <-done })
 	return p
 }

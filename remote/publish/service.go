@@ -11,20 +11,53 @@ import (
 	"keystay/internal/duplex"
 )
 
-// localDialTimeout is how long the local service may take to answer a dial.
-const localDialTimeout = 10 * time.Second
+const (
+	// localDialTimeout is how long the local service may take to answer a dial,
+	// and then for its TLS handshake.
+	localDialTimeout = 10 * time.Second
+	// expectTimeout is how long a service may think about Expect: 100-continue.
+	// Then the visitor is asked for its body: some services never say a word.
+	expectTimeout = time.Second
+)
 
 func (t *Target) transport() *http.Transport {
 	return &http.Transport{
-		DialContext:           t.dial,
+		DialContext:           t.dialPlain,
+		DialTLSContext:        t.dialTLS,
 		ForceAttemptHTTP2:     true,
-		TLSClientConfig:       &tls.Config{InsecureSkipVerify: t.Insecure},
-		TLSHandshakeTimeout:   localDialTimeout,
 		MaxIdleConnsPerHost:   64,
 		IdleConnTimeout:       90 * time.Second,
-		ExpectContinueTimeout: 2 * time.Second,
+		ExpectContinueTimeout: expectTimeout,
 		DisableCompression:    true, // what the visitor asked for is what it gets
 	}
+}
+
+// dialPlain is dial for HTTP/1 without TLS.
+func (t *Target) dialPlain(ctx context.Context, network, addr string) (net.Conn, error) {
+	c, err := t.dial(ctx, network, addr)
+	if err != nil {
+		return nil, err
+	}
+	return &answerConn{Conn: c}, nil
+}
+
+// dialTLS is dial and then TLS, for HTTP/2 where the service has it.
+func (t *Target) dialTLS(ctx context.Context, network, addr string) (net.Conn, error) {
+	c, err := t.dial(ctx, network, addr)
+	if err != nil {
+		return nil, err
+	}
+	ctx, cancel := context.WithTimeout(ctx, localDialTimeout)
+	defer cancel()
+	tc := tls.Client(c, &tls.Config{ServerName: t.URL.Hostname(), InsecureSkipVerify: t.Insecure, NextProtos: []string{"h2", "http/1.1"}})
+	if err := tc.HandshakeContext(ctx); err != nil {
+		c.Close()
+		return nil, err
+	}
+	if tc.ConnectionState().NegotiatedProtocol == "h2" {
+		return tc, nil
+	}
+	return &answerConn{Conn: tc}, nil
 }
 
 // dial reaches the local service at the first of its addresses that answers.

@@ -38,8 +38,8 @@ type Target struct {
 	Logger *slog.Logger
 }
 
-// Server returns an HTTP server around Handler. Serve it on a listener whose
-// connections are TLS, ended here.
+// Server returns an HTTP server around Handler. Serve it on Visitors of a
+// listener whose connections are TLS, ended here.
 func (t *Target) Server(domain string) *http.Server {
 	return &http.Server{
 		Handler:           t.Handler(domain),
@@ -57,11 +57,7 @@ func (t *Target) Server(domain string) *http.Server {
 }
 
 // Handler hands requests for domain on to the target. Those for another host
-// get 421.
-//
-// The visitor's Host is kept. X-Forwarded-For, -Proto and -Host and Forwarded
-// (RFC 7239) tell the visitor's address, scheme and host; whatever the visitor
-// sent of them, and X-Real-Ip, is dropped.
+// get 421. What changes on the way is listed in docs/forwarding.md.
 func (t *Target) Handler(domain string) http.Handler {
 	logger := t.Logger
 	if logger == nil {
@@ -69,7 +65,7 @@ func (t *Target) Handler(domain string) http.Handler {
 	}
 	proxy := &httputil.ReverseProxy{
 		Rewrite:        t.rewrite,
-		Transport:      t.transport(),
+		Transport:      speller{t.transport()},
 		ModifyResponse: t.modifyAnswer,
 		FlushInterval:  -1, // each piece goes out at once: SSE, long polls
 		ErrorLog:       slog.NewLogLogger(logger.Handler(), slog.LevelDebug),
@@ -80,17 +76,34 @@ func (t *Target) Handler(domain string) http.Handler {
 
 // modifyAnswer makes the answer that the visitor gets out of the service's.
 func (t *Target) modifyAnswer(res *http.Response) error {
-	t.renameAnswer(res.Header, res.Request.Header.Get("X-Forwarded-Host"))
-	return switchProtocols(res)
+	x := exchangeOf(res.Request)
+	x.answer, x.length = res, res.ContentLength
+	t.renameAnswer(res.Header, x.request.Host)
+	switch {
+	case res.StatusCode == http.StatusSwitchingProtocols:
+		switchProtocols(res, x)
+	case x.service != nil && res.Body != http.NoBody:
+		res.Body = &answerBody{ReadCloser: res.Body, x: x}
+	}
+	return nil
 }
 
+// serve hands one request on.
 func serve(proxy http.Handler, domain string, w http.ResponseWriter, r *http.Request) {
-	if no := refusal(r, domain); no != nil {
+	x := newExchange(w, r)
+	if x.visitor != nil {
+		defer x.visitor.served()
+	}
+	no := refusal(r, domain)
+	if no == nil && x.head.codingIn10 {
+		w.Header().Set("Connection", "close") // nobody knows where it ends
+		no = malformed("HTTP/1.0 has no Transfer-Encoding.")
+	}
+	if no != nil {
 		no.Write(w, r)
 		return
 	}
 	dropUpgrade(r.Header)
-	stream := streamOf(r)
 	defer func() {
 		v := recover()
 		if v == nil {
@@ -98,28 +111,33 @@ func serve(proxy http.Handler, domain string, w http.ResponseWriter, r *http.Req
 		}
 		// The answer was cut short. In HTTP/1 the end of the connection may be
 		// all that says so: it must not look like a good one.
-		if r.ProtoMajor == 1 && stream != nil {
-			stream.Reset()
+		if r.ProtoMajor == 1 && x.stream != nil {
+			x.stream.Reset()
 		}
 		panic(v)
 	}()
+	ctx := r.Context()
 	if r.ProtoMajor == 1 {
 		// A service may answer before it has read all of the body. Without this
 		// net/http's server takes the rest of it for itself first.
 		_ = http.NewResponseController(w).EnableFullDuplex()
-	}
-	if r.ProtoMajor == 1 && stream != nil {
-		ctx, cancel := halfCloseContext(r.Context(), stream)
-		defer cancel()
-		r = r.WithContext(ctx)
-		if r.Header.Get("Upgrade") != "" {
-			r = withUpgrade(r, stream)
+		if x.stream != nil {
+			var cancel context.CancelFunc
+			ctx, cancel = halfCloseContext(ctx, x.isGone)
+			defer cancel()
 		}
 	}
+	var body *visitorBody
 	if r.Body != http.NoBody {
-		body := &visitorBody{ReadCloser: r.Body, trailer: r.Trailer}
-		r = r.WithContext(context.WithValue(r.Context(), bodyKey{}, body))
+		if r.Trailer == nil {
+			r.Trailer = make(http.Header) // net/http fills it in, announced or not
+		}
+		body = &visitorBody{ReadCloser: r.Body, x: x}
+		ctx = context.WithValue(ctx, bodyKey{}, body)
+	}
+	r = withExchange(r.WithContext(ctx), x)
+	if body != nil {
 		r.Body = body
 	}
-	proxy.ServeHTTP(w, r)
+	proxy.ServeHTTP(x, r)
 }

@@ -1,11 +1,9 @@
 package publish
 
 import (
-	"context"
 	"io"
 	"net"
 	"net/http"
-	"net/http/httptrace"
 	"sync/atomic"
 
 	"keystay/internal/socket"
@@ -16,34 +14,19 @@ import (
 // in good order whatever has happened: this passes a break on as one, either
 // way, also if this process dies.
 type upgraded struct {
-	io.ReadWriteCloser // from the transport; nil until protocols are switched
+	io.ReadWriteCloser // from the transport
 
 	local   net.Conn // what is below it
 	visitor stream
 	ended   atomic.Bool // the local side has ended, in good order
 }
 
-type upgradeKey struct{}
-
-// withUpgrade prepares a request that asks for another protocol.
-func withUpgrade(r *http.Request, visitor stream) *http.Request {
-	u := &upgraded{visitor: visitor}
-	ctx := context.WithValue(r.Context(), upgradeKey{}, u)
-	ctx = httptrace.WithClientTrace(ctx, &httptrace.ClientTrace{
-		GotConn: func(info httptrace.GotConnInfo) { u.local = info.Conn },
-	})
-	return r.WithContext(ctx)
-}
-
 // switchProtocols puts an upgraded connection in the place of the transport's.
-func switchProtocols(res *http.Response) error {
-	u, ok := res.Request.Context().Value(upgradeKey{}).(*upgraded)
-	if body, isConn := res.Body.(io.ReadWriteCloser); ok && isConn && res.StatusCode == http.StatusSwitchingProtocols {
-		u.ReadWriteCloser = body
-		socket.Linger(u.local, 0) // a reset, if this process dies
-		res.Body = u
+func switchProtocols(res *http.Response, x *exchange) {
+	if body, isConn := res.Body.(io.ReadWriteCloser); isConn && x.stream != nil {
+		socket.Linger(x.conn, 0) // a reset, if this process dies
+		res.Body = &upgraded{ReadWriteCloser: body, local: x.conn, visitor: x.stream}
 	}
-	return nil
 }
 
 // Read implements io.Reader.

@@ -20,19 +20,23 @@ const (
 	maxVisitorStreams = 100
 )
 
-// halfCloseGrace is how long an HTTP/1 visitor that has ended its side is
-// still answered.
-const halfCloseGrace = time.Minute
+// halfCloseGrace is how long an HTTP/1 visitor that has ended its side with a
+// close_notify is still answered. A program that has only finished asking, and
+// one that has closed altogether, look the same from here: long enough for an
+// answer, and soon enough for a service that counts who is there.
+const halfCloseGrace = 10 * time.Second
 
 // A visitorBody knows whether reading it has failed: then the visitor has gone,
-// and the local service has done nothing wrong. It also stays at its end: the
-// transport reads once more behind it, and if the answer has begun by then,
-// net/http's server has closed the body, and that would break the answer off.
+// or what it sends is not well formed, and the local service has done nothing
+// wrong. It also stays at its end: the transport reads once more behind it, and
+// if the answer has begun by then, net/http's server has closed the body, and
+// that would break the answer off.
 type visitorBody struct {
 	io.ReadCloser
-	ended   bool
-	failed  atomic.Bool
-	trailer http.Header // the request's
+	x         *exchange
+	ended     bool
+	failed    atomic.Bool
+	malformed atomic.Bool // it has failed, and the visitor is there
 }
 
 // Read implements io.Reader.
@@ -44,8 +48,12 @@ func (b *visitorBody) Read(p []byte) (int, error) {
 	switch {
 	case err == io.EOF:
 		b.ended = true
-		dropFrontFields(b.trailer) // they are all there now, announced or not
+		dropFrontFields(b.x.request.Trailer) // they are all there now
+		dropFraming(b.x.request.Trailer)
 	case err != nil:
+		if b.x.request.ProtoMajor == 1 && err != io.ErrUnexpectedEOF && err != http.ErrBodyReadAfterClose && !b.x.isGone() {
+			b.malformed.Store(true)
+		}
 		b.failed.Store(true)
 	}
 	return n, err
@@ -68,27 +76,37 @@ type stream interface {
 	Broken() error
 }
 
-// streamOf returns the stream below the request's connection, or nil.
-func streamOf(r *http.Request) stream {
-	tc, ok := r.Context().Value(connKey{}).(*tls.Conn)
-	if !ok {
-		return nil
+// newExchange begins an exchange, with what is known of the visitor's connection.
+func newExchange(w http.ResponseWriter, r *http.Request) *exchange {
+	x := &exchange{ResponseWriter: w, request: r, length: -1}
+	switch c := r.Context().Value(connKey{}).(type) {
+	case *visitorConn:
+		x.visitor, x.head = c, c.take()
+		x.stream, _ = c.NetConn().(stream)
+		r.TLS = c.state
+	case *tls.Conn:
+		x.stream, _ = c.NetConn().(stream)
 	}
-	s, _ := tc.NetConn().(stream)
-	return s
+	return x
+}
+
+// isGone reports whether the visitor's connection has broken, or has ended without
+// a close_notify, which is a truncation (RFC 8446, section 6.1).
+func (x *exchange) isGone() bool {
+	return x.visitor != nil && x.visitor.cut.Load() || x.stream != nil && x.stream.Broken() != nil
 }
 
 // halfCloseContext is a context that outlives the end of the visitor's side:
-// whoever ends it after the request still wants the answer. net/http cannot
-// tell that from a visitor who has left; so the answer gets halfCloseGrace, and
-// a connection that broke none.
-func halfCloseContext(parent context.Context, s stream) (context.Context, context.CancelFunc) {
+// whoever ends it after the request still wants the answer. net/http cannot tell
+// that from a visitor who has left: the answer gets halfCloseGrace, and a visitor
+// who is gone none.
+func halfCloseContext(parent context.Context, gone func() bool) (context.Context, context.CancelFunc) {
 	ctx, cancel := context.WithCancel(context.WithoutCancel(parent))
 	var grace *time.Timer
 	armed := make(chan struct{})
 	stop := context.AfterFunc(parent, func() {
 		defer close(armed)
-		if s.Broken() != nil {
+		if gone() {
 			cancel()
 			return
 		}

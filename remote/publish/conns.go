@@ -1,0 +1,218 @@
+package publish
+
+import (
+	"bytes"
+	"crypto/tls"
+	"errors"
+	"io"
+	"net"
+	"os"
+	"sync"
+	"sync/atomic"
+)
+
+// Visitors returns ln with its HTTP/1 connections wrapped, so that Handler knows
+// what net/http does not tell: how a request's fields are spelt, and whether a
+// visitor has ended its side or is gone. It skips one empty line in front of a
+// request (RFC 9112, section 2.2). TLS must have been ended, with the handshake
+// over, when Accept returns; other connections stay as they are.
+func Visitors(ln net.Listener) net.Listener { return visitors{ln} }
+
+type visitors struct{ net.Listener }
+
+// Accept implements net.Listener.
+func (l visitors) Accept() (net.Conn, error) {
+	c, err := l.Listener.Accept()
+	tc, ok := c.(*tls.Conn)
+	if err != nil || !ok {
+		return c, err
+	}
+	state := tc.ConnectionState()
+	if !state.HandshakeComplete || state.NegotiatedProtocol == "h2" {
+		return c, nil
+	}
+	return &visitorConn{Conn: tc, state: &state}, nil
+}
+
+// A visitorConn is an HTTP/1 connection of a visitor.
+type visitorConn struct {
+	*tls.Conn
+	state *tls.ConnectionState
+
+	cut    atomic.Bool                // it has ended without a close_notify, or broken
+	status atomic.Pointer[statusLine] // for the answer that is about to be written
+
+	mu      sync.Mutex
+	in      follower
+	heads   []head // of requests that have not been served
+	skipped emptyLine
+}
+
+// An emptyLine is what has been skipped before a request.
+type emptyLine int
+
+const (
+	none emptyLine = iota
+	cr             // half of it
+	lf             // all of it
+)
+
+// A statusLine is what net/http writes in front of an answer, and what is to be
+// there.
+type statusLine struct{ old, new string }
+
+// Read is the connection's but for an empty line before a request.
+func (c *visitorConn) Read(p []byte) (int, error) {
+	for {
+		n, err := c.Conn.Read(p)
+		if err != nil && err != io.EOF && !errors.Is(err, os.ErrDeadlineExceeded) {
+			c.cut.Store(true)
+		}
+		if n > 0 {
+			n = c.look(p[:n])
+		}
+		if n > 0 || err != nil || len(p) == 0 {
+			return n, err
+		}
+	}
+}
+
+// look follows what has been read, takes empty lines out, and returns how many
+// bytes are left.
+func (c *visitorConn) look(p []byte) int {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	n := len(p)
+	for i := 0; i < n; {
+		if c.in.fresh() {
+			if k := c.skip(p[i:n]); k > 0 {
+				n = i + copy(p[i:n], p[i+k:n])
+				continue
+			}
+		}
+		c.skipped = none
+		i += c.in.follow(p[i:n], func(h head) { c.heads = append(c.heads, h) })
+	}
+	return n
+}
+
+// skip is how many bytes in front of p belong to one empty line.
+func (c *visitorConn) skip(p []byte) int {
+	k := 0
+	if c.skipped == none && p[0] == '\r' && (len(p) == 1 || p[1] == '\n') {
+		c.skipped, k = cr, 1
+	}
+	if c.skipped < lf && k < len(p) && p[k] == '\n' {
+		c.skipped = lf
+		return k + 1
+	}
+	return k
+}
+
+// take returns the head of the request that is served now. It is empty when
+// nothing is known.
+func (c *visitorConn) take() head {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if len(c.heads) == 0 {
+		return head{}
+	}
+	h := c.heads[0]
+	c.heads = c.heads[1:]
+	return h
+}
+
+// served tells that the request that was taken is over.
+func (c *visitorConn) served() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.in.resume()
+}
+
+// Write is the connection's but for the status line.
+func (c *visitorConn) Write(p []byte) (int, error) {
+	line := c.status.Load()
+	if line == nil || !bytes.HasPrefix(p, []byte(line.old)) {
+		return c.Conn.Write(p)
+	}
+	c.status.Store(nil)
+	out := append([]byte(line.new), p[len(line.old):]...)
+	if n, err := c.Conn.Write(out); err != nil {
+		return min(n, len(p)-1), err
+	}
+	return len(p), nil
+}
+
+var _ interface{ CloseWrite() error } = (*visitorConn)(nil)
+
+// maxSpelling is about how many spellings of an answer's interim heads are kept.
+const maxSpelling = 256
+
+// An answerConn is an HTTP/1 connection to the local service, above TLS where
+// there is TLS.
+type answerConn struct {
+	net.Conn
+
+	mu   sync.Mutex
+	in   follower
+	told head // of the answer under way
+}
+
+// Read implements net.Conn.
+func (c *answerConn) Read(p []byte) (int, error) {
+	n, err := c.Conn.Read(p)
+	if n == 0 {
+		return n, err
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	for i := 0; i < n; {
+		i += c.in.follow(p[i:n], c.tell)
+	}
+	return n, err
+}
+
+// tell keeps a head of the answer. The next may have been read before an interim
+// one is passed on (status 1xx), so their spellings are kept together.
+func (c *answerConn) tell(h head) {
+	if len(c.told.spelling) < maxSpelling {
+		h.spelling = append(c.told.spelling, h.spelling...)
+	}
+	c.told = h
+}
+
+// asked tells that a request with the method is about to be sent.
+func (c *answerConn) asked(method string) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.in.next(method)
+	c.told = head{}
+}
+
+// head is what has been read of the answer's head.
+func (c *answerConn) head() head {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.told
+}
+
+// holds reports whether more than read bytes of the answer's body have come from
+// the service, or its end.
+func (c *answerConn) holds(read int64) bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.in.place == over || c.in.payload > read
+}
+
+// CloseWrite ends this side.
+func (c *answerConn) CloseWrite() error {
+	if w, ok := c.Conn.(interface{ CloseWrite() error }); ok {
+		return w.CloseWrite()
+	}
+	return errors.ErrUnsupported
+}
+
+// NetConn is the connection underneath.
+func (c *answerConn) NetConn() net.Conn { return c.Conn }
+
+var _ interface{ CloseWrite() error } = (*answerConn)(nil)

@@ -1,0 +1,246 @@
+package publish
+
+import (
+	"bufio"
+	"context"
+	"io"
+	"net"
+	"net/http"
+	"net/http/httptrace"
+	"strconv"
+	"strings"
+)
+
+// An exchange is one request and its answer, on their way through.
+type exchange struct {
+	http.ResponseWriter // the visitor's
+
+	request *http.Request // the visitor's
+	visitor *visitorConn  // nil over HTTP/2, and where the listener is not Visitors
+	stream  stream        // below the visitor's TLS; may be nil
+	head    head          // of the request
+
+	conn    net.Conn    // to the service, once there is one
+	service *answerConn // the same over HTTP/1, else nil
+
+	answer    *http.Response // the service's, once it has come
+	length    int64          // of the answer's body, or -1
+	written   int64          // of it
+	unflushed bool
+	ended     bool // all of it has been read
+}
+
+type exchangeKey struct{}
+
+func exchangeOf(r *http.Request) *exchange {
+	x, _ := r.Context().Value(exchangeKey{}).(*exchange)
+	return x
+}
+
+// withExchange returns r with x, which learns of the connection to the service.
+func withExchange(r *http.Request, x *exchange) *http.Request {
+	ctx := context.WithValue(r.Context(), exchangeKey{}, x)
+	ctx = httptrace.WithClientTrace(ctx, &httptrace.ClientTrace{
+		GotConn: func(info httptrace.GotConnInfo) {
+			x.conn = info.Conn
+			if x.service, _ = info.Conn.(*answerConn); x.service != nil {
+				x.service.asked(r.Method)
+			}
+		},
+	})
+	return r.WithContext(ctx)
+}
+
+// speller gives requests the spelling of the visitor's.
+type speller struct{ http.RoundTripper }
+
+// RoundTrip implements http.RoundTripper. It may change r, which is ReverseProxy's
+// own.
+func (s speller) RoundTrip(r *http.Request) (*http.Response, error) {
+	x := exchangeOf(r)
+	if x.request.ProtoMajor == 1 {
+		spell(r.Header, x.head.spelling)
+	} else {
+		usual(r.Header)
+	}
+	return s.RoundTripper.RoundTrip(r)
+}
+
+// WriteHeader sends the head of an answer as the service has sent it, as far as
+// net/http lets it.
+func (x *exchange) WriteHeader(code int) {
+	h := x.Header()
+	var told head
+	if x.service != nil && (x.answer != nil || code < 200) {
+		told = x.service.head()
+	}
+	if code >= 200 {
+		x.complete(h, code, told)
+	}
+	if x.request.ProtoMajor == 1 {
+		if x.service != nil || x.answer == nil {
+			spell(h, told.spelling)
+		} else {
+			usual(h)
+		}
+	}
+	x.ResponseWriter.WriteHeader(code)
+	x.unflushed = code >= 200
+}
+
+// complete keeps net/http from adding to an answer, and from taking away.
+func (x *exchange) complete(h http.Header, code int, told head) {
+	if _, ok := h["Content-Type"]; !ok {
+		h["Content-Type"] = nil // else one is made out of the body
+	}
+	if x.request.ProtoMajor != 1 {
+		return
+	}
+	bodiless := x.request.Method == http.MethodHead || code == http.StatusNoContent || code == http.StatusNotModified
+	if _, ok := h["Content-Length"]; !ok && !bodiless && x.request.ProtoMinor > 0 {
+		h["Transfer-Encoding"] = []string{"chunked"} // else a short body gets a length
+	}
+	if x.visitor == nil {
+		return
+	}
+	version := "HTTP/1.1 "
+	if x.request.ProtoMinor == 0 {
+		version = "HTTP/1.0 "
+	}
+	version += strconv.Itoa(code) + " "
+	standard := http.StatusText(code)
+	old := version + standard + "\r\n"
+	if standard == "" {
+		old = version + "status code " + strconv.Itoa(code) + "\r\n"
+	}
+	line := old
+	if x.service != nil && x.answer != nil && isText(told.reason) {
+		line = version + told.reason + "\r\n"
+	}
+	if code == http.StatusNotModified { // net/http drops these (RFC 9110, section 15.4.5)
+		for _, name := range []string{"Content-Type", "Content-Length"} {
+			if v := h.Get(name); v != "" {
+				line += name + ": " + v + "\r\n"
+			}
+		}
+	}
+	if line != old {
+		x.visitor.status.Store(&statusLine{old, line})
+	}
+}
+
+// isText reports whether s may be a reason phrase (RFC 9112, section 4).
+func isText(s string) bool {
+	for i := range len(s) {
+		if s[i] < ' ' && s[i] != '\t' || s[i] == 0x7f {
+			return false
+		}
+	}
+	return true
+}
+
+// Write implements http.ResponseWriter.
+func (x *exchange) Write(p []byte) (int, error) {
+	n, err := x.ResponseWriter.Write(p)
+	x.written += int64(n)
+	x.unflushed = x.unflushed || n > 0
+	return n, err
+}
+
+// FlushError does what ReverseProxy asks for after each piece, where answerBody
+// does not know better. Nothing is sent ahead of the first piece of a body with
+// a length, or behind its last, so that a small answer goes out as one.
+func (x *exchange) FlushError() error {
+	switch {
+	case x.answer != nil && x.request.ProtoMajor > 1 && len(x.answer.Trailer) > 0 && x.ended:
+		// Else the answer would get a Content-Length, too.
+	case x.service != nil, x.length >= 0 && (x.written == 0 || x.written >= x.length):
+		return nil
+	}
+	return http.NewResponseController(x.ResponseWriter).Flush()
+}
+
+// Unwrap is for http.ResponseController.
+func (x *exchange) Unwrap() http.ResponseWriter { return x.ResponseWriter }
+
+// An answerBody is the body of an answer over HTTP/1. What has been written to
+// the visitor is sent before the service is waited for, and not before.
+type answerBody struct {
+	io.ReadCloser
+	x    *exchange
+	read int64
+}
+
+// Read implements io.Reader.
+func (b *answerBody) Read(p []byte) (int, error) {
+	if b.x.unflushed && !b.x.service.holds(b.read) {
+		b.x.unflushed = false
+		if err := http.NewResponseController(b.x.ResponseWriter).Flush(); err != nil {
+			return 0, err
+		}
+	}
+	n, err := b.ReadCloser.Read(p)
+	b.read += int64(n)
+	b.x.ended = err == io.EOF
+	return n, err
+}
+
+// Hijack implements http.Hijacker, for ReverseProxy's switch of protocols: what
+// the visitor has sent behind its request is not lost.
+func (x *exchange) Hijack() (net.Conn, *bufio.ReadWriter, error) {
+	c, rw, err := http.NewResponseController(x.ResponseWriter).Hijack()
+	if err != nil {
+		return nil, nil, err
+	}
+	u := &switched{Conn: c, in: rw.Reader}
+	if x.service != nil {
+		u.spelling = x.service.head().spelling
+	}
+	return u, bufio.NewReadWriter(rw.Reader, bufio.NewWriterSize(u, switchedHead)), nil
+}
+
+// switchedHead is the longest head of an answer 101 whose spelling is kept.
+const switchedHead = 16 << 10
+
+// A switched connection is a visitor's after a switch of protocols.
+type switched struct {
+	net.Conn
+	in       *bufio.Reader // what net/http has read too far, and then the connection
+	spelling []string      // for the head, which is written first
+}
+
+// Read implements net.Conn.
+func (s *switched) Read(p []byte) (int, error) {
+	if s.in != nil && s.in.Buffered() > 0 {
+		return s.in.Read(p)
+	}
+	s.in = nil
+	return s.Conn.Read(p)
+}
+
+// Write implements net.Conn.
+func (s *switched) Write(p []byte) (int, error) {
+	if len(s.spelling) == 0 {
+		return s.Conn.Write(p)
+	}
+	out := string(p)
+	for _, name := range s.spelling {
+		canonical := http.CanonicalHeaderKey(name)
+		out = strings.Replace(out, "\r\n"+canonical+":", "\r\n"+name+":", 1)
+	}
+	s.spelling = nil
+	if _, err := io.WriteString(s.Conn, out); err != nil {
+		return 0, err
+	}
+	return len(p), nil
+}
+
+// CloseWrite ends this side.
+func (s *switched) CloseWrite() error {
+	if w, ok := s.Conn.(interface{ CloseWrite() error }); ok {
+		return w.CloseWrite()
+	}
+	return http.ErrNotSupported
+}
+
+var _ interface{ CloseWrite() error } = (*switched)(nil)
