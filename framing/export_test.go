@@ -70,3 +70,10 @@ func UseIDs(l *Link, n uint32) {
 	defer l.mu.Unlock()
 	l.lastID = math.MaxUint32 - 2*n
 }
+
+// Queued is how many bytes wait on a stream to be written.
+func Queued(s *Stream) int {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return len(s.out)
+}

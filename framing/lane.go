@@ -143,6 +143,10 @@ func (s *Stream) bindAtRelay(tc *tls.Conn) error {
 	if !s.expectLane() {
 		return ErrStreamOver
 	}
+	if !s.reserveLane() {
+		s.laneLost()
+		return ErrNoMemory
+	}
 	tc.SetDeadline(time.Now().Add(WriteTimeout))
 	if _, err := tc.Write(appendRecord(nil, recBound, nil)); err != nil {
 		socket.Abort(conn)

@@ -52,6 +52,17 @@ func (s *Stream) expectLane() bool {
 	return true
 }
 
+// reserveLane takes memory for a lane, until the stream is taken off the link.
+func (s *Stream) reserveLane() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.removed || !s.link.pool.reserve(LaneMemory) {
+		return false
+	}
+	s.onLane = true
+	return true
+}
+
 // over reports whether nothing of the stream is left to move.
 func (s *Stream) over() bool {
 	s.mu.Lock()

@@ -469,7 +469,7 @@ func TestOpenDoesNotWaitForALinkThatIsFull(t *testing.T) {
 		p.discard()
 		framing.HoldLink(relay) // nobody writes
 		for i := range framing.MaxStreams {
-			if _, err := relay.Open(header, make([]byte, framing.InitialCredit)); err != nil {
+			if _, err := relay.Open(header, make([]byte, 2000)); err != nil {
 				t.Fatalf("stream %d: %v", i, err)
 			}
 		}

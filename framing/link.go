@@ -10,6 +10,8 @@ import (
 	"sync"
 	"sync/atomic"
 	"time"
+
+	"keystay/internal/budget"
 )
 
 var (
@@ -62,6 +64,9 @@ type Handler struct {
 	// Chatty tells, in the same way, of a stream on which data has come in answer
 	// to data, eight times since it was called last.
 	Chatty func(*Stream)
+	// Memory is what the link's streams take memory from; nil is no limit but the
+	// link's own. Only a relay's link takes from it.
+	Memory *budget.Share
 	// Over is called once, on a goroutine of its own, when the link is over: so
 	// that nobody has to wait for Done meanwhile, which costs a stack. It is not
 	// called where Client or Welcome has failed.
@@ -232,6 +237,7 @@ func (l *Link) readHello() (Hello, error) {
 // Welcome lets the remote in; from then on the handler is called.
 func (l *Link) Welcome(w Welcome, handler Handler) error {
 	l.handler = handler
+	l.pool.memory = handler.Memory
 	w.Minor = Minor
 	l.agreed = l.peerCaps&w.Capabilities&CapabilityLanes != 0
 	if err := l.write(w.record()); err != nil {

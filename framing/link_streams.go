@@ -69,8 +69,10 @@ func (l *Link) Open(h Header, first []byte) (*Stream, error) {
 	l.sender.start()
 	l.sender.syn(s.id)
 	l.opened()
-	rest := s.begin(rec, first)
-	err = l.Err() // it may have been lost meanwhile
+	rest, err := s.begin(rec, first)
+	if lerr := l.Err(); lerr != nil { // it may have been lost meanwhile
+		err = lerr
+	}
 	if err == nil && len(rest) > 0 {
 		_, err = s.Write(rest)
 	}
@@ -105,6 +107,8 @@ func (l *Link) add(s *Stream) error {
 		return ErrTooManyStreams
 	case l.isRelay && l.lastID > math.MaxUint32-2:
 		return errNoIDs
+	case !l.pool.reserve(StreamMemory):
+		return ErrNoMemory
 	}
 	if l.isRelay {
 		l.muxed = true
@@ -138,6 +142,11 @@ func (l *Link) remove(s *Stream) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	delete(l.streams, s)
+	n := StreamMemory
+	if s.onLane {
+		n += LaneMemory
+	}
+	l.pool.unreserve(n)
 	l.checkLocked()
 }
 

@@ -73,6 +73,9 @@ type Stream struct {
 	out       []byte    // whole frames, waiting for flush
 	outHead   int       // how much of out is HEADER, which goes first in any case
 	frame     int       // where the last frame begins in out
+	outHeld   int       // size that out may have: 0, or more than smallOut, taken from the pool
+	popped    bool      // WriteTo is writing a chunk
+	onLane    bool      // LaneMemory is reserved
 	credit    int
 	sent      int64 // bytes of DATA queued
 	got       int64 // bytes of DATA that came
@@ -96,11 +99,11 @@ func newStream(l *Link) *Stream {
 
 // begin starts a stream that this side opens: rec is its header, and first
 // the first data. It returns the part of first for which there is no credit yet.
-func (s *Stream) begin(rec, first []byte) (rest []byte) {
+func (s *Stream) begin(rec, first []byte) (rest []byte, err error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.err != nil { // it was reset before it began
-		return nil
+		return nil, nil
 	}
 	s.begins.Store(true)
 	s.recordLocked(recHeader, rec[recordHeader:])
@@ -108,7 +111,10 @@ func (s *Stream) begin(rec, first []byte) (rest []byte) {
 	s.grantLocked(s.win.begin())
 	n := s.queueLocked(first)
 	s.kickLocked()
-	return first[n:]
+	if n < min(len(first), InitialCredit) {
+		return nil, ErrNoMemory
+	}
+	return first[n:], nil
 }
 
 // Broken returns nil while the stream works or has ended in good order, and why it

@@ -1,7 +1,5 @@
 package framing
 
-import "sync"
-
 const (
 	// InitialCredit is what each direction of a stream may carry before any
 	// CREDIT, in bytes.
@@ -12,7 +10,7 @@ const (
 	// a page of 1 MiB in one go, with its headers and what TLS adds.
 	maxWindow = 1280 << 10
 	// poolSize is what all streams of a link together may have granted beyond
-	// their InitialCredit, in bytes.
+	// their InitialCredit, and queued beyond the least that each may, in bytes.
 	poolSize = 32 << 20
 	// poolShare: one stream takes at most this part of what is free, so that
 	// windows shrink smoothly as a link gets crowded and never all at once.
@@ -36,29 +34,6 @@ const (
 	creditBurst = 64
 	creditStep  = 1 << 10
 )
-
-// A pool bounds what the streams of a link may be sent without anybody having
-// read it: InitialCredit for each, and poolSize for all beyond that.
-type pool struct {
-	mu   sync.Mutex
-	used int
-}
-
-// take returns how much of want may be granted now: at most one part in share of
-// what is free of the first size bytes of the pool.
-func (p *pool) take(want, size, share int) int {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	n := max(0, min(want, (size-p.used)/share))
-	p.used += n
-	return n
-}
-
-func (p *pool) put(n int) {
-	p.mu.Lock()
-	p.used -= n
-	p.mu.Unlock()
-}
 
 // A window is what one stream has granted to the other side and not yet got
 // back: credit that stands open and data that nobody has read.

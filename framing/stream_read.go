@@ -281,16 +281,23 @@ func (s *Stream) WriteTo(w io.Writer) (total int64, err error) {
 			return total, s.opError("read", s.err)
 		case s.buf.len > 0:
 			c := s.buf.pop()
+			s.popped = true
 			s.mu.Unlock()
 			size := c.end - c.start
 			n, err := w.Write(c.data[c.start:c.end])
 			c.free()
 			s.mu.Lock()
+			s.popped = false
 			total += int64(n)
+			if err == nil {
+				s.consumedLocked(size)
+			}
+			if s.closed || s.err != nil {
+				s.settleLocked() // it may have waited for this
+			}
 			if err != nil {
 				return total, err
 			}
-			s.consumedLocked(size)
 			continue
 		case s.recvEnd:
 			return total, nil

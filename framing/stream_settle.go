@@ -26,7 +26,7 @@ func (s *Stream) settleLocked() {
 		}
 	}
 	s.endLaneLocked()
-	if s.smGone && !s.removed && (s.buf.len == 0 || s.closed) && !s.onLaneLocked() {
+	if s.smGone && !s.removed && (s.buf.len == 0 || s.closed) && !s.popped && !s.onLaneLocked() {
 		s.removed = true
 		s.buf.free()
 		s.win.release(0)

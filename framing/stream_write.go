@@ -83,7 +83,7 @@ func (s *Stream) queueLocked(p []byte) int {
 		if len(s.out) == 0 || room < recordHeader+worthFilling {
 			room = smuxFrame
 		}
-		n := min(len(p), room-recordHeader, s.credit, maxOut-len(s.out)-frameHeader-recordHeader)
+		n := s.fitLocked(min(len(p), room-recordHeader, s.credit, maxOut-len(s.out)-frameHeader-recordHeader))
 		if n <= 0 {
 			return total
 		}
@@ -93,6 +93,59 @@ func (s *Stream) queueLocked(p []byte) int {
 		s.spoke = true
 		total += n
 		p = p[n:]
+	}
+}
+
+// spareOut is what DATA leaves of a small buffer for records that need no room.
+const spareOut = 64
+
+// fitLocked takes memory for out, so that n bytes of DATA fit, and returns how many
+// do: where there is none, as many as in the buffer that out has, or in a small
+// one. So a stream that has nothing queued can always queue a little, and its own
+// flush wakes one that has.
+func (s *Stream) fitLocked(n int) int {
+	held := max(smallOut, s.outHeld)
+	need := len(s.out) + frameHeader + recordHeader + n + spareOut
+	if n <= 0 || need <= held {
+		return n
+	}
+	size := mediumOut
+	if need > mediumOut {
+		size = largeOut
+	}
+	if s.link.pool.takeAll(size - held) {
+		s.outHeld = size
+		return n
+	}
+	return n - (need - held)
+}
+
+// releaseOut gives back what fitLocked has taken.
+func (s *Stream) releaseOut(held int) {
+	if held > 0 {
+		s.link.pool.put(held - smallOut)
+	}
+}
+
+// Room returns how many bytes Write takes now without waiting for the other side.
+// With wait it waits until that is more than none, or until Write would not wait for
+// another reason. So whoever has to read them from elsewhere need not hold them
+// meanwhile.
+func (s *Stream) Room(wait bool) int {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for {
+		if s.closed || s.err != nil || s.sendEnd || s.sendMoved || s.writeLimit.passed() {
+			return maxOut
+		}
+		space := maxOut - len(s.out) - 2*(frameHeader+recordHeader)
+		if space < smallOut || s.link.pool.tight(largeOut) {
+			space = max(smallOut, s.outHeld) - spareOut - len(s.out) - 2*(frameHeader+recordHeader)
+		}
+		if n := min(s.credit, space); n > 0 || !wait {
+			return max(0, n)
+		}
+		s.writable.Wait()
 	}
 }
 
@@ -166,9 +219,9 @@ func (s *Stream) readyLocked() bool {
 // when it is on its way.
 func (s *Stream) flush() int {
 	s.mu.Lock()
-	b := s.out
+	b, held := s.out, s.outHeld
 	s.resetGone = s.resetOut
-	s.out, s.outHead, s.frame = nil, 0, 0
+	s.out, s.outHead, s.frame, s.outHeld = nil, 0, 0, 0
 	s.writable.Broadcast()
 	s.mu.Unlock()
 	if !s.link.put(b) {
@@ -178,6 +231,7 @@ func (s *Stream) flush() int {
 		s.mu.Unlock()
 	}
 	putOut(b)
+	s.releaseOut(held)
 	s.notice()
 	return len(b)
 }
@@ -196,5 +250,6 @@ func (s *Stream) flushed() {
 
 func (s *Stream) dropOutLocked() {
 	putOut(s.out)
-	s.out, s.outHead, s.frame = nil, 0, 0
+	s.releaseOut(s.outHeld)
+	s.out, s.outHead, s.frame, s.outHeld = nil, 0, 0, 0
 }

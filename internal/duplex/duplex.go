@@ -47,6 +47,10 @@ var (
 //   - Carrier() (read, write *net.TCPConn) returns the TCP connections that
 //     carry its two directions from now on, nil for one that it carries
 //     itself; see below.
+//   - Room(wait bool) int returns how many bytes a Write takes without waiting,
+//     and with wait waits until there are some, or a Write would fail. No more
+//     than that is then read from a TCP connection for it, so that no buffer is
+//     held for a peer that takes nothing.
 //   - [io.WriterTo] and [io.ReaderFrom] are used if the connection lives in
 //     this program. Those of a wrapper around a socket are not, since they may
 //     be the socket's own and leave out what the wrapper's Read and Write do.

@@ -45,6 +45,9 @@ type direction struct {
 	renews   bool        // may go on in a new goroutine
 }
 
+// A roomy is a Conn that tells what it takes without waiting, see [Conn].
+type roomy interface{ Room(wait bool) int }
+
 // pump copies from src to dst until the end of stream, or as far as errRenew.
 func (d *direction) pump() error {
 	if src := d.source(); src != nil {

@@ -21,7 +21,17 @@ func (d *direction) fromTCP(src *net.TCPConn) error {
 	if err != nil {
 		return err
 	}
+	if d.to == nil {
+		t.to, _ = d.dst.(roomy)
+	}
 	for {
+		if d.to != nil {
+			t.to = nil
+		} else if t.to != nil && t.to.Room(false) == 0 {
+			d.setBusy()
+			t.to.Room(true)
+			d.busy.Store(false)
+		}
 		if err := t.raw.Read(t.take); err != nil {
 			return err
 		}
@@ -70,7 +80,8 @@ type taker struct {
 	spare *[]byte
 	n     int
 	err   error
-	large int // large reads in a row; negative after a splice that failed
+	to    roomy // what is read goes there; nil where its room is not known
+	large int   // large reads in a row; negative after a splice that failed
 }
 
 func newTaker(src *net.TCPConn) (*taker, error) {
@@ -91,7 +102,11 @@ func (t *taker) read(fd uintptr) bool {
 			return true
 		}
 	}
-	t.n, t.err = socket.Read(fd, *t.buf)
+	p := *t.buf
+	if t.to != nil {
+		p = p[:max(1, min(len(p), t.to.Room(false)))]
+	}
+	t.n, t.err = socket.Read(fd, p)
 	if t.err == syscall.EAGAIN {
 		t.release()
 		return false
