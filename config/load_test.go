@@ -247,7 +247,7 @@ func TestKeysMatchStructs(t *testing.T) {
 		keys  []config.Key
 		extra []string // keys that are not decoded as they stand
 	}{
-		{reflect.TypeFor[config.Relay](), config.RelayKeys(), []string{"config", "drain_timeout", "takeover_drain"}},
+		{reflect.TypeFor[config.Relay](), config.RelayKeys(), []string{"config", "drain_timeout", "takeover_drain", "memory"}},
 		{reflect.TypeFor[config.Remote](), config.RemoteKeys(), []string{"local", "wait", "replica", "drain-timeout", "trust-private-addresses"}},
 	}
 	for _, tt := range tests {
@@ -420,5 +420,22 @@ func TestErrorsCarryPlaces(t *testing.T) {
 	e, ok := errors.AsType[*config.Error](err)
 	if !ok || e.From != "relay.yaml" || e.Line != 2 || e.Column != 14 || e.Key != "log.level" || len(e.Hints) != 1 {
 		t.Errorf("got %#v", e)
+	}
+}
+
+// An amount of memory is written as GOMEMLIMIT has it.
+func TestMemory(t *testing.T) {
+	for text, want := range map[string]int64{"": 0, "16MiB": 16 << 20, "512MiB": 512 << 20, "2GiB": 2 << 30, "1TiB": 1 << 40, "16777216": 16 << 20, "16777216B": 16 << 20, "20000KiB": 20000 << 10} {
+		t.Setenv("KEYSTAY_RELAY_DOMAIN", "relay.test")
+		t.Setenv("KEYSTAY_RELAY_MEMORY", text)
+		if r, _, err := config.LoadRelay(nil); err != nil || r.Memory != want {
+			t.Errorf("%q: %+v, %v; want %d", text, r, err, want)
+		}
+	}
+	for _, text := range []string{"15MiB", "0", "1", "-1GiB", "512MB", "512M", "half", "MiB", "1.5GiB", "9999999TiB", " 1GiB"} {
+		t.Setenv("KEYSTAY_RELAY_MEMORY", text)
+		if r, _, err := config.LoadRelay(nil); err == nil {
+			t.Errorf("%q is %d", text, r.Memory)
+		}
 	}
 }

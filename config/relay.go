@@ -52,6 +52,11 @@ type Relay struct {
 	// them at once.
 	TakeoverDrain time.Duration `mapstructure:"-"`
 
+	// Memory is how many bytes links, unfinished hellos and visitors who wait may
+	// make the relay hold together: at least [MinMemory], or 0, the default, for
+	// half of what the process may have.
+	Memory int64 `mapstructure:"-"`
+
 	// Lanes is "auto" (the default), where bulk moves to connections of its
 	// own that remotes dial, or "off".
 	Lanes string `mapstructure:"lanes"`

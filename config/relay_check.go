@@ -3,10 +3,12 @@ package config
 import (
 	"cmp"
 	"fmt"
+	"math"
 	"net"
 	"net/netip"
 	"net/url"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
 )
@@ -228,6 +230,36 @@ func (e *Errors) drain(key string, d *time.Duration, s string) {
 		e.add(key, quote(s)+" is too long", "168h at most, which is a week")
 	default:
 		*d = parsed
+	}
+}
+
+// MinMemory is the least that [Relay].Memory may be, in bytes.
+const MinMemory = 16 << 20
+
+// size parses an amount of memory as GOMEMLIMIT has it: bytes, or a number with B,
+// KiB, MiB, GiB or TiB. Nothing is 0.
+func (e *Errors) size(key string, n *int64, s string) {
+	if s == "" {
+		return
+	}
+	digits, unit := s, int64(1)
+	for _, u := range []struct {
+		name string
+		size int64
+	}{{"KiB", 1 << 10}, {"MiB", 1 << 20}, {"GiB", 1 << 30}, {"TiB", 1 << 40}, {"B", 1}} {
+		if d, ok := strings.CutSuffix(s, u.name); ok {
+			digits, unit = d, u.size
+			break
+		}
+	}
+	parsed, err := strconv.ParseInt(digits, 10, 64)
+	switch {
+	case err != nil || parsed < 0 || parsed > math.MaxInt64/unit:
+		e.add(key, quote(s)+" is no amount of memory", "as in 512MiB or 2GiB; without it, half of what the process may have")
+	case parsed*unit < MinMemory:
+		e.add(key, quote(s)+" is too little", "16MiB at least")
+	default:
+		*n = parsed * unit
 	}
 }
 

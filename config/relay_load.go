@@ -40,6 +40,7 @@ func relayFileKeys() []Key {
 		{Name: "log.format", Flag: "log-format", Default: "text", Help: "`FORMAT` of the log: text or json"},
 		{Name: "drain_timeout", Default: "30s", Help: "how long visitors may finish when the relay is told to stop, as in 30s, at most 168h; 0s cuts them at once"},
 		{Name: "takeover_drain", Default: "1h", Help: "how long they may finish in a process that another has taken over from, as in 1h, at most 168h; 0s cuts them at once"},
+		{Name: "memory", Help: "how much memory links, unfinished hellos and visitors who wait may take together, as in 512MiB, at least 16MiB; empty is half of GOMEMLIMIT, else of the control group's limit, else of the machine's memory"},
 		{Name: "lanes", Default: "auto", Help: "auto lets bulk move to connections of its own, which remotes dial to the public port; off keeps all on the links"},
 		{Name: "abuse", Help: "public contact for complaints: a mail address, mailto: or https:// URL; may be empty"},
 	})
@@ -77,6 +78,7 @@ func LoadRelay(fs *pflag.FlagSet) (*Relay, []Warning, error) {
 	r, warnings, wrong := checkRelay(r)
 	wrong.drain("drain_timeout", &r.DrainTimeout, src.viper.GetString("drain_timeout"))
 	wrong.drain("takeover_drain", &r.TakeoverDrain, src.viper.GetString("takeover_drain"))
+	wrong.size("memory", &r.Memory, src.viper.GetString("memory"))
 	src.resolve("state_dir", &r.StateDir)
 	src.resolve("acme.ca_root", &r.ACME.CARoot)
 	src.resolve("tls.cert_file", &r.TLS.CertFile)

@@ -71,5 +71,11 @@ func (s *Server) metrics() *prometheus.Registry {
 	counter("keystay_visitors_total", "Visitors that reached a remote.", func() float64 { return float64(s.stats.visitors.sum()) })
 	counter("keystay_lanes_total", "Visitors whose bytes moved to a connection of their own.", func() float64 { return float64(s.stats.lanes.Load()) })
 	counter("keystay_refused_total", "Connections that led nowhere.", func() float64 { return float64(s.stats.refused.Load()) })
+	counter("keystay_no_memory_total", "Links and visitors that were refused, or let go before they had an owner, for want of memory.", func() float64 { return float64(s.stats.noMemory.Load()) })
+	gauge("keystay_memory_bytes", "Memory that links, unfinished hellos and waiting visitors have taken.", func() float64 {
+		used, _, _ := s.unfinished.usage()
+		return float64(s.memory.Used() + int64(used))
+	})
+	gauge("keystay_memory_limit_bytes", "What they may take.", func() float64 { return float64(s.memory.Limit() + int64(s.unfinished.limit)) })
 	return reg
 }

@@ -80,5 +80,5 @@ func (s *Server) Holds() (visitors, names int) {
 	defer s.holds.mu.Unlock()
 	s.presence.mu.Lock()
 	defer s.presence.mu.Unlock()
-	return s.holds.total, len(s.holds.names) + len(s.presence.awaited)
+	return s.holds.holders.sum, len(s.holds.waiting) + len(s.presence.awaited)
 }

@@ -1,6 +1,7 @@
 package relay
 
 import (
+	"container/list"
 	"context"
 	"net"
 	"sync"
@@ -28,44 +29,116 @@ type holdLimit struct {
 	perName, total int
 }
 
-// holds counts the visitors that wait for a remote that is away.
-type holds struct {
-	mu    sync.Mutex
-	total int
-	names map[string]int
+// A waiter is a visitor that waits for a remote that is away.
+type waiter struct {
+	conn         net.Conn
+	name, holder string        // holder stands for the identity that the name belongs to
+	place        *pending      // may be nil
+	pushed       chan struct{} // closed when another visitor has taken its place
+	at           *list.Element // nil without a place; guarded by holds.mu
 }
 
-// wait waits within limit for name to come up, but not after gone or changed is
-// closed, nor after the visitor c has left; again reports that it was changed. It returns nil when name does not
-// come up, and at once when too many wait already.
-func (h *holds) wait(ctx context.Context, gone, changed <-chan struct{}, c net.Conn, p *presence, name string, validation bool, limit holdLimit) (s *session, again bool) {
+// holds are the visitors that wait. The table is shared in two steps: among the
+// holders of the names, and for each holder among its names. Where it is full, a
+// newcomer whose holder has fewer in it than another takes the place of one of
+// the holder that has most; of one holder, in the same way, the name that has
+// most gives one up. The visitor that has waited longest goes.
+type holds struct {
+	mu      sync.Mutex
+	holders tally             // visitors of each holder
+	names   map[string]*tally // of each holder: visitors of each of its names
+	waiting map[string]*list.List
+}
+
+// enter gives w a place. It reports false where there is none.
+func (h *holds) enter(w *waiter, limit holdLimit) bool {
 	h.mu.Lock()
-	if h.total >= limit.total || h.names[name] >= limit.perName {
-		h.mu.Unlock()
-		return nil, false
+	defer h.mu.Unlock()
+	if l := h.waiting[w.name]; l != nil && l.Len() >= limit.perName {
+		return false
+	}
+	if h.holders.sum >= limit.total && !h.pushLocked(w) {
+		return false
 	}
 	if h.names == nil {
-		h.names = make(map[string]int)
+		h.names, h.waiting = make(map[string]*tally), make(map[string]*list.List)
 	}
-	h.total++
-	h.names[name]++
-	h.mu.Unlock()
-	defer func() {
-		h.mu.Lock()
-		defer h.mu.Unlock()
-		h.total--
-		if h.names[name]--; h.names[name] == 0 {
-			delete(h.names, name)
-			p.forgetArrival(name)
-		}
-	}()
+	if h.names[w.holder] == nil {
+		h.names[w.holder] = new(tally)
+	}
+	if h.waiting[w.name] == nil {
+		h.waiting[w.name] = list.New()
+	}
+	h.holders.add(w.holder, 1)
+	h.names[w.holder].add(w.name, 1)
+	w.at = h.waiting[w.name].PushBack(w)
+	return true
+}
+
+// pushLocked makes room for w, if another visitor has less right to its place.
+func (h *holds) pushLocked(w *waiter) bool {
+	holder, most := h.holders.largest()
+	if h.holders.count[w.holder]+1 >= most { // its own holder has as much as any
+		holder = w.holder
+	}
+	names := h.names[holder]
+	if names == nil {
+		return false
+	}
+	name, most := names.largest()
+	if holder == w.holder && names.count[w.name]+1 >= most {
+		return false
+	}
+	first := h.waiting[name].Front().Value.(*waiter)
+	close(first.pushed)
+	h.takeLocked(first)
+	return true
+}
+
+// takeLocked ends that w has a place.
+func (h *holds) takeLocked(w *waiter) {
+	if w.at == nil {
+		return
+	}
+	h.waiting[w.name].Remove(w.at)
+	w.at = nil
+	if h.waiting[w.name].Len() == 0 {
+		delete(h.waiting, w.name)
+	}
+	h.holders.add(w.holder, -1)
+	names := h.names[w.holder]
+	if names.add(w.name, -1); names.sum == 0 {
+		delete(h.names, w.holder)
+	}
+}
+
+// leave ends that w waits.
+func (h *holds) leave(w *waiter, p *presence) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.takeLocked(w)
+	if h.waiting[w.name] == nil {
+		p.forgetArrival(w.name)
+	}
+}
+
+// wait waits within limit for the name of w to come up, but not after gone or
+// changed is closed, nor after the visitor has left or had to give its place up;
+// again reports that it was changed. It returns nil when the name does not come up,
+// and at once when there is no place.
+func (h *holds) wait(ctx context.Context, gone, changed <-chan struct{}, w *waiter, p *presence, validation bool, limit holdLimit) (s *session, again bool) {
+	w.pushed = make(chan struct{})
+	if !h.enter(w, limit) {
+		return nil, false
+	}
+	defer h.leave(w, p)
 	ctx, cancel := context.WithTimeout(ctx, limit.time)
 	defer cancel()
 	watch := time.NewTicker(watchInterval)
 	defer watch.Stop()
 	for {
-		arrival := p.arrival(name)
-		if s := p.find(name, validation); s != nil {
+		arrival := p.arrival(w.name)
+		if s := p.find(w.name, validation); s != nil {
 			return s, false
 		}
 		select {
@@ -73,9 +146,13 @@ func (h *holds) wait(ctx context.Context, gone, changed <-chan struct{}, c net.C
 		case <-changed:
 			return nil, true
 		case <-watch.C:
-			if duplex.Ended(c) {
+			if duplex.Ended(w.conn) {
 				return nil, false
 			}
+		case <-w.pushed:
+			return nil, false
+		case <-w.place.pushedOut():
+			return nil, false
 		case <-gone:
 			return nil, false
 		case <-ctx.Done():

@@ -78,6 +78,9 @@ func (s *Server) handleOwn(tc *tls.Conn) {
 		return
 	}
 	err := s.shake(tc)
+	if p, ok := belowTLS(tc).(*peeked); ok && p.place.end() && err == nil {
+		err = errNoRoom
+	}
 	if tc.ConnectionState().NegotiatedProtocol == framing.Protocol {
 		routed() // it lasts
 	}
@@ -114,17 +117,22 @@ func (s *Server) shake(tc *tls.Conn) error {
 		return err
 	}
 	defer leave()
-	below := tc.NetConn()
-	if r, ok := below.(*framing.TLSRecordConn); ok {
-		below = r.Conn
-	}
-	if p, ok := below.(*peeked); ok {
+	if p, ok := belowTLS(tc).(*peeked); ok {
 		p.idle = leave
 		defer func() { p.idle = nil }()
 	}
 	ctx, cancel := context.WithTimeout(s.ctx, handshakeTimeout)
 	defer cancel()
 	return tc.HandshakeContext(ctx)
+}
+
+// belowTLS is the connection that serveOwn has put TLS on.
+func belowTLS(tc *tls.Conn) net.Conn {
+	below := tc.NetConn()
+	if r, ok := below.(*framing.TLSRecordConn); ok {
+		below = r.Conn
+	}
+	return below
 }
 
 // httpServer returns a server with the limits that every public one has.

@@ -13,6 +13,7 @@ import (
 
 	"github.com/inetaf/tcpproxy"
 
+	"keystay/internal/budget"
 	"keystay/internal/httpdrain"
 	"keystay/internal/socket"
 )
@@ -49,6 +50,10 @@ type Server struct {
 	// 0 means the port of the first listener given to Serve.
 	PublicPort int
 
+	// Memory is how many bytes links, unfinished hellos and visitors who wait may
+	// make the relay hold together, at least MinMemory; 0 is DefaultMemory().
+	Memory int64
+
 	// NoLanes keeps all bytes on the links of the remotes. Otherwise bulk moves
 	// to connections of its own, see section 8 of framing's PROTOCOL.md.
 	NoLanes bool
@@ -62,22 +67,25 @@ type Server struct {
 	// Logger hears what remotes do, and nothing of visitors; nil discards.
 	Logger *slog.Logger
 
-	once     sync.Once
-	ctx      context.Context // ends with Close
-	cancel   context.CancelFunc
-	log      *slog.Logger
-	presence presence
-	lanes    laneTokens
-	holds    holds
-	gate     *gate
-	own      *tcpproxy.TargetListener // connections for Domain
-	site     *tcpproxy.TargetListener // those of them that are HTTP
-	siteHTTP *httpdrain.Server
-	plain    *httpdrain.Server
-	stats    stats
-	routing  gauge          // connections that are accepted and not yet where they belong
-	wg       sync.WaitGroup // visitors, links, own connections
-	leaving  chan struct{}  // closed with departure set
+	once       sync.Once
+	ctx        context.Context // ends with Close
+	cancel     context.CancelFunc
+	log        *slog.Logger
+	presence   presence
+	lanes      laneTokens
+	holds      holds
+	memory     *budget.Budget // of links
+	devices    identities
+	unfinished unfinished
+	gate       *gate
+	own        *tcpproxy.TargetListener // connections for Domain
+	site       *tcpproxy.TargetListener // those of them that are HTTP
+	siteHTTP   *httpdrain.Server
+	plain      *httpdrain.Server
+	stats      stats
+	routing    gauge          // connections that are accepted and not yet where they belong
+	wg         sync.WaitGroup // visitors, links, own connections
+	leaving    chan struct{}  // closed with departure set
 
 	mu        sync.Mutex
 	closing   bool
@@ -97,6 +105,7 @@ func (s *Server) init() {
 			s.log = slog.New(slog.DiscardHandler)
 		}
 		s.ctx, s.cancel = context.WithCancel(context.Background())
+		s.shareOut()
 		s.gate = newGate()
 		s.leaving = make(chan struct{})
 		s.listeners = make(map[*listener]struct{})

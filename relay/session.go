@@ -23,14 +23,15 @@ const claimTimeout = 30 * time.Second
 
 // A session is the authenticated link from a remote, from the relay's side.
 type session struct {
-	srv   *Server
-	link  *framing.Link
-	key   ed25519.PublicKey
-	run   framing.Run
-	names []string    // granted; guarded by srv.presence.mu
-	up    atomic.Bool // it was let in
-	away  atomic.Bool // the remote has said that it goes
-	gone  sync.Once   // leave
+	srv      *Server
+	link     *framing.Link
+	key      ed25519.PublicKey
+	run      framing.Run
+	identity *identity
+	names    []string    // granted; guarded by srv.presence.mu
+	up       atomic.Bool // it was let in
+	away     atomic.Bool // the remote has said that it goes
+	gone     sync.Once   // leave
 	// unclaimed runs closeIdle after claimTimeout, unless a name is claimed.
 	unclaimed *time.Timer
 	forget    func() // called when the session is over
@@ -62,9 +63,16 @@ func (s *Server) serveLink(c net.Conn, cs *tls.ConnectionState, forget func()) {
 		forget()
 		return
 	}
-	sess := &session{srv: s, link: link, key: bytes.Clone(hello.Key), run: hello.Run, forget: forget}
+	id, refusal := s.admitLink(hello.Key)
+	if refusal != nil {
+		link.Refuse(*refusal)
+		forget()
+		return
+	}
+	sess := &session{srv: s, link: link, key: bytes.Clone(hello.Key), run: hello.Run, identity: id, forget: forget}
 	s.presence.join(sess)
 	if !sess.begin() {
+		s.devices.lost(sess.identity)
 		sess.end()
 	}
 }
@@ -88,7 +96,7 @@ func (sess *session) begin() bool {
 		welcome.Capabilities |= framing.CapabilityLanes
 	}
 	err := sess.link.Welcome(welcome, framing.Handler{Claim: sess.claim, Order: sess.order, GoAway: sess.goAway,
-		LaneTokens: sess.laneTokens, Over: sess.over})
+		LaneTokens: sess.laneTokens, Memory: sess.identity.memory, Over: sess.over})
 	if err != nil {
 		sess.log().Info("remote disconnected", "reason", framing.Ending(err))
 		return false
@@ -103,6 +111,7 @@ func (sess *session) begin() bool {
 // over is called when the link of a session that was let in is over.
 func (sess *session) over() {
 	s := sess.srv
+	s.devices.lost(sess.identity)
 	s.presence.outlive(sess)
 	// In a process that leaves, the record may be another's by now.
 	if err := s.Names.seen(sess.granted(), sess.key); err != nil && s.departing() == nil {
@@ -124,6 +133,7 @@ func (sess *session) end() {
 		sess.unclaimed.Stop()
 	}
 	sess.srv.presence.leave(sess)
+	sess.srv.devices.leave(sess.identity)
 	sess.forget()
 }
 

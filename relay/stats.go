@@ -8,9 +8,11 @@ import (
 
 // stats counts what the relay does. It holds no names.
 type stats struct {
-	visitors gauge
-	refused  atomic.Int64 // connections that led nowhere
-	lanes    atomic.Int64 // lanes that were bound to a visitor's stream
+	visitors  gauge
+	refused   atomic.Int64 // connections that led nowhere
+	noMemory  atomic.Int64 // refused for want of memory
+	toldShort atomic.Int64 // when the log had it, in nanoseconds since 1970
+	lanes     atomic.Int64 // lanes that were bound to a visitor's stream
 }
 
 // A gauge counts what is under way, and lets one wait for none.

@@ -49,7 +49,23 @@ func (s *Server) handle(c net.Conn) {
 		routed()
 		return
 	}
-	own, stream := s.route(conn)
+	place := s.unfinished.begin(conn, helloBuffer)
+	if place == nil {
+		s.outOfMemory()
+		c.Close()
+		forget()
+		routed()
+		return
+	}
+	own, stream := s.route(conn, place)
+	if own == nil && place.end() {
+		s.outOfMemory()
+		if stream != nil { // it had to go before
+			stream.Reset()
+			socket.Abort(c)
+			stream = nil
+		}
+	}
 	switch {
 	case stream != nil:
 		s.serve(conn, stream, forget)
@@ -82,9 +98,9 @@ func (s *Server) serve(c sni.Conn, stream *framing.Stream, forget func()) {
 // route reads the hello and opens a stream for a visitor. A connection for the
 // relay's own name is returned instead. Without either it is closed, or with
 // somebody else.
-func (s *Server) route(c sni.Conn) (own net.Conn, stream *framing.Stream) {
+func (s *Server) route(c sni.Conn, place *pending) (own net.Conn, stream *framing.Stream) {
 	buf := helloBuffers.Get().(*[helloBuffer]byte)
-	hello, err := sni.Read(c, buf[:])
+	hello, err := sni.ReadWithin(c, buf[:], place.grow)
 	defer helloBuffers.Put(buf)
 	if err != nil {
 		s.stats.refused.Add(1)
@@ -100,13 +116,13 @@ func (s *Server) route(c sni.Conn) (own net.Conn, stream *framing.Stream) {
 		if s.passOn(c, hello.Raw) {
 			return nil, nil
 		}
-		own := &peeked{Conn: c, first: bytes.Clone(hello.Raw), lane: hello.OffersALPN(framing.LaneProtocol)}
+		own := &peeked{Conn: c, first: bytes.Clone(hello.Raw), place: place, lane: hello.OffersALPN(framing.LaneProtocol)}
 		if !own.lane { // which leaves TLS, and must not read ahead
 			own.Conn = framing.NewBufferedConn(c)
 		}
 		return own, nil
 	}
-	stream, alert := s.open(c, name, &hello)
+	stream, alert := s.open(c, place, name, &hello)
 	if stream == nil {
 		if !s.passOn(c, hello.Raw) {
 			s.refuse(c, alert)
@@ -118,15 +134,18 @@ func (s *Server) route(c sni.Conn) (own net.Conn, stream *framing.Stream) {
 // open opens a stream for a visitor at a session of the name. A session whose
 // link has just been lost is passed over: the visitor has had no answer yet.
 // Without a stream it returns the alert that tells why.
-func (s *Server) open(c net.Conn, name string, hello *sni.Hello) (*framing.Stream, sni.Alert) {
+func (s *Server) open(c net.Conn, place *pending, name string, hello *sni.Hello) (*framing.Stream, sni.Alert) {
 	for {
-		sess, alert := s.find(c, name, hello.OffersALPN(acmeALPN))
+		sess, alert := s.find(c, place, name, hello.OffersALPN(acmeALPN))
 		if sess == nil {
 			return nil, alert
 		}
 		stream, err := sess.open(c, streamHeader(c, name, framing.KindTLS), hello.Raw)
 		if err == nil {
 			return stream, 0
+		}
+		if errors.Is(err, framing.ErrNoMemory) {
+			s.outOfMemory()
 		}
 		sess.log().Debug("cannot open a stream", "err", err)
 		if sess.link.Err() == nil && !errors.Is(err, framing.ErrGoingAway) {
@@ -145,7 +164,7 @@ func (s *Server) refuse(c sni.Conn, alert sni.Alert) {
 // returns the alert that tells why; where a remote is expected back, it waits
 // for it before, and so it does while that cannot be told because the record of
 // names is closed. When the server or the visitor leaves nobody waits any more.
-func (s *Server) find(c net.Conn, name string, validation bool) (*session, sni.Alert) {
+func (s *Server) find(c net.Conn, place *pending, name string, validation bool) (*session, sni.Alert) {
 	until := time.Now().Add(HoldTimeout)
 	for {
 		if sess := s.presence.find(name, validation); sess != nil {
@@ -161,7 +180,8 @@ func (s *Server) find(c net.Conn, name string, validation bool) (*session, sni.A
 		} else if !errors.Is(err, errGrantsClosed) {
 			changed = nil
 		}
-		sess, again := s.holds.wait(s.ctx, s.leaving, changed, c, &s.presence, name, validation, limit)
+		w := &waiter{conn: c, place: place, name: name, holder: s.Names.holderOf(name)}
+		sess, again := s.holds.wait(s.ctx, s.leaving, changed, w, &s.presence, validation, limit)
 		if sess != nil {
 			return sess, 0
 		}
@@ -190,6 +210,7 @@ type peeked struct {
 	sni.Conn
 	first []byte // nil when all of it has been read
 	lane  bool   // the hello offers to be a lane
+	place *pending
 	idle  func() // called before a Read that waits for the peer; may be nil
 }
 

@@ -31,7 +31,12 @@ const minBuffer = 1 << 10
 //   - io.EOF if the peer closed before its first byte,
 //     io.ErrUnexpectedEOF if it did so in the middle
 //   - else the connection's own error
-func Read(c net.Conn, buf []byte) (Hello, error) {
+func Read(c net.Conn, buf []byte) (Hello, error) { return ReadWithin(c, buf, nil) }
+
+// ReadWithin is Read for a caller who minds how much is held: grow is called
+// before Read moves to a buffer of size bytes, and its error ends the reading and
+// is wrapped by that of ReadWithin. It may be nil.
+func ReadWithin(c net.Conn, buf []byte, grow func(size int) error) (Hello, error) {
 	if err := c.SetReadDeadline(time.Now().Add(HelloTimeout)); err != nil {
 		return Hello{}, fmt.Errorf("sni: set deadline: %w", err)
 	}
@@ -44,7 +49,13 @@ func Read(c net.Conn, buf []byte) (Hello, error) {
 		if n == len(buf) {
 			// There is room to grow: parse calls MaxHello bytes too large
 			// rather than incomplete.
-			grown := make([]byte, min(2*n, MaxHello))
+			size := min(2*n, MaxHello)
+			if grow != nil {
+				if err := grow(size); err != nil {
+					return Hello{Raw: buf}, fmt.Errorf("sni: read ClientHello: %w", err)
+				}
+			}
+			grown := make([]byte, size)
 			copy(grown, buf)
 			buf = grown
 		}

@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"keystay/config"
+	"keystay/internal/budget"
 	"keystay/internal/cli"
 	"keystay/internal/hint"
 	"keystay/relay"
@@ -103,11 +104,17 @@ func (p *process) open(takeover bool) (err error) {
 		return err
 	}
 	p.openControl()
+	memory := p.cfg.Memory
+	if memory == 0 {
+		memory = relay.DefaultMemory() // before the next line, which it would see
+	}
+	budget.LimitRuntime()
 	p.srv = &relay.Server{
 		Domain:    p.cfg.Domain,
 		TLS:       p.cert.tlsConfig(),
 		Challenge: http.HandlerFunc(p.cert.challenge),
 		Names:     &relay.Names{Policy: relay.Policy(p.cfg.Names.Policy), Tokens: tokens(p.cfg), Grants: p.grants},
+		Memory:    memory,
 		NoLanes:   p.cfg.Lanes == "off",
 		Abuse:     p.cfg.Abuse,
 		Version:   cli.Version(),

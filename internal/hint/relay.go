@@ -6,6 +6,7 @@ func Relay() []*Advice {
 		LowPort, PortInUse, AddressElsewhere, SocketUnknown,
 		StateInUse, RelayState, StatePlace, StateFull, LongState, NoControl, RecordDamaged, ClockJumped,
 		NoTakeover, TakeoverHere,
+		MemoryUsedUp, TooManyLinks,
 	}
 }
 
@@ -80,5 +81,19 @@ var (
 	TakeoverHere = &Advice{
 		Shown: "--takeover does not work on this system",
 		Do:    []string{"it needs Linux, macOS or FreeBSD: here, stop the relay and start it again"},
+	}
+)
+
+// The advice for what devices and visitors make the relay hold.
+var (
+	MemoryUsedUp = &Advice{
+		Shown: "the memory for links and visitors is used up; some are refused",
+		Means: "visitors do not take what devices send, or devices not what visitors send; or they are many",
+		Do:    []string{"give the machine, or the unit's MemoryMax, more memory, or set memory in relay.yaml; keystay_memory_bytes shows its use"},
+	}
+	TooManyLinks = &Advice{
+		Shown: "a device has too many links; those beyond are refused",
+		Means: "a run keeps 2 links to a relay, and all replicas of a device together may have 64",
+		Do:    []string{"look at what runs with that identity: a key may have been copied to too many machines"},
 	}
 )

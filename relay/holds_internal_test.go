@@ -1,0 +1,92 @@
+package relay
+
+import (
+	"fmt"
+	"math/rand/v2"
+	"testing"
+)
+
+// A full table gives a newcomer of a small share the place of one of the largest:
+// among holders, and among the names of one.
+func TestHoldsAreShared(t *testing.T) {
+	limit := holdLimit{perName: 64, total: 128}
+	var h holds
+	enter := func(holder, name string) *waiter {
+		w := &waiter{holder: holder, name: name, pushed: make(chan struct{})}
+		if !h.enter(w, limit) {
+			return nil
+		}
+		return w
+	}
+	out := func(w *waiter) bool {
+		select {
+		case <-w.pushed:
+			return true
+		default:
+			return false
+		}
+	}
+	var attack []*waiter
+	for i := range 128 {
+		attack = append(attack, enter("attacker", fmt.Sprint("name", i%2)))
+	}
+	if enter("attacker", "name0") != nil {
+		t.Error("one more of the largest name has a place")
+	}
+	// Another name of the same holder gets its part of what that has.
+	for i := range 40 {
+		if enter("attacker", "third") == nil {
+			t.Fatalf("visitor %d of a third name has no place", i)
+		}
+	}
+	// Another holder gets up to half.
+	for i := range 64 {
+		if enter("honest", "other") == nil {
+			t.Fatalf("visitor %d of another holder has no place", i)
+		}
+	}
+	if h.holders.sum != 128 || h.holders.count["attacker"] != 64 {
+		t.Errorf("%d have a place, %d of them the attacker's", h.holders.sum, h.holders.count["attacker"])
+	}
+	if !out(attack[0]) || out(attack[127]) {
+		t.Error("not the one that has waited longest had to go")
+	}
+	// Nobody pushes out who has no more.
+	if enter("honest", "other") != nil {
+		t.Error("a share as large as the other pushed one out")
+	}
+}
+
+// Whoever comes and goes, the counts fit and nothing is left.
+func TestHoldsLeaveNothingBehind(t *testing.T) {
+	var h holds
+	var p presence
+	var in []*waiter
+	for range 20_000 {
+		if rand.IntN(2) == 0 || len(in) == 0 {
+			w := &waiter{holder: fmt.Sprint("holder", rand.IntN(5)), pushed: make(chan struct{})}
+			w.name = fmt.Sprint(w.holder, rand.IntN(5))
+			if h.enter(w, holdLimit{perName: 10, total: 50}) {
+				in = append(in, w)
+			}
+		} else {
+			i := rand.IntN(len(in))
+			h.leave(in[i], &p)
+			in[i] = in[len(in)-1]
+			in = in[:len(in)-1]
+		}
+		most := 0
+		for _, n := range h.holders.count {
+			most = max(most, n)
+		}
+		if _, n := h.holders.largest(); n != most || h.holders.sum > 50 {
+			t.Fatalf("the largest is said to have %d of %d, and has %d", n, h.holders.sum, most)
+		}
+	}
+	for _, w := range in {
+		h.leave(w, &p)
+	}
+	if h.holders.sum != 0 || len(h.holders.count)+len(h.holders.with)+len(h.names)+len(h.waiting) != 0 {
+		t.Errorf("left: %+v", &h)
+	}
+}

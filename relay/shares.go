@@ -1,0 +1,146 @@
+package relay
+
+import (
+	"crypto/ed25519"
+	"fmt"
+	"sync"
+	"time"
+
+	"keystay/framing"
+	"keystay/internal/budget"
+	"keystay/internal/hint"
+	"keystay/internal/keyname"
+)
+
+const (
+	// maxLinksPerIdentity is how many links one identity may have. A run keeps two
+	// to a relay, and replicas share their identity: it is 16 replicas that all come
+	// back at once, while the links that they have lost still count, for up to
+	// framing.SilenceLimit.
+	maxLinksPerIdentity = 64
+	// linkMemory is what each link counts for, in bytes, whatever it carries.
+	linkMemory = 24 << 10
+	// shortInterval is how often the log says that memory is used up.
+	shortInterval = time.Minute
+	// unfinishedPart: one part in so many of that is for connections without an
+	// owner: hellos, visitors who wait, handshakes for the relay's own name.
+	unfinishedPart = 4
+)
+
+// MinMemory is the least that Server.Memory may be, in bytes.
+const MinMemory = 16 << 20
+
+// DefaultMemory is what links, hellos and waiting visitors share where
+// Server.Memory does not say, in bytes: half of what the process may have. The
+// rest is for the program itself, for garbage that is not collected yet, and for
+// the kernel's buffers, which a control group counts too.
+func DefaultMemory() int64 {
+	available, _ := budget.Available()
+	return available / 2
+}
+
+// shareOut divides the memory that the server may use.
+func (s *Server) shareOut() {
+	limit := s.Memory
+	if limit <= 0 {
+		limit = DefaultMemory()
+	}
+	limit = max(limit, MinMemory)
+	s.unfinished.limit = int(limit / unfinishedPart)
+	s.memory = budget.New(limit - limit/unfinishedPart)
+}
+
+// An identity is what the links of one key share.
+type identity struct {
+	key    string
+	memory *budget.Share
+	links  int  // that are up
+	refs   int  // sessions, of which some may have lanes alone
+	told   bool // the log has it that there are too many
+}
+
+// identities are those that have sessions. The zero value is ready.
+type identities struct {
+	mu  sync.Mutex
+	all map[string]*identity
+}
+
+// join counts a link of key, with its part of b. Where there are too many it returns
+// what to tell the remote; first reports that this is news. Without memory it
+// returns nothing.
+func (i *identities) join(key ed25519.PublicKey, b *budget.Budget) (id *identity, refusal *framing.Refusal, first bool) {
+	i.mu.Lock()
+	defer i.mu.Unlock()
+	id = i.all[string(key)]
+	if id == nil {
+		id = &identity{key: string(key), memory: b.Share()}
+	}
+	if id.links >= maxLinksPerIdentity {
+		first, id.told = !id.told, true
+		return nil, &framing.Refusal{Code: framing.RefusedBusy,
+			Text: fmt.Sprintf("this device has %d links here already, and may not have more", id.links)}, first
+	}
+	if id.memory.Take(linkMemory, linkMemory) == 0 {
+		return nil, nil, false
+	}
+	id.links++
+	id.refs++
+	if i.all == nil {
+		i.all = make(map[string]*identity)
+	}
+	i.all[id.key] = id
+	return id, nil, false
+}
+
+// admitLink counts a link of key, or says why it may not be.
+func (s *Server) admitLink(key ed25519.PublicKey) (*identity, *framing.Refusal) {
+	id, refusal, first := s.devices.join(key, s.memory)
+	if first {
+		s.log.Warn("a device has too many links; those beyond are refused", "identity", keyname.Label(key, ""), "links", maxLinksPerIdentity, hint.Attr(hint.TooManyLinks.Do))
+	}
+	if refusal == nil && id == nil {
+		s.outOfMemory()
+		refusal = &framing.Refusal{Code: framing.RefusedBusy, Text: "the relay has no memory for another link of this device now"}
+	}
+	return id, refusal
+}
+
+// outOfMemory notes that somebody was refused for want of memory. The log has it
+// once in shortInterval.
+func (s *Server) outOfMemory() {
+	s.stats.noMemory.Add(1)
+	now := time.Now().UnixNano()
+	if last := s.stats.toldShort.Load(); now-last > int64(shortInterval) && s.stats.toldShort.CompareAndSwap(last, now) {
+		used, _, _ := s.unfinished.usage()
+		s.log.Warn("the memory for links and visitors is used up; some are refused", "links", s.memory.Used(), "of", s.memory.Limit(),
+			"unfinished", used, "of_unfinished", s.unfinished.limit, hint.Attr(hint.MemoryUsedUp.Do))
+	}
+}
+
+// lost counts that a link of id is over. What it has on lanes may go on.
+func (i *identities) lost(id *identity) {
+	i.mu.Lock()
+	defer i.mu.Unlock()
+	if id.links--; id.links < maxLinksPerIdentity/2 {
+		id.told = false
+	}
+}
+
+// leave counts that nothing is left of a link that is lost.
+func (i *identities) leave(id *identity) {
+	i.mu.Lock()
+	defer i.mu.Unlock()
+	id.memory.Put(linkMemory)
+	if id.refs--; id.refs == 0 {
+		delete(i.all, id.key)
+	}
+}
+
+// holderOf stands for the identity that name belongs to, where that is known, so
+// that names of one identity count together; else it is the name itself.
+func (n *Names) holderOf(name string) string {
+	if key, err := n.Grants.holder(name); err == nil && key != nil {
+		return keyname.Label(key, "")
+	}
+	return name
+}
