@@ -17,6 +17,7 @@ import (
 
 	"keystay/acme"
 	"keystay/e2e/internal/pebble"
+	"keystay/e2e/internal/world"
 )
 
 // nobody is an ordinary user.
@@ -173,7 +174,7 @@ func TestKilledInAnOrder(t *testing.T) {
 	}
 	select {
 	case <-ordered:
-	case <-time.After(patience):
+	case <-time.After(world.Patience):
 		t.Error("the other process did not order")
 	}
 	cmd.Process.Kill()

@@ -9,6 +9,7 @@ import (
 
 	"keystay/acme"
 	"keystay/e2e/internal/pebble"
+	"keystay/e2e/internal/world"
 )
 
 // twoCAs starts two CAs, the second without a target for its validations.
@@ -26,7 +27,7 @@ func (d *device) also(p *pebble.Server) { p.SetTLSTarget(d.tls.Addr().String()) 
 
 // issuedBy reports whether what visitors of d get for name is from p.
 func (d *device) issuedBy(p *pebble.Server, name string) bool {
-	c, err := tls.DialWithDialer(&net.Dialer{Timeout: patience}, "tcp", d.tls.Addr().String(),
+	c, err := tls.DialWithDialer(&net.Dialer{Timeout: world.Patience}, "tcp", d.tls.Addr().String(),
 		&tls.Config{ServerName: name, RootCAs: p.IssuerPool()})
 	if err != nil {
 		return false

@@ -19,10 +19,8 @@ import (
 
 	"keystay/acme"
 	"keystay/e2e/internal/pebble"
+	"keystay/e2e/internal/world"
 )
-
-// patience bounds every wait of these tests.
-const patience = 30 * time.Second
 
 // startPebble starts a CA that ends with the test, and checks after that that
 // the test left no goroutine behind.
@@ -110,7 +108,7 @@ func (d *device) serve(wg *sync.WaitGroup) {
 				f()
 			}
 			tc := tls.Server(c, cfg)
-			tc.SetDeadline(time.Now().Add(patience))
+			tc.SetDeadline(time.Now().Add(world.Patience))
 			if tc.Handshake() == nil && tc.ConnectionState().NegotiatedProtocol != acme.ALPN {
 				tc.CloseWrite()
 			}
@@ -129,7 +127,7 @@ func (d *device) manage(t *testing.T, name string) {
 // wait blocks until name has a valid certificate.
 func (d *device) wait(t *testing.T, name string) {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), patience)
+	ctx, cancel := context.WithTimeout(t.Context(), world.Patience)
 	defer cancel()
 	if err := d.Wait(ctx, name); err != nil {
 		t.Fatalf("wait for %s: %v", name, err)
@@ -139,7 +137,7 @@ func (d *device) wait(t *testing.T, name string) {
 // event returns the next event of that kind.
 func (d *device) event(t *testing.T, kind acme.EventKind) acme.Event {
 	t.Helper()
-	timeout := time.After(patience)
+	timeout := time.After(world.Patience)
 	for {
 		select {
 		case ev := <-d.events:
@@ -155,7 +153,7 @@ func (d *device) event(t *testing.T, kind acme.EventKind) acme.Event {
 
 // visit does a handshake as a visitor of name would and returns the leaf.
 func (d *device) visit(p *pebble.Server, name string, version uint16) (*x509.Certificate, error) {
-	c, err := tls.DialWithDialer(&net.Dialer{Timeout: patience}, "tcp", d.tls.Addr().String(), &tls.Config{
+	c, err := tls.DialWithDialer(&net.Dialer{Timeout: world.Patience}, "tcp", d.tls.Addr().String(), &tls.Config{
 		ServerName: name, RootCAs: p.IssuerPool(), NextProtos: []string{"h2"}, MinVersion: version, MaxVersion: version})
 	if err != nil {
 		return nil, err

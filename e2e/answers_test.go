@@ -10,6 +10,8 @@ import (
 	"slices"
 	"strconv"
 
+	"keystay/e2e/internal/world"
+
 	"github.com/coder/websocket"
 )
 
@@ -200,7 +202,7 @@ func serveWebSocket(w http.ResponseWriter, r *http.Request) {
 	}
 	defer conn.CloseNow()
 	conn.SetReadLimit(2 << 20)
-	ctx, cancel := timeout(storyPatience)
+	ctx, cancel := timeout(world.Patience)
 	defer cancel()
 	for {
 		kind, data, err := conn.Read(ctx)

@@ -10,6 +10,7 @@ import (
 	"github.com/rogpeppe/go-internal/testscript"
 
 	"keystay/e2e/internal/browser"
+	"keystay/e2e/internal/world"
 )
 
 // screenshotsVariable names a folder that gets the pictures; they are thrown
@@ -29,14 +30,14 @@ func browse(ts *testscript.TestScript, neg bool, args []string) {
 	}
 	b, err := browser.Find(browser.Kind(args[0]))
 	ts.Check(err)
-	w := worldOf(ts)
+	w := settingOf(ts)
 	b.CA = w.ca.IssuerPEM()
 	b.Hosts = []string{storied}
 
 	var page browser.Site
 	ln, err := net.Listen("tcp", w.site.addr)
 	ts.Check(err)
-	srv := &http.Server{Handler: &page, ReadHeaderTimeout: storyPatience}
+	srv := &http.Server{Handler: &page, ReadHeaderTimeout: world.Patience}
 	go srv.Serve(ln)
 	defer srv.Close()
 
@@ -44,7 +45,7 @@ func browse(ts *testscript.TestScript, neg bool, args []string) {
 	if dir == "" {
 		dir = ts.MkAbs(".")
 	}
-	ctx, cancel := timeout(storyPatience)
+	ctx, cancel := timeout(world.Patience)
 	defer cancel()
 	ts.Check(b.Screenshot(ctx, ts.Getenv("URL")+"/", filepath.Join(dir, args[0]+".png")))
 	select {

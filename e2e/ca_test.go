@@ -32,7 +32,7 @@ func caCommand(ts *testscript.TestScript, neg bool, args []string) {
 		ts.Fatalf("usage: ca VERB [ARG...]")
 	}
 	args = append(args, "", "")
-	ca := worldOf(ts).ca
+	ca := settingOf(ts).ca
 	where := strings.TrimPrefix(args[1], "-")
 	switch args[0] {
 	case "down":

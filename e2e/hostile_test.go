@@ -13,6 +13,7 @@ import (
 	"testing"
 	"time"
 
+	"keystay/e2e/internal/world"
 	"keystay/framing"
 )
 
@@ -37,7 +38,7 @@ func pour(c *tls.Conn) {
 // handshake. Others of that name, and of another one, are served.
 func TestSlowVisitors(t *testing.T) {
 	never, slow, half := 2000, 500, 200
-	if raceEnabled {
+	if world.RaceEnabled {
 		never, slow, half = 200, 50, 50
 	}
 	r := startPathRelay(t)
@@ -142,7 +143,7 @@ func startRogue(t *testing.T, r *pathRelay, name string) *rogue {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { c.Close() })
-	c.SetDeadline(time.Now().Add(patience))
+	c.SetDeadline(time.Now().Add(world.Patience))
 	_, key, err := ed25519.GenerateKey(nil)
 	if err != nil {
 		t.Fatal(err)
@@ -237,15 +238,15 @@ func TestHostileRemote(t *testing.T) {
 				}
 			}()
 			limit := time.Second
-			if raceEnabled {
+			if world.RaceEnabled {
 				limit *= 5
 			}
-			eventually(t, limit, "the remote is dropped", func() bool { return r.log.count("remote disconnected") > logged })
+			world.Eventually(t, limit, "the remote is dropped", func() bool { return r.log.count("remote disconnected") > logged })
 			t.Logf("dropped after %v", time.Since(start).Round(time.Millisecond))
 			if last := r.log.last("remote disconnected"); !strings.Contains(last, c.reason) || !strings.Contains(last, "level=WARN") {
 				t.Errorf("the log says %s, want a warning with %q", last, c.reason)
 			}
-			v.SetReadDeadline(time.Now().Add(patience))
+			v.SetReadDeadline(time.Now().Add(world.Patience))
 			b, err := io.ReadAll(v)
 			if err == nil && len(b) == 0 { // an alert would tell
 				t.Error("its visitor saw an end in good order")

@@ -14,6 +14,7 @@ import (
 	"testing"
 	"time"
 
+	"keystay/e2e/internal/world"
 	"keystay/framing"
 )
 
@@ -31,7 +32,7 @@ func TestIdleLinks(t *testing.T) {
 		length = 2 * framing.PingInterval
 	}
 	p := startPair(t)
-	pid := p.relay.cmd.Process.Pid
+	pid := p.relay.Cmd.Process.Pid
 	before, then := resident(t, pid), p.metrics()
 	var wg sync.WaitGroup
 	gate := make(chan struct{}, 16)
@@ -65,7 +66,7 @@ func TestIdleLinks(t *testing.T) {
 	if got := grown("go_goroutines"); got > 1.2 {
 		t.Errorf("%.2f goroutines for each link", got)
 	}
-	if links >= 8000 && !raceEnabled && each > 28 {
+	if links >= 8000 && !world.RaceEnabled && each > 28 {
 		t.Errorf("%.1f KiB for each link", each)
 	}
 	for _, l := range all {
@@ -81,8 +82,7 @@ func TestIdleLinks(t *testing.T) {
 // metrics are the figures of the relay's admin address that have no labels.
 func (p *pairOf) metrics() map[string]float64 {
 	p.t.Helper()
-	_, rest, _ := strings.Cut(p.relay.said(), "for=admin addr=")
-	resp, err := http.Get("http://" + strings.Fields(rest)[0] + "/metrics")
+	resp, err := http.Get("http://" + p.relay.Find(`for=admin addr=(\S+)`) + "/metrics")
 	if err != nil {
 		p.t.Fatal(err)
 	}

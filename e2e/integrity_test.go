@@ -16,6 +16,7 @@ import (
 	"testing"
 	"time"
 
+	"keystay/e2e/internal/world"
 	"keystay/remote"
 )
 
@@ -88,7 +89,7 @@ func (s *strict) Read(p []byte) (int, error) {
 // closes it.
 func (y *tally) exchange(c *tls.Conn, n int64, seed uint64) error {
 	defer c.Close()
-	c.SetDeadline(time.Now().Add(2 * patience))
+	c.SetDeadline(time.Now().Add(2 * world.Patience))
 	sent := make(chan error, 1)
 	go func() {
 		err := send(c, n, seed)

@@ -10,11 +10,11 @@ import (
 	"path/filepath"
 	"regexp"
 	"slices"
-	"strings"
 	"syscall"
 	"testing"
 	"time"
 
+	"keystay/e2e/internal/world"
 	"keystay/internal/testca"
 )
 
@@ -27,14 +27,14 @@ func TestKilledRelay(t *testing.T) {
 	switch {
 	case soaking():
 		outages = append(outages, 30*time.Second, 90*time.Second)
-	case raceEnabled:
+	case world.RaceEnabled:
 		remotes = 100
 	}
 	k := newKillable(t)
 	addr := k.start("127.0.0.1:0")
 	ordered := filepath.Join(t.TempDir(), "ordered")
 	startCrowd(t, crowd{ca: k.ca, via: addr, remotes: remotes, links: 2, direct: true, ordered: ordered})
-	eventually(t, 3*time.Minute, "all remotes up", func() bool { return len(k.back()) == remotes })
+	world.Eventually(t, 3*time.Minute, "all remotes up", func() bool { return len(k.back()) == remotes })
 	for _, outage := range outages {
 		if soaking() {
 			<-time.After(35 * time.Second) // a session that was short counts as none
@@ -43,8 +43,8 @@ func TestKilledRelay(t *testing.T) {
 		for i := range 20 {
 			transfers = append(transfers, k.transfer(fmt.Sprintf("r%d.%s", i, pathZone)))
 		}
-		k.relay.signal(syscall.SIGKILL)
-		<-k.relay.ended
+		k.relay.Signal(syscall.SIGKILL)
+		<-k.relay.Ended()
 		for _, c := range transfers {
 			if _, err := io.Copy(io.Discard, c); err == nil {
 				t.Error("a transfer that was cut looks complete")
@@ -53,7 +53,7 @@ func TestKilledRelay(t *testing.T) {
 		}
 		<-time.After(outage)
 		k.start(addr)
-		eventually(t, 30*time.Second, "all remotes back", func() bool { return len(k.back()) == remotes })
+		world.Eventually(t, 30*time.Second, "all remotes back", func() bool { return len(k.back()) == remotes })
 		back := k.back()
 		t.Logf("away for %v, then of %d remotes half are back after %v, 99 %% after %v, all after %v",
 			outage, remotes, back[len(back)/2], back[len(back)*99/100], back[len(back)-1])
@@ -71,7 +71,7 @@ type killable struct {
 	ca    *testca.CA
 	dir   string
 	addr  string
-	relay *daemon
+	relay *world.Process
 }
 
 func newKillable(t *testing.T) *killable {
@@ -89,11 +89,8 @@ func (k *killable) start(addr string) string {
 	if err := os.WriteFile(config, []byte(text), 0o600); err != nil {
 		k.t.Fatal(err)
 	}
-	k.relay = startDaemon(k.t, "relay", "--config", config)
-	const socket = "for=public addr="
-	k.relay.waits(patience, socket, 1)
-	_, rest, _ := strings.Cut(k.relay.said(), socket)
-	k.addr = strings.Fields(rest)[0]
+	k.relay = world.Start(k.t, os.Environ(), "relay", "--config", config)
+	k.addr = k.relay.Find(`for=public addr=(\S+)`)
 	return k.addr
 }
 
@@ -104,7 +101,7 @@ var (
 
 // back returns how long after the relay's start each name came up, in order.
 func (k *killable) back() (took []time.Duration) {
-	log := k.relay.said()
+	log := k.relay.Log.String()
 	stamp := func(s string) time.Time {
 		at, err := time.Parse(time.RFC3339, s)
 		if err != nil {
@@ -127,12 +124,12 @@ func (k *killable) back() (took []time.Duration) {
 // transfer is a visitor of a name who has begun to read.
 func (k *killable) transfer(name string) *tls.Conn {
 	k.t.Helper()
-	raw, err := net.DialTimeout("tcp", k.addr, patience)
+	raw, err := net.DialTimeout("tcp", k.addr, world.Patience)
 	if err != nil {
 		k.t.Fatal(err)
 	}
 	c := tls.Client(raw, &tls.Config{ServerName: name, RootCAs: k.ca.Pool()})
-	c.SetDeadline(time.Now().Add(2 * patience))
+	c.SetDeadline(time.Now().Add(2 * world.Patience))
 	if _, err := io.ReadFull(c, make([]byte, 64<<10)); err != nil {
 		k.t.Fatal(err)
 	}

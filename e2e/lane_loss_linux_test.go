@@ -7,6 +7,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"keystay/e2e/internal/world"
 	"keystay/remote"
 )
 
@@ -69,7 +70,7 @@ func TestChattyVisitor(t *testing.T) {
 	if err := <-fetched; err != nil {
 		t.Fatal(err)
 	}
-	eventually(t, patience, "the visitor is on a lane", func() bool {
+	world.Eventually(t, world.Patience, "the visitor is on a lane", func() bool {
 		for range 10 {
 			mustFetch(t, c, 1)
 		}

@@ -20,6 +20,7 @@ import (
 	"testing"
 	"time"
 
+	"keystay/e2e/internal/world"
 	"keystay/internal/duplex"
 	"keystay/internal/socket"
 	"keystay/relay"
@@ -104,7 +105,7 @@ func newLaneWorld(t *testing.T, set func(*relay.Server), c remote.Config) *laneW
 	go w.srv.ServeAdmin(ln, func() error { return nil }) // ends with the relay
 	c.LaneAfter = laneAfter
 	w.ln = w.serveWith(c, w.name, w.path.addr, bulk)
-	eventually(t, patience, "both links are up", func() bool { return len(w.path.open()) == 4 })
+	world.Eventually(t, world.Patience, "both links are up", func() bool { return len(w.path.open()) == 4 })
 	w.links = w.path.open()
 	return w
 }
@@ -134,7 +135,7 @@ func (w *laneWorld) bulky() (*tls.Conn, *net.TCPConn) {
 	w.t.Cleanup(func() { raw.Close() })
 	before := w.lanes()
 	mustFetch(w.t, c, 2*laneAfter)
-	eventually(w.t, patience, "the visitor is on a lane", func() bool { return w.lanes() > before })
+	world.Eventually(w.t, world.Patience, "the visitor is on a lane", func() bool { return w.lanes() > before })
 	mustFetch(w.t, c, 2*laneAfter)
 	return c, raw
 }
@@ -145,7 +146,7 @@ func TestLane(t *testing.T) {
 	w := newLaneWorld(t, nil, remote.Config{})
 	c, _ := w.bulky()
 	w.path.cutThose(w.links)
-	eventually(t, patience, "the links are gone", func() bool {
+	world.Eventually(t, world.Patience, "the links are gone", func() bool {
 		return !slices.ContainsFunc(w.path.open(), func(c *net.TCPConn) bool { return slices.Contains(w.links, c) })
 	})
 	mustFetch(t, c, 10*laneAfter)
@@ -250,7 +251,7 @@ func TestLanesThatFail(t *testing.T) {
 					t.Fatal("lanes are tried for ever")
 				}
 				c.visitor(t, w)
-				eventually(t, patience, "the failure is noticed", func() bool {
+				world.Eventually(t, world.Patience, "the failure is noticed", func() bool {
 					return log.count("a lane failed")+log.count("connections for bulk fail") > tries
 				})
 			}
@@ -279,7 +280,7 @@ func TestLaneEnds(t *testing.T) {
 			c, raw := w.bulky()
 			have := len(w.path.open())
 			end(c, raw)
-			eventually(t, patience, name+" ends the lane", func() bool { return len(w.path.open()) < have })
+			world.Eventually(t, world.Patience, name+" ends the lane", func() bool { return len(w.path.open()) < have })
 		}
 	}
 	if w.log.count("connections for bulk fail") > 0 {
@@ -301,7 +302,7 @@ func TestDrainOfLanes(t *testing.T) {
 					w.path.cutThose(w.links)
 					mustFetch(t, c, laneAfter)
 				}
-				ctx, cancel := context.WithTimeout(t.Context(), patience)
+				ctx, cancel := context.WithTimeout(t.Context(), world.Patience)
 				defer cancel()
 				stopped := make(chan error, 1)
 				go func() { stopped <- shutdown(w, ctx) }()

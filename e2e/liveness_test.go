@@ -1,8 +1,6 @@
 package e2e
 
 import (
-	"bufio"
-	"bytes"
 	"context"
 	"crypto/tls"
 	"fmt"
@@ -11,15 +9,13 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"os"
-	"os/exec"
 	"path/filepath"
-	"slices"
 	"strings"
-	"sync"
 	"syscall"
 	"testing"
 	"time"
 
+	"keystay/e2e/internal/world"
 	"keystay/internal/testca"
 )
 
@@ -30,89 +26,12 @@ const (
 	serving = 5 * time.Second
 )
 
-// A daemon is one of the two programs, running.
-type daemon struct {
-	t     *testing.T
-	cmd   *exec.Cmd
-	mu    sync.Mutex
-	log   bytes.Buffer
-	ended chan struct{}
-}
-
-// buildOnce builds the two programs and returns their folder.
-var buildOnce = sync.OnceValues(func() (string, error) {
-	dir, err := os.MkdirTemp(os.Getenv("KEYSTAY_TEST_BIN"), "keystay-programs-")
-	if err != nil {
-		return "", err
-	}
-	build := exec.Command("go", "build", "-o", dir, "./cmd/relay", "./cmd/remote")
-	if raceEnabled {
-		build.Args = slices.Insert(build.Args, 2, "-race")
-	}
-	build.Dir = ".."
-	if out, err := build.CombinedOutput(); err != nil {
-		return "", fmt.Errorf("build the programs: %w: %s", err, out)
-	}
-	return dir, nil
-})
-
-// startDaemon starts a program that ends with the test.
-func startDaemon(t *testing.T, program string, args ...string) *daemon {
-	t.Helper()
-	dir, err := buildOnce()
-	if err != nil {
-		t.Fatal(err)
-	}
-	d := &daemon{t: t, cmd: exec.Command(filepath.Join(dir, program), args...), ended: make(chan struct{})}
-	stderr, err := d.cmd.StderrPipe()
-	if err == nil {
-		err = d.cmd.Start()
-	}
-	if err != nil {
-		t.Fatal(err)
-	}
-	go func() {
-		defer close(d.ended)
-		for s := bufio.NewScanner(stderr); s.Scan(); {
-			d.mu.Lock()
-			d.log.WriteString(s.Text() + "\n")
-			d.mu.Unlock()
-		}
-		d.cmd.Wait()
-	}()
-	t.Cleanup(func() {
-		d.signal(syscall.SIGCONT)
-		d.cmd.Process.Kill()
-		<-d.ended
-		if t.Failed() {
-			t.Logf("%s said:\n%s", program, d.said())
-		}
-	})
-	return d
-}
-
-func (d *daemon) said() string {
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	return d.log.String()
-}
-
-func (d *daemon) signal(s os.Signal) { d.cmd.Process.Signal(s) }
-
-// waits waits until the log has the words n times, and returns how long it took.
-func (d *daemon) waits(limit time.Duration, words string, n int) time.Duration {
-	d.t.Helper()
-	start := time.Now()
-	eventually(d.t, limit, words, func() bool { return strings.Count(d.said(), words) >= n })
-	return time.Since(start)
-}
-
 // A pairOf is a relay and a remote as programs of their own, with a rough proxy
 // between them.
 type pairOf struct {
 	t             *testing.T
 	ca            *testca.CA
-	relay, remote *daemon
+	relay, remote *world.Process
 	public        string
 	path          *rough
 }
@@ -131,18 +50,15 @@ func startPair(t *testing.T) *pairOf {
 	if err := os.WriteFile(config, []byte(text), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	p.relay = startDaemon(t, "relay", "--config", config)
-	const socket = "for=public addr="
-	p.relay.waits(patience, socket, 1)
-	_, rest, _ := strings.Cut(p.relay.said(), socket)
-	p.public = strings.Fields(rest)[0]
+	p.relay = world.Start(t, os.Environ(), "relay", "--config", config)
+	p.public = p.relay.Find(`for=public addr=(\S+)`)
 	p.path = startRough(t, p.public)
 	site := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { io.WriteString(w, "hello") }))
 	t.Cleanup(site.Close)
-	p.remote = startDaemon(t, "remote", "--domain", "xyz."+pathZone, "--local", strings.TrimPrefix(site.URL, "http://"),
+	p.remote = world.Start(t, os.Environ(), "remote", "--domain", "xyz."+pathZone, "--local", strings.TrimPrefix(site.URL, "http://"),
 		"--relay", pathZone, "--relay-address", p.path.addr, "--relay-root", root,
 		"--cert", cert, "--key", key, "--state-dir", filepath.Join(dir, "device"))
-	p.remote.waits(patience, "session is up", 1)
+	p.remote.AwaitTimes(world.Patience, "session is up", 1)
 	return p
 }
 
@@ -158,7 +74,7 @@ func (p *pairOf) answers(limit time.Duration) {
 	}
 	client := http.Client{Transport: tr, Timeout: limit}
 	start := time.Now()
-	eventually(p.t, limit, "the name answers", func() bool {
+	world.Eventually(p.t, limit, "the name answers", func() bool {
 		resp, err := client.Get("https://xyz." + pathZone + "/")
 		if err != nil {
 			return false
@@ -180,10 +96,10 @@ const (
 func TestFrozenRelay(t *testing.T) {
 	t.Parallel()
 	p := startPair(t)
-	p.answers(patience)
-	p.relay.signal(syscall.SIGSTOP)
-	t.Logf("the remote noticed after %v", p.remote.waits(noticed, lostAtRemote, 1))
-	p.relay.signal(syscall.SIGCONT)
+	p.answers(world.Patience)
+	p.relay.Signal(syscall.SIGSTOP)
+	t.Logf("the remote noticed after %v", p.remote.AwaitTimes(noticed, lostAtRemote, 1))
+	p.relay.Signal(syscall.SIGCONT)
 	p.answers(serving)
 }
 
@@ -191,26 +107,26 @@ func TestFrozenRelay(t *testing.T) {
 func TestFrozenRemote(t *testing.T) {
 	t.Parallel()
 	p := startPair(t)
-	p.answers(patience)
-	p.remote.signal(syscall.SIGSTOP)
-	t.Logf("the relay noticed after %v", p.relay.waits(noticed, lostAtRelay, 1))
-	p.remote.signal(syscall.SIGCONT)
+	p.answers(world.Patience)
+	p.remote.Signal(syscall.SIGSTOP)
+	t.Logf("the relay noticed after %v", p.relay.AwaitTimes(noticed, lostAtRelay, 1))
+	p.remote.Signal(syscall.SIGCONT)
 	p.answers(serving)
-	p.remote.waits(patience, "has slept", 1)
+	p.remote.AwaitTimes(world.Patience, "has slept", 1)
 }
 
 // A freeze that is shorter than the limit loses nothing.
 func TestShortFreeze(t *testing.T) {
 	t.Parallel()
 	p := startPair(t)
-	p.answers(patience)
-	for _, d := range []*daemon{p.relay, p.remote} {
-		d.signal(syscall.SIGSTOP)
+	p.answers(world.Patience)
+	for _, d := range []*world.Process{p.relay, p.remote} {
+		d.Signal(syscall.SIGSTOP)
 		<-time.After(5 * time.Second)
-		d.signal(syscall.SIGCONT)
+		d.Signal(syscall.SIGCONT)
 		p.answers(serving)
 	}
-	if strings.Contains(p.remote.said(), lostAtRemote) || strings.Contains(p.relay.said(), lostAtRelay) {
+	if p.remote.All.Count(lostAtRemote) > 0 || p.relay.All.Count(lostAtRelay) > 0 {
 		t.Error("the link was given up")
 	}
 }
@@ -219,12 +135,12 @@ func TestShortFreeze(t *testing.T) {
 func TestSilentPath(t *testing.T) {
 	t.Parallel()
 	p := startPair(t)
-	p.answers(patience)
+	p.answers(world.Patience)
 	p.path.goSilent()
 	start := time.Now()
-	p.remote.waits(noticed, lostAtRemote, 1)
+	p.remote.AwaitTimes(noticed, lostAtRemote, 1)
 	t.Logf("the remote noticed after %v", time.Since(start))
-	p.relay.waits(noticed-time.Since(start), lostAtRelay, 1)
+	p.relay.AwaitTimes(noticed-time.Since(start), lostAtRelay, 1)
 	t.Logf("the relay noticed after %v", time.Since(start))
 	p.answers(serving)
 }

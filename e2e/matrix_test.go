@@ -14,6 +14,7 @@ import (
 	"testing"
 	"time"
 
+	"keystay/e2e/internal/world"
 	"keystay/internal/duplex"
 	"keystay/internal/socket"
 	"keystay/remote"
@@ -276,13 +277,13 @@ func playRound(r *pathRelay, pairing *sync.Mutex, devices chan *tls.Conn, servic
 			return err
 		}
 		defer p.local.Close()
-		p.local.SetDeadline(time.Now().Add(patience))
+		p.local.SetDeadline(time.Now().Add(world.Patience))
 		copied.Go(func() { duplex.Copy(p.device, dialed.(*net.TCPConn), duplex.Options{}) })
 	} else {
-		p.device.SetDeadline(time.Now().Add(patience))
+		p.device.SetDeadline(time.Now().Add(world.Patience))
 	}
 	pairing.Unlock()
-	p.visitor.SetDeadline(time.Now().Add(patience))
+	p.visitor.SetDeadline(time.Now().Add(world.Patience))
 	return run(p)
 }
 

@@ -1,8 +1,6 @@
 package e2e
 
 import (
-	"bufio"
-	"bytes"
 	"context"
 	"crypto/tls"
 	"encoding/base64"
@@ -11,12 +9,11 @@ import (
 	"net"
 	"net/http"
 	"os"
-	"os/exec"
 	"path/filepath"
-	"strings"
 	"sync"
 	"testing"
 
+	"keystay/e2e/internal/world"
 	"keystay/internal/testca"
 )
 
@@ -29,21 +26,20 @@ const (
 // outside is a relay and a local site, with what a remote needs to know.
 type outside struct {
 	t      *testing.T
-	bin    string
 	dir    string
 	ca     *testca.CA
 	public string // the relay's address
 	site   string
 }
 
-func newOutside(t *testing.T, bin string) *outside {
-	o := &outside{t: t, bin: bin, dir: t.TempDir(), ca: testca.New(t)}
+func newOutside(t *testing.T) *outside {
+	o := &outside{t: t, dir: t.TempDir(), ca: testca.New(t)}
 	o.write("root.pem", o.ca.PEM())
 	cert, key := o.ca.Files(t.TempDir(), outZone)
 	o.write("relay.yaml", fmt.Appendf(nil, "domain: %s\nlisten: [\"127.0.0.1:0\"]\nhttp_listen: []\nadmin: {listen: \"\"}\nstate_dir: %s\ntls: {cert_file: %q, key_file: %q}\n",
 		outZone, filepath.Join(o.dir, "relay"), cert, key))
 	relay := o.start("relay", nil, "--config", filepath.Join(o.dir, "relay.yaml"))
-	o.public = relay.await("for=public addr=")
+	o.public = relay.Find(`for=public addr=(\S+)`)
 	site, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
@@ -66,7 +62,7 @@ func (o *outside) write(name string, b []byte) (path string) {
 }
 
 // remote starts a remote with a certificate brought along.
-func (o *outside) remote(env []string, args ...string) *outsider {
+func (o *outside) remote(env []string, args ...string) *world.Process {
 	o.t.Helper()
 	cert, key := o.ca.Files(o.t.TempDir(), outName)
 	return o.start("remote", env, append([]string{"--domain", outName, "--relay", outZone, "--local", o.site, "--cert", cert, "--key", key,
@@ -80,7 +76,7 @@ func (o *outside) visit(config *tls.Config) {
 	tr := &http.Transport{TLSClientConfig: config, DisableKeepAlives: true, DialContext: func(ctx context.Context, network, _ string) (net.Conn, error) {
 		return new(net.Dialer).DialContext(ctx, network, o.public)
 	}}
-	ctx, cancel := context.WithTimeout(context.Background(), patience)
+	ctx, cancel := context.WithTimeout(context.Background(), world.Patience)
 	defer cancel()
 	req, err := http.NewRequestWithContext(ctx, "GET", "https://"+outName+"/", nil)
 	if err != nil {
@@ -96,101 +92,26 @@ func (o *outside) visit(config *tls.Config) {
 	}
 }
 
-// An outsider is one of the two programs, running.
-type outsider struct {
-	t     *testing.T
-	cmd   *exec.Cmd
-	lines chan string // of both its streams
-	mu    sync.Mutex
-	said  bytes.Buffer
-	done  chan struct{}
-}
-
 // start runs a program with nothing in its environment but env. It ends with
-// the test, and must not have said any of the passwords here.
-func (o *outside) start(program string, env []string, args ...string) *outsider {
+// the test, and must not have written any of the passwords here.
+func (o *outside) start(program string, env []string, args ...string) *world.Process {
 	o.t.Helper()
-	p := &outsider{t: o.t, cmd: exec.Command(filepath.Join(o.bin, program), args...), lines: make(chan string, 10000), done: make(chan struct{})}
-	p.cmd.Env = append([]string{"HOME=" + o.dir}, env...)
-	r, w, err := os.Pipe()
-	if err != nil {
-		o.t.Fatal(err)
-	}
-	p.cmd.Stdout, p.cmd.Stderr = w, w
-	if err := p.cmd.Start(); err != nil {
-		o.t.Fatal(err)
-	}
-	w.Close()
-	go func() {
-		defer close(p.done)
-		defer r.Close()
-		for s := bufio.NewScanner(r); s.Scan(); {
-			p.mu.Lock()
-			fmt.Fprintln(&p.said, s.Text())
-			p.mu.Unlock()
-			p.lines <- s.Text()
-		}
-		close(p.lines)
-		p.cmd.Wait()
-	}()
-	o.t.Cleanup(func() {
-		p.cmd.Process.Kill()
-		<-p.done
+	var p *world.Process
+	o.t.Cleanup(func() { // after the program's end
 		for _, secret := range []string{outPassword, base64.StdEncoding.EncodeToString([]byte("me:" + outPassword)), wrongPassword} {
-			if strings.Contains(p.text(), secret) {
-				o.t.Errorf("%s has said a password", program)
+			if p.All.Count(secret) > 0 {
+				o.t.Errorf("%s has written a password", program)
 			}
 		}
-		if o.t.Failed() {
-			o.t.Logf("%s:\n%s", program, p.text())
-		}
 	})
+	p = world.Start(o.t, append([]string{"HOME=" + o.dir}, env...), program, args...)
 	return p
-}
-
-func (p *outsider) text() string {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	return p.said.String()
-}
-
-// await waits for a line with text, and returns what follows it there.
-func (p *outsider) await(text string) string {
-	p.t.Helper()
-	for line := range p.lines {
-		if _, rest, ok := strings.Cut(line, text); ok {
-			return rest
-		}
-	}
-	p.t.Fatalf("ended without saying %q:\n%s", text, p.text())
-	return ""
 }
 
 // up waits until the name answers.
-func (p *outsider) up() *outsider {
-	p.t.Helper()
-	p.await("https://" + outName)
+func up(p *world.Process) *world.Process {
+	p.Await("https://" + outName)
 	return p
-}
-
-// exits waits for the program's end and checks its code and last words.
-func (p *outsider) exits(code int, words ...string) {
-	p.t.Helper()
-	<-p.done
-	if got := p.cmd.ProcessState.ExitCode(); got != code {
-		p.t.Errorf("exit code %d, want %d", got, code)
-	}
-	for _, w := range words {
-		if !strings.Contains(p.text(), w) {
-			p.t.Errorf("it does not say %q", w)
-		}
-	}
-}
-
-func (p *outsider) stop() {
-	p.t.Helper()
-	p.cmd.Process.Signal(os.Interrupt)
-	p.exits(0)
 }
 
 // A middlebox stands in front of the relay and meddles with what it sees.

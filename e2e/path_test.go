@@ -13,6 +13,7 @@ import (
 	"testing"
 	"time"
 
+	"keystay/e2e/internal/world"
 	"keystay/internal/testca"
 	"keystay/relay"
 	"keystay/remote"
@@ -150,7 +151,7 @@ func (r *pathRelay) serveWith(c remote.Config, name, via string, handle func(*tl
 		ln.Shutdown(ctx)
 		wg.Wait()
 	})
-	ctx, cancel := context.WithTimeout(context.Background(), patience)
+	ctx, cancel := context.WithTimeout(context.Background(), world.Patience)
 	defer cancel()
 	if err := ln.Wait(ctx); err != nil {
 		r.t.Fatal(err)
@@ -164,12 +165,12 @@ func (r *pathRelay) visit(name, via string) (*tls.Conn, *net.TCPConn, error) {
 	if via == "" {
 		via = r.addr
 	}
-	raw, err := net.DialTimeout("tcp", via, patience)
+	raw, err := net.DialTimeout("tcp", via, world.Patience)
 	if err != nil {
 		return nil, nil, err
 	}
 	c := tls.Client(raw, &tls.Config{ServerName: name, RootCAs: r.ca.Pool()})
-	c.SetDeadline(time.Now().Add(2 * patience))
+	c.SetDeadline(time.Now().Add(2 * world.Patience))
 	if err := c.Handshake(); err != nil {
 		raw.Close()
 		return nil, nil, err
@@ -181,17 +182,4 @@ func (r *pathRelay) visit(name, via string) (*tls.Conn, *net.TCPConn, error) {
 func mirror(c *tls.Conn) {
 	io.Copy(c, c)
 	c.Close()
-}
-
-// eventually waits until f is true.
-func eventually(t testing.TB, limit time.Duration, what string, f func() bool) {
-	t.Helper()
-	deadline := time.After(limit)
-	for !f() {
-		select {
-		case <-time.After(10 * time.Millisecond):
-		case <-deadline:
-			t.Fatalf("after %v still not: %s", limit, what)
-		}
-	}
 }

@@ -9,6 +9,8 @@ import (
 	"net/http/httptest"
 	"sync"
 
+	"keystay/e2e/internal/world"
+
 	"github.com/rogpeppe/go-internal/testscript"
 )
 
@@ -16,7 +18,7 @@ import (
 // log what came of each request, and can be told to misbehave.
 type site struct {
 	addr string // reserved
-	log  transcript
+	log  world.Transcript
 
 	mu      sync.Mutex
 	srv     *http.Server
@@ -39,7 +41,7 @@ func siteCommand(ts *testscript.TestScript, neg bool, args []string) {
 	if neg || len(args) != 1 {
 		ts.Fatalf("usage: site start|unix|tls|parrot|stop|release")
 	}
-	s := &worldOf(ts).site
+	s := &settingOf(ts).site
 	switch args[0] {
 	case "start":
 		ln, err := net.Listen("tcp", s.addr)
@@ -102,7 +104,7 @@ func (s *site) serve(ln net.Listener) {
 	s.srv = &http.Server{Handler: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		fmt.Fprintf(&s.log, "%s %s\n", r.Method, r.URL.Path)
 		mux.ServeHTTP(w, r)
-	}), ReadHeaderTimeout: storyPatience}
+	}), ReadHeaderTimeout: world.Patience}
 	go s.srv.Serve(ln)
 }
 

@@ -33,11 +33,11 @@ func watchSockets(ts *testscript.TestScript, neg bool, args []string) {
 	if neg || len(args) != 1 {
 		ts.Fatalf("usage: watch NAME")
 	}
-	w := worldOf(ts)
+	w := settingOf(ts)
 	p := w.program(ts, args[0])
 	watch := &socketWatch{stop: make(chan struct{}), stopped: make(chan struct{}), found: make(map[string]bool)}
 	w.watches[args[0]] = watch
-	go watch.run(p.cmd.Process.Pid)
+	go watch.run(p.Cmd.Process.Pid)
 	ts.Defer(watch.end)
 }
 
@@ -79,7 +79,7 @@ func (s *socketWatch) run(pid int) {
 // It ends the watch of a program, which must have listened on a socket; negated,
 // it must not have, at any of at least 20 looks.
 func sockets(ts *testscript.TestScript, neg bool, args []string) {
-	w := worldOf(ts)
+	w := settingOf(ts)
 	if len(args) != 1 || w.watches[args[0]] == nil {
 		ts.Fatalf("usage: [!] sockets NAME, after watch NAME")
 	}

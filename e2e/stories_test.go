@@ -16,35 +16,24 @@ import (
 	"go.uber.org/goleak"
 
 	"keystay/e2e/internal/pebble"
+	"keystay/e2e/internal/world"
 )
 
 // storiesAtOnce is how many stories run side by side. They wait most of the
 // time, so the number of cores would be too few.
 const storiesAtOnce = "8"
 
-// binVariable names the folder of the programs under test, within this process.
-const binVariable = "KEYSTAY_TEST_BIN"
-
 func TestMain(m *testing.M) {
 	flag.Parse()
 	if f := flag.Lookup("test.parallel"); f.Value.String() == f.DefValue {
 		f.Value.Set(storiesAtOnce)
 	}
-	os.Exit(runIn(m))
+	os.Exit(run(m))
 }
 
-// runIn runs the tests with a folder for the programs, which is removed.
-func runIn(m *testing.M) int {
-	bin, err := os.MkdirTemp("", "keystay-bin-")
-	if err == nil {
-		err = os.Chmod(bin, 0o755) // one story runs them as another user
-	}
-	if err != nil {
-		fmt.Fprintln(os.Stderr, err)
-		return 1
-	}
-	defer os.RemoveAll(bin)
-	os.Setenv(binVariable, bin)
+// run runs the tests and removes the programs that they have built.
+func run(m *testing.M) int {
+	defer world.RemovePrograms()
 	code := m.Run()
 	if code != 0 {
 		return code
@@ -58,26 +47,9 @@ func runIn(m *testing.M) int {
 	return 0
 }
 
-// buildPrograms builds the two real programs and the stories' own, once, with
-// the race detector if the tests have it.
-var buildPrograms = sync.OnceValue(func() error {
-	for _, b := range []struct{ dir, packages string }{{"..", "./cmd/..."}, {".", "./internal/visit ./internal/publish"}} {
-		args := []string{"build", "-o", os.Getenv(binVariable) + "/"}
-		if raceEnabled {
-			args = append(args, "-race")
-		}
-		cmd := exec.Command("go", append(args, strings.Fields(b.packages)...)...)
-		cmd.Dir = b.dir
-		if out, err := cmd.CombinedOutput(); err != nil {
-			return fmt.Errorf("build %s: %w\n%s", b.packages, err, out)
-		}
-	}
-	return nil
-})
-
 // TestStories runs testdata/*.txtar; testdata/README.md has their words.
 func TestStories(t *testing.T) {
-	if err := buildPrograms(); err != nil {
+	if _, err := world.Programs(); err != nil {
 		t.Fatal(err)
 	}
 	testscript.Run(t, testscript.Params{
@@ -116,13 +88,13 @@ func TestStories(t *testing.T) {
 	})
 }
 
-// A world is what one story has around it.
-type world struct {
+// A setting is what one story has around it.
+type setting struct {
 	ca       *pebble.Server
 	site     site
-	programs map[string]*program
+	programs map[string]*world.Process
 	wires    map[string]*wire
-	streams  map[string]*transcript // what await and has look at
+	streams  map[string]*world.Transcript // what await and has look at
 	watches  map[string]*socketWatch
 }
 
@@ -132,20 +104,20 @@ const (
 	storied = "xyz." + zone
 )
 
-type worldKey struct{}
+type settingKey struct{}
 
-func worldOf(ts *testscript.TestScript) *world { return ts.Value(worldKey{}).(*world) }
+func settingOf(ts *testscript.TestScript) *setting { return ts.Value(settingKey{}).(*setting) }
 
 // setUp makes the world of a story: a CA, ports that are free but kept for it,
 // and an environment in which the programs need no more flags than people give.
 func setUp(env *testscript.Env) error {
-	w := &world{
-		programs: make(map[string]*program),
+	w := &setting{
+		programs: make(map[string]*world.Process),
 		wires:    make(map[string]*wire),
-		streams:  make(map[string]*transcript),
+		streams:  make(map[string]*world.Transcript),
 		watches:  make(map[string]*socketWatch),
 	}
-	env.Values[worldKey{}] = w
+	env.Values[settingKey{}] = w
 	env.Defer(func() { w.tearDown(env.T()) })
 	ports := make([]string, 3)
 	for i := range ports {
@@ -176,7 +148,11 @@ func setUp(env *testscript.Env) error {
 	for key, value := range environs(env.WorkDir, public, plain, local, w.ca.DirectoryURL(), apiRoot, root) {
 		env.Setenv(key, value)
 	}
-	env.Setenv("PATH", os.Getenv(binVariable)+string(os.PathListSeparator)+env.Getenv("PATH"))
+	bin, err := world.Programs()
+	if err != nil {
+		return err
+	}
+	env.Setenv("PATH", bin+string(os.PathListSeparator)+env.Getenv("PATH"))
 	return nil
 }
 
@@ -210,13 +186,13 @@ func environs(dir, public, plain, local, ca, apiRoot, root string) map[string]st
 
 // tearDown ends what still runs. Each program must end in good order, and none
 // may have panicked or raced.
-func (w *world) tearDown(t testscript.T) {
+func (w *setting) tearDown(t testscript.T) {
 	var wrong []string
 	var wg sync.WaitGroup
 	var mu sync.Mutex
 	for name, p := range w.programs {
 		wg.Go(func() {
-			err := p.finish()
+			err := p.Finish()
 			mu.Lock()
 			defer mu.Unlock()
 			if err != nil {

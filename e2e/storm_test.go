@@ -7,6 +7,8 @@ import (
 	"slices"
 	"testing"
 	"time"
+
+	"keystay/e2e/internal/world"
 )
 
 // TestStorm has many remotes lose their relay at once, twice: first the path to
@@ -19,7 +21,7 @@ func TestStorm(t *testing.T) {
 	switch {
 	case soaking():
 		remotes = 2000
-	case raceEnabled: // both ends and all remotes share the processors
+	case world.RaceEnabled: // both ends and all remotes share the processors
 		remotes = 100
 	}
 	r := startPathRelay(t)
@@ -28,7 +30,7 @@ func TestStorm(t *testing.T) {
 	r.start(r.addr, dir)
 	r.serve("calm."+pathZone, "", mirror)
 	cut := startCrowd(t, crowd{ca: r.ca, via: r.addr, remotes: remotes})
-	eventually(t, 2*time.Minute, "all remotes up", func() bool { return r.log.count("name is up") > remotes })
+	world.Eventually(t, 2*time.Minute, "all remotes up", func() bool { return r.log.count("name is up") > remotes })
 
 	stop, stormed := make(chan struct{}), make(chan [2]time.Duration, 1)
 	calm := visits(t, r, "calm."+pathZone, nil, 3*time.Second)
@@ -36,7 +38,7 @@ func TestStorm(t *testing.T) {
 	go func() { stormed <- visits(t, r, "calm."+pathZone, stop, 0) }()
 	cut()
 	start := time.Now()
-	eventually(t, 30*time.Second, "all remotes back after their path broke", func() bool {
+	world.Eventually(t, 30*time.Second, "all remotes back after their path broke", func() bool {
 		return r.log.count("name is up") >= up+remotes
 	})
 	took := time.Since(start)
@@ -54,7 +56,7 @@ func TestStorm(t *testing.T) {
 	r.start(r.addr, dir)
 	start = time.Now()
 	var half time.Duration
-	eventually(t, 30*time.Second, "all remotes back after the relay's restart", func() bool {
+	world.Eventually(t, 30*time.Second, "all remotes back after the relay's restart", func() bool {
 		n := r.log.count("name is up") - up
 		if half == 0 && n >= remotes/2 {
 			half = time.Since(start)
@@ -114,7 +116,7 @@ func roundTrip(c *tls.Conn) error {
 // remote gets its turn.
 func TestHandshakeFlood(t *testing.T) {
 	flood := 3000
-	if raceEnabled {
+	if world.RaceEnabled {
 		flood = 500
 	}
 	r := startPathRelay(t)
@@ -138,10 +140,10 @@ func TestHandshakeFlood(t *testing.T) {
 	}
 	up := r.log.count("name is up")
 	r.serve("new."+pathZone, "", mirror)
-	eventually(t, patience, "a remote up beside the flood", func() bool { return r.log.count("name is up") > up })
+	world.Eventually(t, world.Patience, "a remote up beside the flood", func() bool { return r.log.count("name is up") > up })
 	took := time.Since(start)
 	for _, c := range conns { // each got its ServerHello
-		c.SetReadDeadline(time.Now().Add(patience))
+		c.SetReadDeadline(time.Now().Add(world.Patience))
 		if _, err := io.ReadFull(c, make([]byte, 100)); err != nil {
 			t.Fatalf("a handshake was not answered: %v", err)
 		}

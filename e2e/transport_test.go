@@ -10,7 +10,6 @@ import (
 	"io"
 	"net"
 	"net/http"
-	"os/exec"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -26,12 +25,6 @@ import (
 
 // The two real programs, with something in between.
 func TestTransports(t *testing.T) {
-	bin := t.TempDir()
-	build := exec.Command("go", "build", "-o", bin+"/", "./cmd/...")
-	build.Dir = ".."
-	if out, err := build.CombinedOutput(); err != nil {
-		t.Fatalf("%v\n%s", err, out)
-	}
 	for name, story := range map[string]func(*testing.T, *outside){
 		"ALPN stripped":               alpnStripped,
 		"unknown ALPN reset":          alpnReset,
@@ -47,7 +40,7 @@ func TestTransports(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			story(t, newOutside(t, bin))
+			story(t, newOutside(t))
 		})
 	}
 }
@@ -195,21 +188,21 @@ func stripALPN(t *testing.T, raw []byte) []byte {
 func (o *outside) fallsBack(m *middlebox) {
 	o.t.Helper()
 	tlsOnly := o.remote(nil, "--relay-address", m.addr, "--transport", "tls", "--wait", "3s")
-	tlsOnly.exits(1, "does not answer after 3s")
+	tlsOnly.ExitsWith(1, "does not answer after 3s")
 	if got := m.saw(); len(got) == 0 || slices.Contains(got, "http/1.1") {
 		o.t.Errorf("--transport tls: the box saw %q", got)
 	}
-	remote := o.remote(nil, "--relay-address", m.addr).up()
+	remote := up(o.remote(nil, "--relay-address", m.addr))
 	if got := m.saw(); !slices.Equal(got[:2], []string{"keystay/1", "http/1.1"}) {
 		o.t.Errorf("the box saw %q", got)
 	}
 	o.visit(&tls.Config{RootCAs: o.ca.Pool()})
-	if !strings.Contains(remote.text(), "only a WebSocket gets through to the relay") {
+	if !strings.Contains(remote.All.String(), "only a WebSocket gets through to the relay") {
 		o.t.Error("it does not say how it got through")
 	}
-	remote.stop()
+	remote.Stop()
 	m.saw()
-	o.remote(nil, "--relay-address", m.addr).up()
+	up(o.remote(nil, "--relay-address", m.addr))
 	if got := m.saw(); slices.Contains(got, "keystay/1") {
 		o.t.Errorf("not remembered: the box saw %q", got)
 	}
@@ -276,7 +269,7 @@ func (o *outside) httpProxy() *middlebox {
 func throughHTTPProxy(t *testing.T, o *outside) {
 	m := o.httpProxy()
 	o.remote(nil, "--proxy", "http://me:"+wrongPassword+"@"+m.addr, "--wait", "3s").
-		exits(1, "it answers CONNECT with 407", "hint: the proxy wants a user and password, or others than it was given")
+		ExitsWith(1, "it answers CONNECT with 407", "hint: the proxy wants a user and password, or others than it was given")
 	if got := m.saw(); slices.Contains(got, outZone+":443") {
 		t.Errorf("the proxy saw %q", got)
 	}
@@ -290,9 +283,9 @@ func throughHTTPProxy(t *testing.T, o *outside) {
 		t.Fatal(err)
 	}
 	ca.SetTLSTarget(o.public)
-	o.start("remote", []string{"KEYSTAY_REMOTE_PROXY=http://me:" + inURL + "@" + m.addr},
+	up(o.start("remote", []string{"KEYSTAY_REMOTE_PROXY=http://me:" + inURL + "@" + m.addr},
 		"--domain", outName, "--relay", outZone, "--local", o.site, "--relay-root", filepath.Join(o.dir, "root.pem"),
-		"--acme-ca", ca.DirectoryURL(), "--acme-root", root, "--state-dir", filepath.Join(o.dir, "device"), "--log-level", "debug").up()
+		"--acme-ca", ca.DirectoryURL(), "--acme-root", root, "--state-dir", filepath.Join(o.dir, "device"), "--log-level", "debug"))
 	o.visit(&tls.Config{RootCAs: ca.IssuerPool()})
 	api := strings.TrimPrefix(ca.DirectoryURL(), "https://")
 	api, _, _ = strings.Cut(api, "/")
@@ -339,11 +332,11 @@ func (o *outside) socksProxy() *middlebox {
 func throughSOCKS5(t *testing.T, o *outside) {
 	m := o.socksProxy()
 	o.remote([]string{"HTTPS_PROXY=socks5://me:" + wrongPassword + "@" + m.addr}, "--wait", "3s").
-		exits(1, "proxy socks5://"+m.addr, "hint: if the proxy wants a user and password")
+		ExitsWith(1, "proxy socks5://"+m.addr, "hint: if the proxy wants a user and password")
 	if got := m.saw(); slices.Contains(got, outZone+":443") {
 		t.Errorf("the proxy saw %q", got)
 	}
-	o.remote([]string{"HTTPS_PROXY=socks5://me:" + inURL + "@" + m.addr}).up()
+	up(o.remote([]string{"HTTPS_PROXY=socks5://me:" + inURL + "@" + m.addr}))
 	if got := m.saw(); len(got) == 0 || got[0] != outZone+":443" {
 		t.Errorf("the proxy saw %q", got)
 	}
@@ -360,14 +353,14 @@ func withoutProxy(t *testing.T, o *outside) {
 		{[]string{proxy, "no_proxy=relay.test:443"}, nil},
 		{[]string{proxy}, []string{"--proxy", "none"}},
 	} {
-		remote := o.remote(c.env, append(c.args, "--relay-address", o.public)...).up()
+		remote := up(o.remote(c.env, append(c.args, "--relay-address", o.public)...))
 		o.visit(&tls.Config{RootCAs: o.ca.Pool()})
-		remote.stop()
+		remote.Stop()
 		if got := m.saw(); len(got) > 0 {
 			t.Errorf("%v, %v: the proxy saw %q", c.env, c.args, got)
 		}
 	}
-	o.remote([]string{proxy, "NO_PROXY=example.com"}, "--relay-address", o.public, "--wait", "3s").exits(1, "407")
+	o.remote([]string{proxy, "NO_PROXY=example.com"}, "--relay-address", o.public, "--wait", "3s").ExitsWith(1, "407")
 	if got := m.saw(); len(got) == 0 {
 		t.Error("the proxy saw nothing")
 	}
@@ -402,7 +395,7 @@ func tlsEndedTrusted(t *testing.T, o *outside) {
 	boxCA := testca.New(t)
 	m := o.tlsEnder(boxCA, "keystay/1", "http/1.1")
 	roots := o.write("roots.pem", append(o.ca.PEM(), boxCA.PEM()...))
-	o.remote(nil, "--relay-address", m.addr, "--relay-root", roots).exits(3, badProof...)
+	o.remote(nil, "--relay-address", m.addr, "--relay-root", roots).ExitsWith(3, badProof...)
 	if got := m.saw(); !slices.Equal(got, []string{"keystay/1"}) {
 		t.Errorf("the box saw %q", got)
 	}
@@ -413,7 +406,7 @@ func tlsEndedTrustedHTTP(t *testing.T, o *outside) {
 	boxCA := testca.New(t)
 	m := o.tlsEnder(boxCA, "http/1.1")
 	roots := o.write("roots.pem", append(o.ca.PEM(), boxCA.PEM()...))
-	o.remote(nil, "--relay-address", m.addr, "--relay-root", roots).exits(3, badProof...)
+	o.remote(nil, "--relay-address", m.addr, "--relay-root", roots).ExitsWith(3, badProof...)
 	if got := m.saw(); !slices.Equal(got, []string{"keystay/1", "http/1.1"}) {
 		t.Errorf("the box saw %q", got)
 	}
@@ -423,7 +416,7 @@ func tlsEndedTrustedHTTP(t *testing.T, o *outside) {
 func tlsEndedUntrusted(t *testing.T, o *outside) {
 	m := o.tlsEnder(testca.New(t), "keystay/1", "http/1.1")
 	o.remote(nil, "--relay-address", m.addr, "--wait", "3s").
-		exits(1, `its certificate was issued by "keystay test CA"`, "hint: else something between this device and the relay ends TLS")
+		ExitsWith(1, `its certificate was issued by "keystay test CA"`, "hint: else something between this device and the relay ends TLS")
 	if got := m.saw(); len(got) == 0 || slices.Contains(got, "http/1.1") {
 		t.Errorf("the box saw %q", got)
 	}

@@ -33,7 +33,7 @@ func wireCommand(ts *testscript.TestScript, neg bool, args []string) {
 	if neg || len(args) < 2 {
 		ts.Fatalf("usage: wire NAME to|silent|heard|cut|slice [ARG]")
 	}
-	w := worldOf(ts)
+	w := settingOf(ts)
 	l := w.wires[args[0]]
 	if l == nil && (args[1] != "to" || len(args) != 3) {
 		ts.Fatalf("no wire is called %s", args[0])

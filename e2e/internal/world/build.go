@@ -1,0 +1,51 @@
+package world
+
+import (
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"sync"
+)
+
+// builds are what is built: a folder below e2e, and the packages there.
+var builds = []struct{ dir, packages string }{
+	{"..", "./cmd/..."},
+	{".", "./internal/visit ./internal/publish"},
+}
+
+// Programs builds the two real programs and the stories' own, once for all tests,
+// and returns their folder. They have the race detector if the tests have it. Any
+// user may run them.
+var Programs = sync.OnceValues(func() (dir string, err error) {
+	if dir, err = os.MkdirTemp("", "keystay-bin-"); err != nil {
+		return "", err
+	}
+	if err := os.Chmod(dir, 0o755); err != nil { //nolint:gosec // a story runs them as another user
+		return "", err
+	}
+	built = dir
+	for _, b := range builds {
+		args := []string{"build", "-o", dir + string(filepath.Separator)}
+		if RaceEnabled {
+			args = append(args, "-race")
+		}
+		cmd := exec.Command("go", append(args, strings.Fields(b.packages)...)...)
+		cmd.Dir = b.dir
+		if out, err := cmd.CombinedOutput(); err != nil {
+			return "", fmt.Errorf("build %s: %w\n%s", b.packages, err, out)
+		}
+	}
+	return dir, nil
+})
+
+// built is the folder that Programs has made, or empty.
+var built string
+
+// RemovePrograms removes what Programs has built. It is called once, at the end.
+func RemovePrograms() {
+	if built != "" {
+		os.RemoveAll(built)
+	}
+}
