@@ -77,7 +77,6 @@ func first(ctx context.Context, candidates []string, ask func(context.Context, s
 func isNoRelay(err error) bool {
 	var dns *net.DNSError
 	var proxy *proxydial.Error
-	var op *net.OpError
 	var upgrade *framing.UpgradeError
 	var plain tls.RecordHeaderError
 	switch {
@@ -85,7 +84,7 @@ func isNoRelay(err error) bool {
 		return dns.IsNotFound
 	case errors.As(err, &proxy): // the proxy looks names up and dials
 		return proxy.Status != 0 && proxy.Status != http.StatusProxyAuthRequired
-	case errors.As(err, &op) && op.Op == "dial":
+	case isDial(err):
 		return true
 	case errors.As(err, &upgrade):
 		return upgrade.Status < http.StatusInternalServerError

@@ -1,9 +1,7 @@
 package remote
 
 import (
-	"errors"
 	"math/rand/v2"
-	"net"
 	"time"
 )
 
@@ -50,7 +48,4 @@ func (r *retry) wait(cheap bool) time.Duration {
 // cheap reports whether an attempt that ended with err has cost the relay
 // nothing: nobody took the connection. One that is closed in the handshake is
 // not cheap, since so does a relay that has too much to do.
-func cheap(err error) bool {
-	var op *net.OpError
-	return errors.As(err, &op) && op.Op == "dial"
-}
+func cheap(err error) bool { return isDial(err) }

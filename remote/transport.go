@@ -11,6 +11,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"syscall"
 	"time"
 
 	"keystay/framing"
@@ -174,17 +175,23 @@ func (t *transports) saveLocked() error {
 	return t.state.write(transportFile, []byte(b.String()))
 }
 
+// isDial reports whether no connection came about. A reset is none of these: the
+// system reports one right after the connection was made as an error of the dial.
+func isDial(err error) bool {
+	var op *net.OpError
+	return errors.As(err, &op) && op.Op == "dial" && !errors.Is(err, syscall.ECONNRESET)
+}
+
 // blocked reports whether err may be the doing of something on the path that
 // another transport does not meet. A relay or proxy that takes no connection is
 // no such reason, nor a certificate that does not verify or a proof that fails:
 // there, something ends TLS, and it would again.
 func blocked(err error) bool {
-	var op *net.OpError
 	var proxy *proxydial.Error
 	var untrusted *tls.CertificateVerificationError
 	var refusal *framing.Refusal
 	switch {
-	case errors.As(err, &proxy), errors.As(err, &op) && op.Op == "dial",
+	case errors.As(err, &proxy), isDial(err),
 		errors.As(err, &untrusted), errors.As(err, &refusal),
 		errors.Is(err, framing.ErrProtocol), errors.Is(err, context.Canceled):
 		return false

@@ -13,6 +13,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"syscall"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -127,6 +128,20 @@ func TestEndedIsNotBlocked(t *testing.T) {
 func TestProxyRefusalIsNotBlocked(t *testing.T) {
 	if blocked(fmt.Errorf("x: %w", &proxydial.Error{Status: 403})) {
 		t.Error("another transport is tried")
+	}
+}
+
+// The system reports a reset that comes right after the connection was made as an
+// error of the dial.
+func TestResetInTheDialIsBlockedAndShowsNothing(t *testing.T) {
+	dial := func(errno syscall.Errno) error {
+		return fmt.Errorf("x: %w", &net.OpError{Op: "dial", Net: "tcp", Err: os.NewSyscallError("connect", errno)})
+	}
+	if err := dial(syscall.ECONNRESET); !blocked(err) || isNoRelay(err) || cheap(err) {
+		t.Errorf("%v: blocked %v, no relay %v, cheap %v", err, blocked(err), isNoRelay(err), cheap(err))
+	}
+	if err := dial(syscall.ECONNREFUSED); blocked(err) || !isNoRelay(err) || !cheap(err) {
+		t.Errorf("%v: blocked %v, no relay %v, cheap %v", err, blocked(err), isNoRelay(err), cheap(err))
 	}
 }
 
