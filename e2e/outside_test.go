@@ -10,6 +10,7 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
+	"slices"
 	"sync"
 	"testing"
 
@@ -61,12 +62,16 @@ func (o *outside) write(name string, b []byte) (path string) {
 	return path
 }
 
-// remote starts a remote with a certificate brought along.
+// remote starts a remote with a certificate brought along. It trusts the relay's
+// CA, unless args say what it trusts.
 func (o *outside) remote(env []string, args ...string) *world.Process {
 	o.t.Helper()
 	cert, key := o.ca.Files(o.t.TempDir(), outName)
+	if !slices.Contains(args, "--relay-root") {
+		args = append(args, "--relay-root", filepath.Join(o.dir, "root.pem"))
+	}
 	return o.start("remote", env, append([]string{"--domain", outName, "--relay", outZone, "--local", o.site, "--cert", cert, "--key", key,
-		"--relay-root", filepath.Join(o.dir, "root.pem"), "--state-dir", filepath.Join(o.dir, "device"), "--log-level", "debug"}, args...)...)
+		"--state-dir", filepath.Join(o.dir, "device"), "--log-level", "debug"}, args...)...)
 }
 
 // visit fetches the page from the relay's public address, its certificate

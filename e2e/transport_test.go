@@ -67,17 +67,17 @@ func largeHellosLost(t *testing.T, o *outside) {
 		join(c, far)
 	})
 	remote := o.remote(nil, "--relay-address", m.addr)
-	remote.await(`msg="the relay is reached with a smaller first message"`)
+	remote.Await(`msg="the relay is reached with a smaller first message"`)
 	if got := m.saw(); len(got) < 2 || got[0] != "large" || slices.Contains(got[1:], "large") {
 		t.Errorf("the box saw %q", got)
 	}
 	o.visit(&tls.Config{RootCAs: o.ca.Pool()})
-	remote.stop()
-	if !strings.Contains(remote.text(), `hint="something on the path loses TLS handshakes`) {
+	remote.Stop()
+	if !strings.Contains(remote.All.String(), `hint="something on the path loses TLS handshakes`) {
 		t.Error("no hint in the log")
 	}
 	m.saw()
-	o.remote(nil, "--relay-address", m.addr).up()
+	up(o.remote(nil, "--relay-address", m.addr))
 	if got := m.saw(); slices.Contains(got, "large") {
 		t.Errorf("not remembered: the box saw %q", got)
 	}
@@ -102,17 +102,17 @@ func hintsInTheLog(t *testing.T, o *outside) {
 		{[]string{"--relay-address", reset.addr}, "something on the path may break the connection"},
 	} {
 		remote := o.remote(nil, c.args...)
-		line := remote.await(`level=WARN msg="no session with the relay; trying again"`)
+		line := remote.Await(`level=WARN msg="no session with the relay; trying again"`)
 		if _, hint, _ := strings.Cut(line, ` hint="`); !strings.Contains(hint, c.hint) {
 			t.Errorf("%q has no hint %q", line, c.hint)
 		}
-		remote.stop()
+		remote.Stop()
 	}
 }
 
 // A variable that names no proxy is a mistake of usage, at the start.
 func wrongProxyVariable(_ *testing.T, o *outside) {
-	o.remote([]string{"HTTPS_PROXY=foo:bar:baz"}).exits(2, "HTTPS_PROXY: this is no URL", "hint: this variable names the proxy")
+	o.remote([]string{"HTTPS_PROXY=foo:bar:baz"}).ExitsWith(2, "HTTPS_PROXY: this is no URL", "hint: this variable names the proxy")
 }
 
 // join copies both ways until one side ends.
