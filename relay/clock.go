@@ -55,7 +55,11 @@ func startClock(ran, then time.Time, wall func() time.Time) (c clock, jumped str
 	if off < 0 || off > maxOff {
 		off = 0
 	}
-	return clock{base: plain(ran.Add(off)), at: time.Now(), wall: wall, said: now, asked: time.Now()}, jumped
+	base := plain(ran.Add(off))
+	if base.Unix() < 0 { // no time for a record, which sorts names by it
+		base = plain(time.Unix(0, 0))
+	}
+	return clock{base: base, at: time.Now(), wall: wall, said: now, asked: time.Now()}, jumped
 }
 
 // plain is a time without its reading of the monotonic clock, in whole seconds.

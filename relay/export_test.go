@@ -1,7 +1,10 @@
 package relay
 
 import (
+	"context"
+	"crypto/ed25519"
 	"errors"
+	"log/slog"
 	"time"
 )
 
@@ -62,6 +65,33 @@ func (g *Grants) Give(key []byte, age time.Duration, names ...string) error {
 func (g *Grants) Writes() (n int) {
 	g.view(func(l *ledger) error { n = l.tx.ID(); return nil })
 	return n
+}
+
+// File is the file of the record.
+func (g *Grants) File() string { return g.file }
+
+// Sweep drops what has expired.
+func (g *Grants) Sweep() error {
+	_, err := g.sweepExpired(upkeepBatch)
+	return err
+}
+
+// Claim decides about a claim, for a zone, without a server.
+func (n *Names) Claim(zone, name string, key ed25519.PublicKey, token string) error {
+	n.zone = zone
+	return n.claim(claimant{name: name, key: key, token: token})
+}
+
+// Upkeep looks after the record without a server, while key is connected for the
+// names.
+func (n *Names) Upkeep(ctx context.Context, zone string, connected []string, key ed25519.PublicKey, log *slog.Logger) {
+	n.begin(zone)
+	n.upkeep(ctx, func() (list []holding) {
+		for _, name := range connected {
+			list = append(list, holding{name, key})
+		}
+		return list
+	}, log)
 }
 
 // Fail makes a change and then fails.

@@ -149,7 +149,7 @@ func (g *Grants) whenOpen() <-chan struct{} {
 
 // Close closes the record once nobody uses it. A second call does nothing.
 func (g *Grants) Close() error {
-	err := g.keepTime()
+	err := g.keepTime(0)
 	if errors.Is(err, errGrantsClosed) {
 		return nil
 	}
@@ -165,9 +165,13 @@ func (g *Grants) Close() error {
 	return errors.Join(err, s.close())
 }
 
-// keepTime writes down the record's time and the machine's.
-func (g *Grants) keepTime() error {
-	return g.update(func(l *ledger) error { l.changed = true; return nil })
+// keepTime writes down the record's time and the machine's, if that was last
+// done so long ago.
+func (g *Grants) keepTime(ago time.Duration) error {
+	return g.update(func(l *ledger) error {
+		l.changed = l.now.Sub(l.state.Ran) >= ago
+		return nil
+	})
 }
 
 // use returns the open store and the record's time, until the caller is done.

@@ -236,15 +236,23 @@ func (n *Names) known(name string) (bool, error) {
 	return holder != nil, err
 }
 
+// remember notes the labels made from keys among names that go away now: their
+// visitors wait.
+func (n *Names) remember(names []string) {
+	for _, name := range names {
+		if _, alone := madeBy(name, n.zone); alone {
+			n.recent.add(name)
+		}
+	}
+}
+
 // seen notes that the identity has used its names until now.
 func (n *Names) seen(names []string, key ed25519.PublicKey) error {
 	var list []holding
 	for _, name := range names {
-		if _, alone := madeBy(name, n.zone); alone {
-			n.recent.add(name)
-			continue
+		if _, alone := madeBy(name, n.zone); !alone {
+			list = append(list, holding{name, key})
 		}
-		list = append(list, holding{name, key})
 	}
 	if list == nil {
 		return nil

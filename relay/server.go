@@ -83,6 +83,7 @@ type Server struct {
 	siteHTTP   *httpdrain.Server
 	plain      *httpdrain.Server
 	stats      stats
+	lines      lines
 	routing    gauge          // connections that are accepted and not yet where they belong
 	wg         sync.WaitGroup // visitors, links, own connections
 	leaving    chan struct{}  // closed with departure set

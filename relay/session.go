@@ -14,12 +14,25 @@ import (
 	"time"
 
 	"keystay/framing"
+	"keystay/internal/hint"
 	"keystay/internal/hostname"
 	"keystay/internal/keyname"
 )
 
-// claimTimeout is how long a remote may stay without a name.
-const claimTimeout = 30 * time.Second
+const (
+	// claimTimeout is how long a remote may stay without a name.
+	claimTimeout = 30 * time.Second
+	// deniedLines and refusedLines are how many claims that are denied, and
+	// remotes that are refused, are logged in a minute. Anybody can cause them.
+	deniedLines  = 30
+	refusedLines = 10
+	// undecidedAgain is after how long it is logged again that the record of names
+	// does not let a claim be decided.
+	undecidedAgain = time.Hour
+)
+
+// lines bounds what remotes can make the relay log.
+type lines struct{ denied, refused, undecided, unseen quota }
 
 // A session is the authenticated link from a remote, from the relay's side.
 type session struct {
@@ -32,6 +45,7 @@ type session struct {
 	up       atomic.Bool // it was let in
 	away     atomic.Bool // the remote has said that it goes
 	gone     sync.Once   // leave
+	tried    guesses     // of claim alone, which is called for one claim at a time
 	// unclaimed runs closeIdle after claimTimeout, unless a name is claimed.
 	unclaimed *time.Timer
 	forget    func() // called when the session is over
@@ -57,7 +71,9 @@ func (s *Server) serveLink(c net.Conn, cs *tls.ConnectionState, forget func()) {
 		return
 	}
 	if err := hello.Verify(cs, s.Domain); err != nil {
-		s.log.Warn("a remote was refused", "remote", c.RemoteAddr(), "err", err)
+		if left, ok := s.lines.refused.take(refusedLines, time.Minute); ok {
+			s.log.Warn("a remote was refused", "remote", c.RemoteAddr(), "err", err, left)
+		}
 		link.Refuse(framing.Refusal{Code: framing.RefusedProof,
 			Text: "the proof of identity does not fit this connection: something between you and the relay ends TLS"})
 		forget()
@@ -112,10 +128,13 @@ func (sess *session) begin() bool {
 func (sess *session) over() {
 	s := sess.srv
 	s.devices.lost(sess.identity)
+	s.Names.remember(sess.granted()) // before visitors look for them
 	s.presence.outlive(sess)
 	// In a process that leaves, the record may be another's by now.
 	if err := s.Names.seen(sess.granted(), sess.key); err != nil && s.departing() == nil {
-		sess.log().Warn("cannot keep when the names were last used", "err", err)
+		if left, ok := s.lines.unseen.take(1, undecidedAgain); ok {
+			sess.log().Warn("cannot keep when the names were last used", "err", err, hint.Attr(hint.All(err)), left)
+		}
 	}
 	err := sess.link.Err()
 	level := slog.LevelInfo
@@ -192,7 +211,16 @@ func (sess *session) claim(c framing.Claim) error {
 	if err := s.presence.free(name, sess.key); err != nil {
 		return sess.denied(err)
 	}
-	if err := s.Names.claim(claimant{name: name, key: sess.key, token: c.Token}); err != nil {
+	asks := claimant{name: name, key: sess.key, token: c.Token}
+	if sess.tried.spent(c.Token) {
+		asks.token = "" // it is not even looked at
+	}
+	if err := s.Names.claim(asks); err != nil {
+		var d *framing.Denial
+		if errors.As(err, &d) && asks.token != c.Token {
+			d.Text = "too many tokens were tried on this link"
+		}
+		sess.tried.add(c.Token)
 		return sess.denied(err)
 	}
 	if err := s.presence.claim(sess, c); err != nil {
@@ -211,16 +239,21 @@ func (sess *session) order(name string, begins bool) bool {
 func (sess *session) denied(err error) error {
 	var d *framing.Denial
 	if errors.As(err, &d) {
-		sess.log().Info("claim denied", "name", d.Name, "reason", d.Text)
+		if left, ok := sess.srv.lines.denied.take(deniedLines, time.Minute); ok {
+			sess.log().Info("claim denied", "name", d.Name, "reason", d.Text, left)
+		}
 		return err
 	}
-	sess.log().Error("cannot decide about a claim", "err", err)
+	if left, ok := sess.srv.lines.undecided.take(1, undecidedAgain); ok {
+		sess.log().Error("cannot decide about a claim", "err", err, hint.Attr(hint.All(err)), left)
+	}
 	return fmt.Errorf("decide: %w", err)
 }
 
 // goAway ends new visitors for a remote that drains.
 func (sess *session) goAway(g framing.GoAway) {
 	sess.away.Store(true)
+	sess.srv.Names.remember(sess.granted())
 	sess.srv.presence.withdraw(sess)
 	sess.log().Info("remote is going away", "code", g.Code, "reason", g.Text)
 }

@@ -1,6 +1,7 @@
 package relay
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -97,18 +98,32 @@ func look(file string) error {
 	s := &store{}
 	return guard(func() error {
 		db, err := s.open(file, &bbolt.Options{ReadOnly: true})
-		if err != nil {
+		if errors.Is(err, ErrInUse) {
 			return err
+		}
+		if err != nil { // what is wrong with the file, if that is it
+			return cmp.Or(check(file), err)
 		}
 		defer db.Close()
-		if info, err = s.file.Stat(); err != nil {
-			return err
-		}
-		if err := boltfile.Check(s.file, info.Size()); err != nil {
-			return damagedIf(errors.Is(err, boltfile.ErrDamaged), err)
-		}
-		return nil
+		return check(file)
 	})
+}
+
+// check looks through the file.
+func check(file string) error {
+	f, err := os.Open(file)
+	if err != nil {
+		return err
+	}
+	defer f.Close()
+	info, err := f.Stat()
+	if err != nil {
+		return err
+	}
+	if err = boltfile.Check(f, info.Size()); errors.Is(err, boltfile.ErrDamaged) {
+		err = fmt.Errorf("%w: %w", ErrDamaged, err)
+	}
+	return err
 }
 
 // open calls bbolt's Open, and keeps the file that it opens.
@@ -120,20 +135,10 @@ func (s *store) open(file string, o *bbolt.Options) (*bbolt.DB, error) {
 		return f, err
 	}
 	db, err := bbolt.Open(file, 0o600, o)
-	switch {
-	case errors.Is(err, bolterrors.ErrTimeout):
-		return nil, ErrInUse
-	case errors.Is(err, bolterrors.ErrInvalid), errors.Is(err, bolterrors.ErrChecksum), errors.Is(err, bolterrors.ErrVersionMismatch):
-		return nil, damagedIf(true, err)
+	if errors.Is(err, bolterrors.ErrTimeout) {
+		err = ErrInUse
 	}
 	return db, err
-}
-
-func damagedIf(damaged bool, err error) error {
-	if damaged && err != nil {
-		return fmt.Errorf("%w: %w", ErrDamaged, err)
-	}
-	return err
 }
 
 // guard runs f, and makes an error of a panic and of a fault.

@@ -20,7 +20,7 @@ const (
 
 // upkeep looks after the record at the start and then every hour, until ctx ends:
 // it notes that those who are connected use their names, drops what has expired,
-// and writes down the time. In this order, so that nothing is dropped that
+// and once a day writes down the time. In this order, so that nothing is dropped that
 // somebody uses. The function connected returns who is connected for which names.
 func (n *Names) upkeep(ctx context.Context, connected func() []holding, log *slog.Logger) {
 	tick := time.NewTicker(upkeepEvery)
@@ -55,5 +55,5 @@ func (n *Names) lookAfter(ctx context.Context, connected []holding) error {
 			return err
 		}
 	}
-	return n.Grants.keepTime()
+	return n.Grants.keepTime(seenStep)
 }

@@ -42,7 +42,7 @@ var order = binary.NativeEndian
 
 // ErrDamaged is wrapped by every error of Check that is about the content of
 // the file.
-var ErrDamaged = errors.New("the file is damaged")
+var ErrDamaged = errors.New("not what bbolt wrote")
 
 func damagedf(format string, a ...any) error {
 	return fmt.Errorf("%w: %w", ErrDamaged, fmt.Errorf(format, a...))

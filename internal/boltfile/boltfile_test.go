@@ -118,5 +118,5 @@ func FuzzCheck(f *testing.F) {
 func ExampleCheck() {
 	file := []byte("this was a record once")
 	fmt.Println(boltfile.Check(bytes.NewReader(file), int64(len(file))))
-	// Output: the file is damaged: it has 22 bytes
+	// Output: not what bbolt wrote: it has 22 bytes
 }
