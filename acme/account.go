@@ -21,6 +21,7 @@ import (
 	"github.com/mholt/acmez/v3/acme"
 
 	"keystay/internal/hint"
+	"keystay/internal/ownfile"
 )
 
 // accountKey is the file of the account's private key. There is one in a
@@ -193,7 +194,10 @@ func (i *issuer) loadKey(ctx context.Context) (crypto.Signer, error) {
 	b, err := i.store.Load(ctx, accountKey)
 	switch {
 	case err == nil:
-		key, err := decodeKey(b)
+		if err := ownfile.Protect(file); err != nil {
+			i.cfg.Logger.Warn(err.Error(), hint.Attr(hint.All(err)))
+		}
+		key, err := decodeKey(ownfile.PEM(b))
 		if err == nil {
 			return key, nil
 		}

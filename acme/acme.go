@@ -9,13 +9,14 @@ import (
 	"log/slog"
 	"net/http"
 	"net/url"
-	"os"
 	"strings"
 	"sync"
 	"time"
 
 	"github.com/caddyserver/certmagic"
 	"go.uber.org/zap"
+
+	"keystay/internal/ownfile"
 )
 
 // LetsEncrypt is the directory of the CA used where Config.CA is empty.
@@ -59,10 +60,15 @@ type Config struct {
 	// does not reach the CA.
 	Email string
 
-	// EABKeyID and EABMACKey (base64url) bind the account to one that the CA
+	// EABKeyID and EABMACKey (base64) bind the account to one that the CA
 	// knows by other means (RFC 8555 section 7.3.4). Both or neither. Where
 	// there are several CAs, those get the binding whose directory asks for one.
 	EABKeyID, EABMACKey string
+
+	// RSA orders certificates for RSA keys of 2048 bits, for visitors who know
+	// no other; otherwise the keys are ECDSA keys on P-256. A certificate for the
+	// other kind is replaced at once.
+	RSA bool
 
 	// NoTLSALPN01 and NoHTTP01 turn off a kind of validation that cannot
 	// arrive here. With both kinds on, tls-alpn-01 goes first and they take
@@ -119,6 +125,8 @@ func New(cfg Config) (*Keeper, error) {
 	case (cfg.EABKeyID == "") != (cfg.EABMACKey == ""):
 		return nil, errors.New("acme: external account binding needs both a key id and a MAC key")
 	}
+	// CAs show the key in either alphabet of base64, padded or not.
+	cfg.EABMACKey = strings.NewReplacer("+", "-", "/", "_", "=", "").Replace(cfg.EABMACKey)
 	if cfg.CA == "" {
 		cfg.CA = LetsEncrypt
 	}
@@ -128,7 +136,7 @@ func New(cfg Config) (*Keeper, error) {
 			return nil, fmt.Errorf("acme: the CA must be an https URL: %q", ca)
 		}
 	}
-	if err := os.MkdirAll(cfg.Dir, 0o700); err != nil {
+	if err := ownfile.MkdirAll(cfg.Dir); err != nil {
 		return nil, fmt.Errorf("acme: make folder: %w", &FileError{Path: cfg.Dir, Err: err})
 	}
 	if cfg.Logger == nil {
@@ -151,6 +159,10 @@ func New(cfg Config) (*Keeper, error) {
 		Logger:           zap.NewNop(),
 	})
 	k.http = newHTTPClient(cfg.Roots, cfg.Proxy)
+	keyType := certmagic.P256
+	if cfg.RSA {
+		keyType = certmagic.RSA2048
+	}
 	for _, ca := range cas {
 		i := &issuer{
 			ca:      ca,
@@ -161,10 +173,11 @@ func New(cfg Config) (*Keeper, error) {
 			answers: k.answers,
 		}
 		i.magic = certmagic.New(k.cache, certmagic.Config{
-			Storage: k.store,
-			Logger:  zap.NewNop(), // every error comes back as one
-			Issuers: []certmagic.Issuer{i},
-			OCSP:    certmagic.OCSPConfig{DisableStapling: true},
+			Storage:   k.store,
+			Logger:    zap.NewNop(), // every error comes back as one
+			Issuers:   []certmagic.Issuer{i},
+			OCSP:      certmagic.OCSPConfig{DisableStapling: true},
+			KeySource: certmagic.StandardKeyGenerator{KeyType: keyType},
 		})
 		k.issuers = append(k.issuers, i)
 	}

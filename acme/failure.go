@@ -13,6 +13,7 @@ import (
 	"github.com/mholt/acmez/v3/acme"
 
 	"keystay/internal/hint"
+	"keystay/internal/plain"
 )
 
 // maxDetail is how much of a CA's own words an error repeats, in bytes. The
@@ -202,9 +203,9 @@ func notArrived(err error) bool {
 	return ofValidation && p.Type != acme.ProblemTypeCAA && p.Type != acme.ProblemTypeDNS
 }
 
-// oneLine returns s in one line of at most maxDetail bytes.
+// oneLine returns s in one line of at most maxDetail bytes that only prints.
 func oneLine(s string) string {
-	s = strings.Join(strings.FieldsFunc(s, func(r rune) bool { return r <= ' ' || r == 0x7f || r == '\ufeff' }), " ")
+	s = strings.Join(strings.Fields(plain.Text(s)), " ")
 	if len(s) > maxDetail {
 		s = strings.ToValidUTF8(s[:maxDetail], "") + "…"
 	}

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"keystay/internal/hint"
+	"keystay/internal/ownfile"
 )
 
 // reloadInterval is how often at most the files of a brought certificate are
@@ -38,9 +39,13 @@ func (e *FileError) Unwrap() error { return e.Err }
 
 // Hints says what to do, in one line each.
 func (e *FileError) Hints() []string {
-	switch {
-	case e.advice != nil:
+	if e.advice != nil {
 		return e.advice.Do
+	}
+	if hints := hint.All(ownfile.Explain(e.Err, e.Path)); len(hints) > 0 {
+		return hints
+	}
+	switch {
 	case errors.Is(e.Err, fs.ErrPermission):
 		return hint.FileClosed.With("FILE", e.Path)
 	case errors.Is(e.Err, fs.ErrNotExist):
@@ -109,7 +114,7 @@ func (f *Files) Unfit(name string, now time.Time) []error {
 	var errs []error
 	if name != "" {
 		if err := leaf.VerifyHostname(name); err != nil {
-			errs = append(errs, &FileError{Path: f.certFile, Err: err})
+			errs = append(errs, &FileError{Path: f.certFile, Err: err, advice: hint.Unfit})
 		}
 	}
 	var when string
@@ -121,7 +126,7 @@ func (f *Files) Unfit(name string, now time.Time) []error {
 	default:
 		return errs
 	}
-	return append(errs, &FileError{Path: f.certFile, Err: errors.New(when)})
+	return append(errs, &FileError{Path: f.certFile, Err: errors.New(when), advice: hint.Unfit})
 }
 
 // TLSConfig returns a configuration for visitors: TLS 1.2 or later, h2 and
@@ -141,15 +146,15 @@ func (f *Files) load() error {
 	if f.cert != nil && stamps == f.stamps {
 		return nil
 	}
-	certPEM, err := os.ReadFile(f.certFile)
+	certPEM, err := ownfile.Read(f.certFile)
 	if err != nil {
 		return &FileError{Path: f.certFile, Err: err}
 	}
-	keyPEM, err := os.ReadFile(f.keyFile)
+	keyPEM, err := ownfile.Read(f.keyFile)
 	if err != nil {
 		return &FileError{Path: f.keyFile, Err: err}
 	}
-	cert, err := tls.X509KeyPair(certPEM, keyPEM)
+	cert, err := tls.X509KeyPair(ownfile.PEM(certPEM), ownfile.PEM(keyPEM))
 	if err != nil {
 		return &FileError{
 			Path:   f.certFile,

@@ -82,6 +82,40 @@ func TestFilesAreReloaded(t *testing.T) {
 	})
 }
 
+// Certificates and keys are read as other tools write them, both in one file too.
+func TestFilesOfOtherTools(t *testing.T) {
+	cert, key := pair(t, "app.test", time.Now(), time.Now().Add(day))
+	intermediate, _ := pair(t, "ca.test", time.Now(), time.Now().Add(day))
+	for name, change := range map[string]func(string) string{
+		"Windows line ends": func(s string) string { return strings.ReplaceAll(s, "\n", "\r\n") },
+		"a byte order mark": func(s string) string { return "\ufeff" + s },
+		"text before": func(s string) string {
+			return "Bag Attributes\n    localKeyID: 01\nsubject=CN = app.test\n\n" + s
+		},
+		"indented":    func(s string) string { return "  " + strings.ReplaceAll(s, "\n", "\n  ") },
+		"in one file": func(string) string { return string(key) + string(cert) },
+		"a chain and a key": func(s string) string {
+			return string(cert) + string(intermediate) + "-----BEGIN EC PARAMETERS-----\nBggqhkjOPQMBBw==\n-----END EC PARAMETERS-----\n" + string(key)
+		},
+	} {
+		dir := t.TempDir()
+		certFile, keyFile := filepath.Join(dir, "c"), filepath.Join(dir, "k")
+		for file, b := range map[string][]byte{certFile: cert, keyFile: key} {
+			if err := os.WriteFile(file, []byte(change(string(b))), 0o600); err != nil {
+				t.Fatal(err)
+			}
+		}
+		f, err := LoadFiles(certFile, keyFile)
+		if err != nil {
+			t.Errorf("%s: %v", name, err)
+			continue
+		}
+		if c, err := f.GetCertificate(nil); err != nil || c.Leaf.DNSNames[0] != "app.test" {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+}
+
 func TestFilesErrors(t *testing.T) {
 	dir := t.TempDir()
 	certFile, keyFile := bring(t, dir, "first.test")

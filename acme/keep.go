@@ -7,7 +7,10 @@ import (
 	"sync"
 	"time"
 
+	"github.com/caddyserver/certmagic"
+
 	"keystay/internal/hint"
+	"keystay/internal/ownfile"
 )
 
 const (
@@ -76,6 +79,9 @@ func due(s *stored, now time.Time) (why string, at time.Time) {
 	case !s.valid(now):
 		return "the certificate expired on " + s.cert.Leaf.NotAfter.Format(time.RFC3339), now
 	}
+	if s.other {
+		return "another kind of key is wanted", now
+	}
 	leaf := s.cert.Leaf
 	lifetime := s.lifetime()
 	at = leaf.NotAfter.Add(-lifetime / 3)
@@ -96,18 +102,24 @@ func (k *Keeper) adopt(e *entry) {
 	if err != nil {
 		k.log.Warn("stored certificate cannot be loaded", "name", e.name, "error", err, hint.Attr(hint.All(err)))
 	}
-	if cur != nil {
-		e.set(cur)
+	if cur == nil {
+		return
 	}
+	if err := ownfile.Protect(k.store.Filename(certmagic.StorageKeys.SitePrivateKey(cur.issuer.IssuerKey(), e.name))); err != nil {
+		k.log.Warn(err.Error(), hint.Attr(hint.All(err)))
+	}
+	e.set(cur)
 }
 
 // find returns the certificate for name that is in the folder, of several CAs
-// the one that is valid longest, or nil. The error says which cannot be used.
+// the one that is valid longest, or nil. One with the wanted kind of key goes
+// before one without. The error says which cannot be used.
 func (k *Keeper) find(ctx context.Context, name string) (best *stored, err error) {
 	for _, i := range k.issuers {
 		s, lerr := k.store.load(ctx, i, name)
 		err = errors.Join(err, lerr)
-		if s != nil && (best == nil || s.cert.Leaf.NotAfter.After(best.cert.Leaf.NotAfter)) {
+		if s != nil && (best == nil || best.other && !s.other ||
+			best.other == s.other && s.cert.Leaf.NotAfter.After(best.cert.Leaf.NotAfter)) {
 			best = s
 		}
 	}
@@ -326,7 +338,9 @@ func (k *Keeper) refresh(ctx context.Context, e *entry, cur *stored) time.Durati
 	if ari.SameWindow(cur.ari) && !cur.ari.SelectedTime.IsZero() {
 		ari.SelectedTime = cur.ari.SelectedTime
 	}
-	e.set(&stored{cert: cur.cert, issuer: cur.issuer, ari: ari})
+	next := *cur
+	next.ari = ari
+	e.set(&next)
 	if ari.RetryAfter == nil {
 		return maxARIPoll
 	}

@@ -2,12 +2,12 @@ package acme
 
 import (
 	"context"
+	"crypto/rsa"
 	"crypto/tls"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"io/fs"
-	"os"
 	"path/filepath"
 	"sync"
 	"time"
@@ -15,15 +15,17 @@ import (
 	"github.com/caddyserver/certmagic"
 	"github.com/gofrs/flock"
 	"github.com/mholt/acmez/v3/acme"
+
+	"keystay/internal/ownfile"
 )
 
 // lockPoll is how often a lock that another process holds is tried again.
 const lockPoll = 100 * time.Millisecond
 
-// storage is certmagic's, which writes atomically and with mode 0600, but for
-// its locks. Those are files with a time in them: after a kill -9 they hold
-// the next start up until the time is stale, for ever if the clock went back.
-// The kernel's lock goes with the process.
+// storage is certmagic's, but for its writing, which does not survive a loss of
+// power, and its locks. Those are files with a time in them: after a kill -9
+// they hold the next start up until the time is stale, for ever if the clock
+// went back. The kernel's lock goes with the process.
 type storage struct {
 	*certmagic.FileStorage
 
@@ -37,7 +39,12 @@ func newStorage(dir string) *storage {
 
 // Store implements [certmagic.Storage].
 func (s *storage) Store(ctx context.Context, key string, value []byte) error {
-	return noteFile(ctx, s.Filename(key), s.FileStorage.Store(ctx, key, value))
+	file := s.Filename(key)
+	err := ownfile.MkdirAll(filepath.Dir(file))
+	if err == nil {
+		err = ownfile.Write(file, value)
+	}
+	return noteFile(ctx, file, err)
 }
 
 // noteFile makes err, if there is one, a *FileError and keeps it in the attempt:
@@ -70,7 +77,7 @@ func (s *storage) TryLock(_ context.Context, name string) (bool, error) {
 
 func (s *storage) lock(name string, take func(*flock.Flock) (bool, error)) (bool, error) {
 	dir := filepath.Join(s.Path, "locks")
-	if err := os.MkdirAll(dir, 0o700); err != nil {
+	if err := ownfile.MkdirAll(dir); err != nil {
 		return false, fmt.Errorf("make lock folder: %w", err)
 	}
 	l := flock.New(filepath.Join(dir, certmagic.StorageKeys.Safe(name)+".lock"), flock.SetPermissions(0o600))
@@ -107,6 +114,7 @@ var errUnusable = errors.New("stored certificate is unusable")
 type stored struct {
 	cert   *tls.Certificate // with its Leaf
 	issuer *issuer          // whose folder it was in
+	other  bool             // its key is not of the kind that is asked for
 	ari    acme.RenewalInfo // zero where the CA gives none (RFC 9773)
 }
 
@@ -154,7 +162,8 @@ func (s *storage) load(ctx context.Context, i *issuer, name string) (*stored, er
 	var meta struct {
 		IssuerData acme.Certificate `json:"issuer_data"`
 	}
-	st := &stored{cert: &cert, issuer: i}
+	_, isRSA := cert.Leaf.PublicKey.(*rsa.PublicKey)
+	st := &stored{cert: &cert, issuer: i, other: isRSA != i.cfg.RSA}
 	if b, err := s.Load(ctx, certmagic.StorageKeys.SiteMeta(issuerKey, name)); err == nil &&
 		json.Unmarshal(b, &meta) == nil && meta.IssuerData.RenewalInfo != nil {
 		st.ari = *meta.IssuerData.RenewalInfo

@@ -10,6 +10,8 @@ import (
 	"strings"
 
 	"go.yaml.in/yaml/v3"
+
+	"keystay/internal/ownfile"
 )
 
 // MaxFile is the largest configuration file that is read, in bytes.
@@ -49,9 +51,9 @@ func readFile(name string, keys []Key) *file {
 	if len(data) > MaxFile {
 		return fail(fmt.Errorf("it is larger than %d bytes", MaxFile))
 	}
-	f := parseFile(name, data, keys)
+	f := parseFile(name, ownfile.Text(data), keys)
 	if info, err := in.Stat(); err == nil {
-		f.public = isPublic(info)
+		f.public = ownfile.IsOpen(info)
 	}
 	return f
 }

@@ -114,18 +114,33 @@ func isEmail(s string) bool {
 }
 
 // binding checks what a CA gave out to bind an account to one it knows
-// (RFC 8555, section 7.3.4), and drops the padding of the key.
-func (e *Errors) binding(kidKey, kid, hmacKey string, hmac *Secret) {
+// (RFC 8555, section 7.3.4). CAs, and the files and variables that people put
+// it into, have it in several forms: the key becomes base64url without padding.
+func (e *Errors) binding(kidKey string, kid *string, hmacKey string, hmac *Secret) {
+	*kid = unquoted(*kid)
 	switch {
-	case kid != "" && *hmac == "":
+	case *kid != "" && *hmac == "":
 		e.add(hmacKey, "missing", "the CA gives out both, the key id and the key")
-	case kid == "" && *hmac != "":
+	case *kid == "" && *hmac != "":
 		e.add(kidKey, "missing", "the CA gives out both, the key id and the key")
 	}
-	trimmed := strings.TrimRight(string(*hmac), "=")
-	if _, err := base64.RawURLEncoding.DecodeString(trimmed); err != nil {
-		e.add(hmacKey, "the key is not base64url text", "copy it as the CA shows it")
+	key := strings.Join(strings.Fields(unquoted(string(*hmac))), "") // it may have been wrapped
+	key = strings.NewReplacer("+", "-", "/", "_").Replace(strings.TrimRight(key, "="))
+	if _, err := base64.RawURLEncoding.DecodeString(key); err != nil {
+		e.add(hmacKey, "the key is not base64 text", "copy it as the CA shows it")
 		return
 	}
-	*hmac = Secret(trimmed)
+	*hmac = Secret(key)
+}
+
+// unquoted returns s without the space around it, a byte order mark, and the
+// quotes that some tools leave in a variable, such as docker --env-file.
+func unquoted(s string) string {
+	s = strings.TrimSpace(strings.TrimPrefix(s, "\ufeff"))
+	for _, q := range []string{`"`, "'"} {
+		if inner, ok := strings.CutPrefix(s, q); ok && strings.HasSuffix(inner, q) {
+			return strings.TrimSpace(strings.TrimSuffix(inner, q))
+		}
+	}
+	return s
 }

@@ -204,7 +204,7 @@ func (e *Errors) tokenName(key string, name *string, domain string) {
 func (e *Errors) relayCertificate(r *Relay) {
 	e.httpsURL("acme.ca", r.ACME.CA)
 	e.email("acme.email", r.ACME.Email)
-	e.binding("acme.eab.kid", r.ACME.EAB.KID, "acme.eab.hmac", &r.ACME.EAB.HMAC)
+	e.binding("acme.eab.kid", &r.ACME.EAB.KID, "acme.eab.hmac", &r.ACME.EAB.HMAC)
 	switch t := r.TLS; {
 	case t.CertFile != "" && t.KeyFile == "":
 		e.add("tls.key_file", "missing", "tls.cert_file needs the private key of its certificate")

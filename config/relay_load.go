@@ -5,6 +5,8 @@ import (
 	"os"
 
 	"github.com/spf13/pflag"
+
+	"keystay/internal/hint"
 )
 
 // relayPrefix begins the names of the relay's variables.
@@ -32,7 +34,7 @@ func relayFileKeys() []Key {
 		{Name: "acme.ca_root", Help: "PEM file of roots to trust for the CA's API; empty is the system's"},
 		{Name: "acme.email", Help: "the contact for the CA's account; may be empty"},
 		{Name: "acme.eab.kid", Help: "the key id for external account binding, if the CA asks for it"},
-		{Name: "acme.eab.hmac", Help: "the key for external account binding, base64url"},
+		{Name: "acme.eab.hmac", Help: "the key for external account binding, base64"},
 		{Name: "tls.cert_file", Help: "PEM file with a certificate for the domain, instead of acme"},
 		{Name: "tls.key_file", Help: "PEM file with its private key"},
 		{Name: "admin.listen", Default: "127.0.0.1:9440", Help: "host:port of /metrics, /healthz and /readyz, read-only; empty in the file is off"},
@@ -102,7 +104,7 @@ func LoadRelay(fs *pflag.FlagSet) (*Relay, []Warning, error) {
 		warnings = append(warnings, Warning{
 			Key:     "acme.eab.hmac",
 			Message: fmt.Sprintf("%s holds a key and every user of this machine can read it", name),
-			Hints:   []string{"chmod 600 " + name},
+			Hints:   hint.FileOpen.With("FILE", name),
 		})
 	}
 	if err := append(errs, src.locate(wrong)...).sorted(name); err != nil {

@@ -54,12 +54,12 @@ type Remote struct {
 	// [DefaultStateDir].
 	StateDir string `mapstructure:"state-dir"`
 
-	// ACMECA is the https URL of the CA's directory (RFC 8555, section 7.1.1).
-	// Empty is Let's Encrypt.
-	ACMECA string `mapstructure:"acme-ca"`
+	// ACMECAs are the https URLs of CAs' directories (RFC 8555, section 7.1.1),
+	// in the order to ask them. Empty is Let's Encrypt.
+	ACMECAs []string `mapstructure:"acme-ca"`
 
-	// ACMERoot is a PEM file of roots to trust for the CA's API. Empty is the
-	// system's.
+	// ACMERoot is a PEM file of roots to trust for the API of every CA. Empty is
+	// the system's.
 	ACMERoot string `mapstructure:"acme-root"`
 
 	// ACMEEmail is the account's contact, or empty for none.
@@ -72,6 +72,10 @@ type Remote struct {
 	// ACMEEABHMAC is the key for external account binding, as base64url
 	// without padding.
 	ACMEEABHMAC Secret `mapstructure:"acme-eab-hmac"`
+
+	// KeyType is the kind of key that certificates are ordered for: "ecdsa" (the
+	// default), or "rsa" for visitors that know no other.
+	KeyType string `mapstructure:"key-type"`
 
 	// Cert is a PEM file with the certificate and its chain, instead of ACME.
 	// It and Key are both set or none.

@@ -6,6 +6,7 @@ import (
 	"net"
 	"net/netip"
 	"net/url"
+	"slices"
 	"strings"
 )
 
@@ -31,18 +32,24 @@ func checkRemote(r Remote) (Remote, Errors) {
 	if err := checkSecret(string(r.Token)); err != nil {
 		errs.add("token", err.Error())
 	}
-	errs.httpsURL("acme-ca", r.ACMECA)
+	for i, ca := range r.ACMECAs {
+		errs.httpsURL("acme-ca", ca)
+		if slices.Contains(r.ACMECAs[:i], ca) {
+			errs.add("acme-ca", "the same one twice: "+quote(ca), "the next is asked when one cannot or will not give a certificate")
+		}
+	}
 	errs.email("acme-email", r.ACMEEmail)
-	errs.binding("acme-eab-kid", r.ACMEEABKID, "acme-eab-hmac", &r.ACMEEABHMAC)
+	errs.binding("acme-eab-kid", &r.ACMEEABKID, "acme-eab-hmac", &r.ACMEEABHMAC)
 	switch {
 	case r.Cert != "" && r.Key == "":
 		errs.add("key", "missing", "--cert needs the private key of its certificate: --key FILE")
 	case r.Cert == "" && r.Key != "":
 		errs.add("cert", "missing", "--key needs the certificate of its private key: --cert FILE")
-	case r.Cert != "" && (r.ACMECA != "" || r.ACMERoot != "" || r.ACMEEmail != "" || r.ACMEEABKID != "" || r.ACMEEABHMAC != ""):
+	case r.Cert != "" && (len(r.ACMECAs) > 0 || r.KeyType == "rsa" || r.ACMERoot != "" || r.ACMEEmail != "" || r.ACMEEABKID != "" || r.ACMEEABHMAC != ""):
 		errs.add("cert", "there are ACME settings too", "a certificate comes from ACME or from --cert and --key: take one of them out")
 	}
 	errs.hostHeader(r.HostHeader)
+	errs.oneOf("key-type", r.KeyType, "ecdsa", "rsa")
 	errs.oneOf("transport", r.Transport, "auto", "tls", "wss")
 	errs.oneOf("lanes", r.Lanes, "auto", "off")
 	errs.proxy(&r.Proxy)

@@ -7,9 +7,9 @@ import (
 	"io"
 	"log/slog"
 	"os"
-	"runtime"
 
 	"keystay/internal/hint"
+	"keystay/internal/ownfile"
 )
 
 // MaxSecret is the longest secret that is taken, in bytes.
@@ -39,7 +39,9 @@ func (s Secret) LogValue() slog.Value { return slog.StringValue(s.String()) }
 func (s Secret) MarshalText() ([]byte, error) { return []byte(s.String()), nil }
 
 // readSecret reads a file that holds one line, the secret. It also reports
-// whether every user of the machine may read that file.
+// whether every user of the machine may read that file. That is a warning and
+// no error: container platforms mount secrets world-readable inside the one
+// container that sees them.
 func readSecret(name string) (s Secret, public bool, err error) {
 	f, err := os.Open(name)
 	if err != nil {
@@ -47,14 +49,14 @@ func readSecret(name string) (s Secret, public bool, err error) {
 	}
 	defer f.Close()
 	if info, err := f.Stat(); err == nil {
-		public = isPublic(info)
+		public = ownfile.IsOpen(info)
 	}
 	// Twice the length leaves room for line ends and still shows a longer one.
 	data, err := io.ReadAll(io.LimitReader(f, 2*MaxSecret))
 	if err != nil {
 		return "", false, err
 	}
-	data = bytes.TrimSpace(data)
+	data = bytes.TrimSpace(ownfile.Text(data))
 	if len(data) == 0 {
 		return "", false, errors.New("the file is empty")
 	}
@@ -85,7 +87,7 @@ func (e *Errors) secretFile(key, name string, s *Secret) []Warning {
 	return []Warning{{
 		Key:     key,
 		Message: fmt.Sprintf("every user of this machine can read or write %s", name),
-		Hints:   []string{"chmod 600 " + name},
+		Hints:   hint.FileOpen.With("FILE", name),
 	}}
 }
 
@@ -101,11 +103,4 @@ func checkSecret(s string) error {
 		}
 	}
 	return nil
-}
-
-// isPublic reports whether users other than owner and group may read or write
-// the file. It is a warning and no error: container platforms mount secrets
-// world-readable inside the one container that sees them.
-func isPublic(info os.FileInfo) bool {
-	return runtime.GOOS != "windows" && info.Mode().IsRegular() && info.Mode().Perm()&0o007 != 0
 }

@@ -149,11 +149,11 @@ func TestWrongFile(t *testing.T) {
 				"relay.yaml:7: tokens[3].secret_file: cannot read \"long\": a secret has at most 1024 bytes\nhint: write the secret alone into the file, on one line, such as the output of openssl rand -hex 24\n" +
 				"relay.yaml:9: tokens[5].secret_file: the same secret as tokens[4] has\nhint: list all the names in one of them\n" +
 				"relay.yaml:10: tokens[6].secret_file: cannot read \".\": is a directory\nhint: . is a folder: name a file in it"},
-		{"CA and account", "domain: relay.test\nacme:\n  ca: http://ca.test/dir\n  ca_root: absent\n  email: me\n  eab:\n    kid: k\n    hmac: \"+/\"\n",
+		{"CA and account", "domain: relay.test\nacme:\n  ca: http://ca.test/dir\n  ca_root: absent\n  email: me\n  eab:\n    kid: k\n    hmac: \"a!b\"\n",
 			"relay.yaml:3: acme.ca: \"http://ca.test/dir\" is no https:// URL\nhint: as in https://acme-v02.api.letsencrypt.org/directory\n" +
 				"relay.yaml:4: acme.ca_root: cannot read \"absent\": no such file or directory\nhint: check the path DIR/absent\n" +
 				"relay.yaml:5: acme.email: \"me\" is no mail address\nhint: as in ops@relay.net\n" +
-				"relay.yaml:8: acme.eab.hmac: the key is not base64url text\nhint: copy it as the CA shows it"},
+				"relay.yaml:8: acme.eab.hmac: the key is not base64 text\nhint: copy it as the CA shows it"},
 		{"half a binding", "domain: relay.test\nacme: {eab: {hmac: YQ}}\n",
 			"relay.yaml:2: acme.eab.kid: missing\nhint: the CA gives out both, the key id and the key"},
 		{"half a certificate", "domain: relay.test\ntls: {cert_file: s}\n",

@@ -18,6 +18,7 @@ import (
 
 	"keystay/acme"
 	"keystay/framing"
+	"keystay/internal/hint"
 	"keystay/internal/keyname"
 )
 
@@ -163,6 +164,9 @@ func Listen(cfg Config) (*Listener, error) {
 	}
 	if l.state, err = openState(cfg.StateDir); err != nil {
 		return nil, err
+	}
+	for _, err := range l.state.strays {
+		l.log.Warn(err.Error(), hint.Attr(hint.All(err)))
 	}
 	l.over.init(cfg.Transport, l.state)
 	if err := l.chooseName(); err != nil {

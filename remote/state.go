@@ -17,6 +17,8 @@ import (
 	"github.com/gofrs/flock"
 
 	"keystay/framing"
+	"keystay/internal/hint"
+	"keystay/internal/ownfile"
 )
 
 // The files of a state directory, beside the folder of package acme.
@@ -44,21 +46,22 @@ func (e *InUseError) Error() string {
 
 // state is a device's state directory.
 type state struct {
-	dir string
-	key ed25519.PrivateKey
-	run framing.Run
+	dir    string
+	key    ed25519.PrivateKey
+	run    framing.Run
+	strays []error // what the owner should know of the files, with hints
 }
 
 // openState makes the directory and the identity if need be, and begins a new
-// run. Several processes may do so at once.
+// run. Several processes may do so at once. An error says what to do.
 func openState(dir string) (*state, error) {
-	if err := os.MkdirAll(dir, 0o700); err != nil {
-		return nil, fmt.Errorf("make the state directory: %w", err)
+	if err := ownfile.MkdirAll(dir); err != nil {
+		return nil, unusable("make", dir, dir, err)
 	}
 	s := &state{dir: dir}
-	lock := flock.New(filepath.Join(dir, lockFile), flock.SetPermissions(0o600))
+	lock := flock.New(s.path(lockFile), flock.SetPermissions(0o600))
 	if err := lock.Lock(); err != nil {
-		return nil, fmt.Errorf("lock the state directory: %w", err)
+		return nil, unusable("lock", dir, s.path(lockFile), err)
 	}
 	defer lock.Close()
 	if err := s.loadIdentity(); err != nil {
@@ -67,31 +70,50 @@ func openState(dir string) (*state, error) {
 	if err := s.beginRun(); err != nil {
 		return nil, err
 	}
+	s.stray(ownfile.Exposed(dir))
 	return s, nil
+}
+
+// unusable is the error of an attempt to do that with a state directory, or
+// with a file in it.
+func unusable(do, dir, file string, err error) error {
+	err = ownfile.Explain(err, file)
+	if len(hint.All(err)) == 0 {
+		err = hint.RemoteState.Error(err, "DIR", dir)
+	}
+	return fmt.Errorf("%s the state directory: %w", do, err)
+}
+
+// stray keeps what the owner should know.
+func (s *state) stray(err error) {
+	if err != nil {
+		s.strays = append(s.strays, err)
+	}
 }
 
 func (s *state) path(name string) string { return filepath.Join(s.dir, name) }
 
 func (s *state) loadIdentity() error {
 	file := s.path(identityFile)
-	b, err := os.ReadFile(file)
+	b, err := ownfile.Read(file)
 	if errors.Is(err, fs.ErrNotExist) {
+		if _, err := os.Stat(s.path(runFile)); err == nil {
+			s.stray(hint.NewIdentity.Error(errors.New("the identity is gone: a new one was made"), "FILE", file))
+		}
 		return s.makeIdentity()
 	}
 	if err != nil {
-		return fmt.Errorf("read the identity: %w", err)
+		return unusable("read", s.dir, file, err)
 	}
-	if err := os.Chmod(file, 0o600); err != nil {
-		return fmt.Errorf("protect the identity: %w", err)
-	}
-	block, _ := pem.Decode(b)
+	s.stray(ownfile.Protect(file))
+	block, _ := pem.Decode(ownfile.PEM(b))
 	if block == nil {
-		return fmt.Errorf("%s holds no PEM block: restore it from a backup, or remove it to begin with a new identity", file)
+		return hint.BadIdentity.Error(fmt.Errorf("%s holds no Ed25519 key: there is no PEM block in it", file), "FILE", file)
 	}
 	k, err := x509.ParsePKCS8PrivateKey(block.Bytes)
 	key, ok := k.(ed25519.PrivateKey)
 	if err != nil || !ok {
-		return fmt.Errorf("%s holds no Ed25519 key: restore it from a backup, or remove it to begin with a new identity", file)
+		return hint.BadIdentity.Error(fmt.Errorf("%s holds no Ed25519 key", file), "FILE", file)
 	}
 	s.key = key
 	return nil
@@ -114,12 +136,12 @@ func (s *state) makeIdentity() error {
 func (s *state) beginRun() error {
 	b, err := os.ReadFile(s.path(runFile))
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {
-		return fmt.Errorf("read the run number: %w", err)
+		return unusable("read", s.dir, s.path(runFile), err)
 	}
 	var last uint64
 	if b = bytes.TrimSpace(b); len(b) > 0 {
 		if last, err = strconv.ParseUint(string(b), 10, 64); err != nil {
-			return fmt.Errorf("%s holds no number: remove it to begin at 1", s.path(runFile))
+			return hint.BadRun.Error(fmt.Errorf("%s holds no number", s.path(runFile)), "FILE", s.path(runFile))
 		}
 	}
 	s.run.Number = last + 1
@@ -127,20 +149,11 @@ func (s *state) beginRun() error {
 	return s.write(runFile, strconv.AppendUint(nil, s.run.Number, 10))
 }
 
-// write replaces a file as a whole: a crash leaves the old one or the new one.
+// write replaces a file as a whole and for good: a crash or a loss of power
+// leaves the old one or the new one.
 func (s *state) write(name string, b []byte) error {
-	f, err := os.CreateTemp(s.dir, ".new-*") // 0600
-	if err != nil {
-		return fmt.Errorf("write %s: %w", s.path(name), err)
-	}
-	_, err = f.Write(b)
-	err = errors.Join(err, f.Sync(), f.Close())
-	if err == nil {
-		err = os.Rename(f.Name(), s.path(name))
-	}
-	if err != nil {
-		os.Remove(f.Name())
-		return fmt.Errorf("write %s: %w", s.path(name), err)
+	if err := ownfile.Write(s.path(name), b); err != nil {
+		return unusable("write", s.dir, s.path(name), err)
 	}
 	return nil
 }
@@ -162,14 +175,14 @@ func (s *state) lines(name string, limit int64) []string {
 // lock goes with the process, however it ends.
 func (s *state) lockName(name string) (unlock func() error, err error) {
 	dir := s.path(namesDir)
-	if err := os.MkdirAll(dir, 0o700); err != nil {
-		return nil, fmt.Errorf("make %s: %w", dir, err)
+	if err := ownfile.MkdirAll(dir); err != nil {
+		return nil, unusable("make a folder in", s.dir, dir, err)
 	}
 	file := filepath.Join(dir, name+".pid")
 	lock := flock.New(filepath.Join(dir, name+".lock"), flock.SetPermissions(0o600))
 	ok, err := lock.TryLock()
 	if err != nil {
-		return nil, fmt.Errorf("lock %s: %w", name, err)
+		return nil, unusable("lock a name in", s.dir, filepath.Join(dir, name+".lock"), err)
 	}
 	if !ok {
 		pid, _ := os.ReadFile(file)

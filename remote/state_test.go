@@ -16,6 +16,8 @@ import (
 	"testing"
 
 	"go.uber.org/goleak"
+
+	"keystay/internal/hint"
 )
 
 // stateEnv holds, in a child process of TestStateOfManyProcesses, the directory
@@ -94,11 +96,55 @@ func TestIdentityIsProtected(t *testing.T) {
 	}
 	file := filepath.Join(dir, identityFile)
 	os.Chmod(file, 0o644)
-	if _, err := openState(dir); err != nil {
+	os.Chmod(dir, 0o755)
+	s, err := openState(dir)
+	if err != nil {
 		t.Fatal(err)
+	}
+	if hints := strings.Join(hint.All(errors.Join(s.strays...)), "\n"); !strings.Contains(hints, "chmod 600 "+file) || !strings.Contains(hints, "chmod 700 "+dir) {
+		t.Errorf("hints %q", hints)
 	}
 	if fi, _ := os.Stat(file); fi.Mode().Perm() != 0o600 {
 		t.Errorf("mode %v", fi.Mode())
+	}
+}
+
+// An identity that is gone, where there was one, is not replaced in silence.
+func TestLostIdentityIsTold(t *testing.T) {
+	dir := filepath.Join(t.TempDir(), "state")
+	for _, want := range []int{0, 0} {
+		if s, err := openState(dir); err != nil || len(s.strays) != want {
+			t.Fatalf("%v, %q", err, s.strays)
+		}
+	}
+	if err := os.Remove(filepath.Join(dir, identityFile)); err != nil {
+		t.Fatal(err)
+	}
+	s, err := openState(dir)
+	if err != nil || len(s.strays) != 1 || s.strays[0].Error() != "the identity is gone: a new one was made" {
+		t.Errorf("%v, %q", err, s.strays)
+	}
+}
+
+// An identity is read as other tools write it.
+func TestIdentityWrittenByOthers(t *testing.T) {
+	dir := t.TempDir()
+	first, err := openState(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	file := filepath.Join(dir, identityFile)
+	text, err := os.ReadFile(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, changed := range []string{"\ufeff" + string(text), strings.ReplaceAll(string(text), "\n", "\r\n"), "the device's key\n" + string(text), "  " + strings.ReplaceAll(string(text), "\n", "\n  ")} {
+		if err := os.WriteFile(file, []byte(changed), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		if s, err := openState(dir); err != nil || !s.key.Equal(first.key) {
+			t.Errorf("%q: %v", changed, err)
+		}
 	}
 }
 
@@ -182,7 +228,7 @@ func TestBrokenState(t *testing.T) {
 				}
 				path := filepath.Join(dir, file)
 				os.WriteFile(path, []byte(content), 0o600)
-				if _, err := openState(dir); err == nil || !strings.Contains(err.Error(), path) || !strings.Contains(err.Error(), "remove it") {
+				if _, err := openState(dir); err == nil || !strings.Contains(err.Error(), path) || !strings.Contains(strings.Join(hint.All(err), "\n"), "remove it to begin") {
 					t.Errorf("openState: %v", err)
 				}
 				if b, _ := os.ReadFile(path); string(b) != content {
@@ -196,8 +242,8 @@ func TestBrokenState(t *testing.T) {
 func TestStateDirErrors(t *testing.T) {
 	file := filepath.Join(t.TempDir(), "file")
 	os.WriteFile(file, nil, 0o600)
-	if _, err := openState(filepath.Join(file, "below")); err == nil {
-		t.Error("a folder below a file")
+	if _, err := openState(filepath.Join(file, "below")); err == nil || !strings.Contains(strings.Join(hint.All(err), ""), "--state-dir") {
+		t.Errorf("a folder below a file: %v", err)
 	}
 	dir := t.TempDir()
 	os.Mkdir(filepath.Join(dir, identityFile), 0o700)

@@ -2,11 +2,8 @@ package main
 
 import (
 	"crypto/tls"
-	"crypto/x509"
-	"fmt"
 	"log/slog"
 	"net/http"
-	"os"
 	"path/filepath"
 	"sync/atomic"
 	"time"
@@ -14,6 +11,8 @@ import (
 	"keystay/acme"
 	"keystay/config"
 	"keystay/internal/cli"
+	"keystay/internal/hint"
+	"keystay/internal/ownfile"
 )
 
 // ownCert is the certificate for the relay's own name, from files or ACME. With
@@ -42,7 +41,10 @@ func newOwnCert(cfg *config.Relay, log *slog.Logger) (*ownCert, error) {
 			return nil, cli.Usage(err)
 		}
 		for _, err := range files.Unfit(cfg.Domain, time.Now()) {
-			log.Warn("remotes and visitors will refuse the relay's own certificate", "err", err)
+			log.Warn("remotes and visitors will refuse the certificate", "err", err, hint.Attr(hint.All(err)))
+		}
+		if err := ownfile.Exposed(cfg.TLS.KeyFile); err != nil {
+			log.Warn(err.Error(), hint.Attr(hint.All(err)))
 		}
 		c.now.Store(&certSource{tls: files.TLSConfig(), ready: func() error { return nil }})
 		return c, nil
@@ -55,15 +57,9 @@ func newOwnCert(cfg *config.Relay, log *slog.Logger) (*ownCert, error) {
 		NoHTTP01: len(cfg.HTTPListen) == 0,
 		Logger:   log,
 	}
-	if cfg.ACME.CARoot != "" {
-		pem, err := os.ReadFile(cfg.ACME.CARoot)
-		if err != nil {
-			return nil, cli.Usage(fmt.Errorf("read acme.ca_root: %w", err))
-		}
-		c.acme.Roots = x509.NewCertPool()
-		if !c.acme.Roots.AppendCertsFromPEM(pem) {
-			return nil, cli.Usage(fmt.Errorf("acme.ca_root: %s holds no PEM certificate", cfg.ACME.CARoot))
-		}
+	var err error
+	if c.acme.Roots, err = cli.Roots("acme.ca_root", cfg.ACME.CARoot); err != nil {
+		return nil, cli.Usage(err)
 	}
 	source, err := c.fromACME()
 	if err != nil {

@@ -2,7 +2,6 @@ package main
 
 import (
 	"context"
-	"crypto/x509"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -16,6 +15,7 @@ import (
 	"keystay/internal/cli"
 	"keystay/internal/hint"
 	"keystay/internal/httpdrain"
+	"keystay/internal/ownfile"
 	"keystay/remote"
 	"keystay/remote/publish"
 )
@@ -111,20 +111,23 @@ func listenConfig(cfg *config.Remote, log *slog.Logger) (remote.Config, error) {
 		Version:        cli.Version(),
 		Logger:         log,
 		ACME: acme.Config{
-			CA:        cfg.ACMECA,
+			RSA:       cfg.KeyType == "rsa",
 			Email:     cfg.ACMEEmail,
 			EABKeyID:  cfg.ACMEEABKID,
 			EABMACKey: string(cfg.ACMEEABHMAC),
 		},
 	}
+	if cas := cfg.ACMECAs; len(cas) > 0 {
+		rc.ACME.CA, rc.ACME.OtherCAs = cas[0], cas[1:]
+	}
 	var err error
 	if rc.Proxy, err = proxy(string(cfg.Proxy)); err != nil {
 		return rc, err
 	}
-	if rc.RelayRoots, err = roots("--relay-root", cfg.RelayRoot); err != nil {
+	if rc.RelayRoots, err = cli.Roots("--relay-root", cfg.RelayRoot); err != nil {
 		return rc, err
 	}
-	if rc.ACME.Roots, err = roots("--acme-root", cfg.ACMERoot); err != nil {
+	if rc.ACME.Roots, err = cli.Roots("--acme-root", cfg.ACMERoot); err != nil {
 		return rc, err
 	}
 	if cfg.Cert != "" {
@@ -133,8 +136,11 @@ func listenConfig(cfg *config.Remote, log *slog.Logger) (remote.Config, error) {
 			return rc, err
 		}
 		rc.TLS = files.TLSConfig()
+		if err := ownfile.Exposed(cfg.Key); err != nil {
+			log.Warn(err.Error(), hint.Attr(hint.All(err)))
+		}
 		for _, err := range files.Unfit(cfg.Domain, time.Now()) {
-			log.Warn("visitors will refuse the certificate", "err", err) // it may be mended meanwhile
+			log.Warn("visitors will refuse the certificate", "err", err, hint.Attr(hint.All(err))) // it may be mended meanwhile
 		}
 	}
 	return rc, nil
@@ -153,20 +159,4 @@ func proxy(s string) (func(*http.Request) (*url.URL, error), error) {
 		return nil, errors.New("--proxy: this is no URL") // the text of err repeats it
 	}
 	return http.ProxyURL(u), nil
-}
-
-// roots reads a PEM file of roots; no file means the system's.
-func roots(flag, file string) (*x509.CertPool, error) {
-	if file == "" {
-		return nil, nil
-	}
-	pem, err := os.ReadFile(file)
-	if err != nil {
-		return nil, fmt.Errorf("%s: %w", flag, err)
-	}
-	pool := x509.NewCertPool()
-	if !pool.AppendCertsFromPEM(pem) {
-		return nil, fmt.Errorf("%s: %s holds no PEM certificate", flag, file)
-	}
-	return pool, nil
 }

@@ -103,8 +103,8 @@ var mayImport = map[string][]string{
 	"remote/publish": {"internal"},
 	"framing":        {"internal"},
 	"sni":            {"internal/hostname"},
-	"acme":           {"internal/hint", "internal/hostname"},
-	"config":         {"internal/hint", "internal/hostname"},
+	"acme":           {"internal/hint", "internal/hostname", "internal/ownfile", "internal/plain"},
+	"config":         {"internal/hint", "internal/hostname", "internal/ownfile"},
 	"internal":       nil,
 	"docs":           nil,
 	"e2e":            {"cmd", "relay", "remote", "framing", "sni", "acme", "config", "internal", "e2e"},
@@ -112,8 +112,9 @@ var mayImport = map[string][]string{
 
 // mayAlsoImport is what one folder may import beyond its room.
 var mayAlsoImport = map[string][]string{
-	"internal/cli":       {"internal/hint", "internal/plain"},
+	"internal/cli":       {"internal/hint", "internal/ownfile", "internal/plain"},
 	"internal/duplex":    {"internal/socket"},
+	"internal/ownfile":   {"internal/hint"},
 	"internal/proxydial": {"internal/hint"},
 }
 

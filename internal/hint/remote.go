@@ -9,7 +9,7 @@ func Remote() []*Advice {
 		ProxySignIn, ProxyWrongUser, ProxyOtherSignIn, ProxyForbids, ProxyIsNone, ProxyCannotReach, ProxyKind, ProxyAway, ProxyUntrusted, ProxySOCKS, ProxyVariable,
 		ProofFails, OtherVersion,
 		NameTaken, NotBelow, TokenWanted, TokenWithheld, NoNewNames, Banned, Replaced,
-		ServedHere, RemoteState,
+		ServedHere, RemoteState, BadIdentity, NewIdentity, BadRun,
 	}
 }
 
@@ -227,8 +227,22 @@ var (
 		Do:    []string{"stop that run first", "or publish this one under another name: --domain OTHER"},
 	}
 	RemoteState = &Advice{
-		Shown: "… permission denied",
-		Means: "in the state directory",
+		Shown: "… the state directory: …",
+		Means: "it cannot be made, read or written",
 		Do:    []string{"make DIR writable for this user, or choose another with --state-dir"},
+	}
+	BadIdentity = &Advice{
+		Shown: "… holds no Ed25519 key",
+		Means: "the identity is damaged; a new one is never made in its place",
+		Do:    []string{"restore FILE from a backup: it is what the names belong to", "or remove it to begin with a new identity, and other names"},
+	}
+	NewIdentity = &Advice{
+		Shown: "the identity is gone: a new one was made",
+		Means: "`identity.pem` is missing in a state directory that was in use",
+		Do:    []string{"the names belong to the old one: restore FILE from a backup, if there is one"},
+	}
+	BadRun = &Advice{
+		Shown: "… holds no number",
+		Do:    []string{"remove it to begin at 1: FILE"},
 	}
 )

@@ -2,8 +2,9 @@ package hint
 
 // Shared returns the rows that stand in both tables.
 func Shared() []*Advice {
-	return append(ACME(), FileClosed, FileMissing, NoPair,
-		FileUnreadable, FileIsFolder, OneSecret)
+	return append(ACME(), FileClosed, FileMissing, NoPair, Unfit, NoRoots,
+		FileUnreadable, FileIsFolder, OneSecret,
+		FileOpen, FileWasOpen, FolderOpen, OtherOwner, DiskFull, ReadOnly)
 }
 
 // The advice for files that the configuration names.
@@ -39,5 +40,51 @@ var (
 	NoPair = &Advice{
 		Shown: "…: with key …: tls: …",
 		Do:    []string{"give the PEM chain, leaf first, as the certificate and the PEM key it was made for as the key"},
+	}
+)
+
+// Unfit is for a certificate that was brought and will be refused.
+var Unfit = &Advice{
+	Shown: "… will refuse the certificate",
+	Means: "it is for other names, or not valid now",
+	Do:    []string{"bring another: the files are looked at once a minute, and no restart is needed"},
+}
+
+// NoRoots is for a file that is to hold roots.
+var NoRoots = &Advice{
+	Shown: "… holds no certificate",
+	Do:    []string{"FILE must hold root certificates as PEM, text that begins with -----BEGIN CERTIFICATE-----, or one as DER"},
+}
+
+// The advice for what a program keeps in files.
+var (
+	FileOpen = &Advice{
+		Shown: "every user of this machine can read or write …",
+		Means: "a key or a token",
+		Do:    []string{"chmod 600 FILE"},
+	}
+	FileWasOpen = &Advice{
+		Shown: "every user of this machine could read or write …",
+		Means: "a key that the program keeps",
+		Do:    []string{"this program has done chmod 600 FILE; if others may have read it before, begin with a new key: move FILE away"},
+	}
+	FolderOpen = &Advice{
+		Shown: "every user of this machine can get into …",
+		Means: "a state directory",
+		Do:    []string{"chmod 700 DIR"},
+	}
+	OtherOwner = &Advice{
+		Shown: "… permission denied",
+		Means: "a file or folder belongs to somebody else, mostly since the program ran as root once",
+		Do:    []string{"FILE belongs to OWNER, and this runs as USER: sudo chown -R USER FILE"},
+	}
+	DiskFull = &Advice{
+		Shown: "… no space left on device",
+		Means: "also `disk quota exceeded`",
+		Do:    []string{"make room on the file system of DIR"},
+	}
+	ReadOnly = &Advice{
+		Shown: "… read-only file system",
+		Do:    []string{"DIR cannot be written, whatever its mode: choose another folder with --state-dir (for the relay: state_dir)"},
 	}
 )

@@ -1,0 +1,37 @@
+//go:build unix
+
+package ownfile
+
+import (
+	"os"
+	"path/filepath"
+	"testing"
+)
+
+// A part of the path that belongs to somebody else inside a folder of one's own
+// is named: it is what has to be given back.
+func TestForeignNamesTheOutermostPart(t *testing.T) {
+	if os.Geteuid() != 0 {
+		t.Skip("needs root to give files away")
+	}
+	const user = 54321 // has no name
+	state := filepath.Join(t.TempDir(), "state")
+	inner := filepath.Join(state, "acme", "accounts")
+	if err := os.MkdirAll(inner, 0o700); err != nil {
+		t.Fatal(err)
+	}
+	if what, _, _ := foreign(inner, user); what != "" {
+		t.Errorf("nothing is the user's own, but %q", what)
+	}
+	if err := os.Chown(state, user, user); err != nil {
+		t.Fatal(err)
+	}
+	for _, path := range []string{inner, filepath.Join(inner, "not there")} {
+		if what, owner, name := foreign(path, user); what != filepath.Join(state, "acme") || owner != "root" || name != "54321" {
+			t.Errorf("%s: %q %q %q", path, what, owner, name)
+		}
+	}
+	if what, _, _ := foreign(inner, 0); what != "" {
+		t.Errorf("root is told of %q", what)
+	}
+}

@@ -1,0 +1,182 @@
+// Package ownfile is about the files of the programs: keys, certificates,
+// tokens and state. It reads them as other tools write them, writes them for
+// good, looks who else may read them, and tells people why one cannot be used.
+package ownfile
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"runtime"
+	"strings"
+	"syscall"
+
+	"golang.org/x/text/encoding"
+	"golang.org/x/text/encoding/unicode"
+	"golang.org/x/text/transform"
+
+	"keystay/internal/hint"
+)
+
+// Read returns the text in a file as Text makes it.
+func Read(file string) ([]byte, error) {
+	b, err := os.ReadFile(file)
+	return Text(b), err
+}
+
+// Text returns b without the byte order mark that some editors put in front,
+// and as UTF-8 where the mark says UTF-16, which is what Windows' shells write.
+func Text(b []byte) []byte {
+	out, _, err := transform.Bytes(unicode.BOMOverride(encoding.Nop.NewDecoder()), b)
+	if err != nil {
+		return b
+	}
+	return out
+}
+
+// PEM returns b as Text makes it, each line without the space around it, so
+// that blocks are found which were pasted indented.
+func PEM(b []byte) []byte {
+	lines := bytes.Split(Text(b), []byte("\n"))
+	for i, line := range lines {
+		lines[i] = bytes.TrimSpace(line)
+	}
+	return bytes.Join(lines, []byte("\n"))
+}
+
+// Write replaces a file as a whole, with mode 0600: a crash leaves the old one
+// or the new one, and once Write has returned nil, losing power does not bring
+// the old one back.
+func Write(file string, b []byte) error {
+	dir := filepath.Dir(file)
+	f, err := os.CreateTemp(dir, ".new-*") // 0600
+	if err != nil {
+		return fmt.Errorf("write %s: %w", file, err)
+	}
+	_, err = f.Write(b)
+	err = errors.Join(err, f.Sync(), f.Close())
+	if err == nil {
+		err = os.Rename(f.Name(), file)
+	}
+	if err == nil {
+		err = SyncDir(dir)
+	} else {
+		os.Remove(f.Name())
+	}
+	if err != nil {
+		return fmt.Errorf("write %s: %w", file, err)
+	}
+	return nil
+}
+
+// SyncDir makes what was created, renamed or removed in a folder survive a loss
+// of power. Systems that cannot sync a folder, such as Windows, keep their own
+// promises.
+func SyncDir(dir string) error {
+	d, err := os.Open(dir)
+	if err != nil {
+		return err
+	}
+	defer d.Close()
+	err = d.Sync()
+	if runtime.GOOS == "windows" || errors.Is(err, errors.ErrUnsupported) || errors.Is(err, syscall.EINVAL) {
+		return nil
+	}
+	return err
+}
+
+// MkdirAll makes a folder with mode 0700, and those above it that are missing,
+// so that they survive a loss of power.
+func MkdirAll(dir string) error {
+	var parents []string // of what is made
+	for d := filepath.Clean(dir); ; d = filepath.Dir(d) {
+		if _, err := os.Stat(d); err == nil || d == filepath.Dir(d) {
+			break
+		}
+		parents = append(parents, filepath.Dir(d))
+	}
+	if err := os.MkdirAll(dir, 0o700); err != nil {
+		return err
+	}
+	for _, p := range parents {
+		// A folder above may be one that this user can only pass through.
+		if err := SyncDir(p); err != nil && !errors.Is(err, fs.ErrPermission) {
+			return err
+		}
+	}
+	return nil
+}
+
+// IsOpen reports whether users other than owner and group may read or write
+// the file, or get into the folder.
+func IsOpen(info fs.FileInfo) bool {
+	return runtime.GOOS != "windows" && (info.Mode().IsRegular() || info.IsDir()) && info.Mode().Perm()&0o007 != 0
+}
+
+// Exposed returns an error for people, with hints, where every user of the
+// machine may read or write a private file, or get into a private folder. It
+// changes nothing. What cannot be looked at is nil.
+func Exposed(path string) error {
+	info, err := os.Stat(path)
+	if err != nil || !IsOpen(info) {
+		return nil
+	}
+	if info.IsDir() {
+		return hint.FolderOpen.Error(fmt.Errorf("every user of this machine can get into %s", path), "DIR", path)
+	}
+	return hint.FileOpen.Error(fmt.Errorf("every user of this machine can read or write %s", path), "FILE", path)
+}
+
+// Protect takes the rights of others to a private file away, if it can. The
+// error is for people, with hints: that every user of the machine had some, or
+// has them still.
+func Protect(file string) error {
+	err := Exposed(file)
+	if os.Chmod(file, 0o600) == nil && err != nil {
+		return hint.FileWasOpen.Error(fmt.Errorf("every user of this machine could read or write %s", file), "FILE", file)
+	}
+	return err
+}
+
+// Explain returns err, which came of using path, with hints where the disk is
+// full, the file system read-only, or part of the path somebody else's. It
+// returns any other error as it is.
+func Explain(err error, path string) error {
+	switch {
+	case errors.Is(err, syscall.ENOSPC), errors.Is(err, syscall.EDQUOT):
+		return hint.DiskFull.Error(err, "DIR", path)
+	case errors.Is(err, syscall.EROFS):
+		return hint.ReadOnly.Error(err, "DIR", path)
+	case errors.Is(err, fs.ErrPermission):
+		if what, owner, user := foreign(path, os.Geteuid()); what != "" {
+			return hint.OtherOwner.Error(err, "FILE", what, "OWNER", owner, "USER", user)
+		}
+	}
+	return err
+}
+
+// foreign returns the outermost part of path, the file or a folder, that
+// belongs to another user though it lies in a folder of the user with this id,
+// and the names of both; or nothing.
+func foreign(path string, uid int) (what, owner, user string) {
+	abs, err := filepath.Abs(path)
+	if err != nil || uid <= 0 { // no such thing here, or root
+		return "", "", ""
+	}
+	inOwn, at := false, ""
+	for part := range strings.SplitSeq(strings.TrimPrefix(abs, "/"), "/") {
+		at += "/" + part
+		id, ok := ownerOf(at)
+		if !ok {
+			break
+		}
+		if inOwn && id != uid {
+			return at, userName(id), userName(uid)
+		}
+		inOwn = inOwn || id == uid
+	}
+	return "", "", ""
+}
