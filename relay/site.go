@@ -4,7 +4,6 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
-	"html/template"
 	"io"
 	"net"
 	"net/http"
@@ -61,19 +60,11 @@ func (s *Server) siteHandler() http.Handler {
 		json.NewEncoder(w).Encode(s.about())
 	})
 	mux.HandleFunc("GET "+framing.WebSocketPath, s.serveWebSocket)
-	mux.HandleFunc("GET /{$}", func(w http.ResponseWriter, r *http.Request) {
-		h := w.Header()
-		h.Set("Content-Type", "text/html; charset=utf-8")
-		h.Set("Content-Security-Policy", "default-src 'none'; style-src 'unsafe-inline'")
-		page.Execute(w, struct {
-			about
-			MaxNames, MaxStreams int
-			Hold                 time.Duration
-		}{s.about(), MaxNamesPerIdentity, framing.MaxStreams, HoldTimeout})
-	})
+	mux.HandleFunc("GET /{$}", func(w http.ResponseWriter, r *http.Request) { s.about().write(w) })
+	mux.HandleFunc("GET /", func(w http.ResponseWriter, r *http.Request) { noSuchPage.Write(w, r) })
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if host, err := hostname.OfHeader(r.Host); err != nil || host != s.Domain {
-			http.Error(w, "this connection is for "+s.Domain, http.StatusMisdirectedRequest)
+			otherConnection.Write(w, r)
 			return
 		}
 		w.Header().Set("X-Content-Type-Options", "nosniff")
@@ -82,27 +73,33 @@ func (s *Server) siteHandler() http.Handler {
 }
 
 // plainHandler is what port 80 answers: it passes ACME HTTP-01 on and sends
-// everything else to https.
+// everything else to https. Where that would lead to nobody it says so itself,
+// since a refused TLS connection shows no page.
 func (s *Server) plainHandler() http.Handler {
 	forward := s.challengeProxy()
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		name, err := hostname.OfHeader(r.Host)
 		if err != nil {
-			http.Error(w, "no such name on this relay", http.StatusNotFound)
+			noSuchName.Write(w, r)
 			return
 		}
-		if name != s.Domain && s.presence.find(name, false) == nil {
+		challenge := strings.HasPrefix(r.URL.Path, challengePath) && (r.Method == http.MethodGet || r.Method == http.MethodHead)
+		if name != s.Domain && s.presence.find(name, false) == nil && s.presence.expected(name) <= 0 {
 			known, err := s.Names.known(name)
 			if err != nil {
-				http.Error(w, "the relay cannot tell now: try again", http.StatusServiceUnavailable)
+				cannotTell.Write(w, r)
 				return
 			}
 			if !known {
-				http.Error(w, "no such name on this relay", http.StatusNotFound)
+				noSuchName.Write(w, r)
+				return
+			}
+			if !challenge {
+				away.Write(w, r)
 				return
 			}
 		}
-		if strings.HasPrefix(r.URL.Path, challengePath) && (r.Method == http.MethodGet || r.Method == http.MethodHead) {
+		if challenge {
 			switch {
 			case name != s.Domain:
 				forward.ServeHTTP(w, r.WithContext(context.WithValue(r.Context(), nameKey{}, name)))
@@ -187,29 +184,3 @@ func challengeHeader(name string, local net.Addr) framing.Header {
 	h.Source, h.Dest = addrPort(local), addrPort(local)
 	return h
 }
-
-var page = template.Must(template.New("").Parse(`<!doctype html>
-<html lang="en"><meta charset="utf-8"><meta name="viewport" content="width=device-width">
-<title>{{.Domain}}: a keystay relay</title>
-<style>
-body{font:16px/1.5 system-ui,sans-serif;max-width:42em;margin:3em auto;padding:0 1em;color:#222;background:#fff}
-code{background:#f0f0f0;padding:.1em .3em;border-radius:3px} dt{font-weight:600} dd{margin:0 0 .6em}
-@media(prefers-color-scheme:dark){body{color:#ddd;background:#181818}code{background:#2a2a2a}a{color:#8bf}}
-</style>
-<h1>{{.Domain}}</h1>
-<p>This is a keystay relay. Names below <code>{{.Domain}}</code> lead to devices of other people, behind their own routers.
-The relay reads the name that a visitor asks for and passes the encrypted bytes on. It holds no key for any of those names and cannot read what they carry.</p>
-<p>To publish a device of your own: <code>remote --domain NAME.{{.Domain}} --local :3000</code></p>
-<dl>
-<dt>Who may take a name</dt>
-<dd>{{if eq .Policy "open"}}Anyone: the first to claim a name keeps it.{{else if eq .Policy "token"}}Whoever has a token from the operator.{{else}}Nobody new. Names made from a device's key are always free.{{end}}</dd>
-<dt>Limits</dt>
-<dd>{{.MaxNames}} names for one device, {{.MaxStreams}} connections at once on one link; a visitor of a device that is away waits {{.Hold}}.</dd>
-<dt>Complaints</dt>
-<dd>{{if .Abuse}}<a href="{{.Abuse}}">{{.Abuse}}</a>{{else}}The operator has given no address.{{end}}</dd>
-<dt>For programs</dt>
-<dd><a href="/.well-known/keystay.json">keystay.json</a></dd>
-</dl>
-<p>keystay {{.Version}}</p>
-</html>
-`))

@@ -3,7 +3,9 @@ package relay_test
 import (
 	"bufio"
 	"context"
+	"crypto/sha256"
 	"crypto/tls"
+	"encoding/base64"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -66,17 +68,40 @@ func TestWellKnown(t *testing.T) {
 }
 
 func TestSite(t *testing.T) {
-	for p, words := range map[relay.Policy]string{relay.Open: "the first to claim", relay.WithToken: "a token", relay.Closed: "Nobody new"} {
-		r := newRig(t, func(s *relay.Server) { s.Names.Policy, s.Abuse = p, "https://abuse.test/?a=1&b=<2>" })
+	for _, c := range []struct {
+		policy         relay.Policy
+		port           int
+		words, command string
+	}{
+		{relay.Open, 443, "the first to claim", "remote --domain NAME.relay.test --local :3000"},
+		{relay.Open, 7445, "the first to claim", "remote --domain NAME.relay.test --relay relay.test:7445 --local :3000"},
+		{relay.WithToken, 443, "a token", "remote --domain NAME.relay.test --token-file FILE --local :3000"},
+		{relay.WithToken, 7445, "a token", "remote --domain NAME.relay.test --relay relay.test:7445 --token-file FILE --local :3000"},
+		{relay.Closed, 443, "Nobody new", "remote --relay relay.test --local :3000"},
+		{relay.Closed, 7445, "Nobody new", "remote --relay relay.test:7445 --local :3000"},
+	} {
+		r := newRig(t, func(s *relay.Server) {
+			s.Names.Policy, s.PublicPort, s.Abuse = c.policy, c.port, "https://abuse.test/?a=1&b=<2>"
+		})
 		resp, body := r.get(zone, "/")
-		if resp.StatusCode != 200 || !strings.Contains(body, words) || !strings.Contains(body, "a=1&amp;b=") || strings.Contains(body, "<2>") {
-			t.Errorf("%s: %s\n%s", p, resp.Status, body)
+		if resp.StatusCode != 200 || !strings.Contains(body, c.words) || !strings.Contains(body, "a=1&amp;b=") || strings.Contains(body, "<2>") {
+			t.Errorf("%s: %s\n%s", c.policy, resp.Status, body)
 		}
-		if resp.Header.Get("Content-Security-Policy") == "" || resp.Header.Get("X-Content-Type-Options") != "nosniff" {
-			t.Errorf("headers %v", resp.Header)
+		if !strings.Contains(body, "<code>"+c.command+"</code>") {
+			t.Errorf("%s on port %d: not the command %q\n%s", c.policy, c.port, c.command, body)
+		}
+		_, style, _ := strings.Cut(body, "<style>")
+		style, _, _ = strings.Cut(style, "</style>")
+		sum := sha256.Sum256([]byte(style))
+		if csp := resp.Header.Get("Content-Security-Policy"); !strings.Contains(csp, base64.StdEncoding.EncodeToString(sum[:])) || resp.Header.Get("X-Content-Type-Options") != "nosniff" {
+			t.Errorf("the policy is not for the page's style: %v", resp.Header)
 		}
 	}
-	r := newRig(t, nil)
+	r := newRig(t, func(s *relay.Server) { s.Abuse = "mailto:abuse@relay.test" })
+	if _, body := r.get(zone, "/"); !strings.Contains(body, `<a href="mailto:abuse@relay.test">abuse@relay.test</a>`) {
+		t.Errorf("the address for complaints:\n%s", body)
+	}
+	r = newRig(t, nil)
 	for host, want := range map[string]int{zone: 404, zone + ":8443": 404, "RELAY.test.": 404, "a.relay.test": 421, "example.com": 421} {
 		if resp, _ := r.get(host, "/nothing/here"); resp.StatusCode != want {
 			t.Errorf("host %s: %s, want %d", host, resp.Status, want)
@@ -134,6 +159,52 @@ func (r *rig) plain() (get func(host, path string) (*http.Response, string), add
 		}
 		return r.do(tr, req)
 	}, ln.Addr().String()
+}
+
+// Browsers get a page, and programs text, where there is nothing to lead to.
+func TestPagesOfTheRelay(t *testing.T) {
+	r := newRig(t, nil)
+	_, addr := r.plain()
+	d := r.device(newIdentity(t), "a.relay.test")
+	d.Close()
+	r.waitForLog("remote disconnected")
+	ask := func(host, accept string) *http.Response {
+		req, err := http.NewRequest("GET", "http://"+addr+"/x", nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		req.Host = host
+		req.Header.Set("Accept", accept)
+		resp, err := (&http.Client{
+			Transport:     &http.Transport{DisableKeepAlives: true},
+			CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
+		}).Do(req)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return resp
+	}
+	for _, c := range []struct {
+		host   string
+		status int
+		retry  string
+		says   string
+	}{
+		{"unknown.relay.test", 404, "", "There is no such name here"},
+		{"192.0.2.1", 404, "", "There is no such name here"},
+		{"a.relay.test", 503, "10", "The device behind this name is away"},
+	} {
+		for accept, kind := range map[string]string{"text/html,*/*;q=0.8": "text/html; charset=utf-8", "*/*": "text/plain; charset=utf-8"} {
+			resp := ask(c.host, accept)
+			body, err := io.ReadAll(resp.Body)
+			resp.Body.Close()
+			h := resp.Header
+			if err != nil || resp.StatusCode != c.status || h.Get("Content-Type") != kind || h.Get("Retry-After") != c.retry ||
+				h.Get("Location") != "" || h.Get("Cache-Control") != "no-store" || !strings.Contains(string(body), c.says) {
+				t.Errorf("%s, %s: %s %v\n%s (%v)", c.host, accept, resp.Status, h, body, err)
+			}
+		}
+	}
 }
 
 func TestPlainHTTP(t *testing.T) {
