@@ -14,8 +14,7 @@ func (t *Target) failed(logger *slog.Logger) func(http.ResponseWriter, *http.Req
 	return func(w http.ResponseWriter, r *http.Request, err error) {
 		body, _ := r.Context().Value(bodyKey{}).(*visitorBody)
 		if body != nil && body.malformed.Load() {
-			w.Header().Set("Connection", "close") // nobody knows where it ends
-			malformed("Its body is not chunked as HTTP/1.1 asks.").Write(w, r)
+			body.x.refuseRest(malformed("Its body is not chunked as HTTP/1.1 asks."))
 			return
 		}
 		if r.Context().Err() != nil || body != nil && body.failed.Load() { // the visitor has gone

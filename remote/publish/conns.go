@@ -196,6 +196,13 @@ func (c *answerConn) head() head {
 	return c.told
 }
 
+// hasAnswered reports whether the head of the final answer has begun to come.
+func (c *answerConn) hasAnswered() bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.in.status >= 200
+}
+
 // holds reports whether more than read bytes of the answer's body have come from
 // the service, or its end.
 func (c *answerConn) holds(read int64) bool {

@@ -27,7 +27,8 @@ type exchange struct {
 	length    int64          // of the answer's body, or -1
 	written   int64          // of it
 	unflushed bool
-	ended     bool // all of it has been read
+
+	over chan struct{} // closed behind the answer
 }
 
 type exchangeKey struct{}
@@ -151,10 +152,7 @@ func (x *exchange) Write(p []byte) (int, error) {
 // does not know better. Nothing is sent ahead of the first piece of a body with
 // a length, or behind its last, so that a small answer goes out as one.
 func (x *exchange) FlushError() error {
-	switch {
-	case x.answer != nil && x.request.ProtoMajor > 1 && len(x.answer.Trailer) > 0 && x.ended:
-		// Else the answer would get a Content-Length, too.
-	case x.service != nil, x.length >= 0 && (x.written == 0 || x.written >= x.length):
+	if x.service != nil || x.length >= 0 && (x.written == 0 || x.written >= x.length) {
 		return nil
 	}
 	return http.NewResponseController(x.ResponseWriter).Flush()
@@ -181,7 +179,10 @@ func (b *answerBody) Read(p []byte) (int, error) {
 	}
 	n, err := b.ReadCloser.Read(p)
 	b.read += int64(n)
-	b.x.ended = err == io.EOF
+	if err == io.EOF && b.x.request.ProtoMajor > 1 && len(b.x.answer.Trailer) > 0 {
+		// A whole answer would get a Content-Length beside its trailers.
+		_ = http.NewResponseController(b.x.ResponseWriter).Flush()
+	}
 	return n, err
 }
 

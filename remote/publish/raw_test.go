@@ -32,6 +32,7 @@ type rawStep struct {
 	until  string // reads to here
 	answer string
 	end    bool // ends the connection
+	watch  bool // waits for the end of the connection, and tells that it has come
 }
 
 // kinds are the ways to a local service.
@@ -105,7 +106,11 @@ func (e *rawEnd) serve(c net.Conn) {
 		}
 		e.got <- string(raw)
 		io.WriteString(c, step.answer)
-		if step.end {
+		if step.watch {
+			_, err := br.ReadByte()
+			e.got <- err.Error()
+		}
+		if step.end || step.watch {
 			return
 		}
 	}
@@ -164,6 +169,7 @@ func hear(c net.Conn, n int) string {
 // An h2Visitor speaks HTTP/2 frame by frame.
 type h2Visitor struct {
 	t      *testing.T
+	conn   *tls.Conn
 	fr     *http2.Framer
 	block  bytes.Buffer
 	enc    *hpack.Encoder
@@ -172,9 +178,13 @@ type h2Visitor struct {
 
 func newH2Visitor(t *testing.T, p *published) *h2Visitor {
 	t.Helper()
-	c := p.visitor("h2")
+	return h2Over(t, p.visitor("h2"))
+}
+
+// h2Over speaks HTTP/2 on a connection.
+func h2Over(t *testing.T, c *tls.Conn) *h2Visitor {
 	io.WriteString(c, http2.ClientPreface)
-	v := &h2Visitor{t: t, fr: http2.NewFramer(c, c), stream: 1}
+	v := &h2Visitor{t: t, conn: c, fr: http2.NewFramer(c, c), stream: 1}
 	v.fr.ReadMetaHeaders = hpack.NewDecoder(4096, nil)
 	v.enc = hpack.NewEncoder(&v.block)
 	v.fr.WriteSettings()

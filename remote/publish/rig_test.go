@@ -83,13 +83,19 @@ func serveTarget(t *testing.T, target *publish.Target) *published {
 // visitor is a visitor after its TLS handshake.
 func (p *published) visitor(protos ...string) *tls.Conn {
 	p.t.Helper()
+	return p.visitorOver(func(c net.Conn) net.Conn { return c }, protos...)
+}
+
+// visitorOver is visitor with something around its connection.
+func (p *published) visitorOver(around func(net.Conn) net.Conn, protos ...string) *tls.Conn {
+	p.t.Helper()
 	c, err := p.ln.DialFrom(context.Background(), visitorAddr)
 	if err != nil {
 		p.t.Fatal(err)
 	}
 	c.SetDeadline(time.Now().Add(patience))
 	p.t.Cleanup(func() { c.Close() })
-	tc := tls.Client(c, &tls.Config{RootCAs: p.ca.Pool(), ServerName: domain, NextProtos: protos})
+	tc := tls.Client(around(c), &tls.Config{RootCAs: p.ca.Pool(), ServerName: domain, NextProtos: protos})
 	if err := tc.Handshake(); err != nil {
 		p.t.Fatal(err)
 	}

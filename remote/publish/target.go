@@ -94,16 +94,16 @@ func serve(proxy http.Handler, domain string, w http.ResponseWriter, r *http.Req
 	if x.visitor != nil {
 		defer x.visitor.served()
 	}
-	no := refusal(r, domain)
-	if no == nil && x.head.codingIn10 {
-		w.Header().Set("Connection", "close") // nobody knows where it ends
-		no = malformed("HTTP/1.0 has no Transfer-Encoding.")
+	if x.head.codingIn10 {
+		x.refuseRest(malformed("HTTP/1.0 has no Transfer-Encoding."))
+		return
 	}
-	if no != nil {
+	if no := refusal(r, domain); no != nil {
 		no.Write(w, r)
 		return
 	}
 	dropUpgrade(r.Header)
+	defer close(x.over)
 	defer func() {
 		v := recover()
 		if v == nil {
@@ -132,7 +132,7 @@ func serve(proxy http.Handler, domain string, w http.ResponseWriter, r *http.Req
 		if r.Trailer == nil {
 			r.Trailer = make(http.Header) // net/http fills it in, announced or not
 		}
-		body = &visitorBody{ReadCloser: r.Body, x: x}
+		body = &visitorBody{ReadCloser: r.Body, x: x, expects: r.Header.Get("Expect") != ""}
 		ctx = context.WithValue(ctx, bodyKey{}, body)
 	}
 	r = withExchange(r.WithContext(ctx), x)

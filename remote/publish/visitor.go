@@ -3,11 +3,14 @@ package publish
 import (
 	"context"
 	"crypto/tls"
+	"errors"
 	"io"
 	"net"
 	"net/http"
 	"sync/atomic"
 	"time"
+
+	"keystay/internal/page"
 )
 
 const (
@@ -34,6 +37,7 @@ const halfCloseGrace = 10 * time.Second
 type visitorBody struct {
 	io.ReadCloser
 	x         *exchange
+	expects   bool // the visitor waits for leave to send it, which reading asks for
 	ended     bool
 	failed    atomic.Bool
 	malformed atomic.Bool // it has failed, and the visitor is there
@@ -44,6 +48,13 @@ func (b *visitorBody) Read(p []byte) (int, error) {
 	if b.ended {
 		return 0, io.EOF
 	}
+	if b.expects && b.x.service != nil && b.x.service.hasAnswered() {
+		// The transport would send it to keep the connection. But the service
+		// does not want it, and the visitor shall not be asked.
+		<-b.x.over
+		return 0, errUnwanted
+	}
+	b.expects = false
 	n, err := b.ReadCloser.Read(p)
 	switch {
 	case err == io.EOF:
@@ -58,6 +69,9 @@ func (b *visitorBody) Read(p []byte) (int, error) {
 	}
 	return n, err
 }
+
+// errUnwanted is the error of a body that the service has answered without.
+var errUnwanted = errors.New("the service has answered without the body")
 
 type bodyKey struct{}
 
@@ -78,7 +92,7 @@ type stream interface {
 
 // newExchange begins an exchange, with what is known of the visitor's connection.
 func newExchange(w http.ResponseWriter, r *http.Request) *exchange {
-	x := &exchange{ResponseWriter: w, request: r, length: -1}
+	x := &exchange{ResponseWriter: w, request: r, length: -1, over: make(chan struct{})}
 	switch c := r.Context().Value(connKey{}).(type) {
 	case *visitorConn:
 		x.visitor, x.head = c, c.take()
@@ -88,6 +102,35 @@ func newExchange(w http.ResponseWriter, r *http.Request) *exchange {
 		x.stream, _ = c.NetConn().(stream)
 	}
 	return x
+}
+
+const (
+	// restTime and restBytes are how long, and for how much, a visitor is heard
+	// whose request was refused in the middle. A connection that is closed with
+	// bytes unread is reset, and the reset may overtake the answer.
+	restTime  = time.Second
+	restBytes = 256 << 10
+)
+
+// refuseRest answers a request whose end nobody knows with a page, and ends the
+// connection.
+func (x *exchange) refuseRest(p *page.Page) {
+	x.Header().Set("Connection", "close")
+	p.Write(x, x.request)
+	control := http.NewResponseController(x.ResponseWriter)
+	if control.Flush() != nil {
+		return
+	}
+	c, _, err := control.Hijack()
+	if err != nil {
+		return
+	}
+	defer c.Close()
+	if w, ok := c.(interface{ CloseWrite() error }); ok {
+		w.CloseWrite()
+	}
+	c.SetReadDeadline(time.Now().Add(restTime))
+	_, _ = io.CopyN(io.Discard, c, restBytes)
 }
 
 // isGone reports whether the visitor's connection has broken, or has ended without

@@ -1,0 +1,8 @@
+package publish
+
+// What tests hit.
+const (
+	HalfCloseGrace    = halfCloseGrace
+	MaxHeaderBytes    = maxHeaderBytes
+	MaxVisitorStreams = maxVisitorStreams
+)
