@@ -286,7 +286,7 @@ func TestFlagsShowDefaults(t *testing.T) {
 
 func TestTokensAreRead(t *testing.T) {
 	dir := inFolder(t, map[string]string{
-		"one": "first secret\n", "two": "second\r\n",
+		"one": "first secret of many bytes\n", "two": "the second secret\r\n",
 		"relay.yaml": `
 domain: relay.test
 names: {policy: token}
@@ -305,14 +305,32 @@ tokens:
 		t.Fatal(err)
 	}
 	want := []config.Token{
-		{SecretFile: filepath.Join(dir, "one"), Secret: "first secret", Names: []string{"xyz.relay.test", "*.team.relay.test", "xn--bcher-kva.relay.test"}},
-		{SecretFile: filepath.Join(dir, "two"), Secret: "second", Names: []string{"*.relay.test"}},
+		{SecretFile: filepath.Join(dir, "one"), Secret: "first secret of many bytes", Names: []string{"xyz.relay.test", "*.team.relay.test", "xn--bcher-kva.relay.test"}},
+		{SecretFile: filepath.Join(dir, "two"), Secret: "the second secret", Names: []string{"*.relay.test"}},
 	}
 	if !reflect.DeepEqual(r.Tokens, want) {
 		t.Errorf("got  %+v\nwant %+v", r.Tokens, want)
 	}
 	if len(warnings) != 1 || warnings[0].Key != "tokens[1].secret_file" || warnings[0].Hints[0] != "chmod 600 "+filepath.Join(dir, "two") {
 		t.Errorf("warnings %q", warnings)
+	}
+}
+
+// A token is an error below 8 bytes and a warning below 16.
+func TestShortTokens(t *testing.T) {
+	for n, want := range map[int]string{1: "error", 7: "error", 8: "warning", 15: "warning", 16: "", 48: ""} {
+		inFolder(t, map[string]string{"s": strings.Repeat("x", n), "relay.yaml": "domain: relay.test\nnames: {policy: token}\ntokens: [{secret_file: s, names: [a.relay.test]}]\n"})
+		_, warnings, err := loadRelay(t, "--config", "relay.yaml")
+		got := ""
+		switch {
+		case err != nil:
+			got = "error"
+		case len(warnings) > 0:
+			got = "warning"
+		}
+		if got != want {
+			t.Errorf("%d bytes: %q, %v, want %q", n, warnings, err, want)
+		}
 	}
 }
 
@@ -343,7 +361,7 @@ func TestAbuseBecomesURL(t *testing.T) {
 }
 
 func TestTokensWithoutPolicyWarn(t *testing.T) {
-	inFolder(t, map[string]string{"s": "secret", "relay.yaml": "domain: relay.test\nnames: {policy: closed}\ntokens: [{secret_file: s, names: [a.relay.test]}]\n"})
+	inFolder(t, map[string]string{"s": "a secret of some length", "relay.yaml": "domain: relay.test\nnames: {policy: closed}\ntokens: [{secret_file: s, names: [a.relay.test]}]\n"})
 	_, warnings, err := loadRelay(t, "--config", "relay.yaml")
 	if err != nil || len(warnings) != 1 || warnings[0].String() != "tokens have no effect while names.policy is closed\nhint: names: {policy: token}" {
 		t.Errorf("%q, %v", warnings, err)

@@ -75,8 +75,8 @@ type Names struct {
 
 // Token is a secret that the operator gave out.
 type Token struct {
-	// SecretFile is the file that holds the secret, one line of at most
-	// [MaxSecret] bytes.
+	// SecretFile is the file that holds the secret, one line of 8 to
+	// [MaxSecret] bytes; with fewer than 16 the relay warns.
 	SecretFile string `mapstructure:"secret_file"`
 
 	// Names are the names it may take: whole names below the domain

@@ -147,9 +147,13 @@ func (e *Errors) policy(r Relay) []Warning {
 			`tokens: [{secret_file: FILE, names: ["xyz.`+example(r.Domain)+`"]}]`)
 	}
 	if len(r.Tokens) > 0 && r.Names.Policy != "token" {
+		message := "tokens have no effect while names.policy is " + r.Names.Policy
+		if r.Names.Policy == "open" {
+			message = "while names.policy is open, a token counts for a reserved name alone, such as www, that it names in full"
+		}
 		warnings = append(warnings, Warning{
 			Key:     "tokens",
-			Message: "tokens have no effect while names.policy is " + r.Names.Policy,
+			Message: message,
 			Hints:   []string{"names: {policy: token}"},
 		})
 	}
@@ -192,12 +196,48 @@ func (e *Errors) tokenName(key string, name *string, domain string) {
 	case normal == domain && !wild:
 		e.add(key, quote(*name)+" is the relay's own name", `"*.`+domain+`" is all names below it`)
 	case normal != domain && !strings.HasSuffix(normal, "."+domain):
-		e.add(key, fmt.Sprintf("%s is not below %s", quote(*name), domain), fmt.Sprintf("did you mean %q?", strings.TrimSuffix(*name, ".")+"."+domain))
+		e.add(key, fmt.Sprintf("%s is not below %s", quote(*name), domain), movedHint(normal, domain, wild))
 	}
 	*name = normal
 	if wild {
 		*name = "*." + normal
 	}
+}
+
+const (
+	// minToken is how many bytes a token must have.
+	minToken = 8
+	// goodToken is how many it should have: anybody may guess, and the relay has no
+	// limit by address.
+	goodToken = 16
+)
+
+// tokenLength checks how long a token is, if it could be read.
+func (e *Errors) tokenLength(key string, t Token) []Warning {
+	n := len(t.Secret)
+	do := "write a longer one, and give it to those who use it: openssl rand -hex 24 > " + t.SecretFile
+	switch {
+	case n == 0 || n >= goodToken: // nothing was read, or enough
+		return nil
+	case n < minToken:
+		e.add(key, fmt.Sprintf("a token of %d bytes can be guessed: %d at least", n, minToken), do)
+		return nil
+	}
+	return []Warning{{Key: key, Message: fmt.Sprintf("the token in %s is short and may be guessed: %d bytes, %d or more are good", t.SecretFile, n, goodToken), Hints: []string{do}}}
+}
+
+// movedHint says what a name of another domain may be meant to be below domain:
+// the last two labels are taken for the other domain.
+func movedHint(name, domain string, wild bool) string {
+	labels := strings.Split(name, ".")
+	labels = labels[:max(0, len(labels)-2)]
+	if wild {
+		labels = append([]string{"*"}, labels...)
+	}
+	if len(labels) == 0 {
+		return fmt.Sprintf("a name below %[1]s, as in \"xyz.%[1]s\"", domain)
+	}
+	return fmt.Sprintf("did you mean %q?", strings.Join(labels, ".")+"."+domain)
 }
 
 // relayCertificate checks where the certificate comes from: a CA or files.

@@ -28,7 +28,7 @@ func relayFileKeys() []Key {
 		{Name: "state_dir", Flag: "state-dir", Default: "/var/lib/keystay", Help: "the `DIR` of certificates, grants and the control socket"},
 		{Name: "names.policy", Default: "open", Help: "who may take names: open (first come), token or closed"},
 		{Name: "tokens", Kind: Table, Help: "the tokens given out, for names.policy token"},
-		{Name: "tokens[].secret_file", Help: "the file that holds the token, one line"},
+		{Name: "tokens[].secret_file", Help: "the file that holds the token, one line of 16 bytes or more"},
 		{Name: "tokens[].names", Kind: List, Help: "the names it may take: whole ones, or *. and a name for all below that"},
 		{Name: "acme.ca", Help: "the https URL of the CA's directory; empty is Let's Encrypt"},
 		{Name: "acme.ca_root", Help: "PEM file of roots to trust for the CA's API; empty is the system's"},
@@ -93,6 +93,7 @@ func LoadRelay(fs *pflag.FlagSet) (*Relay, []Warning, error) {
 		key := fmt.Sprintf("tokens[%d].secret_file", i)
 		src.resolve(key, &r.Tokens[i].SecretFile)
 		warnings = append(warnings, wrong.secretFile(key, r.Tokens[i].SecretFile, &r.Tokens[i].Secret)...)
+		warnings = append(warnings, wrong.tokenLength(key, r.Tokens[i])...)
 		secret := r.Tokens[i].Secret
 		if j, ok := first[secret]; ok && secret != "" {
 			wrong.add(key, fmt.Sprintf("the same secret as tokens[%d] has", j), "list all the names in one of them")

@@ -134,9 +134,14 @@ func TestWrongFile(t *testing.T) {
 		{"names of another zone", "domain: relay.test\nnames: {policy: token}\ntokens:\n- secret_file: s\n  names: [xyz, relay.test, \"*.example.com\", \"*\", notrelay.test]\n",
 			"relay.yaml:5: tokens[0].names[0]: \"xyz\" has no dot\nhint: as in xyz.relay.test or *.team.relay.test\n" +
 				"relay.yaml:5: tokens[0].names[1]: \"relay.test\" is the relay's own name\nhint: \"*.relay.test\" is all names below it\n" +
-				"relay.yaml:5: tokens[0].names[2]: \"*.example.com\" is not below relay.test\nhint: did you mean \"*.example.com.relay.test\"?\n" +
+				"relay.yaml:5: tokens[0].names[2]: \"*.example.com\" is not below relay.test\nhint: did you mean \"*.relay.test\"?\n" +
 				"relay.yaml:5: tokens[0].names[3]: \"*\" is no host name: '*' cannot be in it\nhint: as in xyz.relay.test or *.team.relay.test\n" +
-				"relay.yaml:5: tokens[0].names[4]: \"notrelay.test\" is not below relay.test\nhint: did you mean \"notrelay.test.relay.test\"?"},
+				"relay.yaml:5: tokens[0].names[4]: \"notrelay.test\" is not below relay.test\nhint: a name below relay.test, as in \"xyz.relay.test\""},
+		{"names of the documents", "domain: relay.test\nnames: {policy: token}\ntokens:\n- secret_file: s\n  names: [\"*.team.relay.net\", a.b.relay.net.]\n",
+			"relay.yaml:5: tokens[0].names[0]: \"*.team.relay.net\" is not below relay.test\nhint: did you mean \"*.team.relay.test\"?\n" +
+				"relay.yaml:5: tokens[0].names[1]: \"a.b.relay.net.\" is not below relay.test\nhint: did you mean \"a.b.relay.test\"?"},
+		{"a token that can be guessed", "domain: relay.test\nnames: {policy: token}\ntokens:\n- {secret_file: short, names: [a.relay.test]}\n",
+			"relay.yaml:4: tokens[0].secret_file: a token of 3 bytes can be guessed: 8 at least\nhint: write a longer one, and give it to those who use it: openssl rand -hex 24 > short"},
 		{"token without anything", "domain: relay.test\nnames: {policy: token}\ntokens: [{}]\n",
 			"relay.yaml:3: tokens[0].secret_file: missing\nhint: the file that holds the token, one line\n" +
 				"relay.yaml:3: tokens[0].names: missing: a token without names is good for nothing\nhint: names: [\"*.relay.test\"] for all names"},
@@ -175,7 +180,7 @@ func TestWrongFile(t *testing.T) {
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
 			inFolder(t, map[string]string{
-				"relay.yaml": tt.file, "s": "secret\n", "empty": " \n", "lines": "a\nb\n", "long": strings.Repeat("x", config.MaxSecret+1),
+				"relay.yaml": tt.file, "s": "a secret that is long enough\n", "short": "abc\n", "empty": " \n", "lines": "a\nb\n", "long": strings.Repeat("x", config.MaxSecret+1),
 			})
 			_, _, err := loadRelay(t, "--config", "relay.yaml")
 			wantText(t, err, tt.want)

@@ -153,6 +153,17 @@ func TestFilesThatAreNoRecord(t *testing.T) {
 	}
 }
 
+// A folder in the place of names.db is an error with a hint as well.
+func TestFolderInThePlaceOfTheRecord(t *testing.T) {
+	dir := t.TempDir()
+	if err := os.Mkdir(filepath.Join(dir, "names.db"), 0o700); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := relay.OpenGrants(dir); !errors.Is(err, relay.ErrDamaged) || len(hint.All(err)) != 2 {
+		t.Errorf("got %v", err)
+	}
+}
+
 // A record that is damaged while the relay runs gives nothing away either, and
 // ends neither the process nor those who are connected.
 func TestRecordDamagedWhileItIsOpen(t *testing.T) {

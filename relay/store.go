@@ -92,7 +92,10 @@ func look(file string) error {
 	}
 	// A relay makes the file with something in it. So an empty one is what is
 	// left of one that had names, and not a new beginning.
-	if info.Mode().IsRegular() && info.Size() == 0 {
+	switch {
+	case !info.Mode().IsRegular():
+		return fmt.Errorf("%w: it is no file", ErrDamaged)
+	case info.Size() == 0:
 		return fmt.Errorf("%w: the file is empty", ErrDamaged)
 	}
 	s := &store{}
