@@ -31,13 +31,17 @@ type Server struct {
 // connKey is the key of a request's connection in its context.
 type connKey struct{}
 
-// New wraps srv, before it serves. It sets srv.ConnState, and wraps srv.Handler
-// and srv.ConnContext. A request counts as sent when its handler is called: a
-// connection becomes active a moment before that, and one that does while the
-// server is shut down is dropped.
+// New wraps srv, before it serves: its Handler, ConnContext and ConnState. A
+// request counts as sent when its handler is called: a connection becomes active
+// a moment before that, and one that does while the server is shut down is
+// dropped.
 func New(srv *http.Server) *Server {
 	s := &Server{Server: srv, fresh: make(map[net.Conn]struct{})}
+	connState := srv.ConnState
 	srv.ConnState = func(c net.Conn, state http.ConnState) {
+		if connState != nil {
+			connState(c, state)
+		}
 		switch state {
 		case http.StateNew:
 			s.Expect(c)

@@ -174,3 +174,28 @@ func TestExpectedConnectionIsServed(t *testing.T) {
 	}
 	<-served
 }
+
+// A server's own ConnState goes on hearing of connections.
+func TestOwnConnStateIsCalled(t *testing.T) {
+	ln, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	states := make(chan http.ConnState, 10)
+	srv := httpdrain.New(&http.Server{Handler: http.NotFoundHandler(), ConnState: func(_ net.Conn, s http.ConnState) { states <- s }})
+	served := make(chan error, 1)
+	go func() { served <- srv.Serve(ln) }()
+	c, err := net.Dial("tcp", ln.Addr().String())
+	if err != nil {
+		t.Fatal(err)
+	}
+	if s := <-states; s != http.StateNew {
+		t.Errorf("heard of %v, want new", s)
+	}
+	c.Close()
+	if s := <-states; s != http.StateClosed {
+		t.Errorf("heard of %v, want closed", s)
+	}
+	srv.Close()
+	<-served
+}
