@@ -27,16 +27,21 @@ type Local struct {
 	// Insecure says that the certificate of an https service is not checked.
 	Insecure bool
 
+	// H2C says that the service speaks HTTP/2 without TLS, and nothing else.
+	// The scheme of URL is then "http".
+	H2C bool
+
 	// bare says that only a port was given.
 	bare bool
 }
 
 // localForms is what ParseLocal takes, for hints.
-const localForms = "3000, :3000, host:3000, http://…, https://…, https+insecure://… or unix:/path"
+const localForms = "3000, :3000, host:3000, http://…, https://…, https+insecure://…, h2c://… or unix:/path"
 
 // ParseLocal reads a local service as a person types it: 3000, :3000,
 // host:3000, http://host[:port], https://host[:port],
-// https+insecure://host[:port] or unix:/path. A missing port is the scheme's.
+// https+insecure://host[:port], h2c://host[:port] or unix:/path. A missing port
+// is the scheme's.
 // A missing host is this machine.
 func ParseLocal(s string) (Local, error) {
 	if path, ok := strings.CutPrefix(s, "unix:"); ok {
@@ -61,6 +66,10 @@ func ParseLocal(s string) (Local, error) {
 	case "https+insecure":
 		l, err := parseHostPort("https", rest, "443")
 		l.Insecure = err == nil
+		return l, err
+	case "h2c":
+		l, err := parseHostPort("http", rest, "80")
+		l.H2C = err == nil
 		return l, err
 	}
 	return Local{}, fmt.Errorf("%s is no local service", quote(s))
@@ -139,6 +148,8 @@ func (l Local) String() string {
 		return "unix:" + l.Address
 	case l.Insecure:
 		return l.URL.Scheme + "+insecure://" + l.URL.Host
+	case l.H2C:
+		return "h2c://" + l.URL.Host
 	}
 	return l.URL.Scheme + "://" + l.URL.Host
 }

@@ -27,6 +27,8 @@ func TestLocalForms(t *testing.T) {
 		{"HTTPS://nas.local", "https://nas.local", "tcp", []string{"nas.local:443"}, "https://nas.local"},
 		{"https://[2001:db8::1]", "https://[2001:db8::1]", "tcp", []string{"[2001:db8::1]:443"}, "https://[2001:db8::1]"},
 		{"https+insecure://nas:8443", "https+insecure://nas:8443", "tcp", []string{"nas:8443"}, "https://nas:8443"},
+		{"h2c://:50051", "h2c://127.0.0.1:50051", "tcp", []string{"127.0.0.1:50051", "[::1]:50051"}, "http://127.0.0.1:50051"},
+		{"H2C://grpc.local", "h2c://grpc.local", "tcp", []string{"grpc.local:80"}, "http://grpc.local"},
 		{"unix:/run/app.sock", "unix:/run/app.sock", "unix", []string{"/run/app.sock"}, "http://localhost"},
 		{"unix:///run/app.sock", "unix:/run/app.sock", "unix", []string{"/run/app.sock"}, "http://localhost"},
 	}
@@ -37,7 +39,8 @@ func TestLocalForms(t *testing.T) {
 			continue
 		}
 		if l.String() != tt.shown || l.Network != tt.network || !slices.Equal(l.Addresses(), tt.addresses) || l.URL.String() != tt.url ||
-			l.Insecure != strings.Contains(tt.in, "insecure") || l.Address != tt.addresses[0] {
+			l.Insecure != strings.Contains(tt.in, "insecure") ||
+			l.H2C != strings.HasPrefix(strings.ToLower(tt.in), "h2c:") || l.Address != tt.addresses[0] {
 			t.Errorf("%s: %+v, shown %s, at %v", tt.in, l, l, l.Addresses())
 		}
 	}
@@ -77,7 +80,7 @@ func TestLocalRefusals(t *testing.T) {
 }
 
 func FuzzParseLocal(f *testing.F) {
-	for _, s := range []string{"3000", ":3000", "[::1]:80", "https+insecure://a.b:1/", "unix:///x", "http://[::1", "tcp://x", "./x"} {
+	for _, s := range []string{"3000", ":3000", "[::1]:80", "https+insecure://a.b:1/", "unix:///x", "http://[::1", "tcp://x", "./x", "h2c://a:1"} {
 		f.Add(s)
 	}
 	f.Fuzz(func(t *testing.T, s string) {
@@ -89,7 +92,7 @@ func FuzzParseLocal(f *testing.F) {
 			return
 		}
 		again, err := config.ParseLocal(l.String())
-		if err != nil || again.String() != l.String() || again.Address != l.Address || again.Insecure != l.Insecure {
+		if err != nil || again.String() != l.String() || again.Address != l.Address || again.Insecure != l.Insecure || again.H2C != l.H2C {
 			t.Errorf("%q is shown as %q, which is %+v, %v", s, l, again, err)
 		}
 	})

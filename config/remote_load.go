@@ -16,7 +16,7 @@ const remotePrefix = "KEYSTAY_REMOTE_"
 func RemoteKeys() []Key {
 	keys := []Key{
 		{Name: "domain", Help: "the public `NAME`; by default one made from the device's key below --relay, or without that the last one served"},
-		{Name: "local", Help: "the local `SERVICE`: 3000, :3000, host:3000, http://…, https://…, https+insecure://… or unix:/path; also as the one argument"},
+		{Name: "local", Help: "the local `SERVICE`: 3000, :3000, host:3000, http://…, https://…, https+insecure://…, h2c://… or unix:/path; also as the one argument"},
 		{Name: "host-header", Default: "keep", Help: "the Host that the service sees: `HOST` keep is the visitor's, target the one of --local, else a name of your choice, for services that refuse foreign ones"},
 		{Name: "trust-private-addresses", Kind: Switch, Default: "false", Help: "tell the service also addresses of visitors that no one on the internet has, such as 127.0.0.1 or 192.168.1.2: for a relay in your own network"},
 		{Name: "relay", Kind: List, Help: "the relay to dial, `HOST[:PORT]`; several serve the name at once; by default the one that gave the name before, or found from the top of the domain down"},

@@ -232,7 +232,7 @@ func TestWrongFlagsAndVariables(t *testing.T) {
 }
 
 func TestWrongRemote(t *testing.T) {
-	forms := "\nhint: it may be 3000, :3000, host:3000, http://…, https://…, https+insecure://… or unix:/path"
+	forms := "\nhint: it may be 3000, :3000, host:3000, http://…, https://…, https+insecure://…, h2c://… or unix:/path"
 	tests := []struct {
 		name string
 		env  []string

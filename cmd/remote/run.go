@@ -40,7 +40,7 @@ func run(ctx context.Context, cfg *config.Remote, warnings []config.Warning) err
 		return listenError(cfg, err)
 	}
 	target := publish.Target{
-		URL: cfg.Local.URL, Network: cfg.Local.Network, Addresses: cfg.Local.Addresses(), Insecure: cfg.Local.Insecure,
+		URL: cfg.Local.URL, Network: cfg.Local.Network, Addresses: cfg.Local.Addresses(), Insecure: cfg.Local.Insecure, H2C: cfg.Local.H2C,
 		HostHeader: cfg.HostHeader, TrustPrivateAddresses: cfg.TrustPrivateAddresses,
 		Logger: log,
 	}

@@ -10,6 +10,8 @@ func Remote() []*Advice {
 		ProofFails, OtherVersion,
 		NameTaken, NotBelow, TokenWanted, TokenWithheld, NoNewNames, Banned, Replaced,
 		ServedHere, RemoteState, BadIdentity, NewIdentity, BadRun,
+		ServiceStopped, ServiceNoSocket, ServiceSocketClosed, ServiceSilent, ServiceUnknownHost,
+		ServiceUntrusted, ServiceHandshake, ServiceIsPlain, ServiceIsTLS, ServiceIsH2C, ServiceIsNotH2C, ServiceBroken,
 	}
 }
 

@@ -1,49 +1,105 @@
 package publish
 
 import (
-	"crypto/tls"
-	"errors"
+	"context"
 	"io"
 	"log/slog"
-	"net"
 	"net/http"
+	"time"
+
+	"keystay/internal/hint"
+	"keystay/internal/page"
 )
 
 // failed answers a request that the local service has not answered.
-func (t *Target) failed(logger *slog.Logger) func(http.ResponseWriter, *http.Request, error) {
-	return func(w http.ResponseWriter, r *http.Request, err error) {
-		body, _ := r.Context().Value(bodyKey{}).(*visitorBody)
-		if body != nil && body.malformed.Load() {
-			body.x.refuseRest(malformed("Its body is not chunked as HTTP/1.1 asks."))
-			return
-		}
-		if r.Context().Err() != nil || body != nil && body.failed.Load() { // the visitor has gone
-			panic(http.ErrAbortHandler)
-		}
-		logger.Warn("the local service does not answer", "local", t.URL.String(), "err", localError(err))
-		http.Error(w, unavailable, http.StatusBadGateway)
+func (s *service) failed(w http.ResponseWriter, r *http.Request, err error) {
+	body, _ := r.Context().Value(bodyKey{}).(*visitorBody)
+	if body != nil && body.malformed.Load() {
+		body.x.refuseRest(malformed("Its body is not chunked as HTTP/1.1 asks."))
+		return
+	}
+	if r.Context().Err() != nil || body != nil && body.failed.Load() { // the visitor has gone
+		panic(http.ErrAbortHandler)
+	}
+	f := s.fault(err)
+	p := unreachable
+	if f.broken {
+		p = brokenAnswer
+	}
+	p.Write(w, r)
+	_ = http.NewResponseController(w).Flush() // what follows may take a moment
+	s.note(r.Context(), f)
+}
+
+// The pages say nothing about the inside: visitors need not know.
+var (
+	unreachable = page.Page{
+		Status:     http.StatusBadGateway,
+		Title:      "This service cannot be reached right now",
+		Text:       "The device behind this name is connected, but the service on it does not answer.",
+		Owner:      "If this is your device: the log of the remote has the reason, and what to do.",
+		RetryAfter: 10 * time.Second,
+	}
+	brokenAnswer = page.Page{
+		Status: http.StatusBadGateway,
+		Title:  "This service gave a broken answer",
+		Text:   "The device behind this name is connected, and the service on it answers, but not with valid HTTP.",
+		Owner:  "If this is your device: the log of the remote has the reason, and what to do.",
+	}
+)
+
+// A heardBody hears of an answer that ends in the middle. The visitor's
+// connection is then cut, so that the answer does not look whole.
+type heardBody struct {
+	io.ReadCloser
+	service *service
+	ctx     context.Context // the request's
+}
+
+// Read implements io.Reader.
+func (b *heardBody) Read(p []byte) (int, error) {
+	n, err := b.ReadCloser.Read(p)
+	if err != nil && err != io.EOF && b.ctx.Err() == nil {
+		b.service.note(b.ctx, b.service.middle(err))
+	}
+	return n, err
+}
+
+// note tells the log of a fault, unless it has told of it a short while ago.
+func (s *service) note(ctx context.Context, f *fault) {
+	o := &s.silence
+	if !f.away {
+		o = s.faults.of(f.text)
+	}
+	tell, requests := o.failed(time.Now(), 1)
+	if !tell {
+		return
+	}
+	if f.guess {
+		f = s.diagnose(context.WithoutCancel(ctx), f)
+	}
+	s.tell(f, requests)
+}
+
+// tell logs a fault that so many requests have met.
+func (t *Target) tell(f *fault, requests int) {
+	what := "the local service does not answer"
+	if f.broken {
+		what = "the local service gives a broken answer"
+	}
+	t.log().Warn(what, "local", t.String(), "err", f.text, "requests", requests, hint.Attr(f.Hints()))
+}
+
+// answers notes that the service can be reached.
+func (t *Target) answers() {
+	if lasted, requests, told := t.silence.ends(time.Now()); told {
+		t.log().Info("the local service answers again", "local", t.String(), "after", lasted.Round(time.Millisecond), "requests", requests)
 	}
 }
 
-// unavailable is the page of a local service that is down. It does not say
-// where the service is: visitors need not know.
-const unavailable = `502 Bad Gateway
-
-The device is connected, but the local service behind this name does not answer.
-If this is your device: start the service, or check the --local of the remote.`
-
-// localError is what of an error may be logged: the local service's answer may
-// repeat what the visitor sent, and an error may quote the answer.
-func localError(err error) error {
-	var op *net.OpError
-	var cert *tls.CertificateVerificationError
-	switch {
-	case errors.As(err, &op):
-		return op.Err
-	case errors.As(err, &cert):
-		return cert
-	case errors.Is(err, io.EOF), errors.Is(err, io.ErrUnexpectedEOF):
-		return errors.New("it ended the connection without an answer")
+func (t *Target) log() *slog.Logger {
+	if t.Logger == nil {
+		return slog.New(slog.DiscardHandler)
 	}
-	return errors.New("what it answers is not HTTP")
+	return t.Logger
 }

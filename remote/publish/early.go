@@ -38,10 +38,14 @@ type localConn struct {
 	reset bool          // a write has heard of a reset, and the next read may not
 }
 
-func newLocalConn(c duplex.Conn) *localConn {
+// newLocalConn wraps c. Gone, if it is not nil, is called when it is closed.
+func newLocalConn(c duplex.Conn, gone func(*localConn)) *localConn {
 	l := &localConn{Conn: c, closed: make(chan struct{})}
 	l.close = sync.OnceValue(func() error {
 		close(l.closed)
+		if gone != nil {
+			gone(l)
+		}
 		return c.Close()
 	})
 	return l

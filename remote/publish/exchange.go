@@ -19,6 +19,7 @@ type exchange struct {
 	visitor *visitorConn  // nil over HTTP/2, and where the listener is not Visitors
 	stream  stream        // below the visitor's TLS; may be nil
 	head    head          // of the request
+	visit   *visit        // that the request is of
 
 	conn    net.Conn    // to the service, once there is one
 	service *answerConn // the same over HTTP/1, else nil

@@ -5,4 +5,8 @@ const (
 	HalfCloseGrace    = halfCloseGrace
 	MaxHeaderBytes    = maxHeaderBytes
 	MaxVisitorStreams = maxVisitorStreams
+	MaxLocalConns     = maxLocalConns
+	KeptBody          = keptBody
+	KeptVisit         = keptVisit
+	MaxLarge          = maxLarge
 )

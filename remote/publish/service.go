@@ -3,76 +3,242 @@ package publish
 import (
 	"context"
 	"crypto/tls"
+	"crypto/x509"
 	"errors"
 	"net"
 	"net/http"
+	"net/url"
+	"slices"
+	"sync"
+	"sync/atomic"
 	"time"
-
-	"keystay/internal/duplex"
 )
 
 const (
 	// localDialTimeout is how long the local service may take to answer a dial,
-	// and then for its TLS handshake.
+	// and then a TLS handshake.
 	localDialTimeout = 10 * time.Second
 	// expectTimeout is how long a service may think about Expect: 100-continue.
 	// Then the visitor is asked for its body: some services never say a word.
 	expectTimeout = time.Second
+	// localSessions is how many TLS sessions of an https service are kept, so
+	// that the handshake of a next visitor's connection is short.
+	localSessions = 64
 )
 
-func (t *Target) transport() *http.Transport {
-	return &http.Transport{
-		DialContext:           t.dialPlain,
-		DialTLSContext:        t.dialTLS,
-		ForceAttemptHTTP2:     true,
-		MaxIdleConnsPerHost:   64,
-		IdleConnTimeout:       90 * time.Second,
+// A service is the local service of a target, for the visitors of one name.
+type service struct {
+	*Target
+	domain   string
+	names    []string // what an https service may be asked for, see serverNames
+	sessions tls.ClientSessionCache
+
+	name       atomic.Int32 // which of names was taken last
+	misdirects atomic.Bool  // it answers 421 to another try, too
+
+	mu     sync.Mutex
+	visits map[net.Conn]*visit
+	large  int // how many of visits have large windows
+}
+
+func (t *Target) service(domain string) *service {
+	return &service{
+		Target:   t,
+		domain:   domain,
+		names:    t.serverNames(domain),
+		sessions: tls.NewLRUClientSessionCache(localSessions),
+		visits:   make(map[net.Conn]*visit),
+	}
+}
+
+// serverNames are the server names to try with an https service, the first one
+// first. "" is none. A service that is given by name is asked for that name. A
+// service that is given by address, which is no server name (RFC 6066, section
+// 3), is asked for the name that is in the request's Host, for many choose a
+// virtual host by it. There are services that end the handshake for a name that
+// they do not know, or that answer it with 421: they are asked for the next one.
+func (t *Target) serverNames(domain string) []string {
+	host := t.URL.Hostname()
+	seen := (&url.URL{Host: t.serviceHost(domain)}).Hostname()
+	switch {
+	case net.ParseIP(host) == nil:
+		return slices.Compact([]string{host, seen})
+	case net.ParseIP(seen) == nil:
+		return []string{seen, ""}
+	}
+	return []string{""}
+}
+
+// transport returns a transport that dials with dial.
+func (s *service) transport(k transportKey, r room, dial func(context.Context) (net.Conn, error)) *http.Transport {
+	tr := &http.Transport{
+		Protocols:             new(http.Protocols),
+		MaxConnsPerHost:       maxLocalConns,
+		MaxIdleConnsPerHost:   maxLocalConns,
+		IdleConnTimeout:       localIdleTimeout,
 		ExpectContinueTimeout: expectTimeout,
 		DisableCompression:    true, // what the visitor asked for is what it gets
+		HTTP2:                 r.local(),
 	}
+	switch {
+	case s.H2C:
+		tr.Protocols.SetUnencryptedHTTP2(true)
+	case s.URL.Scheme == "https" && !k.http1:
+		tr.Protocols.SetHTTP1(true)
+		tr.Protocols.SetHTTP2(true)
+	default:
+		tr.Protocols.SetHTTP1(true)
+	}
+	tr.DialContext = func(ctx context.Context, _, _ string) (net.Conn, error) {
+		c, err := dial(ctx)
+		if err != nil || s.H2C {
+			return c, err
+		}
+		return &answerConn{Conn: c}, nil
+	}
+	if s.URL.Scheme == "https" {
+		offer := []string{"h2", "http/1.1"}
+		if k.http1 {
+			offer = offer[1:]
+		}
+		tr.DialTLSContext = func(ctx context.Context, _, _ string) (net.Conn, error) {
+			c, err := s.dialTLS(ctx, dial, offer, k.name)
+			if err != nil {
+				return nil, err
+			}
+			if c.ConnectionState().NegotiatedProtocol == "h2" {
+				return c, nil
+			}
+			return &answerConn{Conn: c}, nil
+		}
+	}
+	return tr
 }
 
-// dialPlain is dial for HTTP/1 without TLS.
-func (t *Target) dialPlain(ctx context.Context, network, addr string) (net.Conn, error) {
-	c, err := t.dial(ctx, network, addr)
-	if err != nil {
-		return nil, err
-	}
-	return &answerConn{Conn: c}, nil
-}
-
-// dialTLS is dial and then TLS, for HTTP/2 where the service has it.
-func (t *Target) dialTLS(ctx context.Context, network, addr string) (net.Conn, error) {
-	c, err := t.dial(ctx, network, addr)
-	if err != nil {
-		return nil, err
-	}
-	ctx, cancel := context.WithTimeout(ctx, localDialTimeout)
-	defer cancel()
-	tc := tls.Client(c, &tls.Config{ServerName: t.URL.Hostname(), InsecureSkipVerify: t.Insecure, NextProtos: []string{"h2", "http/1.1"}})
-	if err := tc.HandshakeContext(ctx); err != nil {
+// dialTLS reaches an https service, and asks it for the server name with the
+// given number. If it ends the handshake, it is asked for the next one.
+func (s *service) dialTLS(ctx context.Context, dial func(context.Context) (net.Conn, error), offer []string, name int32) (*tls.Conn, error) {
+	var first error
+	for i := range s.names {
+		n := (int(name) + i) % len(s.names)
+		c, err := dial(ctx)
+		if err != nil {
+			return nil, err
+		}
+		tc := tls.Client(c, s.tlsConfig(s.names[n], offer))
+		shake, cancel := context.WithTimeout(ctx, localDialTimeout)
+		err = tc.HandshakeContext(shake)
+		cancel()
+		if err == nil {
+			s.name.Store(int32(n)) //nolint:gosec // there are two names at most
+			return tc, nil
+		}
 		c.Close()
-		return nil, err
+		if first == nil {
+			first = &handshakeError{err}
+		}
+		if !endedByPeer(err) {
+			break
+		}
 	}
-	if tc.ConnectionState().NegotiatedProtocol == "h2" {
-		return tc, nil
+	return nil, first
+}
+
+// A handshakeError is that of a TLS handshake with the local service.
+type handshakeError struct{ err error }
+
+// Error implements error.
+func (e *handshakeError) Error() string { return "TLS handshake: " + e.err.Error() }
+
+// Unwrap returns what went wrong.
+func (e *handshakeError) Unwrap() error { return e.err }
+
+// tlsConfig is for one connection. The certificate is checked against the
+// target's host, whatever name is asked for.
+func (s *service) tlsConfig(name string, offer []string) *tls.Config {
+	c := &tls.Config{
+		ServerName:         name,
+		NextProtos:         offer,
+		RootCAs:            s.Roots,
+		ClientSessionCache: s.sessions,
+		InsecureSkipVerify: true, //nolint:gosec // VerifyConnection checks, but for https+insecure
 	}
-	return &answerConn{Conn: tc}, nil
+	if !s.Insecure {
+		c.VerifyConnection = s.verify
+	}
+	return c
+}
+
+// verify checks the service's certificate as package crypto/tls would, but
+// against the target's host.
+func (s *service) verify(cs tls.ConnectionState) error {
+	options := x509.VerifyOptions{Roots: s.Roots, DNSName: s.URL.Hostname(), Intermediates: x509.NewCertPool()}
+	for _, c := range cs.PeerCertificates[1:] {
+		options.Intermediates.AddCert(c)
+	}
+	if _, err := cs.PeerCertificates[0].Verify(options); err != nil {
+		return &tls.CertificateVerificationError{UnverifiedCertificates: cs.PeerCertificates, Err: err}
+	}
+	return nil
 }
 
 // dial reaches the local service at the first of its addresses that answers.
-func (t *Target) dial(ctx context.Context, _, _ string) (net.Conn, error) {
+func (t *Target) dial(ctx context.Context) (net.Conn, error) {
 	d := net.Dialer{Timeout: localDialTimeout}
 	var errs []error
 	for _, a := range t.Addresses {
 		c, err := d.DialContext(ctx, t.Network, a)
 		if err == nil {
-			return newLocalConn(c.(duplex.Conn)), nil // it is one of TCP or a unix socket
+			return c, nil
 		}
 		errs = append(errs, err)
 	}
 	if len(errs) == 0 {
-		return nil, errors.New("the target has no address")
+		return nil, errNoAddress
 	}
 	return nil, errors.Join(errs...)
+}
+
+var errNoAddress = errors.New("the target has no address")
+
+// Check looks whether the local service can be reached, without a request: it
+// dials, and does the TLS handshake with an https service. Domain is the public
+// name. The error says why not, in words for people, and has hints.
+func (t *Target) Check(ctx context.Context, domain string) error {
+	s := t.service(domain)
+	dial := t.dial
+	if t.URL.Scheme == "https" {
+		dial = func(ctx context.Context) (net.Conn, error) {
+			return s.dialTLS(ctx, t.dial, []string{"h2", "http/1.1"}, 0)
+		}
+	}
+	c, err := dial(ctx)
+	if err != nil {
+		return t.fault(err)
+	}
+	c.Close()
+	return nil
+}
+
+// connContext is the http.Server's ConnContext.
+func (s *service) connContext(ctx context.Context, c net.Conn) context.Context {
+	v := &visit{service: s}
+	s.mu.Lock()
+	s.visits[c] = v
+	s.mu.Unlock()
+	return context.WithValue(withConn(ctx, c), visitKey{}, v)
+}
+
+// connState is the http.Server's ConnState.
+func (s *service) connState(c net.Conn, state http.ConnState) {
+	if state != http.StateClosed && state != http.StateHijacked {
+		return
+	}
+	s.mu.Lock()
+	v := s.visits[c]
+	delete(s.visits, c)
+	s.mu.Unlock()
+	if v != nil {
+		v.end()
+	}
 }

@@ -2,6 +2,7 @@ package publish
 
 import (
 	"context"
+	"crypto/x509"
 	"io"
 	"log"
 	"log/slog"
@@ -24,6 +25,14 @@ type Target struct {
 	// Insecure leaves an https service's certificate unchecked.
 	Insecure bool
 
+	// Roots are trusted for an https service's certificate; nil means the
+	// system's.
+	Roots *x509.CertPool
+
+	// H2C says that the service speaks HTTP/2 without TLS, and nothing else. The
+	// scheme of URL is then http.
+	H2C bool
+
 	// HostHeader is the Host that the service sees: HostKeep, which is also what
 	// empty means, HostTarget, or a name with or without a port.
 	HostHeader string
@@ -36,42 +45,60 @@ type Target struct {
 
 	// Logger hears when the local service does not answer; nil discards.
 	Logger *slog.Logger
+
+	silence outage // while the service cannot be reached
+	faults  faults // of its answers
+}
+
+// String is the target as --local has it.
+func (t *Target) String() string {
+	switch {
+	case t.Network == "unix" && len(t.Addresses) > 0:
+		return "unix:" + t.Addresses[0]
+	case t.H2C:
+		return "h2c://" + t.URL.Host
+	case t.Insecure:
+		return t.URL.Scheme + "+insecure://" + t.URL.Host
+	}
+	return t.URL.String()
 }
 
 // Server returns an HTTP server around Handler. Serve it on Visitors of a
-// listener whose connections are TLS, ended here.
+// listener whose connections are TLS, ended here. Its ConnContext and ConnState
+// are taken: whoever sets others calls these.
 func (t *Target) Server(domain string) *http.Server {
-	return &http.Server{
-		Handler:           t.Handler(domain),
+	s := t.service(domain)
+	srv := &http.Server{
+		Handler:           s.handler(),
 		ReadHeaderTimeout: 30 * time.Second,
 		MaxHeaderBytes:    maxHeaderBytes,
-		HTTP2:             &http.HTTP2Config{MaxConcurrentStreams: maxVisitorStreams},
 		IdleTimeout:       3 * time.Minute,
 
 		DisableGeneralOptionsHandler: true, // OPTIONS * is the service's to answer
 
 		// Its lines carry visitors' addresses, and what they sent.
 		ErrorLog:    log.New(io.Discard, "", 0),
-		ConnContext: withConn,
+		ConnContext: s.connContext,
+		ConnState:   s.connState,
 	}
+	s.serveHTTP2(srv)
+	return srv
 }
 
 // Handler hands requests for domain on to the target. Those for another host
 // get 421. What changes on the way is listed in docs/forwarding.md.
-func (t *Target) Handler(domain string) http.Handler {
-	logger := t.Logger
-	if logger == nil {
-		logger = slog.New(slog.DiscardHandler)
-	}
+func (t *Target) Handler(domain string) http.Handler { return t.service(domain).handler() }
+
+func (s *service) handler() http.Handler {
 	proxy := &httputil.ReverseProxy{
-		Rewrite:        t.rewrite,
-		Transport:      speller{t.transport()},
-		ModifyResponse: t.modifyAnswer,
-		FlushInterval:  -1, // each piece goes out at once: SSE, long polls
-		ErrorLog:       slog.NewLogLogger(logger.Handler(), slog.LevelDebug),
-		ErrorHandler:   t.failed(logger),
+		Rewrite:        s.rewrite,
+		Transport:      speller{s},
+		ModifyResponse: s.modifyAnswer,
+		FlushInterval:  -1,                         // each piece goes out at once: SSE, long polls
+		ErrorLog:       log.New(io.Discard, "", 0), // it quotes the service, and failed says it better
+		ErrorHandler:   s.failed,
 	}
-	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { serve(proxy, domain, w, r) })
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { s.serve(proxy, w, r) })
 }
 
 // modifyAnswer makes the answer that the visitor gets out of the service's.
@@ -89,8 +116,11 @@ func (t *Target) modifyAnswer(res *http.Response) error {
 }
 
 // serve hands one request on.
-func serve(proxy http.Handler, domain string, w http.ResponseWriter, r *http.Request) {
+func (s *service) serve(proxy http.Handler, w http.ResponseWriter, r *http.Request) {
 	x := newExchange(w, r)
+	var done func()
+	x.visit, done = s.visitOf(r)
+	defer done()
 	if x.visitor != nil {
 		defer x.visitor.served()
 	}
@@ -98,7 +128,7 @@ func serve(proxy http.Handler, domain string, w http.ResponseWriter, r *http.Req
 		x.refuseRest(malformed("HTTP/1.0 has no Transfer-Encoding."))
 		return
 	}
-	if no := refusal(r, domain); no != nil {
+	if no := refusal(r, s.domain); no != nil {
 		no.Write(w, r)
 		return
 	}

@@ -1,0 +1,58 @@
+package hint
+
+// The advice for the local service behind a name.
+var (
+	ServiceStopped = &Advice{
+		Shown: "the local service does not answer: … connection refused",
+		Do:    []string{"start it, or check the port in --local"},
+	}
+	ServiceNoSocket = &Advice{
+		Shown: "the local service does not answer: … no such file or directory",
+		Means: "a unix socket",
+		Do:    []string{"start it, or check the path in --local"},
+	}
+	ServiceSocketClosed = &Advice{
+		Shown: "the local service does not answer: … permission denied",
+		Means: "a unix socket",
+		Do:    []string{"let this program's user read and write the socket"},
+	}
+	ServiceSilent = &Advice{
+		Shown: "the local service does not answer: … it has not answered for 10s",
+		Do:    []string{"is its host up, does a firewall let this device through, and is --local right?"},
+	}
+	ServiceUnknownHost = &Advice{
+		Shown: "the local service does not answer: … no such host",
+		Do:    []string{"check the host in --local, and this device's DNS"},
+	}
+	ServiceUntrusted = &Advice{
+		Shown: "the local service does not answer: its certificate is not trusted: …",
+		Means: "it is self-signed, expired, or for another host",
+		Do: []string{"to leave it unchecked: --local https+insecure://HOST",
+			"or add its CA to this system's, or give the host that the certificate is for"},
+	}
+	ServiceHandshake = &Advice{
+		Shown: "the local service does not answer: TLS handshake: …",
+		Do:    []string{"check that it speaks TLS there, for this name, with TLS 1.2 or 1.3"},
+	}
+	ServiceIsPlain = &Advice{
+		Shown: "the local service does not answer: it does not speak TLS there",
+		Do:    []string{"it may speak plain HTTP: --local http://HOST"},
+	}
+	ServiceIsTLS = &Advice{
+		Shown: "the local service gives a broken answer: it speaks TLS there",
+		Do:    []string{"--local https://HOST, or https+insecure://HOST if its certificate is self-signed"},
+	}
+	ServiceIsH2C = &Advice{
+		Shown: "the local service gives a broken answer: it speaks HTTP/2 alone there",
+		Do:    []string{"--local h2c://HOST"},
+	}
+	ServiceIsNotH2C = &Advice{
+		Shown: "the local service gives a broken answer: it does not speak HTTP/2 without TLS",
+		Do:    []string{"it may speak HTTP/1.1: --local http://HOST"},
+	}
+	ServiceBroken = &Advice{
+		Shown: "the local service gives a broken answer: …",
+		Means: "the rest names the rule of HTTP that it breaks",
+		Do:    []string{"look at the service's own log, and ask it without the remote: curl -v"},
+	}
+)

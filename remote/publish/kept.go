@@ -1,0 +1,153 @@
+package publish
+
+import (
+	"errors"
+	"io"
+	"net/http"
+	"sync"
+)
+
+const (
+	// keptBody is how much of a request's body is kept, so that the request can
+	// be sent again over another connection when the service has not taken it:
+	// it has said GOAWAY, or closed an idle connection. A longer body is sent
+	// once.
+	keptBody = 64 << 10
+	// keptVisit bounds what is kept at once for all requests of one visitor's
+	// connection: 100 streams times keptBody would be 6.4 MiB.
+	keptVisit = 1 << 20
+)
+
+// errBodyGone is why a request cannot be sent again: of its body, more was sent
+// than is kept.
+var errBodyGone = errors.New("more of the body was sent than is kept for another try")
+
+// A keptSource is a request's body, of which the beginning is kept.
+type keptSource struct {
+	visit *visit
+	body  io.ReadCloser
+
+	reading sync.Mutex // held while body is read
+
+	mu     sync.Mutex
+	newest *keptReader
+	kept   []byte // the beginning, and so far all that was read of body
+	once   bool   // no reader will be asked for any more
+	gone   bool   // kept was let go of: the newest reader has read behind it
+	end    error  // what body has returned behind kept
+}
+
+// keepBody lets req be sent again, as far as keptBody reaches. The caller calls
+// release when it will not be sent again.
+func keepBody(req *http.Request, v *visit) (release func()) {
+	if req.Body == nil || req.Body == http.NoBody {
+		return func() {}
+	}
+	s := &keptSource{visit: v, body: req.Body}
+	s.newest = &keptReader{source: s}
+	req.Body = s.newest
+	req.GetBody = s.again
+	return s.release
+}
+
+// again is the request's GetBody.
+func (s *keptSource) again() (io.ReadCloser, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.once || s.gone {
+		return nil, errBodyGone
+	}
+	s.newest.closed = true
+	s.newest = &keptReader{source: s}
+	return s.newest, nil
+}
+
+func (s *keptSource) release() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.once = true
+	if s.newest.off == len(s.kept) {
+		s.forgetLocked()
+	}
+}
+
+func (s *keptSource) forgetLocked() {
+	if !s.gone {
+		s.gone = true
+		s.visit.kept.Add(-int64(len(s.kept)))
+		s.kept = nil
+	}
+}
+
+// A keptReader reads the body from its beginning. Only the newest of a source
+// is read; the others are closed.
+type keptReader struct {
+	source *keptSource
+	off    int // how much of what is kept it has read
+	closed bool
+}
+
+// Read implements io.Reader.
+func (r *keptReader) Read(p []byte) (int, error) {
+	s := r.source
+	if n, said, err := r.readKept(p); said {
+		return n, err
+	}
+	s.reading.Lock()
+	defer s.reading.Unlock()
+	if n, said, err := r.readKept(p); said { // an older reader has got it meanwhile
+		return n, err
+	}
+	n, err := s.body.Read(p[:r.atMost(len(p))])
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if !s.gone {
+		s.kept = append(s.kept, p[:n]...)
+		s.visit.kept.Add(int64(n))
+		s.end = err
+		r.off += n
+	}
+	return n, err
+}
+
+// readKept reads what is kept already. It reports whether that, or an end, was
+// there to be said.
+func (r *keptReader) readKept(p []byte) (n int, said bool, err error) {
+	s := r.source
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	switch {
+	case r.closed:
+		return 0, true, http.ErrBodyReadAfterClose
+	case r.off < len(s.kept):
+		n = copy(p, s.kept[r.off:])
+		r.off += n
+		return n, true, nil
+	case s.end != nil:
+		return 0, true, s.end
+	}
+	return 0, false, nil
+}
+
+// atMost is how much of n the next read of the body may take: all if it is not
+// kept, else what there is room for.
+func (r *keptReader) atMost(n int) int {
+	s := r.source
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	room := keptBody - len(s.kept)
+	if s.gone || s.once || room == 0 || s.visit.kept.Load() >= keptVisit {
+		s.forgetLocked()
+		return n
+	}
+	return min(n, room)
+}
+
+// Close ends the reader. The body stays open for the next one: whoever made the
+// request closes it.
+func (r *keptReader) Close() error {
+	r.source.mu.Lock()
+	defer r.source.mu.Unlock()
+	r.closed = true
+	return nil
+}

@@ -1,0 +1,186 @@
+package publish
+
+import (
+	"errors"
+	"io"
+	"net/http"
+	"net/http/httptrace"
+	"slices"
+	"strings"
+
+	"golang.org/x/net/http2"
+)
+
+// RoundTrip sends a request to the service over a connection of its visitor.
+// It is an http.RoundTripper for what Handler has prepared.
+//
+// HTTP/1.1 is spoken for what only HTTP/1.1 has, which is Upgrade. Else an https
+// service chooses between it and HTTP/2. Trailers and bodies in both directions
+// at once pass with either.
+//
+// A request is sent again only if the service has not processed it, or if that
+// does no harm (RFC 9110, section 9.2.2; RFC 9113, section 8.7). Most of it
+// package net/http does by itself, given that the body is kept; what is here are
+// the answers that ask for another connection.
+func (s *service) RoundTrip(req *http.Request) (*http.Response, error) {
+	v := exchangeOf(req).visit
+	req = s.prepare(req)
+	release := keepBody(req, v)
+	defer release()
+	key := transportKey{http1: v.http1.Load() || wantsUpgrade(req), name: s.name.Load()}
+	var reused bool
+	if s.mayBeHTTP2(key) {
+		req = req.WithContext(httptrace.WithClientTrace(req.Context(), &httptrace.ClientTrace{
+			GotConn: func(info httptrace.GotConnInfo) { reused = info.Reused },
+		}))
+	}
+	res, err := v.transport(key).RoundTrip(req)
+	next, again := s.next(key, req, res, err, reused)
+	if again && rewind(req) {
+		if res != nil {
+			discard(res)
+		}
+		res, err = v.transport(next).RoundTrip(req)
+		s.learn(v, key, next, res)
+	}
+	if err != nil {
+		return nil, err
+	}
+	if err := s.check(req, res); err != nil {
+		discard(res)
+		return nil, err
+	}
+	s.answers()
+	if res.StatusCode != http.StatusSwitchingProtocols {
+		res.Body = &heardBody{res.Body, s, req.Context()}
+	}
+	return res, nil
+}
+
+// prepare makes the request that is sent of the one that ReverseProxy has made.
+func (s *service) prepare(req *http.Request) *http.Request {
+	out := *req
+	switch {
+	case s.H2C && wantsUpgrade(req):
+		// HTTP/2 has no Upgrade, and a server may ignore one (RFC 9110, section 7.8).
+		out.Header = req.Header.Clone()
+		out.Header.Del("Upgrade")
+		out.Header.Del("Connection")
+	case req.Method == http.MethodPut || req.Method == http.MethodDelete:
+		// Package net/http sends PUT and DELETE again, when a connection breaks,
+		// only with this header. An empty one is not sent.
+		if _, ok := req.Header["Idempotency-Key"]; !ok {
+			out.Header = req.Header.Clone()
+			out.Header["Idempotency-Key"] = nil
+		}
+	}
+	return &out
+}
+
+// idempotent reports whether a request may be processed twice (RFC 9110, section
+// 9.2.2).
+func idempotent(method string) bool {
+	switch method {
+	case http.MethodGet, http.MethodHead, http.MethodOptions, http.MethodTrace, http.MethodPut, http.MethodDelete:
+		return true
+	}
+	return false
+}
+
+func wantsUpgrade(req *http.Request) bool { return req.Header.Get("Upgrade") != "" }
+
+// mayBeHTTP2 reports whether a connection for k may speak HTTP/2.
+func (s *service) mayBeHTTP2(k transportKey) bool {
+	return s.H2C || s.URL.Scheme == "https" && !k.http1
+}
+
+// next returns what to try after res or err: whether, and with which transport.
+// Reused says that the connection was not made for the request.
+func (s *service) next(k transportKey, req *http.Request, res *http.Response, err error, reused bool) (transportKey, bool) {
+	var reset http2.StreamError
+	switch {
+	case req.Context().Err() != nil:
+		return k, false
+	case errors.As(err, &reset):
+		// The service has not processed the request, and never will over HTTP/2.
+		k.http1 = true
+		return k, reset.Code == http2.ErrCodeHTTP11Required && !s.H2C
+	case err != nil:
+		// An HTTP/2 connection that breaks as the request goes out: net/http
+		// sends it again over HTTP/1 alone.
+		return k, reused && s.mayBeHTTP2(k) && idempotent(req.Method)
+	case s.URL.Scheme != "https":
+		return k, false
+	case res.StatusCode == http.StatusHTTPVersionNotSupported && res.ProtoMajor == 2:
+		k.http1 = true
+		return k, true
+	case res.StatusCode == http.StatusMisdirectedRequest && !s.misdirects.Load():
+		// RFC 9110, section 15.5.20: over another connection, whatever the method.
+		if len(s.names) > 1 {
+			k.name = (k.name + 1) % int32(len(s.names)) //nolint:gosec // two at most
+		} else {
+			k.http1 = true
+		}
+		return k, true
+	}
+	return k, false
+}
+
+// learn notes what has come of another try.
+func (s *service) learn(v *visit, tried, next transportKey, res *http.Response) {
+	misdirected := res != nil && res.StatusCode == http.StatusMisdirectedRequest
+	switch {
+	case misdirected:
+		s.misdirects.Store(true) // it means something else by it
+		s.name.Store(tried.name)
+	case res != nil && next.http1 && !tried.http1:
+		v.http1.Store(true)
+	}
+}
+
+// rewind prepares the body for another try.
+func rewind(req *http.Request) bool {
+	if req.GetBody == nil {
+		return true // there is no body
+	}
+	body, err := req.GetBody()
+	if err != nil {
+		return false
+	}
+	req.Body = body
+	return true
+}
+
+// maxDiscard is how much of an answer that nobody gets is read, so that the
+// connection can be used on.
+const maxDiscard = 64 << 10
+
+func discard(res *http.Response) {
+	_, _ = io.CopyN(io.Discard, res.Body, maxDiscard)
+	res.Body.Close()
+}
+
+// check refuses an answer that package net/http takes, but that cannot be
+// passed on.
+func (s *service) check(req *http.Request, res *http.Response) error {
+	switch code := res.StatusCode; {
+	case code == http.StatusSwitchingProtocols:
+		if !wantsUpgrade(req) || !switches(req, res) {
+			return errSwitch
+		}
+	case code < 200 || code > 999: // others below 200 are not the last answer
+		return errStatus
+	}
+	return nil
+}
+
+// switches reports whether the answer names a protocol that was asked for.
+func switches(req *http.Request, res *http.Response) bool {
+	asked := strings.FieldsFunc(strings.Join(req.Header.Values("Upgrade"), ","), func(r rune) bool { return r == ',' || r == ' ' })
+	return slices.ContainsFunc(asked, func(p string) bool { return strings.EqualFold(p, res.Header.Get("Upgrade")) })
+}
+
+var (
+	errStatus = errors.New("the status code of its answer is outside 100 to 999")
+	errSwitch = errors.New("it switches to a protocol that was not asked for")
+)

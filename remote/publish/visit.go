@@ -1,0 +1,145 @@
+package publish
+
+import (
+	"context"
+	"net"
+	"net/http"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"keystay/internal/duplex"
+)
+
+const (
+	// maxLocalConns is how many connections to the local service one visitor's
+	// connection may have. Over HTTP/1 it needs one. Over HTTP/2 it may have up
+	// to maxVisitorStreams requests at once: those beyond wait for a connection, in
+	// turn, as long as the visitor does.
+	maxLocalConns = 32
+	// localIdleTimeout is how long a connection to the local service is kept
+	// without a request.
+	localIdleTimeout = 90 * time.Second
+)
+
+type visitKey struct{}
+
+// A visit is one visitor's connection, with the connections to the local
+// service that are for it alone. No other visitor gets one of them: a service
+// may take the connection for the login (NTLM, Negotiate), and a request can be
+// lost on a connection that the service closes.
+type visit struct {
+	service *service
+	kept    atomic.Int64 // bytes of bodies that are kept, see keptVisit
+	http1   atomic.Bool  // the service has asked for HTTP/1.1
+
+	mu         sync.Mutex
+	transports map[transportKey]*http.Transport
+	conns      map[*localConn]struct{}
+	requests   int  // under way
+	over       bool // the visitor's connection has ended
+	room       room // see windows.go
+}
+
+// A transportKey says what the connections of a transport have in common.
+type transportKey struct {
+	http1 bool
+	name  int32 // of service.names
+}
+
+// visitOf returns the visit of a request, and what to call at its end. A
+// handler that is not served by Target.Server knows nothing of connections:
+// there each request is a visit of its own.
+func (s *service) visitOf(r *http.Request) (v *visit, done func()) {
+	v, ok := r.Context().Value(visitKey{}).(*visit)
+	if !ok || v.service != s {
+		v = &visit{service: s, over: true}
+	}
+	v.mu.Lock()
+	v.requests++
+	v.mu.Unlock()
+	return v, v.done
+}
+
+// done ends a request.
+func (v *visit) done() {
+	v.mu.Lock()
+	v.requests--
+	v.closeLocked()
+}
+
+// end ends the visit: its connections are closed when no request is under way.
+func (v *visit) end() {
+	v.mu.Lock()
+	v.over = true
+	v.closeLocked()
+}
+
+// closeLocked closes all connections if nobody will use them any more, and
+// releases the lock.
+func (v *visit) closeLocked() {
+	if !v.over || v.requests > 0 {
+		v.mu.Unlock()
+		return
+	}
+	conns, transports := v.conns, v.transports
+	v.conns, v.transports = nil, nil
+	v.service.giveBack(v.room)
+	v.room = unasked
+	v.mu.Unlock()
+	for _, t := range transports {
+		t.CloseIdleConnections()
+	}
+	for c := range conns {
+		c.Close()
+	}
+}
+
+// transport returns the visit's transport for k.
+func (v *visit) transport(k transportKey) *http.Transport {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	t := v.transports[k]
+	if t == nil {
+		t = v.service.transport(k, v.roomLocked(), v.dial)
+		if v.transports == nil {
+			v.transports = make(map[transportKey]*http.Transport, 1)
+		}
+		v.transports[k] = t
+	}
+	return t
+}
+
+// dial is the transports' way to the local service.
+func (v *visit) dial(ctx context.Context) (net.Conn, error) {
+	c, err := v.service.dial(ctx)
+	if err != nil {
+		return nil, err
+	}
+	l := newLocalConn(c.(duplex.Conn), v.forget) // it is one of TCP or a unix socket
+	if !v.take(l) {
+		l.Close()
+		return nil, net.ErrClosed
+	}
+	return l, nil
+}
+
+// take notes a new connection, if somebody still waits for it.
+func (v *visit) take(l *localConn) bool {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	if v.over && v.requests == 0 {
+		return false
+	}
+	if v.conns == nil {
+		v.conns = make(map[*localConn]struct{}, 1)
+	}
+	v.conns[l] = struct{}{}
+	return true
+}
+
+func (v *visit) forget(l *localConn) {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	delete(v.conns, l)
+}
