@@ -21,9 +21,10 @@
 //     writes it, link_control.go acts on its records, link_streams.go is its table
 //     of streams, link_liveness.go its pings and the end of a silent one
 //   - smux.go: the frames of the session
-//   - stream.go: a stream as a net.Conn. stream_read.go parses what comes,
-//     stream_write.go queues what goes, stream_credit.go has the windows,
-//     stream_settle.go finds out when nothing of it is left
+//   - stream.go: a stream as a net.Conn. stream_state.go says how far it has come,
+//     stream_read.go parses what comes, stream_write.go queues what goes,
+//     stream_credit.go has the windows and stream_memory.go what bounds them,
+//     stream_settle.go finds out when nothing of a stream is left
 //   - lane.go: a lane from JOIN to BOUND, at both sides. lane_link.go is what a
 //     link knows of lanes, lane_move.go moves a stream, lane_notice.go finds the
 //     streams worth it, lane_bare.go leaves TLS

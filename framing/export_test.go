@@ -77,3 +77,26 @@ func Queued(s *Stream) int {
 	defer s.mu.Unlock()
 	return len(s.out)
 }
+
+// Illegal returns which rule of the states of a stream does not hold, or nothing.
+func Illegal(s *Stream) string {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	switch over := s.cause != nil || s.endedLocked(); {
+	case s.recv == halfMovedEnded:
+		return "what comes was ended on the lane by this side"
+	case (s.recv.moved() || s.send.moved()) && s.lane.state == laneNone:
+		return "a half has moved, and there is no lane"
+	case s.send.moved() && s.lane.conn == nil && s.cause == nil:
+		return "what goes has moved to no connection"
+	case s.wire != wireOpen && !over:
+		return "FIN before the halves are over"
+	case s.wire != wireOpen && s.rst != rstNone:
+		return "FIN overtakes RESET"
+	case s.rst != rstNone && s.cause == nil && !s.closed:
+		return "RESET of a stream that works"
+	case s.wire == wireRemoved && s.buf.len > 0 && !s.closed:
+		return "removed with data that is not read"
+	}
+	return ""
+}

@@ -284,7 +284,7 @@ const excuseTime = 3 * time.Second
 func (n *Lane) Outcome(ctx context.Context) (worked bool, err error) {
 	defer n.link.forgetLane(n.stream.id)
 	select {
-	case <-n.stream.laneOver:
+	case <-n.stream.lane.over:
 	case <-ctx.Done():
 	}
 	worked, err = n.stream.laneOutcome()

@@ -215,7 +215,7 @@ func (l *Link) CutLanes() {
 func (s *Stream) cutLane() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.lane != nil || s.move.state == laneAwait {
+	if s.lane.conn != nil || s.lane.state == laneAwait {
 		s.resetLocked(ResetCancel)
 	}
 }

@@ -19,24 +19,19 @@ type laneState uint8
 const (
 	laneNone  laneState = iota
 	laneAwait           // BIND or BOUND is on its way: SWITCH may come
-	laneBound           // Stream.lane is set
+	laneBound           // the lane carries what has moved
 	laneGone            // it was lost before; there will be no other
 )
 
 // A move is the part of a Stream that is about its lane, see section 8 of
 // PROTOCOL.md. Each direction is on the stream until it has ended or moved.
 type move struct {
-	state     laneState
-	lane      duplex.Conn   // the bare connection
-	sendMoved bool          // SWITCH is queued: what is written goes on the lane
-	recvMoved bool          // SWITCH has come: behind buf the lane is read
-	writing   int           // Writes under way
-	noticeAt  int64         // bytes in one direction, for the next Handler.Bulk
-	spoke     bool          // data was sent, and none has come since
-	exchanges int           // data has come after data was sent, since Handler.Chatty
-	in, out   bool          // bytes have come, and gone, on the lane
-	err       error         // why the lane failed
-	laneOver  chan struct{} // closed when the lane is closed; from laneAwait on
+	state   laneState
+	conn    duplex.Conn   // the bare connection; set in laneBound
+	writing int           // Writes under way
+	in, out bool          // bytes have come, and gone, on the lane
+	err     error         // why the lane failed
+	over    chan struct{} // closed when the lane is closed; from laneAwait on
 }
 
 // expectLane makes the stream ready for a lane, one and no other. It reports
@@ -44,11 +39,11 @@ type move struct {
 func (s *Stream) expectLane() bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.move.state != laneNone || !s.begins.Load() || s.overLocked() || !s.link.moves() {
+	if s.lane.state != laneNone || !s.begins.Load() || s.overLocked() || !s.link.moves() {
 		return false
 	}
-	s.move.state = laneAwait
-	s.laneOver = make(chan struct{})
+	s.lane.state = laneAwait
+	s.lane.over = make(chan struct{})
 	return true
 }
 
@@ -56,7 +51,7 @@ func (s *Stream) expectLane() bool {
 func (s *Stream) reserveLane() bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.removed || !s.link.pool.reserve(LaneMemory) {
+	if s.wire == wireRemoved || !s.link.pool.reserve(LaneMemory) {
 		return false
 	}
 	s.onLane = true
@@ -71,7 +66,7 @@ func (s *Stream) over() bool {
 }
 
 func (s *Stream) overLocked() bool {
-	return s.err != nil || s.closed || s.smClosed || s.recvEnd && s.sendEnd
+	return s.cause != nil || s.closed || s.wire != wireOpen || s.recv.ended() && s.send.ended()
 }
 
 // laneLost notes that the lane was lost before it was bound here. If the other
@@ -79,9 +74,9 @@ func (s *Stream) overLocked() bool {
 func (s *Stream) laneLost() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.move.state = laneGone
-	close(s.laneOver)
-	if s.recvMoved {
+	s.lane.state = laneGone
+	close(s.lane.over)
+	if s.recv.moved() {
 		s.breakLocked(errLaneLost)
 	}
 }
@@ -93,8 +88,8 @@ var errLaneLost = fmt.Errorf("the stream's lane was lost: %w", io.ErrUnexpectedE
 // carries it has failed.
 func (s *Stream) breakLocked(err error) {
 	s.cutLocked(ResetCancel)
-	if s.err == nil {
-		s.err = err
+	if s.cause == nil {
+		s.cause = err
 	}
 	s.wakeLocked()
 	s.settleLocked()
@@ -106,20 +101,20 @@ func (s *Stream) attach(c duplex.Conn) {
 	prepareLane(c)
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.move.state = laneBound
-	s.lane = c
-	if s.err != nil {
+	s.lane.state = laneBound
+	s.lane.conn = c
+	if s.cause != nil {
 		s.dropLaneLocked()
 		return
 	}
-	if s.sendEnd && s.recvEnd { // both on the stream: nothing is left to move
+	if s.send.ended() && s.recv.ended() { // both on the stream: nothing is left to move
 		s.leaveLaneLocked()
-		s.move.state, s.lane = laneGone, nil
+		s.lane.state, s.lane.conn = laneGone, nil
 		return
 	}
 	c.SetReadDeadline(s.readDeadline.t)
 	c.SetWriteDeadline(s.writeLimit.t)
-	if s.sendEnd {
+	if s.send.ended() {
 		c.CloseWrite()
 	}
 	s.switchLocked()
@@ -129,10 +124,10 @@ func (s *Stream) attach(c duplex.Conn) {
 
 // switchLocked sends SWITCH if this direction can move now.
 func (s *Stream) switchLocked() {
-	if s.lane == nil || s.sendMoved || s.sendEnd || s.err != nil || s.writing > 0 {
+	if s.lane.conn == nil || s.send.moved() || s.send.ended() || s.cause != nil || s.lane.writing > 0 {
 		return
 	}
-	s.sendMoved = true
+	s.send = halfMoved
 	s.controlLocked(recSwitch, binary.BigEndian.AppendUint64(nil, uint64(s.sent)))
 }
 
@@ -140,15 +135,15 @@ func (s *Stream) switchLocked() {
 func (s *Stream) switched(offset uint64) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.move.state == laneNone {
+	if s.lane.state == laneNone {
 		return protocolErrorf("SWITCH without a lane")
 	}
 	if offset != uint64(s.got) {
 		return protocolErrorf("SWITCH at %d after %d bytes", offset, s.got)
 	}
-	s.recvMoved = true
+	s.recv = halfMoved
 	s.win.ended(s.buf.len)
-	if s.move.state == laneGone {
+	if s.lane.state == laneGone {
 		s.breakLocked(errLaneLost)
 		return nil
 	}
@@ -159,11 +154,11 @@ func (s *Stream) switched(offset uint64) error {
 
 // writeLaneLocked writes p to the lane.
 func (s *Stream) writeLaneLocked(p []byte) (int, error) {
-	c := s.lane
+	c := s.lane.conn
 	s.mu.Unlock()
 	n, err := c.Write(p)
 	s.mu.Lock()
-	s.move.out = s.move.out || n > 0
+	s.lane.out = s.lane.out || n > 0
 	if err != nil {
 		err = s.laneErrorLocked("write", err)
 	}
@@ -172,11 +167,11 @@ func (s *Stream) writeLaneLocked(p []byte) (int, error) {
 
 // readLaneLocked reads from the lane.
 func (s *Stream) readLaneLocked(p []byte) (int, error) {
-	c := s.lane
+	c := s.lane.conn
 	s.mu.Unlock()
 	n, err := c.Read(p)
 	s.mu.Lock()
-	s.move.in = s.move.in || n > 0
+	s.lane.in = s.lane.in || n > 0
 	if err == io.EOF && s.cutShortLocked(c) {
 		err = syscall.ECONNRESET
 	}
@@ -190,7 +185,7 @@ func (s *Stream) readLaneLocked(p []byte) (int, error) {
 // found is none: when a write has learned of a reset, a read only sees an end.
 // What this side has ended was written well, so that no write has.
 func (s *Stream) cutShortLocked(c duplex.Conn) bool {
-	return s.closed || s.err != nil || !s.sendEnd && !duplex.Alive(c)
+	return s.closed || s.cause != nil || !s.send.ended() && !duplex.Alive(c)
 }
 
 // writeLaneTo writes to w what the lane brings, up to its end.
@@ -214,16 +209,16 @@ func (s *Stream) laneErrorLocked(op string, err error) error {
 		err = net.ErrClosed
 	case errors.Is(err, os.ErrDeadlineExceeded):
 		err = os.ErrDeadlineExceeded
-	case s.err != nil:
-		err = s.err
-	case s.sendEnd && op == "write": // by CloseWrite, meanwhile
+	case s.cause != nil:
+		err = s.cause
+	case s.send.ended() && op == "write": // by CloseWrite, meanwhile
 		err = syscall.EPIPE
 	default:
 		var op *net.OpError
 		if errors.As(err, &op) {
 			err = op.Err // without addresses
 		}
-		s.move.err = err
+		s.lane.err = err
 		s.breakLocked(err)
 	}
 	return s.opError(op, err)
@@ -231,7 +226,7 @@ func (s *Stream) laneErrorLocked(op string, err error) error {
 
 // dropLaneLocked cuts the lane.
 func (s *Stream) dropLaneLocked() {
-	if s.lane != nil {
+	if s.lane.conn != nil {
 		s.closeLaneLocked(func(c duplex.Conn) { socket.Abort(c) })
 	}
 }
@@ -240,7 +235,7 @@ func (s *Stream) dropLaneLocked() {
 // has closed the stream, and the other has ended or moved, which makes what may
 // still come the system's to refuse.
 func (s *Stream) endLaneLocked() {
-	if s.lane != nil && s.closed && s.err == nil && (s.recvEnd || s.recvMoved) {
+	if s.lane.conn != nil && s.closed && s.cause == nil && (s.recv != halfOpen) {
 		s.leaveLaneLocked()
 	}
 }
@@ -254,10 +249,10 @@ func (s *Stream) leaveLaneLocked() {
 
 func (s *Stream) closeLaneLocked(how func(duplex.Conn)) {
 	select {
-	case <-s.laneOver:
+	case <-s.lane.over:
 	default:
-		close(s.laneOver)
-		how(s.lane)
+		close(s.lane.over)
+		how(s.lane.conn)
 		s.readDeadline.stop()
 		s.writeLimit.stop()
 	}
@@ -268,26 +263,26 @@ func (s *Stream) closeLaneLocked(how func(duplex.Conn)) {
 func (s *Stream) laneOutcome() (worked bool, err error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return s.move.in && s.move.out, s.move.err
+	return s.lane.in && s.lane.out, s.lane.err
 }
 
 // onLaneLocked reports whether the stream lives on a lane, or is about to:
 // SWITCH has come before BOUND.
 func (s *Stream) onLaneLocked() bool {
-	on := s.lane != nil || s.move.state == laneAwait && s.recvMoved
-	return on && s.err == nil && !s.closed
+	on := s.lane.conn != nil || s.lane.state == laneAwait && s.recv.moved()
+	return on && s.cause == nil && !s.closed
 }
 
 // judgeLaneLocked is called when this side is about to reset the stream: a lane
 // that is broken by then has failed, and of any other a relay says that it has
 // not.
 func (s *Stream) judgeLaneLocked() {
-	if s.lane == nil || s.err != nil || s.closed {
+	if s.lane.conn == nil || s.cause != nil || s.closed {
 		return
 	}
-	if err := duplex.Broken(s.lane); err != nil {
-		s.move.err = err
-	} else if s.link.isRelay && duplex.Alive(s.lane) {
+	if err := duplex.Broken(s.lane.conn); err != nil {
+		s.lane.err = err
+	} else if s.link.isRelay && duplex.Alive(s.lane.conn) {
 		s.link.send(laneResetRecord(s.id))
 	}
 }
@@ -299,11 +294,11 @@ func (s *Stream) judgeLaneLocked() {
 func (s *Stream) Carrier() (read, write *net.TCPConn) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	tcp, _ := s.lane.(*net.TCPConn)
-	if s.recvMoved && s.buf.len == 0 {
+	tcp, _ := s.lane.conn.(*net.TCPConn)
+	if s.recv.moved() && s.buf.len == 0 {
 		read = tcp
 	}
-	if s.sendMoved && !s.sendEnd {
+	if s.send == halfMoved {
 		write = tcp
 	}
 	return read, write

@@ -18,6 +18,13 @@ const (
 	chattyAfter = 8
 )
 
+// notices is the part of a Stream that notice looks at.
+type notices struct {
+	at        int64 // bytes in one direction, for the next Handler.Bulk
+	spoke     bool  // data was sent, and none has come since
+	exchanges int   // data has come after data was sent, since Handler.Chatty
+}
+
 // notice tells the remote of a stream that should perhaps move.
 func (s *Stream) notice() {
 	h := &s.link.handler
@@ -25,15 +32,15 @@ func (s *Stream) notice() {
 		return
 	}
 	s.mu.Lock()
-	stays := s.move.state != laneNone || s.err != nil || s.closed
+	stays := s.lane.state != laneNone || s.cause != nil || s.closed
 	carried := max(s.sent, s.got, 1)
-	bulk := !stays && h.Bulk != nil && carried >= max(s.noticeAt, h.BulkAfter)
+	bulk := !stays && h.Bulk != nil && carried >= max(s.notices.at, h.BulkAfter)
 	if bulk {
-		s.noticeAt = bulkAgain * carried
+		s.notices.at = bulkAgain * carried
 	}
-	chatty := !stays && h.Chatty != nil && s.exchanges >= chattyAfter
+	chatty := !stays && h.Chatty != nil && s.notices.exchanges >= chattyAfter
 	if chatty {
-		s.exchanges = 0
+		s.notices.exchanges = 0
 	}
 	s.mu.Unlock()
 	if bulk {
@@ -60,7 +67,7 @@ func (l *Link) laneConns() iter.Seq[net.Conn] {
 		l.mu.Unlock()
 		for _, s := range streams {
 			s.mu.Lock()
-			lane := s.lane
+			lane := s.lane.conn
 			s.mu.Unlock()
 			if lane != nil && !yield(lane) {
 				return

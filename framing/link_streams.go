@@ -59,7 +59,7 @@ func (l *Link) Open(h Header, first []byte) (*Stream, error) {
 	}
 	s := newStream(l)
 	s.header, s.local, s.remote = h, l.conn.LocalAddr(), l.conn.RemoteAddr()
-	s.parse.opener = true // before the reader knows of it
+	s.parse.phase = phaseData // before the reader knows of it
 	if err := l.add(s); err != nil {
 		if err == errNoIDs {
 			l.fail(err)

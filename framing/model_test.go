@@ -249,6 +249,11 @@ func runModel(t *testing.T, r *laneRig, ops []byte) {
 		if broken := e.stream.Broken() != nil; broken != e.reset && !e.closed {
 			t.Fatalf("%s: Broken is %v", e.name, broken)
 		}
+		for _, e := range []*end{a, b} {
+			if rule := framing.Illegal(e.stream); rule != "" {
+				t.Fatalf("%s: %s", e.name, rule)
+			}
+		}
 	}
 	for _, e := range []*end{a, b} {
 		if !e.closed && !e.reset {

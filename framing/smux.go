@@ -106,7 +106,7 @@ func (c *demux) data(s *Stream, length int) error {
 // receive parses what has arrived for the stream.
 func (s *Stream) receive(p []byte) error {
 	r := &s.parse
-	if r.cut {
+	if r.phase == phaseCut {
 		return nil
 	}
 	r.arrived += uint32(len(p))

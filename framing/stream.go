@@ -64,31 +64,29 @@ type Stream struct {
 	writeLimit   deadline
 	linger       *time.Timer
 
-	win       window
-	buf       chunks
-	now       nowWriter // of a WriteTo that waits for data, or nil
-	nowTotal  int64     // bytes that data has written to it
-	recvEnd   bool      // END has arrived
-	closed    bool      // Close or Reset was called
-	out       []byte    // whole frames, waiting for flush
-	outHead   int       // how much of out is HEADER, which goes first in any case
-	frame     int       // where the last frame begins in out
-	outHeld   int       // size that out may have: 0, or more than smallOut, taken from the pool
-	popped    bool      // WriteTo is writing a chunk
-	onLane    bool      // LaneMemory is reserved
-	credit    int
-	sent      int64 // bytes of DATA queued
-	got       int64 // bytes of DATA that came
-	credits   int64 // CREDIT records that came
-	sendEnd   bool  // END is written or queued
-	flushing  bool  // it is among those that have something to write, or being written
-	err       error // both directions are over: reset, or the link lost
-	resetOut  bool  // RESET is queued
-	resetGone bool  // and is in what flush has put
-	smClosed  bool  // its smux side is being closed
-	smGone    bool  // and that is done: FIN is queued
-	removed   bool
-	move
+	win      window
+	buf      chunks
+	now      nowWriter // of a WriteTo that waits for data, or nil
+	nowTotal int64     // bytes that data has written to it
+	recv     half      // what comes
+	closed   bool      // Close or Reset was called
+	cause    error     // why both directions are over at once: reset, or the link lost
+	out      []byte    // whole frames, waiting for flush
+	outHead  int       // how much of out is HEADER, which goes first in any case
+	frame    int       // where the last frame begins in out
+	outHeld  int       // size that out may have: 0, or more than smallOut, taken from the pool
+	popped   bool      // WriteTo is writing a chunk
+	onLane   bool      // LaneMemory is reserved
+	credit   int
+	sent     int64 // bytes of DATA queued
+	got      int64 // bytes of DATA that came
+	credits  int64 // CREDIT records that came
+	send     half  // what goes
+	flushing bool  // it is among those that have something to write, or being written
+	rst      rstState
+	wire     wireState
+	lane     move
+	notices  notices
 }
 
 func newStream(l *Link) *Stream {
@@ -102,7 +100,7 @@ func newStream(l *Link) *Stream {
 func (s *Stream) begin(rec, first []byte) (rest []byte, err error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.err != nil { // it was reset before it began
+	if s.cause != nil { // it was reset before it began
 		return nil, nil
 	}
 	s.begins.Store(true)
@@ -122,10 +120,10 @@ func (s *Stream) begin(rec, first []byte) (rest []byte, err error) {
 func (s *Stream) Broken() error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.lane != nil && s.err == nil && !s.closed {
-		return duplex.Broken(s.lane)
+	if s.lane.conn != nil && s.cause == nil && !s.closed {
+		return duplex.Broken(s.lane.conn)
 	}
-	return s.err
+	return s.cause
 }
 
 // Link is the link that the stream was opened on. It may be lost.
@@ -151,17 +149,17 @@ func (s *Stream) Read(p []byte) (int, error) {
 			return 0, s.opError("read", net.ErrClosed)
 		case s.readDeadline.passed():
 			return 0, s.opError("read", os.ErrDeadlineExceeded)
-		case s.err != nil:
-			return 0, s.opError("read", s.err)
+		case s.cause != nil:
+			return 0, s.opError("read", s.cause)
 		case s.buf.len > 0:
 			n := s.buf.read(p)
 			s.consumedLocked(n)
 			return n, nil
-		case s.recvEnd:
+		case s.recv.ended():
 			return 0, io.EOF
 		case len(p) == 0:
 			return 0, nil
-		case s.recvMoved && s.lane != nil:
+		case s.recv.moved() && s.lane.conn != nil:
 			return s.readLaneLocked(p)
 		}
 		s.readable.Wait()
@@ -173,9 +171,9 @@ func (s *Stream) Read(p []byte) (int, error) {
 func (s *Stream) Write(p []byte) (n int, err error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.writing++
+	s.lane.writing++
 	defer func() {
-		s.writing--
+		s.lane.writing--
 		s.switchLocked()
 	}()
 	for {
@@ -184,11 +182,11 @@ func (s *Stream) Write(p []byte) (n int, err error) {
 			return n, s.opError("write", net.ErrClosed)
 		case s.writeLimit.passed():
 			return n, s.opError("write", os.ErrDeadlineExceeded)
-		case s.err != nil:
-			return n, s.opError("write", s.err)
-		case s.sendEnd:
+		case s.cause != nil:
+			return n, s.opError("write", s.cause)
+		case s.send.ended():
 			return n, s.opError("write", syscall.EPIPE)
-		case s.sendMoved:
+		case s.send.moved():
 			m, err := s.writeLaneLocked(p[n:])
 			return n + m, err
 		}
@@ -215,8 +213,8 @@ func (s *Stream) CloseWrite() error {
 	switch {
 	case s.closed:
 		return s.opError("close", net.ErrClosed)
-	case s.err != nil:
-		return s.opError("close", s.err)
+	case s.cause != nil:
+		return s.opError("close", s.cause)
 	}
 	s.endLocked()
 	return nil
@@ -230,14 +228,14 @@ func (s *Stream) Close() error {
 	if s.closed {
 		return s.opError("close", net.ErrClosed)
 	}
-	if s.buf.len > 0 && s.err == nil {
+	if s.buf.len > 0 && s.cause == nil {
 		s.resetLocked(ResetCancel)
 		return nil
 	}
 	s.closed = true
-	if s.err == nil {
+	if s.cause == nil {
 		s.endLocked()
-		if !s.smClosed && !s.recvMoved {
+		if s.wire == wireOpen && !s.recv.moved() {
 			s.linger = time.AfterFunc(CloseLinger, func() {
 				s.mu.Lock()
 				defer s.mu.Unlock()
@@ -268,8 +266,8 @@ func (s *Stream) resetLocked(code ResetCode) {
 	s.judgeLaneLocked()
 	s.closed = true
 	s.cutLocked(code)
-	if s.err == nil {
-		s.err = net.ErrClosed
+	if s.cause == nil {
+		s.cause = net.ErrClosed
 	}
 	s.wakeLocked()
 	s.settleLocked()
@@ -278,9 +276,9 @@ func (s *Stream) resetLocked(code ResetCode) {
 // cutLocked tells the other side, on whatever carries the stream, that it is
 // over.
 func (s *Stream) cutLocked(code ResetCode) {
-	if s.err == nil && !s.smClosed {
+	if s.cause == nil && s.wire == wireOpen {
 		s.out, s.frame = s.out[:s.outHead], 0
-		s.resetOut = true
+		s.rst = rstQueued
 		s.controlLocked(recReset, []byte{byte(code >> 8), byte(code)})
 	}
 	s.dropLaneLocked()
@@ -291,8 +289,8 @@ func (s *Stream) cutLocked(code ResetCode) {
 func (s *Stream) fail(err error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.err == nil && !s.smClosed {
-		s.err = err
+	if s.cause == nil && s.wire == wireOpen {
+		s.cause = err
 		s.dropOutLocked()
 		s.dropLaneLocked()
 		s.buf.free()
@@ -332,11 +330,11 @@ func (s *Stream) setDeadline(d *deadline, c *sync.Cond, t time.Time) error {
 	if s.closed {
 		return s.opError("set", net.ErrClosed)
 	}
-	if s.lane != nil {
+	if s.lane.conn != nil {
 		if d == &s.readDeadline {
-			s.lane.SetReadDeadline(t)
+			s.lane.conn.SetReadDeadline(t)
 		} else {
-			s.lane.SetWriteDeadline(t)
+			s.lane.conn.SetWriteDeadline(t)
 		}
 	}
 	d.set(t, func() {

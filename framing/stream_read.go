@@ -9,12 +9,8 @@ import (
 
 // A parser splits a stream's bytes into records, however they are cut.
 type parser struct {
-	opener  bool // this side opened the stream, so no HEADER comes
-	started bool // HEADER has come
-	ended   bool // END or SWITCH has come
-	reset   bool // RESET has come
-	cut     bool // smux's FIN has come
-	wrote   bool // data of what is fed was written by WriteNow: once is enough
+	phase phase
+	wrote bool // data of what is fed was written by WriteNow: once is enough
 
 	arrived, updated uint32 // bytes in all, and what of them UPD has told
 
@@ -24,6 +20,18 @@ type parser struct {
 	left    int    // bytes of the payload that are still to come
 	payload []byte // of a record that is not DATA
 }
+
+// A phase is how far a stream's records have come. It only grows. The side that
+// opens a stream begins in phaseData, since no HEADER comes to it.
+type phase uint8
+
+const (
+	phaseHeader phase = iota // HEADER is to come
+	phaseData                // anything but HEADER may come
+	phaseEnded               // END or SWITCH has come: no more DATA, END or SWITCH
+	phaseReset               // RESET has come: nothing may follow
+	phaseCut                 // smux's FIN has come: nothing can follow
+)
 
 // feed parses p and hands each record to the sink.
 func (r *parser) feed(s sink, p []byte) error {
@@ -64,11 +72,14 @@ func (r *parser) feed(s sink, p []byte) error {
 
 // check decides from a record's header whether it may come now.
 func (r *parser) check(s sink) error {
+	if r.phase == phaseReset {
+		return protocolErrorf("stream record 0x%02x after RESET", r.typ)
+	}
 	limit := maxSmall
 	switch r.typ {
 	case recHeader:
 		limit = maxHeader
-		if r.opener || r.started {
+		if r.phase != phaseHeader {
 			return protocolErrorf("HEADER in the wrong place")
 		}
 	case recData:
@@ -76,19 +87,19 @@ func (r *parser) check(s sink) error {
 		if r.left == 0 {
 			return protocolErrorf("empty DATA")
 		}
-		if r.ended {
+		if r.phase >= phaseEnded {
 			return protocolErrorf("DATA after END or SWITCH")
 		}
 	case recEnd:
 		limit = 0
-		if r.ended {
+		if r.phase >= phaseEnded {
 			return protocolErrorf("END twice or after SWITCH")
 		}
 	case recSwitch:
 		if !s.lanes() {
 			return protocolErrorf("SWITCH where no lanes were agreed on")
 		}
-		if r.ended {
+		if r.phase >= phaseEnded {
 			return protocolErrorf("SWITCH twice or after END")
 		}
 	case recReset, recCredit:
@@ -98,10 +109,7 @@ func (r *parser) check(s sink) error {
 			return protocolErrorf("unknown stream record 0x%02x", r.typ)
 		}
 	}
-	if r.reset {
-		return protocolErrorf("stream record 0x%02x after RESET", r.typ)
-	}
-	if !r.opener && !r.started && r.typ != recHeader {
+	if r.phase == phaseHeader && r.typ != recHeader {
 		return protocolErrorf("stream record 0x%02x before HEADER", r.typ)
 	}
 	if r.left > limit {
@@ -118,22 +126,22 @@ func (r *parser) record(s sink, payload []byte) error {
 		if err != nil {
 			return err
 		}
-		r.started = true
+		r.phase = phaseData
 		return s.begun(h)
 	case recEnd:
-		r.ended = true
+		r.phase = phaseEnded
 		s.end()
 	case recSwitch:
 		if len(payload) < 8 {
 			return protocolErrorf("short SWITCH")
 		}
-		r.ended = true
+		r.phase = phaseEnded
 		return s.switched(binary.BigEndian.Uint64(payload))
 	case recReset:
 		if len(payload) < 2 {
 			return protocolErrorf("short RESET")
 		}
-		r.reset = true
+		r.phase = phaseReset
 		s.fail(&ResetError{ResetCode(binary.BigEndian.Uint16(payload))})
 	case recCredit:
 		if len(payload) < 4 {
@@ -182,11 +190,11 @@ func (s *Stream) data(p []byte) error {
 		return protocolErrorf("data beyond the credit")
 	}
 	s.got += int64(len(p))
-	if s.spoke {
-		s.spoke = false
-		s.exchanges++
+	if s.notices.spoke {
+		s.notices.spoke = false
+		s.notices.exchanges++
 	}
-	if s.closed || s.err != nil {
+	if s.closed || s.cause != nil {
 		return nil // thrown away; the other side learns from RESET
 	}
 	if n := s.writeNowLocked(p); n < len(p) {
@@ -222,7 +230,7 @@ func (s *Stream) lanes() bool { return s.link.agreed }
 func (s *Stream) end() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.recvEnd = true
+	s.recv = halfEnded
 	s.win.ended(s.buf.len)
 	s.readable.Broadcast()
 	s.settleLocked()
@@ -246,10 +254,10 @@ func (s *Stream) credited(n uint32) error {
 // stream may be over by then, since WriteTo writes without the lock: it takes
 // nothing from the pool any more.
 func (s *Stream) consumedLocked(n int) {
-	if s.closed || s.err != nil {
+	if s.closed || s.cause != nil {
 		return
 	}
-	if s.recvEnd || s.recvMoved {
+	if s.recv != halfOpen {
 		s.win.ended(s.buf.len)
 		s.settleLocked()
 		return
@@ -277,8 +285,8 @@ func (s *Stream) WriteTo(w io.Writer) (total int64, err error) {
 			return total, s.opError("read", net.ErrClosed)
 		case s.readDeadline.passed():
 			return total, s.opError("read", os.ErrDeadlineExceeded)
-		case s.err != nil:
-			return total, s.opError("read", s.err)
+		case s.cause != nil:
+			return total, s.opError("read", s.cause)
 		case s.buf.len > 0:
 			c := s.buf.pop()
 			s.popped = true
@@ -292,17 +300,17 @@ func (s *Stream) WriteTo(w io.Writer) (total int64, err error) {
 			if err == nil {
 				s.consumedLocked(size)
 			}
-			if s.closed || s.err != nil {
+			if s.closed || s.cause != nil {
 				s.settleLocked() // it may have waited for this
 			}
 			if err != nil {
 				return total, err
 			}
 			continue
-		case s.recvEnd:
+		case s.recv.ended():
 			return total, nil
-		case s.recvMoved && s.lane != nil:
-			if _, ok := s.lane.(*net.TCPConn); ok {
+		case s.recv.moved() && s.lane.conn != nil:
+			if _, ok := s.lane.conn.(*net.TCPConn); ok {
 				return total, nil
 			}
 			s.mu.Unlock()

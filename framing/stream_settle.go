@@ -6,11 +6,11 @@ package framing
 // them than MaxStreams.
 func (s *Stream) settleLocked() {
 	over := s.endedLocked() && len(s.out) == 0 && !s.flushing
-	if s.err != nil {
-		over = !s.resetOut // RESET goes out first
+	if s.cause != nil {
+		over = s.rst == rstNone // RESET goes out first
 	}
-	if over && !s.smClosed {
-		s.smClosed = true
+	if over && s.wire == wireOpen {
+		s.wire = wireEnding
 		if s.linger != nil {
 			s.linger.Stop()
 		}
@@ -19,15 +19,15 @@ func (s *Stream) settleLocked() {
 			s.writeLimit.stop()
 		}
 		if s.link.sender.tryFIN(s.id) {
-			s.smGone = true
+			s.wire = wireEnded
 			s.link.unregister(s)
 		} else {
 			go s.closeMux()
 		}
 	}
 	s.endLaneLocked()
-	if s.smGone && !s.removed && (s.buf.len == 0 || s.closed) && !s.popped && !s.onLaneLocked() {
-		s.removed = true
+	if s.wire == wireEnded && (s.buf.len == 0 || s.closed) && !s.popped && !s.onLaneLocked() {
+		s.wire = wireRemoved
 		s.buf.free()
 		s.win.release(0)
 		s.link.remove(s)
@@ -40,16 +40,16 @@ func (s *Stream) closeMux() {
 	s.link.unregister(s)
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.smGone = true
+	s.wire = wireEnded
 	s.settleLocked()
 }
 
 // cutOff is the end of the stream's smux side.
 func (s *Stream) cutOff() {
-	if s.parse.cut {
+	if s.parse.phase == phaseCut {
 		return
 	}
-	s.parse.cut = true
+	s.parse.phase = phaseCut
 	if !s.ended() { // else flushed is about to find that out
 		s.lost()
 	}
@@ -73,5 +73,5 @@ func (s *Stream) ended() bool {
 }
 
 func (s *Stream) endedLocked() bool {
-	return (s.recvEnd || s.recvMoved) && (s.sendEnd || s.sendMoved)
+	return s.recv != halfOpen && s.send != halfOpen
 }

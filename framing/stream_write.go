@@ -90,7 +90,7 @@ func (s *Stream) queueLocked(p []byte) int {
 		s.recordLocked(recData, p[:n])
 		s.credit -= n
 		s.sent += int64(n)
-		s.spoke = true
+		s.notices.spoke = true
 		total += n
 		p = p[n:]
 	}
@@ -135,7 +135,7 @@ func (s *Stream) Room(wait bool) int {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	for {
-		if s.closed || s.err != nil || s.sendEnd || s.sendMoved || s.writeLimit.passed() {
+		if s.closed || s.cause != nil || s.send != halfOpen || s.writeLimit.passed() {
 			return maxOut
 		}
 		space := maxOut - len(s.out) - 2*(frameHeader+recordHeader)
@@ -175,16 +175,18 @@ func (s *Stream) grantLocked(n int) {
 
 // endLocked queues END, once. The caller sees to it that the link pumps.
 func (s *Stream) endLocked() {
-	if s.sendEnd {
+	if s.send.ended() {
 		return
 	}
-	s.sendEnd = true
-	if !s.sendMoved {
+	if s.send == halfOpen {
+		s.send = halfEnded
 		s.recordLocked(recEnd, nil)
 		s.readyLocked()
+	} else {
+		s.send = halfMovedEnded
 	}
-	if s.lane != nil {
-		s.lane.CloseWrite()
+	if s.lane.conn != nil {
+		s.lane.conn.CloseWrite()
 	}
 	s.writable.Broadcast()
 }
@@ -206,7 +208,7 @@ func (s *Stream) kickLocked() {
 // reports whether it was not among them. The caller sees to it that the link
 // pumps.
 func (s *Stream) readyLocked() bool {
-	if len(s.out) == 0 || s.flushing || s.smClosed {
+	if len(s.out) == 0 || s.flushing || s.wire != wireOpen {
 		return false
 	}
 	s.flushing = true
@@ -220,14 +222,18 @@ func (s *Stream) readyLocked() bool {
 func (s *Stream) flush() int {
 	s.mu.Lock()
 	b, held := s.out, s.outHeld
-	s.resetGone = s.resetOut
+	if s.rst == rstQueued {
+		s.rst = rstPut
+	}
 	s.out, s.outHead, s.frame, s.outHeld = nil, 0, 0, 0
 	s.writable.Broadcast()
 	s.mu.Unlock()
 	if !s.link.put(b) {
 		s.mu.Lock()
 		s.dropOutLocked()
-		s.resetGone = true
+		if s.rst == rstQueued { // meanwhile
+			s.rst = rstPut
+		}
 		s.mu.Unlock()
 	}
 	putOut(b)
@@ -240,8 +246,8 @@ func (s *Stream) flush() int {
 func (s *Stream) flushed() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.resetGone {
-		s.resetOut, s.resetGone = false, false
+	if s.rst == rstPut {
+		s.rst = rstNone
 	}
 	s.flushing = false
 	s.readyLocked() // the caller looks again

@@ -261,7 +261,10 @@ func (s *tape) switched(n uint64) error { s.note("switch %d", n); return nil }
 // listen feeds b to a parser in pieces, whose lengths are those of cuts, over
 // and over, and returns what it said.
 func listen(t testing.TB, opener bool, b, cuts []byte) (calls []string) {
-	p, s := parser{opener: opener}, &tape{}
+	p, s := parser{}, &tape{}
+	if opener {
+		p.phase = phaseData
+	}
 	var err error
 	for i := 0; len(b) > 0 && err == nil; i++ {
 		n := len(b)

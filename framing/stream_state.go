@@ -1,0 +1,48 @@
+package framing
+
+// A half is how far one direction of a stream has come. What goes and what comes
+// have one each.
+//
+//	halfOpen ──► halfEnded
+//	    │
+//	    └──────► halfMoved ──► halfMovedEnded
+//
+// All pairs of the two halves may be, but what comes is never halfMovedEnded: the
+// end of what comes on a lane is the lane's own, and a Read finds it. As long as
+// there is no lane, neither half is halfMoved.
+type half uint8
+
+const (
+	halfOpen       half = iota // on the stream, and not ended
+	halfEnded                  // END is queued, or has come
+	halfMoved                  // SWITCH is queued, or has come: the lane carries the rest
+	halfMovedEnded             // and this side has ended it there
+)
+
+// moved reports whether the lane carries, or carried, the rest.
+func (h half) moved() bool { return h >= halfMoved }
+
+// ended reports whether no more can come after what there is.
+func (h half) ended() bool { return h == halfEnded || h == halfMovedEnded }
+
+// A wireState is how far a stream's end has come in the session. It only grows.
+// A stream whose halves are not both over, and that has no cause, is in wireOpen.
+type wireState uint8
+
+const (
+	wireOpen    wireState = iota
+	wireEnding            // FIN is about to be queued: nothing else of the stream is any more
+	wireEnded             // FIN is queued, and the link has forgotten the stream's id
+	wireRemoved           // what had come is read, or never will be: the link has forgotten the stream
+)
+
+// An rstState is how far a RESET of this side has come. Its stream has a cause,
+// or is closed, and stays in wireOpen until the RESET is written: FIN must not
+// overtake it.
+type rstState uint8
+
+const (
+	rstNone   rstState = iota // there is none, or it is written
+	rstQueued                 // it is in Stream.out
+	rstPut                    // it is in what flush has put to the connection
+)
