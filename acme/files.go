@@ -64,6 +64,7 @@ type Files struct {
 	stamps [2]stamp  // of the files that cert came from
 	looked time.Time // when they were last looked at
 	err    error     // why what is there now is not in use
+	told   func(error)
 }
 
 // stamp tells one state of a file from another.
@@ -88,13 +89,41 @@ func LoadFiles(certFile, keyFile string) (*Files, error) {
 // the last good certificate is.
 func (f *Files) GetCertificate(*tls.ClientHelloInfo) (*tls.Certificate, error) {
 	f.mu.Lock()
-	defer f.mu.Unlock()
 	// A clock that went back counts as a reason to look, too.
-	if d := time.Since(f.looked); d >= reloadInterval || d < 0 {
-		f.looked = time.Now()
-		f.err = f.load()
+	d := time.Since(f.looked)
+	f.mu.Unlock()
+	if d >= reloadInterval || d < 0 {
+		f.Reload()
 	}
+	f.mu.Lock()
+	defer f.mu.Unlock()
 	return f.cert, nil
+}
+
+// Reload looks at the files now. It reports whether what is there is not what
+// was found before; the error is why it is not in use.
+func (f *Files) Reload() (changed bool, err error) {
+	f.mu.Lock()
+	cert, before := f.cert, f.err
+	f.looked = time.Now()
+	f.err = f.load()
+	err = f.err
+	changed = f.cert != cert || (err == nil) != (before == nil) || err != nil && err.Error() != before.Error()
+	told := f.told
+	f.mu.Unlock()
+	if changed && told != nil {
+		told(err)
+	}
+	return changed, err
+}
+
+// OnReload makes f's later looks at the files call told when what is there is not
+// what was found before, with nil when it is in use, else with the reason why
+// not. Set it before the certificate is served. It must not block.
+func (f *Files) OnReload(told func(error)) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.told = told
 }
 
 // Err returns why the files as they are now are not in use, nil where they are.

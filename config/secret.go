@@ -7,6 +7,7 @@ import (
 	"io"
 	"log/slog"
 	"os"
+	"slices"
 
 	"keystay/internal/hint"
 	"keystay/internal/ownfile"
@@ -89,6 +90,29 @@ func (e *Errors) secretFile(key, name string, s *Secret) []Warning {
 		Message: fmt.Sprintf("every user of this machine can read or write %s", name),
 		Hints:   hint.FileOpen.With("FILE", name),
 	}}
+}
+
+// ReadToken reads Token again from TokenFile, which must be set.
+func (r *Remote) ReadToken() (Secret, error) { return rereadSecret(r.TokenFile) }
+
+// ReadTokens returns Tokens with their secrets read again from their files.
+func (r *Relay) ReadTokens() ([]Token, error) {
+	tokens := slices.Clone(r.Tokens)
+	for i := range tokens {
+		var err error
+		if tokens[i].Secret, err = rereadSecret(tokens[i].SecretFile); err != nil {
+			return nil, err
+		}
+	}
+	return tokens, nil
+}
+
+func rereadSecret(name string) (Secret, error) {
+	s, _, err := readSecret(name)
+	if err != nil {
+		return "", fmt.Errorf("cannot read %s: %w", quote(name), reason(err))
+	}
+	return s, nil
 }
 
 // checkSecret refuses what cannot be a secret that a person passes on: control

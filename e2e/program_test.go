@@ -84,12 +84,12 @@ func (w *setting) program(ts *testscript.TestScript, name string) *world.Process
 
 // signalProgram is the command
 //
-//	signal NAME TERM|INT|KILL|STOP|CONT
+//	signal NAME TERM|INT|HUP|KILL|STOP|CONT
 func signalProgram(ts *testscript.TestScript, neg bool, args []string) {
-	signals := map[string]syscall.Signal{"TERM": syscall.SIGTERM, "INT": syscall.SIGINT,
+	signals := map[string]syscall.Signal{"TERM": syscall.SIGTERM, "INT": syscall.SIGINT, "HUP": syscall.SIGHUP,
 		"KILL": syscall.SIGKILL, "STOP": syscall.SIGSTOP, "CONT": syscall.SIGCONT}
 	if neg || len(args) != 2 || signals[args[1]] == 0 {
-		ts.Fatalf("usage: signal NAME TERM|INT|KILL|STOP|CONT")
+		ts.Fatalf("usage: signal NAME TERM|INT|HUP|KILL|STOP|CONT")
 	}
 	ts.Check(settingOf(ts).program(ts, args[0]).Cmd.Process.Signal(signals[args[1]]))
 }

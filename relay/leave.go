@@ -3,6 +3,7 @@ package relay
 import (
 	"context"
 	"errors"
+	"fmt"
 	"net"
 	"sync"
 	"time"
@@ -30,8 +31,8 @@ type departure struct {
 }
 
 // Shutdown takes no new visitors, tells the remotes, waits until the visitors
-// are served or ctx ends, and then cuts what is left. It returns ctx's error
-// when something had to be cut.
+// are served or ctx ends, and then cuts what is left. It returns an error that
+// wraps ctx's when visitors had to be cut.
 func (s *Server) Shutdown(ctx context.Context) error {
 	return s.leave(ctx, framing.GoAway{Code: framing.GoAwayShutdown, Text: "the relay stops"}, nil)
 }
@@ -52,7 +53,17 @@ func (s *Server) leave(ctx context.Context, g framing.GoAway, pass func(net.Conn
 	if t, ok := ctx.Deadline(); ok {
 		g.In = time.Until(t)
 	}
-	d := &departure{ctx: ctx, goAway: g, pass: pass, settled: make(chan struct{})}
+	// Visitors are counted before anything of them is cut.
+	inner, end := context.WithCancel(context.WithoutCancel(ctx))
+	defer end()
+	cut := 0
+	counted := make(chan struct{})
+	stop := context.AfterFunc(ctx, func() {
+		defer close(counted)
+		cut = s.Visitors()
+		end()
+	})
+	d := &departure{ctx: inner, goAway: g, pass: pass, settled: make(chan struct{})}
 	if !s.depart(d) {
 		return ErrServerClosed
 	}
@@ -61,16 +72,23 @@ func (s *Server) leave(ctx context.Context, g framing.GoAway, pass func(net.Conn
 	for _, sess := range s.presence.links() {
 		wg.Go(sess.leave)
 	}
-	s.settle(ctx)
+	s.settle(inner)
 	close(d.settled)
-	wg.Wait() // the streams of each link have ended
-	err := s.stats.visitors.wait(ctx)
-	if err == nil {
-		err = ctx.Err()
-	}
+	wg.Wait()                        // the streams of each link have ended
+	_ = s.stats.visitors.wait(inner) // what is left then is cut
 	s.Close()
-	return err
+	if stop() {
+		return nil
+	}
+	if <-counted; cut == 0 {
+		return nil
+	}
+	return fmt.Errorf("%d of them: %w", cut, ctx.Err())
 }
+
+// Visitors is how many visitors are here: those that wait for a remote, and
+// those that are served.
+func (s *Server) Visitors() int { return s.stats.visitors.current() }
 
 // depart notes d, once.
 func (s *Server) depart(d *departure) bool {

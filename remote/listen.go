@@ -134,8 +134,9 @@ type Listener struct {
 	holding  map[*framing.Link]struct{} // those of links that hold the name
 	ordering bool                       // it is this replica's turn to order
 	stopped  bool
-	noLink   error // why there is no session, while there is none
-	noCert   error // why the last order failed, while there is no certificate
+	noLink   error  // why there is no session, while there is none
+	noCert   error  // why the last order failed, while there is no certificate
+	token    string // see SetToken
 }
 
 // Listen begins to serve a name. It returns at once, before the relay has been
@@ -144,7 +145,7 @@ type Listener struct {
 // as a *framing.Denial. The error of Listen is an *InUseError when another
 // process on this device serves the name.
 func Listen(cfg Config) (*Listener, error) {
-	l := &Listener{cfg: cfg, log: cfg.Logger, conns: make(chan net.Conn), up: make(chan struct{}),
+	l := &Listener{cfg: cfg, log: cfg.Logger, token: cfg.Token, conns: make(chan net.Conn), up: make(chan struct{}),
 		links: make(map[*framing.Link]struct{}), holding: make(map[*framing.Link]struct{})}
 	if l.log == nil {
 		l.log = slog.New(slog.DiscardHandler)
@@ -323,12 +324,34 @@ func (l *Listener) Close() error {
 
 // Shutdown closes the listener, waits until the accepted connections have
 // ended or ctx ends, cuts what is left, and waits until all is gone. It returns
-// ctx's error when something had to be cut.
+// an error that wraps ctx's when visitors had to be cut.
 func (l *Listener) Shutdown(ctx context.Context) error {
 	l.stop(net.ErrClosed)
-	defer context.AfterFunc(ctx, l.cutAll)()
+	cut := 0
+	done := make(chan struct{})
+	stop := context.AfterFunc(ctx, func() {
+		defer close(done)
+		cut = l.Visitors()
+		l.cutAll()
+	})
 	l.wg.Wait()
-	return ctx.Err()
+	if stop() {
+		return nil
+	}
+	if <-done; cut == 0 {
+		return nil
+	}
+	return fmt.Errorf("%d of them: %w", cut, ctx.Err())
+}
+
+// Visitors is how many visitors' connections are open.
+func (l *Listener) Visitors() (n int) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	for link := range l.links {
+		n += link.NumStreams()
+	}
+	return n
 }
 
 // stop ends the listener for the given reason, once.

@@ -37,14 +37,14 @@ func (w *way) session() (held time.Duration, err error) {
 	l.wg.Go(func() { l.serve(link) })
 	defer w.leads(link.RemoteAddr())()
 	ctx, cancel := context.WithTimeout(w.ctx, dialTimeout)
-	token := w.token(r.relay)
+	token, withheld := w.token(r.relay)
 	err = link.Claim(ctx, framing.Claim{Name: l.domain, Token: token, Replica: l.cfg.Replica})
 	cancel()
 	if errors.Is(err, context.DeadlineExceeded) && w.ctx.Err() == nil {
 		err = &NoRelayError{Relay: r.relay, Err: &noAnswerError{"the claim of " + l.domain, dialTimeout}}
 	}
 	var denied *framing.Denial
-	if errors.As(err, &denied) && denied.Code == framing.DeniedToken && token != l.cfg.Token {
+	if errors.As(err, &denied) && denied.Code == framing.DeniedToken && withheld {
 		err = &WithheldError{Relay: r.relay, Err: denied}
 	}
 	if l.ctx.Err() != nil {

@@ -182,11 +182,20 @@ func (w *way) settle(relay string) {
 
 // token is what a relay is told with a claim: nothing, unless the owner named
 // this relay or nobody else can answer for it.
-func (w *way) token(relay string) string {
+func (w *way) token(relay string) (token string, withheld bool) {
+	w.l.mu.Lock()
+	defer w.l.mu.Unlock()
 	if w.named || owns(relay, w.l.domain) {
-		return w.l.cfg.Token
+		return w.l.token, false
 	}
-	return ""
+	return "", w.l.token != ""
+}
+
+// SetToken takes the place of Config.Token from the next claim on.
+func (l *Listener) SetToken(token string) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.token = token
 }
 
 // leads notes where a link leads to until the returned function is called.

@@ -6,7 +6,6 @@ import (
 	"net/http"
 	"path/filepath"
 	"sync/atomic"
-	"time"
 
 	"keystay/acme"
 	"keystay/config"
@@ -22,6 +21,7 @@ type ownCert struct {
 	domain string
 	acme   acme.Config
 	log    *slog.Logger
+	files  *acme.Files // nil with ACME
 	now    atomic.Pointer[certSource]
 }
 
@@ -40,12 +40,12 @@ func newOwnCert(cfg *config.Relay, log *slog.Logger) (*ownCert, error) {
 		if err != nil {
 			return nil, cli.Usage(err)
 		}
-		for _, err := range files.Unfit(cfg.Domain, time.Now()) {
-			log.Warn("remotes and visitors will refuse the certificate", "err", err, hint.Attr(hint.All(err)))
-		}
 		if err := ownfile.Exposed(cfg.TLS.KeyFile); err != nil {
 			log.Warn(err.Error(), hint.Attr(hint.All(err)))
 		}
+		c.files = files
+		c.judge()
+		files.OnReload(c.told)
 		c.now.Store(&certSource{tls: files.TLSConfig(), ready: func() error { return nil }})
 		return c, nil
 	}

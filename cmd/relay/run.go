@@ -29,17 +29,26 @@ func run(ctx context.Context, cfg *config.Relay, warnings []config.Warning, take
 	}
 	drain, cut, stop := cli.Signals(ctx)
 	defer stop()
+	hangups, stopHangups := cli.Hangups()
 	p := &process{cfg: cfg, log: log, upgrade: upgradeSignal(), failed: make(chan error, 1)}
+	defer func() {
+		stopHangups()
+		p.close(err)
+	}()
 	if p.program, err = programPath(); err != nil {
 		return err
 	}
-	defer func() { p.close(err) }()
 	if err := p.open(takeover); err != nil {
 		return err
 	}
 	if err := p.serve(); err != nil {
 		return err
 	}
+	p.wg.Go(func() {
+		for range hangups {
+			p.reload()
+		}
+	})
 	next, err := p.wait(drain, cut)
 	switch {
 	case err != nil:
@@ -113,7 +122,7 @@ func (p *process) open(takeover bool) (err error) {
 		Domain:    p.cfg.Domain,
 		TLS:       p.cert.tlsConfig(),
 		Challenge: http.HandlerFunc(p.cert.challenge),
-		Names:     &relay.Names{Policy: relay.Policy(p.cfg.Names.Policy), Tokens: tokens(p.cfg), Grants: p.grants},
+		Names:     &relay.Names{Policy: relay.Policy(p.cfg.Names.Policy), Tokens: tokens(p.cfg.Tokens), Grants: p.grants},
 		Memory:    memory,
 		NoLanes:   p.cfg.Lanes == "off",
 		Abuse:     p.cfg.Abuse,
@@ -181,9 +190,9 @@ func (p *process) fail(err error) {
 func (p *process) drain(cut context.Context) error {
 	p.notify("STOPPING=1")
 	p.closeControl()
-	p.log.Info("draining", "for", p.cfg.DrainTimeout)
 	end, cancel := context.WithTimeout(cut, p.cfg.DrainTimeout)
 	defer cancel()
+	defer cli.TellDrain(p.log, p.cfg.DrainTimeout, p.srv.Visitors)()
 	if err := p.srv.Shutdown(end); err != nil {
 		p.log.Warn("visitors were cut off", "err", err)
 	}
@@ -198,7 +207,7 @@ func (p *process) leave(drain, cut context.Context, next heir) error {
 	end, cancel := context.WithTimeout(cut, p.cfg.TakeoverDrain)
 	defer cancel()
 	defer context.AfterFunc(drain, func() {
-		p.log.Info("draining", "for", p.cfg.DrainTimeout)
+		defer cli.TellDrain(p.log, p.cfg.DrainTimeout, p.srv.Visitors)()
 		select {
 		case <-time.After(p.cfg.DrainTimeout):
 			cancel()
@@ -251,12 +260,4 @@ func stateError(dir string, err error) error {
 		return hint.StatePlace.Error(err, "DIR", dir)
 	}
 	return err
-}
-
-func tokens(cfg *config.Relay) []relay.Token {
-	list := make([]relay.Token, len(cfg.Tokens))
-	for i, t := range cfg.Tokens {
-		list[i] = relay.Token{Secret: string(t.Secret), Names: t.Names}
-	}
-	return list
 }

@@ -8,19 +8,24 @@ import (
 	"net/http"
 	"net/url"
 	"os"
-	"time"
+	"sync"
 
 	"keystay/acme"
 	"keystay/config"
 	"keystay/internal/cli"
 	"keystay/internal/hint"
 	"keystay/internal/httpdrain"
-	"keystay/internal/ownfile"
 	"keystay/remote"
 	"keystay/remote/publish"
 )
 
 func run(ctx context.Context, cfg *config.Remote, warnings []config.Warning) error {
+	hangups, stopHangups := cli.Hangups()
+	var reloads sync.WaitGroup
+	defer func() {
+		stopHangups()
+		reloads.Wait()
+	}()
 	log, err := cli.Logger(os.Stderr, cfg.LogLevel, cfg.LogFormat)
 	if err != nil {
 		return cli.Usage(err)
@@ -29,7 +34,11 @@ func run(ctx context.Context, cfg *config.Remote, warnings []config.Warning) err
 		log.Warn(w.Message, "key", w.Key, hint.Attr(w.Hints))
 	}
 	useDNS(cfg.DNS)
-	rc, err := listenConfig(cfg, log)
+	files, err := certFiles(cfg, log)
+	if err != nil {
+		return cli.Usage(err)
+	}
+	rc, err := listenConfig(cfg, files, log)
 	if err != nil {
 		return cli.Usage(err)
 	}
@@ -44,6 +53,11 @@ func run(ctx context.Context, cfg *config.Remote, warnings []config.Warning) err
 		HostHeader: cfg.HostHeader, TrustPrivateAddresses: cfg.TrustPrivateAddresses,
 		Logger: log,
 	}
+	reloads.Go(func() {
+		for range hangups {
+			reload(cfg, files, ln, log)
+		}
+	})
 	srv := httpdrain.New(target.Server(ln.Domain()))
 	served := make(chan error, 1)
 	go func() { served <- srv.Serve(publish.Visitors(ln)) }()
@@ -53,11 +67,11 @@ func run(ctx context.Context, cfg *config.Remote, warnings []config.Warning) err
 		select {
 		case err = <-served:
 		case <-drain.Done():
-			log.Info("draining", "for", cfg.DrainTimeout)
 		}
 	}
 	end, cancel := context.WithTimeout(cut, cfg.DrainTimeout)
 	defer cancel()
+	defer cli.TellDrain(log, cfg.DrainTimeout, ln.Visitors)()
 	if err != nil {
 		cancel() // nothing is served any more
 	}
@@ -97,7 +111,7 @@ func announce(ctx context.Context, cfg *config.Remote, ln *remote.Listener) erro
 	return err
 }
 
-func listenConfig(cfg *config.Remote, log *slog.Logger) (remote.Config, error) {
+func listenConfig(cfg *config.Remote, files *acme.Files, log *slog.Logger) (remote.Config, error) {
 	rc := remote.Config{
 		Domain:         cfg.Domain,
 		Service:        cfg.Local.String(),
@@ -130,18 +144,8 @@ func listenConfig(cfg *config.Remote, log *slog.Logger) (remote.Config, error) {
 	if rc.ACME.Roots, err = cli.Roots("--acme-root", cfg.ACMERoot); err != nil {
 		return rc, err
 	}
-	if cfg.Cert != "" {
-		files, err := acme.LoadFiles(cfg.Cert, cfg.Key)
-		if err != nil {
-			return rc, err
-		}
+	if files != nil {
 		rc.TLS = files.TLSConfig()
-		if err := ownfile.Exposed(cfg.Key); err != nil {
-			log.Warn(err.Error(), hint.Attr(hint.All(err)))
-		}
-		for _, err := range files.Unfit(cfg.Domain, time.Now()) {
-			log.Warn("visitors will refuse the certificate", "err", err, hint.Attr(hint.All(err))) // it may be mended meanwhile
-		}
 	}
 	return rc, nil
 }

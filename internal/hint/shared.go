@@ -2,7 +2,7 @@ package hint
 
 // Shared returns the rows that stand in both tables.
 func Shared() []*Advice {
-	return append(ACME(), FileClosed, FileMissing, NoPair, Unfit, NoRoots,
+	return append(ACME(), FileClosed, FileMissing, NoPair, NoChain, Unfit, NoRoots,
 		FileUnreadable, FileIsFolder, OneSecret,
 		FileOpen, FileWasOpen, FolderOpen, OtherOwner, DiskFull, ReadOnly)
 }
@@ -36,6 +36,11 @@ var (
 		Shown: "open …: no such file or directory",
 		Means: "a certificate or a key",
 		Do:    []string{"check the path FILE"},
+	}
+	NoChain = &Advice{
+		Shown: "…: no intermediate certificate: …",
+		Means: "also `certificate … of its chain has not issued …`",
+		Do:    []string{"put the whole chain into the file, the certificate first and then its intermediate, as in fullchain.pem; only a certificate that a private root has issued itself needs none"},
 	}
 	NoPair = &Advice{
 		Shown: "…: with key …: tls: …",

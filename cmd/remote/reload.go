@@ -1,0 +1,67 @@
+package main
+
+import (
+	"log/slog"
+	"time"
+
+	"keystay/acme"
+	"keystay/config"
+	"keystay/internal/hint"
+	"keystay/internal/ownfile"
+	"keystay/remote"
+)
+
+// certFiles loads the certificate that was brought, or returns nil.
+func certFiles(cfg *config.Remote, log *slog.Logger) (*acme.Files, error) {
+	if cfg.Cert == "" {
+		return nil, nil
+	}
+	files, err := acme.LoadFiles(cfg.Cert, cfg.Key)
+	if err != nil {
+		return nil, err
+	}
+	judge := func() { // what is wrong may be mended meanwhile
+		for _, err := range files.Unfit(cfg.Domain, time.Now()) {
+			log.Warn("visitors will refuse the certificate", "err", err, hint.Attr(hint.All(err)))
+		}
+		if err := files.Incomplete(); err != nil {
+			log.Warn("visitors may refuse the certificate", "err", err, hint.Attr(hint.All(err)))
+		}
+	}
+	if err := ownfile.Exposed(cfg.Key); err != nil {
+		log.Warn(err.Error(), hint.Attr(hint.All(err)))
+	}
+	judge()
+	files.OnReload(func(err error) {
+		if err != nil {
+			log.Error("the new certificate is not in use; the one from before is", "err", err, hint.Attr(hint.All(err)))
+			return
+		}
+		log.Info("certificate reloaded")
+		judge()
+	})
+	return files, nil
+}
+
+// reload reads again what can change while the remote runs: the files of the
+// certificate that was brought, and the token's. What cannot be used leaves what
+// is in use.
+func reload(cfg *config.Remote, files *acme.Files, ln *remote.Listener, log *slog.Logger) {
+	if files != nil {
+		if changed, err := files.Reload(); !changed {
+			log.Info("the certificate's files have not changed", "err", err)
+		}
+	}
+	if cfg.TokenFile != "" {
+		token, err := cfg.ReadToken()
+		if err != nil {
+			log.Error("the token is not reloaded; the one from before is in use", "err", err, hint.Attr(hint.All(err)))
+		} else {
+			ln.SetToken(string(token))
+			log.Info("token reloaded")
+		}
+	}
+	if files == nil && cfg.TokenFile == "" {
+		log.Info("SIGHUP: there is nothing to reload; settings are read at the start")
+	}
+}

@@ -1,0 +1,72 @@
+//go:build unix
+
+package cli_test
+
+import (
+	"log/slog"
+	"os"
+	"os/exec"
+	"os/signal"
+	"strings"
+	"syscall"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"keystay/internal/cli"
+)
+
+// hangupEnv makes this test's own program one that is hung up on.
+const hangupEnv = "KEYSTAY_TEST_HANGUP"
+
+// SIGHUP never ends the program: it comes out of the channel, or is ignored
+// where it was before. Nor does SIGPIPE, or SIGHUP at the end.
+func TestHangupsAreSurvived(t *testing.T) {
+	if os.Getenv(hangupEnv) != "" {
+		c, stop := cli.Hangups()
+		syscall.Kill(os.Getpid(), syscall.SIGPIPE)
+		syscall.Kill(os.Getpid(), syscall.SIGHUP)
+		if os.Getenv(hangupEnv) == "heard" {
+			<-c
+		} else if !signal.Ignored(syscall.SIGHUP) {
+			t.Error("SIGHUP is not ignored any more")
+		}
+		stop()
+		syscall.Kill(os.Getpid(), syscall.SIGHUP)
+		if _, more := <-c; more {
+			t.Error("a second one")
+		}
+		return
+	}
+	for how, before := range map[string]string{"heard": "", "ignored": "trap '' HUP; "} {
+		cmd := exec.Command("/bin/sh", "-c", before+`exec "$0" -test.run TestHangupsAreSurvived`, os.Args[0])
+		cmd.Env = append(os.Environ(), hangupEnv+"="+how)
+		if out, err := cmd.CombinedOutput(); err != nil {
+			t.Errorf("%s: %v\n%s", how, err, out)
+		}
+	}
+}
+
+// A drain is told only when it lasts and somebody is left.
+func TestDrainIsToldWhenItWaitsForSomebody(t *testing.T) {
+	for _, c := range []struct {
+		visitors int
+		lasts    time.Duration
+		told     bool
+	}{{2, time.Second, true}, {0, time.Second, false}, {2, time.Millisecond, false}} {
+		synctest.Test(t, func(t *testing.T) {
+			var out strings.Builder
+			stop := cli.TellDrain(slog.New(slog.NewTextHandler(&out, nil)), 30*time.Second, func() int { return c.visitors })
+			time.Sleep(c.lasts)
+			stop()
+			synctest.Wait()
+			got := out.String()
+			if !c.told && got != "" {
+				t.Errorf("%+v: %s", c, got)
+			}
+			if c.told && !(strings.Contains(got, "msg=draining visitors=2 for=30s until=") && strings.Contains(got, "a second Ctrl-C or SIGTERM cuts them off")) {
+				t.Errorf("%+v: %s", c, got)
+			}
+		})
+	}
+}
