@@ -58,6 +58,11 @@ func run(ctx context.Context, cfg *config.Remote, warnings []config.Warning) err
 			reload(cfg, files, ln, log)
 		}
 	})
+	look, endLook := context.WithCancel(drain)
+	var watch sync.WaitGroup
+	watch.Go(func() { target.Watch(look, ln.Domain()) })
+	defer watch.Wait()
+	defer endLook()
 	srv := httpdrain.New(target.Server(ln.Domain()))
 	served := make(chan error, 1)
 	go func() { served <- srv.Serve(publish.Visitors(ln)) }()
