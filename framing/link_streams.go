@@ -8,42 +8,12 @@ import (
 	"math"
 )
 
-// The session speaks smux version 2: frames that begin and end a stream, those of
-// data, and those that tell a window. A peer may run smux's own code, see
-// smux_peer_test.go. It does not run here: it passes each frame from goroutine to
-// goroutine and writes it by itself, and it lets a peer send more than its window.
 const (
-	smuxVersion = 2
-	// smuxFrame makes a full smux frame (8 bytes of header) with the MUX record
-	// around it just one TLS record of 16 KiB.
-	smuxFrame = 16<<10 - recordHeader - smuxHeader
-	// smuxWindow is smux's own window for a stream. It is above maxWindow and the
-	// record headers in it, so that only our credit ever limits a stream.
-	smuxWindow = 2 << 20
+	// MaxStreams is how many streams may be open on one link.
+	MaxStreams = 4096
 	// acceptBacklog is how many streams may wait for Accept; more are refused.
 	// After a takeover hundreds of visitors come at once.
 	acceptBacklog = 2048
-)
-
-// The frames of smux: version, command, length (little-endian) and stream id.
-const (
-	smuxHeader = 8
-	smuxSYN    = 0
-	smuxFIN    = 1
-	smuxPSH    = 2
-	smuxNOP    = 3
-	smuxUPD    = 4
-	updLength  = 8
-)
-
-// MaxStreams is how many streams may be open on one link.
-const MaxStreams = 4096
-
-// Of smux's window, for a peer that minds it: at least so many bytes arrive
-// between two updates, and before the first.
-const (
-	updateStep  = smuxWindow / 2
-	firstUpdate = 64 << 10
 )
 
 // Open opens a stream for a visitor and sends first on it, what has been read

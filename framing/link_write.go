@@ -1,7 +1,6 @@
 package framing
 
 import (
-	"encoding/binary"
 	"fmt"
 	"net"
 	"sync"
@@ -73,65 +72,6 @@ func (d *sender) next() (frames []byte, s *Stream) {
 		d.ready = nil
 	}
 	return nil, s
-}
-
-// start queues START_MUX, once, before the first SYN.
-func (d *sender) start() {
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	if !d.begun {
-		d.begun = true
-		d.frames = appendRecord(d.frames, recStartMux, []byte{smuxVersion})
-	}
-}
-
-// syn queues a SYN, which goes along with what its stream says first. It waits
-// for nothing: a stream stays one of the link's MaxStreams until what it has queued
-// is written, its SYN before that, so that no more than MaxStreams wait.
-func (d *sender) syn(id uint32) {
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	d.frameLocked(smuxSYN, id)
-}
-
-// fin queues a FIN, and waits for room as long as the link is up.
-func (l *Link) fin(id uint32) {
-	d := &l.sender
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	for len(d.frames) > maxFrames && l.Err() == nil {
-		go l.pump()
-		d.room.Wait()
-	}
-	d.frameLocked(smuxFIN, id)
-}
-
-// tryFIN queues a FIN, if there is room. It goes along with what is written next,
-// since it says nothing that END and RESET have not said.
-func (d *sender) tryFIN(id uint32) bool {
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	if len(d.frames) > maxFrames {
-		return false
-	}
-	d.frameLocked(smuxFIN, id)
-	return true
-}
-
-// update queues an UPD: so many bytes of the stream were taken in all.
-func (d *sender) update(id, taken uint32) {
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	d.frameLocked(smuxUPD, id, taken, smuxWindow)
-}
-
-func (d *sender) frameLocked(command byte, id uint32, payload ...uint32) {
-	n := byte(4 * len(payload))
-	d.frames = append(d.frames, byte(recMux), 0, smuxHeader+n, smuxVersion, command, n, 0)
-	d.frames = binary.LittleEndian.AppendUint32(d.frames, id)
-	for _, v := range payload {
-		d.frames = binary.LittleEndian.AppendUint32(d.frames, v)
-	}
 }
 
 // over wakes who waits for room, on a link that is over.

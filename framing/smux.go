@@ -6,6 +6,38 @@ import (
 	"sync"
 )
 
+// The session speaks smux version 2: frames that begin and end a stream, those of
+// data, and those that tell a window. A peer may run smux's own code, see
+// smux_peer_test.go. It does not run here: it passes each frame from goroutine to
+// goroutine and writes it by itself, and it lets a peer send more than its window.
+const (
+	smuxVersion = 2
+	// smuxFrame makes a full smux frame (8 bytes of header) with the MUX record
+	// around it just one TLS record of 16 KiB.
+	smuxFrame = 16<<10 - recordHeader - smuxHeader
+	// smuxWindow is smux's own window for a stream. It is above maxWindow and the
+	// record headers in it, so that only our credit ever limits a stream.
+	smuxWindow = 2 << 20
+)
+
+// The frames of smux: version, command, length (little-endian) and stream id.
+const (
+	smuxHeader = 8
+	smuxSYN    = 0
+	smuxFIN    = 1
+	smuxPSH    = 2
+	smuxNOP    = 3
+	smuxUPD    = 4
+	updLength  = 8
+)
+
+// Of smux's window, for a peer that minds it: at least so many bytes arrive
+// between two updates, and before the first.
+const (
+	updateStep  = smuxWindow / 2
+	firstUpdate = 64 << 10
+)
+
 // frameBuffers holds buffers for what arrives of a frame, as long as it does.
 var frameBuffers = sync.Pool{New: func() any { return new([smuxFrame]byte) }}
 
@@ -121,4 +153,63 @@ func (s *Stream) receive(p []byte) error {
 	}
 	s.notice()
 	return nil
+}
+
+// start queues START_MUX, once, before the first SYN.
+func (d *sender) start() {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if !d.begun {
+		d.begun = true
+		d.frames = appendRecord(d.frames, recStartMux, []byte{smuxVersion})
+	}
+}
+
+// syn queues a SYN, which goes along with what its stream says first. It waits
+// for nothing: a stream stays one of the link's MaxStreams until what it has queued
+// is written, its SYN before that, so that no more than MaxStreams wait.
+func (d *sender) syn(id uint32) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.frameLocked(smuxSYN, id)
+}
+
+// fin queues a FIN, and waits for room as long as the link is up.
+func (l *Link) fin(id uint32) {
+	d := &l.sender
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	for len(d.frames) > maxFrames && l.Err() == nil {
+		go l.pump()
+		d.room.Wait()
+	}
+	d.frameLocked(smuxFIN, id)
+}
+
+// tryFIN queues a FIN, if there is room. It goes along with what is written next,
+// since it says nothing that END and RESET have not said.
+func (d *sender) tryFIN(id uint32) bool {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if len(d.frames) > maxFrames {
+		return false
+	}
+	d.frameLocked(smuxFIN, id)
+	return true
+}
+
+// update queues an UPD: so many bytes of the stream were taken in all.
+func (d *sender) update(id, taken uint32) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.frameLocked(smuxUPD, id, taken, smuxWindow)
+}
+
+func (d *sender) frameLocked(command byte, id uint32, payload ...uint32) {
+	n := byte(4 * len(payload))
+	d.frames = append(d.frames, byte(recMux), 0, smuxHeader+n, smuxVersion, command, n, 0)
+	d.frames = binary.LittleEndian.AppendUint32(d.frames, id)
+	for _, v := range payload {
+		d.frames = binary.LittleEndian.AppendUint32(d.frames, v)
+	}
 }
