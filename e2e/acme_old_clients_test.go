@@ -2,7 +2,6 @@ package e2e
 
 import (
 	"crypto/tls"
-	"net"
 	"testing"
 
 	"keystay/acme"
@@ -12,7 +11,7 @@ import (
 // suite12 does a handshake with d as a visitor whose TLS 1.2 knows that suite
 // alone, and returns its error.
 func (d *device) suite12(p *pebble.Server, suite uint16) error {
-	c, err := tls.DialWithDialer(&net.Dialer{Timeout: patience}, "tcp", d.tls.Addr().String(), &tls.Config{
+	c, err := tls.Dial("tcp", d.tls.Addr().String(), &tls.Config{
 		ServerName: devName, RootCAs: p.IssuerPool(), MaxVersion: tls.VersionTLS12, CipherSuites: []uint16{suite}})
 	if err == nil {
 		err = c.Close()

@@ -1,11 +1,14 @@
 package remote_test
 
 import (
+	"crypto/tls"
 	"fmt"
+	"io"
 	"log"
 	"net/http"
 	"net/url"
 
+	"keystay/framing"
 	"keystay/remote"
 	"keystay/remote/publish"
 )
@@ -22,6 +25,35 @@ func ExampleListen() {
 		return http.Serve(ln, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 			fmt.Fprintln(w, "hello from the device,", r.RemoteAddr)
 		}))
+	}
+	_ = run // needs a relay
+}
+
+// A program that ends the visitors' TLS in its own way, and gets their addresses
+// and the public name from the stream. CloseWrite and Reset of the stream end a
+// direction, or all of it, as they do on a TCP connection.
+func ExampleConfig_raw() {
+	var own *tls.Config // with the program's own certificate
+	run := func() error {
+		ln, err := remote.Listen(remote.Config{Domain: "xyz.relay.net", StateDir: "state", Raw: true})
+		if err != nil {
+			return err
+		}
+		defer ln.Close()
+		for {
+			c, err := ln.Accept()
+			if err != nil {
+				return err
+			}
+			stream := c.(*framing.Stream)
+			log.Print(stream.RemoteAddr(), " visits ", stream.Header().Name)
+			go func() {
+				defer stream.Close()
+				tc := tls.Server(stream, own)
+				io.WriteString(tc, "hello from the device\n")
+				tc.Close()
+			}()
+		}
 	}
 	_ = run // needs a relay
 }

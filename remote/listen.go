@@ -91,6 +91,12 @@ type Config struct {
 	// TLS is used instead of ACME where a certificate is brought along.
 	TLS *tls.Config
 
+	// Raw leaves the visitors' TLS to the caller: Accept returns each connection
+	// as a *framing.Stream, still encrypted, beginning with the ClientHello. No
+	// certificate is ordered, and ACME and TLS are not used. A CA that validates
+	// by TLS-ALPN-01 comes as one more visitor; HTTP-01 is refused.
+	Raw bool
+
 	// Version is told to the relay, for people.
 	Version string
 
@@ -99,7 +105,8 @@ type Config struct {
 }
 
 // A Listener is a net.Listener of the connections to a public name. Each is a
-// *tls.Conn after its handshake, with the visitor's address as RemoteAddr.
+// *tls.Conn after its handshake, or with Config.Raw a *framing.Stream before it,
+// with the visitor's address as RemoteAddr.
 type Listener struct {
 	cfg    Config
 	log    *slog.Logger
@@ -256,6 +263,9 @@ var errNoneAbove = fmt.Errorf("no name above it can be a relay, and %w", ErrNoRe
 
 // startTLS prepares the certificate: from ACME, or the one brought along.
 func (l *Listener) startTLS() error {
+	if l.cfg.Raw {
+		return nil
+	}
 	if l.cfg.TLS != nil {
 		l.tls = l.cfg.TLS
 		return nil
@@ -297,7 +307,8 @@ func (l *Listener) startTLS() error {
 	return nil
 }
 
-// Accept returns the next visitor's connection, a *tls.Conn. After Close it
+// Accept returns the next visitor's connection, a *tls.Conn, or with Config.Raw a
+// *framing.Stream. After Close it
 // still returns those that the relay sent on before it knew, for lateTimeout at
 // most; then its error wraps net.ErrClosed. Else the error is what will not pass.
 func (l *Listener) Accept() (net.Conn, error) {

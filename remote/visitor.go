@@ -40,6 +40,8 @@ func (l *Listener) welcome(stream *framing.Stream) {
 	switch {
 	case h.Name != l.domain:
 		stream.Refuse()
+	case h.Kind == framing.KindTLS && l.cfg.Raw:
+		l.hand(stream, stream)
 	case h.Kind == framing.KindTLS:
 		l.shake(stream)
 	case h.Kind == framing.KindHTTP01 && l.keeper != nil:
@@ -72,8 +74,13 @@ func (l *Listener) shake(stream *framing.Stream) {
 		return
 	}
 	stop() // whoever accepts it has it
+	l.hand(tc, stream)
+}
+
+// hand gives a visitor's connection, which stream carries, to Accept.
+func (l *Listener) hand(c net.Conn, stream *framing.Stream) {
 	select {
-	case l.conns <- tc:
+	case l.conns <- c:
 	case <-l.late.Done():
 		stream.Reset()
 	}
