@@ -16,6 +16,8 @@ import (
 	"strings"
 	"syscall"
 	"testing"
+
+	"keystay/e2e/internal/world"
 )
 
 var shownCommand = regexp.MustCompile(`<pre><code>(.*)</code></pre>`)
@@ -66,7 +68,7 @@ func TestCommandOfTheRelaysPage(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			var said transcript
+			var said world.Transcript
 			cmd.Stderr = &said
 			if err := cmd.Start(); err != nil {
 				t.Fatal(err)
