@@ -88,7 +88,7 @@ const welcomeStyle = `:root{color-scheme:light dark}` +
 	`h1{margin:0 0 1rem;font-size:1.75rem;line-height:1.25;font-weight:600}` +
 	`p{margin:0 0 1rem}` +
 	`code{font:.9375rem/1.5 ui-monospace,monospace;background:#f1f3f5;padding:.1em .3em;border-radius:4px}` +
-	`pre{margin:0 0 1rem;padding:.75rem 1rem;background:#f1f3f5;border-radius:6px;white-space:pre-wrap}` +
+	`pre{margin:0 0 1rem;padding:.75rem 1rem;background:#f1f3f5;border-radius:6px;overflow-x:auto}` +
 	`pre code{padding:0}` +
 	`dl{margin:2rem 0;border-top:1px solid #dde1e5}` +
 	`dt{margin-top:1rem;font-weight:600}dd{margin:.1rem 0 0}` +
