@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"crypto/tls"
 	"log/slog"
 	"net/http"
@@ -140,6 +141,18 @@ func (c *ownCert) challenge(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	http.NotFound(w, r)
+}
+
+// wait returns the certificate when there is one. The error says that there will
+// be none here.
+func (c *ownCert) wait(ctx context.Context) (*tls.Certificate, error) {
+	now := c.now.Load()
+	if now.keeper != nil {
+		if err := now.keeper.Wait(ctx, c.domain); err != nil {
+			return nil, err
+		}
+	}
+	return now.tls.GetCertificate(&tls.ClientHelloInfo{ServerName: c.domain})
 }
 
 // ready says why the relay cannot let remotes in now, or nil.

@@ -77,6 +77,8 @@ type process struct {
 	failed     chan error // the first of what ends the process
 	wg         sync.WaitGroup
 	stopReopen func() // ends an attempt to open grants again; may be nil
+
+	stopAnnounce context.CancelFunc // ends announce; may be nil
 }
 
 // A heir is a process that has taken over. Visitors can be passed on to it.
@@ -119,15 +121,16 @@ func (p *process) open(takeover bool) (err error) {
 	}
 	budget.LimitRuntime()
 	p.srv = &relay.Server{
-		Domain:    p.cfg.Domain,
-		TLS:       p.cert.tlsConfig(),
-		Challenge: http.HandlerFunc(p.cert.challenge),
-		Names:     &relay.Names{Policy: relay.Policy(p.cfg.Names.Policy), Tokens: tokens(p.cfg.Tokens), Grants: p.grants},
-		Memory:    memory,
-		NoLanes:   p.cfg.Lanes == "off",
-		Abuse:     p.cfg.Abuse,
-		Version:   cli.Version(),
-		Logger:    p.log,
+		Domain:     p.cfg.Domain,
+		TLS:        p.cert.tlsConfig(),
+		Challenge:  http.HandlerFunc(p.cert.challenge),
+		Names:      &relay.Names{Policy: relay.Policy(p.cfg.Names.Policy), Tokens: tokens(p.cfg.Tokens), Grants: p.grants},
+		Memory:     memory,
+		PublicPort: publicPort(p.sockets),
+		NoLanes:    p.cfg.Lanes == "off",
+		Abuse:      p.cfg.Abuse,
+		Version:    cli.Version(),
+		Logger:     p.log,
 	}
 	return nil
 }
@@ -154,13 +157,12 @@ func (p *process) serve() error {
 	}
 	if p.before != nil {
 		p.log.Info("has taken over from the process before", "names", len(p.before.names))
-		return nil
-	}
-	// The CA's validation can arrive now.
-	if err := p.cert.manage(); err != nil {
+	} else if err := p.cert.manage(); err != nil { // the CA's validation can arrive now
 		return err
 	}
-	p.notify("READY=1")
+	ctx, cancel := context.WithCancel(context.Background())
+	p.stopAnnounce = cancel
+	p.wg.Go(func() { p.announce(ctx) })
 	return nil
 }
 
@@ -230,6 +232,9 @@ func (p *process) close(err error) {
 		p.srv.Close()
 	}
 	p.closeControl()
+	if p.stopAnnounce != nil {
+		p.stopAnnounce()
+	}
 	p.wg.Wait()
 	closeAll(p.sockets)
 	if p.stopReopen != nil {

@@ -1,0 +1,97 @@
+//go:build linux
+
+package main
+
+import (
+	"bytes"
+	"errors"
+	"log/slog"
+	"net"
+	"path/filepath"
+	"regexp"
+	"strings"
+	"testing"
+	"time"
+
+	"keystay/config"
+	"keystay/internal/testca"
+)
+
+// started opens cfg and serves, and returns what the service manager is told
+// first and the log at the end.
+func started(t *testing.T, cfg config.Relay) (told string, log string) {
+	t.Helper()
+	dir := t.TempDir()
+	manager, err := net.ListenUnixgram("unixgram", &net.UnixAddr{Name: filepath.Join(dir, "notify"), Net: "unixgram"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer manager.Close()
+	t.Setenv("NOTIFY_SOCKET", filepath.Join(dir, "notify"))
+	cfg.StateDir = filepath.Join(dir, "state")
+	cfg.Domain, cfg.Listen = "relay.test", []string{"127.0.0.1:0"}
+	var out bytes.Buffer
+	p := &process{cfg: &cfg, log: slog.New(slog.NewTextHandler(&out, nil)), failed: make(chan error, 1)}
+	defer func() { log = out.String() }() // when nobody writes any more
+	defer p.close(nil)
+	if err := errors.Join(p.open(false), p.serve()); err != nil {
+		t.Fatal(err)
+	}
+	manager.SetReadDeadline(time.Now().Add(time.Minute)) // guards against hanging
+	b := make([]byte, 1<<10)
+	n, err := manager.Read(b)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return string(b[:n]), ""
+}
+
+// The relay says that it is ready, where it is and who may take a name, to the
+// log and to the service manager, when it has a certificate.
+func TestReadyIsToldWithACertificate(t *testing.T) {
+	cert, key := testca.New(t).Files(t.TempDir(), "relay.test")
+	told, log := started(t, config.Relay{TLS: config.TLS{CertFile: cert, KeyFile: key}, Names: config.Names{Policy: "token"}})
+	if !regexp.MustCompile(`^READY=1\nSTATUS=https://relay\.test:\d+/ is ready$`).MatchString(told) {
+		t.Errorf("the service manager is told %q", told)
+	}
+	if !regexp.MustCompile(`msg=ready at=https://relay\.test:\d+/ names="whoever has a token may take one below relay\.test" certificate_until=\d{4}-\d\d-\d\d`).MatchString(log) {
+		t.Errorf("the log:\n%s", log)
+	}
+}
+
+// Without one it is not ready, and says what is missing.
+func TestReadyIsNotToldWithoutACertificate(t *testing.T) {
+	told, log := started(t, config.Relay{ACME: config.ACME{CA: "https://127.0.0.1:1/directory"}})
+	if told != "STATUS=No certificate for relay.test yet" {
+		t.Errorf("the service manager is told %q", told)
+	}
+	if !strings.Contains(log, `msg="no certificate yet: remotes and browsers can come once it is there" name=relay.test`) || strings.Contains(log, "msg=ready") {
+		t.Errorf("the log:\n%s", log)
+	}
+}
+
+func TestScreen(t *testing.T) {
+	ln, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer ln.Close()
+	addr := ln.Addr().String()
+	a := announcement{url: "https://relay.test/", names: "anyone may take one below relay.test", until: "2027-02-26", renewed: true,
+		sockets: []socket{{what: "public", ln: ln}, {what: "admin", ln: ln}}, drain: 30 * time.Second}
+	var b strings.Builder
+	a.screen(&b)
+	want := `
+https://relay.test/ is ready
+
+  Names         anyone may take one below relay.test
+  Certificate   until 2027-02-26, renewed by itself
+  Visitors      ` + addr + `
+  Metrics       ` + addr + `
+  To stop       Ctrl-C: visitors may finish for 30s, a second Ctrl-C cuts them off
+
+`
+	if b.String() != want {
+		t.Errorf("got %s\nwant %s", b.String(), want)
+	}
+}
