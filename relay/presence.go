@@ -89,25 +89,11 @@ func (p *presence) claim(s *session, c framing.Claim) error {
 		old.link.CutLanes()
 	}
 	if err == nil {
-		for _, old := range p.outdated(s, c) {
+		for _, old := range p.outdated(Claimed{c.Name, s.key, s.run, c.Replica}) {
 			old.link.CutLanes()
 		}
 	}
 	return err
-}
-
-// outdated returns the sessions whose link is lost, and perhaps not their
-// lanes, and that s takes a name over from.
-func (p *presence) outdated(s *session, c framing.Claim) (list []*session) {
-	p.mu.RLock()
-	defer p.mu.RUnlock()
-	for old := range p.lost {
-		same := old.key.Equal(s.key)
-		if slices.Contains(old.names, c.Name) && (!same || !c.Replica && s.run.Replaces(old.run) && old.run != s.run) {
-			list = append(list, old)
-		}
-	}
-	return list
 }
 
 // free returns the denial of a name that another identity is connected for.

@@ -208,7 +208,7 @@ func (r *rig) link(id identity) (*device, error) {
 		return nil, err
 	}
 	cs := tc.ConnectionState()
-	h := framing.Hello{Run: id.run, Agent: "test"}
+	h := framing.Hello{Run: id.run, Agent: "test", Capabilities: framing.CapabilityLanes}
 	if err := h.Sign(id.key, &cs, zone); err != nil {
 		return nil, err
 	}

@@ -64,6 +64,11 @@ type Server struct {
 	// Version is shown on the relay's page and to remotes.
 	Version string
 
+	// OnClaim is called with each name that a remote has got here, before the
+	// remote is told; nil is for none. In a process that has taken over it tells
+	// the one before, see [Server.ClaimedElsewhere].
+	OnClaim func(Claimed)
+
 	// Logger hears what remotes do, and nothing of visitors; nil discards.
 	Logger *slog.Logger
 

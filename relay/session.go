@@ -227,6 +227,9 @@ func (sess *session) claim(c framing.Claim) error {
 		return sess.denied(err)
 	}
 	sess.unclaimed.Stop()
+	if s.OnClaim != nil {
+		s.OnClaim(Claimed{c.Name, sess.key, sess.run, c.Replica})
+	}
 	sess.log().Info("name is up", "name", name)
 	return nil
 }

@@ -81,9 +81,11 @@ type process struct {
 	stopAnnounce context.CancelFunc // ends announce; may be nil
 }
 
-// A heir is a process that has taken over. Visitors can be passed on to it.
+// A heir is a process that has taken over. Visitors can be passed on to it, and
+// it tells of the names that remotes have got there, until it is closed.
 type heir interface {
 	Pass(c net.Conn, first []byte) error
+	claims(*relay.Server)
 	Close() error
 }
 
@@ -131,6 +133,9 @@ func (p *process) open(takeover bool) (err error) {
 		Abuse:      p.cfg.Abuse,
 		Version:    cli.Version(),
 		Logger:     p.log,
+	}
+	if p.before != nil {
+		p.srv.OnClaim = p.before.claimed
 	}
 	return nil
 }
@@ -216,6 +221,7 @@ func (p *process) leave(drain, cut context.Context, next heir) error {
 		case <-end.Done():
 		}
 	})()
+	p.wg.Go(func() { next.claims(p.srv) })
 	if err := p.srv.HandOver(end, next.Pass); err != nil {
 		p.log.Warn("visitors were cut off", "err", err)
 	}

@@ -12,6 +12,7 @@ import (
 	"sync"
 	"time"
 
+	"keystay/framing"
 	"keystay/internal/handover"
 	"keystay/internal/hint"
 	"keystay/relay"
@@ -88,6 +89,25 @@ func (b *predecessor) visitors(srv *relay.Server) error {
 		}
 		wg.Go(func() { srv.Adopt(c, first) })
 	}
+}
+
+// claimed tells the process before of a name that a remote has got here. It may
+// be gone, and then there is nobody to tell.
+func (b *predecessor) claimed(c relay.Claimed) {
+	_ = b.conn.Claimed(handover.Claim{Name: c.Name, Key: c.Key, Number: c.Run.Number, Run: c.Run.ID[:], Replica: c.Replica})
+}
+
+// A successor is a process that has taken over from this one.
+type successor struct{ *handover.Successor }
+
+// claims lets srv, which is handed over, know of the names that remotes get
+// there, until the other process or this one ends.
+func (s successor) claims(srv *relay.Server) {
+	s.Claims(func(c handover.Claim) {
+		run := framing.Run{Number: c.Number}
+		copy(run.ID[:], c.Run)
+		srv.ClaimedElsewhere(relay.Claimed{Name: c.Name, Key: c.Key, Run: run, Replica: c.Replica})
+	})
 }
 
 // close tells the process before that it is to go on, if it is not too late.

@@ -25,6 +25,7 @@ func takeOver(string) (*predecessor, error) {
 func (*predecessor) ready() error                 { return nil }
 func (*predecessor) serving() error               { return nil }
 func (*predecessor) visitors(*relay.Server) error { return nil }
+func (*predecessor) claimed(relay.Claimed)        {}
 func (*predecessor) close(error)                  {}
 
 // A control is nothing here.

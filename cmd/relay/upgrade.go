@@ -76,7 +76,7 @@ func (p *process) wait(drain, cut context.Context) (heir, error) {
 			if next.cmd != nil && next.cmd.Process.Pid == s.PID {
 				next = child{}
 			}
-			return s, nil
+			return successor{s}, nil
 		}
 	}
 }

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"net"
 	"os"
+	"sync"
 	"syscall"
 	"time"
 )
@@ -21,6 +22,9 @@ var ErrNoneRunning = errors.New("no relay is running on this state_dir")
 // A Predecessor is the running process, seen from the one that takes over.
 type Predecessor struct {
 	w *wire
+
+	telling sync.Mutex // one claim at a time
+	listens bool       // for claims
 }
 
 // Dial reaches the process that listens on the control socket at path.
@@ -106,9 +110,13 @@ func (p *Predecessor) Ready() error {
 	if err := p.w.send(message{Op: "ready"}); err != nil {
 		return fmt.Errorf("say ready: %w", err)
 	}
-	if _, err := p.w.receive("go"); err != nil {
+	m, err := p.w.receive("go")
+	if err != nil {
 		return fmt.Errorf("wait for the word to begin: %w", err)
 	}
+	p.telling.Lock()
+	defer p.telling.Unlock()
+	p.listens = m.Claims
 	return nil
 }
 

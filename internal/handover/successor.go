@@ -98,8 +98,9 @@ func (c *Control) Leave() error {
 
 // A Successor is a process that takes over, seen from the running one.
 type Successor struct {
-	w       *wire
-	passing sync.Mutex // one visitor at a time
+	w         *wire
+	passing   sync.Mutex // one visitor at a time
+	listening sync.Mutex // held while Claims runs
 
 	// PID is the process's own word for its number.
 	PID int
@@ -136,6 +137,9 @@ func (s *Successor) Refuse(why error) { refuse(s.w, why) }
 // Close ends the connection: the other process gives up, or, after Offer has
 // returned nil, knows that no visitor follows.
 func (s *Successor) Close() error {
+	s.w.conn.Close() // which ends Claims
+	s.listening.Lock()
+	defer s.listening.Unlock()
 	s.w.close()
 	return nil
 }
@@ -183,7 +187,7 @@ func (s *Successor) offer(sockets []Socket, names []string) error {
 	if _, err := s.w.receive("ready"); err != nil {
 		return fmt.Errorf("wait until it is ready: %w", err)
 	}
-	if err := s.w.send(message{Op: "go"}); err != nil {
+	if err := s.w.send(message{Op: "go", Claims: true}); err != nil {
 		return fmt.Errorf("let it begin: %w", err)
 	}
 	if _, err := s.w.receive("serving"); err != nil {

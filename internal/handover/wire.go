@@ -42,6 +42,8 @@ type message struct {
 	Activated bool     `json:"activated,omitempty"`
 	Names     []string `json:"names,omitempty"`
 	First     []byte   `json:"first,omitempty"`
+	Claims    bool     `json:"claims,omitempty"` // of go: claims are listened for
+	Claim     *Claim   `json:"claim,omitempty"`
 	Error     string   `json:"error,omitempty"`
 }
 

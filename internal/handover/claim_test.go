@@ -1,0 +1,177 @@
+//go:build linux || darwin || freebsd
+
+package handover_test
+
+import (
+	"context"
+	"fmt"
+	"reflect"
+	"testing"
+	"time"
+
+	"keystay/internal/handover"
+)
+
+// The process before hears of every claim, in order, until the other one ends.
+func TestClaimsAreTold(t *testing.T) {
+	c, path := control(t)
+	ln := listen(t)
+	defer ln.Close()
+	const n = 3000
+	heard := make(chan []handover.Claim, 1)
+	go func() {
+		var list []handover.Claim
+		defer func() { heard <- list }()
+		s, err := c.Accept()
+		if err != nil {
+			t.Error(err)
+			return
+		}
+		ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
+		defer cancel()
+		if err := s.Offer(ctx, []handover.Socket{{For: "public", Listener: ln}}, nil); err != nil {
+			t.Error(err)
+		}
+		s.Claims(func(c handover.Claim) { list = append(list, c) })
+		s.Close()
+	}()
+	p := taken(t, path)
+	var want []handover.Claim
+	for i := range n {
+		claim := handover.Claim{Name: fmt.Sprintf("n%d.relay.test", i), Key: make([]byte, 32), Number: uint64(i), Run: make([]byte, 16), Replica: i%2 == 0}
+		if err := p.Claimed(claim); err != nil {
+			t.Fatal(err)
+		}
+		want = append(want, claim)
+	}
+	p.Close()
+	if got := <-heard; !reflect.DeepEqual(got, want) {
+		t.Errorf("%d claims were heard, want %d", len(got), n)
+	}
+}
+
+// taken takes over from the process that listens at path, sockets and all.
+func taken(t *testing.T, path string) *handover.Predecessor {
+	t.Helper()
+	p, err := handover.Dial(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	sockets, _, err := p.Take()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, s := range sockets {
+		s.Listener.Close()
+	}
+	if err := p.Ready(); err != nil {
+		t.Fatal(err)
+	}
+	if err := p.Serving(); err != nil {
+		t.Fatal(err)
+	}
+	return p
+}
+
+// Close ends Claims.
+func TestCloseEndsClaims(t *testing.T) {
+	c, path := control(t)
+	ln := listen(t)
+	defer ln.Close()
+	over := make(chan struct{})
+	go func() {
+		defer close(over)
+		s, err := c.Accept()
+		if err != nil {
+			t.Error(err)
+			return
+		}
+		if err := s.Offer(context.Background(), []handover.Socket{{For: "public", Listener: ln}}, nil); err != nil {
+			t.Error(err)
+		}
+		ended := make(chan struct{})
+		go func() { defer close(ended); s.Claims(func(handover.Claim) {}) }()
+		s.Close()
+		<-ended
+	}()
+	taken(t, path).Close()
+	<-over
+}
+
+// A process of a version that does not listen for claims is told nothing, so that
+// nothing waits for it.
+func TestOlderProcessIsToldNoClaims(t *testing.T) {
+	c, path := control(t)
+	said := make(chan string, 1)
+	go func() {
+		conn, err := c.Listener.AcceptUnix()
+		if err != nil {
+			t.Error(err)
+			return
+		}
+		defer conn.Close()
+		conn.SetDeadline(time.Now().Add(10 * time.Second))
+		b := make([]byte, 4096)
+		var all string
+		for _, answer := range []string{`{"op":"end"}`, `{"op":"go"}`, ""} { // to takeover, ready and serving
+			n, err := conn.Read(b)
+			if err != nil {
+				t.Error(err)
+			}
+			all = string(b[:n])
+			if answer != "" {
+				conn.Write([]byte(answer + "\n"))
+			}
+		}
+		for {
+			n, err := conn.Read(b)
+			if err != nil {
+				break
+			}
+			all += string(b[:n])
+		}
+		said <- all
+	}()
+	p := taken(t, path)
+	for range 10_000 { // more than the socket's buffers hold
+		if err := p.Claimed(handover.Claim{Name: "a.relay.test", Key: make([]byte, 32)}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	p.Close()
+	if all := <-said; all != `{"op":"serving"}`+"\n" {
+		t.Errorf("it was told %.100q", all)
+	}
+}
+
+// A process that stops listening holds claims up once, for a second at most.
+func TestClaimsDoNotWaitForAProcessThatIsStuck(t *testing.T) {
+	c, path := control(t)
+	ln := listen(t)
+	defer ln.Close()
+	offered := make(chan *handover.Successor, 1)
+	go func() {
+		s, err := c.Accept()
+		if err != nil {
+			t.Error(err)
+			return
+		}
+		if err := s.Offer(context.Background(), []handover.Socket{{For: "public", Listener: ln}}, nil); err != nil {
+			t.Error(err)
+		}
+		offered <- s
+	}()
+	p := taken(t, path)
+	s := <-offered
+	failed := 0
+	for range 20_000 {
+		if p.Claimed(handover.Claim{Name: "a.relay.test", Key: make([]byte, 32)}) != nil {
+			failed++
+		}
+	}
+	if failed != 1 {
+		t.Errorf("%d claims failed, want 1: after it none is told", failed)
+	}
+	s.Close()
+	p.Close()
+}
