@@ -27,11 +27,12 @@ var (
 	ErrIncomplete = errors.New("sni: incomplete ClientHello")
 
 	// ErrNotTLS says that the first bytes are no TLS record that could
-	// carry a ClientHello. Such a peer would not understand an alert.
+	// carry a ClientHello. Such a peer would not understand an alert; see
+	// LooksLikeHTTP.
 	ErrNotTLS = errors.New("sni: not TLS")
 
 	// ErrMalformed says that the bytes are TLS records, but what they hold
-	// is not a well-formed ClientHello.
+	// is not a well-formed ClientHello. AlertFor has what to answer.
 	ErrMalformed = errors.New("sni: malformed ClientHello")
 
 	// ErrTooLarge says that the ClientHello does not end within MaxHello
@@ -94,7 +95,7 @@ func parse(r *records, b []byte) (Hello, error) {
 		return h, err
 	}
 	if !h.unmarshal(r.message(b)) {
-		return Hello{Raw: b}, ErrMalformed
+		return Hello{Raw: b}, errDecode
 	}
 	return h, nil
 }

@@ -45,7 +45,7 @@ func TestParseAnswers(t *testing.T) {
 
 		{what: "nothing", err: sni.ErrIncomplete},
 		{what: "HTTP", b: []byte("G"), err: sni.ErrNotTLS},
-		{what: "SSLv2", b: []byte{0x80, 0x2e, 1}, err: sni.ErrNotTLS},
+		{what: "SSLv2", b: []byte{0x80, 0x2e, 1}, err: sni.ErrMalformed},
 		{what: "application data", b: []byte{23}, err: sni.ErrNotTLS},
 		{what: "record version 15.255", b: []byte{22, 15, 255}, err: sni.ErrIncomplete},
 		{what: "record version 16.0", b: []byte{22, 16}, err: sni.ErrNotTLS},

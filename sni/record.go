@@ -17,6 +17,9 @@ const (
 
 	typeClientHello = 1
 
+	// sslv2 begins a hello of SSLv2: a length whose first bit is set, below 256.
+	sslv2 = 0x80
+
 	levelWarning = 1
 	levelFatal   = 2
 	closeNotify  = 0
@@ -64,30 +67,35 @@ func (r *records) advance(b []byte) error {
 // there, since a peer that does not speak TLS may wait for an answer after a
 // byte or two.
 func (r *records) next(b []byte) (typ byte, payload []byte, err error) {
-	bad := ErrMalformed
+	badType, badVersion := error(errUnexpected), error(errVersion)
 	if r.pos == 0 {
-		bad = ErrNotTLS
+		badType, badVersion = ErrNotTLS, ErrNotTLS
 	}
 	// What is left of the message takes at least one more record.
 	if r.pos+recordHeader+max(r.need-r.have, 1) > MaxHello {
 		return 0, nil, ErrTooLarge
 	}
 	b = b[r.pos:]
+	if r.pos == 0 && len(b) > 0 && b[0] == sslv2 {
+		return 0, nil, errVersion
+	}
 	if len(b) > 0 && b[0] != recordHandshake && b[0] != recordAlert {
-		return 0, nil, bad
+		return 0, nil, badType
 	}
 	// The record's version is 3.1 to 3.3 in practice. crypto/tls draws the
 	// line at 16.0.
 	if len(b) > 1 && b[1] >= 0x10 {
-		return 0, nil, bad
+		return 0, nil, badVersion
 	}
 	if len(b) < recordHeader {
 		return 0, nil, ErrIncomplete
 	}
 	n := int(b[3])<<8 | int(b[4])
 	switch {
-	case b[0] == recordAlert && n != 2, n == 0, n > maxPlaintext:
-		return 0, nil, ErrMalformed
+	case n > maxPlaintext:
+		return 0, nil, errOverflow
+	case b[0] == recordAlert && n != 2, n == 0:
+		return 0, nil, errUnexpected
 	case r.pos+recordHeader+n > MaxHello:
 		return 0, nil, ErrTooLarge
 	case len(b) < recordHeader+n:
@@ -111,7 +119,7 @@ func (r *records) handshake(payload []byte) error {
 		return nil
 	}
 	if r.head[0] != typeClientHello {
-		return ErrMalformed
+		return errUnexpected
 	}
 	r.need = messageHeader + int(r.head[1])<<16 + int(r.head[2])<<8 + int(r.head[3])
 	return nil
@@ -121,8 +129,11 @@ func (r *records) handshake(payload []byte) error {
 // anything else ends the connection.
 func (r *records) alert(payload []byte) error {
 	r.warnings++
-	if payload[0] != levelWarning || payload[1] == closeNotify || r.warnings > maxWarnings {
-		return ErrMalformed
+	switch {
+	case payload[1] == closeNotify, payload[0] == levelFatal:
+		return errPeerEnded
+	case payload[0] != levelWarning, r.warnings > maxWarnings:
+		return errUnexpected
 	}
 	return nil
 }

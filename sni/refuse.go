@@ -12,15 +12,24 @@ type Alert uint8
 
 // The alerts that end a connection before it has an owner.
 const (
-	AlertDecodeError      Alert = 50  // the hello could not be parsed
-	AlertInternalError    Alert = 80  // the name is known, but nobody can serve it now
-	AlertUnrecognizedName Alert = 112 // no such name here (RFC 6066, section 3)
+	AlertUnexpectedMessage Alert = 10  // a record or message of another type
+	AlertRecordOverflow    Alert = 22  // a record of more than 2^14 bytes
+	AlertDecodeError       Alert = 50  // the hello could not be parsed
+	AlertProtocolVersion   Alert = 70  // SSLv2, or no version of TLS that there is
+	AlertInternalError     Alert = 80  // the name is known, but nobody can serve it now
+	AlertUnrecognizedName  Alert = 112 // no such name here (RFC 6066, section 3)
 )
 
 // String returns the alert's name as it stands in the RFC, such as
 // "unrecognized_name".
 func (a Alert) String() string {
 	switch a {
+	case AlertUnexpectedMessage:
+		return "unexpected_message"
+	case AlertRecordOverflow:
+		return "record_overflow"
+	case AlertProtocolVersion:
+		return "protocol_version"
 	case AlertDecodeError:
 		return "decode_error"
 	case AlertInternalError:
@@ -59,14 +68,18 @@ type Conn interface {
 //
 // Refuse reports no error: the connection is over in any case.
 func Refuse(c Conn, alert Alert) {
+	// TLSPlaintext of RFC 8446, section 5.1, with the version that all records
+	// but a first ClientHello carry.
+	lastWord(c, []byte{recordAlert, 3, 3, 0, 2, levelFatal, byte(alert)})
+}
+
+// lastWord writes p, and closes c so that p arrives, as Refuse says.
+func lastWord(c Conn, p []byte) {
 	defer c.Close()
 	if c.SetDeadline(time.Now().Add(RefuseTimeout)) != nil {
 		return
 	}
-	// TLSPlaintext of RFC 8446, section 5.1, with the version that all records
-	// but a first ClientHello carry.
-	record := []byte{recordAlert, 3, 3, 0, 2, levelFatal, byte(alert)}
-	if _, err := c.Write(record); err != nil {
+	if _, err := c.Write(p); err != nil {
 		return
 	}
 	if c.CloseWrite() != nil {
