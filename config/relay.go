@@ -52,6 +52,10 @@ type Relay struct {
 	// them at once.
 	TakeoverDrain time.Duration `mapstructure:"-"`
 
+	// DefaultName is the name below Domain that visitors get who send no name, or
+	// an address; empty, the default, refuses them.
+	DefaultName string `mapstructure:"default_name"`
+
 	// Memory is how many bytes links, unfinished hellos and visitors who wait may
 	// make the relay hold together: at least [MinMemory], or 0, the default, for
 	// half of what the process may have.

@@ -29,6 +29,9 @@ func checkRelay(r Relay) (Relay, []Warning, Errors) {
 	errs.oneOf("names.policy", r.Names.Policy, "open", "token", "closed")
 	warnings := errs.policy(r)
 	r.Tokens = errs.tokens(r)
+	if r.DefaultName != "" {
+		errs.nameBelow("default_name", &r.DefaultName, r.Domain)
+	}
 	errs.relayCertificate(&r)
 	errs.oneOf("lanes", r.Lanes, "auto", "off")
 	errs.oneOf("log.level", r.Log.Level, "debug", "info", "warn", "error")
@@ -238,6 +241,22 @@ func movedHint(name, domain string, wild bool) string {
 		return fmt.Sprintf("a name below %[1]s, as in \"xyz.%[1]s\"", domain)
 	}
 	return fmt.Sprintf("did you mean %q?", strings.Join(labels, ".")+"."+domain)
+}
+
+// nameBelow checks a name that must be below the domain.
+func (e *Errors) nameBelow(key string, name *string, domain string) {
+	normal, err := hostName(*name)
+	switch {
+	case err != nil:
+		e.add(key, err.Error(), "as in xyz."+example(domain))
+		return
+	case domain == "": // reported already
+	case normal == domain:
+		e.add(key, quote(*name)+" is the relay's own name", "a name below it, as in xyz."+domain)
+	case !strings.HasSuffix(normal, "."+domain):
+		e.add(key, fmt.Sprintf("%s is not below %s", quote(*name), domain), movedHint(normal, domain, false))
+	}
+	*name = normal
 }
 
 // relayCertificate checks where the certificate comes from: a CA or files.

@@ -54,6 +54,11 @@ type Server struct {
 	// make the relay hold together, at least MinMemory; 0 is DefaultMemory().
 	Memory int64
 
+	// DefaultName is the name that a visitor gets whose hello asks for none, or for
+	// an address; empty refuses such a visitor, as any other for whom there is no
+	// name.
+	DefaultName string
+
 	// NoLanes keeps all bytes on the links of the remotes. Otherwise bulk moves
 	// to connections of its own, see section 8 of framing's PROTOCOL.md.
 	NoLanes bool

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"io"
+	"log"
 	"net"
 	"net/http"
 	"net/http/httputil"
@@ -154,6 +155,7 @@ func (s *Server) challengeProxy() http.Handler {
 			}{io.LimitReader(r.Body, maxChallenge), r.Body}
 			return nil
 		},
+		ErrorLog: log.New(io.Discard, "", 0),
 		ErrorHandler: func(w http.ResponseWriter, r *http.Request, err error) {
 			s.log.Debug("cannot pass an HTTP-01 request on", "err", err)
 			http.Error(w, "the device cannot be reached now", http.StatusBadGateway)

@@ -103,11 +103,13 @@ func (s *Server) route(c sni.Conn, place *pending) (own net.Conn, stream *framin
 	hello, err := sni.ReadWithin(c, buf[:], place.grow)
 	defer helloBuffers.Put(buf)
 	if err != nil {
-		s.stats.refused.Add(1)
-		c.Close()
+		s.refuseHello(c, hello.Raw, err)
 		return nil, nil
 	}
 	name, err := hello.Name()
+	if err != nil && s.DefaultName != "" && namesNothing(&hello) {
+		name, err = s.DefaultName, nil
+	}
 	if err != nil {
 		s.refuse(c, sni.AlertUnrecognizedName)
 		return nil, nil
@@ -153,6 +155,29 @@ func (s *Server) open(c net.Conn, place *pending, name string, hello *sni.Hello)
 		}
 		s.presence.withdraw(sess) // which its own goAway may not have done yet
 	}
+}
+
+// namesNothing reports whether a hello asks for no name: it has none, or an
+// address, which is not allowed as one (RFC 6066, section 3) and which is what a
+// client was given that has no name.
+func namesNothing(h *sni.Hello) bool {
+	_, err := netip.ParseAddr(string(h.ServerName))
+	return err == nil || len(h.ServerName) == 0
+}
+
+// refuseHello ends a connection on which no whole hello has come, of which first
+// has: as a TLS server would.
+func (s *Server) refuseHello(c sni.Conn, first []byte, err error) {
+	if alert, ok := sni.AlertFor(err); ok {
+		s.refuse(c, alert)
+		return
+	}
+	s.stats.refused.Add(1)
+	if errors.Is(err, sni.ErrNotTLS) && sni.LooksLikeHTTP(c, first) {
+		sni.RefuseHTTP(c)
+		return
+	}
+	c.Close()
 }
 
 func (s *Server) refuse(c sni.Conn, alert sni.Alert) {

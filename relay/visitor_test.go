@@ -14,6 +14,7 @@ import (
 
 	"keystay/framing"
 	"keystay/internal/memconn"
+	"keystay/relay"
 )
 
 // Each visitor gets to the device of its name, with every byte from the first.
@@ -124,16 +125,65 @@ func TestAlertIsUnderstood(t *testing.T) {
 	}
 }
 
+// What is not TLS is closed at once, but for HTTP/1, which gets an answer.
 func TestNotTLS(t *testing.T) {
 	r := newRig(t, nil)
-	for _, say := range []string{"GET / HTTP/1.1\r\n\r\n", "SSH-2.0-x\r\n", "\x00\x00\x00\x00\x00\x00", "\x16\x03\x01\x00\x05\x02\x00\x00\x01\x00"} {
+	const bad = "HTTP/1.1 400 Bad Request\r\nContent-Type: text/plain; charset=utf-8\r\nConnection: close\r\n\r\nClient sent an HTTP request to an HTTPS server.\n"
+	for say, want := range map[string]string{
+		"GET / HTTP/1.1\r\nHost: a.relay.test\r\n\r\n":      bad,
+		"POST /x HTTP/1.0\r\n\r\n" + strings.Repeat("x", 9): bad,
+		"OPTIONS * HTTP/1.1\r\n\r\n":                        bad,
+		"SSH-2.0-x\r\n":                                     "",
+		"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n":                  "",
+		"PROXY TCP4 192.0.2.1 192.0.2.2 1 443\r\n":          "",
+		"\r\n\r\n\x00\r\nQUIT\n":                            "",
+		"\x00\x00\x00\x00\x00\x00":                          "",
+	} {
 		c := r.dial()
 		start := time.Now()
 		c.Write([]byte(say))
 		b, err := io.ReadAll(c)
-		if len(b) > 0 || err != nil && !errors.Is(err, syscall.ECONNRESET) || time.Since(start) > 5*time.Second {
+		reset := want == "" && errors.Is(err, syscall.ECONNRESET)
+		if string(b) != want || err != nil && !reset || time.Since(start) > patience/2 {
 			t.Errorf("%q got %q, %v after %v", say, b, err, time.Since(start))
 		}
+	}
+}
+
+// A broken hello gets a fatal alert and then an end: no reset destroys it, though
+// more was sent.
+func TestBrokenHelloGetsTheAlertOfAServer(t *testing.T) {
+	r := newRig(t, nil)
+	for say, alert := range map[string]byte{
+		"\x16\x03\x01\x00\x05\x01\x00\x00\x01\x00": 50, // decode_error
+		"\x16\x03\x01\x00\x05\x02\x00\x00\x01\x00": 10, // unexpected_message
+		"\x16\x03\x01\x00\x00":                     10,
+		"\x16\x03\x01\x40\x01":                     22, // record_overflow
+		"\x80\x2e\x01\x03\x01":                     70, // protocol_version
+		"\x16\x03\x01\x00\x04\x01\xff\xff\xff":     80, // internal_error
+	} {
+		for _, more := range []int{0, 40_000} {
+			c := r.dial()
+			c.Write(append([]byte(say), make([]byte, more)...))
+			b, err := io.ReadAll(c)
+			if string(b) != "\x15\x03\x03\x00\x02\x02"+string(alert) || err != nil {
+				t.Errorf("%q and %d bytes got %q, %v; want alert %d", say, more, b, err, alert)
+			}
+			c.Close()
+		}
+	}
+}
+
+// Without a server name, or with an address in its place, a visitor gets to the
+// default name where there is one; with a name that leads nowhere it does not.
+func TestDefaultName(t *testing.T) {
+	r := newRig(t, func(s *relay.Server) { s.DefaultName = "a.relay.test" })
+	r.device(newIdentity(t), "a.relay.test").echo("a")
+	for _, name := range []string{"", "192.0.2.1", "2001:db8::1"} {
+		r.reaches(name, "a")
+	}
+	for _, name := range []string{"unknown.relay.test", "a_b.relay.test", "[::1]", "localhost", "192.0.2.1.example"} {
+		r.refused(name, unrecognizedName)
 	}
 }
 

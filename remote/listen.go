@@ -294,7 +294,7 @@ func (l *Listener) startTLS() error {
 		l.keeper.Close()
 		return err
 	}
-	l.tls = l.keeper.TLSConfig()
+	l.tls = withName(l.keeper.TLSConfig(), l.domain)
 	l.plain.init()
 	l.http01 = &http.Server{
 		Handler:           l.keeper.HTTPChallenge(nil),

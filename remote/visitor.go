@@ -5,6 +5,7 @@ import (
 	"crypto/tls"
 	"errors"
 	"net"
+	"net/netip"
 	"time"
 
 	"keystay/acme"
@@ -13,6 +14,22 @@ import (
 
 // handshakeTimeout is how long a visitor's TLS handshake may take.
 const handshakeTimeout = 15 * time.Second
+
+// withName makes config choose the certificate of domain for a visitor that has
+// sent no name, or an address (RFC 6066, section 3: neither is a name). The relay
+// leads such a visitor here where its operator has said so.
+func withName(config *tls.Config, domain string) *tls.Config {
+	get := config.GetCertificate
+	config.GetCertificate = func(hello *tls.ClientHelloInfo) (*tls.Certificate, error) {
+		if _, err := netip.ParseAddr(hello.ServerName); err == nil || hello.ServerName == "" {
+			named := *hello
+			named.ServerName = domain
+			hello = &named
+		}
+		return get(hello)
+	}
+	return config
+}
 
 // serve takes the streams of a link until it is over, or no more will come.
 func (l *Listener) serve(link *framing.Link) {

@@ -123,16 +123,17 @@ func (p *process) open(takeover bool) (err error) {
 	}
 	budget.LimitRuntime()
 	p.srv = &relay.Server{
-		Domain:     p.cfg.Domain,
-		TLS:        p.cert.tlsConfig(),
-		Challenge:  http.HandlerFunc(p.cert.challenge),
-		Names:      &relay.Names{Policy: relay.Policy(p.cfg.Names.Policy), Tokens: tokens(p.cfg.Tokens), Grants: p.grants},
-		Memory:     memory,
-		PublicPort: publicPort(p.sockets),
-		NoLanes:    p.cfg.Lanes == "off",
-		Abuse:      p.cfg.Abuse,
-		Version:    cli.Version(),
-		Logger:     p.log,
+		Domain:      p.cfg.Domain,
+		TLS:         p.cert.tlsConfig(),
+		Challenge:   http.HandlerFunc(p.cert.challenge),
+		Names:       &relay.Names{Policy: relay.Policy(p.cfg.Names.Policy), Tokens: tokens(p.cfg.Tokens), Grants: p.grants},
+		Memory:      memory,
+		DefaultName: p.cfg.DefaultName,
+		PublicPort:  publicPort(p.sockets),
+		NoLanes:     p.cfg.Lanes == "off",
+		Abuse:       p.cfg.Abuse,
+		Version:     cli.Version(),
+		Logger:      p.log,
 	}
 	if p.before != nil {
 		p.srv.OnClaim = p.before.claimed
