@@ -9,6 +9,7 @@ import (
 	"net/http/httptrace"
 	"strconv"
 	"strings"
+	"sync"
 )
 
 // An exchange is one request and its answer, on their way through.
@@ -151,9 +152,9 @@ func (x *exchange) Write(p []byte) (int, error) {
 
 // FlushError does what ReverseProxy asks for after each piece, where answerBody
 // does not know better. Nothing is sent ahead of the first piece of a body with
-// a length, or behind its last, so that a small answer goes out as one.
+// a length, so that a small answer goes out as one.
 func (x *exchange) FlushError() error {
-	if x.service != nil || x.length >= 0 && (x.written == 0 || x.written >= x.length) {
+	if x.service != nil || x.length >= 0 && x.written == 0 {
 		return nil
 	}
 	return http.NewResponseController(x.ResponseWriter).Flush()
@@ -180,12 +181,33 @@ func (b *answerBody) Read(p []byte) (int, error) {
 	}
 	n, err := b.ReadCloser.Read(p)
 	b.read += int64(n)
+	if err == io.EOF {
+		dropFraming(b.x.answer.Trailer)
+	}
 	if err == io.EOF && b.x.request.ProtoMajor > 1 && len(b.x.answer.Trailer) > 0 {
 		// A whole answer would get a Content-Length beside its trailers.
 		_ = http.NewResponseController(b.x.ResponseWriter).Flush()
 	}
 	return n, err
 }
+
+// buffers are those that answers are copied with. Without a pool each answer
+// makes one.
+type buffers struct{ pool sync.Pool }
+
+// bufferSize is that of httputil.ReverseProxy.
+const bufferSize = 32 << 10
+
+// Get implements httputil.BufferPool.
+func (b *buffers) Get() []byte {
+	if p, ok := b.pool.Get().(*[bufferSize]byte); ok {
+		return p[:]
+	}
+	return make([]byte, bufferSize)
+}
+
+// Put implements httputil.BufferPool.
+func (b *buffers) Put(p []byte) { b.pool.Put((*[bufferSize]byte)(p)) }
 
 // Hijack implements http.Hijacker, for ReverseProxy's switch of protocols: what
 // the visitor has sent behind its request is not lost.

@@ -215,7 +215,7 @@ func (f *follower) field(line []byte) {
 			}
 		}
 	}
-	if !isCanonical(name) {
+	if !isCanonical(name) && isToken(string(name)) {
 		f.now.spelling = append(f.now.spelling, string(name))
 	}
 }

@@ -147,7 +147,7 @@ var answers = []struct{ name, method, send, gets, h2 string }{
 	{"trailers", "", "HTTP/1.1 200 OK\n" + when + "Trailer: X-Sum\nTransfer-Encoding: chunked\n\n5\nhello\n0\nX-Sum: 1\n\n",
 		"HTTP/1.1 200 OK\n" + when + "Trailer: X-Sum\nTransfer-Encoding: chunked\n\n5\nhello\n0\nX-Sum: 1\n\n",
 		":status: 200\ndate: Sat, 01 Aug 2026 00:00:00 GMT\ntrailer: X-Sum\nDATA hello\nx-sum: 1\nEND\n"},
-	{"trailers that were not announced", "", "HTTP/1.1 200 OK\n" + when + "Transfer-Encoding: chunked\n\n5\nhello\n0\nX-Sum: 1\n\n",
+	{"trailers that were not announced", "", "HTTP/1.1 200 OK\n" + when + "Transfer-Encoding: chunked\n\n5\nhello\n0\nX-Sum: 1\nContent-Length: 3\nSet-Cookie: a=b\n\n",
 		"HTTP/1.1 200 OK\n" + when + "Transfer-Encoding: chunked\n\n5\nhello\n0\nX-Sum: 1\n\n",
 		":status: 200\ndate: Sat, 01 Aug 2026 00:00:00 GMT\nDATA hello\nx-sum: 1\nEND\n"},
 }
@@ -244,5 +244,30 @@ func TestRequestsArriveFromHTTP2(t *testing.T) {
 				}
 			}
 		})
+	}
+}
+
+// Where the service is to see a Host of its own, what names the visitor's host
+// names the service's instead, and the service's Location leads back.
+func TestHostHeaderOnTheWire(t *testing.T) {
+	for _, kind := range kinds {
+		target, service := rawTarget(t, kind)
+		target.HostHeader = "localhost:5173"
+		c := serveTarget(t, target).visitor("http/1.1")
+		own := target.URL.Scheme + "://localhost:5173"
+		answer := "HTTP/1.1 302 Found\n" + when + "Content-Length: 0\nLocation: " + own + "/login\n\n"
+		want := "HTTP/1.1 302 Found\n" + when + "Content-Length: 0\nLocation: https://$H:8443/login\n\n"
+		got := make(chan string, 1)
+		go func() {
+			got <- say(t, c, crlf("GET / HTTP/1.1\nHost: $H:8443\nOrigin: https://$H:8443\nReferer: https://$H:8443/a\nDestination: https://$H:8443/b\n\n"), len(crlf(want)))
+		}()
+		service.steps <- rawStep{until: "\r\n\r\n", answer: crlf(answer)}
+		request := crlf("GET / HTTP/1.1\nDestination: " + own + "/b\nHost: localhost:5173\nOrigin: " + own + "\nReferer: " + own + "/a\n\n")
+		if raw := sorted(withoutForwarded(<-service.got, domain+":8443")); raw != request {
+			t.Errorf("%s: the service gets\n%q, want\n%q", kind, raw, request)
+		}
+		if raw := <-got; sorted(raw) != sorted(crlf(want)) {
+			t.Errorf("%s: the visitor gets\n%q, want\n%q", kind, raw, crlf(want))
+		}
 	}
 }

@@ -63,14 +63,14 @@ func (l tlsListener) Accept() (net.Conn, error) {
 // A published service is a local service behind a Target, with the way for
 // visitors.
 type published struct {
-	t   *testing.T
+	t   testing.TB
 	ca  *testca.CA
 	ln  *memconn.Listener
 	srv *http.Server
 }
 
 // serveTarget puts a Target on a name.
-func serveTarget(t *testing.T, target *publish.Target) *published {
+func serveTarget(t testing.TB, target *publish.Target) *published {
 	t.Helper()
 	p := &published{t, testca.New(t), memconn.Listen(nil), target.Server(domain)}
 	config := &tls.Config{Certificates: []tls.Certificate{p.ca.Issue(domain)}, NextProtos: []string{"h2", "http/1.1"}}

@@ -94,7 +94,8 @@ func (s *service) handler() http.Handler {
 		Rewrite:        s.rewrite,
 		Transport:      speller{s},
 		ModifyResponse: s.modifyAnswer,
-		FlushInterval:  -1,                         // each piece goes out at once: SSE, long polls
+		FlushInterval:  -1, // each piece goes out at once: SSE, long polls
+		BufferPool:     new(buffers),
 		ErrorLog:       log.New(io.Discard, "", 0), // it quotes the service, and failed says it better
 		ErrorHandler:   s.failed,
 	}
@@ -105,6 +106,7 @@ func (s *service) handler() http.Handler {
 func (t *Target) modifyAnswer(res *http.Response) error {
 	x := exchangeOf(res.Request)
 	x.answer, x.length = res, res.ContentLength
+	dropFraming(res.Trailer)
 	t.renameAnswer(res.Header, x.request.Host)
 	switch {
 	case res.StatusCode == http.StatusSwitchingProtocols:

@@ -147,11 +147,16 @@ func TestServiceDown(t *testing.T) {
 // an event stream or a file.
 func TestAnswersAreNotBuffered(t *testing.T) {
 	next := make(chan struct{})
-	p := publishHandler(t, func(w http.ResponseWriter, r *http.Request) {
-		if r.URL.Path == "/events" {
+	service := http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		switch r.URL.Path {
+		case "/events":
 			w.Header().Set("Content-Type", "text/event-stream")
-		} else {
+		case "/file":
 			w.Header().Set("Content-Length", fmt.Sprint(5*len("data: 0\n\n")))
+		}
+		if r.URL.Path != "/file" {
+			w.(http.Flusher).Flush() // the head alone
+			<-next
 		}
 		for i := range 5 {
 			fmt.Fprintf(w, "data: %d\n\n", i)
@@ -159,25 +164,38 @@ func TestAnswersAreNotBuffered(t *testing.T) {
 			<-next
 		}
 	})
-	both(t, func(t *testing.T, h2 bool) {
-		for _, path := range []string{"/events", "/file"} {
-			resp, err := p.client(h2).Get("https://" + domain + path)
-			if err != nil {
-				t.Fatal(err)
-			}
-			defer resp.Body.Close()
-			for i := range 5 {
-				b := make([]byte, len("data: 0\n\n"))
-				if _, err := io.ReadFull(resp.Body, b); err != nil || string(b) != fmt.Sprintf("data: %d\n\n", i) {
-					t.Fatalf("piece %d of %s: %q, %v", i, path, b, err)
+	secure := httptest.NewUnstartedServer(service)
+	secure.EnableHTTP2 = true
+	secure.StartTLS()
+	defer secure.Close()
+	target := tcpTarget("https", secure.Listener.Addr())
+	target.Insecure = true
+	for name, p := range map[string]*published{"http": publishHandler(t, service), "https with HTTP/2": serveTarget(t, target)} {
+		t.Run(name, func(t *testing.T) {
+			both(t, func(t *testing.T, h2 bool) {
+				for _, path := range []string{"/events", "/file", "/pieces"} {
+					resp, err := p.client(h2).Get("https://" + domain + path)
+					if err != nil {
+						t.Fatal(err)
+					}
+					defer resp.Body.Close()
+					if path != "/file" {
+						next <- struct{}{}
+					}
+					for i := range 5 {
+						b := make([]byte, len("data: 0\n\n"))
+						if _, err := io.ReadFull(resp.Body, b); err != nil || string(b) != fmt.Sprintf("data: %d\n\n", i) {
+							t.Fatalf("piece %d of %s: %q, %v", i, path, b, err)
+						}
+						next <- struct{}{}
+					}
+					if _, err := io.ReadFull(resp.Body, make([]byte, 1)); err != io.EOF {
+						t.Errorf("at the end of %s: %v", path, err)
+					}
 				}
-				next <- struct{}{}
-			}
-			if _, err := io.ReadFull(resp.Body, make([]byte, 1)); err != io.EOF {
-				t.Errorf("at the end of %s: %v", path, err)
-			}
-		}
-	})
+			})
+		})
+	}
 }
 
 func TestTrailers(t *testing.T) {

@@ -1,0 +1,43 @@
+package publish_test
+
+import (
+	"context"
+	"io"
+	"net"
+	"net/http"
+	"net/http/httptest"
+	"strings"
+	"testing"
+)
+
+// BenchmarkSmallRequests is one visitor's small requests on a connection that
+// stays open, one after the other.
+func BenchmarkSmallRequests(b *testing.B) {
+	local := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		w.Header().Set("Content-Type", "text/plain")
+		io.WriteString(w, "hello")
+	}))
+	defer local.Close()
+	for _, proto := range []string{"http/1.1", "h2"} {
+		b.Run(strings.ReplaceAll(proto, "/", ""), func(b *testing.B) {
+			p := serveTarget(b, tcpTarget("http", local.Listener.Addr()))
+			tr := &http.Transport{ForceAttemptHTTP2: proto == "h2", DisableCompression: true}
+			tr.DialTLSContext = func(context.Context, string, string) (net.Conn, error) { return p.visitor(proto), nil }
+			defer tr.CloseIdleConnections()
+			client := &http.Client{Transport: tr}
+			req, _ := http.NewRequest("GET", "https://"+domain+"/", nil)
+			for name, value := range map[string]string{"Accept": "*/*", "Accept-Language": "en", "User-Agent": "Mozilla/5.0 (X11; Linux x86_64)", "sec-ch-ua": "x", "sec-ch-ua-mobile": "?0", "Cookie": "a=b; c=d", "Referer": "https://" + domain + "/"} {
+				req.Header[name] = []string{value}
+			}
+			b.ReportAllocs()
+			for b.Loop() {
+				resp, err := client.Do(req)
+				if err != nil {
+					b.Fatal(err)
+				}
+				io.Copy(io.Discard, resp.Body)
+				resp.Body.Close()
+			}
+		})
+	}
+}
