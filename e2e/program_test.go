@@ -51,7 +51,7 @@ func start(ts *testscript.TestScript, neg bool, args []string) {
 
 // environment is the story's, as far as a program makes use of it.
 func environment(ts *testscript.TestScript) []string {
-	names := []string{"PATH", "HOME", "TMPDIR", "VISIT_VIA", "VISIT_PLAIN", "VISIT_ROOT"}
+	names := []string{"PATH", "HOME", "TMPDIR", "SSL_CERT_FILE", "VISIT_VIA", "VISIT_PLAIN", "VISIT_ROOT"}
 	for _, k := range append(config.RelayKeys(), config.RemoteKeys()...) {
 		names = append(names, k.Env)
 	}

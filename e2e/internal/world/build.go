@@ -12,7 +12,7 @@ import (
 // builds are what is built: a folder below e2e, and the packages there.
 var builds = []struct{ dir, packages string }{
 	{"..", "./cmd/..."},
-	{".", "./internal/visit ./internal/publish"},
+	{".", "./internal/visit ./internal/publish ./examples/..."},
 }
 
 // Programs builds the two real programs and the stories' own, once for all tests,
