@@ -1,6 +1,6 @@
 module keystay
 
-go 1.26.0
+go 1.26.8
 
 require (
 	github.com/caddyserver/certmagic v0.25.6

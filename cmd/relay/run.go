@@ -54,9 +54,14 @@ func run(ctx context.Context, cfg *config.Relay, warnings []config.Warning, take
 	case err != nil:
 		return err
 	case next != nil:
-		return p.leave(drain, cut, next)
+		err = p.leave(drain, cut, next)
+	default:
+		err = p.drain(cut)
 	}
-	return p.drain(cut)
+	if err == nil {
+		log.Info("stopped")
+	}
+	return err
 }
 
 // A process is one run of the relay, from its start to its end or to the start
