@@ -10,12 +10,12 @@ import (
 // may ask at any rate and take nothing.
 const maxGathered = 8 * wireBuffer
 
-// gathered is the writing half of a [BufferedConn]. Between hold and flush what
+// gathered is the writing half of a [BufferedConn]. Between cork and uncork what
 // is written stays in memory; else it is written at once. There is one who
-// holds and flushes, but anyone may write at any time: an alert of TLS, say.
+// corks and uncorks, but anyone may write at any time: an alert of TLS, say.
 type gathered struct {
 	mu      sync.Mutex
-	held    bool
+	corked  bool
 	writing bool              // somebody writes, who takes along what comes meanwhile
 	out     []byte            // not written yet
 	array   *[wireBuffer]byte // of out, unless it has grown; nil when out is empty
@@ -27,13 +27,13 @@ type gathered struct {
 	err   error
 }
 
-// Write writes p, or keeps it for flush. It fails when too much is kept already.
+// Write writes p, or keeps it for uncork. It fails when too much is kept already.
 func (c *BufferedConn) Write(p []byte) (int, error) {
 	if c.raw == nil {
 		return c.Conn.Write(p)
 	}
 	c.mu.Lock()
-	if c.held || c.writing {
+	if c.corked || c.writing {
 		defer c.mu.Unlock()
 		if len(c.out) >= maxGathered {
 			return 0, errTooMuchQueued
@@ -46,7 +46,7 @@ func (c *BufferedConn) Write(p []byte) (int, error) {
 	n, err := c.Conn.Write(p)
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	for err == nil && len(c.out) > 0 && !c.held {
+	for err == nil && len(c.out) > 0 && !c.corked {
 		b := c.out
 		c.mu.Unlock()
 		_, err = c.Conn.Write(b)
@@ -73,21 +73,21 @@ func (c *BufferedConn) wroteLocked(n int) {
 	}
 }
 
-// hold begins to gather.
-func (c *BufferedConn) hold() {
+// cork begins to gather.
+func (c *BufferedConn) cork() {
 	c.mu.Lock()
-	c.held = true
+	c.corked = true
 	c.mu.Unlock()
 }
 
-// flush ends what hold began, and writes what was gathered. With a limit of 0 it
+// uncork ends what cork began, and writes what was gathered. With a limit of 0 it
 // does not wait: it reports whether it is done, and otherwise holds on. Else
 // each write may take so long.
-func (c *BufferedConn) flush(limit time.Duration) (done bool, err error) {
+func (c *BufferedConn) uncork(limit time.Duration) (done bool, err error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if c.writing { // who does will see it
-		c.held = false
+		c.corked = false
 		return true, nil
 	}
 	c.writing, c.wait = true, limit > 0
@@ -112,6 +112,6 @@ func (c *BufferedConn) flush(limit time.Duration) (done bool, err error) {
 		c.Conn.SetWriteDeadline(time.Time{})
 	}
 	done = len(c.out) == 0
-	c.writing, c.held = false, !done && err == nil
+	c.writing, c.corked = false, !done && err == nil
 	return done, err
 }

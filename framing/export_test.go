@@ -38,19 +38,19 @@ const CanBuffer = canTake
 func Holds(c *BufferedConn) bool { return c.buf != nil || c.array != nil }
 
 // Hold and Flush are what a link uses of a BufferedConn.
-func Hold(c *BufferedConn)                                              { c.hold() }
-func Flush(c *BufferedConn, limit time.Duration) (done bool, err error) { return c.flush(limit) }
+func Hold(c *BufferedConn)                                              { c.cork() }
+func Flush(c *BufferedConn, limit time.Duration) (done bool, err error) { return c.uncork(limit) }
 
 // HoldLink lets nobody write on a link.
-func HoldLink(l *Link) { l.writeMu.Lock() }
+func HoldLink(l *Link) { l.sender.become(true) }
 
 // GatherLink gathers what waits on a link that is held, and ReleaseLink writes
 // it and lets others write again.
 func GatherLink(l *Link) { l.gather() }
 
 func ReleaseLink(l *Link) {
-	l.flush(0)
-	l.writeMu.Unlock()
+	l.finish(0)
+	l.sender.end()
 	l.pump()
 }
 

@@ -89,8 +89,7 @@ type Link struct {
 	rtt      atomic.Int64 // nanoseconds, 0 while unknown
 	control  meter        // the reader's own
 
-	writeMu sync.Mutex // held by who writes to conn
-	sender  sender
+	sender sender
 
 	mu          sync.Mutex
 	timer       *time.Timer   // runs check
@@ -138,7 +137,7 @@ func newLink(conn net.Conn, isRelay bool) *Link {
 	}
 	l.mux.l = l
 	l.sender.wire = wireOf(conn)
-	l.sender.room.L = &l.sender.mu
+	l.sender.changed.L = &l.sender.mu
 	if !isRelay {
 		l.drained = make(chan struct{})
 		l.laneLink = newLaneLink()
@@ -299,11 +298,11 @@ func (l *Link) fail(err error) {
 	for _, c := range claims {
 		c <- fmt.Errorf("link lost: %w", err)
 	}
-	if errors.Is(err, ErrProtocol) && l.writeMu.TryLock() {
+	if errors.Is(err, ErrProtocol) && l.sender.become(false) {
 		g := GoAway{Code: GoAwayProtocol, Text: err.Error()}
 		l.conn.SetWriteDeadline(time.Now().Add(time.Second))
 		l.conn.Write(g.record())
-		l.writeMu.Unlock()
+		l.sender.end()
 	}
 	if errors.Is(err, ErrClosed) || errors.Is(err, ErrProtocol) {
 		l.conn.Close() // in good order, for the other side's log
@@ -338,11 +337,11 @@ func abandon(c net.Conn) {
 
 // write writes whole records. An error ends the link.
 func (l *Link) write(b []byte) error {
-	l.writeMu.Lock()
+	l.sender.become(true)
 	l.conn.SetWriteDeadline(time.Now().Add(WriteTimeout))
 	_, err := l.conn.Write(b)
 	l.conn.SetWriteDeadline(time.Time{})
-	l.writeMu.Unlock()
+	l.sender.end()
 	if err != nil {
 		l.fail(fmt.Errorf("write to the link: %w", err))
 	}

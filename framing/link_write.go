@@ -9,14 +9,24 @@ import (
 	"keystay/internal/socket"
 )
 
-// All that a link writes goes through one hand, which is whoever holds
-// Link.writeMu: control records, frames without data, and what the streams have
-// queued, in turns. It is gathered, encrypted, and written in few large pieces.
+// All that a link writes goes through one hand, the writer: control records,
+// frames without data, and what the streams have queued, in turns. The writer works
+// in rounds: what a round gathers is encrypted, and written in few large pieces.
 //
-// Who queues something calls pump. On a TCP connection pump never waits, so
-// that a small message is on its way without another goroutine; where it would
-// have to wait, a goroutine goes on, which lives as long as there is something
-// to write.
+// Whoever queues something calls pump. The writer is in one of three states:
+//
+//	idle   sender.writing is false. begin finds something to write, and makes
+//	       its caller the writer.
+//	brief  pump is the writer, in the goroutine of whoever has called it. It never
+//	       waits, so that a small message is on its way without another
+//	       goroutine. When all is written, end makes the writer idle. When the
+//	       connection would have to wait, or after maxRounds, pump starts pumpOn,
+//	       which is the writer from then on, and returns.
+//	long   pumpOn is the writer, in a goroutine of its own, and may wait for the
+//	       connection. When nothing is left, end makes the writer idle.
+//
+// After each end the writer looks again: what was queued meanwhile is its own to
+// write, since a pump that finds a writer leaves it to that one.
 
 // gatherSize is how much is gathered before it is written, in bytes; with what
 // one stream may have queued it fills a buffer of the BufferedConn.
@@ -31,19 +41,20 @@ const maxFrames = 4 << 10
 // calls it, be it the reader or a stream's Write, has something else to do.
 const maxRounds = 16
 
-// keepPut is how large sender.put may be while there is nothing in it.
-const keepPut = 64
+// keepRound is how large sender.round may be while there is nothing in it.
+const keepRound = 64
 
 // A sender is what waits to be written on a link, but for control records.
 type sender struct {
-	wire *BufferedConn // below the link; nil where a write may wait
-	put  []*Stream     // in the current round; of who holds writeMu
+	wire  *BufferedConn // below the link; nil where a write may wait
+	round []*Stream     // the streams in the current round; only the writer uses it
 
-	mu     sync.Mutex
-	room   sync.Cond
-	begun  bool      // START_MUX is queued
-	frames []byte    // START_MUX, and SYN, FIN and UPD as MUX records
-	ready  []*Stream // in turn
+	mu      sync.Mutex
+	changed sync.Cond // there is room for frames, or the writer is idle
+	writing bool      // there is a writer
+	begun   bool      // START_MUX is queued
+	frames  []byte    // START_MUX, and SYN, FIN and UPD as MUX records
+	ready   []*Stream // in turn
 }
 
 // push puts a stream at the end of the turn.
@@ -60,7 +71,7 @@ func (d *sender) next() (frames []byte, s *Stream) {
 	defer d.mu.Unlock()
 	if len(d.frames) > 0 {
 		frames, d.frames = d.frames, nil
-		d.room.Broadcast()
+		d.changed.Broadcast()
 		return frames, nil
 	}
 	if len(d.ready) == 0 {
@@ -77,7 +88,7 @@ func (d *sender) next() (frames []byte, s *Stream) {
 // over wakes who waits for room, on a link that is over.
 func (d *sender) over() {
 	d.mu.Lock()
-	d.room.Broadcast()
+	d.changed.Broadcast()
 	d.mu.Unlock()
 }
 
@@ -91,74 +102,103 @@ func wireOf(c net.Conn) *BufferedConn {
 	return b
 }
 
-// waits reports whether there is anything to write.
-func (l *Link) waits() bool {
+// begin makes its caller the writer, if there is something to write and no other
+// writer.
+func (l *Link) begin() bool {
 	l.mu.Lock()
 	control := len(l.queued) > 0
 	l.mu.Unlock()
-	l.sender.mu.Lock()
-	defer l.sender.mu.Unlock()
-	return control || len(l.sender.frames) > 0 || len(l.sender.ready) > 0
+	d := &l.sender
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if d.writing || !control && len(d.frames) == 0 && len(d.ready) == 0 {
+		return false
+	}
+	d.writing = true
+	return true
 }
 
-// pump writes what waits, unless somebody does so already, who will look again.
+// become makes its caller the writer, and reports false if there is another one.
+// With wait it waits until there is none.
+func (d *sender) become(wait bool) bool {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	for d.writing {
+		if !wait {
+			return false
+		}
+		d.changed.Wait()
+	}
+	d.writing = true
+	return true
+}
+
+// end makes the writer idle.
+func (d *sender) end() {
+	d.mu.Lock()
+	d.writing = false
+	d.changed.Broadcast()
+	d.mu.Unlock()
+}
+
+// pump writes what waits, unless there is a writer, who will look again.
 func (l *Link) pump() {
-	for rounds := 0; l.waits() && l.writeMu.TryLock(); rounds++ {
+	for rounds := 0; l.begin(); rounds++ {
 		if l.sender.wire == nil || rounds == maxRounds {
 			go l.pumpOn()
 			return
 		}
 		more := l.gather()
-		if !l.flush(0) || more {
+		if !l.finish(0) || more {
 			go l.pumpOn()
 			return
 		}
-		l.writeMu.Unlock()
+		l.sender.end()
 	}
 }
 
-// pumpOn is pump for who may wait, and holds writeMu already.
+// pumpOn is the writer, and may wait.
 func (l *Link) pumpOn() {
 	for {
 		for more := true; more; {
 			more = l.gather()
-			l.flush(WriteTimeout)
+			l.finish(WriteTimeout)
 		}
-		l.writeMu.Unlock()
-		if !l.waits() || !l.writeMu.TryLock() {
+		l.sender.end()
+		if !l.begin() {
 			return
 		}
 	}
 }
 
-// flush writes what was gathered; without a limit it does not wait, and reports
-// false if it would have to.
-func (l *Link) flush(limit time.Duration) (done bool) {
+// finish ends a round: it writes what was gathered. Without a limit it does not
+// wait, and reports false if it would have to; then the round goes on.
+func (l *Link) finish(limit time.Duration) (done bool) {
 	d := &l.sender
 	if d.wire != nil {
-		done, err := d.wire.flush(limit)
+		done, err := d.wire.uncork(limit)
 		if err != nil {
 			l.writeFailed(err)
 		} else if !done {
 			return false
 		}
 	}
-	for i, s := range d.put {
-		d.put[i] = nil
-		s.flushed()
+	for i, s := range d.round {
+		d.round[i] = nil
+		s.written()
 	}
-	if d.put = d.put[:0]; cap(d.put) > keepPut {
-		d.put = nil
+	if d.round = d.round[:0]; cap(d.round) > keepRound {
+		d.round = nil
 	}
 	return true
 }
 
-// gather puts what waits to the connection, up to about gatherSize. It reports
+// gather begins or goes on with a round: it puts what waits to the connection, up to about gatherSize. It reports
 // whether there may be more.
 func (l *Link) gather() (more bool) {
 	d := &l.sender
 	if d.wire != nil {
-		d.wire.hold()
+		d.wire.cork()
 	}
 	// Taken first and written last: GOAWAY_ACK must not overtake the SYN of a
 	// stream that was opened before, nor may a stream.
@@ -177,8 +217,8 @@ func (l *Link) gather() (more bool) {
 			l.put(frames)
 			n += len(frames)
 		case s != nil:
-			n += s.flush()
-			d.put = append(d.put, s)
+			n += s.writeOut()
+			d.round = append(d.round, s)
 		default:
 			return false
 		}
@@ -187,7 +227,7 @@ func (l *Link) gather() (more bool) {
 	return true
 }
 
-// put writes whole records, for who holds writeMu. It reports false if the link
+// put writes whole records, for the writer. It reports false if the link
 // is over, as an error makes it.
 func (l *Link) put(b []byte) bool {
 	select {

@@ -181,7 +181,7 @@ func (l *Link) fin(id uint32) {
 	defer d.mu.Unlock()
 	for len(d.frames) > maxFrames && l.Err() == nil {
 		go l.pump()
-		d.room.Wait()
+		d.changed.Wait()
 	}
 	d.frameLocked(smuxFIN, id)
 }

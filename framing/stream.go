@@ -71,7 +71,7 @@ type Stream struct {
 	recv     half      // what comes
 	closed   bool      // Close or Reset was called
 	cause    error     // why both directions are over at once: reset, or the link lost
-	out      []byte    // whole frames, waiting for flush
+	out      []byte    // whole frames, waiting for writeOut
 	outHead  int       // how much of out is HEADER, which goes first in any case
 	frame    int       // where the last frame begins in out
 	outHeld  int       // size that out may have: 0, or more than smallOut, taken from the pool
@@ -82,7 +82,7 @@ type Stream struct {
 	got      int64 // bytes of DATA that came
 	credits  int64 // CREDIT records that came
 	send     half  // what goes
-	flushing bool  // it is among those that have something to write, or being written
+	inTurn   bool  // it is among those that have something to write, or being written
 	rst      rstState
 	wire     wireState
 	lane     move

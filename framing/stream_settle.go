@@ -5,7 +5,7 @@ package framing
 // opens and ends streams without reading must not make this side hold more of
 // them than MaxStreams.
 func (s *Stream) settleLocked() {
-	over := s.endedLocked() && len(s.out) == 0 && !s.flushing
+	over := s.endedLocked() && len(s.out) == 0 && !s.inTurn
 	if s.cause != nil {
 		over = s.rst == rstNone // RESET goes out first
 	}
@@ -50,7 +50,7 @@ func (s *Stream) cutOff() {
 		return
 	}
 	s.parse.phase = phaseCut
-	if !s.ended() { // else flushed is about to find that out
+	if !s.ended() { // else written is about to find that out
 		s.lost()
 	}
 }
@@ -64,7 +64,7 @@ func (s *Stream) lost() {
 }
 
 // ended reports whether both directions have ended, or moved. The other side may
-// close smux's side as soon as it has our END, when flushed has not been called for
+// close smux's side as soon as it has our END, when written has not been called for
 // it yet.
 func (s *Stream) ended() bool {
 	s.mu.Lock()

@@ -44,5 +44,5 @@ type rstState uint8
 const (
 	rstNone   rstState = iota // there is none, or it is written
 	rstQueued                 // it is in Stream.out
-	rstPut                    // it is in what flush has put to the connection
+	rstPut                    // it is in what writeOut has put to the connection
 )

@@ -102,7 +102,7 @@ const spareOut = 64
 // fitLocked takes memory for out, so that n bytes of DATA fit, and returns how many
 // do: where there is none, as many as in the buffer that out has, or in a small
 // one. So a stream that has nothing queued can always queue a little, and its own
-// flush wakes one that has.
+// writeOut wakes one that has.
 func (s *Stream) fitLocked(n int) int {
 	held := max(smallOut, s.outHeld)
 	need := len(s.out) + frameHeader + recordHeader + n + spareOut
@@ -208,18 +208,18 @@ func (s *Stream) kickLocked() {
 // reports whether it was not among them. The caller sees to it that the link
 // pumps.
 func (s *Stream) readyLocked() bool {
-	if len(s.out) == 0 || s.flushing || s.wire != wireOpen {
+	if len(s.out) == 0 || s.inTurn || s.wire != wireOpen {
 		return false
 	}
-	s.flushing = true
+	s.inTurn = true
 	s.link.sender.push(s)
 	return true
 }
 
-// flush puts what is queued to a link whose writer the caller is, and returns
-// how much that was. If the link is over it is dropped. The caller calls flushed
+// writeOut puts what is queued to a link whose writer the caller is, and returns
+// how much that was. If the link is over it is dropped. The caller calls written
 // when it is on its way.
-func (s *Stream) flush() int {
+func (s *Stream) writeOut() int {
 	s.mu.Lock()
 	b, held := s.out, s.outHeld
 	if s.rst == rstQueued {
@@ -242,14 +242,14 @@ func (s *Stream) flush() int {
 	return len(b)
 }
 
-// flushed notes that what flush has put is written, or never will be.
-func (s *Stream) flushed() {
+// written notes that what writeOut has put is written, or never will be.
+func (s *Stream) written() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.rst == rstPut {
 		s.rst = rstNone
 	}
-	s.flushing = false
+	s.inTurn = false
 	s.readyLocked() // the caller looks again
 	s.settleLocked()
 }
