@@ -98,12 +98,20 @@ func (r *keptReader) Read(p []byte) (int, error) {
 	if n, said, err := r.readKept(p); said { // an older reader has got it meanwhile
 		return n, err
 	}
-	n, err := s.body.Read(p[:r.atMost(len(p))])
+	most, room := s.reserve(len(p))
+	n, err := s.body.Read(p[:most])
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if !s.gone {
+	switch {
+	case s.gone:
+	case len(s.kept)+n > keptBody: // it was full, and this was not the end
+		s.forgetLocked()
+		if s.newest != r {
+			s.end = errBodyGone // for the newest: r has taken what comes next
+		}
+	default:
 		s.kept = append(s.kept, p[:n]...)
-		s.visit.kept.Add(int64(n))
+		s.visit.kept.Add(int64(n - room))
 		s.end = err
 		r.off += n
 	}
@@ -129,18 +137,25 @@ func (r *keptReader) readKept(p []byte) (n int, said bool, err error) {
 	return 0, false, nil
 }
 
-// atMost is how much of n the next read of the body may take: all if it is not
-// kept, else what there is room for.
-func (r *keptReader) atMost(n int) int {
-	s := r.source
+// reserve returns how much of n the next read of the body may take: the room that
+// there is, which then counts for the visit, or all if the body is not kept or
+// kept is full.
+func (s *keptSource) reserve(n int) (most, room int) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	room := keptBody - len(s.kept)
-	if s.gone || s.once || room == 0 || s.visit.kept.Load() >= keptVisit {
+	room = min(n, keptBody-len(s.kept))
+	switch {
+	case s.gone || !s.once && room == 0:
+		return n, 0
+	case s.once:
 		s.forgetLocked()
-		return n
+		return n, 0
+	case s.visit.kept.Add(int64(room)) > keptVisit:
+		s.visit.kept.Add(-int64(room))
+		s.forgetLocked()
+		return n, 0
 	}
-	return min(n, room)
+	return room, room
 }
 
 // Close ends the reader. The body stays open for the next one: whoever made the
