@@ -147,7 +147,13 @@ func ending(err error) string {
 // brokenRule names the rule of HTTP that an answer has broken, or returns "".
 func brokenRule(err error) string {
 	var line textproto.ProtocolError
+	var reset http2.StreamError
 	switch {
+	case errors.As(err, &reset) && reset.Cause != nil && !said(reset.Cause, fromPeer):
+		if rule := brokenRule(reset.Cause); rule != "" {
+			return rule
+		}
+		return "its answer is malformed (RFC 9113, section 8.1.1)"
 	case errors.As(err, &line):
 		return "a line of its answer's head is no header: it has no colon, or a wrong name (RFC 9112, section 5)"
 	case errors.Is(err, http.ErrLineTooLong):
@@ -189,6 +195,7 @@ const (
 	badTrailer     = "the trailer of its answer is malformed (RFC 9112, section 7.1.2)"
 	badLength      = "Content-Length of its answer is no number (RFC 9110, section 8.6)"
 	badEncoding    = "Transfer-Encoding of its answer is not chunked alone (RFC 9112, section 6.1)"
+	fromPeer       = "received from peer" // the cause of a reset that the service has sent
 	looksLikeHTTP1 = "it does not speak HTTP/2 without TLS"
 )
 

@@ -56,7 +56,8 @@ func serveRawH2(c net.Conn, headers func(*http2.Framer, *http2.HeadersFrame) boo
 
 // serveFrames is serveRawH2 for all frames.
 func serveFrames(c net.Conn, frame func(*http2.Framer, http2.Frame) bool) {
-	if _, err := io.ReadFull(c, make([]byte, len(http2.ClientPreface))); err != nil {
+	preface := make([]byte, len(http2.ClientPreface))
+	if _, err := io.ReadFull(c, preface); err != nil || string(preface) != http2.ClientPreface {
 		return
 	}
 	fr := http2.NewFramer(c, c)

@@ -1,0 +1,360 @@
+package publish_test
+
+import (
+	"bytes"
+	"context"
+	"crypto/tls"
+	"fmt"
+	"io"
+	"log/slog"
+	"net"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"golang.org/x/net/http2"
+
+	"keystay/internal/hint"
+	"keystay/internal/testca"
+	"keystay/remote/publish"
+)
+
+// A logBook is a log that tests wait for.
+type logBook struct {
+	mu    sync.Mutex
+	lines []string
+	more  chan struct{}
+}
+
+func newLogBook() *logBook { return &logBook{more: make(chan struct{}, 1000)} }
+
+// Write implements io.Writer.
+func (l *logBook) Write(p []byte) (int, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.lines = append(l.lines, string(p))
+	l.more <- struct{}{}
+	return len(p), nil
+}
+
+// next waits for the next line.
+func (l *logBook) next(t *testing.T) string {
+	t.Helper()
+	select {
+	case <-l.more:
+	case <-time.After(patience):
+		t.Fatal("the log says nothing")
+	}
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	line := l.lines[0]
+	l.lines = l.lines[1:]
+	return line
+}
+
+// logger is for a target.
+func (l *logBook) logger() *slog.Logger { return slog.New(slog.NewTextHandler(l, nil)) }
+
+const secret = "what-the-service-sent"
+
+// What the log says of an answer names the rule that it breaks, and repeats
+// nothing of it. The errors are those of package net/http itself: this fails
+// when their texts change.
+func TestLogNamesTheBrokenRule(t *testing.T) {
+	const head = "HTTP/1.1 200 OK\r\n"
+	chunked := head + "Transfer-Encoding: chunked\r\n\r\n"
+	for _, c := range []struct{ name, answer, want string }{
+		{"no status line", secret + "\r\n\r\n", "no status line"},
+		{"ICY", "ICY 200 OK\r\n\r\n" + secret, "does not begin with a version of HTTP"},
+		{"HTTP/x", "HTTP/x 200 OK\r\n\r\n" + secret, "does not begin with a version of HTTP"},
+		{"status 000", "HTTP/1.1 000 " + secret + "\r\n\r\n", "outside 100 to 999"},
+		{"status 099", "HTTP/1.1 099 " + secret + "\r\n\r\n", "outside 100 to 999"},
+		{"status 99", "HTTP/1.1 99 " + secret + "\r\n\r\n", "not three digits"},
+		{"status 1000", "HTTP/1.1 1000 " + secret + "\r\n\r\n", "not three digits"},
+		{"status of letters", "HTTP/1.1 abc " + secret + "\r\n\r\n", "not three digits"},
+		{"status below zero", "HTTP/1.1 -20 " + secret + "\r\n\r\n", "not three digits"},
+		{"101 that was not asked for", "HTTP/1.1 101 " + secret + "\r\nConnection: Upgrade\r\nUpgrade: x\r\n\r\n", "not asked for"},
+		{"no colon", head + secret + "\r\n\r\n", "no colon"},
+		{"an empty name", head + ": " + secret + "\r\n\r\n", "wrong name"},
+		{"a folded first line", head + " " + secret + "\r\n\r\n", "no header"},
+		{"Content-Length twice", head + "Content-Length: 1\r\nContent-Length: 2\r\nX: " + secret + "\r\n\r\n", "several Content-Length that differ"},
+		{"Content-Length of letters", head + "Content-Length: " + secret + "\r\n\r\n", "Content-Length of its answer is no number"},
+		{"Content-Length below zero", head + "Content-Length: -1\r\nX: " + secret + "\r\n\r\n", "Content-Length of its answer is no number"},
+		{"an empty Content-Length", head + "Content-Length:\r\nX: " + secret + "\r\n\r\n", "Content-Length of its answer is no number"},
+		{"an unknown coding", head + "Transfer-Encoding: " + secret + "\r\n\r\n", "not chunked alone"},
+		{"two codings", head + "Transfer-Encoding: chunked\r\nTransfer-Encoding: " + secret + "\r\n\r\n", "not chunked alone"},
+		{"a trailer that may not be", head + "Transfer-Encoding: chunked\r\nTrailer: Content-Length\r\n\r\n" + secret, "trailer that may not be one"},
+		{"a head without an end", head + strings.Repeat("X: "+secret+"\r\n", 600_000), "longer than 10 MiB"},
+		{"no answer", "", "it has ended the connection"},
+		{"half a head", head + "X: " + secret, "it has ended the connection"},
+
+		{"a bad chunk size", chunked + secret + "\r\n", "a chunk of its answer is malformed"},
+		{"an empty chunk size", chunked + "\r\n" + secret, "a chunk of its answer is malformed"},
+		{"a chunk size that overflows", chunked + "11111111111111111\r\n" + secret, "a chunk of its answer is malformed"},
+		{"no line break behind a chunk", chunked + "1\r\n" + secret, "a chunk of its answer is malformed"},
+		{"a chunk line without CR", chunked + "1\n" + secret, "a chunk of its answer is malformed"},
+		{"a chunk line with CR within", chunked + "1;\rx\r\n" + secret, "a chunk of its answer is malformed"},
+		{"a chunk line that is too long", chunked + "1;" + strings.Repeat("x", 10_000) + secret, "too long"},
+		{"chunks that are nearly all extension", chunked + strings.Repeat("1;"+strings.Repeat("x", 2000)+"\r\nx\r\n", 20) + secret, "a chunk of its answer is malformed"},
+		{"an end within a chunk", chunked + "ff\r\n" + secret, "ends in the middle: it has ended the connection"},
+		{"an end before the length", head + "Content-Length: 500\r\n\r\n" + secret, "ends in the middle: it has ended the connection"},
+		{"an end within the trailer", chunked + "0\r\nX: " + secret, "the trailer of its answer is malformed"},
+		{"a trailer without a colon", chunked + "0\r\n" + secret + "\r\n\r\n", "no colon"},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			ln, err := net.Listen("tcp", "127.0.0.1:0")
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer rawAccept(ln, func(c2 net.Conn) {
+				b := make([]byte, 4)
+				if _, err := io.ReadFull(c2, b); err != nil || string(b) != "GET " {
+					return // not this: see TestLogNamesWhatIsSpoken
+				}
+				for tail := []byte{}; !bytes.HasSuffix(tail, []byte("\r\n\r\n")); {
+					if _, err := c2.Read(b[:1]); err != nil {
+						return
+					}
+					tail = append(tail, b[0])
+				}
+				io.WriteString(c2, c.answer)
+			})()
+			book := newLogBook()
+			target := tcpTarget("http", ln.Addr())
+			target.Logger = book.logger()
+			v := serveTarget(t, target).visitor("http/1.1")
+			fmt.Fprintf(v, "GET / HTTP/1.1\r\nHost: %s\r\n\r\n", domain)
+			b := make([]byte, len("HTTP/1.1 502"))
+			io.ReadFull(v, b)
+			v.Close()
+			begun := strings.HasPrefix(c.answer, chunked) || c.name == "an end before the length"
+			if begun == (string(b) == "HTTP/1.1 502") { // the answer is cut, or it is none
+				t.Errorf("the visitor gets %q", b)
+			}
+			line := book.next(t)
+			if !strings.Contains(line, c.want) || strings.Contains(line, secret) || !strings.Contains(line, "level=WARN") || !strings.Contains(line, "hint=") {
+				t.Errorf("the log says %q, want %q", line, c.want)
+			}
+		})
+	}
+}
+
+// What else than HTTP/1.1 a service speaks, and what to do then.
+func TestLogNamesWhatIsSpoken(t *testing.T) {
+	ca := testca.New(t)
+	config := &tls.Config{Certificates: []tls.Certificate{ca.Issue("localhost")}, NextProtos: []string{"h2"}}
+	raw := func(serve func(net.Conn)) (net.Addr, func()) {
+		ln, err := net.Listen("tcp", "127.0.0.1:0")
+		if err != nil {
+			t.Fatal(err)
+		}
+		return ln.Addr(), rawAccept(ln, serve)
+	}
+	overTLS := func(c net.Conn) { tls.Server(c, config).Handshake() }
+	reset := func(c net.Conn) {
+		io.ReadFull(c, make([]byte, 5))
+		c.(*net.TCPConn).SetLinger(0)
+	}
+	for _, c := range []struct {
+		name, scheme     string // of the target
+		serve            func(net.Conn)
+		what, want, hint string
+	}{
+		{"TLS at http", "http", overTLS, "", "it speaks TLS there", "https+insecure://HOST"},
+		{"HTTP/2 at http, silent", "http", func(c net.Conn) {
+			serveFrames(c, func(*http2.Framer, http2.Frame) bool { return true })
+		}, "", "it speaks HTTP/2 alone there", "h2c://HOST"},
+		{"HTTP/2 at http, with SETTINGS first", "http", func(c net.Conn) {
+			http2.NewFramer(c, c).WriteSettings()
+			serveFrames(c, func(*http2.Framer, http2.Frame) bool { return true })
+		}, "", "it speaks HTTP/2 alone there", "h2c://HOST"},
+		{"HTTP at https", "https", func(c net.Conn) {
+			io.ReadFull(c, make([]byte, 5))
+			io.WriteString(c, "HTTP/1.1 400 Bad Request\r\n\r\n")
+		}, "does not answer", "it does not speak TLS there", "http://HOST"},
+		{"HTTP/1.1 at h2c", "h2c", func(c net.Conn) {
+			io.ReadFull(c, make([]byte, 24))
+			io.WriteString(c, "HTTP/1.1 400 Bad Request\r\nConnection: close\r\n\r\n")
+			io.Copy(io.Discard, c)
+		}, "gives a broken answer", "it does not speak HTTP/2 without TLS", "http://HOST"},
+		{"an alert at https", "https", func(c net.Conn) {
+			io.ReadFull(c, make([]byte, 5))
+			c.Write([]byte{21, 3, 3, 0, 2, 2, 40})
+			io.Copy(io.Discard, c)
+		}, "does not answer", "TLS handshake: it answers with the alert tls: handshake failure", "TLS 1.2 or 1.3"},
+		{"a reset at http", "http", reset, "does not answer", "it has reset the connection", "curl -v"},
+		{"a stream that is reset", "h2c", func(c net.Conn) {
+			serveRawH2(c, func(fr *http2.Framer, h *http2.HeadersFrame) bool {
+				fr.WriteRSTStream(h.StreamID, http2.ErrCodeEnhanceYourCalm)
+				return true
+			})
+		}, "does not answer", "it has reset the HTTP/2 stream with ENHANCE_YOUR_CALM", "curl -v"},
+		{"a broken rule of HTTP/2", "h2c", func(c net.Conn) {
+			serveRawH2(c, func(fr *http2.Framer, h *http2.HeadersFrame) bool {
+				fr.WriteRawFrame(http2.FrameHeaders, 0, 0, nil)
+				return true
+			})
+		}, "does not answer", "it has broken a rule of HTTP/2", "curl -v"},
+		{"GOAWAY and the end", "h2c", func(c net.Conn) {
+			serveRawH2(c, func(fr *http2.Framer, h *http2.HeadersFrame) bool {
+				fr.WriteGoAway(h.StreamID, http2.ErrCodeNo, []byte(secret))
+				return false
+			})
+		}, "does not answer", "it has ended the HTTP/2 connection with GOAWAY", "curl -v"},
+		{"status 99 over HTTP/2", "h2c", func(c net.Conn) {
+			serveRawH2(c, func(fr *http2.Framer, h *http2.HeadersFrame) bool {
+				h2Answer(fr, h.StreamID, "99", secret)
+				return true
+			})
+		}, "gives a broken answer", "outside 100 to 999", "curl -v"},
+		{"status 1000 over HTTP/2", "h2c", func(c net.Conn) {
+			serveRawH2(c, func(fr *http2.Framer, h *http2.HeadersFrame) bool {
+				h2Answer(fr, h.StreamID, "1000", "")
+				return true
+			})
+		}, "gives a broken answer", "outside 100 to 999", "curl -v"},
+		{"no number for a status over HTTP/2", "h2c", func(c net.Conn) {
+			serveRawH2(c, func(fr *http2.Framer, h *http2.HeadersFrame) bool {
+				h2Answer(fr, h.StreamID, secret, "")
+				return true
+			})
+		}, "gives a broken answer", "head of its answer is malformed", "curl -v"},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			addr, done := raw(c.serve)
+			defer done()
+			target := tcpTarget("http", addr)
+			switch c.scheme {
+			case "https":
+				target = insecureTarget(addr)
+			case "h2c":
+				target.H2C = true
+			}
+			book := newLogBook()
+			target.Logger = book.logger()
+			if resp, text := get(t, serveTarget(t, target).client(false)); resp.StatusCode != 502 {
+				t.Errorf("%s %q", resp.Status, text)
+			}
+			line := book.next(t)
+			advice := strings.ReplaceAll(c.hint, "HOST", addr.String())
+			if !strings.Contains(line, c.what) || !strings.Contains(line, c.want) || !strings.Contains(line, advice) || strings.Contains(line, secret) {
+				t.Errorf("the log says %q, want %q and %q", line, c.want, advice)
+			}
+		})
+	}
+}
+
+// Why a service cannot be reached, as Check and the log say it.
+func TestCheckSaysWhyAndWhatToDo(t *testing.T) {
+	gone, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	gone.Close()
+	dir := t.TempDir()
+	shut := filepath.Join(dir, "shut")
+	ln, err := net.Listen("unix", shut)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer ln.Close()
+	unix := func(path string) *publish.Target {
+		target := tcpTarget("http", gone.Addr())
+		target.Network, target.Addresses = "unix", []string{path}
+		return target
+	}
+	named := tcpTarget("http", gone.Addr())
+	named.Addresses = []string{"no-such-host.invalid:80"}
+	nowhere := tcpTarget("http", gone.Addr())
+	nowhere.Addresses = nil
+	cases := []struct {
+		name       string
+		target     *publish.Target
+		want, hint string
+	}{
+		{"nothing listens", tcpTarget("http", gone.Addr()), "connection refused", "start it, or check the port in --local"},
+		{"nothing listens, https", insecureTarget(gone.Addr()), "connection refused", "start it, or check the port in --local"},
+		{"no socket", unix(filepath.Join(dir, "none")), "no such file or directory", "start it, or check the path in --local"},
+		{"no address", nowhere, "the target has no address", ""},
+		{"it answers", unix(shut), "", ""},
+	}
+	if os.Getuid() != 0 { // who may do everything
+		os.Chmod(shut, 0)
+		cases[4].want, cases[4].hint = "permission denied", "let this program's user read and write the socket"
+	}
+	for _, c := range cases {
+		err := c.target.Check(t.Context(), domain)
+		switch {
+		case c.want == "" && err != nil, c.want != "" && (err == nil || !strings.HasSuffix(err.Error(), c.want)):
+			t.Errorf("%s: %v, want %q", c.name, err, c.want)
+		case c.hint != "" && !strings.Contains(strings.Join(hint.All(err), "\n"), c.hint):
+			t.Errorf("%s: hints %q, want %q", c.name, hint.All(err), c.hint)
+		}
+	}
+}
+
+// Many requests while the service is down are one line, and so is its return,
+// with how many there were.
+func TestLogTellsOnceThatTheServiceIsDown(t *testing.T) {
+	ln, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	ln.Close()
+	book := newLogBook()
+	target := tcpTarget("http", ln.Addr())
+	target.Logger = book.logger()
+	p := serveTarget(t, target)
+	for range 30 {
+		if resp, _ := get(t, p.client(false)); resp.StatusCode != 502 || resp.Header.Get("Retry-After") == "" {
+			t.Fatalf("%s, Retry-After %q", resp.Status, resp.Header.Get("Retry-After"))
+		}
+	}
+	if line := book.next(t); !strings.Contains(line, `level=WARN msg="the local service does not answer"`) ||
+		!strings.Contains(line, "connection refused") || !strings.Contains(line, "start it") {
+		t.Errorf("the log says %q", line)
+	}
+	if ln, err = net.Listen("tcp", ln.Addr().String()); err != nil {
+		t.Skip("somebody else has the port now")
+	}
+	done := rawAccept(ln, func(c net.Conn) {
+		c.Read(make([]byte, 1000))
+		io.WriteString(c, "HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n")
+	})
+	defer done()
+	get(t, p.client(false))
+	if line := book.next(t); !strings.Contains(line, `level=INFO msg="the local service answers again"`) || !strings.Contains(line, "requests=30") {
+		t.Errorf("the log says %q", line)
+	}
+}
+
+// Watch says at the start that the service is down, without a visitor, and that
+// it answers.
+func TestWatch(t *testing.T) {
+	ln, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	ln.Close()
+	book := newLogBook()
+	target := tcpTarget("http", ln.Addr())
+	target.Logger = book.logger()
+	var wg sync.WaitGroup
+	ctx, cancel := context.WithCancel(t.Context())
+	wg.Go(func() { target.Watch(ctx, domain) })
+	defer wg.Wait()
+	defer cancel()
+	if line := book.next(t); !strings.Contains(line, "the local service does not answer") || !strings.Contains(line, "requests=0") {
+		t.Errorf("the log says %q", line)
+	}
+	if ln, err = net.Listen("tcp", ln.Addr().String()); err != nil {
+		t.Skip("somebody else has the port now")
+	}
+	defer rawAccept(ln, func(net.Conn) {})()
+	if line := book.next(t); !strings.Contains(line, "answers again") {
+		t.Errorf("the log says %q", line)
+	}
+}
