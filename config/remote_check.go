@@ -14,11 +14,11 @@ import (
 // nothing but r.
 func checkRemote(r Remote) (Remote, Errors) {
 	var errs Errors
-	if r.Domain != "" {
-		errs.domain("domain", &r.Domain)
-	}
 	for i := range r.Relays {
 		errs.relay(&r.Relays[i])
+	}
+	if r.Domain != "" {
+		errs.publicName(&r.Domain, r.Relays)
 	}
 	for _, a := range r.RelayAddresses {
 		errs.address("relay-address", a, false)
@@ -57,6 +57,40 @@ func checkRemote(r Remote) (Remote, Errors) {
 	errs.oneOf("log-level", r.LogLevel, "debug", "info", "warn", "error")
 	errs.oneOf("log-format", r.LogFormat, "text", "json")
 	return r, errs
+}
+
+// publicName checks and normalises the public name of a remote.
+func (e *Errors) publicName(name *string, relays []string) {
+	typed := *name
+	if strings.Contains(typed, "://") || isHostName(typed) {
+		e.domain("domain", name)
+		return
+	}
+	_, err := hostName(typed)
+	e.add("domain", err.Error(), publicNameHint(typed, relays))
+}
+
+// publicNameHint returns what to do about what was typed as the public name, and
+// is no host name.
+func publicNameHint(typed string, relays []string) string {
+	zone := "relay.net"
+	if len(relays) > 0 {
+		zone = relays[0]
+		if host, _, err := net.SplitHostPort(zone); err == nil {
+			zone = host
+		}
+	}
+	near := strings.ReplaceAll(strings.TrimSpace(typed), "_", "-")
+	if !strings.Contains(near, ".") {
+		near += "." + zone
+	}
+	switch {
+	case !isHostName(near):
+		return "a name below a relay's, as in xyz." + zone
+	case !strings.Contains(typed, ".") && len(relays) == 0:
+		return "the whole name, as in " + near
+	}
+	return fmt.Sprintf("did you mean %q?", near)
 }
 
 // dns checks the address of a DNS server and gives it a port where it has none.

@@ -68,7 +68,10 @@ func LoadRemote(fs *pflag.FlagSet, args []string) (*Remote, []Warning, error) {
 		return nil, nil, fmt.Errorf("decode configuration: %w", err)
 	}
 	local := src.viper.GetString("local")
-	if len(args) > 0 {
+	switch {
+	case len(args) > 1 && isCommand(args[0]): // which is told already
+		local = args[1]
+	case len(args) > 0:
 		local = args[0]
 	}
 	var wrong Errors
@@ -133,10 +136,18 @@ func tooMany(fs *pflag.FlagSet, keys []Key, args []string) Errors {
 	if len(args) > 0 && fs != nil && fs.Changed("local") {
 		report("--local", "there is an argument too, "+quote(args[0]), "give the local service once")
 	}
-	if len(args) > 1 {
+	if len(args) > 1 && isCommand(args[0]) {
+		report("the arguments", quote(args[0])+" is no command here", "the local service alone: remote "+args[1])
+	} else if len(args) > 1 {
 		report("the arguments", "several local services are not supported yet", "give one; anything else is a flag, see --help")
 	}
 	return errs
+}
+
+// isCommand reports whether a word is a command of other programs that is put
+// before the local service, as in "ngrok http 3000".
+func isCommand(word string) bool {
+	return slices.Contains([]string{"http", "https", "tcp", "tls", "start", "serve", "share", "tunnel", "expose", "publish", "up", "run"}, word)
 }
 
 // local parses the local service.

@@ -212,7 +212,7 @@ func unknownVariables(prefix string, keys []Key) Errors {
 		advice := "see --help, or unset it"
 		if slices.Contains(tables, word) {
 			advice = "this can be set in the file only"
-		} else if n := nearest(word, words); n != "" {
+		} else if n := hint.Nearest(word, words); n != "" {
 			advice = "did you mean " + prefix + strings.ToUpper(n) + "?"
 		}
 		errs = append(errs, &Error{From: quoteName(name), Message: "unknown variable", Hints: []string{advice}})

@@ -61,9 +61,7 @@ func Root(cmd *cobra.Command) *cobra.Command {
 	cmd.SilenceErrors, cmd.SilenceUsage = true, true
 	cmd.Version = Version()
 	cmd.SetVersionTemplate("{{.Name}} {{.Version}}\n")
-	cmd.SetFlagErrorFunc(func(c *cobra.Command, err error) error {
-		return Usage(hint.Help.Error(err, "COMMAND", c.CommandPath()))
-	})
+	cmd.SetFlagErrorFunc(flagError)
 	cmd.AddCommand(&cobra.Command{
 		Use:     "version",
 		Short:   "Print the version",
@@ -76,7 +74,7 @@ func Root(cmd *cobra.Command) *cobra.Command {
 		Use:     "man DIR",
 		Short:   "Write the man pages into a folder",
 		Example: "  " + cmd.Name() + " man /usr/local/share/man/man1",
-		Args:    cobra.ExactArgs(1),
+		Args:    oneArg,
 		Hidden:  true,
 		RunE: func(c *cobra.Command, args []string) error {
 			if err := os.MkdirAll(args[0], 0o755); err != nil {
@@ -91,19 +89,9 @@ func Root(cmd *cobra.Command) *cobra.Command {
 			return doc.GenManTree(cmd, &doc.GenManHeader{Section: "1", Source: "keystay", Manual: "keystay"}, filepath.Clean(args[0]))
 		},
 	})
+	completion(cmd)
 	return cmd
 }
-
-// noArgs refuses arguments as a mistake of usage.
-func noArgs(c *cobra.Command, args []string) error {
-	if len(args) > 0 {
-		return Usage(hint.Help.Error(fmt.Errorf("unexpected argument %q", args[0]), "COMMAND", c.CommandPath()))
-	}
-	return nil
-}
-
-// NoArgs is the Args of a command that takes none.
-func NoArgs() cobra.PositionalArgs { return noArgs }
 
 // Main runs the command and returns the program's exit code.
 func Main(cmd *cobra.Command) int {

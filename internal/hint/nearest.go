@@ -1,14 +1,11 @@
-package config
+package hint
 
-import (
-	"fmt"
-	"strings"
-)
+import "strings"
 
-// nearest returns the word that a person who typed s most likely meant, or ""
+// Nearest returns the word that a person who typed s most likely meant, or ""
 // when none is near: up to one slip for three letters, a swap of two
 // neighbours being one slip.
-func nearest(s string, words []string) string {
+func Nearest(s string, words []string) string {
 	best, limit := "", max(1, len(s)/3)
 	for _, w := range words {
 		if d := len(w) - len(s); d > limit || -d > limit {
@@ -45,19 +42,4 @@ func distance(a, b string) int {
 		}
 	}
 	return rows[len(a)][len(b)]
-}
-
-// oneOf reports a value that is none of the allowed words.
-func (e *Errors) oneOf(key, value string, words ...string) {
-	for _, w := range words {
-		if value == w {
-			return
-		}
-	}
-	var hints []string
-	if n := nearest(value, words); n != "" {
-		hints = append(hints, fmt.Sprintf("did you mean %q?", n))
-	}
-	last := len(words) - 1
-	e.add(key, fmt.Sprintf("%s is not %s or %s", quote(value), strings.Join(words[:last], ", "), words[last]), hints...)
 }

@@ -1,0 +1,108 @@
+package cli
+
+import (
+	"errors"
+	"fmt"
+	"strings"
+
+	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
+
+	"keystay/internal/hint"
+)
+
+// flagError makes what pflag says of a command line an error for people: with
+// the flag that was meant, where one is near.
+func flagError(c *cobra.Command, err error) error {
+	usage := hint.Help.Error(err, "COMMAND", c.CommandPath())
+	var unknown *pflag.NotExistError
+	if !errors.As(err, &unknown) {
+		return Usage(usage)
+	}
+	name := unknown.GetSpecifiedName()
+	if letters := unknown.GetSpecifiedShortnames(); letters != "" {
+		name, _, _ = strings.Cut(letters, "=")
+		if strings.Trim(name, "0123456789") == "" {
+			return Usage(hint.NoPort.Error(usage))
+		}
+	}
+	if meant := meantFlag(c, name); meant != "" {
+		return Usage(hint.MeantFlag.Error(usage, "FLAG", meant))
+	}
+	return Usage(usage)
+}
+
+// foreignFlags are flags of other programs of this kind, and what they are here.
+var foreignFlags = map[string]string{
+	"port": "local", "url": "domain", "hostname": "domain", "subdomain": "domain", "name": "domain",
+	"host": "relay", "server": "relay", "authtoken": "token", "auth-token": "token",
+	"conf": "config", "config-file": "config",
+}
+
+// meantFlag returns the flag of c that was most likely meant by a name of two
+// letters or more, or "".
+func meantFlag(c *cobra.Command, name string) string {
+	if len(name) < 2 {
+		return ""
+	}
+	var names []string
+	c.Flags().VisitAll(func(f *pflag.Flag) {
+		if !f.Hidden {
+			names = append(names, f.Name)
+		}
+	})
+	if near := hint.Nearest(name, names); near != "" {
+		return near
+	}
+	if here := foreignFlags[strings.ToLower(name)]; here != "" && c.Flags().Lookup(here) != nil {
+		return here
+	}
+	return ""
+}
+
+// noArgs refuses arguments as a mistake of usage.
+func noArgs(c *cobra.Command, args []string) error {
+	if len(args) == 0 {
+		return nil
+	}
+	var names []string
+	for _, sub := range c.Commands() {
+		if !sub.Hidden {
+			names = append(names, sub.Name())
+		}
+	}
+	err := hint.Help.Error(fmt.Errorf("unexpected argument %q", args[0]), "COMMAND", c.CommandPath())
+	if near := hint.Nearest(args[0], names); near != "" {
+		return Usage(hint.MeantCommand.Error(err, "COMMAND", c.CommandPath()+" "+near))
+	}
+	return Usage(err)
+}
+
+// NoArgs is the Args of a command that takes none.
+func NoArgs() cobra.PositionalArgs { return noArgs }
+
+// oneArg is the Args of a command that takes one.
+func oneArg(c *cobra.Command, args []string) error {
+	if len(args) == 1 {
+		return nil
+	}
+	return Usage(hint.Help.Error(fmt.Errorf("%d arguments instead of one", len(args)), "COMMAND", c.CommandPath()))
+}
+
+// completion makes cobra's command for completion scripts refuse a shell that it
+// does not know. It must be called when the other commands are there.
+func completion(root *cobra.Command) {
+	root.InitDefaultCompletionCmd()
+	for _, c := range root.Commands() {
+		if c.Name() != "completion" {
+			continue
+		}
+		c.Args = func(c *cobra.Command, args []string) error {
+			if len(args) == 0 {
+				return nil
+			}
+			return Usage(hint.Shells.Error(fmt.Errorf("%.40q is no shell that this knows", args[0]), "COMMAND", c.CommandPath()))
+		}
+		c.RunE = func(c *cobra.Command, _ []string) error { return c.Help() }
+	}
+}

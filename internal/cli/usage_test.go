@@ -1,0 +1,68 @@
+package cli_test
+
+import (
+	"errors"
+	"io"
+	"strings"
+	"testing"
+
+	"github.com/spf13/cobra"
+
+	"keystay/internal/cli"
+	"keystay/internal/hint"
+)
+
+// remoteLike is a command with some of the remote's flags.
+func remoteLike(out io.Writer) *cobra.Command {
+	cmd := &cobra.Command{Use: "remote", Args: cli.NoArgs(), Run: func(*cobra.Command, []string) {}}
+	for _, name := range []string{"domain", "local", "relay", "relay-address", "token", "config", "log-level"} {
+		cmd.Flags().String(name, "", "")
+	}
+	cmd.SetOut(out)
+	return cli.Root(cmd)
+}
+
+// A mistake on the command line ends with code 2, and its hint is what was meant.
+func TestMistakeOfUsageNamesWhatWasMeant(t *testing.T) {
+	const help = "see remote --help"
+	for _, c := range []struct{ args, hints string }{
+		{"--domian x", "did you mean --domain?; " + help},
+		{"--relay-adress=x", "did you mean --relay-address?; " + help},
+		{"--Domain x", "did you mean --domain?; " + help},
+		{"-config x", "did you mean --config?; " + help},
+		{"-domian=x", "did you mean --domain?; " + help},
+		{"--port 3000", "did you mean --local?; " + help},
+		{"--subdomain x", "did you mean --domain?; " + help},
+		{"--host x", "did you mean --relay?; " + help},
+		{"--authtoken x", "did you mean --token?; " + help},
+		{"--zzzzzz", help},
+		{"-x", help},
+		{"-1", "a port is a number from 1 to 65535, as in remote 3000; " + help},
+		{"-3000", "a port is a number from 1 to 65535, as in remote 3000; " + help},
+		{"versoin", "did you mean remote version?; " + help},
+		{"check", help},
+		{"completion tcsh", "remote completion bash, zsh, fish or powershell"},
+		{"version extra", "see remote version --help"},
+		{"man", "see remote man --help"},
+	} {
+		cmd := remoteLike(io.Discard)
+		cmd.SetArgs(strings.Fields(c.args))
+		err := cmd.Execute()
+		var e *cli.Error
+		if !errors.As(err, &e) || e.Code != cli.ExitUsage || strings.Join(hint.All(err), "; ") != c.hints {
+			t.Errorf("%s: %v, hints %q, want %s", c.args, err, hint.All(err), c.hints)
+		}
+	}
+}
+
+// What is right is still taken.
+func TestCompletionKnowsFourShells(t *testing.T) {
+	for _, shell := range []string{"", "bash", "zsh", "fish", "powershell"} {
+		var out strings.Builder
+		cmd := remoteLike(&out)
+		cmd.SetArgs(strings.Fields("completion " + shell))
+		if err := cmd.Execute(); err != nil || !strings.Contains(out.String(), "remote") {
+			t.Errorf("%s: %v, %d bytes", shell, err, out.Len())
+		}
+	}
+}
