@@ -73,6 +73,10 @@ func (s speller) RoundTrip(r *http.Request) (*http.Response, error) {
 // net/http lets it.
 func (x *exchange) WriteHeader(code int) {
 	h := x.Header()
+	if code == http.StatusContinue && x.request.Header.Get("Expect") != "" {
+		clear(h)
+		return // the body is read now, and with that net/http says it
+	}
 	var told head
 	if x.service != nil && (x.answer != nil || code < 200) {
 		told = x.service.head()

@@ -89,15 +89,21 @@ func (p *published) visitor(protos ...string) *tls.Conn {
 // visitorOver is visitor with something around its connection.
 func (p *published) visitorOver(around func(net.Conn) net.Conn, protos ...string) *tls.Conn {
 	p.t.Helper()
-	c, err := p.ln.DialFrom(context.Background(), visitorAddr)
+	tc, err := p.dial(around, protos...)
 	if err != nil {
 		p.t.Fatal(err)
+	}
+	return tc
+}
+
+// dial is visitorOver for goroutines that may outlive the test.
+func (p *published) dial(around func(net.Conn) net.Conn, protos ...string) (*tls.Conn, error) {
+	c, err := p.ln.DialFrom(context.Background(), visitorAddr)
+	if err != nil {
+		return nil, err
 	}
 	c.SetDeadline(time.Now().Add(patience))
 	p.t.Cleanup(func() { c.Close() })
 	tc := tls.Client(around(c), &tls.Config{RootCAs: p.ca.Pool(), ServerName: domain, NextProtos: protos})
-	if err := tc.Handshake(); err != nil {
-		p.t.Fatal(err)
-	}
-	return tc
+	return tc, tc.Handshake()
 }

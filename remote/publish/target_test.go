@@ -39,7 +39,9 @@ func (p *published) client(h2 bool) *http.Client {
 	if h2 {
 		protos = []string{"h2"}
 	}
-	tr.DialTLSContext = func(context.Context, string, string) (net.Conn, error) { return p.visitor(protos...), nil }
+	tr.DialTLSContext = func(context.Context, string, string) (net.Conn, error) {
+		return p.dial(func(c net.Conn) net.Conn { return c }, protos...)
+	}
 	p.t.Cleanup(tr.CloseIdleConnections)
 	return &http.Client{Transport: tr, CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }}
 }
