@@ -33,7 +33,8 @@ build: need-go ## build bin/relay and bin/remote
 	$(BUILD) -o bin/ ./cmd/...
 
 demo: build ## the whole of it on this machine: a page through relay and remote; DEMO=once ends after it
-	cd e2e && $(GO) run ./demo -bin ../bin $(if $(filter once,$(DEMO)),-once)
+	cd e2e && $(GO) build -o ../bin/demo ./demo
+	@bin/demo -bin bin $(if $(filter once,$(DEMO)),-once)
 
 test: deps unit e2e ## everything, with the race detector: unit tests, then the real programs, a CA and browsers
 

@@ -6,8 +6,10 @@ package main
 import (
 	"bufio"
 	"context"
+	"crypto/rand"
 	"crypto/tls"
 	"crypto/x509"
+	"errors"
 	"flag"
 	"fmt"
 	"io"
@@ -35,7 +37,11 @@ func main() {
 	flag.Parse()
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM, syscall.SIGHUP)
 	defer stop()
-	if err := demo(ctx, *bin, *once); err != nil {
+	err := demo(ctx, *bin, *once)
+	switch {
+	case ctx.Err() != nil:
+		step("ended: both programs have stopped, and what they wrote is removed")
+	case err != nil:
 		fmt.Fprintln(os.Stderr, "demo:", err)
 		stop()
 		os.Exit(1)
@@ -115,14 +121,19 @@ func demo(ctx context.Context, bin string, once bool) error {
 }
 
 func startRelay(ctx context.Context, bin, dir string, ca *pebble.Server, apiRoot string) (*process, error) {
-	config := filepath.Join(dir, "relay.yaml")
+	config, token := filepath.Join(dir, "relay.yaml"), filepath.Join(dir, "token")
 	text := fmt.Sprintf(`domain: %s
 listen: ["127.0.0.1:0"]
 http_listen: ["127.0.0.1:0"]
 state_dir: %s
+names: {policy: token}
+tokens: [{secret_file: %q, names: ["*.%s"]}]
 acme: {ca: %q, ca_root: %q}
 admin: {listen: "127.0.0.1:0"}
-`, relayName, filepath.Join(dir, "relay"), ca.DirectoryURL(), apiRoot)
+`, relayName, filepath.Join(dir, "relay"), token, relayName, ca.DirectoryURL(), apiRoot)
+	if err := os.WriteFile(token, []byte(rand.Text()+"\n"), 0o600); err != nil {
+		return nil, err
+	}
 	if err := os.WriteFile(config, []byte(text), 0o600); err != nil {
 		return nil, err
 	}
@@ -136,12 +147,20 @@ admin: {listen: "127.0.0.1:0"}
 	}
 	ca.SetTLSTarget(p.addrs["public"])
 	ca.SetHTTPTarget(p.addrs["http"])
-	return p, nil
+	select {
+	case <-p.ready:
+		return p, nil
+	case <-p.done:
+		return nil, errors.New("the relay ended before it was ready")
+	case <-ctx.Done():
+		p.stop()
+		return nil, ctx.Err()
+	}
 }
 
 func startRemote(ctx context.Context, bin, dir string, ca *pebble.Server, apiRoot, issuer, public, site string) (*process, string, error) {
 	p, err := start(ctx, filepath.Join(bin, "remote"),
-		"--domain", name, "--local", site, "--trust-private-addresses",
+		"--domain", name, "--local", site, "--token-file", filepath.Join(dir, "token"), "--trust-private-addresses",
 		"--relay-address", public, "--relay-root", issuer,
 		"--acme-ca", ca.DirectoryURL(), "--acme-root", apiRoot,
 		"--state-dir", filepath.Join(dir, "device"), "--wait", "90s", "--proxy", "none")
@@ -199,6 +218,7 @@ type process struct {
 	cmd    *exec.Cmd
 	addrs  map[string]string // of its sockets, by what they are for
 	seen   chan [2]string
+	ready  chan struct{} // closed when the relay says that it is ready
 	stdout chan string
 	done   chan struct{}
 }
@@ -206,8 +226,9 @@ type process struct {
 // start runs a program. Its log is shown, indented.
 func start(ctx context.Context, path string, args ...string) (*process, error) {
 	p := &process{cmd: exec.Command(path, args...), addrs: make(map[string]string),
-		seen: make(chan [2]string, 8), stdout: make(chan string, 8), done: make(chan struct{})}
+		seen: make(chan [2]string, 8), ready: make(chan struct{}), stdout: make(chan string, 8), done: make(chan struct{})}
 	apart(p.cmd)
+	program := filepath.Base(path)
 	fmt.Println("   " + filepath.Base(path) + " " + strings.Join(args, " "))
 	stderr, err := p.cmd.StderrPipe()
 	if err != nil {
@@ -224,14 +245,14 @@ func start(ctx context.Context, path string, args ...string) (*process, error) {
 	go func() {
 		defer close(logged)
 		for s := bufio.NewScanner(stderr); s.Scan(); {
-			fmt.Println("   | " + s.Text())
+			fmt.Printf("   %-6s | %s\n", program, s.Text())
 			p.note(s.Text())
 		}
 	}()
 	go func() {
 		defer close(p.stdout)
 		for s := bufio.NewScanner(stdout); s.Scan(); {
-			fmt.Println("   > " + s.Text())
+			fmt.Printf("   %-6s > %s\n", program, s.Text())
 			p.stdout <- s.Text()
 		}
 		<-logged
@@ -241,8 +262,12 @@ func start(ctx context.Context, path string, args ...string) (*process, error) {
 	return p, nil
 }
 
-// note finds out a socket's address from the log.
+// note finds out from the log where a socket is, and that the relay is ready.
 func (p *process) note(line string) {
+	if strings.Contains(line, "msg=ready ") {
+		close(p.ready)
+		return
+	}
 	_, line, ok := strings.Cut(line, "msg=listening ")
 	if !ok {
 		return
