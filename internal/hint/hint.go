@@ -36,18 +36,6 @@ func (a *Advice) With(pairs ...string) []string {
 // Help is for a mistake on the command line.
 var Help = &Advice{Do: []string{"see COMMAND --help"}}
 
-// MeantFlag is for a flag that does not exist, where one is near.
-var MeantFlag = &Advice{Do: []string{"did you mean --FLAG?"}}
-
-// MeantCommand is for a command that does not exist, where one is near.
-var MeantCommand = &Advice{Do: []string{"did you mean COMMAND?"}}
-
-// NoPort is for a negative number on the command line.
-var NoPort = &Advice{Do: []string{"a port is a number from 1 to 65535, as in remote 3000"}}
-
-// Shells is for a completion script of a shell that there is none for.
-var Shells = &Advice{Do: []string{"COMMAND bash, zsh, fish or powershell"}}
-
 // Error returns err with the lines of With as its hints, and nil for nil.
 func (a *Advice) Error(err error, pairs ...string) error {
 	if err == nil {

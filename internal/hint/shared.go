@@ -2,7 +2,7 @@ package hint
 
 // Shared returns the rows that stand in both tables.
 func Shared() []*Advice {
-	return append(ACME(), FileClosed, FileMissing, NoPair, NoChain, Unfit, NoRoots,
+	return append(append(Usage(), ACME()...), FileClosed, FileMissing, NoPair, NoChain, Unfit, NoRoots,
 		FileUnreadable, FileIsFolder, OneSecret,
 		FileOpen, FileWasOpen, FolderOpen, OtherOwner, DiskFull, ReadOnly)
 }

@@ -1,0 +1,26 @@
+package hint
+
+// Usage returns the rows of mistakes on the command line, which stand in both
+// tables.
+func Usage() []*Advice { return []*Advice{MeantFlag, NoPort, MeantCommand, Shells} }
+
+// The advice for mistakes on the command line.
+var (
+	MeantFlag = &Advice{
+		Shown: "unknown flag: …",
+		Means: "also `unknown shorthand flag`, for a long one with one dash",
+		Do:    []string{"did you mean --FLAG?"},
+	}
+	NoPort = &Advice{
+		Shown: "unknown shorthand flag: '1' in -1",
+		Do:    []string{"a port is a number from 1 to 65535, as in remote 3000"},
+	}
+	MeantCommand = &Advice{
+		Shown: "unexpected argument …",
+		Do:    []string{"did you mean COMMAND?"},
+	}
+	Shells = &Advice{
+		Shown: "… is no shell that this knows",
+		Do:    []string{"COMMAND bash, zsh, fish or powershell"},
+	}
+)
