@@ -65,6 +65,10 @@ type Config struct {
 	// a lane, if the relay has them and is reached directly over TLS.
 	NoLanes bool
 
+	// MaxVisitors is how many visitors' connections there may be at once. Further
+	// ones are refused. 0 means DefaultMaxVisitors.
+	MaxVisitors int
+
 	// LaneAfter is how many bytes in one direction make a visitor's connection
 	// bulk; 0 means DefaultLaneAfter.
 	LaneAfter int64
@@ -122,6 +126,7 @@ type Listener struct {
 	plain  chanListener // HTTP-01 streams
 	rousal rousal       // after sleep, or on another network
 	loss   pathLoss     // to the relays
+	full   outage       // while there are too many visitors
 
 	ctx    context.Context // ends with Close, or a final error
 	cancel context.CancelCauseFunc

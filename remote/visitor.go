@@ -55,7 +55,7 @@ func (l *Listener) welcome(stream *framing.Stream) {
 	defer l.arriving.Done()
 	h := stream.Header()
 	switch {
-	case h.Name != l.domain:
+	case h.Name != l.domain, l.isFull(h):
 		stream.Refuse()
 	case h.Kind == framing.KindTLS && l.cfg.Raw:
 		l.hand(stream, stream)

@@ -11,7 +11,7 @@ func Remote() []*Advice {
 		NameTaken, NotBelow, TokenWanted, TokenWithheld, NoNewNames, Banned, Replaced,
 		ServedHere, RemoteState, BadIdentity, NewIdentity, BadRun,
 		ServiceStopped, ServiceNoSocket, ServiceSocketClosed, ServiceSilent, ServiceUnknownHost,
-		ServiceUntrusted, ServiceHandshake, ServiceIsPlain, ServiceIsTLS, ServiceIsH2C, ServiceIsNotH2C, ServiceBroken,
+		ServiceUntrusted, ServiceHandshake, ServiceIsPlain, ServiceIsTLS, ServiceIsH2C, ServiceIsNotH2C, ServiceBroken, TooManyVisitors,
 	}
 }
 

@@ -55,4 +55,9 @@ var (
 		Means: "the rest names the rule of HTTP that it breaks",
 		Do:    []string{"look at the service's own log, and ask it without the remote: curl -v"},
 	}
+	TooManyVisitors = &Advice{
+		Shown: "too many visitors at once: new ones are refused",
+		Means: "4,096 connections",
+		Do:    []string{"those who are there stay; if they are no attack, share the name with another device: --replica"},
+	}
 )

@@ -9,4 +9,10 @@ const (
 	KeptBody          = keptBody
 	KeptVisit         = keptVisit
 	MaxLarge          = maxLarge
+	LargeUpload       = largeUpload
+	LargeAnswer       = largeAnswer
+	LargeAnswers      = largeAnswers
+	SmallUpload       = smallUpload
+	SmallAnswer       = smallAnswer
+	SmallAnswers      = smallAnswers
 )
