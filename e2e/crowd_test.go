@@ -16,6 +16,7 @@ import (
 	"testing"
 
 	"keystay/acme"
+	"keystay/e2e/internal/world"
 	"keystay/internal/testca"
 	"keystay/remote"
 )
@@ -78,8 +79,8 @@ func TestCrowd(t *testing.T) {
 	cut := func() {}
 	config.RelayAddresses = []string{os.Getenv("KEYSTAY_CROWD_VIA")}
 	if os.Getenv("KEYSTAY_CROWD_DIRECT") != "true" {
-		path := startRough(t, config.RelayAddresses[0])
-		config.RelayAddresses[0], cut = path.addr, path.cut
+		path := world.StartProxy(t, config.RelayAddresses[0])
+		config.RelayAddresses[0], cut = path.Addr, path.Cut
 	}
 	var all []*remote.Listener
 	for i := range n {

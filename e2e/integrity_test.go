@@ -133,10 +133,10 @@ func testIntegrity(t *testing.T, c remote.Config) {
 		length = 10 * time.Minute
 	}
 	r := startPathRelay(t)
-	link := startRough(t, r.addr)
-	front := startRough(t, r.addr)
+	link := world.StartProxy(t, r.addr)
+	front := world.StartProxy(t, r.addr)
 	var device, visitor tally
-	r.serveWith(c, "integrity."+pathZone, link.addr, func(c *tls.Conn) {
+	r.serveWith(c, "integrity."+pathZone, link.Addr, func(c *tls.Conn) {
 		if err := device.exchange(c, size(), rand.Uint64()); err != nil {
 			t.Errorf("at the device: %v", err)
 		}
@@ -147,7 +147,7 @@ func testIntegrity(t *testing.T, c remote.Config) {
 		for range workers {
 			wg.Go(func() {
 				for time.Now().Before(end) && !t.Failed() {
-					c, _, err := r.visit("integrity."+pathZone, front.addr)
+					c, _, err := r.visit("integrity."+pathZone, front.Addr)
 					if err != nil {
 						visitor.broken.Add(1)
 						continue
@@ -175,18 +175,18 @@ func testIntegrity(t *testing.T, c remote.Config) {
 		{slice: 30_000, reset: 1 << 20},
 		{slice: 2_000, delay: 5 * time.Millisecond, reset: 2 << 20},
 	} {
-		for _, p := range []*rough{front, link} {
-			p.slice.Store(bad.slice)
-			p.delay.Store(int64(bad.delay))
+		for _, p := range []*world.Proxy{front, link} {
+			p.Slice.Store(bad.slice)
+			p.Delay.Store(int64(bad.delay))
 		}
-		front.reset.Store(bad.reset)
-		link.reset.Store(bad.reset * 8)
+		front.Reset.Store(bad.reset)
+		link.Reset.Store(bad.reset * 8)
 		batch(length / 5)
 	}
-	for _, p := range []*rough{front, link} {
-		p.slice.Store(0)
-		p.delay.Store(0)
-		p.reset.Store(0)
+	for _, p := range []*world.Proxy{front, link} {
+		p.Slice.Store(0)
+		p.Delay.Store(0)
+		p.Reset.Store(0)
 	}
 	batch(length / 20)
 	// Lanes are kept for half a minute, up to four for each of the two links;

@@ -50,7 +50,7 @@ func TestChattyVisitor(t *testing.T) {
 
 	var fromRemote []*net.TCPConn
 	for _, c := range w.links {
-		if c.LocalAddr().String() == w.path.addr {
+		if c.LocalAddr().String() == w.path.Addr {
 			fromRemote = append(fromRemote, c)
 		}
 	}

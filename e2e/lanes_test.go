@@ -88,7 +88,7 @@ type laneWorld struct {
 	*pathRelay
 	t     *testing.T
 	ln    *remote.Listener
-	path  *rough
+	path  *world.Proxy
 	name  string
 	admin string
 	links []*net.TCPConn // both ends of the remote's two links, on the path
@@ -96,7 +96,7 @@ type laneWorld struct {
 
 func newLaneWorld(t *testing.T, set func(*relay.Server), c remote.Config) *laneWorld {
 	w := &laneWorld{pathRelay: startPathRelayWith(t, set), t: t, name: "lane." + pathZone}
-	w.path = startRough(t, w.addr)
+	w.path = world.StartProxy(t, w.addr)
 	ln, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
@@ -104,9 +104,9 @@ func newLaneWorld(t *testing.T, set func(*relay.Server), c remote.Config) *laneW
 	w.admin = ln.Addr().String()
 	go w.srv.ServeAdmin(ln, func() error { return nil }) // ends with the relay
 	c.LaneAfter = laneAfter
-	w.ln = w.serveWith(c, w.name, w.path.addr, bulk)
-	world.Eventually(t, world.Patience, "both links are up", func() bool { return len(w.path.open()) == 4 })
-	w.links = w.path.open()
+	w.ln = w.serveWith(c, w.name, w.path.Addr, bulk)
+	world.Eventually(t, world.Patience, "both links are up", func() bool { return len(w.path.Conns()) == 4 })
+	w.links = w.path.Conns()
 	return w
 }
 
@@ -145,15 +145,15 @@ func (w *laneWorld) bulky() (*tls.Conn, *net.TCPConn) {
 func TestLane(t *testing.T) {
 	w := newLaneWorld(t, nil, remote.Config{})
 	c, _ := w.bulky()
-	w.path.cutThose(w.links)
+	world.CutConns(w.links)
 	world.Eventually(t, world.Patience, "the links are gone", func() bool {
-		return !slices.ContainsFunc(w.path.open(), func(c *net.TCPConn) bool { return slices.Contains(w.links, c) })
+		return !slices.ContainsFunc(w.path.Conns(), func(c *net.TCPConn) bool { return slices.Contains(w.links, c) })
 	})
 	mustFetch(t, c, 10*laneAfter)
 	c2, _ := w.bulky()
 	mustFetch(t, c2, laneAfter)
 	mustFetch(t, c, laneAfter)
-	w.path.cut() // the lanes, too
+	w.path.Cut() // the lanes, too
 	if err := fetch(c, laneAfter); !errors.Is(err, syscall.ECONNRESET) {
 		t.Errorf("a visitor whose lane was cut sees %v, want a reset", err)
 	}
@@ -204,8 +204,8 @@ func TestLanesAreOptional(t *testing.T) {
 			defer v.Close()
 			mustFetch(t, v, 30*laneAfter)
 			mustFetch(t, v, laneAfter)
-			if n := w.lanes(); n > 0 || len(w.path.open()) != 4 {
-				t.Errorf("%d lanes were bound, and there are %d ends of connections, want 4", n, len(w.path.open()))
+			if n := w.lanes(); n > 0 || len(w.path.Conns()) != 4 {
+				t.Errorf("%d lanes were bound, and there are %d ends of connections, want 4", n, len(w.path.Conns()))
 			}
 		})
 	}
@@ -245,7 +245,7 @@ func TestLanesThatFail(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			var log pathLog
 			w := newLaneWorld(t, nil, remote.Config{Logger: slog.New(slog.NewTextHandler(&log, &slog.HandlerOptions{Level: slog.LevelDebug}))})
-			w.path.noLanes.Store(c.after)
+			w.path.NoLanes.Store(c.after)
 			for tries := 0; log.count("connections for bulk fail") == 0; tries++ {
 				if tries == 10 {
 					t.Fatal("lanes are tried for ever")
@@ -278,9 +278,9 @@ func TestLaneEnds(t *testing.T) {
 	} {
 		for range 4 { // more than would count as failures
 			c, raw := w.bulky()
-			have := len(w.path.open())
+			have := len(w.path.Conns())
 			end(c, raw)
-			world.Eventually(t, world.Patience, name+" ends the lane", func() bool { return len(w.path.open()) < have })
+			world.Eventually(t, world.Patience, name+" ends the lane", func() bool { return len(w.path.Conns()) < have })
 		}
 	}
 	if w.log.count("connections for bulk fail") > 0 {
@@ -299,7 +299,7 @@ func TestDrainOfLanes(t *testing.T) {
 				w := newLaneWorld(t, nil, remote.Config{})
 				c, _ := w.bulky()
 				if lost {
-					w.path.cutThose(w.links)
+					world.CutConns(w.links)
 					mustFetch(t, c, laneAfter)
 				}
 				ctx, cancel := context.WithTimeout(t.Context(), world.Patience)
@@ -331,7 +331,7 @@ func TestReplacedLane(t *testing.T) {
 	if err := os.CopyFS(second, os.DirFS(first)); err != nil {
 		t.Fatal(err)
 	}
-	w.path.cutThose(w.links) // the lane outlives them
+	world.CutConns(w.links) // the lane outlives them
 	mustFetch(t, c, laneAfter)
 	w.serveWith(remote.Config{StateDir: second}, w.name, "", bulk)
 	if err := fetch(c, laneAfter); !errors.Is(err, syscall.ECONNRESET) {

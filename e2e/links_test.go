@@ -19,6 +19,7 @@ import (
 
 	"keystay/acme"
 	"keystay/e2e/internal/pebble"
+	"keystay/e2e/internal/world"
 	"keystay/framing"
 	"keystay/internal/testca"
 	"keystay/relay"
@@ -158,83 +159,16 @@ func brought(ca *testca.CA) *tls.Config {
 	return &tls.Config{Certificates: []tls.Certificate{ca.Issue(linksName)}, NextProtos: []string{"h2", "http/1.1"}}
 }
 
-// gateway is a way to the relay that can be cut: a forwarder on an address of
-// its own.
-type gateway struct {
-	ln    net.Listener
-	mu    sync.Mutex
-	conns map[net.Conn]bool
-	shut  bool
-	wg    sync.WaitGroup
-}
-
-func startGateway(t *testing.T, listen, to string) *gateway {
-	t.Helper()
-	ln, err := net.Listen("tcp", listen)
-	if err != nil {
-		t.Fatal(err)
-	}
-	g := &gateway{ln: ln, conns: make(map[net.Conn]bool)}
-	g.wg.Go(func() {
-		for {
-			c, err := ln.Accept()
-			if err != nil {
-				return
-			}
-			g.wg.Go(func() { g.forward(c, to) })
-		}
-	})
-	t.Cleanup(func() { ln.Close(); g.cut(); g.wg.Wait() })
-	return g
-}
-
-func (g *gateway) forward(c net.Conn, to string) {
-	defer c.Close()
-	d, err := net.Dial("tcp", to)
-	if err != nil {
-		return
-	}
-	defer d.Close()
-	g.mu.Lock()
-	if g.shut {
-		g.mu.Unlock()
-		return
-	}
-	g.conns[c], g.conns[d] = true, true
-	g.mu.Unlock()
-	done := make(chan struct{})
-	go func() { defer close(done); io.Copy(d, c); d.Close() }()
-	io.Copy(c, d)
-	c.Close()
-	<-done
-}
-
-// cut ends all connections, and those to come.
-func (g *gateway) cut() {
-	g.mu.Lock()
-	defer g.mu.Unlock()
-	g.shut = true
-	for c := range g.conns {
-		c.Close()
-	}
-}
-
-func (g *gateway) used() bool {
-	g.mu.Lock()
-	defer g.mu.Unlock()
-	return len(g.conns) > 0
-}
-
 // A remote keeps two links, to different addresses; visitors are spread over
 // them; the loss of one cuts only its own streams and no new visitor.
 func TestTwoLinks(t *testing.T) {
 	ca := testca.New(t)
 	srv, addrs := startLinkRelay(t, ca, "127.0.0.1:0")
-	a, b := startGateway(t, "127.0.0.1:0", addrs[0]), startGateway(t, "127.0.0.2:0", addrs[0])
+	a, b := world.StartProxyOn(t, "127.0.0.1:0", addrs[0]), world.StartProxyOn(t, "127.0.0.2:0", addrs[0])
 	release := make(chan struct{})
 	began := make(chan struct{}, 100)
 	startLinkRemote(t, remote.Config{
-		Relays: []string{linksZone}, RelayAddresses: []string{a.ln.Addr().String(), b.ln.Addr().String()},
+		Relays: []string{linksZone}, RelayAddresses: []string{a.Addr, b.Addr},
 		RelayRoots: ca.Pool(), TLS: brought(ca),
 	}, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		io.WriteString(w, "first")
@@ -247,7 +181,7 @@ func TestTwoLinks(t *testing.T) {
 		io.WriteString(w, " second")
 	}))
 	until(t, "both links hold the name", func() bool { return ups(srv) == 2 })
-	if !a.used() || !b.used() {
+	if len(a.Conns()) == 0 || len(b.Conns()) == 0 {
 		t.Error("the links do not lead to different addresses")
 	}
 	const visitors = 20
@@ -264,7 +198,8 @@ func TestTwoLinks(t *testing.T) {
 	for range visitors {
 		<-began
 	}
-	b.cut()
+	b.Refuse()
+	b.Cut()
 	failed := 0
 	// Those of the lost link fail before the others are released.
 	for range visitors / 4 {

@@ -33,7 +33,7 @@ type pairOf struct {
 	ca            *testca.CA
 	relay, remote *world.Process
 	public        string
-	path          *rough
+	path          *world.Proxy
 }
 
 func startPair(t *testing.T) *pairOf {
@@ -52,11 +52,11 @@ func startPair(t *testing.T) *pairOf {
 	}
 	p.relay = world.Start(t, os.Environ(), "relay", "--config", config)
 	p.public = p.relay.Find(`for=public addr=(\S+)`)
-	p.path = startRough(t, p.public)
+	p.path = world.StartProxy(t, p.public)
 	site := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { io.WriteString(w, "hello") }))
 	t.Cleanup(site.Close)
 	p.remote = world.Start(t, os.Environ(), "remote", "--domain", "xyz."+pathZone, "--local", strings.TrimPrefix(site.URL, "http://"),
-		"--relay", pathZone, "--relay-address", p.path.addr, "--relay-root", root,
+		"--relay", pathZone, "--relay-address", p.path.Addr, "--relay-root", root,
 		"--cert", cert, "--key", key, "--state-dir", filepath.Join(dir, "device"))
 	p.remote.AwaitTimes(world.Patience, "session is up", 1)
 	return p
@@ -136,7 +136,7 @@ func TestSilentPath(t *testing.T) {
 	t.Parallel()
 	p := startPair(t)
 	p.answers(world.Patience)
-	p.path.goSilent()
+	p.path.Lose()
 	start := time.Now()
 	p.remote.AwaitTimes(noticed, lostAtRemote, 1)
 	t.Logf("the remote noticed after %v", time.Since(start))

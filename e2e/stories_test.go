@@ -93,7 +93,7 @@ type setting struct {
 	ca       *pebble.Server
 	site     site
 	programs map[string]*world.Process
-	wires    map[string]*wire
+	wires    map[string]*world.Proxy
 	streams  map[string]*world.Transcript // what await and has look at
 	watches  map[string]*socketWatch
 }
@@ -113,7 +113,7 @@ func settingOf(ts *testscript.TestScript) *setting { return ts.Value(settingKey{
 func setUp(env *testscript.Env) error {
 	w := &setting{
 		programs: make(map[string]*world.Process),
-		wires:    make(map[string]*wire),
+		wires:    make(map[string]*world.Proxy),
 		streams:  make(map[string]*world.Transcript),
 		watches:  make(map[string]*socketWatch),
 	}
@@ -202,7 +202,7 @@ func (w *setting) tearDown(t testscript.T) {
 	}
 	wg.Wait()
 	for _, l := range w.wires {
-		l.close()
+		l.Close()
 	}
 	w.site.stop()
 	if w.ca != nil {
