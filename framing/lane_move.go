@@ -153,11 +153,9 @@ func (s *Stream) switched(offset uint64) error {
 }
 
 // writeLaneLocked writes p to the lane.
-func (s *Stream) writeLaneLocked(p []byte) (int, error) {
+func (s *Stream) writeLaneLocked(p []byte) (n int, err error) {
 	c := s.lane.conn
-	s.mu.Unlock()
-	n, err := c.Write(p)
-	s.mu.Lock()
+	s.unlocked(func() { n, err = c.Write(p) })
 	s.lane.out = s.lane.out || n > 0
 	if err != nil {
 		err = s.laneErrorLocked("write", err)
@@ -166,11 +164,9 @@ func (s *Stream) writeLaneLocked(p []byte) (int, error) {
 }
 
 // readLaneLocked reads from the lane.
-func (s *Stream) readLaneLocked(p []byte) (int, error) {
+func (s *Stream) readLaneLocked(p []byte) (n int, err error) {
 	c := s.lane.conn
-	s.mu.Unlock()
-	n, err := c.Read(p)
-	s.mu.Lock()
+	s.unlocked(func() { n, err = c.Read(p) })
 	s.lane.in = s.lane.in || n > 0
 	if err == io.EOF && s.cutShortLocked(c) {
 		err = syscall.ECONNRESET

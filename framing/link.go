@@ -12,6 +12,8 @@ import (
 	"time"
 
 	"keystay/internal/budget"
+	"keystay/internal/panics"
+	"keystay/internal/socket"
 )
 
 var (
@@ -67,6 +69,9 @@ type Handler struct {
 	// Memory is what the link's streams take memory from; nil is no limit but the
 	// link's own. Only a relay's link takes from it.
 	Memory *budget.Share
+	// Panics catches the panics of the link's goroutines, each of which ends the
+	// link; with nil they end the process.
+	Panics *panics.Log
 	// Over is called once, on a goroutine of its own, when the link is over: so
 	// that nobody has to wait for Done meanwhile, which costs a stack. It is not
 	// called where Client or Welcome has failed.
@@ -313,9 +318,21 @@ func (l *Link) fail(err error) {
 	go l.cutStreams()
 }
 
+// errPanicked is why a link ended on which this program has made a mistake.
+var errPanicked = errors.New("a mistake in this program")
+
+// panicked ends a link on which this program has made a mistake. Its locks may be
+// held for ever; they are this link's own, so its connection is closed before any
+// of them is taken, and that on a goroutine that nobody waits for.
+func (l *Link) panicked() {
+	socket.Abort(l.conn)
+	go l.fail(errPanicked)
+}
+
 // cutStreams ends the streams of a link that is over, and drops what they have
 // queued.
 func (l *Link) cutStreams() {
+	defer l.handler.Panics.Catch("ending the streams of a link", func() {})
 	l.mu.Lock()
 	streams := slices.Collect(maps.Keys(l.streams))
 	l.mu.Unlock()
@@ -366,7 +383,7 @@ func (l *Link) sendLocked(rec []byte) bool {
 	if !l.queueLocked(rec) {
 		return false
 	}
-	go l.pump()
+	go l.pumpAside()
 	return true
 }
 

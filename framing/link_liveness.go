@@ -69,6 +69,7 @@ func (l *Link) RTT() time.Duration { return time.Duration(l.rtt.Load()) }
 
 // check is run by the timer: it gives up a silent link, and sends PING.
 func (l *Link) check() {
+	defer l.handler.Panics.Catch("looking after a link", l.panicked)
 	now := l.now()
 	l.mu.Lock()
 	late := now - l.due

@@ -9,6 +9,7 @@ import (
 // made as small again, and an idle link is to have a small one: so after a record
 // whose handler needs much, and at a PING after frames, a new goroutine goes on.
 func (l *Link) readLoop() {
+	defer l.handler.Panics.Catch("reading a link", l.panicked)
 	for deep := false; ; {
 		t, n, err := l.next()
 		if n > 0 && err == nil {

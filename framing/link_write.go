@@ -157,8 +157,15 @@ func (l *Link) pump() {
 	}
 }
 
+// pumpAside is pump on a goroutine of its own.
+func (l *Link) pumpAside() {
+	defer l.handler.Panics.Catch("writing to a link", l.panicked)
+	l.pump()
+}
+
 // pumpOn is the writer, and may wait.
 func (l *Link) pumpOn() {
+	defer l.handler.Panics.Catch("writing to a link", l.panicked)
 	for {
 		for more := true; more; {
 			more = l.gather()

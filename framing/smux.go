@@ -145,7 +145,7 @@ func (s *Stream) receive(p []byte) error {
 	if step := r.arrived - r.updated; step >= updateStep || r.updated == 0 && step >= firstUpdate {
 		r.updated = r.arrived
 		s.link.sender.update(s.id, r.arrived)
-		go s.link.pump()
+		go s.link.pumpAside()
 	}
 	r.wrote = false
 	if err := r.feed(s, p); err != nil {
@@ -180,7 +180,7 @@ func (l *Link) fin(id uint32) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	for len(d.frames) > maxFrames && l.Err() == nil {
-		go l.pump()
+		go l.pumpAside()
 		d.changed.Wait()
 	}
 	d.frameLocked(smuxFIN, id)

@@ -166,6 +166,13 @@ func (s *Stream) Read(p []byte) (int, error) {
 	}
 }
 
+// unlocked runs f, which may wait or panic, without the lock.
+func (s *Stream) unlocked(f func()) {
+	s.mu.Unlock()
+	defer s.mu.Lock()
+	f()
+}
+
 // Write queues data for the other side, as far as there is credit and room. It
 // returns when all is queued, the deadline has passed, or the stream is over.
 func (s *Stream) Write(p []byte) (n int, err error) {
@@ -192,9 +199,7 @@ func (s *Stream) Write(p []byte) (n int, err error) {
 		}
 		n += s.queueLocked(p[n:])
 		if n == len(p) && len(s.out) < atOnce && s.readyLocked() {
-			s.mu.Unlock()
-			s.link.pump()
-			s.mu.Lock()
+			s.unlocked(s.link.pump)
 			return n, nil
 		}
 		s.kickLocked()

@@ -290,11 +290,12 @@ func (s *Stream) WriteTo(w io.Writer) (total int64, err error) {
 		case s.buf.len > 0:
 			c := s.buf.pop()
 			s.popped = true
-			s.mu.Unlock()
 			size := c.end - c.start
-			n, err := w.Write(c.data[c.start:c.end])
-			c.free()
-			s.mu.Lock()
+			var n int
+			s.unlocked(func() {
+				n, err = w.Write(c.data[c.start:c.end])
+				c.free()
+			})
 			s.popped = false
 			total += int64(n)
 			if err == nil {
@@ -313,9 +314,8 @@ func (s *Stream) WriteTo(w io.Writer) (total int64, err error) {
 			if _, ok := s.lane.conn.(*net.TCPConn); ok {
 				return total, nil
 			}
-			s.mu.Unlock()
-			n, err := s.writeLaneTo(w)
-			s.mu.Lock()
+			var n int64
+			s.unlocked(func() { n, err = s.writeLaneTo(w) })
 			return total + n, err
 		}
 		s.now = now

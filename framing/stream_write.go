@@ -200,7 +200,7 @@ func (s *Stream) controlLocked(t recordType, payload []byte) {
 // kickLocked sees to it that out is written, soon.
 func (s *Stream) kickLocked() {
 	if s.readyLocked() {
-		go s.link.pump()
+		go s.link.pumpAside()
 	}
 }
 

@@ -16,6 +16,7 @@ import (
 	"syscall"
 	"time"
 
+	"keystay/internal/panics"
 	"keystay/internal/socket"
 )
 
@@ -102,6 +103,10 @@ type Options struct {
 	// the end of stream has been read. While both directions wait for bytes
 	// nobody looks, since a Read would see it. 0 means DefaultProbe.
 	Probe time.Duration
+
+	// Panics catches the panics of the copying's goroutines, each of which ends
+	// both connections by a reset; with nil they end the process.
+	Panics *panics.Log
 
 	// Moved is called when a direction goes on with a carrier, perhaps more
 	// than once. It must not block; nil is nothing.
@@ -194,12 +199,24 @@ func newCopying(a, b Conn, o Options, done func(Result)) *copying {
 // about to wait, it goes on in a new goroutine: a stack that has grown to 4 KiB
 // is never made smaller.
 func (c *copying) run(d, back *direction) {
+	defer c.options.Panics.Catch("copying a visitor's bytes", func() {
+		c.end(errPanicked)
+		c.finished()
+	})
 	err := d.pump()
 	if err == errRenew {
 		go c.run(d, back)
 		return
 	}
 	c.ran(d, back, err)
+	c.finished()
+}
+
+// errPanicked is the error of a copying in which this program has made a mistake.
+var errPanicked = errors.New("duplex: a mistake in this program")
+
+// finished is called when a direction has ended.
+func (c *copying) finished() {
 	if c.running.Add(-1) == 0 {
 		c.end(nil)
 		c.done(Result{AtoB: c.ab.bytes.Load(), BtoA: c.ba.bytes.Load(), Err: c.err})

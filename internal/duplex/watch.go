@@ -29,23 +29,27 @@ func (c *copying) watch() {
 // check ends the copying if a connection is broken or a limit is reached, and
 // sets the timer again otherwise, if it is needed.
 func (c *copying) check() {
+	defer c.options.Panics.Catch("watching a visitor's connection", func() { c.end(errPanicked) })
+	if err := c.look(); err != nil {
+		c.end(err) // without the lock: closing may be slow
+	}
+}
+
+// look returns why the copying is to end, or sets the timer again.
+func (c *copying) look() error {
 	c.mu.Lock()
+	defer c.mu.Unlock()
 	if c.over {
-		c.mu.Unlock()
-		return
+		return nil
 	}
-	err := c.unseen()
-	var quiet time.Duration
-	if err == nil {
-		quiet, err = c.quiet()
+	if err := c.unseen(); err != nil {
+		return err
 	}
+	quiet, err := c.quiet()
 	if err == nil {
 		c.scheduleLocked(quiet)
 	}
-	c.mu.Unlock() // before closing, which may be slow
-	if err != nil {
-		c.end(err)
-	}
+	return err
 }
 
 // scheduleLocked sets the timer to when to check again, after there was no
