@@ -33,7 +33,7 @@ func (s *Server) ServeAdmin(ln net.Listener, ready func() error) error {
 		fmt.Fprintln(w, "ok")
 	})
 	mux.Handle("GET /metrics", promhttp.HandlerFor(s.metrics(), promhttp.HandlerOpts{}))
-	srv := httpdrain.New(&http.Server{Handler: mux, ReadHeaderTimeout: 10 * time.Second, WriteTimeout: time.Minute})
+	srv := httpdrain.New(&http.Server{Handler: s.caught(mux), ReadHeaderTimeout: 10 * time.Second, WriteTimeout: time.Minute})
 	tracked, err := s.track(ln, srv.Expect)
 	if err != nil {
 		return ErrServerClosed
@@ -71,6 +71,7 @@ func (s *Server) metrics() *prometheus.Registry {
 	counter("keystay_visitors_total", "Visitors that reached a remote.", func() float64 { return float64(s.stats.visitors.sum()) })
 	counter("keystay_lanes_total", "Visitors whose bytes moved to a connection of their own.", func() float64 { return float64(s.stats.lanes.Load()) })
 	counter("keystay_refused_total", "Connections that led nowhere.", func() float64 { return float64(s.stats.refused.Load()) })
+	counter("keystay_panics_total", "Mistakes in this program that have ended a connection; the log has the first of each kind.", func() float64 { return float64(s.panics.Total()) })
 	counter("keystay_no_memory_total", "Links and visitors that were refused, or let go before they had an owner, for want of memory.", func() float64 { return float64(s.stats.noMemory.Load()) })
 	gauge("keystay_memory_bytes", "Memory that links, unfinished hellos and waiting visitors have taken.", func() float64 {
 		used, _, _ := s.unfinished.usage()

@@ -24,3 +24,9 @@ func (s *Server) Identities() int {
 	defer s.devices.mu.Unlock()
 	return len(s.devices.all)
 }
+
+// Panics is how many panics were caught.
+func (s *Server) Panics() int64 {
+	s.init()
+	return s.panics.Total()
+}

@@ -9,7 +9,6 @@ import (
 	"net"
 	"net/http"
 	"slices"
-	"sync"
 	"time"
 
 	"keystay/framing"
@@ -18,24 +17,6 @@ import (
 
 // handshakeTimeout is how long a TLS handshake for the relay's own name may take.
 const handshakeTimeout = 10 * time.Second
-
-// serveOwn ends TLS for the relay's own name.
-func (s *Server) serveOwn() {
-	config := s.ownTLS()
-	for {
-		c, err := s.own.Accept()
-		if err != nil {
-			if !errors.Is(err, io.EOF) {
-				s.log.Error("cannot serve the relay's own name", "err", err)
-			}
-			return
-		}
-		if p, ok := c.(*peeked); ok && p.lane {
-			c = &framing.TLSRecordConn{Conn: c} // it leaves TLS
-		}
-		go s.handleOwn(tls.Server(c, config))
-	}
-}
 
 // ownTLS adds links and lanes to s.TLS: TLS 1.3 and nothing but their protocol.
 func (s *Server) ownTLS() *tls.Config {
@@ -69,16 +50,17 @@ func (s *Server) ownTLS() *tls.Config {
 // handshake is all of it.
 const acmeALPN = "acme-tls/1"
 
-func (s *Server) handleOwn(tc *tls.Conn) {
-	routed := sync.OnceFunc(s.routing.done)
+// handleOwn ends TLS for the relay's own name. It calls forget when the connection
+// is over or somebody else's, and routed when it is where it belongs.
+func (s *Server) handleOwn(own *peeked, forget, routed func()) {
 	defer routed()
-	forget, ok := s.admit(tc)
-	if !ok {
-		tc.Close()
-		return
+	var below net.Conn = own
+	if own.lane {
+		below = &framing.TLSRecordConn{Conn: own} // it leaves TLS
 	}
-	err := s.shake(tc)
-	if p, ok := belowTLS(tc).(*peeked); ok && p.place.end() && err == nil {
+	tc := tls.Server(below, s.ownConfig)
+	err := s.shake(tc, own)
+	if own.place.end() && err == nil {
 		err = errNoRoom
 	}
 	if tc.ConnectionState().NegotiatedProtocol == framing.Protocol {
@@ -103,7 +85,7 @@ func (s *Server) handleOwn(tc *tls.Conn) {
 	default: // the HTTP server owns it from here
 		forget()
 		s.siteHTTP.Expect(tc)
-		s.site.HandleConn(tc)
+		s.site.hand(tc)
 		return
 	}
 	forget()
@@ -111,34 +93,23 @@ func (s *Server) handleOwn(tc *tls.Conn) {
 
 // shake does the TLS handshake when its turn has come. The turn ends when the
 // handshake first waits for the peer: what is left to compute then is little.
-func (s *Server) shake(tc *tls.Conn) error {
+func (s *Server) shake(tc *tls.Conn, own *peeked) error {
 	leave, err := s.gate.enter(s.ctx)
 	if err != nil {
 		return err
 	}
 	defer leave()
-	if p, ok := belowTLS(tc).(*peeked); ok {
-		p.idle = leave
-		defer func() { p.idle = nil }()
-	}
+	own.idle = leave
+	defer func() { own.idle = nil }()
 	ctx, cancel := context.WithTimeout(s.ctx, handshakeTimeout)
 	defer cancel()
 	return tc.HandshakeContext(ctx)
 }
 
-// belowTLS is the connection that serveOwn has put TLS on.
-func belowTLS(tc *tls.Conn) net.Conn {
-	below := tc.NetConn()
-	if r, ok := below.(*framing.TLSRecordConn); ok {
-		below = r.Conn
-	}
-	return below
-}
-
 // httpServer returns a server with the limits that every public one has.
 func (s *Server) httpServer(h http.Handler) *httpdrain.Server {
 	return httpdrain.New(&http.Server{
-		Handler:           h,
+		Handler:           s.caught(h),
 		ReadHeaderTimeout: 10 * time.Second,
 		ReadTimeout:       30 * time.Second,
 		WriteTimeout:      30 * time.Second,
@@ -146,5 +117,13 @@ func (s *Server) httpServer(h http.Handler) *httpdrain.Server {
 		MaxHeaderBytes:    16 << 10,
 		ErrorLog:          log.New(io.Discard, "", 0), // its lines carry visitors' addresses
 		BaseContext:       func(net.Listener) context.Context { return s.ctx },
+	})
+}
+
+// caught is h, with a panic in it counted. The HTTP server ends the connection.
+func (s *Server) caught(h http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		defer s.panics.Catch("answering a request", func() { panic(http.ErrAbortHandler) })
+		h.ServeHTTP(w, r)
 	})
 }

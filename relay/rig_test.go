@@ -40,6 +40,7 @@ type rig struct {
 	dial   func() conn       // to the public port
 	log    *lockedBuffer     // what the relay logs
 	served chan error        // what Serve returned
+	panics int64             // that the test causes
 	mem    *memconn.Listener // of a rig in a bubble
 }
 
@@ -150,6 +151,9 @@ func (r *rig) serve(ln net.Listener) {
 func (r *rig) close() {
 	r.t.Helper()
 	r.srv.Close()
+	if n := r.srv.Panics(); n != r.panics {
+		r.t.Errorf("%d panics were caught, %d were to be:\n%s", n, r.panics, r.log)
+	}
 	if err := <-r.served; err != relay.ErrServerClosed {
 		r.t.Errorf("Serve: %v", err)
 	}

@@ -15,6 +15,7 @@ import (
 
 	"keystay/internal/budget"
 	"keystay/internal/httpdrain"
+	"keystay/internal/panics"
 	"keystay/internal/socket"
 )
 
@@ -88,8 +89,9 @@ type Server struct {
 	devices    identities
 	unfinished unfinished
 	gate       *gate
-	own        *tcpproxy.TargetListener // connections for Domain
-	site       *tcpproxy.TargetListener // those of them that are HTTP
+	ownConfig  *tls.Config // for Domain
+	site       *handoff    // connections for Domain that are HTTP
+	panics     *panics.Log
 	siteHTTP   *httpdrain.Server
 	plain      *httpdrain.Server
 	stats      stats
@@ -121,14 +123,14 @@ func (s *Server) init() {
 		s.leaving = make(chan struct{})
 		s.listeners = make(map[*listener]struct{})
 		s.conns = make(map[net.Conn]struct{})
-		s.own = &tcpproxy.TargetListener{Address: s.Domain}
-		s.site = &tcpproxy.TargetListener{Address: s.Domain}
+		s.panics = &panics.Log{Logger: s.log, Passes: http.ErrAbortHandler}
+		s.ownConfig = s.ownTLS()
+		s.site = newHandoff(s.Domain)
 		s.siteHTTP = s.httpServer(s.siteHandler())
 		s.plain = s.httpServer(s.plainHandler())
 		s.port = s.PublicPort
 		s.Names.begin(s.Domain)
 		s.wg.Go(func() { s.Names.upkeep(s.ctx, s.presence.holdings, s.log) })
-		s.wg.Go(s.serveOwn)
 		s.wg.Go(func() { s.siteHTTP.Serve(s.site) })
 	})
 }
@@ -209,7 +211,6 @@ func (s *Server) Close() error {
 	s.stopListening()
 	s.presence.expectNone()
 	s.cancel()
-	s.own.Close()
 	s.site.Close()
 	s.siteHTTP.Close()
 	s.plain.Close()
@@ -244,12 +245,12 @@ func (s *Server) admit(c net.Conn) (forget func(), ok bool) {
 	}
 	s.conns[c] = struct{}{}
 	s.wg.Add(1)
-	return func() {
+	return sync.OnceFunc(func() {
 		s.mu.Lock()
+		defer s.mu.Unlock()
 		delete(s.conns, c)
-		s.mu.Unlock()
 		s.wg.Done()
-	}, true
+	}), true
 }
 
 // target is a function as a tcpproxy.Target.

@@ -17,6 +17,7 @@ import (
 	"keystay/internal/hint"
 	"keystay/internal/hostname"
 	"keystay/internal/keyname"
+	"keystay/internal/socket"
 )
 
 const (
@@ -64,6 +65,17 @@ func (sess *session) log() *slog.Logger {
 func (s *Server) serveLink(c net.Conn, cs *tls.ConnectionState, forget func()) {
 	s.wg.Add(1) // forget may be called meanwhile
 	defer s.wg.Done()
+	var sess *session
+	defer s.panics.Catch("letting a remote in", func() {
+		socket.Abort(c)
+		switch {
+		case sess == nil:
+			forget()
+		case !sess.up.Load(): // else over does it
+			s.devices.lost(sess.identity)
+			sess.end()
+		}
+	})
 	link, hello, err := framing.Server(s.ctx, c)
 	if err != nil {
 		s.log.Debug("a link did not say hello", "remote", c.RemoteAddr(), "err", err)
@@ -85,7 +97,7 @@ func (s *Server) serveLink(c net.Conn, cs *tls.ConnectionState, forget func()) {
 		forget()
 		return
 	}
-	sess := &session{srv: s, link: link, key: bytes.Clone(hello.Key), run: hello.Run, identity: id, forget: forget}
+	sess = &session{srv: s, link: link, key: bytes.Clone(hello.Key), run: hello.Run, identity: id, forget: forget}
 	s.presence.join(sess)
 	if !sess.begin() {
 		s.devices.lost(sess.identity)
@@ -112,7 +124,7 @@ func (sess *session) begin() bool {
 		welcome.Capabilities |= framing.CapabilityLanes
 	}
 	err := sess.link.Welcome(welcome, framing.Handler{Claim: sess.claim, Order: sess.order, GoAway: sess.goAway,
-		LaneTokens: sess.laneTokens, Memory: sess.identity.memory, Over: sess.over})
+		LaneTokens: sess.laneTokens, Memory: sess.identity.memory, Panics: s.panics, Over: sess.over})
 	if err != nil {
 		sess.log().Info("remote disconnected", "reason", framing.Ending(err))
 		return false
@@ -127,6 +139,7 @@ func (sess *session) begin() bool {
 // over is called when the link of a session that was let in is over.
 func (sess *session) over() {
 	s := sess.srv
+	defer s.panics.Catch("ending a session", sess.end)
 	s.devices.lost(sess.identity)
 	s.Names.remember(sess.granted()) // before visitors look for them
 	s.presence.outlive(sess)
@@ -159,6 +172,7 @@ func (sess *session) end() {
 // leave tells the remote that the server leaves, and ends the link when its
 // last stream is over. A remote that is not let in yet learns it later.
 func (sess *session) leave() {
+	defer sess.srv.panics.Catch("telling a remote that the relay leaves", func() { sess.link.Close() })
 	if !sess.up.Load() {
 		return
 	}
@@ -187,6 +201,7 @@ func (sess *session) granted() []string {
 }
 
 func (sess *session) closeIdle() {
+	defer sess.srv.panics.Catch("closing an idle link", func() { sess.link.Close() })
 	if len(sess.granted()) > 0 {
 		return
 	}

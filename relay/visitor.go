@@ -38,27 +38,39 @@ var helloBuffers = sync.Pool{New: func() any { return new([helloBuffer]byte) }}
 func (s *Server) handle(c net.Conn) {
 	routed := sync.OnceFunc(s.routing.done)
 	conn, ok := c.(sni.Conn)
+	forget := func() {}
+	if ok {
+		forget, ok = s.admit(c)
+	}
 	if !ok {
 		c.Close()
 		routed()
 		return
 	}
-	forget, ok := s.admit(c)
-	if !ok {
-		c.Close()
+	var place *pending
+	var stream *framing.Stream
+	defer s.panics.Catch("serving a connection", func() {
+		place.end()
+		socket.Abort(c)
+		if stream != nil {
+			stream.Reset()
+		}
+		forget()
 		routed()
-		return
-	}
-	place := s.unfinished.begin(conn, helloBuffer)
-	if place == nil {
+	})
+	if place = s.unfinished.begin(conn, helloBuffer); place == nil {
 		s.outOfMemory()
 		c.Close()
 		forget()
 		routed()
 		return
 	}
-	own, stream := s.route(conn, place)
-	if own == nil && place.end() {
+	var own *peeked
+	if own, stream = s.route(conn, place); own != nil {
+		s.handleOwn(own, forget, routed)
+		return
+	}
+	if place.end() {
 		s.outOfMemory()
 		if stream != nil { // it had to go before
 			stream.Reset()
@@ -66,17 +78,12 @@ func (s *Server) handle(c net.Conn) {
 			stream = nil
 		}
 	}
-	switch {
-	case stream != nil:
+	if stream != nil {
 		s.serve(conn, stream, forget)
-		routed()
-	case own != nil:
+	} else {
 		forget()
-		s.own.HandleConn(own) // handleOwn says when it is routed
-	default:
-		forget()
-		routed()
 	}
+	routed()
 }
 
 // serve carries a visitor's bytes. It returns at once, and calls forget at the
@@ -88,6 +95,7 @@ func (s *Server) serve(c sni.Conn, stream *framing.Stream, forget func()) {
 	duplex.Start(c, stream, duplex.Options{
 		Linger:     lingerTimeout,
 		Unanswered: unansweredTimeout,
+		Panics:     s.panics,
 		Moved:      func() { socket.Unsent(c, 0) },
 	}, func(duplex.Result) {
 		s.stats.visitors.done()
@@ -98,7 +106,7 @@ func (s *Server) serve(c sni.Conn, stream *framing.Stream, forget func()) {
 // route reads the hello and opens a stream for a visitor. A connection for the
 // relay's own name is returned instead. Without either it is closed, or with
 // somebody else.
-func (s *Server) route(c sni.Conn, place *pending) (own net.Conn, stream *framing.Stream) {
+func (s *Server) route(c sni.Conn, place *pending) (own *peeked, stream *framing.Stream) {
 	buf := helloBuffers.Get().(*[helloBuffer]byte)
 	hello, err := sni.ReadWithin(c, buf[:], place.grow)
 	defer helloBuffers.Put(buf)

@@ -20,6 +20,7 @@ import (
 	"keystay/framing"
 	"keystay/internal/hint"
 	"keystay/internal/keyname"
+	"keystay/internal/panics"
 )
 
 // Config says which name to serve, through which relay, with what certificate.
@@ -114,6 +115,7 @@ type Config struct {
 type Listener struct {
 	cfg    Config
 	log    *slog.Logger
+	panics *panics.Log
 	state  *state
 	unlock func() error
 	domain string
@@ -162,6 +164,7 @@ func Listen(cfg Config) (*Listener, error) {
 	if l.log == nil {
 		l.log = slog.New(slog.DiscardHandler)
 	}
+	l.panics = &panics.Log{Logger: l.log}
 	if cfg.StateDir == "" {
 		return nil, errors.New("listen: no state directory given")
 	}

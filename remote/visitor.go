@@ -53,6 +53,7 @@ func (l *Listener) serve(link *framing.Link) {
 // welcome brings one visitor to Accept.
 func (l *Listener) welcome(stream *framing.Stream) {
 	defer l.arriving.Done()
+	defer l.panics.Catch("letting a visitor in", func() { stream.Reset() })
 	h := stream.Header()
 	switch {
 	case h.Name != l.domain, l.isFull(h):
