@@ -131,6 +131,9 @@ func (s *service) serve(proxy http.Handler, w http.ResponseWriter, r *http.Reque
 		return
 	}
 	if no := refusal(r, s.domain); no != nil {
+		if no.Status == http.StatusMethodNotAllowed {
+			w.Header().Set("Allow", "GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS") // RFC 9110, section 15.5.6
+		}
 		no.Write(w, r)
 		return
 	}
