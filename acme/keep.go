@@ -207,7 +207,6 @@ func (k *Keeper) obtain(ctx context.Context, e *entry, why string, tries []backo
 		// Another process on the same folder has been faster.
 		if cur, _ := e.state(); cur == nil || !cur.cert.Leaf.Equal(old.cert.Leaf) {
 			clear(tries)
-			e.set(old)
 			k.announce(e, old, Loaded)
 			return nil
 		}
@@ -288,7 +287,6 @@ func (k *Keeper) obtainAt(ctx context.Context, e *entry, why string, i *issuer, 
 	if !cur.valid(time.Now()) {
 		return clockWrong("the new certificate has expired already")
 	}
-	e.set(cur)
 	k.announce(e, cur, Obtained)
 	if _, at := due(cur, time.Now()); !at.After(time.Now()) {
 		return clockWrong("the new certificate is due for renewal already")
@@ -318,9 +316,11 @@ func (k *Keeper) try(ctx context.Context, e *entry, why string, i *issuer, at *a
 	return newFailure(i.ca, at, err)
 }
 
-// announce says that cur is in use.
+// announce puts cur to use and says so. The log says it first: whoever has
+// waited for the certificate then speaks after it.
 func (k *Keeper) announce(e *entry, cur *stored, kind EventKind) {
 	k.log.Info("certificate "+kind.String(), "name", e.name, "not_after", cur.cert.Leaf.NotAfter)
+	e.set(cur)
 	k.notify(Event{Kind: kind, Name: e.name, NotAfter: cur.cert.Leaf.NotAfter})
 }
 

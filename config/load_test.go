@@ -419,7 +419,7 @@ func TestRemoteValues(t *testing.T) {
 	want := &config.Remote{
 		Domain: "xyz.relay.test", Local: local, Relays: []string{"relay.test:8443"}, RelayAddresses: []string{"[::1]:8443"}, Token: "secret", TokenFile: "token",
 		StateDir: dir, ACMECAs: []string{"https://ca.test/dir"}, KeyType: "ecdsa", ACMEEmail: "me@ca.test", ACMEEABKID: "kid", ACMEEABHMAC: "c2VjcmV0MQ",
-		HostHeader: "keep", Lanes: "auto", Transport: "auto", Wait: 90 * time.Second, DrainTimeout: 30 * time.Second, LogLevel: "info", LogFormat: "json",
+		HostHeader: "keep", Lanes: "auto", Transport: "auto", Wait: 90 * time.Second, DrainTimeout: 30 * time.Second, LogLevel: "info", LogFormat: "json", LogAsked: true,
 	}
 	if !reflect.DeepEqual(r, want) {
 		t.Errorf("got  %+v\nwant %+v", r, want)

@@ -113,4 +113,8 @@ type Remote struct {
 
 	// LogFormat is "text" (the default) or "json".
 	LogFormat string `mapstructure:"log-format"`
+
+	// LogAsked says that a level or a format of the log was given, be it the
+	// default.
+	LogAsked bool `mapstructure:"-"`
 }

@@ -40,7 +40,7 @@ func RemoteKeys() []Key {
 		{Name: "dns", Help: "the `ADDRESS[:PORT]` of the DNS server to ask, where the system names none, as on Android; by default the system's"},
 		{Name: "wait", Help: "give up when the name does not answer within `DURATION`, as in 90s or 5m; by default never"},
 		{Name: "drain-timeout", Default: "30s", Help: "how long visitors may finish when the remote is told to stop: `DURATION`, as in 30s, at most 168h; 0s cuts them at once"},
-		{Name: "log-level", Default: "info", Help: "how much is logged: `LEVEL` debug, info, warn or error"},
+		{Name: "log-level", Default: "info", Help: "how much is logged: `LEVEL` debug, info, warn or error; on a terminal, where there are sentences in place of a log, it brings the log"},
 		{Name: "log-format", Default: "text", Help: "`FORMAT` of the log: text or json"},
 	}
 	for i := range keys {
@@ -80,6 +80,7 @@ func LoadRemote(fs *pflag.FlagSet, args []string) (*Remote, []Warning, error) {
 	wrong.drain("drain-timeout", &r.DrainTimeout, src.viper.GetString("drain-timeout"))
 	wrong.flag(&r.Replica, "replica", src.viper.GetString("replica"))
 	wrong.flag(&r.TrustPrivateAddresses, "trust-private-addresses", src.viper.GetString("trust-private-addresses"))
+	r.LogAsked = src.isSet("log-level") || src.isSet("log-format")
 	if src.isSet("domain") && r.Domain == "" {
 		wrong.add("domain", "empty")
 	}

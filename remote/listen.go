@@ -433,6 +433,21 @@ func (a addr) String() string { return string(a) }
 // Domain is the public name.
 func (l *Listener) Domain() string { return l.domain }
 
+// Certificate is what visitors are shown now, or nil while there is none.
+func (l *Listener) Certificate() *x509.Certificate {
+	if l.tls.GetCertificate == nil {
+		if len(l.tls.Certificates) == 0 {
+			return nil
+		}
+		return l.tls.Certificates[0].Leaf
+	}
+	c, err := l.tls.GetCertificate(&tls.ClientHelloInfo{ServerName: l.domain})
+	if err != nil || c == nil {
+		return nil
+	}
+	return c.Leaf
+}
+
 // URL is the public address, with the port where it is not 443. The port is
 // known once the relay has been reached.
 func (l *Listener) URL() string {

@@ -9,6 +9,7 @@ import (
 	"net/url"
 	"os"
 	"sync"
+	"time"
 
 	"keystay/acme"
 	"keystay/config"
@@ -26,7 +27,7 @@ func run(ctx context.Context, cfg *config.Remote, warnings []config.Warning) err
 		stopHangups()
 		reloads.Wait()
 	}()
-	log, err := cli.Logger(os.Stderr, cfg.LogLevel, cfg.LogFormat)
+	log, err := logger(cfg)
 	if err != nil {
 		return cli.Usage(err)
 	}
@@ -48,6 +49,9 @@ func run(ctx context.Context, cfg *config.Remote, warnings []config.Warning) err
 	if err != nil {
 		return listenError(cfg, err)
 	}
+	if p, ok := log.Handler().(*people); ok {
+		p.begin(cfg, ln.Domain())
+	}
 	target := publish.Target{
 		URL: cfg.Local.URL, Network: cfg.Local.Network, Addresses: cfg.Local.Addresses(), Insecure: cfg.Local.Insecure, H2C: cfg.Local.H2C,
 		HostHeader: cfg.HostHeader, TrustPrivateAddresses: cfg.TrustPrivateAddresses,
@@ -67,7 +71,7 @@ func run(ctx context.Context, cfg *config.Remote, warnings []config.Warning) err
 	served := make(chan error, 1)
 	go func() { served <- srv.Serve(publish.Visitors(ln)) }()
 
-	err = announce(drain, cfg, ln)
+	err = announce(drain, cfg, ln, &target)
 	if err == nil {
 		select {
 		case err = <-served:
@@ -95,8 +99,20 @@ func run(ctx context.Context, cfg *config.Remote, warnings []config.Warning) err
 	return finalError(err)
 }
 
+// logger returns the log on stderr: sentences where a person at a terminal has
+// not asked for a log, the log elsewhere.
+func logger(cfg *config.Remote) (*slog.Logger, error) {
+	if !cfg.LogAsked && isTerminal(os.Stderr) && isTerminal(os.Stdout) {
+		return slog.New(newPeople(os.Stderr, widthOf(os.Stderr))), nil
+	}
+	return cli.Logger(os.Stderr, cfg.LogLevel, cfg.LogFormat)
+}
+
+// checkTimeout is how long the start screen waits for the local service.
+const checkTimeout = 2 * time.Second
+
 // announce waits until the name answers and says so on stdout.
-func announce(ctx context.Context, cfg *config.Remote, ln *remote.Listener) error {
+func announce(ctx context.Context, cfg *config.Remote, ln *remote.Listener, target *publish.Target) error {
 	wait := ctx
 	if cfg.Wait > 0 {
 		var cancel context.CancelFunc
@@ -106,7 +122,13 @@ func announce(ctx context.Context, cfg *config.Remote, ln *remote.Listener) erro
 	err := ln.Wait(wait)
 	switch {
 	case err == nil:
-		showStart(os.Stdout, ln.URL(), cfg.Local.String(), cfg.Cert != "")
+		s := start{url: ln.URL(), local: cfg.Local.String(), cert: ln.Certificate(), brought: cfg.Cert != "", stateDir: cfg.StateDir}
+		if isTerminal(os.Stdout) {
+			check, cancel := context.WithTimeout(ctx, checkTimeout)
+			defer cancel()
+			s.service = target.Check(check, ln.Domain())
+		}
+		s.show(os.Stdout)
 		return nil
 	case ctx.Err() != nil: // a signal
 		return nil

@@ -1,35 +1,116 @@
 package main
 
 import (
+	"cmp"
+	"crypto/x509"
 	"fmt"
 	"io"
 	"os"
+	"strings"
+	"unicode/utf8"
 
 	"golang.org/x/term"
 )
 
-// showStart says that the name answers: on a terminal a screen for a person,
-// elsewhere exactly one line for a program. Brought says that the certificate
-// was not obtained from a CA by this program.
-func showStart(out *os.File, url, local string, brought bool) {
-	if !term.IsTerminal(int(out.Fd())) {
-		fmt.Fprintf(out, "%s -> %s\n", url, local)
-		return
-	}
-	screen(out, url, local, brought)
+// A start is what is told once the name answers.
+type start struct {
+	url, local string
+	cert       *x509.Certificate // nil where it is not known
+	brought    bool              // the certificate is from files
+	service    error             // why the local service cannot be reached, nil where it can
+	stateDir   string
 }
 
-func screen(w io.Writer, url, local string, brought bool) {
-	logged := "is public from now on, in the logs of certificate transparency"
-	if brought {
-		logged = "is public if a public CA has issued the certificate"
+// isTerminal reports whether a person is likely to read this.
+func isTerminal(f *os.File) bool { return term.IsTerminal(int(f.Fd())) }
+
+// widthOf returns what gives the width of the terminal, 80 where it has none.
+func widthOf(f *os.File) func() int {
+	return func() int {
+		width, _, err := term.GetSize(int(f.Fd()))
+		if err != nil || width <= 0 {
+			return 80
+		}
+		return width
 	}
-	fmt.Fprintf(w, `%s -> %s
+}
 
-  Key and certificate   on this device only; the relay passes encrypted bytes on
-  Public path           not checked yet: open the address to see it
-  The name              %s
-  To stop               Ctrl-C
+// show says that the name answers: on a terminal a screen for a person,
+// elsewhere exactly one line for a program.
+func (s start) show(out *os.File) {
+	if isTerminal(out) {
+		s.screen(out, widthOf(out)())
+		return
+	}
+	fmt.Fprintf(out, "%s -> %s\n", s.url, s.local)
+}
 
-`, url, local, logged)
+// narrow is the width, in columns, below which names stand above what is said.
+const narrow = 60
+
+// screen writes the screen for a terminal of that width.
+func (s start) screen(w io.Writer, width int) {
+	rows := [][2]string{
+		{"Key", "on this device only; the relay passes encrypted bytes on"},
+		{"Certificate", s.certificate()},
+		{"Service", s.reached()},
+		{"From outside", "open the address to see it: this program does not look from there yet"},
+		{"The name", s.name()},
+		{"To stop", "Ctrl-C"},
+	}
+	const margin, gap = "  ", "  "
+	label := 0
+	for _, r := range rows {
+		label = max(label, len(r[0]))
+	}
+	var b strings.Builder
+	b.WriteByte('\n')
+	wrap(&b, width, "", margin, s.url+" -> "+s.local)
+	b.WriteByte('\n')
+	for _, r := range rows {
+		switch {
+		case r[1] == "":
+		case width < narrow:
+			fmt.Fprintf(&b, "%s%s\n", margin, r[0])
+			wrap(&b, width, margin+margin, margin+margin, r[1])
+		default:
+			first := margin + r[0] + strings.Repeat(" ", label-len(r[0])) + gap
+			wrap(&b, width, first, strings.Repeat(" ", utf8.RuneCountInString(first)), r[1])
+		}
+	}
+	b.WriteByte('\n')
+	_, _ = io.WriteString(w, b.String())
+}
+
+// certificate says until when it is valid and who has issued it.
+func (s start) certificate() string {
+	if s.cert == nil {
+		return ""
+	}
+	from := s.cert.Issuer.CommonName
+	if o := s.cert.Issuer.Organization; len(o) > 0 {
+		from = o[0]
+	}
+	text := "valid until " + s.cert.NotAfter.Local().Format("2 January 2006") + ", from " + cmp.Or(from, "an unnamed CA")
+	if s.brought {
+		return text + "; its files are read again when they change"
+	}
+	return text + "; renewed by itself"
+}
+
+// reached says whether the local service can be reached.
+func (s start) reached() string {
+	if s.service == nil {
+		return "can be reached"
+	}
+	return "cannot be reached yet: " + s.service.Error()
+}
+
+// name says whose it is, and who knows it.
+func (s start) name() string {
+	text := "stays with this device: its identity is in " + s.stateDir + ". "
+	if s.brought {
+		return text + "It is public if a public CA has issued the certificate"
+	}
+	return text + "It is public from now on, in the logs of certificate transparency, and bots will find it"
 }

@@ -2,17 +2,102 @@ package main
 
 import (
 	"bytes"
+	"crypto/x509"
+	"crypto/x509/pkix"
+	"errors"
+	"os"
+	"path/filepath"
 	"strings"
 	"testing"
+	"time"
+	"unicode/utf8"
 )
 
+func aStart(brought bool) start {
+	return start{
+		url: "https://xyz.relay.net", local: "http://127.0.0.1:3000", brought: brought, stateDir: "/home/me/.local/state/keystay",
+		cert: &x509.Certificate{
+			Issuer:   pkix.Name{Organization: []string{"Let's Encrypt"}, CommonName: "E7"},
+			NotAfter: time.Date(2027, 2, 26, 12, 0, 0, 0, time.UTC),
+		},
+	}
+}
+
+func TestScreenSaysWhatMatters(t *testing.T) {
+	var b bytes.Buffer
+	aStart(false).screen(&b, 1000)
+	text := b.String()
+	if !strings.HasPrefix(strings.TrimSpace(text), "https://xyz.relay.net -> http://127.0.0.1:3000\n") {
+		t.Errorf("the address is not first:\n%s", text)
+	}
+	for _, want := range []string{
+		"on this device only", "valid until 26 February 2027, from Let's Encrypt; renewed by itself", "open the address to see it",
+		"stays with this device: its identity is in /home/me/.local/state/keystay", "certificate transparency", "Ctrl-C",
+	} {
+		if !strings.Contains(text, want) {
+			t.Errorf("it does not say %q:\n%s", want, text)
+		}
+	}
+}
+
 // Nothing is claimed of a certificate that was brought along.
-func TestScreen(t *testing.T) {
+func TestScreenOfBroughtCertificate(t *testing.T) {
 	for _, brought := range []bool{false, true} {
 		var b bytes.Buffer
-		screen(&b, "https://xyz.relay.net", "http://127.0.0.1:3000", brought)
-		if got := strings.Contains(b.String(), "public from now on"); got == brought {
+		aStart(brought).screen(&b, 1000)
+		if got := strings.Contains(b.String(), "public from now on") || strings.Contains(b.String(), "renewed by itself"); got == brought {
 			t.Errorf("brought %v:\n%s", brought, b.String())
 		}
+	}
+	var b bytes.Buffer
+	s := aStart(true)
+	s.cert = nil
+	s.screen(&b, 80)
+	if strings.Contains(b.String(), "Certificate") {
+		t.Errorf("an unknown certificate is spoken of:\n%s", b.String())
+	}
+}
+
+// The screen says whether the local service was there.
+func TestScreenSaysWhetherTheServiceIsThere(t *testing.T) {
+	for _, c := range []struct {
+		err  error
+		want string
+	}{{nil, "can be reached"}, {errors.New("connection refused"), "cannot be reached yet: connection refused"}} {
+		s := aStart(false)
+		s.service = c.err
+		var b bytes.Buffer
+		s.screen(&b, 1000)
+		if !strings.Contains(b.String(), "Service       "+c.want+"\n") {
+			t.Errorf("%v:\n%s", c.err, b.String())
+		}
+	}
+}
+
+func TestScreenFitsTheTerminal(t *testing.T) {
+	for _, width := range []int{40, 59, 60, 80, 120} {
+		var b bytes.Buffer
+		aStart(false).screen(&b, width)
+		for line := range strings.Lines(b.String()) {
+			if n := utf8.RuneCountInString(strings.TrimSuffix(line, "\n")); n > width {
+				t.Errorf("%d columns of %d: %q", n, width, line)
+			}
+		}
+		if !strings.Contains(b.String(), "/home/me/.local/state/keystay") || !strings.Contains(b.String(), "https://xyz.relay.net") {
+			t.Errorf("a word is broken:\n%s", b.String())
+		}
+	}
+}
+
+// A program gets one line, whatever else a person would be told.
+func TestOneLineForPrograms(t *testing.T) {
+	file, err := os.Create(filepath.Join(t.TempDir(), "out"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer file.Close()
+	aStart(false).show(file)
+	if b, err := os.ReadFile(file.Name()); string(b) != "https://xyz.relay.net -> http://127.0.0.1:3000\n" {
+		t.Errorf("%q, %v", b, err)
 	}
 }

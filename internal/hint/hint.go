@@ -91,5 +91,14 @@ func Attr(hints []string) slog.Attr {
 	if len(hints) == 0 {
 		return slog.Attr{}
 	}
-	return slog.String("hint", strings.Join(hints, "; "))
+	return slog.Any("hint", Lines(hints))
 }
+
+// Lines are hints in a log line, of which a log shows one text.
+type Lines []string
+
+// String returns them in one line.
+func (l Lines) String() string { return strings.Join(l, "; ") }
+
+// MarshalText is what log handlers show.
+func (l Lines) MarshalText() ([]byte, error) { return []byte(l.String()), nil }

@@ -1,0 +1,60 @@
+package main
+
+import (
+	"strings"
+)
+
+// words returns how people are told what the log says: for each message of
+// remote, publish and acme that has better words than its own. What stands in
+// braces is an attribute of the record. A part in brackets is left out where
+// the record lacks its attribute. Nothing is said of a message with empty words.
+func words() map[string]string {
+	return map[string]string{
+		"session is up":                           "Connected to the relay {relay}[ again, after {after}].",
+		"another link is up":                      "",
+		"checking the link":                       "",
+		"dialling again at once":                  "",
+		"waiting for the relay's answer":          "Waiting for the answer of {relay}…",
+		"no session with the relay; trying again": "Not connected: {err}. Trying again.",
+		"lost a link to the relay, another one serves; trying again":      "Lost one of the connections to {relay}, another one serves: {err}.",
+		"the relay will not serve this name":                              "The relay {relay} will not serve {name}: {err}.",
+		"connections for bulk fail to this relay; all stays on the links": "",
+		"ordering certificate":                                            "Asking {ca} for a certificate for {name}…",
+		"certificate loaded":                                              "",
+		"certificate obtained":                                            "There is a certificate for {name}, valid until {not_after}.",
+		"no certificate obtained":                                         "No certificate for {name}: {error}. Tried again in {next}.",
+		"the next CA is asked":                                            "No certificate for {name}: {error}. The next CA is asked.",
+		"another replica orders its certificate first":                    "Another replica orders its certificate first. Waiting…",
+		"the local service does not answer":                               "The local service {local} does not answer: {err}.",
+		"the local service gives a broken answer":                         "The local service {local} gives a broken answer: {err}.",
+		"the local service answers again":                                 "The local service {local} answers again[, after {after}].",
+		"draining":                                                        "Stopping. Visitors who are still there: {visitors}. They have until {until}.",
+	}
+}
+
+// sentence returns the words for a message with these attributes. A message
+// that is not in the table is said as it is, with its error.
+func sentence(table map[string]string, message string, attrs map[string]string) string {
+	text, known := table[message]
+	if !known {
+		text = strings.ToUpper(message[:min(1, len(message))]) + message[min(1, len(message)):] + "[: {err}][: {error}][ ({file})]."
+	}
+	for {
+		before, rest, ok := strings.Cut(text, "[")
+		if !ok {
+			break
+		}
+		part, after, _ := strings.Cut(rest, "]")
+		if _, name, found := strings.Cut(part, "{"); found {
+			name, _, _ = strings.Cut(name, "}")
+			if attrs[name] == "" {
+				part = ""
+			}
+		}
+		text = before + part + after
+	}
+	for name, value := range attrs {
+		text = strings.ReplaceAll(text, "{"+name+"}", value)
+	}
+	return text
+}
