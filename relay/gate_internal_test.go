@@ -3,22 +3,105 @@ package relay
 import (
 	"context"
 	"errors"
+	"fmt"
+	"net"
 	"slices"
 	"sync"
 	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
+
+	"keystay/internal/memconn"
 )
+
+// oneAtATime is a gate with one place.
+func oneAtATime() *gate {
+	g := newGate()
+	g.free = 1
+	return g
+}
+
+// from is a connection from an address.
+func from(addr string) net.Conn {
+	a, b := memconn.Pipe(0)
+	a.SetAddrs(b.LocalAddr(), &net.TCPAddr{IP: net.ParseIP(addr), Port: 1})
+	return a
+}
+
+// Networks take turns: one that sends very many hellos does not keep another one
+// waiting for more than one of its own, and where the queue is full the others still
+// find a place.
+func TestNetworksTakeTurnsAtTheGate(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		g := oneAtATime()
+		leave, err := g.enter(t.Context(), from("192.0.2.1"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		served := make(chan string, 2*maxHandshakesWaiting)
+		ask := func(addr string) {
+			go func() {
+				if leave, err := g.enter(t.Context(), from(addr)); err == nil {
+					served <- addr
+					leave()
+				}
+			}()
+			synctest.Wait()
+		}
+		for i := range maxHandshakesWaiting + 10 {
+			ask(fmt.Sprintf("198.51.100.%d", i%256))
+		}
+		ask("203.0.113.1")
+		ask("2001:db8::1")
+		ask("2001:db8:0:ffff::1") // the same network
+		leave()
+		synctest.Wait()
+		close(served)
+		var order []string
+		for addr := range served {
+			order = append(order, addr)
+		}
+		if len(order) != maxHandshakesWaiting {
+			t.Errorf("%d were served", len(order))
+		}
+		for addr, place := range map[string]int{"203.0.113.1": 1, "2001:db8::1": 2, "2001:db8:0:ffff::1": 4} {
+			if i := slices.Index(order, addr); i != place {
+				t.Errorf("%s was served after %d others, want %d", addr, i, place)
+			}
+		}
+		if g.free != 1 || g.sizes.sum != 0 || g.turns.Len() != 0 || len(g.waiting) != 0 {
+			t.Errorf("%d places; left: %d", g.free, g.sizes.sum)
+		}
+	})
+}
+
+// Who has left while waiting for a turn is noticed.
+func TestGateNoticesWhoLeaves(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		g := oneAtATime()
+		leave, _ := g.enter(t.Context(), from("192.0.2.1"))
+		a, b := memconn.Pipe(0)
+		start := time.Now()
+		time.AfterFunc(time.Second/2, func() { b.Close() })
+		if _, err := g.enter(t.Context(), a); !errors.Is(err, errVisitorLeft) || time.Since(start) > watchInterval {
+			t.Errorf("%v after %v", err, time.Since(start))
+		}
+		leave()
+		if g.free != 1 || g.turns.Len() != 0 {
+			t.Errorf("%d places are free", g.free)
+		}
+	})
+}
 
 func TestGateIsFirstComeFirstServed(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		g := &gate{places: make(chan struct{}, 1)}
+		g := oneAtATime()
 		var mu sync.Mutex
 		var order []int
 		for i := range 10 {
 			go func() {
-				leave, err := g.enter(t.Context())
+				leave, err := g.enter(t.Context(), from("192.0.2.1"))
 				if err != nil {
 					t.Error(err)
 					return
@@ -45,21 +128,21 @@ func TestGateIsFirstComeFirstServed(t *testing.T) {
 
 func TestGateQueueIsBounded(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		g := &gate{places: make(chan struct{}, 1)}
-		leave, err := g.enter(t.Context())
+		g := oneAtATime()
+		leave, err := g.enter(t.Context(), from("192.0.2.1"))
 		if err != nil {
 			t.Fatal(err)
 		}
 		var gaveUp atomic.Int64
 		for range maxHandshakesWaiting {
 			go func() {
-				if _, err := g.enter(t.Context()); errors.Is(err, errBusy) {
+				if _, err := g.enter(t.Context(), from("192.0.2.1")); errors.Is(err, errBusy) {
 					gaveUp.Add(1)
 				}
 			}()
 		}
 		synctest.Wait()
-		if _, err := g.enter(t.Context()); !errors.Is(err, errBusy) {
+		if _, err := g.enter(t.Context(), from("192.0.2.1")); !errors.Is(err, errBusy) {
 			t.Errorf("beyond the queue: %v, want errBusy", err)
 		}
 		<-time.After(handshakeWait)
@@ -69,11 +152,11 @@ func TestGateQueueIsBounded(t *testing.T) {
 		}
 		ctx, cancel := context.WithCancel(t.Context())
 		time.AfterFunc(time.Second, cancel)
-		if _, err := g.enter(ctx); !errors.Is(err, context.Canceled) {
+		if _, err := g.enter(ctx, from("192.0.2.1")); !errors.Is(err, context.Canceled) {
 			t.Errorf("wait whose context ends: %v", err)
 		}
 		leave()
-		if leave, err = g.enter(t.Context()); err != nil {
+		if leave, err = g.enter(t.Context(), from("192.0.2.1")); err != nil {
 			t.Errorf("a free gate: %v", err)
 		}
 		leave()
