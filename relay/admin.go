@@ -5,6 +5,9 @@ import (
 	"fmt"
 	"net"
 	"net/http"
+	"net/netip"
+	"os"
+	"strings"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -33,7 +36,7 @@ func (s *Server) ServeAdmin(ln net.Listener, ready func() error) error {
 		fmt.Fprintln(w, "ok")
 	})
 	mux.Handle("GET /metrics", promhttp.HandlerFor(s.metrics(), promhttp.HandlerOpts{}))
-	srv := httpdrain.New(&http.Server{Handler: s.caught(mux), ReadHeaderTimeout: 10 * time.Second, WriteTimeout: time.Minute})
+	srv := httpdrain.New(&http.Server{Handler: s.caught(hereOnly(ln.Addr(), mux)), ReadHeaderTimeout: 10 * time.Second, WriteTimeout: time.Minute})
 	tracked, err := s.track(ln, srv.Expect)
 	if err != nil {
 		return ErrServerClosed
@@ -79,4 +82,28 @@ func (s *Server) metrics() *prometheus.Registry {
 	})
 	gauge("keystay_memory_limit_bytes", "What they may take.", func() float64 { return float64(s.memory.Limit() + int64(s.unfinished.limit)) })
 	return reg
+}
+
+// hereOnly refuses requests for another host than this machine, on an address that
+// only this machine reaches. Otherwise a page in a browser here could read the
+// answers, by a name of its own that leads to 127.0.0.1 (DNS rebinding). An address
+// in its place is none that a name stands for.
+func hereOnly(listens net.Addr, h http.Handler) http.Handler {
+	if a, ok := listens.(*net.TCPAddr); !ok || !a.IP.IsLoopback() {
+		return h
+	}
+	machine, _ := os.Hostname()
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		host := strings.ToLower(r.Host)
+		if h, _, err := net.SplitHostPort(host); err == nil {
+			host = h
+		}
+		host = strings.TrimSuffix(host, ".")
+		_, err := netip.ParseAddr(strings.Trim(host, "[]"))
+		if host != "" && host != "localhost" && host != strings.ToLower(machine) && err != nil {
+			http.Error(w, "this address is for this machine alone: ask for it as localhost or by its address", http.StatusMisdirectedRequest)
+			return
+		}
+		h.ServeHTTP(w, r)
+	})
 }

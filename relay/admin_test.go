@@ -1,0 +1,62 @@
+package relay_test
+
+import (
+	"bufio"
+	"context"
+	"fmt"
+	"net/http"
+	"testing"
+
+	"keystay/internal/memconn"
+)
+
+// On an address that only this machine reaches, a name that leads there by somebody
+// else's DNS gets nothing; this machine's own names and addresses do.
+func TestAdminAnswersNoForeignName(t *testing.T) {
+	r := newRig(t, nil)
+	ln := listenTCP(t)
+	done := make(chan error, 1)
+	go func() { done <- r.srv.ServeAdmin(ln, func() error { return nil }) }()
+	for host, want := range map[string]int{
+		"localhost:9440": 200, "LOCALHOST.": 200, "127.0.0.1:9440": 200, "[::1]:9440": 200, "192.0.2.1": 200, "": 200,
+		"evil.example": 421, "evil.example:9440": 421, "localhost.evil.example": 421, "127.0.0.1.evil.example:9440": 421, "relay.test": 421,
+	} {
+		req, _ := http.NewRequest("GET", "http://"+ln.Addr().String()+"/healthz", nil)
+		req.Host = host
+		if host == "" {
+			req.Host = "localhost" // net/http would take the URL's
+		}
+		res, err := http.DefaultTransport.RoundTrip(req)
+		if err != nil {
+			t.Fatal(err)
+		}
+		res.Body.Close()
+		if res.StatusCode != want {
+			t.Errorf("Host %q: %d, want %d", host, res.StatusCode, want)
+		}
+	}
+	http.DefaultTransport.(*http.Transport).CloseIdleConnections()
+	r.close()
+	<-done
+}
+
+// On any other address the operator decides what leads there.
+func TestAdminElsewhereAnswersAnyName(t *testing.T) {
+	r := newRig(t, nil)
+	ln := memconn.Listen(nil)
+	done := make(chan error, 1)
+	go func() { done <- r.srv.ServeAdmin(ln, func() error { return nil }) }()
+	c, err := ln.Dial(context.Background())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer c.Close()
+	fmt.Fprint(c, "GET /healthz HTTP/1.1\r\nHost: metrics.example\r\n\r\n")
+	res, err := http.ReadResponse(bufio.NewReader(c), nil)
+	if err != nil || res.StatusCode != 200 {
+		t.Errorf("%v, %v", res, err)
+	}
+	c.Close()
+	r.close()
+	<-done
+}
