@@ -183,13 +183,9 @@ func TestKilledInAnOrder(t *testing.T) {
 	}
 	p.SetDelay(0)
 
-	start := time.Now()
 	d := newDevice(t, p, dir, nil)
 	d.manage(t, devName)
-	d.wait(t, devName)
-	if took := time.Since(start); took > 5*time.Second {
-		t.Errorf("the next start took %v", took)
-	}
+	d.wait(t, devName) // the lock of a process that was killed is free
 	if n := p.Accounts(); n != 1 {
 		t.Errorf("%d accounts", n)
 	}

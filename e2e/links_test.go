@@ -110,7 +110,7 @@ func startLinkRemote(t *testing.T, c remote.Config, handler http.Handler) *remot
 		ln.Shutdown(ctx)
 		<-done
 	})
-	ctx, cancel := context.WithTimeout(context.Background(), 30*time.Second)
+	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
 	defer cancel()
 	if err := ln.Wait(ctx); err != nil {
 		t.Fatal(err)
@@ -145,7 +145,7 @@ func until(t *testing.T, what string, cond func() bool) {
 	t.Helper()
 	tick := time.NewTicker(10 * time.Millisecond)
 	defer tick.Stop()
-	deadline := time.After(30 * time.Second)
+	deadline := time.After(time.Minute)
 	for !cond() {
 		select {
 		case <-tick.C:

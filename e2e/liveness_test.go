@@ -19,11 +19,12 @@ import (
 	"keystay/internal/testca"
 )
 
-// noticed is how soon both ends must notice a dead link, and serving how soon a
-// name must answer again once it can.
+// noticed and serving only guard against hanging, on a machine however slow. How
+// soon each end notices a dead link, and dials anew, is tested in virtual time, by
+// framing and remote; here the log says how long it took.
 const (
-	noticed = 20 * time.Second
-	serving = 5 * time.Second
+	noticed = world.Patience
+	serving = world.Patience
 )
 
 // A pairOf is a relay and a remote as programs of their own, with a rough proxy
@@ -140,7 +141,7 @@ func TestSilentPath(t *testing.T) {
 	start := time.Now()
 	p.remote.AwaitTimes(noticed, lostAtRemote, 1)
 	t.Logf("the remote noticed after %v", time.Since(start))
-	p.relay.AwaitTimes(noticed-time.Since(start), lostAtRelay, 1)
+	p.relay.AwaitTimes(noticed, lostAtRelay, 1)
 	t.Logf("the relay noticed after %v", time.Since(start))
 	p.answers(serving)
 }

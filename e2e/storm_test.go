@@ -38,7 +38,7 @@ func TestStorm(t *testing.T) {
 	go func() { stormed <- visits(t, r, "calm."+pathZone, stop, 0) }()
 	cut()
 	start := time.Now()
-	world.Eventually(t, 30*time.Second, "all remotes back after their path broke", func() bool {
+	world.Eventually(t, 2*time.Minute, "all remotes back after their path broke", func() bool {
 		return r.log.count("name is up") >= up+remotes
 	})
 	took := time.Since(start)
@@ -46,8 +46,8 @@ func TestStorm(t *testing.T) {
 	storm := <-stormed
 	t.Logf("%d remotes back %v after their path broke; visitors of another name meanwhile: median %v, p99 %v; before: %v, %v",
 		remotes, took.Round(time.Millisecond), storm[0], storm[1], calm[0], calm[1])
-	if storm[1] > 100*calm[1]+time.Second {
-		t.Errorf("visitors of another name waited %v", storm[1])
+	if storm[0] > took/2 { // as if most had waited for the storm to end
+		t.Errorf("visitors of another name waited %v", storm[0])
 	}
 
 	r.stop()
@@ -56,7 +56,7 @@ func TestStorm(t *testing.T) {
 	r.start(r.addr, dir)
 	start = time.Now()
 	var half time.Duration
-	world.Eventually(t, 30*time.Second, "all remotes back after the relay's restart", func() bool {
+	world.Eventually(t, 2*time.Minute, "all remotes back after the relay's restart", func() bool {
 		n := r.log.count("name is up") - up
 		if half == 0 && n >= remotes/2 {
 			half = time.Since(start)
@@ -153,8 +153,8 @@ func TestHandshakeFlood(t *testing.T) {
 	p := <-flooded
 	t.Logf("%d handshakes answered in %v, a remote up after %v; visitors meanwhile: median %v, p99 %v; before: %v, %v",
 		flood, all.Round(time.Millisecond), took.Round(time.Millisecond), p[0], p[1], calm[0], calm[1])
-	if p[1] > 50*calm[1]+time.Second {
-		t.Errorf("visitors waited %v", p[1])
+	if p[0] > all/2 { // as if most had waited for the flood to end
+		t.Errorf("visitors waited %v", p[0])
 	}
 }
 

@@ -142,7 +142,7 @@ func use(t *testing.T, s *framing.Stream, id, side uint64) {
 	if err := end(); err != nil && !errors.Is(err, net.ErrClosed) && !errors.As(err, new(*framing.ResetError)) {
 		t.Errorf("end: %v", err)
 	}
-	s.SetReadDeadline(time.Now().Add(5 * time.Second))
+	s.SetReadDeadline(time.Now().Add(time.Minute))
 	wg.Wait()
 	s.Close()
 }

@@ -29,7 +29,7 @@ func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 const zone = "relay.test"
 
 // patience bounds what waits for the network in a test that fails.
-const patience = 20 * time.Second
+const patience = time.Minute
 
 // A rig is a relay with the way to it. Visitors and remotes are of the tests.
 type rig struct {

@@ -160,7 +160,7 @@ func (p *succession) visit(name string) *visit {
 		p.t.Fatal(err)
 	}
 	p.t.Cleanup(func() { c.Close() })
-	c.SetDeadline(time.Now().Add(20 * time.Second))
+	c.SetDeadline(time.Now().Add(time.Minute))
 	v := &visit{t: p.t, c: c.(*net.TCPConn), hello: clientHello(name)}
 	v.send(0, 100)
 	return v

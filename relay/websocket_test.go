@@ -130,7 +130,7 @@ func (r *wssRelay) visitor(link *framing.Link) (s *framing.Stream, from string) 
 
 // claimOver is Link.Claim with the test's patience.
 func claimOver(link *framing.Link, name string) error {
-	ctx, cancel := context.WithTimeout(context.Background(), 20*time.Second)
+	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
 	defer cancel()
 	return link.Claim(ctx, framing.Claim{Name: name})
 }
@@ -159,7 +159,7 @@ func TestWebSocketEndsWithRelay(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	ctx, cancel := context.WithTimeout(context.Background(), 20*time.Second)
+	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
 	defer cancel()
 	s, _ := r.visitor(link)
 	down := make(chan error)

@@ -144,7 +144,7 @@ func TestCloseServesWhoIsOnTheWay(t *testing.T) {
 		<-relay.away
 		close(release)
 	}()
-	ctx, cancel := context.WithTimeout(context.Background(), 20*time.Second)
+	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
 	defer cancel()
 	go func() { gone <- ln.Shutdown(ctx) }()
 	for range visitors {

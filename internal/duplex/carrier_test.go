@@ -338,7 +338,7 @@ func TestCarrierIsClosedByItsOwner(t *testing.T) {
 			go func() { defer close(closed); socket.Abort(near) }()
 			select {
 			case <-closed:
-			case <-time.After(patience / 4):
+			case <-time.After(patience):
 				t.Error("Close waits for who waits for its caller")
 			}
 			o.mu.Unlock()

@@ -31,7 +31,7 @@ func TestMain(m *testing.M) {
 }
 
 // patience bounds what waits for the network in a test that fails.
-const patience = 20 * time.Second
+const patience = time.Minute
 
 // A rig is a Copy between two TCP connections on loopback, seen from outside.
 type rig struct {

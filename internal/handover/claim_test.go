@@ -27,7 +27,7 @@ func TestClaimsAreTold(t *testing.T) {
 			t.Error(err)
 			return
 		}
-		ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
+		ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
 		defer cancel()
 		if err := s.Offer(ctx, []handover.Socket{{For: "public", Listener: ln}}, nil); err != nil {
 			t.Error(err)
@@ -110,7 +110,7 @@ func TestOlderProcessIsToldNoClaims(t *testing.T) {
 			return
 		}
 		defer conn.Close()
-		conn.SetDeadline(time.Now().Add(10 * time.Second))
+		conn.SetDeadline(time.Now().Add(time.Minute))
 		b := make([]byte, 4096)
 		var all string
 		for _, answer := range []string{`{"op":"end"}`, `{"op":"go"}`, ""} { // to takeover, ready and serving

@@ -98,7 +98,7 @@ func TestHandover(t *testing.T) {
 		if s.PID != os.Getpid() {
 			err = fmt.Errorf("pid %d", s.PID)
 		}
-		ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
+		ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
 		defer cancel()
 		err = errors.Join(err, s.Offer(ctx, []handover.Socket{
 			{For: "public", Addr: ":443", Listener: public},

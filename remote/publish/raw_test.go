@@ -158,7 +158,7 @@ func say(t *testing.T, c net.Conn, raw string, n int) string {
 
 func hear(c net.Conn, n int) string {
 	b := make([]byte, n)
-	c.SetReadDeadline(time.Now().Add(patience / 4))
+	c.SetReadDeadline(time.Now().Add(patience))
 	got, err := io.ReadFull(c, b)
 	if err != nil {
 		return string(b[:got]) + "<" + err.Error() + ">"
