@@ -29,3 +29,9 @@ func (t tlsInput) Read(p []byte) (int, error) {
 }
 
 var _ duplex.Conn = tlsInput{}
+
+// What package publish asks of the connection below a visitor's TLS.
+var _ interface {
+	Reset() error
+	Broken() error
+} = tlsInput{}

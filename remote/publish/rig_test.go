@@ -41,8 +41,6 @@ func (s stream) Read(p []byte) (int, error) {
 	return n, err
 }
 
-func (s stream) Reset() { s.Conn.Reset() }
-
 // A tlsListener ends TLS over the connections of a memconn.Listener.
 type tlsListener struct {
 	*memconn.Listener

@@ -86,7 +86,7 @@ func withConn(ctx context.Context, c net.Conn) context.Context {
 // A stream is what may be below a visitor's TLS: a connection that can be
 // reset, and that knows whether it has broken.
 type stream interface {
-	Reset()
+	Reset() error
 	Broken() error
 }
 
