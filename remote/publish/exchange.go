@@ -10,6 +10,7 @@ import (
 	"strconv"
 	"strings"
 	"sync"
+	"sync/atomic"
 )
 
 // An exchange is one request and its answer, on their way through.
@@ -30,7 +31,15 @@ type exchange struct {
 	written   int64          // of it
 	unflushed bool
 
-	over chan struct{} // closed behind the answer
+	over    chan struct{} // closed behind the answer
+	attempt atomic.Pointer[attempt]
+}
+
+// An attempt is one try to have the service answer, over HTTP/1. There is
+// another one where the service asks for another connection.
+type attempt struct {
+	service *answerConn
+	left    chan struct{} // closed when another one begins
 }
 
 type exchangeKey struct{}
@@ -48,6 +57,9 @@ func withExchange(r *http.Request, x *exchange) *http.Request {
 			x.conn = info.Conn
 			if x.service, _ = info.Conn.(*answerConn); x.service != nil {
 				x.service.asked(r.Method)
+			}
+			if last := x.attempt.Swap(&attempt{x.service, make(chan struct{})}); last != nil {
+				close(last.left)
 			}
 		},
 	})

@@ -1,6 +1,7 @@
 package publish_test
 
 import (
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"io"
@@ -163,6 +164,35 @@ func TestGoneVisitorIsNoWaitingOne(t *testing.T) {
 					}
 				})
 			}
+		}
+	}
+}
+
+// A break behind an upgrade is passed on as one, either way.
+func TestBreakBehindUpgrade(t *testing.T) {
+	for _, kind := range []string{"http", "https"} {
+		target, service := rawTarget(t, kind)
+		p := serveTarget(t, target)
+		upgrade := func(step rawStep) net.Conn {
+			c := p.visitor("http/1.1")
+			step.until, step.answer = "\r\n\r\n", "HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: echo\r\n\r\n"
+			go io.WriteString(c, crlf("GET / HTTP/1.1\nHost: $H\nConnection: Upgrade\nUpgrade: echo\n\n"))
+			service.steps <- step
+			<-service.got
+			if got := hear(c, len(step.answer)); got != step.answer {
+				t.Fatalf("%s: the visitor gets %q", kind, got)
+			}
+			return c
+		}
+		c := upgrade(rawStep{watch: true})
+		c.(*tls.Conn).NetConn().(*memconn.Conn).Reset()
+		if got := <-service.got; !strings.Contains(got, "reset") {
+			t.Errorf("%s: the service sees %s, want a reset", kind, got)
+		}
+		c = upgrade(rawStep{abort: true})
+		io.WriteString(c, "x")
+		if _, err := io.ReadAll(c); !errors.Is(err, syscall.ECONNRESET) {
+			t.Errorf("%s: the visitor sees %v, want a reset", kind, err)
 		}
 	}
 }

@@ -182,3 +182,35 @@ func TestExpectIsTheServicesToAnswer(t *testing.T) {
 		})
 	}
 }
+
+// Where an answer to Expect is one that asks for another connection, the body is
+// asked for when the service says so there.
+func TestExpectOverAnotherConnection(t *testing.T) {
+	target, service := rawTarget(t, "https")
+	c := serveTarget(t, target).visitor("http/1.1")
+	io.WriteString(c, crlf("POST / HTTP/1.1\nHost: $H\nExpect: 100-continue\nContent-Length: 5\n\n"))
+	service.steps <- rawStep{until: "\r\n\r\n", answer: "HTTP/1.1 421 Misdirected Request\r\nContent-Length: 0\r\n\r\n"}
+	<-service.got
+	service.steps <- rawStep{until: "\r\n\r\n", answer: "HTTP/1.1 100 Continue\r\n\r\n"}
+	if got := <-service.got; !strings.HasPrefix(got, "POST / HTTP/1.1\r\n") {
+		t.Errorf("over the other connection the service gets %q", got)
+	}
+	const leave = "HTTP/1.1 100 Continue\r\n\r\n"
+	if got := hear(c, len(leave)); got != leave {
+		t.Errorf("the visitor gets %q", got)
+	}
+	io.WriteString(c, "hello")
+	answered := make(chan string)
+	go func() { answered <- hear(c, len("HTTP/1.1 200")) }()
+	step := rawStep{until: "hello", answer: "HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n"}
+	for done := false; !done; {
+		select {
+		case service.steps <- step: // the first connection may get the body, too
+			<-service.got
+		case got := <-answered:
+			if done = true; got != "HTTP/1.1 200" {
+				t.Errorf("the visitor gets %q", got)
+			}
+		}
+	}
+}

@@ -17,6 +17,7 @@ import (
 	"golang.org/x/net/http2"
 	"golang.org/x/net/http2/hpack"
 
+	"keystay/internal/socket"
 	"keystay/internal/testca"
 	"keystay/remote/publish"
 )
@@ -32,6 +33,7 @@ type rawStep struct {
 	until  string // reads to here
 	answer string
 	end    bool // ends the connection
+	abort  bool // resets the connection at the next byte
 	watch  bool // waits for the end of the connection, and tells that it has come
 }
 
@@ -106,6 +108,11 @@ func (e *rawEnd) serve(c net.Conn) {
 		}
 		e.got <- string(raw)
 		io.WriteString(c, step.answer)
+		if step.abort {
+			br.ReadByte()
+			socket.Abort(c)
+			return
+		}
 		if step.watch {
 			_, err := br.ReadByte()
 			e.got <- err.Error()

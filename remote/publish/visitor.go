@@ -48,11 +48,14 @@ func (b *visitorBody) Read(p []byte) (int, error) {
 	if b.ended {
 		return 0, io.EOF
 	}
-	if b.expects && b.x.service != nil && b.x.service.hasAnswered() {
+	if a := b.x.attempt.Load(); b.expects && a != nil && a.service != nil && a.service.hasAnswered() {
 		// The transport would send it to keep the connection. But the service
 		// does not want it, and the visitor shall not be asked.
-		<-b.x.over
-		return 0, errUnwanted
+		select {
+		case <-b.x.over:
+			return 0, errUnwanted
+		case <-a.left: // somebody else does
+		}
 	}
 	b.expects = false
 	n, err := b.ReadCloser.Read(p)
