@@ -225,16 +225,15 @@ func TestConnectedNamesOutliveTheRecord(t *testing.T) {
 	}
 }
 
-// A record with a million names is opened, and asked what is below a name, in
-// times that do not keep a relay from starting. The times are for the eye.
-func BenchmarkOpenMillionNames(b *testing.B) {
+// How long it takes to open a record with 100,000 names: a takeover waits for it.
+func BenchmarkOpenManyNames(b *testing.B) {
 	dir := b.TempDir()
 	g, err := relay.OpenGrants(dir)
 	if err != nil {
 		b.Fatal(err)
 	}
 	const each = 10_000
-	for i := range relay.MaxGrants / each {
+	for i := range 100_000 / each {
 		names := make([]string, each)
 		for j := range names {
 			names[j] = fmt.Sprintf("n%07d.relay.test", (i*each+j)*7919%10_000_000)

@@ -6,7 +6,7 @@ import (
 	"encoding/binary"
 	"encoding/json"
 	"fmt"
-	"hash/fnv"
+	"hash/crc32"
 	"slices"
 	"strings"
 	"time"
@@ -107,13 +107,13 @@ func cursor(b *bbolt.Bucket) (c *bbolt.Cursor, k, v []byte) {
 	return c, k, v
 }
 
-// sum is a checksum against accidents.
+// castagnoli is the polynomial that processors compute by themselves.
+var castagnoli = crc32.MakeTable(crc32.Castagnoli)
+
+// sum is a checksum against accidents: with a million entries it is computed a
+// million times at the start.
 func sum(k, v []byte) uint64 {
-	h := fnv.New64a()
-	h.Write(binary.BigEndian.AppendUint32(nil, uint32(len(k))))
-	h.Write(k)
-	h.Write(v)
-	return h.Sum64()
+	return uint64(crc32.Update(crc32.Checksum(k, castagnoli), castagnoli, v)) + uint64(len(k))<<32
 }
 
 // set puts an entry into a table, or takes it out when v is nil, and keeps the
@@ -228,13 +228,17 @@ func (l *ledger) index(name string, gr *grant, v []byte) error {
 	if err := b.SetSequence(n); err != nil {
 		return err
 	}
-	if err := l.set(tableHolders, slices.Concat(gr.Key, []byte(name)), v); err != nil {
-		return err
+	for i, entry := range entriesOf(name, gr) {
+		if err := l.set(tables[1+i], entry, v); err != nil {
+			return err
+		}
 	}
-	if err := l.set(tableBelow, reversed(name), v); err != nil {
-		return err
-	}
-	return l.set(tableAges, ageKey(gr.Seen, name), v)
+	return nil
+}
+
+// entriesOf returns the entries of a grant in the tables after the first.
+func entriesOf(name string, gr *grant) [3][]byte {
+	return [3][]byte{slices.Concat(gr.Key, []byte(name)), reversed(name), ageKey(gr.Seen, name)}
 }
 
 // ageKey sorts names by when they were seen.

@@ -1,7 +1,9 @@
 package relay
 
 import (
+	"bytes"
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 
@@ -28,10 +30,9 @@ func (l *ledger) rebuild() (latest time.Time, err error) {
 	if err := l.emptyAll(tableHolders, tableBelow, tableAges, tableState); err != nil {
 		return latest, err
 	}
-	if err := grants.SetSequence(0); err != nil {
-		return latest, err
-	}
 	l.state.Sums = [4]uint64{}
+	entries := make([][][]byte, len(tables)) // of the other tables
+	n := uint64(0)
 	for c, k, v := cursor(grants); k != nil; k, v = c.Next() {
 		name := string(k)
 		if name == "" || strings.Trim(name, nameBytes) != "" {
@@ -45,9 +46,10 @@ func (l *ledger) rebuild() (latest time.Time, err error) {
 			made = append(made, name)
 			continue
 		}
+		n++
 		l.state.Sums[0] += sum(k, v)
-		if err := l.index(name, gr, []byte{}); err != nil {
-			return latest, err
+		for i, entry := range entriesOf(name, gr) {
+			entries[i] = append(entries[i], entry)
 		}
 		if gr.Seen.After(latest) {
 			latest = gr.Seen
@@ -58,8 +60,25 @@ func (l *ledger) rebuild() (latest time.Time, err error) {
 			return latest, err
 		}
 	}
+	for i, table := range tables[1:] {
+		if err := l.fill(table, entries[i]); err != nil {
+			return latest, err
+		}
+	}
 	l.changed = true
-	return latest, nil
+	return latest, grants.SetSequence(n)
+}
+
+// fill puts entries into an empty table, in their order: within one transaction
+// bbolt takes a time for each that grows with what comes after it.
+func (l *ledger) fill(table []byte, entries [][]byte) error {
+	slices.SortFunc(entries, bytes.Compare)
+	for _, k := range entries {
+		if err := l.set(table, k, []byte{}); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // emptyAll makes tables, with nothing in them.

@@ -5,7 +5,9 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"maps"
 	"path/filepath"
+	"slices"
 	"sync"
 	"testing"
 	"testing/synctest"
@@ -37,7 +39,8 @@ func writeOldRecord(t *testing.T, g *relay.Grants, dir string, names map[string]
 		if err := errors.Join(err1, err2); err != nil {
 			return err
 		}
-		for name, id := range names {
+		for _, name := range slices.Sorted(maps.Keys(names)) {
+			id := names[name]
 			key := id.key.Public().(ed25519.PublicKey)
 			b, err := json.Marshal(map[string]any{"key": []byte(key), "since": seen, "seen": seen})
 			if err != nil {

@@ -140,12 +140,13 @@ func (c *checker) read(id uint64) ([]byte, error) {
 	if id < 2 || id >= c.meta.high {
 		return nil, damagedf("there is no page %d", id)
 	}
-	head := make([]byte, headerSize)
-	if _, err := c.r.ReadAt(head, int64(id)*c.meta.pageSize); err != nil {
+	page := make([]byte, c.meta.pageSize)
+	at := int64(id) * c.meta.pageSize
+	if _, err := c.r.ReadAt(page, at); err != nil {
 		return nil, err
 	}
-	more := uint64(order.Uint32(head[12:]))
-	if order.Uint64(head) != id || more >= c.meta.high-id {
+	more := uint64(order.Uint32(page[12:]))
+	if order.Uint64(page) != id || more >= c.meta.high-id {
 		return nil, damagedf("page %d is not what it was", id)
 	}
 	for i := id; i <= id+more; i++ {
@@ -154,8 +155,11 @@ func (c *checker) read(id uint64) ([]byte, error) {
 		}
 		c.used[i] = true
 	}
-	page := make([]byte, (more+1)*uint64(c.meta.pageSize))
-	_, err := c.r.ReadAt(page, int64(id)*c.meta.pageSize)
+	if more == 0 {
+		return page, nil
+	}
+	page = make([]byte, (more+1)*uint64(c.meta.pageSize))
+	_, err := c.r.ReadAt(page, at)
 	return page, err
 }
 
@@ -181,25 +185,22 @@ func (c *checker) branch(id uint64, page, low, high []byte) error {
 		return damagedf("page %d is empty", id)
 	}
 	keys := make([][]byte, n+1)
+	keys[n] = high
 	for i := range n {
-		element := headerSize + i*elementSize
 		var err error
-		if keys[i], err = piece(page, id, element, 0, 4, n); err != nil {
+		if keys[i], _, err = piece(page, id, headerSize+i*elementSize, 0, n); err != nil {
 			return err
 		}
 	}
-	keys[n] = high
 	for i := range n {
-		if i > 0 {
-			low = next(keys[i-1])
-		}
-		if err := between(id, keys[i], low, high); err != nil {
-			return err
+		if !ordered(low, keys[i], i > 0) || keys[i+1] != nil && bytes.Compare(keys[i], keys[i+1]) >= 0 {
+			return damagedf("page %d has its keys out of order", id)
 		}
 		child := order.Uint64(page[headerSize+i*elementSize+8:])
 		if err := c.tree(child, keys[i], keys[i+1]); err != nil {
 			return err
 		}
+		low = keys[i]
 	}
 	return nil
 }
@@ -209,23 +210,22 @@ func (c *checker) leaf(id uint64, page, low, high []byte) error {
 	n := int(order.Uint16(page[10:]))
 	for i := range n {
 		element := headerSize + i*elementSize
-		key, err := piece(page, id, element, 4, 8, n)
+		key, rest, err := piece(page, id, element, 4, n)
 		if err != nil {
 			return err
 		}
-		if err := between(id, key, low, high); err != nil {
-			return err
+		if !ordered(low, key, i > 0) || high != nil && bytes.Compare(key, high) >= 0 {
+			return damagedf("page %d has its keys out of order", id)
 		}
-		low = next(key)
-		value, err := piece(page, id, element, 4, 12, n)
-		if err != nil {
-			return err
+		low = key
+		size := order.Uint32(page[element+12:])
+		if int64(size) > int64(len(rest)) {
+			return damagedf("page %d has an element that lies outside", id)
 		}
-		value = value[len(key):]
 		switch order.Uint32(page[element:]) {
 		case 0:
 		case 1:
-			if err := c.bucket(id, value); err != nil {
+			if err := c.bucket(id, rest[:size]); err != nil {
 				return err
 			}
 		default:
@@ -249,32 +249,26 @@ func (c *checker) bucket(id uint64, value []byte) error {
 	return c.leaf(id, inside, nil, nil)
 }
 
-// piece returns what an element of a page with n elements points to: from the
-// position that the element has at pos, as long as its sizes up to end say.
-func piece(page []byte, id uint64, element, pos, end, n int) ([]byte, error) {
+// piece returns the key of an element of a page with n elements, which begins so
+// far from the element as it says at pos, and all that follows it on the page.
+func piece(page []byte, id uint64, element, pos, n int) (key, rest []byte, err error) {
 	content := headerSize + n*elementSize
 	if content > len(page) {
-		return nil, damagedf("page %d has more elements than room", id)
+		return nil, nil, damagedf("page %d has more elements than room", id)
 	}
 	from := int64(element) + int64(order.Uint32(page[element+pos:]))
-	to := from
-	for at := pos + 4; at <= end; at += 4 {
-		to += int64(order.Uint32(page[element+at:]))
-	}
+	to := from + int64(order.Uint32(page[element+pos+4:]))
 	if from < int64(content) || to > int64(len(page)) {
-		return nil, damagedf("page %d has an element that lies outside", id)
+		return nil, nil, damagedf("page %d has an element that lies outside", id)
 	}
-	return page[from:to:to], nil
+	return page[from:to:to], page[to:], nil
 }
 
-// next is the least key that is greater than key.
-func next(key []byte) []byte { return append(bytes.Clone(key), 0) }
-
-func between(id uint64, key, low, high []byte) error {
-	if bytes.Compare(key, low) < 0 || high != nil && bytes.Compare(key, high) >= 0 {
-		return damagedf("page %d has its keys out of order", id)
-	}
-	return nil
+// ordered reports whether low may stand before key: it must be less, or, unless
+// strict, the same.
+func ordered(low, key []byte, strict bool) bool {
+	d := bytes.Compare(low, key)
+	return d < 0 || d == 0 && !strict
 }
 
 // free checks the list of free pages: none of them is used, or bbolt would
