@@ -18,13 +18,16 @@ import (
 const probeTimeout = 2 * time.Second
 
 // diagnose looks whether a service that has not answered a request over
-// HTTP/1.1 speaks TLS or HTTP/2 alone. It says hello in these, which is no
-// request. It returns f if neither is so.
+// HTTP/1.1 speaks TLS or HTTP/2 alone, and whether one that has not answered over
+// HTTP/2 speaks that at all. It says hello in these, which is no request. It
+// returns f if it has found nothing.
 func (t *Target) diagnose(ctx context.Context, f *fault) *fault {
-	if t.URL.Scheme != "http" || t.H2C {
-		return f
-	}
 	switch {
+	case t.URL.Scheme != "http":
+	case t.H2C:
+		if !t.probe(ctx, speaksHTTP2) {
+			return &fault{text: looksLikeHTTP1, broken: true, hints: t.do(hint.ServiceIsNotH2C)}
+		}
 	case t.probe(ctx, speaksTLS):
 		return &fault{text: "it speaks TLS there", broken: f.broken, hints: t.do(hint.ServiceIsTLS)}
 	case t.probe(ctx, speaksHTTP2):
