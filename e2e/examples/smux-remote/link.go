@@ -5,7 +5,6 @@ import (
 	"encoding/binary"
 	"io"
 	"sync"
-	"sync/atomic"
 	"time"
 )
 
@@ -23,9 +22,8 @@ const (
 type link struct {
 	tls          *tls.Conn
 	write        sync.Mutex
-	left         int         // of the MUX record that is being read
-	acknowledged atomic.Bool // GOAWAY_ACK has come: no more visitors do
-	leave        func()
+	left         int           // of the MUX record that is being read
+	acknowledged chan struct{} // closed by GOAWAY_ACK: no more visitors come
 }
 
 func (l *link) send(t byte, payload []byte) error {
@@ -64,8 +62,7 @@ func (l *link) Read(b []byte) (int, error) {
 		case t == goAway: // the link stays until the relay closes it
 			l.send(goAwayAck, nil)
 		case t == goAwayAck:
-			l.acknowledged.Store(true)
-			l.leave()
+			close(l.acknowledged)
 		}
 	}
 	n, err := l.tls.Read(b[:min(len(b), l.left)])

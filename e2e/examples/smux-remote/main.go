@@ -38,46 +38,60 @@ func main() {
 	if len(os.Args) != 3 && len(os.Args) != 4 {
 		log.Fatal("usage: smux-remote RELAY HOST:PORT [NAME]")
 	}
-	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
-	defer stop()
 	public, key, _ := ed25519.GenerateKey(nil)
 	sum := sha256.Sum256(append([]byte("keystay-name-v1\x00"), public...))
 	name := strings.ToLower(base32.StdEncoding.EncodeToString(sum[:20])) + "." + os.Args[1]
 	if len(os.Args) == 4 {
 		name = os.Args[3]
 	}
-	l, err := dial(os.Args[1], os.Args[2], name, key)
-	if err != nil {
+	if err := run(os.Args[1], os.Args[2], name, key); err != nil {
 		log.Fatal(err)
+	}
+}
+
+// run holds the name, and serves visitors, until SIGTERM has been answered.
+func run(relay, address, name string, key ed25519.PrivateKey) error {
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	defer stop()
+	l, err := dial(relay, address, name, key)
+	if err != nil {
+		return err
 	}
 	config := smux.DefaultConfig()
 	config.Version, config.KeepAliveDisabled = 2, true
 	session, err := smux.Server(l, config) // it is silent before the relay's START_MUX
 	if err != nil {
-		log.Fatal(err)
+		return err
 	}
 	cert, err := selfMade(name)
 	if err != nil {
-		log.Fatal(err)
+		return err
 	}
 	fmt.Println(name)
 	go l.ping()
-	context.AfterFunc(ctx, func() { l.send(goAway, make([]byte, 2+4+2)) }) // shutdown, now, no text
-	l.leave = func() {
+	leave := func() { // no more visitors come
 		if session.NumStreams() == 0 {
 			session.Close()
 		}
 	}
+	go func() {
+		<-ctx.Done()
+		l.send(goAway, make([]byte, 2+4+2)) // shutdown, now, no text
+		<-l.acknowledged
+		leave()
+	}()
 	for {
 		sm, err := session.AcceptStream()
 		if err != nil && ctx.Err() == nil {
-			log.Fatal("the link is lost: ", err)
+			return fmt.Errorf("the link is lost: %w", err)
 		} else if err != nil {
-			return
+			return nil
 		}
 		serve(sm, &tls.Config{Certificates: []tls.Certificate{cert}})
-		if l.acknowledged.Load() {
-			l.leave()
+		select {
+		case <-l.acknowledged:
+			leave()
+		default:
 		}
 	}
 }
@@ -97,7 +111,7 @@ func dial(relay, address, name string, key ed25519.PrivateKey) (*link, error) {
 	h := append([]byte{1, 0, 0, 0, 0}, key.Public().(ed25519.PublicKey)...) // minor 1, no capabilities
 	h = binary.BigEndian.AppendUint64(append(h, proof...), 1)               // the first run of this key,
 	h = append(append(h, rand.Text()[:16]...), "\x0bsmux-remote"...)        // and the run's id
-	l := &link{tls: c}
+	l := &link{tls: c, acknowledged: make(chan struct{})}
 	l.send(hello, h)
 	l.send(claim, append(append([]byte{byte(len(name))}, name...), 0, 0)) // no token
 	for _, want := range []byte{welcome, claimed} {

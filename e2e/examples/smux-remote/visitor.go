@@ -88,7 +88,9 @@ func (v *visitor) Write(b []byte) (n int, err error) {
 // Close says END and waits for the other side's, for up to 10 s. Only then is it
 // smux's turn: FIN before both ends would be a reset.
 func (v *visitor) Close() error {
-	v.send(end, nil)
+	if v.over == nil || v.over == io.EOF { // else FIN alone, since it was cut off
+		v.send(end, nil)
+	}
 	for v.SetReadDeadline(time.Now().Add(10 * time.Second)); v.over == nil; {
 		v.next()
 	}
