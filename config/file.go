@@ -50,7 +50,9 @@ func readFile(name string, keys []Key) *file {
 		return fail(err)
 	}
 	if len(data) > MaxFile {
-		return fail(fmt.Errorf("it is larger than %d bytes", MaxFile))
+		f := fail(fmt.Errorf("it is larger than %d bytes", MaxFile))
+		f.errs[0].Hints = []string{"is this the right file? a configuration is text of a few lines"}
+		return f
 	}
 	f := parseFile(name, ownfile.Text(data), keys)
 	if info, err := in.Stat(); err == nil {

@@ -111,7 +111,7 @@ func TestWrongFile(t *testing.T) {
 		{"two documents", "domain: relay.test\n---\ndomain: relay.test\n",
 			"relay.yaml:2: a second document starts here\nhint: keep one document and take out the line ---"},
 		{"too large", "domain: relay.test\n#" + strings.Repeat("x", config.MaxFile),
-			"relay.yaml: cannot read the file: it is larger than 1048576 bytes"},
+			"relay.yaml: cannot read the file: it is larger than 1048576 bytes\nhint: is this the right file? a configuration is text of a few lines"},
 		{"address for a domain", "domain: 192.0.2.1\n",
 			"relay.yaml:1: domain: \"192.0.2.1\" is an address, not a name\nhint: a relay needs a domain whose DNS leads to that address: see deploy/dns-wildcard.md"},
 		{"wildcard for a domain", "domain: \"*.relay.test\"\n",

@@ -78,7 +78,7 @@ func Root(cmd *cobra.Command) *cobra.Command {
 		Hidden:  true,
 		RunE: func(c *cobra.Command, args []string) error {
 			if err := os.MkdirAll(args[0], 0o755); err != nil {
-				return err
+				return hint.ManFolder.Error(err)
 			}
 			cmd.DisableAutoGenTag = true
 			for _, c := range cmd.Commands() {
@@ -86,7 +86,7 @@ func Root(cmd *cobra.Command) *cobra.Command {
 					c.Hidden = true
 				}
 			}
-			return doc.GenManTree(cmd, &doc.GenManHeader{Section: "1", Source: "keystay", Manual: "keystay"}, filepath.Clean(args[0]))
+			return hint.ManFolder.Error(doc.GenManTree(cmd, &doc.GenManHeader{Section: "1", Source: "keystay", Manual: "keystay"}, filepath.Clean(args[0])))
 		},
 	})
 	completion(cmd)

@@ -3,6 +3,8 @@ package cli
 import (
 	"errors"
 	"fmt"
+	"os"
+	"path/filepath"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -75,7 +77,23 @@ func noArgs(c *cobra.Command, args []string) error {
 	if near := hint.Nearest(args[0], names); near != "" {
 		return Usage(hint.MeantCommand.Error(err, "COMMAND", c.CommandPath()+" "+near))
 	}
+	if c.Flags().Lookup("config") != nil && isConfig(args[0]) {
+		return Usage(hint.MeantCommand.Error(err, "COMMAND", c.CommandPath()+" --config "+args[0]))
+	}
+	if len(names) > 0 {
+		return Usage(hint.KnownCommands.Error(err, "NAMES", strings.Join(names, ", "), "COMMAND", c.CommandPath()))
+	}
 	return Usage(err)
+}
+
+// isConfig reports whether an argument is most likely meant as a configuration
+// file.
+func isConfig(arg string) bool {
+	if ext := filepath.Ext(arg); ext == ".yaml" || ext == ".yml" {
+		return true
+	}
+	info, err := os.Stat(arg)
+	return err == nil && info.Mode().IsRegular()
 }
 
 // NoArgs is the Args of a command that takes none.

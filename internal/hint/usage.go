@@ -2,7 +2,9 @@ package hint
 
 // Usage returns the rows of mistakes on the command line, which stand in both
 // tables.
-func Usage() []*Advice { return []*Advice{MeantFlag, NoPort, MeantCommand, Shells} }
+func Usage() []*Advice {
+	return []*Advice{MeantFlag, NoPort, MeantCommand, KnownCommands, Shells, ManFolder}
+}
 
 // The advice for mistakes on the command line.
 var (
@@ -18,6 +20,16 @@ var (
 	MeantCommand = &Advice{
 		Shown: "unexpected argument …",
 		Do:    []string{"did you mean COMMAND?"},
+	}
+	KnownCommands = &Advice{
+		Shown: "unexpected argument …",
+		Means: "where none is near to it",
+		Do:    []string{"the commands are NAMES; COMMAND alone, with its flags, is what runs"},
+	}
+	ManFolder = &Advice{
+		Shown: "mkdir …: permission denied",
+		Means: "of the command `man`",
+		Do:    []string{"name a folder that you may write, or do it as root"},
 	}
 	Shells = &Advice{
 		Shown: "… is no shell that this knows",
