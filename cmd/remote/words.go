@@ -2,7 +2,6 @@ package main
 
 import (
 	"errors"
-	"os"
 	"strings"
 
 	"keystay/config"
@@ -25,8 +24,6 @@ func listenError(cfg *config.Remote, err error) error {
 		return cli.Usage(hint.NoNameAbove.Error(err, "NAME", cfg.Domain))
 	case errors.Is(err, remote.ErrNoRelay):
 		return cli.Usage(hint.NoRelayGiven.Error(err))
-	case errors.Is(err, os.ErrPermission):
-		return hint.RemoteState.Error(err, "DIR", cfg.StateDir)
 	}
 	return err
 }
