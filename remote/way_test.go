@@ -19,6 +19,7 @@ import (
 	"time"
 
 	"keystay/framing"
+	"keystay/internal/hint"
 	"keystay/internal/memconn"
 	"keystay/internal/proxydial"
 	"keystay/internal/testca"
@@ -102,7 +103,8 @@ func TestSilentPath(t *testing.T) {
 		defer cancel()
 		began := time.Now()
 		_, _, err := l.greet(ctx, net.Conn(a), TransportTLS, false, "relay.net", framing.Hello{Run: l.state.run}, framing.Handler{})
-		if err == nil || !blocked(err) || !isLostHello(err) {
+		if err == nil || !blocked(err) || !isLostHello(err) || err.Error() != "no answer to the TLS handshake within 10s" ||
+			!slices.Equal((&NoRelayError{Err: err}).Hints(), hint.Silent.Do) {
 			t.Errorf("got %v", err)
 		}
 		if d := time.Since(began); d != handshakeLimit {
