@@ -188,9 +188,10 @@ var (
 	}
 	NameTaken = &Advice{
 		Shown: "it belongs to another device",
-		Means: "also `this label is made from another device's key`",
+		Means: "also `this label is made from another device's key`, `a name below it belongs to another device` and `this name is reserved for the relay's operator`",
 		Do: []string{"choose another name with --domain",
-			"if the name is yours, start with the state directory of the device that took it: --state-dir DIR"},
+			"if the name is yours, start with the state directory of the device that took it: --state-dir DIR",
+			"a name that is reserved, such as www, is given for a token that names it: ask the relay's operator"},
 	}
 	NotBelow = &Advice{
 		Shown: "not a name below …",
