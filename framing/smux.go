@@ -9,7 +9,8 @@ import (
 // The session speaks smux version 2: frames that begin and end a stream, those of
 // data, and those that tell a window. A peer may run smux's own code, see
 // smux_peer_test.go. It does not run here: it passes each frame from goroutine to
-// goroutine and writes it by itself, and it lets a peer send more than its window.
+// goroutine, and lets a peer send more than its window. docs/smux.md has what that
+// would cost.
 const (
 	smuxVersion = 2
 	// smuxFrame makes a full smux frame (8 bytes of header) with the MUX record
