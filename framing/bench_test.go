@@ -7,6 +7,7 @@ import (
 	"testing"
 
 	"keystay/framing"
+	"keystay/internal/budget"
 )
 
 // pairs are the links that the benchmarks run on.
@@ -15,7 +16,11 @@ var pairs = map[string]func(b *testing.B) (relay, remote *framing.Link){
 		relay, remote, _, _ = memLinks(b)
 		return relay, remote
 	},
-	"tls": func(b *testing.B) (relay, remote *framing.Link) { return tcpLinks(b, newTLSRig(b)) },
+	"tls": func(b *testing.B) (relay, remote *framing.Link) {
+		relay, remote = tcpLinks(b, newTLSRig(b))
+		framing.SetMemory(relay, budget.New(1<<30).Share()) // as at a relay
+		return relay, remote
+	},
 }
 
 // BenchmarkThroughput is a download: the remote sends, the relay takes.

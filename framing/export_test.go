@@ -4,6 +4,7 @@ import (
 	"math"
 	"time"
 
+	"keystay/internal/budget"
 	"keystay/internal/duplex"
 )
 
@@ -100,3 +101,6 @@ func Illegal(s *Stream) string {
 	}
 	return ""
 }
+
+// SetMemory makes a link without streams take memory from a share.
+func SetMemory(l *Link, s *budget.Share) { l.pool.memory = s }
