@@ -82,7 +82,7 @@ func TestEachStepOfTheStartMayFail(t *testing.T) {
 		"no folder can be there":      {config.Relay{StateDir: "/proc/keystay"}, false, os.ErrNotExist, "/proc/keystay", hint.StatePlace},
 		"a name that is too long":     {config.Relay{StateDir: in(strings.Repeat("x", 300))}, false, syscall.ENAMETOOLONG, "xxx", hint.StatePlace},
 		"the folder of ACME is none":  {config.Relay{StateDir: in("acme")}, false, syscall.ENOTDIR, "acme", hint.StatePlace},
-		"the record is a folder":      {config.Relay{StateDir: in("names"), TLS: files}, false, syscall.EISDIR, "names.db", hint.StatePlace},
+		"the record is a folder":      {config.Relay{StateDir: in("names"), TLS: files}, false, nil, "names.db", hint.RecordDamaged},
 		"another relay has it":        {config.Relay{StateDir: in("used"), TLS: files}, false, relay.ErrInUse, "names.db", hint.StateInUse},
 		"no relay to take over from":  {config.Relay{StateDir: in("free"), TLS: files}, true, handover.ErrNoneRunning, "take over", hint.NoTakeover},
 		"a certificate that is none":  {config.Relay{StateDir: in("free"), TLS: config.TLS{CertFile: in("no.pem"), KeyFile: key}}, false, nil, "no.pem", hint.NoPair},
