@@ -115,8 +115,10 @@ func dial(relay, address, name string, key ed25519.PrivateKey) (*link, error) {
 	l.send(hello, h)
 	l.send(claim, append(append([]byte{byte(len(name))}, name...), 0, 0)) // no token
 	for _, want := range []byte{welcome, claimed} {
-		if t, p, err := l.record(); err != nil || t != want {
-			return nil, fmt.Errorf("the relay answered 0x%02x %q, %v", t, p, err)
+		if t, p, err := l.record(); err != nil {
+			return nil, err
+		} else if t != want { // REFUSED or DENIED
+			return nil, fmt.Errorf("the relay answered 0x%02x %q", t, p)
 		}
 	}
 	return l, nil
