@@ -93,7 +93,7 @@ func (f *Files) GetCertificate(*tls.ClientHelloInfo) (*tls.Certificate, error) {
 	d := time.Since(f.looked)
 	f.mu.Unlock()
 	if d >= reloadInterval || d < 0 {
-		f.Reload()
+		_, _ = f.Reload() // Err and OnReload tell
 	}
 	f.mu.Lock()
 	defer f.mu.Unlock()
