@@ -117,7 +117,7 @@ func (s *service) next(k transportKey, req *http.Request, res *http.Response, er
 	case res.StatusCode == http.StatusMisdirectedRequest && !s.misdirects.Load():
 		// RFC 9110, section 15.5.20: over another connection, whatever the method.
 		if len(s.names) > 1 {
-			k.name = (k.name + 1) % int32(len(s.names)) //nolint:gosec // two at most
+			k.name = (k.name + 1) % int32(len(s.names)) // two at most
 		} else {
 			k.http1 = true
 		}

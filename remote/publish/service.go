@@ -130,7 +130,7 @@ func (s *service) dialTLS(ctx context.Context, dial func(context.Context) (net.C
 		err = tc.HandshakeContext(shake)
 		cancel()
 		if err == nil {
-			s.name.Store(int32(n)) //nolint:gosec // there are two names at most
+			s.name.Store(int32(n)) // there are two names at most
 			return tc, nil
 		}
 		c.Close()
@@ -161,7 +161,7 @@ func (s *service) tlsConfig(name string, offer []string) *tls.Config {
 		NextProtos:         offer,
 		RootCAs:            s.Roots,
 		ClientSessionCache: s.sessions,
-		InsecureSkipVerify: true, //nolint:gosec // VerifyConnection checks, but for https+insecure
+		InsecureSkipVerify: true, // VerifyConnection checks, but for https+insecure
 	}
 	if !s.Insecure {
 		c.VerifyConnection = s.verify

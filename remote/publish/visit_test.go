@@ -170,7 +170,7 @@ func TestWaitingForALocalConnectionEndsWithTheRequest(t *testing.T) {
 	req, _ := http.NewRequestWithContext(ctx, "HEAD", "https://"+domain, nil)
 	gone := make(chan error)
 	go func() {
-		_, err := client.Do(req) //nolint:bodyclose // there is none
+		_, err := client.Do(req)
 		gone <- err
 	}()
 	cancel()
