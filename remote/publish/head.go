@@ -260,8 +260,8 @@ func isCanonical(name []byte) bool {
 	return true
 }
 
-// own are the fields that net/http looks for by its spelling, and writes by
-// itself.
+// isOwn reports whether a field is one that net/http looks for by its own
+// spelling, and writes anew.
 func isOwn(canonical string) bool {
 	switch canonical {
 	case "Host", "Connection", "Content-Length", "Transfer-Encoding", "Trailer", "Upgrade", "Te", "Expect", "Keep-Alive":
@@ -287,8 +287,8 @@ func spell(h http.Header, spelling []string) {
 	}
 }
 
-// usual are fields that are mostly not spelt as net/http spells them: for
-// messages that come over HTTP/2, which has no case.
+// usual gives fields the spelling that is common in HTTP/1.1, where net/http has
+// another one: for messages that come over HTTP/2, which has no case.
 func usual(h http.Header) {
 	for name := range h {
 		if common := usualSpelling(name); common != "" {
