@@ -23,6 +23,7 @@ import (
 	"keystay/framing"
 	"keystay/internal/testca"
 	"keystay/relay"
+	"keystay/relay/names"
 	"keystay/remote"
 )
 
@@ -34,14 +35,14 @@ const (
 // startLinkRelay runs a relay in this process, on the given loopback addresses.
 func startLinkRelay(t *testing.T, ca *testca.CA, listen ...string) (*relay.Server, []string) {
 	t.Helper()
-	grants, err := relay.OpenGrants(t.TempDir())
+	grants, err := names.OpenGrants(t.TempDir())
 	if err != nil {
 		t.Fatal(err)
 	}
 	srv := &relay.Server{
 		Domain: linksZone,
 		TLS:    &tls.Config{Certificates: []tls.Certificate{ca.Issue(linksZone)}},
-		Names:  &relay.Names{Grants: grants},
+		Names:  &names.Names{Grants: grants},
 		Logger: slog.New(&claims{Handler: testLog(t, "relay").Handler()}),
 	}
 	var addrs []string

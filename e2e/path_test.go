@@ -16,6 +16,7 @@ import (
 	"keystay/e2e/internal/world"
 	"keystay/internal/testca"
 	"keystay/relay"
+	"keystay/relay/names"
 	"keystay/remote"
 )
 
@@ -53,14 +54,14 @@ func startPathRelayWith(t testing.TB, set func(*relay.Server)) *pathRelay {
 // start starts it at an address, with the names kept in dir.
 func (r *pathRelay) start(addr, dir string) {
 	r.t.Helper()
-	grants, err := relay.OpenGrants(dir)
+	grants, err := names.OpenGrants(dir)
 	if err != nil {
 		r.t.Fatal(err)
 	}
 	r.srv = &relay.Server{
 		Domain: pathZone,
 		TLS:    &tls.Config{Certificates: []tls.Certificate{r.ca.Issue(pathZone)}},
-		Names:  &relay.Names{Grants: grants},
+		Names:  &names.Names{Grants: grants},
 		Logger: slog.New(slog.NewTextHandler(&r.log, nil)),
 	}
 	if r.set != nil {

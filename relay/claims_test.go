@@ -1,45 +1,31 @@
 package relay_test
 
 import (
+	"bytes"
+	"encoding/json"
+	"errors"
 	"fmt"
+	"os"
+	"path/filepath"
 	"strings"
 	"testing"
+	"testing/synctest"
+	"time"
+
+	"go.etcd.io/bbolt"
 
 	"keystay/framing"
 	"keystay/relay"
+	"keystay/relay/names"
 )
-
-// Labels that speak for the whole zone, and what is below them, are given out by
-// no policy, unless a token names them in full. Who has one keeps it.
-func TestReservedLabels(t *testing.T) {
-	exact := relay.Token{Secret: "a token for the very name", Names: []string{"www.relay.test", "x.mail.relay.test"}}
-	all := relay.Token{Secret: "a token for all names", Names: []string{"*.relay.test"}}
-	for _, p := range []relay.Policy{relay.Open, relay.WithToken} {
-		r := newRig(t, policy(p, exact, all))
-		id := newIdentity(t)
-		d := r.device(id)
-		for _, label := range []string{"www", "mail", "openpgpkey", "mta-sts", "autodiscover", "autoconfig", "wpad", "isatap", "ns1", "localhost",
-			"admin", "administrator", "hostmaster", "postmaster", "webmaster", "abuse", "security", "imap", "smtp", "pop", "ftp", "login", "api", "x.www"} {
-			denied(t, d.Claim(t.Context(), framing.Claim{Name: label + ".relay.test", Token: all.Secret}), framing.DeniedTaken)
-		}
-		r.allowed(id, "www.below.relay.test", all.Secret) // somebody's own www
-		r.allowed(id, "mywww.relay.test", all.Secret)
-		r.allowed(id, "www.relay.test", exact.Secret)
-		r.allowed(id, "x.mail.relay.test", exact.Secret)
-		r.allowed(id, "www.relay.test", "") // it is given
-		denied(t, r.claim(newIdentity(t), "www.relay.test", exact.Secret), framing.DeniedTaken)
-	}
-	r := newRig(t, policy(relay.Closed, exact))
-	denied(t, r.claim(newIdentity(t), "www.relay.test", exact.Secret), framing.DeniedClosed)
-}
 
 // A link may show eight different tokens for names that it is denied. After that
 // a token is not looked at, under any policy; what needs none is given as before.
 func TestTokensCannotBeGuessedOnOneLink(t *testing.T) {
 	const good = "the one good token"
-	for p, name := range map[relay.Policy]string{relay.WithToken: "xyz.relay.test", relay.Open: "www.relay.test"} {
+	for p, name := range map[names.Policy]string{names.WithToken: "xyz.relay.test", names.Open: "www.relay.test"} {
 		t.Run(string(p), func(t *testing.T) {
-			r := newRig(t, policy(p, relay.Token{Secret: good, Names: []string{name}}))
+			r := newRig(t, policy(p, names.Token{Secret: good, Names: []string{name}}))
 			id := newIdentity(t)
 			d := r.device(id)
 			claim := func(name, token string) error {
@@ -68,7 +54,7 @@ func TestTokensCannotBeGuessedOnOneLink(t *testing.T) {
 
 // However many claims are denied, they do not fill the log.
 func TestDeniedClaimsDoNotFillTheLog(t *testing.T) {
-	r := newRig(t, policy(relay.Closed))
+	r := newRig(t, policy(names.Closed))
 	for range 2 {
 		d := r.device(newIdentity(t))
 		for i := range 60 {
@@ -81,4 +67,151 @@ func TestDeniedClaimsDoNotFillTheLog(t *testing.T) {
 	if strings.Contains(r.log.String(), "wrong") {
 		t.Error("a token is in the log")
 	}
+}
+
+// claim makes one claim on a link of its own.
+func (r *rig) claim(id identity, name, token string) error {
+	r.t.Helper()
+	d, err := r.link(id)
+	if err != nil {
+		r.t.Fatal(err)
+	}
+	defer d.Close()
+	return d.Claim(r.t.Context(), framing.Claim{Name: name, Token: token})
+}
+
+// allowed checks that a claim is granted.
+func (r *rig) allowed(id identity, name, token string) {
+	r.t.Helper()
+	if err := r.claim(id, name, token); err != nil {
+		r.t.Errorf("claim: %v", err)
+	}
+}
+
+// backdate moves the time when a name was last seen into the past. The record's
+// own time stays: another name is seen now.
+func (r *rig) backdate(name string, by time.Duration) error {
+	if err := r.srv.Names.Grants.Close(); err != nil {
+		return err
+	}
+	db, err := bbolt.Open(filepath.Join(r.dir, "names.db"), 0o600, nil)
+	if err != nil {
+		return err
+	}
+	err = db.Update(func(tx *bbolt.Tx) error {
+		b := tx.Bucket([]byte("grants"))
+		var grant struct {
+			Key   []byte    `json:"key"`
+			Since time.Time `json:"since"`
+			Seen  time.Time `json:"seen"`
+		}
+		if err := json.Unmarshal(b.Get([]byte(name)), &grant); err != nil {
+			return err
+		}
+		grant.Seen = grant.Seen.Add(-by)
+		old, _ := json.Marshal(grant)
+		grant.Seen = time.Now()
+		fresh, _ := json.Marshal(grant)
+		return errors.Join(b.Put([]byte(name), old), b.Put([]byte("fresh."+zone), fresh))
+	})
+	return errors.Join(err, db.Close(), r.srv.Names.Grants.Reopen())
+}
+
+func policy(p names.Policy, tokens ...names.Token) func(*relay.Server) {
+	return func(s *relay.Server) { s.Names.Policy, s.Names.Tokens = p, tokens }
+}
+
+func TestInvalidNames(t *testing.T) {
+	r := newRig(t, nil)
+	a := newIdentity(t)
+	for _, name := range []string{"", ".", zone, "test", "relay.test.", "a.relay.test.", "A.relay.test", "a.example.com", "arelay.test",
+		"a_b.relay.test", "*.relay.test", "192.0.2.1", "-a.relay.test", strings.Repeat("x", 64) + ".relay.test", "a..relay.test", "a\x00.relay.test"} {
+		denied(t, r.claim(a, name, ""), framing.DeniedInvalid)
+	}
+}
+
+// A link that lasts keeps its names when it ends, however long ago it claimed
+// them.
+func TestLongLinkKeepsItsNames(t *testing.T) {
+	r := newRig(t, nil)
+	a, b := newIdentity(t), newIdentity(t)
+	d := r.device(a, "a.relay.test")
+	if err := r.backdate("a.relay.test", names.GrantTime-time.Hour); err != nil {
+		t.Fatal(err)
+	}
+	d.Close()
+	r.close() // waits until the session is over
+	if err := r.backdate("a.relay.test", 2*time.Hour); err != nil {
+		t.Fatal(err)
+	}
+	again := newRig(t, func(s *relay.Server) { s.Names.Grants = r.srv.Names.Grants })
+	denied(t, again.claim(b, "a.relay.test", ""), framing.DeniedTaken)
+}
+
+// Who is connected keeps its name for longer than names are kept, whatever the
+// record says, and when it comes back.
+func TestConnectedNamesDoNotExpire(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := memRig(t, nil)
+		a, b := newIdentity(t), newIdentity(t)
+		d := r.device(a, "a.relay.test")
+		if err := r.backdate("a.relay.test", 2*names.GrantTime); err != nil {
+			t.Fatal(err)
+		}
+		denied(t, r.claim(b, "a.relay.test", ""), framing.DeniedTaken)
+		time.Sleep(2 * time.Hour)
+		denied(t, r.claim(b, "x.a.relay.test", ""), framing.DeniedTaken)
+		if err := r.backdate("a.relay.test", 2*names.GrantTime); err != nil {
+			t.Fatal(err)
+		}
+		d.Close()
+		synctest.Wait()
+		denied(t, r.claim(b, "a.relay.test", ""), framing.DeniedTaken)
+		r.allowed(a, "a.relay.test", "")
+		r.close()
+	})
+}
+
+// After damage nothing new is given out, which is logged once, and who is
+// connected goes on.
+func TestConnectedNamesOutliveTheRecord(t *testing.T) {
+	r := newRig(t, nil)
+	id := newIdentity(t)
+	r.device(id, "a.relay.test").echo("a")
+	if err := os.WriteFile(filepath.Join(r.dir, "names.db"), bytes.Repeat([]byte{0xff}, 64<<10), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	for range 3 {
+		err := r.claim(newIdentity(t), "b.relay.test", "")
+		denied(t, err, framing.DeniedUnavailable)
+	}
+	denied(t, r.claim(newIdentity(t), "c.relay.test", ""), framing.DeniedUnavailable)
+	r.reaches("a.relay.test", "a")
+	other := newIdentity(t)
+	r.allowed(other, other.label(), "") // needs no record
+	r.waitForLog("cannot decide about a claim")
+	if n := bytes.Count([]byte(r.log.String()), []byte("cannot decide about a claim")); n != 1 {
+		t.Errorf("logged %d times", n)
+	}
+}
+
+// A visitor waits for a device whose label was here lately, and for any such
+// label right after the start: nothing of them is kept across a restart.
+func TestVisitorsWaitForKeyLabels(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := memRig(t, policy(names.Closed))
+		id, other := newIdentity(t), newIdentity(t)
+		r.refused(other.label(), internalError) // the relay has just started
+		time.Sleep(time.Minute)
+		r.refused(other.label(), unrecognizedName)
+		r.device(id, id.label()).Close()
+		synctest.Wait()
+		r.refused(id.label(), internalError)
+		r.refused("x."+id.label(), unrecognizedName)
+		time.Sleep(11 * time.Hour)
+		r.refused(id.label(), internalError)
+		time.Sleep(25 * time.Hour)
+		r.refused(id.label(), unrecognizedName)
+		r.close()
+	})
 }

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"keystay/relay"
+	"keystay/relay/names"
 )
 
 // A relay on port 443 that gives out names below relay.net, until it is
@@ -21,7 +22,7 @@ func ExampleServer() {
 		if err != nil {
 			return err
 		}
-		grants, err := relay.OpenGrants("/var/lib/keystay")
+		grants, err := names.OpenGrants("/var/lib/keystay")
 		if err != nil {
 			return err
 		}
@@ -29,7 +30,7 @@ func ExampleServer() {
 		srv := &relay.Server{
 			Domain: "relay.net",
 			TLS:    &tls.Config{Certificates: []tls.Certificate{cert}},
-			Names:  &relay.Names{Policy: relay.Open, Grants: grants},
+			Names:  &names.Names{Policy: names.Open, Grants: grants},
 		}
 		defer srv.Close()
 		ln, err := net.Listen("tcp", ":443")

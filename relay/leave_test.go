@@ -17,6 +17,7 @@ import (
 	"keystay/framing"
 	"keystay/internal/memconn"
 	"keystay/relay"
+	"keystay/relay/names"
 )
 
 // Nobody is refused and nobody cut while one relay follows another: not those
@@ -229,11 +230,11 @@ func TestGrantsClosedAndReopened(t *testing.T) {
 	if err := link.Claim(context.Background(), framing.Claim{Name: "more.relay.test"}); !errors.As(err, &d) || d.Code != framing.DeniedUnavailable {
 		t.Errorf("claim: %v", err)
 	}
-	other, err := relay.OpenGrants(p.dir)
+	other, err := names.OpenGrants(p.dir)
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := grants.Reopen(); !errors.Is(err, relay.ErrInUse) {
+	if err := grants.Reopen(); !errors.Is(err, names.ErrInUse) {
 		t.Errorf("while another has it: %v", err)
 	}
 	other.Close()
@@ -251,11 +252,11 @@ func TestGrantsClosedAndReopened(t *testing.T) {
 // How long a visitor waits, by the reason why.
 func TestHoldTimes(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		grants, err := relay.OpenGrants(t.TempDir())
+		grants, err := names.OpenGrants(t.TempDir())
 		if err != nil {
 			t.Fatal(err)
 		}
-		srv := &relay.Server{Domain: ownName, Names: &relay.Names{Grants: grants}, TLS: &tls.Config{}}
+		srv := &relay.Server{Domain: ownName, Names: &names.Names{Grants: grants}, TLS: &tls.Config{}}
 		srv.Expect([]string{heldName})
 		ln := memconn.Listen(nil)
 		go srv.Serve(ln)
@@ -291,11 +292,11 @@ func TestHoldTimes(t *testing.T) {
 // No more visitors wait for a name that was handed over than its limit says.
 func TestHandedOverHoldsAreLimited(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		grants, err := relay.OpenGrants(t.TempDir())
+		grants, err := names.OpenGrants(t.TempDir())
 		if err != nil {
 			t.Fatal(err)
 		}
-		srv := &relay.Server{Domain: ownName, Names: &relay.Names{Grants: grants}, TLS: &tls.Config{}}
+		srv := &relay.Server{Domain: ownName, Names: &names.Names{Grants: grants}, TLS: &tls.Config{}}
 		srv.Expect([]string{heldName})
 		ln := memconn.Listen(nil)
 		go srv.Serve(ln)

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"keystay/framing"
+	"keystay/relay/names"
 )
 
 // A presence knows where the remote of each name is connected now. It is
@@ -101,18 +102,18 @@ func (p *presence) free(name string, key ed25519.PublicKey) error {
 	p.mu.RLock()
 	defer p.mu.RUnlock()
 	if h := p.names[name]; h != nil && !h.key.Equal(key) {
-		return (&claimant{name: name}).taken()
+		return denial(names.Taken(name))
 	}
 	return nil
 }
 
 // holdings returns who is connected for which name.
-func (p *presence) holdings() []holding {
+func (p *presence) holdings() []names.Holding {
 	p.mu.RLock()
 	defer p.mu.RUnlock()
-	all := make([]holding, 0, len(p.names))
+	all := make([]names.Holding, 0, len(p.names))
 	for name, h := range p.names {
-		all = append(all, holding{name, h.key})
+		all = append(all, names.Holding{Name: name, Key: h.key})
 	}
 	return all
 }
@@ -127,7 +128,7 @@ func (p *presence) take(s *session, c framing.Claim) (replaced []*session, err e
 	}
 	h := p.names[c.Name]
 	if h != nil && !h.key.Equal(s.key) { // its grant has expired under a session
-		return nil, (&claimant{name: c.Name}).taken()
+		return nil, denial(names.Taken(c.Name))
 	}
 	var lost []framing.Run
 	if h != nil {

@@ -11,6 +11,7 @@ import (
 
 	"keystay/framing"
 	"keystay/relay"
+	"keystay/relay/names"
 )
 
 // expectLost waits until a device has lost a name.
@@ -238,7 +239,7 @@ func TestCloseEndsHold(t *testing.T) {
 // A link that claims no name is sent away after 30 s, one that has a name not.
 func TestIdleLink(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		r := memRig(t, func(s *relay.Server) { s.Names.Policy = relay.Closed })
+		r := memRig(t, func(s *relay.Server) { s.Names.Policy = names.Closed })
 		d, named := r.device(newIdentity(t)), newIdentity(t)
 		denied(t, d.Claim(t.Context(), framing.Claim{Name: "a.relay.test"}), framing.DeniedClosed)
 		other := r.device(named, named.label())

@@ -22,6 +22,7 @@ import (
 	"keystay/internal/memconn"
 	"keystay/internal/testca"
 	"keystay/relay"
+	"keystay/relay/names"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
@@ -74,7 +75,7 @@ func newServer(t *testing.T, set func(*relay.Server)) *rig {
 	r.srv = &relay.Server{
 		Domain:  zone,
 		TLS:     &tls.Config{Certificates: []tls.Certificate{r.ca.Issue(zone)}, NextProtos: []string{"h2", "http/1.1"}},
-		Names:   &relay.Names{Grants: openGrants(t, r.dir)},
+		Names:   &names.Names{Grants: openGrants(t, r.dir)},
 		Version: "test",
 		Logger:  slog.New(slog.NewTextHandler(r.log, &slog.HandlerOptions{Level: slog.LevelDebug})),
 	}
@@ -84,9 +85,9 @@ func newServer(t *testing.T, set func(*relay.Server)) *rig {
 	return r
 }
 
-func openGrants(t *testing.T, dir string) *relay.Grants {
+func openGrants(t *testing.T, dir string) *names.Grants {
 	t.Helper()
-	g, err := relay.OpenGrants(dir)
+	g, err := names.OpenGrants(dir)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -17,6 +17,7 @@ import (
 	"keystay/internal/httpdrain"
 	"keystay/internal/panics"
 	"keystay/internal/socket"
+	"keystay/relay/names"
 )
 
 // ErrServerClosed is returned by Serve and ServeHTTP01 after Shutdown or Close.
@@ -45,7 +46,7 @@ type Server struct {
 	Challenge http.Handler
 
 	// Names decides who may use which name, and remembers it.
-	Names *Names
+	Names *names.Names
 
 	// PublicPort is where visitors reach the relay, told to each remote;
 	// 0 means the port of the first listener given to Serve.
@@ -129,8 +130,8 @@ func (s *Server) init() {
 		s.siteHTTP = s.httpServer(s.siteHandler())
 		s.plain = s.httpServer(s.plainHandler())
 		s.port = s.PublicPort
-		s.Names.begin(s.Domain)
-		s.wg.Go(func() { s.Names.upkeep(s.ctx, s.presence.holdings, s.log) })
+		s.Names.Begin(s.Domain)
+		s.wg.Go(func() { s.Names.Upkeep(s.ctx, s.presence.holdings, s.log) })
 		s.wg.Go(func() { s.siteHTTP.Serve(s.site) })
 	})
 }

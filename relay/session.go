@@ -18,6 +18,7 @@ import (
 	"keystay/internal/hostname"
 	"keystay/internal/keyname"
 	"keystay/internal/socket"
+	"keystay/relay/names"
 )
 
 const (
@@ -141,10 +142,10 @@ func (sess *session) over() {
 	s := sess.srv
 	defer s.panics.Catch("ending a session", sess.end)
 	s.devices.lost(sess.identity)
-	s.Names.remember(sess.granted()) // before visitors look for them
+	s.Names.Remember(sess.granted()) // before visitors look for them
 	s.presence.outlive(sess)
 	// In a process that leaves, the record may be another's by now.
-	if err := s.Names.seen(sess.granted(), sess.key); err != nil && s.departing() == nil {
+	if err := s.Names.Seen(sess.granted(), sess.key); err != nil && s.departing() == nil {
 		if left, ok := s.lines.unseen.take(1, undecidedAgain); ok {
 			sess.log().Warn("cannot keep when the names were last used", "err", err, hint.Attr(hint.All(err)), left)
 		}
@@ -226,14 +227,17 @@ func (sess *session) claim(c framing.Claim) error {
 	if err := s.presence.free(name, sess.key); err != nil {
 		return sess.denied(err)
 	}
-	asks := claimant{name: name, key: sess.key, token: c.Token}
+	asks := names.Claimant{Name: name, Key: sess.key, Token: c.Token}
 	if sess.tried.spent(c.Token) {
-		asks.token = "" // it is not even looked at
+		asks.Token = "" // it is not even looked at
 	}
-	if err := s.Names.claim(asks); err != nil {
-		var d *framing.Denial
-		if errors.As(err, &d) && asks.token != c.Token {
-			d.Text = "too many tokens were tried on this link"
+	if err := s.Names.Claim(asks); err != nil {
+		var d *names.Denied
+		if errors.As(err, &d) {
+			if asks.Token != c.Token {
+				d.Text = "too many tokens were tried on this link"
+			}
+			err = denial(d)
 		}
 		sess.tried.add(c.Token)
 		return sess.denied(err)
@@ -254,6 +258,21 @@ func (sess *session) order(name string, begins bool) bool {
 	return sess.srv.presence.order(sess, name, begins)
 }
 
+// denialCodes are the codes of the protocol for those of names.
+var denialCodes = map[names.Code]framing.DenialCode{
+	names.DeniedInvalid:     framing.DeniedInvalid,
+	names.DeniedTaken:       framing.DeniedTaken,
+	names.DeniedToken:       framing.DeniedToken,
+	names.DeniedClosed:      framing.DeniedClosed,
+	names.DeniedLimit:       framing.DeniedLimit,
+	names.DeniedUnavailable: framing.DeniedUnavailable,
+}
+
+// denial is what a remote is told of a claim that is denied.
+func denial(d *names.Denied) *framing.Denial {
+	return &framing.Denial{Name: d.Name, Code: denialCodes[d.Code], Text: d.Text}
+}
+
 func (sess *session) denied(err error) error {
 	var d *framing.Denial
 	if errors.As(err, &d) {
@@ -271,7 +290,7 @@ func (sess *session) denied(err error) error {
 // goAway ends new visitors for a remote that drains.
 func (sess *session) goAway(g framing.GoAway) {
 	sess.away.Store(true)
-	sess.srv.Names.remember(sess.granted())
+	sess.srv.Names.Remember(sess.granted())
 	sess.srv.presence.withdraw(sess)
 	sess.log().Info("remote is going away", "code", g.Code, "reason", g.Text)
 }

@@ -135,12 +135,3 @@ func (i *identities) leave(id *identity) {
 		delete(i.all, id.key)
 	}
 }
-
-// holderOf stands for the identity that name belongs to, where that is known, so
-// that names of one identity count together; else it is the name itself.
-func (n *Names) holderOf(name string) string {
-	if key, err := n.Grants.holder(name); err == nil && key != nil {
-		return keyname.Label(key, "")
-	}
-	return name
-}

@@ -16,6 +16,7 @@ import (
 
 	"keystay/framing"
 	"keystay/internal/hostname"
+	"keystay/relay/names"
 )
 
 // wellKnown is where programs learn what a relay is.
@@ -34,19 +35,19 @@ const challengeTimeout = 15 * time.Second
 
 // about is what a relay says about itself in public.
 type about struct {
-	Keystay    int      `json:"keystay"` // version of this document
-	Domain     string   `json:"domain"`
-	PublicPort int      `json:"public_port"`
-	Policy     Policy   `json:"policy"`
-	Transports []string `json:"transports"`
-	Abuse      string   `json:"abuse"`
-	Version    string   `json:"version"`
+	Keystay    int          `json:"keystay"` // version of this document
+	Domain     string       `json:"domain"`
+	PublicPort int          `json:"public_port"`
+	Policy     names.Policy `json:"policy"`
+	Transports []string     `json:"transports"`
+	Abuse      string       `json:"abuse"`
+	Version    string       `json:"version"`
 }
 
 func (s *Server) about() about {
 	policy := s.Names.Policy
 	if policy == "" {
-		policy = Open
+		policy = names.Open
 	}
 	return about{Keystay: 1, Domain: s.Domain, PublicPort: s.publicPort(), Policy: policy,
 		Transports: []string{"tls", "wss"}, Abuse: s.Abuse, Version: s.Version}
@@ -86,7 +87,7 @@ func (s *Server) plainHandler() http.Handler {
 		}
 		challenge := strings.HasPrefix(r.URL.Path, challengePath) && (r.Method == http.MethodGet || r.Method == http.MethodHead)
 		if name != s.Domain && s.presence.find(name, false) == nil && s.presence.expected(name) <= 0 {
-			known, err := s.Names.known(name)
+			known, _, err := s.Names.Look(name)
 			if err != nil {
 				cannotTell.Write(w, r)
 				return

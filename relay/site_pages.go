@@ -12,6 +12,7 @@ import (
 
 	"keystay/framing"
 	"keystay/internal/page"
+	"keystay/relay/names"
 )
 
 // The pages that a visitor of the relay itself gets instead of an answer. They
@@ -52,16 +53,16 @@ var (
 // port want it.
 func (a about) command() string {
 	words := []string{"remote"}
-	if a.Policy != Closed {
+	if a.Policy != names.Closed {
 		words = append(words, "--domain NAME."+a.Domain)
 	}
 	switch {
 	case a.PublicPort != 443:
 		words = append(words, "--relay "+net.JoinHostPort(a.Domain, strconv.Itoa(a.PublicPort)))
-	case a.Policy == Closed:
+	case a.Policy == names.Closed:
 		words = append(words, "--relay "+a.Domain)
 	}
-	if a.Policy == WithToken {
+	if a.Policy == names.WithToken {
 		words = append(words, "--token-file FILE")
 	}
 	return strings.Join(append(words, "--local :3000"), " ")
@@ -78,7 +79,7 @@ func (a about) write(w http.ResponseWriter) {
 		Command, Contact     string
 		MaxNames, MaxStreams int
 		Hold                 time.Duration
-	}{a, welcomeStyle, a.command(), strings.TrimPrefix(a.Abuse, "mailto:"), MaxNamesPerIdentity, framing.MaxStreams, HoldTimeout})
+	}{a, welcomeStyle, a.command(), strings.TrimPrefix(a.Abuse, "mailto:"), names.MaxNamesPerIdentity, framing.MaxStreams, HoldTimeout})
 }
 
 // welcomeStyle is all of the look of the relay's own page, which loads nothing.

@@ -17,6 +17,7 @@ import (
 
 	"keystay/framing"
 	"keystay/relay"
+	"keystay/relay/names"
 )
 
 // get fetches a path from the relay's own name, with this Host.
@@ -69,16 +70,16 @@ func TestWellKnown(t *testing.T) {
 
 func TestSite(t *testing.T) {
 	for _, c := range []struct {
-		policy         relay.Policy
+		policy         names.Policy
 		port           int
 		words, command string
 	}{
-		{relay.Open, 443, "the first to claim", "remote --domain NAME.relay.test --local :3000"},
-		{relay.Open, 7445, "the first to claim", "remote --domain NAME.relay.test --relay relay.test:7445 --local :3000"},
-		{relay.WithToken, 443, "a token", "remote --domain NAME.relay.test --token-file FILE --local :3000"},
-		{relay.WithToken, 7445, "a token", "remote --domain NAME.relay.test --relay relay.test:7445 --token-file FILE --local :3000"},
-		{relay.Closed, 443, "Nobody new", "remote --relay relay.test --local :3000"},
-		{relay.Closed, 7445, "Nobody new", "remote --relay relay.test:7445 --local :3000"},
+		{names.Open, 443, "the first to claim", "remote --domain NAME.relay.test --local :3000"},
+		{names.Open, 7445, "the first to claim", "remote --domain NAME.relay.test --relay relay.test:7445 --local :3000"},
+		{names.WithToken, 443, "a token", "remote --domain NAME.relay.test --token-file FILE --local :3000"},
+		{names.WithToken, 7445, "a token", "remote --domain NAME.relay.test --relay relay.test:7445 --token-file FILE --local :3000"},
+		{names.Closed, 443, "Nobody new", "remote --relay relay.test --local :3000"},
+		{names.Closed, 7445, "Nobody new", "remote --relay relay.test:7445 --local :3000"},
 	} {
 		r := newRig(t, func(s *relay.Server) {
 			s.Names.Policy, s.PublicPort, s.Abuse = c.policy, c.port, "https://abuse.test/?a=1&b=<2>"

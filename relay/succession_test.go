@@ -17,6 +17,7 @@ import (
 	"keystay/framing"
 	"keystay/internal/testca"
 	"keystay/relay"
+	"keystay/relay/names"
 )
 
 // A succession is one public address and the relays that serve it one after
@@ -54,7 +55,7 @@ func newSuccession(t *testing.T) *succession {
 
 // relay returns a relay that is not serving yet, with a descriptor of its own
 // for the public socket.
-func (p *succession) relay() (*relay.Server, *relay.Grants, net.Listener) {
+func (p *succession) relay() (*relay.Server, *names.Grants, net.Listener) {
 	p.t.Helper()
 	f, err := p.ln.File()
 	if err != nil {
@@ -65,11 +66,11 @@ func (p *succession) relay() (*relay.Server, *relay.Grants, net.Listener) {
 	if err != nil {
 		p.t.Fatal(err)
 	}
-	grants, err := relay.OpenGrants(p.dir)
+	grants, err := names.OpenGrants(p.dir)
 	if err != nil {
 		p.t.Fatal(err)
 	}
-	srv := &relay.Server{Domain: ownName, Names: &relay.Names{Grants: grants},
+	srv := &relay.Server{Domain: ownName, Names: &names.Names{Grants: grants},
 		TLS: &tls.Config{Certificates: []tls.Certificate{p.ca.Issue(ownName)}, NextProtos: []string{"http/1.1"}}}
 	p.t.Cleanup(func() { srv.Close(); ln.Close(); grants.Close() })
 	return srv, grants, ln

@@ -204,16 +204,15 @@ func (s *Server) find(c net.Conn, place *pending, name string, validation bool) 
 			return sess, 0
 		}
 		limit := holdLimit{time: time.Until(until), perName: maxHoldsPerName, total: maxHolds}
-		changed := s.Names.Grants.whenOpen()
+		var changed <-chan struct{}
 		if left := s.presence.expected(name); left > 0 {
 			limit = holdLimit{time: left, perName: maxExpectedPerName, total: maxExpected}
-			changed = nil
-		} else if known, err := s.Names.known(name); err == nil && !known {
+		} else if known, opened, err := s.Names.Look(name); err == nil && !known {
 			return nil, sni.AlertUnrecognizedName
-		} else if !errors.Is(err, errGrantsClosed) {
-			changed = nil
+		} else {
+			changed = opened
 		}
-		w := &waiter{conn: c, place: place, name: name, holder: s.Names.holderOf(name)}
+		w := &waiter{conn: c, place: place, name: name, holder: s.Names.HolderOf(name)}
 		sess, again := s.holds.wait(s.ctx, s.leaving, changed, w, &s.presence, validation, limit)
 		if sess != nil {
 			return sess, 0

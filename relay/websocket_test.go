@@ -20,6 +20,7 @@ import (
 	"keystay/internal/memconn"
 	"keystay/internal/testca"
 	"keystay/relay"
+	"keystay/relay/names"
 )
 
 // A wssRelay is a relay in memory that is reached over WebSockets.
@@ -35,7 +36,7 @@ func newWSSRelay(t *testing.T) *wssRelay {
 	t.Helper()
 	before := goleak.IgnoreCurrent()
 	t.Cleanup(func() { goleak.VerifyNone(t, before) })
-	grants, err := relay.OpenGrants(t.TempDir())
+	grants, err := names.OpenGrants(t.TempDir())
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -47,7 +48,7 @@ func newWSSRelay(t *testing.T) *wssRelay {
 	r.srv = &relay.Server{
 		Domain: "relay.test",
 		TLS:    &tls.Config{Certificates: []tls.Certificate{r.ca.Issue("relay.test")}, NextProtos: []string{"h2", "http/1.1"}},
-		Names:  &relay.Names{Grants: grants},
+		Names:  &names.Names{Grants: grants},
 	}
 	done := make(chan struct{})
 	go func() { r.srv.Serve(r.ln); close(done) }()

@@ -18,7 +18,7 @@ import (
 	"keystay/internal/handover"
 	"keystay/internal/hint"
 	"keystay/internal/testca"
-	"keystay/relay"
+	"keystay/relay/names"
 )
 
 // opened makes a process and opens and closes it as run does. It returns what
@@ -56,7 +56,7 @@ func TestEachStepOfTheStartMayFail(t *testing.T) {
 	mkdir("free")
 	cert, key := testca.New(t).Files(t.TempDir(), "relay.test")
 	write("no.pem", "nothing")
-	used, err := relay.OpenGrants(in("used"))
+	used, err := names.OpenGrants(in("used"))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -83,7 +83,7 @@ func TestEachStepOfTheStartMayFail(t *testing.T) {
 		"a name that is too long":     {config.Relay{StateDir: in(strings.Repeat("x", 300))}, false, syscall.ENAMETOOLONG, "xxx", hint.StatePlace},
 		"the folder of ACME is none":  {config.Relay{StateDir: in("acme")}, false, syscall.ENOTDIR, "acme", hint.StatePlace},
 		"the record is a folder":      {config.Relay{StateDir: in("names"), TLS: files}, false, nil, "names.db", hint.RecordDamaged},
-		"another relay has it":        {config.Relay{StateDir: in("used"), TLS: files}, false, relay.ErrInUse, "names.db", hint.StateInUse},
+		"another relay has it":        {config.Relay{StateDir: in("used"), TLS: files}, false, names.ErrInUse, "names.db", hint.StateInUse},
 		"no relay to take over from":  {config.Relay{StateDir: in("free"), TLS: files}, true, handover.ErrNoneRunning, "take over", hint.NoTakeover},
 		"a certificate that is none":  {config.Relay{StateDir: in("free"), TLS: config.TLS{CertFile: in("no.pem"), KeyFile: key}}, false, nil, "no.pem", hint.NoPair},
 		"a root that is none":         {config.Relay{StateDir: in("free"), ACME: config.ACME{CARoot: in("no.pem")}}, false, nil, "no.pem", nil},

@@ -3,7 +3,7 @@ package main
 import (
 	"keystay/config"
 	"keystay/internal/hint"
-	"keystay/relay"
+	"keystay/relay/names"
 )
 
 // reload reads again what can change while the relay runs: the files of its
@@ -25,10 +25,10 @@ func (p *process) reload() {
 	}
 }
 
-func tokens(from []config.Token) []relay.Token {
-	list := make([]relay.Token, len(from))
+func tokens(from []config.Token) []names.Token {
+	list := make([]names.Token, len(from))
 	for i, t := range from {
-		list[i] = relay.Token{Secret: string(t.Secret), Names: t.Names}
+		list[i] = names.Token{Secret: string(t.Secret), Names: t.Names}
 	}
 	return list
 }

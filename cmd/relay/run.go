@@ -17,6 +17,7 @@ import (
 	"keystay/internal/cli"
 	"keystay/internal/hint"
 	"keystay/relay"
+	"keystay/relay/names"
 )
 
 func run(ctx context.Context, cfg *config.Relay, warnings []config.Warning, takeover bool) (err error) {
@@ -74,7 +75,7 @@ type process struct {
 
 	cert    *ownCert
 	before  *predecessor // the process that this one takes over from, or nil
-	grants  *relay.Grants
+	grants  *names.Grants
 	sockets []socket
 	control *control // nil where there is none
 	srv     *relay.Server
@@ -114,7 +115,7 @@ func (p *process) open(takeover bool) (err error) {
 		}
 		given = p.before.sockets
 	}
-	if p.grants, err = relay.OpenGrants(p.cfg.StateDir); err != nil {
+	if p.grants, err = names.OpenGrants(p.cfg.StateDir); err != nil {
 		closeAll(given)
 		return stateError(p.cfg.StateDir, err)
 	}
@@ -131,7 +132,7 @@ func (p *process) open(takeover bool) (err error) {
 		Domain:      p.cfg.Domain,
 		TLS:         p.cert.tlsConfig(),
 		Challenge:   http.HandlerFunc(p.cert.challenge),
-		Names:       &relay.Names{Policy: relay.Policy(p.cfg.Names.Policy), Tokens: tokens(p.cfg.Tokens), Grants: p.grants},
+		Names:       &names.Names{Policy: names.Policy(p.cfg.Names.Policy), Tokens: tokens(p.cfg.Tokens), Grants: p.grants},
 		Memory:      memory,
 		DefaultName: p.cfg.DefaultName,
 		PublicPort:  publicPort(p.sockets),
@@ -267,7 +268,7 @@ func stateError(dir string, err error) error {
 	switch {
 	case errors.As(err, &wrongUse):
 		return err
-	case errors.Is(err, relay.ErrInUse):
+	case errors.Is(err, names.ErrInUse):
 		return hint.StateInUse.Error(err)
 	case errors.Is(err, os.ErrPermission), errors.Is(err, syscall.EROFS):
 		return hint.RelayState.Error(err, "DIR", dir)

@@ -18,7 +18,7 @@ import (
 
 	"keystay/e2e/bench/internal/result"
 	"keystay/e2e/bench/internal/site"
-	"keystay/relay"
+	"keystay/relay/names"
 )
 
 // route measures how long a new visitor takes to the first answer, and one of a
@@ -128,9 +128,9 @@ const givenAtOnce = 50_000
 func givenName(i int) string { return fmt.Sprintf("name%07d.%s", i, zone) }
 
 // giveOut writes n names into the record of a relay that is not running, in the
-// form of relay.Grants, each of an identity of its own.
+// form of names.Grants, each of an identity of its own.
 func giveOut(dir string, n int) error {
-	g, err := relay.OpenGrants(dir) // which makes it
+	g, err := names.OpenGrants(dir) // which makes it
 	if err != nil {
 		return err
 	}

@@ -1,4 +1,4 @@
-package relay
+package names
 
 import (
 	"context"
@@ -18,11 +18,11 @@ const (
 	upkeepBatch = 256
 )
 
-// upkeep looks after the record at the start and then every hour, until ctx ends:
+// Upkeep looks after the record at the start and then every hour, until ctx ends:
 // it notes that those who are connected use their names, drops what has expired,
 // and once a day writes down the time. In this order, so that nothing is dropped that
 // somebody uses. The function connected returns who is connected for which names.
-func (n *Names) upkeep(ctx context.Context, connected func() []holding, log *slog.Logger) {
+func (n *Names) Upkeep(ctx context.Context, connected func() []Holding, log *slog.Logger) {
 	tick := time.NewTicker(upkeepEvery)
 	defer tick.Stop()
 	for {
@@ -32,7 +32,7 @@ func (n *Names) upkeep(ctx context.Context, connected func() []holding, log *slo
 		}
 		err := n.lookAfter(ctx, connected())
 		// Closed, the record is another process's to look after.
-		if err != nil && !errors.Is(err, errGrantsClosed) {
+		if err != nil && !errors.Is(err, errClosed) {
 			log.Error("cannot look after the record of names", "err", err, hint.Attr(hint.All(err)))
 		}
 		select {
@@ -43,7 +43,7 @@ func (n *Names) upkeep(ctx context.Context, connected func() []holding, log *slo
 	}
 }
 
-func (n *Names) lookAfter(ctx context.Context, connected []holding) error {
+func (n *Names) lookAfter(ctx context.Context, connected []Holding) error {
 	for some := range slices.Chunk(connected, upkeepBatch) {
 		if err := n.Grants.renew(some); err != nil {
 			return err

@@ -1,10 +1,12 @@
-package relay_test
+package names_test
 
 import (
+	"context"
 	"crypto/ed25519"
 	"encoding/json"
 	"errors"
 	"fmt"
+	"log/slog"
 	"maps"
 	"path/filepath"
 	"slices"
@@ -15,13 +17,12 @@ import (
 
 	"go.etcd.io/bbolt"
 
-	"keystay/framing"
-	"keystay/relay"
+	"keystay/relay/names"
 )
 
 // writeOldRecord closes the record in dir and writes to it in the form of the
 // versions that had grants and holders alone, as used at seen.
-func writeOldRecord(t *testing.T, g *relay.Grants, dir string, names map[string]identity, seen time.Time) {
+func writeOldRecord(t *testing.T, g *names.Grants, dir string, list map[string]identity, seen time.Time) {
 	t.Helper()
 	if g != nil {
 		if err := g.Close(); err != nil {
@@ -39,8 +40,8 @@ func writeOldRecord(t *testing.T, g *relay.Grants, dir string, names map[string]
 		if err := errors.Join(err1, err2); err != nil {
 			return err
 		}
-		for _, name := range slices.Sorted(maps.Keys(names)) {
-			id := names[name]
+		for _, name := range slices.Sorted(maps.Keys(list)) {
+			id := list[name]
 			key := id.key.Public().(ed25519.PublicKey)
 			b, err := json.Marshal(map[string]any{"key": []byte(key), "since": seen, "seen": seen})
 			if err != nil {
@@ -63,23 +64,22 @@ func writeOldRecord(t *testing.T, g *relay.Grants, dir string, names map[string]
 // A record of an older version is taken up, whenever such a version has written
 // to it. What it kept of labels made from keys is dropped.
 func TestOlderRecordIsTakenUp(t *testing.T) {
-	r := newServer(t, nil)
+	r := newRig(t, nil)
 	a, b, c := newIdentity(t), newIdentity(t), newIdentity(t)
-	writeOldRecord(t, r.srv.Names.Grants, r.dir, map[string]identity{"a.relay.test": a, a.label(): a, b.label(): b}, time.Now())
+	writeOldRecord(t, r.names.Grants, r.dir, map[string]identity{"a.relay.test": a, a.label(): a, b.label(): b}, time.Now())
 	grants := openGrants(t, r.dir)
 	if n := grants.Count(); n != 1 {
 		t.Errorf("%d names are counted, want 1", n)
 	}
 	// The older version once more, as after a takeover that has failed.
 	writeOldRecord(t, grants, r.dir, map[string]identity{"deep.b.relay.test": b}, time.Now())
-	r.srv.Names.Grants = openGrants(t, r.dir)
-	if n := r.srv.Names.Grants.Count(); n != 2 {
+	r.names.Grants = openGrants(t, r.dir)
+	if n := r.names.Grants.Count(); n != 2 {
 		t.Errorf("%d names are counted, want 2", n)
 	}
-	r.listen()
-	denied(t, r.claim(c, "a.relay.test", ""), framing.DeniedTaken)
-	denied(t, r.claim(c, "deep.b.relay.test", ""), framing.DeniedTaken)
-	denied(t, r.claim(c, "b.relay.test", ""), framing.DeniedTaken)
+	denied(t, r.claim(c, "a.relay.test", ""), names.DeniedTaken)
+	denied(t, r.claim(c, "deep.b.relay.test", ""), names.DeniedTaken)
+	denied(t, r.claim(c, "b.relay.test", ""), names.DeniedTaken)
 	r.allowed(a, "a.relay.test", "")
 	r.allowed(b, "deep.b.relay.test", "")
 	r.allowed(a, a.label(), "")
@@ -88,9 +88,9 @@ func TestOlderRecordIsTakenUp(t *testing.T) {
 // Labels made from keys use up nothing: with room for one more name, devices that
 // nobody knows come with their own, and it is still there for a good token.
 func TestKeyLabelsUseUpNothing(t *testing.T) {
-	r := newRig(t, policy(relay.WithToken, relay.Token{Secret: "a good token", Names: []string{"xyz.relay.test"}}))
-	grants := r.srv.Names.Grants
-	if err := grants.SetCount(relay.MaxGrants - 1); err != nil {
+	r := newRig(t, policy(names.WithToken, names.Token{Secret: "a good token", Names: []string{"xyz.relay.test"}}))
+	grants := r.names.Grants
+	if err := grants.SetCount(names.MaxGrants - 1); err != nil {
 		t.Fatal(err)
 	}
 	for range 20 {
@@ -100,7 +100,7 @@ func TestKeyLabelsUseUpNothing(t *testing.T) {
 	r.allowed(newIdentity(t), "xyz.relay.test", "a good token")
 	id := newIdentity(t)
 	r.allowed(id, id.label(), "") // also when all is given out
-	if n := grants.Count(); n != relay.MaxGrants {
+	if n := grants.Count(); n != names.MaxGrants {
 		t.Errorf("%d names are counted", n)
 	}
 }
@@ -109,58 +109,56 @@ func TestKeyLabelsUseUpNothing(t *testing.T) {
 // is swept too.
 func TestExpiredCountsForNobody(t *testing.T) {
 	r := newRig(t, nil)
-	grants := r.srv.Names.Grants
+	grants := r.names.Grants
 	a, b := newIdentity(t), newIdentity(t)
-	d := r.device(a)
-	for i := range relay.MaxNamesPerIdentity {
+	for i := range names.MaxNamesPerIdentity {
 		name := fmt.Sprintf("n%d.relay.test", i)
-		if err := d.Claim(t.Context(), framing.Claim{Name: name}); err != nil {
+		if err := r.claim(a, name, ""); err != nil {
 			t.Fatal(err)
 		}
 	}
-	d.Close()
-	r.waitForLog("remote disconnected")
-	for i := range relay.MaxNamesPerIdentity {
-		if err := grants.Backdate(fmt.Sprintf("n%d.relay.test", i), relay.GrantTime+time.Hour); err != nil {
+	for i := range names.MaxNamesPerIdentity {
+		if err := grants.Backdate(fmt.Sprintf("n%d.relay.test", i), names.GrantTime+time.Hour); err != nil {
 			t.Fatal(err)
 		}
 	}
-	if err := grants.SetCount(relay.MaxGrants); err != nil {
+	if err := grants.SetCount(names.MaxGrants); err != nil {
 		t.Fatal(err)
 	}
-	for i := range relay.MaxNamesPerIdentity {
+	for i := range names.MaxNamesPerIdentity {
 		r.allowed(a, fmt.Sprintf("new%d.relay.test", i), "")
 	}
-	denied(t, r.claim(a, "more.relay.test", ""), framing.DeniedLimit)
-	if n := grants.Count(); n != relay.MaxGrants {
-		t.Errorf("%d names are counted, and what has expired is swept: want %d", n, relay.MaxGrants)
+	denied(t, r.claim(a, "more.relay.test", ""), names.DeniedLimit)
+	if n := grants.Count(); n != names.MaxGrants {
+		t.Errorf("%d names are counted, and what has expired is swept: want %d", n, names.MaxGrants)
 	}
-	denied(t, r.claim(b, "more.relay.test", ""), framing.DeniedLimit)
+	denied(t, r.claim(b, "more.relay.test", ""), names.DeniedLimit)
 }
 
 // What has expired is swept at the start, and then every hour.
 func TestSweep(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		r := newServer(t, nil)
-		grants := r.srv.Names.Grants
+		r := newRig(t, nil)
+		grants := r.names.Grants
 		id := newIdentity(t)
 		key := id.key.Public().(ed25519.PublicKey)
 		const many = 600 // more than one transaction drops
 		give := func(prefix string, age time.Duration) {
-			var names []string
+			var list []string
 			for i := range many {
-				names = append(names, fmt.Sprintf("%s%d.relay.test", prefix, i))
+				list = append(list, fmt.Sprintf("%s%d.relay.test", prefix, i))
 			}
-			if err := grants.Give(key, age, names...); err != nil {
+			if err := grants.Give(key, age, list...); err != nil {
 				t.Fatal(err)
 			}
 		}
-		give("old", relay.GrantTime+time.Minute)
-		give("later", relay.GrantTime-30*time.Minute)
+		give("old", names.GrantTime+time.Minute)
+		give("later", names.GrantTime-30*time.Minute)
 		if err := grants.Give(key, 0, "fresh.relay.test"); err != nil {
 			t.Fatal(err)
 		}
-		r = r.inMemory()
+		ctx, cancel := context.WithCancel(t.Context())
+		go r.names.Upkeep(ctx, func() []names.Holding { return nil }, slog.New(slog.DiscardHandler))
 		synctest.Wait()
 		if n := grants.Count(); n != many+1 {
 			t.Errorf("%d names after the start, want %d", n, many+1)
@@ -170,7 +168,8 @@ func TestSweep(t *testing.T) {
 		if n := grants.Count(); n != 1 {
 			t.Errorf("%d names an hour later, want 1", n)
 		}
-		r.close()
+		cancel()
+		synctest.Wait()
 		grants.Close()
 	})
 }
@@ -178,22 +177,21 @@ func TestSweep(t *testing.T) {
 // A denied claim writes nothing, so that many of them hold nobody up.
 func TestDeniedClaimsWriteNothing(t *testing.T) {
 	r := newRig(t, nil)
-	grants := r.srv.Names.Grants
+	grants := r.names.Grants
 	a := newIdentity(t)
 	if err := grants.Give(make([]byte, 32), 0, "a.relay.test"); err != nil {
 		t.Fatal(err)
 	}
-	d := r.device(a)
-	for i := range relay.MaxNamesPerIdentity {
-		if err := d.Claim(t.Context(), framing.Claim{Name: fmt.Sprintf("n%d.relay.test", i)}); err != nil {
+	for i := range names.MaxNamesPerIdentity {
+		if err := r.claim(a, fmt.Sprintf("n%d.relay.test", i), ""); err != nil {
 			t.Fatal(err)
 		}
 	}
 	before := grants.Writes()
-	denied(t, d.Claim(t.Context(), framing.Claim{Name: "a.relay.test"}), framing.DeniedTaken)
-	denied(t, d.Claim(t.Context(), framing.Claim{Name: "x.a.relay.test"}), framing.DeniedTaken)
-	denied(t, d.Claim(t.Context(), framing.Claim{Name: "more.relay.test"}), framing.DeniedLimit)
-	if err := d.Claim(t.Context(), framing.Claim{Name: "n0.relay.test"}); err != nil {
+	denied(t, r.claim(a, "a.relay.test", ""), names.DeniedTaken)
+	denied(t, r.claim(a, "x.a.relay.test", ""), names.DeniedTaken)
+	denied(t, r.claim(a, "more.relay.test", ""), names.DeniedLimit)
+	if err := r.claim(a, "n0.relay.test", ""); err != nil {
 		t.Error(err)
 	}
 	if n := grants.Writes(); n != before {
@@ -204,8 +202,8 @@ func TestDeniedClaimsWriteNothing(t *testing.T) {
 // Claims that come at once share transactions, and one that fails in the middle
 // undoes none of the others.
 func TestClaimsAtOnceShareTransactions(t *testing.T) {
-	r := newServer(t, nil)
-	grants := r.srv.Names.Grants
+	r := newRig(t, nil)
+	grants := r.names.Grants
 	before := grants.Writes()
 	const n = 200
 	var wg sync.WaitGroup
@@ -228,25 +226,4 @@ func TestClaimsAtOnceShareTransactions(t *testing.T) {
 	if w := grants.Writes() - before; w > n {
 		t.Errorf("%d transactions for %d names", w, n)
 	}
-}
-
-// A visitor waits for a device whose label was here lately, and for any such
-// label right after the start: nothing of them is kept across a restart.
-func TestVisitorsWaitForKeyLabels(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		r := memRig(t, policy(relay.Closed))
-		id, other := newIdentity(t), newIdentity(t)
-		r.refused(other.label(), internalError) // the relay has just started
-		time.Sleep(time.Minute)
-		r.refused(other.label(), unrecognizedName)
-		r.device(id, id.label()).Close()
-		synctest.Wait()
-		r.refused(id.label(), internalError)
-		r.refused("x."+id.label(), unrecognizedName)
-		time.Sleep(11 * time.Hour)
-		r.refused(id.label(), internalError)
-		time.Sleep(25 * time.Hour)
-		r.refused(id.label(), unrecognizedName)
-		r.close()
-	})
 }

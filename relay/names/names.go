@@ -1,4 +1,4 @@
-package relay
+package names
 
 import (
 	"bytes"
@@ -10,7 +10,6 @@ import (
 	"strings"
 	"sync/atomic"
 
-	"keystay/framing"
 	"keystay/internal/keyname"
 )
 
@@ -53,7 +52,7 @@ type Names struct {
 
 	replaced atomic.Pointer[[]Token] // see SetTokens
 
-	zone   string // set by begin
+	zone   string // set by Begin
 	recent recent // labels made from keys
 }
 
@@ -67,54 +66,48 @@ func (n *Names) tokens() []Token {
 	return n.Tokens
 }
 
-// begin is called once, before anything else, with the name below which all
+// Begin is called once, before anything else, with the name below which all
 // names are.
-func (n *Names) begin(zone string) {
+func (n *Names) Begin(zone string) {
 	n.zone = zone
 	n.recent.begin()
 }
 
-// A claimant is who asks for a name.
-type claimant struct {
-	name  string // normalised
-	key   ed25519.PublicKey
-	token string
+// A Claimant is who asks for a name.
+type Claimant struct {
+	Name  string // normalised
+	Key   ed25519.PublicKey
+	Token string
 }
 
-func (c *claimant) deny(code framing.DenialCode, text string) *framing.Denial {
-	return &framing.Denial{Name: c.name, Code: code, Text: text}
-}
-
-// taken is the denial of a name that another identity holds.
-func (c *claimant) taken() *framing.Denial {
-	return c.deny(framing.DeniedTaken, "it belongs to another device")
+func (c *Claimant) deny(code Code, text string) *Denied {
+	return &Denied{Name: c.Name, Code: code, Text: text}
 }
 
 // errTooMany says that more grants have expired than one claim sweeps.
 var errTooMany = errors.New("too many names below it have expired and are not swept yet")
 
-// claim decides whether the identity may use name, which is normalised, and
-// remembers it if so. The error is a *framing.Denial, or says why it could not be
-// decided.
+// Claim decides whether the identity may use name, which is normalised, and
+// remembers it if so. The error is a *Denied, or says why it could not be decided.
 //
 // What is read and what is written is one transaction, so that of two claims at
 // once the second one sees the first. Before it the same is asked of a transaction
 // that only reads: who is denied, or comes back, costs no write.
-func (n *Names) claim(c claimant) error {
-	if label, alone := madeBy(c.name, n.zone); label != "" {
+func (n *Names) Claim(c Claimant) error {
+	if label, alone := madeBy(c.Name, n.zone); label != "" {
 		// A label made from a key is for that key, whatever the policy, and so is
 		// what is below it, also before that key has come. The label is kept nowhere:
 		// it proves itself.
-		if label != keyname.Label(c.key, "") {
-			return c.deny(framing.DeniedTaken, "this label is made from another device's key")
+		if label != keyname.Label(c.Key, "") {
+			return c.deny(DeniedTaken, "this label is made from another device's key")
 		}
 		if alone {
-			n.recent.add(c.name)
+			n.recent.add(c.Name)
 			return nil
 		}
 	}
 	var own bool
-	var denial *framing.Denial
+	var denial *Denied
 	err := n.Grants.view(func(l *ledger) (err error) {
 		own, denial, err = n.decide(l, &c)
 		return err
@@ -125,7 +118,7 @@ func (n *Names) claim(c claimant) error {
 	case own:
 		// The name is the identity's, also while that it is seen now cannot be
 		// written down, as on a disk that is full.
-		_ = n.Grants.renew([]holding{{c.name, c.key}})
+		_ = n.Grants.renew([]Holding{{c.Name, c.Key}})
 		return nil
 	case denial == nil:
 		err = n.Grants.update(func(l *ledger) (err error) {
@@ -136,7 +129,7 @@ func (n *Names) claim(c claimant) error {
 			if _, err := l.sweep(sweptByClaim); err != nil {
 				return err
 			}
-			return l.put(c.name, c.key)
+			return l.put(c.Name, c.Key)
 		})
 	}
 	if err == nil && denial != nil {
@@ -160,30 +153,30 @@ const sweptByClaim = 4
 // its holder all further names there. Older versions have given out names above
 // somebody else's. Such grants stand, both of them: each holder keeps what it has,
 // and only gets nothing new where the other one is above or below.
-func (n *Names) decide(l *ledger, c *claimant) (own bool, denial *framing.Denial, err error) {
-	if !strings.HasSuffix(c.name, "."+n.zone) {
-		return false, c.deny(framing.DeniedInvalid, "not a name below "+n.zone), nil
+func (n *Names) decide(l *ledger, c *Claimant) (own bool, denial *Denied, err error) {
+	if !strings.HasSuffix(c.Name, "."+n.zone) {
+		return false, c.deny(DeniedInvalid, "not a name below "+n.zone), nil
 	}
-	for at := c.name; at != n.zone; _, at, _ = strings.Cut(at, ".") {
+	for at := c.Name; at != n.zone; _, at, _ = strings.Cut(at, ".") {
 		gr, err := l.get(at)
 		if err != nil {
 			return false, nil, err
 		}
-		if gr != nil && !bytes.Equal(gr.Key, c.key) {
-			return false, c.taken(), nil
+		if gr != nil && !bytes.Equal(gr.Key, c.Key) {
+			return false, Taken(c.Name), nil
 		}
-		if gr != nil && at == c.name {
+		if gr != nil && at == c.Name {
 			return true, nil, nil
 		}
 	}
-	other, err := l.below(c.name, c.key)
+	other, err := l.below(c.Name, c.Key)
 	switch {
 	case errors.Is(err, errTooMany):
-		return false, c.deny(framing.DeniedUnavailable, err.Error()), nil
+		return false, c.deny(DeniedUnavailable, err.Error()), nil
 	case err != nil:
 		return false, nil, err
 	case other:
-		return false, c.deny(framing.DeniedTaken, "a name below it belongs to another device"), nil
+		return false, c.deny(DeniedTaken, "a name below it belongs to another device"), nil
 	}
 	if denial := n.admit(c); denial != nil {
 		return false, denial, nil
@@ -194,33 +187,33 @@ func (n *Names) decide(l *ledger, c *claimant) (own bool, denial *framing.Denial
 
 // admit says whether the policy gives out the name, which is free: nil, or why
 // not.
-func (n *Names) admit(c *claimant) *framing.Denial {
-	admits, exactly := n.tokenFor(c.name, c.token)
+func (n *Names) admit(c *Claimant) *Denied {
+	admits, exactly := n.tokenFor(c.Name, c.Token)
 	switch {
 	case n.Policy == Open || n.Policy == "":
-	case n.Policy == WithToken && c.token == "":
-		return c.deny(framing.DeniedToken, "this relay asks for a token")
+	case n.Policy == WithToken && c.Token == "":
+		return c.deny(DeniedToken, "this relay asks for a token")
 	case n.Policy == WithToken && !admits:
-		return c.deny(framing.DeniedToken, "the token is not valid for this name")
+		return c.deny(DeniedToken, "the token is not valid for this name")
 	case n.Policy != WithToken:
-		return c.deny(framing.DeniedClosed, "this relay gives out no new names")
+		return c.deny(DeniedClosed, "this relay gives out no new names")
 	}
-	if reserved(c.name, n.zone) && !exactly {
-		return c.deny(framing.DeniedTaken, "this name is reserved for the relay's operator")
+	if reserved(c.Name, n.zone) && !exactly {
+		return c.deny(DeniedTaken, "this name is reserved for the relay's operator")
 	}
 	return nil
 }
 
 // room says whether there is room for one more name: nil, or why not.
-func room(l *ledger, c *claimant) (*framing.Denial, error) {
-	held, err := l.held(c.key)
+func room(l *ledger, c *Claimant) (*Denied, error) {
+	held, err := l.held(c.Key)
 	switch {
 	case err != nil:
 		return nil, err
 	case held >= MaxNamesPerIdentity:
-		return c.deny(framing.DeniedLimit, fmt.Sprintf("a device may hold %d names here", MaxNamesPerIdentity)), nil
+		return c.deny(DeniedLimit, fmt.Sprintf("a device may hold %d names here", MaxNamesPerIdentity)), nil
 	case l.full():
-		return c.deny(framing.DeniedLimit, "this relay has given out all its names"), nil
+		return c.deny(DeniedLimit, "this relay has given out all its names"), nil
 	}
 	return nil, nil
 }
@@ -239,20 +232,34 @@ func (n *Names) tokenFor(name, token string) (admits, exactly bool) {
 	return admits, exactly
 }
 
-// known reports whether a visitor of name waits for it: it was given out to
+// Look reports whether a visitor of name waits for it: it was given out to
 // somebody, or is a label made from a key that was here lately. The error says
-// why that cannot be told now.
-func (n *Names) known(name string) (bool, error) {
+// why that cannot be told now. If it is that the record is closed, opened is
+// closed when the record is open again; else opened is nil.
+func (n *Names) Look(name string) (known bool, opened <-chan struct{}, err error) {
 	if _, alone := madeBy(name, n.zone); alone {
-		return n.recent.has(name), nil
+		return n.recent.has(name), nil, nil
 	}
+	opened = n.Grants.whenOpen() // before it is asked, so that no opening is missed
 	holder, err := n.Grants.holder(name)
-	return holder != nil, err
+	if !errors.Is(err, errClosed) {
+		opened = nil
+	}
+	return holder != nil, opened, err
 }
 
-// remember notes the labels made from keys among names that go away now: their
+// HolderOf stands for the identity that name belongs to, where that is known, so
+// that names of one identity count together; else it is the name itself.
+func (n *Names) HolderOf(name string) string {
+	if key, err := n.Grants.holder(name); err == nil && key != nil {
+		return keyname.Label(key, "")
+	}
+	return name
+}
+
+// Remember notes the labels made from keys among names that go away now: their
 // visitors wait.
-func (n *Names) remember(names []string) {
+func (n *Names) Remember(names []string) {
 	for _, name := range names {
 		if _, alone := madeBy(name, n.zone); alone {
 			n.recent.add(name)
@@ -260,12 +267,12 @@ func (n *Names) remember(names []string) {
 	}
 }
 
-// seen notes that the identity has used its names until now.
-func (n *Names) seen(names []string, key ed25519.PublicKey) error {
-	var list []holding
+// Seen notes that the identity has used its names until now.
+func (n *Names) Seen(names []string, key ed25519.PublicKey) error {
+	var list []Holding
 	for _, name := range names {
 		if _, alone := madeBy(name, n.zone); !alone {
-			list = append(list, holding{name, key})
+			list = append(list, Holding{name, key})
 		}
 	}
 	if list == nil {

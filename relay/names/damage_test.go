@@ -1,4 +1,4 @@
-package relay_test
+package names_test
 
 import (
 	"bytes"
@@ -11,7 +11,7 @@ import (
 	"testing"
 
 	"keystay/internal/hint"
-	"keystay/relay"
+	"keystay/relay/names"
 )
 
 const pageSize = 4096
@@ -53,22 +53,23 @@ func (r *soundRecord) pages() int {
 }
 
 // open opens a copy of the file that damage has changed.
-func (r *soundRecord) open(damage func([]byte) []byte) (*relay.Grants, error) {
+func (r *soundRecord) open(damage func([]byte) []byte) (*names.Grants, error) {
 	r.t.Helper()
 	dir := r.t.TempDir()
 	if err := os.WriteFile(filepath.Join(dir, "names.db"), damage(bytes.Clone(r.file)), 0o600); err != nil {
 		r.t.Fatal(err)
 	}
-	return relay.OpenGrants(dir)
+	return names.OpenGrants(dir)
 }
 
 // givesNothingAway checks that no stranger gets any of the names.
-func (r *soundRecord) givesNothingAway(g *relay.Grants) {
+func (r *soundRecord) givesNothingAway(g *names.Grants) {
 	r.t.Helper()
-	names := &relay.Names{Grants: g}
+	n := &names.Names{Grants: g}
+	n.Begin(zone)
 	stranger := newIdentity(r.t).key.Public().(ed25519.PublicKey)
 	for _, name := range r.names {
-		if err := names.Claim(zone, name, stranger, ""); err == nil {
+		if err := n.Claim(names.Claimant{Name: name, Key: stranger}); err == nil {
 			r.t.Errorf("%s is given to a stranger", name)
 			return
 		}
@@ -111,7 +112,7 @@ func TestDamagedRecordGivesNoNameAway(t *testing.T) {
 				g, err := r.open(damage)
 				if err != nil {
 					refused++
-					if !errors.Is(err, relay.ErrDamaged) || len(hint.All(err)) == 0 {
+					if !errors.Is(err, names.ErrDamaged) || len(hint.All(err)) == 0 {
 						t.Errorf("%s: %v", what, err)
 					}
 					return
@@ -144,7 +145,7 @@ func TestFilesThatAreNoRecord(t *testing.T) {
 		if err := os.WriteFile(filepath.Join(dir, "names.db"), content, 0o600); err != nil {
 			t.Fatal(err)
 		}
-		if _, err := relay.OpenGrants(dir); !errors.Is(err, relay.ErrDamaged) || len(hint.All(err)) != 2 {
+		if _, err := names.OpenGrants(dir); !errors.Is(err, names.ErrDamaged) || len(hint.All(err)) != 2 {
 			t.Errorf("%s: %v", name, err)
 		}
 		if b, err := os.ReadFile(filepath.Join(dir, "names.db")); err != nil || !bytes.Equal(b, content) {
@@ -159,7 +160,7 @@ func TestFolderInThePlaceOfTheRecord(t *testing.T) {
 	if err := os.Mkdir(filepath.Join(dir, "names.db"), 0o700); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := relay.OpenGrants(dir); !errors.Is(err, relay.ErrDamaged) || len(hint.All(err)) != 2 {
+	if _, err := names.OpenGrants(dir); !errors.Is(err, names.ErrDamaged) || len(hint.All(err)) != 2 {
 		t.Errorf("got %v", err)
 	}
 }
@@ -190,8 +191,9 @@ func TestRecordDamagedWhileItIsOpen(t *testing.T) {
 			}
 			r.givesNothingAway(g)
 			id := newIdentity(t).key.Public().(ed25519.PublicKey)
-			names := &relay.Names{Grants: g}
-			_ = names.Claim(zone, "new.relay.test", id, "")
+			n := &names.Names{Grants: g}
+			n.Begin(zone)
+			_ = n.Claim(names.Claimant{Name: "new.relay.test", Key: id})
 			_ = g.Sweep()
 			r.givesNothingAway(g)
 			_ = g.Close()
@@ -202,33 +204,10 @@ func TestRecordDamagedWhileItIsOpen(t *testing.T) {
 	}
 }
 
-// After damage nothing new is given out, which is logged once, and who is
-// connected goes on.
-func TestConnectedNamesOutliveTheRecord(t *testing.T) {
-	r := newRig(t, nil)
-	id := newIdentity(t)
-	r.device(id, "a.relay.test").echo("a")
-	if err := r.srv.Names.Grants.Spoil("b.relay.test"); err != nil {
-		t.Fatal(err)
-	}
-	for range 3 {
-		err := r.claim(newIdentity(t), "b.relay.test", "")
-		denied(t, err, 8)
-	}
-	denied(t, r.claim(newIdentity(t), "c.relay.test", ""), 8)
-	r.reaches("a.relay.test", "a")
-	other := newIdentity(t)
-	r.allowed(other, other.label(), "") // needs no record
-	r.waitForLog("cannot decide about a claim")
-	if n := bytes.Count([]byte(r.log.String()), []byte("cannot decide about a claim")); n != 1 {
-		t.Errorf("logged %d times", n)
-	}
-}
-
 // How long it takes to open a record with 100,000 names: a takeover waits for it.
 func BenchmarkOpenManyNames(b *testing.B) {
 	dir := b.TempDir()
-	g, err := relay.OpenGrants(dir)
+	g, err := names.OpenGrants(dir)
 	if err != nil {
 		b.Fatal(err)
 	}

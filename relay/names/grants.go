@@ -1,4 +1,4 @@
-package relay
+package names
 
 import (
 	"crypto/ed25519"
@@ -31,9 +31,9 @@ const (
 // file open.
 var ErrInUse = errors.New("another relay uses this state_dir")
 
-// errGrantsClosed is the error of a record that is closed: another process has
+// errClosed is the error of a record that is closed: another process has
 // it, or will have.
-var errGrantsClosed = errors.New("the record of names is closed")
+var errClosed = errors.New("the record of names is closed")
 
 // Grants is the durable record of who may use which name. A name is kept from
 // its grant until its holder has not been seen for GrantTime.
@@ -150,7 +150,7 @@ func (g *Grants) whenOpen() <-chan struct{} {
 // Close closes the record once nobody uses it. A second call does nothing.
 func (g *Grants) Close() error {
 	err := g.keepTime(0)
-	if errors.Is(err, errGrantsClosed) {
+	if errors.Is(err, errClosed) {
 		return nil
 	}
 	g.mu.Lock()
@@ -179,7 +179,7 @@ func (g *Grants) use() (s *store, now time.Time, done func(), err error) {
 	g.mu.RLock()
 	defer g.mu.RUnlock()
 	if g.store == nil {
-		return nil, now, nil, errGrantsClosed
+		return nil, now, nil, errClosed
 	}
 	g.store.users.Add(1)
 	return g.store, g.clock.now(), g.store.users.Done, nil
@@ -231,20 +231,20 @@ func (g *Grants) holder(name string) (key ed25519.PublicKey, err error) {
 	return key, err
 }
 
-// A holding is a name, and the identity that uses it now.
-type holding struct {
-	name string
-	key  ed25519.PublicKey
+// A Holding is a name, and the identity that uses it now.
+type Holding struct {
+	Name string
+	Key  ed25519.PublicKey
 }
 
 // renew notes that identities use their names now. Whoever was connected until
 // now keeps its name even if the grant looks as if it had expired.
-func (g *Grants) renew(list []holding) error {
-	stale := func(l *ledger, h holding) (bool, error) {
-		gr, err := l.raw(h.name)
-		return gr != nil && h.key.Equal(ed25519.PublicKey(gr.Key)) && l.now.Sub(gr.Seen) >= seenStep, err
+func (g *Grants) renew(list []Holding) error {
+	stale := func(l *ledger, h Holding) (bool, error) {
+		gr, err := l.raw(h.Name)
+		return gr != nil && h.Key.Equal(ed25519.PublicKey(gr.Key)) && l.now.Sub(gr.Seen) >= seenStep, err
 	}
-	var old []holding
+	var old []Holding
 	err := g.view(func(l *ledger) error {
 		for _, h := range list {
 			is, err := stale(l, h)
@@ -264,7 +264,7 @@ func (g *Grants) renew(list []holding) error {
 		for _, h := range old {
 			is, err := stale(l, h)
 			if is {
-				err = l.put(h.name, h.key)
+				err = l.put(h.Name, h.Key)
 			}
 			if err != nil {
 				return err

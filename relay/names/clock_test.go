@@ -1,16 +1,14 @@
-package relay_test
+package names_test
 
 import (
 	"context"
-	"crypto/ed25519"
 	"log/slog"
 	"strings"
 	"testing"
 	"testing/synctest"
 	"time"
 
-	"keystay/framing"
-	"keystay/relay"
+	"keystay/relay/names"
 )
 
 const (
@@ -22,8 +20,8 @@ const (
 // is used in a bubble.
 type calendar struct {
 	t      *testing.T
-	grants *relay.Grants
-	names  *relay.Names
+	grants *names.Grants
+	names  *names.Names
 	off    time.Duration // how far the clock is off
 	a, b   identity
 	log    lockedBuffer
@@ -52,12 +50,13 @@ func (c *calendar) start(off time.Duration, connected ...string) {
 	if err := c.grants.Reopen(); err != nil {
 		c.t.Fatal(err)
 	}
-	c.names = &relay.Names{Grants: c.grants}
+	c.names = &names.Names{Grants: c.grants}
+	c.names.Begin(zone)
 	ctx, cancel := context.WithCancel(c.t.Context())
 	done := make(chan struct{})
 	go func() {
 		defer close(done)
-		c.names.Upkeep(ctx, zone, connected, public(c.a), slog.New(slog.NewTextHandler(&c.log, nil)))
+		c.names.KeepUp(ctx, connected, public(c.a), slog.New(slog.NewTextHandler(&c.log, nil)))
 	}()
 	c.stop = func() {
 		cancel()
@@ -69,18 +68,16 @@ func (c *calendar) start(off time.Duration, connected ...string) {
 	synctest.Wait()
 }
 
-func public(id identity) ed25519.PublicKey { return id.key.Public().(ed25519.PublicKey) }
-
 func (c *calendar) claim(id identity, name string) error {
-	return c.names.Claim(zone, name, public(id), "")
+	return c.names.Claim(names.Claimant{Name: name, Key: public(id)})
 }
 
 // are checks that the names are a's.
-func (c *calendar) are(names ...string) {
+func (c *calendar) are(list ...string) {
 	c.t.Helper()
-	for _, name := range names {
-		denied(c.t, c.claim(c.b, name), framing.DeniedTaken)
-		denied(c.t, c.claim(c.b, "below."+name), framing.DeniedTaken)
+	for _, name := range list {
+		denied(c.t, c.claim(c.b, name), names.DeniedTaken)
+		denied(c.t, c.claim(c.b, "below."+name), names.DeniedTaken)
 	}
 }
 
@@ -235,29 +232,4 @@ func TestOlderRecordAndAWrongClock(t *testing.T) {
 			})
 		})
 	}
-}
-
-// Who is connected keeps its name for longer than names are kept, whatever the
-// record says, and when it comes back.
-func TestConnectedNamesDoNotExpire(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		r := memRig(t, nil)
-		grants := r.srv.Names.Grants
-		a, b := newIdentity(t), newIdentity(t)
-		d := r.device(a, "a.relay.test")
-		if err := grants.Backdate("a.relay.test", 2*year); err != nil {
-			t.Fatal(err)
-		}
-		denied(t, r.claim(b, "a.relay.test", ""), framing.DeniedTaken)
-		time.Sleep(2 * time.Hour)
-		denied(t, r.claim(b, "x.a.relay.test", ""), framing.DeniedTaken)
-		if err := grants.Backdate("a.relay.test", 2*year); err != nil {
-			t.Fatal(err)
-		}
-		d.Close()
-		synctest.Wait()
-		denied(t, r.claim(b, "a.relay.test", ""), framing.DeniedTaken)
-		r.allowed(a, "a.relay.test", "")
-		r.close()
-	})
 }

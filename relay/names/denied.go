@@ -1,0 +1,30 @@
+package names
+
+import "fmt"
+
+// A Denied is the error of a claim that is refused.
+type Denied struct {
+	Name string
+	Code Code
+	Text string // for people
+}
+
+// A Code is the kind of a Denied.
+type Code int
+
+// The kinds of a Denied.
+const (
+	DeniedInvalid     Code = iota + 1 // not a name that this relay gives out
+	DeniedTaken                       // it is another identity's, or reserved
+	DeniedToken                       // it takes a token that is valid for the name
+	DeniedClosed                      // no new names are given out
+	DeniedLimit                       // the identity, or the relay, has too many names
+	DeniedUnavailable                 // it cannot be decided now
+)
+
+func (d *Denied) Error() string { return fmt.Sprintf("%s is denied: %s", d.Name, d.Text) }
+
+// Taken is the error for a name that another identity holds.
+func Taken(name string) *Denied {
+	return &Denied{Name: name, Code: DeniedTaken, Text: "it belongs to another device"}
+}
