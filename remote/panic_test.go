@@ -5,6 +5,7 @@ import (
 	"crypto/tls"
 	"errors"
 	"log/slog"
+	"net"
 	"strings"
 	"sync/atomic"
 	"syscall"
@@ -39,12 +40,18 @@ func TestPanicResetsOneVisitor(t *testing.T) {
 		t.Errorf("the visitor sees %v", err)
 	}
 	faulty.Store(false)
-	go l.visitor()
-	c, err := ln.Accept()
-	if err != nil {
-		t.Fatal(err)
+	accepted := make(chan net.Conn, 1)
+	go func() {
+		c, err := ln.Accept()
+		if err != nil {
+			t.Error(err)
+		}
+		accepted <- c
+	}()
+	l.visitor()
+	if c := <-accepted; c != nil {
+		c.Close()
 	}
-	c.Close()
 	end(ln)
 	if out := log.String(); strings.Count(out, "level=ERROR") != 1 || strings.Contains(out, domain) {
 		t.Errorf("the log: %s", out)
