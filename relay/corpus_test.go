@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"keystay/framing"
+	"keystay/internal/keyname"
 	"keystay/sni"
 )
 
@@ -119,6 +120,11 @@ func TestCorpus(t *testing.T) {
 					routed.Add(1)
 					if string(got) != "device:"+string(b) || rerr != nil {
 						t.Errorf("a hello for %s came back as %.30q, %v", name, got, rerr)
+					}
+				case keyname.Is(strings.TrimSuffix(name, "."+zone)): // which the relay, just started, waits for
+					refused.Add(1)
+					if string(got) != internalError || rerr != nil {
+						t.Errorf("a hello for %q got %.30q, %v", name, got, rerr)
 					}
 				default:
 					refused.Add(1)

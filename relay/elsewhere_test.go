@@ -5,6 +5,7 @@ import (
 	"crypto/ed25519"
 	"crypto/tls"
 	"io"
+	"runtime"
 	"testing"
 	"time"
 
@@ -52,14 +53,19 @@ func TestClaimedElsewhereLeavesReplicas(t *testing.T) {
 	d.expectLost(t, "a.relay.test", framing.DeniedReplaced)
 }
 
-// onLane returns a visitor of name whose bytes have moved to a lane of d's.
+// onLane returns a visitor of name whose bytes have moved to a lane of d's, both
+// ways.
 func (r *rig) onLane(d *device, name string) (visitor conn, stream *framing.Stream) {
 	t := r.t
 	t.Helper()
 	visitor = r.dial()
-	visitor.Write(helloFor(t, name))
+	hello := helloFor(t, name)
+	visitor.Write(hello)
 	stream, err := d.Accept()
 	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := io.ReadFull(stream, make([]byte, len(hello))); err != nil {
 		t.Fatal(err)
 	}
 	tokens, err := d.WantLanes(t.Context(), 1)
@@ -83,7 +89,15 @@ func (r *rig) onLane(d *device, name string) (visitor conn, stream *framing.Stre
 	if _, err := io.ReadFull(visitor, make([]byte, 9)); err != nil {
 		t.Fatal(err)
 	}
-	return visitor, stream
+	// The other direction has moved when the relay's SWITCH has come, on the link.
+	for end := time.Now().Add(patience); ; runtime.Gosched() {
+		if read, _ := stream.Carrier(); read != nil {
+			return visitor, stream
+		}
+		if time.Now().After(end) {
+			t.Fatal("what comes does not move")
+		}
+	}
 }
 
 // The lanes of a run that is replaced in the process that follows are cut, also
