@@ -94,7 +94,7 @@ func (s *Server) handleOwn(own *peeked, forget, routed func()) {
 // shake does the TLS handshake when its turn has come. The turn ends when the
 // handshake first waits for the peer: what is left to compute then is little.
 func (s *Server) shake(tc *tls.Conn, own *peeked) error {
-	leave, err := s.gate.enter(s.ctx, own)
+	leave, err := s.handshakes.enter(s.ctx, own)
 	if err != nil {
 		return err
 	}

@@ -89,7 +89,7 @@ type Server struct {
 	memory     *budget.Budget // of links
 	devices    identities
 	unfinished unfinished
-	gate       *gate
+	handshakes *handshakes
 	ownConfig  *tls.Config // for Domain
 	site       *handoff    // connections for Domain that are HTTP
 	panics     *panics.Log
@@ -120,7 +120,7 @@ func (s *Server) init() {
 		}
 		s.ctx, s.cancel = context.WithCancel(context.Background())
 		s.shareOut()
-		s.gate = newGate()
+		s.handshakes = newHandshakes()
 		s.leaving = make(chan struct{})
 		s.listeners = make(map[*listener]struct{})
 		s.conns = make(map[net.Conn]struct{})

@@ -15,11 +15,11 @@ import (
 	"keystay/internal/memconn"
 )
 
-// oneAtATime is a gate with one place.
-func oneAtATime() *gate {
-	g := newGate()
-	g.free = 1
-	return g
+// oneAtATime is for handshakes that have one place.
+func oneAtATime() *handshakes {
+	h := newHandshakes()
+	h.free = 1
+	return h
 }
 
 // from is a connection from an address.
@@ -32,17 +32,17 @@ func from(addr string) net.Conn {
 // Networks take turns: one that sends very many hellos does not keep another one
 // waiting for more than one of its own, and where the queue is full the others still
 // find a place.
-func TestNetworksTakeTurnsAtTheGate(t *testing.T) {
+func TestNetworksTakeTurnsAtHandshakes(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		g := oneAtATime()
-		leave, err := g.enter(t.Context(), from("192.0.2.1"))
+		h := oneAtATime()
+		leave, err := h.enter(t.Context(), from("192.0.2.1"))
 		if err != nil {
 			t.Fatal(err)
 		}
 		served := make(chan string, 2*maxHandshakesWaiting)
 		ask := func(addr string) {
 			go func() {
-				if leave, err := g.enter(t.Context(), from(addr)); err == nil {
+				if leave, err := h.enter(t.Context(), from(addr)); err == nil {
 					served <- addr
 					leave()
 				}
@@ -70,38 +70,38 @@ func TestNetworksTakeTurnsAtTheGate(t *testing.T) {
 				t.Errorf("%s was served after %d others, want %d", addr, i, place)
 			}
 		}
-		if g.free != 1 || g.sizes.sum != 0 || g.turns.Len() != 0 || len(g.waiting) != 0 {
-			t.Errorf("%d places; left: %d", g.free, g.sizes.sum)
+		if h.free != 1 || h.sizes.sum != 0 || h.turns.Len() != 0 || len(h.waiting) != 0 {
+			t.Errorf("%d places; left: %d", h.free, h.sizes.sum)
 		}
 	})
 }
 
 // Who has left while waiting for a turn is noticed.
-func TestGateNoticesWhoLeaves(t *testing.T) {
+func TestHandshakesNoticeWhoLeaves(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		g := oneAtATime()
-		leave, _ := g.enter(t.Context(), from("192.0.2.1"))
+		h := oneAtATime()
+		leave, _ := h.enter(t.Context(), from("192.0.2.1"))
 		a, b := memconn.Pipe(0)
 		start := time.Now()
 		time.AfterFunc(time.Second/2, func() { b.Close() })
-		if _, err := g.enter(t.Context(), a); !errors.Is(err, errVisitorLeft) || time.Since(start) > watchInterval {
+		if _, err := h.enter(t.Context(), a); !errors.Is(err, errVisitorLeft) || time.Since(start) > watchInterval {
 			t.Errorf("%v after %v", err, time.Since(start))
 		}
 		leave()
-		if g.free != 1 || g.turns.Len() != 0 {
-			t.Errorf("%d places are free", g.free)
+		if h.free != 1 || h.turns.Len() != 0 {
+			t.Errorf("%d places are free", h.free)
 		}
 	})
 }
 
-func TestGateIsFirstComeFirstServed(t *testing.T) {
+func TestHandshakesAreFirstComeFirstServed(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		g := oneAtATime()
+		h := oneAtATime()
 		var mu sync.Mutex
 		var order []int
 		for i := range 10 {
 			go func() {
-				leave, err := g.enter(t.Context(), from("192.0.2.1"))
+				leave, err := h.enter(t.Context(), from("192.0.2.1"))
 				if err != nil {
 					t.Error(err)
 					return
@@ -126,23 +126,23 @@ func TestGateIsFirstComeFirstServed(t *testing.T) {
 	})
 }
 
-func TestGateQueueIsBounded(t *testing.T) {
+func TestHandshakesThatWaitAreBounded(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		g := oneAtATime()
-		leave, err := g.enter(t.Context(), from("192.0.2.1"))
+		h := oneAtATime()
+		leave, err := h.enter(t.Context(), from("192.0.2.1"))
 		if err != nil {
 			t.Fatal(err)
 		}
 		var gaveUp atomic.Int64
 		for range maxHandshakesWaiting {
 			go func() {
-				if _, err := g.enter(t.Context(), from("192.0.2.1")); errors.Is(err, errBusy) {
+				if _, err := h.enter(t.Context(), from("192.0.2.1")); errors.Is(err, errBusy) {
 					gaveUp.Add(1)
 				}
 			}()
 		}
 		synctest.Wait()
-		if _, err := g.enter(t.Context(), from("192.0.2.1")); !errors.Is(err, errBusy) {
+		if _, err := h.enter(t.Context(), from("192.0.2.1")); !errors.Is(err, errBusy) {
 			t.Errorf("beyond the queue: %v, want errBusy", err)
 		}
 		<-time.After(handshakeWait)
@@ -152,12 +152,12 @@ func TestGateQueueIsBounded(t *testing.T) {
 		}
 		ctx, cancel := context.WithCancel(t.Context())
 		time.AfterFunc(time.Second, cancel)
-		if _, err := g.enter(ctx, from("192.0.2.1")); !errors.Is(err, context.Canceled) {
+		if _, err := h.enter(ctx, from("192.0.2.1")); !errors.Is(err, context.Canceled) {
 			t.Errorf("wait whose context ends: %v", err)
 		}
 		leave()
-		if leave, err = g.enter(t.Context(), from("192.0.2.1")); err != nil {
-			t.Errorf("a free gate: %v", err)
+		if leave, err = h.enter(t.Context(), from("192.0.2.1")); err != nil {
+			t.Errorf("with a free place: %v", err)
 		}
 		leave()
 	})

@@ -28,13 +28,13 @@ const (
 // errBusy is the error of a handshake for which there is no turn.
 var errBusy = errors.New("too many handshakes at once")
 
-// A gate lets a few TLS handshakes compute at once, so that visitors have their
+// handshakes lets a few TLS handshakes compute at once, so that visitors have their
 // part of the processors when all remotes come back together. The networks that
 // they come from take turns, and within one the first come is served first, so
 // that whoever sends hellos by the thousand waits for itself. A place is held only
 // while there is something to compute: who holds one cannot keep it by sending
 // nothing.
-type gate struct {
+type handshakes struct {
 	mu      sync.Mutex
 	free    int // places
 	waiting map[netip.Prefix]*queue
@@ -45,19 +45,19 @@ type gate struct {
 // A queue is what waits of one network, first come first served.
 type queue struct {
 	list.List               // of *handshakeTurn
-	turn      *list.Element // in gate.turns
+	turn      *list.Element // in handshakes.turns
 }
 
-// newGate returns a gate with half as many places as there are processors.
-func newGate() *gate {
-	return &gate{free: max(1, runtime.GOMAXPROCS(0)/2), waiting: make(map[netip.Prefix]*queue)}
+// newHandshakes returns one with half as many places as there are processors.
+func newHandshakes() *handshakes {
+	return &handshakes{free: max(1, runtime.GOMAXPROCS(0)/2), waiting: make(map[netip.Prefix]*queue)}
 }
 
 // A handshakeTurn is a handshake that waits.
 type handshakeTurn struct {
 	come  chan struct{} // closed when it has come, or is lost
 	lost  bool          // to somebody of a network with fewer; set before come is closed
-	given bool          // guarded by the gate's mu
+	given bool          // guarded by handshakes.mu
 }
 
 // network returns the network that an address belongs to.
@@ -72,32 +72,32 @@ func network(a netip.Addr) netip.Prefix {
 
 // enter waits for a place for c. The function it returns gives it back, and may be
 // called several times.
-func (g *gate) enter(ctx context.Context, c net.Conn) (leave func(), err error) {
-	leave = sync.OnceFunc(g.leave)
+func (h *handshakes) enter(ctx context.Context, c net.Conn) (leave func(), err error) {
+	leave = sync.OnceFunc(h.leave)
 	from := network(addrPort(c.RemoteAddr()).Addr())
-	g.mu.Lock()
-	if g.free > 0 {
-		g.free--
-		g.mu.Unlock()
+	h.mu.Lock()
+	if h.free > 0 {
+		h.free--
+		h.mu.Unlock()
 		return leave, nil
 	}
 	t := &handshakeTurn{come: make(chan struct{})}
-	e := g.queueLocked(t, from)
-	g.mu.Unlock()
+	e := h.queueLocked(t, from)
+	h.mu.Unlock()
 	if e == nil {
 		return nil, errBusy
 	}
-	if err = g.wait(ctx, c, t); err == nil {
+	if err = h.wait(ctx, c, t); err == nil {
 		return leave, nil
 	}
-	if g.giveUp(e, t, from) { // it has come just now
+	if h.giveUp(e, t, from) { // it has come just now
 		leave()
 	}
 	return nil, err
 }
 
 // wait waits for a turn, as long as the peer is there.
-func (g *gate) wait(ctx context.Context, c net.Conn, t *handshakeTurn) error {
+func (h *handshakes) wait(ctx context.Context, c net.Conn, t *handshakeTurn) error {
 	timer := time.NewTimer(handshakeWait)
 	defer timer.Stop()
 	watch := time.NewTicker(watchInterval)
@@ -124,63 +124,63 @@ func (g *gate) wait(ctx context.Context, c net.Conn, t *handshakeTurn) error {
 // queueLocked puts t into the queue of its network. Where too many wait, the last of
 // the network that has most of them loses its turn to one of a network with fewer;
 // else it returns nil.
-func (g *gate) queueLocked(t *handshakeTurn, from netip.Prefix) *list.Element {
-	if g.sizes.sum >= maxHandshakesWaiting {
-		key, most := g.sizes.largest()
-		if g.sizes.count[from.String()]+1 >= most {
+func (h *handshakes) queueLocked(t *handshakeTurn, from netip.Prefix) *list.Element {
+	if h.sizes.sum >= maxHandshakesWaiting {
+		key, most := h.sizes.largest()
+		if h.sizes.count[from.String()]+1 >= most {
 			return nil
 		}
 		largest := netip.MustParsePrefix(key)
-		last := g.waiting[largest].Back()
+		last := h.waiting[largest].Back()
 		loser := last.Value.(*handshakeTurn)
 		loser.lost = true
 		close(loser.come)
-		g.removeLocked(last, largest)
+		h.removeLocked(last, largest)
 	}
-	q := g.waiting[from]
+	q := h.waiting[from]
 	if q == nil {
-		q = &queue{turn: g.turns.PushBack(from)}
-		g.waiting[from] = q
+		q = &queue{turn: h.turns.PushBack(from)}
+		h.waiting[from] = q
 	}
-	g.sizes.add(from.String(), 1)
+	h.sizes.add(from.String(), 1)
 	return q.PushBack(t)
 }
 
 // removeLocked takes a turn out of the queue of its network.
-func (g *gate) removeLocked(e *list.Element, from netip.Prefix) {
-	q := g.waiting[from]
+func (h *handshakes) removeLocked(e *list.Element, from netip.Prefix) {
+	q := h.waiting[from]
 	e.Value.(*handshakeTurn).given = true
 	q.Remove(e)
-	g.sizes.add(from.String(), -1)
+	h.sizes.add(from.String(), -1)
 	if q.Len() == 0 {
-		g.turns.Remove(q.turn)
-		delete(g.waiting, from)
+		h.turns.Remove(q.turn)
+		delete(h.waiting, from)
 	}
 }
 
 // giveUp ends a turn that is not waited for any more. It reports whether its place
 // was given to it already.
-func (g *gate) giveUp(e *list.Element, t *handshakeTurn, from netip.Prefix) bool {
-	g.mu.Lock()
-	defer g.mu.Unlock()
+func (h *handshakes) giveUp(e *list.Element, t *handshakeTurn, from netip.Prefix) bool {
+	h.mu.Lock()
+	defer h.mu.Unlock()
 	if t.given {
 		return !t.lost
 	}
-	g.removeLocked(e, from)
+	h.removeLocked(e, from)
 	return false
 }
 
 // leave gives a place to the next network in turn, or frees it.
-func (g *gate) leave() {
-	g.mu.Lock()
-	defer g.mu.Unlock()
-	if e := g.turns.Front(); e != nil {
-		g.turns.MoveToBack(e)
+func (h *handshakes) leave() {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if e := h.turns.Front(); e != nil {
+		h.turns.MoveToBack(e)
 		from := e.Value.(netip.Prefix)
-		first := g.waiting[from].Front()
-		g.removeLocked(first, from)
+		first := h.waiting[from].Front()
+		h.removeLocked(first, from)
 		close(first.Value.(*handshakeTurn).come)
 		return
 	}
-	g.free++
+	h.free++
 }
