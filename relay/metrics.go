@@ -1,0 +1,102 @@
+package relay
+
+import (
+	"context"
+	"sync"
+	"sync/atomic"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/collectors"
+)
+
+// stats counts what the relay does. It holds no names.
+type stats struct {
+	visitors  gauge
+	refused   atomic.Int64 // connections that led nowhere
+	noMemory  atomic.Int64 // refused for want of memory
+	toldShort atomic.Int64 // when the log had it, in nanoseconds since 1970
+	lanes     atomic.Int64 // lanes that were bound to a visitor's stream
+}
+
+// A gauge counts what is under way, and lets one wait for none.
+type gauge struct {
+	mu    sync.Mutex
+	now   int
+	total int64
+	zero  chan struct{} // closed at zero; nil when nobody waits
+}
+
+func (g *gauge) add() {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	g.now++
+	g.total++
+}
+
+func (g *gauge) done() {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	if g.now--; g.now == 0 && g.zero != nil {
+		close(g.zero)
+		g.zero = nil
+	}
+}
+
+// wait returns when nothing is under way, or ctx's error.
+func (g *gauge) wait(ctx context.Context) error {
+	g.mu.Lock()
+	if g.now == 0 {
+		g.mu.Unlock()
+		return nil
+	}
+	if g.zero == nil {
+		g.zero = make(chan struct{})
+	}
+	zero := g.zero
+	g.mu.Unlock()
+	select {
+	case <-zero:
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}
+
+func (g *gauge) current() int {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	return g.now
+}
+
+func (g *gauge) sum() int64 {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	return g.total
+}
+
+// metrics is a registry of its own, so that a program with several servers, or
+// with metrics of its own, can use this package.
+func (s *Server) metrics() *prometheus.Registry {
+	reg := prometheus.NewRegistry()
+	gauge := func(name, help string, f func() float64) {
+		reg.MustRegister(prometheus.NewGaugeFunc(prometheus.GaugeOpts{Name: name, Help: help}, f))
+	}
+	counter := func(name, help string, f func() float64) {
+		reg.MustRegister(prometheus.NewCounterFunc(prometheus.CounterOpts{Name: name, Help: help}, f))
+	}
+	reg.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
+	gauge("keystay_sessions", "Links of remotes that are up; a remote keeps two.", func() float64 { n, _ := s.presence.count(); return float64(n) })
+	gauge("keystay_names", "Names that lead to a connected remote.", func() float64 { _, n := s.presence.count(); return float64(n) })
+	gauge("keystay_visitors", "Visitors that are being served.", func() float64 { return float64(s.stats.visitors.current()) })
+	counter("keystay_visitors_total", "Visitors that reached a remote.", func() float64 { return float64(s.stats.visitors.sum()) })
+	counter("keystay_lanes_total", "Visitors whose bytes moved to a connection of their own.", func() float64 { return float64(s.stats.lanes.Load()) })
+	counter("keystay_refused_total", "Connections that led nowhere.", func() float64 { return float64(s.stats.refused.Load()) })
+	counter("keystay_panics_total", "Mistakes in this program that have ended a connection; the log has the first of each kind.", func() float64 { return float64(s.panics.Total()) })
+	counter("keystay_no_memory_total", "Links and visitors that were refused, or let go before they had an owner, for want of memory.", func() float64 { return float64(s.stats.noMemory.Load()) })
+	gauge("keystay_memory_bytes", "Memory that links, unfinished hellos and waiting visitors have taken.", func() float64 {
+		used, _, _ := s.unfinished.usage()
+		return float64(s.memory.Used() + int64(used))
+	})
+	gauge("keystay_memory_limit_bytes", "What they may take.", func() float64 { return float64(s.memory.Limit() + int64(s.unfinished.limit)) })
+	return reg
+}
