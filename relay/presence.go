@@ -36,9 +36,6 @@ type holder struct {
 	order    turn
 }
 
-// maxLost is how many replaced runs are remembered while a name is served.
-const maxLost = 16
-
 // A turn is a run's turn to order a certificate: the CA's connections go to it.
 type turn struct {
 	run   framing.Run
@@ -80,33 +77,6 @@ func (p *presence) outlive(s *session) {
 	p.lost[s] = struct{}{}
 }
 
-// claim makes s serve a name. Sessions of one run stand side by side, and so do
-// runs that are all replicas. Else a run of the same identity that has the name
-// is replaced when s is of a newer one; when s is of an older one it is denied.
-func (p *presence) claim(s *session, c framing.Claim) error {
-	replaced, err := p.take(s, c)
-	for _, old := range replaced {
-		old.link.Revoke(*replacedBy(c.Name))
-		old.link.CutLanes()
-	}
-	if err == nil {
-		for _, old := range p.outdated(Claimed{c.Name, s.key, s.run, c.Replica}) {
-			old.link.CutLanes()
-		}
-	}
-	return err
-}
-
-// free returns the denial of a name that another identity is connected for.
-func (p *presence) free(name string, key ed25519.PublicKey) error {
-	p.mu.RLock()
-	defer p.mu.RUnlock()
-	if h := p.names[name]; h != nil && !h.key.Equal(key) {
-		return denial(names.Taken(name))
-	}
-	return nil
-}
-
 // holdings returns who is connected for which name.
 func (p *presence) holdings() []names.Holding {
 	p.mu.RLock()
@@ -116,67 +86,6 @@ func (p *presence) holdings() []names.Holding {
 		all = append(all, names.Holding{Name: name, Key: h.key})
 	}
 	return all
-}
-
-func (p *presence) take(s *session, c framing.Claim) (replaced []*session, err error) {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	// The names of a link that is lost later are still to be withdrawn; of one that
-	// is lost already perhaps not.
-	if s.link.Err() != nil {
-		return nil, &framing.Denial{Name: c.Name, Code: framing.DeniedUnavailable, Text: "the link is lost"}
-	}
-	h := p.names[c.Name]
-	if h != nil && !h.key.Equal(s.key) { // its grant has expired under a session
-		return nil, denial(names.Taken(c.Name))
-	}
-	var lost []framing.Run
-	if h != nil {
-		lost = h.lost
-		// A run that was replaced does not come back by a link that was on its
-		// way: with equal numbers the two would end each other.
-		if slices.Contains(lost, s.run) {
-			return nil, replacedBy(c.Name)
-		}
-	}
-	if h != nil && !(h.replica && c.Replica) {
-		for _, old := range h.sessions {
-			if old.run == s.run {
-				continue
-			}
-			if !s.run.Replaces(old.run) {
-				return nil, replacedBy(c.Name)
-			}
-			replaced = append(replaced, old)
-		}
-	}
-	if h == nil || len(replaced) > 0 {
-		for _, old := range replaced {
-			if !slices.Contains(lost, old.run) {
-				lost = append(slices.Clone(lost), old.run)
-			}
-		}
-		h = &holder{key: s.key, lost: lost[max(0, len(lost)-maxLost):]}
-		if p.names == nil {
-			p.names = make(map[string]*holder)
-		}
-		p.names[c.Name] = h
-	}
-	h.replica = c.Replica
-	if !slices.Contains(h.sessions, s) {
-		h.sessions = append(slices.Clone(h.sessions), s)
-		s.names = append(slices.Clone(s.names), c.Name)
-	}
-	delete(p.handedOver, c.Name)
-	if c := p.awaited[c.Name]; c != nil {
-		close(c)
-	}
-	delete(p.awaited, c.Name)
-	return replaced, nil
-}
-
-func replacedBy(name string) *framing.Denial {
-	return &framing.Denial{Name: name, Code: framing.DeniedReplaced, Text: "a newer run of this device has taken the name over"}
 }
 
 // withdraw takes all names of s away, as when it drains or is lost.

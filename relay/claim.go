@@ -1,0 +1,160 @@
+package relay
+
+import (
+	"bytes"
+	"crypto/ed25519"
+	"slices"
+
+	"keystay/framing"
+	"keystay/relay/names"
+)
+
+// claim makes s serve a name. Sessions of one run stand side by side, and so do
+// runs that are all replicas. Else a run of the same identity that has the name
+// is replaced when s is of a newer one; when s is of an older one it is denied.
+func (p *presence) claim(s *session, c framing.Claim) error {
+	replaced, err := p.take(s, c)
+	for _, old := range replaced {
+		old.link.Revoke(*replacedBy(c.Name))
+		old.link.CutLanes()
+	}
+	if err == nil {
+		for _, old := range p.outdated(Claimed{c.Name, s.key, s.run, c.Replica}) {
+			old.link.CutLanes()
+		}
+	}
+	return err
+}
+
+// free returns the denial of a name that another identity is connected for.
+func (p *presence) free(name string, key ed25519.PublicKey) error {
+	p.mu.RLock()
+	defer p.mu.RUnlock()
+	if h := p.names[name]; h != nil && !h.key.Equal(key) {
+		return denial(names.Taken(name))
+	}
+	return nil
+}
+
+func (p *presence) take(s *session, c framing.Claim) (replaced []*session, err error) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	// The names of a link that is lost later are still to be withdrawn; of one that
+	// is lost already perhaps not.
+	if s.link.Err() != nil {
+		return nil, &framing.Denial{Name: c.Name, Code: framing.DeniedUnavailable, Text: "the link is lost"}
+	}
+	h := p.names[c.Name]
+	if h != nil && !h.key.Equal(s.key) { // its grant has expired under a session
+		return nil, denial(names.Taken(c.Name))
+	}
+	var lost []framing.Run
+	if h != nil {
+		lost = h.lost
+		// A run that was replaced does not come back by a link that was on its
+		// way: with equal numbers the two would end each other.
+		if slices.Contains(lost, s.run) {
+			return nil, replacedBy(c.Name)
+		}
+	}
+	if h != nil && !(h.replica && c.Replica) {
+		for _, old := range h.sessions {
+			if old.run == s.run {
+				continue
+			}
+			if !s.run.Replaces(old.run) {
+				return nil, replacedBy(c.Name)
+			}
+			replaced = append(replaced, old)
+		}
+	}
+	if h == nil || len(replaced) > 0 {
+		for _, old := range replaced {
+			if !slices.Contains(lost, old.run) {
+				lost = append(slices.Clone(lost), old.run)
+			}
+		}
+		h = &holder{key: s.key, lost: lost[max(0, len(lost)-maxLost):]}
+		if p.names == nil {
+			p.names = make(map[string]*holder)
+		}
+		p.names[c.Name] = h
+	}
+	h.replica = c.Replica
+	if !slices.Contains(h.sessions, s) {
+		h.sessions = append(slices.Clone(h.sessions), s)
+		s.names = append(slices.Clone(s.names), c.Name)
+	}
+	delete(p.handedOver, c.Name)
+	if c := p.awaited[c.Name]; c != nil {
+		close(c)
+	}
+	delete(p.awaited, c.Name)
+	return replaced, nil
+}
+
+func replacedBy(name string) *framing.Denial {
+	return &framing.Denial{Name: name, Code: framing.DeniedReplaced, Text: "a newer run of this device has taken the name over"}
+}
+
+// maxLost is how many replaced runs are remembered while a name is served.
+const maxLost = 16
+
+// A Claimed is a name that a remote's run has got.
+type Claimed struct {
+	Name    string
+	Key     ed25519.PublicKey
+	Run     framing.Run
+	Replica bool
+}
+
+// ClaimedElsewhere tells a server that is handed over of a name that a run has
+// got in the process that follows. What is still served here of an older run, or
+// of another identity, is treated as it is where the claim was made: the run is
+// told that it is replaced, and its lanes are cut.
+func (s *Server) ClaimedElsewhere(c Claimed) {
+	s.init()
+	for _, old := range s.presence.giveUp(c) {
+		old.link.Revoke(*replacedBy(c.Name))
+		old.link.CutLanes()
+	}
+	for _, old := range s.presence.outdated(c) {
+		old.link.CutLanes()
+	}
+}
+
+// giveUp takes a name away from the sessions that c replaces, and returns them.
+func (p *presence) giveUp(c Claimed) (replaced []*session) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	h := p.names[c.Name]
+	if h == nil {
+		return nil
+	}
+	var left []*session
+	for _, old := range h.sessions {
+		if same := bytes.Equal(old.key, c.Key); same && (h.replica && c.Replica || !c.Run.Replaces(old.run)) {
+			left = append(left, old)
+			continue
+		}
+		replaced = append(replaced, old)
+	}
+	if h.sessions = left; len(left) == 0 {
+		delete(p.names, c.Name)
+	}
+	return replaced
+}
+
+// outdated returns the sessions whose link is lost, and perhaps not their lanes,
+// and that c takes a name over from.
+func (p *presence) outdated(c Claimed) (list []*session) {
+	p.mu.RLock()
+	defer p.mu.RUnlock()
+	for old := range p.lost {
+		same := old.key.Equal(c.Key)
+		if slices.Contains(old.names, c.Name) && (!same || !c.Replica && c.Run.Replaces(old.run)) {
+			list = append(list, old)
+		}
+	}
+	return list
+}
