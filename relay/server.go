@@ -162,20 +162,6 @@ func (s *Server) Serve(ln net.Listener) error {
 	return ErrServerClosed
 }
 
-// ServeHTTP01 answers plain HTTP on ln: ACME HTTP-01 requests go to the remote
-// that holds the name, browsers are sent to https. It blocks like Serve.
-func (s *Server) ServeHTTP01(ln net.Listener) error {
-	s.init()
-	tracked, err := s.track(ln, s.plain.Expect)
-	if err != nil {
-		return ErrServerClosed
-	}
-	if err := s.plain.Serve(tracked); !errors.Is(err, http.ErrServerClosed) && !errors.Is(err, net.ErrClosed) {
-		return fmt.Errorf("serve %s: %w", ln.Addr(), err)
-	}
-	return ErrServerClosed
-}
-
 // track notes ln for Shutdown and makes its Accept survive passing errors.
 // accepted gets to know each connection before anybody else does.
 func (s *Server) track(ln net.Listener, accepted func(net.Conn)) (net.Listener, error) {

@@ -1,0 +1,158 @@
+package relay
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"log"
+	"net"
+	"net/http"
+	"net/http/httputil"
+	"net/url"
+	"strconv"
+	"strings"
+	"time"
+
+	"keystay/framing"
+	"keystay/internal/hostname"
+)
+
+// challengePath is where a CA's HTTP-01 requests go (RFC 8555, section 8.3).
+const challengePath = "/.well-known/acme-challenge/"
+
+// maxChallenge is the longest answer to an HTTP-01 request that is passed on, in
+// bytes. A key authorization has some 90.
+const maxChallenge = 4 << 10
+
+// challengeTimeout is how long a remote may take for an HTTP-01 request: from the
+// stream's beginning until it has taken the question and its answer has come.
+const challengeTimeout = 15 * time.Second
+
+// ServeHTTP01 answers plain HTTP on ln: ACME HTTP-01 requests go to the remote
+// that holds the name, browsers are sent to https. It blocks like Serve.
+func (s *Server) ServeHTTP01(ln net.Listener) error {
+	s.init()
+	tracked, err := s.track(ln, s.plain.Expect)
+	if err != nil {
+		return ErrServerClosed
+	}
+	if err := s.plain.Serve(tracked); !errors.Is(err, http.ErrServerClosed) && !errors.Is(err, net.ErrClosed) {
+		return fmt.Errorf("serve %s: %w", ln.Addr(), err)
+	}
+	return ErrServerClosed
+}
+
+// plainHandler is what port 80 answers: it passes ACME HTTP-01 on and sends
+// everything else to https. Where that would lead to nobody it says so itself,
+// since a refused TLS connection shows no page.
+func (s *Server) plainHandler() http.Handler {
+	forward := s.challengeProxy()
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		name, err := hostname.OfHeader(r.Host)
+		if err != nil {
+			noSuchName.Write(w, r)
+			return
+		}
+		challenge := strings.HasPrefix(r.URL.Path, challengePath) && (r.Method == http.MethodGet || r.Method == http.MethodHead)
+		if name != s.Domain && s.presence.find(name, false) == nil && s.presence.expected(name) <= 0 {
+			known, _, err := s.Names.Look(name)
+			if err != nil {
+				cannotTell.Write(w, r)
+				return
+			}
+			if !known {
+				noSuchName.Write(w, r)
+				return
+			}
+			if !challenge {
+				away.Write(w, r)
+				return
+			}
+		}
+		if challenge {
+			switch {
+			case name != s.Domain:
+				forward.ServeHTTP(w, r.WithContext(context.WithValue(r.Context(), nameKey{}, name)))
+			case s.Challenge != nil:
+				s.Challenge.ServeHTTP(w, r)
+			default:
+				http.NotFound(w, r)
+			}
+			return
+		}
+		host := name
+		if p := s.publicPort(); p != 443 {
+			host = net.JoinHostPort(name, strconv.Itoa(p))
+		}
+		uri := r.URL.RequestURI()
+		if !strings.HasPrefix(uri, "/") { // "*" or worse, such as "@example.com"
+			uri = "/"
+		}
+		w.Header().Set("Connection", "close")
+		http.Redirect(w, r, "https://"+host+uri, http.StatusPermanentRedirect)
+	})
+}
+
+// nameKey is the context key of the name that an HTTP-01 request is for.
+type nameKey struct{}
+
+// challengeProxy passes an HTTP-01 request to the remote that holds the name:
+// the one thing that the relay parses, since the CA asks it in the clear.
+func (s *Server) challengeProxy() http.Handler {
+	return &httputil.ReverseProxy{
+		Rewrite: func(r *httputil.ProxyRequest) {
+			r.SetURL(&url.URL{Scheme: "http", Host: r.In.Context().Value(nameKey{}).(string)})
+			r.Out.Body = nil
+			r.Out.ContentLength = 0
+			// Nothing but the question: no upgrade to another protocol either.
+			r.Out.Header = http.Header{"User-Agent": {r.In.UserAgent()}}
+		},
+		Transport: &http.Transport{
+			DialContext:            s.dialChallenge,
+			DisableKeepAlives:      true,
+			DisableCompression:     true,
+			ResponseHeaderTimeout:  10 * time.Second,
+			MaxResponseHeaderBytes: 16 << 10,
+		},
+		ModifyResponse: func(r *http.Response) error {
+			if r.StatusCode == http.StatusSwitchingProtocols || r.ContentLength > maxChallenge {
+				return errors.New("what the remote answers is no key authorization")
+			}
+			r.Body = struct {
+				io.Reader
+				io.Closer
+			}{io.LimitReader(r.Body, maxChallenge), r.Body}
+			return nil
+		},
+		ErrorLog: log.New(io.Discard, "", 0),
+		ErrorHandler: func(w http.ResponseWriter, r *http.Request, err error) {
+			s.log.Debug("cannot pass an HTTP-01 request on", "err", err)
+			http.Error(w, "the device cannot be reached now", http.StatusBadGateway)
+		},
+	}
+}
+
+// dialChallenge opens a stream for an HTTP-01 request to addr, a name and a port.
+func (s *Server) dialChallenge(ctx context.Context, _, addr string) (net.Conn, error) {
+	name, _, err := net.SplitHostPort(addr)
+	if err != nil {
+		return nil, err
+	}
+	sess := s.presence.find(name, true)
+	if sess == nil {
+		return nil, errors.New("its remote is away")
+	}
+	local, _ := ctx.Value(http.LocalAddrContextKey).(net.Addr)
+	stream, err := sess.link.Open(challengeHeader(name, local), nil)
+	if err == nil {
+		stream.SetDeadline(time.Now().Add(challengeTimeout))
+	}
+	return stream, err
+}
+
+func challengeHeader(name string, local net.Addr) framing.Header {
+	h := framing.Header{Name: name, Kind: framing.KindHTTP01}
+	h.Source, h.Dest = addrPort(local), addrPort(local)
+	return h
+}
