@@ -82,7 +82,7 @@ func (g *Grants) Reopen() error {
 	if err == nil {
 		c, jump, err = prepare(s, g.wall)
 		if err != nil {
-			s.close()
+			_ = s.close()
 		}
 	}
 	if err != nil {

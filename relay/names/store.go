@@ -247,7 +247,7 @@ func (s *store) write(list []*change) {
 		if errors.Is(err, errUnchanged) {
 			err = nil
 		}
-		if s.note(err); failed < 0 {
+		if _ = s.note(err); failed < 0 {
 			answer(left, err)
 			break
 		}

@@ -22,7 +22,7 @@ var Programs = sync.OnceValues(func() (dir string, err error) {
 	if dir, err = os.MkdirTemp("", "keystay-bin-"); err != nil {
 		return "", err
 	}
-	if err := os.Chmod(dir, 0o755); err != nil { //nolint:gosec // a story runs them as another user
+	if err := os.Chmod(dir, 0o755); err != nil { // a story runs them as another user
 		return "", err
 	}
 	built = dir
