@@ -85,7 +85,6 @@ func (p *presence) take(s *session, c framing.Claim) (replaced []*session, err e
 		h.sessions = append(slices.Clone(h.sessions), s)
 		s.names = append(slices.Clone(s.names), c.Name)
 	}
-	delete(p.handedOver, c.Name)
 	if c := p.awaited[c.Name]; c != nil {
 		close(c)
 	}

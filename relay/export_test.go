@@ -5,9 +5,9 @@ const MaxHoldsPerName = maxHoldsPerName
 
 // Holds is how many visitors wait for a remote, and for how many names.
 func (s *Server) Holds() (visitors, names int) {
-	s.holds.mu.Lock()
-	defer s.holds.mu.Unlock()
+	s.router.waiters.mu.Lock()
+	defer s.router.waiters.mu.Unlock()
 	s.presence.mu.Lock()
 	defer s.presence.mu.Unlock()
-	return s.holds.holders.sum, len(s.holds.waiting) + len(s.presence.awaited)
+	return s.router.waiters.holders.sum, len(s.router.waiters.waiting) + len(s.presence.awaited)
 }

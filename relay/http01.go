@@ -55,30 +55,24 @@ func (s *Server) plainHandler() http.Handler {
 			return
 		}
 		challenge := strings.HasPrefix(r.URL.Path, challengePath) && (r.Method == http.MethodGet || r.Method == http.MethodHead)
-		if name != s.Domain && s.presence.find(name, false) == nil && s.presence.expected(name) <= 0 {
-			known, _, err := s.Names.Look(name)
-			if err != nil {
-				cannotTell.Write(w, r)
-				return
-			}
-			if !known {
-				noSuchName.Write(w, r)
-				return
-			}
-			if !challenge {
-				away.Write(w, r)
-				return
-			}
-		}
-		if challenge {
-			switch {
-			case name != s.Domain:
-				forward.ServeHTTP(w, r.WithContext(context.WithValue(r.Context(), nameKey{}, name)))
-			case s.Challenge != nil:
-				s.Challenge.ServeHTTP(w, r)
-			default:
-				http.NotFound(w, r)
-			}
+		switch to := s.router.now(name, false).to; {
+		case to == untold:
+			cannotTell.Write(w, r)
+			return
+		case to == nowhere:
+			noSuchName.Write(w, r)
+			return
+		case to == away && !challenge:
+			isAway.Write(w, r)
+			return
+		case challenge && to != toRelay:
+			forward.ServeHTTP(w, r.WithContext(context.WithValue(r.Context(), nameKey{}, name)))
+			return
+		case challenge && s.Challenge != nil:
+			s.Challenge.ServeHTTP(w, r)
+			return
+		case challenge:
+			http.NotFound(w, r)
 			return
 		}
 		host := name
@@ -139,12 +133,12 @@ func (s *Server) dialChallenge(ctx context.Context, _, addr string) (net.Conn, e
 	if err != nil {
 		return nil, err
 	}
-	sess := s.presence.find(name, true)
-	if sess == nil {
+	l := s.router.now(name, true)
+	if l.to != toSession {
 		return nil, errors.New("its remote is away")
 	}
 	local, _ := ctx.Value(http.LocalAddrContextKey).(net.Addr)
-	stream, err := sess.link.Open(challengeHeader(name, local), nil)
+	stream, err := l.session.link.Open(challengeHeader(name, local), nil)
 	if err == nil {
 		stream.SetDeadline(time.Now().Add(challengeTimeout))
 	}

@@ -126,17 +126,13 @@ func (s *Server) settle(ctx context.Context) {
 	wg.Wait()
 }
 
-// passOn gives a visitor to the process that follows, if there is one. It
-// reports false when c is still the caller's.
-func (s *Server) passOn(c net.Conn, first []byte) bool {
-	d := s.departing()
-	if d == nil || d.pass == nil {
-		return false
-	}
+// passOn gives a visitor to the process that follows. It reports false when c is
+// still the caller's.
+func (s *Server) passOn(next func(net.Conn, []byte) error, c net.Conn, first []byte) bool {
 	if p, ok := c.(*peeked); ok { // it was passed on to this process already
 		c, first = p.Conn, append(first[:len(first):len(first)], p.first...)
 	}
-	if err := d.pass(c, first); err != nil {
+	if err := next(c, first); err != nil {
 		s.log.Warn("cannot pass a visitor on", "err", err)
 		return false
 	}
@@ -162,13 +158,13 @@ func (s *Server) Adopt(c net.Conn, first []byte) {
 // called before Serve.
 func (s *Server) Expect(names []string) {
 	s.init()
-	s.presence.expect(names, TakeoverHold)
+	s.router.expected.begin(names, TakeoverHold)
 }
 
 // Served returns the names that are served now, and those that are expected.
 func (s *Server) Served() []string {
 	s.init()
-	return s.presence.served()
+	return append(s.presence.served(), s.router.expected.list()...)
 }
 
 // Pause makes the server accept nothing, on any of its listeners, until Resume.

@@ -20,10 +20,6 @@ type presence struct {
 	sessions map[*session]struct{}
 	lost     map[*session]struct{}    // those whose link is lost, with streams on lanes
 	awaited  map[string]chan struct{} // closed when the name comes up
-
-	handedOver map[string]struct{} // another process served them, and they are not here yet
-	until      time.Time           // when these are awaited no more
-	forget     *time.Timer         // empties handedOver then
 }
 
 // A holder is who serves a name: the sessions of one run, or of several that
@@ -217,42 +213,9 @@ func (p *presence) forgetArrival(name string) {
 	delete(p.awaited, name)
 }
 
-// expect makes names count as away for d.
-func (p *presence) expect(names []string, d time.Duration) {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	p.handedOver = make(map[string]struct{}, len(names))
-	for _, name := range names {
-		p.handedOver[name] = struct{}{}
-	}
-	p.until = time.Now().Add(d)
-	p.forget = time.AfterFunc(d, p.expectNone)
-}
-
-// expectNone ends what expect began.
-func (p *presence) expectNone() {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	p.handedOver = nil
-	if p.forget != nil {
-		p.forget.Stop()
-	}
-}
-
-// expected returns how long to wait for name because it was handed over; 0 if
-// it was not.
-func (p *presence) expected(name string) time.Duration {
-	p.mu.RLock()
-	defer p.mu.RUnlock()
-	if _, ok := p.handedOver[name]; !ok {
-		return 0
-	}
-	return time.Until(p.until)
-}
-
-// served returns the names that are up, or expected.
+// served returns the names that are up.
 func (p *presence) served() []string {
 	p.mu.RLock()
 	defer p.mu.RUnlock()
-	return append(slices.Collect(maps.Keys(p.names)), slices.Collect(maps.Keys(p.handedOver))...)
+	return slices.Collect(maps.Keys(p.names))
 }

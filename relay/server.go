@@ -9,7 +9,6 @@ import (
 	"net"
 	"net/http"
 	"sync"
-	"time"
 
 	"github.com/inetaf/tcpproxy"
 
@@ -22,13 +21,6 @@ import (
 
 // ErrServerClosed is returned by Serve and ServeHTTP01 after Shutdown or Close.
 var ErrServerClosed = errors.New("relay: server closed")
-
-// HoldTimeout is how long a visitor of a name whose remote is away waits for it.
-const HoldTimeout = 10 * time.Second
-
-// TakeoverHold is how long a visitor waits for a name that another process of
-// this relay has handed over, counted from the moment it did.
-const TakeoverHold = 30 * time.Second
 
 // A Server is a relay. Its fields are set before the first call of Serve and
 // not changed afterwards.
@@ -85,7 +77,7 @@ type Server struct {
 	log        *slog.Logger
 	presence   presence
 	lanes      laneTokens
-	holds      holds
+	router     *router
 	memory     *budget.Budget // of links
 	devices    identities
 	unfinished unfinished
@@ -131,6 +123,7 @@ func (s *Server) init() {
 		s.plain = s.httpServer(s.plainHandler())
 		s.port = s.PublicPort
 		s.Names.Begin(s.Domain)
+		s.router = &router{domain: s.Domain, presence: &s.presence, names: s.Names, ctx: s.ctx, leaving: s.leaving, departure: s.departing}
 		s.wg.Go(func() { s.Names.Upkeep(s.ctx, s.presence.holdings, s.log) })
 		s.wg.Go(func() { s.siteHTTP.Serve(s.site) })
 	})
@@ -196,7 +189,7 @@ func (s *Server) Close() error {
 	s.closing = true
 	s.mu.Unlock()
 	s.stopListening()
-	s.presence.expectNone()
+	s.router.expected.none()
 	s.cancel()
 	s.site.Close()
 	s.siteHTTP.Close()

@@ -245,6 +245,7 @@ func (sess *session) claim(c framing.Claim) error {
 	if err := s.presence.claim(sess, c); err != nil {
 		return sess.denied(err)
 	}
+	s.router.expected.arrived(name)
 	sess.unclaimed.Stop()
 	if s.OnClaim != nil {
 		s.OnClaim(Claimed{c.Name, sess.key, sess.run, c.Replica})

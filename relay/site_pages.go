@@ -24,7 +24,7 @@ var (
 		Text:   "This relay knows nobody by the name in the address. Is it spelt right?",
 		Owner:  "If it is your name: it is known once a remote has claimed it.",
 	}
-	away = page.Page{
+	isAway = page.Page{
 		Status:     http.StatusServiceUnavailable,
 		Title:      "The device behind this name is away",
 		Text:       "The name is known here, but its device is not connected now. It may be off, or offline. Try again later.",

@@ -66,7 +66,7 @@ func (s *Server) handle(c net.Conn) {
 		return
 	}
 	var own *peeked
-	if own, stream = s.route(conn, place); own != nil {
+	if own, stream = s.receive(conn, place); own != nil {
 		s.handleOwn(own, forget, routed)
 		return
 	}
@@ -103,10 +103,10 @@ func (s *Server) serve(c sni.Conn, stream *framing.Stream, forget func()) {
 	})
 }
 
-// route reads the hello and opens a stream for a visitor. A connection for the
-// relay's own name is returned instead. Without either it is closed, or with
-// somebody else.
-func (s *Server) route(c sni.Conn, place *pending) (own *peeked, stream *framing.Stream) {
+// receive reads the hello and opens a stream for a visitor. A connection for the
+// relay's own name is returned instead. Without either it is closed, or with the
+// process that follows.
+func (s *Server) receive(c sni.Conn, place *pending) (own *peeked, stream *framing.Stream) {
 	buf := helloBuffers.Get().(*[helloBuffer]byte)
 	hello, err := sni.ReadWithin(c, buf[:], place.grow)
 	defer helloBuffers.Put(buf)
@@ -122,46 +122,42 @@ func (s *Server) route(c sni.Conn, place *pending) (own *peeked, stream *framing
 		s.refuse(c, sni.AlertUnrecognizedName)
 		return nil, nil
 	}
-	if name == s.Domain {
-		if s.passOn(c, hello.Raw) {
-			return nil, nil
-		}
-		own := &peeked{Conn: c, first: bytes.Clone(hello.Raw), place: place, lane: hello.OffersALPN(framing.LaneProtocol)}
+	stream, l := s.open(&visitor{conn: c, place: place, name: name, validation: hello.OffersALPN(acmeALPN)}, hello.Raw)
+	switch {
+	case stream != nil:
+	case l.next != nil && s.passOn(l.next, c, hello.Raw):
+	case l.to == toRelay:
+		own = &peeked{Conn: c, first: bytes.Clone(hello.Raw), place: place, lane: hello.OffersALPN(framing.LaneProtocol)}
 		if !own.lane { // which leaves TLS, and must not read ahead
 			own.Conn = framing.NewBufferedConn(c)
 		}
-		return own, nil
+	default:
+		s.refuse(c, l.alert)
 	}
-	stream, alert := s.open(c, place, name, &hello)
-	if stream == nil {
-		if !s.passOn(c, hello.Raw) {
-			s.refuse(c, alert)
-		}
-	}
-	return nil, stream
+	return own, stream
 }
 
-// open opens a stream for a visitor at a session of the name. A session whose
-// link has just been lost is passed over: the visitor has had no answer yet.
-// Without a stream it returns the alert that tells why.
-func (s *Server) open(c net.Conn, place *pending, name string, hello *sni.Hello) (*framing.Stream, sni.Alert) {
+// open opens a stream for v at a session of its name. A session whose link has
+// just been lost is passed over: the visitor has had no answer yet. Without a
+// stream it returns where the visitor goes instead.
+func (s *Server) open(v *visitor, hello []byte) (*framing.Stream, lead) {
 	for {
-		sess, alert := s.find(c, place, name, hello.OffersALPN(acmeALPN))
-		if sess == nil {
-			return nil, alert
+		l := s.router.find(v)
+		if l.to != toSession {
+			return nil, l
 		}
-		stream, err := sess.open(c, streamHeader(c, name, framing.KindTLS), hello.Raw)
+		stream, err := l.session.open(v.conn, streamHeader(v.conn, v.name, framing.KindTLS), hello)
 		if err == nil {
-			return stream, 0
+			return stream, l
 		}
 		if errors.Is(err, framing.ErrNoMemory) {
 			s.outOfMemory()
 		}
-		sess.log().Debug("cannot open a stream", "err", err)
-		if sess.link.Err() == nil && !errors.Is(err, framing.ErrGoingAway) {
-			return nil, sni.AlertInternalError // it is this one stream
+		l.session.log().Debug("cannot open a stream", "err", err)
+		if l.session.link.Err() == nil && !errors.Is(err, framing.ErrGoingAway) { // it is this one stream
+			return nil, s.router.orNext(lead{to: nowhere, alert: sni.AlertInternalError})
 		}
-		s.presence.withdraw(sess) // which its own goAway may not have done yet
+		s.presence.withdraw(l.session) // which its own goAway may not have done yet
 	}
 }
 
@@ -191,36 +187,6 @@ func (s *Server) refuseHello(c sni.Conn, first []byte, err error) {
 func (s *Server) refuse(c sni.Conn, alert sni.Alert) {
 	s.stats.refused.Add(1)
 	sni.Refuse(c, alert)
-}
-
-// find returns the session that a visitor of name goes to. Without one it
-// returns the alert that tells why; where a remote is expected back, it waits
-// for it before, and so it does while that cannot be told because the record of
-// names is closed. When the server or the visitor leaves nobody waits any more.
-func (s *Server) find(c net.Conn, place *pending, name string, validation bool) (*session, sni.Alert) {
-	until := time.Now().Add(HoldTimeout)
-	for {
-		if sess := s.presence.find(name, validation); sess != nil {
-			return sess, 0
-		}
-		limit := holdLimit{time: time.Until(until), perName: maxHoldsPerName, total: maxHolds}
-		var changed <-chan struct{}
-		if left := s.presence.expected(name); left > 0 {
-			limit = holdLimit{time: left, perName: maxExpectedPerName, total: maxExpected}
-		} else if known, opened, err := s.Names.Look(name); err == nil && !known {
-			return nil, sni.AlertUnrecognizedName
-		} else {
-			changed = opened
-		}
-		w := &waiter{conn: c, place: place, name: name, holder: s.Names.HolderOf(name)}
-		sess, again := s.holds.wait(s.ctx, s.leaving, changed, w, &s.presence, validation, limit)
-		if sess != nil {
-			return sess, 0
-		}
-		if !again {
-			return nil, sni.AlertInternalError
-		}
-	}
 }
 
 func streamHeader(c net.Conn, name string, kind framing.Kind) framing.Header {

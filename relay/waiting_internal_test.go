@@ -8,11 +8,11 @@ import (
 
 // A full table gives a newcomer of a small share the place of one of the largest:
 // among holders, and among the names of one.
-func TestHoldsAreShared(t *testing.T) {
-	limit := holdLimit{perName: 64, total: 128}
-	var h holds
+func TestPlacesOfWaitersAreShared(t *testing.T) {
+	limit := hold{perName: 64, total: 128}
+	var h waiters
 	enter := func(holder, name string) *waiter {
-		w := &waiter{holder: holder, name: name, pushed: make(chan struct{})}
+		w := &waiter{visitor: visitor{name: name}, holder: holder, pushed: make(chan struct{})}
 		if !h.enter(w, limit) {
 			return nil
 		}
@@ -58,15 +58,15 @@ func TestHoldsAreShared(t *testing.T) {
 }
 
 // Whoever comes and goes, the counts fit and nothing is left.
-func TestHoldsLeaveNothingBehind(t *testing.T) {
-	var h holds
+func TestWaitersLeaveNothingBehind(t *testing.T) {
+	var h waiters
 	var p presence
 	var in []*waiter
 	for range 20_000 {
 		if rand.IntN(2) == 0 || len(in) == 0 {
 			w := &waiter{holder: fmt.Sprint("holder", rand.IntN(5)), pushed: make(chan struct{})}
 			w.name = fmt.Sprint(w.holder, rand.IntN(5))
-			if h.enter(w, holdLimit{perName: 10, total: 50}) {
+			if h.enter(w, hold{perName: 10, total: 50}) {
 				in = append(in, w)
 			}
 		} else {

@@ -10,6 +10,13 @@ import (
 	"keystay/internal/duplex"
 )
 
+// HoldTimeout is how long a visitor of a name whose remote is away waits for it.
+const HoldTimeout = 10 * time.Second
+
+// TakeoverHold is how long a visitor waits for a name that another process of
+// this relay has handed over, counted from the moment it did.
+const TakeoverHold = 30 * time.Second
+
 const (
 	// maxHoldsPerName is how many visitors of one name may wait for its remote.
 	maxHoldsPerName = 64
@@ -22,28 +29,36 @@ const (
 	maxExpected        = 16384
 )
 
-// A holdLimit says how long a visitor may wait, and with how many others of its
-// name and in all.
-type holdLimit struct {
-	time           time.Duration
+// A hold says until when a visitor may wait, and with how many others of its name
+// and in all.
+type hold struct {
+	until          time.Time
 	perName, total int
+	opened         <-chan struct{} // closed when it may be told better; nil when it may not
+}
+
+// A visitor is a connection, and what its hello asks for.
+type visitor struct {
+	conn       net.Conn
+	place      *pending // may be nil
+	name       string
+	validation bool // by a CA: the handshake is all of it
 }
 
 // A waiter is a visitor that waits for a remote that is away.
 type waiter struct {
-	conn         net.Conn
-	name, holder string        // holder stands for the identity that the name belongs to
-	place        *pending      // may be nil
-	pushed       chan struct{} // closed when another visitor has taken its place
-	at           *list.Element // nil without a place; guarded by holds.mu
+	visitor
+	holder string        // stands for the identity that the name belongs to
+	pushed chan struct{} // closed when another visitor has taken its place
+	at     *list.Element // nil without a place; guarded by waiters.mu
 }
 
-// holds are the visitors that wait. The table is shared in two steps: among the
+// waiters are the visitors that wait. The table is shared in two steps: among the
 // holders of the names, and for each holder among its names. Where it is full, a
 // newcomer whose holder has fewer in it than another takes the place of one of
 // the holder that has most; of one holder, in the same way, the name that has
 // most gives one up. The visitor that has waited longest goes.
-type holds struct {
+type waiters struct {
 	mu      sync.Mutex
 	holders tally             // visitors of each holder
 	names   map[string]*tally // of each holder: visitors of each of its names
@@ -51,7 +66,7 @@ type holds struct {
 }
 
 // enter gives w a place. It reports false where there is none.
-func (h *holds) enter(w *waiter, limit holdLimit) bool {
+func (h *waiters) enter(w *waiter, limit hold) bool {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	if l := h.waiting[w.name]; l != nil && l.Len() >= limit.perName {
@@ -76,7 +91,7 @@ func (h *holds) enter(w *waiter, limit holdLimit) bool {
 }
 
 // pushLocked makes room for w, if another visitor has less right to its place.
-func (h *holds) pushLocked(w *waiter) bool {
+func (h *waiters) pushLocked(w *waiter) bool {
 	holder, most := h.holders.largest()
 	if h.holders.count[w.holder]+1 >= most { // its own holder has as much as any
 		holder = w.holder
@@ -96,7 +111,7 @@ func (h *holds) pushLocked(w *waiter) bool {
 }
 
 // takeLocked ends that w has a place.
-func (h *holds) takeLocked(w *waiter) {
+func (h *waiters) takeLocked(w *waiter) {
 	if w.at == nil {
 		return
 	}
@@ -113,7 +128,7 @@ func (h *holds) takeLocked(w *waiter) {
 }
 
 // leave ends that w waits.
-func (h *holds) leave(w *waiter, p *presence) {
+func (h *waiters) leave(w *waiter, p *presence) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	h.takeLocked(w)
@@ -122,38 +137,38 @@ func (h *holds) leave(w *waiter, p *presence) {
 	}
 }
 
-// wait waits within limit for the name of w to come up, but not after gone or
-// changed is closed, nor after the visitor has left or had to give its place up;
-// again reports that it was changed. It returns nil when the name does not come up,
-// and at once when there is no place.
-func (h *holds) wait(ctx context.Context, gone, changed <-chan struct{}, w *waiter, p *presence, validation bool, limit holdLimit) (s *session, again bool) {
-	w.pushed = make(chan struct{})
-	if !h.enter(w, limit) {
+// await waits within h for the name of v to come up, but not after the server
+// leaves, nor after the visitor has left or had to give its place up; again reports
+// that it is to be asked anew where the name leads. It returns nil when the name
+// does not come up, and at once when there is no place.
+func (r *router) await(v *visitor, h hold) (s *session, again bool) {
+	w := &waiter{visitor: *v, holder: r.names.HolderOf(v.name), pushed: make(chan struct{})}
+	if !r.waiters.enter(w, h) {
 		return nil, false
 	}
-	defer h.leave(w, p)
-	ctx, cancel := context.WithTimeout(ctx, limit.time)
+	defer r.waiters.leave(w, r.presence)
+	ctx, cancel := context.WithDeadline(r.ctx, h.until)
 	defer cancel()
 	watch := time.NewTicker(watchInterval)
 	defer watch.Stop()
 	for {
-		arrival := p.arrival(w.name)
-		if s := p.find(w.name, validation); s != nil {
+		arrival := r.presence.arrival(v.name)
+		if s := r.presence.find(v.name, v.validation); s != nil {
 			return s, false
 		}
 		select {
 		case <-arrival:
-		case <-changed:
+		case <-h.opened:
 			return nil, true
 		case <-watch.C:
-			if duplex.Ended(w.conn) {
+			if duplex.Ended(v.conn) {
 				return nil, false
 			}
 		case <-w.pushed:
 			return nil, false
-		case <-w.place.pushedOut():
+		case <-v.place.pushedOut():
 			return nil, false
-		case <-gone:
+		case <-r.leaving:
 			return nil, false
 		case <-ctx.Done():
 			return nil, false

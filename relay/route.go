@@ -1,0 +1,105 @@
+package relay
+
+import (
+	"context"
+	"net"
+	"time"
+
+	"keystay/relay/names"
+	"keystay/sni"
+)
+
+// A router answers one question: where does a name lead, now or after how long. It
+// asks who is connected for the name, whether another process has handed it over,
+// and whose it is. Nobody else asks these one after the other.
+type router struct {
+	domain   string // the relay's own name
+	presence *presence
+	names    *names.Names
+	expected expected
+	waiters  waiters
+
+	ctx       context.Context   // of the server
+	leaving   <-chan struct{}   // closed when the server leaves
+	departure func() *departure // how it leaves, or nil
+}
+
+// A lead is where a name leads.
+type lead struct {
+	to      destination
+	session *session                     // with toSession
+	wait    *hold                        // with those that wait
+	alert   sni.Alert                    // with nowhere: what the visitor is told
+	next    func(net.Conn, []byte) error // gives the visitor to the process that follows; nil without one
+}
+
+// A destination is the kind of a lead.
+type destination int
+
+const (
+	nowhere   destination = iota
+	toRelay               // to the relay itself
+	toSession             // to a remote that is connected
+
+	// The visitor waits:
+	handedOver // another process has handed the name over, and its remote is about to dial
+	away       // its remote is away
+	untold     // whether it is anybody's name cannot be told now
+)
+
+// now returns where name leads at once, or how long to wait for it. Validation
+// says that it is for a CA's validation of the name.
+func (r *router) now(name string, validation bool) lead {
+	if name == r.domain {
+		return lead{to: toRelay}
+	}
+	if sess := r.presence.find(name, validation); sess != nil {
+		return lead{to: toSession, session: sess}
+	}
+	if until, ok := r.expected.until(name); ok {
+		return lead{to: handedOver, wait: &hold{until: until, perName: maxExpectedPerName, total: maxExpected}}
+	}
+	known, opened, err := r.names.Look(name)
+	l := lead{to: away}
+	switch {
+	case err != nil:
+		l.to = untold
+	case !known:
+		return lead{to: nowhere, alert: sni.AlertUnrecognizedName}
+	}
+	l.wait = &hold{until: time.Now().Add(HoldTimeout), perName: maxHoldsPerName, total: maxHolds, opened: opened}
+	return l
+}
+
+// find returns where visitor v goes. It has waited when that takes a wait: so the
+// lead is to a session, to the relay, or nowhere. In a server that leaves, or when
+// the visitor does, nobody waits any more.
+func (r *router) find(v *visitor) lead {
+	var until time.Time // for as long as the first wait, whatever follows
+	for {
+		l := r.now(v.name, v.validation)
+		if l.to < handedOver {
+			return r.orNext(l)
+		}
+		if until.IsZero() || l.to == handedOver {
+			until = l.wait.until
+		}
+		l.wait.until = until
+		sess, again := r.await(v, *l.wait)
+		switch {
+		case sess != nil:
+			return lead{to: toSession, session: sess}
+		case !again:
+			return r.orNext(lead{to: nowhere, alert: sni.AlertInternalError})
+		}
+	}
+}
+
+// orNext adds to a lead without a session that the process that follows takes the
+// visitor, where there is one.
+func (r *router) orNext(l lead) lead {
+	if d := r.departure(); d != nil && l.to != toSession {
+		l.next = d.pass
+	}
+	return l
+}
