@@ -133,7 +133,7 @@ func (f *Files) Err() error {
 	return f.err
 }
 
-// Unfit returns what whoever connects to name will refuse about the certificate
+// Unfit returns what clients of name will refuse about the certificate
 // as it was read last: that it is for other names, or not valid at that time.
 // An empty name is not looked at. Who has issued it is for the others to judge.
 func (f *Files) Unfit(name string, now time.Time) []error {

@@ -11,12 +11,13 @@ import (
 const maxGathered = 8 * wireBuffer
 
 // gathered is the writing half of a [BufferedConn]. Between cork and uncork what
-// is written stays in memory; else it is written at once. There is one who
-// corks and uncorks, but anyone may write at any time: an alert of TLS, say.
+// is written stays in memory; otherwise it is written at once. Only the link's
+// writer corks and uncorks. Any goroutine may write at any time, as TLS does with
+// an alert.
 type gathered struct {
 	mu      sync.Mutex
 	corked  bool
-	writing bool              // somebody writes, who takes along what comes meanwhile
+	writing bool              // a goroutine writes, and writes what is added meanwhile, too
 	out     []byte            // not written yet
 	array   *[wireBuffer]byte // of out, unless it has grown; nil when out is empty
 
@@ -81,12 +82,12 @@ func (c *BufferedConn) cork() {
 }
 
 // uncork ends what cork began, and writes what was gathered. With a limit of 0 it
-// does not wait: it reports whether it is done, and otherwise holds on. Else
-// each write may take so long.
+// does not wait: when the socket takes no more, it returns false and stays corked.
+// Otherwise each write may take as long as limit.
 func (c *BufferedConn) uncork(limit time.Duration) (done bool, err error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if c.writing { // who does will see it
+	if c.writing { // that goroutine writes what was gathered
 		c.corked = false
 		return true, nil
 	}

@@ -278,9 +278,10 @@ func (n *Lane) bind(ctx context.Context, id uint32) error {
 const excuseTime = 3 * time.Second
 
 // Outcome waits until the stream that the lane was bound to is over, or ctx
-// ends. Its error is why the lane failed: nil when it ended as its stream did,
-// or has not ended, or nobody is left who could say. It worked when bytes have
-// come and gone on it. Outcome must be called once Bind has returned nil.
+// ends. Its error is why the lane failed. It is nil when the lane ended as its
+// stream did, when the lane has not ended, and when the link is lost, on which the
+// relay would have said. Worked means that bytes have come and gone on the lane.
+// Outcome must be called once Bind has returned nil.
 func (n *Lane) Outcome(ctx context.Context) (worked bool, err error) {
 	defer n.link.forgetLane(n.stream.id)
 	select {
@@ -306,10 +307,10 @@ func (n *Lane) Outcome(ctx context.Context) (worked bool, err error) {
 // Close closes a lane that is not bound.
 func (n *Lane) Close() error { return n.tc.Close() }
 
-// laneTimeout is how long what was sent on a lane may wait for an
-// acknowledgement, or to be taken, where the system can tell. It cannot be that
-// of a link, which is always read: a lane is read as fast as whoever is behind
-// it reads, who may pause.
+// laneTimeout is how long what was sent on a lane may wait to be acknowledged, or
+// to be read, where the system can tell. It is longer than for a link, which is
+// always read: a lane is read as fast as the visitor or the local service behind it
+// reads, and these may pause.
 const laneTimeout = 5 * time.Minute
 
 // prepareLane sets what holds for a bare lane: no deadline is left from before, it

@@ -23,7 +23,7 @@ type laneLink struct {
 	cut     bool             // CutLanes was called: no stream moves any more
 	excuses int              // how many LANE_RESETs may come: one for each BIND; at the remote
 	asking  chan struct{}    // holds one element from LANES_WANTED until its answer
-	asked   time.Duration    // goes on by laneAskInterval with each LANES_WANTED; who asks guards it
+	asked   time.Duration    // goes on by laneAskInterval with each LANES_WANTED; guarded by asking
 	tokens  chan []LaneToken // takes the answer; nil when none is due
 }
 

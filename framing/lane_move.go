@@ -178,8 +178,9 @@ func (s *Stream) readLaneLocked(p []byte) (n int, err error) {
 }
 
 // cutShortLocked reports whether the end of stream that a read of the lane has
-// found is none: when a write has learned of a reset, a read only sees an end.
-// What this side has ended was written well, so that no write has.
+// found is a reset: the system tells a reset once, and when a write has been told, a
+// read sees an end of stream. If this side has sent its end, its last write
+// succeeded, so no write can have been told.
 func (s *Stream) cutShortLocked(c duplex.Conn) bool {
 	return s.closed || s.cause != nil || !s.send.ended() && !duplex.Alive(c)
 }
@@ -197,8 +198,8 @@ type readerFunc func([]byte) (int, error)
 
 func (f readerFunc) Read(p []byte) (int, error) { return f(p) }
 
-// laneErrorLocked returns err as the stream's. Unless it is of this side's own
-// doing the lane has failed, and with it the stream.
+// laneErrorLocked returns err as the error of the stream. Where this side has not
+// caused it, the lane has failed, and the stream fails with it.
 func (s *Stream) laneErrorLocked(op string, err error) error {
 	switch {
 	case s.closed:
@@ -227,9 +228,9 @@ func (s *Stream) dropLaneLocked() {
 	}
 }
 
-// endLaneLocked closes the lane in good order, if its time has come: this side
-// has closed the stream, and the other has ended or moved, which makes what may
-// still come the system's to refuse.
+// endLaneLocked closes the lane in good order once this side has closed the stream
+// and the other side has ended or moved. What still comes on the lane after that is
+// refused by the system, with a reset.
 func (s *Stream) endLaneLocked() {
 	if s.lane.conn != nil && s.closed && s.cause == nil && (s.recv != halfOpen) {
 		s.leaveLaneLocked()
@@ -269,9 +270,9 @@ func (s *Stream) onLaneLocked() bool {
 	return on && s.cause == nil && !s.closed
 }
 
-// judgeLaneLocked is called when this side is about to reset the stream: a lane
-// that is broken by then has failed, and of any other a relay says that it has
-// not.
+// judgeLaneLocked is called when this side is about to reset the stream. If the lane
+// is broken already, the lane has failed. If it is not, a relay tells the remote so
+// with LANE_RESET, since the remote will see a reset in either case.
 func (s *Stream) judgeLaneLocked() {
 	if s.lane.conn == nil || s.cause != nil || s.closed {
 		return
@@ -284,9 +285,9 @@ func (s *Stream) judgeLaneLocked() {
 }
 
 // Carrier returns the TCP connections that carry the two directions now, each
-// nil while the stream does: for who can move bytes between TCP connections in
-// the kernel. They stay the stream's. What is written to the one must come
-// after the last Write; the other may be read once WriteTo has returned nil.
+// nil while the stream does. It is for a caller that can move bytes between TCP
+// connections in the kernel. The stream still closes them. The caller may write to
+// write after its last Write, and read from read once WriteTo has returned nil.
 func (s *Stream) Carrier() (read, write *net.TCPConn) {
 	s.mu.Lock()
 	defer s.mu.Unlock()

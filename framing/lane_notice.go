@@ -10,8 +10,9 @@ import (
 )
 
 const (
-	// bulkAgain is how many times as much a stream carries until Handler.Bulk is
-	// called once more.
+	// bulkAgain is for a stream that has no lane yet: Handler.Bulk is called again
+	// each time that the stream has carried so many times as much as at the call
+	// before.
 	bulkAgain = 4
 	// chattyAfter is how many answers there are between two calls of
 	// Handler.Chatty.

@@ -87,12 +87,12 @@ type Link struct {
 	// peerMinor is the other side's minor version.
 	peerMinor uint8
 	peerCaps  uint32             // what it can do; at the relay
-	hdr       [recordHeader]byte // the reader's own
+	hdr       [recordHeader]byte // used by the reader alone
 
 	began    time.Time
 	lastRead atomic.Int64 // nanoseconds after began
 	rtt      atomic.Int64 // nanoseconds, 0 while unknown
-	control  meter        // the reader's own
+	control  meter        // used by the reader alone
 
 	sender sender
 
@@ -105,7 +105,7 @@ type Link struct {
 	queued      []byte        // control records to be written by pump
 	claims      []chan error  // waiting for an answer, in order
 	claimNames  []string
-	claimed     map[string]struct{}  // what this side has asked for, whatever the answer
+	claimed     map[string]struct{}  // names that this side has asked for, granted or not
 	turns       map[string]chan bool // ORDERs that wait for their answer
 	goingAway   bool                 // no new streams: GOAWAY was received
 	leaving     bool                 // GOAWAY was sent
@@ -126,7 +126,7 @@ type Link struct {
 	goAwayAcked chan struct{} // closed with acked set; nil before GoAway
 	drained     chan struct{} // closed when no stream will come any more after acked; at the remote
 
-	mux      demux // the reader's own
+	mux      demux // used by the reader alone
 	accepted chan *Stream
 	pool     pool
 	laneLink
@@ -321,9 +321,9 @@ func (l *Link) fail(err error) {
 // errPanicked is why a link ended on which this program has made a mistake.
 var errPanicked = errors.New("a mistake in this program")
 
-// panicked ends a link on which this program has made a mistake. Its locks may be
-// held for ever; they are this link's own, so its connection is closed before any
-// of them is taken, and that on a goroutine that nobody waits for.
+// panicked ends a link on which this program has made a mistake. The locks of this
+// link may be held for ever. So its connection is reset before any of them is taken,
+// and they are taken on a goroutine that nobody waits for.
 func (l *Link) panicked() {
 	socket.Abort(l.conn)
 	go l.fail(errPanicked)
@@ -387,7 +387,7 @@ func (l *Link) sendLocked(rec []byte) bool {
 	return true
 }
 
-// queueLocked is sendLocked for who calls pump.
+// queueLocked is sendLocked for a caller that calls pump itself.
 func (l *Link) queueLocked(rec []byte) bool {
 	if l.err != nil {
 		return true

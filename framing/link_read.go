@@ -6,8 +6,8 @@ import (
 )
 
 // readLoop reads and handles all that comes. A stack that has grown is never
-// made as small again, and an idle link is to have a small one: so after a record
-// whose handler needs much, and at a PING after frames, a new goroutine goes on.
+// made as small again, and an idle link is to have a small one. So a new goroutine
+// goes on after a record whose handler needs much stack, and at a PING after frames.
 func (l *Link) readLoop() {
 	defer l.handler.Panics.Catch("reading a link", l.panicked)
 	for deep := false; ; {

@@ -33,12 +33,12 @@ import (
 const gatherSize = wireBuffer - maxOut - 2<<10
 
 // maxFrames is how much of frames without data may wait, in bytes, before the end
-// of another stream is counted: the link has no room for a new one meanwhile. Who
-// opens and ends streams without reading must see that this side stops.
+// of another stream is counted: the link has no room for a new one meanwhile. A peer
+// that opens and ends streams without reading must see that this side stops.
 const maxFrames = 4 << 10
 
-// maxRounds is how often pump looks for more before a goroutine goes on: who
-// calls it, be it the reader or a stream's Write, has something else to do.
+// maxRounds is how often pump looks for more before a goroutine goes on: its caller,
+// the link's reader or a stream's Write, has something else to do.
 const maxRounds = 16
 
 // keepRound is how large sender.round may be while there is nothing in it.
@@ -85,7 +85,7 @@ func (d *sender) next() (frames []byte, s *Stream) {
 	return nil, s
 }
 
-// over wakes who waits for room, on a link that is over.
+// over wakes the goroutines that wait for room, on a link that is over.
 func (d *sender) over() {
 	d.mu.Lock()
 	d.changed.Broadcast()
@@ -141,7 +141,7 @@ func (d *sender) end() {
 	d.mu.Unlock()
 }
 
-// pump writes what waits, unless there is a writer, who will look again.
+// pump writes what waits. If there is a writer, it leaves that to the writer.
 func (l *Link) pump() {
 	for rounds := 0; l.begin(); rounds++ {
 		if l.sender.wire == nil || rounds == maxRounds {

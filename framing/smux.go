@@ -32,8 +32,8 @@ const (
 	updLength  = 8
 )
 
-// Of smux's window, for a peer that minds it: at least so many bytes arrive
-// between two updates, and before the first.
+// When UPD is sent, for a peer that keeps to smux's window: after firstUpdate bytes
+// of a stream have arrived, and then each time that updateStep more have.
 const (
 	updateStep  = smuxWindow / 2
 	firstUpdate = 64 << 10

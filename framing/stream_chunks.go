@@ -20,7 +20,7 @@ type chunks struct {
 type chunk struct {
 	data       []byte
 	start, end int
-	pool       *sync.Pool // it came from
+	pool       *sync.Pool // that the chunk goes back to
 }
 
 // The pools are shared by all links, as a chunk is worth keeping beyond the life

@@ -26,8 +26,9 @@ const (
 	// earlyPool bytes of the pool, so that the many do not pay for the few.
 	earlyPool  = 2 * maxWindow
 	earlyShare = 2
-	// windowGrowth is how many times the data that was read from a stream its
-	// window may be beyond that: a small page leaves a small window behind.
+	// windowGrowth bounds a window by its use: it is at most windowGrowth times the
+	// bytes that were read from the stream, or what begin gives where that is more.
+	// So a small page leaves a small window behind.
 	windowGrowth = 8
 	// creditBurst and creditStep are how many CREDIT records may come on a
 	// stream: so many, and one for each so many bytes of DATA.

@@ -13,7 +13,7 @@ const (
 	// further question, whether it does or not.
 	StreamMemory = InitialCredit + 2*smallOut
 	// LaneMemory is what a stream counts for beyond that while it is on a lane:
-	// a buffer for each direction, for whoever copies it.
+	// a buffer for each direction, for the goroutine that copies it.
 	LaneMemory = 128 << 10
 	// memoryStep is in what pieces a link takes memory from Handler.Memory, in
 	// bytes, so that its streams do not ask there each time.

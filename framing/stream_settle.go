@@ -1,8 +1,8 @@
 package framing
 
 // settleLocked closes the smux side when both directions are over, and takes
-// the stream off the link when nothing of it is left here and on the wire: who
-// opens and ends streams without reading must not make this side hold more of
+// the stream off the link when nothing of it is left here and on the wire: a peer
+// that opens and ends streams without reading must not make this side hold more of
 // them than MaxStreams.
 func (s *Stream) settleLocked() {
 	over := s.endedLocked() && len(s.out) == 0 && !s.inTurn
@@ -65,8 +65,8 @@ func (s *Stream) lost() {
 }
 
 // ended reports whether both directions have ended, or moved. The other side may
-// close smux's side as soon as it has our END, when written has not been called for
-// it yet.
+// send smux's FIN as soon as it has our END. That can be before written is called
+// for the END.
 func (s *Stream) ended() bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()

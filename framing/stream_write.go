@@ -129,8 +129,8 @@ func (s *Stream) releaseOut(held int) {
 
 // Room returns how many bytes Write takes now without waiting for the other side.
 // With wait it waits until that is more than none, or until Write would not wait for
-// another reason. So whoever has to read them from elsewhere need not hold them
-// meanwhile.
+// another reason. So a caller that reads these bytes from elsewhere need not hold
+// them meanwhile.
 func (s *Stream) Room(wait bool) int {
 	s.mu.Lock()
 	defer s.mu.Unlock()

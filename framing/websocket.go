@@ -146,7 +146,7 @@ type webSocket struct {
 	conn *gatherer
 	ws   *websocket.Conn
 	rest io.Reader // of the message that is being read, or nil
-	pong time.Time // when a ping was last answered; the reader's own
+	pong time.Time // when a ping was last answered; used by the reader alone
 }
 
 func (c *webSocket) begin(ws *websocket.Conn) {

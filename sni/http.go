@@ -6,7 +6,7 @@ import (
 )
 
 // httpMethods begin a request of HTTP/1 (RFC 9110, section 9.1, and PATCH). The
-// preface of HTTP/2 is not among them: who sends that does not read HTTP/1.
+// preface of HTTP/2 is not among them: a client that sends it does not read HTTP/1.
 var httpMethods = [...]string{"GET ", "HEAD ", "POST ", "PUT ", "DELETE ", "OPTIONS ", "PATCH ", "CONNECT ", "TRACE "}
 
 // maxMethod is how many bytes tell whether a request is HTTP/1.

@@ -33,7 +33,7 @@ const minBuffer = 1 << 10
 //   - else the connection's own error
 func Read(c net.Conn, buf []byte) (Hello, error) { return ReadWithin(c, buf, nil) }
 
-// ReadWithin is Read for a caller who minds how much is held: grow is called
+// ReadWithin is Read for a caller that bounds how much is held: grow is called
 // before Read moves to a buffer of size bytes, and its error ends the reading and
 // is wrapped by that of ReadWithin. It may be nil.
 func ReadWithin(c net.Conn, buf []byte, grow func(size int) error) (Hello, error) {

@@ -73,7 +73,7 @@ var (
 //     Close and Reset do to its carriers what they have to, and its Broken is
 //     about what is not a carrier's.
 //   - Carrier may be called at any time, from several goroutines, and does not
-//     wait for the network. It may wait for who closes a carrier.
+//     wait for the network. It may wait for a goroutine that closes a carrier.
 //   - Copy sets SO_LINGER of a carrier as of any TCP connection.
 type Conn interface {
 	net.Conn
@@ -132,7 +132,7 @@ type Result struct {
 //
 // On TCP connections, also wrapped ones, Copy sets SO_LINGER to 0, so that the
 // kernel resets them if this process dies, and back to the default before an
-// orderly close. A caller for whom that matters sets it from the start.
+// orderly close. A caller to which that matters sets it from the start.
 //
 // A direction from a TCP connection holds no buffer while it waits, and
 // between two of them, under Linux, the kernel moves what comes in bulk.
@@ -145,7 +145,7 @@ func Copy(a, b Conn, o Options) Result {
 	return <-done
 }
 
-// Start is Copy for a caller who has nothing to wait for: it returns at once,
+// Start is Copy for a caller that has nothing to wait for: it returns at once,
 // and done is called at the end, on a goroutine of the copying's own. So an
 // idle pair of TCP connections costs two goroutines with the least stack there
 // is, however deep the caller's.
@@ -229,9 +229,9 @@ var errRenew = errors.New("duplex: goes on in a new goroutine")
 // ran is called when d has ended, with its error.
 func (c *copying) ran(d, back *direction, err error) {
 	d.busy.Store(true) // nobody reads d.src any more
-	// A write to a connection that was reset may swallow the error, and then
-	// a Read says end of stream. Whoever writes sets ended only after the last
-	// write went well, so if that is not set, the connection must still live.
+	// A write to a connection that was reset may swallow the error, and then a Read
+	// says end of stream. The other direction sets ended after its last write has
+	// succeeded. So while ended is not set, a connection that is gone was reset.
 	if err == nil && socket.Gone(d.from()) && !back.ended.Load() {
 		err = fmt.Errorf("read: %w", syscall.ECONNRESET)
 	}

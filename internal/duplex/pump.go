@@ -130,9 +130,10 @@ func (d *direction) setBusy() {
 	d.watch()
 }
 
-// waits is setBusy for who is called by a connection that is about to wait. That
-// one's Close waits for the call to return; and who closes a carrier may hold
-// what Carrier takes, which watch asks.
+// waits is setBusy for a call from within a connection that is about to wait. The
+// connection's Close waits for the call to return. A goroutine that closes a
+// carrier may hold the lock that Carrier takes, and watch calls Carrier. So watch
+// runs on a goroutine of its own.
 func (d *direction) waits() {
 	d.busy.Store(true)
 	if !d.watching.Load() {

@@ -55,7 +55,8 @@ func (c *copying) look() error {
 // scheduleLocked sets the timer to when to check again, after there was no
 // byte for quiet, or to never.
 func (c *copying) scheduleLocked(quiet time.Duration) {
-	// In this order: who becomes exposed after the second line watches itself.
+	// In this order. A direction that becomes exposed after the second line starts
+	// the watch itself.
 	c.watching.Store(false)
 	exposed := c.ab.exposed() || c.ba.exposed()
 	c.watching.Store(exposed)
