@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"os"
 	"path/filepath"
 	"strings"
@@ -214,4 +215,88 @@ func TestVisitorsWaitForKeyLabels(t *testing.T) {
 		r.refused(id.label(), unrecognizedName)
 		r.close()
 	})
+}
+
+// The newer run of an identity has the name at once; the older one is told.
+func TestNewerRunReplaces(t *testing.T) {
+	r := newRig(t, nil)
+	id := newIdentity(t)
+	old := r.device(id.at(5, 1), "a.relay.test", "b.relay.test").echo("old")
+	newer := r.device(id.at(6, 2), "a.relay.test").echo("newer")
+	old.expectLost(t, "a.relay.test", framing.DeniedReplaced)
+	r.reaches("a.relay.test", "newer")
+	r.reaches("b.relay.test", "old") // each name by itself
+	newer.keeps(t)
+
+	// With equal numbers the later arrival has it: a state directory was copied.
+	equal := r.device(id.at(6, 3), "a.relay.test").echo("equal")
+	newer.expectLost(t, "a.relay.test", framing.DeniedReplaced)
+	r.reaches("a.relay.test", "equal")
+
+	// An older run is denied for good, and the name stays where it is.
+	err := old.Claim(t.Context(), framing.Claim{Name: "a.relay.test"})
+	denied(t, err, framing.DeniedReplaced)
+	var d *framing.Denial
+	if errors.As(err, &d) && !d.Permanent() {
+		t.Error("the older run may come back")
+	}
+	r.reaches("a.relay.test", "equal")
+	equal.keeps(t)
+}
+
+// The visitors of a run that was replaced are not cut by the relay.
+func TestReplacedRunServesItsVisitors(t *testing.T) {
+	r := newRig(t, nil)
+	id := newIdentity(t)
+	old := r.device(id.at(1, 1), "a.relay.test")
+	c := r.dial()
+	c.Write(helloFor(t, "a.relay.test"))
+	s, err := old.Accept()
+	if err != nil {
+		t.Fatal(err)
+	}
+	r.device(id.at(2, 2), "a.relay.test")
+	old.expectLost(t, "a.relay.test", framing.DeniedReplaced)
+	s.Write([]byte("still here"))
+	b := make([]byte, 10)
+	if _, err := io.ReadFull(c, b); string(b) != "still here" {
+		t.Errorf("the visitor got %q, %v", b, err)
+	}
+}
+
+// Links of one run stand side by side: visitors go to the one with fewer, and
+// the name stays until the last has gone.
+func TestLinksOfOneRun(t *testing.T) {
+	r := newRig(t, nil)
+	id := newIdentity(t)
+	one, two := r.device(id, "a.relay.test"), r.device(id, "a.relay.test")
+	accepted := make(chan *device, 8)
+	for _, d := range []*device{one, two} {
+		go func() {
+			for {
+				s, err := d.Accept()
+				if err != nil {
+					return
+				}
+				s.Write([]byte("x"))
+				accepted <- d
+			}
+		}()
+	}
+	served := make(map[*device]int)
+	for range 6 {
+		r.dial().Write(helloFor(t, "a.relay.test"))
+		served[<-accepted]++
+	}
+	if served[one] != 3 || served[two] != 3 {
+		t.Errorf("%d and %d visitors", served[one], served[two])
+	}
+	one.keeps(t)
+	two.keeps(t)
+	one.Close()
+	two.GoAway(t.Context(), framing.GoAway{}) // and is no more in the relay's list
+	three := r.device(id, "a.relay.test").echo("three")
+	r.reaches("a.relay.test", "three")
+	three.keeps(t)
+	two.keeps(t) // it drains, and is not cut as replaced
 }

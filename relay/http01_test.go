@@ -8,8 +8,11 @@ import (
 	"net/http"
 	"strings"
 	"testing"
+	"testing/synctest"
+	"time"
 
 	"keystay/framing"
+	"keystay/internal/memconn"
 	"keystay/relay"
 )
 
@@ -107,5 +110,50 @@ func TestPlainHTTP(t *testing.T) {
 	r.waitForLog("remote disconnected")
 	if resp, _ := get("a.relay.test", "/.well-known/acme-challenge/token"); resp.StatusCode != 502 {
 		t.Errorf("challenge for a device that is away: %s", resp.Status)
+	}
+}
+
+// A remote has challengeTimeout for an HTTP-01 request: also where it does not
+// take the question, does not answer, or does not end its answer.
+func TestChallengeThatIsNotAnsweredEndsInTime(t *testing.T) {
+	for name, serve := range map[string]func(*framing.Stream){
+		"takes nothing": func(s *framing.Stream) {},
+		"says nothing":  func(s *framing.Stream) { go io.Copy(io.Discard, s) },
+		"never ends": func(s *framing.Stream) {
+			s.Read(make([]byte, 1<<10))
+			io.WriteString(s, "HTTP/1.1 200 OK\r\nContent-Length: 90\r\n\r\nabc")
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				r := memRig(t, nil)
+				d := r.device(newIdentity(t), "a.relay.test")
+				http01 := memconn.Listen(nil)
+				done := make(chan error, 1)
+				go func() { done <- r.srv.ServeHTTP01(http01) }()
+				go func() {
+					s, err := d.Accept()
+					if err == nil {
+						serve(s)
+					}
+				}()
+				c, err := http01.Dial(t.Context())
+				if err != nil {
+					t.Fatal(err)
+				}
+				start := time.Now()
+				io.WriteString(c, "GET /.well-known/acme-challenge/"+strings.Repeat("x", 10_000)+" HTTP/1.1\r\nHost: a.relay.test\r\nUser-Agent: "+strings.Repeat("u", 4000)+"\r\nConnection: close\r\n\r\n")
+				b, _ := io.ReadAll(c)
+				if took := time.Since(start); took > relay.ChallengeTimeout+time.Second || took < time.Second {
+					t.Errorf("%.60q after %v", b, took)
+				}
+				if name != "never ends" && !strings.Contains(string(b), "502") {
+					t.Errorf("got %.60q", b)
+				}
+				c.Close()
+				r.close()
+				<-done
+			})
+		})
 	}
 }

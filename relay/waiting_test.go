@@ -2,9 +2,9 @@ package relay_test
 
 import (
 	"crypto/tls"
-	"io"
 	"runtime"
 	"strings"
+	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -52,80 +52,6 @@ func (r *rig) nothingLeft(d *device) {
 	if n := r.srv.Connections(); d != nil && n != 1 || d == nil && n != 0 {
 		r.t.Errorf("%d connections are left, with the device's", n)
 	}
-}
-
-// A visitor that leaves while its hello waits for credit is noticed within
-// watchInterval, however it leaves, and leaves nothing behind.
-func TestVisitorLeavesWhileItsHelloWaitsForCredit(t *testing.T) {
-	for how, leave := range leaves {
-		t.Run(how, func(t *testing.T) {
-			synctest.Test(t, func(t *testing.T) {
-				r := memRig(t, nil)
-				d := r.device(newIdentity(t), "a.relay.test") // takes nothing
-				c := r.dial()
-				c.Write(largeHello(t, "a.relay.test"))
-				time.Sleep(relay.WatchInterval / 2)
-				if n := r.srv.Routing(); n != 1 {
-					t.Fatalf("%d connections wait", n)
-				}
-				leave(c)
-				time.Sleep(relay.WatchInterval)
-				if c.Close(); how == "end of stream" {
-					synctest.Wait()
-				}
-				time.Sleep(time.Second) // Refuse
-				r.nothingLeft(d)
-				r.close()
-			})
-		})
-	}
-}
-
-// A visitor that stays while the remote takes nothing of its hello gets an alert
-// after takeTimeout.
-func TestHelloThatIsNotTakenIsRefusedInTime(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		r := memRig(t, nil)
-		d := r.device(newIdentity(t), "a.relay.test")
-		c := r.dial()
-		start := time.Now()
-		c.Write(largeHello(t, "a.relay.test"))
-		b := make([]byte, 99)
-		n, err := c.Read(b)
-		if took := time.Since(start); string(b[:n]) != internalError || err != nil || took != relay.TakeTimeout {
-			t.Errorf("got %q, %v after %v", b[:n], err, took)
-		}
-		c.Close()
-		r.nothingLeft(d)
-		r.close()
-	})
-}
-
-// A hello that the remote takes slowly, but within takeTimeout, arrives whole.
-func TestHelloThatIsTakenSlowlyArrives(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		r := memRig(t, nil)
-		d := r.device(newIdentity(t), "a.relay.test")
-		c := r.dial()
-		hello := largeHello(t, "a.relay.test")
-		c.Write(hello)
-		s, err := d.Accept()
-		if err != nil {
-			t.Fatal(err)
-		}
-		time.Sleep(relay.TakeTimeout * 3 / 4)
-		got := make([]byte, len(hello))
-		if _, err := io.ReadFull(s, got); err != nil || string(got) != string(hello) {
-			t.Errorf("the device got another hello, %v", err)
-		}
-		s.Write([]byte("answer"))
-		s.CloseWrite()
-		c.CloseWrite()
-		if b, err := io.ReadAll(c); string(b) != "answer" || err != nil {
-			t.Errorf("the visitor got %q, %v", b, err)
-		}
-		r.close()
-	})
 }
 
 // A visitor that leaves while it waits for a remote that is away is noticed within
@@ -215,47 +141,86 @@ func TestVisitorLeavesOverTCP(t *testing.T) {
 	}
 }
 
-// A remote has challengeTimeout for an HTTP-01 request: also where it does not
-// take the question, does not answer, or does not end its answer.
-func TestChallengeThatIsNotAnsweredEndsInTime(t *testing.T) {
-	for name, serve := range map[string]func(*framing.Stream){
-		"takes nothing": func(s *framing.Stream) {},
-		"says nothing":  func(s *framing.Stream) { go io.Copy(io.Discard, s) },
-		"never ends": func(s *framing.Stream) {
-			s.Read(make([]byte, 1<<10))
-			io.WriteString(s, "HTTP/1.1 200 OK\r\nContent-Length: 90\r\n\r\nabc")
-		},
-	} {
-		t.Run(name, func(t *testing.T) {
-			synctest.Test(t, func(t *testing.T) {
-				r := memRig(t, nil)
-				d := r.device(newIdentity(t), "a.relay.test")
-				http01 := memconn.Listen(nil)
-				done := make(chan error, 1)
-				go func() { done <- r.srv.ServeHTTP01(http01) }()
-				go func() {
-					s, err := d.Accept()
-					if err == nil {
-						serve(s)
-					}
-				}()
-				c, err := http01.Dial(t.Context())
-				if err != nil {
-					t.Fatal(err)
-				}
-				start := time.Now()
-				io.WriteString(c, "GET /.well-known/acme-challenge/"+strings.Repeat("x", 10_000)+" HTTP/1.1\r\nHost: a.relay.test\r\nUser-Agent: "+strings.Repeat("u", 4000)+"\r\nConnection: close\r\n\r\n")
-				b, _ := io.ReadAll(c)
-				if took := time.Since(start); took > relay.ChallengeTimeout+time.Second || took < time.Second {
-					t.Errorf("%.60q after %v", b, took)
-				}
-				if name != "never ends" && !strings.Contains(string(b), "502") {
-					t.Errorf("got %.60q", b)
-				}
-				c.Close()
-				r.close()
-				<-done
-			})
-		})
-	}
+// A visitor of a name whose device is away waits for it, up to HoldTimeout.
+func TestVisitorWaitsForADeviceThatIsAway(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := memRig(t, nil)
+		id := newIdentity(t)
+		r.device(id, "a.relay.test", "b.relay.test").Close()
+		synctest.Wait()
+
+		start := time.Now()
+		r.refused("a.relay.test", internalError)
+		if took := time.Since(start); took != relay.HoldTimeout {
+			t.Errorf("refused after %v", took)
+		}
+
+		var wg sync.WaitGroup
+		for range 3 {
+			wg.Go(func() { r.reaches("a.relay.test", "back") })
+		}
+		time.Sleep(relay.HoldTimeout / 2)
+		back := r.device(id)
+		back.Claim(t.Context(), framing.Claim{Name: "b.relay.test"}) // does not wake those who wait for a
+		synctest.Wait()
+		if n, _ := r.srv.Holds(); n != 3 {
+			t.Errorf("%d visitors wait, want 3", n)
+		}
+		start = time.Now()
+		back.Claim(t.Context(), framing.Claim{Name: "a.relay.test"})
+		back.echo("back")
+		wg.Wait()
+		if took := time.Since(start); took > time.Second {
+			t.Errorf("served %v after the device came back", took)
+		}
+		if n, names := r.srv.Holds(); n != 0 || names != 0 {
+			t.Errorf("%d visitors and %d names are left", n, names)
+		}
+		r.close()
+	})
+}
+
+// No more than 64 visitors wait for one name; a further one is refused at once.
+func TestVisitorsWhoWaitForOneNameAreBounded(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := memRig(t, nil)
+		id := newIdentity(t)
+		r.device(id, "a.relay.test", "b.relay.test").Close()
+		synctest.Wait()
+		var wg sync.WaitGroup
+		for range relay.MaxHoldsPerName {
+			wg.Go(func() { r.refused("a.relay.test", internalError) })
+		}
+		synctest.Wait()
+		start := time.Now()
+		r.refused("a.relay.test", internalError)
+		if took := time.Since(start); took > time.Second {
+			t.Errorf("one too many waited for %v", took)
+		}
+		wg.Go(func() { r.refused("b.relay.test", internalError) })
+		synctest.Wait()
+		if n, _ := r.srv.Holds(); n != relay.MaxHoldsPerName+1 {
+			t.Errorf("%d visitors wait", n)
+		}
+		wg.Wait()
+		r.close()
+	})
+}
+
+// Closing the relay ends all waiting.
+func TestCloseEndsEachWait(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := memRig(t, nil)
+		r.device(newIdentity(t), "a.relay.test").Close()
+		synctest.Wait()
+		done := make(chan struct{})
+		go func() { r.visit("a.relay.test", ""); close(done) }()
+		synctest.Wait()
+		start := time.Now()
+		r.close()
+		<-done
+		if took := time.Since(start); took > 2*time.Second {
+			t.Errorf("Close took %v", took)
+		}
+	})
 }

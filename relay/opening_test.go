@@ -1,0 +1,84 @@
+package relay_test
+
+import (
+	"io"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"keystay/relay"
+)
+
+// A visitor that leaves while its hello waits for credit is noticed within
+// watchInterval, however it leaves, and leaves nothing behind.
+func TestVisitorLeavesWhileItsHelloWaitsForCredit(t *testing.T) {
+	for how, leave := range leaves {
+		t.Run(how, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				r := memRig(t, nil)
+				d := r.device(newIdentity(t), "a.relay.test") // takes nothing
+				c := r.dial()
+				c.Write(largeHello(t, "a.relay.test"))
+				time.Sleep(relay.WatchInterval / 2)
+				if n := r.srv.Routing(); n != 1 {
+					t.Fatalf("%d connections wait", n)
+				}
+				leave(c)
+				time.Sleep(relay.WatchInterval)
+				if c.Close(); how == "end of stream" {
+					synctest.Wait()
+				}
+				time.Sleep(time.Second) // Refuse
+				r.nothingLeft(d)
+				r.close()
+			})
+		})
+	}
+}
+
+// A visitor that stays while the remote takes nothing of its hello gets an alert
+// after takeTimeout.
+func TestHelloThatIsNotTakenIsRefusedInTime(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := memRig(t, nil)
+		d := r.device(newIdentity(t), "a.relay.test")
+		c := r.dial()
+		start := time.Now()
+		c.Write(largeHello(t, "a.relay.test"))
+		b := make([]byte, 99)
+		n, err := c.Read(b)
+		if took := time.Since(start); string(b[:n]) != internalError || err != nil || took != relay.TakeTimeout {
+			t.Errorf("got %q, %v after %v", b[:n], err, took)
+		}
+		c.Close()
+		r.nothingLeft(d)
+		r.close()
+	})
+}
+
+// A hello that the remote takes slowly, but within takeTimeout, arrives whole.
+func TestHelloThatIsTakenSlowlyArrives(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := memRig(t, nil)
+		d := r.device(newIdentity(t), "a.relay.test")
+		c := r.dial()
+		hello := largeHello(t, "a.relay.test")
+		c.Write(hello)
+		s, err := d.Accept()
+		if err != nil {
+			t.Fatal(err)
+		}
+		time.Sleep(relay.TakeTimeout * 3 / 4)
+		got := make([]byte, len(hello))
+		if _, err := io.ReadFull(s, got); err != nil || string(got) != string(hello) {
+			t.Errorf("the device got another hello, %v", err)
+		}
+		s.Write([]byte("answer"))
+		s.CloseWrite()
+		c.CloseWrite()
+		if b, err := io.ReadAll(c); string(b) != "answer" || err != nil {
+			t.Errorf("the visitor got %q, %v", b, err)
+		}
+		r.close()
+	})
+}
