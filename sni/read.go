@@ -8,6 +8,12 @@ import (
 	"time"
 )
 
+// MaxHello is the most bytes, record headers included, that a ClientHello may
+// take up: 64 KiB. Those of browsers take 0.5 to 2 KiB. With the message in
+// records of one byte each, which is allowed, it leaves room for one of 10,922
+// bytes.
+const MaxHello = 64 << 10
+
 // HelloTimeout is how long a peer may take to send its whole ClientHello.
 const HelloTimeout = 10 * time.Second
 

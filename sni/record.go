@@ -1,11 +1,5 @@
 package sni
 
-// MaxHello is the most bytes, record headers included, that a ClientHello may
-// take up: 64 KiB. Those of browsers take 0.5 to 2 KiB. With the message in
-// records of one byte each, which is allowed, it leaves room for one of 10,922
-// bytes.
-const MaxHello = 64 << 10
-
 // The record layer (RFC 8446, section 5.1).
 const (
 	recordHeader  = 5       // type (1), version (2), length (2)
