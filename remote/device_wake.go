@@ -14,9 +14,9 @@ const (
 	wakeStep = 3 * time.Second
 	// wakeSlack is by how much a step may be longer before it counts as sleep.
 	wakeSlack = 2 * time.Second
-	// rouseTime is how long after a rousal a lost link is still dialed again
+	// wakeTime is how long after a wake-up a lost link is still dialed again
 	// without a pause.
-	rouseTime = 10 * time.Second
+	wakeTime = 10 * time.Second
 )
 
 // watch looks out for the end of a sleep and for another network. Both leave
@@ -35,14 +35,14 @@ func (l *Listener) watch() {
 		}
 		if reason := w.look(); reason != "" {
 			l.log.Info("checking the link", "reason", reason)
-			l.rouse()
+			l.wakeUp()
 		}
 	}
 }
 
-// rouse checks all links and ends all pauses.
-func (l *Listener) rouse() {
-	l.rousal.call()
+// wakeUp checks all links and ends all pauses.
+func (l *Listener) wakeUp() {
+	l.alarm.ring()
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	for link := range l.links {
@@ -108,72 +108,73 @@ func sourceAddrs() string {
 	return all
 }
 
-// A rousal is an event that ends pauses. The zero value is ready for use.
-type rousal struct {
+// An alarm ends pauses when the device wakes up or is on another network. The
+// zero value is ready for use.
+type alarm struct {
 	mu    sync.Mutex
 	count int
 	last  time.Time
-	next  chan struct{} // closed at the next call; nil when nobody waits
+	next  chan struct{} // closed when it rings; nil when nobody waits
 }
 
-// call makes the event happen.
-func (r *rousal) call() {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	r.count++
-	r.last = time.Now()
-	if r.next != nil {
-		close(r.next)
-		r.next = nil
+// ring ends the pauses.
+func (a *alarm) ring() {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	a.count++
+	a.last = time.Now()
+	if a.next != nil {
+		close(a.next)
+		a.next = nil
 	}
 }
 
-// coming returns a channel that is closed at the next call.
-func (r *rousal) coming() <-chan struct{} {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	if r.next == nil {
-		r.next = make(chan struct{})
+// rings returns a channel that is closed when the alarm rings next.
+func (a *alarm) rings() <-chan struct{} {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if a.next == nil {
+		a.next = make(chan struct{})
 	}
-	return r.next
+	return a.next
 }
 
-// news reports whether there was a call since *seen, not long ago, and notes
-// it there.
-func (r *rousal) news(seen *int) bool {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	is := r.count != *seen && time.Since(r.last) < rouseTime
-	*seen = r.count
-	return is
+// rang reports whether the alarm has rung not long ago and for the first time
+// since *heard, where it counts what was heard.
+func (a *alarm) rang(heard *int) bool {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	isNew := a.count != *heard && time.Since(a.last) < wakeTime
+	*heard = a.count
+	return isNew
 }
 
-// pause waits for d, but no longer than to the next call, and not at all if
-// there was one since *seen. It reports whether a call cut it short.
-func (r *rousal) pause(ctx context.Context, d time.Duration, seen *int) (roused bool) {
-	coming := r.coming()
-	if r.news(seen) {
+// pause waits for d, but no longer than until the alarm rings, and not at all if
+// it rang since *heard. It reports whether the alarm cut it short.
+func (a *alarm) pause(ctx context.Context, d time.Duration, heard *int) (cut bool) {
+	rings := a.rings()
+	if a.rang(heard) {
 		return true
 	}
 	timer := time.NewTimer(d)
 	defer timer.Stop()
 	select {
 	case <-timer.C:
-	case <-coming:
-		return r.news(seen)
+	case <-rings:
+		return a.rang(heard)
 	case <-ctx.Done():
 	}
 	return false
 }
 
-// context returns a context that ends at the next call too, for what an old
+// context returns a context that ends when the alarm rings, too, for what an old
 // network may hold up.
-func (r *rousal) context(parent context.Context) (context.Context, context.CancelFunc) {
+func (a *alarm) context(parent context.Context) (context.Context, context.CancelFunc) {
 	ctx, cancel := context.WithCancel(parent)
-	coming := r.coming()
+	rings := a.rings()
 	go func() {
 		select {
-		case <-coming:
+		case <-rings:
 			cancel()
 		case <-ctx.Done():
 		}

@@ -43,55 +43,55 @@ func TestWatcherLooks(t *testing.T) {
 	}
 }
 
-func TestRousalEndsPause(t *testing.T) {
+func TestAlarmEndsPause(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		var r rousal
-		seen := 0
-		pause := func(want time.Duration, roused bool) {
+		var a alarm
+		heard := 0
+		pause := func(want time.Duration, cut bool) {
 			t.Helper()
 			start := time.Now()
-			if got := r.pause(t.Context(), 15*time.Second, &seen); got != roused || time.Since(start) != want {
-				t.Errorf("pause: roused %v after %v, want %v after %v", got, time.Since(start), roused, want)
+			if got := a.pause(t.Context(), 15*time.Second, &heard); got != cut || time.Since(start) != want {
+				t.Errorf("pause: cut short %v after %v, want %v after %v", got, time.Since(start), cut, want)
 			}
 		}
 		pause(15*time.Second, false)
-		time.AfterFunc(5*time.Second, r.call)
+		time.AfterFunc(5*time.Second, a.ring)
 		pause(5*time.Second, true)
 		pause(15*time.Second, false) // it counts once
 
-		r.call() // while nobody waits
+		a.ring() // while nobody waits
 		<-time.After(time.Second)
 		pause(0, true)
-		r.call()
+		a.ring()
 		<-time.After(time.Hour) // long ago it says nothing any more
 		pause(15*time.Second, false)
 
 		other := 0 // each who waits has an account of its own
-		if r.call(); !r.pause(t.Context(), time.Minute, &other) {
-			t.Error("the second to wait was not roused")
+		if a.ring(); !a.pause(t.Context(), time.Minute, &other) {
+			t.Error("the second to wait was not waked")
 		}
 		pause(0, true)
 
 		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
 		defer cancel()
-		if r.pause(ctx, time.Minute, &seen) {
-			t.Error("the end of a context counts as a call")
+		if a.pause(ctx, time.Minute, &heard) {
+			t.Error("the end of a context counts as the alarm")
 		}
 	})
 }
 
-func TestRousalEndsContext(t *testing.T) {
+func TestAlarmEndsContext(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		var r rousal
-		ctx, cancel := r.context(t.Context())
+		var a alarm
+		ctx, cancel := a.context(t.Context())
 		defer cancel()
 		<-time.After(time.Hour)
 		if ctx.Err() != nil {
 			t.Error("the context has ended by itself")
 		}
-		r.call()
+		a.ring()
 		<-ctx.Done()
-		other, cancel := r.context(t.Context())
+		other, cancel := a.context(t.Context())
 		cancel()
 		<-other.Done()
 	})

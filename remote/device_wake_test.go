@@ -89,7 +89,7 @@ func (s *standIn) next(t *testing.T) *frozen {
 
 // A remote that wakes up, or has another network, has a new link as soon as it
 // can know that the old one is dead.
-func TestRousedRemoteDialsAnew(t *testing.T) {
+func TestRemoteThatWakesUpDialsAnew(t *testing.T) {
 	relay, ca := startStandIn(t)
 	l, err := remote.Listen(remote.Config{
 		Domain: "xyz.relay.test", Relays: []string{"relay.test"}, RelayAddresses: []string{relay.ln.Addr().String()}, Links: 1, RelayRoots: ca.Pool(),
@@ -107,7 +107,7 @@ func TestRousedRemoteDialsAnew(t *testing.T) {
 	if err := l.Wait(t.Context()); err != nil {
 		t.Fatal(err)
 	}
-	remote.Rouse(l)
+	remote.WakeUp(l)
 	select {
 	case <-relay.links:
 		t.Error("a live link was dialed anew")
@@ -115,11 +115,11 @@ func TestRousedRemoteDialsAnew(t *testing.T) {
 	}
 	link.freeze()
 	start := time.Now()
-	remote.Rouse(l)
+	remote.WakeUp(l)
 	relay.next(t)
 	// Without it the old link would be silent for SilenceLimit first, counted from
-	// its answer to the first rousal: far from what a slow machine needs.
+	// its answer to the first wake-up: far from what a slow machine needs.
 	if took := time.Since(start); took > framing.SilenceLimit-framing.ProbeTimeout-2*time.Second {
-		t.Errorf("the new link came up %v after the rousal, want soon after %v", took, framing.ProbeTimeout)
+		t.Errorf("the new link came up %v after the wake-up, want soon after %v", took, framing.ProbeTimeout)
 	}
 }

@@ -1,7 +1,7 @@
 package remote
 
-// Rouse does what the end of a sleep and another network do.
-func Rouse(l *Listener) { l.rouse() }
+// WakeUp does what the end of a sleep and another network do.
+func WakeUp(l *Listener) { l.wakeUp() }
 
 // EndLate makes l take no visitor any more, not even one that is on its way.
 func EndLate(l *Listener) { l.endLate() }

@@ -114,7 +114,7 @@ func (n *lanes) serve(link *framing.Link) {
 		case <-link.Done():
 			return
 		}
-		if !n.w.health.allowed(time.Now()) || !n.begin(s) {
+		if !n.w.health.allowed(time.Now()) || !n.startMoving(s) {
 			<-n.opening
 			continue
 		}
@@ -131,8 +131,8 @@ func roomFor(lanes int, chatty bool) bool {
 	return lanes < maxLanes
 }
 
-// begin reports false when s is being moved already.
-func (n *lanes) begin(s *framing.Stream) bool {
+// startMoving reports false when s is being moved already.
+func (n *lanes) startMoving(s *framing.Stream) bool {
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	_, already := n.moving[s]
@@ -140,8 +140,8 @@ func (n *lanes) begin(s *framing.Stream) bool {
 	return !already
 }
 
-// end undoes begin.
-func (n *lanes) end(s *framing.Stream) {
+// doneMoving undoes startMoving.
+func (n *lanes) doneMoving(s *framing.Stream) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	delete(n.moving, s)
@@ -156,7 +156,7 @@ func (n *lanes) move(link *framing.Link, s *framing.Stream) {
 	if err == nil {
 		err = lane.Bind(ctx, s)
 	}
-	n.end(s)
+	n.doneMoving(s)
 	<-n.opening
 	switch {
 	case err == nil:
@@ -234,12 +234,12 @@ func (n *lanes) refill(link *framing.Link) {
 		n.mu.Lock()
 		n.spares = append(n.spares, lane)
 		n.mu.Unlock()
-		n.w.l.wg.Go(func() { n.keep(link, lane) })
+		n.w.l.wg.Go(func() { n.expire(link, lane) })
 	}
 }
 
-// keep closes a spare lane when nobody has taken it in time.
-func (n *lanes) keep(link *framing.Link, lane *framing.Lane) {
+// expire closes a spare lane when nobody has taken it in time.
+func (n *lanes) expire(link *framing.Link, lane *framing.Lane) {
 	timer := time.NewTimer(spareTime)
 	defer timer.Stop()
 	select {

@@ -17,7 +17,7 @@ type reached struct {
 	refused error // it lets this remote not in, and the rest is zero
 	link    *framing.Link
 	welcome framing.Welcome
-	over    <-chan error // why the relay ends the session
+	ends    <-chan error // why the relay ends the session
 }
 
 // connect links to the relay: to the one that gave the name before, or to one
@@ -30,7 +30,7 @@ func (w *way) connect(ctx context.Context) (*reached, error) {
 	}
 	w.mu.Unlock()
 	slow := time.AfterFunc(tellAfter, func() {
-		if empty, _ := w.line.empty(); empty && w.outage.tellsReason("slow", false) {
+		if down, _ := w.line.down(); down && w.outage.tellsReason("slow", false) {
 			w.l.log.Info("waiting for the relay's answer", "relay", w.name())
 		}
 	})
@@ -45,10 +45,10 @@ func (w *way) connect(ctx context.Context) (*reached, error) {
 
 // try links to one candidate. A refusal is an answer, too.
 func (w *way) try(ctx context.Context, relay string) (*reached, error) {
-	over := make(chan error, 1)
+	ends := make(chan error, 1)
 	report := func(err error) {
 		select {
-		case over <- err:
+		case ends <- err:
 		default:
 		}
 	}
@@ -69,5 +69,5 @@ func (w *way) try(ctx context.Context, relay string) (*reached, error) {
 	case err != nil:
 		return nil, &NoRelayError{Relay: relay, Err: err}
 	}
-	return &reached{relay: relay, link: link, welcome: welcome, over: over}, nil
+	return &reached{relay: relay, link: link, welcome: welcome, ends: ends}, nil
 }

@@ -62,9 +62,9 @@ const otherAddressTimeout = 3 * time.Second
 // links at all.
 func (w *way) unused(ctx context.Context, addresses []string) (list []string) {
 	w.mu.Lock()
-	in := maps.Clone(w.in)
+	links := maps.Clone(w.links)
 	w.mu.Unlock()
-	if len(in) == 0 {
+	if len(links) == 0 {
 		return nil
 	}
 	for _, a := range addresses {
@@ -77,7 +77,7 @@ func (w *way) unused(ctx context.Context, addresses []string) (list []string) {
 			continue
 		}
 		for _, ip := range ips {
-			if at := net.JoinHostPort(ip.Unmap().String(), port); in[at] == 0 {
+			if at := net.JoinHostPort(ip.Unmap().String(), port); links[at] == 0 {
 				list = append(list, at)
 			}
 		}

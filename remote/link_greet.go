@@ -29,14 +29,14 @@ var errNoCertificate = errors.New("the relay has no certificate yet")
 func (w *way) link(ctx context.Context, relay string, handler framing.Handler) (*framing.Link, framing.Welcome, error) {
 	l := w.l
 	var before error // of the transport that was tried first
-	plan := l.over.plan(relay)
+	plan := l.transports.plan(relay)
 	began := plan.small
-	for _, by := range plan.order {
+	for _, by := range plan.transports {
 		link, welcome, err := w.linkOver(ctx, by, plan.small, relay, handler)
 		if err == nil {
 			l.tellWay(relay, by, plan.small, before)
 			untried := by == TransportWSS && plan.small && !began
-			l.remember(l.over.reached(relay, worked{by: by, small: plan.small, untried: untried}))
+			l.tellUnsaved(l.transports.reached(relay, worked{by: by, small: plan.small, untried: untried}))
 			return link, welcome, nil
 		}
 		if ctx.Err() != nil { // given up by this side, which says nothing of the path
@@ -55,7 +55,7 @@ func (w *way) link(ctx context.Context, relay string, handler framing.Handler) (
 		}
 	}
 	// Where a small hello is lost too, its size is not the reason.
-	l.remember(l.over.failed(relay, plan.small && !began))
+	l.tellUnsaved(l.transports.failed(relay, plan.small && !began))
 	return nil, framing.Welcome{}, before
 }
 
@@ -65,13 +65,13 @@ func (l *Listener) tellWay(relay string, by Transport, small bool, before error)
 	switch {
 	case by == TransportWSS && before != nil:
 		l.log.Info("only a WebSocket gets through to the relay", "relay", relay, "tls", before)
-	case small && !l.over.knows(relay, by, small):
+	case small && !l.transports.knows(relay, by, small):
 		l.log.Info("the relay is reached with a smaller first message", "relay", relay, hint.Attr(hint.SmallHello.Do))
 	}
 }
 
-// remember tells what keeps the way to a relay from being remembered.
-func (l *Listener) remember(err error) {
+// tellUnsaved says what keeps the way to a relay from being remembered.
+func (l *Listener) tellUnsaved(err error) {
 	if err != nil {
 		l.log.Warn("cannot remember how the relay is reached", "err", err)
 	}
@@ -117,7 +117,7 @@ func (l *Listener) greet(ctx context.Context, conn net.Conn, by Transport, small
 		// Whole records from the start: nobody renders the first bytes early here.
 		DynamicRecordSizingDisabled: true,
 	})
-	if err := handshake(ctx, tc, proto); err != nil {
+	if err := relayHandshake(ctx, tc, proto); err != nil {
 		conn.Close()
 		return nil, framing.Welcome{}, err
 	}
@@ -139,16 +139,16 @@ func (l *Listener) greet(ctx context.Context, conn net.Conn, by Transport, small
 // protoHTTP is the ALPN protocol below a WebSocket.
 const protoHTTP = "http/1.1"
 
-// handshakeLimit is how long a relay's TLS handshake may take: it gives up
+// relayHandshakeTimeout is how long a relay's TLS handshake may take: it gives up
 // itself after as long.
-const handshakeLimit = 10 * time.Second
+const relayHandshakeTimeout = 10 * time.Second
 
-func handshake(ctx context.Context, tc *tls.Conn, proto string) error {
-	short, cancel := context.WithTimeout(ctx, handshakeLimit)
+func relayHandshake(ctx context.Context, tc *tls.Conn, proto string) error {
+	short, cancel := context.WithTimeout(ctx, relayHandshakeTimeout)
 	defer cancel()
 	err := tc.HandshakeContext(short)
 	if errors.Is(err, context.DeadlineExceeded) && ctx.Err() == nil {
-		err = &noAnswerError{"the TLS handshake", handshakeLimit}
+		err = &noAnswerError{"the TLS handshake", relayHandshakeTimeout}
 	}
 	got := tc.ConnectionState().NegotiatedProtocol
 	switch {

@@ -12,21 +12,21 @@ import (
 type line struct {
 	mu      sync.Mutex
 	up      int
-	lows    int           // how often the last link was lost
-	leads   bool          // one has been let go, and is not up yet
+	outages int           // how often the last link was lost
+	dialing bool          // a first link was let go, and is not up yet
 	changed chan struct{} // closed when a link comes up; nil when nobody waits
 }
 
 // enter waits until a link may be dialled, or ctx ends. It reports whether this
-// one leads, and if not, whether it had to wait.
-func (q *line) enter(ctx context.Context) (leads, waited bool) {
+// one is the first, and if not, whether it had to wait.
+func (q *line) enter(ctx context.Context) (first, waited bool) {
 	for ctx.Err() == nil {
 		q.mu.Lock()
-		if q.up > 0 || !q.leads {
-			leads = q.up == 0
-			q.leads = leads
+		if q.up > 0 || !q.dialing {
+			first = q.up == 0
+			q.dialing = first
 			q.mu.Unlock()
-			return leads, waited
+			return first, waited
 		}
 		if q.changed == nil {
 			q.changed = make(chan struct{})
@@ -47,7 +47,7 @@ func (q *line) rise() (first bool) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	q.up++
-	q.leads = false
+	q.dialing = false
 	if q.changed != nil {
 		close(q.changed)
 		q.changed = nil
@@ -61,13 +61,13 @@ func (q *line) fall() {
 	defer q.mu.Unlock()
 	q.up--
 	if q.up == 0 {
-		q.lows++
+		q.outages++
 	}
 }
 
-// empty reports whether no link is up, and how often that has come about.
-func (q *line) empty() (now bool, times int) {
+// down reports whether no link is up, and how often that has come about.
+func (q *line) down() (now bool, times int) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
-	return q.up == 0, q.lows
+	return q.up == 0, q.outages
 }

@@ -1,13 +1,9 @@
 package remote
 
 import (
-	"context"
-	"log/slog"
 	"strings"
 	"sync"
 	"time"
-
-	"keystay/internal/hint"
 )
 
 const (
@@ -20,8 +16,9 @@ const (
 	maxReasons = 8
 )
 
-// An outage decides what the log tells of a link that is not up: how it began,
-// each reason once, and now and then that it lasts. The zero value is ready.
+// An outage decides what the log tells of something that fails, such as a link
+// that is not up: how it began, each reason once, and now and then that it lasts.
+// The zero value is ready.
 type outage struct {
 	mu      sync.Mutex
 	began   time.Time
@@ -30,13 +27,13 @@ type outage struct {
 	next    time.Time
 }
 
-// tells reports whether a failure is worth a line for people. Lost says that a
+// tells reports whether a failure is worth a line for people. WasUp says that a
 // link was up until now: how it ended is told only if the outage begins with it.
-func (o *outage) tells(err error, lost bool) bool {
-	return o.tellsReason(reason(err), lost)
+func (o *outage) tells(err error, wasUp bool) bool {
+	return o.tellsReason(reason(err), wasUp)
 }
 
-func (o *outage) tellsReason(why string, lost bool) bool {
+func (o *outage) tellsReason(why string, wasUp bool) bool {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	now := time.Now()
@@ -49,7 +46,7 @@ func (o *outage) tellsReason(why string, lost bool) bool {
 		isNew = isNew && t != why
 	}
 	switch {
-	case isNew && (first || !lost):
+	case isNew && (first || !wasUp):
 		o.told = append(o.told, why)
 		return true
 	case now.Before(o.next):
@@ -81,14 +78,4 @@ func reason(err error) string {
 		}
 		return r
 	}, err.Error())
-}
-
-// failure logs a failed attempt: a warning if it is worth one.
-func (w *way) failure(worth bool, what string, err error, wait time.Duration) {
-	level := slog.LevelDebug
-	if worth {
-		level = slog.LevelWarn
-	}
-	w.l.log.Log(context.Background(), level, what, "relay", w.name(), "err", err, "in", wait.Round(time.Millisecond),
-		hint.Attr(hint.All(err)))
 }

@@ -89,17 +89,17 @@ func TestCheap(t *testing.T) {
 }
 
 // While no link is up one is dialled, and the others come when it is.
-func TestLine(t *testing.T) {
+func TestLinksGoOneAfterTheOther(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var q line
-		if leads, waited := q.enter(t.Context()); !leads || waited {
-			t.Fatalf("the first: %v, %v", leads, waited)
+		if first, waited := q.enter(t.Context()); !first || waited {
+			t.Fatalf("the first: %v, %v", first, waited)
 		}
 		others := make(chan bool, 3)
 		for range 3 {
 			go func() {
-				leads, waited := q.enter(t.Context())
-				others <- !leads && waited
+				first, waited := q.enter(t.Context())
+				others <- !first && waited
 			}()
 		}
 		synctest.Wait()
@@ -111,33 +111,33 @@ func TestLine(t *testing.T) {
 		}
 		for range 3 {
 			if !<-others {
-				t.Error("another leads, or has not waited")
+				t.Error("another is the first, or has not waited")
 			}
 		}
 		if q.rise() {
 			t.Error("a second first")
 		}
 		q.fall()
-		if leads, waited := q.enter(t.Context()); leads || waited {
-			t.Errorf("while one is up: %v, %v", leads, waited)
+		if first, waited := q.enter(t.Context()); first || waited {
+			t.Errorf("while one is up: %v, %v", first, waited)
 		}
 		q.fall()
-		if empty, times := q.empty(); !empty || times != 1 {
-			t.Errorf("empty: %v, %d times", empty, times)
+		if down, times := q.down(); !down || times != 1 {
+			t.Errorf("down: %v, %d times", down, times)
 		}
-		if leads, _ := q.enter(t.Context()); !leads {
-			t.Error("nobody leads after the last was lost")
+		if first, _ := q.enter(t.Context()); !first {
+			t.Error("nobody is the first after the last was lost")
 		}
 		ctx, cancel := context.WithCancel(t.Context())
 		cancel()
-		if leads, _ := q.enter(ctx); leads {
-			t.Error("one whose context has ended leads")
+		if first, _ := q.enter(ctx); first {
+			t.Error("one whose context has ended is the first")
 		}
 	})
 }
 
 // An outage is told once, and then now and then.
-func TestOutage(t *testing.T) {
+func TestOutageIsToldOnceAndNowAndThen(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var o outage
 		refused := func(port int) error { return fmt.Errorf("read 127.0.0.1:%d: refused", port) }

@@ -20,22 +20,22 @@ var (
 )
 
 // session links to the relay, claims the name, and serves until the link is
-// lost, is going away, or loses the name. It returns how long it held the name.
-func (w *way) session() (held time.Duration, err error) {
+// lost, is going away, or loses the name. It returns how long it had the name.
+func (w *way) session() (had time.Duration, err error) {
 	l := w.l
-	dialing, dialed := l.rousal.context(w.ctx)
+	dialing, dialed := l.alarm.context(w.ctx)
 	r, err := w.connect(dialing)
 	dialed()
 	if err != nil {
 		return 0, err
 	}
 	link := r.link
-	if !l.keep(link, r.welcome) {
+	if !l.addLink(link, r.welcome) {
 		link.Close()
 		return 0, net.ErrClosed
 	}
-	l.wg.Go(func() { l.serve(link) })
-	defer w.leads(link.RemoteAddr())()
+	l.wg.Go(func() { l.acceptStreams(link) })
+	defer w.occupy(link.RemoteAddr())()
 	ctx, cancel := context.WithTimeout(w.ctx, dialTimeout)
 	token, withheld := w.token(r.relay)
 	err = link.Claim(ctx, framing.Claim{Name: l.domain, Token: token, Replica: l.cfg.Replica})
@@ -56,21 +56,23 @@ func (w *way) session() (held time.Duration, err error) {
 	}
 	w.settle(r.relay)
 	began := time.Now()
-	w.arrived(link)
+	first := w.line.rise()
+	l.linkUp(link)
+	w.tellUp(first, link.RemoteAddr())
 	defer func() {
 		w.line.fall()
-		l.lets(link)
-		held = time.Since(began)
+		l.linkDown(link)
+		had = time.Since(began)
 	}()
 	select {
-	case err = <-r.over:
+	case err = <-r.ends:
 		var d *framing.Denial
 		if errors.As(err, &d) {
 			link.Close()
 		}
 		return 0, err
 	case <-link.Done():
-		return 0, lostError{link.Err()}
+		return 0, endedLinkError{link.Err()}
 	case <-w.ctx.Done():
 		if l.ctx.Err() == nil { // this relay alone refuses
 			link.Close()
@@ -96,45 +98,30 @@ func (e *WithheldError) Hints() []string { return hint.TokenWithheld.With("RELAY
 // Unwrap returns the relay's answer.
 func (e *WithheldError) Unwrap() error { return e.Err }
 
-// A lostError is how a link ended that had the name, in words.
-type lostError struct{ err error }
+// An endedLinkError is how a link ended that had the name, in words.
+type endedLinkError struct{ err error }
 
-func (e lostError) Error() string { return framing.Ending(e.err) }
-func (e lostError) Unwrap() error { return e.err }
+func (e endedLinkError) Error() string { return framing.Ending(e.err) }
+func (e endedLinkError) Unwrap() error { return e.err }
 
-// arrived notes that a link of the way holds the name.
-func (w *way) arrived(link *framing.Link) {
-	first := w.line.rise()
-	w.l.holds(link)
-	args := []any{"relay", w.name(), "address", link.RemoteAddr(), "name", w.l.domain}
-	if !first {
-		w.l.log.Info("another link is up", args...)
-		return
-	}
-	if away := w.outage.ends(); away > 0 {
-		args = append(args, "after", away.Round(time.Millisecond))
-	}
-	w.l.log.Info("session is up", args...)
-}
-
-// keep notes the link for drain, unless the listener has stopped.
-func (l *Listener) keep(link *framing.Link, w framing.Welcome) bool {
+// addLink notes the link for drain, unless the listener has stopped.
+func (l *Listener) addLink(link *framing.Link, w framing.Welcome) bool {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if l.stopped {
 		return false
 	}
 	l.links[link] = struct{}{}
-	l.arriving.Add(1) // until serve ends
+	l.arriving.Add(1) // until acceptStreams ends
 	l.port = int(w.PublicPort)
 	return true
 }
 
-// holds notes that a link holds the name.
-func (l *Listener) holds(link *framing.Link) {
+// linkUp notes that a link has the name.
+func (l *Listener) linkUp(link *framing.Link) {
 	l.mu.Lock()
-	first := len(l.holding) == 0
-	l.holding[link] = struct{}{}
+	first := len(l.serving) == 0
+	l.serving[link] = struct{}{}
 	if first {
 		close(l.up)
 		l.noLink = nil
@@ -149,12 +136,12 @@ func (l *Listener) holds(link *framing.Link) {
 	}
 }
 
-// lets notes that a link does not hold the name any more.
-func (l *Listener) lets(link *framing.Link) {
+// linkDown notes that a link does not have the name any more.
+func (l *Listener) linkDown(link *framing.Link) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	delete(l.holding, link)
-	if len(l.holding) == 0 {
+	delete(l.serving, link)
+	if len(l.serving) == 0 {
 		l.up = make(chan struct{})
 	}
 }

@@ -23,7 +23,7 @@ func TestPlanOfASmallHello(t *testing.T) {
 			at.init(use, s)
 			expect := func(at *transports, what string, small bool, order []Transport) {
 				t.Helper()
-				if got := at.plan(relay); got.small != small || !slices.Equal(got.order, order) {
+				if got := at.plan(relay); got.small != small || !slices.Equal(got.transports, order) {
 					t.Errorf("only %v, %s: %+v", only, what, got)
 				}
 			}

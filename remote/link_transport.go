@@ -67,11 +67,10 @@ type worked struct {
 // isUsual reports whether there is nothing to remember over a restart.
 func (w worked) isUsual() bool { return w.by != TransportWSS && !w.small }
 
-// A plan is what to try to reach a relay: transports in their order, beginning
-// with a small ClientHello or the usual one.
+// A plan is what to try to reach a relay: transports, beginning with a small ClientHello or the usual one.
 type plan struct {
-	order []Transport
-	small bool
+	transports []Transport // in the order to try
+	small      bool
 }
 
 // plan returns what to try to reach relay.

@@ -32,7 +32,7 @@ func TestTLSIsTriedAgain(t *testing.T) {
 		var first transports
 		first.init(TransportAuto, s)
 		both := []Transport{TransportTLS, TransportWSS}
-		if got := first.plan("relay.net").order; !slices.Equal(got, both) {
+		if got := first.plan("relay.net").transports; !slices.Equal(got, both) {
 			t.Errorf("at first: %q", got)
 		}
 		first.reached("relay.net", worked{by: TransportWSS})
@@ -43,7 +43,7 @@ func TestTLSIsTriedAgain(t *testing.T) {
 			if name == "the next" {
 				at.init("", s)
 			}
-			if got := at.plan("relay.net").order; !slices.Equal(got, []Transport{TransportWSS}) {
+			if got := at.plan("relay.net").transports; !slices.Equal(got, []Transport{TransportWSS}) {
 				t.Errorf("within the day, %s: %q", name, got)
 			}
 		}
@@ -52,7 +52,7 @@ func TestTLSIsTriedAgain(t *testing.T) {
 			if name == "the next" {
 				at.init("", s)
 			}
-			if got := at.plan("relay.net").order; !slices.Equal(got, both) {
+			if got := at.plan("relay.net").transports; !slices.Equal(got, both) {
 				t.Errorf("after the day, %s: %q", name, got)
 			}
 		}
@@ -78,7 +78,7 @@ func TestStrangeTransportFile(t *testing.T) {
 		}
 		var at transports
 		at.init(TransportAuto, s)
-		if got := at.plan("relay.net").order; len(got) != 2 {
+		if got := at.plan("relay.net").transports; len(got) != 2 {
 			t.Errorf("%s: %q", name, got)
 		}
 	}
@@ -87,7 +87,7 @@ func TestStrangeTransportFile(t *testing.T) {
 	}
 	var at transports
 	at.init(TransportAuto, s)
-	if got := at.plan("relay.net").order; len(got) != 1 {
+	if got := at.plan("relay.net").transports; len(got) != 1 {
 		t.Errorf("beside garbage: %q", got)
 	}
 }
@@ -107,7 +107,7 @@ func TestSilentPath(t *testing.T) {
 			!slices.Equal((&NoRelayError{Err: err}).Hints(), hint.Silent.Do) {
 			t.Errorf("got %v", err)
 		}
-		if d := time.Since(began); d != handshakeLimit {
+		if d := time.Since(began); d != relayHandshakeTimeout {
 			t.Errorf("after %v", d)
 		}
 	})
@@ -170,13 +170,13 @@ func TestGivenUpIsNotForgotten(t *testing.T) {
 	if l.state, err = openState(t.TempDir()); err != nil {
 		t.Fatal(err)
 	}
-	l.over.init(TransportAuto, l.state)
-	l.over.reached("relay.test", worked{by: TransportTLS})
+	l.transports.init(TransportAuto, l.state)
+	l.transports.reached("relay.test", worked{by: TransportTLS})
 	w := &way{l: l, addresses: []string{ln.Addr().String()}}
 	if _, _, err := w.link(ctx, "relay.test", framing.Handler{}); !errors.Is(err, context.Canceled) {
 		t.Errorf("got %v", err)
 	}
-	if got := l.over.plan("relay.test").order; !slices.Equal(got, []Transport{TransportTLS}) {
+	if got := l.transports.plan("relay.test").transports; !slices.Equal(got, []Transport{TransportTLS}) {
 		t.Errorf("now it tries %q", got)
 	}
 }

@@ -2,21 +2,13 @@ package remote
 
 import (
 	"context"
-	"errors"
-	"math/rand/v2"
 	"net"
 	"strings"
 	"sync"
-	"time"
-
-	"keystay/framing"
 )
 
 // DefaultLinks is how many links a remote keeps to a relay.
 const DefaultLinks = 2
-
-// laterPause is the longest wait of a further link after the first one is back.
-const laterPause = 3 * time.Second
 
 // A way is a relay that serves the name, with the links to it.
 type way struct {
@@ -33,7 +25,7 @@ type way struct {
 	mu    sync.Mutex
 	relay string         // the candidate that answered, "" until then
 	found bool           // and has given the name: no other is tried any more
-	in    map[string]int // links by the address they lead to
+	links map[string]int // how many links lead to an address
 }
 
 // run keeps the links to the relay until the listener ends or the relay refuses
@@ -57,87 +49,6 @@ func (w *way) run(links int) error {
 		return err
 	default:
 		return context.Cause(w.l.ctx)
-	}
-}
-
-// keepLink keeps one link with a session until the way ends. Its error is what
-// will not pass.
-func (w *way) keepLink() error {
-	k := linker{way: w}
-	for k.enter() {
-		lasted, err := w.session()
-		if w.ctx.Err() != nil {
-			return nil
-		}
-		if final(err) {
-			w.l.log.Error("the relay will not serve this name", "name", w.l.domain, "relay", w.name(), "err", err)
-			return err
-		}
-		k.pause(lasted, err)
-	}
-	return nil
-}
-
-// A linker is what is known of one of the links of a way between two sessions.
-type linker struct {
-	way    *way
-	retry  retry
-	outage outage    // while another link is up
-	seen   int       // rousals
-	leads  bool      // it was let go as the first, and has not been up since
-	had    bool      // it has been up
-	moved  time.Time // when the relay last said that it had moved
-}
-
-// enter waits until the link may be dialled. It reports false when the way has
-// ended.
-func (k *linker) enter() bool {
-	w := k.way
-	for !k.leads {
-		var waited bool
-		k.leads, waited = w.line.enter(w.ctx)
-		if k.leads || !waited || !k.had || w.ctx.Err() != nil {
-			break
-		}
-		w.l.rousal.pause(w.ctx, rand.N(laterPause), &k.seen)
-	}
-	return w.ctx.Err() == nil
-}
-
-// pause notes how a session has ended, or that there was none, and waits for as
-// long as the relay is to be left alone.
-func (k *linker) pause(lasted time.Duration, err error) {
-	w := k.way
-	w.l.noteLoss(err)
-	lost := lasted > 0
-	if lost {
-		k.leads, k.had = false, true
-		k.outage.ends()
-	}
-	if lasted > steady {
-		k.retry = retry{}
-	}
-	if errors.Is(err, errMoved) {
-		k.retry = retry{}
-		if time.Since(k.moved) > firstPause {
-			k.moved = time.Now()
-			if empty, _ := w.line.empty(); empty { // the last one speaks for all
-				w.l.log.Info("dialling again at once", "reason", err)
-			}
-			return
-		}
-	}
-	wait := k.retry.wait(lost || cheap(err))
-	empty, times := w.line.empty()
-	if empty {
-		w.failure(w.outage.tells(err, lost), "no session with the relay; trying again", err, wait)
-	}
-	if w.l.rousal.pause(w.ctx, wait, &k.seen) {
-		k.retry = retry{}
-	}
-	// If the others were lost meanwhile, that is all that is worth telling.
-	if _, now := w.line.empty(); !empty && now == times {
-		w.failure(k.outage.tells(err, lost), "lost a link to the relay, another one serves; trying again", err, wait)
 	}
 }
 
@@ -198,27 +109,21 @@ func (l *Listener) SetToken(token string) {
 	l.token = token
 }
 
-// leads notes where a link leads to until the returned function is called.
-func (w *way) leads(to net.Addr) (no func()) {
+// occupy notes that a link leads to an address, until the returned function is
+// called.
+func (w *way) occupy(address net.Addr) (release func()) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	if w.in == nil {
-		w.in = make(map[string]int)
+	if w.links == nil {
+		w.links = make(map[string]int)
 	}
-	at := to.String()
-	w.in[at]++
+	at := address.String()
+	w.links[at]++
 	return func() {
 		w.mu.Lock()
 		defer w.mu.Unlock()
-		if w.in[at]--; w.in[at] == 0 {
-			delete(w.in, at)
+		if w.links[at]--; w.links[at] == 0 {
+			delete(w.links, at)
 		}
 	}
-}
-
-// final reports whether trying again is of no use.
-func final(err error) bool {
-	var refusal *framing.Refusal
-	var denial *framing.Denial
-	return errors.As(err, &refusal) && refusal.Permanent() || errors.As(err, &denial) && denial.Permanent()
 }

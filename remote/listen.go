@@ -113,22 +113,22 @@ type Config struct {
 // *tls.Conn after its handshake, or with Config.Raw a *framing.Stream before it,
 // with the visitor's address as RemoteAddr.
 type Listener struct {
-	cfg    Config
-	log    *slog.Logger
-	panics *panics.Log
-	state  *state
-	unlock func() error
-	domain string
-	made   bool // the domain is made from the device's key
-	ways   []*way
-	over   transports
-	tls    *tls.Config
-	keeper *acme.Keeper // nil when a certificate was brought
-	http01 *http.Server
-	plain  chanListener // HTTP-01 streams
-	rousal rousal       // after sleep, or on another network
-	loss   pathLoss     // to the relays
-	full   outage       // while there are too many visitors
+	cfg        Config
+	log        *slog.Logger
+	panics     *panics.Log
+	state      *state
+	unlock     func() error
+	domain     string
+	made       bool // the domain is made from the device's key
+	ways       []*way
+	transports transports
+	tls        *tls.Config
+	keeper     *acme.Keeper // nil when a certificate was brought
+	http01     *http.Server
+	plain      chanListener // HTTP-01 streams
+	alarm      alarm        // after sleep, or on another network
+	loss       pathLoss     // to the relays
+	full       outage       // while there are too many visitors
 
 	ctx    context.Context // ends with Close, or a final error
 	cancel context.CancelCauseFunc
@@ -143,9 +143,9 @@ type Listener struct {
 
 	mu       sync.Mutex
 	port     int           // the relay's public port, 0 until it is known
-	up       chan struct{} // closed while a session holds the name
+	up       chan struct{} // closed while a session has the name
 	links    map[*framing.Link]struct{}
-	holding  map[*framing.Link]struct{} // those of links that hold the name
+	serving  map[*framing.Link]struct{} // those of links that have the name
 	ordering bool                       // it is this replica's turn to order
 	stopped  bool
 	noLink   error  // why there is no session, while there is none
@@ -160,7 +160,7 @@ type Listener struct {
 // process on this device serves the name.
 func Listen(cfg Config) (*Listener, error) {
 	l := &Listener{cfg: cfg, log: cfg.Logger, token: cfg.Token, conns: make(chan net.Conn), up: make(chan struct{}),
-		links: make(map[*framing.Link]struct{}), holding: make(map[*framing.Link]struct{})}
+		links: make(map[*framing.Link]struct{}), serving: make(map[*framing.Link]struct{})}
 	if l.log == nil {
 		l.log = slog.New(slog.DiscardHandler)
 	}
@@ -184,7 +184,7 @@ func Listen(cfg Config) (*Listener, error) {
 	for _, err := range l.state.strays {
 		l.log.Warn(err.Error(), hint.Attr(hint.All(err)))
 	}
-	l.over.init(cfg.Transport, l.state)
+	l.transports.init(cfg.Transport, l.state)
 	if err := l.chooseName(); err != nil {
 		return nil, err
 	}
@@ -194,7 +194,7 @@ func Listen(cfg Config) (*Listener, error) {
 	l.ctx, l.cancel = context.WithCancelCause(context.Background())
 	l.cut, l.cutAll = context.WithCancel(context.Background())
 	l.late, l.endLate = context.WithCancel(l.cut)
-	if err := l.startTLS(); err != nil {
+	if err := l.openCertificate(); err != nil {
 		l.cancel(err)
 		l.cutAll()
 		l.unlock()
@@ -269,8 +269,8 @@ var ErrNoRelay = errors.New("no relay given")
 // errNoneAbove is the ErrNoRelay of a name from which nothing is left to climb to.
 var errNoneAbove = fmt.Errorf("no name above it can be a relay, and %w", ErrNoRelay)
 
-// startTLS prepares the certificate: from ACME, or the one brought along.
-func (l *Listener) startTLS() error {
+// openCertificate prepares the certificate: from ACME, or the one brought along.
+func (l *Listener) openCertificate() error {
 	if l.cfg.Raw {
 		return nil
 	}
@@ -306,8 +306,8 @@ func (l *Listener) startTLS() error {
 	l.plain.init()
 	l.http01 = &http.Server{
 		Handler:           l.keeper.HTTPChallenge(nil),
-		ReadHeaderTimeout: handshakeTimeout,
-		WriteTimeout:      handshakeTimeout,
+		ReadHeaderTimeout: visitorHandshakeTimeout,
+		WriteTimeout:      visitorHandshakeTimeout,
 		MaxHeaderBytes:    16 << 10,
 		ErrorLog:          slog.NewLogLogger(l.log.Handler(), slog.LevelDebug),
 	}

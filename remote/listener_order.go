@@ -13,7 +13,7 @@ import (
 // orderPause is how long a replica waits when it is another one's turn to order.
 const orderPause = 5 * time.Second
 
-// ready is the gate of every order: it waits until a session holds the name
+// ready is the gate of every order: it waits until a session has the name
 // and, for a replica, until it is its turn at each relay, so that the CA's
 // connections come to this run.
 func (l *Listener) ready(ctx context.Context, _ string) error {
@@ -49,7 +49,7 @@ func (l *Listener) beginOrder() []*framing.Link {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.ordering = true
-	return slices.Collect(maps.Keys(l.holding))
+	return slices.Collect(maps.Keys(l.serving))
 }
 
 func (l *Listener) endOrder() {
@@ -59,7 +59,7 @@ func (l *Listener) endOrder() {
 		return
 	}
 	l.ordering = false
-	for link := range l.holding {
+	for link := range l.serving {
 		link.OrderDone(l.domain)
 	}
 }

@@ -12,8 +12,8 @@ import (
 	"keystay/framing"
 )
 
-// handshakeTimeout is how long a visitor's TLS handshake may take.
-const handshakeTimeout = 15 * time.Second
+// visitorHandshakeTimeout is how long a visitor's TLS handshake may take.
+const visitorHandshakeTimeout = 15 * time.Second
 
 // withName makes config choose the certificate of domain for a visitor that has
 // sent no name, or an address (RFC 6066, section 3: neither is a name). The relay
@@ -31,8 +31,8 @@ func withName(config *tls.Config, domain string) *tls.Config {
 	return config
 }
 
-// serve takes the streams of a link until it is over, or no more will come.
-func (l *Listener) serve(link *framing.Link) {
+// acceptStreams takes the streams of a link until it is lost, or no more will come.
+func (l *Listener) acceptStreams(link *framing.Link) {
 	defer func() {
 		l.arriving.Done()
 		link.WaitIdle(l.cut) // lanes outlive the link
@@ -46,12 +46,12 @@ func (l *Listener) serve(link *framing.Link) {
 			return
 		}
 		l.arriving.Add(1)
-		l.wg.Go(func() { l.welcome(stream) })
+		l.wg.Go(func() { l.receive(stream) })
 	}
 }
 
-// welcome brings one visitor to Accept.
-func (l *Listener) welcome(stream *framing.Stream) {
+// receive brings one visitor to Accept.
+func (l *Listener) receive(stream *framing.Stream) {
 	defer l.arriving.Done()
 	defer l.panics.Catch("letting a visitor in", func() { stream.Reset() })
 	h := stream.Header()
@@ -61,7 +61,7 @@ func (l *Listener) welcome(stream *framing.Stream) {
 	case h.Kind == framing.KindTLS && l.cfg.Raw:
 		l.hand(stream, stream)
 	case h.Kind == framing.KindTLS:
-		l.shake(stream)
+		l.handshake(stream)
 	case h.Kind == framing.KindHTTP01 && l.keeper != nil:
 		l.plain.hand(stream)
 	default:
@@ -69,10 +69,10 @@ func (l *Listener) welcome(stream *framing.Stream) {
 	}
 }
 
-// shake does the TLS handshake with a visitor, or with the CA.
-func (l *Listener) shake(stream *framing.Stream) {
+// handshake does the TLS handshake with a visitor, or with the CA.
+func (l *Listener) handshake(stream *framing.Stream) {
 	tc := tls.Server(tlsInput{stream}, l.tls)
-	ctx, cancel := context.WithTimeout(context.Background(), handshakeTimeout)
+	ctx, cancel := context.WithTimeout(context.Background(), visitorHandshakeTimeout)
 	defer cancel()
 	// Not by ctx, which would end the stream in good order: for the visitor the
 	// handshake may be over, and this end the answer.

@@ -5,7 +5,7 @@ import (
 	"strings"
 )
 
-// Wait returns nil once a session holds the name and a valid certificate is
+// Wait returns nil once a session has the name and a valid certificate is
 // loaded. It returns what will not pass; or, when ctx ends, its error with what
 // was missing.
 func (l *Listener) Wait(ctx context.Context) error {
@@ -32,9 +32,9 @@ func (l *Listener) missing(err error) error {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	switch {
-	case len(l.holding) > 0 && l.noCert != nil:
+	case len(l.serving) > 0 && l.noCert != nil:
 		return &missingError{"no certificate: " + l.noCert.Error(), []error{err, l.noCert}}
-	case len(l.holding) > 0:
+	case len(l.serving) > 0:
 		return &missingError{"no certificate yet", []error{err}}
 	case l.noLink != nil:
 		return &missingError{"no session: " + l.noLink.Error(), []error{err, l.noLink}}
@@ -56,7 +56,7 @@ type missingError struct {
 func (e *missingError) Error() string   { return e.text }
 func (e *missingError) Unwrap() []error { return e.errs }
 
-// waitUp waits until a session holds the name.
+// waitUp waits until a session has the name.
 func (l *Listener) waitUp(ctx context.Context) error {
 	l.mu.Lock()
 	up := l.up

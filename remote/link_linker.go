@@ -1,0 +1,94 @@
+package remote
+
+import (
+	"errors"
+	"math/rand/v2"
+	"time"
+
+	"keystay/framing"
+)
+
+// laterPause is the longest wait of a further link after the first one is back.
+const laterPause = 3 * time.Second
+
+// A linker keeps one of the links of a way: it is what is known of that link
+// between two sessions.
+type linker struct {
+	way    *way
+	retry  retry
+	outage outage    // while another link is up
+	heard  int       // wake-ups of the device
+	first  bool      // the line let it go as the first, and it has not been up since
+	served bool      // it has been up
+	moved  time.Time // when the relay last said that it had moved
+}
+
+// keepLink keeps one link with a session until the way ends. Its error is what
+// will not pass.
+func (w *way) keepLink() error {
+	k := linker{way: w}
+	for k.waitTurn() {
+		lasted, err := w.session()
+		if w.ctx.Err() != nil {
+			return nil
+		}
+		if final(err) {
+			w.l.log.Error("the relay will not serve this name", "name", w.l.domain, "relay", w.name(), "err", err)
+			return err
+		}
+		k.pause(lasted, err)
+	}
+	return nil
+}
+
+// final reports whether trying again is of no use.
+func final(err error) bool {
+	var refusal *framing.Refusal
+	var denial *framing.Denial
+	return errors.As(err, &refusal) && refusal.Permanent() || errors.As(err, &denial) && denial.Permanent()
+}
+
+// waitTurn waits until the link may be dialled. It reports false when the way
+// has ended.
+func (k *linker) waitTurn() bool {
+	w := k.way
+	for !k.first {
+		var waited bool
+		k.first, waited = w.line.enter(w.ctx)
+		if k.first || !waited || !k.served || w.ctx.Err() != nil {
+			break
+		}
+		w.l.alarm.pause(w.ctx, rand.N(laterPause), &k.heard)
+	}
+	return w.ctx.Err() == nil
+}
+
+// pause waits, after a session that has ended or did not come about, for as long
+// as the relay is to be left alone. The log tells of it before or after the wait.
+func (k *linker) pause(lasted time.Duration, err error) {
+	k.way.l.noteLoss(err)
+	if lasted > 0 {
+		k.first, k.served = false, true
+	}
+	wait := k.wait(lasted, err)
+	tellRest := k.tell(lasted > 0, err, wait)
+	if wait > 0 && k.way.l.alarm.pause(k.way.ctx, wait, &k.heard) {
+		k.retry = retry{}
+	}
+	tellRest()
+}
+
+// wait returns how long the relay is to be left alone after a session that
+// lasted so long, 0 if there was none, and ended with err. A relay that has moved
+// is dialled again at once, but not again and again.
+func (k *linker) wait(lasted time.Duration, err error) time.Duration {
+	moved := errors.Is(err, errMoved)
+	if moved || lasted > steady {
+		k.retry = retry{}
+	}
+	if moved && time.Since(k.moved) > firstPause {
+		k.moved = time.Now()
+		return 0
+	}
+	return k.retry.wait(lasted > 0 || cheap(err))
+}

@@ -1,0 +1,63 @@
+package remote
+
+import (
+	"context"
+	"log/slog"
+	"net"
+	"time"
+
+	"keystay/internal/hint"
+)
+
+// What the log says of the links to a relay: the first that comes up, each
+// further one, that none is up and why, and that one of several was lost. The
+// outages decide which of the failures are worth a line.
+
+// tell says how a session has ended, or that there was none, and that the next
+// attempt follows after wait, 0 for at once. WasUp says that there was a session.
+// The returned function says, after the wait, what can only be told then.
+func (k *linker) tell(wasUp bool, err error, wait time.Duration) (rest func()) {
+	w := k.way
+	if wasUp {
+		k.outage.ends()
+	}
+	down, times := w.line.down()
+	switch {
+	case wait == 0 && down: // the last link speaks for all
+		w.l.log.Info("dialling again at once", "reason", err)
+	case wait == 0:
+	case down:
+		w.tellFailure(w.outage.tells(err, wasUp), "no session with the relay; trying again", err, wait)
+	default:
+		return func() {
+			// If the others were lost meanwhile, that is all that is worth telling.
+			if _, now := w.line.down(); now == times {
+				w.tellFailure(k.outage.tells(err, wasUp), "lost a link to the relay, another one serves; trying again", err, wait)
+			}
+		}
+	}
+	return func() {}
+}
+
+// tellUp says that a link is up; first says that no other one is.
+func (w *way) tellUp(first bool, address net.Addr) {
+	args := []any{"relay", w.name(), "address", address, "name", w.l.domain}
+	if !first {
+		w.l.log.Info("another link is up", args...)
+		return
+	}
+	if away := w.outage.ends(); away > 0 {
+		args = append(args, "after", away.Round(time.Millisecond))
+	}
+	w.l.log.Info("session is up", args...)
+}
+
+// tellFailure logs a failed attempt: as a warning if it is worth one.
+func (w *way) tellFailure(worth bool, what string, err error, wait time.Duration) {
+	level := slog.LevelDebug
+	if worth {
+		level = slog.LevelWarn
+	}
+	w.l.log.Log(context.Background(), level, what, "relay", w.name(), "err", err, "in", wait.Round(time.Millisecond),
+		hint.Attr(hint.All(err)))
+}
