@@ -22,7 +22,7 @@ const (
 // watch looks out for the end of a sleep and for another network. Both leave
 // links that look alive and are not: each is asked for a sign of life at once,
 // and who waits to dial again waits no longer.
-func (l *Listener) watch() {
+func (d *device) watch() {
 	w := watcher{clock: systemClock(), network: sourceAddrs}
 	w.look()
 	tick := time.NewTicker(wakeStep)
@@ -30,23 +30,23 @@ func (l *Listener) watch() {
 	for {
 		select {
 		case <-tick.C:
-		case <-l.cut.Done():
+		case <-d.cut.Done():
 			return
 		}
 		if reason := w.look(); reason != "" {
-			l.log.Info("checking the link", "reason", reason)
-			l.wakeUp()
+			d.log.Info("checking the link", "reason", reason)
+			d.wakeUp()
 		}
 	}
 }
 
 // wakeUp checks all links and ends all pauses.
-func (l *Listener) wakeUp() {
-	l.alarm.ring()
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	for link := range l.links {
-		l.wg.Go(func() { _ = link.Probe(framing.ProbeTimeout) })
+func (d *device) wakeUp() {
+	d.alarm.ring()
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	for link := range d.links {
+		d.wg.Go(func() { _ = link.Probe(framing.ProbeTimeout) })
 	}
 }
 

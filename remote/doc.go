@@ -10,4 +10,9 @@
 //
 // No port is opened, and the private key never leaves the state directory.
 // Package publish hands the visitors of a listener on to a local service.
+//
+// The files sort by what they belong to: device_ is the run of one identity,
+// link_ how its links to the relays are kept (device.go begins with that story),
+// lane_ the connections beside a link for bulk, listener_ a public name with its
+// certificate and visitors, state_ the files of the state directory.
 package remote

@@ -1,7 +1,25 @@
 package remote
 
 // WakeUp does what the end of a sleep and another network do.
-func WakeUp(l *Listener) { l.wakeUp() }
+func WakeUp(l *Listener) { l.d.wakeUp() }
 
 // EndLate makes l take no visitor any more, not even one that is on its way.
-func EndLate(l *Listener) { l.endLate() }
+func EndLate(l *Listener) { l.d.endLate() }
+
+// ListenAll is Listen for several names on one device.
+func ListenAll(cfg Config, domains ...string) (list []*Listener, err error) {
+	d, err := openDevice(cfg)
+	if err != nil {
+		return nil, err
+	}
+	for _, domain := range domains {
+		cfg.Domain = domain
+		l, err := d.listen(cfg)
+		if err != nil {
+			return nil, err
+		}
+		list = append(list, l)
+	}
+	d.start()
+	return list, nil
+}

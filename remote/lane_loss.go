@@ -1,8 +1,6 @@
 package remote
 
 import (
-	"maps"
-	"slices"
 	"sync"
 	"time"
 )
@@ -40,11 +38,8 @@ func (p *pathLoss) lossy(now time.Time, retransmits func() int) bool {
 }
 
 // retransmits is how many packets were sent once more on all links and lanes.
-func (l *Listener) retransmits() (n int) {
-	l.mu.Lock()
-	links := slices.Collect(maps.Keys(l.links))
-	l.mu.Unlock()
-	for _, link := range links {
+func (d *device) retransmits() (n int) {
+	for _, link := range d.allLinks() {
 		n += link.Retransmits()
 	}
 	return n

@@ -68,7 +68,7 @@ func (w *way) newLanes(host string, small bool) *lanes {
 		moving:  make(map[*framing.Stream]struct{}),
 		tls: &tls.Config{
 			ServerName:                  host,
-			RootCAs:                     w.l.cfg.RelayRoots,
+			RootCAs:                     w.d.cfg.RelayRoots,
 			MinVersion:                  tls.VersionTLS13,
 			NextProtos:                  []string{framing.LaneProtocol},
 			CurvePreferences:            curves(small),
@@ -106,7 +106,7 @@ func (n *lanes) serve(link *framing.Link) {
 		case <-link.Done():
 			return
 		}
-		if chatty && !n.w.l.loss.lossy(time.Now(), n.w.l.retransmits) || !roomFor(link.NumLanes(), chatty) {
+		if chatty && !n.w.d.loss.lossy(time.Now(), n.w.d.retransmits) || !roomFor(link.NumLanes(), chatty) {
 			continue // it is told of again
 		}
 		select {
@@ -118,7 +118,7 @@ func (n *lanes) serve(link *framing.Link) {
 			<-n.opening
 			continue
 		}
-		n.w.l.wg.Go(func() { n.move(link, s) })
+		n.w.d.wg.Go(func() { n.move(link, s) })
 	}
 }
 
@@ -150,7 +150,7 @@ func (n *lanes) doneMoving(s *framing.Stream) {
 // move moves a stream to a lane, if it can, and judges lanes by it. It takes an
 // element out of opening.
 func (n *lanes) move(link *framing.Link, s *framing.Stream) {
-	ctx, cancel := context.WithCancel(n.w.l.cut)
+	ctx, cancel := context.WithCancel(n.w.d.cut)
 	defer cancel()
 	lane, err := n.take(ctx, link)
 	if err == nil {
@@ -160,7 +160,7 @@ func (n *lanes) move(link *framing.Link, s *framing.Stream) {
 	<-n.opening
 	switch {
 	case err == nil:
-		n.w.l.wg.Go(func() { n.refill(link) })
+		n.w.d.wg.Go(func() { n.refill(link) })
 	case errors.Is(err, framing.ErrNoLanes), errors.Is(err, framing.ErrStreamOver), link.Err() != nil, ctx.Err() != nil:
 		return // nothing is wrong with lanes
 	default:
@@ -180,10 +180,10 @@ func (n *lanes) move(link *framing.Link, s *framing.Stream) {
 // judge notes that lanes to this relay have failed.
 func (n *lanes) judge(err error) {
 	if rest := n.w.health.failed(time.Now()); rest > 0 {
-		n.w.l.log.Info("connections for bulk fail to this relay; all stays on the links", "relay", n.w.name(), "err", err, "for", rest)
+		n.w.d.log.Info("connections for bulk fail to this relay; all stays on the links", "relay", n.w.name(), "err", err, "for", rest)
 		return
 	}
-	n.w.l.log.Debug("a lane failed", "relay", n.w.name(), "err", err)
+	n.w.d.log.Debug("a lane failed", "relay", n.w.name(), "err", err)
 }
 
 // take returns a spare lane, or a new one.
@@ -226,7 +226,7 @@ func (n *lanes) refill(link *framing.Link) {
 		default:
 			return // they are needed elsewhere
 		}
-		lane, err := n.open(n.w.l.cut, link)
+		lane, err := n.open(n.w.d.cut, link)
 		<-n.opening
 		if err != nil {
 			return // whoever needs one will see
@@ -234,7 +234,7 @@ func (n *lanes) refill(link *framing.Link) {
 		n.mu.Lock()
 		n.spares = append(n.spares, lane)
 		n.mu.Unlock()
-		n.w.l.wg.Go(func() { n.expire(link, lane) })
+		n.w.d.wg.Go(func() { n.expire(link, lane) })
 	}
 }
 
@@ -246,7 +246,7 @@ func (n *lanes) expire(link *framing.Link, lane *framing.Lane) {
 	case <-lane.Lost(): // or bound
 	case <-timer.C:
 	case <-link.Done():
-	case <-n.w.l.cut.Done():
+	case <-n.w.d.cut.Done():
 	}
 	n.mu.Lock()
 	defer n.mu.Unlock()

@@ -25,13 +25,13 @@ type reached struct {
 func (w *way) connect(ctx context.Context) (*reached, error) {
 	candidates := w.candidates
 	w.mu.Lock()
-	if w.found {
+	if len(w.gave) > 0 {
 		candidates = []string{w.relay}
 	}
 	w.mu.Unlock()
 	slow := time.AfterFunc(tellAfter, func() {
 		if down, _ := w.line.down(); down && w.outage.tellsReason("slow", false) {
-			w.l.log.Info("waiting for the relay's answer", "relay", w.name())
+			w.d.log.Info("waiting for the relay's answer", "relay", w.name())
 		}
 	})
 	defer slow.Stop()
@@ -53,7 +53,7 @@ func (w *way) try(ctx context.Context, relay string) (*reached, error) {
 		}
 	}
 	link, welcome, err := w.link(ctx, relay, framing.Handler{
-		Panics: w.l.panics,
+		Panics: w.d.panics,
 		Lost:   func(d *framing.Denial) { report(d) },
 		GoAway: func(g framing.GoAway) {
 			if g.Code == framing.GoAwayTakeover {

@@ -21,18 +21,18 @@ func (w *way) dial(ctx context.Context, host, port string) (net.Conn, error) {
 		addresses = []string{net.JoinHostPort(host, port)}
 	}
 	relay := net.JoinHostPort(host, port)
-	proxy, err := w.l.proxy(relay)
+	proxy, err := w.d.proxy(relay)
 	if err != nil {
 		return nil, err
 	}
 	if proxy != nil { // it looks names up, and chooses among their addresses
 		return (&proxydial.Proxy{URL: proxy}).Dial(ctx, addresses[0])
 	}
-	d := net.Dialer{Timeout: connectTimeout}
+	dialer := net.Dialer{Timeout: connectTimeout}
 	for _, a := range w.unused(ctx, addresses) {
 		// A short time each: those that other links use are known to answer.
 		short, cancel := context.WithTimeout(ctx, otherAddressTimeout)
-		conn, err := d.DialContext(short, "tcp", a)
+		conn, err := dialer.DialContext(short, "tcp", a)
 		cancel()
 		if err == nil {
 			return conn, nil
@@ -40,7 +40,7 @@ func (w *way) dial(ctx context.Context, host, port string) (net.Conn, error) {
 	}
 	var errs []error
 	for _, a := range addresses {
-		conn, err := d.DialContext(ctx, "tcp", a)
+		conn, err := dialer.DialContext(ctx, "tcp", a)
 		if err == nil {
 			return conn, nil
 		}
@@ -88,13 +88,13 @@ func (w *way) unused(ctx context.Context, addresses []string) (list []string) {
 // direct reports whether a relay is reached without a proxy.
 func (w *way) direct(relay string) bool {
 	host, port := splitRelay(relay)
-	proxy, err := w.l.proxy(net.JoinHostPort(host, port))
+	proxy, err := w.d.proxy(net.JoinHostPort(host, port))
 	return err == nil && proxy == nil
 }
 
 // proxy returns the proxy that is to be used for a relay, or nil.
-func (l *Listener) proxy(relay string) (*url.URL, error) {
-	choose := l.cfg.Proxy
+func (d *device) proxy(relay string) (*url.URL, error) {
+	choose := d.cfg.Proxy
 	if choose == nil {
 		choose = http.ProxyFromEnvironment
 	}

@@ -27,16 +27,16 @@ var errNoCertificate = errors.New("the relay has no certificate yet")
 
 // link links to one relay, over the transports that may get through to it.
 func (w *way) link(ctx context.Context, relay string, handler framing.Handler) (*framing.Link, framing.Welcome, error) {
-	l := w.l
+	d := w.d
 	var before error // of the transport that was tried first
-	plan := l.transports.plan(relay)
+	plan := d.transports.plan(relay)
 	began := plan.small
 	for _, by := range plan.transports {
 		link, welcome, err := w.linkOver(ctx, by, plan.small, relay, handler)
 		if err == nil {
-			l.tellWay(relay, by, plan.small, before)
+			d.tellWay(relay, by, plan.small, before)
 			untried := by == TransportWSS && plan.small && !began
-			l.tellUnsaved(l.transports.reached(relay, worked{by: by, small: plan.small, untried: untried}))
+			d.tellUnsaved(d.transports.reached(relay, worked{by: by, small: plan.small, untried: untried}))
 			return link, welcome, nil
 		}
 		if ctx.Err() != nil { // given up by this side, which says nothing of the path
@@ -55,25 +55,25 @@ func (w *way) link(ctx context.Context, relay string, handler framing.Handler) (
 		}
 	}
 	// Where a small hello is lost too, its size is not the reason.
-	l.tellUnsaved(l.transports.failed(relay, plan.small && !began))
+	d.tellUnsaved(d.transports.failed(relay, plan.small && !began))
 	return nil, framing.Welcome{}, before
 }
 
 // tellWay logs what was found out about the way to a relay. Before is why TLS
 // did not get through just now, or nil.
-func (l *Listener) tellWay(relay string, by Transport, small bool, before error) {
+func (d *device) tellWay(relay string, by Transport, small bool, before error) {
 	switch {
 	case by == TransportWSS && before != nil:
-		l.log.Info("only a WebSocket gets through to the relay", "relay", relay, "tls", before)
-	case small && !l.transports.knows(relay, by, small):
-		l.log.Info("the relay is reached with a smaller first message", "relay", relay, hint.Attr(hint.SmallHello.Do))
+		d.log.Info("only a WebSocket gets through to the relay", "relay", relay, "tls", before)
+	case small && !d.transports.knows(relay, by, small):
+		d.log.Info("the relay is reached with a smaller first message", "relay", relay, hint.Attr(hint.SmallHello.Do))
 	}
 }
 
 // tellUnsaved says what keeps the way to a relay from being remembered.
-func (l *Listener) tellUnsaved(err error) {
+func (d *device) tellUnsaved(err error) {
 	if err != nil {
-		l.log.Warn("cannot remember how the relay is reached", "err", err)
+		d.log.Warn("cannot remember how the relay is reached", "err", err)
 	}
 }
 
@@ -87,29 +87,29 @@ func (w *way) linkOver(ctx context.Context, by Transport, small bool, relay stri
 	if err != nil {
 		return nil, framing.Welcome{}, err
 	}
-	hello := framing.Hello{Run: w.l.state.run, Agent: "keystay-remote/" + w.l.cfg.Version}
+	hello := framing.Hello{Run: w.d.state.run, Agent: "keystay-remote/" + w.d.cfg.Version}
 	lanes := w.newLanes(host, small)
-	if by == TransportTLS && w.direct(relay) && !w.l.cfg.NoLanes {
+	if by == TransportTLS && w.direct(relay) && !w.d.cfg.NoLanes {
 		hello.Capabilities |= framing.CapabilityLanes
-		handler.Bulk, handler.BulkAfter = lanes.noticeBulk, cmp.Or(w.l.cfg.LaneAfter, DefaultLaneAfter)
+		handler.Bulk, handler.BulkAfter = lanes.noticeBulk, cmp.Or(w.d.cfg.LaneAfter, DefaultLaneAfter)
 		handler.Chatty = lanes.noticeChatty
 	}
-	link, welcome, err := w.l.greet(ctx, conn, by, small, host, hello, handler)
+	link, welcome, err := w.d.greet(ctx, conn, by, small, host, hello, handler)
 	if err == nil && link.Lanes() {
-		w.l.wg.Go(func() { lanes.serve(link) })
+		w.d.wg.Go(func() { lanes.serve(link) })
 	}
 	return link, welcome, err
 }
 
 // greet begins a link on conn, which it closes when that fails.
-func (l *Listener) greet(ctx context.Context, conn net.Conn, by Transport, small bool, host string, hello framing.Hello, handler framing.Handler) (*framing.Link, framing.Welcome, error) {
+func (d *device) greet(ctx context.Context, conn net.Conn, by Transport, small bool, host string, hello framing.Hello, handler framing.Handler) (*framing.Link, framing.Welcome, error) {
 	proto := framing.Protocol
 	if by == TransportWSS {
 		proto = protoHTTP
 	}
 	tc := tls.Client(framing.NewBufferedConn(conn), &tls.Config{
 		ServerName: host,
-		RootCAs:    l.cfg.RelayRoots,
+		RootCAs:    d.cfg.RelayRoots,
 		MinVersion: tls.VersionTLS13, // the proof of identity needs its exporter
 		NextProtos: []string{proto},
 
@@ -122,7 +122,7 @@ func (l *Listener) greet(ctx context.Context, conn net.Conn, by Transport, small
 		return nil, framing.Welcome{}, err
 	}
 	cs := tc.ConnectionState()
-	if err := hello.Sign(l.state.key, &cs, strings.ToLower(host)); err != nil {
+	if err := hello.Sign(d.state.key, &cs, strings.ToLower(host)); err != nil {
 		conn.Close()
 		return nil, framing.Welcome{}, err
 	}

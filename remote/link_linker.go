@@ -33,7 +33,7 @@ func (w *way) keepLink() error {
 			return nil
 		}
 		if final(err) {
-			w.l.log.Error("the relay will not serve this name", "name", w.l.domain, "relay", w.name(), "err", err)
+			w.d.log.Error("the relay will not serve this name", "name", namesOf(w.d.allListeners()), "relay", w.name(), "err", err)
 			return err
 		}
 		k.pause(lasted, err)
@@ -58,7 +58,7 @@ func (k *linker) waitTurn() bool {
 		if k.first || !waited || !k.served || w.ctx.Err() != nil {
 			break
 		}
-		w.l.alarm.pause(w.ctx, rand.N(laterPause), &k.heard)
+		w.d.alarm.pause(w.ctx, rand.N(laterPause), &k.heard)
 	}
 	return w.ctx.Err() == nil
 }
@@ -66,13 +66,13 @@ func (k *linker) waitTurn() bool {
 // pause waits, after a session that has ended or did not come about, for as long
 // as the relay is to be left alone. The log tells of it before or after the wait.
 func (k *linker) pause(lasted time.Duration, err error) {
-	k.way.l.noteLoss(err)
+	k.way.d.noteLoss(err)
 	if lasted > 0 {
 		k.first, k.served = false, true
 	}
 	wait := k.wait(lasted, err)
 	tellRest := k.tell(lasted > 0, err, wait)
-	if wait > 0 && k.way.l.alarm.pause(k.way.ctx, wait, &k.heard) {
+	if wait > 0 && k.way.d.alarm.pause(k.way.ctx, wait, &k.heard) {
 		k.retry = retry{}
 	}
 	tellRest()

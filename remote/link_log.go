@@ -4,6 +4,8 @@ import (
 	"context"
 	"log/slog"
 	"net"
+	"slices"
+	"strings"
 	"time"
 
 	"keystay/internal/hint"
@@ -24,7 +26,7 @@ func (k *linker) tell(wasUp bool, err error, wait time.Duration) (rest func()) {
 	down, times := w.line.down()
 	switch {
 	case wait == 0 && down: // the last link speaks for all
-		w.l.log.Info("dialling again at once", "reason", err)
+		w.d.log.Info("dialling again at once", "reason", err)
 	case wait == 0:
 	case down:
 		w.tellFailure(w.outage.tells(err, wasUp), "no session with the relay; trying again", err, wait)
@@ -39,17 +41,17 @@ func (k *linker) tell(wasUp bool, err error, wait time.Duration) (rest func()) {
 	return func() {}
 }
 
-// tellUp says that a link is up; first says that no other one is.
-func (w *way) tellUp(first bool, address net.Addr) {
-	args := []any{"relay", w.name(), "address", address, "name", w.l.domain}
+// tellUp says that a link is up, and for which names; first says that no other one is.
+func (w *way) tellUp(first bool, address net.Addr, granted []*Listener) {
+	args := []any{"relay", w.name(), "address", address, "name", namesOf(granted)}
 	if !first {
-		w.l.log.Info("another link is up", args...)
+		w.d.log.Info("another link is up", args...)
 		return
 	}
 	if away := w.outage.ends(); away > 0 {
 		args = append(args, "after", away.Round(time.Millisecond))
 	}
-	w.l.log.Info("session is up", args...)
+	w.d.log.Info("session is up", args...)
 }
 
 // tellFailure logs a failed attempt: as a warning if it is worth one.
@@ -58,6 +60,16 @@ func (w *way) tellFailure(worth bool, what string, err error, wait time.Duration
 	if worth {
 		level = slog.LevelWarn
 	}
-	w.l.log.Log(context.Background(), level, what, "relay", w.name(), "err", err, "in", wait.Round(time.Millisecond),
+	w.d.log.Log(context.Background(), level, what, "relay", w.name(), "err", err, "in", wait.Round(time.Millisecond),
 		hint.Attr(hint.All(err)))
+}
+
+// namesOf lists the names of listeners, for people.
+func namesOf(list []*Listener) string {
+	names := make([]string, 0, len(list))
+	for _, l := range list {
+		names = append(names, l.domain)
+	}
+	slices.Sort(names)
+	return strings.Join(names, ", ")
 }

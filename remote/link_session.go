@@ -19,65 +19,108 @@ var (
 	errMoved = errors.New("another process of the relay has taken over")
 )
 
-// session links to the relay, claims the name, and serves until the link is
-// lost, is going away, or loses the name. It returns how long it had the name.
+// session links to the relay, claims the names, and serves until the link is
+// lost, is going away, or loses a name. It returns how long it had them.
 func (w *way) session() (had time.Duration, err error) {
-	l := w.l
-	dialing, dialed := l.alarm.context(w.ctx)
+	d := w.d
+	dialing, dialed := d.alarm.context(w.ctx)
 	r, err := w.connect(dialing)
 	dialed()
 	if err != nil {
 		return 0, err
 	}
 	link := r.link
-	if !l.addLink(link, r.welcome) {
+	if !d.addLink(link, r.welcome) {
 		link.Close()
 		return 0, net.ErrClosed
 	}
-	l.wg.Go(func() { l.acceptStreams(link) })
+	d.wg.Go(func() { d.acceptStreams(link) })
 	defer w.occupy(link.RemoteAddr())()
-	ctx, cancel := context.WithTimeout(w.ctx, dialTimeout)
-	token, withheld := w.token(r.relay)
-	err = link.Claim(ctx, framing.Claim{Name: l.domain, Token: token, Replica: l.cfg.Replica})
-	cancel()
-	if errors.Is(err, context.DeadlineExceeded) && w.ctx.Err() == nil {
-		err = &NoRelayError{Relay: r.relay, Err: &noAnswerError{"the claim of " + l.domain, dialTimeout}}
-	}
-	var denied *framing.Denial
-	if errors.As(err, &denied) && denied.Code == framing.DeniedToken && withheld {
-		err = &WithheldError{Relay: r.relay, Err: denied}
-	}
-	if l.ctx.Err() != nil {
-		return 0, context.Cause(l.ctx) // drain has the link, and visitors may be on it
+	granted, err := w.claimAll(link, r.relay)
+	if d.ctx.Err() != nil {
+		return 0, context.Cause(d.ctx) // drain has the link, and visitors may be on it
 	}
 	if err != nil {
 		link.Close()
 		return 0, err
 	}
-	w.settle(r.relay)
 	began := time.Now()
-	first := w.line.rise()
-	l.linkUp(link)
-	w.tellUp(first, link.RemoteAddr())
+	w.linkUp(link, r.relay, granted)
 	defer func() {
-		w.line.fall()
-		l.linkDown(link)
+		w.linkDown(link, granted)
 		had = time.Since(began)
 	}()
 	select {
 	case err = <-r.ends:
-		var d *framing.Denial
-		if errors.As(err, &d) {
+		var denial *framing.Denial
+		if errors.As(err, &denial) {
 			link.Close()
 		}
 		return 0, err
 	case <-link.Done():
 		return 0, endedLinkError{link.Err()}
 	case <-w.ctx.Done():
-		if l.ctx.Err() == nil { // this relay alone refuses
+		if d.ctx.Err() == nil { // this relay alone refuses
 			link.Close()
 		}
 		return 0, context.Cause(w.ctx)
+	}
+}
+
+// claimAll claims the names of all listeners and returns those whose name was
+// granted. It fails if none was; else the listeners whose name was denied are
+// told why.
+func (w *way) claimAll(link *framing.Link, relay string) (granted []*Listener, err error) {
+	ctx, cancel := context.WithTimeout(w.ctx, dialTimeout)
+	defer cancel()
+	denied := make(map[*Listener]error)
+	for _, l := range w.d.allListeners() {
+		if err = w.claim(ctx, link, relay, l); err != nil {
+			denied[l] = err
+			continue
+		}
+		granted = append(granted, l)
+	}
+	if len(granted) == 0 {
+		return nil, err
+	}
+	for l, why := range denied {
+		l.noteLoss(why)
+	}
+	return granted, nil
+}
+
+// claim claims the name of one listener.
+func (w *way) claim(ctx context.Context, link *framing.Link, relay string, l *Listener) error {
+	token, withheld := w.token(relay, l.domain)
+	err := link.Claim(ctx, framing.Claim{Name: l.domain, Token: token, Replica: l.cfg.Replica})
+	var denied *framing.Denial
+	switch {
+	case errors.Is(err, context.DeadlineExceeded) && w.ctx.Err() == nil:
+		return &NoRelayError{Relay: relay, Err: &noAnswerError{"the claim of " + l.domain, dialTimeout}}
+	case errors.As(err, &denied) && denied.Code == framing.DeniedToken && withheld:
+		return &WithheldError{Relay: relay, Err: denied}
+	}
+	return err
+}
+
+// linkUp notes that a link has the names of the listeners.
+func (w *way) linkUp(link *framing.Link, relay string, granted []*Listener) {
+	for _, l := range granted {
+		w.settle(relay, l)
+	}
+	first := w.line.rise()
+	for _, l := range granted {
+		l.linkUp(link)
+	}
+	w.tellUp(first, link.RemoteAddr(), granted)
+}
+
+// linkDown undoes linkUp.
+func (w *way) linkDown(link *framing.Link, granted []*Listener) {
+	w.line.fall()
+	for _, l := range granted {
+		l.linkDown(link)
 	}
 }
 
@@ -103,52 +146,3 @@ type endedLinkError struct{ err error }
 
 func (e endedLinkError) Error() string { return framing.Ending(e.err) }
 func (e endedLinkError) Unwrap() error { return e.err }
-
-// addLink notes the link for drain, unless the listener has stopped.
-func (l *Listener) addLink(link *framing.Link, w framing.Welcome) bool {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	if l.stopped {
-		return false
-	}
-	l.links[link] = struct{}{}
-	l.arriving.Add(1) // until acceptStreams ends
-	l.port = int(w.PublicPort)
-	return true
-}
-
-// linkUp notes that a link has the name.
-func (l *Listener) linkUp(link *framing.Link) {
-	l.mu.Lock()
-	first := len(l.serving) == 0
-	l.serving[link] = struct{}{}
-	if first {
-		close(l.up)
-		l.noLink = nil
-	}
-	ordering := l.ordering
-	l.mu.Unlock()
-	if ordering { // it began before this link came up
-		go func() { _, _ = link.Order(l.ctx, l.domain) }() // nothing depends on it
-	}
-	if first && l.keeper != nil {
-		l.keeper.Kick() // a renewal may have come due while there was no session
-	}
-}
-
-// linkDown notes that a link does not have the name any more.
-func (l *Listener) linkDown(link *framing.Link) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	delete(l.serving, link)
-	if len(l.serving) == 0 {
-		l.up = make(chan struct{})
-	}
-}
-
-// noteLoss keeps why there is no session, for Wait.
-func (l *Listener) noteLoss(err error) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	l.noLink = err
-}

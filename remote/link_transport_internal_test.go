@@ -98,11 +98,11 @@ func TestSilentPath(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		a, b := memconn.Pipe(0)
 		defer b.Close()
-		l := &Listener{state: &state{}}
+		d := &device{state: &state{}}
 		ctx, cancel := context.WithTimeout(context.Background(), dialTimeout)
 		defer cancel()
 		began := time.Now()
-		_, _, err := l.greet(ctx, net.Conn(a), TransportTLS, false, "relay.net", framing.Hello{Run: l.state.run}, framing.Handler{})
+		_, _, err := d.greet(ctx, net.Conn(a), TransportTLS, false, "relay.net", framing.Hello{Run: d.state.run}, framing.Handler{})
 		if err == nil || !blocked(err) || !isLostHello(err) || err.Error() != "no answer to the TLS handshake within 10s" ||
 			!slices.Equal((&NoRelayError{Err: err}).Hints(), hint.Silent.Do) {
 			t.Errorf("got %v", err)
@@ -119,8 +119,8 @@ func TestEndedIsNotBlocked(t *testing.T) {
 	cancel()
 	a, b := memconn.Pipe(0)
 	defer b.Close()
-	l := &Listener{state: &state{}}
-	_, _, err := l.greet(ctx, net.Conn(a), TransportTLS, false, "relay.net", framing.Hello{Run: l.state.run}, framing.Handler{})
+	d := &device{state: &state{}}
+	_, _, err := d.greet(ctx, net.Conn(a), TransportTLS, false, "relay.net", framing.Hello{Run: d.state.run}, framing.Handler{})
 	if err == nil || blocked(err) {
 		t.Errorf("got %v", err)
 	}
@@ -166,17 +166,17 @@ func TestGivenUpIsNotForgotten(t *testing.T) {
 		cancel()
 		io.Copy(io.Discard, c)
 	}()
-	l := &Listener{cfg: Config{RelayRoots: ca.Pool(), Proxy: func(*http.Request) (*url.URL, error) { return nil, nil }}}
-	if l.state, err = openState(t.TempDir()); err != nil {
+	d := &device{cfg: Config{RelayRoots: ca.Pool(), Proxy: func(*http.Request) (*url.URL, error) { return nil, nil }}}
+	if d.state, err = openState(t.TempDir()); err != nil {
 		t.Fatal(err)
 	}
-	l.transports.init(TransportAuto, l.state)
-	l.transports.reached("relay.test", worked{by: TransportTLS})
-	w := &way{l: l, addresses: []string{ln.Addr().String()}}
+	d.transports.init(TransportAuto, d.state)
+	d.transports.reached("relay.test", worked{by: TransportTLS})
+	w := &way{d: d, addresses: []string{ln.Addr().String()}}
 	if _, _, err := w.link(ctx, "relay.test", framing.Handler{}); !errors.Is(err, context.Canceled) {
 		t.Errorf("got %v", err)
 	}
-	if got := l.transports.plan("relay.test").transports; !slices.Equal(got, []Transport{TransportTLS}) {
+	if got := d.transports.plan("relay.test").transports; !slices.Equal(got, []Transport{TransportTLS}) {
 		t.Errorf("now it tries %q", got)
 	}
 }

@@ -10,28 +10,28 @@ import (
 // DefaultLinks is how many links a remote keeps to a relay.
 const DefaultLinks = 2
 
-// A way is a relay that serves the name, with the links to it.
+// A way is a relay that serves the device, with the links to it.
 type way struct {
-	l          *Listener
+	d          *device
 	candidates []string // the relay, or where it may be, in the order to try
 	named      bool     // by the owner, now or when this relay gave the name before
 	addresses  []string // to dial instead of the relay's own; may be empty
 	line       line
 	outage     outage // while no link is up
 	health     laneHealth
-	ctx        context.Context // ends with the listener, or when this relay refuses for good
+	ctx        context.Context // ends with the device, or when this relay refuses for good
 	end        context.CancelFunc
 
 	mu    sync.Mutex
-	relay string         // the candidate that answered, "" until then
-	found bool           // and has given the name: no other is tried any more
-	links map[string]int // how many links lead to an address
+	relay string                 // the candidate that answered, "" until then
+	gave  map[*Listener]struct{} // whose names it has given; if any, no other candidate is tried
+	links map[string]int         // how many links lead to an address
 }
 
-// run keeps the links to the relay until the listener ends or the relay refuses
+// run keeps the links to the relay until the device ends or the relay refuses
 // the name for good, and returns why.
 func (w *way) run(links int) error {
-	w.ctx, w.end = context.WithCancel(w.l.ctx)
+	w.ctx, w.end = context.WithCancel(w.d.ctx)
 	defer w.end()
 	refused := make(chan error, links)
 	var wg sync.WaitGroup
@@ -48,7 +48,7 @@ func (w *way) run(links int) error {
 	case err := <-refused:
 		return err
 	default:
-		return context.Cause(w.l.ctx)
+		return context.Cause(w.d.ctx)
 	}
 }
 
@@ -69,44 +69,41 @@ func (w *way) answered(relay string) {
 	w.relay = relay
 }
 
-// settle makes the candidate that has answered the one that all links of the
-// way go to.
-func (w *way) settle(relay string) {
+// settle makes the candidate that has given a listener's name the one that all
+// links of the way go to, and remembers it for the name.
+func (w *way) settle(relay string, l *Listener) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	if w.found {
+	if _, before := w.gave[l]; before {
 		return
 	}
-	w.relay, w.found = relay, true
+	if w.gave == nil {
+		w.gave = make(map[*Listener]struct{})
+	}
+	w.relay = relay
+	w.gave[l] = struct{}{}
 	relays := []string{relay}
 	if w.named {
 		relays = nil
-		for _, other := range w.l.ways {
+		for _, other := range w.d.ways {
 			relays = append(relays, other.candidates...)
 		}
 	}
-	how := served{Relays: relays, Named: w.named, Made: w.l.made, Service: w.l.cfg.Service}
-	if err := w.l.state.remember(w.l.domain, how); err != nil {
-		w.l.log.Warn("cannot remember how the name is served", "err", err)
+	how := served{Relays: relays, Named: w.named, Made: l.made, Service: l.cfg.Service}
+	if err := w.d.state.remember(l.domain, how); err != nil {
+		w.d.log.Warn("cannot remember how the name is served", "err", err)
 	}
 }
 
-// token is what a relay is told with a claim: nothing, unless the owner named
-// this relay or nobody else can answer for it.
-func (w *way) token(relay string) (token string, withheld bool) {
-	w.l.mu.Lock()
-	defer w.l.mu.Unlock()
-	if w.named || owns(relay, w.l.domain) {
-		return w.l.token, false
+// token is what a relay is told with the claim of a name: nothing, unless the
+// owner named this relay or nobody else can answer for it.
+func (w *way) token(relay, name string) (token string, withheld bool) {
+	w.d.mu.Lock()
+	defer w.d.mu.Unlock()
+	if w.named || owns(relay, name) {
+		return w.d.token, false
 	}
-	return "", w.l.token != ""
-}
-
-// SetToken takes the place of Config.Token from the next claim on.
-func (l *Listener) SetToken(token string) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	l.token = token
+	return "", w.d.token != ""
 }
 
 // occupy notes that a link leads to an address, until the returned function is

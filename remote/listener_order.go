@@ -24,7 +24,7 @@ func (l *Listener) ready(ctx context.Context, _ string) error {
 		if !l.cfg.Replica || l.takeTurn(ctx) {
 			return nil
 		}
-		l.log.Info("another replica orders its certificate first", "name", l.domain)
+		l.d.log.Info("another replica orders its certificate first", "name", l.domain)
 		select {
 		case <-time.After(orderPause):
 		case <-ctx.Done():
@@ -49,7 +49,7 @@ func (l *Listener) beginOrder() []*framing.Link {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.ordering = true
-	return slices.Collect(maps.Keys(l.serving))
+	return slices.Collect(maps.Keys(l.links))
 }
 
 func (l *Listener) endOrder() {
@@ -59,7 +59,7 @@ func (l *Listener) endOrder() {
 		return
 	}
 	l.ordering = false
-	for link := range l.serving {
+	for link := range l.links {
 		link.OrderDone(l.domain)
 	}
 }

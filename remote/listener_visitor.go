@@ -5,7 +5,6 @@ import (
 	"crypto/tls"
 	"errors"
 	"net"
-	"net/netip"
 	"time"
 
 	"keystay/acme"
@@ -15,54 +14,15 @@ import (
 // visitorHandshakeTimeout is how long a visitor's TLS handshake may take.
 const visitorHandshakeTimeout = 15 * time.Second
 
-// withName makes config choose the certificate of domain for a visitor that has
-// sent no name, or an address (RFC 6066, section 3: neither is a name). The relay
-// leads such a visitor here where its operator has said so.
-func withName(config *tls.Config, domain string) *tls.Config {
-	get := config.GetCertificate
-	config.GetCertificate = func(hello *tls.ClientHelloInfo) (*tls.Certificate, error) {
-		if _, err := netip.ParseAddr(hello.ServerName); err == nil || hello.ServerName == "" {
-			named := *hello
-			named.ServerName = domain
-			hello = &named
-		}
-		return get(hello)
-	}
-	return config
-}
-
-// acceptStreams takes the streams of a link until it is lost, or no more will come.
-func (l *Listener) acceptStreams(link *framing.Link) {
-	defer func() {
-		l.arriving.Done()
-		link.WaitIdle(l.cut) // lanes outlive the link
-		l.mu.Lock()
-		delete(l.links, link)
-		l.mu.Unlock()
-	}()
-	for {
-		stream, err := link.Accept()
-		if err != nil {
-			return
-		}
-		l.arriving.Add(1)
-		l.wg.Go(func() { l.receive(stream) })
-	}
-}
-
-// receive brings one visitor to Accept.
+// receive brings one visitor, or the CA, to where it belongs.
 func (l *Listener) receive(stream *framing.Stream) {
-	defer l.arriving.Done()
-	defer l.panics.Catch("letting a visitor in", func() { stream.Reset() })
-	h := stream.Header()
+	kind := stream.Header().Kind
 	switch {
-	case h.Name != l.domain, l.isFull(h):
-		stream.Refuse()
-	case h.Kind == framing.KindTLS && l.cfg.Raw:
+	case kind == framing.KindTLS && l.cfg.Raw:
 		l.hand(stream, stream)
-	case h.Kind == framing.KindTLS:
+	case kind == framing.KindTLS:
 		l.handshake(stream)
-	case h.Kind == framing.KindHTTP01 && l.keeper != nil:
+	case kind == framing.KindHTTP01 && l.keeper != nil:
 		l.plain.hand(stream)
 	default:
 		stream.Refuse()
@@ -76,14 +36,14 @@ func (l *Listener) handshake(stream *framing.Stream) {
 	defer cancel()
 	// Not by ctx, which would end the stream in good order: for the visitor the
 	// handshake may be over, and this end the answer.
-	stop := context.AfterFunc(l.late, func() { stream.Reset() })
+	stop := context.AfterFunc(l.d.late, func() { stream.Reset() })
 	defer stop()
 	if err := tc.HandshakeContext(ctx); err != nil {
 		var op *net.OpError
 		if errors.As(err, &op) {
 			err = op.Err // without the visitor's address
 		}
-		l.log.Debug("a visitor's TLS handshake failed", "err", err)
+		l.d.log.Debug("a visitor's TLS handshake failed", "err", err)
 		stream.Close()
 		return
 	}
@@ -99,7 +59,7 @@ func (l *Listener) handshake(stream *framing.Stream) {
 func (l *Listener) hand(c net.Conn, stream *framing.Stream) {
 	select {
 	case l.conns <- c:
-	case <-l.late.Done():
+	case <-l.d.late.Done():
 		stream.Reset()
 	}
 }

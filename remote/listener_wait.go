@@ -11,7 +11,7 @@ import (
 func (l *Listener) Wait(ctx context.Context) error {
 	both, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
-	defer context.AfterFunc(l.ctx, func() { cancel(context.Cause(l.ctx)) })()
+	defer context.AfterFunc(l.d.ctx, func() { cancel(context.Cause(l.d.ctx)) })()
 	err := l.waitUp(both)
 	if err == nil && l.keeper != nil {
 		err = l.keeper.Wait(both, l.domain)
@@ -19,8 +19,8 @@ func (l *Listener) Wait(ctx context.Context) error {
 	switch {
 	case err == nil:
 		return nil
-	case l.ctx.Err() != nil:
-		return context.Cause(l.ctx)
+	case l.d.ctx.Err() != nil:
+		return context.Cause(l.d.ctx)
 	case ctx.Err() != nil:
 		return l.missing(ctx.Err())
 	}
@@ -32,15 +32,15 @@ func (l *Listener) missing(err error) error {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	switch {
-	case len(l.serving) > 0 && l.noCert != nil:
+	case len(l.links) > 0 && l.noCert != nil:
 		return &missingError{"no certificate: " + l.noCert.Error(), []error{err, l.noCert}}
-	case len(l.serving) > 0:
+	case len(l.links) > 0:
 		return &missingError{"no certificate yet", []error{err}}
 	case l.noLink != nil:
 		return &missingError{"no session: " + l.noLink.Error(), []error{err, l.noLink}}
 	}
 	var relays []string
-	for _, w := range l.ways {
+	for _, w := range l.d.ways {
 		relays = append(relays, w.name())
 	}
 	return &missingError{"no session yet: waiting for " + strings.Join(relays, ", "), []error{err}}
