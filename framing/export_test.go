@@ -21,12 +21,12 @@ func PoolUsed(l *Link) int {
 // Stop makes a link look as if its process, or the machine, had just been
 // stopped for d.
 func Stop(l *Link, d time.Duration) {
-	l.lastRead.Add(-int64(d))
+	l.pulse.lastRead.Add(-int64(d))
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	l.due -= d
-	l.pingDue -= d
-	l.timer.Reset(0)
+	l.pulse.due -= d
+	l.pulse.pingDue -= d
+	l.pulse.timer.Reset(0)
 }
 
 // MaxNow is the largest piece that the link's reader writes itself.

@@ -107,7 +107,7 @@ func (l *Link) handleLanesWanted(p []byte) error {
 	var payload []byte
 	l.mu.Lock()
 	room := MaxSpareLanes - l.spare
-	if l.leaving || l.cut {
+	if l.goodbye.leaving || l.cut {
 		room = 0
 	}
 	l.mu.Unlock()

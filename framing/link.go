@@ -8,7 +8,6 @@ import (
 	"net"
 	"slices"
 	"sync"
-	"sync/atomic"
 	"time"
 
 	"keystay/internal/budget"
@@ -89,47 +88,41 @@ type Link struct {
 	peerCaps  uint32             // what it can do; at the relay
 	hdr       [recordHeader]byte // used by the reader alone
 
-	began    time.Time
-	lastRead atomic.Int64 // nanoseconds after began
-	rtt      atomic.Int64 // nanoseconds, 0 while unknown
-	control  meter        // used by the reader alone
+	began   time.Time
+	control meter // used by the reader alone
+	sender  sender
 
-	sender sender
-
-	mu          sync.Mutex
-	timer       *time.Timer   // runs check
-	due         time.Duration // when, after began
-	pingDue     time.Duration // when PING is sent; at the remote
-	probe       chan struct{} // closed by the answer to Probe; nil when nobody waits
-	probed      uint32        // the clock in that Probe's PING
-	queued      []byte        // control records to be written by pump
-	claims      []chan error  // waiting for an answer, in order
-	claimNames  []string
-	claimed     map[string]struct{}  // names that this side has asked for, granted or not
-	turns       map[string]chan bool // ORDERs that wait for their answer
-	goingAway   bool                 // no new streams: GOAWAY was received
-	leaving     bool                 // GOAWAY was sent
-	acked       bool                 // and acknowledged
-	opening     int                  // streams whose SYN is not queued yet; at the relay
-	ackDue      bool                 // GOAWAY is acknowledged when opening is 0
-	waiting     int                  // streams whose HEADER has not come; at the remote
-	names       int                  // granted, at the relay
-	denied      int                  // claims that were not
-	streams     map[*Stream]struct{}
-	byID        map[uint32]*Stream // those whose smux side is open
-	lastID      uint32             // of the last stream that was opened; at the relay
-	muxed       bool               // the session has begun
-	idle        chan struct{}      // closed when the last stream goes; nil when nobody waits
-	err         error
-	over        func()        // Handler.Over, once the link has begun
-	done        chan struct{} // closed with err set
-	goAwayAcked chan struct{} // closed with acked set; nil before GoAway
-	drained     chan struct{} // closed when no stream will come any more after acked; at the remote
+	mu      sync.Mutex
+	pulse   pulse
+	naming  naming
+	goodbye goodbye
+	queued  []byte // control records to be written by pump
+	streams map[*Stream]struct{}
+	byID    map[uint32]*Stream // those whose smux side is open
+	lastID  uint32             // of the last stream that was opened; at the relay
+	muxed   bool               // the session has begun
+	idle    chan struct{}      // closed when the last stream goes; nil when nobody waits
+	err     error
+	over    func()        // Handler.Over, once the link has begun
+	done    chan struct{} // closed with err set
 
 	mux      demux // used by the reader alone
 	accepted chan *Stream
 	pool     pool
 	laneLink
+}
+
+// A goodbye is what a Link knows of its end in good order. It is guarded by
+// Link.mu.
+type goodbye struct {
+	goingAway   bool          // no new streams: GOAWAY was received
+	leaving     bool          // GOAWAY was sent
+	acked       bool          // and acknowledged
+	opening     int           // streams whose SYN is not queued yet; at the relay
+	ackDue      bool          // GOAWAY is acknowledged when opening is 0
+	waiting     int           // streams whose HEADER has not come; at the remote
+	goAwayAcked chan struct{} // closed with acked set; nil before GoAway
+	drained     chan struct{} // closed when no stream will come any more after acked; at the remote
 }
 
 func newLink(conn net.Conn, isRelay bool) *Link {
@@ -144,7 +137,7 @@ func newLink(conn net.Conn, isRelay bool) *Link {
 	l.sender.wire = wireOf(conn)
 	l.sender.changed.L = &l.sender.mu
 	if !isRelay {
-		l.drained = make(chan struct{})
+		l.goodbye.drained = make(chan struct{})
 		l.laneLink = newLaneLink()
 		l.accepted = make(chan *Stream, acceptBacklog)
 	}
@@ -289,13 +282,13 @@ func (l *Link) fail(err error) {
 	}
 	l.err = err
 	close(l.done)
-	claims := l.claims
-	l.claims, l.claimNames = nil, nil
+	claims := l.naming.claims
+	l.naming.claims, l.naming.claimNames = nil, nil
 	if l.over != nil {
 		go l.over()
 	}
-	if l.timer != nil {
-		l.timer.Stop()
+	if l.pulse.timer != nil {
+		l.pulse.timer.Stop()
 	}
 	l.checkLocked()
 	l.mu.Unlock()

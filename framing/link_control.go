@@ -15,6 +15,16 @@ const (
 	maxDenied = 2 * MaxNames
 )
 
+// A naming is what a Link knows of names. It is guarded by Link.mu.
+type naming struct {
+	claims     []chan error // that wait for an answer, in order
+	claimNames []string
+	claimed    map[string]struct{}  // names that this side has asked for, granted or not
+	turns      map[string]chan bool // ORDERs that wait for their answer
+	names      int                  // granted, at the relay
+	denied     int                  // claims that were not granted
+}
+
 // handle acts on one control record.
 func (l *Link) handle(t recordType, p []byte) error {
 	switch t {
@@ -79,13 +89,13 @@ func (l *Link) handleGoAway(p []byte) error {
 		return err
 	}
 	l.mu.Lock()
-	l.goingAway = true
+	l.goodbye.goingAway = true
 	l.mu.Unlock()
 	if l.handler.GoAway != nil {
 		l.handler.GoAway(g)
 	}
 	l.mu.Lock()
-	l.ackDue = true
+	l.goodbye.ackDue = true
 	ok := l.acknowledgeLocked()
 	l.mu.Unlock()
 	if !ok {
@@ -97,10 +107,10 @@ func (l *Link) handleGoAway(p []byte) error {
 // acknowledgeLocked answers GOAWAY, when it is due and all that was opened
 // before is on its way. It reports false when too much is queued.
 func (l *Link) acknowledgeLocked() bool {
-	if !l.ackDue || l.opening > 0 {
+	if !l.goodbye.ackDue || l.goodbye.opening > 0 {
 		return true
 	}
-	l.ackDue = false
+	l.goodbye.ackDue = false
 	return l.sendLocked(appendRecord(nil, recGoAwayAck, nil))
 }
 
@@ -109,9 +119,9 @@ func (l *Link) acknowledgeLocked() bool {
 func (l *Link) handleGoAwayAck() {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if l.leaving && !l.acked {
-		l.acked = true
-		close(l.goAwayAcked)
+	if l.goodbye.leaving && !l.goodbye.acked {
+		l.goodbye.acked = true
+		close(l.goodbye.goAwayAcked)
 		l.checkLocked()
 	}
 }
@@ -122,11 +132,11 @@ func (l *Link) handleGoAwayAck() {
 // way, its error is ErrGoingAway. Those that are open live on.
 func (l *Link) GoAway(ctx context.Context, g GoAway) error {
 	l.mu.Lock()
-	if !l.leaving {
-		l.leaving = true
-		l.goAwayAcked = make(chan struct{})
+	if !l.goodbye.leaving {
+		l.goodbye.leaving = true
+		l.goodbye.goAwayAcked = make(chan struct{})
 	}
-	acked := l.goAwayAcked
+	acked := l.goodbye.goAwayAcked
 	l.mu.Unlock()
 	l.send(g.record())
 	select {
@@ -148,7 +158,7 @@ func (l *Link) handleClaim(p []byte) error {
 		l.send(claimedRecord(c.Name))
 		return nil
 	}
-	if l.denied > maxDenied {
+	if l.naming.denied > maxDenied {
 		return protocolErrorf("more than %d claims were denied", maxDenied)
 	}
 	var d *Denial
@@ -162,7 +172,7 @@ func (l *Link) handleClaim(p []byte) error {
 }
 
 func (l *Link) claim(c Claim) error {
-	if l.names >= MaxNames {
+	if l.naming.names >= MaxNames {
 		return &Denial{Code: DeniedLimit, Text: fmt.Sprintf("at most %d names on one link", MaxNames)}
 	}
 	if l.handler.Claim == nil {
@@ -170,9 +180,9 @@ func (l *Link) claim(c Claim) error {
 	}
 	err := l.handler.Claim(c)
 	if err == nil {
-		l.names++
+		l.naming.names++
 	} else {
-		l.denied++
+		l.naming.denied++
 	}
 	return err
 }
@@ -189,12 +199,12 @@ func (l *Link) Claim(ctx context.Context, c Claim) error {
 		l.mu.Unlock()
 		return fmt.Errorf("link lost: %w", l.err)
 	}
-	l.claims = append(l.claims, answer)
-	l.claimNames = append(l.claimNames, c.Name)
-	if l.claimed == nil {
-		l.claimed = make(map[string]struct{})
+	l.naming.claims = append(l.naming.claims, answer)
+	l.naming.claimNames = append(l.naming.claimNames, c.Name)
+	if l.naming.claimed == nil {
+		l.naming.claimed = make(map[string]struct{})
 	}
-	l.claimed[c.Name] = struct{}{}
+	l.naming.claimed[c.Name] = struct{}{}
 	ok := l.sendLocked(c.record())
 	l.mu.Unlock()
 	if !ok {
@@ -213,7 +223,7 @@ func (l *Link) Claim(ctx context.Context, c Claim) error {
 func (l *Link) hasClaimed(name string) bool {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	_, ok := l.claimed[name]
+	_, ok := l.naming.claimed[name]
 	return ok
 }
 
@@ -221,15 +231,15 @@ func (l *Link) hasClaimed(name string) bool {
 func (l *Link) answered(name string, d *Denial) error {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if len(l.claims) == 0 || l.claimNames[0] != name {
+	if len(l.naming.claims) == 0 || l.naming.claimNames[0] != name {
 		return protocolErrorf("an answer to a claim that was not made")
 	}
 	if d != nil {
-		l.claims[0] <- d
+		l.naming.claims[0] <- d
 	} else {
-		l.claims[0] <- nil
+		l.naming.claims[0] <- nil
 	}
-	l.claims, l.claimNames = l.claims[1:], l.claimNames[1:]
+	l.naming.claims, l.naming.claimNames = l.naming.claims[1:], l.naming.claimNames[1:]
 	return nil
 }
 

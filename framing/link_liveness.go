@@ -3,6 +3,7 @@ package framing
 import (
 	"encoding/binary"
 	"math/rand/v2"
+	"sync/atomic"
 	"time"
 
 	"keystay/internal/socket"
@@ -31,6 +32,18 @@ const (
 	maxRTT = SilenceLimit + WriteTimeout
 )
 
+// A pulse is what a Link knows of whether the other side is there. What is not
+// said to be otherwise is guarded by Link.mu.
+type pulse struct {
+	lastRead atomic.Int64  // nanoseconds after Link.began; guarded by nothing
+	rtt      atomic.Int64  // nanoseconds, 0 while unknown; guarded by nothing
+	timer    *time.Timer   // runs check
+	due      time.Duration // when, after Link.began
+	pingDue  time.Duration // when PING is sent; at the remote
+	probe    chan struct{} // closed by the answer to Probe; nil when nobody waits
+	probed   uint32        // the clock in that Probe's PING
+}
+
 // start begins to read, to send PING and to notice silence.
 func (l *Link) start() {
 	socket.UserTimeout(l.conn, ackTimeout)
@@ -42,9 +55,9 @@ func (l *Link) start() {
 	}
 	l.mu.Lock()
 	if l.err == nil {
-		l.due = l.now() + first
-		l.pingDue = l.due
-		l.timer = time.AfterFunc(first, l.check)
+		l.pulse.due = l.now() + first
+		l.pulse.pingDue = l.pulse.due
+		l.pulse.timer = time.AfterFunc(first, l.check)
 		l.over = l.handler.Over
 	} else if l.handler.Over != nil {
 		go l.handler.Over()
@@ -58,22 +71,22 @@ func (l *Link) start() {
 func (l *Link) now() time.Duration { return time.Since(l.began) }
 
 // heard notes that something has arrived.
-func (l *Link) heard() { l.lastRead.Store(int64(l.now())) }
+func (l *Link) heard() { l.pulse.lastRead.Store(int64(l.now())) }
 
 // Quiet is how long nothing has arrived.
-func (l *Link) Quiet() time.Duration { return l.now() - time.Duration(l.lastRead.Load()) }
+func (l *Link) Quiet() time.Duration { return l.now() - time.Duration(l.pulse.lastRead.Load()) }
 
 // RTT is the last round-trip time of a PING, with what it waited behind other
 // data, or 0 while none is known. At the relay it is what the remote says.
-func (l *Link) RTT() time.Duration { return time.Duration(l.rtt.Load()) }
+func (l *Link) RTT() time.Duration { return time.Duration(l.pulse.rtt.Load()) }
 
 // check is run by the timer: it gives up a silent link, and sends PING.
 func (l *Link) check() {
 	defer l.handler.Panics.Catch("looking after a link", l.panicked)
 	now := l.now()
 	l.mu.Lock()
-	late := now - l.due
-	left := l.pingDue - now
+	late := now - l.pulse.due
+	left := l.pulse.pingDue - now
 	l.mu.Unlock()
 	quiet := l.Quiet() // after due, which a PING sets after it was heard
 	if quiet >= SilenceLimit && late < stopped {
@@ -94,9 +107,9 @@ func (l *Link) check() {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if l.err == nil {
-		l.due = now + next
-		l.pingDue = now + left
-		l.timer.Reset(next)
+		l.pulse.due = now + next
+		l.pulse.pingDue = now + left
+		l.pulse.timer.Reset(next)
 	}
 }
 
@@ -126,8 +139,8 @@ func (l *Link) handlePing(p []byte) error {
 func (l *Link) answerPing(pong []byte) error {
 	l.mu.Lock()
 	if l.isRelay && l.err == nil { // so that the timer of a good link never runs
-		l.due = l.now() + SilenceLimit
-		l.timer.Reset(SilenceLimit)
+		l.pulse.due = l.now() + SilenceLimit
+		l.pulse.timer.Reset(SilenceLimit)
 	}
 	ok := l.queueLocked(pong)
 	l.mu.Unlock()
@@ -146,16 +159,16 @@ func (l *Link) handlePong(p []byte) error {
 	l.noteRTT(max(micros(l.now())-stamp, 1))
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if l.probe != nil && int32(stamp-l.probed) >= 0 {
-		close(l.probe)
-		l.probe = nil
+	if l.pulse.probe != nil && int32(stamp-l.pulse.probed) >= 0 {
+		close(l.pulse.probe)
+		l.pulse.probe = nil
 	}
 	return nil
 }
 
 func (l *Link) noteRTT(us uint32) {
 	if d := time.Duration(us) * time.Microsecond; d > 0 && d <= maxRTT {
-		l.rtt.Store(int64(d))
+		l.pulse.rtt.Store(int64(d))
 	}
 }
 
@@ -168,11 +181,11 @@ func (l *Link) Probe(timeout time.Duration) error {
 	timeout = max(timeout, 3*l.RTT())
 	stamp := micros(l.now())
 	l.mu.Lock()
-	if l.probe == nil {
-		l.probe = make(chan struct{})
+	if l.pulse.probe == nil {
+		l.pulse.probe = make(chan struct{})
 	}
-	answer := l.probe
-	l.probed = stamp // of several probes, the last one's answer counts for all
+	answer := l.pulse.probe
+	l.pulse.probed = stamp // of several probes, the last one's answer counts for all
 	l.mu.Unlock()
 	l.sendPing(stamp)
 	timer := time.NewTimer(timeout)

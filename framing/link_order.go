@@ -24,10 +24,10 @@ func (l *Link) Order(ctx context.Context, name string) (granted bool, err error)
 		l.mu.Unlock()
 		return false, fmt.Errorf("link lost: %w", l.err)
 	}
-	if l.turns == nil {
-		l.turns = make(map[string]chan bool)
+	if l.naming.turns == nil {
+		l.naming.turns = make(map[string]chan bool)
 	}
-	l.turns[name] = answer
+	l.naming.turns[name] = answer
 	l.mu.Unlock()
 	l.send(orderRecord(recOrder, name, true))
 	select {
@@ -65,8 +65,8 @@ func (l *Link) handleOrderTurn(p []byte) error {
 		return err
 	}
 	l.mu.Lock()
-	answer := l.turns[name]
-	delete(l.turns, name)
+	answer := l.naming.turns[name]
+	delete(l.naming.turns, name)
 	l.mu.Unlock()
 	if answer != nil { // nobody waits any more, if its context has ended
 		answer <- granted

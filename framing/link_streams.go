@@ -71,7 +71,7 @@ func (l *Link) add(s *Stream) error {
 	switch {
 	case l.err != nil:
 		return l.err
-	case l.isRelay && l.goingAway:
+	case l.isRelay && l.goodbye.goingAway:
 		return ErrGoingAway
 	case len(l.streams) >= limit:
 		return ErrTooManyStreams
@@ -90,9 +90,9 @@ func (l *Link) add(s *Stream) error {
 	}
 	l.streams[s], l.byID[s.id] = struct{}{}, s
 	if l.isRelay {
-		l.opening++
+		l.goodbye.opening++
 	} else {
-		l.waiting++
+		l.goodbye.waiting++
 	}
 	return nil
 }
@@ -100,7 +100,7 @@ func (l *Link) add(s *Stream) error {
 // opened notes that a stream's SYN has been queued.
 func (l *Link) opened() {
 	l.mu.Lock()
-	l.opening--
+	l.goodbye.opening--
 	ok := l.acknowledgeLocked()
 	l.mu.Unlock()
 	if !ok {
@@ -125,7 +125,7 @@ func (l *Link) remove(s *Stream) {
 func (l *Link) hasBegun() {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	l.waiting--
+	l.goodbye.waiting--
 	l.checkLocked()
 }
 
@@ -146,22 +146,22 @@ func (l *Link) unregister(s *Stream) {
 
 // checkLocked wakes WaitIdle and Accept when nothing is left to wait for.
 func (l *Link) checkLocked() {
-	if l.idle == nil && !l.acked {
+	if l.idle == nil && !l.goodbye.acked {
 		return
 	}
 	if l.idle != nil && len(l.streams) == 0 {
 		close(l.idle)
 		l.idle = nil
 	}
-	if !l.isRelay && l.acked && l.waiting == 0 && !l.isDrained() {
-		close(l.drained)
+	if !l.isRelay && l.goodbye.acked && l.goodbye.waiting == 0 && !l.isDrained() {
+		close(l.goodbye.drained)
 	}
 }
 
 // isDrained reports whether Accept has nothing to wait for.
 func (l *Link) isDrained() bool {
 	select {
-	case <-l.drained:
+	case <-l.goodbye.drained:
 		return true
 	default:
 		return false
@@ -248,7 +248,7 @@ func (l *Link) Accept() (*Stream, error) {
 		return s, nil
 	case <-l.done:
 		return nil, l.Err()
-	case <-l.drained:
+	case <-l.goodbye.drained:
 	}
 	select {
 	case s := <-l.accepted:
