@@ -1,13 +1,31 @@
 package relay_test
 
 import (
+	"crypto/tls"
 	"io"
+	"strings"
 	"testing"
 	"testing/synctest"
 	"time"
 
 	"keystay/relay"
 )
+
+// largeHello is a hello for name of more than 40 KB, which is more than the first
+// credit of a stream.
+func largeHello(t *testing.T, name string) []byte {
+	t.Helper()
+	c := &captured{}
+	protos := make([]string, 200)
+	for i := range protos {
+		protos[i] = strings.Repeat("p", 200)
+	}
+	tls.Client(c, &tls.Config{ServerName: name, NextProtos: protos}).Handshake()
+	if len(c.first) < 40_000 {
+		t.Fatalf("a hello of %d bytes", len(c.first))
+	}
+	return c.first
+}
 
 // A visitor that leaves while its hello waits for credit is noticed within
 // watchInterval, however it leaves, and leaves nothing behind.

@@ -1,9 +1,7 @@
 package relay_test
 
 import (
-	"crypto/tls"
 	"runtime"
-	"strings"
 	"sync"
 	"testing"
 	"testing/synctest"
@@ -13,22 +11,6 @@ import (
 	"keystay/internal/memconn"
 	"keystay/relay"
 )
-
-// largeHello is a hello for name of more than 40 KB, which is more than the first
-// credit of a stream.
-func largeHello(t *testing.T, name string) []byte {
-	t.Helper()
-	c := &captured{}
-	protos := make([]string, 200)
-	for i := range protos {
-		protos[i] = strings.Repeat("p", 200)
-	}
-	tls.Client(c, &tls.Config{ServerName: name, NextProtos: protos}).Handshake()
-	if len(c.first) < 40_000 {
-		t.Fatalf("a hello of %d bytes", len(c.first))
-	}
-	return c.first
-}
 
 // leaves are the ways of a visitor to leave.
 var leaves = map[string]func(conn){
