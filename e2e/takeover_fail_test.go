@@ -114,21 +114,21 @@ func TestTakeoverFails(t *testing.T) {
 
 	// Processes that break off, or hang, at each step.
 	hang := make(chan struct{})
-	steps := map[string]func(p *handover.Predecessor) error{
-		"says nothing and ends": func(p *handover.Predecessor) error { return nil },
-		"takes and ends":        func(p *handover.Predecessor) error { return take(p) },
-		"takes and complains": func(p *handover.Predecessor) error {
+	steps := map[string]func(p *handover.New) error{
+		"says nothing and ends": func(p *handover.New) error { return nil },
+		"takes and ends":        func(p *handover.New) error { return take(p) },
+		"takes and complains": func(p *handover.New) error {
 			err := take(p)
 			p.Fail(errors.New("it does not please me"))
 			return err
 		},
-		"takes and hangs": func(p *handover.Predecessor) error {
+		"takes and hangs": func(p *handover.New) error {
 			err := take(p)
 			<-hang
 			return err
 		},
-		"is ready and ends": func(p *handover.Predecessor) error { return errors.Join(take(p), p.Ready()) },
-		"is ready and hangs": func(p *handover.Predecessor) error {
+		"is ready and ends": func(p *handover.New) error { return errors.Join(take(p), p.Ready()) },
+		"is ready and hangs": func(p *handover.New) error {
 			err := errors.Join(take(p), p.Ready())
 			<-hang
 			return err
@@ -209,7 +209,7 @@ func TestTakeoverFails(t *testing.T) {
 	l.end()
 }
 
-func take(p *handover.Predecessor) error {
+func take(p *handover.New) error {
 	sockets, _, err := p.Take()
 	for _, s := range sockets {
 		s.Listener.Close()

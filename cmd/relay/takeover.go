@@ -28,7 +28,7 @@ const (
 
 // A predecessor is the process that this one takes over from.
 type predecessor struct {
-	conn    *handover.Predecessor
+	conn    *handover.New
 	names   []string
 	sockets []socket
 	control *net.UnixListener
@@ -98,7 +98,7 @@ func (b *predecessor) claimed(c relay.Claimed) {
 }
 
 // A successor is a process that has taken over from this one.
-type successor struct{ *handover.Successor }
+type successor struct{ *handover.Old }
 
 // claims lets srv, which is handed over, know of the names that remotes get
 // there, until the other process or this one ends.
@@ -164,8 +164,8 @@ func (p *process) closeControl() {
 
 // requests has each process that asks to take over, until the control socket
 // is closed or ctx ends.
-func (p *process) requests(ctx context.Context) <-chan *handover.Successor {
-	list := make(chan *handover.Successor)
+func (p *process) requests(ctx context.Context) <-chan *handover.Old {
+	list := make(chan *handover.Old)
 	if p.control == nil {
 		return list
 	}
@@ -196,7 +196,7 @@ func (p *process) requests(ctx context.Context) <-chan *handover.Successor {
 
 // offer hands everything over to s. With an error this process goes on as if
 // nothing had been.
-func (p *process) offer(cut context.Context, s *handover.Successor) error {
+func (p *process) offer(cut context.Context, s *handover.Old) error {
 	p.log.Info("another process asks to take over", "pid", s.PID)
 	ctx, cancel := context.WithTimeout(cut, readyTimeout)
 	defer cancel()

@@ -12,7 +12,7 @@ import (
 	"keystay/internal/handover"
 )
 
-// The process before hears of every claim, in order, until the other one ends.
+// The old process hears of every claim, in order, until the new one ends.
 func TestClaimsAreTold(t *testing.T) {
 	c, path := control(t)
 	ln := listen(t)
@@ -50,8 +50,8 @@ func TestClaimsAreTold(t *testing.T) {
 	}
 }
 
-// taken takes over from the process that listens at path, sockets and all.
-func taken(t *testing.T, path string) *handover.Predecessor {
+// taken takes over from the old process that listens at path, sockets and all.
+func taken(t *testing.T, path string) *handover.New {
 	t.Helper()
 	p, err := handover.Dial(path)
 	if err != nil {
@@ -149,7 +149,7 @@ func TestClaimsDoNotWaitForAProcessThatIsStuck(t *testing.T) {
 	c, path := control(t)
 	ln := listen(t)
 	defer ln.Close()
-	offered := make(chan *handover.Successor, 1)
+	offered := make(chan *handover.Old, 1)
 	go func() {
 		s, err := c.Accept()
 		if err != nil {

@@ -11,40 +11,40 @@ import (
 	"keystay/internal/handover"
 )
 
-// The running process waits for one that takes over.
-func ExampleSuccessor() {
+// The old process waits for a new one that takes over.
+func ExampleOld() {
 	var sockets []handover.Socket // what is listened on, paused
 	control, err := handover.Listen("/var/lib/keystay/relay.sock")
 	if err != nil {
 		log.Fatal(err)
 	}
-	next, err := control.Accept()
+	o, err := control.Accept()
 	if err != nil {
 		log.Fatal(err)
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)
 	defer cancel()
-	if err := next.Offer(ctx, sockets, []string{"xyz.relay.net"}); err != nil {
+	if err := o.Offer(ctx, sockets, []string{"xyz.relay.net"}); err != nil {
 		log.Print("going on: ", err)
 	}
 }
 
 // The new process takes over.
-func ExamplePredecessor() {
-	p, err := handover.Dial("/var/lib/keystay/relay.sock")
+func ExampleNew() {
+	n, err := handover.Dial("/var/lib/keystay/relay.sock")
 	if err != nil {
 		log.Fatal(err)
 	}
-	defer p.Close()
-	sockets, names, err := p.Take()
+	defer n.Close()
+	sockets, names, err := n.Take()
 	if err != nil {
 		log.Fatal(err)
 	}
 	serve := func(ln net.Listener, names []string) { log.Printf("serving %d names on %v", len(names), ln.Addr()) }
-	if err := p.Ready(); err != nil {
+	if err := n.Ready(); err != nil {
 		log.Fatal(err)
 	}
-	if err := p.Serving(); err != nil {
+	if err := n.Serving(); err != nil {
 		log.Fatal(err)
 	}
 	for _, s := range sockets {

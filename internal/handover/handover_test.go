@@ -153,7 +153,7 @@ func TestHandover(t *testing.T) {
 	if err := <-old; err != nil {
 		t.Error(err)
 	}
-	// The connection lives on, both ways, though the other process closed its own.
+	// The connection lives on, both ways, though the old process closed its own.
 	io.WriteString(visitor, "ping")
 	b := make([]byte, 4)
 	if _, err := io.ReadFull(passed, b); err != nil || string(b) != "ping" {
@@ -191,9 +191,9 @@ func TestNoneRunning(t *testing.T) {
 	}
 }
 
-// Whatever a process does that asks to take over, the running one learns that
+// Whatever a new process does that asks to take over, the old one learns that
 // nothing came of it.
-func TestSuccessorFails(t *testing.T) {
+func TestOldProcessGoesOnWhenTheNewOneFails(t *testing.T) {
 	const ask = `{"op":"takeover","version":1}` + "\n"
 	tests := map[string]func(c *net.UnixConn){
 		"ends after asking": func(c *net.UnixConn) {
@@ -313,8 +313,8 @@ func TestAcceptTurnsAway(t *testing.T) {
 	}
 }
 
-// The running process's mistakes are found as well, and leave nothing open.
-func TestPredecessorFails(t *testing.T) {
+// The old process's mistakes are found as well, and leave nothing open.
+func TestNewProcessFindsTheMistakesOfTheOldOne(t *testing.T) {
 	for name, say := range map[string]string{
 		"a socket without its descriptor": `{"op":"socket","for":"public"}` + "\n",
 		"noise":                           "noise\n",

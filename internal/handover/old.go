@@ -45,7 +45,8 @@ type Socket struct {
 	Listener  net.Listener
 }
 
-// Control is the socket on which a running process waits for its successor.
+// Control is the socket on which a process waits for a new one, to which it is the
+// old one.
 type Control struct {
 	// Listener is what is handed over in the end.
 	Listener *net.UnixListener
@@ -71,10 +72,10 @@ func Listen(path string) (*Control, error) {
 	return &Control{Listener: ln}, nil
 }
 
-// Accept waits for a process that asks to take over. The error wraps
+// Accept waits for a new process that asks to take over. The error wraps
 // net.ErrClosed after Close; whoever asks for anything else, or is another
 // user's, is turned away without one.
-func (c *Control) Accept() (*Successor, error) {
+func (c *Control) Accept() (*Old, error) {
 	for {
 		conn, err := c.Listener.AcceptUnix()
 		if err != nil {
@@ -90,23 +91,23 @@ func (c *Control) Accept() (*Successor, error) {
 // Close closes the socket and removes it.
 func (c *Control) Close() error { return c.Listener.Close() }
 
-// Leave closes the socket in this process: another one has it.
+// Leave closes the socket in the old process: the new one has it.
 func (c *Control) Leave() error {
 	c.Listener.SetUnlinkOnClose(false)
 	return c.Listener.Close()
 }
 
-// A Successor is a process that takes over, seen from the running one.
-type Successor struct {
+// Old is the old process's side of a takeover: it hands over to the new one.
+type Old struct {
 	w         *wire
 	passing   sync.Mutex // one visitor at a time
 	listening sync.Mutex // held while Claims runs
 
-	// PID is the process's own word for its number.
+	// PID is the number of the new process, by its own word.
 	PID int
 }
 
-func accept(conn *net.UnixConn) (*Successor, error) {
+func accept(conn *net.UnixConn) (*Old, error) {
 	w, err := newWire(conn)
 	if err != nil {
 		return nil, err
@@ -120,7 +121,7 @@ func accept(conn *net.UnixConn) (*Successor, error) {
 		refuse(w, err)
 		return nil, err
 	}
-	return &Successor{w: w, PID: m.PID}, nil
+	return &Old{w: w, PID: m.PID}, nil
 }
 
 // refuse says why and closes.
@@ -130,86 +131,84 @@ func refuse(w *wire, why error) {
 	w.close()
 }
 
-// Refuse tells the other process why it is not let in, or no more, and closes
-// the connection.
-func (s *Successor) Refuse(why error) { refuse(s.w, why) }
+// Refuse tells the new process why it is not let in, or no more, and closes the
+// connection.
+func (o *Old) Refuse(why error) { refuse(o.w, why) }
 
-// Close ends the connection: the other process gives up, or, after Offer has
+// Close ends the connection: the new process gives up, or, after Offer has
 // returned nil, knows that no visitor follows.
-func (s *Successor) Close() error {
-	s.w.conn.Close() // which ends Claims
-	s.listening.Lock()
-	defer s.listening.Unlock()
-	s.w.close()
+func (o *Old) Close() error {
+	o.w.conn.Close() // which ends Claims
+	o.listening.Lock()
+	defer o.listening.Unlock()
+	o.w.close()
 	return nil
 }
 
-// Offer hands the sockets and names over and waits until the other process
-// serves. With an error, also that of ctx, it does not and will not, and the
+// Offer hands the sockets and names over and waits until the new process serves. With an error, also that of ctx, it does not and will not, and the
 // caller goes on as before. The caller accepts nothing meanwhile.
-func (s *Successor) Offer(ctx context.Context, sockets []Socket, names []string) error {
+func (o *Old) Offer(ctx context.Context, sockets []Socket, names []string) error {
 	if t, ok := ctx.Deadline(); ok {
-		s.w.conn.SetDeadline(t)
+		o.w.conn.SetDeadline(t)
 	}
-	stop := context.AfterFunc(ctx, func() { s.w.conn.SetDeadline(time.Unix(1, 0)) })
-	err := s.offer(sockets, names)
+	stop := context.AfterFunc(ctx, func() { o.w.conn.SetDeadline(time.Unix(1, 0)) })
+	err := o.offer(sockets, names)
 	if !stop() && err != nil {
 		err = errors.Join(ctx.Err(), err)
 	}
 	if err != nil {
-		refuse(s.w, fmt.Errorf("not taken over: %w", err))
+		refuse(o.w, fmt.Errorf("not taken over: %w", err))
 		return err
 	}
-	s.w.conn.SetDeadline(time.Time{})
+	o.w.conn.SetDeadline(time.Time{})
 	return nil
 }
 
-func (s *Successor) offer(sockets []Socket, names []string) error {
+func (o *Old) offer(sockets []Socket, names []string) error {
 	for _, k := range sockets {
 		raw, ok := k.Listener.(syscall.Conn)
 		if !ok {
 			return fmt.Errorf("hand over a %T: %w", k.Listener, errors.ErrUnsupported)
 		}
-		if err := s.w.sendWith(message{Op: "socket", For: k.For, Addr: k.Addr, Activated: k.Activated}, raw); err != nil {
+		if err := o.w.sendWith(message{Op: "socket", For: k.For, Addr: k.Addr, Activated: k.Activated}, raw); err != nil {
 			return fmt.Errorf("hand over a socket: %w", err)
 		}
 	}
 	for len(names) > 0 {
 		n := min(len(names), namesPerLine)
-		if err := s.w.send(message{Op: "names", Names: names[:n]}); err != nil {
+		if err := o.w.send(message{Op: "names", Names: names[:n]}); err != nil {
 			return fmt.Errorf("hand over names: %w", err)
 		}
 		names = names[n:]
 	}
-	if err := s.w.send(message{Op: "end"}); err != nil {
+	if err := o.w.send(message{Op: "end"}); err != nil {
 		return fmt.Errorf("hand over: %w", err)
 	}
-	if _, err := s.w.receive("ready"); err != nil {
+	if _, err := o.w.receive("ready"); err != nil {
 		return fmt.Errorf("wait until it is ready: %w", err)
 	}
-	if err := s.w.send(message{Op: "go", Claims: true}); err != nil {
+	if err := o.w.send(message{Op: "go", Claims: true}); err != nil {
 		return fmt.Errorf("let it begin: %w", err)
 	}
-	if _, err := s.w.receive("serving"); err != nil {
+	if _, err := o.w.receive("serving"); err != nil {
 		return fmt.Errorf("wait until it serves: %w", err)
 	}
 	return nil
 }
 
-// Pass gives a visitor to the other process, with the bytes that were read
-// from it. The caller closes v afterwards. Pass may be called from several
+// Pass gives a visitor to the new process, with the bytes that were read from it. The caller closes v afterwards. Pass may be called from several
 // goroutines.
-func (s *Successor) Pass(v net.Conn, first []byte) error {
+func (o *Old) Pass(v net.Conn, first []byte) error {
 	raw, ok := v.(syscall.Conn)
 	if !ok {
 		return fmt.Errorf("pass on a %T: %w", v, errors.ErrUnsupported)
 	}
-	s.passing.Lock()
-	defer s.passing.Unlock()
-	s.w.conn.SetWriteDeadline(time.Now().Add(passTimeout))
-	err := s.w.sendWith(message{Op: "visitor", First: first}, raw)
+	o.passing.Lock()
+	defer o.passing.Unlock()
+	o.w.conn.SetWriteDeadline(time.Now().Add(passTimeout))
+	err := o.w.sendWith(message{Op: "visitor", First: first}, raw)
 	if errors.Is(err, os.ErrDeadlineExceeded) {
-		s.w.conn.Close() // a part of the line is gone, and the next visitors are not to wait too
+		o.w.conn.Close() // a part of the line is gone, and the next visitors are not to wait too
 	}
 	return err
 }

@@ -12,23 +12,23 @@ import (
 	"time"
 )
 
-// takeTimeout is how long the running process may take to hand everything over,
-// and then to let this one begin. It gives up before.
+// takeTimeout is how long the old process may take to hand everything over, and
+// then to let the new one begin. It gives up before.
 const takeTimeout = 10 * time.Second
 
-// ErrNoneRunning is wrapped by the error of Dial where no process listens.
+// ErrNoneRunning is wrapped by the error of Dial where there is no old process.
 var ErrNoneRunning = errors.New("no relay is running on this state_dir")
 
-// A Predecessor is the running process, seen from the one that takes over.
-type Predecessor struct {
+// New is the new process's side of a takeover: it takes over from the old one.
+type New struct {
 	w *wire
 
 	telling sync.Mutex // one claim at a time
 	listens bool       // for claims
 }
 
-// Dial reaches the process that listens on the control socket at path.
-func Dial(path string) (*Predecessor, error) {
+// Dial reaches the old process, which listens on the control socket at path.
+func Dial(path string) (*New, error) {
 	if err := fits(path); err != nil {
 		return nil, err
 	}
@@ -43,32 +43,32 @@ func Dial(path string) (*Predecessor, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &Predecessor{w: w}, nil
+	return &New{w: w}, nil
 }
 
 // Close ends the connection. Before Serving this means that the takeover has
 // failed.
-func (p *Predecessor) Close() error {
-	p.w.close()
+func (n *New) Close() error {
+	n.w.close()
 	return nil
 }
 
-// Fail tells the running process what went wrong here, and closes the
+// Fail tells the old process what went wrong here, and closes the
 // connection.
-func (p *Predecessor) Fail(why error) { refuse(p.w, why) }
+func (n *New) Fail(why error) { refuse(n.w, why) }
 
-// Take asks for the sockets and the names that the running process serves.
-// From now until Ready it accepts nothing. The caller closes the sockets.
-func (p *Predecessor) Take() (sockets []Socket, names []string, err error) {
-	p.w.conn.SetDeadline(time.Now().Add(takeTimeout))
-	if err := p.w.send(message{Op: "takeover", Version: version, PID: os.Getpid()}); err != nil {
+// Take asks for the sockets and the names that the old process serves. From now
+// until Ready that accepts nothing. The caller closes the sockets.
+func (n *New) Take() (sockets []Socket, names []string, err error) {
+	n.w.conn.SetDeadline(time.Now().Add(takeTimeout))
+	if err := n.w.send(message{Op: "takeover", Version: version, PID: os.Getpid()}); err != nil {
 		return nil, nil, fmt.Errorf("ask to take over: %w", err)
 	}
 	for {
-		m, err := p.w.receive("socket", "names", "end")
+		m, err := n.w.receive("socket", "names", "end")
 		if err == nil && m.Op == "socket" {
 			var k Socket
-			if k, err = p.socket(m); err == nil {
+			if k, err = n.socket(m); err == nil {
 				sockets = append(sockets, k)
 			}
 		}
@@ -90,8 +90,8 @@ func (p *Predecessor) Take() (sockets []Socket, names []string, err error) {
 	}
 }
 
-func (p *Predecessor) socket(m message) (Socket, error) {
-	f, err := p.w.file(m.For)
+func (n *New) socket(m message) (Socket, error) {
+	f, err := n.w.file(m.For)
 	if err != nil {
 		return Socket{}, err
 	}
@@ -104,42 +104,42 @@ func (p *Predecessor) socket(m message) (Socket, error) {
 }
 
 // Ready says that everything is open here, and waits for the word to begin.
-// With an error the running process goes on by itself.
-func (p *Predecessor) Ready() error {
-	p.w.conn.SetDeadline(time.Now().Add(takeTimeout))
-	if err := p.w.send(message{Op: "ready"}); err != nil {
+// With an error the old process goes on by itself.
+func (n *New) Ready() error {
+	n.w.conn.SetDeadline(time.Now().Add(takeTimeout))
+	if err := n.w.send(message{Op: "ready"}); err != nil {
 		return fmt.Errorf("say ready: %w", err)
 	}
-	m, err := p.w.receive("go")
+	m, err := n.w.receive("go")
 	if err != nil {
 		return fmt.Errorf("wait for the word to begin: %w", err)
 	}
-	p.telling.Lock()
-	defer p.telling.Unlock()
-	p.listens = m.Claims
+	n.telling.Lock()
+	defer n.telling.Unlock()
+	n.listens = m.Claims
 	return nil
 }
 
 // Serving says that connections are accepted here from now on. With an error
-// the running process goes on by itself, and nothing must be accepted here.
-func (p *Predecessor) Serving() error {
-	if err := p.w.send(message{Op: "serving"}); err != nil {
+// the old process goes on by itself, and nothing must be accepted here.
+func (n *New) Serving() error {
+	if err := n.w.send(message{Op: "serving"}); err != nil {
 		return fmt.Errorf("say serving: %w", err)
 	}
-	p.w.conn.SetDeadline(time.Time{})
+	n.w.conn.SetDeadline(time.Time{})
 	return nil
 }
 
-// Visitor waits for the next visitor that the running process passes on, and
-// returns its connection and the bytes that were read from it. The error is
-// io.EOF when no more will come. It is a *PeerError when the running process had
-// given up before it heard of Serving: then this one must end.
-func (p *Predecessor) Visitor() (net.Conn, []byte, error) {
-	m, err := p.w.receive("visitor")
+// Visitor waits for the next visitor that the old process passes on, and returns
+// its connection and the bytes that were read from it. The error is io.EOF when no
+// more will come. It is a *PeerError when the old process had given up before it
+// heard of Serving: then the new one must end.
+func (n *New) Visitor() (net.Conn, []byte, error) {
+	m, err := n.w.receive("visitor")
 	if err != nil {
 		return nil, nil, err
 	}
-	f, err := p.w.file("visitor")
+	f, err := n.w.file("visitor")
 	if err != nil {
 		return nil, nil, err
 	}
