@@ -22,7 +22,7 @@ const readyGrace = time.Minute
 // announce says where the relay is, once it has a certificate: only then can
 // remotes come in. The service manager hears it too.
 func (p *process) announce(ctx context.Context) {
-	if p.before == nil && p.cert.ready() != nil {
+	if p.takeover == nil && p.cert.ready() != nil {
 		p.log.Info("no certificate yet: remotes and browsers can come once it is there", "name", p.cfg.Domain)
 		p.notify("STATUS=No certificate for " + p.cfg.Domain + " yet")
 		late := time.AfterFunc(readyGrace, func() { p.notify("READY=1") })
@@ -30,7 +30,7 @@ func (p *process) announce(ctx context.Context) {
 	}
 	cert, err := p.cert.wait(ctx)
 	if err != nil {
-		if ctx.Err() == nil && p.before == nil { // another process asks for the certificate, and may not get so far
+		if ctx.Err() == nil && p.takeover == nil { // a new process asks for the certificate, and may not get so far
 			p.notify("READY=1")
 		}
 		return
@@ -38,7 +38,7 @@ func (p *process) announce(ctx context.Context) {
 	a := p.about(cert)
 	p.log.Info("ready", "at", a.url, "names", a.names, "certificate_until", a.until)
 	status := "STATUS=" + a.url + " is ready"
-	if p.before == nil { // else the process before has told
+	if p.takeover == nil { // else the old process has told
 		status = "READY=1\n" + status
 	}
 	p.notify(status)

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"net"
 	"net/http"
 	"os"
 	"sync"
@@ -50,12 +49,12 @@ func run(ctx context.Context, cfg *config.Relay, warnings []config.Warning, take
 			p.reload()
 		}
 	})
-	next, err := p.wait(drain, cut)
+	old, err := p.wait(drain, cut)
 	switch {
 	case err != nil:
 		return err
-	case next != nil:
-		err = p.leave(drain, cut, next)
+	case old != nil:
+		err = p.leave(drain, cut, old)
 	default:
 		err = p.drain(cut)
 	}
@@ -66,33 +65,25 @@ func run(ctx context.Context, cfg *config.Relay, warnings []config.Warning, take
 }
 
 // A process is one run of the relay, from its start to its end or to the start
-// of the process that takes over.
+// of a new process that takes over.
 type process struct {
 	cfg     *config.Relay
 	log     *slog.Logger
-	upgrade <-chan os.Signal // asks to start a process that takes over
+	upgrade <-chan os.Signal // asks to start a new process
 	program string           // the file that is started then
 
-	cert    *ownCert
-	before  *predecessor // the process that this one takes over from, or nil
-	grants  *names.Grants
-	sockets []socket
-	control *control // nil where there is none
-	srv     *relay.Server
+	cert     *ownCert
+	takeover *takeover // what this process, as the new one, has from the old; or nil
+	grants   *names.Grants
+	sockets  []socket
+	control  *control // nil where there is none
+	srv      *relay.Server
 
 	failed     chan error // the first of what ends the process
 	wg         sync.WaitGroup
 	stopReopen func() // ends an attempt to open grants again; may be nil
 
 	stopAnnounce context.CancelFunc // ends announce; may be nil
-}
-
-// A heir is a process that has taken over. Visitors can be passed on to it, and
-// it tells of the names that remotes have got there, until it is closed.
-type heir interface {
-	Pass(c net.Conn, first []byte) error
-	claims(*relay.Server)
-	Close() error
 }
 
 // open prepares everything, so that a mistake is found before anything is
@@ -104,22 +95,22 @@ func (p *process) open(takeover bool) (err error) {
 	if p.cert, err = newOwnCert(p.cfg, p.log); err != nil {
 		return stateError(p.cfg.StateDir, err)
 	}
-	given, err := activated(p.cfg)
+	handed, err := activated(p.cfg)
 	if err != nil {
 		return err
 	}
 	if takeover {
-		closeAll(given)
-		if p.before, err = takeOver(p.cfg.StateDir); err != nil {
+		closeAll(handed)
+		if p.takeover, err = takeOver(p.cfg.StateDir); err != nil {
 			return err
 		}
-		given = p.before.sockets
+		handed = p.takeover.sockets
 	}
 	if p.grants, err = names.OpenGrants(p.cfg.StateDir); err != nil {
-		closeAll(given)
+		closeAll(handed)
 		return stateError(p.cfg.StateDir, err)
 	}
-	if p.sockets, err = listen(p.cfg, given, p.log); err != nil {
+	if p.sockets, err = listen(p.cfg, handed, p.log); err != nil {
 		return err
 	}
 	p.openControl()
@@ -141,34 +132,34 @@ func (p *process) open(takeover bool) (err error) {
 		Version:     cli.Version(),
 		Logger:      p.log,
 	}
-	if p.before != nil {
-		p.srv.OnClaim = p.before.claimed
+	if p.takeover != nil {
+		p.srv.OnClaim = p.takeover.claimed
 	}
 	return nil
 }
 
-// serve begins to serve, once the process before has agreed to it.
+// serve begins to serve: a new process once the old one has agreed to it.
 func (p *process) serve() error {
-	if p.before != nil {
-		p.srv.Expect(p.before.names)
-		if err := p.before.ready(); err != nil {
+	if p.takeover != nil {
+		p.srv.Expect(p.takeover.names)
+		if err := p.takeover.ready(); err != nil {
 			return err
 		}
 		// In this order, so that remotes find a certificate at once.
 		if err := p.cert.manage(); err != nil {
 			return err
 		}
-		if err := p.before.serving(); err != nil {
+		if err := p.takeover.serving(); err != nil {
 			return err
 		}
 		p.own()
-		p.wg.Go(func() { p.fail(p.before.visitors(p.srv)) })
+		p.wg.Go(func() { p.fail(p.takeover.visitors(p.srv)) })
 	}
 	for _, s := range p.sockets {
 		p.wg.Go(func() { p.fail(p.serveSocket(s)) })
 	}
-	if p.before != nil {
-		p.log.Info("has taken over from the process before", "names", len(p.before.names))
+	if p.takeover != nil {
+		p.log.Info("has taken over from the old process", "names", len(p.takeover.names))
 	} else if err := p.cert.manage(); err != nil { // the CA's validation can arrive now
 		return err
 	}
@@ -213,11 +204,11 @@ func (p *process) drain(cut context.Context) error {
 	return nil
 }
 
-// leave is the orderly end after next has taken over: the visitors who are here
-// have takeover_drain, and drain_timeout from the first signal.
-func (p *process) leave(drain, cut context.Context, next heir) error {
-	defer next.Close()
-	p.log.Info("another process has taken over; visitors who are here may finish", "for", p.cfg.TakeoverDrain)
+// leave is the orderly end of the old process: the visitors who are here have
+// takeover_drain, and drain_timeout from the first signal.
+func (p *process) leave(drain, cut context.Context, old *oldProcess) error {
+	defer old.Close()
+	p.log.Info("a new process has taken over; visitors who are here may finish", "for", p.cfg.TakeoverDrain)
 	end, cancel := context.WithTimeout(cut, p.cfg.TakeoverDrain)
 	defer cancel()
 	defer context.AfterFunc(drain, func() {
@@ -228,18 +219,18 @@ func (p *process) leave(drain, cut context.Context, next heir) error {
 		case <-end.Done():
 		}
 	})()
-	p.wg.Go(func() { next.claims(p.srv) })
-	if err := p.srv.HandOver(end, next.Pass); err != nil {
+	p.wg.Go(func() { old.claims(p.srv) })
+	if err := p.srv.HandOver(end, old.Pass); err != nil {
 		p.log.Warn("visitors were cut off", "err", err)
 	}
-	p.log.Info("the last visitor of this process has gone")
+	p.log.Info("the last visitor of the old process has gone")
 	return nil
 }
 
 // close ends what is still there. Err is why the process ends, or nil.
 func (p *process) close(err error) {
-	if p.before != nil {
-		p.before.close(err)
+	if p.takeover != nil {
+		p.takeover.close(err)
 	}
 	if p.srv != nil {
 		p.srv.Close()

@@ -44,22 +44,22 @@ func configured(cfg *config.Relay) (list []socket) {
 	return list
 }
 
-// listen returns the sockets of the configuration. Those that are given, by
-// the process before or the service manager, are taken; the rest is opened, and
-// what is given and not wanted any more is closed. Where the service manager
-// gives sockets for something, these are all that there are for it.
-func listen(cfg *config.Relay, given []socket, log *slog.Logger) (sockets []socket, err error) {
-	given = slices.Clone(given)
+// listen returns the sockets of the configuration. Those that were handed
+// over, by the old process or the service manager, are taken; the rest is opened,
+// and what was handed over and is not wanted any more is closed. Where the service
+// manager hands over sockets for something, these are all that there are for it.
+func listen(cfg *config.Relay, handed []socket, log *slog.Logger) (sockets []socket, err error) {
+	handed = slices.Clone(handed)
 	defer func() {
-		closeAll(given) // those that are left
+		closeAll(handed) // those that are left
 		if err != nil {
 			closeAll(sockets)
 		}
 	}()
-	for i := 0; i < len(given); i++ {
-		if given[i].activated {
-			sockets = append(sockets, given[i])
-			given = slices.Delete(given, i, i+1)
+	for i := 0; i < len(handed); i++ {
+		if handed[i].activated {
+			sockets = append(sockets, handed[i])
+			handed = slices.Delete(handed, i, i+1)
 			i--
 		}
 	}
@@ -68,10 +68,10 @@ func listen(cfg *config.Relay, given []socket, log *slog.Logger) (sockets []sock
 		if slices.ContainsFunc(ready, func(s socket) bool { return s.what == want.what }) {
 			continue
 		}
-		i := slices.IndexFunc(given, func(s socket) bool { return s.what == want.what && s.addr == want.addr })
+		i := slices.IndexFunc(handed, func(s socket) bool { return s.what == want.what && s.addr == want.addr })
 		if i >= 0 {
-			sockets = append(sockets, given[i])
-			given = slices.Delete(given, i, i+1)
+			sockets = append(sockets, handed[i])
+			handed = slices.Delete(handed, i, i+1)
 			continue
 		}
 		if want.ln, err = net.Listen("tcp", want.addr); err != nil {

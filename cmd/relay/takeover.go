@@ -19,16 +19,16 @@ import (
 )
 
 const (
-	// readyTimeout is how long this process takes no connections while another
-	// one takes over; if that does not serve by then this one goes on.
+	// readyTimeout is how long the old process takes no connections while the new
+	// one takes over; if that does not serve by then the old one goes on.
 	readyTimeout = 5 * time.Second
 	// reopenPause is the time between attempts to open the record of names again.
 	reopenPause = 250 * time.Millisecond
 )
 
-// A predecessor is the process that this one takes over from.
-type predecessor struct {
-	conn    *handover.New
+// A takeover is what a new process has from the old one.
+type takeover struct {
+	side    *handover.New
 	names   []string
 	sockets []socket
 	control *net.UnixListener
@@ -37,9 +37,9 @@ type predecessor struct {
 
 func controlPath(dir string) string { return filepath.Join(dir, "relay.sock") }
 
-// takeOver asks the process that runs on dir for all that it serves. It accepts
-// nothing from now on, for readyTimeout at most.
-func takeOver(dir string) (*predecessor, error) {
+// takeOver asks the old process, which runs on dir, for all that it serves. That
+// accepts nothing from now on, for readyTimeout at most.
+func takeOver(dir string) (*takeover, error) {
 	fail := func(err error) error {
 		failed := fmt.Errorf("take over: %w", err)
 		switch {
@@ -50,89 +50,88 @@ func takeOver(dir string) (*predecessor, error) {
 		}
 		return failed
 	}
-	conn, err := handover.Dial(controlPath(dir))
+	side, err := handover.Dial(controlPath(dir))
 	if err != nil {
 		return nil, fail(err)
 	}
-	sockets, names, err := conn.Take()
+	sockets, names, err := side.Take()
 	if err != nil {
-		conn.Fail(err)
+		side.Fail(err)
 		return nil, fail(err)
 	}
-	b := &predecessor{conn: conn, names: names}
+	t := &takeover{side: side, names: names}
 	for _, s := range sockets {
 		if ln, ok := s.Listener.(*net.UnixListener); ok && s.For == "control" {
-			b.control = ln
+			t.control = ln
 			continue
 		}
-		b.sockets = append(b.sockets, socket{what: s.For, addr: s.Addr, activated: s.Activated, ln: s.Listener})
+		t.sockets = append(t.sockets, socket{what: s.For, addr: s.Addr, activated: s.Activated, ln: s.Listener})
 	}
-	return b, nil
+	return t, nil
 }
 
-func (b *predecessor) ready() error   { return b.conn.Ready() }
-func (b *predecessor) serving() error { b.done = true; return b.conn.Serving() }
+func (t *takeover) ready() error   { return t.side.Ready() }
+func (t *takeover) serving() error { t.done = true; return t.side.Serving() }
 
-// visitors serves those that the process before passes on, until it ends. The
-// error says that it has not ended, but goes on by itself.
-func (b *predecessor) visitors(srv *relay.Server) error {
+// visitors serves those that the old process passes on, until it ends. The error
+// says that it has not ended, but goes on by itself.
+func (t *takeover) visitors(srv *relay.Server) error {
 	var wg sync.WaitGroup
 	defer wg.Wait()
 	for {
-		c, first, err := b.conn.Visitor()
+		c, first, err := t.side.Visitor()
 		var goesOn *handover.PeerError
 		switch {
 		case errors.As(err, &goesOn):
 			return fmt.Errorf("take over: %w", err)
 		case err != nil:
-			return nil // EOF, or this process ends
+			return nil // EOF, or the new process ends
 		}
 		wg.Go(func() { srv.Adopt(c, first) })
 	}
 }
 
-// claimed tells the process before of a name that a remote has got here. It may
-// be gone, and then there is nobody to tell.
-func (b *predecessor) claimed(c relay.Claimed) {
-	_ = b.conn.Claimed(handover.Claim{Name: c.Name, Key: c.Key, Number: c.Run.Number, Run: c.Run.ID[:], Replica: c.Replica})
+// claimed tells the old process of a name that a remote has got here. It may be
+// gone, and then there is nobody to tell.
+func (t *takeover) claimed(c relay.Claimed) {
+	_ = t.side.Claimed(handover.Claim{Name: c.Name, Key: c.Key, Number: c.Run.Number, Run: c.Run.ID[:], Replica: c.Replica})
 }
 
-// A successor is a process that has taken over from this one.
-type successor struct{ *handover.Old }
+// An oldProcess is the old process's side of a takeover that is done.
+type oldProcess struct{ *handover.Old }
 
-// claims lets srv, which is handed over, know of the names that remotes get
-// there, until the other process or this one ends.
-func (s successor) claims(srv *relay.Server) {
-	s.Claims(func(c handover.Claim) {
+// claims lets srv, which is handed over, know of the names that remotes get in the
+// new process, until either process ends.
+func (o oldProcess) claims(srv *relay.Server) {
+	o.Claims(func(c handover.Claim) {
 		run := framing.Run{Number: c.Number}
 		copy(run.ID[:], c.Run)
 		srv.ClaimedElsewhere(relay.Claimed{Name: c.Name, Key: c.Key, Run: run, Replica: c.Replica})
 	})
 }
 
-// close tells the process before that it is to go on, if it is not too late.
-func (b *predecessor) close(err error) {
-	if !b.done {
+// close tells the old process that it is to go on, if it is not too late.
+func (t *takeover) close(err error) {
+	if !t.done {
 		if err == nil {
 			err = io.ErrUnexpectedEOF
 		}
-		b.conn.Fail(err)
+		t.side.Fail(err)
 		return
 	}
-	b.conn.Close()
+	t.side.Close()
 }
 
-// A control is the socket in state_dir on which another process asks to take
-// over.
+// A control is the socket in state_dir on which a new process asks to take over.
 type control struct {
 	*handover.Control
 }
 
-// openControl opens the control socket, or takes the one of the process before.
+// openControl opens the control socket, or takes the one of the old process.
 // Without it everything else works.
 func (p *process) openControl() {
-	if p.before != nil && p.before.control != nil {
-		p.control = &control{&handover.Control{Listener: p.before.control}}
+	if p.takeover != nil && p.takeover.control != nil {
+		p.control = &control{&handover.Control{Listener: p.takeover.control}}
 		return
 	}
 	c, err := handover.Listen(controlPath(p.cfg.StateDir))
@@ -148,7 +147,7 @@ func (p *process) openControl() {
 	p.control = &control{c}
 }
 
-// own makes the control socket, which was the other process's, this one's to
+// own makes the control socket, which was the old process's, the new one's to
 // remove in the end.
 func (p *process) own() {
 	if p.control != nil {
@@ -162,8 +161,8 @@ func (p *process) closeControl() {
 	}
 }
 
-// requests has each process that asks to take over, until the control socket
-// is closed or ctx ends.
+// requests has the old process's side of each takeover that a new process asks
+// for, until the control socket is closed or ctx ends.
 func (p *process) requests(ctx context.Context) <-chan *handover.Old {
 	list := make(chan *handover.Old)
 	if p.control == nil {
@@ -171,7 +170,7 @@ func (p *process) requests(ctx context.Context) <-chan *handover.Old {
 	}
 	p.wg.Go(func() {
 		for {
-			s, err := p.control.Accept()
+			o, err := p.control.Accept()
 			if errors.Is(err, net.ErrClosed) {
 				return
 			}
@@ -185,19 +184,19 @@ func (p *process) requests(ctx context.Context) <-chan *handover.Old {
 				}
 			}
 			select {
-			case list <- s:
+			case list <- o:
 			case <-ctx.Done():
-				s.Refuse(errors.New("this process is about to end"))
+				o.Refuse(errors.New("this process is about to end"))
 			}
 		}
 	})
 	return list
 }
 
-// offer hands everything over to s. With an error this process goes on as if
-// nothing had been.
-func (p *process) offer(cut context.Context, s *handover.Old) error {
-	p.log.Info("another process asks to take over", "pid", s.PID)
+// offer hands everything over to the new process. With an error the old one goes on
+// as if nothing had been.
+func (p *process) offer(cut context.Context, o *handover.Old) error {
+	p.log.Info("a new process asks to take over", "pid", o.PID)
 	ctx, cancel := context.WithTimeout(cut, readyTimeout)
 	defer cancel()
 	if p.stopReopen != nil {
@@ -206,7 +205,7 @@ func (p *process) offer(cut context.Context, s *handover.Old) error {
 	p.cert.pause()
 	p.grants.Close()
 	if err := p.srv.Pause(); err != nil {
-		s.Refuse(err)
+		o.Refuse(err)
 		p.resume()
 		return err
 	}
@@ -215,7 +214,7 @@ func (p *process) offer(cut context.Context, s *handover.Old) error {
 		list = append(list, handover.Socket{For: k.what, Addr: k.addr, Activated: k.activated, Listener: k.ln})
 	}
 	list = append(list, handover.Socket{For: "control", Listener: p.control.Listener})
-	if err := s.Offer(ctx, list, p.srv.Served()); err != nil {
+	if err := o.Offer(ctx, list, p.srv.Served()); err != nil {
 		p.srv.Resume()
 		p.resume()
 		return err
@@ -225,7 +224,7 @@ func (p *process) offer(cut context.Context, s *handover.Old) error {
 }
 
 // resume takes up again what offer ended. While the record of names cannot be
-// opened, because whoever failed to take over still has it, it is tried again.
+// opened, because the new process still has it, it is tried again.
 func (p *process) resume() {
 	ctx, cancel := context.WithCancel(context.Background())
 	done := make(chan struct{})

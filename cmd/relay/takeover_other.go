@@ -5,6 +5,7 @@ package main
 import (
 	"context"
 	"errors"
+	"net"
 	"os"
 
 	"keystay/internal/cli"
@@ -12,21 +13,28 @@ import (
 	"keystay/relay"
 )
 
-// A predecessor is what cannot be here.
-type predecessor struct {
+// A takeover is what cannot be here.
+type takeover struct {
 	names   []string
 	sockets []socket
 }
 
-func takeOver(string) (*predecessor, error) {
+func takeOver(string) (*takeover, error) {
 	return nil, cli.Usage(hint.TakeoverHere.Error(errors.New("--takeover does not work on this system")))
 }
 
-func (*predecessor) ready() error                 { return nil }
-func (*predecessor) serving() error               { return nil }
-func (*predecessor) visitors(*relay.Server) error { return nil }
-func (*predecessor) claimed(relay.Claimed)        {}
-func (*predecessor) close(error)                  {}
+func (*takeover) ready() error                 { return nil }
+func (*takeover) serving() error               { return nil }
+func (*takeover) visitors(*relay.Server) error { return nil }
+func (*takeover) claimed(relay.Claimed)        {}
+func (*takeover) close(error)                  {}
+
+// An oldProcess is what cannot be here.
+type oldProcess struct{}
+
+func (*oldProcess) Pass(net.Conn, []byte) error { return errors.ErrUnsupported }
+func (*oldProcess) claims(*relay.Server)        {}
+func (*oldProcess) Close() error                { return nil }
 
 // A control is nothing here.
 type control struct{}
@@ -40,7 +48,7 @@ func programPath() (string, error) { return os.Executable() }
 func upgradeSignal() <-chan os.Signal { return nil }
 
 // wait waits until the process is to drain or cannot go on.
-func (p *process) wait(drain, _ context.Context) (heir, error) {
+func (p *process) wait(drain, _ context.Context) (*oldProcess, error) {
 	select {
 	case err := <-p.failed:
 		return nil, err

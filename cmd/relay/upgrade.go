@@ -14,8 +14,8 @@ import (
 	"time"
 )
 
-// startTimeout is how long a process that this one has started may take until it
-// asks to take over; then it is killed.
+// startTimeout is how long a new process that the old one has started may take
+// until it asks to take over; then it is killed.
 const startTimeout = 15 * time.Second
 
 // programPath returns where the program was found when it was called: not what
@@ -37,14 +37,15 @@ func upgradeSignal() <-chan os.Signal {
 	return c
 }
 
-// wait waits until the process is to drain, and then returns nothing; or until
-// another one has taken over, which it returns; or until it cannot go on.
-func (p *process) wait(drain, cut context.Context) (heir, error) {
+// wait waits until the process is to drain, and then returns nothing; or until a
+// new one has taken over, and then returns what the old one is to do; or until it
+// cannot go on.
+func (p *process) wait(drain, cut context.Context) (*oldProcess, error) {
 	ctx, cancel := context.WithCancel(context.Background())
 	defer cancel()
 	requests := p.requests(ctx)
-	var next child
-	defer func() { next.kill() }()
+	var started newProcess
+	defer func() { started.kill() }()
 	for {
 		select {
 		case err := <-p.failed:
@@ -52,67 +53,68 @@ func (p *process) wait(drain, cut context.Context) (heir, error) {
 		case <-drain.Done():
 			return nil, nil
 		case <-p.upgrade:
-			if next.cmd != nil {
-				p.log.Warn("a process that takes over has been started already")
+			if started.cmd != nil {
+				p.log.Warn("a new process has been started already")
 				continue
 			}
 			var err error
-			if next, err = p.startNext(); err != nil {
-				p.log.Error("cannot start a process that takes over", "err", err)
+			if started, err = p.startNew(); err != nil {
+				p.log.Error("cannot start a new process", "err", err)
 			}
-		case err := <-next.ended:
-			next = child{}
+		case err := <-started.ended:
+			started = newProcess{}
 			p.notify("READY=1")
-			p.log.Error("the new process ended before it had taken over; this one goes on", "err", err)
-		case <-next.late:
-			next.kill()
-		case s := <-requests:
-			if err := p.offer(cut, s); err != nil {
-				p.log.Error("nothing was taken over; this process goes on", "err", err)
-				next.kill()
+			p.log.Error("the new process ended before it had taken over; the old one goes on", "err", err)
+		case <-started.late:
+			started.kill()
+		case o := <-requests:
+			if err := p.offer(cut, o); err != nil {
+				p.log.Error("nothing was taken over; the old process goes on", "err", err)
+				started.kill()
 				continue
 			}
-			p.notify(fmt.Sprintf("MAINPID=%d\nREADY=1", s.PID))
-			if next.cmd != nil && next.cmd.Process.Pid == s.PID {
-				next = child{}
+			p.notify(fmt.Sprintf("MAINPID=%d\nREADY=1", o.PID))
+			if started.cmd != nil && started.cmd.Process.Pid == o.PID {
+				started = newProcess{}
 			}
-			return successor{s}, nil
+			return &oldProcess{o}, nil
 		}
 	}
 }
 
-// A child is a process that was started to take over. The zero value is none.
-type child struct {
+// A newProcess is one that the old process has started to take over. The zero value
+// is none.
+type newProcess struct {
 	cmd   *exec.Cmd
 	ended <-chan error
 	late  <-chan time.Time
 }
 
 // kill ends the process, if there is one; ended tells when it has.
-func (c *child) kill() {
-	if c.cmd != nil {
-		c.cmd.Process.Kill()
+func (n *newProcess) kill() {
+	if n.cmd != nil {
+		n.cmd.Process.Kill()
 	}
 }
 
-// startNext starts the program anew, from the file that it was started from,
-// with the same arguments and environment, to take over from this process.
-func (p *process) startNext() (child, error) {
+// startNew starts the program anew, from the file that it was started from, with
+// the same arguments and environment, to take over from the old process.
+func (p *process) startNew() (newProcess, error) {
 	cmd := exec.Command(p.program)
 	cmd.Args = append([]string(nil), os.Args...)
 	if !takesOver(cmd.Args) {
 		cmd.Args = append(cmd.Args, "--takeover")
 	}
 	cmd.Stdout, cmd.Stderr = os.Stdout, os.Stderr
-	p.log.Info("starting a process that takes over", "file", p.program)
+	p.log.Info("starting a new process", "file", p.program)
 	p.notify("RELOADING=1")
 	if err := cmd.Start(); err != nil {
 		p.notify("READY=1")
-		return child{}, err
+		return newProcess{}, err
 	}
 	ended := make(chan error, 1)
 	go func() { ended <- cmd.Wait() }()
-	return child{cmd: cmd, ended: ended, late: time.After(startTimeout)}, nil
+	return newProcess{cmd: cmd, ended: ended, late: time.After(startTimeout)}, nil
 }
 
 func takesOver(args []string) bool {
