@@ -63,14 +63,17 @@ func (o *outside) write(name string, b []byte) (path string) {
 }
 
 // remote starts a remote with a certificate brought along. It trusts the relay's
-// CA, unless args say what it trusts.
+// CA and serves the site, unless args say otherwise.
 func (o *outside) remote(env []string, args ...string) *world.Process {
 	o.t.Helper()
 	cert, key := o.ca.Files(o.t.TempDir(), outName)
 	if !slices.Contains(args, "--relay-root") {
 		args = append(args, "--relay-root", filepath.Join(o.dir, "root.pem"))
 	}
-	return o.start("remote", env, append([]string{"--domain", outName, "--relay", outZone, "--local", o.site, "--cert", cert, "--key", key,
+	if !slices.Contains(args, "--local") {
+		args = append(args, "--local", o.site)
+	}
+	return o.start("remote", env, append([]string{"--domain", outName, "--relay", outZone, "--cert", cert, "--key", key,
 		"--state-dir", filepath.Join(o.dir, "device"), "--log-level", "debug"}, args...)...)
 }
 
