@@ -4,6 +4,7 @@ import (
 	"context"
 	"log/slog"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -22,7 +23,7 @@ type calendar struct {
 	t      *testing.T
 	grants *names.Grants
 	names  *names.Names
-	off    time.Duration // how far the clock is off
+	off    atomic.Int64 // how far the clock is off, in nanoseconds
 	a, b   identity
 	log    lockedBuffer
 	stop   func() // nil while the relay is off
@@ -38,7 +39,7 @@ func newCalendar(t *testing.T, set func(c *calendar, dir string)) *calendar {
 		set(c, dir)
 	}
 	c.grants.Close()
-	c.grants.SetClock(func() time.Time { return time.Now().Add(c.off) })
+	c.grants.SetClock(func() time.Time { return time.Now().Add(time.Duration(c.off.Load())) })
 	return c
 }
 
@@ -46,7 +47,7 @@ func newCalendar(t *testing.T, set func(c *calendar, dir string)) *calendar {
 // for the names.
 func (c *calendar) start(off time.Duration, connected ...string) {
 	c.t.Helper()
-	c.off = off
+	c.off.Store(int64(off))
 	if err := c.grants.Reopen(); err != nil {
 		c.t.Fatal(err)
 	}
@@ -167,7 +168,7 @@ func TestClockThatJumpsWhileTheRelayRuns(t *testing.T) {
 		c.gets(c.a, "a.relay.test")
 		c.gets(c.a, "connected.relay.test")
 		for i, off := range []time.Duration{10 * year, 0, -10 * year, 0, 30 * time.Minute, 0} {
-			c.off = off
+			c.off.Store(int64(off))
 			time.Sleep(3 * time.Hour)
 			c.gets(c.a, "a.relay.test")
 			c.are("a.relay.test", "connected.relay.test")
