@@ -24,6 +24,7 @@ type exchange struct {
 	visit   *visit        // that the request is of
 
 	conn    net.Conn    // to the service, once there is one
+	reused  bool        // conn was not made for this request
 	service *answerConn // the same over HTTP/1, else nil
 
 	answer    *http.Response // the service's, once it has come
@@ -54,7 +55,7 @@ func withExchange(r *http.Request, x *exchange) *http.Request {
 	ctx := context.WithValue(r.Context(), exchangeKey{}, x)
 	ctx = httptrace.WithClientTrace(ctx, &httptrace.ClientTrace{
 		GotConn: func(info httptrace.GotConnInfo) {
-			x.conn = info.Conn
+			x.conn, x.reused = info.Conn, info.Reused
 			if x.service, _ = info.Conn.(*answerConn); x.service != nil {
 				x.service.asked(r.Method)
 			}

@@ -4,7 +4,6 @@ import (
 	"errors"
 	"io"
 	"net/http"
-	"net/http/httptrace"
 	"slices"
 	"strings"
 
@@ -28,14 +27,8 @@ func (s *service) RoundTrip(req *http.Request) (*http.Response, error) {
 	release := keepBody(req, v)
 	defer release()
 	key := transportKey{http1: v.http1.Load() || wantsUpgrade(req), name: s.name.Load()}
-	var reused bool
-	if s.mayBeHTTP2(key) {
-		req = req.WithContext(httptrace.WithClientTrace(req.Context(), &httptrace.ClientTrace{
-			GotConn: func(info httptrace.GotConnInfo) { reused = info.Reused },
-		}))
-	}
 	res, err := v.transport(key).RoundTrip(req)
-	next, again := s.next(key, req, res, err, reused)
+	next, again := s.next(key, req, res, err)
 	if again && rewind(req) {
 		if res != nil {
 			discard(res)
@@ -95,8 +88,7 @@ func (s *service) mayBeHTTP2(k transportKey) bool {
 }
 
 // next returns what to try after res or err: whether, and with which transport.
-// Reused says that the connection was not made for the request.
-func (s *service) next(k transportKey, req *http.Request, res *http.Response, err error, reused bool) (transportKey, bool) {
+func (s *service) next(k transportKey, req *http.Request, res *http.Response, err error) (transportKey, bool) {
 	var reset http2.StreamError
 	switch {
 	case req.Context().Err() != nil:
@@ -106,9 +98,11 @@ func (s *service) next(k transportKey, req *http.Request, res *http.Response, er
 		k.http1 = true
 		return k, reset.Code == http2.ErrCodeHTTP11Required && !s.H2C
 	case err != nil:
-		// An HTTP/2 connection that breaks as the request goes out: net/http
-		// sends it again over HTTP/1 alone.
-		return k, reused && s.mayBeHTTP2(k) && idempotent(req.Method)
+		// A connection that was used before has broken as the request went out.
+		// Over HTTP/1 net/http sends the request again, but not where a write was
+		// the first to learn of it; over HTTP/2 it does not.
+		body, _ := req.Context().Value(bodyKey{}).(*visitorBody)
+		return k, exchangeOf(req).reused && idempotent(req.Method) && (body == nil || !body.failed.Load())
 	case s.URL.Scheme != "https":
 		return k, false
 	case res.StatusCode == http.StatusHTTPVersionNotSupported && res.ProtoMajor == 2:
