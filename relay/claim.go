@@ -107,10 +107,10 @@ type Claimed struct {
 	Replica bool
 }
 
-// ClaimedElsewhere tells a server that is handed over of a name that a run has
-// got in the process that follows. What is still served here of an older run, or
-// of another identity, is treated as it is where the claim was made: the run is
-// told that it is replaced, and its lanes are cut.
+// ClaimedElsewhere tells the server of an old process of a name that a run has got
+// in the new one. What is still served here of an older run, or of another
+// identity, is treated as it is where the claim was made: the run is told that it
+// is replaced, and its lanes are cut.
 func (s *Server) ClaimedElsewhere(c Claimed) {
 	s.init()
 	for _, old := range s.presence.giveUp(c) {

@@ -14,12 +14,12 @@ import (
 )
 
 // claimed is what a server is told when a run of a device has got a name in the
-// process that follows.
+// new process.
 func claimed(id identity, name string, replica bool) relay.Claimed {
 	return relay.Claimed{Name: name, Key: id.key.Public().(ed25519.PublicKey), Run: id.run, Replica: replica}
 }
 
-// A claim in the process that follows replaces what is still here of an older
+// A claim in the new process replaces what is still here of an older
 // run, or of another device; the same run, an older one and another name do not.
 func TestClaimedElsewhereReplacesOlderRuns(t *testing.T) {
 	r := newRig(t, nil)
@@ -100,7 +100,7 @@ func (r *rig) onLane(d *device, name string) (visitor conn, stream *framing.Stre
 	}
 }
 
-// The lanes of a run that is replaced in the process that follows are cut, also
+// The lanes of a run that is replaced in the new process are cut, also
 // when the link that they belong to is lost already. Those of the run that has
 // dialled again live on.
 func TestClaimedElsewhereCutsLanes(t *testing.T) {

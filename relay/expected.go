@@ -7,7 +7,7 @@ import (
 	"time"
 )
 
-// expected are the names that another process of this relay has handed over, and
+// expected are the names that the old process of this relay has handed over, and
 // whose remotes are not here yet. The zero value has none.
 type expected struct {
 	mu     sync.RWMutex

@@ -72,8 +72,8 @@ func (s *Server) serveLane(tc *tls.Conn, routed func()) {
 	s.stats.lanes.Add(1)
 }
 
-// laneTokens grants the session tokens for up to n lanes: none in a process
-// that leaves, since a lane would reach the one that follows.
+// laneTokens grants the session tokens for up to n lanes: none in an old process,
+// since a lane would reach the new one.
 func (sess *session) laneTokens(n int) []framing.LaneToken {
 	if sess.srv.departing() != nil || len(sess.granted()) == 0 {
 		return nil

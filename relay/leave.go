@@ -24,7 +24,7 @@ const goAwayTimeout = 5 * time.Second
 type departure struct {
 	ctx     context.Context
 	goAway  framing.GoAway
-	pass    func(net.Conn, []byte) error // nil where nobody follows
+	pass    func(net.Conn, []byte) error // to the new process; nil without one
 	settled chan struct{}                // closed when no stream will be opened any more
 }
 

@@ -10,7 +10,7 @@ import (
 )
 
 // A router answers one question: where does a name lead, now or after how long. It
-// asks who is connected for the name, whether another process has handed it over,
+// asks who is connected for the name, whether the old process has handed it over,
 // and whose it is. Nobody else asks these one after the other.
 type router struct {
 	domain   string // the relay's own name
@@ -30,7 +30,7 @@ type lead struct {
 	session *session                     // with toSession
 	wait    *hold                        // with those that wait
 	alert   sni.Alert                    // with nowhere: what the visitor is told
-	next    func(net.Conn, []byte) error // gives the visitor to the process that follows; nil without one
+	pass    func(net.Conn, []byte) error // gives the visitor to the new process of this relay; nil without one
 }
 
 // A destination is the kind of a lead.
@@ -42,7 +42,7 @@ const (
 	toSession             // to a remote that is connected
 
 	// The visitor waits:
-	handedOver // another process has handed the name over, and its remote is about to dial
+	handedOver // the old process has handed the name over, and its remote is about to dial
 	away       // its remote is away
 	untold     // whether it is anybody's name cannot be told now
 )
@@ -79,7 +79,7 @@ func (r *router) find(v *visitor) lead {
 	for {
 		l := r.now(v.name, v.validation)
 		if l.to < handedOver {
-			return r.orNext(l)
+			return r.orPass(l)
 		}
 		if until.IsZero() || l.to == handedOver {
 			until = l.wait.until
@@ -90,16 +90,16 @@ func (r *router) find(v *visitor) lead {
 		case sess != nil:
 			return lead{to: toSession, session: sess}
 		case !again:
-			return r.orNext(lead{to: nowhere, alert: sni.AlertInternalError})
+			return r.orPass(lead{to: nowhere, alert: sni.AlertInternalError})
 		}
 	}
 }
 
-// orNext adds to a lead without a session that the process that follows takes the
-// visitor, where there is one.
-func (r *router) orNext(l lead) lead {
+// orPass adds to a lead without a session that the new process of this relay takes
+// the visitor, where there is one.
+func (r *router) orPass(l lead) lead {
 	if d := r.departure(); d != nil && l.to != toSession {
-		l.next = d.pass
+		l.pass = d.pass
 	}
 	return l
 }

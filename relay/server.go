@@ -64,8 +64,8 @@ type Server struct {
 	Version string
 
 	// OnClaim is called with each name that a remote has got here, before the
-	// remote is told; nil is for none. In a process that has taken over it tells
-	// the one before, see [Server.ClaimedElsewhere].
+	// remote is told; nil is for none. In a new process it tells the old one, see
+	// [Server.ClaimedElsewhere].
 	OnClaim func(Claimed)
 
 	// Logger hears what remotes do, and nothing of visitors; nil discards.

@@ -144,7 +144,7 @@ func (sess *session) over() {
 	s.devices.lost(sess.identity)
 	s.Names.Remember(sess.granted()) // before visitors look for them
 	s.presence.outlive(sess)
-	// In a process that leaves, the record may be another's by now.
+	// Once a server leaves, the new process may have the record.
 	if err := s.Names.Seen(sess.granted(), sess.key); err != nil && s.departing() == nil {
 		if left, ok := s.lines.unseen.take(1, undecidedAgain); ok {
 			sess.log().Warn("cannot keep when the names were last used", "err", err, hint.Attr(hint.All(err)), left)

@@ -8,24 +8,24 @@ import (
 	"keystay/sni"
 )
 
-// HandOver is Shutdown for a server whose listening sockets another process
-// has: remotes are told to dial again at once, which leads them there.
+// HandOver is Shutdown for the server of an old process: the new process has its
+// listening sockets. Remotes are told to dial again at once, which leads them there.
 //
 // A visitor that was accepted here, and whose remote is there by now, is passed
-// on with the bytes that were read from it: pass gives both to [Server.Adopt]
-// in the other process. HandOver closes the connection here afterwards. Where
-// pass fails the visitor is refused.
+// on with the bytes that were read from it: pass gives both to [Server.Adopt] in
+// the new process. HandOver closes the connection here afterwards. Where pass
+// fails the visitor is refused.
 func (s *Server) HandOver(ctx context.Context, pass func(c net.Conn, first []byte) error) error {
 	return s.leave(ctx, framing.GoAway{Code: framing.GoAwayTakeover, Text: "another process of this relay has taken over"}, pass)
 }
 
-// passOn gives a visitor to the process that follows. It reports false when c is
-// still the caller's.
-func (s *Server) passOn(next func(net.Conn, []byte) error, c net.Conn, first []byte) bool {
-	if p, ok := c.(*peeked); ok { // it was passed on to this process already
+// passOn gives a visitor to the new process. It reports false when c is still the
+// caller's.
+func (s *Server) passOn(pass func(net.Conn, []byte) error, c net.Conn, first []byte) bool {
+	if p, ok := c.(*peeked); ok { // the old process has passed it on to this one, which leaves too
 		c, first = p.Conn, append(first[:len(first):len(first)], p.first...)
 	}
-	if err := next(c, first); err != nil {
+	if err := pass(c, first); err != nil {
 		s.log.Warn("cannot pass a visitor on", "err", err)
 		return false
 	}
@@ -33,8 +33,8 @@ func (s *Server) passOn(next func(net.Conn, []byte) error, c net.Conn, first []b
 	return true
 }
 
-// Adopt serves a connection that another process accepted on the public port,
-// and from which it has read first. A visitor is served on when it has returned.
+// Adopt serves a connection that the old process accepted on the public port, and
+// from which that has read first. A visitor is served on when it has returned.
 func (s *Server) Adopt(c net.Conn, first []byte) {
 	s.init()
 	conn, ok := c.(sni.Conn)
@@ -46,8 +46,7 @@ func (s *Server) Adopt(c net.Conn, first []byte) {
 	s.handle(&peeked{Conn: conn, first: first})
 }
 
-// Expect tells the names that another process of this relay has served until
-// now. They count as away: for TakeoverHold their visitors wait for them. It is
+// Expect tells the names that the old process has served until now. They count as away: for TakeoverHold their visitors wait for them. It is
 // called before Serve.
 func (s *Server) Expect(names []string) {
 	s.init()

@@ -105,7 +105,7 @@ func (s *Server) serve(c sni.Conn, stream *framing.Stream, forget func()) {
 
 // receive reads the hello and opens a stream for a visitor. A connection for the
 // relay's own name is returned instead. Without either it is closed, or with the
-// process that follows.
+// new process of this relay.
 func (s *Server) receive(c sni.Conn, place *pending) (own *peeked, stream *framing.Stream) {
 	buf := helloBuffers.Get().(*[helloBuffer]byte)
 	hello, err := sni.ReadWithin(c, buf[:], place.grow)
@@ -125,7 +125,7 @@ func (s *Server) receive(c sni.Conn, place *pending) (own *peeked, stream *frami
 	stream, l := s.open(&visitor{conn: c, place: place, name: name, validation: hello.OffersALPN(acmeALPN)}, hello.Raw)
 	switch {
 	case stream != nil:
-	case l.next != nil && s.passOn(l.next, c, hello.Raw):
+	case l.pass != nil && s.passOn(l.pass, c, hello.Raw):
 	case l.to == toRelay:
 		own = &peeked{Conn: c, first: bytes.Clone(hello.Raw), place: place, lane: hello.OffersALPN(framing.LaneProtocol)}
 		if !own.lane { // which leaves TLS, and must not read ahead
@@ -155,7 +155,7 @@ func (s *Server) open(v *visitor, hello []byte) (*framing.Stream, lead) {
 		}
 		l.session.log().Debug("cannot open a stream", "err", err)
 		if l.session.link.Err() == nil && !errors.Is(err, framing.ErrGoingAway) { // it is this one stream
-			return nil, s.router.orNext(lead{to: nowhere, alert: sni.AlertInternalError})
+			return nil, s.router.orPass(lead{to: nowhere, alert: sni.AlertInternalError})
 		}
 		s.presence.withdraw(l.session) // which its own goAway may not have done yet
 	}

@@ -13,8 +13,8 @@ import (
 // HoldTimeout is how long a visitor of a name whose remote is away waits for it.
 const HoldTimeout = 10 * time.Second
 
-// TakeoverHold is how long a visitor waits for a name that another process of
-// this relay has handed over, counted from the moment it did.
+// TakeoverHold is how long a visitor waits for a name that the old process of this
+// relay has handed over, counted from the moment it did.
 const TakeoverHold = 30 * time.Second
 
 const (
