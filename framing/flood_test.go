@@ -2,7 +2,6 @@ package framing_test
 
 import (
 	"bytes"
-	"context"
 	"encoding/binary"
 	"errors"
 	"io"
@@ -15,56 +14,25 @@ import (
 	"keystay/internal/memconn"
 )
 
-// What a peer by hand says, byte by byte as PROTOCOL.md has it.
-
-// plain is a record of a link or a stream.
-func plain(t byte, payload ...byte) []byte {
-	return append([]byte{t, byte(len(payload) >> 8), byte(len(payload))}, payload...)
-}
-
-// muxed is a frame of smux version 2 in a MUX record.
-func muxed(cmd byte, id uint32, payload ...byte) []byte {
-	b := binary.LittleEndian.AppendUint16([]byte{2, cmd}, uint16(len(payload)))
-	return plain(0x21, append(binary.LittleEndian.AppendUint32(b, id), payload...)...)
-}
-
 var (
-	helloByHand   = plain(0x01, make([]byte, 1+4+32+64+8+16+1)...)
-	welcomeByHand = plain(0x02, 0, 0, 0, 0, 0, 1, 187, 0)
-	pingByHand    = plain(0x10, make([]byte, 8)...)
-	claimByHand   = plain(0x04, append([]byte{1, 'x'}, 0, 0)...)
-	goAwayByHand  = plain(0x12, make([]byte, 2+4+2)...)
+	pingByHand   = rec(ping, make([]byte, 8))
+	claimByHand  = rec(claim, str8("x"), str16(""))
+	goAwayByHand = rec(goAway, make([]byte, 2+4), str16(""))
 )
 
-// bareRemote returns a relay's link and the other end of its connection, which
-// holds so many bytes each way.
+// bareRemote returns a relay's link, which grants all names, and the other end of
+// its connection, which holds so many bytes each way.
 func bareRemote(t *testing.T, buffer int) (*framing.Link, *memconn.Conn) {
 	t.Helper()
-	a, b := memconn.Pipe(buffer)
-	go b.Write(helloByHand)
-	relay, _, err := framing.Server(context.Background(), a)
-	if err == nil {
-		err = relay.Welcome(framing.Welcome{}, framing.Handler{Claim: func(framing.Claim) error { return nil }})
-	}
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { relay.Close(); b.Close() })
-	return relay, b
+	l, p := handMade{buffer: buffer, handler: framing.Handler{Claim: func(framing.Claim) error { return nil }}}.remote(t)
+	return l, p.conn
 }
 
 // bareRelay returns a remote's link, and the other end likewise.
 func bareRelay(t *testing.T, buffer int) (*framing.Link, *memconn.Conn) {
 	t.Helper()
-	a, b := memconn.Pipe(buffer)
-	go b.Write(welcomeByHand)
-	hello := framing.Hello{Key: make([]byte, 32), Signature: make([]byte, 64)}
-	remote, _, err := framing.Client(context.Background(), a, hello, framing.Handler{})
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { remote.Close(); b.Close() })
-	return remote, b
+	l, p := handMade{buffer: buffer}.relay(t)
+	return l, p.conn
 }
 
 // evilRemote returns a relay's link with a stream on it, and the other end of
@@ -85,23 +53,15 @@ func evilRemote(t *testing.T, f func(id uint32) []byte) (relay *framing.Link, s 
 func evilRelay(t *testing.T, f func(id uint32) []byte) (remote *framing.Link, s *framing.Stream, relay *memconn.Conn) {
 	remote, b := bareRelay(t, 0)
 	go io.Copy(io.Discard, b)
-	b.Write(plain(0x20, 2))
-	b.Write(muxed(0, 3))
-	b.Write(muxed(2, 3, headerByHand()...))
+	b.Write(rec(0x20, []byte{2}))
+	b.Write(frame(0, 3))
+	b.Write(frame(2, 3, goodHeader()))
 	s, err := remote.Accept()
 	if err != nil {
 		t.Fatal(err)
 	}
 	go b.Write(f(3))
 	return remote, s, b
-}
-
-// headerByHand is a HEADER record: a PROXY header over IPv4 with a name.
-func headerByHand() []byte {
-	tlv := append([]byte{0x02, 0, 1}, 'x')
-	body := append([]byte{192, 0, 2, 7, 203, 0, 113, 1, 18, 52, 1, 187}, tlv...)
-	h := append([]byte("\r\n\r\n\x00\r\nQUIT\n\x21\x11\x00"), byte(len(body)))
-	return plain(0x01, append(h, body...)...)
 }
 
 func times(n int, b []byte) func(uint32) []byte {
@@ -111,7 +71,7 @@ func times(n int, b []byte) func(uint32) []byte {
 // credits are CREDIT records of one byte each.
 func credits(n int) func(uint32) []byte {
 	return func(id uint32) []byte {
-		return bytes.Repeat(muxed(2, id, bytes.Repeat(plain(0x05, 0, 0, 0, 1), 100)...), n/100)
+		return bytes.Repeat(frame(2, id, bytes.Repeat(rec(0x05, []byte{0, 0, 0, 1}), 100)), n/100)
 	}
 }
 
@@ -123,17 +83,17 @@ func TestFloodEndsLink(t *testing.T) {
 		atRelay, why string // atRelay "only" or "not"
 	}{
 		{"PING", times(410, pingByHand), "", "flood"},
-		{"PONG", times(410, plain(0x11, make([]byte, 8)...)), "", "flood"},
+		{"PONG", times(410, rec(0x11, make([]byte, 8))), "", "flood"},
 		{"CLAIM", times(90, claimByHand), "only", "flood"},
 		{"GOAWAY", times(30, goAwayByHand), "", "flood"},
-		{"GOAWAY_ACK", times(410, plain(0x13)), "", "flood"},
-		{"LOST", times(410, plain(0x07, 1, 'x', 0, 5, 0, 0)), "not", "flood"},
-		{"optional record", times(410, plain(0x90, make([]byte, 4096)...)), "", "flood"},
-		{"empty MUX", times(410, plain(0x21)), "", "flood"},
+		{"GOAWAY_ACK", times(410, rec(0x13)), "", "flood"},
+		{"LOST", times(410, rec(0x07, []byte{1, 'x', 0, 5, 0, 0})), "not", "flood"},
+		{"optional record", times(410, rec(0x90, make([]byte, 4096))), "", "flood"},
+		{"empty MUX", times(410, rec(0x21)), "", "flood"},
 		{"CREDIT", credits(200), "", "flood"},
 		{"streams", func(uint32) (b []byte) {
 			for id := range uint32(2*framing.MaxStreams + 10) {
-				b = append(b, muxed(0, 2*id+5)...)
+				b = append(b, frame(0, 2*id+5)...)
 			}
 			return b
 		}, "", "stream"},
@@ -183,7 +143,7 @@ func TestBurstIsNoFlood(t *testing.T) {
 		}
 		alive(t, relay)
 		// Data that was sent allows more CREDIT.
-		b.Write(muxed(2, 3, plain(0x05, 0, 1, 0, 0)...))
+		b.Write(frame(2, 3, rec(0x05, []byte{0, 1, 0, 0})))
 		go s.Write(make([]byte, 64<<10))
 		<-time.After(time.Second)
 		b.Write(credits(100)(3))
@@ -196,10 +156,10 @@ func TestBurstIsNoFlood(t *testing.T) {
 func TestStreamsThatComeAndGoAreBounded(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		remote, b := bareRelay(t, 1<<10)
-		b.Write(plain(0x20, 2))
+		b.Write(rec(0x20, []byte{2}))
 		go func() {
 			for id := range uint32(3 * framing.MaxStreams) {
-				if _, err := b.Write(append(muxed(0, 2*id+3), muxed(1, 2*id+3)...)); err != nil {
+				if _, err := b.Write(append(frame(0, 2*id+3), frame(1, 2*id+3)...)); err != nil {
 					return
 				}
 			}
@@ -215,7 +175,7 @@ func TestStreamsThatComeAndGoAreBounded(t *testing.T) {
 func TestShutWindowKeepsNoStream(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		relay, s, _ := evilRemote(t, func(id uint32) []byte {
-			return muxed(4, id, append(binary.LittleEndian.AppendUint32(nil, 0), 0, 0, 0, 0)...) // UPD: consumed 0, window 0
+			return frame(4, id, append(binary.LittleEndian.AppendUint32(nil, 0), 0, 0, 0, 0)) // UPD: consumed 0, window 0
 		})
 		time.Sleep(time.Second)
 		if _, err := s.Write(make([]byte, 4000)); err != nil {

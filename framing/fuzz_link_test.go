@@ -96,17 +96,17 @@ func (s *script) play(l *framing.Link, b *memconn.Conn, have int, relay bool) *f
 	case 0: // noise
 		b.Write(s.take(int(s.next())))
 	case 1: // a link record
-		b.Write(plain(s.next()%0x40, s.take(int(s.next())%40)...))
+		b.Write(rec(s.next()%0x40, s.take(int(s.next())%40)))
 	case 2: // one that is right
-		all := [][]byte{pingByHand, claimByHand, goAwayByHand, plain(0x13), plain(0x11, pingByHand[3:]...), plain(0x90), plain(0x20, 2)}
+		all := [][]byte{pingByHand, claimByHand, goAwayByHand, rec(0x13), rec(0x11, pingByHand[3:]), rec(0x90), rec(0x20, []byte{2})}
 		b.Write(all[int(s.next())%len(all)])
 	case 3: // a frame of smux
-		b.Write(muxed(s.next()%5, s.id(), s.take(int(s.next())%40)...))
+		b.Write(frame(s.next()%5, s.id(), s.take(int(s.next())%40)))
 	case 4: // a stream record
-		rec := plain(s.next()%8, s.take(int(s.next())%40)...)
-		b.Write(muxed(2, s.id(), rec...))
+		rec := rec(s.next()%8, s.take(int(s.next())%40))
+		b.Write(frame(2, s.id(), rec))
 	case 5: // DATA, long
-		b.Write(muxed(2, s.id(), plain(0x02, make([]byte, int(s.next())<<6+1)...)...))
+		b.Write(frame(2, s.id(), rec(0x02, make([]byte, int(s.next())<<6+1))))
 	case 6: // a new stream
 		if have > 50 {
 			return nil
@@ -116,9 +116,9 @@ func (s *script) play(l *framing.Link, b *memconn.Conn, have int, relay bool) *f
 			return stream
 		}
 		id := s.id()
-		b.Write(plain(0x20, 2))
-		b.Write(muxed(0, id))
-		b.Write(muxed(2, id, headerByHand()...))
+		b.Write(rec(0x20, []byte{2}))
+		b.Write(frame(0, id))
+		b.Write(frame(2, id, goodHeader()))
 	case 7: // the link's own acts
 		if relay {
 			l.Revoke(framing.Denial{Name: "x"})

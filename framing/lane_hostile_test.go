@@ -188,7 +188,7 @@ func TestSpareLaneGoesWithLink(t *testing.T) {
 func TestTwoLanesForOneStream(t *testing.T) {
 	server, client := laneTLS(t)
 	synctest.Test(t, func(t *testing.T) {
-		l, p := rawRemoteWith(t, framing.Handler{}, framing.CapabilityLanes)
+		l, p := handMade{handler: framing.Handler{}, capabilities: framing.CapabilityLanes}.remote(t)
 		r := &laneRig{relay: l, server: server, client: client, served: make(chan error, 2)}
 		v, err := l.Open(header, nil)
 		if err != nil {
@@ -259,7 +259,7 @@ const byHand = 3 // the stream's id
 
 func newLaneRelay(t testing.TB, server, client *tls.Config) *laneRelay {
 	t.Helper()
-	l, p := rawRelayWith(t, framing.Handler{}, framing.CapabilityLanes)
+	l, p := handMade{handler: framing.Handler{}, capabilities: framing.CapabilityLanes}.relay(t)
 	p.send(rec(startMux, []byte{2}), frame(syn, byHand), frame(psh, byHand, goodHeader()))
 	d, err := l.Accept()
 	if err != nil {

@@ -64,14 +64,14 @@ var tokenViolations = []violation{
 func TestRelayEndsLinkOnLaneViolation(t *testing.T) {
 	server, client := laneTLS(t)
 	each(t, "link", laneViolationsByRemote, func(t testing.TB, bad []byte) {
-		l, p := rawRemoteWith(t, framing.Handler{}, framing.CapabilityLanes)
+		l, p := handMade{handler: framing.Handler{}, capabilities: framing.CapabilityLanes}.remote(t)
 		p.discard()
 		p.conn.Write(bad)
 		violated(t, l)
 	})
 	stream := func(bind bool) func(t testing.TB, bad []byte) {
 		return func(t testing.TB, bad []byte) {
-			l, p := rawRemoteWith(t, framing.Handler{}, framing.CapabilityLanes)
+			l, p := handMade{handler: framing.Handler{}, capabilities: framing.CapabilityLanes}.remote(t)
 			s, err := l.Open(header, nil)
 			if err != nil {
 				t.Fatal(err)
@@ -104,13 +104,13 @@ func TestRelayEndsLinkOnLaneViolation(t *testing.T) {
 func TestRemoteEndsLinkOnLaneViolation(t *testing.T) {
 	server, client := laneTLS(t)
 	each(t, "link", laneViolationsByRelay, func(t testing.TB, bad []byte) {
-		l, p := rawRelayWith(t, framing.Handler{}, framing.CapabilityLanes)
+		l, p := handMade{handler: framing.Handler{}, capabilities: framing.CapabilityLanes}.relay(t)
 		p.discard()
 		p.conn.Write(bad)
 		violated(t, l)
 	})
 	each(t, "tokens", tokenViolations, func(t testing.TB, bad []byte) {
-		l, p := rawRelayWith(t, framing.Handler{}, framing.CapabilityLanes)
+		l, p := handMade{handler: framing.Handler{}, capabilities: framing.CapabilityLanes}.relay(t)
 		asked := make(chan error, 1)
 		go func() { _, err := l.WantLanes(t.Context(), 1); asked <- err }()
 		p.expect(lanesWanted)
@@ -162,7 +162,7 @@ func TestAllowedAfterSwitch(t *testing.T) {
 // A relay that never answers holds up nobody for ever.
 func TestWantLanesUnanswered(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		l, p := rawRelayWith(t, framing.Handler{}, framing.CapabilityLanes)
+		l, p := handMade{handler: framing.Handler{}, capabilities: framing.CapabilityLanes}.relay(t)
 		for range 2 { // the second one waits for the first one's answer
 			ctx, stop := context.WithTimeout(t.Context(), time.Second)
 			if _, err := l.WantLanes(ctx, 1); !errors.Is(err, ctx.Err()) || err == nil {

@@ -171,23 +171,24 @@ func (p *peer) nextSYN() uint32 {
 // discard reads and throws away what comes.
 func (p *peer) discard() { go io.Copy(io.Discard, p.conn) }
 
-// rawRemote returns a relay's link and the remote by hand that it speaks with.
-func rawRemote(t testing.TB, handler framing.Handler) (*framing.Link, *peer) {
-	t.Helper()
-	return rawRemoteWith(t, handler, 0)
+// handMade says how a peer by hand is met.
+type handMade struct {
+	handler      framing.Handler // of the link that it speaks with
+	capabilities int             // that both sides name
+	buffer       int             // bytes that the connection holds each way; 0 is memconn's default
 }
 
-// rawRemoteWith is rawRemote with capabilities that both sides name.
-func rawRemoteWith(t testing.TB, handler framing.Handler, capabilities int) (*framing.Link, *peer) {
+// remote returns a relay's link and the remote by hand that it speaks with.
+func (h handMade) remote(t testing.TB) (*framing.Link, *peer) {
 	t.Helper()
-	a, b := memconn.Pipe(0)
+	a, b := memconn.Pipe(h.buffer)
 	p := &peer{t, b}
-	p.send(helloWith(capabilities))
+	go b.Write(helloWith(h.capabilities))
 	l, _, err := framing.Server(context.Background(), a)
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := l.Welcome(framing.Welcome{Capabilities: uint32(capabilities)}, handler); err != nil {
+	if err := l.Welcome(framing.Welcome{Capabilities: uint32(h.capabilities)}, h.handler); err != nil {
 		t.Fatal(err)
 	}
 	p.expect(welcome)
@@ -195,26 +196,32 @@ func rawRemoteWith(t testing.TB, handler framing.Handler, capabilities int) (*fr
 	return l, p
 }
 
-// rawRelay returns a remote's link and the relay by hand that it speaks with.
-func rawRelay(t testing.TB, handler framing.Handler) (*framing.Link, *peer) {
+// relay returns a remote's link and the relay by hand that it speaks with.
+func (h handMade) relay(t testing.TB) (*framing.Link, *peer) {
 	t.Helper()
-	return rawRelayWith(t, handler, 0)
-}
-
-// rawRelayWith is rawRelay with capabilities that both sides name.
-func rawRelayWith(t testing.TB, handler framing.Handler, capabilities int) (*framing.Link, *peer) {
-	t.Helper()
-	a, b := memconn.Pipe(0)
+	a, b := memconn.Pipe(h.buffer)
 	p := &peer{t, b}
-	p.send(welcomeWith(capabilities))
-	h := framing.Hello{Key: make([]byte, 32), Signature: make([]byte, 64), Capabilities: uint32(capabilities)}
-	l, _, err := framing.Client(context.Background(), a, h, handler)
+	go b.Write(welcomeWith(h.capabilities))
+	said := framing.Hello{Key: make([]byte, 32), Signature: make([]byte, 64), Capabilities: uint32(h.capabilities)}
+	l, _, err := framing.Client(context.Background(), a, said, h.handler)
 	if err != nil {
 		t.Fatal(err)
 	}
 	p.expect(hello)
 	t.Cleanup(func() { l.Close(); b.Close() })
 	return l, p
+}
+
+// rawRemote returns a relay's link and the remote by hand that it speaks with.
+func rawRemote(t testing.TB, handler framing.Handler) (*framing.Link, *peer) {
+	t.Helper()
+	return handMade{handler: handler}.remote(t)
+}
+
+// rawRelay returns a remote's link and the relay by hand that it speaks with.
+func rawRelay(t testing.TB, handler framing.Handler) (*framing.Link, *peer) {
+	t.Helper()
+	return handMade{handler: handler}.relay(t)
 }
 
 // wait waits up to a minute of a bubble's time for the link to end.

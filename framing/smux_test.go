@@ -19,18 +19,18 @@ import (
 // that has ended, where it is thrown away.
 func TestBacklogIsBounded(t *testing.T) {
 	for name, before := range map[string][]byte{
-		"while the stream lives": plain(0x05, 0, 0, 0, 1),
-		"after its end":          plain(0x04, 0, 0),
+		"while the stream lives": rec(0x05, []byte{0, 0, 0, 1}),
+		"after its end":          rec(0x04, []byte{0, 0}),
 	} {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				relay, b := stalledRemote(t)
-				b.Write(muxed(2, 3, before...))
+				b.Write(frame(2, 3, before))
 				if name == "after its end" {
-					b.Write(muxed(1, 3))
+					b.Write(frame(1, 3))
 				}
 				sent, kept := 0, heap()
-				for frame := muxed(2, 3, make([]byte, 16<<10)...); sent < 1<<26; sent += len(frame) {
+				for frame := frame(2, 3, make([]byte, 16<<10)); sent < 1<<26; sent += len(frame) {
 					if _, err := b.Write(frame); err != nil {
 						break
 					}
