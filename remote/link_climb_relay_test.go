@@ -1,16 +1,12 @@
 package remote_test
 
 import (
-	"bytes"
 	"crypto/tls"
 	"encoding/json"
 	"errors"
-	"log/slog"
-	"net"
 	"os"
 	"path/filepath"
 	"strings"
-	"sync"
 	"testing"
 
 	"keystay/framing"
@@ -20,201 +16,56 @@ import (
 
 // A street is one address with many names, as a relay's wildcard record makes
 // it: what answers depends on the server name of the hello.
-type street struct {
-	t   *testing.T
-	ca  *testca.CA
-	ln  net.Listener
-	log *bytes.Buffer // only read after the remote has ended
+type street map[string]answer
 
-	mu     sync.Mutex
-	houses map[string]func(net.Conn, *tls.Config)
-	asked  []string        // server names, in their order
-	claims []framing.Claim // with the house before the name: HOUSE/NAME
-	wg     sync.WaitGroup
-}
-
-func newStreet(t *testing.T, houses map[string]func(*street, string) func(net.Conn, *tls.Config)) *street {
-	ln, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	s := &street{t: t, ca: testca.New(t), ln: ln, log: new(bytes.Buffer), houses: make(map[string]func(net.Conn, *tls.Config))}
-	for name, house := range houses {
-		s.houses[name] = house(s, name)
-	}
-	s.wg.Go(func() {
-		for {
-			c, err := ln.Accept()
-			if err != nil {
-				return
-			}
-			s.wg.Go(func() { s.enter(c) })
+// newStreet starts a relay that answers for these names alone, and asks for a
+// token if there is one.
+func newStreet(t *testing.T, token string, names street) *fakeRelay {
+	r := newRelay(t, func(r *fakeRelay) { r.answers, r.strangers = names, alert(112) })
+	r.set(nil, func(_, told string) error {
+		if told != token && token != "" {
+			return &framing.Denial{Code: framing.DeniedToken, Text: "this relay asks for a token"}
 		}
+		return nil
 	})
-	t.Cleanup(func() { ln.Close(); s.wg.Wait() })
-	return s
-}
-
-// enter reads the hello and lets the house of its name answer.
-func (s *street) enter(c net.Conn) {
-	defer c.Close()
-	var replay bytes.Buffer
-	var hello *tls.ClientHelloInfo
-	peek := tls.Server(teeConn{c, &replay}, &tls.Config{GetConfigForClient: func(h *tls.ClientHelloInfo) (*tls.Config, error) {
-		hello = h
-		return nil, errors.New("peeked")
-	}})
-	if peek.Handshake(); hello == nil {
-		return
-	}
-	s.mu.Lock()
-	if n := len(s.asked); n == 0 || s.asked[n-1] != hello.ServerName {
-		s.asked = append(s.asked, hello.ServerName)
-	}
-	house := s.houses[hello.ServerName]
-	s.mu.Unlock()
-	if house == nil {
-		c.Write([]byte{21, 3, 3, 0, 2, 2, 112}) // unrecognized_name
-		return
-	}
-	house(replayConn{c, &replay}, &tls.Config{Certificates: []tls.Certificate{s.ca.Issue(hello.ServerName)}})
-}
-
-// A teeConn keeps what it reads and writes nothing.
-type teeConn struct {
-	net.Conn
-	read *bytes.Buffer
-}
-
-func (c teeConn) Read(p []byte) (int, error) {
-	n, err := c.Conn.Read(p)
-	c.read.Write(p[:n])
-	return n, err
-}
-func (c teeConn) Write(p []byte) (int, error) { return len(p), nil }
-
-// A replayConn reads again what was read before.
-type replayConn struct {
-	net.Conn
-	before *bytes.Buffer
-}
-
-func (c replayConn) Read(p []byte) (int, error) {
-	if c.before.Len() > 0 {
-		return c.before.Read(p)
-	}
-	return c.Conn.Read(p)
-}
-
-// aRelay answers as a relay that grants every name, for a token if it wants one.
-func aRelay(token string) func(*street, string) func(net.Conn, *tls.Config) {
-	return func(s *street, name string) func(net.Conn, *tls.Config) {
-		return func(c net.Conn, config *tls.Config) {
-			config.NextProtos = []string{framing.Protocol}
-			link, _, err := framing.Server(s.t.Context(), tls.Server(c, config))
-			if err != nil {
-				return
-			}
-			defer link.Close()
-			link.Welcome(framing.Welcome{PublicPort: 443}, framing.Handler{Claim: func(c framing.Claim) error {
-				s.mu.Lock()
-				defer s.mu.Unlock()
-				s.claims = append(s.claims, framing.Claim{Name: name + "/" + c.Name, Token: c.Token})
-				if c.Token != token && token != "" {
-					return &framing.Denial{Code: framing.DeniedToken, Text: "this relay asks for a token"}
-				}
-				return nil
-			}})
-			<-link.Done()
-		}
-	}
+	return r
 }
 
 // aWebsite knows HTTP alone.
-func aWebsite(*street, string) func(net.Conn, *tls.Config) {
-	return func(c net.Conn, config *tls.Config) {
-		config.NextProtos = []string{"h2", "http/1.1"}
-		tc := tls.Server(c, config)
-		if tc.Handshake() == nil {
-			tc.Write([]byte("HTTP/1.1 404 Not Found\r\nConnection: close\r\n\r\n"))
-			tc.Close()
-		}
-	}
-}
+var aWebsite = speaking(nil, "h2", web)
 
-// aReset ends connections without a word, as a relay may that has too much to do.
-func aReset(*street, string) func(net.Conn, *tls.Config) {
-	return func(c net.Conn, _ *tls.Config) { c.(replayConn).Conn.(*net.TCPConn).SetLinger(0) }
-}
+// below is a name two levels below the relay.
+const below = "app.team.relay.test"
 
-// noCertificate is a relay that waits for its own certificate.
-func noCertificate(*street, string) func(net.Conn, *tls.Config) {
-	return func(c net.Conn, _ *tls.Config) { c.Write([]byte{21, 3, 3, 0, 2, 2, 80}) }
+// startBelow starts a remote for that name.
+func (r *fakeRelay) startBelow(change func(*remote.Config)) *remote.Listener {
+	return r.start(func(cfg *remote.Config) {
+		cfg.Domain, cfg.TLS = below, &tls.Config{Certificates: []tls.Certificate{r.ca.Issue(below)}}
+		change(cfg)
+	})
 }
-
-// untrusted is a relay whose certificate cannot be verified.
-func untrusted(s *street, name string) func(net.Conn, *tls.Config) {
-	other := testca.New(s.t)
-	return func(c net.Conn, _ *tls.Config) {
-		config := &tls.Config{Certificates: []tls.Certificate{other.Issue(name)}, NextProtos: []string{framing.Protocol}}
-		tls.Server(c, config).Handshake()
-	}
-}
-
-func (s *street) listen(change func(*remote.Config)) *remote.Listener {
-	s.t.Helper()
-	cfg := remote.Config{
-		Domain:         "app.team.relay.test",
-		RelayAddresses: []string{s.ln.Addr().String()},
-		Links:          1,
-		Proxy:          none,
-		RelayRoots:     s.ca.Pool(),
-		TLS:            &tls.Config{Certificates: []tls.Certificate{s.ca.Issue("app.team.relay.test")}},
-		Logger:         slog.New(slog.NewTextHandler(s.t.Output(), nil)),
-	}
-	change(&cfg)
-	if cfg.StateDir == "" {
-		cfg.StateDir = s.t.TempDir()
-	}
-	ln, err := remote.Listen(cfg)
-	if err != nil {
-		s.t.Fatal(err)
-	}
-	s.t.Cleanup(func() { end(ln) })
-	return ln
-}
-
-// visited returns who was asked, in this order, and the claims.
-func (s *street) visited() (asked string, claims []framing.Claim) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	asked, claims = strings.Join(s.asked, " "), s.claims
-	s.asked, s.claims = nil, nil
-	return asked, claims
-}
-
-type houses = map[string]func(*street, string) func(net.Conn, *tls.Config)
 
 // Whoever holds a name above another one cannot pass for its relay: the climb
 // begins at the registrable domain, and goes on below it only when what is there
 // has shown that it is no relay.
 func TestHolderOfTheParentIsNotTheRelay(t *testing.T) {
 	for name, c := range map[string]struct {
-		houses houses
-		serves string // the house that gets the claim, or "" for none
+		names  street
+		token  string
+		serves string // the relay that gets the claim, or "" for none
 		asked  string
 	}{
-		"the relay answers":                {houses{"relay.test": aRelay(""), "team.relay.test": aRelay("")}, "relay.test", "relay.test"},
-		"the relay wants a token":          {houses{"relay.test": aRelay("sesame"), "team.relay.test": aRelay("")}, "relay.test", "relay.test"},
-		"the relay resets":                 {houses{"relay.test": aReset, "team.relay.test": aRelay("")}, "", "relay.test"},
-		"the relay waits for certificates": {houses{"relay.test": noCertificate, "team.relay.test": aRelay("")}, "", "relay.test"},
-		"the relay is not trusted":         {houses{"relay.test": untrusted, "team.relay.test": aRelay("")}, "", "relay.test"},
-		"a website stands above":           {houses{"relay.test": aWebsite, "team.relay.test": aRelay("")}, "team.relay.test", "relay.test team.relay.test"},
-		"nobody knows the name above":      {houses{"team.relay.test": aRelay("")}, "team.relay.test", "relay.test team.relay.test"},
+		"the relay answers":                {street{"relay.test": asRelay, "team.relay.test": asRelay}, "", "relay.test", "relay.test"},
+		"the relay wants a token":          {street{"relay.test": asRelay, "team.relay.test": asRelay}, "sesame", "relay.test", "relay.test"},
+		"the relay resets":                 {street{"relay.test": reset, "team.relay.test": asRelay}, "", "", "relay.test"},
+		"the relay waits for certificates": {street{"relay.test": alert(80), "team.relay.test": asRelay}, "", "", "relay.test"},
+		"the relay is not trusted":         {street{"relay.test": speaking(testca.New(t), raw), "team.relay.test": asRelay}, "", "", "relay.test"},
+		"a website stands above":           {street{"relay.test": aWebsite, "team.relay.test": asRelay}, "", "team.relay.test", "relay.test team.relay.test"},
+		"nobody knows the name above":      {street{"team.relay.test": asRelay}, "", "team.relay.test", "relay.test team.relay.test"},
 	} {
 		t.Run(name, func(t *testing.T) {
-			s := newStreet(t, c.houses)
-			ln := s.listen(func(cfg *remote.Config) { cfg.Token = "victims-token" })
+			s := newStreet(t, c.token, c.names)
+			ln := s.startBelow(func(cfg *remote.Config) { cfg.Token = "victims-token" })
 			if c.serves == "" {
 				s.failed(ln)
 			} else if err := wait(t, ln); err != nil && !errors.As(err, new(*framing.Denial)) {
@@ -230,10 +81,10 @@ func TestHolderOfTheParentIsNotTheRelay(t *testing.T) {
 				}
 				return
 			}
-			if len(claims) != 1 || claims[0].Name != c.serves+"/app.team.relay.test" {
+			if len(claims) != 1 || claims[0].relay != c.serves || claims[0].name != below {
 				t.Fatalf("claims %+v, want one at %s", claims, c.serves)
 			}
-			if got := claims[0].Token; (got != "") != (c.serves == "relay.test") {
+			if got := claims[0].token; (got != "") != (c.serves == "relay.test") {
 				t.Errorf("%s was told the token %q", c.serves, got)
 			}
 		})
@@ -241,12 +92,12 @@ func TestHolderOfTheParentIsNotTheRelay(t *testing.T) {
 }
 
 // failed waits for the end of the first attempt.
-func (s *street) failed(ln *remote.Listener) {
-	s.t.Helper()
+func (r *fakeRelay) failed(ln *remote.Listener) {
+	r.t.Helper()
 	for {
 		err := ln.Wait(expired())
 		if err == nil {
-			s.t.Error("the name answers")
+			r.t.Error("the name answers")
 			return
 		}
 		if !strings.Contains(err.Error(), "no session yet") {
@@ -257,17 +108,17 @@ func (s *street) failed(ln *remote.Listener) {
 
 // A token is for a relay that was named, now or when it gave the name before.
 func TestTokenIsForTheRelayThatWasNamed(t *testing.T) {
-	s := newStreet(t, houses{"relay.test": aWebsite, "team.relay.test": aRelay("sesame")})
+	s := newStreet(t, "sesame", street{"relay.test": aWebsite, "team.relay.test": asRelay})
 	dir := t.TempDir()
 	start := func(relays ...string) (told string, err error) {
-		ln := s.listen(func(cfg *remote.Config) { cfg.StateDir, cfg.Token, cfg.Relays = dir, "sesame", relays })
+		ln := s.startBelow(func(cfg *remote.Config) { cfg.StateDir, cfg.Token, cfg.Relays = dir, "sesame", relays })
 		err = wait(t, ln)
 		end(ln)
 		_, claims := s.visited()
 		if len(claims) != 1 {
 			t.Fatalf("claims %+v", claims)
 		}
-		return claims[0].Token, err
+		return claims[0].token, err
 	}
 	var withheld *remote.WithheldError
 	if told, err := start(); told != "" || !errors.As(err, &withheld) || withheld.Relay != "team.relay.test" {
@@ -284,10 +135,10 @@ func TestTokenIsForTheRelayThatWasNamed(t *testing.T) {
 // A relay that has given a name once is asked for that name alone, and no climb
 // begins again: not for it, and for another name it proves nothing.
 func TestRememberedRelayIsBoundToItsName(t *testing.T) {
-	s := newStreet(t, houses{"relay.test": aRelay(""), "team.relay.test": aRelay("")})
+	s := newStreet(t, "", street{"relay.test": asRelay, "team.relay.test": asRelay})
 	dir := t.TempDir()
 	start := func(domain string, relays ...string) (asked string) {
-		ln := s.listen(func(cfg *remote.Config) { cfg.StateDir, cfg.Domain, cfg.Relays = dir, domain, relays })
+		ln := s.startBelow(func(cfg *remote.Config) { cfg.StateDir, cfg.Domain, cfg.Relays = dir, domain, relays })
 		if err := wait(t, ln); err != nil {
 			t.Fatal(err)
 		}
@@ -295,7 +146,7 @@ func TestRememberedRelayIsBoundToItsName(t *testing.T) {
 		asked, _ = s.visited()
 		return asked
 	}
-	const app, other = "app.team.relay.test", "other.team.relay.test"
+	const app, other = below, "other.team.relay.test"
 	for _, step := range []struct {
 		domain, relay, asks string
 	}{
@@ -318,10 +169,10 @@ func TestRememberedRelayIsBoundToItsName(t *testing.T) {
 
 // Without a name the last one is served again: of the service, or the only one.
 func TestLastNameIsServedAgain(t *testing.T) {
-	s := newStreet(t, houses{"relay.test": aRelay(""), "two.test": aRelay("")})
+	s := newStreet(t, "", street{"relay.test": asRelay, "two.test": asRelay})
 	dir := t.TempDir()
 	start := func(domain, relay, service string) (string, error) {
-		cfg := remote.Config{StateDir: dir, Domain: domain, Service: service, RelayAddresses: []string{s.ln.Addr().String()}, Links: 1,
+		cfg := remote.Config{StateDir: dir, Domain: domain, Service: service, RelayAddresses: []string{s.addr}, Links: 1,
 			RelayRoots: s.ca.Pool(), Proxy: none, TLS: &tls.Config{}}
 		if relay != "" {
 			cfg.Relays = []string{relay}
@@ -365,7 +216,7 @@ func TestLastNameIsServedAgain(t *testing.T) {
 
 // What cannot be read is not remembered.
 func TestRememberedIsDamaged(t *testing.T) {
-	s := newStreet(t, houses{"relay.test": aRelay("")})
+	s := newStreet(t, "", street{"relay.test": asRelay})
 	long, _ := json.Marshal(map[string]any{"relays": []string{strings.Repeat("x", 16<<10)}})
 	for name, content := range map[string]string{"empty": "", "text": "relay.test\n", "no relays": `{"relays":[]}`, "no name": `{"relays":[""]}`, "long": string(long)} {
 		t.Run(name, func(t *testing.T) {
@@ -377,7 +228,7 @@ func TestRememberedIsDamaged(t *testing.T) {
 			if _, err := remote.Listen(remote.Config{StateDir: dir}); !errors.Is(err, remote.ErrNoRelay) {
 				t.Errorf("without a name: %v", err)
 			}
-			if err := wait(t, s.listen(func(cfg *remote.Config) { cfg.StateDir = dir })); err != nil {
+			if err := wait(t, s.startBelow(func(cfg *remote.Config) { cfg.StateDir = dir })); err != nil {
 				t.Error(err)
 			}
 		})

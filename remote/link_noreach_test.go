@@ -15,7 +15,6 @@ import (
 	"net/http"
 	"net/url"
 	"strings"
-	"sync"
 	"testing"
 	"time"
 
@@ -24,24 +23,9 @@ import (
 	"keystay/remote"
 )
 
-// answers takes connections on loopback until the test ends.
+// answers lets f serve each connection to an address on loopback.
 func answers(t *testing.T, f func(net.Conn)) (addr string) {
-	ln, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	var wg sync.WaitGroup
-	wg.Go(func() {
-		for {
-			c, err := ln.Accept()
-			if err != nil {
-				return
-			}
-			wg.Go(func() { defer c.Close(); f(c) })
-		}
-	})
-	t.Cleanup(func() { ln.Close(); wg.Wait() })
-	return ln.Addr().String()
+	return acceptAll(t, func(c net.Conn) { defer c.Close(); f(c) }).Addr().String()
 }
 
 // A proxy that answers CONNECT with this.

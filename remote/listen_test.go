@@ -358,9 +358,9 @@ func TestUnreachableRelay(t *testing.T) {
 			func(err error) bool { return errors.As(err, new(x509.UnknownAuthorityError)) }, "--relay-root"},
 		"another name": {func(cfg *remote.Config) { cfg.Relays = []string{"wrong.test"} },
 			func(err error) bool { return errors.As(err, new(x509.HostnameError)) }, "--relay-address"},
-		"not a relay": {func(cfg *remote.Config) { cfg.RelayAddresses = []string{other.Addr().String()} },
+		"not a relay": {func(cfg *remote.Config) { cfg.RelayAddresses = []string{other} },
 			func(err error) bool { return err != nil }, "no keystay relay"},
-		"no certificate yet": {func(cfg *remote.Config) { cfg.RelayAddresses = []string{bare.Addr().String()} },
+		"no certificate yet": {func(cfg *remote.Config) { cfg.RelayAddresses = []string{bare} },
 			func(err error) bool { return strings.Contains(err.Error(), "the relay has no certificate yet") }, "its own log"},
 		"no address": {func(cfg *remote.Config) { cfg.RelayAddresses = []string{"relay.invalid:443"} },
 			func(err error) bool { return errors.As(err, new(*net.DNSError)) }, "DNS"},
@@ -396,23 +396,8 @@ func TestUnreachableRelay(t *testing.T) {
 }
 
 // tlsServer does handshakes, and nothing more.
-func tlsServer(t *testing.T, config *tls.Config) net.Listener {
-	ln, err := tls.Listen("tcp", "127.0.0.1:0", config)
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { ln.Close() })
-	go func() {
-		for {
-			c, err := ln.Accept()
-			if err != nil {
-				return
-			}
-			c.(*tls.Conn).Handshake()
-			c.Close()
-		}
-	}()
-	return ln
+func tlsServer(t *testing.T, config *tls.Config) (addr string) {
+	return answers(t, func(c net.Conn) { tls.Server(c, config).Handshake() })
 }
 
 // lines takes what is logged, line by line.
