@@ -10,6 +10,7 @@ import (
 	"testing"
 	"time"
 
+	"keystay/e2e/internal/world"
 	"keystay/framing"
 	"keystay/internal/testca"
 	"keystay/remote"
@@ -21,7 +22,7 @@ import (
 // and no proof of its identity.
 func TestHolderOfTheParentCannotPassForTheRelay(t *testing.T) {
 	ca := testca.New(t)
-	_, addrs := startLinkRelay(t, ca, "127.0.0.1:0")
+	addrs := world.StartRelayWith(t, ca, nil, "127.0.0.1:0").Addrs
 	config := func(domain string) remote.Config {
 		return remote.Config{
 			Domain: domain, RelayAddresses: addrs, Links: 1, RelayRoots: ca.Pool(), StateDir: t.TempDir(),
@@ -69,16 +70,9 @@ func TestHolderOfTheParentCannotPassForTheRelay(t *testing.T) {
 		t.Errorf("the victim's Wait: %v, want the real relay's answer", err)
 	}
 	victim.Shutdown(ctx)
-	stopNow(holder)
+	world.StopNow(holder)
 	wg.Wait()
 	if len(links) > 0 {
 		t.Errorf("the holder of the parent was taken for a relay: %+v", links)
 	}
-}
-
-// stopNow ends a listener and its visitors at once.
-func stopNow(ln *remote.Listener) {
-	ctx, cancel := context.WithCancel(context.Background())
-	cancel()
-	ln.Shutdown(ctx)
 }

@@ -41,9 +41,9 @@ func TestSlowVisitors(t *testing.T) {
 	if world.RaceEnabled {
 		never, slow, half = 200, 50, 50
 	}
-	r := startPathRelay(t)
-	r.serve("slow."+pathZone, "", pour)
-	r.serve("calm."+pathZone, "", pour)
+	r := world.StartRelay(t)
+	r.Serve("slow."+pathZone, "", pour)
+	r.Serve("calm."+pathZone, "", pour)
 	before := [2][2]time.Duration{visits(t, r, "slow."+pathZone, nil, time.Second), visits(t, r, "calm."+pathZone, nil, time.Second)}
 	idle := measure()
 
@@ -58,7 +58,7 @@ func TestSlowVisitors(t *testing.T) {
 	for range 8 {
 		wg.Go(func() {
 			for range never / 8 {
-				c, raw, err := r.visit("slow."+pathZone, "")
+				c, raw, err := r.Visit("slow."+pathZone, "")
 				if err != nil {
 					t.Error(err)
 					return
@@ -73,7 +73,7 @@ func TestSlowVisitors(t *testing.T) {
 	wg.Wait()
 	hello := recordedHello(t, r, "slow."+pathZone)
 	for i := range half {
-		c, err := net.Dial("tcp", r.addr)
+		c, err := net.Dial("tcp", r.Addr)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -82,7 +82,7 @@ func TestSlowVisitors(t *testing.T) {
 	}
 	var bytewise []*tls.Conn
 	for range slow {
-		c, raw, err := r.visit("slow."+pathZone, "")
+		c, raw, err := r.Visit("slow."+pathZone, "")
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -104,7 +104,7 @@ func TestSlowVisitors(t *testing.T) {
 		}
 	})
 	after := [2][2]time.Duration{visits(t, r, "slow."+pathZone, nil, 3*time.Second), visits(t, r, "calm."+pathZone, nil, 3*time.Second)}
-	c, _, err := r.visit("slow."+pathZone, "") // and bulk goes too
+	c, _, err := r.Visit("slow."+pathZone, "") // and bulk goes too
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -133,9 +133,9 @@ type rogue struct {
 	conn *tls.Conn
 }
 
-func startRogue(t *testing.T, r *pathRelay, name string) *rogue {
+func startRogue(t *testing.T, r *world.Relay, name string) *rogue {
 	t.Helper()
-	c, err := tls.Dial("tcp", r.addr, &tls.Config{ServerName: pathZone, RootCAs: r.ca.Pool(), NextProtos: []string{framing.Protocol}})
+	c, err := tls.Dial("tcp", r.Addr, &tls.Config{ServerName: pathZone, RootCAs: r.CA.Pool(), NextProtos: []string{framing.Protocol}})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -197,8 +197,8 @@ func many(n int, b []byte) []byte {
 // TestHostileRemote has remotes break the protocol in each way that is not a
 // slip: they are dropped within a second, and the log says why.
 func TestHostileRemote(t *testing.T) {
-	r := startPathRelay(t)
-	r.serve("calm."+pathZone, "", mirror)
+	r := world.StartRelay(t)
+	r.Serve("calm."+pathZone, "", world.Mirror)
 	for _, c := range []struct {
 		name, reason string
 		bytes        []byte
@@ -227,7 +227,7 @@ func TestHostileRemote(t *testing.T) {
 					t.Fatal("the link ended too early")
 				}
 			}
-			logged := r.log.count("remote disconnected")
+			logged := r.Log.Count("remote disconnected")
 			start := time.Now()
 			go g.send(c.bytes)
 			go func() {
@@ -238,9 +238,9 @@ func TestHostileRemote(t *testing.T) {
 			if world.RaceEnabled {
 				limit *= 5
 			}
-			world.Eventually(t, limit, "the remote is dropped", func() bool { return r.log.count("remote disconnected") > logged })
+			world.Eventually(t, limit, "the remote is dropped", func() bool { return r.Log.Count("remote disconnected") > logged })
 			t.Logf("dropped after %v", time.Since(start).Round(time.Millisecond))
-			if last := r.log.last("remote disconnected"); !strings.Contains(last, c.reason) || !strings.Contains(last, "level=WARN") {
+			if last := r.Log.Last("remote disconnected"); !strings.Contains(last, c.reason) || !strings.Contains(last, "level=WARN") {
 				t.Errorf("the log says %s, want a warning with %q", last, c.reason)
 			}
 			v.SetReadDeadline(time.Now().Add(world.Patience))
@@ -258,8 +258,8 @@ func TestHostileRemote(t *testing.T) {
 }
 
 // tlsHello connects as a visitor that sends its hello.
-func tlsHello(t *testing.T, r *pathRelay, name string) (net.Conn, error) {
-	c, err := net.Dial("tcp", r.addr)
+func tlsHello(t *testing.T, r *world.Relay, name string) (net.Conn, error) {
+	c, err := net.Dial("tcp", r.Addr)
 	if err != nil {
 		return nil, err
 	}

@@ -132,11 +132,11 @@ func testIntegrity(t *testing.T, c remote.Config) {
 	if soaking() {
 		length = 10 * time.Minute
 	}
-	r := startPathRelay(t)
-	link := world.StartProxy(t, r.addr)
-	front := world.StartProxy(t, r.addr)
+	r := world.StartRelay(t)
+	link := world.StartProxy(t, r.Addr)
+	front := world.StartProxy(t, r.Addr)
 	var device, visitor tally
-	r.serveWith(c, "integrity."+pathZone, link.Addr, func(c *tls.Conn) {
+	r.ServeWith(c, "integrity."+pathZone, link.Addr, func(c *tls.Conn) {
 		if err := device.exchange(c, size(), rand.Uint64()); err != nil {
 			t.Errorf("at the device: %v", err)
 		}
@@ -147,7 +147,7 @@ func testIntegrity(t *testing.T, c remote.Config) {
 		for range workers {
 			wg.Go(func() {
 				for time.Now().Before(end) && !t.Failed() {
-					c, _, err := r.visit("integrity."+pathZone, front.Addr)
+					c, _, err := r.Visit("integrity."+pathZone, front.Addr)
 					if err != nil {
 						visitor.broken.Add(1)
 						continue

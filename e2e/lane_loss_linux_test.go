@@ -36,7 +36,7 @@ func lose(t *testing.T, c *net.TCPConn, lost bool) {
 // long as no packet is lost there, and moves to a lane when some are.
 func TestChattyVisitor(t *testing.T) {
 	w := newLaneWorld(t, nil, remote.Config{})
-	c, raw, err := w.visit(w.name, "")
+	c, raw, err := w.Visit(w.name, "")
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -23,6 +23,7 @@ import (
 	"keystay/e2e/internal/world"
 	"keystay/internal/duplex"
 	"keystay/internal/socket"
+	"keystay/internal/testca"
 	"keystay/relay"
 	"keystay/remote"
 )
@@ -85,7 +86,7 @@ func mustFetch(t testing.TB, c *tls.Conn, n int64) {
 // A laneWorld is a relay with a remote that serves bulk, through a path that
 // can be cut.
 type laneWorld struct {
-	*pathRelay
+	*world.Relay
 	t     *testing.T
 	ln    *remote.Listener
 	path  *world.Proxy
@@ -95,16 +96,16 @@ type laneWorld struct {
 }
 
 func newLaneWorld(t *testing.T, set func(*relay.Server), c remote.Config) *laneWorld {
-	w := &laneWorld{pathRelay: startPathRelayWith(t, set), t: t, name: "lane." + pathZone}
-	w.path = world.StartProxy(t, w.addr)
+	w := &laneWorld{Relay: world.StartRelayWith(t, testca.New(t), set), t: t, name: "lane." + pathZone}
+	w.path = world.StartProxy(t, w.Addr)
 	ln, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
 	}
 	w.admin = ln.Addr().String()
-	go w.srv.ServeAdmin(ln, func() error { return nil }) // ends with the relay
+	go w.Server.ServeAdmin(ln, func() error { return nil }) // ends with the relay
 	c.LaneAfter = laneAfter
-	w.ln = w.serveWith(c, w.name, w.path.Addr, bulk)
+	w.ln = w.ServeWith(c, w.name, w.path.Addr, bulk)
 	world.Eventually(t, world.Patience, "both links are up", func() bool { return len(w.path.Conns()) == 4 })
 	w.links = w.path.Conns()
 	return w
@@ -128,7 +129,7 @@ func (w *laneWorld) lanes() (n int) {
 // bulky returns a visitor whose bytes are on a lane.
 func (w *laneWorld) bulky() (*tls.Conn, *net.TCPConn) {
 	w.t.Helper()
-	c, raw, err := w.visit(w.name, "")
+	c, raw, err := w.Visit(w.name, "")
 	if err != nil {
 		w.t.Fatal(err)
 	}
@@ -197,7 +198,7 @@ func TestLanesAreOptional(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			w := newLaneWorld(t, c.server, c.remote)
-			v, _, err := w.visit(w.name, "")
+			v, _, err := w.Visit(w.name, "")
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -219,7 +220,7 @@ func TestLanesThatFail(t *testing.T) {
 		visitor func(t *testing.T, w *laneWorld)
 	}{
 		"at once": {1, func(t *testing.T, w *laneWorld) {
-			v, _, err := w.visit(w.name, "")
+			v, _, err := w.Visit(w.name, "")
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -227,7 +228,7 @@ func TestLanesThatFail(t *testing.T) {
 			mustFetch(t, v, 5*laneAfter) // it notices nothing
 		}},
 		"after the move": {5 * laneAfter, func(t *testing.T, w *laneWorld) {
-			v, _, err := w.visit(w.name, "")
+			v, _, err := w.Visit(w.name, "")
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -243,20 +244,20 @@ func TestLanesThatFail(t *testing.T) {
 		}},
 	} {
 		t.Run(name, func(t *testing.T) {
-			var log pathLog
+			var log world.Transcript
 			w := newLaneWorld(t, nil, remote.Config{Logger: slog.New(slog.NewTextHandler(&log, &slog.HandlerOptions{Level: slog.LevelDebug}))})
 			w.path.NoLanes.Store(c.after)
-			for tries := 0; log.count("connections for bulk fail") == 0; tries++ {
+			for tries := 0; log.Count("connections for bulk fail") == 0; tries++ {
 				if tries == 10 {
 					t.Fatal("lanes are tried for ever")
 				}
 				c.visitor(t, w)
 				world.Eventually(t, world.Patience, "the failure is noticed", func() bool {
-					return log.count("a lane failed")+log.count("connections for bulk fail") > tries
+					return log.Count("a lane failed")+log.Count("connections for bulk fail") > tries
 				})
 			}
 			bound := w.lanes()
-			v, _, err := w.visit(w.name, "")
+			v, _, err := w.Visit(w.name, "")
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -283,7 +284,7 @@ func TestLaneEnds(t *testing.T) {
 			world.Eventually(t, world.Patience, name+" ends the lane", func() bool { return len(w.path.Conns()) < have })
 		}
 	}
-	if w.log.count("connections for bulk fail") > 0 {
+	if w.Log.Count("connections for bulk fail") > 0 {
 		t.Error("a visitor's reset counted as a failure of lanes")
 	}
 }
@@ -291,7 +292,7 @@ func TestLaneEnds(t *testing.T) {
 // Who stops waits for visitors on lanes too, those whose link is lost as well.
 func TestDrainOfLanes(t *testing.T) {
 	for who, shutdown := range map[string]func(*laneWorld, context.Context) error{
-		"relay":  func(w *laneWorld, ctx context.Context) error { return w.srv.Shutdown(ctx) },
+		"relay":  func(w *laneWorld, ctx context.Context) error { return w.Server.Shutdown(ctx) },
 		"remote": func(w *laneWorld, ctx context.Context) error { return w.ln.Shutdown(ctx) },
 	} {
 		for _, lost := range []bool{false, true} {
@@ -333,7 +334,7 @@ func TestReplacedLane(t *testing.T) {
 	}
 	world.CutConns(w.links) // the lane outlives them
 	mustFetch(t, c, laneAfter)
-	w.serveWith(remote.Config{StateDir: second}, w.name, "", bulk)
+	w.ServeWith(remote.Config{StateDir: second}, w.name, "", bulk)
 	if err := fetch(c, laneAfter); !errors.Is(err, syscall.ECONNRESET) {
 		t.Errorf("a visitor of the replaced run sees %v, want a reset", err)
 	}

@@ -13,7 +13,6 @@ import (
 	"path/filepath"
 	"strings"
 	"sync"
-	"sync/atomic"
 	"testing"
 	"time"
 
@@ -22,8 +21,6 @@ import (
 	"keystay/e2e/internal/world"
 	"keystay/framing"
 	"keystay/internal/testca"
-	"keystay/relay"
-	"keystay/relay/names"
 	"keystay/remote"
 )
 
@@ -31,56 +28,6 @@ const (
 	linksZone = "relay.test"
 	linksName = "xyz.relay.test"
 )
-
-// startLinkRelay runs a relay in this process, on the given loopback addresses.
-func startLinkRelay(t *testing.T, ca *testca.CA, listen ...string) (*relay.Server, []string) {
-	t.Helper()
-	grants, err := names.OpenGrants(t.TempDir())
-	if err != nil {
-		t.Fatal(err)
-	}
-	srv := &relay.Server{
-		Domain: linksZone,
-		TLS:    &tls.Config{Certificates: []tls.Certificate{ca.Issue(linksZone)}},
-		Names:  &names.Names{Grants: grants},
-		Logger: slog.New(&claims{Handler: testLog(t, "relay").Handler()}),
-	}
-	var addrs []string
-	var wg sync.WaitGroup
-	for _, a := range listen {
-		ln, err := net.Listen("tcp", a)
-		if err != nil {
-			t.Fatal(err)
-		}
-		addrs = append(addrs, ln.Addr().String())
-		wg.Go(func() { srv.Serve(ln) })
-	}
-	t.Cleanup(func() { srv.Close(); wg.Wait(); grants.Close() })
-	return srv, addrs
-}
-
-// claims is a relay's log that counts the names that come up.
-type claims struct {
-	slog.Handler
-	up atomic.Int32
-}
-
-func (c *claims) Enabled(context.Context, slog.Level) bool { return true }
-
-func (c *claims) Handle(ctx context.Context, r slog.Record) error {
-	if r.Message == "name is up" {
-		c.up.Add(1)
-	}
-	if !c.Handler.Enabled(ctx, r.Level) {
-		return nil
-	}
-	return c.Handler.Handle(ctx, r)
-}
-
-// WithAttrs drops the attributes: the count is what matters.
-func (c *claims) WithAttrs([]slog.Attr) slog.Handler { return c }
-
-func ups(srv *relay.Server) int { return int(srv.Logger.Handler().(*claims).up.Load()) }
 
 func testLog(t *testing.T, who string) *slog.Logger {
 	if !testing.Verbose() {
@@ -164,7 +111,8 @@ func brought(ca *testca.CA) *tls.Config {
 // them; the loss of one cuts only its own streams and no new visitor.
 func TestTwoLinks(t *testing.T) {
 	ca := testca.New(t)
-	srv, addrs := startLinkRelay(t, ca, "127.0.0.1:0")
+	r := world.StartRelayWith(t, ca, nil, "127.0.0.1:0")
+	addrs := r.Addrs
 	a, b := world.StartProxyOn(t, "127.0.0.1:0", addrs[0]), world.StartProxyOn(t, "127.0.0.2:0", addrs[0])
 	release := make(chan struct{})
 	began := make(chan struct{}, 100)
@@ -181,7 +129,7 @@ func TestTwoLinks(t *testing.T) {
 		}
 		io.WriteString(w, " second")
 	}))
-	until(t, "both links hold the name", func() bool { return ups(srv) == 2 })
+	until(t, "both links hold the name", func() bool { return r.Log.Count("name is up") == 2 })
 	if len(a.Conns()) == 0 || len(b.Conns()) == 0 {
 		t.Error("the links do not lead to different addresses")
 	}
@@ -229,8 +177,9 @@ func TestTwoLinks(t *testing.T) {
 // One name is served through two relays at once.
 func TestTwoRelays(t *testing.T) {
 	ca := testca.New(t)
-	_, first := startLinkRelay(t, ca, "127.0.0.1:0")
-	second, addrs := startLinkRelay(t, ca, "127.0.0.1:0")
+	first := world.StartRelayWith(t, ca, nil, "127.0.0.1:0").Addrs
+	second := world.StartRelayWith(t, ca, nil, "127.0.0.1:0")
+	addrs := second.Addrs
 	_, p1, _ := net.SplitHostPort(first[0])
 	_, p2, _ := net.SplitHostPort(addrs[0])
 	startLinkRemote(t, remote.Config{
@@ -241,7 +190,7 @@ func TestTwoRelays(t *testing.T) {
 	for _, addr := range []string{first[0], addrs[0]} {
 		until(t, "an answer at "+addr, func() bool { b, err := visitLink(ca, addr); return err == nil && b == "here" })
 	}
-	second.Close()
+	second.Stop()
 	if b, err := visitLink(ca, first[0]); b != "here" {
 		t.Errorf("after the loss of the other relay: %q, %v", b, err)
 	}
@@ -265,7 +214,7 @@ func copyIdentity(t *testing.T, from string) string {
 // Two devices serve one name on purpose; when one goes, the other serves all.
 func TestReplicas(t *testing.T) {
 	ca := testca.New(t)
-	_, addrs := startLinkRelay(t, ca, "127.0.0.1:0")
+	addrs := world.StartRelayWith(t, ca, nil, "127.0.0.1:0").Addrs
 	config := func(dir string) remote.Config {
 		return remote.Config{Relays: []string{linksZone}, RelayAddresses: addrs, RelayRoots: ca.Pool(),
 			TLS: brought(ca), StateDir: dir, Replica: true}
@@ -304,7 +253,7 @@ func TestReplicas(t *testing.T) {
 // Without --replica the newer run has the name alone.
 func TestReplicaAndNot(t *testing.T) {
 	ca := testca.New(t)
-	_, addrs := startLinkRelay(t, ca, "127.0.0.1:0")
+	addrs := world.StartRelayWith(t, ca, nil, "127.0.0.1:0").Addrs
 	config := remote.Config{Relays: []string{linksZone}, RelayAddresses: addrs, RelayRoots: ca.Pool(), TLS: brought(ca)}
 	config.StateDir, config.Replica = t.TempDir(), true
 	one := startLinkRemote(t, config, answer("one"))
@@ -325,7 +274,7 @@ func TestReplicaAndNot(t *testing.T) {
 func TestReplicasOrder(t *testing.T) {
 	le := startPebble(t, pebble.Options{})
 	ca := testca.New(t)
-	_, addrs := startLinkRelay(t, ca, "127.0.0.1:0")
+	addrs := world.StartRelayWith(t, ca, nil, "127.0.0.1:0").Addrs
 	le.SetTLSTarget(addrs[0])
 	dir := t.TempDir() // for the identity alone
 	first := startLinkRemote(t, remote.Config{Relays: []string{linksZone}, RelayAddresses: addrs, RelayRoots: ca.Pool(),

@@ -222,9 +222,9 @@ func testMatrix(t *testing.T, c remote.Config) {
 	if soaking() {
 		rounds = 1000
 	}
-	r := startPathRelay(t)
+	r := world.StartRelay(t)
 	devices := make(chan *tls.Conn)
-	r.serveWith(c, "matrix."+pathZone, "", func(c *tls.Conn) { devices <- c })
+	r.ServeWith(c, "matrix."+pathZone, "", func(c *tls.Conn) { devices <- c })
 	service, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
@@ -250,11 +250,11 @@ func testMatrix(t *testing.T, c remote.Config) {
 }
 
 // playRound makes one visit and has run end it.
-func playRound(r *pathRelay, pairing *sync.Mutex, devices chan *tls.Conn, service net.Listener, name string, run func(*round) error) error {
+func playRound(r *world.Relay, pairing *sync.Mutex, devices chan *tls.Conn, service net.Listener, name string, run func(*round) error) error {
 	p := &round{up: someBytes(), down: someBytes()}
 	pairing.Lock()
 	var err error
-	if p.visitor, p.wire, err = r.visit("matrix."+pathZone, ""); err != nil {
+	if p.visitor, p.wire, err = r.Visit("matrix."+pathZone, ""); err != nil {
 		pairing.Unlock()
 		return err
 	}

@@ -24,22 +24,22 @@ func TestStorm(t *testing.T) {
 	case world.RaceEnabled: // both ends and all remotes share the processors
 		remotes = 100
 	}
-	r := startPathRelay(t)
+	r := world.StartRelay(t)
 	dir := t.TempDir()
-	r.stop()
-	r.start(r.addr, dir)
-	r.serve("calm."+pathZone, "", mirror)
-	cut := startCrowd(t, crowd{ca: r.ca, via: r.addr, remotes: remotes})
-	world.Eventually(t, 2*time.Minute, "all remotes up", func() bool { return r.log.count("name is up") > remotes })
+	r.Stop()
+	r.Start(dir, r.Addr)
+	r.Serve("calm."+pathZone, "", world.Mirror)
+	cut := startCrowd(t, crowd{ca: r.CA, via: r.Addr, remotes: remotes})
+	world.Eventually(t, 2*time.Minute, "all remotes up", func() bool { return r.Log.Count("name is up") > remotes })
 
 	stop, stormed := make(chan struct{}), make(chan [2]time.Duration, 1)
 	calm := visits(t, r, "calm."+pathZone, nil, 3*time.Second)
-	up := r.log.count("name is up")
+	up := r.Log.Count("name is up")
 	go func() { stormed <- visits(t, r, "calm."+pathZone, stop, 0) }()
 	cut()
 	start := time.Now()
 	world.Eventually(t, 2*time.Minute, "all remotes back after their path broke", func() bool {
-		return r.log.count("name is up") >= up+remotes
+		return r.Log.Count("name is up") >= up+remotes
 	})
 	took := time.Since(start)
 	close(stop)
@@ -50,14 +50,14 @@ func TestStorm(t *testing.T) {
 		t.Errorf("visitors of another name waited %v", storm[0])
 	}
 
-	r.stop()
+	r.Stop()
 	<-time.After(3 * time.Second) // so that the pauses grow
-	up = r.log.count("name is up")
-	r.start(r.addr, dir)
+	up = r.Log.Count("name is up")
+	r.Start(dir, r.Addr)
 	start = time.Now()
 	var half time.Duration
 	world.Eventually(t, 2*time.Minute, "all remotes back after the relay's restart", func() bool {
-		n := r.log.count("name is up") - up
+		n := r.Log.Count("name is up") - up
 		if half == 0 && n >= remotes/2 {
 			half = time.Since(start)
 		}
@@ -68,7 +68,7 @@ func TestStorm(t *testing.T) {
 
 // visits makes visits to a name, one after the other, until stop is closed or
 // for d, and returns the median and the 99th percentile of how long each took.
-func visits(t *testing.T, r *pathRelay, name string, stop chan struct{}, d time.Duration) (p [2]time.Duration) {
+func visits(t *testing.T, r *world.Relay, name string, stop chan struct{}, d time.Duration) (p [2]time.Duration) {
 	var end <-chan time.Time
 	if d > 0 {
 		end = time.After(d)
@@ -93,8 +93,8 @@ func visits(t *testing.T, r *pathRelay, name string, stop chan struct{}, d time.
 }
 
 // visitOnce sends a few bytes on a new connection and has them echoed.
-func visitOnce(r *pathRelay, name string) error {
-	c, _, err := r.visit(name, "")
+func visitOnce(r *world.Relay, name string) error {
+	c, _, err := r.Visit(name, "")
 	if err != nil {
 		return err
 	}
@@ -119,13 +119,13 @@ func TestHandshakeFlood(t *testing.T) {
 	if world.RaceEnabled {
 		flood = 500
 	}
-	r := startPathRelay(t)
-	r.serve("calm."+pathZone, "", mirror)
+	r := world.StartRelay(t)
+	r.Serve("calm."+pathZone, "", world.Mirror)
 	calm := visits(t, r, "calm."+pathZone, nil, 2*time.Second)
 	hello := recordedHello(t, r, pathZone)
 	conns := make([]net.Conn, flood)
 	for i := range conns {
-		c, err := net.Dial("tcp", r.addr)
+		c, err := net.Dial("tcp", r.Addr)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -138,9 +138,9 @@ func TestHandshakeFlood(t *testing.T) {
 	for _, c := range conns {
 		c.Write(hello)
 	}
-	up := r.log.count("name is up")
-	r.serve("new."+pathZone, "", mirror)
-	world.Eventually(t, world.Patience, "a remote up beside the flood", func() bool { return r.log.count("name is up") > up })
+	up := r.Log.Count("name is up")
+	r.Serve("new."+pathZone, "", world.Mirror)
+	world.Eventually(t, world.Patience, "a remote up beside the flood", func() bool { return r.Log.Count("name is up") > up })
 	took := time.Since(start)
 	for _, c := range conns { // each got its ServerHello
 		c.SetReadDeadline(time.Now().Add(world.Patience))
@@ -159,7 +159,7 @@ func TestHandshakeFlood(t *testing.T) {
 }
 
 // recordedHello is a ClientHello for a name.
-func recordedHello(t *testing.T, r *pathRelay, name string) []byte {
+func recordedHello(t *testing.T, r *world.Relay, name string) []byte {
 	a, b := net.Pipe()
 	defer a.Close()
 	defer b.Close()
