@@ -119,10 +119,16 @@ func (l *lineage) programs() {
 // startRelay starts the first relay and waits until it serves.
 func (l *lineage) startRelay() {
 	l.t.Helper()
+	l.listenRelay()
+	l.notified("READY=1")
+}
+
+// listenRelay starts the first relay and waits until it listens.
+func (l *lineage) listenRelay() {
+	l.t.Helper()
 	relay := l.start("relay", "--config", l.config)
 	l.main = relay.Process.Pid
 	l.t.Cleanup(l.killAll)
-	l.notified("READY=1")
 	l.public = l.logged(`msg=listening for=public addr=(\S+)`)
 }
 

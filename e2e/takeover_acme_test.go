@@ -30,9 +30,9 @@ admin: {listen: ""}
 state_dir: state
 acme: {ca: %q, ca_root: %q}
 `, takeoverRelay, ca.DirectoryURL(), root))
-	l.startRelay()
-	ca.SetTLSTarget(l.public)
-	l.logged("certificate obtained")
+	l.listenRelay()
+	ca.SetTLSTarget(l.public) // it is ready once the CA has reached it there
+	l.notified("READY=1")
 	served := func() {
 		t.Helper()
 		d := tls.Dialer{NetDialer: &net.Dialer{Timeout: takeoverPatience}, Config: &tls.Config{ServerName: takeoverRelay, RootCAs: ca.IssuerPool()}}
