@@ -39,8 +39,8 @@ func (p *presence) free(name string, key ed25519.PublicKey) error {
 func (p *presence) take(s *session, c framing.Claim) (replaced []*session, err error) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	// The names of a link that is lost later are still to be withdrawn; of one that
-	// is lost already perhaps not.
+	// When the link is lost after this check, leave will still withdraw the name.
+	// When it was lost before, leave may already have run.
 	if s.link.Err() != nil {
 		return nil, &framing.Denial{Name: c.Name, Code: framing.DeniedUnavailable, Text: "the link is lost"}
 	}
@@ -48,12 +48,12 @@ func (p *presence) take(s *session, c framing.Claim) (replaced []*session, err e
 	if h != nil && !h.key.Equal(s.key) { // its grant has expired under a session
 		return nil, denial(names.Taken(c.Name))
 	}
-	var lost []framing.Run
+	var replacedRuns []framing.Run
 	if h != nil {
-		lost = h.lost
+		replacedRuns = h.replaced
 		// A run that was replaced does not come back by a link that was on its
 		// way: with equal numbers the two would end each other.
-		if slices.Contains(lost, s.run) {
+		if slices.Contains(replacedRuns, s.run) {
 			return nil, replacedBy(c.Name)
 		}
 	}
@@ -70,13 +70,13 @@ func (p *presence) take(s *session, c framing.Claim) (replaced []*session, err e
 	}
 	if h == nil || len(replaced) > 0 {
 		for _, old := range replaced {
-			if !slices.Contains(lost, old.run) {
-				lost = append(slices.Clone(lost), old.run)
+			if !slices.Contains(replacedRuns, old.run) {
+				replacedRuns = append(slices.Clone(replacedRuns), old.run)
 			}
 		}
-		h = &holder{key: s.key, lost: lost[max(0, len(lost)-maxLost):]}
+		h = &served{key: s.key, replaced: replacedRuns[max(0, len(replacedRuns)-maxReplaced):]}
 		if p.names == nil {
-			p.names = make(map[string]*holder)
+			p.names = make(map[string]*served)
 		}
 		p.names[c.Name] = h
 	}
@@ -96,8 +96,8 @@ func replacedBy(name string) *framing.Denial {
 	return &framing.Denial{Name: name, Code: framing.DeniedReplaced, Text: "a newer run of this device has taken the name over"}
 }
 
-// maxLost is how many replaced runs are remembered while a name is served.
-const maxLost = 16
+// maxReplaced is how many replaced runs are remembered while a name is served.
+const maxReplaced = 16
 
 // A Claimed is a name that a remote's run has got.
 type Claimed struct {
@@ -144,8 +144,8 @@ func (p *presence) giveUp(c Claimed) (replaced []*session) {
 	return replaced
 }
 
-// outdated returns the sessions whose link is lost, and perhaps not their lanes,
-// and that c takes a name over from.
+// outdated returns the sessions that have lost their link, may still have lanes,
+// and have a name that c takes over from them.
 func (p *presence) outdated(c Claimed) (list []*session) {
 	p.mu.RLock()
 	defer p.mu.RUnlock()

@@ -6,7 +6,7 @@ import (
 )
 
 // maxGuesses is how many different tokens a link may show for names that it is
-// denied. A remote has one for each of its services at most; whoever guesses must
+// denied. A remote has one for each of its services at most; a peer that guesses must
 // dial again after so many.
 const maxGuesses = 8
 

@@ -15,12 +15,12 @@ import (
 
 const (
 	// maxHandshakesWaiting is how many TLS handshakes for the relay's own name
-	// may wait for their turn; the others are closed, and remotes come again.
+	// may wait for their turn; further ones are closed, and their remotes come again.
 	maxHandshakesWaiting = 4096
 	// handshakeWait is how long one may wait: less than a remote does.
 	handshakeWait = 12 * time.Second
-	// A network is what one customer has at least, who may have all addresses in it:
-	// so many bits of an address of IPv4, and of IPv6.
+	// A network is the least that a provider gives one customer, who may use all
+	// addresses in it: so many bits of an address of IPv4, and of IPv6.
 	network4 = 24
 	network6 = 48
 )
@@ -31,8 +31,8 @@ var errBusy = errors.New("too many handshakes at once")
 // handshakes lets a few TLS handshakes compute at once, so that visitors have their
 // part of the processors when all remotes come back together. The networks that
 // they come from take turns, and within one the first come is served first, so
-// that whoever sends hellos by the thousand waits for itself. A place is held only
-// while there is something to compute: who holds one cannot keep it by sending
+// that a network that sends hellos by the thousand waits for itself. A place is held
+// only while there is something to compute: a peer cannot keep it by sending
 // nothing.
 type handshakes struct {
 	mu      sync.Mutex
@@ -42,7 +42,7 @@ type handshakes struct {
 	sizes   tally     // how many of each network wait
 }
 
-// A queue is what waits of one network, first come first served.
+// A queue has the handshakes of one network that wait, first come first served.
 type queue struct {
 	list.List               // of *handshakeTurn
 	turn      *list.Element // in handshakes.turns

@@ -20,7 +20,7 @@ const settleTimeout = 15 * time.Second
 // leaves.
 const goAwayTimeout = 5 * time.Second
 
-// A departure is what a server that leaves does with what still comes.
+// A departure says how a server leaves, and where connections that still come go.
 type departure struct {
 	ctx     context.Context
 	goAway  framing.GoAway

@@ -56,7 +56,7 @@ func (l *listener) accept() (net.Conn, error) {
 }
 
 // pause makes Accept wait. When it has returned, no connection is being taken:
-// those that arrive wait in the kernel, for resume or for whoever else has the
+// those that arrive wait in the kernel, for resume or for another process that has the
 // socket.
 func (l *listener) pause() error {
 	d, ok := l.Listener.(interface{ SetDeadline(time.Time) error })

@@ -25,7 +25,7 @@ const (
 	// longer than the first credit of a stream.
 	takeTimeout = 10 * time.Second
 	// watchInterval is how often the relay looks whether a visitor that waits has
-	// left. There is no goroutine for it: whoever waits looks.
+	// left. There is no goroutine for it: the one that waits looks.
 	watchInterval = time.Second
 	// unansweredTimeout is how long a visitor's connection is kept after the
 	// visitor has ended its side, where the remote has not sent one byte: such a

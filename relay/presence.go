@@ -13,23 +13,23 @@ import (
 )
 
 // A presence knows where the remote of each name is connected now. It is
-// memory alone; who may use a name is for Names to know.
+// memory alone; whose a name is, names.Names knows.
 type presence struct {
 	mu       sync.RWMutex
-	names    map[string]*holder
+	names    map[string]*served
 	sessions map[*session]struct{}
 	lost     map[*session]struct{}    // those whose link is lost, with streams on lanes
 	awaited  map[string]chan struct{} // closed when the name comes up
 }
 
-// A holder is who serves a name: the sessions of one run, or of several that
-// are replicas of each other.
-type holder struct {
+// A served name has the sessions of one run, or of several that are replicas of
+// each other.
+type served struct {
 	key      ed25519.PublicKey
 	replica  bool
 	sessions []*session    // never changed in place: find reads it unlocked
-	lost     []framing.Run // runs that were replaced here, the last maxLost
-	order    turn
+	replaced []framing.Run // runs that have lost the name to a newer one, the last maxReplaced
+	turn     turn          // to order a certificate
 }
 
 // A turn is a run's turn to order a certificate: the CA's connections go to it.
@@ -57,8 +57,9 @@ func (p *presence) leave(s *session) {
 	delete(p.lost, s)
 }
 
-// outlive notes a session whose link is lost and that still has streams, on
-// lanes. One that went away in good order may finish them, whoever comes.
+// outlive notes a session whose link is lost and that still has streams, on lanes:
+// when another run takes a name of it, these lanes are cut. A session that said
+// that it goes away keeps its lanes even then.
 func (p *presence) outlive(s *session) {
 	defer p.withdraw(s) // afterwards, so that claim finds it here or there
 	p.mu.Lock()
@@ -73,7 +74,7 @@ func (p *presence) outlive(s *session) {
 	p.lost[s] = struct{}{}
 }
 
-// holdings returns who is connected for which name.
+// holdings returns which identity is connected for which name.
 func (p *presence) holdings() []names.Holding {
 	p.mu.RLock()
 	defer p.mu.RUnlock()
@@ -113,13 +114,13 @@ func (p *presence) find(name string, validation bool) *session {
 		p.mu.RUnlock()
 		return nil
 	}
-	sessions, order := h.sessions, h.order
+	sessions, turn := h.sessions, h.turn
 	p.mu.RUnlock()
 	if len(sessions) == 1 {
 		return sessions[0]
 	}
-	if validation && time.Now().Before(order.until) {
-		own := slices.DeleteFunc(slices.Clone(sessions), func(s *session) bool { return s.run != order.run })
+	if validation && time.Now().Before(turn.until) {
+		own := slices.DeleteFunc(slices.Clone(sessions), func(s *session) bool { return s.run != turn.run })
 		if len(own) > 0 {
 			sessions = own
 		}
@@ -160,15 +161,15 @@ func (p *presence) order(s *session, name string, begins bool) bool {
 		return false
 	}
 	now := time.Now()
-	other := now.Before(h.order.until) && h.order.run != s.run &&
-		slices.ContainsFunc(h.sessions, func(o *session) bool { return o.run == h.order.run })
+	other := now.Before(h.turn.until) && h.turn.run != s.run &&
+		slices.ContainsFunc(h.sessions, func(o *session) bool { return o.run == h.turn.run })
 	switch {
 	case other:
 		return false
 	case begins:
-		h.order = turn{run: s.run, until: now.Add(framing.OrderTime)}
+		h.turn = turn{run: s.run, until: now.Add(framing.OrderTime)}
 	default:
-		h.order = turn{}
+		h.turn = turn{}
 	}
 	return true
 }

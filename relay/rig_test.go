@@ -323,7 +323,7 @@ func (r *rig) reaches(name, device string) {
 	}
 }
 
-// The alerts of interface.md, as records (RFC 8446, section 6).
+// Alerts, as records (RFC 8446, section 6).
 const (
 	unrecognizedName = "\x15\x03\x03\x00\x02\x02\x70"
 	internalError    = "\x15\x03\x03\x00\x02\x02\x50"

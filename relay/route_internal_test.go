@@ -13,11 +13,11 @@ import (
 func BenchmarkRoute(b *testing.B) {
 	for _, n := range []int{10, 1_000_000} {
 		b.Run("names="+strconv.Itoa(n), func(b *testing.B) {
-			p := &presence{names: make(map[string]*holder, n)}
+			p := &presence{names: make(map[string]*served, n)}
 			asked := make([][]byte, 0, 1<<12) // not all: a hello is fresh in the cache too
 			for i := range n {
 				name := fmt.Sprintf("name%d.relay.test", i)
-				p.names[name] = &holder{sessions: []*session{{}}}
+				p.names[name] = &served{sessions: []*session{{}}}
 				if i%max(1, n/cap(asked)) == 0 && len(asked) < cap(asked) {
 					asked = append(asked, []byte(name))
 				}

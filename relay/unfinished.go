@@ -102,7 +102,7 @@ func (u *unfinished) pushLocked(p *pending, least int) bool {
 		if victim.pushed != nil {
 			close(victim.pushed)
 		}
-		victim.conn.SetDeadline(time.Unix(1, 0)) // so that whoever reads or writes returns
+		victim.conn.SetDeadline(time.Unix(1, 0)) // so that a Read or Write of it returns
 		return true
 	}
 	return false

@@ -34,7 +34,8 @@ const (
 
 var helloBuffers = sync.Pool{New: func() any { return new([helloBuffer]byte) }}
 
-// handle serves one connection of the public port, whoever it is.
+// handle serves one connection of the public port: a visitor, a link, a lane or a
+// browser.
 func (s *Server) handle(c net.Conn) {
 	routed := sync.OnceFunc(s.routing.done)
 	conn, ok := c.(sni.Conn)
