@@ -2,7 +2,6 @@ package remote
 
 import (
 	"context"
-	"crypto/ed25519"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -117,9 +116,6 @@ func (d *device) addWays(how served, domain string) error {
 	d.ways = []*way{{d: d, candidates: candidates, addresses: addresses}}
 	return nil
 }
-
-// publicKey is the device's.
-func (d *device) publicKey() ed25519.PublicKey { return d.state.key.Public().(ed25519.PublicKey) }
 
 // start begins to dial, and to look out for sleep.
 func (d *device) start() {

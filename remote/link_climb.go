@@ -48,11 +48,11 @@ func owns(relay, domain string) bool {
 	return len(top) > 0 && host == top[0]
 }
 
-// first asks one candidate after the other and returns the first answer. It goes
+// firstAnswer asks one candidate after the other and returns the first answer. It goes
 // on to the next candidate only when this one is no relay (see isNoRelay): a
 // relay that has too much to do, or that somebody keeps busy, must not make a
 // name below it look like the relay.
-func first(ctx context.Context, candidates []string, ask func(context.Context, string) (*reached, error)) (*reached, error) {
+func firstAnswer(ctx context.Context, candidates []string, ask func(context.Context, string) (*reached, error)) (*reached, error) {
 	var errs []error
 	for _, relay := range candidates {
 		r, err := ask(ctx, relay)

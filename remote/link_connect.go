@@ -35,7 +35,7 @@ func (w *way) connect(ctx context.Context) (*reached, error) {
 		}
 	})
 	defer slow.Stop()
-	r, err := first(ctx, candidates, w.try)
+	r, err := firstAnswer(ctx, candidates, w.try)
 	if err != nil {
 		return nil, err
 	}

@@ -15,7 +15,7 @@ import (
 )
 
 // Only what is shown to be no relay is passed on the way down.
-func TestFirst(t *testing.T) {
+func TestNextCandidateOnlyAfterOneThatIsNoRelay(t *testing.T) {
 	gone := &NoRelayError{Err: errNotRelay}
 	silent := &NoRelayError{Err: context.DeadlineExceeded}
 	for name, c := range map[string]struct {
@@ -32,7 +32,7 @@ func TestFirst(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			var asked []string
-			r, err := first(t.Context(), []string{"a", "b", "c"}, func(_ context.Context, name string) (*reached, error) {
+			r, err := firstAnswer(t.Context(), []string{"a", "b", "c"}, func(_ context.Context, name string) (*reached, error) {
 				asked = append(asked, name)
 				if err := c.says[name]; err != nil {
 					return nil, err
@@ -47,12 +47,12 @@ func TestFirst(t *testing.T) {
 }
 
 // When its time is over nobody else is asked.
-func TestFirstEnds(t *testing.T) {
+func TestNobodyElseIsAskedWhenTheTimeIsOver(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
 		defer cancel()
 		asked := 0
-		_, err := first(ctx, []string{"a", "b"}, func(ctx context.Context, _ string) (*reached, error) {
+		_, err := firstAnswer(ctx, []string{"a", "b"}, func(ctx context.Context, _ string) (*reached, error) {
 			asked++
 			<-ctx.Done()
 			return nil, errNotRelay

@@ -2,6 +2,7 @@ package remote
 
 import (
 	"context"
+	"crypto/ed25519"
 	"crypto/tls"
 	"net"
 	"net/http"
@@ -53,7 +54,7 @@ func (d *device) listen(cfg Config) (*Listener, error) {
 	}
 	if l.domain == "" {
 		host, _ := splitRelay(how.Relays[0])
-		l.domain = keyname.Label(d.publicKey(), "") + "." + host
+		l.domain = keyname.Label(d.state.key.Public().(ed25519.PublicKey), "") + "." + host
 		l.made = true
 	}
 	if l.unlock, err = d.state.lockName(l.domain); err != nil {
