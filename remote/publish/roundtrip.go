@@ -82,11 +82,6 @@ func idempotent(method string) bool {
 
 func wantsUpgrade(req *http.Request) bool { return req.Header.Get("Upgrade") != "" }
 
-// mayBeHTTP2 reports whether a connection for k may speak HTTP/2.
-func (s *service) mayBeHTTP2(k transportKey) bool {
-	return s.H2C || s.URL.Scheme == "https" && !k.http1
-}
-
 // next returns what to try after res or err: whether, and with which transport.
 func (s *service) next(k transportKey, req *http.Request, res *http.Response, err error) (transportKey, bool) {
 	var reset http2.StreamError
