@@ -1,0 +1,126 @@
+package publish
+
+import (
+	"net/http"
+	"strings"
+
+	"keystay/internal/hostname"
+	"keystay/internal/page"
+)
+
+// refusal returns the page for a request that the local service does not get,
+// or nil. It leaves the name in r.Host as the service is to see it: in lower
+// case, without a last dot, with the port that the visitor gave.
+func refusal(r *http.Request, domain string) *page.Page {
+	host, ok := ownAuthority(r.Host, domain)
+	if !ok {
+		return &page.Page{
+			Status: http.StatusMisdirectedRequest,
+			Title:  "This connection is for another name",
+			Text:   "The connection was made for " + domain + ", and the request names another host.",
+		}
+	}
+	for _, h := range r.Header["Host"] { // over HTTP/2, beside :authority (RFC 9113, section 8.3.1)
+		if other, ok := ownAuthority(h, domain); !ok || other != host {
+			return malformed("It names two hosts.")
+		}
+	}
+	_, _, ok = target(r)
+	switch {
+	case r.Method == http.MethodConnect, r.Method == http.MethodTrace:
+		return &page.Page{
+			Status: http.StatusMethodNotAllowed,
+			Title:  "This method is not passed on",
+			Text:   "CONNECT and TRACE are for proxies, and no request for a page.",
+		}
+	case r.ProtoMajor == 2 && r.Method == "PRI": // the preface of HTTP/2, in HTTP/1.1
+		return &page.Page{
+			Status: http.StatusHTTPVersionNotSupported,
+			Title:  "HTTP/2 was not agreed on",
+			Text:   "HTTP/2 begins with its name in the TLS handshake (ALPN h2).",
+		}
+	case !ok:
+		return malformed("Its target is no path.")
+	case !isToken(r.Method):
+		return malformed("Its method is no word.")
+	}
+	r.Host = host
+	return nil
+}
+
+func malformed(why string) *page.Page {
+	return &page.Page{Status: http.StatusBadRequest, Title: "This request is not well formed", Text: why}
+}
+
+// ownAuthority returns the host and port of a request as the service is to see
+// it, if it is domain in any spelling: in any case, with a last dot, with a
+// port of digits. A request without a host is for domain.
+func ownAuthority(authority, domain string) (string, bool) {
+	if authority == "" { // else the local service would see its own address there
+		return domain, true
+	}
+	name, err := hostname.OfHeader(authority)
+	_, port, _ := strings.Cut(authority, ":")
+	if err != nil || name != domain || len(port) > 5 {
+		return "", false
+	}
+	if port == "" {
+		return domain, true
+	}
+	return domain + ":" + port, true
+}
+
+// target returns path and query of a request's target as the visitor has sent
+// them; the query begins with its question mark, if there is one. It takes
+// origin-form, absolute-form in HTTP/1 (RFC 9112, section 3.2), and the asterisk
+// of OPTIONS. ok is false for all else, such as the rootless x:y, which net/url
+// calls opaque.
+func target(r *http.Request) (path, query string, ok bool) {
+	t := r.RequestURI
+	// net/http refuses control characters, and in HTTP/1 spaces. A number sign
+	// would be the end of the path for some services, and not for others.
+	if strings.ContainsAny(t, " \t#") {
+		return "", "", false
+	}
+	switch {
+	case strings.HasPrefix(t, "/"):
+	case t == "*":
+		return t, "", r.Method == http.MethodOptions
+	case r.ProtoMajor == 1:
+		scheme, rest, found := strings.Cut(t, "://")
+		if !found || !strings.EqualFold(scheme, "http") && !strings.EqualFold(scheme, "https") {
+			return "", "", false
+		}
+		t = rest[len(untilAny(rest, "/?")):]
+		// r.Host, which has been checked, comes from the same place.
+		if authority := rest[:len(rest)-len(t)]; authority == "" || authority != r.URL.Host || r.URL.User != nil {
+			return "", "", false
+		}
+	default:
+		return "", "", false
+	}
+	path = untilAny(t, "?")
+	query = t[len(path):]
+	if path == "" {
+		path = "/"
+	}
+	return path, query, true
+}
+
+// untilAny is the part of s before the first of chars.
+func untilAny(s, chars string) string {
+	if i := strings.IndexAny(s, chars); i >= 0 {
+		return s[:i]
+	}
+	return s
+}
+
+// isToken reports whether s is a method (RFC 9110, section 5.6.2).
+func isToken(s string) bool {
+	for i := range len(s) {
+		if c := s[i]; c <= ' ' || c >= 0x7f || strings.IndexByte(`"(),/:;<=>?@[\]{}`, c) >= 0 {
+			return false
+		}
+	}
+	return s != ""
+}
