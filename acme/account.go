@@ -24,9 +24,10 @@ import (
 	"keystay/internal/ownfile"
 )
 
-// accountKey is the file of the account's private key. There is one in a
-// folder, whatever the CA and the contact, since a CAA record may name the
-// account (RFC 8657) and a CA counts per account.
+// accountKey is the file of the private key that the accounts at all CAs share.
+// There is one in a folder, whatever the contact, since a CAA record may name
+// the account (RFC 8657) and a CA counts per account. No CA's word replaces it:
+// a CA that refuses it gets a key of its own, see ownKeyFile.
 const accountKey = "account.key"
 
 // accountLock is held while the key is made or an account registered.
@@ -37,6 +38,12 @@ const accountLock = "account"
 type registration struct {
 	acme.Account
 	Key string `json:"key,omitempty"` // JWK thumbprint (RFC 7638)
+}
+
+// ownKeyFile is where the key for this CA alone is kept. There is one only where
+// the CA has refused the shared key, and it goes before the shared one.
+func (i *issuer) ownKeyFile() string {
+	return path.Join("accounts", i.IssuerKey()+".key")
 }
 
 // registrationFile is where the registration at this CA is kept.
@@ -159,10 +166,12 @@ func isDead(acct acme.Account, err error) bool {
 	return false
 }
 
-// replaceKey registers with a new key, where the CA answered so to the old one.
-// The old key is put aside once the new one has an account. Where the new key
-// fares no better, the old one stays and its answer is returned: then the
-// cause is another, such as a wrong external account binding.
+// replaceKey registers with a new key for this CA alone, where the CA answered
+// so to the key that it was asked with. The shared key stays, since it may be
+// good at other CAs; a key that was already for this CA alone is put aside.
+// Where the new key fares no better, nothing is stored and the answer to the old
+// key is returned: then the cause is another, such as a wrong external account
+// binding.
 func (i *issuer) replaceKey(ctx context.Context, client *acmez.Client, old acme.Account, oldErr error) (acme.Account, error) {
 	key, b, err := newKey()
 	if err != nil {
@@ -175,42 +184,25 @@ func (i *issuer) replaceKey(ctx context.Context, client *acmez.Client, old acme.
 		}
 		return acme.Account{}, oldErr
 	}
-	aside, err := i.putAside()
-	if err != nil {
+	file := i.ownKeyFile()
+	if _, err := i.putAside(file); err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return acme.Account{}, err
 	}
-	if err := i.store.Store(ctx, accountKey, b); err != nil {
+	if err := i.store.Store(ctx, file, b); err != nil {
 		return acme.Account{}, fmt.Errorf("store account key: %w", err)
 	}
-	i.cfg.Logger.Error("the CA gives the account's key no account any more; it was put aside, and a new account was made",
-		"ca", i.ca, "file", aside, "error", oldErr, hint.Attr(hint.NewAccount.Do))
+	i.cfg.Logger.Error("the CA gives the account's key no account; a key for this CA alone was made, and a new account",
+		"ca", i.ca, "file", i.store.Filename(file), "error", oldErr, hint.Attr(hint.NewAccount.Do))
 	return acct, nil
 }
 
-// loadKey reads the account's key, or makes and stores one. A key that cannot
-// be used is put aside, never deleted: somebody may want to mend it.
+// loadKey reads the account's key for this CA, or makes and stores a shared one.
 func (i *issuer) loadKey(ctx context.Context) (crypto.Signer, error) {
-	file := i.store.Filename(accountKey)
-	b, err := i.store.Load(ctx, accountKey)
-	switch {
-	case err == nil:
-		if err := ownfile.Protect(file); err != nil {
-			i.cfg.Logger.Warn(err.Error(), hint.Attr(hint.All(err)))
+	for _, file := range []string{i.ownKeyFile(), accountKey} {
+		if key, err := i.readKey(ctx, file); key != nil || err != nil {
+			return key, err
 		}
-		key, err := decodeKey(ownfile.PEM(b))
-		if err == nil {
-			return key, nil
-		}
-		aside, aerr := i.putAside()
-		if aerr != nil {
-			return nil, errors.Join(err, aerr)
-		}
-		i.cfg.Logger.Error("account key is damaged and was put aside, and a new account is made",
-			"file", aside, "error", err, hint.Attr(hint.NewAccount.Do))
-	case !errors.Is(err, fs.ErrNotExist):
-		return nil, &FileError{Path: file, Err: err}
 	}
-
 	key, b, err := newKey()
 	if err != nil {
 		return nil, err
@@ -219,6 +211,34 @@ func (i *issuer) loadKey(ctx context.Context) (crypto.Signer, error) {
 		return nil, fmt.Errorf("store account key: %w", err)
 	}
 	return key, nil
+}
+
+// readKey reads an account's key from a file, and returns nil where there is
+// none. A key that cannot be used is put aside, never deleted: somebody may want
+// to mend it.
+func (i *issuer) readKey(ctx context.Context, name string) (crypto.Signer, error) {
+	file := i.store.Filename(name)
+	b, err := i.store.Load(ctx, name)
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
+		return nil, nil
+	case err != nil:
+		return nil, &FileError{Path: file, Err: err}
+	}
+	key, err := decodeKey(ownfile.PEM(b))
+	if err == nil {
+		if err := ownfile.Protect(file); err != nil {
+			i.cfg.Logger.Warn(err.Error(), hint.Attr(hint.All(err)))
+		}
+		return key, nil
+	}
+	aside, aerr := i.putAside(name)
+	if aerr != nil {
+		return nil, errors.Join(err, aerr)
+	}
+	i.cfg.Logger.Error("account key is damaged and was put aside, and a new account is made",
+		"file", aside, "error", err, hint.Attr(hint.NewAccount.Do))
+	return nil, nil
 }
 
 // decodeKey reads an account's key. Ed25519 keys are not among those that sign
@@ -256,9 +276,9 @@ func newKey() (crypto.Signer, []byte, error) {
 	return key, b, nil
 }
 
-// putAside renames the file of the account's key, and returns its new name.
-func (i *issuer) putAside() (string, error) {
-	file := i.store.Filename(accountKey)
+// putAside renames the file of an account's key, and returns its new name.
+func (i *issuer) putAside(name string) (string, error) {
+	file := i.store.Filename(name)
 	aside := fmt.Sprintf("%s.broken-%d", file, time.Now().UnixNano())
 	if err := os.Rename(file, aside); err != nil {
 		return "", &FileError{Path: file, Err: err}

@@ -42,7 +42,7 @@ func TestStoredAccountIsNotBelievedAgainstTheCA(t *testing.T) {
 	for _, c := range []struct {
 		what    string
 		damage  func(t *testing.T, p *pebble.Server, dir string)
-		sameKey bool // the key is kept, since whatever names the account by it should hold
+		sameKey bool // the shared key is kept, since whatever names an account by it should hold
 	}{
 		{"the key is lost", func(t *testing.T, _ *pebble.Server, dir string) {
 			if err := os.Remove(filepath.Join(dir, "account.key")); err != nil {
@@ -65,7 +65,7 @@ func TestStoredAccountIsNotBelievedAgainstTheCA(t *testing.T) {
 		{"the key is empty", func(t *testing.T, _ *pebble.Server, dir string) {
 			write(t, filepath.Join(dir, "account.key"), nil)
 		}, false},
-		{"the account is deactivated", deactivate, false},
+		{"the account is deactivated", deactivate, true}, // a key for this CA alone is made beside it
 		{"the registration is empty", func(t *testing.T, _ *pebble.Server, dir string) {
 			write(t, only(t, filepath.Join(dir, "accounts"), ".json"), nil)
 		}, true},

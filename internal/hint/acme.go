@@ -96,8 +96,8 @@ var (
 		Do:    []string{"this machine's clock says NOW: set it if that is wrong"},
 	}
 	NewAccount = &Advice{
-		Shown: "… was put aside, and a new account …",
-		Means: "the key of the ACME account is damaged, or the CA has ended its account",
+		Shown: "… account … key …, and a new account …",
+		Means: "the key of the ACME account is damaged, or the CA has ended its account or takes no such key",
 		Do:    []string{"a CAA record that names the old account must be changed to the new one"},
 	}
 )
