@@ -21,6 +21,7 @@ func (s *service) failed(w http.ResponseWriter, r *http.Request, err error) {
 	if r.Context().Err() != nil || body != nil && body.failed.Load() { // the visitor has gone
 		panic(http.ErrAbortHandler)
 	}
+	exchangeOf(r).answer = nil // if there was one, nobody gets it
 	f := s.fault(err)
 	p := unreachable
 	if f.broken {

@@ -46,25 +46,6 @@ func isAlphanumeric(c byte) bool {
 	return 'a' <= c && c <= 'z' || 'A' <= c && c <= 'Z' || '0' <= c && c <= '9'
 }
 
-// dropUpgrade takes out an Upgrade that must not reach the service: another HTTP
-// inside the connection would be past everything here, and a token that is no
-// text would be taken for the service's mistake.
-func dropUpgrade(h http.Header) {
-	if up := h.Get("Upgrade"); strings.HasPrefix(strings.ToLower(up), "h2") || !printable(up) {
-		h.Del("Upgrade")
-		h.Del("Http2-Settings")
-	}
-}
-
-func printable(s string) bool {
-	for i := range len(s) {
-		if s[i] < ' ' || s[i] > '~' {
-			return false
-		}
-	}
-	return true
-}
-
 // dropFraming takes out of trailers what must not be there (RFC 9110, section
 // 6.5.1): what frames and routes a message, and what says who asks.
 func dropFraming(trailer http.Header) {

@@ -4,8 +4,6 @@ import (
 	"errors"
 	"io"
 	"net/http"
-	"slices"
-	"strings"
 
 	"golang.org/x/net/http2"
 )
@@ -21,9 +19,9 @@ import (
 // does no harm (RFC 9110, section 9.2.2; RFC 9113, section 8.7). Most of it
 // package net/http does by itself, given that the body is kept; what is here are
 // the answers that ask for another connection.
-func (s *service) RoundTrip(req *http.Request) (*http.Response, error) {
-	v := exchangeOf(req).visit
-	req = s.prepare(req)
+func (s *service) RoundTrip(proxied *http.Request) (*http.Response, error) {
+	v := exchangeOf(proxied).visit
+	req := s.prepare(proxied)
 	release := keepBody(req, v)
 	defer release()
 	key := transportKey{http1: v.http1.Load() || wantsUpgrade(req), name: s.name.Load()}
@@ -40,11 +38,19 @@ func (s *service) RoundTrip(req *http.Request) (*http.Response, error) {
 		return nil, err
 	}
 	if err := s.check(req, res); err != nil {
-		discard(res)
+		if res.StatusCode == http.StatusSwitchingProtocols {
+			res.Body.Close() // it may never end
+		} else {
+			discard(res)
+		}
 		return nil, err
 	}
 	s.answers()
-	if res.StatusCode != http.StatusSwitchingProtocols {
+	if res.StatusCode == http.StatusSwitchingProtocols {
+		// ReverseProxy knows requests for one protocol alone: this is the one of
+		// them that the service has taken. The transport may still read req.
+		proxied.Header = http.Header{"Connection": {"Upgrade"}, "Upgrade": {res.Header.Get("Upgrade")}}
+	} else {
 		res.Body = &heardBody{res.Body, s, req.Context()}
 	}
 	return res, nil
@@ -161,12 +167,6 @@ func (s *service) check(req *http.Request, res *http.Response) error {
 		return errStatus
 	}
 	return nil
-}
-
-// switches reports whether the answer names a protocol that was asked for.
-func switches(req *http.Request, res *http.Response) bool {
-	asked := strings.FieldsFunc(strings.Join(req.Header.Values("Upgrade"), ","), func(r rune) bool { return r == ',' || r == ' ' })
-	return slices.ContainsFunc(asked, func(p string) bool { return strings.EqualFold(p, res.Header.Get("Upgrade")) })
 }
 
 var (
