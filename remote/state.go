@@ -105,7 +105,6 @@ func (s *state) loadIdentity() error {
 	if err != nil {
 		return unusable("read", s.dir, file, err)
 	}
-	s.stray(ownfile.Protect(file))
 	block, _ := pem.Decode(ownfile.PEM(b))
 	if block == nil {
 		return hint.BadIdentity.Error(fmt.Errorf("%s holds no Ed25519 key: there is no PEM block in it", file), "FILE", file)
@@ -116,6 +115,7 @@ func (s *state) loadIdentity() error {
 		return hint.BadIdentity.Error(fmt.Errorf("%s holds no Ed25519 key", file), "FILE", file)
 	}
 	s.key = key
+	s.stray(ownfile.Protect(file)) // not before the content has shown that it is a key
 	return nil
 }
 

@@ -109,6 +109,28 @@ func TestIdentityIsProtected(t *testing.T) {
 	}
 }
 
+// A file that holds no identity is somebody else's: its mode stays.
+func TestModeOfAFileWithoutIdentityStays(t *testing.T) {
+	dir := t.TempDir()
+	other := filepath.Join(t.TempDir(), "other")
+	file := filepath.Join(dir, identityFile)
+	for what, put := range map[string]func() error{
+		"a link": func() error { return os.Symlink(other, file) },
+		"a file": func() error { return os.Link(other, file) },
+	} {
+		os.Remove(file)
+		if err := errors.Join(os.WriteFile(other, []byte("root:x:0:0\n"), 0o600), os.Chmod(other, 0o644), put()); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := openState(dir); err == nil {
+			t.Errorf("%s is an identity", what)
+		}
+		if info, err := os.Stat(other); err != nil || info.Mode() != 0o644 {
+			t.Errorf("%s: mode %v, %v", what, info.Mode(), err)
+		}
+	}
+}
+
 // An identity that is gone, where there was one, is not replaced in silence.
 func TestLostIdentityIsTold(t *testing.T) {
 	dir := filepath.Join(t.TempDir(), "state")

@@ -3,6 +3,7 @@
 package ownfile
 
 import (
+	"errors"
 	"os"
 	"path/filepath"
 	"testing"
@@ -33,5 +34,20 @@ func TestForeignNamesTheOutermostPart(t *testing.T) {
 	}
 	if what, _, _ := foreign(inner, 0); what != "" {
 		t.Errorf("root is told of %q", what)
+	}
+}
+
+// A file of another user, which root could change, stays as it is.
+func TestProtectLeavesOtherUsersFiles(t *testing.T) {
+	if os.Geteuid() != 0 {
+		t.Skip("needs root to give files away")
+	}
+	file := filepath.Join(t.TempDir(), "key")
+	if err := errors.Join(os.WriteFile(file, nil, 0o644), os.Chmod(file, 0o644), os.Chown(file, 54321, 54321)); err != nil {
+		t.Fatal(err)
+	}
+	err := Protect(file)
+	if info, serr := os.Stat(file); serr != nil || info.Mode() != 0o644 || err == nil {
+		t.Errorf("mode %v, %v; %v", info.Mode(), serr, err)
 	}
 }

@@ -3,18 +3,14 @@
 package ownfile
 
 import (
-	"os"
+	"io/fs"
 	"os/user"
 	"strconv"
 	"syscall"
 )
 
 // ownerOf returns the user that a file or folder belongs to, if it can be seen.
-func ownerOf(path string) (uid int, ok bool) {
-	info, err := os.Stat(path)
-	if err != nil {
-		return 0, false
-	}
+func ownerOf(info fs.FileInfo) (uid int, ok bool) {
 	st, ok := info.Sys().(*syscall.Stat_t)
 	if !ok {
 		return 0, false

@@ -133,12 +133,50 @@ func Exposed(path string) error {
 // Protect takes the rights of others to a private file away, if it can. The
 // error is for people, with hints: that every user of the machine had some, or
 // has them still.
+//
+// Call it once the file's content has shown that the file is the program's own.
+// It changes nothing but a regular file of the program's user: what a symbolic
+// link leads to is not the program's to change.
 func Protect(file string) error {
-	err := Exposed(file)
-	if os.Chmod(file, 0o600) == nil && err != nil {
+	f, err := openOwn(file)
+	if err != nil {
+		return Exposed(file)
+	}
+	defer f.Close()
+	info, err := f.Stat()
+	if err != nil || f.Chmod(0o600) != nil {
+		return Exposed(file)
+	}
+	if IsOpen(info) {
 		return hint.FileWasOpen.Error(fmt.Errorf("every user of this machine could read or write %s", file), "FILE", file)
 	}
-	return err
+	return nil
+}
+
+// errNotOwn is the error of openOwn for any other kind of file.
+var errNotOwn = errors.New("not a regular file of this user")
+
+// openOwn opens a regular file of the program's user. The caller closes it. The
+// file that was looked at is the file that is opened, also where somebody puts
+// another one in its place meanwhile; not to wait for the writer of a pipe, it
+// is opened without blocking.
+func openOwn(file string) (*os.File, error) {
+	before, err := os.Lstat(file)
+	if err != nil {
+		return nil, err
+	}
+	if uid, ok := ownerOf(before); !before.Mode().IsRegular() || ok && uid != os.Geteuid() {
+		return nil, errNotOwn
+	}
+	f, err := os.OpenFile(file, os.O_RDONLY|syscall.O_NONBLOCK, 0)
+	if err != nil {
+		return nil, err
+	}
+	if info, err := f.Stat(); err != nil || !os.SameFile(before, info) {
+		f.Close()
+		return nil, errNotOwn
+	}
+	return f, nil
 }
 
 // Explain returns err, which came of using path, with hints where the disk is
@@ -169,7 +207,11 @@ func foreign(path string, uid int) (what, owner, user string) {
 	inOwn, at := false, ""
 	for part := range strings.SplitSeq(strings.TrimPrefix(abs, "/"), "/") {
 		at += "/" + part
-		id, ok := ownerOf(at)
+		info, err := os.Stat(at)
+		if err != nil {
+			break
+		}
+		id, ok := ownerOf(info)
 		if !ok {
 			break
 		}

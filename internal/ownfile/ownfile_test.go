@@ -147,6 +147,36 @@ func TestProtectClosesAndTells(t *testing.T) {
 	}
 }
 
+// What a symbolic link leads to is told of where it is open, and not changed.
+func TestProtectChangesNothingBehindALink(t *testing.T) {
+	if runtime.GOOS == "windows" {
+		t.Skip("no modes here")
+	}
+	for mode, want := range map[fs.FileMode]string{0o600: "", 0o640: "", 0o644: "can read or write"} {
+		target, link := filepath.Join(t.TempDir(), "else"), filepath.Join(t.TempDir(), "key")
+		if err := errors.Join(os.WriteFile(target, nil, 0o600), os.Chmod(target, mode), os.Symlink(target, link)); err != nil {
+			t.Fatal(err)
+		}
+		err := ownfile.Protect(link)
+		if want == "" != (err == nil) || err != nil && (!strings.Contains(err.Error(), want) || hint.All(err)[0] != "chmod 600 "+link) {
+			t.Errorf("%v: %v", mode, err)
+		}
+		if info, err := os.Stat(target); err != nil || info.Mode() != mode {
+			t.Errorf("%v became %v, %v", mode, info.Mode(), err)
+		}
+	}
+	dir := t.TempDir() // nor is a folder
+	if err := os.Chmod(dir, 0o750); err != nil {
+		t.Fatal(err)
+	}
+	if err := ownfile.Protect(dir); err != nil {
+		t.Error(err)
+	}
+	if info, err := os.Stat(dir); err != nil || info.Mode().Perm() != 0o750 {
+		t.Errorf("the folder became %v, %v", info.Mode(), err)
+	}
+}
+
 func TestExplainSaysWhatToDo(t *testing.T) {
 	for _, c := range []struct {
 		err    error
