@@ -129,8 +129,11 @@ func TestLogNamesTheBrokenRule(t *testing.T) {
 			fmt.Fprintf(v, "GET / HTTP/1.1\r\nHost: %s\r\n\r\n", domain)
 			b := make([]byte, len("HTTP/1.1 502"))
 			io.ReadFull(v, b)
-			v.Close()
 			begun := strings.HasPrefix(c.answer, chunked) || c.name == "an end before the length"
+			if begun { // the fault of an answer that nobody waits for is not logged
+				io.Copy(io.Discard, v)
+			}
+			v.Close()
 			if begun == (string(b) == "HTTP/1.1 502") { // the answer is cut, or it is none
 				t.Errorf("the visitor gets %q", b)
 			}
