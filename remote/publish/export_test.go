@@ -13,6 +13,7 @@ const (
 	LargeAnswer       = largeAnswer
 	LargeAnswers      = largeAnswers
 	SmallUpload       = smallUpload
+	UploadBudget      = uploadBudget
 	SmallAnswer       = smallAnswer
 	SmallAnswers      = smallAnswers
 )

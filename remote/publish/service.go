@@ -12,11 +12,15 @@ import (
 	"sync"
 	"sync/atomic"
 	"time"
+
+	"keystay/internal/budget"
 )
 
 const (
 	// localDialTimeout is how long the local service may take to answer a dial,
-	// and then a TLS handshake.
+	// and then a TLS handshake. There is no limit for its answer: a long poll looks
+	// like a service that hangs. Its visitor decides how long to wait, and the
+	// service is told when the visitor leaves.
 	localDialTimeout = 10 * time.Second
 	// expectTimeout is how long a service may think about Expect: 100-continue.
 	// Then the visitor is asked for its body: some services never say a word.
@@ -36,9 +40,11 @@ type service struct {
 	name       atomic.Int32 // which of names was taken last
 	misdirects atomic.Bool  // it answers 421 to another try, too
 
+	uploads *budget.Budget // see windows.go
+
 	mu     sync.Mutex
 	visits map[net.Conn]*visit
-	large  int // how many of visits have large windows
+	large  int // how many of visits have large windows for answers
 }
 
 func (t *Target) service(domain string) *service {
@@ -48,6 +54,7 @@ func (t *Target) service(domain string) *service {
 		names:    t.serverNames(domain),
 		sessions: tls.NewLRUClientSessionCache(localSessions),
 		visits:   make(map[net.Conn]*visit),
+		uploads:  budget.New(uploadBudget),
 	}
 }
 

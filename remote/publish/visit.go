@@ -8,6 +8,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"keystay/internal/budget"
 	"keystay/internal/duplex"
 )
 
@@ -36,9 +37,10 @@ type visit struct {
 	mu         sync.Mutex
 	transports map[transportKey]*http.Transport
 	conns      map[*localConn]struct{}
-	requests   int  // under way
-	over       bool // the visitor's connection has ended
-	room       room // see windows.go
+	requests   int           // under way
+	over       bool          // the visitor's connection has ended
+	room       room          // see windows.go
+	upload     *budget.Share // likewise
 }
 
 // A transportKey says what the connections of a transport have in common.
@@ -86,6 +88,7 @@ func (v *visit) closeLocked() {
 	v.conns, v.transports = nil, nil
 	v.service.giveBack(v.room)
 	v.room = unasked
+	v.upload.Put(int(v.upload.Used()))
 	v.mu.Unlock()
 	for _, t := range transports {
 		t.CloseIdleConnections()
@@ -101,7 +104,11 @@ func (v *visit) transport(k transportKey) *http.Transport {
 	defer v.mu.Unlock()
 	t := v.transports[k]
 	if t == nil {
-		t = v.service.transport(k, v.roomLocked(), v.dial)
+		r := small
+		if s := v.service; s.H2C || s.URL.Scheme == "https" && !k.http1 { // it may speak HTTP/2
+			r = v.roomLocked()
+		}
+		t = v.service.transport(k, r, v.dial)
 		if v.transports == nil {
 			v.transports = make(map[transportKey]*http.Transport, 1)
 		}

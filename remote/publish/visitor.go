@@ -15,8 +15,8 @@ import (
 
 const (
 	// maxHeaderBytes is how long the head of a visitor's request may be. net/http
-	// answers a longer one with 431 (RFC 6585), or ends the stream. Common
-	// servers take 8 to 32 KiB.
+	// answers a longer one with 431 (RFC 6585) in words of its own: it asks no
+	// handler, so there is no place for a page. Common servers take 8 to 32 KiB.
 	maxHeaderBytes = 64 << 10
 	// maxVisitorStreams is how many requests of one visitor's HTTP/2 connection
 	// are served at once; the least that RFC 9113, section 6.5.2, recommends.

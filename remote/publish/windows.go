@@ -8,33 +8,40 @@ import (
 )
 
 // An HTTP/2 window is how much a sender may have on the way, so a window and the
-// path's round trip bound the speed: 1 MiB was 9.5 MB/s at 100 ms, and 6 MiB were
-// 19 to 28. It is also how much this process may have to keep for a receiver that
-// does not read. So the first visitors have large windows, and the others small
-// ones:
+// path's round trip bound the speed. It is also how much this process may have to
+// keep for a receiver that does not read. Package net/http cannot change the
+// windows of a connection later. So visitors who come early have large ones:
 //
-//   - From a visitor, one connection may be sent largeUpload or smallUpload
-//     that the service has not read, whatever the number of its requests.
+//   - From a visitor, one connection may be sent its window that the service has
+//     not read, whatever the number of its requests. Windows above smallUpload
+//     come out of uploadBudget: up to largeUpload while much of it is free, then a
+//     half of that, and so on (see package budget). Whoever leaves gives its
+//     window back. All visitors together may be sent uploadBudget, and smallUpload
+//     for each of them.
 //   - From a service that speaks HTTP/2, a visitor's connection may be sent
 //     largeAnswers or smallAnswers that the visitor has not read; one answer at
 //     most largeAnswer or smallAnswer of it, so that answers which a visitor
-//     leaves unread (at least four) do not stop its others.
+//     leaves unread (at least four) do not stop its others. The first maxLarge
+//     visitors have the large ones: services are near.
 //
 // HTTP/1.1 has no windows. There, TCP holds the sender back.
 const (
-	// maxLarge is how many visitors' connections have large windows at once.
+	largeUpload  = 16 << 20
+	smallUpload  = 1 << 20 // that of package net/http
+	uploadBudget = 128 << 20
+
+	// maxLarge is how many visitors' connections have large windows for answers
+	// at once.
 	maxLarge = 4
 
-	largeUpload  = 16 << 20
 	largeAnswers = 16 << 20
 	largeAnswer  = 4 << 20
 
-	smallUpload  = 512 << 10
 	smallAnswers = 2 << 20
 	smallAnswer  = 256 << 10
 )
 
-// A room is what windows a visit has.
+// A room is what windows for answers a visit has.
 type room int
 
 const (
@@ -78,12 +85,12 @@ func (r room) local() *http.HTTP2Config {
 	return &http.HTTP2Config{MaxReceiveBufferPerConnection: smallAnswers, MaxReceiveBufferPerStream: smallAnswer}
 }
 
-// serveHTTP2 lets srv speak HTTP/2 with visitors, with windows by their room.
-// Package net/http has one size for all of a server's connections, so there is a
-// server of its own for each size, which gets the connections from srv.
+// serveHTTP2 lets srv speak HTTP/2 with visitors, with windows as uploadOf has
+// them. Package net/http has one size for all of a server's connections, so there
+// is a server of its own for each size, which gets the connections from srv.
 func (s *service) serveHTTP2(srv *http.Server) {
-	serve := make(map[room]func(*tls.Conn, http.Handler))
-	for r, upload := range map[room]int{small: smallUpload, large: largeUpload} {
+	serve := make(map[int]func(*tls.Conn, http.Handler))
+	for upload := largeUpload; upload >= smallUpload; upload /= 2 {
 		sized := &http.Server{
 			HTTP2: &http.HTTP2Config{
 				MaxConcurrentStreams:          maxVisitorStreams,
@@ -98,10 +105,10 @@ func (s *service) serveHTTP2(srv *http.Server) {
 		sized.Serve(noListener{}) // sets TLSNextProto, and ends
 		srv.RegisterOnShutdown(func() { sized.Shutdown(context.Background()) })
 		h2 := sized.TLSNextProto["h2"]
-		serve[r] = func(c *tls.Conn, h http.Handler) { h2(sized, c, h) }
+		serve[upload] = func(c *tls.Conn, h http.Handler) { h2(sized, c, h) }
 	}
 	srv.TLSNextProto = map[string]func(*http.Server, *tls.Conn, http.Handler){
-		"h2": func(_ *http.Server, c *tls.Conn, h http.Handler) { serve[s.roomOf(c)](c, h) },
+		"h2": func(_ *http.Server, c *tls.Conn, h http.Handler) { serve[s.uploadOf(c)](c, h) },
 	}
 }
 
@@ -112,15 +119,24 @@ func (noListener) Accept() (net.Conn, error) { return nil, net.ErrClosed }
 func (noListener) Close() error              { return nil }
 func (noListener) Addr() net.Addr            { return nil }
 
-// roomOf returns the room of a visitor's connection.
-func (s *service) roomOf(c *tls.Conn) room {
+// uploadOf decides the window of a visitor's connection.
+func (s *service) uploadOf(c *tls.Conn) int {
 	s.mu.Lock()
 	v := s.visits[c]
 	s.mu.Unlock()
 	if v == nil {
-		return small
+		return smallUpload
 	}
 	v.mu.Lock()
 	defer v.mu.Unlock()
-	return v.roomLocked()
+	if v.over {
+		return smallUpload
+	}
+	v.upload = s.uploads.Share()
+	for size := largeUpload; size > smallUpload; size /= 2 {
+		if v.upload.Take(size, size) > 0 {
+			return size
+		}
+	}
+	return smallUpload
 }

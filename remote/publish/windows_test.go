@@ -4,6 +4,7 @@ import (
 	"crypto/tls"
 	"io"
 	"net"
+	"net/http"
 	"testing"
 	"time"
 
@@ -35,11 +36,15 @@ func windows(t *testing.T, fr *http2.Framer) (stream, conn, streams uint32) {
 	return stream, conn, streams
 }
 
-// The first visitors over HTTP/2 have windows that fit a long path. The others
-// have small ones, so that what all of them may make this process hold is
-// bounded. Who leaves makes room.
+// Visitors over HTTP/2 who come early have windows that fit a long path, and no
+// visitor has less than package net/http gives. What all of the large ones may
+// make this process hold is bounded. Whoever leaves gives its window back, and a
+// visitor over HTTP/1.1 takes none.
 func TestWindowsOfVisitorsAreBounded(t *testing.T) {
-	p := publishHandler(t, nil)
+	p := publishHandler(t, func(http.ResponseWriter, *http.Request) {})
+	for range publish.MaxLarge + 1 {
+		get(t, p.client(false))
+	}
 	visit := func() (*tls.Conn, uint32) {
 		v := p.visitor("h2")
 		io.WriteString(v, http2.ClientPreface)
@@ -51,26 +56,35 @@ func TestWindowsOfVisitorsAreBounded(t *testing.T) {
 		}
 		return v, conn
 	}
-	var first *tls.Conn
-	for i := range publish.MaxLarge {
+	var all []*tls.Conn
+	var taken, last uint32 = 0, publish.LargeUpload
+	count := make(map[uint32]int)
+	for last > publish.SmallUpload && len(all) < 100 {
 		v, window := visit()
-		if window != publish.LargeUpload {
-			t.Errorf("visitor %d: a window of %d, want %d", i, window, publish.LargeUpload)
+		if window > last {
+			t.Errorf("visitor %d: a window of %d behind one of %d", len(all), window, last)
 		}
-		first = v
+		all, last = append(all, v), window
+		count[window]++
+		if window > publish.SmallUpload {
+			taken += window
+		}
 	}
-	if _, window := visit(); window != publish.SmallUpload {
-		t.Errorf("one more: a window of %d, want %d", window, publish.SmallUpload)
+	const large = publish.LargeUpload
+	if last != publish.SmallUpload || taken > publish.UploadBudget || count[large] < 6 || count[large/2] == 0 || count[large/4] == 0 {
+		t.Errorf("windows of %v, %d bytes of the budget, the last one %d", count, taken, last)
 	}
-	first.Close()
+	for _, v := range all {
+		v.Close()
+	}
 	for deadline := time.Now().Add(patience); ; {
 		v, window := visit()
-		if window == publish.LargeUpload {
+		if window == large {
 			break
 		}
 		v.Close()
 		if time.Now().After(deadline) {
-			t.Fatal("the room of the visitor who left stays taken")
+			t.Fatal("the windows of visitors who left stay taken")
 		}
 	}
 }
