@@ -80,16 +80,33 @@ func isNoRelay(err error) bool {
 	var upgrade *framing.UpgradeError
 	var plain tls.RecordHeaderError
 	switch {
+	case errors.As(err, &proxy):
+		// The proxy looks the name up and dials. It answers alike, with 502,
+		// 503 or 504, where the name has no address and where the relay or the
+		// proxy has too much to do. Only 404 is no answer of a busy one. This
+		// case is the first, since another error may be of the way to the proxy.
+		return proxy.Status == http.StatusNotFound
 	case errors.As(err, &dns):
 		return dns.IsNotFound
-	case errors.As(err, &proxy): // the proxy looks names up and dials
-		return proxy.Status != 0 && proxy.Status != http.StatusProxyAuthRequired
 	case isDial(err):
 		return true
 	case errors.As(err, &upgrade):
-		return upgrade.Status < http.StatusInternalServerError
+		return knowsNoLinks(upgrade.Status)
 	}
 	return errors.Is(err, errNotRelay) || isAlert(err, alertUnrecognizedName) || errors.As(err, &plain)
+}
+
+// knowsNoLinks reports whether a server that answers the upgrade to a WebSocket
+// with this HTTP status has no links to give: it serves a page or leads to one,
+// or it knows no such path, method or upgrade. A relay that is busy, or what
+// stands before it, answers otherwise, such as with 403, 429 or 503.
+func knowsNoLinks(status int) bool {
+	switch status {
+	case http.StatusBadRequest, http.StatusNotFound, http.StatusMethodNotAllowed,
+		http.StatusGone, http.StatusUpgradeRequired:
+		return true
+	}
+	return status >= 200 && status < 400
 }
 
 // splitRelay splits host[:port].

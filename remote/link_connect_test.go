@@ -70,8 +70,7 @@ func TestIsNoRelay(t *testing.T) {
 		errNotRelay,
 		refused,
 		&net.OpError{Op: "dial", Err: &net.DNSError{IsNotFound: true}},
-		&proxydial.Error{Status: 502},
-		&framing.UpgradeError{Status: 404},
+		&proxydial.Error{Status: 404},
 		&blockedError{tls: &net.OpError{Op: "read", Err: errors.New("reset")}, wss: &framing.UpgradeError{Status: 200}},
 	}
 	unknown := []error{
@@ -79,9 +78,20 @@ func TestIsNoRelay(t *testing.T) {
 		errNoCertificate,
 		&net.OpError{Op: "read", Err: errors.New("connection reset by peer")},
 		&net.OpError{Op: "dial", Err: &net.DNSError{IsTimeout: true}},
-		&proxydial.Error{Status: 407},
 		&proxydial.Error{Err: refused},
-		&framing.UpgradeError{Status: 503},
+		&proxydial.Error{Err: &net.OpError{Op: "dial", Err: &net.DNSError{IsNotFound: true}}}, // the proxy's own name
+		&blockedError{tls: &net.OpError{Op: "read", Err: errors.New("reset")}, wss: &framing.UpgradeError{Status: 503}},
+	}
+	for _, status := range []int{200, 204, 301, 302, 308, 400, 404, 405, 410, 426} {
+		none = append(none, &framing.UpgradeError{Status: status})
+	}
+	// A relay that has too much to do, or what stands before it, says so.
+	for _, status := range []int{401, 403, 407, 408, 421, 425, 429, 451, 500, 501, 502, 503, 504, 520, 529, 599} {
+		unknown = append(unknown, &framing.UpgradeError{Status: status})
+	}
+	// A proxy says the same of a name without an address and of a busy relay.
+	for _, status := range []int{301, 400, 401, 403, 405, 407, 408, 410, 421, 429, 500, 501, 502, 503, 504, 529} {
+		unknown = append(unknown, &proxydial.Error{Status: status})
 	}
 	for _, err := range slices.Concat(none, unknown) {
 		if got, want := isNoRelay(&NoRelayError{Err: err}), slices.Contains(none, err); got != want {
