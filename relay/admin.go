@@ -11,8 +11,6 @@ import (
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus/promhttp"
-
-	"keystay/internal/httpdrain"
 )
 
 // ServeAdmin serves the operator's read-only address on ln: /metrics in the
@@ -33,9 +31,9 @@ func (s *Server) ServeAdmin(ln net.Listener, ready func() error) error {
 		}
 		fmt.Fprintln(w, "ok")
 	})
-	mux.Handle("GET /metrics", promhttp.HandlerFor(s.metrics(), promhttp.HandlerOpts{}))
-	srv := httpdrain.New(&http.Server{Handler: s.caught(hereOnly(ln.Addr(), mux)), ReadHeaderTimeout: 10 * time.Second, WriteTimeout: time.Minute})
-	tracked, err := s.track(ln, srv.Expect)
+	mux.Handle("GET /metrics", promhttp.HandlerFor(s.metrics(), promhttp.HandlerOpts{DisableCompression: true})) // a compressor holds most of a megabyte
+	srv := s.httpServer(hereOnly(ln.Addr(), mux), maxSiteHead, time.Minute)
+	tracked, err := s.trackHTTP(ln, srv, plainMemory)
 	if err != nil {
 		return ErrServerClosed
 	}

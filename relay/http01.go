@@ -33,7 +33,7 @@ const challengeTimeout = 15 * time.Second
 // that holds the name, browsers are sent to https. It blocks like Serve.
 func (s *Server) ServeHTTP01(ln net.Listener) error {
 	s.init()
-	tracked, err := s.track(ln, s.plain.Expect)
+	tracked, err := s.trackHTTP(ln, s.plain, plainMemory)
 	if err != nil {
 		return ErrServerClosed
 	}
@@ -66,6 +66,13 @@ func (s *Server) plainHandler() http.Handler {
 			isAway.Write(w, r)
 			return
 		case challenge && to != toRelay:
+			place := placeOf(r)
+			if place.here(plainMemory+challengeMemory) != nil {
+				s.outOfMemory()
+				cannotTell.Write(w, r)
+				return
+			}
+			defer place.here(plainMemory)
 			forward.ServeHTTP(w, r.WithContext(context.WithValue(r.Context(), nameKey{}, name)))
 			return
 		case challenge && s.Challenge != nil:
@@ -107,8 +114,11 @@ func (s *Server) challengeProxy() http.Handler {
 			DisableKeepAlives:      true,
 			DisableCompression:     true,
 			ResponseHeaderTimeout:  10 * time.Second,
-			MaxResponseHeaderBytes: 16 << 10,
+			MaxResponseHeaderBytes: 8 << 10,
+			ReadBufferSize:         maxChallenge,
+			WriteBufferSize:        maxChallenge,
 		},
+		BufferPool: challengeBuffers{},
 		ModifyResponse: func(r *http.Response) error {
 			if r.StatusCode == http.StatusSwitchingProtocols || r.ContentLength > maxChallenge {
 				return errors.New("what the remote answers is no key authorization")
@@ -126,6 +136,13 @@ func (s *Server) challengeProxy() http.Handler {
 		},
 	}
 }
+
+// challengeBuffers makes buffers of the size of an answer: the proxy's own have
+// 32 KiB.
+type challengeBuffers struct{}
+
+func (challengeBuffers) Get() []byte { return make([]byte, maxChallenge) }
+func (challengeBuffers) Put([]byte)  {}
 
 // dialChallenge opens a stream for an HTTP-01 request to addr, a name and a port.
 func (s *Server) dialChallenge(ctx context.Context, _, addr string) (net.Conn, error) {

@@ -10,26 +10,34 @@ import (
 	"time"
 )
 
-// maxAcceptPause is the longest pause after an Accept that failed.
-const maxAcceptPause = time.Second
+// The shortest and the longest pause after an Accept that failed.
+const (
+	minAcceptPause = 5 * time.Millisecond
+	maxAcceptPause = time.Second
+)
 
 // A listener goes on after errors that pass, such as too many open files:
 // tcpproxy takes any error of Accept for the end. It can be paused.
 type listener struct {
 	net.Listener
-	log      *slog.Logger
-	done     <-chan struct{}
-	accepted func(net.Conn) // called before Accept returns it, and before pause does
+	log  *slog.Logger
+	done <-chan struct{}
+	// accepted is called before Accept returns a connection, and before pause does.
+	// It returns the connection that Accept does; nil is for none, and it is closed.
+	accepted func(net.Conn) net.Conn
 
 	accepting sync.RWMutex // held for reading by Accept, and locked while paused
 }
 
 // Accept returns an error only when the listener is closed.
 func (l *listener) Accept() (net.Conn, error) {
-	pause := 5 * time.Millisecond
+	pause := minAcceptPause
 	for {
 		c, err := l.accept()
 		switch {
+		case err == nil && c == nil: // accepted has closed it
+			pause = minAcceptPause
+			continue
 		case err == nil || errors.Is(err, net.ErrClosed):
 			return c, err
 		case errors.Is(err, os.ErrDeadlineExceeded): // pause wants the lock
@@ -50,7 +58,7 @@ func (l *listener) accept() (net.Conn, error) {
 	defer l.accepting.RUnlock()
 	c, err := l.Listener.Accept()
 	if err == nil {
-		l.accepted(c)
+		c = l.accepted(c)
 	}
 	return c, err
 }

@@ -4,15 +4,11 @@ import (
 	"context"
 	"crypto/tls"
 	"errors"
-	"io"
-	"log"
 	"net"
-	"net/http"
 	"slices"
 	"time"
 
 	"keystay/framing"
-	"keystay/internal/httpdrain"
 )
 
 // handshakeTimeout is how long a TLS handshake for the relay's own name may take.
@@ -60,9 +56,6 @@ func (s *Server) handleOwn(own *peeked, forget, routed func()) {
 	}
 	tc := tls.Server(below, s.ownConfig)
 	err := s.shake(tc, own)
-	if own.place.end() && err == nil {
-		err = errNoRoom
-	}
 	if tc.ConnectionState().NegotiatedProtocol == framing.Protocol {
 		routed() // it lasts
 	}
@@ -76,11 +69,15 @@ func (s *Server) handleOwn(own *peeked, forget, routed func()) {
 		tc.Close()
 	case proto == framing.Protocol:
 		cs := tc.ConnectionState()
-		s.serveLink(tc, &cs, forget)
+		s.serveLink(tc, &cs, own.place, forget)
 		return
 	case proto == framing.LaneProtocol:
-		s.serveLane(tc, routed)
+		s.serveLane(tc, func() { own.place.end(); routed() })
+		own.place.end()
 	case proto == acmeALPN:
+		tc.Close()
+	case own.place.here(siteMemory(proto)) != nil:
+		s.outOfMemory()
 		tc.Close()
 	default: // the HTTP server owns it from here
 		forget()
@@ -101,29 +98,10 @@ func (s *Server) shake(tc *tls.Conn, own *peeked) error {
 	defer leave()
 	own.idle = leave
 	defer func() { own.idle = nil }()
+	if err := own.place.here(tlsMemory + len(own.first)); err != nil {
+		return err
+	}
 	ctx, cancel := context.WithTimeout(s.ctx, handshakeTimeout)
 	defer cancel()
 	return tc.HandshakeContext(ctx)
-}
-
-// httpServer returns a server with the limits that every public one has.
-func (s *Server) httpServer(h http.Handler) *httpdrain.Server {
-	return httpdrain.New(&http.Server{
-		Handler:           s.caught(h),
-		ReadHeaderTimeout: 10 * time.Second,
-		ReadTimeout:       30 * time.Second,
-		WriteTimeout:      30 * time.Second,
-		IdleTimeout:       time.Minute,
-		MaxHeaderBytes:    16 << 10,
-		ErrorLog:          log.New(io.Discard, "", 0), // its lines carry visitors' addresses
-		BaseContext:       func(net.Listener) context.Context { return s.ctx },
-	})
-}
-
-// caught is h, with a panic in it counted. The HTTP server ends the connection.
-func (s *Server) caught(h http.Handler) http.Handler {
-	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		defer s.panics.Catch("answering a request", func() { panic(http.ErrAbortHandler) })
-		h.ServeHTTP(w, r)
-	})
 }

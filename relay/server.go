@@ -44,8 +44,8 @@ type Server struct {
 	// 0 means the port of the first listener given to Serve.
 	PublicPort int
 
-	// Memory is how many bytes links, unfinished hellos and visitors who wait may
-	// make the relay hold together, at least MinMemory; 0 is DefaultMemory().
+	// Memory is how many bytes links, unfinished hellos, visitors who wait and
+	// connections for the relay itself may make the relay hold together, at least MinMemory; 0 is DefaultMemory().
 	Memory int64
 
 	// DefaultName is the name that a visitor gets whose hello asks for none, or for
@@ -119,8 +119,8 @@ func (s *Server) init() {
 		s.panics = &panics.Log{Logger: s.log, Passes: http.ErrAbortHandler}
 		s.ownConfig = s.ownTLS()
 		s.site = newHandoff(s.Domain)
-		s.siteHTTP = s.httpServer(s.siteHandler())
-		s.plain = s.httpServer(s.plainHandler())
+		s.siteHTTP = s.httpServer(s.siteHandler(), maxSiteHead, answerTimeout)
+		s.plain = s.httpServer(s.plainHandler(), maxPlainHead, challengeTimeout+answerTimeout)
 		s.port = s.PublicPort
 		s.Names.Begin(s.Domain)
 		s.router = &router{domain: s.Domain, presence: &s.presence, names: s.Names, ctx: s.ctx, leaving: s.leaving, departure: s.departing}
@@ -147,7 +147,9 @@ func (s *Server) Serve(ln net.Listener) error {
 	}
 	s.mu.Unlock()
 	const public = "public"
-	p := tcpproxy.Proxy{ListenFunc: func(_, _ string) (net.Listener, error) { return s.track(ln, func(net.Conn) { s.routing.add() }) }}
+	p := tcpproxy.Proxy{ListenFunc: func(_, _ string) (net.Listener, error) {
+		return s.track(ln, func(c net.Conn) net.Conn { s.routing.add(); return c })
+	}}
 	p.AddRoute(public, target(s.handle))
 	if err := p.Run(); !errors.Is(err, net.ErrClosed) {
 		return fmt.Errorf("serve %s: %w", ln.Addr(), err)
@@ -156,8 +158,8 @@ func (s *Server) Serve(ln net.Listener) error {
 }
 
 // track notes ln for Shutdown and makes its Accept survive passing errors.
-// accepted gets to know each connection before anybody else does.
-func (s *Server) track(ln net.Listener, accepted func(net.Conn)) (net.Listener, error) {
+// accepted gets to know each connection before anybody else does, see listener.
+func (s *Server) track(ln net.Listener, accepted func(net.Conn) net.Conn) (net.Listener, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.closing || s.departure != nil {

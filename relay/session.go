@@ -61,13 +61,15 @@ func (sess *session) log() *slog.Logger {
 
 // serveLink lets a remote in. It owns c, which is the TLS connection of cs, or
 // runs in it. When the link is over, which may be long after serveLink has
-// returned, it calls forget. No goroutine waits for that: a stack is a good part
+// returned, it calls forget. It gives the place up once the remote has proved its
+// key: from then on the key accounts for the link. No goroutine waits for that: a stack is a good part
 // of what an idle link costs.
-func (s *Server) serveLink(c net.Conn, cs *tls.ConnectionState, forget func()) {
+func (s *Server) serveLink(c net.Conn, cs *tls.ConnectionState, place *pending, forget func()) {
 	s.wg.Add(1) // forget may be called meanwhile
 	defer s.wg.Done()
 	var sess *session
 	defer s.panics.Catch("letting a remote in", func() {
+		place.end()
 		socket.Abort(c)
 		switch {
 		case sess == nil:
@@ -97,6 +99,10 @@ func (s *Server) serveLink(c net.Conn, cs *tls.ConnectionState, forget func()) {
 		link.Refuse(*refusal)
 		forget()
 		return
+	}
+	if place.end() { // the connection was closed for want of memory
+		s.outOfMemory()
+		link.Close()
 	}
 	sess = &session{srv: s, link: link, key: bytes.Clone(hello.Key), run: hello.Run, identity: id, forget: forget}
 	s.presence.join(sess)

@@ -5,8 +5,8 @@ import (
 	"errors"
 	"math/bits"
 	"sync"
-	"time"
 
+	"keystay/internal/socket"
 	"keystay/sni"
 )
 
@@ -14,10 +14,13 @@ import (
 // buffer of its hello, in bytes: its goroutine and what belongs to it.
 const unfinishedBase = 4 << 10
 
-// unfinished is the memory of connections that have no owner yet: those whose
-// hello is not whole, those that wait for a remote, and those in a handshake for
-// the relay's own name. Where it is used up the one that holds most goes, of
-// several the one that came first; a newcomer only if it would hold most itself.
+// unfinished is the memory of connections that have no owner: those whose hello
+// is not whole, those that wait for a remote, those for the relay's own name until
+// a link's HELLO has proved a key or a lane has found its link, and those over
+// which HTTP is spoken with the relay itself, until they end. Where it is used up
+// the one that holds most goes, of several the one that came first. A hello that
+// would hold most itself goes instead; a connection for the relay itself does not,
+// since it holds more than a hello by what it is.
 type unfinished struct {
 	limit int
 
@@ -53,26 +56,46 @@ func (u *unfinished) begin(c sni.Conn, n int) *pending {
 	p := &pending{all: u, conn: c}
 	u.mu.Lock()
 	defer u.mu.Unlock()
-	if !u.moveLocked(p, unfinishedBase+n) {
+	if !u.moveLocked(p, unfinishedBase+n, class(unfinishedBase+n)) {
+		return nil
+	}
+	return p
+}
+
+// beginHere is begin for a connection that is for the relay itself.
+func (u *unfinished) beginHere(c sni.Conn, n int) *pending {
+	p := u.begin(c, 0)
+	if p.here(n) != nil {
+		p.end()
 		return nil
 	}
 	return p
 }
 
 // grow counts that the buffer of p will have n bytes.
-func (p *pending) grow(n int) error {
+func (p *pending) grow(n int) error { return p.move(n, class(unfinishedBase+n)) }
+
+// here counts that p is for the relay itself and holds n bytes, which may be fewer
+// than before.
+func (p *pending) here(n int) error { return p.move(n, 0) }
+
+func (p *pending) move(n, least int) error {
+	if p == nil {
+		return errNoRoom
+	}
 	p.all.mu.Lock()
 	defer p.all.mu.Unlock()
-	if p.gone || !p.all.moveLocked(p, unfinishedBase+n) {
+	if p.at == nil || !p.all.moveLocked(p, unfinishedBase+n, least) { // it had to go, or is over
 		return errNoRoom
 	}
 	return nil
 }
 
-// moveLocked makes p count for size bytes, if there is room or can be made.
-func (u *unfinished) moveLocked(p *pending, size int) bool {
+// moveLocked makes p count for size bytes, if there is room or can be made by
+// others of class least or above.
+func (u *unfinished) moveLocked(p *pending, size, least int) bool {
 	for u.used-p.size+size > u.limit {
-		if !u.pushLocked(p, class(size)) {
+		if !u.pushLocked(p, least) {
 			return false
 		}
 	}
@@ -102,7 +125,7 @@ func (u *unfinished) pushLocked(p *pending, least int) bool {
 		if victim.pushed != nil {
 			close(victim.pushed)
 		}
-		victim.conn.SetDeadline(time.Unix(1, 0)) // so that a Read or Write of it returns
+		socket.Abort(victim.conn) // a deadline would be set anew by whoever serves it
 		return true
 	}
 	return false

@@ -207,10 +207,16 @@ func addrPort(a net.Addr) netip.AddrPort {
 // peeked is a connection whose first bytes have been read already.
 type peeked struct {
 	sni.Conn
-	first []byte // nil when all of it has been read
-	lane  bool   // the hello offers to be a lane
-	place *pending
-	idle  func() // called before a Read that waits for the peer; may be nil
+	first []byte   // nil when all of it has been read
+	lane  bool     // the hello offers to be a lane
+	place *pending // until Close, or until somebody else accounts for it
+	idle  func()   // called before a Read that waits for the peer; may be nil
+}
+
+// Close gives its place up, too.
+func (p *peeked) Close() error {
+	p.place.end()
+	return p.Conn.Close()
 }
 
 func (p *peeked) Read(b []byte) (int, error) {

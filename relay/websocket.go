@@ -21,5 +21,5 @@ func (s *Server) serveWebSocket(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	cs := r.TLS
-	go s.serveLink(c, cs, forget) // so that the HTTP server is done with the request
+	go s.serveLink(c, cs, placeOf(r), forget) // so that the HTTP server is done with the request
 }

@@ -1,0 +1,227 @@
+package relay_test
+
+import (
+	"bufio"
+	"bytes"
+	"context"
+	"crypto/tls"
+	"io"
+	"net"
+	"net/http"
+	"strings"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"golang.org/x/net/http2"
+	"golang.org/x/net/http2/hpack"
+
+	"keystay/framing"
+	"keystay/internal/memconn"
+	"keystay/relay"
+)
+
+// tls dials the relay's own name.
+func (r *rig) tls(protos ...string) *tls.Conn {
+	r.t.Helper()
+	tc := tls.Client(r.dial(), &tls.Config{RootCAs: r.ca.Pool(), ServerName: zone, NextProtos: protos})
+	if err := tc.Handshake(); err != nil {
+		r.t.Fatal(err)
+	}
+	return tc
+}
+
+// withinBudget checks what connections without an owner have held, at most.
+func (r *rig) withinBudget() {
+	r.t.Helper()
+	used, peak, limit := r.srv.UnfinishedMemory()
+	if peak > limit || used < limit/2 {
+		r.t.Errorf("connections without an owner hold %d of %d, at most %d", used, limit, peak)
+	}
+}
+
+// letIn checks that an honest browser and an honest remote find room.
+func (r *rig) letIn() {
+	r.t.Helper()
+	for _, proto := range []string{"http/1.1", "h2"} {
+		tr := &http.Transport{TLSClientConfig: &tls.Config{RootCAs: r.ca.Pool(), ServerName: zone, NextProtos: []string{proto}},
+			DialContext: func(context.Context, string, string) (net.Conn, error) { return r.dial(), nil }, ForceAttemptHTTP2: proto == "h2"}
+		resp, err := (&http.Client{Transport: tr}).Get("https://" + zone + "/")
+		if err != nil {
+			r.t.Errorf("a browser with %s: %v", proto, err)
+			continue
+		}
+		io.Copy(io.Discard, resp.Body)
+		resp.Body.Close()
+		if resp.StatusCode != 200 || (resp.ProtoMajor == 2) != (proto == "h2") {
+			r.t.Errorf("a browser with %s: %s over %s", proto, resp.Status, resp.Proto)
+		}
+		tr.CloseIdleConnections()
+	}
+	r.device(newIdentity(r.t), "honest.relay.test").echo("honest")
+	r.reaches("honest.relay.test", "honest")
+}
+
+// nothingHeld closes the connections and checks that nothing is counted any more.
+func (r *rig) nothingHeld(conns []io.Closer) {
+	r.t.Helper()
+	for _, c := range conns {
+		c.Close()
+	}
+	r.close()
+	synctest.Wait()
+	if used, _, _ := r.srv.UnfinishedMemory(); used != 0 {
+		r.t.Errorf("%d bytes are left", used)
+	}
+}
+
+// Connections for the relay's own name on which nobody has proved anything hold no
+// more than their part of the memory, whatever their protocol and however long
+// they stay; an honest browser and an honest remote get in meanwhile.
+func TestConnectionsThatProveNothingStayWithinTheBudget(t *testing.T) {
+	for name, open := range map[string]func(*rig) io.Closer{
+		"links before HELLO": func(r *rig) io.Closer { return r.tls(framing.Protocol) },
+		"lanes before JOIN":  func(r *rig) io.Closer { return r.tls(framing.LaneProtocol) },
+		"WebSockets before HELLO": func(r *rig) io.Closer {
+			tc := r.tls("http/1.1")
+			io.WriteString(tc, "GET "+framing.WebSocketPath+" HTTP/1.1\r\nHost: "+zone+"\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n"+
+				"Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Protocol: "+framing.WebSocketProtocol+"\r\n\r\n")
+			return tc
+		},
+		"requests that are not whole": func(r *rig) io.Closer {
+			tc := r.tls("http/1.1")
+			io.WriteString(tc, "GET / HTTP/1.1\r\nHost: "+zone+"\r\nX: "+strings.Repeat("x", 7<<10))
+			return tc
+		},
+		"HTTP/2 whose answers are not taken": func(r *rig) io.Closer { return r.stuckHTTP2(8) },
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				r := memRig(t, smallMemory)
+				_, _, limit := r.srv.UnfinishedMemory()
+				var hostile []io.Closer
+				n := limit/(20<<10) + 50
+				if strings.HasPrefix(name, "HTTP/2") {
+					n = 30
+				}
+				for range n {
+					hostile = append(hostile, open(r))
+					synctest.Wait()
+				}
+				r.withinBudget()
+				r.letIn()
+				r.withinBudget()
+				r.nothingHeld(hostile)
+			})
+		})
+	}
+}
+
+// stuckHTTP2 asks for a page n times, with a long head, and takes no answer.
+func (r *rig) stuckHTTP2(n int) io.Closer {
+	tc := r.tls("h2")
+	io.WriteString(tc, http2.ClientPreface)
+	fr := http2.NewFramer(tc, tc)
+	fr.WriteSettings(http2.Setting{ID: http2.SettingInitialWindowSize, Val: 0})
+	go io.Copy(io.Discard, tc)
+	for i := range n {
+		var b bytes.Buffer
+		e := hpack.NewEncoder(&b)
+		for _, f := range [][2]string{{":method", "GET"}, {":scheme", "https"}, {":authority", zone}, {":path", "/"}, {"x", strings.Repeat("x", 7<<10)}} {
+			e.WriteField(hpack.HeaderField{Name: f[0], Value: f[1], Sensitive: true})
+		}
+		fr.WriteHeaders(http2.HeadersFrameParam{StreamID: uint32(1 + 2*i), BlockFragment: b.Bytes(), EndHeaders: true, EndStream: true})
+	}
+	return tc
+}
+
+// An HTTP/2 connection to the relay's site may have 8 requests at once, and its
+// windows and heads are small.
+func TestSiteLimitsHTTP2(t *testing.T) {
+	r := newRig(t, nil)
+	tc := r.tls("h2")
+	io.WriteString(tc, http2.ClientPreface)
+	fr := http2.NewFramer(tc, tc)
+	fr.WriteSettings()
+	f, err := fr.ReadFrame()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for id, want := range map[http2.SettingID]uint32{
+		http2.SettingMaxConcurrentStreams: relay.MaxSiteStreams,
+		http2.SettingInitialWindowSize:    4 << 10,
+		http2.SettingMaxFrameSize:         16 << 10,
+	} {
+		if got, _ := f.(*http2.SettingsFrame).Value(id); got != want {
+			t.Errorf("%v is %d, want %d", id, got, want)
+		}
+	}
+	resp := r.longHead(9 << 10)
+	if resp.StatusCode != 200 { // the library reads 4 KiB more than it is told
+		t.Errorf("a head of 9 KiB: %s", resp.Status)
+	}
+	if resp = r.longHead(13 << 10); resp.StatusCode != http.StatusRequestHeaderFieldsTooLarge {
+		t.Errorf("a head of 13 KiB: %s", resp.Status)
+	}
+}
+
+// longHead asks for the relay's page with a field of n bytes.
+func (r *rig) longHead(n int) *http.Response {
+	r.t.Helper()
+	c := r.tls("http/1.1")
+	defer c.Close()
+	io.WriteString(c, "GET / HTTP/1.1\r\nHost: "+zone+"\r\nX: "+strings.Repeat("x", n)+"\r\n\r\n")
+	resp, err := http.ReadResponse(bufio.NewReader(c), nil)
+	if err != nil {
+		r.t.Fatal(err)
+	}
+	return resp
+}
+
+// Connections to port 80 and to the admin address hold no more than that part of
+// the memory either, and who comes later is served.
+func TestPlainConnectionsStayWithinTheBudget(t *testing.T) {
+	for name, path := range map[string]string{"port 80": "/", "admin": "/healthz"} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				r := memRig(t, smallMemory)
+				r.device(newIdentity(t), "a.relay.test")
+				ln := memconn.Listen(nil)
+				var wg sync.WaitGroup
+				wg.Go(func() {
+					if name == "admin" {
+						r.srv.ServeAdmin(ln, func() error { return nil })
+						return
+					}
+					r.srv.ServeHTTP01(ln)
+				})
+				dial := func() conn {
+					c, err := ln.Dial(t.Context())
+					if err != nil {
+						t.Fatal(err)
+					}
+					return c
+				}
+				var hostile []io.Closer
+				for range 200 {
+					c := dial()
+					hostile = append(hostile, c)
+					io.WriteString(c, "GET / HTTP/1.1\r\nHost: a.relay.test\r\nX: "+strings.Repeat("x", 7<<10))
+					synctest.Wait()
+				}
+				r.withinBudget()
+				c := dial()
+				io.WriteString(c, "GET "+path+" HTTP/1.1\r\nHost: a.relay.test\r\nConnection: close\r\n\r\n")
+				resp, err := http.ReadResponse(bufio.NewReader(c), nil)
+				if err != nil || resp.StatusCode >= 400 {
+					t.Errorf("an honest request: %v, %v", resp, err)
+				}
+				time.Sleep(time.Second)
+				r.withinBudget()
+				r.nothingHeld(append(hostile, c))
+				wg.Wait()
+			})
+		})
+	}
+}
