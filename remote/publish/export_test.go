@@ -1,5 +1,7 @@
 package publish
 
+import "keystay/internal/budget"
+
 // What tests hit.
 const (
 	HalfCloseGrace    = halfCloseGrace
@@ -8,6 +10,7 @@ const (
 	MaxLocalConns     = maxLocalConns
 	KeptBody          = keptBody
 	KeptVisit         = keptVisit
+	HeadsVisit        = headsVisit
 	MaxLarge          = maxLarge
 	LargeUpload       = largeUpload
 	LargeAnswer       = largeAnswer
@@ -17,3 +20,6 @@ const (
 	SmallAnswer       = smallAnswer
 	SmallAnswers      = smallAnswers
 )
+
+// RequestMemory is what the target's requests take memory from.
+func RequestMemory(t *Target) *budget.Budget { return t.requestMemory() }

@@ -66,7 +66,7 @@ func (s *keptSource) release() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.once = true
-	if s.newest.off == len(s.kept) {
+	if s.newest.off == len(s.kept) || s.newest.closed {
 		s.forgetLocked()
 	}
 }
@@ -74,7 +74,7 @@ func (s *keptSource) release() {
 func (s *keptSource) forgetLocked() {
 	if !s.gone {
 		s.gone = true
-		s.visit.kept.Add(-int64(len(s.kept)))
+		s.visit.putKept(len(s.kept))
 		s.kept = nil
 	}
 }
@@ -104,6 +104,7 @@ func (r *keptReader) Read(p []byte) (int, error) {
 	defer s.mu.Unlock()
 	switch {
 	case s.gone:
+		s.visit.putKept(room) // what was there has been let go of meanwhile
 	case len(s.kept)+n > keptBody: // it was full, and this was not the end
 		s.forgetLocked()
 		if s.newest != r {
@@ -111,7 +112,7 @@ func (r *keptReader) Read(p []byte) (int, error) {
 		}
 	default:
 		s.kept = append(s.kept, p[:n]...)
-		s.visit.kept.Add(int64(n - room))
+		s.visit.putKept(room - n)
 		s.end = err
 		r.off += n
 	}
@@ -150,8 +151,7 @@ func (s *keptSource) reserve(n int) (most, room int) {
 	case s.once:
 		s.forgetLocked()
 		return n, 0
-	case s.visit.kept.Add(int64(room)) > keptVisit:
-		s.visit.kept.Add(-int64(room))
+	case !s.visit.takeKept(room):
 		s.forgetLocked()
 		return n, 0
 	}
@@ -161,8 +161,12 @@ func (s *keptSource) reserve(n int) (most, room int) {
 // Close ends the reader. The body stays open for the next one: whoever made the
 // request closes it.
 func (r *keptReader) Close() error {
-	r.source.mu.Lock()
-	defer r.source.mu.Unlock()
+	s := r.source
+	s.mu.Lock()
+	defer s.mu.Unlock()
 	r.closed = true
+	if s.once && r == s.newest {
+		s.forgetLocked()
+	}
 	return nil
 }

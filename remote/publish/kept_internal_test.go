@@ -5,6 +5,9 @@ import (
 	"io"
 	"net/http"
 	"testing"
+	"testing/synctest"
+
+	"keystay/internal/budget"
 )
 
 // keep is a request with a body of so many bytes, with its reader and its end.
@@ -100,5 +103,64 @@ func TestKeptBodiesOfAVisitAreBounded(t *testing.T) {
 	}
 	if kept := v.kept.Load(); kept != 0 {
 		t.Errorf("%d bytes are kept behind the end", kept)
+	}
+}
+
+// However uploads end, nothing of them counts as kept behind their end: also where
+// the request is over while its body is read, or with a reader that was closed in
+// the middle.
+func TestKeptBodyGivesAllBack(t *testing.T) {
+	for name, end := range map[string]func(req *http.Request, release func(), more io.Writer){
+		"release within a read": func(req *http.Request, release func(), more io.Writer) {
+			read := make(chan struct{})
+			go func() { io.Copy(io.Discard, req.Body); close(read) }()
+			synctest.Wait()
+			release()
+			io.WriteString(more, "x")
+			more.(io.Closer).Close()
+			<-read
+		},
+		"release within a read of the last": func(req *http.Request, release func(), more io.Writer) {
+			old := req.Body
+			read := make(chan struct{})
+			go func() { old.Read(make([]byte, 100)); close(read) }()
+			synctest.Wait()
+			req.Body, _ = req.GetBody()
+			release()
+			io.WriteString(more, "x")
+			<-read
+			req.Body.Close()
+		},
+		"close, then release": func(req *http.Request, release func(), more io.Writer) {
+			go io.WriteString(more, "hello")
+			req.Body.Read(make([]byte, 5))
+			req.Body, _ = req.GetBody()
+			req.Body.Close()
+			release()
+		},
+		"release, then close": func(req *http.Request, release func(), more io.Writer) {
+			go io.WriteString(more, "hello")
+			req.Body.Read(make([]byte, 5))
+			req.Body, _ = req.GetBody()
+			release()
+			req.Body.Close()
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				b := budget.New(1 << 20)
+				v := &visit{memory: b.Share()}
+				in, out := io.Pipe()
+				req, _ := http.NewRequest("POST", "https://xyz.relay.test", in)
+				end(req, keepBody(req, v), out)
+				out.Close()
+				if v.kept.Load() != 0 || b.Used() != 0 {
+					t.Errorf("%d bytes count as kept, %d as taken", v.kept.Load(), b.Used())
+				}
+				if b.Peak() == 0 {
+					t.Error("nothing was ever taken")
+				}
+			})
+		})
 	}
 }

@@ -229,7 +229,7 @@ func (t *Target) Check(ctx context.Context, domain string) error {
 
 // connContext is the http.Server's ConnContext.
 func (s *service) connContext(ctx context.Context, c net.Conn) context.Context {
-	v := &visit{service: s}
+	v := &visit{service: s, memory: s.share()}
 	s.mu.Lock()
 	s.visits[c] = v
 	s.mu.Unlock()

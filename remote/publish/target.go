@@ -46,6 +46,13 @@ type Target struct {
 	// Logger hears when the local service does not answer; nil discards.
 	Logger *slog.Logger
 
+	// Memory is how many bytes the heads and kept bodies of all visitors' requests
+	// may take at once; a request beyond it gets 503. 0 means a quarter of the
+	// memory that the process may have: GOMEMLIMIT if it is set, else the limit of
+	// the control group, else the machine's. It is not changed once visitors come.
+	Memory int64
+
+	memory  memory // as far as it says
 	silence outage // while the service cannot be reached
 	faults  faults // of its answers
 }
@@ -126,6 +133,12 @@ func (s *service) serve(proxy http.Handler, w http.ResponseWriter, r *http.Reque
 	if x.visitor != nil {
 		defer x.visitor.served()
 	}
+	size := headSize(r, x.head)
+	if !x.visit.takeHead(size) {
+		x.overload()
+		return
+	}
+	defer x.visit.putHead(size)
 	if x.head.codingIn10 {
 		x.refuseRest(malformed("HTTP/1.0 has no Transfer-Encoding."))
 		return

@@ -23,9 +23,15 @@ import (
 // publishHandler is serveTarget for a service made of a handler.
 func publishHandler(t *testing.T, h http.HandlerFunc) *published {
 	t.Helper()
+	return serveTarget(t, handlerTarget(t, h))
+}
+
+// handlerTarget is a Target with a handler behind it.
+func handlerTarget(t *testing.T, h http.HandlerFunc) *publish.Target {
+	t.Helper()
 	local := httptest.NewServer(h)
 	t.Cleanup(local.Close)
-	return serveTarget(t, tcpTarget("http", local.Listener.Addr()))
+	return tcpTarget("http", local.Listener.Addr())
 }
 
 func tcpTarget(scheme string, addr net.Addr) *publish.Target {

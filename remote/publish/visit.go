@@ -31,8 +31,10 @@ type visitKey struct{}
 // lost on a connection that the service closes.
 type visit struct {
 	service *service
-	kept    atomic.Int64 // bytes of bodies that are kept, see keptVisit
-	http1   atomic.Bool  // the service has asked for HTTP/1.1
+	memory  *budget.Share // of the target's; nil has no limit
+	heads   atomic.Int64  // bytes of large heads, see headsVisit
+	kept    atomic.Int64  // bytes of bodies that are kept, see keptVisit
+	http1   atomic.Bool   // the service has asked for HTTP/1.1
 
 	mu         sync.Mutex
 	transports map[transportKey]*http.Transport
@@ -55,7 +57,7 @@ type transportKey struct {
 func (s *service) visitOf(r *http.Request) (v *visit, done func()) {
 	v, ok := r.Context().Value(visitKey{}).(*visit)
 	if !ok || v.service != s {
-		v = &visit{service: s, over: true}
+		v = &visit{service: s, memory: s.share(), over: true}
 	}
 	v.mu.Lock()
 	v.requests++

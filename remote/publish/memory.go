@@ -1,0 +1,130 @@
+package publish
+
+import (
+	"net/http"
+	"sync"
+	"time"
+
+	"keystay/internal/budget"
+	"keystay/internal/page"
+)
+
+const (
+	// memoryPart is the part of the process's memory that requests may take where
+	// Target.Memory does not say. The rest is for windows, buffers, TLS, and for
+	// garbage, of which the runtime lets as much be there again.
+	memoryPart = 4
+	// largeHead is from when on a head counts for headsVisit. maxVisitorStreams
+	// smaller ones are less than headsVisit anyway. Common servers take 8 KiB.
+	largeHead = 8 << 10
+	// headsVisit bounds the large heads of all requests under way of one
+	// visitor's connection, but for a single one, which maxHeaderBytes bounds.
+	// maxVisitorStreams times maxHeaderBytes would be 6.4 MiB.
+	headsVisit = 1 << 20
+	// fieldCost is about what a field takes beside its bytes, in the maps of the
+	// visitor's request and of the service's.
+	fieldCost = 128
+	// maxAccept is the longest Accept that is looked at for the page of a request
+	// that there is no memory for.
+	maxAccept = 1 << 10
+)
+
+// A memory is what the requests of all visitors to a Target may make the process
+// hold: their heads, until they are answered, and the beginnings of their bodies,
+// see keptSource. Each visit has a share of it.
+type memory struct {
+	once   sync.Once
+	budget *budget.Budget
+}
+
+// share returns a new share of the target's memory.
+func (t *Target) share() *budget.Share { return t.requestMemory().Share() }
+
+func (t *Target) requestMemory() *budget.Budget {
+	t.memory.once.Do(func() {
+		limit := t.Memory
+		if limit <= 0 {
+			available, _ := budget.Available()
+			limit = available / memoryPart
+		}
+		t.memory.budget = budget.New(limit)
+	})
+	return t.memory.budget
+}
+
+// headSize is about how much memory a request's head takes.
+func headSize(r *http.Request, h head) int {
+	n := fieldCost + len(r.Method) + len(r.RequestURI) + len(r.Host)
+	for name, values := range r.Header {
+		n += len(name)
+		for _, v := range values {
+			n += fieldCost + len(v)
+		}
+	}
+	for _, name := range h.spelling {
+		n += len(name)
+	}
+	return n
+}
+
+// takeHead takes memory for a head of n bytes, if there is any. The caller puts it
+// back with putHead.
+func (v *visit) takeHead(n int) bool {
+	if n > largeHead {
+		if all := v.heads.Add(int64(n)); all > headsVisit && all > int64(n) {
+			v.heads.Add(-int64(n))
+			return false
+		}
+	}
+	if v.memory.Take(n, n) == n {
+		return true
+	}
+	if n > largeHead {
+		v.heads.Add(-int64(n))
+	}
+	return false
+}
+
+func (v *visit) putHead(n int) {
+	if n > largeHead {
+		v.heads.Add(-int64(n))
+	}
+	v.memory.Put(n)
+}
+
+// takeKept takes memory for n bytes of a body, if there is any. What has been
+// taken is put back with putKept.
+func (v *visit) takeKept(n int) bool {
+	if v.kept.Add(int64(n)) > keptVisit || v.memory.Take(n, n) < n {
+		v.kept.Add(-int64(n))
+		return false
+	}
+	return true
+}
+
+func (v *visit) putKept(n int) {
+	v.kept.Add(-int64(n))
+	v.memory.Put(n)
+}
+
+// overloaded is the page for a request that there is no memory for.
+var overloaded = page.Page{
+	Status:     http.StatusServiceUnavailable,
+	Title:      "Too much at once",
+	Text:       "The device behind this name has no memory left for this request. It will have some when others are answered.",
+	RetryAfter: 2 * time.Second,
+}
+
+// overload answers a request that there is no memory for. It lets go of the head
+// first: the visitor may leave the answer unread.
+func (x *exchange) overload() {
+	r := x.request
+	accept := r.Header.Get("Accept")
+	clear(r.Header)
+	if len(accept) <= maxAccept {
+		r.Header.Set("Accept", accept)
+	}
+	r.RequestURI, r.Host, r.Form, x.head = "", "", nil, head{}
+	r.URL.Path, r.URL.RawPath, r.URL.RawQuery, r.URL.Opaque, r.URL.Host = "", "", "", "", ""
+	overloaded.Write(x, r)
+}
