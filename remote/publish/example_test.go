@@ -19,8 +19,9 @@ func ExampleTarget_Handler() {
 	local := &publish.Target{URL: u, Network: "tcp", Addresses: []string{u.Host}}
 
 	request := httptest.NewRequest("GET", "https://xyz.relay.net/", nil)
+	request.RemoteAddr = "8.8.4.4:4711"
 	answer := httptest.NewRecorder()
 	local.Handler("xyz.relay.net").ServeHTTP(answer, request)
 	fmt.Print(answer.Body)
-	// Output: xyz.relay.net for 192.0.2.1
+	// Output: xyz.relay.net for 8.8.4.4
 }

@@ -146,8 +146,8 @@ func sorted(raw string) string {
 // withoutForwarded takes out what every request gets, where it is right.
 func withoutForwarded(raw, host string) string {
 	for _, line := range []string{
-		"X-Forwarded-For: 192.0.2.7", "X-Forwarded-Host: " + host, "X-Forwarded-Proto: https",
-		`Forwarded: for=192.0.2.7;host="` + host + `";proto=https`,
+		"X-Forwarded-For: 8.8.4.4", "X-Forwarded-Host: " + host, "X-Forwarded-Proto: https",
+		`Forwarded: for=8.8.4.4;host="` + host + `";proto=https`,
 	} {
 		raw = strings.Replace(raw, "\r\n"+line+"\r\n", "\r\n", 1)
 	}

@@ -24,7 +24,7 @@ const (
 	patience = time.Minute
 )
 
-var visitorAddr = &net.TCPAddr{IP: net.IPv4(192, 0, 2, 7), Port: 4711}
+var visitorAddr = &net.TCPAddr{IP: net.IPv4(8, 8, 4, 4), Port: 4711}
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 

@@ -96,13 +96,13 @@ func TestForwardedHeaders(t *testing.T) {
 		}
 		r := <-got
 		for name, want := range map[string]string{
-			"X-Forwarded-For":      "192.0.2.7",
+			"X-Forwarded-For":      "8.8.4.4",
 			"X-Forwarded-Host":     domain,
 			"X-Forwarded-Proto":    "https",
 			"X-Forwarded-Port":     "",
 			"X-Forwarded-Anything": "",
 			"X-Real-Ip":            "",
-			"Forwarded":            `for=192.0.2.7;host="` + domain + `";proto=https`,
+			"Forwarded":            `for=8.8.4.4;host="` + domain + `";proto=https`,
 			"Cookie":               "a=b; c=d",
 			"Accept-Encoding":      "br",
 		} {
