@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"io/fs"
 	"path/filepath"
+	"strings"
 	"sync"
 	"time"
 
@@ -36,6 +37,41 @@ type storage struct {
 
 func newStorage(dir string) *storage {
 	return &storage{FileStorage: &certmagic.FileStorage{Path: dir}, held: make(map[string]*flock.Flock)}
+}
+
+// fit returns key with each part that is too long for a file's name made short:
+// those of the longest host names are, with what certmagic adds.
+func fit(key string) string {
+	parts := strings.Split(key, "/")
+	for n, part := range parts {
+		parts[n] = ownfile.Name(part)
+	}
+	return strings.Join(parts, "/")
+}
+
+// Filename returns the path of the file for key.
+func (s *storage) Filename(key string) string { return s.FileStorage.Filename(fit(key)) }
+
+// Exists implements [certmagic.Storage].
+func (s *storage) Exists(ctx context.Context, key string) bool {
+	return s.FileStorage.Exists(ctx, fit(key))
+}
+
+// Load implements [certmagic.Storage].
+func (s *storage) Load(ctx context.Context, key string) ([]byte, error) {
+	return s.FileStorage.Load(ctx, fit(key))
+}
+
+// Delete implements [certmagic.Storage].
+func (s *storage) Delete(ctx context.Context, key string) error {
+	return s.FileStorage.Delete(ctx, fit(key))
+}
+
+// Stat implements [certmagic.Storage].
+func (s *storage) Stat(ctx context.Context, key string) (certmagic.KeyInfo, error) {
+	info, err := s.FileStorage.Stat(ctx, fit(key))
+	info.Key = key
+	return info, err
 }
 
 // Store implements [certmagic.Storage].
@@ -81,7 +117,7 @@ func (s *storage) lock(name string, take func(*flock.Flock) (bool, error)) (bool
 	if err := ownfile.MkdirAll(dir); err != nil {
 		return false, fmt.Errorf("make lock folder: %w", err)
 	}
-	l := flock.New(filepath.Join(dir, certmagic.StorageKeys.Safe(name)+".lock"), flock.SetPermissions(0o600))
+	l := flock.New(filepath.Join(dir, ownfile.Name(certmagic.StorageKeys.Safe(name)+".lock")), flock.SetPermissions(0o600))
 	ok, err := take(l)
 	if err != nil || !ok {
 		_ = l.Close()

@@ -5,10 +5,13 @@ import (
 	"errors"
 	"os"
 	"path/filepath"
+	"strings"
 	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
+
+	"github.com/caddyserver/certmagic"
 )
 
 func TestLocksExclude(t *testing.T) {
@@ -74,5 +77,49 @@ func TestStaleLockFile(t *testing.T) {
 	}
 	if err := s.Unlock(t.Context(), "x"); err != nil {
 		t.Error(err)
+	}
+}
+
+// What is kept of the longest host name, 253 bytes, fits whatever the system's
+// limit for the name of a file.
+func TestLongestNamesAreStored(t *testing.T) {
+	ctx := t.Context()
+	label := strings.Repeat("a", 63)
+	for _, n := range []int{238, 239, 240, 250, 251, 252, 253} {
+		name := strings.Join([]string{label, label, label, strings.Repeat("b", n-3*64-len(".relay.test")), "relay.test"}, ".")
+		if len(name) != n {
+			t.Fatalf("the name has %d bytes, want %d", len(name), n)
+		}
+		s := newStorage(t.TempDir())
+		if err := s.Lock(ctx, "issue_cert_"+name); err != nil {
+			t.Errorf("%d bytes: %v", n, err)
+			continue
+		}
+		if ok, err := newStorage(s.Path).TryLock(ctx, "issue_cert_"+name); ok || err != nil {
+			t.Errorf("%d bytes, locked twice: %v, %v", n, ok, err)
+		}
+		if err := s.Unlock(ctx, "issue_cert_"+name); err != nil {
+			t.Error(err)
+		}
+		for _, key := range []string{
+			certmagic.StorageKeys.SiteCert("ca.test", name),
+			certmagic.StorageKeys.SitePrivateKey("ca.test", name),
+			certmagic.StorageKeys.SiteMeta("ca.test", name),
+		} {
+			err := s.Store(ctx, key, []byte(key))
+			if b, lerr := s.Load(ctx, key); err != nil || lerr != nil || string(b) != key {
+				t.Errorf("%d bytes: stored %v, loaded %q, %v", n, err, b, lerr)
+			}
+			info, err := s.Stat(ctx, key)
+			if err != nil || info.Key != key || !s.Exists(ctx, key) {
+				t.Errorf("%d bytes: %+v, %v", n, info, err)
+			}
+			if _, err := os.Stat(s.Filename(key)); err != nil {
+				t.Error(err)
+			}
+			if err := s.Delete(ctx, key); err != nil || s.Exists(ctx, key) {
+				t.Errorf("%d bytes: not deleted: %v", n, err)
+			}
+		}
 	}
 }

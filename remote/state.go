@@ -178,17 +178,17 @@ func (s *state) lockName(name string) (unlock func() error, err error) {
 	if err := ownfile.MkdirAll(dir); err != nil {
 		return nil, unusable("make a folder in", s.dir, dir, err)
 	}
-	file := filepath.Join(dir, name+".pid")
-	lock := flock.New(filepath.Join(dir, name+".lock"), flock.SetPermissions(0o600))
+	pidFile := filepath.Join(namesDir, ownfile.Name(name+".pid"))
+	lock := flock.New(filepath.Join(dir, ownfile.Name(name+".lock")), flock.SetPermissions(0o600))
 	ok, err := lock.TryLock()
 	if err != nil {
-		return nil, unusable("lock a name in", s.dir, filepath.Join(dir, name+".lock"), err)
+		return nil, unusable("lock a name in", s.dir, lock.Path(), err)
 	}
 	if !ok {
-		pid, _ := os.ReadFile(file)
+		pid, _ := os.ReadFile(s.path(pidFile))
 		return nil, &InUseError{Name: name, PID: strings.TrimSpace(string(pid[:min(len(pid), 20)]))}
 	}
-	if err := s.write(filepath.Join(namesDir, name+".pid"), strconv.AppendInt(nil, int64(os.Getpid()), 10)); err != nil {
+	if err := s.write(pidFile, strconv.AppendInt(nil, int64(os.Getpid()), 10)); err != nil {
 		lock.Close()
 		return nil, err
 	}

@@ -10,6 +10,7 @@ import (
 	"strings"
 
 	"keystay/internal/hint"
+	"keystay/internal/ownfile"
 )
 
 const (
@@ -37,21 +38,26 @@ type served struct {
 	Service string `json:"service"`
 	// Run is the number of that run. The highest number was the last run.
 	Run uint64 `json:"run"`
+	// Name is the name where it is too long to be the name of the file.
+	Name string `json:"name,omitempty"`
 }
 
-func (s *state) servedFile(name string) string {
-	return filepath.Join(namesDir, name+servedSuffix)
+func servedFile(name string) string {
+	return filepath.Join(namesDir, ownfile.Name(name+servedSuffix))
 }
 
 // served returns how a name was served last. It reports false when the name was
 // not served yet, or what is stored cannot be read.
-func (s *state) served(name string) (served, bool) {
+func (s *state) served(name string) (served, bool) { return s.readServed(servedFile(name)) }
+
+// readServed is served by the name of the file, below the state directory.
+func (s *state) readServed(file string) (served, bool) {
 	var last served
-	info, err := os.Stat(s.path(s.servedFile(name)))
+	info, err := os.Stat(s.path(file))
 	if err != nil || info.Size() > maxServedFile {
 		return last, false
 	}
-	b, err := os.ReadFile(s.path(s.servedFile(name)))
+	b, err := os.ReadFile(s.path(file))
 	if err != nil || json.Unmarshal(b, &last) != nil || len(last.Relays) == 0 || slices.Contains(last.Relays, "") {
 		return served{}, false
 	}
@@ -60,12 +66,16 @@ func (s *state) served(name string) (served, bool) {
 
 // remember keeps how a name is served.
 func (s *state) remember(name string, how served) error {
-	how.Run = s.run.Number
+	how.Run, how.Name = s.run.Number, ""
+	file := servedFile(name)
+	if filepath.Base(file) != name+servedSuffix {
+		how.Name = name
+	}
 	b, err := json.Marshal(how)
 	if err != nil {
 		return fmt.Errorf("remember %s: %w", name, err)
 	}
-	return s.write(s.servedFile(name), append(b, '\n'))
+	return s.write(file, append(b, '\n'))
 }
 
 // choose returns the name to serve and the relays to dial. An empty name is the
@@ -112,9 +122,14 @@ func (s *state) lastName(service string) (string, error) {
 		if !ok || len(names) == maxServedFiles {
 			continue
 		}
-		how, ok := s.served(name)
+		how, ok := s.readServed(filepath.Join(namesDir, e.Name()))
 		if !ok {
 			continue
+		}
+		if how.Name != "" {
+			if name = how.Name; servedFile(name) != filepath.Join(namesDir, e.Name()) {
+				continue // the file was copied to another name
+			}
 		}
 		names = append(names, name)
 		if how.Service == service && (best == "" || how.Run > bestRun) {

@@ -11,6 +11,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"sync"
 	"testing"
@@ -314,4 +315,42 @@ func TestLockName(t *testing.T) {
 		t.Fatalf("after unlock: %v", err)
 	}
 	again()
+}
+
+// Every name that a relay may give is kept and locked, up to the longest: 253
+// bytes. The file of a name that fits has the name itself.
+func TestLongestNamesAreKept(t *testing.T) {
+	label := strings.Repeat("a", 63)
+	for _, n := range []int{249, 250, 251, 252, 253} {
+		name := strings.Join([]string{label, label, label, strings.Repeat("b", n-3*64-len(".relay.test")), "relay.test"}, ".")
+		if len(name) != n {
+			t.Fatalf("the name has %d bytes, want %d", len(name), n)
+		}
+		s, err := openState(t.TempDir())
+		if err != nil {
+			t.Fatal(err)
+		}
+		unlock, err := s.lockName(name)
+		if err != nil {
+			t.Errorf("%d bytes: %v", n, err)
+			continue
+		}
+		var inUse *InUseError
+		if _, err := s.lockName(name); !errors.As(err, &inUse) || inUse.Name != name || inUse.PID != strconv.Itoa(os.Getpid()) {
+			t.Errorf("%d bytes, locked twice: %v", n, err)
+		}
+		unlock()
+		if err := s.remember(name, served{Relays: []string{"relay.test"}, Service: "http://x"}); err != nil {
+			t.Errorf("%d bytes: %v", n, err)
+		}
+		if how, ok := s.served(name); !ok || how.Relays[0] != "relay.test" {
+			t.Errorf("%d bytes: %+v, %v", n, how, ok)
+		}
+		if last, err := s.lastName("http://x"); last != name || err != nil {
+			t.Errorf("%d bytes: the last name is %q, %v", n, last, err)
+		}
+		if _, err := os.Stat(filepath.Join(s.dir, namesDir, name+".json")); (err == nil) != (n <= 250) {
+			t.Errorf("%d bytes: the file with the name: %v", n, err)
+		}
+	}
 }
