@@ -11,3 +11,6 @@ func (s *Server) Holds() (visitors, names int) {
 	defer s.presence.mu.Unlock()
 	return s.router.waiters.holders.sum, len(s.router.waiters.waiting) + len(s.presence.awaited)
 }
+
+// MaxHolds is how many visitors may wait in all.
+const MaxHolds = maxHolds

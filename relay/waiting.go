@@ -48,7 +48,8 @@ type visitor struct {
 // A waiter is a visitor that waits for a remote that is away.
 type waiter struct {
 	visitor
-	holder string        // stands for the identity that the name belongs to
+	holder string        // stands for the identity that the name belongs to, or without one for the visitor's network
+	owned  bool          // the record has that identity
 	pushed chan struct{} // closed when another visitor has taken its place
 	at     *list.Element // nil without a place; guarded by waiters.mu
 }
@@ -58,11 +59,17 @@ type waiter struct {
 // newcomer whose holder has fewer in it than another takes the place of one of
 // the holder that has most; of one holder, in the same way, the name that has
 // most gives one up. The visitor that has waited longest goes.
+//
+// Names that the record gives to nobody are labels made from keys, or cannot be
+// told now. Anybody can make as many keys as he likes. So such names have at most
+// half of the table together, and count by the network that the visitor comes
+// from. Within a network a newcomer also takes a place where every name has one.
 type waiters struct {
-	mu      sync.Mutex
-	holders tally             // visitors of each holder
-	names   map[string]*tally // of each holder: visitors of each of its names
-	waiting map[string]*list.List
+	mu        sync.Mutex
+	holders   tally             // visitors of each holder
+	ownerless tally             // those among them that are networks
+	names     map[string]*tally // of each holder: visitors of each of its names
+	waiting   map[string]*list.List
 }
 
 // enter gives w a place. It reports false where there is none.
@@ -72,7 +79,10 @@ func (h *waiters) enter(w *waiter, limit hold) bool {
 	if l := h.waiting[w.name]; l != nil && l.Len() >= limit.perName {
 		return false
 	}
-	if h.holders.sum >= limit.total && !h.pushLocked(w) {
+	if !w.owned && h.ownerless.sum >= limit.total/2 && !h.pushLocked(w, &h.ownerless) {
+		return false
+	}
+	if h.holders.sum >= limit.total && !h.pushLocked(w, &h.holders) {
 		return false
 	}
 	if h.names == nil {
@@ -85,15 +95,19 @@ func (h *waiters) enter(w *waiter, limit hold) bool {
 		h.waiting[w.name] = list.New()
 	}
 	h.holders.add(w.holder, 1)
+	if !w.owned {
+		h.ownerless.add(w.holder, 1)
+	}
 	h.names[w.holder].add(w.name, 1)
 	w.at = h.waiting[w.name].PushBack(w)
 	return true
 }
 
-// pushLocked makes room for w, if another visitor has less right to its place.
-func (h *waiters) pushLocked(w *waiter) bool {
-	holder, most := h.holders.largest()
-	if h.holders.count[w.holder]+1 >= most { // its own holder has as much as any
+// pushLocked makes room for w, if another visitor of the holders among has less
+// right to its place.
+func (h *waiters) pushLocked(w *waiter, among *tally) bool {
+	holder, most := among.largest()
+	if among.count[w.holder]+1 >= most { // its own holder has as much as any
 		holder = w.holder
 	}
 	names := h.names[holder]
@@ -101,10 +115,14 @@ func (h *waiters) pushLocked(w *waiter) bool {
 		return false
 	}
 	name, most := names.largest()
-	if holder == w.holder && names.count[w.name]+1 >= most {
+	if more := most - names.count[w.name]; holder == w.holder && (more < 1 || more == 1 && w.owned) {
 		return false
 	}
-	first := h.waiting[name].Front().Value.(*waiter)
+	e := h.waiting[name].Front()
+	for e.Value.(*waiter).holder != holder { // of a name without an owner: from another network
+		e = e.Next()
+	}
+	first := e.Value.(*waiter)
 	close(first.pushed)
 	h.takeLocked(first)
 	return true
@@ -121,6 +139,9 @@ func (h *waiters) takeLocked(w *waiter) {
 		delete(h.waiting, w.name)
 	}
 	h.holders.add(w.holder, -1)
+	if !w.owned {
+		h.ownerless.add(w.holder, -1)
+	}
 	names := h.names[w.holder]
 	if names.add(w.name, -1); names.sum == 0 {
 		delete(h.names, w.holder)
@@ -142,7 +163,10 @@ func (h *waiters) leave(w *waiter, p *presence) {
 // that it is to be asked anew where the name leads. It returns nil when the name
 // does not come up, and at once when there is no place.
 func (r *router) await(v *visitor, h hold) (s *session, again bool) {
-	w := &waiter{visitor: *v, holder: r.names.HolderOf(v.name), pushed: make(chan struct{})}
+	w := &waiter{visitor: *v, pushed: make(chan struct{})}
+	if w.holder, w.owned = r.names.HolderOf(v.name); !w.owned {
+		w.holder = network(addrPort(v.conn.RemoteAddr()).Addr()).String()
+	}
 	if !r.waiters.enter(w, h) {
 		return nil, false
 	}

@@ -12,7 +12,7 @@ func TestPlacesOfWaitersAreShared(t *testing.T) {
 	limit := hold{perName: 64, total: 128}
 	var h waiters
 	enter := func(holder, name string) *waiter {
-		w := &waiter{visitor: visitor{name: name}, holder: holder, pushed: make(chan struct{})}
+		w := &waiter{visitor: visitor{name: name}, holder: holder, owned: true, pushed: make(chan struct{})}
 		if !h.enter(w, limit) {
 			return nil
 		}
@@ -57,6 +57,50 @@ func TestPlacesOfWaitersAreShared(t *testing.T) {
 	}
 }
 
+// Names without an owner have half of the table together. There networks have equal
+// parts, and within a network a newcomer of a new name takes a place, too.
+func TestNamesWithoutAnOwnerShareHalfOfTheTableByNetwork(t *testing.T) {
+	limit := hold{perName: 64, total: 128}
+	var h waiters
+	enter := func(network, name string, owned bool) *waiter {
+		w := &waiter{visitor: visitor{name: name}, holder: network, owned: owned, pushed: make(chan struct{})}
+		if !h.enter(w, limit) {
+			return nil
+		}
+		return w
+	}
+	first := enter("192.0.2.0/24", "label 0", false)
+	for i := range 500 {
+		if enter("192.0.2.0/24", fmt.Sprint("label ", i+1), false) == nil {
+			t.Fatalf("the visitor of new label %d has no place", i+1)
+		}
+	}
+	if h.holders.sum != 64 || h.ownerless.sum != 64 {
+		t.Errorf("labels have %d of %d places, want half", h.ownerless.sum, limit.total)
+	}
+	select {
+	case <-first.pushed:
+	default:
+		t.Error("the visitor that has waited longest is still there")
+	}
+	if enter("192.0.2.0/24", "label 500", false) != nil {
+		t.Error("one more of a label that has as many as any has a place")
+	}
+	for i := range 32 {
+		if enter("198.51.100.0/24", "label 500", false) == nil {
+			t.Fatalf("visitor %d of another network has no place", i)
+		}
+	}
+	for i := range 64 {
+		if enter("holder", "name", true) == nil {
+			t.Fatalf("visitor %d of a name with an owner has no place", i)
+		}
+	}
+	if h.ownerless.count["198.51.100.0/24"] != 32 || h.ownerless.sum != 64 || h.holders.sum != 128 {
+		t.Errorf("%d of the other network, %d labels, %d in all", h.ownerless.count["198.51.100.0/24"], h.ownerless.sum, h.holders.sum)
+	}
+}
+
 // Whoever comes and goes, the counts fit and nothing is left.
 func TestWaitersLeaveNothingBehind(t *testing.T) {
 	var h waiters
@@ -64,8 +108,12 @@ func TestWaitersLeaveNothingBehind(t *testing.T) {
 	var in []*waiter
 	for range 20_000 {
 		if rand.IntN(2) == 0 || len(in) == 0 {
-			w := &waiter{holder: fmt.Sprint("holder", rand.IntN(5)), pushed: make(chan struct{})}
+			w := &waiter{holder: fmt.Sprint("holder", rand.IntN(5)), owned: true, pushed: make(chan struct{})}
 			w.name = fmt.Sprint(w.holder, rand.IntN(5))
+			if rand.IntN(2) == 0 { // a label, of which several networks have visitors
+				w.holder, w.owned = fmt.Sprint("network", rand.IntN(5)), false
+				w.name = fmt.Sprint("label", rand.IntN(5))
+			}
 			if h.enter(w, hold{perName: 10, total: 50}) {
 				in = append(in, w)
 			}
@@ -86,7 +134,7 @@ func TestWaitersLeaveNothingBehind(t *testing.T) {
 	for _, w := range in {
 		h.leave(w, &p)
 	}
-	if h.holders.sum != 0 || len(h.holders.count)+len(h.holders.with)+len(h.names)+len(h.waiting) != 0 {
+	if h.holders.sum != 0 || h.ownerless.sum != 0 || len(h.ownerless.count) != 0 || len(h.holders.count)+len(h.holders.with)+len(h.names)+len(h.waiting) != 0 {
 		t.Errorf("left: %+v", &h)
 	}
 }

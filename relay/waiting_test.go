@@ -1,7 +1,9 @@
 package relay_test
 
 import (
+	"fmt"
 	"runtime"
+	"strings"
 	"sync"
 	"testing"
 	"testing/synctest"
@@ -204,5 +206,38 @@ func TestCloseEndsEachWait(t *testing.T) {
 		if took := time.Since(start); took > 2*time.Second {
 			t.Errorf("Close took %v", took)
 		}
+	})
+}
+
+// However many labels made from keys visitors ask for, those of a device that is
+// about to be back wait for it, also in the first minute, in which every label
+// counts as known; and so do those of a name that somebody has.
+func TestVisitorsOfManyKeyLabelsLeaveRoomForOthers(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := memRig(t, func(s *relay.Server) { s.Logger = nil })
+		id := newIdentity(t)
+		r.device(id, id.label(), "a.relay.test").Close()
+		synctest.Wait()
+		var hostile []conn
+		for i := range relay.MaxHolds + 100 {
+			c := r.dial()
+			hostile = append(hostile, c)
+			label := strings.NewReplacer("0", "a", "1", "b", "8", "c", "9", "d").Replace(fmt.Sprintf("%032d", i))
+			c.Write(helloFor(t, label+"."+zone))
+		}
+		synctest.Wait()
+		if n, _ := r.srv.Holds(); n != relay.MaxHolds/2 {
+			t.Errorf("%d visitors wait, want %d", n, relay.MaxHolds/2)
+		}
+		var wg sync.WaitGroup
+		wg.Go(func() { r.reaches(id.label(), "back") })
+		wg.Go(func() { r.reaches("a.relay.test", "back") })
+		time.Sleep(relay.HoldTimeout / 2)
+		r.device(id, id.label(), "a.relay.test").echo("back")
+		wg.Wait()
+		for _, c := range hostile {
+			c.Close()
+		}
+		r.close()
 	})
 }

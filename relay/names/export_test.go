@@ -92,3 +92,29 @@ func (g *Grants) Fail() error {
 
 // SetClock makes wall the machine's clock, from the next Reopen on.
 func (g *Grants) SetClock(wall func() time.Time) { g.wall = wall }
+
+// PanicInView makes a mistake in a transaction that reads.
+func (g *Grants) PanicInView() error {
+	return g.view(func(l *ledger) error { panic("a mistake") })
+}
+
+// PanicInUpdate writes something and then makes a mistake.
+func (g *Grants) PanicInUpdate() error {
+	return g.update(func(l *ledger) error {
+		if err := l.put("half.relay.test", make([]byte, 32)); err != nil {
+			return err
+		}
+		var none []byte
+		_ = none[len(l.state.Sums)]
+		return nil
+	})
+}
+
+// Held is how many names a key has.
+func (g *Grants) Held(key []byte) (n int, err error) {
+	err = g.view(func(l *ledger) error {
+		n, err = l.held(key)
+		return err
+	})
+	return n, err
+}

@@ -51,6 +51,8 @@ type Grants struct {
 	clock  clock
 	jump   string        // that the machine's clock has jumped; empty when that was told
 	opened chan struct{} // closed when store is opened again
+	zone   string        // below which all names are; empty until begin
+	made   []string      // see dropMade
 }
 
 // OpenGrants opens the record in dir, which it makes if need be. The caller
@@ -79,8 +81,9 @@ func (g *Grants) Reopen() error {
 	s, err := openStore(g.file)
 	var c clock
 	var jump string
+	var made []string
 	if err == nil {
-		c, jump, err = prepare(s, g.wall)
+		c, jump, made, err = prepare(s, g.wall)
 		if err != nil {
 			_ = s.close()
 		}
@@ -89,16 +92,18 @@ func (g *Grants) Reopen() error {
 		return g.damaged(fmt.Errorf("open %s: %w", g.file, err))
 	}
 	g.mu.Lock()
-	defer g.mu.Unlock()
-	g.store, g.clock, g.jump = s, c, jump
+	g.store, g.clock, g.jump, g.made = s, c, jump, made
 	if g.opened != nil {
 		close(g.opened)
 	}
+	g.mu.Unlock()
+	g.dropMade()
 	return nil
 }
 
-// prepare checks the tables of a record, or makes them, and continues its time.
-func prepare(s *store, wall func() time.Time) (c clock, jump string, err error) {
+// prepare checks the tables of a record, or makes them, and continues its time. It
+// returns what rebuild has found.
+func prepare(s *store, wall func() time.Time) (c clock, jump string, made []string, err error) {
 	err = s.update(func(tx *bbolt.Tx) (bool, error) {
 		l := &ledger{tx: tx}
 		whole, err := l.readState()
@@ -119,10 +124,10 @@ func prepare(s *store, wall func() time.Time) (c clock, jump string, err error) 
 			return false, err
 		}
 		c, jump = startClock(ran, then, wall)
-		l.now = c.now()
+		l.now, made = c.now(), l.made
 		return true, l.write(c.said)
 	})
-	return c, jump, err
+	return c, jump, made, err
 }
 
 // damaged adds what to do about an error that says that the file is damaged.

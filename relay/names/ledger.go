@@ -56,6 +56,7 @@ type ledger struct {
 	now     time.Time // the record's
 	state   state     // Sums are kept up to date; the rest is that of the last transaction
 	changed bool
+	made    []string // by rebuild: names whose first label is made from their holder's key
 }
 
 // readState reads what the record says about itself. The record is not whole when
@@ -257,7 +258,7 @@ func reversed(name string) []byte {
 // held counts the names of an identity: those that have not expired.
 func (l *ledger) held(key []byte) (n int, err error) {
 	c := l.tx.Bucket(tableHolders).Cursor()
-	for k, _ := c.Seek(key); bytes.HasPrefix(k, key); k, _ = c.Next() {
+	for k, _ := c.Seek(key); k != nil && bytes.HasPrefix(k, key); k, _ = c.Next() {
 		gr, err := l.get(string(k[len(key):]))
 		if err != nil {
 			return 0, err

@@ -70,6 +70,7 @@ func (n *Names) tokens() []Token {
 // names are.
 func (n *Names) Begin(zone string) {
 	n.zone = zone
+	n.Grants.begin(zone)
 	n.recent.begin()
 }
 
@@ -94,6 +95,9 @@ var errTooMany = errors.New("too many names below it have expired and are not sw
 // once the second one sees the first. Before it the same is asked of a transaction
 // that only reads: who is denied, or comes back, costs no write.
 func (n *Names) Claim(c Claimant) error {
+	if len(c.Key) != ed25519.PublicKeySize {
+		return c.deny(DeniedInvalid, "no device's key")
+	}
 	if label, alone := madeBy(c.Name, n.zone); label != "" {
 		// A label made from a key is for that key, whatever the policy, and so is
 		// what is below it, also before that key has come. The label is kept nowhere:
@@ -150,8 +154,10 @@ const sweptByClaim = 4
 // A name is nobody's to claim when somebody else has a grant above or below it.
 // Above, because who has a name has what is below it. Below, because who has the
 // parent of a name is taken for its relay, can set its cookies, and would deny
-// its holder all further names there. Older versions have given out names above
-// somebody else's. Such grants stand, both of them: each holder keeps what it has,
+// its holder all further names there. A token that names the name in full is the
+// operator's word and beats what is below, not what is above: nothing else would
+// ever free the name. Older versions have given out names above somebody else's
+// without one. Such grants stand, both of them: each holder keeps what it has,
 // and only gets nothing new where the other one is above or below.
 func (n *Names) decide(l *ledger, c *Claimant) (own bool, denial *Denied, err error) {
 	if !strings.HasSuffix(c.Name, "."+n.zone) {
@@ -175,10 +181,12 @@ func (n *Names) decide(l *ledger, c *Claimant) (own bool, denial *Denied, err er
 		return false, c.deny(DeniedUnavailable, err.Error()), nil
 	case err != nil:
 		return false, nil, err
-	case other:
+	}
+	admits, exactly := n.tokenFor(c.Name, c.Token)
+	if other && !exactly {
 		return false, c.deny(DeniedTaken, "a name below it belongs to another device"), nil
 	}
-	if denial := n.admit(c); denial != nil {
+	if denial := n.admit(c, admits, exactly); denial != nil {
 		return false, denial, nil
 	}
 	denial, err = room(l, c)
@@ -186,9 +194,8 @@ func (n *Names) decide(l *ledger, c *Claimant) (own bool, denial *Denied, err er
 }
 
 // admit says whether the policy gives out the name, which is free: nil, or why
-// not.
-func (n *Names) admit(c *Claimant) *Denied {
-	admits, exactly := n.tokenFor(c.Name, c.Token)
+// not. The token admits the name, and perhaps names it in full.
+func (n *Names) admit(c *Claimant, admits, exactly bool) *Denied {
 	switch {
 	case n.Policy == Open || n.Policy == "":
 	case n.Policy == WithToken && c.Token == "":
@@ -248,13 +255,13 @@ func (n *Names) Look(name string) (known bool, opened <-chan struct{}, err error
 	return holder != nil, opened, err
 }
 
-// HolderOf stands for the identity that name belongs to, where that is known, so
-// that names of one identity count together; else it is the name itself.
-func (n *Names) HolderOf(name string) string {
+// HolderOf stands for the identity that the record gives name to, if there is one,
+// so that names of one identity count together.
+func (n *Names) HolderOf(name string) (holder string, owned bool) {
 	if key, err := n.Grants.holder(name); err == nil && key != nil {
-		return keyname.Label(key, "")
+		return keyname.Label(key, ""), true
 	}
-	return name
+	return "", false
 }
 
 // Remember notes the labels made from keys among names that go away now: their

@@ -30,10 +30,10 @@ func TestOpenPolicy(t *testing.T) {
 	r.allowed(b, "three.two.relay.test", "")
 }
 
-// Nobody gets a name above or below somebody else's, whatever the policy and the
-// token, and however many levels lie between.
+// Nobody gets a name above or below somebody else's, whatever the policy and
+// however many levels lie between, by a token that does not name it in full.
 func TestNoNameAboveOrBelowAnothers(t *testing.T) {
-	all := names.Token{Secret: "a token for everything", Names: []string{"*.relay.test", "e.relay.test", "d.e.relay.test", "c.d.e.relay.test", "b.c.d.e.relay.test", "a.b.c.d.e.relay.test"}}
+	all := names.Token{Secret: "a token for everything", Names: []string{"*.relay.test"}}
 	chain := []string{"e.relay.test", "d.e.relay.test", "c.d.e.relay.test", "b.c.d.e.relay.test", "a.b.c.d.e.relay.test"}
 	for _, p := range []names.Policy{names.Open, names.WithToken} {
 		for i, mine := range chain {
@@ -236,11 +236,15 @@ func TestReservedLabels(t *testing.T) {
 		r := newRig(t, policy(p, exact, all))
 		id := newIdentity(t)
 		for _, label := range []string{"www", "mail", "openpgpkey", "mta-sts", "autodiscover", "autoconfig", "wpad", "isatap", "ns1", "localhost",
-			"admin", "administrator", "hostmaster", "postmaster", "webmaster", "abuse", "security", "imap", "smtp", "pop", "ftp", "login", "api", "x.www"} {
+			"www1", "www-2", "mx1", "mx01", "ns10", "smtp2", "lyncdiscover", "enterpriseregistration", "enterpriseenrollment", "msoid",
+			"sip", "ldap", "kerberos", "pki", "ca", "ocsp", "cpanel", "whm", "secure", "id", "sso", "auth", "account", "accounts", "keystay",
+			"noreply", "no-reply", "mailer-daemon", "admin1", "x.www1", "admin", "administrator", "hostmaster", "postmaster", "webmaster", "abuse", "security", "imap", "smtp", "pop", "ftp", "login", "api", "x.www"} {
 			denied(t, r.claim(id, label+".relay.test", all.Secret), names.DeniedTaken)
 		}
 		r.allowed(id, "www.below.relay.test", all.Secret) // somebody's own www
 		r.allowed(id, "mywww.relay.test", all.Secret)
+		r.allowed(id, "www1a.relay.test", all.Secret)
+		r.allowed(id, "123.relay.test", all.Secret)
 		r.allowed(id, "www.relay.test", exact.Secret)
 		r.allowed(id, "x.mail.relay.test", exact.Secret)
 		r.allowed(id, "www.relay.test", "") // it is given
@@ -248,4 +252,29 @@ func TestReservedLabels(t *testing.T) {
 	}
 	r := newRig(t, policy(names.Closed, exact))
 	denied(t, r.claim(newIdentity(t), "www.relay.test", exact.Secret), names.DeniedClosed)
+}
+
+// A token that names a name in full is the operator's word: somebody else's grant
+// below it does not keep the name from its holder, and keeps its own holder. A
+// token for all names there, and no token, do not reach that far, and a grant above
+// stands.
+func TestTokenForTheVeryNameBeatsAGrantBelow(t *testing.T) {
+	exact := names.Token{Secret: "a token for the very name", Names: []string{"a.relay.test", "x.taken.relay.test"}}
+	all := names.Token{Secret: "a token for all names", Names: []string{"*.relay.test"}}
+	for _, p := range []names.Policy{names.Open, names.WithToken} {
+		r := newRig(t, policy(p, exact, all))
+		child, parent := newIdentity(t), newIdentity(t)
+		r.allowed(child, "child.a.relay.test", all.Secret)
+		r.allowed(child, "taken.relay.test", all.Secret)
+		denied(t, r.claim(parent, "a.relay.test", all.Secret), names.DeniedTaken)
+		denied(t, r.claim(parent, "a.relay.test", ""), names.DeniedTaken)
+		denied(t, r.claim(parent, "x.taken.relay.test", exact.Secret), names.DeniedTaken)
+		r.allowed(parent, "a.relay.test", exact.Secret)
+		r.allowed(parent, "a.relay.test", "")
+		r.allowed(child, "child.a.relay.test", "")
+		denied(t, r.claim(child, "more.a.relay.test", all.Secret), names.DeniedTaken)
+		denied(t, r.claim(parent, "child.a.relay.test", exact.Secret), names.DeniedTaken)
+	}
+	r := newRig(t, policy(names.Closed, exact))
+	denied(t, r.claim(newIdentity(t), "a.relay.test", exact.Secret), names.DeniedClosed)
 }

@@ -18,11 +18,10 @@ const nameBytes = "abcdefghijklmnopqrstuvwxyz0123456789-."
 // that an older version has written to. It returns when the latest of the names
 // was seen, or the zero time.
 //
-// Labels made from keys, which older versions kept here, are dropped: such a
-// label proves itself. Grants above or below those of another identity, which
+// Labels made from keys, which older versions kept here, are noted in l.made: see
+// dropMade. Grants above or below those of another identity, which
 // older versions gave out, are kept, and so each holder goes on.
 func (l *ledger) rebuild() (latest time.Time, err error) {
-	var made []string
 	grants, err := l.tx.CreateBucketIfNotExists(tableGrants)
 	if err != nil {
 		return latest, err
@@ -43,8 +42,7 @@ func (l *ledger) rebuild() (latest time.Time, err error) {
 			return latest, err
 		}
 		if label, _, _ := strings.Cut(name, "."); label == keyname.Label(gr.Key, "") {
-			made = append(made, name)
-			continue
+			l.made = append(l.made, name)
 		}
 		n++
 		l.state.Sums[0] += sum(k, v)
@@ -55,11 +53,6 @@ func (l *ledger) rebuild() (latest time.Time, err error) {
 			latest = gr.Seen
 		}
 	}
-	for _, name := range made {
-		if err := grants.Delete([]byte(name)); err != nil {
-			return latest, err
-		}
-	}
 	for i, table := range tables[1:] {
 		if err := l.fill(table, entries[i]); err != nil {
 			return latest, err
@@ -67,6 +60,43 @@ func (l *ledger) rebuild() (latest time.Time, err error) {
 	}
 	l.changed = true
 	return latest, grants.SetSequence(n)
+}
+
+// begin notes the name below which all names are.
+func (g *Grants) begin(zone string) {
+	g.mu.Lock()
+	g.zone = zone
+	g.mu.Unlock()
+	g.dropMade()
+}
+
+// dropMade drops the labels made from keys that rebuild has found: such a label
+// proves itself. That holds directly below the zone alone. Further down a label is
+// a name like any other, whatever it looks like. Where that fails the label has a
+// grant, too, until that expires, which takes one place of MaxNamesPerIdentity.
+func (g *Grants) dropMade() {
+	g.mu.Lock()
+	zone, made := g.zone, g.made
+	if zone != "" {
+		g.made = nil
+	}
+	g.mu.Unlock()
+	if zone == "" || len(made) == 0 {
+		return
+	}
+	_ = g.update(func(l *ledger) error {
+		for _, name := range made {
+			label, alone := madeBy(name, zone)
+			gr, err := l.raw(name)
+			if err == nil && alone && gr != nil && label == keyname.Label(gr.Key, "") {
+				err = l.drop(name, gr)
+			}
+			if err != nil {
+				return err
+			}
+		}
+		return nil
+	})
 }
 
 // fill puts entries into an empty table, in their order: within one transaction

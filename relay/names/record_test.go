@@ -10,6 +10,7 @@ import (
 	"maps"
 	"path/filepath"
 	"slices"
+	"strings"
 	"sync"
 	"testing"
 	"testing/synctest"
@@ -68,6 +69,8 @@ func TestOlderRecordIsTakenUp(t *testing.T) {
 	a, b, c := newIdentity(t), newIdentity(t), newIdentity(t)
 	writeOldRecord(t, r.names.Grants, r.dir, map[string]identity{"a.relay.test": a, a.label(): a, b.label(): b}, time.Now())
 	grants := openGrants(t, r.dir)
+	r.names = &names.Names{Grants: grants}
+	r.names.Begin(zone)
 	if n := grants.Count(); n != 1 {
 		t.Errorf("%d names are counted, want 1", n)
 	}
@@ -83,6 +86,64 @@ func TestOlderRecordIsTakenUp(t *testing.T) {
 	r.allowed(a, "a.relay.test", "")
 	r.allowed(b, "deep.b.relay.test", "")
 	r.allowed(a, a.label(), "")
+}
+
+// A label made from a key proves itself directly below the zone alone. Further down
+// it is a name like any other, and its holder keeps it when the record is rebuilt,
+// however the record is opened again.
+func TestRebuildKeepsKeyLabelsThatAreNotDirectlyBelowTheZone(t *testing.T) {
+	r := newRig(t, nil)
+	a, b := newIdentity(t), newIdentity(t)
+	deep := strings.TrimSuffix(a.label(), zone) + "team." + zone
+	r.allowed(a, deep, "")
+	denied(t, r.claim(b, deep, ""), names.DeniedTaken)
+	writeOldRecord(t, r.names.Grants, r.dir, map[string]identity{a.label(): a}, time.Now())
+	if err := r.names.Grants.Reopen(); err != nil { // the zone is known
+		t.Fatal(err)
+	}
+	check := func() {
+		t.Helper()
+		denied(t, r.claim(b, deep, ""), names.DeniedTaken)
+		denied(t, r.claim(b, "team."+zone, ""), names.DeniedTaken)
+		r.allowed(a, deep, "")
+		if n := r.names.Grants.Count(); n != 1 {
+			t.Errorf("%d names are counted, want 1", n)
+		}
+	}
+	check()
+	writeOldRecord(t, r.names.Grants, r.dir, map[string]identity{a.label(): a, b.label(): b}, time.Now())
+	r.names = &names.Names{Grants: openGrants(t, r.dir)}
+	r.names.Begin(zone) // the zone comes later
+	check()
+}
+
+// A mistake of keystay's own, in a transaction, is the error of whoever made it.
+// The record stays open and whole for everybody else.
+func TestOwnMistakeDoesNotCloseTheRecord(t *testing.T) {
+	r := newRig(t, nil)
+	a := newIdentity(t)
+	r.allowed(a, "a.relay.test", "")
+	for _, err := range []error{r.names.Grants.PanicInView(), r.names.Grants.PanicInUpdate()} {
+		if err == nil || errors.Is(err, names.ErrDamaged) || !strings.Contains(err.Error(), "a mistake in this program, at export_test.go:") {
+			t.Errorf("a mistake: %v", err)
+		}
+	}
+	denied(t, r.claim(newIdentity(t), "a.relay.test", ""), names.DeniedTaken)
+	r.allowed(a, "b.relay.test", "")
+	if n := r.names.Grants.Count(); n != 2 {
+		t.Errorf("%d names are counted, want 2", n)
+	}
+}
+
+// A claim without a key is denied, whatever the record has.
+func TestClaimWithoutAKeyIsDenied(t *testing.T) {
+	r := newRig(t, nil)
+	for _, key := range []ed25519.PublicKey{nil, {}, make([]byte, 31)} {
+		denied(t, r.names.Claim(names.Claimant{Name: "a.relay.test", Key: key}), names.DeniedInvalid)
+	}
+	if n, err := r.names.Grants.Held(nil); n != 0 || err != nil {
+		t.Errorf("%d names are held by nobody, %v", n, err)
+	}
 }
 
 // Labels made from keys use up nothing: with room for one more name, devices that

@@ -7,7 +7,9 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"runtime"
 	"runtime/debug"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -29,7 +31,7 @@ const (
 // given out from it.
 var ErrDamaged = errors.New("the record of names is damaged")
 
-// A store is an open file of bbolt. All calls of bbolt are made here, so that
+// A store is an open file of bbolt. All calls of bbolt are made below it, so that
 // none of its panics ends the process: bbolt panics where a file is not whole,
 // and reading a page that the disk does not have is a fault.
 type store struct {
@@ -144,15 +146,43 @@ func (s *store) open(file string, o *bbolt.Options) (*bbolt.DB, error) {
 	return db, err
 }
 
-// guard runs f, and makes an error of a panic and of a fault.
+// guard runs f, and makes an error of a panic and of a fault. A panic of bbolt, and
+// a fault, say that the file is damaged; one of keystay's own code says nothing of
+// the file, and bbolt has undone the transaction.
 func guard(f func() error) (err error) {
 	defer debug.SetPanicOnFault(debug.SetPanicOnFault(true))
 	defer func() {
-		if p := recover(); p != nil {
-			err = fmt.Errorf("%w: %v", ErrDamaged, p)
+		p := recover()
+		if p == nil {
+			return
 		}
+		_, fault := p.(interface{ Addr() uintptr }) // see debug.SetPanicOnFault
+		at := panickedAt()
+		if fault || !strings.HasPrefix(at.Function, "keystay/") {
+			err = fmt.Errorf("%w: %v", ErrDamaged, p)
+			return
+		}
+		err = fmt.Errorf("a mistake in this program, at %s:%d: %v", filepath.Base(at.File), at.Line, p)
 	}()
 	return f()
+}
+
+// panickedAt returns the innermost frame of bbolt or keystay below a panic, for a
+// deferred function.
+func panickedAt() runtime.Frame {
+	var pc [64]uintptr
+	frames := runtime.CallersFrames(pc[:runtime.Callers(0, pc[:])])
+	for below, more := false, true; more; {
+		var f runtime.Frame
+		f, more = frames.Next()
+		switch {
+		case f.Function == "runtime.gopanic":
+			below = true
+		case below && (strings.HasPrefix(f.Function, "go.etcd.io/bbolt") || strings.HasPrefix(f.Function, "keystay/")):
+			return f
+		}
+	}
+	return runtime.Frame{}
 }
 
 // broken returns the first error that said that the file is damaged. From then
