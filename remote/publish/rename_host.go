@@ -2,6 +2,8 @@ package publish
 
 import (
 	"net/http"
+	"net/url"
+	"slices"
 	"strings"
 )
 
@@ -34,9 +36,54 @@ func (t *Target) renameRequest(h http.Header, visitors string) {
 		h["If"][i] = strings.ReplaceAll(v, "<"+from+"/", "<"+to+"/")
 	}
 	if host != visitors {
+		t.dropNamesake(h, host, visitors)
 		rename(h["Origin"], from, to)
 		rename(h["Referer"], from, to)
 	}
+}
+
+// dropNamesake keeps the service from taking another page for its own. What is at
+// the service's host for the visitor, such as localhost:3000, is another server: a
+// page of that one is no page of the service. Its Origin becomes null, as that of
+// a page without one (RFC 6454, section 7.3), and its Referer goes.
+func (t *Target) dropNamesake(h http.Header, host, visitors string) {
+	isNamesake := func(v string) bool { return t.names(v, host) && !t.names(v, visitors) }
+	for i, v := range h["Origin"] {
+		if isNamesake(v) {
+			h["Origin"][i] = "null"
+		}
+	}
+	if rest := slices.DeleteFunc(h["Referer"], isNamesake); len(rest) > 0 {
+		h["Referer"] = rest
+	} else {
+		h.Del("Referer")
+	}
+}
+
+// names reports whether a URL names the host, with its port or with that which
+// the scheme of either means where there is none.
+func (t *Target) names(value, host string) bool {
+	scheme, rest, ok := strings.Cut(value, "://")
+	u, err := url.Parse(scheme + "://" + untilAny(rest, "/?#")) // a path may be anything
+	if !ok || err != nil {
+		return false
+	}
+	if equalFoldASCII(u.Host, host) {
+		return true
+	}
+	h := &url.URL{Scheme: t.URL.Scheme, Host: host}
+	name := func(u *url.URL) string { return strings.TrimSuffix(u.Hostname(), ".") }
+	return equalFoldASCII(name(u), name(h)) && portOf(u) == portOf(h)
+}
+
+func portOf(u *url.URL) string {
+	switch {
+	case u.Port() != "":
+		return u.Port()
+	case u.Scheme == "https":
+		return "443"
+	}
+	return "80"
 }
 
 // renameAnswer is the way back: a service that was told another Host may send

@@ -3,6 +3,7 @@ package publish
 import (
 	"net/http"
 	"net/url"
+	"reflect"
 	"testing"
 )
 
@@ -38,6 +39,49 @@ func TestHostIsRenamedBothWays(t *testing.T) {
 		target.renameAnswer(h, visitors)
 		if h.Get("Location") != tt.back || h.Get("Content-Location") != tt.back {
 			t.Errorf("%q: %s: the visitor gets %v, want %s", tt.setting, tt.answer, h, tt.back)
+		}
+	}
+}
+
+// What the service sees as its host is another server for the visitor: a page of
+// that one does not become the service's own. Pages of other hosts and ports stay
+// as they are, and so does all where the service sees the visitor's Host.
+func TestPageOfTheServicesNamesakeIsNotItsOwn(t *testing.T) {
+	const visitors = "xyz.relay.test:8443"
+	for _, tt := range []struct{ setting, scheme, origin, want string }{
+		{"localhost:3000", "http", "http://localhost:3000", "null"},
+		{"localhost:3000", "http", "https://localhost:3000", "null"},
+		{"localhost:3000", "https", "http://LocalHost:3000", "null"},
+		{"localhost:3000", "http", "http://localhost.:3000", "null"},
+		{"localhost:3000", "http", "http://localhost:3001", "http://localhost:3001"},
+		{"localhost:3000", "http", "http://localhost", "http://localhost"},
+		{"localhost:3000", "http", "http://127.0.0.1:3000", "http://127.0.0.1:3000"},
+		{"localhost:3000", "http", "https://xyz.relay.test:8443", "http://localhost:3000"},
+		{"localhost:3000", "http", "null", "null"},
+		{"localhost", "http", "http://localhost", "null"},
+		{"localhost", "http", "http://localhost:80", "null"},
+		{"localhost", "http", "https://localhost", "null"},
+		{"localhost", "https", "https://localhost:443", "null"},
+		{"localhost:80", "http", "http://localhost", "null"},
+		{"target", "http", "http://127.0.0.1:3000", "null"},
+		{"target", "http", "https://other.test", "https://other.test"},
+		{"xyz.relay.test", "http", "https://xyz.relay.test:8443", "http://xyz.relay.test"},
+		{"xyz.relay.test", "http", "http://xyz.relay.test", "null"},
+		{"keep", "http", "http://localhost:3000", "http://localhost:3000"},
+		{"keep", "http", "http://127.0.0.1:3000", "http://127.0.0.1:3000"},
+	} {
+		target := &Target{URL: &url.URL{Scheme: tt.scheme, Host: "127.0.0.1:3000"}, HostHeader: tt.setting}
+		h := http.Header{"Origin": {tt.origin}}
+		if tt.origin != "null" {
+			h["Referer"] = []string{tt.origin + "/%zz?q"}
+		}
+		target.renameRequest(h, visitors)
+		want := http.Header{"Origin": {tt.want}}
+		if tt.want != "null" {
+			want["Referer"] = []string{tt.want + "/%zz?q"}
+		}
+		if !reflect.DeepEqual(h, want) {
+			t.Errorf("%q, %s: %s: the service gets %q, want %q", tt.setting, tt.scheme, tt.origin, h, want)
 		}
 	}
 }
