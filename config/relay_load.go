@@ -89,19 +89,10 @@ func LoadRelay(fs *pflag.FlagSet) (*Relay, []Warning, error) {
 	wrong.readable("acme.ca_root", r.ACME.CARoot)
 	wrong.readable("tls.cert_file", r.TLS.CertFile)
 	wrong.readable("tls.key_file", r.TLS.KeyFile)
-	first := map[Secret]int{} // where each secret is first
 	for i := range r.Tokens {
-		key := fmt.Sprintf("tokens[%d].secret_file", i)
-		src.resolve(key, &r.Tokens[i].SecretFile)
-		warnings = append(warnings, wrong.secretFile(key, r.Tokens[i].SecretFile, &r.Tokens[i].Secret)...)
-		warnings = append(warnings, wrong.tokenLength(key, r.Tokens[i])...)
-		secret := r.Tokens[i].Secret
-		if j, ok := first[secret]; ok && secret != "" {
-			wrong.add(key, fmt.Sprintf("the same secret as tokens[%d] has", j), "list all the names in one of them")
-		} else {
-			first[secret] = i
-		}
+		src.resolve(fmt.Sprintf("tokens[%d].secret_file", i), &r.Tokens[i].SecretFile)
 	}
+	warnings = append(warnings, wrong.tokenSecrets(r.Tokens)...)
 	if f != nil && f.public && r.ACME.EAB.HMAC != "" && src.inFile("acme.eab.hmac") {
 		warnings = append(warnings, Warning{
 			Key:     "acme.eab.hmac",

@@ -93,26 +93,46 @@ func (e *Errors) secretFile(key, name string, s *Secret) []Warning {
 }
 
 // ReadToken reads Token again from TokenFile, which must be set.
-func (r *Remote) ReadToken() (Secret, error) { return rereadSecret(r.TokenFile) }
-
-// ReadTokens returns Tokens with their secrets read again from their files.
-func (r *Relay) ReadTokens() ([]Token, error) {
-	tokens := slices.Clone(r.Tokens)
-	for i := range tokens {
-		var err error
-		if tokens[i].Secret, err = rereadSecret(tokens[i].SecretFile); err != nil {
-			return nil, err
-		}
-	}
-	return tokens, nil
-}
-
-func rereadSecret(name string) (Secret, error) {
-	s, _, err := readSecret(name)
+func (r *Remote) ReadToken() (Secret, error) {
+	s, _, err := readSecret(r.TokenFile)
 	if err != nil {
-		return "", fmt.Errorf("cannot read %s: %w", quote(name), reason(err))
+		return "", fmt.Errorf("cannot read %s: %w", quote(r.TokenFile), reason(err))
 	}
 	return s, nil
+}
+
+// ReadTokens returns Tokens with their secrets read again from their files. It
+// refuses and warns as [LoadRelay] does; the error is of the type [Errors].
+func (r *Relay) ReadTokens() ([]Token, []Warning, error) {
+	tokens := slices.Clone(r.Tokens)
+	for i := range tokens {
+		tokens[i].Secret = ""
+	}
+	var errs Errors
+	warnings := errs.tokenSecrets(tokens)
+	if err := errs.sorted(""); err != nil {
+		return nil, nil, err
+	}
+	return tokens, warnings, nil
+}
+
+// tokenSecrets reads the secret of each token, whose SecretFile is ready to
+// open, and checks it.
+func (e *Errors) tokenSecrets(tokens []Token) []Warning {
+	var warnings []Warning
+	first := map[Secret]int{} // where each secret is first
+	for i := range tokens {
+		key := fmt.Sprintf("tokens[%d].secret_file", i)
+		warnings = append(warnings, e.secretFile(key, tokens[i].SecretFile, &tokens[i].Secret)...)
+		warnings = append(warnings, e.tokenLength(key, tokens[i])...)
+		secret := tokens[i].Secret
+		if j, ok := first[secret]; ok && secret != "" {
+			e.add(key, fmt.Sprintf("the same secret as tokens[%d] has", j), "list all the names in one of them")
+		} else {
+			first[secret] = i
+		}
+	}
+	return warnings
 }
 
 // checkSecret refuses what cannot be a secret that a person passes on: control

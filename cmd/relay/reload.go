@@ -1,6 +1,9 @@
 package main
 
 import (
+	"errors"
+	"log/slog"
+
 	"keystay/config"
 	"keystay/internal/hint"
 	"keystay/relay/names"
@@ -12,16 +15,30 @@ func (p *process) reload() {
 	something := p.cert.reload()
 	if len(p.cfg.Tokens) > 0 {
 		something = true
-		list, err := p.cfg.ReadTokens()
-		if err != nil {
-			p.log.Error("the tokens are not reloaded; those from before are in use", "err", err, hint.Attr(hint.All(err)))
-		} else {
+		list, warnings, err := p.cfg.ReadTokens()
+		var wrong config.Errors
+		switch {
+		case errors.As(err, &wrong):
+			for _, e := range wrong {
+				p.log.Error("the tokens are not reloaded; those from before are in use", "err", e.Message, "key", e.Key, hint.Attr(e.Hints))
+			}
+		case err != nil:
+			p.log.Error("the tokens are not reloaded; those from before are in use", "err", err)
+		default:
+			warn(p.log, warnings)
 			p.srv.Names.SetTokens(tokens(list))
 			p.log.Info("tokens reloaded", "tokens", len(list))
 		}
 	}
 	if !something {
 		p.log.Info("SIGHUP: there is nothing to reload; the configuration is read at the start")
+	}
+}
+
+// warn logs what whoever runs the relay should know of the configuration.
+func warn(log *slog.Logger, warnings []config.Warning) {
+	for _, w := range warnings {
+		log.Warn(w.Message, "key", w.Key, hint.Attr(w.Hints))
 	}
 }
 

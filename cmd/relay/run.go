@@ -24,9 +24,7 @@ func run(ctx context.Context, cfg *config.Relay, warnings []config.Warning, take
 	if err != nil {
 		return cli.Usage(err)
 	}
-	for _, w := range warnings {
-		log.Warn(w.Message, "key", w.Key, hint.Attr(w.Hints))
-	}
+	warn(log, warnings)
 	drain, cut, stop := cli.Signals(ctx)
 	defer stop()
 	hangups, stopHangups := cli.Hangups()
