@@ -13,7 +13,7 @@ import (
 	"keystay/e2e/internal/world"
 )
 
-// A remote outlives the reader of its log, the end of its terminal, and both
+// A remote outlives the reader of its log, and SIGHUP without a terminal or
 // under nohup: visitors are served, and SIGTERM ends it in good order.
 func TestRemoteOutlivesItsTerminal(t *testing.T) {
 	o := newOutside(t)
@@ -22,7 +22,7 @@ func TestRemoteOutlivesItsTerminal(t *testing.T) {
 		t.Fatal(err)
 	}
 	cert, key := o.ca.Files(t.TempDir(), outName)
-	for name, before := range map[string][]string{"hung up": nil, "nohup": {"nohup"}} {
+	for name, before := range map[string][]string{"without a terminal": nil, "nohup": {"nohup"}} {
 		t.Run(name, func(t *testing.T) {
 			args := append(before, filepath.Join(dir, "remote"), "--domain", outName, "--relay", outZone, "--relay-address", o.public, "--local", o.site,
 				"--cert", cert, "--key", key, "--relay-root", filepath.Join(o.dir, "root.pem"), "--state-dir", filepath.Join(o.dir, "device"))

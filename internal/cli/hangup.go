@@ -6,15 +6,22 @@ import (
 	"syscall"
 )
 
-// Hangups makes the program outlive two signals that would end it. Each SIGHUP,
-// which the end of a terminal sends too, comes out of the channel; where SIGHUP
-// is ignored, as under nohup, it stays ignored. SIGPIPE, which comes when nobody
-// reads the log any more, does nothing, and writing fails. Stop closes the
-// channel; from then on SIGHUP is ignored, since the program ends.
+// Hangups makes the program outlive two signals that would end it. Each SIGHUP
+// comes out of the channel; where SIGHUP is ignored, as under nohup, it stays
+// ignored, and where the program runs on a terminal, it is for Signals. SIGPIPE,
+// which comes when nobody reads the log any more, does nothing, and writing
+// fails. Stop closes the channel; from then on SIGHUP is ignored, since the
+// program ends.
 func Hangups() (c <-chan os.Signal, stop func()) {
 	signal.Ignore(syscall.SIGPIPE)
 	hangups := make(chan os.Signal, 1) // several in a row are one
-	if !signal.Ignored(syscall.SIGHUP) {
+	switch {
+	case signal.Ignored(syscall.SIGHUP):
+	case onTerminal():
+		// Signals hears it. This keeps a second SIGHUP from ending the program
+		// once Signals has stopped: a shell sends one, and the system another.
+		signal.Notify(make(chan os.Signal, 1), syscall.SIGHUP)
+	default:
 		signal.Notify(hangups, syscall.SIGHUP)
 	}
 	return hangups, func() {

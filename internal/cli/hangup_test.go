@@ -19,7 +19,7 @@ import (
 // hangupEnv makes this test's own program one that is hung up on.
 const hangupEnv = "KEYSTAY_TEST_HANGUP"
 
-// SIGHUP never ends the program: it comes out of the channel, or is ignored
+// Without a terminal SIGHUP never ends the program: it comes out of the channel, or is ignored
 // where it was before. Nor does SIGPIPE, or SIGHUP at the end.
 func TestHangupsAreSurvived(t *testing.T) {
 	if os.Getenv(hangupEnv) != "" {
