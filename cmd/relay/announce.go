@@ -12,6 +12,8 @@ import (
 	"time"
 
 	"golang.org/x/term"
+
+	"keystay/internal/plain"
 )
 
 // readyGrace is how long the service manager waits for the first certificate.
@@ -91,7 +93,8 @@ func publicPort(sockets []socket) int {
 	return 0
 }
 
-// screen shows the announcement to a person at a terminal.
+// screen shows the announcement to a person at a terminal, and nothing in it
+// that does not print.
 func (a announcement) screen(w io.Writer) {
 	renewal := "brought as files"
 	if a.renewed {
@@ -101,7 +104,7 @@ func (a announcement) screen(w io.Writer) {
 	for _, s := range a.sockets {
 		addrs[s.what] = append(addrs[s.what], s.ln.Addr().String())
 	}
-	fmt.Fprintf(w, "\n%s is ready\n\n", a.url)
+	fmt.Fprintf(w, "\n%s is ready\n\n", plain.Text(a.url))
 	for _, line := range [][2]string{
 		{"Names", a.names},
 		{"Certificate", "until " + a.until + ", " + renewal},
@@ -111,7 +114,7 @@ func (a announcement) screen(w io.Writer) {
 		{"To stop", fmt.Sprintf("Ctrl-C: visitors may finish for %v, a second Ctrl-C cuts them off", a.drain)},
 	} {
 		if line[1] != "" {
-			fmt.Fprintf(w, "  %-12s  %s\n", line[0], line[1])
+			fmt.Fprintf(w, "  %-12s  %s\n", line[0], plain.Text(line[1]))
 		}
 	}
 	fmt.Fprintln(w)

@@ -12,6 +12,7 @@ import (
 	"strings"
 	"testing"
 	"time"
+	"unicode"
 
 	"keystay/config"
 	"keystay/internal/testca"
@@ -93,5 +94,21 @@ https://relay.test/ is ready
 `
 	if b.String() != want {
 		t.Errorf("got %s\nwant %s", b.String(), want)
+	}
+}
+
+// Nothing that does not print gets to the terminal, such as from the path of a
+// socket that the relay was given.
+func TestScreenShowsNothingThatDoesNotPrint(t *testing.T) {
+	const owned = "\x1b]0;owned\a\u202e\u009b\n"
+	var out bytes.Buffer
+	announcement{url: "https://" + owned, names: owned, until: owned}.screen(&out)
+	if n := strings.Count(out.String(), "]0;owned"); n != 3 {
+		t.Errorf("%d of 3 texts are shown: %q", n, out.String())
+	}
+	for _, c := range out.String() {
+		if c != '\n' && !unicode.IsPrint(c) {
+			t.Errorf("%q in %q", c, out.String())
+		}
 	}
 }

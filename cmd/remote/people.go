@@ -149,12 +149,14 @@ func say(w io.Writer, width int, lines ...string) error {
 }
 
 // wrap writes text, its first line after one indent and the others after
-// another, none longer than width where its words allow it.
+// another, none longer than width where its words allow it. All that a person at
+// the terminal is told goes through here, and nothing of text that does not
+// print, since parts of it are what a certificate, a service or a CA has said.
 func wrap(b *strings.Builder, width int, first, others, text string) {
 	b.WriteString(first)
 	at := utf8.RuneCountInString(first)
 	empty := true
-	for _, word := range strings.Fields(text) {
+	for _, word := range strings.Fields(plain.Text(text)) {
 		n := utf8.RuneCountInString(word)
 		switch {
 		case empty:

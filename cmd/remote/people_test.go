@@ -11,8 +11,10 @@ import (
 	"strings"
 	"testing"
 	"time"
+	"unicode"
 	"unicode/utf8"
 
+	"keystay/config"
 	"keystay/internal/hint"
 )
 
@@ -52,6 +54,46 @@ func TestTerminalGetsSentencesWithHints(t *testing.T) {
 		if got := tell(1000, c.log); got != c.want {
 			t.Errorf("got  %q\nwant %q", got, c.want)
 		}
+	}
+}
+
+// What others have written is not read for braces and brackets.
+func TestForeignTextIsNoTemplate(t *testing.T) {
+	for range 20 { // attributes are in a map, whose order varies
+		got := tell(1000, func(l *slog.Logger) {
+			l.Warn("no certificate obtained", "name", "{error}", "error", errors.New("{next} [{name}] {after}"), "next", time.Minute)
+		})
+		if want := "No certificate for {error}: {next} [{name}] {after}. Tried again in 1m0s.\n"; got != want {
+			t.Fatalf("got  %q\nwant %q", got, want)
+		}
+		got = tell(1000, func(l *slog.Logger) {
+			l.Warn("every user could read /a[{none}]/{file}/{err}", "err", "{file}", "file", "{err}")
+		})
+		if want := "Every user could read /a[{none}]/{file}/{err}: {file} ({err}).\n"; got != want {
+			t.Fatalf("got  %q\nwant %q", got, want)
+		}
+	}
+}
+
+// Neither a hint, a message nor an attribute steers the terminal, whatever text
+// of others is in it.
+func TestSentencesShowNothingThatDoesNotPrint(t *testing.T) {
+	const owned = "\x1b]0;owned\a\x1b[2J\u202e\u009b\r\n"
+	got := tell(1000, func(l *slog.Logger) {
+		l.Warn("x "+owned+"y", "err", errors.New("z "+owned), hint.Attr(hint.CATerms.With("PAGE", "https://ca/"+owned)))
+		l.Info("session is up", "relay", owned, "after", owned)
+	})
+	var out bytes.Buffer
+	newPeople(&out, func() int { return 80 }).begin(&config.Remote{Relays: []string{owned}}, owned)
+	for _, text := range []string{got, out.String()} {
+		for _, c := range text {
+			if c != '\n' && !unicode.IsPrint(c) {
+				t.Errorf("%q: %q", c, text)
+			}
+		}
+	}
+	if n := strings.Count(got, "\n"); n != 3 || !strings.Contains(got, "]0;owned") {
+		t.Errorf("%d lines: %q", n, got)
 	}
 }
 

@@ -10,6 +10,8 @@ import (
 	"unicode/utf8"
 
 	"golang.org/x/term"
+
+	"keystay/internal/plain"
 )
 
 // A start is what is told once the name answers.
@@ -42,7 +44,7 @@ func (s start) show(out *os.File) {
 		s.screen(out, widthOf(out)())
 		return
 	}
-	fmt.Fprintf(out, "%s -> %s\n", s.url, s.local)
+	fmt.Fprintln(out, plain.Text(s.url+" -> "+s.local))
 }
 
 // narrow is the width, in columns, below which names stand above what is said.

@@ -10,6 +10,7 @@ import (
 	"strings"
 	"testing"
 	"time"
+	"unicode"
 	"unicode/utf8"
 )
 
@@ -36,6 +37,29 @@ func TestScreenSaysWhatMatters(t *testing.T) {
 	} {
 		if !strings.Contains(text, want) {
 			t.Errorf("it does not say %q:\n%s", want, text)
+		}
+	}
+}
+
+// What a certificate, a service or a path says does not steer the terminal.
+func TestScreenShowsNothingThatDoesNotPrint(t *testing.T) {
+	const owned = "\x1b]0;owned\a\x1b[2J\u202e\u009b\r"
+	for _, issuer := range []pkix.Name{{Organization: []string{"CA " + owned}}, {CommonName: "CA " + owned}} {
+		s := start{
+			url: "https://a.b/" + owned, local: "http://x/" + owned, stateDir: owned,
+			cert: &x509.Certificate{Issuer: issuer}, service: errors.New("its certificate is for " + owned),
+		}
+		for _, width := range []int{40, 1000} {
+			var b bytes.Buffer
+			s.screen(&b, width)
+			if n := strings.Count(b.String(), "]0;owned"); n != 5 {
+				t.Errorf("width %d: %d of 5 texts are shown:\n%q", width, n, b.String())
+			}
+			for _, c := range b.String() {
+				if c != '\n' && !unicode.IsPrint(c) {
+					t.Errorf("width %d: %q in %q", width, c, b.String())
+				}
+			}
 		}
 	}
 }

@@ -33,12 +33,20 @@ func words() map[string]string {
 }
 
 // sentence returns the words for a message with these attributes. A message
-// that is not in the table is said as it is, with its error.
+// that is not in the table is said as it is, with its error. Neither such a
+// message nor an attribute is read for braces and brackets, since others may
+// have written them.
 func sentence(table map[string]string, message string, attrs map[string]string) string {
 	text, known := table[message]
 	if !known {
-		text = strings.ToUpper(message[:min(1, len(message))]) + message[min(1, len(message)):] + "[: {err}][: {error}][ ({file})]."
+		first := min(1, len(message))
+		return strings.ToUpper(message[:first]) + message[first:] + fill("[: {err}][: {error}][ ({file})].", attrs)
 	}
+	return fill(text, attrs)
+}
+
+// fill returns a text of the table with the attributes in place.
+func fill(text string, attrs map[string]string) string {
 	for {
 		before, rest, ok := strings.Cut(text, "[")
 		if !ok {
@@ -53,8 +61,9 @@ func sentence(table map[string]string, message string, attrs map[string]string) 
 		}
 		text = before + part + after
 	}
+	var pairs []string
 	for name, value := range attrs {
-		text = strings.ReplaceAll(text, "{"+name+"}", value)
+		pairs = append(pairs, "{"+name+"}", value)
 	}
-	return text
+	return strings.NewReplacer(pairs...).Replace(text) // in one pass: what it has put in stays as it is
 }
