@@ -1,7 +1,6 @@
 package publish
 
 import (
-	"net/http"
 	"net/netip"
 	"strings"
 )
@@ -93,66 +92,4 @@ func forwarded(visitor, host string) string {
 		visitor = `"[` + visitor + `]"`
 	}
 	return "for=" + visitor + `;host="` + host + `";proto=https`
-}
-
-// dropFrontFields takes out what only a front may say about a visitor.
-func dropFrontFields(h http.Header) {
-	for name := range h {
-		if isFrontField(name) {
-			delete(h, name)
-		}
-	}
-}
-
-// longestFrontField bounds what isFrontField looks at: beyond it, only the
-// prefixes matter.
-const longestFrontField = 48
-
-// isFrontField reports whether a field is one by which a front tells a service
-// of the visitor. Services that see fields as CGI variables cannot tell an
-// underscore, or another sign, from a dash.
-func isFrontField(name string) bool {
-	var buf [longestFrontField]byte
-	n := min(len(name), len(buf))
-	for i := range n {
-		c := name[i]
-		switch {
-		case isAlphanumeric(c):
-			buf[i] = c | 0x20 // lower case; digits have the bit
-		default:
-			buf[i] = '-'
-		}
-	}
-	same := buf[:n]
-	switch string(same) {
-	case
-		// Its address.
-		"forwarded", "forwarded-for", "x-forwarded", "x-real-ip", "true-client-ip", "x-true-client-ip",
-		"client-ip", "x-client-ip", "x-clientip", "x-client", "x-cluster-client-ip", "x-remote-ip", "x-remote-addr", "remote-addr", "remote-host",
-		"x-originating-ip", "x-proxyuser-ip", "proxy-client-ip", "wl-proxy-client-ip",
-		"cf-connecting-ip", "cf-connecting-ipv6", "cf-pseudo-ipv4", "cf-ipcountry", "cf-visitor",
-		"fastly-client-ip", "fastly-ssl", "fastly-client", "fly-client-ip", "fly-forwarded-proto", "do-connecting-ip", "incap-client-ip",
-		"x-azure-clientip", "x-azure-socketip", "x-sucuri-clientip", "x-nf-client-connection-ip",
-		"ali-cdn-real-ip", "cdn-src-ip", "cdn-real-ip", "x-appengine-user-ip", "x-appengine-remote-addr",
-		// Its name.
-		"remote-user", "remote-name", "remote-email", "remote-groups", "remote-group", "x-remote-user", "x-remote-name", "x-remote-email", "x-remote-group", "x-remote-groups",
-		"x-webauth-user", "x-webauth-name", "x-webauth-email", "x-webauth-groups", "x-webauth-role",
-		"x-authenticated-user", "x-authenticated-groups", "x-vouch-user", "x-goog-iap-jwt-assertion",
-		"cf-access-jwt-assertion", "cf-access-authenticated-user-email", "x-arr-clientcert",
-		"client-cert", "client-cert-chain", "x-client-cert", "x-client-verify", "x-client-dn",
-		// What it has asked for.
-		"x-rewrite-url", "x-host", "x-http-host-override", "x-scheme", "x-url-scheme", "x-forwardedproto",
-		"front-end-https", "x-arr-ssl", "wl-proxy-ssl", "x-script-name", "x-sendfile-type", "x-accel-mapping",
-		"proxy": // CGI makes it HTTP_PROXY, and programs send what they fetch there
-		return true
-	}
-	for _, prefix := range []string{
-		"x-forwarded-", "x-original-", "x-envoy-", "x-remote-extra-", "x-auth-request-", "x-authentik-", "tailscale-",
-		"x-goog-authenticated-user-", "x-ms-client-principal", "x-amzn-oidc-", "x-amzn-mtls-", "ssl-client-", "x-ssl-client-",
-	} {
-		if strings.HasPrefix(string(same), prefix) {
-			return true
-		}
-	}
-	return false
 }

@@ -1,0 +1,72 @@
+package publish
+
+import (
+	"net/http"
+	"slices"
+	"strings"
+)
+
+// dropFrontFields takes out what only a front may say about a visitor.
+func dropFrontFields(h http.Header) {
+	for name := range h {
+		if isFrontField(name) {
+			delete(h, name)
+		}
+	}
+}
+
+// isFrontField reports whether a field is one by which a front tells a service
+// of the visitor. Services that see fields as CGI variables cannot tell an
+// underscore, or another sign, from a dash.
+func isFrontField(name string) bool {
+	var buf [64]byte // longer names are rare
+	same := append(buf[:0], name...)
+	for i, c := range same {
+		if isAlphanumeric(c) {
+			same[i] = c | 0x20 // lower case; digits have the bit
+		} else {
+			same[i] = '-'
+		}
+	}
+	return isFrontName(string(same))
+}
+
+// isFrontName is isFrontField for a name in lower case with dashes. Where a front
+// has, or may get, more fields of a kind than one, the kind is listed and not the
+// field. What ordinary clients send as well, such as X-Auth-Token, X-User-ID or
+// X-Client-Version, is in no kind.
+func isFrontName(name string) bool {
+	switch name {
+	case
+		// Its address.
+		"forwarded", "forwarded-for", "x-forward-for", "client-ip", "x-clientip", "x-client", "remote-addr", "remote-host",
+		"x-originating-ip", "cf-pseudo-ipv4", "cf-ipcountry", "cf-visitor", "fastly-client",
+		"x-azure-socketip", "cdn-src-ip",
+		// Its name.
+		"remote-user", "remote-name", "remote-email", "remote-groups", "remote-group",
+		"cf-access-jwt-assertion", "cf-access-authenticated-user-email", "x-arr-clientcert",
+		"client-cert", "client-cert-chain", "x-client-verify", "x-client-dn",
+		"x-jwt-assertion", "x-token-subject", "x-anonymous-consumer", "sm-user", "sm-universalid", "iv-user", "iv-groups", "iv-creds",
+		// What it has asked for.
+		"x-rewrite-url", "x-host", "x-http-host-override", "x-scheme", "x-url-scheme", "x-https", "https", "x-ssl",
+		"front-end-https", "fastly-ssl", "x-arr-ssl", "wl-proxy-ssl", "x-script-name", "x-base-path", "x-ingress-path", "x-replaced-path",
+		"x-sendfile-type", "x-accel-mapping",
+		"proxy": // CGI makes it HTTP_PROXY, and programs send what they fetch there
+		return true
+	}
+	return slices.ContainsFunc(frontPrefixes, func(p string) bool { return strings.HasPrefix(name, p) }) ||
+		slices.ContainsFunc(frontEndings, func(e string) bool { return strings.HasSuffix(name, e) })
+}
+
+var frontPrefixes = []string{
+	"x-forwarded", "x-original-", "x-real-", "x-envoy-", "x-proxyuser", "x-appengine-", "x-vercel-ip-", "cloudfront-viewer-",
+	"x-remote-", "x-webauth-", "x-authenticated-", "x-auth-request-", "x-auth-user", "x-auth-email", "x-auth-group", "x-auth-role",
+	"x-authentik-", "x-pomerium-", "x-vouch-", "x-consumer-", "x-credential-", "x-token-user-", "tailscale-", "teleport-",
+	"x-goog-iap-", "x-goog-authenticated-user-", "x-ms-client-principal", "x-amzn-oidc-", "x-amzn-mtls-",
+	"oidc-claim-", "shib-", "x-shib-", "x-hass-", "impersonate-", "ssl-client-", "x-ssl-", "x-client-cert",
+}
+
+var frontEndings = []string{
+	"-forwarded-for", "-forwarded-host", "-forwarded-proto",
+	"-client-ip", "-clientip", "-client-connection-ip", "-connecting-ip", "-connecting-ipv6", "-real-ip", "-source-ip", "-remote-ip", "-remote-addr",
+}
