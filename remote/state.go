@@ -77,9 +77,9 @@ func openState(dir string) (*state, error) {
 // unusable is the error of an attempt to do that with a state directory, or
 // with a file in it.
 func unusable(do, dir, file string, err error) error {
-	err = ownfile.Explain(err, file)
-	if len(hint.All(err)) == 0 {
-		err = hint.RemoteState.Error(err, "DIR", dir)
+	err = ownfile.ExplainIn(err, file, dir)
+	if len(hint.All(err)) == 0 || errors.Is(err, fs.ErrPermission) {
+		err = hint.RemoteState.After(err, "DIR", dir)
 	}
 	return fmt.Errorf("%s the state directory: %w", do, err)
 }

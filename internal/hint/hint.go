@@ -44,6 +44,15 @@ func (a *Advice) Error(err error, pairs ...string) error {
 	return &advised{err, a.With(pairs...)}
 }
 
+// After returns err with the lines of With behind the hints that it has, and nil
+// for nil.
+func (a *Advice) After(err error, pairs ...string) error {
+	if err == nil {
+		return nil
+	}
+	return &advised{err, append(All(err), a.With(pairs...)...)}
+}
+
 // An advised error is an error with hints.
 type advised struct {
 	err   error

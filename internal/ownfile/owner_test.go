@@ -21,18 +21,23 @@ func TestForeignNamesTheOutermostPart(t *testing.T) {
 	if err := os.MkdirAll(inner, 0o700); err != nil {
 		t.Fatal(err)
 	}
-	if what, _, _ := foreign(inner, user); what != "" {
+	if what, _, _ := foreign(inner, "", user); what != "" {
 		t.Errorf("nothing is the user's own, but %q", what)
+	}
+	for _, path := range []string{state, inner, filepath.Join(state, "lock")} {
+		if what, owner, name := foreign(path, state, user); what != state || owner != "root" || name != "54321" {
+			t.Errorf("a state directory of somebody else: %s: %q %q %q", path, what, owner, name)
+		}
 	}
 	if err := os.Chown(state, user, user); err != nil {
 		t.Fatal(err)
 	}
 	for _, path := range []string{inner, filepath.Join(inner, "not there")} {
-		if what, owner, name := foreign(path, user); what != filepath.Join(state, "acme") || owner != "root" || name != "54321" {
+		if what, owner, name := foreign(path, "", user); what != filepath.Join(state, "acme") || owner != "root" || name != "54321" {
 			t.Errorf("%s: %q %q %q", path, what, owner, name)
 		}
 	}
-	if what, _, _ := foreign(inner, 0); what != "" {
+	if what, _, _ := foreign(inner, "", 0); what != "" {
 		t.Errorf("root is told of %q", what)
 	}
 }

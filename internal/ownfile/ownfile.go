@@ -182,14 +182,18 @@ func openOwn(file string) (*os.File, error) {
 // Explain returns err, which came of using path, with hints where the disk is
 // full, the file system read-only, or part of the path somebody else's. It
 // returns any other error as it is.
-func Explain(err error, path string) error {
+func Explain(err error, path string) error { return ExplainIn(err, path, "") }
+
+// ExplainIn is Explain for a file in a folder that is to be the user's own, such
+// as a state directory.
+func ExplainIn(err error, path, dir string) error {
 	switch {
 	case errors.Is(err, syscall.ENOSPC), errors.Is(err, syscall.EDQUOT):
 		return hint.DiskFull.Error(err, "DIR", path)
 	case errors.Is(err, syscall.EROFS):
 		return hint.ReadOnly.Error(err, "DIR", path)
 	case errors.Is(err, fs.ErrPermission):
-		if what, owner, user := foreign(path, os.Geteuid()); what != "" {
+		if what, owner, user := foreign(path, dir, os.Geteuid()); what != "" {
 			return hint.OtherOwner.Error(err, "FILE", what, "OWNER", owner, "USER", user)
 		}
 	}
@@ -198,11 +202,16 @@ func Explain(err error, path string) error {
 
 // foreign returns the outermost part of path, the file or a folder, that
 // belongs to another user though it lies in a folder of the user with this id,
-// and the names of both; or nothing.
-func foreign(path string, uid int) (what, owner, user string) {
+// or is dir or in dir, and the names of both; or nothing.
+func foreign(path, dir string, uid int) (what, owner, user string) {
 	abs, err := filepath.Abs(path)
 	if err != nil || uid <= 0 { // no such thing here, or root
 		return "", "", ""
+	}
+	if dir != "" {
+		if dir, err = filepath.Abs(dir); err != nil {
+			return "", "", ""
+		}
 	}
 	inOwn, at := false, ""
 	for part := range strings.SplitSeq(strings.TrimPrefix(abs, "/"), "/") {
@@ -215,6 +224,7 @@ func foreign(path string, uid int) (what, owner, user string) {
 		if !ok {
 			break
 		}
+		inOwn = inOwn || at == dir
 		if inOwn && id != uid {
 			return at, userName(id), userName(uid)
 		}
