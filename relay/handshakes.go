@@ -3,6 +3,7 @@ package relay
 import (
 	"container/list"
 	"context"
+	"encoding/binary"
 	"errors"
 	"net"
 	"net/netip"
@@ -32,8 +33,8 @@ var errBusy = errors.New("too many handshakes at once")
 // part of the processors when all remotes come back together. The networks that
 // they come from take turns, and within one the first come is served first, so
 // that a network that sends hellos by the thousand waits for itself. A place is held
-// only while there is something to compute: a peer cannot keep it by sending
-// nothing.
+// only while there is something to compute, see turns: a peer cannot keep it by
+// sending nothing.
 type handshakes struct {
 	mu      sync.Mutex
 	free    int // places
@@ -183,4 +184,45 @@ func (h *handshakes) leave() {
 		return
 	}
 	h.free++
+}
+
+// turns are those of one handshake. A turn ends before each Read that may wait for
+// the peer, and the next begins when bytes have come: after a HelloRetryRequest
+// (RFC 8446, section 4.1.4) and in TLS 1.2 there is as much to compute then as
+// before. In TLS 1.3 there are no more once the server's Finished is written, with
+// its signature: the client's Finished takes next to nothing.
+type turns struct {
+	of    *handshakes
+	ctx   context.Context
+	conn  net.Conn
+	leave func() // ends the turn; nil between two
+	over  bool   // there are no more
+}
+
+// take waits for a turn.
+func (t *turns) take() (err error) {
+	if t.leave == nil && !t.over {
+		t.leave, err = t.of.enter(t.ctx, t.conn)
+	}
+	return err
+}
+
+// end ends a turn.
+func (t *turns) end() {
+	if t.leave != nil {
+		t.leave()
+		t.leave = nil
+	}
+}
+
+// wrote notes what the server writes, in whole records. The first that is encrypted
+// comes with the server's Finished: a HelloRetryRequest is not encrypted.
+func (t *turns) wrote(b []byte) {
+	const header, encrypted = 5, 23 // RFC 8446, section 5.1: application_data
+	for len(b) >= header {
+		if b[0] == encrypted {
+			t.over = true
+		}
+		b = b[min(len(b), header+int(binary.BigEndian.Uint16(b[3:]))):]
+	}
 }

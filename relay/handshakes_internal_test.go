@@ -2,8 +2,11 @@ package relay
 
 import (
 	"context"
+	"crypto"
+	"crypto/tls"
 	"errors"
 	"fmt"
+	"io"
 	"net"
 	"slices"
 	"sync"
@@ -13,6 +16,7 @@ import (
 	"time"
 
 	"keystay/internal/memconn"
+	"keystay/internal/testca"
 )
 
 // oneAtATime is for handshakes that have one place.
@@ -161,4 +165,90 @@ func TestHandshakesThatWaitAreBounded(t *testing.T) {
 		}
 		leave()
 	})
+}
+
+// spySigner calls look before it signs.
+type spySigner struct {
+	crypto.Signer
+	look func()
+}
+
+func (s spySigner) Sign(r io.Reader, d []byte, o crypto.SignerOpts) ([]byte, error) {
+	s.look()
+	return s.Signer.Sign(r, d, o)
+}
+
+// A second is a connection of which the second Write is noticed before it is made.
+type second struct {
+	net.Conn
+	writes int
+	before func()
+}
+
+func (c *second) Write(b []byte) (int, error) {
+	if c.writes++; c.writes == 2 && c.before != nil {
+		c.before()
+	}
+	return c.Conn.Write(b)
+}
+
+// A handshake has a turn whenever the server has a key to exchange or something to
+// sign, also after a HelloRetryRequest, and none while it waits for its client. In
+// TLS 1.3 the client's Finished waits for no turn.
+func TestHandshakeHasATurnWhileItComputes(t *testing.T) {
+	for name, set := range map[string]func(client, server *tls.Config){
+		"TLS 1.3": func(_, _ *tls.Config) {},
+		"HelloRetryRequest": func(c, s *tls.Config) {
+			c.CurvePreferences, s.CurvePreferences = []tls.CurveID{tls.X25519, tls.CurveP384}, []tls.CurveID{tls.CurveP384}
+		},
+		"TLS 1.2": func(c, _ *tls.Config) { c.MaxVersion = tls.VersionTLS12 },
+	} {
+		t.Run(name, func(t *testing.T) {
+			ca := testca.New(t)
+			cert := ca.Issue("relay.test")
+			h := oneAtATime()
+			free := func() int {
+				h.mu.Lock()
+				defer h.mu.Unlock()
+				return h.free
+			}
+			signed := 0
+			cert.PrivateKey = spySigner{cert.PrivateKey.(crypto.Signer), func() {
+				if signed++; free() != 0 {
+					t.Error("the server signs without a turn")
+				}
+			}}
+			client := &tls.Config{RootCAs: ca.Pool(), ServerName: "relay.test"}
+			config := &tls.Config{Certificates: []tls.Certificate{cert}}
+			set(client, config)
+			a, b := memconn.Pipe(0)
+			own := &peeked{Conn: b}
+			s := &Server{ctx: t.Context(), handshakes: h, ownConfig: config}
+			s.unfinished.limit = 1 << 20
+			own.place = s.unfinished.begin(b, 0)
+			answer := make(chan error, 1)
+			go func() { answer <- s.shake(tls.Server(own, config), own) }()
+			var took func()
+			tc := tls.Client(&second{Conn: a, before: func() {
+				var err error
+				if took, err = h.enter(t.Context(), from("192.0.2.1")); err != nil { // it waits for the client, so the place is free
+					t.Error(err)
+				}
+				if name != "TLS 1.3" { // there is something to compute yet
+					took()
+				}
+			}}, client)
+			if err := tc.Handshake(); err != nil {
+				t.Fatal(err)
+			}
+			if err := <-answer; err != nil {
+				t.Error(err)
+			}
+			took()
+			if signed != 1 || free() != 1 || tc.ConnectionState().HelloRetryRequest != (name == "HelloRetryRequest") {
+				t.Errorf("signed %d times, %d places are free at the end", signed, free())
+			}
+			tc.Close()
+		})
+	}
 }

@@ -88,20 +88,21 @@ func (s *Server) handleOwn(own *peeked, forget, routed func()) {
 	forget()
 }
 
-// shake does the TLS handshake when its turn has come. The turn ends when the
-// handshake first waits for the peer: what is left to compute then is little.
+// shake does the TLS handshake when its turn has come.
 func (s *Server) shake(tc *tls.Conn, own *peeked) error {
-	leave, err := s.handshakes.enter(s.ctx, own)
-	if err != nil {
+	own.turns = &turns{of: s.handshakes, ctx: s.ctx, conn: own}
+	if err := own.turns.take(); err != nil {
 		return err
 	}
-	defer leave()
-	own.idle = leave
-	defer func() { own.idle = nil }()
+	defer func() {
+		own.turns.end()
+		own.turns = nil
+	}()
 	if err := own.place.here(tlsMemory + len(own.first)); err != nil {
 		return err
 	}
 	ctx, cancel := context.WithTimeout(s.ctx, handshakeTimeout)
 	defer cancel()
+	own.turns.ctx = ctx
 	return tc.HandshakeContext(ctx)
 }

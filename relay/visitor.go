@@ -210,7 +210,7 @@ type peeked struct {
 	first []byte   // nil when all of it has been read
 	lane  bool     // the hello offers to be a lane
 	place *pending // until Close, or until somebody else accounts for it
-	idle  func()   // called before a Read that waits for the peer; may be nil
+	turns *turns   // of its handshake, while that goes on
 }
 
 // Close gives its place up, too.
@@ -227,10 +227,22 @@ func (p *peeked) Read(b []byte) (int, error) {
 		}
 		return n, nil
 	}
-	if p.idle != nil {
-		p.idle()
+	if p.turns == nil {
+		return p.Conn.Read(b)
 	}
-	return p.Conn.Read(b)
+	p.turns.end()
+	n, err := p.Conn.Read(b)
+	if err == nil {
+		err = p.turns.take()
+	}
+	return n, err
+}
+
+func (p *peeked) Write(b []byte) (int, error) {
+	if p.turns != nil {
+		p.turns.wrote(b)
+	}
+	return p.Conn.Write(b)
 }
 
 // NetConn returns the connection below.
