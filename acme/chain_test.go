@@ -78,7 +78,7 @@ func (f *chainFiles) write(t *testing.T, chain string) {
 func TestChainWithoutItsIntermediateIsTold(t *testing.T) {
 	f := newChainFiles(t)
 	f.write(t, "leaf middle")
-	files, err := LoadFiles(f.cert, f.key)
+	files, err := LoadFiles(f.cert, f.key, "")
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -42,7 +42,7 @@ func ExampleKeeper() {
 }
 
 func ExampleLoadFiles() {
-	files, err := acme.LoadFiles("cert.pem", "key.pem")
+	files, err := acme.LoadFiles("cert.pem", "key.pem", "")
 	if err != nil {
 		log.Fatal(err)
 	}

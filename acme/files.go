@@ -2,6 +2,7 @@ package acme
 
 import (
 	"crypto/tls"
+	"crypto/x509"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -58,6 +59,7 @@ func (e *FileError) Hints() []string {
 // LoadFiles; its methods may be called from several goroutines.
 type Files struct {
 	certFile, keyFile string
+	name              string // what later certificates must be for; empty for any
 
 	mu     sync.Mutex
 	cert   *tls.Certificate
@@ -74,10 +76,13 @@ type stamp struct {
 }
 
 // LoadFiles reads a certificate chain and its key, both PEM. The error is a
-// *FileError, whose Hints say what to do. The dates in the certificate are not
-// looked at: whoever brings one decides when to replace it.
-func LoadFiles(certFile, keyFile string) (*Files, error) {
-	f := &Files{certFile: certFile, keyFile: keyFile, looked: time.Now()}
+// *FileError, whose Hints say what to do.
+//
+// The first certificate is taken as it is, also where Unfit has something
+// against it. A later one that clients of name will refuse does not take the
+// place of one that they accept. An empty name is not looked at.
+func LoadFiles(certFile, keyFile, name string) (*Files, error) {
+	f := &Files{certFile: certFile, keyFile: keyFile, name: name, looked: time.Now()}
 	if err := f.load(); err != nil {
 		return nil, err
 	}
@@ -133,13 +138,17 @@ func (f *Files) Err() error {
 	return f.err
 }
 
-// Unfit returns what clients of name will refuse about the certificate
-// as it was read last: that it is for other names, or not valid at that time.
-// An empty name is not looked at. Who has issued it is for the others to judge.
+// Unfit returns what clients of name will refuse about the certificate that is
+// in use: that it is for other names, or not valid at that time. An empty name
+// is not looked at. Who has issued it is for the others to judge.
 func (f *Files) Unfit(name string, now time.Time) []error {
 	f.mu.Lock()
 	leaf := f.cert.Leaf
 	f.mu.Unlock()
+	return f.unfit(leaf, name, now)
+}
+
+func (f *Files) unfit(leaf *x509.Certificate, name string, now time.Time) []error {
 	var errs []error
 	if name != "" {
 		if err := leaf.VerifyHostname(name); err != nil {
@@ -189,6 +198,11 @@ func (f *Files) load() error {
 			Path:   f.certFile,
 			Err:    fmt.Errorf("with key %s: %w", f.keyFile, err),
 			advice: hint.NoPair,
+		}
+	}
+	if now := time.Now(); f.cert != nil && len(f.unfit(f.cert.Leaf, f.name, now)) == 0 {
+		if errs := f.unfit(cert.Leaf, f.name, now); len(errs) > 0 {
+			return errs[0] // looked at again: the one in use may expire, or the new one become valid
 		}
 	}
 	f.cert, f.stamps = &cert, stamps

@@ -29,7 +29,7 @@ func TestFilesAreReloaded(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		dir := t.TempDir()
 		certFile, keyFile := bring(t, dir, "first.test")
-		f, err := LoadFiles(certFile, keyFile)
+		f, err := LoadFiles(certFile, keyFile, "")
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -105,7 +105,7 @@ func TestFilesOfOtherTools(t *testing.T) {
 				t.Fatal(err)
 			}
 		}
-		f, err := LoadFiles(certFile, keyFile)
+		f, err := LoadFiles(certFile, keyFile, "")
 		if err != nil {
 			t.Errorf("%s: %v", name, err)
 			continue
@@ -122,7 +122,7 @@ func TestFilesErrors(t *testing.T) {
 	otherCert, _ := bring(t, t.TempDir(), "other.test")
 	missing := filepath.Join(dir, "missing")
 	for _, files := range [][2]string{{otherCert, keyFile}, {keyFile, certFile}, {missing, keyFile}, {certFile, missing}, {dir, keyFile}} {
-		_, err := LoadFiles(files[0], files[1])
+		_, err := LoadFiles(files[0], files[1], "")
 		var ferr *FileError
 		if !errors.As(err, &ferr) {
 			t.Errorf("%v: %v", files, err)
@@ -132,7 +132,7 @@ func TestFilesErrors(t *testing.T) {
 			t.Errorf("%v: %v, hints %q", files, err, ferr.Hints())
 		}
 	}
-	f, err := LoadFiles(certFile, keyFile)
+	f, err := LoadFiles(certFile, keyFile, "")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -148,7 +148,7 @@ func TestFilesErrors(t *testing.T) {
 func TestUnfit(t *testing.T) {
 	now := time.Now()
 	certFile, keyFile := bring(t, t.TempDir(), "relay.test")
-	f, err := LoadFiles(certFile, keyFile)
+	f, err := LoadFiles(certFile, keyFile, "")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -172,4 +172,53 @@ func TestUnfit(t *testing.T) {
 			t.Errorf("%q at %v: %v, want %q", c.name, c.at, errs, c.want)
 		}
 	}
+}
+
+// A certificate that clients will refuse takes the place of one that they
+// accept only once they do not accept that one any more.
+func TestAnUnfitCertificateReplacesNoGoodOne(t *testing.T) {
+	dir := t.TempDir()
+	n := int64(0)
+	write := func(name string, from, until time.Time) (string, string) {
+		t.Helper()
+		n++
+		cert, key := pair(t, name, from, until)
+		certFile, keyFile := filepath.Join(dir, "cert.pem"), filepath.Join(dir, "key.pem")
+		for file, b := range map[string][]byte{certFile: cert, keyFile: key} {
+			if err := errors.Join(os.WriteFile(file, b, 0o600), os.Chtimes(file, time.Time{}, time.Unix(n, 0))); err != nil {
+				t.Fatal(err)
+			}
+		}
+		return certFile, keyFile
+	}
+	synctest.Test(t, func(t *testing.T) {
+		now := time.Now()
+		certFile, keyFile := write("a.test", now.Add(-day), now.Add(day))
+		f, err := LoadFiles(certFile, keyFile, "a.test")
+		if err != nil {
+			t.Fatal(err)
+		}
+		good := f.cert
+		for why, c := range map[string]struct {
+			name        string
+			from, until time.Time
+		}{
+			"expired":   {"a.test", now.Add(-2 * day), now.Add(-day)},
+			"too early": {"a.test", now.Add(2 * day), now.Add(3 * day)},
+			"foreign":   {"b.test", now.Add(-day), now.Add(day)},
+		} {
+			write(c.name, c.from, c.until)
+			if _, err := f.Reload(); err == nil || f.cert != good {
+				t.Errorf("%s: taken, %v", why, err)
+			}
+		}
+		write("a.test", now.Add(25*time.Hour), now.Add(3*day))
+		if _, err := f.Reload(); err == nil {
+			t.Error("taken a day too early")
+		}
+		time.Sleep(25*time.Hour + time.Minute)
+		if _, err := f.Reload(); err != nil || f.cert == good {
+			t.Errorf("not taken when the one from before has expired: %v", err)
+		}
+	})
 }

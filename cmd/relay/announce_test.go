@@ -4,6 +4,7 @@ package main
 
 import (
 	"bytes"
+	"context"
 	"errors"
 	"log/slog"
 	"net"
@@ -11,6 +12,7 @@ import (
 	"regexp"
 	"strings"
 	"testing"
+	"testing/synctest"
 	"time"
 	"unicode"
 
@@ -111,4 +113,23 @@ func TestScreenShowsNothingThatDoesNotPrint(t *testing.T) {
 			t.Errorf("%q in %q", c, out.String())
 		}
 	}
+}
+
+// A certificate that others will refuse leaves the relay not ready.
+func TestNotReadyWithACertificateThatIsRefused(t *testing.T) {
+	cert, key := testca.New(t).Files(t.TempDir(), "other.test")
+	synctest.Test(t, func(t *testing.T) {
+		c, err := newOwnCert(&config.Relay{Domain: "relay.test", TLS: config.TLS{CertFile: cert, KeyFile: key}}, slog.New(slog.DiscardHandler))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := c.ready(); err == nil || !strings.Contains(err.Error(), "other.test, not relay.test") {
+			t.Errorf("ready: %v", err)
+		}
+		ctx, cancel := context.WithTimeout(t.Context(), time.Hour)
+		defer cancel()
+		if cert, err := c.wait(ctx); cert != nil || err == nil || ctx.Err() == nil {
+			t.Errorf("a certificate for another name is given as ready: %v", err)
+		}
+	})
 }

@@ -22,7 +22,8 @@ type ownCert struct {
 	domain string
 	acme   acme.Config
 	log    *slog.Logger
-	files  *acme.Files // nil with ACME
+	files  *acme.Files   // nil with ACME
+	anew   chan struct{} // with files: they were taken anew; has room for one
 	now    atomic.Pointer[certSource]
 }
 
@@ -37,17 +38,17 @@ type certSource struct {
 func newOwnCert(cfg *config.Relay, log *slog.Logger) (*ownCert, error) {
 	c := &ownCert{domain: cfg.Domain, log: log}
 	if cfg.TLS.CertFile != "" {
-		files, err := acme.LoadFiles(cfg.TLS.CertFile, cfg.TLS.KeyFile)
+		files, err := acme.LoadFiles(cfg.TLS.CertFile, cfg.TLS.KeyFile, cfg.Domain)
 		if err != nil {
 			return nil, cli.Usage(err)
 		}
 		if err := ownfile.Exposed(cfg.TLS.KeyFile); err != nil {
 			log.Warn(err.Error(), hint.Attr(hint.All(err)))
 		}
-		c.files = files
+		c.files, c.anew = files, make(chan struct{}, 1)
 		c.judge()
 		files.OnReload(c.told)
-		c.now.Store(&certSource{tls: files.TLSConfig(), ready: func() error { return nil }})
+		c.now.Store(&certSource{tls: files.TLSConfig(), ready: c.fit})
 		return c, nil
 	}
 	c.acme = acme.Config{
@@ -146,6 +147,11 @@ func (c *ownCert) challenge(w http.ResponseWriter, r *http.Request) {
 // wait returns the certificate when there is one. The error says that there will
 // be none here.
 func (c *ownCert) wait(ctx context.Context) (*tls.Certificate, error) {
+	if c.files != nil {
+		if err := c.waitFit(ctx); err != nil {
+			return nil, err
+		}
+	}
 	now := c.now.Load()
 	if now.keeper != nil {
 		if err := now.keeper.Wait(ctx, c.domain); err != nil {

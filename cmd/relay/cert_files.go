@@ -1,6 +1,8 @@
 package main
 
 import (
+	"context"
+	"errors"
 	"time"
 
 	"keystay/internal/hint"
@@ -16,6 +18,27 @@ func (c *ownCert) judge() {
 	}
 }
 
+// fit returns what others will refuse about the certificate now, or nil.
+func (c *ownCert) fit() error { return errors.Join(c.files.Unfit(c.domain, time.Now())...) }
+
+// waitFit returns nil once others will take the certificate, or the error of
+// ctx once that has ended. A certificate may also become valid where it is: it
+// is looked at once a minute.
+func (c *ownCert) waitFit(ctx context.Context) error {
+	tick := time.NewTicker(time.Minute)
+	defer tick.Stop()
+	for c.fit() != nil {
+		select {
+		case <-ctx.Done():
+			return ctx.Err()
+		case <-c.anew:
+		case <-tick.C:
+			_, _ = c.files.Reload() // which tells
+		}
+	}
+	return nil
+}
+
 // told logs that the files of the certificate have changed. Err is why they are
 // not in use.
 func (c *ownCert) told(err error) {
@@ -25,6 +48,10 @@ func (c *ownCert) told(err error) {
 	}
 	c.log.Info("certificate reloaded", "name", c.domain)
 	c.judge()
+	select {
+	case c.anew <- struct{}{}:
+	default:
+	}
 }
 
 // reload looks at the files of the certificate, if there are any.

@@ -42,6 +42,15 @@ func TestCertificateIsReloadedAndJudged(t *testing.T) {
 		t.Error(log.String())
 	}
 	expect("changed", "msg=\"certificate reloaded\" name=relay.test")
+	if err := c.ready(); err != nil {
+		t.Error(err)
+	}
+	ca.Files(dir, "other.test")
+	c.reload()
+	expect("foreign", "level=ERROR msg=\"the new certificate is not in use; the one from before is\"", "other.test, not relay.test", "hint=")
+	if got, err := c.wait(t.Context()); err != nil || got.Leaf.VerifyHostname("relay.test") != nil || c.ready() != nil {
+		t.Errorf("in use is %v, %v, %v", got, err, c.ready())
+	}
 	if err := os.WriteFile(cert, []byte("x"), 0o600); err != nil {
 		t.Fatal(err)
 	}

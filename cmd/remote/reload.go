@@ -16,7 +16,7 @@ func certFiles(cfg *config.Remote, log *slog.Logger) (*acme.Files, error) {
 	if cfg.Cert == "" {
 		return nil, nil
 	}
-	files, err := acme.LoadFiles(cfg.Cert, cfg.Key)
+	files, err := acme.LoadFiles(cfg.Cert, cfg.Key, "")
 	if err != nil {
 		return nil, err
 	}
