@@ -3,11 +3,17 @@ package config
 import (
 	"errors"
 	"fmt"
+	"io/fs"
 	"net"
+	"net/netip"
 	"net/url"
+	"os"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
+
+	"keystay/internal/hint"
 )
 
 // A Local is a local service that a public name leads to.
@@ -51,6 +57,9 @@ func ParseLocal(s string) (Local, error) {
 		}
 		return Local{Network: "unix", Address: path, URL: &url.URL{Scheme: "http", Host: "localhost"}}, nil
 	}
+	if isSocketPath(s) {
+		return Local{}, fmt.Errorf("%s is a path", quote(s))
+	}
 	if form := unbuiltLocal(s); form != "" {
 		return Local{}, fmt.Errorf("%s: %s is not supported yet", quote(s), form)
 	}
@@ -73,6 +82,54 @@ func ParseLocal(s string) (Local, error) {
 		return l, err
 	}
 	return Local{}, fmt.Errorf("%s is no local service", quote(s))
+}
+
+// isSocketPath reports whether s is the whole path of a unix socket, by its name
+// or as it lies there, without the scheme.
+func isSocketPath(s string) bool {
+	if !filepath.IsAbs(s) {
+		return false
+	}
+	info, err := os.Stat(s)
+	return err == nil && info.Mode().Type() == fs.ModeSocket || strings.HasSuffix(s, ".sock") || strings.HasSuffix(s, ".socket")
+}
+
+// meantLocal says what a person most likely meant by s, which is no local
+// service, or nothing.
+func meantLocal(s string) string {
+	scheme, rest, colon := strings.Cut(s, ":")
+	known := colon && slices.Contains([]string{"http", "https", "https+insecure", "h2c"}, strings.ToLower(scheme))
+	bare := strings.TrimLeft(rest, "/")
+	first, more, several := strings.Cut(s, ",")
+	at := strings.LastIndex(s, ":")
+	command := hint.Nearest(s, []string{"version", "completion", "help"})
+	switch {
+	case command != "":
+		return "did you mean remote " + command + "?"
+	case isSocketPath(s):
+		return fmt.Sprintf("did you mean %q?", "unix:"+s)
+	case known && bare == "":
+		return "a host or a port is missing, as in " + scheme + "://127.0.0.1:3000"
+	case known && !strings.HasPrefix(rest, "//"):
+		return fmt.Sprintf("did you mean %q?", scheme+"://"+bare)
+	case several && isLocal(first) && isLocal(more):
+		return "give one, as in " + first + "; a second remote can publish the other, under a name of its own"
+	case at > 0 && isIPv6(s[:at]) && isLocal("["+s[:at]+"]"+s[at:]):
+		return fmt.Sprintf("did you mean %q?", "["+s[:at]+"]"+s[at:])
+	case isIPv6(s):
+		return "with its port, as in [" + s + "]:3000"
+	}
+	return ""
+}
+
+func isLocal(s string) bool {
+	_, err := ParseLocal(s)
+	return err == nil
+}
+
+func isIPv6(s string) bool {
+	ip, err := netip.ParseAddr(s)
+	return err == nil && ip.Is6()
 }
 
 // unbuiltLocal names the form of s, if it is one of those that will be taken

@@ -45,8 +45,10 @@ func checkRemote(r Remote) (Remote, Errors) {
 		errs.add("key", "missing", "--cert needs the private key of its certificate: --key FILE")
 	case r.Cert == "" && r.Key != "":
 		errs.add("cert", "missing", "--key needs the certificate of its private key: --cert FILE")
-	case r.Cert != "" && (len(r.ACMECAs) > 0 || r.KeyType == "rsa" || r.ACMERoot != "" || r.ACMEEmail != "" || r.ACMEEABKID != "" || r.ACMEEABHMAC != ""):
-		errs.add("cert", "there are ACME settings too", "a certificate comes from ACME or from --cert and --key: take one of them out")
+	case r.Cert != "":
+		if given := acmeSettings(r); len(given) > 0 {
+			errs.add("cert", "there are ACME settings too: "+strings.Join(given, ", "), "a certificate comes from ACME or from --cert and --key: take one of them out")
+		}
 	}
 	errs.hostHeader(r.HostHeader)
 	errs.oneOf("key-type", r.KeyType, "ecdsa", "rsa")
@@ -57,6 +59,26 @@ func checkRemote(r Remote) (Remote, Errors) {
 	errs.oneOf("log-level", r.LogLevel, "debug", "info", "warn", "error")
 	errs.oneOf("log-format", r.LogFormat, "text", "json")
 	return r, errs
+}
+
+// acmeSettings returns the flags of those settings about ACME that are given.
+func acmeSettings(r Remote) (flags []string) {
+	for _, s := range []struct {
+		flag  string
+		given bool
+	}{
+		{"--acme-ca", len(r.ACMECAs) > 0},
+		{"--acme-root", r.ACMERoot != ""},
+		{"--acme-email", r.ACMEEmail != ""},
+		{"--acme-eab-kid", r.ACMEEABKID != ""},
+		{"--acme-eab-hmac", r.ACMEEABHMAC != ""},
+		{"--key-type rsa", r.KeyType == "rsa"},
+	} {
+		if s.given {
+			flags = append(flags, s.flag)
+		}
+	}
+	return flags
 }
 
 // publicName checks and normalises the public name of a remote.
@@ -79,6 +101,9 @@ func publicNameHint(typed string, relays []string) string {
 		if host, _, err := net.SplitHostPort(zone); err == nil {
 			zone = host
 		}
+	}
+	if host, _, err := net.SplitHostPort(typed); err == nil && isHostName(host) {
+		return "only the name: " + host + "; the port of a relay goes with --relay"
 	}
 	near := strings.ReplaceAll(strings.TrimSpace(typed), "_", "-")
 	if !strings.Contains(near, ".") {

@@ -159,7 +159,11 @@ func (e *Errors) local(l *Local, s string, given bool) {
 	}
 	parsed, err := ParseLocal(s)
 	if err != nil {
-		e.add("local", err.Error(), "it may be "+localForms)
+		var hints []string
+		if meant := meantLocal(s); meant != "" {
+			hints = append(hints, meant)
+		}
+		e.add("local", err.Error(), append(hints, "it may be "+localForms)...)
 		return
 	}
 	*l = parsed
@@ -173,7 +177,7 @@ func (e *Errors) flag(to *bool, key, s string) {
 	case "false":
 		*to = false
 	default:
-		e.add(key, quote(s)+" is neither true nor false")
+		e.add(key, quote(s)+" is neither true nor false", "the flag alone switches it on: --"+key, "to leave it off, leave it out, or --"+key+"=false")
 	}
 }
 
