@@ -59,8 +59,12 @@ func (c *ownCert) reload() bool {
 	if c.files == nil {
 		return false
 	}
-	if changed, err := c.files.Reload(); !changed {
-		c.log.Info("the certificate's files have not changed", "err", err)
+	switch changed, err := c.files.Reload(); {
+	case changed:
+	case err != nil:
+		c.log.Warn("the certificate's files have not changed, and are not in use", "err", err, hint.Attr(hint.All(err)))
+	default:
+		c.log.Info("the certificate's files have not changed")
 	}
 	return true
 }

@@ -35,7 +35,10 @@ func TestCertificateIsReloadedAndJudged(t *testing.T) {
 	if !c.reload() {
 		t.Error("nothing to reload")
 	}
-	expect("unchanged", "the certificate's files have not changed")
+	if strings.Contains(log.String(), "err=") {
+		t.Error(log.String())
+	}
+	expect("unchanged", "level=INFO msg=\"the certificate's files have not changed\"")
 	ca.Files(dir, "relay.test", "www.relay.test")
 	c.reload()
 	if strings.Contains(log.String(), "will refuse") {
@@ -56,4 +59,6 @@ func TestCertificateIsReloadedAndJudged(t *testing.T) {
 	}
 	c.reload()
 	expect("broken", "level=ERROR msg=\"the new certificate is not in use; the one from before is\"", "hint=")
+	c.reload()
+	expect("broken still", "level=WARN msg=\"the certificate's files have not changed, and are not in use\"", "hint=")
 }

@@ -197,7 +197,7 @@ func (p *process) drain(cut context.Context) error {
 	defer cancel()
 	defer cli.TellDrain(p.log, p.cfg.DrainTimeout, p.srv.Visitors)()
 	if err := p.srv.Shutdown(end); err != nil {
-		p.log.Warn("visitors were cut off", "err", err)
+		p.log.Warn("visitors were cut off", "err", cli.CutReason(err, p.cfg.DrainTimeout))
 	}
 	return nil
 }

@@ -48,8 +48,12 @@ func certFiles(cfg *config.Remote, log *slog.Logger) (*acme.Files, error) {
 // is in use.
 func reload(cfg *config.Remote, files *acme.Files, ln *remote.Listener, log *slog.Logger) {
 	if files != nil {
-		if changed, err := files.Reload(); !changed {
-			log.Info("the certificate's files have not changed", "err", err)
+		switch changed, err := files.Reload(); {
+		case changed:
+		case err != nil:
+			log.Warn("the certificate's files have not changed, and are not in use", "err", err, hint.Attr(hint.All(err)))
+		default:
+			log.Info("the certificate's files have not changed")
 		}
 	}
 	if cfg.TokenFile != "" {

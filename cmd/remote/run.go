@@ -93,7 +93,7 @@ func run(ctx context.Context, cfg *config.Remote, warnings []config.Warning) err
 	}
 	srv.Shutdown(end)
 	if serr := <-gone; serr != nil && err == nil {
-		log.Warn("visitors were cut off", "err", serr)
+		log.Warn("visitors were cut off", "err", cli.CutReason(serr, cfg.DrainTimeout))
 	}
 	srv.Close()
 	return finalError(err)

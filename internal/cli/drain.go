@@ -1,6 +1,9 @@
 package cli
 
 import (
+	"context"
+	"errors"
+	"fmt"
 	"log/slog"
 	"time"
 )
@@ -10,8 +13,11 @@ import (
 const tellDrain = 250 * time.Millisecond
 
 // TellDrain logs whom a drain waits for, until when, and how to cut it short, if
-// it is not over soon and anybody is left. The caller calls stop when it is over.
+// it is not over soon and anybody is left. A limit of 0 needs no words. The caller calls stop when it is over.
 func TellDrain(log *slog.Logger, limit time.Duration, visitors func() int) (stop func() bool) {
+	if limit <= 0 {
+		return func() bool { return false }
+	}
 	until := time.Now().Add(limit)
 	return time.AfterFunc(min(tellDrain, limit/2), func() {
 		if n := visitors(); n > 0 {
@@ -19,4 +25,18 @@ func TellDrain(log *slog.Logger, limit time.Duration, visitors func() int) (stop
 				"hint", "they may finish until then; a second Ctrl-C or SIGTERM cuts them off")
 		}
 	}).Stop
+}
+
+// CutReason returns why a drain of at most limit ended with visitors there, in
+// words for people, where err is the end of its context.
+func CutReason(err error, limit time.Duration) error {
+	switch {
+	case errors.Is(err, context.Canceled):
+		return errors.New("a second signal ended the wait")
+	case errors.Is(err, context.DeadlineExceeded) && limit <= 0:
+		return errors.New("drain-timeout is 0s")
+	case errors.Is(err, context.DeadlineExceeded):
+		return fmt.Errorf("they had not finished after %v", limit)
+	}
+	return err
 }

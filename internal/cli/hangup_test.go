@@ -3,6 +3,9 @@
 package cli_test
 
 import (
+	"context"
+	"errors"
+	"fmt"
 	"log/slog"
 	"os"
 	"os/exec"
@@ -45,6 +48,29 @@ func TestHangupsAreSurvived(t *testing.T) {
 			t.Errorf("%s: %v\n%s", how, err, out)
 		}
 	}
+}
+
+// Why visitors were cut off is said in plain words, whatever ended the wait.
+func TestCutIsExplained(t *testing.T) {
+	other := errors.New("other")
+	for _, c := range []struct {
+		err   error
+		limit time.Duration
+		want  string
+	}{
+		{context.Canceled, time.Minute, "a second signal ended the wait"},
+		{fmt.Errorf("x: %w", context.DeadlineExceeded), time.Minute, "they had not finished after 1m0s"},
+		{context.DeadlineExceeded, 0, "drain-timeout is 0s"},
+		{other, time.Minute, "other"},
+	} {
+		if got := cli.CutReason(c.err, c.limit); got.Error() != c.want {
+			t.Errorf("%v: %v, want %s", c.err, got, c.want)
+		}
+	}
+	synctest.Test(t, func(t *testing.T) {
+		cli.TellDrain(slog.New(slog.DiscardHandler), 0, func() int { t.Error("a drain of 0s is told"); return 1 })
+		time.Sleep(time.Second)
+	})
 }
 
 // A drain is told only when it lasts and somebody is left.

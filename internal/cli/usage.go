@@ -122,5 +122,8 @@ func completion(root *cobra.Command) {
 			return Usage(hint.Shells.Error(fmt.Errorf("%.40q is no shell that this knows", args[0]), "COMMAND", c.CommandPath()))
 		}
 		c.RunE = func(c *cobra.Command, _ []string) error { return c.Help() }
+		for _, shell := range c.Commands() {
+			shell.Args = noArgs
+		}
 	}
 }

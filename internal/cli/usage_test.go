@@ -45,6 +45,7 @@ func TestMistakeOfUsageNamesWhatWasMeant(t *testing.T) {
 		{"usage_test.go", "did you mean remote --config usage_test.go?; " + help},
 		{"man /dev/null/x", "name a folder that you may write, or do it as root"},
 		{"completion tcsh", "remote completion bash, zsh, fish or powershell"},
+		{"completion bash x", "see remote completion bash --help"},
 		{"version extra", "see remote version --help"},
 		{"man", "see remote man --help"},
 	} {
