@@ -1,3 +1,6 @@
 package relay
 
-const MaxSiteStreams = maxSiteStreams
+const (
+	MaxSiteStreams = maxSiteStreams
+	LinkLines      = linkLines
+)

@@ -6,6 +6,7 @@ import (
 	"crypto/tls"
 	"errors"
 	"io"
+	"log/slog"
 	"net"
 	"strings"
 	"testing"
@@ -216,4 +217,51 @@ func TestCloseUnused(t *testing.T) {
 	if err := r.srv.ServeAdmin(listenTCP(t), nil); err != relay.ErrServerClosed {
 		t.Errorf("ServeAdmin: %v", err)
 	}
+}
+
+// What remotes do over and over does not fill the log: a claim of the own name and
+// a GOAWAY are told once a link, and links and names that come and go so often in
+// a minute, with how many were left out.
+func TestRemotesDoNotFillTheLog(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		info := &lockedBuffer{}
+		r := memRig(t, func(s *relay.Server) {
+			s.Logger = slog.New(slog.NewTextHandler(info, &slog.HandlerOptions{Level: slog.LevelInfo}))
+		})
+		id := newIdentity(t)
+		d := r.device(id, id.label())
+		for range 50 {
+			if err := d.Claim(t.Context(), framing.Claim{Name: id.label()}); err != nil {
+				t.Fatal(err)
+			}
+		}
+		for range 3 {
+			if err := d.GoAway(t.Context(), framing.GoAway{Text: "again"}); err != nil {
+				break
+			}
+		}
+		d.Close()
+		synctest.Wait()
+		for text, want := range map[string]int{"remote connected": 1, "name is up": 1, "going away": 1, "remote disconnected": 1} {
+			if n := strings.Count(info.String(), text); n != want {
+				t.Errorf("%q is in the log %d times, want %d", text, n, want)
+			}
+		}
+		for range relay.LinkLines + 10 {
+			r.device(id, id.label()).Close()
+			synctest.Wait()
+		}
+		for _, text := range []string{"remote connected", "name is up", "remote disconnected"} {
+			if n := strings.Count(info.String(), text); n > relay.LinkLines {
+				t.Errorf("%q is in the log %d times within a minute", text, n)
+			}
+		}
+		time.Sleep(time.Minute)
+		r.device(id, id.label()).Close()
+		synctest.Wait()
+		if !strings.Contains(info.String(), "left_out=11") {
+			t.Error("the log does not have how many lines were left out")
+		}
+		r.close()
+	})
 }

@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"log/slog"
 	"net"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -28,13 +29,17 @@ const (
 	// remotes that are refused, are logged in a minute. Anybody can cause them.
 	deniedLines  = 30
 	refusedLines = 10
+	// linkLines is the same for each of: remotes that connect, names that come up,
+	// and remotes that go away or are gone. Anybody can cause them, with keys made at
+	// will, where the policy gives out no names, too.
+	linkLines = 300
 	// undecidedAgain is after how long it is logged again that the record of names
 	// does not let a claim be decided.
 	undecidedAgain = time.Hour
 )
 
 // lines bounds what remotes can make the relay log.
-type lines struct{ denied, refused, undecided, unseen quota }
+type lines struct{ denied, refused, undecided, unseen, connected, up, gone quota }
 
 // A session is the authenticated link from a remote, from the relay's side.
 type session struct {
@@ -123,7 +128,9 @@ func (sess *session) begin() bool {
 		sess.link.Refuse(framing.Refusal{Code: framing.RefusedBusy, Text: "this process of the relay is about to end: dial again"})
 		return false
 	}
-	sess.log().Info("remote connected")
+	if left, ok := s.lines.connected.take(linkLines, time.Minute); ok {
+		sess.log().Info("remote connected", left)
+	}
 	// The time limit is set before the remote is let in: a claim stops it.
 	sess.unclaimed = time.AfterFunc(claimTimeout, sess.closeIdle)
 	welcome := framing.Welcome{PublicPort: uint16(s.publicPort()), Agent: "keystay-relay/" + s.Version}
@@ -133,7 +140,9 @@ func (sess *session) begin() bool {
 	err := sess.link.Welcome(welcome, framing.Handler{Claim: sess.claim, Order: sess.order, GoAway: sess.goAway,
 		LaneTokens: sess.laneTokens, Memory: sess.identity.memory, Panics: s.panics, Over: sess.over})
 	if err != nil {
-		sess.log().Info("remote disconnected", "reason", framing.Ending(err))
+		if left, ok := s.lines.gone.take(linkLines, time.Minute); ok {
+			sess.log().Info("remote disconnected", "reason", framing.Ending(err), left)
+		}
 		return false
 	}
 	sess.up.Store(true)
@@ -161,7 +170,9 @@ func (sess *session) over() {
 	if errors.Is(err, framing.ErrProtocol) {
 		level = slog.LevelWarn
 	}
-	sess.log().Log(context.Background(), level, "remote disconnected", "reason", framing.Ending(err), "rtt", sess.link.RTT())
+	if left, ok := s.lines.gone.take(linkLines, time.Minute); ok {
+		sess.log().Log(context.Background(), level, "remote disconnected", "reason", framing.Ending(err), "rtt", sess.link.RTT(), left)
+	}
 	sess.link.WaitIdle(s.ctx) // lanes outlive the link
 	sess.end()
 }
@@ -248,6 +259,7 @@ func (sess *session) claim(c framing.Claim) error {
 		sess.tried.add(c.Token)
 		return sess.denied(err)
 	}
+	again := slices.Contains(sess.granted(), name)
 	if err := s.presence.claim(sess, c); err != nil {
 		return sess.denied(err)
 	}
@@ -256,7 +268,11 @@ func (sess *session) claim(c framing.Claim) error {
 	if s.OnClaim != nil {
 		s.OnClaim(Claimed{c.Name, sess.key, sess.run, c.Replica})
 	}
-	sess.log().Info("name is up", "name", name)
+	if again {
+		sess.log().Debug("name is up already", "name", name)
+	} else if left, ok := s.lines.up.take(linkLines, time.Minute); ok {
+		sess.log().Info("name is up", "name", name, left)
+	}
 	return nil
 }
 
@@ -296,8 +312,13 @@ func (sess *session) denied(err error) error {
 
 // goAway ends new visitors for a remote that drains.
 func (sess *session) goAway(g framing.GoAway) {
-	sess.away.Store(true)
+	first := !sess.away.Swap(true)
 	sess.srv.Names.Remember(sess.granted())
 	sess.srv.presence.withdraw(sess)
-	sess.log().Info("remote is going away", "code", g.Code, "reason", g.Text)
+	if !first {
+		return
+	}
+	if left, ok := sess.srv.lines.gone.take(linkLines, time.Minute); ok {
+		sess.log().Info("remote is going away", "code", g.Code, "reason", g.Text, left)
+	}
 }
