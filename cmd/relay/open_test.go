@@ -6,6 +6,7 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"fmt"
 	"log/slog"
 	"net"
 	"os"
@@ -112,15 +113,35 @@ func TestEachStepOfTheStartMayFail(t *testing.T) {
 
 // Whoever may not write the folder is told which one, and the other ways.
 func TestStateDirThatMayNotBeWritten(t *testing.T) {
-	for _, e := range []error{syscall.EACCES, syscall.EPERM, syscall.EROFS} {
+	for _, e := range []error{syscall.EACCES, syscall.EPERM} {
 		err := stateError("/state", &os.PathError{Op: "mkdir", Path: "/state", Err: e})
 		if h := hint.All(err); len(h) != 2 || h[0] != "make /state writable for the user who runs the relay" {
 			t.Errorf("%v: hints %q", e, h)
 		}
 	}
+	fixed := stateError("/state", fmt.Errorf("open: %w", &os.PathError{Op: "open", Path: "/state/names.db", Err: syscall.EROFS}))
+	if h := hint.All(fixed); len(h) != 1 || h[0] != "/state cannot be written, whatever its mode: choose another folder with --state-dir" {
+		t.Errorf("read-only: hints %q", h)
+	}
 	full := stateError("/state", &os.PathError{Op: "open", Path: "/state/names.db", Err: syscall.ENOSPC})
 	if h := hint.All(full); len(h) != 1 || h[0] != "the disk of /state is full: make room there" {
 		t.Errorf("hints %q", h)
+	}
+}
+
+// A state_dir that others get into is told, with what to do.
+func TestStateDirThatIsOpenIsTold(t *testing.T) {
+	cert, key := testca.New(t).Files(t.TempDir(), "relay.test")
+	for mode, warns := range map[os.FileMode]bool{0o700: false, 0o777: true} {
+		dir := filepath.Join(t.TempDir(), "state")
+		if err := errors.Join(os.Mkdir(dir, 0o700), os.Chmod(dir, mode)); err != nil {
+			t.Fatal(err)
+		}
+		err, log := opened(t, &config.Relay{Domain: "relay.test", StateDir: dir, TLS: config.TLS{CertFile: cert, KeyFile: key}}, false)
+		told := strings.Contains(log, "level=WARN msg=\"every user of this machine can get into "+dir) && strings.Contains(log, "chmod 700 "+dir)
+		if err != nil || told != warns {
+			t.Errorf("%v: %v\n%s", mode, err, log)
+		}
 	}
 }
 

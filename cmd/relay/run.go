@@ -15,6 +15,7 @@ import (
 	"keystay/internal/budget"
 	"keystay/internal/cli"
 	"keystay/internal/hint"
+	"keystay/internal/ownfile"
 	"keystay/relay"
 	"keystay/relay/names"
 )
@@ -89,6 +90,9 @@ type process struct {
 func (p *process) open(takeover bool) (err error) {
 	if err := os.MkdirAll(p.cfg.StateDir, 0o700); err != nil {
 		return stateError(p.cfg.StateDir, fmt.Errorf("make state_dir: %w", err))
+	}
+	if err := ownfile.Exposed(p.cfg.StateDir); err != nil {
+		p.log.Warn(err.Error(), hint.Attr(hint.All(err)))
 	}
 	if p.cert, err = newOwnCert(p.cfg, p.log); err != nil {
 		return stateError(p.cfg.StateDir, err)
@@ -259,7 +263,16 @@ func stateError(dir string, err error) error {
 		return err
 	case errors.Is(err, names.ErrInUse):
 		return hint.StateInUse.Error(err)
-	case errors.Is(err, os.ErrPermission), errors.Is(err, syscall.EROFS):
+	case errors.Is(err, syscall.EROFS):
+		return hint.ReadOnly.Error(err, "DIR", dir)
+	case errors.Is(err, os.ErrPermission):
+		file := dir
+		if errors.As(err, &path) {
+			file = path.Path
+		}
+		if explained := ownfile.ExplainState(err, file, dir); len(hint.All(explained)) > 0 {
+			return explained
+		}
 		return hint.RelayState.Error(err, "DIR", dir)
 	case errors.Is(err, syscall.ENOSPC):
 		return hint.StateFull.Error(err, "DIR", dir)

@@ -40,7 +40,7 @@ var (
 	}
 	RelayState = &Advice{
 		Shown: "make state_dir: … permission denied",
-		Means: "also `read-only file system`",
+		Means: "also `open …/names.db: permission denied`",
 		Do: []string{"make DIR writable for the user who runs the relay",
 			"or choose another folder: state_dir in relay.yaml, or --state-dir"},
 	}

@@ -90,6 +90,6 @@ var (
 	}
 	ReadOnly = &Advice{
 		Shown: "… read-only file system",
-		Do:    []string{"DIR cannot be written, whatever its mode: choose another folder with --state-dir (for the relay: state_dir)"},
+		Do:    []string{"DIR cannot be written, whatever its mode: choose another folder with --state-dir"},
 	}
 )

@@ -42,6 +42,26 @@ func TestForeignNamesTheOutermostPart(t *testing.T) {
 	}
 }
 
+// The program's own folder, which somebody else has, is named, wherever it lies.
+func TestStrangeNamesTheFolderOfAnother(t *testing.T) {
+	if os.Geteuid() != 0 {
+		t.Skip("needs root to give files away")
+	}
+	const user = 54321 // has no name
+	dir := t.TempDir()
+	if what, owner, name := strange(dir, user); what != dir || owner != "root" || name != "54321" {
+		t.Errorf("%q %q %q", what, owner, name)
+	}
+	if err := os.Chown(dir, user, user); err != nil {
+		t.Fatal(err)
+	}
+	for of, uid := range map[string]int{dir: user, filepath.Join(dir, "not there"): user, "/": 0} {
+		if what, _, _ := strange(of, uid); what != "" {
+			t.Errorf("%s, %d: %q", of, uid, what)
+		}
+	}
+}
+
 // A file of another user, which root could change, stays as it is.
 func TestProtectLeavesOtherUsersFiles(t *testing.T) {
 	if os.Geteuid() != 0 {

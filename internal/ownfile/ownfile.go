@@ -200,6 +200,32 @@ func ExplainIn(err error, path, dir string) error {
 	return err
 }
 
+// ExplainState is Explain for a path in the program's own folder dir, which may
+// itself be somebody else's.
+func ExplainState(err error, path, dir string) error {
+	explained := Explain(err, path)
+	if !errors.Is(err, fs.ErrPermission) || len(hint.All(explained)) > 0 {
+		return explained
+	}
+	if what, owner, user := strange(dir, os.Geteuid()); what != "" {
+		return hint.OtherOwner.Error(err, "FILE", what, "OWNER", owner, "USER", user)
+	}
+	return err
+}
+
+// strange returns dir, if it is there and belongs to another user than the one
+// with this id, and the names of both; or nothing.
+func strange(dir string, uid int) (what, owner, user string) {
+	info, err := os.Stat(dir)
+	if err != nil || uid <= 0 { // no such thing here, or root
+		return "", "", ""
+	}
+	if id, ok := ownerOf(info); ok && id != uid {
+		return dir, userName(id), userName(uid)
+	}
+	return "", "", ""
+}
+
 // foreign returns the outermost part of path, the file or a folder, that
 // belongs to another user though it lies in a folder of the user with this id,
 // or is dir or in dir, and the names of both; or nothing.
