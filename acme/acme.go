@@ -52,7 +52,7 @@ type Config struct {
 	Roots *x509.CertPool
 
 	// Proxy chooses a proxy for the CA's API; nil means the convention of
-	// the environment (HTTPS_PROXY and so on).
+	// the environment (HTTPS_PROXY, ALL_PROXY and NO_PROXY).
 	Proxy func(*http.Request) (*url.URL, error)
 
 	// Email is the contact of an account that is registered, with agreement

@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"keystay/internal/hint"
+	"keystay/internal/proxydial"
 )
 
 const (
@@ -35,7 +36,7 @@ var errResponseTooLarge = errors.New("the CA's answer is too large")
 // its idle connections.
 func newHTTPClient(roots *x509.CertPool, proxy func(*http.Request) (*url.URL, error)) *http.Client {
 	if proxy == nil {
-		proxy = http.ProxyFromEnvironment
+		proxy = proxydial.FromEnvironment
 	}
 	return &http.Client{
 		Timeout: requestTimeout,

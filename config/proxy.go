@@ -8,6 +8,7 @@ import (
 	"strings"
 
 	"keystay/internal/hint"
+	"keystay/internal/proxydial"
 )
 
 // NoProxy is the value of [Remote.Proxy] for no proxy at all.
@@ -69,7 +70,7 @@ func parseProxy(text string) (*url.URL, *Error) {
 // proxyVariables reports what is wrong with the environment's proxy for https
 // URLs, which is the one that is used where no --proxy is given.
 func proxyVariables() Errors {
-	for _, name := range []string{"HTTPS_PROXY", "https_proxy"} {
+	for _, name := range proxydial.Variables() {
 		value := os.Getenv(name)
 		if value == "" {
 			continue
@@ -80,7 +81,7 @@ func proxyVariables() Errors {
 			wrong.Hints = append([]string{proxyForm}, hint.ProxyVariable.Do...)
 			errs = append(errs, wrong)
 		}
-		return errs // the other one is not looked at
+		return errs // the others are not looked at
 	}
 	return nil
 }

@@ -78,7 +78,7 @@ func TestWrongProxyVariable(t *testing.T) {
 		"proxy.corp.test:3128":        "",
 		"http://me:hunter2@p:1/x?y#z": "", // only the host and port of it are used
 	} {
-		for _, name := range []string{"HTTPS_PROXY", "https_proxy"} {
+		for _, name := range []string{"HTTPS_PROXY", "https_proxy", "ALL_PROXY", "all_proxy"} {
 			t.Run(name+"="+given, func(t *testing.T) {
 				inFolder(t, nil)
 				env(t, name+"="+given)

@@ -93,8 +93,8 @@ type Remote struct {
 
 	// Proxy is the URL of the proxy to dial out through, with the scheme http,
 	// https, socks5 or socks5h. It may hold a password. [NoProxy] is none,
-	// whatever the environment says; empty is the environment's (HTTPS_PROXY
-	// and NO_PROXY).
+	// whatever the environment says; empty is the environment's (HTTPS_PROXY,
+	// ALL_PROXY and NO_PROXY).
 	Proxy Secret `mapstructure:"proxy"`
 
 	// DNS is the address of the DNS server to ask, ip:port. Empty is the

@@ -36,7 +36,7 @@ func RemoteKeys() []Key {
 		{Name: "replica", Kind: Switch, Default: "false", Help: "let other devices with this identity serve the name too, each started with --replica"},
 		{Name: "transport", Default: "auto", Help: "how to reach the relay, `WAY` auto, tls or wss (a WebSocket); auto is tls, or wss where something on the path breaks tls"},
 		{Name: "lanes", Default: "auto", Help: "`WAY` auto or off: auto dials the relay again for each visitor that turns out to be bulk, or asks much while packets are lost, which is faster; not through a proxy or wss"},
-		{Name: "proxy", Help: "dial out through this proxy: `URL` http://, https://, socks5:// or socks5h://, with USER:PASSWORD@ in it if need be; none is to go without; by default HTTPS_PROXY and NO_PROXY decide; other users can see flags, so rather use a variable for a password"},
+		{Name: "proxy", Help: "dial out through this proxy: `URL` http://, https://, socks5:// or socks5h://, with USER:PASSWORD@ in it if need be; none is to go without; by default HTTPS_PROXY, ALL_PROXY and NO_PROXY decide; other users can see flags, so rather use a variable for a password"},
 		{Name: "dns", Help: "the `ADDRESS[:PORT]` of the DNS server to ask, where the system names none, as on Android; by default the system's"},
 		{Name: "wait", Help: "give up when the name does not answer within `DURATION`, as in 90s or 5m; by default never"},
 		{Name: "drain-timeout", Default: "30s", Help: "how long visitors may finish when the remote is told to stop: `DURATION`, as in 30s, at most 168h; 0s cuts them at once"},

@@ -112,6 +112,7 @@ func hintsInTheLog(t *testing.T, o *outside) {
 
 // A variable that names no proxy is a mistake of usage, at the start.
 func wrongProxyVariable(_ *testing.T, o *outside) {
+	o.remote([]string{"ALL_PROXY=foo:bar:baz"}).ExitsWith(2, "ALL_PROXY: this is no URL", "hint: this variable names the proxy")
 	o.remote([]string{"HTTPS_PROXY=foo:bar:baz"}).ExitsWith(2, "HTTPS_PROXY: this is no URL", "hint: this variable names the proxy")
 }
 

@@ -96,7 +96,7 @@ func (w *way) direct(relay string) bool {
 func (d *device) proxy(relay string) (*url.URL, error) {
 	choose := d.cfg.Proxy
 	if choose == nil {
-		choose = http.ProxyFromEnvironment
+		choose = proxydial.FromEnvironment
 	}
 	u, err := choose(&http.Request{URL: &url.URL{Scheme: "https", Host: relay}})
 	if err != nil {

@@ -180,3 +180,15 @@ func TestGivenUpIsNotForgotten(t *testing.T) {
 		t.Errorf("now it tries %q", got)
 	}
 }
+
+// Without Config.Proxy the environment's convention holds, ALL_PROXY included.
+func TestProxyOfTheEnvironment(t *testing.T) {
+	for _, name := range append(proxydial.Variables(), "NO_PROXY", "no_proxy") {
+		t.Setenv(name, "")
+	}
+	t.Setenv("ALL_PROXY", "socks5://proxy.test:1080")
+	u, err := new(device).proxy("relay.test:8443")
+	if err != nil || u == nil || u.String() != "socks5://proxy.test:1080" {
+		t.Errorf("%v, %v", u, err)
+	}
+}

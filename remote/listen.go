@@ -64,8 +64,8 @@ type Config struct {
 	LaneAfter int64
 
 	// Proxy chooses a proxy for the relay, and for the CA where ACME has none
-	// of its own; nil means the convention of the environment (HTTPS_PROXY and
-	// NO_PROXY). The request has nothing but the relay's URL. The kinds are
+	// of its own; nil means the convention of the environment (HTTPS_PROXY,
+	// ALL_PROXY and NO_PROXY). The request has nothing but the relay's URL. The kinds are
 	// those of net/http.Transport.
 	Proxy func(*http.Request) (*url.URL, error)
 

@@ -166,7 +166,7 @@ var (
 		Do:    []string{"the certificate of an https:// proxy must be one that this system trusts: add the root of its CA to the system's, or use its http:// port"},
 	}
 	ProxyVariable = &Advice{
-		Shown: "HTTPS_PROXY: …",
+		Shown: "HTTPS_PROXY: …, ALL_PROXY: …",
 		Means: "exit code 2",
 		Do:    []string{"this variable names the proxy: set it right, or go without it: --proxy none"},
 	}
