@@ -67,7 +67,7 @@ func (w *way) try(ctx context.Context, relay string) (*reached, error) {
 	case errors.As(err, &refused):
 		return &reached{relay: relay, refused: err}, nil
 	case err != nil:
-		return nil, &NoRelayError{Relay: relay, Err: err}
+		return nil, &NoRelayError{Relay: relay, Err: err, rooted: w.d.cfg.RelayRoots != nil}
 	}
 	return &reached{relay: relay, link: link, welcome: welcome, ends: ends}, nil
 }

@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"strings"
 	"syscall"
 	"time"
 
@@ -20,6 +21,8 @@ import (
 type NoRelayError struct {
 	Relay string // its name, and port if it is not 443
 	Err   error
+
+	rooted bool // its certificate was checked for roots that were given
 }
 
 func (e *NoRelayError) Error() string { return fmt.Sprintf("reach relay %s: %v", e.Relay, e.Err) }
@@ -36,12 +39,14 @@ func (e *NoRelayError) Hints() []string {
 	switch {
 	case errors.As(e.Err, &proxy):
 		return nil // it has hints of its own
+	case errors.As(e.Err, &dns) && dns.IsNotFound && e.Relay != "" && !e.isOf(dns.Name):
+		return hint.AddressHasNoAddress.With("HOST", fmt.Sprintf("%q", plain.Text(dns.Name)))
 	case errors.As(e.Err, &dns):
 		return unresolved(dns, resolvConf)
 	case errors.Is(e.Err, errNoCertificate):
 		return hint.NoRelayCertificate.Do
 	case errors.As(e.Err, &untrusted):
-		return unverified(untrusted, time.Now())
+		return unverified(untrusted, e.rooted, time.Now())
 	}
 	if a := e.advice(); a != nil {
 		return a.Do
@@ -78,8 +83,15 @@ func (e *NoRelayError) advice() *hint.Advice {
 	return nil
 }
 
+// isOf reports whether a name that was looked up is the relay's own.
+func (e *NoRelayError) isOf(name string) bool {
+	host, _ := splitRelay(e.Relay)
+	return strings.EqualFold(strings.TrimSuffix(name, "."), host)
+}
+
 // unverified says what to do about a certificate that this device refuses.
-func unverified(err *tls.CertificateVerificationError, now time.Time) []string {
+// Rooted says that the roots were given.
+func unverified(err *tls.CertificateVerificationError, rooted bool, now time.Time) []string {
 	var host x509.HostnameError
 	var invalid x509.CertificateInvalidError
 	clock := now.Format(time.RFC3339)
@@ -92,6 +104,13 @@ func unverified(err *tls.CertificateVerificationError, now time.Time) []string {
 		return hint.RelayExpired.With("NOW", clock, "DATE", invalid.Cert.NotAfter.Format(time.RFC3339))
 	}
 	sent := err.UnverifiedCertificates
+	if rooted && len(sent) > 0 {
+		lines := hint.OtherRoot.With("ISSUER", fmt.Sprintf("%q", plain.Text(issuer(sent[len(sent)-1]))))
+		if len(sent) > 1 || string(sent[0].RawIssuer) == string(sent[0].RawSubject) {
+			lines = lines[:1]
+		}
+		return lines
+	}
 	if len(sent) == 1 && string(sent[0].RawIssuer) != string(sent[0].RawSubject) {
 		return hint.NoIntermediate.With("ISSUER", fmt.Sprintf("%q", plain.Text(issuer(sent[0]))))
 	}

@@ -116,8 +116,8 @@ func TestLogHasTheHintOfEachFailure(t *testing.T) {
 		"certificate has expired":  {shows(ca.IssueValid(now.Add(-2*time.Hour), now.Add(-time.Hour), zone)), noProxy, nil, "expired", "its operator has to renew it; unless this device's clock is wrong, which says " + now.Format("2006")},
 		"certificate is too new":   {shows(ca.IssueValid(now.Add(time.Hour), now.Add(2*time.Hour), zone)), noProxy, nil, "is before", "this device's clock says " + now.Format("2006")},
 		"certificate of another":   {shows(ca.Issue("other.test")), noProxy, nil, "other.test", "what answers there is not this relay"},
-		"no intermediate":          {shows(alone), noProxy, root, "unknown authority", `the relay sends its certificate without the intermediate: it was issued by \"test intermediate\"`},
-		"unknown CA":               {shows(ca.Issue(zone)), noProxy, root, "unknown authority", "--relay-root FILE"},
+		"no intermediate":          {shows(alone), noProxy, root, "unknown authority", `hint="the relay's certificate is not from a root in the file of --relay-root: it was issued by \"test intermediate\"; give the root of that CA, or leave --relay-root out for a relay with a certificate of a known CA; if the root is the right one, the relay sends its certificate without the intermediate`},
+		"unknown CA":               {shows(ca.Issue(zone)), noProxy, root, "unknown authority", "hint=\"the relay's certificate is not from a root in the file of --relay-root"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			addr := answers(t, c.answers)

@@ -4,8 +4,8 @@ package hint
 func Remote() []*Advice {
 	return []*Advice{
 		NoRelayGiven, NoNameAbove, WhichName,
-		RelayHasNoAddress, NoResolver, ResolverAway, NothingListens, NothingAnswers, Offline,
-		UntrustedRelay, NoIntermediate, RelayExpired, RelayNotYetValid, OtherRelay, OtherName, NotTLS, NotRelay, Silent, NoRelayCertificate, NoWebSocket, PathBreaks, SmallHello,
+		RelayHasNoAddress, AddressHasNoAddress, NoResolver, ResolverAway, NothingListens, NothingAnswers, Offline,
+		UntrustedRelay, NoIntermediate, OtherRoot, RelayExpired, RelayNotYetValid, OtherRelay, OtherName, NotTLS, NotRelay, Silent, NoRelayCertificate, NoWebSocket, PathBreaks, SmallHello,
 		ProxySignIn, ProxyWrongUser, ProxyOtherSignIn, ProxyForbids, ProxyIsNone, ProxyCannotReach, ProxyKind, ProxyAway, ProxyUntrusted, ProxySOCKS, ProxyVariable,
 		ProofFails, OtherVersion,
 		NameTaken, NotBelow, TokenWanted, TokenWithheld, NoNewNames, Banned, Replaced,
@@ -35,6 +35,11 @@ var (
 	RelayHasNoAddress = &Advice{
 		Shown: "reach relay …: … no such host",
 		Do:    []string{"the name of the relay has no address: check it, and this device's DNS"},
+	}
+	AddressHasNoAddress = &Advice{
+		Shown: "reach relay …: … no such host",
+		Means: "the name in `--relay-address`",
+		Do:    []string{"the host HOST of --relay-address has no address: check it, or leave --relay-address out to look the relay's own name up"},
 	}
 	NoResolver = &Advice{
 		Shown: "reach relay …: … lookup … on 127.0.0.1:53: …",
@@ -68,9 +73,15 @@ var (
 	NoIntermediate = &Advice{
 		Shown: "reach relay …: … certificate signed by unknown authority",
 		Means: "the relay sends one certificate alone",
-		Do: []string{"the relay sends its certificate without the intermediate: it was issued by ISSUER; if that is an intermediate of a known CA, the relay's operator has to put the whole chain into tls.cert_file",
-			"if the relay has a CA of its own, give its root with --relay-root FILE",
+		Do: []string{"if the relay has a CA of its own, give its root with --relay-root FILE",
+			"the relay sends its certificate without the intermediate: it was issued by ISSUER; if that is an intermediate of a known CA, the relay's operator has to put the whole chain into tls.cert_file",
 			"else something between this device and the relay ends TLS, such as a company's proxy or a virus scanner: use another network or turn it off"},
+	}
+	OtherRoot = &Advice{
+		Shown: "reach relay …: … certificate signed by unknown authority",
+		Means: "with `--relay-root`",
+		Do: []string{"the relay's certificate is not from a root in the file of --relay-root: it was issued by ISSUER; give the root of that CA, or leave --relay-root out for a relay with a certificate of a known CA",
+			"if the root is the right one, the relay sends its certificate without the intermediate: its operator has to put the whole chain into tls.cert_file"},
 	}
 	RelayExpired = &Advice{
 		Shown: "reach relay …: … certificate has expired or is not yet valid: current time … is after …",
