@@ -84,7 +84,7 @@ func newKillable(t *testing.T) *killable {
 func (k *killable) start(addr string) string {
 	k.t.Helper()
 	config := filepath.Join(k.dir, "relay.yaml")
-	text := fmt.Sprintf("domain: %s\nlisten: [%q]\nhttp_listen: []\nstate_dir: %[3]s/state\ntls: {cert_file: %[3]s/cert.pem, key_file: %[3]s/key.pem}\n",
+	text := fmt.Sprintf("domain: %s\nlisten: [%q]\nhttp_listen: []\nadmin: {listen: \"\"}\nstate_dir: %[3]s/state\ntls: {cert_file: %[3]s/cert.pem, key_file: %[3]s/key.pem}\n",
 		pathZone, addr, k.dir)
 	if err := os.WriteFile(config, []byte(text), 0o600); err != nil {
 		k.t.Fatal(err)

@@ -57,7 +57,11 @@ func (o *outside) onTerminal(columns uint16, until string, args ...string) strin
 func TestTerminal(t *testing.T) {
 	t.Parallel()
 	o := newOutside(t)
-	ca := startPebble(t, pebble.Options{})
+	ca, err := pebble.Start(pebble.Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { ca.Close() })
 	ca.SetTLSTarget(o.public)
 	roots := o.write("ca.pem", ca.APIRoots())
 	args := []string{"--relay-address", o.public, "--acme-ca", ca.DirectoryURL(), "--acme-root", roots}
