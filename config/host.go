@@ -58,6 +58,12 @@ func (e *Errors) address(key, s string, listen bool) {
 			hint = fmt.Sprintf("did you mean %q?", ":"+s)
 		} else if _, err := netip.ParseAddr(s); err == nil {
 			hint = fmt.Sprintf("did you mean %q?", net.JoinHostPort(s, "443"))
+			// The last part of ::1:8443 is a part of the address too, unless brackets end it.
+			if i := strings.LastIndexByte(s, ':'); i > 0 && isIPv6(s[:i]) && isPort(s[i+1:]) {
+				hint = fmt.Sprintf("did you mean %q, or %q?", net.JoinHostPort(s[:i], s[i+1:]), net.JoinHostPort(s, "443"))
+			}
+		} else if i := strings.LastIndexByte(s, ':'); i > 0 && isIPv6(s[:i]) && isPort(s[i+1:]) {
+			hint = fmt.Sprintf("did you mean %q?", net.JoinHostPort(s[:i], s[i+1:]))
 		} else if _, err := hostName(s); err == nil {
 			hint = fmt.Sprintf("did you mean %q?", s+":443")
 		}
@@ -74,6 +80,12 @@ func (e *Errors) address(key, s string, listen bool) {
 	if host != "" && !isHost(host) {
 		e.add(key, quote(host)+" is no host")
 	}
+}
+
+// isPort reports whether s is a number from 1 to 65535.
+func isPort(s string) bool {
+	n, err := strconv.ParseUint(s, 10, 16)
+	return err == nil && n > 0
 }
 
 // isHost reports whether s can be dialled: an address, or a name as machines

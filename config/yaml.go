@@ -225,10 +225,16 @@ func (f *file) isKind(n *yaml.Node, path, want string) bool {
 		hint = `write "" for an empty text, or take the key out`
 	case found == "nothing" && want == "a list":
 		hint = "write [] for an empty list, or take the key out"
+	case want == "text" && slices.Contains([]string{"drain_timeout", "takeover_drain"}, path) && found == "a number":
+		hint = "a number and its unit, as in " + quote(n.Value+"s")
+	case path == "lanes":
+		hint = "auto or off"
 	case want == "text" && n.Kind == yaml.ScalarNode:
 		hint = "put it in quotes" // not shown: it may be a key
 	case want == "a list" && (found == "true or false" || slices.Contains([]string{"", "off", "no", "none", "false"}, n.Value) && found == "text"):
 		hint = "write [] for an empty list, which is off"
+	case want == "a list" && found == "text" && n.Value == "*":
+		hint = `*. and a name, as in ["*.relay.net"]`
 	case want == "a list" && found == "text":
 		hint = "put it in brackets: [" + quote(n.Value) + "]"
 	default:

@@ -203,14 +203,12 @@ func ExplainIn(err error, path, dir string) error {
 // ExplainState is Explain for a path in the program's own folder dir, which may
 // itself be somebody else's.
 func ExplainState(err error, path, dir string) error {
-	explained := Explain(err, path)
-	if !errors.Is(err, fs.ErrPermission) || len(hint.All(explained)) > 0 {
-		return explained
+	if errors.Is(err, fs.ErrPermission) {
+		if what, owner, user := strange(dir, os.Geteuid()); what != "" {
+			return hint.OtherOwner.Error(err, "FILE", what, "OWNER", owner, "USER", user)
+		}
 	}
-	if what, owner, user := strange(dir, os.Geteuid()); what != "" {
-		return hint.OtherOwner.Error(err, "FILE", what, "OWNER", owner, "USER", user)
-	}
-	return err
+	return Explain(err, path)
 }
 
 // strange returns dir, if it is there and belongs to another user than the one
