@@ -15,6 +15,7 @@ import (
 	"time"
 
 	"keystay/internal/hint"
+	"keystay/internal/testca"
 )
 
 // chainFiles writes certificates, by name, into a certificate's file, with the
@@ -97,7 +98,7 @@ func TestChainWithoutItsIntermediateIsTold(t *testing.T) {
 		if changed, err := files.Reload(); !changed || err != nil || len(told) != 1 || told[0] != nil {
 			t.Fatalf("%s: changed %v, %v, told %v", c.chain, changed, err, told)
 		}
-		err := files.Incomplete()
+		err := files.Incomplete(nil)
 		switch {
 		case c.want == "" && err != nil:
 			t.Errorf("%s: %v", c.chain, err)
@@ -119,5 +120,21 @@ func TestChainWithoutItsIntermediateIsTold(t *testing.T) {
 	}
 	if c, err := files.GetCertificate(nil); err != nil || c == nil {
 		t.Errorf("the last good one is not served: %v", err)
+	}
+}
+
+// Nothing is missing behind a certificate that a given root has issued.
+func TestGivenRootNeedsNoIntermediate(t *testing.T) {
+	ca, other, dir := testca.New(t), testca.New(t), t.TempDir()
+	cert, key := ca.Files(dir, "a.test")
+	files, err := LoadFiles(cert, key)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := files.Incomplete(ca.Pool()); err != nil {
+		t.Errorf("its root was given: %v", err)
+	}
+	if err := files.Incomplete(other.Pool()); err == nil {
+		t.Error("another root will do")
 	}
 }

@@ -13,7 +13,7 @@ func (c *ownCert) judge() {
 	for _, err := range c.files.Unfit(c.domain, time.Now()) {
 		c.log.Warn("remotes and visitors will refuse the certificate", "err", err, hint.Attr(hint.All(err)))
 	}
-	if err := c.files.Incomplete(); err != nil {
+	if err := c.files.Incomplete(nil); err != nil {
 		c.log.Warn("remotes may refuse the certificate", "err", err, hint.Attr(hint.All(err)))
 	}
 }

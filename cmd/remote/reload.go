@@ -6,6 +6,7 @@ import (
 
 	"keystay/acme"
 	"keystay/config"
+	"keystay/internal/cli"
 	"keystay/internal/hint"
 	"keystay/internal/ownfile"
 	"keystay/remote"
@@ -16,6 +17,10 @@ func certFiles(cfg *config.Remote, log *slog.Logger) (*acme.Files, error) {
 	if cfg.Cert == "" {
 		return nil, nil
 	}
+	roots, err := cli.Roots("--relay-root", cfg.RelayRoot) // the CA of the relay may be the visitors' too
+	if err != nil {
+		return nil, err
+	}
 	files, err := acme.LoadFiles(cfg.Cert, cfg.Key, "")
 	if err != nil {
 		return nil, err
@@ -24,7 +29,7 @@ func certFiles(cfg *config.Remote, log *slog.Logger) (*acme.Files, error) {
 		for _, err := range files.Unfit(cfg.Domain, time.Now()) {
 			log.Warn("visitors will refuse the certificate", "err", err, hint.Attr(hint.All(err)))
 		}
-		if err := files.Incomplete(); err != nil {
+		if err := files.Incomplete(roots); err != nil {
 			log.Warn("visitors may refuse the certificate", "err", err, hint.Attr(hint.All(err)))
 		}
 	}

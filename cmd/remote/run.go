@@ -96,7 +96,7 @@ func run(ctx context.Context, cfg *config.Remote, warnings []config.Warning) err
 		log.Warn("visitors were cut off", "err", cli.CutReason(serr, cfg.DrainTimeout))
 	}
 	srv.Close()
-	return finalError(err)
+	return finalError(err, cfg.Token != "")
 }
 
 // logger returns the log on stderr: sentences where a person at a terminal has

@@ -38,7 +38,8 @@ func besides(name string) string {
 const maxLabel = 63
 
 // finalError gives what ended the listener its exit code and hints.
-func finalError(err error) error {
+// TokenGiven says that there was a token.
+func finalError(err error, tokenGiven bool) error {
 	var withheld *remote.WithheldError
 	var denial *framing.Denial
 	var refusal *framing.Refusal
@@ -46,20 +47,23 @@ func finalError(err error) error {
 	case errors.As(err, &withheld):
 		return &cli.Error{Code: cli.ExitRefused, Err: withheld}
 	case errors.As(err, &denial):
-		return denied(denial)
+		return denied(denial, tokenGiven)
 	case errors.As(err, &refusal):
 		return &cli.Error{Code: cli.ExitRefused, Err: refused(refusal)}
 	}
 	return err
 }
 
-func denied(d *framing.Denial) error {
+func denied(d *framing.Denial, tokenGiven bool) error {
 	e := &cli.Error{Code: cli.ExitRefused, Err: d}
 	switch d.Code {
-	case framing.DeniedTaken:
-		e.Err = hint.NameTaken.Error(d)
 	case framing.DeniedToken:
 		e.Err = hint.TokenWanted.Error(d)
+		if tokenGiven {
+			e.Err = hint.TokenWrong.Error(d)
+		}
+	case framing.DeniedTaken:
+		e.Err = hint.NameTaken.Error(d)
 	case framing.DeniedClosed:
 		e.Err = hint.NoNewNames.Error(d)
 	case framing.DeniedInvalid:

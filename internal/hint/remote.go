@@ -8,7 +8,7 @@ func Remote() []*Advice {
 		UntrustedRelay, NoIntermediate, OtherRoot, RelayExpired, RelayNotYetValid, OtherRelay, OtherName, NotTLS, NotRelay, Silent, NoRelayCertificate, NoWebSocket, PathBreaks, SmallHello,
 		ProxySignIn, ProxyWrongUser, ProxyOtherSignIn, ProxyForbids, ProxyIsNone, ProxyCannotReach, ProxyKind, ProxyAway, ProxyUntrusted, ProxySOCKS, ProxyVariable,
 		ProofFails, OtherVersion,
-		NameTaken, NotBelow, TokenWanted, TokenWithheld, NoNewNames, Banned, Replaced,
+		NameTaken, NotBelow, TokenWanted, TokenWrong, TokenWithheld, NoNewNames, Banned, Replaced,
 		ServedHere, RemoteState, BadIdentity, NewIdentity, BadRun,
 		ServiceStopped, ServiceNoSocket, ServiceSocketClosed, ServiceSilent, ServiceUnknownHost,
 		ServiceUntrusted, ServiceHandshake, ServiceIsPlain, ServiceIsTLS, ServiceIsH2C, ServiceIsNotH2C, ServiceBroken, TooManyVisitors,
@@ -210,8 +210,12 @@ var (
 	}
 	TokenWanted = &Advice{
 		Shown: "this relay asks for a token",
-		Means: "also `the token is not valid for this name`",
 		Do:    []string{"ask the relay's operator for a token, and give it with --token-file FILE"},
+	}
+	TokenWrong = &Advice{
+		Shown: "the token is not valid for this name",
+		Means: "a token was given",
+		Do:    []string{"the token that was given is not right for this name: check it for slips, or ask the relay's operator which names it is for"},
 	}
 	TokenWithheld = &Advice{
 		Shown: "… the token was not sent to …, which was found and not named",
