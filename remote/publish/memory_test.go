@@ -191,7 +191,7 @@ func TestBodyPassesWithoutMemoryToKeepIt(t *testing.T) {
 // awaitUnused waits until nothing is taken of the target's memory.
 func awaitUnused(t *testing.T, target *publish.Target) {
 	t.Helper()
-	for deadline := time.Now().Add(patience); publish.RequestMemory(target).Used() > 0; time.Sleep(time.Millisecond) {
+	for deadline := time.Now().Add(patience); publish.RequestMemory(target).Used() > 0; <-time.After(time.Millisecond) {
 		if time.Now().After(deadline) {
 			t.Fatalf("%d bytes stay taken", publish.RequestMemory(target).Used())
 		}
