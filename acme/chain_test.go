@@ -127,7 +127,7 @@ func TestChainWithoutItsIntermediateIsTold(t *testing.T) {
 func TestGivenRootNeedsNoIntermediate(t *testing.T) {
 	ca, other, dir := testca.New(t), testca.New(t), t.TempDir()
 	cert, key := ca.Files(dir, "a.test")
-	files, err := LoadFiles(cert, key)
+	files, err := LoadFiles(cert, key, "")
 	if err != nil {
 		t.Fatal(err)
 	}
