@@ -13,6 +13,7 @@ import (
 
 	"keystay/acme"
 	"keystay/config"
+	"keystay/internal/budget"
 	"keystay/internal/cli"
 	"keystay/internal/hint"
 	"keystay/internal/httpdrain"
@@ -34,6 +35,7 @@ func run(ctx context.Context, cfg *config.Remote, warnings []config.Warning) err
 	for _, w := range warnings {
 		log.Warn(w.Message, "key", w.Key, hint.Attr(w.Hints))
 	}
+	budget.LimitRuntime()
 	useDNS(cfg.DNS)
 	files, err := certFiles(cfg, log)
 	if err != nil {
