@@ -281,6 +281,8 @@ const MaxDrain = 7 * 24 * time.Hour
 func (e *Errors) drain(key string, d *time.Duration, s string) {
 	parsed, err := time.ParseDuration(s)
 	switch {
+	case err != nil && isPort(s): // a number without a unit
+		e.add(key, quote(s)+" has no unit", "as in "+quote(s+"s"))
 	case err != nil:
 		e.add(key, quote(s)+" is no duration", "as in 30s or 1h")
 	case parsed < 0:

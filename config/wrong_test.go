@@ -36,7 +36,7 @@ func TestWrongFile(t *testing.T) {
 		{"wrong word", "domain: relay.test\nnames: {policy: opne}\n",
 			"relay.yaml:2: names.policy: \"opne\" is not open, token or closed\nhint: did you mean \"open\"?"},
 		{"duration without a unit", "domain: relay.test\ndrain_timeout: \"30\"\n",
-			"relay.yaml:2: drain_timeout: \"30\" is no duration\nhint: as in 30s or 1h"},
+			"relay.yaml:2: drain_timeout: \"30\" has no unit\nhint: as in \"30s\""},
 		{"number for a duration", "domain: relay.test\ntakeover_drain: 30\n",
 			"relay.yaml:2: takeover_drain must be text, it is a number\nhint: a number and its unit, as in \"30s\""},
 		{"true for lanes", "domain: relay.test\nlanes: true\n",

@@ -141,7 +141,7 @@ func listenError(what, addr string, err error) error {
 	case errors.Is(err, os.ErrPermission):
 		return hint.LowPort.Error(failed)
 	case isInUse(err):
-		return hint.PortInUse.Error(failed)
+		return hint.PortInUse.Error(failed, "KEY", key(what))
 	case errors.Is(err, syscall.EADDRNOTAVAIL):
 		return hint.AddressElsewhere.Error(failed, "KEY", key(what))
 	}

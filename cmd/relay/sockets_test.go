@@ -5,9 +5,12 @@ import (
 	"log/slog"
 	"net"
 	"slices"
+	"strings"
+	"syscall"
 	"testing"
 
 	"keystay/config"
+	"keystay/internal/hint"
 )
 
 func open(t *testing.T, what, addr string, activated bool) socket {
@@ -89,6 +92,17 @@ func TestPurpose(t *testing.T) {
 		}
 		if got := purpose(cfg, a); got != want {
 			t.Errorf("%s: %q", addr, got)
+		}
+	}
+}
+
+// A port that is in use is told with the key that names it, also where nobody
+// has set that key.
+func TestPortInUseNamesItsKey(t *testing.T) {
+	for what, key := range map[string]string{"public": "listen", "http": "http_listen", "admin": "admin.listen"} {
+		err := listenError(what, "127.0.0.1:9440", syscall.EADDRINUSE)
+		if h := hint.All(err); len(h) != 1 || !strings.HasSuffix(h[0], "choose another address for "+key) {
+			t.Errorf("%s: hints %q", what, h)
 		}
 	}
 }

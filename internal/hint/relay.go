@@ -18,7 +18,7 @@ var (
 	}
 	PortInUse = &Advice{
 		Shown: "listen for … on …: … address already in use",
-		Do:    []string{"another program has this port: find it with ss -ltnp, or choose another address"},
+		Do:    []string{"another program has this port: find it with ss -ltnp, or choose another address for KEY"},
 	}
 	AddressElsewhere = &Advice{
 		Shown: "listen for … on …: … cannot assign requested address",
