@@ -3,10 +3,12 @@ package acme
 import (
 	"crypto/tls"
 	"crypto/x509"
+	"encoding/pem"
 	"errors"
 	"fmt"
 	"io/fs"
 	"os"
+	"strings"
 	"sync"
 	"time"
 
@@ -192,6 +194,9 @@ func (f *Files) load() error {
 	if err != nil {
 		return &FileError{Path: f.keyFile, Err: err}
 	}
+	if hasPassphrase(ownfile.PEM(keyPEM)) {
+		return &FileError{Path: f.keyFile, Err: errors.New("the key has a passphrase"), advice: hint.KeyPassphrase}
+	}
 	cert, err := tls.X509KeyPair(ownfile.PEM(certPEM), ownfile.PEM(keyPEM))
 	if err != nil {
 		return &FileError{
@@ -207,4 +212,15 @@ func (f *Files) load() error {
 	}
 	f.cert, f.stamps = &cert, stamps
 	return nil
+}
+
+// hasPassphrase reports whether the first key in text is encrypted, as PKCS #8
+// (RFC 5958, section 3) or in the older form (RFC 1421, section 4.6.1.1).
+func hasPassphrase(text []byte) bool {
+	for block, rest := pem.Decode(text); block != nil; block, rest = pem.Decode(rest) {
+		if strings.HasSuffix(block.Type, "PRIVATE KEY") {
+			return block.Type == "ENCRYPTED PRIVATE KEY" || strings.Contains(block.Headers["Proc-Type"], "ENCRYPTED")
+		}
+	}
+	return false
 }

@@ -16,6 +16,8 @@ func listenError(cfg *config.Remote, err error) error {
 	var inUse *remote.InUseError
 	var which *remote.AmbiguousError
 	switch {
+	case errors.As(err, &inUse) && cfg.Replica:
+		return hint.ReplicaHere.Error(err)
 	case errors.As(err, &inUse):
 		return hint.ServedHere.Error(err, "OTHER", besides(inUse.Name))
 	case errors.As(err, &which):

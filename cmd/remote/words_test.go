@@ -4,8 +4,10 @@ import (
 	"slices"
 	"testing"
 
+	"keystay/config"
 	"keystay/framing"
 	"keystay/internal/hint"
+	"keystay/remote"
 )
 
 // Whoever gave a token is told that it is not right, and not to get one.
@@ -14,5 +16,13 @@ func TestTokenThatWasGivenIsCalledWrong(t *testing.T) {
 		if got := hint.All(finalError(&framing.Denial{Code: framing.DeniedToken}, given)); !slices.Equal(got, want.Do) {
 			t.Errorf("given %v: %q, want %q", given, got, want.Do)
 		}
+	}
+}
+
+// A second replica on one device is told to take a copy of the state.
+func TestSecondReplicaNeedsACopy(t *testing.T) {
+	err := listenError(&config.Remote{Replica: true}, &remote.InUseError{Name: "a.relay.test"})
+	if got := hint.All(err); !slices.Equal(got, hint.ReplicaHere.Do) {
+		t.Errorf("%q", got)
 	}
 }

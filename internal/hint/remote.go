@@ -9,7 +9,7 @@ func Remote() []*Advice {
 		ProxySignIn, ProxyWrongUser, ProxyOtherSignIn, ProxyForbids, ProxyIsNone, ProxyCannotReach, ProxyKind, ProxyAway, ProxyUntrusted, ProxySOCKS, ProxyVariable,
 		ProofFails, OtherVersion,
 		NameTaken, NotBelow, TokenWanted, TokenWrong, TokenWithheld, NoNewNames, Banned, Replaced,
-		ServedHere, RemoteState, BadIdentity, NewIdentity, BadRun,
+		ServedHere, ReplicaHere, RemoteState, BadIdentity, NewIdentity, BadRun,
 		ServiceStopped, ServiceNoSocket, ServiceSocketClosed, ServiceSilent, ServiceUnknownHost,
 		ServiceUntrusted, ServiceHandshake, ServiceIsPlain, ServiceIsTLS, ServiceIsH2C, ServiceIsNotH2C, ServiceBroken, TooManyVisitors,
 	}
@@ -243,6 +243,11 @@ var (
 	ServedHere = &Advice{
 		Shown: "… is already served by another run on this device",
 		Do:    []string{"stop that run first", "or publish this one under another name: --domain OTHER"},
+	}
+	ReplicaHere = &Advice{
+		Shown: "… is already served by another run on this device",
+		Means: "with `--replica`",
+		Do:    []string{"a second replica on one device needs a copy of the state directory: copy it, and start this one with --state-dir COPY"},
 	}
 	RemoteState = &Advice{
 		Shown: "… the state directory: …",

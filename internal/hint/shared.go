@@ -2,7 +2,7 @@ package hint
 
 // Shared returns the rows that stand in both tables.
 func Shared() []*Advice {
-	return append(append(Usage(), ACME()...), FileClosed, FileMissing, NoPair, NoChain, Unfit, NoRoots,
+	return append(append(Usage(), ACME()...), FileClosed, FileMissing, NoPair, KeyPassphrase, NoChain, Unfit, NoRoots,
 		FileUnreadable, FileIsFolder, OneSecret,
 		FileOpen, FileWasOpen, FolderOpen, OtherOwner, DiskFull, ReadOnly)
 }
@@ -47,6 +47,12 @@ var (
 		Do:    []string{"give the PEM chain, leaf first, as the certificate and the PEM key it was made for as the key"},
 	}
 )
+
+// KeyPassphrase is for a key that nothing here can open.
+var KeyPassphrase = &Advice{
+	Shown: "…: the key has a passphrase",
+	Do:    []string{"nothing asks for it here: write the key without one, as openssl pkey -in FILE -out OTHER does, and keep that file from others with chmod 600"},
+}
 
 // Unfit is for a certificate that was brought and will be refused.
 var Unfit = &Advice{
