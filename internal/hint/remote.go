@@ -10,7 +10,7 @@ func Remote() []*Advice {
 		ProofFails, OtherVersion,
 		NameTaken, NotBelow, TokenWanted, TokenWrong, TokenWithheld, NoNewNames, Banned, Replaced,
 		ServedHere, ReplicaHere, RemoteState, BadIdentity, NewIdentity, BadRun,
-		ServiceStopped, ServiceNoSocket, ServiceSocketClosed, ServiceSilent, ServiceUnknownHost,
+		ServiceStopped, ServiceNoSocket, ServiceNotSocket, ServiceSocketClosed, ServiceSilent, ServiceUnknownHost,
 		ServiceUntrusted, ServiceHandshake, ServiceIsPlain, ServiceIsTLS, ServiceIsH2C, ServiceIsNotH2C, ServiceBroken, TooManyVisitors,
 	}
 }

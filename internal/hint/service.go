@@ -11,6 +11,11 @@ var (
 		Means: "a unix socket",
 		Do:    []string{"start it, or check the path in --local"},
 	}
+	ServiceNotSocket = &Advice{
+		Shown: "the local service does not answer: it is no socket",
+		Means: "what lies at the path of a unix socket is a folder or a plain file",
+		Do:    []string{"check the path in --local: unix:/path leads to the socket itself"},
+	}
 	ServiceSocketClosed = &Advice{
 		Shown: "the local service does not answer: … permission denied",
 		Means: "a unix socket",

@@ -87,6 +87,8 @@ func (t *Target) undialled(op *net.OpError) *fault {
 		f.hints = t.do(hint.ServiceNoSocket)
 	case t.Network == "unix" && errors.Is(op, fs.ErrPermission):
 		f.hints = t.do(hint.ServiceSocketClosed)
+	case t.Network == "unix" && op.Addr != nil && !isSocket(op.Addr.String()):
+		f.text, f.hints = "it is no socket", t.do(hint.ServiceNotSocket)
 	default:
 		f.hints = t.do(hint.ServiceStopped)
 	}
@@ -233,4 +235,11 @@ var endings = []meaning{
 	{"http2: Transport: cannot retry err", "it has ended the HTTP/2 connection while a body was sent that is not kept for another try"},
 	{"http: server closed idle connection", "it has ended the connection as the request was sent"},
 	{"connection error: ", "it has broken a rule of HTTP/2 (RFC 9113, section 5.4.1)"},
+}
+
+// isSocket reports whether a unix socket lies at path, or what does cannot be
+// seen.
+func isSocket(path string) bool {
+	info, err := os.Stat(path)
+	return err != nil || info.Mode().Type() == fs.ModeSocket
 }
