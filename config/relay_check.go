@@ -114,6 +114,8 @@ func (e *Errors) listeners(r Relay) {
 		e.add("listen", "empty: nobody could connect", `listen: [":443"]`)
 	}
 	first := map[string]string{}
+	type used struct{ key, host, port string }
+	var taken []used
 	check := func(key, address string) {
 		e.address(key, address, true)
 		if strings.HasSuffix(address, ":0") {
@@ -123,6 +125,16 @@ func (e *Errors) listeners(r Relay) {
 			e.add(key, fmt.Sprintf("%s is in %s too", quote(address), other), "each needs a port of its own: change one of the two, or take it out")
 		}
 		first[address] = key
+		host, port, err := net.SplitHostPort(address)
+		if err != nil {
+			return
+		}
+		for _, o := range taken { // an address without a host is every address
+			if o.port == port && o.host != host && (o.host == "" || host == "") {
+				e.add(key, fmt.Sprintf("%s overlaps %s, which has that port", quote(address), o.key), "an address without a host is every address: change one of the two, or take it out")
+			}
+		}
+		taken = append(taken, used{key, host, port})
 	}
 	for i, address := range r.Listen {
 		check(fmt.Sprintf("listen[%d]", i), address)

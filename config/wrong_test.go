@@ -43,6 +43,8 @@ func TestWrongFile(t *testing.T) {
 			"relay.yaml:2: lanes must be text, it is true or false\nhint: auto or off"},
 		{"a star alone for a token's names", "domain: relay.test\nnames: {policy: token}\ntokens: [{secret_file: s, names: \"*\"}]\n",
 			"relay.yaml:3: tokens[0].names must be a list, it is text\nhint: *. and a name, as in [\"*.relay.net\"]"},
+		{"one address and every address", "domain: relay.test\nlisten: [\":8553\", \"127.0.0.1:8553\"]\n",
+			"relay.yaml:2: listen[1]: \"127.0.0.1:8553\" overlaps listen[0], which has that port\nhint: an address without a host is every address: change one of the two, or take it out"},
 		{"IPv6 without brackets", "domain: relay.test\nlisten: [\"::1:8443\"]\n",
 			"relay.yaml:2: listen[0]: \"::1:8443\" is not host:port\nhint: did you mean \"[::1]:8443\", or \"[::1:8443]:443\"?"},
 		{"IPv6 without brackets and a port of five digits", "domain: relay.test\nlisten: [\"::1:18443\"]\n",
