@@ -122,6 +122,7 @@ var mayAlsoImport = map[string][]string{
 // testsMayImport is what tests may use beyond that.
 var testsMayImport = map[string][]string{
 	"internal": {"internal/memconn", "internal/testca", "internal/testnet"},
+	"acme":     {"internal/testca"},
 	"docs":     {"config", "internal/hint"}, // pages are made from them
 	"remote":   {"remote/publish"},          // its example
 }
