@@ -104,7 +104,7 @@ func (g *Grants) PanicInUpdate() error {
 		if err := l.put("half.relay.test", make([]byte, 32)); err != nil {
 			return err
 		}
-		var none []byte
+		none := make([]byte, len(l.state.Sums))
 		_ = none[len(l.state.Sums)]
 		return nil
 	})
