@@ -363,7 +363,7 @@ func TestUnreachableRelay(t *testing.T) {
 		"no certificate yet": {func(cfg *remote.Config) { cfg.RelayAddresses = []string{bare} },
 			func(err error) bool { return strings.Contains(err.Error(), "the relay has no certificate yet") }, "its own log"},
 		"no address": {func(cfg *remote.Config) { cfg.RelayAddresses = []string{"relay.invalid:443"} },
-			func(err error) bool { return errors.As(err, new(*net.DNSError)) }, "DNS"},
+			func(err error) bool { return errors.As(err, new(*net.DNSError)) }, "--relay-address"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			cfg := r.config()

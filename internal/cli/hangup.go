@@ -10,8 +10,9 @@ import (
 // comes out of the channel; where SIGHUP is ignored, as under nohup, it stays
 // ignored, and where the program runs on a terminal, it is for Signals. SIGPIPE,
 // which comes when nobody reads the log any more, does nothing, and writing
-// fails. Stop closes the channel; from then on SIGHUP is ignored, since the
-// program ends.
+// fails. Stop closes the channel; from then on SIGHUP does nothing, since the
+// program ends. It is not ignored then: package signal has a moment between
+// catching a signal and ignoring it, in which the signal would end the program.
 func Hangups() (c <-chan os.Signal, stop func()) {
 	signal.Ignore(syscall.SIGPIPE)
 	hangups := make(chan os.Signal, 1) // several in a row are one
@@ -25,7 +26,10 @@ func Hangups() (c <-chan os.Signal, stop func()) {
 		signal.Notify(hangups, syscall.SIGHUP)
 	}
 	return hangups, func() {
-		signal.Ignore(syscall.SIGHUP)
+		if !signal.Ignored(syscall.SIGHUP) {
+			signal.Notify(make(chan os.Signal, 1), syscall.SIGHUP)
+		}
+		signal.Stop(hangups)
 		close(hangups)
 	}
 }

@@ -81,7 +81,8 @@ var (
 		Shown: "reach relay …: … certificate signed by unknown authority",
 		Means: "with `--relay-root`",
 		Do: []string{"the relay's certificate is not from a root in the file of --relay-root: it was issued by ISSUER; give the root of that CA, or leave --relay-root out for a relay with a certificate of a known CA",
-			"if the root is the right one, the relay sends its certificate without the intermediate: its operator has to put the whole chain into tls.cert_file"},
+			"if the root is the right one, the relay sends its certificate without the intermediate: its operator has to put the whole chain into tls.cert_file",
+			"else something between this device and the relay ends TLS, such as a company's proxy or a virus scanner: use another network or turn it off"},
 	}
 	RelayExpired = &Advice{
 		Shown: "reach relay …: … certificate has expired or is not yet valid: current time … is after …",
