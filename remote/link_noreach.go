@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"slices"
 	"strings"
 	"syscall"
 	"time"
@@ -107,7 +108,7 @@ func unverified(err *tls.CertificateVerificationError, rooted bool, now time.Tim
 	if rooted && len(sent) > 0 {
 		lines := hint.OtherRoot.With("ISSUER", fmt.Sprintf("%q", plain.Text(issuer(sent[len(sent)-1]))))
 		if len(sent) > 1 || string(sent[0].RawIssuer) == string(sent[0].RawSubject) {
-			lines = lines[:1]
+			lines = slices.Delete(lines, 1, 2) // no intermediate is missing
 		}
 		return lines
 	}
