@@ -40,11 +40,6 @@ func (g *Grants) Count() (n uint64) {
 	return n
 }
 
-// Spoil makes the grant of a name unreadable.
-func (g *Grants) Spoil(name string) error {
-	return g.update(func(l *ledger) error { return l.set(tableGrants, []byte(name), []byte("noise")) })
-}
-
 // Give gives names to an identity, whatever else there is, as seen age ago.
 func (g *Grants) Give(key []byte, age time.Duration, names ...string) error {
 	return g.update(func(l *ledger) (err error) {
