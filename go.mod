@@ -16,6 +16,7 @@ require (
 	github.com/spf13/viper v1.21.0
 	github.com/xtaci/smux v1.5.58
 	go.etcd.io/bbolt v1.5.0
+	go.mau.fi/util v0.9.7
 	go.uber.org/goleak v1.3.0
 	go.uber.org/zap v1.28.0
 	go.yaml.in/yaml/v3 v3.0.6

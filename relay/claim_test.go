@@ -92,7 +92,7 @@ func (r *rig) allowed(id identity, name, token string) {
 // backdate moves the time when a name was last seen into the past. The record's
 // own time stays: another name is seen now.
 func (r *rig) backdate(name string, by time.Duration) error {
-	if err := r.srv.Names.Grants.Close(); err != nil {
+	if err := r.srv.Names.Grants.(*names.Grants).Close(); err != nil {
 		return err
 	}
 	db, err := bbolt.Open(filepath.Join(r.dir, "names.db"), 0o600, nil)
@@ -115,7 +115,7 @@ func (r *rig) backdate(name string, by time.Duration) error {
 		fresh, _ := json.Marshal(grant)
 		return errors.Join(b.Put([]byte(name), old), b.Put([]byte("fresh."+zone), fresh))
 	})
-	return errors.Join(err, db.Close(), r.srv.Names.Grants.Reopen())
+	return errors.Join(err, db.Close(), r.srv.Names.Grants.(*names.Grants).Reopen())
 }
 
 func policy(p names.Policy, tokens ...names.Token) func(*relay.Server) {

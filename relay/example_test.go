@@ -30,7 +30,7 @@ func ExampleServer() {
 		srv := &relay.Server{
 			Domain: "relay.net",
 			TLS:    &tls.Config{Certificates: []tls.Certificate{cert}},
-			Names:  &names.Names{Policy: names.Open, Grants: grants},
+			Names:  &names.Names{Grants: grants},
 		}
 		defer srv.Close()
 		ln, err := net.Listen("tcp", ":443")

@@ -25,7 +25,7 @@ func TestEachNameLeadsToOnePlace(t *testing.T) {
 		r := &router{domain: "relay.test", presence: &presence{names: make(map[string]*served)}, names: &names.Names{Grants: grants}}
 		r.names.Begin(r.domain)
 		for _, name := range []string{"here.relay.test", "expected.relay.test", "away.relay.test"} {
-			if err := r.names.Claim(names.Claimant{Name: name, Key: make([]byte, ed25519.PublicKeySize)}); err != nil {
+			if _, err := r.names.Claim(t.Context(), names.Claimant{Name: name, Key: make([]byte, ed25519.PublicKeySize)}); err != nil {
 				t.Fatal(err)
 			}
 		}

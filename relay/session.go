@@ -244,11 +244,11 @@ func (sess *session) claim(c framing.Claim) error {
 	if err := s.presence.free(name, sess.key); err != nil {
 		return sess.denied(err)
 	}
-	asks := names.Claimant{Name: name, Key: sess.key, Token: c.Token}
+	asks := names.Claimant{Name: name, Key: sess.key, Token: c.Token, Source: addrPort(sess.link.RemoteAddr()).Addr()}
 	if sess.tried.spent(c.Token) {
 		asks.Token = "" // it is not even looked at
 	}
-	if err := s.Names.Claim(asks); err != nil {
+	if _, err := s.Names.Claim(s.ctx, asks); err != nil {
 		var d *names.Denied
 		if errors.As(err, &d) {
 			if asks.Token != c.Token {
@@ -289,6 +289,8 @@ var denialCodes = map[names.Code]framing.DenialCode{
 	names.DeniedClosed:      framing.DeniedClosed,
 	names.DeniedLimit:       framing.DeniedLimit,
 	names.DeniedUnavailable: framing.DeniedUnavailable,
+	names.DeniedBanned:      framing.DeniedBanned,
+	names.DeniedUnproven:    framing.DeniedUnavailable,
 }
 
 // denial is what a remote is told of a claim that is denied.

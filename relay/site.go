@@ -24,7 +24,7 @@ type about struct {
 }
 
 func (s *Server) about() about {
-	policy := s.Names.Policy
+	policy := s.Names.InForce().Policy
 	if policy == "" {
 		policy = names.Open
 	}

@@ -26,7 +26,7 @@ func (p *process) reload() {
 			p.log.Error("the tokens are not reloaded; those from before are in use", "err", err)
 		default:
 			warn(p.log, warnings)
-			p.srv.Names.SetTokens(tokens(list))
+			p.srv.Names.SetRules(rules(p.cfg.Names, list))
 			p.log.Info("tokens reloaded", "tokens", len(list))
 		}
 	}
@@ -40,6 +40,11 @@ func warn(log *slog.Logger, warnings []config.Warning) {
 	for _, w := range warnings {
 		log.Warn(w.Message, "key", w.Key, hint.Attr(w.Hints))
 	}
+}
+
+// rules are what decides about names.
+func rules(n config.Names, list []config.Token) names.Rules {
+	return names.Rules{Policy: names.Policy(n.Policy), Tokens: tokens(list)}
 }
 
 func tokens(from []config.Token) []names.Token {

@@ -125,7 +125,7 @@ func (p *process) open(takeover bool) (err error) {
 		Domain:      p.cfg.Domain,
 		TLS:         p.cert.tlsConfig(),
 		Challenge:   http.HandlerFunc(p.cert.challenge),
-		Names:       &names.Names{Policy: names.Policy(p.cfg.Names.Policy), Tokens: tokens(p.cfg.Tokens), Grants: p.grants},
+		Names:       &names.Names{Rules: rules(p.cfg.Names, p.cfg.Tokens), Grants: p.grants},
 		Memory:      memory,
 		DefaultName: p.cfg.DefaultName,
 		PublicPort:  publicPort(p.sockets),

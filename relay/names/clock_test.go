@@ -70,7 +70,8 @@ func (c *calendar) start(off time.Duration, connected ...string) {
 }
 
 func (c *calendar) claim(id identity, name string) error {
-	return c.names.Claim(names.Claimant{Name: name, Key: public(id)})
+	_, err := c.names.Claim(context.Background(), names.Claimant{Name: name, Key: public(id)})
+	return err
 }
 
 // are checks that the names are a's.
@@ -129,7 +130,7 @@ func TestWrongClockGivesNoNameAway(t *testing.T) {
 				}
 				// The names of a device that stays away are free in the end.
 				c.start(0)
-				time.Sleep(year + day)
+				time.Sleep(year + names.GraceTime + day)
 				c.gets(c.b, "old.relay.test")
 				c.gets(c.b, "a.relay.test")
 				c.are(c.a.label())
@@ -150,6 +151,12 @@ func TestShortBreaksCount(t *testing.T) {
 			time.Sleep(6 * day)
 			c.start(0)
 			c.are("a.relay.test")
+			c.stop()
+		}
+		for range names.GraceTime / (6 * day) { // expired, and kept from others
+			time.Sleep(6 * day)
+			c.start(0)
+			denied(t, c.claim(c.b, "a.relay.test"), names.DeniedTaken)
 			c.stop()
 		}
 		time.Sleep(6 * day)
@@ -179,7 +186,7 @@ func TestClockThatJumpsWhileTheRelayRuns(t *testing.T) {
 		if !strings.Contains(c.log.String(), "timedatectl") {
 			t.Error("the log does not say what to do")
 		}
-		time.Sleep(year + day)
+		time.Sleep(year + names.GraceTime + day)
 		c.gets(c.b, "a.relay.test") // as any other name
 		c.are("connected.relay.test")
 		c.stop()
@@ -227,7 +234,7 @@ func TestOlderRecordAndAWrongClock(t *testing.T) {
 					c.stop()
 				}
 				c.start(0)
-				time.Sleep(year + day)
+				time.Sleep(year + names.GraceTime + day)
 				c.gets(c.b, "a.relay.test")
 				c.stop()
 			})

@@ -2,6 +2,7 @@ package names_test
 
 import (
 	"bytes"
+	"context"
 	"crypto/ed25519"
 	"errors"
 	"fmt"
@@ -69,7 +70,7 @@ func (r *soundRecord) givesNothingAway(g *names.Grants) {
 	n.Begin(zone)
 	stranger := newIdentity(r.t).key.Public().(ed25519.PublicKey)
 	for _, name := range r.names {
-		if err := n.Claim(names.Claimant{Name: name, Key: stranger}); err == nil {
+		if _, err := n.Claim(context.Background(), names.Claimant{Name: name, Key: stranger}); err == nil {
 			r.t.Errorf("%s is given to a stranger", name)
 			return
 		}
@@ -193,7 +194,7 @@ func TestRecordDamagedWhileItIsOpen(t *testing.T) {
 			id := newIdentity(t).key.Public().(ed25519.PublicKey)
 			n := &names.Names{Grants: g}
 			n.Begin(zone)
-			_ = n.Claim(names.Claimant{Name: "new.relay.test", Key: id})
+			_, _ = n.Claim(context.Background(), names.Claimant{Name: "new.relay.test", Key: id})
 			_ = g.Sweep()
 			r.givesNothingAway(g)
 			_ = g.Close()

@@ -1,12 +1,17 @@
 package names
 
-import "fmt"
+import (
+	"fmt"
+	"time"
+)
 
 // A Denied is the error of a claim that is refused.
 type Denied struct {
-	Name string
-	Code Code
-	Text string // for people
+	Name  string
+	Code  Code
+	Text  string        // for people
+	Hints []string      // what the device's owner can do, one line each
+	Retry time.Duration // when to ask again; 0 where nobody can tell
 }
 
 // A Code is the kind of a Denied.
@@ -20,6 +25,8 @@ const (
 	DeniedClosed                      // no new names are given out
 	DeniedLimit                       // the identity, or the relay, has too many names
 	DeniedUnavailable                 // it cannot be decided now
+	DeniedBanned                      // the operator has banned the name, the identity or the address
+	DeniedUnproven                    // DNS does not say that the domain is the identity's
 )
 
 func (d *Denied) Error() string { return fmt.Sprintf("%s is denied: %s", d.Name, d.Text) }

@@ -8,33 +8,43 @@ import (
 	"time"
 )
 
+// at is a transaction at another time.
+type at struct {
+	Tx
+	now time.Time
+}
+
+func (a at) Now() time.Time { return a.now }
+
+// write runs f in a transaction of a process without rules.
+func (g *Grants) write(f func(*ledger) error) error {
+	return g.Update(func(tx Tx) error { return f(&ledger{Tx: tx}) })
+}
+
 // Backdate moves the time when a name was last seen into the past.
 func (g *Grants) Backdate(name string, by time.Duration) error {
-	return g.update(func(l *ledger) error {
+	return g.write(func(l *ledger) error {
 		gr, err := l.raw(name)
 		if err != nil {
 			return err
 		}
-		was := *l
-		l.now = gr.Seen.Add(-by)
-		err = l.put(name, gr.Key)
-		l.now = was.now
-		return err
+		past := ledger{Tx: at{l.Tx, gr.Seen.Add(-by)}}
+		return past.seen(name, gr)
 	})
 }
 
 // SetCount pretends that n names were given out.
 func (g *Grants) SetCount(n uint64) error {
-	return g.update(func(l *ledger) error {
-		l.changed = true
-		return l.tx.Bucket(tableGrants).SetSequence(n)
+	return g.change(func(t *boltTx) error {
+		t.written = true
+		return t.bucket(tableGrants).SetSequence(n)
 	})
 }
 
 // Count is how many names were given out.
 func (g *Grants) Count() (n uint64) {
-	g.view(func(l *ledger) error {
-		n = l.tx.Bucket(tableGrants).Sequence()
+	g.View(func(tx Tx) error {
+		n = uint64(tx.Count(tableGrants))
 		return nil
 	})
 	return n
@@ -42,29 +52,27 @@ func (g *Grants) Count() (n uint64) {
 
 // Give gives names to an identity, whatever else there is, as seen age ago.
 func (g *Grants) Give(key []byte, age time.Duration, names ...string) error {
-	return g.update(func(l *ledger) (err error) {
-		was := l.now
-		l.now = was.Add(-age)
+	return g.write(func(l *ledger) (err error) {
+		seen := l.Now().Add(-age)
 		for _, name := range names {
-			err = errors.Join(err, l.put(name, key))
+			err = errors.Join(err, l.put(name, &grant{Key: key, Since: seen, Seen: seen}))
 		}
-		l.now = was
 		return err
 	})
 }
 
 // Writes is how many transactions were written.
 func (g *Grants) Writes() (n int) {
-	g.view(func(l *ledger) error { n = l.tx.ID(); return nil })
+	g.View(func(tx Tx) error { n = tx.(*boltTx).tx.ID(); return nil })
 	return n
 }
 
 // File is the file of the record.
-func (g *Grants) File() string { return g.file }
+func (g *Grants) File() string { return g.path }
 
 // Sweep drops what has expired.
 func (g *Grants) Sweep() error {
-	_, err := g.sweepExpired(upkeepBatch)
+	_, err := (&Names{Grants: g}).sweepExpired(upkeepBatch)
 	return err
 }
 
@@ -80,8 +88,8 @@ func (n *Names) KeepUp(ctx context.Context, connected []string, key ed25519.Publ
 
 // Fail makes a change and then fails.
 func (g *Grants) Fail() error {
-	return g.update(func(l *ledger) error {
-		return errors.Join(l.put("failed.relay.test", make([]byte, 32)), errors.New("it fails"))
+	return g.write(func(l *ledger) error {
+		return errors.Join(l.put("failed.relay.test", &grant{Key: make([]byte, 32), Seen: l.Now()}), errors.New("it fails"))
 	})
 }
 
@@ -90,26 +98,31 @@ func (g *Grants) SetClock(wall func() time.Time) { g.wall = wall }
 
 // PanicInView makes a mistake in a transaction that reads.
 func (g *Grants) PanicInView() error {
-	return g.view(func(l *ledger) error { panic("a mistake") })
+	return g.View(func(Tx) error { panic("a mistake") })
 }
 
 // PanicInUpdate writes something and then makes a mistake.
 func (g *Grants) PanicInUpdate() error {
-	return g.update(func(l *ledger) error {
-		if err := l.put("half.relay.test", make([]byte, 32)); err != nil {
+	return g.write(func(l *ledger) error {
+		if err := l.put("half.relay.test", &grant{Key: make([]byte, 32), Seen: l.Now()}); err != nil {
 			return err
 		}
-		none := make([]byte, len(l.state.Sums))
-		_ = none[len(l.state.Sums)]
+		none := make([]byte, len(boltTables))
+		_ = none[len(boltTables)]
 		return nil
 	})
 }
 
 // Held is how many names a key has.
 func (g *Grants) Held(key []byte) (n int, err error) {
-	err = g.view(func(l *ledger) error {
-		n, err = l.held(key)
+	err = g.View(func(tx Tx) error {
+		n, err = (&ledger{Tx: tx}).held(key)
 		return err
 	})
 	return n, err
+}
+
+// Holder is whose a name is.
+func (g *Grants) Holder(name string) (key []byte, err error) {
+	return (&Names{Grants: g}).holder(name)
 }

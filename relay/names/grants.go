@@ -1,9 +1,9 @@
 package names
 
 import (
-	"crypto/ed25519"
 	"errors"
 	"fmt"
+	"log/slog"
 	"os"
 	"path/filepath"
 	"sync"
@@ -12,12 +12,18 @@ import (
 	"go.etcd.io/bbolt"
 
 	"keystay/internal/hint"
+	"keystay/internal/keyname"
 )
 
 const (
-	// GrantTime is how long a name is kept for an identity that is not seen. It
-	// is the time of the record, which a wrong clock does not move: see clock.
+	// GrantTime is how long a name is kept for an identity that is not seen, where
+	// Names.ExpireUnused does not say. It is the time of the record, which a wrong
+	// clock does not move: see clock.
 	GrantTime = 365 * 24 * time.Hour
+	// GraceTime is how long a name that has lapsed, or was released, is kept from
+	// other identities: the device that had it may hold a certificate that is valid
+	// for so long (90 days is what Let's Encrypt gives).
+	GraceTime = 90 * 24 * time.Hour
 	// MaxNamesPerIdentity is how many names one identity may hold, without the
 	// label made from its key.
 	MaxNamesPerIdentity = 32
@@ -31,29 +37,32 @@ const (
 // file open.
 var ErrInUse = errors.New("another relay uses this state_dir")
 
-// errClosed is the error of a record that is closed: another process has
-// it, or will have.
-var errClosed = errors.New("the record of names is closed")
+// ErrClosed is wrapped by the errors of a record that is closed: another process
+// has it, or will have.
+var ErrClosed = errors.New("the record of names is closed")
 
-// Grants is the durable record of who may use which name. A name is kept from
-// its grant until its holder has not been seen for GrantTime.
+// Grants is the durable record of who may use which name, as the [Store] of one
+// process: a file of bbolt.
 //
 // It may be closed and opened again while a Server uses it. Meanwhile nothing
 // can be claimed, and visitors reach the names whose remotes are connected. So it
 // is when the record turns out to be damaged, for good.
 type Grants struct {
-	file    string
+	path    string
 	wall    func() time.Time // the machine's clock; nil is time.Now
 	opening sync.Mutex       // one Reopen at a time
 
 	mu     sync.RWMutex
-	store  *store // nil while closed
+	file   *recordFile // nil while closed
 	clock  clock
 	jump   string        // that the machine's clock has jumped; empty when that was told
 	opened chan struct{} // closed when store is opened again
 	zone   string        // below which all names are; empty until begin
 	made   []string      // see dropMade
+	watch  []func(Table) // see Watch
 }
+
+var _ Store = (*Grants)(nil)
 
 // OpenGrants opens the record in dir, which it makes if need be. The caller
 // closes it. The error wraps ErrInUse, or ErrDamaged when the file is not whole.
@@ -61,7 +70,7 @@ func OpenGrants(dir string) (*Grants, error) {
 	if err := os.MkdirAll(dir, 0o700); err != nil {
 		return nil, fmt.Errorf("make state_dir: %w", err)
 	}
-	g := &Grants{file: filepath.Join(dir, "names.db")}
+	g := &Grants{path: filepath.Join(dir, "names.db")}
 	if err := g.Reopen(); err != nil {
 		return nil, err
 	}
@@ -78,54 +87,59 @@ func (g *Grants) Reopen() error {
 	if g.wall == nil {
 		g.wall = time.Now
 	}
-	s, err := openStore(g.file)
+	f, err := openFile(g.path)
 	var c clock
 	var jump string
 	var made []string
 	if err == nil {
-		c, jump, made, err = prepare(s, g.wall)
+		c, jump, made, err = prepare(f, g.wall)
 		if err != nil {
-			_ = s.close()
+			_ = f.close()
 		}
 	}
 	if err != nil {
-		return g.damaged(fmt.Errorf("open %s: %w", g.file, err))
+		return g.damaged(fmt.Errorf("open %s: %w", g.path, err))
 	}
 	g.mu.Lock()
-	g.store, g.clock, g.jump, g.made = s, c, jump, made
+	g.file, g.clock, g.jump, g.made = f, c, jump, made
 	if g.opened != nil {
 		close(g.opened)
 	}
 	g.mu.Unlock()
 	g.dropMade()
+	g.tell(boltTables)
 	return nil
 }
 
 // prepare checks the tables of a record, or makes them, and continues its time. It
 // returns what rebuild has found.
-func prepare(s *store, wall func() time.Time) (c clock, jump string, made []string, err error) {
-	err = s.update(func(tx *bbolt.Tx) (bool, error) {
-		l := &ledger{tx: tx}
-		whole, err := l.readState()
+func prepare(f *recordFile, wall func() time.Time) (c clock, jump string, made []string, err error) {
+	err = f.update(func(tx *bbolt.Tx) (bool, error) {
+		t := &boltTx{tx: tx}
+		whole, err := t.readState()
 		if err != nil {
 			return false, err
 		}
-		ran, then := l.state.Ran, l.state.Wall
+		ran, then := t.state.Ran, t.state.Wall
 		if whole {
-			err = l.verify()
-		} else {
-			ran, err = l.rebuild()
-			if now := wall().UTC(); ran.IsZero() || ran.After(now) {
-				ran = now
+			err = t.verify()
+		}
+		if err == nil && (!whole || t.older > 0) {
+			var latest time.Time
+			if latest, err = t.rebuild(); !whole {
+				ran = latest
+				if now := wall().UTC(); ran.IsZero() || ran.After(now) {
+					ran = now
+				}
+				then = ran
 			}
-			then = ran
 		}
 		if err != nil {
 			return false, err
 		}
 		c, jump = startClock(ran, then, wall)
-		l.now, made = c.now(), l.made
-		return true, l.write(c.said)
+		t.now, made = c.now(), t.made
+		return true, t.write(c.said)
 	})
 	return c, jump, made, err
 }
@@ -133,7 +147,7 @@ func prepare(s *store, wall func() time.Time) (c clock, jump string, made []stri
 // damaged adds what to do about an error that says that the file is damaged.
 func (g *Grants) damaged(err error) error {
 	if errors.Is(err, ErrDamaged) {
-		return hint.RecordDamaged.Error(err, "FILE", g.file)
+		return hint.RecordDamaged.Error(err, "FILE", g.path)
 	}
 	return err
 }
@@ -141,12 +155,12 @@ func (g *Grants) damaged(err error) error {
 func (g *Grants) isOpen() bool {
 	g.mu.RLock()
 	defer g.mu.RUnlock()
-	return g.store != nil
+	return g.file != nil
 }
 
-// whenOpen returns a channel that is closed when a record that is closed now is
+// Opened returns a channel that is closed when a record that is closed now is
 // open again.
-func (g *Grants) whenOpen() <-chan struct{} {
+func (g *Grants) Opened() <-chan struct{} {
 	g.mu.RLock()
 	defer g.mu.RUnlock()
 	return g.opened
@@ -155,154 +169,158 @@ func (g *Grants) whenOpen() <-chan struct{} {
 // Close closes the record once nobody uses it. A second call does nothing.
 func (g *Grants) Close() error {
 	err := g.keepTime(0)
-	if errors.Is(err, errClosed) {
+	if errors.Is(err, ErrClosed) {
 		return nil
 	}
 	g.mu.Lock()
-	s := g.store
-	if s != nil {
-		g.store, g.opened = nil, make(chan struct{})
+	f := g.file
+	if f != nil {
+		g.file, g.opened = nil, make(chan struct{})
 	}
 	g.mu.Unlock()
-	if s == nil {
+	if f == nil {
 		return nil
 	}
-	return errors.Join(err, s.close())
+	return errors.Join(err, f.close())
 }
 
 // keepTime writes down the record's time and the machine's, if that was last
 // done so long ago.
 func (g *Grants) keepTime(ago time.Duration) error {
-	return g.update(func(l *ledger) error {
-		l.changed = l.now.Sub(l.state.Ran) >= ago
+	return g.change(func(t *boltTx) error {
+		t.written = t.now.Sub(t.state.Ran) >= ago
 		return nil
 	})
 }
 
-// use returns the open store and the record's time, until the caller is done.
-func (g *Grants) use() (s *store, now time.Time, done func(), err error) {
+// use returns the open file and the record's time, until the caller is done.
+func (g *Grants) use() (f *recordFile, now time.Time, done func(), err error) {
 	g.mu.RLock()
 	defer g.mu.RUnlock()
-	if g.store == nil {
-		return nil, now, nil, errClosed
+	if g.file == nil {
+		return nil, now, nil, ErrClosed
 	}
-	g.store.users.Add(1)
-	return g.store, g.clock.now(), g.store.users.Done, nil
+	g.file.users.Add(1)
+	return g.file, g.clock.now(), g.file.users.Done, nil
 }
 
-// view runs f in a transaction that reads.
-func (g *Grants) view(f func(*ledger) error) error {
-	s, now, done, err := g.use()
+// View runs f in a transaction that reads.
+func (g *Grants) View(f func(Tx) error) error {
+	file, now, done, err := g.use()
 	if err != nil {
 		return err
 	}
 	defer done()
-	return g.damaged(s.view(func(tx *bbolt.Tx) error { return f(&ledger{tx: tx, now: now}) }))
+	return g.damaged(file.view(func(tx *bbolt.Tx) error { return f(&boltTx{tx: tx, now: now}) }))
 }
 
-// update runs f in a transaction that writes, perhaps several times. An error
+// Update runs f in a transaction that writes.
+func (g *Grants) Update(f func(Tx) error) error {
+	return g.change(func(t *boltTx) error { return f(t) })
+}
+
+// change runs f in a transaction that writes, perhaps several times. An error
 // undoes what f has changed.
-func (g *Grants) update(f func(*ledger) error) error {
-	s, now, done, err := g.use()
+func (g *Grants) change(f func(*boltTx) error) error {
+	file, now, done, err := g.use()
 	if err != nil {
 		return err
 	}
 	defer done()
-	return g.damaged(s.update(func(tx *bbolt.Tx) (bool, error) {
-		l := &ledger{tx: tx, now: now}
-		whole, err := l.readState()
+	var changed []Table
+	err = file.update(func(tx *bbolt.Tx) (bool, error) {
+		t := &boltTx{tx: tx, now: now}
+		whole, err := t.readState()
 		if err == nil && !whole {
 			err = fmt.Errorf("%w: another program has written to it", ErrDamaged)
 		}
 		if err == nil {
-			err = f(l)
+			err = f(t)
 		}
-		if err != nil || !l.changed {
+		if err != nil || len(t.changed) == 0 && !t.written {
 			return false, err
 		}
-		return true, l.write(g.wall().UTC())
-	}))
-}
-
-// holder returns the identity that name belongs to, or nil.
-func (g *Grants) holder(name string) (key ed25519.PublicKey, err error) {
-	err = g.view(func(l *ledger) error {
-		gr, err := l.get(name)
-		if gr != nil {
-			key = gr.Key // a copy
-		}
-		return err
+		changed = t.changed
+		return true, t.write(g.wall().UTC())
 	})
-	return key, err
-}
-
-// A Holding is a name, and the identity that uses it now.
-type Holding struct {
-	Name string
-	Key  ed25519.PublicKey
-}
-
-// renew notes that identities use their names now. Whoever was connected until
-// now keeps its name even if the grant looks as if it had expired.
-func (g *Grants) renew(list []Holding) error {
-	stale := func(l *ledger, h Holding) (bool, error) {
-		gr, err := l.raw(h.Name)
-		return gr != nil && h.Key.Equal(ed25519.PublicKey(gr.Key)) && l.now.Sub(gr.Seen) >= seenStep, err
+	if err == nil {
+		g.tell(changed)
 	}
-	var old []Holding
-	err := g.view(func(l *ledger) error {
-		for _, h := range list {
-			is, err := stale(l, h)
+	return g.damaged(err)
+}
+
+// Watch makes f be called with each table that has changed.
+func (g *Grants) Watch(f func(Table)) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	g.watch = append(g.watch, f)
+}
+
+// tell calls those that watch.
+func (g *Grants) tell(changed []Table) {
+	g.mu.RLock()
+	list := g.watch
+	g.mu.RUnlock()
+	for _, f := range list {
+		for _, t := range changed {
+			f(t)
+		}
+	}
+}
+
+// Begin notes the name below which all names are.
+func (g *Grants) Begin(zone string) {
+	g.mu.Lock()
+	g.zone = zone
+	g.mu.Unlock()
+	g.dropMade()
+}
+
+// dropMade drops the labels made from keys that rebuild has found: such a label
+// proves itself. That holds directly below the zone alone. Further down a label is
+// a name like any other, whatever it looks like. Where that fails the label has a
+// grant, too, until that expires, which takes one place of the identity's.
+func (g *Grants) dropMade() {
+	g.mu.Lock()
+	zone, made := g.zone, g.made
+	if zone != "" {
+		g.made = nil
+	}
+	g.mu.Unlock()
+	if zone == "" || len(made) == 0 {
+		return
+	}
+	_ = g.Update(func(tx Tx) error {
+		l := &ledger{Tx: tx}
+		for _, name := range made {
+			label, alone := madeBy(name, zone)
+			gr, err := l.raw(name)
+			if err == nil && alone && gr != nil && label == keyname.Label(gr.Key, "") {
+				err = l.drop(name, gr)
+			}
 			if err != nil {
 				return err
 			}
-			if is {
-				old = append(old, h)
-			}
-		}
-		return nil
-	})
-	if err != nil || len(old) == 0 {
-		return err
-	}
-	return g.update(func(l *ledger) error {
-		for _, h := range old {
-			is, err := stale(l, h)
-			if is {
-				err = l.put(h.Name, h.Key)
-			}
-			if err != nil {
-				return err
-			}
 		}
 		return nil
 	})
 }
 
-// sweepExpired drops up to limit grants that have expired, and reports whether
-// there may be more.
-func (g *Grants) sweepExpired(limit int) (more bool, err error) {
-	err = g.view(func(l *ledger) error {
-		next, _ := l.sweepNext()
-		more = next != nil
-		return nil
-	})
-	if err != nil || !more {
-		return false, err
+// Upkeep tells the log that the machine's clock has jumped, and once a day writes
+// down the time.
+func (g *Grants) Upkeep(log *slog.Logger) error {
+	if jump := g.jumped(); jump != "" {
+		log.Warn("the clock of this machine has jumped, or the relay was off for long: no name expires by that",
+			"clock", jump, hint.Attr(hint.ClockJumped.Do))
 	}
-	err = g.update(func(l *ledger) error {
-		n, err := l.sweep(limit)
-		more = n == limit
-		return err
-	})
-	return more, err
+	return g.keepTime(seenStep)
 }
 
 // jumped says once that the machine's clock has jumped, or returns nothing.
 func (g *Grants) jumped() string {
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	if g.store == nil {
+	if g.file == nil {
 		return ""
 	}
 	text := g.jump

@@ -5,145 +5,35 @@ import (
 	"crypto/ed25519"
 	"encoding/binary"
 	"encoding/json"
+	"errors"
 	"fmt"
-	"hash/crc32"
 	"slices"
 	"strings"
 	"time"
 
-	"go.etcd.io/bbolt"
-)
-
-// The tables of the record. The first two are those of older versions, which can
-// go on with the file: after a takeover that has failed, or a step back. What
-// such a version writes is noticed by the number of its transaction, and the
-// other tables are made anew from the first.
-var (
-	tableGrants  = []byte("grants")  // name -> grant; the sequence is how many there are
-	tableHolders = []byte("holders") // key, name -> nothing: the names of a key
-	tableBelow   = []byte("below")   // labels in reverse -> nothing: what is below a name
-	tableAges    = []byte("ages")    // time when it was seen, name -> nothing: the oldest first
-	tableState   = []byte("state")   // "state" -> state
-
-	tables = [][]byte{tableGrants, tableHolders, tableBelow, tableAges}
+	"keystay/internal/keyname"
 )
 
 // maxBelow is how many names below one are looked at. Those that count are of
-// the holder itself, which has MaxNamesPerIdentity at most; more are left over
-// from expired grants, and are swept.
+// the holder itself, which has a few at most; more are left over from expired
+// grants, and are swept.
 const maxBelow = 2 * MaxNamesPerIdentity
+
+// errTooMany says that more grants have expired than one claim sweeps.
+var errTooMany = errors.New("too many names below it have expired and are not swept yet")
 
 // A grant is the stored form of who may use a name.
 type grant struct {
 	Key   []byte    `json:"key"`
 	Since time.Time `json:"since"`
 	Seen  time.Time `json:"seen"`
-}
-
-// A state is what the record says about itself.
-type state struct {
-	Tx   int       `json:"tx"`   // the transaction that wrote it, the last of all
-	Ran  time.Time `json:"ran"`  // the record's time then
-	Wall time.Time `json:"wall"` // what the machine's clock said then
-	// Sums has for each table the sum of its entries, so that a loss is noticed
-	// that leaves the file in good form.
-	Sums [4]uint64 `json:"sums"`
-}
-
-// A ledger is the record within one transaction.
-type ledger struct {
-	tx      *bbolt.Tx
-	now     time.Time // the record's
-	state   state     // Sums are kept up to date; the rest is that of the last transaction
-	changed bool
-	made    []string // by rebuild: names whose first label is made from their holder's key
-}
-
-// readState reads what the record says about itself. The record is not whole when
-// it is new, or when an older version has written to it: then it is to be rebuilt.
-func (l *ledger) readState() (whole bool, err error) {
-	b := l.tx.Bucket(tableState)
-	if b == nil {
-		return false, nil
-	}
-	v := b.Get(tableState)
-	if len(v) < 8 || binary.BigEndian.Uint64(v) != sum(v[8:], nil) || json.Unmarshal(v[8:], &l.state) != nil {
-		return false, fmt.Errorf("%w: its state is not what was written", ErrDamaged)
-	}
-	id := l.tx.ID()
-	return l.state.Tx == id || l.tx.Writable() && l.state.Tx == id-1, nil
-}
-
-// write ends a transaction that has changed something.
-func (l *ledger) write(wall time.Time) error {
-	l.state.Tx, l.state.Ran, l.state.Wall = l.tx.ID(), l.now, wall
-	b, err := json.Marshal(l.state)
-	if err != nil {
-		return err
-	}
-	return l.tx.Bucket(tableState).Put(tableState, append(binary.BigEndian.AppendUint64(nil, sum(b, nil)), b...))
-}
-
-// verify checks that every table is as it was written.
-func (l *ledger) verify() error {
-	for i, name := range tables {
-		b := l.tx.Bucket(name)
-		if b == nil {
-			return fmt.Errorf("%w: it has no table %s", ErrDamaged, name)
-		}
-		var total uint64
-		for c, k, v := cursor(b); k != nil; k, v = c.Next() {
-			total += sum(k, v)
-		}
-		if total != l.state.Sums[i] {
-			return fmt.Errorf("%w: the table %s is not what was written", ErrDamaged, name)
-		}
-	}
-	return nil
-}
-
-func cursor(b *bbolt.Bucket) (c *bbolt.Cursor, k, v []byte) {
-	c = b.Cursor()
-	k, v = c.First()
-	return c, k, v
-}
-
-// castagnoli is the polynomial that processors compute by themselves.
-var castagnoli = crc32.MakeTable(crc32.Castagnoli)
-
-// sum is a checksum against accidents: with a million entries it is computed a
-// million times at the start.
-func sum(k, v []byte) uint64 {
-	return uint64(crc32.Update(crc32.Checksum(k, castagnoli), castagnoli, v)) + uint64(len(k))<<32
-}
-
-// set puts an entry into a table, or takes it out when v is nil, and keeps the
-// table's sum.
-func (l *ledger) set(table []byte, k, v []byte) error {
-	i := slices.IndexFunc(tables, func(t []byte) bool { return bytes.Equal(t, table) })
-	b := l.tx.Bucket(table)
-	if old := b.Get(k); old != nil {
-		l.state.Sums[i] -= sum(k, old)
-	}
-	l.changed = true
-	if v == nil {
-		return b.Delete(k)
-	}
-	l.state.Sums[i] += sum(k, v)
-	return b.Put(k, v)
-}
-
-// raw returns the grant of name, expired or not, or nil.
-func (l *ledger) raw(name string) (*grant, error) {
-	b := l.tx.Bucket(tableGrants).Get([]byte(name))
-	if b == nil {
-		// Both tables would have to be damaged for a name to look free.
-		if l.tx.Bucket(tableBelow).Get(reversed(name)) != nil {
-			return nil, fmt.Errorf("%w: the grant of a name is missing", ErrDamaged)
-		}
-		return nil, nil
-	}
-	return parseGrant(b)
+	// Until is set when the name has lapsed or was released: until then no other
+	// identity can have it.
+	Until time.Time `json:"until,omitzero"`
+	// Token is the id of the token that opened the name; empty where none did.
+	Token string `json:"token,omitempty"`
+	// Proof is what DNS said of a custom domain; nil for a name below the zone.
+	Proof *Proof `json:"proof,omitempty"`
 }
 
 func parseGrant(b []byte) (*grant, error) {
@@ -154,23 +44,120 @@ func parseGrant(b []byte) (*grant, error) {
 	return &gr, nil
 }
 
-// get returns the grant of name, or nil: one that has expired is none.
+// nameBytes are those of a host name that is normal. What else makes a name may
+// have been decided in another way when it was given out.
+const nameBytes = "abcdefghijklmnopqrstuvwxyz0123456789-."
+
+// parseStored is parseGrant for a record that is rebuilt.
+func parseStored(name string, b []byte) (*grant, error) {
+	if name == "" || strings.Trim(name, nameBytes) != "" {
+		return nil, fmt.Errorf("%w: it has a name that is none", ErrDamaged)
+	}
+	return parseGrant(b)
+}
+
+// madeFrom reports whether the first label of name is made from key.
+func madeFrom(name string, key []byte) bool {
+	label, _, _ := strings.Cut(name, ".")
+	return label == keyname.Label(key, "")
+}
+
+// An entry is a key in a table that follows from the grants.
+type entry struct {
+	table Table
+	key   []byte
+}
+
+// entries returns those of the grant of name.
+func (gr *grant) entries(name string) []entry {
+	age := entry{tableAges, timeKey(gr.Seen, name)}
+	if !gr.Until.IsZero() {
+		age = entry{tableLapses, timeKey(gr.Until, name)}
+	}
+	return []entry{{tableHolders, slices.Concat(gr.Key, []byte(name))}, {tableBelow, reversed(name)}, age}
+}
+
+// timeKey sorts names by a time.
+func timeKey(at time.Time, name string) []byte {
+	return append(binary.BigEndian.AppendUint64(nil, uint64(max(at.Unix(), 0))), name...)
+}
+
+// parseTimeKey is the reverse of timeKey.
+func parseTimeKey(k []byte) (at time.Time, name string, err error) {
+	if len(k) < 8 {
+		return at, "", fmt.Errorf("%w: a time without a name", ErrDamaged)
+	}
+	return time.Unix(int64(binary.BigEndian.Uint64(k)), 0).UTC(), string(k[8:]), nil
+}
+
+// reversed returns a name with its labels in reverse, so that the names below one
+// stand together; and a reversed one as it was.
+func reversed(name string) []byte {
+	labels := strings.Split(name, ".")
+	slices.Reverse(labels)
+	return []byte(strings.Join(labels, "."))
+}
+
+// A ledger is whose the names are, within one transaction.
+type ledger struct {
+	Tx
+	expire time.Duration // how long an unused name is kept; 0 is GrantTime
+	grace  time.Duration // 0 is GraceTime; for tests
+}
+
+// raw returns the grant of name, whatever has become of it, or nil.
+func (l *ledger) raw(name string) (*grant, error) {
+	b := l.Get(tableGrants, []byte(name))
+	if b == nil {
+		// Both tables would have to be damaged for a name to look free.
+		if l.Get(tableBelow, reversed(name)) != nil {
+			return nil, fmt.Errorf("%w: the grant of a name is missing", ErrDamaged)
+		}
+		return nil, nil
+	}
+	return parseGrant(b)
+}
+
+// get returns the grant of name, or nil: one that has lapsed is none.
 func (l *ledger) get(name string) (*grant, error) {
 	gr, err := l.raw(name)
-	if gr != nil && l.expired(gr.Seen) {
+	if gr != nil && !l.live(gr) {
 		gr = nil
 	}
 	return gr, err
 }
 
-func (l *ledger) expired(seen time.Time) bool { return l.now.Sub(seen) > GrantTime }
+// live reports whether the grant has not lapsed.
+func (l *ledger) live(gr *grant) bool { return gr.Until.IsZero() && !l.expired(gr.Seen) }
+
+func (l *ledger) expired(seen time.Time) bool { return l.Now().Sub(seen) > l.expiry() }
+
+func (l *ledger) expiry() time.Duration {
+	if l.expire > 0 {
+		return l.expire
+	}
+	return GrantTime
+}
+
+// keptUntil is how long a grant that is not live keeps its name from others.
+func (l *ledger) keptUntil(gr *grant) time.Time {
+	if !gr.Until.IsZero() {
+		return gr.Until
+	}
+	return gr.Seen.Add(l.expiry() + GraceTime)
+}
+
+// over reports whether nothing is left of a grant.
+func (l *ledger) over(gr *grant) bool { return !l.live(gr) && !l.Now().Before(l.keptUntil(gr)) }
 
 // below reports whether anybody else than key holds a name below name.
 func (l *ledger) below(name string, key []byte) (other bool, err error) {
 	start := append(reversed(name), '.')
-	c := l.tx.Bucket(tableBelow).Cursor()
 	n := 0
-	for k, _ := c.Seek(start); bytes.HasPrefix(k, start); k, _ = c.Next() {
+	for k := range l.From(tableBelow, start) {
+		if !bytes.HasPrefix(k, start) {
+			break
+		}
 		if n++; n > maxBelow {
 			return false, errTooMany
 		}
@@ -185,149 +172,152 @@ func (l *ledger) below(name string, key []byte) (other bool, err error) {
 	return false, nil
 }
 
-// put writes that the identity was seen with name now.
-func (l *ledger) put(name string, key []byte) error {
+// put writes the grant of name, in the place of the one that there is.
+func (l *ledger) put(name string, gr *grant) error {
 	old, err := l.raw(name)
 	if err != nil {
 		return err
-	}
-	since := l.now
-	if old != nil && bytes.Equal(old.Key, key) && !l.expired(old.Seen) {
-		since = old.Since
 	}
 	if old != nil {
 		if err := l.drop(name, old); err != nil {
 			return err
 		}
 	}
-	b, err := json.Marshal(grant{Key: key, Since: since, Seen: l.now})
+	b, err := json.Marshal(gr)
 	if err != nil {
 		return err
 	}
-	if err := l.set(tableGrants, []byte(name), b); err != nil {
+	if err := l.Set(tableGrants, []byte(name), b); err != nil {
 		return err
 	}
-	return l.index(name, &grant{Key: key, Seen: l.now}, []byte{})
+	return l.index(name, gr, []byte{})
+}
+
+// seen writes that the identity has used its name until now.
+func (l *ledger) seen(name string, gr *grant) error {
+	now := *gr
+	now.Seen = l.Now()
+	return l.put(name, &now)
+}
+
+// lapse writes that nobody has the name any more, and until when it is kept from
+// other identities than its last one.
+func (l *ledger) lapse(name string, gr *grant, until time.Time) error {
+	now := *gr
+	now.Until = until
+	return l.put(name, &now)
 }
 
 // drop takes a grant out.
 func (l *ledger) drop(name string, gr *grant) error {
-	if err := l.set(tableGrants, []byte(name), nil); err != nil {
+	if err := l.Set(tableGrants, []byte(name), nil); err != nil {
 		return err
 	}
 	return l.index(name, gr, nil)
 }
 
-// index keeps the other tables, and the number of grants: v is empty for a grant
-// that is put and nil for one that is dropped.
+// index keeps the other tables: v is empty for a grant that is put and nil for one
+// that is dropped.
 func (l *ledger) index(name string, gr *grant, v []byte) error {
-	b := l.tx.Bucket(tableGrants)
-	n := b.Sequence() + 1
-	if v == nil {
-		n = max(b.Sequence(), 1) - 1
-	}
-	if err := b.SetSequence(n); err != nil {
-		return err
-	}
-	for i, entry := range entriesOf(name, gr) {
-		if err := l.set(tables[1+i], entry, v); err != nil {
+	for _, e := range gr.entries(name) {
+		if err := l.Set(e.table, e.key, v); err != nil {
 			return err
 		}
 	}
 	return nil
 }
 
-// entriesOf returns the entries of a grant in the tables after the first.
-func entriesOf(name string, gr *grant) [3][]byte {
-	return [3][]byte{slices.Concat(gr.Key, []byte(name)), reversed(name), ageKey(gr.Seen, name)}
-}
-
-// ageKey sorts names by when they were seen.
-func ageKey(seen time.Time, name string) []byte {
-	return append(binary.BigEndian.AppendUint64(nil, uint64(max(seen.Unix(), 0))), name...)
-}
-
-// reversed returns a name with its labels in reverse, so that the names below one
-// stand together; and a reversed one as it was.
-func reversed(name string) []byte {
-	labels := strings.Split(name, ".")
-	slices.Reverse(labels)
-	return []byte(strings.Join(labels, "."))
-}
-
-// held counts the names of an identity: those that have not expired.
+// held counts the names of an identity, with those that it has released or lost and
+// that are kept from others still: it could keep all names from everybody else, by
+// turns.
 func (l *ledger) held(key []byte) (n int, err error) {
-	c := l.tx.Bucket(tableHolders).Cursor()
-	for k, _ := c.Seek(key); k != nil && bytes.HasPrefix(k, key); k, _ = c.Next() {
-		gr, err := l.get(string(k[len(key):]))
+	for k := range l.From(tableHolders, key) {
+		if !bytes.HasPrefix(k, key) {
+			break
+		}
+		gr, err := l.raw(string(k[len(key):]))
 		if err != nil {
 			return 0, err
 		}
-		if gr != nil {
+		if gr != nil && !l.over(gr) {
 			n++
 		}
 	}
 	return n, nil
 }
 
-// full reports whether MaxGrants names are given out: one that has expired does
-// not count.
-func (l *ledger) full() bool {
-	if l.tx.Bucket(tableGrants).Sequence() < MaxGrants {
-		return false
+// full reports whether MaxGrants names are given out: one of which nothing is left
+// does not count.
+func (l *ledger) full() (bool, error) {
+	if l.Count(tableGrants) < MaxGrants {
+		return false, nil
 	}
-	_, oldest, _ := cursor(l.tx.Bucket(tableAges))
-	return oldest == nil || !l.expired(seenOf(oldest))
+	name, gr, err := l.sweepNext()
+	return gr == nil || name == "" || !l.over(gr), err
 }
 
-// sweepNext returns the entry of tableAges that is to be swept next, or nil: the
-// oldest, when it has expired, or one that seems to be from the future.
-func (l *ledger) sweepNext() (age []byte, expired bool) {
-	c, age, _ := cursor(l.tx.Bucket(tableAges))
-	if age == nil || l.expired(seenOf(age)) {
-		return age, true
+// first returns the least time of a table that sorts names by a time, or nothing.
+func (l *ledger) first(t Table) (at time.Time, name string, err error) {
+	for k := range l.From(t, nil) {
+		return parseTimeKey(k)
 	}
-	if age, _ = c.Last(); seenOf(age).After(l.now.Add(clockSlack)) {
-		return age, false
-	}
-	return nil, false
+	return at, "", nil
 }
 
-// sweep drops up to limit grants that have expired, the oldest first, and
-// returns how many it has changed. A grant from the future, by a clock that was
-// wrong, is noted as seen now.
-func (l *ledger) sweep(limit int) (n int, err error) {
+// sweepNext returns the grant that is to be swept next, or nil: one of which nothing
+// is left, one that has expired, or one that seems to be from the future.
+func (l *ledger) sweepNext() (name string, gr *grant, err error) {
+	at, name, err := l.first(tableLapses)
+	if err == nil && (name == "" || at.After(l.Now())) {
+		at, name, err = l.first(tableAges)
+		if err == nil && name != "" && !l.expired(at) {
+			at, name = l.lastAge()
+		}
+	}
+	if err != nil || name == "" {
+		return "", nil, err
+	}
+	gr, err = l.raw(name)
+	if err == nil && (gr == nil || !slices.ContainsFunc(gr.entries(name), func(e entry) bool { return bytes.Equal(e.key, timeKey(at, name)) })) {
+		err = fmt.Errorf("%w: a name has two ages", ErrDamaged)
+	}
+	return name, gr, err
+}
+
+// lastAge returns the name that was seen last, if that was in the future.
+func (l *ledger) lastAge() (at time.Time, name string) {
+	at, name, err := parseTimeKey(l.Last(tableAges))
+	if err != nil || !at.After(l.Now().Add(clockSlack)) {
+		return at, ""
+	}
+	return at, name
+}
+
+// sweep drops up to limit grants of which nothing is left, notes of those that have
+// expired until when they are kept, and returns how many it has changed. A grant
+// from the future, by a clock that was wrong, is noted as seen now. Lapsed is called
+// with each name that has expired.
+func (l *ledger) sweep(limit int, lapsed func(name string, key []byte)) (n int, err error) {
 	for ; n < limit; n++ {
-		age, expired := l.sweepNext()
-		if age == nil {
-			break
-		}
-		if len(age) < 8 {
-			return n, fmt.Errorf("%w: an age without a name", ErrDamaged)
-		}
-		name := string(age[8:])
-		gr, err := l.raw(name)
+		name, gr, err := l.sweepNext()
 		switch {
 		case err != nil:
 			return n, err
-		case gr == nil || !bytes.Equal(ageKey(gr.Seen, name), age):
-			return n, fmt.Errorf("%w: a name has two ages", ErrDamaged)
-		case expired:
+		case gr == nil:
+			return n, nil
+		case l.over(gr):
 			err = l.drop(name, gr)
+		case !l.live(gr):
+			err = l.lapse(name, gr, l.keptUntil(gr))
 		default:
-			err = l.put(name, gr.Key)
+			err = l.seen(name, gr)
 		}
 		if err != nil {
 			return n, err
 		}
+		if lapsed != nil && gr.Until.IsZero() && l.expired(gr.Seen) {
+			lapsed(name, gr.Key)
+		}
 	}
 	return n, nil
-}
-
-// seenOf is the time in a key of tableAges.
-func seenOf(age []byte) time.Time {
-	if len(age) < 8 {
-		return time.Time{}
-	}
-	return time.Unix(int64(binary.BigEndian.Uint64(age)), 0).UTC()
 }

@@ -78,7 +78,7 @@ func TestClaimsAtOnceOfANameAndItsParent(t *testing.T) {
 func TestOlderNamesAboveAnothersStand(t *testing.T) {
 	r := newRig(t, nil)
 	a, b := newIdentity(t), newIdentity(t)
-	writeOldRecord(t, r.names.Grants, r.dir, map[string]identity{"two.relay.test": a, "one.two.relay.test": b}, time.Now())
+	writeOldRecord(t, r.grants(), r.dir, map[string]identity{"two.relay.test": a, "one.two.relay.test": b}, time.Now())
 	r.names.Grants = openGrants(t, r.dir)
 	for range 2 {
 		r.allowed(a, "two.relay.test", "")
@@ -158,7 +158,7 @@ func TestMaxNamesPerIdentity(t *testing.T) {
 
 func TestMaxGrants(t *testing.T) {
 	r := newRig(t, nil)
-	grants := r.names.Grants
+	grants := r.grants()
 	if err := grants.SetCount(names.MaxGrants - 1); err != nil {
 		t.Fatal(err)
 	}
@@ -176,15 +176,15 @@ func TestGrantsLast(t *testing.T) {
 	for _, name := range []string{"old.relay.test", "kept.relay.test", "fresh.relay.test"} {
 		r.allowed(a, name, "")
 	}
-	grants := r.names.Grants
-	if err := errors.Join(grants.Backdate("old.relay.test", names.GrantTime+time.Hour),
+	grants := r.grants()
+	if err := errors.Join(grants.Backdate("old.relay.test", names.GrantTime+names.GraceTime+time.Hour),
 		grants.Backdate("kept.relay.test", names.GrantTime-time.Hour)); err != nil {
 		t.Fatal(err)
 	}
 	grants.Close()
 
 	again := newRig(t, func(n *names.Names) {
-		n.Grants.Close()
+		n.Grants.(*names.Grants).Close()
 		n.Grants = openGrants(t, r.dir)
 	})
 	denied(t, again.claim(b, "kept.relay.test", ""), names.DeniedTaken)
@@ -192,7 +192,7 @@ func TestGrantsLast(t *testing.T) {
 	if known, _, err := again.names.Look("old.relay.test"); known || err != nil {
 		t.Errorf("a name that has expired is somebody's, or %v", err)
 	}
-	grants = again.names.Grants
+	grants = again.grants()
 	again.allowed(b, "old.relay.test", "")
 	denied(t, again.claim(a, "old.relay.test", ""), names.DeniedTaken)
 	if n := grants.Count(); n != 3 {

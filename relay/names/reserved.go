@@ -1,8 +1,13 @@
 package names
 
 import (
+	"encoding/json"
+	"fmt"
 	"slices"
 	"strings"
+	"time"
+
+	"keystay/internal/hostname"
 )
 
 // reservedLabels are labels that mean something to programs, or to people, and
@@ -28,11 +33,171 @@ var reservedLabels = []string{
 	"static", "status", "support", "sysadmin", "system",
 }
 
-// reserved reports whether name, below zone, is one that no policy gives out
-// unless the operator says so, or is below such a one.
-func reserved(name, zone string) bool {
-	label := strings.TrimSuffix(name, "."+zone)
-	label = label[strings.LastIndexByte(label, '.')+1:]
+// builtIn reports whether a label, directly below the zone, is one that no policy
+// gives out unless the operator says so.
+func builtIn(label string) bool {
 	stem := strings.TrimSuffix(strings.TrimRight(label, "0123456789"), "-")
 	return slices.Contains(reservedLabels, label) || slices.Contains(reservedLabels, stem)
+}
+
+// whyReserved says why name, below the zone, is given out only for a token that has
+// it in full, or returns nothing.
+func (n *Names) whyReserved(r *Rules, name string) string {
+	const why = "this name is reserved for the relay's operator"
+	label := lastLabel(name, n.zone)
+	if builtIn(label) {
+		return why
+	}
+	for _, p := range r.Reserved {
+		if matches(p, name, n.zone) {
+			return why
+		}
+	}
+	if list := n.reserved.Load(); list != nil {
+		for _, p := range *list {
+			if matches(p, name, n.zone) {
+				return why
+			}
+		}
+	}
+	if like := lookAlike(label, n.zone); like != "" {
+		return "this name looks like " + like + ", which is reserved for the relay's operator"
+	}
+	return ""
+}
+
+// lastLabel is the label of name directly below the zone.
+func lastLabel(name, zone string) string {
+	label := strings.TrimSuffix(name, "."+zone)
+	return label[strings.LastIndexByte(label, '.')+1:]
+}
+
+// CheckPattern brings a pattern of reserved names into its one form, or says why it
+// is none. A pattern without a dot is for the label directly below the zone, and so
+// for all that is below it: www, mail*. One with dots is a whole name below the
+// zone, and what is below it. A star stands for any characters of one label.
+func CheckPattern(pattern, zone string) (string, error) {
+	p := strings.ToLower(strings.TrimSuffix(strings.TrimSpace(pattern), "."))
+	if name, err := hostname.Normalize([]byte(p)); err == nil { // with A-labels
+		p = name
+	}
+	label, dotted := strings.CutSuffix(p, "."+zone)
+	if !dotted && strings.Contains(p, ".") {
+		return "", fmt.Errorf("%q is not below %s", pattern, zone)
+	}
+	if _, err := hostname.Normalize([]byte(strings.ReplaceAll(label, "*", "x"))); err != nil || label == "" {
+		return "", fmt.Errorf("%q is no pattern of names, as in www or mail*", pattern)
+	}
+	return label, nil
+}
+
+// matches reports whether a pattern of CheckPattern is for name, or for one above
+// it.
+func matches(pattern, name, zone string) bool {
+	labels := strings.Split(strings.TrimSuffix(name, "."+zone), ".")
+	parts := strings.Split(strings.TrimSuffix(pattern, "."+zone), ".")
+	if len(parts) > len(labels) {
+		return false
+	}
+	labels = labels[len(labels)-len(parts):]
+	for i, p := range parts {
+		if !matchLabel(p, labels[i]) {
+			return false
+		}
+	}
+	return true
+}
+
+// matchLabel is a match of one label, in which a star is any characters.
+func matchLabel(pattern, label string) bool {
+	first, rest, star := strings.Cut(pattern, "*")
+	if !star {
+		return pattern == label
+	}
+	label, ok := strings.CutPrefix(label, first)
+	if !ok {
+		return false
+	}
+	for i := 0; i <= len(label); i++ {
+		if matchLabel(rest, label[i:]) {
+			return true
+		}
+	}
+	return false
+}
+
+// A Reservation is a pattern of names that the operator keeps.
+type Reservation struct {
+	Pattern string    `json:"pattern"`
+	Note    string    `json:"note,omitempty"`
+	Since   time.Time `json:"since"`
+}
+
+// maxReserved is how many patterns the record keeps: each new name is compared with
+// all of them.
+const maxReserved = 1000
+
+// Reserve keeps the names that a pattern matches: none of them is given out any
+// more, but for a token that has the very name. Whoever has one keeps it.
+func (n *Names) Reserve(pattern, note string) (r Reservation, err error) {
+	if pattern, err = CheckPattern(pattern, n.zone); err != nil {
+		return r, err
+	}
+	err = n.update(func(l *ledger) error {
+		if l.Count(tableReserved) >= maxReserved {
+			return fmt.Errorf("there are %d patterns already: take some away", maxReserved)
+		}
+		r = Reservation{Pattern: pattern, Note: note, Since: l.Now()}
+		b, err := json.Marshal(r)
+		if err != nil {
+			return err
+		}
+		return l.Set(tableReserved, []byte(pattern), b)
+	})
+	return r, err
+}
+
+// Unreserve takes a pattern away. The error wraps ErrNone when there is no such one.
+func (n *Names) Unreserve(pattern string) error {
+	pattern, err := CheckPattern(pattern, n.zone)
+	if err != nil {
+		return err
+	}
+	return n.update(func(l *ledger) error {
+		if l.Get(tableReserved, []byte(pattern)) == nil {
+			return fmt.Errorf("a pattern %s: %w", pattern, ErrNone)
+		}
+		return l.Set(tableReserved, []byte(pattern), nil)
+	})
+}
+
+// Reservations returns the patterns of the record, in their order.
+func (n *Names) Reservations() (list []Reservation, err error) {
+	err = n.view(func(l *ledger) error {
+		for _, v := range l.From(tableReserved, nil) {
+			var r Reservation
+			if err := json.Unmarshal(v, &r); err != nil {
+				return fmt.Errorf("%w: a pattern cannot be read", ErrDamaged)
+			}
+			list = append(list, r)
+		}
+		return nil
+	})
+	return list, err
+}
+
+// loadReserved reads the patterns. While they cannot be read, those from before
+// hold.
+func (n *Names) loadReserved() {
+	n.loading.Lock()
+	defer n.loading.Unlock()
+	list, err := n.Reservations()
+	if err != nil {
+		return
+	}
+	patterns := make([]string, len(list))
+	for i, r := range list {
+		patterns[i] = r.Pattern
+	}
+	n.reserved.Store(&patterns)
 }

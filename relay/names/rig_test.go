@@ -29,12 +29,15 @@ func newRig(t *testing.T, set func(*names.Names)) *rig {
 	t.Helper()
 	r := &rig{t: t, dir: t.TempDir()}
 	r.names = &names.Names{Grants: openGrants(t, r.dir)}
-	r.names.Begin(zone)
 	if set != nil {
 		set(r.names)
 	}
+	r.names.Begin(zone)
 	return r
 }
+
+// grants is the record of the rig.
+func (r *rig) grants() *names.Grants { return r.names.Grants.(*names.Grants) }
 
 func policy(p names.Policy, tokens ...names.Token) func(*names.Names) {
 	return func(n *names.Names) { n.Policy, n.Tokens = p, tokens }
@@ -68,7 +71,8 @@ func public(id identity) ed25519.PublicKey { return id.key.Public().(ed25519.Pub
 func (id identity) label() string { return keyname.Label(public(id), "") + "." + zone }
 
 func (r *rig) claim(id identity, name, token string) error {
-	return r.names.Claim(names.Claimant{Name: name, Key: public(id), Token: token})
+	_, err := r.names.Claim(r.t.Context(), names.Claimant{Name: name, Key: public(id), Token: token})
+	return err
 }
 
 // allowed checks that a claim is granted.

@@ -19,20 +19,19 @@ const (
 )
 
 // Upkeep looks after the record at the start and then every hour, until ctx ends:
-// it notes that those who are connected use their names, drops what has expired,
-// and once a day writes down the time. In this order, so that nothing is dropped that
-// somebody uses. The function connected returns who is connected for which names.
+// it notes that those who are connected use their names, and drops what has
+// expired. In this order, so that nothing is dropped that somebody uses. The
+// function connected returns who is connected for which names.
 func (n *Names) Upkeep(ctx context.Context, connected func() []Holding, log *slog.Logger) {
 	tick := time.NewTicker(upkeepEvery)
 	defer tick.Stop()
 	for {
-		if jump := n.Grants.jumped(); jump != "" {
-			log.Warn("the clock of this machine has jumped, or the relay was off for long: no name expires by that",
-				"clock", jump, hint.Attr(hint.ClockJumped.Do))
-		}
 		err := n.lookAfter(ctx, connected())
+		if err == nil {
+			err = n.Grants.Upkeep(log)
+		}
 		// Closed, the record is another process's to look after.
-		if err != nil && !errors.Is(err, errClosed) {
+		if err != nil && !errors.Is(err, ErrClosed) {
 			log.Error("cannot look after the record of names", "err", err, hint.Attr(hint.All(err)))
 		}
 		select {
@@ -45,15 +44,41 @@ func (n *Names) Upkeep(ctx context.Context, connected func() []Holding, log *slo
 
 func (n *Names) lookAfter(ctx context.Context, connected []Holding) error {
 	for some := range slices.Chunk(connected, upkeepBatch) {
-		if err := n.Grants.renew(some); err != nil {
+		if err := n.renew(some); err != nil {
 			return err
 		}
 	}
 	for more := true; more && ctx.Err() == nil; {
 		var err error
-		if more, err = n.Grants.sweepExpired(upkeepBatch); err != nil {
+		if more, err = n.sweepExpired(upkeepBatch); err != nil {
 			return err
 		}
 	}
-	return n.Grants.keepTime(seenStep)
+	return nil
+}
+
+// sweepExpired sweeps up to limit grants, and bans that are over, and reports
+// whether there may be more.
+func (n *Names) sweepExpired(limit int) (more bool, err error) {
+	err = n.view(func(l *ledger) error {
+		_, gr, err := l.sweepNext()
+		more = gr != nil
+		return err
+	})
+	if err != nil || !more {
+		return false, err
+	}
+	var expired []Change
+	err = n.update(func(l *ledger) error {
+		expired = nil
+		swept, err := l.sweep(limit, noteExpired(&expired))
+		more = swept == limit
+		return err
+	})
+	if err == nil {
+		for _, e := range expired {
+			n.changed(e)
+		}
+	}
+	return more, err
 }

@@ -1,0 +1,316 @@
+package names
+
+import (
+	"cmp"
+	"encoding/json"
+	"fmt"
+	"net/netip"
+	"slices"
+	"strings"
+	"time"
+
+	"keystay/internal/hostname"
+	"keystay/internal/keyname"
+)
+
+// MaxBans is how many bans the record keeps.
+const MaxBans = 1 << 16
+
+// A BanKind says what is banned.
+type BanKind string
+
+// The kinds of bans.
+const (
+	BanName     BanKind = "name"     // a name, and all below it
+	BanIdentity BanKind = "identity" // a device's key, by the label made from it
+	BanAddress  BanKind = "address"  // an address range: links and visitors from there
+)
+
+// A Ban is the operator's no.
+type Ban struct {
+	Kind   BanKind   `json:"kind"`
+	Of     string    `json:"of"`
+	Reason string    `json:"reason,omitempty"` // for the banned one, too
+	Since  time.Time `json:"since"`
+	Until  time.Time `json:"until,omitzero"` // zero is for good
+	By     string    `json:"by,omitempty"`
+}
+
+// Check brings what is banned into its one form, or says why it is none.
+func (b *Ban) Check() error {
+	switch b.Kind {
+	case BanName:
+		name, err := hostname.Normalize([]byte(b.Of))
+		if err != nil {
+			return fmt.Errorf("%q is no host name", b.Of)
+		}
+		b.Of = name
+	case BanIdentity:
+		label, _, _ := strings.Cut(strings.ToLower(b.Of), ".")
+		if !keyname.Is(label) {
+			return fmt.Errorf("%q is no identity: the 32 characters that the list of remotes shows", b.Of)
+		}
+		b.Of = label
+	case BanAddress:
+		p, err := ParseRange(b.Of)
+		if err != nil {
+			return err
+		}
+		b.Of = p.String()
+	default:
+		return fmt.Errorf("%q is no kind of ban", b.Kind)
+	}
+	return nil
+}
+
+// ParseRange reads an address range, as in 192.0.2.0/24, or one address.
+func ParseRange(s string) (netip.Prefix, error) {
+	p, err := netip.ParsePrefix(s)
+	if err != nil {
+		a, err := netip.ParseAddr(s)
+		if err != nil || a.Zone() != "" {
+			return p, fmt.Errorf("%q is no address range, as in 192.0.2.0/24 or 2001:db8::/48", s)
+		}
+		p = netip.PrefixFrom(a, a.BitLen())
+	}
+	if a := p.Addr(); a.Is4In6() {
+		if p.Bits() < 96 {
+			return p, fmt.Errorf("%q is a range of IPv4 addresses and more: write 0.0.0.0/0 or ::/0", s)
+		}
+		p = netip.PrefixFrom(a.Unmap(), p.Bits()-96)
+	}
+	return p.Masked(), nil
+}
+
+// banKey is the key of a ban in its table.
+func banKey(kind BanKind, of string) []byte { return []byte(string(kind) + " " + of) }
+
+// Ban bans, from when it returns: no name is given out against it, and no claim
+// that is under way is granted. Who is connected is not its matter. A ban of the
+// same takes the place of the one that there is.
+func (n *Names) Ban(b Ban) (Ban, error) {
+	if err := b.Check(); err != nil {
+		return b, err
+	}
+	err := n.update(func(l *ledger) error {
+		if l.Count(tableBans) >= MaxBans && l.Get(tableBans, banKey(b.Kind, b.Of)) == nil {
+			return fmt.Errorf("there are %d bans already: lift some", MaxBans)
+		}
+		b.Since = l.Now()
+		v, err := json.Marshal(b)
+		if err != nil {
+			return err
+		}
+		return l.Set(tableBans, banKey(b.Kind, b.Of), v)
+	})
+	return b, err
+}
+
+// Unban lifts a ban. The error wraps ErrNone when there is no such one.
+func (n *Names) Unban(kind BanKind, of string) error {
+	b := Ban{Kind: kind, Of: of}
+	if err := b.Check(); err != nil {
+		return err
+	}
+	return n.update(func(l *ledger) error {
+		if l.Get(tableBans, banKey(kind, b.Of)) == nil {
+			return fmt.Errorf("a ban of %s: %w", b.Of, ErrNone)
+		}
+		return l.Set(tableBans, banKey(kind, b.Of), nil)
+	})
+}
+
+// Bans returns the bans of a kind that are in force, in the order of what is
+// banned.
+func (n *Names) Bans(kind BanKind) (list []Ban, err error) {
+	err = n.view(func(l *ledger) error {
+		return l.bans(func(b Ban) {
+			if b.Kind == kind {
+				list = append(list, b)
+			}
+		})
+	})
+	slices.SortFunc(list, func(a, b Ban) int { return cmp.Compare(a.Of, b.Of) })
+	return list, err
+}
+
+// bans calls f with each ban that is in force.
+func (l *ledger) bans(f func(Ban)) error {
+	for _, v := range l.From(tableBans, nil) {
+		var b Ban
+		if err := json.Unmarshal(v, &b); err != nil {
+			return fmt.Errorf("%w: a ban cannot be read", ErrDamaged)
+		}
+		if b.Until.IsZero() || l.Now().Before(b.Until) {
+			f(b)
+		}
+	}
+	return nil
+}
+
+// sweepBans takes out those that are over.
+func (l *ledger) sweepBans() error {
+	var over [][]byte
+	for k, v := range l.From(tableBans, nil) {
+		var b Ban
+		if json.Unmarshal(v, &b) == nil && !b.Until.IsZero() && !l.Now().Before(b.Until) {
+			over = append(over, slices.Clone(k))
+		}
+	}
+	for _, k := range over {
+		if err := l.Set(tableBans, k, nil); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// A banned has the bans in force, for look-ups by everybody at any time.
+type banned struct {
+	names, identities map[string]inForce
+	ranges            map[netip.Prefix]inForce
+	bits4, bits6      []int // the lengths of ranges that there are
+}
+
+// inForce is a ban with its end on this process's clock.
+type inForce struct {
+	Ban
+	ends time.Time // with a reading of the monotonic clock; zero is never
+}
+
+func (b inForce) over() bool { return !b.ends.IsZero() && time.Now().After(b.ends) }
+
+// loadBans reads the bans. While they cannot be read, those from before hold.
+func (n *Names) loadBans() {
+	n.loading.Lock()
+	defer n.loading.Unlock()
+	all := &banned{names: map[string]inForce{}, identities: map[string]inForce{}, ranges: map[netip.Prefix]inForce{}}
+	err := n.view(func(l *ledger) error {
+		return l.bans(func(b Ban) {
+			f := inForce{Ban: b}
+			if !b.Until.IsZero() {
+				f.ends = time.Now().Add(b.Until.Sub(l.Now()))
+			}
+			all.add(f)
+		})
+	})
+	if err == nil {
+		n.bans.Store(all)
+	}
+}
+
+func (all *banned) add(f inForce) {
+	switch f.Kind {
+	case BanName:
+		all.names[f.Of] = f
+	case BanIdentity:
+		all.identities[f.Of] = f
+	case BanAddress:
+		p, err := netip.ParsePrefix(f.Of)
+		if err != nil {
+			return
+		}
+		all.ranges[p] = f
+		bits := &all.bits4
+		if p.Addr().Is6() {
+			bits = &all.bits6
+		}
+		if !slices.Contains(*bits, p.Bits()) {
+			*bits = append(*bits, p.Bits())
+		}
+	}
+}
+
+// Banned returns the ban that hits an identity, a name or an address; what is not
+// given hits none.
+func (n *Names) Banned(name string, key []byte, from netip.Addr) (Ban, bool) {
+	if b, ok := n.BannedIdentity(key); ok {
+		return b, true
+	}
+	if b, ok := n.bannedName(name); ok {
+		return b, true
+	}
+	return n.BannedAddress(from)
+}
+
+// BannedIdentity returns the ban of a device's key.
+func (n *Names) BannedIdentity(key []byte) (Ban, bool) {
+	all := n.bans.Load()
+	if all == nil || len(all.identities) == 0 || len(key) == 0 {
+		return Ban{}, false
+	}
+	b, ok := all.identities[keyname.Label(key, "")]
+	return b.Ban, ok && !b.over()
+}
+
+// bannedName returns the ban of a name, or of one above it.
+func (n *Names) bannedName(name string) (Ban, bool) {
+	all := n.bans.Load()
+	if all == nil || len(all.names) == 0 {
+		return Ban{}, false
+	}
+	for at := name; at != ""; _, at, _ = strings.Cut(at, ".") {
+		if b, ok := all.names[at]; ok && !b.over() {
+			return b.Ban, true
+		}
+	}
+	return Ban{}, false
+}
+
+// BannedAddress returns the ban of the smallest range that an address is in. It is
+// asked for each connection, and costs a look-up for each length of range.
+func (n *Names) BannedAddress(a netip.Addr) (Ban, bool) {
+	all := n.bans.Load()
+	if all == nil || len(all.ranges) == 0 || !a.IsValid() {
+		return Ban{}, false
+	}
+	a = a.Unmap().WithZone("")
+	bits := all.bits4
+	if a.Is6() {
+		bits = all.bits6
+	}
+	best, found := inForce{}, -1
+	for _, n := range bits {
+		p, err := a.Prefix(n)
+		if err != nil || n <= found {
+			continue
+		}
+		if b, ok := all.ranges[p]; ok && !b.over() {
+			best, found = b, n
+		}
+	}
+	return best.Ban, found >= 0
+}
+
+// Covers reports whether the ban hits an identity with a name.
+func (b *Ban) Covers(name string, key []byte) bool {
+	switch b.Kind {
+	case BanName:
+		return name == b.Of || strings.HasSuffix(name, "."+b.Of)
+	case BanIdentity:
+		return keyname.Label(key, "") == b.Of
+	}
+	return false
+}
+
+// CoversAddress reports whether the ban hits an address.
+func (b *Ban) CoversAddress(a netip.Addr) bool {
+	p, err := netip.ParsePrefix(b.Of)
+	return b.Kind == BanAddress && err == nil && a.IsValid() && p.Contains(a.Unmap().WithZone(""))
+}
+
+// Text is what the banned one is told.
+func (b *Ban) Text() string {
+	what := map[BanKind]string{BanName: "this name", BanIdentity: "this device", BanAddress: "your network"}[b.Kind]
+	text := "the relay's operator has banned " + what
+	if b.Reason != "" {
+		text += ": " + b.Reason
+	}
+	if !b.Until.IsZero() {
+		text += ", until " + b.Until.Format("2006-01-02 15:04 MST")
+	}
+	return text
+}
+
+// banned is the denial of a claim that a ban hits.
+func (c *Claimant) banned(b Ban) *Denied { return c.deny(DeniedBanned, b.Text()) }

@@ -1,0 +1,206 @@
+package names
+
+import (
+	"context"
+	"crypto/ed25519"
+	"net/netip"
+	"time"
+
+	"keystay/internal/hostname"
+	"keystay/internal/keyname"
+)
+
+// A Claimant is who asks for a name.
+type Claimant struct {
+	Name   string // normalised
+	Key    ed25519.PublicKey
+	Token  string     // may be empty
+	Source netip.Addr // where its link comes from; the zero Addr is not known
+}
+
+func (c *Claimant) deny(code Code, text string, hints ...string) *Denied {
+	return &Denied{Name: c.Name, Code: code, Text: text, Hints: hints}
+}
+
+// A Granted is what an identity is told with a name that it has got.
+type Granted struct {
+	// OrderIn is how long to wait before a first certificate is ordered for the
+	// name: the CA has a limit for the zone.
+	OrderIn time.Duration
+}
+
+// sweptByClaim is how many expired grants a claim drops before it adds one: more
+// than one, so that they become fewer.
+const sweptByClaim = 4
+
+// Claim decides whether the identity may use a name, and remembers it if so. The
+// error is a *Denied, or says why it could not be decided. It may take as long as
+// Prove and Ask do.
+//
+// What is read and what is written is one transaction, so that of two claims at
+// once the second one sees the first. Before it the same is asked of a transaction
+// that only reads: who is denied, or comes back, costs no write. What has to be
+// asked of others is asked in between.
+func (n *Names) Claim(ctx context.Context, c Claimant) (Granted, error) {
+	if len(c.Key) != ed25519.PublicKeySize {
+		return Granted{}, c.deny(DeniedInvalid, "no device's key")
+	}
+	if name, err := hostname.Normalize([]byte(c.Name)); err != nil || name != c.Name {
+		return Granted{}, c.deny(DeniedInvalid, "not a host name in lower case")
+	}
+	if label, alone := madeBy(c.Name, n.zone); label != "" {
+		// A label made from a key is for that key, whatever the policy, and so is
+		// what is below it, also before that key has come. The label is kept nowhere:
+		// it proves itself.
+		if label != keyname.Label(c.Key, "") {
+			return Granted{}, c.deny(DeniedTaken, "this label is made from another device's key")
+		}
+		if alone {
+			return n.claimKeyName(&c)
+		}
+	}
+	var v verdict
+	var known answers
+	for {
+		err := n.view(func(l *ledger) (err error) {
+			v, err = n.decide(l, &c, &known)
+			return err
+		})
+		if err != nil || v.ask == nil {
+			if err != nil {
+				return Granted{}, err
+			}
+			break
+		}
+		v.ask(ctx)
+	}
+	switch {
+	case v.write != nil:
+		return n.write(&c, &known, v)
+	case v.denial != nil:
+		return Granted{}, v.denial
+	}
+	// The name is the identity's, also while that it is seen now cannot be written
+	// down, as on a disk that is full.
+	_ = n.renew([]Holding{{c.Name, c.Key}})
+	return n.granted(&c)
+}
+
+// write writes a claim down, if it is still to be decided so. First is what was
+// decided in a transaction that only reads.
+func (n *Names) write(c *Claimant, known *answers, first verdict) (Granted, error) {
+	isNew := !first.own && first.denial == nil
+	if isNew && n.Quota != nil {
+		if again, ok := n.Quota(*c); !ok {
+			d := c.deny(DeniedLimit, "too many new names come from this network", "wait, or ask the relay's operator")
+			d.Retry = again
+			return Granted{}, d
+		}
+	}
+	var v verdict
+	var expired []Change
+	err := n.update(func(l *ledger) (err error) {
+		expired = nil
+		v, err = n.decide(l, c, known)
+		switch {
+		case err != nil:
+			return err
+		case v.ask != nil: // what was asked is not what is to be known now
+			v = verdict{denial: c.deny(DeniedUnavailable, "somebody else has changed this name meanwhile")}
+			return nil
+		case v.write == nil:
+			return nil
+		case isNew:
+			if _, err := l.sweep(sweptByClaim, noteExpired(&expired)); err != nil {
+				return err
+			}
+		}
+		return v.write(l)
+	})
+	if err != nil && !first.own {
+		return Granted{}, err
+	}
+	for _, e := range expired {
+		n.changed(e)
+	}
+	n.forsaken(v)
+	switch {
+	case v.denial != nil:
+		return Granted{}, v.denial
+	case !v.own:
+		n.changed(Change{What: "granted", Name: c.Name, Key: c.Key, Token: v.token})
+	}
+	return n.granted(c)
+}
+
+// noteExpired returns a function that adds names that have expired to list.
+func noteExpired(list *[]Change) func(string, []byte) {
+	return func(name string, key []byte) {
+		*list = append(*list, Change{What: "expired", Name: name, Key: key, Reason: "not used for long"})
+	}
+}
+
+// forsaken tells the identity that had the name until now that it is lost.
+func (n *Names) forsaken(v verdict) {
+	if v.loser != nil {
+		n.lost(v.loser, v.lost)
+		n.changed(Change{What: "lost", Name: v.lost.Name, Key: v.loser, Reason: v.lost.Text})
+	}
+}
+
+// claimKeyName decides about the name made from the identity's key.
+func (n *Names) claimKeyName(c *Claimant) (Granted, error) {
+	if b, ok := n.Banned(c.Name, c.Key, c.Source); ok {
+		return Granted{}, c.banned(b)
+	}
+	switch r := n.InForce(); r.KeyNames {
+	case WithToken:
+		var ok bool
+		err := n.view(func(l *ledger) (err error) {
+			ok, _, err = n.anyToken(l, r.Tokens, c)
+			return err
+		})
+		if err != nil {
+			return Granted{}, err
+		}
+		if !ok {
+			return Granted{}, c.deny(DeniedToken, "this relay asks for a token, for the name made from a key too", "ask the relay's operator for one, and give it with --token-file")
+		}
+	case Closed:
+		return Granted{}, c.deny(DeniedClosed, "this relay gives out no names made from keys", "ask for another name with --domain")
+	}
+	n.recent.add(c.Name)
+	return n.granted(c)
+}
+
+// granted returns what the identity is told of a name that it has.
+func (n *Names) granted(c *Claimant) (Granted, error) {
+	return Granted{}, nil
+}
+
+// Release gives a name back that the identity holds: from then on it is kept from
+// other identities for GraceTime, and the identity itself may claim it anew. The
+// error is a *Denied when the name is not the identity's.
+func (n *Names) Release(name string, key ed25519.PublicKey) error {
+	d := &Denied{Name: name, Code: DeniedTaken, Text: "this device does not hold the name"}
+	if _, alone := madeBy(name, n.zone); alone {
+		d.Text = "a name made from a key is held without a grant: there is nothing to give back"
+		return d
+	}
+	var own bool
+	err := n.update(func(l *ledger) error {
+		gr, err := l.get(name)
+		if own = gr != nil && key.Equal(ed25519.PublicKey(gr.Key)); !own || err != nil {
+			return err
+		}
+		return l.lapse(name, gr, l.Now().Add(GraceTime))
+	})
+	switch {
+	case err != nil:
+		return err
+	case !own:
+		return d
+	}
+	n.changed(Change{What: "released", Name: name, Key: key, Reason: "by its device"})
+	return nil
+}

@@ -1,0 +1,307 @@
+package names
+
+import (
+	"cmp"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"runtime"
+	"runtime/debug"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"go.etcd.io/bbolt"
+	bolterrors "go.etcd.io/bbolt/errors"
+
+	"keystay/internal/boltfile"
+)
+
+const (
+	// lockTimeout is how long to wait for another process to close the file.
+	lockTimeout = time.Second
+	// maxJoined is how many changes are made in one transaction.
+	maxJoined = 1000
+)
+
+// ErrDamaged is wrapped by the errors of a record that is not whole. Nothing is
+// given out from it.
+var ErrDamaged = errors.New("the record of names is damaged")
+
+// A recordFile is an open file of bbolt. All calls of bbolt are made below it, so that
+// none of its panics ends the process: bbolt panics where a file is not whole,
+// and reading a page that the disk does not have is a fault.
+type recordFile struct {
+	db   *bbolt.DB
+	file *os.File // db's, which holds the lock
+
+	users   sync.WaitGroup // transactions under way
+	reading sync.Mutex     // one reader at a time: one that panics may keep bbolt's own locks
+	damage  atomic.Pointer[error]
+
+	mu      sync.Mutex
+	queue   []*change
+	writing bool // somebody writes what is in the queue
+}
+
+// A change is what somebody waits for to be written.
+type change struct {
+	make func(*bbolt.Tx) (changed bool, err error)
+	err  error
+	turn chan struct{} // closed when its maker is to write what is in the queue
+	done chan struct{} // closed when it is made, and err set
+}
+
+// openFile opens the file, which it makes if there is none. The file is looked
+// through first: bbolt does not survive what is not whole.
+func openFile(file string) (*recordFile, error) {
+	err := look(file)
+	fresh := errors.Is(err, fs.ErrNotExist)
+	if err != nil && !fresh {
+		return nil, err
+	}
+	s := &recordFile{}
+	err = guard(func() (err error) {
+		s.db, err = s.open(file, &bbolt.Options{})
+		return err
+	})
+	if err != nil && s.file != nil {
+		s.file.Close() // and so unlocked; bbolt may have kept it
+	}
+	if err == nil && fresh {
+		syncFolder(filepath.Dir(file))
+	}
+	return s, err
+}
+
+// syncFolder makes a new file of the folder outlive a power cut, where the
+// system can: without the file all names would be free again.
+func syncFolder(dir string) {
+	if d, err := os.Open(dir); err == nil {
+		_ = d.Sync()
+		d.Close()
+	}
+}
+
+// look checks the file, with a lock that keeps writers away.
+func look(file string) error {
+	info, err := os.Stat(file)
+	if err != nil {
+		return err
+	}
+	// A relay makes the file with something in it. So an empty one is what is
+	// left of one that had names, and not a new beginning.
+	switch {
+	case !info.Mode().IsRegular():
+		return fmt.Errorf("%w: it is no file", ErrDamaged)
+	case info.Size() == 0:
+		return fmt.Errorf("%w: the file is empty", ErrDamaged)
+	}
+	s := &recordFile{}
+	return guard(func() error {
+		db, err := s.open(file, &bbolt.Options{ReadOnly: true})
+		if errors.Is(err, ErrInUse) {
+			return err
+		}
+		if err != nil { // what is wrong with the file, if that is it
+			return cmp.Or(check(file), err)
+		}
+		defer db.Close()
+		return check(file)
+	})
+}
+
+// check looks through the file.
+func check(file string) error {
+	f, err := os.Open(file)
+	if err != nil {
+		return err
+	}
+	defer f.Close()
+	info, err := f.Stat()
+	if err != nil {
+		return err
+	}
+	if err = boltfile.Check(f, info.Size()); errors.Is(err, boltfile.ErrDamaged) {
+		err = fmt.Errorf("%w: %w", ErrDamaged, err)
+	}
+	return err
+}
+
+// open calls bbolt's Open, and keeps the file that it opens.
+func (s *recordFile) open(file string, o *bbolt.Options) (*bbolt.DB, error) {
+	o.Timeout = lockTimeout
+	o.OpenFile = func(name string, flag int, mode os.FileMode) (f *os.File, err error) {
+		f, err = os.OpenFile(name, flag, mode)
+		s.file = f
+		return f, err
+	}
+	db, err := bbolt.Open(file, 0o600, o)
+	if errors.Is(err, bolterrors.ErrTimeout) {
+		err = ErrInUse
+	}
+	return db, err
+}
+
+// guard runs f, and makes an error of a panic and of a fault. A panic of bbolt, and
+// a fault, say that the file is damaged; one of keystay's own code says nothing of
+// the file, and bbolt has undone the transaction.
+func guard(f func() error) (err error) {
+	defer debug.SetPanicOnFault(debug.SetPanicOnFault(true))
+	defer func() {
+		p := recover()
+		if p == nil {
+			return
+		}
+		_, fault := p.(interface{ Addr() uintptr }) // see debug.SetPanicOnFault
+		at := panickedAt()
+		if fault || !strings.HasPrefix(at.Function, "keystay/") {
+			err = fmt.Errorf("%w: %v", ErrDamaged, p)
+			return
+		}
+		err = fmt.Errorf("a mistake in this program, at %s:%d: %v", filepath.Base(at.File), at.Line, p)
+	}()
+	return f()
+}
+
+// panickedAt returns the innermost frame of bbolt or keystay below a panic, for a
+// deferred function.
+func panickedAt() runtime.Frame {
+	var pc [64]uintptr
+	frames := runtime.CallersFrames(pc[:runtime.Callers(0, pc[:])])
+	for below, more := false, true; more; {
+		var f runtime.Frame
+		f, more = frames.Next()
+		switch {
+		case f.Function == "runtime.gopanic":
+			below = true
+		case below && (strings.HasPrefix(f.Function, "go.etcd.io/bbolt") || strings.HasPrefix(f.Function, "keystay/")):
+			return f
+		}
+	}
+	return runtime.Frame{}
+}
+
+// broken returns the first error that said that the file is damaged. From then
+// on it is neither written nor read: bbolt may still hold a lock.
+func (s *recordFile) broken() error {
+	if p := s.damage.Load(); p != nil {
+		return *p
+	}
+	return nil
+}
+
+// note keeps err if it says that the file is damaged, and returns it.
+func (s *recordFile) note(err error) error {
+	if errors.Is(err, ErrDamaged) {
+		s.damage.CompareAndSwap(nil, &err)
+	}
+	return err
+}
+
+// view runs f in a transaction that reads.
+func (s *recordFile) view(f func(*bbolt.Tx) error) error {
+	s.reading.Lock()
+	defer s.reading.Unlock()
+	if err := s.broken(); err != nil {
+		return err
+	}
+	return s.note(guard(func() error { return s.db.View(f) }))
+}
+
+// update runs f in a transaction that writes, together with what others ask for
+// meanwhile, as after a restart: each transaction waits for the disk. When f says
+// that it has changed nothing, nothing is written. An error of f undoes what it
+// has changed, and not what the others have. So f may run several times.
+func (s *recordFile) update(f func(*bbolt.Tx) (changed bool, err error)) error {
+	c := &change{make: f, turn: make(chan struct{}), done: make(chan struct{})}
+	s.mu.Lock()
+	s.queue = append(s.queue, c)
+	first := !s.writing
+	s.writing = true
+	s.mu.Unlock()
+	if !first {
+		select {
+		case <-c.done:
+			return c.err
+		case <-c.turn:
+		}
+	}
+	s.mu.Lock()
+	list := s.queue[:min(len(s.queue), maxJoined)] // c is the first
+	s.queue = s.queue[len(list):]
+	s.mu.Unlock()
+	s.write(list)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.writing = len(s.queue) > 0; s.writing {
+		close(s.queue[0].turn)
+	}
+	return c.err
+}
+
+// errUnchanged ends a transaction in which nothing was changed.
+var errUnchanged = errors.New("nothing is changed")
+
+// write makes the changes of a list in one transaction. One that fails is taken
+// out, and the others are made again.
+func (s *recordFile) write(list []*change) {
+	left := list
+	for len(left) > 0 {
+		if err := s.broken(); err != nil {
+			answer(left, err)
+			break
+		}
+		failed := -1
+		err := guard(func() error {
+			return s.db.Update(func(tx *bbolt.Tx) error {
+				changed := false
+				for i, c := range left {
+					failed = i
+					one, err := c.make(tx)
+					if err != nil {
+						return err
+					}
+					changed = changed || one
+				}
+				failed = -1
+				if !changed {
+					return errUnchanged
+				}
+				return nil
+			})
+		})
+		if errors.Is(err, errUnchanged) {
+			err = nil
+		}
+		if _ = s.note(err); failed < 0 {
+			answer(left, err)
+			break
+		}
+		left[failed].err = err
+		left = append(left[:failed:failed], left[failed+1:]...)
+	}
+	for _, c := range list {
+		close(c.done)
+	}
+}
+
+func answer(list []*change, err error) {
+	for _, c := range list {
+		c.err = err
+	}
+}
+
+// close closes the file when the transactions under way have ended. Nobody
+// begins one meanwhile. After damage bbolt may wait for a lock for ever: then the
+// lock of the file is given back, and the memory is not.
+func (s *recordFile) close() error {
+	if s.broken() != nil {
+		return s.file.Close()
+	}
+	s.users.Wait()
+	return guard(s.db.Close)
+}
