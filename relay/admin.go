@@ -22,7 +22,7 @@ func (s *Server) ServeAdmin(ln net.Listener, ready func() error) error {
 	mux.HandleFunc("GET /healthz", func(w http.ResponseWriter, r *http.Request) { fmt.Fprintln(w, "ok") })
 	mux.HandleFunc("GET /readyz", func(w http.ResponseWriter, r *http.Request) {
 		err := ready()
-		if s.stopping() {
+		if s.sockets.stopping() {
 			err = errors.New("shutting down")
 		}
 		if err != nil {
@@ -45,12 +45,6 @@ func (s *Server) ServeAdmin(ln net.Listener, ready func() error) error {
 		return fmt.Errorf("serve %s: %w", ln.Addr(), err)
 	}
 	return ErrServerClosed
-}
-
-func (s *Server) stopping() bool {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	return s.closing || s.departure != nil
 }
 
 // hereOnly refuses requests for another host than this machine, on an address that

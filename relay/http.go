@@ -101,7 +101,7 @@ func placeOf(r *http.Request) *pending {
 // trackHTTP is track for a listener of an HTTP server, of which each connection
 // counts for n bytes.
 func (s *Server) trackHTTP(ln net.Listener, to *httpdrain.Server, n int) (net.Listener, error) {
-	return s.track(ln, func(c net.Conn) net.Conn {
+	return s.sockets.track(ln, func(c net.Conn) net.Conn {
 		if c = s.placed(c, n); c != nil {
 			to.Expect(c)
 		}

@@ -83,7 +83,7 @@ func (s *Server) plainHandler() http.Handler {
 			return
 		}
 		host := name
-		if p := s.publicPort(); p != 443 {
+		if p := s.sockets.publicPort(); p != 443 {
 			host = net.JoinHostPort(name, strconv.Itoa(p))
 		}
 		uri := r.URL.RequestURI()

@@ -51,10 +51,11 @@ func (s *Server) leave(ctx context.Context, g framing.GoAway, pass func(net.Conn
 		end()
 	})
 	d := &departure{ctx: inner, goAway: g, pass: pass, settled: make(chan struct{})}
-	if !s.depart(d) {
+	if !s.sockets.stop() {
 		return ErrServerClosed
 	}
-	s.stopListening()
+	s.departure.Store(d)
+	close(s.leaving)
 	var wg sync.WaitGroup
 	for _, sess := range s.presence.links() {
 		wg.Go(sess.leave)
@@ -77,25 +78,6 @@ func (s *Server) leave(ctx context.Context, g framing.GoAway, pass func(net.Conn
 // those that are served.
 func (s *Server) Visitors() int { return s.stats.visitors.current() }
 
-// depart notes d, once.
-func (s *Server) depart(d *departure) bool {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if s.departure != nil || s.closing {
-		return false
-	}
-	s.departure = d
-	close(s.leaving)
-	return true
-}
-
-// departing returns how the server leaves, or nil.
-func (s *Server) departing() *departure {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	return s.departure
-}
-
 // settle waits until what was accepted has been routed, and ends the HTTP
 // servers in good order.
 func (s *Server) settle(ctx context.Context) {
@@ -108,7 +90,7 @@ func (s *Server) settle(ctx context.Context) {
 	for _, h := range servers {
 		wg.Go(func() { h.Shutdown(ctx) })
 	}
-	_ = s.routing.wait(ctx)
+	_ = s.sockets.routing.wait(ctx)
 	s.siteHTTP.Shutdown(ctx) // what was routed there has arrived
 	wg.Wait()
 }

@@ -124,7 +124,7 @@ func (sess *session) begin() bool {
 		sess.link.Close()
 		return false
 	}
-	if s.departing() != nil {
+	if s.departure.Load() != nil {
 		sess.link.Refuse(framing.Refusal{Code: framing.RefusedBusy, Text: "this process of the relay is about to end: dial again"})
 		return false
 	}
@@ -133,7 +133,7 @@ func (sess *session) begin() bool {
 	}
 	// The time limit is set before the remote is let in: a claim stops it.
 	sess.unclaimed = time.AfterFunc(claimTimeout, sess.closeIdle)
-	welcome := framing.Welcome{PublicPort: uint16(s.publicPort()), Agent: "keystay-relay/" + s.Version}
+	welcome := framing.Welcome{PublicPort: uint16(s.sockets.publicPort()), Agent: "keystay-relay/" + s.Version}
 	if !s.NoLanes {
 		welcome.Capabilities |= framing.CapabilityLanes
 	}
@@ -146,7 +146,7 @@ func (sess *session) begin() bool {
 		return false
 	}
 	sess.up.Store(true)
-	if s.departing() != nil { // leave may have looked before it was up
+	if s.departure.Load() != nil { // leave may have looked before it was up
 		s.wg.Go(sess.leave)
 	}
 	return true
@@ -160,7 +160,7 @@ func (sess *session) over() {
 	s.Names.Remember(sess.granted()) // before visitors look for them
 	s.presence.outlive(sess)
 	// Once a server leaves, the new process may have the record.
-	if err := s.Names.Seen(sess.granted(), sess.key); err != nil && s.departing() == nil {
+	if err := s.Names.Seen(sess.granted(), sess.key); err != nil && s.departure.Load() == nil {
 		if left, ok := s.lines.unseen.take(1, undecidedAgain); ok {
 			sess.log().Warn("cannot keep when the names were last used", "err", err, hint.Attr(hint.All(err)), left)
 		}
@@ -195,7 +195,7 @@ func (sess *session) leave() {
 		return
 	}
 	sess.gone.Do(func() {
-		d := sess.srv.departing()
+		d := sess.srv.departure.Load()
 		tell, cancel := context.WithTimeout(d.ctx, goAwayTimeout)
 		sess.link.GoAway(tell, d.goAway)
 		cancel()

@@ -28,7 +28,7 @@ func (s *Server) about() about {
 	if policy == "" {
 		policy = names.Open
 	}
-	return about{Keystay: 1, Domain: s.Domain, PublicPort: s.publicPort(), Policy: policy,
+	return about{Keystay: 1, Domain: s.Domain, PublicPort: s.sockets.publicPort(), Policy: policy,
 		Transports: []string{"tls", "wss"}, Abuse: s.Abuse, Version: s.Version}
 }
 

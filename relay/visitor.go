@@ -37,11 +37,11 @@ var helloBuffers = sync.Pool{New: func() any { return new([helloBuffer]byte) }}
 // handle serves one connection of the public port: a visitor, a link, a lane or a
 // browser.
 func (s *Server) handle(c net.Conn) {
-	routed := sync.OnceFunc(s.routing.done)
+	routed := sync.OnceFunc(s.sockets.routing.done)
 	conn, ok := c.(sni.Conn)
 	forget := func() {}
 	if ok {
-		forget, ok = s.admit(c)
+		forget, ok = s.sockets.admit(c)
 	}
 	if !ok {
 		c.Close()

@@ -15,7 +15,7 @@ func (s *Server) serveWebSocket(w http.ResponseWriter, r *http.Request) {
 		s.log.Debug("no link over a WebSocket", "err", err)
 		return
 	}
-	forget, ok := s.admit(c)
+	forget, ok := s.sockets.admit(c)
 	if !ok {
 		socket.Abort(c)
 		return
