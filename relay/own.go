@@ -46,19 +46,15 @@ func (s *Server) ownTLS() *tls.Config {
 // handshake is all of it.
 const acmeALPN = "acme-tls/1"
 
-// handleOwn ends TLS for the relay's own name. It calls forget when the connection
-// is over or somebody else's, and routed when it is where it belongs.
-func (s *Server) handleOwn(own *peeked, forget, routed func()) {
-	defer routed()
+// handleOwn ends TLS for the relay's own name. It reports whether the connection is
+// kept: else it is over, or the HTTP server's.
+func (s *Server) handleOwn(own *peeked, a *admitted) (kept bool) {
 	var below net.Conn = own
 	if own.lane {
 		below = &framing.TLSRecordConn{Conn: own} // it leaves TLS
 	}
 	tc := tls.Server(below, s.ownConfig)
 	err := s.shake(tc, own)
-	if tc.ConnectionState().NegotiatedProtocol == framing.Protocol {
-		routed() // it lasts
-	}
 	switch proto := tc.ConnectionState().NegotiatedProtocol; {
 	case err != nil:
 		var op *net.OpError
@@ -68,24 +64,22 @@ func (s *Server) handleOwn(own *peeked, forget, routed func()) {
 		s.log.Debug("TLS handshake failed", "for", s.Domain, "err", err)
 		tc.Close()
 	case proto == framing.Protocol:
+		a.routed() // it lasts
 		cs := tc.ConnectionState()
-		s.serveLink(tc, &cs, own.place, forget)
-		return
+		return s.serveLink(tc, &cs, a)
 	case proto == framing.LaneProtocol:
-		s.serveLane(tc, func() { own.place.end(); routed() })
-		own.place.end()
+		s.serveLane(tc, func() { a.place.end(); a.routed() })
 	case proto == acmeALPN:
 		tc.Close()
-	case own.place.here(siteMemory(proto)) != nil:
+	case a.place.here(siteMemory(proto)) != nil:
 		s.outOfMemory()
 		tc.Close()
-	default: // the HTTP server owns it from here
-		forget()
+	default:
 		s.siteHTTP.Expect(tc)
 		s.site.hand(tc)
-		return
+		a.place = nil // the HTTP server's, until it closes tc
 	}
-	forget()
+	return false
 }
 
 // shake does the TLS handshake when its turn has come.

@@ -55,7 +55,7 @@ type session struct {
 	tried    guesses     // of claim alone, which is called for one claim at a time
 	// unclaimed runs closeIdle after claimTimeout, unless a name is claimed.
 	unclaimed *time.Timer
-	forget    func() // called when the session is over
+	conn      *admitted // ended with the session
 }
 
 // log is made when it is needed: kept, it would be a good part of what an idle
@@ -65,21 +65,18 @@ func (sess *session) log() *slog.Logger {
 }
 
 // serveLink lets a remote in. It owns c, which is the TLS connection of cs, or
-// runs in it. When the link is over, which may be long after serveLink has
-// returned, it calls forget. It gives the place up once the remote has proved its
-// key: from then on the key accounts for the link. No goroutine waits for that: a stack is a good part
-// of what an idle link costs.
-func (s *Server) serveLink(c net.Conn, cs *tls.ConnectionState, place *pending, forget func()) {
-	s.wg.Add(1) // forget may be called meanwhile
+// runs in it. It reports whether there is a session: that ends a when the link is
+// over, which may be long after serveLink has returned. It gives the place up once
+// the remote has proved its key: from then on the key accounts for the link. No
+// goroutine waits for that: a stack is a good part of what an idle link costs.
+func (s *Server) serveLink(c net.Conn, cs *tls.ConnectionState, a *admitted) (kept bool) {
+	s.wg.Add(1) // a may end meanwhile
 	defer s.wg.Done()
 	var sess *session
 	defer s.panics.Catch("letting a remote in", func() {
-		place.end()
+		a.place.end()
 		socket.Abort(c)
-		switch {
-		case sess == nil:
-			forget()
-		case !sess.up.Load(): // else over does it
+		if kept = sess != nil; kept && !sess.up.Load() { // else over does it
 			s.devices.lost(sess.identity)
 			sess.end()
 		}
@@ -87,8 +84,7 @@ func (s *Server) serveLink(c net.Conn, cs *tls.ConnectionState, place *pending, 
 	link, hello, err := framing.Server(s.ctx, c)
 	if err != nil {
 		s.log.Debug("a link did not say hello", "remote", c.RemoteAddr(), "err", err)
-		forget()
-		return
+		return false
 	}
 	if err := hello.Verify(cs, s.Domain); err != nil {
 		if left, ok := s.lines.refused.take(refusedLines, time.Minute); ok {
@@ -96,25 +92,24 @@ func (s *Server) serveLink(c net.Conn, cs *tls.ConnectionState, place *pending, 
 		}
 		link.Refuse(framing.Refusal{Code: framing.RefusedProof,
 			Text: "the proof of identity does not fit this connection: something between you and the relay ends TLS"})
-		forget()
-		return
+		return false
 	}
 	id, refusal := s.admitLink(hello.Key)
 	if refusal != nil {
 		link.Refuse(*refusal)
-		forget()
-		return
+		return false
 	}
-	if place.end() { // the connection was closed for want of memory
+	if a.place.end() { // the connection was closed for want of memory
 		s.outOfMemory()
 		link.Close()
 	}
-	sess = &session{srv: s, link: link, key: bytes.Clone(hello.Key), run: hello.Run, identity: id, forget: forget}
+	sess = &session{srv: s, link: link, key: bytes.Clone(hello.Key), run: hello.Run, identity: id, conn: a}
 	s.presence.join(sess)
 	if !sess.begin() {
 		s.devices.lost(sess.identity)
 		sess.end()
 	}
+	return true
 }
 
 // begin lets the remote in. It reports false when there is no session.
@@ -184,7 +179,7 @@ func (sess *session) end() {
 	}
 	sess.srv.presence.leave(sess)
 	sess.srv.devices.leave(sess.identity)
-	sess.forget()
+	sess.conn.end()
 }
 
 // leave tells the remote that the server leaves, and ends the link when its

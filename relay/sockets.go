@@ -5,7 +5,9 @@ import (
 	"log/slog"
 	"net"
 	"sync"
+	"sync/atomic"
 
+	"keystay/framing"
 	"keystay/internal/socket"
 )
 
@@ -23,13 +25,13 @@ type sockets struct {
 	listeners map[*listener]struct{}
 	pausing   bool // between pause and resume
 	paused    []*listener
-	conns     map[net.Conn]struct{} // from accept to the end
+	conns     map[*admitted]struct{}
 	port      int
 }
 
 // newSockets returns those whose port is that of the first listener where port is 0.
 func newSockets(log *slog.Logger, port int, done <-chan struct{}) *sockets {
-	return &sockets{log: log, done: done, port: port, listeners: make(map[*listener]struct{}), conns: make(map[net.Conn]struct{})}
+	return &sockets{log: log, done: done, port: port, listeners: make(map[*listener]struct{}), conns: make(map[*admitted]struct{})}
 }
 
 // track notes ln for stop and makes its Accept survive passing errors.
@@ -127,22 +129,51 @@ func (k *sockets) stopping() bool {
 	return k.stopped
 }
 
-// admit notes c, so that cut finds it, and says whether it may go on. The
-// function it returns forgets c.
-func (k *sockets) admit(c net.Conn) (forget func(), ok bool) {
+// An admitted connection is one that cut finds, with what the server holds for it.
+// It ends once, whoever calls end: so no branch of its way gives these up one by one.
+type admitted struct {
+	sockets *sockets
+	conn    net.Conn
+	place   *pending        // while it has no owner; may be nil
+	stream  *framing.Stream // for a visitor, until its bytes are carried
+	routing atomic.Bool     // sockets.routing counts it
+}
+
+// admit notes c, so that cut finds it. It returns nil after cut.
+func (k *sockets) admit(c net.Conn) *admitted {
+	a := &admitted{sockets: k, conn: c}
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	if k.closed {
-		return nil, false
+		return nil
 	}
-	k.conns[c] = struct{}{}
+	k.conns[a] = struct{}{}
 	k.wg.Add(1)
-	return sync.OnceFunc(func() {
-		k.mu.Lock()
-		defer k.mu.Unlock()
-		delete(k.conns, c)
+	return a
+}
+
+// routed tells that the connection is where it belongs. It may be called again.
+func (a *admitted) routed() {
+	if a.routing.Swap(false) {
+		a.sockets.routing.done()
+	}
+}
+
+// end gives up what the server holds for the connection, which is over or somebody
+// else's. It may be called again.
+func (a *admitted) end() {
+	a.place.end()
+	if a.stream != nil {
+		a.stream.Reset()
+	}
+	a.routed()
+	k := a.sockets
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	if _, ok := k.conns[a]; ok {
+		delete(k.conns, a)
 		k.wg.Done()
-	}), true
+	}
 }
 
 // cut ends all connections that are admitted, and admits no more.
@@ -150,7 +181,7 @@ func (k *sockets) cut() {
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	k.closed = true
-	for c := range k.conns {
-		socket.Abort(c)
+	for a := range k.conns {
+		socket.Abort(a.conn)
 	}
 }
