@@ -224,8 +224,8 @@ func TestHandshakeHasATurnWhileItComputes(t *testing.T) {
 			a, b := memconn.Pipe(0)
 			own := &peeked{Conn: b}
 			s := &Server{ctx: t.Context(), handshakes: h, ownConfig: config}
-			s.unfinished.limit = 1 << 20
-			own.place = s.unfinished.begin(b, 0)
+			memory := &unfinished{limit: 1 << 20}
+			own.place = memory.begin(b, 0)
 			answer := make(chan error, 1)
 			go func() { answer <- s.shake(tls.Server(own, config), own) }()
 			var took func()

@@ -117,9 +117,9 @@ func (s *Server) placed(c net.Conn, n int) net.Conn {
 		c.Close()
 		return nil
 	}
-	p := s.unfinished.beginHere(conn, n)
+	p := s.shares.unfinished.beginHere(conn, n)
 	if p == nil {
-		s.outOfMemory()
+		s.shares.outOfMemory()
 		c.Close()
 		return nil
 	}

@@ -68,7 +68,7 @@ func (s *Server) plainHandler() http.Handler {
 		case challenge && to != toRelay:
 			place := placeOf(r)
 			if place.here(plainMemory+challengeMemory) != nil {
-				s.outOfMemory()
+				s.shares.outOfMemory()
 				cannotTell.Write(w, r)
 				return
 			}

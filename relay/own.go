@@ -72,7 +72,7 @@ func (s *Server) handleOwn(own *peeked, a *admitted) (kept bool) {
 	case proto == acmeALPN:
 		tc.Close()
 	case a.place.here(siteMemory(proto)) != nil:
-		s.outOfMemory()
+		s.shares.outOfMemory()
 		tc.Close()
 	default:
 		s.siteHTTP.Expect(tc)

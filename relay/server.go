@@ -13,7 +13,6 @@ import (
 
 	"github.com/inetaf/tcpproxy"
 
-	"keystay/internal/budget"
 	"keystay/internal/httpdrain"
 	"keystay/internal/panics"
 	"keystay/relay/names"
@@ -78,9 +77,7 @@ type Server struct {
 	presence   presence
 	lanes      laneTokens
 	router     *router
-	memory     *budget.Budget // of links
-	devices    identities
-	unfinished unfinished
+	shares     *shares
 	handshakes *handshakes
 	ownConfig  *tls.Config // for Domain
 	site       *handoff    // connections for Domain that are HTTP
@@ -105,7 +102,7 @@ func (s *Server) init() {
 			s.log = slog.New(slog.DiscardHandler)
 		}
 		s.ctx, s.cancel = context.WithCancel(context.Background())
-		s.shareOut()
+		s.shares = newShares(s.Memory, s.log)
 		s.handshakes = newHandshakes()
 		s.leaving = make(chan struct{})
 		s.sockets = newSockets(s.log, s.PublicPort, s.ctx.Done())

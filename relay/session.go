@@ -77,7 +77,7 @@ func (s *Server) serveLink(c net.Conn, cs *tls.ConnectionState, a *admitted) (ke
 		a.place.end()
 		socket.Abort(c)
 		if kept = sess != nil; kept && !sess.up.Load() { // else over does it
-			s.devices.lost(sess.identity)
+			s.shares.devices.lost(sess.identity)
 			sess.end()
 		}
 	})
@@ -94,19 +94,19 @@ func (s *Server) serveLink(c net.Conn, cs *tls.ConnectionState, a *admitted) (ke
 			Text: "the proof of identity does not fit this connection: something between you and the relay ends TLS"})
 		return false
 	}
-	id, refusal := s.admitLink(hello.Key)
+	id, refusal := s.shares.admitLink(hello.Key)
 	if refusal != nil {
 		link.Refuse(*refusal)
 		return false
 	}
 	if a.place.end() { // the connection was closed for want of memory
-		s.outOfMemory()
+		s.shares.outOfMemory()
 		link.Close()
 	}
 	sess = &session{srv: s, link: link, key: bytes.Clone(hello.Key), run: hello.Run, identity: id, conn: a}
 	s.presence.join(sess)
 	if !sess.begin() {
-		s.devices.lost(sess.identity)
+		s.shares.devices.lost(sess.identity)
 		sess.end()
 	}
 	return true
@@ -151,7 +151,7 @@ func (sess *session) begin() bool {
 func (sess *session) over() {
 	s := sess.srv
 	defer s.panics.Catch("ending a session", sess.end)
-	s.devices.lost(sess.identity)
+	s.shares.devices.lost(sess.identity)
 	s.Names.Remember(sess.granted()) // before visitors look for them
 	s.presence.outlive(sess)
 	// Once a server leaves, the new process may have the record.
@@ -178,7 +178,7 @@ func (sess *session) end() {
 		sess.unclaimed.Stop()
 	}
 	sess.srv.presence.leave(sess)
-	sess.srv.devices.leave(sess.identity)
+	sess.srv.shares.devices.leave(sess.identity)
 	sess.conn.end()
 }
 

@@ -63,8 +63,8 @@ func (s *Server) deliver(c net.Conn, a *admitted) (kept bool) {
 		c.Close()
 		return false
 	}
-	if a.place = s.unfinished.begin(conn, helloBuffer); a.place == nil {
-		s.outOfMemory()
+	if a.place = s.shares.unfinished.begin(conn, helloBuffer); a.place == nil {
+		s.shares.outOfMemory()
 		c.Close()
 		return false
 	}
@@ -72,7 +72,7 @@ func (s *Server) deliver(c net.Conn, a *admitted) (kept bool) {
 		return s.handleOwn(own, a)
 	}
 	if a.place.end() { // it had to go before
-		s.outOfMemory()
+		s.shares.outOfMemory()
 		if a.stream != nil {
 			socket.Abort(c)
 		}
@@ -153,7 +153,7 @@ func (s *Server) open(v *visitor, hello []byte) (*framing.Stream, lead) {
 			return stream, l
 		}
 		if errors.Is(err, framing.ErrNoMemory) {
-			s.outOfMemory()
+			s.shares.outOfMemory()
 		}
 		l.session.log().Debug("cannot open a stream", "err", err)
 		if l.session.link.Err() == nil && !errors.Is(err, framing.ErrGoingAway) { // it is this one stream
