@@ -70,26 +70,25 @@ type Server struct {
 	// Logger hears what remotes do, and nothing of visitors; nil discards.
 	Logger *slog.Logger
 
-	once       sync.Once
-	ctx        context.Context // ends with Close
-	cancel     context.CancelFunc
-	log        *slog.Logger
-	presence   presence
-	lanes      laneTokens
-	router     *router
-	shares     *shares
-	handshakes *handshakes
-	ownConfig  *tls.Config // for Domain
-	site       *handoff    // connections for Domain that are HTTP
-	panics     *panics.Log
-	siteHTTP   *httpdrain.Server
-	plain      *httpdrain.Server
-	stats      stats
-	lines      lines
-	sockets    *sockets
-	wg         sync.WaitGroup            // beside the connections that sockets have
-	leaving    chan struct{}             // closed with departure set
-	departure  atomic.Pointer[departure] // how it leaves; nil before
+	once      sync.Once
+	ctx       context.Context // ends with Close
+	cancel    context.CancelFunc
+	log       *slog.Logger
+	presence  presence
+	lanes     laneTokens
+	router    *router
+	shares    *shares
+	own       *ownTLS
+	site      *handoff // connections for Domain that are HTTP
+	panics    *panics.Log
+	siteHTTP  *httpdrain.Server
+	plain     *httpdrain.Server
+	stats     stats
+	lines     lines
+	sockets   *sockets
+	wg        sync.WaitGroup            // beside the connections that sockets have
+	leaving   chan struct{}             // closed with departure set
+	departure atomic.Pointer[departure] // how it leaves; nil before
 
 	mu     sync.Mutex
 	admins []*httpdrain.Server
@@ -103,11 +102,10 @@ func (s *Server) init() {
 		}
 		s.ctx, s.cancel = context.WithCancel(context.Background())
 		s.shares = newShares(s.Memory, s.log)
-		s.handshakes = newHandshakes()
 		s.leaving = make(chan struct{})
 		s.sockets = newSockets(s.log, s.PublicPort, s.ctx.Done())
 		s.panics = &panics.Log{Logger: s.log, Passes: http.ErrAbortHandler}
-		s.ownConfig = s.ownTLS()
+		s.own = newOwnTLS(s.TLS, s.NoLanes)
 		s.site = newHandoff(s.Domain)
 		s.siteHTTP = s.httpServer(s.siteHandler(), maxSiteHead, answerTimeout)
 		s.plain = s.httpServer(s.plainHandler(), maxPlainHead, challengeTimeout+answerTimeout)
