@@ -32,19 +32,7 @@ func (s *Server) ServeAdmin(ln net.Listener, ready func() error) error {
 		fmt.Fprintln(w, "ok")
 	})
 	mux.Handle("GET /metrics", promhttp.HandlerFor(s.metrics(), promhttp.HandlerOpts{DisableCompression: true})) // a compressor holds most of a megabyte
-	srv := s.httpServer(hereOnly(ln.Addr(), mux), maxSiteHead, time.Minute)
-	tracked, err := s.trackHTTP(ln, srv, plainMemory)
-	if err != nil {
-		return ErrServerClosed
-	}
-	s.mu.Lock()
-	s.admins = append(s.admins, srv)
-	s.mu.Unlock()
-	s.wg.Go(func() { <-s.ctx.Done(); srv.Close() })
-	if err := srv.Serve(tracked); !errors.Is(err, http.ErrServerClosed) && !errors.Is(err, net.ErrClosed) {
-		return fmt.Errorf("serve %s: %w", ln.Addr(), err)
-	}
-	return ErrServerClosed
+	return s.web.serveAdmin(ln, s.web.server(hereOnly(ln.Addr(), mux), maxSiteHead, time.Minute))
 }
 
 // hereOnly refuses requests for another host than this machine, on an address that

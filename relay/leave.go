@@ -8,13 +8,7 @@ import (
 	"time"
 
 	"keystay/framing"
-	"keystay/internal/httpdrain"
 )
-
-// settleTimeout is how long connections that were accepted may take to find
-// their session, or to finish a request of their own, when the server leaves:
-// longer than a hello or a handshake may.
-const settleTimeout = 15 * time.Second
 
 // goAwayTimeout is how long a remote may take to acknowledge that the server
 // leaves.
@@ -60,7 +54,7 @@ func (s *Server) leave(ctx context.Context, g framing.GoAway, pass func(net.Conn
 	for _, sess := range s.presence.links() {
 		wg.Go(sess.leave)
 	}
-	s.settle(inner)
+	s.web.settle(inner)
 	close(d.settled)
 	wg.Wait()                        // the streams of each link have ended
 	_ = s.stats.visitors.wait(inner) // what is left then is cut
@@ -77,20 +71,3 @@ func (s *Server) leave(ctx context.Context, g framing.GoAway, pass func(net.Conn
 // Visitors is how many visitors are here: those that wait for a remote, and
 // those that are served.
 func (s *Server) Visitors() int { return s.stats.visitors.current() }
-
-// settle waits until what was accepted has been routed, and ends the HTTP
-// servers in good order.
-func (s *Server) settle(ctx context.Context) {
-	ctx, cancel := context.WithTimeout(ctx, settleTimeout)
-	defer cancel()
-	s.mu.Lock()
-	servers := append([]*httpdrain.Server{s.plain}, s.admins...)
-	s.mu.Unlock()
-	var wg sync.WaitGroup
-	for _, h := range servers {
-		wg.Go(func() { h.Shutdown(ctx) })
-	}
-	_ = s.sockets.routing.wait(ctx)
-	s.siteHTTP.Shutdown(ctx) // what was routed there has arrived
-	wg.Wait()
-}

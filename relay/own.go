@@ -100,8 +100,7 @@ func (s *Server) handleOwn(own *peeked, a *admitted) (kept bool) {
 		s.shares.outOfMemory()
 		tc.Close()
 	default:
-		s.siteHTTP.Expect(tc)
-		s.site.hand(tc)
+		s.web.hand(tc)
 		a.place = nil // the HTTP server's, until it closes tc
 	}
 	return false

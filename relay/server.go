@@ -13,7 +13,6 @@ import (
 
 	"github.com/inetaf/tcpproxy"
 
-	"keystay/internal/httpdrain"
 	"keystay/internal/panics"
 	"keystay/relay/names"
 )
@@ -73,25 +72,21 @@ type Server struct {
 	once      sync.Once
 	ctx       context.Context // ends with Close
 	cancel    context.CancelFunc
-	log       *slog.Logger
-	presence  presence
-	lanes     laneTokens
-	router    *router
-	shares    *shares
-	own       *ownTLS
-	site      *handoff // connections for Domain that are HTTP
-	panics    *panics.Log
-	siteHTTP  *httpdrain.Server
-	plain     *httpdrain.Server
-	stats     stats
-	lines     lines
-	sockets   *sockets
 	wg        sync.WaitGroup            // beside the connections that sockets have
 	leaving   chan struct{}             // closed with departure set
 	departure atomic.Pointer[departure] // how it leaves; nil before
 
-	mu     sync.Mutex
-	admins []*httpdrain.Server
+	sockets  *sockets
+	router   *router
+	presence presence
+	lanes    laneTokens
+	own      *ownTLS
+	web      *web
+	shares   *shares
+	log      *slog.Logger
+	lines    lines
+	stats    stats
+	panics   *panics.Log
 }
 
 func (s *Server) init() {
@@ -106,13 +101,15 @@ func (s *Server) init() {
 		s.sockets = newSockets(s.log, s.PublicPort, s.ctx.Done())
 		s.panics = &panics.Log{Logger: s.log, Passes: http.ErrAbortHandler}
 		s.own = newOwnTLS(s.TLS, s.NoLanes)
-		s.site = newHandoff(s.Domain)
-		s.siteHTTP = s.httpServer(s.siteHandler(), maxSiteHead, answerTimeout)
-		s.plain = s.httpServer(s.plainHandler(), maxPlainHead, challengeTimeout+answerTimeout)
 		s.Names.Begin(s.Domain)
 		s.router = &router{domain: s.Domain, presence: &s.presence, names: s.Names, ctx: s.ctx, leaving: s.leaving, departure: &s.departure}
+		site := site{domain: s.Domain, names: s.Names, sockets: s.sockets, abuse: s.Abuse, version: s.Version, link: s.serveWebSocket}
+		port80 := port80{log: s.log, router: s.router, shares: s.shares, sockets: s.sockets, challenge: s.Challenge}
+		s.web = &web{ctx: s.ctx, panics: s.panics, sockets: s.sockets, shares: s.shares, handed: newHandoff(s.Domain)}
+		s.web.site = s.web.server(site.handler(), maxSiteHead, answerTimeout)
+		s.web.plain = s.web.server(port80.handler(), maxPlainHead, challengeTimeout+answerTimeout)
 		s.wg.Go(func() { s.Names.Upkeep(s.ctx, s.presence.holdings, s.log) })
-		s.wg.Go(func() { s.siteHTTP.Serve(s.site) })
+		s.wg.Go(func() { s.web.site.Serve(s.web.handed) })
 	})
 }
 
@@ -143,9 +140,7 @@ func (s *Server) Close() error {
 	s.sockets.stop()
 	s.router.expected.none()
 	s.cancel()
-	s.site.Close()
-	s.siteHTTP.Close()
-	s.plain.Close()
+	s.web.close()
 	s.sockets.cut()
 	for _, l := range s.presence.links() {
 		l.link.Close()
