@@ -22,7 +22,7 @@ func (s *Server) ServeAdmin(ln net.Listener, ready func() error) error {
 	mux.HandleFunc("GET /healthz", func(w http.ResponseWriter, r *http.Request) { fmt.Fprintln(w, "ok") })
 	mux.HandleFunc("GET /readyz", func(w http.ResponseWriter, r *http.Request) {
 		err := ready()
-		if s.stopping() {
+		if s.sockets.stopping() {
 			err = errors.New("shutting down")
 		}
 		if err != nil {
@@ -32,25 +32,7 @@ func (s *Server) ServeAdmin(ln net.Listener, ready func() error) error {
 		fmt.Fprintln(w, "ok")
 	})
 	mux.Handle("GET /metrics", promhttp.HandlerFor(s.metrics(), promhttp.HandlerOpts{DisableCompression: true})) // a compressor holds most of a megabyte
-	srv := s.httpServer(hereOnly(ln.Addr(), mux), maxSiteHead, time.Minute)
-	tracked, err := s.trackHTTP(ln, srv, plainMemory)
-	if err != nil {
-		return ErrServerClosed
-	}
-	s.mu.Lock()
-	s.admins = append(s.admins, srv)
-	s.mu.Unlock()
-	s.wg.Go(func() { <-s.ctx.Done(); srv.Close() })
-	if err := srv.Serve(tracked); !errors.Is(err, http.ErrServerClosed) && !errors.Is(err, net.ErrClosed) {
-		return fmt.Errorf("serve %s: %w", ln.Addr(), err)
-	}
-	return ErrServerClosed
-}
-
-func (s *Server) stopping() bool {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	return s.closing || s.departure != nil
+	return s.web.serveAdmin(ln, s.web.server(hereOnly(ln.Addr(), mux), maxSiteHead, time.Minute))
 }
 
 // hereOnly refuses requests for another host than this machine, on an address that

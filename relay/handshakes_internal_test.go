@@ -223,11 +223,14 @@ func TestHandshakeHasATurnWhileItComputes(t *testing.T) {
 			set(client, config)
 			a, b := memconn.Pipe(0)
 			own := &peeked{Conn: b}
-			s := &Server{ctx: t.Context(), handshakes: h, ownConfig: config}
-			s.unfinished.limit = 1 << 20
-			own.place = s.unfinished.begin(b, 0)
+			o := &ownTLS{config: config, handshakes: h}
+			memory := &unfinished{limit: 1 << 20}
+			own.place = memory.begin(b, 0)
 			answer := make(chan error, 1)
-			go func() { answer <- s.shake(tls.Server(own, config), own) }()
+			go func() {
+				_, err := o.shake(t.Context(), own)
+				answer <- err
+			}()
 			var took func()
 			tc := tls.Client(&second{Conn: a, before: func() {
 				var err error

@@ -3,9 +3,9 @@ package relay
 import (
 	"context"
 	"errors"
-	"fmt"
 	"io"
 	"log"
+	"log/slog"
 	"net"
 	"net/http"
 	"net/http/httputil"
@@ -33,21 +33,23 @@ const challengeTimeout = 15 * time.Second
 // that holds the name, browsers are sent to https. It blocks like Serve.
 func (s *Server) ServeHTTP01(ln net.Listener) error {
 	s.init()
-	tracked, err := s.trackHTTP(ln, s.plain, plainMemory)
-	if err != nil {
-		return ErrServerClosed
-	}
-	if err := s.plain.Serve(tracked); !errors.Is(err, http.ErrServerClosed) && !errors.Is(err, net.ErrClosed) {
-		return fmt.Errorf("serve %s: %w", ln.Addr(), err)
-	}
-	return ErrServerClosed
+	return s.web.serve(ln, s.web.plain)
 }
 
-// plainHandler is what port 80 answers: it passes ACME HTTP-01 on and sends
+// port80 is what port 80 answers: it passes ACME HTTP-01 on and sends
 // everything else to https. Where that would lead to nobody it says so itself,
 // since a refused TLS connection shows no page.
-func (s *Server) plainHandler() http.Handler {
-	forward := s.challengeProxy()
+type port80 struct {
+	log       *slog.Logger
+	router    *router
+	shares    *shares
+	sockets   *sockets     // for the port of URLs
+	challenge http.Handler // for the relay's own name; may be nil
+}
+
+// handler answers the requests to port 80.
+func (p *port80) handler() http.Handler {
+	forward := p.challengeProxy()
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		name, err := hostname.OfHeader(r.Host)
 		if err != nil {
@@ -55,7 +57,7 @@ func (s *Server) plainHandler() http.Handler {
 			return
 		}
 		challenge := strings.HasPrefix(r.URL.Path, challengePath) && (r.Method == http.MethodGet || r.Method == http.MethodHead)
-		switch to := s.router.now(name, false).to; {
+		switch to := p.router.now(name, false).to; {
 		case to == untold:
 			cannotTell.Write(w, r)
 			return
@@ -68,23 +70,23 @@ func (s *Server) plainHandler() http.Handler {
 		case challenge && to != toRelay:
 			place := placeOf(r)
 			if place.here(plainMemory+challengeMemory) != nil {
-				s.outOfMemory()
+				p.shares.outOfMemory()
 				cannotTell.Write(w, r)
 				return
 			}
 			defer func() { _ = place.here(plainMemory) }() // fewer bytes always fit
 			forward.ServeHTTP(w, r.WithContext(context.WithValue(r.Context(), nameKey{}, name)))
 			return
-		case challenge && s.Challenge != nil:
-			s.Challenge.ServeHTTP(w, r)
+		case challenge && p.challenge != nil:
+			p.challenge.ServeHTTP(w, r)
 			return
 		case challenge:
 			http.NotFound(w, r)
 			return
 		}
 		host := name
-		if p := s.publicPort(); p != 443 {
-			host = net.JoinHostPort(name, strconv.Itoa(p))
+		if port := p.sockets.publicPort(); port != 443 {
+			host = net.JoinHostPort(name, strconv.Itoa(port))
 		}
 		uri := r.URL.RequestURI()
 		if !strings.HasPrefix(uri, "/") { // "*" or worse, such as "@example.com"
@@ -100,7 +102,7 @@ type nameKey struct{}
 
 // challengeProxy passes an HTTP-01 request to the remote that holds the name:
 // the one thing that the relay parses, since the CA asks it in the clear.
-func (s *Server) challengeProxy() http.Handler {
+func (p *port80) challengeProxy() http.Handler {
 	return &httputil.ReverseProxy{
 		Rewrite: func(r *httputil.ProxyRequest) {
 			r.SetURL(&url.URL{Scheme: "http", Host: r.In.Context().Value(nameKey{}).(string)})
@@ -110,7 +112,7 @@ func (s *Server) challengeProxy() http.Handler {
 			r.Out.Header = http.Header{"User-Agent": {r.In.UserAgent()}}
 		},
 		Transport: &http.Transport{
-			DialContext:            s.dialChallenge,
+			DialContext:            p.dialChallenge,
 			DisableKeepAlives:      true,
 			DisableCompression:     true,
 			ResponseHeaderTimeout:  10 * time.Second,
@@ -131,7 +133,7 @@ func (s *Server) challengeProxy() http.Handler {
 		},
 		ErrorLog: log.New(io.Discard, "", 0),
 		ErrorHandler: func(w http.ResponseWriter, r *http.Request, err error) {
-			s.log.Debug("cannot pass an HTTP-01 request on", "err", err)
+			p.log.Debug("cannot pass an HTTP-01 request on", "err", err)
 			http.Error(w, "the device cannot be reached now", http.StatusBadGateway)
 		},
 	}
@@ -145,12 +147,12 @@ func (challengeBuffers) Get() []byte { return make([]byte, maxChallenge) }
 func (challengeBuffers) Put([]byte)  {}
 
 // dialChallenge opens a stream for an HTTP-01 request to addr, a name and a port.
-func (s *Server) dialChallenge(ctx context.Context, _, addr string) (net.Conn, error) {
+func (p *port80) dialChallenge(ctx context.Context, _, addr string) (net.Conn, error) {
 	name, _, err := net.SplitHostPort(addr)
 	if err != nil {
 		return nil, err
 	}
-	l := s.router.now(name, true)
+	l := p.router.now(name, true)
 	if l.to != toSession {
 		return nil, errors.New("its remote is away")
 	}

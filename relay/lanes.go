@@ -75,7 +75,7 @@ func (s *Server) serveLane(tc *tls.Conn, routed func()) {
 // laneTokens grants the session tokens for up to n lanes: none in an old process,
 // since a lane would reach the new one.
 func (sess *session) laneTokens(n int) []framing.LaneToken {
-	if sess.srv.departing() != nil || len(sess.granted()) == 0 {
+	if sess.srv.departure.Load() != nil || len(sess.granted()) == 0 {
 		return nil
 	}
 	return sess.srv.lanes.grant(sess.link, n)

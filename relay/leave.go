@@ -8,13 +8,7 @@ import (
 	"time"
 
 	"keystay/framing"
-	"keystay/internal/httpdrain"
 )
-
-// settleTimeout is how long connections that were accepted may take to find
-// their session, or to finish a request of their own, when the server leaves:
-// longer than a hello or a handshake may.
-const settleTimeout = 15 * time.Second
 
 // goAwayTimeout is how long a remote may take to acknowledge that the server
 // leaves.
@@ -51,15 +45,16 @@ func (s *Server) leave(ctx context.Context, g framing.GoAway, pass func(net.Conn
 		end()
 	})
 	d := &departure{ctx: inner, goAway: g, pass: pass, settled: make(chan struct{})}
-	if !s.depart(d) {
+	if !s.sockets.stop() {
 		return ErrServerClosed
 	}
-	s.stopListening()
+	s.departure.Store(d)
+	close(s.leaving)
 	var wg sync.WaitGroup
 	for _, sess := range s.presence.links() {
 		wg.Go(sess.leave)
 	}
-	s.settle(inner)
+	s.web.settle(inner)
 	close(d.settled)
 	wg.Wait()                        // the streams of each link have ended
 	_ = s.stats.visitors.wait(inner) // what is left then is cut
@@ -76,39 +71,3 @@ func (s *Server) leave(ctx context.Context, g framing.GoAway, pass func(net.Conn
 // Visitors is how many visitors are here: those that wait for a remote, and
 // those that are served.
 func (s *Server) Visitors() int { return s.stats.visitors.current() }
-
-// depart notes d, once.
-func (s *Server) depart(d *departure) bool {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if s.departure != nil || s.closing {
-		return false
-	}
-	s.departure = d
-	close(s.leaving)
-	return true
-}
-
-// departing returns how the server leaves, or nil.
-func (s *Server) departing() *departure {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	return s.departure
-}
-
-// settle waits until what was accepted has been routed, and ends the HTTP
-// servers in good order.
-func (s *Server) settle(ctx context.Context) {
-	ctx, cancel := context.WithTimeout(ctx, settleTimeout)
-	defer cancel()
-	s.mu.Lock()
-	servers := append([]*httpdrain.Server{s.plain}, s.admins...)
-	s.mu.Unlock()
-	var wg sync.WaitGroup
-	for _, h := range servers {
-		wg.Go(func() { h.Shutdown(ctx) })
-	}
-	_ = s.routing.wait(ctx)
-	s.siteHTTP.Shutdown(ctx) // what was routed there has arrived
-	wg.Wait()
-}

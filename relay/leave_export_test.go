@@ -4,12 +4,12 @@ package relay
 const MaxExpectedPerName = maxExpectedPerName
 
 // Routing is how many connections are accepted and not yet where they belong.
-func (s *Server) Routing() int { return s.routing.current() }
+func (s *Server) Routing() int { return s.sockets.routing.current() }
 
 // Listeners is how many listeners are served.
 func (s *Server) Listeners() int {
 	s.init()
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	return len(s.listeners)
+	s.sockets.mu.Lock()
+	defer s.sockets.mu.Unlock()
+	return len(s.sockets.listeners)
 }

@@ -11,11 +11,9 @@ import (
 
 // stats counts what the relay does. It holds no names.
 type stats struct {
-	visitors  gauge
-	refused   atomic.Int64 // connections that led nowhere
-	noMemory  atomic.Int64 // refused for want of memory
-	toldShort atomic.Int64 // when the log had it, in nanoseconds since 1970
-	lanes     atomic.Int64 // lanes that were bound to a visitor's stream
+	visitors gauge
+	refused  atomic.Int64 // connections that led nowhere
+	lanes    atomic.Int64 // lanes that were bound to a visitor's stream
 }
 
 // A gauge counts what is under way, and lets one wait for none.
@@ -92,11 +90,8 @@ func (s *Server) metrics() *prometheus.Registry {
 	counter("keystay_lanes_total", "Visitors whose bytes moved to a connection of their own.", func() float64 { return float64(s.stats.lanes.Load()) })
 	counter("keystay_refused_total", "Connections that led nowhere.", func() float64 { return float64(s.stats.refused.Load()) })
 	counter("keystay_panics_total", "Mistakes in this program that have ended a connection; the log has the first of each kind.", func() float64 { return float64(s.panics.Total()) })
-	counter("keystay_no_memory_total", "Links and visitors that were refused, or let go before they had an owner, for want of memory.", func() float64 { return float64(s.stats.noMemory.Load()) })
-	gauge("keystay_memory_bytes", "Memory that links, unfinished hellos and waiting visitors have taken.", func() float64 {
-		used, _, _ := s.unfinished.usage()
-		return float64(s.memory.Used() + int64(used))
-	})
-	gauge("keystay_memory_limit_bytes", "What they may take.", func() float64 { return float64(s.memory.Limit() + int64(s.unfinished.limit)) })
+	counter("keystay_no_memory_total", "Links and visitors that were refused, or let go before they had an owner, for want of memory.", func() float64 { return float64(s.shares.refused.Load()) })
+	gauge("keystay_memory_bytes", "Memory that links, unfinished hellos and waiting visitors have taken.", func() float64 { used, _ := s.shares.held(); return float64(used) })
+	gauge("keystay_memory_limit_bytes", "What they may take.", func() float64 { _, limit := s.shares.held(); return float64(limit) })
 	return reg
 }

@@ -14,9 +14,15 @@ import (
 // handshakeTimeout is how long a TLS handshake for the relay's own name may take.
 const handshakeTimeout = 10 * time.Second
 
-// ownTLS adds links and lanes to s.TLS: TLS 1.3 and nothing but their protocol.
-func (s *Server) ownTLS() *tls.Config {
-	config := s.TLS.Clone()
+// ownTLS ends TLS for the relay's own name. Make it with newOwnTLS.
+type ownTLS struct {
+	config     *tls.Config
+	handshakes *handshakes
+}
+
+// newOwnTLS adds links and lanes to base: TLS 1.3 and nothing but their protocol.
+func newOwnTLS(base *tls.Config, noLanes bool) *ownTLS {
+	config := base.Clone()
 	other := config.GetConfigForClient
 	link := config.Clone()
 	link.GetConfigForClient = nil
@@ -31,7 +37,7 @@ func (s *Server) ownTLS() *tls.Config {
 		switch {
 		case slices.Contains(hello.SupportedProtos, framing.Protocol):
 			return link, nil
-		case slices.Contains(hello.SupportedProtos, framing.LaneProtocol) && !s.NoLanes:
+		case slices.Contains(hello.SupportedProtos, framing.LaneProtocol) && !noLanes:
 			return lane, nil
 		}
 		if other != nil {
@@ -39,26 +45,41 @@ func (s *Server) ownTLS() *tls.Config {
 		}
 		return nil, nil
 	}
-	return config
+	return &ownTLS{config: config, handshakes: newHandshakes()}
+}
+
+// shake does the TLS handshake of own when its turn has come.
+func (o *ownTLS) shake(ctx context.Context, own *peeked) (*tls.Conn, error) {
+	var below net.Conn = own
+	if own.lane {
+		below = &framing.TLSRecordConn{Conn: own} // it leaves TLS
+	}
+	tc := tls.Server(below, o.config)
+	own.turns = &turns{of: o.handshakes, ctx: ctx, conn: own}
+	if err := own.turns.take(); err != nil {
+		return tc, err
+	}
+	defer func() {
+		own.turns.end()
+		own.turns = nil
+	}()
+	if err := own.place.here(tlsMemory + len(own.first)); err != nil {
+		return tc, err
+	}
+	ctx, cancel := context.WithTimeout(ctx, handshakeTimeout)
+	defer cancel()
+	own.turns.ctx = ctx
+	return tc, tc.HandshakeContext(ctx)
 }
 
 // acmeALPN is the protocol of a CA's TLS-ALPN-01 validation (RFC 8737): the
 // handshake is all of it.
 const acmeALPN = "acme-tls/1"
 
-// handleOwn ends TLS for the relay's own name. It calls forget when the connection
-// is over or somebody else's, and routed when it is where it belongs.
-func (s *Server) handleOwn(own *peeked, forget, routed func()) {
-	defer routed()
-	var below net.Conn = own
-	if own.lane {
-		below = &framing.TLSRecordConn{Conn: own} // it leaves TLS
-	}
-	tc := tls.Server(below, s.ownConfig)
-	err := s.shake(tc, own)
-	if tc.ConnectionState().NegotiatedProtocol == framing.Protocol {
-		routed() // it lasts
-	}
+// handleOwn ends TLS for the relay's own name. It reports whether the connection is
+// kept: else it is over, or the HTTP server's.
+func (s *Server) handleOwn(own *peeked, a *admitted) (kept bool) {
+	tc, err := s.own.shake(s.ctx, own)
 	switch proto := tc.ConnectionState().NegotiatedProtocol; {
 	case err != nil:
 		var op *net.OpError
@@ -68,41 +89,19 @@ func (s *Server) handleOwn(own *peeked, forget, routed func()) {
 		s.log.Debug("TLS handshake failed", "for", s.Domain, "err", err)
 		tc.Close()
 	case proto == framing.Protocol:
+		a.routed() // it lasts
 		cs := tc.ConnectionState()
-		s.serveLink(tc, &cs, own.place, forget)
-		return
+		return s.serveLink(tc, &cs, a)
 	case proto == framing.LaneProtocol:
-		s.serveLane(tc, func() { own.place.end(); routed() })
-		own.place.end()
+		s.serveLane(tc, func() { a.place.end(); a.routed() })
 	case proto == acmeALPN:
 		tc.Close()
-	case own.place.here(siteMemory(proto)) != nil:
-		s.outOfMemory()
+	case a.place.here(siteMemory(proto)) != nil:
+		s.shares.outOfMemory()
 		tc.Close()
-	default: // the HTTP server owns it from here
-		forget()
-		s.siteHTTP.Expect(tc)
-		s.site.hand(tc)
-		return
+	default:
+		s.web.hand(tc)
+		a.place = nil // the HTTP server's, until it closes tc
 	}
-	forget()
-}
-
-// shake does the TLS handshake when its turn has come.
-func (s *Server) shake(tc *tls.Conn, own *peeked) error {
-	own.turns = &turns{of: s.handshakes, ctx: s.ctx, conn: own}
-	if err := own.turns.take(); err != nil {
-		return err
-	}
-	defer func() {
-		own.turns.end()
-		own.turns = nil
-	}()
-	if err := own.place.here(tlsMemory + len(own.first)); err != nil {
-		return err
-	}
-	ctx, cancel := context.WithTimeout(s.ctx, handshakeTimeout)
-	defer cancel()
-	own.turns.ctx = ctx
-	return tc.HandshakeContext(ctx)
+	return false
 }

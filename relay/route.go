@@ -3,6 +3,7 @@ package relay
 import (
 	"context"
 	"net"
+	"sync/atomic"
 	"time"
 
 	"keystay/relay/names"
@@ -19,9 +20,9 @@ type router struct {
 	expected expected
 	waiters  waiters
 
-	ctx       context.Context   // of the server
-	leaving   <-chan struct{}   // closed when the server leaves
-	departure func() *departure // how it leaves, or nil
+	ctx       context.Context            // of the server
+	leaving   <-chan struct{}            // closed when the server leaves
+	departure *atomic.Pointer[departure] // how it leaves; nil before
 }
 
 // A lead is where a name leads.
@@ -98,7 +99,7 @@ func (r *router) find(v *visitor) lead {
 // orPass adds to a lead without a session that the new process of this relay takes
 // the visitor, where there is one.
 func (r *router) orPass(l lead) lead {
-	if d := r.departure(); d != nil && l.to != toSession {
+	if d := r.departure.Load(); d != nil && l.to != toSession {
 		l.pass = d.pass
 	}
 	return l

@@ -9,13 +9,11 @@ import (
 	"net"
 	"net/http"
 	"sync"
+	"sync/atomic"
 
 	"github.com/inetaf/tcpproxy"
 
-	"keystay/internal/budget"
-	"keystay/internal/httpdrain"
 	"keystay/internal/panics"
-	"keystay/internal/socket"
 	"keystay/relay/names"
 )
 
@@ -71,37 +69,24 @@ type Server struct {
 	// Logger hears what remotes do, and nothing of visitors; nil discards.
 	Logger *slog.Logger
 
-	once       sync.Once
-	ctx        context.Context // ends with Close
-	cancel     context.CancelFunc
-	log        *slog.Logger
-	presence   presence
-	lanes      laneTokens
-	router     *router
-	memory     *budget.Budget // of links
-	devices    identities
-	unfinished unfinished
-	handshakes *handshakes
-	ownConfig  *tls.Config // for Domain
-	site       *handoff    // connections for Domain that are HTTP
-	panics     *panics.Log
-	siteHTTP   *httpdrain.Server
-	plain      *httpdrain.Server
-	stats      stats
-	lines      lines
-	routing    gauge          // connections that are accepted and not yet where they belong
-	wg         sync.WaitGroup // visitors, links, own connections
-	leaving    chan struct{}  // closed with departure set
+	once      sync.Once
+	ctx       context.Context // ends with Close
+	cancel    context.CancelFunc
+	wg        sync.WaitGroup            // beside the connections that sockets have
+	leaving   chan struct{}             // closed with departure set
+	departure atomic.Pointer[departure] // how it leaves; nil before
 
-	mu        sync.Mutex
-	closing   bool
-	departure *departure
-	listeners map[*listener]struct{}
-	pausing   bool // between Pause and Resume
-	paused    []*listener
-	admins    []*httpdrain.Server
-	conns     map[net.Conn]struct{} // from accept to the end
-	port      int
+	sockets  *sockets
+	router   *router
+	presence presence
+	lanes    laneTokens
+	own      *ownTLS
+	web      *web
+	shares   *shares
+	log      *slog.Logger
+	lines    lines
+	stats    stats
+	panics   *panics.Log
 }
 
 func (s *Server) init() {
@@ -111,21 +96,20 @@ func (s *Server) init() {
 			s.log = slog.New(slog.DiscardHandler)
 		}
 		s.ctx, s.cancel = context.WithCancel(context.Background())
-		s.shareOut()
-		s.handshakes = newHandshakes()
+		s.shares = newShares(s.Memory, s.log)
 		s.leaving = make(chan struct{})
-		s.listeners = make(map[*listener]struct{})
-		s.conns = make(map[net.Conn]struct{})
+		s.sockets = newSockets(s.log, s.PublicPort, s.ctx.Done())
 		s.panics = &panics.Log{Logger: s.log, Passes: http.ErrAbortHandler}
-		s.ownConfig = s.ownTLS()
-		s.site = newHandoff(s.Domain)
-		s.siteHTTP = s.httpServer(s.siteHandler(), maxSiteHead, answerTimeout)
-		s.plain = s.httpServer(s.plainHandler(), maxPlainHead, challengeTimeout+answerTimeout)
-		s.port = s.PublicPort
+		s.own = newOwnTLS(s.TLS, s.NoLanes)
 		s.Names.Begin(s.Domain)
-		s.router = &router{domain: s.Domain, presence: &s.presence, names: s.Names, ctx: s.ctx, leaving: s.leaving, departure: s.departing}
+		s.router = &router{domain: s.Domain, presence: &s.presence, names: s.Names, ctx: s.ctx, leaving: s.leaving, departure: &s.departure}
+		site := site{domain: s.Domain, names: s.Names, sockets: s.sockets, abuse: s.Abuse, version: s.Version, link: s.serveWebSocket}
+		port80 := port80{log: s.log, router: s.router, shares: s.shares, sockets: s.sockets, challenge: s.Challenge}
+		s.web = &web{ctx: s.ctx, panics: s.panics, sockets: s.sockets, shares: s.shares, handed: newHandoff(s.Domain)}
+		s.web.site = s.web.server(site.handler(), maxSiteHead, answerTimeout)
+		s.web.plain = s.web.server(port80.handler(), maxPlainHead, challengeTimeout+answerTimeout)
 		s.wg.Go(func() { s.Names.Upkeep(s.ctx, s.presence.holdings, s.log) })
-		s.wg.Go(func() { s.siteHTTP.Serve(s.site) })
+		s.wg.Go(func() { s.web.site.Serve(s.web.handed) })
 	})
 }
 
@@ -141,15 +125,8 @@ func (s *Server) init() {
 // has no way around it.
 func (s *Server) Serve(ln net.Listener) error {
 	s.init()
-	s.mu.Lock()
-	if a, ok := ln.Addr().(*net.TCPAddr); ok && s.port == 0 {
-		s.port = a.Port
-	}
-	s.mu.Unlock()
 	const public = "public"
-	p := tcpproxy.Proxy{ListenFunc: func(_, _ string) (net.Listener, error) {
-		return s.track(ln, func(c net.Conn) net.Conn { s.routing.add(); return c })
-	}}
+	p := tcpproxy.Proxy{ListenFunc: func(_, _ string) (net.Listener, error) { return s.sockets.trackPublic(ln) }}
 	p.AddRoute(public, target(s.handle))
 	if err := p.Run(); !errors.Is(err, net.ErrClosed) {
 		return fmt.Errorf("serve %s: %w", ln.Addr(), err)
@@ -157,82 +134,35 @@ func (s *Server) Serve(ln net.Listener) error {
 	return ErrServerClosed
 }
 
-// track notes ln for Shutdown and makes its Accept survive passing errors.
-// accepted gets to know each connection before anybody else does, see listener.
-func (s *Server) track(ln net.Listener, accepted func(net.Conn) net.Conn) (net.Listener, error) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if s.closing || s.departure != nil {
-		ln.Close()
-		return nil, net.ErrClosed
-	}
-	l := &listener{Listener: ln, log: s.log, done: s.ctx.Done(), accepted: accepted}
-	if s.pausing {
-		if err := s.pauseLocked(l); err != nil {
-			ln.Close()
-			return nil, err
-		}
-	}
-	s.listeners[l] = struct{}{}
-	return l, nil
-}
-
-// publicPort is the port that belongs into the URL of a name.
-func (s *Server) publicPort() int {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	return s.port
-}
-
 // Close cuts everything and waits until it is gone. It does not close Names.
 func (s *Server) Close() error {
 	s.init()
-	s.mu.Lock()
-	s.closing = true
-	s.mu.Unlock()
-	s.stopListening()
+	s.sockets.stop()
 	s.router.expected.none()
 	s.cancel()
-	s.site.Close()
-	s.siteHTTP.Close()
-	s.plain.Close()
-	s.mu.Lock()
-	for c := range s.conns {
-		socket.Abort(c)
-	}
-	s.mu.Unlock()
+	s.web.close()
+	s.sockets.cut()
 	for _, l := range s.presence.links() {
 		l.link.Close()
 	}
+	s.sockets.wg.Wait()
 	s.wg.Wait()
 	return nil
 }
 
-func (s *Server) stopListening() {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	for ln := range s.listeners {
-		ln.Close()
-	}
-	s.resumeLocked() // so that Accept sees it
+// Pause makes the server accept nothing, on any of its listeners, until Resume.
+// When it has returned no connection is being accepted; those that arrive wait
+// in the kernel. Every listener must have SetDeadline, as a *net.TCPListener
+// has. If it fails nothing is paused.
+func (s *Server) Pause() error {
+	s.init()
+	return s.sockets.pause()
 }
 
-// admit notes c, so that Close finds it, and says whether it may go on. The
-// function it returns forgets c.
-func (s *Server) admit(c net.Conn) (forget func(), ok bool) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if s.closing {
-		return nil, false
-	}
-	s.conns[c] = struct{}{}
-	s.wg.Add(1)
-	return sync.OnceFunc(func() {
-		s.mu.Lock()
-		defer s.mu.Unlock()
-		delete(s.conns, c)
-		s.wg.Done()
-	}), true
+// Resume ends a Pause.
+func (s *Server) Resume() {
+	s.init()
+	s.sockets.resume()
 }
 
 // target is a function as a tcpproxy.Target.

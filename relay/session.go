@@ -55,7 +55,7 @@ type session struct {
 	tried    guesses     // of claim alone, which is called for one claim at a time
 	// unclaimed runs closeIdle after claimTimeout, unless a name is claimed.
 	unclaimed *time.Timer
-	forget    func() // called when the session is over
+	conn      *admitted // ended with the session
 }
 
 // log is made when it is needed: kept, it would be a good part of what an idle
@@ -65,30 +65,26 @@ func (sess *session) log() *slog.Logger {
 }
 
 // serveLink lets a remote in. It owns c, which is the TLS connection of cs, or
-// runs in it. When the link is over, which may be long after serveLink has
-// returned, it calls forget. It gives the place up once the remote has proved its
-// key: from then on the key accounts for the link. No goroutine waits for that: a stack is a good part
-// of what an idle link costs.
-func (s *Server) serveLink(c net.Conn, cs *tls.ConnectionState, place *pending, forget func()) {
-	s.wg.Add(1) // forget may be called meanwhile
+// runs in it. It reports whether there is a session: that ends a when the link is
+// over, which may be long after serveLink has returned. It gives the place up once
+// the remote has proved its key: from then on the key accounts for the link. No
+// goroutine waits for that: a stack is a good part of what an idle link costs.
+func (s *Server) serveLink(c net.Conn, cs *tls.ConnectionState, a *admitted) (kept bool) {
+	s.wg.Add(1) // a may end meanwhile
 	defer s.wg.Done()
 	var sess *session
 	defer s.panics.Catch("letting a remote in", func() {
-		place.end()
+		a.place.end()
 		socket.Abort(c)
-		switch {
-		case sess == nil:
-			forget()
-		case !sess.up.Load(): // else over does it
-			s.devices.lost(sess.identity)
+		if kept = sess != nil; kept && !sess.up.Load() { // else over does it
+			s.shares.devices.lost(sess.identity)
 			sess.end()
 		}
 	})
 	link, hello, err := framing.Server(s.ctx, c)
 	if err != nil {
 		s.log.Debug("a link did not say hello", "remote", c.RemoteAddr(), "err", err)
-		forget()
-		return
+		return false
 	}
 	if err := hello.Verify(cs, s.Domain); err != nil {
 		if left, ok := s.lines.refused.take(refusedLines, time.Minute); ok {
@@ -96,25 +92,24 @@ func (s *Server) serveLink(c net.Conn, cs *tls.ConnectionState, place *pending, 
 		}
 		link.Refuse(framing.Refusal{Code: framing.RefusedProof,
 			Text: "the proof of identity does not fit this connection: something between you and the relay ends TLS"})
-		forget()
-		return
+		return false
 	}
-	id, refusal := s.admitLink(hello.Key)
+	id, refusal := s.shares.admitLink(hello.Key)
 	if refusal != nil {
 		link.Refuse(*refusal)
-		forget()
-		return
+		return false
 	}
-	if place.end() { // the connection was closed for want of memory
-		s.outOfMemory()
+	if a.place.end() { // the connection was closed for want of memory
+		s.shares.outOfMemory()
 		link.Close()
 	}
-	sess = &session{srv: s, link: link, key: bytes.Clone(hello.Key), run: hello.Run, identity: id, forget: forget}
+	sess = &session{srv: s, link: link, key: bytes.Clone(hello.Key), run: hello.Run, identity: id, conn: a}
 	s.presence.join(sess)
 	if !sess.begin() {
-		s.devices.lost(sess.identity)
+		s.shares.devices.lost(sess.identity)
 		sess.end()
 	}
+	return true
 }
 
 // begin lets the remote in. It reports false when there is no session.
@@ -124,7 +119,7 @@ func (sess *session) begin() bool {
 		sess.link.Close()
 		return false
 	}
-	if s.departing() != nil {
+	if s.departure.Load() != nil {
 		sess.link.Refuse(framing.Refusal{Code: framing.RefusedBusy, Text: "this process of the relay is about to end: dial again"})
 		return false
 	}
@@ -133,7 +128,7 @@ func (sess *session) begin() bool {
 	}
 	// The time limit is set before the remote is let in: a claim stops it.
 	sess.unclaimed = time.AfterFunc(claimTimeout, sess.closeIdle)
-	welcome := framing.Welcome{PublicPort: uint16(s.publicPort()), Agent: "keystay-relay/" + s.Version}
+	welcome := framing.Welcome{PublicPort: uint16(s.sockets.publicPort()), Agent: "keystay-relay/" + s.Version}
 	if !s.NoLanes {
 		welcome.Capabilities |= framing.CapabilityLanes
 	}
@@ -146,7 +141,7 @@ func (sess *session) begin() bool {
 		return false
 	}
 	sess.up.Store(true)
-	if s.departing() != nil { // leave may have looked before it was up
+	if s.departure.Load() != nil { // leave may have looked before it was up
 		s.wg.Go(sess.leave)
 	}
 	return true
@@ -156,11 +151,11 @@ func (sess *session) begin() bool {
 func (sess *session) over() {
 	s := sess.srv
 	defer s.panics.Catch("ending a session", sess.end)
-	s.devices.lost(sess.identity)
+	s.shares.devices.lost(sess.identity)
 	s.Names.Remember(sess.granted()) // before visitors look for them
 	s.presence.outlive(sess)
 	// Once a server leaves, the new process may have the record.
-	if err := s.Names.Seen(sess.granted(), sess.key); err != nil && s.departing() == nil {
+	if err := s.Names.Seen(sess.granted(), sess.key); err != nil && s.departure.Load() == nil {
 		if left, ok := s.lines.unseen.take(1, undecidedAgain); ok {
 			sess.log().Warn("cannot keep when the names were last used", "err", err, hint.Attr(hint.All(err)), left)
 		}
@@ -183,8 +178,8 @@ func (sess *session) end() {
 		sess.unclaimed.Stop()
 	}
 	sess.srv.presence.leave(sess)
-	sess.srv.devices.leave(sess.identity)
-	sess.forget()
+	sess.srv.shares.devices.leave(sess.identity)
+	sess.conn.end()
 }
 
 // leave tells the remote that the server leaves, and ends the link when its
@@ -195,7 +190,7 @@ func (sess *session) leave() {
 		return
 	}
 	sess.gone.Do(func() {
-		d := sess.srv.departing()
+		d := sess.srv.departure.Load()
 		tell, cancel := context.WithTimeout(d.ctx, goAwayTimeout)
 		sess.link.GoAway(tell, d.goAway)
 		cancel()

@@ -3,7 +3,9 @@ package relay
 import (
 	"crypto/ed25519"
 	"fmt"
+	"log/slog"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"keystay/framing"
@@ -39,15 +41,57 @@ func DefaultMemory() int64 {
 	return available / 2
 }
 
-// shareOut divides the memory that the server may use.
-func (s *Server) shareOut() {
-	limit := s.Memory
+// shares divide the memory that others may make the server hold: one for links, of
+// which each identity has a part, and one for connections without an owner. Make
+// them with newShares.
+type shares struct {
+	log        *slog.Logger
+	memory     *budget.Budget // of links
+	devices    identities
+	unfinished unfinished
+
+	refused atomic.Int64 // for want of memory
+	told    atomic.Int64 // when the log had it, in nanoseconds since 1970
+}
+
+// newShares divides limit, in bytes, as [Server.Memory] has it.
+func newShares(limit int64, log *slog.Logger) *shares {
 	if limit <= 0 {
 		limit = DefaultMemory()
 	}
 	limit = max(limit, MinMemory)
-	s.unfinished.limit = int(limit / unfinishedPart)
-	s.memory = budget.New(limit - limit/unfinishedPart)
+	return &shares{log: log, unfinished: unfinished{limit: int(limit / unfinishedPart)}, memory: budget.New(limit - limit/unfinishedPart)}
+}
+
+// admitLink counts a link of key, or says why it may not be.
+func (m *shares) admitLink(key ed25519.PublicKey) (*identity, *framing.Refusal) {
+	id, refusal, first := m.devices.join(key, m.memory)
+	if first {
+		m.log.Warn("a device has too many links; those beyond are refused", "identity", keyname.Label(key, ""), "links", maxLinksPerIdentity, hint.Attr(hint.TooManyLinks.Do))
+	}
+	if refusal == nil && id == nil {
+		m.outOfMemory()
+		refusal = &framing.Refusal{Code: framing.RefusedBusy, Text: "the relay has no memory for another link of this device now"}
+	}
+	return id, refusal
+}
+
+// outOfMemory notes that somebody was refused for want of memory. The log has it
+// once in shortInterval.
+func (m *shares) outOfMemory() {
+	m.refused.Add(1)
+	now := time.Now().UnixNano()
+	if last := m.told.Load(); now-last > int64(shortInterval) && m.told.CompareAndSwap(last, now) {
+		used, _, _ := m.unfinished.usage()
+		m.log.Warn("the memory for links and visitors is used up; some are refused", "links", m.memory.Used(), "of", m.memory.Limit(),
+			"unfinished", used, "of_unfinished", m.unfinished.limit, hint.Attr(hint.MemoryUsedUp.Do))
+	}
+}
+
+// held returns how many bytes are held now, and how many may be.
+func (m *shares) held() (used, limit int64) {
+	unfinished, _, _ := m.unfinished.usage()
+	return m.memory.Used() + int64(unfinished), m.memory.Limit() + int64(m.unfinished.limit)
 }
 
 // An identity is what the links of one key share.
@@ -90,31 +134,6 @@ func (i *identities) join(key ed25519.PublicKey, b *budget.Budget) (id *identity
 	}
 	i.all[id.key] = id
 	return id, nil, false
-}
-
-// admitLink counts a link of key, or says why it may not be.
-func (s *Server) admitLink(key ed25519.PublicKey) (*identity, *framing.Refusal) {
-	id, refusal, first := s.devices.join(key, s.memory)
-	if first {
-		s.log.Warn("a device has too many links; those beyond are refused", "identity", keyname.Label(key, ""), "links", maxLinksPerIdentity, hint.Attr(hint.TooManyLinks.Do))
-	}
-	if refusal == nil && id == nil {
-		s.outOfMemory()
-		refusal = &framing.Refusal{Code: framing.RefusedBusy, Text: "the relay has no memory for another link of this device now"}
-	}
-	return id, refusal
-}
-
-// outOfMemory notes that somebody was refused for want of memory. The log has it
-// once in shortInterval.
-func (s *Server) outOfMemory() {
-	s.stats.noMemory.Add(1)
-	now := time.Now().UnixNano()
-	if last := s.stats.toldShort.Load(); now-last > int64(shortInterval) && s.stats.toldShort.CompareAndSwap(last, now) {
-		used, _, _ := s.unfinished.usage()
-		s.log.Warn("the memory for links and visitors is used up; some are refused", "links", s.memory.Used(), "of", s.memory.Limit(),
-			"unfinished", used, "of_unfinished", s.unfinished.limit, hint.Attr(hint.MemoryUsedUp.Do))
-	}
 }
 
 // lost counts that a link of id is over. What it has on lanes may go on.

@@ -23,28 +23,36 @@ type about struct {
 	Version    string       `json:"version"`
 }
 
-func (s *Server) about() about {
-	policy := s.Names.InForce().Policy
+// site is the small site on the relay's own name.
+type site struct {
+	domain, abuse, version string // as the server's
+	names                  *names.Names
+	sockets                *sockets         // for the port of URLs
+	link                   http.HandlerFunc // takes a link over a WebSocket
+}
+
+func (s *site) about() about {
+	policy := s.names.InForce().Policy
 	if policy == "" {
 		policy = names.Open
 	}
-	return about{Keystay: 1, Domain: s.Domain, PublicPort: s.publicPort(), Policy: policy,
-		Transports: []string{"tls", "wss"}, Abuse: s.Abuse, Version: s.Version}
+	return about{Keystay: 1, Domain: s.domain, PublicPort: s.sockets.publicPort(), Policy: policy,
+		Transports: []string{"tls", "wss"}, Abuse: s.abuse, Version: s.version}
 }
 
-// siteHandler is the small site on the relay's own name.
-func (s *Server) siteHandler() http.Handler {
+// handler answers the requests for the site.
+func (s *site) handler() http.Handler {
 	mux := http.NewServeMux()
 	mux.HandleFunc("GET "+wellKnown, func(w http.ResponseWriter, r *http.Request) {
 		w.Header().Set("Content-Type", "application/json")
 		w.Header().Set("Access-Control-Allow-Origin", "*")
 		json.NewEncoder(w).Encode(s.about())
 	})
-	mux.HandleFunc("GET "+framing.WebSocketPath, s.serveWebSocket)
+	mux.HandleFunc("GET "+framing.WebSocketPath, s.link)
 	mux.HandleFunc("GET /{$}", func(w http.ResponseWriter, r *http.Request) { s.about().write(w) })
 	mux.HandleFunc("GET /", func(w http.ResponseWriter, r *http.Request) { noSuchPage.Write(w, r) })
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		if host, err := hostname.OfHeader(r.Host); err != nil || host != s.Domain {
+		if host, err := hostname.OfHeader(r.Host); err != nil || host != s.domain {
 			otherConnection.Write(w, r)
 			return
 		}

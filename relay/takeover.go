@@ -42,7 +42,7 @@ func (s *Server) Adopt(c net.Conn, first []byte) {
 		c.Close()
 		return
 	}
-	s.routing.add()
+	s.sockets.routing.add()
 	s.handle(&peeked{Conn: conn, first: first})
 }
 

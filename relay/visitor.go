@@ -37,62 +37,62 @@ var helloBuffers = sync.Pool{New: func() any { return new([helloBuffer]byte) }}
 // handle serves one connection of the public port: a visitor, a link, a lane or a
 // browser.
 func (s *Server) handle(c net.Conn) {
-	routed := sync.OnceFunc(s.routing.done)
-	conn, ok := c.(sni.Conn)
-	forget := func() {}
-	if ok {
-		forget, ok = s.admit(c)
-	}
-	if !ok {
+	a := s.sockets.admit(c)
+	if a == nil {
 		c.Close()
-		routed()
+		s.sockets.routing.done()
 		return
 	}
-	var place *pending
-	var stream *framing.Stream
+	a.routing.Store(true)
 	defer s.panics.Catch("serving a connection", func() {
-		place.end()
 		socket.Abort(c)
-		if stream != nil {
-			stream.Reset()
-		}
-		forget()
-		routed()
+		a.end()
 	})
-	if place = s.unfinished.begin(conn, helloBuffer); place == nil {
-		s.outOfMemory()
-		c.Close()
-		forget()
-		routed()
-		return
-	}
-	var own *peeked
-	if own, stream = s.receive(conn, place); own != nil {
-		s.handleOwn(own, forget, routed)
-		return
-	}
-	if place.end() {
-		s.outOfMemory()
-		if stream != nil { // it had to go before
-			stream.Reset()
-			socket.Abort(c)
-			stream = nil
-		}
-	}
-	if stream != nil {
-		s.serve(conn, stream, forget)
+	if s.deliver(c, a) {
+		a.routed()
 	} else {
-		forget()
+		a.end()
 	}
-	routed()
 }
 
-// serve carries a visitor's bytes. It returns at once, and calls forget at the
-// end: nothing but the copying itself waits for a visitor.
-func (s *Server) serve(c sni.Conn, stream *framing.Stream, forget func()) {
+// deliver brings a connection where it belongs. It reports whether it is kept there,
+// and ended later: else it is over, or somebody else's.
+func (s *Server) deliver(c net.Conn, a *admitted) (kept bool) {
+	conn, ok := c.(sni.Conn)
+	if !ok {
+		c.Close()
+		return false
+	}
+	if a.place = s.shares.unfinished.begin(conn, helloBuffer); a.place == nil {
+		s.shares.outOfMemory()
+		c.Close()
+		return false
+	}
+	if own := s.receive(conn, a); own != nil {
+		return s.handleOwn(own, a)
+	}
+	if a.place.end() { // it had to go before
+		s.shares.outOfMemory()
+		if a.stream != nil {
+			socket.Abort(c)
+		}
+		return false
+	}
+	if a.stream == nil {
+		return false
+	}
+	s.serve(conn, a)
+	return true
+}
+
+// serve carries a visitor's bytes over its stream. It returns at once, and ends a
+// when they are over: nothing but the copying itself waits for a visitor.
+func (s *Server) serve(c sni.Conn, a *admitted) {
 	socket.UserTimeout(c, visitorTimeout)
 	socket.Unsent(c, visitorUnsent)
 	s.stats.visitors.add()
+	stream := a.stream
+	a.place, a.stream = nil, nil // the copying ends the stream
 	duplex.Start(c, stream, duplex.Options{
 		Linger:     lingerTimeout,
 		Unanswered: unansweredTimeout,
@@ -100,20 +100,20 @@ func (s *Server) serve(c sni.Conn, stream *framing.Stream, forget func()) {
 		Moved:      func() { socket.Unsent(c, 0) },
 	}, func(duplex.Result) {
 		s.stats.visitors.done()
-		forget()
+		a.end()
 	})
 }
 
 // receive reads the hello and opens a stream for a visitor. A connection for the
 // relay's own name is returned instead. Without either it is closed, or with the
 // new process of this relay.
-func (s *Server) receive(c sni.Conn, place *pending) (own *peeked, stream *framing.Stream) {
+func (s *Server) receive(c sni.Conn, a *admitted) (own *peeked) {
 	buf := helloBuffers.Get().(*[helloBuffer]byte)
-	hello, err := sni.ReadWithin(c, buf[:], place.grow)
+	hello, err := sni.ReadWithin(c, buf[:], a.place.grow)
 	defer helloBuffers.Put(buf)
 	if err != nil {
 		s.refuseHello(c, hello.Raw, err)
-		return nil, nil
+		return nil
 	}
 	name, err := hello.Name()
 	if err != nil && s.DefaultName != "" && namesNothing(&hello) {
@@ -121,21 +121,22 @@ func (s *Server) receive(c sni.Conn, place *pending) (own *peeked, stream *frami
 	}
 	if err != nil {
 		s.refuse(c, sni.AlertUnrecognizedName)
-		return nil, nil
+		return nil
 	}
-	stream, l := s.open(&visitor{conn: c, place: place, name: name, validation: hello.OffersALPN(acmeALPN)}, hello.Raw)
+	stream, l := s.open(&visitor{conn: c, place: a.place, name: name, validation: hello.OffersALPN(acmeALPN)}, hello.Raw)
 	switch {
 	case stream != nil:
+		a.stream = stream
 	case l.pass != nil && s.passOn(l.pass, c, hello.Raw):
 	case l.to == toRelay:
-		own = &peeked{Conn: c, first: bytes.Clone(hello.Raw), place: place, lane: hello.OffersALPN(framing.LaneProtocol)}
+		own = &peeked{Conn: c, first: bytes.Clone(hello.Raw), place: a.place, lane: hello.OffersALPN(framing.LaneProtocol)}
 		if !own.lane { // which leaves TLS, and must not read ahead
 			own.Conn = framing.NewBufferedConn(c)
 		}
 	default:
 		s.refuse(c, l.alert)
 	}
-	return own, stream
+	return own
 }
 
 // open opens a stream for v at a session of its name. A session whose link has
@@ -152,7 +153,7 @@ func (s *Server) open(v *visitor, hello []byte) (*framing.Stream, lead) {
 			return stream, l
 		}
 		if errors.Is(err, framing.ErrNoMemory) {
-			s.outOfMemory()
+			s.shares.outOfMemory()
 		}
 		l.session.log().Debug("cannot open a stream", "err", err)
 		if l.session.link.Err() == nil && !errors.Is(err, framing.ErrGoingAway) { // it is this one stream

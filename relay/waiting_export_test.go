@@ -17,7 +17,7 @@ func (s *Server) Streams() (n int) {
 
 // Connections is how many connections are served, links among them.
 func (s *Server) Connections() int {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	return len(s.conns)
+	s.sockets.mu.Lock()
+	defer s.sockets.mu.Unlock()
+	return len(s.sockets.conns)
 }

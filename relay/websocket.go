@@ -15,11 +15,16 @@ func (s *Server) serveWebSocket(w http.ResponseWriter, r *http.Request) {
 		s.log.Debug("no link over a WebSocket", "err", err)
 		return
 	}
-	forget, ok := s.admit(c)
-	if !ok {
+	a := s.sockets.admit(c)
+	if a == nil {
 		socket.Abort(c)
 		return
 	}
+	a.place = placeOf(r)
 	cs := r.TLS
-	go s.serveLink(c, cs, placeOf(r), forget) // so that the HTTP server is done with the request
+	go func() { // so that the HTTP server is done with the request
+		if !s.serveLink(c, cs, a) {
+			a.end()
+		}
+	}()
 }

@@ -3,13 +3,17 @@ package relay
 import (
 	"context"
 	"crypto/tls"
+	"errors"
+	"fmt"
 	"io"
 	"log"
 	"net"
 	"net/http"
+	"sync"
 	"time"
 
 	"keystay/internal/httpdrain"
+	"keystay/internal/panics"
 	"keystay/sni"
 )
 
@@ -47,6 +51,10 @@ const (
 	// answerTimeout is how long the answer to one request may take: it is short
 	// unless it comes from a remote, which has challengeTimeout.
 	answerTimeout = 10 * time.Second
+	// settleTimeout is how long connections that were accepted may take to find
+	// their session, or to finish a request of their own, when the server leaves:
+	// longer than a hello or a handshake may.
+	settleTimeout = 15 * time.Second
 )
 
 // siteMemory is what is counted for a connection to the site that speaks proto.
@@ -57,10 +65,25 @@ func siteMemory(proto string) int {
 	return site1Memory
 }
 
-// httpServer returns a server with the limits that every one here has.
-func (s *Server) httpServer(h http.Handler, maxHead int, answer time.Duration) *httpdrain.Server {
+// web has the HTTP servers of a relay, each with the same limits: the relay's site,
+// port 80, and the operator's.
+type web struct {
+	ctx     context.Context // of the server
+	panics  *panics.Log
+	sockets *sockets
+	shares  *shares
+	handed  *handoff          // connections for the site
+	site    *httpdrain.Server // on the relay's own name
+	plain   *httpdrain.Server // port 80
+
+	mu     sync.Mutex
+	admins []*httpdrain.Server
+}
+
+// server returns a server with the limits that every one here has.
+func (w *web) server(h http.Handler, maxHead int, answer time.Duration) *httpdrain.Server {
 	return httpdrain.New(&http.Server{
-		Handler:           s.caught(h),
+		Handler:           w.caught(h),
 		ReadHeaderTimeout: 10 * time.Second,
 		ReadTimeout:       30 * time.Second,
 		WriteTimeout:      answer,
@@ -76,7 +99,7 @@ func (s *Server) httpServer(h http.Handler, maxHead int, answer time.Duration) *
 			WriteByteTimeout:              answerTimeout,
 		},
 		ErrorLog:    log.New(io.Discard, "", 0), // its lines carry visitors' addresses
-		BaseContext: func(net.Listener) context.Context { return s.ctx },
+		BaseContext: func(net.Listener) context.Context { return w.ctx },
 		ConnContext: func(ctx context.Context, c net.Conn) context.Context {
 			if tc, ok := c.(*tls.Conn); ok {
 				c = tc.NetConn()
@@ -98,28 +121,49 @@ func placeOf(r *http.Request) *pending {
 	return p
 }
 
-// trackHTTP is track for a listener of an HTTP server, of which each connection
-// counts for n bytes.
-func (s *Server) trackHTTP(ln net.Listener, to *httpdrain.Server, n int) (net.Listener, error) {
-	return s.track(ln, func(c net.Conn) net.Conn {
-		if c = s.placed(c, n); c != nil {
-			to.Expect(c)
+// hand gives a connection for the relay's own name to the site. It waits until that
+// takes it.
+func (w *web) hand(c *tls.Conn) {
+	w.site.Expect(c)
+	w.handed.hand(c)
+}
+
+// serve serves srv on ln, see [Server.Serve].
+func (w *web) serve(ln net.Listener, srv *httpdrain.Server) error {
+	tracked, err := w.sockets.track(ln, func(c net.Conn) net.Conn {
+		if c = w.placed(c); c != nil {
+			srv.Expect(c)
 		}
 		return c
 	})
+	if err != nil {
+		return ErrServerClosed
+	}
+	if err := srv.Serve(tracked); !errors.Is(err, http.ErrServerClosed) && !errors.Is(err, net.ErrClosed) {
+		return fmt.Errorf("serve %s: %w", ln.Addr(), err)
+	}
+	return ErrServerClosed
+}
+
+// serveAdmin is serve for a server that begins now.
+func (w *web) serveAdmin(ln net.Listener, srv *httpdrain.Server) error {
+	w.mu.Lock()
+	w.admins = append(w.admins, srv) // before sockets have the listener, so that close finds it
+	w.mu.Unlock()
+	return w.serve(ln, srv)
 }
 
 // placed gives a connection that an HTTP server is about to take a place, until it
 // is closed. Without one it is closed, and nil is returned.
-func (s *Server) placed(c net.Conn, n int) net.Conn {
+func (w *web) placed(c net.Conn) net.Conn {
 	conn, ok := c.(sni.Conn)
 	if !ok {
 		c.Close()
 		return nil
 	}
-	p := s.unfinished.beginHere(conn, n)
+	p := w.shares.unfinished.beginHere(conn, plainMemory)
 	if p == nil {
-		s.outOfMemory()
+		w.shares.outOfMemory()
 		c.Close()
 		return nil
 	}
@@ -127,9 +171,39 @@ func (s *Server) placed(c net.Conn, n int) net.Conn {
 }
 
 // caught is h, with a panic in it counted. The HTTP server ends the connection.
-func (s *Server) caught(h http.Handler) http.Handler {
-	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		defer s.panics.Catch("answering a request", func() { panic(http.ErrAbortHandler) })
-		h.ServeHTTP(w, r)
+func (w *web) caught(h http.Handler) http.Handler {
+	return http.HandlerFunc(func(rw http.ResponseWriter, r *http.Request) {
+		defer w.panics.Catch("answering a request", func() { panic(http.ErrAbortHandler) })
+		h.ServeHTTP(rw, r)
 	})
+}
+
+// settle waits until what was accepted has been routed, and ends the HTTP
+// servers in good order.
+func (w *web) settle(ctx context.Context) {
+	ctx, cancel := context.WithTimeout(ctx, settleTimeout)
+	defer cancel()
+	var wg sync.WaitGroup
+	for _, srv := range w.served() {
+		wg.Go(func() { srv.Shutdown(ctx) })
+	}
+	_ = w.sockets.routing.wait(ctx)
+	w.site.Shutdown(ctx) // what was routed there has arrived
+	wg.Wait()
+}
+
+// close cuts the HTTP servers. Their listeners are closed before.
+func (w *web) close() {
+	w.handed.Close()
+	w.site.Close()
+	for _, srv := range w.served() {
+		srv.Close()
+	}
+}
+
+// served returns the servers that have listeners.
+func (w *web) served() []*httpdrain.Server {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return append([]*httpdrain.Server{w.plain}, w.admins...)
 }

@@ -1,0 +1,187 @@
+package relay
+
+import (
+	"errors"
+	"log/slog"
+	"net"
+	"sync"
+	"sync/atomic"
+
+	"keystay/framing"
+	"keystay/internal/socket"
+)
+
+// sockets are the public ones of a server: the listeners, which can be paused,
+// and the connections that are admitted, which can be cut. Make them with newSockets.
+type sockets struct {
+	log     *slog.Logger
+	done    <-chan struct{} // ends the waiting of a listener
+	routing gauge           // connections that are accepted and not yet where they belong
+	wg      sync.WaitGroup  // connections that are admitted
+
+	mu        sync.Mutex
+	stopped   bool // there are no more listeners
+	closed    bool // no connection is admitted any more
+	listeners map[*listener]struct{}
+	pausing   bool // between pause and resume
+	paused    []*listener
+	conns     map[*admitted]struct{}
+	port      int
+}
+
+// newSockets returns those whose port is that of the first listener where port is 0.
+func newSockets(log *slog.Logger, port int, done <-chan struct{}) *sockets {
+	return &sockets{log: log, done: done, port: port, listeners: make(map[*listener]struct{}), conns: make(map[*admitted]struct{})}
+}
+
+// track notes ln for stop and makes its Accept survive passing errors.
+// accepted gets to know each connection before anybody else does, see listener.
+func (k *sockets) track(ln net.Listener, accepted func(net.Conn) net.Conn) (net.Listener, error) {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	if k.stopped {
+		ln.Close()
+		return nil, net.ErrClosed
+	}
+	l := &listener{Listener: ln, log: k.log, done: k.done, accepted: accepted}
+	if k.pausing {
+		if err := k.pauseLocked(l); err != nil {
+			ln.Close()
+			return nil, err
+		}
+	}
+	k.listeners[l] = struct{}{}
+	return l, nil
+}
+
+// trackPublic is track for a listener of the public port.
+func (k *sockets) trackPublic(ln net.Listener) (net.Listener, error) {
+	k.mu.Lock()
+	if a, ok := ln.Addr().(*net.TCPAddr); ok && k.port == 0 {
+		k.port = a.Port
+	}
+	k.mu.Unlock()
+	return k.track(ln, func(c net.Conn) net.Conn { k.routing.add(); return c })
+}
+
+// publicPort is the port that belongs into the URL of a name.
+func (k *sockets) publicPort() int {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	return k.port
+}
+
+// pause makes all listeners accept nothing until resume, see [Server.Pause].
+func (k *sockets) pause() error {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	if k.stopped || k.pausing {
+		return errors.New("pause: the server is paused or stops")
+	}
+	k.pausing = true
+	for ln := range k.listeners {
+		if err := k.pauseLocked(ln); err != nil {
+			k.resumeLocked()
+			return err
+		}
+	}
+	return nil
+}
+
+func (k *sockets) pauseLocked(ln *listener) error {
+	err := ln.pause()
+	if err == nil {
+		k.paused = append(k.paused, ln)
+	}
+	return err
+}
+
+// resume ends a pause.
+func (k *sockets) resume() {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	k.resumeLocked()
+}
+
+func (k *sockets) resumeLocked() {
+	for _, ln := range k.paused {
+		ln.resume()
+	}
+	k.paused, k.pausing = nil, false
+}
+
+// stop closes all listeners, for good. It reports whether it is the first to do so.
+func (k *sockets) stop() (first bool) {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	first, k.stopped = !k.stopped, true
+	for ln := range k.listeners {
+		ln.Close()
+	}
+	k.resumeLocked() // so that Accept sees it
+	return first
+}
+
+// stopping reports whether stop was called.
+func (k *sockets) stopping() bool {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	return k.stopped
+}
+
+// An admitted connection is one that cut finds, with what the server holds for it.
+// It ends once, whoever calls end: so no branch of its way gives these up one by one.
+type admitted struct {
+	sockets *sockets
+	conn    net.Conn
+	place   *pending        // while it has no owner; may be nil
+	stream  *framing.Stream // for a visitor, until its bytes are carried
+	routing atomic.Bool     // sockets.routing counts it
+}
+
+// admit notes c, so that cut finds it. It returns nil after cut.
+func (k *sockets) admit(c net.Conn) *admitted {
+	a := &admitted{sockets: k, conn: c}
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	if k.closed {
+		return nil
+	}
+	k.conns[a] = struct{}{}
+	k.wg.Add(1)
+	return a
+}
+
+// routed tells that the connection is where it belongs. It may be called again.
+func (a *admitted) routed() {
+	if a.routing.Swap(false) {
+		a.sockets.routing.done()
+	}
+}
+
+// end gives up what the server holds for the connection, which is over or somebody
+// else's. It may be called again.
+func (a *admitted) end() {
+	a.place.end()
+	if a.stream != nil {
+		a.stream.Reset()
+	}
+	a.routed()
+	k := a.sockets
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	if _, ok := k.conns[a]; ok {
+		delete(k.conns, a)
+		k.wg.Done()
+	}
+}
+
+// cut ends all connections that are admitted, and admits no more.
+func (k *sockets) cut() {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	k.closed = true
+	for a := range k.conns {
+		socket.Abort(a.conn)
+	}
+}
