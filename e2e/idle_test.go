@@ -113,7 +113,7 @@ func (p *pairOf) link(name string) *framing.Link {
 	}
 	l, _, err := framing.Client(context.Background(), c, h, framing.Handler{})
 	if err == nil {
-		err = l.Claim(context.Background(), framing.Claim{Name: name})
+		_, err = l.Claim(context.Background(), framing.Claim{Name: name})
 	}
 	if err != nil {
 		p.t.Error(err)

@@ -33,7 +33,7 @@ func ExampleClient() {
 			return err // a *framing.Refusal when the relay says no
 		}
 		defer link.Close()
-		if err := link.Claim(ctx, framing.Claim{Name: "xyz.relay.net"}); err != nil {
+		if _, err := link.Claim(ctx, framing.Claim{Name: "xyz.relay.net"}); err != nil {
 			return err // a *framing.Denial when the relay says no
 		}
 		for {
@@ -59,9 +59,9 @@ func ExampleServer() {
 			return link.Refuse(framing.Refusal{Code: framing.RefusedProof, Text: "the proof does not hold"})
 		}
 		if err := link.Welcome(framing.Welcome{PublicPort: 443}, framing.Handler{
-			Claim: func(c framing.Claim) error {
+			Claim: func(_ context.Context, c framing.Claim) (framing.Claimed, error) {
 				log.Printf("%x serves %s", hello.Key, c.Name)
-				return nil
+				return framing.Claimed{}, nil
 			},
 		}); err != nil {
 			return err

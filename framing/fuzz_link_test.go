@@ -1,6 +1,7 @@
 package framing_test
 
 import (
+	"context"
 	"io"
 	"testing"
 	"time"
@@ -16,16 +17,21 @@ func FuzzLink(f *testing.F) {
 	f.Add([]byte{0, 1, 3, 2, 2, 1, 2, 9, 7, 7, 7, 7, 7, 7, 7, 7, 0})
 	f.Add([]byte{1, 4, 6, 6, 3, 2, 4, 8, 0, 0, 0, 1, 9, 10, 11, 12, 5, 1, 200, 0, 0, 0, 0})
 	f.Add([]byte{1, 4, 6, 6, 8, 3, 0, 8, 4, 2, 0, 0, 8, 1, 3, 0, 13})
+	f.Add([]byte{4, 2, 7, 2, 8, 2, 9, 2, 10, 2, 0, 2, 8})
+	f.Add([]byte{5, 2, 11, 2, 12, 2, 13, 7, 0})
 	f.Add([]byte{0, 4, 8, 3, 0, 8, 2, 200, 9, 8, 6, 0, 1, 2, 16, 8, 20, 2, 0, 0})
 	f.Fuzz(func(t *testing.T, in []byte) {
 		if len(in) == 0 {
 			return
 		}
 		script, relay := script(in[1:]), in[0]%2 == 0
-		l, b := bareRelay(t, 0)
+		hand := handMade{minor: in[0] / 2 % 3, handler: framing.Handler{Claim: grantAll,
+			Release: func(context.Context, string) error { return nil }}}
+		l, p := hand.relay(t)
 		if relay {
-			l, b = bareRemote(t, 0)
+			l, p = hand.remote(t)
 		}
+		b := p.conn
 		go io.Copy(io.Discard, b)
 		var mine []*framing.Stream
 		for len(script) > 0 && l.Err() == nil {
@@ -98,7 +104,10 @@ func (s *script) play(l *framing.Link, b *memconn.Conn, have int, relay bool) *f
 	case 1: // a link record
 		b.Write(rec(s.next()%0x40, s.take(int(s.next())%40)))
 	case 2: // one that is right
-		all := [][]byte{pingByHand, claimByHand, goAwayByHand, rec(0x13), rec(0x11, pingByHand[3:]), rec(0x90), rec(0x20, []byte{2})}
+		all := [][]byte{pingByHand, claimByHand, goAwayByHand, rec(0x13), rec(0x11, pingByHand[3:]), rec(0x90), rec(0x20, []byte{2}),
+			rec(claim, str8("y"), str16(""), []byte{0}, str16("")), rec(claim, str8("x"), str16(""), []byte{0}, str16("\x00\x18\x04\xc0\x00\x02\x00")),
+			rec(release, str8("x")), rec(release, str8("y")), rec(claimed, str8("x"), u32(9)),
+			rec(denied, str8("x"), u16(9), str16("no"), str16("do"), u32(9)), rec(released, str8("x"), []byte{1}, str16(""))}
 		b.Write(all[int(s.next())%len(all)])
 	case 3: // a frame of smux
 		b.Write(frame(s.next()%5, s.id(), s.take(int(s.next())%40)))
@@ -122,6 +131,11 @@ func (s *script) play(l *framing.Link, b *memconn.Conn, have int, relay bool) *f
 	case 7: // the link's own acts
 		if relay {
 			l.Revoke(framing.Denial{Name: "x"})
+		} else if s.next()%4 == 3 {
+			ctx, cancel := context.WithTimeout(context.Background(), time.Microsecond)
+			defer cancel()
+			l.Claim(ctx, framing.Claim{Name: "x"})
+			l.Release(ctx, "x")
 		} else if l.NumStreams() > 0 && s.next()%2 == 0 {
 			return accepted(l)
 		}

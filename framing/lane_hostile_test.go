@@ -138,7 +138,7 @@ func TestBindOfStreamThatOpens(t *testing.T) {
 	server, client := laneTLS(t)
 	synctest.Test(t, func(t *testing.T) {
 		a, b := memconn.Pipe(8) // START_MUX fits in, and the rest waits to be read
-		go b.Write(helloWith(framing.CapabilityLanes))
+		go b.Write(helloWith(0, framing.CapabilityLanes))
 		l, _, err := framing.Server(t.Context(), a)
 		if err != nil {
 			t.Fatal(err)

@@ -284,13 +284,13 @@ func TestLaterMinorVersions(t *testing.T) {
 			}
 			defer l.Close()
 			went := make(chan framing.GoAway, 1)
-			l.Welcome(framing.Welcome{}, framing.Handler{Claim: func(c framing.Claim) error {
+			l.Welcome(framing.Welcome{}, framing.Handler{Claim: claimsBy(func(c framing.Claim) error {
 				name, token := c.Name, c.Token
 				if name != "xyz.relay.test" || token != "t" {
 					t.Errorf("claim of %q with %q", name, token)
 				}
 				return nil
-			}, GoAway: func(g framing.GoAway) { went <- g }})
+			}), GoAway: func(g framing.GoAway) { went <- g }})
 			p.expect(welcome)
 			p.send(unknown, rec(claim, str8("xyz.relay.test"), str16("t"), more))
 			p.expect(claimed)
@@ -328,8 +328,10 @@ func TestLaterMinorVersions(t *testing.T) {
 			p.expect(hello)
 			answer := make(chan error, 2)
 			go func() {
-				answer <- l.Claim(t.Context(), framing.Claim{Name: "a"})
-				answer <- l.Claim(t.Context(), framing.Claim{Name: "b"})
+				for _, name := range []string{"a", "b"} {
+					_, err := l.Claim(t.Context(), framing.Claim{Name: name})
+					answer <- err
+				}
 			}()
 			p.expect(claim)
 			p.send(unknown, rec(claimed, str8("a"), more))

@@ -39,11 +39,18 @@ const (
 )
 
 // A Handler holds what a Link calls while it reads or writes. Each function may be
-// nil. They must not block for long: nothing is read, or written, meanwhile.
+// nil. But for Claim and Release they must not block for long: nothing is read, or
+// written, meanwhile.
 type Handler struct {
 	// Claim answers a remote's claim of a name; only a relay's link calls it.
-	// A *Denial goes back as it is, any other error as DeniedUnavailable.
-	Claim func(Claim) error
+	// A *Denial goes back as it is, any other error as DeniedUnavailable. It may
+	// take its time: one claim or release of a link is decided about after the
+	// other, and all else goes on meanwhile. Its context ends with the link, and
+	// then Claim must return.
+	Claim func(context.Context, Claim) (Claimed, error)
+	// Release takes a name back from the identity, as Claim gives it. A
+	// *NotReleased goes back as it is, any other error as one for now.
+	Release func(ctx context.Context, name string) error
 	// Order begins or ends a run's turn to order a certificate for a name, and
 	// reports whether it may begin; only a relay's link calls it.
 	Order func(name string, begins bool) bool
@@ -282,8 +289,11 @@ func (l *Link) fail(err error) {
 	}
 	l.err = err
 	close(l.done)
-	claims := l.naming.claims
-	l.naming.claims, l.naming.claimNames = nil, nil
+	asks := l.naming.asks
+	l.naming.asks = nil
+	if l.naming.answering != nil {
+		l.naming.answering.stop()
+	}
 	if l.over != nil {
 		go l.over()
 	}
@@ -293,8 +303,8 @@ func (l *Link) fail(err error) {
 	l.checkLocked()
 	l.mu.Unlock()
 
-	for _, c := range claims {
-		c <- fmt.Errorf("link lost: %w", err)
+	for _, a := range asks {
+		a.answer <- answer{err: fmt.Errorf("link lost: %w", err)}
 	}
 	if errors.Is(err, ErrProtocol) && l.sender.become(false) {
 		g := GoAway{Code: GoAwayProtocol, Text: err.Error()}

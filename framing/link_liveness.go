@@ -226,7 +226,7 @@ func cost(t recordType) float64 {
 	switch t {
 	case recGoAway:
 		return 20
-	case recClaim:
+	case recClaim, recRelease:
 		return 5
 	case recLaneReset: // counted by handleLaneReset
 		return 0

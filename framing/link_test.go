@@ -113,7 +113,7 @@ func TestClaims(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		a, b := memconn.Pipe(0)
 		gone := make(chan *framing.Denial, 1)
-		relay, remote := links(t, a, b, framing.Handler{Claim: func(c framing.Claim) error {
+		relay, remote := links(t, a, b, framing.Handler{Claim: claimsBy(func(c framing.Claim) error {
 			name, token := c.Name, c.Token
 			switch {
 			case name == "broken.relay.test":
@@ -124,7 +124,7 @@ func TestClaims(t *testing.T) {
 				return &framing.Denial{Name: "another", Code: framing.DeniedToken, Text: "no"}
 			}
 			return nil
-		}}, framing.Handler{Lost: func(d *framing.Denial) { gone <- d }})
+		})}, framing.Handler{Lost: func(d *framing.Denial) { gone <- d }})
 		for _, c := range []struct {
 			name, token string
 			code        framing.DenialCode
@@ -136,7 +136,7 @@ func TestClaims(t *testing.T) {
 			{"broken.relay.test", "", framing.DeniedUnavailable, false},
 			{strings.Repeat("x", 253), "let me in", 0, false},
 		} {
-			err := remote.Claim(t.Context(), framing.Claim{Name: c.name, Token: c.token})
+			_, err := remote.Claim(t.Context(), framing.Claim{Name: c.name, Token: c.token})
 			var d *framing.Denial
 			switch {
 			case c.code == 0 && err != nil:
@@ -148,7 +148,7 @@ func TestClaims(t *testing.T) {
 			}
 		}
 		for name, token := range map[string]string{strings.Repeat("x", 254): "", "x": strings.Repeat("x", 1025)} {
-			if err := remote.Claim(t.Context(), framing.Claim{Name: name, Token: token}); err == nil {
+			if _, err := remote.Claim(t.Context(), framing.Claim{Name: name, Token: token}); err == nil {
 				t.Errorf("a name of %d and a token of %d bytes were claimed", len(name), len(token))
 			}
 		}
@@ -166,9 +166,9 @@ func TestLostForANameThatWasNotClaimedIsIgnored(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		a, b := memconn.Pipe(0)
 		gone := make(chan *framing.Denial, 2)
-		relay, remote := links(t, a, b, framing.Handler{Claim: func(framing.Claim) error { return nil }},
+		relay, remote := links(t, a, b, framing.Handler{Claim: grantAll},
 			framing.Handler{Lost: func(d *framing.Denial) { gone <- d }})
-		if err := remote.Claim(t.Context(), framing.Claim{Name: "xyz.relay.test"}); err != nil {
+		if _, err := remote.Claim(t.Context(), framing.Claim{Name: "xyz.relay.test"}); err != nil {
 			t.Fatal(err)
 		}
 		for _, name := range []string{"abc.relay.test", "\x1b]0;owned\a\x1b[2Jx", ""} {
@@ -185,7 +185,7 @@ func TestLostForANameThatWasNotClaimedIsIgnored(t *testing.T) {
 // The codes that mean "never": those of PROTOCOL.md, and no unknown one.
 func TestPermanentDenials(t *testing.T) {
 	for code := range framing.DenialCode(20) {
-		want := code >= framing.DeniedInvalid && code <= framing.DeniedBanned
+		want := code >= framing.DeniedInvalid && code <= framing.DeniedBanned || code == framing.DeniedReleased
 		if got := (&framing.Denial{Code: code}).Permanent(); got != want {
 			t.Errorf("code %d: permanent is %v", code, got)
 		}
@@ -197,17 +197,17 @@ func TestClaimsAtOnce(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		a, b := memconn.Pipe(0)
 		hold := make(chan struct{})
-		_, remote := links(t, a, b, framing.Handler{Claim: func(c framing.Claim) error {
+		_, remote := links(t, a, b, framing.Handler{Claim: claimsBy(func(c framing.Claim) error {
 			name := c.Name
 			<-hold
 			if strings.HasPrefix(name, "n") {
 				return &framing.Denial{Code: framing.DeniedTaken, Text: name}
 			}
 			return nil
-		}}, framing.Handler{})
+		})}, framing.Handler{})
 		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
 		defer cancel()
-		if err := remote.Claim(ctx, framing.Claim{Name: "n-first"}); !errors.Is(err, context.DeadlineExceeded) {
+		if _, err := remote.Claim(ctx, framing.Claim{Name: "n-first"}); !errors.Is(err, context.DeadlineExceeded) {
 			t.Errorf("first: %v", err)
 		}
 		var wg sync.WaitGroup
@@ -218,7 +218,7 @@ func TestClaimsAtOnce(t *testing.T) {
 					if yes {
 						name = fmt.Sprintf("y%d", i)
 					}
-					err := remote.Claim(t.Context(), framing.Claim{Name: name})
+					_, err := remote.Claim(t.Context(), framing.Claim{Name: name})
 					var d *framing.Denial
 					if yes != (err == nil) || !yes && (!errors.As(err, &d) || d.Text != name) {
 						t.Errorf("%s: %v", name, err)
@@ -237,13 +237,16 @@ func TestClaimWithoutLink(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		l, p := rawRelay(t, framing.Handler{})
 		done := make(chan error, 1)
-		go func() { done <- l.Claim(t.Context(), framing.Claim{Name: "xyz.relay.test"}) }()
+		go func() {
+			_, err := l.Claim(t.Context(), framing.Claim{Name: "xyz.relay.test"})
+			done <- err
+		}()
 		p.expect(claim)
 		p.conn.Reset()
 		if err := <-done; !errors.Is(err, syscall.ECONNRESET) {
 			t.Errorf("claim whose link is lost: %v", err)
 		}
-		if err := l.Claim(t.Context(), framing.Claim{Name: "xyz.relay.test"}); !errors.Is(err, syscall.ECONNRESET) {
+		if _, err := l.Claim(t.Context(), framing.Claim{Name: "xyz.relay.test"}); !errors.Is(err, syscall.ECONNRESET) {
 			t.Errorf("claim on a lost link: %v", err)
 		}
 	})
@@ -251,10 +254,10 @@ func TestClaimWithoutLink(t *testing.T) {
 
 func TestMaxNames(t *testing.T) {
 	a, b := memconn.Pipe(0)
-	_, remote := links(t, a, b, framing.Handler{Claim: func(framing.Claim) error { return nil }}, framing.Handler{})
+	_, remote := links(t, a, b, framing.Handler{Claim: grantAll}, framing.Handler{})
 	var d *framing.Denial
 	for i := range framing.MaxNames + 1 {
-		err := remote.Claim(t.Context(), framing.Claim{Name: fmt.Sprint(i)})
+		_, err := remote.Claim(t.Context(), framing.Claim{Name: fmt.Sprint(i)})
 		if i < framing.MaxNames && err != nil {
 			t.Fatalf("name %d: %v", i, err)
 		}
@@ -267,7 +270,7 @@ func TestMaxNames(t *testing.T) {
 func TestNoNamesWithoutHandler(t *testing.T) {
 	_, remote, _, _ := memLinks(t)
 	var d *framing.Denial
-	if err := remote.Claim(t.Context(), framing.Claim{Name: "x"}); !errors.As(err, &d) || d.Code != framing.DeniedClosed {
+	if _, err := remote.Claim(t.Context(), framing.Claim{Name: "x"}); !errors.As(err, &d) || d.Code != framing.DeniedClosed {
 		t.Errorf("got %v", err)
 	}
 }

@@ -27,6 +27,8 @@ const (
 	claimed   = 0x05
 	denied    = 0x06
 	lost      = 0x07
+	release   = 0x0a
+	released  = 0x0b
 	ping      = 0x10
 	pong      = 0x11
 	goAway    = 0x12
@@ -94,16 +96,16 @@ func smuxFrame(version, cmd byte, id uint32, payload ...[]byte) []byte {
 	return append(binary.LittleEndian.AppendUint32(b, id), p...)
 }
 
-func helloRecord() []byte { return helloWith(0) }
+func helloRecord() []byte { return helloWith(0, 0) }
 
-func helloWith(capabilities int) []byte {
-	return rec(hello, []byte{0}, u32(capabilities), make([]byte, 32+64), make([]byte, 8), make([]byte, 16), str8("by hand"))
+func helloWith(minor byte, capabilities int) []byte {
+	return rec(hello, []byte{minor}, u32(capabilities), make([]byte, 32+64), make([]byte, 8), make([]byte, 16), str8("by hand"))
 }
 
-func welcomeRecord() []byte { return welcomeWith(0) }
+func welcomeRecord() []byte { return welcomeWith(0, 0) }
 
-func welcomeWith(capabilities int) []byte {
-	return rec(welcome, []byte{0}, u32(capabilities), u16(443), str8("by hand"))
+func welcomeWith(minor byte, capabilities int) []byte {
+	return rec(welcome, []byte{minor}, u32(capabilities), u16(443), str8("by hand"))
 }
 
 // proxyHeader is a PROXY protocol v2 header over IPv4 with these TLVs.
@@ -174,6 +176,7 @@ func (p *peer) discard() { go io.Copy(io.Discard, p.conn) }
 // handMade says how a peer by hand is met.
 type handMade struct {
 	handler      framing.Handler // of the link that it speaks with
+	minor        byte            // of the peer by hand
 	capabilities int             // that both sides name
 	buffer       int             // bytes that the connection holds each way; 0 is memconn's default
 }
@@ -183,7 +186,7 @@ func (h handMade) remote(t testing.TB) (*framing.Link, *peer) {
 	t.Helper()
 	a, b := memconn.Pipe(h.buffer)
 	p := &peer{t, b}
-	go b.Write(helloWith(h.capabilities))
+	go b.Write(helloWith(h.minor, h.capabilities))
 	l, _, err := framing.Server(context.Background(), a)
 	if err != nil {
 		t.Fatal(err)
@@ -201,7 +204,7 @@ func (h handMade) relay(t testing.TB) (*framing.Link, *peer) {
 	t.Helper()
 	a, b := memconn.Pipe(h.buffer)
 	p := &peer{t, b}
-	go b.Write(welcomeWith(h.capabilities))
+	go b.Write(welcomeWith(h.minor, h.capabilities))
 	said := framing.Hello{Key: make([]byte, 32), Signature: make([]byte, 64), Capabilities: uint32(h.capabilities)}
 	l, _, err := framing.Client(context.Background(), a, said, h.handler)
 	if err != nil {

@@ -31,6 +31,14 @@ var header = framing.Header{
 	Dest:   netip.MustParseAddrPort("[2001:db8::1]:443"),
 }
 
+// claimsBy is a relay's handler that grants a name at once, or says why not.
+func claimsBy(decide func(framing.Claim) error) func(context.Context, framing.Claim) (framing.Claimed, error) {
+	return func(_ context.Context, c framing.Claim) (framing.Claimed, error) { return framing.Claimed{}, decide(c) }
+}
+
+// grantAll is the handler that grants all names.
+func grantAll(context.Context, framing.Claim) (framing.Claimed, error) { return framing.Claimed{}, nil }
+
 // links returns the two ends of a link over a, b.
 func links(t testing.TB, a, b net.Conn, atRelay, atRemote framing.Handler) (relay, remote *framing.Link) {
 	t.Helper()

@@ -44,6 +44,9 @@ var linkViolations = []violation{
 }
 
 var relayViolations = []violation{ // by a relay
+	{"RELEASE by the relay", rec(release, str8("xyz.relay.test"))},
+	{"RELEASED unasked", rec(released, str8("xyz.relay.test"), []byte{1}, str16(""))},
+	{"RELEASED short", rec(released, str8("xyz.relay.test"), []byte{1})},
 	{"CLAIM by the relay", rec(claim, str8("xyz.relay.test"), str16(""))},
 	{"CLAIMED unasked", rec(claimed, str8("xyz.relay.test"))},
 	{"DENIED unasked", rec(denied, str8("xyz.relay.test"), u16(2), str16("no"))},
@@ -57,6 +60,8 @@ var relayViolations = []violation{ // by a relay
 }
 
 var remoteViolations = []violation{ // by a remote
+	{"RELEASED by the remote", rec(released, str8("xyz.relay.test"), []byte{1}, str16(""))},
+	{"RELEASE short", rec(release, []byte{9, 'x'})},
 	{"CLAIMED by the remote", rec(claimed, str8("xyz.relay.test"))},
 	{"DENIED by the remote", rec(denied, str8("x"), u16(1), str16(""))},
 	{"LOST by the remote", rec(lost, str8("x"), u16(1), str16(""))},

@@ -46,12 +46,23 @@ var codecs = map[recordType]func(p []byte) (any, []byte, error){
 		return *r, r.record(), nil
 	},
 	recClaim: func(p []byte) (any, []byte, error) {
-		c, err := parseClaim(p)
+		c, err := parseClaim(p, Minor)
 		return c, c.record(), err
 	},
 	recClaimed: func(p []byte) (any, []byte, error) {
-		name, err := parseClaimed(p)
-		return name, claimedRecord(name), err
+		name, c, err := parseClaimed(p, Minor)
+		return [2]any{name, c}, c.record(name), err
+	},
+	recRelease: func(p []byte) (any, []byte, error) {
+		name, err := parseRelease(p)
+		return name, releaseRecord(name), err
+	},
+	recReleased: func(p []byte) (any, []byte, error) {
+		name, not, err := parseReleased(p)
+		if not == nil {
+			return name, releasedRecord(name, nil), err
+		}
+		return *not, releasedRecord(name, not), err
 	},
 	recDenied:    decodeDenial(recDenied),
 	recLost:      decodeDenial(recLost),
@@ -65,7 +76,7 @@ var codecs = map[recordType]func(p []byte) (any, []byte, error){
 
 func decodeDenial(t recordType) func(p []byte) (any, []byte, error) {
 	return func(p []byte) (any, []byte, error) {
-		d, err := parseDenial(p)
+		d, err := parseDenial(p, Minor)
 		if err != nil {
 			return nil, nil, err
 		}
@@ -84,12 +95,16 @@ func decodeOrder(t recordType) func(p []byte) (any, []byte, error) {
 var records = map[recordType][]byte{
 	recHello: (&Hello{Minor: 1, Capabilities: 0x01020304, Key: bytes.Repeat([]byte{5}, 32), Signature: bytes.Repeat([]byte{6}, 64),
 		Run: Run{Number: 1<<64 - 1, ID: [16]byte{7}}, Agent: "agent"}).record(),
-	recWelcome:   (&Welcome{Minor: 1, Capabilities: 0x01020304, PublicPort: 8443, Agent: "agent"}).record(),
-	recRefused:   (&Refusal{Code: RefusedBusy, Text: "später"}).record(),
-	recClaim:     (&Claim{Name: "xyz.relay.test", Token: "token", Replica: true}).record(),
-	recClaimed:   claimedRecord("xyz.relay.test"),
-	recDenied:    (&Denial{Name: "xyz.relay.test", Code: DeniedTaken, Text: "text"}).record(recDenied),
-	recLost:      (&Denial{Name: "xyz.relay.test", Code: DeniedReplaced, Text: "text"}).record(recLost),
+	recWelcome: (&Welcome{Minor: 1, Capabilities: 0x01020304, PublicPort: 8443, Agent: "agent"}).record(),
+	recRefused: (&Refusal{Code: RefusedBusy, Text: "später"}).record(),
+	recClaim: (&Claim{Name: "xyz.relay.test", Token: "token", Replica: true, Rules: Rules{
+		Allow: []netip.Prefix{netip.MustParsePrefix("192.0.2.0/24"), netip.MustParsePrefix("::/0")},
+		Deny:  []netip.Prefix{netip.MustParsePrefix("2001:db8::7/128")}}}).record(),
+	recClaimed:   (&Claimed{OrderIn: time.Hour}).record("xyz.relay.test"),
+	recDenied:    (&Denial{Name: "xyz.relay.test", Code: DeniedTaken, Text: "text", Hint: "hint", Retry: time.Hour}).record(recDenied),
+	recLost:      (&Denial{Name: "xyz.relay.test", Code: DeniedReplaced, Text: "text", Hint: "hint", Retry: time.Second}).record(recLost),
+	recRelease:   releaseRecord("xyz.relay.test"),
+	recReleased:  releasedRecord("xyz.relay.test", &NotReleased{Text: "text"}),
 	recOrder:     orderRecord(recOrder, "xyz.relay.test", true),
 	recOrderTurn: orderRecord(recOrderTurn, "xyz.relay.test", false),
 	recGoAway:    (&GoAway{Code: GoAwayInternal, In: time.Hour, Text: "text"}).record(),
@@ -102,11 +117,7 @@ func TestRecordsRoundTrip(t *testing.T) {
 		if err != nil || !bytes.Equal(again, rec) {
 			t.Errorf("record 0x%02x: %x came back as %x, %v", typ, rec, again, err)
 		}
-		need := len(p)
-		if typ == recClaim {
-			need-- // minor version 0 had no flags
-		}
-		for n := range need {
+		for n := range p {
 			if _, _, err := codecs[typ](p[:n]); !errors.Is(err, ErrProtocol) {
 				t.Errorf("record 0x%02x cut after %d bytes: %v", typ, n, err)
 			}
@@ -121,7 +132,9 @@ func TestLongFieldsAreCut(t *testing.T) {
 		recHello:     (&Hello{Key: make([]byte, 32), Signature: make([]byte, 64), Agent: long}).record(),
 		recWelcome:   (&Welcome{Agent: long}).record(),
 		recRefused:   (&Refusal{Text: long}).record(),
-		recDenied:    (&Denial{Name: long, Text: long}).record(recDenied),
+		recDenied:    (&Denial{Name: long, Text: long, Hint: long, Retry: 1 << 62}).record(recDenied),
+		recClaimed:   (&Claimed{OrderIn: 1 << 62}).record("xyz.relay.test"),
+		recReleased:  releasedRecord("xyz.relay.test", &NotReleased{Text: long}),
 		recOrder:     orderRecord(recOrder, "xyz.relay.test", true),
 		recOrderTurn: orderRecord(recOrderTurn, "xyz.relay.test", false),
 		recGoAway:    (&GoAway{In: -time.Hour, Text: long}).record(),
@@ -154,14 +167,21 @@ func FuzzLinkRecord(f *testing.F) {
 		if err != nil {
 			t.Fatalf("%+v does not come back: %v", first, err)
 		}
-		switch v := second.(type) {
+		switch v := second.(type) { // text may have been cut or replaced
+		case Hello:
+			safe(t, v.Agent)
+		case Welcome:
+			safe(t, v.Agent)
 		case Refusal:
 			safe(t, v.Text)
 		case Denial:
 			safe(t, v.Text)
+			safe(t, v.Hint)
+		case NotReleased:
+			safe(t, v.Text)
 		case GoAway:
 			safe(t, v.Text)
-		default: // nothing was cut or replaced
+		default:
 			if !reflect.DeepEqual(first, second) || !bytes.Equal(rec, again) {
 				t.Fatalf("%+v came back as %+v", first, second)
 			}

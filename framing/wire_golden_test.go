@@ -20,9 +20,7 @@ import (
 	"keystay/internal/memconn"
 )
 
-var update = flag.Bool("update", false, "record testdata/minor0.golden anew; only while minor version 0 is not published")
-
-const goldenFile = "testdata/minor0.golden"
+var update = flag.Bool("update", false, "record the golden file of the newest minor version anew; only while that is not published")
 
 // A phase is a part of a conversation: what both sides say until both are
 // quiet.
@@ -81,14 +79,14 @@ func (r *relayScript) start(n int) {
 			if fmt.Sprint(h) != fmt.Sprint(goldenHello) {
 				t.Errorf("hello %+v", h)
 			}
-			l.Welcome(framing.Welcome{PublicPort: 443, Agent: "keystay-relay/test"}, framing.Handler{Claim: func(c framing.Claim) error {
+			l.Welcome(framing.Welcome{PublicPort: 443, Agent: "keystay-relay/test"}, framing.Handler{Claim: claimsBy(func(c framing.Claim) error {
 				name, token := c.Name, c.Token
 				r.claims = append(r.claims, name+" "+token)
 				if name != "xyz.relay.test" {
 					return &framing.Denial{Code: framing.DeniedTaken, Text: "it belongs to another device"}
 				}
 				return nil
-			}})
+			})})
 		case phaseClaim, phaseDenied, phasePing: // the remote acts
 		case phaseOpen:
 			if got := strings.Join(r.claims, ", "); got != "xyz.relay.test token, abc.relay.test " {
@@ -152,12 +150,12 @@ func (r *remoteScript) start(n int) {
 			}
 			r.link = l
 		case phaseClaim:
-			if err := r.link.Claim(t.Context(), framing.Claim{Name: "xyz.relay.test", Token: "token"}); err != nil {
+			if _, err := r.link.Claim(t.Context(), framing.Claim{Name: "xyz.relay.test", Token: "token"}); err != nil {
 				t.Error(err)
 			}
 		case phaseDenied:
 			var d *framing.Denial
-			if err := r.link.Claim(t.Context(), framing.Claim{Name: "abc.relay.test"}); !errors.As(err, &d) || d.Code != framing.DeniedTaken {
+			if _, err := r.link.Claim(t.Context(), framing.Claim{Name: "abc.relay.test"}); !errors.As(err, &d) || d.Code != framing.DeniedTaken {
 				t.Errorf("claim: %v", err)
 			}
 		case phasePing:
@@ -206,64 +204,93 @@ func (r *recorder) take() []byte {
 	return b
 }
 
-// TestGolden speaks with the recorded bytes of minor version 0: every later
-// version must still understand them, whichever end it is.
-func TestGolden(t *testing.T) {
-	if *update {
-		t.Run("record", func(t *testing.T) { synctest.Test(t, recordGolden) })
+func (r *relayScript) wait()  { r.wg.Wait() }
+func (r *remoteScript) wait() { r.wg.Wait() }
+
+func (r *relayScript) over()  { settled(r.t, r.link) }
+func (r *remoteScript) over() {
+	if got := strings.Join(r.told, ", "); got != "xyz.relay.test: a newer run, the relay stops" {
+		r.t.Errorf("told %q", got)
 	}
-	recorded := readGolden(t)
-	t.Run("relay", func(t *testing.T) {
-		synctest.Test(t, func(t *testing.T) {
-			a, b := memconn.Pipe(0)
-			r := &relayScript{t: t, conn: a}
-			go io.Copy(io.Discard, b)
-			for i, ph := range recorded {
-				r.start(i)
-				synctest.Wait()
-				b.Write(ph.remoteSays)
-				synctest.Wait()
-				r.wg.Wait()
+	settled(r.t, r.link)
+}
+
+// A side is one end of a conversation that is recorded.
+type side interface {
+	start(phase int)
+	wait()
+	over() // checks what is left at the end
+}
+
+// A conversation is what a golden file holds.
+type conversation struct {
+	minor         int
+	phases        []string
+	relay, remote func(t *testing.T, c net.Conn) side
+}
+
+// The conversations: every later version must understand them, whichever end it is.
+var conversations = []conversation{
+	{0, phaseNames[:],
+		func(t *testing.T, c net.Conn) side { return &relayScript{t: t, conn: c} },
+		func(t *testing.T, c net.Conn) side { return &remoteScript{t: t, conn: c} }},
+	{2, phaseNames2,
+		func(t *testing.T, c net.Conn) side { return &relayScript2{script2{t: t, conn: c}, nil} },
+		func(t *testing.T, c net.Conn) side { return &remoteScript2{script2{t: t, conn: c}} }},
+}
+
+func (c *conversation) file() string { return fmt.Sprintf("testdata/minor%d.golden", c.minor) }
+
+// TestGolden speaks with the recorded bytes of older minor versions and of this one.
+func TestGolden(t *testing.T) {
+	for _, c := range conversations {
+		t.Run(fmt.Sprint("minor", c.minor), func(t *testing.T) {
+			if *update && c.minor == framing.Minor {
+				t.Run("record", func(t *testing.T) { synctest.Test(t, c.record) })
 			}
-			settled(t, r.link)
+			recorded := c.read(t)
+			t.Run("relay", func(t *testing.T) {
+				replay(t, recorded, c.relay, func(p phase) []byte { return p.remoteSays })
+			})
+			t.Run("remote", func(t *testing.T) {
+				replay(t, recorded, c.remote, func(p phase) []byte { return p.relaySays })
+			})
 		})
-	})
-	t.Run("remote", func(t *testing.T) {
-		synctest.Test(t, func(t *testing.T) {
-			a, b := memconn.Pipe(0)
-			r := &remoteScript{t: t, conn: a}
-			go io.Copy(io.Discard, b)
-			for i, ph := range recorded {
-				r.start(i)
-				synctest.Wait()
-				b.Write(ph.relaySays)
-				synctest.Wait()
-				r.wg.Wait()
-			}
-			if got := strings.Join(r.told, ", "); got != "xyz.relay.test: a newer run, the relay stops" {
-				t.Errorf("told %q", got)
-			}
-			settled(t, r.link)
-		})
+	}
+}
+
+// replay has one side hear what the other has said once.
+func replay(t *testing.T, recorded []phase, begin func(*testing.T, net.Conn) side, says func(phase) []byte) {
+	synctest.Test(t, func(t *testing.T) {
+		a, b := memconn.Pipe(0)
+		s := begin(t, a)
+		go io.Copy(io.Discard, b)
+		for i, ph := range recorded {
+			s.start(i)
+			synctest.Wait()
+			b.Write(says(ph))
+			synctest.Wait()
+			s.wait()
+		}
+		s.over()
 	})
 }
 
-// recordGolden has both scripts speak with each other and writes down what they
-// say.
-func recordGolden(t *testing.T) {
+// record has both scripts speak with each other and writes down what they say.
+func (c *conversation) record(t *testing.T) {
 	ma, mb := memconn.Pipe(0)
 	a, b := &recorder{Conn: ma}, &recorder{Conn: mb}
-	relay, remote := &relayScript{t: t, conn: a}, &remoteScript{t: t, conn: b}
+	relay, remote := c.relay(t, a), c.remote(t, b)
 	var out bytes.Buffer
-	fmt.Fprintf(&out, "# A whole conversation in minor version 0, recorded by TestGolden.\n# > is what the remote says, < what the relay says.\n")
-	for i := range phases {
+	fmt.Fprintf(&out, "# A whole conversation in minor version %d, recorded by TestGolden.\n# > is what the remote says, < what the relay says.\n", c.minor)
+	for i, name := range c.phases {
 		relay.start(i)
 		remote.start(i)
 		synctest.Wait()
-		relay.wg.Wait()
-		remote.wg.Wait()
+		relay.wait()
+		remote.wait()
 		synctest.Wait()
-		fmt.Fprintf(&out, "\n# %s\n", phaseNames[i])
+		fmt.Fprintf(&out, "\n# %s\n", name)
 		for _, said := range []struct {
 			mark  string
 			bytes []byte
@@ -275,15 +302,16 @@ func recordGolden(t *testing.T) {
 			}
 		}
 	}
-	settled(t, relay.link, remote.link)
-	if err := os.WriteFile(goldenFile, out.Bytes(), 0o644); err != nil {
+	relay.over()
+	remote.over()
+	if err := os.WriteFile(c.file(), out.Bytes(), 0o644); err != nil {
 		t.Fatal(err)
 	}
 }
 
-func readGolden(t *testing.T) []phase {
+func (c *conversation) read(t *testing.T) []phase {
 	t.Helper()
-	b, err := os.ReadFile(goldenFile)
+	b, err := os.ReadFile(c.file())
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -293,7 +321,7 @@ func readGolden(t *testing.T) []phase {
 		var p []byte
 		if mark == ">" || mark == "<" {
 			if p, err = hex.DecodeString(text); err != nil || len(list) == 0 {
-				t.Fatalf("%s: %q: %v", goldenFile, s.Text(), err)
+				t.Fatalf("%s: %q: %v", c.file(), s.Text(), err)
 			}
 		}
 		switch {
@@ -307,8 +335,8 @@ func readGolden(t *testing.T) []phase {
 			list[len(list)-1].name = text
 		}
 	}
-	if len(list) != phases {
-		t.Fatalf("%s has %d phases, want %d", goldenFile, len(list), phases)
+	if len(list) != len(c.phases) {
+		t.Fatalf("%s has %d phases, want %d", c.file(), len(list), len(c.phases))
 	}
 	return list
 }

@@ -8,8 +8,6 @@ import (
 	"golang.org/x/crypto/cryptobyte"
 
 	"keystay/internal/plain"
-
-	"keystay/internal/hostname"
 )
 
 // A Run is one start of a remote's program. The number is kept on the device
@@ -97,6 +95,11 @@ const (
 	DeniedBanned      DenialCode = 6
 	DeniedLimit       DenialCode = 7
 	DeniedUnavailable DenialCode = 8
+	// DeniedUnproven: the DNS does not say, or not any more, that the domain is
+	// this device's.
+	DeniedUnproven DenialCode = 9
+	// DeniedReleased: the device has given the name back, see Link.Release.
+	DeniedReleased DenialCode = 10
 )
 
 // A Denial is the error of a claim that the relay does not grant, or takes back.
@@ -104,12 +107,19 @@ type Denial struct {
 	Name string
 	Code DenialCode
 	Text string // at most 1,024 bytes, for people
+	// Hint says what to do about it, for people; at most 1,024 bytes. Retry is
+	// after how long it is worth to ask again, in whole seconds, and 0 where that
+	// is not known. A relay of a minor version before 2 says neither.
+	Hint  string
+	Retry time.Duration
 }
 
 func (e *Denial) Error() string { return fmt.Sprintf("%s: %s", e.Name, e.Text) }
 
 // Permanent reports whether asking again is of no use.
-func (e *Denial) Permanent() bool { return e.Code >= DeniedInvalid && e.Code <= DeniedBanned }
+func (e *Denial) Permanent() bool {
+	return e.Code >= DeniedInvalid && e.Code <= DeniedBanned || e.Code == DeniedReleased
+}
 
 const (
 	maxText  = 1024
@@ -202,44 +212,6 @@ func parseRefusal(p []byte) (*Refusal, error) {
 	return &Refusal{Code: RefusalCode(code), Text: shown(text)}, nil
 }
 
-// A Claim asks for a name.
-type Claim struct {
-	Name  string // in lower case, at most 253 bytes
-	Token string // may be empty, at most 1,024 bytes
-	// Replica lets the run serve the name beside other replicas of the same
-	// identity. A relay of minor version 0 knows no replicas.
-	Replica bool
-}
-
-// flagReplica is the bit of CLAIM's flags for a replica.
-const flagReplica = 1
-
-func (c *Claim) record() []byte {
-	return encode(recClaim, func(b *cryptobyte.Builder) {
-		str8(b, []byte(c.Name))
-		str16(b, []byte(c.Token))
-		var flags uint8
-		if c.Replica {
-			flags |= flagReplica
-		}
-		b.AddUint8(flags)
-	})
-}
-
-func parseClaim(p []byte) (c Claim, err error) {
-	var n, t []byte
-	var flags uint8
-	s := cryptobyte.String(p)
-	if !readStr8(&s, &n) || !readStr16(&s, &t) {
-		return c, protocolErrorf("short CLAIM")
-	}
-	if len(n) > hostname.Max || len(t) > maxToken {
-		return c, protocolErrorf("CLAIM of a name of %d and a token of %d bytes", len(n), len(t))
-	}
-	s.ReadUint8(&flags) // absent in minor version 0
-	return Claim{Name: string(n), Token: string(t), Replica: flags&flagReplica != 0}, nil
-}
-
 // orderRecord is ORDER or ORDER_TURN: a name and yes or no.
 func orderRecord(t recordType, name string, yes bool) []byte {
 	return encode(t, func(b *cryptobyte.Builder) {
@@ -260,38 +232,6 @@ func parseOrder(p []byte) (name string, yes bool, err error) {
 		return "", false, protocolErrorf("short ORDER or ORDER_TURN")
 	}
 	return string(n), y != 0, nil
-}
-
-func claimedRecord(name string) []byte {
-	return encode(recClaimed, func(b *cryptobyte.Builder) { str8(b, []byte(name)) })
-}
-
-func parseClaimed(p []byte) (string, error) {
-	var n []byte
-	s := cryptobyte.String(p)
-	if !readStr8(&s, &n) {
-		return "", protocolErrorf("short CLAIMED")
-	}
-	return string(n), nil
-}
-
-// record encodes e as DENIED or LOST.
-func (e *Denial) record(t recordType) []byte {
-	return encode(t, func(b *cryptobyte.Builder) {
-		str8(b, clip(e.Name, hostname.Max))
-		b.AddUint16(uint16(e.Code))
-		str16(b, clip(e.Text, maxText))
-	})
-}
-
-func parseDenial(p []byte) (*Denial, error) {
-	var name, text []byte
-	var code uint16
-	s := cryptobyte.String(p)
-	if !readStr8(&s, &name) || !s.ReadUint16(&code) || !readStr16(&s, &text) {
-		return nil, protocolErrorf("short DENIED or LOST")
-	}
-	return &Denial{Name: string(name), Code: DenialCode(code), Text: shown(text)}, nil
 }
 
 func (g *GoAway) record() []byte {

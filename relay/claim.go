@@ -44,6 +44,9 @@ func (p *presence) take(s *session, c framing.Claim) (replaced []*session, err e
 	if s.link.Err() != nil {
 		return nil, &framing.Denial{Name: c.Name, Code: framing.DeniedUnavailable, Text: "the link is lost"}
 	}
+	if s.away.Load() { // set before goAway withdraws the names
+		return nil, goingAway(c.Name)
+	}
 	h := p.names[c.Name]
 	if h != nil && !h.key.Equal(s.key) { // its grant has expired under a session
 		return nil, denial(names.Taken(c.Name))
@@ -90,6 +93,11 @@ func (p *presence) take(s *session, c framing.Claim) (replaced []*session, err e
 	}
 	delete(p.awaited, c.Name)
 	return replaced, nil
+}
+
+// goingAway is the denial of a claim on a link whose remote has said that it goes.
+func goingAway(name string) *framing.Denial {
+	return &framing.Denial{Name: name, Code: framing.DeniedUnavailable, Text: "this link is going away"}
 }
 
 func replacedBy(name string) *framing.Denial {

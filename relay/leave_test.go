@@ -128,7 +128,7 @@ func TestShutdownServesTheAccepted(t *testing.T) {
 	}
 	defer link.Close()
 	p.wg.Go(func() { answer(link) })
-	if err := link.Claim(context.Background(), framing.Claim{Name: heldName}); err != nil {
+	if _, err := link.Claim(context.Background(), framing.Claim{Name: heldName}); err != nil {
 		t.Fatal(err)
 	}
 	v, away := p.visit(heldName), p.visit("away.relay.test")
@@ -227,7 +227,7 @@ func TestGrantsClosedAndReopened(t *testing.T) {
 	}
 	p.visit(heldName).served()
 	var d *framing.Denial
-	if err := link.Claim(context.Background(), framing.Claim{Name: "more.relay.test"}); !errors.As(err, &d) || d.Code != framing.DeniedUnavailable {
+	if _, err := link.Claim(context.Background(), framing.Claim{Name: "more.relay.test"}); !errors.As(err, &d) || d.Code != framing.DeniedUnavailable {
 		t.Errorf("claim: %v", err)
 	}
 	other, err := names.OpenGrants(p.dir)
@@ -243,7 +243,7 @@ func TestGrantsClosedAndReopened(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	if err := link.Claim(context.Background(), framing.Claim{Name: "more.relay.test"}); err != nil {
+	if _, err := link.Claim(context.Background(), framing.Claim{Name: "more.relay.test"}); err != nil {
 		t.Errorf("claim: %v", err)
 	}
 	p.visit("nobody.relay.test").refused(112)

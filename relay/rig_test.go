@@ -205,6 +205,12 @@ type device struct {
 	welcome framing.Welcome
 }
 
+// Claim claims a name.
+func (d *device) Claim(ctx context.Context, c framing.Claim) error {
+	_, err := d.Link.Claim(ctx, c)
+	return err
+}
+
 // link connects a device. What it does with its streams is up to the caller.
 func (r *rig) link(id identity) (*device, error) {
 	r.t.Helper()

@@ -225,19 +225,26 @@ func (sess *session) closeIdle() {
 }
 
 // claim decides about one CLAIM and makes the name lead here.
-func (sess *session) claim(c framing.Claim) error {
+func (sess *session) claim(_ context.Context, c framing.Claim) (framing.Claimed, error) {
+	if err := sess.decide(c); err != nil {
+		return framing.Claimed{}, sess.denied(err)
+	}
+	return framing.Claimed{}, nil
+}
+
+func (sess *session) decide(c framing.Claim) error {
 	s := sess.srv
 	name, err := hostname.Normalize([]byte(c.Name))
 	if err != nil || name != c.Name {
 		// The log gets no name that may be anything.
-		return sess.denied(&framing.Denial{Code: framing.DeniedInvalid, Text: "not a host name in lower case"})
+		return &framing.Denial{Code: framing.DeniedInvalid, Text: "not a host name in lower case"}
 	}
 	if sess.away.Load() {
-		return sess.denied(&framing.Denial{Name: name, Code: framing.DeniedUnavailable, Text: "this link is going away"})
+		return goingAway(name)
 	}
 	// Whoever is connected for the name has it, whatever the record says.
 	if err := s.presence.free(name, sess.key); err != nil {
-		return sess.denied(err)
+		return err
 	}
 	asks := names.Claimant{Name: name, Key: sess.key, Token: c.Token, Source: addrPort(sess.link.RemoteAddr()).Addr()}
 	if sess.tried.spent(c.Token) {
@@ -252,11 +259,11 @@ func (sess *session) claim(c framing.Claim) error {
 			err = denial(d)
 		}
 		sess.tried.add(c.Token)
-		return sess.denied(err)
+		return err
 	}
 	again := slices.Contains(sess.granted(), name)
 	if err := s.presence.claim(sess, c); err != nil {
-		return sess.denied(err)
+		return err
 	}
 	s.router.expected.arrived(name)
 	sess.unclaimed.Stop()

@@ -98,7 +98,7 @@ func (p *succession) remote() <-chan *framing.Link {
 				}
 			}
 			p.wg.Go(func() { answer(link) })
-			if link.Claim(context.Background(), framing.Claim{Name: heldName}) != nil {
+			if _, err := link.Claim(context.Background(), framing.Claim{Name: heldName}); err != nil {
 				link.Close()
 				continue
 			}

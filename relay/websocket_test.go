@@ -133,7 +133,8 @@ func (r *wssRelay) visitor(link *framing.Link) (s *framing.Stream, from string) 
 func claimOver(link *framing.Link, name string) error {
 	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
 	defer cancel()
-	return link.Claim(ctx, framing.Claim{Name: name})
+	_, err := link.Claim(ctx, framing.Claim{Name: name})
+	return err
 }
 
 // A proof made for another connection, as a middlebox that ends TLS would pass

@@ -93,7 +93,7 @@ func (w *way) claimAll(link *framing.Link, relay string) (granted []*Listener, e
 // claim claims the name of one listener.
 func (w *way) claim(ctx context.Context, link *framing.Link, relay string, l *Listener) error {
 	token, withheld := w.token(relay, l.domain)
-	err := link.Claim(ctx, framing.Claim{Name: l.domain, Token: token, Replica: l.cfg.Replica})
+	_, err := link.Claim(ctx, framing.Claim{Name: l.domain, Token: token, Replica: l.cfg.Replica})
 	var denied *framing.Denial
 	switch {
 	case errors.Is(err, context.DeadlineExceeded) && w.ctx.Err() == nil:

@@ -228,18 +228,18 @@ func (r *fakeRelay) link(below, conn net.Conn, cs *tls.ConnectionState) {
 	l := &relayLink{Link: link, t: r.t, ca: r.ca, hello: hello, conn: below, goAway: make(chan framing.GoAway, 1)}
 	var once sync.Once
 	link.Welcome(framing.Welcome{PublicPort: 8443}, framing.Handler{
-		Claim: func(c framing.Claim) error {
+		Claim: func(_ context.Context, c framing.Claim) (framing.Claimed, error) {
 			r.mu.Lock()
 			r.claims = append(r.claims, claim{cs.ServerName, c.Name, c.Token})
 			decide := r.claim
 			r.mu.Unlock()
 			if decide != nil {
 				if err := decide(c.Name, c.Token); err != nil {
-					return err
+					return framing.Claimed{}, err
 				}
 			}
 			once.Do(func() { r.up <- l })
-			return nil
+			return framing.Claimed{}, nil
 		},
 		GoAway: func(g framing.GoAway) { l.goAway <- g },
 	})

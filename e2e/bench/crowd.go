@@ -84,7 +84,7 @@ func newLink(address string, roots *x509.CertPool, name string) (*framing.Link, 
 	if err != nil {
 		return nil, err
 	}
-	if err := l.Claim(ctx, framing.Claim{Name: name}); err != nil {
+	if _, err := l.Claim(ctx, framing.Claim{Name: name}); err != nil {
 		l.Close()
 		return nil, err
 	}

@@ -1,0 +1,174 @@
+package framing
+
+import (
+	"time"
+
+	"golang.org/x/crypto/cryptobyte"
+
+	"keystay/internal/hostname"
+)
+
+// A Claim asks for a name.
+type Claim struct {
+	Name  string // in lower case, at most 253 bytes
+	Token string // may be empty, at most 1,024 bytes
+	// Replica lets the run serve the name beside other replicas of the same
+	// identity. A relay of minor version 0 knows no replicas.
+	Replica bool
+	// Rules say which visitors the name is for. A relay of a minor version before
+	// 2 knows no rules: it passes all visitors on.
+	Rules
+}
+
+// flagReplica is the bit of CLAIM's flags for a replica.
+const flagReplica = 1
+
+func (c *Claim) record() []byte {
+	return encode(recClaim, func(b *cryptobyte.Builder) {
+		str8(b, []byte(c.Name))
+		str16(b, []byte(c.Token))
+		var flags uint8
+		if c.Replica {
+			flags |= flagReplica
+		}
+		b.AddUint8(flags)
+		b.AddUint16LengthPrefixed(c.Rules.add)
+	})
+}
+
+// parseClaim decodes a CLAIM of a remote of the given minor version.
+func parseClaim(p []byte, minor uint8) (c Claim, err error) {
+	var n, t, rules []byte
+	var flags uint8
+	s := cryptobyte.String(p)
+	if !readStr8(&s, &n) || !readStr16(&s, &t) ||
+		minor >= 1 && !s.ReadUint8(&flags) || minor >= 2 && !readStr16(&s, &rules) {
+		return c, protocolErrorf("short CLAIM")
+	}
+	if len(n) > hostname.Max || len(t) > maxToken {
+		return c, protocolErrorf("CLAIM of a name of %d and a token of %d bytes", len(n), len(t))
+	}
+	c = Claim{Name: string(n), Token: string(t), Replica: flags&flagReplica != 0}
+	c.Rules, err = parseRules(rules)
+	return c, err
+}
+
+// A Claimed is a relay's yes to a claim.
+type Claimed struct {
+	// OrderIn is how long the remote must wait before it orders a new certificate
+	// for the name from the relay's usual CA, in whole seconds, up to 136 years;
+	// 0 is not at all. A relay of a minor version before 2 leaves it 0.
+	OrderIn time.Duration
+}
+
+func (c *Claimed) record(name string) []byte {
+	return encode(recClaimed, func(b *cryptobyte.Builder) {
+		str8(b, []byte(name))
+		b.AddUint32(seconds(c.OrderIn))
+	})
+}
+
+// parseClaimed decodes a CLAIMED of a relay of the given minor version.
+func parseClaimed(p []byte, minor uint8) (name string, c Claimed, err error) {
+	var n []byte
+	var in uint32
+	s := cryptobyte.String(p)
+	if !readStr8(&s, &n) || minor >= 2 && !s.ReadUint32(&in) {
+		return "", c, protocolErrorf("short CLAIMED")
+	}
+	return string(n), Claimed{OrderIn: time.Duration(in) * time.Second}, nil
+}
+
+// record encodes e as DENIED or LOST.
+func (e *Denial) record(t recordType) []byte {
+	return encode(t, func(b *cryptobyte.Builder) {
+		str8(b, clip(e.Name, hostname.Max))
+		b.AddUint16(uint16(e.Code))
+		str16(b, clip(e.Text, maxText))
+		str16(b, clip(e.Hint, maxText))
+		b.AddUint32(seconds(e.Retry))
+	})
+}
+
+// parseDenial decodes a DENIED or LOST of a relay of the given minor version.
+func parseDenial(p []byte, minor uint8) (*Denial, error) {
+	var name, text, advice []byte
+	var code uint16
+	var retry uint32
+	s := cryptobyte.String(p)
+	if !readStr8(&s, &name) || !s.ReadUint16(&code) || !readStr16(&s, &text) ||
+		minor >= 2 && (!readStr16(&s, &advice) || !s.ReadUint32(&retry)) {
+		return nil, protocolErrorf("short DENIED or LOST")
+	}
+	return &Denial{Name: string(name), Code: DenialCode(code), Text: shown(text),
+		Hint: shown(advice), Retry: time.Duration(retry) * time.Second}, nil
+}
+
+// seconds is d in whole seconds, rounded up, as a field of four bytes holds it.
+func seconds(d time.Duration) uint32 {
+	if d <= 0 {
+		return 0
+	}
+	return uint32(min((d-1)/time.Second+1, 1<<32-1))
+}
+
+// A NotReleased is the error of a name that the relay does not take back.
+type NotReleased struct {
+	Name  string
+	Text  string // at most 1,024 bytes, for people
+	Later bool   // the relay could not do it now; else it is a refusal
+}
+
+func (e *NotReleased) Error() string { return e.Name + ": " + e.Text }
+
+// The values of RELEASED.
+const (
+	releaseRefused = 0
+	releaseDone    = 1
+	releaseNotNow  = 2
+)
+
+func releaseRecord(name string) []byte {
+	return encode(recRelease, func(b *cryptobyte.Builder) { str8(b, []byte(name)) })
+}
+
+func parseRelease(p []byte) (name string, err error) {
+	var n []byte
+	s := cryptobyte.String(p)
+	if !readStr8(&s, &n) {
+		return "", protocolErrorf("short RELEASE")
+	}
+	return string(n), nil
+}
+
+// releasedRecord is RELEASED; a nil error says that the name was released.
+func releasedRecord(name string, not *NotReleased) []byte {
+	return encode(recReleased, func(b *cryptobyte.Builder) {
+		str8(b, []byte(name))
+		switch {
+		case not == nil:
+			b.AddUint8(releaseDone)
+			str16(b, nil)
+			return
+		case not.Later:
+			b.AddUint8(releaseNotNow)
+		default:
+			b.AddUint8(releaseRefused)
+		}
+		str16(b, clip(not.Text, maxText))
+	})
+}
+
+// parseReleased returns nil for a name that was released.
+func parseReleased(p []byte) (name string, not *NotReleased, err error) {
+	var n, text []byte
+	var how uint8
+	s := cryptobyte.String(p)
+	if !readStr8(&s, &n) || !s.ReadUint8(&how) || !readStr16(&s, &text) {
+		return "", nil, protocolErrorf("short RELEASED")
+	}
+	if how == releaseDone {
+		return string(n), nil, nil
+	}
+	return string(n), &NotReleased{Name: string(n), Text: shown(text), Later: how == releaseNotNow}, nil
+}
