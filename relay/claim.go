@@ -36,6 +36,28 @@ func (p *presence) free(name string, key ed25519.PublicKey) error {
 	return nil
 }
 
+// forfeit takes a name away from the sessions of an identity, and returns them.
+func (p *presence) forfeit(name string, key []byte) []*session {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	h := p.names[name]
+	if h == nil || !bytes.Equal(h.key, key) {
+		return nil
+	}
+	delete(p.names, name)
+	for _, s := range h.sessions {
+		s.names = slices.DeleteFunc(slices.Clone(s.names), func(n string) bool { return n == name })
+	}
+	return h.sessions
+}
+
+// lose takes a name from whoever is connected for it and must not use it any more.
+func (s *Server) lose(l names.Lost) {
+	for _, sess := range s.presence.forfeit(l.Denied.Name, l.Key) {
+		sess.link.Revoke(*denial(&l.Denied))
+	}
+}
+
 func (p *presence) take(s *session, c framing.Claim) (replaced []*session, err error) {
 	p.mu.Lock()
 	defer p.mu.Unlock()

@@ -101,6 +101,7 @@ func (s *Server) init() {
 		s.sockets = newSockets(s.log, s.PublicPort, s.ctx.Done())
 		s.panics = &panics.Log{Logger: s.log, Passes: http.ErrAbortHandler}
 		s.own = newOwnTLS(s.TLS, s.NoLanes)
+		s.Names.OnLost = s.lose
 		s.Names.Begin(s.Domain)
 		s.router = &router{domain: s.Domain, presence: &s.presence, names: s.Names, ctx: s.ctx, leaving: s.leaving, departure: &s.departure}
 		site := site{domain: s.Domain, names: s.Names, sockets: s.sockets, abuse: s.Abuse, version: s.Version, link: s.serveWebSocket}

@@ -9,7 +9,9 @@ import (
 	"fmt"
 	"log/slog"
 	"net"
+	"net/netip"
 	"slices"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -132,7 +134,7 @@ func (sess *session) begin() bool {
 	if !s.NoLanes {
 		welcome.Capabilities |= framing.CapabilityLanes
 	}
-	err := sess.link.Welcome(welcome, framing.Handler{Claim: sess.claim, Order: sess.order, GoAway: sess.goAway,
+	err := sess.link.Welcome(welcome, framing.Handler{Claim: sess.claim, Release: sess.release, Order: sess.order, GoAway: sess.goAway,
 		LaneTokens: sess.laneTokens, Memory: sess.identity.memory, Panics: s.panics, Over: sess.over})
 	if err != nil {
 		if left, ok := s.lines.gone.take(linkLines, time.Minute); ok {
@@ -225,32 +227,36 @@ func (sess *session) closeIdle() {
 }
 
 // claim decides about one CLAIM and makes the name lead here.
-func (sess *session) claim(_ context.Context, c framing.Claim) (framing.Claimed, error) {
-	if err := sess.decide(c); err != nil {
+func (sess *session) claim(ctx context.Context, c framing.Claim) (framing.Claimed, error) {
+	granted, err := sess.decide(ctx, c)
+	if err != nil {
 		return framing.Claimed{}, sess.denied(err)
 	}
-	return framing.Claimed{}, nil
+	return framing.Claimed{OrderIn: granted.OrderIn}, nil
 }
 
-func (sess *session) decide(c framing.Claim) error {
+func (sess *session) decide(ctx context.Context, c framing.Claim) (granted names.Granted, err error) {
 	s := sess.srv
 	name, err := hostname.Normalize([]byte(c.Name))
 	if err != nil || name != c.Name {
 		// The log gets no name that may be anything.
-		return &framing.Denial{Code: framing.DeniedInvalid, Text: "not a host name in lower case"}
+		return granted, &framing.Denial{Code: framing.DeniedInvalid, Text: "not a host name in lower case"}
 	}
 	if sess.away.Load() {
-		return goingAway(name)
+		return granted, goingAway(name)
 	}
-	// Whoever is connected for the name has it, whatever the record says.
-	if err := s.presence.free(name, sess.key); err != nil {
-		return err
+	// Whoever is connected for a name below the zone has it, whatever the record
+	// says. Of another one DNS decides.
+	if strings.HasSuffix(name, "."+s.Domain) {
+		if err := s.presence.free(name, sess.key); err != nil {
+			return granted, err
+		}
 	}
-	asks := names.Claimant{Name: name, Key: sess.key, Token: c.Token, Source: addrPort(sess.link.RemoteAddr()).Addr()}
+	asks := names.Claimant{Name: name, Key: sess.key, Token: c.Token, Source: sess.source()}
 	if sess.tried.spent(c.Token) {
 		asks.Token = "" // it is not even looked at
 	}
-	if _, err := s.Names.Claim(s.ctx, asks); err != nil {
+	if granted, err = s.Names.Claim(ctx, asks); err != nil {
 		var d *names.Denied
 		if errors.As(err, &d) {
 			if asks.Token != c.Token {
@@ -259,11 +265,16 @@ func (sess *session) decide(c framing.Claim) error {
 			err = denial(d)
 		}
 		sess.tried.add(c.Token)
-		return err
+		return granted, err
 	}
 	again := slices.Contains(sess.granted(), name)
 	if err := s.presence.claim(sess, c); err != nil {
-		return err
+		return granted, err
+	}
+	// A ban that came meanwhile may have looked for this name before it was here.
+	if b, ok := s.Names.Banned(name, sess.key, asks.Source); ok {
+		s.presence.forfeit(name, sess.key)
+		return granted, denial(&names.Denied{Name: name, Code: names.DeniedBanned, Text: b.Text()})
 	}
 	s.router.expected.arrived(name)
 	sess.unclaimed.Stop()
@@ -275,6 +286,23 @@ func (sess *session) decide(c framing.Claim) error {
 	} else if left, ok := s.lines.up.take(linkLines, time.Minute); ok {
 		sess.log().Info("name is up", "name", name, left)
 	}
+	return granted, nil
+}
+
+// source is the address that the remote's link comes from.
+func (sess *session) source() netip.Addr { return addrPort(sess.link.RemoteAddr()).Addr() }
+
+// release gives a name back, as its device wishes.
+func (sess *session) release(_ context.Context, name string) error {
+	if err := sess.srv.Names.Release(name, sess.key); err != nil {
+		var d *names.Denied
+		if errors.As(err, &d) {
+			return &framing.NotReleased{Name: name, Text: d.Text}
+		}
+		return err
+	}
+	sess.srv.presence.forfeit(name, sess.key)
+	sess.log().Info("name is released by its device", "name", name)
 	return nil
 }
 
@@ -292,12 +320,12 @@ var denialCodes = map[names.Code]framing.DenialCode{
 	names.DeniedLimit:       framing.DeniedLimit,
 	names.DeniedUnavailable: framing.DeniedUnavailable,
 	names.DeniedBanned:      framing.DeniedBanned,
-	names.DeniedUnproven:    framing.DeniedUnavailable,
+	names.DeniedUnproven:    framing.DeniedUnproven,
 }
 
 // denial is what a remote is told of a claim that is denied.
 func denial(d *names.Denied) *framing.Denial {
-	return &framing.Denial{Name: d.Name, Code: denialCodes[d.Code], Text: d.Text}
+	return &framing.Denial{Name: d.Name, Code: denialCodes[d.Code], Text: d.Text, Hint: strings.Join(d.Hints, "; "), Retry: d.Retry}
 }
 
 func (sess *session) denied(err error) error {
