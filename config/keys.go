@@ -16,6 +16,7 @@ const (
 	List               // a list of texts; with commas in flags and variables
 	Switch             // "true" or "false"
 	Table              // a list of maps, which only a file can hold
+	Number             // a whole number
 )
 
 // A Key describes one thing that can be set. Flags, variables, defaults, help

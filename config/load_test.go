@@ -148,7 +148,7 @@ log: {level: warn}
 			}
 			want := &config.Relay{
 				Domain: "file.relay.test", Listen: []string{"192.0.2.1:1", "192.0.2.1:2"}, HTTPListen: []string{}, StateDir: "/var/lib/keystay",
-				Names: config.Names{Policy: "closed"}, Log: config.Log{Level: "warn", Format: "text"},
+				Names: defaultNames("closed"), Log: config.Log{Level: "warn", Format: "text"},
 				DrainTimeout: 30 * time.Second, TakeoverDrain: time.Hour, Lanes: "auto",
 			}
 			tt.want(want)
@@ -159,6 +159,11 @@ log: {level: warn}
 	}
 }
 
+// defaultNames is who may take names where only the policy is said.
+func defaultNames(policy string) config.Names {
+	return config.Names{Policy: policy, KeyNames: "open", ExpireUnused: 365 * 24 * time.Hour, CertificatesPerWeek: 50, Webhook: config.Webhook{Remember: time.Minute}}
+}
+
 func TestRelayDefaults(t *testing.T) {
 	inFolder(t, nil)
 	r, warnings, err := loadRelay(t, "--domain", "Relay.Test.")
@@ -167,7 +172,7 @@ func TestRelayDefaults(t *testing.T) {
 	}
 	want := &config.Relay{
 		Domain: "relay.test", Listen: []string{":443"}, HTTPListen: []string{":80"}, StateDir: "/var/lib/keystay",
-		Names: config.Names{Policy: "open"}, Admin: config.Admin{Listen: "127.0.0.1:9440"}, Log: config.Log{Level: "info", Format: "text"},
+		Names: defaultNames("open"), Admin: config.Admin{Listen: "127.0.0.1:9440"}, Log: config.Log{Level: "info", Format: "text"},
 		DrainTimeout: 30 * time.Second, TakeoverDrain: time.Hour, Lanes: "auto",
 	}
 	if !reflect.DeepEqual(r, want) {
@@ -247,7 +252,7 @@ func TestKeysMatchStructs(t *testing.T) {
 		keys  []config.Key
 		extra []string // keys that are not decoded as they stand
 	}{
-		{reflect.TypeFor[config.Relay](), config.RelayKeys(), []string{"config", "drain_timeout", "takeover_drain", "memory"}},
+		{reflect.TypeFor[config.Relay](), config.RelayKeys(), []string{"config", "drain_timeout", "takeover_drain", "memory", "names.expire_unused", "names.certificates_per_week", "names.webhook.remember"}},
 		{reflect.TypeFor[config.Remote](), config.RemoteKeys(), []string{"local", "wait", "replica", "drain-timeout", "trust-private-addresses"}},
 	}
 	for _, tt := range tests {

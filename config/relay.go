@@ -27,8 +27,8 @@ type Relay struct {
 	// Names says who may take names below Domain.
 	Names Names `mapstructure:"names"`
 
-	// Tokens are what the operator gave out, with the names each may take.
-	// They count where Names.Policy is "token".
+	// Tokens are what the operator gave out in files, with the names each may take,
+	// beside those of "relay token". They count where Names.Policy is "token".
 	Tokens []Token `mapstructure:"tokens"`
 
 	// ACME is where the certificate for Domain comes from, unless TLS is set.
@@ -75,6 +75,44 @@ type Names struct {
 	// Policy is "open" (first come, kept for the identity; the default),
 	// "token" (only with one of the tokens) or "closed" (nobody new).
 	Policy string `mapstructure:"policy"`
+
+	// KeyNames is who may have the name made from a device's own key: "open" (every
+	// device; the default), "token" (with any valid token) or "off" (nobody).
+	KeyNames string `mapstructure:"key_names"`
+
+	// Reserved are patterns of names that only a token gives out that has the very
+	// name, beside the built-in list: labels below Domain, in which a star stands for
+	// any characters.
+	Reserved []string `mapstructure:"reserved"`
+
+	// ExpireUnused is how long a name is kept for a device that is not seen: 8760h,
+	// a year, by default, from [MinExpire] to [MaxExpire].
+	ExpireUnused time.Duration `mapstructure:"-"`
+
+	// CertificatesPerWeek is how many new names of the zone may have their first
+	// certificate in 7 days: 50 by default, which is the limit of Let's Encrypt for a
+	// registered domain; 0 is no limit.
+	CertificatesPerWeek int `mapstructure:"-"`
+
+	// Webhook is the outside decision about new names, or empty.
+	Webhook Webhook `mapstructure:"webhook"`
+}
+
+// Webhook is a server that decides about new names.
+type Webhook struct {
+	// URL is where it is asked: https, or http on this machine. Empty is off.
+	URL string `mapstructure:"url"`
+
+	// SecretFile is the file that holds the key of the signatures, one line of
+	// [MinSecret] bytes or more.
+	SecretFile string `mapstructure:"secret_file"`
+
+	// Remember is how long an answer counts for the same question: 1m by default, up
+	// to [MaxRemember]; 0 asks each time.
+	Remember time.Duration `mapstructure:"-"`
+
+	// Secret is what SecretFile holds, without the line's end.
+	Secret Secret `mapstructure:"-"`
 }
 
 // Token is a secret that the operator gave out.

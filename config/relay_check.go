@@ -27,6 +27,7 @@ func checkRelay(r Relay) (Relay, []Warning, Errors) {
 		errs.add("state_dir", "empty", "a folder that the relay may write, as in /var/lib/keystay")
 	}
 	errs.oneOf("names.policy", r.Names.Policy, "open", "token", "closed")
+	errs.names(&r)
 	warnings := errs.policy(r)
 	r.Tokens = errs.tokens(r)
 	if r.DefaultName != "" {
@@ -157,9 +158,6 @@ func (e *Errors) policy(r Relay) []Warning {
 			Message: "names.policy is open: anyone who can reach this relay may take names below " + r.Domain,
 			Hints:   []string{"names: {policy: token} gives names only to those who have a token"},
 		})
-	case r.Names.Policy == "token" && len(r.Tokens) == 0:
-		e.add("tokens", "names.policy is token, and there is no token",
-			`tokens: [{secret_file: FILE, names: ["xyz.`+example(r.Domain)+`"]}]`)
 	}
 	if len(r.Tokens) > 0 && r.Names.Policy != "token" {
 		message := "tokens have no effect while names.policy is " + r.Names.Policy

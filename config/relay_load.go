@@ -3,6 +3,7 @@ package config
 import (
 	"fmt"
 	"os"
+	"strings"
 
 	"github.com/spf13/pflag"
 
@@ -27,7 +28,14 @@ func relayFileKeys() []Key {
 		{Name: "http_listen", Kind: List, Flag: "http-listen", Default: ":80", Help: "`HOST:PORT` for plain HTTP: to https, and ACME HTTP-01; empty is off"},
 		{Name: "state_dir", Flag: "state-dir", Default: "/var/lib/keystay", Help: "the `DIR` of certificates, grants and the control socket"},
 		{Name: "names.policy", Default: "open", Help: "who may take names: open (first come), token or closed"},
-		{Name: "tokens", Kind: Table, Help: "the tokens given out, for names.policy token"},
+		{Name: "names.key_names", Default: "open", Help: "who may have the name made from a device's key: open (every device), token (with any valid one) or off"},
+		{Name: "names.reserved", Kind: List, Help: "labels below the domain that are given out only for a token that has the very name, as in www or mail*, beside the built-in list"},
+		{Name: "names.expire_unused", Default: "8760h", Help: "how long a name is kept for a device that is not seen, as in 8760h, from 24h to 87600h; then it is kept from others for 90 days more"},
+		{Name: "names.certificates_per_week", Kind: Number, Default: "50", Help: "how many new names may have their first certificate in 7 days, of the CA's limit for the domain; 0 is no limit"},
+		{Name: "names.webhook.url", Help: "the URL of a server that is asked before a new name is given out, https or on this machine; empty is off"},
+		{Name: "names.webhook.secret_file", Help: "the file with the key that signs the questions, one line of 16 bytes or more"},
+		{Name: "names.webhook.remember", Default: "1m", Help: "how long an answer counts for the same question, as in 1m, at most 24h; 0s asks each time"},
+		{Name: "tokens", Kind: Table, Help: "tokens given out in files, beside those of relay token"},
 		{Name: "tokens[].secret_file", Help: "the file that holds the token, one line of 16 bytes or more"},
 		{Name: "tokens[].names", Kind: List, Help: "the names it may take: whole ones, or *. and a name for all below that"},
 		{Name: "acme.ca", Help: "the https URL of the CA's directory; empty is Let's Encrypt"},
@@ -82,6 +90,9 @@ func LoadRelay(fs *pflag.FlagSet) (*Relay, []Warning, error) {
 	wrong.drain("drain_timeout", &r.DrainTimeout, src.viper.GetString("drain_timeout"))
 	wrong.drain("takeover_drain", &r.TakeoverDrain, src.viper.GetString("takeover_drain"))
 	wrong.size("memory", &r.Memory, src.viper.GetString("memory"))
+	wrong.span("names.expire_unused", &r.Names.ExpireUnused, src.viper.GetString(strings.ReplaceAll("names.expire_unused", ".", delimiter)), MinExpire, MaxExpire)
+	wrong.span("names.webhook.remember", &r.Names.Webhook.Remember, src.viper.GetString(strings.ReplaceAll("names.webhook.remember", ".", delimiter)), 0, MaxRemember)
+	wrong.count("names.certificates_per_week", &r.Names.CertificatesPerWeek, src.viper.GetString(strings.ReplaceAll("names.certificates_per_week", ".", delimiter)), maxPerWeek)
 	src.resolve("state_dir", &r.StateDir)
 	src.resolve("acme.ca_root", &r.ACME.CARoot)
 	src.resolve("tls.cert_file", &r.TLS.CertFile)
@@ -93,6 +104,8 @@ func LoadRelay(fs *pflag.FlagSet) (*Relay, []Warning, error) {
 		src.resolve(fmt.Sprintf("tokens[%d].secret_file", i), &r.Tokens[i].SecretFile)
 	}
 	warnings = append(warnings, wrong.tokenSecrets(r.Tokens)...)
+	src.resolve("names.webhook.secret_file", &r.Names.Webhook.SecretFile)
+	warnings = append(warnings, wrong.webhookSecret(&r.Names.Webhook)...)
 	if f != nil && f.public && r.ACME.EAB.HMAC != "" && src.inFile("acme.eab.hmac") {
 		warnings = append(warnings, Warning{
 			Key:     "acme.eab.hmac",

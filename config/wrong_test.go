@@ -145,8 +145,19 @@ func TestWrongFile(t *testing.T) {
 				"relay.yaml:4: listen[1]: \"99999\" is no port\nhint: a number from 1 to 65535"},
 		{"the same address twice", "domain: relay.test\nhttp_listen: [\":443\"]\n",
 			"relay.yaml:2: http_listen[0]: \":443\" is in listen[0] too\nhint: each needs a port of its own: change one of the two, or take it out"},
-		{"policy without tokens", "domain: relay.test\nnames: {policy: token}\n",
-			"relay.yaml: tokens: names.policy is token, and there is no token\nhint: tokens: [{secret_file: FILE, names: [\"xyz.relay.test\"]}]"},
+		{"names.* that are none", "domain: relay.test\nnames:\n  key_names: closed\n  reserved: [www, a.b, \"b c\"]\n  expire_unused: \"8760\"\n  certificates_per_week: many\n",
+			"relay.yaml:3: names.key_names: \"closed\" is not open, token or off\n" +
+				"relay.yaml:4: names.reserved[1]: \"a.b\" is not below relay.test\nhint: a label below relay.test, as in www or mail*\n" +
+				"relay.yaml:4: names.reserved[2]: \"b c\" is no pattern of names\nhint: a label below relay.test, as in www or mail*\n" +
+				"relay.yaml:5: names.expire_unused: \"8760\" has no unit\nhint: as in \"8760h\"\n" +
+				"relay.yaml:6: names.certificates_per_week: \"many\" is no number from 0 to 1000000"},
+		{"a time that is too short", "domain: relay.test\nnames: {expire_unused: 1h}\n",
+			"relay.yaml:2: names.expire_unused: \"1h\" is not from 24h0m0s to 87600h0m0s"},
+		{"a webhook without a key", "domain: relay.test\nnames: {webhook: {url: \"http://names.example.com/\"}}\n",
+			"relay.yaml:2: names.webhook.secret_file: missing\nhint: the questions are signed, so that the server knows who asks: openssl rand -hex 32 > FILE\n" +
+				"relay.yaml:2: names.webhook.url: \"http://names.example.com/\" is no https:// URL\nhint: as in https://names.example.com/decide, or http://127.0.0.1:8000/ on this machine"},
+		{"a key without a webhook", "domain: relay.test\nnames: {webhook: {secret_file: s}}\n",
+			"relay.yaml:2: names.webhook.url: missing\nhint: names.webhook.secret_file signs questions to a server: say which, or take it out"},
 		{"names of another zone", "domain: relay.test\nnames: {policy: token}\ntokens:\n- secret_file: s\n  names: [xyz, relay.test, \"*.example.com\", \"*\", notrelay.test]\n",
 			"relay.yaml:5: tokens[0].names[0]: \"xyz\" has no dot\nhint: as in xyz.relay.test or *.team.relay.test\n" +
 				"relay.yaml:5: tokens[0].names[1]: \"relay.test\" is the relay's own name\nhint: \"*.relay.test\" is all names below it\n" +

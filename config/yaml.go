@@ -163,7 +163,9 @@ func (f *file) value(n *yaml.Node, path, schema string) any {
 			return group
 		}
 		return nil
-	case f.keys[known].Kind == Text:
+	case f.keys[known].Kind == Number && kindOf(n) == "a number":
+		return n.Value
+	case f.keys[known].Kind == Text, f.keys[known].Kind == Number:
 		if !f.isKind(n, path, "text") {
 			return nil
 		}

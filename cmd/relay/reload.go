@@ -44,7 +44,18 @@ func warn(log *slog.Logger, warnings []config.Warning) {
 
 // rules are what decides about names.
 func rules(n config.Names, list []config.Token) names.Rules {
-	return names.Rules{Policy: names.Policy(n.Policy), Tokens: tokens(list)}
+	keyNames := names.Policy(n.KeyNames)
+	if n.KeyNames == "off" {
+		keyNames = names.Closed
+	}
+	return names.Rules{
+		Policy:              names.Policy(n.Policy),
+		Tokens:              tokens(list),
+		KeyNames:            keyNames,
+		Reserved:            n.Reserved,
+		ExpireUnused:        n.ExpireUnused,
+		CertificatesPerWeek: n.CertificatesPerWeek,
+	}
 }
 
 func tokens(from []config.Token) []names.Token {

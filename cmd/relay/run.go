@@ -134,6 +134,9 @@ func (p *process) open(takeover bool) (err error) {
 		Version:     cli.Version(),
 		Logger:      p.log,
 	}
+	if w := p.cfg.Names.Webhook; w.URL != "" {
+		p.srv.Names.Ask = (&names.Webhook{URL: w.URL, Secret: []byte(w.Secret), Remember: w.Remember}).Ask
+	}
 	if p.takeover != nil {
 		p.srv.OnClaim = p.takeover.claimed
 	}

@@ -16,6 +16,10 @@ type Claimant struct {
 	Key    ed25519.PublicKey
 	Token  string     // may be empty
 	Source netip.Addr // where its link comes from; the zero Addr is not known
+
+	// Certified says that the device has a certificate for the name: it needs no turn
+	// to order a first one.
+	Certified bool
 }
 
 func (c *Claimant) deny(code Code, text string, hints ...string) *Denied {
@@ -83,7 +87,7 @@ func (n *Names) Claim(ctx context.Context, c Claimant) (Granted, error) {
 	// The name is the identity's, also while that it is seen now cannot be written
 	// down, as on a disk that is full.
 	_ = n.renew([]Holding{{c.Name, c.Key}})
-	return n.granted(&c)
+	return n.granted(&c, false)
 }
 
 // write writes a claim down, if it is still to be decided so. First is what was
@@ -130,7 +134,7 @@ func (n *Names) write(c *Claimant, known *answers, first verdict) (Granted, erro
 	case !v.own:
 		n.changed(Change{What: "granted", Name: c.Name, Key: c.Key, Token: v.token})
 	}
-	return n.granted(c)
+	return n.granted(c, isNew && !v.own)
 }
 
 // noteExpired returns a function that adds names that have expired to list.
@@ -170,12 +174,12 @@ func (n *Names) claimKeyName(c *Claimant) (Granted, error) {
 		return Granted{}, c.deny(DeniedClosed, "this relay gives out no names made from keys", "ask for another name with --domain")
 	}
 	n.recent.add(c.Name)
-	return n.granted(c)
+	return n.granted(c, true)
 }
 
 // granted returns what the identity is told of a name that it has.
-func (n *Names) granted(c *Claimant) (Granted, error) {
-	return Granted{}, nil
+func (n *Names) granted(c *Claimant, isNew bool) (Granted, error) {
+	return Granted{OrderIn: n.orderIn(c, isNew)}, nil
 }
 
 // Release gives a name back that the identity holds: from then on it is kept from

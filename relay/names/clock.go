@@ -47,7 +47,7 @@ type clock struct {
 // machine's clock said then. The text says that the machine's clock has jumped,
 // or is empty.
 func startClock(ran, then time.Time, wall func() time.Time) (c clock, jumped string) {
-	now := plain(wall())
+	now := wholeSeconds(wall())
 	off := now.Sub(then)
 	if off < -clockSlack || off > maxOff {
 		jumped = jump(then, now)
@@ -55,23 +55,23 @@ func startClock(ran, then time.Time, wall func() time.Time) (c clock, jumped str
 	if off < 0 || off > maxOff {
 		off = 0
 	}
-	base := plain(ran.Add(off))
+	base := wholeSeconds(ran.Add(off))
 	if base.Unix() < 0 { // no time for a record, which sorts names by it
-		base = plain(time.Unix(0, 0))
+		base = wholeSeconds(time.Unix(0, 0))
 	}
 	return clock{base: base, at: time.Now(), wall: wall, said: now, asked: time.Now()}, jumped
 }
 
-// plain is a time without its reading of the monotonic clock, in whole seconds.
-func plain(t time.Time) time.Time { return t.UTC().Truncate(time.Second) }
+// wholeSeconds is a time without its reading of the monotonic clock, in whole seconds.
+func wholeSeconds(t time.Time) time.Time { return t.UTC().Truncate(time.Second) }
 
 // now returns the record's time.
-func (c *clock) now() time.Time { return plain(c.base.Add(time.Since(c.at))) }
+func (c *clock) now() time.Time { return wholeSeconds(c.base.Add(time.Since(c.at))) }
 
 // jumped says that the machine's clock has jumped since this was last asked, or
 // returns nothing.
 func (c *clock) jumped() string {
-	due, now := c.said.Add(time.Since(c.asked)), plain(c.wall())
+	due, now := c.said.Add(time.Since(c.asked)), wholeSeconds(c.wall())
 	c.said, c.asked = now, time.Now()
 	if by := now.Sub(due); by < -clockSlack || by > clockSlack {
 		return jump(due, now)

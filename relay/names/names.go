@@ -30,7 +30,7 @@ type Rules struct {
 	KeyNames Policy
 
 	// Reserved are patterns of names that are given out only for a token that has
-	// the very name, see CheckPattern. They come beside the built-in list.
+	// the very name, see hostname.Pattern. They come beside the built-in list.
 	Reserved []string
 
 	// ExpireUnused is how long a name is kept for an identity that is not seen; 0
@@ -40,6 +40,10 @@ type Rules struct {
 	// NamesPerIdentity is how many names one identity may hold, without the one made
 	// from its key; 0 is MaxNamesPerIdentity.
 	NamesPerIdentity int
+
+	// CertificatesPerWeek is how many new names of the zone may have their first
+	// certificate in 7 days; 0 is no limit. See Issuance.
+	CertificatesPerWeek int
 }
 
 // Names decides which identity may use which name. Its fields are set before Begin

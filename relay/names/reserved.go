@@ -72,26 +72,7 @@ func lastLabel(name, zone string) string {
 	return label[strings.LastIndexByte(label, '.')+1:]
 }
 
-// CheckPattern brings a pattern of reserved names into its one form, or says why it
-// is none. A pattern without a dot is for the label directly below the zone, and so
-// for all that is below it: www, mail*. One with dots is a whole name below the
-// zone, and what is below it. A star stands for any characters of one label.
-func CheckPattern(pattern, zone string) (string, error) {
-	p := strings.ToLower(strings.TrimSuffix(strings.TrimSpace(pattern), "."))
-	if name, err := hostname.Normalize([]byte(p)); err == nil { // with A-labels
-		p = name
-	}
-	label, dotted := strings.CutSuffix(p, "."+zone)
-	if !dotted && strings.Contains(p, ".") {
-		return "", fmt.Errorf("%q is not below %s", pattern, zone)
-	}
-	if _, err := hostname.Normalize([]byte(strings.ReplaceAll(label, "*", "x"))); err != nil || label == "" {
-		return "", fmt.Errorf("%q is no pattern of names, as in www or mail*", pattern)
-	}
-	return label, nil
-}
-
-// matches reports whether a pattern of CheckPattern is for name, or for one above
+// matches reports whether a pattern of hostname.Pattern is for name, or for one above
 // it.
 func matches(pattern, name, zone string) bool {
 	labels := strings.Split(strings.TrimSuffix(name, "."+zone), ".")
@@ -140,7 +121,7 @@ const maxReserved = 1000
 // Reserve keeps the names that a pattern matches: none of them is given out any
 // more, but for a token that has the very name. Whoever has one keeps it.
 func (n *Names) Reserve(pattern, note string) (r Reservation, err error) {
-	if pattern, err = CheckPattern(pattern, n.zone); err != nil {
+	if pattern, err = hostname.Pattern(pattern, n.zone); err != nil {
 		return r, err
 	}
 	err = n.update(func(l *ledger) error {
@@ -159,7 +140,7 @@ func (n *Names) Reserve(pattern, note string) (r Reservation, err error) {
 
 // Unreserve takes a pattern away. The error wraps ErrNone when there is no such one.
 func (n *Names) Unreserve(pattern string) error {
-	pattern, err := CheckPattern(pattern, n.zone)
+	pattern, err := hostname.Pattern(pattern, n.zone)
 	if err != nil {
 		return err
 	}

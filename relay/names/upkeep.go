@@ -54,11 +54,20 @@ func (n *Names) lookAfter(ctx context.Context, connected []Holding) error {
 			return err
 		}
 	}
-	return nil
+	return n.sweepRest()
 }
 
-// sweepExpired sweeps up to limit grants, and bans that are over, and reports
-// whether there may be more.
+// sweepRest takes out bans that are over, and turns.
+func (n *Names) sweepRest() error {
+	return n.update(func(l *ledger) error {
+		if err := l.sweepBans(); err != nil {
+			return err
+		}
+		return l.sweepTurns(upkeepBatch)
+	})
+}
+
+// sweepExpired sweeps up to limit grants, and reports whether there may be more.
 func (n *Names) sweepExpired(limit int) (more bool, err error) {
 	err = n.view(func(l *ledger) error {
 		_, gr, err := l.sweepNext()

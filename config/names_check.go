@@ -1,0 +1,104 @@
+package config
+
+import (
+	"fmt"
+	"net/netip"
+	"net/url"
+	"slices"
+	"strconv"
+	"time"
+
+	"keystay/internal/hostname"
+)
+
+const (
+	// MinExpire and MaxExpire bound [Names].ExpireUnused: a day, and ten years.
+	MinExpire = 24 * time.Hour
+	MaxExpire = 10 * 365 * 24 * time.Hour
+	// MaxRemember is the longest time that an answer of a webhook counts: a day.
+	MaxRemember = 24 * time.Hour
+	// MinSecret is how many bytes the key of a webhook's signatures must have.
+	MinSecret = 16
+	// maxPerWeek is the most of [Names].CertificatesPerWeek.
+	maxPerWeek = 1_000_000
+)
+
+// names checks who may take names.
+func (e *Errors) names(r *Relay) {
+	e.oneOf("names.key_names", r.Names.KeyNames, "open", "token", "off")
+	r.Names.Reserved = trimmed(r.Names.Reserved)
+	for i, p := range r.Names.Reserved {
+		if r.Domain == "" { // reported already
+			break
+		}
+		normal, err := hostname.Pattern(p, r.Domain)
+		if err != nil {
+			e.add(fmt.Sprintf("names.reserved[%d]", i), err.Error(), "a label below "+r.Domain+", as in www or mail*")
+			continue
+		}
+		r.Names.Reserved[i] = normal
+	}
+	r.Names.Reserved = slices.Compact(slices.Sorted(slices.Values(r.Names.Reserved)))
+	w := &r.Names.Webhook
+	switch {
+	case w.URL == "" && w.SecretFile != "":
+		e.add("names.webhook.url", "missing", "names.webhook.secret_file signs questions to a server: say which, or take it out")
+	case w.URL != "" && w.SecretFile == "":
+		e.add("names.webhook.secret_file", "missing", "the questions are signed, so that the server knows who asks: openssl rand -hex 32 > FILE")
+	}
+	if w.URL != "" {
+		e.webhookURL(w.URL)
+	}
+}
+
+// webhookURL checks where questions about names go: by https, since the answer
+// decides, or to this machine.
+func (e *Errors) webhookURL(s string) {
+	u, err := url.Parse(s)
+	if err == nil && u.Host != "" && u.User == nil {
+		a, notAddress := netip.ParseAddr(u.Hostname())
+		if u.Scheme == "https" || u.Scheme == "http" && (u.Hostname() == "localhost" || notAddress == nil && a.IsLoopback()) {
+			return
+		}
+	}
+	e.add("names.webhook.url", quote(s)+" is no https:// URL", "as in https://names.example.com/decide, or http://127.0.0.1:8000/ on this machine")
+}
+
+// webhookSecret reads the key of the signatures.
+func (e *Errors) webhookSecret(w *Webhook) []Warning {
+	warnings := e.secretFile("names.webhook.secret_file", w.SecretFile, &w.Secret)
+	if n := len(w.Secret); n > 0 && n < MinSecret {
+		e.add("names.webhook.secret_file", fmt.Sprintf("a key of %d bytes can be guessed: %d at least", n, MinSecret), "openssl rand -hex 32 > "+w.SecretFile)
+	}
+	return warnings
+}
+
+// span parses a time between two others.
+func (e *Errors) span(key string, d *time.Duration, s string, least, most time.Duration) {
+	parsed, err := time.ParseDuration(s)
+	switch {
+	case err != nil && isCount(s):
+		e.add(key, quote(s)+" has no unit", "as in "+quote(s+"h"))
+	case err != nil:
+		e.add(key, quote(s)+" is no duration", "as in 30s, 1h or 8760h, which is a year")
+	case parsed < least || parsed > most:
+		e.add(key, fmt.Sprintf("%s is not from %s to %s", quote(s), least, most))
+	default:
+		*d = parsed
+	}
+}
+
+func isCount(s string) bool {
+	_, err := strconv.ParseUint(s, 10, 32)
+	return err == nil && s != "0"
+}
+
+// count parses a number from 0 to most.
+func (e *Errors) count(key string, n *int, s string, most int) {
+	parsed, err := strconv.Atoi(s)
+	if err != nil || parsed < 0 || parsed > most {
+		e.add(key, fmt.Sprintf("%s is no number from 0 to %d", quote(s), most))
+		return
+	}
+	*n = parsed
+}
