@@ -11,7 +11,7 @@ func Remote() []*Advice {
 		NameTaken, NotBelow, TokenWanted, TokenWrong, TokenWithheld, NoNewNames, Banned, Replaced,
 		ServedHere, ReplicaHere, RemoteState, BadIdentity, NewIdentity, BadRun,
 		ServiceStopped, ServiceNoSocket, ServiceNotSocket, ServiceSocketClosed, ServiceSilent, ServiceUnknownHost,
-		ServiceUntrusted, ServiceHandshake, ServiceIsPlain, ServiceIsTLS, ServiceIsH2C, ServiceIsNotH2C, ServiceBroken, TooManyVisitors,
+		ServiceUntrusted, ServiceHandshake, ServiceIsPlain, ServiceIsTLS, ServiceIsH2C, ServiceIsNotH2C, ServiceOther, ServiceBroken, TooManyVisitors,
 	}
 }
 
