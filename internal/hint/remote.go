@@ -6,7 +6,7 @@ func Remote() []*Advice {
 		NoRelayGiven, NoNameAbove, WhichName,
 		RelayHasNoAddress, AddressHasNoAddress, NoResolver, ResolverAway, NothingListens, NothingAnswers, Offline,
 		UntrustedRelay, NoIntermediate, OtherRoot, RelayExpired, RelayNotYetValid, OtherRelay, OtherName, NotTLS, NotRelay, Silent, NoRelayCertificate, NoWebSocket, PathBreaks, SmallHello,
-		ProxySignIn, ProxyWrongUser, ProxyOtherSignIn, ProxyForbids, ProxyIsNone, ProxyCannotReach, ProxyKind, ProxyAway, ProxyUntrusted, ProxySOCKS, ProxyVariable,
+		ProxySignIn, ProxyWrongUser, ProxyOtherSignIn, ProxyForbids, ProxyIsNone, ProxyPortal, ProxyCannotReach, ProxyHangsUp, ProxyEnds, ProxyKind, ProxyAway, ProxyUntrusted, ProxySOCKS, ProxyVariable,
 		ProofFails, OtherVersion,
 		NameTaken, NotBelow, TokenWanted, TokenWrong, TokenWithheld, NoNewNames, Banned, Replaced,
 		ServedHere, ReplicaHere, RemoteState, BadIdentity, NewIdentity, BadRun,
@@ -158,8 +158,26 @@ var (
 		Do:    []string{"the proxy forbids this host or port: most allow port 443 alone; ask whoever runs it"},
 	}
 	ProxyIsNone = &Advice{
-		Shown: "proxy …: it answers CONNECT with 400, 405 or 501",
+		Shown: "proxy …: it answers CONNECT with 400, 404, 405 or 501",
+		Means: "also any other status from 400 to 499",
 		Do:    []string{"what answers there passes no connections on: check the proxy's address and port"},
+	}
+	ProxyPortal = &Advice{
+		Shown: "proxy …: it answers CONNECT with 302",
+		Means: "also any other status from 300 to 399",
+		Do: []string{"what answers there sends elsewhere, such as to a page to sign in at: open a page in a browser on this network first",
+			"else it is no proxy: check its address and port"},
+	}
+	ProxyHangsUp = &Advice{
+		Shown: "proxy …: it has ended the connection without an answer",
+		Means: "also `… in the middle of its answer`, `it has reset the connection`",
+		Do:    []string{"check the proxy's address, port and kind, and whether it lets this device in and the relay's host and port through: most allow port 443 alone"},
+	}
+	ProxyEnds = &Advice{
+		Shown: "reach relay …: through the proxy …: …",
+		Means: "the proxy has given a connection, and then it ends, stays silent or speaks no TLS",
+		Do: []string{"the proxy said yes and then did not carry TLS to the relay: is it a proxy, and does it let this relay through, unopened? ask whoever runs it",
+			"or go without it: --proxy none"},
 	}
 	ProxyCannotReach = &Advice{
 		Shown: "proxy …: it answers CONNECT with 502, 503 or 504",
