@@ -224,6 +224,31 @@ func (g *Grants) update(f func(*ledger) error) error {
 	}))
 }
 
+// Whole says why nothing can be claimed now, or nil: the record is closed, or
+// damaged, as far as that has been noticed or shows without reading all of it. It
+// reads a few pages.
+func (g *Grants) Whole() error {
+	s, now, done, err := g.use()
+	if err != nil {
+		return err
+	}
+	defer done()
+	err = s.view(func(tx *bbolt.Tx) error {
+		if err := s.reaches(tx.Size()); err != nil {
+			return err
+		}
+		whole, err := (&ledger{tx: tx, now: now}).readState()
+		if err == nil && !whole {
+			err = fmt.Errorf("%w: another program has written to it", ErrDamaged)
+		}
+		return err
+	})
+	if err == nil {
+		err = s.inPlace(g.file) // which may pass, so the record is used on
+	}
+	return g.damaged(err)
+}
+
 // holder returns the identity that name belongs to, or nil.
 func (g *Grants) holder(name string) (key ed25519.PublicKey, err error) {
 	err = g.view(func(l *ledger) error {

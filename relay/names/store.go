@@ -146,6 +146,31 @@ func (s *store) open(file string, o *bbolt.Options) (*bbolt.DB, error) {
 	return db, err
 }
 
+// reaches says that the file that is open has less than a size.
+func (s *store) reaches(size int64) error {
+	info, err := s.file.Stat()
+	if err == nil && info.Size() < size {
+		err = fmt.Errorf("%w: the file is cut short", ErrDamaged)
+	}
+	return err
+}
+
+// inPlace says that the next start would not find the file that is open.
+func (s *store) inPlace(file string) error {
+	mine, err := s.file.Stat()
+	if err != nil {
+		return err
+	}
+	there, err := os.Stat(file)
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
+		return fmt.Errorf("%w: %s is gone", ErrDamaged, file)
+	case err == nil && !os.SameFile(mine, there):
+		return fmt.Errorf("%w: %s is another file now", ErrDamaged, file)
+	}
+	return err
+}
+
 // guard runs f, and makes an error of a panic and of a fault. A panic of bbolt, and
 // a fault, say that the file is damaged; one of keystay's own code says nothing of
 // the file, and bbolt has undone the transaction.
