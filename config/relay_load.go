@@ -81,6 +81,7 @@ func LoadRelay(fs *pflag.FlagSet) (*Relay, []Warning, error) {
 	r, warnings, wrong := checkRelay(r)
 	wrong.drain("drain_timeout", &r.DrainTimeout, src.viper.GetString("drain_timeout"))
 	wrong.drain("takeover_drain", &r.TakeoverDrain, src.viper.GetString("takeover_drain"))
+	warnings = append(warnings, longStop(r.DrainTimeout)...)
 	wrong.size("memory", &r.Memory, src.viper.GetString("memory"))
 	src.resolve("state_dir", &r.StateDir)
 	src.resolve("acme.ca_root", &r.ACME.CARoot)
