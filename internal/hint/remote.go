@@ -218,10 +218,9 @@ var (
 	}
 	NameTaken = &Advice{
 		Shown: "it belongs to another device",
-		Means: "also `this label is made from another device's key`, `a name below it belongs to another device` and `this name is reserved for the relay's operator`",
+		Means: "also `this label is made from another device's key` and `a name below it belongs to another device`",
 		Do: []string{"choose another name with --domain",
-			"if the name is yours, start with the state directory of the device that took it: --state-dir DIR",
-			"a name that is reserved, such as www, is given for a token that names it: ask the relay's operator"},
+			"if the name is yours, start with the state directory of the device that took it: --state-dir DIR"},
 	}
 	NotBelow = &Advice{
 		Shown: "not a name below …",
@@ -229,7 +228,9 @@ var (
 	}
 	TokenWanted = &Advice{
 		Shown: "this relay asks for a token",
-		Do:    []string{"ask the relay's operator for a token, and give it with --token-file FILE"},
+		Means: "also `this name is reserved: it takes a token …`, as for `www`",
+		Do: []string{"ask the relay's operator for a token, and give it with --token-file FILE",
+			"a name made from this device's key needs none: leave out --domain and give --relay"},
 	}
 	TokenWrong = &Advice{
 		Shown: "the token is not valid for this name",

@@ -206,7 +206,7 @@ func (n *Names) admit(c *Claimant, admits, exactly bool) *Denied {
 		return c.deny(DeniedClosed, "this relay gives out no new names")
 	}
 	if reserved(c.Name, n.zone) && !exactly {
-		return c.deny(DeniedTaken, "this name is reserved for the relay's operator")
+		return c.deny(DeniedToken, "this name is reserved: it takes a token of the relay's operator that has the very name")
 	}
 	return nil
 }
