@@ -9,7 +9,7 @@ func Remote() []*Advice {
 		ProxySignIn, ProxyWrongUser, ProxyOtherSignIn, ProxyForbids, ProxyIsNone, ProxyPortal, ProxyCannotReach, ProxyHangsUp, ProxyEnds, ProxyKind, ProxyAway, ProxyUntrusted, ProxySOCKS, ProxyVariable,
 		ProofFails, OtherVersion,
 		NameTaken, NotBelow, TokenWanted, TokenWrong, TokenWithheld, NoNewNames, Banned, Replaced,
-		ServedHere, ReplicaHere, RemoteState, BadIdentity, NewIdentity, BadRun,
+		ServedHere, ReplicaHere, RemoteState, BadIdentity, NewIdentity, BadRun, ServedDamaged,
 		ServiceStopped, ServiceNoSocket, ServiceNotSocket, ServiceSocketClosed, ServiceSilent, ServiceUnknownHost,
 		ServiceUntrusted, ServiceHandshake, ServiceIsPlain, ServiceIsTLS, ServiceIsH2C, ServiceIsNotH2C, ServiceOther, ServiceBroken, TooManyVisitors,
 	}
@@ -283,6 +283,11 @@ var (
 		Shown: "the identity is gone: a new one was made",
 		Means: "`identity.pem` is missing in a state directory that was in use",
 		Do:    []string{"the names belong to the old one: restore FILE from a backup, if there is one"},
+	}
+	ServedDamaged = &Advice{
+		Shown: "…/names/….json is damaged: it says how … was served last",
+		Do: []string{"name its relay again, and the file is made anew: --domain NAME --relay RELAY; the damaged one is kept beside it, as FILE.damaged",
+			"or restore FILE from a backup; or remove it, if that name is served no more"},
 	}
 	BadRun = &Advice{
 		Shown: "… holds no number",
