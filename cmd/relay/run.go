@@ -235,7 +235,12 @@ func (p *process) leave(drain, cut context.Context, old *oldProcess) error {
 		case <-end.Done():
 		}
 	})()
-	p.wg.Go(func() { old.claims(p.srv) })
+	p.wg.Go(func() {
+		if old.claims(p.srv, p.takeover) {
+			p.log.Warn("this process has not read for long, and missed which names others have now: its visitors are cut off")
+			cancel()
+		}
+	})
 	if err := p.srv.HandOver(end, old.Pass); err != nil {
 		p.log.Warn("visitors were cut off", "err", err)
 	}
