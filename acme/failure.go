@@ -5,6 +5,7 @@ import (
 	"crypto/x509"
 	"errors"
 	"fmt"
+	"net"
 	"net/http"
 	"net/url"
 	"strings"
@@ -83,6 +84,7 @@ func (f *Failure) away(err error) {
 	var (
 		plain   *notHTTPSError
 		proxy   *proxyError
+		op      *net.OpError
 		unknown x509.UnknownAuthorityError
 		name    x509.HostnameError
 		invalid x509.CertificateInvalidError
@@ -93,8 +95,9 @@ func (f *Failure) away(err error) {
 	case errors.As(err, &plain):
 		f.text, advice = plain.Error(), hint.CANotHTTPS
 	case errors.As(err, &proxy):
-		f.hints = proxy.Hints()
-		return
+		advice = proxy.advice()
+	case errors.As(err, &op) && op.Op == "proxyconnect":
+		advice = hint.CAProxyAway
 	case errors.As(err, &unknown):
 		advice = hint.CAUntrusted
 	case errors.As(err, &name):

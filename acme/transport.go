@@ -65,15 +65,19 @@ func (e *proxyError) Error() string {
 	return fmt.Sprintf("the proxy answers CONNECT with %d", e.status)
 }
 
-// Hints says what to do, in one line each.
-func (e *proxyError) Hints() []string {
-	switch e.status {
-	case http.StatusProxyAuthRequired:
-		return hint.ProxySignIn.Do
-	case http.StatusForbidden:
-		return hint.ProxyForbids.Do
+// advice says what to do.
+func (e *proxyError) advice() *hint.Advice {
+	switch {
+	case e.status == http.StatusProxyAuthRequired:
+		return hint.CAProxySignIn
+	case e.status == http.StatusForbidden:
+		return hint.CAProxyForbids
+	case e.status >= 500 && e.status != http.StatusNotImplemented:
+		return hint.CAProxyCannot
+	case e.status >= 300 && e.status < 400:
+		return hint.CAProxyPortal
 	}
-	return nil
+	return hint.CAProxyNone
 }
 
 // A notHTTPSError is a URL of the CA's directory, or of a redirect, that would

@@ -89,6 +89,7 @@ func LoadRelay(fs *pflag.FlagSet) (*Relay, []Warning, error) {
 	r, warnings, wrong := checkRelay(r)
 	wrong.drain("drain_timeout", &r.DrainTimeout, src.viper.GetString("drain_timeout"))
 	wrong.drain("takeover_drain", &r.TakeoverDrain, src.viper.GetString("takeover_drain"))
+	warnings = append(warnings, longStop(r.DrainTimeout)...)
 	wrong.size("memory", &r.Memory, src.viper.GetString("memory"))
 	wrong.span("names.expire_unused", &r.Names.ExpireUnused, src.viper.GetString(strings.ReplaceAll("names.expire_unused", ".", delimiter)), MinExpire, MaxExpire)
 	wrong.span("names.webhook.remember", &r.Names.Webhook.Remember, src.viper.GetString(strings.ReplaceAll("names.webhook.remember", ".", delimiter)), 0, MaxRemember)

@@ -207,7 +207,7 @@ func (r *recorder) take() []byte {
 func (r *relayScript) wait()  { r.wg.Wait() }
 func (r *remoteScript) wait() { r.wg.Wait() }
 
-func (r *relayScript) over()  { settled(r.t, r.link) }
+func (r *relayScript) over() { settled(r.t, r.link) }
 func (r *remoteScript) over() {
 	if got := strings.Join(r.told, ", "); got != "xyz.relay.test: a newer run, the relay stops" {
 		r.t.Errorf("told %q", got)

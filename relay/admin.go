@@ -11,22 +11,29 @@ import (
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus/promhttp"
+
+	"keystay/internal/hint"
 )
 
 // ServeAdmin serves the operator's read-only address on ln: /metrics in the
-// Prometheus format, /healthz, and /readyz, which says what ready returns. The
-// metrics carry no names. It blocks like Serve.
+// Prometheus format, /healthz, and /readyz, which says what ready returns, and
+// what is wrong with the record of names, with what to do. The metrics carry no
+// names. It blocks like Serve.
 func (s *Server) ServeAdmin(ln net.Listener, ready func() error) error {
 	s.init()
 	mux := http.NewServeMux()
 	mux.HandleFunc("GET /healthz", func(w http.ResponseWriter, r *http.Request) { fmt.Fprintln(w, "ok") })
 	mux.HandleFunc("GET /readyz", func(w http.ResponseWriter, r *http.Request) {
-		err := ready()
+		err := errors.Join(ready(), s.Names.Grants.Whole())
 		if s.sockets.stopping() {
 			err = errors.New("shutting down")
 		}
 		if err != nil {
-			http.Error(w, err.Error(), http.StatusServiceUnavailable)
+			text := err.Error()
+			for _, line := range hint.All(err) {
+				text += "\nhint: " + line
+			}
+			http.Error(w, text, http.StatusServiceUnavailable)
 			return
 		}
 		fmt.Fprintln(w, "ok")

@@ -2,9 +2,14 @@ package relay_test
 
 import (
 	"bufio"
+	"bytes"
 	"context"
+	"errors"
 	"fmt"
 	"net/http"
+	"os"
+	"path/filepath"
+	"strings"
 	"testing"
 
 	"keystay/internal/memconn"
@@ -59,4 +64,44 @@ func TestAdminElsewhereAnswersAnyName(t *testing.T) {
 	c.Close()
 	r.close()
 	<-done
+}
+
+// A record of names that is damaged while the relay runs is no reason to stop, but
+// it is not ready any more, and says why and what to do.
+func TestDamagedRecordIsNotReady(t *testing.T) {
+	for what, damage := range map[string]func(file string) error{
+		"cut short": func(file string) error { return os.Truncate(file, 4096) },
+		"empty":     func(file string) error { return os.Truncate(file, 0) },
+		"gone":      os.Remove,
+		"another file": func(file string) error {
+			b, err := os.ReadFile(file)
+			return errors.Join(err, os.Remove(file), os.WriteFile(file, b, 0o600))
+		},
+		"overwritten": func(file string) error { return os.WriteFile(file, bytes.Repeat([]byte{0xff}, 1<<16), 0o600) },
+	} {
+		t.Run(what, func(t *testing.T) {
+			r := newRig(t, nil)
+			ln := listenTCP(t)
+			done := make(chan error, 1)
+			go func() { done <- r.srv.ServeAdmin(ln, func() error { return nil }) }()
+			tr := &http.Transport{DisableKeepAlives: true}
+			get := func() (*http.Response, string) {
+				req, _ := http.NewRequest("GET", "http://"+ln.Addr().String()+"/readyz", nil)
+				return r.do(tr, req)
+			}
+			if res, text := get(); res.StatusCode != 200 || text != "ok\n" {
+				t.Errorf("before: %s %q", res.Status, text)
+			}
+			file := filepath.Join(r.dir, "names.db")
+			if err := damage(file); err != nil {
+				t.Fatal(err)
+			}
+			res, text := get()
+			if res.StatusCode != 503 || !strings.HasPrefix(text, "the record of names is damaged: ") || !strings.Contains(text, "\nhint: stop the relay, put a backup in the place of "+file) {
+				t.Errorf("after: %s %q", res.Status, text)
+			}
+			r.close()
+			<-done
+		})
+	}
 }

@@ -82,14 +82,20 @@ func openDevice(cfg Config) (*device, error) {
 	if d.state, err = openState(cfg.StateDir); err != nil {
 		return nil, err
 	}
-	for _, err := range d.state.strays {
-		d.log.Warn(err.Error(), hint.Attr(hint.All(err)))
-	}
+	d.tellStrays()
 	d.transports.init(cfg.Transport, d.state)
 	d.ctx, d.cancel = context.WithCancelCause(context.Background())
 	d.cut, d.cutAll = context.WithCancel(context.Background())
 	d.late, d.endLate = context.WithCancel(d.cut)
 	return d, nil
+}
+
+// tellStrays logs what the owner should know of the state directory.
+func (d *device) tellStrays() {
+	for _, err := range d.state.strays {
+		d.log.Warn(err.Error(), hint.Attr(hint.All(err)))
+	}
+	d.state.strays = nil
 }
 
 // addWays makes the ways to the relays of how, or without any, the way to the

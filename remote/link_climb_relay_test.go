@@ -214,7 +214,7 @@ func TestLastNameIsServedAgain(t *testing.T) {
 	}
 }
 
-// What cannot be read is not remembered.
+// What is damaged is not remembered, and no reason to look for no relay.
 func TestRememberedIsDamaged(t *testing.T) {
 	s := newStreet(t, "", street{"relay.test": asRelay})
 	long, _ := json.Marshal(map[string]any{"relays": []string{strings.Repeat("x", 16<<10)}})
@@ -225,7 +225,8 @@ func TestRememberedIsDamaged(t *testing.T) {
 			if err := os.WriteFile(filepath.Join(dir, "names", "app.team.relay.test.json"), []byte(content), 0o600); err != nil {
 				t.Fatal(err)
 			}
-			if _, err := remote.Listen(remote.Config{StateDir: dir}); !errors.Is(err, remote.ErrNoRelay) {
+			var damaged *remote.DamagedError
+			if _, err := remote.Listen(remote.Config{StateDir: dir}); !errors.As(err, &damaged) || damaged.Name != "app.team.relay.test" {
 				t.Errorf("without a name: %v", err)
 			}
 			if err := wait(t, s.startBelow(func(cfg *remote.Config) { cfg.StateDir = dir })); err != nil {

@@ -2,6 +2,7 @@ package remote
 
 import (
 	"context"
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"maps"
@@ -10,6 +11,7 @@ import (
 	"net/url"
 	"time"
 
+	"keystay/internal/hint"
 	"keystay/internal/proxydial"
 )
 
@@ -91,6 +93,39 @@ func (w *way) direct(relay string) bool {
 	proxy, err := w.d.proxy(net.JoinHostPort(host, port))
 	return err == nil && proxy == nil
 }
+
+// throughProxy returns what has ended a connection to a relay, and names the
+// proxy on the way there, if there is one: what looks like the relay's or the
+// path's doing may be the proxy's.
+func (w *way) throughProxy(relay string, err error) error {
+	var notTLS tls.RecordHeaderError
+	var silent *noAnswerError
+	if !isLostHello(err) && !errors.As(err, &notTLS) && !errors.As(err, &silent) {
+		return err
+	}
+	host, port := splitRelay(relay)
+	if proxy, perr := w.d.proxy(net.JoinHostPort(host, port)); perr == nil && proxy != nil {
+		return &throughProxyError{proxy: proxy.Scheme + "://" + proxy.Host, err: err}
+	}
+	return err
+}
+
+// A throughProxyError says what has ended a connection that a proxy had given.
+type throughProxyError struct {
+	proxy string // its URL without user and password
+	err   error
+}
+
+// Error implements error.
+func (e *throughProxyError) Error() string {
+	return fmt.Sprintf("through the proxy %s: %v", e.proxy, e.err)
+}
+
+// Unwrap returns what went wrong.
+func (e *throughProxyError) Unwrap() error { return e.err }
+
+// Hints says what to do, in one line each.
+func (e *throughProxyError) Hints() []string { return hint.ProxyEnds.Do }
 
 // proxy returns the proxy that is to be used for a relay, or nil.
 func (d *device) proxy(relay string) (*url.URL, error) {

@@ -95,10 +95,13 @@ func (w *way) linkOver(ctx context.Context, by Transport, small bool, relay stri
 		handler.Chatty = lanes.noticeChatty
 	}
 	link, welcome, err := w.d.greet(ctx, conn, by, small, host, hello, handler)
-	if err == nil && link.Lanes() {
+	if err != nil {
+		return nil, welcome, w.throughProxy(relay, err)
+	}
+	if link.Lanes() {
 		w.d.wg.Go(func() { lanes.serve(link) })
 	}
-	return link, welcome, err
+	return link, welcome, nil
 }
 
 // greet begins a link on conn, which it closes when that fails.

@@ -36,9 +36,10 @@ func (e *NoRelayError) Unwrap() error { return e.Err }
 func (e *NoRelayError) Hints() []string {
 	var proxy *proxydial.Error
 	var dns *net.DNSError
+	var through *throughProxyError
 	var untrusted *tls.CertificateVerificationError
 	switch {
-	case errors.As(e.Err, &proxy):
+	case errors.As(e.Err, &proxy), errors.As(e.Err, &through):
 		return nil // it has hints of its own
 	case errors.As(e.Err, &dns) && dns.IsNotFound && e.Relay != "" && !e.isOf(dns.Name):
 		return hint.AddressHasNoAddress.With("HOST", fmt.Sprintf("%q", plain.Text(dns.Name)))

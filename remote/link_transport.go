@@ -213,7 +213,8 @@ func (e *blockedError) Unwrap() []error { return []error{e.tls, e.wss} }
 // Hints says what to do, in one line each.
 func (e *blockedError) Hints() []string {
 	var notTLS tls.RecordHeaderError
-	if errors.Is(e, errNotRelay) || !blocked(e.wss) || errors.As(e.wss, &notTLS) {
+	var through *throughProxyError
+	if errors.Is(e, errNotRelay) || !blocked(e.wss) || errors.As(e.wss, &notTLS) || errors.As(e, &through) {
 		return nil // the path is not what is wrong
 	}
 	return hint.PathBreaks.Do

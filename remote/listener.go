@@ -45,6 +45,7 @@ func (d *device) listen(cfg Config) (*Listener, error) {
 	if err != nil {
 		return nil, err
 	}
+	d.tellStrays()
 	l := &Listener{d: d, cfg: cfg, domain: domain, conns: make(chan net.Conn), up: make(chan struct{}),
 		links: make(map[*framing.Link]struct{})}
 	if len(d.ways) == 0 {

@@ -1,15 +1,18 @@
 package remote
 
 import (
+	"cmp"
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"slices"
 	"strings"
 
 	"keystay/internal/hint"
+	"keystay/internal/hostname"
 	"keystay/internal/ownfile"
 )
 
@@ -46,22 +49,55 @@ func servedFile(name string) string {
 	return filepath.Join(namesDir, ownfile.Name(name+servedSuffix))
 }
 
-// served returns how a name was served last. It reports false when the name was
-// not served yet, or what is stored cannot be read.
-func (s *state) served(name string) (served, bool) { return s.readServed(servedFile(name)) }
+// errNotServed says that a name was not served yet.
+var errNotServed = errors.New("not served yet")
+
+// A DamagedError says that what is stored about a name is not what was written.
+type DamagedError struct {
+	File string
+	Name string // empty where the name of the file is not made of it
+}
+
+func (e *DamagedError) Error() string {
+	return fmt.Sprintf("%s is damaged: it says how %s was served last", e.File, cmp.Or(e.Name, "a name"))
+}
+
+// Hints says what to do, in one line each.
+func (e *DamagedError) Hints() []string {
+	return hint.ServedDamaged.With("NAME", cmp.Or(e.Name, "NAME"), "FILE", e.File)
+}
+
+// damagedSuffix is added to the name of a damaged file when another one is
+// written in its place.
+const damagedSuffix = ".damaged"
+
+// served returns how a name was served last. The error is errNotServed, a
+// *DamagedError, or says what to do.
+func (s *state) served(name string) (served, error) { return s.readServed(servedFile(name)) }
 
 // readServed is served by the name of the file, below the state directory.
-func (s *state) readServed(file string) (served, bool) {
+func (s *state) readServed(file string) (served, error) {
+	path := s.path(file)
+	info, err := os.Stat(path)
+	if errors.Is(err, fs.ErrNotExist) {
+		return served{}, errNotServed
+	}
+	var b []byte
+	if err == nil && info.Size() <= maxServedFile {
+		b, err = os.ReadFile(path)
+	}
+	if err != nil {
+		return served{}, unusable("read", s.dir, path, err)
+	}
 	var last served
-	info, err := os.Stat(s.path(file))
-	if err != nil || info.Size() > maxServedFile {
-		return last, false
+	if json.Unmarshal(b, &last) != nil || len(last.Relays) == 0 || slices.Contains(last.Relays, "") {
+		name, _ := strings.CutSuffix(filepath.Base(file), servedSuffix)
+		if _, err := hostname.Normalize([]byte(name)); err != nil {
+			name = ""
+		}
+		return served{}, &DamagedError{File: path, Name: name}
 	}
-	b, err := os.ReadFile(s.path(file))
-	if err != nil || json.Unmarshal(b, &last) != nil || len(last.Relays) == 0 || slices.Contains(last.Relays, "") {
-		return served{}, false
-	}
-	return last, true
+	return last, nil
 }
 
 // remember keeps how a name is served.
@@ -75,12 +111,20 @@ func (s *state) remember(name string, how served) error {
 	if err != nil {
 		return fmt.Errorf("remember %s: %w", name, err)
 	}
+	var damaged *DamagedError
+	if _, err := s.readServed(file); errors.As(err, &damaged) {
+		if err := os.Rename(damaged.File, damaged.File+damagedSuffix); err != nil {
+			return unusable("put a damaged file aside in", s.dir, damaged.File, err)
+		}
+	}
 	return s.write(file, append(b, '\n'))
 }
 
 // choose returns the name to serve and the relays to dial. An empty name is the
 // one made from the device's key; no relays are to climb from the name. What was
-// remembered counts only where cfg says nothing.
+// remembered counts only where cfg says nothing. Where it is damaged, a name that
+// is given is looked for as if it were new, and the owner hears of it; without one
+// it is an error, since another name could be taken for the last.
 func (s *state) choose(cfg Config) (name string, how served, err error) {
 	name = cfg.Domain
 	if len(cfg.Relays) > 0 {
@@ -98,7 +142,14 @@ func (s *state) choose(cfg Config) (name string, how served, err error) {
 		}
 		return "", served{Relays: []string{relay}}, nil
 	}
-	how, _ = s.served(name)
+	how, err = s.served(name)
+	var damaged *DamagedError
+	switch {
+	case errors.As(err, &damaged):
+		s.stray(err)
+	case err != nil && !errors.Is(err, errNotServed):
+		return "", how, err
+	}
 	if cfg.Domain == "" && how.Made {
 		name = ""
 	}
@@ -108,7 +159,8 @@ func (s *state) choose(cfg Config) (name string, how served, err error) {
 // lastName returns the name to serve where none is given: the one that was last
 // served with this service, else the only one that was served at all, else "".
 // The error is an *AmbiguousError when the service is new and several names
-// were served, since another run may depend on each of them.
+// were served, since another run may depend on each of them, and that of
+// readServed when the service is new and what is stored of a name cannot be read.
 func (s *state) lastName(service string) (string, error) {
 	entries, err := os.ReadDir(s.path(namesDir))
 	if err != nil && !errors.Is(err, os.ErrNotExist) {
@@ -117,13 +169,15 @@ func (s *state) lastName(service string) (string, error) {
 	var names []string
 	var best string
 	var bestRun uint64
+	var unread error // the first
 	for _, e := range entries {
 		name, ok := strings.CutSuffix(e.Name(), servedSuffix)
 		if !ok || len(names) == maxServedFiles {
 			continue
 		}
-		how, ok := s.readServed(filepath.Join(namesDir, e.Name()))
-		if !ok {
+		how, err := s.readServed(filepath.Join(namesDir, e.Name()))
+		if err != nil {
+			unread = cmp.Or(unread, err)
 			continue
 		}
 		if how.Name != "" {
@@ -138,7 +192,10 @@ func (s *state) lastName(service string) (string, error) {
 	}
 	switch {
 	case best != "":
+		s.stray(unread)
 		return best, nil
+	case unread != nil:
+		return "", unread
 	case len(names) > 1:
 		return "", &AmbiguousError{Names: names}
 	case len(names) == 1:

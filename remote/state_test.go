@@ -64,7 +64,7 @@ func TestStateLasts(t *testing.T) {
 	if err := first.remember("xyz.relay.test", served{Relays: []string{"relay.test:8443"}, Named: true}); err != nil {
 		t.Fatal(err)
 	}
-	if how, ok := first.served("xyz.relay.test"); !ok || how.Relays[0] != "relay.test:8443" || !how.Named || how.Run != 1 {
+	if how, err := first.served("xyz.relay.test"); err != nil || how.Relays[0] != "relay.test:8443" || !how.Named || how.Run != 1 {
 		t.Errorf("remembered %+v", how)
 	}
 	err = filepath.WalkDir(dir, func(path string, d os.DirEntry, err error) error {
@@ -343,8 +343,8 @@ func TestLongestNamesAreKept(t *testing.T) {
 		if err := s.remember(name, served{Relays: []string{"relay.test"}, Service: "http://x"}); err != nil {
 			t.Errorf("%d bytes: %v", n, err)
 		}
-		if how, ok := s.served(name); !ok || how.Relays[0] != "relay.test" {
-			t.Errorf("%d bytes: %+v, %v", n, how, ok)
+		if how, err := s.served(name); err != nil || how.Relays[0] != "relay.test" {
+			t.Errorf("%d bytes: %+v, %v", n, how, err)
 		}
 		if last, err := s.lastName("http://x"); last != name || err != nil {
 			t.Errorf("%d bytes: the last name is %q, %v", n, last, err)

@@ -116,10 +116,7 @@ func (p *process) open(takeover bool) (err error) {
 		return err
 	}
 	p.openControl()
-	memory := p.cfg.Memory
-	if memory == 0 {
-		memory = relay.DefaultMemory() // before the next line, which it would see
-	}
+	memory := p.memory() // before the next line, which it would see
 	budget.LimitRuntime()
 	p.srv = &relay.Server{
 		Domain:      p.cfg.Domain,
@@ -141,6 +138,19 @@ func (p *process) open(takeover bool) (err error) {
 		p.srv.OnClaim = p.takeover.claimed
 	}
 	return nil
+}
+
+// memory is what links and visitors may make the process hold. More than there is
+// would be no limit at all.
+func (p *process) memory() int64 {
+	if p.cfg.Memory == 0 {
+		return relay.DefaultMemory()
+	}
+	if there, from := budget.Available(); p.cfg.Memory > there {
+		p.log.Warn(fmt.Sprintf("memory is %d MiB, and this process may have %d MiB in all", p.cfg.Memory>>20, there>>20),
+			"key", "memory", "from", from, hint.Attr(hint.MemoryNotThere.Do))
+	}
+	return p.cfg.Memory
 }
 
 // serve begins to serve: a new process once the old one has agreed to it.
@@ -195,10 +205,14 @@ func (p *process) fail(err error) {
 	}
 }
 
+// stopGrace is how long a stop may take beyond the drain.
+const stopGrace = 10 * time.Second
+
 // drain is the orderly end: no new visitors, and some time for those who are
 // here.
 func (p *process) drain(cut context.Context) error {
-	p.notify("STOPPING=1")
+	// systemd ends a service that takes longer to stop than its unit says.
+	p.notify(fmt.Sprintf("STOPPING=1\nEXTEND_TIMEOUT_USEC=%d", (p.cfg.DrainTimeout + stopGrace).Microseconds()))
 	p.closeControl()
 	end, cancel := context.WithTimeout(cut, p.cfg.DrainTimeout)
 	defer cancel()
@@ -224,7 +238,12 @@ func (p *process) leave(drain, cut context.Context, old *oldProcess) error {
 		case <-end.Done():
 		}
 	})()
-	p.wg.Go(func() { old.claims(p.srv) })
+	p.wg.Go(func() {
+		if old.claims(p.srv, p.takeover) {
+			p.log.Warn("this process has not read for long, and missed which names others have now: its visitors are cut off")
+			cancel()
+		}
+	})
 	if err := p.srv.HandOver(end, old.Pass); err != nil {
 		p.log.Warn("visitors were cut off", "err", err)
 	}

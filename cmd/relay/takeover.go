@@ -94,20 +94,29 @@ func (t *takeover) visitors(srv *relay.Server) error {
 // claimed tells the old process of a name that a remote has got here. It may be
 // gone, and then there is nobody to tell.
 func (t *takeover) claimed(c relay.Claimed) {
-	_ = t.side.Claimed(handover.Claim{Name: c.Name, Key: c.Key, Number: c.Run.Number, Run: c.Run.ID[:], Replica: c.Replica})
+	t.side.Claimed(handover.Claim{Name: c.Name, Key: c.Key, Number: c.Run.Number, Run: c.Run.ID[:], Replica: c.Replica})
 }
 
 // An oldProcess is the old process's side of a takeover that is done.
 type oldProcess struct{ *handover.Old }
 
 // claims lets srv, which is handed over, know of the names that remotes get in the
-// new process, until either process ends.
-func (o oldProcess) claims(srv *relay.Server) {
-	o.Claims(func(c handover.Claim) {
+// new process, until either process ends, and passes that on to the process that
+// before handed over to this one, if there is one. Missed says that the new process
+// could not tell all.
+func (o oldProcess) claims(srv *relay.Server, before *takeover) (missed bool) {
+	missed = o.Claims(func(c handover.Claim) {
 		run := framing.Run{Number: c.Number}
 		copy(run.ID[:], c.Run)
 		srv.ClaimedElsewhere(relay.Claimed{Name: c.Name, Key: c.Key, Run: run, Replica: c.Replica})
+		if before != nil {
+			before.side.Claimed(c)
+		}
 	})
+	if missed && before != nil {
+		before.side.Missed()
+	}
+	return missed
 }
 
 // close tells the old process that it is to go on, if it is not too late.

@@ -32,9 +32,9 @@ func (*takeover) close(error)                  {}
 // An oldProcess is what cannot be here.
 type oldProcess struct{}
 
-func (*oldProcess) Pass(net.Conn, []byte) error { return errors.ErrUnsupported }
-func (*oldProcess) claims(*relay.Server)        {}
-func (*oldProcess) Close() error                { return nil }
+func (*oldProcess) Pass(net.Conn, []byte) error          { return errors.ErrUnsupported }
+func (*oldProcess) claims(*relay.Server, *takeover) bool { return false }
+func (*oldProcess) Close() error                         { return nil }
 
 // A control is nothing here.
 type control struct{}

@@ -9,9 +9,9 @@ import (
 	"strings"
 	"sync"
 	"time"
-	"unicode/utf8"
 
 	"keystay/config"
+	"keystay/internal/cli"
 	"keystay/internal/hint"
 	"keystay/internal/plain"
 )
@@ -142,36 +142,10 @@ func say(w io.Writer, width int, lines ...string) error {
 	var b strings.Builder
 	for _, line := range lines {
 		indent := len(line) - len(strings.TrimLeft(line, " "))
-		wrap(&b, width, strings.Repeat(" ", indent), strings.Repeat(" ", indent+2), line)
+		cli.Wrap(&b, width, strings.Repeat(" ", indent), strings.Repeat(" ", indent+2), line)
 	}
 	_, err := io.WriteString(w, b.String())
 	return err
-}
-
-// wrap writes text, its first line after one indent and the others after
-// another, none longer than width where its words allow it. All that a person at
-// the terminal is told goes through here, and nothing of text that does not
-// print, since parts of it are what a certificate, a service or a CA has said.
-func wrap(b *strings.Builder, width int, first, others, text string) {
-	b.WriteString(first)
-	at := utf8.RuneCountInString(first)
-	empty := true
-	for _, word := range strings.Fields(plain.Text(text)) {
-		n := utf8.RuneCountInString(word)
-		switch {
-		case empty:
-		case at+1+n > width:
-			fmt.Fprintf(b, "\n%s", others)
-			at = utf8.RuneCountInString(others)
-		default:
-			b.WriteByte(' ')
-			at++
-		}
-		b.WriteString(word)
-		at += n
-		empty = false
-	}
-	b.WriteByte('\n')
 }
 
 // begin says what the program is about to do.

@@ -105,7 +105,7 @@ func run(ctx context.Context, cfg *config.Remote, warnings []config.Warning) err
 // not asked for a log, the log elsewhere.
 func logger(cfg *config.Remote) (*slog.Logger, error) {
 	if !cfg.LogAsked && isTerminal(os.Stderr) && isTerminal(os.Stdout) {
-		return slog.New(newPeople(os.Stderr, widthOf(os.Stderr))), nil
+		return slog.New(newPeople(os.Stderr, func() int { return cli.Width(os.Stderr) })), nil
 	}
 	return cli.Logger(os.Stderr, cfg.LogLevel, cfg.LogFormat)
 }

@@ -11,6 +11,7 @@ import (
 
 	"golang.org/x/term"
 
+	"keystay/internal/cli"
 	"keystay/internal/plain"
 )
 
@@ -26,22 +27,11 @@ type start struct {
 // isTerminal reports whether a person is likely to read this.
 func isTerminal(f *os.File) bool { return term.IsTerminal(int(f.Fd())) }
 
-// widthOf returns what gives the width of the terminal, 80 where it has none.
-func widthOf(f *os.File) func() int {
-	return func() int {
-		width, _, err := term.GetSize(int(f.Fd()))
-		if err != nil || width <= 0 {
-			return 80
-		}
-		return width
-	}
-}
-
 // show says that the name answers: on a terminal a screen for a person,
 // elsewhere exactly one line for a program.
 func (s start) show(out *os.File) {
 	if isTerminal(out) {
-		s.screen(out, widthOf(out)())
+		s.screen(out, cli.Width(out))
 		return
 	}
 	fmt.Fprintln(out, plain.Text(s.url+" -> "+s.local))
@@ -67,17 +57,17 @@ func (s start) screen(w io.Writer, width int) {
 	}
 	var b strings.Builder
 	b.WriteByte('\n')
-	wrap(&b, width, "", margin, s.url+" -> "+s.local)
+	cli.Wrap(&b, width, "", margin, s.url+" -> "+s.local)
 	b.WriteByte('\n')
 	for _, r := range rows {
 		switch {
 		case r[1] == "":
 		case width < narrow:
 			fmt.Fprintf(&b, "%s%s\n", margin, r[0])
-			wrap(&b, width, margin+margin, margin+margin, r[1])
+			cli.Wrap(&b, width, margin+margin, margin+margin, r[1])
 		default:
 			first := margin + r[0] + strings.Repeat(" ", label-len(r[0])) + gap
-			wrap(&b, width, first, strings.Repeat(" ", utf8.RuneCountInString(first)), r[1])
+			cli.Wrap(&b, width, first, strings.Repeat(" ", utf8.RuneCountInString(first)), r[1])
 		}
 	}
 	b.WriteByte('\n')

@@ -15,12 +15,13 @@ import (
 func listenError(cfg *config.Remote, err error) error {
 	var inUse *remote.InUseError
 	var which *remote.AmbiguousError
+	var damaged *remote.DamagedError
 	switch {
 	case errors.As(err, &inUse) && cfg.Replica:
 		return hint.ReplicaHere.Error(err)
 	case errors.As(err, &inUse):
 		return hint.ServedHere.Error(err, "OTHER", besides(inUse.Name))
-	case errors.As(err, &which):
+	case errors.As(err, &which), errors.As(err, &damaged):
 		return cli.Usage(err)
 	case errors.Is(err, remote.ErrNoRelay) && cfg.Domain != "":
 		return cli.Usage(hint.NoNameAbove.Error(err, "NAME", cfg.Domain))

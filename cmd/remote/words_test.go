@@ -2,6 +2,7 @@ package main
 
 import (
 	"slices"
+	"strings"
 	"testing"
 
 	"keystay/config"
@@ -24,5 +25,14 @@ func TestSecondReplicaNeedsACopy(t *testing.T) {
 	err := listenError(&config.Remote{Replica: true}, &remote.InUseError{Name: "a.relay.test"})
 	if got := hint.All(err); !slices.Equal(got, hint.ReplicaHere.Do) {
 		t.Errorf("%q", got)
+	}
+}
+
+// A name that somebody has is not explained by names that nobody gets.
+func TestTakenNameIsNotToldOfReservedOnes(t *testing.T) {
+	for _, line := range hint.All(finalError(&framing.Denial{Code: framing.DeniedTaken}, false)) {
+		if strings.Contains(line, "reserved") || strings.Contains(line, "token") {
+			t.Errorf("%q", line)
+		}
 	}
 }

@@ -31,9 +31,17 @@ func LimitRuntime() {
 	if debug.SetMemoryLimit(-1) < math.MaxInt64 {
 		return
 	}
-	if n := groupLimit(os.DirFS("/")); n > 0 {
-		debug.SetMemoryLimit(n / 10 * 9)
+	if n := runtimeLimit(os.DirFS("/")); n > 0 {
+		debug.SetMemoryLimit(n)
 	}
+}
+
+// runtimeLimit returns the limit for the runtime, or 0 for none.
+func runtimeLimit(root fs.FS) int64 {
+	if n, from := available(root); from == "cgroup" {
+		return n / 10 * 9
+	}
+	return 0
 }
 
 func available(root fs.FS) (int64, string) {
@@ -47,6 +55,10 @@ func available(root fs.FS) (int64, string) {
 	return Unknown, "unknown"
 }
 
+// unlimited is what no machine has: version 1 has a number of that kind where
+// there is no limit, the largest that its pages give.
+const unlimited = 1 << 60
+
 // groupLimit returns the smallest limit of the control groups that the process
 // is in (cgroups(7)), version 2 or 1; 0 where there is none.
 func groupLimit(root fs.FS) (limit int64) {
@@ -54,7 +66,7 @@ func groupLimit(root fs.FS) (limit int64) {
 		for {
 			b, err := fs.ReadFile(root, path.Join(dir, file))
 			n, perr := strconv.ParseInt(strings.TrimSpace(string(b)), 10, 64) // "max" is no number
-			if err == nil && perr == nil && n > 0 && (limit == 0 || n < limit) {
+			if err == nil && perr == nil && n > 0 && n < unlimited && (limit == 0 || n < limit) {
 				limit = n
 			}
 			if dir == "sys/fs/cgroup" || dir == "." {

@@ -114,6 +114,8 @@ func TestAvailable(t *testing.T) {
 			"sys/fs/cgroup/memory/memory.limit_in_bytes": file("1048576\n")}, 1 << 20, "cgroup"},
 		"version 1, without": {fstest.MapFS{"proc/meminfo": mem, "proc/self/cgroup": file("4:memory:/\n"),
 			"sys/fs/cgroup/memory/memory.limit_in_bytes": file("9223372036854771712\n")}, machine, "machine"},
+		"version 1, without, on an unknown machine": {fstest.MapFS{"proc/self/cgroup": file("4:memory:/\n"),
+			"sys/fs/cgroup/memory/memory.limit_in_bytes": file("9223372036854771712\n")}, Unknown, "unknown"},
 		"more than the machine has": {fstest.MapFS{"proc/meminfo": mem, "proc/self/cgroup": file("0::/\n"),
 			"sys/fs/cgroup/memory.max": file("99999999999999\n")}, machine, "machine"},
 		"noise": {fstest.MapFS{"proc/meminfo": file("MemTotal\nMemTotal: x kB\n"), "proc/self/cgroup": file("0:\nx\n")}, Unknown, "unknown"},
@@ -121,6 +123,13 @@ func TestAvailable(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			if got, from := available(c.files); got != c.want || from != c.from {
 				t.Errorf("%d from %s, want %d from %s", got, from, c.want, c.from)
+			}
+			limit := int64(0) // of the runtime: what is no limit is none for it
+			if c.from == "cgroup" {
+				limit = c.want / 10 * 9
+			}
+			if got := runtimeLimit(c.files); got != limit {
+				t.Errorf("the runtime gets %d, want %d", got, limit)
 			}
 		})
 	}

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"log"
 	"log/slog"
 	"os"
 	"path/filepath"
@@ -93,8 +94,10 @@ func Root(cmd *cobra.Command) *cobra.Command {
 	return cmd
 }
 
-// Main runs the command and returns the program's exit code.
+// Main runs the command and returns the program's exit code. What libraries print
+// by themselves goes nowhere: it repeats what a service or a visitor has sent.
 func Main(cmd *cobra.Command) int {
+	log.SetOutput(io.Discard)
 	err := cmd.Execute()
 	if err == nil {
 		return 0
@@ -108,12 +111,23 @@ func Main(cmd *cobra.Command) int {
 }
 
 // Print writes an error for people: what failed, then a line for each hint. What
-// others have said in it is made safe to show.
+// others have said in it is made safe to show. On a terminal the lines are wrapped
+// to its width.
 func Print(w io.Writer, program string, err error) {
-	fmt.Fprintf(w, "%s: %s\n", program, plain.Lines(strings.TrimSpace(err.Error())))
+	lines := strings.Split(program+": "+strings.TrimSpace(err.Error()), "\n")
 	for _, h := range hint.All(err) {
-		fmt.Fprintf(w, "hint: %s\n", plain.Text(h))
+		lines = append(lines, "hint: "+h)
 	}
+	width := Width(w)
+	var b strings.Builder
+	for _, line := range lines {
+		if width > 0 {
+			Wrap(&b, width, "", "  ", line)
+		} else {
+			b.WriteString(plain.Text(line) + "\n")
+		}
+	}
+	_, _ = io.WriteString(w, b.String())
 }
 
 // Logger makes the program's log on w: level is debug, info, warn or error,

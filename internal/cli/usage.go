@@ -24,7 +24,7 @@ func flagError(c *cobra.Command, err error) error {
 	name := unknown.GetSpecifiedName()
 	if letters := unknown.GetSpecifiedShortnames(); letters != "" {
 		name, _, _ = strings.Cut(letters, "=")
-		if strings.Trim(name, "0123456789") == "" {
+		if strings.Trim(name, "0123456789") == "" && c.Flags().Lookup("local") != nil {
 			return Usage(hint.NoPort.Error(usage))
 		}
 	}

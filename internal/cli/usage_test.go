@@ -71,3 +71,13 @@ func TestCompletionKnowsFourShells(t *testing.T) {
 		}
 	}
 }
+
+// A program that publishes nothing is not told of its port.
+func TestNumberOfACommandWithoutALocalServiceIsNoPort(t *testing.T) {
+	cmd := cli.Root(&cobra.Command{Use: "relay", Run: func(*cobra.Command, []string) {}})
+	cmd.SetOut(io.Discard)
+	cmd.SetArgs([]string{"-443"})
+	if got := strings.Join(hint.All(cmd.Execute()), "; "); got != "see relay --help" {
+		t.Errorf("hints %q", got)
+	}
+}

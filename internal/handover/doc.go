@@ -14,6 +14,8 @@
 //	                       ◄───────  go
 //	serving                ───────►  from here on there is no way back
 //	                       ◄───────  visitor, with its descriptor; until it closes
+//	claimed                ───────►  a name, and the run that has it now
+//	missed                 ───────►  there were more than could be kept for it
 //
 // Until "serving" has arrived the old process can go on as if nothing had
 // been, and does so when the connection ends, is late, or brings "error" with a

@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"net"
 	"os"
-	"sync"
 	"syscall"
 	"time"
 )
@@ -21,10 +20,8 @@ var ErrNoneRunning = errors.New("no relay is running on this state_dir")
 
 // New is the new process's side of a takeover: it takes over from the old one.
 type New struct {
-	w *wire
-
-	telling sync.Mutex // one claim at a time
-	listens bool       // for claims
+	w      *wire
+	untold untold
 }
 
 // Dial reaches the old process, which listens on the control socket at path.
@@ -46,9 +43,10 @@ func Dial(path string) (*New, error) {
 	return &New{w: w}, nil
 }
 
-// Close ends the connection. Before Serving this means that the takeover has
-// failed.
+// Close ends the connection, when the claims that wait are told, or after a
+// second. Before Serving this means that the takeover has failed.
 func (n *New) Close() error {
+	n.untold.end(n.w)
 	n.w.close()
 	return nil
 }
@@ -114,9 +112,7 @@ func (n *New) Ready() error {
 	if err != nil {
 		return fmt.Errorf("wait for the word to begin: %w", err)
 	}
-	n.telling.Lock()
-	defer n.telling.Unlock()
-	n.listens = m.Claims
+	n.untold.begin(m.Claims)
 	return nil
 }
 
@@ -127,6 +123,7 @@ func (n *New) Serving() error {
 		return fmt.Errorf("say serving: %w", err)
 	}
 	n.w.conn.SetDeadline(time.Time{})
+	n.untold.start(n.w)
 	return nil
 }
 

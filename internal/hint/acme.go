@@ -3,7 +3,7 @@ package hint
 // ACME returns the rows about certificates from a CA.
 func ACME() []*Advice {
 	return []*Advice{
-		CAAway, CAUntrusted, CAOtherClock, CAOtherName, CANoDirectory, CANotHTTPS, CATrouble,
+		CAAway, CAProxyAway, CAProxySignIn, CAProxyForbids, CAProxyPortal, CAProxyCannot, CAProxyNone, CAUntrusted, CAOtherClock, CAOtherName, CANoDirectory, CANotHTTPS, CATrouble,
 		CALimit, CABinding, CAWrongBinding, CATerms, CAContact,
 		CANoName, NameForbidden, NameNowhere, NameElsewhere,
 		ClockWrong, NewAccount,
@@ -15,7 +15,35 @@ var (
 	CAAway = &Advice{
 		Shown: "the CA … cannot be reached: …",
 		Means: "it is tried again",
-		Do:    []string{"is this machine online, and may it reach HOST? behind a proxy: --proxy URL, or HTTPS_PROXY"},
+		Do:    []string{"is this machine online, and may it reach HOST? behind a proxy: set HTTPS_PROXY (the remote has --proxy URL too)"},
+	}
+	CAProxyAway = &Advice{
+		Shown: "the CA … cannot be reached: proxyconnect …",
+		Do:    []string{"the proxy cannot be reached: check its address in HTTPS_PROXY, or name HOST in NO_PROXY to go without (the remote has --proxy too)"},
+	}
+	CAProxySignIn = &Advice{
+		Shown: "the CA … cannot be reached: the proxy answers CONNECT with 407",
+		Do: []string{"the proxy wants a user and password, or others than it was given: HTTPS_PROXY=http://USER:PASSWORD@PROXY:PORT (the remote has --proxy too)",
+			"what is no letter or digit in them is written as in a URL: %40 for @"},
+	}
+	CAProxyForbids = &Advice{
+		Shown: "the CA … cannot be reached: the proxy answers CONNECT with 403",
+		Do:    []string{"the proxy forbids HOST: ask whoever runs it to let it through"},
+	}
+	CAProxyPortal = &Advice{
+		Shown: "the CA … cannot be reached: the proxy answers CONNECT with 302",
+		Means: "also any other status from 300 to 399",
+		Do:    []string{"the proxy sends elsewhere, such as to a page to sign in at: open a page in a browser on this network first"},
+	}
+	CAProxyCannot = &Advice{
+		Shown: "the CA … cannot be reached: the proxy answers CONNECT with 502",
+		Means: "also any other status from 500 on",
+		Do:    []string{"the proxy cannot reach HOST: ask whoever runs it"},
+	}
+	CAProxyNone = &Advice{
+		Shown: "the CA … cannot be reached: the proxy answers CONNECT with 405",
+		Means: "also any other status from 400 to 499",
+		Do:    []string{"what answers there passes no connections on: check the proxy's address and port in HTTPS_PROXY (the remote has --proxy too)"},
 	}
 	CAUntrusted = &Advice{
 		Shown: "the CA … cannot be reached: … certificate signed by unknown authority",

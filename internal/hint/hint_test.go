@@ -48,6 +48,18 @@ func TestAttrWithoutHintsIsLeftOut(t *testing.T) {
 	}
 }
 
+// Both programs give the advice about CAs: what names a setting of the remote
+// names the relay's too, or what both have.
+func TestAdviceAboutCAsIsForBothPrograms(t *testing.T) {
+	for _, a := range hint.ACME() {
+		for _, line := range a.Do {
+			if strings.Contains(line, "--") && !strings.Contains(line, "for the relay: ") && !strings.Contains(line, "HTTPS_PROXY") {
+				t.Errorf("%s: %q leaves the relay's operator alone", a.Shown, line)
+			}
+		}
+	}
+}
+
 func ExampleAdvice_Error() {
 	err := hint.FileMissing.Error(errors.New("open /etc/key.pem: no such file or directory"), "FILE", "/etc/key.pem")
 	fmt.Println(err)

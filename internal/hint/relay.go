@@ -6,7 +6,7 @@ func Relay() []*Advice {
 		LowPort, PortInUse, AddressElsewhere, SocketUnknown,
 		StateInUse, RelayState, StatePlace, StateFull, LongState, NoControl, RecordDamaged, ClockJumped,
 		NoTakeover, TakeoverHere,
-		MemoryUsedUp, TooManyLinks,
+		MemoryNotThere, MemoryUsedUp, TooManyLinks,
 	}
 }
 
@@ -86,6 +86,11 @@ var (
 
 // The advice for what devices and visitors make the relay hold.
 var (
+	MemoryNotThere = &Advice{
+		Shown: "memory is … MiB, and this process may have … MiB in all",
+		Means: "by GOMEMLIMIT, by its control group, or since the machine has no more",
+		Do:    []string{"the system ends a process that takes more than there is: set memory to half of it, or leave it out, which does the same"},
+	}
 	MemoryUsedUp = &Advice{
 		Shown: "the memory for links and visitors is used up; some are refused",
 		Means: "visitors do not take what devices send, or devices not what visitors send; or they are many",

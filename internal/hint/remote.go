@@ -6,12 +6,12 @@ func Remote() []*Advice {
 		NoRelayGiven, NoNameAbove, WhichName,
 		RelayHasNoAddress, AddressHasNoAddress, NoResolver, ResolverAway, NothingListens, NothingAnswers, Offline,
 		UntrustedRelay, NoIntermediate, OtherRoot, RelayExpired, RelayNotYetValid, OtherRelay, OtherName, NotTLS, NotRelay, Silent, NoRelayCertificate, NoWebSocket, PathBreaks, SmallHello,
-		ProxySignIn, ProxyWrongUser, ProxyOtherSignIn, ProxyForbids, ProxyIsNone, ProxyCannotReach, ProxyKind, ProxyAway, ProxyUntrusted, ProxySOCKS, ProxyVariable,
+		ProxySignIn, ProxyWrongUser, ProxyOtherSignIn, ProxyForbids, ProxyIsNone, ProxyPortal, ProxyCannotReach, ProxyHangsUp, ProxyEnds, ProxyKind, ProxyAway, ProxyUntrusted, ProxySOCKS, ProxyVariable,
 		ProofFails, OtherVersion,
 		NameTaken, NotBelow, TokenWanted, TokenWrong, TokenWithheld, NoNewNames, Banned, Replaced,
-		ServedHere, ReplicaHere, RemoteState, BadIdentity, NewIdentity, BadRun,
+		ServedHere, ReplicaHere, RemoteState, BadIdentity, NewIdentity, BadRun, ServedDamaged,
 		ServiceStopped, ServiceNoSocket, ServiceNotSocket, ServiceSocketClosed, ServiceSilent, ServiceUnknownHost,
-		ServiceUntrusted, ServiceHandshake, ServiceIsPlain, ServiceIsTLS, ServiceIsH2C, ServiceIsNotH2C, ServiceBroken, TooManyVisitors,
+		ServiceUntrusted, ServiceHandshake, ServiceIsPlain, ServiceIsTLS, ServiceIsH2C, ServiceIsNotH2C, ServiceOther, ServiceBroken, TooManyVisitors,
 	}
 }
 
@@ -158,8 +158,26 @@ var (
 		Do:    []string{"the proxy forbids this host or port: most allow port 443 alone; ask whoever runs it"},
 	}
 	ProxyIsNone = &Advice{
-		Shown: "proxy …: it answers CONNECT with 400, 405 or 501",
+		Shown: "proxy …: it answers CONNECT with 400, 404, 405 or 501",
+		Means: "also any other status from 400 to 499",
 		Do:    []string{"what answers there passes no connections on: check the proxy's address and port"},
+	}
+	ProxyPortal = &Advice{
+		Shown: "proxy …: it answers CONNECT with 302",
+		Means: "also any other status from 300 to 399",
+		Do: []string{"what answers there sends elsewhere, such as to a page to sign in at: open a page in a browser on this network first",
+			"else it is no proxy: check its address and port"},
+	}
+	ProxyHangsUp = &Advice{
+		Shown: "proxy …: it has ended the connection without an answer",
+		Means: "also `… in the middle of its answer`, `it has reset the connection`",
+		Do:    []string{"check the proxy's address, port and kind, and whether it lets this device in and the relay's host and port through: most allow port 443 alone"},
+	}
+	ProxyEnds = &Advice{
+		Shown: "reach relay …: through the proxy …: …",
+		Means: "the proxy has given a connection, and then it ends, stays silent or speaks no TLS",
+		Do: []string{"the proxy said yes and then did not carry TLS to the relay: is it a proxy, and does it let this relay through, unopened? ask whoever runs it",
+			"or go without it: --proxy none"},
 	}
 	ProxyCannotReach = &Advice{
 		Shown: "proxy …: it answers CONNECT with 502, 503 or 504",
@@ -200,10 +218,9 @@ var (
 	}
 	NameTaken = &Advice{
 		Shown: "it belongs to another device",
-		Means: "also `this label is made from another device's key`, `a name below it belongs to another device` and `this name is reserved for the relay's operator`",
+		Means: "also `this label is made from another device's key` and `a name below it belongs to another device`",
 		Do: []string{"choose another name with --domain",
-			"if the name is yours, start with the state directory of the device that took it: --state-dir DIR",
-			"a name that is reserved, such as www, is given for a token that names it: ask the relay's operator"},
+			"if the name is yours, start with the state directory of the device that took it: --state-dir DIR"},
 	}
 	NotBelow = &Advice{
 		Shown: "not a name below …",
@@ -211,7 +228,9 @@ var (
 	}
 	TokenWanted = &Advice{
 		Shown: "this relay asks for a token",
-		Do:    []string{"ask the relay's operator for a token, and give it with --token-file FILE"},
+		Means: "also `this name is reserved: it takes a token …`, as for `www`",
+		Do: []string{"ask the relay's operator for a token, and give it with --token-file FILE",
+			"a name made from this device's key needs none: leave out --domain and give --relay"},
 	}
 	TokenWrong = &Advice{
 		Shown: "the token is not valid for this name",
@@ -264,6 +283,11 @@ var (
 		Shown: "the identity is gone: a new one was made",
 		Means: "`identity.pem` is missing in a state directory that was in use",
 		Do:    []string{"the names belong to the old one: restore FILE from a backup, if there is one"},
+	}
+	ServedDamaged = &Advice{
+		Shown: "…/names/….json is damaged: it says how … was served last",
+		Do: []string{"name its relay again, and the file is made anew: --domain NAME --relay RELAY; the damaged one is kept beside it, as FILE.damaged",
+			"or restore FILE from a backup; or remove it, if that name is served no more"},
 	}
 	BadRun = &Advice{
 		Shown: "… holds no number",

@@ -55,6 +55,11 @@ var (
 		Shown: "the local service gives a broken answer: it does not speak HTTP/2 without TLS",
 		Do:    []string{"it may speak HTTP/1.1: --local http://HOST"},
 	}
+	ServiceOther = &Advice{
+		Shown: "the local service gives a broken answer: it speaks SSH there",
+		Means: "also SMTP or FTP, IMAP, POP3, VNC, RTSP, Redis, memcached, NATS, AMQP, Telnet, MySQL",
+		Do:    []string{"what is published speaks HTTP: check the port in --local"},
+	}
 	ServiceBroken = &Advice{
 		Shown: "the local service gives a broken answer: …",
 		Means: "the rest names the rule of HTTP that it breaks",

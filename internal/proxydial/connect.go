@@ -17,6 +17,8 @@ const maxAnswer = 16 << 10
 
 var (
 	errNoHTTP  = errors.New("what answers there is no HTTP proxy")
+	errHungUp  = errors.New("it has ended the connection without an answer")
+	errCut     = fmt.Errorf("%w: it ends in the middle of one", errHungUp)
 	errTooLong = fmt.Errorf("%w: its answer is longer than %d bytes", errNoHTTP, maxAnswer)
 )
 
@@ -46,8 +48,10 @@ func readAnswer(conn io.Reader) error {
 			return errTooLong
 		case errors.As(err, &network):
 			return fmt.Errorf("read the answer to CONNECT: %w", err)
-		case errors.Is(err, io.ErrUnexpectedEOF):
-			return errors.New("the proxy closed the connection without an answer")
+		case err != nil && header.ended && len(header.begin) == 0:
+			return errHungUp
+		case err != nil && header.ended && strings.HasPrefix("HTTP/", string(header.begin)):
+			return errCut
 		case err != nil:
 			return errNoHTTP // its text repeats what was read
 		case resp.StatusCode < 200: // an interim answer
@@ -79,8 +83,10 @@ func offersBasic(challenges []string) bool {
 // An answer hands out one byte at a time, so that a buffer above it never holds
 // more than was asked for, and not more than left.
 type answer struct {
-	r    io.Reader
-	left int
+	r     io.Reader
+	left  int
+	begin []byte // the first five bytes of it all, or what there is
+	ended bool
 }
 
 func (a *answer) Read(p []byte) (int, error) {
@@ -89,5 +95,9 @@ func (a *answer) Read(p []byte) (int, error) {
 	}
 	n, err := a.r.Read(p[:min(len(p), 1)])
 	a.left -= n
+	a.ended = a.ended || err == io.EOF
+	if len(a.begin) < len("HTTP/") {
+		a.begin = append(a.begin, p[:n]...)
+	}
 	return n, err
 }

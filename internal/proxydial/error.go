@@ -7,6 +7,7 @@ import (
 	"net"
 	"net/http"
 	"strings"
+	"syscall"
 
 	"keystay/internal/hint"
 )
@@ -56,10 +57,16 @@ func (e *Error) advice() *hint.Advice {
 		return hint.ProxySignIn
 	case e.Status == http.StatusForbidden:
 		return hint.ProxyForbids
-	case e.Status == http.StatusMethodNotAllowed || e.Status == http.StatusNotImplemented || e.Status == http.StatusBadRequest:
+	case e.Status == http.StatusNotImplemented:
 		return hint.ProxyIsNone
 	case e.Status >= 500:
 		return hint.ProxyCannotReach
+	case e.Status >= 400:
+		return hint.ProxyIsNone
+	case e.Status >= 300:
+		return hint.ProxyPortal
+	case errors.Is(e.Err, errHungUp), errors.Is(e.Err, syscall.ECONNRESET) && !strings.HasPrefix(e.Proxy, "socks5"):
+		return hint.ProxyHangsUp
 	case errors.Is(e.Err, errNoHTTP):
 		return hint.ProxyKind
 	case errors.As(e.Err, &op) && op.Op == "dial":

@@ -139,7 +139,7 @@ func (n *Names) admit(r *Rules, c *Claimant, tok *admission) *Denied {
 		return c.deny(DeniedClosed, "this relay gives out no new names")
 	}
 	if why := n.whyReserved(r, c.Name); why != "" && !tok.exactly {
-		return c.deny(DeniedTaken, why, "take another name, or ask the relay's operator for a token that has this very name")
+		return c.deny(DeniedToken, why, "take another name, or ask the relay's operator for a token that has this very name")
 	}
 	return nil
 }

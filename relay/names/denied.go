@@ -20,8 +20,8 @@ type Code int
 // The kinds of a Denied.
 const (
 	DeniedInvalid     Code = iota + 1 // not a name that this relay gives out
-	DeniedTaken                       // it is another identity's, or reserved
-	DeniedToken                       // it takes a token that is valid for the name
+	DeniedTaken                       // it is another identity's
+	DeniedToken                       // it takes a token that is valid for the name, such as one that is reserved
 	DeniedClosed                      // no new names are given out
 	DeniedLimit                       // the identity, or the relay, has too many names
 	DeniedUnavailable                 // it cannot be decided now

@@ -305,3 +305,28 @@ func (s *recordFile) close() error {
 	s.users.Wait()
 	return guard(s.db.Close)
 }
+
+// reaches says that the file that is open has less than a size.
+func (s *recordFile) reaches(size int64) error {
+	info, err := s.file.Stat()
+	if err == nil && info.Size() < size {
+		err = fmt.Errorf("%w: the file is cut short", ErrDamaged)
+	}
+	return err
+}
+
+// inPlace says that the next start would not find the file that is open.
+func (s *recordFile) inPlace(file string) error {
+	mine, err := s.file.Stat()
+	if err != nil {
+		return err
+	}
+	there, err := os.Stat(file)
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
+		return fmt.Errorf("%w: %s is gone", ErrDamaged, file)
+	case err == nil && !os.SameFile(mine, there):
+		return fmt.Errorf("%w: %s is another file now", ErrDamaged, file)
+	}
+	return err
+}

@@ -249,6 +249,31 @@ func (g *Grants) change(f func(*boltTx) error) error {
 	return g.damaged(err)
 }
 
+// Whole says why nothing can be claimed now, or nil: the record is closed, or
+// damaged, as far as that has been noticed or shows without reading all of it. It
+// reads a few pages.
+func (g *Grants) Whole() error {
+	file, now, done, err := g.use()
+	if err != nil {
+		return err
+	}
+	defer done()
+	err = file.view(func(tx *bbolt.Tx) error {
+		if err := file.reaches(tx.Size()); err != nil {
+			return err
+		}
+		whole, err := (&boltTx{tx: tx, now: now}).readState()
+		if err == nil && !whole {
+			err = fmt.Errorf("%w: another program has written to it", ErrDamaged)
+		}
+		return err
+	})
+	if err == nil {
+		err = file.inPlace(g.path) // which may pass, so the record is used on
+	}
+	return g.damaged(err)
+}
+
 // Watch makes f be called with each table that has changed.
 func (g *Grants) Watch(f func(Table)) {
 	g.mu.Lock()

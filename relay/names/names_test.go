@@ -239,7 +239,7 @@ func TestReservedLabels(t *testing.T) {
 			"www1", "www-2", "mx1", "mx01", "ns10", "smtp2", "lyncdiscover", "enterpriseregistration", "enterpriseenrollment", "msoid",
 			"sip", "ldap", "kerberos", "pki", "ca", "ocsp", "cpanel", "whm", "secure", "id", "sso", "auth", "account", "accounts", "keystay",
 			"noreply", "no-reply", "mailer-daemon", "admin1", "x.www1", "admin", "administrator", "hostmaster", "postmaster", "webmaster", "abuse", "security", "imap", "smtp", "pop", "ftp", "login", "api", "x.www"} {
-			denied(t, r.claim(id, label+".relay.test", all.Secret), names.DeniedTaken)
+			denied(t, r.claim(id, label+".relay.test", all.Secret), names.DeniedToken)
 		}
 		r.allowed(id, "www.below.relay.test", all.Secret) // somebody's own www
 		r.allowed(id, "mywww.relay.test", all.Secret)

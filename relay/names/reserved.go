@@ -43,7 +43,7 @@ func builtIn(label string) bool {
 // whyReserved says why name, below the zone, is given out only for a token that has
 // it in full, or returns nothing.
 func (n *Names) whyReserved(r *Rules, name string) string {
-	const why = "this name is reserved for the relay's operator"
+	const why = "this name is reserved: it takes a token of the relay's operator that has the very name"
 	label := lastLabel(name, n.zone)
 	if builtIn(label) {
 		return why
@@ -61,7 +61,7 @@ func (n *Names) whyReserved(r *Rules, name string) string {
 		}
 	}
 	if like := lookAlike(label, n.zone); like != "" {
-		return "this name looks like " + like + ", which is reserved for the relay's operator"
+		return "this name looks like " + like + ", which is reserved: it takes a token of the relay's operator that has the very name"
 	}
 	return ""
 }

@@ -35,6 +35,9 @@ type Store interface {
 	// of the relay are.
 	Begin(zone string)
 
+	// Whole says why nothing can be claimed now, or nil. It reads little.
+	Whole() error
+
 	// Upkeep does what the store itself needs once an hour.
 	Upkeep(log *slog.Logger) error
 }

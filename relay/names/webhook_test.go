@@ -128,7 +128,7 @@ func TestWebhookIsAskedOnlyAboutNewNames(t *testing.T) {
 	times(1)
 	r.allowed(a, a.label(), "")
 	denied(t, r.claim(b, "a.relay.test", ""), names.DeniedTaken)
-	denied(t, r.claim(b, "www.relay.test", ""), names.DeniedTaken)
+	denied(t, r.claim(b, "www.relay.test", ""), names.DeniedToken)
 	denied(t, r.claim(b, "relay.test", ""), names.DeniedInvalid)
 	times(1)
 	yes = false

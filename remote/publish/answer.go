@@ -21,8 +21,12 @@ func (s *service) failed(w http.ResponseWriter, r *http.Request, err error) {
 	if r.Context().Err() != nil || body != nil && body.failed.Load() { // the visitor has gone
 		panic(http.ErrAbortHandler)
 	}
-	exchangeOf(r).answer = nil // if there was one, nobody gets it
+	x := exchangeOf(r)
+	x.answer = nil // if there was one, nobody gets it
 	f := s.fault(err)
+	if x.service != nil && !f.away {
+		f = s.begun(x.service, f)
+	}
 	p := unreachable
 	if f.broken {
 		p = brokenAnswer
@@ -54,6 +58,7 @@ var (
 type heardBody struct {
 	io.ReadCloser
 	service *service
+	conn    *answerConn     // nil over HTTP/2
 	ctx     context.Context // the request's
 }
 
@@ -61,7 +66,7 @@ type heardBody struct {
 func (b *heardBody) Read(p []byte) (int, error) {
 	n, err := b.ReadCloser.Read(p)
 	if err != nil && err != io.EOF && b.ctx.Err() == nil {
-		b.service.note(b.ctx, b.service.middle(err))
+		b.service.note(b.ctx, b.service.middle(err, b.conn))
 	}
 	return n, err
 }
@@ -80,6 +85,24 @@ func (s *service) note(ctx context.Context, f *fault) {
 		f = s.diagnose(context.WithoutCancel(ctx), f)
 	}
 	s.tell(f, requests)
+}
+
+// doubt looks what the service speaks that has answered a request with 400 and
+// ended the connection: so do many that speak TLS there. Its answer is with the
+// visitor already. A service that gives such answers for other reasons is
+// looked at as seldom as the log tells of a fault.
+func (s *service) doubt(x *exchange) {
+	if res := x.answer; res == nil || res.StatusCode != http.StatusBadRequest || !res.Close || s.URL.Scheme != "http" {
+		return
+	}
+	tell, requests := s.doubts.failed(time.Now(), 1)
+	if !tell {
+		return
+	}
+	_ = http.NewResponseController(x.ResponseWriter).Flush() // what follows may take a moment
+	if f := s.diagnose(context.WithoutCancel(x.request.Context()), nil); f != nil {
+		s.tell(f, requests)
+	}
 }
 
 // tell logs a fault that so many requests have met.

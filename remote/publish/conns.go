@@ -153,19 +153,22 @@ const maxSpelling = 256
 type answerConn struct {
 	net.Conn
 
-	mu   sync.Mutex
-	in   follower
-	told head // of the answer under way
+	mu      sync.Mutex
+	in      follower
+	told    head   // of the answer under way
+	opening []byte // what the connection begins with, see protocolOf
+	ended   bool   // nothing more can be read
 }
 
 // Read implements net.Conn.
 func (c *answerConn) Read(p []byte) (int, error) {
 	n, err := c.Conn.Read(p)
-	if n == 0 {
-		return n, err
-	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
+	c.ended = c.ended || err != nil
+	if missing := openingSize - len(c.opening); missing > 0 {
+		c.opening = append(c.opening, p[:min(n, missing)]...)
+	}
 	for i := 0; i < n; {
 		i += c.in.follow(p[i:n], c.tell)
 	}
@@ -201,6 +204,23 @@ func (c *answerConn) hasAnswered() bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	return c.in.status >= 200
+}
+
+// heard returns what the connection begins with, and whether it has ended in the
+// middle of an answer's head.
+func (c *answerConn) heard() (opening []byte, cut bool) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	begun := c.in.place == inHead || c.in.place == atStart && len(c.in.line) > 0
+	return c.opening, c.ended && begun
+}
+
+// cutInTrailer reports whether the connection has ended in the middle of an
+// answer's trailer.
+func (c *answerConn) cutInTrailer() bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.ended && c.in.place == inTrailer
 }
 
 // holds reports whether more than read bytes of the answer's body have come from

@@ -53,16 +53,21 @@ func (t *Target) fault(err error) *fault {
 		f := t.broke(rule)
 		f.guess = true
 		if rule == looksLikeHTTP1 {
-			f.guess, f.hints = false, t.do(hint.ServiceIsNotH2C)
+			f.hints = t.do(hint.ServiceIsNotH2C)
 		}
 		return f
 	}
 	return &fault{text: ending(err), hints: t.do(hint.ServiceBroken), guess: true}
 }
 
-// middle says why an answer has ended in the middle.
-func (t *Target) middle(err error) *fault {
-	if rule := brokenRule(err); rule != "" {
+// middle says why an answer has ended in the middle. C is the connection that it
+// came over, if that is one of HTTP/1.
+func (t *Target) middle(err error, c *answerConn) *fault {
+	rule := brokenRule(err)
+	if rule == badTrailer && c != nil && c.cutInTrailer() { // which net/http takes for too long a trailer
+		rule, err = "", io.ErrUnexpectedEOF
+	}
+	if rule != "" {
 		return t.broke(rule)
 	}
 	return t.broke("its answer ends in the middle: " + ending(err))
@@ -104,6 +109,8 @@ func (t *Target) unshaken(err error) *fault {
 	switch {
 	case errors.As(err, &cert):
 		f.text, f.hints = "its certificate is not trusted: "+cert.Err.Error(), t.do(hint.ServiceUntrusted)
+	case errors.As(err, &record) && protocolOf(record.RecordHeader[:]) != "":
+		f.text, f.hints = "it speaks "+protocolOf(record.RecordHeader[:])+" there", t.do(hint.ServiceOther)
 	case errors.As(err, &record):
 		f.text, f.hints = "it does not speak TLS there", t.do(hint.ServiceIsPlain)
 	case errors.Is(err, context.DeadlineExceeded), errors.Is(err, os.ErrDeadlineExceeded):

@@ -1,6 +1,7 @@
 package publish_test
 
 import (
+	"bufio"
 	"bytes"
 	"context"
 	"crypto/tls"
@@ -8,6 +9,7 @@ import (
 	"io"
 	"log/slog"
 	"net"
+	"net/http"
 	"os"
 	"path/filepath"
 	"strings"
@@ -89,7 +91,12 @@ func TestLogNamesTheBrokenRule(t *testing.T) {
 		{"a trailer that may not be", head + "Transfer-Encoding: chunked\r\nTrailer: Content-Length\r\n\r\n" + secret, "trailer that may not be one"},
 		{"a head without an end", head + strings.Repeat("X: "+secret+"\r\n", 600_000), "longer than 10 MiB"},
 		{"no answer", "", "it has ended the connection"},
-		{"half a head", head + "X: " + secret, "it has ended the connection"},
+		{"an answer that ends in its status line", "HTTP/1.1 200", "the head of its answer ends in the middle"},
+		{"an answer that ends in its version", "HTT", "the head of its answer ends in the middle"},
+		{"an answer that ends behind its status line", head, "the head of its answer ends in the middle"},
+		{"an answer that ends in a field's name", head + secret, "the head of its answer ends in the middle"},
+		{"an answer that ends in a field's value", head + "X: " + secret, "the head of its answer ends in the middle: it has ended the connection"},
+		{"an answer that ends behind a field", head + "X: " + secret + "\r\n", "the head of its answer ends in the middle"},
 
 		{"a bad chunk size", chunked + secret + "\r\n", "a chunk of its answer is malformed"},
 		{"an empty chunk size", chunked + "\r\n" + secret, "a chunk of its answer is malformed"},
@@ -101,7 +108,9 @@ func TestLogNamesTheBrokenRule(t *testing.T) {
 		{"chunks that are nearly all extension", chunked + strings.Repeat("1;"+strings.Repeat("x", 2000)+"\r\nx\r\n", 20) + secret, "a chunk of its answer is malformed"},
 		{"an end within a chunk", chunked + "ff\r\n" + secret, "ends in the middle: it has ended the connection"},
 		{"an end before the length", head + "Content-Length: 500\r\n\r\n" + secret, "ends in the middle: it has ended the connection"},
-		{"an end within the trailer", chunked + "0\r\nX: " + secret, "the trailer of its answer is malformed"},
+		{"an end within the trailer", chunked + "0\r\nX: " + secret, "ends in the middle: it has ended the connection"},
+		{"an end within the name of a trailer", chunked + "0\r\n" + secret, "ends in the middle: it has ended the connection"},
+		{"a trailer that is too long", chunked + "0\r\nX: " + strings.Repeat(secret, 1000) + "\r\n\r\n", "the trailer of its answer is malformed"},
 		{"a trailer without a colon", chunked + "0\r\n" + secret + "\r\n\r\n", "no colon"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
@@ -161,11 +170,37 @@ func TestLogNamesWhatIsSpoken(t *testing.T) {
 		io.ReadFull(c, make([]byte, 5))
 		c.(*net.TCPConn).SetLinger(0)
 	}
+	says := func(text string) func(net.Conn) { // whatever it is asked
+		return func(c net.Conn) {
+			io.WriteString(c, text)
+			io.Copy(io.Discard, c)
+		}
+	}
+	answers := func(text string) func(net.Conn) { // what it is asked
+		return func(c net.Conn) {
+			c.Read(make([]byte, 1000))
+			io.WriteString(c, text)
+		}
+	}
+	const other, check = "gives a broken answer", "check the port in --local"
 	for _, c := range []struct {
 		name, scheme     string // of the target
 		serve            func(net.Conn)
 		what, want, hint string
 	}{
+		{"a TLS alert at http", "http", answers("\x15\x03\x01\x00\x02\x02\x0a"), other, "it speaks TLS there", "https+insecure://HOST"},
+		{"TLS at h2c", "h2c", overTLS, other, "it speaks TLS there", "https+insecure://HOST"},
+		{"SSH at http", "http", says("SSH-2.0-" + secret + "\r\n"), other, "it speaks SSH there", check},
+		{"SSH at https", "https", says("SSH-2.0-" + secret + "\r\n"), "does not answer", "it speaks SSH there", check},
+		{"SSH at h2c", "h2c", says("SSH-2.0-" + secret + "\r\n"), other, "it speaks SSH there", check},
+		{"SMTP at http", "http", says("220 " + secret + " ESMTP\r\n"), other, "it speaks SMTP or FTP there", check},
+		{"IMAP at http", "http", says("* OK [" + secret + "]\r\n"), other, "it speaks IMAP there", check},
+		{"POP3 at http", "http", says("+OK " + secret + "\r\n"), other, "it speaks POP3 there", check},
+		{"VNC at http", "http", says("RFB 003.008\n"), other, "it speaks VNC there", check},
+		{"MySQL at http", "http", says("\x4a\x00\x00\x00\x0a8.0.36\x00" + secret), other, "it speaks MySQL there", check},
+		{"Redis at http", "http", answers("-ERR unknown command '" + secret + "'\r\n"), other, "it speaks Redis there", check},
+		{"memcached at http", "http", answers("ERROR\r\n"), other, "it speaks memcached there", check},
+		{"RTSP at http", "http", answers("RTSP/1.0 400 Bad Request\r\n\r\n"), other, "it speaks RTSP there", check},
 		{"TLS at http", "http", overTLS, "", "it speaks TLS there", "https+insecure://HOST"},
 		{"HTTP/2 at http, silent", "http", func(c net.Conn) {
 			serveFrames(c, func(*http2.Framer, http2.Frame) bool { return true })
@@ -249,6 +284,70 @@ func TestLogNamesWhatIsSpoken(t *testing.T) {
 		})
 	}
 }
+
+// Many servers of TLS answer HTTP with 400 in HTTP. The visitor gets that, as it
+// is, and the log says what it means.
+func TestAnswerOfATLSServerToPlainHTTPIsNamed(t *testing.T) {
+	ca := testca.New(t)
+	config := &tls.Config{Certificates: []tls.Certificate{ca.Issue("localhost")}}
+	const refused = "The plain HTTP request was sent to HTTPS port"
+	for _, c := range []struct{ name, answer string }{
+		{"as Go", "HTTP/1.0 400 Bad Request\r\n\r\n" + refused},
+		{"as nginx", "HTTP/1.1 400 Bad Request\r\nConnection: close\r\nContent-Length: " + fmt.Sprint(len(refused)) + "\r\n\r\n" + refused},
+		{"without a body", "HTTP/1.1 400 Bad Request\r\nConnection: close\r\nContent-Length: 0\r\n\r\n"},
+	} {
+		for _, http2 := range []bool{false, true} {
+			for _, isTLS := range []bool{true, false} {
+				t.Run(fmt.Sprintf("%s, HTTP/2 %v, TLS %v", c.name, http2, isTLS), func(t *testing.T) {
+					ln, err := net.Listen("tcp", "127.0.0.1:0")
+					if err != nil {
+						t.Fatal(err)
+					}
+					probed := make(chan struct{}, 100)
+					defer rawAccept(ln, func(conn net.Conn) {
+						first := bufio.NewReader(conn)
+						if b, _ := first.Peek(1); len(b) == 0 || b[0] != 22 {
+							http.ReadRequest(first)
+							io.WriteString(conn, c.answer)
+							return
+						}
+						probed <- struct{}{}
+						if isTLS {
+							tls.Server(&readAhead{conn, first}, config).Handshake()
+						}
+					})()
+					book := newLogBook()
+					target := tcpTarget("http", ln.Addr())
+					target.Logger = book.logger()
+					client := serveTarget(t, target).client(http2)
+					for range 3 {
+						if resp, text := get(t, client); resp.StatusCode != 400 || !strings.HasSuffix(c.answer, "\r\n\r\n"+text) {
+							t.Errorf("%s %q", resp.Status, text)
+						}
+					}
+					if isTLS {
+						line := book.next(t)
+						if !strings.Contains(line, "it speaks TLS there") || !strings.Contains(line, "--local https://"+ln.Addr().String()) {
+							t.Errorf("the log says %q", line)
+						}
+					}
+					if len(probed) != 1 || len(book.lines) > 0 {
+						t.Errorf("looked at %d times, and the log says %q", len(probed), book.lines)
+					}
+				})
+			}
+		}
+	}
+}
+
+// A readAhead is a connection of which something was read already.
+type readAhead struct {
+	net.Conn
+	r io.Reader
+}
+
+// Read implements net.Conn.
+func (c *readAhead) Read(p []byte) (int, error) { return c.r.Read(p) }
 
 // Why a service cannot be reached, as Check and the log say it.
 func TestCheckSaysWhyAndWhatToDo(t *testing.T) {

@@ -55,6 +55,7 @@ type Target struct {
 	memory  memory // as far as it says
 	silence outage // while the service cannot be reached
 	faults  faults // of its answers
+	doubts  outage // while it answers as one that speaks TLS may
 }
 
 // String is the target as --local has it.
@@ -188,4 +189,5 @@ func (s *service) serve(proxy http.Handler, w http.ResponseWriter, r *http.Reque
 		r.Body = body
 	}
 	proxy.ServeHTTP(x, r)
+	s.doubt(x)
 }
