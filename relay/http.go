@@ -2,7 +2,6 @@ package relay
 
 import (
 	"context"
-	"crypto/tls"
 	"io"
 	"log"
 	"net"
@@ -10,6 +9,7 @@ import (
 	"time"
 
 	"keystay/internal/httpdrain"
+	"keystay/internal/socket"
 	"keystay/sni"
 )
 
@@ -78,10 +78,7 @@ func (s *Server) httpServer(h http.Handler, maxHead int, answer time.Duration) *
 		ErrorLog:    log.New(io.Discard, "", 0), // its lines carry visitors' addresses
 		BaseContext: func(net.Listener) context.Context { return s.ctx },
 		ConnContext: func(ctx context.Context, c net.Conn) context.Context {
-			if tc, ok := c.(*tls.Conn); ok {
-				c = tc.NetConn()
-			}
-			if p, ok := c.(*peeked); ok {
+			if p, ok := socket.Find[*peeked](c); ok {
 				ctx = context.WithValue(ctx, placeKey{}, p.place)
 			}
 			return ctx
@@ -123,7 +120,7 @@ func (s *Server) placed(c net.Conn, n int) net.Conn {
 		c.Close()
 		return nil
 	}
-	return &peeked{Conn: conn, place: p}
+	return &headConn{Conn: &peeked{Conn: conn, place: p}}
 }
 
 // caught is h, with a panic in it counted. The HTTP server ends the connection.

@@ -81,8 +81,12 @@ func (s *Server) handleOwn(own *peeked, forget, routed func()) {
 		tc.Close()
 	default: // the HTTP server owns it from here
 		forget()
-		s.siteHTTP.Expect(tc)
-		s.site.hand(tc)
+		var c net.Conn = tc
+		if proto != "h2" {
+			c = newTLSHeadConn(tc)
+		}
+		s.siteHTTP.Expect(c)
+		s.site.hand(c)
 		return
 	}
 	forget()
