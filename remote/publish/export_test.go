@@ -7,6 +7,8 @@ const (
 	HalfCloseGrace    = halfCloseGrace
 	MaxHeaderBytes    = maxHeaderBytes
 	MaxVisitorStreams = maxVisitorStreams
+	MaxFields         = maxFields
+	MaxFrame          = maxFrame
 	MaxLocalConns     = maxLocalConns
 	KeptBody          = keptBody
 	KeptVisit         = keptVisit

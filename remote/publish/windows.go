@@ -39,6 +39,11 @@ const (
 
 	smallAnswers = 2 << 20
 	smallAnswer  = 256 << 10
+
+	// maxFrame is how long a frame of a visitor may be: the least there is, and
+	// what browsers send at most. A frame of any kind is kept as a whole, beside
+	// all windows; what net/http takes by itself is 1 MiB.
+	maxFrame = 16 << 10
 )
 
 // A room is what windows for answers a visit has.
@@ -94,6 +99,7 @@ func (s *service) serveHTTP2(srv *http.Server) {
 		sized := &http.Server{
 			HTTP2: &http.HTTP2Config{
 				MaxConcurrentStreams:          maxVisitorStreams,
+				MaxReadFrameSize:              maxFrame,
 				MaxReceiveBufferPerConnection: upload,
 				MaxReceiveBufferPerStream:     upload,
 			},
