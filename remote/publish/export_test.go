@@ -9,6 +9,7 @@ const (
 	MaxVisitorStreams = maxVisitorStreams
 	MaxFields         = maxFields
 	MaxFrame          = maxFrame
+	RequestCost       = requestCost
 	MaxLocalConns     = maxLocalConns
 	KeptBody          = keptBody
 	KeptVisit         = keptVisit
@@ -21,6 +22,9 @@ const (
 	UploadBudget      = uploadBudget
 	SmallAnswer       = smallAnswer
 	SmallAnswers      = smallAnswers
+	LeastUpload       = leastUpload
+	LeastAnswer       = leastAnswer
+	LeastAnswers      = leastAnswers
 )
 
 // RequestMemory is what the target's requests take memory from.
