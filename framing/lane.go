@@ -99,15 +99,24 @@ func serveLane(tc *tls.Conn, join func(LaneToken) *Link, joined func()) error {
 	if l == nil || !l.addSpare(1) {
 		return errors.New("a lane with a token that was not granted, or not now")
 	}
-	if joined != nil {
-		joined()
-	}
-	s, err := l.awaitBind(tc)
+	s, err := l.keepSpare(tc, joined)
 	l.addSpare(-1)
 	if err != nil {
 		return err
 	}
 	return s.bindAtRelay(tc)
+}
+
+// keepSpare waits for BIND, with memory for a lane that waits.
+func (l *Link) keepSpare(tc *tls.Conn, joined func()) (*Stream, error) {
+	if !l.pool.reserve(SpareLaneMemory) {
+		return nil, ErrNoMemory
+	}
+	defer l.pool.unreserve(SpareLaneMemory)
+	if joined != nil {
+		joined()
+	}
+	return l.awaitBind(tc)
 }
 
 // awaitBind reads BIND, within SpareLaneTime and as long as the link is up.

@@ -15,14 +15,17 @@ const (
 	// LaneMemory is what a stream counts for beyond that while it is on a lane:
 	// a buffer for each direction, for the goroutine that copies it.
 	LaneMemory = 128 << 10
+	// SpareLaneMemory is what a lane counts for that has joined its link and waits
+	// for its stream: its TLS, and the goroutines that wait.
+	SpareLaneMemory = 32 << 10
 	// memoryStep is in what pieces a link takes memory from Handler.Memory, in
 	// bytes, so that its streams do not ask there each time.
 	memoryStep = 256 << 10
 )
 
-// ErrNoMemory is the error of opening a stream for which Handler.Memory has no
-// room.
-var ErrNoMemory = errors.New("no memory for another stream on this link")
+// ErrNoMemory is the error of opening a stream, or taking a lane, for which
+// Handler.Memory has no room.
+var ErrNoMemory = errors.New("no memory for another stream or lane on this link")
 
 // A pool bounds what the streams of a link may make this side hold: InitialCredit
 // for each and a little that is queued, and poolSize for all beyond that, and all

@@ -15,6 +15,8 @@ import (
 	"time"
 
 	"github.com/coder/websocket"
+
+	"keystay/internal/socket"
 )
 
 const (
@@ -128,7 +130,7 @@ func (h *hijacker) Hijack() (net.Conn, *bufio.ReadWriter, error) {
 	if err != nil {
 		return nil, nil, err
 	}
-	tc, ok := conn.(*tls.Conn)
+	tc, ok := socket.Find[*tls.Conn](conn)
 	if !ok {
 		conn.Close()
 		return nil, nil, fmt.Errorf("a connection of type %T instead of TLS", conn)

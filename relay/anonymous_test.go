@@ -118,6 +118,74 @@ func TestConnectionsThatProveNothingStayWithinTheBudget(t *testing.T) {
 	}
 }
 
+// A crowded connection calls f before each of its first reads and after each of its
+// first writes: those of the TLS handshake, and one or two more.
+type crowded struct {
+	conn
+	left *int
+	f    func()
+}
+
+func (c crowded) step() {
+	if *c.left > 0 {
+		*c.left--
+		c.f()
+	}
+}
+
+// Read implements io.Reader.
+func (c crowded) Read(p []byte) (int, error) { c.step(); return c.conn.Read(p) }
+
+// Write implements io.Writer.
+func (c crowded) Write(p []byte) (int, error) { defer c.step(); return c.conn.Write(p) }
+
+// Connections on which nothing comes, or a part of a hello, keep no remote, no
+// browser and no CA away, though each of them holds less than these.
+func TestIdleConnectionsKeepNoLinkAway(t *testing.T) {
+	for name, part := range map[string]int{"silent": 0, "part of a hello": 20 << 10} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				r := memRig(t, smallMemory)
+				ln := memconn.Listen(nil)
+				var wg sync.WaitGroup
+				wg.Go(func() { r.srv.ServeHTTP01(ln) })
+				hello := largeHello(t, zone)[:part]
+				_, _, limit := r.srv.UnfinishedMemory()
+				var hostile []io.Closer
+				dial := r.dial
+				one := func() {
+					c := dial()
+					hostile = append(hostile, c)
+					c.Write(hello)
+					synctest.Wait()
+				}
+				for range limit / (relay.UnfinishedBase + 4<<10) {
+					one()
+				}
+				r.withinBudget()
+				r.dial = func() conn { left := 5; return crowded{dial(), &left, one} }
+				r.device(newIdentity(t), "honest.relay.test")
+				plain, err := ln.Dial(t.Context())
+				if err != nil {
+					t.Fatal(err)
+				}
+				for what, c := range map[string]net.Conn{"a browser": r.tls("http/1.1"), "port 80": plain} {
+					io.WriteString(c, "GET / HTTP/1.1\r\nHost: "+zone+"\r\n")
+					one()
+					io.WriteString(c, "Connection: close\r\n\r\n")
+					if resp, err := http.ReadResponse(bufio.NewReader(c), nil); err != nil || resp.StatusCode >= 400 {
+						t.Errorf("%s: %v, %v", what, resp, err)
+					}
+					hostile = append(hostile, c)
+				}
+				r.withinBudget()
+				r.nothingHeld(hostile)
+				wg.Wait()
+			})
+		})
+	}
+}
+
 // stuckHTTP2 asks for a page n times, with a long head, and takes no answer.
 func (r *rig) stuckHTTP2(n int) io.Closer {
 	tc := r.tls("h2")

@@ -1,6 +1,7 @@
 package relay_test
 
 import (
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"io"
@@ -243,6 +244,54 @@ func TestWaitingHellosStayWithinTheBudget(t *testing.T) {
 		time.Sleep(2 * relay.WatchInterval)
 		r.close()
 		if used, _, _ := r.srv.UnfinishedMemory(); used != 0 {
+			t.Errorf("%d bytes are left", used)
+		}
+	})
+}
+
+// Lanes that have joined their link and are bound to no stream count for its
+// identity, as long as they are there: each link may have 16 of them.
+func TestSpareLanesTakeMemory(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := memRig(t, smallMemory)
+		joined := 0
+		for i := range 40 {
+			d, err := r.link(newIdentity(t))
+			if err != nil {
+				break // the memory is used up
+			}
+			if err := d.Claim(t.Context(), framing.Claim{Name: fmt.Sprintf("a%d.relay.test", i)}); err != nil {
+				t.Fatal(err)
+			}
+			tokens, err := d.WantLanes(t.Context(), framing.MaxSpareLanes)
+			if err != nil {
+				t.Fatal(err)
+			}
+			for _, token := range tokens {
+				tc := tls.Client(&framing.TLSRecordConn{Conn: r.dial()}, &tls.Config{RootCAs: r.ca.Pool(), ServerName: zone, NextProtos: []string{framing.LaneProtocol}})
+				if err := tc.Handshake(); err != nil {
+					t.Fatal(err)
+				}
+				lane, err := d.JoinLane(tc, token)
+				if err != nil {
+					t.Fatal(err)
+				}
+				t.Cleanup(func() { lane.Close() })
+				synctest.Wait()
+				select {
+				case <-lane.Lost():
+				default:
+					joined++
+				}
+			}
+		}
+		used, peak, limit := r.srv.LinkMemory()
+		if joined < framing.MaxSpareLanes || used < int64(joined*framing.SpareLaneMemory) || peak > limit {
+			t.Errorf("%d lanes have joined; %d of %d are taken, at most %d", joined, used, limit, peak)
+		}
+		r.close()
+		synctest.Wait()
+		if used, _, _ := r.srv.LinkMemory(); used != 0 {
 			t.Errorf("%d bytes are left", used)
 		}
 	})

@@ -100,8 +100,12 @@ func (s *Server) handleOwn(own *peeked, a *admitted) (kept bool) {
 		s.shares.outOfMemory()
 		tc.Close()
 	default:
-		s.web.hand(tc)
-		a.place = nil // the HTTP server's, until it closes tc
+		var c net.Conn = tc
+		if proto != "h2" {
+			c = newTLSHeadConn(tc)
+		}
+		s.web.hand(c)
+		a.place = nil // the HTTP server's, until it closes c
 	}
 	return false
 }

@@ -18,17 +18,17 @@ const unfinishedBase = 4 << 10
 // is not whole, those that wait for a remote, those for the relay's own name until
 // a link's HELLO has proved a key or a lane has found its link, and those over
 // which HTTP is spoken with the relay itself, until they end. Where it is used up
-// the one that holds most goes, of several the one that came first. A hello that
-// would hold most itself goes instead; a connection for the relay itself does not,
-// since it holds more than a hello by what it is.
+// the one that holds most goes, of several the one that came first. What holds less
+// than alike bytes counts as the same: a link holds more than a hello by what it
+// is, and connections on which nothing comes must not keep links away. A hello that
+// would hold most itself goes instead.
 type unfinished struct {
 	limit int
 
 	mu   sync.Mutex
 	used int
 	peak int
-	// sizes has the connections by what they hold, the oldest first: in class n
-	// from 2^n pages of 4 KiB on, and less than twice as many.
+	// sizes has the connections by their class, the oldest first.
 	sizes [8]list.List
 	ended int64 // how many had to go
 }
@@ -48,7 +48,12 @@ type pending struct {
 	gone   bool          // it had to go
 }
 
-func class(size int) int { return min(bits.Len(uint(size>>12))-1, 7) }
+// alike is below which size, in bytes, connections are of one class: with the
+// handshake and the HTTP/1.1 of one for the relay itself.
+const alike = 64 << 10
+
+// class is 0 below alike, and one more with each doubling from there.
+func class(size int) int { return min(bits.Len(uint(size/alike)), 7) }
 
 // begin counts a connection with a buffer of n bytes. It returns nil where there
 // is no room.

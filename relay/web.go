@@ -2,7 +2,6 @@ package relay
 
 import (
 	"context"
-	"crypto/tls"
 	"errors"
 	"fmt"
 	"io"
@@ -14,6 +13,7 @@ import (
 
 	"keystay/internal/httpdrain"
 	"keystay/internal/panics"
+	"keystay/internal/socket"
 	"keystay/sni"
 )
 
@@ -101,10 +101,7 @@ func (w *web) server(h http.Handler, maxHead int, answer time.Duration) *httpdra
 		ErrorLog:    log.New(io.Discard, "", 0), // its lines carry visitors' addresses
 		BaseContext: func(net.Listener) context.Context { return w.ctx },
 		ConnContext: func(ctx context.Context, c net.Conn) context.Context {
-			if tc, ok := c.(*tls.Conn); ok {
-				c = tc.NetConn()
-			}
-			if p, ok := c.(*peeked); ok {
+			if p, ok := socket.Find[*peeked](c); ok {
 				ctx = context.WithValue(ctx, placeKey{}, p.place)
 			}
 			return ctx
@@ -123,7 +120,7 @@ func placeOf(r *http.Request) *pending {
 
 // hand gives a connection for the relay's own name to the site. It waits until that
 // takes it.
-func (w *web) hand(c *tls.Conn) {
+func (w *web) hand(c net.Conn) {
 	w.site.Expect(c)
 	w.handed.hand(c)
 }
@@ -167,7 +164,7 @@ func (w *web) placed(c net.Conn) net.Conn {
 		c.Close()
 		return nil
 	}
-	return &peeked{Conn: conn, place: p}
+	return &headConn{Conn: &peeked{Conn: conn, place: p}}
 }
 
 // caught is h, with a panic in it counted. The HTTP server ends the connection.

@@ -10,6 +10,7 @@ import (
 	"sync"
 
 	"keystay/framing"
+	"keystay/internal/budget"
 	"keystay/internal/hint"
 	"keystay/internal/panics"
 )
@@ -49,7 +50,8 @@ type device struct {
 	transports transports
 	alarm      alarm    // after sleep, or on another network
 	loss       pathLoss // to the relays
-	full       outage   // while there are too many visitors
+	most       int      // visitors at once
+	full       outage   // while there are more
 
 	// The ends of the device, in their order; see stop.
 	ctx      context.Context // ends with Close, or a final error
@@ -78,6 +80,8 @@ func openDevice(cfg Config) (*device, error) {
 		d.log = slog.New(slog.DiscardHandler)
 	}
 	d.panics = &panics.Log{Logger: d.log}
+	available, _ := budget.Available()
+	d.most = maxVisitors(cfg.MaxVisitors, available)
 	var err error
 	if d.state, err = openState(cfg.StateDir); err != nil {
 		return nil, err

@@ -7,9 +7,23 @@ import (
 	"keystay/internal/hint"
 )
 
-// DefaultMaxVisitors is how many visitors' connections a Listener has at once.
-// It is as many as a relay sends over one link.
+// DefaultMaxVisitors is how many visitors' connections a Listener has at once,
+// where half of the process's memory is enough for as many. It is as many as a relay
+// sends over one link.
 const DefaultMaxVisitors = 4096
+
+// visitorMemory is about what a visitor's connection may take beside its requests,
+// in bytes: TLS, its stream, and a head that has not come as a whole.
+const visitorMemory = 256 << 10
+
+// maxVisitors is how many visitors' connections there may be in a process with so
+// many bytes of memory; configured is Config.MaxVisitors.
+func maxVisitors(configured int, memory int64) int {
+	if configured != 0 {
+		return configured
+	}
+	return int(min(DefaultMaxVisitors, max(1, memory/2/visitorMemory)))
+}
 
 // isFull refuses a visitor if there are as many as there may be. Those who are
 // there stay, and the log says so, as of an outage: once, and then ever more
@@ -18,18 +32,14 @@ func (d *device) isFull(h framing.Header) bool {
 	if h.Kind != framing.KindTLS {
 		return false
 	}
-	most := d.cfg.MaxVisitors
-	if most == 0 {
-		most = DefaultMaxVisitors
-	}
-	if d.visitors() <= most { // with this one
+	if d.visitors() <= d.most { // with this one
 		if lasted := d.full.ends(); lasted > 0 {
 			d.log.Info("visitors are taken again", "after", lasted.Round(time.Millisecond))
 		}
 		return false
 	}
 	if d.full.tellsReason("full", false) {
-		d.log.Warn("too many visitors at once: new ones are refused", "visitors", most, hint.Attr(hint.TooManyVisitors.Do))
+		d.log.Warn("too many visitors at once: new ones are refused", "visitors", d.most, hint.Attr(hint.TooManyVisitors.Do))
 	}
 	return true
 }

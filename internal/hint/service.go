@@ -67,7 +67,7 @@ var (
 	}
 	TooManyVisitors = &Advice{
 		Shown: "too many visitors at once: new ones are refused",
-		Means: "4,096 connections",
+		Means: "4,096 connections, or fewer on a device with less than 2 GiB of memory",
 		Do:    []string{"those who are there stay; if they are no attack, share the name with another device: --replica"},
 	}
 )

@@ -46,7 +46,18 @@ type visitorConn struct {
 	in      follower
 	heads   []head // of requests that have not been served
 	skipped emptyLine
+	serving bool // a request is
+	lines   int  // that have come since the last one was served, while in is lost
 }
+
+// maxFields is how many fields the head of a visitor's request may have over
+// HTTP/1. The bytes of a head are bounded by maxHeaderBytes alone, and a field of
+// five bytes costs net/http some 130. Over HTTP/2 each field counts for 32 bytes
+// more than it has (RFC 9113, section 6.5.2), which bounds them, too.
+const maxFields = 1000
+
+// errFields is the error of reading a head with more. It is answered with 400.
+var errFields = errors.New("a head with too many fields")
 
 // An emptyLine is what has been skipped before a request.
 type emptyLine int
@@ -64,6 +75,9 @@ type statusLine struct{ old, new string }
 // Read is the connection's but for an empty line before a request.
 func (c *visitorConn) Read(p []byte) (int, error) {
 	for {
+		if c.hasManyFields() {
+			return 0, errFields
+		}
 		n, err := c.Conn.Read(p)
 		if err != nil && err != io.EOF && !errors.Is(err, os.ErrDeadlineExceeded) {
 			c.cut.Store(true)
@@ -77,8 +91,14 @@ func (c *visitorConn) Read(p []byte) (int, error) {
 	}
 }
 
+func (c *visitorConn) hasManyFields() bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.in.fields > maxFields || c.lines > maxFields
+}
+
 // look follows what has been read, takes empty lines out, and returns how many
-// bytes are left.
+// bytes are left: none of a head with too many fields.
 func (c *visitorConn) look(p []byte) int {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -91,7 +111,14 @@ func (c *visitorConn) look(p []byte) int {
 			}
 		}
 		c.skipped = none
-		i += c.in.follow(p[i:n], func(h head) { c.heads = append(c.heads, h) })
+		if c.in.place == lost && !c.serving { // net/http may still find a head there
+			c.lines += bytes.Count(p[i:n], []byte("\n"))
+		}
+		k := c.in.follow(p[i:n], func(h head) { c.heads = append(c.heads, h) })
+		if c.in.fields > maxFields || c.lines > maxFields {
+			return i
+		}
+		i += k
 	}
 	return n
 }
@@ -114,6 +141,7 @@ func (c *visitorConn) skip(p []byte) int {
 func (c *visitorConn) take() head {
 	c.mu.Lock()
 	defer c.mu.Unlock()
+	c.serving, c.lines = true, 0
 	if len(c.heads) == 0 {
 		return head{}
 	}
@@ -126,6 +154,7 @@ func (c *visitorConn) take() head {
 func (c *visitorConn) served() {
 	c.mu.Lock()
 	defer c.mu.Unlock()
+	c.serving = false
 	c.in.resume()
 }
 

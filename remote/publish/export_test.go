@@ -7,6 +7,9 @@ const (
 	HalfCloseGrace    = halfCloseGrace
 	MaxHeaderBytes    = maxHeaderBytes
 	MaxVisitorStreams = maxVisitorStreams
+	MaxFields         = maxFields
+	MaxFrame          = maxFrame
+	RequestCost       = requestCost
 	MaxLocalConns     = maxLocalConns
 	KeptBody          = keptBody
 	KeptVisit         = keptVisit
@@ -19,6 +22,9 @@ const (
 	UploadBudget      = uploadBudget
 	SmallAnswer       = smallAnswer
 	SmallAnswers      = smallAnswers
+	LeastUpload       = leastUpload
+	LeastAnswer       = leastAnswer
+	LeastAnswers      = leastAnswers
 )
 
 // RequestMemory is what the target's requests take memory from.

@@ -35,6 +35,7 @@ type follower struct {
 	line    []byte // the beginning of a line that has not ended
 	left    int64  // of the body or of the chunk
 	now     head   // the head that is read
+	fields  int    // lines of that head so far, without the first
 	http10  bool
 	length  int64 // the Content-Length, or -1
 	chunked bool
@@ -127,6 +128,7 @@ func (f *follower) take(line []byte, done func(head)) {
 		f.first(line)
 	case inHead:
 		if len(line) > 0 {
+			f.fields++
 			f.field(line)
 			return
 		}
@@ -172,7 +174,7 @@ func (f *follower) ended(chunk bool) {
 
 // first begins a head.
 func (f *follower) first(line []byte) {
-	f.place, f.now, f.length, f.chunked, f.upgrade = inHead, head{}, -1, false, false
+	f.place, f.now, f.fields, f.length, f.chunked, f.upgrade = inHead, head{}, 0, -1, false, false
 	if !f.answers {
 		f.http10 = bytes.HasSuffix(line, []byte(" HTTP/1.0"))
 		return

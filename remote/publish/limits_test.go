@@ -1,9 +1,11 @@
 package publish_test
 
 import (
+	"bufio"
 	"fmt"
 	"io"
 	"net"
+	"net/http"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -34,6 +36,84 @@ func TestLongHeads(t *testing.T) {
 			t.Errorf("a head of %d bytes: %q", size, answer)
 		}
 		c.Close()
+	}
+}
+
+// A head of many short fields, which would take twenty times its bytes, gets 400,
+// or on a connection that was used before an end; also on a connection whose requests cannot be
+// followed any more. What has fewer passes.
+func TestHeadsOfManyFields(t *testing.T) {
+	target := handlerTarget(t, func(http.ResponseWriter, *http.Request) {})
+	p := serveTarget(t, target)
+	for before, request := range map[string]string{
+		"first":                      "",
+		"behind a long line":         "GET / HTTP/1.1\nHost: $H\nX: " + strings.Repeat("a", 9<<10) + "\n\n",
+		"behind a body":              "POST / HTTP/1.1\nHost: $H\nContent-Length: 3000\n\n" + strings.Repeat("\n", 3000),
+		"behind a refused one":       "POST / HTTP/1.1\nHost: other.test\nContent-Length: 3000\n\n" + strings.Repeat("\n", 3000),
+		"behind what may be no HTTP": "GET / HTTP/1.1\nHost: $H\nConnection: Upgrade\nUpgrade: x\n\nGET / HTTP/1.1\nHost: $H\n\n",
+	} {
+		t.Run(before, func(t *testing.T) {
+			c := p.visitor("http/1.1")
+			defer c.Close()
+			in := bufio.NewReader(c)
+			next := func() (*http.Response, error) {
+				resp, err := http.ReadResponse(in, nil)
+				if err == nil {
+					io.Copy(io.Discard, resp.Body)
+				}
+				return resp, err
+			}
+			io.WriteString(c, strings.ReplaceAll(crlf(request), strings.Repeat("\r\n", 3000), strings.Repeat("\n", 3000)))
+			for range strings.Count(request, " HTTP/1.1\n") {
+				if _, err := next(); err != nil {
+					t.Fatal(err)
+				}
+			}
+			fields := func(n int) string {
+				var b strings.Builder
+				for i := range n {
+					fmt.Fprintf(&b, "%x:\r\n", i)
+				}
+				return crlf("GET / HTTP/1.1\nHost: $H\n") + b.String()
+			}
+			io.WriteString(c, fields(publish.MaxFields-100)+"\r\n")
+			if resp, err := next(); err != nil || resp.StatusCode != 200 {
+				t.Errorf("%d fields: %v, %v", publish.MaxFields-100, resp, err)
+			}
+			io.WriteString(c, fields(publish.MaxFields+600)+"\r\n")
+			if resp, err := next(); err == nil && resp.StatusCode != 400 {
+				t.Errorf("%d fields: %v", publish.MaxFields+600, resp.Status)
+			}
+		})
+	}
+}
+
+// No frame of a visitor may be longer than those that browsers send: one of any
+// kind is kept as a whole.
+func TestFramesOfVisitorsAreShort(t *testing.T) {
+	target := handlerTarget(t, func(http.ResponseWriter, *http.Request) {})
+	v := newH2Visitor(t, serveTarget(t, target))
+	defer v.conn.Close()
+	f, err := v.fr.ReadFrame()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if n, _ := f.(*http2.SettingsFrame).Value(http2.SettingMaxFrameSize); n != publish.MaxFrame {
+		t.Errorf("frames of %d bytes", n)
+	}
+	v.conn.Write([]byte{0, publish.MaxFrame >> 8, 1, 0xff, 0, 0, 0, 0, 0}) // the header of a frame of an unknown kind
+	code := http2.ErrCodeNo
+	for { // up to the end of the connection
+		f, err := v.fr.ReadFrame()
+		if err != nil {
+			break
+		}
+		if g, ok := f.(*http2.GoAwayFrame); ok {
+			code = g.ErrCode
+		}
+	}
+	if code != http2.ErrCodeFrameSize {
+		t.Errorf("it ends with %v", code)
 	}
 }
 

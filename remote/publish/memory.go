@@ -24,14 +24,18 @@ const (
 	// fieldCost is about what a field takes beside its bytes, in the maps of the
 	// visitor's request and of the service's.
 	fieldCost = 128
+	// requestCost is about what a request takes beside its head, from its beginning
+	// to the end of its answer: goroutines, a buffer for the answer, and a
+	// connection to the service.
+	requestCost = 64 << 10
 	// maxAccept is the longest Accept that is looked at for the page of a request
 	// that there is no memory for.
 	maxAccept = 1 << 10
 )
 
 // A memory is what the requests of all visitors to a Target may make the process
-// hold: their heads, until they are answered, and the beginnings of their bodies,
-// see keptSource. Each visit has a share of it.
+// hold: their heads and requestCost, until they are answered, and the beginnings of
+// their bodies, see keptSource. Each visit has a share of it.
 type memory struct {
 	once   sync.Once
 	budget *budget.Budget
@@ -67,8 +71,8 @@ func headSize(r *http.Request, h head) int {
 	return n
 }
 
-// takeHead takes memory for a head of n bytes, if there is any. The caller puts it
-// back with putHead.
+// takeHead takes memory for a request with a head of n bytes, if there is any. The
+// caller puts it back with putHead.
 func (v *visit) takeHead(n int) bool {
 	if n > largeHead {
 		if all := v.heads.Add(int64(n)); all > headsVisit && all > int64(n) {
@@ -76,7 +80,7 @@ func (v *visit) takeHead(n int) bool {
 			return false
 		}
 	}
-	if v.memory.Take(n, n) == n {
+	if all := n + requestCost; v.memory.Take(all, all) == all {
 		return true
 	}
 	if n > largeHead {
@@ -89,7 +93,7 @@ func (v *visit) putHead(n int) {
 	if n > largeHead {
 		v.heads.Add(-int64(n))
 	}
-	v.memory.Put(n)
+	v.memory.Put(n + requestCost)
 }
 
 // takeKept takes memory for n bytes of a body, if there is any. What has been

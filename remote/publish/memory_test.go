@@ -141,11 +141,44 @@ func TestHeadsOfAllVisitorsHaveOneBudget(t *testing.T) {
 	awaitUnused(t, target)
 }
 
+// A request counts for what it takes beside its head, too: however small the heads
+// are, greedy visitors have so many requests under way and no more, and an honest
+// one is served.
+func TestRequestsOfAllVisitorsHaveOneBudget(t *testing.T) {
+	target, release := heldTarget(t)
+	target.Memory = 8 << 20
+	p := serveTarget(t, target)
+	var visitors []*headsVisitor
+	for i := range 6 {
+		v := &headsVisitor{newH2Visitor(t, p)}
+		visitors = append(visitors, v)
+		for i := range publish.MaxVisitorStreams {
+			v.send(uint32(1+2*i), 1)
+		}
+		if i > 1 { // the first ones have what there is
+			if refused := v.answers(publish.MaxVisitorStreams - 60); refused["503 with Retry-After"] == 0 {
+				t.Errorf("visitor %d: none of 100 requests gets 503: %v", i, refused)
+			}
+		}
+		if resp := p.raw("GET / HTTP/1.1\nHost: " + domain + "\n\n"); resp.StatusCode != 200 {
+			t.Errorf("an honest visitor meanwhile: %s", resp.Status)
+		}
+	}
+	if peak := publish.RequestMemory(target).Peak(); peak > target.Memory || peak < target.Memory/2 {
+		t.Errorf("%d bytes were taken at most, of %d", peak, target.Memory)
+	}
+	release()
+	for _, v := range visitors {
+		v.conn.Close()
+	}
+	awaitUnused(t, target)
+}
+
 // A head that there is no memory for gets 503 over HTTP/1.1, too, in the form
 // that the visitor takes, and the connection goes on.
 func TestHeadWithoutMemoryGets503(t *testing.T) {
 	target := handlerTarget(t, func(http.ResponseWriter, *http.Request) {})
-	target.Memory = 8 << 10
+	target.Memory = publish.RequestCost + 8<<10
 	c := serveTarget(t, target).visitor("http/1.1")
 	io.WriteString(c, crlf("GET / HTTP/1.1\nHost: $H\nAccept: text/html\nX: "+strings.Repeat("a", 9<<10)+"\n\nGET / HTTP/1.1\nHost: $H\nConnection: close\n\n"))
 	all, _ := io.ReadAll(c)
@@ -168,7 +201,7 @@ func TestBodyPassesWithoutMemoryToKeepIt(t *testing.T) {
 		b, _ := io.ReadAll(r.Body)
 		w.Write(b)
 	})
-	target.Memory = 2 << 10
+	target.Memory = publish.RequestCost + 2<<10
 	p := serveTarget(t, target)
 	for _, h2 := range []bool{false, true} {
 		body := strings.Repeat("b", 30<<10)

@@ -40,7 +40,8 @@ type service struct {
 	name       atomic.Int32 // which of names was taken last
 	misdirects atomic.Bool  // it answers 421 to another try, too
 
-	uploads *budget.Budget // see windows.go
+	uploads *budget.Budget // of large windows, see windows.go
+	windows *budget.Budget // of small ones
 
 	mu     sync.Mutex
 	visits map[net.Conn]*visit
@@ -54,7 +55,8 @@ func (t *Target) service(domain string) *service {
 		names:    t.serverNames(domain),
 		sessions: tls.NewLRUClientSessionCache(localSessions),
 		visits:   make(map[net.Conn]*visit),
-		uploads:  budget.New(uploadBudget),
+		uploads:  budget.New(min(uploadBudget, t.requestMemory().Limit()/4)),
+		windows:  budget.New(t.requestMemory().Limit() / 2),
 	}
 }
 
@@ -229,7 +231,7 @@ func (t *Target) Check(ctx context.Context, domain string) error {
 
 // connContext is the http.Server's ConnContext.
 func (s *service) connContext(ctx context.Context, c net.Conn) context.Context {
-	v := &visit{service: s, memory: s.share()}
+	v := s.newVisit()
 	s.mu.Lock()
 	s.visits[c] = v
 	s.mu.Unlock()

@@ -42,7 +42,8 @@ type visit struct {
 	requests   int           // under way
 	over       bool          // the visitor's connection has ended
 	room       room          // see windows.go
-	upload     *budget.Share // likewise
+	upload     *budget.Share // likewise: of service.uploads
+	windows    *budget.Share // likewise: of service.windows
 }
 
 // A transportKey says what the connections of a transport have in common.
@@ -51,13 +52,18 @@ type transportKey struct {
 	name  int32 // of service.names
 }
 
+func (s *service) newVisit() *visit {
+	return &visit{service: s, memory: s.share(), upload: s.uploads.Share(), windows: s.windows.Share()}
+}
+
 // visitOf returns the visit of a request, and what to call at its end. A
 // handler that is not served by Target.Server knows nothing of connections:
 // there each request is a visit of its own.
 func (s *service) visitOf(r *http.Request) (v *visit, done func()) {
 	v, ok := r.Context().Value(visitKey{}).(*visit)
 	if !ok || v.service != s {
-		v = &visit{service: s, memory: s.share(), over: true}
+		v = s.newVisit()
+		v.over = true
 	}
 	v.mu.Lock()
 	v.requests++
@@ -91,6 +97,7 @@ func (v *visit) closeLocked() {
 	v.service.giveBack(v.room)
 	v.room = unasked
 	v.upload.Put(int(v.upload.Used()))
+	v.windows.Put(int(v.windows.Used()))
 	v.mu.Unlock()
 	for _, t := range transports {
 		t.CloseIdleConnections()

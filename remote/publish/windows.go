@@ -14,20 +14,24 @@ import (
 //
 //   - From a visitor, one connection may be sent its window that the service has
 //     not read, whatever the number of its requests. Windows above smallUpload
-//     come out of uploadBudget: up to largeUpload while much of it is free, then a
-//     half of that, and so on (see package budget). Whoever leaves gives its
-//     window back. All visitors together may be sent uploadBudget, and smallUpload
-//     for each of them.
+//     come out of a budget of their own, of uploadBudget at most: up to largeUpload
+//     while much of it is free, then a half of that, and so on (see package budget).
+//     The others are smallUpload, and less in the same way, down to leastUpload.
 //   - From a service that speaks HTTP/2, a visitor's connection may be sent
-//     largeAnswers or smallAnswers that the visitor has not read; one answer at
-//     most largeAnswer or smallAnswer of it, so that answers which a visitor
-//     leaves unread (at least four) do not stop its others. The first maxLarge
-//     visitors have the large ones: services are near.
+//     largeAnswers, smallAnswers or leastAnswers that the visitor has not read; one
+//     answer at most a fourth or an eighth of it, so that answers which a visitor
+//     leaves unread do not stop its others. The first maxLarge visitors have the
+//     large ones: services are near.
+//   - Small windows, of both kinds, come out of one budget: half of what requests
+//     may take (Target.Memory). Whoever leaves gives its windows back. So visitors
+//     may make this process hold these budgets, the large windows for answers, and
+//     for each of them the least windows.
 //
 // HTTP/1.1 has no windows. There, TCP holds the sender back.
 const (
 	largeUpload  = 16 << 20
-	smallUpload  = 1 << 20 // that of package net/http
+	smallUpload  = 1 << 20  // that of package net/http
+	leastUpload  = 64 << 10 // that of the protocol
 	uploadBudget = 128 << 20
 
 	// maxLarge is how many visitors' connections have large windows for answers
@@ -39,6 +43,14 @@ const (
 
 	smallAnswers = 2 << 20
 	smallAnswer  = 256 << 10
+
+	leastAnswers = 256 << 10
+	leastAnswer  = 64 << 10
+
+	// maxFrame is how long a frame of a visitor may be: the least there is, and
+	// what browsers send at most. A frame of any kind is kept as a whole, beside
+	// all windows; what net/http takes by itself is 1 MiB.
+	maxFrame = 16 << 10
 )
 
 // A room is what windows for answers a visit has.
@@ -46,6 +58,7 @@ type room int
 
 const (
 	unasked room = iota // it has needed none so far
+	least
 	small
 	large
 )
@@ -54,14 +67,19 @@ const (
 func (v *visit) roomLocked() room {
 	if v.room == unasked {
 		v.room = v.service.takeRoom()
+		if v.room == small && v.windows.Take(smallAnswers, smallAnswers) == 0 {
+			v.room = least
+		}
 	}
 	return v.room
 }
 
+// takeRoom returns large for the first maxLarge visits, where there is memory for
+// that many.
 func (s *service) takeRoom() room {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.large == maxLarge {
+	if s.large == maxLarge || s.windows.Limit() < maxLarge*largeAnswers {
 		return small
 	}
 	s.large++
@@ -79,8 +97,11 @@ func (s *service) giveBack(r room) {
 
 // local is for the transport to a service.
 func (r room) local() *http.HTTP2Config {
-	if r == large {
+	switch r {
+	case large:
 		return &http.HTTP2Config{MaxReceiveBufferPerConnection: largeAnswers, MaxReceiveBufferPerStream: largeAnswer}
+	case least:
+		return &http.HTTP2Config{MaxReceiveBufferPerConnection: leastAnswers, MaxReceiveBufferPerStream: leastAnswer}
 	}
 	return &http.HTTP2Config{MaxReceiveBufferPerConnection: smallAnswers, MaxReceiveBufferPerStream: smallAnswer}
 }
@@ -90,10 +111,11 @@ func (r room) local() *http.HTTP2Config {
 // is a server of its own for each size, which gets the connections from srv.
 func (s *service) serveHTTP2(srv *http.Server) {
 	serve := make(map[int]func(*tls.Conn, http.Handler))
-	for upload := largeUpload; upload >= smallUpload; upload /= 2 {
+	for upload := largeUpload; upload >= leastUpload; upload /= 2 {
 		sized := &http.Server{
 			HTTP2: &http.HTTP2Config{
 				MaxConcurrentStreams:          maxVisitorStreams,
+				MaxReadFrameSize:              maxFrame,
 				MaxReceiveBufferPerConnection: upload,
 				MaxReceiveBufferPerStream:     upload,
 			},
@@ -125,18 +147,21 @@ func (s *service) uploadOf(c *tls.Conn) int {
 	v := s.visits[c]
 	s.mu.Unlock()
 	if v == nil {
-		return smallUpload
+		return leastUpload
 	}
 	v.mu.Lock()
 	defer v.mu.Unlock()
 	if v.over {
-		return smallUpload
+		return leastUpload
 	}
-	v.upload = s.uploads.Share()
-	for size := largeUpload; size > smallUpload; size /= 2 {
-		if v.upload.Take(size, size) > 0 {
+	for size := largeUpload; size > leastUpload; size /= 2 {
+		from := v.upload
+		if size <= smallUpload {
+			from = v.windows
+		}
+		if from.Take(size, size) > 0 {
 			return size
 		}
 	}
-	return smallUpload
+	return leastUpload
 }

@@ -5,6 +5,7 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"slices"
 	"testing"
 	"time"
 
@@ -14,7 +15,7 @@ import (
 )
 
 // windows reads what an HTTP/2 end says at its beginning: the window of each
-// stream and that of the connection.
+// stream and that of the connection; up to an answered PING, if one was sent.
 func windows(t *testing.T, fr *http2.Framer) (stream, conn, streams uint32) {
 	t.Helper()
 	for conn = 65535; stream == 0 || conn == 65535; {
@@ -31,6 +32,8 @@ func windows(t *testing.T, fr *http2.Framer) (stream, conn, streams uint32) {
 			streams, _ = f.Value(http2.SettingMaxConcurrentStreams)
 		case *http2.WindowUpdateFrame:
 			conn += f.Increment
+		case *http2.PingFrame:
+			return stream, conn, streams
 		}
 	}
 	return stream, conn, streams
@@ -89,10 +92,53 @@ func TestWindowsOfVisitorsAreBounded(t *testing.T) {
 	}
 }
 
+// What the windows of all visitors may make this process hold is bounded by the
+// target's memory, but for the least windows.
+func TestWindowsFitTheMemory(t *testing.T) {
+	target := handlerTarget(t, func(http.ResponseWriter, *http.Request) {})
+	target.Memory = 16 << 20
+	p := serveTarget(t, target)
+	var all, last uint32
+	for range 80 {
+		v := p.visitor("h2")
+		defer v.Close()
+		io.WriteString(v, http2.ClientPreface)
+		fr := http2.NewFramer(v, v)
+		fr.WriteSettings()
+		fr.WritePing(false, [8]byte{})
+		_, conn, _ := windows(t, fr)
+		if conn < publish.LeastUpload-1 { // net/http does not tell a single byte more
+			t.Errorf("a window of %d", conn)
+		}
+		if last = conn; conn > publish.LeastUpload {
+			all += conn
+		}
+	}
+	if last > publish.LeastUpload || int64(all) > target.Memory*3/4 || int64(all) < target.Memory/4 {
+		t.Errorf("windows of %d bytes together beside the least, the last one %d; memory %d", all, last, target.Memory)
+	}
+}
+
+type sizes struct{ stream, conn uint32 }
+
 // So is what a service that speaks HTTP/2 may send that the visitor does not
 // read.
 func TestWindowsOfServices(t *testing.T) {
-	type sizes struct{ stream, conn uint32 }
+	for name, c := range map[string]struct {
+		memory int64
+		want   []sizes
+	}{
+		"much": {1 << 30, append(slices.Repeat([]sizes{{publish.LargeAnswer, publish.LargeAnswers}}, publish.MaxLarge), sizes{publish.SmallAnswer, publish.SmallAnswers})},
+		"little": {16 << 20, []sizes{{publish.SmallAnswer, publish.SmallAnswers}, {publish.SmallAnswer, publish.SmallAnswers},
+			{publish.LeastAnswer, publish.LeastAnswers}, {publish.LeastAnswer, publish.LeastAnswers}}},
+	} {
+		t.Run(name, func(t *testing.T) { windowsOfServices(t, c.memory, c.want) })
+	}
+}
+
+// windowsOfServices checks the windows for one visitor after the other, who all
+// stay.
+func windowsOfServices(t *testing.T, memory int64, want []sizes) {
 	got := make(chan sizes, 1)
 	ln, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
@@ -115,14 +161,10 @@ func TestWindowsOfServices(t *testing.T) {
 		}
 	})()
 	target := tcpTarget("http", ln.Addr())
-	target.H2C = true
+	target.H2C, target.Memory = true, memory
 	p := serveTarget(t, target)
-	for i := range publish.MaxLarge + 1 {
-		want := sizes{publish.LargeAnswer, publish.LargeAnswers}
-		if i == publish.MaxLarge {
-			want = sizes{publish.SmallAnswer, publish.SmallAnswers}
-		}
-		get(t, p.client(i%2 == 0))
+	for i, want := range want {
+		get(t, p.client(false))
 		if s := <-got; s != want {
 			t.Errorf("visitor %d: windows of %v, want %v", i, s, want)
 		}
