@@ -10,6 +10,7 @@ import (
 
 	"golang.org/x/net/http2"
 
+	"keystay/internal/testnet"
 	"keystay/remote/publish"
 )
 
@@ -98,7 +99,7 @@ func TestWindowsOfServices(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer rawAccept(ln, func(c net.Conn) {
+	defer testnet.Accept(ln, func(c net.Conn) {
 		io.ReadFull(c, make([]byte, len(http2.ClientPreface)))
 		fr := http2.NewFramer(c, c)
 		stream, conn, _ := windows(t, fr)
