@@ -24,6 +24,11 @@ PLATFORMS  = linux/amd64 linux/arm64 darwin/amd64 darwin/arm64 windows/amd64 win
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
+
+# A program with the race detector in it waits for a second at each good end.
+# Tests start hundreds of them.
+export GORACE ?= atexit_sleep_ms=0
+
 .PHONY: help build demo test unit e2e check fmt lint bench microbench fuzz soak cross man clean need-go need-cc deps
 
 help: ## say what there is

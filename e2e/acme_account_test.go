@@ -39,6 +39,7 @@ func deactivate(t *testing.T, p *pebble.Server, dir string) {
 // What is stored of the account is not believed when the CA says no: where an
 // account can be had, the next order gets its certificate.
 func TestStoredAccountIsNotBelievedAgainstTheCA(t *testing.T) {
+	t.Parallel()
 	for _, c := range []struct {
 		what    string
 		damage  func(t *testing.T, p *pebble.Server, dir string)
@@ -84,6 +85,7 @@ func TestStoredAccountIsNotBelievedAgainstTheCA(t *testing.T) {
 		}, true},
 	} {
 		t.Run(strings.ReplaceAll(c.what, " ", "_"), func(t *testing.T) {
+			t.Parallel()
 			p := startPebble(t, pebble.Options{})
 			dir := certified(t, p)
 			c.damage(t, p, dir)
@@ -108,6 +110,7 @@ func TestStoredAccountIsNotBelievedAgainstTheCA(t *testing.T) {
 // A CA that was set up anew with the same URL knows neither the account nor the
 // old directory; the key of the account stays.
 func TestNewCAAtTheSameURL(t *testing.T) {
+	t.Parallel()
 	p := startPebble(t, pebble.Options{})
 	dir := certified(t, p)
 	key := read(t, filepath.Join(dir, "account.key"))
@@ -124,6 +127,7 @@ func TestNewCAAtTheSameURL(t *testing.T) {
 
 // A refusal that is not for the account makes no second order.
 func TestConfirmedAccountOrdersOnce(t *testing.T) {
+	t.Parallel()
 	p := startPebble(t, pebble.Options{})
 	dir := certified(t, p)
 	orders, accounts := len(p.Orders()), p.Accounts()
@@ -141,6 +145,7 @@ func TestConfirmedAccountOrdersOnce(t *testing.T) {
 // A CA whose directory names other URLs than it did is asked for its directory
 // again.
 func TestMovedDirectory(t *testing.T) {
+	t.Parallel()
 	p := startPebble(t, pebble.Options{})
 	dir := certified(t, p)
 	p.Move()

@@ -22,6 +22,7 @@ func (d *device) suite12(p *pebble.Server, suite uint16) error {
 // A certificate for an RSA key serves visitors who know no other, in the place
 // of the other kind and without a time between them.
 func TestRSAServesVisitorsWhoKnowNoOther(t *testing.T) {
+	t.Parallel()
 	p := startPebble(t, pebble.Options{})
 	dir := t.TempDir()
 	d := newDevice(t, p, dir, nil)
@@ -67,6 +68,7 @@ func TestRSAServesVisitorsWhoKnowNoOther(t *testing.T) {
 
 // TLS 1.2 is had with forward secrecy and authenticated encryption alone.
 func TestNoCBC(t *testing.T) {
+	t.Parallel()
 	p := startPebble(t, pebble.Options{})
 	for _, isRSA := range []bool{false, true} {
 		d := newDevice(t, p, t.TempDir(), func(c *acme.Config) { c.RSA = isRSA })

@@ -154,6 +154,7 @@ func copyFile(t *testing.T, to, from string) {
 // TestKilledInAnOrder kills a process in the middle of an order: the next one
 // must not wait for its locks.
 func TestKilledInAnOrder(t *testing.T) {
+	t.Parallel()
 	if dir := os.Getenv("KEYSTAY_TEST_ORDER_DIR"); dir != "" {
 		orderUntilKilled(t, dir)
 		return

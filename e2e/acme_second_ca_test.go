@@ -38,6 +38,7 @@ func (d *device) issuedBy(p *pebble.Server, name string) bool {
 
 // The next CA is asked at once when the first cannot or will not.
 func TestNextCAWhereTheFirstCannotOrWillNot(t *testing.T) {
+	t.Parallel()
 	for what, fault := range map[string]func(*pebble.Server){
 		"down":    func(p *pebble.Server) { p.SetDown(true) },
 		"limited": func(p *pebble.Server) { p.SetRateLimit(true, time.Hour) },
@@ -46,6 +47,7 @@ func TestNextCAWhereTheFirstCannotOrWillNot(t *testing.T) {
 		},
 	} {
 		t.Run(what, func(t *testing.T) {
+			t.Parallel()
 			a, b, change := twoCAs(t, pebble.Options{})
 			fault(a)
 			dir := t.TempDir()
@@ -74,6 +76,7 @@ func TestNextCAWhereTheFirstCannotOrWillNot(t *testing.T) {
 // A renewal begins with the first CA again, and does not tell it that it
 // replaces what another one has issued.
 func TestRenewalPrefersTheFirstCA(t *testing.T) {
+	t.Parallel()
 	a, b, change := twoCAs(t, pebble.Options{})
 	a.SetDown(true)
 	dir := t.TempDir()
@@ -106,6 +109,7 @@ func TestRenewalPrefersTheFirstCA(t *testing.T) {
 // An external account goes to the CA that asks for one, and each has its own
 // registration, with the same key.
 func TestExternalAccountGoesToTheCAThatWantsIt(t *testing.T) {
+	t.Parallel()
 	const mac = "zWNDZM6eQGHWpSRTPal5eIUYFTu7EajVIoguysqZ9wG44nMEtx3MUAsUDkMTQ12W"
 	a, b, change := twoCAs(t, pebble.Options{EAB: map[string]string{"kid-1": mac}})
 	dir := t.TempDir()

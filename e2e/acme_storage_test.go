@@ -85,6 +85,7 @@ func rewrite(t *testing.T, dir string, notBefore, notAfter time.Time) {
 }
 
 func TestExpiredCertificateIsReplaced(t *testing.T) {
+	t.Parallel()
 	p := startPebble(t, pebble.Options{})
 	dir := certified(t, p)
 	rewrite(t, dir, time.Now().Add(-90*24*time.Hour), time.Now().Add(-time.Hour))
@@ -105,6 +106,7 @@ func TestExpiredCertificateIsReplaced(t *testing.T) {
 }
 
 func TestDueCertificateIsReplacedByName(t *testing.T) {
+	t.Parallel()
 	p := startPebble(t, pebble.Options{})
 	dir := certified(t, p)
 	rewrite(t, dir, time.Now().Add(-89*24*time.Hour), time.Now().Add(24*time.Hour))
@@ -124,7 +126,8 @@ func TestDueCertificateIsReplacedByName(t *testing.T) {
 }
 
 func TestRenewalOfShortLivedCertificates(t *testing.T) {
-	const validity = 9 * time.Second
+	t.Parallel()
+	const validity = 24 * time.Second // a renewal has a third of it, on a busy machine too
 	p := startPebble(t, pebble.Options{Validity: validity})
 	d := newDevice(t, p, t.TempDir(), nil)
 	d.manage(t, devName)
@@ -149,6 +152,7 @@ func TestRenewalOfShortLivedCertificates(t *testing.T) {
 // A certificate that has expired when it arrives, as all do where the clock is
 // far ahead, is not ordered over and over.
 func TestUselessCertificate(t *testing.T) {
+	t.Parallel()
 	p := startPebble(t, pebble.Options{Validity: time.Second, NoARI: true}) // Pebble subtracts one
 	d := newDevice(t, p, t.TempDir(), nil)
 	d.manage(t, devName)
@@ -162,6 +166,7 @@ func TestUselessCertificate(t *testing.T) {
 }
 
 func TestDamagedCertificateIsReplaced(t *testing.T) {
+	t.Parallel()
 	p := startPebble(t, pebble.Options{})
 	cut := func(t *testing.T, file string) { write(t, file, read(t, file)[:10]) }
 	remove := func(t *testing.T, file string) {
@@ -200,6 +205,7 @@ func TestDamagedCertificateIsReplaced(t *testing.T) {
 }
 
 func TestOneAccountPerFolder(t *testing.T) {
+	t.Parallel()
 	p := startPebble(t, pebble.Options{})
 	dir := certified(t, p)
 	d := newDevice(t, p, dir, func(c *acme.Config) { c.Email = "owner@example.com" })
@@ -229,6 +235,7 @@ func TestOneAccountPerFolder(t *testing.T) {
 }
 
 func TestDamagedAccountKeyIsPutAside(t *testing.T) {
+	t.Parallel()
 	p := startPebble(t, pebble.Options{})
 	dir := certified(t, p)
 	file := filepath.Join(dir, "account.key")
@@ -248,6 +255,7 @@ func TestDamagedAccountKeyIsPutAside(t *testing.T) {
 
 // Two programs may share a folder and a name: one orders, the other takes it.
 func TestSharedFolderOrdersOnce(t *testing.T) {
+	t.Parallel()
 	p := startPebble(t, pebble.Options{})
 	dir := t.TempDir()
 	ordering := make(chan struct{})

@@ -21,6 +21,7 @@ import (
 // the real relay that the name is not free; the holder gets no claim, no token
 // and no proof of its identity.
 func TestHolderOfTheParentCannotPassForTheRelay(t *testing.T) {
+	t.Parallel()
 	ca := testca.New(t)
 	addrs := world.StartRelayWith(t, ca, nil, "127.0.0.1:0").Addrs
 	config := func(domain string) remote.Config {

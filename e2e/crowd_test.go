@@ -14,6 +14,7 @@ import (
 	"sync"
 	"syscall"
 	"testing"
+	"time"
 
 	"keystay/acme"
 	"keystay/e2e/internal/world"
@@ -35,6 +36,9 @@ type crowd struct {
 	// certificate, which none needs; empty means that all have brought theirs.
 	ordered string
 }
+
+// ofCrowd guards against waiting for ever for what a crowd does.
+const ofCrowd = 3 * time.Minute
 
 // startCrowd starts the process. The function it returns breaks all links.
 func startCrowd(t *testing.T, c crowd) (cut func()) {

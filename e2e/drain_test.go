@@ -15,8 +15,10 @@ import (
 // SIGTERM at the relay or the remote: who is there is served to the end, and
 // the programs end by themselves then.
 func TestDrain(t *testing.T) {
+	t.Parallel()
 	for _, which := range []string{"relay", "remote", "relay in the middle of a takeover"} {
 		t.Run(which, func(t *testing.T) {
+			t.Parallel()
 			l := newLineage(t)
 			tr := l.transport()
 			done := make(chan error, 9)
@@ -64,8 +66,10 @@ func TestDrain(t *testing.T) {
 // this test waits, and the download goes on for minutes: that a program ends at
 // all shows what the signal did.
 func TestSecondSignalCuts(t *testing.T) {
+	t.Parallel()
 	for _, which := range []string{"relay", "remote"} {
 		t.Run(which, func(t *testing.T) {
+			t.Parallel()
 			l := emptyLineage(t)
 			l.write("relay.yaml", l.yaml("127.0.0.1:0")+"drain_timeout: 1h\n")
 			l.startRelay()

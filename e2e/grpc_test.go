@@ -126,6 +126,7 @@ func (s *grpcService) begin(ctx context.Context) (end func()) {
 // them, to a service over HTTP/2 without TLS and to one over TLS. A call that
 // the visitor gives up, and one whose deadline passes, ends at the service.
 func TestGRPCPassesThrough(t *testing.T) {
+	t.Parallel()
 	grpclog.SetLoggerV2(grpcFailure{grpclog.NewLoggerV2(io.Discard, io.Discard, io.Discard)})
 	for _, scheme := range []string{"h2c", "https+insecure"} {
 		o := newOutside(t)

@@ -23,6 +23,7 @@ import (
 // only a mistake goes beyond. KEYSTAY_LINKS is how many links there are;
 // for 10,000 each process must be allowed some 10,500 open files.
 func TestIdleLinks(t *testing.T) {
+	t.Parallel()
 	links, length := 200, framing.PingInterval
 	if soaking() {
 		links, length = 8000, time.Minute
@@ -74,7 +75,11 @@ func TestIdleLinks(t *testing.T) {
 			t.Fatal("a link has ended")
 		}
 	}
-	if share*10_000/float64(links) > 0.5 {
+	most := 0.5
+	if world.RaceEnabled {
+		most = 1
+	}
+	if share*10_000/float64(links) > most {
 		t.Error("idle links cost far too much")
 	}
 }

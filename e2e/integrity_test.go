@@ -120,40 +120,48 @@ func (y *tally) exchange(c *tls.Conn, n int64, seed uint64) error {
 func size() int64 { return rand.Int64N(1 << (4 + rand.IntN(18))) }
 
 // TestIntegrity moves random bodies both ways over bad paths, between visitor
-// and relay and between relay and remote. Whatever looks complete must be so,
-// and nothing must be left: no memory, goroutine or descriptor.
+// and relay and between relay and remote, on streams and on lanes. Whatever looks
+// complete must be so, and nothing must be left: no memory, goroutine or
+// descriptor. These are the whole process's, so nothing runs beside it.
 func TestIntegrity(t *testing.T) {
-	t.Run("streams", func(t *testing.T) { testIntegrity(t, remote.Config{NoLanes: true}) })
-	t.Run("lanes", func(t *testing.T) { testIntegrity(t, remote.Config{LaneAfter: 1 << 14}) })
-}
-
-func testIntegrity(t *testing.T, c remote.Config) {
-	length, workers := 8*time.Second, 16
+	length, workers := 4*time.Second, 16
 	if soaking() {
-		length = 10 * time.Minute
+		length = 20 * time.Minute
 	}
 	r := world.StartRelay(t)
 	link := world.StartProxy(t, r.Addr)
 	front := world.StartProxy(t, r.Addr)
-	var device, visitor tally
-	r.ServeWith(c, "integrity."+pathZone, link.Addr, func(c *tls.Conn) {
-		if err := device.exchange(c, size(), rand.Uint64()); err != nil {
-			t.Errorf("at the device: %v", err)
-		}
-	})
-	batch := func(d time.Duration) {
+	kinds := []struct {
+		name            string
+		config          remote.Config
+		device, visitor tally
+	}{
+		{name: "streams." + pathZone, config: remote.Config{NoLanes: true}},
+		{name: "lanes." + pathZone, config: remote.Config{LaneAfter: 1 << 14}},
+	}
+	for i := range kinds {
+		k := &kinds[i]
+		r.ServeWith(k.config, k.name, link.Addr, func(c *tls.Conn) {
+			if err := k.device.exchange(c, size(), rand.Uint64()); err != nil {
+				t.Errorf("at the device of %s: %v", k.name, err)
+			}
+		})
+	}
+	// A batch takes d, and longer where each worker has not made so many by then.
+	batch := func(d time.Duration, least int) {
 		end := time.Now().Add(d)
 		var wg sync.WaitGroup
-		for range workers {
+		for i := range workers {
+			k := &kinds[i%len(kinds)]
 			wg.Go(func() {
-				for time.Now().Before(end) && !t.Failed() {
-					c, _, err := r.Visit("integrity."+pathZone, front.Addr)
+				for n := 0; (n < least || time.Now().Before(end)) && !t.Failed(); n++ {
+					c, _, err := r.Visit(k.name, front.Addr)
 					if err != nil {
-						visitor.broken.Add(1)
+						k.visitor.broken.Add(1)
 						continue
 					}
-					if err := visitor.exchange(c, size(), rand.Uint64()); err != nil {
-						t.Errorf("at the visitor: %v", err)
+					if err := k.visitor.exchange(c, size(), rand.Uint64()); err != nil {
+						t.Errorf("at the visitor of %s: %v", k.name, err)
 					}
 				}
 			})
@@ -161,9 +169,11 @@ func testIntegrity(t *testing.T, c remote.Config) {
 		wg.Wait()
 	}
 	// A good path breaks nothing.
-	batch(length / 8)
-	if n := visitor.broken.Load() + device.broken.Load(); n > 0 {
-		t.Errorf("%d transfers broke on a good path", n)
+	batch(length/8, 1)
+	for i := range kinds {
+		if n := kinds[i].visitor.broken.Load() + kinds[i].device.broken.Load(); n > 0 {
+			t.Errorf("%d transfers of %s broke on a good path", n, kinds[i].name)
+		}
 	}
 	before := settledUsage(t)
 	for _, bad := range []struct {
@@ -172,7 +182,7 @@ func testIntegrity(t *testing.T, c remote.Config) {
 	}{
 		{slice: 100},
 		{slice: 20_000, delay: 20 * time.Millisecond},
-		{slice: 30_000, reset: 1 << 20},
+		{slice: 30_000, reset: 1 << 17},
 		{slice: 2_000, delay: 5 * time.Millisecond, reset: 2 << 20},
 	} {
 		for _, p := range []*world.Proxy{front, link} {
@@ -181,30 +191,34 @@ func testIntegrity(t *testing.T, c remote.Config) {
 		}
 		front.Reset.Store(bad.reset)
 		link.Reset.Store(bad.reset * 8)
-		batch(length / 5)
+		least := 1
+		if bad.reset > 0 {
+			least = 5 // some are sure to break
+		}
+		batch(length/5, least)
 	}
 	for _, p := range []*world.Proxy{front, link} {
 		p.Slice.Store(0)
 		p.Delay.Store(0)
 		p.Reset.Store(0)
 	}
-	batch(length / 20)
+	batch(length/20, 1)
 	// Lanes are kept for half a minute, up to four for each of the two links;
 	// each has four descriptors on this path.
-	var spare usage
-	if !c.NoLanes {
-		spare = usage{goroutines: 8 * 10, descriptors: 8 * 6}
-		if soaking() {
-			<-time.After(40 * time.Second)
-			spare = usage{}
-		}
+	spare := usage{goroutines: 8 * 10, descriptors: 8 * 6}
+	if soaking() {
+		<-time.After(40 * time.Second)
+		spare = usage{}
 	}
 	after := settledUsage(t)
-	t.Logf("%d transfers whole, %d broken, %d MiB; then %v, before %v",
-		visitor.whole.Load(), visitor.broken.Load(), visitor.bytes.Load()>>20, after, before)
-	if visitor.broken.Load() == 0 {
-		t.Error("nothing broke on a bad path: the test shows nothing")
+	for i := range kinds {
+		y := &kinds[i].visitor
+		t.Logf("%s: %d transfers whole, %d broken, %d MiB", kinds[i].name, y.whole.Load(), y.broken.Load(), y.bytes.Load()>>20)
+		if y.broken.Load() == 0 {
+			t.Errorf("nothing of %s broke on a bad path: the test shows nothing", kinds[i].name)
+		}
 	}
+	t.Logf("then %v, before %v", after, before)
 	if after.goroutines > before.goroutines+10+spare.goroutines || after.descriptors > before.descriptors+5+spare.descriptors || after.heap > before.heap+16<<20 {
 		t.Errorf("something is left: %v, before %v", after, before)
 	}

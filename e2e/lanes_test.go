@@ -144,6 +144,7 @@ func (w *laneWorld) bulky() (*tls.Conn, *net.TCPConn) {
 // TestLane has a visitor fetch much, and sees that its bytes leave the links:
 // when these are cut the visitor's connection goes on, and new visitors come.
 func TestLane(t *testing.T) {
+	t.Parallel()
 	w := newLaneWorld(t, nil, remote.Config{})
 	c, _ := w.bulky()
 	world.CutConns(w.links)
@@ -187,6 +188,7 @@ func connectProxy(t *testing.T) func(*http.Request) (*url.URL, error) {
 
 // Either side can do without lanes, and so can the path.
 func TestLanesAreOptional(t *testing.T) {
+	t.Parallel()
 	for name, c := range map[string]struct {
 		server func(*relay.Server)
 		remote remote.Config
@@ -197,6 +199,7 @@ func TestLanesAreOptional(t *testing.T) {
 		"proxy":  {remote: remote.Config{Proxy: connectProxy(t)}},
 	} {
 		t.Run(name, func(t *testing.T) {
+			t.Parallel()
 			w := newLaneWorld(t, c.server, c.remote)
 			v, _, err := w.Visit(w.name, "")
 			if err != nil {
@@ -215,6 +218,7 @@ func TestLanesAreOptional(t *testing.T) {
 // On a path that lets no lane through, or cuts lanes soon after, visitors stay
 // on the links once two lanes have failed.
 func TestLanesThatFail(t *testing.T) {
+	t.Parallel()
 	for name, c := range map[string]struct {
 		after   int64 // bytes of the remote's on a lane, its ClientHello and all
 		visitor func(t *testing.T, w *laneWorld)
@@ -244,6 +248,7 @@ func TestLanesThatFail(t *testing.T) {
 		}},
 	} {
 		t.Run(name, func(t *testing.T) {
+			t.Parallel()
 			var log world.Transcript
 			w := newLaneWorld(t, nil, remote.Config{Logger: slog.New(slog.NewTextHandler(&log, &slog.HandlerOptions{Level: slog.LevelDebug}))})
 			w.path.NoLanes.Store(c.after)
@@ -272,6 +277,7 @@ func TestLanesThatFail(t *testing.T) {
 
 // A visitor that resets, and one that leaves in good order, end their lanes.
 func TestLaneEnds(t *testing.T) {
+	t.Parallel()
 	w := newLaneWorld(t, nil, remote.Config{})
 	for name, end := range map[string]func(*tls.Conn, *net.TCPConn){
 		"reset": func(_ *tls.Conn, raw *net.TCPConn) { socket.Abort(raw) },
@@ -279,9 +285,12 @@ func TestLaneEnds(t *testing.T) {
 	} {
 		for range 4 { // more than would count as failures
 			c, raw := w.bulky()
-			have := len(w.path.Conns())
+			had := w.path.Conns() // the links, the lane, and spare lanes that nobody ends
 			end(c, raw)
-			world.Eventually(t, world.Patience, name+" ends the lane", func() bool { return len(w.path.Conns()) < have })
+			world.Eventually(t, world.Patience, name+" ends the lane", func() bool {
+				have := w.path.Conns()
+				return slices.ContainsFunc(had, func(c *net.TCPConn) bool { return !slices.Contains(have, c) })
+			})
 		}
 	}
 	if w.Log.Count("connections for bulk fail") > 0 {
@@ -291,12 +300,14 @@ func TestLaneEnds(t *testing.T) {
 
 // Who stops waits for visitors on lanes too, those whose link is lost as well.
 func TestDrainOfLanes(t *testing.T) {
+	t.Parallel()
 	for who, shutdown := range map[string]func(*laneWorld, context.Context) error{
 		"relay":  func(w *laneWorld, ctx context.Context) error { return w.Server.Shutdown(ctx) },
 		"remote": func(w *laneWorld, ctx context.Context) error { return w.ln.Shutdown(ctx) },
 	} {
 		for _, lost := range []bool{false, true} {
 			t.Run(fmt.Sprintf("%s/link lost %v", who, lost), func(t *testing.T) {
+				t.Parallel()
 				w := newLaneWorld(t, nil, remote.Config{})
 				c, _ := w.bulky()
 				if lost {
@@ -326,6 +337,7 @@ func TestDrainOfLanes(t *testing.T) {
 
 // A newer run of the same identity takes the name over, lanes and all.
 func TestReplacedLane(t *testing.T) {
+	t.Parallel()
 	first, second := t.TempDir(), t.TempDir()
 	w := newLaneWorld(t, nil, remote.Config{StateDir: first})
 	c, _ := w.bulky()

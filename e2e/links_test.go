@@ -75,7 +75,7 @@ func visitLink(ca *testca.CA, addr string) (string, error) {
 		TLSClientConfig:   &tls.Config{RootCAs: ca.Pool()},
 		DisableKeepAlives: true,
 	}
-	resp, err := (&http.Client{Transport: tr, Timeout: 20 * time.Second}).Get("https://" + linksName + "/")
+	resp, err := (&http.Client{Transport: tr, Timeout: world.Patience}).Get("https://" + linksName + "/")
 	if err != nil {
 		return "", err
 	}
@@ -110,6 +110,7 @@ func brought(ca *testca.CA) *tls.Config {
 // A remote keeps two links, to different addresses; visitors are spread over
 // them; the loss of one cuts only its own streams and no new visitor.
 func TestTwoLinks(t *testing.T) {
+	t.Parallel()
 	ca := testca.New(t)
 	r := world.StartRelayWith(t, ca, nil, "127.0.0.1:0")
 	addrs := r.Addrs
@@ -176,6 +177,7 @@ func TestTwoLinks(t *testing.T) {
 
 // One name is served through two relays at once.
 func TestTwoRelays(t *testing.T) {
+	t.Parallel()
 	ca := testca.New(t)
 	first := world.StartRelayWith(t, ca, nil, "127.0.0.1:0").Addrs
 	second := world.StartRelayWith(t, ca, nil, "127.0.0.1:0")
@@ -213,6 +215,7 @@ func copyIdentity(t *testing.T, from string) string {
 
 // Two devices serve one name on purpose; when one goes, the other serves all.
 func TestReplicas(t *testing.T) {
+	t.Parallel()
 	ca := testca.New(t)
 	addrs := world.StartRelayWith(t, ca, nil, "127.0.0.1:0").Addrs
 	config := func(dir string) remote.Config {
@@ -252,6 +255,7 @@ func TestReplicas(t *testing.T) {
 
 // Without --replica the newer run has the name alone.
 func TestReplicaAndNot(t *testing.T) {
+	t.Parallel()
 	ca := testca.New(t)
 	addrs := world.StartRelayWith(t, ca, nil, "127.0.0.1:0").Addrs
 	config := remote.Config{Relays: []string{linksZone}, RelayAddresses: addrs, RelayRoots: ca.Pool(), TLS: brought(ca)}
@@ -272,6 +276,7 @@ func TestReplicaAndNot(t *testing.T) {
 // Two replicas order their certificates through one relay, at the same time:
 // each validation reaches the one that ordered.
 func TestReplicasOrder(t *testing.T) {
+	t.Parallel()
 	le := startPebble(t, pebble.Options{})
 	ca := testca.New(t)
 	addrs := world.StartRelayWith(t, ca, nil, "127.0.0.1:0").Addrs

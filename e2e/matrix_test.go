@@ -211,10 +211,11 @@ func eventuallyUnread(c *net.TCPConn) {
 // arrives at the others: the same signal, and never a truncation that looks
 // complete.
 func TestMatrix(t *testing.T) {
-	t.Run("stream", func(t *testing.T) { testMatrix(t, remote.Config{NoLanes: true}) })
+	t.Parallel()
+	t.Run("stream", func(t *testing.T) { t.Parallel(); testMatrix(t, remote.Config{NoLanes: true}) })
 	// A lane is asked for with the first byte, so that what follows meets the
 	// move at any point.
-	t.Run("lane", func(t *testing.T) { testMatrix(t, remote.Config{LaneAfter: 1}) })
+	t.Run("lane", func(t *testing.T) { t.Parallel(); testMatrix(t, remote.Config{LaneAfter: 1}) })
 }
 
 func testMatrix(t *testing.T, c remote.Config) {

@@ -16,6 +16,7 @@ import (
 
 	"keystay/e2e/internal/world"
 	"keystay/internal/testca"
+	"keystay/internal/testnet"
 )
 
 const (
@@ -132,35 +133,8 @@ type middlebox struct {
 // newMiddlebox serves each connection with f, which notes what it is for.
 func newMiddlebox(t *testing.T, f func(m *middlebox, c *net.TCPConn)) *middlebox {
 	t.Helper()
-	ln, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	m := &middlebox{addr: ln.Addr().String()}
-	var wg sync.WaitGroup
-	var mu sync.Mutex
-	var open []net.Conn
-	wg.Go(func() {
-		for {
-			c, err := ln.Accept()
-			if err != nil {
-				return
-			}
-			mu.Lock()
-			open = append(open, c)
-			mu.Unlock()
-			wg.Go(func() { defer c.Close(); f(m, c.(*net.TCPConn)) })
-		}
-	})
-	t.Cleanup(func() {
-		ln.Close()
-		mu.Lock()
-		for _, c := range open {
-			c.Close()
-		}
-		mu.Unlock()
-		wg.Wait()
-	})
+	m := &middlebox{}
+	m.addr = testnet.Serve(t, func(c net.Conn) { f(m, c.(*net.TCPConn)) }).String()
 	return m
 }
 

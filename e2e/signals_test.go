@@ -16,6 +16,7 @@ import (
 // A remote outlives the reader of its log, and SIGHUP without a terminal or
 // under nohup: visitors are served, and SIGTERM ends it in good order.
 func TestRemoteOutlivesItsTerminal(t *testing.T) {
+	t.Parallel()
 	o := newOutside(t)
 	dir, err := world.Programs()
 	if err != nil {
@@ -27,7 +28,7 @@ func TestRemoteOutlivesItsTerminal(t *testing.T) {
 			args := append(before, filepath.Join(dir, "remote"), "--domain", outName, "--relay", outZone, "--relay-address", o.public, "--local", o.site,
 				"--cert", cert, "--key", key, "--relay-root", filepath.Join(o.dir, "root.pem"), "--state-dir", filepath.Join(o.dir, "device"))
 			cmd := exec.Command(args[0], args[1:]...)
-			cmd.Env = []string{"HOME=" + o.dir, "PATH=" + os.Getenv("PATH")}
+			cmd.Env = []string{"HOME=" + o.dir, "PATH=" + os.Getenv("PATH"), world.RaceOptions + "=" + os.Getenv(world.RaceOptions)}
 			out, err := cmd.StdoutPipe()
 			if err != nil {
 				t.Fatal(err)

@@ -25,6 +25,7 @@ var shownCommand = regexp.MustCompile(`<pre><code>(.*)</code></pre>`)
 // The command on the relay's page publishes a device, whatever the policy, on a
 // port that is not 443.
 func TestCommandOfTheRelaysPage(t *testing.T) {
+	t.Parallel()
 	l := emptyLineage(t)
 	l.write("secret", "one that an operator gave out\n")
 	for policy, more := range map[string]string{

@@ -19,15 +19,16 @@ import (
 	"keystay/e2e/internal/world"
 )
 
-// storiesAtOnce is how many stories run side by side. They wait most of the
-// time, so the number of cores would be too few.
-const storiesAtOnce = "8"
+// testsAtOnce is how many tests and stories run side by side. They wait most of
+// the time, so the number of cores would be too few.
+const testsAtOnce = "8"
 
 func TestMain(m *testing.M) {
 	flag.Parse()
 	if f := flag.Lookup("test.parallel"); f.Value.String() == f.DefValue {
-		f.Value.Set(storiesAtOnce)
+		f.Value.Set(testsAtOnce)
 	}
+	world.EndAtOnce()
 	os.Exit(run(m))
 }
 
@@ -49,6 +50,7 @@ func run(m *testing.M) int {
 
 // TestStories runs testdata/*.txtar; testdata/README.md has their words.
 func TestStories(t *testing.T) {
+	t.Parallel()
 	if _, err := world.Programs(); err != nil {
 		t.Fatal(err)
 	}
@@ -153,6 +155,7 @@ func setUp(env *testscript.Env) error {
 		return err
 	}
 	env.Setenv("PATH", bin+string(os.PathListSeparator)+env.Getenv("PATH"))
+	env.Setenv(world.RaceOptions, os.Getenv(world.RaceOptions))
 	return nil
 }
 

@@ -13,9 +13,9 @@ import (
 
 // TestStorm has many remotes lose their relay at once, twice: first the path to
 // it breaks, while visitors of another name are served, then the relay itself is
-// stopped for a while. All must be back within 30 s, spread out. The remotes run
-// in a process of low priority, in the place of the processors of so many
-// devices.
+// stopped for a while. All must come back; how soon is for the log. The remotes
+// run in a process of low priority, in the place of the processors of so many
+// devices, so nothing runs beside it.
 func TestStorm(t *testing.T) {
 	remotes := 300
 	switch {
@@ -30,15 +30,15 @@ func TestStorm(t *testing.T) {
 	r.Start(dir, r.Addr)
 	r.Serve("calm."+pathZone, "", world.Mirror)
 	cut := startCrowd(t, crowd{ca: r.CA, via: r.Addr, remotes: remotes})
-	world.Eventually(t, 2*time.Minute, "all remotes up", func() bool { return r.Log.Count("name is up") > remotes })
+	world.Eventually(t, ofCrowd, "all remotes up", func() bool { return r.Log.Count("name is up") > remotes })
 
 	stop, stormed := make(chan struct{}), make(chan [2]time.Duration, 1)
-	calm := visits(t, r, "calm."+pathZone, nil, 3*time.Second)
+	calm := visits(t, r, "calm."+pathZone, nil)
 	up := r.Log.Count("name is up")
-	go func() { stormed <- visits(t, r, "calm."+pathZone, stop, 0) }()
+	go func() { stormed <- visits(t, r, "calm."+pathZone, stop) }()
 	cut()
 	start := time.Now()
-	world.Eventually(t, 2*time.Minute, "all remotes back after their path broke", func() bool {
+	world.Eventually(t, ofCrowd, "all remotes back after their path broke", func() bool {
 		return r.Log.Count("name is up") >= up+remotes
 	})
 	took := time.Since(start)
@@ -51,12 +51,12 @@ func TestStorm(t *testing.T) {
 	}
 
 	r.Stop()
-	<-time.After(3 * time.Second) // so that the pauses grow
+	<-time.After(time.Second) // so that the pauses grow
 	up = r.Log.Count("name is up")
 	r.Start(dir, r.Addr)
 	start = time.Now()
 	var half time.Duration
-	world.Eventually(t, 2*time.Minute, "all remotes back after the relay's restart", func() bool {
+	world.Eventually(t, ofCrowd, "all remotes back after the relay's restart", func() bool {
 		n := r.Log.Count("name is up") - up
 		if half == 0 && n >= remotes/2 {
 			half = time.Since(start)
@@ -66,30 +66,30 @@ func TestStorm(t *testing.T) {
 	t.Logf("half of them back %v after the relay's restart, all after %v", half.Round(time.Millisecond), time.Since(start).Round(time.Millisecond))
 }
 
-// visits makes visits to a name, one after the other, until stop is closed or
-// for d, and returns the median and the 99th percentile of how long each took.
-func visits(t *testing.T, r *world.Relay, name string, stop chan struct{}, d time.Duration) (p [2]time.Duration) {
-	var end <-chan time.Time
-	if d > 0 {
-		end = time.After(d)
-	}
+// someVisits is how many visits tell how long one takes.
+const someVisits = 50
+
+// visits makes visits to a name, one after the other, and returns the median and
+// the 99th percentile of how long each took: someVisits of them, or, with a stop,
+// as many as begin before it is closed.
+func visits(t *testing.T, r *world.Relay, name string, stop chan struct{}) (p [2]time.Duration) {
 	var all []time.Duration
-	for {
+	for more := true; more; {
+		start := time.Now()
+		if err := visitOnce(r, name); err != nil {
+			t.Errorf("a visit: %v", err)
+			return p
+		}
+		all = append(all, time.Since(start))
 		select {
 		case <-stop:
-		case <-end:
+			more = false
 		default:
-			start := time.Now()
-			if err := visitOnce(r, name); err != nil {
-				t.Errorf("a visit: %v", err)
-				return p
-			}
-			all = append(all, time.Since(start))
-			continue
+			more = stop != nil || len(all) < someVisits
 		}
-		slices.Sort(all)
-		return [2]time.Duration{all[len(all)/2], all[len(all)*99/100]}
 	}
+	slices.Sort(all)
+	return [2]time.Duration{all[len(all)/2], all[len(all)*99/100]}
 }
 
 // visitOnce sends a few bytes on a new connection and has them echoed.
@@ -121,7 +121,7 @@ func TestHandshakeFlood(t *testing.T) {
 	}
 	r := world.StartRelay(t)
 	r.Serve("calm."+pathZone, "", world.Mirror)
-	calm := visits(t, r, "calm."+pathZone, nil, 2*time.Second)
+	calm := visits(t, r, "calm."+pathZone, nil)
 	hello := recordedHello(t, r, pathZone)
 	conns := make([]net.Conn, flood)
 	for i := range conns {
@@ -133,7 +133,7 @@ func TestHandshakeFlood(t *testing.T) {
 		conns[i] = c
 	}
 	stop, flooded := make(chan struct{}), make(chan [2]time.Duration, 1)
-	go func() { flooded <- visits(t, r, "calm."+pathZone, stop, 0) }()
+	go func() { flooded <- visits(t, r, "calm."+pathZone, stop) }()
 	start := time.Now()
 	for _, c := range conns {
 		c.Write(hello)

@@ -17,6 +17,7 @@ import (
 // maintenance goes from one process to the next or comes back; nothing is
 // ordered again.
 func TestTakeoverKeepsCertificate(t *testing.T) {
+	t.Parallel()
 	ca := startPebble(t, pebble.Options{})
 	l := emptyLineage(t)
 	root, err := ca.APIRootFile(l.dir)

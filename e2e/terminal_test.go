@@ -3,6 +3,7 @@
 package e2e
 
 import (
+	"os"
 	"os/exec"
 	"path/filepath"
 	"regexp"
@@ -26,7 +27,7 @@ func (o *outside) onTerminal(columns uint16, until string, args ...string) strin
 	}
 	cmd := exec.Command(filepath.Join(dir, "remote"), append([]string{"--domain", outName, "--relay", outZone, "--relay-root", filepath.Join(o.dir, "root.pem"),
 		"--local", o.site, "--state-dir", filepath.Join(o.dir, "device")}, args...)...)
-	cmd.Env = []string{"HOME=" + o.dir, "TERM=dumb"}
+	cmd.Env = []string{"HOME=" + o.dir, "TERM=dumb", world.RaceOptions + "=" + os.Getenv(world.RaceOptions)}
 	master, err := pty.StartWithSize(cmd, &pty.Winsize{Rows: 40, Cols: columns})
 	if err != nil {
 		o.t.Fatal(err)

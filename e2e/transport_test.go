@@ -25,6 +25,7 @@ import (
 
 // The two real programs, with something in between.
 func TestTransports(t *testing.T) {
+	t.Parallel()
 	for name, story := range map[string]func(*testing.T, *outside){
 		"ALPN stripped":               alpnStripped,
 		"unknown ALPN reset":          alpnReset,

@@ -20,12 +20,14 @@ import (
 
 	"keystay/framing"
 	"keystay/internal/testca"
+	"keystay/internal/testnet"
 	"keystay/remote"
 )
 
 // answers lets f serve each connection to an address on loopback.
 func answers(t *testing.T, f func(net.Conn)) (addr string) {
-	return acceptAll(t, func(c net.Conn) { defer c.Close(); f(c) }).Addr().String()
+	t.Helper()
+	return testnet.Serve(t, f).String()
 }
 
 // A proxy that answers CONNECT with this.

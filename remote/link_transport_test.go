@@ -19,6 +19,7 @@ import (
 	"keystay/framing"
 	"keystay/internal/hint"
 	"keystay/internal/testca"
+	"keystay/internal/testnet"
 	"keystay/remote"
 )
 
@@ -88,8 +89,7 @@ const largeHello = 1200
 // first record is a large one.
 func (r *fakeRelay) dropsLarge() (addr string) {
 	r.t.Helper()
-	return acceptAll(r.t, func(c net.Conn) {
-		defer c.Close()
+	return testnet.Serve(r.t, func(c net.Conn) {
 		first := make([]byte, 5)
 		if _, err := io.ReadFull(c, first); err != nil {
 			return
@@ -106,7 +106,7 @@ func (r *fakeRelay) dropsLarge() (addr string) {
 		r.wg.Go(func() { io.Copy(c, to); c.Close() })
 		to.Write(first)
 		io.Copy(to, c)
-	}).Addr().String()
+	}).String()
 }
 
 // A path that loses large hellos lets the next one through, which is small,

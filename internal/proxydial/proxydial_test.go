@@ -21,6 +21,7 @@ import (
 
 	"keystay/internal/proxydial"
 	"keystay/internal/testca"
+	"keystay/internal/testnet"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
@@ -32,27 +33,10 @@ const target = "relay.test:443"
 // packet as the proxy's answer.
 const greeting = "hello from the relay"
 
-// listen serves one connection at a time with f, and closes it after.
+// listen serves connections with f, until the test's end.
 func listen(t *testing.T, f func(net.Conn)) (addr string) {
 	t.Helper()
-	ln, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	done := make(chan struct{})
-	go func() {
-		defer close(done)
-		for {
-			c, err := ln.Accept()
-			if err != nil {
-				return
-			}
-			f(c)
-			c.Close()
-		}
-	}()
-	t.Cleanup(func() { ln.Close(); <-done })
-	return ln.Addr().String()
+	return testnet.Serve(t, f).String()
 }
 
 // dial goes through the proxy at the URL and returns all that arrives.

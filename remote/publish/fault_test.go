@@ -21,6 +21,7 @@ import (
 
 	"keystay/internal/hint"
 	"keystay/internal/testca"
+	"keystay/internal/testnet"
 	"keystay/remote/publish"
 )
 
@@ -118,7 +119,7 @@ func TestLogNamesTheBrokenRule(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			defer rawAccept(ln, func(c2 net.Conn) {
+			defer testnet.Accept(ln, func(c2 net.Conn) {
 				b := make([]byte, 4)
 				if _, err := io.ReadFull(c2, b); err != nil || string(b) != "GET " {
 					return // not this: see TestLogNamesWhatIsSpoken
@@ -163,7 +164,7 @@ func TestLogNamesWhatIsSpoken(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		return ln.Addr(), rawAccept(ln, serve)
+		return ln.Addr(), testnet.Accept(ln, serve)
 	}
 	overTLS := func(c net.Conn) { tls.Server(c, config).Handshake() }
 	reset := func(c net.Conn) {
@@ -422,7 +423,7 @@ func TestLogTellsOnceThatTheServiceIsDown(t *testing.T) {
 	if ln, err = net.Listen("tcp", ln.Addr().String()); err != nil {
 		t.Skip("somebody else has the port now")
 	}
-	done := rawAccept(ln, func(c net.Conn) {
+	done := testnet.Accept(ln, func(c net.Conn) {
 		c.Read(make([]byte, 1000))
 		io.WriteString(c, "HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n")
 	})
@@ -455,7 +456,7 @@ func TestWatch(t *testing.T) {
 	if ln, err = net.Listen("tcp", ln.Addr().String()); err != nil {
 		t.Skip("somebody else has the port now")
 	}
-	defer rawAccept(ln, func(net.Conn) {})()
+	defer testnet.Accept(ln, func(net.Conn) {})()
 	if line := book.next(t); !strings.Contains(line, "answers again") {
 		t.Errorf("the log says %q", line)
 	}

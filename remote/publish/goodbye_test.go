@@ -15,6 +15,7 @@ import (
 	"golang.org/x/net/http2"
 
 	"keystay/internal/testca"
+	"keystay/internal/testnet"
 	"keystay/remote/publish"
 )
 
@@ -30,7 +31,7 @@ type farewell struct {
 // serve is the service. It counts requests that it has taken, with repetitions.
 func (f farewell) serve(ln net.Listener, config *tls.Config, taken *atomic.Int32) (done func()) {
 	var conns atomic.Int32
-	return rawAccept(ln, func(c net.Conn) {
+	return testnet.Accept(ln, func(c net.Conn) {
 		if config != nil {
 			tc := tls.Server(c, config)
 			if tc.Handshake() != nil {
@@ -166,7 +167,7 @@ func TestRequestOnAConnectionThatIsClosed(t *testing.T) {
 				t.Fatal(err)
 			}
 			var conns, taken atomic.Int32
-			done := rawAccept(ln, func(c net.Conn) {
+			done := testnet.Accept(ln, func(c net.Conn) {
 				first := conns.Add(1) == 1
 				for br := bufio.NewReader(c); ; {
 					req, err := http.ReadRequest(br)

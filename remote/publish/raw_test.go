@@ -10,7 +10,6 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
-	"sync"
 	"testing"
 	"time"
 
@@ -19,6 +18,7 @@ import (
 
 	"keystay/internal/socket"
 	"keystay/internal/testca"
+	"keystay/internal/testnet"
 	"keystay/remote/publish"
 )
 
@@ -58,36 +58,12 @@ func rawTarget(t *testing.T, kind string) (*publish.Target, *rawEnd) {
 		ln = tls.NewListener(ln, &tls.Config{Certificates: []tls.Certificate{cert}, NextProtos: []string{"http/1.1"}})
 	}
 	e := &rawEnd{make(chan rawStep), make(chan string, 1)}
-	var wg sync.WaitGroup
-	var mu sync.Mutex
-	var open []net.Conn
-	wg.Go(func() {
-		for {
-			c, err := ln.Accept()
-			if err != nil {
-				return
-			}
-			mu.Lock()
-			open = append(open, c)
-			mu.Unlock()
-			wg.Go(func() { e.serve(c) })
-		}
-	})
-	t.Cleanup(func() {
-		ln.Close()
-		close(e.steps)
-		mu.Lock()
-		for _, c := range open {
-			c.Close()
-		}
-		mu.Unlock()
-		wg.Wait()
-	})
+	end := testnet.Accept(ln, e.serve)
+	t.Cleanup(func() { close(e.steps); end() })
 	return target, e
 }
 
 func (e *rawEnd) serve(c net.Conn) {
-	defer c.Close()
 	br := bufio.NewReader(c)
 	for {
 		if _, err := br.Peek(1); err != nil {

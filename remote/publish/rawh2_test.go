@@ -5,45 +5,12 @@ import (
 	"io"
 	"log"
 	"net"
-	"sync"
 
 	"golang.org/x/net/http2"
 	"golang.org/x/net/http2/hpack"
 )
 
 var quiet = log.New(io.Discard, "", 0)
-
-// rawAccept serves the connections of ln until done is called, which closes
-// them and waits.
-func rawAccept(ln net.Listener, serve func(net.Conn)) (done func()) {
-	var wg sync.WaitGroup
-	var mu sync.Mutex
-	conns := make(map[net.Conn]bool)
-	wg.Go(func() {
-		for {
-			c, err := ln.Accept()
-			if err != nil {
-				return
-			}
-			mu.Lock()
-			conns[c] = true
-			mu.Unlock()
-			wg.Go(func() {
-				defer c.Close()
-				serve(c)
-			})
-		}
-	})
-	return func() {
-		ln.Close()
-		mu.Lock()
-		for c := range conns {
-			c.Close()
-		}
-		mu.Unlock()
-		wg.Wait()
-	}
-}
 
 // serveRawH2 reads the preface and frames of an HTTP/2 client, and calls headers
 // for each request, until that says no.

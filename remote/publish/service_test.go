@@ -18,6 +18,7 @@ import (
 
 	"keystay/internal/hint"
 	"keystay/internal/testca"
+	"keystay/internal/testnet"
 	"keystay/remote/publish"
 )
 
@@ -200,7 +201,7 @@ func TestHTTP11Required(t *testing.T) {
 	}
 	var resets atomic.Int32
 	config := &tls.Config{Certificates: []tls.Certificate{ca.Issue("localhost")}, NextProtos: []string{"h2", "http/1.1"}}
-	done := rawAccept(ln, func(c net.Conn) {
+	done := testnet.Accept(ln, func(c net.Conn) {
 		tc := tls.Server(c, config)
 		if tc.Handshake() != nil {
 			return

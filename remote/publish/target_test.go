@@ -14,9 +14,9 @@ import (
 	"net/url"
 	"path/filepath"
 	"strings"
-	"sync"
 	"testing"
 
+	"keystay/internal/testnet"
 	"keystay/remote/publish"
 )
 
@@ -357,27 +357,11 @@ func TestUpgrade(t *testing.T) {
 // A rawService answers every connection with what it is told.
 func rawService(t *testing.T, serve func(*net.TCPConn)) net.Addr {
 	t.Helper()
-	ln, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	var wg sync.WaitGroup
-	wg.Go(func() {
-		for {
-			c, err := ln.Accept()
-			if err != nil {
-				return
-			}
-			wg.Go(func() {
-				defer c.Close()
-				if _, err := http.ReadRequest(bufio.NewReader(c)); err == nil {
-					serve(c.(*net.TCPConn))
-				}
-			})
+	return testnet.Serve(t, func(c net.Conn) {
+		if _, err := http.ReadRequest(bufio.NewReader(c)); err == nil {
+			serve(c.(*net.TCPConn))
 		}
 	})
-	t.Cleanup(func() { ln.Close(); wg.Wait() })
-	return ln.Addr()
 }
 
 // Targets behind a unix socket and behind TLS, and several addresses.

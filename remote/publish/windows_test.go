@@ -11,6 +11,7 @@ import (
 
 	"golang.org/x/net/http2"
 
+	"keystay/internal/testnet"
 	"keystay/remote/publish"
 )
 
@@ -144,7 +145,7 @@ func windowsOfServices(t *testing.T, memory int64, want []sizes) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer rawAccept(ln, func(c net.Conn) {
+	defer testnet.Accept(ln, func(c net.Conn) {
 		io.ReadFull(c, make([]byte, len(http2.ClientPreface)))
 		fr := http2.NewFramer(c, c)
 		stream, conn, _ := windows(t, fr)

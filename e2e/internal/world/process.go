@@ -34,8 +34,10 @@ type Process struct {
 	expected bool // somebody has looked at how it ended
 }
 
-// Launch starts a program. Its streams are kept, unless cmd has others.
+// Launch starts a program. Its streams are kept, unless cmd has others. Whatever
+// its environment is, it has the test's RaceOptions.
 func Launch(cmd *exec.Cmd) (*Process, error) {
+	cmd.Env = append(cmd.Environ(), RaceOptions+"="+os.Getenv(RaceOptions))
 	p := &Process{Cmd: cmd, name: filepath.Base(cmd.Path), done: make(chan struct{})}
 	if cmd.Stdout == nil {
 		cmd.Stdout = io.MultiWriter(&p.Out, &p.All)
