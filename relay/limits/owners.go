@@ -174,6 +174,7 @@ type Visit struct {
 	once   sync.Once
 
 	validation bool
+	in, out    Pacer
 }
 
 // Begin counts a visitor of a name that an identity serves. With a reason it does
@@ -193,6 +194,7 @@ func (o *Owners) begin(name string, key ed25519.PublicKey, validation bool) (*Vi
 	defer o.mu.Unlock()
 	o.readyLocked()
 	v := &Visit{owners: o, validation: validation, at: o.accountsLocked(name, key, override)}
+	v.in, v.out = Pacer{v, true}, Pacer{v, false}
 	v.left.Store(validationBytes)
 	v.counts = [2]bool{true, override.Streams == 0}
 	v.paced = [2]bool{true, override.Bandwidth == 0}
@@ -273,12 +275,11 @@ func (v *Visit) End() {
 	})
 }
 
-// In and Out are the paces of the bytes to the remote and from it, as a copying
-// asks for them.
-func (v *Visit) In() *Pacer { return &Pacer{v, true} }
+// In is the pace of the bytes to the remote, as a copying asks for it.
+func (v *Visit) In() *Pacer { return &v.in }
 
 // Out is the pace of the bytes from the remote.
-func (v *Visit) Out() *Pacer { return &Pacer{v, false} }
+func (v *Visit) Out() *Pacer { return &v.out }
 
 // A Pacer says when the bytes of one direction of a stream may go.
 type Pacer struct {

@@ -2,6 +2,7 @@ package limits
 
 import (
 	"cmp"
+	"encoding/json"
 	"fmt"
 	"maps"
 	"slices"
@@ -14,25 +15,25 @@ import (
 // that used least are forgotten, down to half of it.
 const maxUsed = 1 << 17
 
-// A Used is how many bytes an owner has used in a month.
-type Used struct {
-	Month string `json:"month"` // as in 2026-11, in UTC
-	Bytes int64  `json:"bytes"`
+// A Store keeps what owners have used: values, by texts that stand for the owners.
+// SaveUsage is called with what has changed; nil takes an owner out. It is called at
+// most once a minute and at the end, and never at the same time as itself.
+type Store interface {
+	LoadUsage() (map[string][]byte, error)
+	SaveUsage(map[string][]byte) error
 }
 
-// A Store keeps what owners have used, by opaque texts that stand for them. Save is
-// called with what has changed, at most once a minute, and never at the same time
-// as itself.
-type Store interface {
-	LoadUsed() (map[string]Used, error)
-	SaveUsed(map[string]Used) error
+// A used is what an owner has used of a month, as it is kept.
+type used struct {
+	Month string `json:"month"` // as in 2026-11, in UTC
+	Bytes int64  `json:"bytes"`
 }
 
 // A Usage counts the bytes of this month. The zero value keeps them in memory
 // alone. Its field is set before the first call.
 type Usage struct {
-	// Store keeps the counts over restarts. What was used since the last Save is
-	// lost where the process is killed: that of a minute.
+	// Store keeps the counts over restarts; nil is none. What was used since the
+	// last Upkeep is lost where the process is killed.
 	Store Store
 
 	saving sync.Mutex
@@ -41,12 +42,13 @@ type Usage struct {
 	max    int // maxUsed
 	month  string
 	owners map[string]*tab
+	drop   map[string]bool // of whom something is kept that is to be taken out
 }
 
 // A tab is what one owner has used.
 type tab struct {
 	bytes atomic.Int64
-	saved int64 // guarded by Usage.mu
+	saved int64 // guarded by Usage.mu; below 0 is anything else
 }
 
 // monthOf is the month of a time, as it is kept.
@@ -63,19 +65,21 @@ func (u *Usage) Load() error {
 	if u.Store == nil {
 		return nil
 	}
-	kept, err := u.Store.LoadUsed()
+	kept, err := u.Store.LoadUsage()
 	if err != nil {
 		return fmt.Errorf("read what was used of the month: %w", err)
 	}
 	u.mu.Lock()
 	defer u.mu.Unlock()
 	u.turnLocked()
-	for id, used := range kept {
-		if used.Month == u.month && used.Bytes > 0 {
-			t := u.ofLocked(id)
-			t.bytes.Add(used.Bytes)
-			t.saved = t.bytes.Load()
+	for id, value := range kept {
+		var k used
+		if json.Unmarshal(value, &k) != nil || k.Month != u.month || k.Bytes <= 0 {
+			u.drop[id] = true
+			continue
 		}
+		t := u.ofLocked(id)
+		t.saved = t.bytes.Add(k.Bytes)
 	}
 	return nil
 }
@@ -95,6 +99,10 @@ func (u *Usage) ofLocked(id string) *tab {
 			u.halveLocked()
 		}
 		t = new(tab)
+		if u.drop[id] {
+			t.saved = -1
+			delete(u.drop, id)
+		}
 		u.owners[id] = t
 	}
 	return t
@@ -106,6 +114,9 @@ func (u *Usage) halveLocked() {
 		return cmp.Compare(u.owners[a].bytes.Load(), u.owners[b].bytes.Load())
 	})
 	for _, id := range ids[:len(ids)/2] {
+		if u.owners[id].saved != 0 {
+			u.drop[id] = true
+		}
 		delete(u.owners, id)
 	}
 }
@@ -118,11 +129,13 @@ func (u *Usage) turnLocked() {
 	}
 	u.month = month
 	if u.owners == nil {
-		u.owners = make(map[string]*tab)
+		u.owners, u.drop = make(map[string]*tab), make(map[string]bool)
 	}
 	for _, t := range u.owners {
 		t.bytes.Store(0)
-		t.saved = 0
+		if t.saved != 0 {
+			t.saved = -1
+		}
 	}
 }
 
@@ -131,28 +144,46 @@ func (u *Usage) turnLocked() {
 func (u *Usage) Upkeep() error {
 	u.saving.Lock()
 	defer u.saving.Unlock()
-	u.mu.Lock()
-	u.turnLocked()
-	changed := make(map[string]Used)
-	for id, t := range u.owners {
-		if n := t.bytes.Load(); n != t.saved {
-			changed[id] = Used{u.month, n}
-			t.saved = n
-		}
-	}
-	u.mu.Unlock()
+	changed := u.changed()
 	if u.Store == nil || len(changed) == 0 {
 		return nil
 	}
-	if err := u.Store.SaveUsed(changed); err != nil {
-		u.mu.Lock()
-		for id := range changed {
-			if t := u.owners[id]; t != nil {
-				t.saved = -1 // once more next time
-			}
-		}
-		u.mu.Unlock()
-		return fmt.Errorf("keep what was used of the month: %w", err)
+	err := u.Store.SaveUsage(changed)
+	if err == nil {
+		return nil
 	}
-	return nil
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	for id := range changed { // once more next time
+		if t := u.owners[id]; t != nil {
+			t.saved = -1
+		} else {
+			u.drop[id] = true
+		}
+	}
+	return fmt.Errorf("keep what was used of the month: %w", err)
+}
+
+// changed returns what is to be saved, and takes it for saved.
+func (u *Usage) changed() map[string][]byte {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	u.turnLocked()
+	changed := make(map[string][]byte)
+	for id := range u.drop {
+		changed[id] = nil
+	}
+	clear(u.drop)
+	for id, t := range u.owners {
+		n := t.bytes.Load()
+		if n == t.saved {
+			continue
+		}
+		if t.saved = n; n == 0 {
+			changed[id] = nil
+			continue
+		}
+		changed[id], _ = json.Marshal(used{u.month, n}) // which cannot fail
+	}
+	return changed
 }

@@ -1,7 +1,9 @@
 package limits_test
 
 import (
+	"bytes"
 	"errors"
+	"fmt"
 	"maps"
 	"testing"
 	"testing/synctest"
@@ -12,23 +14,31 @@ import (
 
 // shelf is a Store in memory.
 type shelf struct {
-	kept   map[string]limits.Used
+	kept   map[string][]byte
 	saves  int
 	broken error
 }
 
-func (s *shelf) LoadUsed() (map[string]limits.Used, error) { return maps.Clone(s.kept), s.broken }
+func (s *shelf) LoadUsage() (map[string][]byte, error) { return maps.Clone(s.kept), s.broken }
 
-func (s *shelf) SaveUsed(changed map[string]limits.Used) error {
+func (s *shelf) SaveUsage(changed map[string][]byte) error {
 	if s.broken != nil {
 		return s.broken
 	}
 	if s.kept == nil {
-		s.kept = make(map[string]limits.Used)
+		s.kept = make(map[string][]byte)
 	}
-	maps.Copy(s.kept, changed)
+	for id, v := range changed {
+		if s.kept[id] = v; v == nil {
+			delete(s.kept, id)
+		}
+	}
 	s.saves++
 	return nil
+}
+
+func kept(month string, n int) []byte {
+	return fmt.Appendf(nil, `{"month":%q,"bytes":%d}`, month, n)
 }
 
 // carry lets a visitor carry up to n bytes and returns how many went.
@@ -121,8 +131,8 @@ func TestUsageIsKept(t *testing.T) {
 		carry(t, o, "a.test", 300)
 		visit(t, o, "a.test", alice, limits.NameBytes)
 		for id, used := range s.kept {
-			if used != (limits.Used{Month: "2000-01", Bytes: 700}) {
-				t.Errorf("%s has %+v", id, used)
+			if want := kept("2000-01", 700); !bytes.Equal(used, want) {
+				t.Errorf("%s has %s, want %s", id, used, want)
 			}
 		}
 		if len(s.kept) != 2 {
@@ -130,9 +140,34 @@ func TestUsageIsKept(t *testing.T) {
 		}
 		time.Sleep(31 * 24 * time.Hour)
 		o = start()
+		if err := o.Usage.Upkeep(); err != nil || len(s.kept) != 0 {
+			t.Errorf("of the month before %v is kept, %v", s.kept, err)
+		}
 		if n := carry(t, o, "a.test", 900); n != 900 {
 			t.Errorf("%d bytes in the next month", n)
 		}
+	})
+}
+
+// When a month ends while the relay runs, what was kept of it goes.
+func TestMonthTurns(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := new(shelf)
+		o := new(limits.Owners)
+		o.Usage.Store = s
+		o.Set(limits.Config{Name: limits.Owner{BytesPerMonth: 1000}})
+		save := func(want string) {
+			t.Helper()
+			if err := o.Usage.Upkeep(); err != nil || string(s.kept["name a.test"]) != want {
+				t.Errorf("%q is kept, %v", s.kept["name a.test"], err)
+			}
+		}
+		carry(t, o, "a.test", 700)
+		save(string(kept("2000-01", 700)))
+		time.Sleep(31 * 24 * time.Hour)
+		save("")
+		carry(t, o, "a.test", 700)
+		save(string(kept("2000-02", 700)))
 	})
 }
 
@@ -150,19 +185,19 @@ func TestSaveFails(t *testing.T) {
 		t.Errorf("got %v", err)
 	}
 	s.broken = nil
-	if err := o.Usage.Upkeep(); err != nil || s.kept["name a.test"].Bytes != 10 {
+	if err := o.Usage.Upkeep(); err != nil || !bytes.Contains(s.kept["name a.test"], []byte("10")) {
 		t.Errorf("got %v, %v", err, s.kept)
 	}
 }
 
-// However many owners there are, no more than so many are remembered: those that
-// used most.
+// However many owners there are, no more than so many are remembered and kept:
+// those that used most.
 func TestUsageIsBounded(t *testing.T) {
-	s := &shelf{kept: make(map[string]limits.Used)}
+	s := &shelf{kept: make(map[string][]byte)}
 	month := time.Now().UTC().Format("2006-01")
-	s.kept["name greedy.test"] = limits.Used{Month: month, Bytes: 1000}
+	s.kept["name greedy.test"] = kept(month, 1000)
 	for i := range 5000 {
-		s.kept[string(rune('a'+i))] = limits.Used{Month: month, Bytes: 1}
+		s.kept[fmt.Sprint("name ", i)] = kept(month, 1)
 	}
 	o := new(limits.Owners)
 	o.Usage.Store = s
@@ -172,4 +207,7 @@ func TestUsageIsBounded(t *testing.T) {
 	}
 	o.Set(limits.Config{Name: limits.Owner{BytesPerMonth: 1000}})
 	visit(t, o, "greedy.test", alice, limits.NameBytes)
+	if err := o.Usage.Upkeep(); err != nil || len(s.kept) > 100 {
+		t.Errorf("%d are kept, %v", len(s.kept), err)
+	}
 }
