@@ -20,6 +20,10 @@ import (
 // the month are kept.
 const boundsInterval = time.Minute
 
+// askAgain is after how long a remote may claim a name again whose bytes of the
+// month are used up: the operator may have allowed more.
+const askAgain = time.Hour
+
 // bounds are what an address, an identity and a name may take of the server.
 type bounds struct {
 	addresses limits.Addresses
@@ -103,6 +107,22 @@ func (b *bounds) met(r limits.Reason) int64 {
 	return b.addresses.Counts.Of(r) + b.owners.Counts.Of(r)
 }
 
+// admitVisitor counts a visitor of a name that is served by sess, or says that it is to be
+// refused. Where the bytes of the month are used up the remote is told, and has the
+// name no more.
+func (s *Server) admitVisitor(v *visitor, sess *session) (*limits.Visit, bool) {
+	visit, why := s.bounds.owners.Begin(v.name, sess.key, v.validation)
+	if why != limits.NameBytes && why != limits.IdentityBytes {
+		return visit, why == limits.None
+	}
+	if denial := s.bounds.usedUp(v.name, sess.key); denial != nil {
+		for _, served := range s.presence.forfeit(v.name, sess.key) {
+			served.link.Revoke(*denial)
+		}
+	}
+	return nil, false
+}
+
 // An arrived connection is one that counts for its address.
 type arrived struct {
 	sni.Conn
@@ -144,14 +164,14 @@ func tooMany(r limits.Reason) *framing.Refusal {
 	return &framing.Refusal{Code: framing.RefusedBusy, Text: text}
 }
 
-// usedUp denies a claim of a name whose bytes of this month are used up, or those of
-// the identity.
-func (b *bounds) usedUp(name string, key ed25519.PublicKey) error {
+// usedUp is the denial of a name whose bytes of this month are used up, or those of
+// the identity; nil where there are some left.
+func (b *bounds) usedUp(name string, key ed25519.PublicKey) *framing.Denial {
 	until, spent := b.owners.Spent(name, key)
 	if !spent {
 		return nil
 	}
-	return &framing.Denial{Name: name, Code: framing.DeniedLimit, Retry: time.Until(until).Round(time.Second),
+	return &framing.Denial{Name: name, Code: framing.DeniedLimit, Retry: min(askAgain, time.Until(until).Round(time.Second)),
 		Text: fmt.Sprintf("the bytes that it may carry in a month are used up; they begin anew on %s, 00:00 UTC", until.Format("2 January")),
 		Hint: "wait until then, or ask the relay's operator for more"}
 }

@@ -275,8 +275,8 @@ func (sess *session) decide(ctx context.Context, c framing.Claim) (granted names
 		sess.tried.add(c.Token)
 		return granted, err
 	}
-	if err := s.bounds.usedUp(name, sess.key); err != nil {
-		return granted, err
+	if d := s.bounds.usedUp(name, sess.key); d != nil {
+		return granted, d
 	}
 	again := slices.Contains(sess.granted(), name)
 	if err := s.presence.claim(sess, c); err != nil {

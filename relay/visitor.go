@@ -157,8 +157,8 @@ func (s *Server) open(v *visitor, hello []byte) (*framing.Stream, *limits.Visit,
 		if l.to != toSession {
 			return nil, nil, l
 		}
-		visit, why := s.bounds.owners.Begin(v.name, l.session.key, v.validation)
-		if why != limits.None {
+		visit, ok := s.admitVisitor(v, l.session)
+		if !ok {
 			return nil, nil, lead{to: nowhere, alert: sni.AlertInternalError}
 		}
 		stream, err := l.session.open(v.conn, streamHeader(v.conn, v.name, framing.KindTLS), hello)
