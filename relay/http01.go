@@ -68,7 +68,7 @@ func (p *port80) handler() http.Handler {
 			isAway.Write(w, r)
 			return
 		case challenge && to != toRelay:
-			place := placeOf(r)
+			place, _ := heldBy(r)
 			if place.here(plainMemory+challengeMemory) != nil {
 				p.shares.outOfMemory()
 				cannotTell.Write(w, r)

@@ -17,6 +17,7 @@ import (
 	"keystay/framing"
 	"keystay/internal/memconn"
 	"keystay/relay"
+	"keystay/relay/limits"
 	"keystay/relay/names"
 )
 
@@ -297,6 +298,7 @@ func TestHandedOverHoldsAreLimited(t *testing.T) {
 			t.Fatal(err)
 		}
 		srv := &relay.Server{Domain: ownName, Names: &names.Names{Grants: grants}, TLS: &tls.Config{}}
+		srv.SetLimits(limits.Config{Exempt: everybody})
 		srv.Expect([]string{heldName})
 		ln := memconn.Listen(nil)
 		go srv.Serve(ln)

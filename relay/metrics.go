@@ -7,6 +7,8 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/collectors"
+
+	"keystay/relay/limits"
 )
 
 // stats counts what the relay does. It holds no names.
@@ -81,6 +83,11 @@ func (s *Server) metrics() *prometheus.Registry {
 	}
 	counter := func(name, help string, f func() float64) {
 		reg.MustRegister(prometheus.NewCounterFunc(prometheus.CounterOpts{Name: name, Help: help}, f))
+	}
+	for _, r := range limits.Reasons() {
+		reg.MustRegister(prometheus.NewCounterFunc(prometheus.CounterOpts{Name: "keystay_limited_total",
+			Help:        "How often each limit was met: connections, links and claims that were refused, hellos that went, and streams that had to wait for bandwidth.",
+			ConstLabels: prometheus.Labels{"limit": r.String()}}, func() float64 { return float64(s.bounds.met(r)) }))
 	}
 	reg.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 	gauge("keystay_sessions", "Links of remotes that are up; a remote keeps two.", func() float64 { n, _ := s.presence.count(); return float64(n) })

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"keystay/framing"
+	"keystay/relay/limits"
 )
 
 // handshakeTimeout is how long a TLS handshake for the relay's own name may take.
@@ -72,6 +73,19 @@ func (o *ownTLS) shake(ctx context.Context, own *peeked) (*tls.Conn, error) {
 	return tc, tc.HandshakeContext(ctx)
 }
 
+// mayShake counts the handshake of a link, and says whether it may begin. One that
+// is too many may where the remote is to be told so.
+func (s *Server) mayShake(a *admitted, link bool) bool {
+	if !link {
+		return true
+	}
+	why, tell := a.from.Handshake()
+	if why != limits.None {
+		a.refusal = tooMany(why)
+	}
+	return why == limits.None || tell
+}
+
 // acmeALPN is the protocol of a CA's TLS-ALPN-01 validation (RFC 8737): the
 // handshake is all of it.
 const acmeALPN = "acme-tls/1"
@@ -93,7 +107,7 @@ func (s *Server) handleOwn(own *peeked, a *admitted) (kept bool) {
 		cs := tc.ConnectionState()
 		return s.serveLink(tc, &cs, a)
 	case proto == framing.LaneProtocol:
-		s.serveLane(tc, func() { a.place.end(); a.routed() })
+		s.serveLane(tc, func() { a.place.end(); a.from.Close(); a.routed() })
 	case proto == acmeALPN:
 		tc.Close()
 	case a.place.here(siteMemory(proto)) != nil:
@@ -105,7 +119,7 @@ func (s *Server) handleOwn(own *peeked, a *admitted) (kept bool) {
 			c = newTLSHeadConn(tc)
 		}
 		s.web.hand(c)
-		a.place = nil // the HTTP server's, until it closes c
+		a.place, a.from = nil, nil // the HTTP server's, until it closes c
 	}
 	return false
 }

@@ -9,6 +9,7 @@ import (
 	"io"
 	"log/slog"
 	"net"
+	"net/netip"
 	"runtime"
 	"strings"
 	"sync"
@@ -22,6 +23,7 @@ import (
 	"keystay/internal/memconn"
 	"keystay/internal/testca"
 	"keystay/relay"
+	"keystay/relay/limits"
 	"keystay/relay/names"
 )
 
@@ -43,6 +45,7 @@ type rig struct {
 	served chan error        // what Serve returned
 	panics int64             // that the test causes
 	mem    *memconn.Listener // of a rig in a bubble
+	public string            // the address of a rig on loopback
 }
 
 // conn is a visitor's connection.
@@ -79,11 +82,14 @@ func newServer(t *testing.T, set func(*relay.Server)) *rig {
 		Version: "test",
 		Logger:  slog.New(slog.NewTextHandler(r.log, &slog.HandlerOptions{Level: slog.LevelDebug})),
 	}
+	r.srv.SetLimits(limits.Config{Exempt: everybody}) // all of a test comes from one address
 	if set != nil {
 		set(r.srv)
 	}
 	return r
 }
+
+var everybody = []netip.Prefix{netip.MustParsePrefix("0.0.0.0/0"), netip.MustParsePrefix("::/0")}
 
 func openGrants(t *testing.T, dir string) *names.Grants {
 	t.Helper()
@@ -107,8 +113,9 @@ func newRig(t *testing.T, set func(*relay.Server)) *rig {
 func (r *rig) listen() {
 	t := r.t
 	ln := listenTCP(t)
+	r.public = ln.Addr().String()
 	r.dial = func() conn {
-		c, err := net.Dial("tcp", ln.Addr().String())
+		c, err := net.Dial("tcp", r.public)
 		if err != nil {
 			t.Error(err)
 			panic(err)

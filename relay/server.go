@@ -2,6 +2,7 @@ package relay
 
 import (
 	"context"
+	"crypto/ed25519"
 	"crypto/tls"
 	"errors"
 	"fmt"
@@ -14,6 +15,7 @@ import (
 	"github.com/inetaf/tcpproxy"
 
 	"keystay/internal/panics"
+	"keystay/relay/limits"
 	"keystay/relay/names"
 )
 
@@ -66,6 +68,16 @@ type Server struct {
 	// [Server.ClaimedElsewhere].
 	OnClaim func(Claimed)
 
+	// Override returns what a name may have by the token that it was granted with,
+	// in the place of what SetLimits says; nil is for none. It is called for each
+	// visitor and must not block.
+	Override func(name string, key ed25519.PublicKey) limits.Owner
+
+	// Usage keeps the bytes that names and identities have carried this month, where
+	// there is a limit for them; nil keeps them in memory alone. What was carried in the last minute
+	// is lost where the process is killed.
+	Usage limits.Store
+
 	// Logger hears what remotes do, and nothing of visitors; nil discards.
 	Logger *slog.Logger
 
@@ -83,6 +95,7 @@ type Server struct {
 	own      *ownTLS
 	web      *web
 	shares   *shares
+	bounds   bounds
 	log      *slog.Logger
 	lines    lines
 	stats    stats
@@ -98,7 +111,8 @@ func (s *Server) init() {
 		s.ctx, s.cancel = context.WithCancel(context.Background())
 		s.shares = newShares(s.Memory, s.log)
 		s.leaving = make(chan struct{})
-		s.sockets = newSockets(s.log, s.PublicPort, s.ctx.Done())
+		s.bounds.begin(s)
+		s.sockets = newSockets(s.log, s.PublicPort, &s.bounds, s.ctx.Done())
 		s.panics = &panics.Log{Logger: s.log, Passes: http.ErrAbortHandler}
 		s.own = newOwnTLS(s.TLS, s.NoLanes)
 		s.Names.OnLost = s.lose
@@ -109,6 +123,7 @@ func (s *Server) init() {
 		s.web = &web{ctx: s.ctx, panics: s.panics, sockets: s.sockets, shares: s.shares, handed: newHandoff(s.Domain)}
 		s.web.site = s.web.server(site.handler(), maxSiteHead, answerTimeout)
 		s.web.plain = s.web.server(port80.handler(), maxPlainHead, challengeTimeout+answerTimeout)
+		s.wg.Go(func() { s.bounds.upkeep(s.ctx.Done(), s.log) })
 		s.wg.Go(func() { s.Names.Upkeep(s.ctx, s.presence.holdings, s.log) })
 		s.wg.Go(func() { s.web.site.Serve(s.web.handed) })
 	})

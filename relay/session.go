@@ -21,6 +21,7 @@ import (
 	"keystay/internal/hostname"
 	"keystay/internal/keyname"
 	"keystay/internal/socket"
+	"keystay/relay/limits"
 	"keystay/relay/names"
 )
 
@@ -94,6 +95,13 @@ func (s *Server) serveLink(c net.Conn, cs *tls.ConnectionState, a *admitted) (ke
 		}
 		link.Refuse(framing.Refusal{Code: framing.RefusedProof,
 			Text: "the proof of identity does not fit this connection: something between you and the relay ends TLS"})
+		return false
+	}
+	if why := a.from.Link(); a.refusal == nil && why != limits.None {
+		a.refusal = tooMany(why)
+	}
+	if a.refusal != nil {
+		link.Refuse(*a.refusal)
 		return false
 	}
 	id, refusal := s.shares.admitLink(hello.Key)
@@ -266,6 +274,9 @@ func (sess *session) decide(ctx context.Context, c framing.Claim) (granted names
 		}
 		sess.tried.add(c.Token)
 		return granted, err
+	}
+	if d := s.bounds.usedUp(name, sess.key); d != nil {
+		return granted, d
 	}
 	again := slices.Contains(sess.granted(), name)
 	if err := s.presence.claim(sess, c); err != nil {

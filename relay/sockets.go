@@ -9,12 +9,14 @@ import (
 
 	"keystay/framing"
 	"keystay/internal/socket"
+	"keystay/relay/limits"
 )
 
 // sockets are the public ones of a server: the listeners, which can be paused,
 // and the connections that are admitted, which can be cut. Make them with newSockets.
 type sockets struct {
 	log     *slog.Logger
+	bounds  *bounds
 	done    <-chan struct{} // ends the waiting of a listener
 	routing gauge           // connections that are accepted and not yet where they belong
 	wg      sync.WaitGroup  // connections that are admitted
@@ -30,8 +32,8 @@ type sockets struct {
 }
 
 // newSockets returns those whose port is that of the first listener where port is 0.
-func newSockets(log *slog.Logger, port int, done <-chan struct{}) *sockets {
-	return &sockets{log: log, done: done, port: port, listeners: make(map[*listener]struct{}), conns: make(map[*admitted]struct{})}
+func newSockets(log *slog.Logger, port int, b *bounds, done <-chan struct{}) *sockets {
+	return &sockets{log: log, bounds: b, done: done, port: port, listeners: make(map[*listener]struct{}), conns: make(map[*admitted]struct{})}
 }
 
 // track notes ln for stop and makes its Accept survive passing errors.
@@ -61,7 +63,12 @@ func (k *sockets) trackPublic(ln net.Listener) (net.Listener, error) {
 		k.port = a.Port
 	}
 	k.mu.Unlock()
-	return k.track(ln, func(c net.Conn) net.Conn { k.routing.add(); return c })
+	return k.track(ln, func(c net.Conn) net.Conn {
+		if c = k.bounds.arrive(c); c != nil {
+			k.routing.add()
+		}
+		return c
+	})
 }
 
 // publicPort is the port that belongs into the URL of a name.
@@ -134,9 +141,12 @@ func (k *sockets) stopping() bool {
 type admitted struct {
 	sockets *sockets
 	conn    net.Conn
-	place   *pending        // while it has no owner; may be nil
-	stream  *framing.Stream // for a visitor, until its bytes are carried
-	routing atomic.Bool     // sockets.routing counts it
+	from    *limits.Connection // what it counts for its address; may be nil
+	visit   *limits.Visit      // what it counts for the owner of its stream; may be nil
+	place   *pending           // while it has no owner; may be nil
+	stream  *framing.Stream    // for a visitor, until its bytes are carried
+	refusal *framing.Refusal   // of a link, once its remote has proved its key
+	routing atomic.Bool        // sockets.routing counts it
 }
 
 // admit notes c, so that cut finds it. It returns nil after cut.
@@ -163,6 +173,8 @@ func (a *admitted) routed() {
 // else's. It may be called again.
 func (a *admitted) end() {
 	a.place.end()
+	a.from.Close()
+	a.visit.End()
 	if a.stream != nil {
 		a.stream.Reset()
 	}

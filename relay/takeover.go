@@ -42,8 +42,9 @@ func (s *Server) Adopt(c net.Conn, first []byte) {
 		c.Close()
 		return
 	}
+	from, _ := s.bounds.addresses.Connect(c) // the old process has let it in already
 	s.sockets.routing.add()
-	s.handle(&peeked{Conn: conn, first: first})
+	s.handle(&arrived{&peeked{Conn: conn, first: first}, from})
 }
 
 // Expect tells the names that the old process has served until now. They count as away: for TakeoverHold their visitors wait for them. It is

@@ -12,6 +12,7 @@ import (
 	"keystay/framing"
 	"keystay/internal/duplex"
 	"keystay/internal/socket"
+	"keystay/relay/limits"
 	"keystay/sni"
 )
 
@@ -37,12 +38,15 @@ var helloBuffers = sync.Pool{New: func() any { return new([helloBuffer]byte) }}
 // handle serves one connection of the public port: a visitor, a link, a lane or a
 // browser.
 func (s *Server) handle(c net.Conn) {
+	c, from := departed(c)
 	a := s.sockets.admit(c)
 	if a == nil {
 		c.Close()
+		from.Close()
 		s.sockets.routing.done()
 		return
 	}
+	a.from = from
 	a.routing.Store(true)
 	defer s.panics.Catch("serving a connection", func() {
 		socket.Abort(c)
@@ -97,6 +101,8 @@ func (s *Server) serve(c sni.Conn, a *admitted) {
 		Linger:     lingerTimeout,
 		Unanswered: unansweredTimeout,
 		Panics:     s.panics,
+		PaceAB:     a.visit.In(),
+		PaceBA:     a.visit.Out(),
 		Moved:      func() { socket.Unsent(c, 0) },
 	}, func(duplex.Result) {
 		s.stats.visitors.done()
@@ -110,6 +116,7 @@ func (s *Server) serve(c sni.Conn, a *admitted) {
 func (s *Server) receive(c sni.Conn, a *admitted) (own *peeked) {
 	buf := helloBuffers.Get().(*[helloBuffer]byte)
 	hello, err := sni.ReadWithin(c, buf[:], a.place.grow)
+	a.from.Greeted()
 	defer helloBuffers.Put(buf)
 	if err != nil {
 		s.refuseHello(c, hello.Raw, err)
@@ -123,13 +130,15 @@ func (s *Server) receive(c sni.Conn, a *admitted) (own *peeked) {
 		s.refuse(c, sni.AlertUnrecognizedName)
 		return nil
 	}
-	stream, l := s.open(&visitor{conn: c, place: a.place, name: name, validation: hello.OffersALPN(acmeALPN)}, hello.Raw)
+	stream, visit, l := s.open(&visitor{conn: c, place: a.place, name: name, validation: hello.OffersALPN(acmeALPN)}, hello.Raw)
 	switch {
 	case stream != nil:
-		a.stream = stream
+		a.stream, a.visit = stream, visit
 	case l.pass != nil && s.passOn(l.pass, c, hello.Raw):
+	case l.to == toRelay && !s.mayShake(a, hello.OffersALPN(framing.Protocol)):
+		s.refuse(c, sni.AlertInternalError)
 	case l.to == toRelay:
-		own = &peeked{Conn: c, first: bytes.Clone(hello.Raw), place: a.place, lane: hello.OffersALPN(framing.LaneProtocol)}
+		own = &peeked{Conn: c, first: bytes.Clone(hello.Raw), place: a.place, from: a.from, lane: hello.OffersALPN(framing.LaneProtocol)}
 		if !own.lane { // which leaves TLS, and must not read ahead
 			own.Conn = framing.NewBufferedConn(c)
 		}
@@ -142,22 +151,27 @@ func (s *Server) receive(c sni.Conn, a *admitted) (own *peeked) {
 // open opens a stream for v at a session of its name. A session whose link has
 // just been lost is passed over: the visitor has had no answer yet. Without a
 // stream it returns where the visitor goes instead.
-func (s *Server) open(v *visitor, hello []byte) (*framing.Stream, lead) {
+func (s *Server) open(v *visitor, hello []byte) (*framing.Stream, *limits.Visit, lead) {
 	for {
 		l := s.router.find(v)
 		if l.to != toSession {
-			return nil, l
+			return nil, nil, l
+		}
+		visit, ok := s.admitVisitor(v, l.session)
+		if !ok {
+			return nil, nil, lead{to: nowhere, alert: sni.AlertInternalError}
 		}
 		stream, err := l.session.open(v.conn, streamHeader(v.conn, v.name, framing.KindTLS), hello)
 		if err == nil {
-			return stream, l
+			return stream, visit, l
 		}
+		visit.End()
 		if errors.Is(err, framing.ErrNoMemory) {
 			s.shares.outOfMemory()
 		}
 		l.session.log().Debug("cannot open a stream", "err", err)
 		if l.session.link.Err() == nil && !errors.Is(err, framing.ErrGoingAway) { // it is this one stream
-			return nil, s.router.orPass(lead{to: nowhere, alert: sni.AlertInternalError})
+			return nil, nil, s.router.orPass(lead{to: nowhere, alert: sni.AlertInternalError})
 		}
 		s.presence.withdraw(l.session) // which its own goAway may not have done yet
 	}
@@ -208,15 +222,17 @@ func addrPort(a net.Addr) netip.AddrPort {
 // peeked is a connection whose first bytes have been read already.
 type peeked struct {
 	sni.Conn
-	first []byte   // nil when all of it has been read
-	lane  bool     // the hello offers to be a lane
-	place *pending // until Close, or until somebody else accounts for it
-	turns *turns   // of its handshake, while that goes on
+	first []byte             // nil when all of it has been read
+	lane  bool               // the hello offers to be a lane
+	place *pending           // until Close, or until somebody else accounts for it
+	from  *limits.Connection // until Close
+	turns *turns             // of its handshake, while that goes on
 }
 
-// Close gives its place up, too.
+// Close gives its place up, too, and ends that it counts for its address.
 func (p *peeked) Close() error {
 	p.place.end()
+	p.from.Close()
 	return p.Conn.Close()
 }
 

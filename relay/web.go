@@ -14,6 +14,7 @@ import (
 	"keystay/internal/httpdrain"
 	"keystay/internal/panics"
 	"keystay/internal/socket"
+	"keystay/relay/limits"
 	"keystay/sni"
 )
 
@@ -102,20 +103,23 @@ func (w *web) server(h http.Handler, maxHead int, answer time.Duration) *httpdra
 		BaseContext: func(net.Listener) context.Context { return w.ctx },
 		ConnContext: func(ctx context.Context, c net.Conn) context.Context {
 			if p, ok := socket.Find[*peeked](c); ok {
-				ctx = context.WithValue(ctx, placeKey{}, p.place)
+				ctx = context.WithValue(ctx, peekedKey{}, p)
 			}
 			return ctx
 		},
 	})
 }
 
-// placeKey is the context key of the place of a request's connection.
-type placeKey struct{}
+// peekedKey is the context key of a request's connection.
+type peekedKey struct{}
 
-// placeOf returns the place of the connection of r, or nil.
-func placeOf(r *http.Request) *pending {
-	p, _ := r.Context().Value(placeKey{}).(*pending)
-	return p
+// heldBy returns the place of the connection of r, and what it counts for its
+// address; either may be nil.
+func heldBy(r *http.Request) (place *pending, from *limits.Connection) {
+	if p, ok := r.Context().Value(peekedKey{}).(*peeked); ok {
+		return p.place, p.from
+	}
+	return nil, nil
 }
 
 // hand gives a connection for the relay's own name to the site. It waits until that
@@ -128,7 +132,15 @@ func (w *web) hand(c net.Conn) {
 // serve serves srv on ln, see [Server.Serve].
 func (w *web) serve(ln net.Listener, srv *httpdrain.Server) error {
 	tracked, err := w.sockets.track(ln, func(c net.Conn) net.Conn {
-		if c = w.placed(c); c != nil {
+		var from *limits.Connection
+		if srv == w.plain { // the operator's address has its own guards
+			if c = w.sockets.bounds.arrive(c); c == nil {
+				return nil
+			}
+			c, from = departed(c)
+			from.Greeted() // the server has a time limit for the rest
+		}
+		if c = w.placed(c, from); c != nil {
 			srv.Expect(c)
 		}
 		return c
@@ -152,19 +164,21 @@ func (w *web) serveAdmin(ln net.Listener, srv *httpdrain.Server) error {
 
 // placed gives a connection that an HTTP server is about to take a place, until it
 // is closed. Without one it is closed, and nil is returned.
-func (w *web) placed(c net.Conn) net.Conn {
+func (w *web) placed(c net.Conn, from *limits.Connection) net.Conn {
 	conn, ok := c.(sni.Conn)
 	if !ok {
 		c.Close()
+		from.Close()
 		return nil
 	}
 	p := w.shares.unfinished.beginHere(conn, plainMemory)
 	if p == nil {
 		w.shares.outOfMemory()
 		c.Close()
+		from.Close()
 		return nil
 	}
-	return &headConn{Conn: &peeked{Conn: conn, place: p}}
+	return &headConn{Conn: &peeked{Conn: conn, place: p, from: from}}
 }
 
 // caught is h, with a panic in it counted. The HTTP server ends the connection.

@@ -98,7 +98,8 @@ func TestArchitecture(t *testing.T) {
 var mayImport = map[string][]string{
 	"cmd/relay":      {"relay", "remote", "framing", "sni", "acme", "config", "internal"},
 	"cmd/remote":     {"relay", "remote", "framing", "sni", "acme", "config", "internal"},
-	"relay":          {"sni", "framing", "relay/names", "internal"},
+	"relay":          {"sni", "framing", "relay/limits", "relay/names", "internal"},
+	"relay/limits":   {"internal"},
 	"relay/names":    {"internal"},
 	"remote":         {"framing", "acme", "internal"},
 	"remote/publish": {"internal"},

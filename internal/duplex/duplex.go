@@ -31,6 +31,8 @@ var (
 	// ErrLinger means that one direction had ended and no byte went the other
 	// way for Options.Linger.
 	ErrLinger = errors.New("duplex: idle for too long after one side had ended")
+	// ErrSpent means that the Pacer of a direction lets no more bytes go.
+	ErrSpent = errors.New("duplex: no more bytes may go")
 )
 
 // A Conn is a connection with half-close: after CloseWrite the peer reads an
@@ -108,6 +110,10 @@ type Options struct {
 	// both connections by a reset; with nil they end the process.
 	Panics *panics.Log
 
+	// PaceAB and PaceBA say when bytes may go from a to b, and from b to a; nil is
+	// at once. See [Pacer].
+	PaceAB, PaceBA Pacer
+
 	// Moved is called when a direction goes on with a carrier, perhaps more
 	// than once. It must not block; nil is nothing.
 	Moved func()
@@ -116,6 +122,10 @@ type Options struct {
 // A Result is what a [Copy] did.
 type Result struct {
 	AtoB, BtoA int64 // bytes read from one and written to the other
+
+	// Spliced is how many of them the kernel has moved: they were never in the
+	// memory of this program.
+	Spliced int64
 
 	// Err is nil if both directions came to an end of stream that was passed
 	// on. Otherwise it is what went wrong first, and both sides were reset.
@@ -170,8 +180,11 @@ type copying struct {
 
 	watching atomic.Bool // the timer runs within Probe; written with mu locked
 	mu       sync.Mutex
-	timer    *time.Timer // runs check; nil before it is needed
-	over     bool        // the timer is not to be set again
+	timer    *time.Timer   // runs check; nil before it is needed
+	over     bool          // the timer is not to be set again
+	ending   chan struct{} // closed with over set; nil before it is needed
+
+	pausing atomic.Int32 // directions that wait for their Pacer
 }
 
 func newCopying(a, b Conn, o Options, done func(Result)) *copying {
@@ -184,8 +197,8 @@ func newCopying(a, b Conn, o Options, done func(Result)) *copying {
 		options: o,
 		done:    done,
 		start:   time.Now(),
-		ab:      direction{name: "a to b", src: a, dst: b},
-		ba:      direction{name: "b to a", src: b, dst: a},
+		ab:      direction{name: "a to b", src: a, dst: b, pacer: o.PaceAB},
+		ba:      direction{name: "b to a", src: b, dst: a, pacer: o.PaceBA},
 	}
 	c.ab.copying, c.ba.copying = c, c
 	c.running.Store(2)
@@ -219,7 +232,7 @@ var errPanicked = errors.New("duplex: a mistake in this program")
 func (c *copying) finished() {
 	if c.running.Add(-1) == 0 {
 		c.end(nil)
-		c.done(Result{AtoB: c.ab.bytes.Load(), BtoA: c.ba.bytes.Load(), Err: c.err})
+		c.done(Result{AtoB: c.ab.bytes.Load(), BtoA: c.ba.bytes.Load(), Spliced: c.ab.spliced + c.ba.spliced, Err: c.err})
 	}
 }
 
@@ -228,6 +241,9 @@ var errRenew = errors.New("duplex: goes on in a new goroutine")
 
 // ran is called when d has ended, with its error.
 func (c *copying) ran(d, back *direction, err error) {
+	if d.turn.bytes > 0 {
+		d.moves(0)
+	}
 	d.busy.Store(true) // nobody reads d.src any more
 	// A write to a connection that was reset may swallow the error, and then a Read
 	// says end of stream. The other direction sets ended after its last write has
@@ -255,6 +271,9 @@ func (c *copying) end(err error) {
 		c.over = true
 		if c.timer != nil {
 			c.timer.Stop()
+		}
+		if c.ending != nil {
+			close(c.ending)
 		}
 		c.mu.Unlock()
 

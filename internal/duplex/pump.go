@@ -43,6 +43,9 @@ type direction struct {
 	busy     atomic.Bool // no Read of src is under way that would see a reset
 	ended    atomic.Bool // all was written; the end of stream is passed on or about to be
 	renews   bool        // may go on in a new goroutine
+	pacer    Pacer       // nil: bytes go at once
+	turn     turn        // with a pacer
+	spliced  int64       // of the bytes, those that the kernel has moved
 }
 
 // A roomy is a Conn that tells what it takes without waiting, see [Conn].
@@ -149,7 +152,7 @@ func (d *direction) moved(n int) {
 	}
 }
 
-// put writes p to w, which may wait.
+// put writes p to w, which may wait for its peer.
 func (d *direction) put(w io.Writer, p []byte) (int, error) {
 	d.touch()
 	d.setBusy()
@@ -166,13 +169,30 @@ func (d *direction) put(w io.Writer, p []byte) (int, error) {
 // keeps its account.
 type writeEnd struct{ d *direction }
 
-func (w writeEnd) Write(p []byte) (int, error) {
-	if to := w.d.sink(); to != nil {
+func (w writeEnd) Write(p []byte) (total int, err error) {
+	d := w.d
+	if d.pacer == nil {
+		return d.write(p)
+	}
+	for len(p) > 0 && err == nil {
+		var n int
+		if n, err = d.await(len(p)); err == nil {
+			n, err = d.write(p[:n])
+		}
+		total += n
+		p = p[n:]
+	}
+	return total, err
+}
+
+// write writes p now, whatever the pacer says.
+func (d *direction) write(p []byte) (int, error) {
+	if to := d.sink(); to != nil {
 		return to.write(p)
 	}
-	n, err := w.d.put(w.d.dst, p)
+	n, err := d.put(d.dst, p)
 	if err == nil {
-		w.d.sink() // so that what it has moved to is made ready at once
+		d.sink() // so that what it has moved to is made ready at once
 	}
 	return n, err
 }
@@ -184,7 +204,14 @@ func (w writeEnd) WriteNow(p []byte) (int, error) {
 	if _, ok := w.d.dst.(*net.TCPConn); !ok {
 		return 0, nil // to ask it for a carrier may take what the caller holds
 	}
-	return w.d.sink().writeNow(p)
+	if len(p) == 0 || !w.d.atOnce(len(p)) {
+		return 0, nil
+	}
+	n, err := w.d.sink().writeNow(p)
+	if w.d.pacer != nil {
+		w.d.pacer.Return(len(p) - n)
+	}
+	return n, err
 }
 
 // A readEnd reads from a direction's source. The direction is busy but while a
@@ -197,5 +224,12 @@ func (r readEnd) Read(p []byte) (int, error) {
 	n, err := d.src.Read(p)
 	d.setBusy()
 	d.touch()
+	for left := n; left > 0 && d.pacer != nil; {
+		went, wrong := d.await(left)
+		if wrong != nil {
+			return n - left, wrong
+		}
+		left -= went
+	}
 	return n, err
 }

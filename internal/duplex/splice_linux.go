@@ -34,9 +34,15 @@ func (t *taker) bulk(n int) bool {
 func (d *direction) splice(in, out syscall.RawConn) (large int, err error) {
 	s := &splicer{d: d}
 	fill, drain := s.fill, s.drain
-	for small := 0; small < quietAfter; small++ {
+	for small := 0; small < quietAfter; {
 		if err := in.Read(fill); err != nil {
 			return 0, err
+		}
+		if d.turn.waits() {
+			if err := d.pause(); err != nil {
+				return 0, err
+			}
+			continue
 		}
 		if s.pipe == nil {
 			return -noSplice, nil
@@ -54,8 +60,8 @@ func (d *direction) splice(in, out syscall.RawConn) (large int, err error) {
 		if err != nil || n == 0 {
 			return 0, err
 		}
-		if n >= smallPiece {
-			small = -1
+		if small++; n >= smallPiece {
+			small = 0
 		}
 	}
 	return 0, nil
@@ -74,10 +80,14 @@ type splicer struct {
 // empty pipe. So is an error of the connection, which must be kept: the system
 // tells of a reset once, and a Read that came next would say end of stream.
 func (s *splicer) fill(fd uintptr) bool {
+	if !s.d.begin(maxSplice, fd) {
+		return true // with a wait
+	}
 	if s.pipe = pipes.borrow(); s.pipe == nil {
 		return true
 	}
-	n, err := socket.Splice(fd, s.pipe.w, maxSplice)
+	n, err := socket.Splice(fd, s.pipe.w, s.d.most(maxSplice))
+	s.d.moves(n)
 	s.pipe.held = n
 	switch err {
 	case nil:
@@ -108,6 +118,7 @@ func (s *splicer) drain(fd uintptr) bool {
 		}
 		s.pipe.held -= n
 		s.d.moved(n)
+		s.d.spliced += int64(n)
 	}
 	return true
 }

@@ -17,7 +17,7 @@ import (
 // What is called from here is kept shallow, and nothing large is on the stack,
 // so that a goroutine that waits has not outgrown its first 2 KiB.
 func (d *direction) fromTCP(src *net.TCPConn) error {
-	t, err := newTaker(src)
+	t, err := newTaker(d, src)
 	if err != nil {
 		return err
 	}
@@ -35,6 +35,12 @@ func (d *direction) fromTCP(src *net.TCPConn) error {
 		if err := t.raw.Read(t.take); err != nil {
 			return err
 		}
+		if d.turn.waits() {
+			if err := d.pause(); err != nil {
+				return err
+			}
+			continue
+		}
 		if t.buf == nil {
 			t.spare = newBuffer()
 			continue
@@ -42,7 +48,7 @@ func (d *direction) fromTCP(src *net.TCPConn) error {
 		n, err := t.n, t.err
 		inConn := d.to == nil
 		if n > 0 {
-			err = d.give((*t.buf)[:n])
+			_, err = d.write((*t.buf)[:n])
 		}
 		t.release()
 		if err != nil || n == 0 {
@@ -61,22 +67,12 @@ func (d *direction) fromTCP(src *net.TCPConn) error {
 	}
 }
 
-// give writes p to where d goes.
-func (d *direction) give(p []byte) error {
-	var err error
-	if to := d.sink(); to != nil {
-		_, err = to.write(p)
-	} else {
-		_, err = writeEnd{d}.Write(p)
-	}
-	return err
-}
-
 // A taker reads once from a socket, into a buffer that it borrows for that.
 type taker struct {
+	d     *direction
 	raw   syscall.RawConn
 	take  func(fd uintptr) bool // its own method
-	buf   *[]byte               // filled; nil if the pool has none
+	buf   *[]byte               // filled
 	spare *[]byte
 	n     int
 	err   error
@@ -84,18 +80,22 @@ type taker struct {
 	large int   // large reads in a row; negative after a splice that failed
 }
 
-func newTaker(src *net.TCPConn) (*taker, error) {
+func newTaker(d *direction, src *net.TCPConn) (*taker, error) {
 	raw, err := src.SyscallConn()
 	if err != nil {
 		return nil, err
 	}
-	t := &taker{raw: raw}
+	t := &taker{d: d, raw: raw}
 	t.take = t.read
 	return t, nil
 }
 
-// read returns false if there is nothing to read yet.
+// read returns false if there is nothing to read yet. It leaves no buffer where
+// that is to be waited for, or where the pool has none.
 func (t *taker) read(fd uintptr) bool {
+	if !t.d.begin(largeBuffer, fd) {
+		return true
+	}
 	t.buf, t.spare = t.spare, nil
 	if t.buf == nil {
 		if t.buf, _ = largeBuffers.Get().(*[]byte); t.buf == nil {
@@ -106,7 +106,8 @@ func (t *taker) read(fd uintptr) bool {
 	if t.to != nil {
 		p = p[:max(1, min(len(p), t.to.Room(false)))]
 	}
-	t.n, t.err = socket.Read(fd, p)
+	t.n, t.err = socket.Read(fd, p[:t.d.most(len(p))])
+	t.d.moves(t.n)
 	if t.err == syscall.EAGAIN {
 		t.release()
 		return false

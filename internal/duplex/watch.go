@@ -126,6 +126,9 @@ func (c *copying) untouched() time.Duration {
 
 // quiet returns how long there was no byte, and an error if that is too long.
 func (c *copying) quiet() (time.Duration, error) {
+	if c.pausing.Load() > 0 {
+		c.touch()
+	}
 	limit, tooLong := c.limit()
 	quiet := c.untouched()
 	if limit == 0 || quiet < limit {

@@ -6,7 +6,7 @@ func Relay() []*Advice {
 		LowPort, PortInUse, AddressElsewhere, SocketUnknown,
 		StateInUse, RelayState, StatePlace, StateFull, LongState, NoControl, RecordDamaged, ClockJumped,
 		NoTakeover, TakeoverHere,
-		MemoryNotThere, MemoryUsedUp, TooManyLinks,
+		MemoryNotThere, MemoryUsedUp, TooManyLinks, LimitsMet,
 	}
 }
 
@@ -95,6 +95,11 @@ var (
 		Shown: "the memory for links and visitors is used up; some are refused",
 		Means: "visitors do not take what devices send, or devices not what visitors send; or they are many",
 		Do:    []string{"give the machine, or the unit's MemoryMax, more memory, or set memory in relay.yaml; keystay_memory_bytes shows its use"},
+	}
+	LimitsMet = &Advice{
+		Shown: "limits were met",
+		Means: "an address, an identity or a name has more than its part, or wants it; the line says how often in the last minute",
+		Do:    []string{"look at which limit it is, and in docs/running-a-relay.md at what it protects; raise it under limits in relay.yaml if those are honest, and put a proxy in front of this relay into limits.exempt"},
 	}
 	TooManyLinks = &Advice{
 		Shown: "a device has too many links; those beyond are refused",

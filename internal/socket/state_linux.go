@@ -1,6 +1,7 @@
 package socket
 
 import (
+	"math"
 	"net"
 	"syscall"
 	"time"
@@ -43,4 +44,14 @@ func Quiet(c net.Conn) (quiet time.Duration, ok bool) {
 		}
 	})
 	return quiet, ok
+}
+
+// Unread returns how many bytes have arrived at the socket fd and are unread, or
+// the largest int where that is not known.
+func Unread(fd uintptr) int {
+	n, err := unix.IoctlGetInt(int(fd), unix.SIOCINQ)
+	if err != nil {
+		return math.MaxInt
+	}
+	return n
 }

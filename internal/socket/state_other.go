@@ -3,6 +3,7 @@
 package socket
 
 import (
+	"math"
 	"net"
 	"time"
 )
@@ -15,3 +16,6 @@ func Quiet(net.Conn) (time.Duration, bool) { return 0, false }
 
 // Ended is not known here: an end is seen by the Read that comes to it.
 func Ended(net.Conn) bool { return false }
+
+// Unread is not known here.
+func Unread(uintptr) int { return math.MaxInt }

@@ -20,6 +20,9 @@ type Claimant struct {
 	// Certified says that the device has a certificate for the name: it needs no turn
 	// to order a first one.
 	Certified bool
+
+	// First says, to Quota alone, that the identity holds no name yet.
+	First bool
 }
 
 func (c *Claimant) deny(code Code, text string, hints ...string) *Denied {
@@ -95,6 +98,13 @@ func (n *Names) Claim(ctx context.Context, c Claimant) (Granted, error) {
 func (n *Names) write(c *Claimant, known *answers, first verdict) (Granted, error) {
 	isNew := !first.own && first.denial == nil
 	if isNew && n.Quota != nil {
+		if err := n.view(func(l *ledger) error {
+			held, err := l.held(c.Key)
+			c.First = held == 0
+			return err
+		}); err != nil {
+			return Granted{}, err
+		}
 		if again, ok := n.Quota(*c); !ok {
 			d := c.deny(DeniedLimit, "too many new names come from this network", "wait, or ask the relay's operator")
 			d.Retry = again

@@ -1,0 +1,177 @@
+package relay
+
+import (
+	"crypto/ed25519"
+	"fmt"
+	"log/slog"
+	"net"
+	"time"
+
+	"keystay/framing"
+	"keystay/internal/duplex"
+	"keystay/internal/hint"
+	"keystay/internal/socket"
+	"keystay/relay/limits"
+	"keystay/relay/names"
+	"keystay/sni"
+)
+
+// boundsInterval is how often the log says what limits were met, and the bytes of
+// the month are kept.
+const boundsInterval = time.Minute
+
+// askAgain is after how long a remote may claim a name again whose bytes of the
+// month are used up: the operator may have allowed more.
+const askAgain = time.Hour
+
+// bounds are what an address, an identity and a name may take of the server.
+type bounds struct {
+	addresses limits.Addresses
+	owners    limits.Owners
+	told      map[limits.Reason]int64 // how many the log has of each; of upkeep alone
+}
+
+// SetLimits makes c count from now on, also for what is here already. It is to be
+// called also when what Override says has changed. Without it the defaults count.
+func (s *Server) SetLimits(c limits.Config) {
+	s.bounds.addresses.Set(c)
+	s.bounds.owners.Set(c)
+}
+
+// NamesFor returns how many names an identity may have that asks for a name, by
+// SetLimits or Override; below 0 is no limit.
+func (s *Server) NamesFor(name string, key ed25519.PublicKey) int {
+	return s.bounds.owners.NamesOf(name, key)
+}
+
+// KeepUsage keeps what was used of the month by now, where there is a Usage. The
+// server does so once a minute and in the end; it is to be called before the store
+// is closed earlier.
+func (s *Server) KeepUsage() error { return s.bounds.owners.Usage.Upkeep() }
+
+// begin reads what was used of the month, and gives the names their quota.
+func (b *bounds) begin(s *Server) {
+	b.owners.Override, b.owners.Usage.Store = s.Override, s.Usage
+	if err := b.owners.Usage.Load(); err != nil {
+		s.log.Error("cannot read what was used of the month; it is counted from now on", "err", err, hint.Attr(hint.All(err)))
+	}
+	if s.Names.Quota == nil {
+		s.Names.Quota = func(c names.Claimant) (again time.Duration, ok bool) {
+			if c.First {
+				if ok, again = b.addresses.Allow(limits.NewIdentity, c.Source); !ok {
+					return again, false
+				}
+			}
+			ok, again = b.addresses.Allow(limits.NewName, c.Source)
+			return again, ok
+		}
+	}
+}
+
+// upkeep keeps the month's bytes and tells the log which limits were met, until done
+// is closed, and then once more.
+func (b *bounds) upkeep(done <-chan struct{}, log *slog.Logger) {
+	b.told = make(map[limits.Reason]int64)
+	tick := time.NewTicker(boundsInterval)
+	defer tick.Stop()
+	for ended := false; !ended; {
+		select {
+		case <-tick.C:
+		case <-done:
+			ended = true
+		}
+		if err := b.owners.Usage.Upkeep(); err != nil && !ended {
+			log.Warn("cannot keep what was used of the month", "err", err, hint.Attr(hint.All(err)))
+		}
+		b.tell(log)
+	}
+}
+
+// tell logs how often each limit was met since it was called last.
+func (b *bounds) tell(log *slog.Logger) {
+	var met []any
+	for _, r := range limits.Reasons() {
+		n := b.met(r)
+		if more := n - b.told[r]; more > 0 {
+			met = append(met, slog.Int64(r.String(), more))
+		}
+		b.told[r] = n
+	}
+	if len(met) > 0 {
+		log.Warn("limits were met", append(met, hint.Attr(hint.LimitsMet.Do))...)
+	}
+}
+
+// met returns how often a limit was met.
+func (b *bounds) met(r limits.Reason) int64 {
+	return b.addresses.Counts.Of(r) + b.owners.Counts.Of(r)
+}
+
+// admitVisitor counts a visitor of a name that is served by sess, or says that it is to be
+// refused. Where the bytes of the month are used up the remote is told, and has the
+// name no more.
+func (s *Server) admitVisitor(v *visitor, sess *session) (*limits.Visit, bool) {
+	visit, why := s.bounds.owners.Begin(v.name, sess.key, v.validation)
+	if why != limits.NameBytes && why != limits.IdentityBytes {
+		return visit, why == limits.None
+	}
+	if denial := s.bounds.usedUp(v.name, sess.key); denial != nil {
+		for _, served := range s.presence.forfeit(v.name, sess.key) {
+			served.link.Revoke(*denial)
+		}
+	}
+	return nil, false
+}
+
+// An arrived connection is one that counts for its address.
+type arrived struct {
+	sni.Conn
+	from *limits.Connection
+}
+
+var _ duplex.Conn = (*arrived)(nil)
+
+// arrive counts a connection that was accepted just now for its address. It closes
+// one that is too many, before a byte of it is read, and returns nil.
+func (b *bounds) arrive(c net.Conn) net.Conn {
+	from, why := b.addresses.Connect(c)
+	if why != limits.None {
+		socket.Abort(c)
+		return nil
+	}
+	if conn, ok := c.(sni.Conn); ok && from != nil {
+		return &arrived{conn, from}
+	}
+	from.Close() // of a connection that nobody serves
+	return c
+}
+
+// departed takes apart what arrive has returned.
+func departed(c net.Conn) (net.Conn, *limits.Connection) {
+	if a, ok := c.(*arrived); ok {
+		return a.Conn, a.from
+	}
+	return c, nil
+}
+
+// tooMany is what a remote is told whose network has too many links, or asks for
+// too many.
+func tooMany(r limits.Reason) *framing.Refusal {
+	text := "too many links come from this network: ask the relay's operator for more (limits.address.links), or run fewer devices here"
+	if r == limits.AddressHandshakes {
+		text = "links from this network come too fast: this device comes again by itself; if it goes on so, look at what dials from here all the time, or ask the relay's operator (limits.address.link_rate)"
+	}
+	return &framing.Refusal{Code: framing.RefusedBusy, Text: text}
+}
+
+// usedUp is the denial of a name whose bytes of this month are used up, or those of
+// the identity; nil where there are some left.
+func (b *bounds) usedUp(name string, key ed25519.PublicKey) *framing.Denial {
+	until, spent := b.owners.Spent(name, key)
+	if !spent {
+		return nil
+	}
+	return &framing.Denial{Name: name, Code: framing.DeniedLimit, Retry: min(askAgain, time.Until(until).Round(time.Second)),
+		Text: fmt.Sprintf("the bytes that it may carry in a month are used up; they begin anew on %s, 00:00 UTC", until.Format("2 January")),
+		Hint: "wait until then, or ask the relay's operator for more"}
+}

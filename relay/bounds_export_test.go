@@ -1,0 +1,13 @@
+package relay
+
+import (
+	"net/http"
+
+	"github.com/prometheus/client_golang/prometheus/promhttp"
+)
+
+// MetricsHandler is what /metrics shows.
+func (s *Server) MetricsHandler() http.Handler {
+	s.init()
+	return promhttp.HandlerFor(s.metrics(), promhttp.HandlerOpts{})
+}
