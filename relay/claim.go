@@ -105,7 +105,7 @@ func (p *presence) take(s *session, c framing.Claim) (replaced []*session, err e
 		}
 		p.names[c.Name] = h
 	}
-	h.replica = c.Replica
+	h.replica, h.rules = c.Replica, c.Rules
 	if !slices.Contains(h.sessions, s) {
 		h.sessions = append(slices.Clone(h.sessions), s)
 		s.names = append(slices.Clone(s.names), c.Name)

@@ -9,6 +9,7 @@ import (
 	"net"
 	"net/http"
 	"net/http/httputil"
+	"net/netip"
 	"net/url"
 	"strconv"
 	"strings"
@@ -57,7 +58,8 @@ func (p *port80) handler() http.Handler {
 			return
 		}
 		challenge := strings.HasPrefix(r.URL.Path, challengePath) && (r.Method == http.MethodGet || r.Method == http.MethodHead)
-		switch to := p.router.now(name, false).to; {
+		l := p.router.now(name, false)
+		switch to := l.to; {
 		case to == untold:
 			cannotTell.Write(w, r)
 			return
@@ -66,6 +68,9 @@ func (p *port80) handler() http.Handler {
 			return
 		case to == away && !challenge:
 			isAway.Write(w, r)
+			return
+		case to == toSession && !challenge && !p.router.admits(&l, requester(r)):
+			notForYou.Write(w, r)
 			return
 		case challenge && to != toRelay:
 			place, _ := heldBy(r)
@@ -95,6 +100,12 @@ func (p *port80) handler() http.Handler {
 		w.Header().Set("Connection", "close")
 		http.Redirect(w, r, "https://"+host+uri, http.StatusPermanentRedirect)
 	})
+}
+
+// requester is the address that a request comes from.
+func requester(r *http.Request) netip.Addr {
+	a, _ := netip.ParseAddrPort(r.RemoteAddr) // invalid where it is none
+	return a.Addr()
 }
 
 // nameKey is the context key of the name that an HTTP-01 request is for.

@@ -96,6 +96,7 @@ func (s *Server) metrics() *prometheus.Registry {
 	counter("keystay_visitors_total", "Visitors that reached a remote.", func() float64 { return float64(s.stats.visitors.sum()) })
 	counter("keystay_lanes_total", "Visitors whose bytes moved to a connection of their own.", func() float64 { return float64(s.stats.lanes.Load()) })
 	counter("keystay_refused_total", "Connections that led nowhere.", func() float64 { return float64(s.stats.refused.Load()) })
+	counter("keystay_refused_by_rule_total", "Visitors that the rules of a name's device have refused, on port 80 too.", func() float64 { return float64(s.router.unwanted.Load()) })
 	counter("keystay_panics_total", "Mistakes in this program that have ended a connection; the log has the first of each kind.", func() float64 { return float64(s.panics.Total()) })
 	counter("keystay_no_memory_total", "Links and visitors that were refused, or let go before they had an owner, for want of memory.", func() float64 { return float64(s.shares.refused.Load()) })
 	gauge("keystay_memory_bytes", "Memory that links, unfinished hellos and waiting visitors have taken.", func() float64 { used, _ := s.shares.held(); return float64(used) })

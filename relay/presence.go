@@ -28,6 +28,7 @@ type served struct {
 	key      ed25519.PublicKey
 	replica  bool
 	sessions []*session    // never changed in place: find reads it unlocked
+	rules    framing.Rules // of the newest claim
 	replaced []framing.Run // runs that have lost the name to a newer one, the last maxReplaced
 	turn     turn          // to order a certificate
 }
@@ -106,18 +107,19 @@ func (p *presence) withdraw(s *session) {
 // find returns the session for a new visitor of name, or for a CA's validation
 // of it: of the run with the fewest streams, or of the one whose turn it is to
 // order, the link with the fewest. A link that has been quiet for too long
-// comes last: it may be dead. It returns nil when there is none.
-func (p *presence) find(name string, validation bool) *session {
+// comes last: it may be dead. It returns nil when there is none, else the name's
+// rules too.
+func (p *presence) find(name string, validation bool) (*session, framing.Rules) {
 	p.mu.RLock()
 	h := p.names[name]
 	if h == nil {
 		p.mu.RUnlock()
-		return nil
+		return nil, framing.Rules{}
 	}
-	sessions, turn := h.sessions, h.turn
+	sessions, turn, rules := h.sessions, h.turn, h.rules
 	p.mu.RUnlock()
 	if len(sessions) == 1 {
-		return sessions[0]
+		return sessions[0], rules
 	}
 	if validation && time.Now().Before(turn.until) {
 		own := slices.DeleteFunc(slices.Clone(sessions), func(s *session) bool { return s.run != turn.run })
@@ -134,7 +136,7 @@ func (p *presence) find(name string, validation bool) *session {
 			compareBool(a.link.Quiet() > suspectAfter, b.link.Quiet() > suspectAfter),
 			cmp.Compare(load[a.run], load[b.run]),
 			cmp.Compare(a.link.NumStreams(), b.link.NumStreams()))
-	})
+	}), rules
 }
 
 // suspectAfter is how long a link may be quiet before new visitors go to

@@ -3,9 +3,11 @@ package relay
 import (
 	"context"
 	"net"
+	"net/netip"
 	"sync/atomic"
 	"time"
 
+	"keystay/framing"
 	"keystay/relay/names"
 	"keystay/sni"
 )
@@ -19,6 +21,7 @@ type router struct {
 	names    *names.Names
 	expected expected
 	waiters  waiters
+	unwanted atomic.Int64 // visitors that the rules of a name's device have refused
 
 	ctx       context.Context            // of the server
 	leaving   <-chan struct{}            // closed when the server leaves
@@ -29,6 +32,7 @@ type router struct {
 type lead struct {
 	to      destination
 	session *session                     // with toSession
+	rules   framing.Rules                // with toSession: which visitors the name is for
 	wait    *hold                        // with those that wait
 	alert   sni.Alert                    // with nowhere: what the visitor is told
 	pass    func(net.Conn, []byte) error // gives the visitor to the new process of this relay; nil without one
@@ -39,6 +43,7 @@ type destination int
 
 const (
 	nowhere   destination = iota
+	unwanted              // to a remote that is connected, whose rules refuse the visitor
 	toRelay               // to the relay itself
 	toSession             // to a remote that is connected
 
@@ -54,8 +59,8 @@ func (r *router) now(name string, validation bool) lead {
 	if name == r.domain {
 		return lead{to: toRelay}
 	}
-	if sess := r.presence.find(name, validation); sess != nil {
-		return lead{to: toSession, session: sess}
+	if sess, rules := r.presence.find(name, validation); sess != nil {
+		return lead{to: toSession, session: sess, rules: rules}
 	}
 	if until, ok := r.expected.until(name); ok {
 		return lead{to: handedOver, wait: &hold{until: until, perName: maxExpectedPerName, total: maxExpected}}
@@ -72,13 +77,26 @@ func (r *router) now(name string, validation bool) lead {
 	return l
 }
 
+// admits reports whether the rules of the session that l leads to let a visitor in,
+// and counts those that they do not.
+func (r *router) admits(l *lead, visitor netip.Addr) bool {
+	ok := l.rules.Admit(visitor)
+	if !ok {
+		r.unwanted.Add(1)
+	}
+	return ok
+}
+
 // find returns where visitor v goes. It has waited when that takes a wait: so the
-// lead is to a session, to the relay, or nowhere. In a server that leaves, or when
-// the visitor does, nobody waits any more.
+// lead is to a session, to the relay, or nowhere, or unwanted. In a server that leaves,
+// or when the visitor does, nobody waits any more.
 func (r *router) find(v *visitor) lead {
 	var until time.Time // for as long as the first wait, whatever follows
 	for {
 		l := r.now(v.name, v.validation)
+		if l.to == toSession && !v.validation && !r.admits(&l, v.address()) {
+			return lead{to: unwanted, alert: sni.AlertAccessDenied}
+		}
 		if l.to < handedOver {
 			return r.orPass(l)
 		}
@@ -86,11 +104,7 @@ func (r *router) find(v *visitor) lead {
 			until = l.wait.until
 		}
 		l.wait.until = until
-		sess, again := r.await(v, *l.wait)
-		switch {
-		case sess != nil:
-			return lead{to: toSession, session: sess}
-		case !again:
+		if !r.await(v, *l.wait) {
 			return r.orPass(lead{to: nowhere, alert: sni.AlertInternalError})
 		}
 	}

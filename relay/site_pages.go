@@ -31,6 +31,12 @@ var (
 		Owner:      "If it is your device: the log of its remote says why it is not connected.",
 		RetryAfter: HoldTimeout,
 	}
+	notForYou = page.Page{
+		Status: http.StatusForbidden,
+		Title:  "This name is not for your network",
+		Text:   "The device behind this name lets only some networks in, and your address is not of them.",
+		Owner:  "If it is your device: --allow and --deny of its remote say who may come.",
+	}
 	cannotTell = page.Page{
 		Status:     http.StatusServiceUnavailable,
 		Title:      "This relay cannot tell now",

@@ -130,7 +130,7 @@ func (s *Server) receive(c sni.Conn, a *admitted) (own *peeked) {
 		s.refuse(c, sni.AlertUnrecognizedName)
 		return nil
 	}
-	stream, visit, l := s.open(&visitor{conn: c, place: a.place, name: name, validation: hello.OffersALPN(acmeALPN)}, hello.Raw)
+	stream, visit, l := s.open(&visitor{conn: c, place: a.place, name: name, validation: hello.OnlyALPN(acmeALPN)}, hello.Raw)
 	switch {
 	case stream != nil:
 		a.stream, a.visit = stream, visit

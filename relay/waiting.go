@@ -4,6 +4,7 @@ import (
 	"container/list"
 	"context"
 	"net"
+	"net/netip"
 	"sync"
 	"time"
 
@@ -44,6 +45,9 @@ type visitor struct {
 	name       string
 	validation bool // by a CA: the handshake is all of it
 }
+
+// address is what the relay sees of the visitor.
+func (v *visitor) address() netip.Addr { return addrPort(v.conn.RemoteAddr()).Addr() }
 
 // A waiter is a visitor that waits for a remote that is away.
 type waiter struct {
@@ -160,15 +164,15 @@ func (h *waiters) leave(w *waiter, p *presence) {
 
 // await waits within h for the name of v to come up, but not after the server
 // leaves, nor after the visitor has left or had to give its place up; again reports
-// that it is to be asked anew where the name leads. It returns nil when the name
+// that it is to be asked anew where the name leads. It returns false when the name
 // does not come up, and at once when there is no place.
-func (r *router) await(v *visitor, h hold) (s *session, again bool) {
+func (r *router) await(v *visitor, h hold) (again bool) {
 	w := &waiter{visitor: *v, pushed: make(chan struct{})}
 	if w.holder, w.owned = r.names.HolderOf(v.name); !w.owned {
-		w.holder = network(addrPort(v.conn.RemoteAddr()).Addr()).String()
+		w.holder = network(v.address()).String()
 	}
 	if !r.waiters.enter(w, h) {
-		return nil, false
+		return false
 	}
 	defer r.waiters.leave(w, r.presence)
 	ctx, cancel := context.WithDeadline(r.ctx, h.until)
@@ -177,25 +181,25 @@ func (r *router) await(v *visitor, h hold) (s *session, again bool) {
 	defer watch.Stop()
 	for {
 		arrival := r.presence.arrival(v.name)
-		if s := r.presence.find(v.name, v.validation); s != nil {
-			return s, false
+		if s, _ := r.presence.find(v.name, v.validation); s != nil {
+			return true
 		}
 		select {
 		case <-arrival:
 		case <-h.opened:
-			return nil, true
+			return true
 		case <-watch.C:
 			if duplex.Ended(v.conn) {
-				return nil, false
+				return false
 			}
 		case <-w.pushed:
-			return nil, false
+			return false
 		case <-v.place.pushedOut():
-			return nil, false
+			return false
 		case <-r.leaving:
-			return nil, false
+			return false
 		case <-ctx.Done():
-			return nil, false
+			return false
 		}
 	}
 }

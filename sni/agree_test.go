@@ -44,6 +44,11 @@ func disagreement(b []byte, h sni.Hello, err error) string {
 		}
 	}
 	const absent = "no such protocol"
+	for _, p := range append(theirs.SupportedProtos, absent) {
+		if want := len(theirs.SupportedProtos) == 1 && theirs.SupportedProtos[0] == p; h.OnlyALPN(p) != want {
+			return "offers only " + strconv.Quote(p) + " is " + strconv.FormatBool(!want)
+		}
+	}
 	if h.OffersALPN(absent) && !slices.Contains(theirs.SupportedProtos, absent) {
 		return "offers what was not sent"
 	}

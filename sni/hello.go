@@ -75,6 +75,13 @@ func (h *Hello) OffersALPN(proto string) bool {
 	return false
 }
 
+// OnlyALPN reports whether proto is the one protocol that the client offers, as
+// acme-tls/1 must be (RFC 8737, section 3).
+func (h *Hello) OnlyALPN(proto string) bool {
+	p, rest, ok := cut8(h.protocols)
+	return ok && string(p) == proto && len(rest) == 0
+}
+
 // Parse reads the ClientHello that b begins with, b being the first bytes of
 // a connection. The Hello's Raw is always b, also when there is an error.
 //

@@ -14,6 +14,7 @@ type Alert uint8
 const (
 	AlertUnexpectedMessage Alert = 10  // a record or message of another type
 	AlertRecordOverflow    Alert = 22  // a record of more than 2^14 bytes
+	AlertAccessDenied      Alert = 49  // the name is not for this visitor
 	AlertDecodeError       Alert = 50  // the hello could not be parsed
 	AlertProtocolVersion   Alert = 70  // SSLv2, or no version of TLS that there is
 	AlertInternalError     Alert = 80  // the name is known, but nobody can serve it now
@@ -30,6 +31,8 @@ func (a Alert) String() string {
 		return "record_overflow"
 	case AlertProtocolVersion:
 		return "protocol_version"
+	case AlertAccessDenied:
+		return "access_denied"
 	case AlertDecodeError:
 		return "decode_error"
 	case AlertInternalError:
