@@ -15,13 +15,19 @@ type Claim struct {
 	// Replica lets the run serve the name beside other replicas of the same
 	// identity. A relay of minor version 0 knows no replicas.
 	Replica bool
+	// Certified says that the remote has a valid certificate for the name, and so
+	// orders no first one. A relay of a minor version before 2 does not know it.
+	Certified bool
 	// Rules say which visitors the name is for. A relay of a minor version before
 	// 2 knows no rules: it passes all visitors on.
 	Rules
 }
 
-// flagReplica is the bit of CLAIM's flags for a replica.
-const flagReplica = 1
+// The bits of CLAIM's flags.
+const (
+	flagReplica   = 1
+	flagCertified = 2 // since minor 2
+)
 
 func (c *Claim) record() []byte {
 	return encode(recClaim, func(b *cryptobyte.Builder) {
@@ -30,6 +36,9 @@ func (c *Claim) record() []byte {
 		var flags uint8
 		if c.Replica {
 			flags |= flagReplica
+		}
+		if c.Certified {
+			flags |= flagCertified
 		}
 		b.AddUint8(flags)
 		b.AddUint16LengthPrefixed(c.Rules.add)
@@ -48,7 +57,7 @@ func parseClaim(p []byte, minor uint8) (c Claim, err error) {
 	if len(n) > hostname.Max || len(t) > maxToken {
 		return c, protocolErrorf("CLAIM of a name of %d and a token of %d bytes", len(n), len(t))
 	}
-	c = Claim{Name: string(n), Token: string(t), Replica: flags&flagReplica != 0}
+	c = Claim{Name: string(n), Token: string(t), Replica: flags&flagReplica != 0, Certified: minor >= 2 && flags&flagCertified != 0}
 	c.Rules, err = parseRules(rules)
 	return c, err
 }

@@ -97,7 +97,7 @@ var records = map[recordType][]byte{
 		Run: Run{Number: 1<<64 - 1, ID: [16]byte{7}}, Agent: "agent"}).record(),
 	recWelcome: (&Welcome{Minor: 1, Capabilities: 0x01020304, PublicPort: 8443, Agent: "agent"}).record(),
 	recRefused: (&Refusal{Code: RefusedBusy, Text: "später"}).record(),
-	recClaim: (&Claim{Name: "xyz.relay.test", Token: "token", Replica: true, Rules: Rules{
+	recClaim: (&Claim{Name: "xyz.relay.test", Token: "token", Replica: true, Certified: true, Rules: Rules{
 		Allow: []netip.Prefix{netip.MustParsePrefix("192.0.2.0/24"), netip.MustParsePrefix("::/0")},
 		Deny:  []netip.Prefix{netip.MustParsePrefix("2001:db8::7/128")}}}).record(),
 	recClaimed:   (&Claimed{OrderIn: time.Hour}).record("xyz.relay.test"),

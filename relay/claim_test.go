@@ -8,6 +8,7 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -120,6 +121,74 @@ func (r *rig) backdate(name string, by time.Duration) error {
 
 func policy(p names.Policy, tokens ...names.Token) func(*relay.Server) {
 	return func(s *relay.Server) { s.Names.Policy, s.Names.Tokens = p, tokens }
+}
+
+// A device is told when its turn at the CA is, why and with what to do it is denied a
+// name, and a name that it gives back leads to it no more.
+func TestDeviceIsToldOfItsTurnAndOfHints(t *testing.T) {
+	r := newRig(t, func(s *relay.Server) { s.Names.CertificatesPerWeek = 1 })
+	a := r.device(newIdentity(t))
+	claim := func(name string, certified bool) time.Duration {
+		t.Helper()
+		c, err := a.Link.Claim(t.Context(), framing.Claim{Name: name, Certified: certified})
+		if err != nil {
+			t.Fatal(err)
+		}
+		return c.OrderIn
+	}
+	if in := claim("first.relay.test", false); in != 0 {
+		t.Errorf("the first name waits %v", in)
+	}
+	if in := claim("second.relay.test", false); in < 6*24*time.Hour || in > 7*24*time.Hour {
+		t.Errorf("the second name waits %v", in)
+	}
+	if in := claim("third.relay.test", true); in != 0 {
+		t.Errorf("one with a certificate waits %v", in)
+	}
+	var d *framing.Denial
+	if err := a.Claim(t.Context(), framing.Claim{Name: "www.relay.test"}); !errors.As(err, &d) || d.Hint == "" {
+		t.Errorf("denied without a hint: %+v", d)
+	}
+	if err := a.Release(t.Context(), "first.relay.test"); err != nil {
+		t.Fatal(err)
+	}
+	var no *framing.NotReleased
+	if err := a.Release(t.Context(), "first.relay.test"); !errors.As(err, &no) || no.Later {
+		t.Errorf("released twice: %v", err)
+	}
+	if got := r.srv.Served(); slices.Contains(got, "first.relay.test") {
+		t.Errorf("visitors are still led to it: %q", got)
+	}
+	denied(t, r.claim(newIdentity(t), "first.relay.test", ""), framing.DeniedTaken)
+}
+
+// A name that the operator takes back, and one whose token is revoked, leave the
+// device at once, which is told why.
+func TestNamesThatAreTakenBackLeaveTheirDevice(t *testing.T) {
+	r := newRig(t, nil)
+	secret, info, err := r.srv.Names.CreateToken(names.TokenInfo{Names: []string{"www.relay.test"}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	d := r.device(newIdentity(t), "a.relay.test")
+	if err := d.Claim(t.Context(), framing.Claim{Name: "www.relay.test", Token: secret}); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := r.srv.Names.Take("a.relay.test", "not nice", false); err != nil {
+		t.Fatal(err)
+	}
+	if l := <-d.lost; l.Name != "a.relay.test" || l.Code != framing.DeniedTaken || !strings.Contains(l.Text, "not nice") {
+		t.Errorf("told %+v", l)
+	}
+	if _, err := r.srv.Names.RevokeToken(info.ID, true); err != nil {
+		t.Fatal(err)
+	}
+	if l := <-d.lost; l.Name != "www.relay.test" || l.Code != framing.DeniedToken {
+		t.Errorf("told %+v", l)
+	}
+	if got := r.srv.Served(); len(got) != 0 {
+		t.Errorf("visitors are still led to it: %q", got)
+	}
 }
 
 func TestInvalidNames(t *testing.T) {

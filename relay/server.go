@@ -69,13 +69,13 @@ type Server struct {
 	OnClaim func(Claimed)
 
 	// Override returns what a name may have by the token that it was granted with,
-	// in the place of what SetLimits says; nil is for none. It is called for each
-	// visitor and must not block.
+	// in the place of what SetLimits says; nil is what Names has of the token. It is
+	// called for each visitor and must not block.
 	Override func(name string, key ed25519.PublicKey) limits.Owner
 
 	// Usage keeps the bytes that names and identities have carried this month, where
-	// there is a limit for them; nil keeps them in memory alone. What was carried in the last minute
-	// is lost where the process is killed.
+	// there is a limit for them; nil is Names. What was carried in the last minute is
+	// lost where the process is killed.
 	Usage limits.Store
 
 	// Logger hears what remotes do, and nothing of visitors; nil discards.
@@ -111,12 +111,18 @@ func (s *Server) init() {
 		s.ctx, s.cancel = context.WithCancel(context.Background())
 		s.shares = newShares(s.Memory, s.log)
 		s.leaving = make(chan struct{})
+		s.Names.OnLost = s.lose
+		if s.Override == nil {
+			s.Override = s.limitsByToken
+		}
+		if s.Usage == nil {
+			s.Usage = s.Names
+		}
+		s.Names.Begin(s.Domain)
 		s.bounds.begin(s)
 		s.sockets = newSockets(s.log, s.PublicPort, &s.bounds, s.ctx.Done())
 		s.panics = &panics.Log{Logger: s.log, Passes: http.ErrAbortHandler}
 		s.own = newOwnTLS(s.TLS, s.NoLanes)
-		s.Names.OnLost = s.lose
-		s.Names.Begin(s.Domain)
 		s.router = &router{domain: s.Domain, presence: &s.presence, names: s.Names, ctx: s.ctx, leaving: s.leaving, departure: &s.departure}
 		site := site{domain: s.Domain, names: s.Names, sockets: s.sockets, abuse: s.Abuse, version: s.Version, link: s.serveWebSocket}
 		port80 := port80{log: s.log, router: s.router, shares: s.shares, sockets: s.sockets, challenge: s.Challenge}

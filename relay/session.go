@@ -260,7 +260,7 @@ func (sess *session) decide(ctx context.Context, c framing.Claim) (granted names
 			return granted, err
 		}
 	}
-	asks := names.Claimant{Name: name, Key: sess.key, Token: c.Token, Source: sess.source()}
+	asks := names.Claimant{Name: name, Key: sess.key, Token: c.Token, Source: sess.source(), Certified: c.Certified}
 	if sess.tried.spent(c.Token) {
 		asks.Token = "" // it is not even looked at
 	}

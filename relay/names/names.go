@@ -78,6 +78,7 @@ type Names struct {
 	recent   recent                 // labels made from keys
 	bans     atomic.Pointer[banned] // those that the record has
 	reserved atomic.Pointer[[]string]
+	allowed  sync.Map   // name -> map[string]string: see LimitsOf
 	loading  sync.Mutex // one reading of bans and reserved at a time
 }
 

@@ -12,6 +12,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
 
@@ -100,15 +101,11 @@ func (n *Names) RevokeToken(id string, withNames bool) (released []string, err e
 	var held []Lost
 	err = n.update(func(l *ledger) error {
 		held = nil
-		hash, _ := hex.DecodeString(id)
-		var key []byte
-		for k := range l.From(tableTokens, hash) {
-			if tokenID(k) == id {
-				key = bytes.Clone(k)
-			}
-			break
-		}
-		if key == nil {
+		key, t, err := l.tokenByID(id)
+		switch {
+		case err != nil:
+			return err
+		case t == nil:
 			return fmt.Errorf("token %s: %w", id, ErrNone)
 		}
 		if err := l.Set(tableTokens, key, nil); err != nil || !withNames {
@@ -126,6 +123,22 @@ func (n *Names) RevokeToken(id string, withNames bool) (released []string, err e
 		n.changed(Change{What: "released", Name: h.Denied.Name, Key: h.Key, Token: id, Reason: h.Denied.Text})
 	}
 	return released, nil
+}
+
+// tokenByID returns the token with an id, and its key; or nil.
+func (l *ledger) tokenByID(id string) (key []byte, t *TokenInfo, err error) {
+	start, err := hex.DecodeString(id)
+	if err != nil || len(start) == 0 {
+		return nil, nil, nil
+	}
+	for k, v := range l.From(tableTokens, start) {
+		if tokenID(k) != id {
+			break
+		}
+		t, err = parseToken(k, v)
+		return bytes.Clone(k), t, err
+	}
+	return nil, nil, nil
 }
 
 // openedBy lets the names lapse that a token has opened.
@@ -222,6 +235,7 @@ func findToken(l *ledger, list []Token, c *Claimant) (a admission, err error) {
 		return a, nil
 	}
 	a.admits, a.exactly = admits(t.Names, c.Name)
+	a.names, _ = strconv.Atoi(t.Limits["names"]) // else as all others
 	a.id, a.token, a.hash = t.ID, t, hash[:]
 	return a, nil
 }
