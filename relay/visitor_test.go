@@ -281,24 +281,15 @@ var _ conn = (*memconn.Conn)(nil)
 // visitors, and its other names, are served as before.
 func TestRefusedStreamIsNoLostLink(t *testing.T) {
 	r := newRig(t, nil)
-	d := r.device(newIdentity(t), "a.relay.test", "b.relay.test")
-	go func() {
-		for {
-			s, err := d.Accept()
-			if err != nil {
-				return
-			}
-			go func() {
-				b := make([]byte, 5)
-				if _, err := io.ReadFull(s, b); err != nil || s.Header().Name == "a.relay.test" {
-					s.Refuse() // while the rest of the hello waits for credit
-					return
-				}
-				io.WriteString(s, "here")
-				s.CloseWrite()
-			}()
+	r.device(newIdentity(t), "a.relay.test", "b.relay.test").serve(func(s *framing.Stream) {
+		b := make([]byte, 5)
+		if _, err := io.ReadFull(s, b); err != nil || s.Header().Name == "a.relay.test" {
+			s.Refuse() // while the rest of the hello waits for credit
+			return
 		}
-	}()
+		io.WriteString(s, "here")
+		s.CloseWrite()
+	})
 	c := &captured{}
 	protos := make([]string, 200)
 	for i := range protos {

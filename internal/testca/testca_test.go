@@ -3,6 +3,7 @@ package testca_test
 import (
 	"crypto/tls"
 	"crypto/x509"
+	"encoding/pem"
 	"errors"
 	"os"
 	"testing"
@@ -52,6 +53,23 @@ func TestIssue(t *testing.T) {
 	}
 	if a, b := cert.Leaf.SerialNumber, ca.Issue("relay.test").Leaf.SerialNumber; a.Cmp(b) == 0 {
 		t.Errorf("two certificates with the serial number %v", a)
+	}
+}
+
+func TestIntermediateIsTrustedBehindItsRoot(t *testing.T) {
+	root := testca.New(t)
+	middle := root.Intermediate("a middle")
+	cert := middle.Issue("a.test")
+	if cert.Leaf.Issuer.CommonName != "a middle" {
+		t.Errorf("issued by %v", cert.Leaf.Issuer)
+	}
+	if err := handshake(t, cert, root.Pool(), "a.test"); err == nil {
+		t.Error("a chain without the intermediate is trusted")
+	}
+	block, _ := pem.Decode(middle.PEM())
+	cert.Certificate = append(cert.Certificate, block.Bytes)
+	if err := handshake(t, cert, root.Pool(), "a.test"); err != nil {
+		t.Error(err)
 	}
 }
 
