@@ -59,7 +59,7 @@ func startPair(t *testing.T) *pairOf {
 	p.remote = world.Start(t, os.Environ(), "remote", "--domain", "xyz."+pathZone, "--local", strings.TrimPrefix(site.URL, "http://"),
 		"--relay", pathZone, "--relay-address", p.path.Addr, "--relay-root", root,
 		"--cert", cert, "--key", key, "--state-dir", filepath.Join(dir, "device"))
-	p.remote.AwaitTimes(world.Patience, "session is up", 1)
+	p.remote.AwaitTimes(world.Patience, "another link is up", 1) // both are: one that was still to come would outlive the first
 	return p
 }
 
