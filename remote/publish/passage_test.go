@@ -87,7 +87,7 @@ func (e *rawEnd) expect(t *testing.T, name, want string, answered <-chan string)
 }
 
 // Each request reaches the service as the table says.
-func TestRequestsArrive(t *testing.T) {
+func TestRequestsArriveAsTheTableSays(t *testing.T) {
 	for _, kind := range kinds {
 		t.Run(kind, func(t *testing.T) {
 			target, service := rawTarget(t, kind)
@@ -159,7 +159,7 @@ var answers = []struct{ name, method, send, gets, h2 string }{
 }
 
 // Each answer reaches the visitor as the table says, over HTTP/1.1 and HTTP/2.
-func TestAnswersArrive(t *testing.T) {
+func TestAnswersArriveAsTheTableSays(t *testing.T) {
 	for _, kind := range kinds {
 		t.Run(kind, func(t *testing.T) {
 			target, service := rawTarget(t, kind)
