@@ -35,7 +35,7 @@ func handshake(t *testing.T, cert tls.Certificate, roots *x509.CertPool, name st
 	return err
 }
 
-func TestIssue(t *testing.T) {
+func TestIssuedCertificateIsGoodForItsNames(t *testing.T) {
 	ca := testca.New(t)
 	cert := ca.Issue("relay.test", "*.relay.test", "192.0.2.1")
 	for _, name := range []string{"relay.test", "xyz.relay.test", "192.0.2.1"} {
@@ -73,7 +73,7 @@ func TestIntermediateIsTrustedBehindItsRoot(t *testing.T) {
 	}
 }
 
-func TestIssueValid(t *testing.T) {
+func TestIssuedCertificateIsGoodInItsTime(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		ca := testca.New(t)
 		now := time.Now()
@@ -93,7 +93,7 @@ func TestIssueValid(t *testing.T) {
 	})
 }
 
-func TestFiles(t *testing.T) {
+func TestFilesHoldACertificateAndItsKey(t *testing.T) {
 	ca := testca.New(t)
 	certFile, keyFile := ca.Files(t.TempDir(), "a.test")
 	cert, err := tls.LoadX509KeyPair(certFile, keyFile)
