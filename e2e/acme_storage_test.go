@@ -151,7 +151,7 @@ func TestRenewalOfShortLivedCertificates(t *testing.T) {
 
 // A certificate that has expired when it arrives, as all do where the clock is
 // far ahead, is not ordered over and over.
-func TestUselessCertificate(t *testing.T) {
+func TestUselessCertificateIsNotOrderedOverAndOver(t *testing.T) {
 	t.Parallel()
 	p := startPebble(t, pebble.Options{Validity: time.Second, NoARI: true}) // Pebble subtracts one
 	d := newDevice(t, p, t.TempDir(), nil)
