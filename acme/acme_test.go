@@ -152,7 +152,7 @@ func TestNeverServesExpired(t *testing.T) {
 	})
 }
 
-func TestReady(t *testing.T) {
+func TestNothingIsOrderedBeforeReady(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var asked atomic.Int32
 		gate := make(chan error)
@@ -186,7 +186,7 @@ func TestReady(t *testing.T) {
 }
 
 // A CA that accepts connections and says nothing is given up on.
-func TestSilentCA(t *testing.T) {
+func TestSilentCAIsGivenUp(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		k, events := newKeeper(t, Config{}, func(r *http.Request) (*http.Response, error) {
 			<-r.Context().Done()
@@ -222,7 +222,7 @@ func TestOrdersAtOnce(t *testing.T) {
 	})
 }
 
-func TestDue(t *testing.T) {
+func TestRenewalIsDueByAdviceOrTwoThirds(t *testing.T) {
 	now := time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC)
 	made := func(life time.Duration) *stored {
 		cert, _ := pair(t, name, now, now.Add(life))
@@ -300,7 +300,7 @@ func TestAdviceOnRenewal(t *testing.T) {
 	})
 }
 
-func TestNames(t *testing.T) {
+func TestNamesThatNoCAIssuesForAreRefused(t *testing.T) {
 	k, _ := newKeeper(t, Config{Ready: func(ctx context.Context, _ string) error { <-ctx.Done(); return ctx.Err() }}, offline)
 	for _, bad := range []string{"", ".", "localhost", "*.relay.test", "../relay.test", "a/b.test", "-a.test", "a..test",
 		"127.0.0.1", "::1", "ä.test", "a.test..", strings.Repeat("a.", 126) + "ab", strings.Repeat("a", 64) + ".test", "a\x00.test"} {
@@ -345,7 +345,7 @@ func TestNames(t *testing.T) {
 	}
 }
 
-func TestConfigErrors(t *testing.T) {
+func TestWrongConfigIsRefused(t *testing.T) {
 	file := filepath.Join(t.TempDir(), "file")
 	if err := os.WriteFile(file, nil, 0o600); err != nil {
 		t.Fatal(err)
@@ -366,7 +366,7 @@ func TestConfigErrors(t *testing.T) {
 }
 
 // What cannot be read is no reason to order, and says which file it is.
-func TestUnreadableCertificate(t *testing.T) {
+func TestUnreadableCertificateIsNoReasonToOrder(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var asked atomic.Int32
 		k, events := newKeeper(t, Config{}, func(r *http.Request) (*http.Response, error) { asked.Add(1); return offline(r) })

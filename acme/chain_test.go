@@ -1,75 +1,54 @@
 package acme
 
 import (
-	"crypto/ecdsa"
-	"crypto/elliptic"
-	"crypto/rand"
-	"crypto/x509"
-	"crypto/x509/pkix"
 	"encoding/pem"
-	"math/big"
+	"errors"
 	"os"
 	"path/filepath"
 	"strings"
 	"testing"
 	"time"
 
+	"github.com/caddyserver/certmagic"
+
 	"keystay/internal/hint"
 	"keystay/internal/testca"
 )
 
-// chainFiles writes certificates, by name, into a certificate's file, with the
-// key that all of them have.
+// chainFiles writes certificates, by name, into a certificate's file, and the key
+// of the first into a file of its own.
 type chainFiles struct {
-	cert, key string
-	certs     map[string][]byte
+	cert, key   string
+	certs, keys map[string][]byte // PEM
 }
 
 func newChainFiles(t *testing.T) *chainFiles {
 	t.Helper()
 	dir := t.TempDir()
-	f := &chainFiles{cert: filepath.Join(dir, "cert.pem"), key: filepath.Join(dir, "key.pem"), certs: make(map[string][]byte)}
-	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	root := testca.New(t)
+	middle := root.Intermediate("middle")
+	leaf := middle.Issue("relay.test")
+	leafKey, err := certmagic.PEMEncodePrivateKey(leaf.PrivateKey)
 	if err != nil {
 		t.Fatal(err)
 	}
-	sign := func(name string, ca bool, parent *x509.Certificate) *x509.Certificate {
-		tmpl := &x509.Certificate{SerialNumber: big.NewInt(1), Subject: pkix.Name{CommonName: name}, DNSNames: []string{"relay.test"},
-			NotBefore: time.Now().Add(-time.Hour), NotAfter: time.Now().Add(time.Hour), IsCA: ca, BasicConstraintsValid: true}
-		if parent == nil {
-			parent = tmpl
-		}
-		der, err := x509.CreateCertificate(rand.Reader, tmpl, parent, key.Public(), key)
-		if err != nil {
-			t.Fatal(err)
-		}
-		cert, err := x509.ParseCertificate(der)
-		if err != nil {
-			t.Fatal(err)
-		}
-		f.certs[name] = der
-		return cert
+	alone, aloneKey := pair(t, "relay.test", time.Now().Add(-time.Hour), time.Now().Add(time.Hour))
+	return &chainFiles{
+		cert: filepath.Join(dir, "cert.pem"), key: filepath.Join(dir, "key.pem"),
+		certs: map[string][]byte{"root": root.PEM(), "middle": middle.PEM(), "alone": alone,
+			"leaf": pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: leaf.Certificate[0]})},
+		keys: map[string][]byte{"leaf": leafKey, "alone": aloneKey},
 	}
-	middle := sign("middle", true, sign("root", true, nil))
-	sign("leaf", false, middle)
-	sign("alone", false, nil)
-	der, err := x509.MarshalPKCS8PrivateKey(key)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := os.WriteFile(f.key, pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: der}), 0o600); err != nil {
-		t.Fatal(err)
-	}
-	return f
 }
 
 func (f *chainFiles) write(t *testing.T, chain string) {
 	t.Helper()
 	var b []byte
-	for name := range strings.FieldsSeq(chain) {
-		b = append(b, pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: f.certs[name]})...)
+	names := strings.Fields(chain)
+	for _, name := range names {
+		b = append(b, f.certs[name]...)
 	}
-	if err := os.WriteFile(f.cert, b, 0o600); err != nil {
+	if err := errors.Join(os.WriteFile(f.cert, b, 0o600), os.WriteFile(f.key, f.keys[names[0]], 0o600)); err != nil {
 		t.Fatal(err)
 	}
 }

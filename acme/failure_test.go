@@ -114,7 +114,7 @@ func TestFailedOrderIsOneLineWithCauseAndHint(t *testing.T) {
 }
 
 // The binding is at fault where a registration with one is refused.
-func TestRefusedBinding(t *testing.T) {
+func TestRefusedBindingIsNamed(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		k, events := newKeeper(t, Config{EABKeyID: "kid", EABMACKey: "c2VjcmV0"}, problemCA(true, "malformed", "error in cryptographic primitive", 400))
 		manage(t, k)

@@ -116,7 +116,7 @@ func TestFilesOfOtherTools(t *testing.T) {
 	}
 }
 
-func TestFilesErrors(t *testing.T) {
+func TestWrongFilesAreNamed(t *testing.T) {
 	dir := t.TempDir()
 	certFile, keyFile := bring(t, dir, "first.test")
 	otherCert, _ := bring(t, t.TempDir(), "other.test")
@@ -145,7 +145,7 @@ func TestFilesErrors(t *testing.T) {
 	}
 }
 
-func TestUnfit(t *testing.T) {
+func TestUnfitCertificateSaysWhy(t *testing.T) {
 	now := time.Now()
 	certFile, keyFile := bring(t, t.TempDir(), "relay.test")
 	f, err := LoadFiles(certFile, keyFile, "")

@@ -56,7 +56,7 @@ func TestRetriesWhenCARefuses(t *testing.T) {
 	})
 }
 
-func TestRetryAfter(t *testing.T) {
+func TestRetryAfterIsKept(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		k, events := newKeeper(t, Config{}, func(*http.Request) (*http.Response, error) {
 			return reply(429, strings.NewReader(`{"type":"urn:ietf:params:acme:error:rateLimited"}`),

@@ -48,7 +48,7 @@ func waiting(t *testing.T) *Keeper {
 	return k
 }
 
-func TestVisitors(t *testing.T) {
+func TestVisitorsGetTheCertificateTheyCanUse(t *testing.T) {
 	k := waiting(t)
 	put(t, k, time.Now(), time.Now().Add(90*day))
 	manage(t, k)

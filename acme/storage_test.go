@@ -14,7 +14,7 @@ import (
 	"github.com/caddyserver/certmagic"
 )
 
-func TestLocksExclude(t *testing.T) {
+func TestLocksExcludeOtherProcesses(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		dir := t.TempDir()
 		a, b := newStorage(dir), newStorage(dir) // as two processes would

@@ -67,7 +67,7 @@ func TestFilesOfOtherTools(t *testing.T) {
 	}
 }
 
-func TestSeveralCAs(t *testing.T) {
+func TestSeveralCAsKeepTheirOrder(t *testing.T) {
 	clean(t)
 	const one, two = "https://one.test/dir", "https://two.test/dir"
 	for _, args := range [][]string{{"--acme-ca", one, "--acme-ca", two}, {"--acme-ca", one + "," + two}} {

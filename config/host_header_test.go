@@ -3,7 +3,7 @@ package config_test
 import "testing"
 
 // The Host that the service sees is kept, the target's, or a host.
-func TestHostHeader(t *testing.T) {
+func TestHostHeaderIsKeptTheTargetsOrAHost(t *testing.T) {
 	for _, good := range []string{"keep", "target", "localhost", "localhost:3000", "127.0.0.1:3000", "[::1]:3000", "app.internal"} {
 		if r, _, err := loadRemote(t, "--host-header", good, "3000"); err != nil || r.HostHeader != good {
 			t.Errorf("%s: %v", good, err)

@@ -7,7 +7,7 @@ import (
 	"keystay/internal/hostname"
 )
 
-func TestHostName(t *testing.T) {
+func TestHostNamesAreNormalised(t *testing.T) {
 	label63 := strings.Repeat("a", 63)
 	name253 := label63 + "." + label63 + "." + label63 + "." + strings.Repeat("b", 61)
 	tests := []struct{ in, want string }{

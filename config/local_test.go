@@ -8,7 +8,7 @@ import (
 	"keystay/config"
 )
 
-func TestLocalForms(t *testing.T) {
+func TestLocalHasManyForms(t *testing.T) {
 	tests := []struct {
 		in, shown, network string
 		addresses          []string
@@ -49,7 +49,7 @@ func TestLocalForms(t *testing.T) {
 	}
 }
 
-func TestLocalRefusals(t *testing.T) {
+func TestWrongLocalSaysWhatIsWrong(t *testing.T) {
 	tests := []struct{ in, want string }{
 		{"", "empty"},
 		{"http://", "empty"},

@@ -9,7 +9,7 @@ import (
 
 const proxyForms = "\nhint: as in http://proxy.corp.test:3128 or socks5://USER:PASSWORD@127.0.0.1:1080; none is to go without"
 
-func TestProxyValues(t *testing.T) {
+func TestProxyHasManyForms(t *testing.T) {
 	for given, want := range map[string]config.Secret{
 		"http://proxy.corp.test:3128":         "http://proxy.corp.test:3128",
 		"proxy:3128":                          "http://proxy:3128", // as in HTTPS_PROXY
@@ -33,7 +33,7 @@ func TestProxyValues(t *testing.T) {
 }
 
 // Whatever is wrong with the URL, the password in it is not repeated.
-func TestWrongProxy(t *testing.T) {
+func TestWrongProxyKeepsItsPassword(t *testing.T) {
 	for given, want := range map[string]string{
 		"":                             "empty\nhint: --proxy none is to go without a proxy",
 		"ftp://me:hunter2@proxy":       "\"ftp\" is no kind of proxy" + proxyForms,
@@ -55,7 +55,7 @@ func TestWrongProxy(t *testing.T) {
 	}
 }
 
-func TestTransportValues(t *testing.T) {
+func TestWrongTransportNamesTheNearest(t *testing.T) {
 	inFolder(t, nil)
 	r, _, err := loadRemote(t, "--transport", "wss", "3000")
 	if err != nil || r.Transport != "wss" {
@@ -104,7 +104,7 @@ func TestWrongProxyVariable(t *testing.T) {
 	}
 }
 
-func TestDNSValues(t *testing.T) {
+func TestDNSIsAnAddress(t *testing.T) {
 	for given, want := range map[string]string{
 		"9.9.9.9": "9.9.9.9:53", "9.9.9.9:5353": "9.9.9.9:5353", "2620:fe::fe": "[2620:fe::fe]:53", "[2620:fe::fe]": "[2620:fe::fe]:53", "[::1]:1": "[::1]:1",
 		"dns.test": "", "9.9.9.9:0": "", "9.9.9.9:x": "", ":53": "", "https://9.9.9.9": "",

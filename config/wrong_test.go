@@ -11,7 +11,7 @@ import (
 
 // What a person gets to read, for each mistake in relay.yaml. The texts are
 // part of the product.
-func TestWrongFile(t *testing.T) {
+func TestWrongFileSaysWhatAPersonReads(t *testing.T) {
 	tests := []struct{ name, file, want string }{
 		{"misspelt key", "domain: relay.test\nnmaes: {policy: open}\n",
 			"relay.yaml:2: unknown key \"nmaes\"\nhint: did you mean \"names\"?"},
@@ -258,7 +258,7 @@ func TestWrongFlagsAndVariables(t *testing.T) {
 	}
 }
 
-func TestWrongRemote(t *testing.T) {
+func TestWrongRemoteSaysWhatAPersonReads(t *testing.T) {
 	forms := "\nhint: it may be 3000, :3000, host:3000, http://…, https://…, https+insecure://…, h2c://… or unix:/path"
 	tests := []struct {
 		name string
@@ -362,7 +362,7 @@ func TestWrongRemote(t *testing.T) {
 
 // A file that is something else altogether ends in a few errors, each short,
 // and takes no time.
-func TestManyErrors(t *testing.T) {
+func TestManyErrorsAreCutShort(t *testing.T) {
 	var b strings.Builder
 	for i := range 20000 {
 		fmt.Fprintf(&b, "key%d: 1\n", i)

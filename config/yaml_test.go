@@ -47,7 +47,7 @@ func FuzzFile(f *testing.F) {
 	})
 }
 
-func TestStateDir(t *testing.T) {
+func TestStateDirFollowsTheSystem(t *testing.T) {
 	tests := []struct {
 		goos string
 		env  map[string]string

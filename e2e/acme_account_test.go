@@ -144,7 +144,7 @@ func TestConfirmedAccountOrdersOnce(t *testing.T) {
 
 // A CA whose directory names other URLs than it did is asked for its directory
 // again.
-func TestMovedDirectory(t *testing.T) {
+func TestMovedDirectoryIsAskedForAgain(t *testing.T) {
 	t.Parallel()
 	p := startPebble(t, pebble.Options{})
 	dir := certified(t, p)

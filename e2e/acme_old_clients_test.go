@@ -67,7 +67,7 @@ func TestRSAServesVisitorsWhoKnowNoOther(t *testing.T) {
 }
 
 // TLS 1.2 is had with forward secrecy and authenticated encryption alone.
-func TestNoCBC(t *testing.T) {
+func TestTLS12HasNoCBC(t *testing.T) {
 	t.Parallel()
 	p := startPebble(t, pebble.Options{})
 	for _, isRSA := range []bool{false, true} {

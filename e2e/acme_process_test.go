@@ -3,7 +3,6 @@
 package e2e
 
 import (
-	"bufio"
 	"io"
 	"os"
 	"os/exec"
@@ -23,36 +22,6 @@ import (
 // nobody is an ordinary user.
 const nobody = 65534
 
-// listening returns the local addresses of this process's listening sockets.
-func listening() ([]string, error) {
-	own := make(map[string]bool)
-	fds, err := os.ReadDir("/proc/self/fd")
-	if err != nil {
-		return nil, err
-	}
-	for _, fd := range fds {
-		if link, err := os.Readlink("/proc/self/fd/" + fd.Name()); err == nil {
-			own[strings.TrimSuffix(strings.TrimPrefix(link, "socket:["), "]")] = true
-		}
-	}
-	var found []string
-	for _, table := range []string{"/proc/self/net/tcp", "/proc/self/net/tcp6"} {
-		f, err := os.Open(table)
-		if err != nil {
-			continue // no such protocol here
-		}
-		for s := bufio.NewScanner(f); s.Scan(); {
-			const state, inode, listen = 3, 9, "0A"
-			if c := strings.Fields(s.Text()); len(c) > inode && c[state] == listen && own[c[inode]] {
-				found = append(found, c[1])
-			}
-		}
-		f.Close()
-	}
-	slices.Sort(found)
-	return found, nil
-}
-
 // TestOpensNoPort looks at the sockets while validations are under way, as
 // whoever runs it and, if that is root, as an ordinary user too.
 func TestOpensNoPort(t *testing.T) {
@@ -61,7 +30,7 @@ func TestOpensNoPort(t *testing.T) {
 		var mu sync.Mutex
 		var looks [][]string
 		look := func() {
-			l, err := listening()
+			l, err := listeningSockets(os.Getpid())
 			mu.Lock()
 			defer mu.Unlock()
 			if err != nil {
@@ -77,7 +46,7 @@ func TestOpensNoPort(t *testing.T) {
 		d.mu.Lock()
 		d.validating = look
 		d.mu.Unlock()
-		before, err := listening()
+		before, err := listeningSockets(os.Getpid())
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -127,7 +127,7 @@ func TestDueCertificateIsReplacedByName(t *testing.T) {
 
 func TestRenewalOfShortLivedCertificates(t *testing.T) {
 	t.Parallel()
-	const validity = 24 * time.Second // a renewal has a third of it, on a busy machine too
+	const validity = 48 * time.Second // a renewal has a third of it, enough on a busy machine too
 	p := startPebble(t, pebble.Options{Validity: validity})
 	d := newDevice(t, p, t.TempDir(), nil)
 	d.manage(t, devName)
@@ -151,7 +151,7 @@ func TestRenewalOfShortLivedCertificates(t *testing.T) {
 
 // A certificate that has expired when it arrives, as all do where the clock is
 // far ahead, is not ordered over and over.
-func TestUselessCertificate(t *testing.T) {
+func TestUselessCertificateIsNotOrderedOverAndOver(t *testing.T) {
 	t.Parallel()
 	p := startPebble(t, pebble.Options{Validity: time.Second, NoARI: true}) // Pebble subtracts one
 	d := newDevice(t, p, t.TempDir(), nil)

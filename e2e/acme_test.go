@@ -267,7 +267,7 @@ func TestRestartsOrderNothing(t *testing.T) {
 	}
 }
 
-func TestCAUnreachable(t *testing.T) {
+func TestUnreachableCALeavesWhatIsValidServed(t *testing.T) {
 	t.Parallel()
 	p := startPebble(t, pebble.Options{})
 	d := newDevice(t, p, t.TempDir(), nil)
@@ -336,7 +336,7 @@ func TestRateLimitIsHonoured(t *testing.T) {
 	}
 }
 
-func TestRejectedNonces(t *testing.T) {
+func TestRejectedNonceIsTriedAgain(t *testing.T) {
 	t.Parallel()
 	p := startPebble(t, pebble.Options{})
 	p.SetNonceRejection(40)
@@ -345,7 +345,7 @@ func TestRejectedNonces(t *testing.T) {
 	d.wait(t, devName)
 }
 
-func TestExternalAccount(t *testing.T) {
+func TestExternalAccountIsBoundOrItsLackIsTold(t *testing.T) {
 	t.Parallel()
 	const mac = "zWNDZM6eQGHWpSRTPal5eIUYFTu7EajVIoguysqZ9wG44nMEtx3MUAsUDkMTQ12W"
 	p := startPebble(t, pebble.Options{EAB: map[string]string{"kid-1": mac}})

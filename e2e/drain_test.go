@@ -14,7 +14,7 @@ import (
 
 // SIGTERM at the relay or the remote: who is there is served to the end, and
 // the programs end by themselves then.
-func TestDrain(t *testing.T) {
+func TestWhoIsServedIsServedToTheEndOfADrain(t *testing.T) {
 	t.Parallel()
 	for _, which := range []string{"relay", "remote", "relay in the middle of a takeover"} {
 		t.Run(which, func(t *testing.T) {

@@ -33,10 +33,10 @@ func pour(c *tls.Conn) {
 	io.Copy(c, c)
 }
 
-// TestSlowVisitors has visitors of one name that never read, that send a byte a
+// TestSlowVisitorsHoldUpNobody has visitors of one name that never read, that send a byte a
 // second, and that do not get beyond a part of their hello, or of the TLS
 // handshake. Others of that name, and of another one, are served.
-func TestSlowVisitors(t *testing.T) {
+func TestSlowVisitorsHoldUpNobody(t *testing.T) {
 	never, slow, half := 2000, 500, 200
 	if world.RaceEnabled {
 		never, slow, half = 200, 50, 50
@@ -194,9 +194,9 @@ func many(n int, b []byte) []byte {
 	return all
 }
 
-// TestHostileRemote has remotes break the protocol in each way that is not a
+// TestHostileRemoteIsDroppedAndNamed has remotes break the protocol in each way that is not a
 // slip: they are dropped, and the log says why and how soon.
-func TestHostileRemote(t *testing.T) {
+func TestHostileRemoteIsDroppedAndNamed(t *testing.T) {
 	t.Parallel()
 	r := world.StartRelay(t)
 	r.Serve("calm."+pathZone, "", world.Mirror)

@@ -18,11 +18,11 @@ import (
 	"keystay/framing"
 )
 
-// TestIdleLinks shows what a relay pays for links on which nothing happens: the
+// TestIdleLinksCostLittle shows what a relay pays for links on which nothing happens: the
 // share of a core, and the memory of each. It is a measurement, with bounds that
 // only a mistake goes beyond. KEYSTAY_LINKS is how many links there are;
 // for 10,000 each process must be allowed some 10,500 open files.
-func TestIdleLinks(t *testing.T) {
+func TestIdleLinksCostLittle(t *testing.T) {
 	t.Parallel()
 	links, length := 200, framing.PingInterval
 	if soaking() {

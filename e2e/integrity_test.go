@@ -119,11 +119,11 @@ func (y *tally) exchange(c *tls.Conn, n int64, seed uint64) error {
 // size is a random length: often few bytes, sometimes up to 2 MiB.
 func size() int64 { return rand.Int64N(1 << (4 + rand.IntN(18))) }
 
-// TestIntegrity moves random bodies both ways over bad paths, between visitor
+// TestWhatLooksCompleteIsAndNothingIsLeft moves random bodies both ways over bad paths, between visitor
 // and relay and between relay and remote, on streams and on lanes. Whatever looks
 // complete must be so, and nothing must be left: no memory, goroutine or
 // descriptor. These are the whole process's, so nothing runs beside it.
-func TestIntegrity(t *testing.T) {
+func TestWhatLooksCompleteIsAndNothingIsLeft(t *testing.T) {
 	length, workers := 4*time.Second, 16
 	if soaking() {
 		length = 20 * time.Minute

@@ -18,11 +18,11 @@ import (
 	"keystay/internal/testca"
 )
 
-// TestKilledRelay kills the relay while visitors are in the middle of their
+// TestRemotesAreBackAfterTheRelayIsKilled kills the relay while visitors are in the middle of their
 // transfers, with many remotes. When it is back so are the remotes, soon, and
 // none has ordered a certificate. The times are for the log; what they are held
 // to is generous, since everything shares the processors.
-func TestKilledRelay(t *testing.T) {
+func TestRemotesAreBackAfterTheRelayIsKilled(t *testing.T) {
 	remotes, outages := 1000, []time.Duration{0, 2 * time.Second}
 	switch {
 	case soaking():

@@ -32,9 +32,9 @@ func lose(t *testing.T, c *net.TCPConn, lost bool) {
 	}
 }
 
-// TestChattyVisitor has a visitor ask and get answers. It stays on the link as
+// TestChattyVisitorMovesOnlyAfterLoss has a visitor ask and get answers. It stays on the link as
 // long as no packet is lost there, and moves to a lane when some are.
-func TestChattyVisitor(t *testing.T) {
+func TestChattyVisitorMovesOnlyAfterLoss(t *testing.T) {
 	t.Parallel()
 	w := newLaneWorld(t, nil, remote.Config{})
 	c, raw, err := w.Visit(w.name, "")

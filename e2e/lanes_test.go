@@ -141,9 +141,9 @@ func (w *laneWorld) bulky() (*tls.Conn, *net.TCPConn) {
 	return c, raw
 }
 
-// TestLane has a visitor fetch much, and sees that its bytes leave the links:
+// TestLaneOutlivesItsLink has a visitor fetch much, and sees that its bytes leave the links:
 // when these are cut the visitor's connection goes on, and new visitors come.
-func TestLane(t *testing.T) {
+func TestLaneOutlivesItsLink(t *testing.T) {
 	t.Parallel()
 	w := newLaneWorld(t, nil, remote.Config{})
 	c, _ := w.bulky()
@@ -276,7 +276,7 @@ func TestLanesThatFail(t *testing.T) {
 }
 
 // A visitor that resets, and one that leaves in good order, end their lanes.
-func TestLaneEnds(t *testing.T) {
+func TestVisitorsEndTheirLanes(t *testing.T) {
 	t.Parallel()
 	w := newLaneWorld(t, nil, remote.Config{})
 	for name, end := range map[string]func(*tls.Conn, *net.TCPConn){
@@ -336,7 +336,7 @@ func TestDrainOfLanes(t *testing.T) {
 }
 
 // A newer run of the same identity takes the name over, lanes and all.
-func TestReplacedLane(t *testing.T) {
+func TestNewerRunCutsTheOldOnesLanes(t *testing.T) {
 	t.Parallel()
 	first, second := t.TempDir(), t.TempDir()
 	w := newLaneWorld(t, nil, remote.Config{StateDir: first})

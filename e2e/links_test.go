@@ -109,7 +109,7 @@ func brought(ca *testca.CA) *tls.Config {
 
 // A remote keeps two links, to different addresses; visitors are spread over
 // them; the loss of one cuts only its own streams and no new visitor.
-func TestTwoLinks(t *testing.T) {
+func TestLossOfOneOfTwoLinksCutsItsStreamsAlone(t *testing.T) {
 	t.Parallel()
 	ca := testca.New(t)
 	r := world.StartRelayWith(t, ca, nil, "127.0.0.1:0")
@@ -176,7 +176,7 @@ func TestTwoLinks(t *testing.T) {
 }
 
 // One name is served through two relays at once.
-func TestTwoRelays(t *testing.T) {
+func TestTwoRelaysServeOneName(t *testing.T) {
 	t.Parallel()
 	ca := testca.New(t)
 	first := world.StartRelayWith(t, ca, nil, "127.0.0.1:0").Addrs
@@ -214,7 +214,7 @@ func copyIdentity(t *testing.T, from string) string {
 }
 
 // Two devices serve one name on purpose; when one goes, the other serves all.
-func TestReplicas(t *testing.T) {
+func TestReplicasShareVisitors(t *testing.T) {
 	t.Parallel()
 	ca := testca.New(t)
 	addrs := world.StartRelayWith(t, ca, nil, "127.0.0.1:0").Addrs
@@ -275,7 +275,7 @@ func TestReplicaAndNot(t *testing.T) {
 
 // Two replicas order their certificates through one relay, at the same time:
 // each validation reaches the one that ordered.
-func TestReplicasOrder(t *testing.T) {
+func TestReplicasOrderAtTheSameTime(t *testing.T) {
 	t.Parallel()
 	le := startPebble(t, pebble.Options{})
 	ca := testca.New(t)

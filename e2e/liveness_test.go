@@ -59,7 +59,7 @@ func startPair(t *testing.T) *pairOf {
 	p.remote = world.Start(t, os.Environ(), "remote", "--domain", "xyz."+pathZone, "--local", strings.TrimPrefix(site.URL, "http://"),
 		"--relay", pathZone, "--relay-address", p.path.Addr, "--relay-root", root,
 		"--cert", cert, "--key", key, "--state-dir", filepath.Join(dir, "device"))
-	p.remote.AwaitTimes(world.Patience, "session is up", 1)
+	p.remote.AwaitTimes(world.Patience, "another link is up", 1) // both are: one that was still to come would outlive the first
 	return p
 }
 
@@ -94,7 +94,7 @@ const (
 )
 
 // A relay that is frozen still acknowledges what it is sent.
-func TestFrozenRelay(t *testing.T) {
+func TestFrozenRelayIsNoticed(t *testing.T) {
 	t.Parallel()
 	p := startPair(t)
 	p.answers(world.Patience)
@@ -105,7 +105,7 @@ func TestFrozenRelay(t *testing.T) {
 }
 
 // A remote that is frozen is noticed, and back at once when it wakes up.
-func TestFrozenRemote(t *testing.T) {
+func TestFrozenRemoteIsNoticedAndBack(t *testing.T) {
 	t.Parallel()
 	p := startPair(t)
 	p.answers(world.Patience)
@@ -117,7 +117,7 @@ func TestFrozenRemote(t *testing.T) {
 }
 
 // A freeze that is shorter than the limit loses nothing.
-func TestShortFreeze(t *testing.T) {
+func TestShortFreezeLosesNothing(t *testing.T) {
 	t.Parallel()
 	p := startPair(t)
 	p.answers(world.Patience)
@@ -133,7 +133,7 @@ func TestShortFreeze(t *testing.T) {
 }
 
 // A path that drops everything, without a FIN or reset, is noticed by both ends.
-func TestSilentPath(t *testing.T) {
+func TestSilentPathIsNoticedAtBothEnds(t *testing.T) {
 	t.Parallel()
 	p := startPair(t)
 	p.answers(world.Patience)

@@ -207,10 +207,10 @@ func eventuallyUnread(c *net.TCPConn) {
 	})
 }
 
-// TestMatrix has each party end a connection in each way, and looks at what
+// TestEachEndArrivesAsTheSameSignal has each party end a connection in each way, and looks at what
 // arrives at the others: the same signal, and never a truncation that looks
 // complete.
-func TestMatrix(t *testing.T) {
+func TestEachEndArrivesAsTheSameSignal(t *testing.T) {
 	t.Parallel()
 	t.Run("stream", func(t *testing.T) { t.Parallel(); testMatrix(t, remote.Config{NoLanes: true}) })
 	// A lane is asked for with the first byte, so that what follows meets the

@@ -6,6 +6,7 @@ import (
 	"bufio"
 	"fmt"
 	"os"
+	"slices"
 	"strings"
 	"time"
 
@@ -95,7 +96,7 @@ func sockets(ts *testscript.TestScript, neg bool, args []string) {
 }
 
 // listeningSockets returns the local addresses of a process's listening
-// sockets, as the kernel writes them.
+// sockets, as the kernel writes them, in order.
 func listeningSockets(pid int) ([]string, error) {
 	own := make(map[string]bool)
 	dir := fmt.Sprintf("/proc/%d/", pid)
@@ -122,6 +123,7 @@ func listeningSockets(pid int) ([]string, error) {
 		}
 		f.Close()
 	}
+	slices.Sort(found)
 	return found, nil
 }
 

@@ -11,12 +11,12 @@ import (
 	"keystay/e2e/internal/world"
 )
 
-// TestStorm has many remotes lose their relay at once, twice: first the path to
+// TestStormOfRemotesPasses has many remotes lose their relay at once, twice: first the path to
 // it breaks, while visitors of another name are served, then the relay itself is
 // stopped for a while. All must come back; how soon is for the log. The remotes
 // run in a process of low priority, in the place of the processors of so many
 // devices, so nothing runs beside it.
-func TestStorm(t *testing.T) {
+func TestStormOfRemotesPasses(t *testing.T) {
 	remotes := 300
 	switch {
 	case soaking():
@@ -111,10 +111,10 @@ func roundTrip(c *tls.Conn) error {
 	return err
 }
 
-// TestHandshakeFlood has thousands begin a TLS handshake for the relay's own
+// TestHandshakeFloodLeavesVisitorsServed has thousands begin a TLS handshake for the relay's own
 // name at once, at no cost for themselves. Visitors are served as before, and a
 // remote gets its turn.
-func TestHandshakeFlood(t *testing.T) {
+func TestHandshakeFloodLeavesVisitorsServed(t *testing.T) {
 	flood := 3000
 	if world.RaceEnabled {
 		flood = 500

@@ -23,7 +23,7 @@ import (
 
 // Whatever goes wrong in a process that is to take over, the running one goes
 // on, loses nothing and can still be taken over from.
-func TestTakeoverFails(t *testing.T) {
+func TestFailedTakeoverLosesNothing(t *testing.T) {
 	t.Parallel()
 	l := newLineage(t)
 	ctx, stop := context.WithCancel(context.Background())

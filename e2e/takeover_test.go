@@ -118,7 +118,7 @@ func descriptorsOf(pid int) (list []string) {
 
 // The service manager's sockets are used in the place of the configuration's,
 // also by the process that takes over. While no process runs nobody is refused.
-func TestSocketActivation(t *testing.T) {
+func TestSocketActivationRefusesNobody(t *testing.T) {
 	t.Parallel()
 	l := newLineage(t)
 	l.end()

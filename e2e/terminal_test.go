@@ -55,7 +55,7 @@ func (o *outside) onTerminal(columns uint16, until string, args ...string) strin
 
 // On a terminal people get sentences and no log, at every width; --log-level
 // brings the log.
-func TestTerminal(t *testing.T) {
+func TestTerminalShowsSentencesAndNoLog(t *testing.T) {
 	t.Parallel()
 	o := newOutside(t)
 	ca, err := pebble.Start(pebble.Options{})

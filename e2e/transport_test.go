@@ -24,7 +24,7 @@ import (
 )
 
 // The two real programs, with something in between.
-func TestTransports(t *testing.T) {
+func TestRemoteReachesItsRelayThroughWhatIsInBetween(t *testing.T) {
 	t.Parallel()
 	for name, story := range map[string]func(*testing.T, *outside){
 		"ALPN stripped":               alpnStripped,

@@ -80,7 +80,7 @@ func forDevice(b []byte) []byte {
 // The hellos of the corpus go through a live relay, as they are and asking for
 // a name of the device instead: what asks for a name that the device holds
 // reaches it whole, and nothing else does.
-func TestCorpus(t *testing.T) {
+func TestOnlyHellosForAHeldNameReachItsDevice(t *testing.T) {
 	hellos := corpus(t)
 	r := newRig(t, nil)
 	id := newIdentity(t)

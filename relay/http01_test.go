@@ -16,7 +16,7 @@ import (
 	"keystay/relay"
 )
 
-func TestPlainHTTP(t *testing.T) {
+func TestPort80RedirectsAndAnswersTheCA(t *testing.T) {
 	r := newRig(t, func(s *relay.Server) {
 		s.PublicPort = 8443
 		s.Challenge = http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { fmt.Fprint(w, "own ", r.URL.Path) })

@@ -23,7 +23,7 @@ import (
 
 // Nobody is refused and nobody cut while one relay follows another: not those
 // in the middle of their hello or of a transfer, not those in between.
-func TestHandOver(t *testing.T) {
+func TestOneRelayFollowsAnotherAndLosesNobody(t *testing.T) {
 	p := newSuccession(t)
 	old, grants, ln := p.relay()
 	p.serve(old, ln)
@@ -175,7 +175,7 @@ func TestShutdownCutsVisitors(t *testing.T) {
 
 // A paused relay takes no connection, so that another one on the same socket
 // gets it; a resumed one takes those that waited.
-func TestPause(t *testing.T) {
+func TestPausedRelayLeavesConnectionsToAnother(t *testing.T) {
 	p := newSuccession(t)
 	srv, _, ln := p.relay()
 	p.serve(srv, ln)
@@ -251,7 +251,7 @@ func TestGrantsClosedAndReopened(t *testing.T) {
 }
 
 // How long a visitor waits, by the reason why.
-func TestHoldTimes(t *testing.T) {
+func TestVisitorWaitsByTheReasonWhy(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		grants, err := names.OpenGrants(t.TempDir())
 		if err != nil {

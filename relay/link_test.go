@@ -18,7 +18,7 @@ import (
 )
 
 // A link without a proof that holds is refused, for good.
-func TestBadProof(t *testing.T) {
+func TestLinkWithoutAProofIsRefused(t *testing.T) {
 	r := newRig(t, nil)
 	tc := tls.Client(r.dial(), &tls.Config{RootCAs: r.ca.Pool(), ServerName: zone, NextProtos: []string{framing.Protocol}})
 	if err := tc.Handshake(); err != nil {
@@ -57,7 +57,7 @@ func TestLinkNeedsTLS13(t *testing.T) {
 }
 
 // A remote is told the public port.
-func TestWelcome(t *testing.T) {
+func TestRemoteIsToldThePublicPort(t *testing.T) {
 	r := newRig(t, func(s *relay.Server) { s.PublicPort = 8443 })
 	d := r.device(newIdentity(t))
 	if d.welcome.PublicPort != 8443 || d.welcome.Agent != "keystay-relay/test" {
@@ -72,7 +72,7 @@ func TestWelcome(t *testing.T) {
 
 // A remote that does not say hello, or does not end its TLS handshake, is cut
 // off.
-func TestSlowLink(t *testing.T) {
+func TestRemoteThatSaysNoHelloIsCutOff(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		r := memRig(t, nil)
 		start := time.Now()
@@ -119,7 +119,7 @@ func TestLogHasNoVisitors(t *testing.T) {
 }
 
 // Shutdown takes no new visitors, tells the remotes, and waits for the visitors.
-func TestShutdownDrains(t *testing.T) {
+func TestShutdownWaitsForVisitors(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		r := memRig(t, nil)
 		d := r.device(newIdentity(t), "a.relay.test").echo("a")
@@ -158,7 +158,7 @@ func TestShutdownDrains(t *testing.T) {
 }
 
 // A visitor that does not end is cut when the time is up.
-func TestShutdownCuts(t *testing.T) {
+func TestShutdownCutsWhenItsTimeIsUp(t *testing.T) {
 	for name, wait := range map[string]bool{"while it drains": true, "at once": false} {
 		t.Run(name, func(t *testing.T) {
 			r := newRig(t, nil)
@@ -187,7 +187,7 @@ func TestShutdownCuts(t *testing.T) {
 	}
 }
 
-func TestCloseCuts(t *testing.T) {
+func TestCloseCutsByAReset(t *testing.T) {
 	r := newRig(t, nil)
 	d := r.device(newIdentity(t), "a.relay.test").echo("a")
 	c := r.dial()
@@ -205,7 +205,7 @@ func TestCloseCuts(t *testing.T) {
 }
 
 // A server that never served can be closed.
-func TestCloseUnused(t *testing.T) {
+func TestServerThatNeverServedCanBeClosed(t *testing.T) {
 	r := newServer(t, func(s *relay.Server) { s.Logger = nil })
 	r.srv.Close()
 	if err := r.srv.Serve(listenTCP(t)); err != relay.ErrServerClosed {

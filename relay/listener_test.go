@@ -61,7 +61,7 @@ func TestCloseDuringAcceptErrors(t *testing.T) {
 }
 
 // Several listeners may be served at once, and all end together.
-func TestSeveralListeners(t *testing.T) {
+func TestSeveralListenersEndTogether(t *testing.T) {
 	r := newRig(t, nil)
 	ln := listenTCP(t)
 	second := make(chan error, 1)

@@ -33,21 +33,12 @@ func (r *rig) download(name string, size int) error {
 
 // send sends size bytes on each stream.
 func (d *device) send(size int) *device {
-	go func() {
-		for {
-			s, err := d.Accept()
-			if err != nil {
-				return
-			}
-			go func() {
-				s.Write(make([]byte, size))
-				s.CloseWrite()
-				io.Copy(io.Discard, s)
-				s.Close()
-			}()
-		}
-	}()
-	return d
+	return d.serve(func(s *framing.Stream) {
+		s.Write(make([]byte, size))
+		s.CloseWrite()
+		io.Copy(io.Discard, s)
+		s.Close()
+	})
 }
 
 // However many links an identity has, and however many visitors of theirs stop

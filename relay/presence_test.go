@@ -41,7 +41,7 @@ func (d *device) keeps(t testing.TB) {
 
 // A draining device gets no new visitors, and keeps those that it has. One that
 // is replaced while it drains hears nothing of it.
-func TestDrainingDevice(t *testing.T) {
+func TestDrainingDeviceGetsNoNewVisitors(t *testing.T) {
 	r := newRig(t, nil)
 	id := newIdentity(t)
 	d := r.device(id.at(1, 1), "a.relay.test")
@@ -67,7 +67,7 @@ func TestDrainingDevice(t *testing.T) {
 }
 
 // A link that claims no name is sent away after 30 s, one that has a name not.
-func TestIdleLink(t *testing.T) {
+func TestLinkWithoutANameIsSentAway(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		r := memRig(t, func(s *relay.Server) { s.Names.Policy = names.Closed })
 		d, named := r.device(newIdentity(t)), newIdentity(t)
@@ -88,7 +88,7 @@ func TestIdleLink(t *testing.T) {
 }
 
 // A device that dies without a word is away within 20 s.
-func TestSilentDevice(t *testing.T) {
+func TestSilentDeviceIsAwayInTime(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		r := memRig(t, nil)
 		var c conn

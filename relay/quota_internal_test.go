@@ -8,7 +8,7 @@ import (
 
 // A quota lets so many lines through in its time, and the next one says how many
 // were left out.
-func TestQuota(t *testing.T) {
+func TestQuotaSaysHowManyWereLeftOut(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var q quota
 		for i := range 5 {

@@ -257,25 +257,32 @@ func (r *rig) device(id identity, names ...string) *device {
 	return d
 }
 
+// serve serves each visitor in a goroutine of its own, until the link is over.
+func (d *device) serve(visitor func(*framing.Stream)) *device {
+	go serveStreams(d.Link, visitor)
+	return d
+}
+
+func serveStreams(link *framing.Link, visitor func(*framing.Stream)) {
+	for {
+		s, err := link.Accept()
+		if err != nil {
+			return
+		}
+		go visitor(s)
+	}
+}
+
 // echo sends back whatever visitors say, after the device's name, until the
 // link is over.
 func (d *device) echo(name string) *device {
-	go func() {
-		for {
-			s, err := d.Accept()
-			if err != nil {
-				return
-			}
-			go func() {
-				s.Write([]byte(name + ":"))
-				if _, err := io.Copy(s, s); err != nil {
-					s.Reset()
-				}
-				s.Close()
-			}()
+	return d.serve(func(s *framing.Stream) {
+		s.Write([]byte(name + ":"))
+		if _, err := io.Copy(s, s); err != nil {
+			s.Reset()
 		}
-	}()
-	return d
+		s.Close()
+	})
 }
 
 // captured is the end of a handshake whose first flight is wanted.

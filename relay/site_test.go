@@ -49,7 +49,7 @@ func (r *rig) do(tr http.RoundTripper, req *http.Request) (*http.Response, strin
 	return resp, string(b)
 }
 
-func TestWellKnown(t *testing.T) {
+func TestWellKnownFileTellsPortAndPolicy(t *testing.T) {
 	r := newRig(t, func(s *relay.Server) { s.PublicPort, s.Abuse = 443, "mailto:abuse@relay.test" })
 	resp, body := r.get(zone, "/.well-known/keystay.json")
 	if resp.StatusCode != 200 || resp.Header.Get("Content-Type") != "application/json" {
@@ -66,7 +66,7 @@ func TestWellKnown(t *testing.T) {
 	}
 }
 
-func TestSite(t *testing.T) {
+func TestPageShowsTheCommandForItsPolicyAndPort(t *testing.T) {
 	for _, c := range []struct {
 		policy         names.Policy
 		port           int
@@ -112,7 +112,7 @@ func TestSite(t *testing.T) {
 }
 
 // An acme-tls/1 connection is over with its handshake (RFC 8737).
-func TestOwnValidation(t *testing.T) {
+func TestValidationEndsWithItsHandshake(t *testing.T) {
 	r := newRig(t, func(s *relay.Server) {
 		config := s.TLS.Clone()
 		config.NextProtos = []string{"acme-tls/1"}
@@ -207,7 +207,7 @@ func TestPagesOfTheRelay(t *testing.T) {
 }
 
 // The operator's address shows numbers, and no names.
-func TestAdmin(t *testing.T) {
+func TestAdminShowsNumbersAndNoNames(t *testing.T) {
 	r := newRig(t, nil)
 	id := newIdentity(t)
 	r.device(id, "a.relay.test", id.label()).echo("a")

@@ -131,20 +131,14 @@ func (p *succession) link(away func(framing.GoAway)) (*framing.Link, error) {
 }
 
 func answer(link *framing.Link) {
-	for {
-		s, err := link.Accept()
+	serveStreams(link, func(s *framing.Stream) {
+		b, err := io.ReadAll(s)
 		if err != nil {
 			return
 		}
-		go func() {
-			b, err := io.ReadAll(s)
-			if err != nil {
-				return
-			}
-			s.Write(b)
-			s.Close()
-		}()
-	}
+		s.Write(b)
+		s.Close()
+	})
 }
 
 // A visit is a visitor whose hello is sent in two parts.

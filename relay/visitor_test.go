@@ -67,7 +67,7 @@ func TestStreamOfAVisitor(t *testing.T) {
 
 // A hello of several records and 40 KB is passed on whole, also when it is more
 // than the first credit of a stream.
-func TestLargeHello(t *testing.T) {
+func TestLargeHelloIsPassedOnWhole(t *testing.T) {
 	r := newRig(t, nil)
 	r.device(newIdentity(t), "a.relay.test").echo("a")
 	c := &captured{}
@@ -89,7 +89,7 @@ func TestLargeHello(t *testing.T) {
 }
 
 // Who leads nowhere is told by an alert that arrives, at once.
-func TestRefusals(t *testing.T) {
+func TestRefusedVisitorIsToldByAnAlert(t *testing.T) {
 	r := newRig(t, nil)
 	r.device(newIdentity(t), "a.relay.test").echo("a")
 	for _, name := range []string{
@@ -127,7 +127,7 @@ func TestAlertIsUnderstood(t *testing.T) {
 }
 
 // What is not TLS is closed at once, but for HTTP/1, which gets an answer.
-func TestNotTLS(t *testing.T) {
+func TestNotTLSIsClosedAtOnce(t *testing.T) {
 	r := newRig(t, nil)
 	const bad = "HTTP/1.1 400 Bad Request\r\nContent-Type: text/plain; charset=utf-8\r\nConnection: close\r\n\r\nClient sent an HTTP request to an HTTPS server.\n"
 	for say, want := range map[string]string{
@@ -180,7 +180,7 @@ func TestBrokenHelloGetsTheAlertOfAServer(t *testing.T) {
 
 // Without a server name, or with an address in its place, a visitor gets to the
 // default name where there is one; with a name that leads nowhere it does not.
-func TestDefaultName(t *testing.T) {
+func TestDefaultNameServesVisitorsWithoutAName(t *testing.T) {
 	r := newRig(t, func(s *relay.Server) { s.DefaultName = "a.relay.test" })
 	r.device(newIdentity(t), "a.relay.test").echo("a")
 	for _, name := range []string{"", "192.0.2.1", "2001:db8::1"} {
@@ -192,7 +192,7 @@ func TestDefaultName(t *testing.T) {
 }
 
 // An unfinished hello is closed at 10 s, whatever trickles in.
-func TestUnfinishedHello(t *testing.T) {
+func TestUnfinishedHelloIsClosedInTime(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		r := memRig(t, nil)
 		hello := helloFor(t, "a.relay.test")
@@ -258,7 +258,7 @@ func TestResetsGoThrough(t *testing.T) {
 }
 
 // A device that opens a stream is cut off; others do not notice.
-func TestHostileDevice(t *testing.T) {
+func TestDeviceThatOpensAStreamIsCutOff(t *testing.T) {
 	r := newRig(t, nil)
 	r.device(newIdentity(t), "b.relay.test").echo("b")
 	bad := r.device(newIdentity(t), "a.relay.test")
@@ -281,24 +281,15 @@ var _ conn = (*memconn.Conn)(nil)
 // visitors, and its other names, are served as before.
 func TestRefusedStreamIsNoLostLink(t *testing.T) {
 	r := newRig(t, nil)
-	d := r.device(newIdentity(t), "a.relay.test", "b.relay.test")
-	go func() {
-		for {
-			s, err := d.Accept()
-			if err != nil {
-				return
-			}
-			go func() {
-				b := make([]byte, 5)
-				if _, err := io.ReadFull(s, b); err != nil || s.Header().Name == "a.relay.test" {
-					s.Refuse() // while the rest of the hello waits for credit
-					return
-				}
-				io.WriteString(s, "here")
-				s.CloseWrite()
-			}()
+	r.device(newIdentity(t), "a.relay.test", "b.relay.test").serve(func(s *framing.Stream) {
+		b := make([]byte, 5)
+		if _, err := io.ReadFull(s, b); err != nil || s.Header().Name == "a.relay.test" {
+			s.Refuse() // while the rest of the hello waits for credit
+			return
 		}
-	}()
+		io.WriteString(s, "here")
+		s.CloseWrite()
+	})
 	c := &captured{}
 	protos := make([]string, 200)
 	for i := range protos {

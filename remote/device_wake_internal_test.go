@@ -7,7 +7,7 @@ import (
 	"time"
 )
 
-func TestWatcherLooks(t *testing.T) {
+func TestWatcherTellsSleepFromABusyMachine(t *testing.T) {
 	const step = wakeStep
 	for _, c := range []struct {
 		name       string

@@ -7,7 +7,7 @@ import (
 
 // A path is lossy for a while after packets were sent once more. A lane that
 // ended takes its count with it, which is no loss.
-func TestPathLoss(t *testing.T) {
+func TestPathIsLossyForAWhile(t *testing.T) {
 	var p pathLoss
 	now := time.Now()
 	for i, c := range []struct {

@@ -12,7 +12,7 @@ import (
 
 // Those who need a token at the same time ask together, and what is old is not
 // used.
-func TestLaneTokens(t *testing.T) {
+func TestLaneTokensAreAskedForTogether(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		tokens := newLaneTokens()
 		var asked []int
@@ -60,7 +60,7 @@ func TestLaneTokens(t *testing.T) {
 
 // None is tried for a while after two failures in a row, and for longer after
 // each further one.
-func TestLaneHealth(t *testing.T) {
+func TestLanesRestAfterTwoFailures(t *testing.T) {
 	var h laneHealth
 	now := time.Now()
 	if h.failed(now) != 0 || !h.allowed(now) {

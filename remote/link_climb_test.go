@@ -6,7 +6,7 @@ import (
 )
 
 // The climb begins at the registrable domain and never asks a public suffix.
-func TestClimb(t *testing.T) {
+func TestClimbNeverAsksAPublicSuffix(t *testing.T) {
 	for _, c := range []struct {
 		domain string
 		want   []string
@@ -34,7 +34,7 @@ func TestClimb(t *testing.T) {
 	}
 }
 
-func TestSplitRelay(t *testing.T) {
+func TestRelayWithoutAPortHas443(t *testing.T) {
 	for relay, want := range map[string][2]string{
 		"relay.net":      {"relay.net", "443"},
 		"relay.net:8443": {"relay.net", "8443"},

@@ -2,15 +2,10 @@ package remote_test
 
 import (
 	"bufio"
-	"crypto/ecdsa"
-	"crypto/elliptic"
-	"crypto/rand"
 	"crypto/tls"
 	"crypto/x509"
-	"crypto/x509/pkix"
 	"io"
 	"log/slog"
-	"math/big"
 	"net"
 	"net/http"
 	"net/url"
@@ -52,47 +47,13 @@ func shows(cert tls.Certificate) func(net.Conn) {
 	}
 }
 
-// withIntermediate issues a certificate by an intermediate, and returns it alone
-// with a pool that holds the root.
-func withIntermediate(t *testing.T) (leaf tls.Certificate, roots *x509.CertPool) {
-	t.Helper()
-	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
-	if err != nil {
-		t.Fatal(err)
-	}
-	sign := func(name string, ca bool, parent *x509.Certificate) *x509.Certificate {
-		tmpl := &x509.Certificate{SerialNumber: big.NewInt(1), Subject: pkix.Name{CommonName: name}, NotBefore: time.Now().Add(-time.Hour),
-			NotAfter: time.Now().Add(time.Hour), IsCA: ca, BasicConstraintsValid: true}
-		if !ca {
-			tmpl.DNSNames = []string{name}
-		}
-		if parent == nil {
-			parent = tmpl
-		}
-		der, err := x509.CreateCertificate(rand.Reader, tmpl, parent, key.Public(), key)
-		if err != nil {
-			t.Fatal(err)
-		}
-		cert, err := x509.ParseCertificate(der)
-		if err != nil {
-			t.Fatal(err)
-		}
-		return cert
-	}
-	root := sign("test root", true, nil)
-	middle := sign("test intermediate", true, root)
-	end := sign(zone, false, middle)
-	roots = x509.NewCertPool()
-	roots.AddCert(root)
-	return tls.Certificate{Certificate: [][]byte{end.Raw}, PrivateKey: key}, roots
-}
-
 // A remote that goes on logs what keeps it from its relay, and what to do about
 // it, however that is reached.
 func TestLogHasTheHintOfEachFailure(t *testing.T) {
 	ca := testca.New(t)
 	now := time.Now()
-	alone, root := withIntermediate(t)
+	root := testca.New(t)
+	alone := root.Intermediate("test intermediate").Issue(zone) // without its chain
 	const noProxy = ""
 	for name, c := range map[string]struct {
 		answers func(net.Conn)
@@ -122,8 +83,8 @@ func TestLogHasTheHintOfEachFailure(t *testing.T) {
 		"certificate has expired":  {shows(ca.IssueValid(now.Add(-2*time.Hour), now.Add(-time.Hour), zone)), noProxy, nil, "expired", "its operator has to renew it; unless this device's clock is wrong, which says " + now.Format("2006")},
 		"certificate is too new":   {shows(ca.IssueValid(now.Add(time.Hour), now.Add(2*time.Hour), zone)), noProxy, nil, "is before", "this device's clock says " + now.Format("2006")},
 		"certificate of another":   {shows(ca.Issue("other.test")), noProxy, nil, "other.test", "what answers there is not this relay"},
-		"no intermediate":          {shows(alone), noProxy, root, "unknown authority", `hint="the relay's certificate is not from a root in the file of --relay-root: it was issued by \"test intermediate\"; give the root of that CA, or leave --relay-root out for a relay with a certificate of a known CA; if the root is the right one, the relay sends its certificate without the intermediate`},
-		"unknown CA":               {shows(ca.Issue(zone)), noProxy, root, "unknown authority", "hint=\"the relay's certificate is not from a root in the file of --relay-root"},
+		"no intermediate":          {shows(alone), noProxy, root.Pool(), "unknown authority", `hint="the relay's certificate is not from a root in the file of --relay-root: it was issued by \"test intermediate\"; give the root of that CA, or leave --relay-root out for a relay with a certificate of a known CA; if the root is the right one, the relay sends its certificate without the intermediate`},
+		"unknown CA":               {shows(ca.Issue(zone)), noProxy, root.Pool(), "unknown authority", "hint=\"the relay's certificate is not from a root in the file of --relay-root"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			addr := answers(t, c.answers)

@@ -46,7 +46,7 @@ func outageOf(remotes int, away time.Duration, cheap bool) (last time.Duration, 
 
 // A relay that was killed has everybody back soon, however long it was away
 // within reason; one that answers and fails is left alone.
-func TestRetry(t *testing.T) {
+func TestRetriesReachARelayThatIsBackSoon(t *testing.T) {
 	const remotes = 1000
 	for _, c := range []struct {
 		away    time.Duration
@@ -75,7 +75,7 @@ func TestRetry(t *testing.T) {
 	}
 }
 
-func TestCheap(t *testing.T) {
+func TestOnlyARefusedConnectionIsCheap(t *testing.T) {
 	dial := &net.OpError{Op: "dial", Err: syscall.ECONNREFUSED}
 	for err, want := range map[error]bool{
 		&NoRelayError{Relay: "relay.net", Err: errors.Join(dial)}:                                 true,

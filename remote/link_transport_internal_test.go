@@ -94,7 +94,7 @@ func TestStrangeTransportFile(t *testing.T) {
 
 // A path that swallows what is not HTTPS is given up early enough for a
 // WebSocket to be tried.
-func TestSilentPath(t *testing.T) {
+func TestSilentPathIsGivenUpForAWebSocket(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		a, b := memconn.Pipe(0)
 		defer b.Close()

@@ -209,7 +209,7 @@ func TestBadProofIsFinal(t *testing.T) {
 }
 
 // A transport that is asked for is the only one.
-func TestFixedTransport(t *testing.T) {
+func TestFixedTransportIsTheOnlyOne(t *testing.T) {
 	p := newPath(t)
 	dir := t.TempDir()
 	ln := p.startIn(dir, func(c *remote.Config) { c.Transport = remote.TransportWSS })
@@ -274,7 +274,7 @@ func TestNothingGetsThrough(t *testing.T) {
 }
 
 // A relay that takes no connection is not asked twice in one attempt.
-func TestClosedPort(t *testing.T) {
+func TestClosedPortIsAskedOnceInAnAttempt(t *testing.T) {
 	p := newPath(t)
 	p.ln.Close()
 	asked := make(chan string, 16)

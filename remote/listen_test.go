@@ -20,7 +20,7 @@ import (
 	"keystay/remote"
 )
 
-func TestListen(t *testing.T) {
+func TestListenClaimsTheNameAndServes(t *testing.T) {
 	r := newRelay(t)
 	cfg := r.config()
 	cfg.Token = "let me in"
@@ -74,7 +74,7 @@ func TestURLBeforeTheRelayIsReached(t *testing.T) {
 }
 
 // What the relay refuses for good ends the listener, and Accept and Wait say so.
-func TestFinalRefusals(t *testing.T) {
+func TestFinalRefusalEndsTheListener(t *testing.T) {
 	r := newRelay(t)
 	denial := func(code framing.DenialCode) func(string, string) error {
 		return func(string, string) error { return &framing.Denial{Code: code, Text: "no"} }
@@ -108,7 +108,7 @@ func TestFinalRefusals(t *testing.T) {
 }
 
 // What may pass is tried again.
-func TestPassingRefusals(t *testing.T) {
+func TestPassingRefusalIsTriedAgain(t *testing.T) {
 	r := newRelay(t)
 	var asked atomic.Int32
 	r.set(nil, func(string, string) error {
@@ -127,7 +127,7 @@ func TestPassingRefusals(t *testing.T) {
 }
 
 // A run that is replaced stops, and says why.
-func TestReplaced(t *testing.T) {
+func TestReplacedRunStopsAndSaysWhy(t *testing.T) {
 	r := newRelay(t)
 	ln := r.listen(r.config())
 	link := r.next()
@@ -146,7 +146,7 @@ func TestReplaced(t *testing.T) {
 }
 
 // A link that is lost is replaced by another one of the same run.
-func TestReconnect(t *testing.T) {
+func TestLostLinkIsReplacedByTheSameRun(t *testing.T) {
 	r := newRelay(t)
 	ln := r.listen(r.config())
 	first := r.next()
@@ -177,7 +177,7 @@ func TestReconnect(t *testing.T) {
 
 // When the relay goes away in good order, the remote links anew and serves the
 // visitors of the old link to their end.
-func TestRelayDrains(t *testing.T) {
+func TestRemoteLinksAnewWhenTheRelayDrains(t *testing.T) {
 	r := newRelay(t)
 	ln := r.listen(r.config())
 	first := r.next()
@@ -201,7 +201,7 @@ func TestRelayDrains(t *testing.T) {
 }
 
 // Streams that are not for this listener are refused.
-func TestForeignStreams(t *testing.T) {
+func TestStreamsForAnotherNameAreRefused(t *testing.T) {
 	r := newRelay(t)
 	r.listen(r.config())
 	link := r.next()
@@ -226,7 +226,7 @@ func TestForeignStreams(t *testing.T) {
 
 // Closing tells the relay and takes no new visitors; Shutdown waits for those
 // that were accepted.
-func TestShutdownDrains(t *testing.T) {
+func TestShutdownWaitsForAcceptedVisitors(t *testing.T) {
 	r := newRelay(t)
 	ln := r.listen(r.config())
 	link := r.next()
@@ -262,7 +262,7 @@ func TestShutdownDrains(t *testing.T) {
 	<-link.Done()
 }
 
-func TestShutdownCuts(t *testing.T) {
+func TestShutdownCutsByAReset(t *testing.T) {
 	r := newRelay(t)
 	ln := r.listen(r.config())
 	link := r.next()
@@ -322,7 +322,7 @@ func TestNameFromKey(t *testing.T) {
 	}
 }
 
-func TestNoRelay(t *testing.T) {
+func TestListenWithoutARelayIsAnError(t *testing.T) {
 	for _, cfg := range []remote.Config{{}, {Domain: "relay.net"}, {Domain: "xyz.github.io"}} {
 		cfg.StateDir = t.TempDir()
 		if _, err := remote.Listen(cfg); !errors.Is(err, remote.ErrNoRelay) {
@@ -340,7 +340,7 @@ func TestNoRelay(t *testing.T) {
 }
 
 // Wait says what is missing, and an unreachable relay what to do.
-func TestUnreachableRelay(t *testing.T) {
+func TestWaitSaysWhatIsMissing(t *testing.T) {
 	r := newRelay(t)
 	closed := newRelay(t)
 	closed.close()

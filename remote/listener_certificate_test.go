@@ -16,7 +16,7 @@ import (
 
 // Without a CA the name is claimed, nothing is served, and Wait says what is
 // missing.
-func TestCAUnreachable(t *testing.T) {
+func TestNameIsClaimedWithoutACA(t *testing.T) {
 	r := newRelay(t)
 	closed := newRelay(t)
 	closed.close()
@@ -47,7 +47,7 @@ func TestCAUnreachable(t *testing.T) {
 	end(ln)
 }
 
-func TestBadACMEConfig(t *testing.T) {
+func TestBadACMEConfigLeavesTheNameFree(t *testing.T) {
 	r := newRelay(t)
 	cfg := r.config()
 	cfg.TLS = nil

@@ -38,7 +38,7 @@ func TestMain(m *testing.M) {
 	goleak.VerifyTestMain(m)
 }
 
-func TestStateLasts(t *testing.T) {
+func TestStateKeepsKeyAndCountsRuns(t *testing.T) {
 	dir := filepath.Join(t.TempDir(), "new", "state")
 	first, err := openState(dir)
 	if err != nil {
@@ -224,7 +224,7 @@ func TestStateOfManyProcesses(t *testing.T) {
 }
 
 // What cannot be read is an error that says what to do, and is left as it is.
-func TestBrokenState(t *testing.T) {
+func TestBrokenStateIsLeftAsItIs(t *testing.T) {
 	ec, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 	if err != nil {
 		t.Fatal(err)
@@ -288,7 +288,7 @@ func TestStateDirErrors(t *testing.T) {
 }
 
 // One process of a device serves a name; the other is told which one does.
-func TestLockName(t *testing.T) {
+func TestOneProcessServesAName(t *testing.T) {
 	dir := t.TempDir()
 	one, two := &state{dir: dir}, &state{dir: dir}
 	unlock, err := one.lockName("xyz.relay.test")

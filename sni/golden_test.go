@@ -28,7 +28,7 @@ var goldenHellos = []struct {
 	{"python.bin", goldenName, "", 1},
 }
 
-func TestGoldenHellos(t *testing.T) {
+func TestGoldenHellosAreRead(t *testing.T) {
 	hellos := golden(t)
 	if len(hellos) != len(goldenHellos) {
 		t.Errorf("%d files in testdata, %d in the table", len(hellos), len(goldenHellos))

@@ -10,7 +10,7 @@ import (
 	"keystay/sni"
 )
 
-func TestParseAnswers(t *testing.T) {
+func TestParseTellsWholeFromBroken(t *testing.T) {
 	const name = "a.test"
 	hello := message(serverName(name))
 	warning := record(21, []byte{1, 112})
@@ -134,7 +134,7 @@ func overhanging(t *testing.T) []byte {
 	return cat(recs...)
 }
 
-func TestMaxHello(t *testing.T) {
+func TestHelloBeyondTheLimitIsRefused(t *testing.T) {
 	fits := padded(t, sni.MaxHello, 1<<14)
 	h, err := sni.Parse(cat(fits, []byte("more")))
 	if err != nil || string(h.ServerName) != "a.test" {

@@ -110,7 +110,7 @@ func TestReadStopsAtMaxHello(t *testing.T) {
 	}
 }
 
-func TestReadErrors(t *testing.T) {
+func TestReadTellsHowItEnded(t *testing.T) {
 	hello := golden(t)["go.bin"]
 	broken := errors.New("broken")
 	for _, c := range []struct {

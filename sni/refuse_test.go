@@ -37,7 +37,7 @@ func tcpPair(t *testing.T) (ours, theirs *net.TCPConn) {
 
 var wantAlert = []byte{21, 3, 3, 0, 2, 2, 112}
 
-func TestRefuseArrives(t *testing.T) {
+func TestRefusalArrivesWhateverIsUnread(t *testing.T) {
 	for _, unread := range []int{0, 1, 10_000, sni.MaxDrain} {
 		ours, theirs := tcpPair(t)
 		if _, err := theirs.Write(make([]byte, unread)); err != nil {
@@ -87,7 +87,7 @@ func TestRefuseIsUnderstood(t *testing.T) {
 	}
 }
 
-func TestAlertString(t *testing.T) {
+func TestAlertsHaveNames(t *testing.T) {
 	for a, want := range map[sni.Alert]string{
 		sni.AlertUnrecognizedName: "unrecognized_name",
 		sni.AlertInternalError:    "internal_error",

@@ -73,7 +73,7 @@ func TestReadyIsNotToldWithoutACertificate(t *testing.T) {
 	}
 }
 
-func TestScreen(t *testing.T) {
+func TestScreenShowsWhereTheRelayIs(t *testing.T) {
 	ln, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)

@@ -72,7 +72,7 @@ func TestListenTakesActivated(t *testing.T) {
 }
 
 // When one cannot be opened, none stays open.
-func TestListenFails(t *testing.T) {
+func TestFailedListenLeavesNothingOpen(t *testing.T) {
 	used := open(t, "", "", false)
 	given := open(t, "public", "127.0.0.1:0", false)
 	cfg := &config.Relay{Listen: []string{"127.0.0.1:0", used.ln.Addr().String()}}
@@ -83,7 +83,7 @@ func TestListenFails(t *testing.T) {
 	}
 }
 
-func TestPurpose(t *testing.T) {
+func TestInheritedSocketIsKnownByItsPort(t *testing.T) {
 	cfg := &config.Relay{Listen: []string{":443", ":8443"}, HTTPListen: []string{"192.0.2.1:80"}}
 	for addr, want := range map[string]string{"[::]:443": "public", "0.0.0.0:8443": "public", "[::1]:80": "http", "[::]:22": ""} {
 		a, err := net.ResolveTCPAddr("tcp", addr)

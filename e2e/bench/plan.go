@@ -50,7 +50,7 @@ func quick() plan {
 func tiny() plan {
 	return plan{
 		rounds: 1, warm: 20 * time.Millisecond, window: 100 * time.Millisecond, settle: time.Millisecond,
-		idleLinks: 100, idleVisitors: 100, idleOnLanes: 100, laneBytes: 4 << 20, idleSettle: 100 * time.Millisecond, idleTime: 300 * time.Millisecond,
+		idleLinks: 100, idleVisitors: 100, idleOnLanes: 20, laneBytes: 4 << 20, idleSettle: 100 * time.Millisecond, idleTime: 300 * time.Millisecond,
 		names: 1_000, visits: 20,
 		wanRounds: 1, wanWarm: 200 * time.Millisecond, wanWindow: 500 * time.Millisecond, fetches: 1,
 	}

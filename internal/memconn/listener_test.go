@@ -15,7 +15,7 @@ import (
 
 var _ net.Listener = (*memconn.Listener)(nil)
 
-func TestListener(t *testing.T) {
+func TestListenerPassesConnectionsOn(t *testing.T) {
 	ln := memconn.Listen(nil)
 	c, err := ln.Dial(t.Context())
 	if err != nil {

@@ -45,7 +45,7 @@ func readAll(t *testing.T, c net.Conn, want string) {
 	}
 }
 
-func TestHalfClose(t *testing.T) {
+func TestHalfCloseLeavesTheOtherWayOpen(t *testing.T) {
 	a, b := memconn.Pipe(0)
 	write(t, a, "question")
 	if err := a.CloseWrite(); err != nil {
@@ -145,7 +145,7 @@ func TestWritesAreNotMixed(t *testing.T) {
 	})
 }
 
-func TestDeadlines(t *testing.T) {
+func TestDeadlinesEndReadsAndWrites(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		a, b := memconn.Pipe(1)
 		defer b.Close()
@@ -184,7 +184,7 @@ func TestDeadlines(t *testing.T) {
 	})
 }
 
-func TestDefaultBuffer(t *testing.T) {
+func TestDefaultBufferHoldsSoMuch(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		a, b := memconn.Pipe(0)
 		a.SetWriteDeadline(time.Now().Add(time.Second))
@@ -227,7 +227,7 @@ func TestCutIsSilent(t *testing.T) {
 	})
 }
 
-func TestAddrs(t *testing.T) {
+func TestEndsHaveAddresses(t *testing.T) {
 	a, b := memconn.Pipe(0)
 	defer a.Close()
 	defer b.Close()

@@ -12,7 +12,7 @@ import (
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
-func TestConn(t *testing.T) {
+func TestConnPassesNettest(t *testing.T) {
 	// A buffer below nettest's own messages would deadlock its echo.
 	for _, size := range []int{0, 1000} {
 		nettest.TestConn(t, func() (c1, c2 net.Conn, stop func(), err error) {

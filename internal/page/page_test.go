@@ -62,7 +62,7 @@ func TestHTMLForBrowsersOnly(t *testing.T) {
 }
 
 // A page is not stored, loads nothing, runs nothing, and says when to come back.
-func TestHeaders(t *testing.T) {
+func TestPageLoadsNothingAndIsNotStored(t *testing.T) {
 	resp := get(example, "text/html")
 	if resp.StatusCode != 502 {
 		t.Errorf("status %d", resp.StatusCode)
@@ -83,7 +83,7 @@ func TestHeaders(t *testing.T) {
 }
 
 // The texts are there in both shapes, escaped in HTML.
-func TestTexts(t *testing.T) {
+func TestTextsAreInBothShapes(t *testing.T) {
 	html := body(t, get(example, "text/html"))
 	for _, want := range []string{
 		"<title>This service &lt;cannot&gt; be reached</title>", "<h1>This service &lt;cannot&gt; be reached</h1>",

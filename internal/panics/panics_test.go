@@ -27,7 +27,7 @@ func index(list []string, i int) string {
 // A panic ends with what was being done, is counted, and is logged once for each
 // kind: with the place and without what a visitor may have sent. Locks that are
 // unlocked by defer are free by then.
-func TestCatch(t *testing.T) {
+func TestPanicEndsOneThingAndIsCounted(t *testing.T) {
 	var out bytes.Buffer
 	l := &panics.Log{Logger: slog.New(slog.NewTextHandler(&out, nil)), Passes: io.EOF}
 	ended := 0
@@ -65,7 +65,7 @@ func TestCatch(t *testing.T) {
 
 // A value that is no mistake goes its way, and so does every panic where there is
 // no Log.
-func TestPasses(t *testing.T) {
+func TestValueThatIsNoMistakePasses(t *testing.T) {
 	for _, l := range []*panics.Log{nil, {Logger: slog.New(slog.DiscardHandler), Passes: io.EOF}} {
 		func() {
 			defer func() {

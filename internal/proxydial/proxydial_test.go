@@ -88,7 +88,7 @@ func httpProxy(t *testing.T, secret bool) func(net.Conn) {
 	}
 }
 
-func TestHTTPProxy(t *testing.T) {
+func TestHTTPProxyIsDialledThrough(t *testing.T) {
 	addr := listen(t, httpProxy(t, false))
 	if got, err := dial(t, "http://"+addr, nil); err != nil || got != greeting {
 		t.Errorf("%q, %v", got, err)
@@ -104,7 +104,7 @@ func TestHTTPProxy(t *testing.T) {
 }
 
 // A proxy that is spoken to over TLS must show its certificate.
-func TestHTTPSProxy(t *testing.T) {
+func TestHTTPSProxyShowsItsCertificate(t *testing.T) {
 	ca := testca.New(t)
 	config := &tls.Config{Certificates: []tls.Certificate{ca.Issue("127.0.0.1")}}
 	addr := listen(t, func(c net.Conn) {
@@ -121,7 +121,7 @@ func TestHTTPSProxy(t *testing.T) {
 }
 
 // Each answer that is no yes has its hint, and ends in time.
-func TestHTTPProxyRefuses(t *testing.T) {
+func TestRefusalOfAnHTTPProxyHasItsHint(t *testing.T) {
 	for _, tt := range []struct {
 		name, answer string
 		status       int
@@ -181,7 +181,7 @@ func wantError(t *testing.T, err error, status int, hint string) {
 }
 
 // An interim answer is waited out.
-func TestInterimAnswer(t *testing.T) {
+func TestInterimAnswerIsWaitedOut(t *testing.T) {
 	addr := listen(t, func(c net.Conn) {
 		http.ReadRequest(bufio.NewReader(c))
 		io.WriteString(c, "HTTP/1.1 102 Processing\r\n\r\nHTTP/1.1 200 OK\r\n\r\n"+greeting)
@@ -224,7 +224,7 @@ func socksProxy(t *testing.T, reply byte) func(net.Conn) {
 	}
 }
 
-func TestSOCKS5Proxy(t *testing.T) {
+func TestSOCKS5ProxyIsDialledThrough(t *testing.T) {
 	addr := listen(t, socksProxy(t, 0))
 	for _, scheme := range []string{"socks5", "socks5h"} {
 		if got, err := dial(t, scheme+"://me:secret@"+addr, nil); err != nil || got != greeting {
@@ -259,7 +259,7 @@ func TestSocketIsNotHidden(t *testing.T) {
 }
 
 // A proxy that cannot be reached, or is of no known kind.
-func TestNoProxy(t *testing.T) {
+func TestProxyThatIsNoneIsTold(t *testing.T) {
 	ln, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
@@ -272,7 +272,7 @@ func TestNoProxy(t *testing.T) {
 }
 
 // A proxy that is silent is given up when the context ends.
-func TestSilentProxy(t *testing.T) {
+func TestSilentProxyIsGivenUp(t *testing.T) {
 	for _, scheme := range []string{"http", "https", "socks5"} {
 		ctx, cancel := context.WithCancel(context.Background())
 		addr := listen(t, func(c net.Conn) {

@@ -79,7 +79,7 @@ func TestWriteToFullSocket(t *testing.T) {
 	})
 }
 
-func TestErrors(t *testing.T) {
+func TestErrorsOfASocketThatIsNoneAreTold(t *testing.T) {
 	const none = ^uintptr(0)
 	if n, err := socket.Read(none, make([]byte, 1)); n != 0 || err != syscall.EBADF {
 		t.Errorf("read: %d, %v", n, err)

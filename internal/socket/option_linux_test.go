@@ -30,7 +30,7 @@ func option(t *testing.T, c net.Conn) time.Duration {
 	return time.Duration(ms) * time.Millisecond
 }
 
-func TestUserTimeout(t *testing.T) {
+func TestUserTimeoutReachesTheSocket(t *testing.T) {
 	a, b := testnet.TCPPair(t)
 	socket.UserTimeout(a, 15*time.Second)
 	socket.UserTimeout(tls.Client(b, nil), 7*time.Second)
@@ -58,7 +58,7 @@ func TestPeerThatNeverReads(t *testing.T) {
 }
 
 // What a peer that never reads makes the system keep is bounded.
-func TestUnsent(t *testing.T) {
+func TestUnsentIsBounded(t *testing.T) {
 	a, b := testnet.TCPPair(t)
 	b.SetReadBuffer(4 << 10)
 	socket.Unsent(tls.Client(a, nil), 64<<10)
@@ -77,7 +77,7 @@ func TestUnsent(t *testing.T) {
 }
 
 // Segments for a peer that is gone without a word are sent once more.
-func TestRetransmits(t *testing.T) {
+func TestRetransmitsAreCounted(t *testing.T) {
 	a, b := testnet.TCPPair(t)
 	if n := socket.Retransmits(a); n != 0 {
 		t.Errorf("%d at the start", n)

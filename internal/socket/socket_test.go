@@ -62,7 +62,7 @@ func TestFindLooksThroughWrappers(t *testing.T) {
 	}
 }
 
-func TestAbort(t *testing.T) {
+func TestAbortIsAReset(t *testing.T) {
 	far, near := testnet.TCPPair(t)
 	socket.Abort(near)
 	seesReset(t, far)

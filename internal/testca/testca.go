@@ -27,22 +27,38 @@ type CA struct {
 	key  *ecdsa.PrivateKey
 }
 
-// New returns a CA with a key of its own, for the test t. Its certificate is
+// New returns a root CA with a key of its own, for the test t. Its certificate is
 // valid at any time from 1970 to 2200, as is needed under the clock of
 // testing/synctest, which begins in 2000.
 func New(t testing.TB) *CA {
 	t.Helper()
+	return newCA(t, "keystay test CA", nil)
+}
+
+// Intermediate returns a CA of that name whose certificate ca has issued.
+func (ca *CA) Intermediate(name string) *CA {
+	ca.t.Helper()
+	return newCA(ca.t, name, ca)
+}
+
+// newCA returns a CA that the parent has issued, or that is a root without one.
+func newCA(t testing.TB, name string, parent *CA) *CA {
+	t.Helper()
 	ca := &CA{t: t}
 	ca.key = ca.newKey()
 	ca.cert = &x509.Certificate{
-		Subject:               pkix.Name{CommonName: "keystay test CA"},
+		Subject:               pkix.Name{CommonName: name},
 		NotBefore:             time.Unix(0, 0),
 		NotAfter:              time.Date(2200, 1, 1, 0, 0, 0, 0, time.UTC),
 		IsCA:                  true,
 		BasicConstraintsValid: true,
 		KeyUsage:              x509.KeyUsageCertSign,
 	}
-	ca.cert = ca.sign(ca.cert, ca.cert, ca.key)
+	if parent != nil {
+		ca.cert = parent.sign(ca.cert, parent.cert, ca.key)
+	} else {
+		ca.cert = ca.sign(ca.cert, ca.cert, ca.key)
+	}
 	return ca
 }
 

@@ -3,6 +3,7 @@ package testca_test
 import (
 	"crypto/tls"
 	"crypto/x509"
+	"encoding/pem"
 	"errors"
 	"os"
 	"testing"
@@ -34,7 +35,7 @@ func handshake(t *testing.T, cert tls.Certificate, roots *x509.CertPool, name st
 	return err
 }
 
-func TestIssue(t *testing.T) {
+func TestIssuedCertificateIsGoodForItsNames(t *testing.T) {
 	ca := testca.New(t)
 	cert := ca.Issue("relay.test", "*.relay.test", "192.0.2.1")
 	for _, name := range []string{"relay.test", "xyz.relay.test", "192.0.2.1"} {
@@ -55,7 +56,24 @@ func TestIssue(t *testing.T) {
 	}
 }
 
-func TestIssueValid(t *testing.T) {
+func TestIntermediateIsTrustedBehindItsRoot(t *testing.T) {
+	root := testca.New(t)
+	middle := root.Intermediate("a middle")
+	cert := middle.Issue("a.test")
+	if cert.Leaf.Issuer.CommonName != "a middle" {
+		t.Errorf("issued by %v", cert.Leaf.Issuer)
+	}
+	if err := handshake(t, cert, root.Pool(), "a.test"); err == nil {
+		t.Error("a chain without the intermediate is trusted")
+	}
+	block, _ := pem.Decode(middle.PEM())
+	cert.Certificate = append(cert.Certificate, block.Bytes)
+	if err := handshake(t, cert, root.Pool(), "a.test"); err != nil {
+		t.Error(err)
+	}
+}
+
+func TestIssuedCertificateIsGoodInItsTime(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		ca := testca.New(t)
 		now := time.Now()
@@ -75,7 +93,7 @@ func TestIssueValid(t *testing.T) {
 	})
 }
 
-func TestFiles(t *testing.T) {
+func TestFilesHoldACertificateAndItsKey(t *testing.T) {
 	ca := testca.New(t)
 	certFile, keyFile := ca.Files(t.TempDir(), "a.test")
 	cert, err := tls.LoadX509KeyPair(certFile, keyFile)

@@ -11,7 +11,7 @@ import (
 	"keystay/relay/names"
 )
 
-func TestOpenPolicy(t *testing.T) {
+func TestOpenPolicyGivesANameToTheFirst(t *testing.T) {
 	r := newRig(t, nil)
 	a, b := newIdentity(t), newIdentity(t)
 	r.allowed(a, "a.relay.test", "")
@@ -90,7 +90,7 @@ func TestOlderNamesAboveAnothersStand(t *testing.T) {
 	r.allowed(a, "three.two.relay.test", "")
 }
 
-func TestTokenPolicy(t *testing.T) {
+func TestTokenPolicyGivesNamesToTheirTokens(t *testing.T) {
 	r := newRig(t, policy(names.WithToken,
 		names.Token{Secret: "one", Names: []string{"a.relay.test", "c.relay.test"}},
 		names.Token{Secret: "team", Names: []string{"*.team.relay.test"}},
@@ -114,7 +114,7 @@ func TestTokenPolicy(t *testing.T) {
 	r.allowed(b, b.label(), "")
 }
 
-func TestClosedPolicy(t *testing.T) {
+func TestClosedPolicyGivesKeyNamesAlone(t *testing.T) {
 	r := newRig(t, policy(names.Closed))
 	a := newIdentity(t)
 	denied(t, r.claim(a, "a.relay.test", ""), names.DeniedClosed)
@@ -125,7 +125,7 @@ func TestClosedPolicy(t *testing.T) {
 
 // A label made from a key is that key's alone, and so is what is below it,
 // whether or not the key has ever been here.
-func TestKeyLabels(t *testing.T) {
+func TestKeyNameIsThatKeysAlone(t *testing.T) {
 	for _, p := range []names.Policy{names.Open, names.Closed, names.WithToken} {
 		r := newRig(t, policy(p))
 		a, b := newIdentity(t), newIdentity(t)
@@ -156,7 +156,7 @@ func TestMaxNamesPerIdentity(t *testing.T) {
 	r.allowed(b, "more.relay.test", "")
 }
 
-func TestMaxGrants(t *testing.T) {
+func TestFullRecordTakesNoNewName(t *testing.T) {
 	r := newRig(t, nil)
 	grants := r.grants()
 	if err := grants.SetCount(names.MaxGrants - 1); err != nil {
@@ -170,7 +170,7 @@ func TestMaxGrants(t *testing.T) {
 
 // A name is free again when its holder has not been seen for GrantTime; until
 // then it is not, also across a restart.
-func TestGrantsLast(t *testing.T) {
+func TestNameIsFreeAgainAfterGrantTime(t *testing.T) {
 	r := newRig(t, nil)
 	a, b := newIdentity(t), newIdentity(t)
 	for _, name := range []string{"old.relay.test", "kept.relay.test", "fresh.relay.test"} {
@@ -206,7 +206,7 @@ func TestGrantsLast(t *testing.T) {
 	denied(t, again.claim(b, "kept.relay.test", ""), names.DeniedTaken)
 }
 
-func TestStateDir(t *testing.T) {
+func TestRecordIsPrivateAndOpenOnce(t *testing.T) {
 	dir := t.TempDir() + "/new/state"
 	g, err := names.OpenGrants(dir)
 	if err != nil {
@@ -229,7 +229,7 @@ func TestStateDir(t *testing.T) {
 
 // Labels that speak for the whole zone, and what is below them, are given out by
 // no policy, unless a token names them in full. Who has one keeps it.
-func TestReservedLabels(t *testing.T) {
+func TestReservedLabelsNeedATokenThatNamesThem(t *testing.T) {
 	exact := names.Token{Secret: "a token for the very name", Names: []string{"www.relay.test", "x.mail.relay.test"}}
 	all := names.Token{Secret: "a token for all names", Names: []string{"*.relay.test"}}
 	for _, p := range []names.Policy{names.Open, names.WithToken} {

@@ -198,7 +198,7 @@ func TestExpiredCountsForNobody(t *testing.T) {
 }
 
 // What has expired is swept at the start, and then every hour.
-func TestSweep(t *testing.T) {
+func TestExpiredNamesAreSweptEveryHour(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		r := newRig(t, nil)
 		grants := r.grants()

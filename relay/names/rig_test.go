@@ -1,10 +1,8 @@
 package names_test
 
 import (
-	"bytes"
 	"crypto/ed25519"
 	"errors"
-	"sync"
 	"testing"
 
 	"go.uber.org/goleak"
@@ -90,21 +88,4 @@ func denied(t testing.TB, err error, code names.Code) {
 	if !errors.As(err, &d) || d.Code != code {
 		t.Errorf("claim: %v, want code %d", err, code)
 	}
-}
-
-type lockedBuffer struct {
-	mu  sync.Mutex
-	buf bytes.Buffer
-}
-
-func (b *lockedBuffer) Write(p []byte) (int, error) {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	return b.buf.Write(p)
-}
-
-func (b *lockedBuffer) String() string {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	return b.buf.String()
 }

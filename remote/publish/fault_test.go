@@ -436,7 +436,7 @@ func TestLogTellsOnceThatTheServiceIsDown(t *testing.T) {
 
 // Watch says at the start that the service is down, without a visitor, and that
 // it answers.
-func TestWatch(t *testing.T) {
+func TestWatchTellsThatTheServiceIsDownAndBack(t *testing.T) {
 	ln, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)

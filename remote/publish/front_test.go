@@ -42,7 +42,7 @@ func TestAddressesThatAreNotPublicAreUnknown(t *testing.T) {
 	}
 }
 
-func TestForwardedField(t *testing.T) {
+func TestForwardedFieldIsWellFormed(t *testing.T) {
 	for visitor, want := range map[string]string{
 		"192.0.2.7":   `for=192.0.2.7;host="xyz.relay.test:8443";proto=https`,
 		"2001:db8::7": `for="[2001:db8::7]";host="xyz.relay.test:8443";proto=https`,
@@ -56,7 +56,7 @@ func TestForwardedField(t *testing.T) {
 
 // A field that only a front may say is dropped in every spelling that a service
 // could take for it, and what others say is not.
-func TestFrontFields(t *testing.T) {
+func TestFrontFieldsAreDroppedInEverySpelling(t *testing.T) {
 	for _, name := range strings.Fields(`X-Forwarded-For x_forwarded_for X.Forwarded.For X-Forwarded-Whatever X-Forwarded Forwarded X-Real-IP x_real_ip True-Client-IP X-Client-IP
 		CF-Connecting-IP Client-IP CLIENT_IP X-Cluster-Client-IP X-Original-Forwarded-For X-Original-URL X-Original-Host X-Rewrite-URL Fastly-Client-IP X-Envoy-External-Address
 		X-ProxyUser-Ip WL-Proxy-Client-IP Proxy-Client-IP Remote-User REMOTE_USER X-Remote-User X-WEBAUTH-USER Tailscale-User-Login X-Auth-Request-Email Client-Cert Front-End-Https Proxy

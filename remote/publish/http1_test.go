@@ -61,7 +61,7 @@ func TestBytesBehindUpgrade(t *testing.T) {
 
 // Requests that were sent at once are each passed on with their own spelling, and
 // so is one behind an upgrade that was not granted.
-func TestPipelinedRequests(t *testing.T) {
+func TestPipelinedRequestsKeepTheirSpelling(t *testing.T) {
 	target, service := rawTarget(t, "http")
 	c := serveTarget(t, target).visitor("http/1.1")
 	go io.WriteString(c, crlf("POST /1 HTTP/1.1\nHost: $H\nContent-Length: 5\nx-one: 1\n\nhello\nPUT /2 HTTP/1.1\nHost: $H\nTransfer-Encoding: chunked\nx-TWO: 2\n\n3\nabc\n0\n\n\nGET /3 HTTP/1.1\nHost: $H\nConnection: Upgrade\nUpgrade: x\nx-thREE: 3\n\n"))
@@ -80,7 +80,7 @@ func TestPipelinedRequests(t *testing.T) {
 
 // A chunk that is not well formed gets 400, as far as the answer has not begun,
 // and the service never sees a whole body.
-func TestBrokenChunks(t *testing.T) {
+func TestBrokenChunkIsNeverAWholeBody(t *testing.T) {
 	target, service := rawTarget(t, "http")
 	p := serveTarget(t, target)
 	for name, chunk := range map[string]string{

@@ -16,7 +16,7 @@ import (
 )
 
 // A head of 64 KiB passes, and a longer one gets 431.
-func TestLongHeads(t *testing.T) {
+func TestLongHeadGets431(t *testing.T) {
 	target, service := rawTarget(t, "http")
 	p := serveTarget(t, target)
 	const room = 4 << 10 // net/http takes this much more
@@ -118,7 +118,7 @@ func TestFramesOfVisitorsAreShort(t *testing.T) {
 }
 
 // A visitor's HTTP/2 connection is told how many requests it may make at once.
-func TestVisitorStreams(t *testing.T) {
+func TestVisitorIsToldHowManyStreamsItMayOpen(t *testing.T) {
 	target, _ := rawTarget(t, "http")
 	v := newH2Visitor(t, serveTarget(t, target))
 	f, err := v.fr.ReadFrame()

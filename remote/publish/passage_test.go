@@ -70,8 +70,24 @@ var requests = []struct{ name, send, gets, status string }{
 	{"a name with a space", "GET / HTTP/1.1\nHost: $H\nX Y: 1\n\n", "", "400"},
 }
 
+// expect checks that the service gets a request, and answers it with 204; answered
+// is what the visitor then gets.
+func (e *rawEnd) expect(t *testing.T, name, want string, answered <-chan string) {
+	t.Helper()
+	_, body, _ := strings.Cut(want, "\r\n\r\n")
+	select {
+	case e.steps <- rawStep{until: "\r\n\r\n" + body, answer: "HTTP/1.1 204 No Content\r\n\r\n"}:
+		if got := withoutForwarded(<-e.got, domain); sorted(got) != sorted(want) {
+			t.Errorf("%s: the service gets\n%q, want\n%q", name, sorted(got), sorted(want))
+		}
+		<-answered
+	case got := <-answered:
+		t.Errorf("%s: the service gets nothing, and the visitor %q", name, got)
+	}
+}
+
 // Each request reaches the service as the table says.
-func TestRequestsArrive(t *testing.T) {
+func TestRequestsArriveAsTheTableSays(t *testing.T) {
 	for _, kind := range kinds {
 		t.Run(kind, func(t *testing.T) {
 			target, service := rawTarget(t, kind)
@@ -86,19 +102,9 @@ func TestRequestsArrive(t *testing.T) {
 					c.Close()
 					continue
 				}
-				_, until, _ := strings.Cut(want, "\r\n\r\n")
 				answered := make(chan string, 1)
 				go func() { answered <- say(t, c, crlf(row.send), len("HTTP/1.1 204 No Content\r\n")) }()
-				select {
-				case service.steps <- rawStep{until: "\r\n\r\n" + until, answer: "HTTP/1.1 204 No Content\r\n\r\n"}:
-					got := withoutForwarded(<-service.got, domain)
-					if sorted(got) != sorted(want) {
-						t.Errorf("%s: the service gets\n%q, want\n%q", row.name, sorted(got), sorted(want))
-					}
-					<-answered
-				case got := <-answered:
-					t.Errorf("%s: the service gets nothing, and the visitor %q", row.name, got)
-				}
+				service.expect(t, row.name, want, answered)
 				c.Close()
 			}
 		})
@@ -153,7 +159,7 @@ var answers = []struct{ name, method, send, gets, h2 string }{
 }
 
 // Each answer reaches the visitor as the table says, over HTTP/1.1 and HTTP/2.
-func TestAnswersArrive(t *testing.T) {
+func TestAnswersArriveAsTheTableSays(t *testing.T) {
 	for _, kind := range kinds {
 		t.Run(kind, func(t *testing.T) {
 			target, service := rawTarget(t, kind)
@@ -231,17 +237,7 @@ func TestRequestsArriveFromHTTP2(t *testing.T) {
 					}
 					continue
 				}
-				_, until, _ := strings.Cut(want, "\r\n\r\n")
-				select {
-				case service.steps <- rawStep{until: "\r\n\r\n" + until, answer: "HTTP/1.1 204 No Content\r\n\r\n"}:
-					got := withoutForwarded(<-service.got, domain)
-					if sorted(got) != sorted(want) {
-						t.Errorf("%s: the service gets\n%q, want\n%q", row.name, sorted(got), sorted(want))
-					}
-					<-answered
-				case got := <-answered:
-					t.Errorf("%s: the service gets nothing, and the visitor %q", row.name, got)
-				}
+				service.expect(t, row.name, want, answered)
 			}
 		})
 	}

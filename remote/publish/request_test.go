@@ -25,7 +25,7 @@ func (p *published) raw(request string) *http.Response {
 
 // What the local service would take for its own, or for the word of a proxy,
 // does not get through.
-func TestHostileRequests(t *testing.T) {
+func TestHostileFieldsDoNotGetThrough(t *testing.T) {
 	got := make(chan *http.Request, 1)
 	p := publishHandler(t, func(w http.ResponseWriter, r *http.Request) {
 		io.Copy(io.Discard, r.Body)

@@ -93,7 +93,7 @@ func h2cTarget(t *testing.T, h http.Handler) *publish.Target {
 // A service that speaks HTTP/2 without TLS gets what gRPC needs: each piece of
 // the body while it is answered, TE, and trailers. An Upgrade, which it cannot
 // grant, is left out.
-func TestH2C(t *testing.T) {
+func TestH2CServiceGetsWhatGRPCNeeds(t *testing.T) {
 	p := serveTarget(t, h2cTarget(t, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if r.ProtoMajor != 2 || r.Header.Get("Te") != r.Header.Get("X-Te") || r.Header.Get("Upgrade") != "" {
 			t.Errorf("%s, TE %q, Upgrade %q", r.Proto, r.Header.Get("Te"), r.Header.Get("Upgrade"))
@@ -193,7 +193,7 @@ func TestServiceThatWantsAnotherConnection(t *testing.T) {
 
 // A stream that is reset with HTTP_1_1_REQUIRED (RFC 9113, section 7) is sent
 // again over HTTP/1.1, and so is what follows.
-func TestHTTP11Required(t *testing.T) {
+func TestHTTP11RequiredIsSentAgainOverHTTP1(t *testing.T) {
 	ca := testca.New(t)
 	ln, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
@@ -238,7 +238,7 @@ func TestHTTP11Required(t *testing.T) {
 
 // The server name that an https service is asked for. One that ends the
 // handshake for a name is asked for the next.
-func TestServerNames(t *testing.T) {
+func TestNextServerNameIsTriedAfterARefusal(t *testing.T) {
 	ca := testca.New(t)
 	for _, c := range []struct {
 		name  string

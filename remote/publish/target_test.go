@@ -74,7 +74,7 @@ func body(t *testing.T, resp *http.Response, err error) string {
 
 // The local service learns who the visitor is from headers that the visitor
 // cannot forge, and else gets the request as it is.
-func TestForwardedHeaders(t *testing.T) {
+func TestServiceLearnsTheVisitorFromUnforgeableHeaders(t *testing.T) {
 	got := make(chan *http.Request, 1)
 	p := publishHandler(t, func(w http.ResponseWriter, r *http.Request) {
 		got <- r
@@ -116,7 +116,7 @@ func TestForwardedHeaders(t *testing.T) {
 	})
 }
 
-func TestForeignHost(t *testing.T) {
+func TestForeignHostGets421(t *testing.T) {
 	p := publishHandler(t, func(w http.ResponseWriter, r *http.Request) { fmt.Fprint(w, "served") })
 	both(t, func(t *testing.T, h2 bool) {
 		for host, want := range map[string]int{
@@ -134,7 +134,7 @@ func TestForeignHost(t *testing.T) {
 }
 
 // A service that is down is told as such, and not where it is.
-func TestServiceDown(t *testing.T) {
+func TestServiceThatIsDownIsToldAndNotWhere(t *testing.T) {
 	ln, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
@@ -206,7 +206,7 @@ func TestAnswersAreNotBuffered(t *testing.T) {
 	}
 }
 
-func TestTrailers(t *testing.T) {
+func TestTrailersPassBothWays(t *testing.T) {
 	p := publishHandler(t, func(w http.ResponseWriter, r *http.Request) {
 		w.Header().Set("Trailer", "X-Sum")
 		io.Copy(w, r.Body)
@@ -224,7 +224,7 @@ func TestTrailers(t *testing.T) {
 }
 
 // A visitor that asks whether to send its body hears what the service says.
-func TestExpectContinue(t *testing.T) {
+func TestExpectContinueIsAnsweredByTheService(t *testing.T) {
 	p := publishHandler(t, func(w http.ResponseWriter, r *http.Request) {
 		if r.URL.Path == "/no" {
 			w.WriteHeader(http.StatusRequestEntityTooLarge)
@@ -253,7 +253,7 @@ func TestExpectContinue(t *testing.T) {
 	}
 }
 
-func TestLargeBodies(t *testing.T) {
+func TestLargeBodiesArriveWhole(t *testing.T) {
 	p := publishHandler(t, func(w http.ResponseWriter, r *http.Request) {
 		h := sha256.New()
 		var b bytes.Buffer
@@ -272,7 +272,7 @@ func TestLargeBodies(t *testing.T) {
 }
 
 // A service may answer before it has got the whole body, and read on or not.
-func TestEarlyAnswer(t *testing.T) {
+func TestEarlyAnswerIsPassedOn(t *testing.T) {
 	p := publishHandler(t, func(w http.ResponseWriter, r *http.Request) {
 		w.WriteHeader(http.StatusRequestEntityTooLarge)
 		fmt.Fprint(w, "too large")
@@ -320,7 +320,7 @@ func TestAnswerWhileBodyIsRead(t *testing.T) {
 }
 
 // After a switch of protocols bytes go both ways, and each side ends by itself.
-func TestUpgrade(t *testing.T) {
+func TestUpgradedBytesGoBothWays(t *testing.T) {
 	p := publishHandler(t, func(w http.ResponseWriter, r *http.Request) {
 		if r.Header.Get("Upgrade") != "echo" || r.Header.Get("Connection") != "Upgrade" {
 			t.Errorf("headers %v", r.Header)

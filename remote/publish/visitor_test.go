@@ -17,7 +17,7 @@ import (
 
 // An answer that breaks off never looks complete, in whatever way its length is
 // told: not even in HTTP/1.0, where the end of the connection is the end.
-func TestTruncatedAnswer(t *testing.T) {
+func TestTruncatedAnswerNeverLooksComplete(t *testing.T) {
 	for name, head := range map[string]string{
 		"length":  "HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\npart",
 		"chunked": "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n4\r\npart\r\n",
@@ -68,7 +68,7 @@ func TestTruncatedAnswer(t *testing.T) {
 }
 
 // An upload that breaks off never looks complete to the service.
-func TestTruncatedUpload(t *testing.T) {
+func TestTruncatedUploadNeverLooksComplete(t *testing.T) {
 	type result struct {
 		n   int
 		err error
@@ -119,7 +119,7 @@ func TestHalfClosedRequest(t *testing.T) {
 }
 
 // A request is given up at the service when its visitor is gone.
-func TestVisitorGone(t *testing.T) {
+func TestRequestIsGivenUpWhenItsVisitorIsGone(t *testing.T) {
 	started, gone := make(chan struct{}), make(chan struct{})
 	p := publishHandler(t, func(w http.ResponseWriter, r *http.Request) {
 		started <- struct{}{}
