@@ -91,6 +91,14 @@ func (s *Server) metrics() *prometheus.Registry {
 	}
 	reg.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 	gauge("keystay_sessions", "Links of remotes that are up; a remote keeps two.", func() float64 { n, _ := s.presence.count(); return float64(n) })
+	gauge("keystay_issuance_left", "How many new names may order their first certificate at once; the CA's limit for the zone. Without names.certificates_per_week it is 0.", func() float64 {
+		i, _ := s.Names.Issuance()
+		return float64(i.Left)
+	})
+	gauge("keystay_issuance_waiting", "How many new names wait for their turn at the CA.", func() float64 {
+		i, _ := s.Names.Issuance()
+		return float64(i.Waiting)
+	})
 	gauge("keystay_names", "Names that lead to a connected remote.", func() float64 { _, n := s.presence.count(); return float64(n) })
 	gauge("keystay_visitors", "Visitors that are being served.", func() float64 { return float64(s.stats.visitors.current()) })
 	counter("keystay_visitors_total", "Visitors that reached a remote.", func() float64 { return float64(s.stats.visitors.sum()) })
