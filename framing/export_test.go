@@ -47,19 +47,17 @@ func HoldLink(l *Link) { l.sender.become(true) }
 
 // GatherLink gathers what waits on a link that is held, and ReleaseLink writes
 // it and lets others write again.
-func GatherLink(l *Link) { l.gather() }
+func GatherLink(l *Link) { l.sender.gather() }
 
 func ReleaseLink(l *Link) {
-	l.finish(0)
+	l.sender.finish(0)
 	l.sender.end()
-	l.pump()
+	l.sender.pump()
 }
 
 // QueuePong queues a record that somebody else writes.
 func QueuePong(l *Link) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	l.queueLocked(appendRecord(nil, recPong, make([]byte, 8)))
+	l.sender.queue(appendRecord(nil, recPong, make([]byte, 8)))
 }
 
 // PrepareLane makes a connection ready to be a bare lane.

@@ -27,16 +27,8 @@ var (
 	ErrTooManyStreams = errors.New("too many streams on this link")
 )
 
-const (
-	// HelloTimeout is how long a relay waits for HELLO, and a remote for its answer.
-	HelloTimeout = 10 * time.Second
-	// WriteTimeout is how long a write to the link may make no progress; where
-	// the link does not run on a [BufferedConn], how long it may take.
-	WriteTimeout = 10 * time.Second
-	// maxQueued is how much of control records may wait to be written on a link,
-	// in bytes.
-	maxQueued = 64 << 10
-)
+// HelloTimeout is how long a relay waits for HELLO, and a remote for its answer.
+const HelloTimeout = 10 * time.Second
 
 // A Handler holds what a Link calls while it reads or writes. Each function may be
 // nil. But for Claim and Release they must not block for long: nothing is read, or
@@ -103,7 +95,6 @@ type Link struct {
 	pulse   pulse
 	naming  naming
 	goodbye goodbye
-	queued  []byte // control records to be written by pump
 	streams map[*Stream]struct{}
 	byID    map[uint32]*Stream // those whose smux side is open
 	lastID  uint32             // of the last stream that was opened; at the relay
@@ -141,7 +132,7 @@ func newLink(conn net.Conn, isRelay bool) *Link {
 		lastID:  1,
 	}
 	l.mux.l = l
-	l.sender.wire = wireOf(conn)
+	l.sender.link, l.sender.wire = l, wireOf(conn)
 	l.sender.changed.L = &l.sender.mu
 	if !isRelay {
 		l.goodbye.drained = make(chan struct{})
@@ -244,7 +235,7 @@ func (l *Link) Welcome(w Welcome, handler Handler) error {
 	l.pool.memory = handler.Memory
 	w.Minor = Minor
 	l.agreed = l.peerCaps&w.Capabilities&CapabilityLanes != 0
-	if err := l.write(w.record()); err != nil {
+	if err := l.sender.write(w.record()); err != nil {
 		return err
 	}
 	l.start()
@@ -253,7 +244,7 @@ func (l *Link) Welcome(w Welcome, handler Handler) error {
 
 // Refuse tells the remote why it is not let in, and closes the connection.
 func (l *Link) Refuse(r Refusal) error {
-	err := l.write(r.record())
+	err := l.sender.write(r.record())
 	l.conn.Close()
 	return err
 }
@@ -274,6 +265,17 @@ func (l *Link) Err() error {
 func (l *Link) Close() error {
 	l.fail(ErrClosed)
 	return nil
+}
+
+// isOver reports whether the link has ended. It may still be telling the other side
+// why.
+func (l *Link) isOver() bool {
+	select {
+	case <-l.done:
+		return true
+	default:
+		return false
+	}
 }
 
 // RemoteAddr is the address of the other side.
@@ -342,7 +344,7 @@ func (l *Link) cutStreams() {
 	for _, s := range streams {
 		s.lost()
 	}
-	l.pump()
+	l.sender.pump()
 }
 
 // abandon closes a connection that has failed. It begins with the socket
@@ -355,49 +357,10 @@ func abandon(c net.Conn) {
 	c.Close()
 }
 
-// write writes whole records. An error ends the link.
-func (l *Link) write(b []byte) error {
-	l.sender.become(true)
-	l.conn.SetWriteDeadline(time.Now().Add(WriteTimeout))
-	_, err := l.conn.Write(b)
-	l.conn.SetWriteDeadline(time.Time{})
-	l.sender.end()
-	if err != nil {
-		l.fail(fmt.Errorf("write to the link: %w", err))
-	}
-	return err
-}
-
-// errTooMuchQueued ends a link whose other side asks and does not read.
-var errTooMuchQueued = protocolErrorf("more than %d bytes of answers wait to be taken", maxQueued)
-
 // send queues a control record. It never blocks, so that the reader never
 // waits for a writer: two sides that did could wait for each other.
 func (l *Link) send(rec []byte) {
-	l.mu.Lock()
-	ok := l.sendLocked(rec)
-	l.mu.Unlock()
-	if !ok {
+	if !l.sender.send(rec) {
 		l.fail(errTooMuchQueued)
 	}
-}
-
-func (l *Link) sendLocked(rec []byte) bool {
-	if !l.queueLocked(rec) {
-		return false
-	}
-	go l.pumpAside()
-	return true
-}
-
-// queueLocked is sendLocked for a caller that calls pump itself.
-func (l *Link) queueLocked(rec []byte) bool {
-	if l.err != nil {
-		return true
-	}
-	if len(l.queued)+len(rec) > maxQueued {
-		return false
-	}
-	l.queued = append(l.queued, rec...)
-	return true
 }

@@ -61,7 +61,7 @@ func (l *Link) ask(ctx context.Context, a ask, record []byte) (Claimed, error) {
 		l.mu.Unlock()
 		return Claimed{}, fmt.Errorf("link lost: %w", l.err)
 	}
-	sent := len(l.naming.asks) < MaxNames && l.sendLocked(record)
+	sent := len(l.naming.asks) < MaxNames && l.sender.send(record)
 	if sent {
 		l.naming.asks = append(l.naming.asks, a)
 		if !a.release {

@@ -78,7 +78,7 @@ func (l *Link) acknowledgeLocked() bool {
 		return true
 	}
 	l.goodbye.ackDue = false
-	return l.sendLocked(appendRecord(nil, recGoAwayAck, nil))
+	return l.sender.send(appendRecord(nil, recGoAwayAck, nil))
 }
 
 // handleGoAwayAck notes the answer to GOAWAY. The goroutine that reads it has

@@ -142,12 +142,11 @@ func (l *Link) answerPing(pong []byte) error {
 		l.pulse.due = l.now() + SilenceLimit
 		l.pulse.timer.Reset(SilenceLimit)
 	}
-	ok := l.queueLocked(pong)
 	l.mu.Unlock()
-	if !ok {
+	if !l.sender.queue(pong) {
 		return errTooMuchQueued
 	}
-	l.pump()
+	l.sender.pump()
 	return nil
 }
 

@@ -41,10 +41,8 @@ func (l *Link) nextMux() (int, error) {
 // next reads and handles one record. Of a MUX record that is not empty it reads
 // the header alone, and returns its length n; else n is 0.
 func (l *Link) next() (t recordType, n int, err error) {
-	select {
-	case <-l.done: // it has failed, and may still be telling the other side why
+	if l.isOver() {
 		return 0, 0, l.Err()
-	default:
 	}
 	if _, err := io.ReadFull(l.conn, l.hdr[:]); err != nil {
 		if err == io.EOF {

@@ -146,7 +146,7 @@ func (s *Stream) receive(p []byte) error {
 	if step := r.arrived - r.updated; step >= updateStep || r.updated == 0 && step >= firstUpdate {
 		r.updated = r.arrived
 		s.link.sender.update(s.id, r.arrived)
-		go s.link.pumpAside()
+		go s.link.sender.pumpAside()
 	}
 	r.wrote = false
 	if err := r.feed(s, p); err != nil {
@@ -176,12 +176,11 @@ func (d *sender) syn(id uint32) {
 }
 
 // fin queues a FIN, and waits for room as long as the link is up.
-func (l *Link) fin(id uint32) {
-	d := &l.sender
+func (d *sender) fin(id uint32) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	for len(d.frames) > maxFrames && l.Err() == nil {
-		go l.pumpAside()
+	for len(d.frames) > maxFrames && !d.link.isOver() {
+		go d.pumpAside()
 		d.changed.Wait()
 	}
 	d.frameLocked(smuxFIN, id)

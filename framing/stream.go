@@ -199,7 +199,7 @@ func (s *Stream) Write(p []byte) (n int, err error) {
 		}
 		n += s.queueLocked(p[n:])
 		if n == len(p) && len(s.out) < atOnce && s.readyLocked() {
-			s.unlocked(s.link.pump)
+			s.unlocked(s.link.sender.pump)
 			return n, nil
 		}
 		s.kickLocked()
@@ -212,7 +212,7 @@ func (s *Stream) Write(p []byte) (n int, err error) {
 
 // CloseWrite sends END: the other side reads io.EOF after all data.
 func (s *Stream) CloseWrite() error {
-	defer s.link.pump()
+	defer s.link.sender.pump()
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	switch {
@@ -227,7 +227,7 @@ func (s *Stream) CloseWrite() error {
 
 // Close closes the stream, see [Stream]. It does not wait for anything.
 func (s *Stream) Close() error {
-	defer s.link.pump()
+	defer s.link.sender.pump()
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.closed {

@@ -37,7 +37,7 @@ func (s *Stream) settleLocked() {
 // closeMux closes the smux side where FIN has to wait for the link.
 func (s *Stream) closeMux() {
 	defer s.link.handler.Panics.Catch("ending a stream", s.link.panicked)
-	s.link.fin(s.id)
+	s.link.sender.fin(s.id)
 	s.link.unregister(s)
 	s.mu.Lock()
 	defer s.mu.Unlock()

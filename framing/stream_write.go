@@ -200,7 +200,7 @@ func (s *Stream) controlLocked(t recordType, payload []byte) {
 // kickLocked sees to it that out is written, soon.
 func (s *Stream) kickLocked() {
 	if s.readyLocked() {
-		go s.link.pumpAside()
+		go s.link.sender.pumpAside()
 	}
 }
 
@@ -228,7 +228,7 @@ func (s *Stream) writeOut() int {
 	s.out, s.outHead, s.frame, s.outHeld = nil, 0, 0, 0
 	s.writable.Broadcast()
 	s.mu.Unlock()
-	if !s.link.put(b) {
+	if !s.link.sender.put(b) {
 		s.mu.Lock()
 		s.dropOutLocked()
 		if s.rst == rstQueued { // meanwhile
