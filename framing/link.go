@@ -93,7 +93,9 @@ type Link struct {
 
 	mu      sync.Mutex
 	pulse   pulse
-	naming  naming
+	asks    asks   // at the remote
+	claims  claims // at the relay
+	turns   turns
 	goodbye goodbye
 	streams map[*Stream]struct{}
 	byID    map[uint32]*Stream // those whose smux side is open
@@ -134,6 +136,7 @@ func newLink(conn net.Conn, isRelay bool) *Link {
 	l.mux.l = l
 	l.sender.link, l.sender.wire = l, wireOf(conn)
 	l.sender.changed.L = &l.sender.mu
+	l.asks.link, l.claims.link, l.turns.link = l, l, l
 	if !isRelay {
 		l.goodbye.drained = make(chan struct{})
 		l.laneLink = newLaneLink()
@@ -291,11 +294,6 @@ func (l *Link) fail(err error) {
 	}
 	l.err = err
 	close(l.done)
-	asks := l.naming.asks
-	l.naming.asks = nil
-	if l.naming.answering != nil {
-		l.naming.answering.stop()
-	}
 	if l.over != nil {
 		go l.over()
 	}
@@ -305,9 +303,8 @@ func (l *Link) fail(err error) {
 	l.checkLocked()
 	l.mu.Unlock()
 
-	for _, a := range asks {
-		a.answer <- answer{err: fmt.Errorf("link lost: %w", err)}
-	}
+	l.asks.linkLost(err)
+	l.claims.linkLost()
 	if errors.Is(err, ErrProtocol) && l.sender.become(false) {
 		g := GoAway{Code: GoAwayProtocol, Text: err.Error()}
 		l.conn.SetWriteDeadline(time.Now().Add(time.Second))

@@ -4,47 +4,35 @@ import "context"
 
 // handle acts on one control record.
 func (l *Link) handle(t recordType, p []byte) error {
-	switch t {
-	case recPing:
-		return l.handlePing(p)
-	case recPong:
-		return l.handlePong(p)
-	case recGoAway:
-		return l.handleGoAway(p)
-	case recGoAwayAck:
-		l.handleGoAwayAck()
-		return nil
-	}
 	if ours, err := l.handleLanes(t, p); ours {
 		return err
 	}
-	if l.isRelay {
-		switch t {
-		case recClaim, recRelease:
-			return l.handleAsked(t, p)
-		case recOrder:
-			return l.handleOrder(p)
+	switch atRelay := l.isRelay; {
+	case t == recPing:
+		return l.handlePing(p)
+	case t == recPong:
+		return l.handlePong(p)
+	case t == recGoAway:
+		return l.handleGoAway(p)
+	case t == recGoAwayAck:
+		l.handleGoAwayAck()
+		return nil
+	case (t == recClaim || t == recRelease) && atRelay:
+		return l.claims.handleAsked(t, p)
+	case (t == recClaimed || t == recDenied || t == recReleased) && !atRelay:
+		return l.asks.handleAnswer(t, p)
+	case t == recLost && !atRelay:
+		return l.asks.handleLost(p)
+	case t == recOrder && atRelay:
+		return l.turns.handleOrder(p)
+	case t == recOrderTurn && !atRelay:
+		return l.turns.handleTurn(p)
+	case t == recStartMux && !atRelay:
+		if len(p) < 1 || p[0] != smuxVersion {
+			return protocolErrorf("START_MUX of another smux version")
 		}
-	} else {
-		switch t {
-		case recClaimed, recDenied, recReleased:
-			return l.handleAnswer(t, p)
-		case recLost:
-			d, err := parseDenial(p, l.peerMinor)
-			if err == nil && l.handler.Lost != nil && l.hasClaimed(d.Name) {
-				l.handler.Lost(d)
-			}
-			return err
-		case recOrderTurn:
-			return l.handleOrderTurn(p)
-		case recStartMux:
-			if len(p) < 1 || p[0] != smuxVersion {
-				return protocolErrorf("START_MUX of another smux version")
-			}
-			return l.beginMux()
-		}
-	}
-	if t >= optional {
+		return l.beginMux()
+	case t >= optional:
 		return nil
 	}
 	return protocolErrorf("unexpected record 0x%02x", t)
