@@ -22,8 +22,8 @@ func PoolUsed(l *Link) int {
 // stopped for d.
 func Stop(l *Link, d time.Duration) {
 	l.pulse.lastRead.Add(-int64(d))
-	l.mu.Lock()
-	defer l.mu.Unlock()
+	l.pulse.mu.Lock()
+	defer l.pulse.mu.Unlock()
 	l.pulse.due -= d
 	l.pulse.pingDue -= d
 	l.pulse.timer.Reset(0)

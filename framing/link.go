@@ -136,7 +136,7 @@ func newLink(conn net.Conn, isRelay bool) *Link {
 	l.mux.l = l
 	l.sender.link, l.sender.wire = l, wireOf(conn)
 	l.sender.changed.L = &l.sender.mu
-	l.asks.link, l.claims.link, l.turns.link = l, l, l
+	l.pulse.link, l.asks.link, l.claims.link, l.turns.link = l, l, l, l
 	if !isRelay {
 		l.goodbye.drained = make(chan struct{})
 		l.laneLink = newLaneLink()
@@ -252,6 +252,21 @@ func (l *Link) Refuse(r Refusal) error {
 	return err
 }
 
+// start begins to read, to send PING and to notice silence.
+func (l *Link) start() {
+	socket.UserTimeout(l.conn, ackTimeout)
+	socket.Unsent(l.conn, unsent)
+	l.pulse.start()
+	l.mu.Lock()
+	if l.err == nil {
+		l.over = l.handler.Over
+	} else if l.handler.Over != nil {
+		go l.handler.Over()
+	}
+	l.mu.Unlock()
+	go l.readLoop()
+}
+
 // Done is closed when the link is over; Err then says why.
 func (l *Link) Done() <-chan struct{} { return l.done }
 
@@ -297,12 +312,10 @@ func (l *Link) fail(err error) {
 	if l.over != nil {
 		go l.over()
 	}
-	if l.pulse.timer != nil {
-		l.pulse.timer.Stop()
-	}
 	l.checkLocked()
 	l.mu.Unlock()
 
+	l.pulse.stop()
 	l.asks.linkLost(err)
 	l.claims.linkLost()
 	if errors.Is(err, ErrProtocol) && l.sender.become(false) {

@@ -9,9 +9,9 @@ func (l *Link) handle(t recordType, p []byte) error {
 	}
 	switch atRelay := l.isRelay; {
 	case t == recPing:
-		return l.handlePing(p)
+		return l.pulse.handlePing(p)
 	case t == recPong:
-		return l.handlePong(p)
+		return l.pulse.handlePong(p)
 	case t == recGoAway:
 		return l.handleGoAway(p)
 	case t == recGoAwayAck:

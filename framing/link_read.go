@@ -50,7 +50,7 @@ func (l *Link) next() (t recordType, n int, err error) {
 		}
 		return 0, 0, fmt.Errorf("read from the link: %w", err)
 	}
-	l.heard()
+	l.pulse.heard()
 	t, size := parseRecordHeader(l.hdr[:])
 	if t == recMux {
 		if !l.hasMux() {

@@ -39,6 +39,10 @@ const maxQueued = 64 << 10
 // errTooMuchQueued ends a link whose other side asks and does not read.
 var errTooMuchQueued = protocolErrorf("more than %d bytes of answers wait to be taken", maxQueued)
 
+// unsent is how much the system keeps of what was written to a link and not yet
+// sent, in bytes: all that is written later waits behind it.
+const unsent = 256 << 10
+
 // gatherSize is how much is gathered before it is written, in bytes; with what
 // one stream may have queued it fills a buffer of the BufferedConn.
 const gatherSize = wireBuffer - maxOut - 2<<10
