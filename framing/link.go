@@ -84,12 +84,11 @@ type Link struct {
 	handler Handler
 	// peerMinor is the other side's minor version.
 	peerMinor uint8
-	peerCaps  uint32             // what it can do; at the relay
-	hdr       [recordHeader]byte // used by the reader alone
+	peerCaps  uint32 // what it can do; at the relay
 
-	began   time.Time
-	control meter // used by the reader alone
-	sender  sender
+	began  time.Time
+	reader reader
+	sender sender
 
 	mu      sync.Mutex
 	pulse   pulse
@@ -106,7 +105,6 @@ type Link struct {
 	over    func()        // Handler.Over, once the link has begun
 	done    chan struct{} // closed with err set
 
-	mux      demux // used by the reader alone
 	accepted chan *Stream
 	pool     pool
 	laneLink
@@ -133,7 +131,7 @@ func newLink(conn net.Conn, isRelay bool) *Link {
 		done:    make(chan struct{}),
 		lastID:  1,
 	}
-	l.mux.l = l
+	l.reader.link, l.reader.mux.r = l, &l.reader
 	l.sender.link, l.sender.wire = l, wireOf(conn)
 	l.sender.changed.L = &l.sender.mu
 	l.pulse.link, l.asks.link, l.claims.link, l.turns.link = l, l, l, l
@@ -264,7 +262,7 @@ func (l *Link) start() {
 		go l.handler.Over()
 	}
 	l.mu.Unlock()
-	go l.readLoop()
+	go l.reader.loop()
 }
 
 // Done is closed when the link is over; Err then says why.

@@ -33,6 +33,26 @@ const (
 	phaseCut                 // smux's FIN has come: nothing can follow
 )
 
+// receive parses what has arrived for the stream.
+func (s *Stream) receive(p []byte) error {
+	r := &s.parse
+	if r.phase == phaseCut {
+		return nil
+	}
+	r.arrived += uint32(len(p))
+	if step := r.arrived - r.updated; step >= updateStep || r.updated == 0 && step >= firstUpdate {
+		r.updated = r.arrived
+		s.link.sender.update(s.id, r.arrived)
+		go s.link.sender.pumpAside()
+	}
+	r.wrote = false
+	if err := r.feed(s, p); err != nil {
+		return err
+	}
+	s.notice()
+	return nil
+}
+
 // feed parses p and hands each record to the sink.
 func (r *parser) feed(s sink, p []byte) error {
 	for len(p) > 0 {
@@ -161,6 +181,25 @@ type sink interface {
 	credited(uint32) error
 	lanes() bool // SWITCH may come at all
 	switched(offset uint64) error
+}
+
+// cutOff is the end of the stream's smux side.
+func (s *Stream) cutOff() {
+	if s.parse.phase == phaseCut {
+		return
+	}
+	s.parse.phase = phaseCut
+	if !s.ended() { // else written is about to find that out
+		s.lost()
+	}
+}
+
+// lost ends a stream because of its link, or of its smux side.
+func (s *Stream) lost() {
+	s.fail(s.link.cause(errCut))
+	if !s.link.isRelay && s.begins.CompareAndSwap(false, true) {
+		s.link.hasBegun()
+	}
 }
 
 // begun makes the stream ready for Accept.

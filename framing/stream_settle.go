@@ -45,25 +45,6 @@ func (s *Stream) closeMux() {
 	s.settleLocked()
 }
 
-// cutOff is the end of the stream's smux side.
-func (s *Stream) cutOff() {
-	if s.parse.phase == phaseCut {
-		return
-	}
-	s.parse.phase = phaseCut
-	if !s.ended() { // else written is about to find that out
-		s.lost()
-	}
-}
-
-// lost ends a stream because of its link, or of its smux side.
-func (s *Stream) lost() {
-	s.fail(s.link.cause(errCut))
-	if !s.link.isRelay && s.begins.CompareAndSwap(false, true) {
-		s.link.hasBegun()
-	}
-}
-
 // ended reports whether both directions have ended, or moved. The other side may
 // send smux's FIN as soon as it has our END. That can be before written is called
 // for the END.

@@ -2,42 +2,6 @@ package framing
 
 import "context"
 
-// handle acts on one control record.
-func (l *Link) handle(t recordType, p []byte) error {
-	if ours, err := l.handleLanes(t, p); ours {
-		return err
-	}
-	switch atRelay := l.isRelay; {
-	case t == recPing:
-		return l.pulse.handlePing(p)
-	case t == recPong:
-		return l.pulse.handlePong(p)
-	case t == recGoAway:
-		return l.handleGoAway(p)
-	case t == recGoAwayAck:
-		l.handleGoAwayAck()
-		return nil
-	case (t == recClaim || t == recRelease) && atRelay:
-		return l.claims.handleAsked(t, p)
-	case (t == recClaimed || t == recDenied || t == recReleased) && !atRelay:
-		return l.asks.handleAnswer(t, p)
-	case t == recLost && !atRelay:
-		return l.asks.handleLost(p)
-	case t == recOrder && atRelay:
-		return l.turns.handleOrder(p)
-	case t == recOrderTurn && !atRelay:
-		return l.turns.handleTurn(p)
-	case t == recStartMux && !atRelay:
-		if len(p) < 1 || p[0] != smuxVersion {
-			return protocolErrorf("START_MUX of another smux version")
-		}
-		return l.beginMux()
-	case t >= optional:
-		return nil
-	}
-	return protocolErrorf("unexpected record 0x%02x", t)
-}
-
 func (l *Link) handleGoAway(p []byte) error {
 	g, err := parseGoAway(p)
 	if err != nil {
