@@ -65,9 +65,9 @@ func PrepareLane(c duplex.Conn) { prepareLane(c) }
 
 // UseIDs leaves ids for n more streams.
 func UseIDs(l *Link, n uint32) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	l.lastID = math.MaxUint32 - 2*n
+	l.streams.mu.Lock()
+	defer l.streams.mu.Unlock()
+	l.streams.lastID = math.MaxUint32 - 2*n
 }
 
 // Queued is how many bytes wait on a stream to be written.

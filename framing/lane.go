@@ -137,7 +137,7 @@ func (l *Link) awaitBind(tc *tls.Conn) (*Stream, error) {
 	if err != nil {
 		return nil, fmt.Errorf("read BIND: %w", err)
 	}
-	if s := l.stream(binary.BigEndian.Uint32(p)); s != nil {
+	if s := l.streams.get(binary.BigEndian.Uint32(p)); s != nil {
 		return s, nil
 	}
 	return nil, ErrStreamOver

@@ -107,10 +107,13 @@ func (l *Link) handleLanesWanted(p []byte) error {
 	var payload []byte
 	l.mu.Lock()
 	room := MaxSpareLanes - l.spare
-	if l.goodbye.leaving || l.cut {
+	if l.cut {
 		room = 0
 	}
 	l.mu.Unlock()
+	if l.streams.isLeaving() {
+		room = 0
+	}
 	if n := min(int(p[0]), room); n > 0 && l.handler.LaneTokens != nil {
 		for _, t := range l.handler.LaneTokens(n) {
 			payload = append(payload, t[:]...)
@@ -201,12 +204,8 @@ func (l *Link) moves() bool {
 func (l *Link) CutLanes() {
 	l.mu.Lock()
 	l.cut = true
-	var moved []*Stream
-	for s := range l.streams {
-		moved = append(moved, s)
-	}
 	l.mu.Unlock()
-	for _, s := range moved {
+	for _, s := range l.streams.snapshot() {
 		s.cutLane()
 	}
 }

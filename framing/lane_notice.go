@@ -2,9 +2,7 @@ package framing
 
 import (
 	"iter"
-	"maps"
 	"net"
-	"slices"
 
 	"keystay/internal/socket"
 )
@@ -63,10 +61,7 @@ func (l *Link) NumLanes() (n int) {
 // laneConns yields the lanes of the link's streams.
 func (l *Link) laneConns() iter.Seq[net.Conn] {
 	return func(yield func(net.Conn) bool) {
-		l.mu.Lock()
-		streams := slices.Collect(maps.Keys(l.streams))
-		l.mu.Unlock()
-		for _, s := range streams {
+		for _, s := range l.streams.snapshot() {
 			s.mu.Lock()
 			lane := s.lane.conn
 			s.mu.Unlock()

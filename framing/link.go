@@ -4,9 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"maps"
+	"io"
 	"net"
-	"slices"
 	"sync"
 	"time"
 
@@ -90,37 +89,18 @@ type Link struct {
 	reader reader
 	sender sender
 
-	mu      sync.Mutex
-	pulse   pulse
+	streams table
 	asks    asks   // at the remote
 	claims  claims // at the relay
 	turns   turns
-	goodbye goodbye
-	streams map[*Stream]struct{}
-	byID    map[uint32]*Stream // those whose smux side is open
-	lastID  uint32             // of the last stream that was opened; at the relay
-	muxed   bool               // the session has begun
-	idle    chan struct{}      // closed when the last stream goes; nil when nobody waits
-	err     error
-	over    func()        // Handler.Over, once the link has begun
-	done    chan struct{} // closed with err set
-
-	accepted chan *Stream
-	pool     pool
+	pulse   pulse
+	pool    pool
 	laneLink
-}
 
-// A goodbye is what a Link knows of its end in good order. It is guarded by
-// Link.mu.
-type goodbye struct {
-	goingAway   bool          // no new streams: GOAWAY was received
-	leaving     bool          // GOAWAY was sent
-	acked       bool          // and acknowledged
-	opening     int           // streams whose SYN is not queued yet; at the relay
-	ackDue      bool          // GOAWAY is acknowledged when opening is 0
-	waiting     int           // streams whose HEADER has not come; at the remote
-	goAwayAcked chan struct{} // closed with acked set; nil before GoAway
-	drained     chan struct{} // closed when no stream will come any more after acked; at the remote
+	mu   sync.Mutex
+	err  error
+	over func()        // Handler.Over, once the link has begun
+	done chan struct{} // closed with err set
 }
 
 func newLink(conn net.Conn, isRelay bool) *Link {
@@ -129,16 +109,16 @@ func newLink(conn net.Conn, isRelay bool) *Link {
 		isRelay: isRelay,
 		began:   time.Now(),
 		done:    make(chan struct{}),
-		lastID:  1,
 	}
 	l.reader.link, l.reader.mux.r = l, &l.reader
 	l.sender.link, l.sender.wire = l, wireOf(conn)
 	l.sender.changed.L = &l.sender.mu
 	l.pulse.link, l.asks.link, l.claims.link, l.turns.link = l, l, l, l
+	l.streams.link, l.streams.lastID = l, 1
 	if !isRelay {
-		l.goodbye.drained = make(chan struct{})
+		l.streams.accepted = make(chan *Stream, acceptBacklog)
+		l.streams.goodbye.drained = make(chan struct{})
 		l.laneLink = newLaneLink()
-		l.accepted = make(chan *Stream, acceptBacklog)
 	}
 	return l
 }
@@ -294,6 +274,15 @@ func (l *Link) isOver() bool {
 	}
 }
 
+// cause is why the link ended, if it did, else err. A link that the other side
+// closed in good order is still no end of a stream in it.
+func (l *Link) cause(err error) error {
+	if lerr := l.Err(); lerr != nil && lerr != io.EOF {
+		return lerr
+	}
+	return err
+}
+
 // RemoteAddr is the address of the other side.
 func (l *Link) RemoteAddr() net.Addr { return l.conn.RemoteAddr() }
 
@@ -310,7 +299,6 @@ func (l *Link) fail(err error) {
 	if l.over != nil {
 		go l.over()
 	}
-	l.checkLocked()
 	l.mu.Unlock()
 
 	l.pulse.stop()
@@ -346,10 +334,7 @@ func (l *Link) panicked() {
 // queued.
 func (l *Link) cutStreams() {
 	defer l.handler.Panics.Catch("ending the streams of a link", func() {})
-	l.mu.Lock()
-	streams := slices.Collect(maps.Keys(l.streams))
-	l.mu.Unlock()
-	for _, s := range streams {
+	for _, s := range l.streams.snapshot() {
 		s.lost()
 	}
 	l.sender.pump()

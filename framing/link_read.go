@@ -62,7 +62,7 @@ func (r *reader) next() (t recordType, n int, err error) {
 	r.link.pulse.heard()
 	t, size := parseRecordHeader(r.header[:])
 	if t == recMux {
-		if !r.link.hasMux() {
+		if !r.link.streams.hasBegun() {
 			return t, 0, protocolErrorf("MUX before START_MUX")
 		}
 		if size > 0 {
@@ -94,10 +94,9 @@ func (r *reader) handle(t recordType, p []byte) error {
 	case t == recPong:
 		return l.pulse.handlePong(p)
 	case t == recGoAway:
-		return l.handleGoAway(p)
+		return l.streams.handleGoAway(p)
 	case t == recGoAwayAck:
-		l.handleGoAwayAck()
-		return nil
+		return l.streams.handleGoAwayAck()
 	case (t == recClaim || t == recRelease) && atRelay:
 		return l.claims.handleAsked(t, p)
 	case (t == recClaimed || t == recDenied || t == recReleased) && !atRelay:
@@ -109,10 +108,7 @@ func (r *reader) handle(t recordType, p []byte) error {
 	case t == recOrderTurn && !atRelay:
 		return l.turns.handleTurn(p)
 	case t == recStartMux && !atRelay:
-		if len(p) < 1 || p[0] != smuxVersion {
-			return protocolErrorf("START_MUX of another smux version")
-		}
-		return l.beginMux()
+		return l.streams.handleStartMux(p)
 	case t >= optional:
 		return nil
 	}

@@ -72,11 +72,11 @@ func (c *demux) frame() error {
 	}
 	switch command := c.head[1]; {
 	case command == smuxPSH && length > 0:
-		return c.data(c.r.link.stream(id), length)
+		return c.data(c.r.link.streams.get(id), length)
 	case command == smuxPSH, command == smuxNOP && length == 0: // nothing sends these
 		return c.r.control.take(recMux, c.r.link.now())
 	case command == smuxFIN && length == 0:
-		if s := c.r.link.stream(id); s != nil {
+		if s := c.r.link.streams.get(id); s != nil {
 			s.cutOff()
 		}
 		return nil
@@ -84,7 +84,7 @@ func (c *demux) frame() error {
 		var ignored [updLength]byte
 		return c.readFull(ignored[:])
 	case command == smuxSYN && length == 0:
-		return c.r.link.opens(id)
+		return c.r.link.streams.opens(id)
 	}
 	return protocolErrorf("smux command %d with %d bytes", c.head[1], length)
 }

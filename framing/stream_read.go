@@ -198,7 +198,7 @@ func (s *Stream) cutOff() {
 func (s *Stream) lost() {
 	s.fail(s.link.cause(errCut))
 	if !s.link.isRelay && s.begins.CompareAndSwap(false, true) {
-		s.link.hasBegun()
+		s.link.streams.arrived()
 	}
 }
 
@@ -207,15 +207,9 @@ func (s *Stream) begun(h Header) error {
 	s.header = h
 	s.local, s.remote = tcpAddr(h.Dest), tcpAddr(h.Source)
 	if s.begins.CompareAndSwap(false, true) {
-		defer s.link.hasBegun()
+		defer s.link.streams.arrived()
 	}
-	if s.link.isDrained() { // opened after the acknowledgement of GOAWAY
-		s.Refuse()
-		return nil
-	}
-	select {
-	case s.link.accepted <- s:
-	default:
+	if !s.link.streams.offer(s) {
 		s.Refuse()
 	}
 	return nil

@@ -20,7 +20,7 @@ func (s *Stream) settleLocked() {
 		}
 		if s.link.sender.tryFIN(s.id) {
 			s.wire = wireEnded
-			s.link.unregister(s)
+			s.link.streams.forget(s)
 		} else {
 			go s.closeMux()
 		}
@@ -30,7 +30,7 @@ func (s *Stream) settleLocked() {
 		s.wire = wireRemoved
 		s.buf.free()
 		s.win.release(0)
-		s.link.remove(s)
+		s.link.streams.remove(s)
 	}
 }
 
@@ -38,7 +38,7 @@ func (s *Stream) settleLocked() {
 func (s *Stream) closeMux() {
 	defer s.link.handler.Panics.Catch("ending a stream", s.link.panicked)
 	s.link.sender.fin(s.id)
-	s.link.unregister(s)
+	s.link.streams.forget(s)
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.wire = wireEnded
