@@ -96,19 +96,19 @@ func serveLane(tc *tls.Conn, join func(LaneToken) *Link, joined func()) error {
 		return fmt.Errorf("read JOIN: %w", err)
 	}
 	l := join(LaneToken(p))
-	if l == nil || !l.addSpare(1) {
+	if l == nil || !l.lanes.addSpare(1) {
 		return errors.New("a lane with a token that was not granted, or not now")
 	}
-	s, err := l.keepSpare(tc, joined)
-	l.addSpare(-1)
+	s, err := keepSpare(tc, l, joined)
+	l.lanes.addSpare(-1)
 	if err != nil {
 		return err
 	}
-	return s.bindAtRelay(tc)
+	return bindAtRelay(tc, s)
 }
 
 // keepSpare waits for BIND, with memory for a lane that waits.
-func (l *Link) keepSpare(tc *tls.Conn, joined func()) (*Stream, error) {
+func keepSpare(tc *tls.Conn, l *Link, joined func()) (*Stream, error) {
 	if !l.pool.reserve(SpareLaneMemory) {
 		return nil, ErrNoMemory
 	}
@@ -116,11 +116,11 @@ func (l *Link) keepSpare(tc *tls.Conn, joined func()) (*Stream, error) {
 	if joined != nil {
 		joined()
 	}
-	return l.awaitBind(tc)
+	return awaitBind(tc, l)
 }
 
 // awaitBind reads BIND, within SpareLaneTime and as long as the link is up.
-func (l *Link) awaitBind(tc *tls.Conn) (*Stream, error) {
+func awaitBind(tc *tls.Conn, l *Link) (*Stream, error) {
 	tc.SetDeadline(time.Now().Add(SpareLaneTime))
 	over := make(chan struct{})
 	var wg sync.WaitGroup
@@ -144,7 +144,7 @@ func (l *Link) awaitBind(tc *tls.Conn) (*Stream, error) {
 }
 
 // bindAtRelay answers BIND and takes the lane out of TLS.
-func (s *Stream) bindAtRelay(tc *tls.Conn) error {
+func bindAtRelay(tc *tls.Conn, s *Stream) error {
 	conn, err := bare(tc)
 	if err != nil {
 		return err
@@ -236,7 +236,7 @@ func (n *Lane) Bind(ctx context.Context, s *Stream) error {
 		return ErrStreamOver
 	}
 	n.stream = s
-	n.link.noteLane(s.id, n)
+	n.link.lanes.note(n)
 	if err := n.bind(ctx, s.id); err != nil {
 		if s.over() {
 			err = ErrStreamOver // the relay was asked too late
@@ -245,7 +245,7 @@ func (n *Lane) Bind(ctx context.Context, s *Stream) error {
 		// relay has left TLS already.
 		socket.Abort(conn)
 		s.laneLost()
-		n.link.forgetLane(s.id)
+		n.link.lanes.forget(n)
 		return fmt.Errorf("bind a lane: %w", err)
 	}
 	s.attach(conn)
@@ -292,7 +292,7 @@ const excuseTime = 3 * time.Second
 // relay would have said. Worked means that bytes have come and gone on the lane.
 // Outcome must be called once Bind has returned nil.
 func (n *Lane) Outcome(ctx context.Context) (worked bool, err error) {
-	defer n.link.forgetLane(n.stream.id)
+	defer n.link.lanes.forget(n)
 	select {
 	case <-n.stream.lane.over:
 	case <-ctx.Done():

@@ -39,7 +39,7 @@ type move struct {
 func (s *Stream) expectLane() bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.lane.state != laneNone || !s.begins.Load() || s.overLocked() || !s.link.moves() {
+	if s.lane.state != laneNone || !s.begins.Load() || s.overLocked() || !s.link.lanes.moving() {
 		return false
 	}
 	s.lane.state = laneAwait
@@ -281,6 +281,15 @@ func (s *Stream) judgeLaneLocked() {
 		s.lane.err = err
 	} else if s.link.isRelay && duplex.Alive(s.lane.conn) {
 		s.link.send(laneResetRecord(s.id))
+	}
+}
+
+// cutLane resets the stream if it has a lane.
+func (s *Stream) cutLane() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.lane.conn != nil || s.lane.state == laneAwait {
+		s.resetLocked(ResetCancel)
 	}
 }
 

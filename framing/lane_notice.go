@@ -1,12 +1,5 @@
 package framing
 
-import (
-	"iter"
-	"net"
-
-	"keystay/internal/socket"
-)
-
 const (
 	// bulkAgain is for a stream that has no lane yet: Handler.Bulk is called again
 	// each time that the stream has carried so many times as much as at the call
@@ -27,7 +20,7 @@ type notices struct {
 // notice tells the remote of a stream that should perhaps move.
 func (s *Stream) notice() {
 	h := &s.link.handler
-	if !s.link.agreed || h.Bulk == nil && h.Chatty == nil {
+	if !s.link.lanes.agreed || h.Bulk == nil && h.Chatty == nil {
 		return
 	}
 	s.mu.Lock()
@@ -48,37 +41,4 @@ func (s *Stream) notice() {
 	if chatty {
 		h.Chatty(s)
 	}
-}
-
-// NumLanes is how many streams of the link have a lane.
-func (l *Link) NumLanes() (n int) {
-	for range l.laneConns() {
-		n++
-	}
-	return n
-}
-
-// laneConns yields the lanes of the link's streams.
-func (l *Link) laneConns() iter.Seq[net.Conn] {
-	return func(yield func(net.Conn) bool) {
-		for _, s := range l.streams.snapshot() {
-			s.mu.Lock()
-			lane := s.lane.conn
-			s.mu.Unlock()
-			if lane != nil && !yield(lane) {
-				return
-			}
-		}
-	}
-}
-
-// Retransmits is how many packets were sent once more, because they were lost, on
-// the link and on the lanes that its streams have now; 0 where the system does not
-// tell. So it gets smaller when a lane ends.
-func (l *Link) Retransmits() int {
-	n := socket.Retransmits(l.conn)
-	for lane := range l.laneConns() {
-		n += socket.Retransmits(lane)
-	}
-	return n
 }

@@ -94,8 +94,8 @@ type Link struct {
 	claims  claims // at the relay
 	turns   turns
 	pulse   pulse
+	lanes   lanes
 	pool    pool
-	laneLink
 
 	mu   sync.Mutex
 	err  error
@@ -113,12 +113,13 @@ func newLink(conn net.Conn, isRelay bool) *Link {
 	l.reader.link, l.reader.mux.r = l, &l.reader
 	l.sender.link, l.sender.wire = l, wireOf(conn)
 	l.sender.changed.L = &l.sender.mu
-	l.pulse.link, l.asks.link, l.claims.link, l.turns.link = l, l, l, l
+	l.asks.link, l.claims.link, l.turns.link = l, l, l
+	l.pulse.link, l.lanes.link = l, l
 	l.streams.link, l.streams.lastID = l, 1
 	if !isRelay {
 		l.streams.accepted = make(chan *Stream, acceptBacklog)
 		l.streams.goodbye.drained = make(chan struct{})
-		l.laneLink = newLaneLink()
+		l.lanes.asking = make(chan struct{}, 1)
 	}
 	return l
 }
@@ -141,7 +142,7 @@ func Client(ctx context.Context, conn net.Conn, h Hello, handler Handler) (*Link
 		return nil, Welcome{}, err
 	}
 	l.peerMinor = w.Minor
-	l.agreed = h.Capabilities&w.Capabilities&CapabilityLanes != 0
+	l.lanes.agreed = h.Capabilities&w.Capabilities&CapabilityLanes != 0
 	l.start()
 	return l, w, nil
 }
@@ -215,7 +216,7 @@ func (l *Link) Welcome(w Welcome, handler Handler) error {
 	l.handler = handler
 	l.pool.memory = handler.Memory
 	w.Minor = Minor
-	l.agreed = l.peerCaps&w.Capabilities&CapabilityLanes != 0
+	l.lanes.agreed = l.peerCaps&w.Capabilities&CapabilityLanes != 0
 	if err := l.sender.write(w.record()); err != nil {
 		return err
 	}

@@ -85,9 +85,6 @@ func (r *reader) next() (t recordType, n int, err error) {
 // handle acts on one control record.
 func (r *reader) handle(t recordType, p []byte) error {
 	l := r.link
-	if ours, err := l.handleLanes(t, p); ours {
-		return err
-	}
 	switch atRelay := l.isRelay; {
 	case t == recPing:
 		return l.pulse.handlePing(p)
@@ -109,6 +106,12 @@ func (r *reader) handle(t recordType, p []byte) error {
 		return l.turns.handleTurn(p)
 	case t == recStartMux && !atRelay:
 		return l.streams.handleStartMux(p)
+	case t == recLanesWanted && atRelay && l.lanes.agreed:
+		return l.lanes.handleWanted(p)
+	case t == recLaneTokens && !atRelay && l.lanes.agreed:
+		return l.lanes.handleTokens(p)
+	case t == recLaneReset && !atRelay && l.lanes.agreed:
+		return l.lanes.handleReset(p)
 	case t >= optional:
 		return nil
 	}
@@ -136,7 +139,7 @@ func cost(t recordType) float64 {
 		return 20
 	case recClaim, recRelease:
 		return 5
-	case recLaneReset: // counted by handleLaneReset
+	case recLaneReset: // counted by lanes.handleReset
 		return 0
 	}
 	return 1

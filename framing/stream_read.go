@@ -258,7 +258,7 @@ func (s *Stream) writeNowLocked(p []byte) int {
 	return n
 }
 
-func (s *Stream) lanes() bool { return s.link.agreed }
+func (s *Stream) lanes() bool { return s.link.lanes.agreed }
 
 func (s *Stream) end() {
 	s.mu.Lock()
