@@ -112,8 +112,8 @@ func (s *Stream) attach(c duplex.Conn) {
 		s.lane.state, s.lane.conn = laneGone, nil
 		return
 	}
-	c.SetReadDeadline(s.readDeadline.t)
-	c.SetWriteDeadline(s.writeLimit.t)
+	c.SetReadDeadline(s.readable.deadline)
+	c.SetWriteDeadline(s.writable.deadline)
 	if s.send.ended() {
 		c.CloseWrite()
 	}
@@ -250,8 +250,8 @@ func (s *Stream) closeLaneLocked(how func(duplex.Conn)) {
 	default:
 		close(s.lane.over)
 		how(s.lane.conn)
-		s.readDeadline.stop()
-		s.writeLimit.stop()
+		s.readable.stop()
+		s.writable.stop()
 	}
 }
 

@@ -57,12 +57,10 @@ type Stream struct {
 	parse         parser      // used by the link's reader alone
 	begins        atomic.Bool // HEADER has come or gone, or never will
 
-	mu           sync.Mutex
-	readable     sync.Cond
-	writable     sync.Cond
-	readDeadline deadline
-	writeLimit   deadline
-	linger       *time.Timer
+	mu       sync.Mutex
+	readable condition
+	writable condition
+	linger   *time.Timer
 
 	win      window
 	buf      chunks
@@ -147,7 +145,7 @@ func (s *Stream) Read(p []byte) (int, error) {
 		switch {
 		case s.closed:
 			return 0, s.opError("read", net.ErrClosed)
-		case s.readDeadline.passed():
+		case s.readable.timedOut():
 			return 0, s.opError("read", os.ErrDeadlineExceeded)
 		case s.cause != nil:
 			return 0, s.opError("read", s.cause)
@@ -187,7 +185,7 @@ func (s *Stream) Write(p []byte) (n int, err error) {
 		switch {
 		case s.closed:
 			return n, s.opError("write", net.ErrClosed)
-		case s.writeLimit.passed():
+		case s.writable.timedOut():
 			return n, s.opError("write", os.ErrDeadlineExceeded)
 		case s.cause != nil:
 			return n, s.opError("write", s.cause)
@@ -320,34 +318,29 @@ func (s *Stream) SetDeadline(t time.Time) error {
 
 // SetReadDeadline sets the deadline of Read.
 func (s *Stream) SetReadDeadline(t time.Time) error {
-	return s.setDeadline(&s.readDeadline, &s.readable, t)
+	return s.setDeadline(&s.readable, t)
 }
 
 // SetWriteDeadline sets the deadline of Write. Data that Write has counted is
 // sent whatever the deadline.
 func (s *Stream) SetWriteDeadline(t time.Time) error {
-	return s.setDeadline(&s.writeLimit, &s.writable, t)
+	return s.setDeadline(&s.writable, t)
 }
 
-func (s *Stream) setDeadline(d *deadline, c *sync.Cond, t time.Time) error {
+func (s *Stream) setDeadline(c *condition, t time.Time) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.closed {
 		return s.opError("set", net.ErrClosed)
 	}
 	if s.lane.conn != nil {
-		if d == &s.readDeadline {
+		if c == &s.readable {
 			s.lane.conn.SetReadDeadline(t)
 		} else {
 			s.lane.conn.SetWriteDeadline(t)
 		}
 	}
-	d.set(t, func() {
-		s.mu.Lock()
-		defer s.mu.Unlock()
-		c.Broadcast()
-	})
-	c.Broadcast()
+	c.setDeadline(t)
 	return nil
 }
 

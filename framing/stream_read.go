@@ -316,7 +316,7 @@ func (s *Stream) WriteTo(w io.Writer) (total int64, err error) {
 		switch {
 		case s.closed:
 			return total, s.opError("read", net.ErrClosed)
-		case s.readDeadline.passed():
+		case s.readable.timedOut():
 			return total, s.opError("read", os.ErrDeadlineExceeded)
 		case s.cause != nil:
 			return total, s.opError("read", s.cause)

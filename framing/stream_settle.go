@@ -15,8 +15,8 @@ func (s *Stream) settleLocked() {
 			s.linger.Stop()
 		}
 		if !s.onLaneLocked() {
-			s.readDeadline.stop()
-			s.writeLimit.stop()
+			s.readable.stop()
+			s.writable.stop()
 		}
 		if s.link.sender.tryFIN(s.id) {
 			s.wire = wireEnded

@@ -135,7 +135,7 @@ func (s *Stream) Room(wait bool) int {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	for {
-		if s.closed || s.cause != nil || s.send != halfOpen || s.writeLimit.passed() {
+		if s.closed || s.cause != nil || s.send != halfOpen || s.writable.timedOut() {
 			return maxOut
 		}
 		space := maxOut - len(s.out) - 2*(frameHeader+recordHeader)
