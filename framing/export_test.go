@@ -74,7 +74,7 @@ func UseIDs(l *Link, n uint32) {
 func Queued(s *Stream) int {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return len(s.out)
+	return len(s.out.frames)
 }
 
 // Illegal returns which rule of the states of a stream does not hold, or nothing.
@@ -90,9 +90,9 @@ func Illegal(s *Stream) string {
 		return "what goes has moved to no connection"
 	case s.wire != wireOpen && !over:
 		return "FIN before the halves are over"
-	case s.wire != wireOpen && s.rst != rstNone:
+	case s.wire != wireOpen && s.out.rst != rstNone:
 		return "FIN overtakes RESET"
-	case s.rst != rstNone && s.cause == nil && !s.closed:
+	case s.out.rst != rstNone && s.cause == nil && !s.closed:
 		return "RESET of a stream that works"
 	case s.wire == wireRemoved && s.buf.len > 0 && !s.closed:
 		return "removed with data that is not read"

@@ -128,7 +128,7 @@ func (s *Stream) switchLocked() {
 		return
 	}
 	s.send = halfMoved
-	s.controlLocked(recSwitch, binary.BigEndian.AppendUint64(nil, uint64(s.sent)))
+	s.controlLocked(recSwitch, binary.BigEndian.AppendUint64(nil, uint64(s.out.sent)))
 }
 
 // switched is SWITCH from the other side.

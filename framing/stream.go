@@ -69,26 +69,19 @@ type Stream struct {
 	recv     half      // what comes
 	closed   bool      // Close or Reset was called
 	cause    error     // why both directions are over at once: reset, or the link lost
-	out      []byte    // whole frames, waiting for writeOut
-	outHead  int       // how much of out is HEADER, which goes first in any case
-	frame    int       // where the last frame begins in out
-	outHeld  int       // size that out may have: 0, or more than smallOut, taken from the pool
-	popped   bool      // WriteTo is writing a chunk
-	onLane   bool      // LaneMemory is reserved
-	credit   int
-	sent     int64 // bytes of DATA queued
+	out      outgoing
+	popped   bool  // WriteTo is writing a chunk
+	onLane   bool  // LaneMemory is reserved
 	got      int64 // bytes of DATA that came
-	credits  int64 // CREDIT records that came
 	send     half  // what goes
-	inTurn   bool  // it is among those that have something to write, or being written
-	rst      rstState
 	wire     wireState
 	lane     move
 	notices  notices
 }
 
 func newStream(l *Link) *Stream {
-	s := &Stream{link: l, win: newWindow(&l.pool), credit: InitialCredit}
+	s := &Stream{link: l, win: newWindow(&l.pool)}
+	s.out.pool, s.out.credit = &l.pool, InitialCredit
 	s.readable.L, s.writable.L = &s.mu, &s.mu
 	return s
 }
@@ -102,8 +95,8 @@ func (s *Stream) begin(rec, first []byte) (rest []byte, err error) {
 		return nil, nil
 	}
 	s.begins.Store(true)
-	s.recordLocked(recHeader, rec[recordHeader:])
-	s.outHead = len(s.out)
+	s.out.record(s.id, recHeader, rec[recordHeader:])
+	s.out.header = len(s.out.frames)
 	s.grantLocked(s.win.begin())
 	n := s.queueLocked(first)
 	s.kickLocked()
@@ -196,7 +189,7 @@ func (s *Stream) Write(p []byte) (n int, err error) {
 			return n + m, err
 		}
 		n += s.queueLocked(p[n:])
-		if n == len(p) && len(s.out) < atOnce && s.readyLocked() {
+		if n == len(p) && len(s.out.frames) < atOnce && s.readyLocked() {
 			s.unlocked(s.link.sender.pump)
 			return n, nil
 		}
@@ -280,9 +273,8 @@ func (s *Stream) resetLocked(code ResetCode) {
 // over.
 func (s *Stream) cutLocked(code ResetCode) {
 	if s.cause == nil && s.wire == wireOpen {
-		s.out, s.frame = s.out[:s.outHead], 0
-		s.rst = rstQueued
-		s.controlLocked(recReset, []byte{byte(code >> 8), byte(code)})
+		s.out.reset(s.id, code)
+		s.kickLocked()
 	}
 	s.dropLaneLocked()
 	s.buf.free()
@@ -294,7 +286,7 @@ func (s *Stream) fail(err error) {
 	defer s.mu.Unlock()
 	if s.cause == nil && s.wire == wireOpen {
 		s.cause = err
-		s.dropOutLocked()
+		s.out.drop()
 		s.dropLaneLocked()
 		s.buf.free()
 	}

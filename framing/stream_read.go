@@ -272,15 +272,8 @@ func (s *Stream) end() {
 func (s *Stream) credited(n uint32) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if n > MaxCredit || s.credit+int(n) > MaxCredit {
-		return protocolErrorf("more than %d bytes of credit", MaxCredit)
-	}
-	if s.credits++; s.credits > creditBurst+s.sent/creditStep {
-		return protocolErrorf("a flood of CREDIT")
-	}
-	s.credit += int(n)
 	s.writable.Broadcast()
-	return nil
+	return s.out.credited(n)
 }
 
 // consumedLocked accounts data that was read, and gives new credit for it. The

@@ -5,9 +5,9 @@ package framing
 // that opens and ends streams without reading must not make this side hold more of
 // them than MaxStreams.
 func (s *Stream) settleLocked() {
-	over := s.endedLocked() && len(s.out) == 0 && !s.inTurn
+	over := s.endedLocked() && len(s.out.frames) == 0 && !s.out.inTurn
 	if s.cause != nil {
-		over = s.rst == rstNone // RESET goes out first
+		over = s.out.rst == rstNone // RESET goes out first
 	}
 	if over && s.wire == wireOpen {
 		s.wire = wireEnding

@@ -43,6 +43,6 @@ type rstState uint8
 
 const (
 	rstNone   rstState = iota // there is none, or it is written
-	rstQueued                 // it is in Stream.out
+	rstQueued                 // it is in outgoing.frames
 	rstPut                    // it is in what writeOut has put to the connection
 )
