@@ -94,7 +94,7 @@ func Illegal(s *Stream) string {
 		return "FIN overtakes RESET"
 	case s.out.rst != rstNone && s.cause == nil && !s.closed:
 		return "RESET of a stream that works"
-	case s.wire == wireRemoved && s.buf.len > 0 && !s.closed:
+	case s.wire == wireRemoved && s.in.buf.len > 0 && !s.closed:
 		return "removed with data that is not read"
 	}
 	return ""

@@ -138,11 +138,11 @@ func (s *Stream) switched(offset uint64) error {
 	if s.lane.state == laneNone {
 		return protocolErrorf("SWITCH without a lane")
 	}
-	if offset != uint64(s.got) {
-		return protocolErrorf("SWITCH at %d after %d bytes", offset, s.got)
+	if offset != uint64(s.in.got) {
+		return protocolErrorf("SWITCH at %d after %d bytes", offset, s.in.got)
 	}
 	s.recv = halfMoved
-	s.win.ended(s.buf.len)
+	s.in.ended()
 	if s.lane.state == laneGone {
 		s.breakLocked(errLaneLost)
 		return nil
@@ -301,7 +301,7 @@ func (s *Stream) Carrier() (read, write *net.TCPConn) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	tcp, _ := s.lane.conn.(*net.TCPConn)
-	if s.recv.moved() && s.buf.len == 0 {
+	if s.recv.moved() && s.in.buf.len == 0 {
 		read = tcp
 	}
 	if s.send == halfMoved {

@@ -25,7 +25,7 @@ func (s *Stream) notice() {
 	}
 	s.mu.Lock()
 	stays := s.lane.state != laneNone || s.cause != nil || s.closed
-	carried := max(s.out.sent, s.got, 1)
+	carried := max(s.out.sent, s.in.got, 1)
 	bulk := !stays && h.Bulk != nil && carried >= max(s.notices.at, h.BulkAfter)
 	if bulk {
 		s.notices.at = bulkAgain * carried

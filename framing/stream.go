@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"io"
 	"net"
-	"os"
 	"sync"
 	"sync/atomic"
 	"syscall"
@@ -62,25 +61,21 @@ type Stream struct {
 	writable condition
 	linger   *time.Timer
 
-	win      window
-	buf      chunks
-	now      nowWriter // of a WriteTo that waits for data, or nil
-	nowTotal int64     // bytes that data has written to it
-	recv     half      // what comes
-	closed   bool      // Close or Reset was called
-	cause    error     // why both directions are over at once: reset, or the link lost
-	out      outgoing
-	popped   bool  // WriteTo is writing a chunk
-	onLane   bool  // LaneMemory is reserved
-	got      int64 // bytes of DATA that came
-	send     half  // what goes
-	wire     wireState
-	lane     move
-	notices  notices
+	in      incoming
+	recv    half // what comes
+	out     outgoing
+	send    half  // what goes
+	closed  bool  // Close or Reset was called
+	cause   error // why both directions are over at once: reset, or the link lost
+	wire    wireState
+	onLane  bool // LaneMemory is reserved
+	lane    move
+	notices notices
 }
 
 func newStream(l *Link) *Stream {
-	s := &Stream{link: l, win: newWindow(&l.pool)}
+	s := &Stream{link: l}
+	s.in.win = newWindow(&l.pool)
 	s.out.pool, s.out.credit = &l.pool, InitialCredit
 	s.readable.L, s.writable.L = &s.mu, &s.mu
 	return s
@@ -97,7 +92,7 @@ func (s *Stream) begin(rec, first []byte) (rest []byte, err error) {
 	s.begins.Store(true)
 	s.out.record(s.id, recHeader, rec[recordHeader:])
 	s.out.header = len(s.out.frames)
-	s.grantLocked(s.win.begin())
+	s.grantLocked(s.in.win.begin())
 	n := s.queueLocked(first)
 	s.kickLocked()
 	if n < min(len(first), InitialCredit) {
@@ -130,90 +125,11 @@ func (s *Stream) LocalAddr() net.Addr { return s.local }
 // RemoteAddr is the visitor's address; at the relay, the remote's.
 func (s *Stream) RemoteAddr() net.Addr { return s.remote }
 
-// Read reads data of the stream. It returns io.EOF only after END.
-func (s *Stream) Read(p []byte) (int, error) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	for {
-		switch {
-		case s.closed:
-			return 0, s.opError("read", net.ErrClosed)
-		case s.readable.timedOut():
-			return 0, s.opError("read", os.ErrDeadlineExceeded)
-		case s.cause != nil:
-			return 0, s.opError("read", s.cause)
-		case s.buf.len > 0:
-			n := s.buf.read(p)
-			s.consumedLocked(n)
-			return n, nil
-		case s.recv.ended():
-			return 0, io.EOF
-		case len(p) == 0:
-			return 0, nil
-		case s.recv.moved() && s.lane.conn != nil:
-			return s.readLaneLocked(p)
-		}
-		s.readable.Wait()
-	}
-}
-
 // unlocked runs f, which may wait or panic, without the lock.
 func (s *Stream) unlocked(f func()) {
 	s.mu.Unlock()
 	defer s.mu.Lock()
 	f()
-}
-
-// Write queues data for the other side, as far as there is credit and room. It
-// returns when all is queued, the deadline has passed, or the stream is over.
-func (s *Stream) Write(p []byte) (n int, err error) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	s.lane.writing++
-	defer func() {
-		s.lane.writing--
-		s.switchLocked()
-	}()
-	for {
-		switch {
-		case s.closed:
-			return n, s.opError("write", net.ErrClosed)
-		case s.writable.timedOut():
-			return n, s.opError("write", os.ErrDeadlineExceeded)
-		case s.cause != nil:
-			return n, s.opError("write", s.cause)
-		case s.send.ended():
-			return n, s.opError("write", syscall.EPIPE)
-		case s.send.moved():
-			m, err := s.writeLaneLocked(p[n:])
-			return n + m, err
-		}
-		n += s.queueLocked(p[n:])
-		if n == len(p) && len(s.out.frames) < atOnce && s.readyLocked() {
-			s.unlocked(s.link.sender.pump)
-			return n, nil
-		}
-		s.kickLocked()
-		if n == len(p) {
-			return n, nil
-		}
-		s.writable.Wait()
-	}
-}
-
-// CloseWrite sends END: the other side reads io.EOF after all data.
-func (s *Stream) CloseWrite() error {
-	defer s.link.sender.pump()
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	switch {
-	case s.closed:
-		return s.opError("close", net.ErrClosed)
-	case s.cause != nil:
-		return s.opError("close", s.cause)
-	}
-	s.endLocked()
-	return nil
 }
 
 // Close closes the stream, see [Stream]. It does not wait for anything.
@@ -224,7 +140,7 @@ func (s *Stream) Close() error {
 	if s.closed {
 		return s.opError("close", net.ErrClosed)
 	}
-	if s.buf.len > 0 && s.cause == nil {
+	if s.in.buf.len > 0 && s.cause == nil {
 		s.resetLocked(ResetCancel)
 		return nil
 	}
@@ -277,7 +193,7 @@ func (s *Stream) cutLocked(code ResetCode) {
 		s.kickLocked()
 	}
 	s.dropLaneLocked()
-	s.buf.free()
+	s.in.drop()
 }
 
 // fail ends the stream for a reason from outside: RESET or the link's loss.
@@ -288,7 +204,7 @@ func (s *Stream) fail(err error) {
 		s.cause = err
 		s.out.drop()
 		s.dropLaneLocked()
-		s.buf.free()
+		s.in.drop()
 	}
 	s.wakeLocked()
 	s.settleLocked()

@@ -1,37 +1,75 @@
 package framing
 
 import (
-	"encoding/binary"
 	"io"
 	"net"
 	"os"
 )
 
-// A parser splits a stream's bytes into records, however they are cut.
-type parser struct {
-	phase phase
-	wrote bool // data of what is fed was written by WriteNow: once is enough
-
-	arrived, updated uint32 // bytes in all, and what of them UPD has told
-
-	head    [recordHeader]byte
-	nhead   int
-	typ     recordType
-	left    int    // bytes of the payload that are still to come
-	payload []byte // of a record that is not DATA
+// An incoming is what has come on a stream and is not read yet, and the window for
+// more. It is guarded by the stream's lock.
+type incoming struct {
+	win    window
+	buf    chunks
+	popped bool      // WriteTo is writing a chunk
+	got    int64     // bytes of DATA that came
+	now    nowWriter // of a WriteTo that waits for data, or nil
+	wrote  int64     // bytes that writeNow has written to it
+	once   bool      // data of what is fed was written by writeNow; used by the link's reader alone
 }
 
-// A phase is how far a stream's records have come. It only grows. The side that
-// opens a stream begins in phaseData, since no HEADER comes to it.
-type phase uint8
+// A nowWriter writes what can be written without waiting, and returns how much
+// that was. After an error a Write fails too.
+type nowWriter interface{ WriteNow(p []byte) (int, error) }
 
-const (
-	phaseHeader phase = iota // HEADER is to come
-	phaseData                // anything but HEADER may come
-	phaseEnded               // END or SWITCH has come: no more DATA, END or SWITCH
-	phaseReset               // RESET has come: nothing may follow
-	phaseCut                 // smux's FIN has come: nothing can follow
-)
+// maxNow is up to how many bytes the link's reader writes itself. For a small
+// piece it would cost more to wake the goroutine that waits in WriteTo; of more
+// that one makes fewer, larger pieces, while the reader reads on.
+const maxNow = 4 << 10
+
+// came accounts n bytes of DATA.
+func (in *incoming) came(n int) error {
+	if !in.win.received(n) {
+		return protocolErrorf("data beyond the credit")
+	}
+	in.got += int64(n)
+	return nil
+}
+
+// writeNow writes p to where a WriteTo waits for it, as far as it can, and returns
+// how much that was.
+func (in *incoming) writeNow(p []byte) int {
+	if in.now == nil || in.buf.len > 0 || len(p) > maxNow || in.once {
+		return 0
+	}
+	in.once = true
+	n, _ := in.now.WriteNow(p)
+	in.wrote += int64(n)
+	return n
+}
+
+// await waits on readable, for a WriteTo that writes to now, and returns how much
+// writeNow has written meanwhile.
+func (in *incoming) await(readable *condition, now nowWriter) int64 {
+	in.now = now
+	readable.Wait()
+	in.now = nil
+	n := in.wrote
+	in.wrote = 0
+	return n
+}
+
+// ended accounts that nothing more comes: only what is buffered counts.
+func (in *incoming) ended() { in.win.ended(in.buf.len) }
+
+// drop throws away what is buffered.
+func (in *incoming) drop() { in.buf.free() }
+
+// release gives back all that the stream holds of its link's memory for what comes.
+func (in *incoming) release() {
+	in.buf.free()
+	in.win.release(0)
+}
 
 // receive parses what has arrived for the stream.
 func (s *Stream) receive(p []byte) error {
@@ -45,142 +83,12 @@ func (s *Stream) receive(p []byte) error {
 		s.link.sender.update(s.id, r.arrived)
 		go s.link.sender.pumpAside()
 	}
-	r.wrote = false
+	s.in.once = false
 	if err := r.feed(s, p); err != nil {
 		return err
 	}
 	s.notice()
 	return nil
-}
-
-// feed parses p and hands each record to the sink.
-func (r *parser) feed(s sink, p []byte) error {
-	for len(p) > 0 {
-		if r.nhead < recordHeader {
-			n := copy(r.head[r.nhead:], p)
-			r.nhead += n
-			p = p[n:]
-			if r.nhead < recordHeader {
-				return nil
-			}
-			r.typ, r.left = parseRecordHeader(r.head[:])
-			if err := r.check(s); err != nil {
-				return err
-			}
-		}
-		n := min(r.left, len(p))
-		if r.typ == recData {
-			if err := s.data(p[:n]); err != nil {
-				return err
-			}
-		} else {
-			r.payload = append(r.payload, p[:n]...)
-		}
-		p = p[n:]
-		if r.left -= n; r.left > 0 {
-			return nil
-		}
-		r.nhead = 0
-		payload := r.payload
-		r.payload = nil
-		if err := r.record(s, payload); err != nil {
-			return err
-		}
-	}
-	return nil
-}
-
-// check decides from a record's header whether it may come now.
-func (r *parser) check(s sink) error {
-	if r.phase == phaseReset {
-		return protocolErrorf("stream record 0x%02x after RESET", r.typ)
-	}
-	limit := maxSmall
-	switch r.typ {
-	case recHeader:
-		limit = maxHeader
-		if r.phase != phaseHeader {
-			return protocolErrorf("HEADER in the wrong place")
-		}
-	case recData:
-		limit = maxData
-		if r.left == 0 {
-			return protocolErrorf("empty DATA")
-		}
-		if r.phase >= phaseEnded {
-			return protocolErrorf("DATA after END or SWITCH")
-		}
-	case recEnd:
-		limit = 0
-		if r.phase >= phaseEnded {
-			return protocolErrorf("END twice or after SWITCH")
-		}
-	case recSwitch:
-		if !s.lanes() {
-			return protocolErrorf("SWITCH where no lanes were agreed on")
-		}
-		if r.phase >= phaseEnded {
-			return protocolErrorf("SWITCH twice or after END")
-		}
-	case recReset, recCredit:
-	default:
-		limit = maxControl
-		if r.typ < optional {
-			return protocolErrorf("unknown stream record 0x%02x", r.typ)
-		}
-	}
-	if r.phase == phaseHeader && r.typ != recHeader {
-		return protocolErrorf("stream record 0x%02x before HEADER", r.typ)
-	}
-	if r.left > limit {
-		return protocolErrorf("stream record 0x%02x of %d bytes", r.typ, r.left)
-	}
-	return nil
-}
-
-// record hands on a record that is whole.
-func (r *parser) record(s sink, payload []byte) error {
-	switch r.typ {
-	case recHeader:
-		h, err := parseHeader(payload)
-		if err != nil {
-			return err
-		}
-		r.phase = phaseData
-		return s.begun(h)
-	case recEnd:
-		r.phase = phaseEnded
-		s.end()
-	case recSwitch:
-		if len(payload) < 8 {
-			return protocolErrorf("short SWITCH")
-		}
-		r.phase = phaseEnded
-		return s.switched(binary.BigEndian.Uint64(payload))
-	case recReset:
-		if len(payload) < 2 {
-			return protocolErrorf("short RESET")
-		}
-		r.phase = phaseReset
-		s.fail(&ResetError{ResetCode(binary.BigEndian.Uint16(payload))})
-	case recCredit:
-		if len(payload) < 4 {
-			return protocolErrorf("short CREDIT")
-		}
-		return s.credited(binary.BigEndian.Uint32(payload))
-	}
-	return nil
-}
-
-// A sink is what a parser feeds: a Stream, or a test's record of it.
-type sink interface {
-	begun(Header) error
-	data([]byte) error
-	end()
-	fail(error)
-	credited(uint32) error
-	lanes() bool // SWITCH may come at all
-	switched(offset uint64) error
 }
 
 // cutOff is the end of the stream's smux side.
@@ -219,10 +127,9 @@ func (s *Stream) begun(h Header) error {
 func (s *Stream) data(p []byte) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if !s.win.received(len(p)) {
-		return protocolErrorf("data beyond the credit")
+	if err := s.in.came(len(p)); err != nil {
+		return err
 	}
-	s.got += int64(len(p))
 	if s.notices.spoke {
 		s.notices.spoke = false
 		s.notices.exchanges++
@@ -230,32 +137,15 @@ func (s *Stream) data(p []byte) error {
 	if s.closed || s.cause != nil {
 		return nil // thrown away; the other side learns from RESET
 	}
-	if n := s.writeNowLocked(p); n < len(p) {
-		s.buf.append(p[n:])
+	n := s.in.writeNow(p)
+	if n > 0 {
+		s.consumedLocked(n)
+	}
+	if n < len(p) {
+		s.in.buf.append(p[n:])
 		s.readable.Broadcast()
 	}
 	return nil
-}
-
-// A nowWriter writes what can be written without waiting, and returns how much
-// that was. After an error a Write fails too.
-type nowWriter interface{ WriteNow(p []byte) (int, error) }
-
-// maxNow is up to how many bytes the link's reader writes itself. For a small
-// piece it would cost more to wake the goroutine that waits in WriteTo; of more
-// that one makes fewer, larger pieces, while the reader reads on.
-const maxNow = 4 << 10
-
-// writeNowLocked writes p to where a WriteTo waits for it, as far as it can.
-func (s *Stream) writeNowLocked(p []byte) int {
-	if s.now == nil || s.buf.len > 0 || len(p) > maxNow || s.parse.wrote {
-		return 0
-	}
-	s.parse.wrote = true
-	n, _ := s.now.WriteNow(p)
-	s.nowTotal += int64(n)
-	s.consumedLocked(n)
-	return n
 }
 
 func (s *Stream) lanes() bool { return s.link.lanes.agreed }
@@ -264,7 +154,7 @@ func (s *Stream) end() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.recv = halfEnded
-	s.win.ended(s.buf.len)
+	s.in.ended()
 	s.readable.Broadcast()
 	s.settleLocked()
 }
@@ -284,11 +174,38 @@ func (s *Stream) consumedLocked(n int) {
 		return
 	}
 	if s.recv != halfOpen {
-		s.win.ended(s.buf.len)
+		s.in.ended()
 		s.settleLocked()
 		return
 	}
-	s.grantLocked(s.win.consumed(n))
+	s.grantLocked(s.in.win.consumed(n))
+}
+
+// Read reads data of the stream. It returns io.EOF only after END.
+func (s *Stream) Read(p []byte) (int, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for {
+		switch {
+		case s.closed:
+			return 0, s.opError("read", net.ErrClosed)
+		case s.readable.timedOut():
+			return 0, s.opError("read", os.ErrDeadlineExceeded)
+		case s.cause != nil:
+			return 0, s.opError("read", s.cause)
+		case s.in.buf.len > 0:
+			n := s.in.buf.read(p)
+			s.consumedLocked(n)
+			return n, nil
+		case s.recv.ended():
+			return 0, io.EOF
+		case len(p) == 0:
+			return 0, nil
+		case s.recv.moved() && s.lane.conn != nil:
+			return s.readLaneLocked(p)
+		}
+		s.readable.Wait()
+	}
 }
 
 // WriteTo writes the stream's data to w up to its end, straight from the
@@ -313,16 +230,16 @@ func (s *Stream) WriteTo(w io.Writer) (total int64, err error) {
 			return total, s.opError("read", os.ErrDeadlineExceeded)
 		case s.cause != nil:
 			return total, s.opError("read", s.cause)
-		case s.buf.len > 0:
-			c := s.buf.pop()
-			s.popped = true
+		case s.in.buf.len > 0:
+			c := s.in.buf.pop()
+			s.in.popped = true
 			size := c.end - c.start
 			var n int
 			s.unlocked(func() {
 				n, err = w.Write(c.data[c.start:c.end])
 				c.free()
 			})
-			s.popped = false
+			s.in.popped = false
 			total += int64(n)
 			if err == nil {
 				s.consumedLocked(size)
@@ -344,10 +261,6 @@ func (s *Stream) WriteTo(w io.Writer) (total int64, err error) {
 			s.unlocked(func() { n, err = s.writeLaneTo(w) })
 			return total + n, err
 		}
-		s.now = now
-		s.readable.Wait()
-		s.now = nil
-		total += s.nowTotal
-		s.nowTotal = 0
+		total += s.in.await(&s.readable, now)
 	}
 }

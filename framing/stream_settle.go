@@ -26,10 +26,9 @@ func (s *Stream) settleLocked() {
 		}
 	}
 	s.endLaneLocked()
-	if s.wire == wireEnded && (s.buf.len == 0 || s.closed) && !s.popped && !s.onLaneLocked() {
+	if s.wire == wireEnded && (s.in.buf.len == 0 || s.closed) && !s.in.popped && !s.onLaneLocked() {
 		s.wire = wireRemoved
-		s.buf.free()
-		s.win.release(0)
+		s.in.release()
 		s.link.streams.remove(s)
 	}
 }

@@ -1,6 +1,63 @@
 package framing
 
-import "encoding/binary"
+import (
+	"encoding/binary"
+	"net"
+	"os"
+	"syscall"
+)
+
+// Write queues data for the other side, as far as there is credit and room. It
+// returns when all is queued, the deadline has passed, or the stream is over.
+func (s *Stream) Write(p []byte) (n int, err error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.lane.writing++
+	defer func() {
+		s.lane.writing--
+		s.switchLocked()
+	}()
+	for {
+		switch {
+		case s.closed:
+			return n, s.opError("write", net.ErrClosed)
+		case s.writable.timedOut():
+			return n, s.opError("write", os.ErrDeadlineExceeded)
+		case s.cause != nil:
+			return n, s.opError("write", s.cause)
+		case s.send.ended():
+			return n, s.opError("write", syscall.EPIPE)
+		case s.send.moved():
+			m, err := s.writeLaneLocked(p[n:])
+			return n + m, err
+		}
+		n += s.queueLocked(p[n:])
+		if n == len(p) && len(s.out.frames) < atOnce && s.readyLocked() {
+			s.unlocked(s.link.sender.pump)
+			return n, nil
+		}
+		s.kickLocked()
+		if n == len(p) {
+			return n, nil
+		}
+		s.writable.Wait()
+	}
+}
+
+// CloseWrite sends END: the other side reads io.EOF after all data.
+func (s *Stream) CloseWrite() error {
+	defer s.link.sender.pump()
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	switch {
+	case s.closed:
+		return s.opError("close", net.ErrClosed)
+	case s.cause != nil:
+		return s.opError("close", s.cause)
+	}
+	s.endLocked()
+	return nil
+}
 
 // Room returns how many bytes Write takes now without waiting for the other side.
 // With wait it waits until that is more than none, or until Write would not wait for
