@@ -149,20 +149,20 @@ func bindAtRelay(tc *tls.Conn, s *Stream) error {
 	if err != nil {
 		return err
 	}
-	if !s.expectLane() {
+	if !s.lane.expect() {
 		return ErrStreamOver
 	}
-	if !s.reserveLane() {
-		s.laneLost()
+	if !s.lane.reserve() {
+		s.lane.lost()
 		return ErrNoMemory
 	}
 	tc.SetDeadline(time.Now().Add(WriteTimeout))
 	if _, err := tc.Write(appendRecord(nil, recBound, nil)); err != nil {
 		socket.Abort(conn)
-		s.laneLost()
+		s.lane.lost()
 		return fmt.Errorf("write BOUND: %w", err)
 	}
-	s.attach(conn)
+	s.lane.attach(conn)
 	return nil
 }
 
@@ -231,7 +231,7 @@ func (n *Lane) Bind(ctx context.Context, s *Stream) error {
 		n.tc.Close()
 		return fmt.Errorf("bind a lane: %w", err)
 	}
-	if !s.expectLane() {
+	if !s.lane.expect() {
 		n.tc.Close()
 		return ErrStreamOver
 	}
@@ -244,11 +244,11 @@ func (n *Lane) Bind(ctx context.Context, s *Stream) error {
 		// Not in good order: an alert of TLS would reach the visitor, if the
 		// relay has left TLS already.
 		socket.Abort(conn)
-		s.laneLost()
+		s.lane.lost()
 		n.link.lanes.forget(n)
 		return fmt.Errorf("bind a lane: %w", err)
 	}
-	s.attach(conn)
+	s.lane.attach(conn)
 	return nil
 }
 
@@ -297,7 +297,7 @@ func (n *Lane) Outcome(ctx context.Context) (worked bool, err error) {
 	case <-n.stream.lane.over:
 	case <-ctx.Done():
 	}
-	worked, err = n.stream.laneOutcome()
+	worked, err = n.stream.lane.outcome()
 	if err == nil {
 		return worked, nil
 	}

@@ -212,7 +212,7 @@ func (l *Link) CutLanes() {
 	l.lanes.cut = true
 	l.lanes.mu.Unlock()
 	for _, s := range l.streams.snapshot() {
-		s.cutLane()
+		s.lane.cut()
 	}
 }
 

@@ -119,7 +119,7 @@ func (t *table) remove(s *Stream) {
 	defer t.mu.Unlock()
 	delete(t.all, s)
 	n := StreamMemory
-	if s.onLane {
+	if s.lane.reserved {
 		n += LaneMemory
 	}
 	t.link.pool.unreserve(n)

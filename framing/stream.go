@@ -56,27 +56,22 @@ type Stream struct {
 	parse         parser      // used by the link's reader alone
 	begins        atomic.Bool // HEADER has come or gone, or never will
 
-	mu       sync.Mutex
+	mu sync.Mutex
+	state
 	readable condition
+	in       incoming
 	writable condition
+	out      outgoing
 	linger   *time.Timer
-
-	in      incoming
-	recv    half // what comes
-	out     outgoing
-	send    half  // what goes
-	closed  bool  // Close or Reset was called
-	cause   error // why both directions are over at once: reset, or the link lost
-	wire    wireState
-	onLane  bool // LaneMemory is reserved
-	lane    move
-	notices notices
+	lane     move
+	notices  notices
 }
 
 func newStream(l *Link) *Stream {
 	s := &Stream{link: l}
 	s.in.win = newWindow(&l.pool)
 	s.out.pool, s.out.credit = &l.pool, InitialCredit
+	s.lane.stream = s
 	s.readable.L, s.writable.L = &s.mu, &s.mu
 	return s
 }
@@ -175,7 +170,7 @@ func (s *Stream) reset(code ResetCode) error {
 }
 
 func (s *Stream) resetLocked(code ResetCode) {
-	s.judgeLaneLocked()
+	s.lane.judgeLocked()
 	s.closed = true
 	s.cutLocked(code)
 	if s.cause == nil {
@@ -192,8 +187,19 @@ func (s *Stream) cutLocked(code ResetCode) {
 		s.out.reset(s.id, code)
 		s.kickLocked()
 	}
-	s.dropLaneLocked()
+	s.lane.dropLocked()
 	s.in.drop()
+}
+
+// breakLocked ends the stream, to the other side by a reset, because what
+// carries it has failed.
+func (s *Stream) breakLocked(err error) {
+	s.cutLocked(ResetCancel)
+	if s.cause == nil {
+		s.cause = err
+	}
+	s.wakeLocked()
+	s.settleLocked()
 }
 
 // fail ends the stream for a reason from outside: RESET or the link's loss.
@@ -203,7 +209,7 @@ func (s *Stream) fail(err error) {
 	if s.cause == nil && s.wire == wireOpen {
 		s.cause = err
 		s.out.drop()
-		s.dropLaneLocked()
+		s.lane.dropLocked()
 		s.in.drop()
 	}
 	s.wakeLocked()

@@ -97,7 +97,10 @@ func (s *Stream) cutOff() {
 		return
 	}
 	s.parse.phase = phaseCut
-	if !s.ended() { // else written is about to find that out
+	s.mu.Lock()
+	ended := s.endedLocked() // then written is about to find that out
+	s.mu.Unlock()
+	if !ended {
 		s.lost()
 	}
 }
@@ -202,7 +205,7 @@ func (s *Stream) Read(p []byte) (int, error) {
 		case len(p) == 0:
 			return 0, nil
 		case s.recv.moved() && s.lane.conn != nil:
-			return s.readLaneLocked(p)
+			return s.lane.readLocked(p)
 		}
 		s.readable.Wait()
 	}
@@ -258,7 +261,7 @@ func (s *Stream) WriteTo(w io.Writer) (total int64, err error) {
 				return total, nil
 			}
 			var n int64
-			s.unlocked(func() { n, err = s.writeLaneTo(w) })
+			s.unlocked(func() { n, err = s.lane.writeTo(w) })
 			return total + n, err
 		}
 		total += s.in.await(&s.readable, now)

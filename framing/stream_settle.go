@@ -14,7 +14,7 @@ func (s *Stream) settleLocked() {
 		if s.linger != nil {
 			s.linger.Stop()
 		}
-		if !s.onLaneLocked() {
+		if !s.lane.livesLocked() {
 			s.readable.stop()
 			s.writable.stop()
 		}
@@ -25,8 +25,8 @@ func (s *Stream) settleLocked() {
 			go s.closeMux()
 		}
 	}
-	s.endLaneLocked()
-	if s.wire == wireEnded && (s.in.buf.len == 0 || s.closed) && !s.in.popped && !s.onLaneLocked() {
+	s.lane.endLocked()
+	if s.wire == wireEnded && (s.in.buf.len == 0 || s.closed) && !s.in.popped && !s.lane.livesLocked() {
 		s.wire = wireRemoved
 		s.in.release()
 		s.link.streams.remove(s)
@@ -44,15 +44,9 @@ func (s *Stream) closeMux() {
 	s.settleLocked()
 }
 
-// ended reports whether both directions have ended, or moved. The other side may
-// send smux's FIN as soon as it has our END. That can be before written is called
-// for the END.
-func (s *Stream) ended() bool {
+// over reports whether nothing of the stream is left to move.
+func (s *Stream) over() bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return s.endedLocked()
-}
-
-func (s *Stream) endedLocked() bool {
-	return s.recv != halfOpen && s.send != halfOpen
+	return s.overLocked()
 }

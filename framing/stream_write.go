@@ -15,7 +15,7 @@ func (s *Stream) Write(p []byte) (n int, err error) {
 	s.lane.writing++
 	defer func() {
 		s.lane.writing--
-		s.switchLocked()
+		s.lane.switchLocked()
 	}()
 	for {
 		switch {
@@ -28,7 +28,7 @@ func (s *Stream) Write(p []byte) (n int, err error) {
 		case s.send.ended():
 			return n, s.opError("write", syscall.EPIPE)
 		case s.send.moved():
-			m, err := s.writeLaneLocked(p[n:])
+			m, err := s.lane.writeLocked(p[n:])
 			return n + m, err
 		}
 		n += s.queueLocked(p[n:])
