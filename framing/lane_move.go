@@ -63,6 +63,14 @@ func (m *move) reserve() bool {
 	return true
 }
 
+// memory is how much of the link's is reserved for a lane, in bytes.
+func (m *move) memory() int {
+	if m.reserved {
+		return LaneMemory
+	}
+	return 0
+}
+
 // lost notes that the lane was lost before it was bound here. If the other side has
 // moved already the stream cannot go on.
 func (m *move) lost() {
@@ -292,7 +300,7 @@ func (s *Stream) Carrier() (read, write *net.TCPConn) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	tcp, _ := s.lane.conn.(*net.TCPConn)
-	if s.recv.moved() && s.in.buf.len == 0 {
+	if s.recv.moved() && s.in.isEmpty() {
 		read = tcp
 	}
 	if s.send == halfMoved {

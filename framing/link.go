@@ -258,11 +258,29 @@ func (l *Link) Err() error {
 	return l.err
 }
 
+// Ending says how a link has ended, for people: it puts what [Link.Err] returned
+// into words.
+func Ending(err error) string {
+	switch {
+	case err == nil:
+		return "it has not ended"
+	case errors.Is(err, ErrClosed):
+		return "closed by this side"
+	case err == io.EOF:
+		return "closed by the other side"
+	}
+	return err.Error()
+}
+
 // Close ends the link and cuts its streams.
 func (l *Link) Close() error {
 	l.fail(ErrClosed)
 	return nil
 }
+
+// now is the time since the link began, by the monotonic clock: the wall clock
+// may be set at any time.
+func (l *Link) now() time.Duration { return time.Since(l.began) }
 
 // isOver reports whether the link has ended. It may still be telling the other side
 // why.

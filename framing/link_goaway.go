@@ -63,14 +63,6 @@ func (t *table) handleGoAwayAck() error {
 	return nil
 }
 
-// arrived notes, at the remote, that a stream has reached Accept, or ended before.
-func (t *table) arrived() {
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	t.goodbye.waiting--
-	t.drainLocked()
-}
-
 // drainLocked tells Accept when it has nothing to wait for.
 func (t *table) drainLocked() {
 	g := &t.goodbye
@@ -107,17 +99,6 @@ func (t *table) handleGoAway(p []byte) error {
 		return errTooMuchQueued
 	}
 	return nil
-}
-
-// opened notes that a stream's SYN has been queued.
-func (t *table) opened() {
-	t.mu.Lock()
-	t.goodbye.opening--
-	ok := t.acknowledgeLocked()
-	t.mu.Unlock()
-	if !ok {
-		t.link.fail(errTooMuchQueued)
-	}
 }
 
 // acknowledgeLocked answers GOAWAY, when it is due and all that was opened

@@ -69,10 +69,6 @@ func (p *pulse) stop() {
 	}
 }
 
-// now is the time since the link began, by the monotonic clock: the wall clock
-// may be set at any time.
-func (l *Link) now() time.Duration { return time.Since(l.began) }
-
 // heard notes that something has arrived.
 func (p *pulse) heard() { p.lastRead.Store(int64(p.link.now())) }
 

@@ -45,7 +45,6 @@ func (l *Link) Open(h Header, first []byte) (*Stream, error) {
 	}
 	s := newStream(l)
 	s.header, s.local, s.remote = h, l.conn.LocalAddr(), l.conn.RemoteAddr()
-	s.parse.phase = phaseData // before the reader knows of it
 	if err := l.streams.add(s); err != nil {
 		if err == errNoIDs {
 			l.fail(err)
@@ -113,16 +112,32 @@ func (t *table) add(s *Stream) error {
 	return nil
 }
 
-// remove takes a stream out of which nothing is left.
-func (t *table) remove(s *Stream) {
+// opened notes that a stream's SYN has been queued.
+func (t *table) opened() {
+	t.mu.Lock()
+	t.goodbye.opening--
+	ok := t.acknowledgeLocked()
+	t.mu.Unlock()
+	if !ok {
+		t.link.fail(errTooMuchQueued)
+	}
+}
+
+// arrived notes, at the remote, that a stream has reached Accept, or ended before.
+func (t *table) arrived() {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.goodbye.waiting--
+	t.drainLocked()
+}
+
+// remove takes a stream out of which nothing is left, and gives back the memory that
+// was reserved for it.
+func (t *table) remove(s *Stream, memory int) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	delete(t.all, s)
-	n := StreamMemory
-	if s.lane.reserved {
-		n += LaneMemory
-	}
-	t.link.pool.unreserve(n)
+	t.link.pool.unreserve(memory)
 	if t.idle != nil && len(t.all) == 0 {
 		close(t.idle)
 		t.idle = nil

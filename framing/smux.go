@@ -178,11 +178,12 @@ func (d *sender) tryFIN(id uint32) bool {
 	return true
 }
 
-// update queues an UPD: so many bytes of the stream were taken in all.
+// update sends an UPD: so many bytes of the stream were taken in all.
 func (d *sender) update(id, taken uint32) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	d.frameLocked(smuxUPD, id, taken, smuxWindow)
+	go d.pumpAside()
 }
 
 func (d *sender) frameLocked(command byte, id uint32, payload ...uint32) {

@@ -7,7 +7,6 @@ import (
 	"net"
 	"sync"
 	"sync/atomic"
-	"syscall"
 	"time"
 
 	"keystay/internal/duplex"
@@ -16,27 +15,6 @@ import (
 // CloseLinger is how long a closed stream waits for the other side's END
 // before it is reset.
 const CloseLinger = 10 * time.Second
-
-// A ResetCode says why a stream was reset.
-type ResetCode uint16
-
-// The reasons of a reset.
-const (
-	ResetCancel  ResetCode = 0 // the connection behind the stream broke
-	ResetRefused ResetCode = 1 // the remote does not take the stream
-	ResetClosed  ResetCode = 2 // data arrived for a closed stream
-)
-
-// A ResetError is the error of a stream that the other side reset. It is a
-// syscall.ECONNRESET to errors.Is.
-type ResetError struct{ Code ResetCode }
-
-func (e *ResetError) Error() string {
-	return fmt.Sprintf("stream reset by the other side (code %d)", e.Code)
-}
-
-// Is makes a ResetError equal to the error of a reset TCP connection.
-func (e *ResetError) Is(target error) bool { return target == syscall.ECONNRESET }
 
 // errCut is the error of a stream whose smux side ended without END or RESET.
 var errCut = fmt.Errorf("stream was cut off: %w", io.ErrUnexpectedEOF)
@@ -72,28 +50,11 @@ func newStream(l *Link) *Stream {
 	s.in.win = newWindow(&l.pool)
 	s.out.pool, s.out.credit = &l.pool, InitialCredit
 	s.lane.stream = s
+	if l.isRelay { // no HEADER comes to the side that opens
+		s.parse.phase = phaseData
+	}
 	s.readable.L, s.writable.L = &s.mu, &s.mu
 	return s
-}
-
-// begin starts a stream that this side opens: rec is its header, and first
-// the first data. It returns the part of first for which there is no credit yet.
-func (s *Stream) begin(rec, first []byte) (rest []byte, err error) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if s.cause != nil { // it was reset before it began
-		return nil, nil
-	}
-	s.begins.Store(true)
-	s.out.record(s.id, recHeader, rec[recordHeader:])
-	s.out.header = len(s.out.frames)
-	s.grantLocked(s.in.win.begin())
-	n := s.queueLocked(first)
-	s.kickLocked()
-	if n < min(len(first), InitialCredit) {
-		return nil, ErrNoMemory
-	}
-	return first[n:], nil
 }
 
 // Broken returns nil while the stream works or has ended in good order, and why it
@@ -135,7 +96,7 @@ func (s *Stream) Close() error {
 	if s.closed {
 		return s.opError("close", net.ErrClosed)
 	}
-	if s.in.buf.len > 0 && s.cause == nil {
+	if !s.in.isEmpty() && s.cause == nil {
 		s.resetLocked(ResetCancel)
 		return nil
 	}
@@ -219,6 +180,57 @@ func (s *Stream) fail(err error) {
 func (s *Stream) wakeLocked() {
 	s.readable.Broadcast()
 	s.writable.Broadcast()
+}
+
+// settleLocked closes the smux side when both directions are over, and takes
+// the stream off the link when nothing of it is left here and on the wire: a peer
+// that opens and ends streams without reading must not make this side hold more of
+// them than MaxStreams.
+func (s *Stream) settleLocked() {
+	over := s.endedLocked() && len(s.out.frames) == 0 && !s.out.inTurn
+	if s.cause != nil {
+		over = s.out.rst == rstNone // RESET goes out first
+	}
+	if over && s.wire == wireOpen {
+		s.wire = wireEnding
+		if s.linger != nil {
+			s.linger.Stop()
+		}
+		if !s.lane.livesLocked() {
+			s.readable.stop()
+			s.writable.stop()
+		}
+		if s.link.sender.tryFIN(s.id) {
+			s.wire = wireEnded
+			s.link.streams.forget(s)
+		} else {
+			go s.closeMux()
+		}
+	}
+	s.lane.endLocked()
+	if s.wire == wireEnded && (s.in.isEmpty() || s.closed) && !s.in.popped && !s.lane.livesLocked() {
+		s.wire = wireRemoved
+		s.in.release()
+		s.link.streams.remove(s, StreamMemory+s.lane.memory())
+	}
+}
+
+// closeMux closes the smux side where FIN has to wait for the link.
+func (s *Stream) closeMux() {
+	defer s.link.handler.Panics.Catch("ending a stream", s.link.panicked)
+	s.link.sender.fin(s.id)
+	s.link.streams.forget(s)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.wire = wireEnded
+	s.settleLocked()
+}
+
+// over reports whether nothing of the stream is left to move.
+func (s *Stream) over() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.overLocked()
 }
 
 func (s *Stream) opError(op string, err error) error {

@@ -62,6 +62,9 @@ func (in *incoming) await(readable *condition, now nowWriter) int64 {
 // ended accounts that nothing more comes: only what is buffered counts.
 func (in *incoming) ended() { in.win.ended(in.buf.len) }
 
+// isEmpty reports whether all that has come is read.
+func (in *incoming) isEmpty() bool { return in.buf.len == 0 }
+
 // drop throws away what is buffered.
 func (in *incoming) drop() { in.buf.free() }
 
@@ -81,7 +84,6 @@ func (s *Stream) receive(p []byte) error {
 	if step := r.arrived - r.updated; step >= updateStep || r.updated == 0 && step >= firstUpdate {
 		r.updated = r.arrived
 		s.link.sender.update(s.id, r.arrived)
-		go s.link.sender.pumpAside()
 	}
 	s.in.once = false
 	if err := r.feed(s, p); err != nil {
@@ -162,13 +164,6 @@ func (s *Stream) end() {
 	s.settleLocked()
 }
 
-func (s *Stream) credited(n uint32) error {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	s.writable.Broadcast()
-	return s.out.credited(n)
-}
-
 // consumedLocked accounts data that was read, and gives new credit for it. The
 // stream may be over by then, since WriteTo writes without the lock: it takes
 // nothing from the pool any more.
@@ -196,7 +191,7 @@ func (s *Stream) Read(p []byte) (int, error) {
 			return 0, s.opError("read", os.ErrDeadlineExceeded)
 		case s.cause != nil:
 			return 0, s.opError("read", s.cause)
-		case s.in.buf.len > 0:
+		case !s.in.isEmpty():
 			n := s.in.buf.read(p)
 			s.consumedLocked(n)
 			return n, nil
@@ -233,7 +228,7 @@ func (s *Stream) WriteTo(w io.Writer) (total int64, err error) {
 			return total, s.opError("read", os.ErrDeadlineExceeded)
 		case s.cause != nil:
 			return total, s.opError("read", s.cause)
-		case s.in.buf.len > 0:
+		case !s.in.isEmpty():
 			c := s.in.buf.pop()
 			s.in.popped = true
 			size := c.end - c.start

@@ -7,6 +7,26 @@ import (
 	"syscall"
 )
 
+// begin starts a stream that this side opens: rec is its header, and first
+// the first data. It returns the part of first for which there is no credit yet.
+func (s *Stream) begin(rec, first []byte) (rest []byte, err error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.cause != nil { // it was reset before it began
+		return nil, nil
+	}
+	s.begins.Store(true)
+	s.out.record(s.id, recHeader, rec[recordHeader:])
+	s.out.header = len(s.out.frames)
+	s.grantLocked(s.in.win.begin())
+	n := s.queueLocked(first)
+	s.kickLocked()
+	if n < min(len(first), InitialCredit) {
+		return nil, ErrNoMemory
+	}
+	return first[n:], nil
+}
+
 // Write queues data for the other side, as far as there is credit and room. It
 // returns when all is queued, the deadline has passed, or the stream is over.
 func (s *Stream) Write(p []byte) (n int, err error) {
@@ -85,6 +105,14 @@ func (s *Stream) queueLocked(p []byte) int {
 		s.notices.spoke = true
 	}
 	return n
+}
+
+// credited is CREDIT from the other side.
+func (s *Stream) credited(n uint32) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	defer s.writable.Broadcast()
+	return s.out.credited(n)
 }
 
 // grantLocked queues CREDIT for n more bytes.
