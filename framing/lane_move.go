@@ -37,6 +37,26 @@ type move struct {
 	over     chan struct{} // closed when the lane is closed; from laneAwait on
 }
 
+// notice tells the remote of a stream that should perhaps move.
+func (s *Stream) notice() {
+	h := &s.link.handler
+	if !s.link.lanes.agreed || h.Bulk == nil && h.Chatty == nil {
+		return
+	}
+	var bulk, chatty bool
+	s.mu.Lock()
+	if s.lane.state == laneNone && s.cause == nil && !s.closed {
+		bulk, chatty = s.notices.due(h, max(s.out.sent, s.in.got))
+	}
+	s.mu.Unlock()
+	if bulk {
+		h.Bulk(s)
+	}
+	if chatty {
+		h.Chatty(s)
+	}
+}
+
 // expect makes the stream ready for a lane, one and no other. It reports false when
 // it is over, about to be, or had one.
 func (m *move) expect() bool {

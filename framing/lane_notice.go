@@ -10,35 +10,34 @@ const (
 	chattyAfter = 8
 )
 
-// notices is the part of a Stream that notice looks at.
+// notices is what decides whether a stream is worth a lane. It is guarded by the
+// stream's lock.
 type notices struct {
 	at        int64 // bytes in one direction, for the next Handler.Bulk
 	spoke     bool  // data was sent, and none has come since
 	exchanges int   // data has come after data was sent, since Handler.Chatty
 }
 
-// notice tells the remote of a stream that should perhaps move.
-func (s *Stream) notice() {
-	h := &s.link.handler
-	if !s.link.lanes.agreed || h.Bulk == nil && h.Chatty == nil {
-		return
+// sent notes that data was sent.
+func (n *notices) sent() { n.spoke = true }
+
+// came notes that data has come.
+func (n *notices) came() {
+	if n.spoke {
+		n.spoke = false
+		n.exchanges++
 	}
-	s.mu.Lock()
-	stays := s.lane.state != laneNone || s.cause != nil || s.closed
-	carried := max(s.out.sent, s.in.got, 1)
-	bulk := !stays && h.Bulk != nil && carried >= max(s.notices.at, h.BulkAfter)
-	if bulk {
-		s.notices.at = bulkAgain * carried
+}
+
+// due says which functions of the handler are to be called now, for a stream that
+// has carried so many bytes in one direction and has no lane.
+func (n *notices) due(h *Handler, carried int64) (bulk, chatty bool) {
+	carried = max(carried, 1)
+	if bulk = h.Bulk != nil && carried >= max(n.at, h.BulkAfter); bulk {
+		n.at = bulkAgain * carried
 	}
-	chatty := !stays && h.Chatty != nil && s.notices.exchanges >= chattyAfter
-	if chatty {
-		s.notices.exchanges = 0
+	if chatty = h.Chatty != nil && n.exchanges >= chattyAfter; chatty {
+		n.exchanges = 0
 	}
-	s.mu.Unlock()
-	if bulk {
-		h.Bulk(s)
-	}
-	if chatty {
-		h.Chatty(s)
-	}
+	return bulk, chatty
 }

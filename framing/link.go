@@ -77,18 +77,19 @@ type Handler struct {
 
 // A Link is one end of the connection between a remote and a relay. It owns the
 // connection and closes it. Its methods may be called from any goroutine.
+//
+// Each of its parts guards itself. Locks are taken in this order: a stream's; that of
+// streams, naming, pulse or lanes; that of sender, pool or the Link.
 type Link struct {
-	conn    net.Conn
-	isRelay bool
-	handler Handler
-	// peerMinor is the other side's minor version.
-	peerMinor uint8
+	conn      net.Conn
+	isRelay   bool
+	handler   Handler
+	peerMinor uint8  // the other side's minor version
 	peerCaps  uint32 // what it can do; at the relay
+	began     time.Time
 
-	began  time.Time
-	reader reader
-	sender sender
-
+	reader  reader
+	sender  sender
 	streams table
 	asks    asks   // at the remote
 	claims  claims // at the relay

@@ -135,10 +135,7 @@ func (s *Stream) data(p []byte) error {
 	if err := s.in.came(len(p)); err != nil {
 		return err
 	}
-	if s.notices.spoke {
-		s.notices.spoke = false
-		s.notices.exchanges++
-	}
+	s.notices.came()
 	if s.closed || s.cause != nil {
 		return nil // thrown away; the other side learns from RESET
 	}

@@ -102,7 +102,7 @@ func (s *Stream) Room(wait bool) int {
 func (s *Stream) queueLocked(p []byte) int {
 	n := s.out.data(s.id, p)
 	if n > 0 {
-		s.notices.spoke = true
+		s.notices.sent()
 	}
 	return n
 }
