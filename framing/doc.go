@@ -15,14 +15,13 @@
 //
 // The files sort by what they belong to:
 //
-//   - wire_record.go, wire_message.go, wire_header.go, proof.go: what the records
-//     are, and what is in them
+//   - wire_record.go, wire_message.go, wire_claim.go, wire_header.go, proof.go: what
+//     the records are, and what is in them
 //   - link.go: a link from hello to end. link_read.go reads it and hands its
 //     records on, link_write.go writes it, link_streams.go is its table of streams,
 //     link_goaway.go its end in good order, link_ask.go and link_claim.go are the
 //     claims of both sides and rules.go the visitors that a claim is for,
-//     link_order.go its turns,
-//     link_liveness.go its pings and the end of a silent one
+//     link_order.go its turns, link_liveness.go its pings and the end of a silent one
 //   - smux.go: the frames of the session
 //   - stream.go: a stream as a net.Conn, its close, its reset and its end.
 //     stream_state.go says how far it has come, stream_parse.go takes apart what

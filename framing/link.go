@@ -79,7 +79,7 @@ type Handler struct {
 // connection and closes it. Its methods may be called from any goroutine.
 //
 // Each of its parts guards itself. Locks are taken in this order: a stream's; that of
-// streams, naming, pulse or lanes; that of sender, pool or the Link.
+// streams, asks, claims, turns, pulse or lanes; that of sender, pool or the Link.
 type Link struct {
 	conn      net.Conn
 	isRelay   bool
