@@ -15,20 +15,22 @@
 //
 // The files sort by what they belong to:
 //
-//   - wire_record.go, wire_message.go, wire_header.go, proof.go: what the records
-//     are, and what is in them
-//   - link.go: a link from hello to end. link_read.go reads it, link_write.go
-//     writes it, link_control.go acts on its records, link_ask.go and link_claim.go
-//     are the claims of both sides and rules.go the visitors that a claim is for, link_streams.go is its table
-//     of streams, link_liveness.go its pings and the end of a silent one
+//   - wire_record.go, wire_message.go, wire_claim.go, wire_header.go, proof.go: what
+//     the records are, and what is in them
+//   - link.go: a link from hello to end. link_read.go reads it and hands its
+//     records on, link_write.go writes it, link_streams.go is its table of streams,
+//     link_goaway.go its end in good order, link_ask.go and link_claim.go are the
+//     claims of both sides and rules.go the visitors that a claim is for,
+//     link_order.go its turns, link_liveness.go its pings and the end of a silent one
 //   - smux.go: the frames of the session
-//   - stream.go: a stream as a net.Conn. stream_state.go says how far it has come,
-//     stream_read.go parses what comes, stream_write.go queues what goes,
-//     stream_credit.go has the windows and stream_memory.go what bounds them,
-//     stream_settle.go finds out when nothing of a stream is left
+//   - stream.go: a stream as a net.Conn, its close, its reset and its end.
+//     stream_state.go says how far it has come, stream_parse.go takes apart what
+//     comes, stream_read.go keeps it until it is read, stream_write.go queues what
+//     goes, which stream_out.go puts into frames. stream_credit.go has the windows and
+//     the memory that bounds them
 //   - lane.go: a lane from JOIN to BOUND, at both sides. lane_link.go is what a
-//     link knows of lanes, lane_move.go moves a stream, lane_notice.go finds the
-//     streams worth it, lane_bare.go leaves TLS
+//     link knows of lanes, lane_move.go moves a stream, lane_notice.go says which
+//     is worth it, lane_bare.go leaves TLS
 //   - buffered.go, buffered_write.go: the connection below TLS. websocket.go: a
 //     link in a WebSocket
 package framing

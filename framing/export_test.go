@@ -22,8 +22,8 @@ func PoolUsed(l *Link) int {
 // stopped for d.
 func Stop(l *Link, d time.Duration) {
 	l.pulse.lastRead.Add(-int64(d))
-	l.mu.Lock()
-	defer l.mu.Unlock()
+	l.pulse.mu.Lock()
+	defer l.pulse.mu.Unlock()
 	l.pulse.due -= d
 	l.pulse.pingDue -= d
 	l.pulse.timer.Reset(0)
@@ -47,19 +47,17 @@ func HoldLink(l *Link) { l.sender.become(true) }
 
 // GatherLink gathers what waits on a link that is held, and ReleaseLink writes
 // it and lets others write again.
-func GatherLink(l *Link) { l.gather() }
+func GatherLink(l *Link) { l.sender.gather() }
 
 func ReleaseLink(l *Link) {
-	l.finish(0)
+	l.sender.finish(0)
 	l.sender.end()
-	l.pump()
+	l.sender.pump()
 }
 
 // QueuePong queues a record that somebody else writes.
 func QueuePong(l *Link) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	l.queueLocked(appendRecord(nil, recPong, make([]byte, 8)))
+	l.sender.queue(appendRecord(nil, recPong, make([]byte, 8)))
 }
 
 // PrepareLane makes a connection ready to be a bare lane.
@@ -67,16 +65,16 @@ func PrepareLane(c duplex.Conn) { prepareLane(c) }
 
 // UseIDs leaves ids for n more streams.
 func UseIDs(l *Link, n uint32) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	l.lastID = math.MaxUint32 - 2*n
+	l.streams.mu.Lock()
+	defer l.streams.mu.Unlock()
+	l.streams.lastID = math.MaxUint32 - 2*n
 }
 
 // Queued is how many bytes wait on a stream to be written.
 func Queued(s *Stream) int {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return len(s.out)
+	return len(s.out.frames)
 }
 
 // Illegal returns which rule of the states of a stream does not hold, or nothing.
@@ -92,11 +90,11 @@ func Illegal(s *Stream) string {
 		return "what goes has moved to no connection"
 	case s.wire != wireOpen && !over:
 		return "FIN before the halves are over"
-	case s.wire != wireOpen && s.rst != rstNone:
+	case s.wire != wireOpen && s.out.rst != rstNone:
 		return "FIN overtakes RESET"
-	case s.rst != rstNone && s.cause == nil && !s.closed:
+	case s.out.rst != rstNone && s.cause == nil && !s.closed:
 		return "RESET of a stream that works"
-	case s.wire == wireRemoved && s.buf.len > 0 && !s.closed:
+	case s.wire == wireRemoved && s.in.buf.len > 0 && !s.closed:
 		return "removed with data that is not read"
 	}
 	return ""

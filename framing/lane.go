@@ -96,19 +96,19 @@ func serveLane(tc *tls.Conn, join func(LaneToken) *Link, joined func()) error {
 		return fmt.Errorf("read JOIN: %w", err)
 	}
 	l := join(LaneToken(p))
-	if l == nil || !l.addSpare(1) {
+	if l == nil || !l.lanes.addSpare(1) {
 		return errors.New("a lane with a token that was not granted, or not now")
 	}
-	s, err := l.keepSpare(tc, joined)
-	l.addSpare(-1)
+	s, err := keepSpare(tc, l, joined)
+	l.lanes.addSpare(-1)
 	if err != nil {
 		return err
 	}
-	return s.bindAtRelay(tc)
+	return bindAtRelay(tc, s)
 }
 
 // keepSpare waits for BIND, with memory for a lane that waits.
-func (l *Link) keepSpare(tc *tls.Conn, joined func()) (*Stream, error) {
+func keepSpare(tc *tls.Conn, l *Link, joined func()) (*Stream, error) {
 	if !l.pool.reserve(SpareLaneMemory) {
 		return nil, ErrNoMemory
 	}
@@ -116,11 +116,11 @@ func (l *Link) keepSpare(tc *tls.Conn, joined func()) (*Stream, error) {
 	if joined != nil {
 		joined()
 	}
-	return l.awaitBind(tc)
+	return awaitBind(tc, l)
 }
 
 // awaitBind reads BIND, within SpareLaneTime and as long as the link is up.
-func (l *Link) awaitBind(tc *tls.Conn) (*Stream, error) {
+func awaitBind(tc *tls.Conn, l *Link) (*Stream, error) {
 	tc.SetDeadline(time.Now().Add(SpareLaneTime))
 	over := make(chan struct{})
 	var wg sync.WaitGroup
@@ -137,32 +137,32 @@ func (l *Link) awaitBind(tc *tls.Conn) (*Stream, error) {
 	if err != nil {
 		return nil, fmt.Errorf("read BIND: %w", err)
 	}
-	if s := l.stream(binary.BigEndian.Uint32(p)); s != nil {
+	if s := l.streams.get(binary.BigEndian.Uint32(p)); s != nil {
 		return s, nil
 	}
 	return nil, ErrStreamOver
 }
 
 // bindAtRelay answers BIND and takes the lane out of TLS.
-func (s *Stream) bindAtRelay(tc *tls.Conn) error {
+func bindAtRelay(tc *tls.Conn, s *Stream) error {
 	conn, err := bare(tc)
 	if err != nil {
 		return err
 	}
-	if !s.expectLane() {
+	if !s.lane.expect() {
 		return ErrStreamOver
 	}
-	if !s.reserveLane() {
-		s.laneLost()
+	if !s.lane.reserve() {
+		s.lane.lost()
 		return ErrNoMemory
 	}
 	tc.SetDeadline(time.Now().Add(WriteTimeout))
 	if _, err := tc.Write(appendRecord(nil, recBound, nil)); err != nil {
 		socket.Abort(conn)
-		s.laneLost()
+		s.lane.lost()
 		return fmt.Errorf("write BOUND: %w", err)
 	}
-	s.attach(conn)
+	s.lane.attach(conn)
 	return nil
 }
 
@@ -231,12 +231,12 @@ func (n *Lane) Bind(ctx context.Context, s *Stream) error {
 		n.tc.Close()
 		return fmt.Errorf("bind a lane: %w", err)
 	}
-	if !s.expectLane() {
+	if !s.lane.expect() {
 		n.tc.Close()
 		return ErrStreamOver
 	}
 	n.stream = s
-	n.link.noteLane(s.id, n)
+	n.link.lanes.note(n)
 	if err := n.bind(ctx, s.id); err != nil {
 		if s.over() {
 			err = ErrStreamOver // the relay was asked too late
@@ -244,11 +244,11 @@ func (n *Lane) Bind(ctx context.Context, s *Stream) error {
 		// Not in good order: an alert of TLS would reach the visitor, if the
 		// relay has left TLS already.
 		socket.Abort(conn)
-		s.laneLost()
-		n.link.forgetLane(s.id)
+		s.lane.lost()
+		n.link.lanes.forget(n)
 		return fmt.Errorf("bind a lane: %w", err)
 	}
-	s.attach(conn)
+	s.lane.attach(conn)
 	return nil
 }
 
@@ -292,12 +292,12 @@ const excuseTime = 3 * time.Second
 // relay would have said. Worked means that bytes have come and gone on the lane.
 // Outcome must be called once Bind has returned nil.
 func (n *Lane) Outcome(ctx context.Context) (worked bool, err error) {
-	defer n.link.forgetLane(n.stream.id)
+	defer n.link.lanes.forget(n)
 	select {
 	case <-n.stream.lane.over:
 	case <-ctx.Done():
 	}
-	worked, err = n.stream.laneOutcome()
+	worked, err = n.stream.lane.outcome()
 	if err == nil {
 		return worked, nil
 	}

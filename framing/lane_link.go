@@ -4,7 +4,12 @@ import (
 	"context"
 	"encoding/binary"
 	"fmt"
+	"iter"
+	"net"
+	"sync"
 	"time"
+
+	"keystay/internal/socket"
 )
 
 const (
@@ -14,47 +19,46 @@ const (
 	laneAskBurst    = 40
 )
 
-// laneLink is the part of a Link that is about lanes. What is not said to be
-// otherwise is guarded by Link.mu.
-type laneLink struct {
-	agreed  bool             // both sides have named CapabilityLanes; fixed from the start
-	spare   int              // lanes that have joined and are not bound; at the relay
-	lanes   map[uint32]*Lane // bound ones whose outcome is awaited, by stream; at the remote
-	cut     bool             // CutLanes was called: no stream moves any more
+// lanes is what a Link knows of lanes. A remote asks for tokens with it, and waits
+// for an explanation where a lane that was bound has ended; a relay counts in it
+// those that are not bound.
+type lanes struct {
+	link   *Link
+	agreed bool // both sides have named CapabilityLanes; fixed from the start
+
+	asking chan struct{} // holds one element from LANES_WANTED until its answer; at the remote
+	asked  time.Duration // goes on by laneAskInterval with each LANES_WANTED; guarded by asking
+
+	mu      sync.Mutex
+	tokens  chan []LaneToken // takes the answer to LANES_WANTED; nil when none is due
+	bound   map[uint32]*Lane // those whose outcome is awaited, by stream; at the remote
 	excuses int              // how many LANE_RESETs may come: one for each BIND; at the remote
-	asking  chan struct{}    // holds one element from LANES_WANTED until its answer
-	asked   time.Duration    // goes on by laneAskInterval with each LANES_WANTED; guarded by asking
-	tokens  chan []LaneToken // takes the answer; nil when none is due
+	spare   int              // lanes that have joined and are not bound; at the relay
+	cut     bool             // CutLanes was called: no stream moves any more
 }
 
-func newLaneLink() laneLink { return laneLink{asking: make(chan struct{}, 1)} }
-
 // Lanes reports whether both sides can move streams to lanes.
-func (l *Link) Lanes() bool { return l.agreed }
+func (l *Link) Lanes() bool { return l.lanes.agreed }
 
 // WantLanes asks the relay for tokens for n lanes, at most MaxSpareLanes. It
 // returns those that are granted, or ErrNoLanes. Only a remote's link asks, and
 // waits where it would ask too often.
 func (l *Link) WantLanes(ctx context.Context, n int) ([]LaneToken, error) {
-	if !l.agreed {
+	if !l.lanes.agreed {
 		return nil, ErrNoLanes
 	}
 	select {
-	case l.asking <- struct{}{}: // given back by handleLaneTokens
+	case l.lanes.asking <- struct{}{}: // given back by handleTokens
 	case <-l.done:
 		return nil, fmt.Errorf("link lost: %w", l.Err())
 	case <-ctx.Done():
 		return nil, ctx.Err()
 	}
-	if err := l.paceLanes(ctx); err != nil {
-		<-l.asking
+	if err := l.lanes.pace(ctx); err != nil {
+		<-l.lanes.asking
 		return nil, err
 	}
-	answer := make(chan []LaneToken, 1)
-	l.mu.Lock()
-	l.tokens = answer
-	l.mu.Unlock()
-	l.send(appendRecord(nil, recLanesWanted, []byte{byte(max(1, min(n, MaxSpareLanes)))}))
+	answer := l.lanes.ask(n)
 	select {
 	case tokens := <-answer:
 		if len(tokens) == 0 {
@@ -68,72 +72,75 @@ func (l *Link) WantLanes(ctx context.Context, n int) ([]LaneToken, error) {
 	}
 }
 
-// paceLanes waits until LANES_WANTED may be sent.
-func (l *Link) paceLanes(ctx context.Context) error {
-	now := l.now()
-	l.asked = max(l.asked, now) + laneAskInterval
-	timer := time.NewTimer(l.asked - now - laneAskBurst*laneAskInterval)
+// pace waits until LANES_WANTED may be sent.
+func (a *lanes) pace(ctx context.Context) error {
+	now := a.link.now()
+	a.asked = max(a.asked, now) + laneAskInterval
+	timer := time.NewTimer(a.asked - now - laneAskBurst*laneAskInterval)
 	defer timer.Stop()
 	select {
 	case <-timer.C:
 		return nil
-	case <-l.done:
-		return fmt.Errorf("link lost: %w", l.Err())
+	case <-a.link.done:
+		return fmt.Errorf("link lost: %w", a.link.Err())
 	case <-ctx.Done():
 		return ctx.Err()
 	}
 }
 
-// handleLanes acts on a control record if it is about lanes.
-func (l *Link) handleLanes(t recordType, p []byte) (ours bool, err error) {
-	switch {
-	case !l.agreed:
-		return false, nil
-	case t == recLanesWanted && l.isRelay:
-		return true, l.handleLanesWanted(p)
-	case t == recLaneTokens && !l.isRelay:
-		return true, l.handleLaneTokens(p)
-	case t == recLaneReset && !l.isRelay:
-		return true, l.handleLaneReset(p)
-	}
-	return false, nil
+// ask sends LANES_WANTED, and returns the channel that its answer comes on.
+func (a *lanes) ask(n int) <-chan []LaneToken {
+	answer := make(chan []LaneToken, 1)
+	a.mu.Lock()
+	a.tokens = answer
+	a.mu.Unlock()
+	a.link.send(appendRecord(nil, recLanesWanted, []byte{byte(max(1, min(n, MaxSpareLanes)))}))
+	return answer
 }
 
-// handleLanesWanted answers a remote.
-func (l *Link) handleLanesWanted(p []byte) error {
+// handleWanted is LANES_WANTED, at the relay.
+func (a *lanes) handleWanted(p []byte) error {
 	if len(p) < 1 {
 		return protocolErrorf("short LANES_WANTED")
 	}
 	var payload []byte
-	l.mu.Lock()
-	room := MaxSpareLanes - l.spare
-	if l.goodbye.leaving || l.cut {
-		room = 0
-	}
-	l.mu.Unlock()
-	if n := min(int(p[0]), room); n > 0 && l.handler.LaneTokens != nil {
-		for _, t := range l.handler.LaneTokens(n) {
+	if n := min(int(p[0]), a.room()); n > 0 && a.link.handler.LaneTokens != nil {
+		for _, t := range a.link.handler.LaneTokens(n) {
 			payload = append(payload, t[:]...)
 		}
 	}
-	l.send(appendRecord(nil, recLaneTokens, payload))
+	a.link.send(appendRecord(nil, recLaneTokens, payload))
 	return nil
 }
 
-func (l *Link) handleLaneTokens(p []byte) error {
+// room is how many more lanes may join.
+func (a *lanes) room() int {
+	if a.link.streams.isLeaving() {
+		return 0
+	}
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if a.cut {
+		return 0
+	}
+	return MaxSpareLanes - a.spare
+}
+
+// handleTokens is LANE_TOKENS, at the remote.
+func (a *lanes) handleTokens(p []byte) error {
 	var tokens []LaneToken
 	for ; len(p) >= laneTokenSize; p = p[laneTokenSize:] {
 		tokens = append(tokens, LaneToken(p[:laneTokenSize]))
 	}
-	l.mu.Lock()
-	answer := l.tokens
-	l.tokens = nil
-	l.mu.Unlock()
+	a.mu.Lock()
+	answer := a.tokens
+	a.tokens = nil
+	a.mu.Unlock()
 	if answer == nil || len(p) > 0 {
 		return protocolErrorf("LANE_TOKENS that nobody asked for, or with half a token")
 	}
 	answer <- tokens // has room; nobody may wait any more
-	<-l.asking
+	<-a.asking
 	return nil
 }
 
@@ -141,17 +148,17 @@ func laneResetRecord(id uint32) []byte {
 	return appendRecord(nil, recLaneReset, binary.BigEndian.AppendUint32(nil, id))
 }
 
-// handleLaneReset excuses a lane. It costs no points, as visitors may reset
-// their connections by the thousand at once.
-func (l *Link) handleLaneReset(p []byte) error {
+// handleReset is LANE_RESET, at the remote: it excuses a lane. It costs no points,
+// as visitors may reset their connections by the thousand at once.
+func (a *lanes) handleReset(p []byte) error {
 	if len(p) < 4 {
 		return protocolErrorf("short LANE_RESET")
 	}
-	l.mu.Lock()
-	l.excuses--
-	tooMany := l.excuses < 0
-	n := l.lanes[binary.BigEndian.Uint32(p)]
-	l.mu.Unlock()
+	a.mu.Lock()
+	a.excuses--
+	tooMany := a.excuses < 0
+	n := a.bound[binary.BigEndian.Uint32(p)]
+	a.mu.Unlock()
 	if tooMany {
 		return protocolErrorf("LANE_RESET of more lanes than there were")
 	}
@@ -163,59 +170,81 @@ func (l *Link) handleLaneReset(p []byte) error {
 
 // addSpare counts a lane that has joined, or joins no more. It reports false
 // when there are too many, or the link is over.
-func (l *Link) addSpare(n int) bool {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	if n > 0 && (l.err != nil || l.spare >= MaxSpareLanes) {
+func (a *lanes) addSpare(n int) bool {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if n > 0 && (a.link.isOver() || a.spare >= MaxSpareLanes) {
 		return false
 	}
-	l.spare += n
+	a.spare += n
 	return true
 }
 
-func (l *Link) noteLane(id uint32, n *Lane) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	if l.lanes == nil {
-		l.lanes = make(map[uint32]*Lane)
+// note notes a lane to which BIND is about to be sent.
+func (a *lanes) note(n *Lane) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if a.bound == nil {
+		a.bound = make(map[uint32]*Lane)
 	}
-	l.lanes[id] = n
-	l.excuses++
+	a.bound[n.stream.id] = n
+	a.excuses++
 }
 
-func (l *Link) forgetLane(id uint32) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	delete(l.lanes, id)
+// forget forgets a lane whose outcome nobody awaits any more.
+func (a *lanes) forget(n *Lane) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	delete(a.bound, n.stream.id)
 }
 
-// moves reports whether streams of the link may still move to lanes.
-func (l *Link) moves() bool {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.err == nil && !l.cut
+// moving reports whether streams of the link may still move to lanes.
+func (a *lanes) moving() bool {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	return !a.cut && !a.link.isOver()
 }
 
 // CutLanes resets the streams of the link that are on lanes or on their way. The
 // others end with the link: none moves any more.
 func (l *Link) CutLanes() {
-	l.mu.Lock()
-	l.cut = true
-	var moved []*Stream
-	for s := range l.streams {
-		moved = append(moved, s)
-	}
-	l.mu.Unlock()
-	for _, s := range moved {
-		s.cutLane()
+	l.lanes.mu.Lock()
+	l.lanes.cut = true
+	l.lanes.mu.Unlock()
+	for _, s := range l.streams.snapshot() {
+		s.lane.cut()
 	}
 }
 
-// cutLane resets the stream if it has a lane.
-func (s *Stream) cutLane() {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if s.lane.conn != nil || s.lane.state == laneAwait {
-		s.resetLocked(ResetCancel)
+// NumLanes is how many streams of the link have a lane.
+func (l *Link) NumLanes() (n int) {
+	for range l.laneConns() {
+		n++
 	}
+	return n
+}
+
+// laneConns yields the lanes of the link's streams.
+func (l *Link) laneConns() iter.Seq[net.Conn] {
+	return func(yield func(net.Conn) bool) {
+		for _, s := range l.streams.snapshot() {
+			s.mu.Lock()
+			lane := s.lane.conn
+			s.mu.Unlock()
+			if lane != nil && !yield(lane) {
+				return
+			}
+		}
+	}
+}
+
+// Retransmits is how many packets were sent once more, because they were lost, on
+// the link and on the lanes that its streams have now; 0 where the system does not
+// tell. So it gets smaller when a lane ends.
+func (l *Link) Retransmits() int {
+	n := socket.Retransmits(l.conn)
+	for lane := range l.laneConns() {
+		n += socket.Retransmits(lane)
+	}
+	return n
 }

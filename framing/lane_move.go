@@ -23,59 +23,82 @@ const (
 	laneGone            // it was lost before; there will be no other
 )
 
-// A move is the part of a Stream that is about its lane, see section 8 of
-// PROTOCOL.md. Each direction is on the stream until it has ended or moved.
+// A move is how far a stream has come on its way to a lane, and what it has there,
+// see section 8 of PROTOCOL.md. Each direction is on the stream until it has ended or
+// moved. It is guarded by the stream's lock.
 type move struct {
-	state   laneState
-	conn    duplex.Conn   // the bare connection; set in laneBound
-	writing int           // Writes under way
-	in, out bool          // bytes have come, and gone, on the lane
-	err     error         // why the lane failed
-	over    chan struct{} // closed when the lane is closed; from laneAwait on
+	stream   *Stream
+	state    laneState
+	reserved bool          // LaneMemory is, until the stream is taken off the link
+	conn     duplex.Conn   // the bare connection; set in laneBound
+	writing  int           // Writes under way
+	in, out  bool          // bytes have come, and gone, on the lane
+	err      error         // why the lane failed
+	over     chan struct{} // closed when the lane is closed; from laneAwait on
 }
 
-// expectLane makes the stream ready for a lane, one and no other. It reports
-// false when it is over, about to be, or had one.
-func (s *Stream) expectLane() bool {
+// notice tells the remote of a stream that should perhaps move.
+func (s *Stream) notice() {
+	h := &s.link.handler
+	if !s.link.lanes.agreed || h.Bulk == nil && h.Chatty == nil {
+		return
+	}
+	var bulk, chatty bool
+	s.mu.Lock()
+	if s.lane.state == laneNone && s.cause == nil && !s.closed {
+		bulk, chatty = s.notices.due(h, max(s.out.sent, s.in.got))
+	}
+	s.mu.Unlock()
+	if bulk {
+		h.Bulk(s)
+	}
+	if chatty {
+		h.Chatty(s)
+	}
+}
+
+// expect makes the stream ready for a lane, one and no other. It reports false when
+// it is over, about to be, or had one.
+func (m *move) expect() bool {
+	s := m.stream
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.lane.state != laneNone || !s.begins.Load() || s.overLocked() || !s.link.moves() {
+	if m.state != laneNone || !s.begins.Load() || s.overLocked() || !s.link.lanes.moving() {
 		return false
 	}
-	s.lane.state = laneAwait
-	s.lane.over = make(chan struct{})
+	m.state = laneAwait
+	m.over = make(chan struct{})
 	return true
 }
 
-// reserveLane takes memory for a lane, until the stream is taken off the link.
-func (s *Stream) reserveLane() bool {
+// reserve takes memory for a lane, until the stream is taken off the link.
+func (m *move) reserve() bool {
+	s := m.stream
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.wire == wireRemoved || !s.link.pool.reserve(LaneMemory) {
 		return false
 	}
-	s.onLane = true
+	m.reserved = true
 	return true
 }
 
-// over reports whether nothing of the stream is left to move.
-func (s *Stream) over() bool {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	return s.overLocked()
+// memory is how much of the link's is reserved for a lane, in bytes.
+func (m *move) memory() int {
+	if m.reserved {
+		return LaneMemory
+	}
+	return 0
 }
 
-func (s *Stream) overLocked() bool {
-	return s.cause != nil || s.closed || s.wire != wireOpen || s.recv.ended() && s.send.ended()
-}
-
-// laneLost notes that the lane was lost before it was bound here. If the other
-// side has moved already the stream cannot go on.
-func (s *Stream) laneLost() {
+// lost notes that the lane was lost before it was bound here. If the other side has
+// moved already the stream cannot go on.
+func (m *move) lost() {
+	s := m.stream
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.lane.state = laneGone
-	close(s.lane.over)
+	m.state = laneGone
+	close(m.over)
 	if s.recv.moved() {
 		s.breakLocked(errLaneLost)
 	}
@@ -84,51 +107,42 @@ func (s *Stream) laneLost() {
 // errLaneLost is the error of a stream that was moving to a lane which is lost.
 var errLaneLost = fmt.Errorf("the stream's lane was lost: %w", io.ErrUnexpectedEOF)
 
-// breakLocked ends the stream, to the other side by a reset, because what
-// carries it has failed.
-func (s *Stream) breakLocked(err error) {
-	s.cutLocked(ResetCancel)
-	if s.cause == nil {
-		s.cause = err
-	}
-	s.wakeLocked()
-	s.settleLocked()
-}
-
 // attach gives the stream its lane, which it owns from then on, and moves the
 // directions that can.
-func (s *Stream) attach(c duplex.Conn) {
+func (m *move) attach(c duplex.Conn) {
 	prepareLane(c)
+	s := m.stream
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.lane.state = laneBound
-	s.lane.conn = c
+	m.state = laneBound
+	m.conn = c
 	if s.cause != nil {
-		s.dropLaneLocked()
+		m.dropLocked()
 		return
 	}
 	if s.send.ended() && s.recv.ended() { // both on the stream: nothing is left to move
-		s.leaveLaneLocked()
-		s.lane.state, s.lane.conn = laneGone, nil
+		m.leaveLocked()
+		m.state, m.conn = laneGone, nil
 		return
 	}
-	c.SetReadDeadline(s.readDeadline.t)
-	c.SetWriteDeadline(s.writeLimit.t)
+	c.SetReadDeadline(s.readable.deadline)
+	c.SetWriteDeadline(s.writable.deadline)
 	if s.send.ended() {
 		c.CloseWrite()
 	}
-	s.switchLocked()
+	m.switchLocked()
 	s.wakeLocked()
 	s.settleLocked()
 }
 
-// switchLocked sends SWITCH if this direction can move now.
-func (s *Stream) switchLocked() {
-	if s.lane.conn == nil || s.send.moved() || s.send.ended() || s.cause != nil || s.lane.writing > 0 {
+// switchLocked sends SWITCH if what goes can move now: between two Writes.
+func (m *move) switchLocked() {
+	s := m.stream
+	if m.conn == nil || s.send != halfOpen || s.cause != nil || m.writing > 0 {
 		return
 	}
 	s.send = halfMoved
-	s.controlLocked(recSwitch, binary.BigEndian.AppendUint64(nil, uint64(s.sent)))
+	s.controlLocked(recSwitch, binary.BigEndian.AppendUint64(nil, uint64(s.out.sent)))
 }
 
 // switched is SWITCH from the other side.
@@ -138,11 +152,11 @@ func (s *Stream) switched(offset uint64) error {
 	if s.lane.state == laneNone {
 		return protocolErrorf("SWITCH without a lane")
 	}
-	if offset != uint64(s.got) {
-		return protocolErrorf("SWITCH at %d after %d bytes", offset, s.got)
+	if offset != uint64(s.in.got) {
+		return protocolErrorf("SWITCH at %d after %d bytes", offset, s.in.got)
 	}
 	s.recv = halfMoved
-	s.win.ended(s.buf.len)
+	s.in.ended()
 	if s.lane.state == laneGone {
 		s.breakLocked(errLaneLost)
 		return nil
@@ -152,27 +166,27 @@ func (s *Stream) switched(offset uint64) error {
 	return nil
 }
 
-// writeLaneLocked writes p to the lane.
-func (s *Stream) writeLaneLocked(p []byte) (n int, err error) {
-	c := s.lane.conn
-	s.unlocked(func() { n, err = c.Write(p) })
-	s.lane.out = s.lane.out || n > 0
+// writeLocked writes p to the lane.
+func (m *move) writeLocked(p []byte) (n int, err error) {
+	c := m.conn
+	m.stream.unlocked(func() { n, err = c.Write(p) })
+	m.out = m.out || n > 0
 	if err != nil {
-		err = s.laneErrorLocked("write", err)
+		err = m.failedLocked("write", err)
 	}
 	return n, err
 }
 
-// readLaneLocked reads from the lane.
-func (s *Stream) readLaneLocked(p []byte) (n int, err error) {
-	c := s.lane.conn
-	s.unlocked(func() { n, err = c.Read(p) })
-	s.lane.in = s.lane.in || n > 0
-	if err == io.EOF && s.cutShortLocked(c) {
+// readLocked reads from the lane.
+func (m *move) readLocked(p []byte) (n int, err error) {
+	c := m.conn
+	m.stream.unlocked(func() { n, err = c.Read(p) })
+	m.in = m.in || n > 0
+	if err == io.EOF && m.cutShortLocked(c) {
 		err = syscall.ECONNRESET
 	}
 	if err != nil && err != io.EOF {
-		err = s.laneErrorLocked("read", err)
+		err = m.failedLocked("read", err)
 	}
 	return n, err
 }
@@ -181,16 +195,17 @@ func (s *Stream) readLaneLocked(p []byte) (n int, err error) {
 // found is a reset: the system tells a reset once, and when a write has been told, a
 // read sees an end of stream. If this side has sent its end, its last write
 // succeeded, so no write can have been told.
-func (s *Stream) cutShortLocked(c duplex.Conn) bool {
+func (m *move) cutShortLocked(c duplex.Conn) bool {
+	s := m.stream
 	return s.closed || s.cause != nil || !s.send.ended() && !duplex.Alive(c)
 }
 
-// writeLaneTo writes to w what the lane brings, up to its end.
-func (s *Stream) writeLaneTo(w io.Writer) (int64, error) {
+// writeTo writes to w what the lane brings, up to its end.
+func (m *move) writeTo(w io.Writer) (int64, error) {
 	return io.Copy(w, readerFunc(func(p []byte) (int, error) {
-		s.mu.Lock()
-		defer s.mu.Unlock()
-		return s.readLaneLocked(p)
+		m.stream.mu.Lock()
+		defer m.stream.mu.Unlock()
+		return m.readLocked(p)
 	}))
 }
 
@@ -198,9 +213,10 @@ type readerFunc func([]byte) (int, error)
 
 func (f readerFunc) Read(p []byte) (int, error) { return f(p) }
 
-// laneErrorLocked returns err as the error of the stream. Where this side has not
+// failedLocked returns err as the error of the stream. Where this side has not
 // caused it, the lane has failed, and the stream fails with it.
-func (s *Stream) laneErrorLocked(op string, err error) error {
+func (m *move) failedLocked(op string, err error) error {
+	s := m.stream
 	switch {
 	case s.closed:
 		err = net.ErrClosed
@@ -215,72 +231,84 @@ func (s *Stream) laneErrorLocked(op string, err error) error {
 		if errors.As(err, &op) {
 			err = op.Err // without addresses
 		}
-		s.lane.err = err
+		m.err = err
 		s.breakLocked(err)
 	}
 	return s.opError(op, err)
 }
 
-// dropLaneLocked cuts the lane.
-func (s *Stream) dropLaneLocked() {
-	if s.lane.conn != nil {
-		s.closeLaneLocked(func(c duplex.Conn) { socket.Abort(c) })
+// dropLocked cuts the lane.
+func (m *move) dropLocked() {
+	if m.conn != nil {
+		m.closeLocked(func(c duplex.Conn) { socket.Abort(c) })
 	}
 }
 
-// endLaneLocked closes the lane in good order once this side has closed the stream
+// endLocked closes the lane in good order once this side has closed the stream
 // and the other side has ended or moved. What still comes on the lane after that is
 // refused by the system, with a reset.
-func (s *Stream) endLaneLocked() {
-	if s.lane.conn != nil && s.closed && s.cause == nil && (s.recv != halfOpen) {
-		s.leaveLaneLocked()
+func (m *move) endLocked() {
+	if s := m.stream; m.conn != nil && s.closed && s.cause == nil && s.recv != halfOpen {
+		m.leaveLocked()
 	}
 }
 
-func (s *Stream) leaveLaneLocked() {
-	s.closeLaneLocked(func(c duplex.Conn) {
+func (m *move) leaveLocked() {
+	m.closeLocked(func(c duplex.Conn) {
 		socket.Linger(c, -1)
 		c.Close()
 	})
 }
 
-func (s *Stream) closeLaneLocked(how func(duplex.Conn)) {
+func (m *move) closeLocked(how func(duplex.Conn)) {
 	select {
-	case <-s.lane.over:
+	case <-m.over:
 	default:
-		close(s.lane.over)
-		how(s.lane.conn)
-		s.readDeadline.stop()
-		s.writeLimit.stop()
+		close(m.over)
+		how(m.conn)
+		m.stream.readable.stop()
+		m.stream.writable.stop()
 	}
 }
 
-// laneOutcome returns whether bytes went both ways on the lane, and why it
-// failed if it did.
-func (s *Stream) laneOutcome() (worked bool, err error) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	return s.lane.in && s.lane.out, s.lane.err
+// outcome returns whether bytes went both ways on the lane, and why it failed if it
+// did.
+func (m *move) outcome() (worked bool, err error) {
+	m.stream.mu.Lock()
+	defer m.stream.mu.Unlock()
+	return m.in && m.out, m.err
 }
 
-// onLaneLocked reports whether the stream lives on a lane, or is about to:
-// SWITCH has come before BOUND.
-func (s *Stream) onLaneLocked() bool {
-	on := s.lane.conn != nil || s.lane.state == laneAwait && s.recv.moved()
+// livesLocked reports whether the stream lives on a lane, or is about to: SWITCH has
+// come before BOUND.
+func (m *move) livesLocked() bool {
+	s := m.stream
+	on := m.conn != nil || m.state == laneAwait && s.recv.moved()
 	return on && s.cause == nil && !s.closed
 }
 
-// judgeLaneLocked is called when this side is about to reset the stream. If the lane
+// judgeLocked is called when this side is about to reset the stream. If the lane
 // is broken already, the lane has failed. If it is not, a relay tells the remote so
 // with LANE_RESET, since the remote will see a reset in either case.
-func (s *Stream) judgeLaneLocked() {
-	if s.lane.conn == nil || s.cause != nil || s.closed {
+func (m *move) judgeLocked() {
+	s := m.stream
+	if m.conn == nil || s.cause != nil || s.closed {
 		return
 	}
-	if err := duplex.Broken(s.lane.conn); err != nil {
-		s.lane.err = err
-	} else if s.link.isRelay && duplex.Alive(s.lane.conn) {
+	if err := duplex.Broken(m.conn); err != nil {
+		m.err = err
+	} else if s.link.isRelay && duplex.Alive(m.conn) {
 		s.link.send(laneResetRecord(s.id))
+	}
+}
+
+// cut resets the stream if it has a lane.
+func (m *move) cut() {
+	s := m.stream
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if m.conn != nil || m.state == laneAwait {
+		s.resetLocked(ResetCancel)
 	}
 }
 
@@ -292,7 +320,7 @@ func (s *Stream) Carrier() (read, write *net.TCPConn) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	tcp, _ := s.lane.conn.(*net.TCPConn)
-	if s.recv.moved() && s.buf.len == 0 {
+	if s.recv.moved() && s.in.isEmpty() {
 		read = tcp
 	}
 	if s.send == halfMoved {

@@ -1,14 +1,5 @@
 package framing
 
-import (
-	"iter"
-	"maps"
-	"net"
-	"slices"
-
-	"keystay/internal/socket"
-)
-
 const (
 	// bulkAgain is for a stream that has no lane yet: Handler.Bulk is called again
 	// each time that the stream has carried so many times as much as at the call
@@ -19,71 +10,34 @@ const (
 	chattyAfter = 8
 )
 
-// notices is the part of a Stream that notice looks at.
+// notices is what decides whether a stream is worth a lane. It is guarded by the
+// stream's lock.
 type notices struct {
 	at        int64 // bytes in one direction, for the next Handler.Bulk
 	spoke     bool  // data was sent, and none has come since
 	exchanges int   // data has come after data was sent, since Handler.Chatty
 }
 
-// notice tells the remote of a stream that should perhaps move.
-func (s *Stream) notice() {
-	h := &s.link.handler
-	if !s.link.agreed || h.Bulk == nil && h.Chatty == nil {
-		return
-	}
-	s.mu.Lock()
-	stays := s.lane.state != laneNone || s.cause != nil || s.closed
-	carried := max(s.sent, s.got, 1)
-	bulk := !stays && h.Bulk != nil && carried >= max(s.notices.at, h.BulkAfter)
-	if bulk {
-		s.notices.at = bulkAgain * carried
-	}
-	chatty := !stays && h.Chatty != nil && s.notices.exchanges >= chattyAfter
-	if chatty {
-		s.notices.exchanges = 0
-	}
-	s.mu.Unlock()
-	if bulk {
-		h.Bulk(s)
-	}
-	if chatty {
-		h.Chatty(s)
+// sent notes that data was sent.
+func (n *notices) sent() { n.spoke = true }
+
+// came notes that data has come.
+func (n *notices) came() {
+	if n.spoke {
+		n.spoke = false
+		n.exchanges++
 	}
 }
 
-// NumLanes is how many streams of the link have a lane.
-func (l *Link) NumLanes() (n int) {
-	for range l.laneConns() {
-		n++
+// due says which functions of the handler are to be called now, for a stream that
+// has carried so many bytes in one direction and has no lane.
+func (n *notices) due(h *Handler, carried int64) (bulk, chatty bool) {
+	carried = max(carried, 1)
+	if bulk = h.Bulk != nil && carried >= max(n.at, h.BulkAfter); bulk {
+		n.at = bulkAgain * carried
 	}
-	return n
-}
-
-// laneConns yields the lanes of the link's streams.
-func (l *Link) laneConns() iter.Seq[net.Conn] {
-	return func(yield func(net.Conn) bool) {
-		l.mu.Lock()
-		streams := slices.Collect(maps.Keys(l.streams))
-		l.mu.Unlock()
-		for _, s := range streams {
-			s.mu.Lock()
-			lane := s.lane.conn
-			s.mu.Unlock()
-			if lane != nil && !yield(lane) {
-				return
-			}
-		}
+	if chatty = h.Chatty != nil && n.exchanges >= chattyAfter; chatty {
+		n.exchanges = 0
 	}
-}
-
-// Retransmits is how many packets were sent once more, because they were lost, on
-// the link and on the lanes that its streams have now; 0 where the system does not
-// tell. So it gets smaller when a lane ends.
-func (l *Link) Retransmits() int {
-	n := socket.Retransmits(l.conn)
-	for lane := range l.laneConns() {
-		n += socket.Retransmits(lane)
-	}
-	return n
+	return bulk, chatty
 }

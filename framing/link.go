@@ -4,9 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"maps"
+	"io"
 	"net"
-	"slices"
 	"sync"
 	"time"
 
@@ -27,16 +26,8 @@ var (
 	ErrTooManyStreams = errors.New("too many streams on this link")
 )
 
-const (
-	// HelloTimeout is how long a relay waits for HELLO, and a remote for its answer.
-	HelloTimeout = 10 * time.Second
-	// WriteTimeout is how long a write to the link may make no progress; where
-	// the link does not run on a [BufferedConn], how long it may take.
-	WriteTimeout = 10 * time.Second
-	// maxQueued is how much of control records may wait to be written on a link,
-	// in bytes.
-	maxQueued = 64 << 10
-)
+// HelloTimeout is how long a relay waits for HELLO, and a remote for its answer.
+const HelloTimeout = 10 * time.Second
 
 // A Handler holds what a Link calls while it reads or writes. Each function may be
 // nil. But for Claim and Release they must not block for long: nothing is read, or
@@ -86,50 +77,31 @@ type Handler struct {
 
 // A Link is one end of the connection between a remote and a relay. It owns the
 // connection and closes it. Its methods may be called from any goroutine.
+//
+// Each of its parts guards itself. Locks are taken in this order: a stream's; that of
+// streams, asks, claims, turns, pulse or lanes; that of sender, pool or the Link.
 type Link struct {
-	conn    net.Conn
-	isRelay bool
-	handler Handler
-	// peerMinor is the other side's minor version.
-	peerMinor uint8
-	peerCaps  uint32             // what it can do; at the relay
-	hdr       [recordHeader]byte // used by the reader alone
+	conn      net.Conn
+	isRelay   bool
+	handler   Handler
+	peerMinor uint8  // the other side's minor version
+	peerCaps  uint32 // what it can do; at the relay
+	began     time.Time
 
-	began   time.Time
-	control meter // used by the reader alone
+	reader  reader
 	sender  sender
-
-	mu      sync.Mutex
+	streams table
+	asks    asks   // at the remote
+	claims  claims // at the relay
+	turns   turns
 	pulse   pulse
-	naming  naming
-	goodbye goodbye
-	queued  []byte // control records to be written by pump
-	streams map[*Stream]struct{}
-	byID    map[uint32]*Stream // those whose smux side is open
-	lastID  uint32             // of the last stream that was opened; at the relay
-	muxed   bool               // the session has begun
-	idle    chan struct{}      // closed when the last stream goes; nil when nobody waits
-	err     error
-	over    func()        // Handler.Over, once the link has begun
-	done    chan struct{} // closed with err set
+	lanes   lanes
+	pool    pool
 
-	mux      demux // used by the reader alone
-	accepted chan *Stream
-	pool     pool
-	laneLink
-}
-
-// A goodbye is what a Link knows of its end in good order. It is guarded by
-// Link.mu.
-type goodbye struct {
-	goingAway   bool          // no new streams: GOAWAY was received
-	leaving     bool          // GOAWAY was sent
-	acked       bool          // and acknowledged
-	opening     int           // streams whose SYN is not queued yet; at the relay
-	ackDue      bool          // GOAWAY is acknowledged when opening is 0
-	waiting     int           // streams whose HEADER has not come; at the remote
-	goAwayAcked chan struct{} // closed with acked set; nil before GoAway
-	drained     chan struct{} // closed when no stream will come any more after acked; at the remote
+	mu   sync.Mutex
+	err  error
+	over func()        // Handler.Over, once the link has begun
+	done chan struct{} // closed with err set
 }
 
 func newLink(conn net.Conn, isRelay bool) *Link {
@@ -138,15 +110,17 @@ func newLink(conn net.Conn, isRelay bool) *Link {
 		isRelay: isRelay,
 		began:   time.Now(),
 		done:    make(chan struct{}),
-		lastID:  1,
 	}
-	l.mux.l = l
-	l.sender.wire = wireOf(conn)
+	l.reader.link, l.reader.mux.r = l, &l.reader
+	l.sender.link, l.sender.wire = l, wireOf(conn)
 	l.sender.changed.L = &l.sender.mu
+	l.asks.link, l.claims.link, l.turns.link = l, l, l
+	l.pulse.link, l.lanes.link = l, l
+	l.streams.link, l.streams.lastID = l, 1
 	if !isRelay {
-		l.goodbye.drained = make(chan struct{})
-		l.laneLink = newLaneLink()
-		l.accepted = make(chan *Stream, acceptBacklog)
+		l.streams.accepted = make(chan *Stream, acceptBacklog)
+		l.streams.goodbye.drained = make(chan struct{})
+		l.lanes.asking = make(chan struct{}, 1)
 	}
 	return l
 }
@@ -169,7 +143,7 @@ func Client(ctx context.Context, conn net.Conn, h Hello, handler Handler) (*Link
 		return nil, Welcome{}, err
 	}
 	l.peerMinor = w.Minor
-	l.agreed = h.Capabilities&w.Capabilities&CapabilityLanes != 0
+	l.lanes.agreed = h.Capabilities&w.Capabilities&CapabilityLanes != 0
 	l.start()
 	return l, w, nil
 }
@@ -243,8 +217,8 @@ func (l *Link) Welcome(w Welcome, handler Handler) error {
 	l.handler = handler
 	l.pool.memory = handler.Memory
 	w.Minor = Minor
-	l.agreed = l.peerCaps&w.Capabilities&CapabilityLanes != 0
-	if err := l.write(w.record()); err != nil {
+	l.lanes.agreed = l.peerCaps&w.Capabilities&CapabilityLanes != 0
+	if err := l.sender.write(w.record()); err != nil {
 		return err
 	}
 	l.start()
@@ -253,9 +227,24 @@ func (l *Link) Welcome(w Welcome, handler Handler) error {
 
 // Refuse tells the remote why it is not let in, and closes the connection.
 func (l *Link) Refuse(r Refusal) error {
-	err := l.write(r.record())
+	err := l.sender.write(r.record())
 	l.conn.Close()
 	return err
+}
+
+// start begins to read, to send PING and to notice silence.
+func (l *Link) start() {
+	socket.UserTimeout(l.conn, ackTimeout)
+	socket.Unsent(l.conn, unsent)
+	l.pulse.start()
+	l.mu.Lock()
+	if l.err == nil {
+		l.over = l.handler.Over
+	} else if l.handler.Over != nil {
+		go l.handler.Over()
+	}
+	l.mu.Unlock()
+	go l.reader.loop()
 }
 
 // Done is closed when the link is over; Err then says why.
@@ -270,10 +259,48 @@ func (l *Link) Err() error {
 	return l.err
 }
 
+// Ending says how a link has ended, for people: it puts what [Link.Err] returned
+// into words.
+func Ending(err error) string {
+	switch {
+	case err == nil:
+		return "it has not ended"
+	case errors.Is(err, ErrClosed):
+		return "closed by this side"
+	case err == io.EOF:
+		return "closed by the other side"
+	}
+	return err.Error()
+}
+
 // Close ends the link and cuts its streams.
 func (l *Link) Close() error {
 	l.fail(ErrClosed)
 	return nil
+}
+
+// now is the time since the link began, by the monotonic clock: the wall clock
+// may be set at any time.
+func (l *Link) now() time.Duration { return time.Since(l.began) }
+
+// isOver reports whether the link has ended. It may still be telling the other side
+// why.
+func (l *Link) isOver() bool {
+	select {
+	case <-l.done:
+		return true
+	default:
+		return false
+	}
+}
+
+// cause is why the link ended, if it did, else err. A link that the other side
+// closed in good order is still no end of a stream in it.
+func (l *Link) cause(err error) error {
+	if lerr := l.Err(); lerr != nil && lerr != io.EOF {
+		return lerr
+	}
+	return err
 }
 
 // RemoteAddr is the address of the other side.
@@ -289,23 +316,14 @@ func (l *Link) fail(err error) {
 	}
 	l.err = err
 	close(l.done)
-	asks := l.naming.asks
-	l.naming.asks = nil
-	if l.naming.answering != nil {
-		l.naming.answering.stop()
-	}
 	if l.over != nil {
 		go l.over()
 	}
-	if l.pulse.timer != nil {
-		l.pulse.timer.Stop()
-	}
-	l.checkLocked()
 	l.mu.Unlock()
 
-	for _, a := range asks {
-		a.answer <- answer{err: fmt.Errorf("link lost: %w", err)}
-	}
+	l.pulse.stop()
+	l.asks.linkLost(err)
+	l.claims.linkLost()
 	if errors.Is(err, ErrProtocol) && l.sender.become(false) {
 		g := GoAway{Code: GoAwayProtocol, Text: err.Error()}
 		l.conn.SetWriteDeadline(time.Now().Add(time.Second))
@@ -336,13 +354,10 @@ func (l *Link) panicked() {
 // queued.
 func (l *Link) cutStreams() {
 	defer l.handler.Panics.Catch("ending the streams of a link", func() {})
-	l.mu.Lock()
-	streams := slices.Collect(maps.Keys(l.streams))
-	l.mu.Unlock()
-	for _, s := range streams {
+	for _, s := range l.streams.snapshot() {
 		s.lost()
 	}
-	l.pump()
+	l.sender.pump()
 }
 
 // abandon closes a connection that has failed. It begins with the socket
@@ -355,49 +370,10 @@ func abandon(c net.Conn) {
 	c.Close()
 }
 
-// write writes whole records. An error ends the link.
-func (l *Link) write(b []byte) error {
-	l.sender.become(true)
-	l.conn.SetWriteDeadline(time.Now().Add(WriteTimeout))
-	_, err := l.conn.Write(b)
-	l.conn.SetWriteDeadline(time.Time{})
-	l.sender.end()
-	if err != nil {
-		l.fail(fmt.Errorf("write to the link: %w", err))
-	}
-	return err
-}
-
-// errTooMuchQueued ends a link whose other side asks and does not read.
-var errTooMuchQueued = protocolErrorf("more than %d bytes of answers wait to be taken", maxQueued)
-
 // send queues a control record. It never blocks, so that the reader never
 // waits for a writer: two sides that did could wait for each other.
 func (l *Link) send(rec []byte) {
-	l.mu.Lock()
-	ok := l.sendLocked(rec)
-	l.mu.Unlock()
-	if !ok {
+	if !l.sender.send(rec) {
 		l.fail(errTooMuchQueued)
 	}
-}
-
-func (l *Link) sendLocked(rec []byte) bool {
-	if !l.queueLocked(rec) {
-		return false
-	}
-	go l.pumpAside()
-	return true
-}
-
-// queueLocked is sendLocked for a caller that calls pump itself.
-func (l *Link) queueLocked(rec []byte) bool {
-	if l.err != nil {
-		return true
-	}
-	if len(l.queued)+len(rec) > maxQueued {
-		return false
-	}
-	l.queued = append(l.queued, rec...)
-	return true
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"sync"
 
 	"keystay/internal/hostname"
 )
@@ -25,6 +26,15 @@ type answer struct {
 	err     error
 }
 
+// asks is the claims and releases of a remote's link.
+type asks struct {
+	link *Link
+
+	mu      sync.Mutex
+	waiting []ask               // for an answer, in order
+	claimed map[string]struct{} // names that this side has asked for, granted or not
+}
+
 // Claim asks the relay for a name and waits for the answer. The error is a
 // *Denial when the relay said no. A name that was granted may be claimed again,
 // as with other rules. At most MaxNames claims and releases may wait at once.
@@ -36,7 +46,7 @@ func (l *Link) Claim(ctx context.Context, c Claim) (Claimed, error) {
 	if err := c.Rules.check(); err != nil {
 		return Claimed{}, fmt.Errorf("claim %s: %w", c.Name, err)
 	}
-	return l.ask(ctx, ask{name: c.Name}, c.record())
+	return l.asks.ask(ctx, ask{name: c.Name}, c.record())
 }
 
 // Release gives a name back that belongs to this identity. The error is a
@@ -49,31 +59,15 @@ func (l *Link) Release(ctx context.Context, name string) error {
 	if l.peerMinor < 2 {
 		return fmt.Errorf("release %s: %w", name, ErrNoRelease)
 	}
-	_, err := l.ask(ctx, ask{name: name, release: true}, releaseRecord(name))
+	_, err := l.asks.ask(ctx, ask{name: name, release: true}, releaseRecord(name))
 	return err
 }
 
 // ask sends a CLAIM or RELEASE and waits for its answer.
-func (l *Link) ask(ctx context.Context, a ask, record []byte) (Claimed, error) {
+func (q *asks) ask(ctx context.Context, a ask, record []byte) (Claimed, error) {
 	a.answer = make(chan answer, 1)
-	l.mu.Lock()
-	if l.err != nil {
-		l.mu.Unlock()
-		return Claimed{}, fmt.Errorf("link lost: %w", l.err)
-	}
-	sent := len(l.naming.asks) < MaxNames && l.sendLocked(record)
-	if sent {
-		l.naming.asks = append(l.naming.asks, a)
-		if !a.release {
-			if l.naming.claimed == nil {
-				l.naming.claimed = make(map[string]struct{})
-			}
-			l.naming.claimed[a.name] = struct{}{}
-		}
-	}
-	l.mu.Unlock()
-	if !sent {
-		return Claimed{}, fmt.Errorf("ask for %s: too many claims at once", a.name)
+	if err := q.send(a, record); err != nil {
+		return Claimed{}, err
 	}
 	select {
 	case got := <-a.answer:
@@ -83,16 +77,35 @@ func (l *Link) ask(ctx context.Context, a ask, record []byte) (Claimed, error) {
 	}
 }
 
+func (q *asks) send(a ask, record []byte) error {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	if q.link.isOver() {
+		return fmt.Errorf("link lost: %w", q.link.Err())
+	}
+	if len(q.waiting) >= MaxNames || !q.link.sender.send(record) {
+		return fmt.Errorf("ask for %s: too many claims at once", a.name)
+	}
+	q.waiting = append(q.waiting, a)
+	if !a.release {
+		if q.claimed == nil {
+			q.claimed = make(map[string]struct{})
+		}
+		q.claimed[a.name] = struct{}{}
+	}
+	return nil
+}
+
 // handleAnswer acts on CLAIMED, DENIED and RELEASED.
-func (l *Link) handleAnswer(t recordType, p []byte) (err error) {
+func (q *asks) handleAnswer(t recordType, p []byte) (err error) {
 	var name string
 	var got answer
 	switch t {
 	case recClaimed:
-		name, got.claimed, err = parseClaimed(p, l.peerMinor)
+		name, got.claimed, err = parseClaimed(p, q.link.peerMinor)
 	case recDenied:
 		var d *Denial
-		if d, err = parseDenial(p, l.peerMinor); err == nil {
+		if d, err = parseDenial(p, q.link.peerMinor); err == nil {
 			name, got.err = d.Name, d
 		}
 	case recReleased:
@@ -104,29 +117,46 @@ func (l *Link) handleAnswer(t recordType, p []byte) (err error) {
 	if err != nil {
 		return err
 	}
-	return l.answered(name, t == recReleased, got)
+	return q.answered(name, t == recReleased, got)
 }
 
 // answered gives the oldest ask its answer.
-func (l *Link) answered(name string, release bool, got answer) error {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	if len(l.naming.asks) == 0 || l.naming.asks[0].name != name || l.naming.asks[0].release != release {
+func (q *asks) answered(name string, release bool, got answer) error {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	if len(q.waiting) == 0 || q.waiting[0].name != name || q.waiting[0].release != release {
 		return protocolErrorf("an answer to a claim or release that was not made")
 	}
-	l.naming.asks[0].answer <- got
-	l.naming.asks = l.naming.asks[1:]
+	q.waiting[0].answer <- got
+	q.waiting = q.waiting[1:]
 	if release && got.err == nil {
-		delete(l.naming.claimed, name)
+		delete(q.claimed, name)
 	}
 	return nil
 }
 
-// hasClaimed reports whether this side has claimed a name on the link. LOST may
-// overtake CLAIMED, so that a claim without an answer counts.
-func (l *Link) hasClaimed(name string) bool {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	_, ok := l.naming.claimed[name]
-	return ok
+// handleLost is LOST. It may overtake CLAIMED, so that a claim without an answer
+// counts.
+func (q *asks) handleLost(p []byte) error {
+	d, err := parseDenial(p, q.link.peerMinor)
+	if err != nil {
+		return err
+	}
+	q.mu.Lock()
+	_, claimed := q.claimed[d.Name]
+	q.mu.Unlock()
+	if lost := q.link.handler.Lost; claimed && lost != nil {
+		lost(d)
+	}
+	return nil
+}
+
+// linkLost answers what still waits, on a link that is over.
+func (q *asks) linkLost(err error) {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	for _, a := range q.waiting {
+		a.answer <- answer{err: fmt.Errorf("link lost: %w", err)}
+	}
+	q.waiting = nil
 }

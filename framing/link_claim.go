@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"sync"
 )
 
 const (
@@ -15,13 +16,11 @@ const (
 	maxDenied = 2 * MaxNames
 )
 
-// A naming is what a Link knows of names. It is guarded by Link.mu.
-type naming struct {
-	// At the remote:
-	asks    []ask                // that wait for an answer, in order
-	claimed map[string]struct{}  // names that this side has asked for, granted or not
-	turns   map[string]chan bool // ORDERs that wait for their answer
-	// At the relay:
+// claims is what a relay's link knows of names.
+type claims struct {
+	link *Link
+
+	mu        sync.Mutex
 	answering *answering // while claims wait for an answer
 	granted   []string
 	denied    int // claims that were not granted
@@ -43,28 +42,28 @@ type asked struct {
 // handleAsked queues a CLAIM or RELEASE. A relay may take seconds for the answer,
 // so it is not decided on the goroutine that reads, but in order on one that lives
 // while any wait.
-func (l *Link) handleAsked(t recordType, p []byte) error {
+func (c *claims) handleAsked(t recordType, p []byte) error {
 	a := asked{release: t == recRelease}
 	var err error
 	if a.release {
 		a.claim.Name, err = parseRelease(p)
 	} else {
-		a.claim, err = parseClaim(p, l.peerMinor)
+		a.claim, err = parseClaim(p, c.link.peerMinor)
 	}
 	if err != nil {
 		return err
 	}
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	q := l.naming.answering
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	q := c.answering
 	switch {
-	case l.err != nil: // nobody would end the goroutine
-		return l.err
+	case c.link.isOver(): // nobody would end the goroutine
+		return c.link.Err()
 	case q == nil:
 		ctx, stop := context.WithCancel(context.Background())
 		q = &answering{stop: stop}
-		l.naming.answering = q
-		go l.answerAsked(ctx, q)
+		c.answering = q
+		go c.answerAsked(ctx, q)
 	case len(q.waiting) >= MaxNames:
 		return protocolErrorf("more than %d claims wait for an answer", MaxNames)
 	}
@@ -73,39 +72,39 @@ func (l *Link) handleAsked(t recordType, p []byte) error {
 }
 
 // answerAsked answers what waits, until nothing does or the link is over.
-func (l *Link) answerAsked(ctx context.Context, q *answering) {
-	defer l.handler.Panics.Catch("answering a claim", l.panicked)
+func (c *claims) answerAsked(ctx context.Context, q *answering) {
+	defer c.link.handler.Panics.Catch("answering a claim", c.link.panicked)
 	defer q.stop()
 	for {
-		l.mu.Lock()
-		if len(q.waiting) == 0 || l.err != nil {
-			l.naming.answering = nil
-			l.mu.Unlock()
+		c.mu.Lock()
+		if len(q.waiting) == 0 || c.link.isOver() {
+			c.answering = nil
+			c.mu.Unlock()
 			return
 		}
 		a := q.waiting[0]
-		l.mu.Unlock()
+		c.mu.Unlock()
 		if a.release {
-			l.answerRelease(ctx, a.claim.Name)
-		} else if err := l.answerClaim(ctx, a.claim); err != nil {
-			l.fail(err)
+			c.answerRelease(ctx, a.claim.Name)
+		} else if err := c.answerClaim(ctx, a.claim); err != nil {
+			c.link.fail(err)
 		}
-		l.mu.Lock()
+		c.mu.Lock()
 		q.waiting = q.waiting[1:]
-		l.mu.Unlock()
+		c.mu.Unlock()
 	}
 }
 
 // answerClaim decides about a claim and answers it. An error ends the link.
-func (l *Link) answerClaim(ctx context.Context, c Claim) error {
-	granted, err := l.claim(ctx, c)
+func (c *claims) answerClaim(ctx context.Context, asked Claim) error {
+	granted, err := c.decide(ctx, asked)
 	if err == nil {
-		l.send(granted.record(c.Name))
+		c.link.send(granted.record(asked.Name))
 		return nil
 	}
-	l.mu.Lock()
-	denied := l.naming.denied
-	l.mu.Unlock()
+	c.mu.Lock()
+	denied := c.denied
+	c.mu.Unlock()
 	if denied > maxDenied {
 		return protocolErrorf("more than %d claims were denied", maxDenied)
 	}
@@ -114,60 +113,70 @@ func (l *Link) answerClaim(ctx context.Context, c Claim) error {
 		d = &Denial{Code: DeniedUnavailable, Text: "the relay could not decide now"}
 	}
 	answer := *d
-	answer.Name = c.Name // as it was asked for
-	l.send(answer.record(recDenied))
+	answer.Name = asked.Name // as it was asked for
+	c.link.send(answer.record(recDenied))
 	return nil
 }
 
-func (l *Link) claim(ctx context.Context, c Claim) (Claimed, error) {
-	l.mu.Lock()
-	again := slices.Contains(l.naming.granted, c.Name)
-	full := !again && len(l.naming.granted) >= MaxNames
-	l.mu.Unlock()
+// decide asks the handler whether a claim is granted.
+func (c *claims) decide(ctx context.Context, asked Claim) (Claimed, error) {
+	c.mu.Lock()
+	again := slices.Contains(c.granted, asked.Name)
+	full := !again && len(c.granted) >= MaxNames
+	c.mu.Unlock()
 	switch {
 	case full:
 		return Claimed{}, &Denial{Code: DeniedLimit, Text: fmt.Sprintf("at most %d names on one link", MaxNames)}
-	case l.handler.Claim == nil:
+	case c.link.handler.Claim == nil:
 		return Claimed{}, &Denial{Code: DeniedClosed, Text: "no names here"}
 	}
-	granted, err := l.handler.Claim(ctx, c)
-	l.mu.Lock()
-	defer l.mu.Unlock()
+	granted, err := c.link.handler.Claim(ctx, asked)
+	c.mu.Lock()
+	defer c.mu.Unlock()
 	switch {
 	case err != nil:
-		l.naming.denied++
-	case !slices.Contains(l.naming.granted, c.Name):
-		l.naming.granted = append(l.naming.granted, c.Name)
+		c.denied++
+	case !slices.Contains(c.granted, asked.Name):
+		c.granted = append(c.granted, asked.Name)
 	}
 	return granted, err
 }
 
-func (l *Link) answerRelease(ctx context.Context, name string) {
+func (c *claims) answerRelease(ctx context.Context, name string) {
 	not := &NotReleased{Text: "this relay takes no names back"}
-	if l.handler.Release != nil {
-		switch err := l.handler.Release(ctx, name); {
+	if c.link.handler.Release != nil {
+		switch err := c.link.handler.Release(ctx, name); {
 		case err == nil:
 			not = nil
-			l.forget(name)
+			c.forget(name)
 		case !errors.As(err, &not):
 			not = &NotReleased{Text: "the relay could not do it now", Later: true}
 		}
 	}
-	l.send(releasedRecord(name, not))
+	c.link.send(releasedRecord(name, not))
 }
 
 // forget takes a name out of those that this link holds.
-func (l *Link) forget(name string) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	if i := slices.Index(l.naming.granted, name); i >= 0 {
-		l.naming.granted = slices.Delete(l.naming.granted, i, i+1)
+func (c *claims) forget(name string) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if i := slices.Index(c.granted, name); i >= 0 {
+		c.granted = slices.Delete(c.granted, i, i+1)
+	}
+}
+
+// linkLost ends the context of the handler's claims.
+func (c *claims) linkLost() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.answering != nil {
+		c.answering.stop()
 	}
 }
 
 // Revoke takes a name back from the remote, which is told why. Only a relay's
 // link revokes.
 func (l *Link) Revoke(d Denial) {
-	l.forget(d.Name)
+	l.claims.forget(d.Name)
 	l.send(d.record(recLost))
 }

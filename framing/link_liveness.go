@@ -3,10 +3,9 @@ package framing
 import (
 	"encoding/binary"
 	"math/rand/v2"
+	"sync"
 	"sync/atomic"
 	"time"
-
-	"keystay/internal/socket"
 )
 
 const (
@@ -24,151 +23,150 @@ const (
 	// stopped is how late a timer must be to show that this process, or the
 	// whole machine, did not run for a while.
 	stopped = time.Second
-	// unsent is how much the system keeps of what was written to a link and
-	// not yet sent, in bytes: all that is written later waits behind it.
-	unsent = 256 << 10
 	// maxRTT is the longest round-trip time that is believed: beyond it the
 	// link would have been given up.
 	maxRTT = SilenceLimit + WriteTimeout
 )
 
-// A pulse is what a Link knows of whether the other side is there. What is not
-// said to be otherwise is guarded by Link.mu.
+// A pulse is how a Link knows whether the other side is there: it sends PING, and
+// ends a link that is silent. Its times are after Link.began.
 type pulse struct {
-	lastRead atomic.Int64  // nanoseconds after Link.began; guarded by nothing
-	rtt      atomic.Int64  // nanoseconds, 0 while unknown; guarded by nothing
-	timer    *time.Timer   // runs check
-	due      time.Duration // when, after Link.began
-	pingDue  time.Duration // when PING is sent; at the remote
-	probe    chan struct{} // closed by the answer to Probe; nil when nobody waits
-	probed   uint32        // the clock in that Probe's PING
+	link     *Link
+	lastRead atomic.Int64 // nanoseconds
+	rtt      atomic.Int64 // nanoseconds, 0 while unknown
+
+	mu      sync.Mutex
+	timer   *time.Timer   // runs check; nil before start, and when the link is over
+	due     time.Duration // when
+	pingDue time.Duration // when PING is sent; at the remote
+	probe   chan struct{} // closed by the answer to Probe; nil when nobody waits
+	probed  uint32        // the clock in that Probe's PING
 }
 
-// start begins to read, to send PING and to notice silence.
-func (l *Link) start() {
-	socket.UserTimeout(l.conn, ackTimeout)
-	socket.Unsent(l.conn, unsent)
-	l.heard()
+// start begins to send PING and to notice silence.
+func (p *pulse) start() {
+	p.heard()
 	first := SilenceLimit
-	if !l.isRelay {
+	if !p.link.isRelay {
 		first = rand.N(PingInterval) // not in step with all others
 	}
-	l.mu.Lock()
-	if l.err == nil {
-		l.pulse.due = l.now() + first
-		l.pulse.pingDue = l.pulse.due
-		l.pulse.timer = time.AfterFunc(first, l.check)
-		l.over = l.handler.Over
-	} else if l.handler.Over != nil {
-		go l.handler.Over()
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if !p.link.isOver() {
+		p.due = p.link.now() + first
+		p.pingDue = p.due
+		p.timer = time.AfterFunc(first, p.check)
 	}
-	l.mu.Unlock()
-	go l.readLoop()
 }
 
-// now is the time since the link began, by the monotonic clock: the wall clock
-// may be set at any time.
-func (l *Link) now() time.Duration { return time.Since(l.began) }
+// stop ends it, on a link that is over.
+func (p *pulse) stop() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.timer != nil {
+		p.timer.Stop()
+		p.timer = nil
+	}
+}
 
 // heard notes that something has arrived.
-func (l *Link) heard() { l.pulse.lastRead.Store(int64(l.now())) }
+func (p *pulse) heard() { p.lastRead.Store(int64(p.link.now())) }
 
 // Quiet is how long nothing has arrived.
-func (l *Link) Quiet() time.Duration { return l.now() - time.Duration(l.pulse.lastRead.Load()) }
+func (l *Link) Quiet() time.Duration { return l.pulse.quiet() }
+
+func (p *pulse) quiet() time.Duration { return p.link.now() - time.Duration(p.lastRead.Load()) }
 
 // RTT is the last round-trip time of a PING, with what it waited behind other
 // data, or 0 while none is known. At the relay it is what the remote says.
 func (l *Link) RTT() time.Duration { return time.Duration(l.pulse.rtt.Load()) }
 
 // check is run by the timer: it gives up a silent link, and sends PING.
-func (l *Link) check() {
-	defer l.handler.Panics.Catch("looking after a link", l.panicked)
-	now := l.now()
-	l.mu.Lock()
-	late := now - l.pulse.due
-	left := l.pulse.pingDue - now
-	l.mu.Unlock()
-	quiet := l.Quiet() // after due, which a PING sets after it was heard
+func (p *pulse) check() {
+	defer p.link.handler.Panics.Catch("looking after a link", p.link.panicked)
+	now := p.link.now()
+	p.mu.Lock()
+	late := now - p.due
+	left := p.pingDue - now
+	p.mu.Unlock()
+	quiet := p.quiet() // after due, which a PING sets after it was heard
 	if quiet >= SilenceLimit && late < stopped {
-		l.fail(ErrSilent)
+		p.link.fail(ErrSilent)
 		return
 	}
 	next := SilenceLimit - quiet
 	if next <= 0 { // nobody read meanwhile: what has arrived is still to be read
 		next = ProbeTimeout
 	}
-	if !l.isRelay {
+	if !p.link.isRelay {
 		if left <= 0 {
 			left = PingInterval
-			l.sendPing(micros(now))
+			p.sendPing(micros(now))
 		}
 		next = min(next, left)
 	}
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	if l.err == nil {
-		l.pulse.due = now + next
-		l.pulse.pingDue = now + left
-		l.pulse.timer.Reset(next)
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.pingDue = now + left
+	p.checkLocked(now, next)
+}
+
+// checkLocked lets check run after d, as long as the link is up.
+func (p *pulse) checkLocked(now, d time.Duration) {
+	if p.timer != nil {
+		p.due = now + d
+		p.timer.Reset(d)
 	}
 }
 
 // sendPing sends PING with the time that it is.
-func (l *Link) sendPing(stamp uint32) {
-	var p [8]byte
-	binary.BigEndian.PutUint32(p[:4], stamp)
-	binary.BigEndian.PutUint32(p[4:], micros(l.RTT()))
-	l.send(appendRecord(nil, recPing, p[:]))
+func (p *pulse) sendPing(stamp uint32) {
+	var b [8]byte
+	binary.BigEndian.PutUint32(b[:4], stamp)
+	binary.BigEndian.PutUint32(b[4:], micros(p.link.RTT()))
+	p.link.send(appendRecord(nil, recPing, b[:]))
 }
 
 // micros is d in microseconds. It wraps around after 71 minutes.
 func micros(d time.Duration) uint32 { return uint32(d.Microseconds()) }
 
-func (l *Link) handlePing(p []byte) error {
-	if len(p) != 8 {
-		return protocolErrorf("PING of %d bytes", len(p))
+// handlePing answers with PONG, without another goroutine where the connection
+// takes it at once: one would cost as much as the rest of PING.
+func (p *pulse) handlePing(b []byte) error {
+	if len(b) != 8 {
+		return protocolErrorf("PING of %d bytes", len(b))
 	}
-	if l.isRelay {
-		l.noteRTT(binary.BigEndian.Uint32(p[4:]))
+	if p.link.isRelay { // so that the timer of a good link never runs
+		p.noteRTT(binary.BigEndian.Uint32(b[4:]))
+		p.mu.Lock()
+		p.checkLocked(p.link.now(), SilenceLimit)
+		p.mu.Unlock()
 	}
-	return l.answerPing(appendRecord(nil, recPong, p))
-}
-
-// answerPing sends PONG, without another goroutine where the connection takes
-// it at once: one would cost as much as the rest of PING.
-func (l *Link) answerPing(pong []byte) error {
-	l.mu.Lock()
-	if l.isRelay && l.err == nil { // so that the timer of a good link never runs
-		l.pulse.due = l.now() + SilenceLimit
-		l.pulse.timer.Reset(SilenceLimit)
-	}
-	ok := l.queueLocked(pong)
-	l.mu.Unlock()
-	if !ok {
+	if !p.link.sender.queue(appendRecord(nil, recPong, b)) {
 		return errTooMuchQueued
 	}
-	l.pump()
+	p.link.sender.pump()
 	return nil
 }
 
-func (l *Link) handlePong(p []byte) error {
-	if len(p) != 8 {
-		return protocolErrorf("PONG of %d bytes", len(p))
+func (p *pulse) handlePong(b []byte) error {
+	if len(b) != 8 {
+		return protocolErrorf("PONG of %d bytes", len(b))
 	}
-	stamp := binary.BigEndian.Uint32(p)
-	l.noteRTT(max(micros(l.now())-stamp, 1))
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	if l.pulse.probe != nil && int32(stamp-l.pulse.probed) >= 0 {
-		close(l.pulse.probe)
-		l.pulse.probe = nil
+	stamp := binary.BigEndian.Uint32(b)
+	p.noteRTT(max(micros(p.link.now())-stamp, 1))
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.probe != nil && int32(stamp-p.probed) >= 0 {
+		close(p.probe)
+		p.probe = nil
 	}
 	return nil
 }
 
-func (l *Link) noteRTT(us uint32) {
+func (p *pulse) noteRTT(us uint32) {
 	if d := time.Duration(us) * time.Microsecond; d > 0 && d <= maxRTT {
-		l.pulse.rtt.Store(int64(d))
+		p.rtt.Store(int64(d))
 	}
 }
 
@@ -179,15 +177,7 @@ func (l *Link) noteRTT(us uint32) {
 // returns nil when the link is alive, else why it ended.
 func (l *Link) Probe(timeout time.Duration) error {
 	timeout = max(timeout, 3*l.RTT())
-	stamp := micros(l.now())
-	l.mu.Lock()
-	if l.pulse.probe == nil {
-		l.pulse.probe = make(chan struct{})
-	}
-	answer := l.pulse.probe
-	l.pulse.probed = stamp // of several probes, the last one's answer counts for all
-	l.mu.Unlock()
-	l.sendPing(stamp)
+	answer := l.pulse.ask()
 	timer := time.NewTimer(timeout)
 	defer timer.Stop()
 	for {
@@ -207,39 +197,16 @@ func (l *Link) Probe(timeout time.Duration) error {
 	}
 }
 
-// A meter counts the points of section 4, "Floods", of PROTOCOL.md. The zero
-// value is full.
-type meter struct {
-	used float64
-	at   time.Duration
-}
-
-const (
-	// controlBurst is how many points there are for link records other than MUX.
-	controlBurst = 400
-	// controlRate is how many of them grow back in a second.
-	controlRate = 20
-)
-
-// cost is how many points a link record takes.
-func cost(t recordType) float64 {
-	switch t {
-	case recGoAway:
-		return 20
-	case recClaim, recRelease:
-		return 5
-	case recLaneReset: // counted by handleLaneReset
-		return 0
+// ask sends a PING for Probe, and returns the channel that its PONG closes.
+func (p *pulse) ask() <-chan struct{} {
+	stamp := micros(p.link.now())
+	p.mu.Lock()
+	if p.probe == nil {
+		p.probe = make(chan struct{})
 	}
-	return 1
-}
-
-// take takes the points for a record that arrives at the given time.
-func (m *meter) take(t recordType, now time.Duration) error {
-	m.used = max(0, m.used-controlRate*(now-m.at).Seconds()) + cost(t)
-	m.at = now
-	if m.used > controlBurst {
-		return protocolErrorf("a flood of control records, the last one 0x%02x", t)
-	}
-	return nil
+	answer := p.probe
+	p.probed = stamp // of several probes, the last one's answer counts for all
+	p.mu.Unlock()
+	p.sendPing(stamp)
+	return answer
 }

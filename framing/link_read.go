@@ -3,26 +3,35 @@ package framing
 import (
 	"fmt"
 	"io"
+	"time"
 )
 
-// readLoop reads and handles all that comes. A stack that has grown is never
+// A reader reads all that comes on a link, in one goroutine at a time.
+type reader struct {
+	link    *Link
+	header  [recordHeader]byte // of the record that is read
+	control meter
+	mux     demux
+}
+
+// loop reads and handles all that comes. A stack that has grown is never
 // made as small again, and an idle link is to have a small one. So a new goroutine
 // goes on after a record whose handler needs much stack, and at a PING after frames.
-func (l *Link) readLoop() {
-	defer l.handler.Panics.Catch("reading a link", l.panicked)
+func (r *reader) loop() {
+	defer r.link.handler.Panics.Catch("reading a link", r.link.panicked)
 	for deep := false; ; {
-		t, n, err := l.next()
+		t, n, err := r.next()
 		if n > 0 && err == nil {
 			deep = true
-			err = l.mux.receive(n)
+			err = r.mux.receive(n)
 		}
 		ping := t == recPing || t == recPong
 		switch {
 		case err != nil:
-			l.fail(err)
+			r.link.fail(err)
 			return
 		case t != recMux && (deep || !ping):
-			go l.readLoop()
+			go r.loop()
 			return
 		}
 	}
@@ -30,9 +39,9 @@ func (l *Link) readLoop() {
 
 // nextMux handles records up to the header of the next MUX record, whose
 // length it returns.
-func (l *Link) nextMux() (int, error) {
+func (r *reader) nextMux() (int, error) {
 	for {
-		if _, n, err := l.next(); n > 0 || err != nil {
+		if _, n, err := r.next(); n > 0 || err != nil {
 			return n, err
 		}
 	}
@@ -40,37 +49,108 @@ func (l *Link) nextMux() (int, error) {
 
 // next reads and handles one record. Of a MUX record that is not empty it reads
 // the header alone, and returns its length n; else n is 0.
-func (l *Link) next() (t recordType, n int, err error) {
-	select {
-	case <-l.done: // it has failed, and may still be telling the other side why
-		return 0, 0, l.Err()
-	default:
+func (r *reader) next() (t recordType, n int, err error) {
+	if r.link.isOver() {
+		return 0, 0, r.link.Err()
 	}
-	if _, err := io.ReadFull(l.conn, l.hdr[:]); err != nil {
+	if _, err := io.ReadFull(r.link.conn, r.header[:]); err != nil {
 		if err == io.EOF {
 			return 0, 0, err
 		}
 		return 0, 0, fmt.Errorf("read from the link: %w", err)
 	}
-	l.heard()
-	t, size := parseRecordHeader(l.hdr[:])
+	r.link.pulse.heard()
+	t, size := parseRecordHeader(r.header[:])
 	if t == recMux {
-		if !l.hasMux() {
+		if !r.link.streams.hasBegun() {
 			return t, 0, protocolErrorf("MUX before START_MUX")
 		}
 		if size > 0 {
 			return t, size, nil
 		}
 	}
-	if err := l.control.take(t, l.now()); err != nil || t == recMux {
+	if err := r.control.take(t, r.link.now()); err != nil || t == recMux {
 		return t, 0, err
 	}
 	if size > maxPayload(t) {
 		return t, 0, protocolErrorf("record 0x%02x of %d bytes", t, size)
 	}
 	p := make([]byte, size)
-	if _, err := io.ReadFull(l.conn, p); err != nil {
+	if _, err := io.ReadFull(r.link.conn, p); err != nil {
 		return t, 0, fmt.Errorf("read from the link: %w", noEOF(err))
 	}
-	return t, 0, l.handle(t, p)
+	return t, 0, r.handle(t, p)
+}
+
+// handle acts on one control record.
+func (r *reader) handle(t recordType, p []byte) error {
+	l := r.link
+	switch atRelay := l.isRelay; {
+	case t == recPing:
+		return l.pulse.handlePing(p)
+	case t == recPong:
+		return l.pulse.handlePong(p)
+	case t == recGoAway:
+		return l.streams.handleGoAway(p)
+	case t == recGoAwayAck:
+		return l.streams.handleGoAwayAck()
+	case (t == recClaim || t == recRelease) && atRelay:
+		return l.claims.handleAsked(t, p)
+	case (t == recClaimed || t == recDenied || t == recReleased) && !atRelay:
+		return l.asks.handleAnswer(t, p)
+	case t == recLost && !atRelay:
+		return l.asks.handleLost(p)
+	case t == recOrder && atRelay:
+		return l.turns.handleOrder(p)
+	case t == recOrderTurn && !atRelay:
+		return l.turns.handleTurn(p)
+	case t == recStartMux && !atRelay:
+		return l.streams.handleStartMux(p)
+	case t == recLanesWanted && atRelay && l.lanes.agreed:
+		return l.lanes.handleWanted(p)
+	case t == recLaneTokens && !atRelay && l.lanes.agreed:
+		return l.lanes.handleTokens(p)
+	case t == recLaneReset && !atRelay && l.lanes.agreed:
+		return l.lanes.handleReset(p)
+	case t >= optional:
+		return nil
+	}
+	return protocolErrorf("unexpected record 0x%02x", t)
+}
+
+// A meter counts the points of section 4, "Floods", of PROTOCOL.md. The zero
+// value is full.
+type meter struct {
+	used float64
+	at   time.Duration
+}
+
+const (
+	// controlBurst is how many points there are for link records other than MUX.
+	controlBurst = 400
+	// controlRate is how many of them grow back in a second.
+	controlRate = 20
+)
+
+// cost is how many points a link record takes.
+func cost(t recordType) float64 {
+	switch t {
+	case recGoAway:
+		return 20
+	case recClaim, recRelease:
+		return 5
+	case recLaneReset: // counted by lanes.handleReset
+		return 0
+	}
+	return 1
+}
+
+// take takes the points for a record that arrives at the given time.
+func (m *meter) take(t recordType, now time.Duration) error {
+	m.used = max(0, m.used-controlRate*(now-m.at).Seconds()) + cost(t)
+	m.at = now
+	if m.used > controlBurst {
+		return protocolErrorf("a flood of control records, the last one 0x%02x", t)
+	}
+	return nil
 }

@@ -4,8 +4,10 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
+	"maps"
 	"math"
+	"slices"
+	"sync"
 )
 
 const (
@@ -15,6 +17,20 @@ const (
 	// After a takeover hundreds of visitors come at once.
 	acceptBacklog = 2048
 )
+
+// A table is the streams of a Link, and whether more of them can come.
+type table struct {
+	link     *Link
+	accepted chan *Stream // that wait for Accept; at the remote
+
+	mu      sync.Mutex
+	muxed   bool // the session has begun
+	all     map[*Stream]struct{}
+	byID    map[uint32]*Stream // those whose smux side is open
+	lastID  uint32             // of the last stream that was opened; at the relay
+	idle    chan struct{}      // closed when the last stream goes; nil when nobody waits
+	goodbye goodbye
+}
 
 // Open opens a stream for a visitor and sends first on it, what has been read
 // from the visitor already. Up to InitialCredit bytes it waits for nothing, with
@@ -29,8 +45,7 @@ func (l *Link) Open(h Header, first []byte) (*Stream, error) {
 	}
 	s := newStream(l)
 	s.header, s.local, s.remote = h, l.conn.LocalAddr(), l.conn.RemoteAddr()
-	s.parse.phase = phaseData // before the reader knows of it
-	if err := l.add(s); err != nil {
+	if err := l.streams.add(s); err != nil {
 		if err == errNoIDs {
 			l.fail(err)
 		}
@@ -38,7 +53,7 @@ func (l *Link) Open(h Header, first []byte) (*Stream, error) {
 	}
 	l.sender.start()
 	l.sender.syn(s.id)
-	l.opened()
+	l.streams.opened()
 	rest, err := s.begin(rec, first)
 	if lerr := l.Err(); lerr != nil { // it may have been lost meanwhile
 		err = lerr
@@ -61,126 +76,102 @@ var errNoIDs = errors.New("the stream ids of this link have run out")
 // gives it the id, as the client of a smux connection does: 3, 5, and so on. A
 // remote takes up to twice as many streams: it may learn that one is over after the
 // relay has put another one in its place.
-func (l *Link) add(s *Stream) error {
-	limit := MaxStreams
-	if !l.isRelay {
+func (t *table) add(s *Stream) error {
+	limit, atRelay := MaxStreams, t.link.isRelay
+	if !atRelay {
 		limit *= 2
 	}
-	l.mu.Lock()
-	defer l.mu.Unlock()
+	t.mu.Lock()
+	defer t.mu.Unlock()
 	switch {
-	case l.err != nil:
-		return l.err
-	case l.isRelay && l.goodbye.goingAway:
+	case t.link.isOver():
+		return t.link.Err()
+	case atRelay && t.goodbye.goingAway:
 		return ErrGoingAway
-	case len(l.streams) >= limit:
+	case len(t.all) >= limit:
 		return ErrTooManyStreams
-	case l.isRelay && l.lastID > math.MaxUint32-2:
+	case atRelay && t.lastID > math.MaxUint32-2:
 		return errNoIDs
-	case !l.pool.reserve(StreamMemory):
+	case !t.link.pool.reserve(StreamMemory):
 		return ErrNoMemory
 	}
-	if l.isRelay {
-		l.muxed = true
-		l.lastID += 2
-		s.id = l.lastID
+	if atRelay {
+		t.muxed = true
+		t.lastID += 2
+		s.id = t.lastID
 	}
-	if l.streams == nil {
-		l.streams, l.byID = make(map[*Stream]struct{}), make(map[uint32]*Stream)
+	if t.all == nil {
+		t.all, t.byID = make(map[*Stream]struct{}), make(map[uint32]*Stream)
 	}
-	l.streams[s], l.byID[s.id] = struct{}{}, s
-	if l.isRelay {
-		l.goodbye.opening++
+	t.all[s], t.byID[s.id] = struct{}{}, s
+	if atRelay {
+		t.goodbye.opening++
 	} else {
-		l.goodbye.waiting++
+		t.goodbye.waiting++
 	}
 	return nil
 }
 
 // opened notes that a stream's SYN has been queued.
-func (l *Link) opened() {
-	l.mu.Lock()
-	l.goodbye.opening--
-	ok := l.acknowledgeLocked()
-	l.mu.Unlock()
+func (t *table) opened() {
+	t.mu.Lock()
+	t.goodbye.opening--
+	ok := t.acknowledgeLocked()
+	t.mu.Unlock()
 	if !ok {
-		l.fail(errTooMuchQueued)
+		t.link.fail(errTooMuchQueued)
 	}
 }
 
-func (l *Link) remove(s *Stream) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	delete(l.streams, s)
-	n := StreamMemory
-	if s.onLane {
-		n += LaneMemory
-	}
-	l.pool.unreserve(n)
-	l.checkLocked()
+// arrived notes, at the remote, that a stream has reached Accept, or ended before.
+func (t *table) arrived() {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.goodbye.waiting--
+	t.drainLocked()
 }
 
-// hasBegun notes, at the remote, that a stream has reached accepted, or ended
-// before.
-func (l *Link) hasBegun() {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	l.goodbye.waiting--
-	l.checkLocked()
-}
-
-// stream returns the stream with a smux id, until its smux side is closed, or
-// nil.
-func (l *Link) stream(id uint32) *Stream {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.byID[id]
-}
-
-// unregister forgets a stream's id, once its smux side is closed.
-func (l *Link) unregister(s *Stream) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	delete(l.byID, s.id)
-}
-
-// checkLocked wakes WaitIdle and Accept when nothing is left to wait for.
-func (l *Link) checkLocked() {
-	if l.idle == nil && !l.goodbye.acked {
-		return
-	}
-	if l.idle != nil && len(l.streams) == 0 {
-		close(l.idle)
-		l.idle = nil
-	}
-	if !l.isRelay && l.goodbye.acked && l.goodbye.waiting == 0 && !l.isDrained() {
-		close(l.goodbye.drained)
+// remove takes a stream out of which nothing is left, and gives back the memory that
+// was reserved for it.
+func (t *table) remove(s *Stream, memory int) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	delete(t.all, s)
+	t.link.pool.unreserve(memory)
+	if t.idle != nil && len(t.all) == 0 {
+		close(t.idle)
+		t.idle = nil
 	}
 }
 
-// isDrained reports whether Accept has nothing to wait for.
-func (l *Link) isDrained() bool {
-	select {
-	case <-l.goodbye.drained:
-		return true
-	default:
-		return false
-	}
+// get returns the stream with a smux id, until its smux side is closed, or nil.
+func (t *table) get(id uint32) *Stream {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return t.byID[id]
+}
+
+// forget forgets a stream's id, once its smux side is closed.
+func (t *table) forget(s *Stream) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	delete(t.byID, s.id)
+}
+
+// snapshot returns the streams that there are.
+func (t *table) snapshot() []*Stream {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return slices.Collect(maps.Keys(t.all))
 }
 
 // WaitIdle waits until no stream is left or ctx ends. On a link that is lost the
 // streams that have lanes are left.
 func (l *Link) WaitIdle(ctx context.Context) error {
-	l.mu.Lock()
-	if len(l.streams) == 0 {
-		l.mu.Unlock()
+	idle := l.streams.awaitIdle()
+	if idle == nil {
 		return nil
 	}
-	if l.idle == nil {
-		l.idle = make(chan struct{})
-	}
-	idle := l.idle
-	l.mu.Unlock()
 	select {
 	case <-idle:
 		return nil
@@ -189,54 +180,74 @@ func (l *Link) WaitIdle(ctx context.Context) error {
 	}
 }
 
+// awaitIdle returns a channel that is closed when the last stream goes, or nil if
+// there is none.
+func (t *table) awaitIdle() <-chan struct{} {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if len(t.all) > 0 && t.idle == nil {
+		t.idle = make(chan struct{})
+	}
+	return t.idle
+}
+
 // NumStreams is how many streams are open, or ended and not yet read to their
 // end.
 func (l *Link) NumStreams() int {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return len(l.streams)
+	l.streams.mu.Lock()
+	defer l.streams.mu.Unlock()
+	return len(l.streams.all)
 }
 
-// cause is why the link ended, if it did, else err. A link that the other side
-// closed in good order is still no end of a stream in it.
-func (l *Link) cause(err error) error {
-	if lerr := l.Err(); lerr != nil && lerr != io.EOF {
-		return lerr
+// handleStartMux is START_MUX, at the remote.
+func (t *table) handleStartMux(p []byte) error {
+	if len(p) < 1 || p[0] != smuxVersion {
+		return protocolErrorf("START_MUX of another smux version")
 	}
-	return err
-}
-
-// beginMux is START_MUX, at the remote.
-func (l *Link) beginMux() error {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	if l.muxed {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if t.muxed {
 		return protocolErrorf("START_MUX twice")
 	}
-	l.muxed = true
+	t.muxed = true
 	return nil
 }
 
-func (l *Link) hasMux() bool {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.muxed
+// hasBegun reports whether the session has begun.
+func (t *table) hasBegun() bool {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return t.muxed
 }
 
 // opens notes a stream that the relay opens.
-func (l *Link) opens(id uint32) error {
-	if l.isRelay {
+func (t *table) opens(id uint32) error {
+	if t.link.isRelay {
 		return protocolErrorf("the remote opened a stream")
 	}
-	if l.stream(id) != nil {
+	if t.get(id) != nil {
 		return protocolErrorf("a stream opened twice")
 	}
-	s := newStream(l)
+	s := newStream(t.link)
 	s.id = id
-	if err := l.add(s); err != nil {
+	if err := t.add(s); err != nil {
 		return protocolErrorf("%v", err)
 	}
 	return nil
+}
+
+// offer puts a stream among those that wait for Accept, if there is room. It takes
+// none that was opened after the acknowledgement of GOAWAY.
+func (t *table) offer(s *Stream) bool {
+	if t.goodbye.isDrained() {
+		return false
+	}
+	select {
+	case t.accepted <- s:
+		return true
+	default:
+		return false
+	}
 }
 
 // Accept returns the next stream that the relay opened. It blocks until there
@@ -244,14 +255,14 @@ func (l *Link) opens(id uint32) error {
 // is ErrGoingAway. Only a remote's link accepts.
 func (l *Link) Accept() (*Stream, error) {
 	select {
-	case s := <-l.accepted:
+	case s := <-l.streams.accepted:
 		return s, nil
 	case <-l.done:
 		return nil, l.Err()
-	case <-l.goodbye.drained:
+	case <-l.streams.goodbye.drained:
 	}
 	select {
-	case s := <-l.accepted:
+	case s := <-l.streams.accepted:
 		return s, nil
 	default:
 		return nil, ErrGoingAway

@@ -28,6 +28,21 @@ import (
 // After each end the writer looks again: what was queued meanwhile is its own to
 // write, since a pump that finds a writer leaves it to that one.
 
+// WriteTimeout is how long a write to the link may make no progress; where the link
+// does not run on a [BufferedConn], how long it may take.
+const WriteTimeout = 10 * time.Second
+
+// maxQueued is how much of control records may wait to be written on a link, in
+// bytes.
+const maxQueued = 64 << 10
+
+// errTooMuchQueued ends a link whose other side asks and does not read.
+var errTooMuchQueued = protocolErrorf("more than %d bytes of answers wait to be taken", maxQueued)
+
+// unsent is how much the system keeps of what was written to a link and not yet
+// sent, in bytes: all that is written later waits behind it.
+const unsent = 256 << 10
+
 // gatherSize is how much is gathered before it is written, in bytes; with what
 // one stream may have queued it fills a buffer of the BufferedConn.
 const gatherSize = wireBuffer - maxOut - 2<<10
@@ -44,8 +59,9 @@ const maxRounds = 16
 // keepRound is how large sender.round may be while there is nothing in it.
 const keepRound = 64
 
-// A sender is what waits to be written on a link, but for control records.
+// A sender is what waits to be written on a link, and its writer.
 type sender struct {
+	link  *Link
 	wire  *BufferedConn // below the link; nil where a write may wait
 	round []*Stream     // the streams in the current round; only the writer uses it
 
@@ -53,6 +69,7 @@ type sender struct {
 	changed sync.Cond // there is room for frames, or the writer is idle
 	writing bool      // there is a writer
 	begun   bool      // START_MUX is queued
+	control []byte    // the other control records
 	frames  []byte    // START_MUX, and SYN, FIN and UPD as MUX records
 	ready   []*Stream // in turn
 }
@@ -102,16 +119,45 @@ func wireOf(c net.Conn) *BufferedConn {
 	return b
 }
 
-// begin makes its caller the writer, if there is something to write and no other
-// writer.
-func (l *Link) begin() bool {
-	l.mu.Lock()
-	control := len(l.queued) > 0
-	l.mu.Unlock()
-	d := &l.sender
+// queue queues a control record, for a caller that calls pump itself. It reports
+// false when too much waits.
+func (d *sender) queue(rec []byte) bool {
+	if d.link.isOver() {
+		return true
+	}
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	if d.writing || !control && len(d.frames) == 0 && len(d.ready) == 0 {
+	if len(d.control)+len(rec) > maxQueued {
+		return false
+	}
+	d.control = append(d.control, rec...)
+	return true
+}
+
+// send is queue, and pumps on another goroutine: so it never blocks.
+func (d *sender) send(rec []byte) bool {
+	if !d.queue(rec) {
+		return false
+	}
+	go d.pumpAside()
+	return true
+}
+
+// takeControl takes out the control records.
+func (d *sender) takeControl() []byte {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	control := d.control
+	d.control = nil
+	return control
+}
+
+// begin makes its caller the writer, if there is something to write and no other
+// writer.
+func (d *sender) begin() bool {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if d.writing || len(d.control) == 0 && len(d.frames) == 0 && len(d.ready) == 0 {
 		return false
 	}
 	d.writing = true
@@ -142,50 +188,79 @@ func (d *sender) end() {
 }
 
 // pump writes what waits. If there is a writer, it leaves that to the writer.
-func (l *Link) pump() {
-	for rounds := 0; l.begin(); rounds++ {
-		if l.sender.wire == nil || rounds == maxRounds {
-			go l.pumpOn()
+func (d *sender) pump() {
+	for rounds := 0; d.begin(); rounds++ {
+		if d.wire == nil || rounds == maxRounds {
+			go d.pumpOn()
 			return
 		}
-		more := l.gather()
-		if !l.finish(0) || more {
-			go l.pumpOn()
+		more := d.gather()
+		if !d.finish(0) || more {
+			go d.pumpOn()
 			return
 		}
-		l.sender.end()
+		d.end()
 	}
 }
 
 // pumpAside is pump on a goroutine of its own.
-func (l *Link) pumpAside() {
-	defer l.handler.Panics.Catch("writing to a link", l.panicked)
-	l.pump()
+func (d *sender) pumpAside() {
+	defer d.link.handler.Panics.Catch("writing to a link", d.link.panicked)
+	d.pump()
 }
 
 // pumpOn is the writer, and may wait.
-func (l *Link) pumpOn() {
-	defer l.handler.Panics.Catch("writing to a link", l.panicked)
+func (d *sender) pumpOn() {
+	defer d.link.handler.Panics.Catch("writing to a link", d.link.panicked)
 	for {
 		for more := true; more; {
-			more = l.gather()
-			l.finish(WriteTimeout)
+			more = d.gather()
+			d.finish(WriteTimeout)
 		}
-		l.sender.end()
-		if !l.begin() {
+		d.end()
+		if !d.begin() {
 			return
 		}
 	}
 }
 
+// gather begins or goes on with a round: it puts what waits to the connection, up to
+// about gatherSize. It reports whether there may be more.
+func (d *sender) gather() (more bool) {
+	if d.wire != nil {
+		d.wire.cork()
+	}
+	// Taken first and written last: GOAWAY_ACK must not overtake the SYN of a
+	// stream that was opened before, nor may a stream.
+	control := d.takeControl()
+	for n := 0; n < gatherSize; {
+		frames, s := d.next()
+		if frames == nil {
+			d.put(control)
+			control = nil
+		}
+		switch {
+		case frames != nil:
+			d.put(frames)
+			n += len(frames)
+		case s != nil:
+			n += s.writeOut()
+			d.round = append(d.round, s)
+		default:
+			return false
+		}
+	}
+	d.put(control)
+	return true
+}
+
 // finish ends a round: it writes what was gathered. Without a limit it does not
 // wait, and reports false if it would have to; then the round goes on.
-func (l *Link) finish(limit time.Duration) (done bool) {
-	d := &l.sender
+func (d *sender) finish(limit time.Duration) (done bool) {
 	if d.wire != nil {
 		done, err := d.wire.uncork(limit)
 		if err != nil {
-			l.writeFailed(err)
+			d.failed(err)
 		} else if !done {
 			return false
 		}
@@ -200,59 +275,37 @@ func (l *Link) finish(limit time.Duration) (done bool) {
 	return true
 }
 
-// gather begins or goes on with a round: it puts what waits to the connection, up to about gatherSize. It reports
-// whether there may be more.
-func (l *Link) gather() (more bool) {
-	d := &l.sender
-	if d.wire != nil {
-		d.wire.cork()
-	}
-	// Taken first and written last: GOAWAY_ACK must not overtake the SYN of a
-	// stream that was opened before, nor may a stream.
-	l.mu.Lock()
-	control := l.queued
-	l.queued = nil
-	l.mu.Unlock()
-	for n := 0; n < gatherSize; {
-		frames, s := d.next()
-		if frames == nil {
-			l.put(control)
-			control = nil
-		}
-		switch {
-		case frames != nil:
-			l.put(frames)
-			n += len(frames)
-		case s != nil:
-			n += s.writeOut()
-			d.round = append(d.round, s)
-		default:
-			return false
-		}
-	}
-	l.put(control)
-	return true
-}
-
 // put writes whole records, for the writer. It reports false if the link
 // is over, as an error makes it.
-func (l *Link) put(b []byte) bool {
-	select {
-	case <-l.done:
+func (d *sender) put(b []byte) bool {
+	if d.link.isOver() {
 		return false
-	default:
 	}
 	if len(b) == 0 {
 		return true
 	}
-	if l.sender.wire == nil {
-		l.conn.SetWriteDeadline(time.Now().Add(WriteTimeout))
+	if d.wire == nil {
+		d.link.conn.SetWriteDeadline(time.Now().Add(WriteTimeout))
 	}
-	_, err := l.conn.Write(b)
+	_, err := d.link.conn.Write(b)
 	if err != nil {
-		l.writeFailed(err)
+		d.failed(err)
 	}
 	return err == nil
 }
 
-func (l *Link) writeFailed(err error) { l.fail(fmt.Errorf("write to the link: %w", err)) }
+// write writes a whole record at once, and waits for it.
+func (d *sender) write(rec []byte) error {
+	d.become(true)
+	d.link.conn.SetWriteDeadline(time.Now().Add(WriteTimeout))
+	_, err := d.link.conn.Write(rec)
+	d.link.conn.SetWriteDeadline(time.Time{})
+	d.end()
+	if err != nil {
+		d.failed(err)
+	}
+	return err
+}
+
+// failed ends a link that cannot be written.
+func (d *sender) failed(err error) { d.link.fail(fmt.Errorf("write to the link: %w", err)) }

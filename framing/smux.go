@@ -46,7 +46,7 @@ var frameBuffers = sync.Pool{New: func() any { return new([smuxFrame]byte) }}
 // at once, in the goroutine that reads the link: a stream takes all that comes, so
 // nobody ever waits for another.
 type demux struct {
-	l    *Link
+	r    *reader
 	left int // unread bytes of the current MUX record
 	head [smuxHeader]byte
 }
@@ -72,11 +72,11 @@ func (c *demux) frame() error {
 	}
 	switch command := c.head[1]; {
 	case command == smuxPSH && length > 0:
-		return c.data(c.l.stream(id), length)
+		return c.data(c.r.link.streams.get(id), length)
 	case command == smuxPSH, command == smuxNOP && length == 0: // nothing sends these
-		return c.l.control.take(recMux, c.l.now())
+		return c.r.control.take(recMux, c.r.link.now())
 	case command == smuxFIN && length == 0:
-		if s := c.l.stream(id); s != nil {
+		if s := c.r.link.streams.get(id); s != nil {
 			s.cutOff()
 		}
 		return nil
@@ -84,7 +84,7 @@ func (c *demux) frame() error {
 		var ignored [updLength]byte
 		return c.readFull(ignored[:])
 	case command == smuxSYN && length == 0:
-		return c.l.opens(id)
+		return c.r.link.streams.opens(id)
 	}
 	return protocolErrorf("smux command %d with %d bytes", c.head[1], length)
 }
@@ -104,13 +104,13 @@ func (c *demux) readFull(p []byte) error {
 // read reads of the current MUX record, or of the next: a frame may go on there.
 func (c *demux) read(p []byte) (int, error) {
 	if c.left == 0 {
-		n, err := c.l.nextMux()
+		n, err := c.r.nextMux()
 		if err != nil {
 			return 0, err
 		}
 		c.left = n
 	}
-	n, err := c.l.conn.Read(p[:min(len(p), c.left)])
+	n, err := c.r.link.conn.Read(p[:min(len(p), c.left)])
 	c.left -= n
 	if err != nil {
 		return n, fmt.Errorf("read from the link: %w", noEOF(err))
@@ -136,26 +136,6 @@ func (c *demux) data(s *Stream, length int) error {
 	return nil
 }
 
-// receive parses what has arrived for the stream.
-func (s *Stream) receive(p []byte) error {
-	r := &s.parse
-	if r.phase == phaseCut {
-		return nil
-	}
-	r.arrived += uint32(len(p))
-	if step := r.arrived - r.updated; step >= updateStep || r.updated == 0 && step >= firstUpdate {
-		r.updated = r.arrived
-		s.link.sender.update(s.id, r.arrived)
-		go s.link.pumpAside()
-	}
-	r.wrote = false
-	if err := r.feed(s, p); err != nil {
-		return err
-	}
-	s.notice()
-	return nil
-}
-
 // start queues START_MUX, once, before the first SYN.
 func (d *sender) start() {
 	d.mu.Lock()
@@ -176,12 +156,11 @@ func (d *sender) syn(id uint32) {
 }
 
 // fin queues a FIN, and waits for room as long as the link is up.
-func (l *Link) fin(id uint32) {
-	d := &l.sender
+func (d *sender) fin(id uint32) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	for len(d.frames) > maxFrames && l.Err() == nil {
-		go l.pumpAside()
+	for len(d.frames) > maxFrames && !d.link.isOver() {
+		go d.pumpAside()
 		d.changed.Wait()
 	}
 	d.frameLocked(smuxFIN, id)
@@ -199,11 +178,12 @@ func (d *sender) tryFIN(id uint32) bool {
 	return true
 }
 
-// update queues an UPD: so many bytes of the stream were taken in all.
+// update sends an UPD: so many bytes of the stream were taken in all.
 func (d *sender) update(id, taken uint32) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	d.frameLocked(smuxUPD, id, taken, smuxWindow)
+	go d.pumpAside()
 }
 
 func (d *sender) frameLocked(command byte, id uint32, payload ...uint32) {

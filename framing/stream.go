@@ -5,10 +5,8 @@ import (
 	"fmt"
 	"io"
 	"net"
-	"os"
 	"sync"
 	"sync/atomic"
-	"syscall"
 	"time"
 
 	"keystay/internal/duplex"
@@ -17,27 +15,6 @@ import (
 // CloseLinger is how long a closed stream waits for the other side's END
 // before it is reset.
 const CloseLinger = 10 * time.Second
-
-// A ResetCode says why a stream was reset.
-type ResetCode uint16
-
-// The reasons of a reset.
-const (
-	ResetCancel  ResetCode = 0 // the connection behind the stream broke
-	ResetRefused ResetCode = 1 // the remote does not take the stream
-	ResetClosed  ResetCode = 2 // data arrived for a closed stream
-)
-
-// A ResetError is the error of a stream that the other side reset. It is a
-// syscall.ECONNRESET to errors.Is.
-type ResetError struct{ Code ResetCode }
-
-func (e *ResetError) Error() string {
-	return fmt.Sprintf("stream reset by the other side (code %d)", e.Code)
-}
-
-// Is makes a ResetError equal to the error of a reset TCP connection.
-func (e *ResetError) Is(target error) bool { return target == syscall.ECONNRESET }
 
 // errCut is the error of a stream whose smux side ended without END or RESET.
 var errCut = fmt.Errorf("stream was cut off: %w", io.ErrUnexpectedEOF)
@@ -57,62 +34,27 @@ type Stream struct {
 	parse         parser      // used by the link's reader alone
 	begins        atomic.Bool // HEADER has come or gone, or never will
 
-	mu           sync.Mutex
-	readable     sync.Cond
-	writable     sync.Cond
-	readDeadline deadline
-	writeLimit   deadline
-	linger       *time.Timer
-
-	win      window
-	buf      chunks
-	now      nowWriter // of a WriteTo that waits for data, or nil
-	nowTotal int64     // bytes that data has written to it
-	recv     half      // what comes
-	closed   bool      // Close or Reset was called
-	cause    error     // why both directions are over at once: reset, or the link lost
-	out      []byte    // whole frames, waiting for writeOut
-	outHead  int       // how much of out is HEADER, which goes first in any case
-	frame    int       // where the last frame begins in out
-	outHeld  int       // size that out may have: 0, or more than smallOut, taken from the pool
-	popped   bool      // WriteTo is writing a chunk
-	onLane   bool      // LaneMemory is reserved
-	credit   int
-	sent     int64 // bytes of DATA queued
-	got      int64 // bytes of DATA that came
-	credits  int64 // CREDIT records that came
-	send     half  // what goes
-	inTurn   bool  // it is among those that have something to write, or being written
-	rst      rstState
-	wire     wireState
+	mu sync.Mutex
+	state
+	readable condition
+	in       incoming
+	writable condition
+	out      outgoing
+	linger   *time.Timer
 	lane     move
 	notices  notices
 }
 
 func newStream(l *Link) *Stream {
-	s := &Stream{link: l, win: newWindow(&l.pool), credit: InitialCredit}
+	s := &Stream{link: l}
+	s.in.win = newWindow(&l.pool)
+	s.out.pool, s.out.credit = &l.pool, InitialCredit
+	s.lane.stream = s
+	if l.isRelay { // no HEADER comes to the side that opens
+		s.parse.phase = phaseData
+	}
 	s.readable.L, s.writable.L = &s.mu, &s.mu
 	return s
-}
-
-// begin starts a stream that this side opens: rec is its header, and first
-// the first data. It returns the part of first for which there is no credit yet.
-func (s *Stream) begin(rec, first []byte) (rest []byte, err error) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if s.cause != nil { // it was reset before it began
-		return nil, nil
-	}
-	s.begins.Store(true)
-	s.recordLocked(recHeader, rec[recordHeader:])
-	s.outHead = len(s.out)
-	s.grantLocked(s.win.begin())
-	n := s.queueLocked(first)
-	s.kickLocked()
-	if n < min(len(first), InitialCredit) {
-		return nil, ErrNoMemory
-	}
-	return first[n:], nil
 }
 
 // Broken returns nil while the stream works or has ended in good order, and why it
@@ -139,33 +81,6 @@ func (s *Stream) LocalAddr() net.Addr { return s.local }
 // RemoteAddr is the visitor's address; at the relay, the remote's.
 func (s *Stream) RemoteAddr() net.Addr { return s.remote }
 
-// Read reads data of the stream. It returns io.EOF only after END.
-func (s *Stream) Read(p []byte) (int, error) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	for {
-		switch {
-		case s.closed:
-			return 0, s.opError("read", net.ErrClosed)
-		case s.readDeadline.passed():
-			return 0, s.opError("read", os.ErrDeadlineExceeded)
-		case s.cause != nil:
-			return 0, s.opError("read", s.cause)
-		case s.buf.len > 0:
-			n := s.buf.read(p)
-			s.consumedLocked(n)
-			return n, nil
-		case s.recv.ended():
-			return 0, io.EOF
-		case len(p) == 0:
-			return 0, nil
-		case s.recv.moved() && s.lane.conn != nil:
-			return s.readLaneLocked(p)
-		}
-		s.readable.Wait()
-	}
-}
-
 // unlocked runs f, which may wait or panic, without the lock.
 func (s *Stream) unlocked(f func()) {
 	s.mu.Unlock()
@@ -173,67 +88,15 @@ func (s *Stream) unlocked(f func()) {
 	f()
 }
 
-// Write queues data for the other side, as far as there is credit and room. It
-// returns when all is queued, the deadline has passed, or the stream is over.
-func (s *Stream) Write(p []byte) (n int, err error) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	s.lane.writing++
-	defer func() {
-		s.lane.writing--
-		s.switchLocked()
-	}()
-	for {
-		switch {
-		case s.closed:
-			return n, s.opError("write", net.ErrClosed)
-		case s.writeLimit.passed():
-			return n, s.opError("write", os.ErrDeadlineExceeded)
-		case s.cause != nil:
-			return n, s.opError("write", s.cause)
-		case s.send.ended():
-			return n, s.opError("write", syscall.EPIPE)
-		case s.send.moved():
-			m, err := s.writeLaneLocked(p[n:])
-			return n + m, err
-		}
-		n += s.queueLocked(p[n:])
-		if n == len(p) && len(s.out) < atOnce && s.readyLocked() {
-			s.unlocked(s.link.pump)
-			return n, nil
-		}
-		s.kickLocked()
-		if n == len(p) {
-			return n, nil
-		}
-		s.writable.Wait()
-	}
-}
-
-// CloseWrite sends END: the other side reads io.EOF after all data.
-func (s *Stream) CloseWrite() error {
-	defer s.link.pump()
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	switch {
-	case s.closed:
-		return s.opError("close", net.ErrClosed)
-	case s.cause != nil:
-		return s.opError("close", s.cause)
-	}
-	s.endLocked()
-	return nil
-}
-
 // Close closes the stream, see [Stream]. It does not wait for anything.
 func (s *Stream) Close() error {
-	defer s.link.pump()
+	defer s.link.sender.pump()
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.closed {
 		return s.opError("close", net.ErrClosed)
 	}
-	if s.buf.len > 0 && s.cause == nil {
+	if !s.in.isEmpty() && s.cause == nil {
 		s.resetLocked(ResetCancel)
 		return nil
 	}
@@ -268,7 +131,7 @@ func (s *Stream) reset(code ResetCode) error {
 }
 
 func (s *Stream) resetLocked(code ResetCode) {
-	s.judgeLaneLocked()
+	s.lane.judgeLocked()
 	s.closed = true
 	s.cutLocked(code)
 	if s.cause == nil {
@@ -282,12 +145,22 @@ func (s *Stream) resetLocked(code ResetCode) {
 // over.
 func (s *Stream) cutLocked(code ResetCode) {
 	if s.cause == nil && s.wire == wireOpen {
-		s.out, s.frame = s.out[:s.outHead], 0
-		s.rst = rstQueued
-		s.controlLocked(recReset, []byte{byte(code >> 8), byte(code)})
+		s.out.reset(s.id, code)
+		s.kickLocked()
 	}
-	s.dropLaneLocked()
-	s.buf.free()
+	s.lane.dropLocked()
+	s.in.drop()
+}
+
+// breakLocked ends the stream, to the other side by a reset, because what
+// carries it has failed.
+func (s *Stream) breakLocked(err error) {
+	s.cutLocked(ResetCancel)
+	if s.cause == nil {
+		s.cause = err
+	}
+	s.wakeLocked()
+	s.settleLocked()
 }
 
 // fail ends the stream for a reason from outside: RESET or the link's loss.
@@ -296,9 +169,9 @@ func (s *Stream) fail(err error) {
 	defer s.mu.Unlock()
 	if s.cause == nil && s.wire == wireOpen {
 		s.cause = err
-		s.dropOutLocked()
-		s.dropLaneLocked()
-		s.buf.free()
+		s.out.drop()
+		s.lane.dropLocked()
+		s.in.drop()
 	}
 	s.wakeLocked()
 	s.settleLocked()
@@ -307,6 +180,57 @@ func (s *Stream) fail(err error) {
 func (s *Stream) wakeLocked() {
 	s.readable.Broadcast()
 	s.writable.Broadcast()
+}
+
+// settleLocked closes the smux side when both directions are over, and takes
+// the stream off the link when nothing of it is left here and on the wire: a peer
+// that opens and ends streams without reading must not make this side hold more of
+// them than MaxStreams.
+func (s *Stream) settleLocked() {
+	over := s.endedLocked() && len(s.out.frames) == 0 && !s.out.inTurn
+	if s.cause != nil {
+		over = s.out.rst == rstNone // RESET goes out first
+	}
+	if over && s.wire == wireOpen {
+		s.wire = wireEnding
+		if s.linger != nil {
+			s.linger.Stop()
+		}
+		if !s.lane.livesLocked() {
+			s.readable.stop()
+			s.writable.stop()
+		}
+		if s.link.sender.tryFIN(s.id) {
+			s.wire = wireEnded
+			s.link.streams.forget(s)
+		} else {
+			go s.closeMux()
+		}
+	}
+	s.lane.endLocked()
+	if s.wire == wireEnded && (s.in.isEmpty() || s.closed) && !s.in.popped && !s.lane.livesLocked() {
+		s.wire = wireRemoved
+		s.in.release()
+		s.link.streams.remove(s, StreamMemory+s.lane.memory())
+	}
+}
+
+// closeMux closes the smux side where FIN has to wait for the link.
+func (s *Stream) closeMux() {
+	defer s.link.handler.Panics.Catch("ending a stream", s.link.panicked)
+	s.link.sender.fin(s.id)
+	s.link.streams.forget(s)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.wire = wireEnded
+	s.settleLocked()
+}
+
+// over reports whether nothing of the stream is left to move.
+func (s *Stream) over() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.overLocked()
 }
 
 func (s *Stream) opError(op string, err error) error {
@@ -320,34 +244,29 @@ func (s *Stream) SetDeadline(t time.Time) error {
 
 // SetReadDeadline sets the deadline of Read.
 func (s *Stream) SetReadDeadline(t time.Time) error {
-	return s.setDeadline(&s.readDeadline, &s.readable, t)
+	return s.setDeadline(&s.readable, t)
 }
 
 // SetWriteDeadline sets the deadline of Write. Data that Write has counted is
 // sent whatever the deadline.
 func (s *Stream) SetWriteDeadline(t time.Time) error {
-	return s.setDeadline(&s.writeLimit, &s.writable, t)
+	return s.setDeadline(&s.writable, t)
 }
 
-func (s *Stream) setDeadline(d *deadline, c *sync.Cond, t time.Time) error {
+func (s *Stream) setDeadline(c *condition, t time.Time) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.closed {
 		return s.opError("set", net.ErrClosed)
 	}
 	if s.lane.conn != nil {
-		if d == &s.readDeadline {
+		if c == &s.readable {
 			s.lane.conn.SetReadDeadline(t)
 		} else {
 			s.lane.conn.SetWriteDeadline(t)
 		}
 	}
-	d.set(t, func() {
-		s.mu.Lock()
-		defer s.mu.Unlock()
-		c.Broadcast()
-	})
-	c.Broadcast()
+	c.setDeadline(t)
 	return nil
 }
 

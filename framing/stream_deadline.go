@@ -1,27 +1,39 @@
 package framing
 
-import "time"
+import (
+	"sync"
+	"time"
+)
 
-// A deadline is a point in time at which sleepers are woken. The zero value is
-// none.
-type deadline struct {
-	t     time.Time
-	timer *time.Timer
+// A condition is what a Read or a Write waits for, at most until its deadline. The
+// caller of its methods holds L.
+type condition struct {
+	sync.Cond
+	deadline time.Time   // the zero value is none
+	timer    *time.Timer // wakes at the deadline
 }
 
-func (d *deadline) set(t time.Time, wake func()) {
-	d.stop()
-	d.t = t
+func (c *condition) setDeadline(t time.Time) {
+	c.stop()
+	c.deadline = t
 	if wait := time.Until(t); !t.IsZero() && wait > 0 {
-		d.timer = time.AfterFunc(wait, wake)
+		c.timer = time.AfterFunc(wait, func() {
+			c.L.Lock()
+			defer c.L.Unlock()
+			c.Broadcast()
+		})
+	}
+	c.Broadcast()
+}
+
+// stop lets the deadline wake nobody.
+func (c *condition) stop() {
+	if c.timer != nil {
+		c.timer.Stop()
+		c.timer = nil
 	}
 }
 
-func (d *deadline) stop() {
-	if d.timer != nil {
-		d.timer.Stop()
-		d.timer = nil
-	}
+func (c *condition) timedOut() bool {
+	return !c.deadline.IsZero() && !time.Now().Before(c.deadline)
 }
-
-func (d *deadline) passed() bool { return !d.t.IsZero() && !time.Now().Before(d.t) }

@@ -1,207 +1,21 @@
 package framing
 
 import (
-	"encoding/binary"
 	"io"
 	"net"
 	"os"
 )
 
-// A parser splits a stream's bytes into records, however they are cut.
-type parser struct {
-	phase phase
-	wrote bool // data of what is fed was written by WriteNow: once is enough
-
-	arrived, updated uint32 // bytes in all, and what of them UPD has told
-
-	head    [recordHeader]byte
-	nhead   int
-	typ     recordType
-	left    int    // bytes of the payload that are still to come
-	payload []byte // of a record that is not DATA
-}
-
-// A phase is how far a stream's records have come. It only grows. The side that
-// opens a stream begins in phaseData, since no HEADER comes to it.
-type phase uint8
-
-const (
-	phaseHeader phase = iota // HEADER is to come
-	phaseData                // anything but HEADER may come
-	phaseEnded               // END or SWITCH has come: no more DATA, END or SWITCH
-	phaseReset               // RESET has come: nothing may follow
-	phaseCut                 // smux's FIN has come: nothing can follow
-)
-
-// feed parses p and hands each record to the sink.
-func (r *parser) feed(s sink, p []byte) error {
-	for len(p) > 0 {
-		if r.nhead < recordHeader {
-			n := copy(r.head[r.nhead:], p)
-			r.nhead += n
-			p = p[n:]
-			if r.nhead < recordHeader {
-				return nil
-			}
-			r.typ, r.left = parseRecordHeader(r.head[:])
-			if err := r.check(s); err != nil {
-				return err
-			}
-		}
-		n := min(r.left, len(p))
-		if r.typ == recData {
-			if err := s.data(p[:n]); err != nil {
-				return err
-			}
-		} else {
-			r.payload = append(r.payload, p[:n]...)
-		}
-		p = p[n:]
-		if r.left -= n; r.left > 0 {
-			return nil
-		}
-		r.nhead = 0
-		payload := r.payload
-		r.payload = nil
-		if err := r.record(s, payload); err != nil {
-			return err
-		}
-	}
-	return nil
-}
-
-// check decides from a record's header whether it may come now.
-func (r *parser) check(s sink) error {
-	if r.phase == phaseReset {
-		return protocolErrorf("stream record 0x%02x after RESET", r.typ)
-	}
-	limit := maxSmall
-	switch r.typ {
-	case recHeader:
-		limit = maxHeader
-		if r.phase != phaseHeader {
-			return protocolErrorf("HEADER in the wrong place")
-		}
-	case recData:
-		limit = maxData
-		if r.left == 0 {
-			return protocolErrorf("empty DATA")
-		}
-		if r.phase >= phaseEnded {
-			return protocolErrorf("DATA after END or SWITCH")
-		}
-	case recEnd:
-		limit = 0
-		if r.phase >= phaseEnded {
-			return protocolErrorf("END twice or after SWITCH")
-		}
-	case recSwitch:
-		if !s.lanes() {
-			return protocolErrorf("SWITCH where no lanes were agreed on")
-		}
-		if r.phase >= phaseEnded {
-			return protocolErrorf("SWITCH twice or after END")
-		}
-	case recReset, recCredit:
-	default:
-		limit = maxControl
-		if r.typ < optional {
-			return protocolErrorf("unknown stream record 0x%02x", r.typ)
-		}
-	}
-	if r.phase == phaseHeader && r.typ != recHeader {
-		return protocolErrorf("stream record 0x%02x before HEADER", r.typ)
-	}
-	if r.left > limit {
-		return protocolErrorf("stream record 0x%02x of %d bytes", r.typ, r.left)
-	}
-	return nil
-}
-
-// record hands on a record that is whole.
-func (r *parser) record(s sink, payload []byte) error {
-	switch r.typ {
-	case recHeader:
-		h, err := parseHeader(payload)
-		if err != nil {
-			return err
-		}
-		r.phase = phaseData
-		return s.begun(h)
-	case recEnd:
-		r.phase = phaseEnded
-		s.end()
-	case recSwitch:
-		if len(payload) < 8 {
-			return protocolErrorf("short SWITCH")
-		}
-		r.phase = phaseEnded
-		return s.switched(binary.BigEndian.Uint64(payload))
-	case recReset:
-		if len(payload) < 2 {
-			return protocolErrorf("short RESET")
-		}
-		r.phase = phaseReset
-		s.fail(&ResetError{ResetCode(binary.BigEndian.Uint16(payload))})
-	case recCredit:
-		if len(payload) < 4 {
-			return protocolErrorf("short CREDIT")
-		}
-		return s.credited(binary.BigEndian.Uint32(payload))
-	}
-	return nil
-}
-
-// A sink is what a parser feeds: a Stream, or a test's record of it.
-type sink interface {
-	begun(Header) error
-	data([]byte) error
-	end()
-	fail(error)
-	credited(uint32) error
-	lanes() bool // SWITCH may come at all
-	switched(offset uint64) error
-}
-
-// begun makes the stream ready for Accept.
-func (s *Stream) begun(h Header) error {
-	s.header = h
-	s.local, s.remote = tcpAddr(h.Dest), tcpAddr(h.Source)
-	if s.begins.CompareAndSwap(false, true) {
-		defer s.link.hasBegun()
-	}
-	if s.link.isDrained() { // opened after the acknowledgement of GOAWAY
-		s.Refuse()
-		return nil
-	}
-	select {
-	case s.link.accepted <- s:
-	default:
-		s.Refuse()
-	}
-	return nil
-}
-
-// data keeps a part of a DATA record's payload until it is read.
-func (s *Stream) data(p []byte) error {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if !s.win.received(len(p)) {
-		return protocolErrorf("data beyond the credit")
-	}
-	s.got += int64(len(p))
-	if s.notices.spoke {
-		s.notices.spoke = false
-		s.notices.exchanges++
-	}
-	if s.closed || s.cause != nil {
-		return nil // thrown away; the other side learns from RESET
-	}
-	if n := s.writeNowLocked(p); n < len(p) {
-		s.buf.append(p[n:])
-		s.readable.Broadcast()
-	}
-	return nil
+// An incoming is what has come on a stream and is not read yet, and the window for
+// more. It is guarded by the stream's lock.
+type incoming struct {
+	win    window
+	buf    chunks
+	popped bool      // WriteTo is writing a chunk
+	got    int64     // bytes of DATA that came
+	now    nowWriter // of a WriteTo that waits for data, or nil
+	wrote  int64     // bytes that writeNow has written to it
+	once   bool      // data of what is fed was written by writeNow; used by the link's reader alone
 }
 
 // A nowWriter writes what can be written without waiting, and returns how much
@@ -213,41 +27,138 @@ type nowWriter interface{ WriteNow(p []byte) (int, error) }
 // that one makes fewer, larger pieces, while the reader reads on.
 const maxNow = 4 << 10
 
-// writeNowLocked writes p to where a WriteTo waits for it, as far as it can.
-func (s *Stream) writeNowLocked(p []byte) int {
-	if s.now == nil || s.buf.len > 0 || len(p) > maxNow || s.parse.wrote {
+// came accounts n bytes of DATA.
+func (in *incoming) came(n int) error {
+	if !in.win.received(n) {
+		return protocolErrorf("data beyond the credit")
+	}
+	in.got += int64(n)
+	return nil
+}
+
+// writeNow writes p to where a WriteTo waits for it, as far as it can, and returns
+// how much that was.
+func (in *incoming) writeNow(p []byte) int {
+	if in.now == nil || in.buf.len > 0 || len(p) > maxNow || in.once {
 		return 0
 	}
-	s.parse.wrote = true
-	n, _ := s.now.WriteNow(p)
-	s.nowTotal += int64(n)
-	s.consumedLocked(n)
+	in.once = true
+	n, _ := in.now.WriteNow(p)
+	in.wrote += int64(n)
 	return n
 }
 
-func (s *Stream) lanes() bool { return s.link.agreed }
+// await waits on readable, for a WriteTo that writes to now, and returns how much
+// writeNow has written meanwhile.
+func (in *incoming) await(readable *condition, now nowWriter) int64 {
+	in.now = now
+	readable.Wait()
+	in.now = nil
+	n := in.wrote
+	in.wrote = 0
+	return n
+}
+
+// ended accounts that nothing more comes: only what is buffered counts.
+func (in *incoming) ended() { in.win.ended(in.buf.len) }
+
+// isEmpty reports whether all that has come is read.
+func (in *incoming) isEmpty() bool { return in.buf.len == 0 }
+
+// drop throws away what is buffered.
+func (in *incoming) drop() { in.buf.free() }
+
+// release gives back all that the stream holds of its link's memory for what comes.
+func (in *incoming) release() {
+	in.buf.free()
+	in.win.release(0)
+}
+
+// receive parses what has arrived for the stream.
+func (s *Stream) receive(p []byte) error {
+	r := &s.parse
+	if r.phase == phaseCut {
+		return nil
+	}
+	r.arrived += uint32(len(p))
+	if step := r.arrived - r.updated; step >= updateStep || r.updated == 0 && step >= firstUpdate {
+		r.updated = r.arrived
+		s.link.sender.update(s.id, r.arrived)
+	}
+	s.in.once = false
+	if err := r.feed(s, p); err != nil {
+		return err
+	}
+	s.notice()
+	return nil
+}
+
+// cutOff is the end of the stream's smux side.
+func (s *Stream) cutOff() {
+	if s.parse.phase == phaseCut {
+		return
+	}
+	s.parse.phase = phaseCut
+	s.mu.Lock()
+	ended := s.endedLocked() // then written is about to find that out
+	s.mu.Unlock()
+	if !ended {
+		s.lost()
+	}
+}
+
+// lost ends a stream because of its link, or of its smux side.
+func (s *Stream) lost() {
+	s.fail(s.link.cause(errCut))
+	if !s.link.isRelay && s.begins.CompareAndSwap(false, true) {
+		s.link.streams.arrived()
+	}
+}
+
+// begun makes the stream ready for Accept.
+func (s *Stream) begun(h Header) error {
+	s.header = h
+	s.local, s.remote = tcpAddr(h.Dest), tcpAddr(h.Source)
+	if s.begins.CompareAndSwap(false, true) {
+		defer s.link.streams.arrived()
+	}
+	if !s.link.streams.offer(s) {
+		s.Refuse()
+	}
+	return nil
+}
+
+// data keeps a part of a DATA record's payload until it is read.
+func (s *Stream) data(p []byte) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if err := s.in.came(len(p)); err != nil {
+		return err
+	}
+	s.notices.came()
+	if s.closed || s.cause != nil {
+		return nil // thrown away; the other side learns from RESET
+	}
+	n := s.in.writeNow(p)
+	if n > 0 {
+		s.consumedLocked(n)
+	}
+	if n < len(p) {
+		s.in.buf.append(p[n:])
+		s.readable.Broadcast()
+	}
+	return nil
+}
+
+func (s *Stream) lanes() bool { return s.link.lanes.agreed }
 
 func (s *Stream) end() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.recv = halfEnded
-	s.win.ended(s.buf.len)
+	s.in.ended()
 	s.readable.Broadcast()
 	s.settleLocked()
-}
-
-func (s *Stream) credited(n uint32) error {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if n > MaxCredit || s.credit+int(n) > MaxCredit {
-		return protocolErrorf("more than %d bytes of credit", MaxCredit)
-	}
-	if s.credits++; s.credits > creditBurst+s.sent/creditStep {
-		return protocolErrorf("a flood of CREDIT")
-	}
-	s.credit += int(n)
-	s.writable.Broadcast()
-	return nil
 }
 
 // consumedLocked accounts data that was read, and gives new credit for it. The
@@ -258,11 +169,38 @@ func (s *Stream) consumedLocked(n int) {
 		return
 	}
 	if s.recv != halfOpen {
-		s.win.ended(s.buf.len)
+		s.in.ended()
 		s.settleLocked()
 		return
 	}
-	s.grantLocked(s.win.consumed(n))
+	s.grantLocked(s.in.win.consumed(n))
+}
+
+// Read reads data of the stream. It returns io.EOF only after END.
+func (s *Stream) Read(p []byte) (int, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for {
+		switch {
+		case s.closed:
+			return 0, s.opError("read", net.ErrClosed)
+		case s.readable.timedOut():
+			return 0, s.opError("read", os.ErrDeadlineExceeded)
+		case s.cause != nil:
+			return 0, s.opError("read", s.cause)
+		case !s.in.isEmpty():
+			n := s.in.buf.read(p)
+			s.consumedLocked(n)
+			return n, nil
+		case s.recv.ended():
+			return 0, io.EOF
+		case len(p) == 0:
+			return 0, nil
+		case s.recv.moved() && s.lane.conn != nil:
+			return s.lane.readLocked(p)
+		}
+		s.readable.Wait()
+	}
 }
 
 // WriteTo writes the stream's data to w up to its end, straight from the
@@ -283,20 +221,20 @@ func (s *Stream) WriteTo(w io.Writer) (total int64, err error) {
 		switch {
 		case s.closed:
 			return total, s.opError("read", net.ErrClosed)
-		case s.readDeadline.passed():
+		case s.readable.timedOut():
 			return total, s.opError("read", os.ErrDeadlineExceeded)
 		case s.cause != nil:
 			return total, s.opError("read", s.cause)
-		case s.buf.len > 0:
-			c := s.buf.pop()
-			s.popped = true
+		case !s.in.isEmpty():
+			c := s.in.buf.pop()
+			s.in.popped = true
 			size := c.end - c.start
 			var n int
 			s.unlocked(func() {
 				n, err = w.Write(c.data[c.start:c.end])
 				c.free()
 			})
-			s.popped = false
+			s.in.popped = false
 			total += int64(n)
 			if err == nil {
 				s.consumedLocked(size)
@@ -315,13 +253,9 @@ func (s *Stream) WriteTo(w io.Writer) (total int64, err error) {
 				return total, nil
 			}
 			var n int64
-			s.unlocked(func() { n, err = s.writeLaneTo(w) })
+			s.unlocked(func() { n, err = s.lane.writeTo(w) })
 			return total + n, err
 		}
-		s.now = now
-		s.readable.Wait()
-		s.now = nil
-		total += s.nowTotal
-		s.nowTotal = 0
+		total += s.in.await(&s.readable, now)
 	}
 }

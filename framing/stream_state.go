@@ -25,6 +25,27 @@ func (h half) moved() bool { return h >= halfMoved }
 // ended reports whether no more can come after what there is.
 func (h half) ended() bool { return h == halfEnded || h == halfMovedEnded }
 
+// A state is how far a stream has come. It is guarded by the stream's lock.
+type state struct {
+	recv   half  // what comes
+	send   half  // what goes
+	closed bool  // Close or Reset was called
+	cause  error // why both directions are over at once: reset, or the link lost
+	wire   wireState
+}
+
+// endedLocked reports whether both directions have ended, or moved. The other side
+// may send smux's FIN as soon as it has our END. That can be before written is called
+// for the END.
+func (s *state) endedLocked() bool {
+	return s.recv != halfOpen && s.send != halfOpen
+}
+
+// overLocked reports whether nothing of the stream is left to move.
+func (s *state) overLocked() bool {
+	return s.cause != nil || s.closed || s.wire != wireOpen || s.recv.ended() && s.send.ended()
+}
+
 // A wireState is how far a stream's end has come in the session. It only grows.
 // A stream whose halves are not both over, and that has no cause, is in wireOpen.
 type wireState uint8
@@ -43,6 +64,6 @@ type rstState uint8
 
 const (
 	rstNone   rstState = iota // there is none, or it is written
-	rstQueued                 // it is in Stream.out
+	rstQueued                 // it is in outgoing.frames
 	rstPut                    // it is in what writeOut has put to the connection
 )

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"syscall"
 )
 
 // Minor is the newest minor version of the protocol that this package speaks.
@@ -68,6 +69,27 @@ const (
 	recCredit recordType = 0x05 // bytes (4)
 	recSwitch recordType = 0x06 // bytes of DATA before it (8)
 )
+
+// A ResetCode says why a stream was reset.
+type ResetCode uint16
+
+// The reasons of a reset.
+const (
+	ResetCancel  ResetCode = 0 // the connection behind the stream broke
+	ResetRefused ResetCode = 1 // the remote does not take the stream
+	ResetClosed  ResetCode = 2 // data arrived for a closed stream
+)
+
+// A ResetError is the error of a stream that the other side reset. It is a
+// syscall.ECONNRESET to errors.Is.
+type ResetError struct{ Code ResetCode }
+
+func (e *ResetError) Error() string {
+	return fmt.Sprintf("stream reset by the other side (code %d)", e.Code)
+}
+
+// Is makes a ResetError equal to the error of a reset TCP connection.
+func (e *ResetError) Is(target error) bool { return target == syscall.ECONNRESET }
 
 // ErrProtocol is wrapped by every error that says the other side broke the
 // protocol. It ends the link.

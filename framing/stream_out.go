@@ -1,0 +1,198 @@
+package framing
+
+import (
+	"encoding/binary"
+	"sync"
+)
+
+const (
+	// frameHeader is the size of what is around the records of a stream: a MUX
+	// record with a smux frame in it.
+	frameHeader = recordHeader + smuxHeader
+	// fullFrame is a frame as long as they get: just one TLS record of 16 KiB.
+	fullFrame = frameHeader + smuxFrame
+	// maxOut is how much data may be queued on a stream while more is written.
+	maxOut = 4 * fullFrame
+	// atOnce is how much less than a frame is worth no goroutine: Write itself
+	// sees to it that it is written.
+	atOnce = 8 << 10
+	// worthFilling is how much room there is in a frame that is worth a DATA
+	// record of its own.
+	worthFilling = 1 << 10
+)
+
+// The sizes of the buffers of Stream.out in bytes. Most of what is sent is
+// small, and when a link is slow each of its streams may hold one.
+const (
+	smallOut  = 4 << 10
+	mediumOut = 2 * fullFrame
+	largeOut  = maxOut + fullFrame
+)
+
+// The pools are shared by all links, as a buffer is held only as long as there
+// is something in it.
+var (
+	smallOuts  = sync.Pool{New: func() any { return newOut(smallOut) }}
+	mediumOuts = sync.Pool{New: func() any { return newOut(mediumOut) }}
+	largeOuts  = sync.Pool{New: func() any { return newOut(largeOut) }}
+)
+
+func newOut(size int) *[]byte {
+	b := make([]byte, 0, size)
+	return &b
+}
+
+// outs returns the pool of the buffers that hold n bytes; above largeOut that is
+// none.
+func outs(n int) *sync.Pool {
+	switch {
+	case n <= smallOut:
+		return &smallOuts
+	case n <= mediumOut:
+		return &mediumOuts
+	case n <= largeOut:
+		return &largeOuts
+	}
+	return nil
+}
+
+// growOut returns out with room for n bytes more.
+func growOut(out []byte, n int) []byte {
+	n += len(out)
+	p := outs(n)
+	if n <= cap(out) || p == nil {
+		return out // append does it
+	}
+	b := append((*p.Get().(*[]byte))[:0], out...)
+	putOut(out)
+	return b
+}
+
+func putOut(b []byte) {
+	if p := outs(cap(b)); p != nil && b != nil {
+		p.Put(&b)
+	}
+}
+
+// An outgoing is what a stream has to send: whole frames that wait for its turn,
+// and the credit for more. It is guarded by the stream's lock.
+type outgoing struct {
+	pool    *pool
+	frames  []byte // that wait for writeOut
+	header  int    // how much of frames is HEADER, which goes first in any case
+	last    int    // where the last frame begins in frames
+	held    int    // size that frames may have: 0, or more than smallOut, taken from the pool
+	rst     rstState
+	inTurn  bool // the stream is among those that have something to write, or being written
+	credit  int
+	credits int64 // CREDIT records that came
+	sent    int64 // bytes of DATA queued
+}
+
+// data appends as much of p, as DATA, as credit and room allow, and returns how
+// much that was. Like each of its kind it says whose frames they are.
+func (o *outgoing) data(id uint32, p []byte) int {
+	total := 0
+	for {
+		room := fullFrame - (len(o.frames) - o.last)
+		if len(o.frames) == 0 || room < recordHeader+worthFilling {
+			room = smuxFrame
+		}
+		n := o.fit(min(len(p), room-recordHeader, o.credit, maxOut-len(o.frames)-frameHeader-recordHeader))
+		if n <= 0 {
+			return total
+		}
+		o.record(id, recData, p[:n])
+		o.credit -= n
+		o.sent += int64(n)
+		total += n
+		p = p[n:]
+	}
+}
+
+// spareOut is what DATA leaves of a small buffer for records that need no room.
+const spareOut = 64
+
+// fit takes memory, so that n bytes of DATA fit, and returns how many do: where
+// there is none, as many as in the buffer that there is, or in a small one. So a
+// stream that has nothing queued can always queue a little, and its own writeOut
+// wakes one that has.
+func (o *outgoing) fit(n int) int {
+	held := max(smallOut, o.held)
+	need := len(o.frames) + frameHeader + recordHeader + n + spareOut
+	if n <= 0 || need <= held {
+		return n
+	}
+	size := mediumOut
+	if need > mediumOut {
+		size = largeOut
+	}
+	if o.pool.takeAll(size - held) {
+		o.held = size
+		return n
+	}
+	return n - (need - held)
+}
+
+// room returns how much data would take now.
+func (o *outgoing) room() int {
+	space := maxOut - len(o.frames) - 2*(frameHeader+recordHeader)
+	if space < smallOut || o.pool.tight(largeOut) {
+		space = max(smallOut, o.held) - spareOut - len(o.frames) - 2*(frameHeader+recordHeader)
+	}
+	return min(o.credit, space)
+}
+
+// record appends a record: to the frame that is last there, or to a new one.
+func (o *outgoing) record(id uint32, t recordType, payload []byte) {
+	o.frames = growOut(o.frames, frameHeader+recordHeader+len(payload))
+	if size := len(o.frames) - o.last; size == 0 || size+recordHeader+len(payload) > fullFrame {
+		o.last = len(o.frames)
+		o.frames = append(o.frames, byte(recMux), 0, 0, smuxVersion, smuxPSH, 0, 0)
+		o.frames = binary.LittleEndian.AppendUint32(o.frames, id)
+	}
+	o.frames = appendRecord(o.frames, t, payload)
+	f := o.frames[o.last:]
+	binary.BigEndian.PutUint16(f[1:], uint16(len(f)-recordHeader))
+	binary.LittleEndian.PutUint16(f[recordHeader+2:], uint16(len(f)-frameHeader))
+}
+
+// reset puts RESET in the place of all that waits, but for HEADER.
+func (o *outgoing) reset(id uint32, code ResetCode) {
+	o.frames, o.last = o.frames[:o.header], 0
+	o.rst = rstQueued
+	o.record(id, recReset, []byte{byte(code >> 8), byte(code)})
+}
+
+// credited takes CREDIT.
+func (o *outgoing) credited(n uint32) error {
+	if n > MaxCredit || o.credit+int(n) > MaxCredit {
+		return protocolErrorf("more than %d bytes of credit", MaxCredit)
+	}
+	if o.credits++; o.credits > creditBurst+o.sent/creditStep {
+		return protocolErrorf("a flood of CREDIT")
+	}
+	o.credit += int(n)
+	return nil
+}
+
+// take takes out what waits, for a writer that frees it.
+func (o *outgoing) take() (frames []byte, held int) {
+	if o.rst == rstQueued {
+		o.rst = rstPut
+	}
+	frames, held = o.frames, o.held
+	o.frames, o.header, o.last, o.held = nil, 0, 0, 0
+	return frames, held
+}
+
+// free gives back what take has returned. It needs no lock.
+func (o *outgoing) free(frames []byte, held int) {
+	putOut(frames)
+	if held > 0 {
+		o.pool.put(held - smallOut)
+	}
+}
+
+// drop throws away what waits.
+func (o *outgoing) drop() { o.free(o.take()) }
