@@ -23,3 +23,6 @@ func ListenAll(cfg Config, domains ...string) (list []*Listener, err error) {
 	d.start()
 	return list, nil
 }
+
+// MaxLeft is how many links of relays that go away a device keeps.
+const MaxLeft = maxLeft
