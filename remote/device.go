@@ -53,6 +53,8 @@ type device struct {
 	alarm      alarm        // after sleep, or on another network
 	loss       pathLoss     // to the relays
 	most       int          // visitors at once
+	networks   *networks    // that they come from
+	crowded    outage       // visitors of a network that has too many, for ever
 	full       outage       // while there are more
 	left       atomic.Int32 // links of relays that go away
 
@@ -85,6 +87,7 @@ func openDevice(cfg Config) (*device, error) {
 	d.panics = &panics.Log{Logger: d.log}
 	available, _ := budget.Available()
 	d.most = maxVisitors(cfg.MaxVisitors, available)
+	d.networks = newNetworks(d.most)
 	var err error
 	if d.state, err = openState(cfg.StateDir); err != nil {
 		return nil, err
@@ -225,7 +228,18 @@ func (d *device) receive(stream *framing.Stream) {
 		stream.Refuse()
 		return
 	}
-	l.receive(stream)
+	leave := func() {}
+	if h.Kind == framing.KindTLS && !l.cfg.Raw { // how long one of these stays is not known
+		var ok bool
+		if leave, ok = d.networks.enter(h.Source.Addr()); !ok {
+			if d.crowded.tellsReason("network", false) {
+				d.log.Warn("too many visitors at once from one network: new ones from there are refused")
+			}
+			stream.Refuse()
+			return
+		}
+	}
+	l.receive(stream, leave)
 }
 
 // noteLoss keeps why there is no session, for Wait.
