@@ -305,7 +305,7 @@ func TestAnswerOfATLSServerToPlainHTTPIsNamed(t *testing.T) {
 						t.Fatal(err)
 					}
 					probed := make(chan struct{}, 100)
-					defer rawAccept(ln, func(conn net.Conn) {
+					defer testnet.Accept(ln, func(conn net.Conn) {
 						first := bufio.NewReader(conn)
 						if b, _ := first.Peek(1); len(b) == 0 || b[0] != 22 {
 							http.ReadRequest(first)
