@@ -8,6 +8,7 @@ import (
 	"maps"
 	"slices"
 	"sync"
+	"sync/atomic"
 
 	"keystay/framing"
 	"keystay/internal/budget"
@@ -27,6 +28,7 @@ import (
 //	link_transport.go  TLS or a WebSocket: what to try, and what has worked
 //	link_greet.go      the TLS handshake, the proof of identity, HELLO
 //	link_session.go    the claims, and what ends a session
+//	link_left.go       what becomes of a link whose relay goes away
 //	link_linker.go     what then: give up, dial again at once, or wait
 //	link_retry.go      how long that wait is
 //	link_log.go        what the log says of all this; link_outage.go: how often
@@ -48,10 +50,13 @@ type device struct {
 	state      *state
 	ways       []*way
 	transports transports
-	alarm      alarm    // after sleep, or on another network
-	loss       pathLoss // to the relays
-	most       int      // visitors at once
-	full       outage   // while there are more
+	alarm      alarm        // after sleep, or on another network
+	loss       pathLoss     // to the relays
+	most       int          // visitors at once
+	networks   *networks    // that they come from
+	crowded    outage       // visitors of a network that has too many, for ever
+	full       outage       // while there are more
+	left       atomic.Int32 // links of relays that go away
 
 	// The ends of the device, in their order; see stop.
 	ctx      context.Context // ends with Close, or a final error
@@ -82,6 +87,7 @@ func openDevice(cfg Config) (*device, error) {
 	d.panics = &panics.Log{Logger: d.log}
 	available, _ := budget.Available()
 	d.most = maxVisitors(cfg.MaxVisitors, available)
+	d.networks = newNetworks(d.most)
 	var err error
 	if d.state, err = openState(cfg.StateDir); err != nil {
 		return nil, err
@@ -222,7 +228,18 @@ func (d *device) receive(stream *framing.Stream) {
 		stream.Refuse()
 		return
 	}
-	l.receive(stream)
+	leave := func() {}
+	if h.Kind == framing.KindTLS && !l.cfg.Raw { // how long one of these stays is not known
+		var ok bool
+		if leave, ok = d.networks.enter(h.Source.Addr()); !ok {
+			if d.crowded.tellsReason("network", false) {
+				d.log.Warn("too many visitors at once from one network: new ones from there are refused")
+			}
+			stream.Refuse()
+			return
+		}
+	}
+	l.receive(stream, leave)
 }
 
 // noteLoss keeps why there is no session, for Wait.

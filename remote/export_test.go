@@ -23,3 +23,10 @@ func ListenAll(cfg Config, domains ...string) (list []*Listener, err error) {
 	d.start()
 	return list, nil
 }
+
+// VisitorsPlaced is how many places for visitors the networks that they come from
+// have taken.
+func VisitorsPlaced(l *Listener) int { return int(l.d.networks.places.Used() / place) }
+
+// MaxLeft is how many links of relays that go away a device keeps.
+const MaxLeft = maxLeft

@@ -55,6 +55,8 @@ func (w *way) session() (had time.Duration, err error) {
 		var denial *framing.Denial
 		if errors.As(err, &denial) {
 			link.Close()
+		} else {
+			d.wg.Go(func() { d.leave(link) })
 		}
 		return 0, err
 	case <-link.Done():

@@ -57,7 +57,8 @@ type Config struct {
 
 	// MaxVisitors is how many visitors' connections there may be at once. Further
 	// ones are refused. 0 means DefaultMaxVisitors, or as many as half of the
-	// process's memory is enough for, at 256 KiB each.
+	// process's memory is enough for, at 256 KiB each. One network gets a share of
+	// them, but with Raw.
 	MaxVisitors int
 
 	// LaneAfter is how many bytes in one direction make a visitor's connection

@@ -17,7 +17,16 @@ var errTruncated = fmt.Errorf("the visitor's connection ended without a close_no
 // end of the stream is a truncation wherever it is read. Package crypto/tls
 // takes io.EOF between two records, and io.ErrUnexpectedEOF too, for an end in
 // good order.
-type tlsInput struct{ *framing.Stream }
+type tlsInput struct {
+	*framing.Stream
+	left func() // called by Close
+}
+
+// Close is the stream's.
+func (t tlsInput) Close() error {
+	t.left()
+	return t.Stream.Close()
+}
 
 // Read is the stream's but for the error.
 func (t tlsInput) Read(p []byte) (int, error) {

@@ -14,14 +14,15 @@ import (
 // visitorHandshakeTimeout is how long a visitor's TLS handshake may take.
 const visitorHandshakeTimeout = 15 * time.Second
 
-// receive brings one visitor, or the CA, to where it belongs.
-func (l *Listener) receive(stream *framing.Stream) {
+// receive brings one visitor, or the CA, to where it belongs. It calls left when a
+// visitor's connection is closed.
+func (l *Listener) receive(stream *framing.Stream, left func()) {
 	kind := stream.Header().Kind
 	switch {
 	case kind == framing.KindTLS && l.cfg.Raw:
 		l.hand(stream, stream)
 	case kind == framing.KindTLS:
-		l.handshake(stream)
+		l.handshake(tlsInput{stream, left})
 	case kind == framing.KindHTTP01 && l.keeper != nil:
 		l.plain.hand(stream)
 	default:
@@ -30,8 +31,8 @@ func (l *Listener) receive(stream *framing.Stream) {
 }
 
 // handshake does the TLS handshake with a visitor, or with the CA.
-func (l *Listener) handshake(stream *framing.Stream) {
-	tc := tls.Server(tlsInput{stream}, l.tls)
+func (l *Listener) handshake(stream tlsInput) {
+	tc := tls.Server(stream, l.tls)
 	ctx, cancel := context.WithTimeout(context.Background(), visitorHandshakeTimeout)
 	defer cancel()
 	// Not by ctx, which would end the stream in good order: for the visitor the
@@ -52,7 +53,7 @@ func (l *Listener) handshake(stream *framing.Stream) {
 		return
 	}
 	stop() // whoever accepts it has it
-	l.hand(tc, stream)
+	l.hand(tc, stream.Stream)
 }
 
 // hand gives a visitor's connection, which stream carries, to Accept.

@@ -11,6 +11,7 @@ import (
 	"strings"
 	"syscall"
 	"testing"
+	"time"
 
 	"keystay/framing"
 	"keystay/remote"
@@ -77,6 +78,59 @@ func TestVisitorsAreBounded(t *testing.T) {
 	third.Close()
 	end(ln)
 	if n := strings.Count(log.String(), "too many visitors"); n != 1 {
+		t.Errorf("the log says it %d times, want once: %s", n, &log)
+	}
+}
+
+// A visitor has one of the places of its network from its hello to the end of its
+// connection, whatever becomes of it. Beyond its share the network gets no more.
+func TestVisitorsShareThePlacesByNetwork(t *testing.T) {
+	r := newRelay(t)
+	cfg := r.config()
+	cfg.MaxVisitors = 5
+	var log bytes.Buffer
+	cfg.Logger = slog.New(slog.NewTextHandler(&log, nil))
+	ln := r.listen(cfg)
+	link := r.next()
+	served := make(chan net.Conn, 8)
+	go func() {
+		for {
+			c, err := ln.Accept()
+			if err != nil {
+				return
+			}
+			served <- c
+		}
+	}()
+	awaitTaken := func(n int) {
+		t.Helper()
+		for deadline := time.Now().Add(patience); remote.VisitorsPlaced(ln) != n; runtime.Gosched() {
+			if time.Now().After(deadline) {
+				t.Fatalf("%d places are taken, want %d", remote.VisitorsPlaced(ln), n)
+			}
+		}
+	}
+	var all []net.Conn
+	for range 4 { // which a network always may have
+		all = append(all, link.visitor("http/1.1"), <-served)
+	}
+	awaitTaken(4)
+	for range 2 {
+		s := link.open(domain, framing.KindTLS)
+		if _, err := io.ReadAll(s); !errors.Is(err, syscall.ECONNRESET) {
+			t.Errorf("one too many of its network sees %v, want a reset", err)
+		}
+	}
+	for _, c := range all {
+		c.Close()
+	}
+	awaitTaken(0)
+	broken := link.open(domain, framing.KindTLS)
+	io.WriteString(broken, "no TLS at all")
+	io.ReadAll(broken)
+	awaitTaken(0)
+	end(ln)
+	if n := strings.Count(log.String(), "from one network"); n != 1 {
 		t.Errorf("the log says it %d times, want once: %s", n, &log)
 	}
 }
