@@ -8,7 +8,7 @@ func Remote() []*Advice {
 		UntrustedRelay, NoIntermediate, OtherRoot, RelayExpired, RelayNotYetValid, OtherRelay, OtherName, NotTLS, NotRelay, Silent, NoRelayCertificate, NoWebSocket, PathBreaks, SmallHello,
 		ProxySignIn, ProxyWrongUser, ProxyOtherSignIn, ProxyForbids, ProxyIsNone, ProxyPortal, ProxyCannotReach, ProxyHangsUp, ProxyEnds, ProxyKind, ProxyAway, ProxyUntrusted, ProxySOCKS, ProxyVariable,
 		ProofFails, OtherVersion,
-		NameTaken, NotBelow, TokenWanted, TokenWrong, TokenWithheld, NoNewNames, Banned, Replaced,
+		NameTaken, NotBelow, TokenWanted, TokenWrong, TokenWithheld, NoNewNames, NoMoreNames, RelayUndecided, Banned, Replaced,
 		ServedHere, ReplicaHere, RemoteState, BadIdentity, NewIdentity, BadRun, ServedDamaged,
 		ServiceStopped, ServiceNoSocket, ServiceNotSocket, ServiceSocketClosed, ServiceSilent, ServiceUnknownHost,
 		ServiceUntrusted, ServiceHandshake, ServiceIsPlain, ServiceIsTLS, ServiceIsH2C, ServiceIsNotH2C, ServiceOther, ServiceBroken, TooManyVisitors,
@@ -245,6 +245,16 @@ var (
 		Shown: "this relay gives out no new names",
 		Means: "policy `closed`",
 		Do:    []string{"a name made from this device's key needs no permission: leave out --domain and give --relay"},
+	}
+	NoMoreNames = &Advice{
+		Shown: "a device may hold … names here",
+		Means: "also `this relay has given out all its names`; it is tried again",
+		Do:    []string{"a name made from this device's key counts for none: leave out --domain and give --relay", "else ask the relay's operator, or choose another relay"},
+	}
+	RelayUndecided = &Advice{
+		Shown: "the relay could not decide now",
+		Means: "it is tried again",
+		Do:    []string{"the relay has trouble of its own, such as a disk that is full or a record that is damaged: its operator finds the reason in its log"},
 	}
 	Banned = &Advice{
 		Shown: "… refused by the relay",
