@@ -9,7 +9,7 @@ func Remote() []*Advice {
 		ProxySignIn, ProxyWrongUser, ProxyOtherSignIn, ProxyForbids, ProxyIsNone, ProxyPortal, ProxyCannotReach, ProxyHangsUp, ProxyEnds, ProxyKind, ProxyAway, ProxyUntrusted, ProxySOCKS, ProxyVariable,
 		ProofFails, OtherVersion,
 		NameTaken, NotBelow, TokenWanted, TokenWrong, TokenWithheld, NoNewNames, NoMoreNames, RelayUndecided, Banned, Replaced,
-		ServedHere, ReplicaHere, RemoteState, BadIdentity, NewIdentity, BadRun, ServedDamaged,
+		ServedHere, ReplicaHere, RemoteState, StateObstacle, BadIdentity, NewIdentity, BadRun, ServedDamaged,
 		ServiceStopped, ServiceNoSocket, ServiceNotSocket, ServiceSocketClosed, ServiceSilent, ServiceUnknownHost,
 		ServiceUntrusted, ServiceHandshake, ServiceIsPlain, ServiceIsTLS, ServiceIsH2C, ServiceIsNotH2C, ServiceOther, ServiceBroken, TooManyVisitors,
 	}
@@ -283,6 +283,11 @@ var (
 		Shown: "… the state directory: …",
 		Means: "it cannot be made, read or written",
 		Do:    []string{"make DIR writable for this user, or choose another with --state-dir"},
+	}
+	StateObstacle = &Advice{
+		Shown: "… the state directory: … not a directory",
+		Means: "also `is a directory`, `file name too long`, `no such file or directory`",
+		Do:    []string{"what is at FILE is not what this program makes there, or nothing can be there: move it away, or choose another folder with --state-dir"},
 	}
 	BadIdentity = &Advice{
 		Shown: "… holds no Ed25519 key",
