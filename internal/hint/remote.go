@@ -198,7 +198,7 @@ var (
 	ProxyVariable = &Advice{
 		Shown: "HTTPS_PROXY: …, ALL_PROXY: …",
 		Means: "exit code 2",
-		Do:    []string{"this variable names the proxy: set it right, or go without it: --proxy none"},
+		Do:    []string{"this variable names the proxy: set it right, or unset it; the remote can also go without it: --proxy none"},
 	}
 	ProxySOCKS = &Advice{
 		Shown: "proxy socks5://…: …",
