@@ -2,6 +2,7 @@ package acme
 
 import (
 	"context"
+	"crypto/tls"
 	"crypto/x509"
 	"errors"
 	"fmt"
@@ -85,6 +86,7 @@ func (f *Failure) away(err error) {
 		plain   *notHTTPSError
 		proxy   *proxyError
 		op      *net.OpError
+		record  tls.RecordHeaderError
 		unknown x509.UnknownAuthorityError
 		name    x509.HostnameError
 		invalid x509.CertificateInvalidError
@@ -98,6 +100,8 @@ func (f *Failure) away(err error) {
 		advice = proxy.advice()
 	case errors.As(err, &op) && op.Op == "proxyconnect":
 		advice = hint.CAProxyAway
+	case errors.As(err, &op) && op.Op == "remote error", errors.As(err, &record), errors.Is(err, http.ErrSchemeMismatch):
+		advice = hint.CAOtherName // it speaks no TLS, or not for this name
 	case errors.As(err, &unknown):
 		advice = hint.CAUntrusted
 	case errors.As(err, &name):

@@ -2,6 +2,7 @@ package acme
 
 import (
 	"bytes"
+	"crypto/tls"
 	"crypto/x509"
 	"encoding/json"
 	"errors"
@@ -61,6 +62,9 @@ func TestFailedOrderIsOneLineWithCauseAndHint(t *testing.T) {
 		{"down", dial(&os.SyscallError{Syscall: "connect", Err: syscall.ECONNREFUSED}), "the CA ca.test cannot be reached: connect: connection refused", hint.CAAway},
 		{"not trusted", dial(x509.UnknownAuthorityError{}), "the CA ca.test cannot be reached: x509: certificate signed by unknown authority", hint.CAUntrusted},
 		{"another server", dial(x509.HostnameError{Certificate: &x509.Certificate{DNSNames: []string{"x.test"}}, Host: "ca.test"}), "the CA ca.test cannot be reached: x509: certificate is valid for x.test, not ca.test", hint.CAOtherName},
+		{"another server without the name", dial(&net.OpError{Op: "remote error", Err: tls.AlertError(112)}), "the CA ca.test cannot be reached: remote error: ", hint.CAOtherName},
+		{"a server without TLS", dial(http.ErrSchemeMismatch), "the CA ca.test cannot be reached: http: server gave HTTP response to HTTPS client", hint.CAOtherName},
+		{"something without TLS", dial(tls.RecordHeaderError{Msg: "first record does not look like a TLS handshake"}), "the CA ca.test cannot be reached: tls: first record does not look like a TLS handshake", hint.CAOtherName},
 		{"a clock", dial(x509.CertificateInvalidError{Reason: x509.Expired}), "the CA ca.test cannot be reached: x509: certificate has expired or is not yet valid", hint.CAOtherClock},
 		{"a proxy without a password", dial(&proxyError{407}), "the CA ca.test cannot be reached: the proxy answers CONNECT with 407", hint.CAProxySignIn},
 		{"a proxy that forbids", dial(&proxyError{403}), "the CA ca.test cannot be reached: the proxy answers CONNECT with 403", hint.CAProxyForbids},

@@ -39,8 +39,8 @@ func ExampleLoadRemote() {
 	_, _, err := config.LoadRemote(fs, fs.Args())
 	fmt.Println(err)
 	// Output:
-	// --wait: "30" is no duration
-	// hint: as in 90s or 5m
+	// --wait: "30" has no unit
+	// hint: as in "30s"
 }
 
 func ExampleParseLocal() {

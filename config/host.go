@@ -51,6 +51,13 @@ func (e *Errors) domain(key string, name *string) {
 // address checks host:port, with an empty host for all addresses of the
 // machine if it is to listen, and port 0 for any then.
 func (e *Errors) address(key, s string, listen bool) {
+	usual := "443"
+	switch {
+	case strings.HasPrefix(key, "http_listen"):
+		usual = "80"
+	case key == "admin.listen":
+		usual = "9440"
+	}
 	host, port, err := net.SplitHostPort(s)
 	if err != nil {
 		hint := "as in 192.0.2.1:443"
@@ -64,8 +71,8 @@ func (e *Errors) address(key, s string, listen bool) {
 			}
 		} else if i := strings.LastIndexByte(s, ':'); i > 0 && isIPv6(s[:i]) && isPort(s[i+1:]) {
 			hint = fmt.Sprintf("did you mean %q?", net.JoinHostPort(s[:i], s[i+1:]))
-		} else if _, err := hostName(s); err == nil {
-			hint = fmt.Sprintf("did you mean %q?", s+":443")
+		} else if isHost(s) && s != "" {
+			hint = fmt.Sprintf("did you mean %q?", s+":"+usual)
 		}
 		e.add(key, quote(s)+" is not host:port", hint)
 		return
@@ -94,13 +101,16 @@ func isHost(s string) bool {
 	if _, err := netip.ParseAddr(s); err == nil {
 		return true
 	}
-	if s == "" || len(s) > hostname.Max {
+	last := s[strings.LastIndexByte(s, '.')+1:]
+	if s == "" || len(s) > hostname.Max || isDigits(last) { // no name ends with a number: an address that is none
 		return false
 	}
 	return !strings.ContainsFunc(s, func(r rune) bool {
 		return !('a' <= r && r <= 'z' || 'A' <= r && r <= 'Z' || '0' <= r && r <= '9' || strings.ContainsRune("-_.", r))
 	})
 }
+
+func isDigits(s string) bool { return s != "" && strings.Trim(s, "0123456789") == "" }
 
 // httpsURL checks an address of a CA. Empty is fine.
 func (e *Errors) httpsURL(key, s string) {

@@ -110,6 +110,8 @@ func meantLocal(s string) string {
 		return fmt.Sprintf("did you mean %q?", "unix:"+s)
 	case known && bare == "":
 		return "a host or a port is missing, as in " + scheme + "://127.0.0.1:3000"
+	case known && isPort(bare):
+		return fmt.Sprintf("did you mean %q?", scheme+"://127.0.0.1:"+bare)
 	case known && !strings.HasPrefix(rest, "//"):
 		return fmt.Sprintf("did you mean %q?", scheme+"://"+bare)
 	case several && isLocal(first) && isLocal(more):
@@ -118,6 +120,42 @@ func meantLocal(s string) string {
 		return fmt.Sprintf("did you mean %q?", "["+s[:at]+"]"+s[at:])
 	case isIPv6(s):
 		return "with its port, as in [" + s + "]:3000"
+	case scheme == "unix" && rest != "":
+		if whole, err := filepath.Abs(rest); err == nil {
+			return fmt.Sprintf("did you mean %q?", "unix:"+whole)
+		}
+	}
+	return ""
+}
+
+// What is wrong with a host and a port, for hints.
+var (
+	errPath        = errors.New("has a path, and only whole services can be published")
+	errPortMissing = errors.New("has no port")
+	errNoPort      = errors.New("is no port")
+)
+
+// meantHostPort says what was most likely meant by s, where err says that its
+// port or what is behind it is wrong, or nothing.
+func meantHostPort(s string, err error) string {
+	switch {
+	case errors.Is(err, errPath):
+		begin := strings.Index(s, "://") + 1
+		if begin > 0 {
+			begin += len("//")
+		}
+		if i := strings.IndexByte(s[begin:], '/'); i >= 0 && isLocal(s[:begin+i]) {
+			return fmt.Sprintf("did you mean %q?", s[:begin+i])
+		}
+	case errors.Is(err, errNoPort):
+		return "a port is a number from 1 to 65535"
+	case !errors.Is(err, errPortMissing):
+	case isCommand(s):
+		return "the port is missing, as in remote 3000"
+	case s == "localhost", strings.Contains(s, ".") && isHost(s):
+		return "with its port, as in " + s + ":3000"
+	case isHost(s):
+		return "if it is a host, with its port, as in " + s + ":3000; the commands are completion, help and version"
 	}
 	return ""
 }
@@ -153,7 +191,7 @@ func parseHostPort(scheme, s, port string) (Local, error) {
 	}
 	s, path, _ := strings.Cut(s, "/")
 	if path != "" {
-		return Local{}, fmt.Errorf("%s has a path, and only whole services can be published", quote(whole))
+		return Local{}, fmt.Errorf("%s %w", quote(whole), errPath)
 	}
 	var host string
 	if h, p, err := net.SplitHostPort(s); err == nil {
@@ -164,10 +202,10 @@ func parseHostPort(scheme, s, port string) (Local, error) {
 		host = strings.TrimSuffix(strings.TrimPrefix(s, "["), "]")
 	}
 	if port == "" {
-		return Local{}, fmt.Errorf("%s has no port", quote(whole))
+		return Local{}, fmt.Errorf("%s %w", quote(whole), errPortMissing)
 	}
 	if n, err := strconv.ParseUint(port, 10, 16); err != nil || n == 0 {
-		return Local{}, fmt.Errorf("%s is no port", quote(port))
+		return Local{}, fmt.Errorf("%s %w", quote(port), errNoPort)
 	}
 	bare := host == ""
 	if bare {

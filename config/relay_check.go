@@ -122,14 +122,14 @@ func (e *Errors) listeners(r Relay) {
 		if strings.HasSuffix(address, ":0") {
 			return // each time another port
 		}
-		if other := first[address]; other != "" {
-			e.add(key, fmt.Sprintf("%s is in %s too", quote(address), other), "each needs a port of its own: change one of the two, or take it out")
-		}
-		first[address] = key
 		host, port, err := net.SplitHostPort(address)
 		if err != nil {
 			return
 		}
+		if other := first[address]; other != "" {
+			e.add(key, fmt.Sprintf("%s is in %s too", quote(address), other), "each needs a port of its own: change one of the two, or take it out")
+		}
+		first[address] = key
 		for _, o := range taken { // an address without a host is every address
 			if o.port == port && o.host != host && (o.host == "" || host == "") {
 				e.add(key, fmt.Sprintf("%s overlaps %s, which has that port", quote(address), o.key), "an address without a host is every address: change one of the two, or take it out")
@@ -201,7 +201,11 @@ func (e *Errors) tokenName(key string, name *string, domain string) {
 	base, wild := strings.CutPrefix(*name, "*.")
 	normal, err := hostName(base)
 	if err != nil {
-		e.add(key, err.Error(), fmt.Sprintf("as in xyz.%[1]s or *.team.%[1]s", example(domain)))
+		hint := fmt.Sprintf("as in xyz.%[1]s or *.team.%[1]s", example(domain))
+		if meant := belowDomain(base, domain); meant != "" {
+			hint = fmt.Sprintf("did you mean %q?", strings.TrimSuffix(*name, base)+meant)
+		}
+		e.add(key, err.Error(), hint)
 		return
 	}
 	switch {
@@ -253,10 +257,22 @@ func movedHint(name, domain string, wild bool) string {
 	return fmt.Sprintf("did you mean %q?", strings.Join(labels, ".")+"."+domain)
 }
 
+// belowDomain is the name that a single label is meant to be below the domain, or
+// "".
+func belowDomain(label, domain string) string {
+	if name := label + "." + domain; domain != "" && !strings.Contains(label, ".") && isHostName(name) {
+		return name
+	}
+	return ""
+}
+
 // nameBelow checks a name that must be below the domain.
 func (e *Errors) nameBelow(key string, name *string, domain string) {
 	normal, err := hostName(*name)
 	switch {
+	case err != nil && belowDomain(*name, domain) != "":
+		e.add(key, err.Error(), fmt.Sprintf("did you mean %q?", belowDomain(*name, domain)))
+		return
 	case err != nil:
 		e.add(key, err.Error(), "as in xyz."+example(domain))
 		return
@@ -326,12 +342,25 @@ func (e *Errors) size(key string, n *int64, s string) {
 	parsed, err := strconv.ParseInt(digits, 10, 64)
 	switch {
 	case err != nil || parsed < 0 || parsed > math.MaxInt64/unit:
-		e.add(key, quote(s)+" is no amount of memory", "as in 512MiB or 2GiB; without it, half of what the process may have")
+		e.add(key, quote(s)+" is no amount of memory", meantSize(s))
 	case parsed*unit < MinMemory:
 		e.add(key, quote(s)+" is too little", "16MiB at least")
 	default:
 		*n = parsed * unit
 	}
+}
+
+// meantSize says what was most likely meant by s, which is no amount of memory.
+func meantSize(s string) string {
+	number := s[:len(s)-len(strings.TrimLeft(s, "0123456789"))]
+	unit := strings.ToLower(strings.TrimSpace(s[len(number):]))
+	for _, u := range []string{"KiB", "MiB", "GiB", "TiB"} {
+		letter := strings.ToLower(u[:1])
+		if number != "" && slices.Contains([]string{letter, letter + "b", letter + "ib", letter + "i"}, unit) {
+			return fmt.Sprintf("did you mean %q?", number+u)
+		}
+	}
+	return "as in 512MiB or 2GiB; without it, half of what the process may have"
 }
 
 // abuse makes the public contact a URL.

@@ -114,6 +114,11 @@ func LoadRelay(fs *pflag.FlagSet) (*Relay, []Warning, error) {
 			Hints:   hint.FileOpen.With("FILE", name),
 		})
 	}
+	if r.TLS == (TLS{}) { // a proxy is on the way to the CA alone
+		for _, e := range proxyVariables() {
+			warnings = append(warnings, Warning{Key: e.From, Message: e.From + ": " + e.Message, Hints: e.Hints})
+		}
+	}
 	if err := append(errs, src.locate(wrong)...).sorted(name); err != nil {
 		return nil, nil, err
 	}

@@ -1,9 +1,29 @@
 package config_test
 
 import (
+	"slices"
 	"strings"
 	"testing"
+
+	"keystay/config"
 )
+
+// A variable that names no proxy keeps the relay from its CA.
+func TestWrongProxyVariableIsWarnedOf(t *testing.T) {
+	inFolder(t, map[string]string{"c": ""})
+	t.Setenv("HTTPS_PROXY", "foo:bar:baz")
+	_, warnings, err := loadRelay(t, "--domain", "relay.test")
+	if err != nil || !slices.ContainsFunc(warnings, func(w config.Warning) bool {
+		return w.Key == "HTTPS_PROXY" && len(w.Hints) > 0 && !strings.Contains(w.String(), "baz")
+	}) {
+		t.Errorf("%q, %v", warnings, err)
+	}
+	t.Setenv("KEYSTAY_RELAY_TLS_CERT_FILE", "c")
+	t.Setenv("KEYSTAY_RELAY_TLS_KEY_FILE", "c")
+	if _, warnings, err := loadRelay(t, "--domain", "relay.test"); err != nil || len(warnings) != 1 {
+		t.Errorf("without a CA: %q, %v", warnings, err)
+	}
+}
 
 // What is allowed and seldom meant is warned of, with what to do.
 func TestUnwiseSettingsAreWarnedOf(t *testing.T) {

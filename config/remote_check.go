@@ -105,6 +105,15 @@ func publicNameHint(typed string, relays []string) string {
 	if host, _, err := net.SplitHostPort(typed); err == nil && isHostName(host) {
 		return "only the name: " + host + "; the port of a relay goes with --relay"
 	}
+	if first, _, several := strings.Cut(typed, ","); several && isHostName(first) {
+		return "give one; a second remote can serve the second name"
+	}
+	if rest, wild := strings.CutPrefix(typed, "*."); wild && isHostName(rest) {
+		return "one whole name, as in xyz." + rest
+	}
+	if host, _, path := strings.Cut(typed, "/"); path && isHostName(host) {
+		return "only the name: " + host
+	}
 	near := strings.ReplaceAll(strings.TrimSpace(typed), "_", "-")
 	if !strings.Contains(near, ".") {
 		near += "." + zone

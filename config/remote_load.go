@@ -1,6 +1,7 @@
 package config
 
 import (
+	"cmp"
 	"fmt"
 	"slices"
 	"time"
@@ -160,7 +161,7 @@ func (e *Errors) local(l *Local, s string, given bool) {
 	parsed, err := ParseLocal(s)
 	if err != nil {
 		var hints []string
-		if meant := meantLocal(s); meant != "" {
+		if meant := cmp.Or(meantLocal(s), meantHostPort(s, err)); meant != "" {
 			hints = append(hints, meant)
 		}
 		e.add("local", err.Error(), append(hints, "it may be "+localForms)...)
@@ -188,6 +189,8 @@ func (e *Errors) wait(d *time.Duration, s string) {
 	}
 	parsed, err := time.ParseDuration(s)
 	switch {
+	case err != nil && isDigits(s):
+		e.add("wait", quote(s)+" has no unit", "as in "+quote(s+"s"))
 	case err != nil:
 		e.add("wait", quote(s)+" is no duration", "as in 90s or 5m")
 	case parsed < 0:

@@ -36,7 +36,7 @@ func (f *file) syntax(err error, data []byte) {
 		e.Hints = []string{"put the same quote at the end of the text"}
 	}
 	if len(e.Hints) == 0 {
-		e.Hints = []string{"look there, and in the line before, for a bracket that is not closed, a colon too many, or another indent than around it"}
+		e.Hints = []string{"look there, and in the line before, for a bracket that is not closed, a colon too many or without a space behind it, or another indent than around it"}
 	}
 	f.errs = append(f.errs, e)
 }

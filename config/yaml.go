@@ -229,6 +229,14 @@ func (f *file) isKind(n *yaml.Node, path, want string) bool {
 		hint = "write [] for an empty list, or take the key out"
 	case want == "text" && slices.Contains([]string{"drain_timeout", "takeover_drain"}, path) && found == "a number":
 		hint = "a number and its unit, as in " + quote(n.Value+"s")
+	case path == "memory" && found == "a number":
+		hint = "a number and its unit, as in " + quote(n.Value+"MiB")
+	case want == "text" && n.Kind == yaml.SequenceNode && len(n.Content) == 1 && n.Content[0].Kind == yaml.ScalarNode:
+		hint = "take the brackets away"
+	case path == "tokens" && found == "text", path != "tokens" && strings.HasPrefix(path, "tokens[") && want == "a map":
+		hint = `as in tokens: [{secret_file: FILE, names: ["xyz.relay.net"]}]`
+	case want == "a map" && found == "text" && f.firstBelow(path) != "":
+		hint = fmt.Sprintf("as in %s: {%s: …}", path[strings.LastIndexByte(path, '.')+1:], f.firstBelow(path))
 	case path == "lanes":
 		hint = "auto or off"
 	case want == "text" && n.Kind == yaml.ScalarNode:
@@ -244,6 +252,16 @@ func (f *file) isKind(n *yaml.Node, path, want string) bool {
 	}
 	f.add(n, path, fmt.Sprintf("%s must be %s, it is %s", path, want, found), hint)
 	return false
+}
+
+// firstBelow is the first key of the map at path, or "".
+func (f *file) firstBelow(path string) string {
+	for _, k := range f.keys {
+		if below, ok := strings.CutPrefix(k.Name, path+"."); ok {
+			return below
+		}
+	}
+	return ""
 }
 
 // kindOf names what a node is, for people.

@@ -102,6 +102,10 @@ func (w *way) claim(ctx context.Context, link *framing.Link, relay string, l *Li
 		return &NoRelayError{Relay: relay, Err: &noAnswerError{"the claim of " + l.domain, dialTimeout}}
 	case errors.As(err, &denied) && denied.Code == framing.DeniedToken && withheld:
 		return &WithheldError{Relay: relay, Err: denied}
+	case errors.As(err, &denied) && denied.Code == framing.DeniedUnavailable:
+		return hint.RelayUndecided.Error(err)
+	case errors.As(err, &denied) && denied.Code == framing.DeniedLimit:
+		return hint.NoMoreNames.Error(err)
 	}
 	return err
 }

@@ -15,6 +15,7 @@ import (
 	"testing"
 
 	"keystay/framing"
+	"keystay/internal/hint"
 	"keystay/internal/keyname"
 	"keystay/internal/testca"
 	"keystay/remote"
@@ -478,5 +479,27 @@ func TestOutageInTheLog(t *testing.T) {
 	}
 	if warnings != 1 || back != 1 {
 		t.Errorf("%d warnings and %d times back", warnings, back)
+	}
+}
+
+// A denial that may pass is logged with what to do.
+func TestPassingDenialHasAHint(t *testing.T) {
+	for code, want := range map[framing.DenialCode]*hint.Advice{framing.DeniedLimit: hint.NoMoreNames, framing.DeniedUnavailable: hint.RelayUndecided} {
+		r := newRelay(t)
+		r.set(nil, func(string, string) error { return &framing.Denial{Code: code, Text: "later"} })
+		cfg := r.config()
+		logged := make(lines, 16)
+		cfg.Logger = slog.New(slog.NewTextHandler(logged, nil))
+		ln := r.listen(cfg)
+		for line := range logged {
+			if !strings.Contains(line, "no session with the relay") {
+				continue
+			}
+			if !strings.Contains(line, strings.Join(want.Do, "; ")) {
+				t.Errorf("code %d: %s", code, line)
+			}
+			break
+		}
+		end(ln)
 	}
 }

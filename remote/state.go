@@ -13,6 +13,7 @@ import (
 	"path/filepath"
 	"strconv"
 	"strings"
+	"syscall"
 
 	"github.com/gofrs/flock"
 
@@ -78,6 +79,11 @@ func openState(dir string) (*state, error) {
 // with a file in it.
 func unusable(do, dir, file string, err error) error {
 	err = ownfile.ExplainIn(err, file, dir)
+	for _, obstacle := range []error{syscall.ENOTDIR, syscall.EISDIR, syscall.ENAMETOOLONG, fs.ErrNotExist} {
+		if errors.Is(err, obstacle) && len(hint.All(err)) == 0 {
+			err = hint.StateObstacle.Error(err, "FILE", file)
+		}
+	}
 	if len(hint.All(err)) == 0 || errors.Is(err, fs.ErrPermission) {
 		err = hint.RemoteState.After(err, "DIR", dir)
 	}

@@ -90,3 +90,28 @@ func TestServedFileThatCannotBeRead(t *testing.T) {
 		}
 	}
 }
+
+// Where something else lies in the place of a file or folder, the rights are not
+// to blame.
+func TestObstaclesInTheStateDirectory(t *testing.T) {
+	file := filepath.Join(t.TempDir(), "file")
+	if err := os.WriteFile(file, nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	inPlaceOf := func(name string) (dir string) {
+		dir = t.TempDir()
+		if err := os.Mkdir(filepath.Join(dir, name), 0o700); err != nil {
+			t.Fatal(err)
+		}
+		return dir
+	}
+	for what, dir := range map[string]string{
+		"a file in the place of the folder": file, "a file above it": filepath.Join(file, "x"), "too long a name": filepath.Join(filepath.Dir(file), strings.Repeat("a", 300)),
+		"a folder in the place of the identity": inPlaceOf(identityFile), "a folder in the place of the run": inPlaceOf(runFile), "a folder in the place of the lock": inPlaceOf(lockFile),
+	} {
+		_, err := openState(dir)
+		if hints := strings.Join(hint.All(err), "\n"); !strings.Contains(hints, "move it away") || strings.Contains(hints, "writable") {
+			t.Errorf("%s: %v, hints %q", what, err, hints)
+		}
+	}
+}

@@ -18,7 +18,17 @@ import (
 func flagError(c *cobra.Command, err error) error {
 	usage := hint.Help.Error(err, "COMMAND", c.CommandPath())
 	var unknown *pflag.NotExistError
-	if !errors.As(err, &unknown) {
+	var valueless *pflag.ValueRequiredError
+	var invalid *pflag.InvalidValueError
+	switch {
+	case errors.As(err, &valueless) && valueless.GetFlag() != nil:
+		value, _ := pflag.UnquoteUsage(valueless.GetFlag())
+		return Usage(hint.FlagValue.Error(usage, "FLAG", valueless.GetFlag().Name, "VALUE", value))
+	case errors.As(err, &invalid) && invalid.GetFlag() != nil && invalid.GetFlag().Value.Type() == "bool":
+		name := invalid.GetFlag().Name
+		err = hint.Help.Error(fmt.Errorf("--%s: %q is neither true nor false", name, invalid.GetValue()), "COMMAND", c.CommandPath())
+		return Usage(hint.FlagAlone.Error(err, "FLAG", name))
+	case !errors.As(err, &unknown):
 		return Usage(usage)
 	}
 	name := unknown.GetSpecifiedName()
@@ -28,6 +38,9 @@ func flagError(c *cobra.Command, err error) error {
 			return Usage(hint.NoPort.Error(usage))
 		}
 	}
+	if name == "config" && c.Flags().Lookup("local") != nil && c.Flags().Lookup("config") == nil {
+		return Usage(hint.NoConfigFile.Error(usage))
+	}
 	if meant := meantFlag(c, name); meant != "" {
 		return Usage(hint.MeantFlag.Error(usage, "FLAG", meant))
 	}
@@ -36,25 +49,25 @@ func flagError(c *cobra.Command, err error) error {
 
 // foreignFlags are flags of other programs of this kind, and what they are here.
 var foreignFlags = map[string]string{
+	"p": "local", "s": "domain", "d": "domain", "r": "relay", "c": "config", "t": "token",
 	"port": "local", "url": "domain", "hostname": "domain", "subdomain": "domain", "name": "domain",
 	"host": "relay", "server": "relay", "authtoken": "token", "auth-token": "token",
 	"conf": "config", "config-file": "config",
 }
 
-// meantFlag returns the flag of c that was most likely meant by a name of two
-// letters or more, or "".
+// meantFlag returns the flag of c that was most likely meant by a name, or "".
 func meantFlag(c *cobra.Command, name string) string {
-	if len(name) < 2 {
-		return ""
-	}
 	var names []string
 	c.Flags().VisitAll(func(f *pflag.Flag) {
 		if !f.Hidden {
 			names = append(names, f.Name)
 		}
 	})
-	if near := hint.Nearest(name, names); near != "" {
+	if near := hint.Nearest(name, names); near != "" && len(name) > 1 {
 		return near
+	}
+	if name == "port" && c.Flags().Lookup("listen") != nil {
+		return "listen"
 	}
 	if here := foreignFlags[strings.ToLower(name)]; here != "" && c.Flags().Lookup(here) != nil {
 		return here

@@ -16,8 +16,9 @@ import (
 func remoteLike(out io.Writer) *cobra.Command {
 	cmd := &cobra.Command{Use: "remote", Args: cli.NoArgs(), Run: func(*cobra.Command, []string) {}}
 	for _, name := range []string{"domain", "local", "relay", "relay-address", "token", "config", "log-level"} {
-		cmd.Flags().String(name, "", "")
+		cmd.Flags().String(name, "", map[string]string{"domain": "the `NAME`", "relay": "the `RELAY`"}[name])
 	}
+	cmd.Flags().Bool("replica", false, "")
 	cmd.SetOut(out)
 	return cli.Root(cmd)
 }
@@ -39,6 +40,13 @@ func TestMistakeOfUsageNamesWhatWasMeant(t *testing.T) {
 		{"-x", help},
 		{"-1", "a port is a number from 1 to 65535, as in remote 3000; " + help},
 		{"-3000", "a port is a number from 1 to 65535, as in remote 3000; " + help},
+		{"-p 3000", "did you mean --local?; " + help},
+		{"-s app", "did you mean --domain?; " + help},
+		{"-c x", "did you mean --config?; " + help},
+		{"--domain", "as in --domain NAME; " + help},
+		{"--relay", "as in --relay RELAY; " + help},
+		{"--replica=maybe", "the flag alone switches it on: --replica; " + help},
+		{"--help=maybe", "the flag alone switches it on: --help; " + help},
 		{"versoin", "did you mean remote version?; " + help},
 		{"check", "the commands are completion, help, version; remote alone, with its flags, is what runs; " + help},
 		{"relay.yaml", "did you mean remote --config relay.yaml?; " + help},
@@ -79,5 +87,22 @@ func TestNumberOfACommandWithoutALocalServiceIsNoPort(t *testing.T) {
 	cmd.SetArgs([]string{"-443"})
 	if got := strings.Join(hint.All(cmd.Execute()), "; "); got != "see relay --help" {
 		t.Errorf("hints %q", got)
+	}
+}
+
+// What a program has not, or calls otherwise, is named.
+func TestFlagsOfTheOtherProgram(t *testing.T) {
+	for _, c := range []struct{ has, arg, hints string }{
+		{"listen", "--port=443", "did you mean --listen?; see x --help"},
+		{"listen", "--local=443", "see x --help"},
+		{"local", "--config=remote.yaml", "there is no file of settings for this program yet: give flags, or variables such as KEYSTAY_REMOTE_DOMAIN; see x --help"},
+	} {
+		cmd := cli.Root(&cobra.Command{Use: "x", Run: func(*cobra.Command, []string) {}})
+		cmd.Flags().String(c.has, "", "")
+		cmd.SetOut(io.Discard)
+		cmd.SetArgs([]string{c.arg})
+		if got := strings.Join(hint.All(cmd.Execute()), "; "); got != c.hints {
+			t.Errorf("%s: hints %q, want %q", c.arg, got, c.hints)
+		}
 	}
 }

@@ -56,6 +56,7 @@ var (
 	}
 	CAOtherName = &Advice{
 		Shown: "the CA … cannot be reached: … certificate is valid for …, not …",
+		Means: "also `remote error: tls: …`, and a server that speaks no TLS",
 		Do:    []string{"what answers there is another server: check --acme-ca URL (for the relay: acme.ca)"},
 	}
 	CANoDirectory = &Advice{

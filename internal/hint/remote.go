@@ -8,8 +8,8 @@ func Remote() []*Advice {
 		UntrustedRelay, NoIntermediate, OtherRoot, RelayExpired, RelayNotYetValid, OtherRelay, OtherName, NotTLS, NotRelay, Silent, NoRelayCertificate, NoWebSocket, PathBreaks, SmallHello,
 		ProxySignIn, ProxyWrongUser, ProxyOtherSignIn, ProxyForbids, ProxyIsNone, ProxyPortal, ProxyCannotReach, ProxyHangsUp, ProxyEnds, ProxyKind, ProxyAway, ProxyUntrusted, ProxySOCKS, ProxyVariable,
 		ProofFails, OtherVersion,
-		NameTaken, NotBelow, TokenWanted, TokenWrong, TokenWithheld, NoNewNames, Banned, Replaced,
-		ServedHere, ReplicaHere, RemoteState, BadIdentity, NewIdentity, BadRun, ServedDamaged,
+		NameTaken, NotBelow, TokenWanted, TokenWrong, TokenWithheld, NoNewNames, NoMoreNames, RelayUndecided, Banned, Replaced,
+		ServedHere, ReplicaHere, RemoteState, StateObstacle, BadIdentity, NewIdentity, BadRun, ServedDamaged,
 		ServiceStopped, ServiceNoSocket, ServiceNotSocket, ServiceSocketClosed, ServiceSilent, ServiceUnknownHost,
 		ServiceUntrusted, ServiceHandshake, ServiceIsPlain, ServiceIsTLS, ServiceIsH2C, ServiceIsNotH2C, ServiceOther, ServiceBroken, TooManyVisitors,
 	}
@@ -198,7 +198,7 @@ var (
 	ProxyVariable = &Advice{
 		Shown: "HTTPS_PROXY: …, ALL_PROXY: …",
 		Means: "exit code 2",
-		Do:    []string{"this variable names the proxy: set it right, or go without it: --proxy none"},
+		Do:    []string{"this variable names the proxy: set it right, or unset it; the remote can also go without it: --proxy none"},
 	}
 	ProxySOCKS = &Advice{
 		Shown: "proxy socks5://…: …",
@@ -246,6 +246,16 @@ var (
 		Means: "policy `closed`",
 		Do:    []string{"a name made from this device's key needs no permission: leave out --domain and give --relay"},
 	}
+	NoMoreNames = &Advice{
+		Shown: "a device may hold … names here",
+		Means: "also `this relay has given out all its names`; it is tried again",
+		Do:    []string{"a name made from this device's key counts for none: leave out --domain and give --relay", "else ask the relay's operator, or choose another relay"},
+	}
+	RelayUndecided = &Advice{
+		Shown: "the relay could not decide now",
+		Means: "it is tried again",
+		Do:    []string{"the relay has trouble of its own, such as a disk that is full or a record that is damaged: its operator finds the reason in its log"},
+	}
 	Banned = &Advice{
 		Shown: "… refused by the relay",
 		Do:    []string{"ask the relay's operator"},
@@ -273,6 +283,11 @@ var (
 		Shown: "… the state directory: …",
 		Means: "it cannot be made, read or written",
 		Do:    []string{"make DIR writable for this user, or choose another with --state-dir"},
+	}
+	StateObstacle = &Advice{
+		Shown: "… the state directory: … not a directory",
+		Means: "also `is a directory`, `file name too long`, `no such file or directory`",
+		Do:    []string{"what is at FILE is not what this program makes there, or nothing can be there: move it away, or choose another folder with --state-dir"},
 	}
 	BadIdentity = &Advice{
 		Shown: "… holds no Ed25519 key",

@@ -3,7 +3,7 @@ package hint
 // Usage returns the rows of mistakes on the command line, which stand in both
 // tables.
 func Usage() []*Advice {
-	return []*Advice{MeantFlag, NoPort, MeantCommand, KnownCommands, Shells, ManFolder}
+	return []*Advice{MeantFlag, FlagValue, FlagAlone, NoConfigFile, NoPort, MeantCommand, KnownCommands, Shells, ManFolder}
 }
 
 // The advice for mistakes on the command line.
@@ -12,6 +12,19 @@ var (
 		Shown: "unknown flag: …",
 		Means: "also `unknown shorthand flag`, for a long one with one dash",
 		Do:    []string{"did you mean --FLAG?"},
+	}
+	FlagValue = &Advice{
+		Shown: "flag needs an argument: …",
+		Do:    []string{"as in --FLAG VALUE"},
+	}
+	FlagAlone = &Advice{
+		Shown: "--…: … is neither true nor false",
+		Do:    []string{"the flag alone switches it on: --FLAG"},
+	}
+	NoConfigFile = &Advice{
+		Shown: "unknown flag: --config",
+		Means: "of the remote",
+		Do:    []string{"there is no file of settings for this program yet: give flags, or variables such as KEYSTAY_REMOTE_DOMAIN"},
 	}
 	NoPort = &Advice{
 		Shown: "unknown shorthand flag: '1' in -1",

@@ -18,7 +18,7 @@ const maxAnswer = 16 << 10
 var (
 	errNoHTTP  = errors.New("what answers there is no HTTP proxy")
 	errHungUp  = errors.New("it has ended the connection without an answer")
-	errCut     = fmt.Errorf("%w: it ends in the middle of one", errHungUp)
+	errCut     = errors.New("it has ended the connection in the middle of its answer")
 	errTooLong = fmt.Errorf("%w: its answer is longer than %d bytes", errNoHTTP, maxAnswer)
 )
 

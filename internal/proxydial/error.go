@@ -65,7 +65,7 @@ func (e *Error) advice() *hint.Advice {
 		return hint.ProxyIsNone
 	case e.Status >= 300:
 		return hint.ProxyPortal
-	case errors.Is(e.Err, errHungUp), errors.Is(e.Err, syscall.ECONNRESET) && !strings.HasPrefix(e.Proxy, "socks5"):
+	case errors.Is(e.Err, errHungUp), errors.Is(e.Err, errCut), errors.Is(e.Err, syscall.ECONNRESET) && !strings.HasPrefix(e.Proxy, "socks5"):
 		return hint.ProxyHangsUp
 	case errors.Is(e.Err, errNoHTTP):
 		return hint.ProxyKind

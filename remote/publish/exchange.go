@@ -113,6 +113,9 @@ func (x *exchange) complete(h http.Header, code int, told head) {
 	if _, ok := h["Content-Type"]; !ok {
 		h["Content-Type"] = nil // else one is made out of the body
 	}
+	if code == http.StatusNoContent {
+		h.Del("Content-Length") // which it may not have (RFC 9110, section 8.6): over HTTP/2 visitors take it for broken
+	}
 	if x.request.ProtoMajor != 1 {
 		return
 	}
