@@ -1,0 +1,127 @@
+package operator
+
+import (
+	"net/netip"
+	"time"
+)
+
+// The JSON of the API. Fields are added to it, and never changed: see
+// docs/control-api.md.
+
+// A Status is the answer of GET /v1/status.
+type Status struct {
+	State   string    `json:"state"` // "serving" or "draining"
+	Ready   bool      `json:"ready"` // remotes can come in
+	Why     string    `json:"why,omitempty"`
+	Domain  string    `json:"domain"`
+	Policy  string    `json:"policy"`
+	Version string    `json:"version"`
+	PID     int       `json:"pid"`
+	Since   time.Time `json:"since"`
+
+	CertificateUntil *time.Time `json:"certificate_until,omitempty"`
+	Sockets          []Socket   `json:"sockets"`
+
+	Links         int   `json:"links"`
+	NamesUp       int   `json:"names_up"`
+	Visitors      int   `json:"visitors"`
+	VisitorsTotal int64 `json:"visitors_total"`
+	RefusedTotal  int64 `json:"refused_total"`
+	LanesTotal    int64 `json:"lanes_total"`
+	Panics        int64 `json:"panics"`
+	Memory        int64 `json:"memory_bytes"`
+	MemoryLimit   int64 `json:"memory_limit_bytes"`
+}
+
+// A Socket is one that the relay listens on.
+type Socket struct {
+	For  string `json:"for"`
+	Addr string `json:"addr"`
+}
+
+// Remotes is the answer of GET /v1/remotes.
+type Remotes struct {
+	Remotes []Remote `json:"remotes"`
+	Next    string   `json:"next,omitempty"`
+}
+
+// A Remote is one run of a device that is connected.
+type Remote struct {
+	Identity string   `json:"identity"`
+	Run      uint64   `json:"run"`
+	Agent    string   `json:"agent"`
+	Names    []string `json:"names"`
+	Links    []Link   `json:"links"`
+}
+
+// A Link is one of a Remote's.
+type Link struct {
+	Address netip.AddrPort `json:"address"`
+	Since   time.Time      `json:"since"`
+	RTT     float64        `json:"rtt_ms"` // 0 while unknown
+	Streams int            `json:"streams"`
+	Lanes   int            `json:"lanes"`
+	Away    bool           `json:"away,omitempty"`
+}
+
+// A Kick is the body of POST /v1/remotes/kick. Exactly one of its first three fields
+// is given.
+type Kick struct {
+	Identity string `json:"identity,omitempty"`
+	Name     string `json:"name,omitempty"`
+	Address  string `json:"address,omitempty"`
+	Reason   string `json:"reason,omitempty"`
+}
+
+// Severed says what a lever has ended: in the answer of a kick, a ban and a
+// revocation.
+type Severed struct {
+	Links    int `json:"links"`
+	Names    int `json:"names"`
+	Visitors int `json:"visitors"`
+}
+
+// A Drain is the body of POST /v1/drain.
+type Drain struct {
+	Reason string `json:"reason,omitempty"`
+}
+
+// Draining is the answer of POST /v1/drain.
+type Draining struct {
+	Visitors int       `json:"visitors"`
+	Until    time.Time `json:"until"` // then those that are left are cut
+}
+
+// Config is the answer of GET /v1/config.
+type Config struct {
+	Settings []Setting `json:"settings"`
+}
+
+// A Setting is one key of the configuration as it is in effect.
+type Setting struct {
+	Key   string `json:"key"`
+	Value string `json:"value"`          // "[redacted]" for a secret
+	From  string `json:"from"`           // a flag, a variable, a file, or "default"
+	Line  int    `json:"line,omitempty"` // in that file
+}
+
+// AuditPage is the answer of GET /v1/audit, the oldest first.
+type AuditPage struct {
+	Entries []Entry `json:"entries"`
+}
+
+// An Entry is one line of the audit log.
+type Entry struct {
+	Time   time.Time `json:"time"`
+	Who    string    `json:"who"`    // "user NAME (UID)", "identity LABEL" or "relay"
+	What   string    `json:"what"`   // such as "remotes.kick" or "name.granted"
+	On     string    `json:"on"`     // the name, the identity, the address range; may be empty
+	Reason string    `json:"reason"` // as it was given; may be empty
+	Result string    `json:"result"` // "done", or why not
+}
+
+// Problem is the answer when something was not done.
+type Problem struct {
+	Error string   `json:"error"`
+	Hints []string `json:"hints,omitempty"`
+}
