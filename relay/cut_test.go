@@ -270,7 +270,7 @@ func TestCutFindsLanesWithoutALink(t *testing.T) {
 		v.SetDeadline(time.Now().Add(patience))
 		broken(t, v)
 		stream.SetReadDeadline(time.Now().Add(patience))
-		if _, err := io.Copy(io.Discard, stream); err == nil {
+		if _, err := io.Copy(io.Discard, struct{ io.Reader }{stream}); err == nil {
 			t.Error("the stream ended in good order at the remote")
 		}
 		r.close()
