@@ -230,6 +230,31 @@ func TestBannedIdentityIsRefused(t *testing.T) {
 	refused(again)
 }
 
+// Visitors and remotes from a range of addresses that is banned are refused, each in
+// the way its program can show.
+func TestBannedAddressIsRefused(t *testing.T) {
+	r := newRig(t, nil)
+	id := newIdentity(t)
+	r.device(id, "a.relay.test").echo("a")
+	r.reaches("a.relay.test", "a")
+	ban, err := r.srv.Names.Ban(names.Ban{Kind: names.BanAddress, Of: "127.0.0.0/8"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	const accessDenied = "\x15\x03\x03\x00\x02\x02\x31"
+	r.refused("a.relay.test", accessDenied)
+	r.refused("nobody.relay.test", accessDenied)
+	_, err = r.link(newIdentity(t))
+	var refusal *framing.Refusal
+	if !errors.As(err, &refusal) || refusal.Code != framing.RefusedBanned || refusal.Text != ban.Text() {
+		t.Errorf("it was answered %v", err)
+	}
+	if err := r.srv.Names.Unban(names.BanAddress, "127.0.0.0/8"); err != nil {
+		t.Fatal(err)
+	}
+	r.reaches("a.relay.test", "a")
+}
+
 // A claim that is under way while its name is banned is not granted.
 func TestNoClaimSlipsPastABan(t *testing.T) {
 	r := newServer(t, nil)

@@ -69,6 +69,10 @@ type Server struct {
 	// [Server.ClaimedElsewhere].
 	OnClaim func(Claimed)
 
+	// OnBanned hears of a remote, or of its claim of a name, that a ban has refused, and
+	// of why; nil is for none. Where that happens often it hears of a part, as the log.
+	OnBanned func(identity, name, why string)
+
 	// OnCut is called with each Cut, before anything is cut here; nil is for none.
 	// In a new process it tells the old one, which may have what is cut, too.
 	OnCut func(Cut)

@@ -141,6 +141,7 @@ func (sess *session) begin() bool {
 	if b, ok := s.Names.Banned("", sess.key, sess.source()); ok {
 		if left, ok := s.lines.refused.take(refusedLines, time.Minute); ok {
 			sess.log().Info("a remote that is banned was refused", "reason", b.Reason, left)
+			sess.tellBanned("", b.Text())
 		}
 		sess.link.Refuse(framing.Refusal{Code: framing.RefusedBanned, Text: b.Text()})
 		return false
@@ -351,6 +352,13 @@ func denial(d *names.Denied) *framing.Denial {
 	return &framing.Denial{Name: d.Name, Code: denialCodes[d.Code], Text: d.Text, Hint: strings.Join(d.Hints, "; "), Retry: d.Retry}
 }
 
+// tellBanned tells OnBanned.
+func (sess *session) tellBanned(name, why string) {
+	if f := sess.srv.OnBanned; f != nil {
+		f(keyname.Label(sess.key, ""), name, why)
+	}
+}
+
 // told returns the error of a claim as a remote is told it.
 func told(err error) error {
 	var d *names.Denied
@@ -365,6 +373,9 @@ func (sess *session) denied(err error) error {
 	if errors.As(err, &d) {
 		if left, ok := sess.srv.lines.denied.take(deniedLines, time.Minute); ok {
 			sess.log().Info("claim denied", "name", d.Name, "reason", d.Text, left)
+			if d.Code == framing.DeniedBanned {
+				sess.tellBanned(d.Name, d.Text)
+			}
 		}
 		return err
 	}

@@ -2,11 +2,15 @@ package main
 
 import (
 	"context"
+	"crypto/ed25519"
 	"crypto/tls"
 	"os"
+	"strings"
 	"time"
 
 	"keystay/internal/cli"
+	"keystay/internal/keyname"
+	"keystay/relay/names"
 	"keystay/relay/operator"
 )
 
@@ -18,6 +22,8 @@ const apiGrace = 2 * time.Second
 func (p *process) newAPI() *operator.Server {
 	return &operator.Server{
 		Relay:  p.srv,
+		Domain: p.cfg.Domain,
+		Names:  p.srv.Names,
 		About:  p.aboutStatus,
 		Config: p.inEffect,
 		Drain:  p.drainByLever,
@@ -63,6 +69,27 @@ func (p *process) askedToDrain(drain context.Context) (ctx context.Context, stop
 		}
 	})
 	return ctx, stop
+}
+
+// noteChange writes into the audit log what has become of a name.
+func (p *process) noteChange(c names.Change) {
+	e := operator.Entry{Who: "relay", What: "name." + c.What, On: c.Name, Reason: c.Reason, Result: "done"}
+	if len(c.Key) == ed25519.PublicKeySize {
+		e.Who = "identity " + keyname.Label(c.Key, "")
+	}
+	if c.Token != "" {
+		e.Reason = strings.TrimSpace("token " + c.Token + " " + c.Reason)
+	}
+	p.audit.Note(e)
+}
+
+// noteBanned writes into the audit log whom a ban has refused.
+func (p *process) noteBanned(identity, name, why string) {
+	what := "name.denied"
+	if name == "" {
+		what = "link.refused"
+	}
+	p.audit.Note(operator.Entry{Who: "identity " + identity, What: what, On: name, Result: why})
 }
 
 // closeAPI ends the answers to the operator. What is being answered gets its end.

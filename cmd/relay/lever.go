@@ -22,7 +22,11 @@ import (
 func levers() []*cobra.Command {
 	return []*cobra.Command{
 		statusCommand(),
+		namesCommand(),
 		remotesCommand(),
+		identitiesCommand(),
+		addressesCommand(),
+		tokenCommand(),
 		drainCommand(),
 		configCommand(),
 		auditCommand(),

@@ -64,12 +64,6 @@ func (l *lever) showRemotes(list []operator.Remote, first bool) error {
 		t.add("IDENTITY", "RUN", "LINK FROM", "SINCE", "RTT", "STREAMS", "NAMES")
 	}
 	for _, r := range list {
-		if l.json {
-			if err := l.show(r, nil); err != nil {
-				return err
-			}
-			continue
-		}
 		for i, k := range r.Links {
 			about := []string{r.Identity, strconv.FormatUint(r.Run, 10)}
 			if i > 0 {
@@ -82,10 +76,7 @@ func (l *lever) showRemotes(list []operator.Remote, first bool) error {
 			t.add(append(about, k.Address.String(), ago(k.Since), milliseconds(k.RTT), strconv.Itoa(k.Streams), names)...)
 		}
 	}
-	if !l.json {
-		t.write(l.OutOrStdout())
-	}
-	return nil
+	return showRows(l, t, list)
 }
 
 // milliseconds is a round-trip time; 0 is unknown.

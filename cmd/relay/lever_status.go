@@ -100,16 +100,8 @@ func configCommand() *cobra.Command {
 				from += ":" + strconv.Itoa(s.Line)
 			}
 			t.add(s.Key, s.Value, from)
-			if l.json {
-				if err := l.show(s, nil); err != nil {
-					return err
-				}
-			}
 		}
-		if !l.json {
-			t.write(l.OutOrStdout())
-		}
-		return nil
+		return showRows(l, t, cfg.Settings)
 	}))
 }
 
@@ -139,16 +131,8 @@ func auditCommand() *cobra.Command {
 		t := table{{"TIME", "WHO", "WHAT", "ON", "RESULT", "REASON"}}
 		for _, e := range page.Entries {
 			t.add(clockTime(e.Time), e.Who, e.What, e.On, e.Result, e.Reason)
-			if l.json {
-				if err := l.show(e, nil); err != nil {
-					return err
-				}
-			}
 		}
-		if !l.json {
-			t.write(l.OutOrStdout())
-		}
-		return nil
+		return showRows(l, t, page.Entries)
 	})
 }
 

@@ -146,6 +146,7 @@ func (p *process) open(takeover bool) (err error) {
 	if w := p.cfg.Names.Webhook; w.URL != "" {
 		p.srv.Names.Ask = (&names.Webhook{URL: w.URL, Secret: []byte(w.Secret), Remember: w.Remember}).Ask
 	}
+	p.srv.Names.OnChange, p.srv.OnBanned = p.noteChange, p.noteBanned
 	if p.takeover != nil {
 		p.srv.OnClaim = p.takeover.claimed
 		p.srv.OnCut = p.cutOld

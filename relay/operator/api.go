@@ -3,6 +3,8 @@ package operator
 import (
 	"net/netip"
 	"time"
+
+	"keystay/relay/names"
 )
 
 // The JSON of the API. Fields are added to it, and never changed: see
@@ -124,4 +126,99 @@ type Entry struct {
 type Problem struct {
 	Error string   `json:"error"`
 	Hints []string `json:"hints,omitempty"`
+}
+
+// NamesPage is the answer of GET /v1/names, in the order of the names.
+type NamesPage struct {
+	Names []names.Grant `json:"names"`
+	Next  string        `json:"next,omitempty"`
+}
+
+// A Name is the answer of GET /v1/names/NAME: what there is of it.
+type Name struct {
+	Name    string       `json:"name"`
+	Grant   *names.Grant `json:"grant,omitempty"`
+	Ban     *names.Ban   `json:"ban,omitempty"`
+	Remotes []Remote     `json:"remotes"` // that serve it now
+}
+
+// Reserved is the answer of GET /v1/names/reserved, beside the built-in list and the
+// configuration.
+type Reserved struct {
+	Reserved []names.Reservation `json:"reserved"`
+}
+
+// A Reserve is the body of POST /v1/names/reserve and, without a note, of POST
+// /v1/names/unreserve.
+type Reserve struct {
+	Pattern string `json:"pattern"`
+	Note    string `json:"note,omitempty"`
+}
+
+// A Release is the body of POST /v1/names/release; its answer is the grant that was.
+type Release struct {
+	Name   string `json:"name"`
+	Free   bool   `json:"free,omitempty"` // at once, and not after the time of grace
+	Reason string `json:"reason,omitempty"`
+}
+
+// A Ban is the body of POST /v1/names/ban, /v1/identities/ban and /v1/addresses/ban.
+type Ban struct {
+	Of     string `json:"of"` // the name, the identity or the address range
+	Reason string `json:"reason,omitempty"`
+	// For is how long, as in "90m", "24h" or "30d"; without it, for good.
+	For string `json:"for,omitempty"`
+}
+
+// Banned is the answer of a Ban.
+type Banned struct {
+	Ban     names.Ban `json:"ban"`
+	Severed Severed   `json:"severed"`
+}
+
+// An Unban is the body of POST /v1/names/unban, /v1/identities/unban and
+// /v1/addresses/unban.
+type Unban struct {
+	Of     string `json:"of"`
+	Reason string `json:"reason,omitempty"`
+}
+
+// Bans is the answer of GET /v1/names/banned, /v1/identities and /v1/addresses.
+type Bans struct {
+	Bans []names.Ban `json:"bans"`
+	Next string      `json:"next,omitempty"`
+}
+
+// Tokens is the answer of GET /v1/tokens: those of the record, not of the
+// configuration.
+type Tokens struct {
+	Tokens []names.TokenInfo `json:"tokens"`
+}
+
+// A NewToken is the body of POST /v1/tokens/create.
+type NewToken struct {
+	Names   []string          `json:"names"`             // whole ones, or "*." and a name
+	Expires string            `json:"expires,omitempty"` // in so long, as in "30d"; without it, never
+	Uses    int               `json:"uses,omitempty"`    // how many names it opens; 0 is any number
+	Bind    bool              `json:"bind,omitempty"`    // to the first identity that uses it
+	Note    string            `json:"note,omitempty"`
+	Limits  map[string]string `json:"limits,omitempty"` // in the place of those of the configuration
+}
+
+// CreatedToken is the answer: the one time that the secret is shown.
+type CreatedToken struct {
+	Secret string          `json:"secret"`
+	Token  names.TokenInfo `json:"token"`
+}
+
+// A Revoke is the body of POST /v1/tokens/revoke.
+type Revoke struct {
+	ID     string `json:"id"`
+	Names  bool   `json:"names,omitempty"` // the names that it has opened go, too
+	Reason string `json:"reason,omitempty"`
+}
+
+// Revoked is the answer of a Revoke.
+type Revoked struct {
+	Released []string `json:"released"` // names
 }

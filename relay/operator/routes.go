@@ -4,6 +4,8 @@ import (
 	"net/http"
 	"strings"
 	"time"
+
+	"keystay/relay/names"
 )
 
 // A route is one request of the API.
@@ -18,6 +20,24 @@ func (s *Server) routes() []route {
 		{"GET", "/v1/status", s.status},
 		{"GET", "/v1/remotes", s.remotes},
 		{"POST", "/v1/remotes/kick", s.kick},
+		{"GET", "/v1/names", s.names},
+		{"GET", "/v1/names/{name}", s.name},
+		{"POST", "/v1/names/release", s.release},
+		{"GET", "/v1/names/reserved", s.reserved},
+		{"POST", "/v1/names/reserve", s.reserve},
+		{"POST", "/v1/names/unreserve", s.unreserve},
+		{"GET", "/v1/names/banned", s.bans(names.BanName)},
+		{"POST", "/v1/names/ban", s.ban(names.BanName)},
+		{"POST", "/v1/names/unban", s.unban(names.BanName)},
+		{"GET", "/v1/identities", s.bans(names.BanIdentity)},
+		{"POST", "/v1/identities/ban", s.ban(names.BanIdentity)},
+		{"POST", "/v1/identities/unban", s.unban(names.BanIdentity)},
+		{"GET", "/v1/addresses", s.bans(names.BanAddress)},
+		{"POST", "/v1/addresses/ban", s.ban(names.BanAddress)},
+		{"POST", "/v1/addresses/unban", s.unban(names.BanAddress)},
+		{"GET", "/v1/tokens", s.tokens},
+		{"POST", "/v1/tokens/create", s.createToken},
+		{"POST", "/v1/tokens/revoke", s.revokeToken},
 		{"POST", "/v1/drain", s.drain},
 		{"GET", "/v1/config", s.config},
 		{"GET", "/v1/audit", s.audit},

@@ -45,6 +45,12 @@ type Server struct {
 	// Relay is what is asked and told. Required.
 	Relay Relay
 
+	// Domain is the relay's own name. Required.
+	Domain string
+
+	// Names decides about names. Required.
+	Names Names
+
 	// About fills in of a Status what Relay does not know. Required.
 	About func(*Status)
 
