@@ -35,6 +35,9 @@ type Key struct {
 	// Env is the variable, or empty where there is none.
 	Env string
 
+	// Secret says that the value must not be shown.
+	Secret bool
+
 	// Default is what holds when nothing is said; lists are joined by commas.
 	Default string
 

@@ -42,7 +42,7 @@ func relayFileKeys() []Key {
 		{Name: "acme.ca_root", Help: "PEM file of roots to trust for the CA's API; empty is the system's"},
 		{Name: "acme.email", Help: "the contact for the CA's account; may be empty"},
 		{Name: "acme.eab.kid", Help: "the key id for external account binding, if the CA asks for it"},
-		{Name: "acme.eab.hmac", Help: "the key for external account binding, base64"},
+		{Name: "acme.eab.hmac", Secret: true, Help: "the key for external account binding, base64"},
 		{Name: "tls.cert_file", Help: "PEM file with a certificate for the domain, instead of acme"},
 		{Name: "tls.key_file", Help: "PEM file with its private key"},
 		{Name: "admin.listen", Default: "127.0.0.1:9440", Help: "host:port of /metrics, /healthz and /readyz, read-only; empty in the file is off"},
@@ -60,31 +60,57 @@ func relayFileKeys() []Key {
 // RelayFlags adds the relay's flags.
 func RelayFlags(fs *pflag.FlagSet) { register(fs, RelayKeys()) }
 
+// RelayStateFlags adds the flags that say which relay is meant, of those that run
+// here: that with this file, or with this state directory. See [RelayStateDir].
+func RelayStateFlags(fs *pflag.FlagSet) {
+	for _, k := range RelayKeys() {
+		if k.Name == "config" || k.Name == "state_dir" {
+			register(fs, []Key{k})
+		}
+	}
+}
+
+// relayFile reads the file that flags or environment name, or returns nil without one.
+func relayFile(fs *pflag.FlagSet) *file {
+	name := os.Getenv(relayPrefix + "CONFIG")
+	if fs != nil && fs.Changed("config") {
+		name, _ = fs.GetString("config")
+	}
+	if name == "" {
+		return nil
+	}
+	return readFile(name, relayFileKeys())
+}
+
 // LoadRelay reads the configuration of a relay from the flags (which may be
 // nil), the environment, the file that one of these names, and the defaults.
 // It opens the files that are named and reads the tokens' secrets. A
 // configuration that is wrong gives [Errors].
 func LoadRelay(fs *pflag.FlagSet) (*Relay, []Warning, error) {
+	r, _, warnings, err := ReadRelay(fs)
+	return r, warnings, err
+}
+
+// ReadRelay is LoadRelay, and returns where each value came from.
+func ReadRelay(fs *pflag.FlagSet) (*Relay, []Setting, []Warning, error) {
 	errs := append(repeated(fs, RelayKeys()), unknownVariables(relayPrefix, RelayKeys())...)
-	name := os.Getenv(relayPrefix + "CONFIG")
 	if fs != nil && fs.Changed("config") {
-		name, _ = fs.GetString("config")
-		if name == "" {
+		if name, _ := fs.GetString("config"); name == "" {
 			errs = append(errs, &Error{From: "--config", Message: "the name of the file is empty"})
 		}
 	}
-	var f *file
-	if name != "" {
-		f = readFile(name, relayFileKeys())
+	f, name := relayFile(fs), ""
+	if f != nil {
+		name = f.name
 		errs = append(errs, f.errs...)
 	}
 	src, err := newSource(relayFileKeys(), fs, f)
 	if err != nil {
-		return nil, nil, err
+		return nil, nil, nil, err
 	}
 	var r Relay
 	if err := src.viper.Unmarshal(&r); err != nil {
-		return nil, nil, fmt.Errorf("decode configuration: %w", err)
+		return nil, nil, nil, fmt.Errorf("decode configuration: %w", err)
 	}
 	r, warnings, wrong := checkRelay(r)
 	wrong.drain("drain_timeout", &r.DrainTimeout, src.viper.GetString("drain_timeout"))
@@ -120,7 +146,7 @@ func LoadRelay(fs *pflag.FlagSet) (*Relay, []Warning, error) {
 		}
 	}
 	if err := append(errs, src.locate(wrong)...).sorted(name); err != nil {
-		return nil, nil, err
+		return nil, nil, nil, err
 	}
-	return &r, warnings, nil
+	return &r, src.settings(), warnings, nil
 }

@@ -6,6 +6,7 @@ import (
 	"slices"
 
 	"keystay/framing"
+	"keystay/internal/keyname"
 	"keystay/relay/names"
 )
 
@@ -53,9 +54,7 @@ func (p *presence) forfeit(name string, key []byte) []*session {
 
 // lose takes a name from whoever is connected for it and must not use it any more.
 func (s *Server) lose(l names.Lost) {
-	for _, sess := range s.presence.forfeit(l.Denied.Name, l.Key) {
-		sess.link.Revoke(*denial(&l.Denied))
-	}
+	s.Cut(Cut{Identity: keyname.Label(l.Key, ""), Name: l.Denied.Name, Why: l.Denied})
 }
 
 func (p *presence) take(s *session, c framing.Claim) (replaced []*session, err error) {
@@ -175,13 +174,14 @@ func (p *presence) giveUp(c Claimed) (replaced []*session) {
 }
 
 // outdated returns the sessions that have lost their link, may still have lanes,
-// and have a name that c takes over from them.
+// and have a name that c takes over from them. A session that said that it goes
+// away keeps its lanes even then.
 func (p *presence) outdated(c Claimed) (list []*session) {
 	p.mu.RLock()
 	defer p.mu.RUnlock()
 	for old := range p.lost {
 		same := old.key.Equal(c.Key)
-		if slices.Contains(old.names, c.Name) && (!same || !c.Replica && c.Run.Replaces(old.run)) {
+		if slices.Contains(old.names, c.Name) && !old.away.Load() && (!same || !c.Replica && c.Run.Replaces(old.run)) {
 			list = append(list, old)
 		}
 	}

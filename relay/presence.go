@@ -18,7 +18,7 @@ type presence struct {
 	mu       sync.RWMutex
 	names    map[string]*served
 	sessions map[*session]struct{}
-	lost     map[*session]struct{}    // those whose link is lost, with streams on lanes
+	lost     map[*session]struct{}    // those whose link is lost; they may have streams on lanes
 	awaited  map[string]chan struct{} // closed when the name comes up
 }
 
@@ -58,17 +58,13 @@ func (p *presence) leave(s *session) {
 	delete(p.lost, s)
 }
 
-// outlive notes a session whose link is lost and that still has streams, on lanes:
-// when another run takes a name of it, these lanes are cut. A session that said
-// that it goes away keeps its lanes even then.
+// outlive notes a session whose link is lost and that still has streams, on lanes,
+// so that outdated and Cut find it.
 func (p *presence) outlive(s *session) {
 	defer p.withdraw(s) // afterwards, so that claim finds it here or there
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	delete(p.sessions, s)
-	if s.away.Load() {
-		return
-	}
 	if p.lost == nil {
 		p.lost = make(map[*session]struct{})
 	}
@@ -91,16 +87,20 @@ func (p *presence) withdraw(s *session) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	for _, name := range s.names {
-		h := p.names[name]
-		if h == nil {
-			continue
-		}
-		if i := slices.Index(h.sessions, s); i >= 0 {
-			h.sessions = slices.Delete(slices.Clone(h.sessions), i, i+1)
-		}
-		if len(h.sessions) == 0 {
-			delete(p.names, name)
-		}
+		p.withdrawLocked(s, name)
+	}
+}
+
+func (p *presence) withdrawLocked(s *session, name string) {
+	h := p.names[name]
+	if h == nil {
+		return
+	}
+	if i := slices.Index(h.sessions, s); i >= 0 {
+		h.sessions = slices.Delete(slices.Clone(h.sessions), i, i+1)
+	}
+	if len(h.sessions) == 0 {
+		delete(p.names, name)
 	}
 }
 

@@ -221,25 +221,31 @@ func (d *device) Claim(ctx context.Context, c framing.Claim) error {
 // link connects a device. What it does with its streams is up to the caller.
 func (r *rig) link(id identity) (*device, error) {
 	r.t.Helper()
+	d := &device{lost: make(chan *framing.Denial, 8), goAway: make(chan framing.GoAway, 8)}
+	return d, r.linkWith(d, id, framing.Handler{
+		Lost:   func(l *framing.Denial) { d.lost <- l },
+		GoAway: func(g framing.GoAway) { d.goAway <- g },
+	})
+}
+
+// linkWith connects d with a handler.
+func (r *rig) linkWith(d *device, id identity, handler framing.Handler) error {
+	r.t.Helper()
 	tc := tls.Client(r.dial(), &tls.Config{RootCAs: r.ca.Pool(), ServerName: zone, NextProtos: []string{framing.Protocol}})
 	if err := tc.Handshake(); err != nil {
-		return nil, err
+		return err
 	}
 	cs := tc.ConnectionState()
 	h := framing.Hello{Run: id.run, Agent: "test", Capabilities: framing.CapabilityLanes}
 	if err := h.Sign(id.key, &cs, zone); err != nil {
-		return nil, err
+		return err
 	}
-	d := &device{lost: make(chan *framing.Denial, 8), goAway: make(chan framing.GoAway, 8)}
 	var err error
-	d.Link, d.welcome, err = framing.Client(r.t.Context(), tc, h, framing.Handler{
-		Lost:   func(l *framing.Denial) { d.lost <- l },
-		GoAway: func(g framing.GoAway) { d.goAway <- g },
-	})
+	d.Link, d.welcome, err = framing.Client(r.t.Context(), tc, h, handler)
 	if err == nil {
 		r.t.Cleanup(func() { d.Close() })
 	}
-	return d, err
+	return err
 }
 
 // device connects a device that holds the names.

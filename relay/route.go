@@ -93,6 +93,10 @@ func (r *router) admits(l *lead, visitor netip.Addr) bool {
 func (r *router) find(v *visitor) lead {
 	var until time.Time // for as long as the first wait, whatever follows
 	for {
+		// The relay itself tells remotes from there why they are refused.
+		if _, ok := r.names.BannedAddress(v.address()); ok && v.name != r.domain {
+			return lead{to: nowhere, alert: sni.AlertAccessDenied}
+		}
 		l := r.now(v.name, v.validation)
 		if l.to == toSession && !v.validation && !r.admits(&l, v.address()) {
 			return lead{to: unwanted, alert: sni.AlertAccessDenied}

@@ -11,6 +11,7 @@ import (
 	"net/http"
 	"sync"
 	"sync/atomic"
+	"time"
 
 	"github.com/inetaf/tcpproxy"
 
@@ -68,6 +69,14 @@ type Server struct {
 	// [Server.ClaimedElsewhere].
 	OnClaim func(Claimed)
 
+	// OnBanned hears of a remote, or of its claim of a name, that a ban has refused, and
+	// of why; nil is for none. Where that happens often it hears of a part, as the log.
+	OnBanned func(identity, name, why string)
+
+	// OnCut is called with each Cut, before anything is cut here; nil is for none.
+	// In a new process it tells the old one, which may have what is cut, too.
+	OnCut func(Cut)
+
 	// Override returns what a name may have by the token that it was granted with,
 	// in the place of what SetLimits says; nil is what Names has of the token. It is
 	// called for each visitor and must not block.
@@ -82,11 +91,13 @@ type Server struct {
 	Logger *slog.Logger
 
 	once      sync.Once
+	began     time.Time
 	ctx       context.Context // ends with Close
 	cancel    context.CancelFunc
 	wg        sync.WaitGroup            // beside the connections that sockets have
 	leaving   chan struct{}             // closed with departure set
 	departure atomic.Pointer[departure] // how it leaves; nil before
+	cuts      atomic.Uint64             // how many there were, see Cut
 
 	sockets  *sockets
 	router   *router
@@ -108,6 +119,7 @@ func (s *Server) init() {
 		if s.log == nil {
 			s.log = slog.New(slog.DiscardHandler)
 		}
+		s.began = time.Now()
 		s.ctx, s.cancel = context.WithCancel(context.Background())
 		s.shares = newShares(s.Memory, s.log)
 		s.leaving = make(chan struct{})

@@ -15,6 +15,7 @@ import (
 	"sync"
 	"sync/atomic"
 	"time"
+	"unique"
 
 	"keystay/framing"
 	"keystay/internal/hint"
@@ -50,6 +51,8 @@ type session struct {
 	link     *framing.Link
 	key      ed25519.PublicKey
 	run      framing.Run
+	agent    unique.Handle[string] // the remote's program, by its own word; most have the same
+	since    int64                 // when it came, in seconds since 1970
 	identity *identity
 	names    []string    // granted; guarded by srv.presence.mu
 	up       atomic.Bool // it was let in
@@ -113,7 +116,8 @@ func (s *Server) serveLink(c net.Conn, cs *tls.ConnectionState, a *admitted) (ke
 		s.shares.outOfMemory()
 		link.Close()
 	}
-	sess = &session{srv: s, link: link, key: bytes.Clone(hello.Key), run: hello.Run, identity: id, conn: a}
+	sess = &session{srv: s, link: link, key: bytes.Clone(hello.Key), run: hello.Run,
+		agent: unique.Make(hello.Agent), since: time.Now().Unix(), identity: id, conn: a}
 	s.presence.join(sess)
 	if !sess.begin() {
 		s.shares.devices.lost(sess.identity)
@@ -131,6 +135,15 @@ func (sess *session) begin() bool {
 	}
 	if s.departure.Load() != nil {
 		sess.link.Refuse(framing.Refusal{Code: framing.RefusedBusy, Text: "this process of the relay is about to end: dial again"})
+		return false
+	}
+	// Asked here, where Cut finds the session, so that none slips in between.
+	if b, ok := s.Names.Banned("", sess.key, sess.source()); ok {
+		if left, ok := s.lines.refused.take(refusedLines, time.Minute); ok {
+			sess.log().Info("a remote that is banned was refused", "reason", b.Reason, left)
+			sess.tellBanned("", b.Text())
+		}
+		sess.link.Refuse(framing.Refusal{Code: framing.RefusedBanned, Text: b.Text()})
 		return false
 	}
 	if left, ok := s.lines.connected.take(linkLines, time.Minute); ok {
@@ -264,16 +277,14 @@ func (sess *session) decide(ctx context.Context, c framing.Claim) (granted names
 	if sess.tried.spent(c.Token) {
 		asks.Token = "" // it is not even looked at
 	}
+	cuts := s.cuts.Load()
 	if granted, err = s.Names.Claim(ctx, asks); err != nil {
 		var d *names.Denied
-		if errors.As(err, &d) {
-			if asks.Token != c.Token {
-				d.Text = "too many tokens were tried on this link"
-			}
-			err = denial(d)
+		if asks.Token != c.Token && errors.As(err, &d) {
+			d.Text = "too many tokens were tried on this link"
 		}
 		sess.tried.add(c.Token)
-		return granted, err
+		return granted, told(err)
 	}
 	if d := s.bounds.usedUp(name, sess.key); d != nil {
 		return granted, d
@@ -282,10 +293,12 @@ func (sess *session) decide(ctx context.Context, c framing.Claim) (granted names
 	if err := s.presence.claim(sess, c); err != nil {
 		return granted, err
 	}
-	// A ban that came meanwhile may have looked for this name before it was here.
-	if b, ok := s.Names.Banned(name, sess.key, asks.Source); ok {
-		s.presence.forfeit(name, sess.key)
-		return granted, denial(&names.Denied{Name: name, Code: names.DeniedBanned, Text: b.Text()})
+	// What was cut meanwhile may have been looked for before the name was here.
+	if s.cuts.Load() != cuts {
+		if granted, err = s.Names.Claim(ctx, asks); err != nil {
+			s.presence.drop(sess, func(n string) bool { return n == name })
+			return granted, told(err)
+		}
 	}
 	s.router.expected.arrived(name)
 	sess.unclaimed.Stop()
@@ -339,11 +352,30 @@ func denial(d *names.Denied) *framing.Denial {
 	return &framing.Denial{Name: d.Name, Code: denialCodes[d.Code], Text: d.Text, Hint: strings.Join(d.Hints, "; "), Retry: d.Retry}
 }
 
+// tellBanned tells OnBanned.
+func (sess *session) tellBanned(name, why string) {
+	if f := sess.srv.OnBanned; f != nil {
+		f(keyname.Label(sess.key, ""), name, why)
+	}
+}
+
+// told returns the error of a claim as a remote is told it.
+func told(err error) error {
+	var d *names.Denied
+	if errors.As(err, &d) {
+		return denial(d)
+	}
+	return err
+}
+
 func (sess *session) denied(err error) error {
 	var d *framing.Denial
 	if errors.As(err, &d) {
 		if left, ok := sess.srv.lines.denied.take(deniedLines, time.Minute); ok {
 			sess.log().Info("claim denied", "name", d.Name, "reason", d.Text, left)
+			if d.Code == framing.DeniedBanned {
+				sess.tellBanned(d.Name, d.Text)
+			}
 		}
 		return err
 	}

@@ -153,6 +153,7 @@ func (s *Server) receive(c sni.Conn, a *admitted) (own *peeked) {
 // stream it returns where the visitor goes instead.
 func (s *Server) open(v *visitor, hello []byte) (*framing.Stream, *limits.Visit, lead) {
 	for {
+		cuts := s.cuts.Load()
 		l := s.router.find(v)
 		if l.to != toSession {
 			return nil, nil, l
@@ -162,6 +163,10 @@ func (s *Server) open(v *visitor, hello []byte) (*framing.Stream, *limits.Visit,
 			return nil, nil, lead{to: nowhere, alert: sni.AlertInternalError}
 		}
 		stream, err := l.session.open(v.conn, streamHeader(v.conn, v.name, framing.KindTLS), hello)
+		if err == nil && s.cuts.Load() != cuts && !s.presence.has(l.session, v.name) {
+			stream.Reset() // what was cut meanwhile may not have had it yet
+			continue
+		}
 		if err == nil {
 			return stream, visit, l
 		}

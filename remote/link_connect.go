@@ -3,9 +3,11 @@ package remote
 import (
 	"context"
 	"errors"
+	"fmt"
 	"time"
 
 	"keystay/framing"
+	"keystay/internal/plain"
 )
 
 // tellAfter is after how long the log tells of an attempt that is not over.
@@ -59,7 +61,7 @@ func (w *way) try(ctx context.Context, relay string) (*reached, error) {
 			if g.Code == framing.GoAwayTakeover {
 				report(errMoved)
 			}
-			report(errDraining) // heard only if it is the first
+			report(draining(g)) // heard only if it is the first
 		},
 	})
 	var refused *framing.Refusal
@@ -70,4 +72,12 @@ func (w *way) try(ctx context.Context, relay string) (*reached, error) {
 		return nil, &NoRelayError{Relay: relay, Err: err, rooted: w.d.cfg.RelayRoots != nil}
 	}
 	return &reached{relay: relay, link: link, welcome: welcome, ends: ends}, nil
+}
+
+// draining is why a session ends whose relay goes away, in the relay's words.
+func draining(g framing.GoAway) error {
+	if g.Text == "" {
+		return errDraining
+	}
+	return fmt.Errorf("%w: %s", errDraining, plain.Text(g.Text))
 }

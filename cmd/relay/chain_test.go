@@ -72,10 +72,11 @@ func TestClaimsReachTheFirstOfThreeProcesses(t *testing.T) {
 	srv := &relay.Server{Domain: "relay.test", TLS: new(tls.Config), Names: &names.Names{Grants: g}}
 	defer srv.Close()
 	missed := make(chan bool, 1)
-	go func() { missed <- oldProcess{ofSecond}.claims(srv, &takeover{side: second}) }()
+	p := &process{srv: srv, takeover: &takeover{side: second}}
+	go func() { missed <- p.listenTo(&oldProcess{ofSecond}) }()
 	heard := make(chan handover.Claim, 2)
 	go func() {
-		first.Claims(func(c handover.Claim) { heard <- c })
+		first.Told(func(c handover.Claim) { heard <- c }, func(handover.Cut) {})
 		close(heard)
 	}()
 	third.Claimed(handover.Claim{Name: "a.relay.test", Key: make([]byte, 32), Number: 7, Run: make([]byte, 16)})

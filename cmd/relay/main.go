@@ -28,14 +28,15 @@ address and a wildcard DNS record, see deploy/dns-wildcard.md.`,
   relay --config relay.yaml --takeover`,
 		Args: cli.NoArgs(),
 		RunE: func(c *cobra.Command, _ []string) error {
-			cfg, warnings, err := config.LoadRelay(c.Flags())
+			cfg, settings, warnings, err := config.ReadRelay(c.Flags())
 			if err != nil {
 				return cli.Usage(err)
 			}
-			return run(c.Context(), cfg, warnings, takeover)
+			return run(c.Context(), &process{cfg: cfg, settings: settings}, warnings, takeover)
 		},
 	}
 	config.RelayFlags(cmd.Flags())
 	cmd.Flags().BoolVar(&takeover, "takeover", false, "take over from the relay that runs on the same state_dir, without a break; SIGUSR2 makes it start one that does")
+	cmd.AddCommand(levers()...)
 	return cli.Root(cmd)
 }

@@ -18,10 +18,12 @@ import (
 	"keystay/internal/ownfile"
 	"keystay/relay"
 	"keystay/relay/names"
+	"keystay/relay/operator"
 )
 
-func run(ctx context.Context, cfg *config.Relay, warnings []config.Warning, takeover bool) (err error) {
-	log, err := cli.Logger(os.Stderr, cfg.Log.Level, cfg.Log.Format)
+// run runs a process that has its configuration, from the start to the end.
+func run(ctx context.Context, p *process, warnings []config.Warning, takeover bool) (err error) {
+	log, err := cli.Logger(os.Stderr, p.cfg.Log.Level, p.cfg.Log.Format)
 	if err != nil {
 		return cli.Usage(err)
 	}
@@ -29,7 +31,7 @@ func run(ctx context.Context, cfg *config.Relay, warnings []config.Warning, take
 	drain, cut, stop := cli.Signals(ctx)
 	defer stop()
 	hangups, stopHangups := cli.Hangups()
-	p := &process{cfg: cfg, log: log, upgrade: upgradeSignal(), failed: make(chan error, 1)}
+	p.log, p.upgrade, p.failed, p.asked = log, upgradeSignal(), make(chan error, 1), make(chan struct{})
 	defer func() {
 		stopHangups()
 		p.close(err)
@@ -48,6 +50,8 @@ func run(ctx context.Context, cfg *config.Relay, warnings []config.Warning, take
 			p.reload()
 		}
 	})
+	drain, stopAsked := p.askedToDrain(drain)
+	defer stopAsked()
 	old, err := p.wait(drain, cut)
 	switch {
 	case err != nil:
@@ -66,10 +70,11 @@ func run(ctx context.Context, cfg *config.Relay, warnings []config.Warning, take
 // A process is one run of the relay, from its start to its end or to the start
 // of a new process that takes over.
 type process struct {
-	cfg     *config.Relay
-	log     *slog.Logger
-	upgrade <-chan os.Signal // asks to start a new process
-	program string           // the file that is started then
+	cfg      *config.Relay
+	settings []config.Setting // where cfg came from
+	log      *slog.Logger
+	upgrade  <-chan os.Signal // asks to start a new process
+	program  string           // the file that is started then
 
 	cert     *ownCert
 	takeover *takeover // what this process, as the new one, has from the old; or nil
@@ -77,6 +82,12 @@ type process struct {
 	sockets  []socket
 	control  *control // nil where there is none
 	srv      *relay.Server
+	audit    *operator.Audit
+	api      *operator.Server // nil where there is no socket for it
+
+	asked      chan struct{} // closed when the operator asks to drain
+	drainOnce  sync.Once
+	drainUntil time.Time // set before asked is closed
 
 	failed     chan error // the first of what ends the process
 	wg         sync.WaitGroup
@@ -116,6 +127,7 @@ func (p *process) open(takeover bool) (err error) {
 		return err
 	}
 	p.openControl()
+	p.audit = operator.OpenAudit(p.cfg.StateDir, p.log)
 	memory := p.memory() // before the next line, which it would see
 	budget.LimitRuntime()
 	p.srv = &relay.Server{
@@ -134,9 +146,12 @@ func (p *process) open(takeover bool) (err error) {
 	if w := p.cfg.Names.Webhook; w.URL != "" {
 		p.srv.Names.Ask = (&names.Webhook{URL: w.URL, Secret: []byte(w.Secret), Remember: w.Remember}).Ask
 	}
+	p.srv.Names.OnChange, p.srv.OnBanned = p.noteChange, p.noteBanned
 	if p.takeover != nil {
 		p.srv.OnClaim = p.takeover.claimed
+		p.srv.OnCut = p.cutOld
 	}
+	p.openAPI()
 	return nil
 }
 
@@ -190,6 +205,8 @@ func (p *process) serveSocket(s socket) error {
 		return p.srv.Serve(s.ln)
 	case "http":
 		return p.srv.ServeHTTP01(s.ln)
+	case "api":
+		return p.api.Serve(s.ln)
 	}
 	return p.srv.ServeAdmin(s.ln, p.cert.ready)
 }
@@ -239,7 +256,7 @@ func (p *process) leave(drain, cut context.Context, old *oldProcess) error {
 		}
 	})()
 	p.wg.Go(func() {
-		if old.claims(p.srv, p.takeover) {
+		if p.listenTo(old) {
 			p.log.Warn("this process has not read for long, and missed which names others have now: its visitors are cut off")
 			cancel()
 		}
@@ -256,6 +273,7 @@ func (p *process) close(err error) {
 	if p.takeover != nil {
 		p.takeover.close(err)
 	}
+	p.closeAPI()
 	if p.srv != nil {
 		p.srv.Close()
 	}
@@ -271,6 +289,7 @@ func (p *process) close(err error) {
 	if p.grants != nil {
 		p.grants.Close()
 	}
+	p.audit.Close()
 	if p.cert != nil {
 		p.cert.close()
 	}

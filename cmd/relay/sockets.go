@@ -18,7 +18,7 @@ import (
 
 // A socket is a listening socket and what it is for.
 type socket struct {
-	what      string // "public", "http" or "admin"
+	what      string // "public", "http", "admin" or "api"
 	addr      string // as it stands in the configuration
 	activated bool   // the service manager opened it
 	ln        net.Listener

@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"io"
 	"net"
+	"net/netip"
 	"path/filepath"
 	"sync"
 	"time"
@@ -16,6 +17,8 @@ import (
 	"keystay/internal/handover"
 	"keystay/internal/hint"
 	"keystay/relay"
+	"keystay/relay/names"
+	"keystay/relay/operator"
 )
 
 const (
@@ -32,6 +35,7 @@ type takeover struct {
 	names   []string
 	sockets []socket
 	control *net.UnixListener
+	api     *net.UnixListener
 	done    bool // there is no way back
 }
 
@@ -61,8 +65,13 @@ func takeOver(dir string) (*takeover, error) {
 	}
 	t := &takeover{side: side, names: names}
 	for _, s := range sockets {
-		if ln, ok := s.Listener.(*net.UnixListener); ok && s.For == "control" {
+		ln, local := s.Listener.(*net.UnixListener)
+		switch {
+		case local && s.For == "control":
 			t.control = ln
+			continue
+		case local && s.For == "api":
+			t.api = ln
 			continue
 		}
 		t.sockets = append(t.sockets, socket{what: s.For, addr: s.Addr, activated: s.Activated, ln: s.Listener})
@@ -97,21 +106,41 @@ func (t *takeover) claimed(c relay.Claimed) {
 	t.side.Claimed(handover.Claim{Name: c.Name, Key: c.Key, Number: c.Run.Number, Run: c.Run.ID[:], Replica: c.Replica})
 }
 
+// cutOld lets the old process, which may have visitors still, cut what is cut here.
+func (p *process) cutOld(c relay.Cut) {
+	h := handover.Cut{Identity: c.Identity, Name: c.Name, Code: int(c.Why.Code), Text: c.Why.Text, Hints: c.Why.Hints}
+	if c.Address.IsValid() {
+		h.Address = c.Address.String()
+	}
+	if c.Addresses.IsValid() {
+		h.Addresses = c.Addresses.String()
+	}
+	if !p.takeover.side.Cut(h) {
+		p.log.Warn("the old process is of a version that cannot be told what is cut here: it may go on with it until its visitors have gone", hint.Attr(hint.OldGoesOn.Do))
+	}
+}
+
 // An oldProcess is the old process's side of a takeover that is done.
 type oldProcess struct{ *handover.Old }
 
-// claims lets srv, which is handed over, know of the names that remotes get in the
-// new process, until either process ends, and passes that on to the process that
-// before handed over to this one, if there is one. Missed says that the new process
-// could not tell all.
-func (o oldProcess) claims(srv *relay.Server, before *takeover) (missed bool) {
-	missed = o.Claims(func(c handover.Claim) {
+// listenTo lets the server of this process, which is handed over, know of the names
+// that remotes get in the new process and of what is cut there, until either process
+// ends, and passes that on to the process that before handed over to this one, if
+// there is one. Missed says that the new process could not tell all.
+func (p *process) listenTo(o *oldProcess) (missed bool) {
+	before := p.takeover
+	missed = o.Told(func(c handover.Claim) {
 		run := framing.Run{Number: c.Number}
 		copy(run.ID[:], c.Run)
-		srv.ClaimedElsewhere(relay.Claimed{Name: c.Name, Key: c.Key, Run: run, Replica: c.Replica})
+		p.srv.ClaimedElsewhere(relay.Claimed{Name: c.Name, Key: c.Key, Run: run, Replica: c.Replica})
 		if before != nil {
 			before.side.Claimed(c)
 		}
+	}, func(h handover.Cut) {
+		c := relay.Cut{Identity: h.Identity, Name: h.Name, Why: names.Denied{Code: names.Code(h.Code), Text: h.Text, Hints: h.Hints}}
+		c.Address, _ = netip.ParseAddrPort(h.Address)
+		c.Addresses, _ = netip.ParsePrefix(h.Addresses)
+		p.wg.Go(func() { p.srv.Cut(c) }) // which tells the process before, by OnCut
 	})
 	if missed && before != nil {
 		before.side.Missed()
@@ -156,12 +185,48 @@ func (p *process) openControl() {
 	p.control = &control{c}
 }
 
-// own makes the control socket, which was the old process's, the new one's to
+// openAPI opens the socket on which the operator is answered, or takes the one of the
+// old process. Without it everything else works.
+func (p *process) openAPI() {
+	path := operator.SocketPath(p.cfg.StateDir)
+	var ln *net.UnixListener
+	if p.takeover != nil {
+		ln = p.takeover.api
+	}
+	if ln == nil {
+		c, err := handover.Listen(path)
+		if err != nil {
+			if errors.Is(err, handover.ErrLongPath) {
+				err = hint.LongState.Error(err)
+			} else {
+				err = hint.NoControl.Error(err, "FILE", path)
+			}
+			p.log.Warn("there is no socket for the operator: relay status and the other levers will not work", "err", err, hint.Attr(hint.All(err)))
+			return
+		}
+		ln = c.Listener
+	}
+	p.api = p.newAPI()
+	p.sockets = append(p.sockets, socket{what: "api", ln: ln})
+	p.log.Info("listening", "for", "api", "addr", path)
+}
+
+// keepAPI sets who removes the file of the API's socket when it is closed.
+func (p *process) keepAPI(remove bool) {
+	for _, s := range p.sockets {
+		if ln, ok := s.ln.(*net.UnixListener); ok && s.what == "api" {
+			ln.SetUnlinkOnClose(remove)
+		}
+	}
+}
+
+// own makes the sockets with a file, which were the old process's, the new one's to
 // remove in the end.
 func (p *process) own() {
 	if p.control != nil {
 		p.control.Listener.SetUnlinkOnClose(true)
 	}
+	p.keepAPI(true)
 }
 
 func (p *process) closeControl() {
@@ -211,6 +276,9 @@ func (p *process) offer(cut context.Context, o *handover.Old) error {
 	if p.stopReopen != nil {
 		p.stopReopen()
 	}
+	if p.api != nil {
+		p.api.Pause()
+	}
 	p.cert.pause()
 	p.grants.Close()
 	if err := p.srv.Pause(); err != nil {
@@ -228,13 +296,18 @@ func (p *process) offer(cut context.Context, o *handover.Old) error {
 		p.resume()
 		return err
 	}
-	_ = p.control.Leave() // the new process has it
+	_ = p.control.Leave() // the new process has it, and what follows
+	p.keepAPI(false)
+	p.wg.Go(p.closeAPI)
 	return nil
 }
 
 // resume takes up again what offer ended. While the record of names cannot be
 // opened, because the new process still has it, it is tried again.
 func (p *process) resume() {
+	if p.api != nil {
+		p.api.Resume()
+	}
 	ctx, cancel := context.WithCancel(context.Background())
 	done := make(chan struct{})
 	p.stopReopen = func() { cancel(); <-done }

@@ -32,16 +32,22 @@ func (*takeover) close(error)                  {}
 // An oldProcess is what cannot be here.
 type oldProcess struct{}
 
-func (*oldProcess) Pass(net.Conn, []byte) error          { return errors.ErrUnsupported }
-func (*oldProcess) claims(*relay.Server, *takeover) bool { return false }
-func (*oldProcess) Close() error                         { return nil }
+func (*oldProcess) Pass(net.Conn, []byte) error { return errors.ErrUnsupported }
+func (*oldProcess) Close() error                { return nil }
 
 // A control is nothing here.
 type control struct{}
 
-func (p *process) openControl()  {}
-func (p *process) own()          {}
-func (p *process) closeControl() {}
+func (p *process) openControl()              {}
+func (p *process) own()                      {}
+func (p *process) closeControl()             {}
+func (p *process) listenTo(*oldProcess) bool { return false }
+func (p *process) cutOld(relay.Cut)          {}
+
+// openAPI opens nothing: whose the other end of a socket is cannot be told here.
+func (p *process) openAPI() {
+	p.log.Warn("there is no socket for the operator on this system: relay status and the other levers do not work", hint.Attr(hint.LeversHere.Do))
+}
 
 func programPath() (string, error) { return os.Executable() }
 

@@ -101,6 +101,7 @@ var mayImport = map[string][]string{
 	"relay":          {"sni", "framing", "relay/limits", "relay/names", "internal"},
 	"relay/limits":   {"internal"},
 	"relay/names":    {"internal"},
+	"relay/operator": {"relay", "relay/names", "internal"},
 	"remote":         {"framing", "acme", "internal"},
 	"remote/publish": {"internal"},
 	"framing":        {"internal"},
@@ -116,6 +117,7 @@ var mayImport = map[string][]string{
 var mayAlsoImport = map[string][]string{
 	"internal/cli":       {"internal/hint", "internal/ownfile", "internal/plain"},
 	"internal/duplex":    {"internal/panics", "internal/socket"},
+	"internal/handover":  {"internal/socket"},
 	"internal/ownfile":   {"internal/hint"},
 	"internal/proxydial": {"internal/hint"},
 }

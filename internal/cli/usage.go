@@ -120,6 +120,23 @@ func oneArg(c *cobra.Command, args []string) error {
 	return Usage(hint.Help.Error(fmt.Errorf("%d arguments instead of one", len(args)), "COMMAND", c.CommandPath()))
 }
 
+// Args is the Args of a command that takes one argument for each of the words, which
+// say what they are.
+func Args(words ...string) cobra.PositionalArgs {
+	return func(c *cobra.Command, args []string) error {
+		var err error
+		switch {
+		case len(args) < len(words):
+			err = fmt.Errorf("%s is missing", words[len(args)])
+		case len(args) > len(words):
+			err = fmt.Errorf("unexpected argument %q", args[len(words)])
+		default:
+			return nil
+		}
+		return Usage(hint.Help.Error(err, "COMMAND", c.CommandPath()))
+	}
+}
+
 // completion makes cobra's command for completion scripts refuse a shell that it
 // does not know. It must be called when the other commands are there.
 func completion(root *cobra.Command) {

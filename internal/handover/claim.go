@@ -8,11 +8,10 @@ import (
 )
 
 const (
-	// maxUntold is how many claims wait for an old process that does not read. Each
-	// takes about 500 bytes at most.
+	// maxUntold is how many claims and cuts wait for an old process that does not read.
+	// Each takes about 500 bytes at most; a cut, what its text has.
 	maxUntold = 1 << 16
-	// lastWords is how long the end of a new process waits until the claims that
-	// wait are told.
+	// lastWords is how long the end of a new process waits until what waits is told.
 	lastWords = time.Second
 )
 
@@ -26,12 +25,24 @@ type Claim struct {
 	Replica bool   `json:"replica,omitempty"`
 }
 
-// untold are the claims that wait to be told, in their order.
+// A Cut is what the new process has cut off. The old process cuts it off too.
+type Cut struct {
+	Identity  string   `json:"identity,omitempty"`
+	Name      string   `json:"name,omitempty"`
+	Address   string   `json:"address,omitempty"`
+	Addresses string   `json:"addresses,omitempty"`
+	Code      int      `json:"code,omitempty"` // why, 0 where what is cut may come back
+	Text      string   `json:"text,omitempty"` // for remotes, as Hints
+	Hints     []string `json:"hints,omitempty"`
+}
+
+// untold are the claims and cuts that wait to be told, in their order.
 type untold struct {
 	mu      sync.Mutex
-	tells   bool // the old process listens
+	tells   bool // the old process listens for claims
+	cuts    bool // and for cuts
 	telling bool // tell runs
-	claims  []Claim
+	list    []message
 	lost    bool          // there were too many
 	more    chan struct{} // has room for one
 	ended   chan struct{} // closed by Close
@@ -43,16 +54,32 @@ type untold struct {
 // maxUntold. Beyond them the old process is told that it has missed some, and is
 // told nothing more.
 func (n *New) Claimed(c Claim) {
+	n.untold.add(message{Op: "claimed", Claim: &c})
+}
+
+// Cut tells the old process of a cut, as Claimed does of a claim. It reports false
+// where the old process does not listen for cuts.
+func (n *New) Cut(c Cut) (listens bool) {
 	u := &n.untold
+	u.mu.Lock()
+	listens = u.cuts
+	u.mu.Unlock()
+	if listens {
+		u.add(message{Op: "cut", Cut: &c})
+	}
+	return listens
+}
+
+func (u *untold) add(m message) {
 	u.mu.Lock()
 	defer u.mu.Unlock()
 	switch {
 	case !u.tells || u.lost:
 		return
-	case len(u.claims) < maxUntold:
-		u.claims = append(u.claims, c)
+	case len(u.list) < maxUntold:
+		u.list = append(u.list, m)
 	default:
-		u.claims, u.lost = nil, true
+		u.list, u.lost = nil, true
 	}
 	u.wake()
 }
@@ -64,7 +91,7 @@ func (n *New) Missed() {
 	u.mu.Lock()
 	defer u.mu.Unlock()
 	if u.tells {
-		u.claims, u.lost = nil, true
+		u.list, u.lost = nil, true
 		u.wake()
 	}
 }
@@ -77,11 +104,11 @@ func (u *untold) wake() {
 	}
 }
 
-// begin keeps claims from now on, if the old process listens for them.
-func (u *untold) begin(tells bool) {
+// begin keeps claims and cuts from now on, if the old process listens for them.
+func (u *untold) begin(tells, cuts bool) {
 	u.mu.Lock()
 	defer u.mu.Unlock()
-	u.tells = tells
+	u.tells, u.cuts = tells, tells && cuts
 	u.more, u.ended, u.stopped = make(chan struct{}, 1), make(chan struct{}), make(chan struct{})
 }
 
@@ -95,16 +122,16 @@ func (u *untold) start(w *wire) {
 	}
 }
 
-// tell tells the claims until there will be no more, or the connection ends.
+// tell tells them until there will be no more, or the connection ends.
 func (u *untold) tell(w *wire) {
 	defer close(u.stopped)
 	for last := false; ; {
 		u.mu.Lock()
-		claims, lost := u.claims, u.lost
-		u.claims = nil
+		list, lost := u.list, u.lost
+		u.list = nil
 		u.mu.Unlock()
-		for i := range claims {
-			if w.send(message{Op: "claimed", Claim: &claims[i]}) != nil {
+		for _, m := range list {
+			if w.send(m) != nil {
 				return
 			}
 		}
@@ -136,22 +163,24 @@ func (u *untold) end(w *wire) {
 	}
 }
 
-// Claims calls f for each claim that the new process has granted, in their order.
-// It returns when the connection ends, or Close is called; missed then says that
-// the new process had more to tell than it could keep, so that nothing here is
-// known to be right any more.
-func (o *Old) Claims(f func(Claim)) (missed bool) {
+// Told calls claimed for each claim that the new process has granted, and cut for
+// each cut, in their order. It returns when the connection ends, or Close is called;
+// missed then says that the new process had more to tell than it could keep, so that
+// nothing here is known to be right any more.
+func (o *Old) Told(claimed func(Claim), cut func(Cut)) (missed bool) {
 	o.listening.Lock()
 	defer o.listening.Unlock()
 	for {
-		m, err := o.w.receive("claimed", "missed")
+		m, err := o.w.receive("claimed", "cut", "missed")
 		switch {
 		case err != nil:
 			return false
 		case m.Op == "missed":
 			return true
 		case m.Claim != nil:
-			f(*m.Claim)
+			claimed(*m.Claim)
+		case m.Cut != nil:
+			cut(*m.Cut)
 		}
 	}
 }

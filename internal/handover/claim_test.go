@@ -12,8 +12,14 @@ import (
 	"keystay/internal/handover"
 )
 
-// The old process hears of every claim, in order, until the new one ends.
-func TestClaimsAreTold(t *testing.T) {
+// someCut has every field.
+var someCut = handover.Cut{Identity: "a", Name: "b", Address: "c", Addresses: "d", Code: 1, Text: "e", Hints: []string{"f"}}
+
+// noCut is for what must not hear of any.
+func noCut(handover.Cut) {}
+
+// The old process hears of every claim and every cut, in order, until the new one ends.
+func TestClaimsAndCutsAreTold(t *testing.T) {
 	c, path := control(t)
 	ln := listen(t)
 	defer ln.Close()
@@ -32,8 +38,13 @@ func TestClaimsAreTold(t *testing.T) {
 		if err := s.Offer(ctx, []handover.Socket{{For: "public", Listener: ln}}, nil); err != nil {
 			t.Error(err)
 		}
-		s.Claims(func(c handover.Claim) {
-			if list = append(list, c); len(list) == n {
+		s.Told(func(c handover.Claim) {
+			list = append(list, c)
+		}, func(c handover.Cut) {
+			if !reflect.DeepEqual(c, someCut) {
+				t.Errorf("heard of %+v", c)
+			}
+			if list = append(list, handover.Claim{Name: "a cut"}); len(list) == n+3 {
 				s.Interrupt()
 			}
 		})
@@ -45,11 +56,17 @@ func TestClaimsAreTold(t *testing.T) {
 		claim := handover.Claim{Name: fmt.Sprintf("n%d.relay.test", i), Key: make([]byte, 32), Number: uint64(i), Run: make([]byte, 16), Replica: i%2 == 0}
 		p.Claimed(claim)
 		want = append(want, claim)
+		if i%1000 == 999 {
+			if !p.Cut(someCut) {
+				t.Fatal("the old process does not listen for cuts")
+			}
+			want = append(want, handover.Claim{Name: "a cut"})
+		}
 	}
 	got := <-heard
 	p.Close()
 	if !reflect.DeepEqual(got, want) {
-		t.Errorf("%d claims were heard, want %d", len(got), n)
+		t.Errorf("%d claims and cuts were heard, want %d", len(got), len(want))
 	}
 }
 
@@ -76,8 +93,8 @@ func taken(t *testing.T, path string) *handover.New {
 	return p
 }
 
-// Close ends Claims.
-func TestCloseEndsClaims(t *testing.T) {
+// Close ends Told.
+func TestCloseEndsTold(t *testing.T) {
 	c, path := control(t)
 	ln := listen(t)
 	defer ln.Close()
@@ -93,7 +110,7 @@ func TestCloseEndsClaims(t *testing.T) {
 			t.Error(err)
 		}
 		ended := make(chan struct{})
-		go func() { defer close(ended); s.Claims(func(handover.Claim) {}) }()
+		go func() { defer close(ended); s.Told(func(handover.Claim) {}, noCut) }()
 		s.Close()
 		<-ended
 	}()
@@ -101,9 +118,9 @@ func TestCloseEndsClaims(t *testing.T) {
 	<-over
 }
 
-// A process of a version that does not listen for claims is told nothing, so that
+// A process of a version that listens neither for claims nor for cuts is told nothing, so that
 // nothing waits for it.
-func TestOlderProcessIsToldNoClaims(t *testing.T) {
+func TestOlderProcessIsToldNothing(t *testing.T) {
 	c, path := control(t)
 	said := make(chan string, 1)
 	go func() {
@@ -139,6 +156,9 @@ func TestOlderProcessIsToldNoClaims(t *testing.T) {
 	for range 10_000 { // more than the socket's buffers hold
 		p.Claimed(handover.Claim{Name: "a.relay.test", Key: make([]byte, 32)})
 	}
+	if p.Cut(someCut) {
+		t.Error("it seems to listen for cuts")
+	}
 	p.Close()
 	if all := <-said; all != `{"op":"serving"}`+"\n" {
 		t.Errorf("it was told %.100q", all)
@@ -156,14 +176,14 @@ func TestClaimsWaitForAProcessThatIsStuck(t *testing.T) {
 	heard := make(chan bool, 1)
 	next := uint64(0)
 	go func() {
-		heard <- s.Claims(func(c handover.Claim) {
+		heard <- s.Told(func(c handover.Claim) {
 			if c.Number != next {
 				t.Errorf("claim %d in the place of %d", c.Number, next)
 			}
 			if next++; next == n {
 				s.Interrupt()
 			}
-		})
+		}, noCut)
 	}()
 	if missed := <-heard; missed || next != n {
 		t.Errorf("%d claims were heard, missed %v", next, missed)
@@ -191,12 +211,12 @@ func TestProcessThatMissesClaimsIsToldSo(t *testing.T) {
 			p, s := tookOver(t)
 			overflow(p)
 			next := uint64(0)
-			missed := s.Claims(func(c handover.Claim) {
+			missed := s.Told(func(c handover.Claim) {
 				if c.Number != next {
 					t.Errorf("claim %d in the place of %d", c.Number, next)
 				}
 				next++
-			})
+			}, noCut)
 			if !missed || next > handover.MaxUntold+10_000 {
 				t.Errorf("missed %v, after %d", missed, next)
 			}
@@ -213,7 +233,7 @@ func TestEndDoesNotWaitForAProcessThatIsStuck(t *testing.T) {
 		p.Claimed(handover.Claim{Name: "a.relay.test", Key: make([]byte, 32)})
 	}
 	p.Close() // else this hangs
-	if s.Claims(func(handover.Claim) {}) {
+	if s.Told(func(handover.Claim) {}, noCut) {
 		t.Error("the end of the new process says that something was missed")
 	}
 	s.Close()

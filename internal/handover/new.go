@@ -112,7 +112,7 @@ func (n *New) Ready() error {
 	if err != nil {
 		return fmt.Errorf("wait for the word to begin: %w", err)
 	}
-	n.untold.begin(m.Claims)
+	n.untold.begin(m.Claims, m.Cuts)
 	return nil
 }
 

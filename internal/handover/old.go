@@ -101,7 +101,7 @@ func (c *Control) Leave() error {
 type Old struct {
 	w         *wire
 	passing   sync.Mutex // one visitor at a time
-	listening sync.Mutex // held while Claims runs
+	listening sync.Mutex // held while Told runs
 
 	// PID is the number of the new process, by its own word.
 	PID int
@@ -138,7 +138,7 @@ func (o *Old) Refuse(why error) { refuse(o.w, why) }
 // Close ends the connection: the new process gives up, or, after Offer has
 // returned nil, knows that no visitor follows.
 func (o *Old) Close() error {
-	o.w.conn.Close() // which ends Claims
+	o.w.conn.Close() // which ends Told
 	o.listening.Lock()
 	defer o.listening.Unlock()
 	o.w.close()
@@ -187,7 +187,7 @@ func (o *Old) offer(sockets []Socket, names []string) error {
 	if _, err := o.w.receive("ready"); err != nil {
 		return fmt.Errorf("wait until it is ready: %w", err)
 	}
-	if err := o.w.send(message{Op: "go", Claims: true}); err != nil {
+	if err := o.w.send(message{Op: "go", Claims: true, Cuts: true}); err != nil {
 		return fmt.Errorf("let it begin: %w", err)
 	}
 	if _, err := o.w.receive("serving"); err != nil {

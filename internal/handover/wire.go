@@ -13,6 +13,8 @@ import (
 	"syscall"
 
 	"golang.org/x/sys/unix"
+
+	"keystay/internal/socket"
 )
 
 const (
@@ -43,7 +45,9 @@ type message struct {
 	Names     []string `json:"names,omitempty"`
 	First     []byte   `json:"first,omitempty"`
 	Claims    bool     `json:"claims,omitempty"` // of go: claims are listened for
+	Cuts      bool     `json:"cuts,omitempty"`   // of go: cuts are listened for
 	Claim     *Claim   `json:"claim,omitempty"`
+	Cut       *Cut     `json:"cut,omitempty"`
 	Error     string   `json:"error,omitempty"`
 }
 
@@ -64,7 +68,7 @@ type wire struct {
 
 // newWire takes conn, after a look at who is behind it.
 func newWire(conn *net.UnixConn) (*wire, error) {
-	uid, err := peerUID(conn)
+	uid, err := socket.PeerUID(conn)
 	if err == nil && uid != os.Geteuid() {
 		err = errForeign
 	}
@@ -88,7 +92,7 @@ func (w *wire) close() {
 func (w *wire) send(m message) error { return w.sendWith(m, nil) }
 
 // sendWith writes a line with the descriptor of a socket.
-func (w *wire) sendWith(m message, socket syscall.Conn) error {
+func (w *wire) sendWith(m message, with syscall.Conn) error {
 	line, err := json.Marshal(m)
 	if err != nil {
 		return err
@@ -97,11 +101,11 @@ func (w *wire) sendWith(m message, socket syscall.Conn) error {
 	if len(line) > maxLine {
 		return fmt.Errorf("send %s: %d bytes are too long", m.Op, len(line))
 	}
-	if socket == nil {
+	if with == nil {
 		_, err = w.conn.Write(line)
 		return err
 	}
-	raw, err := socket.SyscallConn()
+	raw, err := with.SyscallConn()
 	if err != nil {
 		return err
 	}

@@ -5,7 +5,7 @@ func Relay() []*Advice {
 	return []*Advice{
 		LowPort, PortInUse, AddressElsewhere, SocketUnknown,
 		StateInUse, RelayState, StatePlace, StateFull, LongState, NoControl, RecordDamaged, ClockJumped,
-		NoTakeover, TakeoverHere,
+		NoTakeover, TakeoverHere, LeversHere, NoRelayHere, NotYourRelay, OldGoesOn,
 		MemoryNotThere, MemoryUsedUp, TooManyLinks, LimitsMet,
 	}
 }
@@ -81,6 +81,29 @@ var (
 	TakeoverHere = &Advice{
 		Shown: "--takeover does not work on this system",
 		Do:    []string{"it needs Linux, macOS or FreeBSD: here, stop the relay and start it again"},
+	}
+)
+
+// The advice for the levers of a running relay.
+var (
+	LeversHere = &Advice{
+		Shown: "there is no socket for the operator on this system …",
+		Do:    []string{"it needs Linux, macOS or FreeBSD"},
+	}
+	NoRelayHere = &Advice{
+		Shown: "cannot reach the relay at …/api.sock: …",
+		Means: "also `connect: no such file or directory`, `connection refused`",
+		Do: []string{"is the relay running? systemctl status keystay-relay, or start it: relay --config FILE",
+			"a running one is found by its file or its state directory: --config FILE, or --state-dir DIR"},
+	}
+	OldGoesOn = &Advice{
+		Shown: "the old process is of a version that cannot be told what is cut here …",
+		Means: "after a takeover from an older version, while its last visitors are served",
+		Do:    []string{"to cut them too, end the old process: kill -TERM its number, twice; the new one is not touched by it"},
+	}
+	NotYourRelay = &Advice{
+		Shown: "cannot reach the relay at …/api.sock: … permission denied",
+		Do:    []string{"the levers are for root and the user who runs the relay: with sudo"},
 	}
 )
 

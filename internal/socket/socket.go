@@ -1,4 +1,5 @@
-// Package socket is what package net does not offer of TCP sockets: their
+// Package socket is what package net does not offer of sockets: whose the other end
+// of one of this machine is, and of TCP their
 // options, what has happened to them, and calls that never wait.
 //
 // A connection may be wrapped, as a [*crypto/tls.Conn] is: what has a method

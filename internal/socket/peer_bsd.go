@@ -1,6 +1,6 @@
 //go:build darwin || freebsd
 
-package handover
+package socket
 
 import (
 	"net"
@@ -11,8 +11,9 @@ import (
 // solLocal is SOL_LOCAL, the level of LOCAL_PEERCRED.
 const solLocal = 0
 
-// peerUID returns the user of the process at the other end of conn.
-func peerUID(conn *net.UnixConn) (uid int, err error) {
+// PeerUID returns the user of the process that opened the other end of conn, as
+// the system knows it.
+func PeerUID(conn *net.UnixConn) (uid int, err error) {
 	raw, err := conn.SyscallConn()
 	if err != nil {
 		return 0, err

@@ -1,4 +1,4 @@
-package handover
+package socket
 
 import (
 	"net"
@@ -6,8 +6,9 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// peerUID returns the user of the process at the other end of conn.
-func peerUID(conn *net.UnixConn) (uid int, err error) {
+// PeerUID returns the user of the process that opened the other end of conn, as
+// the system knows it.
+func PeerUID(conn *net.UnixConn) (uid int, err error) {
 	raw, err := conn.SyscallConn()
 	if err != nil {
 		return 0, err

@@ -1,0 +1,214 @@
+package relay
+
+import (
+	"context"
+	"net/netip"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+
+	"keystay/framing"
+	"keystay/internal/keyname"
+	"keystay/internal/socket"
+	"keystay/relay/names"
+)
+
+// cutGrace is how long a remote has to take what it is told before its link is
+// closed: what is cut is over within a second. Its streams and lanes are cut at
+// once.
+const cutGrace = 500 * time.Millisecond
+
+// A Cut says what is to end now, and what remotes are told of it.
+type Cut struct {
+	// One of these is set, or Identity and Name: then it is that name of that
+	// identity alone.
+	Identity  string         // all links of this identity, by the label made from its key
+	Name      string         // a name
+	Address   netip.AddrPort // the link from there
+	Addresses netip.Prefix   // the remotes and the visitors that come from there
+
+	// Why is what remotes are told. With its Code what is cut is lost: a name, or
+	// all names of a link. The caller has seen to it that it is denied from now on.
+	// Without a Code links are cut whose remotes may dial again at once, and Name
+	// stands for those of the remotes that serve it. Its own Name is not used.
+	Why names.Denied
+}
+
+// Severed counts what a Cut has ended.
+type Severed struct {
+	Links    int
+	Names    int // that remotes have lost
+	Visitors int // that had reached a remote
+}
+
+// severing adds up a Severed.
+type severing struct {
+	mu    sync.Mutex
+	sum   Severed
+	names map[string]struct{}
+}
+
+func (n *severing) add(link bool, names []string, visitors int) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	if link {
+		n.sum.Links++
+	}
+	for _, name := range names {
+		n.names[name] = struct{}{}
+	}
+	n.sum.Names = len(n.names)
+	n.sum.Visitors += visitors
+}
+
+// Cut ends links, streams and lanes, and returns when it is done, within a second.
+// Whatever is let in meanwhile by a decision from before is let go again.
+func (s *Server) Cut(c Cut) Severed {
+	s.init()
+	s.cuts.Add(1)
+	if s.OnCut != nil {
+		s.OnCut(c)
+	}
+	n := &severing{names: make(map[string]struct{})}
+	var wg sync.WaitGroup
+	for _, sess := range s.presence.all() {
+		if !c.ends(sess) {
+			sess.lose(c, n)
+			continue
+		}
+		wg.Go(func() {
+			defer s.panics.Catch("cutting a link", func() { sess.link.Close() })
+			sess.cut(c.Why, n)
+		})
+	}
+	wg.Wait()
+	if c.Addresses.IsValid() {
+		s.sockets.abort(c.Addresses)
+	}
+	return n.sum
+}
+
+// is reports whether a session is of the identity that is cut, if there is one.
+func (c *Cut) is(sess *session) bool {
+	return c.Identity == "" || keyname.Label(sess.key, "") == c.Identity
+}
+
+// ends reports whether a whole session is cut.
+func (c *Cut) ends(sess *session) bool {
+	switch {
+	case c.Name != "" && c.Why.Code != 0:
+		return false
+	case c.Name != "":
+		return slices.Contains(sess.granted(), c.Name)
+	case c.Address.IsValid():
+		return addrPort(sess.link.RemoteAddr()) == c.Address
+	case c.Addresses.IsValid():
+		return c.Addresses.Contains(sess.source())
+	}
+	return c.is(sess)
+}
+
+// covers reports whether a name is lost: a ban is for those below it, too.
+func (c *Cut) covers(name string) bool {
+	return name == c.Name || c.Why.Code == names.DeniedBanned && strings.HasSuffix(name, "."+c.Name)
+}
+
+// lose takes the names that are cut away from a session that stays, and cuts
+// visitors.
+func (sess *session) lose(c Cut, n *severing) {
+	switch {
+	case !c.is(sess):
+	case c.Addresses.IsValid():
+		n.add(false, nil, sess.link.CutStreams(func(h framing.Header) bool { return c.Addresses.Contains(h.Source.Addr()) }))
+	case c.Name != "" && c.Why.Code != 0:
+		lost := sess.srv.presence.drop(sess, c.covers)
+		sess.revoke(lost, c.Why)
+		n.add(false, lost, sess.link.CutStreams(func(h framing.Header) bool { return c.covers(h.Name) }))
+		if len(lost) > 0 && len(sess.granted()) == 0 {
+			sess.unclaimed.Reset(claimTimeout)
+		}
+	}
+}
+
+// revoke tells the remote that it has lost names.
+func (sess *session) revoke(lost []string, why names.Denied) {
+	for _, why.Name = range lost {
+		sess.link.Revoke(*denial(&why))
+	}
+}
+
+// cut ends a session: at once for visitors; the remote has cutGrace to hear why.
+func (sess *session) cut(why names.Denied, n *severing) {
+	all := func(framing.Header) bool { return true }
+	sess.away.Store(true) // so that it claims nothing more
+	held := sess.granted()
+	sess.srv.Names.Remember(held) // before visitors look for them
+	sess.srv.presence.withdraw(sess)
+	up := sess.link.Err() == nil
+	var lost []string
+	if up && why.Code != 0 {
+		lost = held
+		sess.revoke(lost, why)
+	}
+	n.add(up, lost, sess.link.CutStreams(all))
+	if up && sess.up.Load() { // else nothing can be told
+		ctx, cancel := context.WithTimeout(sess.srv.ctx, cutGrace)
+		_ = sess.link.GoAway(ctx, framing.GoAway{Code: framing.GoAwayShutdown, Text: why.Text})
+		cancel()
+	}
+	sess.link.Close()
+	sess.link.CutStreams(all) // those that were being opened
+}
+
+// abort resets the connections to the public port from a range of addresses,
+// whatever they are.
+func (k *sockets) abort(from netip.Prefix) {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	for a := range k.conns {
+		if from.Contains(addrPort(a.conn.RemoteAddr()).Addr()) {
+			socket.Abort(a.conn)
+		}
+	}
+}
+
+// all returns the sessions, and those whose link is lost.
+func (p *presence) all() []*session {
+	p.mu.RLock()
+	defer p.mu.RUnlock()
+	all := make([]*session, 0, len(p.sessions)+len(p.lost))
+	for _, m := range []map[*session]struct{}{p.sessions, p.lost} {
+		for s := range m {
+			all = append(all, s)
+		}
+	}
+	return all
+}
+
+// drop takes the names that which says away from s, and returns them.
+func (p *presence) drop(s *session, which func(string) bool) (dropped []string) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	var kept []string
+	for _, name := range s.names {
+		if !which(name) {
+			kept = append(kept, name)
+			continue
+		}
+		dropped = append(dropped, name)
+		p.withdrawLocked(s, name)
+	}
+	if len(dropped) > 0 {
+		s.names = kept
+	}
+	return dropped
+}
+
+// has reports whether name still leads to s.
+func (p *presence) has(s *session, name string) bool {
+	p.mu.RLock()
+	defer p.mu.RUnlock()
+	h := p.names[name]
+	return h != nil && slices.Contains(h.sessions, s)
+}

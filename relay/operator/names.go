@@ -1,0 +1,293 @@
+package operator
+
+import (
+	"errors"
+	"net/http"
+	"net/netip"
+	"slices"
+	"strings"
+	"time"
+
+	"keystay/internal/hint"
+	"keystay/internal/hostname"
+	"keystay/relay"
+	"keystay/relay/names"
+)
+
+// Names is what decides about names, as [names.Names] does.
+type Names interface {
+	List(f names.Filter, after string, limit int) (list []names.Grant, last string, more bool, err error)
+	Show(name string) (names.Grant, error)
+	Take(name, reason string, free bool) (names.Grant, error)
+	Reserve(pattern, note string) (names.Reservation, error)
+	Unreserve(pattern string) error
+	Reservations() ([]names.Reservation, error)
+	Ban(names.Ban) (names.Ban, error)
+	Unban(kind names.BanKind, of string) error
+	Bans(kind names.BanKind) ([]names.Ban, error)
+	Banned(name string, key []byte, from netip.Addr) (names.Ban, bool)
+	CreateToken(names.TokenInfo) (secret string, made names.TokenInfo, err error)
+	ListTokens() ([]names.TokenInfo, error)
+	RevokeToken(id string, withNames bool) (released []string, err error)
+}
+
+// answered gives an error of Names its status.
+func answered(err error) error {
+	switch {
+	case err == nil:
+		return nil
+	case errors.Is(err, names.ErrNone):
+		return problem(http.StatusNotFound, "%v", err)
+	case errors.Is(err, names.ErrClosed):
+		return problem(http.StatusServiceUnavailable, "%v", err).because("ask again in a second")
+	case errors.Is(err, names.ErrDamaged):
+		return problem(http.StatusInternalServerError, "%v", err).because(hint.All(err)...)
+	}
+	var e *Error
+	if errors.As(err, &e) {
+		return e
+	}
+	return problem(http.StatusConflict, "%v", err).because(hint.All(err)...)
+}
+
+func (s *Server) names(r *http.Request) (any, error) {
+	q, err := query(r, "contains", "identity", "after", "limit")
+	if err != nil {
+		return nil, err
+	}
+	n, err := limit(q, defaultPage)
+	if err != nil {
+		return nil, err
+	}
+	list, last, more, err := s.Names.List(names.Filter{Contains: q.Get("contains"), Identity: q.Get("identity")}, q.Get("after"), n)
+	if err != nil {
+		return nil, answered(err)
+	}
+	page := NamesPage{Names: list}
+	if page.Names == nil {
+		page.Names = []names.Grant{}
+	}
+	if more {
+		page.Next = last
+	}
+	return page, nil
+}
+
+func (s *Server) name(r *http.Request) (any, error) {
+	if _, err := query(r); err != nil {
+		return nil, err
+	}
+	name, err := nameOf(r.PathValue("name"))
+	if err != nil {
+		return nil, err
+	}
+	a := Name{Name: name, Remotes: []Remote{}}
+	g, err := s.Names.Show(name)
+	switch {
+	case err == nil:
+		a.Grant = &g
+	case !errors.Is(err, names.ErrNone):
+		return nil, answered(err)
+	}
+	if b, ok := s.Names.Banned(name, nil, netip.Addr{}); ok {
+		a.Ban = &b
+	}
+	list, _, err := s.Relay.Remotes(relay.Which{Name: name}, "", maxPage)
+	if err != nil {
+		return nil, err
+	}
+	for _, one := range list {
+		a.Remotes = append(a.Remotes, remoteOf(one))
+	}
+	if a.Grant == nil && a.Ban == nil && len(list) == 0 {
+		return nil, problem(http.StatusNotFound, "%s is given to nobody, and nobody serves it", name)
+	}
+	return a, nil
+}
+
+func (s *Server) release(r *http.Request) (any, error) {
+	var b Release
+	if err := read(r, &b); err != nil {
+		return nil, err
+	}
+	name, err := nameOf(b.Name)
+	if err == nil {
+		err = text("reason", b.Reason)
+	}
+	if err != nil {
+		return nil, err
+	}
+	g, err := s.Names.Take(name, b.Reason, b.Free)
+	if errors.Is(err, names.ErrNone) {
+		if old, serr := s.Names.Show(name); serr == nil && old.Status == names.Lapsed {
+			err = problem(http.StatusNotFound, "%s is released already, and kept from others until %s", name, old.Until.Format(time.DateOnly)).
+				because("to give it out before: relay names release --free " + name)
+		}
+	}
+	err = answered(err)
+	s.noted(r, "names.release", name, b.Reason, err)
+	return g, err
+}
+
+func (s *Server) reserve(r *http.Request) (any, error) {
+	var b Reserve
+	if err := read(r, &b); err != nil {
+		return nil, err
+	}
+	pattern, err := hostname.Pattern(b.Pattern, s.Domain)
+	if err != nil {
+		return nil, wrong("%v", err)
+	}
+	if err := text("note", b.Note); err != nil {
+		return nil, err
+	}
+	res, err := s.Names.Reserve(pattern, b.Note)
+	err = answered(err)
+	s.noted(r, "names.reserve", pattern, b.Note, err)
+	return res, err
+}
+
+func (s *Server) unreserve(r *http.Request) (any, error) {
+	var b Reserve
+	if err := read(r, &b); err != nil {
+		return nil, err
+	}
+	pattern, err := hostname.Pattern(b.Pattern, s.Domain)
+	if err != nil {
+		return nil, wrong("%v", err)
+	}
+	err = answered(s.Names.Unreserve(pattern))
+	s.noted(r, "names.unreserve", pattern, "", err)
+	return Reserve{Pattern: pattern}, err
+}
+
+func (s *Server) reserved(r *http.Request) (any, error) {
+	if _, err := query(r); err != nil {
+		return nil, err
+	}
+	list, err := s.Names.Reservations()
+	if list == nil {
+		list = []names.Reservation{}
+	}
+	return Reserved{list}, answered(err)
+}
+
+// leverOf is how the levers for what is banned are called.
+func leverOf(kind names.BanKind) string {
+	switch kind {
+	case names.BanIdentity:
+		return "identities"
+	case names.BanAddress:
+		return "addresses"
+	}
+	return "names"
+}
+
+// ban returns the route that bans.
+func (s *Server) ban(kind names.BanKind) func(*http.Request) (any, error) {
+	return func(r *http.Request) (any, error) {
+		var b Ban
+		if err := read(r, &b); err != nil {
+			return nil, err
+		}
+		if err := text("reason", b.Reason); err != nil {
+			return nil, err
+		}
+		ban := names.Ban{Kind: kind, Of: b.Of, Reason: b.Reason, By: who(r)}
+		if err := ban.Check(); err != nil {
+			return nil, wrong("%v", err)
+		}
+		if b.For != "" {
+			d, err := span("for", b.For)
+			if err != nil {
+				return nil, err
+			}
+			ban.Until = time.Now().UTC().Add(d).Truncate(time.Second)
+		}
+		ban, err := s.Names.Ban(ban)
+		if err != nil {
+			err = answered(err)
+			s.noted(r, leverOf(kind)+".ban", ban.Of, b.Reason, err)
+			return nil, err
+		}
+		n := severed(s.Relay.Cut(cutOf(ban)))
+		s.noted(r, leverOf(kind)+".ban", ban.Of, b.Reason, nil)
+		return Banned{ban, n}, nil
+	}
+}
+
+// cutOf is what a ban is to those who are connected.
+func cutOf(b names.Ban) relay.Cut {
+	c := relay.Cut{Why: names.Denied{Code: names.DeniedBanned, Text: b.Text()}}
+	switch b.Kind {
+	case names.BanName:
+		c.Name = b.Of
+	case names.BanIdentity:
+		c.Identity = b.Of
+	case names.BanAddress:
+		c.Addresses, _ = netip.ParsePrefix(b.Of) // by Check
+	}
+	return c
+}
+
+// unban returns the route that lifts a ban.
+func (s *Server) unban(kind names.BanKind) func(*http.Request) (any, error) {
+	return func(r *http.Request) (any, error) {
+		var b Unban
+		if err := read(r, &b); err != nil {
+			return nil, err
+		}
+		if err := text("reason", b.Reason); err != nil {
+			return nil, err
+		}
+		ban := names.Ban{Kind: kind, Of: b.Of}
+		if err := ban.Check(); err != nil {
+			return nil, wrong("%v", err)
+		}
+		err := answered(s.Names.Unban(kind, ban.Of))
+		s.noted(r, leverOf(kind)+".unban", ban.Of, b.Reason, err)
+		return Unban{Of: ban.Of}, err
+	}
+}
+
+// bans returns the route that lists them.
+func (s *Server) bans(kind names.BanKind) func(*http.Request) (any, error) {
+	return func(r *http.Request) (any, error) {
+		q, err := query(r, "after", "limit")
+		if err != nil {
+			return nil, err
+		}
+		n, err := limit(q, defaultPage)
+		if err != nil {
+			return nil, err
+		}
+		list, err := s.Names.Bans(kind)
+		if err != nil {
+			return nil, answered(err)
+		}
+		list = slices.DeleteFunc(list, func(b names.Ban) bool { return b.Of <= q.Get("after") })
+		page := Bans{Bans: []names.Ban{}}
+		if len(list) > n {
+			list, page.Next = list[:n], list[n-1].Of
+		}
+		page.Bans = append(page.Bans, list...)
+		return page, nil
+	}
+}
+
+// span reads how long something is, as in 90m, 24h or 30d.
+func span(field, s string) (time.Duration, error) {
+	units := time.Duration(1)
+	t := s
+	if days, ok := strings.CutSuffix(s, "d"); ok {
+		t, units = days+"h", 24
+	}
+	d, err := time.ParseDuration(t)
+	if err != nil || d <= 0 || d > maxSpan/units {
+		return 0, wrong("%s %.40q is not how long", field, s).because("as in 90m, 24h or 30d, 10 years at most")
+	}
+	return d * units, nil
+}
+
+// maxSpan is the longest that a ban or a token with an end may last.
+const maxSpan = 10 * 365 * 24 * time.Hour

@@ -1,0 +1,121 @@
+package operator
+
+import (
+	"net/http"
+	"net/netip"
+	"time"
+
+	"keystay/internal/hostname"
+	"keystay/internal/keyname"
+	"keystay/relay"
+	"keystay/relay/names"
+)
+
+func (s *Server) remotes(r *http.Request) (any, error) {
+	q, err := query(r, "identity", "name", "after", "limit")
+	if err != nil {
+		return nil, err
+	}
+	n, err := limit(q, defaultPage)
+	if err != nil {
+		return nil, err
+	}
+	list, next, err := s.Relay.Remotes(relay.Which{Identity: q.Get("identity"), Name: q.Get("name")}, q.Get("after"), n)
+	if err != nil {
+		return nil, wrong("after: %v", err)
+	}
+	page := Remotes{Remotes: []Remote{}, Next: next}
+	for _, one := range list {
+		page.Remotes = append(page.Remotes, remoteOf(one))
+	}
+	return page, nil
+}
+
+func remoteOf(from relay.Remote) Remote {
+	r := Remote{Identity: from.Identity, Run: from.Run, Agent: from.Agent, Names: from.Names, Links: []Link{}}
+	if r.Names == nil {
+		r.Names = []string{}
+	}
+	for _, l := range from.Links {
+		r.Links = append(r.Links, Link{
+			Address: l.Address, Since: l.Since, RTT: float64(l.RTT.Round(10*time.Microsecond)) / float64(time.Millisecond),
+			Streams: l.Streams, Lanes: l.Lanes, Away: l.Away,
+		})
+	}
+	return r
+}
+
+func (s *Server) kick(r *http.Request) (any, error) {
+	var k Kick
+	if err := read(r, &k); err != nil {
+		return nil, err
+	}
+	cut, on, err := k.cut()
+	if err != nil {
+		return nil, err
+	}
+	done := severed(s.Relay.Cut(cut))
+	if done.Links == 0 {
+		err = problem(http.StatusNotFound, "no remote is connected as %s", on).because("see relay remotes list")
+	}
+	s.noted(r, "remotes.kick", on, k.Reason, err)
+	return done, err
+}
+
+// cut returns what a kick is to the relay, and who it is for.
+func (k *Kick) cut() (c relay.Cut, on string, err error) {
+	if err := text("reason", k.Reason); err != nil {
+		return c, "", err
+	}
+	given := 0
+	for _, s := range []string{k.Identity, k.Name, k.Address} {
+		if s != "" {
+			given, on = given+1, s
+		}
+	}
+	if given != 1 {
+		return c, "", wrong("one of identity, name and address is wanted, not %d", given)
+	}
+	c = relay.Cut{Identity: k.Identity, Why: names.Denied{Text: told("the operator has ended this link", k.Reason)}}
+	switch {
+	case k.Identity != "":
+		return c, on, identity(k.Identity)
+	case k.Name != "":
+		c.Name, err = nameOf(k.Name)
+		return c, c.Name, err
+	}
+	if c.Address, err = netip.ParseAddrPort(k.Address); err != nil {
+		err = wrong("address %.80q is not that of a link", k.Address).because("as relay remotes list shows it, with its port")
+	}
+	return c, on, err
+}
+
+// told is what a remote is told: what was done, and the operator's reason.
+func told(what, reason string) string {
+	if reason == "" {
+		return what
+	}
+	return what + ": " + reason
+}
+
+// nameOf returns a host name in its normal form.
+func nameOf(s string) (string, error) {
+	name, err := hostname.Normalize([]byte(s))
+	if err != nil {
+		return "", wrong("%.80q is no host name: %v", s, err)
+	}
+	return name, nil
+}
+
+// identity refuses what is no label made from a key.
+func identity(s string) error {
+	if !keyname.Is(s) {
+		return wrong("%.80q is no identity", s).because("an identity is the 32 letters and digits of the name made from the device's key, as relay remotes list shows it")
+	}
+	return nil
+}
+
+// severed is what the relay has cut, for the answer.
+func severed(n relay.Severed) Severed {
+	return Severed{Links: n.Links, Names: n.Names, Visitors: n.Visitors}
+}

@@ -1,0 +1,34 @@
+package relay
+
+import "time"
+
+// A Status is what a relay does at a moment.
+type Status struct {
+	Links    int
+	Names    int // that lead to a remote
+	Visitors int // that are served, or wait for a remote
+
+	VisitorsTotal int64 // since Since
+	RefusedTotal  int64 // connections that led nowhere
+	LanesTotal    int64
+	Panics        int64 // mistakes in the program that have ended a connection
+
+	Memory      int64 // taken of MemoryLimit, in bytes, see [Server.Memory]
+	MemoryLimit int64
+
+	Since    time.Time // when it began
+	Stopping bool      // it takes no new visitors
+}
+
+// Status returns what the relay does now.
+func (s *Server) Status() Status {
+	s.init()
+	links, names := s.presence.count()
+	used, _, _ := s.shares.unfinished.usage()
+	return Status{
+		Links: links, Names: names, Visitors: s.Visitors(),
+		VisitorsTotal: s.stats.visitors.sum(), RefusedTotal: s.stats.refused.Load(), LanesTotal: s.stats.lanes.Load(), Panics: s.panics.Total(),
+		Memory: s.shares.memory.Used() + int64(used), MemoryLimit: s.shares.memory.Limit() + int64(s.shares.unfinished.limit),
+		Since: s.began, Stopping: s.sockets.stopping(),
+	}
+}
