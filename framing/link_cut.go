@@ -1,18 +1,10 @@
 package framing
 
-import (
-	"maps"
-	"slices"
-)
-
 // CutStreams resets the streams of the link for whose header match says so, those
 // on lanes too, and returns how many it has reset. It works on a link that is lost,
 // too. match is called with no lock held.
 func (l *Link) CutStreams(match func(Header) bool) (n int) {
-	l.mu.Lock()
-	streams := slices.Collect(maps.Keys(l.streams))
-	l.mu.Unlock()
-	for _, s := range streams {
+	for _, s := range l.streams.snapshot() {
 		if match(s.header) {
 			s.Reset()
 			n++
