@@ -38,12 +38,6 @@ func (s *Server) SetLimits(c limits.Config) {
 	s.bounds.owners.Set(c)
 }
 
-// NamesFor returns how many names an identity may have that asks for a name, by
-// SetLimits or Override; below 0 is no limit.
-func (s *Server) NamesFor(name string, key ed25519.PublicKey) int {
-	return s.bounds.owners.NamesOf(name, key)
-}
-
 // KeepUsage keeps what was used of the month by now, where there is a Usage. The
 // server does so once a minute and in the end; it is to be called before the store
 // is closed earlier.

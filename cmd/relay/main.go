@@ -28,11 +28,12 @@ address and a wildcard DNS record, see deploy/dns-wildcard.md.`,
   relay --config relay.yaml --takeover`,
 		Args: cli.NoArgs(),
 		RunE: func(c *cobra.Command, _ []string) error {
-			cfg, warnings, err := config.LoadRelay(c.Flags())
+			load := func() (*config.Relay, []config.Warning, error) { return config.LoadRelay(c.Flags()) }
+			cfg, warnings, err := load()
 			if err != nil {
 				return cli.Usage(err)
 			}
-			return run(c.Context(), cfg, warnings, takeover)
+			return run(c.Context(), cfg, warnings, load, takeover)
 		},
 	}
 	config.RelayFlags(cmd.Flags())

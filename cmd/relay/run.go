@@ -20,7 +20,10 @@ import (
 	"keystay/relay/names"
 )
 
-func run(ctx context.Context, cfg *config.Relay, warnings []config.Warning, takeover bool) (err error) {
+// loader reads the configuration, as at the start.
+type loader func() (*config.Relay, []config.Warning, error)
+
+func run(ctx context.Context, cfg *config.Relay, warnings []config.Warning, load loader, takeover bool) (err error) {
 	log, err := cli.Logger(os.Stderr, cfg.Log.Level, cfg.Log.Format)
 	if err != nil {
 		return cli.Usage(err)
@@ -29,7 +32,7 @@ func run(ctx context.Context, cfg *config.Relay, warnings []config.Warning, take
 	drain, cut, stop := cli.Signals(ctx)
 	defer stop()
 	hangups, stopHangups := cli.Hangups()
-	p := &process{cfg: cfg, log: log, upgrade: upgradeSignal(), failed: make(chan error, 1)}
+	p := &process{cfg: cfg, load: load, limits: cfg.Limits, log: log, upgrade: upgradeSignal(), failed: make(chan error, 1)}
 	defer func() {
 		stopHangups()
 		p.close(err)
@@ -67,6 +70,8 @@ func run(ctx context.Context, cfg *config.Relay, warnings []config.Warning, take
 // of a new process that takes over.
 type process struct {
 	cfg     *config.Relay
+	load    loader        // for what is read again
+	limits  config.Limits // in use; of reload alone
 	log     *slog.Logger
 	upgrade <-chan os.Signal // asks to start a new process
 	program string           // the file that is started then
@@ -122,7 +127,7 @@ func (p *process) open(takeover bool) (err error) {
 		Domain:      p.cfg.Domain,
 		TLS:         p.cert.tlsConfig(),
 		Challenge:   http.HandlerFunc(p.cert.challenge),
-		Names:       &names.Names{Rules: rules(p.cfg.Names, p.cfg.Tokens), Grants: p.grants},
+		Names:       &names.Names{Rules: rules(p.cfg, p.cfg.Tokens), Grants: p.grants},
 		Memory:      memory,
 		DefaultName: p.cfg.DefaultName,
 		PublicPort:  publicPort(p.sockets),
@@ -131,6 +136,8 @@ func (p *process) open(takeover bool) (err error) {
 		Version:     cli.Version(),
 		Logger:      p.log,
 	}
+	p.srv.Usage = p.srv.Names
+	p.srv.SetLimits(limitsOf(p.cfg.Limits))
 	if w := p.cfg.Names.Webhook; w.URL != "" {
 		p.srv.Names.Ask = (&names.Webhook{URL: w.URL, Secret: []byte(w.Secret), Remember: w.Remember}).Ask
 	}

@@ -69,8 +69,8 @@ type Owner struct {
 	// both ways together. By default there is no limit.
 	BytesPerMonth int64
 
-	// Names are those that one identity may have; without a meaning for a name.
-	// The default is 32.
+	// Names are those that one identity may hold, without a meaning for a name. The
+	// default is 32. Package names counts them, and is told apart.
 	Names int
 }
 

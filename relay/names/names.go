@@ -117,6 +117,15 @@ func (n *Names) Begin(zone string) {
 // SetRules replaces the rules, from the next claim on. What was given out stays.
 func (n *Names) SetRules(r Rules) { n.replaced.Store(&r) }
 
+// NamesAtMost is how many names one identity may hold, without the one made from its
+// key, where no token says something else.
+func (n *Names) NamesAtMost() int {
+	if most := n.InForce().NamesPerIdentity; most > 0 {
+		return most
+	}
+	return MaxNamesPerIdentity
+}
+
 // InForce returns the rules in force, which are not to be changed.
 func (n *Names) InForce() Rules {
 	if r := n.replaced.Load(); r != nil {
