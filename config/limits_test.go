@@ -29,8 +29,8 @@ func TestLimits(t *testing.T) {
 		Exempt: []netip.Prefix{netip.MustParsePrefix("127.0.0.0/8"), netip.MustParsePrefix("::1/128")},
 		Address: config.AddressLimits{Connections: 1024, ConnectionRate: second(100), Hellos: 256, Links: 2048,
 			LinkRate: second(20), Identities: day(500), Names: day(200)},
-		Identity: config.OwnerLimits{Names: 32, Streams: 8192, ConnectionRate: second(2000), Bandwidth: 64 << 20, BytesPerMonth: 1 << 40},
-		Name:     config.OwnerLimits{Streams: 4096, ConnectionRate: second(1000), Bandwidth: 32 << 20, BytesPerMonth: -1},
+		Identity: config.OwnerLimits{Names: 32, Streams: 16384, ConnectionRate: second(4000), Bandwidth: 64 << 20, BytesPerMonth: 1 << 40},
+		Name:     config.OwnerLimits{Streams: 8192, ConnectionRate: second(2000), Bandwidth: 32 << 20, BytesPerMonth: -1},
 	}
 	same := func(what string, got config.Limits) {
 		t.Helper()
