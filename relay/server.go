@@ -2,7 +2,6 @@ package relay
 
 import (
 	"context"
-	"crypto/ed25519"
 	"crypto/tls"
 	"errors"
 	"fmt"
@@ -67,11 +66,6 @@ type Server struct {
 	// remote is told; nil is for none. In a new process it tells the old one, see
 	// [Server.ClaimedElsewhere].
 	OnClaim func(Claimed)
-
-	// Override returns what a name may have by the token that it was granted with,
-	// in the place of what SetLimits says; nil is for none. It is called for each
-	// visitor and must not block.
-	Override func(name string, key ed25519.PublicKey) limits.Owner
 
 	// Usage keeps the bytes that names and identities have carried this month, where
 	// there is a limit for them; nil keeps them in memory alone. What was carried in the last minute
