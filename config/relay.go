@@ -31,6 +31,9 @@ type Relay struct {
 	// beside those of "relay token". They count where Names.Policy is "token".
 	Tokens []Token `mapstructure:"tokens"`
 
+	// Limits are what one address, one identity and one name may take.
+	Limits Limits `mapstructure:"-"`
+
 	// ACME is where the certificate for Domain comes from, unless TLS is set.
 	ACME ACME `mapstructure:"acme"`
 

@@ -224,8 +224,7 @@ func (e *Errors) tokenName(key string, name *string, domain string) {
 const (
 	// minToken is how many bytes a token must have.
 	minToken = 8
-	// goodToken is how many it should have: anybody may guess, and the relay has no
-	// limit by address.
+	// goodToken is how many it should have: anybody may guess, from many addresses.
 	goodToken = 16
 )
 

@@ -3,6 +3,7 @@ package config
 import (
 	"fmt"
 	"os"
+	"slices"
 	"strings"
 
 	"github.com/spf13/pflag"
@@ -22,7 +23,7 @@ func RelayKeys() []Key {
 
 // relayFileKeys are the keys of relay.yaml.
 func relayFileKeys() []Key {
-	return withEnv(relayPrefix, []Key{
+	return withEnv(relayPrefix, slices.Concat([]Key{
 		{Name: "domain", Flag: "domain", Help: "the relay's own `NAME`, and the zone below which it gives out names"},
 		{Name: "listen", Kind: List, Flag: "listen", Default: ":443", Help: "`HOST:PORT` for visitors and remotes, one or more; port 0 is any free one"},
 		{Name: "http_listen", Kind: List, Flag: "http-listen", Default: ":80", Help: "`HOST:PORT` for plain HTTP: to https, and ACME HTTP-01; empty is off"},
@@ -38,6 +39,7 @@ func relayFileKeys() []Key {
 		{Name: "tokens", Kind: Table, Help: "tokens given out in files, beside those of relay token"},
 		{Name: "tokens[].secret_file", Help: "the file that holds the token, one line of 16 bytes or more"},
 		{Name: "tokens[].names", Kind: List, Help: "the names it may take: whole ones, or *. and a name for all below that"},
+	}, limitKeys(), []Key{
 		{Name: "acme.ca", Help: "the https URL of the CA's directory; empty is Let's Encrypt"},
 		{Name: "acme.ca_root", Help: "PEM file of roots to trust for the CA's API; empty is the system's"},
 		{Name: "acme.email", Help: "the contact for the CA's account; may be empty"},
@@ -54,7 +56,7 @@ func relayFileKeys() []Key {
 		{Name: "memory", Help: "how much memory links, unfinished hellos and visitors who wait may take together, as in 512MiB, at least 16MiB; empty is half of GOMEMLIMIT, else of the control group's limit, else of the machine's memory"},
 		{Name: "lanes", Default: "auto", Help: "auto lets bulk move to connections of its own, which remotes dial to the public port; off keeps all on the links"},
 		{Name: "abuse", Help: "public contact for complaints: a mail address, mailto: or https:// URL; may be empty"},
-	})
+	}))
 }
 
 // RelayFlags adds the relay's flags.
@@ -120,6 +122,7 @@ func ReadRelay(fs *pflag.FlagSet) (*Relay, []Setting, []Warning, error) {
 	wrong.span("names.expire_unused", &r.Names.ExpireUnused, src.viper.GetString(strings.ReplaceAll("names.expire_unused", ".", delimiter)), MinExpire, MaxExpire)
 	wrong.span("names.webhook.remember", &r.Names.Webhook.Remember, src.viper.GetString(strings.ReplaceAll("names.webhook.remember", ".", delimiter)), 0, MaxRemember)
 	wrong.count("names.certificates_per_week", &r.Names.CertificatesPerWeek, src.viper.GetString(strings.ReplaceAll("names.certificates_per_week", ".", delimiter)), maxPerWeek)
+	r.Limits = wrong.limits(src, r.Names.Policy == "open")
 	src.resolve("state_dir", &r.StateDir)
 	src.resolve("acme.ca_root", &r.ACME.CARoot)
 	src.resolve("tls.cert_file", &r.TLS.CertFile)

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"log/slog"
 	"net"
+	"sync"
 	"time"
 
 	"keystay/framing"
@@ -29,19 +30,56 @@ type bounds struct {
 	addresses limits.Addresses
 	owners    limits.Owners
 	told      map[limits.Reason]int64 // how many the log has of each; of upkeep alone
+
+	mu      sync.RWMutex
+	allowed map[string]allowance // by name: what its token says, where that is something
 }
 
-// SetLimits makes c count from now on, also for what is here already. It is to be
-// called also when what Override says has changed. Without it the defaults count.
+// An allowance is what a token allows a name.
+type allowance struct {
+	key   string // of the identity that claimed it
+	owner limits.Owner
+}
+
+// allow takes up what the token allows that opened a name, which key claims.
+func (b *bounds) allow(name string, key ed25519.PublicKey, n *names.Names) error {
+	text, err := n.LimitsOf(name)
+	if err != nil {
+		return fmt.Errorf("read what its token allows: %w", err)
+	}
+	owner, err := limits.ParseOwner(text)
+	if err != nil {
+		return fmt.Errorf("what its token allows: %w", err)
+	}
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if owner == (limits.Owner{}) {
+		delete(b.allowed, name)
+		return nil
+	}
+	if b.allowed == nil {
+		b.allowed = make(map[string]allowance)
+	}
+	b.allowed[name] = allowance{string(key), owner}
+	return nil
+}
+
+// override is what the token of a name allows.
+func (b *bounds) override(name string, key ed25519.PublicKey) limits.Owner {
+	b.mu.RLock()
+	defer b.mu.RUnlock()
+	if a, ok := b.allowed[name]; ok && a.key == string(key) {
+		return a.owner
+	}
+	return limits.Owner{}
+}
+
+// SetLimits makes c count from now on, also for what is here already. Without it the
+// defaults count. A name that was opened by a token with limits of its own has these,
+// as they were when it was claimed last.
 func (s *Server) SetLimits(c limits.Config) {
 	s.bounds.addresses.Set(c)
 	s.bounds.owners.Set(c)
-}
-
-// NamesFor returns how many names an identity may have that asks for a name, by
-// SetLimits or Override; below 0 is no limit.
-func (s *Server) NamesFor(name string, key ed25519.PublicKey) int {
-	return s.bounds.owners.NamesOf(name, key)
 }
 
 // KeepUsage keeps what was used of the month by now, where there is a Usage. The
@@ -51,7 +89,7 @@ func (s *Server) KeepUsage() error { return s.bounds.owners.Usage.Upkeep() }
 
 // begin reads what was used of the month, and gives the names their quota.
 func (b *bounds) begin(s *Server) {
-	b.owners.Override, b.owners.Usage.Store = s.Override, s.Usage
+	b.owners.Override, b.owners.Usage.Store = b.override, s.Usage
 	if err := b.owners.Usage.Load(); err != nil {
 		s.log.Error("cannot read what was used of the month; it is counted from now on", "err", err, hint.Attr(hint.All(err)))
 	}
@@ -66,16 +104,6 @@ func (b *bounds) begin(s *Server) {
 			return again, ok
 		}
 	}
-}
-
-// limitsByToken is the Override of a server that has none: what the token allows
-// that opened the name.
-func (s *Server) limitsByToken(name string, _ ed25519.PublicKey) limits.Owner {
-	o, err := limits.ParseOwner(s.Names.LimitsOf(name))
-	if err != nil { // which was refused when the token was made
-		return limits.Owner{}
-	}
-	return o
 }
 
 // upkeep keeps the month's bytes and tells the log which limits were met, until done

@@ -1,7 +1,6 @@
 package relay_test
 
 import (
-	"crypto/ed25519"
 	"errors"
 	"fmt"
 	"io"
@@ -240,17 +239,17 @@ func TestStreamsOfAName(t *testing.T) {
 
 // What a token allows counts in the place of that.
 func TestOverrideOfAName(t *testing.T) {
-	id := newIdentity(t)
 	r := newRig(t, func(s *relay.Server) {
-		s.SetLimits(limits.Config{Name: limits.Owner{Streams: -1, ConnsPerSecond: 1}})
-		s.Override = func(name string, key ed25519.PublicKey) limits.Owner {
-			if name == "b."+zone && key.Equal(id.key.Public()) {
-				return limits.Owner{ConnsPerSecond: -1}
-			}
-			return limits.Owner{}
-		}
+		s.SetLimits(limits.Config{Name: limits.Owner{ConnsPerSecond: 1}})
 	})
-	r.device(id, "a."+zone, "b."+zone).echo("it")
+	secret, _, err := r.srv.Names.CreateToken(names.TokenInfo{Names: []string{"b." + zone}, Limits: map[string]string{"connection_rate": "off"}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	d := r.device(newIdentity(t), "a."+zone).echo("it")
+	if err := d.Claim(t.Context(), framing.Claim{Name: "b." + zone, Token: secret}); err != nil {
+		t.Fatal(err)
+	}
 	for range 40 {
 		r.reaches("b."+zone, "it")
 	}

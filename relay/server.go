@@ -2,7 +2,6 @@ package relay
 
 import (
 	"context"
-	"crypto/ed25519"
 	"crypto/tls"
 	"errors"
 	"fmt"
@@ -77,11 +76,6 @@ type Server struct {
 	// In a new process it tells the old one, which may have what is cut, too.
 	OnCut func(Cut)
 
-	// Override returns what a name may have by the token that it was granted with,
-	// in the place of what SetLimits says; nil is what Names has of the token. It is
-	// called for each visitor and must not block.
-	Override func(name string, key ed25519.PublicKey) limits.Owner
-
 	// Usage keeps the bytes that names and identities have carried this month, where
 	// there is a limit for them; nil is Names. What was carried in the last minute is
 	// lost where the process is killed.
@@ -124,9 +118,6 @@ func (s *Server) init() {
 		s.shares = newShares(s.Memory, s.log)
 		s.leaving = make(chan struct{})
 		s.Names.OnLost = s.lose
-		if s.Override == nil {
-			s.Override = s.limitsByToken
-		}
 		if s.Usage == nil {
 			s.Usage = s.Names
 		}

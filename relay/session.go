@@ -286,6 +286,9 @@ func (sess *session) decide(ctx context.Context, c framing.Claim) (granted names
 		sess.tried.add(c.Token)
 		return granted, told(err)
 	}
+	if err := s.bounds.allow(name, sess.key, s.Names); err != nil {
+		sess.log().Warn("a name has the usual limits", "name", name, "err", err, hint.Attr(hint.All(err)))
+	}
 	if d := s.bounds.usedUp(name, sess.key); d != nil {
 		return granted, d
 	}

@@ -49,7 +49,7 @@ func (s *site) handler() http.Handler {
 		json.NewEncoder(w).Encode(s.about())
 	})
 	mux.HandleFunc("GET "+framing.WebSocketPath, s.link)
-	mux.HandleFunc("GET /{$}", func(w http.ResponseWriter, r *http.Request) { s.about().write(w) })
+	mux.HandleFunc("GET /{$}", func(w http.ResponseWriter, r *http.Request) { s.about().write(w, s.names.NamesAtMost()) })
 	mux.HandleFunc("GET /", func(w http.ResponseWriter, r *http.Request) { noSuchPage.Write(w, r) })
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if host, err := hostname.OfHeader(r.Host); err != nil || host != s.domain {

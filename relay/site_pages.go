@@ -74,8 +74,8 @@ func (a about) command() string {
 	return strings.Join(append(words, "--local :3000"), " ")
 }
 
-// write answers with the relay's own page.
-func (a about) write(w http.ResponseWriter) {
+// write answers with the relay's own page. A device may hold maxNames names here.
+func (a about) write(w http.ResponseWriter, maxNames int) {
 	h := w.Header()
 	h.Set("Content-Type", "text/html; charset=utf-8")
 	h.Set("Content-Security-Policy", welcomePolicy)
@@ -85,7 +85,7 @@ func (a about) write(w http.ResponseWriter) {
 		Command, Contact     string
 		MaxNames, MaxStreams int
 		Hold                 time.Duration
-	}{a, welcomeStyle, a.command(), strings.TrimPrefix(a.Abuse, "mailto:"), names.MaxNamesPerIdentity, framing.MaxStreams, HoldTimeout})
+	}{a, welcomeStyle, a.command(), strings.TrimPrefix(a.Abuse, "mailto:"), maxNames, framing.MaxStreams, HoldTimeout})
 }
 
 // welcomeStyle is all of the look of the relay's own page, which loads nothing.

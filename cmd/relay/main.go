@@ -32,7 +32,8 @@ address and a wildcard DNS record, see deploy/dns-wildcard.md.`,
 			if err != nil {
 				return cli.Usage(err)
 			}
-			return run(c.Context(), &process{cfg: cfg, settings: settings}, warnings, takeover)
+			load := func() (*config.Relay, []config.Warning, error) { return config.LoadRelay(c.Flags()) }
+			return run(c.Context(), &process{cfg: cfg, settings: settings, load: load, limits: cfg.Limits}, warnings, takeover)
 		},
 	}
 	config.RelayFlags(cmd.Flags())

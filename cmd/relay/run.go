@@ -21,6 +21,9 @@ import (
 	"keystay/relay/operator"
 )
 
+// loader reads the configuration, as at the start.
+type loader func() (*config.Relay, []config.Warning, error)
+
 // run runs a process that has its configuration, from the start to the end.
 func run(ctx context.Context, p *process, warnings []config.Warning, takeover bool) (err error) {
 	log, err := cli.Logger(os.Stderr, p.cfg.Log.Level, p.cfg.Log.Format)
@@ -72,6 +75,8 @@ func run(ctx context.Context, p *process, warnings []config.Warning, takeover bo
 type process struct {
 	cfg      *config.Relay
 	settings []config.Setting // where cfg came from
+	load     loader           // for what is read again
+	limits   config.Limits    // in use; of reload alone
 	log      *slog.Logger
 	upgrade  <-chan os.Signal // asks to start a new process
 	program  string           // the file that is started then
@@ -134,7 +139,7 @@ func (p *process) open(takeover bool) (err error) {
 		Domain:      p.cfg.Domain,
 		TLS:         p.cert.tlsConfig(),
 		Challenge:   http.HandlerFunc(p.cert.challenge),
-		Names:       &names.Names{Rules: rules(p.cfg.Names, p.cfg.Tokens), Grants: p.grants},
+		Names:       &names.Names{Rules: rules(p.cfg, p.cfg.Tokens), Grants: p.grants},
 		Memory:      memory,
 		DefaultName: p.cfg.DefaultName,
 		PublicPort:  publicPort(p.sockets),
@@ -143,6 +148,8 @@ func (p *process) open(takeover bool) (err error) {
 		Version:     cli.Version(),
 		Logger:      p.log,
 	}
+	p.srv.Usage = p.srv.Names
+	p.srv.SetLimits(limitsOf(p.cfg.Limits))
 	if w := p.cfg.Names.Webhook; w.URL != "" {
 		p.srv.Names.Ask = (&names.Webhook{URL: w.URL, Secret: []byte(w.Secret), Remember: w.Remember}).Ask
 	}

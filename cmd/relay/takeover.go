@@ -280,6 +280,9 @@ func (p *process) offer(cut context.Context, o *handover.Old) error {
 		p.api.Pause()
 	}
 	p.cert.pause()
+	if err := p.srv.KeepUsage(); err != nil {
+		p.log.Warn("cannot keep what was used of the month; the new process counts without the last minute", "err", err, hint.Attr(hint.All(err)))
+	}
 	p.grants.Close()
 	if err := p.srv.Pause(); err != nil {
 		o.Refuse(err)

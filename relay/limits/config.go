@@ -53,12 +53,12 @@ type Address struct {
 
 // Owner is what one identity or one name may have. A token may carry one, see [Owners].
 type Owner struct {
-	// Streams are the visitors at once. The defaults are 8192 for an identity and
-	// 4096 for a name.
+	// Streams are the visitors at once. The defaults are 16384 for an identity and
+	// 8192 for a name.
 	Streams int
 
 	// ConnsPerSecond is how many new visitors may come a second; ten seconds'
-	// worth may come at once. The defaults are 2000 and 1000.
+	// worth may come at once. The defaults are 4000 and 2000.
 	ConnsPerSecond int
 
 	// Bandwidth is how many bytes a second may go each way; a second's worth may go
@@ -69,8 +69,8 @@ type Owner struct {
 	// both ways together. By default there is no limit.
 	BytesPerMonth int64
 
-	// Names are those that one identity may have; without a meaning for a name.
-	// The default is 32.
+	// Names are those that one identity may hold, without a meaning for a name. The
+	// default is 32. Package names counts them, and is told apart.
 	Names int
 }
 
@@ -97,8 +97,8 @@ var (
 		Links: 2048, LinkRate: Rate{20, time.Second},
 		Identities: Rate{500, 24 * time.Hour}, Names: Rate{200, 24 * time.Hour},
 	}
-	defaultIdentity = Owner{Streams: 8192, ConnsPerSecond: 2000, Bandwidth: -1, BytesPerMonth: -1, Names: 32}
-	defaultName     = Owner{Streams: 4096, ConnsPerSecond: 1000, Bandwidth: -1, BytesPerMonth: -1, Names: -1}
+	defaultIdentity = Owner{Streams: 16384, ConnsPerSecond: 4000, Bandwidth: -1, BytesPerMonth: -1, Names: 32}
+	defaultName     = Owner{Streams: 8192, ConnsPerSecond: 2000, Bandwidth: -1, BytesPerMonth: -1, Names: -1}
 )
 
 // WithDefaults returns c with the default in the place of each 0.

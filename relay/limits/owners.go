@@ -247,16 +247,6 @@ func (o *Owners) Spent(name string, key ed25519.PublicKey) (until time.Time, spe
 	return time.Time{}, false
 }
 
-// NamesOf returns how many names an identity may have that has name by a token, or
-// asks for it with one; below 0 is no limit.
-func (o *Owners) NamesOf(name string, key ed25519.PublicKey) int {
-	override := o.overrideOf(name, key)
-	o.mu.Lock()
-	defer o.mu.Unlock()
-	o.readyLocked()
-	return or(override.Names, o.config.Identity.Names)
-}
-
 // End ends that the stream counts. It may be called several times, and of a nil
 // Visit.
 func (v *Visit) End() {

@@ -189,7 +189,6 @@ func (n *Names) claimKeyName(c *Claimant) (Granted, error) {
 
 // granted returns what the identity is told of a name that it has.
 func (n *Names) granted(c *Claimant, isNew bool) (Granted, error) {
-	n.noteLimits(c.Name)
 	return Granted{OrderIn: n.orderIn(c, isNew)}, nil
 }
 

@@ -78,7 +78,6 @@ type Names struct {
 	recent   recent                 // labels made from keys
 	bans     atomic.Pointer[banned] // those that the record has
 	reserved atomic.Pointer[[]string]
-	allowed  sync.Map   // name -> map[string]string: see LimitsOf
 	loading  sync.Mutex // one reading of bans and reserved at a time
 }
 
@@ -117,6 +116,15 @@ func (n *Names) Begin(zone string) {
 
 // SetRules replaces the rules, from the next claim on. What was given out stays.
 func (n *Names) SetRules(r Rules) { n.replaced.Store(&r) }
+
+// NamesAtMost is how many names one identity may hold, without the one made from its
+// key, where no token says something else.
+func (n *Names) NamesAtMost() int {
+	if most := n.InForce().NamesPerIdentity; most > 0 {
+		return most
+	}
+	return MaxNamesPerIdentity
+}
 
 // InForce returns the rules in force, which are not to be changed.
 func (n *Names) InForce() Rules {

@@ -138,15 +138,15 @@ func TestNamesHaveTheLimitsOfTheirToken(t *testing.T) {
 	r.allowed(a, "a.relay.test", secret)
 	r.allowed(a, "b.relay.test", secret)
 	denied(t, r.claim(a, "c.relay.test", secret), names.DeniedLimit)
-	if got := r.names.LimitsOf("a.relay.test"); got["bandwidth"] != "1MiB/s" {
-		t.Errorf("limits %v", got)
+	if got, err := r.names.LimitsOf("a.relay.test"); got["bandwidth"] != "1MiB/s" || err != nil {
+		t.Errorf("limits %v, %v", got, err)
 	}
 	if _, err := r.names.RevokeToken(info.ID, false); err != nil {
 		t.Fatal(err)
 	}
 	r.allowed(a, "a.relay.test", "")
-	if got := r.names.LimitsOf("a.relay.test"); got != nil {
-		t.Errorf("limits %v of a token that there is not", got)
+	if got, err := r.names.LimitsOf("a.relay.test"); got != nil || err != nil {
+		t.Errorf("limits %v of a token that there is not, %v", got, err)
 	}
 }
 

@@ -1,6 +1,9 @@
 package names
 
-import "bytes"
+import (
+	"bytes"
+	"encoding/hex"
+)
 
 // LoadUsage returns what SaveUsage has kept.
 func (n *Names) LoadUsage() (map[string][]byte, error) {
@@ -27,34 +30,30 @@ func (n *Names) SaveUsage(changed map[string][]byte) error {
 	})
 }
 
-// LimitsOf returns what the token allows that opened a name, by the names of the
-// keys, as it was when the name was last claimed here; nil is nothing of its own. It
-// reads memory alone.
-func (n *Names) LimitsOf(name string) map[string]string {
-	limits, _ := n.allowed.Load(name)
-	m, _ := limits.(map[string]string)
-	return m
-}
-
-// noteLimits keeps what LimitsOf returns.
-func (n *Names) noteLimits(name string) {
-	var limits map[string]string
-	err := n.view(func(l *ledger) error {
+// LimitsOf returns what the operator allows a name by the token that opened it, as
+// TokenInfo.Limits has it; nil where no token did, or it allows nothing of its own.
+func (n *Names) LimitsOf(name string) (allowed map[string]string, err error) {
+	err = n.view(func(l *ledger) error {
+		allowed = nil
 		gr, err := l.get(name)
-		if gr == nil || gr.Token == "" || err != nil {
+		if err != nil || gr == nil || gr.Token == "" {
 			return err
 		}
-		_, t, err := l.tokenByID(gr.Token)
-		if t != nil {
-			limits = t.Limits
+		hash, err := hex.DecodeString(gr.Token)
+		if err != nil {
+			return nil
 		}
-		return err
+		for k, v := range l.From(tableTokens, hash) {
+			if tokenID(k) != gr.Token {
+				break
+			}
+			t, err := parseToken(k, v)
+			if err == nil {
+				allowed = t.Limits
+			}
+			return err
+		}
+		return nil
 	})
-	switch {
-	case err != nil: // it stays as it was
-	case len(limits) > 0:
-		n.allowed.Store(name, limits)
-	default:
-		n.allowed.Delete(name)
-	}
+	return allowed, err
 }

@@ -1,0 +1,196 @@
+package config
+
+import (
+	"fmt"
+	"net/netip"
+	"strings"
+	"time"
+
+	"keystay/internal/amount"
+)
+
+// Limits are what one address, one identity and one name may take of a relay. A
+// number below 0 is no limit.
+type Limits struct {
+	// Exempt are the addresses that the limits of Address do not count for: by
+	// default those of this machine.
+	Exempt []netip.Prefix
+
+	// Address is what each address may have, or each /64 of IPv6; a /48 may have four
+	// times as much.
+	Address AddressLimits
+
+	// Identity is what each identity may have with all of its names, and Name what
+	// each name may.
+	Identity, Name OwnerLimits
+}
+
+// AddressLimits are those of one address.
+type AddressLimits struct {
+	Connections    int  // at once, of visitors
+	ConnectionRate Rate // of new ones
+	Hellos         int  // at once, of which not all has come
+	Links          int  // at once
+	LinkRate       Rate // of their handshakes
+	Identities     Rate // that get their first name
+	Names          Rate // that are granted for the first time
+}
+
+// OwnerLimits are those of one identity or one name.
+type OwnerLimits struct {
+	Names          int   // that an identity may hold; 0 for a name
+	Streams        int   // visitors at once
+	ConnectionRate Rate  // of new visitors, by the second
+	Bandwidth      int64 // bytes a second, each way
+	BytesPerMonth  int64 // both ways
+}
+
+// A Rate is a number in a time.
+type Rate struct {
+	Count int
+	Per   time.Duration
+}
+
+const (
+	// MinBandwidth is the least bandwidth that can be set, in bytes a second.
+	MinBandwidth = 16 << 10
+	// MinBytes is the least that a month can be limited to, in bytes.
+	MinBytes = 1 << 20
+)
+
+// What an identity and a name may have by default where everybody may take names.
+const (
+	openIdentityBandwidth = "64MiB/s"
+	openIdentityBytes     = "1TiB"
+	openNameBandwidth     = "32MiB/s"
+)
+
+// limitKeys are the keys below limits.
+func limitKeys() []Key {
+	const off = "; off is no limit"
+	open := func(amount string) string { return "; empty is " + amount + " where names.policy is open, else off" }
+	return []Key{
+		{Name: "limits.exempt", Kind: List, Default: "127.0.0.0/8,::1/128", Help: "addresses and ranges that the limits by address do not count for, such as that of a proxy in front of the relay"},
+		{Name: "limits.address.connections", Kind: Number, Default: "1024", Help: "connections of visitors at once for each address (IPv6: /64; a /48 may have four times as many, here and below)" + off},
+		{Name: "limits.address.connection_rate", Default: "100/s", Help: "new connections for each address, as in 100/s; as many as come in ten seconds may come at once" + off},
+		{Name: "limits.address.hellos", Kind: Number, Default: "256", Help: "connections at once for each address whose first bytes are not complete; beyond it the oldest goes" + off},
+		{Name: "limits.address.links", Kind: Number, Default: "2048", Help: "links of remotes at once for each address; a remote keeps two" + off},
+		{Name: "limits.address.link_rate", Default: "20/s", Help: "handshakes of links for each address; as many as limits.address.links may come at once" + off},
+		{Name: "limits.address.identities", Default: "500/day", Help: "identities that get their first name, for each address" + off},
+		{Name: "limits.address.names", Default: "200/day", Help: "new names for each address" + off},
+		{Name: "limits.identity.names", Kind: Number, Default: "32", Help: "names that each identity may hold, beside the one made from its key"},
+		{Name: "limits.identity.streams", Kind: Number, Default: "16384", Help: "visitors at once of all names of an identity" + off},
+		{Name: "limits.identity.connection_rate", Default: "4000/s", Help: "new visitors of all names of an identity, by the second; ten seconds' worth may come at once" + off},
+		{Name: "limits.identity.bandwidth", Help: "bytes a second, each way, of all names of an identity, as in 10MiB/s" + open(openIdentityBandwidth)},
+		{Name: "limits.identity.bytes_per_month", Help: "bytes in a month, both ways, of all names of an identity, as in 500GiB" + open(openIdentityBytes)},
+		{Name: "limits.name.streams", Kind: Number, Default: "8192", Help: "visitors at once of a name" + off},
+		{Name: "limits.name.connection_rate", Default: "2000/s", Help: "new visitors of a name, by the second; ten seconds' worth may come at once" + off},
+		{Name: "limits.name.bandwidth", Help: "bytes a second, each way, of a name, as in 10MiB/s" + open(openNameBandwidth)},
+		{Name: "limits.name.bytes_per_month", Default: "off", Help: "bytes in a month, both ways, of a name, as in 500GiB" + off},
+	}
+}
+
+// limits reads what is below limits. Open says that everybody may take names.
+func (e *Errors) limits(s *source, open bool) (l Limits) {
+	byDefault := func(text string) string {
+		if !open {
+			return "off"
+		}
+		return text
+	}
+	for i, text := range s.viper.GetStringSlice(strings.ReplaceAll("limits.exempt", ".", delimiter)) {
+		if p, ok := e.addressRange("limits.exempt", i, text); ok {
+			l.Exempt = append(l.Exempt, p)
+		}
+	}
+	if l.Exempt == nil {
+		l.Exempt = []netip.Prefix{}
+	}
+	a := &l.Address
+	e.limit(s, "limits.address.connections", &a.Connections)
+	e.limitRate(s, "limits.address.connection_rate", &a.ConnectionRate, false)
+	e.limit(s, "limits.address.hellos", &a.Hellos)
+	e.limit(s, "limits.address.links", &a.Links)
+	e.limitRate(s, "limits.address.link_rate", &a.LinkRate, false)
+	e.limitRate(s, "limits.address.identities", &a.Identities, false)
+	e.limitRate(s, "limits.address.names", &a.Names, false)
+	e.limit(s, "limits.identity.names", &l.Identity.Names)
+	if l.Identity.Names == amount.Off {
+		e.add("limits.identity.names", "an identity cannot have names without end", "a number, as in 32")
+	}
+	e.limit(s, "limits.identity.streams", &l.Identity.Streams)
+	e.limitRate(s, "limits.identity.connection_rate", &l.Identity.ConnectionRate, true)
+	e.limit(s, "limits.name.streams", &l.Name.Streams)
+	e.limitRate(s, "limits.name.connection_rate", &l.Name.ConnectionRate, true)
+	e.limitBytes(s, "limits.identity.bandwidth", &l.Identity.Bandwidth, byDefault(openIdentityBandwidth))
+	e.limitBytes(s, "limits.identity.bytes_per_month", &l.Identity.BytesPerMonth, byDefault(openIdentityBytes))
+	e.limitBytes(s, "limits.name.bandwidth", &l.Name.Bandwidth, byDefault(openNameBandwidth))
+	e.limitBytes(s, "limits.name.bytes_per_month", &l.Name.BytesPerMonth, "off")
+	return l
+}
+
+// addressRange reads an address or a range of addresses.
+func (e *Errors) addressRange(key string, i int, text string) (netip.Prefix, bool) {
+	key = fmt.Sprintf("%s[%d]", key, i)
+	if a, err := netip.ParseAddr(text); err == nil {
+		a = a.Unmap()
+		return netip.PrefixFrom(a.WithZone(""), a.BitLen()), true
+	}
+	p, err := netip.ParsePrefix(text)
+	switch {
+	case err != nil:
+		e.add(key, quote(text)+" is no address and no range", "as in 192.0.2.1 or 10.0.0.0/8")
+	case p != p.Masked():
+		e.add(key, quote(text)+" has bits behind its length", fmt.Sprintf("did you mean %s, or %s?", quote(p.Masked().String()), quote(p.Addr().String())))
+	case p.Addr().Is4In6():
+		e.add(key, quote(text)+" is a range of IPv4 written as one of IPv6", "as in 10.0.0.0/8")
+	default:
+		return p, true
+	}
+	return netip.Prefix{}, false
+}
+
+// text returns what was said of a key.
+func (s *source) text(key string) string {
+	return strings.TrimSpace(s.viper.GetString(strings.ReplaceAll(key, ".", delimiter)))
+}
+
+// limit reads a number.
+func (e *Errors) limit(s *source, key string, n *int) {
+	var err error
+	if *n, err = amount.Count(s.text(key)); err != nil {
+		e.add(key, quote(s.text(key))+" "+err.Error(), "a number, as in 1000, or off")
+	}
+}
+
+// limitRate reads a number in a time.
+func (e *Errors) limitRate(s *source, key string, r *Rate, bySecond bool) {
+	var err error
+	r.Count, r.Per, err = amount.Rate(s.text(key))
+	switch {
+	case err != nil:
+		e.add(key, quote(s.text(key))+" "+err.Error(), "as in 50/s, 20/min or 200/day, or off")
+	case bySecond && r.Per != time.Second:
+		e.add(key, quote(s.text(key))+" is not by the second", "as in 50/s, or off")
+	}
+}
+
+// limitBytes reads bytes, in a second or in a month; otherwise is what an empty text
+// means.
+func (e *Errors) limitBytes(s *source, key string, n *int64, otherwise string) {
+	text := s.text(key)
+	if text == "" {
+		text = otherwise
+	}
+	var err error
+	example := "as in 500GiB, or off"
+	if strings.HasSuffix(key, "bandwidth") {
+		*n, err = amount.Bandwidth(text, MinBandwidth)
+		example = "as in 10MiB/s, or off"
+	} else {
+		*n, err = amount.Bytes(text, MinBytes)
+	}
+	if err != nil {
+		e.add(key, quote(text)+" "+err.Error(), example)
+	}
+}
