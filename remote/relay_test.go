@@ -10,6 +10,7 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"time"
 
 	"go.uber.org/goleak"
 
@@ -43,6 +44,7 @@ type fakeRelay struct {
 	rules     framing.Rules         // of the last claim
 	release   error                 // what releases are answered with
 	released  []string              // what was to be given back
+	orderIn   time.Duration         // said with each name
 	conns     map[net.Conn]struct{} // nil once the relay is closed
 	wg        sync.WaitGroup
 }
@@ -243,7 +245,9 @@ func (r *fakeRelay) link(below, conn net.Conn, cs *tls.ConnectionState) {
 				}
 			}
 			once.Do(func() { r.up <- l })
-			return framing.Claimed{}, nil
+			r.mu.Lock()
+			defer r.mu.Unlock()
+			return framing.Claimed{OrderIn: r.orderIn}, nil
 		},
 		Release: func(_ context.Context, name string) error {
 			r.mu.Lock()
