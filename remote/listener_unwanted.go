@@ -22,7 +22,7 @@ var accessDenied = []byte{21, 3, 3, 0, 2, 2, 49}
 func (l *Listener) validationsOnly(stream *framing.Stream) *tls.Config {
 	return &tls.Config{GetConfigForClient: func(h *tls.ClientHelloInfo) (*tls.Config, error) {
 		if l.keeper != nil && len(h.SupportedProtos) == 1 && h.SupportedProtos[0] == acme.ALPN {
-			return l.tls, nil
+			return l.tls.GetConfigForClient(h) // which has a configuration for it
 		}
 		l.d.tellUnwanted()
 		_, _ = stream.Write(accessDenied) // before the alert of crypto/tls, which means a mistake here
