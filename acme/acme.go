@@ -80,6 +80,13 @@ type Config struct {
 	// failed attempt. Nil means always ready.
 	Ready func(ctx context.Context, name string) error
 
+	// Hold returns until when no new certificate for name is to be ordered from
+	// CA, since others need its limit, such as the names of one registered domain;
+	// the zero time is not at all. It is asked after Ready. OtherCAs are asked
+	// meanwhile. A certificate of this CA that is renewed does not wait. Nil means
+	// that none waits.
+	Hold func(name string) time.Time
+
 	// Logger hears what is done; nil discards it. No key, token or visitor
 	// is ever logged.
 	Logger *slog.Logger

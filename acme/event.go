@@ -16,6 +16,8 @@ const (
 	Obtained
 	// Failed: the attempt failed, and Next says when the next one is due.
 	Failed
+	// Held: Config.Hold lets no new certificate be ordered before Next.
+	Held
 )
 
 // String returns the kind as one lower-case word.
@@ -31,6 +33,8 @@ func (k EventKind) String() string {
 		return "obtained"
 	case Failed:
 		return "failed"
+	case Held:
+		return "held"
 	}
 	return "unknown"
 }
@@ -40,16 +44,18 @@ type Event struct {
 	Kind EventKind
 	Name string
 
-	// Why a certificate is wanted, for people: with Waiting, Ordering and Failed.
+	// Why a certificate is wanted, for people: with Waiting, Ordering, Failed and
+	// Held.
 	Why string
 
 	// NotAfter is when the certificate now in use expires. It is zero where
 	// there is none.
 	NotAfter time.Time
 
-	// Err is what went wrong: with Failed. See also Problem.
+	// Err is what went wrong: with Failed, and with Held a *HeldError. See also
+	// Problem.
 	Err error
 
-	// Next is when the next attempt is due: with Failed.
+	// Next is when the next attempt is due: with Failed and Held.
 	Next time.Time
 }

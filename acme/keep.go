@@ -97,16 +97,20 @@ func (k *Keeper) keep(ctx context.Context, e *entry) {
 		k.announce(e, cur, Loaded)
 	}
 	tries := make([]backoff, len(k.issuers))
-	var ariNext time.Time
+	var ariNext, told time.Time
 	for ctx.Err() == nil {
 		cur, _ := e.state()
 		why, at := due(cur, time.Now())
-		wait := max(time.Until(at), time.Until(soonest(tries)))
+		wait := max(time.Until(at), time.Until(k.soonest(e, cur, tries)))
 		if wait <= 0 {
-			if err := k.order(ctx, e, why, tries); err != nil && ctx.Err() == nil {
+			err := k.order(ctx, e, why, tries)
+			if err != nil && ctx.Err() == nil && !errors.As(err, new(*HeldError)) {
 				k.failed(e, cur, why, err, tries)
 			}
 			continue
+		}
+		if held := k.holding(e, cur, tries); held != nil && time.Until(at) <= 0 {
+			k.held(why, held, &told)
 		}
 		if cur.valid(time.Now()) && cur.ari.NeedsRefresh() && !time.Now().Before(ariNext) {
 			ariNext = time.Now().Add(k.refresh(ctx, e, cur))
@@ -127,7 +131,7 @@ func (k *Keeper) keep(ctx context.Context, e *entry) {
 
 // failed notes that no CA gave a certificate.
 func (k *Keeper) failed(e *entry, cur *stored, why string, err error, tries []backoff) {
-	ev := Event{Kind: Failed, Name: e.name, Why: why, Err: err, Next: soonest(tries)}
+	ev := Event{Kind: Failed, Name: e.name, Why: why, Err: err, Next: k.soonest(e, cur, tries)}
 	if cur.valid(time.Now()) {
 		ev.NotAfter = cur.cert.Leaf.NotAfter
 	}
@@ -168,17 +172,25 @@ func (k *Keeper) obtain(ctx context.Context, e *entry, why string, tries []backo
 	if err != nil {
 		return failAll(tries, err)
 	}
+	cur, _ := e.state() // by which keep decides
 	if _, at := due(old, time.Now()); at.After(time.Now()) {
 		// Another process on the same folder has been faster.
-		if cur, _ := e.state(); cur == nil || !cur.cert.Leaf.Equal(old.cert.Leaf) {
+		if cur == nil || !cur.cert.Leaf.Equal(old.cert.Leaf) {
 			clear(tries)
 			k.announce(e, old, Loaded)
 			return nil
 		}
 	}
+	if held := k.holding(e, cur, tries); held != nil {
+		return held // what holds is known since Ready
+	}
 	var failed failures
 	for n, i := range k.issuers {
 		if time.Until(tries[n].next) > 0 {
+			continue
+		}
+		if until := k.heldUntil(e, cur, n); time.Until(until) > 0 { // so there is another one
+			k.log.Warn("the next CA is asked", "name", e.name, "error", &HeldError{Name: e.name, Until: until})
 			continue
 		}
 		err := k.obtainAt(ctx, e, why, i, old, &tries[n])
@@ -198,7 +210,10 @@ func (k *Keeper) obtain(ctx context.Context, e *entry, why string, tries []backo
 			k.log.Warn("the next CA is asked", "name", e.name, "error", err, hint.Attr(hint.All(err)))
 		}
 	}
-	if len(failed) == 1 {
+	switch len(failed) {
+	case 0: // it is not time yet for any
+		return nil
+	case 1:
 		return failed[0]
 	}
 	return failed

@@ -60,17 +60,6 @@ func (b *backoff) kick() {
 	}
 }
 
-// soonest returns when the first of the CAs may be asked.
-func soonest(tries []backoff) time.Time {
-	first := tries[0].next
-	for _, b := range tries[1:] {
-		if b.next.Before(first) {
-			first = b.next
-		}
-	}
-	return first
-}
-
 // failAll notes that an attempt failed before any CA was asked, and returns err.
 func failAll(tries []backoff, err error) error {
 	for i := range tries {

@@ -255,7 +255,7 @@ func TestKeysMatchStructs(t *testing.T) {
 		extra []string // keys that are not decoded as they stand
 	}{
 		{reflect.TypeFor[config.Relay](), config.RelayKeys(), []string{"config", "drain_timeout", "takeover_drain", "memory", "names.expire_unused", "names.certificates_per_week", "names.webhook.remember"}},
-		{reflect.TypeFor[config.Remote](), config.RemoteKeys(), []string{"local", "wait", "replica", "drain-timeout", "trust-private-addresses"}},
+		{reflect.TypeFor[config.Remote](), config.RemoteKeys(), []string{"local", "wait", "replica", "drain-timeout", "trust-private-addresses", "allow", "deny"}},
 	}
 	for _, tt := range tests {
 		fields := map[string]bool{}

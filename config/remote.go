@@ -1,6 +1,9 @@
 package config
 
-import "time"
+import (
+	"net/netip"
+	"time"
+)
 
 // Remote is the configuration of a remote. Its values have been checked and
 // normalised by [LoadRemote].
@@ -48,6 +51,11 @@ type Remote struct {
 
 	// TokenFile is the file that Token was read from, or empty.
 	TokenFile string `mapstructure:"token-file"`
+
+	// Allow and Deny are the ranges of addresses that visitors may come from, and
+	// may not. Without any, all may; an address that both have is decided by the
+	// longer prefix, and by Deny where they are equal.
+	Allow, Deny []netip.Prefix `mapstructure:"-"`
 
 	// StateDir is the folder of the identity key, the ACME account, the
 	// certificates and the remembered relay. The default is that of

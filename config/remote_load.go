@@ -25,6 +25,8 @@ func RemoteKeys() []Key {
 		{Name: "relay-root", Help: "PEM `FILE` of roots to trust for the relay's own certificate; by default the system's"},
 		{Name: "token", Help: "the `TOKEN` that the relay's operator gave out; other users can see flags, so rather use --token-file or the variable"},
 		{Name: "token-file", Help: "the `FILE` that holds the token, one line"},
+		{Name: "allow", Kind: List, Help: "let visitors in from this `RANGE` alone, such as 192.0.2.0/24, 2001:db8::/32 or one address; several are all let in; by default everybody"},
+		{Name: "deny", Kind: List, Help: "let no visitor in from this `RANGE`; where --allow has the address too, the smaller range counts; the CA's validations always pass"},
 		{Name: "state-dir", Help: "the `DIR` of the identity key and certificates; by default the platform's own"},
 		{Name: "acme-ca", Kind: List, Help: "the https `URL` of the CA's directory; of several, the next is asked when one cannot or will not; by default Let's Encrypt"},
 		{Name: "acme-root", Help: "PEM `FILE` of roots to trust for the API of every CA given; by default the system's"},
@@ -94,13 +96,10 @@ func LoadRemote(fs *pflag.FlagSet, args []string) (*Remote, []Warning, error) {
 	if r.Proxy == "" {
 		errs = append(errs, proxyVariables()...)
 	}
+	wrong.visitors(src, &r)
 	r, more := checkRemote(r)
 	wrong = append(wrong, more...)
-	if r.StateDir == "" {
-		if r.StateDir, err = DefaultStateDir(); err != nil {
-			wrong.add("state-dir", "no default on this machine: "+err.Error(), "--state-dir DIR")
-		}
-	}
+	wrong.stateDir(&r.StateDir)
 	wrong.readable("relay-root", r.RelayRoot)
 	wrong.readable("acme-root", r.ACMERoot)
 	wrong.readable("cert", r.Cert)
@@ -116,6 +115,17 @@ func LoadRemote(fs *pflag.FlagSet, args []string) (*Remote, []Warning, error) {
 		return nil, nil, err
 	}
 	return &r, warnings, nil
+}
+
+// stateDir fills in the default.
+func (e *Errors) stateDir(dir *string) {
+	if *dir != "" {
+		return
+	}
+	var err error
+	if *dir, err = DefaultStateDir(); err != nil {
+		e.add("state-dir", "no default on this machine: "+err.Error(), "--state-dir DIR")
+	}
 }
 
 // tooMany reports flags and arguments that were given more often than once.

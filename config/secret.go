@@ -135,6 +135,8 @@ func (e *Errors) tokenSecrets(tokens []Token) []Warning {
 	return warnings
 }
 
+var errEmptySecret = errors.New("there is no secret")
+
 // checkSecret refuses what cannot be a secret that a person passes on: control
 // characters, above all a second line.
 func checkSecret(s string) error {

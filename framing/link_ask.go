@@ -43,7 +43,7 @@ func (l *Link) Claim(ctx context.Context, c Claim) (Claimed, error) {
 	if len(c.Name) > hostname.Max || len(c.Token) > maxToken {
 		return Claimed{}, fmt.Errorf("claim a name of %d bytes with a token of %d: too long", len(c.Name), len(c.Token))
 	}
-	if err := c.Rules.check(); err != nil {
+	if err := c.Rules.Check(); err != nil {
 		return Claimed{}, fmt.Errorf("claim %s: %w", c.Name, err)
 	}
 	return l.asks.ask(ctx, ask{name: c.Name}, c.record())

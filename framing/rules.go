@@ -1,6 +1,7 @@
 package framing
 
 import (
+	"errors"
 	"fmt"
 	"net/netip"
 
@@ -55,15 +56,16 @@ func plainPrefix(p netip.Prefix) netip.Prefix {
 	return p.Masked()
 }
 
-// check returns an error for rules that no CLAIM can carry.
-func (r Rules) check() error {
+// Check returns an error for rules that no claim can carry: more than MaxRules, or
+// an invalid range.
+func (r Rules) Check() error {
 	if n := len(r.Allow) + len(r.Deny); n > MaxRules {
 		return fmt.Errorf("%d ranges of addresses, at most %d", n, MaxRules)
 	}
 	for _, list := range [][]netip.Prefix{r.Allow, r.Deny} {
 		for _, p := range list {
 			if !p.IsValid() {
-				return fmt.Errorf("an invalid range of addresses")
+				return errors.New("an invalid range of addresses")
 			}
 		}
 	}
@@ -78,7 +80,7 @@ const (
 	ruleFamily6 = 6
 )
 
-// add encodes rules that check has passed.
+// add encodes rules that Check has passed.
 func (r Rules) add(b *cryptobyte.Builder) {
 	one := func(action uint8, p netip.Prefix) {
 		p = plainPrefix(p)

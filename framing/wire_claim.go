@@ -88,6 +88,9 @@ func parseClaimed(p []byte, minor uint8) (name string, c Claimed, err error) {
 	return string(n), Claimed{OrderIn: time.Duration(in) * time.Second}, nil
 }
 
+// Hints says what to do, in one line.
+func (e *Denial) Hints() []string { return []string{e.Hint} }
+
 // record encodes e as DENIED or LOST.
 func (e *Denial) record(t recordType) []byte {
 	return encode(t, func(b *cryptobyte.Builder) {

@@ -2,6 +2,7 @@ package relay_test
 
 import (
 	"crypto/tls"
+	"errors"
 	"io"
 	"net/http"
 	"net/netip"
@@ -142,5 +143,36 @@ func TestValidationsPassRules(t *testing.T) {
 	d.claimFor(t, "a.relay.test", "", "", false)
 	if resp, _ := get("a.relay.test", "/"); resp.StatusCode != 308 {
 		t.Errorf("a browser on port 80 without rules: %s", resp.Status)
+	}
+}
+
+// A name that is given back leads nowhere at once. The device's other links and
+// runs are told for good; the link that gave it back has its answer.
+func TestReleasedNameIsLostToTheOtherRuns(t *testing.T) {
+	r := newRig(t, nil)
+	id := newIdentity(t)
+	serving := r.device(id, "a.relay.test", "b.relay.test").echo("d")
+	r.reaches("a.relay.test", "d")
+	giving := r.device(id.at(2, 2))
+	if err := giving.Release(t.Context(), "a.relay.test"); err != nil {
+		t.Fatal(err)
+	}
+	d := <-serving.lost
+	if d.Name != "a.relay.test" || d.Code != framing.DeniedReleased || !d.Permanent() {
+		t.Errorf("lost %+v", d)
+	}
+	r.reaches("b.relay.test", "d")
+	if err := serving.Release(t.Context(), "b.relay.test"); err != nil {
+		t.Fatal(err)
+	}
+	r.refused("b.relay.test", unrecognizedName)
+	var not *framing.NotReleased
+	for _, name := range []string{"a.relay.test", "never.relay.test", id.label(), "example.com"} {
+		if err := giving.Release(t.Context(), name); !errors.As(err, &not) || not.Later {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+	if len(serving.lost)+len(giving.lost) > 0 {
+		t.Error("a link was told of what it gave back itself")
 	}
 }

@@ -328,7 +328,11 @@ func (sess *session) release(_ context.Context, name string) error {
 		}
 		return err
 	}
-	sess.srv.presence.forfeit(name, sess.key)
+	for _, other := range sess.srv.presence.forfeit(name, sess.key) {
+		if other != sess { // which has the answer
+			other.link.Revoke(framing.Denial{Name: name, Code: framing.DeniedReleased, Text: "this device has given the name back"})
+		}
+	}
 	sess.log().Info("name is released by its device", "name", name)
 	return nil
 }

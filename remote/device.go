@@ -57,6 +57,7 @@ type device struct {
 	crowded    outage       // visitors of a network that has too many, for ever
 	full       outage       // while there are more
 	left       atomic.Int32 // links of relays that go away
+	unwanted   outage       // of relays that pass on whom the rules refuse; it never ends
 
 	// The ends of the device, in their order; see stop.
 	ctx      context.Context // ends with Close, or a final error

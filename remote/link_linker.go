@@ -8,6 +8,9 @@ import (
 	"keystay/framing"
 )
 
+// maxAsked is the longest wait that a relay can ask for when it denies a name.
+const maxAsked = 24 * time.Hour
+
 // laterPause is the longest wait of a further link after the first one is back.
 const laterPause = 3 * time.Second
 
@@ -90,5 +93,10 @@ func (k *linker) wait(lasted time.Duration, err error) time.Duration {
 		k.moved = time.Now()
 		return 0
 	}
-	return k.retry.wait(lasted > 0 || cheap(err))
+	wait := k.retry.wait(lasted > 0 || cheap(err))
+	var denial *framing.Denial
+	if errors.As(err, &denial) {
+		wait = max(wait, min(denial.Retry, maxAsked))
+	}
+	return wait
 }

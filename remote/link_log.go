@@ -8,6 +8,7 @@ import (
 	"strings"
 	"time"
 
+	"keystay/framing"
 	"keystay/internal/hint"
 )
 
@@ -42,8 +43,12 @@ func (k *linker) tell(wasUp bool, err error, wait time.Duration) (rest func()) {
 }
 
 // tellUp says that a link is up, and for which names; first says that no other one is.
-func (w *way) tellUp(first bool, address net.Addr, granted []*Listener) {
-	args := []any{"relay", w.name(), "address", address, "name", namesOf(granted)}
+func (w *way) tellUp(first bool, address net.Addr, granted []grant) {
+	var list []*Listener
+	for _, g := range granted {
+		list = append(list, g.Listener)
+	}
+	args := []any{"relay", w.name(), "address", address, "name", namesOf(list)}
 	if !first {
 		w.d.log.Info("another link is up", args...)
 		return
@@ -53,6 +58,17 @@ func (w *way) tellUp(first bool, address net.Addr, granted []*Listener) {
 	}
 	w.d.log.Info("session is up", args...)
 }
+
+// tellOpen says once that a relay is too old to keep rules for visitors.
+func (w *way) tellOpen(welcome framing.Welcome, granted []grant) {
+	ruled := slices.ContainsFunc(granted, func(g grant) bool { return len(g.cfg.Allow)+len(g.cfg.Deny) > 0 })
+	if ruled && welcome.Minor < rulesMinor && !w.told.Swap(true) {
+		w.d.log.Warn("the relay is too old to refuse visitors by their addresses: this device does it alone", "relay", w.name())
+	}
+}
+
+// rulesMinor is the first minor version of the protocol whose relays keep rules.
+const rulesMinor = 2
 
 // tellFailure logs a failed attempt: as a warning if it is worth one.
 func (w *way) tellFailure(worth bool, what string, err error, wait time.Duration) {

@@ -45,7 +45,7 @@ func (w *way) session() (had time.Duration, err error) {
 		return 0, err
 	}
 	began := time.Now()
-	w.linkUp(link, r.relay, granted)
+	w.linkUp(r, granted)
 	defer func() {
 		w.linkDown(link, granted)
 		had = time.Since(began)
@@ -69,22 +69,27 @@ func (w *way) session() (had time.Duration, err error) {
 	}
 }
 
+// A grant is a listener whose name a relay has given, with what it said of it.
+type grant struct {
+	*Listener
+	claimed framing.Claimed
+}
+
 // claimAll claims the names of all listeners and returns those whose name was
 // granted. It fails if none was; else the listeners whose name was denied are
 // told why.
-func (w *way) claimAll(link *framing.Link, relay string) (granted []*Listener, err error) {
-	ctx, cancel := context.WithTimeout(w.ctx, dialTimeout)
-	defer cancel()
+func (w *way) claimAll(link *framing.Link, relay string) (granted []grant, last error) {
 	denied := make(map[*Listener]error)
 	for _, l := range w.d.allListeners() {
-		if err = w.claim(ctx, link, relay, l); err != nil {
-			denied[l] = err
+		claimed, err := w.claim(link, relay, l)
+		if err != nil {
+			denied[l], last = err, err
 			continue
 		}
-		granted = append(granted, l)
+		granted = append(granted, grant{l, claimed})
 	}
 	if len(granted) == 0 {
-		return nil, err
+		return nil, last
 	}
 	for l, why := range denied {
 		l.noteLoss(why)
@@ -93,40 +98,43 @@ func (w *way) claimAll(link *framing.Link, relay string) (granted []*Listener, e
 }
 
 // claim claims the name of one listener.
-func (w *way) claim(ctx context.Context, link *framing.Link, relay string, l *Listener) error {
+func (w *way) claim(link *framing.Link, relay string, l *Listener) (framing.Claimed, error) {
+	ctx, cancel := context.WithTimeout(w.ctx, dialTimeout)
+	defer cancel()
 	token, withheld := w.token(relay, l.domain)
-	_, err := link.Claim(ctx, framing.Claim{Name: l.domain, Token: token, Replica: l.cfg.Replica})
+	claimed, err := link.Claim(ctx, framing.Claim{Name: l.domain, Token: token, Replica: l.cfg.Replica, Certified: l.certified(), Rules: l.cfg.Rules})
 	var denied *framing.Denial
 	switch {
 	case errors.Is(err, context.DeadlineExceeded) && w.ctx.Err() == nil:
-		return &NoRelayError{Relay: relay, Err: &noAnswerError{"the claim of " + l.domain, dialTimeout}}
+		err = &NoRelayError{Relay: relay, Err: &noAnswerError{"the claim of " + l.domain, dialTimeout}}
 	case errors.As(err, &denied) && denied.Code == framing.DeniedToken && withheld:
-		return &WithheldError{Relay: relay, Err: denied}
+		err = &WithheldError{Relay: relay, Err: denied}
 	case errors.As(err, &denied) && denied.Code == framing.DeniedUnavailable:
-		return hint.RelayUndecided.Error(err)
+		err = hint.RelayUndecided.Error(err)
 	case errors.As(err, &denied) && denied.Code == framing.DeniedLimit:
-		return hint.NoMoreNames.Error(err)
+		err = hint.NoMoreNames.Error(err)
 	}
-	return err
+	return claimed, err
 }
 
 // linkUp notes that a link has the names of the listeners.
-func (w *way) linkUp(link *framing.Link, relay string, granted []*Listener) {
-	for _, l := range granted {
-		w.settle(relay, l)
+func (w *way) linkUp(r *reached, granted []grant) {
+	for _, g := range granted {
+		w.settle(r.relay, g.Listener)
 	}
 	first := w.line.rise()
-	for _, l := range granted {
-		l.linkUp(link)
+	for _, g := range granted {
+		g.linkUp(r.link, g.claimed)
 	}
-	w.tellUp(first, link.RemoteAddr(), granted)
+	w.tellUp(first, r.link.RemoteAddr(), granted)
+	w.tellOpen(r.welcome, granted)
 }
 
 // linkDown undoes linkUp.
-func (w *way) linkDown(link *framing.Link, granted []*Listener) {
+func (w *way) linkDown(link *framing.Link, granted []grant) {
 	w.line.fall()
-	for _, l := range granted {
-		l.linkDown(link)
+	for _, g := range granted {
+		g.linkDown(link)
 	}
 }
 

@@ -5,6 +5,9 @@ import (
 	"net"
 	"strings"
 	"sync"
+	"sync/atomic"
+
+	"keystay/internal/hint"
 )
 
 // DefaultLinks is how many links a remote keeps to a relay.
@@ -19,6 +22,7 @@ type way struct {
 	line       line
 	outage     outage // while no link is up
 	health     laneHealth
+	told       atomic.Bool     // that the relay keeps no rules
 	ctx        context.Context // ends with the device, or when this relay refuses for good
 	end        context.CancelFunc
 
@@ -96,14 +100,20 @@ func (w *way) settle(relay string, l *Listener) {
 }
 
 // token is what a relay is told with the claim of a name: nothing, unless the
-// owner named this relay or nobody else can answer for it.
+// owner named this relay or nobody else can answer for it. A token that was kept for
+// this very relay is its own.
 func (w *way) token(relay, name string) (token string, withheld bool) {
 	w.d.mu.Lock()
-	defer w.d.mu.Unlock()
-	if w.named || owns(relay, name) {
-		return w.d.token, false
+	given := w.d.token
+	w.d.mu.Unlock()
+	if given != "" && (w.named || owns(relay, name)) {
+		return given, false
 	}
-	return "", w.d.token != ""
+	kept, err := w.d.state.keptToken(relay)
+	if err != nil {
+		w.d.log.Warn("the claim goes without a token", "err", err, hint.Attr(hint.All(err)))
+	}
+	return kept, kept == "" && given != ""
 }
 
 // occupy notes that a link leads to an address, until the returned function is

@@ -10,6 +10,7 @@ import (
 	"net/url"
 
 	"keystay/acme"
+	"keystay/framing"
 )
 
 // Config says which name to serve, through which relay, with what certificate.
@@ -93,6 +94,13 @@ type Config struct {
 	// by TLS-ALPN-01 comes as one more visitor; HTTP-01 is refused.
 	Raw bool
 
+	// Rules say which visitors the name is for, by their addresses. Each relay
+	// refuses the others before they reach this device, and so does this device
+	// itself where a relay does not, or is too old to. The address of a visitor is
+	// the relay's word. A CA's validation passes whatever the rules are. With Raw
+	// this device looks at no rules: RemoteAddr is what the caller can check.
+	framing.Rules
+
 	// Version is told to the relay, for people.
 	Version string
 
@@ -113,6 +121,9 @@ func Listen(cfg Config) (*Listener, error) {
 	case "", TransportAuto, TransportTLS, TransportWSS:
 	default:
 		return nil, fmt.Errorf("listen: no transport is called %q", cfg.Transport)
+	}
+	if err := cfg.Rules.Check(); err != nil {
+		return nil, fmt.Errorf("listen: %w", err)
 	}
 	// A mistake of usage writes nothing.
 	if _, _, err := (&state{dir: cfg.StateDir}).choose(cfg); err != nil {

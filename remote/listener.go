@@ -8,6 +8,7 @@ import (
 	"net/http"
 	"strconv"
 	"sync"
+	"time"
 
 	"keystay/acme"
 	"keystay/framing"
@@ -19,7 +20,7 @@ import (
 // with the visitor's address as RemoteAddr.
 type Listener struct {
 	d      *device
-	cfg    Config // of it Service, Replica, ACME, TLS and Raw
+	cfg    Config // of it Service, Replica, Rules, ACME, TLS and Raw
 	domain string
 	made   bool // the domain is made from the device's key
 	unlock func() error
@@ -30,11 +31,11 @@ type Listener struct {
 	conns  chan net.Conn // for Accept
 
 	mu       sync.Mutex
-	up       chan struct{}              // closed while a session has the name
-	links    map[*framing.Link]struct{} // those of the device that have the name
-	ordering bool                       // it is this replica's turn to order
-	noLink   error                      // why there is no session, while there is none
-	noCert   error                      // why the last order failed, while there is no certificate
+	up       chan struct{}               // closed while a session has the name
+	links    map[*framing.Link]time.Time // those of the device that have the name, and from when a new certificate may be ordered
+	ordering bool                        // it is this replica's turn to order
+	noLink   error                       // why there is no session, while there is none
+	noCert   error                       // why the last order failed, while there is no certificate
 }
 
 // listen adds a listener for the name of cfg, or the one made from the device's
@@ -47,7 +48,7 @@ func (d *device) listen(cfg Config) (*Listener, error) {
 	}
 	d.tellStrays()
 	l := &Listener{d: d, cfg: cfg, domain: domain, conns: make(chan net.Conn), up: make(chan struct{}),
-		links: make(map[*framing.Link]struct{})}
+		links: make(map[*framing.Link]time.Time)}
 	if len(d.ways) == 0 {
 		if err := d.addWays(how, domain); err != nil {
 			return nil, err
@@ -126,11 +127,15 @@ func (l *Listener) URL() string {
 	return "https://" + l.domain
 }
 
-// linkUp notes that a link has the name.
-func (l *Listener) linkUp(link *framing.Link) {
+// linkUp notes that a link has the name, and what the relay said of it.
+func (l *Listener) linkUp(link *framing.Link, claimed framing.Claimed) {
+	var from time.Time
+	if claimed.OrderIn > 0 {
+		from = time.Now().Add(claimed.OrderIn)
+	}
 	l.mu.Lock()
 	first := len(l.links) == 0
-	l.links[link] = struct{}{}
+	l.links[link] = from
 	if first {
 		close(l.up)
 		l.noLink = nil

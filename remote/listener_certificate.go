@@ -23,6 +23,7 @@ func (l *Listener) openCertificate() error {
 	c := l.cfg.ACME
 	c.Dir = filepath.Join(l.d.state.dir, acmeDir)
 	c.Ready = l.ready
+	c.Hold = l.held
 	if c.Logger == nil {
 		c.Logger = l.d.log
 	}
@@ -81,6 +82,12 @@ func withName(config *tls.Config, domain string) *tls.Config {
 		return get(hello)
 	}
 	return config
+}
+
+// certified reports whether no first certificate is to be ordered: there is a valid
+// one, or one was brought along.
+func (l *Listener) certified() bool {
+	return l.cfg.TLS != nil || !l.cfg.Raw && l.Certificate() != nil
 }
 
 // Certificate is what visitors are shown now, or nil while there is none.

@@ -64,10 +64,23 @@ func (l *Listener) endOrder() {
 	}
 }
 
+// held returns until when no new certificate may be ordered from the first CA, as
+// the relays say: the last of their times.
+func (l *Listener) held(string) (until time.Time) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	for _, from := range l.links {
+		if from.After(until) {
+			until = from
+		}
+	}
+	return until
+}
+
 // noteOrder follows the orders: their turns end with them, and Wait tells why
 // the last one failed.
 func (l *Listener) noteOrder(e acme.Event) {
-	if e.Kind != acme.Failed && e.Kind != acme.Obtained {
+	if e.Kind != acme.Failed && e.Kind != acme.Obtained && e.Kind != acme.Held {
 		return
 	}
 	l.endOrder()

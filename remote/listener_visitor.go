@@ -32,7 +32,11 @@ func (l *Listener) receive(stream *framing.Stream, left func()) {
 
 // handshake does the TLS handshake with a visitor, or with the CA.
 func (l *Listener) handshake(stream tlsInput) {
-	tc := tls.Server(stream, l.tls)
+	config, wanted := l.tls, l.cfg.Rules.Admit(stream.Header().Source.Addr())
+	if !wanted {
+		config = l.validationsOnly(stream.Stream)
+	}
+	tc := tls.Server(stream, config)
 	ctx, cancel := context.WithTimeout(context.Background(), visitorHandshakeTimeout)
 	defer cancel()
 	// Not by ctx, which would end the stream in good order: for the visitor the
@@ -48,7 +52,7 @@ func (l *Listener) handshake(stream tlsInput) {
 		stream.Close()
 		return
 	}
-	if tc.ConnectionState().NegotiatedProtocol == acme.ALPN {
+	if !wanted || tc.ConnectionState().NegotiatedProtocol == acme.ALPN {
 		tc.Close() // the handshake is all of a validation
 		return
 	}

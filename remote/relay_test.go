@@ -10,6 +10,7 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"time"
 
 	"go.uber.org/goleak"
 
@@ -40,6 +41,10 @@ type fakeRelay struct {
 	strangers answer                         // for other server names than those in answers; nil is asRelay
 	hellos    []hello
 	claims    []claim
+	rules     framing.Rules         // of the last claim
+	release   error                 // what releases are answered with
+	released  []string              // what was to be given back
+	orderIn   time.Duration         // said with each name
 	conns     map[net.Conn]struct{} // nil once the relay is closed
 	wg        sync.WaitGroup
 }
@@ -231,6 +236,7 @@ func (r *fakeRelay) link(below, conn net.Conn, cs *tls.ConnectionState) {
 		Claim: func(_ context.Context, c framing.Claim) (framing.Claimed, error) {
 			r.mu.Lock()
 			r.claims = append(r.claims, claim{cs.ServerName, c.Name, c.Token})
+			r.rules = c.Rules
 			decide := r.claim
 			r.mu.Unlock()
 			if decide != nil {
@@ -239,7 +245,15 @@ func (r *fakeRelay) link(below, conn net.Conn, cs *tls.ConnectionState) {
 				}
 			}
 			once.Do(func() { r.up <- l })
-			return framing.Claimed{}, nil
+			r.mu.Lock()
+			defer r.mu.Unlock()
+			return framing.Claimed{OrderIn: r.orderIn}, nil
+		},
+		Release: func(_ context.Context, name string) error {
+			r.mu.Lock()
+			defer r.mu.Unlock()
+			r.released = append(r.released, name)
+			return r.release
 		},
 		GoAway: func(g framing.GoAway) { l.goAway <- g },
 	})
@@ -251,6 +265,13 @@ func (r *fakeRelay) set(refuse *framing.Refusal, claim func(name, token string) 
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.refuse, r.claim = refuse, claim
+}
+
+// releaseWith changes how the relay answers RELEASE.
+func (r *fakeRelay) releaseWith(err error) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.release = err
 }
 
 // answer changes how the relay answers hellos with an ALPN protocol, or for a

@@ -120,6 +120,14 @@ func (s *state) remember(name string, how served) error {
 	return s.write(file, append(b, '\n'))
 }
 
+// forget undoes remember.
+func (s *state) forget(name string) error {
+	if err := os.Remove(s.path(servedFile(name))); err != nil && !errors.Is(err, os.ErrNotExist) {
+		return unusable("remove a file in", s.dir, s.path(servedFile(name)), err)
+	}
+	return nil
+}
+
 // choose returns the name to serve and the relays to dial. An empty name is the
 // one made from the device's key; no relays are to climb from the name. What was
 // remembered counts only where cfg says nothing. Where it is damaged, a name that

@@ -13,6 +13,7 @@ import (
 
 	"keystay/acme"
 	"keystay/config"
+	"keystay/framing"
 	"keystay/internal/budget"
 	"keystay/internal/cli"
 	"keystay/internal/hint"
@@ -150,6 +151,7 @@ func listenConfig(cfg *config.Remote, files *acme.Files, log *slog.Logger) (remo
 		Token:          string(cfg.Token),
 		Transport:      remote.Transport(cfg.Transport),
 		NoLanes:        cfg.Lanes == "off",
+		Rules:          framing.Rules{Allow: cfg.Allow, Deny: cfg.Deny},
 		StateDir:       cfg.StateDir,
 		Version:        cli.Version(),
 		Logger:         log,
@@ -162,6 +164,9 @@ func listenConfig(cfg *config.Remote, files *acme.Files, log *slog.Logger) (remo
 	}
 	if cas := cfg.ACMECAs; len(cas) > 0 {
 		rc.ACME.CA, rc.ACME.OtherCAs = cas[0], cas[1:]
+	}
+	if err := rc.Rules.Check(); err != nil {
+		return rc, fmt.Errorf("--allow and --deny: %w", err)
 	}
 	var err error
 	if rc.Proxy, err = proxy(string(cfg.Proxy)); err != nil {

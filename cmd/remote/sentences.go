@@ -24,6 +24,7 @@ func words() map[string]string {
 		"certificate obtained":                                            "There is a certificate for {name}, valid until {not_after}.",
 		"no certificate obtained":                                         "No certificate for {name}: {error}. Tried again in {next}.",
 		"the next CA is asked":                                            "No certificate for {name}: {error}. The next CA is asked.",
+		"a new certificate has to wait":                                   "No new certificate for {name} before {until}.",
 		"another replica orders its certificate first":                    "Another replica orders its certificate first. Waiting…",
 		"the local service does not answer":                               "The local service {local} does not answer: {err}.",
 		"the local service gives a broken answer":                         "The local service {local} gives a broken answer: {err}.",

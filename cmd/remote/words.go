@@ -75,6 +75,8 @@ func denied(d *framing.Denial, tokenGiven bool) error {
 		e.Code, e.Err = cli.ExitReplaced, hint.Replaced.Error(d)
 	case framing.DeniedBanned:
 		e.Err = hint.Banned.Error(d)
+	case framing.DeniedReleased:
+		e.Err = hint.Released.Error(d)
 	}
 	return e
 }

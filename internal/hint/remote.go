@@ -8,7 +8,7 @@ func Remote() []*Advice {
 		UntrustedRelay, NoIntermediate, OtherRoot, RelayExpired, RelayNotYetValid, OtherRelay, OtherName, NotTLS, NotRelay, Silent, NoRelayCertificate, NoWebSocket, PathBreaks, SmallHello,
 		ProxySignIn, ProxyWrongUser, ProxyOtherSignIn, ProxyForbids, ProxyIsNone, ProxyPortal, ProxyCannotReach, ProxyHangsUp, ProxyEnds, ProxyKind, ProxyAway, ProxyUntrusted, ProxySOCKS, ProxyVariable,
 		ProofFails, OtherVersion,
-		NameTaken, NotBelow, TokenWanted, TokenWrong, TokenWithheld, NoNewNames, NoMoreNames, RelayUndecided, Banned, Replaced,
+		NameTaken, NotBelow, TokenWanted, TokenWrong, TokenWithheld, NoNewNames, NoMoreNames, RelayUndecided, Banned, Replaced, Released, NoRelease, NotHeld, NoIdentity, BadToken, CertificateWaits, RulesUnkept,
 		ServedHere, ReplicaHere, RemoteState, StateObstacle, BadIdentity, NewIdentity, BadRun, ServedDamaged,
 		ServiceStopped, ServiceNoSocket, ServiceNotSocket, ServiceSocketClosed, ServiceSilent, ServiceUnknownHost,
 		ServiceUntrusted, ServiceHandshake, ServiceIsPlain, ServiceIsTLS, ServiceIsH2C, ServiceIsNotH2C, ServiceOther, ServiceBroken, TooManyVisitors,
@@ -229,7 +229,7 @@ var (
 	TokenWanted = &Advice{
 		Shown: "this relay asks for a token",
 		Means: "also `this name is reserved: it takes a token …`, as for `www`",
-		Do: []string{"ask the relay's operator for a token, and give it with --token-file FILE",
+		Do: []string{"ask the relay's operator for a token, and give it with --token-file FILE, or keep it here with remote login RELAY",
 			"a name made from this device's key needs none: leave out --domain and give --relay"},
 	}
 	TokenWrong = &Advice{
@@ -265,6 +265,46 @@ var (
 		Means: "a copy of the state directory runs somewhere",
 		Do: []string{"two runs of one identity cannot serve the same name: stop one of them",
 			"if another device has a copy of this state directory, give each its own"},
+	}
+)
+
+// The advice for a name that is given back, that is not for everybody, or whose
+// certificate has to wait.
+var (
+	Released = &Advice{
+		Shown: "this device has given the name back",
+		Means: "`remote release` was run with its state directory",
+		Do:    []string{"to have the name again, start the remote anew: the relay keeps it for this device for a while"},
+	}
+	NoRelease = &Advice{
+		Shown: "release …: the relay is too old to be told that a name is given back",
+		Do:    []string{"leave the name alone: the relay gives it to others once it has not been used for long; or ask its operator"},
+	}
+	NotHeld = &Advice{
+		Shown: "this device does not hold the name",
+		Means: "`remote release`",
+		Do:    []string{"it may belong to another device: a name is given back with the state directory that holds it, --state-dir DIR"},
+	}
+	NoIdentity = &Advice{
+		Shown: "release …: there is no identity in …",
+		Means: "exit code 2",
+		Do:    []string{"a name is given back with the state directory that it was served from: --state-dir DIR"},
+	}
+	BadToken = &Advice{
+		Shown: "the claim goes without a token",
+		Means: "what `remote login` has kept cannot be read",
+		Do:    []string{"keep it again with remote login, or remove FILE"},
+	}
+	CertificateWaits = &Advice{
+		Shown: "a new certificate has to wait",
+		Means: "a CA issues only so many new ones for the names of a relay in a week",
+		Do: []string{"there is nothing to do but wait: it is ordered then, and renewals do not wait",
+			"or name another CA that is asked meanwhile: --acme-ca https://acme-v02.api.letsencrypt.org/directory --acme-ca URL"},
+	}
+	RulesUnkept = &Advice{
+		Shown: "a visitor was refused here whom the relay should have refused",
+		Means: "`--allow` or `--deny`, and the relay is too old, or does not keep to them",
+		Do:    []string{"--allow and --deny hold all the same; only this device's line is not spared: ask the relay's operator to update it"},
 	}
 )
 

@@ -1,0 +1,133 @@
+package main
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+
+	"keystay/config"
+	"keystay/framing"
+	"keystay/internal/cli"
+	"keystay/internal/hint"
+	"keystay/remote"
+)
+
+// code is the exit code of an error.
+func code(err error) int {
+	var e *cli.Error
+	switch {
+	case err == nil:
+		return 0
+	case errors.As(err, &e):
+		return e.Code
+	}
+	return cli.ExitFailed
+}
+
+// What ends a release has the exit code that its help promises, and says what to do.
+func TestExitCodesOfRelease(t *testing.T) {
+	at := func(err error) error { return fmt.Errorf("relay relay.net: %w", err) }
+	for _, c := range []struct {
+		err    error
+		code   int
+		advice *hint.Advice
+	}{
+		{nil, 0, nil},
+		{at(&framing.NotReleased{Text: "this device does not hold the name"}), 3, hint.NotHeld},
+		{at(&framing.NotReleased{Text: "moving", Later: true}), 1, nil},
+		{&framing.Refusal{Code: framing.RefusedBanned}, 3, hint.Banned},
+		{&framing.Refusal{Code: framing.RefusedBusy}, 1, nil},
+		{at(framing.ErrNoRelease), 1, hint.NoRelease},
+		{fmt.Errorf("release x: %w", remote.ErrNoIdentity), 2, hint.NoIdentity},
+		{remote.ErrNoRelay, 2, nil},
+		{errors.New("no route"), 1, nil},
+	} {
+		err := releaseError(&config.Remote{Domain: "xyz.relay.net"}, c.err)
+		if code(err) != c.code || c.advice != nil && !slices.Equal(hint.All(err), c.advice.Do) {
+			t.Errorf("%v: code %d, %q", c.err, code(err), hint.All(err))
+		}
+	}
+}
+
+// Whoever is banned, or whose name is taken while the remote runs, is told by code 3
+// why and what the relay advises.
+func TestWhatARelayTakesEndsWithItsReason(t *testing.T) {
+	for d, advice := range map[framing.DenialCode]*hint.Advice{
+		framing.DeniedBanned: hint.Banned, framing.DeniedReleased: hint.Released, framing.DeniedTaken: hint.NameTaken,
+	} {
+		err := finalError(&framing.Denial{Name: "xyz.relay.net", Code: d, Text: "abuse", Hint: "write to us"}, false)
+		if hints := hint.All(err); code(err) != 3 || err.Error() != "xyz.relay.net: abuse" || !slices.Equal(hints, append(slices.Clone(advice.Do), "write to us")) {
+			t.Errorf("%v: code %d, %q", err, code(err), hints)
+		}
+	}
+}
+
+// execute runs a command of the program.
+func execute(stdin string, args ...string) (out string, err error) {
+	var b bytes.Buffer
+	cmd := command()
+	cmd.SetArgs(args)
+	cmd.SetIn(strings.NewReader(stdin))
+	cmd.SetOut(&b)
+	cmd.SetErr(&b)
+	err = cmd.Execute()
+	return b.String(), err
+}
+
+// A token is kept from standard input or a file, without being shown, and removed.
+func TestLogin(t *testing.T) {
+	dir := t.TempDir()
+	kept := filepath.Join(dir, "tokens", "relay.net")
+	file := filepath.Join(dir, "token.txt")
+	if err := os.WriteFile(file, []byte("from a file\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	for _, c := range []struct {
+		stdin string
+		args  []string
+		want  string
+	}{
+		{"sesame\n", nil, "sesame\n"},
+		{" open \r\n", nil, "open\n"},
+		{"", []string{"--token-file", file}, "from a file\n"},
+	} {
+		out, err := execute(c.stdin, append([]string{"login", "Relay.net:8443", "--state-dir", dir}, c.args...)...)
+		b, _ := os.ReadFile(kept)
+		if err != nil || string(b) != c.want || strings.Contains(out, strings.TrimSpace(c.want)) {
+			t.Errorf("%q: kept %q, %v; said %q", c.args, b, err, out)
+		}
+	}
+	for _, stdin := range []string{"", "\n", "two\nlines\n", strings.Repeat("x", config.MaxSecret+1)} {
+		if _, err := execute(stdin, "login", "relay.net", "--state-dir", dir); code(err) != cli.ExitUsage {
+			t.Errorf("%.20q: %v", stdin, err)
+		}
+	}
+	for _, want := range []string{"is removed", "no token was kept"} {
+		if out, err := execute("", "login", "relay.net", "--state-dir", dir, "--remove"); err != nil || !strings.Contains(out, want) {
+			t.Errorf("said %q, %v; want %q", out, err, want)
+		}
+	}
+	if _, err := os.Stat(kept); !errors.Is(err, os.ErrNotExist) {
+		t.Errorf("it is there still: %v", err)
+	}
+}
+
+// A command without its argument, or with another one, is a mistake of usage.
+func TestUsageOfCommands(t *testing.T) {
+	for _, args := range [][]string{{"release"}, {"release", "a.relay.net", "b.relay.net"}, {"release", "xyz"}, {"login"}, {"login", "192.0.2.1"}, {"release", "a.relay.net", "--local", "3000"}} {
+		if _, err := execute("", append(args, "--state-dir", t.TempDir())...); code(err) != cli.ExitUsage || len(hint.All(err)) == 0 {
+			var list config.Errors
+			if !errors.As(err, &list) {
+				t.Errorf("%q: %v", args, err)
+			}
+		}
+	}
+	if _, err := execute("", "release", "a.relay.net", "--relay", "relay.net", "--state-dir", t.TempDir()); code(err) != cli.ExitUsage || !errors.Is(err, remote.ErrNoIdentity) {
+		t.Errorf("without an identity: %v", err)
+	}
+}

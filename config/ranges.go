@@ -1,0 +1,60 @@
+package config
+
+import (
+	"net/netip"
+	"strings"
+)
+
+// visitors reads who may visit.
+func (e *Errors) visitors(src *source, r *Remote) {
+	var lists struct {
+		Allow []string `mapstructure:"allow"`
+		Deny  []string `mapstructure:"deny"`
+	}
+	if err := src.viper.Unmarshal(&lists); err != nil {
+		e.add("allow", err.Error())
+		return
+	}
+	r.Allow, r.Deny = e.ranges(src, "allow", lists.Allow), e.ranges(src, "deny", lists.Deny)
+}
+
+// ranges parses the ranges of addresses under a key, each a prefix or one address.
+func (e *Errors) ranges(src *source, key string, list []string) (all []netip.Prefix) {
+	if src.isSet(key) && len(list) == 0 {
+		e.add(key, "empty", "to let everybody in, leave it out")
+	}
+	for _, s := range list {
+		p, wrong, hint := parseRange(strings.TrimSpace(s))
+		if wrong != "" {
+			e.add(key, wrong, hint)
+			continue
+		}
+		all = append(all, p)
+	}
+	return all
+}
+
+// parseRange parses one range. What is wrong with it is for people.
+func parseRange(s string) (p netip.Prefix, wrong, hint string) {
+	const forms = "as in 192.0.2.0/24, 2001:db8::/32 or 192.0.2.7"
+	if strings.Contains(s, "%") {
+		return p, quote(s) + " has a zone, and visitors have none", forms
+	}
+	if a, err := netip.ParseAddr(s); err == nil {
+		return netip.PrefixFrom(a.Unmap(), a.Unmap().BitLen()), "", ""
+	}
+	p, err := netip.ParsePrefix(s)
+	if err == nil {
+		return p.Masked(), "", ""
+	}
+	if addr, _, ok := strings.Cut(s, "/"); ok {
+		if a, err := netip.ParseAddr(addr); err == nil {
+			most := "32"
+			if a.Is6() {
+				most = "128"
+			}
+			return p, quote(s) + " is no range of addresses", "behind the slash stands how many bits its addresses have in common, 0 to " + most
+		}
+	}
+	return p, quote(s) + " is neither a range of addresses nor an address", forms
+}

@@ -1,0 +1,100 @@
+package config
+
+import (
+	"fmt"
+	"slices"
+
+	"github.com/spf13/pflag"
+)
+
+// The keys of those commands of the remote that publish nothing.
+var (
+	releaseKeys = []string{"relay", "relay-address", "relay-root", "state-dir", "transport", "proxy", "dns"}
+	loginKeys   = []string{"token-file", "state-dir"}
+)
+
+// ReleaseFlags adds the flags of "remote release": how its relay is reached.
+func ReleaseFlags(fs *pflag.FlagSet) { register(fs, someKeys(releaseKeys)) }
+
+// LoginFlags adds the flags of "remote login".
+func LoginFlags(fs *pflag.FlagSet) { register(fs, someKeys(loginKeys)) }
+
+func someKeys(names []string) []Key {
+	return slices.DeleteFunc(RemoteKeys(), func(k Key) bool { return !slices.Contains(names, k.Name) })
+}
+
+// LoadRelease reads what [LoadRemote] reads of the flags of [ReleaseFlags], their
+// variables and the defaults. Domain is name. A configuration that is wrong gives
+// [Errors].
+func LoadRelease(fs *pflag.FlagSet, name string) (*Remote, error) {
+	r, wrong, src, err := loadSome(fs, releaseKeys)
+	if err != nil {
+		return nil, err
+	}
+	for i := range r.Relays {
+		wrong.relay(&r.Relays[i])
+	}
+	r.Domain = name
+	wrong.publicName(&r.Domain, r.Relays)
+	for _, a := range r.RelayAddresses {
+		wrong.address("relay-address", a, false)
+	}
+	wrong.oneOf("transport", r.Transport, "auto", "tls", "wss")
+	wrong.proxy(&r.Proxy)
+	wrong.dns(&r.DNS)
+	wrong.readable("relay-root", r.RelayRoot)
+	var errs Errors
+	if r.Proxy == "" {
+		errs = proxyVariables()
+	}
+	return r, finish(src, append(errs, repeated(fs, src.keys)...), wrong, "domain")
+}
+
+// LoadLogin reads what LoadRemote reads of the flags of [LoginFlags]. Relays is
+// relay alone, and Token that of TokenFile, or empty without one.
+func LoadLogin(fs *pflag.FlagSet, relay string) (*Remote, []Warning, error) {
+	r, wrong, src, err := loadSome(fs, loginKeys)
+	if err != nil {
+		return nil, nil, err
+	}
+	wrong.relay(&relay)
+	r.Relays = []string{relay}
+	warnings := wrong.secretFile("token-file", r.TokenFile, &r.Token)
+	return r, warnings, finish(src, repeated(fs, src.keys), wrong, "relay")
+}
+
+// loadSome reads some of the remote's keys.
+func loadSome(fs *pflag.FlagSet, names []string) (*Remote, Errors, *source, error) {
+	src, err := newSource(someKeys(names), fs, nil)
+	if err != nil {
+		return nil, nil, nil, err
+	}
+	var r Remote
+	if err := src.viper.Unmarshal(&r); err != nil {
+		return nil, nil, nil, fmt.Errorf("decode configuration: %w", err)
+	}
+	var wrong Errors
+	wrong.stateDir(&r.StateDir)
+	return &r, wrong, src, nil
+}
+
+// finish returns the mistakes as LoadRemote does. The key argument is what the
+// command's argument was checked as.
+func finish(src *source, errs, wrong Errors, argument string) error {
+	placed := src.locate(wrong)
+	for _, e := range placed {
+		if e.Key == argument {
+			e.From = "the argument"
+		}
+	}
+	return append(errs, placed...).sorted("")
+}
+
+// CheckSecret returns an error for what cannot be a secret that a person passes on:
+// nothing, more than [MaxSecret] bytes, or more than one line.
+func CheckSecret(s string) error {
+	if s == "" {
+		return errEmptySecret
+	}
+	return checkSecret(s)
+}

@@ -1,0 +1,62 @@
+package remote_test
+
+import (
+	"errors"
+	"strings"
+	"testing"
+	"time"
+
+	"keystay/acme"
+	"keystay/remote"
+)
+
+// An order waits for as long as the relay says with the name, and Wait says so. A
+// new link brings a new time.
+func TestOrderWaitsForItsTurnInTheZone(t *testing.T) {
+	r := newRelay(t)
+	r.mu.Lock()
+	r.orderIn = 3 * time.Hour
+	r.mu.Unlock()
+	events := make(chan acme.Event, 64)
+	ln := r.start(func(c *remote.Config) {
+		c.TLS = nil
+		c.ACME = acme.Config{CA: "https://127.0.0.1:1/", Roots: r.ca.Pool(), Notify: func(e acme.Event) { events <- e }}
+	})
+	next := func(kinds ...acme.EventKind) acme.Event {
+		t.Helper()
+		for {
+			select {
+			case e := <-events:
+				for _, k := range kinds {
+					if e.Kind == k {
+						return e
+					}
+				}
+			case <-time.After(patience):
+				t.Fatal("nothing happened")
+			}
+		}
+	}
+	e := next(acme.Held, acme.Ordering)
+	var held *acme.HeldError
+	if in := time.Until(e.Next); e.Kind != acme.Held || !errors.As(e.Err, &held) || in < 3*time.Hour-patience || in > 3*time.Hour {
+		t.Fatalf("%v, next %v: %v", e.Kind, e.Next, e.Err)
+	}
+	for start := time.Now(); ; { // the event is told before it is noted
+		err := ln.Wait(expired())
+		if strings.Contains(err.Error(), "no room for a new certificate") {
+			break
+		}
+		if time.Since(start) > patience {
+			t.Fatalf("Wait: %v", err)
+		}
+	}
+	r.mu.Lock()
+	r.orderIn = 0
+	r.mu.Unlock()
+	r.next()
+	r.cut()
+	if e := next(acme.Ordering); e.Name != domain {
+		t.Errorf("ordering %+v", e)
+	}
+}

@@ -1,0 +1,39 @@
+package remote
+
+import (
+	"crypto/tls"
+	"errors"
+
+	"keystay/acme"
+	"keystay/framing"
+	"keystay/internal/hint"
+)
+
+// errUnwanted is the error of a visitor whom Config.Rules refuse.
+var errUnwanted = errors.New("the name is not for this visitor")
+
+// accessDenied is the alert access_denied as a record (RFC 8446, sections 5.1 and
+// 6.2).
+var accessDenied = []byte{21, 3, 3, 0, 2, 2, 49}
+
+// validationsOnly is the configuration for a visitor whom the rules refuse, and
+// whom a relay has passed on all the same: a CA's validation, which offers
+// acme-tls/1 and nothing else (RFC 8737, section 3), or one who is told so.
+func (l *Listener) validationsOnly(stream *framing.Stream) *tls.Config {
+	return &tls.Config{GetConfigForClient: func(h *tls.ClientHelloInfo) (*tls.Config, error) {
+		if l.keeper != nil && len(h.SupportedProtos) == 1 && h.SupportedProtos[0] == acme.ALPN {
+			return l.tls.GetConfigForClient(h) // which has a configuration for it
+		}
+		l.d.tellUnwanted()
+		_, _ = stream.Write(accessDenied) // before the alert of crypto/tls, which means a mistake here
+		return nil, errUnwanted
+	}}
+}
+
+// tellUnwanted says that a relay has passed on what it should have refused: once,
+// and then ever more rarely, as of an outage.
+func (d *device) tellUnwanted() {
+	if d.unwanted.tellsReason("unwanted", false) {
+		d.log.Warn("a visitor was refused here whom the relay should have refused", hint.Attr(hint.RulesUnkept.Do))
+	}
+}

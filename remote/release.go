@@ -1,0 +1,81 @@
+package remote
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+
+	"keystay/framing"
+)
+
+// ErrNoIdentity is wrapped by the error of giving a name back from a state
+// directory without a device's key: no name can be its own.
+var ErrNoIdentity = errors.New("there is no identity")
+
+// Release gives Domain back at each of the Relays of cfg, or without them at those
+// that gave it before; of cfg it takes what says how a relay is reached, too. It
+// dials once each, and links for the release alone: a run that serves the name is
+// told by the relay and ends. The error wraps a *framing.NotReleased or a
+// *framing.Refusal where a relay says no, and is nil when all have taken the name
+// back. The name is then not remembered any more.
+func Release(ctx context.Context, cfg Config) (relays []string, err error) {
+	if cfg.StateDir == "" || cfg.Domain == "" {
+		return nil, errors.New("release: no state directory, or no name given")
+	}
+	if _, err := os.Stat(filepath.Join(cfg.StateDir, identityFile)); errors.Is(err, fs.ErrNotExist) {
+		return nil, fmt.Errorf("release %s: %w in %s", cfg.Domain, ErrNoIdentity, cfg.StateDir)
+	}
+	cfg.NoLanes = true
+	d, err := openDevice(cfg)
+	if err != nil {
+		return nil, err
+	}
+	defer func() {
+		d.stop(nil)
+		d.cutAll()
+		d.wg.Wait()
+	}()
+	name, how, err := d.state.choose(cfg)
+	if err != nil {
+		return nil, err
+	}
+	if err := d.addWays(how, name); err != nil {
+		return nil, err
+	}
+	var errs []error
+	for _, w := range d.ways {
+		relay, err := w.release(ctx, name)
+		if err != nil {
+			errs = append(errs, err)
+			continue
+		}
+		relays = append(relays, relay)
+	}
+	if err := errors.Join(errs...); err != nil {
+		return relays, err
+	}
+	return relays, d.state.forget(name)
+}
+
+// release links to the relay and gives a name back.
+func (w *way) release(ctx context.Context, name string) (relay string, err error) {
+	r, err := w.connect(ctx)
+	if err != nil {
+		return "", err
+	}
+	defer r.link.Close()
+	ctx, cancel := context.WithTimeout(ctx, dialTimeout)
+	defer cancel()
+	err = r.link.Release(ctx, name)
+	var not *framing.NotReleased
+	if errors.Is(err, context.DeadlineExceeded) {
+		err = &NoRelayError{Relay: r.relay, Err: &noAnswerError{"the release of " + name, dialTimeout}}
+	}
+	if errors.As(err, &not) {
+		err = fmt.Errorf("relay %s: %w", r.relay, not)
+	}
+	return r.relay, err
+}

@@ -1,0 +1,164 @@
+package remote_test
+
+import (
+	"context"
+	"errors"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"keystay/framing"
+	"keystay/remote"
+)
+
+// A name is given back at the relay that gave it, and is forgotten; a relay that
+// says no, is too old or cannot be reached is told of, and then nothing is forgotten.
+func TestRelease(t *testing.T) {
+	r := newRelay(t)
+	cfg := r.config()
+	served := filepath.Join(cfg.StateDir, "names", domain+".json")
+	if _, err := remote.Release(t.Context(), cfg); !errors.Is(err, remote.ErrNoIdentity) {
+		t.Errorf("without an identity: %v", err)
+	}
+	ln := r.listen(cfg)
+	if err := wait(t, ln); err != nil {
+		t.Fatal(err)
+	}
+	end(ln)
+	for _, c := range []struct {
+		answer error
+		later  bool
+	}{
+		{&framing.NotReleased{Text: "another device's"}, false},
+		{&framing.NotReleased{Text: "moving", Later: true}, true},
+		{errors.New("the disk is full"), true},
+	} {
+		r.releaseWith(c.answer)
+		var not *framing.NotReleased
+		if _, err := remote.Release(t.Context(), cfg); !errors.As(err, &not) || not.Later != c.later || !strings.Contains(err.Error(), zone) {
+			t.Errorf("%v: %v", c.answer, err)
+		}
+	}
+	r.set(&framing.Refusal{Code: framing.RefusedBanned, Text: "banned"}, nil)
+	var refusal *framing.Refusal
+	if _, err := remote.Release(t.Context(), cfg); !errors.As(err, &refusal) {
+		t.Errorf("refused: %v", err)
+	}
+	r.set(nil, nil)
+	if _, err := os.Stat(served); err != nil {
+		t.Error(err)
+	}
+	r.releaseWith(nil)
+	cfg.Relays = nil // it is remembered
+	if relays, err := remote.Release(t.Context(), cfg); err != nil || !slices.Equal(relays, []string{zone}) {
+		t.Errorf("released at %q, %v", relays, err)
+	}
+	if _, err := os.Stat(served); !errors.Is(err, os.ErrNotExist) {
+		t.Errorf("how the name was served is not forgotten: %v", err)
+	}
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if !slices.Equal(r.released, []string{domain, domain, domain, domain}) {
+		t.Errorf("asked to release %q", r.released)
+	}
+}
+
+// A release ends with its context.
+func TestReleaseEndsWithItsContext(t *testing.T) {
+	r := newRelay(t)
+	cfg := r.config()
+	end(r.listen(cfg))
+	ctx, cancel := context.WithTimeout(t.Context(), time.Millisecond)
+	defer cancel()
+	<-ctx.Done()
+	if _, err := remote.Release(ctx, cfg); err == nil {
+		t.Error("released")
+	}
+}
+
+// A run whose name is given back elsewhere ends for good, and says why.
+func TestRunEndsWhenItsNameIsGivenBack(t *testing.T) {
+	for _, code := range []framing.DenialCode{framing.DeniedReleased, framing.DeniedBanned} {
+		r := newRelay(t)
+		ln := r.start(nil)
+		link := r.next()
+		link.Revoke(framing.Denial{Name: domain, Code: code, Text: "gone", Hint: "ask"})
+		var d *framing.Denial
+		if err := ended(t, ln); !errors.As(err, &d) || d.Code != code || d.Hint != "ask" {
+			t.Errorf("code %d: %v", code, err)
+		}
+	}
+}
+
+// A token that was kept goes to its relay alone, and a token that was given goes
+// before it.
+func TestKeptToken(t *testing.T) {
+	for name, c := range map[string]struct {
+		kept, given, want string
+		relay             string
+	}{
+		"kept":              {"secret", "", "secret", zone},
+		"for another relay": {"secret", "", "", "other.test"},
+		"and another given": {"secret", "given", "given", zone},
+		"another port":      {"secret", "", "secret", "RELAY.test:8443"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			r := newRelay(t)
+			cfg := r.config()
+			cfg.Token = c.given
+			if err := remote.KeepToken(cfg.StateDir, c.relay, c.kept); err != nil {
+				t.Fatal(err)
+			}
+			r.listen(cfg)
+			r.next()
+			r.mu.Lock()
+			defer r.mu.Unlock()
+			if r.claims[0].token != c.want {
+				t.Errorf("claimed with %q, want %q", r.claims[0].token, c.want)
+			}
+		})
+	}
+}
+
+// What is kept is for this user alone, can be replaced and removed, and what cannot
+// be read is no token.
+func TestKeptTokensFile(t *testing.T) {
+	r := newRelay(t)
+	cfg := r.config()
+	dir := cfg.StateDir
+	for _, token := range []string{"one", "two"} {
+		if err := remote.KeepToken(dir, zone, token); err != nil {
+			t.Fatal(err)
+		}
+	}
+	file := filepath.Join(dir, "tokens", zone)
+	if b, err := os.ReadFile(file); string(b) != "two\n" || err != nil {
+		t.Errorf("%q, %v", b, err)
+	}
+	if info, err := os.Stat(file); err != nil || info.Mode().Perm() != 0o600 {
+		t.Errorf("%v, %v", info.Mode(), err)
+	}
+	for _, token := range []string{"", strings.Repeat("x", 1025)} {
+		if err := remote.KeepToken(dir, zone, token); err == nil {
+			t.Errorf("a token of %d bytes is kept", len(token))
+		}
+	}
+	for _, want := range []bool{true, false} {
+		if was, err := remote.ForgetToken(dir, zone); was != want || err != nil {
+			t.Errorf("removed %v, %v", was, err)
+		}
+	}
+	if err := os.WriteFile(file, make([]byte, 5000), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	r.listen(cfg)
+	r.next()
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.claims[0].token != "" {
+		t.Errorf("claimed with %q", r.claims[0].token)
+	}
+}

@@ -1,0 +1,152 @@
+package remote_test
+
+import (
+	"bytes"
+	"crypto/tls"
+	"errors"
+	"io"
+	"log/slog"
+	"net/netip"
+	"runtime"
+	"strings"
+	"testing"
+	"time"
+
+	"keystay/framing"
+	"keystay/remote"
+)
+
+func prefixes(list ...string) (all []netip.Prefix) {
+	for _, s := range list {
+		all = append(all, netip.MustParsePrefix(s))
+	}
+	return all
+}
+
+// knock is a visitor's handshake that offers these protocols.
+func (l *relayLink) knock(protos ...string) error {
+	l.t.Helper()
+	s := l.open(domain, framing.KindTLS)
+	defer s.Close()
+	tc := tls.Client(s, &tls.Config{RootCAs: l.ca.Pool(), ServerName: domain, NextProtos: protos})
+	if err := tc.Handshake(); err != nil {
+		return err
+	}
+	_, err := io.ReadAll(tc)
+	return err
+}
+
+// accepting takes all visitors.
+func accepting(ln *remote.Listener) {
+	go func() {
+		for {
+			c, err := ln.Accept()
+			if err != nil {
+				return
+			}
+			c.Close()
+		}
+	}()
+}
+
+// The rules go along with each claim, and the device holds to them by itself: a
+// visitor whom its relay should have refused gets the alert access_denied.
+func TestRulesAreClaimedAndKept(t *testing.T) {
+	for name, c := range map[string]struct {
+		rules framing.Rules
+		wants bool
+	}{
+		"none":          {framing.Rules{}, true},
+		"allowed":       {framing.Rules{Allow: prefixes("192.0.2.0/24")}, true},
+		"not allowed":   {framing.Rules{Allow: prefixes("198.51.100.0/24", "::/0")}, false},
+		"denied":        {framing.Rules{Deny: prefixes("192.0.2.7/32")}, false},
+		"the neighbour": {framing.Rules{Deny: prefixes("192.0.2.8/32")}, true},
+	} {
+		t.Run(name, func(t *testing.T) {
+			r := newRelay(t)
+			ln := r.start(func(c2 *remote.Config) { c2.Rules = c.rules })
+			accepting(ln)
+			link := r.next()
+			r.mu.Lock()
+			claimed := r.rules
+			r.mu.Unlock()
+			if len(claimed.Allow) != len(c.rules.Allow) || len(claimed.Deny) != len(c.rules.Deny) {
+				t.Errorf("claimed %+v", claimed)
+			}
+			err := link.knock("h2")
+			if c.wants != (err == nil) || !c.wants && !strings.Contains(err.Error(), "access denied") {
+				t.Errorf("a visitor: %v", err)
+			}
+			if err := link.knock("acme-tls/1", "h2"); !c.wants && (err == nil || !strings.Contains(err.Error(), "access denied")) {
+				t.Errorf("a visitor that names acme-tls/1, too: %v", err)
+			}
+			// With a certificate that was brought along no CA has anything to look for.
+			if err := link.knock("acme-tls/1"); !c.wants && (err == nil || !strings.Contains(err.Error(), "access denied")) {
+				t.Errorf("a validation of nothing: %v", err)
+			}
+		})
+	}
+}
+
+// With ACME a CA's validation gets to the device whatever the rules are: it has no
+// challenge here, so that what answers is the lack of one.
+func TestValidationsPassTheDevicesRules(t *testing.T) {
+	r := newRelay(t)
+	ln := r.start(func(c *remote.Config) {
+		c.TLS = nil
+		c.ACME.CA, c.ACME.Roots = "https://127.0.0.1:1/", r.ca.Pool() // nobody is there
+		c.Deny = prefixes("0.0.0.0/0", "::/0")
+	})
+	accepting(ln)
+	link := r.next()
+	if err := link.knock("acme-tls/1"); err == nil || !strings.Contains(err.Error(), "internal error") {
+		t.Errorf("a validation: %v", err)
+	}
+	if err := link.knock("h2"); err == nil || !strings.Contains(err.Error(), "access denied") {
+		t.Errorf("a visitor: %v", err)
+	}
+	s := link.open(domain, framing.KindHTTP01)
+	io.WriteString(s, "GET /.well-known/acme-challenge/x HTTP/1.1\r\nHost: "+domain+"\r\nConnection: close\r\n\r\n")
+	if b, err := io.ReadAll(s); err != nil || !strings.HasPrefix(string(b), "HTTP/1.1 404") {
+		t.Errorf("HTTP-01: %q, %v", b, err)
+	}
+}
+
+// What no claim can carry is a mistake of usage.
+func TestTooManyRulesAreRefused(t *testing.T) {
+	r := newRelay(t)
+	cfg := r.config()
+	for range framing.MaxRules + 1 {
+		cfg.Allow = append(cfg.Allow, netip.MustParsePrefix("192.0.2.0/24"))
+	}
+	if _, err := remote.Listen(cfg); err == nil {
+		t.Error("they were taken")
+	}
+	cfg.Allow = []netip.Prefix{{}}
+	if _, err := remote.Listen(cfg); err == nil {
+		t.Error("an invalid range was taken")
+	}
+}
+
+// A denial that says when to ask again is heeded, and its hint can be shown.
+func TestDenialSaysWhenToAskAgain(t *testing.T) {
+	r := newRelay(t)
+	r.set(nil, func(string, string) error {
+		return &framing.Denial{Code: framing.DeniedLimit, Text: "too many", Hint: "come back", Retry: 90 * time.Minute}
+	})
+	var log bytes.Buffer // read when all is over
+	ln := r.start(func(c *remote.Config) { c.Logger = slog.New(slog.NewTextHandler(&log, nil)) })
+	var d *framing.Denial
+	for start := time.Now(); !errors.As(ln.Wait(expired()), &d); runtime.Gosched() {
+		if time.Since(start) > patience {
+			t.Fatal("no denial")
+		}
+	}
+	if d.Retry != 90*time.Minute {
+		t.Errorf("denied: %+v", d)
+	}
+	end(ln)
+	if text := log.String(); !strings.Contains(text, "come back") || !strings.Contains(text, "in=1h30m0s") {
+		t.Errorf("the log:\n%s", text)
+	}
+}
