@@ -165,6 +165,19 @@ func (t *table) snapshot() []*Stream {
 	return slices.Collect(maps.Keys(t.all))
 }
 
+// CutStreams resets the streams of the link for whose header match says so, those
+// on lanes too, and returns how many it has reset. It works on a link that is lost,
+// too. match is called with no lock held.
+func (l *Link) CutStreams(match func(Header) bool) (n int) {
+	for _, s := range l.streams.snapshot() {
+		if match(s.header) {
+			s.Reset()
+			n++
+		}
+	}
+	return n
+}
+
 // WaitIdle waits until no stream is left or ctx ends. On a link that is lost the
 // streams that have lanes are left.
 func (l *Link) WaitIdle(ctx context.Context) error {
