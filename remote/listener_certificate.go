@@ -87,7 +87,7 @@ func withName(config *tls.Config, domain string) *tls.Config {
 // certified reports whether no first certificate is to be ordered: there is a valid
 // one, or one was brought along.
 func (l *Listener) certified() bool {
-	return l.cfg.TLS != nil || !l.cfg.Raw && l.Certificate() != nil
+	return !l.cfg.Raw && (l.cfg.TLS != nil || l.Certificate() != nil)
 }
 
 // Certificate is what visitors are shown now, or nil while there is none.

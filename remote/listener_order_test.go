@@ -60,3 +60,29 @@ func TestOrderWaitsForItsTurnInTheZone(t *testing.T) {
 		t.Errorf("ordering %+v", e)
 	}
 }
+
+// A claim says whether a first certificate is still to be ordered: so that the relay
+// keeps no place for one that is there.
+func TestClaimSaysWhetherThereIsACertificate(t *testing.T) {
+	r := newRelay(t)
+	certified := func() bool {
+		r.next()
+		r.mu.Lock()
+		defer r.mu.Unlock()
+		return r.certified
+	}
+	brought := r.start(nil)
+	if !certified() {
+		t.Error("a certificate that was brought is not told")
+	}
+	end(brought)
+	none := r.start(func(c *remote.Config) { c.TLS, c.ACME = nil, acme.Config{CA: "https://127.0.0.1:1/", Roots: r.ca.Pool()} })
+	if certified() {
+		t.Error("a certificate that is not there is told")
+	}
+	end(none)
+	r.start(func(c *remote.Config) { c.TLS, c.Raw = nil, true })
+	if certified() {
+		t.Error("a certificate of the caller's is told, of which this knows nothing")
+	}
+}

@@ -45,6 +45,7 @@ type fakeRelay struct {
 	release   error                 // what releases are answered with
 	released  []string              // what was to be given back
 	orderIn   time.Duration         // said with each name
+	certified bool                  // of the last claim
 	conns     map[net.Conn]struct{} // nil once the relay is closed
 	wg        sync.WaitGroup
 }
@@ -236,7 +237,7 @@ func (r *fakeRelay) link(below, conn net.Conn, cs *tls.ConnectionState) {
 		Claim: func(_ context.Context, c framing.Claim) (framing.Claimed, error) {
 			r.mu.Lock()
 			r.claims = append(r.claims, claim{cs.ServerName, c.Name, c.Token})
-			r.rules = c.Rules
+			r.rules, r.certified = c.Rules, c.Certified
 			decide := r.claim
 			r.mu.Unlock()
 			if decide != nil {
