@@ -90,7 +90,7 @@ func wantText(t *testing.T, err error, want string) {
 	}
 }
 
-func TestPrecedence(t *testing.T) {
+func TestFlagBeatsVariableBeatsFile(t *testing.T) {
 	file := map[string]string{"relay.yaml": `
 domain: file.relay.test
 listen: ["192.0.2.1:1", "192.0.2.1:2"]
@@ -165,7 +165,7 @@ func defaultNames(policy string) config.Names {
 	return config.Names{Policy: policy, KeyNames: "open", ExpireUnused: 365 * 24 * time.Hour, CertificatesPerWeek: 50, Webhook: config.Webhook{Remember: time.Minute}}
 }
 
-func TestRelayDefaults(t *testing.T) {
+func TestRelayNeedsADomainAlone(t *testing.T) {
 	inFolder(t, nil)
 	r, warnings, err := loadRelay(t, "--domain", "Relay.Test.")
 	if err != nil {
@@ -193,7 +193,7 @@ func TestRelayDefaults(t *testing.T) {
 }
 
 // The file that people copy must load, show the defaults and mention every key.
-func TestDeployedFile(t *testing.T) {
+func TestDeployedFileMentionsEveryKey(t *testing.T) {
 	path, err := filepath.Abs("../deploy/relay.yaml")
 	if err != nil {
 		t.Fatal(err)
@@ -329,7 +329,7 @@ tokens:
 }
 
 // A token is an error below 8 bytes and a warning below 16.
-func TestShortTokens(t *testing.T) {
+func TestShortTokenIsToldOrRefused(t *testing.T) {
 	for n, want := range map[int]string{1: "error", 7: "error", 8: "warning", 15: "warning", 16: "", 48: ""} {
 		inFolder(t, map[string]string{"s": strings.Repeat("x", n), "relay.yaml": "domain: relay.test\nnames: {policy: token}\ntokens: [{secret_file: s, names: [a.relay.test]}]\n"})
 		_, warnings, err := loadRelay(t, "--config", "relay.yaml")
@@ -380,7 +380,7 @@ func TestTokensWithoutPolicyWarn(t *testing.T) {
 	}
 }
 
-func TestOwnCertificate(t *testing.T) {
+func TestPathsInAFileAreBesideIt(t *testing.T) {
 	dir := inFolder(t, map[string]string{"c": "", "k": "", "relay.yaml": "domain: relay.test\ntls: {cert_file: c, key_file: k}\nstate_dir: state\n"})
 	t.Chdir("/")
 	r, _, err := loadRelay(t, "--config", filepath.Join(dir, "relay.yaml"))
@@ -413,7 +413,7 @@ func TestSecretNeverPrints(t *testing.T) {
 	}
 }
 
-func TestRemoteValues(t *testing.T) {
+func TestRemoteTakesFlagsAndVariables(t *testing.T) {
 	dir := inFolder(t, map[string]string{"token": "secret\n"})
 	t.Setenv("KEYSTAY_REMOTE_ACME_EAB_HMAC", "c2VjcmV0MQ==")
 	t.Setenv("KEYSTAY_REMOTE_LOCAL", "4000")
@@ -454,7 +454,7 @@ func TestErrorsCarryPlaces(t *testing.T) {
 }
 
 // An amount of memory is written as GOMEMLIMIT has it.
-func TestMemory(t *testing.T) {
+func TestMemoryIsWrittenAsGOMEMLIMIT(t *testing.T) {
 	for text, want := range map[string]int64{"": 0, "16MiB": 16 << 20, "512MiB": 512 << 20, "2GiB": 2 << 30, "1TiB": 1 << 40, "16777216": 16 << 20, "16777216B": 16 << 20, "20000KiB": 20000 << 10} {
 		t.Setenv("KEYSTAY_RELAY_DOMAIN", "relay.test")
 		t.Setenv("KEYSTAY_RELAY_MEMORY", text)

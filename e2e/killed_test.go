@@ -75,22 +75,13 @@ type killable struct {
 }
 
 func newKillable(t *testing.T) *killable {
-	k := &killable{t: t, ca: testca.New(t), dir: t.TempDir()}
-	k.ca.Files(k.dir, pathZone)
-	return k
+	return &killable{t: t, ca: testca.New(t), dir: t.TempDir()}
 }
 
 // start starts the relay at an address and returns the one it has.
 func (k *killable) start(addr string) string {
 	k.t.Helper()
-	config := filepath.Join(k.dir, "relay.yaml")
-	text := fmt.Sprintf("domain: %s\nlisten: [%q]\nhttp_listen: []\nadmin: {listen: \"\"}\nstate_dir: %[3]s/state\ntls: {cert_file: %[3]s/cert.pem, key_file: %[3]s/key.pem}\n",
-		pathZone, addr, k.dir)
-	if err := os.WriteFile(config, []byte(text), 0o600); err != nil {
-		k.t.Fatal(err)
-	}
-	k.relay = world.Start(k.t, os.Environ(), "relay", "--config", config)
-	k.addr = k.relay.Find(`for=public addr=(\S+)`)
+	k.relay, k.addr = world.StartRelayProgram(k.t, k.ca, k.dir, addr, "")
 	return k.addr
 }
 

@@ -3,7 +3,6 @@ package e2e
 import (
 	"context"
 	"crypto/tls"
-	"fmt"
 	"io"
 	"net"
 	"net/http"
@@ -44,18 +43,11 @@ func startPair(t *testing.T) *pairOf {
 	if err := os.WriteFile(root, p.ca.PEM(), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	cert, key := p.ca.Files(dir, pathZone, "*."+pathZone)
-	config := filepath.Join(dir, "relay.yaml")
-	text := fmt.Sprintf("domain: %s\nlisten: [\"127.0.0.1:0\"]\nhttp_listen: []\nstate_dir: %s\ntls: {cert_file: %s, key_file: %s}\nadmin: {listen: \"127.0.0.1:0\"}\n",
-		pathZone, filepath.Join(dir, "relay"), cert, key)
-	if err := os.WriteFile(config, []byte(text), 0o600); err != nil {
-		t.Fatal(err)
-	}
-	p.relay = world.Start(t, os.Environ(), "relay", "--config", config)
-	p.public = p.relay.Find(`for=public addr=(\S+)`)
+	p.relay, p.public = world.StartRelayProgram(t, p.ca, t.TempDir(), "127.0.0.1:0", "127.0.0.1:0")
 	p.path = world.StartProxy(t, p.public)
 	site := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { io.WriteString(w, "hello") }))
 	t.Cleanup(site.Close)
+	cert, key := p.ca.Files(dir, "xyz."+pathZone)
 	p.remote = world.Start(t, os.Environ(), "remote", "--domain", "xyz."+pathZone, "--local", strings.TrimPrefix(site.URL, "http://"),
 		"--relay", pathZone, "--relay-address", p.path.Addr, "--relay-root", root,
 		"--cert", cert, "--key", key, "--state-dir", filepath.Join(dir, "device"))

@@ -4,7 +4,6 @@ import (
 	"context"
 	"crypto/tls"
 	"encoding/base64"
-	"fmt"
 	"io"
 	"net"
 	"net/http"
@@ -37,11 +36,7 @@ type outside struct {
 func newOutside(t *testing.T) *outside {
 	o := &outside{t: t, dir: t.TempDir(), ca: testca.New(t)}
 	o.write("root.pem", o.ca.PEM())
-	cert, key := o.ca.Files(t.TempDir(), outZone)
-	o.write("relay.yaml", fmt.Appendf(nil, "domain: %s\nlisten: [\"127.0.0.1:0\"]\nhttp_listen: []\nadmin: {listen: \"\"}\nstate_dir: %s\ntls: {cert_file: %q, key_file: %q}\n",
-		outZone, filepath.Join(o.dir, "relay"), cert, key))
-	relay := o.start("relay", nil, "--config", filepath.Join(o.dir, "relay.yaml"))
-	o.public = relay.Find(`for=public addr=(\S+)`)
+	_, o.public = world.StartRelayProgram(t, o.ca, t.TempDir(), "127.0.0.1:0", "")
 	site, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)

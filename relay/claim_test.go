@@ -191,7 +191,7 @@ func TestNamesThatAreTakenBackLeaveTheirDevice(t *testing.T) {
 	}
 }
 
-func TestInvalidNames(t *testing.T) {
+func TestInvalidNamesAreDenied(t *testing.T) {
 	r := newRig(t, nil)
 	a := newIdentity(t)
 	for _, name := range []string{"", ".", zone, "test", "relay.test.", "a.relay.test.", "A.relay.test", "a.example.com", "arelay.test",

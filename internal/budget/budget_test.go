@@ -40,7 +40,7 @@ func TestGreedySharesLeaveSomethingForOthers(t *testing.T) {
 }
 
 // Take gives all that is asked for, or what may be had from least on, or nothing.
-func TestTake(t *testing.T) {
+func TestTakeGivesWhatMayBeHad(t *testing.T) {
 	const limit = 64 << 20
 	b := New(limit)
 	s := b.Share()
@@ -63,7 +63,7 @@ func TestTake(t *testing.T) {
 }
 
 // Whatever comes at once, the limit holds and all is given back.
-func TestLimitHolds(t *testing.T) {
+func TestLimitHoldsWhateverComesAtOnce(t *testing.T) {
 	b := New(1 << 20)
 	var wg sync.WaitGroup
 	for range 8 {
@@ -89,7 +89,7 @@ func TestLimitHolds(t *testing.T) {
 }
 
 // The least limit of all control groups counts, else the machine's memory.
-func TestAvailable(t *testing.T) {
+func TestLeastLimitOfTheControlGroupsCounts(t *testing.T) {
 	file := func(s string) *fstest.MapFile { return &fstest.MapFile{Data: []byte(s)} }
 	mem := file("MemFree:  1 kB\nMemTotal:        8000000 kB\n")
 	const machine = 8000000 << 10

@@ -14,7 +14,7 @@ import (
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
 // There is a page for what people run, not for each shell that completes it.
-func TestMan(t *testing.T) {
+func TestManPagesAreForWhatPeopleRun(t *testing.T) {
 	dir := t.TempDir()
 	cmd := cli.Root(&cobra.Command{Use: "relay", Short: "A relay", Run: func(*cobra.Command, []string) {}})
 	cmd.SetArgs([]string{"man", dir})

@@ -132,7 +132,7 @@ var plans = []plan{{never, false}, {0, false}, {1, true}, {100, false}, {256 << 
 // total is what each direction carries in bytes.
 const total = 512<<10 + 17
 
-func TestMoves(t *testing.T) {
+func TestEveryMoveKeepsAllBytes(t *testing.T) {
 	for _, up := range plans {
 		for _, down := range plans {
 			for _, start := range []bool{true, false} {

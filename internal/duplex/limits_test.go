@@ -40,7 +40,7 @@ func ends(t *testing.T, res duplex.Result, took time.Duration, want error, after
 	}
 }
 
-func TestIdle(t *testing.T) {
+func TestIdleEndsBothSides(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		a, b, wait := inMemory(duplex.Options{Idle: time.Minute, Linger: time.Second}, nil)
 		time.Sleep(50 * time.Second)
@@ -61,7 +61,7 @@ func wasReset(t *testing.T, c net.Conn) {
 	c.Close()
 }
 
-func TestNoLimit(t *testing.T) {
+func TestWithoutLimitsNothingEnds(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		a, b, wait := inMemory(duplex.Options{}, nil)
 		time.Sleep(10 * time.Hour)
@@ -108,7 +108,7 @@ func TestNobodyLooksWhileBothWait(t *testing.T) {
 	}
 }
 
-func TestLinger(t *testing.T) {
+func TestLingerEndsAHalfThatIsLeft(t *testing.T) {
 	for name, o := range map[string]duplex.Options{
 		"alone":     {Linger: 10 * time.Second},
 		"with idle": {Linger: 10 * time.Second, Idle: time.Minute},
@@ -174,7 +174,7 @@ func TestDeadlineIsAReset(t *testing.T) {
 }
 
 // In memory, too, a reset is seen while Copy only writes.
-func TestProbe(t *testing.T) {
+func TestResetIsSeenWhileCopyWrites(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		a, b, wait := inMemory(duplex.Options{}, nil)
 		send(t, a, memconn.DefaultBuffer)
@@ -316,7 +316,7 @@ const smallWrite = 4 << 10
 
 // Where b has not sent one byte, Unanswered takes the place of Linger once a has
 // ended; after b's first byte it does not count.
-func TestUnanswered(t *testing.T) {
+func TestUnansweredTakesThePlaceOfLinger(t *testing.T) {
 	o := duplex.Options{Linger: time.Hour, Unanswered: 20 * time.Second}
 	synctest.Test(t, func(t *testing.T) {
 		a, b, wait := inMemory(o, nil)

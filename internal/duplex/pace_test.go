@@ -88,7 +88,7 @@ func (p *spent) Reserve(n int) (int, time.Duration) {
 func (p *spent) Return(n int) { p.left.Add(int64(n)) }
 
 // Where no more bytes may go, both sides see a reset and not an end.
-func TestSpent(t *testing.T) {
+func TestSpentIsAResetAndNoEnd(t *testing.T) {
 	for path, way := range paths {
 		t.Run(path, func(t *testing.T) {
 			p := new(spent)

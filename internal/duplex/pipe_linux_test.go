@@ -13,7 +13,7 @@ func isOpen(fd uintptr) bool {
 	return err == nil
 }
 
-func TestPipePool(t *testing.T) {
+func TestPipesAreUsedAgainWhenEmpty(t *testing.T) {
 	var pool pipePool
 	p := pool.borrow()
 	if p == nil {

@@ -29,7 +29,7 @@ func (s pusher) WriteTo(w io.Writer) (int64, error) {
 
 // What a source writes without waiting arrives in order with the rest, and is
 // counted.
-func TestWriteNow(t *testing.T) {
+func TestWriteNowKeepsTheOrder(t *testing.T) {
 	visitor, v := tcpPair(t)
 	_, mem := memconn.Pipe(0)
 	result := make(chan duplex.Result, 1)

@@ -16,12 +16,12 @@ import (
 	"keystay/internal/handover"
 )
 
-// foreignVariable makes TestForeignUser the process of another user: it holds
+// foreignVariable makes TestForeignUserIsLetInNowhere the process of another user: it holds
 // the socket to dial.
 const foreignVariable = "HANDOVER_FOREIGN"
 
 // A process of another user is let in neither as the one nor as the other.
-func TestForeignUser(t *testing.T) {
+func TestForeignUserIsLetInNowhere(t *testing.T) {
 	if path := os.Getenv(foreignVariable); path != "" {
 		_, err := handover.Dial(path)
 		fmt.Printf("dial: %v\n", err)
@@ -50,7 +50,7 @@ func TestForeignUser(t *testing.T) {
 		_, err := c.Accept()
 		accepted <- err
 	}()
-	cmd := exec.Command(program, "-test.run=^TestForeignUser$")
+	cmd := exec.Command(program, "-test.run=^TestForeignUserIsLetInNowhere$")
 	cmd.Dir = filepath.Dir(path)
 	cmd.Env = append(os.Environ(), foreignVariable+"="+path)
 	cmd.SysProcAttr = &syscall.SysProcAttr{Credential: &syscall.Credential{Uid: 65534, Gid: 65534}}

@@ -73,7 +73,7 @@ func listen(t *testing.T) *net.TCPListener {
 	return ln
 }
 
-func TestHandover(t *testing.T) {
+func TestHandoverPassesSocketsAndNames(t *testing.T) {
 	c, path := control(t)
 	if info, err := os.Stat(path); err != nil || info.Mode().Perm() != 0o600 {
 		t.Errorf("%v, %v", info.Mode(), err)
@@ -168,7 +168,7 @@ func TestHandover(t *testing.T) {
 	}
 }
 
-func TestNoneRunning(t *testing.T) {
+func TestNoneRunningIsTold(t *testing.T) {
 	c, path := control(t)
 	if err := c.Leave(); err != nil {
 		t.Fatal(err)

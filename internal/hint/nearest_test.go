@@ -7,7 +7,7 @@ import (
 	"keystay/internal/hint"
 )
 
-func TestNearest(t *testing.T) {
+func TestNearestWordIsWhatWasMeant(t *testing.T) {
 	words := []string{"domain", "listen", "http_listen", "names", "log", "tls", "abuse"}
 	tests := []struct{ in, want string }{
 		{"nmaes", "names"}, {"name", "names"}, {"Listen", "listen"}, {"http-listen", "http_listen"}, {"tsl", "tls"}, {"domian", "domain"},

@@ -15,7 +15,7 @@ import (
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
-func TestNormalize(t *testing.T) {
+func TestNamesHaveOneNormalForm(t *testing.T) {
 	label63 := strings.Repeat("a", 63)
 	name253 := strings.Join([]string{label63, label63, label63, label63[:61]}, ".")
 	for _, c := range []struct{ in, want string }{
@@ -85,7 +85,7 @@ func TestTypedTakesOtherScripts(t *testing.T) {
 	}
 }
 
-func TestOfHeader(t *testing.T) {
+func TestHostHeaderHoldsAName(t *testing.T) {
 	for _, in := range []string{"xyz.relay.net", "XYZ.relay.net", "xyz.relay.net.", "xyz.relay.net:443", "xyz.relay.net.:8443", "xyz.relay.net:"} {
 		if got, err := hostname.OfHeader(in); err != nil || got != "xyz.relay.net" {
 			t.Errorf("%q: %q, %v", in, got, err)

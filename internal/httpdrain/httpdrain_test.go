@@ -84,7 +84,7 @@ func TestFirstRequestIsAnswered(t *testing.T) {
 
 // A connection that never asks keeps the server for FirstRequestTimeout, or as
 // long as ctx.
-func TestSilentConnection(t *testing.T) {
+func TestSilentConnectionIsWaitedForSoLong(t *testing.T) {
 	ln, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)

@@ -9,7 +9,7 @@ import (
 	"keystay/internal/keyname"
 )
 
-func TestLabel(t *testing.T) {
+func TestLabelIsMadeFromTheKey(t *testing.T) {
 	// The expected value was computed with other tools:
 	// printf 'keystay-name-v1\0' | cat - zeros | sha256sum | xxd -r -p | head -c 20 | base32
 	key := ed25519.PublicKey(make([]byte, 32))
@@ -26,7 +26,7 @@ func TestLabel(t *testing.T) {
 	}
 }
 
-func TestIs(t *testing.T) {
+func TestIsTellsLabelsFromWords(t *testing.T) {
 	label := keyname.Label(make([]byte, 32), "")
 	for s, want := range map[string]bool{
 		label:                        true,

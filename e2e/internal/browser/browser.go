@@ -31,7 +31,7 @@ const (
 )
 
 // DefaultTimeout bounds one run of a browser whose Timeout is zero.
-const DefaultTimeout = 60 * time.Second
+const DefaultTimeout = 3 * time.Minute
 
 // hostsLimit bounds Browser.Hosts, which ends up in a command line.
 const hostsLimit = 64

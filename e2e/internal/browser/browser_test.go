@@ -58,7 +58,7 @@ func both(t *testing.T, test func(t *testing.T, b browser.Browser)) {
 
 // A page that does its work over a trusted connection says so, and the
 // picture is taken when it has.
-func TestPage(t *testing.T) {
+func TestPageSaysThatAllWentWell(t *testing.T) {
 	both(t, func(t *testing.T, b browser.Browser) {
 		t.Run("h2", func(t *testing.T) { testPage(t, b, "h2") })
 		t.Run("http1", func(t *testing.T) { testPage(t, b, "http/1.1") })
@@ -116,7 +116,7 @@ func TestPageSeesDamage(t *testing.T) {
 }
 
 // Without the root, a browser refuses the certificate: no page, no report.
-func TestUntrusted(t *testing.T) {
+func TestUntrustedCertificateShowsNoPage(t *testing.T) {
 	both(t, func(t *testing.T, b browser.Browser) {
 		var site browser.Site
 		server := serve(t, &site, "h2")
@@ -141,7 +141,7 @@ func TestUntrusted(t *testing.T) {
 }
 
 // A name leads to the server only if it is in Hosts.
-func TestOtherHosts(t *testing.T) {
+func TestNameLeadsToTheServerOnlyFromHosts(t *testing.T) {
 	both(t, func(t *testing.T, b browser.Browser) {
 		for _, hosts := range [][]string{{host}, {host, otherHost}} {
 			var asked atomic.Bool
@@ -164,7 +164,7 @@ func TestOtherHosts(t *testing.T) {
 }
 
 // Open keeps a page until it is told to stop.
-func TestOpen(t *testing.T) {
+func TestOpenKeepsAPageUntilItIsTold(t *testing.T) {
 	both(t, func(t *testing.T, b browser.Browser) {
 		site := browser.Site{UploadSize: 1, DownloadSize: 1}
 		server := serve(t, &site, "h2")

@@ -90,7 +90,7 @@ func TestEndOfBrowserEndsWholeGroup(t *testing.T) {
 	checkGone(t, held)
 }
 
-func TestTimeout(t *testing.T) {
+func TestTimeoutIsNamed(t *testing.T) {
 	b := pretend(t, "exec sleep 600\n")
 	b.Timeout = 50 * time.Millisecond
 	for _, err := range []error{
@@ -128,7 +128,7 @@ func TestScreenshotMustBeNew(t *testing.T) {
 
 // Nothing of the surroundings reaches a browser that could change what it
 // does: no proxy, no home, no display.
-func TestEnvironment(t *testing.T) {
+func TestNothingOfTheSurroundingsReachesABrowser(t *testing.T) {
 	t.Setenv("HTTPS_PROXY", "http://127.0.0.1:1")
 	t.Setenv("DISPLAY", ":7")
 	out := filepath.Join(t.TempDir(), "env")

@@ -65,7 +65,7 @@ func TestReportOncePerRun(t *testing.T) {
 	}
 }
 
-func TestReportErr(t *testing.T) {
+func TestErrNamesTheCheckThatFailed(t *testing.T) {
 	var report browser.Report
 	for _, name := range browser.CheckNames() {
 		if err := report.Err(); err == nil || !strings.Contains(err.Error(), name) {
@@ -82,7 +82,7 @@ func TestReportErr(t *testing.T) {
 	}
 }
 
-func TestUnknownRun(t *testing.T) {
+func TestUnknownRunGets404(t *testing.T) {
 	var site browser.Site
 	visit(t, &site)
 	for _, test := range []string{"GET /events", "POST /seen", "GET /gate", "POST /report"} {
@@ -116,7 +116,7 @@ func TestRequestsKeepHeaders(t *testing.T) {
 	}
 }
 
-func TestUploadLimit(t *testing.T) {
+func TestUploadBeyondTheLimitGets413(t *testing.T) {
 	server := httptest.NewServer(new(browser.Site))
 	defer server.Close()
 	for size, want := range map[int64]int{64 << 20: 200, 64<<20 + 1: 413} {
@@ -137,7 +137,7 @@ func (zeros) Read(p []byte) (int, error) {
 	return len(p), nil
 }
 
-func TestEchoLimit(t *testing.T) {
+func TestMessageBeyondTheLimitClosesTheEcho(t *testing.T) {
 	server := httptest.NewServer(new(browser.Site))
 	defer server.Close()
 	for size, want := range map[int]websocket.StatusCode{256 << 10: -1, 256<<10 + 1: websocket.StatusMessageTooBig} {

@@ -12,6 +12,8 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"keystay/internal/testca"
 )
 
 // Patience bounds every wait that names no bound of its own. It is long, for busy
@@ -83,6 +85,23 @@ func Start(t testing.TB, env []string, program string, args ...string) *Process 
 		}
 	})
 	return p
+}
+
+// StartRelayProgram starts the relay as a program, for Zone, and returns its public
+// address too: it listens there on listen, and nowhere on admin where that is empty.
+// Its files, with a certificate of ca's for Zone and what is below, are in dir, where
+// it may be started again.
+func StartRelayProgram(t testing.TB, ca *testca.CA, dir, listen, admin string) (p *Process, addr string) {
+	t.Helper()
+	cert, key := ca.Files(dir, Zone, "*."+Zone)
+	config := filepath.Join(dir, "relay.yaml")
+	text := fmt.Sprintf("domain: %s\nlisten: [%q]\nhttp_listen: []\nadmin: {listen: %q}\nstate_dir: %q\ntls: {cert_file: %q, key_file: %q}\n",
+		Zone, listen, admin, filepath.Join(dir, "relay"), cert, key)
+	if err := os.WriteFile(config, []byte(text), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	p = Start(t, []string{"HOME=" + dir}, "relay", "--config", config)
+	return p, p.Find(`for=public addr=(\S+)`)
 }
 
 // Ended is closed when the process has ended.

@@ -35,7 +35,7 @@ func group(t *testing.T) *Group {
 
 func afterReady(line string) (string, bool) { return strings.CutPrefix(line, "ready ") }
 
-func TestReady(t *testing.T) {
+func TestReadyChildIsToldAndEnds(t *testing.T) {
 	entered := false
 	p, err := group(t).Start(Options{Ready: afterReady, Enter: func(f func() error) error { entered = true; return f() }},
 		"sh", "-c", "echo hello; echo ready 5; read x; echo it was $x; exit 3")
@@ -59,7 +59,7 @@ func TestReady(t *testing.T) {
 }
 
 // What ends before it is ready says why.
-func TestNotReady(t *testing.T) {
+func TestChildThatEndsEarlySaysWhy(t *testing.T) {
 	for _, script := range []string{"echo no port >&2; exit 1", "echo no port"} {
 		if _, err := group(t).Start(Options{Ready: afterReady}, "sh", "-c", script); err == nil || !strings.Contains(err.Error(), "no port") {
 			t.Errorf("%s: %v", script, err)
@@ -70,7 +70,7 @@ func TestNotReady(t *testing.T) {
 	}
 }
 
-func TestUsage(t *testing.T) {
+func TestCPUIsOfTheChild(t *testing.T) {
 	g := group(t)
 	p, err := g.Start(Options{}, "sh", "-c", "while :; do :; done")
 	if err != nil {
@@ -107,7 +107,7 @@ func TestUsage(t *testing.T) {
 }
 
 // Whatever ends this program, its children end.
-func TestKilledParent(t *testing.T) {
+func TestChildrenEndWithTheirParent(t *testing.T) {
 	parent := exec.Command(os.Args[0])
 	parent.Env = append(os.Environ(), "KEYSTAY_PARENT=1")
 	out, err := parent.StdoutPipe()

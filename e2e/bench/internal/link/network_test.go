@@ -14,7 +14,7 @@ import (
 
 // TCP between two namespaces has the delay of the link, and nothing arrives when
 // all is lost.
-func TestNetwork(t *testing.T) {
+func TestLinkDelaysAndLoses(t *testing.T) {
 	a, b := newSpace(t), newSpace(t)
 	left, right := netip.MustParseAddr("10.78.0.1"), netip.MustParseAddr("10.78.0.2")
 	setup := Setup{Delay: 10 * time.Millisecond, Rate: 100_000_000, Queue: 1 << 20}
@@ -93,7 +93,7 @@ func newSpace(t *testing.T) *Space {
 	return s
 }
 
-func TestWrongCommand(t *testing.T) {
+func TestWrongCommandIsRefused(t *testing.T) {
 	for _, line := range []string{"a lot", "-1", "101"} {
 		if err := Run(nil, nil, strings.NewReader(line+"\n")); err == nil {
 			t.Errorf("%q was taken", line)

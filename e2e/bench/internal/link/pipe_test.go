@@ -30,7 +30,7 @@ func TestRateAndDelay(t *testing.T) {
 }
 
 // What does not fit in the queue is dropped, and takes no time.
-func TestQueue(t *testing.T) {
+func TestFullQueueDropsAtOnce(t *testing.T) {
 	p := testPipe(Setup{Rate: 8_000_000, Queue: 3000})
 	for i, want := range []bool{true, true, true, false, false} {
 		if _, ok := p.accept(0, 1000); ok != want {
@@ -43,7 +43,7 @@ func TestQueue(t *testing.T) {
 }
 
 // The share of packets that are lost is right, and the same in each run.
-func TestLoss(t *testing.T) {
+func TestLossIsAsAskedAndRepeats(t *testing.T) {
 	for _, percent := range []float64{0, 0.1, 1, 100} {
 		const n = 1_000_000
 		var lost [2]int

@@ -12,7 +12,7 @@ import (
 	"time"
 )
 
-func TestSpread(t *testing.T) {
+func TestSpreadShowsMedianLeastAndGreatest(t *testing.T) {
 	for want, values := range map[string][]float64{
 		"–":                   nil,
 		"5.00":                {5},
@@ -26,7 +26,7 @@ func TestSpread(t *testing.T) {
 	}
 }
 
-func TestLatencies(t *testing.T) {
+func TestLatenciesGivePercentiles(t *testing.T) {
 	var m Measurement
 	m.Latencies(nil)
 	if m.Count != 0 {
@@ -54,7 +54,7 @@ func sample() (all []Measurement) {
 }
 
 // Ratios are taken round by round: a machine's mood is in both values.
-func TestTables(t *testing.T) {
+func TestRatiosAreTakenRoundByRound(t *testing.T) {
 	var b bytes.Buffer
 	Print(&b, sample(), []string{"lanes: skipped: not yet"}, true)
 	for _, want := range []string{
@@ -74,7 +74,7 @@ func TestTables(t *testing.T) {
 	}
 }
 
-func TestDraw(t *testing.T) {
+func TestDrawingIsWellFormed(t *testing.T) {
 	file := filepath.Join(t.TempDir(), "x.svg")
 	for _, all := range [][]Measurement{nil, sample()} {
 		if err := Draw(file, all); err != nil {
@@ -97,7 +97,7 @@ func TestDraw(t *testing.T) {
 	}
 }
 
-func TestLoadWrong(t *testing.T) {
+func TestHalfALineIsRefused(t *testing.T) {
 	file := filepath.Join(t.TempDir(), "x.json")
 	os.WriteFile(file, []byte(`{"test":"down"}`+"\n{"), 0o600)
 	if _, err := Load(file); err == nil {
@@ -105,7 +105,7 @@ func TestLoadWrong(t *testing.T) {
 	}
 }
 
-func TestInsert(t *testing.T) {
+func TestInsertReplacesTheOldTables(t *testing.T) {
 	file := filepath.Join(t.TempDir(), "x.md")
 	os.WriteFile(file, []byte("before\n"+beginTables+"old\n"+endTables+"after\n"), 0o600)
 	for range 2 {
