@@ -55,6 +55,9 @@ func (n *Names) decide(l *ledger, c *Claimant, known *answers) (verdict, error) 
 	if err != nil || own || denial != nil {
 		return verdict{own: own, denial: denial}, err
 	}
+	if looksMade(c.Name, n.zone, c.Key) {
+		return verdict{denial: c.deny(DeniedTaken, "a label in it is made from another device's key")}, nil
+	}
 	r := n.InForce()
 	tok, err := findToken(l, r.Tokens, c)
 	if err != nil {
