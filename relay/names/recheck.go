@@ -56,9 +56,6 @@ func (n *Names) recheckDue(ctx context.Context, connected []Holding, tried map[s
 	kept := make(map[string]time.Time)
 	var due []Holding
 	for _, h := range connected {
-		if below(h.Name, n.zone) {
-			continue
-		}
 		if at, ok := tried[h.Name]; ok {
 			kept[h.Name] = at
 		}
@@ -88,6 +85,9 @@ func (n *Names) recheckDue(ctx context.Context, connected []Holding, tried map[s
 
 // isDue reports whether DNS is to be asked again for a domain.
 func (n *Names) isDue(h Holding) (due bool) {
+	if below(h.Name, n.zone) {
+		return false
+	}
 	_ = n.view(func(l *ledger) error {
 		gr, err := l.get(h.Name)
 		if err != nil || gr == nil || !bytes.Equal(gr.Key, h.Key) {
