@@ -34,6 +34,7 @@ type AddressLimits struct {
 	LinkRate       Rate // of their handshakes
 	Identities     Rate // that get their first name
 	Names          Rate // that are granted for the first time
+	Domains        Rate // custom domains that DNS is asked for
 }
 
 // OwnerLimits are those of one identity or one name.
@@ -78,6 +79,7 @@ func limitKeys() []Key {
 		{Name: "limits.address.link_rate", Default: "20/s", Help: "handshakes of links for each address; as many as limits.address.links may come at once" + off},
 		{Name: "limits.address.identities", Default: "500/day", Help: "identities that get their first name, for each address" + off},
 		{Name: "limits.address.names", Default: "200/day", Help: "new names for each address" + off},
+		{Name: "limits.address.domains", Default: "60/min", Help: "custom domains that DNS is asked for, for each address" + off},
 		{Name: "limits.identity.names", Kind: Number, Default: "32", Help: "names that each identity may hold, beside the one made from its key"},
 		{Name: "limits.identity.streams", Kind: Number, Default: "16384", Help: "visitors at once of all names of an identity" + off},
 		{Name: "limits.identity.connection_rate", Default: "4000/s", Help: "new visitors of all names of an identity, by the second; ten seconds' worth may come at once" + off},
@@ -114,6 +116,7 @@ func (e *Errors) limits(s *source, open bool) (l Limits) {
 	e.limitRate(s, "limits.address.link_rate", &a.LinkRate, false)
 	e.limitRate(s, "limits.address.identities", &a.Identities, false)
 	e.limitRate(s, "limits.address.names", &a.Names, false)
+	e.limitRate(s, "limits.address.domains", &a.Domains, false)
 	e.limit(s, "limits.identity.names", &l.Identity.Names)
 	if l.Identity.Names == amount.Off {
 		e.add("limits.identity.names", "an identity cannot have names without end", "a number, as in 32")

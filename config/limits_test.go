@@ -28,7 +28,7 @@ func TestLimits(t *testing.T) {
 	want := config.Limits{
 		Exempt: []netip.Prefix{netip.MustParsePrefix("127.0.0.0/8"), netip.MustParsePrefix("::1/128")},
 		Address: config.AddressLimits{Connections: 1024, ConnectionRate: second(100), Hellos: 256, Links: 2048,
-			LinkRate: second(20), Identities: day(500), Names: day(200)},
+			LinkRate: second(20), Identities: day(500), Names: day(200), Domains: config.Rate{Count: 60, Per: time.Minute}},
 		Identity: config.OwnerLimits{Names: 32, Streams: 16384, ConnectionRate: second(4000), Bandwidth: 64 << 20, BytesPerMonth: 1 << 40},
 		Name:     config.OwnerLimits{Streams: 8192, ConnectionRate: second(2000), Bandwidth: 32 << 20, BytesPerMonth: -1},
 	}
@@ -69,6 +69,7 @@ func TestLimits(t *testing.T) {
 		"address.link_rate":        {"off", func(l *config.Limits) { l.Address.LinkRate = second(-1) }},
 		"address.identities":       {"7/h", func(l *config.Limits) { l.Address.Identities = config.Rate{Count: 7, Per: time.Hour} }},
 		"address.names":            {"7/day", func(l *config.Limits) { l.Address.Names = day(7) }},
+		"address.domains":          {"7/h", func(l *config.Limits) { l.Address.Domains = config.Rate{Count: 7, Per: time.Hour} }},
 		"identity.names":           {"7", func(l *config.Limits) { l.Identity.Names = 7 }},
 		"identity.streams":         {"7", func(l *config.Limits) { l.Identity.Streams = 7 }},
 		"identity.connection_rate": {"7/s", func(l *config.Limits) { l.Identity.ConnectionRate = second(7) }},

@@ -162,7 +162,7 @@ log: {level: warn}
 
 // defaultNames is who may take names where only the policy is said.
 func defaultNames(policy string) config.Names {
-	return config.Names{Policy: policy, KeyNames: "open", ExpireUnused: 365 * 24 * time.Hour, CertificatesPerWeek: 50, Webhook: config.Webhook{Remember: time.Minute}}
+	return config.Names{Policy: policy, KeyNames: "open", ExpireUnused: 365 * 24 * time.Hour, CertificatesPerWeek: 50, CustomDomains: true, Resolvers: []string{}, Webhook: config.Webhook{Remember: time.Minute}}
 }
 
 func TestRelayNeedsADomainAlone(t *testing.T) {
@@ -254,7 +254,7 @@ func TestKeysMatchStructs(t *testing.T) {
 		keys  []config.Key
 		extra []string // keys that are not decoded as they stand
 	}{
-		{reflect.TypeFor[config.Relay](), config.RelayKeys(), []string{"config", "drain_timeout", "takeover_drain", "memory", "names.expire_unused", "names.certificates_per_week", "names.webhook.remember"}},
+		{reflect.TypeFor[config.Relay](), config.RelayKeys(), []string{"config", "drain_timeout", "takeover_drain", "memory", "names.expire_unused", "names.certificates_per_week", "names.custom_domains", "names.webhook.remember"}},
 		{reflect.TypeFor[config.Remote](), config.RemoteKeys(), []string{"local", "wait", "replica", "drain-timeout", "trust-private-addresses", "allow", "deny"}},
 	}
 	for _, tt := range tests {

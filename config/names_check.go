@@ -17,6 +17,8 @@ const (
 	MaxExpire = 10 * 365 * 24 * time.Hour
 	// MaxRemember is the longest time that an answer of a webhook counts: a day.
 	MaxRemember = 24 * time.Hour
+	// MaxResolvers is how many of [Names].Resolvers there may be.
+	MaxResolvers = 4
 	// MinSecret is how many bytes the key of a webhook's signatures must have.
 	MinSecret = 16
 	// maxPerWeek is the most of [Names].CertificatesPerWeek.
@@ -39,6 +41,7 @@ func (e *Errors) names(r *Relay) {
 		r.Names.Reserved[i] = normal
 	}
 	r.Names.Reserved = slices.Compact(slices.Sorted(slices.Values(r.Names.Reserved)))
+	e.resolvers(r.Names.Resolvers)
 	w := &r.Names.Webhook
 	switch {
 	case w.URL == "" && w.SecretFile != "":
@@ -48,6 +51,24 @@ func (e *Errors) names(r *Relay) {
 	}
 	if w.URL != "" {
 		e.webhookURL(w.URL)
+	}
+}
+
+// trueOrFalse reads a switch.
+func (e *Errors) trueOrFalse(key string, b *bool, s string) {
+	var err error
+	if *b, err = strconv.ParseBool(s); err != nil {
+		e.add(key, quote(s)+" is neither true nor false")
+	}
+}
+
+// resolvers checks the DNS servers that prove custom domains.
+func (e *Errors) resolvers(list []string) {
+	if len(list) > MaxResolvers {
+		e.add("names.resolvers", fmt.Sprintf("%d are too many", len(list)), fmt.Sprintf("%d at most: the next one is asked when one does not answer", MaxResolvers))
+	}
+	for i := range list {
+		e.dnsServer(fmt.Sprintf("names.resolvers[%d]", i), &list[i])
 	}
 }
 

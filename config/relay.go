@@ -97,6 +97,14 @@ type Names struct {
 	// registered domain; 0 is no limit.
 	CertificatesPerWeek int `mapstructure:"-"`
 
+	// CustomDomains gives domains that are not below Domain to the devices that their
+	// DNS names, as Policy says who may have one; true by default.
+	CustomDomains bool `mapstructure:"-"`
+
+	// Resolvers are the DNS servers that are asked for them, each ip:port, up to
+	// [MaxResolvers]; without any those of /etc/resolv.conf.
+	Resolvers []string `mapstructure:"resolvers"`
+
 	// Webhook is the outside decision about new names, or empty.
 	Webhook Webhook `mapstructure:"webhook"`
 }

@@ -33,6 +33,8 @@ func relayFileKeys() []Key {
 		{Name: "names.reserved", Kind: List, Help: "labels below the domain that are given out only for a token that has the very name, as in www or mail*, beside the built-in list"},
 		{Name: "names.expire_unused", Default: "8760h", Help: "how long a name is kept for a device that is not seen, as in 8760h, from 24h to 87600h; then it is kept from others for 90 days more"},
 		{Name: "names.certificates_per_week", Kind: Number, Default: "50", Help: "how many new names may have their first certificate in 7 days, of the CA's limit for the domain; 0 is no limit"},
+		{Name: "names.custom_domains", Kind: Switch, Default: "true", Help: "whether a device may have a domain of its own, which DNS proves; names.policy says who may"},
+		{Name: "names.resolvers", Kind: List, Help: "the DNS servers that are asked for such a proof, ADDRESS[:PORT], 4 at most; by default those of /etc/resolv.conf"},
 		{Name: "names.webhook.url", Help: "the URL of a server that is asked before a new name is given out, https or on this machine; empty is off"},
 		{Name: "names.webhook.secret_file", Help: "the file with the key that signs the questions, one line of 16 bytes or more"},
 		{Name: "names.webhook.remember", Default: "1m", Help: "how long an answer counts for the same question, as in 1m, at most 24h; 0s asks each time"},
@@ -121,6 +123,7 @@ func ReadRelay(fs *pflag.FlagSet) (*Relay, []Setting, []Warning, error) {
 	wrong.size("memory", &r.Memory, src.viper.GetString("memory"))
 	wrong.span("names.expire_unused", &r.Names.ExpireUnused, src.viper.GetString(strings.ReplaceAll("names.expire_unused", ".", delimiter)), MinExpire, MaxExpire)
 	wrong.span("names.webhook.remember", &r.Names.Webhook.Remember, src.viper.GetString(strings.ReplaceAll("names.webhook.remember", ".", delimiter)), 0, MaxRemember)
+	wrong.trueOrFalse("names.custom_domains", &r.Names.CustomDomains, src.viper.GetString(strings.ReplaceAll("names.custom_domains", ".", delimiter)))
 	wrong.count("names.certificates_per_week", &r.Names.CertificatesPerWeek, src.viper.GetString(strings.ReplaceAll("names.certificates_per_week", ".", delimiter)), maxPerWeek)
 	r.Limits = wrong.limits(src, r.Names.Policy == "open")
 	src.resolve("state_dir", &r.StateDir)

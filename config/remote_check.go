@@ -130,14 +130,18 @@ func publicNameHint(typed string, relays []string) string {
 // dns checks the address of a DNS server and gives it a port where it has none.
 // It must be an address, since nothing could look its name up.
 func (e *Errors) dns(s *string) {
-	if *s == "" {
-		return
+	if *s != "" {
+		e.dnsServer("dns", s)
 	}
+}
+
+// dnsServer checks the address of a DNS server and gives it a port where it has none.
+func (e *Errors) dnsServer(key string, s *string) {
 	if ip, err := netip.ParseAddr(strings.Trim(*s, "[]")); err == nil {
 		*s = netip.AddrPortFrom(ip, 53).String()
 	}
 	if at, err := netip.ParseAddrPort(*s); err != nil || at.Port() == 0 {
-		e.add("dns", quote(*s)+" is no address of a DNS server", "as in 9.9.9.9 or [2620:fe::fe]:53")
+		e.add(key, quote(*s)+" is no address of a DNS server", "as in 9.9.9.9 or [2620:fe::fe]:53")
 	}
 }
 

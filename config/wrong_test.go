@@ -180,6 +180,12 @@ func TestWrongFileSaysWhatAPersonReads(t *testing.T) {
 				"relay.yaml:4: names.reserved[2]: \"b c\" is no pattern of names\nhint: a label below relay.test, as in www or mail*\n" +
 				"relay.yaml:5: names.expire_unused: \"8760\" has no unit\nhint: as in \"8760h\"\n" +
 				"relay.yaml:6: names.certificates_per_week: \"many\" is no number from 0 to 1000000"},
+		{"resolvers that are none", "domain: relay.test\nnames:\n  custom_domains: often\n  resolvers: [9.9.9.9, dns.example.com, \"9.9.9.9:0\"]\n",
+			"relay.yaml:3: names.custom_domains must be true or false, it is text\nhint: true or false\n" +
+				"relay.yaml:4: names.resolvers[1]: \"dns.example.com\" is no address of a DNS server\nhint: as in 9.9.9.9 or [2620:fe::fe]:53\n" +
+				"relay.yaml:4: names.resolvers[2]: \"9.9.9.9:0\" is no address of a DNS server\nhint: as in 9.9.9.9 or [2620:fe::fe]:53"},
+		{"too many resolvers", "domain: relay.test\nnames: {resolvers: [192.0.2.1, 192.0.2.2, 192.0.2.3, 192.0.2.4, 192.0.2.5]}\n",
+			"relay.yaml:2: names.resolvers: 5 are too many\nhint: 4 at most: the next one is asked when one does not answer"},
 		{"a time that is too short", "domain: relay.test\nnames: {expire_unused: 1h}\n",
 			"relay.yaml:2: names.expire_unused: \"1h\" is not from 24h0m0s to 87600h0m0s"},
 		{"a webhook without a key", "domain: relay.test\nnames: {webhook: {url: \"http://names.example.com/\"}}\n",
@@ -255,6 +261,8 @@ func TestWrongFlagsAndVariables(t *testing.T) {
 			"--listen: \"443\" is not host:port\nhint: did you mean \":443\"?\n--log-level: \"inof\" is not debug, info, warn or error\nhint: did you mean \"info\"?"},
 		{"variable", []string{"KEYSTAY_RELAY_DOMAIN=relay.test", "KEYSTAY_RELAY_LOG_LEVEL=inof"}, nil,
 			"KEYSTAY_RELAY_LOG_LEVEL: \"inof\" is not debug, info, warn or error\nhint: did you mean \"info\"?"},
+		{"no switch", []string{"KEYSTAY_RELAY_NAMES_CUSTOM_DOMAINS=perhaps"}, []string{"--domain", "relay.test"},
+			"KEYSTAY_RELAY_NAMES_CUSTOM_DOMAINS: \"perhaps\" is neither true nor false"},
 		{"unknown variable", []string{"KEYSTAY_RELAY_LOG_LEVLE=info"}, []string{"--domain", "relay.test"},
 			"KEYSTAY_RELAY_LOG_LEVLE: unknown variable\nhint: did you mean KEYSTAY_RELAY_LOG_LEVEL?"},
 		{"unknown even if empty", []string{"KEYSTAY_RELAY_COLOUR="}, []string{"--domain", "relay.test"},

@@ -165,6 +165,11 @@ func (f *file) value(n *yaml.Node, path, schema string) any {
 		return nil
 	case f.keys[known].Kind == Number && kindOf(n) == "a number":
 		return n.Value
+	case f.keys[known].Kind == Switch:
+		if !f.isKind(n, path, "true or false") {
+			return nil
+		}
+		return n.Value
 	case f.keys[known].Kind == Text, f.keys[known].Kind == Number:
 		if !f.isKind(n, path, "text") {
 			return nil
@@ -239,6 +244,8 @@ func (f *file) isKind(n *yaml.Node, path, want string) bool {
 		hint = fmt.Sprintf("as in %s: {%s: …}", path[strings.LastIndexByte(path, '.')+1:], f.firstBelow(path))
 	case path == "lanes":
 		hint = "auto or off"
+	case want == "true or false":
+		hint = want
 	case want == "text" && n.Kind == yaml.ScalarNode:
 		hint = "put it in quotes" // not shown: it may be a key
 	case want == "a list" && (found == "true or false" || slices.Contains([]string{"", "off", "no", "none", "false"}, n.Value) && found == "text"):

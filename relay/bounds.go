@@ -1,7 +1,9 @@
 package relay
 
 import (
+	"context"
 	"crypto/ed25519"
+	"errors"
 	"fmt"
 	"log/slog"
 	"net"
@@ -103,6 +105,23 @@ func (b *bounds) begin(s *Server) {
 			ok, again = b.addresses.Allow(limits.NewName, c.Source)
 			return again, ok
 		}
+	}
+	if s.Names.Prove != nil {
+		s.Names.Prove = b.bound(s.Names.Prove)
+	}
+}
+
+// errTooManyDomains says why DNS is not asked.
+var errTooManyDomains = errors.New("too many custom domains were asked for from this network: wait a minute")
+
+// bound asks DNS for no more custom domains than the address of a claimant may make
+// the relay ask for: each costs others some packets.
+func (b *bounds) bound(prove func(context.Context, names.Claimant) (names.Evidence, error)) func(context.Context, names.Claimant) (names.Evidence, error) {
+	return func(ctx context.Context, c names.Claimant) (names.Evidence, error) {
+		if ok, _ := b.addresses.Allow(limits.DomainProof, c.Source); !ok {
+			return nil, errTooManyDomains
+		}
+		return prove(ctx, c)
 	}
 }
 

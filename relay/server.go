@@ -134,6 +134,7 @@ func (s *Server) init() {
 		s.web.plain = s.web.server(port80.handler(), maxPlainHead, challengeTimeout+answerTimeout)
 		s.wg.Go(func() { s.bounds.upkeep(s.ctx.Done(), s.log) })
 		s.wg.Go(func() { s.Names.Upkeep(s.ctx, s.presence.holdings, s.log) })
+		s.wg.Go(func() { s.Names.Recheck(s.ctx, s.presence.holdings, s.log) })
 		s.wg.Go(func() { s.web.site.Serve(s.web.handed) })
 	})
 }

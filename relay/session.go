@@ -268,7 +268,7 @@ func (sess *session) decide(ctx context.Context, c framing.Claim) (granted names
 	}
 	// Whoever is connected for a name below the zone has it, whatever the record
 	// says. Of another one DNS decides.
-	if strings.HasSuffix(name, "."+s.Domain) {
+	if !s.custom(name) {
 		if err := s.presence.free(name, sess.key); err != nil {
 			return granted, err
 		}
@@ -303,6 +303,11 @@ func (sess *session) decide(ctx context.Context, c framing.Claim) (granted names
 			return granted, told(err)
 		}
 	}
+	// So may somebody else whose domain it is now, by DNS.
+	if s.custom(name) && !s.Names.Holds(name, sess.key) {
+		s.presence.forfeit(name, sess.key)
+		return granted, &framing.Denial{Name: name, Code: framing.DeniedUnavailable, Text: "another device has got this domain meanwhile"}
+	}
 	s.router.expected.arrived(name)
 	sess.unclaimed.Stop()
 	if s.OnClaim != nil {
@@ -315,6 +320,10 @@ func (sess *session) decide(ctx context.Context, c framing.Claim) (granted names
 	}
 	return granted, nil
 }
+
+// custom reports whether a name is not below the relay's own, so that DNS gives it to
+// devices.
+func (s *Server) custom(name string) bool { return !strings.HasSuffix(name, "."+s.Domain) }
 
 // source is the address that the remote's link comes from.
 func (sess *session) source() netip.Addr { return addrPort(sess.link.RemoteAddr()).Addr() }

@@ -21,6 +21,10 @@ type about struct {
 	Transports []string     `json:"transports"`
 	Abuse      string       `json:"abuse"`
 	Version    string       `json:"version"`
+
+	// CustomDomains says that a device may have domains of its own here, which it
+	// proves by DNS.
+	CustomDomains bool `json:"custom_domains"`
 }
 
 // site is the small site on the relay's own name.
@@ -32,12 +36,14 @@ type site struct {
 }
 
 func (s *site) about() about {
-	policy := s.names.InForce().Policy
+	rules := s.names.InForce()
+	policy := rules.Policy
 	if policy == "" {
 		policy = names.Open
 	}
 	return about{Keystay: 1, Domain: s.domain, PublicPort: s.sockets.publicPort(), Policy: policy,
-		Transports: []string{"tls", "wss"}, Abuse: s.abuse, Version: s.version}
+		Transports: []string{"tls", "wss"}, Abuse: s.abuse, Version: s.version,
+		CustomDomains: s.names.Prove != nil && !rules.NoDomains}
 }
 
 // handler answers the requests for the site.

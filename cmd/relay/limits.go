@@ -14,6 +14,7 @@ func limitsOf(l config.Limits) limits.Config {
 			Hellos: l.Address.Hellos,
 			Links:  l.Address.Links, LinkRate: limits.Rate(l.Address.LinkRate),
 			Identities: limits.Rate(l.Address.Identities), Names: limits.Rate(l.Address.Names),
+			Domains: limits.Rate(l.Address.Domains),
 		},
 		Identity: ownerOf(l.Identity),
 		Name:     ownerOf(l.Name),

@@ -96,6 +96,7 @@ func rules(cfg *config.Relay, list []config.Token) names.Rules {
 		ExpireUnused:        n.ExpireUnused,
 		CertificatesPerWeek: n.CertificatesPerWeek,
 		NamesPerIdentity:    cfg.Limits.Identity.Names,
+		NoDomains:           !n.CustomDomains,
 	}
 }
 

@@ -150,6 +150,7 @@ func (p *process) open(takeover bool) (err error) {
 	}
 	p.srv.Usage = p.srv.Names
 	p.srv.SetLimits(limitsOf(p.cfg.Limits))
+	p.srv.Names.Prove = newDomains(p.cfg).prove
 	if w := p.cfg.Names.Webhook; w.URL != "" {
 		p.srv.Names.Ask = (&names.Webhook{URL: w.URL, Secret: []byte(w.Secret), Remember: w.Remember}).Ask
 	}

@@ -109,8 +109,10 @@ var mayImport = map[string][]string{
 	"acme":           {"internal/hint", "internal/hostname", "internal/ownfile", "internal/plain", "internal/proxydial"},
 	"config":         {"internal/amount", "internal/hint", "internal/hostname", "internal/ownfile", "internal/proxydial"},
 	"internal":       nil,
-	"docs":           nil,
-	"e2e":            {"cmd", "relay", "remote", "framing", "sni", "acme", "config", "internal", "e2e"},
+
+	"internal/domainproof": {"internal/hostname", "internal/keyname"},
+	"docs":                 nil,
+	"e2e":                  {"cmd", "relay", "remote", "framing", "sni", "acme", "config", "internal", "e2e"},
 }
 
 // mayAlsoImport is what one folder may import beyond its room.
@@ -141,6 +143,7 @@ var onlyIn = map[string]string{
 	"github.com/spf13/viper":           "config",
 	"github.com/inetaf/tcpproxy":       "relay",
 	"go.etcd.io/bbolt":                 "relay/names",
+	"github.com/miekg/dns":             "internal/domainproof",
 }
 
 // onlyInTests is what a room may import in its tests alone: the peer of these.

@@ -26,8 +26,8 @@ type Addresses struct {
 
 // An allowance is what one prefix may have.
 type allowance struct {
-	connections, hellos, links int
-	came, shook, joined, named pass
+	connections, hellos, links         int
+	came, shook, joined, named, proved pass
 }
 
 // tells is how often an address that makes too many handshakes is told so in words,
@@ -52,7 +52,7 @@ func (a *Addresses) setLocked(c Config) {
 		a.may[i] = allowance{
 			connections: d.Connections * times, hellos: d.Hellos * times, links: d.Links * times,
 			came: passOf(d.ConnectionRate, times, 0), shook: passOf(d.LinkRate, times, max(d.Links, 0)),
-			joined: passOf(d.Identities, times, 0), named: passOf(d.Names, times, 0),
+			joined: passOf(d.Identities, times, 0), named: passOf(d.Names, times, 0), proved: passOf(d.Domains, times, 0),
 		}
 	}
 }
@@ -301,6 +301,7 @@ type Kind int
 const (
 	NewIdentity Kind = iota // an identity that the relay sees for the first time
 	NewName                 // a name that is granted for the first time
+	DomainProof             // a custom domain that DNS is asked for
 )
 
 // Allow counts something new for an address, or says after how long it may be
@@ -331,15 +332,9 @@ func (a *Addresses) Allow(k Kind, addr netip.Addr) (ok bool, retry time.Duration
 }
 
 func (e *entry) asked(k Kind) *bucket {
-	if k == NewIdentity {
-		return &e.joined
-	}
-	return &e.named
+	return [...]*bucket{NewIdentity: &e.joined, NewName: &e.named, DomainProof: &e.proved}[k]
 }
 
 func (m *allowance) asked(k Kind) pass {
-	if k == NewIdentity {
-		return m.joined
-	}
-	return m.named
+	return [...]pass{NewIdentity: m.joined, NewName: m.named, DomainProof: m.proved}[k]
 }

@@ -49,6 +49,10 @@ type Address struct {
 
 	// Names are those that are granted for the first time. The default is 200 a day.
 	Names Rate
+
+	// Domains are the custom domains that DNS is asked for. The default is 60 a
+	// minute.
+	Domains Rate
 }
 
 // Owner is what one identity or one name may have. A token may carry one, see [Owners].
@@ -96,6 +100,7 @@ var (
 		Connections: 1024, ConnectionRate: Rate{100, time.Second}, Hellos: 256,
 		Links: 2048, LinkRate: Rate{20, time.Second},
 		Identities: Rate{500, 24 * time.Hour}, Names: Rate{200, 24 * time.Hour},
+		Domains: Rate{60, time.Minute},
 	}
 	defaultIdentity = Owner{Streams: 16384, ConnsPerSecond: 4000, Bandwidth: -1, BytesPerMonth: -1, Names: 32}
 	defaultName     = Owner{Streams: 8192, ConnsPerSecond: 2000, Bandwidth: -1, BytesPerMonth: -1, Names: -1}
@@ -114,6 +119,7 @@ func (c Config) WithDefaults() Config {
 		LinkRate:       c.Address.LinkRate.or(defaultAddress.LinkRate),
 		Identities:     c.Address.Identities.or(defaultAddress.Identities),
 		Names:          c.Address.Names.or(defaultAddress.Names),
+		Domains:        c.Address.Domains.or(defaultAddress.Domains),
 	}
 	c.Identity, c.Name = c.Identity.or(defaultIdentity), c.Name.or(defaultName)
 	return c

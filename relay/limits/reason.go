@@ -15,6 +15,7 @@ const (
 	AddressHandshakes         // too many handshakes of links
 	AddressIdentities         // too many new identities
 	AddressNames              // too many new names
+	AddressDomains            // DNS was to be asked for too many custom domains
 	NameStreams               // too many visitors at once
 	NameRate                  // too many new visitors
 	NameBytes                 // the month's bytes are used up
@@ -30,7 +31,7 @@ const (
 var words = [reasons]string{
 	None: "none", AddressConnections: "address_connections", AddressRate: "address_rate", AddressHellos: "address_hellos",
 	AddressLinks: "address_links", AddressHandshakes: "address_handshakes", AddressIdentities: "address_identities",
-	AddressNames: "address_names", NameStreams: "name_streams", NameRate: "name_rate", NameBytes: "name_bytes",
+	AddressNames: "address_names", AddressDomains: "address_domains", NameStreams: "name_streams", NameRate: "name_rate", NameBytes: "name_bytes",
 	NameBandwidth: "name_bandwidth", IdentityStreams: "identity_streams", IdentityRate: "identity_rate",
 	IdentityBytes: "identity_bytes", IdentityBandwidth: "identity_bandwidth",
 }

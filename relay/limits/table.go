@@ -59,14 +59,14 @@ type entry struct {
 	connections, hellos, links int32
 	first, last                *Connection // those with unfinished hellos, the oldest first
 	came, shook, told          bucket
-	joined, named              bucket
+	joined, named, proved      bucket
 }
 
 func (e *entry) busy() bool { return e.connections > 0 || e.links > 0 }
 
 // paid reports whether forgetting e loses nothing.
 func (e *entry) paid(now int64) bool {
-	return !e.busy() && int64(max(e.came, e.shook, e.told, e.joined, e.named)) <= now
+	return !e.busy() && int64(max(e.came, e.shook, e.told, e.joined, e.named, e.proved)) <= now
 }
 
 // A table has the entries of at most maxEntries prefixes. Those that hold nothing

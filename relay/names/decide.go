@@ -3,6 +3,7 @@ package names
 import (
 	"bytes"
 	"context"
+	"crypto/ed25519"
 	"errors"
 	"fmt"
 	"strings"
@@ -31,11 +32,13 @@ type verdict struct {
 
 // answers are what others have said about a claim.
 type answers struct {
-	evidence *Evidence // of DNS
-	noProof  error     // why DNS did not answer
-	asked    bool      // the outside decision was asked, and
-	denied   error     // this is what it said
-	counted  bool      // the new name was counted
+	proof    bool     // DNS was asked,
+	holder   []byte   // while this identity had the domain, or nobody,
+	evidence Evidence // and said this,
+	noProof  error    // or did not answer
+	asked    bool     // the outside decision was asked, and
+	denied   error    // this is what it said
+	counted  bool     // the new name was counted
 }
 
 // decide is the one place where it is decided what an identity may claim: of the
@@ -51,6 +54,9 @@ func (n *Names) decide(l *ledger, c *Claimant, known *answers) (verdict, error) 
 	own, denial, err := n.standing(l, c)
 	if err != nil || own || denial != nil {
 		return verdict{own: own, denial: denial}, err
+	}
+	if looksMade(c.Name, n.zone, c.Key) {
+		return verdict{denial: c.deny(DeniedTaken, "a label in it is made from another device's key")}, nil
 	}
 	r := n.InForce()
 	tok, err := findToken(l, r.Tokens, c)
@@ -138,6 +144,9 @@ func (n *Names) admit(r *Rules, c *Claimant, tok *admission) *Denied {
 	case r.Policy != WithToken:
 		return c.deny(DeniedClosed, "this relay gives out no new names")
 	}
+	if !below(c.Name, n.zone) {
+		return nil // names of others are not the operator's to reserve
+	}
 	if why := n.whyReserved(r, c.Name); why != "" && !tok.exactly {
 		return c.deny(DeniedToken, why, "take another name, or ask the relay's operator for a token that has this very name")
 	}
@@ -224,6 +233,13 @@ func (n *Names) holder(name string) (key []byte, err error) {
 		return err
 	})
 	return key, err
+}
+
+// Holds reports whether the record gives name to the identity with a key. It does
+// too where that cannot be told now.
+func (n *Names) Holds(name string, key ed25519.PublicKey) bool {
+	holder, err := n.holder(name)
+	return err != nil || key.Equal(ed25519.PublicKey(holder))
 }
 
 // HolderOf stands for the identity that the record gives name to, if there is one,

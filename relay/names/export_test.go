@@ -126,3 +126,19 @@ func (g *Grants) Held(key []byte) (n int, err error) {
 func (g *Grants) Holder(name string) (key []byte, err error) {
 	return (&Names{Grants: g}).holder(name)
 }
+
+// CheckDomain asks DNS again for a domain that an identity may have.
+func (n *Names) CheckDomain(ctx context.Context, h Holding) error {
+	if below(h.Name, n.zone) {
+		return nil
+	}
+	return n.recheck(ctx, h)
+}
+
+// The times of proofs.
+const (
+	ProofAge    = proofAge
+	LostAfter   = lostAfter
+	SilentAfter = silentAfter
+	SeenStep    = seenStep
+)

@@ -41,6 +41,10 @@ type Rules struct {
 	// from its key; 0 is MaxNamesPerIdentity.
 	NamesPerIdentity int
 
+	// NoDomains gives out no domains that are not below the zone, and lets nobody
+	// claim again one that it has.
+	NoDomains bool
+
 	// CertificatesPerWeek is how many new names of the zone may have their first
 	// certificate in 7 days; 0 is no limit. See Issuance.
 	CertificatesPerWeek int
@@ -52,9 +56,10 @@ type Names struct {
 	Rules
 	Grants Store // what was given out; required
 
-	// Prove asks DNS which identities a domain belongs to that is not below the
-	// zone; nil gives out no such domain.
-	Prove func(ctx context.Context, domain string) (Evidence, error)
+	// Prove asks DNS which identities the domain of a claimant belongs to, which is
+	// not below the zone; nil gives out no such domain. An error says that DNS did not
+	// answer. A claimant without Source is one that is checked again.
+	Prove func(ctx context.Context, c Claimant) (Evidence, error)
 
 	// Ask asks an outside decision about a new name that the policy gives out; nil
 	// asks nobody. It denies the name by a *Denied. Any other error denies it for

@@ -69,6 +69,19 @@ func (r *recent) turn() {
 	r.now, r.turned = nil, time.Now()
 }
 
+// looksMade reports whether a label of name, at any depth below zone, has the form
+// of one that is made from a key, and another one than this. People take such a
+// name for that device's.
+func looksMade(name, zone string, key []byte) bool {
+	own := keyname.Label(key, "")
+	for label := range strings.SplitSeq(strings.TrimSuffix(name, "."+zone), ".") {
+		if keyname.Is(label) && label != own {
+			return true
+		}
+	}
+	return false
+}
+
 // madeBy returns the label made from a key that name, below zone, ends in, or
 // nothing; alone reports that name is that label, and not below it.
 func madeBy(name, zone string) (label string, alone bool) {

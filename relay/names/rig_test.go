@@ -89,3 +89,6 @@ func denied(t testing.TB, err error, code names.Code) {
 		t.Errorf("claim: %v, want code %d", err, code)
 	}
 }
+
+// asKey returns the bytes of a key as one.
+func asKey(b []byte) ed25519.PublicKey { return b }
