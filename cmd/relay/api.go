@@ -34,7 +34,7 @@ func (p *process) newAPI() *operator.Server {
 
 // aboutStatus adds to a status what the server does not know.
 func (p *process) aboutStatus(st *operator.Status) {
-	st.Domain, st.Policy, st.Version, st.PID = p.cfg.Domain, p.cfg.Names.Policy, cli.Version(), os.Getpid()
+	st.Domain, st.Policy, st.Version, st.PID = p.cfg.Domain, p.now().cfg.Names.Policy, cli.Version(), os.Getpid()
 	if err := p.cert.ready(); err != nil {
 		st.Why = err.Error()
 	}
@@ -51,7 +51,7 @@ func (p *process) aboutStatus(st *operator.Status) {
 // at the latest.
 func (p *process) drainByLever() time.Time {
 	p.drainOnce.Do(func() {
-		p.drainUntil = time.Now().Add(p.cfg.DrainTimeout)
+		p.drainUntil = time.Now().Add(p.now().cfg.DrainTimeout)
 		close(p.asked)
 	})
 	return p.drainUntil
