@@ -74,12 +74,19 @@ func RelayStateFlags(fs *pflag.FlagSet) {
 	}
 }
 
-// relayFile reads the file that flags or environment name, or returns nil without one.
-func relayFile(fs *pflag.FlagSet) *file {
+// RelayFile returns the name of the file that flags, which may be nil, or environment
+// say, or "".
+func RelayFile(fs *pflag.FlagSet) string {
 	name := os.Getenv(relayPrefix + "CONFIG")
 	if fs != nil && fs.Changed("config") {
 		name, _ = fs.GetString("config")
 	}
+	return name
+}
+
+// relayFile reads that file, or returns nil without one.
+func relayFile(fs *pflag.FlagSet) *file {
+	name := RelayFile(fs)
 	if name == "" {
 		return nil
 	}

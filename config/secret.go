@@ -7,7 +7,6 @@ import (
 	"io"
 	"log/slog"
 	"os"
-	"slices"
 
 	"keystay/internal/hint"
 	"keystay/internal/ownfile"
@@ -99,21 +98,6 @@ func (r *Remote) ReadToken() (Secret, error) {
 		return "", fmt.Errorf("cannot read %s: %w", quote(r.TokenFile), reason(err))
 	}
 	return s, nil
-}
-
-// ReadTokens returns Tokens with their secrets read again from their files. It
-// refuses and warns as [LoadRelay] does; the error is of the type [Errors].
-func (r *Relay) ReadTokens() ([]Token, []Warning, error) {
-	tokens := slices.Clone(r.Tokens)
-	for i := range tokens {
-		tokens[i].Secret = ""
-	}
-	var errs Errors
-	warnings := errs.tokenSecrets(tokens)
-	if err := errs.sorted(""); err != nil {
-		return nil, nil, err
-	}
-	return tokens, warnings, nil
 }
 
 // tokenSecrets reads the secret of each token, whose SecretFile is ready to

@@ -1,6 +1,8 @@
 package relay
 
 import (
+	"bytes"
+	"crypto/ed25519"
 	"encoding/base64"
 	"encoding/binary"
 	"errors"
@@ -46,25 +48,58 @@ var errCursor = errors.New("no cursor of a list of remotes")
 func (s *Server) Remotes(w Which, cursor string, n int) (list []Remote, next string, err error) {
 	s.init()
 	after, err := base64.RawURLEncoding.DecodeString(cursor)
-	if err != nil {
+	if err != nil || len(after) != len(runKey{}) && cursor != "" {
 		return nil, "", errCursor
 	}
-	runs := s.presence.runs(w)
-	keys := make([]string, 0, len(runs))
-	for k := range runs {
-		if k > string(after) {
-			keys = append(keys, k)
+	var last runKey
+	for _, run := range runsOf(s.presence.links(), after) {
+		switch {
+		case !slices.ContainsFunc(run.sessions, w.means):
+		case len(list) == n:
+			return list, base64.RawURLEncoding.EncodeToString(last[:]), nil
+		default:
+			list = append(list, s.describe(run.sessions))
+			last = run.key
 		}
 	}
-	slices.Sort(keys)
-	if len(keys) > n {
-		keys = keys[:n]
-		next = base64.RawURLEncoding.EncodeToString([]byte(keys[n-1]))
+	return list, "", nil
+}
+
+// A runKey is a run's place in the list: its identity, its number and its id.
+type runKey [ed25519.PublicKeySize + 8 + 16]byte
+
+func keyOf(sess *session) (k runKey) {
+	n := copy(k[:], sess.key)
+	binary.BigEndian.PutUint64(k[n:], sess.run.Number)
+	copy(k[n+8:], sess.run.ID[:])
+	return k
+}
+
+// A sortedRun is a run with its sessions.
+type sortedRun struct {
+	key      runKey
+	sessions []*session
+}
+
+// runsOf returns the runs of sessions, sorted, that come after a place. It is
+// done on a copy of what there is, so that nobody waits for a long list.
+func runsOf(all []*session, after []byte) (runs []sortedRun) {
+	at := make(map[runKey]int)
+	for _, sess := range all {
+		k := keyOf(sess)
+		if len(after) > 0 && bytes.Compare(k[:], after) <= 0 {
+			continue
+		}
+		i, ok := at[k]
+		if !ok {
+			i = len(runs)
+			at[k] = i
+			runs = append(runs, sortedRun{key: k})
+		}
+		runs[i].sessions = append(runs[i].sessions, sess)
 	}
-	for _, k := range keys {
-		list = append(list, s.describe(runs[k]))
-	}
-	return list, next, nil
+	slices.SortFunc(runs, func(a, b sortedRun) int { return bytes.Compare(a.key[:], b.key[:]) })
+	return runs
 }
 
 // describe returns what is to be said of the sessions of one run.
@@ -91,28 +126,9 @@ func (s *Server) describe(run []*session) Remote {
 	return r
 }
 
-// runs returns the sessions that are meant, with the others of their runs. The keys
-// sort by identity, and then by the run's number.
-func (p *presence) runs(w Which) map[string][]*session {
-	p.mu.RLock()
-	defer p.mu.RUnlock()
-	all := make(map[string][]*session, len(p.sessions))
-	for sess := range p.sessions {
-		number := binary.BigEndian.AppendUint64(nil, sess.run.Number)
-		k := string(slices.Concat(sess.key, number, sess.run.ID[:]))
-		all[k] = append(all[k], sess)
-	}
-	for k, run := range all {
-		if !slices.ContainsFunc(run, w.means) {
-			delete(all, k)
-		}
-	}
-	return all
-}
-
-// means reports whether a session, whose presence is locked, is meant.
+// means reports whether a session is meant.
 func (w Which) means(sess *session) bool {
 	return (w.Identity == "" || keyname.Label(sess.key, "") == w.Identity) &&
-		(w.Name == "" || slices.Contains(sess.names, w.Name)) &&
+		(w.Name == "" || slices.Contains(sess.granted(), w.Name)) &&
 		(w.Address == netip.AddrPort{} || addrPort(sess.link.RemoteAddr()) == w.Address)
 }

@@ -76,7 +76,9 @@ func TestClaimSaysWhetherThereIsACertificate(t *testing.T) {
 		t.Error("a certificate that was brought is not told")
 	}
 	end(brought)
-	none := r.start(func(c *remote.Config) { c.TLS, c.ACME = nil, acme.Config{CA: "https://127.0.0.1:1/", Roots: r.ca.Pool()} })
+	none := r.start(func(c *remote.Config) {
+		c.TLS, c.ACME = nil, acme.Config{CA: "https://127.0.0.1:1/", Roots: r.ca.Pool()}
+	})
 	if certified() {
 		t.Error("a certificate that is not there is told")
 	}

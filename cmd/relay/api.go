@@ -34,7 +34,7 @@ func (p *process) newAPI() *operator.Server {
 
 // aboutStatus adds to a status what the server does not know.
 func (p *process) aboutStatus(st *operator.Status) {
-	st.Domain, st.Policy, st.Version, st.PID = p.cfg.Domain, p.cfg.Names.Policy, cli.Version(), os.Getpid()
+	st.Domain, st.Policy, st.Version, st.PID = p.cfg.Domain, p.now().cfg.Names.Policy, cli.Version(), os.Getpid()
 	if err := p.cert.ready(); err != nil {
 		st.Why = err.Error()
 	}
@@ -51,7 +51,7 @@ func (p *process) aboutStatus(st *operator.Status) {
 // at the latest.
 func (p *process) drainByLever() time.Time {
 	p.drainOnce.Do(func() {
-		p.drainUntil = time.Now().Add(p.cfg.DrainTimeout)
+		p.drainUntil = time.Now().Add(p.now().cfg.DrainTimeout)
 		close(p.asked)
 	})
 	return p.drainUntil
@@ -75,7 +75,10 @@ func (p *process) askedToDrain(drain context.Context) (ctx context.Context, stop
 func (p *process) noteChange(c names.Change) {
 	e := operator.Entry{Who: "relay", What: "name." + c.What, On: c.Name, Reason: c.Reason, Result: "done"}
 	if len(c.Key) == ed25519.PublicKeySize {
-		e.Who = "identity " + keyname.Label(c.Key, "")
+		e.Identity = keyname.Label(c.Key, "")
+	}
+	if c.What == "granted" {
+		e.Who = "identity " + e.Identity
 	}
 	if c.Token != "" {
 		e.Reason = strings.TrimSpace("token " + c.Token + " " + c.Reason)
@@ -89,7 +92,7 @@ func (p *process) noteBanned(identity, name, why string) {
 	if name == "" {
 		what = "link.refused"
 	}
-	p.audit.Note(operator.Entry{Who: "identity " + identity, What: what, On: name, Result: why})
+	p.audit.Note(operator.Entry{Who: "identity " + identity, What: what, On: name, Identity: identity, Result: why})
 }
 
 // closeAPI ends the answers to the operator. What is being answered gets its end.

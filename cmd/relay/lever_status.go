@@ -47,6 +47,16 @@ func statusTable(st operator.Status) table {
 		t.add("Certificate", fmt.Sprintf("until %s, in %s", st.CertificateUntil.Format(time.DateOnly), span(time.Until(*st.CertificateUntil))))
 	}
 	t.add("Policy", st.Policy)
+	if c := st.Certificates; c != nil {
+		left := fmt.Sprintf("%d of %d new names a week may have their first certificate now", c.Left, c.PerWeek)
+		if c.NextIn > 0 {
+			left += ", the next in " + span(time.Duration(c.NextIn)*time.Second)
+		}
+		if c.Waiting > 0 {
+			left += fmt.Sprintf("; %d wait for their turn", c.Waiting)
+		}
+		t.add("CA's limit", left)
+	}
 	t.add("Names up", strconv.Itoa(st.NamesUp))
 	t.add("Links", strconv.Itoa(st.Links))
 	t.add("Visitors", fmt.Sprintf("%d now, %d since the start; %d connections were refused", st.Visitors, st.VisitorsTotal, st.RefusedTotal))

@@ -1,17 +1,11 @@
 package main
 
 import (
-	"bytes"
-	"log/slog"
-	"os"
-	"path/filepath"
 	"strings"
 	"testing"
 
 	"keystay/config"
-	"keystay/relay"
 	"keystay/relay/limits"
-	"keystay/relay/names"
 )
 
 // The defaults of the configuration, where not everybody may take names, are those
@@ -33,41 +27,25 @@ func TestDefaultLimits(t *testing.T) {
 	}
 }
 
-// SIGHUP takes up the limits that the configuration has by now, says so once, and
-// leaves those from before where it cannot be used.
+// A change of the file's limits is taken up, and one that cannot be used leaves those
+// from before.
 func TestReloadTakesLimits(t *testing.T) {
 	dir := t.TempDir()
-	file := filepath.Join(dir, "relay.yaml")
-	write := func(text string) {
-		t.Helper()
-		if err := os.WriteFile(file, []byte("domain: relay.test\n"+text), 0o600); err != nil {
-			t.Fatal(err)
-		}
-	}
-	t.Setenv("KEYSTAY_RELAY_CONFIG", file)
-	write("")
-	load := func() (*config.Relay, []config.Warning, error) { return config.LoadRelay(nil) }
-	cfg, _, err := load()
-	if err != nil {
-		t.Fatal(err)
-	}
-	var log bytes.Buffer
-	p := &process{cfg: cfg, load: load, limits: cfg.Limits, log: slog.New(slog.NewTextHandler(&log, nil)), cert: &ownCert{},
-		srv: &relay.Server{Names: &names.Names{}}}
+	file := write(t, dir, "relay.yaml", "domain: relay.test\n")
+	p, log := running(t, file)
 	for _, c := range []struct {
 		text, log string
 		names     int
 	}{
-		{"", "there is nothing to reload", 32},
-		{"limits: {identity: {names: 7}}\n", "limits reloaded", 7},
-		{"limits: {identity: {names: 7}}\n", "there is nothing to reload", 7},
-		{"limits: {identity: {names: x}}\n", "the limits are not reloaded", 7},
-		{"limits: {identity: {names: 8}}\n", "limits reloaded", 8},
+		{"", `changed=""`, 32},
+		{"limits: {identity: {names: 7}}\n", "changed=limits.identity.names", 7},
+		{"limits: {identity: {names: x}}\n", "is not reloaded", 7},
+		{"limits: {identity: {names: 8}}\n", "changed=limits.identity.names", 8},
 	} {
-		write(c.text)
+		write(t, dir, "relay.yaml", "domain: relay.test\n"+c.text)
 		log.Reset()
 		p.reload()
-		if n := p.srv.Names.NamesAtMost(); !strings.Contains(log.String(), c.log) || strings.Count(log.String(), "\n") != 1 || n != c.names {
+		if n := p.srv.Names.NamesAtMost(); !strings.Contains(log.String(), c.log) || n != c.names {
 			t.Errorf("%q: %d names, log %s", c.text, n, log.String())
 		}
 	}

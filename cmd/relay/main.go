@@ -28,12 +28,14 @@ address and a wildcard DNS record, see deploy/dns-wildcard.md.`,
   relay --config relay.yaml --takeover`,
 		Args: cli.NoArgs(),
 		RunE: func(c *cobra.Command, _ []string) error {
-			cfg, settings, warnings, err := config.ReadRelay(c.Flags())
-			if err != nil {
+			p := &process{file: config.RelayFile(c.Flags())}
+			p.load = func() (*config.Relay, []config.Setting, []config.Warning, error) { return config.ReadRelay(c.Flags()) }
+			var warnings []config.Warning
+			var err error
+			if p.cfg, p.settings, warnings, err = p.load(); err != nil {
 				return cli.Usage(err)
 			}
-			load := func() (*config.Relay, []config.Warning, error) { return config.LoadRelay(c.Flags()) }
-			return run(c.Context(), &process{cfg: cfg, settings: settings, load: load, limits: cfg.Limits}, warnings, takeover)
+			return run(c.Context(), p, warnings, takeover)
 		},
 	}
 	config.RelayFlags(cmd.Flags())

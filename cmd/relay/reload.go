@@ -1,77 +1,196 @@
 package main
 
 import (
+	"context"
 	"errors"
 	"log/slog"
-	"reflect"
+	"os"
+	"slices"
 	"strings"
+	"time"
 
 	"keystay/config"
 	"keystay/internal/hint"
 	"keystay/relay/names"
 )
 
-// reload reads again what can change while the relay runs: the files of its
-// certificate and of its tokens, and the limits. What cannot be used leaves what is
-// in use.
-func (p *process) reload() {
-	something := p.cert.reload()
-	something = p.reloadLimits() || something
-	if len(p.cfg.Tokens) > 0 {
-		something = true
-		list, warnings, err := p.cfg.ReadTokens()
-		var wrong config.Errors
-		switch {
-		case errors.As(err, &wrong):
-			for _, e := range wrong {
-				p.log.Error("the tokens are not reloaded; those from before are in use", "err", e.Message, "key", e.Key, hint.Attr(e.Hints))
-			}
-		case err != nil:
-			p.log.Error("the tokens are not reloaded; those from before are in use", "err", err)
-		default:
-			warn(p.log, warnings)
-			p.srv.Names.SetRules(rules(p.cfg, list))
-			p.log.Info("tokens reloaded", "tokens", len(list))
-		}
+// A liveSetting is one whose change the running relay takes up. A key that ends in a
+// bracket stands for the members of that list, and one that ends in a dot for all
+// below it.
+type liveSetting struct {
+	key  string
+	take func(to, from *config.Relay)
+}
+
+// live are all of them. What else they touch than the configuration, apply sets.
+var live = []liveSetting{
+	{"tokens[", func(to, from *config.Relay) { to.Tokens = from.Tokens }},
+	{"names.policy", func(to, from *config.Relay) { to.Names.Policy = from.Names.Policy }},
+	{"names.key_names", func(to, from *config.Relay) { to.Names.KeyNames = from.Names.KeyNames }},
+	{"names.reserved", func(to, from *config.Relay) { to.Names.Reserved = from.Names.Reserved }},
+	{"names.expire_unused", func(to, from *config.Relay) { to.Names.ExpireUnused = from.Names.ExpireUnused }},
+	{"names.certificates_per_week", func(to, from *config.Relay) { to.Names.CertificatesPerWeek = from.Names.CertificatesPerWeek }},
+	{"limits.", func(to, from *config.Relay) { to.Limits = from.Limits }},
+	{"log.level", func(to, from *config.Relay) { to.Log.Level = from.Log.Level }},
+	{"drain_timeout", func(to, from *config.Relay) { to.DrainTimeout = from.DrainTimeout }},
+	{"takeover_drain", func(to, from *config.Relay) { to.TakeoverDrain = from.TakeoverDrain }},
+}
+
+// isLive reports whether the running relay takes up a change of a key.
+func isLive(key string) bool {
+	return slices.ContainsFunc(live, func(l liveSetting) bool {
+		return key == l.key || strings.ContainsAny(l.key[len(l.key)-1:], "[.") && strings.HasPrefix(key, l.key)
+	})
+}
+
+// A loaded configuration is one that is in effect, and where it came from.
+type loaded struct {
+	cfg      *config.Relay
+	settings []config.Setting
+}
+
+// now returns the configuration in effect: of what is not live, that of the start.
+func (p *process) now() *loaded {
+	if l := p.reloaded.Load(); l != nil {
+		return l
 	}
-	if !something {
-		p.log.Info("SIGHUP: there is nothing to reload; all of the configuration but its limits is read at the start")
+	return &loaded{p.cfg, p.settings}
+}
+
+// apply makes the configuration that is read from now on that of what runs already.
+func (p *process) apply(cfg *config.Relay) {
+	p.srv.Names.SetRules(rules(cfg, cfg.Tokens))
+	p.srv.SetLimits(limitsOf(cfg.Limits))
+	if p.level != nil {
+		_ = p.level.UnmarshalText([]byte(cfg.Log.Level)) // it is checked
 	}
 }
 
-// reloadLimits takes up what the configuration says below limits by now, if that is
-// something else than before. It reports whether it has logged something.
-func (p *process) reloadLimits() bool {
-	if p.load == nil {
-		return false
+// reload reads again what can change while the relay runs: the configuration and the
+// files that it names. What cannot be used leaves what is in use.
+func (p *process) reload() {
+	p.reloading.Lock()
+	defer p.reloading.Unlock()
+	if p.left.Load() { // the new process does that
+		return
 	}
-	cfg, _, err := p.load()
-	var wrong config.Errors
-	if errors.As(err, &wrong) {
-		said := false
-		for _, e := range wrong {
-			if strings.HasPrefix(e.Key, "tokens[") { // reload says that itself
-				continue
-			}
-			said = true
-			p.log.Error("the limits are not reloaded; those from before are in use", "err", e.Message, "key", e.Key, "line", e.Line, hint.Attr(e.Hints))
+	something := p.cert.reload()
+	if p.file == "" && len(p.now().cfg.Tokens) == 0 {
+		if !something {
+			p.log.Info("SIGHUP: there is nothing to reload; without a file the configuration is read at the start")
 		}
-		return said
+		return
 	}
-	if err != nil {
-		p.log.Error("the limits are not reloaded; those from before are in use", "err", err)
-		return true
+	cfg, settings, warnings, err := p.load()
+	var wrong config.Errors
+	switch {
+	case errors.As(err, &wrong):
+		for _, e := range wrong {
+			where := *e
+			where.Hints = nil
+			p.log.Error("the configuration is not reloaded; the one from before is in use", "err", where.Error(), "key", e.Key, hint.Attr(e.Hints))
+		}
+		return
+	case err != nil:
+		p.log.Error("the configuration is not reloaded; the one from before is in use", "err", err)
+		return
 	}
-	if reflect.DeepEqual(cfg.Limits, p.limits) {
-		return false
+	was := p.now()
+	changed, kept := changes(was.settings, settings)
+	for _, s := range kept {
+		p.log.Warn("a setting that has changed takes a restart, or a takeover; its old value stays", "key", s.Key, "said_by", s.From, "line", s.Line, hint.Attr(hint.NotLive.Do))
 	}
-	p.limits, p.cfg.Limits.Identity.Names = cfg.Limits, cfg.Limits.Identity.Names
-	p.srv.SetLimits(limitsOf(cfg.Limits))
-	r := p.srv.Names.InForce()
-	r.NamesPerIdentity = cfg.Limits.Identity.Names
-	p.srv.Names.SetRules(r)
-	p.log.Info("limits reloaded")
-	return true
+	next := *was.cfg
+	for _, l := range live {
+		l.take(&next, cfg)
+	}
+	p.reloaded.Store(&loaded{&next, merged(was.settings, settings)})
+	p.apply(&next)
+	warn(p.log, warnings)
+	if len(next.Tokens) > 0 {
+		p.log.Info("tokens reloaded", "tokens", len(next.Tokens))
+	}
+	p.log.Info("configuration reloaded", "changed", strings.Join(changed, " "))
+}
+
+// changes returns the keys that are live and have another value now, and the settings
+// that are not live and would have.
+func changes(old, fresh []config.Setting) (changed []string, kept []config.Setting) {
+	values := make(map[string]string)
+	for _, s := range old {
+		values[s.Key] = s.Value
+	}
+	for _, s := range fresh {
+		was, ok := values[s.Key]
+		delete(values, s.Key)
+		switch {
+		case ok && was == s.Value:
+		case isLive(s.Key):
+			changed = append(changed, s.Key)
+		default:
+			kept = append(kept, s)
+		}
+	}
+	for _, s := range old { // those that are gone
+		if _, gone := values[s.Key]; gone && isLive(s.Key) {
+			changed = append(changed, s.Key)
+		}
+	}
+	return changed, kept
+}
+
+// merged returns the settings in effect: the fresh ones of what is live, and the old
+// ones of what is not.
+func merged(old, fresh []config.Setting) (list []config.Setting) {
+	for _, s := range fresh {
+		i := slices.IndexFunc(old, func(o config.Setting) bool { return o.Key == s.Key })
+		switch {
+		case isLive(s.Key):
+			list = append(list, s)
+		case i >= 0:
+			list = append(list, old[i])
+		}
+	}
+	return list
+}
+
+// watchInterval is how often it is looked whether the configuration's file has
+// changed. It is taken once it has stayed the same for as long, so that no half of a
+// file is. Looking finds what an editor renames into place, what a link is turned to,
+// as in Kubernetes, and what changes on a file system that tells of nothing.
+const watchInterval = 2 * time.Second
+
+// watch reloads when the configuration's file changes, until ctx ends.
+func (p *process) watch(ctx context.Context) {
+	if p.file == "" {
+		return
+	}
+	tick := time.NewTicker(watchInterval)
+	defer tick.Stop()
+	taken, _ := os.Stat(p.file)
+	last := taken
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-tick.C:
+		}
+		is, err := os.Stat(p.file)
+		if err != nil { // it is being replaced
+			continue
+		}
+		if !same(is, taken) && same(is, last) {
+			taken = is
+			p.log.Info("the configuration's file has changed", "file", p.file)
+			p.reload()
+		}
+		last = is
+	}
+}
+
+// same reports whether two looks at a file have found the same.
+func same(a, b os.FileInfo) bool {
+	return a != nil && b != nil && os.SameFile(a, b) && a.ModTime().Equal(b.ModTime()) && a.Size() == b.Size()
 }
 
 // warn logs what whoever runs the relay should know of the configuration.

@@ -8,6 +8,7 @@ import (
 	"net/http"
 	"os"
 	"sync"
+	"sync/atomic"
 	"syscall"
 	"time"
 
@@ -21,15 +22,13 @@ import (
 	"keystay/relay/operator"
 )
 
-// loader reads the configuration, as at the start.
-type loader func() (*config.Relay, []config.Warning, error)
-
 // run runs a process that has its configuration, from the start to the end.
 func run(ctx context.Context, p *process, warnings []config.Warning, takeover bool) (err error) {
-	log, err := cli.Logger(os.Stderr, p.cfg.Log.Level, p.cfg.Log.Format)
-	if err != nil {
+	p.level = new(slog.LevelVar)
+	if err := p.level.UnmarshalText([]byte(p.cfg.Log.Level)); err != nil {
 		return cli.Usage(err)
 	}
+	log := cli.LoggerAt(os.Stderr, p.level, p.cfg.Log.Format)
 	warn(log, warnings)
 	drain, cut, stop := cli.Signals(ctx)
 	defer stop()
@@ -73,11 +72,12 @@ func run(ctx context.Context, p *process, warnings []config.Warning, takeover bo
 // A process is one run of the relay, from its start to its end or to the start
 // of a new process that takes over.
 type process struct {
-	cfg      *config.Relay
+	cfg      *config.Relay    // of the start; see now
 	settings []config.Setting // where cfg came from
-	load     loader           // for what is read again
-	limits   config.Limits    // in use; of reload alone
+	file     string           // which cfg came from, if there is one
+	load     func() (*config.Relay, []config.Setting, []config.Warning, error)
 	log      *slog.Logger
+	level    *slog.LevelVar   // of log; may be nil
 	upgrade  <-chan os.Signal // asks to start a new process
 	program  string           // the file that is started then
 
@@ -90,6 +90,10 @@ type process struct {
 	audit    *operator.Audit
 	api      *operator.Server // nil where there is no socket for it
 
+	reloading sync.Mutex             // one reload at a time
+	reloaded  atomic.Pointer[loaded] // see now
+	left      atomic.Bool            // a new process has taken over
+
 	asked      chan struct{} // closed when the operator asks to drain
 	drainOnce  sync.Once
 	drainUntil time.Time // set before asked is closed
@@ -98,7 +102,7 @@ type process struct {
 	wg         sync.WaitGroup
 	stopReopen func() // ends an attempt to open grants again; may be nil
 
-	stopAnnounce context.CancelFunc // ends announce; may be nil
+	stopAnnounce context.CancelFunc // ends announce and watch; may be nil
 }
 
 // open prepares everything, so that a mistake is found before anything is
@@ -204,6 +208,7 @@ func (p *process) serve() error {
 	ctx, cancel := context.WithCancel(context.Background())
 	p.stopAnnounce = cancel
 	p.wg.Go(func() { p.announce(ctx) })
+	p.wg.Go(func() { p.watch(ctx) })
 	return nil
 }
 
@@ -237,13 +242,13 @@ const stopGrace = 10 * time.Second
 // here.
 func (p *process) drain(cut context.Context) error {
 	// systemd ends a service that takes longer to stop than its unit says.
-	p.notify(fmt.Sprintf("STOPPING=1\nEXTEND_TIMEOUT_USEC=%d", (p.cfg.DrainTimeout + stopGrace).Microseconds()))
+	p.notify(fmt.Sprintf("STOPPING=1\nEXTEND_TIMEOUT_USEC=%d", (p.now().cfg.DrainTimeout + stopGrace).Microseconds()))
 	p.closeControl()
-	end, cancel := context.WithTimeout(cut, p.cfg.DrainTimeout)
+	end, cancel := context.WithTimeout(cut, p.now().cfg.DrainTimeout)
 	defer cancel()
-	defer cli.TellDrain(p.log, p.cfg.DrainTimeout, p.srv.Visitors)()
+	defer cli.TellDrain(p.log, p.now().cfg.DrainTimeout, p.srv.Visitors)()
 	if err := p.srv.Shutdown(end); err != nil {
-		p.log.Warn("visitors were cut off", "err", cli.CutReason(err, p.cfg.DrainTimeout))
+		p.log.Warn("visitors were cut off", "err", cli.CutReason(err, p.now().cfg.DrainTimeout))
 	}
 	return nil
 }
@@ -252,13 +257,14 @@ func (p *process) drain(cut context.Context) error {
 // takeover_drain, and drain_timeout from the first signal.
 func (p *process) leave(drain, cut context.Context, old *oldProcess) error {
 	defer old.Close()
-	p.log.Info("a new process has taken over; visitors who are here may finish", "for", p.cfg.TakeoverDrain)
-	end, cancel := context.WithTimeout(cut, p.cfg.TakeoverDrain)
+	p.left.Store(true)
+	p.log.Info("a new process has taken over; visitors who are here may finish", "for", p.now().cfg.TakeoverDrain)
+	end, cancel := context.WithTimeout(cut, p.now().cfg.TakeoverDrain)
 	defer cancel()
 	defer context.AfterFunc(drain, func() {
-		defer cli.TellDrain(p.log, p.cfg.DrainTimeout, p.srv.Visitors)()
+		defer cli.TellDrain(p.log, p.now().cfg.DrainTimeout, p.srv.Visitors)()
 		select {
-		case <-time.After(p.cfg.DrainTimeout):
+		case <-time.After(p.now().cfg.DrainTimeout):
 			cancel()
 		case <-end.Done():
 		}

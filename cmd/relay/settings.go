@@ -6,7 +6,7 @@ import "keystay/relay/operator"
 // of it came from.
 func (p *process) inEffect() operator.Config {
 	c := operator.Config{Settings: []operator.Setting{}}
-	for _, s := range p.settings {
+	for _, s := range p.now().settings {
 		c.Settings = append(c.Settings, operator.Setting{Key: s.Key, Value: s.Value, From: s.From, Line: s.Line})
 	}
 	return c

@@ -137,9 +137,14 @@ func Logger(w io.Writer, level, format string) (*slog.Logger, error) {
 	if err := l.UnmarshalText([]byte(level)); err != nil {
 		return nil, fmt.Errorf("log level %q: debug, info, warn or error", level)
 	}
-	o := &slog.HandlerOptions{Level: l}
+	return LoggerAt(w, l, format), nil
+}
+
+// LoggerAt is Logger with a level that may change.
+func LoggerAt(w io.Writer, level slog.Leveler, format string) *slog.Logger {
+	o := &slog.HandlerOptions{Level: level}
 	if format == "json" {
-		return slog.New(slog.NewJSONHandler(w, o)), nil
+		return slog.New(slog.NewJSONHandler(w, o))
 	}
-	return slog.New(slog.NewTextHandler(w, o)), nil
+	return slog.New(slog.NewTextHandler(w, o))
 }

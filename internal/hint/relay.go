@@ -5,7 +5,7 @@ func Relay() []*Advice {
 	return []*Advice{
 		LowPort, PortInUse, AddressElsewhere, SocketUnknown,
 		StateInUse, RelayState, StatePlace, StateFull, LongState, NoControl, RecordDamaged, ClockJumped,
-		NoTakeover, TakeoverHere, LeversHere, NoRelayHere, NotYourRelay, OldGoesOn,
+		NoTakeover, TakeoverHere, LeversHere, NoRelayHere, NotYourRelay, OldGoesOn, NotLive,
 		MemoryNotThere, MemoryUsedUp, TooManyLinks, LimitsMet,
 	}
 }
@@ -95,6 +95,10 @@ var (
 		Means: "also `connect: no such file or directory`, `connection refused`",
 		Do: []string{"is the relay running? systemctl status keystay-relay, or start it: relay --config FILE",
 			"a running one is found by its file or its state directory: --config FILE, or --state-dir DIR"},
+	}
+	NotLive = &Advice{
+		Shown: "a setting that has changed takes a restart, or a takeover; its old value stays",
+		Do:    []string{"for a takeover, which nobody notices: systemctl reload keystay-relay, or SIGUSR2"},
 	}
 	OldGoesOn = &Advice{
 		Shown: "the old process is of a version that cannot be told what is cut here …",

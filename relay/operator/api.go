@@ -24,6 +24,10 @@ type Status struct {
 	CertificateUntil *time.Time `json:"certificate_until,omitempty"`
 	Sockets          []Socket   `json:"sockets"`
 
+	// Certificates is what is left of the CA's limit for new names of the zone; none
+	// where there is no limit, or it cannot be told now.
+	Certificates *Certificates `json:"certificates,omitempty"`
+
 	Links         int   `json:"links"`
 	NamesUp       int   `json:"names_up"`
 	Visitors      int   `json:"visitors"`
@@ -33,6 +37,15 @@ type Status struct {
 	Panics        int64 `json:"panics"`
 	Memory        int64 `json:"memory_bytes"`
 	MemoryLimit   int64 `json:"memory_limit_bytes"`
+}
+
+// Certificates is how many first certificates of new names there may be.
+type Certificates struct {
+	PerWeek int `json:"per_week"`
+	Left    int `json:"left"`    // now
+	Waiting int `json:"waiting"` // names whose turn is later
+	// NextIn is in how many seconds the next new name may have one.
+	NextIn int64 `json:"next_in_seconds"`
 }
 
 // A Socket is one that the relay listens on.
@@ -114,12 +127,14 @@ type AuditPage struct {
 
 // An Entry is one line of the audit log.
 type Entry struct {
-	Time   time.Time `json:"time"`
-	Who    string    `json:"who"`    // "user NAME (UID)", "identity LABEL" or "relay"
-	What   string    `json:"what"`   // such as "remotes.kick" or "name.granted"
-	On     string    `json:"on"`     // the name, the identity, the address range; may be empty
-	Reason string    `json:"reason"` // as it was given; may be empty
-	Result string    `json:"result"` // "done", or why not
+	Time time.Time `json:"time"`
+	Who  string    `json:"who"`  // "user NAME (UID)", "identity LABEL" or "relay"
+	What string    `json:"what"` // such as "remotes.kick" or "name.granted"
+	On   string    `json:"on"`   // the name, the identity, the address range; may be empty
+	// Identity is whose the name is, or was, where On is one.
+	Identity string `json:"identity,omitempty"`
+	Reason   string `json:"reason"` // as it was given; may be empty
+	Result   string `json:"result"` // "done", or why not
 }
 
 // Problem is the answer when something was not done.

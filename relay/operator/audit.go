@@ -80,7 +80,7 @@ func (a *Audit) Note(e Entry) {
 		return
 	}
 	if e.Time.IsZero() {
-		e.Time = a.now().UTC()
+		e.Time = a.now().UTC().Truncate(time.Millisecond)
 	}
 	a.mu.Lock()
 	defer a.mu.Unlock()

@@ -26,6 +26,7 @@ type Names interface {
 	Unban(kind names.BanKind, of string) error
 	Bans(kind names.BanKind) ([]names.Ban, error)
 	Banned(name string, key []byte, from netip.Addr) (names.Ban, bool)
+	Issuance() (names.Issuance, error)
 	CreateToken(names.TokenInfo) (secret string, made names.TokenInfo, err error)
 	ListTokens() ([]names.TokenInfo, error)
 	RevokeToken(id string, withNames bool) (released []string, err error)

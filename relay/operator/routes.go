@@ -114,6 +114,9 @@ func (s *Server) status(r *http.Request) (any, error) {
 	if st.Stopping {
 		a.State = "draining"
 	}
+	if i, err := s.Names.Issuance(); err == nil && i.PerWeek > 0 {
+		a.Certificates = &Certificates{PerWeek: i.PerWeek, Left: i.Left, Waiting: i.Waiting, NextIn: int64(max(0, i.Next) / time.Second)}
+	}
 	s.About(&a)
 	return a, nil
 }
