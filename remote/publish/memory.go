@@ -2,6 +2,7 @@ package publish
 
 import (
 	"net/http"
+	"strconv"
 	"sync"
 	"time"
 
@@ -120,9 +121,15 @@ var overloaded = page.Page{
 }
 
 // overload answers a request that there is no memory for. It lets go of the head
-// first: the visitor may leave the answer unread.
+// first: the visitor may leave the answer unread. Over HTTP/2 it could leave a
+// hundred of them, which would take much again, so that there is no page there.
 func (x *exchange) overload() {
 	r := x.request
+	if r.ProtoMajor > 1 {
+		x.Header().Set("Retry-After", strconv.Itoa(int(overloaded.RetryAfter/time.Second)))
+		x.WriteHeader(overloaded.Status)
+		return
+	}
 	accept := r.Header.Get("Accept")
 	clear(r.Header)
 	if len(accept) <= maxAccept {

@@ -194,6 +194,33 @@ func TestHeadWithoutMemoryGets503(t *testing.T) {
 	awaitUnused(t, target)
 }
 
+// Over HTTP/2 such an answer ends with its head: it waits for no window that the
+// visitor does not give.
+func TestAnswerWithoutMemoryWaitsForNobody(t *testing.T) {
+	target := handlerTarget(t, func(http.ResponseWriter, *http.Request) {})
+	target.Memory = 1
+	v := &headsVisitor{newH2Visitor(t, serveTarget(t, target))}
+	defer v.conn.Close()
+	v.fr.WriteSettings(http2.Setting{ID: http2.SettingInitialWindowSize, Val: 0})
+	for i := range 3 {
+		v.send(uint32(1+2*i), 1)
+	}
+	for n := 0; n < 3; {
+		f, err := v.fr.ReadFrame()
+		if err != nil {
+			t.Fatal(err)
+		}
+		h, ok := f.(*http2.MetaHeadersFrame)
+		if !ok {
+			continue
+		}
+		n++
+		if h.PseudoValue("status") != "503" || !h.StreamEnded() {
+			t.Errorf("the answer is %v", h)
+		}
+	}
+}
+
 // Beside the kept bodies of others there may be no memory to keep one: then it
 // is passed on all the same, once.
 func TestBodyPassesWithoutMemoryToKeepIt(t *testing.T) {
