@@ -11,3 +11,6 @@ func (s *Server) MetricsHandler() http.Handler {
 	s.init()
 	return promhttp.HandlerFor(s.metrics(), promhttp.HandlerOpts{})
 }
+
+// CountedConnections is how many connections count for their addresses.
+func (s *Server) CountedConnections() int { return s.bounds.addresses.Connections() }

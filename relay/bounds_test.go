@@ -159,6 +159,43 @@ func TestSlowHellos(t *testing.T) {
 	}
 }
 
+// Connections of port 80 count for their address, together with those of the public
+// port, and are given up when they end.
+func TestPort80CountsForAnAddress(t *testing.T) {
+	r := boundRig(t, limits.Config{Exempt: nobody, Address: limits.Address{Connections: 1, ConnectionRate: noRate}})
+	ln := listenTCP(t)
+	done := make(chan error, 1)
+	go func() { done <- r.srv.ServeHTTP01(ln) }()
+	public := r.public
+	r.public = ln.Addr().String()
+	for range 3 { // each ends before the next
+		c := r.from("127.0.1.1").dial()
+		io.WriteString(c, "GET / HTTP/1.1\r\nHost: a."+zone+"\r\nConnection: close\r\n\r\n")
+		if b, err := io.ReadAll(c); !strings.Contains(string(b), "308") {
+			t.Fatalf("got %q, %v", b, err)
+		}
+		c.Close()
+		for start := time.Now(); r.srv.CountedConnections() > 0; runtime.Gosched() {
+			if time.Since(start) > patience {
+				t.Fatal("it counts for ever")
+			}
+		}
+	}
+	r.from("127.0.1.1").dial()
+	for start := time.Now(); r.srv.CountedConnections() == 0; runtime.Gosched() {
+		if time.Since(start) > patience {
+			t.Fatal("it never counts")
+		}
+	}
+	r.public = public
+	if c, err := r.dialFrom("127.0.1.1"); err == nil {
+		c.Write(helloFor(t, "a."+zone))
+		closed(t, c)
+	}
+	r.srv.Close()
+	<-done
+}
+
 // A link too many is refused with a text that says what to do; those of another
 // address come in.
 func TestLinksOfAnAddress(t *testing.T) {

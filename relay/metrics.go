@@ -107,6 +107,7 @@ func (s *Server) metrics() *prometheus.Registry {
 	counter("keystay_refused_by_rule_total", "Visitors that the rules of a name's device have refused, on port 80 too.", func() float64 { return float64(s.router.unwanted.Load()) })
 	counter("keystay_panics_total", "Mistakes in this program that have ended a connection; the log has the first of each kind.", func() float64 { return float64(s.panics.Total()) })
 	counter("keystay_no_memory_total", "Links and visitors that were refused, or let go before they had an owner, for want of memory.", func() float64 { return float64(s.shares.refused.Load()) })
+	gauge("keystay_counted_connections", "Connections of visitors and browsers that count for their addresses.", func() float64 { return float64(s.bounds.addresses.Connections()) })
 	gauge("keystay_memory_bytes", "Memory that links, unfinished hellos and waiting visitors have taken.", func() float64 { used, _ := s.shares.held(); return float64(used) })
 	gauge("keystay_memory_limit_bytes", "What they may take.", func() float64 { _, limit := s.shares.held(); return float64(limit) })
 	return reg

@@ -20,6 +20,7 @@ import (
 	"keystay/internal/memconn"
 	"keystay/internal/testca"
 	"keystay/relay"
+	"keystay/relay/limits"
 	"keystay/relay/names"
 )
 
@@ -108,6 +109,36 @@ func TestLinkOverWebSocket(t *testing.T) {
 	if _, err := s.Read(record); err != nil || record[0] != 22 {
 		t.Errorf("first byte %v, %v", record, err)
 	}
+}
+
+// Links over WebSockets that are too many are told so in words once a second, and
+// by a status otherwise.
+func TestLinksOverWebSocketAreLimited(t *testing.T) {
+	r := newWSSRelay(t)
+	r.srv.SetLimits(limits.Config{Address: limits.Address{Links: 2, LinkRate: limits.Rate{Count: 1, Per: time.Hour}}})
+	for range 2 {
+		link, err := r.link(nil, framing.Handler{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		link.Close()
+	}
+	_, err := r.link(nil, framing.Handler{})
+	busy(t, err, "limits.address.link_rate")
+	for range 20 { // of which those are told that come a second later, or more
+		tc, err := r.dial(context.Background())
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err = framing.DialWebSocket(context.Background(), tc, "relay.test"); err == nil {
+			continue
+		}
+		if !strings.Contains(err.Error(), "429") {
+			t.Errorf("got %v", err)
+		}
+		return
+	}
+	t.Error("all of them are told in words")
 }
 
 // visitor claims a name on link and opens a visitor's connection to it.

@@ -16,12 +16,13 @@ type Addresses struct {
 	// Counts are how often each limit was met.
 	Counts Counts
 
-	mu     sync.Mutex
-	began  time.Time
-	exempt []netip.Prefix
-	may    [2]allowance // of the least prefix, and of a site
-	conns  *table
-	claims *table // of those that have asked for something new: visitors do not push these out
+	mu          sync.Mutex
+	began       time.Time
+	exempt      []netip.Prefix
+	may         [2]allowance // of the least prefix, and of a site
+	connections int          // that count
+	conns       *table
+	claims      *table // of those that have asked for something new: visitors do not push these out
 }
 
 // An allowance is what one prefix may have.
@@ -169,6 +170,9 @@ func (n *Connection) admitLocked(now int64) Reason {
 }
 
 func (n *Connection) countLocked(d int32) {
+	if n.state != link {
+		n.of.connections += int(d)
+	}
 	for _, e := range n.at[:n.n] {
 		if n.state == link {
 			e.links += d
@@ -292,6 +296,13 @@ func (n *Connection) Close() {
 	for _, e := range n.at[:n.n] {
 		n.of.conns.settle(e)
 	}
+}
+
+// Connections returns how many connections count now, links left out.
+func (a *Addresses) Connections() int {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	return a.connections
 }
 
 // A Kind is something new that an address asks for.
