@@ -62,7 +62,17 @@ func calls(do func(context.Context, testgrpc.TestServiceClient, ...grpc.CallOpti
 // deadlinePassesOn makes a call that the service has begun to answer when its
 // deadline passes.
 func deadlinePassesOn(ctx context.Context, c *grpc.ClientConn) {
-	ctx, cancel := context.WithTimeout(ctx, 300*time.Millisecond)
+	for limit := 300 * time.Millisecond; !answeredUntil(ctx, c, limit); limit *= 2 {
+		if limit > world.Patience {
+			panic("the service never begins to answer")
+		}
+	}
+}
+
+// answeredUntil makes a call with a deadline, and reports whether the service had
+// begun to answer by then.
+func answeredUntil(ctx context.Context, c *grpc.ClientConn, limit time.Duration) (began bool) {
+	ctx, cancel := context.WithTimeout(ctx, limit)
 	defer cancel()
 	stream, err := testgrpc.NewTestServiceClient(c).FullDuplexCall(ctx)
 	if err == nil {
@@ -70,10 +80,12 @@ func deadlinePassesOn(ctx context.Context, c *grpc.ClientConn) {
 	}
 	for err == nil {
 		_, err = stream.Recv()
+		began = began || err == nil
 	}
 	if status.Code(err) != codes.DeadlineExceeded {
 		panic(fmt.Sprint("want DeadlineExceeded, got ", err))
 	}
+	return began
 }
 
 // A grpcFailure is how a case of package interop fails, in the place of the end
