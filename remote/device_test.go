@@ -4,8 +4,11 @@ import (
 	"crypto/tls"
 	"errors"
 	"io"
+	"log/slog"
 	"strings"
+	"sync/atomic"
 	"testing"
+	"time"
 
 	"keystay/framing"
 	"keystay/remote"
@@ -86,5 +89,50 @@ func TestDenialOfOneNameLeavesTheOther(t *testing.T) {
 	var denial *framing.Denial
 	if err := listeners[1].Wait(expired()); !errors.As(err, &denial) || denial.Text != "somebody has it" {
 		t.Errorf("the denied name: %v", err)
+	}
+}
+
+// A name that is denied for now is claimed again on the same link, when the relay
+// has said, and its reason is told once.
+func TestNameThatIsDeniedForNowIsClaimedAgain(t *testing.T) {
+	r := newRelay(t)
+	var asked atomic.Int32
+	r.set(nil, func(name, _ string) error {
+		if strings.HasPrefix(name, "two.") && asked.Add(1) < 3 {
+			return &framing.Denial{Code: framing.DeniedUnproven, Text: "DNS does not say so", Hint: "set a record", Retry: time.Second}
+		}
+		return nil
+	})
+	log := make(lines, 100)
+	cfg := r.config()
+	cfg.Relays, cfg.Logger = []string{zone}, slog.New(slog.NewTextHandler(log, nil))
+	cfg.TLS = &tls.Config{Certificates: []tls.Certificate{r.ca.Issue("one.relay.test"), r.ca.Issue("two.relay.test")}}
+	list, err := remote.ListenAll(cfg, "one.relay.test", "two.relay.test")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, ln := range list {
+		if err := wait(t, ln); err != nil {
+			t.Fatal(err)
+		}
+	}
+	r.next()
+	select {
+	case <-r.up:
+		t.Error("the remote has dialled once more")
+	default:
+	}
+	end(list[0])
+	close(log)
+	told := 0
+	for line := range log {
+		if strings.Contains(line, "does not give this name yet") {
+			if told++; !strings.Contains(line, `hint="set a record"`) || !strings.Contains(line, "name=two.relay.test") {
+				t.Errorf("told: %s", line)
+			}
+		}
+	}
+	if told != 1 {
+		t.Errorf("told %d times", told)
 	}
 }

@@ -36,7 +36,7 @@ func (w *way) session() (had time.Duration, err error) {
 	}
 	d.wg.Go(func() { d.acceptStreams(link) })
 	defer w.occupy(link.RemoteAddr())()
-	granted, err := w.claimAll(link, r.relay)
+	granted, denied, err := w.claimAll(link, r.relay)
 	if d.ctx.Err() != nil {
 		return 0, context.Cause(d.ctx) // drain has the link, and visitors may be on it
 	}
@@ -50,22 +50,29 @@ func (w *way) session() (had time.Duration, err error) {
 		w.linkDown(link, granted)
 		had = time.Since(began)
 	}()
-	select {
-	case err = <-r.ends:
-		var denial *framing.Denial
-		if errors.As(err, &denial) {
-			link.Close()
-		} else {
-			d.wg.Go(func() { d.leave(link) })
+	again := time.NewTimer(w.later(r.relay, denied))
+	defer again.Stop()
+	for {
+		select {
+		case <-again.C:
+			granted = append(granted, w.claimLeft(r, denied)...)
+			again.Reset(w.later(r.relay, denied))
+		case err = <-r.ends:
+			var denial *framing.Denial
+			if errors.As(err, &denial) {
+				link.Close()
+			} else {
+				d.wg.Go(func() { d.leave(link) })
+			}
+			return 0, err
+		case <-link.Done():
+			return 0, endedLinkError{link.Err()}
+		case <-w.ctx.Done():
+			if d.ctx.Err() == nil { // this relay alone refuses
+				link.Close()
+			}
+			return 0, context.Cause(w.ctx)
 		}
-		return 0, err
-	case <-link.Done():
-		return 0, endedLinkError{link.Err()}
-	case <-w.ctx.Done():
-		if d.ctx.Err() == nil { // this relay alone refuses
-			link.Close()
-		}
-		return 0, context.Cause(w.ctx)
 	}
 }
 
@@ -76,10 +83,10 @@ type grant struct {
 }
 
 // claimAll claims the names of all listeners and returns those whose name was
-// granted. It fails if none was; else the listeners whose name was denied are
-// told why.
-func (w *way) claimAll(link *framing.Link, relay string) (granted []grant, last error) {
-	denied := make(map[*Listener]error)
+// granted, and why the others were not. It fails if none was; else the listeners
+// whose name was denied are told why.
+func (w *way) claimAll(link *framing.Link, relay string) (granted []grant, denied map[*Listener]error, last error) {
+	denied = make(map[*Listener]error)
 	for _, l := range w.d.allListeners() {
 		claimed, err := w.claim(link, relay, l)
 		if err != nil {
@@ -89,12 +96,12 @@ func (w *way) claimAll(link *framing.Link, relay string) (granted []grant, last 
 		granted = append(granted, grant{l, claimed})
 	}
 	if len(granted) == 0 {
-		return nil, last
+		return nil, nil, last
 	}
 	for l, why := range denied {
 		l.noteLoss(why)
 	}
-	return granted, nil
+	return granted, denied, nil
 }
 
 // claim claims the name of one listener.

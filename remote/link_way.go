@@ -28,6 +28,7 @@ type way struct {
 
 	mu    sync.Mutex
 	relay string                 // the candidate that answered, "" until then
+	why   map[*Listener]string   // why a name is denied, as it was told last
 	gave  map[*Listener]struct{} // whose names it has given; if any, no other candidate is tried
 	links map[string]int         // how many links lead to an address
 }

@@ -17,6 +17,8 @@ func words() map[string]string {
 		"waiting for the relay's answer":          "Waiting for the answer of {relay}…",
 		"no session with the relay; trying again": "Not connected: {err}. Trying again.",
 		"lost a link to the relay, another one serves; trying again":      "Lost one of the connections to {relay}, another one serves: {err}.",
+		"the relay does not give this name yet; asking again":             "The relay {relay} does not give {name} yet: {err}. Asking again.",
+		"the relay gives one more name":                                   "The relay {relay} gives {name} now.",
 		"the relay will not serve this name":                              "The relay {relay} will not serve {name}: {err}.",
 		"connections for bulk fail to this relay; all stays on the links": "",
 		"ordering certificate":                                            "Asking {ca} for a certificate for {name}…",

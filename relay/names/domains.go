@@ -3,10 +3,12 @@ package names
 import (
 	"bytes"
 	"context"
+	"fmt"
 	"slices"
 	"strings"
 	"time"
 
+	"keystay/internal/domainproof"
 	"keystay/internal/keyname"
 )
 
@@ -205,7 +207,11 @@ func (n *Names) proveFirst(c *Claimant, gr *grant, tok *admission, known *answer
 
 // unproven is the denial of a domain that DNS does not give to the identity.
 func (n *Names) unproven(c *Claimant, text string) *Denied {
-	d := c.deny(DeniedUnproven, text, "see which records to set: remote dns "+c.Name+" --relay "+n.zone)
+	label := keyname.Label(c.Key, "")
+	d := c.deny(DeniedUnproven, text,
+		fmt.Sprintf("set this record: %s TXT %s", domainproof.Owner(c.Name), domainproof.Record(label)),
+		fmt.Sprintf("or this one: %s CNAME %s", c.Name, domainproof.Target(label, n.zone)),
+		"see what is there: remote dns "+c.Name+" --relay "+n.zone)
 	d.Retry = proofRetry
 	return d
 }

@@ -109,7 +109,9 @@ func TestDomainIsWhoseDNSNames(t *testing.T) {
 	err := r.claim(a, app, "")
 	denied(t, err, names.DeniedUnproven)
 	var de *names.Denied
-	if !errors.As(err, &de) || de.Retry <= 0 || !strings.Contains(de.Text, "SERVFAIL") || !slices.Contains(de.Hints, "see which records to set: remote dns app.example.test --relay relay.test") {
+	if !errors.As(err, &de) || de.Retry <= 0 || !strings.Contains(de.Text, "SERVFAIL") || !slices.Equal(de.Hints, []string{
+		"set this record: _keystay.app.example.test TXT keystay=" + strings.TrimSuffix(a.label(), "."+zone),
+		"or this one: app.example.test CNAME " + a.label(), "see what is there: remote dns app.example.test --relay relay.test"}) {
 		t.Errorf("told: %+v", de)
 	}
 	r.holds(nil, app)
