@@ -121,7 +121,7 @@ func setUp(env *testscript.Env) error {
 	}
 	env.Values[settingKey{}] = w
 	env.Defer(func() { w.tearDown(env.T()) })
-	ports := make([]string, 3)
+	ports := make([]string, 4)
 	for i := range ports {
 		addr, release, err := reserve()
 		if err != nil {
@@ -147,6 +147,7 @@ func setUp(env *testscript.Env) error {
 	}
 	w.site.addr = local
 	w.streams["site"] = &w.site.log
+	env.Setenv("HOOK", ports[3])
 	for key, value := range environs(env.WorkDir, public, plain, local, w.ca.DirectoryURL(), apiRoot, root) {
 		env.Setenv(key, value)
 	}

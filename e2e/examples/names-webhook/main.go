@@ -10,11 +10,13 @@ package main
 
 import (
 	"bufio"
+	"context"
 	"crypto/hmac"
 	"crypto/sha256"
 	"crypto/subtle"
 	"encoding/hex"
 	"encoding/json"
+	"errors"
 	"flag"
 	"fmt"
 	"io"
@@ -22,8 +24,10 @@ import (
 	"net"
 	"net/http"
 	"os"
+	"os/signal"
 	"strconv"
 	"strings"
+	"syscall"
 	"time"
 )
 
@@ -42,7 +46,12 @@ func main() {
 	}
 	fmt.Println("listening on", ln.Addr())
 	s := &server{secret: []byte(strings.TrimSpace(string(secret))), invitations: *invitations}
-	log.Fatal((&http.Server{Handler: s, ReadTimeout: 5 * time.Second}).Serve(ln))
+	srv := &http.Server{Handler: s, ReadTimeout: 5 * time.Second}
+	stop, _ := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	context.AfterFunc(stop, func() { srv.Close() })
+	if err := srv.Serve(ln); !errors.Is(err, http.ErrServerClosed) {
+		log.Fatal(err)
+	}
 }
 
 type server struct {
