@@ -75,8 +75,8 @@ func dial(relay, address, name string) *link {
 	proof := ed25519.Sign(key, append([]byte("keystay-link-v1\x00remote\x00"+relay+"\x00"), exporter...))
 	run, agent := []byte("\x00\x00\x00\x00\x00\x00\x00\x01"+rand.Text()[:16]), []byte("\x0bsmux-remote")
 	l := &link{Conn: c}
-	l.send(hello, slices.Concat(make([]byte, 1+4), public, proof, run, agent)) // minor 0, no capabilities
-	l.send(claim, append([]byte{byte(len(name))}, name+"\x00\x00"...))         // no token
+	l.send(hello, slices.Concat([]byte{1, 0, 0, 0, 0}, public, proof, run, agent)) // minor 1, no capabilities
+	l.send(claim, append([]byte{byte(len(name))}, name+"\x00\x00\x00"...))         // no token, no flags
 	for _, want := range []byte{welcome, claimed} {
 		if t, p, err := read(c); t != want { // REFUSED or DENIED
 			log.Fatalf("the relay answered 0x%02x %q, %v", t, p, err)
