@@ -217,7 +217,7 @@ func TestBandwidthIsSet(t *testing.T) {
 			t.Errorf("took %v", d)
 		}
 		o.Set(limits.Config{})
-		if d := flow(t, visit(t, o, "a.test", alice, limits.None), 1<<30); d != 0 {
+		if d := flow(t, visit(t, o, "a.test", alice, limits.None), 64<<20); d != 0 {
 			t.Errorf("without a limit it took %v", d)
 		}
 	})
