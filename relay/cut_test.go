@@ -230,6 +230,25 @@ func TestBannedIdentityIsRefused(t *testing.T) {
 	refused(again)
 }
 
+// Visitors of a device that is banned do not wait for it: they are refused at once.
+func TestVisitorsOfABannedIdentityDoNotWait(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := memRig(t, nil)
+		id := newIdentity(t)
+		r.device(id, "a.relay.test", id.label())
+		if _, err := r.srv.Names.Ban(names.Ban{Kind: names.BanIdentity, Of: id.identity()}); err != nil {
+			t.Fatal(err)
+		}
+		r.srv.Cut(relay.Cut{Identity: id.identity(), Why: banned})
+		begin := time.Now()
+		r.refused("a.relay.test", unrecognizedName)
+		r.refused(id.label(), unrecognizedName)
+		if took := time.Since(begin); took > time.Second {
+			t.Errorf("it took %v", took)
+		}
+	})
+}
+
 // Visitors and remotes from a range of addresses that is banned are refused, each in
 // the way its program can show.
 func TestBannedAddressIsRefused(t *testing.T) {

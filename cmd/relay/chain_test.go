@@ -5,8 +5,11 @@ package main
 import (
 	"context"
 	"crypto/tls"
+	"log/slog"
 	"net"
+	"net/netip"
 	"path/filepath"
+	"reflect"
 	"testing"
 
 	"keystay/internal/handover"
@@ -90,4 +93,32 @@ func TestClaimsReachTheFirstOfThreeProcesses(t *testing.T) {
 	if c, more := <-heard; more {
 		t.Errorf("heard %+v", c)
 	}
+}
+
+// What is cut in the third process is cut in the first, too: it may still have
+// visitors of it.
+func TestCutsReachTheFirstOfThreeProcesses(t *testing.T) {
+	second, first := tookOver(t) // as the new one, and the old
+	third, ofSecond := tookOver(t)
+	g, err := names.OpenGrants(t.TempDir())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer g.Close()
+	p := &process{log: slog.New(slog.DiscardHandler), takeover: &takeover{side: second}}
+	p.srv = &relay.Server{Domain: "relay.test", TLS: new(tls.Config), Names: &names.Names{Grants: g}, OnCut: p.cutOld}
+	defer p.srv.Close()
+	defer p.wg.Wait()
+	told := make(chan struct{})
+	go func() { defer close(told); p.listenTo(&oldProcess{ofSecond}) }()
+	heard := make(chan handover.Cut, 1)
+	go first.Told(func(handover.Claim) {}, func(c handover.Cut) { heard <- c })
+	ban := relay.Cut{Addresses: netip.MustParsePrefix("192.0.2.0/24"), Why: names.Denied{Code: names.DeniedBanned, Text: "why", Hints: []string{"do"}}}
+	(&process{log: p.log, takeover: &takeover{side: third}}).cutOld(ban)
+	want := handover.Cut{Addresses: "192.0.2.0/24", Code: int(names.DeniedBanned), Text: "why", Hints: []string{"do"}}
+	if c := <-heard; !reflect.DeepEqual(c, want) {
+		t.Errorf("heard %+v", c)
+	}
+	third.Close()
+	<-told
 }

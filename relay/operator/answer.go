@@ -70,7 +70,7 @@ func answer(w http.ResponseWriter, value any, err error) {
 	w.Header().Set("Content-Type", "application/json")
 	w.Header().Set("Cache-Control", "no-store")
 	w.WriteHeader(status)
-	w.Write(append(body, '\n'))
+	_, _ = w.Write(append(body, '\n')) // who has gone hears nothing
 }
 
 // read decodes the body of a request into v, strictly. No body leaves v as it is.
