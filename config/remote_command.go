@@ -3,6 +3,7 @@ package config
 import (
 	"fmt"
 	"slices"
+	"strings"
 
 	"github.com/spf13/pflag"
 )
@@ -11,6 +12,7 @@ import (
 var (
 	releaseKeys = []string{"relay", "relay-address", "relay-root", "state-dir", "transport", "proxy", "dns"}
 	loginKeys   = []string{"token-file", "state-dir"}
+	dnsKeys     = []string{"relay", "state-dir", "dns"}
 )
 
 // ReleaseFlags adds the flags of "remote release": how its relay is reached.
@@ -18,6 +20,9 @@ func ReleaseFlags(fs *pflag.FlagSet) { register(fs, someKeys(releaseKeys)) }
 
 // LoginFlags adds the flags of "remote login".
 func LoginFlags(fs *pflag.FlagSet) { register(fs, someKeys(loginKeys)) }
+
+// DNSFlags adds the flags of "remote dns".
+func DNSFlags(fs *pflag.FlagSet) { register(fs, someKeys(dnsKeys)) }
 
 func someKeys(names []string) []Key {
 	return slices.DeleteFunc(RemoteKeys(), func(k Key) bool { return !slices.Contains(names, k.Name) })
@@ -61,6 +66,31 @@ func LoadLogin(fs *pflag.FlagSet, relay string) (*Remote, []Warning, error) {
 	r.Relays = []string{relay}
 	warnings := wrong.secretFile("token-file", r.TokenFile, &r.Token)
 	return r, warnings, finish(src, repeated(fs, src.keys), wrong, "relay")
+}
+
+// LoadDNS reads what LoadRemote reads of the flags of [DNSFlags]. Domain is name, and
+// Relays has one at least.
+func LoadDNS(fs *pflag.FlagSet, name string) (*Remote, error) {
+	r, wrong, src, err := loadSome(fs, dnsKeys)
+	if err != nil {
+		return nil, err
+	}
+	if len(r.Relays) == 0 {
+		wrong.add("relay", "missing", "the relay that is to serve the domain, as in --relay relay.net")
+	}
+	for i := range r.Relays {
+		wrong.relay(&r.Relays[i])
+	}
+	r.Domain = name
+	wrong.publicName(&r.Domain, r.Relays)
+	for _, relay := range r.Relays {
+		host, _, _ := strings.Cut(relay, ":")
+		if r.Domain == host || strings.HasSuffix(r.Domain, "."+host) {
+			wrong.add("domain", quote(r.Domain)+" is no domain of your own: it is the relay's", "a name below "+host+" needs no record of yours")
+		}
+	}
+	wrong.dns(&r.DNS)
+	return r, finish(src, repeated(fs, src.keys), wrong, "domain")
 }
 
 // loadSome reads some of the remote's keys.

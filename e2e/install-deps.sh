@@ -28,6 +28,7 @@ need gnutls-bin gnutls-cli
 need curl curl
 need "gcc libc6-dev" gcc clang
 need openssl openssl
+need nsd nsd
 need ca-certificates update-ca-certificates
 
 if [ -z "$missing" ]; then

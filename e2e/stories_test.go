@@ -77,6 +77,8 @@ func TestStories(t *testing.T) {
 			"lent":     lent,
 			"needs":    needs,
 			"browse":   browse,
+
+			"nameserver": nameserverCommand,
 		},
 		Condition: func(cond string) (bool, error) {
 			if cond == "root" {
@@ -98,6 +100,7 @@ type setting struct {
 	wires    map[string]*world.Proxy
 	streams  map[string]*world.Transcript // what await and has look at
 	watches  map[string]*socketWatch
+	names    nameserver
 }
 
 // The names of the stories.
@@ -155,6 +158,7 @@ func setUp(env *testscript.Env) error {
 	if err != nil {
 		return err
 	}
+	env.Setenv("NAMESERVER", ports[3])
 	env.Setenv("PATH", bin+string(os.PathListSeparator)+env.Getenv("PATH"))
 	env.Setenv(world.RaceOptions, os.Getenv(world.RaceOptions))
 	return nil
@@ -209,6 +213,7 @@ func (w *setting) tearDown(t testscript.T) {
 		l.Close()
 	}
 	w.site.stop()
+	w.names.stop()
 	if w.ca != nil {
 		w.ca.Close()
 	}

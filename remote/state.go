@@ -19,6 +19,7 @@ import (
 
 	"keystay/framing"
 	"keystay/internal/hint"
+	"keystay/internal/keyname"
 	"keystay/internal/ownfile"
 )
 
@@ -56,15 +57,11 @@ type state struct {
 // openState makes the directory and the identity if need be, and begins a new
 // run. Several processes may do so at once. An error says what to do.
 func openState(dir string) (*state, error) {
-	if err := ownfile.MkdirAll(dir); err != nil {
-		return nil, unusable("make", dir, dir, err)
+	s, unlock, err := lockState(dir)
+	if err != nil {
+		return nil, err
 	}
-	s := &state{dir: dir}
-	lock := flock.New(s.path(lockFile), flock.SetPermissions(0o600))
-	if err := lock.Lock(); err != nil {
-		return nil, unusable("lock", dir, s.path(lockFile), err)
-	}
-	defer lock.Close()
+	defer unlock()
 	if err := s.loadIdentity(); err != nil {
 		return nil, err
 	}
@@ -73,6 +70,34 @@ func openState(dir string) (*state, error) {
 	}
 	s.stray(ownfile.Exposed(dir))
 	return s, nil
+}
+
+// Identity returns the label made from the device's key, of a state directory that
+// is made if need be, and so is the key. Strange is what the owner should know of
+// the files, with hints.
+func Identity(dir string) (label string, strange []error, err error) {
+	s, unlock, err := lockState(dir)
+	if err != nil {
+		return "", nil, err
+	}
+	defer unlock()
+	if err := s.loadIdentity(); err != nil {
+		return "", nil, err
+	}
+	return keyname.Label(s.key.Public().(ed25519.PublicKey), ""), s.strays, nil
+}
+
+// lockState makes the directory if need be, and keeps other processes from it.
+func lockState(dir string) (s *state, unlock func() error, err error) {
+	if err := ownfile.MkdirAll(dir); err != nil {
+		return nil, nil, unusable("make", dir, dir, err)
+	}
+	s = &state{dir: dir}
+	lock := flock.New(s.path(lockFile), flock.SetPermissions(0o600))
+	if err := lock.Lock(); err != nil {
+		return nil, nil, unusable("lock", dir, s.path(lockFile), err)
+	}
+	return s, lock.Close, nil
 }
 
 // unusable is the error of an attempt to do that with a state directory, or

@@ -8,7 +8,7 @@ func Remote() []*Advice {
 		UntrustedRelay, NoIntermediate, OtherRoot, RelayExpired, RelayNotYetValid, OtherRelay, OtherName, NotTLS, NotRelay, Silent, NoRelayCertificate, NoWebSocket, PathBreaks, SmallHello,
 		ProxySignIn, ProxyWrongUser, ProxyOtherSignIn, ProxyForbids, ProxyIsNone, ProxyPortal, ProxyCannotReach, ProxyHangsUp, ProxyEnds, ProxyKind, ProxyAway, ProxyUntrusted, ProxySOCKS, ProxyVariable,
 		ProofFails, OtherVersion,
-		NameTaken, NotBelow, TokenWanted, TokenWrong, TokenWithheld, NoNewNames, NoMoreNames, RelayUndecided, Banned, Replaced, Released, NoRelease, NotHeld, NoIdentity, BadToken, CertificateWaits, RulesUnkept,
+		NameTaken, NotBelow, TokenWanted, TokenWrong, TokenWithheld, NoNewNames, NoMoreNames, RelayUndecided, Banned, Replaced, Released, NoRelease, NotHeld, NoIdentity, BadToken, CertificateWaits, RulesUnkept, RecordsMissing, NoDNSServers, DNSFails,
 		ServedHere, ReplicaHere, RemoteState, StateObstacle, BadIdentity, NewIdentity, BadRun, ServedDamaged,
 		ServiceStopped, ServiceNoSocket, ServiceNotSocket, ServiceSocketClosed, ServiceSilent, ServiceUnknownHost,
 		ServiceUntrusted, ServiceHandshake, ServiceIsPlain, ServiceIsTLS, ServiceIsH2C, ServiceIsNotH2C, ServiceOther, ServiceBroken, TooManyVisitors,
@@ -300,6 +300,21 @@ var (
 		Means: "a CA issues only so many new ones for the names of a relay in a week",
 		Do: []string{"there is nothing to do but wait: it is ordered then, and renewals do not wait",
 			"or name another CA that is asked meanwhile: --acme-ca https://acme-v02.api.letsencrypt.org/directory --acme-ca URL"},
+	}
+	RecordsMissing = &Advice{
+		Shown: "… is not ready: …",
+		Means: "`remote dns`, for a domain of one's own",
+		Do:    []string{"set what is missing where the domain's DNS is kept, and run this again: what was asked before can be remembered by DNS servers for an hour"},
+	}
+	NoDNSServers = &Advice{
+		Shown: "it is not known which DNS server to ask: …",
+		Means: "`remote dns`, on a system without /etc/resolv.conf, such as Windows or Android",
+		Do:    []string{"name one: --dns 9.9.9.9"},
+	}
+	DNSFails = &Advice{
+		Shown: "the … records of …: the DNS server …",
+		Means: "`remote dns`: this says nothing of the records",
+		Do:    []string{"ask another DNS server: --dns 9.9.9.9", "where all say SERVFAIL, the servers of the domain are out of order, or its DNSSEC is"},
 	}
 	RulesUnkept = &Advice{
 		Shown: "a visitor was refused here whom the relay should have refused",
