@@ -303,8 +303,9 @@ var (
 	}
 	RulesUnkept = &Advice{
 		Shown: "a visitor was refused here whom the relay should have refused",
-		Means: "`--allow` or `--deny`, and the relay is too old, or does not keep to them",
-		Do:    []string{"--allow and --deny hold all the same; only this device's line is not spared: ask the relay's operator to update it"},
+		Means: "`--allow` or `--deny`, and the relay is too old, does not keep to them, or has others of another replica",
+		Do: []string{"--allow and --deny hold all the same; only this device's line is not spared: ask the relay's operator to update it",
+			"give all replicas of a name the same --allow and --deny: of theirs the relay keeps to the last"},
 	}
 )
 
