@@ -150,6 +150,11 @@ func TestOlderMinorVersionsHaveNoNewFields(t *testing.T) {
 					t.Errorf("claim %+v", c)
 				}
 				p.expect(claimed)
+				p.send(rec(claim, str8("y"), str16(""))) // whose flags may be missing
+				if c := <-claims; c.Name != "y" || c.Replica {
+					t.Errorf("claim %+v", c)
+				}
+				p.expect(claimed)
 				up(t, l)
 
 				gone := make(chan *framing.Denial, 1)

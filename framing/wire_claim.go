@@ -50,8 +50,9 @@ func parseClaim(p []byte, minor uint8) (c Claim, err error) {
 	var n, t, rules []byte
 	var flags uint8
 	s := cryptobyte.String(p)
+	// The first relays took a CLAIM of minor version 1 without flags, too.
 	if !readStr8(&s, &n) || !readStr16(&s, &t) ||
-		minor >= 1 && !s.ReadUint8(&flags) || minor >= 2 && !readStr16(&s, &rules) {
+		minor >= 1 && !s.ReadUint8(&flags) && minor > 1 || minor >= 2 && !readStr16(&s, &rules) {
 		return c, protocolErrorf("short CLAIM")
 	}
 	if len(n) > hostname.Max || len(t) > maxToken {
