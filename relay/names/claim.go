@@ -17,7 +17,7 @@ type Claimant struct {
 	Token  string     // may be empty
 	Source netip.Addr // where its link comes from; the zero Addr is not known
 
-	// Certified says that the device has a certificate for the name: it needs no turn
+	// Certified says that the device has a certificate for the name: it needs no slot
 	// to order a first one.
 	Certified bool
 
