@@ -144,6 +144,7 @@ var onlyIn = map[string]string{
 	"github.com/inetaf/tcpproxy":       "relay",
 	"go.etcd.io/bbolt":                 "relay/names",
 	"github.com/miekg/dns":             "internal/domainproof",
+	"go.mau.fi/util":                   "relay/names",
 }
 
 // onlyInTests is what a room may import in its tests alone: the peer of these.

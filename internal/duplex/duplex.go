@@ -241,7 +241,7 @@ var errRenew = errors.New("duplex: goes on in a new goroutine")
 
 // ran is called when d has ended, with its error.
 func (c *copying) ran(d, back *direction, err error) {
-	if d.turn.bytes > 0 {
+	if d.portion.bytes > 0 {
 		d.moves(0)
 	}
 	d.busy.Store(true) // nobody reads d.src any more

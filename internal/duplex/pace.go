@@ -20,10 +20,10 @@ type Pacer interface {
 	Return(n int)
 }
 
-// A turn is what a direction has reserved and not moved yet. It is used by the
+// A portion is what a direction has reserved and not moved yet. It is used by the
 // goroutine that reads, and only where the bytes are not read before they are
 // reserved.
-type turn struct {
+type portion struct {
 	bytes int
 	wait  time.Duration // before they may go
 	spent bool          // no more may go
@@ -33,20 +33,20 @@ type turn struct {
 // they may go now; otherwise pause waits. Where it takes a wait no more are reserved
 // than there are, since others of the same pacer wait for them too.
 func (d *direction) begin(n int, fd uintptr) bool {
-	if d.pacer == nil || d.turn.bytes > 0 {
+	if d.pacer == nil || d.portion.bytes > 0 {
 		return true
 	}
-	d.turn.bytes, d.turn.wait = d.pacer.Reserve(n)
-	if d.turn.bytes == 0 {
-		d.turn.spent = true
+	d.portion.bytes, d.portion.wait = d.pacer.Reserve(n)
+	if d.portion.bytes == 0 {
+		d.portion.spent = true
 		return false
 	}
-	if d.turn.wait == 0 {
+	if d.portion.wait == 0 {
 		return true
 	}
-	if n := max(1, socket.Unread(fd)); n < d.turn.bytes {
-		d.pacer.Return(d.turn.bytes - n)
-		d.turn.bytes = n
+	if n := max(1, socket.Unread(fd)); n < d.portion.bytes {
+		d.pacer.Return(d.portion.bytes - n)
+		d.portion.bytes = n
 	}
 	return false
 }
@@ -56,27 +56,27 @@ func (d *direction) most(n int) int {
 	if d.pacer == nil {
 		return n
 	}
-	return min(n, d.turn.bytes)
+	return min(n, d.portion.bytes)
 }
 
-// moves ends a turn in which n bytes were taken.
+// moves ends a portion, of which n bytes were taken.
 func (d *direction) moves(n int) {
 	if d.pacer != nil {
-		d.pacer.Return(d.turn.bytes - n)
-		d.turn.bytes = 0
+		d.pacer.Return(d.portion.bytes - n)
+		d.portion.bytes = 0
 	}
 }
 
-// waits reports whether a turn has to be waited for.
-func (t *turn) waits() bool { return t.wait > 0 || t.spent }
+// waits reports whether the portion may not go yet, or none may any more.
+func (p *portion) waits() bool { return p.wait > 0 || p.spent }
 
-// pause waits until the turn has come.
+// pause waits until the portion may go.
 func (d *direction) pause() error {
-	if d.turn.spent {
+	if d.portion.spent {
 		return ErrSpent
 	}
-	d.sleep(d.turn.wait)
-	d.turn.wait = 0
+	d.sleep(d.portion.wait)
+	d.portion.wait = 0
 	return nil
 }
 

@@ -44,7 +44,7 @@ type direction struct {
 	ended    atomic.Bool // all was written; the end of stream is passed on or about to be
 	renews   bool        // may go on in a new goroutine
 	pacer    Pacer       // nil: bytes go at once
-	turn     turn        // with a pacer
+	portion  portion     // with a pacer
 	spliced  int64       // of the bytes, those that the kernel has moved
 }
 

@@ -38,7 +38,7 @@ func (d *direction) splice(in, out syscall.RawConn) (large int, err error) {
 		if err := in.Read(fill); err != nil {
 			return 0, err
 		}
-		if d.turn.waits() {
+		if d.portion.waits() {
 			if err := d.pause(); err != nil {
 				return 0, err
 			}

@@ -35,7 +35,7 @@ func (d *direction) fromTCP(src *net.TCPConn) error {
 		if err := t.raw.Read(t.take); err != nil {
 			return err
 		}
-		if d.turn.waits() {
+		if d.portion.waits() {
 			if err := d.pause(); err != nil {
 				return err
 			}

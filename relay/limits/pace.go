@@ -7,16 +7,16 @@ import (
 )
 
 const (
-	// paceTime is for how long one stream may go on before it is another one's
-	// turn, where all of a bandwidth is in use.
+	// paceTime is for how long one stream may go on before another one may, where
+	// all of a bandwidth is in use.
 	paceTime = 50 * time.Millisecond
-	// minTurn is the least that a stream may send in its turn, in bytes: less is
-	// not worth moving in the kernel.
-	minTurn = 64 << 10
+	// minPortion is the least that a stream may send at once, in bytes: less is not
+	// worth moving in the kernel.
+	minPortion = 64 << 10
 )
 
 // A pace is a token bucket of bytes. A stream that is to send reserves them first and is
-// told how long to wait: so each gets its turn in the order in which they came.
+// told how long to wait: so the streams send in the order in which they came.
 // The zero value has no limit.
 type pace struct {
 	rate atomic.Int64 // bytes a second; 0 is no limit
@@ -50,17 +50,17 @@ func (p *pace) fillLocked(now int64) {
 	}
 }
 
-// turn returns how many of n bytes may go in one turn.
-func (p *pace) turn(n int) int {
+// portion returns how many of n bytes one stream may reserve at once.
+func (p *pace) portion(n int) int {
 	rate := p.rate.Load()
 	if rate == 0 {
 		return n
 	}
-	return min(n, max(minTurn, int(float64(rate)*paceTime.Seconds())))
+	return min(n, max(minPortion, int(float64(rate)*paceTime.Seconds())))
 }
 
-// reserve takes n bytes and returns how long to wait before they may go. Its clock
-// began at a point in time.
+// reserve takes n bytes and returns how long to wait before they may go. The
+// clock of the pace began at began.
 func (p *pace) reserve(n int, began time.Time) time.Duration {
 	if p.rate.Load() == 0 {
 		return 0

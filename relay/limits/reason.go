@@ -19,7 +19,7 @@ const (
 	NameStreams               // too many visitors at once
 	NameRate                  // too many new visitors
 	NameBytes                 // the month's bytes are used up
-	NameBandwidth             // a stream had to wait for its turn
+	NameBandwidth             // a stream had to wait for its bytes
 	IdentityStreams           // the same of an identity
 	IdentityRate
 	IdentityBytes

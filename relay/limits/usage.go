@@ -71,7 +71,7 @@ func (u *Usage) Load() error {
 	}
 	u.mu.Lock()
 	defer u.mu.Unlock()
-	u.turnLocked()
+	u.beginMonthLocked()
 	for id, value := range kept {
 		var k used
 		if json.Unmarshal(value, &k) != nil || k.Month != u.month || k.Bytes <= 0 {
@@ -88,7 +88,7 @@ func (u *Usage) Load() error {
 func (u *Usage) of(id string) *tab {
 	u.mu.Lock()
 	defer u.mu.Unlock()
-	u.turnLocked()
+	u.beginMonthLocked()
 	return u.ofLocked(id)
 }
 
@@ -121,8 +121,8 @@ func (u *Usage) halveLocked() {
 	}
 }
 
-// turnLocked begins a new month when it is time.
-func (u *Usage) turnLocked() {
+// beginMonthLocked begins a new month when it is time.
+func (u *Usage) beginMonthLocked() {
 	month := monthOf(time.Now())
 	if month == u.month {
 		return
@@ -168,7 +168,7 @@ func (u *Usage) Upkeep() error {
 func (u *Usage) changed() map[string][]byte {
 	u.mu.Lock()
 	defer u.mu.Unlock()
-	u.turnLocked()
+	u.beginMonthLocked()
 	changed := make(map[string][]byte)
 	for id := range u.drop {
 		changed[id] = nil

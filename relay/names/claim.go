@@ -17,7 +17,7 @@ type Claimant struct {
 	Token  string     // may be empty
 	Source netip.Addr // where its link comes from; the zero Addr is not known
 
-	// Certified says that the device has a certificate for the name: it needs no turn
+	// Certified says that the device has a certificate for the name: it needs no slot
 	// to order a first one.
 	Certified bool
 
@@ -90,7 +90,7 @@ func (n *Names) Claim(ctx context.Context, c Claimant) (Granted, error) {
 	// The name is the identity's, also while that it is seen now cannot be written
 	// down, as on a disk that is full.
 	_ = n.renew([]Holding{{c.Name, c.Key}})
-	return n.granted(&c, false)
+	return n.granted(&c, false), nil
 }
 
 // write writes a claim down, if it is still to be decided so. First is what was
@@ -144,7 +144,7 @@ func (n *Names) write(c *Claimant, known *answers, first verdict) (Granted, erro
 	case !v.own:
 		n.changed(Change{What: "granted", Name: c.Name, Key: c.Key, Token: v.token})
 	}
-	return n.granted(c, isNew && !v.own)
+	return n.granted(c, isNew && !v.own), nil
 }
 
 // noteExpired returns a function that adds names that have expired to list.
@@ -171,7 +171,7 @@ func (n *Names) claimKeyName(c *Claimant) (Granted, error) {
 	case WithToken:
 		var ok bool
 		err := n.view(func(l *ledger) (err error) {
-			ok, _, err = n.anyToken(l, r.Tokens, c)
+			ok, _, err = anyToken(l, r.Tokens, c)
 			return err
 		})
 		if err != nil {
@@ -184,12 +184,12 @@ func (n *Names) claimKeyName(c *Claimant) (Granted, error) {
 		return Granted{}, c.deny(DeniedClosed, "this relay gives out no names made from keys", "ask for another name with --domain")
 	}
 	n.recent.add(c.Name)
-	return n.granted(c, true)
+	return n.granted(c, true), nil
 }
 
 // granted returns what the identity is told of a name that it has.
-func (n *Names) granted(c *Claimant, isNew bool) (Granted, error) {
-	return Granted{OrderIn: n.orderIn(c, isNew)}, nil
+func (n *Names) granted(c *Claimant, isNew bool) Granted {
+	return Granted{OrderIn: n.orderIn(c, isNew)}
 }
 
 // Release gives a name back that the identity holds: from then on it is kept from

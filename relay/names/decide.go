@@ -36,9 +36,8 @@ type answers struct {
 	holder   []byte   // while this identity had the domain, or nobody,
 	evidence Evidence // and said this,
 	noProof  error    // or did not answer
-	asked    bool     // the outside decision was asked, and
-	denied   error    // this is what it said
-	counted  bool     // the new name was counted
+	asked    bool     // the outside decision was asked,
+	denied   error    // and said this; nil is yes
 }
 
 // decide is the one place where it is decided what an identity may claim: of the
@@ -155,10 +154,7 @@ func (n *Names) admit(r *Rules, c *Claimant, tok *admission) *Denied {
 
 // room says whether there is room for one more name: nil, or why not.
 func room(l *ledger, r *Rules, c *Claimant, tok *admission) (*Denied, error) {
-	most := MaxNamesPerIdentity
-	if r.NamesPerIdentity > 0 {
-		most = r.NamesPerIdentity
-	}
+	most := r.namesAtMost()
 	if tok.names > 0 {
 		most = tok.names
 	}

@@ -118,7 +118,7 @@ func (n *Names) askDomain(c *Claimant, known *answers, holder []byte) verdict {
 // admitDomain says whether the policy lets a device have one more domain, which any
 // valid token admits.
 func (n *Names) admitDomain(l *ledger, r *Rules, c *Claimant) (tok admission, denial *Denied, err error) {
-	valid, tok, err := n.anyToken(l, r.Tokens, c)
+	valid, tok, err := anyToken(l, r.Tokens, c)
 	if err != nil {
 		return tok, nil, err
 	}

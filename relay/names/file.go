@@ -43,15 +43,15 @@ type recordFile struct {
 	damage  atomic.Pointer[error]
 
 	mu      sync.Mutex
-	queue   []*change
+	queue   []*queued
 	writing bool // somebody writes what is in the queue
 }
 
-// A change is what somebody waits for to be written.
-type change struct {
+// A queued is a change that its maker waits for to be written.
+type queued struct {
 	make func(*bbolt.Tx) (changed bool, err error)
 	err  error
-	turn chan struct{} // closed when its maker is to write what is in the queue
+	lead chan struct{} // closed when its maker is to write what is in the queue
 	done chan struct{} // closed when it is made, and err set
 }
 
@@ -217,7 +217,7 @@ func (s *recordFile) view(f func(*bbolt.Tx) error) error {
 // that it has changed nothing, nothing is written. An error of f undoes what it
 // has changed, and not what the others have. So f may run several times.
 func (s *recordFile) update(f func(*bbolt.Tx) (changed bool, err error)) error {
-	c := &change{make: f, turn: make(chan struct{}), done: make(chan struct{})}
+	c := &queued{make: f, lead: make(chan struct{}), done: make(chan struct{})}
 	s.mu.Lock()
 	s.queue = append(s.queue, c)
 	first := !s.writing
@@ -227,7 +227,7 @@ func (s *recordFile) update(f func(*bbolt.Tx) (changed bool, err error)) error {
 		select {
 		case <-c.done:
 			return c.err
-		case <-c.turn:
+		case <-c.lead:
 		}
 	}
 	s.mu.Lock()
@@ -238,7 +238,7 @@ func (s *recordFile) update(f func(*bbolt.Tx) (changed bool, err error)) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.writing = len(s.queue) > 0; s.writing {
-		close(s.queue[0].turn)
+		close(s.queue[0].lead)
 	}
 	return c.err
 }
@@ -248,7 +248,7 @@ var errUnchanged = errors.New("nothing is changed")
 
 // write makes the changes of a list in one transaction. One that fails is taken
 // out, and the others are made again.
-func (s *recordFile) write(list []*change) {
+func (s *recordFile) write(list []*queued) {
 	left := list
 	for len(left) > 0 {
 		if err := s.broken(); err != nil {
@@ -289,7 +289,7 @@ func (s *recordFile) write(list []*change) {
 	}
 }
 
-func answer(list []*change, err error) {
+func answer(list []*queued, err error) {
 	for _, c := range list {
 		c.err = err
 	}

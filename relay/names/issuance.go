@@ -12,12 +12,12 @@ const (
 	// first certificate. What a CA allows for a registered domain is refilled one by
 	// one (Let's Encrypt: 50 in 7 days, so one in 202 minutes).
 	issuanceWeek = 7 * 24 * time.Hour
-	// maxTurn is how far away a turn may be: a name that asks when more wait than
+	// maxSlot is how far away a slot may be: a name that asks when more wait than
 	// have theirs by then takes none, and asks again.
-	maxTurn = 4 * issuanceWeek
-	// keptTurn is how long it is remembered that a name had its turn, if nobody has
+	maxSlot = 4 * issuanceWeek
+	// keptSlot is how long it is remembered that a name had its slot, if nobody has
 	// the name any more.
-	keptTurn = 2 * GraceTime
+	keptSlot = 2 * GraceTime
 )
 
 // An Issuance says how much of the CA's limit for the zone is left. The relay
@@ -26,27 +26,27 @@ const (
 type Issuance struct {
 	PerWeek int           `json:"per_week"` // 0 is no limit, and then nothing is counted
 	Left    int           `json:"left"`     // how many new names may order at once
-	Waiting int           `json:"waiting"`  // how many wait for their turn
+	Waiting int           `json:"waiting"`  // how many wait for their slot
 	Next    time.Duration `json:"next"`     // how long a name would wait that came now
 }
 
-// A turn is when a name may order its first certificate.
-type turn struct {
+// A slot is the time from which on a name may order its first certificate.
+type slot struct {
 	At time.Time `json:"at"`
 }
 
-// bucketKey is the key of the bucket among the turns, which are of names.
+// bucketKey is the key of the bucket among the slots, which are of names.
 var bucketKey = []byte(".")
 
-// A bucket is full of turns that may be taken at once, perWeek of them, and is
+// A bucket is full of slots that may be taken at once, perWeek of them, and is
 // refilled by one each step.
 type bucket struct {
-	// Full is when it will be full again, if no further turn is taken: each moves it
+	// Full is when it will be full again, if no further slot is taken: each moves it
 	// by a step.
 	Full time.Time `json:"full"`
 }
 
-// next returns when the next turn is, and the bucket after it was taken.
+// next returns when the next slot is, and the bucket after it was taken.
 func (b bucket) next(now time.Time, perWeek int) (at time.Time, after bucket) {
 	full := b.Full
 	if full.Before(now) {
@@ -59,34 +59,34 @@ func (b bucket) next(now time.Time, perWeek int) (at time.Time, after bucket) {
 	return at, bucket{full}
 }
 
-// decodeTurn reads a value of the table of turns; nil is the zero value.
-func decodeTurn(b []byte, v any) error {
+// decodeSlot reads a value of the table of slots; nil is the zero value.
+func decodeSlot(b []byte, v any) error {
 	if b == nil {
 		return nil
 	}
 	if err := json.Unmarshal(b, v); err != nil {
-		return fmt.Errorf("%w: a turn cannot be read", ErrDamaged)
+		return fmt.Errorf("%w: a slot cannot be read", ErrDamaged)
 	}
 	return nil
 }
 
-// turnOf returns when the turn of a name is. With take one is taken for a name that
+// slotOf returns when the slot of a name is. With take one is taken for a name that
 // has none, if it is not too far away. The zero time is at once.
-func (l *ledger) turnOf(name string, perWeek int, take bool) (at time.Time, err error) {
+func (l *ledger) slotOf(name string, perWeek int, take bool) (at time.Time, err error) {
 	if v := l.Get(tableIssued, []byte(name)); v != nil || !take {
-		var t turn
-		err := decodeTurn(v, &t)
+		var t slot
+		err := decodeSlot(v, &t)
 		return t.At, err
 	}
 	var b bucket
-	if err := decodeTurn(l.Get(tableIssued, bucketKey), &b); err != nil {
+	if err := decodeSlot(l.Get(tableIssued, bucketKey), &b); err != nil {
 		return at, err
 	}
 	at, b = b.next(l.Now(), perWeek)
-	if at.Sub(l.Now()) > maxTurn {
+	if at.Sub(l.Now()) > maxSlot {
 		return at, nil
 	}
-	for key, value := range map[string]any{name: turn{at}, string(bucketKey): b} {
+	for key, value := range map[string]any{name: slot{at}, string(bucketKey): b} {
 		v, err := json.Marshal(value)
 		if err != nil {
 			return at, err
@@ -99,7 +99,7 @@ func (l *ledger) turnOf(name string, perWeek int, take bool) (at time.Time, err 
 }
 
 // orderIn returns how long the device of a claimant waits before it orders a first
-// certificate for a name that it has got. A new name takes a turn: one that the
+// certificate for a name that it has got. A new name takes a slot: one that the
 // device had no grant for, and no certificate. So do names made from keys, which
 // have no grants. Renewals, and custom domains, count at no CA for the zone.
 //
@@ -111,7 +111,7 @@ func (n *Names) orderIn(c *Claimant, isNew bool) time.Duration {
 	}
 	var in time.Duration
 	ask := func(l *ledger, take bool) (taken bool, err error) {
-		at, err := l.turnOf(c.Name, perWeek, take)
+		at, err := l.slotOf(c.Name, perWeek, take)
 		in = max(0, at.Sub(l.Now()))
 		return !at.IsZero(), err
 	}
@@ -140,14 +140,14 @@ func (n *Names) Issuance() (i Issuance, err error) {
 	}
 	err = n.view(func(l *ledger) error {
 		var b bucket
-		if err := decodeTurn(l.Get(tableIssued, bucketKey), &b); err != nil {
+		if err := decodeSlot(l.Get(tableIssued, bucketKey), &b); err != nil {
 			return err
 		}
 		at, _ := b.next(l.Now(), i.PerWeek)
 		i.Next = at.Sub(l.Now())
 		step := issuanceWeek / time.Duration(i.PerWeek)
 		i.Left = min(i.PerWeek, max(0, int((issuanceWeek-max(0, b.Full.Sub(l.Now())))/step)))
-		return l.turns(func(_ string, t turn) {
+		return l.slots(func(_ string, t slot) {
 			if t.At.After(l.Now()) {
 				i.Waiting++
 			}
@@ -156,14 +156,14 @@ func (n *Names) Issuance() (i Issuance, err error) {
 	return i, err
 }
 
-// turns calls f with each turn.
-func (l *ledger) turns(f func(name string, t turn)) error {
+// slots calls f with each slot.
+func (l *ledger) slots(f func(name string, t slot)) error {
 	for k, v := range l.From(tableIssued, nil) {
 		if slices.Equal(k, bucketKey) {
 			continue
 		}
-		var t turn
-		if err := decodeTurn(v, &t); err != nil {
+		var t slot
+		if err := decodeSlot(v, &t); err != nil {
 			return err
 		}
 		f(string(k), t)
@@ -171,11 +171,11 @@ func (l *ledger) turns(f func(name string, t turn)) error {
 	return nil
 }
 
-// sweepTurns forgets up to limit turns that are long over, of names that nobody has.
-func (l *ledger) sweepTurns(limit int) error {
+// sweepSlots forgets up to limit slots that are long over, of names that nobody has.
+func (l *ledger) sweepSlots(limit int) error {
 	var over []string
-	err := l.turns(func(name string, t turn) {
-		if len(over) < limit && l.Now().Sub(t.At) > keptTurn && l.Get(tableGrants, []byte(name)) == nil {
+	err := l.slots(func(name string, t slot) {
+		if len(over) < limit && l.Now().Sub(t.At) > keptSlot && l.Get(tableGrants, []byte(name)) == nil {
 			over = append(over, name)
 		}
 	})

@@ -102,7 +102,6 @@ func reversed(name string) []byte {
 type ledger struct {
 	Tx
 	expire time.Duration // how long an unused name is kept; 0 is GrantTime
-	grace  time.Duration // 0 is GraceTime; for tests
 }
 
 // raw returns the grant of name, whatever has become of it, or nil.

@@ -125,8 +125,13 @@ func (n *Names) SetRules(r Rules) { n.replaced.Store(&r) }
 // NamesAtMost is how many names one identity may hold, without the one made from its
 // key, where no token says something else.
 func (n *Names) NamesAtMost() int {
-	if most := n.InForce().NamesPerIdentity; most > 0 {
-		return most
+	r := n.InForce()
+	return r.namesAtMost()
+}
+
+func (r *Rules) namesAtMost() int {
+	if r.NamesPerIdentity > 0 {
+		return r.NamesPerIdentity
 	}
 	return MaxNamesPerIdentity
 }

@@ -28,7 +28,7 @@ type recent struct {
 	mu        sync.Mutex
 	began     time.Time           // when the relay has started
 	now, past map[string]struct{} // names
-	turned    time.Time           // when now became empty
+	rotated   time.Time           // when now became empty
 }
 
 // begin notes the start of the relay.
@@ -41,7 +41,7 @@ func (r *recent) begin() {
 func (r *recent) add(name string) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	r.turn()
+	r.rotate()
 	if r.now == nil {
 		r.now = make(map[string]struct{})
 	}
@@ -51,22 +51,22 @@ func (r *recent) add(name string) {
 func (r *recent) has(name string) bool {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	r.turn()
+	r.rotate()
 	_, now := r.now[name]
 	_, past := r.past[name]
 	return now || past || time.Since(r.began) < restartTime
 }
 
-// turn forgets the older half in time.
-func (r *recent) turn() {
-	age := time.Since(r.turned)
+// rotate forgets the older half in time.
+func (r *recent) rotate() {
+	age := time.Since(r.rotated)
 	if len(r.now) < maxRecent && age < recentTime {
 		return
 	}
 	if r.past = r.now; age > 2*recentTime {
 		r.past = nil
 	}
-	r.now, r.turned = nil, time.Now()
+	r.now, r.rotated = nil, time.Now()
 }
 
 // looksMade reports whether a label of name, at any depth below zone, has the form

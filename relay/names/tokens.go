@@ -254,7 +254,7 @@ func (t *TokenInfo) wrongFor(now time.Time, c *Claimant) string {
 }
 
 // anyToken reports whether the token of a claim is valid, whatever it is for.
-func (n *Names) anyToken(l *ledger, list []Token, c *Claimant) (valid bool, a admission, err error) {
+func anyToken(l *ledger, list []Token, c *Claimant) (valid bool, a admission, err error) {
 	a, err = findToken(l, list, c)
 	if err != nil {
 		return false, a, err

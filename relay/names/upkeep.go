@@ -57,13 +57,13 @@ func (n *Names) lookAfter(ctx context.Context, connected []Holding) error {
 	return n.sweepRest()
 }
 
-// sweepRest takes out bans that are over, and turns.
+// sweepRest takes out bans that are over, and slots.
 func (n *Names) sweepRest() error {
 	return n.update(func(l *ledger) error {
 		if err := l.sweepBans(); err != nil {
 			return err
 		}
-		return l.sweepTurns(upkeepBatch)
+		return l.sweepSlots(upkeepBatch)
 	})
 }
 

@@ -1,9 +1,6 @@
 package names
 
-import (
-	"bytes"
-	"encoding/hex"
-)
+import "bytes"
 
 // LoadUsage returns what SaveUsage has kept.
 func (n *Names) LoadUsage() (map[string][]byte, error) {
@@ -39,21 +36,11 @@ func (n *Names) LimitsOf(name string) (allowed map[string]string, err error) {
 		if err != nil || gr == nil || gr.Token == "" {
 			return err
 		}
-		hash, err := hex.DecodeString(gr.Token)
-		if err != nil {
-			return nil
+		_, t, err := l.tokenByID(gr.Token)
+		if err == nil && t != nil {
+			allowed = t.Limits
 		}
-		for k, v := range l.From(tableTokens, hash) {
-			if tokenID(k) != gr.Token {
-				break
-			}
-			t, err := parseToken(k, v)
-			if err == nil {
-				allowed = t.Limits
-			}
-			return err
-		}
-		return nil
+		return err
 	})
 	return allowed, err
 }
