@@ -42,14 +42,6 @@ func (p prefix) coarse() prefix {
 	return prefix{p.net &^ 0xffffffff, p.bits}
 }
 
-// times is how many times as much as the least prefix this one may have.
-func (p prefix) times() int {
-	if p.bits == 48 {
-		return SiteFactor
-	}
-	return 1
-}
-
 // An entry is what a table knows of one prefix. It is guarded by the table's owner.
 type entry struct {
 	prefix
