@@ -100,7 +100,7 @@ func (c *Cut) ends(sess *session) bool {
 	case c.Name != "" && c.Why.Code != 0:
 		return false
 	case c.Name != "":
-		return slices.Contains(sess.granted(), c.Name)
+		return slices.Contains(sess.granted(), c.Name) && c.is(sess)
 	case c.Address.IsValid():
 		return addrPort(sess.link.RemoteAddr()) == c.Address
 	case c.Addresses.IsValid():
@@ -118,6 +118,8 @@ func (c *Cut) covers(name string) bool {
 // visitors.
 func (sess *session) lose(c Cut, n *severing) {
 	switch {
+	// Asked first, since it costs less, and a token may have opened thousands of names.
+	case c.Identity != "" && !slices.ContainsFunc(sess.granted(), c.covers):
 	case !c.is(sess):
 	case c.Addresses.IsValid():
 		n.add(false, nil, sess.link.CutStreams(func(h framing.Header) bool { return c.Addresses.Contains(h.Source.Addr()) }))

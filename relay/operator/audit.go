@@ -45,6 +45,7 @@ type Audit struct {
 	size int64
 	torn bool // the last line may have no end
 	lost int  // entries that were not written
+	over bool // Close was called
 }
 
 // OpenAudit opens audit.log in dir, which it makes if need be. The caller closes it.
@@ -66,6 +67,7 @@ func (a *Audit) Close() error {
 	}
 	a.mu.Lock()
 	defer a.mu.Unlock()
+	a.over = true
 	if a.out == nil {
 		return nil
 	}
@@ -84,6 +86,9 @@ func (a *Audit) Note(e Entry) {
 	}
 	a.mu.Lock()
 	defer a.mu.Unlock()
+	if a.over {
+		return
+	}
 	if err := a.noteLocked(e); err != nil {
 		a.failedLocked(err)
 	}

@@ -122,6 +122,17 @@ func TestAuditBeginsWhenItCan(t *testing.T) {
 	}
 }
 
+// After Close nothing is written, and no file is opened again.
+func TestAuditIsOverAfterClose(t *testing.T) {
+	a, _ := openAudit(t, t.TempDir())
+	a.Note(operator.Entry{What: "test", On: "before"})
+	a.Close()
+	a.Note(operator.Entry{What: "test", On: "after"})
+	if got := last(t, a, 10, time.Time{}); fmt.Sprint(got) != "[before]" {
+		t.Errorf("got %v", got)
+	}
+}
+
 // No audit log keeps nothing, and harms nobody.
 func TestNoAudit(t *testing.T) {
 	var a *operator.Audit
