@@ -294,6 +294,10 @@ func (sess *session) decide(ctx context.Context, c framing.Claim) (granted names
 	}
 	again := slices.Contains(sess.granted(), name)
 	if err := s.presence.claim(sess, c); err != nil {
+		var d *framing.Denial
+		if s.custom(name) && errors.As(err, &d) && d.Code == framing.DeniedTaken {
+			d.Code, d.Text = framing.DeniedUnavailable, "the device that had this domain is about to lose it: ask again"
+		}
 		return granted, err
 	}
 	// What was cut meanwhile may have been looked for before the name was here.
@@ -302,11 +306,6 @@ func (sess *session) decide(ctx context.Context, c framing.Claim) (granted names
 			s.presence.drop(sess, func(n string) bool { return n == name })
 			return granted, told(err)
 		}
-	}
-	// So may somebody else whose domain it is now, by DNS.
-	if s.custom(name) && !s.Names.Holds(name, sess.key) {
-		s.presence.forfeit(name, sess.key)
-		return granted, &framing.Denial{Name: name, Code: framing.DeniedUnavailable, Text: "another device has got this domain meanwhile"}
 	}
 	s.router.expected.arrived(name)
 	sess.unclaimed.Stop()

@@ -224,7 +224,7 @@ var (
 	}
 	NotBelow = &Advice{
 		Shown: "not a name below …",
-		Do:    []string{"choose a name below the relay's own, such as xyz.relay.net at relay.net"},
+		Do:    []string{"choose a name below the relay's own, such as xyz.relay.net at relay.net; this relay gives out no domains of one's own, or this one is its own or above it"},
 	}
 	TokenWanted = &Advice{
 		Shown: "this relay asks for a token",

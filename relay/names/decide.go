@@ -3,7 +3,6 @@ package names
 import (
 	"bytes"
 	"context"
-	"crypto/ed25519"
 	"errors"
 	"fmt"
 	"strings"
@@ -232,13 +231,6 @@ func (n *Names) holder(name string) (key []byte, err error) {
 		return err
 	})
 	return key, err
-}
-
-// Holds reports whether the record gives name to the identity with a key. It does
-// too where that cannot be told now.
-func (n *Names) Holds(name string, key ed25519.PublicKey) bool {
-	holder, err := n.holder(name)
-	return err != nil || key.Equal(ed25519.PublicKey(holder))
 }
 
 // HolderOf stands for the identity that the record gives name to, if there is one,
