@@ -105,6 +105,15 @@ type ledger struct {
 	grace  time.Duration // 0 is GraceTime; for tests
 }
 
+// ends is when something ends by the record's time that is to end at a time of the
+// machine's clock, which may be another: see clock. The zero time is never.
+func (l *ledger) ends(at time.Time) time.Time {
+	if at.IsZero() {
+		return at
+	}
+	return at.Add(l.Now().Sub(wholeSeconds(time.Now())).Round(time.Minute))
+}
+
 // raw returns the grant of name, whatever has become of it, or nil.
 func (l *ledger) raw(name string) (*grant, error) {
 	b := l.Get(tableGrants, []byte(name))
