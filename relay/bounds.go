@@ -3,10 +3,10 @@ package relay
 import (
 	"context"
 	"crypto/ed25519"
-	"errors"
 	"fmt"
 	"log/slog"
 	"net"
+	"net/netip"
 	"sync"
 	"time"
 
@@ -106,13 +106,34 @@ func (b *bounds) begin(s *Server) {
 			return again, ok
 		}
 	}
+	if s.Names.Network == nil {
+		s.Names.Network = b.network
+	}
 	if s.Names.Prove != nil {
 		s.Names.Prove = b.bound(s.Names.Prove)
 	}
+	if s.Names.Ask != nil {
+		s.Names.Ask = b.boundAsk(s.Names.Ask)
+	}
+}
+
+// network returns what of the internet is one network among those that share the
+// turns at the CA: 24 bits of IPv4, 32 of IPv6, which is what a provider gets. One
+// that is exempt is none.
+func (b *bounds) network(a netip.Addr) netip.Prefix {
+	bits := 32
+	if a = a.Unmap(); a.Is4() {
+		bits = 24
+	}
+	if b.addresses.Exempt(a) {
+		return netip.Prefix{}
+	}
+	p, _ := a.WithZone("").Prefix(bits)
+	return p
 }
 
 // errTooManyDomains says why DNS is not asked.
-var errTooManyDomains = errors.New("too many custom domains were asked for from this network: wait a minute")
+var errTooManyDomains = fmt.Errorf("too many custom domains were asked for from this network: wait a minute (%w)", names.ErrNotAsked)
 
 // bound asks DNS for no more custom domains than the address of a claimant may make
 // the relay ask for: each costs others some packets.
@@ -122,6 +143,16 @@ func (b *bounds) bound(prove func(context.Context, names.Claimant) (names.Eviden
 			return nil, errTooManyDomains
 		}
 		return prove(ctx, c)
+	}
+}
+
+// boundAsk is bound for the outside decision, which costs others as much.
+func (b *bounds) boundAsk(ask func(context.Context, names.Claimant) error) func(context.Context, names.Claimant) error {
+	return func(ctx context.Context, c names.Claimant) error {
+		if ok, again := b.addresses.Allow(limits.DomainProof, c.Source); !ok {
+			return &names.Denied{Name: c.Name, Code: names.DeniedLimit, Text: "too many new names were asked for from this network", Retry: again}
+		}
+		return ask(ctx, c)
 	}
 }
 

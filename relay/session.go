@@ -43,7 +43,7 @@ const (
 )
 
 // lines bounds what remotes can make the relay log.
-type lines struct{ denied, refused, undecided, unseen, connected, up, gone quota }
+type lines struct{ denied, refused, undecided, unseen, connected, up, gone, usual quota }
 
 // A session is the authenticated link from a remote, from the relay's side.
 type session struct {
@@ -287,7 +287,9 @@ func (sess *session) decide(ctx context.Context, c framing.Claim) (granted names
 		return granted, told(err)
 	}
 	if err := s.bounds.allow(name, sess.key, s.Names); err != nil {
-		sess.log().Warn("a name has the usual limits", "name", name, "err", err, hint.Attr(hint.All(err)))
+		if left, ok := s.lines.usual.take(1, undecidedAgain); ok {
+			sess.log().Warn("a name has the usual limits", "name", name, "err", err, hint.Attr(hint.All(err)), left)
+		}
 	}
 	if d := s.bounds.usedUp(name, sess.key); d != nil {
 		return granted, d
@@ -336,6 +338,7 @@ func (sess *session) release(_ context.Context, name string) error {
 		}
 		return err
 	}
+	sess.srv.cuts.Add(1) // a claim of it that is under way is decided again
 	for _, other := range sess.srv.presence.forfeit(name, sess.key) {
 		if other != sess { // which has the answer
 			other.link.Revoke(framing.Denial{Name: name, Code: framing.DeniedReleased, Text: "this device has given the name back"})

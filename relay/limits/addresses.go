@@ -78,6 +78,14 @@ func (a *Addresses) exemptLocked(addr netip.Addr) bool {
 	return !addr.IsValid() || slices.ContainsFunc(a.exempt, func(p netip.Prefix) bool { return p.Contains(addr) })
 }
 
+// Exempt reports whether nothing counts for an address.
+func (a *Addresses) Exempt(addr netip.Addr) bool {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	a.readyLocked()
+	return a.exemptLocked(addr.Unmap().WithZone(""))
+}
+
 // A Connection is one that counts for its address. Of a nil Connection nothing
 // counts: it is from an exempt address.
 type Connection struct {

@@ -86,17 +86,19 @@ func ParseRange(s string) (netip.Prefix, error) {
 func banKey(kind BanKind, of string) []byte { return []byte(string(kind) + " " + of) }
 
 // Ban bans, from when it returns: no name is given out against it, and no claim
-// that is under way is granted. Who is connected is not its matter. A ban of the
+// that is under way is granted. Who is connected is not its matter. Until is by the
+// machine's clock, and in what is returned by the record's time. A ban of the
 // same takes the place of the one that there is.
 func (n *Names) Ban(b Ban) (Ban, error) {
 	if err := b.Check(); err != nil {
 		return b, err
 	}
+	until := b.Until
 	err := n.update(func(l *ledger) error {
 		if l.Count(tableBans) >= MaxBans && l.Get(tableBans, banKey(b.Kind, b.Of)) == nil {
 			return fmt.Errorf("there are %d bans already: lift some", MaxBans)
 		}
-		b.Since = l.Now()
+		b.Since, b.Until = l.Now(), l.ends(until)
 		v, err := json.Marshal(b)
 		if err != nil {
 			return err

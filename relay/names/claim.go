@@ -90,7 +90,7 @@ func (n *Names) Claim(ctx context.Context, c Claimant) (Granted, error) {
 	// The name is the identity's, also while that it is seen now cannot be written
 	// down, as on a disk that is full.
 	_ = n.renew([]Holding{{c.Name, c.Key}})
-	return n.granted(&c, false), nil
+	return n.granted(&c, false, false), nil
 }
 
 // write writes a claim down, if it is still to be decided so. First is what was
@@ -144,7 +144,7 @@ func (n *Names) write(c *Claimant, known *answers, first verdict) (Granted, erro
 	case !v.own:
 		n.changed(Change{What: "granted", Name: c.Name, Key: c.Key, Token: v.token})
 	}
-	return n.granted(c, isNew && !v.own), nil
+	return n.granted(c, isNew && !v.own, v.vouched), nil
 }
 
 // noteExpired returns a function that adds names that have expired to list.
@@ -169,11 +169,7 @@ func (n *Names) claimKeyName(c *Claimant) (Granted, error) {
 	}
 	switch r := n.InForce(); r.KeyNames {
 	case WithToken:
-		var ok bool
-		err := n.view(func(l *ledger) (err error) {
-			ok, _, err = anyToken(l, r.Tokens, c)
-			return err
-		})
+		ok, err := n.opensKeyName(r.Tokens, c)
 		if err != nil {
 			return Granted{}, err
 		}
@@ -184,12 +180,36 @@ func (n *Names) claimKeyName(c *Claimant) (Granted, error) {
 		return Granted{}, c.deny(DeniedClosed, "this relay gives out no names made from keys", "ask for another name with --domain")
 	}
 	n.recent.add(c.Name)
-	return n.granted(c, true), nil
+	return n.granted(c, true, n.InForce().KeyNames == WithToken), nil
 }
 
-// granted returns what the identity is told of a name that it has.
-func (n *Names) granted(c *Claimant, isNew bool) Granted {
-	return Granted{OrderIn: n.orderIn(c, isNew)}
+// opensKeyName reports whether the token of a claim is valid, and binds it to the
+// claimant where it is one that is bound to the first device that uses it.
+func (n *Names) opensKeyName(list []Token, c *Claimant) (ok bool, err error) {
+	var a admission
+	find := func(l *ledger) (err error) {
+		ok, a, err = anyToken(l, list, c)
+		return err
+	}
+	err = n.view(find)
+	if err != nil || !ok || a.token == nil || !a.token.Bind || a.token.BoundTo != "" {
+		return ok, err
+	}
+	err = n.update(func(l *ledger) error {
+		if err := find(l); err != nil || !ok || a.token == nil {
+			return err
+		}
+		t := *a.token
+		t.BoundTo = keyname.Label(c.Key, "")
+		return putToken(l, a.hash, &t)
+	})
+	return ok, err
+}
+
+// granted returns what the identity is told of a name that it has. Vouched says that
+// a token of the operator's has opened it.
+func (n *Names) granted(c *Claimant, isNew, vouched bool) Granted {
+	return Granted{OrderIn: n.orderIn(c, isNew, vouched)}
 }
 
 // Release gives a name back that the identity holds: from then on it is kept from

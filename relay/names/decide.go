@@ -23,6 +23,8 @@ type verdict struct {
 
 	write func(*ledger) error // writes the claim down
 	token string              // the id of the token that opens the name
+	// vouched says that a token opens it, also one that has no id.
+	vouched bool
 
 	// The identity that loses the name by this, and what it is told; or nil.
 	loser []byte
@@ -61,6 +63,9 @@ func (n *Names) decide(l *ledger, c *Claimant, known *answers) (verdict, error) 
 	if err != nil {
 		return verdict{}, err
 	}
+	if !tok.admits { // then nothing of it counts: not its limits, and no use of it
+		tok = admission{wrong: tok.wrong}
+	}
 	other, err := l.below(c.Name, c.Key)
 	switch {
 	case errors.Is(err, errTooMany):
@@ -79,7 +84,7 @@ func (n *Names) decide(l *ledger, c *Claimant, known *answers) (verdict, error) 
 	if v, wait := n.outside(c, known); wait {
 		return v, nil
 	}
-	return verdict{token: tok.id, write: func(l *ledger) error {
+	return verdict{token: tok.id, vouched: tok.admits, write: func(l *ledger) error {
 		if err := tok.use(l, c); err != nil {
 			return err
 		}

@@ -3,6 +3,7 @@ package names
 import (
 	"bytes"
 	"context"
+	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -151,9 +152,12 @@ func again(gr *grant, known *answers, now time.Time) (p Proof, lost string) {
 		return Proof{Checked: now, Via: m.Via, Authenticated: m.Authenticated}, ""
 	}
 	since, limit, why := &p.Failing, lostAfter, "DNS does not name this device for it"
-	if known.noProof != nil {
+	switch {
+	case errors.Is(known.noProof, ErrNotAsked):
+		return p, ""
+	case known.noProof != nil:
 		since, limit, why = &p.Silent, silentAfter, "DNS does not say whose it is: "+known.noProof.Error()
-	} else {
+	default:
 		p.Silent = time.Time{}
 	}
 	if since.IsZero() {

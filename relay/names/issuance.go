@@ -3,7 +3,10 @@ package names
 import (
 	"encoding/json"
 	"fmt"
+	"maps"
+	"net/netip"
 	"slices"
+	"sync"
 	"time"
 )
 
@@ -46,14 +49,15 @@ type bucket struct {
 	Full time.Time `json:"full"`
 }
 
-// next returns when the next slot is, and the bucket after it was taken.
-func (b bucket) next(now time.Time, perWeek int) (at time.Time, after bucket) {
+// next returns when the next slot is, and the bucket after it was taken. A slot that
+// leaves so much of the bucket to others is one of a bucket that is smaller.
+func (b bucket) next(now time.Time, perWeek int, left time.Duration) (at time.Time, after bucket) {
 	full := b.Full
 	if full.Before(now) {
 		full = now
 	}
 	full = full.Add(issuanceWeek / time.Duration(perWeek))
-	if at = full.Add(-issuanceWeek); at.Before(now) {
+	if at = full.Add(left - issuanceWeek); at.Before(now) {
 		at = now
 	}
 	return at, bucket{full}
@@ -70,32 +74,37 @@ func decodeSlot(b []byte, v any) error {
 	return nil
 }
 
-// slotOf returns when the slot of a name is. With take one is taken for a name that
-// has none, if it is not too far away. The zero time is at once.
-func (l *ledger) slotOf(name string, perWeek int, take bool) (at time.Time, err error) {
-	if v := l.Get(tableIssued, []byte(name)); v != nil || !take {
-		var t slot
-		err := decodeSlot(v, &t)
-		return t.At, err
+// slotOf returns when the slot of a name is, or the zero time.
+func (l *ledger) slotOf(name string) (time.Time, error) {
+	var t slot
+	err := decodeSlot(l.Get(tableIssued, []byte(name)), &t)
+	return t.At, err
+}
+
+// takeSlot takes a slot for a name that has none, and returns when that is: too far
+// away, where none was taken.
+func (l *ledger) takeSlot(name string, perWeek int, among share) (at time.Time, taken bool, err error) {
+	if at, err = l.slotOf(name); err != nil || !at.IsZero() {
+		return at, false, err
 	}
 	var b bucket
 	if err := decodeSlot(l.Get(tableIssued, bucketKey), &b); err != nil {
-		return at, err
+		return at, false, err
 	}
-	at, b = b.next(l.Now(), perWeek)
-	if at.Sub(l.Now()) > maxSlot {
-		return at, nil
+	at, b = b.next(l.Now(), perWeek, among.left)
+	if at.Sub(l.Now()) > among.most {
+		return at, false, nil
 	}
 	for key, value := range map[string]any{name: slot{at}, string(bucketKey): b} {
 		v, err := json.Marshal(value)
 		if err != nil {
-			return at, err
+			return at, false, err
 		}
 		if err := l.Set(tableIssued, []byte(key), v); err != nil {
-			return at, err
+			return at, false, err
 		}
 	}
-	return at, nil
+	return at, true, nil
 }
 
 // orderIn returns how long the device of a claimant waits before it orders a first
@@ -104,32 +113,109 @@ func (l *ledger) slotOf(name string, perWeek int, take bool) (at time.Time, err 
 // have no grants. Renewals, and custom domains, count at no CA for the zone.
 //
 // When the record cannot tell, the device does not wait: the CA has the last word.
-func (n *Names) orderIn(c *Claimant, isNew bool) time.Duration {
+func (n *Names) orderIn(c *Claimant, isNew, vouched bool) time.Duration {
 	perWeek := n.InForce().CertificatesPerWeek
 	if perWeek <= 0 || c.Certified || !below(c.Name, n.zone) {
 		return 0
 	}
+	var at time.Time
 	var in time.Duration
-	ask := func(l *ledger, take bool) (taken bool, err error) {
-		at, err := l.slotOf(c.Name, perWeek, take)
-		in = max(0, at.Sub(l.Now()))
-		return !at.IsZero(), err
-	}
-	var has bool
 	err := n.view(func(l *ledger) (err error) {
-		has, err = ask(l, false)
+		at, err = l.slotOf(c.Name)
+		in = max(0, at.Sub(l.Now()))
 		return err
 	})
-	if err == nil && !has && isNew {
-		err = n.update(func(l *ledger) error {
-			_, err := ask(l, true)
-			return err
-		})
+	if err == nil && at.IsZero() && isNew {
+		in, err = n.takeSlot(c, perWeek, vouched)
 	}
 	if err != nil {
 		return 0
 	}
 	return in
+}
+
+// takeSlot takes a slot for a new name, if one is left for it, and returns how long
+// away that is.
+//
+// Keys cost nothing, so whoever likes can ask for slots without end, and never order
+// anything. What no token has opened therefore has a part only: each network a
+// quarter of what there is, see Names.Network. And where names take a token, those
+// made from keys, which take none, leave half of it, and none waits for a later
+// slot: nobody with a token waits behind them.
+func (n *Names) takeSlot(c *Claimant, perWeek int, vouched bool) (in time.Duration, err error) {
+	among := share{most: maxSlot}
+	var of netip.Prefix
+	if r := n.InForce(); !vouched {
+		if r.Policy == WithToken || r.Policy == Closed {
+			among = share{left: issuanceWeek / 2}
+		}
+		if n.Network != nil {
+			of = n.Network(c.Source)
+		}
+	}
+	if of.IsValid() {
+		if in := n.parts.take(of, perWeek); in > 0 {
+			return in, nil
+		}
+	}
+	taken := false
+	err = n.update(func(l *ledger) (err error) {
+		var at time.Time
+		at, taken, err = l.takeSlot(c.Name, perWeek, among)
+		in = max(0, at.Sub(l.Now()))
+		return err
+	})
+	if of.IsValid() && (err != nil || !taken) {
+		n.parts.put(of, perWeek)
+	}
+	return in, err
+}
+
+// A share is what of the slots may be taken.
+type share struct {
+	left time.Duration // how much of the bucket is others'
+	most time.Duration // how far away a slot may be
+}
+
+// maxParts is with how many networks those are looked for that have all of their part.
+const maxParts = 1024
+
+// parts are the networks that have taken slots, each with a bucket of its own that
+// is a quarter of all. They are forgotten when the process ends. The zero value is
+// ready.
+type parts struct {
+	mu sync.Mutex
+	of map[netip.Prefix]bucket
+}
+
+// part is how many slots one network may take in a week.
+func part(perWeek int) int { return max(1, perWeek/4) }
+
+// take takes a slot of a network, or returns how long away the next one is.
+func (p *parts) take(of netip.Prefix, perWeek int) (in time.Duration) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	now := time.Now()
+	at, after := p.of[of].next(now, part(perWeek), 0)
+	if in = at.Sub(now); in > 0 {
+		return in
+	}
+	if p.of == nil {
+		p.of = make(map[netip.Prefix]bucket)
+	}
+	if len(p.of) >= maxParts {
+		maps.DeleteFunc(p.of, func(_ netip.Prefix, b bucket) bool { return b.Full.Before(now) })
+	}
+	p.of[of] = after
+	return 0
+}
+
+// put gives a slot of a network back.
+func (p *parts) put(of netip.Prefix, perWeek int) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	b := p.of[of]
+	p.of[of] = bucket{b.Full.Add(-issuanceWeek / time.Duration(part(perWeek)))}
 }
 
 // Issuance says how much of the CA's limit is left.
@@ -143,7 +229,7 @@ func (n *Names) Issuance() (i Issuance, err error) {
 		if err := decodeSlot(l.Get(tableIssued, bucketKey), &b); err != nil {
 			return err
 		}
-		at, _ := b.next(l.Now(), i.PerWeek)
+		at, _ := b.next(l.Now(), i.PerWeek, 0)
 		i.Next = at.Sub(l.Now())
 		step := issuanceWeek / time.Duration(i.PerWeek)
 		i.Left = min(i.PerWeek, max(0, int((issuanceWeek-max(0, b.Full.Sub(l.Now())))/step)))

@@ -104,6 +104,15 @@ type ledger struct {
 	expire time.Duration // how long an unused name is kept; 0 is GrantTime
 }
 
+// ends is when something ends by the record's time that is to end at a time of the
+// machine's clock, which may be another: see clock. The zero time is never.
+func (l *ledger) ends(at time.Time) time.Time {
+	if at.IsZero() {
+		return at
+	}
+	return at.Add(l.Now().Sub(wholeSeconds(time.Now())).Round(time.Minute))
+}
+
 // raw returns the grant of name, whatever has become of it, or nil.
 func (l *ledger) raw(name string) (*grant, error) {
 	b := l.Get(tableGrants, []byte(name))

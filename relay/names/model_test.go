@@ -160,7 +160,7 @@ func (m *model) claim(name, token string, id int) names.Code {
 
 func (m *model) put(name, token string, g modelGrant) {
 	m.grants[name] = g
-	if token == recordToken && m.used < recordUses {
+	if token == recordToken && m.used < recordUses && (g.custom || strings.HasSuffix(name, ".open."+zone)) {
 		m.used++
 	}
 }

@@ -2,10 +2,16 @@ package names
 
 import (
 	"context"
+	"errors"
+	"net/netip"
 	"sync"
 	"sync/atomic"
 	"time"
 )
+
+// ErrNotAsked is wrapped by an error of Names.Prove that says nothing of DNS: the
+// relay has not asked it.
+var ErrNotAsked = errors.New("DNS was not asked")
 
 // A Policy says who may take a new name.
 type Policy string
@@ -70,6 +76,11 @@ type Names struct {
 	// when to ask again; nil is no limit.
 	Quota func(c Claimant) (again time.Duration, ok bool)
 
+	// Network is the network that an address belongs to, which shares the turns at
+	// the CA with the others, see Issuance. Nil, or no valid network, is one that
+	// nobody has to be protected from.
+	Network func(netip.Addr) netip.Prefix
+
 	// OnChange hears what has become of a name, after it has; nil is nobody. It must
 	// not block.
 	OnChange func(Change)
@@ -84,6 +95,7 @@ type Names struct {
 	bans     atomic.Pointer[banned] // those that the record has
 	reserved atomic.Pointer[[]string]
 	loading  sync.Mutex // one reading of bans and reserved at a time
+	parts    parts      // of the turns at the CA
 }
 
 // A Change is what has become of a name, for an audit log.

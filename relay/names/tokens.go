@@ -58,7 +58,8 @@ type TokenInfo struct {
 func tokenID(hash []byte) string { return hex.EncodeToString(hash[:8]) }
 
 // CreateToken makes a token as info says, without ID, Created, Used and BoundTo,
-// and returns its secret, which is kept nowhere.
+// and returns its secret, which is kept nowhere. Expires is by the machine's clock,
+// and in what is returned by the record's time.
 func (n *Names) CreateToken(info TokenInfo) (secret string, made TokenInfo, err error) {
 	if len(info.Names) == 0 {
 		return "", info, errors.New("a token without names opens none")
@@ -68,11 +69,12 @@ func (n *Names) CreateToken(info TokenInfo) (secret string, made TokenInfo, err 
 	secret = secretPrefix + base64.RawURLEncoding.EncodeToString(random)
 	hash := sha256.Sum256([]byte(secret))
 	info.ID, info.Used, info.BoundTo = tokenID(hash[:]), 0, ""
+	expires := info.Expires
 	err = n.update(func(l *ledger) error {
 		if l.Count(tableTokens) >= MaxTokens {
 			return fmt.Errorf("there are %d tokens already: revoke some", MaxTokens)
 		}
-		info.Created = l.Now()
+		info.Created, info.Expires = l.Now(), l.ends(expires)
 		return putToken(l, hash[:], &info)
 	})
 	return secret, info, err

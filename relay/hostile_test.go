@@ -1,0 +1,92 @@
+package relay_test
+
+import (
+	"context"
+	"fmt"
+	"sync/atomic"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"keystay/framing"
+	"keystay/relay"
+	"keystay/relay/limits"
+	"keystay/relay/names"
+)
+
+// No address makes the relay ask an outside decision more often than it may.
+func TestQuestionsToTheWebhookAreLimited(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var asked atomic.Int64
+		r := memRig(t, func(s *relay.Server) {
+			s.Names.Ask = func(_ context.Context, c names.Claimant) error {
+				asked.Add(1)
+				return &names.Denied{Name: c.Name, Code: names.DeniedClosed, Text: "no"}
+			}
+			s.SetLimits(limits.Config{Exempt: nobody, Address: limits.Address{Domains: limits.Rate{Count: 3, Per: time.Hour}}})
+		})
+		d := r.device(newIdentity(t))
+		for i := range 10 {
+			err := d.Claim(t.Context(), framing.Claim{Name: fmt.Sprintf("n%d.%s", i, zone)})
+			if want := map[bool]framing.DenialCode{true: framing.DeniedLimit, false: framing.DeniedClosed}[i >= 3]; want != 0 {
+				denied(t, err, want)
+			}
+		}
+		if n := asked.Load(); n != 3 || r.limited("address_domains") != 7 {
+			t.Errorf("the outside decision was asked %d times, %v were limited", n, r.limited("address_domains"))
+		}
+		r.close()
+		r.srv.Names.Grants.(*names.Grants).Close()
+	})
+}
+
+// Keys made at will from one address do not keep the turns at the CA from a device of
+// another network.
+func TestTurnsAtTheCAAreSharedByNetworks(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := memRig(t, func(s *relay.Server) {
+			s.Names.CertificatesPerWeek = 8
+			s.SetLimits(limits.Config{Exempt: nobody})
+		})
+		for i := range 10 {
+			id := newIdentity(t)
+			d := r.device(id)
+			got, err := d.Link.Claim(t.Context(), framing.Claim{Name: id.label()})
+			if err != nil || (got.OrderIn == 0) != (i < 2) {
+				t.Errorf("device %d: %v, %v", i, got.OrderIn, err)
+			}
+		}
+		r.close()
+		r.srv.Names.Grants.(*names.Grants).Close()
+	})
+}
+
+// A name that its device gives back on one link, while it claims it on another, is
+// served by a grant or not at all: else it would be nobody's in the record, and count
+// for nobody, for as long as the link is up.
+func TestNoClaimSlipsPastARelease(t *testing.T) {
+	const name = "a." + zone
+	r := newServer(t, nil)
+	id := newIdentity(t)
+	granted, goOn := make(chan struct{}), make(chan struct{})
+	var once atomic.Bool
+	r.srv.Names.OnChange = func(c names.Change) {
+		if c.What == "granted" && once.CompareAndSwap(false, true) {
+			close(granted)
+			<-goOn
+		}
+	}
+	r.listen()
+	d, other := r.device(id), r.device(id)
+	answer := make(chan error, 1)
+	go func() { answer <- d.Claim(t.Context(), framing.Claim{Name: name}) }()
+	<-granted
+	if err := other.Link.Release(t.Context(), name); err != nil {
+		t.Fatal(err)
+	}
+	close(goOn)
+	err := <-answer
+	if _, holds := r.srv.Names.HolderOf(name); holds != (err == nil) {
+		t.Errorf("the claim: %v; the record gives the device the name: %v", err, holds)
+	}
+}
