@@ -45,9 +45,6 @@ type records struct {
 	Notes         []string `json:"notes"`  // what else is wrong, in words
 }
 
-// ready reports whether nothing is missing.
-func (r *records) ready() bool { return r.Proven && r.Reached }
-
 // A look is the asking for the records of a domain.
 type look struct {
 	dns domainproof.Resolver

@@ -158,5 +158,5 @@ func (r *records) part(w io.Writer, purpose, title string, ok bool) {
 		}
 		fmt.Fprintf(t, "  %s\t%s\t%s\t%s\n", there, rec.Name, rec.Type, rec.Value)
 	}
-	t.Flush()
+	_ = t.Flush() // as with any print
 }

@@ -423,3 +423,20 @@ func TestCheckOfADomainThatHasMoved(t *testing.T) {
 		}
 	})
 }
+
+// Nobody gets the relay's own name, nor one above it, though DNS names them.
+func TestNamesAboveTheRelaysAreNobodys(t *testing.T) {
+	d := newDNS()
+	n := &names.Names{Grants: openGrants(t, t.TempDir()), Prove: d.prove}
+	n.Begin("tunnel.relay.test")
+	a := newIdentity(t)
+	for _, name := range []string{"tunnel.relay.test", "relay.test", "test"} {
+		d.name(name, a)
+		_, err := n.Claim(t.Context(), names.Claimant{Name: name, Key: public(a)})
+		denied(t, err, names.DeniedInvalid)
+	}
+	d.name("other.relay.test", a) // beside it
+	if _, err := n.Claim(t.Context(), names.Claimant{Name: "other.relay.test", Key: public(a)}); err != nil {
+		t.Error(err)
+	}
+}

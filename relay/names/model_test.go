@@ -544,12 +544,12 @@ func explain(m *model, actors [][]op, state string) *model {
 // The policy and its model agree, whatever several do at once.
 func TestPolicyAgreesWithItsModel(t *testing.T) {
 	rounds, _ := strconv.Atoi(os.Getenv("KEYSTAY_ROUNDS"))
-	for seed := range uint64(8 * max(1, rounds)) {
+	for seed := range uint64(4 * max(1, rounds)) {
 		t.Run(fmt.Sprint(seed), func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				r := newTrial(t, seed)
 				defer r.rig.grants().Close()
-				for range 40 {
+				for range 30 {
 					if !r.step() {
 						break
 					}
