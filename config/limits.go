@@ -72,9 +72,9 @@ func limitKeys() []Key {
 	open := func(amount string) string { return "; empty is " + amount + " where names.policy is open, else off" }
 	return []Key{
 		{Name: "limits.exempt", Kind: List, Default: "127.0.0.0/8,::1/128", Help: "addresses and ranges that the limits by address do not count for, such as that of a proxy in front of the relay"},
-		{Name: "limits.address.connections", Kind: Number, Default: "1024", Help: "connections of visitors at once for each address (IPv6: /64; a /48 may have four times as many, here and below)" + off},
-		{Name: "limits.address.connection_rate", Default: "100/s", Help: "new connections for each address, as in 100/s; as many as come in ten seconds may come at once" + off},
-		{Name: "limits.address.hellos", Kind: Number, Default: "256", Help: "connections at once for each address whose first bytes are not complete; beyond it the oldest goes" + off},
+		{Name: "limits.address.connections", Kind: Number, Default: "2048", Help: "connections of visitors at once for each address (IPv6: /64; a /48 may have four times as many, here and below)" + off},
+		{Name: "limits.address.connection_rate", Default: "100/s", Help: "new connections for each address, links among them, as in 100/s; as many as limits.address.connections, or as come in ten seconds, may come at once" + off},
+		{Name: "limits.address.hellos", Kind: Number, Default: "1024", Help: "connections at once for each address whose first bytes are not complete; beyond it the oldest goes" + off},
 		{Name: "limits.address.links", Kind: Number, Default: "2048", Help: "links of remotes at once for each address; a remote keeps two" + off},
 		{Name: "limits.address.link_rate", Default: "20/s", Help: "handshakes of links for each address; as many as limits.address.links may come at once" + off},
 		{Name: "limits.address.identities", Default: "500/day", Help: "identities that get their first name, for each address" + off},

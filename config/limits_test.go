@@ -27,7 +27,7 @@ func TestLimits(t *testing.T) {
 	day := func(n int) config.Rate { return config.Rate{Count: n, Per: 24 * time.Hour} }
 	want := config.Limits{
 		Exempt: []netip.Prefix{netip.MustParsePrefix("127.0.0.0/8"), netip.MustParsePrefix("::1/128")},
-		Address: config.AddressLimits{Connections: 1024, ConnectionRate: second(100), Hellos: 256, Links: 2048,
+		Address: config.AddressLimits{Connections: 2048, ConnectionRate: second(100), Hellos: 1024, Links: 2048,
 			LinkRate: second(20), Identities: day(500), Names: day(200), Domains: config.Rate{Count: 60, Per: time.Minute}},
 		Identity: config.OwnerLimits{Names: 32, Streams: 16384, ConnectionRate: second(4000), Bandwidth: 64 << 20, BytesPerMonth: 1 << 40},
 		Name:     config.OwnerLimits{Streams: 8192, ConnectionRate: second(2000), Bandwidth: 32 << 20, BytesPerMonth: -1},

@@ -410,7 +410,7 @@ func TestNewNamesOfAnAddress(t *testing.T) {
 func TestLogOfLimits(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		r := memRig(t, func(s *relay.Server) {
-			s.SetLimits(limits.Config{Exempt: nobody, Address: limits.Address{ConnectionRate: limits.Rate{Count: 1, Per: time.Hour}}})
+			s.SetLimits(limits.Config{Exempt: nobody, Address: limits.Address{Connections: -1, ConnectionRate: limits.Rate{Count: 1, Per: time.Hour}}})
 		})
 		for range 20 {
 			r.dial()

@@ -52,7 +52,7 @@ func (a *Addresses) setLocked(c Config) {
 		d := c.Address
 		a.may[i] = allowance{
 			connections: d.Connections * times, hellos: d.Hellos * times, links: d.Links * times,
-			came: passOf(d.ConnectionRate, times, 0), shook: passOf(d.LinkRate, times, max(d.Links, 0)),
+			came: passOf(d.ConnectionRate, times, d.Connections), shook: passOf(d.LinkRate, times, d.Links),
 			joined: passOf(d.Identities, times, 0), named: passOf(d.Names, times, 0), proved: passOf(d.Domains, times, 0),
 		}
 	}

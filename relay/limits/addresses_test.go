@@ -55,7 +55,7 @@ func TestIPv6Networks(t *testing.T) {
 // says.
 func TestConnectionRate(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		a := addresses(limits.Address{ConnectionRate: every(5, time.Second)})
+		a := addresses(limits.Address{Connections: -1, ConnectionRate: every(5, time.Second)})
 		for range 50 {
 			come(t, a, "192.0.2.1", limits.None).Close()
 		}
@@ -72,6 +72,39 @@ func TestConnectionRate(t *testing.T) {
 		}
 		come(t, a, "192.0.2.1", limits.AddressRate)
 	})
+}
+
+// All connections that an address may have may come at once.
+func TestConnectionsComeBackAtOnce(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		a := new(limits.Addresses)
+		var held []*limits.Connection
+		for range 2048 { // the defaults: 1,024 devices with two links each
+			held = append(held, come(t, a, "192.0.2.1", limits.None))
+		}
+		come(t, a, "192.0.2.1", limits.AddressConnections)
+		for _, n := range held {
+			n.Greeted()
+			if why, _ := n.Handshake(); why != limits.None {
+				t.Fatal(why)
+			}
+			if why := n.Link(); why != limits.None {
+				t.Fatal(why)
+			}
+		}
+		come(t, a, "192.0.2.1", limits.AddressRate)
+	})
+}
+
+// A rate as slow as can be set, and a number as large, make no time overflow.
+func TestExtremeLimits(t *testing.T) {
+	a := addresses(limits.Address{Connections: 1_000_000_000, ConnectionRate: every(1, 24*time.Hour), Links: 1_000_000_000, LinkRate: every(1_000_000_000, time.Second)})
+	for range 1000 {
+		n := come(t, a, "192.0.2.1", limits.None)
+		if why, _ := n.Handshake(); why != limits.None {
+			t.Fatal(why)
+		}
+	}
 }
 
 // Of unfinished hellos the oldest of the same address goes, so that slow ones do

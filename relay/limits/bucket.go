@@ -1,6 +1,9 @@
 package limits
 
-import "time"
+import (
+	"math"
+	"time"
+)
 
 // burstTime says how much may come at once after a time in which nothing has come: as
 // much as the rate lets come in burstTime. A rate that counts by a longer time, such as
@@ -14,17 +17,16 @@ type pass struct {
 	burst int64 // events
 }
 
-// passOf returns the pass of a rate, times as wide. Burst is how many may come at
-// once; 0 is what comes in burstTime, and no fewer than the rate's count.
-func passOf(r Rate, times, burst int) pass {
+// passOf returns the pass of a rate, times as wide. As many may come at once as come
+// in burstTime, and no fewer than the rate's count, nor than atLeast.
+func passOf(r Rate, times, atLeast int) pass {
 	if r.Count < 0 {
 		return pass{}
 	}
 	count := int64(r.Count) * int64(times)
-	p := pass{each: int64(r.Per) / count, burst: int64(burst) * int64(times)}
-	if burst == 0 {
-		p.burst = max(count, int64(burstTime)/max(1, p.each))
-	}
+	p := pass{each: int64(r.Per) / count}
+	p.burst = max(count, int64(burstTime)/max(1, p.each), int64(atLeast)*int64(times))
+	p.burst = min(p.burst, math.MaxInt64/4/max(1, p.each)) // so that no time overflows
 	return p
 }
 

@@ -26,14 +26,16 @@ type Config struct {
 // [SiteFactor] times as much.
 type Address struct {
 	// Connections are those at once, of visitors and browsers; a link or a lane
-	// is none any more once it is let in. The default is 1024.
+	// is none any more once it is let in. The default is 2048.
 	Connections int
 
-	// ConnectionRate is how many new ones may come. The default is 100 a second.
+	// ConnectionRate is how many new ones may come, links and lanes among them; as
+	// many as Connections may come at once, and ten seconds' worth. The default is 100
+	// a second.
 	ConnectionRate Rate
 
 	// Hellos are the connections at once whose first bytes are not complete. The
-	// default is 256. Beyond it the oldest of that address goes.
+	// default is 1024. Beyond it the oldest of that address goes.
 	Hellos int
 
 	// Links are those at once. The default is 2048.
@@ -99,7 +101,7 @@ func Loopback() []netip.Prefix {
 // The defaults.
 var (
 	defaultAddress = Address{
-		Connections: 1024, ConnectionRate: Rate{100, time.Second}, Hellos: 256,
+		Connections: 2048, ConnectionRate: Rate{100, time.Second}, Hellos: 1024,
 		Links: 2048, LinkRate: Rate{20, time.Second},
 		Identities: Rate{500, 24 * time.Hour}, Names: Rate{200, 24 * time.Hour},
 		Domains: Rate{60, time.Minute},

@@ -104,7 +104,7 @@ func TestFullTable(t *testing.T) {
 // itself when nothing is lost with it.
 func TestIdleIsForgotten(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		a := addresses(limits.Address{ConnectionRate: every(1, time.Hour)})
+		a := addresses(limits.Address{Connections: -1, ConnectionRate: every(1, time.Hour)})
 		a.Shrink(3)
 		for _, ip := range []string{"192.0.2.1", "192.0.2.2", "192.0.2.3"} {
 			come(t, a, ip, limits.None).Close()
