@@ -56,8 +56,8 @@ type tlsHeadConn struct {
 	tc *tls.Conn
 }
 
-func newTLSHeadConn(tc *tls.Conn) *tlsHeadConn {
-	return &tlsHeadConn{headConn: headConn{Conn: tc}, tc: tc}
+func newTLSHeadConn(c *heardConn) *tlsHeadConn {
+	return &tlsHeadConn{headConn: headConn{Conn: c}, tc: c.Conn}
 }
 
 // ConnectionState tells the library that this is TLS.
