@@ -22,17 +22,19 @@ var errHeadLines = errors.New("a request with too many lines")
 type headConn struct {
 	sni.Conn
 	lines atomic.Int32 // that have come since something was answered
+	cut   bool         // bytes were left out, so that what comes behind them is no request
 }
 
-// Read implements io.Reader. It ends before a line too many, and fails the next time:
+// Read implements io.Reader. It ends before a line too many, and fails from then on:
 // a connection that fails between two requests is closed without an answer.
 func (c *headConn) Read(p []byte) (int, error) {
-	if c.lines.Load() > maxHeadLines {
+	if c.cut {
 		return 0, errHeadLines
 	}
 	n, err := c.Conn.Read(p)
 	for i, b := range p[:n] {
 		if b == '\n' && c.lines.Add(1) > maxHeadLines {
+			c.cut = true
 			return i, nil
 		}
 	}
@@ -56,8 +58,8 @@ type tlsHeadConn struct {
 	tc *tls.Conn
 }
 
-func newTLSHeadConn(tc *tls.Conn) *tlsHeadConn {
-	return &tlsHeadConn{headConn: headConn{Conn: tc}, tc: tc}
+func newTLSHeadConn(c *heardConn) *tlsHeadConn {
+	return &tlsHeadConn{headConn: headConn{Conn: c}, tc: c.Conn}
 }
 
 // ConnectionState tells the library that this is TLS.

@@ -69,3 +69,33 @@ func TestHeadsOfManyFieldsAreRefused(t *testing.T) {
 		wg.Wait()
 	})
 }
+
+// What comes behind a line too many is no request, also where requests are answered
+// meanwhile that came in front of it: the connection ends.
+func TestNothingIsServedBehindALineTooMany(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := memRig(t, nil)
+		c := r.tls("http/1.1")
+		request := "GET / HTTP/1.1\nHost: " + zone + "\n" + strings.Repeat("a:\n", 60) + "\n"
+		io.WriteString(c, strings.Repeat(request, 3)) // in one record
+		in := bufio.NewReader(c)
+		next := func() *http.Response {
+			resp, err := http.ReadResponse(in, nil)
+			if err == nil {
+				io.Copy(io.Discard, resp.Body)
+			}
+			return resp
+		}
+		for range 2 {
+			if resp := next(); resp == nil || resp.StatusCode != 200 {
+				t.Errorf("in front of the line too many: %v", resp)
+			}
+		}
+		io.WriteString(c, "\n\n") // the end of a head, if the left out lines did not matter
+		if resp := next(); resp != nil && resp.StatusCode != 400 {
+			t.Errorf("behind it: %s", resp.Status)
+		}
+		c.Close()
+		r.close()
+	})
+}

@@ -70,7 +70,10 @@ func (o *ownTLS) shake(ctx context.Context, own *peeked) (*tls.Conn, error) {
 	ctx, cancel := context.WithTimeout(ctx, handshakeTimeout)
 	defer cancel()
 	own.turns.ctx = ctx
-	return tc, tc.HandshakeContext(ctx)
+	own.bound(maxShaken + len(own.first))
+	err := tc.HandshakeContext(ctx)
+	own.bound(maxUnheard)
+	return tc, err
 }
 
 // mayShake counts the handshake of a link, and says whether it may begin. One that
@@ -105,7 +108,7 @@ func (s *Server) handleOwn(own *peeked, a *admitted) (kept bool) {
 	case proto == framing.Protocol:
 		a.routed() // it lasts
 		cs := tc.ConnectionState()
-		return s.serveLink(tc, &cs, a)
+		return s.serveLink(&heardConn{tc, own}, &cs, a)
 	case proto == framing.LaneProtocol:
 		s.serveLane(tc, func() { a.place.end(); a.from.Close(); a.routed() })
 	case proto == acmeALPN:
@@ -116,7 +119,9 @@ func (s *Server) handleOwn(own *peeked, a *admitted) (kept bool) {
 	default:
 		var c net.Conn = tc
 		if proto != "h2" {
-			c = newTLSHeadConn(tc)
+			c = newTLSHeadConn(&heardConn{tc, own})
+		} else {
+			own.unbound() // it counts for as much
 		}
 		s.web.hand(c)
 		a.place, a.from = nil, nil // the HTTP server's, until it closes c

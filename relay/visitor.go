@@ -232,6 +232,9 @@ type peeked struct {
 	place *pending           // until Close, or until somebody else accounts for it
 	from  *limits.Connection // until Close
 	turns *turns             // of its handshake, while that goes on
+
+	bounded bool // no more than left may be read, see bound
+	left    int
 }
 
 // Close gives its place up, too, and ends that it counts for its address.
@@ -249,11 +252,18 @@ func (p *peeked) Read(b []byte) (int, error) {
 		}
 		return n, nil
 	}
+	b, err := p.within(b)
+	if err != nil {
+		return 0, err
+	}
 	if p.turns == nil {
-		return p.Conn.Read(b)
+		n, err := p.Conn.Read(b)
+		p.left -= n
+		return n, err
 	}
 	p.turns.end()
 	n, err := p.Conn.Read(b)
+	p.left -= n
 	if err == nil {
 		err = p.turns.take()
 	}
