@@ -13,6 +13,10 @@ const (
 	// minTurn is the least that a stream may send in its turn, in bytes: less is
 	// not worth moving in the kernel.
 	minTurn = 64 << 10
+	// longWait is how long others wait from which on a turn may be as short as
+	// shortTurn, in bytes.
+	longWait  = time.Second
+	shortTurn = 16 << 10
 )
 
 // A pace is a token bucket of bytes. A stream that is to send reserves them first and is
@@ -50,13 +54,25 @@ func (p *pace) fillLocked(now int64) {
 	}
 }
 
-// turn returns how many of n bytes may go in one turn.
-func (p *pace) turn(n int) int {
-	rate := p.rate.Load()
+// turn returns how many of n bytes may go in one turn: fewer, the more is reserved
+// already. So a message that is small does not wait for the long turns of a thousand
+// others.
+func (p *pace) turn(n int, began time.Time) int {
+	if p.rate.Load() == 0 {
+		return n
+	}
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.fillLocked(int64(time.Since(began)))
+	rate := float64(p.rate.Load())
 	if rate == 0 {
 		return n
 	}
-	return min(n, max(minTurn, int(float64(rate)*paceTime.Seconds())))
+	wait, least := max(0, -p.tokens/rate), minTurn
+	if wait > longWait.Seconds() {
+		least = shortTurn
+	}
+	return min(n, max(least, int(rate*paceTime.Seconds()/(1+wait/paceTime.Seconds()))))
 }
 
 // reserve takes n bytes and returns how long to wait before they may go. Its clock

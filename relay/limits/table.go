@@ -79,7 +79,7 @@ func (e *entry) paid(now int64) bool {
 type table struct {
 	seed     maphash.Seed
 	busy     map[prefix]int // of IPv6, by 32 bits: those that hold something
-	max      int // maxEntries
+	max      int            // maxEntries
 	entries  map[prefix]*entry
 	idle     entry // the ring of those that hold nothing, the oldest first
 	overflow []*entry
