@@ -54,7 +54,7 @@ func (p *presence) forfeit(name string, key []byte) []*session {
 
 // lose takes a name from whoever is connected for it and must not use it any more.
 func (s *Server) lose(l names.Lost) {
-	s.Cut(Cut{Identity: keyname.Label(l.Key, ""), Name: l.Denied.Name, Why: l.Denied})
+	s.Cut(Cut{Identity: keyname.Label(l.Key, ""), Name: l.Denied.Name, Why: l.Denied, key: l.Key})
 }
 
 func (p *presence) take(s *session, c framing.Claim) (replaced []*session, err error) {

@@ -33,6 +33,8 @@ type Cut struct {
 	// Code links are ended whose remotes may dial again at once; then Name stands for
 	// the links of the remotes that serve it. Why.Name is not used.
 	Why names.Denied
+
+	key []byte // of the identity, where it is known: then none else is looked at
 }
 
 // Severed counts what a Cut has ended.
@@ -72,7 +74,7 @@ func (s *Server) Cut(c Cut) Severed {
 	}
 	n := &severing{names: make(map[string]struct{})}
 	var wg sync.WaitGroup
-	for _, sess := range s.presence.all() {
+	for _, sess := range s.presence.all(c.key) {
 		if !c.ends(sess) {
 			sess.lose(c, n)
 			continue
@@ -91,7 +93,7 @@ func (s *Server) Cut(c Cut) Severed {
 
 // is reports whether a session is of the identity that is cut, if there is one.
 func (c *Cut) is(sess *session) bool {
-	return c.Identity == "" || keyname.Label(sess.key, "") == c.Identity
+	return c.Identity == "" || c.key != nil || keyname.Label(sess.key, "") == c.Identity
 }
 
 // ends reports whether a whole session is cut.
@@ -175,10 +177,14 @@ func (k *sockets) abort(from netip.Prefix) {
 	}
 }
 
-// all returns the sessions, and those whose link is lost.
-func (p *presence) all() []*session {
+// all returns the sessions, and those whose link is lost: of one identity, or with nil
+// of all.
+func (p *presence) all(key []byte) []*session {
 	p.mu.RLock()
 	defer p.mu.RUnlock()
+	if key != nil {
+		return slices.Clone(p.of[string(key)])
+	}
 	all := make([]*session, 0, len(p.sessions)+len(p.lost))
 	for _, m := range []map[*session]struct{}{p.sessions, p.lost} {
 		for s := range m {

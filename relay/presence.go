@@ -18,6 +18,7 @@ type presence struct {
 	mu       sync.RWMutex
 	names    map[string]*served
 	sessions map[*session]struct{}
+	of       map[string][]*session    // those of either, by identity
 	lost     map[*session]struct{}    // those whose link is lost; they may have streams on lanes
 	awaited  map[string]chan struct{} // closed when the name comes up
 }
@@ -44,9 +45,10 @@ func (p *presence) join(s *session) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if p.sessions == nil {
-		p.sessions = make(map[*session]struct{})
+		p.sessions, p.of = make(map[*session]struct{}), make(map[string][]*session)
 	}
 	p.sessions[s] = struct{}{}
+	p.of[string(s.key)] = append(p.of[string(s.key)], s)
 }
 
 // leave takes a session and its names away.
@@ -56,6 +58,12 @@ func (p *presence) leave(s *session) {
 	defer p.mu.Unlock()
 	delete(p.sessions, s)
 	delete(p.lost, s)
+	left := slices.DeleteFunc(p.of[string(s.key)], func(o *session) bool { return o == s })
+	if len(left) > 0 {
+		p.of[string(s.key)] = left
+	} else {
+		delete(p.of, string(s.key))
+	}
 }
 
 // outlive notes a session whose link is lost and that still has streams, on lanes,

@@ -2,29 +2,40 @@ package main
 
 import (
 	"context"
-	"errors"
+	"fmt"
+	"net/netip"
+	"sync"
 
 	"keystay/config"
 	"keystay/internal/domainproof"
 	"keystay/relay/names"
 )
 
-// maxProofs is how many custom domains DNS is asked for at once. Each takes two or
-// three sockets.
-const maxProofs = 64
+const (
+	// maxProofs is how many custom domains DNS is asked for at once, for claims. Each
+	// takes two or three sockets.
+	maxProofs = 64
+	// proofsPerNetwork is how many of them may be for claims from one network, of 24
+	// bits of IPv4 and of 32 of IPv6: whoever claims chooses the DNS server that is
+	// asked, and how long it takes.
+	proofsPerNetwork = 8
+)
 
 // errProofs says that DNS was not asked.
-var errProofs = errors.New("the relay asks for too many domains at once")
+var errProofs = fmt.Errorf("the relay asks for too many domains at once (%w)", names.ErrNotAsked)
 
 // domains asks DNS whose the custom domains are.
 type domains struct {
 	zone     string
 	resolver domainproof.Resolver
 	asking   chan struct{}
+
+	mu   sync.Mutex
+	from map[netip.Prefix]int // those that are being asked for, by network
 }
 
 func newDomains(cfg *config.Relay) *domains {
-	d := &domains{zone: cfg.Domain, asking: make(chan struct{}, maxProofs)}
+	d := &domains{zone: cfg.Domain, asking: make(chan struct{}, maxProofs), from: make(map[netip.Prefix]int)}
 	for _, s := range cfg.Names.Resolvers {
 		if a, err := domainproof.ParseServer(s); err == nil { // as config has checked
 			d.resolver.Servers = append(d.resolver.Servers, a)
@@ -33,15 +44,61 @@ func newDomains(cfg *config.Relay) *domains {
 	return d
 }
 
+// enter waits for a place for a question from a network. The function that it
+// returns gives it back.
+func (d *domains) enter(ctx context.Context, of netip.Prefix) (leave func(), ok bool) {
+	if !d.count(of) {
+		return nil, false
+	}
+	select {
+	case d.asking <- struct{}{}:
+		return func() { <-d.asking; d.uncount(of) }, true
+	case <-ctx.Done():
+		d.uncount(of)
+		return nil, false
+	}
+}
+
+// count counts a question from a network, unless that has as many as it may. What
+// comes over this machine may be anybody's, behind a proxy.
+func (d *domains) count(of netip.Prefix) bool {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if d.from[of] >= proofsPerNetwork && !of.Addr().IsLoopback() {
+		return false
+	}
+	d.from[of]++
+	return true
+}
+
+func (d *domains) uncount(of netip.Prefix) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if d.from[of]--; d.from[of] == 0 {
+		delete(d.from, of)
+	}
+}
+
+// networkOf is the network that an address is of: 24 bits of IPv4, 32 of IPv6.
+func networkOf(a netip.Addr) netip.Prefix {
+	bits := 32
+	if a = a.Unmap(); a.Is4() {
+		bits = 24
+	}
+	p, _ := a.WithZone("").Prefix(bits)
+	return p
+}
+
 // prove is for names.Names.
 func (d *domains) prove(ctx context.Context, c names.Claimant) (names.Evidence, error) {
 	ctx, cancel := context.WithTimeout(ctx, domainproof.Limit)
 	defer cancel()
-	select {
-	case d.asking <- struct{}{}:
-		defer func() { <-d.asking }()
-	case <-ctx.Done():
-		return nil, errProofs
+	if c.Source.IsValid() { // else it is checked again, of which few are at once
+		leave, ok := d.enter(ctx, networkOf(c.Source))
+		if !ok {
+			return nil, errProofs
+		}
+		defer leave()
 	}
 	list, err := d.resolver.Look(ctx, c.Name, d.zone)
 	if err != nil {

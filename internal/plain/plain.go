@@ -21,6 +21,15 @@ func Text(s string) string {
 	}, s)
 }
 
+// Cut returns s, or as much of it as fits into n bytes with three dots.
+func Cut(s string, n int) string {
+	const dots = "..."
+	if len(s) <= n {
+		return s
+	}
+	return strings.ToValidUTF8(s[:max(0, n-len(dots))], "") + dots
+}
+
 // Lines returns s with each of its lines as Text makes it.
 func Lines(s string) string {
 	lines := strings.Split(s, "\n")

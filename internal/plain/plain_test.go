@@ -13,6 +13,18 @@ import (
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
+func TestCutKeepsWholeCharacters(t *testing.T) {
+	for _, c := range []struct {
+		s    string
+		n    int
+		want string
+	}{{"abcdef", 6, "abcdef"}, {"abcdefg", 6, "abc..."}, {"aää", 5, "aää"}, {"aäää", 5, "a..."}, {"abcd", 1, "..."}} {
+		if got := plain.Cut(c.s, c.n); got != c.want {
+			t.Errorf("%q in %d bytes is %q, want %q", c.s, c.n, got, c.want)
+		}
+	}
+}
+
 func TestTextIsOneLineThatOnlyPrints(t *testing.T) {
 	for s, want := range map[string]string{
 		"":                             "",

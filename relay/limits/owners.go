@@ -299,7 +299,7 @@ func (p *Pacer) Reserve(n int) (granted int, wait time.Duration) {
 			return 0, 0
 		}
 		if v.paced[i] {
-			n = p.of(a).portion(n)
+			n = p.of(a).portion(n, v.owners.began)
 		}
 	}
 	for i, a := range v.at {

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -257,5 +258,39 @@ func TestAccountsAreForgotten(t *testing.T) {
 			t.Errorf("%d accounts", n)
 		}
 		visit(t, o, "busy.test", bob, limits.NameStreams)
+	})
+}
+
+// A thousand streams that would carry without end, which one address may have, make
+// a small message wait for some seconds: the more wait, the shorter their turns are.
+func TestTurnsAreShortWhereManyWait(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		const rate, streams = 32 << 20, 1000
+		o := owners(limits.Owner{}, limits.Owner{Bandwidth: rate})
+		var bulk sync.WaitGroup
+		var carried atomic.Int64
+		start, until := time.Now(), time.Now().Add(5*time.Minute)
+		for range streams {
+			v := visit(t, o, "a.test", alice, limits.None)
+			bulk.Go(func() {
+				for time.Now().Before(until) {
+					n, wait := v.Out().Reserve(1 << 20)
+					time.Sleep(wait)
+					carried.Add(int64(n))
+				}
+			})
+		}
+		small := visit(t, o, "a.test", alice, limits.None)
+		for range 4 {
+			time.Sleep(time.Minute)
+			n, wait := small.Out().Reserve(1000)
+			if n != 1000 || wait > 4*time.Second {
+				t.Errorf("a message of %d bytes waits %v", n, wait)
+			}
+		}
+		bulk.Wait()
+		if due := int64(rate * time.Since(start).Seconds()); carried.Load() < due*9/10 || carried.Load() > due+rate+streams<<20 {
+			t.Errorf("%d bytes were carried, want %d", carried.Load(), due)
+		}
 	})
 }

@@ -13,6 +13,10 @@ const (
 	// minPortion is the least that a stream may send at once, in bytes: less is not
 	// worth moving in the kernel.
 	minPortion = 64 << 10
+	// longWait is how long others wait from which on a portion may be as small as
+	// smallPortion, in bytes.
+	longWait     = time.Second
+	smallPortion = 16 << 10
 )
 
 // A pace is a token bucket of bytes. A stream that is to send reserves them first and is
@@ -50,13 +54,25 @@ func (p *pace) fillLocked(now int64) {
 	}
 }
 
-// portion returns how many of n bytes one stream may reserve at once.
-func (p *pace) portion(n int) int {
-	rate := p.rate.Load()
+// portion returns how many of n bytes one stream may reserve at once: fewer, the more
+// is reserved already. So a message that is small does not wait for the long portions
+// of a thousand others.
+func (p *pace) portion(n int, began time.Time) int {
+	if p.rate.Load() == 0 {
+		return n
+	}
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.fillLocked(int64(time.Since(began)))
+	rate := float64(p.rate.Load())
 	if rate == 0 {
 		return n
 	}
-	return min(n, max(minPortion, int(float64(rate)*paceTime.Seconds())))
+	wait, least := max(0, -p.tokens/rate), minPortion
+	if wait > longWait.Seconds() {
+		least = smallPortion
+	}
+	return min(n, max(least, int(rate*paceTime.Seconds()/(1+wait/paceTime.Seconds()))))
 }
 
 // reserve takes n bytes and returns how long to wait before they may go. The

@@ -46,6 +46,7 @@ func (p prefix) coarse() prefix {
 type entry struct {
 	prefix
 	shared     bool   // an overflow account
+	counted    bool   // in table.busy
 	prev, next *entry // among the idle ones
 
 	connections, hellos, links int32       // at once
@@ -69,17 +70,20 @@ func (e *entry) paid(now int64) bool {
 // A table has the entries of at most maxEntries prefixes. Those that hold nothing
 // are forgotten first, the one that was used longest ago before the others. Where
 // each of them holds something, a newcomer counts for an account that it shares
-// with its neighbours: what is busy is never forgotten.
+// with its neighbours: what is busy is never forgotten. So do those of a network of
+// 32 bits of IPv6 that has a quarter of the table: a provider, or whoever likes, has
+// networks without end there.
 type table struct {
 	seed     maphash.Seed
-	max      int // maxEntries
+	busy     map[prefix]int // of IPv6, by 32 bits: those that hold something
+	max      int            // maxEntries
 	entries  map[prefix]*entry
 	idle     entry // the ring of those that hold nothing, the oldest first
 	overflow []*entry
 }
 
 func newTable(most int) *table {
-	t := &table{seed: maphash.MakeSeed(), max: most, entries: make(map[prefix]*entry)}
+	t := &table{seed: maphash.MakeSeed(), max: most, entries: make(map[prefix]*entry), busy: make(map[prefix]int)}
 	t.idle.prev, t.idle.next = &t.idle, &t.idle
 	return t
 }
@@ -96,6 +100,9 @@ func (t *table) find(p prefix, now int64) *entry {
 		e.unlink()
 		return e
 	}
+	if p.bits != 32 && t.busy[provider(p)] >= t.max/4 {
+		return t.shared(p)
+	}
 	if len(t.entries) >= t.max {
 		e := t.idle.next
 		if e == &t.idle {
@@ -108,9 +115,28 @@ func (t *table) find(p prefix, now int64) *entry {
 	return e
 }
 
+// provider is the network of 32 bits that a prefix of IPv6 is of.
+func provider(p prefix) prefix { return prefix{p.net &^ 0xffffffff, 32} }
+
+// countBusy counts e among those that hold something, or not any more.
+func (t *table) countBusy(e *entry) {
+	busy := e.busy() && !e.shared && e.bits != 32
+	if busy == e.counted {
+		return
+	}
+	e.counted = busy
+	of := provider(e.prefix)
+	if busy {
+		t.busy[of]++
+	} else if t.busy[of]--; t.busy[of] == 0 {
+		delete(t.busy, of)
+	}
+}
+
 // settle puts e among the idle ones if it holds nothing.
 func (t *table) settle(e *entry) {
 	e.unlink()
+	t.countBusy(e)
 	if e.busy() || e.shared {
 		return
 	}

@@ -145,3 +145,35 @@ func BenchmarkConnect(b *testing.B) {
 		})
 	}
 }
+
+// Who has a network of 32 bits of IPv6 has as many addresses as he likes. He takes a
+// quarter of the table with them, and newcomers of other networks have parts of their
+// own.
+func TestOneProviderDoesNotFillTheTable(t *testing.T) {
+	const size, each = 1000, 3
+	a := addresses(limits.Address{Connections: each, ConnectionRate: none, Hellos: -1})
+	a.Shrink(size)
+	held := 0
+	var some []*limits.Connection
+	for i := range 10 * size {
+		if n, why := a.Connect(from(fmt.Sprintf("2001:db8:%x:%x::1", i/4, i%4))); why == limits.None {
+			held++
+			some = append(some, n)
+		}
+	}
+	for i := range 100 { // neighbours, who would share one part
+		for range each {
+			come(t, a, fmt.Sprintf("203.0.113.%d", i), limits.None)
+		}
+		come(t, a, fmt.Sprintf("203.0.113.%d", i), limits.AddressConnections)
+	}
+	if n := a.Entries(); n > size {
+		t.Errorf("%d entries", n)
+	}
+	for _, n := range some { // then all is as it was
+		n.Close()
+	}
+	for i := range size {
+		come(t, a, fmt.Sprintf("2001:db8:%x:0::1", i), limits.None).Close()
+	}
+}

@@ -11,6 +11,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"unicode"
 
 	"keystay/internal/hint"
 )
@@ -101,7 +102,7 @@ func text(field, s string) error {
 	switch {
 	case len(s) > maxText:
 		return wrong("%s is longer than %d bytes", field, maxText)
-	case strings.ContainsFunc(s, func(r rune) bool { return r < ' ' || r == 0x7f }):
+	case strings.ContainsFunc(s, func(r rune) bool { return !unicode.IsPrint(r) }): // it comes to terminals
 		return wrong("%s is not one line of text", field)
 	}
 	return nil

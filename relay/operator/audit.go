@@ -13,6 +13,7 @@ import (
 
 	"keystay/internal/hint"
 	"keystay/internal/ownfile"
+	"keystay/internal/plain"
 )
 
 const (
@@ -25,6 +26,9 @@ const (
 	// maxEntry is the longest line, in bytes, without its end: all that may be as
 	// long as somebody likes has a limit of its own.
 	maxEntry = 8 << 10
+	// cutText is how much is kept of each text of a line that would be longer, in
+	// bytes: JSON makes six of some.
+	cutText = 400
 )
 
 // An Audit is the log of every lever and of what was given out: lines of JSON, see
@@ -120,6 +124,10 @@ func (a *Audit) noteLocked(e Entry) error {
 // its end with the next.
 func (a *Audit) writeLocked(e Entry) error {
 	line, err := json.Marshal(e)
+	if err == nil && len(line) > maxEntry {
+		e.On, e.Reason, e.Result = plain.Cut(e.On, cutText), plain.Cut(e.Reason, cutText), plain.Cut(e.Result, cutText)
+		line, err = json.Marshal(e)
+	}
 	if err != nil {
 		return err
 	}

@@ -84,7 +84,7 @@ func (k *Kick) cut() (c relay.Cut, on string, err error) {
 		c.Name, err = nameOf(k.Name)
 		return c, c.Name, err
 	}
-	if c.Address, err = netip.ParseAddrPort(k.Address); err != nil {
+	if c.Address, err = netip.ParseAddrPort(k.Address); err != nil || c.Address.Addr().Zone() != "" {
 		err = wrong("address %.80q is not that of a link", k.Address).because("as relay remotes list shows it, with its port")
 	}
 	return c, on, err

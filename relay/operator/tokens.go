@@ -5,6 +5,7 @@ import (
 	"strings"
 	"time"
 
+	"keystay/relay/limits"
 	"keystay/relay/names"
 )
 
@@ -42,6 +43,11 @@ func (s *Server) createToken(r *http.Request) (any, error) {
 			return nil, err
 		}
 		info.Names = append(info.Names, name)
+	}
+	if o, err := limits.ParseOwner(b.Limits); err != nil {
+		return nil, wrong("limits: %v", err)
+	} else if o.Names < 0 {
+		return nil, wrong("limits: a device cannot have names without end").because("a number, as in names=100")
 	}
 	if b.Uses < 0 {
 		return nil, wrong("uses is %d", b.Uses).because("0 is any number of names")
