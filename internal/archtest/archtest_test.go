@@ -101,7 +101,7 @@ var mayImport = map[string][]string{
 	"relay":          {"sni", "framing", "relay/limits", "relay/names", "internal"},
 	"relay/limits":   {"internal"},
 	"relay/names":    {"internal"},
-	"relay/operator": {"relay", "relay/names", "internal"},
+	"relay/operator": {"relay", "relay/limits", "relay/names", "internal"},
 	"remote":         {"framing", "acme", "internal"},
 	"remote/publish": {"internal"},
 	"framing":        {"internal"},
