@@ -8,6 +8,7 @@ import (
 	"keystay/framing"
 	"keystay/internal/cli"
 	"keystay/internal/hint"
+	"keystay/internal/keyname"
 	"keystay/remote"
 )
 
@@ -49,9 +50,9 @@ func finalError(err error, tokenGiven bool) error {
 	switch {
 	case errors.As(err, &withheld):
 		return &cli.Error{Code: cli.ExitRefused, Err: withheld}
-	case errors.As(err, &denial):
+	case errors.As(err, &denial) && (denial.Permanent() || denial.Code == framing.DeniedReplaced):
 		return denied(denial, tokenGiven)
-	case errors.As(err, &refusal):
+	case errors.As(err, &refusal) && refusal.Permanent():
 		return &cli.Error{Code: cli.ExitRefused, Err: refused(refusal)}
 	}
 	return err
@@ -59,16 +60,21 @@ func finalError(err error, tokenGiven bool) error {
 
 func denied(d *framing.Denial, tokenGiven bool) error {
 	e := &cli.Error{Code: cli.ExitRefused, Err: d}
+	label, _, _ := strings.Cut(d.Name, ".")
 	switch d.Code {
 	case framing.DeniedToken:
-		e.Err = hint.TokenWanted.Error(d)
-		if tokenGiven {
+		switch {
+		case tokenGiven:
 			e.Err = hint.TokenWrong.Error(d)
+		case !keyname.Is(label): // such a relay says itself what to do about a name made from a key
+			e.Err = hint.TokenWanted.Error(d)
 		}
 	case framing.DeniedTaken:
 		e.Err = hint.NameTaken.Error(d)
 	case framing.DeniedClosed:
-		e.Err = hint.NoNewNames.Error(d)
+		if !keyname.Is(label) {
+			e.Err = hint.NoNewNames.Error(d)
+		}
 	case framing.DeniedInvalid:
 		e.Err = hint.NotBelow.Error(d)
 	case framing.DeniedReplaced:

@@ -234,8 +234,8 @@ var (
 	}
 	TokenWrong = &Advice{
 		Shown: "the token is not valid for this name",
-		Means: "a token was given",
-		Do:    []string{"the token that was given is not right for this name: check it for slips, or ask the relay's operator which names it is for"},
+		Means: "a token was given; also `the token has expired` and the like",
+		Do:    []string{"the token that was given does not open this name: check it for slips, or ask the relay's operator which names it is for, and until when"},
 	}
 	TokenWithheld = &Advice{
 		Shown: "… the token was not sent to …, which was found and not named",

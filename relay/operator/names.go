@@ -4,7 +4,6 @@ import (
 	"errors"
 	"net/http"
 	"net/netip"
-	"slices"
 	"strings"
 	"time"
 
@@ -32,13 +31,14 @@ type Names interface {
 	RevokeToken(id string, withNames bool) (released []string, err error)
 }
 
-// answered gives an error of Names its status.
-func answered(err error) error {
+// answered gives an error of Names its status. Where says where to look for what is
+// not there.
+func answered(err error, where ...string) error {
 	switch {
 	case err == nil:
 		return nil
 	case errors.Is(err, names.ErrNone):
-		return problem(http.StatusNotFound, "%v", err)
+		return problem(http.StatusNotFound, "%v", err).because(where...)
 	case errors.Is(err, names.ErrClosed):
 		return problem(http.StatusServiceUnavailable, "%v", err).because("ask again in a second")
 	case errors.Is(err, names.ErrDamaged):
@@ -57,6 +57,9 @@ func (s *Server) names(r *http.Request) (any, error) {
 		return nil, err
 	}
 	n, err := limit(q, defaultPage)
+	if err == nil {
+		err = s.filtered(q)
+	}
 	if err != nil {
 		return nil, err
 	}
@@ -78,7 +81,7 @@ func (s *Server) name(r *http.Request) (any, error) {
 	if _, err := query(r); err != nil {
 		return nil, err
 	}
-	name, err := nameOf(r.PathValue("name"))
+	name, err := s.nameOf(r.PathValue("name"))
 	if err != nil {
 		return nil, err
 	}
@@ -101,7 +104,7 @@ func (s *Server) name(r *http.Request) (any, error) {
 		a.Remotes = append(a.Remotes, remoteOf(one))
 	}
 	if a.Grant == nil && a.Ban == nil && len(list) == 0 {
-		return nil, problem(http.StatusNotFound, "%s is given to nobody, and nobody serves it", name)
+		return nil, problem(http.StatusNotFound, "%s is given to nobody, and nobody serves it", name).because("see relay names list")
 	}
 	return a, nil
 }
@@ -111,7 +114,7 @@ func (s *Server) release(r *http.Request) (any, error) {
 	if err := read(r, &b); err != nil {
 		return nil, err
 	}
-	name, err := nameOf(b.Name)
+	name, err := s.nameOf(b.Name)
 	if err == nil {
 		err = text("reason", b.Reason)
 	}
@@ -125,7 +128,7 @@ func (s *Server) release(r *http.Request) (any, error) {
 				because("to give it out before: relay names release --free " + name)
 		}
 	}
-	err = answered(err)
+	err = answered(err, "see relay names list")
 	s.noted(r, "names.release", name, b.Reason, err)
 	return g, err
 }
@@ -157,7 +160,7 @@ func (s *Server) unreserve(r *http.Request) (any, error) {
 	if err != nil {
 		return nil, wrong("%v", err)
 	}
-	err = answered(s.Names.Unreserve(pattern))
+	err = answered(s.Names.Unreserve(pattern), "see relay names list --reserved; what the configuration reserves is ended there")
 	s.noted(r, "names.unreserve", pattern, "", err)
 	return Reserve{Pattern: pattern}, err
 }
@@ -171,109 +174,6 @@ func (s *Server) reserved(r *http.Request) (any, error) {
 		list = []names.Reservation{}
 	}
 	return Reserved{list}, answered(err)
-}
-
-// leverOf is how the levers for what is banned are called.
-func leverOf(kind names.BanKind) string {
-	switch kind {
-	case names.BanIdentity:
-		return "identities"
-	case names.BanAddress:
-		return "addresses"
-	}
-	return "names"
-}
-
-// ban returns the route that bans.
-func (s *Server) ban(kind names.BanKind) func(*http.Request) (any, error) {
-	return func(r *http.Request) (any, error) {
-		var b Ban
-		if err := read(r, &b); err != nil {
-			return nil, err
-		}
-		if err := text("reason", b.Reason); err != nil {
-			return nil, err
-		}
-		ban := names.Ban{Kind: kind, Of: b.Of, Reason: b.Reason, By: who(r)}
-		if err := ban.Check(); err != nil {
-			return nil, wrong("%v", err)
-		}
-		if b.For != "" {
-			d, err := span("for", b.For)
-			if err != nil {
-				return nil, err
-			}
-			ban.Until = time.Now().UTC().Add(d).Truncate(time.Second)
-		}
-		ban, err := s.Names.Ban(ban)
-		if err != nil {
-			err = answered(err)
-			s.noted(r, leverOf(kind)+".ban", ban.Of, b.Reason, err)
-			return nil, err
-		}
-		n := severed(s.Relay.Cut(cutOf(ban)))
-		s.noted(r, leverOf(kind)+".ban", ban.Of, b.Reason, nil)
-		return Banned{ban, n}, nil
-	}
-}
-
-// cutOf is what a ban is to those who are connected.
-func cutOf(b names.Ban) relay.Cut {
-	c := relay.Cut{Why: names.Denied{Code: names.DeniedBanned, Text: b.Text()}}
-	switch b.Kind {
-	case names.BanName:
-		c.Name = b.Of
-	case names.BanIdentity:
-		c.Identity = b.Of
-	case names.BanAddress:
-		c.Addresses, _ = netip.ParsePrefix(b.Of) // by Check
-	}
-	return c
-}
-
-// unban returns the route that lifts a ban.
-func (s *Server) unban(kind names.BanKind) func(*http.Request) (any, error) {
-	return func(r *http.Request) (any, error) {
-		var b Unban
-		if err := read(r, &b); err != nil {
-			return nil, err
-		}
-		if err := text("reason", b.Reason); err != nil {
-			return nil, err
-		}
-		ban := names.Ban{Kind: kind, Of: b.Of}
-		if err := ban.Check(); err != nil {
-			return nil, wrong("%v", err)
-		}
-		err := answered(s.Names.Unban(kind, ban.Of))
-		s.noted(r, leverOf(kind)+".unban", ban.Of, b.Reason, err)
-		return Unban{Of: ban.Of}, err
-	}
-}
-
-// bans returns the route that lists them.
-func (s *Server) bans(kind names.BanKind) func(*http.Request) (any, error) {
-	return func(r *http.Request) (any, error) {
-		q, err := query(r, "after", "limit")
-		if err != nil {
-			return nil, err
-		}
-		n, err := limit(q, defaultPage)
-		if err != nil {
-			return nil, err
-		}
-		list, err := s.Names.Bans(kind)
-		if err != nil {
-			return nil, answered(err)
-		}
-		list = slices.DeleteFunc(list, func(b names.Ban) bool { return b.Of <= q.Get("after") })
-		page := Bans{Bans: []names.Ban{}}
-		if len(list) > n {
-			list, page.Next = list[:n], list[n-1].Of
-		}
-		page.Bans = append(page.Bans, list...)
-		return page, nil
-	}
 }
 
 // span reads how long something is, as in 90m, 24h or 30d.

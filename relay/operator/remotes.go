@@ -3,6 +3,8 @@ package operator
 import (
 	"net/http"
 	"net/netip"
+	"net/url"
+	"strings"
 	"time"
 
 	"keystay/internal/hostname"
@@ -17,6 +19,9 @@ func (s *Server) remotes(r *http.Request) (any, error) {
 		return nil, err
 	}
 	n, err := limit(q, defaultPage)
+	if err == nil {
+		err = s.filtered(q)
+	}
 	if err != nil {
 		return nil, err
 	}
@@ -50,7 +55,7 @@ func (s *Server) kick(r *http.Request) (any, error) {
 	if err := read(r, &k); err != nil {
 		return nil, err
 	}
-	cut, on, err := k.cut()
+	cut, on, err := s.cut(k)
 	if err != nil {
 		return nil, err
 	}
@@ -63,14 +68,14 @@ func (s *Server) kick(r *http.Request) (any, error) {
 }
 
 // cut returns what a kick is to the relay, and who it is for.
-func (k *Kick) cut() (c relay.Cut, on string, err error) {
+func (s *Server) cut(k Kick) (c relay.Cut, on string, err error) {
 	if err := text("reason", k.Reason); err != nil {
 		return c, "", err
 	}
 	given := 0
-	for _, s := range []string{k.Identity, k.Name, k.Address} {
-		if s != "" {
-			given, on = given+1, s
+	for _, one := range []string{k.Identity, k.Name, k.Address} {
+		if one != "" {
+			given, on = given+1, one
 		}
 	}
 	if given != 1 {
@@ -81,7 +86,7 @@ func (k *Kick) cut() (c relay.Cut, on string, err error) {
 	case k.Identity != "":
 		return c, on, identity(k.Identity)
 	case k.Name != "":
-		c.Name, err = nameOf(k.Name)
+		c.Name, err = s.nameOf(k.Name)
 		return c, c.Name, err
 	}
 	if c.Address, err = netip.ParseAddrPort(k.Address); err != nil || c.Address.Addr().Zone() != "" {
@@ -98,13 +103,31 @@ func told(what, reason string) string {
 	return what + ": " + reason
 }
 
-// nameOf returns a host name in its normal form.
-func nameOf(s string) (string, error) {
-	name, err := hostname.Normalize([]byte(s))
-	if err != nil {
-		return "", wrong("%.80q is no host name: %v", s, err)
+// nameOf returns a whole host name in its normal form. One label is none: no name
+// that is given out is so short, and what was meant would not be hit.
+func (s *Server) nameOf(typed string) (string, error) {
+	name, err := hostname.Normalize([]byte(typed))
+	switch {
+	case err != nil:
+		return "", wrong("%.80q: %v", typed, err).because("one whole name, as in xyz." + s.Domain)
+	case !strings.Contains(name, "."):
+		return "", wrong("%q is no whole name", name).because("did you mean " + name + "." + s.Domain + "?")
 	}
 	return name, nil
+}
+
+// filtered refuses a query for an identity or a name that can be nobody's.
+func (s *Server) filtered(q url.Values) error {
+	if one := q.Get("identity"); one != "" {
+		if err := identity(one); err != nil {
+			return err
+		}
+	}
+	if one := q.Get("name"); one != "" {
+		_, err := s.nameOf(one)
+		return err
+	}
+	return nil
 }
 
 // identity refuses what is no label made from a key.

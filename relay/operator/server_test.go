@@ -227,7 +227,7 @@ func TestEachRouteAnswers(t *testing.T) {
 		{"GET", "/v1/nothing", "", 404, `the API has no`},
 		{"GET", "/", "", 404, `the API has no`},
 		{"DELETE", "/v1/status", "", 405, `with GET`},
-		{"GET", "/v1/names/ban", "", 404, `given to nobody`}, // it is a name here
+		{"GET", "/v1/names/ban", "", 400, `is no whole name`}, // it is a name here
 	} {
 		status, body := r.ask(c.method, c.path, c.body)
 		if status != c.status || !strings.Contains(body, c.want) {
@@ -374,5 +374,59 @@ func TestLeversAreInTheAuditLog(t *testing.T) {
 	file, err := os.ReadFile(filepath.Join(r.dir, "audit.log"))
 	if err != nil || strings.Contains(string(file), made.Secret) {
 		t.Errorf("%v: %s", err, file)
+	}
+}
+
+// What is not there is answered with where it can be looked for, and a ban that is
+// wider is named.
+func TestWhatIsNotThereIsToldWhereToLook(t *testing.T) {
+	r := newRig(t, nil)
+	r.ask(http.MethodPost, "/v1/names/ban", `{"of":"team.relay.test"}`)
+	r.ask(http.MethodPost, "/v1/addresses/ban", `{"of":"203.0.113.0/24"}`)
+	for _, c := range []struct{ path, body, want string }{
+		{"/v1/names/unban", `{"of":"x.relay.test"}`, "see relay names list --banned"},
+		{"/v1/names/unban", `{"of":"x.team.relay.test"}`, "relay names unban team.relay.test"},
+		{"/v1/addresses/unban", `{"of":"203.0.113.7"}`, "relay addresses unban 203.0.113.0/24"},
+		{"/v1/identities/unban", `{"of":"` + label + `"}`, "see relay identities list"},
+		{"/v1/names/unreserve", `{"pattern":"shop"}`, "see relay names list --reserved"},
+		{"/v1/names/release", `{"name":"x.relay.test"}`, "see relay names list"},
+		{"/v1/tokens/revoke", `{"id":"0123456789abcdef"}`, "see relay token list"},
+	} {
+		if status, body := r.ask(http.MethodPost, c.path, c.body); status != http.StatusNotFound || !strings.Contains(body, c.want) {
+			t.Errorf("%s %s: %d %s, want %s", c.path, c.body, status, body, c.want)
+		}
+	}
+}
+
+// What is refused as a mistake says what was meant, and has done nothing.
+func TestMistakesAreRefusedWithWhatWasMeant(t *testing.T) {
+	r := newRig(t, nil)
+	for _, c := range []struct{ path, body, want string }{
+		{"/v1/names/ban", `{"of":"relay.test"}`, "relay.test is this relay with all of its names"},
+		{"/v1/names/ban", `{"of":"TEST."}`, `did you mean test.relay.test?`},
+		{"/v1/names/ban", `{"of":"xyz"}`, `did you mean xyz.relay.test?`},
+		{"/v1/names/release", `{"name":"xyz"}`, `did you mean xyz.relay.test?`},
+		{"/v1/remotes/kick", `{"name":"xyz"}`, `did you mean xyz.relay.test?`},
+		{"/v1/tokens/create", `{"names":["xyz"]}`, `did you mean xyz.relay.test?`},
+		{"/v1/tokens/create", `{"names":["a.relay.test"],"limits":{"bandwith":"1MiB/s"}}`, `\"bandwith\" is no limit of a name: there are bandwidth,`},
+		{"/v1/tokens/create", `{"names":["a.relay.test"],"limits":{"bandwidth":"10MB"}}`, `bandwidth: \"10MB\"`},
+		{"/v1/tokens/create", `{"names":["a.relay.test"],"limits":{"streams":"-4"}}`, `as in bandwidth=10MiB/s`},
+	} {
+		if status, body := r.ask(http.MethodPost, c.path, c.body); status != http.StatusBadRequest || !strings.Contains(body, c.want) {
+			t.Errorf("%s %s: %d %s, want %s", c.path, c.body, status, body, c.want)
+		}
+	}
+	for _, path := range []string{"/v1/names?identity=foo", "/v1/remotes?identity=foo", "/v1/remotes?name=foo"} {
+		if status, body := r.ask(http.MethodGet, path, ""); status != http.StatusBadRequest {
+			t.Errorf("%s: %d %s", path, status, body)
+		}
+	}
+	if len(r.relay.cuts) > 0 {
+		t.Errorf("cut: %v", r.relay.cuts)
+	}
+	for _, path := range []string{"/v1/names/banned", "/v1/tokens"} {
+		if _, body := r.ask(http.MethodGet, path, ""); !strings.Contains(body, "[]") {
+			t.Errorf("%s: %s", path, body)
+		}
 	}
 }

@@ -45,7 +45,7 @@ func (s *Server) createToken(r *http.Request) (any, error) {
 		info.Names = append(info.Names, name)
 	}
 	if o, err := limits.ParseOwner(b.Limits); err != nil {
-		return nil, wrong("limits: %v", err)
+		return nil, wrong("limits: %v", err).because("as in bandwidth=10MiB/s, bytes_per_month=500GiB, connection_rate=100/s, streams=100 or names=5; off is no limit")
 	} else if o.Names < 0 {
 		return nil, wrong("limits: a device cannot have names without end").because("a number, as in names=100")
 	}
@@ -73,7 +73,7 @@ func (s *Server) createToken(r *http.Request) (any, error) {
 // token is for.
 func (s *Server) tokenName(typed string) (string, error) {
 	base, wild := strings.CutPrefix(typed, "*.")
-	name, err := nameOf(base)
+	name, err := s.nameOf(base)
 	switch {
 	case err != nil:
 		return "", err
@@ -102,7 +102,7 @@ func (s *Server) revokeToken(r *http.Request) (any, error) {
 	if released == nil {
 		released = []string{}
 	}
-	err = answered(err)
+	err = answered(err, "see relay token list; a token of the configuration is ended there")
 	s.noted(r, "token.revoke", b.ID, b.Reason, err)
 	return Revoked{released}, err
 }
