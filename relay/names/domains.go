@@ -133,7 +133,7 @@ func (n *Names) admitDomain(l *ledger, r *Rules, c *Claimant) (tok admission, de
 // proveAgain decides about a domain that is the identity's until now.
 func (n *Names) proveAgain(l *ledger, c *Claimant, gr *grant, known *answers) verdict {
 	now := *gr
-	proof, lost := again(gr, known, l.Now())
+	proof, lost := proofNow(gr, known, l.Now())
 	if lost != "" {
 		d := n.unproven(c, lost)
 		return verdict{denial: d, loser: gr.Key, lost: d, write: func(l *ledger) error { return l.drop(c.Name, gr) }}
@@ -142,9 +142,9 @@ func (n *Names) proveAgain(l *ledger, c *Claimant, gr *grant, known *answers) ve
 	return verdict{own: true, write: func(l *ledger) error { return l.seen(c.Name, &now) }}
 }
 
-// again returns the proof of a domain after DNS was asked once more; lost says why
-// its identity has lost it, if it has.
-func again(gr *grant, known *answers, now time.Time) (p Proof, lost string) {
+// proofNow returns the proof of a domain after DNS was asked once more. Lost is why
+// its identity has lost it; empty where it keeps it.
+func proofNow(gr *grant, known *answers, now time.Time) (p Proof, lost string) {
 	if gr.Proof != nil {
 		p = *gr.Proof
 	}
