@@ -167,29 +167,30 @@ func (l *ledger) sweepBans() error {
 	return nil
 }
 
-// A banned has the bans in force, for look-ups by everybody at any time.
-type banned struct {
-	names, identities map[string]inForce
-	ranges            map[netip.Prefix]inForce
-	bits4, bits6      []int // the lengths of ranges that there are
+// A banIndex has the bans in force, for look-ups by everybody at any time. It is not
+// changed once it is made.
+type banIndex struct {
+	names, identities map[string]timedBan
+	ranges            map[netip.Prefix]timedBan
+	bits4, bits6      []int // the lengths of the ranges of IPv4 and of IPv6 that there are
 }
 
-// inForce is a ban with its end on this process's clock.
-type inForce struct {
+// A timedBan is a ban with its end on this process's clock.
+type timedBan struct {
 	Ban
 	ends time.Time // with a reading of the monotonic clock; zero is never
 }
 
-func (b inForce) over() bool { return !b.ends.IsZero() && time.Now().After(b.ends) }
+func (b timedBan) over() bool { return !b.ends.IsZero() && time.Now().After(b.ends) }
 
 // loadBans reads the bans. While they cannot be read, those from before hold.
 func (n *Names) loadBans() {
 	n.loading.Lock()
 	defer n.loading.Unlock()
-	all := &banned{names: map[string]inForce{}, identities: map[string]inForce{}, ranges: map[netip.Prefix]inForce{}}
+	all := &banIndex{names: map[string]timedBan{}, identities: map[string]timedBan{}, ranges: map[netip.Prefix]timedBan{}}
 	err := n.view(func(l *ledger) error {
 		return l.bans(func(b Ban) {
-			f := inForce{Ban: b}
+			f := timedBan{Ban: b}
 			if !b.Until.IsZero() {
 				f.ends = time.Now().Add(b.Until.Sub(l.Now()))
 			}
@@ -201,7 +202,7 @@ func (n *Names) loadBans() {
 	}
 }
 
-func (all *banned) add(f inForce) {
+func (all *banIndex) add(f timedBan) {
 	switch f.Kind {
 	case BanName:
 		all.names[f.Of] = f
@@ -279,7 +280,7 @@ func (n *Names) BannedAddress(a netip.Addr) (Ban, bool) {
 	if a.Is6() {
 		bits = all.bits6
 	}
-	best, found := inForce{}, -1
+	best, found := timedBan{}, -1
 	for _, n := range bits {
 		p, err := a.Prefix(n)
 		if err != nil || n <= found {

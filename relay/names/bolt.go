@@ -13,13 +13,13 @@ import (
 	"go.etcd.io/bbolt"
 )
 
-// boltTables are the tables that a file has. A new one is added at the end: their
-// places are those of their sums.
+// boltTables are the tables that a file has. A table has its sum at the same place
+// in state.Sums, so a new table is added at the end.
 //
-// The first four are those of older versions, which can go on with the file: after
-// a takeover that has failed, or a step back. What such a version writes is noticed
-// by the number of its transaction, and the tables that follow from the first are
-// made anew. The rest such a version leaves alone.
+// The first four are those of older versions. Such a version can go on with the
+// file, after a takeover that has failed or when somebody steps back to it. What it
+// writes is noticed by the number of its transaction; then the tables that follow
+// from the first are made anew. It leaves the other tables alone.
 var boltTables = []Table{tableGrants, tableHolders, tableBelow, tableAges,
 	tableLapses, tableBans, tableReserved, tableTokens, tableIssued, tableUsage}
 
@@ -48,8 +48,8 @@ type boltTx struct {
 	made    []string // by rebuild: names whose first label is made from their holder's key
 }
 
-// readState reads what the record says about itself. The record is not whole when
-// it is new, or when an older version has written to it: then it is to be rebuilt.
+// readState reads what the record says about itself. Whole is false when the record
+// is new, or when an older version has written to it: then it is to be rebuilt.
 func (t *boltTx) readState() (whole bool, err error) {
 	t.state.Sums = make([]uint64, len(boltTables))
 	b := t.tx.Bucket(tableState)
@@ -104,11 +104,13 @@ func (t *boltTx) total(name Table) (total uint64) {
 	return total
 }
 
-// castagnoli is the polynomial that processors compute by themselves.
+// castagnoli is the polynomial of the checksum that processors have an instruction
+// for.
 var castagnoli = crc32.MakeTable(crc32.Castagnoli)
 
-// sum is a checksum against accidents: with a million entries it is computed a
-// million times at the start.
+// sum is a checksum of an entry, against accidents and not against people. It has to
+// be quick: at the start it is computed for each entry, of which there may be a
+// million.
 func sum(k, v []byte) uint64 {
 	return uint64(crc32.Update(crc32.Checksum(k, castagnoli), castagnoli, v)) + uint64(len(k))<<32
 }

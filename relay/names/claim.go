@@ -21,7 +21,8 @@ type Claimant struct {
 	// to order a first one.
 	Certified bool
 
-	// First says, to Quota alone, that the identity holds no name yet.
+	// First says that the identity has no name yet, beside the one made from its key.
+	// It is set for Quota alone.
 	First bool
 }
 
@@ -44,10 +45,11 @@ const sweptByClaim = 4
 // error is a *Denied, or says why it could not be decided. It may take as long as
 // Prove and Ask do.
 //
-// What is read and what is written is one transaction, so that of two claims at
-// once the second one sees the first. Before it the same is asked of a transaction
-// that only reads: who is denied, or comes back, costs no write. What has to be
-// asked of others is asked in between.
+// The claim is decided in a transaction that only reads, so that one that is denied,
+// or is of a name that the identity has, costs no write. What has to be asked of
+// others is asked outside of it, and then it is decided anew. A claim that is granted
+// is decided once more in the transaction that writes it down, so that of two claims
+// at once the second one sees the first.
 func (n *Names) Claim(ctx context.Context, c Claimant) (Granted, error) {
 	if len(c.Key) != ed25519.PublicKeySize {
 		return Granted{}, c.deny(DeniedInvalid, "no device's key")
@@ -93,13 +95,13 @@ func (n *Names) Claim(ctx context.Context, c Claimant) (Granted, error) {
 	return n.granted(&c, false, false), nil
 }
 
-// write writes a claim down, if it is still to be decided so. First is what was
-// decided in a transaction that only reads.
+// write decides once more about a claim, now in a transaction that writes, and writes
+// it down if it is granted. First is what was decided in one that only reads.
 func (n *Names) write(c *Claimant, known *answers, first verdict) (Granted, error) {
 	isNew := !first.own && first.denial == nil
 	if isNew && n.Quota != nil {
 		if err := n.view(func(l *ledger) error {
-			held, err := l.held(c.Key)
+			held, err := l.heldOrKept(c.Key)
 			c.First = held == 0
 			return err
 		}); err != nil {
@@ -119,7 +121,7 @@ func (n *Names) write(c *Claimant, known *answers, first verdict) (Granted, erro
 		switch {
 		case err != nil:
 			return err
-		case v.ask != nil: // what was asked is not what is to be known now
+		case v.ask != nil: // the name has changed since others were asked
 			v = verdict{denial: c.deny(DeniedUnavailable, "somebody else has changed this name meanwhile")}
 			return nil
 		case v.write == nil:

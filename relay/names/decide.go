@@ -11,18 +11,19 @@ import (
 	"keystay/internal/keyname"
 )
 
-// A verdict is what is decided about a claim. Without own, denial and ask the
-// claim is granted.
+// A verdict is what is decided about a claim. With ask nothing is decided yet. With
+// denial the claim is denied; with own the name is the identity's already; otherwise
+// it is granted.
 type verdict struct {
-	own    bool    // the name is the identity's already
-	denial *Denied // why it may not have it
+	own    bool
+	denial *Denied
 
-	// ask finds out what has to be known first, and puts it into the answers. It
-	// may take long.
+	// ask finds out what has to be known first, and puts it into the answers that
+	// decide was given. It may take as long as others do.
 	ask func(context.Context)
 
-	write func(*ledger) error // writes the claim down
-	token string              // the id of the token that opens the name
+	write func(*ledger) error // writes down what is decided; nil where nothing is to be written
+	token string              // the id of the token that opens the name; may be empty
 	// vouched says that a token opens it, also one that has no id.
 	vouched bool
 
@@ -31,19 +32,19 @@ type verdict struct {
 	lost  *Denied
 }
 
-// answers are what others have said about a claim.
+// answers are what others have said about a claim: DNS, and the outside decision.
 type answers struct {
-	proof    bool     // DNS was asked,
-	holder   []byte   // while this identity had the domain, or nobody,
-	evidence Evidence // and said this,
-	noProof  error    // or did not answer
-	asked    bool     // the outside decision was asked,
-	denied   error    // and said this; nil is yes
+	proof    bool     // DNS was asked
+	holder   []byte   // the identity that had the domain then; nil is nobody
+	evidence Evidence // what DNS said
+	noProof  error    // why it said nothing; nil where it did
+	asked    bool     // the outside decision was asked
+	denied   error    // what it said; nil is yes
 }
 
-// decide is the one place where it is decided what an identity may claim: of the
-// record, the rules in force, and what others have said. A denial is no error,
-// which would undo what others write in the same transaction.
+// decide is the one place where it is decided what an identity may claim: by the
+// record, the bans, the rules in force, and what others have said. A denial is no
+// error of the transaction.
 func (n *Names) decide(l *ledger, c *Claimant, known *answers) (verdict, error) {
 	if b, ok := n.Banned(c.Name, c.Key, c.Source); ok {
 		return verdict{denial: c.banned(b)}, nil
@@ -162,7 +163,7 @@ func room(l *ledger, r *Rules, c *Claimant, tok *admission) (*Denied, error) {
 	if tok.names > 0 {
 		most = tok.names
 	}
-	held, err := l.held(c.Key)
+	held, err := l.heldOrKept(c.Key)
 	if err != nil {
 		return nil, err
 	}
@@ -238,8 +239,9 @@ func (n *Names) holder(name string) (key []byte, err error) {
 	return key, err
 }
 
-// HolderOf stands for the identity that the record gives name to, if there is one,
-// so that names of one identity count together.
+// HolderOf returns a text that stands for the identity that the record gives name to,
+// so that names of one identity count together. Owned is false where there is none,
+// or that cannot be told now.
 func (n *Names) HolderOf(name string) (holder string, owned bool) {
 	if key, err := n.holder(name); err == nil && key != nil {
 		return keyname.Label(key, ""), true

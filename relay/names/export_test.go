@@ -116,7 +116,7 @@ func (g *Grants) PanicInUpdate() error {
 // Held is how many names a key has.
 func (g *Grants) Held(key []byte) (n int, err error) {
 	err = g.View(func(tx Tx) error {
-		n, err = (&ledger{Tx: tx}).held(key)
+		n, err = (&ledger{Tx: tx}).heldOrKept(key)
 		return err
 	})
 	return n, err

@@ -44,9 +44,9 @@ var ErrClosed = errors.New("the record of names is closed")
 // Grants is the durable record of who may use which name, as the [Store] of one
 // process: a file of bbolt.
 //
-// It may be closed and opened again while a Server uses it. Meanwhile nothing
-// can be claimed, and visitors reach the names whose remotes are connected. So it
-// is when the record turns out to be damaged, for good.
+// It may be closed and opened again while [Names] uses it. While it is closed nothing
+// can be claimed, and visitors reach the names whose remotes are connected. When the
+// record turns out to be damaged, that is so for good.
 type Grants struct {
 	path    string
 	wall    func() time.Time // the machine's clock; nil is time.Now
@@ -56,10 +56,10 @@ type Grants struct {
 	file   *recordFile // nil while closed
 	clock  clock
 	jump   string        // that the machine's clock has jumped; empty when that was told
-	opened chan struct{} // closed when store is opened again
-	zone   string        // below which all names are; empty until begin
+	opened chan struct{} // closed when the file is opened again; nil before the first Close
+	zone   string        // below which all names are; empty until Begin
 	made   []string      // see dropMade
-	watch  []func(Table) // see Watch
+	watch  []func(Table) // what Watch was called with
 }
 
 var _ Store = (*Grants)(nil)

@@ -15,8 +15,8 @@ const (
 	// first certificate. What a CA allows for a registered domain is refilled one by
 	// one (Let's Encrypt: 50 in 7 days, so one in 202 minutes).
 	issuanceWeek = 7 * 24 * time.Hour
-	// maxSlot is how far away a slot may be: a name that asks when more wait than
-	// have theirs by then takes none, and asks again.
+	// maxSlot is how far away a slot may be. A name that would get one later takes
+	// none, and asks again.
 	maxSlot = 4 * issuanceWeek
 	// keptSlot is how long it is remembered that a name had its slot, if nobody has
 	// the name any more.
@@ -38,11 +38,12 @@ type slot struct {
 	At time.Time `json:"at"`
 }
 
-// bucketKey is the key of the bucket among the slots, which are of names.
+// bucketKey is the key of the bucket in the table of the slots, whose other keys are
+// names.
 var bucketKey = []byte(".")
 
-// A bucket is full of slots that may be taken at once, perWeek of them, and is
-// refilled by one each step.
+// A bucket has the slots that may be taken at once: perWeek of them when it is full.
+// Each step, a perWeek-th of issuanceWeek, brings one more.
 type bucket struct {
 	// Full is when it will be full again, if no further slot is taken: each moves it
 	// by a step.

@@ -14,9 +14,9 @@ import (
 	"keystay/internal/keyname"
 )
 
-// maxBelow is how many names below one are looked at. Those that count are of
-// the holder itself, which has a few at most; more are left over from expired
-// grants, and are swept.
+// maxBelow is how many names below one are looked at. Those that are left over from
+// expired grants are swept; the others are of the holder itself, which has a few at
+// most.
 const maxBelow = 2 * MaxNamesPerIdentity
 
 // errTooMany says that more grants have expired than one claim sweeps.
@@ -224,8 +224,8 @@ func (l *ledger) drop(name string, gr *grant) error {
 	return l.index(name, gr, nil)
 }
 
-// index keeps the other tables: v is empty for a grant that is put and nil for one
-// that is dropped.
+// index keeps the tables that follow from the grants: v is empty for a grant that is
+// put, and nil for one that is dropped.
 func (l *ledger) index(name string, gr *grant, v []byte) error {
 	for _, e := range gr.entries(name) {
 		if err := l.Set(e.table, e.key, v); err != nil {
@@ -235,10 +235,10 @@ func (l *ledger) index(name string, gr *grant, v []byte) error {
 	return nil
 }
 
-// held counts the names of an identity, with those that it has released or lost and
-// that are kept from others still: it could keep all names from everybody else, by
-// turns.
-func (l *ledger) held(key []byte) (n int, err error) {
+// heldOrKept counts the names of an identity, and those that it has released or lost
+// and that are kept from others still. Without the latter an identity could take name
+// after name, give each back, and so keep all of them from everybody else.
+func (l *ledger) heldOrKept(key []byte) (n int, err error) {
 	for k := range l.From(tableHolders, key) {
 		if !bytes.HasPrefix(k, key) {
 			break
@@ -254,8 +254,8 @@ func (l *ledger) held(key []byte) (n int, err error) {
 	return n, nil
 }
 
-// full reports whether MaxGrants names are given out: one of which nothing is left
-// does not count.
+// full reports whether MaxGrants names are given out. A grant of which nothing is left
+// does not count: the claim sweeps it.
 func (l *ledger) full() (bool, error) {
 	if l.Count(tableGrants) < MaxGrants {
 		return false, nil
@@ -272,8 +272,8 @@ func (l *ledger) first(t Table) (at time.Time, name string, err error) {
 	return at, "", nil
 }
 
-// sweepNext returns the grant that is to be swept next, or nil: one of which nothing
-// is left, one that has expired, or one that seems to be from the future.
+// sweepNext returns the grant that sweep is to change next, or nil: one of which
+// nothing is left, one that has expired, or one that was seen in the future.
 func (l *ledger) sweepNext() (name string, gr *grant, err error) {
 	at, name, err := l.first(tableLapses)
 	if err == nil && (name == "" || at.After(l.Now())) {
@@ -301,10 +301,10 @@ func (l *ledger) lastAge() (at time.Time, name string) {
 	return at, name
 }
 
-// sweep drops up to limit grants of which nothing is left, notes of those that have
-// expired until when they are kept, and returns how many it has changed. A grant
-// from the future, by a clock that was wrong, is noted as seen now. Lapsed is called
-// with each name that has expired.
+// sweep changes up to limit grants, and returns how many. It drops those of which
+// nothing is left. Of one that has expired it notes until when its name is kept, and
+// calls lapsed, which may be nil. One that was seen in the future, by a clock that
+// was wrong, it notes as seen now.
 func (l *ledger) sweep(limit int, lapsed func(name string, key []byte)) (n int, err error) {
 	for ; n < limit; n++ {
 		name, gr, err := l.sweepNext()

@@ -49,9 +49,9 @@ type Filter struct {
 	Identity string // a label made from a key
 }
 
-// List returns up to limit grants in the order of their names, from the one behind
-// after on; more reports that there may be further ones. It looks through 16 times
-// as many at most, and then returns the name where it has stopped as last.
+// List returns up to limit grants in the order of their names, of names that come
+// after the name after. It looks through 16 times as many at most. Last is the name
+// that it looked at last, and more reports that there may be further ones behind it.
 func (n *Names) List(f Filter, after string, limit int) (list []Grant, last string, more bool, err error) {
 	err = n.view(func(l *ledger) error {
 		looked := 0
@@ -97,9 +97,9 @@ func (n *Names) Show(name string) (g Grant, err error) {
 }
 
 // Take takes a name from the identity that has it, as the operator wills: from
-// then on it is kept from others for GraceTime. With free it is free at once, for a
-// name that has lapsed, too: the device that had it may still have a certificate
-// for it. The error wraps ErrNone when nobody has the name.
+// then on it is kept from others for GraceTime, since the device that had it may still
+// have a certificate for it. With free it is free at once; then it may also be a name
+// that has lapsed. The error wraps ErrNone when nobody has the name.
 func (n *Names) Take(name, reason string, free bool) (g Grant, err error) {
 	var had *grant
 	err = n.update(func(l *ledger) error {
@@ -136,8 +136,8 @@ type Holding struct {
 	Key  ed25519.PublicKey
 }
 
-// stale returns the grant of a name that is in use, if it is to be noted again that
-// it is: of an identity that has not lost it.
+// stale returns the grant of a name that its identity uses now, if the record has an
+// older time for that. It returns nil for an identity that has lost the name.
 func (l *ledger) stale(h Holding) (*grant, error) {
 	gr, err := l.raw(h.Name)
 	if gr == nil || !bytes.Equal(h.Key, gr.Key) || !gr.Until.IsZero() || l.Now().Sub(gr.Seen) < seenStep {

@@ -9,7 +9,7 @@ import (
 )
 
 // lookAlike returns the reserved label, or the relay's own name, that a label looks
-// like to a person, or nothing. Two texts look alike when their skeletons are the
+// like to a person. It returns nothing for a label that looks like none of them. Two texts look alike when their skeletons are the
 // same (UTS #39, section 4); the hyphens do not count.
 func lookAlike(label, zone string) string {
 	if strings.HasPrefix(label, "xn--") {

@@ -57,9 +57,10 @@ type Rules struct {
 }
 
 // Names decides which identity may use which name. Its fields are set before Begin
-// and not changed afterwards; for the rules there is SetRules.
+// and not changed afterwards; for the rules there is SetRules. A relay.Server that
+// has it calls Begin, sets OnLost, sets Quota where that is nil, and bounds Prove.
 type Names struct {
-	Rules
+	Rules        // until SetRules; see InForce
 	Grants Store // what was given out; required
 
 	// Prove asks DNS which identities the domain of a claimant belongs to, which is
@@ -89,13 +90,13 @@ type Names struct {
 	// connected for; nil is nobody.
 	OnLost func(Lost)
 
-	zone     string                 // set by Begin
-	replaced atomic.Pointer[Rules]  // see SetRules
-	recent   recent                 // labels made from keys
-	bans     atomic.Pointer[banned] // those that the record has
-	reserved atomic.Pointer[[]string]
-	loading  sync.Mutex // one reading of bans and reserved at a time
-	parts    parts      // of the turns at the CA
+	zone     string                   // set by Begin
+	replaced atomic.Pointer[Rules]    // in the place of Rules, once SetRules was called
+	recent   recent                   // labels made from keys
+	bans     atomic.Pointer[banIndex] // of those that the record has
+	reserved atomic.Pointer[[]string] // the patterns that the record has
+	loading  sync.Mutex               // one reading of bans or of reserved at a time
+	parts    parts                    // of the slots at the CA
 }
 
 // A Change is what has become of a name, for an audit log.
@@ -107,7 +108,7 @@ type Change struct {
 	Reason string // may be empty
 }
 
-// A Lost is a name that an identity must not use any more.
+// A Lost tells of a name that an identity must not use any more.
 type Lost struct {
 	Key    []byte // of the identity
 	Denied Denied // has the name, and what the identity is told
@@ -156,7 +157,7 @@ func (n *Names) InForce() Rules {
 	return n.Rules
 }
 
-// view runs f in a transaction that reads.
+// view runs f in a transaction that reads, with the rules of now.
 func (n *Names) view(f func(*ledger) error) error {
 	expire := n.InForce().ExpireUnused
 	return n.Grants.View(func(tx Tx) error { return f(&ledger{Tx: tx, expire: expire}) })

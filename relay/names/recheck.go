@@ -14,15 +14,15 @@ import (
 
 const (
 	// recheckAfter is how old the proof of a domain is when DNS is asked again while
-	// its device stays connected, and recheckSpread the span over which those are
-	// spread that were proven at once.
+	// its device stays connected. To it comes a part of recheckSpread, another one for
+	// each name, so that not all domains that were proven at once are due at once.
 	recheckAfter  = 20 * time.Hour
 	recheckSpread = 4 * time.Hour
 	// recheckRetry is when DNS is asked again that did not name the device.
 	recheckRetry = time.Hour
-	// recheckEvery is how often it is looked which are due.
+	// recheckEvery is how often domains are looked for that are due.
 	recheckEvery = 10 * time.Minute
-	// recheckAtOnce is how many are asked for at once.
+	// recheckAtOnce is how many domains DNS is asked for at once.
 	recheckAtOnce = 4
 )
 

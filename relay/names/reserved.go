@@ -89,7 +89,8 @@ func matches(pattern, name, zone string) bool {
 	return true
 }
 
-// matchLabel is a match of one label, in which a star is any characters.
+// matchLabel reports whether a pattern is for one label. A star in it stands for any
+// characters, also for none.
 func matchLabel(pattern, label string) bool {
 	first, rest, star := strings.Cut(pattern, "*")
 	if !star {
@@ -138,7 +139,8 @@ func (n *Names) Reserve(pattern, note string) (r Reservation, err error) {
 	return r, err
 }
 
-// Unreserve takes a pattern away. The error wraps ErrNone when there is no such one.
+// Unreserve takes a pattern away that Reserve has added. The error wraps ErrNone when
+// there is no such one.
 func (n *Names) Unreserve(pattern string) error {
 	pattern, err := hostname.Pattern(pattern, n.zone)
 	if err != nil {

@@ -20,10 +20,10 @@ type Store interface {
 	// f undoes what f has changed, and is returned.
 	Update(f func(Tx) error) error
 
-	// Watch makes f be called with each table that has changed, once the change can
-	// be seen and whoever has made it. Of changes by this process, before Update
-	// returns. f may be called for a table that has not changed, and at any time
-	// from several goroutines; it may call View.
+	// Watch makes f be called with each table that has changed, whoever has changed
+	// it, once View shows the change. Where this process has made the change, f is
+	// called before Update returns. f may be called for a table that has not
+	// changed, at any time, and from several goroutines; it may call View.
 	Watch(f func(Table))
 
 	// Opened returns a channel that is closed when a store that is closed now is
@@ -70,8 +70,8 @@ type Tx interface {
 // A Table is the name of a table of the record.
 type Table string
 
-// The tables of the record. The first five say whose a name is; all but the first
-// of these follow from it.
+// The tables of the record. The first five say whose a name is. Of these the first
+// has all, and the others are made from it.
 const (
 	tableGrants  Table = "grants"  // name -> grant
 	tableHolders Table = "holders" // key, name -> nothing: the names of a key

@@ -28,7 +28,8 @@ const (
 	secretPrefix = "keystay-"
 )
 
-// ErrNone is wrapped by the error of a lever whose object there is not.
+// ErrNone is wrapped by the error of a lever that is pulled on what there is not: a
+// grant, a ban, a pattern or a token.
 var ErrNone = errors.New("there is none")
 
 // A Token is a secret that admits new names.
@@ -187,11 +188,11 @@ func parseToken(k, v []byte) (*TokenInfo, error) {
 type admission struct {
 	admits  bool       // it is for the name
 	exactly bool       // it names it in full
-	id      string     // of a token of the record
+	id      string     // of a token of the record; else empty
 	names   int        // how many names its identity may hold; 0 is as all others
-	hash    []byte     // of the secret, and
-	token   *TokenInfo // the token, of one of the record
-	wrong   string     // why it is not good for anything; empty where that is all right
+	hash    []byte     // of the secret of a token of the record
+	token   *TokenInfo // that token; nil for one of the rules, and where there is none
+	wrong   string     // why a token of the record is good for nothing now; else empty
 }
 
 // why says why the token does not admit the name.

@@ -2,7 +2,7 @@ package names
 
 import "bytes"
 
-// LoadUsage returns what SaveUsage has kept.
+// LoadUsage returns what SaveUsage has kept, by its keys.
 func (n *Names) LoadUsage() (map[string][]byte, error) {
 	all := make(map[string][]byte)
 	err := n.view(func(l *ledger) error {
@@ -14,8 +14,8 @@ func (n *Names) LoadUsage() (map[string][]byte, error) {
 	return all, err
 }
 
-// SaveUsage keeps values by what they are of; nil takes one out. What they mean is
-// not known here.
+// SaveUsage keeps values by their keys; a nil value takes its key out. It is for
+// package limits, which knows what they mean.
 func (n *Names) SaveUsage(changed map[string][]byte) error {
 	return n.update(func(l *ledger) error {
 		for k, v := range changed {

@@ -37,20 +37,20 @@ const (
 	SignatureHeader = "Keystay-Signature"
 )
 
-// A Webhook is a server that decides about new names, as Names.Ask. A question is a
-// POST with a [Question] as JSON, and its answer, status 200, an [Answer]. Anything
-// else than a whole answer within 2 seconds gives out no name. Its zero value,
-// with a URL, asks each time.
+// A Webhook asks a server about new names: its method Ask is for Names.Ask. A question
+// is a POST with a [Question] as JSON, and its answer, status 200, an [Answer].
+// Anything else than a whole answer within 2 seconds gives out no name. The URL is
+// required; the other fields may be zero.
 type Webhook struct {
 	URL      string
-	Secret   []byte        // of the signatures
-	Remember time.Duration // how long an answer counts for the same question
+	Secret   []byte        // the key of the signatures
+	Remember time.Duration // how long an answer counts for the same question; 0 asks each time
 	Client   *http.Client  // nil is one of its own, which follows no redirect
 
 	once   sync.Once
 	asking chan struct{}
 	mu     sync.Mutex
-	told   map[Question]told
+	told   map[Question]told // the answers that are remembered
 }
 
 // A Question asks whether a name may be given out.
