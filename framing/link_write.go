@@ -10,7 +10,7 @@ import (
 )
 
 // All that a link writes goes through one hand, the writer: control records,
-// frames without data, and what the streams have queued, in turns. The writer works
+// frames without data, and what the streams have queued, one stream after the other. The writer works
 // in rounds: what a round gathers is encrypted, and written in few large pieces.
 //
 // Whoever queues something calls pump. The writer is in one of three states:
@@ -71,10 +71,10 @@ type sender struct {
 	begun   bool      // START_MUX is queued
 	control []byte    // the other control records
 	frames  []byte    // START_MUX, and SYN, FIN and UPD as MUX records
-	ready   []*Stream // in turn
+	ready   []*Stream // those that have something queued, the next first
 }
 
-// push puts a stream at the end of the turn.
+// push puts a stream behind the others that have something queued.
 func (d *sender) push(s *Stream) {
 	d.mu.Lock()
 	d.ready = append(d.ready, s)
@@ -82,7 +82,7 @@ func (d *sender) push(s *Stream) {
 }
 
 // next takes out what is to be written next: frames without data, since no stream
-// may overtake its SYN, or the stream whose turn it is.
+// may overtake its SYN, or else the next stream.
 func (d *sender) next() (frames []byte, s *Stream) {
 	d.mu.Lock()
 	defer d.mu.Unlock()

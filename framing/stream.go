@@ -187,7 +187,7 @@ func (s *Stream) wakeLocked() {
 // that opens and ends streams without reading must not make this side hold more of
 // them than MaxStreams.
 func (s *Stream) settleLocked() {
-	over := s.endedLocked() && len(s.out.frames) == 0 && !s.out.inTurn
+	over := s.endedLocked() && len(s.out.frames) == 0 && !s.out.ready
 	if s.cause != nil {
 		over = s.out.rst == rstNone // RESET goes out first
 	}

@@ -74,16 +74,16 @@ func putOut(b []byte) {
 	}
 }
 
-// An outgoing is what a stream has to send: whole frames that wait for its turn,
-// and the credit for more. It is guarded by the stream's lock.
+// An outgoing is what a stream has to send: whole frames that wait to be written, and
+// the credit for more. It is guarded by the stream's lock.
 type outgoing struct {
 	pool    *pool
 	frames  []byte // that wait for writeOut
 	header  int    // how much of frames is HEADER, which goes first in any case
 	last    int    // where the last frame begins in frames
-	held    int    // size that frames may have: 0, or more than smallOut, taken from the pool
+	taken   int    // what frames may grow to by memory of the pool: more than smallOut, or 0
 	rst     rstState
-	inTurn  bool // the stream is among those that have something to write, or being written
+	ready   bool // the stream is in sender.ready, or being written
 	credit  int
 	credits int64 // CREDIT records that came
 	sent    int64 // bytes of DATA queued
@@ -118,27 +118,27 @@ const spareOut = 64
 // stream that has nothing queued can always queue a little, and its own writeOut
 // wakes one that has.
 func (o *outgoing) fit(n int) int {
-	held := max(smallOut, o.held)
+	size := max(smallOut, o.taken)
 	need := len(o.frames) + frameHeader + recordHeader + n + spareOut
-	if n <= 0 || need <= held {
+	if n <= 0 || need <= size {
 		return n
 	}
-	size := mediumOut
+	larger := mediumOut
 	if need > mediumOut {
-		size = largeOut
+		larger = largeOut
 	}
-	if o.pool.takeAll(size - held) {
-		o.held = size
+	if o.pool.takeAll(larger - size) {
+		o.taken = larger
 		return n
 	}
-	return n - (need - held)
+	return n - (need - size)
 }
 
 // room returns how much data would take now.
 func (o *outgoing) room() int {
 	space := maxOut - len(o.frames) - 2*(frameHeader+recordHeader)
 	if space < smallOut || o.pool.tight(largeOut) {
-		space = max(smallOut, o.held) - spareOut - len(o.frames) - 2*(frameHeader+recordHeader)
+		space = max(smallOut, o.taken) - spareOut - len(o.frames) - 2*(frameHeader+recordHeader)
 	}
 	return min(o.credit, space)
 }
@@ -177,20 +177,20 @@ func (o *outgoing) credited(n uint32) error {
 }
 
 // take takes out what waits, for a writer that frees it.
-func (o *outgoing) take() (frames []byte, held int) {
+func (o *outgoing) take() (frames []byte, taken int) {
 	if o.rst == rstQueued {
 		o.rst = rstPut
 	}
-	frames, held = o.frames, o.held
-	o.frames, o.header, o.last, o.held = nil, 0, 0, 0
-	return frames, held
+	frames, taken = o.frames, o.taken
+	o.frames, o.header, o.last, o.taken = nil, 0, 0, 0
+	return frames, taken
 }
 
 // free gives back what take has returned. It needs no lock.
-func (o *outgoing) free(frames []byte, held int) {
+func (o *outgoing) free(frames []byte, taken int) {
 	putOut(frames)
-	if held > 0 {
-		o.pool.put(held - smallOut)
+	if taken > 0 {
+		o.pool.put(taken - smallOut)
 	}
 }
 

@@ -159,10 +159,10 @@ func (s *Stream) kickLocked() {
 // reports whether it was not among them. The caller sees to it that the link
 // pumps.
 func (s *Stream) readyLocked() bool {
-	if len(s.out.frames) == 0 || s.out.inTurn || s.wire != wireOpen {
+	if len(s.out.frames) == 0 || s.out.ready || s.wire != wireOpen {
 		return false
 	}
-	s.out.inTurn = true
+	s.out.ready = true
 	s.link.sender.push(s)
 	return true
 }
@@ -172,7 +172,7 @@ func (s *Stream) readyLocked() bool {
 // when it is on its way.
 func (s *Stream) writeOut() int {
 	s.mu.Lock()
-	frames, held := s.out.take()
+	frames, taken := s.out.take()
 	s.writable.Broadcast()
 	s.mu.Unlock()
 	if !s.link.sender.put(frames) {
@@ -180,7 +180,7 @@ func (s *Stream) writeOut() int {
 		s.out.drop() // what was queued meanwhile
 		s.mu.Unlock()
 	}
-	s.out.free(frames, held)
+	s.out.free(frames, taken)
 	s.notice()
 	return len(frames)
 }
@@ -192,7 +192,7 @@ func (s *Stream) written() {
 	if s.out.rst == rstPut {
 		s.out.rst = rstNone
 	}
-	s.out.inTurn = false
+	s.out.ready = false
 	s.readyLocked() // the caller looks again
 	s.settleLocked()
 }
