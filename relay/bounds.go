@@ -27,14 +27,15 @@ const boundsInterval = time.Minute
 // month are used up: the operator may have allowed more.
 const askAgain = time.Hour
 
-// bounds are what an address, an identity and a name may take of the server.
+// bounds are what an address, an identity and a name may take of the server: package
+// limits decides, and bounds brings it together with names, links and visitors.
 type bounds struct {
 	addresses limits.Addresses
 	owners    limits.Owners
-	told      map[limits.Reason]int64 // how many the log has of each; of upkeep alone
+	told      map[limits.Reason]int64 // how often each limit was met that the log has; used by upkeep alone
 
 	mu      sync.RWMutex
-	allowed map[string]allowance // by name: what its token says, where that is something
+	allowed map[string]allowance // by name, of those whose token has limits of its own
 }
 
 // An allowance is what a token allows a name.
@@ -66,7 +67,8 @@ func (b *bounds) allow(name string, key ed25519.PublicKey, n *names.Names) error
 	return nil
 }
 
-// override is what the token of a name allows.
+// override is what the token of a name allows, for limits.Owners.Override. The zero
+// Owner allows nothing of its own.
 func (b *bounds) override(name string, key ed25519.PublicKey) limits.Owner {
 	b.mu.RLock()
 	defer b.mu.RUnlock()
@@ -76,20 +78,21 @@ func (b *bounds) override(name string, key ed25519.PublicKey) limits.Owner {
 	return limits.Owner{}
 }
 
-// SetLimits makes c count from now on, also for what is here already. Without it the
-// defaults count. A name that was opened by a token with limits of its own has these,
-// as they were when it was claimed last.
+// SetLimits makes c count from now on, also for what is here already. Before it is
+// called the defaults count. A name whose token has limits of its own has these, as
+// they were when the name was claimed last.
 func (s *Server) SetLimits(c limits.Config) {
 	s.bounds.addresses.Set(c)
 	s.bounds.owners.Set(c)
 }
 
-// KeepUsage keeps what was used of the month by now, where there is a Usage. The
-// server does so once a minute and in the end; it is to be called before the store
-// is closed earlier.
+// KeepUsage keeps in Usage what was used of the month until now. The server does so
+// once a minute, and when it is closed. A caller that closes the store of Usage before
+// that calls KeepUsage first.
 func (s *Server) KeepUsage() error { return s.bounds.owners.Usage.Upkeep() }
 
-// begin reads what was used of the month, and gives the names their quota.
+// begin reads what was used of the month, and makes the limits by address count for
+// new names and for custom domains.
 func (b *bounds) begin(s *Server) {
 	b.owners.Override, b.owners.Usage.Store = b.override, s.Usage
 	if err := b.owners.Usage.Load(); err != nil {
@@ -135,8 +138,8 @@ func (b *bounds) network(a netip.Addr) netip.Prefix {
 // errTooManyDomains says why DNS is not asked.
 var errTooManyDomains = fmt.Errorf("too many custom domains were asked for from this network: wait a minute (%w)", names.ErrNotAsked)
 
-// bound asks DNS for no more custom domains than the address of a claimant may make
-// the relay ask for: each costs others some packets.
+// bound returns prove with a limit: DNS is asked for no more custom domains than the
+// address of a claimant may make the relay ask for, since each costs others packets.
 func (b *bounds) bound(prove func(context.Context, names.Claimant) (names.Evidence, error)) func(context.Context, names.Claimant) (names.Evidence, error) {
 	return func(ctx context.Context, c names.Claimant) (names.Evidence, error) {
 		if ok, _ := b.addresses.Allow(limits.DomainProof, c.Source); !ok {
@@ -195,9 +198,9 @@ func (b *bounds) met(r limits.Reason) int64 {
 	return b.addresses.Counts.Of(r) + b.owners.Counts.Of(r)
 }
 
-// admitVisitor counts a visitor of a name that is served by sess, or says that it is to be
-// refused. Where the bytes of the month are used up the remote is told, and has the
-// name no more.
+// admitVisitor counts a visitor of a name that sess serves. It reports false when the
+// visitor is to be refused. When that is because the bytes of the month are used up,
+// the remotes that serve the name lose it and are told why.
 func (s *Server) admitVisitor(v *visitor, sess *session) (*limits.Visit, bool) {
 	visit, why := s.bounds.owners.Begin(v.name, sess.key, v.validation)
 	if why != limits.NameBytes && why != limits.IdentityBytes {
@@ -211,7 +214,8 @@ func (s *Server) admitVisitor(v *visitor, sess *session) (*limits.Visit, bool) {
 	return nil, false
 }
 
-// An arrived connection is one that counts for its address.
+// An arrived connection is one that counts for its address, on its way from the
+// listener to where it is served.
 type arrived struct {
 	sni.Conn
 	from *limits.Connection

@@ -28,10 +28,10 @@ type Cut struct {
 	Address   netip.AddrPort // the link from there
 	Addresses netip.Prefix   // the remotes and the visitors that come from there
 
-	// Why is what remotes are told. With its Code what is cut is lost: a name, or
-	// all names of a link. The caller has seen to it that it is denied from now on.
-	// Without a Code links are cut whose remotes may dial again at once, and Name
-	// stands for those of the remotes that serve it. Its own Name is not used.
+	// Why is what remotes are told. With a Code the name, or all names of a link, are
+	// lost, and the caller has seen to it that they are denied from now on. Without a
+	// Code links are ended whose remotes may dial again at once; then Name stands for
+	// the links of the remotes that serve it. Why.Name is not used.
 	Why names.Denied
 }
 
@@ -63,7 +63,7 @@ func (n *severing) add(link bool, names []string, visitors int) {
 }
 
 // Cut ends links, streams and lanes, and returns when it is done, within a second.
-// Whatever is let in meanwhile by a decision from before is let go again.
+// What a decision from before lets in meanwhile is ended by whoever lets it in.
 func (s *Server) Cut(c Cut) Severed {
 	s.init()
 	s.cuts.Add(1)
@@ -114,8 +114,8 @@ func (c *Cut) covers(name string) bool {
 	return name == c.Name || c.Why.Code == names.DeniedBanned && strings.HasSuffix(name, "."+c.Name)
 }
 
-// lose takes the names that are cut away from a session that stays, and cuts
-// visitors.
+// lose takes what is cut away from a session that stays: its names, or visitors from
+// the addresses.
 func (sess *session) lose(c Cut, n *severing) {
 	switch {
 	// Asked first, since it costs less, and a token may have opened thousands of names.
@@ -144,13 +144,13 @@ func (sess *session) revoke(lost []string, why names.Denied) {
 func (sess *session) cut(why names.Denied, n *severing) {
 	all := func(framing.Header) bool { return true }
 	sess.away.Store(true) // so that it claims nothing more
-	held := sess.granted()
-	sess.srv.Names.Remember(held) // before visitors look for them
+	had := sess.granted()
+	sess.srv.Names.Remember(had) // before visitors look for them
 	sess.srv.presence.withdraw(sess)
 	up := sess.link.Err() == nil
 	var lost []string
 	if up && why.Code != 0 {
-		lost = held
+		lost = had
 		sess.revoke(lost, why)
 	}
 	n.add(up, lost, sess.link.CutStreams(all))

@@ -29,9 +29,9 @@ type Server struct {
 	// in lower case, without a trailing dot.
 	Domain string
 
-	// TLS has the certificate for Domain. Its NextProtos are left as they are
-	// for browsers; links and lanes are added. A GetConfigForClient may answer the CA's
-	// acme-tls/1 validations.
+	// TLS has the certificate for Domain. Its NextProtos are left as they are for
+	// browsers; those of links and lanes are added. A GetConfigForClient may answer the
+	// CA's acme-tls/1 validations.
 	TLS *tls.Config
 
 	// Challenge answers ACME HTTP-01 requests for Domain; nil answers 404.
@@ -45,7 +45,8 @@ type Server struct {
 	PublicPort int
 
 	// Memory is how many bytes links, unfinished hellos, visitors who wait and
-	// connections for the relay itself may make the relay hold together, at least MinMemory; 0 is DefaultMemory().
+	// connections for the relay itself may make the relay hold together. It is at least
+	// MinMemory; 0 is DefaultMemory().
 	Memory int64
 
 	// DefaultName is the name that a visitor gets whose hello asks for none, or for
@@ -68,8 +69,9 @@ type Server struct {
 	// [Server.ClaimedElsewhere].
 	OnClaim func(Claimed)
 
-	// OnBanned hears of a remote, or of its claim of a name, that a ban has refused, and
-	// of why; nil is for none. Where that happens often it hears of a part, as the log.
+	// OnBanned is called with a remote that a ban has refused, and with why. Name is the
+	// name that it has claimed, or empty where it was not let in. Where that happens
+	// often it is called for some of them, those that the log has too. Nil is for none.
 	OnBanned func(identity, name, why string)
 
 	// OnCut is called with each Cut, before anything is cut here; nil is for none.
@@ -77,8 +79,8 @@ type Server struct {
 	OnCut func(Cut)
 
 	// Usage keeps the bytes that names and identities have carried this month, where
-	// there is a limit for them; nil is Names. What was carried in the last minute is
-	// lost where the process is killed.
+	// there is a limit for them; nil is Names. When the process is killed, what was
+	// carried in its last minute is lost.
 	Usage limits.Store
 
 	// Logger hears what remotes do, and nothing of visitors; nil discards.
@@ -88,10 +90,10 @@ type Server struct {
 	began     time.Time
 	ctx       context.Context // ends with Close
 	cancel    context.CancelFunc
-	wg        sync.WaitGroup            // beside the connections that sockets have
+	wg        sync.WaitGroup            // what Close waits for, beside sockets.wg
 	leaving   chan struct{}             // closed with departure set
 	departure atomic.Pointer[departure] // how it leaves; nil before
-	cuts      atomic.Uint64             // how many there were, see Cut
+	cuts      atomic.Uint64             // how many calls of Cut there were, see session.decide and open
 
 	sockets  *sockets
 	router   *router

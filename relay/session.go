@@ -33,9 +33,9 @@ const (
 	// remotes that are refused, are logged in a minute. Anybody can cause them.
 	deniedLines  = 30
 	refusedLines = 10
-	// linkLines is the same for each of: remotes that connect, names that come up,
-	// and remotes that go away or are gone. Anybody can cause them, with keys made at
-	// will, where the policy gives out no names, too.
+	// linkLines is the same for remotes that connect, for names that come up, and for
+	// remotes that go away or are gone. Anybody can cause each of these, with keys made
+	// at will, even where the policy gives out no names.
 	linkLines = 300
 	// undecidedAgain is after how long it is logged again that the record of names
 	// does not let a claim be decided.
@@ -54,11 +54,11 @@ type session struct {
 	agent    unique.Handle[string] // the remote's program, by its own word; most have the same
 	since    int64                 // when it came, in seconds since 1970
 	identity *identity
-	names    []string    // granted; guarded by srv.presence.mu
+	names    []string    // that it has been granted; guarded by srv.presence.mu
 	up       atomic.Bool // it was let in
-	away     atomic.Bool // the remote has said that it goes
-	gone     sync.Once   // leave
-	tried    guesses     // of claim alone, which is called for one claim at a time
+	away     atomic.Bool // the remote has said that it goes, or the session was cut
+	gone     sync.Once   // runs the rest of leave once
+	tried    guesses     // used by claim alone, which is called for one claim at a time
 	// unclaimed runs closeIdle after claimTimeout, unless a name is claimed.
 	unclaimed *time.Timer
 	conn      *admitted // ended with the session
@@ -71,18 +71,18 @@ func (sess *session) log() *slog.Logger {
 }
 
 // serveLink lets a remote in. It owns c, which is the TLS connection of cs, or
-// runs in it. It reports whether there is a session: that ends a when the link is
-// over, which may be long after serveLink has returned. It gives the place up once
-// the remote has proved its key: from then on the key accounts for the link. No
-// goroutine waits for that: a stack is a good part of what an idle link costs.
+// runs in it. It reports whether there is a session. If there is, a is ended when the
+// link is over, long after serveLink has returned, and no goroutine waits for that: a
+// stack is a good part of what an idle link costs. The place of a is given up once
+// the remote has proved its key: from then on the key accounts for the link.
 func (s *Server) serveLink(c net.Conn, cs *tls.ConnectionState, a *admitted) (kept bool) {
-	s.wg.Add(1) // a may end meanwhile
+	s.wg.Add(1) // so that Close waits for this, also when a has ended
 	defer s.wg.Done()
 	var sess *session
 	defer s.panics.Catch("letting a remote in", func() {
 		a.place.end()
 		socket.Abort(c)
-		if kept = sess != nil; kept && !sess.up.Load() { // else over does it
+		if kept = sess != nil; kept && !sess.up.Load() { // else Link calls over, which does it
 			s.shares.devices.lost(sess.identity)
 			sess.end()
 		}
@@ -256,6 +256,10 @@ func (sess *session) claim(ctx context.Context, c framing.Claim) (framing.Claime
 	return framing.Claimed{OrderIn: granted.OrderIn}, nil
 }
 
+// decide decides about one claim, and makes the name lead here if it is granted.
+//
+// What was cut between the decision and that may have been looked for before the name
+// led here. So it is then decided once more.
 func (sess *session) decide(ctx context.Context, c framing.Claim) (granted names.Granted, err error) {
 	s := sess.srv
 	name, err := hostname.Normalize([]byte(c.Name))
@@ -302,24 +306,29 @@ func (sess *session) decide(ctx context.Context, c framing.Claim) (granted names
 		}
 		return granted, err
 	}
-	// What was cut meanwhile may have been looked for before the name was here.
 	if s.cuts.Load() != cuts {
 		if granted, err = s.Names.Claim(ctx, asks); err != nil {
 			s.presence.drop(sess, func(n string) bool { return n == name })
 			return granted, told(err)
 		}
 	}
-	s.router.expected.arrived(name)
+	sess.serves(c, again)
+	return granted, nil
+}
+
+// serves is called when a name leads here, again if it did before.
+func (sess *session) serves(c framing.Claim, again bool) {
+	s := sess.srv
+	s.router.expected.arrived(c.Name)
 	sess.unclaimed.Stop()
 	if s.OnClaim != nil {
 		s.OnClaim(Claimed{c.Name, sess.key, sess.run, c.Replica})
 	}
 	if again {
-		sess.log().Debug("name is up already", "name", name)
+		sess.log().Debug("name is up already", "name", c.Name)
 	} else if left, ok := s.lines.up.take(linkLines, time.Minute); ok {
-		sess.log().Info("name is up", "name", name, left)
+		sess.log().Info("name is up", "name", c.Name, left)
 	}
-	return granted, nil
 }
 
 // custom reports whether a name is not below the relay's own, so that DNS gives it to

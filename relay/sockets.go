@@ -12,8 +12,8 @@ import (
 	"keystay/relay/limits"
 )
 
-// sockets are the public ones of a server: the listeners, which can be paused,
-// and the connections that are admitted, which can be cut. Make them with newSockets.
+// sockets are the listeners of a server, which can be paused, and the connections of
+// its public port that are admitted, which can be cut. Make them with newSockets.
 type sockets struct {
 	log     *slog.Logger
 	bounds  *bounds
@@ -22,22 +22,23 @@ type sockets struct {
 	wg      sync.WaitGroup  // connections that are admitted
 
 	mu        sync.Mutex
-	stopped   bool // there are no more listeners
-	closed    bool // no connection is admitted any more
+	stopped   bool // stop was called: there are no more listeners
+	closed    bool // cut was called: no connection is admitted any more
 	listeners map[*listener]struct{}
-	pausing   bool // between pause and resume
-	paused    []*listener
+	pausing   bool        // between pause and resume
+	paused    []*listener // that pause has paused
 	conns     map[*admitted]struct{}
-	port      int
+	port      int // the public one; 0 while there is no listener
 }
 
-// newSockets returns those whose port is that of the first listener where port is 0.
+// newSockets makes sockets. The public port is port; 0 is that of the first listener.
 func newSockets(log *slog.Logger, port int, b *bounds, done <-chan struct{}) *sockets {
 	return &sockets{log: log, bounds: b, done: done, port: port, listeners: make(map[*listener]struct{}), conns: make(map[*admitted]struct{})}
 }
 
-// track notes ln for stop and makes its Accept survive passing errors.
-// accepted gets to know each connection before anybody else does, see listener.
+// track notes ln, so that pause and stop find it, and makes its Accept survive errors
+// that pass. Each connection goes through accepted before Accept returns it, see
+// listener.
 func (k *sockets) track(ln net.Listener, accepted func(net.Conn) net.Conn) (net.Listener, error) {
 	k.mu.Lock()
 	defer k.mu.Unlock()
@@ -137,15 +138,16 @@ func (k *sockets) stopping() bool {
 }
 
 // An admitted connection is one that cut finds, with what the server holds for it.
-// It ends once, whoever calls end: so no branch of its way gives these up one by one.
+// All of that is given up in one place, end: so nothing is forgotten, whichever way
+// the connection takes.
 type admitted struct {
 	sockets *sockets
 	conn    net.Conn
-	from    *limits.Connection // what it counts for its address; may be nil
-	visit   *limits.Visit      // what it counts for the owner of its stream; may be nil
-	place   *pending           // while it has no owner; may be nil
+	from    *limits.Connection // it counts for its address; may be nil
+	visit   *limits.Visit      // it counts for the name and the identity that it visits; may be nil
+	place   *pending           // its place among those without an owner; may be nil
 	stream  *framing.Stream    // for a visitor, until its bytes are carried
-	refusal *framing.Refusal   // of a link, once its remote has proved its key
+	refusal *framing.Refusal   // what a remote is told once it has proved its key; nil lets it in
 	routing atomic.Bool        // sockets.routing counts it
 }
 
@@ -169,8 +171,8 @@ func (a *admitted) routed() {
 	}
 }
 
-// end gives up what the server holds for the connection, which is over or somebody
-// else's. It may be called again.
+// end gives up what the server holds for the connection, which is over, or which
+// somebody else has taken. It may be called again.
 func (a *admitted) end() {
 	a.place.end()
 	a.from.Close()

@@ -19,8 +19,8 @@ import (
 )
 
 // What is counted for a connection over which HTTP is spoken with the relay
-// itself, in bytes, beside unfinishedBase: at least what it can make the relay
-// hold.
+// itself, in bytes: at least what it can make the relay hold. Beside it each counts
+// unfinishedBase.
 const (
 	// tlsMemory is for a TLS connection: its buffers and the stack of its handshake.
 	tlsMemory = 16 << 10
@@ -31,8 +31,8 @@ const (
 	site2Memory = tlsMemory + 32<<10 + maxSiteStreams*24<<10 + siteWindow
 	// plainMemory is for HTTP/1.1 without TLS.
 	plainMemory = 40 << 10
-	// challengeMemory is for the request to a remote that one without TLS leads to,
-	// and its answer.
+	// challengeMemory is for an HTTP-01 request that is passed on to a remote, and for
+	// its answer.
 	challengeMemory = 40 << 10
 )
 
@@ -46,7 +46,7 @@ const (
 	// maxSiteHead is the longest head of a request to the relay's site or to its
 	// admin address, in bytes. The library reads up to 4 KiB more.
 	maxSiteHead = 8 << 10
-	// maxPlainHead is the same for port 80: a browser sends there what cookies it
+	// maxPlainHead is the same for port 80, where a browser sends the cookies that it
 	// has of the name.
 	maxPlainHead = 16 << 10
 	// answerTimeout is how long the answer to one request may take: it is short

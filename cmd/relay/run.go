@@ -73,13 +73,13 @@ func run(ctx context.Context, p *process, warnings []config.Warning, takeover bo
 // of a new process that takes over.
 type process struct {
 	cfg      *config.Relay    // of the start; see now
-	settings []config.Setting // where cfg came from
-	file     string           // which cfg came from, if there is one
+	settings []config.Setting // each key of cfg, and where it was said
+	file     string           // that cfg was read from; may be empty
 	load     func() (*config.Relay, []config.Setting, []config.Warning, error)
 	log      *slog.Logger
 	level    *slog.LevelVar   // of log; may be nil
-	upgrade  <-chan os.Signal // asks to start a new process
-	program  string           // the file that is started then
+	upgrade  <-chan os.Signal // asks this process to start a new one
+	program  string           // the file of the new process
 
 	cert     *ownCert
 	takeover *takeover // what this process, as the new one, has from the old; or nil
@@ -152,7 +152,6 @@ func (p *process) open(takeover bool) (err error) {
 		Version:     cli.Version(),
 		Logger:      p.log,
 	}
-	p.srv.Usage = p.srv.Names
 	p.srv.SetLimits(limitsOf(p.cfg.Limits))
 	p.srv.Names.Prove = newDomains(p.cfg).prove
 	if w := p.cfg.Names.Webhook; w.URL != "" {

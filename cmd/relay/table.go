@@ -63,10 +63,10 @@ func ago(t time.Time) string {
 	return span(time.Since(t))
 }
 
-// clock is a time in this machine's zone, to the second.
+// clockTime is a time in this machine's zone, to the second.
 func clockTime(t time.Time) string { return t.Local().Format(time.DateTime) }
 
-// bytes is an amount of memory as people say it.
+// amount is a number of bytes as people say it.
 func amount(n int64) string {
 	const unit = 1 << 10
 	if n < unit {

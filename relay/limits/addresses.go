@@ -19,20 +19,20 @@ type Addresses struct {
 	mu          sync.Mutex
 	began       time.Time
 	exempt      []netip.Prefix
-	may         [2]allowance // of the least prefix, and of a site
-	connections int          // that count
+	may         [2]allowance // what the least prefix may have, and what a site may
+	connections int          // that count now, links left out
 	conns       *table
 	claims      *table // of those that have asked for something new: visitors do not push these out
 }
 
-// An allowance is what one prefix may have.
+// An allowance is what one prefix may have: see entry, whose fields have these names.
 type allowance struct {
 	connections, hellos, links         int
 	came, shook, joined, named, proved pass
 }
 
-// tells is how often an address that makes too many handshakes is told so in words,
-// which takes a handshake.
+// tells is how often a remote is told in words that its address makes too many
+// handshakes, since that takes one more handshake.
 func tells() pass { return pass{each: int64(time.Second), burst: 1} }
 
 // Set makes c count from now on. What is there already stays.
@@ -86,12 +86,12 @@ func (a *Addresses) Exempt(addr netip.Addr) bool {
 	return a.exemptLocked(addr.Unmap().WithZone(""))
 }
 
-// A Connection is one that counts for its address. Of a nil Connection nothing
-// counts: it is from an exempt address.
+// A Connection is one that counts for its address. A nil Connection counts nothing:
+// it is from an exempt address.
 type Connection struct {
 	of         *Addresses
 	conn       net.Conn
-	at         [2]*entry // those that it counts for, the least prefix first
+	at         [2]*entry // n entries that it counts for, the least prefix first
 	bits       [2]uint8  // of the prefixes, which an overflow account does not have
 	n          int
 	state      state

@@ -2,8 +2,9 @@ package limits
 
 import "time"
 
-// burstTime is how long nothing may have come for as much as comes in that time to
-// come at once, and more where the rate counts by longer times.
+// burstTime says how much may come at once after a time in which nothing has come: as
+// much as the rate lets come in burstTime. A rate that counts by a longer time, such as
+// 200 a day, lets its whole count come at once.
 const burstTime = 10 * time.Second
 
 // A pass says how much time of a bucket one event takes, and how many may come at

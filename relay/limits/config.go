@@ -39,8 +39,8 @@ type Address struct {
 	// Links are those at once. The default is 2048.
 	Links int
 
-	// LinkRate is how many handshakes of links may come; as many as Links may come at once. The
-	// default is 20 a second.
+	// LinkRate is how many handshakes of links may come. As many as Links may come at
+	// once. The default is 20 a second.
 	LinkRate Rate
 
 	// Identities are those that are seen for the first time. The default is 500
@@ -55,7 +55,8 @@ type Address struct {
 	Domains Rate
 }
 
-// Owner is what one identity or one name may have. A token may carry one, see [Owners].
+// Owner is what one identity or one name may have. A token may have one for its names,
+// see [Owners.Override].
 type Owner struct {
 	// Streams are the visitors at once. The defaults are 16384 for an identity and
 	// 8192 for a name.
@@ -73,8 +74,9 @@ type Owner struct {
 	// both ways together. By default there is no limit.
 	BytesPerMonth int64
 
-	// Names are those that one identity may hold, without a meaning for a name. The
-	// default is 32. Package names counts them, and is told apart.
+	// Names are those that one identity may hold; of the Owner of a name it says
+	// nothing. The default is 32. It is not used here: package names counts names, and
+	// has it in its Rules.
 	Names int
 }
 
@@ -146,5 +148,5 @@ func or[T ~int | ~int64](v, otherwise T) T {
 	return v
 }
 
-// over reports whether one more than n is more than limit.
+// over reports whether one more than n is more than limit; a limit below 0 is none.
 func over(n, limit int) bool { return limit >= 0 && n >= limit }

@@ -44,7 +44,7 @@ type Owners struct {
 type account struct {
 	name string // empty for an identity
 	key  ed25519.PublicKey
-	of   Reason // NameStreams or IdentityStreams: the others follow
+	of   Reason // NameStreams or IdentityStreams; its rate, bytes and bandwidth are the next three
 
 	// Guarded by Owners.mu.
 	limit   Owner
@@ -165,12 +165,12 @@ func (o *Owners) tidyLocked() {
 // A Visit is one visitor's stream.
 type Visit struct {
 	owners *Owners
-	counts [2]bool     // for which accounts it counts among the streams
-	at     [2]*account // of the name and of the identity
-	paced  [2]bool     // by which accounts its bytes are
-	month  [2]bool     // for which of them they count
-	left   atomic.Int64
+	at     [2]*account    // of the name and of the identity
+	counts [2]bool        // which of them count it among their streams
+	paced  [2]bool        // which of them bound its bandwidth
+	month  [2]bool        // for which of them its bytes count
 	waited [2]atomic.Bool // it had to wait for that account, and that was counted
+	left   atomic.Int64   // what a validation may still carry, in bytes
 	once   sync.Once
 
 	validation bool
@@ -247,7 +247,7 @@ func (o *Owners) Spent(name string, key ed25519.PublicKey) (until time.Time, spe
 	return time.Time{}, false
 }
 
-// End ends that the stream counts. It may be called several times, and of a nil
+// End makes the stream count no more. It may be called several times, and for a nil
 // Visit.
 func (v *Visit) End() {
 	if v == nil {
@@ -284,8 +284,8 @@ func (p *Pacer) of(a *account) *pace {
 	return &a.out
 }
 
-// Reserve takes up to n bytes of what may go, and returns how many and after what
-// wait. None is that no more may go.
+// Reserve takes up to n bytes of what may go, and returns how many it has taken and
+// after what wait they may go. None is that no more may go, ever.
 func (p *Pacer) Reserve(n int) (granted int, wait time.Duration) {
 	v := p.visit
 	if v.validation {

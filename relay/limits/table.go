@@ -7,12 +7,12 @@ import (
 )
 
 const (
-	// maxEntries is how many prefixes one table knows, and overflows how many
-	// accounts those beyond it share, where each of these is busy.
+	// maxEntries is how many prefixes one table knows. Prefixes beyond it, while all of
+	// these are busy, share overflows accounts.
 	maxEntries = 1 << 16
 	overflows  = 256
-	// tidy is up to how many entries that nothing is lost with are forgotten when
-	// one is asked for.
+	// tidy is how many entries at most are forgotten each time that one is looked for,
+	// of those with which nothing is lost.
 	tidy = 2
 )
 
@@ -48,10 +48,15 @@ type entry struct {
 	shared     bool   // an overflow account
 	prev, next *entry // among the idle ones
 
-	connections, hellos, links int32
+	connections, hellos, links int32       // at once
 	first, last                *Connection // those with unfinished hellos, the oldest first
-	came, shook, told          bucket
-	joined, named, proved      bucket
+
+	came   bucket // new connections
+	shook  bucket // handshakes of links
+	told   bucket // handshakes that went on so that the remote could be told why not
+	joined bucket // new identities
+	named  bucket // new names
+	proved bucket // custom domains that DNS was asked for
 }
 
 func (e *entry) busy() bool { return e.connections > 0 || e.links > 0 }

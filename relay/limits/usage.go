@@ -23,7 +23,7 @@ type Store interface {
 	SaveUsage(map[string][]byte) error
 }
 
-// A used is what an owner has used of a month, as it is kept.
+// A used is the value that Store has of an owner, as JSON: what it has used of a month.
 type used struct {
 	Month string `json:"month"` // as in 2026-11, in UTC
 	Bytes int64  `json:"bytes"`
@@ -42,13 +42,13 @@ type Usage struct {
 	max    int // maxUsed
 	month  string
 	owners map[string]*tab
-	drop   map[string]bool // of whom something is kept that is to be taken out
+	drop   map[string]bool // owners whose value in Store is to be taken out
 }
 
 // A tab is what one owner has used.
 type tab struct {
 	bytes atomic.Int64
-	saved int64 // guarded by Usage.mu; below 0 is anything else
+	saved int64 // what Store has, guarded by Usage.mu; 0 is nothing, below 0 is not known
 }
 
 // monthOf is the month of a time, as it is kept.
@@ -164,7 +164,7 @@ func (u *Usage) Upkeep() error {
 	return fmt.Errorf("keep what was used of the month: %w", err)
 }
 
-// changed returns what is to be saved, and takes it for saved.
+// changed returns what is to be saved. From then on it counts as saved.
 func (u *Usage) changed() map[string][]byte {
 	u.mu.Lock()
 	defer u.mu.Unlock()

@@ -43,7 +43,7 @@ type Status struct {
 type Certificates struct {
 	PerWeek int `json:"per_week"`
 	Left    int `json:"left"`    // now
-	Waiting int `json:"waiting"` // names whose turn is later
+	Waiting int `json:"waiting"` // names that may have theirs later
 	// NextIn is in how many seconds the next new name may have one.
 	NextIn int64 `json:"next_in_seconds"`
 }

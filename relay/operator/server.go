@@ -32,7 +32,7 @@ const (
 	maxHead = 8 << 10
 )
 
-// A Relay is what the levers are pulled on.
+// A Relay is what the levers are pulled on, as [relay.Server] is.
 type Relay interface {
 	Status() relay.Status
 	Remotes(w relay.Which, cursor string, n int) (list []relay.Remote, next string, err error)
@@ -51,7 +51,7 @@ type Server struct {
 	// Names decides about names. Required.
 	Names Names
 
-	// About fills in of a Status what Relay does not know. Required.
+	// About fills in the fields of a Status that Relay does not know. Required.
 	About func(*Status)
 
 	// Config returns the configuration in effect. Required.
@@ -165,7 +165,7 @@ func (p peer) admit() error {
 	return nil
 }
 
-// who is how the peer of a request stands in the audit log.
+// who returns the peer of a request as the audit log has it.
 func who(r *http.Request) string {
 	p, _ := r.Context().Value(peerKey{}).(peer)
 	return fmt.Sprintf("user %s (%d)", userName(p.uid), p.uid)
