@@ -79,7 +79,7 @@ func limitKeys() []Key {
 		{Name: "limits.address.link_rate", Default: "20/s", Help: "handshakes of links for each address; as many as limits.address.links may come at once" + off},
 		{Name: "limits.address.identities", Default: "500/day", Help: "identities that get their first name, for each address" + off},
 		{Name: "limits.address.names", Default: "200/day", Help: "new names for each address" + off},
-		{Name: "limits.address.domains", Default: "60/min", Help: "custom domains that DNS is asked for, for each address" + off},
+		{Name: "limits.address.domains", Default: "60/min", Help: "names that others are asked about, for each address: custom domains, and new names where there is a webhook" + off},
 		{Name: "limits.identity.names", Kind: Number, Default: "32", Help: "names that each identity may hold, beside the one made from its key"},
 		{Name: "limits.identity.streams", Kind: Number, Default: "16384", Help: "visitors at once of all names of an identity" + off},
 		{Name: "limits.identity.connection_rate", Default: "4000/s", Help: "new visitors of all names of an identity, by the second; ten seconds' worth may come at once" + off},

@@ -17,8 +17,8 @@
 //
 //   - wire_record.go, wire_message.go, wire_claim.go, wire_header.go, proof.go: what
 //     the records are, and what is in them
-//   - link.go: a link from hello to end. link_read.go reads it and hands its
-//     records on, link_write.go writes it, link_streams.go is its table of streams,
+//   - link.go: a link from hello on, link_end.go its end. link_read.go reads it and
+//     hands its records on, link_write.go writes it, link_streams.go is its table of streams,
 //     link_goaway.go its end in good order, link_ask.go and link_claim.go are the
 //     claims of both sides and rules.go the visitors that a claim is for,
 //     link_order.go its turns, link_liveness.go its pings and the end of a silent one
@@ -28,9 +28,9 @@
 //     comes, stream_read.go keeps it until it is read, stream_write.go queues what
 //     goes, which stream_out.go puts into frames. stream_credit.go has the windows and
 //     the memory that bounds them
-//   - lane.go: a lane from JOIN to BOUND, at both sides. lane_link.go is what a
-//     link knows of lanes, lane_move.go moves a stream, lane_notice.go says which
-//     is worth it, lane_bare.go leaves TLS
+//   - lane.go: a lane from JOIN to BOUND at the remote, lane_relay.go at the relay.
+//     lane_link.go is what a link knows of lanes, lane_move.go moves a stream,
+//     lane_notice.go says which is worth it, lane_bare.go leaves TLS
 //   - buffered.go, buffered_write.go: the connection below TLS. websocket.go: a
 //     link in a WebSocket
 package framing

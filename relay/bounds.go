@@ -120,9 +120,9 @@ func (b *bounds) begin(s *Server) {
 	}
 }
 
-// network returns what of the internet is one network among those that share the
-// turns at the CA: 24 bits of IPv4, 32 of IPv6, which is what a provider gets. One
-// that is exempt is none.
+// network returns the network that an address counts for where networks share the
+// slots at the CA: 24 bits of IPv4, or 32 of IPv6, which is what a provider gets. An
+// exempt address counts for none.
 func (b *bounds) network(a netip.Addr) netip.Prefix {
 	bits := 32
 	if a = a.Unmap(); a.Is4() {
@@ -149,7 +149,8 @@ func (b *bounds) bound(prove func(context.Context, names.Claimant) (names.Eviden
 	}
 }
 
-// boundAsk is bound for the outside decision, which costs others as much.
+// boundAsk is bound for the outside decision, which costs others as much: both count
+// as limits.DomainProof.
 func (b *bounds) boundAsk(ask func(context.Context, names.Claimant) error) func(context.Context, names.Claimant) error {
 	return func(ctx context.Context, c names.Claimant) error {
 		if ok, again := b.addresses.Allow(limits.DomainProof, c.Source); !ok {

@@ -6,12 +6,9 @@ import (
 	"crypto/ed25519"
 	"crypto/tls"
 	"errors"
-	"fmt"
 	"log/slog"
 	"net"
 	"net/netip"
-	"slices"
-	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -19,11 +16,9 @@ import (
 
 	"keystay/framing"
 	"keystay/internal/hint"
-	"keystay/internal/hostname"
 	"keystay/internal/keyname"
 	"keystay/internal/socket"
 	"keystay/relay/limits"
-	"keystay/relay/names"
 )
 
 const (
@@ -247,170 +242,8 @@ func (sess *session) closeIdle() {
 	sess.link.Close()
 }
 
-// claim decides about one CLAIM and makes the name lead here.
-func (sess *session) claim(ctx context.Context, c framing.Claim) (framing.Claimed, error) {
-	granted, err := sess.decide(ctx, c)
-	if err != nil {
-		return framing.Claimed{}, sess.denied(err)
-	}
-	return framing.Claimed{OrderIn: granted.OrderIn}, nil
-}
-
-// decide decides about one claim, and makes the name lead here if it is granted.
-//
-// What was cut between the decision and that may have been looked for before the name
-// led here. So it is then decided once more.
-func (sess *session) decide(ctx context.Context, c framing.Claim) (granted names.Granted, err error) {
-	s := sess.srv
-	name, err := hostname.Normalize([]byte(c.Name))
-	if err != nil || name != c.Name {
-		// The log gets no name that may be anything.
-		return granted, &framing.Denial{Code: framing.DeniedInvalid, Text: "not a host name in lower case"}
-	}
-	if sess.away.Load() {
-		return granted, goingAway(name)
-	}
-	// Whoever is connected for a name below the zone has it, whatever the record
-	// says. Of another one DNS decides.
-	if !s.custom(name) {
-		if err := s.presence.free(name, sess.key); err != nil {
-			return granted, err
-		}
-	}
-	asks := names.Claimant{Name: name, Key: sess.key, Token: c.Token, Source: sess.source(), Certified: c.Certified}
-	if sess.tried.spent(c.Token) {
-		asks.Token = "" // it is not even looked at
-	}
-	cuts := s.cuts.Load()
-	if granted, err = s.Names.Claim(ctx, asks); err != nil {
-		var d *names.Denied
-		if asks.Token != c.Token && errors.As(err, &d) {
-			d.Text = "too many tokens were tried on this link"
-		}
-		sess.tried.add(c.Token)
-		return granted, told(err)
-	}
-	if err := s.bounds.allow(name, sess.key, s.Names); err != nil {
-		if left, ok := s.lines.usual.take(1, undecidedAgain); ok {
-			sess.log().Warn("a name has the usual limits", "name", name, "err", err, hint.Attr(hint.All(err)), left)
-		}
-	}
-	if d := s.bounds.usedUp(name, sess.key); d != nil {
-		return granted, d
-	}
-	again := slices.Contains(sess.granted(), name)
-	if err := s.presence.claim(sess, c); err != nil {
-		var d *framing.Denial
-		if s.custom(name) && errors.As(err, &d) && d.Code == framing.DeniedTaken {
-			d.Code, d.Text = framing.DeniedUnavailable, "the device that had this domain is about to lose it: ask again"
-		}
-		return granted, err
-	}
-	if s.cuts.Load() != cuts {
-		if granted, err = s.Names.Claim(ctx, asks); err != nil {
-			s.presence.drop(sess, func(n string) bool { return n == name })
-			return granted, told(err)
-		}
-	}
-	sess.serves(c, again)
-	return granted, nil
-}
-
-// serves is called when a name leads here, again if it did before.
-func (sess *session) serves(c framing.Claim, again bool) {
-	s := sess.srv
-	s.router.expected.arrived(c.Name)
-	sess.unclaimed.Stop()
-	if s.OnClaim != nil {
-		s.OnClaim(Claimed{c.Name, sess.key, sess.run, c.Replica})
-	}
-	if again {
-		sess.log().Debug("name is up already", "name", c.Name)
-	} else if left, ok := s.lines.up.take(linkLines, time.Minute); ok {
-		sess.log().Info("name is up", "name", c.Name, left)
-	}
-}
-
-// custom reports whether a name is not below the relay's own, so that DNS gives it to
-// devices.
-func (s *Server) custom(name string) bool { return !strings.HasSuffix(name, "."+s.Domain) }
-
 // source is the address that the remote's link comes from.
 func (sess *session) source() netip.Addr { return addrPort(sess.link.RemoteAddr()).Addr() }
-
-// release gives a name back, as its device wishes.
-func (sess *session) release(_ context.Context, name string) error {
-	if err := sess.srv.Names.Release(name, sess.key); err != nil {
-		var d *names.Denied
-		if errors.As(err, &d) {
-			return &framing.NotReleased{Name: name, Text: d.Text}
-		}
-		return err
-	}
-	sess.srv.cuts.Add(1) // a claim of it that is under way is decided again
-	for _, other := range sess.srv.presence.forfeit(name, sess.key) {
-		if other != sess { // which has the answer
-			other.link.Revoke(framing.Denial{Name: name, Code: framing.DeniedReleased, Text: "this device has given the name back"})
-		}
-	}
-	sess.log().Info("name is released by its device", "name", name)
-	return nil
-}
-
-// order begins or ends a replica's turn to order a certificate.
-func (sess *session) order(name string, begins bool) bool {
-	return sess.srv.presence.order(sess, name, begins)
-}
-
-// denialCodes are the codes of the protocol for those of names.
-var denialCodes = map[names.Code]framing.DenialCode{
-	names.DeniedInvalid:     framing.DeniedInvalid,
-	names.DeniedTaken:       framing.DeniedTaken,
-	names.DeniedToken:       framing.DeniedToken,
-	names.DeniedClosed:      framing.DeniedClosed,
-	names.DeniedLimit:       framing.DeniedLimit,
-	names.DeniedUnavailable: framing.DeniedUnavailable,
-	names.DeniedBanned:      framing.DeniedBanned,
-	names.DeniedUnproven:    framing.DeniedUnproven,
-}
-
-// denial is what a remote is told of a claim that is denied.
-func denial(d *names.Denied) *framing.Denial {
-	return &framing.Denial{Name: d.Name, Code: denialCodes[d.Code], Text: d.Text, Hint: strings.Join(d.Hints, "; "), Retry: d.Retry}
-}
-
-// tellBanned tells OnBanned.
-func (sess *session) tellBanned(name, why string) {
-	if f := sess.srv.OnBanned; f != nil {
-		f(keyname.Label(sess.key, ""), name, why)
-	}
-}
-
-// told returns the error of a claim as a remote is told it.
-func told(err error) error {
-	var d *names.Denied
-	if errors.As(err, &d) {
-		return denial(d)
-	}
-	return err
-}
-
-func (sess *session) denied(err error) error {
-	var d *framing.Denial
-	if errors.As(err, &d) {
-		if left, ok := sess.srv.lines.denied.take(deniedLines, time.Minute); ok {
-			sess.log().Info("claim denied", "name", d.Name, "reason", d.Text, left)
-			if d.Code == framing.DeniedBanned {
-				sess.tellBanned(d.Name, d.Text)
-			}
-		}
-		return err
-	}
-	if left, ok := sess.srv.lines.undecided.take(1, undecidedAgain); ok {
-		sess.log().Error("cannot decide about a claim", "err", err, hint.Attr(hint.All(err)), left)
-	}
-	return fmt.Errorf("decide: %w", err)
-}
 
 // goAway ends new visitors for a remote that drains.
 func (sess *session) goAway(g framing.GoAway) {

@@ -5,8 +5,6 @@ import (
 	"io"
 	"net/http"
 	"net/url"
-	"strings"
-	"time"
 
 	"github.com/spf13/cobra"
 
@@ -89,28 +87,6 @@ func (l *lever) listReserved() error {
 		t.add(r.Pattern, day(r.Since), r.Note)
 	}
 	return showRows(l, t, list.Reserved)
-}
-
-// listBans lists the bans that the API has at path.
-func (l *lever) listBans(path string) error {
-	q := url.Values{"limit": {pageSize}}
-	for head := true; ; head = false {
-		var page operator.Bans
-		if err := l.client.Get(l.Context(), path, q, &page); err != nil {
-			return err
-		}
-		var t table
-		if head {
-			t.add("BANNED", "SINCE", "UNTIL", "BY", "REASON")
-		}
-		for _, b := range page.Bans {
-			t.add(b.Of, clockTime(b.Since), end(b.Until), b.By, b.Reason)
-		}
-		if err := showRows(l, t, page.Bans); err != nil || page.Next == "" {
-			return err
-		}
-		q.Set("after", page.Next)
-	}
 }
 
 func namesShowCommand() *cobra.Command {
@@ -216,165 +192,6 @@ it out before.`,
 				now = "free for others now"
 			}
 			fmt.Fprintf(w, "released %s, which was %s's; %s\n", g.Name, g.Identity, now)
-		})
-	})
-}
-
-func identitiesCommand() *cobra.Command {
-	return group("identities", "The devices that are banned", bansCommand("identities", "devices"),
-		banCommand("identities", "IDENTITY", "a4lv7c5gqsmz4vkjiqsts232p5eloqr6", "a device's key: it gets no link and no name"),
-		unbanCommand("identities", "IDENTITY", "a4lv7c5gqsmz4vkjiqsts232p5eloqr6"))
-}
-
-func addressesCommand() *cobra.Command {
-	return group("addresses", "The address ranges that are banned", bansCommand("addresses", "address ranges"),
-		banCommand("addresses", "RANGE", "203.0.113.0/24", "an address range: devices and visitors from there"),
-		unbanCommand("addresses", "RANGE", "203.0.113.0/24"))
-}
-
-func bansCommand(of, what string) *cobra.Command {
-	return asLever(&cobra.Command{
-		Use:     "list",
-		Short:   "List the " + what + " that are banned",
-		Example: "  relay " + of + " list --config relay.yaml\n  relay " + of + " list --json | jq -r .of",
-	}, func(l *lever) error { return l.listBans("/v1/" + of) })
-}
-
-func banCommand(of, arg, example, what string) *cobra.Command {
-	c := &cobra.Command{
-		Use:   "ban " + arg,
-		Short: "Ban " + what,
-		Long: `Links, visitors and names that it hits are cut within a second, and the devices are
-told the reason. It holds over restarts, until it is lifted or its time is over.`,
-		Example: "  relay " + of + " ban " + example + " --config relay.yaml --reason phishing\n  relay " + of + " ban " + example + " --for 30d",
-		Args:    cli.Args(arg),
-	}
-	long := c.Flags().String("for", "", "how long, `TIME` as in 90m, 24h or 30d; without it, for good")
-	why := reason(c)
-	return asLever(c, func(l *lever) error {
-		var b operator.Banned
-		if err := l.client.Do(l.Context(), http.MethodPost, "/v1/"+of+"/ban", operator.Ban{Of: l.args[0], For: *long, Reason: *why}, &b); err != nil {
-			return err
-		}
-		return l.show(b, func(w io.Writer) {
-			fmt.Fprintf(w, "banned %s, %s: %s\n", b.Ban.Of, end(b.Ban.Until), severed(b.Severed))
-		})
-	})
-}
-
-func unbanCommand(of, arg, example string) *cobra.Command {
-	c := &cobra.Command{
-		Use:     "unban " + arg,
-		Short:   "Lift a ban",
-		Example: "  relay " + of + " unban " + example + " --config relay.yaml",
-		Args:    cli.Args(arg),
-	}
-	why := reason(c)
-	return asLever(c, func(l *lever) error {
-		var b operator.Unban
-		if err := l.client.Do(l.Context(), http.MethodPost, "/v1/"+of+"/unban", operator.Unban{Of: l.args[0], Reason: *why}, &b); err != nil {
-			return err
-		}
-		return l.show(b, func(w io.Writer) { fmt.Fprintln(w, b.Of, "is not banned any more") })
-	})
-}
-
-// end is when something ends; never is "for good".
-func end(t time.Time) string {
-	if t.IsZero() {
-		return "for good"
-	}
-	return "until " + clockTime(t)
-}
-
-// day is the day of a time; none is "".
-func day(t time.Time) string {
-	if t.IsZero() {
-		return ""
-	}
-	return t.Local().Format(time.DateOnly)
-}
-
-func tokenCommand() *cobra.Command {
-	return group("token", "The tokens that open names, beside those of the configuration", tokenCreateCommand(), tokenListCommand(), tokenRevokeCommand())
-}
-
-func tokenCreateCommand() *cobra.Command {
-	c := &cobra.Command{
-		Use:   "create",
-		Short: "Make a token, and print its secret once",
-		Long: `Stdout gets the secret alone, which is kept nowhere: the relay has its hash. Give
-it to whoever is to have the names, for remote --token-file.`,
-		Example: `  relay token create --config relay.yaml --names xyz.relay.net --uses 1 --note "for Ada"
-  relay token create --names '*.team.relay.net' --expires 30d >token`,
-	}
-	var t operator.NewToken
-	c.Flags().StringSliceVar(&t.Names, "names", nil, "the `NAMES` it is for: whole ones, or *. and a name for all below that")
-	c.Flags().StringVar(&t.Expires, "expires", "", "in how much `TIME` it ends, as in 24h or 30d; without it, never")
-	c.Flags().IntVar(&t.Uses, "uses", 0, "how many names it opens, `N`; 0 is any number")
-	c.Flags().BoolVar(&t.Bind, "bind", false, "only for the first device that uses it")
-	c.Flags().StringVar(&t.Note, "note", "", "`TEXT` that the list and the audit log show")
-	c.Flags().StringToStringVar(&t.Limits, "limit", nil, "`KEY=VALUE` in the place of a limit of the configuration; may repeat")
-	return asLever(c, func(l *lever) error {
-		var made operator.CreatedToken
-		if err := l.client.Do(l.Context(), http.MethodPost, "/v1/tokens/create", t, &made); err != nil {
-			return err
-		}
-		return l.show(made, func(w io.Writer) {
-			fmt.Fprintln(w, made.Secret)
-			fmt.Fprintf(l.ErrOrStderr(), "token %s, for %s; the secret is not shown again\n", made.Token.ID, strings.Join(made.Token.Names, ", "))
-		})
-	})
-}
-
-func tokenListCommand() *cobra.Command {
-	return asLever(&cobra.Command{
-		Use:   "list",
-		Short: "List the tokens that were made by relay token create",
-		Example: `  relay token list --config relay.yaml
-  relay token list --json | jq -r .id`,
-	}, func(l *lever) error {
-		var list operator.Tokens
-		if err := l.client.Get(l.Context(), "/v1/tokens", nil, &list); err != nil {
-			return err
-		}
-		t := table{{"ID", "NAMES", "CREATED", "EXPIRES", "USED", "BOUND TO", "NOTE"}}
-		for _, k := range list.Tokens {
-			used := fmt.Sprint(k.Used)
-			if k.Uses > 0 {
-				used = fmt.Sprintf("%d of %d", k.Used, k.Uses)
-			}
-			bound := k.BoundTo
-			if bound == "" && k.Bind {
-				bound = "its first device"
-			}
-			t.add(k.ID, several(k.Names, 3), day(k.Created), day(k.Expires), used, bound, k.Note)
-		}
-		return showRows(l, t, list.Tokens)
-	})
-}
-
-func tokenRevokeCommand() *cobra.Command {
-	c := &cobra.Command{
-		Use:   "revoke ID",
-		Short: "End a token; the names that it has opened stay, or go with it",
-		Example: `  relay token revoke 0123456789abcdef --config relay.yaml --reason "left the team"
-  relay token revoke 0123456789abcdef --with-names`,
-		Args: cli.Args("ID"),
-	}
-	with := c.Flags().Bool("with-names", false, "release the names that it has opened: whoever has them loses them at once")
-	why := reason(c)
-	return asLever(c, func(l *lever) error {
-		var r operator.Revoked
-		if err := l.client.Do(l.Context(), http.MethodPost, "/v1/tokens/revoke", operator.Revoke{ID: l.args[0], Names: *with, Reason: *why}, &r); err != nil {
-			return err
-		}
-		return l.show(r, func(w io.Writer) {
-			fmt.Fprint(w, "revoked ", l.args[0])
-			if len(r.Released) > 0 {
-				fmt.Fprint(w, "; released ", several(r.Released, 10))
-			}
-			fmt.Fprintln(w)
 		})
 	})
 }

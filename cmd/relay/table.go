@@ -94,3 +94,19 @@ func counted(n int, one, many string) string {
 	}
 	return fmt.Sprintf("%d %s", n, many)
 }
+
+// end is when something ends; never is "for good".
+func end(t time.Time) string {
+	if t.IsZero() {
+		return "for good"
+	}
+	return "until " + clockTime(t)
+}
+
+// day is the day of a time; none is "".
+func day(t time.Time) string {
+	if t.IsZero() {
+		return ""
+	}
+	return t.Local().Format(time.DateOnly)
+}

@@ -320,7 +320,7 @@ type Kind int
 const (
 	NewIdentity Kind = iota // an identity that the relay sees for the first time
 	NewName                 // a name that is granted for the first time
-	DomainProof             // a custom domain that DNS is asked for
+	DomainProof             // a name that others are asked about: DNS, or an outside decision
 )
 
 // Allow counts something new for an address, or says after how long it may be

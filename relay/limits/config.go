@@ -52,8 +52,8 @@ type Address struct {
 	// Names are those that are granted for the first time. The default is 200 a day.
 	Names Rate
 
-	// Domains are the custom domains that DNS is asked for. The default is 60 a
-	// minute.
+	// Domains are the names that others are asked about: DNS about custom domains, an
+	// outside decision about new names. The default is 60 a minute.
 	Domains Rate
 }
 

@@ -15,7 +15,7 @@ const (
 	AddressHandshakes         // too many handshakes of links
 	AddressIdentities         // too many new identities
 	AddressNames              // too many new names
-	AddressDomains            // DNS was to be asked for too many custom domains
+	AddressDomains            // others were to be asked about too many names
 	NameStreams               // too many visitors at once
 	NameRate                  // too many new visitors
 	NameBytes                 // the month's bytes are used up

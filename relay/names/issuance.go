@@ -50,8 +50,9 @@ type bucket struct {
 	Full time.Time `json:"full"`
 }
 
-// next returns when the next slot is, and the bucket after it was taken. A slot that
-// leaves so much of the bucket to others is one of a bucket that is smaller.
+// next returns when the next slot is, and the bucket after it was taken. Left is how
+// much of the bucket is left to others, as a part of issuanceWeek: with it the slot
+// comes later.
 func (b bucket) next(now time.Time, perWeek int, left time.Duration) (at time.Time, after bucket) {
 	full := b.Full
 	if full.Before(now) {
@@ -82,9 +83,9 @@ func (l *ledger) slotOf(name string) (time.Time, error) {
 	return t.At, err
 }
 
-// takeSlot takes a slot for a name that has none, and returns when that is: too far
-// away, where none was taken.
-func (l *ledger) takeSlot(name string, perWeek int, among share) (at time.Time, taken bool, err error) {
+// takeSlot takes a slot for a name, and returns when that is. It takes none for a
+// name that has one, nor one that is further away than the bound says.
+func (l *ledger) takeSlot(name string, perWeek int, within bound) (at time.Time, taken bool, err error) {
 	if at, err = l.slotOf(name); err != nil || !at.IsZero() {
 		return at, false, err
 	}
@@ -92,8 +93,8 @@ func (l *ledger) takeSlot(name string, perWeek int, among share) (at time.Time, 
 	if err := decodeSlot(l.Get(tableIssued, bucketKey), &b); err != nil {
 		return at, false, err
 	}
-	at, b = b.next(l.Now(), perWeek, among.left)
-	if at.Sub(l.Now()) > among.most {
+	at, b = b.next(l.Now(), perWeek, within.left)
+	if at.Sub(l.Now()) > within.most {
 		return at, false, nil
 	}
 	for key, value := range map[string]any{name: slot{at}, string(bucketKey): b} {
@@ -138,17 +139,18 @@ func (n *Names) orderIn(c *Claimant, isNew, vouched bool) time.Duration {
 // takeSlot takes a slot for a new name, if one is left for it, and returns how long
 // away that is.
 //
-// Keys cost nothing, so whoever likes can ask for slots without end, and never order
-// anything. What no token has opened therefore has a part only: each network a
-// quarter of what there is, see Names.Network. And where names take a token, those
-// made from keys, which take none, leave half of it, and none waits for a later
-// slot: nobody with a token waits behind them.
+// Keys cost nothing, so anybody can ask for slots without end, and never order
+// anything. Therefore names that no token has opened have a part only: those of one
+// network, see Names.Network, take a quarter of all slots at most. Where new names
+// take a token, names made from keys, which take none, also leave half of the bucket
+// to the others, and none of them takes a slot that is later than now. So nobody with
+// a token waits behind them.
 func (n *Names) takeSlot(c *Claimant, perWeek int, vouched bool) (in time.Duration, err error) {
-	among := share{most: maxSlot}
+	within := bound{most: maxSlot}
 	var of netip.Prefix
 	if r := n.InForce(); !vouched {
 		if r.Policy == WithToken || r.Policy == Closed {
-			among = share{left: issuanceWeek / 2}
+			within = bound{left: issuanceWeek / 2}
 		}
 		if n.Network != nil {
 			of = n.Network(c.Source)
@@ -162,7 +164,7 @@ func (n *Names) takeSlot(c *Claimant, perWeek int, vouched bool) (in time.Durati
 	taken := false
 	err = n.update(func(l *ledger) (err error) {
 		var at time.Time
-		at, taken, err = l.takeSlot(c.Name, perWeek, among)
+		at, taken, err = l.takeSlot(c.Name, perWeek, within)
 		in = max(0, at.Sub(l.Now()))
 		return err
 	})
@@ -172,13 +174,14 @@ func (n *Names) takeSlot(c *Claimant, perWeek int, vouched bool) (in time.Durati
 	return in, err
 }
 
-// A share is what of the slots may be taken.
-type share struct {
-	left time.Duration // how much of the bucket is others'
+// A bound says which slots a claim may take.
+type bound struct {
+	left time.Duration // how much of the bucket is left to others, as a part of issuanceWeek
 	most time.Duration // how far away a slot may be
 }
 
-// maxParts is with how many networks those are looked for that have all of their part.
+// maxParts is how many networks are remembered before those are forgotten whose
+// bucket is full again.
 const maxParts = 1024
 
 // parts are the networks that have taken slots, each with a bucket of its own that

@@ -58,7 +58,8 @@ type Rules struct {
 
 // Names decides which identity may use which name. Its fields are set before Begin
 // and not changed afterwards; for the rules there is SetRules. A relay.Server that
-// has it calls Begin, sets OnLost, sets Quota where that is nil, and bounds Prove.
+// has it calls Begin, sets OnLost, sets Quota and Network where they are nil, and bounds
+// Prove and Ask.
 type Names struct {
 	Rules        // until SetRules; see InForce
 	Grants Store // what was given out; required
@@ -77,9 +78,9 @@ type Names struct {
 	// when to ask again; nil is no limit.
 	Quota func(c Claimant) (again time.Duration, ok bool)
 
-	// Network is the network that an address belongs to, which shares the turns at
-	// the CA with the others, see Issuance. Nil, or no valid network, is one that
-	// nobody has to be protected from.
+	// Network returns the network that an address counts for where networks share the
+	// slots at the CA, see Issuance. An address for which it returns no valid network
+	// has no part of its own, and no limit by that; so have all where it is nil.
 	Network func(netip.Addr) netip.Prefix
 
 	// OnChange hears what has become of a name, after it has; nil is nobody. It must
