@@ -43,7 +43,7 @@ const (
 )
 
 // lines bounds what remotes can make the relay log.
-type lines struct{ denied, refused, undecided, unseen, connected, up, gone quota }
+type lines struct{ denied, refused, undecided, unseen, connected, up, gone, kept quota }
 
 // A session is the authenticated link from a remote, from the relay's side.
 type session struct {
