@@ -9,6 +9,7 @@ import (
 	"io"
 	"net"
 	"os"
+	"strings"
 	"sync"
 	"testing"
 	"testing/synctest"
@@ -104,6 +105,41 @@ func TestOneRelayFollowsAnotherAndLosesNobody(t *testing.T) {
 	p.visit(heldName).served()
 	next.Close()
 	passed.Wait()
+}
+
+// Visitors whom the old process cannot give to the new one are refused, and some of
+// them are in the log: anybody can come at that moment.
+func TestVisitorsThatCannotBePassedOnFillNoLog(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := memRig(t, nil)
+		hello := helloFor(t, "a.relay.test")
+		var visitors []conn
+		for range 50 {
+			c := r.dial()
+			c.Write(hello[:100])
+			visitors = append(visitors, c)
+		}
+		synctest.Wait()
+		ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+		defer cancel()
+		over := make(chan error, 1)
+		go func() {
+			over <- r.srv.HandOver(ctx, func(net.Conn, []byte) error { return errors.New("it has no room") })
+		}()
+		synctest.Wait()
+		for _, c := range visitors {
+			c.Write(hello[100:])
+			if b, _ := io.ReadAll(c); len(b) == 0 || b[0] != 21 {
+				t.Errorf("a visitor gets %x, want an alert", b)
+			}
+			c.Close()
+		}
+		<-over
+		if n := strings.Count(r.log.String(), "cannot pass a visitor on"); n < 1 || n > 10 {
+			t.Errorf("the log has it %d times", n)
+		}
+		r.close()
+	})
 }
 
 // wait waits for something that happens soon.

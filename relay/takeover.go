@@ -3,6 +3,7 @@ package relay
 import (
 	"context"
 	"net"
+	"time"
 
 	"keystay/framing"
 	"keystay/sni"
@@ -26,7 +27,9 @@ func (s *Server) passOn(pass func(net.Conn, []byte) error, c net.Conn, first []b
 		c, first = p.Conn, append(first[:len(first):len(first)], p.first...)
 	}
 	if err := pass(c, first); err != nil {
-		s.log.Warn("cannot pass a visitor on", "err", err)
+		if left, ok := s.lines.kept.take(refusedLines, time.Minute); ok {
+			s.log.Warn("cannot pass a visitor on", "err", err, left)
+		}
 		return false
 	}
 	c.Close() // this process's descriptor; the connection lives on

@@ -20,17 +20,23 @@ const unfinishedBase = 4 << 10
 // which HTTP is spoken with the relay itself, until they end. Where it is used up
 // the one that holds most goes, of several the one that came first. What holds less
 // than alike bytes counts as the same: a link holds more than a hello by what it
-// is, and connections on which nothing comes must not keep links away. A hello that
-// would hold most itself goes instead.
+// is, and connections on which nothing comes must not keep links away. Of these the
+// oldest goes, or where one network has more than a part of them, the oldest of the
+// network that has most: some hosts that open connections all the time push each
+// other out, and nobody whose hello is on its way. A hello that would hold most
+// itself goes instead.
 type unfinished struct {
 	limit int
 
 	mu   sync.Mutex
 	used int
 	peak int
-	// sizes has the connections by their class, the oldest first.
-	sizes [8]list.List
-	ended int64 // how many had to go
+	// sizes has the connections by their class, the oldest first. Those of class 0
+	// are in near, too, by their network, and networks counts them.
+	sizes    [8]list.List
+	near     map[string]*list.List
+	networks tally
+	ended    int64 // how many had to go
 }
 
 // errNoRoom is the error of a connection that had to go, so that others have room.
@@ -41,9 +47,12 @@ type pending struct {
 	all  *unfinished
 	conn sni.Conn
 
+	network string // that it comes from
+
 	// Guarded by all.mu.
 	size   int
 	at     *list.Element // nil when it is not of all any more
+	near   *list.Element // in all.near; nil above class 0
 	pushed chan struct{} // closed when it has to go; nil unless somebody waits for that
 	gone   bool          // it had to go
 }
@@ -52,13 +61,17 @@ type pending struct {
 // handshake and the HTTP/1.1 of one for the relay itself.
 const alike = 64 << 10
 
+// greedy: a network that has more than one part in so many of the connections of
+// class 0 gives one of its own up first.
+const greedy = 32
+
 // class is 0 below alike, and one more with each doubling from there.
 func class(size int) int { return min(bits.Len(uint(size/alike)), 7) }
 
 // begin counts a connection with a buffer of n bytes. It returns nil where there
 // is no room.
 func (u *unfinished) begin(c sni.Conn, n int) *pending {
-	p := &pending{all: u, conn: c}
+	p := &pending{all: u, conn: c, network: network(addrPort(c.RemoteAddr()).Addr()).String()}
 	u.mu.Lock()
 	defer u.mu.Unlock()
 	if !u.moveLocked(p, unfinishedBase+n, class(unfinishedBase+n)) {
@@ -99,26 +112,25 @@ func (p *pending) move(n, least int) error {
 // moveLocked makes p count for size bytes, if there is room or can be made by
 // others of class least or above.
 func (u *unfinished) moveLocked(p *pending, size, least int) bool {
-	for u.used-p.size+size > u.limit {
-		if !u.pushLocked(p, least) {
+	was := p.size
+	u.takeLocked(p)
+	for u.used+size > u.limit {
+		if !u.pushLocked(least) {
+			u.putLocked(p, was)
 			return false
 		}
 	}
-	u.takeLocked(p)
-	u.used += size
-	u.peak = max(u.peak, u.used)
-	p.size = size
-	p.at = u.sizes[class(size)].PushBack(p)
+	u.putLocked(p, size)
 	return true
 }
 
-// pushLocked makes the oldest of the largest connections go, if it is of class
-// least or above and not p.
-func (u *unfinished) pushLocked(p *pending, least int) bool {
+// pushLocked makes one of the largest connections go, if it is of class least or
+// above.
+func (u *unfinished) pushLocked(least int) bool {
 	for c := len(u.sizes) - 1; c >= least; c-- {
 		e := u.sizes[c].Front()
-		if e != nil && e.Value == any(p) {
-			e = e.Next()
+		if name, most := u.networks.largest(); c == 0 && most > u.networks.sum/greedy {
+			e = u.near[name].Front()
 		}
 		if e == nil {
 			continue
@@ -136,13 +148,48 @@ func (u *unfinished) pushLocked(p *pending, least int) bool {
 	return false
 }
 
+// putLocked makes p count for size bytes, for which there is room; 0 is not to
+// count.
+func (u *unfinished) putLocked(p *pending, size int) {
+	if size == 0 {
+		return
+	}
+	u.used += size
+	u.peak = max(u.peak, u.used)
+	p.size = size
+	p.at = u.sizes[class(size)].PushBack(p)
+	if class(size) > 0 {
+		return
+	}
+	l := u.near[p.network]
+	if l == nil {
+		if u.near == nil {
+			u.near = make(map[string]*list.List)
+		}
+		l = list.New()
+		u.near[p.network] = l
+	}
+	p.near = l.PushBack(p)
+	u.networks.add(p.network, 1)
+}
+
 // takeLocked ends that p counts.
 func (u *unfinished) takeLocked(p *pending) {
-	if p.at != nil {
-		u.sizes[class(p.size)].Remove(p.at)
-		u.used -= p.size
-		p.at, p.size = nil, 0
+	if p.at == nil {
+		return
 	}
+	u.sizes[class(p.size)].Remove(p.at)
+	u.used -= p.size
+	p.at, p.size = nil, 0
+	if p.near == nil {
+		return
+	}
+	l := u.near[p.network]
+	if l.Remove(p.near); l.Len() == 0 {
+		delete(u.near, p.network)
+	}
+	p.near = nil
+	u.networks.add(p.network, -1)
 }
 
 // end ends that p counts. It reports whether it had to go.

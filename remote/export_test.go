@@ -30,3 +30,6 @@ func VisitorsPlaced(l *Listener) int { return int(l.d.networks.places.Used() / p
 
 // MaxLeft is how many links of relays that go away a device keeps.
 const MaxLeft = maxLeft
+
+// MaxHTTP01 is how many HTTP-01 streams a listener has at once.
+const MaxHTTP01 = maxHTTP01

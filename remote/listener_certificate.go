@@ -51,6 +51,8 @@ func (l *Listener) openCertificate() error {
 		Handler:           l.keeper.HTTPChallenge(nil),
 		ReadHeaderTimeout: visitorHandshakeTimeout,
 		WriteTimeout:      visitorHandshakeTimeout,
+		IdleTimeout:       visitorHandshakeTimeout,
+		ConnState:         l.plain.state,
 		MaxHeaderBytes:    16 << 10,
 		ErrorLog:          slog.NewLogLogger(l.d.log.Handler(), slog.LevelDebug),
 	}

@@ -5,14 +5,63 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"net/http"
 	"strings"
 	"testing"
+	"time"
 
 	"keystay/acme"
 	"keystay/framing"
 	"keystay/remote"
 )
+
+// A relay may open some HTTP-01 streams at once and no more, and others when these
+// are over: they are no visitors, whose number is bounded apart.
+func TestHTTP01StreamsAreBounded(t *testing.T) {
+	r := newRelay(t)
+	closed := newRelay(t)
+	closed.close()
+	cfg := r.config()
+	cfg.TLS = nil
+	cfg.ACME = acme.Config{CA: "https://" + closed.addr + "/dir", Roots: r.ca.Pool()}
+	ln := r.listen(cfg)
+	link := r.next()
+	ask := func() *framing.Stream {
+		s := link.open(domain, framing.KindHTTP01)
+		fmt.Fprintf(s, "GET /.well-known/acme-challenge/token HTTP/1.1\r\nHost: %s\r\n\r\n", domain)
+		return s
+	}
+	answer := func(s *framing.Stream) error {
+		_, err := http.ReadResponse(bufio.NewReader(s), nil)
+		return err
+	}
+	var open []*framing.Stream
+	for i := range remote.MaxHTTP01 {
+		open = append(open, ask())
+		if err := answer(open[i]); err != nil {
+			t.Fatalf("stream %d: %v", i+1, err)
+		}
+	}
+	var refused *framing.ResetError
+	if err := answer(ask()); !errors.As(err, &refused) || refused.Code != framing.ResetRefused {
+		t.Errorf("one more: %v, want refused", err)
+	}
+	for _, s := range open {
+		s.Close()
+		io.Copy(io.Discard, s) // up to the device's end
+	}
+	for deadline := time.Now().Add(patience); ; {
+		err := answer(ask())
+		if err == nil {
+			break
+		}
+		if time.Now().After(deadline) {
+			t.Fatalf("when they are over: %v", err)
+		}
+	}
+	end(ln)
+}
 
 // Without a CA the name is claimed, nothing is served, and Wait says what is
 // missing.

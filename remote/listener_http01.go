@@ -2,25 +2,48 @@ package remote
 
 import (
 	"net"
+	"net/http"
 	"sync"
+
+	"keystay/framing"
 )
 
-// chanListener is a net.Listener of connections that are handed to it.
+// maxHTTP01 is how many HTTP-01 streams a listener has at once. The relay sends a
+// question as a whole, and it is answered at once: a CA looks from some places.
+const maxHTTP01 = 32
+
+// chanListener is a net.Listener of HTTP-01 streams that are handed to it.
 type chanListener struct {
-	conns chan net.Conn
-	done  chan struct{}
-	once  sync.Once
+	conns  chan net.Conn
+	places chan struct{} // has one for each stream
+	done   chan struct{}
+	once   sync.Once
 }
 
 func (c *chanListener) init() {
-	c.conns, c.done = make(chan net.Conn), make(chan struct{})
+	c.conns, c.places, c.done = make(chan net.Conn), make(chan struct{}, maxHTTP01), make(chan struct{})
 }
 
-func (c *chanListener) hand(conn net.Conn) {
+// hand gives a stream to Accept. It refuses one that is too many.
+func (c *chanListener) hand(stream *framing.Stream) {
 	select {
-	case c.conns <- conn:
+	case c.places <- struct{}{}:
+	default:
+		stream.Refuse()
+		return
+	}
+	select {
+	case c.conns <- stream:
 	case <-c.done:
-		conn.Close()
+		<-c.places
+		stream.Close()
+	}
+}
+
+// state is the http.Server's ConnState: it gives places back.
+func (c *chanListener) state(_ net.Conn, s http.ConnState) {
+	if s == http.StateClosed {
+		<-c.places
 	}
 }
 
