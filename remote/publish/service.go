@@ -42,6 +42,7 @@ type service struct {
 
 	uploads *budget.Budget // of large windows, see windows.go
 	windows *budget.Budget // of small ones
+	locals  *budget.Budget // of connections to it, see visit.place
 
 	mu     sync.Mutex
 	visits map[net.Conn]*visit
@@ -57,6 +58,7 @@ func (t *Target) service(domain string) *service {
 		visits:   make(map[net.Conn]*visit),
 		uploads:  budget.New(min(uploadBudget, t.requestMemory().Limit()/4)),
 		windows:  budget.New(t.requestMemory().Limit() / 2),
+		locals:   budget.New(maxLocals * localPlace),
 	}
 }
 

@@ -18,6 +18,16 @@ const (
 	// to maxVisitorStreams requests at once: those beyond wait for a connection, in
 	// turn, as long as the visitor does.
 	maxLocalConns = 32
+	// maxLocals is how many connections to the local service visitors have together,
+	// beside one for each of them. With DefaultMaxVisitors of package remote that is
+	// little more than half of the ports that there are to dial from.
+	maxLocals = 12 << 10
+	// localPlace is what each of those counts for in service.locals: four for each
+	// visitor's connection as long as there are any, and beyond that a share that
+	// shrinks as they are taken, see package budget.
+	localPlace = budget.Floor / 4
+	// placeInterval is how often a visit looks for a place that has become free.
+	placeInterval = 100 * time.Millisecond
 	// localIdleTimeout is how long a connection to the local service is kept
 	// without a request.
 	localIdleTimeout = 90 * time.Second
@@ -35,6 +45,8 @@ type visit struct {
 	heads   atomic.Int64  // bytes of large heads, see headsVisit
 	kept    atomic.Int64  // bytes of bodies that are kept, see keptVisit
 	http1   atomic.Bool   // the service has asked for HTTP/1.1
+	locals  *budget.Share // of service.locals
+	one     atomic.Bool   // there is a connection to the service that has no part of that
 
 	mu         sync.Mutex
 	transports map[transportKey]*http.Transport
@@ -53,7 +65,7 @@ type transportKey struct {
 }
 
 func (s *service) newVisit() *visit {
-	return &visit{service: s, memory: s.share(), upload: s.uploads.Share(), windows: s.windows.Share()}
+	return &visit{service: s, memory: s.share(), upload: s.uploads.Share(), windows: s.windows.Share(), locals: s.locals.Share()}
 }
 
 // visitOf returns the visit of a request, and what to call at its end. A
@@ -128,16 +140,51 @@ func (v *visit) transport(k transportKey) *http.Transport {
 
 // dial is the transports' way to the local service.
 func (v *visit) dial(ctx context.Context) (net.Conn, error) {
-	c, err := v.service.dial(ctx)
+	leave, err := v.place(ctx)
 	if err != nil {
 		return nil, err
 	}
-	l := newLocalConn(c.(duplex.Conn), v.forget) // it is one of TCP or a unix socket
+	c, err := v.service.dial(ctx)
+	if err != nil {
+		leave()
+		return nil, err
+	}
+	l := newLocalConn(c.(duplex.Conn), func(l *localConn) { // it is one of TCP or a unix socket
+		v.forget(l)
+		leave()
+	})
 	if !v.take(l) {
 		l.Close()
 		return nil, net.ErrClosed
 	}
 	return l, nil
+}
+
+// place waits until the visit may have one more connection to the service. The first
+// may be had at once. The function it returns gives the place back. Meanwhile a
+// request gets the visit's next connection that is not used any more, if there is one.
+func (v *visit) place(ctx context.Context) (leave func(), err error) {
+	for !v.isOver() {
+		if v.one.CompareAndSwap(false, true) {
+			return func() { v.one.Store(false) }, nil
+		}
+		if v.locals.Take(localPlace, localPlace) > 0 {
+			return func() { v.locals.Put(localPlace) }, nil
+		}
+		select {
+		case <-time.After(placeInterval):
+		case <-ctx.Done():
+			return nil, ctx.Err()
+		}
+	}
+	return nil, net.ErrClosed
+}
+
+// isOver reports whether nobody needs a connection to the service any more.
+func (v *visit) isOver() bool {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	return v.over && v.requests == 0
 }
 
 // take notes a new connection, if somebody still waits for it.
