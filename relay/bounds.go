@@ -121,18 +121,12 @@ func (b *bounds) begin(s *Server) {
 }
 
 // network returns the network that an address counts for where networks share the
-// slots at the CA: 24 bits of IPv4, or 32 of IPv6, which is what a provider gets. An
-// exempt address counts for none.
+// slots at the CA. An exempt address counts for none.
 func (b *bounds) network(a netip.Addr) netip.Prefix {
-	bits := 32
-	if a = a.Unmap(); a.Is4() {
-		bits = 24
-	}
 	if b.addresses.Exempt(a) {
 		return netip.Prefix{}
 	}
-	p, _ := a.WithZone("").Prefix(bits)
-	return p
+	return limits.Network(a)
 }
 
 // errTooManyDomains says why DNS is not asked.

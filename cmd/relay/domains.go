@@ -8,6 +8,7 @@ import (
 
 	"keystay/config"
 	"keystay/internal/domainproof"
+	"keystay/relay/limits"
 	"keystay/relay/names"
 )
 
@@ -15,9 +16,9 @@ const (
 	// maxProofs is how many custom domains DNS is asked for at once, for claims. Each
 	// takes two or three sockets.
 	maxProofs = 64
-	// proofsPerNetwork is how many of them may be for claims from one network, of 24
-	// bits of IPv4 and of 32 of IPv6: whoever claims chooses the DNS server that is
-	// asked, and how long it takes.
+	// proofsPerNetwork is how many of them may be for claims from one network, see
+	// limits.Network: whoever claims chooses the DNS server that is asked, and so how
+	// long it takes.
 	proofsPerNetwork = 8
 )
 
@@ -59,8 +60,8 @@ func (d *domains) enter(ctx context.Context, of netip.Prefix) (leave func(), ok 
 	}
 }
 
-// count counts a question from a network, unless that has as many as it may. What
-// comes over this machine may be anybody's, behind a proxy.
+// count counts a question from a network, and reports false when that has as many as
+// it may. This machine's own has no limit: it may be a proxy, with anybody behind it.
 func (d *domains) count(of netip.Prefix) bool {
 	d.mu.Lock()
 	defer d.mu.Unlock()
@@ -79,22 +80,12 @@ func (d *domains) uncount(of netip.Prefix) {
 	}
 }
 
-// networkOf is the network that an address is of: 24 bits of IPv4, 32 of IPv6.
-func networkOf(a netip.Addr) netip.Prefix {
-	bits := 32
-	if a = a.Unmap(); a.Is4() {
-		bits = 24
-	}
-	p, _ := a.WithZone("").Prefix(bits)
-	return p
-}
-
 // prove is for names.Names.
 func (d *domains) prove(ctx context.Context, c names.Claimant) (names.Evidence, error) {
 	ctx, cancel := context.WithTimeout(ctx, domainproof.Limit)
 	defer cancel()
 	if c.Source.IsValid() { // else it is checked again, of which few are at once
-		leave, ok := d.enter(ctx, networkOf(c.Source))
+		leave, ok := d.enter(ctx, limits.Network(c.Source))
 		if !ok {
 			return nil, errProofs
 		}

@@ -29,20 +29,7 @@ func run(ctx context.Context, cfg *config.Remote, warnings []config.Warning) err
 		stopHangups()
 		reloads.Wait()
 	}()
-	log, err := logger(cfg)
-	if err != nil {
-		return cli.Usage(err)
-	}
-	for _, w := range warnings {
-		log.Warn(w.Message, "key", w.Key, hint.Attr(w.Hints))
-	}
-	budget.LimitRuntime()
-	useDNS(cfg.DNS)
-	files, err := certFiles(cfg, log)
-	if err != nil {
-		return cli.Usage(err)
-	}
-	rc, err := listenConfig(cfg, files, log)
+	log, files, rc, err := prepare(cfg, warnings)
 	if err != nil {
 		return cli.Usage(err)
 	}
@@ -55,11 +42,7 @@ func run(ctx context.Context, cfg *config.Remote, warnings []config.Warning) err
 	if p, ok := log.Handler().(*people); ok {
 		p.begin(cfg, ln.Domain())
 	}
-	target := publish.Target{
-		URL: cfg.Local.URL, Network: cfg.Local.Network, Addresses: cfg.Local.Addresses(), Insecure: cfg.Local.Insecure, H2C: cfg.Local.H2C,
-		HostHeader: cfg.HostHeader, TrustPrivateAddresses: cfg.TrustPrivateAddresses,
-		Logger: log,
-	}
+	target := target(cfg, log)
 	reloads.Go(func() {
 		for range hangups {
 			reload(cfg, files, ln, log)
@@ -74,7 +57,7 @@ func run(ctx context.Context, cfg *config.Remote, warnings []config.Warning) err
 	served := make(chan error, 1)
 	go func() { served <- srv.Serve(publish.Visitors(ln)) }()
 
-	err = announce(drain, cfg, ln, &target)
+	err = announce(drain, cfg, ln, target)
 	if err == nil {
 		select {
 		case err = <-served:
@@ -86,20 +69,56 @@ func run(ctx context.Context, cfg *config.Remote, warnings []config.Warning) err
 	defer cli.TellDrain(log, cfg.DrainTimeout, ln.Visitors)()
 	if err != nil {
 		cancel() // nothing is served any more
+		served = nil
 	}
-	// The listener cuts, not the server: its Close would end the answers that
-	// are under way as if they were whole.
+	if cutOff := finish(end, ln, srv, served); cutOff != nil && err == nil {
+		log.Warn("visitors were cut off", "err", cli.CutReason(cutOff, cfg.DrainTimeout))
+	}
+	return finalError(err, cfg.Token != "")
+}
+
+// prepare makes what a configuration says, before anything is dialled. An error is a
+// mistake in the configuration.
+func prepare(cfg *config.Remote, warnings []config.Warning) (log *slog.Logger, files *acme.Files, rc remote.Config, err error) {
+	if log, err = logger(cfg); err != nil {
+		return nil, nil, rc, err
+	}
+	for _, w := range warnings {
+		log.Warn(w.Message, "key", w.Key, hint.Attr(w.Hints))
+	}
+	budget.LimitRuntime()
+	useDNS(cfg.DNS)
+	if files, err = certFiles(cfg, log); err != nil {
+		return nil, nil, rc, err
+	}
+	rc, err = listenConfig(cfg, files, log)
+	return log, files, rc, err
+}
+
+// target is the local service of a configuration.
+func target(cfg *config.Remote, log *slog.Logger) *publish.Target {
+	return &publish.Target{
+		URL: cfg.Local.URL, Network: cfg.Local.Network, Addresses: cfg.Local.Addresses(), Insecure: cfg.Local.Insecure, H2C: cfg.Local.H2C,
+		HostHeader: cfg.HostHeader, TrustPrivateAddresses: cfg.TrustPrivateAddresses,
+		Logger: log,
+	}
+}
+
+// finish ends what is served in good order, until ctx ends, and returns why visitors
+// were cut, if they were. Served gets what Serve of srv returns; with nil that is not
+// waited for.
+//
+// The listener cuts, and not the server, whose Close would end the answers that are
+// under way as if they were whole.
+func finish(ctx context.Context, ln *remote.Listener, srv *httpdrain.Server, served <-chan error) error {
+	defer srv.Close()
 	gone := make(chan error, 1)
-	go func() { gone <- ln.Shutdown(end) }()
-	if err == nil {
+	go func() { gone <- ln.Shutdown(ctx) }()
+	if served != nil {
 		<-served // by now it has taken the visitors that were on their way
 	}
-	srv.Shutdown(end)
-	if serr := <-gone; serr != nil && err == nil {
-		log.Warn("visitors were cut off", "err", cli.CutReason(serr, cfg.DrainTimeout))
-	}
-	srv.Close()
-	return finalError(err, cfg.Token != "")
+	srv.Shutdown(ctx)
+	return <-gone
 }
 
 // logger returns the log on stderr: sentences where a person at a terminal has

@@ -8,6 +8,7 @@ import (
 	"keystay/framing"
 	"keystay/internal/cli"
 	"keystay/internal/hint"
+	"keystay/internal/hostname"
 	"keystay/internal/keyname"
 	"keystay/remote"
 )
@@ -35,11 +36,8 @@ func listenError(cfg *config.Remote, err error) error {
 // besides returns a name next to one that is taken.
 func besides(name string) string {
 	label, zone, _ := strings.Cut(name, ".")
-	return label[:min(len(label), maxLabel-1)] + "2." + zone
+	return label[:min(len(label), hostname.MaxLabel-1)] + "2." + zone
 }
-
-// maxLabel is how long a part of a name may be (RFC 1035, section 2.3.4).
-const maxLabel = 63
 
 // finalError gives what ended the listener its exit code and hints.
 // TokenGiven says that there was a token.

@@ -31,7 +31,7 @@ func ParseOwner(from map[string]string) (o Owner, err error) {
 		case "bytes_per_month":
 			o.BytesPerMonth, err = amount.Bytes(value, 1)
 		default:
-			return Owner{}, fmt.Errorf("%q is no limit of a name: there are %s", key, strings.Join(OwnerKeys(), ", "))
+			return Owner{}, fmt.Errorf("%q is no limit of a name: there are %s", key, strings.Join(ownerKeys(), ", "))
 		}
 		if err != nil {
 			return Owner{}, fmt.Errorf("%s: %q %w", key, value, err)
@@ -40,8 +40,8 @@ func ParseOwner(from map[string]string) (o Owner, err error) {
 	return o, nil
 }
 
-// OwnerKeys returns the keys that ParseOwner knows.
-func OwnerKeys() []string {
+// ownerKeys returns the keys that ParseOwner knows.
+func ownerKeys() []string {
 	return []string{"bandwidth", "bytes_per_month", "connection_rate", "names", "streams"}
 }
 

@@ -168,3 +168,15 @@ func (e *entry) unlink() {
 		e.prev, e.next = nil, nil
 	}
 }
+
+// Network returns the network that an address is of, as a provider has it: 24 bits of
+// IPv4, or 32 of IPv6. It is for what networks share. It is not valid for an address
+// that is none.
+func Network(a netip.Addr) netip.Prefix {
+	bits := 32
+	if a = a.Unmap(); a.Is4() {
+		bits = 24
+	}
+	p, _ := a.WithZone("").Prefix(bits)
+	return p
+}

@@ -52,7 +52,7 @@ func (b *Ban) Check() error {
 		}
 		b.Of = label
 	case BanAddress:
-		p, err := ParseRange(b.Of)
+		p, err := parseRange(b.Of)
 		if err != nil {
 			return err
 		}
@@ -63,8 +63,8 @@ func (b *Ban) Check() error {
 	return nil
 }
 
-// ParseRange reads an address range, as in 192.0.2.0/24, or one address.
-func ParseRange(s string) (netip.Prefix, error) {
+// parseRange reads an address range, as in 192.0.2.0/24, or one address.
+func parseRange(s string) (netip.Prefix, error) {
 	p, err := netip.ParsePrefix(s)
 	if err != nil {
 		a, err := netip.ParseAddr(s)
@@ -227,7 +227,7 @@ func (all *banIndex) add(f timedBan) {
 // Banned returns the ban that hits an identity, a name or an address; what is not
 // given hits none.
 func (n *Names) Banned(name string, key []byte, from netip.Addr) (Ban, bool) {
-	if b, ok := n.BannedIdentity(key); ok {
+	if b, ok := n.bannedIdentity(key); ok {
 		return b, true
 	}
 	if b, ok := n.bannedName(name); ok {
@@ -236,8 +236,8 @@ func (n *Names) Banned(name string, key []byte, from netip.Addr) (Ban, bool) {
 	return n.BannedAddress(from)
 }
 
-// BannedIdentity returns the ban of a device's key.
-func (n *Names) BannedIdentity(key []byte) (Ban, bool) {
+// bannedIdentity returns the ban of a device's key.
+func (n *Names) bannedIdentity(key []byte) (Ban, bool) {
 	if all := n.bans.Load(); all == nil || len(all.identities) == 0 || len(key) == 0 {
 		return Ban{}, false
 	}
@@ -291,23 +291,6 @@ func (n *Names) BannedAddress(a netip.Addr) (Ban, bool) {
 		}
 	}
 	return best.Ban, found >= 0
-}
-
-// Covers reports whether the ban hits an identity with a name.
-func (b *Ban) Covers(name string, key []byte) bool {
-	switch b.Kind {
-	case BanName:
-		return name == b.Of || strings.HasSuffix(name, "."+b.Of)
-	case BanIdentity:
-		return keyname.Label(key, "") == b.Of
-	}
-	return false
-}
-
-// CoversAddress reports whether the ban hits an address.
-func (b *Ban) CoversAddress(a netip.Addr) bool {
-	p, err := netip.ParsePrefix(b.Of)
-	return b.Kind == BanAddress && err == nil && a.IsValid() && p.Contains(a.Unmap().WithZone(""))
 }
 
 // Text is what the banned one is told.

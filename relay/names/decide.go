@@ -223,7 +223,7 @@ func (n *Names) Look(name string) (known bool, opened <-chan struct{}, err error
 	if !errors.Is(err, ErrClosed) {
 		opened = nil
 	}
-	_, banned := n.BannedIdentity(holder)
+	_, banned := n.bannedIdentity(holder)
 	return holder != nil && !banned, opened, err
 }
 

@@ -54,7 +54,7 @@ func TestOnlyAYesOfTheWebhookGivesANameOut(t *testing.T) {
 		"a long one":             {says(`{"allow": true, "x": "` + strings.Repeat("x", 20<<10) + `"}`), names.DeniedUnavailable},
 		"500":                    {func(w http.ResponseWriter, _ *http.Request) { http.Error(w, `{"allow": true}`, 500) }, names.DeniedUnavailable},
 		"201":                    {func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(201); io.WriteString(w, `{"allow": true}`) }, names.DeniedUnavailable},
-		"a redirect":             {func(w http.ResponseWriter, r *http.Request) { http.Redirect(w, r, "/", 302) }, names.DeniedUnavailable},
+		"a redirect":             {func(w http.ResponseWriter, r *http.Request) { http.Redirect(w, r, "/", http.StatusFound) }, names.DeniedUnavailable},
 		"an end in the middle":   {func(http.ResponseWriter, *http.Request) { panic(http.ErrAbortHandler) }, names.DeniedUnavailable},
 		"no answer for too long": {func(_ http.ResponseWriter, r *http.Request) { io.Copy(io.Discard, r.Body); <-r.Context().Done() }, names.DeniedUnavailable},
 	} {
