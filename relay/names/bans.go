@@ -246,11 +246,19 @@ func (n *Names) Banned(name string, key []byte, from netip.Addr) (Ban, bool) {
 
 // BannedIdentity returns the ban of a device's key.
 func (n *Names) BannedIdentity(key []byte) (Ban, bool) {
-	all := n.bans.Load()
-	if all == nil || len(all.identities) == 0 || len(key) == 0 {
+	if all := n.bans.Load(); all == nil || len(all.identities) == 0 || len(key) == 0 {
 		return Ban{}, false
 	}
-	b, ok := all.identities[keyname.Label(key, "")]
+	return n.bannedLabel(keyname.Label(key, ""))
+}
+
+// bannedLabel is BannedIdentity of the label made from the key.
+func (n *Names) bannedLabel(label string) (Ban, bool) {
+	all := n.bans.Load()
+	if all == nil {
+		return Ban{}, false
+	}
+	b, ok := all.identities[label]
 	return b.Ban, ok && !b.over()
 }
 

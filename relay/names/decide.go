@@ -211,20 +211,24 @@ func (n *Names) outside(c *Claimant, known *answers) (v verdict, wait bool) {
 }
 
 // Look reports whether a visitor of name waits for it: it was given out to
-// somebody, or is a label made from a key that was here lately. The error says
+// somebody who is not banned, or is a label made from a key that was here lately. The error says
 // why that cannot be told now. If it is that the record is closed, opened is
 // closed when the record is open again; else opened is nil.
 func (n *Names) Look(name string) (known bool, opened <-chan struct{}, err error) {
 	if _, ok := n.bannedName(name); ok {
 		return false, nil, nil
 	}
-	if _, alone := madeBy(name, n.zone); alone {
-		return n.recent.has(name), nil, nil
+	if label, alone := madeBy(name, n.zone); alone {
+		_, banned := n.bannedLabel(label)
+		return !banned && n.recent.has(name), nil, nil
 	}
 	opened = n.Grants.Opened() // before it is asked, so that no opening is missed
 	holder, err := n.holder(name)
 	if !errors.Is(err, ErrClosed) {
 		opened = nil
+	}
+	if _, banned := n.BannedIdentity(holder); banned {
+		holder = nil
 	}
 	return holder != nil, opened, err
 }
