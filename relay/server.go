@@ -69,7 +69,7 @@ type Server struct {
 	OnClaim func(Claimed)
 
 	// OnBanned hears of a remote, or of its claim of a name, that a ban has refused, and
-	// of why; nil is for none. Where that happens often it hears of a part, as the log.
+	// of why; nil is for none. Where that happens often it hears of a part.
 	OnBanned func(identity, name, why string)
 
 	// OnCut is called with each Cut, before anything is cut here; nil is for none.

@@ -33,6 +33,9 @@ const (
 	// remotes that are refused, are logged in a minute. Anybody can cause them.
 	deniedLines  = 30
 	refusedLines = 10
+	// bannedLines is how often in an hour OnBanned hears of somebody: it is for an
+	// audit log, which is to last.
+	bannedLines = 20
 	// linkLines is the same for each of: remotes that connect, names that come up,
 	// and remotes that go away or are gone. Anybody can cause them, with keys made at
 	// will, where the policy gives out no names, too.
@@ -43,7 +46,7 @@ const (
 )
 
 // lines bounds what remotes can make the relay log.
-type lines struct{ denied, refused, undecided, unseen, connected, up, gone, usual quota }
+type lines struct{ denied, refused, undecided, unseen, connected, up, gone, usual, banned quota }
 
 // A session is the authenticated link from a remote, from the relay's side.
 type session struct {
@@ -373,7 +376,11 @@ func denial(d *names.Denied) *framing.Denial {
 
 // tellBanned tells OnBanned.
 func (sess *session) tellBanned(name, why string) {
-	if f := sess.srv.OnBanned; f != nil {
+	f := sess.srv.OnBanned
+	if f == nil {
+		return
+	}
+	if _, ok := sess.srv.lines.banned.take(bannedLines, time.Hour); ok {
 		f(keyname.Label(sess.key, ""), name, why)
 	}
 }
