@@ -33,6 +33,8 @@ func namesListCommand() *cobra.Command {
 	identity := c.Flags().String("identity", "", "only those of this `IDENTITY`")
 	reserved := c.Flags().Bool("reserved", false, "the patterns that are reserved by relay names reserve")
 	banned := c.Flags().Bool("banned", false, "the names that are banned")
+	c.MarkFlagsMutuallyExclusive("reserved", "banned", "contains")
+	c.MarkFlagsMutuallyExclusive("reserved", "banned", "identity")
 	return asLever(c, func(l *lever) error {
 		switch {
 		case *reserved:
@@ -122,7 +124,11 @@ func nameTable(n operator.Name) table {
 		}
 	}
 	if b := n.Ban; b != nil {
-		t.add("Banned", fmt.Sprintf("%s since %s, %s: %s", b.Of, clockTime(b.Since), end(b.Until), b.Reason))
+		banned := fmt.Sprintf("%s since %s, %s", b.Of, clockTime(b.Since), end(b.Until))
+		if b.Reason != "" {
+			banned += ": " + b.Reason
+		}
+		t.add("Banned", banned)
 	}
 	for _, r := range n.Remotes {
 		for _, k := range r.Links {
