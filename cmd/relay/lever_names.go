@@ -1,10 +1,12 @@
 package main
 
 import (
+	"errors"
 	"fmt"
 	"io"
 	"net/http"
 	"net/url"
+	"time"
 
 	"github.com/spf13/cobra"
 
@@ -33,10 +35,12 @@ func namesListCommand() *cobra.Command {
 	identity := c.Flags().String("identity", "", "only those of this `IDENTITY`")
 	reserved := c.Flags().Bool("reserved", false, "the patterns that are reserved by relay names reserve")
 	banned := c.Flags().Bool("banned", false, "the names that are banned")
-	c.MarkFlagsMutuallyExclusive("reserved", "banned", "contains")
-	c.MarkFlagsMutuallyExclusive("reserved", "banned", "identity")
 	return asLever(c, func(l *lever) error {
 		switch {
+		case *reserved && *banned:
+			return cli.Usage(errors.New("--reserved and --banned are two lists: give one of them"))
+		case (*reserved || *banned) && *contains+*identity != "":
+			return cli.Usage(errors.New("--contains and --identity are for the names that are given out, not with --reserved or --banned"))
 		case *reserved:
 			return l.listReserved()
 		case *banned:
@@ -193,7 +197,7 @@ it out before.`,
 			return err
 		}
 		return l.show(g, func(w io.Writer) {
-			now := "kept from other devices for the time of grace"
+			now := fmt.Sprintf("kept from other devices for %d days", int(names.GraceTime/(24*time.Hour)))
 			if *free {
 				now = "free for others now"
 			}

@@ -31,7 +31,8 @@ it to whoever is to have the names, for remote --token-file.`,
 	c.Flags().IntVar(&t.Uses, "uses", 0, "how many names it opens, `N`; 0 is any number")
 	c.Flags().BoolVar(&t.Bind, "bind", false, "only for the first device that uses it")
 	c.Flags().StringVar(&t.Note, "note", "", "`TEXT` that the list and the audit log show")
-	c.Flags().StringToStringVar(&t.Limits, "limit", nil, "`KEY=VALUE` in the place of a limit of the configuration; may repeat")
+	c.Flags().StringToStringVar(&t.Limits, "limit", nil, "`KEY=VALUE` in the place of a limit of the configuration, as in bandwidth=10MiB/s; KEY is bandwidth, bytes_per_month, connection_rate, names or streams; may repeat")
+	c.Flags().Lookup("limit").DefValue = "" // none is no default to show
 	return asLever(c, func(l *lever) error {
 		var made operator.CreatedToken
 		if err := l.client.Do(l.Context(), http.MethodPost, "/v1/tokens/create", t, &made); err != nil {

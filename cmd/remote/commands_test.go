@@ -131,3 +131,18 @@ func TestUsageOfCommands(t *testing.T) {
 		t.Errorf("without an identity: %v", err)
 	}
 }
+
+// A word that is no local service is answered with every command that there is.
+func TestEveryCommandIsNamedWhereOneWasMeant(t *testing.T) {
+	cmd := command()
+	cmd.SetArgs([]string{"nonsense"})
+	cmd.SetErr(new(bytes.Buffer))
+	var b bytes.Buffer
+	cli.Print(&b, "remote", cmd.Execute())
+	said := b.String()
+	for _, sub := range cmd.Commands() {
+		if !sub.Hidden && !strings.Contains(said, sub.Name()) {
+			t.Errorf("%s is missing: %s", sub.Name(), said)
+		}
+	}
+}

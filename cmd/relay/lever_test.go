@@ -1,0 +1,43 @@
+package main
+
+import (
+	"bytes"
+	"errors"
+	"strings"
+	"testing"
+
+	"keystay/internal/cli"
+	"keystay/internal/hint"
+)
+
+// A mistake that no relay has to be asked about is told as that, and not as a relay
+// that cannot be reached.
+func TestMistakeOfUsageIsNoRelayThatIsAway(t *testing.T) {
+	for args, want := range map[string]string{
+		"audit --since yesterday":            `--since: "yesterday" is no time`,
+		"audit -n 0":                         "--number: 0 is not from 1",
+		"names list --reserved --banned":     "give one of them",
+		"names list --banned --contains x":   "not with --reserved or --banned",
+		"token create --names a --uses many": `--uses: "many" is no whole number`,
+	} {
+		cmd := command()
+		cmd.SetArgs(append(strings.Fields(args), "--state-dir", t.TempDir()))
+		cmd.SetErr(new(bytes.Buffer))
+		err := cmd.Execute()
+		var e *cli.Error
+		if !errors.As(err, &e) || e.Code != cli.ExitUsage || !strings.Contains(err.Error(), want) || strings.Contains(strings.Join(hint.All(err), " "), "running") {
+			t.Errorf("%s: %v, hints %q, want %s", args, err, hint.All(err), want)
+		}
+	}
+}
+
+func TestDaysAreATimeToLookBack(t *testing.T) {
+	week, err := past("7d")
+	if err != nil {
+		t.Fatal(err)
+	}
+	hours, err := past("168h")
+	if diff := hours.Sub(week).Abs().Hours(); err != nil || diff > 2 { // a change of the clock's time
+		t.Errorf("%v and %v: %v", week, hours, err)
+	}
+}
