@@ -37,6 +37,8 @@ func TestWrongFileSaysWhatAPersonReads(t *testing.T) {
 			"relay.yaml:2: names.policy: \"opne\" is not open, token or closed\nhint: did you mean \"open\"?"},
 		{"duration without a unit", "domain: relay.test\ndrain_timeout: \"30\"\n",
 			"relay.yaml:2: drain_timeout: \"30\" has no unit\nhint: as in \"30s\""},
+		{"a star without quotes", "domain: relay.test\ntokens: [{secret_file: t, names: [*.relay.test]}]\n",
+			"relay.yaml:2: not valid YAML: did not find expected alphabetic or numeric character\nhint: a word that begins with * or & means something else in YAML: put it in quotes"},
 		{"number for a duration", "domain: relay.test\ntakeover_drain: 30\n",
 			"relay.yaml:2: takeover_drain must be text, it is a number\nhint: a number and its unit, as in \"30s\""},
 		{"true for lanes", "domain: relay.test\nlanes: true\n",
