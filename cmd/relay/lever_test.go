@@ -31,6 +31,25 @@ func TestMistakeOfUsageIsNoRelayThatIsAway(t *testing.T) {
 	}
 }
 
+// A flag that is called otherwise, or is missing, is named.
+func TestFlagOfALeverIsNamedThatWasMeant(t *testing.T) {
+	for args, want := range map[string]string{
+		"token create a.relay.test b.relay.test": "did you mean --names a.relay.test,b.relay.test?",
+		"token revoke 0 --names":                 "did you mean --with-names?",
+		"names ban a.relay.test --until 1d":      "did you mean --for?",
+		"status --output json":                   "did you mean --json?",
+	} {
+		cmd := command()
+		cmd.SetArgs(append(strings.Fields(args), "--state-dir", t.TempDir()))
+		cmd.SetErr(new(bytes.Buffer))
+		err := cmd.Execute()
+		var e *cli.Error
+		if !errors.As(err, &e) || e.Code != cli.ExitUsage || !strings.Contains(strings.Join(hint.All(err), " "), want) {
+			t.Errorf("%s: %v, hints %q, want %s", args, err, hint.All(err), want)
+		}
+	}
+}
+
 func TestDaysAreATimeToLookBack(t *testing.T) {
 	week, err := past("7d")
 	if err != nil {

@@ -9,6 +9,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"keystay/internal/cli"
+	"keystay/internal/hint"
 	"keystay/relay/operator"
 )
 
@@ -24,6 +25,13 @@ func tokenCreateCommand() *cobra.Command {
 it to whoever is to have the names, for remote --token-file.`,
 		Example: `  relay token create --config relay.yaml --names xyz.relay.net --uses 1 --note "for Ada"
   relay token create --names '*.team.relay.net' --expires 30d >token`,
+		Args: func(c *cobra.Command, args []string) error {
+			err := cli.NoArgs()(c, args)
+			if err == nil {
+				return nil
+			}
+			return cli.Usage(hint.MeantFlag.After(err, "FLAG", "names "+strings.Join(args, ",")))
+		},
 	}
 	var t operator.NewToken
 	c.Flags().StringSliceVar(&t.Names, "names", nil, "the `NAMES` it is for: whole ones, or *. and a name for all below that")

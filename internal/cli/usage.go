@@ -58,7 +58,9 @@ var foreignFlags = map[string]string{
 	"p": "local", "s": "domain", "d": "domain", "r": "relay", "c": "config", "t": "token",
 	"port": "local", "url": "domain", "hostname": "domain", "subdomain": "domain", "name": "domain",
 	"host": "relay", "server": "relay", "authtoken": "token", "auth-token": "token",
-	"conf": "config", "config-file": "config",
+	"conf": "config", "config-file": "config", "token": "token-file",
+	"format": "json", "output": "json", "o": "json", "names": "with-names",
+	"until": "for", "duration": "for", "ttl": "expires", "message": "reason", "m": "reason", "force": "free",
 }
 
 // meantFlag returns the flag of c that was most likely meant by a name, or "".
