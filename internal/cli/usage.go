@@ -44,10 +44,19 @@ func flagError(c *cobra.Command, err error) error {
 	if name == "config" && c.Flags().Lookup("local") != nil && c.Flags().Lookup("config") == nil {
 		return Usage(hint.NoConfigFile.Error(usage))
 	}
+	if word := arguments[name]; word != "" && strings.Contains(c.Use+" ", " "+word+" ") {
+		return Usage(hint.MeantCommand.Error(usage, "COMMAND", c.CommandPath()+" "+word))
+	}
 	if meant := meantFlag(c, name); meant != "" {
 		return Usage(hint.MeantFlag.Error(usage, "FLAG", meant))
 	}
 	return Usage(usage)
+}
+
+// arguments are what is an argument of some commands, and was given as a flag.
+var arguments = map[string]string{
+	"domain": "NAME", "name": "NAME", "relay": "RELAY", "id": "ID", "identity": "IDENTITY",
+	"range": "RANGE", "address": "RANGE", "pattern": "PATTERN",
 }
 
 // valueForms say what is wrong with a value that is none of a flag's type.

@@ -120,6 +120,17 @@ func TestCommandIsNamedThatStandsElsewhere(t *testing.T) {
 	}
 }
 
+// What is an argument is named as one.
+func TestFlagThatIsAnArgumentIsNamed(t *testing.T) {
+	root := cli.Root(&cobra.Command{Use: "remote", Run: func(*cobra.Command, []string) {}})
+	root.AddCommand(&cobra.Command{Use: "release NAME", Args: cli.Args("NAME"), Run: func(*cobra.Command, []string) {}})
+	root.SetOut(io.Discard)
+	root.SetArgs([]string{"release", "--domain", "xyz.relay.net"})
+	if got := strings.Join(hint.All(root.Execute()), "; "); got != "did you mean remote release NAME?; see remote release --help" {
+		t.Errorf("hints %q", got)
+	}
+}
+
 // What a program has not, or calls otherwise, is named.
 func TestFlagsOfTheOtherProgram(t *testing.T) {
 	for _, c := range []struct{ has, arg, hints string }{
