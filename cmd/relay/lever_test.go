@@ -5,6 +5,7 @@ import (
 	"errors"
 	"strings"
 	"testing"
+	"time"
 
 	"keystay/internal/cli"
 	"keystay/internal/hint"
@@ -46,6 +47,18 @@ func TestFlagOfALeverIsNamedThatWasMeant(t *testing.T) {
 		var e *cli.Error
 		if !errors.As(err, &e) || e.Code != cli.ExitUsage || !strings.Contains(strings.Join(hint.All(err), " "), want) {
 			t.Errorf("%s: %v, hints %q, want %s", args, err, hint.All(err), want)
+		}
+	}
+}
+
+func TestWhatHasEndedIsMarked(t *testing.T) {
+	for at, want := range map[time.Time]string{
+		{}:                           "",
+		time.Now().Add(-time.Minute): ", over",
+		time.Now().Add(time.Hour):    time.Now().Add(time.Hour).Format(time.DateOnly),
+	} {
+		if got := until(at); !strings.HasSuffix(got, want) || (want == "") != (got == "") {
+			t.Errorf("%v: %q, want %q", at, got, want)
 		}
 	}
 }

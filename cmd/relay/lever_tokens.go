@@ -5,6 +5,7 @@ import (
 	"io"
 	"net/http"
 	"strings"
+	"time"
 
 	"github.com/spf13/cobra"
 
@@ -74,7 +75,7 @@ func tokenListCommand() *cobra.Command {
 			if bound == "" && k.Bind {
 				bound = "its first device"
 			}
-			t.add(k.ID, several(k.Names, 3), day(k.Created), day(k.Expires), used, bound, k.Note)
+			t.add(k.ID, several(k.Names, 3), day(k.Created), until(k.Expires), used, bound, k.Note)
 		}
 		return showRows(l, t, list.Tokens)
 	})
@@ -103,4 +104,12 @@ func tokenRevokeCommand() *cobra.Command {
 			fmt.Fprintln(w)
 		})
 	})
+}
+
+// until is the day on which something ends, and that it has ended; never is "".
+func until(t time.Time) string {
+	if !t.IsZero() && t.Before(time.Now()) {
+		return day(t) + ", over"
+	}
+	return day(t)
 }
