@@ -101,7 +101,7 @@ func TestLimits(t *testing.T) {
 func TestWrongLimits(t *testing.T) {
 	for file, want := range map[string]string{
 		"limits: {address: {connections: 0}}\n":           "relay.yaml:2: limits.address.connections: \"0\" is too little: 1 at least, or off for no limit\nhint: a number, as in 1000, or off",
-		"limits: {address: {connection_rate: 50}}\n":      "relay.yaml:2: limits.address.connection_rate must be text, it is a number\nhint: put it in quotes",
+		"limits: {address: {connection_rate: 50}}\n":      "relay.yaml:2: limits.address.connection_rate must be text, it is a number\nhint: a number and its unit, as in \"50/s\"",
 		"limits: {address: {link_rate: \"50\"}}\n":        "relay.yaml:2: limits.address.link_rate: \"50\" has no time: /s, /min, /h or /day\nhint: as in 50/s, 20/min or 200/day, or off",
 		"limits: {name: {connection_rate: 50/min}}\n":     "relay.yaml:2: limits.name.connection_rate: \"50/min\" is not by the second\nhint: as in 50/s, or off",
 		"limits: {name: {bandwidth: 10MiB}}\n":            "relay.yaml:2: limits.name.bandwidth: \"10MiB\" is no bandwidth: bytes with /s behind them\nhint: as in 10MiB/s, or off",

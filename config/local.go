@@ -155,7 +155,7 @@ func meantHostPort(s string, err error) string {
 	case s == "localhost", strings.Contains(s, ".") && isHost(s):
 		return "with its port, as in " + s + ":3000"
 	case isHost(s):
-		return "if it is a host, with its port, as in " + s + ":3000; the commands are completion, help and version"
+		return "if it is a host, with its port, as in " + s + ":3000; the commands are " + strings.Join(remoteCommands, ", ")
 	}
 	return ""
 }

@@ -47,6 +47,9 @@ func parseRange(s string) (p netip.Prefix, wrong, hint string) {
 	if err == nil {
 		return p.Masked(), "", ""
 	}
+	if len(strings.Fields(s)) > 1 {
+		return p, quote(s) + " is not one range of addresses", "several have commas between them, as in 192.0.2.0/24,2001:db8::/32"
+	}
 	if addr, _, ok := strings.Cut(s, "/"); ok {
 		if a, err := netip.ParseAddr(addr); err == nil {
 			most := "32"

@@ -25,12 +25,13 @@ func TestWhoMayVisit(t *testing.T) {
 
 func TestWrongRangesAreTold(t *testing.T) {
 	for given, want := range map[string]string{
-		"example.com":  `"example.com" is neither a range of addresses nor an address`,
-		"192.0.2.0/33": `"192.0.2.0/33" is no range of addresses`,
-		"192.0.2":      `"192.0.2" is neither a range of addresses nor an address`,
-		"::/129":       `"::/129" is no range of addresses`,
-		"fe80::1%eth0": `"fe80::1%eth0" has a zone, and visitors have none`,
-		"10.0.0.0/8,":  `"" is neither a range of addresses nor an address`,
+		"example.com":                `"example.com" is neither a range of addresses nor an address`,
+		"192.0.2.0/24 2001:db8::/32": `"192.0.2.0/24 2001:db8::/32" is not one range of addresses`,
+		"192.0.2.0/33":               `"192.0.2.0/33" is no range of addresses`,
+		"192.0.2":                    `"192.0.2" is neither a range of addresses nor an address`,
+		"::/129":                     `"::/129" is no range of addresses`,
+		"fe80::1%eth0":               `"fe80::1%eth0" has a zone, and visitors have none`,
+		"10.0.0.0/8,":                `"" is neither a range of addresses nor an address`,
 	} {
 		for _, flag := range []string{"--allow", "--deny"} {
 			_, _, err := loadRemote(t, "--local", "3000", "--relay", "relay.net", flag, given)

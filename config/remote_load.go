@@ -7,6 +7,8 @@ import (
 	"time"
 
 	"github.com/spf13/pflag"
+
+	"keystay/internal/hint"
 )
 
 // remotePrefix begins the names of the remote's variables.
@@ -148,13 +150,22 @@ func tooMany(fs *pflag.FlagSet, keys []Key, args []string) Errors {
 	if len(args) > 0 && fs != nil && fs.Changed("local") {
 		report("--local", "there is an argument too, "+quote(args[0]), "give the local service once")
 	}
-	if len(args) > 1 && isCommand(args[0]) {
+	switch {
+	case len(args) < 2:
+	case isCommand(args[0]):
 		report("the arguments", quote(args[0])+" is no command here", "the local service alone: remote "+args[1])
-	} else if len(args) > 1 {
+	case args[0] == "logout":
+		report("the arguments", quote(args[0])+" is no command here", "did you mean remote login "+args[1]+" --remove?")
+	case hint.Nearest(args[0], remoteCommands) != "":
+		report("the arguments", quote(args[0])+" is no command here", "did you mean remote "+hint.Nearest(args[0], remoteCommands)+"?")
+	default:
 		report("the arguments", "several local services are not supported yet", "give one; anything else is a flag, see --help")
 	}
 	return errs
 }
+
+// remoteCommands are the remote's commands.
+var remoteCommands = []string{"completion", "dns", "help", "login", "release", "version"}
 
 // isCommand reports whether a word is a command of other programs that is put
 // before the local service, as in "ngrok http 3000".

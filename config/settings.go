@@ -66,13 +66,20 @@ func (s *source) row(table Key, i int, row any) (list []Setting) {
 	return list
 }
 
+// written reports whether the file has the key at path itself, and not only one
+// above it.
+func (s *source) written(path string) bool {
+	_, ok := s.file.places[path]
+	return ok
+}
+
 func (s *source) setting(k Key, path, value string) Setting {
 	if k.Secret && value != "" {
 		value = Secret(value).String()
 	}
 	from, at := s.origin(path)
-	if from == "" {
-		from = "default"
+	if from == "" || s.inFile(path) && !s.written(path) {
+		from, at = "default", place{}
 	}
 	return Setting{Key: path, Value: value, From: from, Line: at.line}
 }

@@ -37,6 +37,8 @@ func TestSettingsSayWhereTheyCameFrom(t *testing.T) {
 		{"log.format", "text", "default", 0},
 		{"acme.eab.kid", "k", "relay.yaml", 4},
 		{"acme.eab.hmac", "[redacted]", "relay.yaml", 4},
+		{"acme.email", "", "default", 0},          // beside one that the file has
+		{"names.key_names", "open", "default", 0}, // the same
 		{"tokens[0].secret_file", "a", "relay.yaml", 7},
 		{"tokens[0].names", "a.relay.test, *.b.relay.test", "relay.yaml", 7},
 	} {

@@ -23,8 +23,11 @@ func (f *file) syntax(err error, data []byte) {
 	// What is missing at the end is missing after the last line's end.
 	line = min(line, bytes.Count(bytes.TrimRight(data, "\n"), []byte("\n"))+1)
 	e := &Error{From: f.name, Line: line, Message: "not valid YAML: " + message}
-	if strings.HasPrefix(message, "unknown anchor") {
+	switch {
+	case strings.HasPrefix(message, "unknown anchor"):
 		e.Line = 0 // the library does not say
+		fallthrough
+	case strings.HasPrefix(message, "did not find expected alphabetic"): // behind such a sign
 		e.Hints = []string{"a word that begins with * or & means something else in YAML: put it in quotes"}
 	}
 	if i, column := tabbedLine(data); i > 0 {

@@ -232,10 +232,8 @@ func (f *file) isKind(n *yaml.Node, path, want string) bool {
 		hint = `write "" for an empty text, or take the key out`
 	case found == "nothing" && want == "a list":
 		hint = "write [] for an empty list, or take the key out"
-	case want == "text" && slices.Contains([]string{"drain_timeout", "takeover_drain"}, path) && found == "a number":
-		hint = "a number and its unit, as in " + quote(n.Value+"s")
-	case path == "memory" && found == "a number":
-		hint = "a number and its unit, as in " + quote(n.Value+"MiB")
+	case want == "text" && found == "a number" && unitOf(path) != "":
+		hint = "a number and its unit, as in " + quote(n.Value+unitOf(path))
 	case want == "text" && n.Kind == yaml.SequenceNode && len(n.Content) == 1 && n.Content[0].Kind == yaml.ScalarNode:
 		hint = "take the brackets away"
 	case path == "tokens" && found == "text", path != "tokens" && strings.HasPrefix(path, "tokens[") && want == "a map":

@@ -83,9 +83,12 @@ func group(use, short string, commands ...*cobra.Command) *cobra.Command {
 // explain gives an error of the client its exit code and hints.
 func (l *lever) explain(err error) error {
 	var answered *operator.Error
+	var usage *cli.Error
 	switch {
 	case err == nil:
 		return nil
+	case errors.As(err, &usage): // it was never asked
+		return err
 	case errors.As(err, &answered):
 		switch status := answered.Status; {
 		case status == http.StatusBadRequest || status == http.StatusRequestEntityTooLarge:

@@ -1,10 +1,12 @@
 package main
 
 import (
+	"errors"
 	"fmt"
 	"io"
 	"net/http"
 	"net/url"
+	"time"
 
 	"github.com/spf13/cobra"
 
@@ -35,6 +37,10 @@ func namesListCommand() *cobra.Command {
 	banned := c.Flags().Bool("banned", false, "the names that are banned")
 	return asLever(c, func(l *lever) error {
 		switch {
+		case *reserved && *banned:
+			return cli.Usage(errors.New("--reserved and --banned are two lists: give one of them"))
+		case (*reserved || *banned) && *contains+*identity != "":
+			return cli.Usage(errors.New("--contains and --identity are for the names that are given out, not with --reserved or --banned"))
 		case *reserved:
 			return l.listReserved()
 		case *banned:
@@ -122,7 +128,11 @@ func nameTable(n operator.Name) table {
 		}
 	}
 	if b := n.Ban; b != nil {
-		t.add("Banned", fmt.Sprintf("%s since %s, %s: %s", b.Of, clockTime(b.Since), end(b.Until), b.Reason))
+		banned := fmt.Sprintf("%s since %s, %s", b.Of, clockTime(b.Since), end(b.Until))
+		if b.Reason != "" {
+			banned += ": " + b.Reason
+		}
+		t.add("Banned", banned)
 	}
 	for _, r := range n.Remotes {
 		for _, k := range r.Links {
@@ -187,7 +197,7 @@ it out before.`,
 			return err
 		}
 		return l.show(g, func(w io.Writer) {
-			now := "kept from other devices for the time of grace"
+			now := fmt.Sprintf("kept from other devices for %d days", int(names.GraceTime/(24*time.Hour)))
 			if *free {
 				now = "free for others now"
 			}

@@ -105,8 +105,9 @@ the reason, and dial again at once: to keep them away, ban them.`,
 	return asLever(c, func(l *lever) error {
 		k := operator.Kick{Reason: *why}
 		what := l.args[0]
+		_, notAddress := netip.ParseAddr(what)
 		switch _, err := netip.ParseAddrPort(what); {
-		case err == nil:
+		case err == nil || notAddress == nil: // without a port it is told so
 			k.Address = what
 		case keyname.Is(what):
 			k.Identity = what

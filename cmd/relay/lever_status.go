@@ -115,6 +115,9 @@ func configCommand() *cobra.Command {
 	}))
 }
 
+// maxEntries is how many entries of the audit log one answer has.
+const maxEntries = 10_000
+
 func auditCommand() *cobra.Command {
 	c := &cobra.Command{
 		Use:   "audit",
@@ -124,8 +127,11 @@ func auditCommand() *cobra.Command {
   relay audit --json | jq -r 'select(.what == "identities.ban") | .on'`,
 	}
 	n := c.Flags().IntP("number", "n", 100, "how many `ENTRIES`, the last ones, at most 10000")
-	since := c.Flags().String("since", "", "not older than this `TIME`: 90m, 24h, or a date as in 2026-01-31")
+	since := c.Flags().String("since", "", "not older than this `TIME`: 90m, 24h, 7d, or a date as in 2026-01-31")
 	return asLever(c, func(l *lever) error {
+		if *n < 1 || *n > maxEntries {
+			return cli.Usage(fmt.Errorf("--number: %d is not from 1 to %d", *n, maxEntries))
+		}
 		q := url.Values{"limit": {strconv.Itoa(*n)}}
 		if *since != "" {
 			t, err := past(*since)
@@ -148,6 +154,9 @@ func auditCommand() *cobra.Command {
 
 // past is the time that is meant by a span before now, or by a date.
 func past(s string) (time.Time, error) {
+	if days, err := strconv.ParseUint(strings.TrimSuffix(s, "d"), 10, 16); err == nil && strings.HasSuffix(s, "d") {
+		return time.Now().AddDate(0, 0, -int(days)), nil
+	}
 	if d, err := time.ParseDuration(s); err == nil && d >= 0 {
 		return time.Now().Add(-d), nil
 	}
@@ -156,5 +165,5 @@ func past(s string) (time.Time, error) {
 			return t, nil
 		}
 	}
-	return time.Time{}, fmt.Errorf("%q is no time: as in 90m, 24h or 2026-01-31", s)
+	return time.Time{}, fmt.Errorf("--since: %q is no time: as in 90m, 24h, 7d or 2026-01-31", s)
 }

@@ -5,10 +5,12 @@ import (
 	"io"
 	"net/http"
 	"strings"
+	"time"
 
 	"github.com/spf13/cobra"
 
 	"keystay/internal/cli"
+	"keystay/internal/hint"
 	"keystay/relay/operator"
 )
 
@@ -24,6 +26,13 @@ func tokenCreateCommand() *cobra.Command {
 it to whoever is to have the names, for remote --token-file.`,
 		Example: `  relay token create --config relay.yaml --names xyz.relay.net --uses 1 --note "for Ada"
   relay token create --names '*.team.relay.net' --expires 30d >token`,
+		Args: func(c *cobra.Command, args []string) error {
+			err := cli.NoArgs()(c, args)
+			if err == nil {
+				return nil
+			}
+			return cli.Usage(hint.MeantFlag.After(err, "FLAG", "names "+strings.Join(args, ",")))
+		},
 	}
 	var t operator.NewToken
 	c.Flags().StringSliceVar(&t.Names, "names", nil, "the `NAMES` it is for: whole ones, or *. and a name for all below that")
@@ -31,7 +40,8 @@ it to whoever is to have the names, for remote --token-file.`,
 	c.Flags().IntVar(&t.Uses, "uses", 0, "how many names it opens, `N`; 0 is any number")
 	c.Flags().BoolVar(&t.Bind, "bind", false, "only for the first device that uses it")
 	c.Flags().StringVar(&t.Note, "note", "", "`TEXT` that the list and the audit log show")
-	c.Flags().StringToStringVar(&t.Limits, "limit", nil, "`KEY=VALUE` in the place of a limit of the configuration; may repeat")
+	c.Flags().StringToStringVar(&t.Limits, "limit", nil, "`KEY=VALUE` in the place of a limit of the configuration, as in bandwidth=10MiB/s; KEY is bandwidth, bytes_per_month, connection_rate, names or streams; may repeat")
+	c.Flags().Lookup("limit").DefValue = "" // none is no default to show
 	return asLever(c, func(l *lever) error {
 		var made operator.CreatedToken
 		if err := l.client.Do(l.Context(), http.MethodPost, "/v1/tokens/create", t, &made); err != nil {
@@ -65,7 +75,7 @@ func tokenListCommand() *cobra.Command {
 			if bound == "" && k.Bind {
 				bound = "its first device"
 			}
-			t.add(k.ID, several(k.Names, 3), day(k.Created), day(k.Expires), used, bound, k.Note)
+			t.add(k.ID, several(k.Names, 3), day(k.Created), until(k.Expires), used, bound, k.Note)
 		}
 		return showRows(l, t, list.Tokens)
 	})
@@ -94,4 +104,12 @@ func tokenRevokeCommand() *cobra.Command {
 			fmt.Fprintln(w)
 		})
 	})
+}
+
+// until is the day on which something ends, and that it has ended; never is "".
+func until(t time.Time) string {
+	if !t.IsZero() && t.Before(time.Now()) {
+		return day(t) + ", over"
+	}
+	return day(t)
 }

@@ -37,7 +37,7 @@ func TestReloadTakesLimits(t *testing.T) {
 		text, log string
 		names     int
 	}{
-		{"", `changed=""`, 32},
+		{"", `changed=nothing`, 32},
 		{"limits: {identity: {names: 7}}\n", "changed=limits.identity.names", 7},
 		{"limits: {identity: {names: x}}\n", "is not reloaded", 7},
 		{"limits: {identity: {names: 8}}\n", "changed=limits.identity.names", 8},

@@ -110,6 +110,9 @@ func (p *process) reload() {
 	if len(next.Tokens) > 0 {
 		p.log.Info("tokens reloaded", "tokens", len(next.Tokens))
 	}
+	if len(changed) == 0 {
+		changed = []string{"nothing"}
+	}
 	p.log.Info("configuration reloaded", "changed", strings.Join(changed, " "))
 }
 
@@ -169,6 +172,7 @@ func (p *process) watch(ctx context.Context) {
 	defer tick.Stop()
 	taken, _ := os.Stat(p.file)
 	last := taken
+	missing := 0 // how often in a row it was not there
 	for {
 		select {
 		case <-ctx.Done():
@@ -176,9 +180,13 @@ func (p *process) watch(ctx context.Context) {
 		case <-tick.C:
 		}
 		is, err := os.Stat(p.file)
-		if err != nil { // it is being replaced
+		if err != nil { // it is being replaced, or gone
+			if missing++; missing == 2 {
+				p.log.Warn("the configuration's file cannot be read; what was read before is in use, but a restart would fail", "err", err)
+			}
 			continue
 		}
+		missing = 0
 		if !same(is, taken) && same(is, last) {
 			taken = is
 			p.log.Info("the configuration's file has changed", "file", p.file)

@@ -227,3 +227,28 @@ func TestChangeOfTheFileIsTakenUp(t *testing.T) {
 		})
 	}
 }
+
+// A file that is gone is told once, and what was read from it stays in use.
+func TestFileThatIsGoneIsToldOnce(t *testing.T) {
+	dir := t.TempDir()
+	file := write(t, dir, "relay.yaml", "domain: relay.test\nnames: {policy: closed}\n")
+	synctest.Test(t, func(t *testing.T) {
+		p, log := running(t, file)
+		ctx, cancel := context.WithCancel(t.Context())
+		done := make(chan struct{})
+		go func() { defer close(done); p.watch(ctx) }()
+		synctest.Wait()
+		if err := os.Remove(file); err != nil {
+			t.Fatal(err)
+		}
+		time.Sleep(time.Minute)
+		cancel()
+		<-done
+		if n := strings.Count(log.String(), "cannot be read; what was read before is in use"); n != 1 {
+			t.Errorf("told %d times:\n%s", n, log)
+		}
+		if r := p.srv.Names.InForce(); r.Policy != names.Closed {
+			t.Errorf("the policy is %s", r.Policy)
+		}
+	})
+}

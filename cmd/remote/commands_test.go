@@ -131,3 +131,37 @@ func TestUsageOfCommands(t *testing.T) {
 		t.Errorf("without an identity: %v", err)
 	}
 }
+
+// A word that is no local service is answered with every command that there is.
+func TestEveryCommandIsNamedWhereOneWasMeant(t *testing.T) {
+	cmd := command()
+	cmd.SetArgs([]string{"nonsense"})
+	cmd.SetErr(new(bytes.Buffer))
+	var b bytes.Buffer
+	cli.Print(&b, "remote", cmd.Execute())
+	said := b.String()
+	for _, sub := range cmd.Commands() {
+		if !sub.Hidden && !strings.Contains(said, sub.Name()) {
+			t.Errorf("%s is missing: %s", sub.Name(), said)
+		}
+	}
+}
+
+// A token that was typed as an argument is not shown again, and its owner is told why
+// it is none.
+func TestTokenAsAnArgumentIsNotShown(t *testing.T) {
+	for args, want := range map[string]string{
+		"login relay.net secret-of-mine":         "a token is no argument",
+		"login relay.net --token secret-of-mine": "did you mean --token-file?",
+	} {
+		cmd := command()
+		cmd.SetArgs(strings.Fields(args))
+		var b bytes.Buffer
+		cmd.SetErr(&b)
+		err := cmd.Execute()
+		cli.Print(&b, "remote", err)
+		if code(err) != cli.ExitUsage || !strings.Contains(b.String(), want) || strings.Contains(b.String(), "secret-of-mine") {
+			t.Errorf("%s: code %d, %s", args, code(err), b.String())
+		}
+	}
+}

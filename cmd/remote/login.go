@@ -1,6 +1,7 @@
 package main
 
 import (
+	"errors"
 	"fmt"
 	"io"
 	"os"
@@ -11,6 +12,7 @@ import (
 
 	"keystay/config"
 	"keystay/internal/cli"
+	"keystay/internal/hint"
 	"keystay/remote"
 )
 
@@ -29,7 +31,12 @@ with the next claim.`,
 		Example: `  remote login relay.net
   remote login relay.net --token-file token.txt
   remote login relay.net --remove`,
-		Args: cli.Args("the relay that the token is for"),
+		Args: func(c *cobra.Command, args []string) error {
+			if len(args) > 1 { // it may be the token, which is not shown
+				return cli.Usage(hint.TokenArgument.Error(errors.New("one argument too many behind the relay")))
+			}
+			return cli.Args("the relay that the token is for")(c, args)
+		},
 		RunE: func(c *cobra.Command, args []string) error {
 			cfg, warnings, err := config.LoadLogin(c.Flags(), args[0])
 			if err != nil {

@@ -116,6 +116,8 @@ func demo(ctx context.Context, bin string, once bool) error {
 	fmt.Printf("   curl --cacert %s --resolve %s:%s:127.0.0.1 %s/\n", issuer, name, port, url)
 	fmt.Printf("   curl --cacert %s --resolve %s:%s:127.0.0.1 https://%s:%s/\n", issuer, relayName, port, relayName, port)
 	fmt.Printf("   a browser at %s (it warns: it does not know this test CA)\n", url)
+	fmt.Printf("   %s status --state-dir %s\n", filepath.Join(bin, "relay"), filepath.Join(dir, "relay"))
+	fmt.Printf("   %s names show %s --state-dir %s\n", filepath.Join(bin, "relay"), name, filepath.Join(dir, "relay"))
 	<-ctx.Done()
 	return nil
 }

@@ -28,6 +28,9 @@ func flagError(c *cobra.Command, err error) error {
 		name := invalid.GetFlag().Name
 		err = hint.Help.Error(fmt.Errorf("--%s: %q is neither true nor false", name, invalid.GetValue()), "COMMAND", c.CommandPath())
 		return Usage(hint.FlagAlone.Error(err, "FLAG", name))
+	case errors.As(err, &invalid) && invalid.GetFlag() != nil && valueForms[invalid.GetFlag().Value.Type()] != "":
+		form := valueForms[invalid.GetFlag().Value.Type()]
+		return Usage(hint.Help.Error(fmt.Errorf("--%s: %q is %s", invalid.GetFlag().Name, invalid.GetValue(), form), "COMMAND", c.CommandPath()))
 	case !errors.As(err, &unknown):
 		return Usage(usage)
 	}
@@ -41,18 +44,32 @@ func flagError(c *cobra.Command, err error) error {
 	if name == "config" && c.Flags().Lookup("local") != nil && c.Flags().Lookup("config") == nil {
 		return Usage(hint.NoConfigFile.Error(usage))
 	}
+	if word := arguments[name]; word != "" && strings.Contains(c.Use+" ", " "+word+" ") {
+		return Usage(hint.MeantCommand.Error(usage, "COMMAND", c.CommandPath()+" "+word))
+	}
 	if meant := meantFlag(c, name); meant != "" {
 		return Usage(hint.MeantFlag.Error(usage, "FLAG", meant))
 	}
 	return Usage(usage)
 }
 
+// arguments are what is an argument of some commands, and was given as a flag.
+var arguments = map[string]string{
+	"domain": "NAME", "name": "NAME", "relay": "RELAY", "id": "ID", "identity": "IDENTITY",
+	"range": "RANGE", "address": "RANGE", "pattern": "PATTERN",
+}
+
+// valueForms say what is wrong with a value that is none of a flag's type.
+var valueForms = map[string]string{"int": "no whole number", "stringToString": "not KEY=VALUE"}
+
 // foreignFlags are flags of other programs of this kind, and what they are here.
 var foreignFlags = map[string]string{
 	"p": "local", "s": "domain", "d": "domain", "r": "relay", "c": "config", "t": "token",
 	"port": "local", "url": "domain", "hostname": "domain", "subdomain": "domain", "name": "domain",
 	"host": "relay", "server": "relay", "authtoken": "token", "auth-token": "token",
-	"conf": "config", "config-file": "config",
+	"conf": "config", "config-file": "config", "token": "token-file",
+	"format": "json", "output": "json", "o": "json", "names": "with-names",
+	"until": "for", "duration": "for", "ttl": "expires", "message": "reason", "m": "reason", "force": "free",
 }
 
 // meantFlag returns the flag of c that was most likely meant by a name, or "".
@@ -93,10 +110,53 @@ func noArgs(c *cobra.Command, args []string) error {
 	if c.Flags().Lookup("config") != nil && isConfig(args[0]) {
 		return Usage(hint.MeantCommand.Error(err, "COMMAND", c.CommandPath()+" --config "+args[0]))
 	}
-	if len(names) > 0 {
-		return Usage(hint.KnownCommands.Error(err, "NAMES", strings.Join(names, ", "), "COMMAND", c.CommandPath()))
+	if meant := meantCommands(c, args[0]); len(meant) > 0 {
+		return Usage(hint.MeantCommand.Error(err, "COMMAND", strings.Join(meant, " or ")))
 	}
-	return Usage(err)
+	switch {
+	case len(names) == 0:
+		return Usage(err)
+	case c.HasParent(): // it is nothing but the name before others
+		return Usage(hint.GroupCommands.Error(err, "NAMES", strings.Join(names, ", ")))
+	}
+	return Usage(hint.KnownCommands.Error(err, "NAMES", strings.Join(names, ", "), "COMMAND", c.CommandPath()))
+}
+
+// foreignCommands are words of other programs, and of whoever guesses, for commands
+// that are called otherwise here.
+var foreignCommands = map[string]string{
+	"ls": "list", "new": "create", "add": "create", "get": "show", "delete": "revoke", "remove": "revoke", "rm": "revoke",
+	"block": "ban", "unblock": "unban", "stop": "drain", "log": "audit", "logs": "audit",
+	"identity": "identities", "device": "identities", "devices": "identities",
+	"client": "remotes", "clients": "remotes", "tunnels": "remotes", "domains": "names", "limits": "config",
+}
+
+// meantCommands returns the commands at and below c that were most likely meant by a
+// word: those that have it as their name, or that alone begin with it.
+func meantCommands(c *cobra.Command, word string) (meant []string) {
+	if here := foreignCommands[word]; here != "" {
+		word = here
+	}
+	var begin []string
+	var walk func(*cobra.Command)
+	walk = func(c *cobra.Command) {
+		for _, sub := range c.Commands() {
+			switch name := sub.Name(); {
+			case sub.Hidden || name == "completion" || name == "help":
+				continue
+			case name == word:
+				meant = append(meant, sub.CommandPath())
+			case len(word) >= 3 && strings.HasPrefix(name, word):
+				begin = append(begin, sub.CommandPath())
+			}
+			walk(sub)
+		}
+	}
+	walk(c)
+	if len(meant) == 0 && len(begin) == 1 {
+		return begin
+	}
+	return meant
 }
 
 // isConfig reports whether an argument is most likely meant as a configuration

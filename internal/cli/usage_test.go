@@ -90,6 +90,47 @@ func TestNumberOfACommandWithoutALocalServiceIsNoPort(t *testing.T) {
 	}
 }
 
+// A command is found by its name wherever it stands, and by other words for it.
+func TestCommandIsNamedThatStandsElsewhere(t *testing.T) {
+	for args, want := range map[string]string{
+		"kick": "did you mean relay remotes kick?", "unban": "did you mean relay names unban or relay remotes unban?",
+		"stat": "did you mean relay status?", "names ls": "did you mean relay names list?", "names bam": "did you mean relay names ban?",
+		"names drain": "the commands are ban, list, unban", "--n x": "see relay --help", "--l x": "see relay --help",
+	} {
+		root := cli.Root(&cobra.Command{Use: "relay", Args: cli.NoArgs(), Run: func(*cobra.Command, []string) {}})
+		root.Flags().Int("n", 0, "")
+		root.Flags().StringToString("l", nil, "")
+		leaf := func(name string) *cobra.Command {
+			return &cobra.Command{Use: name, Run: func(*cobra.Command, []string) {}}
+		}
+		names := &cobra.Command{Use: "names", Args: cli.NoArgs(), Run: func(*cobra.Command, []string) {}}
+		names.AddCommand(leaf("list"), leaf("ban"), leaf("unban"))
+		remotes := &cobra.Command{Use: "remotes", Args: cli.NoArgs(), Run: func(*cobra.Command, []string) {}}
+		remotes.AddCommand(leaf("kick"), leaf("unban"))
+		root.AddCommand(names, remotes, leaf("status"))
+		root.SetOut(io.Discard)
+		root.SetArgs(strings.Fields(args))
+		err := root.Execute()
+		if hints := hint.All(err); len(hints) == 0 || hints[0] != want {
+			t.Errorf("%s: hints %q, want %s", args, hints, want)
+		}
+		if err != nil && strings.Contains(err.Error(), "strconv") {
+			t.Errorf("%s: %v", args, err)
+		}
+	}
+}
+
+// What is an argument is named as one.
+func TestFlagThatIsAnArgumentIsNamed(t *testing.T) {
+	root := cli.Root(&cobra.Command{Use: "remote", Run: func(*cobra.Command, []string) {}})
+	root.AddCommand(&cobra.Command{Use: "release NAME", Args: cli.Args("NAME"), Run: func(*cobra.Command, []string) {}})
+	root.SetOut(io.Discard)
+	root.SetArgs([]string{"release", "--domain", "xyz.relay.net"})
+	if got := strings.Join(hint.All(root.Execute()), "; "); got != "did you mean remote release NAME?; see remote release --help" {
+		t.Errorf("hints %q", got)
+	}
+}
+
 // What a program has not, or calls otherwise, is named.
 func TestFlagsOfTheOtherProgram(t *testing.T) {
 	for _, c := range []struct{ has, arg, hints string }{

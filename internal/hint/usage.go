@@ -3,7 +3,7 @@ package hint
 // Usage returns the rows of mistakes on the command line, which stand in both
 // tables.
 func Usage() []*Advice {
-	return []*Advice{MeantFlag, FlagValue, FlagAlone, NoConfigFile, NoPort, MeantCommand, KnownCommands, Shells, ManFolder}
+	return []*Advice{MeantFlag, FlagValue, FlagAlone, NoConfigFile, NoPort, MeantCommand, KnownCommands, GroupCommands, Shells, ManFolder}
 }
 
 // The advice for mistakes on the command line.
@@ -38,6 +38,11 @@ var (
 		Shown: "unexpected argument …",
 		Means: "where none is near to it",
 		Do:    []string{"the commands are NAMES; COMMAND alone, with its flags, is what runs"},
+	}
+	GroupCommands = &Advice{
+		Shown: "unexpected argument …",
+		Means: "behind a command that has others below it",
+		Do:    []string{"the commands are NAMES"},
 	}
 	ManFolder = &Advice{
 		Shown: "mkdir …: permission denied",

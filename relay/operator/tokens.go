@@ -96,7 +96,8 @@ func (s *Server) revokeToken(r *http.Request) (any, error) {
 		return nil, err
 	}
 	if len(b.ID) != 16 || strings.Trim(b.ID, "0123456789abcdef") != "" {
-		return nil, wrong("%.40q is no id of a token", b.ID).because("16 digits and letters, as relay token list shows them")
+		return nil, wrong("that is no id of a token").because( // it may be its secret, which is not shown
+			"16 digits and letters, as relay token list shows them")
 	}
 	released, err := s.Names.RevokeToken(b.ID, b.Names)
 	if released == nil {
