@@ -19,9 +19,10 @@ const (
 	// smaller ones are less than headsVisit anyway. Common servers take 8 KiB.
 	largeHead = 8 << 10
 	// headsVisit bounds the large heads of all requests under way of one
-	// visitor's connection, but for a single one, which maxHeaderBytes bounds.
-	// maxVisitorStreams times maxHeaderBytes would be 6.4 MiB.
-	headsVisit = 1 << 20
+	// visitor's connection, but for a single one, which maxHeaderBytes bounds. It
+	// is enough for maxVisitorStreams with cookies of 12 KB, which a page of many
+	// images may have. Times maxHeaderBytes they would be 6.4 MiB.
+	headsVisit = 7 << 18
 	// fieldCost is about what a field takes beside its bytes, in the maps of the
 	// visitor's request and of the service's.
 	fieldCost = 128

@@ -74,7 +74,7 @@ func heldTarget(t *testing.T) (target *publish.Target, release func()) {
 	return target, release
 }
 
-// The large heads of one visitor's HTTP/2 connection are 1 MiB at most at once.
+// The large heads of one visitor's HTTP/2 connection are 1.75 MiB at most at once.
 // Requests beyond get 503 with Retry-After, and those under way are answered.
 // Small heads do not count, and when some have been answered, others pass again.
 func TestLargeHeadsOfAVisitorAreBounded(t *testing.T) {
@@ -103,6 +103,34 @@ func TestLargeHeadsOfAVisitorAreBounded(t *testing.T) {
 	v.send(2001, size)
 	if got := v.answers(1); got["200"] != 1 {
 		t.Errorf("a large head behind them: %v", got)
+	}
+	v.conn.Close()
+	awaitUnused(t, target)
+}
+
+// A browser with cookies of 12 KB may ask for as much at once as any other.
+func TestLongCookiesAreServed(t *testing.T) {
+	target, release := heldTarget(t)
+	v := &headsVisitor{newH2Visitor(t, serveTarget(t, target))}
+	for i := range publish.MaxVisitorStreams {
+		v.send(uint32(1+2*i), 12<<10)
+	}
+	v.send(uint32(1+2*publish.MaxVisitorStreams), 0) // one too many, so that it is refused when the others have come
+	for {
+		f, err := v.fr.ReadFrame()
+		if err != nil {
+			t.Fatal(err)
+		}
+		if r, ok := f.(*http2.RSTStreamFrame); ok && r.StreamID == uint32(1+2*publish.MaxVisitorStreams) {
+			break
+		}
+		if h, ok := f.(*http2.MetaHeadersFrame); ok {
+			t.Fatalf("a request is answered before the service does: %s", h.PseudoValue("status"))
+		}
+	}
+	release()
+	if got := v.answers(publish.MaxVisitorStreams); got["200"] != publish.MaxVisitorStreams {
+		t.Errorf("%v, want 200 for all", got)
 	}
 	v.conn.Close()
 	awaitUnused(t, target)
