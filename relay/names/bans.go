@@ -125,26 +125,37 @@ func (n *Names) Unban(kind BanKind, of string) error {
 // Bans returns the bans of a kind that are in force, in the order of what is
 // banned.
 func (n *Names) Bans(kind BanKind) (list []Ban, err error) {
-	err = n.view(func(l *ledger) error {
-		return l.bans(func(b Ban) {
-			if b.Kind == kind {
-				list = append(list, b)
-			}
-		})
+	err = n.eachBan(func(b Ban, _ time.Time) {
+		if b.Kind == kind {
+			list = append(list, b)
+		}
 	})
 	slices.SortFunc(list, func(a, b Ban) int { return cmp.Compare(a.Of, b.Of) })
 	return list, err
 }
 
-// bans calls f with each ban that is in force.
-func (l *ledger) bans(f func(Ban)) error {
-	for _, v := range l.From(tableBans, nil) {
+// eachBan calls f with each ban that is in force, and the record's time. They are
+// decoded once others may read the record again: there may be MaxBans.
+func (n *Names) eachBan(f func(b Ban, now time.Time)) error {
+	var all [][]byte
+	var now time.Time
+	err := n.view(func(l *ledger) error {
+		now = l.Now()
+		for _, v := range l.From(tableBans, nil) {
+			all = append(all, slices.Clone(v))
+		}
+		return nil
+	})
+	if err != nil {
+		return err
+	}
+	for _, v := range all {
 		var b Ban
 		if err := json.Unmarshal(v, &b); err != nil {
 			return fmt.Errorf("%w: a ban cannot be read", ErrDamaged)
 		}
-		if b.Until.IsZero() || l.Now().Before(b.Until) {
-			f(b)
+		if b.Until.IsZero() || now.Before(b.Until) {
+			f(b, now)
 		}
 	}
 	return nil
@@ -188,14 +199,12 @@ func (n *Names) loadBans() {
 	n.loading.Lock()
 	defer n.loading.Unlock()
 	all := &banIndex{names: map[string]timedBan{}, identities: map[string]timedBan{}, ranges: map[netip.Prefix]timedBan{}}
-	err := n.view(func(l *ledger) error {
-		return l.bans(func(b Ban) {
-			f := timedBan{Ban: b}
-			if !b.Until.IsZero() {
-				f.ends = time.Now().Add(b.Until.Sub(l.Now()))
-			}
-			all.add(f)
-		})
+	err := n.eachBan(func(b Ban, now time.Time) {
+		f := timedBan{Ban: b}
+		if !b.Until.IsZero() {
+			f.ends = time.Now().Add(b.Until.Sub(now))
+		}
+		all.add(f)
 	})
 	if err == nil {
 		n.bans.Store(all)

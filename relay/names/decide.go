@@ -69,6 +69,7 @@ func (n *Names) decide(l *ledger, c *Claimant, known *answers) (verdict, error) 
 	}
 	other, err := l.below(c.Name, c.Key)
 	switch {
+	case errors.Is(err, errTooMany) && tok.exactly:
 	case errors.Is(err, errTooMany):
 		return verdict{denial: c.deny(DeniedUnavailable, err.Error())}, nil
 	case err != nil:

@@ -179,3 +179,50 @@ func TestNotAskingIsNoSilenceOfDNS(t *testing.T) {
 		denied(t, r.claim(newIdentity(t), app, ""), names.DeniedUnproven)
 	})
 }
+
+// The operator's token for a very name beats whatever stands below it, also more than
+// one claim looks at: else whoever gives a hundred names back keeps that name from
+// everybody.
+func TestNamesGivenBackDoNotBlockTheOneAbove(t *testing.T) {
+	r := newRig(t, policy(names.Open, names.Token{Secret: "for the very name", Names: []string{"shop.relay.test"}}))
+	for i := range 4 {
+		id := newIdentity(t)
+		for j := range names.MaxNamesPerIdentity {
+			name := fmt.Sprintf("n%d-%d.shop.relay.test", i, j)
+			r.allowed(id, name, "")
+			if err := r.names.Release(name, public(id)); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	denied(t, r.claim(newIdentity(t), "shop.relay.test", ""), names.DeniedUnavailable)
+	r.allowed(newIdentity(t), "shop.relay.test", "for the very name")
+}
+
+// A page of the list that finds little does not keep all others from the record: it
+// looks at some thousand names, and tells where it has stopped.
+func TestListLooksAtFewAtOnce(t *testing.T) {
+	r := newRig(t, nil)
+	list := make([]string, 30_000)
+	for i := range list {
+		list[i] = fmt.Sprintf("n%05d.relay.test", i)
+	}
+	if err := r.grants().Give(public(newIdentity(t)), 0, list...); err != nil {
+		t.Fatal(err)
+	}
+	found, pages, after := 0, 0, ""
+	for {
+		got, last, more, err := r.names.List(names.Filter{Contains: "n29999"}, after, 1000)
+		if err != nil {
+			t.Fatal(err)
+		}
+		found += len(got)
+		if pages++; !more {
+			break
+		}
+		after = last
+	}
+	if found != 1 || pages < 6 || pages > 10 {
+		t.Errorf("found %d in %d pages", found, pages)
+	}
+}

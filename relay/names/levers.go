@@ -43,6 +43,9 @@ func (l *ledger) grantOf(name string, gr *grant) Grant {
 	return g
 }
 
+// maxLooked is how many grants one page of a list looks through, if no more are wanted.
+const maxLooked = 4096
+
 // Filter says which grants List returns. The zero value is all.
 type Filter struct {
 	Contains string // a part of the name
@@ -50,8 +53,9 @@ type Filter struct {
 }
 
 // List returns up to limit grants in the order of their names, of names that come
-// after the name after. It looks through 16 times as many at most. Last is the name
-// that it looked at last, and more reports that there may be further ones behind it.
+// after the name after. It looks through maxLooked at most, or as many as are wanted:
+// meanwhile nobody else reads the record. Last is the name that it looked at last,
+// and more reports that there may be further ones behind it.
 func (n *Names) List(f Filter, after string, limit int) (list []Grant, last string, more bool, err error) {
 	err = n.view(func(l *ledger) error {
 		looked := 0
@@ -60,17 +64,20 @@ func (n *Names) List(f Filter, after string, limit int) (list []Grant, last stri
 			if name == after {
 				continue
 			}
-			if len(list) == limit || looked == 16*limit {
+			if len(list) == limit || looked == max(limit, maxLooked) {
 				more = true
 				return nil
 			}
 			looked++
 			last = name
+			if !strings.Contains(name, f.Contains) {
+				continue
+			}
 			gr, err := parseGrant(v)
 			if err != nil {
 				return err
 			}
-			if l.over(gr) || !strings.Contains(name, f.Contains) || f.Identity != "" && keyname.Label(gr.Key, "") != f.Identity {
+			if l.over(gr) || f.Identity != "" && keyname.Label(gr.Key, "") != f.Identity {
 				continue
 			}
 			list = append(list, l.grantOf(name, gr))
