@@ -76,7 +76,11 @@ func (e *Errors) resolvers(list []string) {
 // decides, or to this machine.
 func (e *Errors) webhookURL(s string) {
 	u, err := url.Parse(s)
-	if err == nil && u.Host != "" && u.User == nil {
+	if err == nil && u.User != nil {
+		e.add("names.webhook.url", "has a user and a password", "the questions are signed: take them out")
+		return
+	}
+	if err == nil && u.Host != "" {
 		a, notAddress := netip.ParseAddr(u.Hostname())
 		if u.Scheme == "https" || u.Scheme == "http" && (u.Hostname() == "localhost" || notAddress == nil && a.IsLoopback()) {
 			return

@@ -191,6 +191,9 @@ func TestWrongFileSaysWhatAPersonReads(t *testing.T) {
 		{"a webhook without a key", "domain: relay.test\nnames: {webhook: {url: \"http://names.example.com/\"}}\n",
 			"relay.yaml:2: names.webhook.secret_file: missing\nhint: the questions are signed, so that the server knows who asks: openssl rand -hex 32 > FILE\n" +
 				"relay.yaml:2: names.webhook.url: \"http://names.example.com/\" is no https:// URL\nhint: as in https://names.example.com/decide, or http://127.0.0.1:8000/ on this machine"},
+		{"a webhook with a password", "domain: relay.test\nnames: {webhook: {url: \"https://ada:secret@names.example.com/\"}}\n",
+			"relay.yaml:2: names.webhook.secret_file: missing\nhint: the questions are signed, so that the server knows who asks: openssl rand -hex 32 > FILE\n" +
+				"relay.yaml:2: names.webhook.url: has a user and a password\nhint: the questions are signed: take them out"},
 		{"a key without a webhook", "domain: relay.test\nnames: {webhook: {secret_file: s}}\n",
 			"relay.yaml:2: names.webhook.url: missing\nhint: names.webhook.secret_file signs questions to a server: say which, or take it out"},
 		{"names of another zone", "domain: relay.test\nnames: {policy: token}\ntokens:\n- secret_file: s\n  names: [xyz, relay.test, \"*.example.com\", \"*\", notrelay.test]\n",

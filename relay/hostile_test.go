@@ -90,3 +90,21 @@ func TestNoClaimSlipsPastARelease(t *testing.T) {
 		t.Errorf("the claim: %v; the record gives the device the name: %v", err, holds)
 	}
 }
+
+// A visitor whose address is banned is sent nowhere on port 80 either, and learns
+// nothing of a device.
+func TestPort80KnowsBans(t *testing.T) {
+	r := newRig(t, nil)
+	r.device(newIdentity(t), "a.relay.test")
+	get, _ := r.plain()
+	if _, err := r.srv.Names.Ban(names.Ban{Kind: names.BanAddress, Of: "127.0.0.0/8"}); err != nil {
+		t.Fatal(err)
+	}
+	for _, host := range []string{"a.relay.test", "b.relay.test"} {
+		for _, path := range []string{"/", "/.well-known/acme-challenge/x"} {
+			if resp, _ := get(host, path); resp.StatusCode != 403 {
+				t.Errorf("%s%s: %s", host, path, resp.Status)
+			}
+		}
+	}
+}

@@ -60,6 +60,9 @@ func (p *port80) handler() http.Handler {
 		challenge := strings.HasPrefix(r.URL.Path, challengePath) && (r.Method == http.MethodGet || r.Method == http.MethodHead)
 		l := p.router.now(name, false)
 		switch to := l.to; {
+		case to != toRelay && p.router.banned(requester(r)):
+			notForYou.Write(w, r)
+			return
 		case to == untold:
 			cannotTell.Write(w, r)
 			return

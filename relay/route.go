@@ -87,6 +87,12 @@ func (r *router) admits(l *lead, visitor netip.Addr) bool {
 	return ok
 }
 
+// banned reports whether the operator has banned an address.
+func (r *router) banned(a netip.Addr) bool {
+	_, ok := r.names.BannedAddress(a)
+	return ok
+}
+
 // find returns where visitor v goes. It has waited when that takes a wait: so the
 // lead is to a session, to the relay, or nowhere, or unwanted. In a server that leaves,
 // or when the visitor does, nobody waits any more.
@@ -94,7 +100,7 @@ func (r *router) find(v *visitor) lead {
 	var until time.Time // for as long as the first wait, whatever follows
 	for {
 		// The relay itself tells remotes from there why they are refused.
-		if _, ok := r.names.BannedAddress(v.address()); ok && v.name != r.domain {
+		if v.name != r.domain && r.banned(v.address()) {
 			return lead{to: nowhere, alert: sni.AlertAccessDenied}
 		}
 		l := r.now(v.name, v.validation)

@@ -226,3 +226,25 @@ func TestListLooksAtFewAtOnce(t *testing.T) {
 		t.Errorf("found %d in %d pages", found, pages)
 	}
 }
+
+// Nobody waits for a device that is banned: its names lead nowhere, and take no places
+// from visitors of others.
+func TestNobodyWaitsForABannedDevice(t *testing.T) {
+	r := newRig(t, nil)
+	id := newIdentity(t)
+	r.allowed(id, "a.relay.test", "")
+	r.allowed(id, id.label(), "")
+	look := func(want bool) {
+		t.Helper()
+		for _, name := range []string{"a.relay.test", id.label()} {
+			if known, _, err := r.names.Look(name); known != want || err != nil {
+				t.Errorf("%s is known: %v, %v", name, known, err)
+			}
+		}
+	}
+	look(true)
+	if _, err := r.names.Ban(names.Ban{Kind: names.BanIdentity, Of: id.label()}); err != nil {
+		t.Fatal(err)
+	}
+	look(false)
+}
