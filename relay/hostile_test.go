@@ -2,8 +2,12 @@ package relay_test
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"io"
+	"runtime"
 	"sync/atomic"
+	"syscall"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -107,4 +111,68 @@ func TestPort80KnowsBans(t *testing.T) {
 			}
 		}
 	}
+}
+
+// Visitors who wait for their turn of a bandwidth, for hours to come, are cut with
+// the rest, on a stream and on a lane.
+func TestCutFindsVisitorsThatWaitForTheirTurn(t *testing.T) {
+	for _, lane := range []bool{false, true} {
+		r := newRig(t, func(s *relay.Server) {
+			s.SetLimits(limits.Config{Exempt: everybody, Name: limits.Owner{Bandwidth: 16}})
+		})
+		id := newIdentity(t)
+		d := r.device(id, "a."+zone)
+		endless := func(w io.Writer) { io.Copy(w, zeros{}) }
+		var v conn
+		if lane {
+			var s *framing.Stream
+			v, s = r.onLane(d, "a."+zone)
+			go endless(s)
+		} else {
+			d.serve(func(s *framing.Stream) { endless(s) })
+			v = r.dial()
+			v.Write(helloFor(t, "a."+zone))
+		}
+		v.SetDeadline(time.Now().Add(patience))
+		for start := time.Now(); r.limited("name_bandwidth") == 0 && time.Since(start) < patience; {
+			runtime.Gosched()
+		}
+		if n := r.srv.Cut(relay.Cut{Identity: id.identity(), Why: banned}); n.Visitors != 1 {
+			t.Errorf("cut %+v", n)
+		}
+		if _, err := io.Copy(io.Discard, v); !errors.Is(err, syscall.ECONNRESET) {
+			t.Errorf("on a lane %v: the visitor's connection ends with %v", lane, err)
+		}
+		r.close()
+	}
+}
+
+type zeros struct{}
+
+func (zeros) Read(p []byte) (int, error) { return len(p), nil }
+
+// Who is banned, and asks again and again, does not fill the audit log, which keeps
+// what the operator has done.
+func TestBannedDeviceDoesNotFillTheAuditLog(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var heard atomic.Int64
+		r := memRig(t, func(s *relay.Server) { s.OnBanned = func(string, string, string) { heard.Add(1) } })
+		if _, err := r.srv.Names.Ban(names.Ban{Kind: names.BanName, Of: "a." + zone}); err != nil {
+			t.Fatal(err)
+		}
+		id := newIdentity(t)
+		for range 24 * 60 {
+			d := r.device(id)
+			for range 5 {
+				denied(t, d.Claim(t.Context(), framing.Claim{Name: "a." + zone}), framing.DeniedBanned)
+			}
+			d.Close()
+			time.Sleep(time.Minute)
+		}
+		if n := heard.Load(); n < 24 || n > 24*20 {
+			t.Errorf("%d entries in a day", n)
+		}
+		r.close()
+		r.srv.Names.Grants.(*names.Grants).Close()
+	})
 }

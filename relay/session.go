@@ -28,6 +28,9 @@ const (
 	// remotes that are refused, are logged in a minute. Anybody can cause them.
 	deniedLines  = 30
 	refusedLines = 10
+	// bannedLines is how often in an hour OnBanned is called: it is for an audit log,
+	// which is to last.
+	bannedLines = 20
 	// linkLines is the same for remotes that connect, for names that come up, and for
 	// remotes that go away or are gone. Anybody can cause each of these, with keys made
 	// at will, even where the policy gives out no names.
@@ -38,7 +41,7 @@ const (
 )
 
 // lines bounds what remotes can make the relay log.
-type lines struct{ denied, refused, undecided, unseen, connected, up, gone, usual, kept quota }
+type lines struct{ denied, refused, undecided, unseen, connected, up, gone, usual, kept, banned quota }
 
 // A session is the authenticated link from a remote, from the relay's side.
 type session struct {

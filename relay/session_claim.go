@@ -146,7 +146,11 @@ func denial(d *names.Denied) *framing.Denial {
 
 // tellBanned tells OnBanned.
 func (sess *session) tellBanned(name, why string) {
-	if f := sess.srv.OnBanned; f != nil {
+	f := sess.srv.OnBanned
+	if f == nil {
+		return
+	}
+	if _, ok := sess.srv.lines.banned.take(bannedLines, time.Hour); ok {
 		f(keyname.Label(sess.key, ""), name, why)
 	}
 }
