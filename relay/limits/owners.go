@@ -104,11 +104,12 @@ func (o *Owners) limitLocked(a *account, override Owner) {
 	now := o.now()
 	a.in.set(limit.Bandwidth, now)
 	a.out.set(limit.Bandwidth, now)
-	a.most.Store(limit.BytesPerMonth)
-	switch {
-	case limit.BytesPerMonth < 0:
+	if limit.BytesPerMonth < 0 { // most stays: a stream may be about to compare with it
 		a.used.Store(nil)
-	case a.used.Load() == nil:
+		return
+	}
+	a.most.Store(limit.BytesPerMonth)
+	if a.used.Load() == nil {
 		a.used.Store(o.Usage.of(a.id()))
 	}
 }

@@ -294,3 +294,32 @@ func TestTurnsAreShortWhereManyWait(t *testing.T) {
 		}
 	})
 }
+
+// Taking a limit of the month away cuts nobody in the moment that it goes.
+func TestMonthWithoutALimit(t *testing.T) {
+	o := owners(limits.Owner{}, limits.Owner{BytesPerMonth: 1 << 40})
+	v := visit(t, o, "a.test", alice, limits.None)
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		for i := range 100_000 {
+			most := int64(1 << 40)
+			if i%2 == 0 {
+				most = -1
+			}
+			o.Set(limits.Config{Name: limits.Owner{BytesPerMonth: most}})
+		}
+	}()
+	for cut := 0; cut == 0; {
+		select {
+		case <-done:
+			return
+		default:
+		}
+		if n, _ := v.In().Reserve(1); n == 0 {
+			cut++
+			t.Error("a stream was cut")
+		}
+	}
+	<-done
+}
