@@ -248,3 +248,20 @@ func TestNobodyWaitsForABannedDevice(t *testing.T) {
 	}
 	look(false)
 }
+
+// The uses of a token count for names made from keys, too: passed on, one for two
+// names opens them for two devices, which come again as often as they like.
+func TestUsesOfATokenCountForNamesMadeFromKeys(t *testing.T) {
+	r := newRig(t, func(n *names.Names) { n.Policy, n.KeyNames = names.WithToken, names.WithToken })
+	secret, _ := r.token(names.TokenInfo{Names: []string{"*.relay.test"}, Uses: 2})
+	a, b, c := newIdentity(t), newIdentity(t), newIdentity(t)
+	for range 3 {
+		r.allowed(a, a.label(), secret)
+		r.allowed(b, b.label(), secret)
+		denied(t, r.claim(c, c.label(), secret), names.DeniedToken)
+		denied(t, r.claim(a, "x.relay.test", secret), names.DeniedToken)
+	}
+	if list, err := r.names.ListTokens(); err != nil || list[0].Used != 2 {
+		t.Errorf("%+v, %v", list, err)
+	}
+}
