@@ -71,7 +71,7 @@ type Server struct {
 
 	// OnBanned is called with a remote that a ban has refused, and with why. Name is the
 	// name that it has claimed, or empty where it was not let in. Where that happens
-	// often it is called for some of them, those that the log has too. Nil is for none.
+	// often it is called for some of them. Nil is for none.
 	OnBanned func(identity, name, why string)
 
 	// OnCut is called with each Cut, before anything is cut here; nil is for none.

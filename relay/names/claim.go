@@ -185,7 +185,8 @@ func (n *Names) claimKeyName(c *Claimant) (Granted, error) {
 	return n.granted(c, true, n.InForce().KeyNames == WithToken), nil
 }
 
-// opensKeyName reports whether the token of a claim is valid, and binds it to the
+// opensKeyName reports whether the token of a claim is valid. It counts the use of one
+// that has a number of them, once for each device, and binds it to the
 // claimant where it is one that is bound to the first device that uses it.
 func (n *Names) opensKeyName(list []Token, c *Claimant) (ok bool, err error) {
 	var a admission
@@ -194,16 +195,14 @@ func (n *Names) opensKeyName(list []Token, c *Claimant) (ok bool, err error) {
 		return err
 	}
 	err = n.view(find)
-	if err != nil || !ok || a.token == nil || !a.token.Bind || a.token.BoundTo != "" {
+	if err != nil || !ok || a.token == nil || a.token.knows(c) {
 		return ok, err
 	}
 	err = n.update(func(l *ledger) error {
-		if err := find(l); err != nil || !ok || a.token == nil {
+		if err := find(l); err != nil || !ok || a.token == nil || a.token.knows(c) {
 			return err
 		}
-		t := *a.token
-		t.BoundTo = keyname.Label(c.Key, "")
-		return putToken(l, a.hash, &t)
+		return a.useForKeyName(l, c)
 	})
 	return ok, err
 }

@@ -54,8 +54,8 @@ type Filter struct {
 
 // List returns up to limit grants in the order of their names, of names that come
 // after the name after. It looks through maxLooked at most, or as many as are wanted:
-// meanwhile nobody else reads the record. Last is the name that it looked at last, and
-// more reports that there may be further ones behind it.
+// meanwhile nobody else reads the record. Last is the name that it looked at last,
+// and more reports that there may be further ones behind it.
 func (n *Names) List(f Filter, after string, limit int) (list []Grant, last string, more bool, err error) {
 	err = n.view(func(l *ledger) error {
 		looked := 0

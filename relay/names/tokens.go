@@ -22,6 +22,9 @@ import (
 const (
 	// MaxTokens is how many tokens the record keeps.
 	MaxTokens = 10_000
+	// maxDevices is how many names made from keys one token with a number of uses
+	// opens: they are kept with it.
+	maxDevices = 1000
 	// secretBytes is how many random bytes a token's secret has.
 	secretBytes = 24
 	// secretPrefix begins each secret, so that one that has leaked is found.
@@ -50,6 +53,9 @@ type TokenInfo struct {
 	Bind    bool      `json:"bind,omitempty"`     // the first identity that uses it is the only one
 	BoundTo string    `json:"bound_to,omitempty"` // that identity
 	Note    string    `json:"note,omitempty"`
+	// Devices are the identities that have the name made from their key by it, each of
+	// which is one of those that it has opened; of a token with Uses, maxDevices at most.
+	Devices []string `json:"devices,omitempty"`
 	// Limits are what the operator allows the names that it opens, by the names of
 	// the keys; package names keeps them and does not read them.
 	Limits map[string]string `json:"limits,omitempty"`
@@ -69,7 +75,7 @@ func (n *Names) CreateToken(info TokenInfo) (secret string, made TokenInfo, err 
 	rand.Read(random)
 	secret = secretPrefix + base64.RawURLEncoding.EncodeToString(random)
 	hash := sha256.Sum256([]byte(secret))
-	info.ID, info.Used, info.BoundTo = tokenID(hash[:]), 0, ""
+	info.ID, info.Used, info.BoundTo, info.Devices = tokenID(hash[:]), 0, "", nil
 	expires := info.Expires
 	err = n.update(func(l *ledger) error {
 		if l.Count(tableTokens) >= MaxTokens {
@@ -243,6 +249,34 @@ func findToken(l *ledger, list []Token, c *Claimant) (a admission, err error) {
 	return a, nil
 }
 
+// opened reports whether the claim is one of the name made from the claimant's key,
+// and the token has opened that name.
+func (t *TokenInfo) opened(c *Claimant) bool {
+	label := keyname.Label(c.Key, "")
+	return strings.HasPrefix(c.Name, label+".") && slices.Contains(t.Devices, label)
+}
+
+// knows reports whether a claim of the name made from the claimant's key changes
+// nothing of the token.
+func (t *TokenInfo) knows(c *Claimant) bool {
+	return (!t.Bind || t.BoundTo != "") && (t.Uses == 0 || t.opened(c))
+}
+
+// useForKeyName counts the name made from the claimant's key among those that the
+// token opens, once.
+func (a *admission) useForKeyName(l *ledger, c *Claimant) error {
+	t := *a.token
+	label := keyname.Label(c.Key, "")
+	if t.Bind {
+		t.BoundTo = label
+	}
+	if t.Uses > 0 && !t.opened(c) {
+		t.Used++
+		t.Devices = append(slices.Clone(t.Devices), label)
+	}
+	return putToken(l, a.hash, &t)
+}
+
 // wrongFor says why the token is not good for anything now, or returns nothing.
 func (t *TokenInfo) wrongFor(now time.Time, c *Claimant) string {
 	switch {
@@ -250,7 +284,7 @@ func (t *TokenInfo) wrongFor(now time.Time, c *Claimant) string {
 		return "the token has expired"
 	case t.Bind && t.BoundTo != "" && t.BoundTo != keyname.Label(c.Key, ""):
 		return "the token is bound to the device that used it first"
-	case t.Uses > 0 && t.Used >= t.Uses:
+	case t.Uses > 0 && (t.Used >= t.Uses || len(t.Devices) >= maxDevices) && !t.opened(c):
 		return "the token is used up"
 	}
 	return ""
