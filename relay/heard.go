@@ -5,6 +5,7 @@ import (
 	"errors"
 	"net"
 
+	"keystay/internal/socket"
 	"keystay/sni"
 )
 
@@ -43,6 +44,36 @@ func (c *heardConn) Read(p []byte) (int, error) {
 func (c *heardConn) NetConn() net.Conn { return c.Conn }
 
 var _ sni.Conn = (*heardConn)(nil)
+
+// A heardWebSocket is a WebSocket whose TLS runs on a peeked. It reads from that TLS
+// itself, past the heardConn that HTTP had.
+type heardWebSocket struct {
+	sni.Conn
+	own *peeked
+}
+
+// heardSocket returns c, a WebSocket, as one whose TLS is bounded.
+func heardSocket(c net.Conn) net.Conn {
+	own, ok := socket.Find[*peeked](c)
+	ws, closes := c.(sni.Conn)
+	if !ok || !closes {
+		return c
+	}
+	own.bound(maxUnheard)
+	return &heardWebSocket{ws, own}
+}
+
+// Read implements io.Reader.
+func (c *heardWebSocket) Read(p []byte) (int, error) {
+	n, err := c.Conn.Read(p)
+	if n > 0 {
+		c.own.bound(maxUnheard)
+	}
+	return n, err
+}
+
+// NetConn returns the WebSocket.
+func (c *heardWebSocket) NetConn() net.Conn { return c.Conn }
 
 // bound lets n bytes more be read, beside those of first.
 func (p *peeked) bound(n int) { p.bounded, p.left = true, n }

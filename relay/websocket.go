@@ -23,6 +23,7 @@ func (s *Server) serveWebSocket(w http.ResponseWriter, r *http.Request) {
 		s.log.Debug("no link over a WebSocket", "err", err)
 		return
 	}
+	c = heardSocket(c)
 	a := s.sockets.admit(c)
 	if a == nil {
 		socket.Abort(c)

@@ -94,6 +94,30 @@ func (r *wssRelay) link(cs *tls.ConnectionState, handler framing.Handler) (*fram
 	return link, err
 }
 
+// What a device sends over a WebSocket is neither bounded nor looked at as HTTP is:
+// it may be long, and have lines without end.
+func TestLinkOverWebSocketCarriesBulk(t *testing.T) {
+	r := newWSSRelay(t)
+	link, err := r.link(nil, framing.Handler{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	const bulk = 1 << 20
+	s, _ := r.visitor(link)
+	if _, err := s.Write(bytes.Repeat([]byte("\n"), framing.InitialCredit)); err != nil {
+		t.Fatal(err)
+	}
+	for sent := framing.InitialCredit; sent < bulk; sent += 64 << 10 {
+		// Each claim is a record with an answer, so that all of them have arrived.
+		if _, err := link.Claim(t.Context(), framing.Claim{Name: "xyz.relay.test", Token: strings.Repeat("\n", 1000)}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := link.Err(); err != nil {
+		t.Error(err)
+	}
+}
+
 // A visitor reaches a device whose link goes over a WebSocket.
 func TestLinkOverWebSocket(t *testing.T) {
 	r := newWSSRelay(t)

@@ -67,11 +67,12 @@ func run(ctx context.Context, cfg *config.Remote, warnings []config.Warning) err
 	end, cancel := context.WithTimeout(cut, cfg.DrainTimeout)
 	defer cancel()
 	defer cli.TellDrain(log, cfg.DrainTimeout, ln.Visitors)()
+	ends := served
 	if err != nil {
 		cancel() // nothing is served any more
-		served = nil
+		ends = nil
 	}
-	if cutOff := finish(end, ln, srv, served); cutOff != nil && err == nil {
+	if cutOff := finish(end, ln, srv, ends); cutOff != nil && err == nil {
 		log.Warn("visitors were cut off", "err", cli.CutReason(cutOff, cfg.DrainTimeout))
 	}
 	return finalError(err, cfg.Token != "")
