@@ -73,15 +73,20 @@ func (s *Server) Cut(c Cut) Severed {
 		s.OnCut(c)
 	}
 	n := &severing{names: make(map[string]struct{})}
-	var wg sync.WaitGroup
+	// All visitors first: a remote that is told ends its other links by itself.
+	var ended []dismissal
 	for _, sess := range s.presence.all(c.key) {
-		if !c.ends(sess) {
+		if c.ends(sess) {
+			ended = append(ended, sess.dismiss(c.Why, n))
+		} else {
 			sess.lose(c, n)
-			continue
 		}
+	}
+	var wg sync.WaitGroup
+	for _, d := range ended {
 		wg.Go(func() {
-			defer s.panics.Catch("cutting a link", func() { sess.link.Close() })
-			sess.cut(c.Why, n)
+			defer s.panics.Catch("cutting a link", func() { d.link.Close() })
+			d.close(c.Why)
 		})
 	}
 	wg.Wait()
@@ -142,21 +147,36 @@ func (sess *session) revoke(lost []string, why names.Denied) {
 	}
 }
 
-// cut ends a session: at once for visitors; the remote has cutGrace to hear why.
-func (sess *session) cut(why names.Denied, n *severing) {
-	all := func(framing.Header) bool { return true }
+// A dismissal is a session that is about to be ended, and what its remote is told.
+type dismissal struct {
+	*session
+	up   bool     // its link was, and can tell
+	lost []string // the names that the remote has lost
+}
+
+// dismiss begins to end a session: it gets no visitors any more, and those that it has
+// are cut.
+func (sess *session) dismiss(why names.Denied, n *severing) dismissal {
 	sess.away.Store(true) // so that it claims nothing more
+	d := dismissal{session: sess, up: sess.link.Err() == nil}
 	had := sess.granted()
 	sess.srv.Names.Remember(had) // before visitors look for them
 	sess.srv.presence.withdraw(sess)
-	up := sess.link.Err() == nil
-	var lost []string
-	if up && why.Code != 0 {
-		lost = had
-		sess.revoke(lost, why)
+	if d.up && why.Code != 0 {
+		d.lost = had
 	}
-	n.add(up, lost, sess.link.CutStreams(all))
-	if up && sess.up.Load() { // else nothing can be told
+	n.add(d.up, d.lost, sess.link.CutStreams(all))
+	return d
+}
+
+// all matches every stream.
+func all(framing.Header) bool { return true }
+
+// close tells the remote why, for which it has cutGrace, and closes its link.
+func (d dismissal) close(why names.Denied) {
+	sess := d.session
+	sess.revoke(d.lost, why)
+	if d.up && sess.up.Load() { // else nothing can be told
 		ctx, cancel := context.WithTimeout(sess.srv.ctx, cutGrace)
 		_ = sess.link.GoAway(ctx, framing.GoAway{Code: framing.GoAwayShutdown, Text: why.Text})
 		cancel()
