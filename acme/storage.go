@@ -17,7 +17,6 @@ import (
 	"github.com/gofrs/flock"
 	"github.com/mholt/acmez/v3/acme"
 
-	"keystay/internal/hint"
 	"keystay/internal/ownfile"
 )
 
@@ -211,36 +210,4 @@ func (s *storage) load(ctx context.Context, i *issuer, name string) (*stored, er
 // discard deletes the certificate for name.
 func (s *storage) discard(ctx context.Context, i *issuer, name string) error {
 	return s.Delete(ctx, certmagic.StorageKeys.CertsSitePrefix(i.IssuerKey(), name))
-}
-
-// adopt takes up the certificate for e that is in the folder. An expired one
-// is never served nor named as replaced, but its files stay until there is
-// another, since it may be the clock that is wrong.
-func (k *Keeper) adopt(e *entry) {
-	cur, err := k.find(k.ctx, e.name)
-	if err != nil {
-		k.log.Warn("stored certificate cannot be loaded", "name", e.name, "error", err, hint.Attr(hint.All(err)))
-	}
-	if cur == nil {
-		return
-	}
-	if err := ownfile.Protect(k.store.Filename(certmagic.StorageKeys.SitePrivateKey(cur.issuer.IssuerKey(), e.name))); err != nil {
-		k.log.Warn(err.Error(), hint.Attr(hint.All(err)))
-	}
-	e.set(cur)
-}
-
-// find returns the certificate for name that is in the folder, of several CAs
-// the one that is valid longest, or nil. One with the wanted kind of key goes
-// before one without. The error says which cannot be used.
-func (k *Keeper) find(ctx context.Context, name string) (best *stored, err error) {
-	for _, i := range k.issuers {
-		s, lerr := k.store.load(ctx, i, name)
-		err = errors.Join(err, lerr)
-		if s != nil && (best == nil || best.other && !s.other ||
-			best.other == s.other && s.cert.Leaf.NotAfter.After(best.cert.Leaf.NotAfter)) {
-			best = s
-		}
-	}
-	return best, err
 }

@@ -75,6 +75,8 @@ func (c *heardWebSocket) Read(p []byte) (int, error) {
 // NetConn returns the WebSocket.
 func (c *heardWebSocket) NetConn() net.Conn { return c.Conn }
 
+var _ sni.Conn = (*heardWebSocket)(nil)
+
 // bound lets n bytes more be read, beside those of first.
 func (p *peeked) bound(n int) { p.bounded, p.left = true, n }
 
