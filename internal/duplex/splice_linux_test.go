@@ -1,10 +1,8 @@
 package duplex_test
 
 import (
-	"crypto/sha256"
 	"io"
 	"math/rand/v2"
-	"net"
 	"os"
 	"runtime"
 	"sync"
@@ -13,34 +11,6 @@ import (
 
 	"keystay/internal/duplex"
 )
-
-// talk sends bursts and, between them, single messages from one far end to the
-// other, and compares what arrives.
-func talk(t *testing.T, from, to *net.TCPConn) (total int64) {
-	random := rand.NewChaCha8([32]byte{1})
-	sent, got := sha256.New(), sha256.New()
-	pass := func(size int64) {
-		var wg sync.WaitGroup
-		wg.Go(func() {
-			if _, err := io.CopyN(io.MultiWriter(from, sent), random, size); err != nil {
-				t.Errorf("send: %v", err)
-			}
-		})
-		if _, err := io.CopyN(got, to, size); err != nil {
-			t.Errorf("receive: %v", err)
-		}
-		wg.Wait()
-		total += size
-	}
-	for range 3 {
-		pass(2<<20 + 7)
-		for range 20 {
-			pass(1000)
-		}
-	}
-	same(t, sent, got)
-	return total
-}
 
 func TestBulkAndSmallPieces(t *testing.T) {
 	for path, way := range paths {
