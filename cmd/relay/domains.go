@@ -27,22 +27,38 @@ var errProofs = fmt.Errorf("the relay asks for too many domains at once (%w)", n
 
 // domains asks DNS whose the custom domains are.
 type domains struct {
-	zone     string
-	resolver domainproof.Resolver
-	asking   chan struct{}
+	zone   string
+	asking chan struct{}
 
-	mu   sync.Mutex
-	from map[netip.Prefix]int // those that are being asked for, by network
+	mu      sync.Mutex
+	servers []netip.AddrPort     // that are asked; none are the system's
+	from    map[netip.Prefix]int // those that are being asked for, by network
 }
 
 func newDomains(cfg *config.Relay) *domains {
 	d := &domains{zone: cfg.Domain, asking: make(chan struct{}, maxProofs), from: make(map[netip.Prefix]int)}
+	d.configure(cfg)
+	return d
+}
+
+// configure takes up which DNS servers are asked from now on.
+func (d *domains) configure(cfg *config.Relay) {
+	var servers []netip.AddrPort
 	for _, s := range cfg.Names.Resolvers {
 		if a, err := domainproof.ParseServer(s); err == nil { // as config has checked
-			d.resolver.Servers = append(d.resolver.Servers, a)
+			servers = append(servers, a)
 		}
 	}
-	return d
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.servers = servers
+}
+
+// resolver asks the DNS servers of now.
+func (d *domains) resolver() *domainproof.Resolver {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return &domainproof.Resolver{Servers: d.servers}
 }
 
 // enter waits for a place for a question from a network. The function that it
@@ -91,7 +107,7 @@ func (d *domains) prove(ctx context.Context, c names.Claimant) (names.Evidence, 
 		}
 		defer leave()
 	}
-	list, err := d.resolver.Look(ctx, c.Name, d.zone)
+	list, err := d.resolver().Look(ctx, c.Name, d.zone)
 	if err != nil {
 		return nil, err
 	}

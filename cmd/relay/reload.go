@@ -30,6 +30,9 @@ var live = []liveSetting{
 	{"names.reserved", func(to, from *config.Relay) { to.Names.Reserved = from.Names.Reserved }},
 	{"names.expire_unused", func(to, from *config.Relay) { to.Names.ExpireUnused = from.Names.ExpireUnused }},
 	{"names.certificates_per_week", func(to, from *config.Relay) { to.Names.CertificatesPerWeek = from.Names.CertificatesPerWeek }},
+	{"names.custom_domains", func(to, from *config.Relay) { to.Names.CustomDomains = from.Names.CustomDomains }},
+	{"names.resolvers", func(to, from *config.Relay) { to.Names.Resolvers = from.Names.Resolvers }},
+	{"names.webhook.", func(to, from *config.Relay) { to.Names.Webhook = from.Names.Webhook }},
 	{"limits.", func(to, from *config.Relay) { to.Limits = from.Limits }},
 	{"log.level", func(to, from *config.Relay) { to.Log.Level = from.Log.Level }},
 	{"drain_timeout", func(to, from *config.Relay) { to.DrainTimeout = from.DrainTimeout }},
@@ -59,6 +62,7 @@ func (p *process) now() *loaded {
 
 // apply makes the configuration that is read from now on that of what runs already.
 func (p *process) apply(cfg *config.Relay) {
+	p.outside.configure(cfg) // before the rules, by which it is asked
 	p.srv.Names.SetRules(rules(cfg, cfg.Tokens))
 	p.srv.SetLimits(limitsOf(cfg.Limits))
 	if p.level != nil {
@@ -224,6 +228,7 @@ func rules(cfg *config.Relay, list []config.Token) names.Rules {
 		CertificatesPerWeek: n.CertificatesPerWeek,
 		NamesPerIdentity:    cfg.Limits.Identity.Names,
 		NoDomains:           !n.CustomDomains,
+		NoQuestions:         n.Webhook.URL == "",
 	}
 }
 

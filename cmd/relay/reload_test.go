@@ -3,7 +3,10 @@ package main
 import (
 	"bytes"
 	"context"
+	"io"
 	"log/slog"
+	"net/http"
+	"net/http/httptest"
 	"os"
 	"path/filepath"
 	"slices"
@@ -251,4 +254,54 @@ func TestFileThatIsGoneIsToldOnce(t *testing.T) {
 			t.Errorf("the policy is %s", r.Policy)
 		}
 	})
+}
+
+// Who is asked about names changes while the relay runs: DNS, and an outside server,
+// which may come and go.
+func TestReloadTakesWhoIsAsked(t *testing.T) {
+	asked := make(chan string, 10)
+	answer := func(name string) *httptest.Server {
+		return httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+			asked <- name
+			io.WriteString(w, `{"allow": true}`)
+		}))
+	}
+	one, two := answer("one"), answer("two")
+	defer one.Close()
+	defer two.Close()
+	dir := t.TempDir()
+	write(t, dir, "key", "0123456789abcdef0123456789abcdef\n")
+	const domain = "domain: relay.test\n"
+	file := write(t, dir, "relay.yaml", domain)
+	p, log := running(t, file)
+	p.outside.domains = newDomains(p.cfg)
+	p.outside.configure(p.cfg)
+	for _, c := range []struct {
+		text       string
+		noDomains  bool
+		ask        string // who is asked; nobody
+		nameserver string
+	}{
+		{"names: {custom_domains: false, resolvers: [192.0.2.1], webhook: {url: \"" + one.URL + "\", secret_file: key}}\n", true, "one", "192.0.2.1:53"},
+		{"names: {resolvers: [\"192.0.2.2:5353\"], webhook: {url: \"" + two.URL + "\", secret_file: key}}\n", false, "two", "192.0.2.2:5353"},
+		{"", false, "", ""},
+	} {
+		write(t, dir, "relay.yaml", domain+c.text)
+		p.reload()
+		r := p.srv.Names.InForce()
+		if r.NoDomains != c.noDomains || r.NoQuestions != (c.ask == "") {
+			t.Errorf("%q: no domains %v, no questions %v\n%s", c.text, r.NoDomains, r.NoQuestions, log)
+		}
+		if s := p.outside.domains.resolver().Servers; len(s) != min(1, len(c.nameserver)) || len(s) > 0 && s[0].String() != c.nameserver {
+			t.Errorf("%q: DNS servers %v", c.text, s)
+		}
+		if c.ask == "" {
+			continue
+		}
+		if err := p.outside.ask(t.Context(), names.Claimant{Name: "a.relay.test", Key: make([]byte, 32)}); err != nil {
+			t.Error(err)
+		} else if who := <-asked; who != c.ask {
+			t.Errorf("%s was asked, want %s", who, c.ask)
+		}
+	}
 }

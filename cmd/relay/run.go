@@ -83,6 +83,7 @@ type process struct {
 
 	cert     *ownCert
 	takeover *takeover // what this process, as the new one, has from the old; or nil
+	outside  outside   // who is asked about names
 	grants   *names.Grants
 	sockets  []socket
 	control  *control // nil where there is none
@@ -153,10 +154,9 @@ func (p *process) open(takeover bool) (err error) {
 		Logger:      p.log,
 	}
 	p.srv.SetLimits(limitsOf(p.cfg.Limits))
-	p.srv.Names.Prove = newDomains(p.cfg).prove
-	if w := p.cfg.Names.Webhook; w.URL != "" {
-		p.srv.Names.Ask = (&names.Webhook{URL: w.URL, Secret: []byte(w.Secret), Remember: w.Remember}).Ask
-	}
+	p.outside.domains = newDomains(p.cfg)
+	p.outside.configure(p.cfg)
+	p.srv.Names.Prove, p.srv.Names.Ask = p.outside.domains.prove, p.outside.ask
 	p.srv.Names.OnChange, p.srv.OnBanned = p.noteChange, p.noteBanned
 	if p.takeover != nil {
 		p.srv.OnClaim = p.takeover.claimed

@@ -188,7 +188,7 @@ func room(l *ledger, r *Rules, c *Claimant, tok *admission) (*Denied, error) {
 // claim is not to be granted, or not yet.
 func (n *Names) outside(c *Claimant, known *answers) (v verdict, wait bool) {
 	switch {
-	case n.Ask == nil:
+	case n.Ask == nil || n.InForce().NoQuestions:
 		return v, false
 	case !known.asked:
 		return verdict{ask: func(ctx context.Context) {

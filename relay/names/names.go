@@ -51,6 +51,9 @@ type Rules struct {
 	// claim again one that it has.
 	NoDomains bool
 
+	// NoQuestions lets new names be given out without Names.Ask.
+	NoQuestions bool
+
 	// CertificatesPerWeek is how many new names of the zone may have their first
 	// certificate in 7 days; 0 is no limit. See Issuance.
 	CertificatesPerWeek int
