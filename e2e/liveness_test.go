@@ -131,7 +131,8 @@ func TestSilentPathIsNoticedAtBothEnds(t *testing.T) {
 	p.answers(world.Patience)
 	p.path.Lose()
 	start := time.Now()
-	p.remote.AwaitTimes(noticed, lostAtRemote, 1)
+	// The first link may be back before the second is lost: then there always is a session.
+	p.remote.AwaitTimes(noticed, "the other side has gone silent", 1)
 	t.Logf("the remote noticed after %v", time.Since(start))
 	p.relay.AwaitTimes(noticed, lostAtRelay, 1)
 	t.Logf("the relay noticed after %v", time.Since(start))
