@@ -9,6 +9,7 @@ import (
 	"net/http/httptest"
 	"os"
 	"path/filepath"
+	"runtime"
 	"slices"
 	"strings"
 	"testing"
@@ -204,7 +205,10 @@ func TestChangeOfTheFileIsTakenUp(t *testing.T) {
 				write(t, filepath.Join(dir, "..old"), "relay.yaml", open)
 				os.Symlink("..old", filepath.Join(dir, "..data"))
 				if err := os.Symlink("..data/relay.yaml", filepath.Join(dir, "relay.yaml")); err != nil {
-					t.Skip(err)
+					if runtime.GOOS == "windows" {
+						t.Skip("links take a privilege here: ", err)
+					}
+					t.Fatal(err)
 				}
 			} else {
 				write(t, dir, "relay.yaml", open)

@@ -126,7 +126,7 @@ func (n *Names) Reserve(pattern, note string) (r Reservation, err error) {
 		return r, err
 	}
 	err = n.update(func(l *ledger) error {
-		if l.Count(tableReserved) >= maxReserved {
+		if l.Count(tableReserved) >= maxReserved && l.Get(tableReserved, []byte(pattern)) == nil {
 			return fmt.Errorf("there are %d patterns already: take some away", maxReserved)
 		}
 		r = Reservation{Pattern: pattern, Note: note, Since: l.Now()}

@@ -2,6 +2,7 @@ package names_test
 
 import (
 	"errors"
+	"fmt"
 	"testing"
 
 	"keystay/relay/names"
@@ -79,5 +80,20 @@ func TestLookAlikesAreReserved(t *testing.T) {
 	}
 	for _, name := range []string{"relays", "delay", "xn--bcher-kva", "modern", "mall", "login-page", "rna"} {
 		r.allowed(a, name+".relay.test", "")
+	}
+}
+
+// Where there is no room for another pattern, one that is there gets a new note.
+func TestPatternIsReplacedWhereThereIsNoRoom(t *testing.T) {
+	r := newRig(t, nil)
+	var full error
+	for i := 0; full == nil && i < 2000; i++ {
+		_, full = r.names.Reserve(fmt.Sprintf("p%d", i), "")
+	}
+	if full == nil {
+		t.Fatal("there is room without end")
+	}
+	if again, err := r.names.Reserve("p0", "a note"); err != nil || again.Note != "a note" {
+		t.Errorf("%+v, %v", again, err)
 	}
 }
