@@ -104,11 +104,14 @@ var mayImport = map[string][]string{
 	"relay/operator": {"relay", "relay/limits", "relay/names", "internal"},
 	"remote":         {"framing", "acme", "internal"},
 	"remote/publish": {"internal"},
-	"framing":        {"internal"},
-	"sni":            {"internal/hostname"},
-	"acme":           {"internal/hint", "internal/hostname", "internal/ownfile", "internal/plain", "internal/proxydial"},
-	"config":         {"internal/amount", "internal/hint", "internal/hostname", "internal/ownfile", "internal/proxydial"},
-	"internal":       nil,
+
+	"remote/publish/gate": {"remote/publish", "internal"},
+
+	"framing":  {"internal"},
+	"sni":      {"internal/hostname"},
+	"acme":     {"internal/hint", "internal/hostname", "internal/ownfile", "internal/plain", "internal/proxydial"},
+	"config":   {"internal/amount", "internal/hint", "internal/hostname", "internal/ownfile", "internal/proxydial"},
+	"internal": nil,
 
 	"internal/domainproof": {"internal/hostname", "internal/keyname"},
 	"docs":                 nil,
@@ -144,6 +147,8 @@ var onlyIn = map[string]string{
 	"github.com/inetaf/tcpproxy":       "relay",
 	"go.etcd.io/bbolt":                 "relay/names",
 	"github.com/miekg/dns":             "internal/domainproof",
+	"github.com/coreos/go-oidc":        "remote/publish/gate",
+	"golang.org/x/oauth2":              "remote/publish/gate",
 	"go.mau.fi/util":                   "relay/names",
 }
 

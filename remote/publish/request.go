@@ -65,6 +65,7 @@ func (t *Target) rewrite(r *httputil.ProxyRequest) {
 	r.Out.Host = t.serviceHost(r.In.Host)
 	h := r.Out.Header
 	dropFrontFields(h)
+	tellUser(h, r.In)
 	t.renameRequest(h, r.In.Host)
 	dropFrontFields(r.In.Trailer) // so far there are names alone, if any
 	dropFraming(r.In.Trailer)
