@@ -165,12 +165,12 @@ func tooMany(fs *pflag.FlagSet, keys []Key, args []string) Errors {
 }
 
 // remoteCommands are the remote's commands.
-var remoteCommands = []string{"completion", "dns", "help", "login", "release", "version"}
+var remoteCommands = []string{"completion", "dns", "help", "login", "release", "share", "version"}
 
 // isCommand reports whether a word is a command of other programs that is put
 // before the local service, as in "ngrok http 3000".
 func isCommand(word string) bool {
-	return slices.Contains([]string{"http", "https", "tcp", "tls", "start", "serve", "share", "tunnel", "expose", "publish", "up", "run"}, word)
+	return slices.Contains([]string{"http", "https", "tcp", "tls", "start", "serve", "tunnel", "expose", "publish", "up", "run"}, word)
 }
 
 // local parses the local service.

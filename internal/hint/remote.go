@@ -12,7 +12,7 @@ func Remote() []*Advice {
 		ServedHere, ReplicaHere, RemoteState, StateObstacle, BadIdentity, NewIdentity, BadRun, ServedDamaged,
 		ServiceStopped, ServiceNoSocket, ServiceNotSocket, ServiceSocketClosed, ServiceSilent, ServiceUnknownHost,
 		ServiceUntrusted, ServiceHandshake, ServiceIsPlain, ServiceIsTLS, ServiceIsH2C, ServiceIsNotH2C, ServiceOther, ServiceBroken, TooManyVisitors,
-		GateNotHash, GateNoUsers, GateKey, GateManyLinks, GateNotCA, GateEveryUser, GateProvider,
+		GateNotHash, GateNoUsers, ShareNoName, ShareNoState, GateKey, GateManyLinks, GateNotCA, GateEveryUser, GateProvider,
 	}
 }
 
@@ -383,6 +383,16 @@ var (
 		Shown: "no user with a password",
 		Means: "in the file of a gate's passwords",
 		Do:    []string{"htpasswd -nB -C 10 NAME asks for a password and prints the line for it"},
+	}
+	ShareNoName = &Advice{
+		Shown: "no name given, and none was served from …",
+		Means: "of the command `share`; also where what is given is no name",
+		Do:    []string{"name what the link is to open: remote share NAME, as in remote share xyz.relay.net", "a local service is published without a command: remote 3000"},
+	}
+	ShareNoState = &Advice{
+		Shown: "no remote has run from …",
+		Means: "of the command `share`",
+		Do:    []string{"a link is made with the state directory of the remote that serves the name: --state-dir DIR"},
 	}
 	GateKey = &Advice{
 		Shown: "… holds no key of gates",
