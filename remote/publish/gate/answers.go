@@ -2,6 +2,7 @@ package gate
 
 import (
 	"encoding/json"
+	"fmt"
 	"net/http"
 	"net/url"
 	"strconv"
@@ -31,9 +32,7 @@ func (no *refusal) write(w http.ResponseWriter, req *http.Request) {
 		answer(w, req, http.StatusTooManyRequests, "too_many_tries", tooMany(no.wait))
 	case isNavigation(req):
 		challenge(w, no.rule, false)
-		d := no.rule.signIn(returnOf(req))
-		d.Wrong = no.why
-		d.write(w, http.StatusUnauthorized)
+		no.rule.signIn(returnOf(req)).write(w, http.StatusUnauthorized)
 	default:
 		// A browser would ask a person for a password whom no page has told why.
 		challenge(w, no.rule, no.rule.Passwords != nil && !isFromPage(req))
@@ -123,9 +122,22 @@ func returnOf(req *http.Request) string {
 // see sends a visitor on to a page of this host.
 func see(w http.ResponseWriter, to string) {
 	shut(w.Header())
-	w.Header().Set("Location", to)
+	w.Header().Set("Location", ascii(to))
 	w.Header().Set("Content-Length", "0")
 	w.WriteHeader(http.StatusSeeOther)
+}
+
+// ascii is a URL with all beyond ASCII percent-encoded.
+func ascii(s string) string {
+	var b strings.Builder
+	for i := range len(s) {
+		if s[i] < 0x80 {
+			b.WriteByte(s[i])
+		} else {
+			fmt.Fprintf(&b, "%%%02X", s[i])
+		}
+	}
+	return b.String()
 }
 
 // show answers with a page.

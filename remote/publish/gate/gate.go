@@ -122,10 +122,12 @@ func (g *Gate) ClientCAs() *x509.CertPool {
 
 // Wrap returns next behind the gate. The requests that it gets have no cookies of the
 // gate, no password that was for the gate, and no fields that say which user asks but
-// the gate's own.
+// the gate's own. From now on the gate is in force: requests that run on for a visitor
+// that it would not let in any more, such as a WebSocket, end.
 //
 // Everything below /.well-known/keystay/ is the gate's own and never gets to next.
 func (g *Gate) Wrap(next http.Handler) http.Handler {
+	g.store.sessions.endOthers(g)
 	if len(g.rules) == 0 {
 		return next
 	}

@@ -210,8 +210,15 @@ func (p *provider) user(ctx context.Context, found *oidc.Provider, config *oauth
 		if info.Subject != id.Subject {
 			return user{}, errors.New("the provider's userinfo is of another user")
 		}
-		if err := info.Claims(&c); err != nil {
+		var more claims
+		if err := info.Claims(&more); err != nil {
 			return user{}, err
+		}
+		if c.Email == "" { // an address is taken with what the same text says of it
+			c.Email, c.Verified = more.Email, more.Verified
+		}
+		if c.Groups == nil {
+			c.Groups = more.Groups
 		}
 	}
 	return c.user(id.Subject), nil

@@ -5,6 +5,7 @@ import (
 	"io"
 	"net/http"
 	"net/http/httptest"
+	"net/netip"
 	"net/url"
 	"strings"
 	"sync"
@@ -109,7 +110,9 @@ func header(pairs ...string) change {
 
 func from(address string) change { return func(r *http.Request) { r.RemoteAddr = address } }
 
-func basic(user, password string) change { return func(r *http.Request) { r.SetBasicAuth(user, password) } }
+func basic(user, password string) change {
+	return func(r *http.Request) { r.SetBasicAuth(user, password) }
+}
 
 // person makes a request look like one of a person's browser for a page.
 func person(r *http.Request) {
@@ -185,3 +188,10 @@ const (
 	signInPath  = "/.well-known/keystay/sign-in"
 	signOutPath = "/.well-known/keystay/sign-out"
 )
+
+func ranges(all ...string) (p []netip.Prefix) {
+	for _, s := range all {
+		p = append(p, netip.MustParsePrefix(s))
+	}
+	return p
+}

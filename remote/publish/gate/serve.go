@@ -103,7 +103,6 @@ type refusal struct {
 	rule *rule
 	page *page.Page    // an answer for people and programs alike
 	wait time.Duration // above 0: too many guesses
-	why  string        // for the sign-in page: what was wrong with what was given
 }
 
 // admit lets a request in by a rule, or says why not.
@@ -146,14 +145,14 @@ func (r *rule) signedIn(req *http.Request, let *admitted) *user {
 	if s == nil {
 		return nil
 	}
-	ctx, stop := r.gate.store.sessions.watch(let.ctx, s)
+	ctx, stop := r.gate.store.sessions.watch(let.ctx, r, s)
 	let.ctx, let.stops = ctx, append(let.stops, stop)
 	return &s.User
 }
 
 // as notes by whom a request was let in.
 func (a *admitted) as(r *rule, u user) {
-	if r.Header && a.user == nil {
+	if r.Header && a.user == nil && u.Name != "" {
 		a.user = &u
 	}
 }

@@ -33,7 +33,14 @@ type sessions struct {
 
 	mu      sync.Mutex
 	names   map[string]*ended
-	running map[string]map[*context.CancelFunc]struct{} // by the session's ID
+	running map[string]map[*running]struct{} // by the session's ID
+}
+
+// A running request is one that a session has let in.
+type running struct {
+	name, rule string // the public name, and the id of the rule
+	session    *session
+	cancel     context.CancelFunc
 }
 
 // Ended are the sessions of one public name that were ended.
@@ -45,7 +52,7 @@ type ended struct {
 type endedID struct{ user, id string }
 
 func newSessions(s *Store) *sessions {
-	return &sessions{store: s, names: make(map[string]*ended), running: make(map[string]map[*context.CancelFunc]struct{})}
+	return &sessions{store: s, names: make(map[string]*ended), running: make(map[string]map[*running]struct{})}
 }
 
 // owner is what a session's user is called among the ended ones: no name in a file.
@@ -68,8 +75,8 @@ func (s *sessions) over(name string, x *session) bool {
 func (s *sessions) end(name string, x *session) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	for cancel := range s.running[x.ID] {
-		(*cancel)()
+	for r := range s.running[x.ID] {
+		r.cancel()
 	}
 	e := s.endedLocked(name)
 	e.forget(time.Now())
@@ -120,25 +127,49 @@ func (e *ended) forget(now time.Time) {
 	}
 }
 
-// watch returns a context for a request that a session lets in: it ends with the
-// session. Whoever calls it calls stop.
-func (s *sessions) watch(ctx context.Context, x *session) (_ context.Context, stop func()) {
+// watch returns a context for a request that a session lets in by a rule: it ends with
+// the session. Whoever calls it calls stop.
+func (s *sessions) watch(ctx context.Context, rule *rule, x *session) (_ context.Context, stop func()) {
 	ctx, cancel := context.WithDeadline(ctx, time.Unix(x.Ends, 0))
+	r := &running{rule.gate.name, rule.id, x, cancel}
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.running[x.ID] == nil {
-		s.running[x.ID] = make(map[*context.CancelFunc]struct{})
+		s.running[x.ID] = make(map[*running]struct{}, 1)
 	}
-	s.running[x.ID][&cancel] = struct{}{}
+	s.running[x.ID][r] = struct{}{}
 	return ctx, func() {
 		cancel()
 		s.mu.Lock()
 		defer s.mu.Unlock()
-		delete(s.running[x.ID], &cancel)
+		delete(s.running[x.ID], r)
 		if len(s.running[x.ID]) == 0 {
 			delete(s.running, x.ID)
 		}
 	}
+}
+
+// endOthers ends the requests of a gate's name that its rules would not let in.
+func (s *sessions) endOthers(g *Gate) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for _, all := range s.running {
+		for r := range all {
+			if r.name == g.name && !g.stillLets(r) {
+				r.cancel()
+			}
+		}
+	}
+}
+
+// stillLets reports whether a rule of the gate would let a request in.
+func (g *Gate) stillLets(r *running) bool {
+	for _, rule := range g.rules {
+		if rule.id == r.rule {
+			return r.session.Credential == rule.credential(r.session.By, r.session.User.Name)
+		}
+	}
+	return len(g.rules) == 0 // all is open
 }
 
 // file is where the ended sessions of a name are kept.
