@@ -2,7 +2,7 @@ package hint
 
 // Remote returns the table of docs/running-a-remote.md, in its order.
 func Remote() []*Advice {
-	return []*Advice{
+	return append([]*Advice{
 		NoRelayGiven, NoNameAbove, WhichName,
 		RelayHasNoAddress, AddressHasNoAddress, NoResolver, ResolverAway, NothingListens, NothingAnswers, Offline,
 		UntrustedRelay, NoIntermediate, OtherRoot, RelayExpired, RelayNotYetValid, OtherRelay, OtherName, NotTLS, NotRelay, Silent, NoRelayCertificate, NoWebSocket, PathBreaks, SmallHello,
@@ -12,7 +12,7 @@ func Remote() []*Advice {
 		ServedHere, ReplicaHere, RemoteState, StateObstacle, BadIdentity, NewIdentity, BadRun, ServedDamaged,
 		ServiceStopped, ServiceNoSocket, ServiceNotSocket, ServiceSocketClosed, ServiceSilent, ServiceUnknownHost,
 		ServiceUntrusted, ServiceHandshake, ServiceIsPlain, ServiceIsTLS, ServiceIsH2C, ServiceIsNotH2C, ServiceOther, ServiceBroken, TooManyVisitors,
-	}
+	}, identity()...)
 }
 
 // The advice for a relay that cannot be reached.
