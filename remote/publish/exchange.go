@@ -22,6 +22,7 @@ type exchange struct {
 	stream  stream        // below the visitor's TLS; may be nil
 	head    head          // of the request
 	visit   *visit        // that the request is of
+	pool    *pool         // of connections to the service
 
 	conn    net.Conn    // to the service, once there is one
 	reused  bool        // conn was not made for this request

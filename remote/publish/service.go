@@ -9,11 +9,8 @@ import (
 	"net/http"
 	"net/url"
 	"slices"
-	"sync"
 	"sync/atomic"
 	"time"
-
-	"keystay/internal/budget"
 )
 
 const (
@@ -39,14 +36,6 @@ type service struct {
 
 	name       atomic.Int32 // which of names was taken last
 	misdirects atomic.Bool  // it answers 421 to another try, too
-
-	uploads *budget.Budget // of large windows, see windows.go
-	windows *budget.Budget // of small ones
-	locals  *budget.Budget // of connections to it, see visit.place
-
-	mu     sync.Mutex
-	visits map[net.Conn]*visit
-	large  int // how many of visits have large windows for answers
 }
 
 func (t *Target) service(domain string) *service {
@@ -55,10 +44,6 @@ func (t *Target) service(domain string) *service {
 		domain:   domain,
 		names:    t.serverNames(domain),
 		sessions: tls.NewLRUClientSessionCache(localSessions),
-		visits:   make(map[net.Conn]*visit),
-		uploads:  budget.New(min(uploadBudget, t.requestMemory().Limit()/4)),
-		windows:  budget.New(t.requestMemory().Limit() / 2),
-		locals:   budget.New(maxLocals * localPlace),
 	}
 }
 
@@ -229,27 +214,4 @@ func (t *Target) Check(ctx context.Context, domain string) error {
 	}
 	c.Close()
 	return nil
-}
-
-// connContext is the http.Server's ConnContext.
-func (s *service) connContext(ctx context.Context, c net.Conn) context.Context {
-	v := s.newVisit()
-	s.mu.Lock()
-	s.visits[c] = v
-	s.mu.Unlock()
-	return context.WithValue(withConn(ctx, c), visitKey{}, v)
-}
-
-// connState is the http.Server's ConnState.
-func (s *service) connState(c net.Conn, state http.ConnState) {
-	if state != http.StateClosed && state != http.StateHijacked {
-		return
-	}
-	s.mu.Lock()
-	v := s.visits[c]
-	delete(s.visits, c)
-	s.mu.Unlock()
-	if v != nil {
-		v.end()
-	}
 }
