@@ -103,7 +103,7 @@ func (s *service) next(k transportKey, req *http.Request, res *http.Response, er
 		// Over HTTP/1 net/http sends the request again, but not where a write was
 		// the first to learn of it; over HTTP/2 it does not.
 		body, _ := req.Context().Value(bodyKey{}).(*visitorBody)
-		return k, exchangeOf(req).reused && idempotent(req.Method) && (body == nil || !body.failed.Load())
+		return k, exchangeOf(req).reused && !s.isLate(err) && idempotent(req.Method) && (body == nil || !body.failed.Load())
 	case s.URL.Scheme != "https":
 		return k, false
 	case res.StatusCode == http.StatusHTTPVersionNotSupported && res.ProtoMajor == 2:

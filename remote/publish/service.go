@@ -15,9 +15,9 @@ import (
 
 const (
 	// localDialTimeout is how long the local service may take to answer a dial,
-	// and then a TLS handshake. There is no limit for its answer: a long poll looks
-	// like a service that hangs. Its visitor decides how long to wait, and the
-	// service is told when the visitor leaves.
+	// and then a TLS handshake, where a route does not say. There is no limit for its answer then: a long
+	// poll looks like a service that hangs. Its visitor decides how long to wait, and
+	// the service is told when the visitor leaves.
 	localDialTimeout = 10 * time.Second
 	// expectTimeout is how long a service may think about Expect: 100-continue.
 	// Then the visitor is asked for its body: some services never say a word.
@@ -29,22 +29,30 @@ const (
 
 // A service is the local service of a target, for the visitors of one name.
 type service struct {
-	*Target
+	serviceKey
 	domain   string
 	names    []string // what an https service may be asked for, see serverNames
 	sessions tls.ClientSessionCache
+	proxy    http.Handler
 
 	name       atomic.Int32 // which of names was taken last
 	misdirects atomic.Bool  // it answers 421 to another try, too
+	gone       atomic.Bool  // no route leads to it any more
 }
 
-func (t *Target) service(domain string) *service {
-	return &service{
-		Target:   t,
-		domain:   domain,
-		names:    t.serverNames(domain),
-		sessions: tls.NewLRUClientSessionCache(localSessions),
+// A serviceKey is what makes a service another one.
+type serviceKey struct {
+	*Target
+	connect, answer time.Duration // of Route
+}
+
+func newService(k serviceKey, domain string) *service {
+	if k.connect == 0 {
+		k.connect = localDialTimeout
 	}
+	s := &service{serviceKey: k, domain: domain, names: k.serverNames(domain), sessions: tls.NewLRUClientSessionCache(localSessions)}
+	s.proxy = s.newProxy()
+	return s
 }
 
 // serverNames are the server names to try with an https service, the first one
@@ -72,6 +80,7 @@ func (s *service) transport(k transportKey, r room, dial func(context.Context) (
 		MaxConnsPerHost:       maxLocalConns,
 		MaxIdleConnsPerHost:   maxLocalConns,
 		IdleConnTimeout:       localIdleTimeout,
+		ResponseHeaderTimeout: s.answer,
 		ExpectContinueTimeout: expectTimeout,
 		DisableCompression:    true, // what the visitor asked for is what it gets
 		HTTP2:                 r.local(),
@@ -122,7 +131,7 @@ func (s *service) dialTLS(ctx context.Context, dial func(context.Context) (net.C
 			return nil, err
 		}
 		tc := tls.Client(c, s.tlsConfig(s.names[n], offer))
-		shake, cancel := context.WithTimeout(ctx, localDialTimeout)
+		shake, cancel := context.WithTimeout(ctx, s.connect)
 		err = tc.HandshakeContext(shake)
 		cancel()
 		if err == nil {
@@ -179,11 +188,11 @@ func (s *service) verify(cs tls.ConnectionState) error {
 }
 
 // dial reaches the local service at the first of its addresses that answers.
-func (t *Target) dial(ctx context.Context) (net.Conn, error) {
-	d := net.Dialer{Timeout: localDialTimeout}
+func (s *service) dial(ctx context.Context) (net.Conn, error) {
+	d := net.Dialer{Timeout: s.connect}
 	var errs []error
-	for _, a := range t.Addresses {
-		c, err := d.DialContext(ctx, t.Network, a)
+	for _, a := range s.Addresses {
+		c, err := d.DialContext(ctx, s.Network, a)
 		if err == nil {
 			return c, nil
 		}
@@ -201,16 +210,16 @@ var errNoAddress = errors.New("the target has no address")
 // dials, and does the TLS handshake with an https service. Domain is the public
 // name. The error says why not, in words for people, and has hints.
 func (t *Target) Check(ctx context.Context, domain string) error {
-	s := t.service(domain)
-	dial := t.dial
+	s := newService(serviceKey{Target: t}, domain)
+	dial := s.dial
 	if t.URL.Scheme == "https" {
 		dial = func(ctx context.Context) (net.Conn, error) {
-			return s.dialTLS(ctx, t.dial, []string{"h2", "http/1.1"}, 0)
+			return s.dialTLS(ctx, s.dial, []string{"h2", "http/1.1"}, 0)
 		}
 	}
 	c, err := dial(ctx)
 	if err != nil {
-		return t.fault(err)
+		return s.fault(err)
 	}
 	c.Close()
 	return nil

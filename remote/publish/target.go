@@ -46,10 +46,8 @@ type Target struct {
 	// Logger hears when the local service does not answer; nil discards.
 	Logger *slog.Logger
 
-	// Memory is how many bytes the heads and kept bodies of all visitors' requests
-	// may take at once; a request beyond it gets 503. 0 means a quarter of the
-	// memory that the process may have: GOMEMLIMIT if it is set, else the limit of
-	// the control group, else the machine's. It is not changed once visitors come.
+	// Memory is that of NewBudgets for Server and Handler; a Site has budgets of its
+	// own. It is not changed once visitors come.
 	Memory int64
 
 	once    sync.Once
@@ -75,11 +73,15 @@ func (t *Target) String() string {
 // Server returns an HTTP server around Handler. Serve it on Visitors of a
 // listener whose connections are TLS, ended here. Its ConnContext and ConnState
 // are taken: whoever sets others calls these.
-func (t *Target) Server(domain string) *http.Server { return newSite(domain, t.own(), t).Server() }
+func (t *Target) Server(domain string) *http.Server { return t.site(domain).Server() }
 
 // Handler hands requests for domain on to the target. Those for another host
 // get 421. What changes on the way is listed in docs/forwarding.md.
-func (t *Target) Handler(domain string) http.Handler { return newSite(domain, t.own(), t) }
+func (t *Target) Handler(domain string) http.Handler { return t.site(domain) }
+
+func (t *Target) site(domain string) *Site {
+	return NewSite(domain, SiteConfig{Routes: []Route{{Path: "/", Target: t}}, Budgets: t.own()})
+}
 
 // own returns the budgets of a target that is served by itself.
 func (t *Target) own() *Budgets {
@@ -87,8 +89,8 @@ func (t *Target) own() *Budgets {
 	return t.budgets
 }
 
-// proxy hands requests of an exchange on.
-func (s *service) proxy() http.Handler {
+// newProxy returns what hands the requests of exchanges on.
+func (s *service) newProxy() http.Handler {
 	return &httputil.ReverseProxy{
 		Rewrite:        s.rewrite,
 		Transport:      speller{s},
@@ -106,6 +108,8 @@ func (t *Target) modifyAnswer(res *http.Response) error {
 	x.answer, x.length = res, res.ContentLength
 	dropFraming(res.Trailer)
 	t.renameAnswer(res.Header, x.request.Host)
+	x.route.addPrefix(res.Header, x.request.Host)
+	x.route.Response.apply(res.Header)
 	switch {
 	case res.StatusCode == http.StatusSwitchingProtocols:
 		switchProtocols(res, x)
@@ -116,23 +120,11 @@ func (t *Target) modifyAnswer(res *http.Response) error {
 }
 
 // serve hands one request on.
-func (s *service) serve(proxy http.Handler, x *exchange) {
+func (s *service) serve(x *exchange) {
 	r := x.request
 	x.pool = x.visit.begin(s)
 	defer x.pool.done()
 	defer close(x.over)
-	defer func() {
-		v := recover()
-		if v == nil {
-			return
-		}
-		// The answer was cut short. In HTTP/1 the end of the connection may be
-		// all that says so: it must not look like a good one.
-		if r.ProtoMajor == 1 && x.stream != nil {
-			x.stream.Reset()
-		}
-		panic(v)
-	}()
 	ctx := r.Context()
 	if r.ProtoMajor == 1 {
 		// A service may answer before it has read all of the body. Without this
@@ -146,9 +138,6 @@ func (s *service) serve(proxy http.Handler, x *exchange) {
 	}
 	var body *visitorBody
 	if r.Body != http.NoBody {
-		if r.Trailer == nil {
-			r.Trailer = make(http.Header) // net/http fills it in, announced or not
-		}
 		body = &visitorBody{ReadCloser: r.Body, x: x, expects: r.Header.Get("Expect") != ""}
 		ctx = context.WithValue(ctx, bodyKey{}, body)
 	}
@@ -156,6 +145,6 @@ func (s *service) serve(proxy http.Handler, x *exchange) {
 	if body != nil {
 		r.Body = body
 	}
-	proxy.ServeHTTP(x, r)
+	s.proxy.ServeHTTP(x, r)
 	s.doubt(x)
 }

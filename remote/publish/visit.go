@@ -2,6 +2,7 @@ package publish
 
 import (
 	"context"
+	"maps"
 	"net"
 	"net/http"
 	"slices"
@@ -63,6 +64,7 @@ type pool struct {
 	http1   atomic.Bool // the service has asked for HTTP/1.1
 
 	// Guarded by visit.mu:
+	over       bool // no request comes any more
 	transports map[transportKey]*http.Transport
 	conns      map[*localConn]struct{}
 	requests   int // under way
@@ -120,21 +122,40 @@ func (v *visit) end() {
 	v.closeLocked()
 }
 
-// closeLocked closes all connections if nobody will use them any more, and
-// releases the lock.
-func (v *visit) closeLocked() {
-	if !v.over || v.requests > 0 {
-		v.mu.Unlock()
-		return
+// leave is called when services have gone: connections to them are closed when no
+// request is under way there.
+func (v *visit) leave() {
+	v.mu.Lock()
+	for _, p := range v.pools {
+		if p.service.gone.Load() {
+			for _, t := range p.transports {
+				defer t.CloseIdleConnections()
+			}
+		}
 	}
-	pools := v.pools
-	v.pools = nil
-	v.budgets.giveBack(v.room)
-	v.room = unasked
-	v.upload.Put(int(v.upload.Used()))
-	v.windows.Put(int(v.windows.Used()))
+	v.closeLocked()
+}
+
+// closeLocked closes all connections that nobody will use any more, and releases the
+// lock.
+func (v *visit) closeLocked() {
+	var unused []*pool
+	ends := v.over && v.requests == 0
+	v.pools = slices.DeleteFunc(v.pools, func(p *pool) bool {
+		p.over = ends || p.requests == 0 && p.service.gone.Load()
+		if p.over {
+			unused = append(unused, p)
+		}
+		return p.over
+	})
+	if ends {
+		v.budgets.giveBack(v.room)
+		v.room = unasked
+		v.upload.Put(int(v.upload.Used()))
+		v.windows.Put(int(v.windows.Used()))
+	}
 	v.mu.Unlock()
-	for _, p := range pools {
+	for _, p := range unused {
 		p.close()
 	}
 }
@@ -174,7 +195,7 @@ func (p *pool) transport(k transportKey) *http.Transport {
 
 // dial is the transports' way to the local service.
 func (p *pool) dial(ctx context.Context) (net.Conn, error) {
-	leave, err := p.visit.place(ctx)
+	leave, err := p.place(ctx)
 	if err != nil {
 		return nil, err
 	}
@@ -194,17 +215,19 @@ func (p *pool) dial(ctx context.Context) (net.Conn, error) {
 	return l, nil
 }
 
-// place waits until the visit may have one more connection to the service. The first
+// place waits until the visit may have one more connection to a service. The first
 // may be had at once. The function it returns gives the place back. Meanwhile a
-// request gets the visit's next connection that is not used any more, if there is one.
-func (v *visit) place(ctx context.Context) (leave func(), err error) {
-	for !v.isOver() {
+// request gets the pool's next connection that is not used any more, if there is one.
+func (p *pool) place(ctx context.Context) (leave func(), err error) {
+	v := p.visit
+	for !p.isOver() {
 		if v.one.CompareAndSwap(false, true) {
 			return func() { v.one.Store(false) }, nil
 		}
 		if v.locals.Take(localPlace, localPlace) > 0 {
 			return func() { v.locals.Put(localPlace) }, nil
 		}
+		p.closeOthers()
 		select {
 		case <-time.After(placeInterval):
 		case <-ctx.Done():
@@ -215,17 +238,32 @@ func (v *visit) place(ctx context.Context) (leave func(), err error) {
 }
 
 // isOver reports whether nobody needs a connection to the service any more.
-func (v *visit) isOver() bool {
-	v.mu.Lock()
-	defer v.mu.Unlock()
-	return v.over && v.requests == 0
+func (p *pool) isOver() bool {
+	p.visit.mu.Lock()
+	defer p.visit.mu.Unlock()
+	return p.over
+}
+
+// closeOthers closes the visit's connections to other services that no request uses.
+func (p *pool) closeOthers() {
+	p.visit.mu.Lock()
+	var unused []*http.Transport
+	for _, other := range p.visit.pools {
+		if other != p {
+			unused = slices.AppendSeq(unused, maps.Values(other.transports))
+		}
+	}
+	p.visit.mu.Unlock()
+	for _, t := range unused {
+		t.CloseIdleConnections()
+	}
 }
 
 // take notes a new connection, if somebody still waits for it.
 func (p *pool) take(l *localConn) bool {
 	p.visit.mu.Lock()
 	defer p.visit.mu.Unlock()
-	if p.visit.over && p.visit.requests == 0 {
+	if p.over {
 		return false
 	}
 	if p.conns == nil {

@@ -22,7 +22,8 @@ func TestLocalConnectionsOfAllVisitorsAreBounded(t *testing.T) {
 	t.Cleanup(testnet.Accept(ln, func(c net.Conn) { _, _ = c.Read(make([]byte, 1)) }))
 	target := &Target{URL: &url.URL{Scheme: "http", Host: "localhost"}, Network: "tcp", Addresses: []string{ln.Addr().String()}}
 	b := NewBudgets(0)
-	s := newSite("x.test", b, target)
+	s := NewSite("x.test", SiteConfig{Routes: []Route{{Path: "/", Target: target}}, Budgets: b})
+	service := s.table.Load().routes[0].service
 	const places = 4 // as many as each visit may have anyway
 	b.locals = budget.New(places * localPlace)
 	dial := func(p *pool) net.Conn {
@@ -33,7 +34,7 @@ func TestLocalConnectionsOfAllVisitorsAreBounded(t *testing.T) {
 		}
 		return c
 	}
-	greedy, other := s.newVisit().begin(s.service), s.newVisit().begin(s.service)
+	greedy, other := s.newVisit().begin(service), s.newVisit().begin(service)
 	greedy.done()
 	other.done()
 	var conns []net.Conn
