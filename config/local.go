@@ -16,9 +16,31 @@ import (
 	"keystay/internal/hint"
 )
 
+// A LocalKind says what a local service is.
+type LocalKind int
+
+// The kinds of local services.
+const (
+	LocalHTTP     LocalKind = iota // an HTTP service
+	LocalTCP                       // what visitors send inside their TLS is passed on
+	LocalTLS                       // what visitors send is passed on, still encrypted
+	LocalFolder                    // the files of a folder
+	LocalRedirect                  // another URL
+	LocalText                      // a text
+)
+
 // A Local is a local service that a public name leads to.
 type Local struct {
-	// Network is "tcp" or "unix".
+	// Kind says which of the fields count.
+	Kind LocalKind
+
+	// Folder is the whole path of a LocalFolder.
+	Folder string
+
+	// Text is that of a LocalText.
+	Text string
+
+	// Network is "tcp" or "unix", of what is dialled.
 	Network string
 
 	// Address is what to dial: host:port, or the path of a unix socket. Use
@@ -27,7 +49,7 @@ type Local struct {
 
 	// URL is where an HTTP request is sent: a scheme, "http" or "https", and a
 	// host with its port as it was given; nothing else is set. The host of a
-	// unix socket is "localhost".
+	// unix socket is "localhost". Of a LocalRedirect it is the whole URL to go to.
 	URL *url.URL
 
 	// Insecure says that the certificate of an https service is not checked.

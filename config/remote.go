@@ -14,6 +14,9 @@ type Remote struct {
 	// that was served.
 	Domain string `mapstructure:"domain"`
 
+	// Services are what is published, one at least, each under names of its own.
+	Services []Service `mapstructure:"-"`
+
 	// Local is the service that the public name leads to.
 	Local Local `mapstructure:"-"`
 
