@@ -10,6 +10,8 @@ import (
 type Service struct {
 	// Domains are public names: each a host name of two labels or more, in lower
 	// case, without a trailing dot, as A-labels.
+	//
+	// With one Word, "", no Domains and no Relays, it is the name that was served last.
 	Domains []string
 
 	// Words make one more name each, below the relay, from the device's key and the
@@ -41,8 +43,9 @@ type Service struct {
 	// of a request decides. Empty is everybody.
 	Gates []Gate
 
-	// Allow and Deny are the service's own ranges of visitors' addresses, as those of
-	// [Remote]. Without both, those of Remote count.
+	// Allow and Deny are the ranges of addresses that visitors may come from, and
+	// may not. Without any, all may; an address that both have is decided by the
+	// longer prefix, and by Deny where they are equal.
 	Allow, Deny []netip.Prefix
 
 	// Cert and Key are PEM files with a certificate and its private key to use instead
@@ -66,7 +69,8 @@ type Route struct {
 	// index.html; what does not exist is answered with the one at the top.
 	Listing, SPA bool
 
-	// HostHeader is the Host that the service sees, as [Remote].HostHeader.
+	// HostHeader is the Host that an HTTP service sees: "keep" (the default) is the
+	// visitor's, "target" that of Local; else it is a host, with or without a port.
 	HostHeader string
 
 	// Request and Response change the headers on the way.
