@@ -117,7 +117,7 @@ func LoadRemote(fs *pflag.FlagSet, args []string) (*Remote, []Warning, error) {
 			e.From = "the argument"
 		}
 	}
-	if err := append(errs, placed...).sorted(name); err != nil {
+	if err := slices.Concat(errs, services.told, placed).sorted(name); err != nil {
 		return nil, nil, err
 	}
 	return &r, services.warnings, nil

@@ -12,6 +12,7 @@ import (
 // A serviceReader reads what is published, checks it and gathers what is wrong.
 type serviceReader struct {
 	errs     Errors
+	told     Errors // that know where they came from
 	src      *source
 	remote   *Remote // all but its services is there
 	warnings []Warning
@@ -90,7 +91,7 @@ func (r *serviceReader) inFile() bool {
 // onlyFile reports what flags and variables say of services, where the file does.
 func (r *serviceReader) onlyFile(args []string) {
 	report := func(from string) {
-		r.errs = append(r.errs, &Error{From: from, Message: "the services are in " + r.src.file.name,
+		r.told = append(r.told, &Error{From: from, Message: "the services are in " + r.src.file.name,
 			Hints: []string{"put it into one of the services there, or take the services out of the file"}})
 	}
 	if len(args) > 0 {

@@ -74,8 +74,11 @@ func (r *serviceReader) route(row, service block) Route {
 	} else {
 		r.urlPath(row.at("path"), route.Path)
 	}
-	if route.Strip && route.Path == "/" {
+	switch {
+	case route.Strip && route.Path == "/":
 		r.errs.add(row.at("strip"), "there is nothing to take off the path /", "take strip out")
+	case route.Strip && strings.HasPrefix(route.Path, "/") && !strings.HasSuffix(route.Path, "/"):
+		r.errs.add(row.at("path"), quote(route.Path)+" is one path alone, and strip is for all below one", "did you mean "+quote(route.Path+"/")+"?")
 	}
 	l, ok := r.local(row)
 	switch {
@@ -120,7 +123,7 @@ func (r *serviceReader) settings(row, service block, route *Route) {
 	}
 	route.Listing, route.SPA = row.switchOf("listing"), row.switchOf("spa")
 	if kind == LocalFolder {
-		r.folder(row.at("local"), l.Folder)
+		r.folder(row, l.Folder)
 	}
 	one := func(key string) block { // that says it
 		if row.has(key) {
@@ -180,12 +183,12 @@ func (r *serviceReader) health(b block, route *Route) {
 }
 
 // folder reports a folder that cannot be served.
-func (r *serviceReader) folder(at, path string) {
+func (r *serviceReader) folder(b block, path string) {
 	info, err := os.Stat(path)
 	switch {
 	case err != nil:
-		r.errs.add(at, "cannot read the folder "+quote(path)+": "+reason(err).Error(), unreadable(path, err)...)
+		r.errs.add(b.at("local"), "cannot read the folder "+quote(b.text("local"))+": "+reason(err).Error(), unreadable(path, err)...)
 	case !info.IsDir():
-		r.errs.add(at, quote(path)+" is no folder", "the folder that it is in is served whole; a text is text:…")
+		r.errs.add(b.at("local"), quote(b.text("local"))+" is no folder", "the folder that it is in is served whole; a text is text:…")
 	}
 }

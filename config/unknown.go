@@ -19,6 +19,9 @@ func (f *file) unknown(key *yaml.Node, path, schema string) {
 		f.faulty[join(path, n)] = true
 	} else if name, base := f.elsewhere(key.Value, path, schema); name != "" {
 		advice = "did you mean " + written(name) + "?"
+		if base != path {
+			advice = "did you mean " + written(name) + " at the top of the file?"
+		}
 		if !strings.Contains(name, "[]") {
 			f.faulty[join(base, name)] = true
 		}
