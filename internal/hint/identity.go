@@ -1,14 +1,5 @@
 package hint
 
-// identity returns the part of the table of docs/running-a-remote.md that is about the
-// device's key.
-func identity() []*Advice {
-	return []*Advice{
-		NoIdentityHere, IdentityThere, ImportInUse, NotAnExport, ExportPassphrase, ExportExists, NoPassphrase,
-		KeyNamesEnd, TooManyHandovers, HandoversDamaged, KeyNameRuns, HandedOver,
-	}
-}
-
 // The advice for the device's key.
 var (
 	NoIdentityHere = &Advice{
