@@ -2,6 +2,7 @@ package folder
 
 import (
 	"net/http"
+	"path/filepath"
 	"strconv"
 	"strings"
 	"time"
@@ -33,8 +34,7 @@ func (v *view) coded(r *http.Request, e entry) (chosen codedEntry, varies bool) 
 		if strings.HasSuffix(name, c.ext) {
 			return codedEntry{entry: e}, false
 		}
-		names[len(names)-1] = name + c.ext
-		other, err := v.find(names)
+		other, err := v.beside(names, name+c.ext)
 		if err != nil || !other.info.Mode().IsRegular() || e.info.ModTime().Sub(other.info.ModTime()) > staleAfter {
 			continue
 		}
@@ -44,6 +44,21 @@ func (v *view) coded(r *http.Request, e entry) (chosen codedEntry, varies bool) 
 		}
 	}
 	return chosen, varies
+}
+
+// beside looks for a file beside the one with these names, which are without links.
+// Nearly always there is none, and this is cheaper than to find that out.
+func (v *view) beside(names []string, name string) (entry, error) {
+	names = append(names[:len(names)-1:len(names)-1], name)
+	here := strings.Join(names, "/")
+	info, err := v.root.Lstat(filepath.FromSlash(here))
+	switch {
+	case err != nil:
+		return entry{}, known(err)
+	case info.Mode().IsRegular():
+		return entry{here, info}, nil
+	}
+	return v.find(names)
 }
 
 // unsaid is the weight of the file as it is, where the visitor says nothing of that:

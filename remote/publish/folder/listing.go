@@ -108,20 +108,16 @@ func (v *view) rows(e entry) (rows []row, more bool, err error) {
 		return nil, false, err
 	}
 	defer d.Close()
-	names, err := d.Readdirnames(maxListed + 1)
+	found, err := d.ReadDir(maxListed + 1)
 	if err != nil && err != io.EOF {
 		return nil, false, known(err)
 	}
-	if len(names) > maxListed {
-		names, more = names[:maxListed], true
+	if len(found) > maxListed {
+		found, more = found[:maxListed], true
 	}
-	var at []string
-	if e.path != "." {
-		at = strings.Split(e.path, "/")
-	}
-	for _, name := range names {
-		if found, err := v.find(append(at[:len(at):len(at)], name)); err == nil && !isHidden(name) {
-			rows = append(rows, newRow(name, found.info))
+	for _, in := range found {
+		if info, ok := v.shown(e, in); ok {
+			rows = append(rows, newRow(in.Name(), info))
 		}
 	}
 	slices.SortFunc(rows, func(a, b row) int {
@@ -131,6 +127,21 @@ func (v *view) rows(e entry) (rows []row, more bool, err error) {
 		return cmp.Or(cmp.Compare(strings.ToLower(a.Name), strings.ToLower(b.Name)), cmp.Compare(a.Name, b.Name))
 	})
 	return rows, more, nil
+}
+
+// shown returns what a listing says of something in a folder. It is false for what is
+// not served.
+func (v *view) shown(folder entry, in fs.DirEntry) (fs.FileInfo, bool) {
+	if isHidden(in.Name()) {
+		return nil, false
+	}
+	if in.Type().IsRegular() || in.IsDir() {
+		info, err := in.Info()
+		return info, err == nil
+	}
+	// A link may lead to something that is.
+	e, err := v.find(strings.Split(strings.TrimPrefix(folder.path+"/"+in.Name(), "./"), "/"))
+	return e.info, err == nil
 }
 
 func newRow(name string, info fs.FileInfo) row {
