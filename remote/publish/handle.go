@@ -3,6 +3,7 @@ package publish
 import (
 	"net/http"
 	"net/url"
+	"strings"
 )
 
 // handle gives a request to the route's handler.
@@ -14,6 +15,9 @@ func (r *route) handle(w http.ResponseWriter, req *http.Request) {
 		u := *req.URL
 		u.RawPath = r.strip(u.EscapedPath())
 		u.Path, _ = url.PathUnescape(u.RawPath) // net/http has read it before
+		if u.Path == "/" && !strings.HasSuffix(path, "/") {
+			u.Path, u.RawPath = "", "" // the prefix itself, as http.StripPrefix leaves it
+		}
 		in.URL = &u
 		in.Header.Set("X-Forwarded-Prefix", prefix)
 	}
