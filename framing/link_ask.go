@@ -46,6 +46,9 @@ func (l *Link) Claim(ctx context.Context, c Claim) (Claimed, error) {
 	if err := c.Rules.Check(); err != nil {
 		return Claimed{}, fmt.Errorf("claim %s: %w", c.Name, err)
 	}
+	if len(c.Handovers) > MaxHandovers {
+		return Claimed{}, fmt.Errorf("claim %s with %d hand-overs, at most %d", c.Name, len(c.Handovers), MaxHandovers)
+	}
 	return l.asks.ask(ctx, ask{name: c.Name}, c.record())
 }
 

@@ -65,6 +65,15 @@ var (
 		Means: "the rest names the rule of HTTP that it breaks",
 		Do:    []string{"look at the service's own log, and ask it without the remote: curl -v"},
 	}
+	ServiceLate = &Advice{
+		Shown: "the local service does not answer: its answer has not begun after …",
+		Means: "a route has a time limit for it, and visitors get 504",
+		Do:    []string{"see why it takes so long, or raise the answer timeout of the route"},
+	}
+	ServiceUnwell = &Advice{
+		Shown: "the local service fails its health check: visitors get 503",
+		Do:    []string{"look at the service's own log, and ask it for PATH without the remote: curl -v; it is asked again all the time"},
+	}
 	TooManyVisitors = &Advice{
 		Shown: "too many visitors at once: new ones are refused",
 		Means: "4,096 connections, or fewer on a device with less than 2 GiB of memory",

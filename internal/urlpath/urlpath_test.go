@@ -234,11 +234,11 @@ func FuzzClean(f *testing.F) {
 		if !urlpath.Has(got, "/") || !urlpath.Has(got, got) {
 			t.Fatalf("%q is not below itself", got)
 		}
-		if urlpath.Fold(urlpath.Fold(got)) != urlpath.Fold(got) {
-			t.Fatalf("%q folds twice", got)
-		}
 		if !plain {
 			return
+		}
+		if folded := urlpath.Fold(got); urlpath.Fold(folded) != folded {
+			t.Fatalf("%q folds to %q, and that to %q", got, folded, urlpath.Fold(folded))
 		}
 		for name, read := range readers {
 			if other := read(p); other != got {

@@ -28,8 +28,11 @@ func (s *service) failed(w http.ResponseWriter, r *http.Request, err error) {
 		f = s.begun(x.service, f)
 	}
 	p := unreachable
-	if f.broken {
+	switch {
+	case f.broken:
 		p = brokenAnswer
+	case f.late:
+		p = late
 	}
 	p.Write(w, r)
 	_ = http.NewResponseController(w).Flush() // what follows may take a moment
@@ -42,6 +45,13 @@ var (
 		Status:     http.StatusBadGateway,
 		Title:      "This service cannot be reached right now",
 		Text:       "The device behind this name is connected, but the service on it does not answer.",
+		Owner:      "If this is your device: the log of the remote has the reason, and what to do.",
+		RetryAfter: 10 * time.Second,
+	}
+	late = page.Page{
+		Status:     http.StatusGatewayTimeout,
+		Title:      "This service takes too long",
+		Text:       "The device behind this name is connected, but the service on it has not answered in time.",
 		Owner:      "If this is your device: the log of the remote has the reason, and what to do.",
 		RetryAfter: 10 * time.Second,
 	}

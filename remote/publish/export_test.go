@@ -28,4 +28,4 @@ const (
 )
 
 // RequestMemory is what the target's requests take memory from.
-func RequestMemory(t *Target) *budget.Budget { return t.requestMemory() }
+func RequestMemory(t *Target) *budget.Budget { return t.own().requests }

@@ -17,7 +17,7 @@ import (
 func TestNoLimitBeforeAnAnswerBegins(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		const thinks = 24 * time.Hour
-		s := (&Target{URL: &url.URL{Scheme: "http", Host: "localhost"}}).service("xyz.relay.test")
+		s := newService(serviceKey{Target: &Target{URL: &url.URL{Scheme: "http", Host: "localhost"}}}, "xyz.relay.test")
 		tr := s.transport(transportKey{}, small, func(context.Context) (net.Conn, error) {
 			near, far := net.Pipe()
 			go func() {

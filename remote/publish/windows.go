@@ -23,7 +23,7 @@ import (
 //     leaves unread do not stop its others. The first maxLarge visitors have the
 //     large ones: services are near.
 //   - Small windows, of both kinds, come out of one budget: half of what requests
-//     may take (Target.Memory). Whoever leaves gives its windows back. So visitors
+//     may take (NewBudgets). Whoever leaves gives its windows back. So visitors
 //     may make this process hold these budgets, the large windows for answers, and
 //     for each of them the least windows.
 //
@@ -66,7 +66,7 @@ const (
 // roomLocked returns the visit's room, and decides it the first time.
 func (v *visit) roomLocked() room {
 	if v.room == unasked {
-		v.room = v.service.takeRoom()
+		v.room = v.budgets.takeRoom()
 		if v.room == small && v.windows.Take(smallAnswers, smallAnswers) == 0 {
 			v.room = least
 		}
@@ -76,23 +76,23 @@ func (v *visit) roomLocked() room {
 
 // takeRoom returns large for the first maxLarge visits, where there is memory for
 // that many.
-func (s *service) takeRoom() room {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if s.large == maxLarge || s.windows.Limit() < maxLarge*largeAnswers {
+func (b *Budgets) takeRoom() room {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if b.large == maxLarge || b.windows.Limit() < maxLarge*largeAnswers {
 		return small
 	}
-	s.large++
+	b.large++
 	return large
 }
 
-func (s *service) giveBack(r room) {
+func (b *Budgets) giveBack(r room) {
 	if r != large {
 		return
 	}
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	s.large--
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.large--
 }
 
 // local is for the transport to a service.
@@ -109,7 +109,7 @@ func (r room) local() *http.HTTP2Config {
 // serveHTTP2 lets srv speak HTTP/2 with visitors, with windows as uploadOf has
 // them. Package net/http has one size for all of a server's connections, so there
 // is a server of its own for each size, which gets the connections from srv.
-func (s *service) serveHTTP2(srv *http.Server) {
+func (s *Site) serveHTTP2(srv *http.Server) {
 	serve := make(map[int]func(*tls.Conn, http.Handler))
 	for upload := largeUpload; upload >= leastUpload; upload /= 2 {
 		sized := &http.Server{
@@ -142,7 +142,7 @@ func (noListener) Close() error              { return nil }
 func (noListener) Addr() net.Addr            { return nil }
 
 // uploadOf decides the window of a visitor's connection.
-func (s *service) uploadOf(c *tls.Conn) int {
+func (s *Site) uploadOf(c *tls.Conn) int {
 	s.mu.Lock()
 	v := s.visits[c]
 	s.mu.Unlock()
