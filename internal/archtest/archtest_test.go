@@ -105,7 +105,8 @@ var mayImport = map[string][]string{
 	"remote":         {"framing", "acme", "internal"},
 	"remote/publish": {"internal"},
 
-	"remote/publish/raw": {"internal"},
+	"remote/publish/folder": {"internal"},
+	"remote/publish/raw":    {"internal"},
 
 	"framing":  {"internal"},
 	"sni":      {"internal/hostname"},
