@@ -134,6 +134,8 @@ var testsMayImport = map[string][]string{
 	"acme":     {"internal/testca"},
 	"docs":     {"config", "internal/hint"}, // pages are made from them
 	"remote":   {"remote/publish"},          // its example
+
+	"remote/publish/folder": {"remote/publish"}, // it stands behind a route
 }
 
 // onlyIn says which rooms alone may import a module from outside. The tests of a

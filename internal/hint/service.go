@@ -58,7 +58,7 @@ var (
 	ServiceOther = &Advice{
 		Shown: "the local service gives a broken answer: it speaks SSH there",
 		Means: "also SMTP or FTP, IMAP, POP3, VNC, RTSP, Redis, memcached, NATS, AMQP, Telnet, MySQL",
-		Do:    []string{"what is published speaks HTTP: check the port in --local"},
+		Do:    []string{"to publish it as it is, with TLS around it: --local tcp://HOST", "or check the port in --local"},
 	}
 	ServiceBroken = &Advice{
 		Shown: "the local service gives a broken answer: …",

@@ -5,6 +5,7 @@
 package folder
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"io/fs"
@@ -220,9 +221,18 @@ func (f *Folder) missing(w http.ResponseWriter, r *http.Request, v *view, names 
 // redirect leads to the same path with a slash at its end, by a reference that is
 // relative to it: so it is right below any prefix, and never leads to another host.
 func redirect(w http.ResponseWriter, r *http.Request, names []string) {
-	to := "./"
+	last := ""
 	if len(names) > 0 {
-		to += url.PathEscape(names[len(names)-1]) + "/"
+		last = names[len(names)-1]
+	} else { // the path is a prefix that was stripped
+		last = path.Base("/" + cmp.Or(r.Header.Get("X-Forwarded-Prefix"), r.URL.Path))
+		if u, err := url.ParseRequestURI(r.RequestURI); err == nil && last == "/" {
+			last = path.Base("/" + u.Path)
+		}
+	}
+	to := "./"
+	if last != "/" {
+		to += url.PathEscape(last) + "/"
 	}
 	if r.URL.RawQuery != "" {
 		to += "?" + r.URL.RawQuery

@@ -9,6 +9,7 @@ import (
 	"strings"
 	"testing"
 
+	"keystay/remote/publish"
 	"keystay/remote/publish/folder"
 )
 
@@ -201,17 +202,28 @@ func TestPagesAreQuietAboutTheInside(t *testing.T) {
 
 // A folder serves by itself, in any server, also as one of many handlers.
 func TestFolderServesBelowAPrefix(t *testing.T) {
-	f, _ := site(t, folder.Options{}, map[string]string{"a/index.html": "in a"})
+	f, _ := site(t, folder.Options{}, map[string]string{"index.html": "top", "a/index.html": "in a"})
 	mux := http.NewServeMux()
 	mux.Handle("/docs/", http.StripPrefix("/docs", f))
-	srv := httptest.NewServer(mux)
-	defer srv.Close()
-	res, err := srv.Client().Get(srv.URL + "/docs/a")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer res.Body.Close()
-	if got := body(t, res); got != "in a" || res.Request.URL.Path != "/docs/a/" {
-		t.Errorf("%s: %q", res.Request.URL, got)
+	mux.Handle("/more/docs", http.StripPrefix("/more/docs", f))
+	mux.Handle("/more/docs/", http.StripPrefix("/more/docs", f))
+	routed := publish.NewSite("example.com", publish.SiteConfig{Routes: []publish.Route{{Path: "/docs/", Strip: true, Handler: f}, {Path: "/more/docs/", Strip: true, Handler: f}}})
+	for name, h := range map[string]http.Handler{"mux": mux, "site": routed} {
+		t.Run(name, func(t *testing.T) {
+			srv := httptest.NewTLSServer(h) // whose client takes it for example.com
+			defer srv.Close()
+			for from, want := range map[string]string{
+				"/docs/a": "/docs/a/ in a", "/docs": "/docs/ top", "/docs/": "/docs/ top", "/docs/index.html": "/docs/index.html top", "/more/docs": "/more/docs/ top", "/more/docs?q": "/more/docs/ top",
+			} {
+				res, err := srv.Client().Get("https://example.com" + from)
+				if err != nil {
+					t.Fatal(err)
+				}
+				if got := res.Request.URL.Path + " " + body(t, res); got != want {
+					t.Errorf("%s: %q", from, got)
+				}
+				res.Body.Close()
+			}
+		})
 	}
 }

@@ -21,7 +21,7 @@ const (
 func segments(u *url.URL) (names []string, dir, ok bool) {
 	p := u.Path
 	if p == "" || p == "/" {
-		return nil, true, true
+		return nil, p == "/", true
 	}
 	if p[0] != '/' || len(p) > maxPath || hasEncodedSlash(u.EscapedPath()) {
 		return nil, false, false
