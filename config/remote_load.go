@@ -58,7 +58,10 @@ func remoteFileKeys() []Key {
 }
 
 // RemoteFlags adds the remote's flags.
-func RemoteFlags(fs *pflag.FlagSet) { register(fs, RemoteKeys()) }
+func RemoteFlags(fs *pflag.FlagSet) {
+	register(fs, RemoteKeys())
+	ltFlags(fs)
+}
 
 // LoadRemote reads the configuration of a remote from the flags (which may be
 // nil), the arguments that remain besides them, the environment, the file that one of
@@ -67,6 +70,7 @@ func RemoteFlags(fs *pflag.FlagSet) { register(fs, RemoteKeys()) }
 func LoadRemote(fs *pflag.FlagSet, args []string) (*Remote, []Warning, error) {
 	keys := RemoteKeys()
 	errs := append(repeated(fs, keys), unknownVariables(remotePrefix, keys)...)
+	errs = append(errs, fromLT(fs)...)
 	told := len(errs)
 	errs = append(errs, arguments(fs, args)...)
 	switch { // what is told already
