@@ -45,8 +45,8 @@ const (
 	smallAnswers = 2 << 20
 	smallAnswer  = 256 << 10
 
-	leastAnswers = 256 << 10
-	leastAnswer  = 64 << 10
+	leastAnswers = 64 << 10 // that of the protocol
+	leastAnswer  = 16 << 10
 
 	// maxFrame is how long a frame of a visitor may be: the least there is, and
 	// what browsers send at most. A frame of any kind is kept as a whole, beside
