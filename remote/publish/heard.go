@@ -40,7 +40,7 @@ type h2Conn struct {
 	mu      sync.Mutex
 	wrote   sync.Cond // a write is over
 	writing bool
-	ahead   int // bytes that were read, beyond those that were written
+	ahead   int // bytes that were read, beyond those that were written: 2·maxAhead at most, which are soon made up for
 }
 
 func newH2Conn(c *tls.Conn) *h2Conn {
@@ -63,7 +63,7 @@ func (c *h2Conn) Read(p []byte) (int, error) {
 	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	c.ahead += n
+	c.ahead = min(c.ahead+n, 2*maxAhead)
 	return n, err
 }
 

@@ -89,4 +89,3 @@ func TestVisitorThatTakesNothingIsNotHeard(t *testing.T) {
 		synctest.Wait()
 	})
 }
-
