@@ -56,6 +56,7 @@ func (w *way) try(ctx context.Context, relay string) (*reached, error) {
 	}
 	link, welcome, err := w.link(ctx, relay, framing.Handler{
 		Panics: w.d.panics,
+		Pool:   w.d.pool,
 		Lost:   func(d *framing.Denial) { report(d) },
 		GoAway: func(g framing.GoAway) {
 			if g.Code == framing.GoAwayTakeover {
