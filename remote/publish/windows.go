@@ -3,8 +3,9 @@ package publish
 import (
 	"context"
 	"crypto/tls"
-	"net"
 	"net/http"
+
+	"golang.org/x/net/http2"
 )
 
 // An HTTP/2 window is how much a sender may have on the way, so a window and the
@@ -44,8 +45,8 @@ const (
 	smallAnswers = 2 << 20
 	smallAnswer  = 256 << 10
 
-	leastAnswers = 256 << 10
-	leastAnswer  = 64 << 10
+	leastAnswers = 64 << 10 // that of the protocol
+	leastAnswer  = 16 << 10
 
 	// maxFrame is how long a frame of a visitor may be: the least there is, and
 	// what browsers send at most. A frame of any kind is kept as a whole, beside
@@ -124,22 +125,29 @@ func (s *Site) serveHTTP2(srv *http.Server) {
 			MaxHeaderBytes:    srv.MaxHeaderBytes,
 			ErrorLog:          srv.ErrorLog,
 		}
-		sized.Serve(noListener{}) // sets TLSNextProto, and ends
+		h2 := new(http2.Server)                                  //nolint:staticcheck // package net/http takes no connection above TLS
+		if err := http2.ConfigureServer(sized, h2); err != nil { //nolint:staticcheck // likewise
+			panic(err) // only for a TLSConfig, of which there is none
+		}
 		srv.RegisterOnShutdown(func() { sized.Shutdown(context.Background()) })
-		h2 := sized.TLSNextProto["h2"]
-		serve[upload] = func(c *tls.Conn, h http.Handler) { h2(sized, c, h) }
+		serve[upload] = func(c *tls.Conn, h http.Handler) {
+			//nolint:staticcheck // likewise
+			h2.ServeConn(newH2Conn(c), &http2.ServeConnOpts{Context: contextOf(h), Handler: h, BaseConfig: sized})
+		}
 	}
 	srv.TLSNextProto = map[string]func(*http.Server, *tls.Conn, http.Handler){
 		"h2": func(_ *http.Server, c *tls.Conn, h http.Handler) { serve[s.uploadOf(c)](c, h) },
 	}
 }
 
-// A noListener accepts nothing.
-type noListener struct{}
-
-func (noListener) Accept() (net.Conn, error) { return nil, net.ErrClosed }
-func (noListener) Close() error              { return nil }
-func (noListener) Addr() net.Addr            { return nil }
+// contextOf returns the context of a connection that a http.Server hands on, by what
+// its handler has for packages that speak HTTP/2; nil where it has none.
+func contextOf(h http.Handler) context.Context {
+	if b, ok := h.(interface{ BaseContext() context.Context }); ok {
+		return b.BaseContext()
+	}
+	return nil
+}
 
 // uploadOf decides the window of a visitor's connection.
 func (s *Site) uploadOf(c *tls.Conn) int {
