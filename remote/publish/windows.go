@@ -5,6 +5,7 @@ import (
 	"crypto/tls"
 	"net"
 	"net/http"
+	"sync"
 )
 
 // An HTTP/2 window is how much a sender may have on the way, so a window and the
@@ -107,30 +108,64 @@ func (r room) local() *http.HTTP2Config {
 }
 
 // serveHTTP2 lets srv speak HTTP/2 with visitors, with windows as uploadOf has
-// them. Package net/http has one size for all of a server's connections, so there
-// is a server of its own for each size, which gets the connections from srv.
+// them.
 func (s *Site) serveHTTP2(srv *http.Server) {
-	serve := make(map[int]func(*tls.Conn, http.Handler))
-	for upload := largeUpload; upload >= leastUpload; upload /= 2 {
-		sized := &http.Server{
-			HTTP2: &http.HTTP2Config{
-				MaxConcurrentStreams:          maxVisitorStreams,
-				MaxReadFrameSize:              maxFrame,
-				MaxReceiveBufferPerConnection: upload,
-				MaxReceiveBufferPerStream:     upload,
-			},
-			ReadHeaderTimeout: srv.ReadHeaderTimeout,
-			IdleTimeout:       srv.IdleTimeout,
-			MaxHeaderBytes:    srv.MaxHeaderBytes,
-			ErrorLog:          srv.ErrorLog,
-		}
-		sized.Serve(noListener{}) // sets TLSNextProto, and ends
-		srv.RegisterOnShutdown(func() { sized.Shutdown(context.Background()) })
-		h2 := sized.TLSNextProto["h2"]
-		serve[upload] = func(c *tls.Conn, h http.Handler) { h2(sized, c, h) }
-	}
+	all := &sizedServers{like: srv, by: make(map[int]func(*tls.Conn, http.Handler))}
+	srv.RegisterOnShutdown(all.shutdown)
 	srv.TLSNextProto = map[string]func(*http.Server, *tls.Conn, http.Handler){
-		"h2": func(_ *http.Server, c *tls.Conn, h http.Handler) { serve[s.uploadOf(c)](c, h) },
+		"h2": func(_ *http.Server, c *tls.Conn, h http.Handler) { all.serve(s.uploadOf(c))(c, h) },
+	}
+}
+
+// sizedServers are the servers of HTTP/2. Package net/http has one size of windows for
+// all of a server's connections, so there is one for each size that is needed, which
+// gets the connections from another server.
+type sizedServers struct {
+	like *http.Server // what the others are like
+
+	mu    sync.Mutex
+	by    map[int]func(*tls.Conn, http.Handler)
+	ends  []func() // shut them down
+	ended bool
+}
+
+// serve returns what serves connections with windows of a size.
+func (a *sizedServers) serve(upload int) func(*tls.Conn, http.Handler) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if serve := a.by[upload]; serve != nil {
+		return serve
+	}
+	sized := &http.Server{
+		HTTP2: &http.HTTP2Config{
+			MaxConcurrentStreams:          maxVisitorStreams,
+			MaxReadFrameSize:              maxFrame,
+			MaxReceiveBufferPerConnection: upload,
+			MaxReceiveBufferPerStream:     upload,
+		},
+		ReadHeaderTimeout: a.like.ReadHeaderTimeout,
+		IdleTimeout:       a.like.IdleTimeout,
+		MaxHeaderBytes:    a.like.MaxHeaderBytes,
+		ErrorLog:          a.like.ErrorLog,
+	}
+	sized.Serve(noListener{}) // sets TLSNextProto, and ends
+	end := func() { sized.Shutdown(context.Background()) }
+	if a.ended {
+		end()
+	}
+	a.ends = append(a.ends, end)
+	h2 := sized.TLSNextProto["h2"]
+	a.by[upload] = func(c *tls.Conn, h http.Handler) { h2(sized, c, h) }
+	return a.by[upload]
+}
+
+// shutdown lets the connections end when their requests have.
+func (a *sizedServers) shutdown() {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	a.ended = true
+	for _, end := range a.ends {
+		end()
 	}
 }
 
