@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/tls"
 	"net/http"
+	"sync"
 
 	"golang.org/x/net/http2"
 )
@@ -108,35 +109,69 @@ func (r room) local() *http.HTTP2Config {
 }
 
 // serveHTTP2 lets srv speak HTTP/2 with visitors, with windows as uploadOf has
-// them. Package net/http has one size for all of a server's connections, so there
-// is a server of its own for each size, which gets the connections from srv.
+// them.
 func (s *Site) serveHTTP2(srv *http.Server) {
-	serve := make(map[int]func(*tls.Conn, http.Handler))
-	for upload := largeUpload; upload >= leastUpload; upload /= 2 {
-		sized := &http.Server{
-			HTTP2: &http.HTTP2Config{
-				MaxConcurrentStreams:          maxVisitorStreams,
-				MaxReadFrameSize:              maxFrame,
-				MaxReceiveBufferPerConnection: upload,
-				MaxReceiveBufferPerStream:     upload,
-			},
-			ReadHeaderTimeout: srv.ReadHeaderTimeout,
-			IdleTimeout:       srv.IdleTimeout,
-			MaxHeaderBytes:    srv.MaxHeaderBytes,
-			ErrorLog:          srv.ErrorLog,
-		}
-		h2 := new(http2.Server)                                  //nolint:staticcheck // package net/http takes no connection above TLS
-		if err := http2.ConfigureServer(sized, h2); err != nil { //nolint:staticcheck // likewise
-			panic(err) // only for a TLSConfig, of which there is none
-		}
-		srv.RegisterOnShutdown(func() { sized.Shutdown(context.Background()) })
-		serve[upload] = func(c *tls.Conn, h http.Handler) {
-			//nolint:staticcheck // likewise
-			h2.ServeConn(newH2Conn(c), &http2.ServeConnOpts{Context: contextOf(h), Handler: h, BaseConfig: sized})
-		}
-	}
+	all := &sizedServers{like: srv, by: make(map[int]func(*tls.Conn, http.Handler))}
+	srv.RegisterOnShutdown(all.shutdown)
 	srv.TLSNextProto = map[string]func(*http.Server, *tls.Conn, http.Handler){
-		"h2": func(_ *http.Server, c *tls.Conn, h http.Handler) { serve[s.uploadOf(c)](c, h) },
+		"h2": func(_ *http.Server, c *tls.Conn, h http.Handler) { all.serve(s.uploadOf(c))(c, h) },
+	}
+}
+
+// sizedServers are the servers of HTTP/2. A server has one size of windows for
+// all of its connections, so there is one for each size that is needed, which
+// gets the connections from another server.
+type sizedServers struct {
+	like *http.Server // what the others are like
+
+	mu    sync.Mutex
+	by    map[int]func(*tls.Conn, http.Handler)
+	ends  []func() // shut them down
+	ended bool
+}
+
+// serve returns what serves connections with windows of a size.
+func (a *sizedServers) serve(upload int) func(*tls.Conn, http.Handler) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if serve := a.by[upload]; serve != nil {
+		return serve
+	}
+	sized := &http.Server{
+		HTTP2: &http.HTTP2Config{
+			MaxConcurrentStreams:          maxVisitorStreams,
+			MaxReadFrameSize:              maxFrame,
+			MaxReceiveBufferPerConnection: upload,
+			MaxReceiveBufferPerStream:     upload,
+		},
+		ReadHeaderTimeout: a.like.ReadHeaderTimeout,
+		IdleTimeout:       a.like.IdleTimeout,
+		MaxHeaderBytes:    a.like.MaxHeaderBytes,
+		ErrorLog:          a.like.ErrorLog,
+	}
+	h2 := new(http2.Server)                                  //nolint:staticcheck // package net/http takes no connection above TLS
+	if err := http2.ConfigureServer(sized, h2); err != nil { //nolint:staticcheck // likewise
+		panic(err) // only for a TLSConfig, of which there is none
+	}
+	end := func() { sized.Shutdown(context.Background()) }
+	if a.ended {
+		end()
+	}
+	a.ends = append(a.ends, end)
+	a.by[upload] = func(c *tls.Conn, h http.Handler) {
+		//nolint:staticcheck // likewise
+		h2.ServeConn(newH2Conn(c), &http2.ServeConnOpts{Context: contextOf(h), Handler: h, BaseConfig: sized})
+	}
+	return a.by[upload]
+}
+
+// shutdown lets the connections end when their requests have.
+func (a *sizedServers) shutdown() {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	a.ended = true
+	for _, end := range a.ends {
+		end()
 	}
 }
 
