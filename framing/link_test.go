@@ -52,7 +52,7 @@ func TestHelloAndWelcomeArrive(t *testing.T) {
 	a, b := memconn.Pipe(0)
 	sent := framing.Hello{Minor: framing.Minor, Capabilities: 1<<31 | 1, Key: randomBytes(32), Signature: randomBytes(64),
 		Run: framing.Run{Number: 1<<63 + 1, ID: [16]byte(randomBytes(16))}, Agent: "keystay-remote/1"}
-	answer := framing.Welcome{Minor: framing.Minor, Capabilities: 7, PublicPort: 8443, Agent: strings.Repeat("a", 255)}
+	answer := framing.Welcome{Minor: framing.Minor, Capabilities: 7, PublicPort: 8443, Agent: strings.Repeat("a", 255), Names: framing.MaxNames}
 	done := make(chan error, 1)
 	go func() {
 		l, h, err := framing.Server(t.Context(), a)

@@ -148,5 +148,8 @@ func (s *service) serve(x *exchange) {
 		r.Body = body
 	}
 	s.proxy.ServeHTTP(x, r)
+	if x.tunnel != nil && x.tunnel.cut.Load() {
+		panic(http.ErrAbortHandler) // resets the stream
+	}
 	s.doubt(x)
 }
