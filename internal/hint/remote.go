@@ -379,12 +379,12 @@ var (
 	GateNotHash = &Advice{
 		Shown: "line …: …, and only hashes of bcrypt are taken",
 		Means: "of the passwords of a gate; also `the hash of … is not whole`, and one whose cost is too high",
-		Do:    []string{"htpasswd -nB -C 10 USER asks for a password and prints the line for it"},
+		Do:    []string{"remote password USER asks for the password and prints the line for it, and so does htpasswd -nB -C 10 USER"},
 	}
 	GateNoUsers = &Advice{
 		Shown: "no user with a password",
 		Means: "in the file of a gate's passwords",
-		Do:    []string{"htpasswd -nB -C 10 NAME asks for a password and prints the line for it"},
+		Do:    []string{"remote password NAME asks for a password and prints the line for it"},
 	}
 	ShareNoName = &Advice{
 		Shown: "no name given, and none was served from …",
