@@ -41,6 +41,10 @@ type Handler struct {
 	// Release takes a name back from the identity, as Claim gives it. A
 	// *NotReleased goes back as it is, any other error as one for now.
 	Release func(ctx context.Context, name string) error
+	// Unclaim takes a name off the link: no visitor of it is to be sent here any
+	// more. The identity keeps it. It must not block for long; only a relay's link
+	// calls it.
+	Unclaim func(name string)
 	// Order begins or ends a run's turn to order a certificate for a name, and
 	// reports whether it may begin; only a relay's link calls it.
 	Order func(name string, begins bool) bool
@@ -120,6 +124,7 @@ func newLink(conn net.Conn, isRelay bool) *Link {
 		l.streams.accepted = make(chan *Stream, acceptBacklog)
 		l.streams.goodbye.drained = make(chan struct{})
 		l.lanes.asking = make(chan struct{}, 1)
+		l.asks.places = make(chan struct{}, maxOwnAsked)
 	}
 	return l
 }
@@ -141,7 +146,7 @@ func Client(ctx context.Context, conn net.Conn, h Hello, handler Handler) (*Link
 		conn.Close()
 		return nil, Welcome{}, err
 	}
-	l.peerMinor = w.Minor
+	l.peerMinor, l.asks.most = w.Minor, int(w.Names)
 	l.lanes.agreed = h.Capabilities&w.Capabilities&CapabilityLanes != 0
 	l.start()
 	return l, w, nil
@@ -215,7 +220,7 @@ func (l *Link) readHello() (Hello, error) {
 func (l *Link) Welcome(w Welcome, handler Handler) error {
 	l.handler = handler
 	l.pool.memory = handler.Memory
-	w.Minor = Minor
+	w.Minor, w.Names = Minor, MaxNames
 	l.lanes.agreed = l.peerCaps&w.Capabilities&CapabilityLanes != 0
 	if err := l.sender.write(w.record()); err != nil {
 		return err
