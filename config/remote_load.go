@@ -66,7 +66,7 @@ func RemoteFlags(fs *pflag.FlagSet) { register(fs, RemoteKeys()) }
 // token. A configuration that is wrong gives [Errors].
 func LoadRemote(fs *pflag.FlagSet, args []string) (*Remote, []Warning, error) {
 	keys := RemoteKeys()
-	errs := append(repeated(fs, keys), unknownVariables(remotePrefix, keys)...)
+	errs := append(repeated(fs, keys), unknownVariables(remotePrefix, slices.Concat(keys, passphraseKeys()))...)
 	told := len(errs)
 	errs = append(errs, arguments(fs, args)...)
 	switch { // what is told already

@@ -8,22 +8,22 @@ var (
 		Do:    []string{"name the state directory that the names are served from: --state-dir DIR"},
 	}
 	IdentityThere = &Advice{
-		Shown: "… has an identity already: nothing was imported",
+		Shown: "…: … has an identity already: nothing was imported",
 		Means: "exit code 2",
 		Do:    []string{"import into another directory: --state-dir DIR", "or put what is there aside, where it is kept: --replace"},
 	}
 	ImportInUse = &Advice{
-		Shown: "… is served from … now: nothing was imported",
+		Shown: "…: … is served from … now: nothing was imported",
 		Means: "by another process on this device",
 		Do:    []string{"stop that process first"},
 	}
 	NotAnExport = &Advice{
-		Shown: "… is no export of an identity: …",
+		Shown: "…: it is no export of an identity: …",
 		Means: "or it is damaged, or too large; exit code 2",
 		Do:    []string{"give the file that was made by: remote identity export FILE"},
 	}
 	ExportPassphrase = &Advice{
-		Shown: "the passphrase does not open …",
+		Shown: "…: the passphrase does not open it",
 		Means: "exit code 2",
 		Do:    []string{"give the passphrase that the file was exported with; without it nobody can open the file"},
 	}
