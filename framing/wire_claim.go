@@ -67,7 +67,7 @@ func parseClaim(p []byte, minor uint8) (c Claim, err error) {
 	// The first relays took a CLAIM of minor version 1 without flags, too.
 	if !readStr8(&s, &n) || !readStr16(&s, &t) ||
 		minor >= 1 && !s.ReadUint8(&flags) && minor > 1 || minor >= 2 && !readStr16(&s, &rules) ||
-		minor >= 3 && (!readStr16(&s, &handovers) || !readStr8(&s, &word)) {
+		minor >= 3 && !(readStr16(&s, &handovers) && readStr8(&s, &word)) {
 		return c, protocolErrorf("short CLAIM")
 	}
 	if len(n) > hostname.Max || len(t) > maxToken {

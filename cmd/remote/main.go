@@ -9,6 +9,7 @@ import (
 
 	"keystay/config"
 	"keystay/internal/cli"
+	_ "keystay/internal/xconnect" // visitors open WebSockets over HTTP/2
 )
 
 func main() { os.Exit(cli.Main(command())) }

@@ -105,7 +105,8 @@ var mayImport = map[string][]string{
 	"remote":         {"framing", "acme", "internal"},
 	"remote/publish": {"internal"},
 
-	"remote/publish/raw": {"internal"},
+	"remote/publish/folder": {"internal"},
+	"remote/publish/raw":    {"internal"},
 
 	"framing":  {"internal"},
 	"sni":      {"internal/hostname"},
@@ -133,6 +134,8 @@ var testsMayImport = map[string][]string{
 	"acme":     {"internal/testca"},
 	"docs":     {"config", "internal/hint"}, // pages are made from them
 	"remote":   {"remote/publish"},          // its example
+
+	"remote/publish/folder": {"remote/publish"}, // it stands behind a route
 }
 
 // onlyIn says which rooms alone may import a module from outside. The tests of a

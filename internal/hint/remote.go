@@ -12,7 +12,8 @@ func Remote() []*Advice {
 		ServedHere, ReplicaHere, RemoteState, StateObstacle, BadIdentity, NewIdentity, BadRun, ServedDamaged,
 		NoIdentityHere, IdentityThere, ImportInUse, NotAnExport, ExportPassphrase, ExportExists, NoPassphrase, KeyNamesEnd, TooManyHandovers, HandoversDamaged, KeyNameRuns, HandedOver,
 		ServiceStopped, ServiceNoSocket, ServiceNotSocket, ServiceSocketClosed, ServiceSilent, ServiceUnknownHost,
-		ServiceUntrusted, ServiceHandshake, ServiceIsPlain, ServiceIsTLS, ServiceIsH2C, ServiceIsNotH2C, ServiceOther, ServiceBroken, ServiceLate, ServiceUnwell, TooManyVisitors,
+		ServiceUntrusted, ServiceHandshake, ServiceIsPlain, ServiceIsTLS, ServiceIsH2C, ServiceIsNotH2C, ServiceOther, ServiceBroken, ServiceLate, ServiceUnwell,
+		FolderMissing, FolderIsFile, FolderClosed, FolderFileClosed, FolderLink, TooManyVisitors,
 	}
 }
 

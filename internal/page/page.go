@@ -3,8 +3,6 @@
 package page
 
 import (
-	"crypto/sha256"
-	"encoding/base64"
 	"html/template"
 	"net/http"
 	"strconv"
@@ -68,11 +66,7 @@ var layout = template.Must(template.New("page").Parse(`<!DOCTYPE html>
 `))
 
 // policy lets the browser take the page's own style and nothing else.
-var policy = func() string {
-	sum := sha256.Sum256([]byte(style))
-	return "default-src 'none'; style-src 'sha256-" + base64.StdEncoding.EncodeToString(sum[:]) +
-		"'; base-uri 'none'; form-action 'none'; frame-ancestors 'self'"
-}()
+var policy = Policy(style)
 
 // Write answers r with the page: as HTML where r says that it takes HTML, as
 // browsers do, and as plain text otherwise.

@@ -21,6 +21,7 @@ type exchange struct {
 	visitor *visitorConn  // nil over HTTP/2, and where the listener is not Visitors
 	stream  stream        // below the visitor's TLS; may be nil
 	head    head          // of the request
+	tunnel  *tunnel       // of a WebSocket over HTTP/2, else nil
 	visit   *visit        // that the request is of
 	route   *route        // that it takes, if that leads to a service
 	pool    *pool         // of connections to the service
@@ -249,6 +250,9 @@ func (b *buffers) Put(p []byte) { b.pool.Put((*[bufferSize]byte)(p)) }
 // Hijack implements http.Hijacker, for ReverseProxy's switch of protocols: what
 // the visitor has sent behind its request is not lost.
 func (x *exchange) Hijack() (net.Conn, *bufio.ReadWriter, error) {
+	if x.tunnel != nil {
+		return x.tunnel.open(x.answer.Header)
+	}
 	c, rw, err := http.NewResponseController(x.ResponseWriter).Hijack()
 	if err != nil {
 		return nil, nil, err

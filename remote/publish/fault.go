@@ -49,7 +49,7 @@ func (s *service) fault(err error) *fault {
 		return s.undialled(op)
 	case s.isLate(err):
 		return &fault{text: fmt.Sprintf("its answer has not begun after %v", s.answer), late: true, hints: hint.ServiceLate.With()}
-	case errors.Is(err, errStatus), errors.Is(err, errSwitch):
+	case errors.Is(err, errStatus), errors.Is(err, errSwitch), errors.Is(err, errAccept):
 		return s.broke(unwrapped(err))
 	}
 	if rule := brokenRule(err); rule != "" {
@@ -68,7 +68,7 @@ func (s *service) fault(err error) *fault {
 func (s *service) isLate(err error) bool {
 	var timeout net.Error
 	var op *net.OpError // of a connection, such as one that has died
-	return s.answer > 0 && errors.As(err, &timeout) && timeout.Timeout() && !errors.As(err, &op) && !errors.Is(err, context.DeadlineExceeded)
+	return s.answer > 0 && errors.As(err, &timeout) && timeout.Timeout() && !errors.As(err, &op)
 }
 
 // middle says why an answer has ended in the middle. C is the connection that it

@@ -46,7 +46,7 @@ func checkField(name string, own func(string) bool) error {
 	case !httpguts.ValidHeaderFieldName(name):
 		return fmt.Errorf("%q is no name of a header", name)
 	case own(http.CanonicalHeaderKey(name)):
-		return fmt.Errorf("the header %s is set by the remote itself", name)
+		return fmt.Errorf("the header %s is set by the remote itself", http.CanonicalHeaderKey(name))
 	}
 	return nil
 }

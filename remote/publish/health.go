@@ -111,7 +111,7 @@ func (h *health) took(ctx context.Context, err error) {
 		}
 		return
 	}
-	if !errors.As(err, &bad) {
+	if !errors.As(err, &bad) && !errors.Is(err, context.DeadlineExceeded) {
 		s.note(ctx, s.fault(err))
 	}
 	if h.failed++; h.failed < h.Failures || h.down.Swap(true) {

@@ -12,7 +12,7 @@ import (
 // within its own host, unless it is there already. What it names as visitors do,
 // renameAnswer has turned into the visitor's host.
 func (r *route) addPrefix(h http.Header, visitors string) {
-	prefix := r.prefix()
+	prefix := r.prefix
 	if prefix == "" {
 		return
 	}
@@ -35,7 +35,7 @@ func (r *route) addPrefix(h http.Header, visitors string) {
 // cutPrefix takes the stripped prefix off the URLs of WebDAV, which servers compare
 // with what they are asked for (RFC 4918, sections 10.3 and 10.4).
 func (r *route) cutPrefix(h http.Header, visitors string) {
-	prefix := r.prefix()
+	prefix := r.prefix
 	if prefix == "" {
 		return
 	}

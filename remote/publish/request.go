@@ -75,8 +75,8 @@ func (t *Target) rewrite(r *httputil.ProxyRequest) {
 	h.Set("X-Forwarded-Host", r.In.Host)
 	h.Set("X-Forwarded-Proto", "https")
 	h.Set("Forwarded", forwarded(visitor, r.In.Host))
-	if prefix := route.prefix(); prefix != "" {
-		h.Set("X-Forwarded-Prefix", prefix)
+	if route.prefix != "" {
+		h.Set("X-Forwarded-Prefix", route.prefix)
 	}
 	if r.In.ContentLength == 0 && len(h["Content-Length"]) > 0 && r.In.Method != http.MethodGet && r.In.Method != http.MethodHead {
 		// These make net/http write the Content-Length: 0.

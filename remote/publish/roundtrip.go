@@ -24,7 +24,7 @@ func (s *service) RoundTrip(proxied *http.Request) (*http.Response, error) {
 	req := s.prepare(proxied)
 	release := keepBody(req, p.visit)
 	defer release()
-	key := transportKey{http1: p.http1.Load() || wantsUpgrade(req), name: s.name.Load()}
+	key := transportKey{http1: p.http1.Load() || wantsUpgrade(req), upgrade: wantsUpgrade(req), name: s.name.Load()}
 	res, err := p.transport(key).RoundTrip(req)
 	next, again := s.next(key, req, res, err)
 	if again && rewind(req) {
@@ -163,6 +163,9 @@ func (s *service) check(req *http.Request, res *http.Response) error {
 		if !wantsUpgrade(req) || !switches(req, res) {
 			return errSwitch
 		}
+		if t := exchangeOf(req).tunnel; t != nil && !t.accepts(res.Header) {
+			return errAccept
+		}
 	case code < 200 || code > 999: // others below 200 are not the last answer
 		return errStatus
 	}
@@ -171,5 +174,6 @@ func (s *service) check(req *http.Request, res *http.Response) error {
 
 var (
 	errStatus = errors.New("the status code of its answer is outside 100 to 999")
+	errAccept = errors.New("its Sec-WebSocket-Accept does not fit the key (RFC 6455, section 4.2.2)")
 	errSwitch = errors.New("it switches to a protocol that was not asked for")
 )

@@ -70,6 +70,7 @@ type route struct {
 	service *service // of Target
 	health  *health  // nil without checks
 	depth   int      // segments of Path, for Strip
+	prefix  string   // what Strip takes off, as X-Forwarded-Prefix has it; empty for nothing
 }
 
 // has reports whether a path of urlpath.Clean is the route's.
@@ -97,15 +98,6 @@ func (r *route) strip(path string) string {
 	return path
 }
 
-// prefix is what strip takes off, as X-Forwarded-Prefix has it: without a slash at
-// the end, and empty for none.
-func (r *route) prefix() string {
-	if !r.Strip {
-		return ""
-	}
-	return strings.TrimSuffix(r.Path, "/")
-}
-
 // A table is the routes of a site at a time.
 type table struct {
 	routes []*route     // the longest path first
@@ -119,6 +111,9 @@ func newTable(c SiteConfig, old *table, serviceOf func(*Route) *service) *table 
 	t := new(table)
 	for _, r := range c.Routes {
 		in := &route{Route: r, depth: strings.Count(r.Path, "/") - 1}
+		if r.Strip {
+			in.prefix = escapeOthers(strings.TrimSuffix(r.Path, "/"))
+		}
 		if r.Target != nil {
 			in.service = serviceOf(&r)
 		}

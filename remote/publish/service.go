@@ -85,6 +85,9 @@ func (s *service) transport(k transportKey, r room, dial func(context.Context) (
 		DisableCompression:    true, // what the visitor asked for is what it gets
 		HTTP2:                 r.local(),
 	}
+	if k.upgrade {
+		tr.MaxConnsPerHost = 0 // a visitor's connection is one itself, or has maxTunnels
+	}
 	switch {
 	case s.H2C:
 		tr.Protocols.SetUnencryptedHTTP2(true)

@@ -173,7 +173,12 @@ func (s *Site) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		x.refuseRest(malformed("HTTP/1.0 has no Transfer-Encoding."))
 		return
 	}
-	if no := refusal(r, s.domain); no != nil {
+	no := x.openTunnel()
+	defer x.closeTunnel()
+	if no == nil {
+		no = refusal(r, s.domain)
+	}
+	if no != nil {
 		if no.Status == http.StatusMethodNotAllowed {
 			w.Header().Set("Allow", "GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS") // RFC 9110, section 15.5.6
 		}
@@ -191,7 +196,7 @@ func (s *Site) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		t.serve(x)
 		return
 	}
-	t.gated.ServeHTTP(w, r.WithContext(context.WithValue(r.Context(), exchangeKey{}, x)))
+	t.gated.ServeHTTP(x.ResponseWriter, r.WithContext(context.WithValue(r.Context(), exchangeKey{}, x)))
 }
 
 // admitted takes a request that the gate has let through.

@@ -44,6 +44,7 @@ type visit struct {
 	heads   atomic.Int64  // bytes of large heads, see headsVisit
 	kept    atomic.Int64  // bytes of bodies that are kept, see keptVisit
 	locals  *budget.Share // of budgets.locals
+	tunnels atomic.Int32  // see maxTunnels
 	one     atomic.Bool   // there is a connection to a service that has no part of that
 
 	mu       sync.Mutex
@@ -72,8 +73,9 @@ type pool struct {
 
 // A transportKey says what the connections of a transport have in common.
 type transportKey struct {
-	http1 bool
-	name  int32 // of service.names
+	http1   bool
+	upgrade bool  // the requests may become something else, as WebSockets
+	name    int32 // of service.names
 }
 
 func (s *Site) newVisit() *visit {

@@ -1,0 +1,19 @@
+package page
+
+import (
+	"crypto/sha256"
+	"encoding/base64"
+)
+
+// Style is the look that all pages for visitors have. A page with more to show puts
+// rules of its own behind it.
+const Style = style
+
+// Policy returns the Content-Security-Policy of a page with one style element, of
+// which this is all: the browser loads nothing and runs nothing, and no other site
+// shows the page in a frame.
+func Policy(style string) string {
+	sum := sha256.Sum256([]byte(style))
+	return "default-src 'none'; style-src 'sha256-" + base64.StdEncoding.EncodeToString(sum[:]) +
+		"'; base-uri 'none'; form-action 'none'; frame-ancestors 'self'"
+}
