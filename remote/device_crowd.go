@@ -28,11 +28,11 @@ func maxVisitors(configured int, memory int64) int {
 // isFull refuses a visitor if there are as many as there may be. Those who are
 // there stay, and the log says so, as of an outage: once, and then ever more
 // rarely. A certificate's validation by http-01 is no visitor.
-func (d *device) isFull(h framing.Header) bool {
+func (d *Device) isFull(h framing.Header) bool {
 	if h.Kind != framing.KindTLS {
 		return false
 	}
-	if d.visitors() <= d.most { // with this one
+	if d.Visitors() <= d.most { // with this one
 		if lasted := d.full.ends(); lasted > 0 {
 			d.log.Info("visitors are taken again", "after", lasted.Round(time.Millisecond))
 		}

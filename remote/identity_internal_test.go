@@ -390,7 +390,7 @@ func TestImportThatBreaksOffIsFinishedOrHasNotBegun(t *testing.T) {
 				t.Fatal(err)
 			}
 		}
-		if _, how, err := s.choose(Config{Domain: "app.relay.test"}); err != nil || len(how.Relays) != 1 { // which a start does first
+		if _, how, err := s.choose(Name{Domain: "app.relay.test"}); err != nil || len(how.Relays) != 1 { // which a start does first
 			t.Errorf("after %d steps: %+v, %v", n, how, err)
 		}
 		now := tree(t, dir)
@@ -540,7 +540,7 @@ func TestNamesMadeFromTheKeyEndWithIt(t *testing.T) {
 	if err != nil || len(info.Names) != 1 || info.Names[0].Name != r.New+".relay.test" || !info.Names[0].FromKey {
 		t.Errorf("%+v, %v", info, err)
 	}
-	name, how, err := s.choose(Config{Service: "http://127.0.0.1:3000"})
+	name, how, err := s.choose(Name{Service: "http://127.0.0.1:3000"})
 	if name != "" || !slices.Equal(how.Relays, []string{"relay.test:8443"}) || err != nil {
 		t.Errorf("the next start serves %q by %+v, %v", name, how, err)
 	}

@@ -24,7 +24,7 @@ func (l *Listener) receive(stream *framing.Stream, left func()) {
 	case kind == framing.KindTLS:
 		l.handshake(tlsInput{stream, left})
 	case kind == framing.KindHTTP01 && l.keeper != nil:
-		l.plain.hand(stream)
+		l.d.orders.plain.hand(stream)
 	default:
 		stream.Refuse()
 	}
@@ -32,7 +32,8 @@ func (l *Listener) receive(stream *framing.Stream, left func()) {
 
 // handshake does the TLS handshake with a visitor, or with the CA.
 func (l *Listener) handshake(stream tlsInput) {
-	config, wanted := l.tls, l.cfg.Rules.Admit(stream.Header().Source.Addr())
+	_, rules := l.currentRules()
+	config, wanted := l.tls.Load(), rules.Admit(stream.Header().Source.Addr())
 	if !wanted {
 		config = l.validationsOnly(stream.Stream)
 	}
@@ -41,7 +42,7 @@ func (l *Listener) handshake(stream tlsInput) {
 	defer cancel()
 	// Not by ctx, which would end the stream in good order: for the visitor the
 	// handshake may be over, and this end the answer.
-	stop := context.AfterFunc(l.d.late, func() { stream.Reset() })
+	stop := context.AfterFunc(l.late, func() { stream.Reset() })
 	defer stop()
 	if err := tc.HandshakeContext(ctx); err != nil {
 		var op *net.OpError
@@ -64,7 +65,7 @@ func (l *Listener) handshake(stream tlsInput) {
 func (l *Listener) hand(c net.Conn, stream *framing.Stream) {
 	select {
 	case l.conns <- c:
-	case <-l.d.late.Done():
+	case <-l.late.Done():
 		stream.Reset()
 	}
 }

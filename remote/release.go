@@ -29,7 +29,7 @@ func Release(ctx context.Context, cfg Config) (relays []string, err error) {
 		return nil, fmt.Errorf("release %s: %w in %s", cfg.Domain, ErrNoIdentity, cfg.StateDir)
 	}
 	cfg.NoLanes = true
-	d, err := openDevice(cfg)
+	d, err := openDevice(cfg.device())
 	if err != nil {
 		return nil, err
 	}
@@ -38,16 +38,17 @@ func Release(ctx context.Context, cfg Config) (relays []string, err error) {
 		d.cutAll()
 		d.wg.Wait()
 	}()
-	name, how, err := d.state.choose(cfg)
+	name, how, err := d.state.choose(cfg.name())
 	if err != nil {
 		return nil, err
 	}
-	if err := d.addWays(how, name); err != nil {
+	to, err := routes(how, name, cfg.RelayAddresses)
+	if err != nil {
 		return nil, err
 	}
 	var errs []error
-	for _, w := range d.ways {
-		relay, err := w.release(ctx, name)
+	for _, r := range to {
+		relay, err := newWay(d, r).release(ctx, name)
 		if err != nil {
 			errs = append(errs, err)
 			continue
