@@ -55,9 +55,4 @@ var (
 		Means: "after `remote identity rotate`, at SIGHUP",
 		Do:    []string{"start remote again: it then serves the name made from the new key"},
 	}
-	HandedOver = &Advice{
-		Shown: "…: this device's key has handed over to another one, …",
-		Means: "exit code 3; the key was rotated, here or on another machine that has it",
-		Do:    []string{"start remote with the state directory that has the new key: remote identity show", "or import it from there: remote identity import FILE --replace", "if you have not rotated it, somebody else has the key: ask the relay's operator"},
-	}
 )
