@@ -201,12 +201,12 @@ func arguments(fs *pflag.FlagSet, args []string) (errs Errors) {
 }
 
 // remoteCommands are the remote's commands.
-var remoteCommands = []string{"check", "completion", "dns", "help", "login", "password", "release", "version"}
+var remoteCommands = []string{"check", "completion", "dns", "help", "identity", "login", "password", "release", "share", "version"}
 
 // isCommand reports whether a word is a command of other programs that is put
 // before the local service, as in "ngrok http 3000".
 func isCommand(word string) bool {
-	return slices.Contains([]string{"http", "https", "tcp", "tls", "start", "serve", "share", "tunnel", "expose", "publish", "up", "run"}, word)
+	return slices.Contains([]string{"http", "https", "tcp", "tls", "start", "serve", "tunnel", "expose", "publish", "up", "run"}, word)
 }
 
 // flag parses a switch.

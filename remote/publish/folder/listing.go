@@ -85,7 +85,7 @@ func (v *view) list(w http.ResponseWriter, r *http.Request, top bool, e entry) e
 	h := w.Header()
 	h.Set("Content-Type", "text/html; charset=utf-8")
 	h.Set("Content-Length", strconv.Itoa(b.Len()))
-	h.Set("Content-Security-Policy", page.Policy(listingStyle))
+	h.Set("Content-Security-Policy", page.Policy(listingStyle)+"; form-action 'none'")
 	h.Set("X-Content-Type-Options", "nosniff")
 	h.Set("Cache-Control", "no-cache")
 	_, _ = io.WriteString(w, b.String()) // a visitor who has gone gets no page
