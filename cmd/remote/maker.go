@@ -2,7 +2,6 @@ package main
 
 import (
 	"crypto/x509"
-	"errors"
 	"fmt"
 	"log/slog"
 	"net/http"
@@ -11,6 +10,7 @@ import (
 	"keystay/config"
 	"keystay/remote/publish"
 	"keystay/remote/publish/folder"
+	"keystay/remote/publish/gate"
 	"keystay/remote/publish/raw"
 )
 
@@ -22,7 +22,8 @@ type maker struct {
 	private bool // services are told private addresses too
 	budgets *publish.Budgets
 
-	stateDir string // where gates keep what they keep; empty is nowhere
+	stateDir string      // where gates keep what they keep; empty is nowhere
+	store    *gate.Store // made when there is a gate
 
 	targets map[string]*publish.Target
 	folders map[string]*folder.Folder
@@ -84,8 +85,12 @@ func (m *maker) front(s config.Service, name string) (f *front, err error) {
 		}
 		f.site.Routes = append(f.site.Routes, route)
 	}
-	if len(s.Gates) > 0 {
-		return nil, errors.New("gates are not supported yet")
+	g, err := m.gate(s, name)
+	if err != nil {
+		return nil, err
+	}
+	if g != nil {
+		f.site.Gate, f.clientCAs = g.Wrap, g.ClientCAs()
 	}
 	return f, f.site.Check()
 }
