@@ -224,11 +224,8 @@ func (p *process) serve() error {
 		case <-p.drain.Done():
 			return nil
 		case <-late:
-			p.mu.Lock()
-			missing := p.missing()
-			p.mu.Unlock()
-			if len(missing) > 0 {
-				return fmt.Errorf("%s: no answer after %v: %w", strings.Join(missing, ", "), wait, context.DeadlineExceeded)
+			if err := p.tooLate(wait); err != nil {
+				return err
 			}
 		case pub := <-p.ended:
 			err := finalError(pub.err, p.now().Token != "")
@@ -269,15 +266,34 @@ func (p *process) remove(pub *published) int {
 	return len(p.names)
 }
 
-// missing returns the names that do not answer yet. The caller has locked p.
-func (p *process) missing() (names []string) {
+// missing returns the names that do not answer yet, in order. The caller has locked p.
+func (p *process) missing() (all []*published) {
 	for _, pub := range p.names {
 		if !pub.up.Load() {
-			names = append(names, pub.ln.Domain())
+			all = append(all, pub)
 		}
 	}
-	slices.Sort(names)
-	return names
+	slices.SortFunc(all, func(a, b *published) int { return strings.Compare(a.ln.Domain(), b.ln.Domain()) })
+	return all
+}
+
+// tooLate says which names do not answer after that time, and why.
+func (p *process) tooLate(wait time.Duration) error {
+	p.mu.Lock()
+	missing := p.missing()
+	p.mu.Unlock()
+	over, cancel := context.WithTimeout(context.Background(), 0)
+	defer cancel()
+	var errs []error
+	for _, pub := range missing {
+		if err := pub.ln.Wait(over); err != nil {
+			errs = append(errs, fmt.Errorf("%s does not answer after %v: %w", pub.ln.Domain(), wait, err))
+		}
+	}
+	if len(errs) == 1 {
+		return finalError(errs[0], p.now().Token != "")
+	}
+	return errors.Join(errs...)
 }
 
 // now returns the configuration in effect.

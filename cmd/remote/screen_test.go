@@ -125,3 +125,21 @@ func TestOneLineForPrograms(t *testing.T) {
 		t.Errorf("%q, %v", b, err)
 	}
 }
+
+// The screen of several names has each with its target, the certificate that ends first,
+// and which services cannot be reached.
+func TestScreenOfSeveralNames(t *testing.T) {
+	first, second := aStart(false), aStart(false)
+	second.url, second.local, second.service = "https://abc.relay.net", "http://127.0.0.1:4000", errors.New("connection refused")
+	second.cert = &x509.Certificate{Issuer: second.cert.Issuer, NotAfter: time.Date(2027, 1, 3, 12, 0, 0, 0, time.UTC)}
+	var b bytes.Buffer
+	screen(&b, 1000, []start{first, second})
+	for _, want := range []string{
+		"https://xyz.relay.net -> http://127.0.0.1:3000\n", "https://abc.relay.net -> http://127.0.0.1:4000\n",
+		"2 of them; the first is valid until 3 January 2027", "cannot be reached yet: http://127.0.0.1:4000: connection refused",
+	} {
+		if strings.Count(b.String(), want) != 1 {
+			t.Errorf("it does not say %q:\n%s", want, b.String())
+		}
+	}
+}
