@@ -107,6 +107,7 @@ var mayImport = map[string][]string{
 
 	"remote/publish/folder": {"internal"},
 	"remote/publish/raw":    {"internal"},
+	"remote/publish/gate": {"remote/publish", "internal"},
 
 	"framing":  {"internal"},
 	"sni":      {"internal/hostname"},
@@ -150,6 +151,8 @@ var onlyIn = map[string]string{
 	"github.com/inetaf/tcpproxy":       "relay",
 	"go.etcd.io/bbolt":                 "relay/names",
 	"github.com/miekg/dns":             "internal/domainproof",
+	"github.com/coreos/go-oidc":        "remote/publish/gate",
+	"golang.org/x/oauth2":              "remote/publish/gate",
 	"go.mau.fi/util":                   "relay/names",
 }
 
