@@ -4,8 +4,10 @@ import (
 	"net/http"
 	"net/netip"
 	"net/url"
+	"os"
 	"path/filepath"
 	"reflect"
+	"regexp"
 	"strings"
 	"testing"
 	"time"
@@ -106,6 +108,8 @@ func TestWrongServicesSayWhatAPersonReads(t *testing.T) {
 	tests := []struct{ name, file, want string }{
 		{"nothing in it", "relay: relay.test\nservices: []\n",
 			"remote.yaml:2: services: empty: there is nothing to publish\nhint: services: [{local: 3000}]"},
+		{"no services", "relay: relay.test\n",
+			"remote.yaml: services: missing: there is nothing to publish\nhint: services: [{local: 3000}], or --local"},
 		{"an empty file", "# nothing\n",
 			"remote.yaml: the file is empty\nhint: start from the commented deploy/remote.yaml; the one key that it must have is services"},
 		{"misspelt", "services:\n  - domian: a.relay.test\n    local: 3000\n",
@@ -171,7 +175,7 @@ func TestWrongServicesSayWhatAPersonReads(t *testing.T) {
 			"remote.yaml:5: services[0].gates[1]: there is a gate for \"/\" already\nhint: put both into one, or give them other paths"},
 		{"a plain password", "services:\n  - local: 3000\n    gate: {passwords: \"me:hunter2\"}\n",
 			"remote.yaml:3: services[0].gate.passwords: behind the user \"me\" stands no bcrypt hash: plain passwords are not taken\nhint: remote password me asks for the password and prints what to write here"},
-		{"a provider in the open", "services:\n  - local: 3000\n    gate: {oidc: {issuer: \"http://id.test\", client_id: c}}\n",
+		{"a provider in the open", "services:\n  - local: 3000\n    gate: {oidc: {issuer: \"http://id.test\", client_id: c, emails: \"*\"}}\n",
 			"remote.yaml:3: services[0].gate.oidc.issuer: \"http://id.test\" is no https:// URL\nhint: as in https://accounts.example.com"},
 		{"the Host as a header", "services:\n  - local: 3000\n    headers: {request: {set: {host: x, \"a b\": c, Te: x}}}\n",
 			"remote.yaml:3: services[0].headers.request.set.host: the Host is not changed here\nhint: host_header: target, or a name\n" +
@@ -268,5 +272,73 @@ func TestFlagsMakeServices(t *testing.T) {
 	r, _, err := loadRemote(t, "3000", "--auth", "me:"+hash, "--auth", "you:"+hash, "--auth-file", "/dev/null")
 	if err != nil || len(r.Services[0].Gates) != 1 || len(r.Services[0].Gates[0].Passwords) != 2 || r.Services[0].Gates[0].PasswordFile != "/dev/null" {
 		t.Errorf("a gate of flags: %+v, %v", r, err)
+	}
+}
+
+// Who comes from localtunnel gets what is meant.
+func TestFlagsOfLTMeanOurs(t *testing.T) {
+	inFolder(t, nil)
+	r, _, err := loadRemote(t, "-p", "3000", "-s", "myapp", "--host", "https://relay.net")
+	if err != nil || r.Services[0].Domains[0] != "myapp.relay.net" || r.Relays[0] != "relay.net" || r.Services[0].Routes[0].Local.String() != "http://127.0.0.1:3000" {
+		t.Errorf("%+v, %v", r, err)
+	}
+	if r, _, err = loadRemote(t, "--port", "3000", "--host", "http://relay.net:8443/"); err != nil || r.Relays[0] != "relay.net:8443" || len(r.Services[0].Domains) != 0 {
+		t.Errorf("%+v, %v", r, err)
+	}
+	_, _, err = loadRemote(t, "-s", "myapp", "-p", "3000")
+	wantText(t, err, "--domain: \"myapp\" has no dot\nhint: the whole name, as in myapp.relay.net")
+	_, _, err = loadRemote(t, "-p", "3000", "--local", "4000")
+	wantText(t, err, "--local: the same is said with a flag of lt too\nhint: say it with --local alone")
+}
+
+// The file that people copy must load, show the defaults and mention every key.
+func TestDeployedRemoteFileMentionsEveryKey(t *testing.T) {
+	path, err := filepath.Abs("../deploy/remote.yaml")
+	if err != nil {
+		t.Fatal(err)
+	}
+	inFolder(t, nil)
+	got, _, err := loadRemote(t, "--config", path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	want, _, err := loadRemote(t, "3000")
+	if err != nil {
+		t.Fatal(err)
+	}
+	want.LogAsked = true
+	if !reflect.DeepEqual(got, want) {
+		t.Errorf("the file gives %+v\nthe defaults are %+v", got, want)
+	}
+	text, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, k := range config.RemoteKeys() {
+		word := k.Name[strings.LastIndex(k.Name, ".")+1:]
+		if k.Name != "config" && !regexp.MustCompile(`\b`+word+`\b`).Match(text) {
+			t.Errorf("the file does not show %s", k.Name)
+		}
+	}
+}
+
+// The example of the guide loads.
+func TestExampleOfTheGuideLoads(t *testing.T) {
+	guide, err := os.ReadFile("../docs/running-a-remote.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, rest, ok := strings.Cut(string(guide), "<!-- remote.yaml -->\n\n")
+	example, _, ok2 := strings.Cut(rest, "\n<!-- end -->")
+	if !ok || !ok2 {
+		t.Fatal("the guide has no example")
+	}
+	inFolder(t, map[string]string{"remote.yaml": regexp.MustCompile(`(?m)^    `).ReplaceAllString(example, ""), "users.htpasswd": "me:" + hash + "\n"})
+	if err := os.Mkdir("public", 0o700); err != nil {
+		t.Fatal(err)
+	}
+	r, _, err := loadRemote(t, "--config", "remote.yaml")
+	if err != nil || len(r.Services) != 4 {
+		t.Errorf("%+v, %v", r, err)
 	}
 }

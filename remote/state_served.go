@@ -34,6 +34,8 @@ type served struct {
 	// Named says that the owner named these relays, and that none was found by
 	// climbing.
 	Named bool `json:"named"`
+	// Word is what a name made from the device's key is made of, too.
+	Word string `json:"word,omitempty"`
 	// Made says that the name was made from the device's key. It is made again
 	// at each start, since the key may be another one by then.
 	Made bool `json:"made"`
@@ -133,13 +135,17 @@ func (s *state) forget(name string) error {
 // remembered counts only where cfg says nothing. Where it is damaged, a name that
 // is given is looked for as if it were new, and the owner hears of it; without one
 // it is an error, since another name could be taken for the last.
-func (s *state) choose(cfg Config) (name string, how served, err error) {
+func (s *state) choose(cfg Name) (name string, how served, err error) {
 	if err := s.recoverImport(); err != nil {
 		return "", how, err
 	}
 	name = cfg.Domain
 	if len(cfg.Relays) > 0 {
-		return name, served{Relays: cfg.Relays, Named: true}, nil
+		how = served{Relays: cfg.Relays, Named: true}
+		if name == "" {
+			how.Word = cfg.Word
+		}
+		return name, how, nil
 	}
 	if name == "" {
 		if name, err = s.lastName(cfg.Service); err != nil {
@@ -151,7 +157,7 @@ func (s *state) choose(cfg Config) (name string, how served, err error) {
 		if relay == "" {
 			return "", how, ErrNoRelay
 		}
-		return "", served{Relays: []string{relay}}, nil
+		return "", served{Relays: []string{relay}, Word: cfg.Word}, nil
 	}
 	how, err = s.served(name)
 	var damaged *DamagedError
@@ -163,6 +169,9 @@ func (s *state) choose(cfg Config) (name string, how served, err error) {
 	}
 	if cfg.Domain == "" && how.Made {
 		name = ""
+	}
+	if cfg.Domain == "" && cfg.Word != "" { // the relay of the last name, whatever that was
+		name, how.Word = "", cfg.Word
 	}
 	return name, how, nil
 }

@@ -10,7 +10,7 @@ func Remote() []*Advice {
 		ProofFails, OtherVersion,
 		NameTaken, NotBelow, TokenWanted, TokenWrong, TokenWithheld, NoNewNames, NoMoreNames, RelayUndecided, Banned, Replaced, Released, NoRelease, NotHeld, NoIdentity, BadToken, TokenArgument, CertificateWaits, RulesUnkept, RecordsMissing, NoDNSServers, DNSFails,
 		ServedHere, ReplicaHere, RemoteState, StateObstacle, BadIdentity, NewIdentity, BadRun, ServedDamaged,
-		NoIdentityHere, IdentityThere, ImportInUse, NotAnExport, ExportPassphrase, ExportExists, NoPassphrase, KeyNamesEnd, TooManyHandovers, HandoversDamaged, KeyNameRuns, HandedOver,
+		NoIdentityHere, IdentityThere, ImportInUse, NotAnExport, ExportPassphrase, ExportExists, NoPassphrase, KeyNamesEnd, TooManyHandovers, HandoversDamaged, KeyNameRuns,
 		ServiceStopped, ServiceNoSocket, ServiceNotSocket, ServiceSocketClosed, ServiceSilent, ServiceUnknownHost,
 		ServiceUntrusted, ServiceHandshake, ServiceIsPlain, ServiceIsTLS, ServiceIsH2C, ServiceIsNotH2C, ServiceOther, ServiceBroken, ServiceLate, ServiceUnwell,
 		FolderMissing, FolderIsFile, FolderClosed, FolderFileClosed, FolderLink, TooManyVisitors,

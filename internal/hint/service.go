@@ -41,7 +41,7 @@ var (
 	}
 	ServiceIsPlain = &Advice{
 		Shown: "the local service does not answer: it does not speak TLS there",
-		Do:    []string{"it may speak plain HTTP: --local http://HOST"},
+		Do:    []string{"it may speak plain HTTP: --local http://HOST", "or something else without TLS: --local tcp://HOST"},
 	}
 	ServiceIsTLS = &Advice{
 		Shown: "the local service gives a broken answer: it speaks TLS there",

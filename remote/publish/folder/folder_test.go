@@ -167,24 +167,6 @@ func TestFolderThatGoesAwayAndComesBack(t *testing.T) {
 	}
 }
 
-// What this program may not read gets 403, and the log says why.
-func TestFileThatMayNotBeReadGets403(t *testing.T) {
-	if os.Getuid() <= 0 {
-		t.Skip("root, and Windows, may read everything")
-	}
-	var log logbook
-	f, dir := site(t, folder.Options{Logger: log.logger()}, map[string]string{"a.txt": secret})
-	os.Chmod(filepath.Join(dir, "a.txt"), 0)
-	if res := get(f, "/a.txt"); res.StatusCode != 403 || !strings.Contains(log.String(), "cannot be read") {
-		t.Errorf("%s: %s", res.Status, log.String())
-	}
-	os.Chmod(dir, 0)
-	defer os.Chmod(dir, 0o755)
-	if err := f.Check(t.Context()); err == nil || err.Error() != "permission denied" {
-		t.Errorf("Check: %v", err)
-	}
-}
-
 // The pages are those of all of keystay: HTML for browsers, text for programs, and
 // silent about where the folder is.
 func TestPagesAreQuietAboutTheInside(t *testing.T) {

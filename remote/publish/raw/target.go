@@ -86,12 +86,9 @@ type Target struct {
 
 // String is the target as --local has it.
 func (t *Target) String() string {
-	scheme, address := "tcp://", ""
+	scheme, address := "tcp://", t.host()
 	if t.TLS {
 		scheme = "tls://"
-	}
-	if len(t.Addresses) > 0 {
-		address = t.Addresses[0]
 	}
 	if t.Network == "unix" {
 		address = "unix:" + address
