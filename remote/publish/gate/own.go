@@ -160,7 +160,7 @@ var wrongForm = page.Page{
 
 // begin gives a browser the cookie of a session.
 func (r *rule) begin(w http.ResponseWriter, s *session) {
-	r.gate.log.Info("signed in", "name", r.gate.name, "by", s.By, "user", s.User.Name)
+	r.gate.log.Info("a visitor has signed in", "name", r.gate.name, "by", s.By)
 	setCookie(w.Header(), r.cookieName(), r.cookie(s), int(s.left()/time.Second))
 }
 
