@@ -16,14 +16,18 @@ const (
 	List               // a list of texts; with commas in flags and variables
 	Switch             // "true" or "false"
 	Table              // a list of maps, which only a file can hold
-	Number             // a whole number
+	Number             // a whole number, or a text
+	Lines              // a list of texts that may have commas; a variable holds one
+	Texts              // a List for which the file may have one text
+	Pairs              // a map of texts by names of any kind, which only a file can hold
 )
 
 // A Key describes one thing that can be set. Flags, variables, defaults, help
 // and reference pages are all made from these descriptions.
 type Key struct {
 	// Name is the key's path, as in "log.level". For the members of a list of
-	// maps it goes through "[]", as in "tokens[].names".
+	// maps it goes through "[]", as in "tokens[].names", as often as such lists
+	// are in each other.
 	Name string
 
 	// Kind is what the key holds.
@@ -69,21 +73,35 @@ func Reference(keys []Key) string {
 
 // value is the default in the form viper hands on.
 func (k Key) value() any {
-	if k.Kind == List {
+	if k.isList() {
 		return splitList(k.Default)
 	}
 	return k.Default
 }
 
+func (k Key) isList() bool { return k.Kind == List || k.Kind == Lines || k.Kind == Texts }
+
 // withEnv fills in the variables: prefix and the name in capitals, dots and
-// dashes as underscores. Members of lists of maps have none.
+// dashes as underscores. Members of lists of maps have one where they have a flag.
 func withEnv(prefix string, keys []Key) []Key {
 	for i, k := range keys {
-		if k.Kind != Table && !strings.Contains(k.Name, "[]") {
-			keys[i].Env = prefix + strings.ToUpper(strings.NewReplacer(".", "_", "-", "_").Replace(k.Name))
+		if k.Kind != Table && (k.Flag != "" || !k.isMember()) {
+			keys[i].Env = prefix + strings.ToUpper(strings.NewReplacer(".", "_", "-", "_").Replace(k.outside()))
 		}
 	}
 	return keys
+}
+
+// isMember reports whether the key is one of a list of maps.
+func (k Key) isMember() bool { return strings.Contains(k.Name, "[]") }
+
+// outside is the key's name where it is not in a file: that of a member of a list of
+// maps is its flag's.
+func (k Key) outside() string {
+	if k.isMember() {
+		return k.Flag
+	}
+	return k.Name
 }
 
 // register adds a flag for each key that has one.
@@ -93,7 +111,9 @@ func register(fs *pflag.FlagSet, keys []Key) {
 		case k.Flag == "":
 		case k.Kind == Switch:
 			fs.Bool(k.Flag, k.Default == "true", k.Help)
-		case k.Kind == List:
+		case k.Kind == Lines:
+			fs.StringArray(k.Flag, nil, k.Help)
+		case k.isList():
 			fs.StringSlice(k.Flag, splitList(k.Default), k.Help)
 		default:
 			fs.Var(&textFlag{value: k.Default}, k.Flag, k.Help)

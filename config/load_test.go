@@ -255,7 +255,6 @@ func TestKeysMatchStructs(t *testing.T) {
 		extra []string // keys that are not decoded as they stand
 	}{
 		{reflect.TypeFor[config.Relay](), config.RelayKeys(), []string{"config", "drain_timeout", "takeover_drain", "memory", "names.expire_unused", "names.certificates_per_week", "names.custom_domains", "names.webhook.remember"}},
-		{reflect.TypeFor[config.Remote](), config.RemoteKeys(), []string{"local", "wait", "replica", "drain-timeout", "trust-private-addresses", "allow", "deny"}},
 	}
 	for _, tt := range tests {
 		fields := map[string]bool{}
@@ -429,14 +428,18 @@ func TestRemoteTakesFlagsAndVariables(t *testing.T) {
 		t.Fatal(err)
 	}
 	want := &config.Remote{
-		Domain: "xyz.relay.test", Local: local, Relays: []string{"relay.test:8443"}, RelayAddresses: []string{"[::1]:8443"}, Token: "secret", TokenFile: "token",
+		Services: []config.Service{{
+			Domains: []string{"xyz.relay.test"},
+			Routes:  []config.Route{{Path: "/", Local: local, HostHeader: "keep"}},
+		}},
+		Relays: []string{"relay.test:8443"}, RelayAddresses: []string{"[::1]:8443"}, Token: "secret", TokenFile: "token",
 		StateDir: dir, ACMECAs: []string{"https://ca.test/dir"}, KeyType: "ecdsa", ACMEEmail: "me@ca.test", ACMEEABKID: "kid", ACMEEABHMAC: "c2VjcmV0MQ",
-		HostHeader: "keep", Lanes: "auto", Transport: "auto", Wait: 90 * time.Second, DrainTimeout: 30 * time.Second, LogLevel: "info", LogFormat: "json", LogAsked: true,
+		Lanes: "auto", Transport: "auto", Wait: 90 * time.Second, DrainTimeout: 30 * time.Second, LogLevel: "info", LogFormat: "json", LogAsked: true,
 	}
 	if !reflect.DeepEqual(r, want) {
 		t.Errorf("got  %+v\nwant %+v", r, want)
 	}
-	if r, _, err = loadRemote(t, "--acme-eab-kid", "kid"); err != nil || r.Local.String() != "http://127.0.0.1:4000" {
+	if r, _, err = loadRemote(t, "--acme-eab-kid", "kid"); err != nil || r.Services[0].Routes[0].Local.String() != "http://127.0.0.1:4000" {
 		t.Errorf("local from a variable: %v, %v", r, err)
 	}
 	if want, err := config.DefaultStateDir(); err != nil || r.StateDir != want {

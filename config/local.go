@@ -16,9 +16,31 @@ import (
 	"keystay/internal/hint"
 )
 
+// A LocalKind says what a local service is.
+type LocalKind int
+
+// The kinds of local services.
+const (
+	LocalHTTP     LocalKind = iota // an HTTP service
+	LocalTCP                       // what visitors send inside their TLS is passed on
+	LocalTLS                       // what visitors send is passed on, still encrypted
+	LocalFolder                    // the files of a folder
+	LocalRedirect                  // another URL
+	LocalText                      // a text
+)
+
 // A Local is a local service that a public name leads to.
 type Local struct {
-	// Network is "tcp" or "unix".
+	// Kind says which of the fields count.
+	Kind LocalKind
+
+	// Folder is the whole path of a LocalFolder.
+	Folder string
+
+	// Text is that of a LocalText.
+	Text string
+
+	// Network is "tcp" or "unix", of what is dialled.
 	Network string
 
 	// Address is what to dial: host:port, or the path of a unix socket. Use
@@ -27,7 +49,7 @@ type Local struct {
 
 	// URL is where an HTTP request is sent: a scheme, "http" or "https", and a
 	// host with its port as it was given; nothing else is set. The host of a
-	// unix socket is "localhost".
+	// unix socket is "localhost". Of a LocalRedirect it is the whole URL to go to.
 	URL *url.URL
 
 	// Insecure says that the certificate of an https service is not checked.
@@ -42,14 +64,18 @@ type Local struct {
 }
 
 // localForms is what ParseLocal takes, for hints.
-const localForms = "3000, :3000, host:3000, http://…, https://…, https+insecure://…, h2c://… or unix:/path"
+const localForms = "3000, :3000, host:3000, http://…, https://…, https+insecure://…, h2c://…, unix:/path, tcp://host:port, tls://host:port, a folder (./x or /x), redirect:URL or text:…"
 
 // ParseLocal reads a local service as a person types it: 3000, :3000,
 // host:3000, http://host[:port], https://host[:port],
-// https+insecure://host[:port], h2c://host[:port] or unix:/path. A missing port
-// is the scheme's.
-// A missing host is this machine.
-func ParseLocal(s string) (Local, error) {
+// https+insecure://host[:port], h2c://host[:port], unix:/path, tcp://host:port,
+// tls://host:port, a folder as ./x or /x, redirect:URL or text:…. A missing port is
+// the scheme's. A missing host is this machine. A folder starts at the working
+// directory, and need not exist.
+func ParseLocal(s string) (Local, error) { return parseLocal(s, "") }
+
+// parseLocal is ParseLocal for folders that start at dir.
+func parseLocal(s, dir string) (Local, error) {
 	if path, ok := strings.CutPrefix(s, "unix:"); ok {
 		path = strings.TrimPrefix(path, "//")
 		if !strings.HasPrefix(path, "/") && !filepath.IsAbs(path) || strings.ContainsRune(path, 0) {
@@ -60,8 +86,14 @@ func ParseLocal(s string) (Local, error) {
 	if isSocketPath(s) {
 		return Local{}, fmt.Errorf("%s is a path", quote(s))
 	}
-	if form := unbuiltLocal(s); form != "" {
-		return Local{}, fmt.Errorf("%s: %s is not supported yet", quote(s), form)
+	if isFolder(s) {
+		return parseFolder(s, dir)
+	}
+	if text, ok := strings.CutPrefix(s, "text:"); ok {
+		return Local{Kind: LocalText, Text: text}, nil
+	}
+	if to, ok := strings.CutPrefix(s, "redirect:"); ok {
+		return parseRedirect(to)
 	}
 	scheme, rest, ok := strings.Cut(s, "://")
 	if !ok {
@@ -80,8 +112,64 @@ func ParseLocal(s string) (Local, error) {
 		l, err := parseHostPort("http", rest, "80")
 		l.H2C = err == nil
 		return l, err
+	case "tcp":
+		return parseRaw(LocalTCP, rest)
+	case "tls":
+		return parseRaw(LocalTLS, rest)
 	}
 	return Local{}, fmt.Errorf("%s is no local service", quote(s))
+}
+
+// isFolder reports whether s is written as a folder is.
+func isFolder(s string) bool {
+	if s == "." || s == ".." || s == "~" || filepath.IsAbs(s) {
+		return true
+	}
+	for _, begin := range []string{"./", "../", "/", "~/"} {
+		if strings.HasPrefix(s, begin) || strings.HasPrefix(filepath.ToSlash(s), begin) {
+			return true
+		}
+	}
+	return false
+}
+
+// parseFolder reads the path of a folder, which starts at dir where it is not whole.
+func parseFolder(s, dir string) (Local, error) {
+	if strings.ContainsRune(s, 0) {
+		return Local{}, fmt.Errorf("%s is no path", quote(s))
+	}
+	path := s
+	if rest, ok := strings.CutPrefix(s, "~"); ok {
+		home, err := os.UserHomeDir()
+		if err != nil {
+			return Local{}, fmt.Errorf("%s: %w", quote(s), err)
+		}
+		path = home + rest
+	} else if !filepath.IsAbs(s) {
+		path = filepath.Join(dir, s)
+	}
+	path, err := filepath.Abs(path)
+	if err != nil {
+		return Local{}, fmt.Errorf("%s: %w", quote(s), err)
+	}
+	return Local{Kind: LocalFolder, Folder: path}, nil
+}
+
+// parseRedirect reads the URL that visitors are sent to.
+func parseRedirect(to string) (Local, error) {
+	u, err := url.Parse(to)
+	if err != nil || u.Scheme != "http" && u.Scheme != "https" || u.Host == "" || u.User != nil ||
+		strings.ContainsFunc(to, func(r rune) bool { return r <= ' ' || r == 0x7f }) {
+		return Local{}, fmt.Errorf("%s is no http:// or https:// URL to go to", quote(to))
+	}
+	return Local{Kind: LocalRedirect, URL: u}, nil
+}
+
+// parseRaw reads where connections are passed on to as they are.
+func parseRaw(kind LocalKind, rest string) (Local, error) {
+	l, err := parseHostPort("http", rest, "")
+	l.Kind, l.URL = kind, nil
+	return l, err
 }
 
 // isSocketPath reports whether s is the whole path of a unix socket, by its name
@@ -98,7 +186,7 @@ func isSocketPath(s string) bool {
 // service, or nothing.
 func meantLocal(s string) string {
 	scheme, rest, colon := strings.Cut(s, ":")
-	known := colon && slices.Contains([]string{"http", "https", "https+insecure", "h2c"}, strings.ToLower(scheme))
+	known := colon && slices.Contains([]string{"http", "https", "https+insecure", "h2c", "tcp", "tls"}, strings.ToLower(scheme))
 	bare := strings.TrimLeft(rest, "/")
 	first, more, several := strings.Cut(s, ",")
 	at := strings.LastIndex(s, ":")
@@ -115,7 +203,7 @@ func meantLocal(s string) string {
 	case known && !strings.HasPrefix(rest, "//"):
 		return fmt.Sprintf("did you mean %q?", scheme+"://"+bare)
 	case several && isLocal(first) && isLocal(more):
-		return "give one, as in " + first + "; a second remote can publish the other, under a name of its own"
+		return "give each with a --local and a --domain or --name of its own"
 	case at > 0 && isIPv6(s[:at]) && isLocal("["+s[:at]+"]"+s[at:]):
 		return fmt.Sprintf("did you mean %q?", "["+s[:at]+"]"+s[at:])
 	case isIPv6(s):
@@ -168,18 +256,6 @@ func isLocal(s string) bool {
 func isIPv6(s string) bool {
 	ip, err := netip.ParseAddr(s)
 	return err == nil && ip.Is6()
-}
-
-// unbuiltLocal names the form of s, if it is one of those that will be taken
-// one day. This is the place to open when one of them is built.
-func unbuiltLocal(s string) string {
-	switch {
-	case strings.HasPrefix(s, "tcp://"), strings.HasPrefix(s, "tls://"):
-		return "passing on raw connections"
-	case s == ".", s == "..", strings.HasPrefix(s, "./"), strings.HasPrefix(s, "../"), strings.HasPrefix(s, "/"), strings.HasPrefix(s, "~"):
-		return "serving a folder"
-	}
-	return ""
 }
 
 // parseHostPort reads what follows the scheme. A missing port is port, if that
@@ -237,6 +313,16 @@ func (l Local) Addresses() []string {
 // "http://127.0.0.1:3000", or "" for the zero Local.
 func (l Local) String() string {
 	switch {
+	case l.Kind == LocalFolder:
+		return l.Folder
+	case l.Kind == LocalText:
+		return "text:" + l.Text
+	case l.Kind == LocalRedirect:
+		return "redirect:" + l.URL.String()
+	case l.Kind == LocalTCP:
+		return "tcp://" + l.Address
+	case l.Kind == LocalTLS:
+		return "tls://" + l.Address
 	case l.Network == "":
 		return ""
 	case l.Network == "unix":
@@ -248,3 +334,6 @@ func (l Local) String() string {
 	}
 	return l.URL.Scheme + "://" + l.URL.Host
 }
+
+// IsRaw reports whether connections are passed on to the service as they are.
+func (l Local) IsRaw() bool { return l.Kind == LocalTCP || l.Kind == LocalTLS }

@@ -1,6 +1,9 @@
 package config_test
 
 import (
+	"net/url"
+	"path/filepath"
+	"reflect"
 	"slices"
 	"strings"
 	"testing"
@@ -65,11 +68,14 @@ func TestWrongLocalSaysWhatIsWrong(t *testing.T) {
 		{"ws://host:80", `"ws://host:80" is no local service`},
 		{"unix:app.sock", `"unix:app.sock" names no whole path of a unix socket`},
 		{"unix:", `"unix:" names no whole path of a unix socket`},
-		{"tcp://host:22", `"tcp://host:22": passing on raw connections is not supported yet`},
-		{"tls://host:443", `"tls://host:443": passing on raw connections is not supported yet`},
-		{"./site", `"./site": serving a folder is not supported yet`},
-		{"/srv/site", `"/srv/site": serving a folder is not supported yet`},
-		{".", `".": serving a folder is not supported yet`},
+		{"tcp://host", `"host" has no port`},
+		{"tls://host:0", `"0" is no port`},
+		{"tcp://host:22/x", `"host:22/x" has a path, and only whole services can be published`},
+		{"redirect:", `"" is no http:// or https:// URL to go to`},
+		{"redirect:/x", `"/x" is no http:// or https:// URL to go to`},
+		{"redirect:javascript:x", `"javascript:x" is no http:// or https:// URL to go to`},
+		{"redirect:https://a b/", `"https://a b/" is no http:// or https:// URL to go to`},
+		{"./a\x00b", `"./a\x00b" is no path`},
 	}
 	for _, tt := range tests {
 		_, err := config.ParseLocal(tt.in)
@@ -79,8 +85,38 @@ func TestWrongLocalSaysWhatIsWrong(t *testing.T) {
 	}
 }
 
+// What is no HTTP service: raw connections, folders, redirects, texts.
+func TestLocalNeedNotSpeakHTTP(t *testing.T) {
+	dir := t.TempDir()
+	t.Chdir(dir)
+	t.Setenv("HOME", filepath.Join(dir, "home"))
+	for in, want := range map[string]config.Local{
+		".":                           {Kind: config.LocalFolder, Folder: dir},
+		"./site/":                     {Kind: config.LocalFolder, Folder: filepath.Join(dir, "site")},
+		"../site":                     {Kind: config.LocalFolder, Folder: filepath.Join(filepath.Dir(dir), "site")},
+		"/srv/./site":                 {Kind: config.LocalFolder, Folder: "/srv/site"},
+		"~/site":                      {Kind: config.LocalFolder, Folder: filepath.Join(dir, "home", "site")},
+		"text:Hello, you: 3000":       {Kind: config.LocalText, Text: "Hello, you: 3000"},
+		"text:":                       {Kind: config.LocalText},
+		"redirect:https://a.test/b?c": {Kind: config.LocalRedirect, URL: &url.URL{Scheme: "https", Host: "a.test", Path: "/b", RawQuery: "c"}},
+		"tcp://db:5432":               {Kind: config.LocalTCP, Network: "tcp", Address: "db:5432"},
+		"TLS://[::1]:8443":            {Kind: config.LocalTLS, Network: "tcp", Address: "[::1]:8443"},
+	} {
+		l, err := config.ParseLocal(in)
+		if err != nil || !reflect.DeepEqual(l, want) {
+			t.Errorf("%s: %+v, %v; want %+v", in, l, err, want)
+		}
+		if again, err := config.ParseLocal(l.String()); err != nil || !reflect.DeepEqual(l, again) {
+			t.Errorf("%s is shown as %s, which is %+v, %v", in, l, again, err)
+		}
+	}
+	if l, err := config.ParseLocal("tcp://:22"); err != nil || !slices.Equal(l.Addresses(), []string{"127.0.0.1:22", "[::1]:22"}) {
+		t.Errorf("a bare port: %v, %v", l.Addresses(), err)
+	}
+}
+
 func FuzzParseLocal(f *testing.F) {
-	for _, s := range []string{"3000", ":3000", "[::1]:80", "https+insecure://a.b:1/", "unix:///x", "http://[::1", "tcp://x", "./x", "h2c://a:1"} {
+	for _, s := range []string{"3000", ":3000", "[::1]:80", "https+insecure://a.b:1/", "unix:///x", "http://[::1", "tcp://x", "./x", "h2c://a:1", "tls://:1", "redirect:http://a/?b#c", "text:x", "~x", "/a/../b"} {
 		f.Add(s)
 	}
 	f.Fuzz(func(t *testing.T, s string) {

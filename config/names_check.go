@@ -80,13 +80,17 @@ func (e *Errors) webhookURL(s string) {
 		e.add("names.webhook.url", "has a user and a password", "the questions are signed: take them out")
 		return
 	}
-	if err == nil && u.Host != "" {
-		a, notAddress := netip.ParseAddr(u.Hostname())
-		if u.Scheme == "https" || u.Scheme == "http" && (u.Hostname() == "localhost" || notAddress == nil && a.IsLoopback()) {
-			return
-		}
+	if err == nil && isSecret(u) {
+		return
 	}
 	e.add("names.webhook.url", quote(s)+" is no https:// URL", "as in https://names.example.com/decide, or http://127.0.0.1:8000/ on this machine")
+}
+
+// isSecret reports whether what goes to a URL stays secret: by https, or on this
+// machine.
+func isSecret(u *url.URL) bool {
+	a, notAddress := netip.ParseAddr(u.Hostname())
+	return u.Host != "" && (u.Scheme == "https" || u.Scheme == "http" && (u.Hostname() == "localhost" || notAddress == nil && a.IsLoopback()))
 }
 
 // webhookSecret reads the key of the signatures.

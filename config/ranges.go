@@ -5,24 +5,8 @@ import (
 	"strings"
 )
 
-// visitors reads who may visit.
-func (e *Errors) visitors(src *source, r *Remote) {
-	var lists struct {
-		Allow []string `mapstructure:"allow"`
-		Deny  []string `mapstructure:"deny"`
-	}
-	if err := src.viper.Unmarshal(&lists); err != nil {
-		e.add("allow", err.Error())
-		return
-	}
-	r.Allow, r.Deny = e.ranges(src, "allow", lists.Allow), e.ranges(src, "deny", lists.Deny)
-}
-
 // ranges parses the ranges of addresses under a key, each a prefix or one address.
-func (e *Errors) ranges(src *source, key string, list []string) (all []netip.Prefix) {
-	if src.isSet(key) && len(list) == 0 {
-		e.add(key, "empty", "to let everybody in, leave it out")
-	}
+func (e *Errors) ranges(key string, list []string) (all []netip.Prefix) {
 	for _, s := range list {
 		p, wrong, hint := parseRange(strings.TrimSpace(s))
 		if wrong != "" {

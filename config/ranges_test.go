@@ -18,7 +18,7 @@ func TestWhoMayVisit(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if got := fmt.Sprint(r.Allow, r.Deny); got != "[192.0.2.0/24 ::/0 10.0.0.1/32] [192.0.2.7/32 2001:db8::/32]" {
+	if got := fmt.Sprint(r.Services[0].Allow, r.Services[0].Deny); got != "[192.0.2.0/24 ::/0 10.0.0.1/32] [192.0.2.7/32 2001:db8::/32]" {
 		t.Errorf("got %s", got)
 	}
 }

@@ -147,11 +147,7 @@ func ReadRelay(fs *pflag.FlagSet) (*Relay, []Setting, []Warning, error) {
 	src.resolve("names.webhook.secret_file", &r.Names.Webhook.SecretFile)
 	warnings = append(warnings, wrong.webhookSecret(&r.Names.Webhook)...)
 	if f != nil && f.public && r.ACME.EAB.HMAC != "" && src.inFile("acme.eab.hmac") {
-		warnings = append(warnings, Warning{
-			Key:     "acme.eab.hmac",
-			Message: fmt.Sprintf("%s holds a key and every user of this machine can read it", name),
-			Hints:   hint.FileOpen.With("FILE", name),
-		})
+		warnings = append(warnings, openFile("acme.eab.hmac", name, "a key"))
 	}
 	if r.TLS == (TLS{}) { // a proxy is on the way to the CA alone
 		for _, e := range proxyVariables() {
@@ -162,4 +158,13 @@ func ReadRelay(fs *pflag.FlagSet) (*Relay, []Setting, []Warning, error) {
 		return nil, nil, nil, err
 	}
 	return &r, src.settings(), warnings, nil
+}
+
+// openFile warns of a configuration that holds a secret and that others can read.
+func openFile(key, name, what string) Warning {
+	return Warning{
+		Key:     key,
+		Message: fmt.Sprintf("%s holds %s and every user of this machine can read it", name, what),
+		Hints:   hint.FileOpen.With("FILE", name),
+	}
 }

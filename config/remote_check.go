@@ -15,17 +15,9 @@ import (
 func checkRemote(r Remote) (Remote, Errors) {
 	var errs Errors
 	for i := range r.Relays {
-		errs.relay(&r.Relays[i])
+		errs.relay("relay", &r.Relays[i])
 	}
-	if r.Domain != "" {
-		errs.publicName(&r.Domain, r.Relays)
-	}
-	for _, a := range r.RelayAddresses {
-		errs.address("relay-address", a, false)
-	}
-	if n := len(r.RelayAddresses); n > 0 && len(r.Relays) > 1 && n != len(r.Relays) {
-		errs.add("relay-address", fmt.Sprintf("there are %d of them, and %d relays", n, len(r.Relays)), "give one for each --relay, in their order")
-	}
+	errs.relayAddresses("relay_address", r.RelayAddresses, r.Relays)
 	if r.Token != "" && r.TokenFile != "" {
 		errs.add("token", "there is a token file too", "give one of --token and --token-file (and of their variables)")
 	}
@@ -33,32 +25,31 @@ func checkRemote(r Remote) (Remote, Errors) {
 		errs.add("token", err.Error())
 	}
 	for i, ca := range r.ACMECAs {
-		errs.httpsURL("acme-ca", ca)
+		errs.httpsURL("acme.ca", ca)
 		if slices.Contains(r.ACMECAs[:i], ca) {
-			errs.add("acme-ca", "the same one twice: "+quote(ca), "the next is asked when one cannot or will not give a certificate")
+			errs.add("acme.ca", "the same one twice: "+quote(ca), "the next is asked when one cannot or will not give a certificate")
 		}
 	}
-	errs.email("acme-email", r.ACMEEmail)
-	errs.binding("acme-eab-kid", &r.ACMEEABKID, "acme-eab-hmac", &r.ACMEEABHMAC)
-	switch {
-	case r.Cert != "" && r.Key == "":
-		errs.add("key", "missing", "--cert needs the private key of its certificate: --key FILE")
-	case r.Cert == "" && r.Key != "":
-		errs.add("cert", "missing", "--key needs the certificate of its private key: --cert FILE")
-	case r.Cert != "":
-		if given := acmeSettings(r); len(given) > 0 {
-			errs.add("cert", "there are ACME settings too: "+strings.Join(given, ", "), "a certificate comes from ACME or from --cert and --key: take one of them out")
-		}
-	}
-	errs.hostHeader(r.HostHeader)
-	errs.oneOf("key-type", r.KeyType, "ecdsa", "rsa")
+	errs.email("acme.email", r.ACMEEmail)
+	errs.binding("acme.eab.kid", &r.ACMEEABKID, "acme.eab.hmac", &r.ACMEEABHMAC)
+	errs.oneOf("key_type", r.KeyType, "ecdsa", "rsa")
 	errs.oneOf("transport", r.Transport, "auto", "tls", "wss")
 	errs.oneOf("lanes", r.Lanes, "auto", "off")
 	errs.proxy(&r.Proxy)
 	errs.dns(&r.DNS)
-	errs.oneOf("log-level", r.LogLevel, "debug", "info", "warn", "error")
-	errs.oneOf("log-format", r.LogFormat, "text", "json")
+	errs.oneOf("log.level", r.LogLevel, "debug", "info", "warn", "error")
+	errs.oneOf("log.format", r.LogFormat, "text", "json")
 	return r, errs
+}
+
+// relayAddresses checks what is dialled instead of the relays' names.
+func (e *Errors) relayAddresses(key string, addresses, relays []string) {
+	for _, a := range addresses {
+		e.address(key, a, false)
+	}
+	if n := len(addresses); n > 0 && len(relays) > 1 && n != len(relays) {
+		e.add(key, fmt.Sprintf("there are %d of them, and %d relays", n, len(relays)), "give one for each --relay, in their order")
+	}
 }
 
 // acmeSettings returns the flags of those settings about ACME that are given.
@@ -82,14 +73,14 @@ func acmeSettings(r Remote) (flags []string) {
 }
 
 // publicName checks and normalises the public name of a remote.
-func (e *Errors) publicName(name *string, relays []string) {
+func (e *Errors) publicName(key string, name *string, relays []string) {
 	typed := *name
 	if strings.Contains(typed, "://") || isHostName(typed) {
-		e.domain("domain", name)
+		e.domain(key, name)
 		return
 	}
 	_, err := hostName(typed)
-	e.add("domain", err.Error(), publicNameHint(typed, relays))
+	e.add(key, err.Error(), publicNameHint(typed, relays))
 }
 
 // publicNameHint returns what to do about what was typed as the public name, and
@@ -106,7 +97,7 @@ func publicNameHint(typed string, relays []string) string {
 		return "only the name: " + host + "; the port of a relay goes with --relay"
 	}
 	if first, _, several := strings.Cut(typed, ","); several && isHostName(first) {
-		return "give one; a second remote can serve the second name"
+		return "give each with a --domain of its own"
 	}
 	if rest, wild := strings.CutPrefix(typed, "*."); wild && isHostName(rest) {
 		return "one whole name, as in xyz." + rest
@@ -147,15 +138,15 @@ func (e *Errors) dnsServer(key string, s *string) {
 
 // relay checks and normalises host or host:port, where the host is a name,
 // since that is what its certificate is checked for.
-func (e *Errors) relay(s *string) {
+func (e *Errors) relay(key string, s *string) {
 	if _, rest, ok := strings.Cut(*s, "://"); ok {
 		rest, _, _ = strings.Cut(rest, "/")
-		e.add("relay", quote(*s)+" is not host or host:port", "without the scheme: "+rest)
+		e.add(key, quote(*s)+" is not host or host:port", "without the scheme: "+rest)
 		return
 	}
 	host, port := *s, ""
 	if h, p, err := net.SplitHostPort(*s); err == nil {
-		e.address("relay", net.JoinHostPort("localhost", p), false)
+		e.address(key, net.JoinHostPort("localhost", p), false)
 		host, port = h, p
 	}
 	name, err := hostName(host)
@@ -164,7 +155,7 @@ func (e *Errors) relay(s *string) {
 		if _, addrErr := netip.ParseAddr(host); addrErr == nil {
 			hint = "--relay NAME --relay-address " + net.JoinHostPort(host, cmp.Or(port, "443"))
 		}
-		e.add("relay", err.Error(), hint)
+		e.add(key, err.Error(), hint)
 		return
 	}
 	*s = name
@@ -174,12 +165,12 @@ func (e *Errors) relay(s *string) {
 }
 
 // hostHeader checks what the service is to see as its Host.
-func (e *Errors) hostHeader(s string) {
+func (e *Errors) hostHeader(key, s string) {
 	if s == "keep" || s == "target" {
 		return
 	}
 	u, err := url.Parse("http://" + s)
 	if err != nil || u.Host != s || u.Hostname() == "" || strings.HasSuffix(s, ":") || strings.ContainsFunc(s, func(r rune) bool { return r <= ' ' || r > '~' }) {
-		e.add("host-header", quote(s)+" is no host", "keep, target, or a name with or without a port, such as localhost:3000")
+		e.add(key, quote(s)+" is no host", "keep, target, or a name with or without a port, such as localhost:3000")
 	}
 }

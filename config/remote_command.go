@@ -1,7 +1,6 @@
 package config
 
 import (
-	"fmt"
 	"slices"
 	"strings"
 
@@ -10,9 +9,10 @@ import (
 
 // The keys of those commands of the remote that publish nothing.
 var (
-	releaseKeys = []string{"relay", "relay-address", "relay-root", "state-dir", "transport", "proxy", "dns"}
-	loginKeys   = []string{"token-file", "state-dir"}
-	dnsKeys     = []string{"relay", "state-dir", "dns"}
+	releaseKeys = []string{"relay", "relay_address", "relay_root", "state_dir", "transport", "proxy", "dns"}
+	loginKeys   = []string{"token_file", "state_dir"}
+	dnsKeys     = []string{"relay", "state_dir", "dns"}
+	shareKeys   = []string{"state_dir"}
 )
 
 // ReleaseFlags adds the flags of "remote release": how its relay is reached.
@@ -23,6 +23,9 @@ func LoginFlags(fs *pflag.FlagSet) { register(fs, someKeys(loginKeys)) }
 
 // DNSFlags adds the flags of "remote dns".
 func DNSFlags(fs *pflag.FlagSet) { register(fs, someKeys(dnsKeys)) }
+
+// ShareFlags adds the flags of "remote share".
+func ShareFlags(fs *pflag.FlagSet) { register(fs, someKeys(shareKeys)) }
 
 func someKeys(names []string) []Key {
 	return slices.DeleteFunc(RemoteKeys(), func(k Key) bool { return !slices.Contains(names, k.Name) })
@@ -37,17 +40,17 @@ func LoadRelease(fs *pflag.FlagSet, name string) (*Remote, error) {
 		return nil, err
 	}
 	for i := range r.Relays {
-		wrong.relay(&r.Relays[i])
+		wrong.relay("relay", &r.Relays[i])
 	}
 	r.Domain = name
-	wrong.publicName(&r.Domain, r.Relays)
+	wrong.publicName("domain", &r.Domain, r.Relays)
 	for _, a := range r.RelayAddresses {
-		wrong.address("relay-address", a, false)
+		wrong.address("relay_address", a, false)
 	}
 	wrong.oneOf("transport", r.Transport, "auto", "tls", "wss")
 	wrong.proxy(&r.Proxy)
 	wrong.dns(&r.DNS)
-	wrong.readable("relay-root", r.RelayRoot)
+	wrong.readable("relay_root", r.RelayRoot)
 	var errs Errors
 	if r.Proxy == "" {
 		errs = proxyVariables()
@@ -62,9 +65,9 @@ func LoadLogin(fs *pflag.FlagSet, relay string) (*Remote, []Warning, error) {
 	if err != nil {
 		return nil, nil, err
 	}
-	wrong.relay(&relay)
+	wrong.relay("relay", &relay)
 	r.Relays = []string{relay}
-	warnings := wrong.secretFile("token-file", r.TokenFile, &r.Token)
+	warnings := wrong.secretFile("token_file", r.TokenFile, &r.Token)
 	return r, warnings, finish(src, repeated(fs, src.keys), wrong, "relay")
 }
 
@@ -79,10 +82,10 @@ func LoadDNS(fs *pflag.FlagSet, name string) (*Remote, error) {
 		wrong.add("relay", "missing", "the relay that is to serve the domain, as in --relay relay.net")
 	}
 	for i := range r.Relays {
-		wrong.relay(&r.Relays[i])
+		wrong.relay("relay", &r.Relays[i])
 	}
 	r.Domain = name
-	wrong.publicName(&r.Domain, r.Relays)
+	wrong.publicName("domain", &r.Domain, r.Relays)
 	for _, relay := range r.Relays {
 		host, _, _ := strings.Cut(relay, ":")
 		if r.Domain == host || strings.HasSuffix(r.Domain, "."+host) {
@@ -93,19 +96,25 @@ func LoadDNS(fs *pflag.FlagSet, name string) (*Remote, error) {
 	return r, finish(src, repeated(fs, src.keys), wrong, "domain")
 }
 
+// LoadShare reads what LoadRemote reads of the flags of [ShareFlags].
+func LoadShare(fs *pflag.FlagSet) (*Remote, error) {
+	r, wrong, src, err := loadSome(fs, shareKeys)
+	if err != nil {
+		return nil, err
+	}
+	return r, finish(src, repeated(fs, src.keys), wrong, "")
+}
+
 // loadSome reads some of the remote's keys.
 func loadSome(fs *pflag.FlagSet, names []string) (*Remote, Errors, *source, error) {
 	src, err := newSource(someKeys(names), fs, nil)
 	if err != nil {
 		return nil, nil, nil, err
 	}
-	var r Remote
-	if err := src.viper.Unmarshal(&r); err != nil {
-		return nil, nil, nil, fmt.Errorf("decode configuration: %w", err)
-	}
+	r := src.remote()
 	var wrong Errors
 	wrong.stateDir(&r.StateDir)
-	return &r, wrong, src, nil
+	return r, wrong, src, nil
 }
 
 // finish returns the mistakes as LoadRemote does. The key argument is what the

@@ -1,9 +1,9 @@
 package config
 
 import (
-	"cmp"
-	"fmt"
+	"os"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/spf13/pflag"
@@ -15,108 +15,155 @@ import (
 const remotePrefix = "KEYSTAY_REMOTE_"
 
 // RemoteKeys returns the description of everything that can be set for a
-// remote, in the order of its help.
+// remote. Those of services come first, then the others in the order of the
+// commented file.
 func RemoteKeys() []Key {
-	keys := []Key{
-		{Name: "domain", Help: "the public `NAME`; by default one made from the device's key below --relay, or without that the last one served"},
-		{Name: "local", Help: "the local `SERVICE`: 3000, :3000, host:3000, http://…, https://…, https+insecure://…, h2c://… or unix:/path; also as the one argument"},
-		{Name: "host-header", Default: "keep", Help: "the Host that the service sees: `HOST` keep is the visitor's, target the one of --local, else a name of your choice, for services that refuse foreign ones"},
-		{Name: "trust-private-addresses", Kind: Switch, Default: "false", Help: "tell the service also addresses of visitors that no one on the internet has, such as 127.0.0.1 or 192.168.1.2: for a relay in your own network"},
-		{Name: "relay", Kind: List, Help: "the relay to dial, `HOST[:PORT]`; several serve the name at once; by default the one that gave the name before, or found from the top of the domain down"},
-		{Name: "relay-address", Kind: List, Help: "dial this `HOST:PORT`; the relay's name is still what is verified; several are one relay's addresses, or one for each --relay"},
-		{Name: "relay-root", Help: "PEM `FILE` of roots to trust for the relay's own certificate; by default the system's"},
-		{Name: "token", Help: "the `TOKEN` that the relay's operator gave out; other users can see flags, so rather use --token-file or the variable"},
-		{Name: "token-file", Help: "the `FILE` that holds the token, one line"},
-		{Name: "allow", Kind: List, Help: "let visitors in from this `RANGE` alone, such as 192.0.2.0/24, 2001:db8::/32 or one address; several are all let in; by default everybody"},
-		{Name: "deny", Kind: List, Help: "let no visitor in from this `RANGE`; where --allow has the address too, the smaller range counts; the CA's validations always pass"},
-		{Name: "state-dir", Help: "the `DIR` of the identity key and certificates; by default the platform's own"},
-		{Name: "acme-ca", Kind: List, Help: "the https `URL` of the CA's directory; of several, the next is asked when one cannot or will not; by default Let's Encrypt"},
-		{Name: "acme-root", Help: "PEM `FILE` of roots to trust for the API of every CA given; by default the system's"},
-		{Name: "acme-email", Help: "the contact `ADDRESS` for the CA's account"},
-		{Name: "acme-eab-kid", Help: "the key `ID` for external account binding, if the CA asks for it"},
-		{Name: "acme-eab-hmac", Help: "the `KEY` for external account binding, base64; rather use the variable"},
-		{Name: "key-type", Default: "ecdsa", Help: "the key of the certificate, `KIND` ecdsa or rsa; rsa is for visitors of before 2014 or so, which know no other"},
-		{Name: "cert", Help: "PEM `FILE` with a certificate to use instead of ACME"},
-		{Name: "key", Help: "PEM `FILE` with its private key"},
-		{Name: "replica", Kind: Switch, Default: "false", Help: "let other devices with this identity serve the name too, each started with --replica"},
+	config := Key{Name: "config", Flag: "config", Help: "the `FILE` with the configuration (YAML), which may have many services; a flag or a variable only"}
+	return withEnv(remotePrefix, append([]Key{config}, remoteFileKeys()...))
+}
+
+// remoteFileKeys are the keys of remote.yaml. Those of a service that have a flag
+// are those of the services that flags make.
+func remoteFileKeys() []Key {
+	keys := slices.Concat(serviceKeys(), []Key{
+		{Name: "relay", Kind: Texts, Help: "the relay to dial, `HOST[:PORT]`; several serve the names at once; by default the one that gave the name before, or found from the top of the domain down"},
+		{Name: "relay_address", Kind: Texts, Help: "dial this `HOST:PORT`; the relay's name is still what is verified; several are one relay's addresses, or one for each --relay"},
+		{Name: "relay_root", Help: "PEM `FILE` of roots to trust for the relay's own certificate; by default the system's"},
+		{Name: "token", Secret: true, Help: "the `TOKEN` that the relay's operator gave out; other users can see flags, so rather use --token-file or the variable"},
+		{Name: "token_file", Help: "the `FILE` that holds the token, one line"},
+		{Name: "state_dir", Help: "the `DIR` of the identity key and certificates; by default the platform's own"},
+		{Name: "trust_private_addresses", Kind: Switch, Default: "false", Help: "tell services also addresses of visitors that no one on the internet has, such as 127.0.0.1 or 192.168.1.2: for a relay in your own network"},
+		{Name: "acme.ca", Kind: Texts, Help: "the https `URL` of the CA's directory; of several, the next is asked when one cannot or will not; by default Let's Encrypt"},
+		{Name: "acme.root", Help: "PEM `FILE` of roots to trust for the API of every CA given; by default the system's"},
+		{Name: "acme.email", Help: "the contact `ADDRESS` for the CA's account"},
+		{Name: "acme.eab.kid", Help: "the key `ID` for external account binding, if the CA asks for it"},
+		{Name: "acme.eab.hmac", Secret: true, Help: "the `KEY` for external account binding, base64; rather use the variable"},
+		{Name: "key_type", Default: "ecdsa", Help: "the key of the certificates, `KIND` ecdsa or rsa; rsa is for visitors of before 2014 or so, which know no other"},
+		{Name: "replica", Kind: Switch, Default: "false", Help: "let other devices with this identity serve the names too, each started with --replica"},
 		{Name: "transport", Default: "auto", Help: "how to reach the relay, `WAY` auto, tls or wss (a WebSocket); auto is tls, or wss where something on the path breaks tls"},
 		{Name: "lanes", Default: "auto", Help: "`WAY` auto or off: auto dials the relay again for each visitor that turns out to be bulk, or asks much while packets are lost, which is faster; not through a proxy or wss"},
-		{Name: "proxy", Help: "dial out through this proxy: `URL` http://, https://, socks5:// or socks5h://, with USER:PASSWORD@ in it if need be; none is to go without; by default HTTPS_PROXY, ALL_PROXY and NO_PROXY decide; other users can see flags, so rather use a variable for a password"},
+		{Name: "proxy", Secret: true, Help: "dial out through this proxy: `URL` http://, https://, socks5:// or socks5h://, with USER:PASSWORD@ in it if need be; none is to go without; by default HTTPS_PROXY, ALL_PROXY and NO_PROXY decide; other users can see flags, so rather use a variable for a password"},
 		{Name: "dns", Help: "the `ADDRESS[:PORT]` of the DNS server to ask, where the system names none, as on Android; by default the system's"},
-		{Name: "wait", Help: "give up when the name does not answer within `DURATION`, as in 90s or 5m; by default never"},
-		{Name: "drain-timeout", Default: "30s", Help: "how long visitors may finish when the remote is told to stop: `DURATION`, as in 30s, at most 168h; 0s cuts them at once"},
-		{Name: "log-level", Default: "info", Help: "how much is logged: `LEVEL` debug, info, warn or error; on a terminal, where there are sentences in place of a log, it brings the log"},
-		{Name: "log-format", Default: "text", Help: "`FORMAT` of the log: text or json"},
-	}
-	for i := range keys {
-		keys[i].Flag = keys[i].Name
+		{Name: "wait", Help: "give up when not every name answers within `DURATION`, as in 90s or 5m; by default never"},
+		{Name: "drain_timeout", Default: "30s", Help: "how long visitors may finish when the remote is told to stop: `DURATION`, as in 30s, at most 168h; 0s cuts them at once"},
+		{Name: "log.level", Default: "info", Help: "how much is logged: `LEVEL` debug, info, warn or error; on a terminal, where there are sentences in place of a log, it brings the log"},
+		{Name: "log.format", Default: "text", Help: "`FORMAT` of the log: text or json"},
+	})
+	for i, k := range keys {
+		if !strings.HasPrefix(k.Name, "services") {
+			keys[i].Flag = strings.NewReplacer(".", "-", "_", "-").Replace(k.Name)
+		}
 	}
 	return withEnv(remotePrefix, keys)
 }
 
 // RemoteFlags adds the remote's flags.
-func RemoteFlags(fs *pflag.FlagSet) { register(fs, RemoteKeys()) }
+func RemoteFlags(fs *pflag.FlagSet) {
+	register(fs, RemoteKeys())
+	ltFlags(fs)
+}
 
 // LoadRemote reads the configuration of a remote from the flags (which may be
-// nil), the arguments that remain besides them, the environment and the
-// defaults. It opens the files that are named and reads the token. A
-// configuration that is wrong gives [Errors].
+// nil), the arguments that remain besides them, the environment, the file that one of
+// these names, and the defaults. It opens the files that are named and reads the
+// token. A configuration that is wrong gives [Errors].
 func LoadRemote(fs *pflag.FlagSet, args []string) (*Remote, []Warning, error) {
 	keys := RemoteKeys()
-	errs := append(tooMany(fs, keys, args), unknownVariables(remotePrefix, keys)...)
-	src, err := newSource(keys, fs, nil)
+	errs := append(repeated(fs, keys), unknownVariables(remotePrefix, keys)...)
+	errs = append(errs, fromLT(fs)...)
+	told := len(errs)
+	errs = append(errs, arguments(fs, args)...)
+	switch { // what is told already
+	case len(args) > 1 && isCommand(args[0]):
+		args = args[1:]
+	case len(args) > 1 && len(errs) > told:
+		args = args[:1]
+	}
+	f, name := (*file)(nil), RemoteFile(fs)
+	if name != "" {
+		f = readFile(name, remoteFileKeys())
+		errs = append(errs, f.errs...)
+	} else if fs != nil && fs.Changed("config") {
+		errs = append(errs, &Error{From: "--config", Message: "the name of the file is empty"})
+	}
+	src, err := newSource(remoteFileKeys(), fs, f)
 	if err != nil {
 		return nil, nil, err
 	}
-	var r Remote
-	if err := src.viper.Unmarshal(&r); err != nil {
-		return nil, nil, fmt.Errorf("decode configuration: %w", err)
-	}
-	local := src.viper.GetString("local")
-	switch {
-	case len(args) > 1 && isCommand(args[0]): // which is told already
-		local = args[1]
-	case len(args) > 0:
-		local = args[0]
-	}
-	var wrong Errors
-	wrong.local(&r.Local, local, len(args) > 0 || src.isSet("local"))
-	wrong.wait(&r.Wait, src.viper.GetString("wait"))
-	wrong.drain("drain-timeout", &r.DrainTimeout, src.viper.GetString("drain-timeout"))
-	wrong.flag(&r.Replica, "replica", src.viper.GetString("replica"))
-	wrong.flag(&r.TrustPrivateAddresses, "trust-private-addresses", src.viper.GetString("trust-private-addresses"))
-	r.LogAsked = src.isSet("log-level") || src.isSet("log-format")
-	if src.isSet("domain") && r.Domain == "" {
-		wrong.add("domain", "empty")
-	}
-	if src.isSet("relay") && len(r.Relays) == 0 {
+	read := src.remote()
+	r, wrong := checkRemote(*read)
+	wrong.wait(&r.Wait, src.text("wait"))
+	wrong.drain("drain_timeout", &r.DrainTimeout, src.text("drain_timeout"))
+	wrong.flag(&r.Replica, "replica", src.text("replica"))
+	wrong.flag(&r.TrustPrivateAddresses, "trust_private_addresses", src.text("trust_private_addresses"))
+	r.LogAsked = src.isSet("log.level") || src.isSet("log.format")
+	if src.isSet("relay") && len(r.Relays) == 0 && !src.inFile("relay") {
 		wrong.add("relay", "empty")
 	}
-	if src.isSet("proxy") && r.Proxy == "" {
+	if src.isSet("proxy") && r.Proxy == "" && !src.inFile("proxy") {
 		wrong.add("proxy", "empty", "--proxy none is to go without a proxy")
 	}
 	if r.Proxy == "" {
 		errs = append(errs, proxyVariables()...)
 	}
-	wrong.visitors(src, &r)
-	r, more := checkRemote(r)
-	wrong = append(wrong, more...)
 	wrong.stateDir(&r.StateDir)
-	wrong.readable("relay-root", r.RelayRoot)
-	wrong.readable("acme-root", r.ACMERoot)
-	wrong.readable("cert", r.Cert)
-	wrong.readable("key", r.Key)
-	warnings := wrong.secretFile("token-file", r.TokenFile, &r.Token)
-	placed := src.locate(wrong)
+	wrong.readable("relay_root", r.RelayRoot)
+	wrong.readable("acme.root", r.ACMERoot)
+	warnings := wrong.secretFile("token_file", r.TokenFile, &r.Token)
+	services := &serviceReader{errs: wrong, src: src, remote: &r, warnings: warnings}
+	services.read(args)
+	if f != nil && f.public {
+		services.warnOpen(r)
+	}
+	placed := src.locate(services.errs)
 	for _, e := range placed {
-		if e.Key == "local" && len(args) > 0 {
+		if e.From == "--local" && len(args) > 0 {
 			e.From = "the argument"
 		}
 	}
-	if err := append(errs, placed...).sorted(""); err != nil {
+	if err := slices.Concat(errs, services.told, placed).sorted(name); err != nil {
 		return nil, nil, err
 	}
-	return &r, warnings, nil
+	return &r, services.warnings, nil
+}
+
+// RemoteFile returns the name of the file that flags, which may be nil, or environment
+// say, or "".
+func RemoteFile(fs *pflag.FlagSet) string {
+	name := os.Getenv(remotePrefix + "CONFIG")
+	if fs != nil && fs.Changed("config") {
+		name, _ = fs.GetString("config")
+	}
+	return name
+}
+
+// remote returns what was said of everything but services, as it was said; paths are
+// ready to open.
+func (s *source) remote() *Remote {
+	r := &Remote{
+		Relays:         s.list("relay"),
+		RelayAddresses: s.list("relay_address"),
+		RelayRoot:      s.text("relay_root"),
+		Token:          Secret(s.text("token")),
+		TokenFile:      s.text("token_file"),
+		StateDir:       s.text("state_dir"),
+		ACMECAs:        s.list("acme.ca"),
+		ACMERoot:       s.text("acme.root"),
+		ACMEEmail:      s.text("acme.email"),
+		ACMEEABKID:     s.text("acme.eab.kid"),
+		ACMEEABHMAC:    Secret(s.text("acme.eab.hmac")),
+		KeyType:        s.text("key_type"),
+		Lanes:          s.text("lanes"),
+		Transport:      s.text("transport"),
+		Proxy:          Secret(s.text("proxy")),
+		DNS:            s.text("dns"),
+		LogLevel:       s.text("log.level"),
+		LogFormat:      s.text("log.format"),
+	}
+	for key, path := range map[string]*string{"relay_root": &r.RelayRoot, "token_file": &r.TokenFile, "state_dir": &r.StateDir, "acme.root": &r.ACMERoot} {
+		s.resolve(key, path)
+	}
+	return r
 }
 
 // stateDir fills in the default.
@@ -126,80 +173,52 @@ func (e *Errors) stateDir(dir *string) {
 	}
 	var err error
 	if *dir, err = DefaultStateDir(); err != nil {
-		e.add("state-dir", "no default on this machine: "+err.Error(), "--state-dir DIR")
+		e.add("state_dir", "no default on this machine: "+err.Error(), "--state-dir DIR")
 	}
 }
 
-// tooMany reports flags and arguments that were given more often than once.
-func tooMany(fs *pflag.FlagSet, keys []Key, args []string) Errors {
-	errs := repeated(fs, slices.DeleteFunc(slices.Clone(keys), func(k Key) bool { return k.Flag == "domain" || k.Flag == "local" }))
+// arguments reports arguments that are given beside --local, and commands of other
+// programs among them.
+func arguments(fs *pflag.FlagSet, args []string) (errs Errors) {
 	report := func(from, message, hint string) {
 		errs = append(errs, &Error{From: from, Message: message, Hints: []string{hint}})
 	}
-	for _, f := range []struct{ name, what, hint string }{
-		{"domain", "several names", "give one; a second remote can serve the second name"},
-		{"local", "several local services", "give one"},
-	} {
-		if fs == nil || fs.Lookup(f.name) == nil {
-			continue
-		}
-		if values, ok := fs.Lookup(f.name).Value.(*textFlag); ok && values.given > 1 {
-			report("--"+f.name, f.what+" are not supported yet", f.hint)
-		}
-	}
 	if len(args) > 0 && fs != nil && fs.Changed("local") {
-		report("--local", "there is an argument too, "+quote(args[0]), "give the local service once")
+		report("--local", "there is an argument too, "+quote(args[0]), "give the local services in one way")
 	}
 	switch {
 	case len(args) < 2:
+	case isCommand(args[0]) && (args[0] == "tcp" || args[0] == "tls"):
+		report("the arguments", quote(args[0])+" is no command here", "the local service alone, as in remote "+args[0]+"://127.0.0.1:"+args[1][strings.LastIndexByte(args[1], ':')+1:])
 	case isCommand(args[0]):
 		report("the arguments", quote(args[0])+" is no command here", "the local service alone: remote "+args[1])
 	case args[0] == "logout":
 		report("the arguments", quote(args[0])+" is no command here", "did you mean remote login "+args[1]+" --remove?")
 	case hint.Nearest(args[0], remoteCommands) != "":
 		report("the arguments", quote(args[0])+" is no command here", "did you mean remote "+hint.Nearest(args[0], remoteCommands)+"?")
-	default:
-		report("the arguments", "several local services are not supported yet", "give one; anything else is a flag, see --help")
 	}
 	return errs
 }
 
 // remoteCommands are the remote's commands.
-var remoteCommands = []string{"completion", "dns", "help", "login", "release", "version"}
+var remoteCommands = []string{"check", "completion", "dns", "help", "identity", "login", "password", "release", "share", "version"}
 
 // isCommand reports whether a word is a command of other programs that is put
 // before the local service, as in "ngrok http 3000".
 func isCommand(word string) bool {
-	return slices.Contains([]string{"http", "https", "tcp", "tls", "start", "serve", "share", "tunnel", "expose", "publish", "up", "run"}, word)
-}
-
-// local parses the local service.
-func (e *Errors) local(l *Local, s string, given bool) {
-	if !given {
-		e.add("local", "missing: there is nothing to publish", "remote 3000 publishes what listens on port 3000 of this machine")
-		return
-	}
-	parsed, err := ParseLocal(s)
-	if err != nil {
-		var hints []string
-		if meant := cmp.Or(meantLocal(s), meantHostPort(s, err)); meant != "" {
-			hints = append(hints, meant)
-		}
-		e.add("local", err.Error(), append(hints, "it may be "+localForms)...)
-		return
-	}
-	*l = parsed
+	return slices.Contains([]string{"http", "https", "tcp", "tls", "start", "serve", "tunnel", "expose", "publish", "up", "run"}, word)
 }
 
 // flag parses a switch.
 func (e *Errors) flag(to *bool, key, s string) {
+	name := strings.ReplaceAll(key, "_", "-")
 	switch s {
 	case "true":
 		*to = true
 	case "false":
 		*to = false
 	default:
-		e.add(key, quote(s)+" is neither true nor false", "the flag alone switches it on: --"+key, "to leave it off, leave it out, or --"+key+"=false")
+		e.add(key, quote(s)+" is neither true nor false", "the flag alone switches it on: --"+name, "to leave it off, leave it out, or --"+name+"=false")
 	}
 }
 

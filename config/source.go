@@ -30,10 +30,10 @@ type source struct {
 func newSource(keys []Key, fs *pflag.FlagSet, f *file) (*source, error) {
 	s := &source{keys: keys, flags: fs, file: f, viper: viper.NewWithOptions(viper.KeyDelimiter(delimiter))}
 	for _, k := range keys {
-		if strings.Contains(k.Name, "[]") {
+		if k.outside() == "" {
 			continue
 		}
-		name := strings.ReplaceAll(k.Name, ".", delimiter)
+		name := strings.ReplaceAll(k.outside(), ".", delimiter)
 		if k.Kind != Table {
 			s.viper.SetDefault(name, k.value())
 		}
@@ -73,9 +73,8 @@ func (s *source) inFile(path string) bool {
 // origin returns where the value at path came from, and the best known place
 // in the file where it was the file.
 func (s *source) origin(path string) (from string, at place) {
-	name, _, _ := strings.Cut(path, "[")
 	for _, k := range s.keys {
-		if k.Name != name {
+		if !k.isAt(path) {
 			continue
 		}
 		if flag := s.flag(k); flag != nil && flag.Changed {
@@ -83,6 +82,12 @@ func (s *source) origin(path string) (from string, at place) {
 		}
 		if k.Env != "" && os.Getenv(k.Env) != "" {
 			return k.Env, place{}
+		}
+	}
+	schema := indexes.ReplaceAllString(path, "[]")
+	for _, k := range s.keys { // what flags say of a part
+		if flag := s.flag(k); flag != nil && flag.Changed && k.isMember() && strings.HasPrefix(k.Name, schema+".") {
+			return "--" + k.Flag, place{}
 		}
 	}
 	if s.file == nil {
@@ -123,11 +128,47 @@ func (s *source) wanted(path string) string {
 		return s.file.name
 	}
 	for _, k := range s.keys {
-		if k.Name == path && k.Flag != "" {
+		if k.isAt(path) && k.Flag != "" {
 			return "--" + k.Flag
 		}
 	}
 	return ""
+}
+
+// isAt reports whether path is one of the key's values, or a part of one.
+func (k Key) isAt(path string) bool {
+	schema := indexes.ReplaceAllString(path, "[]")
+	return schema == k.Name || schema == k.Name+"[]" || k.Kind == Pairs && parent(schema) == k.Name
+}
+
+// list returns the value of a key that is a list.
+func (s *source) list(key string) []string {
+	switch v := s.viper.Get(strings.ReplaceAll(key, ".", delimiter)).(type) {
+	case string:
+		return splitList(v)
+	case []any:
+		list := make([]string, len(v))
+		for i, one := range v {
+			list[i] = fmt.Sprint(one)
+		}
+		return list
+	case []string:
+		return v
+	}
+	return nil
+}
+
+// lines returns the values of a flag that may be repeated, or the variable's.
+func (s *source) lines(key string) []string {
+	if s.flags != nil && s.flags.Changed(key) {
+		if given, ok := s.flags.Lookup(key).Value.(pflag.SliceValue); ok {
+			return given.GetSlice() // GetStringArray has none of one empty text
+		}
+	}
+	if v, ok := s.viper.Get(key).(string); ok && v != "" {
+		return []string{v}
+	}
+	return nil
 }
 
 // resolve makes a relative path that was written in the file start at the

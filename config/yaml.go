@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"regexp"
 	"slices"
 	"strconv"
 	"strings"
@@ -69,9 +70,10 @@ func parseFile(name string, data []byte, keys []Key) *file {
 		return f
 	}
 	dec := yaml.NewDecoder(bytes.NewReader(data))
+	example, _ := f.example()
 	var doc, second yaml.Node
 	if err := dec.Decode(&doc); err == io.EOF || err == nil && isNull(&doc) {
-		f.add(nil, "", "the file is empty", "start from the commented deploy/relay.yaml; the one key that it must have is domain")
+		f.add(nil, "", "the file is empty", "start from the commented "+example+"; the one key that it must have is "+f.keys[0].Name)
 		return f
 	} else if err != nil {
 		f.syntax(err, data)
@@ -86,6 +88,14 @@ func parseFile(name string, data []byte, keys []Key) *file {
 	}
 	f.values = f.group(doc.Content[0], "", "")
 	return f
+}
+
+// example is the commented file of these keys, and the least that such a file has.
+func (f *file) example() (name, least string) {
+	if f.keys[0].Name == "services" {
+		return "deploy/remote.yaml", "services: [{local: 3000}]"
+	}
+	return "deploy/relay.yaml", "domain: relay.net"
 }
 
 func isNull(doc *yaml.Node) bool {
@@ -175,6 +185,15 @@ func (f *file) value(n *yaml.Node, path, schema string) any {
 			return nil
 		}
 		return n.Value
+	case f.keys[known].Kind == Lines && kindOf(n) == "a number":
+		return []any{n.Value}
+	case (f.keys[known].Kind == Texts || f.keys[known].Kind == Lines) && kindOf(n) == "text":
+		if n.Value == "" && f.keys[known].Kind == Texts {
+			return []any{}
+		}
+		return []any{n.Value}
+	case f.keys[known].Kind == Pairs:
+		return f.pairs(n, path)
 	}
 	if !f.isKind(n, path, "a list") {
 		return nil
@@ -190,6 +209,29 @@ func (f *file) value(n *yaml.Node, path, schema string) any {
 		}
 	}
 	return items
+}
+
+// pairs reads a map whose keys are the user's; nil means that it was reported.
+func (f *file) pairs(n *yaml.Node, path string) any {
+	if !f.isKind(n, path, "a map") {
+		return nil
+	}
+	values := map[string]string{}
+	for i := 0; i+1 < len(n.Content); i += 2 {
+		key, value := n.Content[i], n.Content[i+1]
+		at := join(path, key.Value)
+		f.places[at] = place{value.Line, value.Column}
+		_, twice := values[key.Value]
+		switch {
+		case key.Kind != yaml.ScalarNode || key.Anchor != "":
+			f.add(key, at, "this is no key", "a key is one word")
+		case twice:
+			f.add(key, at, fmt.Sprintf("key %s is here twice", quote(key.Value)))
+		case kindOf(value) == "a number" || f.isKind(value, at, "text"):
+			values[key.Value] = value.Value
+		}
+	}
+	return values
 }
 
 // below returns the words that the schema knows one level below path.
@@ -218,13 +260,14 @@ func (f *file) isKind(n *yaml.Node, path, want string) bool {
 	if found == want {
 		return true
 	}
+	example, least := f.example()
 	var hint string
 	switch {
 	case found == "an anchor" || found == "an alias":
 		f.add(n, path, "anchors and aliases are not taken here", "write the value out")
 		return false
 	case path == "":
-		f.add(n, path, "the file must be a map, it is "+found, "write keys and values, as in domain: relay.net")
+		f.add(n, path, "the file must be a map, it is "+found, "write keys and values, as in "+least)
 		return false
 	case found == "nothing" && path == "domain":
 		hint = ownNameHint
@@ -253,7 +296,7 @@ func (f *file) isKind(n *yaml.Node, path, want string) bool {
 	case want == "a list" && found == "text":
 		hint = "put it in brackets: [" + quote(n.Value) + "]"
 	default:
-		hint = "as in deploy/relay.yaml"
+		hint = "as in " + example
 	}
 	f.add(n, path, fmt.Sprintf("%s must be %s, it is %s", path, want, found), hint)
 	return false
@@ -261,13 +304,14 @@ func (f *file) isKind(n *yaml.Node, path, want string) bool {
 
 // firstBelow is the first key of the map at path, or "".
 func (f *file) firstBelow(path string) string {
-	for _, k := range f.keys {
-		if below, ok := strings.CutPrefix(k.Name, path+"."); ok {
-			return below
-		}
+	for _, word := range f.below(indexes.ReplaceAllString(path, "[]")) {
+		return word
 	}
 	return ""
 }
+
+// indexes are those of the lists in a path.
+var indexes = regexp.MustCompile(`\[[0-9]+\]`)
 
 // kindOf names what a node is, for people.
 func kindOf(n *yaml.Node) string {

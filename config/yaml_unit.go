@@ -19,6 +19,8 @@ func unitOf(path string) string {
 		return "/min"
 	}
 	switch key := path[strings.LastIndexByte(path, '.')+1:]; key {
+	case "connect", "answer", "every", "wait":
+		return "s"
 	case "connection_rate", "link_rate":
 		return "/s"
 	case "bandwidth":

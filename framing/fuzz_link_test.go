@@ -25,7 +25,7 @@ func FuzzLink(f *testing.F) {
 			return
 		}
 		script, relay := script(in[1:]), in[0]%2 == 0
-		hand := handMade{minor: in[0] / 2 % 3, handler: framing.Handler{Claim: grantAll,
+		hand := handMade{minor: in[0] / 2 % 4, handler: framing.Handler{Claim: grantAll,
 			Release: func(context.Context, string) error { return nil }}}
 		l, p := hand.relay(t)
 		if relay {

@@ -69,6 +69,10 @@ type Handler struct {
 	// Memory is what the link's streams take memory from; nil is no limit but the
 	// link's own. Only a relay's link takes from it.
 	Memory *budget.Share
+	// Pool is what the link's streams together may have granted to the other side and
+	// queued for it, in bytes, beyond the little that each may: MinPool to MaxPool. 0
+	// is MaxPool.
+	Pool int
 	// Panics catches the panics of the link's goroutines, each of which ends the
 	// link; with nil they end the process.
 	Panics *panics.Log
@@ -135,7 +139,7 @@ func newLink(conn net.Conn, isRelay bool) *Link {
 // It is faster where conn runs on a [BufferedConn].
 func Client(ctx context.Context, conn net.Conn, h Hello, handler Handler) (*Link, Welcome, error) {
 	l := newLink(conn, false)
-	l.handler = handler
+	l.handler, l.pool.most = handler, handler.Pool
 	h.Minor = Minor
 	stop := l.handshakeDeadline(ctx)
 	w, err := l.hello(h)
@@ -218,7 +222,7 @@ func (l *Link) readHello() (Hello, error) {
 
 // Welcome lets the remote in; from then on the handler is called.
 func (l *Link) Welcome(w Welcome, handler Handler) error {
-	l.handler = handler
+	l.handler, l.pool.most = handler, handler.Pool
 	l.pool.memory = handler.Memory
 	w.Minor, w.Names = Minor, MaxNames
 	l.lanes.agreed = l.peerCaps&w.Capabilities&CapabilityLanes != 0

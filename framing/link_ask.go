@@ -60,6 +60,9 @@ func (l *Link) Claim(ctx context.Context, c Claim) (Claimed, error) {
 	if err := c.Rules.Check(); err != nil {
 		return Claimed{}, fmt.Errorf("claim %s: %w", c.Name, err)
 	}
+	if len(c.Handovers) > MaxHandovers {
+		return Claimed{}, fmt.Errorf("claim %s with %d hand-overs, at most %d", c.Name, len(c.Handovers), MaxHandovers)
+	}
 	if c.Word != "" && l.peerMinor < 3 {
 		return Claimed{}, &Denial{Name: c.Name, Code: DeniedUnavailable, Text: "the relay is too old for a name made from the key and a word"}
 	}

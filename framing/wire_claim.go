@@ -21,6 +21,11 @@ type Claim struct {
 	// Rules say which visitors the name is for. A relay of a minor version before
 	// 2 knows no rules: it passes all visitors on.
 	Rules
+	// Handovers give what earlier identities of this device have at the relay to the
+	// identity of the link, before the claim is decided about. A relay of a minor
+	// version before 3 does not see them: it takes the device for another one. A relay
+	// gets them without the new keys and not verified: see Handovers.For and Verify.
+	Handovers Handovers
 	// Word is what the label of the name is made of beside the identity's key, at
 	// most 255 bytes; empty for the label of the key alone, and for any other name.
 	// A relay of a minor version before 3 knows no words.
@@ -49,26 +54,30 @@ func (c *Claim) record() []byte {
 		}
 		b.AddUint8(flags)
 		b.AddUint16LengthPrefixed(c.Rules.add)
+		b.AddUint16LengthPrefixed(c.Handovers.add)
 		str8(b, []byte(c.Word))
 	})
 }
 
 // parseClaim decodes a CLAIM of a remote of the given minor version.
 func parseClaim(p []byte, minor uint8) (c Claim, err error) {
-	var n, t, rules, word []byte
+	var n, t, rules, handovers, word []byte
 	var flags uint8
 	s := cryptobyte.String(p)
 	// The first relays took a CLAIM of minor version 1 without flags, too.
 	if !readStr8(&s, &n) || !readStr16(&s, &t) ||
 		minor >= 1 && !s.ReadUint8(&flags) && minor > 1 || minor >= 2 && !readStr16(&s, &rules) ||
-		minor >= 3 && !readStr8(&s, &word) {
+		minor >= 3 && !(readStr16(&s, &handovers) && readStr8(&s, &word)) {
 		return c, protocolErrorf("short CLAIM")
 	}
 	if len(n) > hostname.Max || len(t) > maxToken {
 		return c, protocolErrorf("CLAIM of a name of %d and a token of %d bytes", len(n), len(t))
 	}
 	c = Claim{Name: string(n), Token: string(t), Replica: flags&flagReplica != 0, Certified: minor >= 2 && flags&flagCertified != 0, Word: string(word)}
-	c.Rules, err = parseRules(rules)
+	if c.Rules, err = parseRules(rules); err != nil {
+		return c, err
+	}
+	c.Handovers, err = parseHandovers(handovers)
 	return c, err
 }
 

@@ -107,7 +107,8 @@ var records = map[recordType][]byte{
 	recRefused: (&Refusal{Code: RefusedBusy, Text: "später"}).record(),
 	recClaim: (&Claim{Name: "xyz.relay.test", Token: "token", Replica: true, Certified: true, Rules: Rules{
 		Allow: []netip.Prefix{netip.MustParsePrefix("192.0.2.0/24"), netip.MustParsePrefix("::/0")},
-		Deny:  []netip.Prefix{netip.MustParsePrefix("2001:db8::7/128")}}, Word: "word"}).record(),
+		Deny:  []netip.Prefix{netip.MustParsePrefix("2001:db8::7/128")}},
+		Handovers: Handovers{{Old: bytes.Repeat([]byte{8}, 32), OldSigned: bytes.Repeat([]byte{9}, 64), NewSigned: bytes.Repeat([]byte{10}, 64)}}, Word: "word"}).record(),
 	recClaimed:   (&Claimed{OrderIn: time.Hour}).record("xyz.relay.test"),
 	recDenied:    (&Denial{Name: "xyz.relay.test", Code: DeniedTaken, Text: "text", Hint: "hint", Retry: time.Hour}).record(recDenied),
 	recLost:      (&Denial{Name: "xyz.relay.test", Code: DeniedReplaced, Text: "text", Hint: "hint", Retry: time.Second}).record(recLost),

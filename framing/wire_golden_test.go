@@ -237,6 +237,9 @@ var conversations = []conversation{
 	{2, phaseNames2,
 		func(t *testing.T, c net.Conn) side { return &relayScript2{script2{t: t, conn: c}, nil} },
 		func(t *testing.T, c net.Conn) side { return &remoteScript2{script2{t: t, conn: c}} }},
+	{3, phaseNames3,
+		func(t *testing.T, c net.Conn) side { return &relayScript3{t: t, conn: c} },
+		func(t *testing.T, c net.Conn) side { return &remoteScript3{t: t, conn: c} }},
 }
 
 func (c *conversation) file() string { return fmt.Sprintf("testdata/minor%d.golden", c.minor) }

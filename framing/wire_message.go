@@ -103,6 +103,8 @@ const (
 	DeniedUnproven DenialCode = 9
 	// DeniedReleased: the device has given the name back, see Link.Release.
 	DeniedReleased DenialCode = 10
+	// DeniedHandover: the hand-overs of the claim do not hold, see Handovers.
+	DeniedHandover DenialCode = 11
 )
 
 // A Denial is the error of a claim that the relay does not grant, or takes back.
@@ -121,7 +123,7 @@ func (e *Denial) Error() string { return fmt.Sprintf("%s: %s", e.Name, e.Text) }
 
 // Permanent reports whether asking again is of no use.
 func (e *Denial) Permanent() bool {
-	return e.Code >= DeniedInvalid && e.Code <= DeniedBanned || e.Code == DeniedReleased
+	return e.Code >= DeniedInvalid && e.Code <= DeniedBanned || e.Code == DeniedReleased || e.Code == DeniedHandover
 }
 
 const (

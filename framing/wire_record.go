@@ -40,7 +40,7 @@ const (
 	recHello     recordType = 0x01 // minor (1) capabilities (4) public key (32) signature (64) run number (8) run id (16) agent (str8)
 	recWelcome   recordType = 0x02 // minor (1) capabilities (4) public port (2) agent (str8) names (2)
 	recRefused   recordType = 0x03 // code (2) text (str16)
-	recClaim     recordType = 0x04 // name (str8) token (str16) flags (1) rules (str16) word (str8)
+	recClaim     recordType = 0x04 // name (str8) token (str16) flags (1) rules (str16) hand-overs (str16) word (str8)
 	recClaimed   recordType = 0x05 // name (str8) order in s (4)
 	recDenied    recordType = 0x06 // name (str8) code (2) text (str16) hint (str16) retry in s (4)
 	recLost      recordType = 0x07 // the same

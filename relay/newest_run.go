@@ -16,7 +16,7 @@ import (
 func (p *presence) claim(s *session, c framing.Claim) error {
 	replaced, err := p.take(s, c)
 	for _, old := range replaced {
-		old.link.Revoke(*replacedBy(c.Name))
+		old.link.Revoke(*replacedBy(c.Name, old.key.Equal(s.key)))
 		old.link.CutLanes()
 	}
 	if err == nil {
@@ -78,7 +78,7 @@ func (p *presence) take(s *session, c framing.Claim) (replaced []*session, err e
 		// A run that was replaced does not come back by a link that was on its
 		// way: with equal numbers the two would end each other.
 		if slices.Contains(replacedRuns, s.run) {
-			return nil, replacedBy(c.Name)
+			return nil, replacedBy(c.Name, true)
 		}
 	}
 	if h != nil && !(h.replica && c.Replica) {
@@ -86,8 +86,9 @@ func (p *presence) take(s *session, c framing.Claim) (replaced []*session, err e
 			if old.run == s.run {
 				continue
 			}
-			if !s.run.Replaces(old.run) {
-				return nil, replacedBy(c.Name)
+			// One of an identity that has handed over to this one is always older.
+			if old.key.Equal(s.key) && !s.run.Replaces(old.run) {
+				return nil, replacedBy(c.Name, true)
 			}
 			replaced = append(replaced, old)
 		}
@@ -121,7 +122,12 @@ func goingAway(name string) *framing.Denial {
 	return &framing.Denial{Name: name, Code: framing.DeniedUnavailable, Text: "this link is going away"}
 }
 
-func replacedBy(name string) *framing.Denial {
+// replacedBy is what a session is told of a name that another one has taken over:
+// with same, one of its own identity.
+func replacedBy(name string, same bool) *framing.Denial {
+	if !same {
+		return &framing.Denial{Name: name, Code: framing.DeniedTaken, Text: "this device's key has handed over to another one"}
+	}
 	return &framing.Denial{Name: name, Code: framing.DeniedReplaced, Text: "a newer run of this device has taken the name over"}
 }
 
@@ -143,7 +149,7 @@ type Claimed struct {
 func (s *Server) ClaimedElsewhere(c Claimed) {
 	s.init()
 	for _, old := range s.presence.giveUp(c) {
-		old.link.Revoke(*replacedBy(c.Name))
+		old.link.Revoke(*replacedBy(c.Name, true))
 		old.link.CutLanes()
 	}
 	for _, old := range s.presence.outdated(c) {
@@ -161,6 +167,10 @@ func (p *presence) giveUp(c Claimed) (replaced []*session) {
 	}
 	var left []*session
 	for _, old := range h.sessions {
+		if old.run == c.Run { // whatever the key: it may have handed over meanwhile
+			left = append(left, old)
+			continue
+		}
 		if same := bytes.Equal(old.key, c.Key); same && (h.replica && c.Replica || !c.Run.Replaces(old.run)) {
 			left = append(left, old)
 			continue
@@ -180,7 +190,7 @@ func (p *presence) outdated(c Claimed) (list []*session) {
 	p.mu.RLock()
 	defer p.mu.RUnlock()
 	for old := range p.lost {
-		same := old.key.Equal(c.Key)
+		same := old.key.Equal(c.Key) || old.run == c.Run
 		if slices.Contains(old.names, c.Name) && !old.away.Load() && (!same || !c.Replica && c.Run.Replaces(old.run)) {
 			list = append(list, old)
 		}

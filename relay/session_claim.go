@@ -38,6 +38,12 @@ func (sess *session) decide(ctx context.Context, c framing.Claim) (granted names
 	if sess.away.Load() {
 		return granted, goingAway(name)
 	}
+	asks := names.Claimant{Name: name, Key: sess.key, Token: c.Token, Source: sess.source(), Certified: c.Certified, Word: c.Word}
+	if len(c.Handovers) > 0 {
+		if err := sess.succeed(c, asks); err != nil {
+			return granted, err
+		}
+	}
 	// Whoever is connected for a name below the zone has it, whatever the record
 	// says. Of another one DNS decides.
 	if !s.custom(name) {
@@ -45,7 +51,6 @@ func (sess *session) decide(ctx context.Context, c framing.Claim) (granted names
 			return granted, err
 		}
 	}
-	asks := names.Claimant{Name: name, Key: sess.key, Token: c.Token, Source: sess.source(), Certified: c.Certified, Word: c.Word}
 	if sess.tried.spent(c.Token) {
 		asks.Token = "" // it is not even looked at
 	}

@@ -136,6 +136,9 @@ func (s *state) forget(name string) error {
 // is given is looked for as if it were new, and the owner hears of it; without one
 // it is an error, since another name could be taken for the last.
 func (s *state) choose(cfg Name) (name string, how served, err error) {
+	if err := s.recoverImport(); err != nil {
+		return "", how, err
+	}
 	name = cfg.Domain
 	if len(cfg.Relays) > 0 {
 		how = served{Relays: cfg.Relays, Named: true}
@@ -236,6 +239,48 @@ func (e *AmbiguousError) Hints() []string { return hint.WhichName.With("NAME", e
 
 // maxNamesShown is how many names an AmbiguousError shows.
 const maxNamesShown = 5
+
+// eachServed calls f with each name that was served, in the order of the files. What is damaged is left out, and the owner should know.
+func (s *state) eachServed(f func(name string, how served)) error {
+	entries, err := os.ReadDir(s.path(namesDir))
+	if err != nil && !errors.Is(err, os.ErrNotExist) {
+		return unusable("read", s.dir, s.path(namesDir), err)
+	}
+	for _, e := range entries {
+		name, ok := strings.CutSuffix(e.Name(), servedSuffix)
+		if !ok {
+			continue
+		}
+		how, err := s.readServed(filepath.Join(namesDir, e.Name()))
+		if err != nil {
+			s.stray(err)
+			continue
+		}
+		f(cmp.Or(how.Name, name), how)
+	}
+	return nil
+}
+
+// renameMade remembers a name that was made from an earlier key under the one that is
+// made from the key of now.
+func (s *state) renameMade(name, oldLabel, newLabel string) error {
+	how, err := s.served(name)
+	if err != nil {
+		return err
+	}
+	zone, ok := strings.CutPrefix(name, oldLabel+".")
+	if !ok {
+		return nil
+	}
+	b, err := json.Marshal(how)
+	if err != nil {
+		return fmt.Errorf("remember %s: %w", name, err)
+	}
+	if err := s.write(servedFile(newLabel+"."+zone), append(b, '\n')); err != nil {
+		return err
+	}
+	return s.forget(name)
+}
 
 // oldRelay returns the relay that a version without files for each name has
 // remembered, or "".

@@ -77,7 +77,10 @@ func (p *process) noteChange(c names.Change) {
 	if len(c.Key) == ed25519.PublicKeySize {
 		e.Identity = keyname.Label(c.Key, "")
 	}
-	if c.What == "granted" {
+	switch {
+	case c.Name == "":
+		e.What, e.On = "identity."+c.What, e.Identity
+	case c.What == "granted", c.What == "moved":
 		e.Who = "identity " + e.Identity
 	}
 	if c.Token != "" {

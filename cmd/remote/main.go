@@ -9,6 +9,7 @@ import (
 
 	"keystay/config"
 	"keystay/internal/cli"
+	_ "keystay/internal/xconnect" // visitors open WebSockets over HTTP/2
 )
 
 func main() { os.Exit(cli.Main(command())) }
@@ -34,6 +35,6 @@ needs no privilege. The relay passes encrypted bytes on; it never has the key.`,
 	}
 	cmd.Args = cobra.ArbitraryArgs // config says what is wrong with them
 	config.RemoteFlags(cmd.Flags())
-	cmd.AddCommand(releaseCommand(), loginCommand(), dnsCommand())
+	cmd.AddCommand(releaseCommand(), loginCommand(), dnsCommand(), shareCommand())
 	return cli.Root(cmd)
 }

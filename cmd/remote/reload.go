@@ -14,14 +14,14 @@ import (
 
 // certFiles loads the certificate that was brought, or returns nil.
 func certFiles(cfg *config.Remote, log *slog.Logger) (*acme.Files, error) {
-	if cfg.Cert == "" {
+	if cfg.Services[0].Cert == "" {
 		return nil, nil
 	}
 	roots, err := cli.Roots("--relay-root", cfg.RelayRoot) // the CA of the relay may be the visitors' too
 	if err != nil {
 		return nil, err
 	}
-	files, err := acme.LoadFiles(cfg.Cert, cfg.Key, "")
+	files, err := acme.LoadFiles(cfg.Services[0].Cert, cfg.Services[0].Key, "")
 	if err != nil {
 		return nil, err
 	}
@@ -33,7 +33,7 @@ func certFiles(cfg *config.Remote, log *slog.Logger) (*acme.Files, error) {
 			log.Warn("visitors may refuse the certificate", "err", err, hint.Attr(hint.All(err)))
 		}
 	}
-	if err := ownfile.Exposed(cfg.Key); err != nil {
+	if err := ownfile.Exposed(cfg.Services[0].Key); err != nil {
 		log.Warn(err.Error(), hint.Attr(hint.All(err)))
 	}
 	judge()

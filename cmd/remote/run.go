@@ -23,6 +23,9 @@ import (
 )
 
 func run(ctx context.Context, cfg *config.Remote, warnings []config.Warning) error {
+	if err := built(cfg); err != nil {
+		return cli.Usage(err)
+	}
 	hangups, stopHangups := cli.Hangups()
 	var reloads sync.WaitGroup
 	defer func() {
@@ -78,6 +81,19 @@ func run(ctx context.Context, cfg *config.Remote, warnings []config.Warning) err
 	return finalError(err, cfg.Token != "")
 }
 
+// built refuses what is not built yet.
+func built(cfg *config.Remote) error {
+	s := cfg.Services[0]
+	if len(s.Domains) > 0 {
+		cfg.Domain = s.Domains[0]
+	}
+	if len(cfg.Services) > 1 || len(s.Domains)+len(s.Words) > 1 || s.Raw != nil || len(s.Routes) > 1 || s.Routes[0].Local.Kind != config.LocalHTTP ||
+		len(s.Words) > 0 && s.Words[0] != "" || len(s.ALPN)+len(s.Gates) > 0 || len(s.Relays) > 0 {
+		return errors.New("only one name and one HTTP service are supported yet")
+	}
+	return nil
+}
+
 // prepare makes what a configuration says, before anything is dialled. An error is a
 // mistake in the configuration.
 func prepare(cfg *config.Remote, warnings []config.Warning) (log *slog.Logger, files *acme.Files, rc remote.Config, err error) {
@@ -98,9 +114,10 @@ func prepare(cfg *config.Remote, warnings []config.Warning) (log *slog.Logger, f
 
 // target is the local service of a configuration.
 func target(cfg *config.Remote, log *slog.Logger) *publish.Target {
+	r := cfg.Services[0].Routes[0]
 	return &publish.Target{
-		URL: cfg.Local.URL, Network: cfg.Local.Network, Addresses: cfg.Local.Addresses(), Insecure: cfg.Local.Insecure, H2C: cfg.Local.H2C,
-		HostHeader: cfg.HostHeader, TrustPrivateAddresses: cfg.TrustPrivateAddresses,
+		URL: r.Local.URL, Network: r.Local.Network, Addresses: r.Local.Addresses(), Insecure: r.Local.Insecure, H2C: r.Local.H2C,
+		HostHeader: r.HostHeader, TrustPrivateAddresses: cfg.TrustPrivateAddresses,
 		Logger: log,
 	}
 }
@@ -145,7 +162,7 @@ func announce(ctx context.Context, cfg *config.Remote, ln *remote.Listener, targ
 	err := ln.Wait(wait)
 	switch {
 	case err == nil:
-		s := start{url: ln.URL(), local: cfg.Local.String(), cert: ln.Certificate(), brought: cfg.Cert != "", stateDir: cfg.StateDir}
+		s := start{url: ln.URL(), local: cfg.Services[0].Routes[0].Local.String(), cert: ln.Certificate(), brought: cfg.Services[0].Cert != "", stateDir: cfg.StateDir}
 		if isTerminal(os.Stdout) {
 			check, cancel := context.WithTimeout(ctx, checkTimeout)
 			defer cancel()
@@ -164,14 +181,14 @@ func announce(ctx context.Context, cfg *config.Remote, ln *remote.Listener, targ
 func listenConfig(cfg *config.Remote, files *acme.Files, log *slog.Logger) (remote.Config, error) {
 	rc := remote.Config{
 		Domain:         cfg.Domain,
-		Service:        cfg.Local.String(),
+		Service:        cfg.Services[0].Routes[0].Local.String(),
 		Relays:         cfg.Relays,
 		RelayAddresses: cfg.RelayAddresses,
 		Replica:        cfg.Replica,
 		Token:          string(cfg.Token),
 		Transport:      remote.Transport(cfg.Transport),
 		NoLanes:        cfg.Lanes == "off",
-		Rules:          framing.Rules{Allow: cfg.Allow, Deny: cfg.Deny},
+		Rules:          framing.Rules{Allow: cfg.Services[0].Allow, Deny: cfg.Services[0].Deny},
 		StateDir:       cfg.StateDir,
 		Version:        cli.Version(),
 		Logger:         log,

@@ -39,7 +39,7 @@ type bench struct {
 
 // allTests are the groups of tests that can be chosen, in their order.
 func allTests() []string {
-	return []string{"down", "up", "conn", "keepalive", "busy", "idle_remote", "idle_visitor", "route", "wan_fetch", "wan_down", "wan_busy"}
+	return []string{"down", "up", "conn", "keepalive", "busy", "home", "idle_remote", "idle_visitor", "route", "wan_fetch", "wan_down", "wan_busy"}
 }
 
 // run measures everything. When its context ends it stops at once.
@@ -64,7 +64,7 @@ func (b *bench) run() (err error) {
 		}
 		return err != nil
 	})
-	for _, part := range []func() error{b.loopback, b.idle, b.route, b.wan} {
+	for _, part := range []func() error{b.loopback, b.home, b.idle, b.route, b.wan} {
 		err := part()
 		if b.ctx.Err() != nil {
 			return errors.New("interrupted") // whatever broke because of it
@@ -153,8 +153,13 @@ func (b *bench) loopback() error {
 		return err
 	}
 	defer stop()
-	for round := 1; round <= p.rounds; round++ {
-		b.say("# loopback, round %d of %d, after %v", round, p.rounds, time.Since(b.began).Round(time.Second))
+	return b.inTurn("loopback", subjects, tests)
+}
+
+// inTurn runs tests, all subjects in turn.
+func (b *bench) inTurn(what string, subjects []*subject, tests []test) error {
+	for round := 1; round <= b.plan.rounds; round++ {
+		b.say("# %s, round %d of %d, after %v", what, round, b.plan.rounds, time.Since(b.began).Round(time.Second))
 		for _, t := range tests {
 			for i := range subjects {
 				// Each round begins with another subject.

@@ -154,6 +154,7 @@ func connections(s *subject, flows int, window time.Duration) (m result.Measurem
 	n := float64(count.Load())
 	m.ConnPerS = n / after.at.Sub(before.at).Seconds()
 	m.RelayCPUPerConn = float64((after.relay - before.relay).Microseconds()) / 1e3 / n
+	m.RemoteCPUPerConn = float64((after.remote - before.remote).Microseconds()) / 1e3 / n
 	return m, err
 }
 

@@ -26,7 +26,7 @@ import (
 // as: bench role NAME JSON. It ends with its input.
 type role struct {
 	certificate
-	Listen string       // the address that server and tcpproxy listen on
+	Listen string       // the address that server, web and tcpproxy listen on
 	Origin string       // the server that tcpproxy leads to
 	Relay  string       // the address of the relay, for device and crowd
 	Dir    string       // a state directory, for device
@@ -47,7 +47,7 @@ func runRole(args []string) error {
 	ended := make(chan struct{})
 	run := map[string]func(<-chan struct{}) error{
 		"server": r.server, "tcpproxy": r.tcpproxy, "device": r.device, "crowd": r.crowd,
-		"link": r.link,
+		"link": r.link, "web": r.web,
 	}[args[0]]
 	if run == nil {
 		return fmt.Errorf("no role is called %s", args[0])
@@ -77,6 +77,19 @@ func (r *role) server(ended <-chan struct{}) error {
 		return err
 	}
 	go site.Serve(ln)
+	ready(ln.Addr().String())
+	<-ended
+	return nil
+}
+
+// web is the HTTP service at home.
+func (r *role) web(ended <-chan struct{}) error {
+	ln, err := net.Listen("tcp", r.Listen)
+	if err != nil {
+		return err
+	}
+	srv := &http.Server{Handler: http.HandlerFunc(site.Web), ReadHeaderTimeout: time.Minute}
+	go srv.Serve(ln)
 	ready(ln.Addr().String())
 	<-ended
 	return nil

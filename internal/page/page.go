@@ -33,9 +33,9 @@ type Page struct {
 	RetryAfter time.Duration
 }
 
-// style is all of the look. The page loads nothing: neither scripts, nor fonts,
-// nor images.
-const style = `:root{color-scheme:light dark}` +
+// Style is the look of all pages. They load nothing: neither scripts, nor fonts, nor
+// images.
+const Style = `:root{color-scheme:light dark}` +
 	`body{margin:0;padding:12vh 1.5rem 3rem;font:1.0625rem/1.55 system-ui,sans-serif;background:#fff;color:#1d2125}` +
 	`main{max-width:34rem;margin:0 auto;overflow-wrap:break-word}` +
 	`h1{margin:0 0 1rem;font-size:1.5rem;line-height:1.3;font-weight:600}` +
@@ -67,19 +67,22 @@ var layout = template.Must(template.New("page").Parse(`<!DOCTYPE html>
 </html>
 `))
 
-// policy lets the browser take the page's own style and nothing else.
-var policy = func() string {
+// Policy is the Content-Security-Policy of a page with this style: the browser takes
+// the style and nothing else. It does not say where forms may lead.
+func Policy(style string) string {
 	sum := sha256.Sum256([]byte(style))
 	return "default-src 'none'; style-src 'sha256-" + base64.StdEncoding.EncodeToString(sum[:]) +
-		"'; base-uri 'none'; form-action 'none'; frame-ancestors 'self'"
-}()
+		"'; base-uri 'none'; frame-ancestors 'self'"
+}
+
+var policy = Policy(Style) + "; form-action 'none'"
 
 // Write answers r with the page: as HTML where r says that it takes HTML, as
 // browsers do, and as plain text otherwise.
 func (p Page) Write(w http.ResponseWriter, r *http.Request) {
 	kind, body := "text/plain; charset=utf-8", p.text()
 	h := w.Header()
-	if takesHTML(r) {
+	if TakesHTML(r) {
 		kind, body = "text/html; charset=utf-8", p.html()
 		h.Set("Content-Security-Policy", policy)
 	}
@@ -110,16 +113,16 @@ func (p Page) html() string {
 	err := layout.Execute(&b, struct {
 		Title, Text, Owner, Status string
 		Style                      template.CSS
-	}{p.Title, p.Text, p.Owner, p.status(), style})
+	}{p.Title, p.Text, p.Owner, p.status(), Style})
 	if err != nil {
 		return p.text() // never: a Builder takes everything
 	}
 	return b.String()
 }
 
-// takesHTML reports whether the Accept header names text/html, with a weight
+// TakesHTML reports whether the Accept header names text/html, with a weight
 // above 0 (RFC 9110, section 12.5.1). "*/*" alone is what programs send.
-func takesHTML(r *http.Request) bool {
+func TakesHTML(r *http.Request) bool {
 	for _, line := range r.Header.Values("Accept") {
 		for kind := range strings.SplitSeq(line, ",") {
 			name, parameters, _ := strings.Cut(kind, ";")

@@ -165,6 +165,11 @@ func (a *account) spent() bool {
 	return used != nil && used.bytes.Load() >= a.most.Load()
 }
 
+// Inherit makes what an identity has used of this month count for its heir, too.
+func (o *Owners) Inherit(from, to ed25519.PublicKey) {
+	o.Usage.inherit((&account{key: from}).id(), (&account{key: to}).id())
+}
+
 // Spent reports whether the bytes of this month of a name, or of the identity that
 // serves it, are used up, and when the next month begins: until then its visitors
 // are refused.

@@ -92,6 +92,16 @@ func (u *Usage) of(id string) *tab {
 	return u.ofLocked(id)
 }
 
+// inherit adds what one owner has used to what another one has.
+func (u *Usage) inherit(from, to string) {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	u.beginMonthLocked()
+	if t := u.owners[from]; t != nil {
+		u.ofLocked(to).bytes.Add(t.bytes.Load())
+	}
+}
+
 func (u *Usage) ofLocked(id string) *tab {
 	t := u.owners[id]
 	if t == nil {

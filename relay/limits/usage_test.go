@@ -2,6 +2,7 @@ package limits_test
 
 import (
 	"bytes"
+	"crypto/ed25519"
 	"errors"
 	"fmt"
 	"maps"
@@ -101,6 +102,15 @@ func TestMonthOfIdentity(t *testing.T) {
 	carry(t, o, "b.test", 600)
 	visit(t, o, "c.test", alice, limits.IdentityBytes)
 	visit(t, o, "d.test", bob, limits.None)
+}
+
+// What an identity has used counts for its heir, which so gets no second month.
+func TestMonthOfAnHeir(t *testing.T) {
+	o := owners(limits.Owner{BytesPerMonth: 1000}, limits.Owner{})
+	carry(t, o, "a.test", 1200)
+	o.Inherit(alice, bob)
+	o.Inherit(ed25519.PublicKey("a key that has used nothing at all"), bob)
+	visit(t, o, "d.test", bob, limits.IdentityBytes)
 }
 
 // The counts are kept over a restart, but for what was not saved; those of another

@@ -21,7 +21,7 @@ import (
 // writes is noticed by the number of its transaction; then the tables that follow
 // from the first are made anew. It leaves the other tables alone.
 var boltTables = []Table{tableGrants, tableHolders, tableBelow, tableAges,
-	tableLapses, tableBans, tableReserved, tableTokens, tableIssued, tableUsage}
+	tableLapses, tableBans, tableReserved, tableTokens, tableIssued, tableUsage, tableRetired}
 
 // tableState has what the file says about itself. It is no table of the record.
 var tableState = []byte("state") // "state" -> state

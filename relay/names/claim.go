@@ -173,6 +173,9 @@ func (n *Names) claimKeyName(c *Claimant) (Granted, error) {
 	if b, ok := n.Banned(c.Name, c.Key, c.Source); ok {
 		return Granted{}, c.banned(b)
 	}
+	if n.keyRetired(c.Key) {
+		return Granted{}, c.isRetired()
+	}
 	switch r := n.InForce(); r.KeyNames {
 	case WithToken:
 		ok, err := n.opensKeyName(r.Tokens, c)

@@ -49,6 +49,9 @@ func (n *Names) decide(l *ledger, c *Claimant, known *answers) (verdict, error) 
 	if b, ok := n.Banned(c.Name, c.Key, c.Source); ok {
 		return verdict{denial: c.banned(b)}, nil
 	}
+	if r, err := l.retired(c.Key); err != nil || r != nil {
+		return verdict{denial: c.isRetired()}, err
+	}
 	if !below(c.Name, n.zone) {
 		return n.decideDomain(l, c, known)
 	}

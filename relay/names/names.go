@@ -105,7 +105,7 @@ type Names struct {
 
 // A Change is what has become of a name, for an audit log.
 type Change struct {
-	What   string // "granted", "released", "expired", "lost"
+	What   string // "granted", "released", "expired", "lost", "moved"; of an identity alone "retired"
 	Name   string
 	Key    []byte // of the identity
 	Token  string // the id of the token that opened it; may be empty

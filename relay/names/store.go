@@ -84,4 +84,5 @@ const (
 	tableTokens   Table = "tokens"   // SHA-256 of the secret -> token
 	tableIssued   Table = "issued"   // name -> when its first certificate may be ordered
 	tableUsage    Table = "usage"    // of whom -> bytes in a month
+	tableRetired  Table = "retired"  // key of an identity that has handed over -> retirement
 )

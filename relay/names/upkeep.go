@@ -57,13 +57,16 @@ func (n *Names) lookAfter(ctx context.Context, connected []Holding) error {
 	return n.sweepRest()
 }
 
-// sweepRest takes out bans that are over, and slots.
+// sweepRest takes out bans that are over, slots, and hand-overs.
 func (n *Names) sweepRest() error {
 	return n.update(func(l *ledger) error {
 		if err := l.sweepBans(); err != nil {
 			return err
 		}
-		return l.sweepSlots(upkeepBatch)
+		if err := l.sweepSlots(upkeepBatch); err != nil {
+			return err
+		}
+		return l.sweepRetired(upkeepBatch)
 	})
 }
 

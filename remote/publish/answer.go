@@ -28,8 +28,11 @@ func (s *service) failed(w http.ResponseWriter, r *http.Request, err error) {
 		f = s.begun(x.service, f)
 	}
 	p := unreachable
-	if f.broken {
+	switch {
+	case f.broken:
 		p = brokenAnswer
+	case f.late:
+		p = late
 	}
 	p.Write(w, r)
 	_ = http.NewResponseController(w).Flush() // what follows may take a moment
@@ -42,6 +45,13 @@ var (
 		Status:     http.StatusBadGateway,
 		Title:      "This service cannot be reached right now",
 		Text:       "The device behind this name is connected, but the service on it does not answer.",
+		Owner:      "If this is your device: the log of the remote has the reason, and what to do.",
+		RetryAfter: 10 * time.Second,
+	}
+	late = page.Page{
+		Status:     http.StatusGatewayTimeout,
+		Title:      "This service takes too long",
+		Text:       "The device behind this name is connected, but the service on it has not answered in time.",
 		Owner:      "If this is your device: the log of the remote has the reason, and what to do.",
 		RetryAfter: 10 * time.Second,
 	}
@@ -77,7 +87,7 @@ func (s *service) note(ctx context.Context, f *fault) {
 	if !f.away {
 		o = s.faults.of(f.text)
 	}
-	tell, requests := o.failed(time.Now(), 1)
+	tell, requests := o.Failed(1)
 	if !tell {
 		return
 	}
@@ -95,7 +105,7 @@ func (s *service) doubt(x *exchange) {
 	if res := x.answer; res == nil || res.StatusCode != http.StatusBadRequest || !res.Close || s.URL.Scheme != "http" {
 		return
 	}
-	tell, requests := s.doubts.failed(time.Now(), 1)
+	tell, requests := s.doubts.Failed(1)
 	if !tell {
 		return
 	}
@@ -116,7 +126,7 @@ func (t *Target) tell(f *fault, requests int) {
 
 // answers notes that the service can be reached.
 func (t *Target) answers() {
-	if lasted, requests, told := t.silence.ends(time.Now()); told {
+	if lasted, requests, told := t.silence.Ends(); told {
 		t.log().Info("the local service answers again", "local", t.String(), "after", lasted.Round(time.Millisecond), "requests", requests)
 	}
 }

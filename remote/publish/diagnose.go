@@ -83,29 +83,29 @@ func (t *Target) speaksTLS() *fault {
 // HTTP as it should: TLS, another protocol, HTTP/2 alone where it was asked over
 // HTTP/1.1, or not even that where it was asked over HTTP/2. It says hello in
 // these, which is no request. It returns f if it has found nothing.
-func (t *Target) diagnose(ctx context.Context, f *fault) *fault {
-	if t.URL.Scheme != "http" {
+func (s *service) diagnose(ctx context.Context, f *fault) *fault {
+	if s.URL.Scheme != "http" {
 		return f
 	}
-	name := probe(ctx, t, answerToTLS)
+	name := probe(ctx, s, answerToTLS)
 	switch {
 	case name == "TLS":
-		return t.speaksTLS()
+		return s.speaksTLS()
 	case name != "":
-		return t.speaks(name)
-	case probe(ctx, t, speaksHTTP2) == t.H2C:
+		return s.speaks(name)
+	case probe(ctx, s, speaksHTTP2) == s.H2C:
 		return f
-	case t.H2C:
-		return &fault{text: looksLikeHTTP1, broken: true, hints: t.do(hint.ServiceIsNotH2C)}
+	case s.H2C:
+		return &fault{text: looksLikeHTTP1, broken: true, hints: s.do(hint.ServiceIsNotH2C)}
 	}
-	return &fault{text: "it speaks HTTP/2 alone there", broken: true, hints: t.do(hint.ServiceIsH2C)}
+	return &fault{text: "it speaks HTTP/2 alone there", broken: true, hints: s.do(hint.ServiceIsH2C)}
 }
 
 // probe returns what speaks finds out over a new connection.
-func probe[T any](ctx context.Context, t *Target, speaks func(context.Context, net.Conn) T) (found T) {
+func probe[T any](ctx context.Context, s *service, speaks func(context.Context, net.Conn) T) (found T) {
 	ctx, cancel := context.WithTimeout(ctx, probeTimeout)
 	defer cancel()
-	c, err := t.dial(ctx)
+	c, err := s.dial(ctx)
 	if err != nil {
 		return found
 	}

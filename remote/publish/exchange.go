@@ -21,7 +21,10 @@ type exchange struct {
 	visitor *visitorConn  // nil over HTTP/2, and where the listener is not Visitors
 	stream  stream        // below the visitor's TLS; may be nil
 	head    head          // of the request
+	tunnel  *tunnel       // of a WebSocket over HTTP/2, else nil
 	visit   *visit        // that the request is of
+	route   *route        // that it takes, if that leads to a service
+	pool    *pool         // of connections to the service
 
 	conn    net.Conn    // to the service, once there is one
 	reused  bool        // conn was not made for this request
@@ -79,7 +82,22 @@ func (s speller) RoundTrip(r *http.Request) (*http.Response, error) {
 	} else {
 		usual(r.Header)
 	}
+	x.route.Request.apply(r.Header)
 	return s.RoundTripper.RoundTrip(r)
+}
+
+// breakOff is deferred: it goes on with a panic. The answer was cut short then. In
+// HTTP/1 the end of the connection may be all that says so: it must not look like a
+// good one.
+func (x *exchange) breakOff() {
+	v := recover()
+	if v == nil {
+		return
+	}
+	if x.request.ProtoMajor == 1 && x.stream != nil {
+		x.stream.Reset()
+	}
+	panic(v)
 }
 
 // WriteHeader sends the head of an answer as the service has sent it, as far as
@@ -232,6 +250,9 @@ func (b *buffers) Put(p []byte) { b.pool.Put((*[bufferSize]byte)(p)) }
 // Hijack implements http.Hijacker, for ReverseProxy's switch of protocols: what
 // the visitor has sent behind its request is not lost.
 func (x *exchange) Hijack() (net.Conn, *bufio.ReadWriter, error) {
+	if x.tunnel != nil {
+		return x.tunnel.open(x.answer.Header)
+	}
 	c, rw, err := http.NewResponseController(x.ResponseWriter).Hijack()
 	if err != nil {
 		return nil, nil, err

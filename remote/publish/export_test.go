@@ -25,7 +25,11 @@ const (
 	LeastUpload       = leastUpload
 	LeastAnswer       = leastAnswer
 	LeastAnswers      = leastAnswers
+	MaxTunnels        = maxTunnels
 )
 
+// AcceptOf is the Sec-WebSocket-Accept for a key.
+func AcceptOf(key string) string { return acceptOf(key) }
+
 // RequestMemory is what the target's requests take memory from.
-func RequestMemory(t *Target) *budget.Budget { return t.requestMemory() }
+func RequestMemory(t *Target) *budget.Budget { return t.own().requests }

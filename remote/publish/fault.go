@@ -26,6 +26,7 @@ type fault struct {
 	hints  []string
 	away   bool // it cannot be reached, and Check notices when it can
 	broken bool // what it answers is not HTTP
+	late   bool // its answer has not begun in time
 	guess  bool // it may speak something else: see diagnose
 }
 
@@ -36,28 +37,38 @@ func (f *fault) Error() string { return f.text }
 func (f *fault) Hints() []string { return f.hints }
 
 // fault says what has failed before the head of an answer was there.
-func (t *Target) fault(err error) *fault {
+func (s *service) fault(err error) *fault {
 	var shake *handshakeError
 	var op *net.OpError
 	switch {
 	case errors.Is(err, errNoAddress):
 		return &fault{text: err.Error(), away: true}
 	case errors.As(err, &shake):
-		return t.unshaken(shake.err)
+		return s.unshaken(shake.err)
 	case errors.As(err, &op) && op.Op == "dial":
-		return t.undialled(op)
-	case errors.Is(err, errStatus), errors.Is(err, errSwitch):
-		return t.broke(unwrapped(err))
+		return s.undialled(op)
+	case s.isLate(err):
+		return &fault{text: fmt.Sprintf("its answer has not begun after %v", s.answer), late: true, hints: hint.ServiceLate.With()}
+	case errors.Is(err, errStatus), errors.Is(err, errSwitch), errors.Is(err, errAccept):
+		return s.broke(unwrapped(err))
 	}
 	if rule := brokenRule(err); rule != "" {
-		f := t.broke(rule)
+		f := s.broke(rule)
 		f.guess = true
 		if rule == looksLikeHTTP1 {
-			f.hints = t.do(hint.ServiceIsNotH2C)
+			f.hints = s.do(hint.ServiceIsNotH2C)
 		}
 		return f
 	}
-	return &fault{text: ending(err), hints: t.do(hint.ServiceBroken), guess: true}
+	return &fault{text: ending(err), hints: s.do(hint.ServiceBroken), guess: true}
+}
+
+// isLate reports whether the head of an answer has not come within Route's
+// AnswerTimeout.
+func (s *service) isLate(err error) bool {
+	var timeout net.Error
+	var op *net.OpError // of a connection, such as one that has died
+	return s.answer > 0 && errors.As(err, &timeout) && timeout.Timeout() && !errors.As(err, &op)
 }
 
 // middle says why an answer has ended in the middle. C is the connection that it
@@ -80,41 +91,41 @@ func (t *Target) broke(text string) *fault {
 func (t *Target) do(a *hint.Advice) []string { return a.With("HOST", t.URL.Host) }
 
 // undialled is for a service that nobody has reached.
-func (t *Target) undialled(op *net.OpError) *fault {
+func (s *service) undialled(op *net.OpError) *fault {
 	f := &fault{text: op.Err.Error(), away: true}
 	var dns *net.DNSError
 	switch {
 	case op.Timeout():
-		f.text, f.hints = fmt.Sprintf("it has not answered for %v", localDialTimeout), t.do(hint.ServiceSilent)
+		f.text, f.hints = fmt.Sprintf("it has not answered for %v", s.connect), s.do(hint.ServiceSilent)
 	case errors.As(op, &dns):
-		f.hints = t.do(hint.ServiceUnknownHost)
-	case t.Network == "unix" && errors.Is(op, fs.ErrNotExist):
-		f.hints = t.do(hint.ServiceNoSocket)
-	case t.Network == "unix" && errors.Is(op, fs.ErrPermission):
-		f.hints = t.do(hint.ServiceSocketClosed)
-	case t.Network == "unix" && op.Addr != nil && !isSocket(op.Addr.String()):
-		f.text, f.hints = "it is no socket", t.do(hint.ServiceNotSocket)
+		f.hints = s.do(hint.ServiceUnknownHost)
+	case s.Network == "unix" && errors.Is(op, fs.ErrNotExist):
+		f.hints = s.do(hint.ServiceNoSocket)
+	case s.Network == "unix" && errors.Is(op, fs.ErrPermission):
+		f.hints = s.do(hint.ServiceSocketClosed)
+	case s.Network == "unix" && op.Addr != nil && !isSocket(op.Addr.String()):
+		f.text, f.hints = "it is no socket", s.do(hint.ServiceNotSocket)
 	default:
-		f.hints = t.do(hint.ServiceStopped)
+		f.hints = s.do(hint.ServiceStopped)
 	}
 	return f
 }
 
 // unshaken is for an https service whose handshake has failed.
-func (t *Target) unshaken(err error) *fault {
-	f := &fault{text: "TLS handshake: " + ending(err), away: true, hints: t.do(hint.ServiceHandshake)}
+func (s *service) unshaken(err error) *fault {
+	f := &fault{text: "TLS handshake: " + ending(err), away: true, hints: s.do(hint.ServiceHandshake)}
 	var cert *tls.CertificateVerificationError
 	var record tls.RecordHeaderError
 	var op *net.OpError
 	switch {
 	case errors.As(err, &cert):
-		f.text, f.hints = "its certificate is not trusted: "+cert.Err.Error(), t.do(hint.ServiceUntrusted)
+		f.text, f.hints = "its certificate is not trusted: "+cert.Err.Error(), s.do(hint.ServiceUntrusted)
 	case errors.As(err, &record) && protocolOf(record.RecordHeader[:]) != "":
-		f.text, f.hints = "it speaks "+protocolOf(record.RecordHeader[:])+" there", t.do(hint.ServiceOther)
+		f.text, f.hints = "it speaks "+protocolOf(record.RecordHeader[:])+" there", s.do(hint.ServiceOther)
 	case errors.As(err, &record):
-		f.text, f.hints = "it does not speak TLS there", t.do(hint.ServiceIsPlain)
+		f.text, f.hints = "it does not speak TLS there", s.do(hint.ServiceIsPlain)
 	case errors.Is(err, context.DeadlineExceeded), errors.Is(err, os.ErrDeadlineExceeded):
-		f.text = fmt.Sprintf("TLS handshake: not done after %v", localDialTimeout)
+		f.text = fmt.Sprintf("TLS handshake: not done after %v", s.connect)
 	case errors.As(err, &op) && op.Op == "remote error":
 		f.text = "TLS handshake: it answers with the alert " + op.Err.Error()
 	}

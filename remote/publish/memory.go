@@ -3,16 +3,14 @@ package publish
 import (
 	"net/http"
 	"strconv"
-	"sync"
 	"time"
 
-	"keystay/internal/budget"
 	"keystay/internal/page"
 )
 
 const (
 	// memoryPart is the part of the process's memory that requests may take where
-	// Target.Memory does not say. The rest is for windows, buffers, TLS, and for
+	// NewBudgets is not told. The rest is for windows, buffers, TLS, and for
 	// garbage, of which the runtime lets as much be there again.
 	memoryPart = 4
 	// largeHead is from when on a head counts for headsVisit. maxVisitorStreams
@@ -34,29 +32,6 @@ const (
 	// that there is no memory for.
 	maxAccept = 1 << 10
 )
-
-// A memory is what the requests of all visitors to a Target may make the process
-// hold: their heads and requestCost, until they are answered, and the beginnings of
-// their bodies, see keptSource. Each visit has a share of it.
-type memory struct {
-	once   sync.Once
-	budget *budget.Budget
-}
-
-// share returns a new share of the target's memory.
-func (t *Target) share() *budget.Share { return t.requestMemory().Share() }
-
-func (t *Target) requestMemory() *budget.Budget {
-	t.memory.once.Do(func() {
-		limit := t.Memory
-		if limit <= 0 {
-			available, _ := budget.Available()
-			limit = available / memoryPart
-		}
-		t.memory.budget = budget.New(limit)
-	})
-	return t.memory.budget
-}
 
 // headSize is about how much memory a request's head takes.
 func headSize(r *http.Request, h head) int {

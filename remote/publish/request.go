@@ -61,10 +61,12 @@ func dropFraming(trailer http.Header) {
 // rewrite makes the request that the service gets out of the visitor's.
 func (t *Target) rewrite(r *httputil.ProxyRequest) {
 	path, query, _ := target(r.In) // it has been checked
-	r.Out.URL = t.outgoingURL(path, query)
+	route := exchangeOf(r.In).route
+	r.Out.URL = t.outgoingURL(route.strip(path), query)
 	r.Out.Host = t.serviceHost(r.In.Host)
 	h := r.Out.Header
-	dropFrontFields(h)
+	tellUser(h, r.In)
+	route.cutPrefix(h, r.In.Host)
 	t.renameRequest(h, r.In.Host)
 	dropFrontFields(r.In.Trailer) // so far there are names alone, if any
 	dropFraming(r.In.Trailer)
@@ -74,6 +76,9 @@ func (t *Target) rewrite(r *httputil.ProxyRequest) {
 	h.Set("X-Forwarded-Host", r.In.Host)
 	h.Set("X-Forwarded-Proto", "https")
 	h.Set("Forwarded", forwarded(visitor, r.In.Host))
+	if route.prefix != "" {
+		h.Set("X-Forwarded-Prefix", route.prefix)
+	}
 	if r.In.ContentLength == 0 && len(h["Content-Length"]) > 0 && r.In.Method != http.MethodGet && r.In.Method != http.MethodHead {
 		// These make net/http write the Content-Length: 0.
 		r.Out.Body, r.Out.TransferEncoding = http.NoBody, []string{"identity"}

@@ -3,6 +3,7 @@ package publish
 import (
 	"bufio"
 	"bytes"
+	"context"
 	"net/http"
 	"net/http/httputil"
 	"net/url"
@@ -20,6 +21,7 @@ func passOn(t *testing.T, in *http.Request) string {
 	}
 	dropUpgrade(in.Header)
 	target := &Target{URL: &url.URL{Scheme: "http", Host: "127.0.0.1:3000"}}
+	in = in.WithContext(context.WithValue(t.Context(), exchangeKey{}, &exchange{route: &route{Route: Route{Path: "/"}}}))
 	out := in.Clone(t.Context())
 	target.rewrite(&httputil.ProxyRequest{In: in, Out: out})
 	var raw bytes.Buffer

@@ -14,6 +14,7 @@ import (
 
 	"keystay/internal/memconn"
 	"keystay/internal/testca"
+	_ "keystay/internal/xconnect"
 	"keystay/remote/publish"
 )
 
@@ -70,7 +71,13 @@ type published struct {
 // serveTarget puts a Target on a name.
 func serveTarget(t testing.TB, target *publish.Target) *published {
 	t.Helper()
-	p := &published{t, testca.New(t), memconn.Listen(nil), target.Server(domain)}
+	return serve(t, target.Server(domain))
+}
+
+// serve lets a server answer for a name.
+func serve(t testing.TB, srv *http.Server) *published {
+	t.Helper()
+	p := &published{t, testca.New(t), memconn.Listen(nil), srv}
 	config := &tls.Config{Certificates: []tls.Certificate{p.ca.Issue(domain)}, NextProtos: []string{"h2", "http/1.1"}}
 	done := make(chan struct{})
 	go func() { p.srv.Serve(publish.Visitors(tlsListener{p.ln, config})); close(done) }()

@@ -20,19 +20,19 @@ import (
 // package net/http does by itself, given that the body is kept; what is here are
 // the answers that ask for another connection.
 func (s *service) RoundTrip(proxied *http.Request) (*http.Response, error) {
-	v := exchangeOf(proxied).visit
+	p := exchangeOf(proxied).pool
 	req := s.prepare(proxied)
-	release := keepBody(req, v)
+	release := keepBody(req, p.visit)
 	defer release()
-	key := transportKey{http1: v.http1.Load() || wantsUpgrade(req), name: s.name.Load()}
-	res, err := v.transport(key).RoundTrip(req)
+	key := transportKey{http1: p.http1.Load() || wantsUpgrade(req), upgrade: wantsUpgrade(req), name: s.name.Load()}
+	res, err := p.transport(key).RoundTrip(req)
 	next, again := s.next(key, req, res, err)
 	if again && rewind(req) {
 		if res != nil {
 			discard(res)
 		}
-		res, err = v.transport(next).RoundTrip(req)
-		s.learn(v, key, next, res)
+		res, err = p.transport(next).RoundTrip(req)
+		s.learn(p, key, next, res)
 	}
 	if err != nil {
 		return nil, err
@@ -103,7 +103,7 @@ func (s *service) next(k transportKey, req *http.Request, res *http.Response, er
 		// Over HTTP/1 net/http sends the request again, but not where a write was
 		// the first to learn of it; over HTTP/2 it does not.
 		body, _ := req.Context().Value(bodyKey{}).(*visitorBody)
-		return k, exchangeOf(req).reused && idempotent(req.Method) && (body == nil || !body.failed.Load())
+		return k, exchangeOf(req).reused && !s.isLate(err) && idempotent(req.Method) && (body == nil || !body.failed.Load())
 	case s.URL.Scheme != "https":
 		return k, false
 	case res.StatusCode == http.StatusHTTPVersionNotSupported && res.ProtoMajor == 2:
@@ -122,14 +122,14 @@ func (s *service) next(k transportKey, req *http.Request, res *http.Response, er
 }
 
 // learn notes what has come of another try.
-func (s *service) learn(v *visit, tried, next transportKey, res *http.Response) {
+func (s *service) learn(p *pool, tried, next transportKey, res *http.Response) {
 	misdirected := res != nil && res.StatusCode == http.StatusMisdirectedRequest
 	switch {
 	case misdirected:
 		s.misdirects.Store(true) // it means something else by it
 		s.name.Store(tried.name)
 	case res != nil && next.http1 && !tried.http1:
-		v.http1.Store(true)
+		p.http1.Store(true)
 	}
 }
 
@@ -163,6 +163,9 @@ func (s *service) check(req *http.Request, res *http.Response) error {
 		if !wantsUpgrade(req) || !switches(req, res) {
 			return errSwitch
 		}
+		if t := exchangeOf(req).tunnel; t != nil && !t.accepts(res.Header) {
+			return errAccept
+		}
 	case code < 200 || code > 999: // others below 200 are not the last answer
 		return errStatus
 	}
@@ -171,5 +174,6 @@ func (s *service) check(req *http.Request, res *http.Response) error {
 
 var (
 	errStatus = errors.New("the status code of its answer is outside 100 to 999")
+	errAccept = errors.New("its Sec-WebSocket-Accept does not fit the key (RFC 6455, section 4.2.2)")
 	errSwitch = errors.New("it switches to a protocol that was not asked for")
 )

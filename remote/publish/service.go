@@ -9,18 +9,15 @@ import (
 	"net/http"
 	"net/url"
 	"slices"
-	"sync"
 	"sync/atomic"
 	"time"
-
-	"keystay/internal/budget"
 )
 
 const (
 	// localDialTimeout is how long the local service may take to answer a dial,
-	// and then a TLS handshake. There is no limit for its answer: a long poll looks
-	// like a service that hangs. Its visitor decides how long to wait, and the
-	// service is told when the visitor leaves.
+	// and then a TLS handshake, where a route does not say. There is no limit for its answer then: a long
+	// poll looks like a service that hangs. Its visitor decides how long to wait, and
+	// the service is told when the visitor leaves.
 	localDialTimeout = 10 * time.Second
 	// expectTimeout is how long a service may think about Expect: 100-continue.
 	// Then the visitor is asked for its body: some services never say a word.
@@ -32,34 +29,30 @@ const (
 
 // A service is the local service of a target, for the visitors of one name.
 type service struct {
-	*Target
+	serviceKey
 	domain   string
 	names    []string // what an https service may be asked for, see serverNames
 	sessions tls.ClientSessionCache
+	proxy    http.Handler
 
 	name       atomic.Int32 // which of names was taken last
 	misdirects atomic.Bool  // it answers 421 to another try, too
-
-	uploads *budget.Budget // of large windows, see windows.go
-	windows *budget.Budget // of small ones
-	locals  *budget.Budget // of connections to it, see visit.place
-
-	mu     sync.Mutex
-	visits map[net.Conn]*visit
-	large  int // how many of visits have large windows for answers
+	gone       atomic.Bool  // no route leads to it any more
 }
 
-func (t *Target) service(domain string) *service {
-	return &service{
-		Target:   t,
-		domain:   domain,
-		names:    t.serverNames(domain),
-		sessions: tls.NewLRUClientSessionCache(localSessions),
-		visits:   make(map[net.Conn]*visit),
-		uploads:  budget.New(min(uploadBudget, t.requestMemory().Limit()/4)),
-		windows:  budget.New(t.requestMemory().Limit() / 2),
-		locals:   budget.New(maxLocals * localPlace),
+// A serviceKey is what makes a service another one.
+type serviceKey struct {
+	*Target
+	connect, answer time.Duration // of Route
+}
+
+func newService(k serviceKey, domain string) *service {
+	if k.connect == 0 {
+		k.connect = localDialTimeout
 	}
+	s := &service{serviceKey: k, domain: domain, names: k.serverNames(domain), sessions: tls.NewLRUClientSessionCache(localSessions)}
+	s.proxy = s.newProxy()
+	return s
 }
 
 // serverNames are the server names to try with an https service, the first one
@@ -87,9 +80,13 @@ func (s *service) transport(k transportKey, r room, dial func(context.Context) (
 		MaxConnsPerHost:       maxLocalConns,
 		MaxIdleConnsPerHost:   maxLocalConns,
 		IdleConnTimeout:       localIdleTimeout,
+		ResponseHeaderTimeout: s.answer,
 		ExpectContinueTimeout: expectTimeout,
 		DisableCompression:    true, // what the visitor asked for is what it gets
 		HTTP2:                 r.local(),
+	}
+	if k.upgrade {
+		tr.MaxConnsPerHost = 0 // a visitor's connection is one itself, or has maxTunnels
 	}
 	switch {
 	case s.H2C:
@@ -137,7 +134,7 @@ func (s *service) dialTLS(ctx context.Context, dial func(context.Context) (net.C
 			return nil, err
 		}
 		tc := tls.Client(c, s.tlsConfig(s.names[n], offer))
-		shake, cancel := context.WithTimeout(ctx, localDialTimeout)
+		shake, cancel := context.WithTimeout(ctx, s.connect)
 		err = tc.HandshakeContext(shake)
 		cancel()
 		if err == nil {
@@ -194,11 +191,11 @@ func (s *service) verify(cs tls.ConnectionState) error {
 }
 
 // dial reaches the local service at the first of its addresses that answers.
-func (t *Target) dial(ctx context.Context) (net.Conn, error) {
-	d := net.Dialer{Timeout: localDialTimeout}
+func (s *service) dial(ctx context.Context) (net.Conn, error) {
+	d := net.Dialer{Timeout: s.connect}
 	var errs []error
-	for _, a := range t.Addresses {
-		c, err := d.DialContext(ctx, t.Network, a)
+	for _, a := range s.Addresses {
+		c, err := d.DialContext(ctx, s.Network, a)
 		if err == nil {
 			return c, nil
 		}
@@ -216,40 +213,17 @@ var errNoAddress = errors.New("the target has no address")
 // dials, and does the TLS handshake with an https service. Domain is the public
 // name. The error says why not, in words for people, and has hints.
 func (t *Target) Check(ctx context.Context, domain string) error {
-	s := t.service(domain)
-	dial := t.dial
+	s := newService(serviceKey{Target: t}, domain)
+	dial := s.dial
 	if t.URL.Scheme == "https" {
 		dial = func(ctx context.Context) (net.Conn, error) {
-			return s.dialTLS(ctx, t.dial, []string{"h2", "http/1.1"}, 0)
+			return s.dialTLS(ctx, s.dial, []string{"h2", "http/1.1"}, 0)
 		}
 	}
 	c, err := dial(ctx)
 	if err != nil {
-		return t.fault(err)
+		return s.fault(err)
 	}
 	c.Close()
 	return nil
-}
-
-// connContext is the http.Server's ConnContext.
-func (s *service) connContext(ctx context.Context, c net.Conn) context.Context {
-	v := s.newVisit()
-	s.mu.Lock()
-	s.visits[c] = v
-	s.mu.Unlock()
-	return context.WithValue(withConn(ctx, c), visitKey{}, v)
-}
-
-// connState is the http.Server's ConnState.
-func (s *service) connState(c net.Conn, state http.ConnState) {
-	if state != http.StateClosed && state != http.StateHijacked {
-		return
-	}
-	s.mu.Lock()
-	v := s.visits[c]
-	delete(s.visits, c)
-	s.mu.Unlock()
-	if v != nil {
-		v.end()
-	}
 }

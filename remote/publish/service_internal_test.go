@@ -12,37 +12,64 @@ import (
 	"time"
 )
 
+// answersAfter asks a service over a transport of s that thinks for so long before
+// the head of its answer, and again before its body.
+func answersAfter(t *testing.T, s *service, thinks time.Duration) (status int, took time.Duration, err error) {
+	t.Helper()
+	tr := s.transport(transportKey{}, small, func(context.Context) (net.Conn, error) {
+		near, far := net.Pipe()
+		go func() {
+			defer far.Close()
+			if _, err := http.ReadRequest(bufio.NewReader(far)); err != nil {
+				t.Error(err)
+			}
+			<-time.After(thinks)
+			io.WriteString(far, "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n")
+			<-time.After(thinks)
+			io.WriteString(far, "ok")
+		}()
+		return near, nil
+	})
+	defer tr.CloseIdleConnections()
+	req, err := http.NewRequestWithContext(t.Context(), http.MethodGet, "http://localhost/", http.NoBody)
+	if err != nil {
+		t.Fatal(err)
+	}
+	began := time.Now()
+	res, err := tr.RoundTrip(req)
+	if err != nil {
+		return 0, time.Since(began), err
+	}
+	defer res.Body.Close()
+	if text, err := io.ReadAll(res.Body); string(text) != "ok" {
+		t.Errorf("the body is %q, %v", text, err)
+	}
+	return res.StatusCode, time.Since(began), nil
+}
+
 // A service that has taken a request may think as long as its visitor waits: a
 // long poll and a service that hangs look the same.
 func TestNoLimitBeforeAnAnswerBegins(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		const thinks = 24 * time.Hour
-		s := (&Target{URL: &url.URL{Scheme: "http", Host: "localhost"}}).service("xyz.relay.test")
-		tr := s.transport(transportKey{}, small, func(context.Context) (net.Conn, error) {
-			near, far := net.Pipe()
-			go func() {
-				defer far.Close()
-				if _, err := http.ReadRequest(bufio.NewReader(far)); err != nil {
-					t.Error(err)
-				}
-				<-time.After(thinks)
-				io.WriteString(far, "HTTP/1.1 204 No Content\r\n\r\n")
-			}()
-			return near, nil
-		})
-		defer tr.CloseIdleConnections()
-		req, err := http.NewRequestWithContext(t.Context(), http.MethodGet, "http://localhost/", http.NoBody)
-		if err != nil {
-			t.Fatal(err)
+		s := newService(serviceKey{Target: &Target{URL: &url.URL{Scheme: "http", Host: "localhost"}}}, "xyz.relay.test")
+		if status, took, err := answersAfter(t, s, thinks); status != http.StatusOK || took != 2*thinks {
+			t.Errorf("status %d after %v: %v", status, took, err)
 		}
-		began := time.Now()
-		res, err := tr.RoundTrip(req)
-		if err != nil {
-			t.Fatal(err)
+	})
+}
+
+// With a limit for its answer, it is the head of it that has to come in time.
+func TestLimitBeforeAnAnswerBegins(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		const limit = 30 * time.Second
+		s := newService(serviceKey{Target: &Target{URL: &url.URL{Scheme: "http", Host: "localhost"}}, answer: limit}, "xyz.relay.test")
+		if status, took, err := answersAfter(t, s, limit-time.Second); status != http.StatusOK || took != 2*(limit-time.Second) {
+			t.Errorf("status %d after %v: %v", status, took, err)
 		}
-		res.Body.Close()
-		if took := time.Since(began); res.StatusCode != http.StatusNoContent || took != thinks {
-			t.Errorf("status %d after %v", res.StatusCode, took)
+		if _, took, err := answersAfter(t, s, limit+time.Second); took != limit || !s.isLate(err) || !s.fault(err).late {
+			t.Errorf("after %v: %v", took, err)
 		}
+		<-time.After(2 * limit) // until the service has thought
 	})
 }

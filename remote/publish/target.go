@@ -9,7 +9,9 @@ import (
 	"net/http"
 	"net/http/httputil"
 	"net/url"
-	"time"
+	"sync"
+
+	"keystay/internal/outage"
 )
 
 // A Target is the local service that visitors are handed on to.
@@ -46,16 +48,15 @@ type Target struct {
 	// Logger hears when the local service does not answer; nil discards.
 	Logger *slog.Logger
 
-	// Memory is how many bytes the heads and kept bodies of all visitors' requests
-	// may take at once; a request beyond it gets 503. 0 means a quarter of the
-	// memory that the process may have: GOMEMLIMIT if it is set, else the limit of
-	// the control group, else the machine's. It is not changed once visitors come.
+	// Memory is that of NewBudgets for Server and Handler; a Site has budgets of its
+	// own. It is not changed once visitors come.
 	Memory int64
 
-	memory  memory // as far as it says
-	silence outage // while the service cannot be reached
-	faults  faults // of its answers
-	doubts  outage // while it answers as one that speaks TLS may
+	once    sync.Once
+	budgets *Budgets      // with Memory, see own
+	silence outage.Outage // while the service cannot be reached
+	faults  faults        // of its answers
+	doubts  outage.Outage // while it answers as one that speaks TLS may
 }
 
 // String is the target as --local has it.
@@ -74,31 +75,25 @@ func (t *Target) String() string {
 // Server returns an HTTP server around Handler. Serve it on Visitors of a
 // listener whose connections are TLS, ended here. Its ConnContext and ConnState
 // are taken: whoever sets others calls these.
-func (t *Target) Server(domain string) *http.Server {
-	s := t.service(domain)
-	srv := &http.Server{
-		Handler:           s.handler(),
-		ReadHeaderTimeout: 30 * time.Second,
-		MaxHeaderBytes:    maxHeaderBytes,
-		IdleTimeout:       3 * time.Minute,
-
-		DisableGeneralOptionsHandler: true, // OPTIONS * is the service's to answer
-
-		// Its lines carry visitors' addresses, and what they sent.
-		ErrorLog:    log.New(io.Discard, "", 0),
-		ConnContext: s.connContext,
-		ConnState:   s.connState,
-	}
-	s.serveHTTP2(srv)
-	return srv
-}
+func (t *Target) Server(domain string) *http.Server { return t.site(domain).Server() }
 
 // Handler hands requests for domain on to the target. Those for another host
 // get 421. What changes on the way is listed in docs/forwarding.md.
-func (t *Target) Handler(domain string) http.Handler { return t.service(domain).handler() }
+func (t *Target) Handler(domain string) http.Handler { return t.site(domain) }
 
-func (s *service) handler() http.Handler {
-	proxy := &httputil.ReverseProxy{
+func (t *Target) site(domain string) *Site {
+	return NewSite(domain, SiteConfig{Routes: []Route{{Path: "/", Target: t}}, Budgets: t.own()})
+}
+
+// own returns the budgets of a target that is served by itself.
+func (t *Target) own() *Budgets {
+	t.once.Do(func() { t.budgets = NewBudgets(t.Memory) })
+	return t.budgets
+}
+
+// newProxy returns what hands the requests of exchanges on.
+func (s *service) newProxy() http.Handler {
+	return &httputil.ReverseProxy{
 		Rewrite:        s.rewrite,
 		Transport:      speller{s},
 		ModifyResponse: s.modifyAnswer,
@@ -107,7 +102,6 @@ func (s *service) handler() http.Handler {
 		ErrorLog:       log.New(io.Discard, "", 0), // it quotes the service, and failed says it better
 		ErrorHandler:   s.failed,
 	}
-	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { s.serve(proxy, w, r) })
 }
 
 // modifyAnswer makes the answer that the visitor gets out of the service's.
@@ -116,6 +110,8 @@ func (t *Target) modifyAnswer(res *http.Response) error {
 	x.answer, x.length = res, res.ContentLength
 	dropFraming(res.Trailer)
 	t.renameAnswer(res.Header, x.request.Host)
+	x.route.addPrefix(res.Header, x.request.Host)
+	x.route.Response.apply(res.Header)
 	switch {
 	case res.StatusCode == http.StatusSwitchingProtocols:
 		switchProtocols(res, x)
@@ -126,50 +122,16 @@ func (t *Target) modifyAnswer(res *http.Response) error {
 }
 
 // serve hands one request on.
-func (s *service) serve(proxy http.Handler, w http.ResponseWriter, r *http.Request) {
-	x := newExchange(w, r)
-	var done func()
-	x.visit, done = s.visitOf(r)
-	defer done()
-	if x.visitor != nil {
-		defer x.visitor.served()
-	}
-	size := headSize(r, x.head)
-	if !x.visit.takeHead(size) {
-		x.overload()
-		return
-	}
-	defer x.visit.putHead(size)
-	if x.head.codingIn10 {
-		x.refuseRest(malformed("HTTP/1.0 has no Transfer-Encoding."))
-		return
-	}
-	if no := refusal(r, s.domain); no != nil {
-		if no.Status == http.StatusMethodNotAllowed {
-			w.Header().Set("Allow", "GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS") // RFC 9110, section 15.5.6
-		}
-		no.Write(w, r)
-		return
-	}
-	dropUpgrade(r.Header)
+func (s *service) serve(x *exchange) {
+	r := x.request
+	x.pool = x.visit.begin(s)
+	defer x.pool.done()
 	defer close(x.over)
-	defer func() {
-		v := recover()
-		if v == nil {
-			return
-		}
-		// The answer was cut short. In HTTP/1 the end of the connection may be
-		// all that says so: it must not look like a good one.
-		if r.ProtoMajor == 1 && x.stream != nil {
-			x.stream.Reset()
-		}
-		panic(v)
-	}()
 	ctx := r.Context()
 	if r.ProtoMajor == 1 {
 		// A service may answer before it has read all of the body. Without this
 		// net/http's server takes the rest of it for itself first.
-		_ = http.NewResponseController(w).EnableFullDuplex()
+		_ = http.NewResponseController(x.ResponseWriter).EnableFullDuplex()
 		if x.stream != nil {
 			var cancel context.CancelFunc
 			ctx, cancel = halfCloseContext(ctx, x.isGone)
@@ -178,9 +140,6 @@ func (s *service) serve(proxy http.Handler, w http.ResponseWriter, r *http.Reque
 	}
 	var body *visitorBody
 	if r.Body != http.NoBody {
-		if r.Trailer == nil {
-			r.Trailer = make(http.Header) // net/http fills it in, announced or not
-		}
 		body = &visitorBody{ReadCloser: r.Body, x: x, expects: r.Header.Get("Expect") != ""}
 		ctx = context.WithValue(ctx, bodyKey{}, body)
 	}
@@ -188,6 +147,9 @@ func (s *service) serve(proxy http.Handler, w http.ResponseWriter, r *http.Reque
 	if body != nil {
 		r.Body = body
 	}
-	proxy.ServeHTTP(x, r)
+	s.proxy.ServeHTTP(x, r)
+	if x.tunnel != nil && x.tunnel.cut.Load() {
+		panic(http.ErrAbortHandler) // resets the stream
+	}
 	s.doubt(x)
 }

@@ -77,9 +77,13 @@ type upgraded struct {
 
 // switchProtocols puts an upgraded connection in the place of the transport's.
 func switchProtocols(res *http.Response, x *exchange) {
-	if body, isConn := res.Body.(io.ReadWriteCloser); isConn && x.stream != nil {
+	visitor := x.stream
+	if x.tunnel != nil {
+		visitor = x.tunnel
+	}
+	if body, isConn := res.Body.(io.ReadWriteCloser); isConn && visitor != nil {
 		socket.Linger(x.conn, 0) // a reset, if this process dies
-		res.Body = &upgraded{ReadWriteCloser: body, local: x.conn, visitor: x.stream}
+		res.Body = &upgraded{ReadWriteCloser: body, local: x.conn, visitor: visitor}
 	}
 }
 

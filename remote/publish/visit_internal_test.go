@@ -20,25 +20,30 @@ func TestLocalConnectionsOfAllVisitorsAreBounded(t *testing.T) {
 		t.Fatal(err)
 	}
 	t.Cleanup(testnet.Accept(ln, func(c net.Conn) { _, _ = c.Read(make([]byte, 1)) }))
-	s := (&Target{URL: &url.URL{Scheme: "http", Host: "localhost"}, Network: "tcp", Addresses: []string{ln.Addr().String()}}).service("x.test")
+	target := &Target{URL: &url.URL{Scheme: "http", Host: "localhost"}, Network: "tcp", Addresses: []string{ln.Addr().String()}}
+	b := NewBudgets(0)
+	s := NewSite("x.test", SiteConfig{Routes: []Route{{Path: "/", Target: target}}, Budgets: b})
+	service := s.table.Load().routes[0].service
 	const places = 4 // as many as each visit may have anyway
-	s.locals = budget.New(places * localPlace)
-	dial := func(v *visit) net.Conn {
+	b.locals = budget.New(places * localPlace)
+	dial := func(p *pool) net.Conn {
 		t.Helper()
-		c, err := v.dial(t.Context())
+		c, err := p.dial(t.Context())
 		if err != nil {
 			t.Fatal(err)
 		}
 		return c
 	}
-	greedy, other := s.newVisit(), s.newVisit()
+	greedy, other := s.newVisit().begin(service), s.newVisit().begin(service)
+	greedy.done()
+	other.done()
 	var conns []net.Conn
 	for range 1 + places {
 		conns = append(conns, dial(greedy))
 	}
 	conns = append(conns, dial(other))
-	if s.locals.Used() != s.locals.Limit() {
-		t.Errorf("%d places are taken, want %d", s.locals.Used()/localPlace, places)
+	if b.locals.Used() != b.locals.Limit() {
+		t.Errorf("%d places are taken, want %d", b.locals.Used()/localPlace, places)
 	}
 	ctx, leave := context.WithCancel(t.Context())
 	got := make(chan error, 1)
@@ -60,15 +65,15 @@ func TestLocalConnectionsOfAllVisitorsAreBounded(t *testing.T) {
 		t.Errorf("when one of somebody else is closed: %v", err)
 	}
 	go more(t.Context())
-	other.end()
+	other.visit.end()
 	if err := <-got; !errors.Is(err, net.ErrClosed) {
 		t.Errorf("of a visitor who has left: %v", err)
 	}
-	greedy.end()
+	greedy.visit.end()
 	for _, c := range conns {
 		c.Close()
 	}
-	if s.locals.Used() != 0 || greedy.one.Load() || other.one.Load() {
-		t.Errorf("%d places are left, at the end", s.locals.Used()/localPlace)
+	if b.locals.Used() != 0 || greedy.visit.one.Load() || other.visit.one.Load() {
+		t.Errorf("%d places are left, at the end", b.locals.Used()/localPlace)
 	}
 }

@@ -6,9 +6,11 @@ package result
 // is zero, and not in the JSON.
 type Measurement struct {
 	// Test is down, up, fetch, conn, keepalive, busy, idle_remote,
-	// idle_visitor or route.
+	// idle_visitor or route; home_keepalive, home_conn or home_down where a whole
+	// service is behind it.
 	Test string `json:"test"`
-	// Subject is direct, haproxy, haproxy-pipes, tcpproxy, session or lanes.
+	// Subject is direct, haproxy, haproxy-pipes, tcpproxy, session or lanes; for
+	// home it is programs, caddy or nginx.
 	Subject string `json:"subject"`
 	// Link is loopback or wan.
 	Link string `json:"link"`
@@ -43,12 +45,20 @@ type Measurement struct {
 	ConnPerS float64 `json:"conn_per_s,omitempty"`
 	// RelayCPUPerConn is the processor time of the process between for each.
 	RelayCPUPerConn float64 `json:"relay_cpu_ms_per_conn,omitempty"`
+	// RemoteCPUPerConn is that of the process at home for each, for home_conn.
+	RemoteCPUPerConn float64 `json:"remote_cpu_ms_per_conn,omitempty"`
 
 	// Count is how many latencies the next three are of.
 	Count int     `json:"count,omitempty"`
 	P50   float64 `json:"p50_us,omitempty"`
 	P99   float64 `json:"p99_us,omitempty"`
 	P999  float64 `json:"p999_us,omitempty"`
+	// PerS is how many requests are answered in a second, on all connections, for
+	// home_keepalive. RelayCPUEach and RemoteCPUEach are the processor time of the
+	// process between and of the one at home for each request.
+	PerS          float64 `json:"requests_per_s,omitempty"`
+	RelayCPUEach  float64 `json:"relay_cpu_us_each,omitempty"`
+	RemoteCPUEach float64 `json:"remote_cpu_us_each,omitempty"`
 	// First is the one before these, for fetch: over a session that has carried
 	// nothing yet.
 	First float64 `json:"first_us,omitempty"`

@@ -1,5 +1,6 @@
 // Package site is what all subjects of the benchmark serve, and the visitors of
-// it. A request is 16 bytes: what is wanted and how many bytes of it.
+// it. A request is 16 bytes: what is wanted and how many bytes of it. The web site
+// is for what forwards HTTP: the path of a request is the number of bytes.
 package site
 
 import (
@@ -7,6 +8,9 @@ import (
 	"errors"
 	"io"
 	"net"
+	"net/http"
+	"strconv"
+	"strings"
 )
 
 const (
@@ -101,4 +105,22 @@ func request(op byte, n int64) []byte {
 	req[0] = op
 	binary.BigEndian.PutUint64(req[8:], uint64(n))
 	return req
+}
+
+// Web answers GET /N with N bytes, or with bytes without end.
+func Web(w http.ResponseWriter, r *http.Request) {
+	n, err := strconv.ParseInt(strings.TrimPrefix(r.URL.Path, "/"), 10, 64)
+	if err != nil || n < 0 {
+		http.Error(w, "the path is a number of bytes", http.StatusNotFound)
+		return
+	}
+	w.Header().Set("Content-Type", "application/octet-stream")
+	if n != Endless {
+		w.Header().Set("Content-Length", strconv.FormatInt(n, 10))
+	}
+	var buf []byte
+	if n == Endless || n > 1<<10 {
+		buf = make([]byte, chunk)
+	}
+	_ = send(w, n, buf) // visitors may go at any time
 }

@@ -3,6 +3,7 @@ package site
 import (
 	"crypto/tls"
 	"net"
+	"net/http"
 	"sync/atomic"
 	"testing"
 
@@ -53,5 +54,31 @@ func TestVisits(t *testing.T) {
 		}
 		v.Close()
 		<-ended
+	}
+}
+
+// The web site gives what its path says to visitors who ask over HTTP.
+func TestWebVisits(t *testing.T) {
+	ca := testca.New(t)
+	ln, err := tls.Listen("tcp", "127.0.0.1:0", &tls.Config{Certificates: []tls.Certificate{ca.Issue("site.test")}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	srv := &http.Server{Handler: http.HandlerFunc(Web)}
+	defer srv.Close()
+	go srv.Serve(ln)
+	door := Door{Address: ln.Addr().String(), Name: "site.test", Roots: ca.Pool(), Web: true}
+	v, err := door.Open()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer v.Close()
+	for _, n := range []int64{1, 256, 1<<10 + 1, 1<<20 + 3, 256} {
+		if err := v.Get(n); err != nil {
+			t.Errorf("get %d: %v", n, err)
+		}
+	}
+	if err := v.Get(-1); err == nil {
+		t.Error("an error of the site is taken for an answer")
 	}
 }

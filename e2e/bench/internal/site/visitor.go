@@ -1,6 +1,7 @@
 package site
 
 import (
+	"bytes"
 	"crypto/tls"
 	"crypto/x509"
 	"errors"
@@ -20,6 +21,7 @@ type Door struct {
 	Name    string // that is asked for and verified
 	Roots   *x509.CertPool
 	Dial    func(network, address string) (net.Conn, error) // nil means net.Dial
+	Web     bool                                            // the web site is behind it, for Get and Download
 }
 
 // A Visitor is one connection to a site. It is used by one goroutine at a time,
@@ -27,6 +29,7 @@ type Door struct {
 type Visitor struct {
 	conn *tls.Conn
 	buf  []byte
+	web  string // the host to ask over HTTP, or ""
 }
 
 // Open makes a new connection, with a full TLS handshake.
@@ -45,7 +48,11 @@ func (d *Door) Open() (*Visitor, error) {
 		c.Close()
 		return nil, fmt.Errorf("visit: %w", err)
 	}
-	return &Visitor{conn: tc}, nil
+	v := &Visitor{conn: tc}
+	if d.Web {
+		v.web = d.Name
+	}
+	return v, nil
 }
 
 // Unrecognized reports whether Open failed because nobody has the name: the
@@ -65,11 +72,19 @@ func (v *Visitor) Rest() { v.buf = nil }
 // Get downloads n bytes.
 func (v *Visitor) Get(n int64) error {
 	v.conn.SetDeadline(time.Now().Add(patience))
-	if _, err := v.conn.Write(request(opGet, n)); err != nil {
+	if _, err := v.conn.Write(v.get(n)); err != nil {
 		return err
 	}
 	v.room(int(min(n, chunk)))
-	for left := n; left > 0; {
+	left := n
+	if v.web != "" {
+		early, err := v.head()
+		if err != nil {
+			return err
+		}
+		left -= int64(early)
+	}
+	for left > 0 {
 		m, err := v.conn.Read(v.buf[:min(int64(len(v.buf)), left)])
 		if err != nil {
 			return fmt.Errorf("%d bytes missing: %w", left, err)
@@ -97,7 +112,7 @@ func (v *Visitor) Put(n int64) error {
 // connection is closed or breaks.
 func (v *Visitor) Download(count *atomic.Int64) error {
 	v.conn.SetDeadline(time.Time{})
-	if _, err := v.conn.Write(request(opGet, Endless)); err != nil {
+	if _, err := v.conn.Write(v.get(Endless)); err != nil {
 		return err
 	}
 	v.room(chunk)
@@ -125,6 +140,40 @@ func (v *Visitor) Upload(count *atomic.Int64) error {
 			return err
 		}
 	}
+}
+
+// get is the request for n bytes.
+func (v *Visitor) get(n int64) []byte {
+	if v.web == "" {
+		return request(opGet, n)
+	}
+	return fmt.Appendf(nil, "GET /%d HTTP/1.1\r\nHost: %s\r\n\r\n", n, v.web)
+}
+
+// maxHead is the longest head of an answer, in bytes.
+const maxHead = 4 << 10
+
+// head reads the head of an answer, and returns how many bytes of the body came
+// with it.
+func (v *Visitor) head() (early int, err error) {
+	v.room(maxHead)
+	for n := 0; n < len(v.buf); {
+		m, err := v.conn.Read(v.buf[n:])
+		if err != nil {
+			return 0, fmt.Errorf("the head of the answer: %w", err)
+		}
+		n += m
+		head, body, whole := bytes.Cut(v.buf[:n], []byte("\r\n\r\n"))
+		if !whole {
+			continue
+		}
+		if !bytes.HasPrefix(head, []byte("HTTP/1.1 200 ")) {
+			line, _, _ := bytes.Cut(head, []byte("\r\n"))
+			return 0, fmt.Errorf("the answer is %q", line)
+		}
+		return len(body), nil
+	}
+	return 0, errors.New("the head of the answer has no end")
 }
 
 func (v *Visitor) room(n int) {

@@ -1,0 +1,297 @@
+package config
+
+import (
+	"cmp"
+	"fmt"
+	"net/http"
+	"path/filepath"
+	"strings"
+	"time"
+)
+
+// A serviceReader reads what is published, checks it and gathers what is wrong.
+type serviceReader struct {
+	errs     Errors
+	told     Errors // that know where they came from
+	src      *source
+	remote   *Remote // all but its services is there
+	warnings []Warning
+}
+
+// A block is one map of the file, or what flags say in its place.
+type block struct {
+	path   string
+	values map[string]any
+}
+
+func (b block) at(key string) string { return join(b.path, key) }
+
+func (b block) has(key string) bool { return b.values[key] != nil }
+
+func (b block) text(key string) string {
+	switch v := b.values[key].(type) {
+	case string:
+		return v
+	case []any:
+		if len(v) > 0 {
+			return fmt.Sprint(v[0])
+		}
+	}
+	return ""
+}
+
+// list returns a list of texts.
+func (b block) list(key string) (list []string) {
+	items, _ := b.values[key].([]any)
+	for _, item := range items {
+		list = append(list, fmt.Sprint(item))
+	}
+	return list
+}
+
+// group returns a map below the block, or an empty one where there is none.
+func (b block) group(key string) block {
+	values, _ := b.values[key].(map[string]any)
+	return block{b.at(key), values}
+}
+
+// rows returns the maps of a list of maps.
+func (b block) rows(key string) (rows []block) {
+	items, _ := b.values[key].([]any)
+	for i, item := range items {
+		values, _ := item.(map[string]any)
+		rows = append(rows, block{fmt.Sprintf("%s[%d]", b.at(key), i), values})
+	}
+	return rows
+}
+
+// read reads all services: those of the file, or the ones that flags, variables and
+// the arguments make.
+func (r *serviceReader) read(args []string) {
+	if r.src.file != nil && !r.inFile() && len(args)+len(r.src.lines("local")) == 0 {
+		r.errs.add("services", "missing: there is nothing to publish", "services: [{local: 3000}], or --local")
+		return
+	}
+	blocks := r.flagServices(args)
+	if r.inFile() {
+		r.onlyFile(args)
+		blocks = block{"", r.src.file.values}.rows("services")
+		if len(blocks) == 0 {
+			r.errs.add("services", "empty: there is nothing to publish", "services: [{local: 3000}]")
+		}
+	}
+	for _, b := range blocks {
+		r.remote.Services = append(r.remote.Services, r.service(b))
+	}
+	r.names(blocks)
+}
+
+// inFile reports whether the file says what is published, be it wrong.
+func (r *serviceReader) inFile() bool {
+	f := r.src.file
+	return f != nil && (f.values == nil || f.values["services"] != nil || f.isFaulty("services"))
+}
+
+// onlyFile reports what flags and variables say of services, where the file does.
+func (r *serviceReader) onlyFile(args []string) {
+	report := func(from string) {
+		r.told = append(r.told, &Error{From: from, Message: "the services are in " + r.src.file.name,
+			Hints: []string{"put it into one of the services there, or take the services out of the file"}})
+	}
+	if len(args) > 0 {
+		report("the argument")
+	}
+	for _, k := range r.src.keys {
+		if !k.isMember() || k.Flag == "" {
+			continue
+		}
+		if from, at := r.src.origin(k.Name); at == (place{}) && from != "" && from != r.src.file.name {
+			report(from)
+		}
+	}
+}
+
+// flagServices returns a block for each local service that flags, variables and the
+// arguments give, with the names that lead to it.
+func (r *serviceReader) flagServices(args []string) []block {
+	type name struct{ key, value string }
+	var names []name
+	for _, key := range []string{"domain", "name"} {
+		for _, value := range r.src.list(key) {
+			names = append(names, name{key, value})
+		}
+	}
+	locals := r.src.lines("local")
+	if len(args) > 0 {
+		locals = args
+	}
+	count := 1
+	if len(locals) > 1 {
+		count = len(locals)
+		if n := max(1, len(names)); n != count && !r.inFile() {
+			r.errs.add("services[0].local", fmt.Sprintf("there are %d local services and %s", count, countOf(n, "name")),
+				"one for all names, or one for each --domain or --name, in their order; those of --domain come first")
+			count = 1
+		}
+	}
+	blocks := make([]block, count)
+	for i := range blocks {
+		values := map[string]any{}
+		for j, n := range names {
+			if count == 1 || j == i {
+				list, _ := values[n.key].([]any)
+				values[n.key] = append(list, n.value)
+			}
+		}
+		if len(locals) > 0 {
+			values["local"] = []any{locals[i]}
+		}
+		r.flagValues(values)
+		blocks[i] = block{fmt.Sprintf("services[%d]", i), values}
+	}
+	return blocks
+}
+
+// flagValues fills in what flags and variables say of all services alike.
+func (r *serviceReader) flagValues(values map[string]any) {
+	for key, flag := range map[string]string{"host_header": "host-header", "cert": "cert", "key": "key"} {
+		if r.src.isSet("services[0]." + key) {
+			values[key] = r.src.text(flag)
+		}
+	}
+	for _, key := range []string{"domain", "name", "allow", "deny"} {
+		if list := r.src.list(key); r.src.isSet("services[0]."+key) && (key == "allow" || key == "deny" || len(list) == 0) {
+			values[key] = anyList(list)
+		}
+	}
+	gate := map[string]any{}
+	if r.src.isSet("services[0].gate.passwords") {
+		gate["passwords"] = anyList(r.src.lines("auth"))
+	}
+	if r.src.isSet("services[0].gate.password_file") {
+		gate["password_file"] = r.src.text("auth-file")
+	}
+	if len(gate) > 0 {
+		values["gate"] = gate
+	}
+}
+
+func anyList(list []string) []any {
+	all := make([]any, len(list))
+	for i, s := range list {
+		all[i] = s
+	}
+	return all
+}
+
+func countOf(n int, what string) string {
+	if n == 1 {
+		return "1 " + what
+	}
+	return fmt.Sprintf("%d %ss", n, what)
+}
+
+// service reads one service.
+func (r *serviceReader) service(b block) Service {
+	s := Service{Relays: b.list("relay"), RelayAddresses: b.list("relay_address")}
+	for i := range s.Relays {
+		r.errs.relay(b.at("relay"), &s.Relays[i])
+	}
+	relays := s.Relays
+	if len(relays) == 0 {
+		relays = r.remote.Relays
+	}
+	r.errs.relayAddresses(b.at("relay_address"), s.RelayAddresses, relays)
+	if len(s.RelayAddresses) > 0 && len(s.Relays) == 0 {
+		r.errs.add(b.at("relay_address"), "there is no relay beside it", "say in the same service whose address it is: relay: NAME")
+	}
+	r.serviceNames(b, &s, relays)
+	r.target(b, &s)
+	r.alpn(b, &s)
+	if b.has("proxy_protocol") {
+		r.proxyProtocol(b, &s)
+	}
+	s.Gates = r.gates(b, &s)
+	for _, key := range []string{"allow", "deny"} {
+		if b.has(key) && len(b.list(key)) == 0 {
+			r.errs.add(b.at(key), "empty", "to let everybody in, leave it out")
+		}
+	}
+	s.Allow, s.Deny = r.errs.ranges(b.at("allow"), b.list("allow")), r.errs.ranges(b.at("deny"), b.list("deny"))
+	r.certificate(b, &s)
+	return s
+}
+
+// path returns the value of a key that is a path, ready to open.
+func (r *serviceReader) path(b block, key string) string {
+	name := b.text(key)
+	if name == "" || filepath.IsAbs(name) || !r.inFile() {
+		return name
+	}
+	return filepath.Join(filepath.Dir(r.src.file.name), name)
+}
+
+// local reads a local service. It reports whether there is one.
+func (r *serviceReader) local(b block) (l Local, ok bool) {
+	at := b.at("local")
+	if len(b.list("local")) > 1 {
+		r.errs.add(at, "one is enough", "several go by path, as in routes: [{path: /api/, local: 3000}, {path: /, local: ./public}]")
+		return l, false
+	}
+	if !b.has("local") {
+		r.errs.add(at, "missing: there is nothing to publish", "remote 3000 publishes what listens on port 3000 of this machine")
+		return l, false
+	}
+	dir := ""
+	if r.inFile() {
+		dir = filepath.Dir(r.src.file.name)
+	}
+	s := b.text("local")
+	l, err := parseLocal(s, dir)
+	if err != nil {
+		var hints []string
+		if meant := cmp.Or(meantLocal(s), meantHostPort(s, err)); meant != "" {
+			hints = append(hints, meant)
+		}
+		r.errs.add(at, err.Error(), append(hints, "it may be "+localForms)...)
+		return l, false
+	}
+	return l, true
+}
+
+// switchOf reads a switch of the file.
+func (b block) switchOf(key string) bool { return b.text(key) == "true" }
+
+// span reads a duration, of which nothing is that of otherwise.
+func (r *serviceReader) span(b block, key string, least, most, otherwise time.Duration) time.Duration {
+	d := otherwise
+	if s := b.text(key); s != "" {
+		r.errs.span(b.at(key), &d, s, least, most)
+	}
+	return d
+}
+
+// headers reads what is changed of a head.
+func (r *serviceReader) headers(b block) HeaderChanges {
+	var c HeaderChanges
+	set, _ := b.values["set"].(map[string]string)
+	if len(set) > 0 {
+		c.Set = http.Header{}
+	}
+	for name, value := range set {
+		at := join(b.at("set"), name)
+		r.headerName(at, name)
+		if strings.ContainsFunc(value, func(c rune) bool { return c < ' ' && c != '\t' || c == 0x7f }) {
+			r.errs.add(at, "a header is one line of text")
+		}
+		if c.Set.Get(name) != "" {
+			r.errs.add(at, quote(name)+" is set twice", "upper and lower case are the same in names of headers")
+		}
+		c.Set.Set(name, value)
+	}
+	for _, name := range b.list("remove") {
+		r.headerName(b.at("remove"), name)
+		c.Remove = append(c.Remove, http.CanonicalHeaderKey(name))
+	}
+	return c
+}

@@ -1,0 +1,190 @@
+// Package urlpath reads the path of a request as services commonly do, and knows
+// where they may disagree about it: what decides by a path must not read another
+// one than the service behind it.
+package urlpath
+
+import (
+	"strings"
+	"unicode"
+	"unicode/utf8"
+
+	"golang.org/x/text/cases"
+	"golang.org/x/text/unicode/norm"
+)
+
+// Clean returns how services commonly read the path of a request target, given as
+// the visitor has sent it, without a query: percent-decoded once, each backslash as
+// a slash, each segment without what follows a semicolon, empty and dot segments
+// resolved. It begins with a slash, and ends with one where the path names a folder.
+//
+// Plain is false where services may read the path in different ways, so that
+// nothing is to be decided by it:
+//   - it does not begin with a slash, or has a backslash, a semicolon, a question
+//     mark or a number sign;
+//   - an escape in it is broken, stands for one of / \ ; ? # or for a dot, or what it
+//     stands for could be decoded once more;
+//   - a segment is empty, which the last one may be, or a dot segment, ends with a
+//     dot or a space, or may be another name of a file on Windows (8.3, streams);
+//   - it has a control character, is not UTF-8 or not in Unicode's normal form C, or
+//     has a character that is compatible with one of these, such as a full-width
+//     slash.
+func Clean(escapedPath string) (clean string, plain bool) {
+	if isSimple(escapedPath) {
+		return escapedPath, true
+	}
+	decoded, plain := decode(escapedPath)
+	if !strings.HasPrefix(escapedPath, "/") || strings.ContainsAny(escapedPath, `\;?#`) || !isPlainText(decoded) {
+		plain = false
+	}
+	segments := strings.Split(strings.ReplaceAll(decoded, `\`, "/"), "/")
+	if segments[0] == "" {
+		segments = segments[1:] // before the first slash
+	}
+	var kept []string
+	folder := true
+	for i, s := range segments {
+		name, _, _ := strings.Cut(s, ";")
+		folder = name == "" || name == "." || name == ".."
+		switch {
+		case !folder:
+			kept = append(kept, name)
+			plain = plain && !isAmbiguous(name)
+		case name == "..":
+			kept, plain = kept[:max(0, len(kept)-1)], false
+		case s != "" || i < len(segments)-1:
+			plain = false
+		}
+	}
+	clean = "/" + strings.Join(kept, "/")
+	if folder && len(kept) > 0 {
+		clean += "/"
+	}
+	return clean, plain
+}
+
+// isSimple reports whether a path is plain and read as it is: this is for speed, and
+// knows the most common paths alone.
+func isSimple(p string) bool {
+	if p == "" || p[0] != '/' {
+		return false
+	}
+	for i := range len(p) {
+		switch c := p[i]; {
+		case 'a' <= c && c <= 'z', 'A' <= c && c <= 'Z', '0' <= c && c <= '9', c == '-', c == '_':
+		case c == '/' && (i == 0 || p[i-1] != '/' && p[i-1] != '.'):
+		case c == '.' && p[i-1] != '/' && p[i-1] != '.' && i < len(p)-1:
+		default:
+			return false
+		}
+	}
+	return true
+}
+
+// decode decodes escapes once. One that is broken stays as it is.
+func decode(s string) (decoded string, plain bool) {
+	plain = true
+	if !strings.Contains(s, "%") {
+		return s, plain
+	}
+	var b strings.Builder
+	for i := 0; i < len(s); i++ {
+		c, ok := escape(s[i:])
+		if !ok {
+			plain = plain && s[i] != '%'
+			b.WriteByte(s[i])
+			continue
+		}
+		plain = plain && strings.IndexByte(`/\;?#.`, c) < 0
+		b.WriteByte(c)
+		i += 2
+	}
+	decoded = b.String()
+	for i := range len(decoded) {
+		_, again := escape(decoded[i:])
+		plain = plain && !again
+	}
+	return decoded, plain
+}
+
+// escape returns what the escape at the start of s stands for, if there is one.
+func escape(s string) (c byte, ok bool) {
+	if len(s) < 3 || s[0] != '%' {
+		return 0, false
+	}
+	for _, digit := range []byte(s[1:3]) {
+		switch {
+		case '0' <= digit && digit <= '9':
+			c = c<<4 | (digit - '0')
+		case 'a' <= digit|0x20 && digit|0x20 <= 'f':
+			c = c<<4 | (digit | 0x20 - 'a' + 10)
+		default:
+			return 0, false
+		}
+	}
+	return c, true
+}
+
+// isPlainText reports whether a decoded path is text that file systems and
+// programs do not take for another one that has a meaning in paths.
+func isPlainText(s string) bool {
+	ascii := true
+	for i := range len(s) {
+		if s[i] < ' ' || s[i] == 0x7f {
+			return false
+		}
+		ascii = ascii && s[i] < utf8.RuneSelf
+	}
+	if ascii {
+		return true
+	}
+	return utf8.ValidString(s) && norm.NFC.IsNormalString(s) && special(norm.NFKC.String(s)) == special(s) &&
+		!strings.ContainsAny(s, lookAlikes) && !strings.ContainsFunc(s, unicode.IsControl)
+}
+
+// lookAlikes are what some code pages turn into a slash, a backslash or a colon.
+const lookAlikes = "\u2044\u2215\u2216\u2236\u29F8\u29F9"
+
+// special counts the characters that have a meaning in paths.
+func special(s string) (n int) {
+	for i := range len(s) {
+		if s[i] <= ' ' || strings.IndexByte(`/\.;?#%:`, s[i]) >= 0 {
+			n++
+		}
+	}
+	return n
+}
+
+// isAmbiguous reports whether a segment may be another name of a file on Windows:
+// there dots and spaces at the end are left out, NAME::$DATA is what is in NAME, and
+// LONGNA~1 is a file whose name begins like this.
+func isAmbiguous(segment string) bool {
+	if strings.HasSuffix(segment, ".") || strings.HasSuffix(segment, " ") || strings.Contains(segment, ":$") {
+		return true
+	}
+	stem := segment
+	if i := strings.LastIndexByte(stem, '.'); i >= 0 && len(stem)-i <= len(".ext") {
+		stem = stem[:i]
+	}
+	i := strings.LastIndexByte(stem, '~')
+	return i > 0 && len(stem) <= len("LONGNA~1") && i < len(stem)-1 && strings.Trim(stem[i+1:], "0123456789") == ""
+}
+
+// Has reports whether a path of [Clean] is prefix or below it, by whole segments:
+// "/api" and "/api/" both have "/api", "/api/" and "/api/x", and not "/apis". "/" has
+// every path.
+func Has(path, prefix string) bool {
+	prefix = strings.TrimSuffix(prefix, "/")
+	rest, ok := strings.CutPrefix(path, prefix)
+	return ok && (rest == "" || rest[0] == '/')
+}
+
+// Fold returns a path in which all spellings are one that a service may take for
+// one: without case, and with compatible characters as one (NFKC).
+func Fold(path string) string {
+	for i := range len(path) {
+		if path[i] >= utf8.RuneSelf {
+			return norm.NFKC.String(cases.Fold().String(norm.NFKC.String(path)))
+		}
+	}
+	return strings.ToLower(path)
+}

@@ -1,0 +1,264 @@
+package names
+
+import (
+	"bytes"
+	"crypto/ed25519"
+	"encoding/json"
+	"fmt"
+	"slices"
+	"time"
+
+	"keystay/internal/keyname"
+)
+
+// MaxRetired is how many identities that have handed over the record remembers. What
+// one that holds nothing hands over is remembered in the first half alone.
+const MaxRetired = 1 << 16
+
+// A retirement is the stored form of an identity that has handed over.
+type retirement struct {
+	Heir []byte    `json:"heir"`
+	At   time.Time `json:"at"`
+}
+
+// retired returns what the record has of an identity that has handed over, or nil.
+func (l *ledger) retired(key []byte) (*retirement, error) {
+	v := l.Get(tableRetired, key)
+	if v == nil {
+		return nil, nil
+	}
+	var r retirement
+	if err := json.Unmarshal(v, &r); err != nil || len(r.Heir) != ed25519.PublicKeySize {
+		return nil, fmt.Errorf("%w: a hand-over cannot be read", ErrDamaged)
+	}
+	return &r, nil
+}
+
+// isRetired is the denial of a claim of an identity that has handed over.
+func (c *Claimant) isRetired() *Denied {
+	return c.deny(DeniedTaken, "this device's key has handed over to another one, and gets no names any more",
+		"use the new key: it is in the state directory that it was made in, see remote identity show")
+}
+
+// A handedOver is what one hand-over has changed.
+type handedOver struct {
+	retired [][]byte // identities, for the first time
+	names   []string // that the claimant has got
+	from    []string // the labels of those that had them
+}
+
+// HandOver gives a claimant what earlier identities hold: names, those that are kept
+// for them, and tokens that are bound to them. They are given the oldest first; each
+// has handed over to the next one and the last to the claimant, which the caller has
+// checked. They get no names from then on: retired are those for whom that is new. What
+// was handed over before is no error, and changes nothing.
+//
+// Names made from an old key, and those below them, stay behind. The error is a
+// *Denied where one of the identities is banned, or the claimant would hold too many
+// names; then nothing has changed.
+func (n *Names) HandOver(c Claimant, from []ed25519.PublicKey) (retired []ed25519.PublicKey, err error) {
+	due := false
+	err = n.view(func(l *ledger) (err error) {
+		due, err = n.handOverDue(l, &c, from)
+		return err
+	})
+	if err != nil || !due {
+		return nil, err
+	}
+	if n.Quota != nil {
+		if again, ok := n.Quota(c); !ok {
+			d := c.deny(DeniedLimit, "too many new names and hand-overs come from this network", "wait, or ask the relay's operator")
+			d.Retry = again
+			return nil, d
+		}
+	}
+	var done handedOver
+	err = n.update(func(l *ledger) error {
+		done = handedOver{}
+		due, err := n.handOverDue(l, &c, from)
+		if err != nil || !due {
+			return err
+		}
+		return l.handOver(&c, from, n.zone, n.NamesAtMost(), &done)
+	})
+	if err != nil {
+		return nil, err
+	}
+	for i, name := range done.names {
+		n.changed(Change{What: "moved", Name: name, Key: c.Key, Reason: "by " + done.from[i]})
+	}
+	for _, key := range done.retired {
+		retired = append(retired, key)
+		n.changed(Change{What: "retired", Key: key, Reason: "it has handed over to " + keyname.Label(c.Key, "")})
+	}
+	return retired, nil
+}
+
+// handOverDue reports whether there is anything to hand over, and to remember.
+func (n *Names) handOverDue(l *ledger, c *Claimant, from []ed25519.PublicKey) (due bool, err error) {
+	for _, key := range slices.Concat(from, []ed25519.PublicKey{c.Key}) {
+		if b, ok := n.Banned("", key, c.Source); ok {
+			return false, c.banned(b)
+		}
+	}
+	if r, err := l.retired(c.Key); err != nil || r != nil {
+		if r != nil {
+			err = c.isRetired()
+		}
+		return false, err
+	}
+	for _, key := range from {
+		r, err := l.retired(key)
+		if err != nil {
+			return false, err
+		}
+		due = due || r == nil
+	}
+	return due, nil
+}
+
+// handOver gives c what each of from holds that is not retired yet.
+func (l *ledger) handOver(c *Claimant, from []ed25519.PublicKey, zone string, most int, done *handedOver) error {
+	own, err := l.heldOrKept(c.Key)
+	if err != nil {
+		return err
+	}
+	for _, key := range from {
+		r, err := l.retired(key)
+		if err != nil {
+			return err
+		}
+		if r != nil {
+			continue
+		}
+		moved, err := l.movable(key, zone)
+		if err != nil {
+			return err
+		}
+		if len(moved) == 0 && l.Count(tableRetired) >= MaxRetired/2 {
+			continue
+		}
+		if l.Count(tableRetired) >= MaxRetired {
+			return c.deny(DeniedLimit, "this relay has taken as many hand-overs as it remembers", "ask the relay's operator")
+		}
+		// Who has nothing gets as much as the other one was allowed to hold.
+		if have := own + len(done.names); have > 0 && have+len(moved) > most {
+			return c.deny(DeniedLimit, fmt.Sprintf("a device may hold %d names here, and both keys have more", most),
+				"give some back: remote release NAME")
+		}
+		if err := l.moveAll(moved, key, c.Key, done); err != nil {
+			return err
+		}
+		if err := l.retire(key, c.Key, done); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// movable returns the names of an identity that another one can have.
+func (l *ledger) movable(key []byte, zone string) (list []string, err error) {
+	for k := range l.From(tableHolders, key) {
+		if !bytes.HasPrefix(k, key) {
+			break
+		}
+		name := string(k[len(key):])
+		if label, _ := madeBy(name, zone); label != "" {
+			continue
+		}
+		gr, err := l.raw(name)
+		if err != nil {
+			return nil, err
+		}
+		if gr != nil && !l.over(gr) {
+			list = append(list, name)
+		}
+	}
+	return list, nil
+}
+
+// moveAll gives the names of one identity to another one. All else of a grant stays.
+func (l *ledger) moveAll(names []string, from, to []byte, done *handedOver) error {
+	for _, name := range names {
+		gr, err := l.raw(name)
+		if err != nil {
+			return err
+		}
+		now := *gr
+		now.Key = to
+		if err := l.put(name, &now); err != nil {
+			return err
+		}
+		done.names, done.from = append(done.names, name), append(done.from, keyname.Label(from, ""))
+	}
+	return l.moveTokens(keyname.Label(from, ""), keyname.Label(to, ""))
+}
+
+// moveTokens makes the tokens that know one identity know another one instead.
+func (l *ledger) moveTokens(from, to string) error {
+	changed := map[string]*TokenInfo{}
+	for k, v := range l.From(tableTokens, nil) {
+		if !bytes.Contains(v, []byte(from)) {
+			continue
+		}
+		t, err := parseToken(k, v)
+		if err != nil {
+			return err
+		}
+		if t.BoundTo == from {
+			t.BoundTo = to
+		}
+		for i, label := range t.Devices {
+			if label == from {
+				t.Devices[i] = to
+			}
+		}
+		changed[string(k)] = t
+	}
+	for k, t := range changed {
+		if err := putToken(l, []byte(k), t); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// retire remembers that an identity has handed over.
+func (l *ledger) retire(key, heir []byte, done *handedOver) error {
+	b, err := json.Marshal(retirement{Heir: heir, At: l.Now()})
+	if err != nil {
+		return err
+	}
+	done.retired = append(done.retired, key)
+	return l.Set(tableRetired, key, b)
+}
+
+// sweepRetired forgets up to limit hand-overs that are older than the longest that a
+// name is kept for an identity that is not seen: by then the old one has nothing that
+// it could claim.
+func (l *ledger) sweepRetired(limit int) error {
+	var over [][]byte
+	for k, v := range l.From(tableRetired, nil) {
+		var r retirement
+		if json.Unmarshal(v, &r) == nil && l.Now().Sub(r.At) > l.expiry()+GraceTime && len(over) < limit {
+			over = append(over, bytes.Clone(k))
+		}
+	}
+	for _, k := range over {
+		if err := l.Set(tableRetired, k, nil); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// keyRetired reports whether an identity has handed over. While the record cannot be
+// read it has not: the name made from a key needs no record.
+func (n *Names) keyRetired(key []byte) (retired bool) {
+	_ = n.view(func(l *ledger) error {
+		r, err := l.retired(key)
+		retired = r != nil
+		return err
+	})
+	return retired
+}

@@ -1,0 +1,77 @@
+package relay
+
+import (
+	"bytes"
+	"crypto/ed25519"
+	"strings"
+	"time"
+
+	"keystay/framing"
+	"keystay/internal/keyname"
+	"keystay/relay/names"
+)
+
+// retireAfter is how long links of an identity that has handed over may stay that
+// serve names and have not said that they go: another process of the device may have
+// to be told of its new key.
+const retireAfter = 5 * time.Minute
+
+// succeed gives the session's identity what the earlier ones of a claim's hand-overs
+// have here: in the record, and where they are connected.
+func (sess *session) succeed(c framing.Claim, asks names.Claimant) error {
+	s := sess.srv
+	list := c.Handovers.For(sess.key)
+	if err := list.Verify(sess.key); err != nil {
+		return &framing.Denial{Name: c.Name, Code: framing.DeniedHandover, Text: err.Error()}
+	}
+	var from []ed25519.PublicKey
+	for _, h := range list {
+		from = append(from, bytes.Clone(h.Old)) // not to keep the record alive
+	}
+	retired, err := s.Names.HandOver(asks, from)
+	if err != nil {
+		return told(err)
+	}
+	// Also where another link has just shown the same.
+	s.presence.inherit(from, sess.key, s.Domain)
+	for _, old := range retired {
+		s.bounds.owners.Inherit(old, sess.key)
+		sess.log().Info("an identity has handed over to this one", "old", keyname.Label(old, ""))
+		time.AfterFunc(retireAfter, func() { s.retire(old) })
+	}
+	return nil
+}
+
+// inherit makes an identity the owner of the names that earlier ones are connected
+// for. Their sessions keep serving each until the heir's claim of it, see take.
+func (p *presence) inherit(from []ed25519.PublicKey, heir ed25519.PublicKey, zone string) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	for _, old := range from {
+		own := keyname.Label(old, "") + "." + zone // this one, and what is below it, is no heir's
+		for _, s := range p.of[string(old)] {
+			for _, name := range s.names {
+				h := p.names[name]
+				if h != nil && h.key.Equal(old) && !strings.HasSuffix("."+name, "."+own) {
+					h.key = heir
+				}
+			}
+		}
+	}
+}
+
+// retire cuts the sessions of an identity that has handed over, but those that have
+// said that they go away: these have visitors alone.
+func (s *Server) retire(key ed25519.PublicKey) {
+	defer s.panics.Catch("cutting the links of an identity that has handed over", func() {})
+	if s.ctx.Err() != nil {
+		return
+	}
+	why := names.Denied{Code: names.DeniedTaken, Text: "this device's key has handed over to another one"}
+	n := &severing{names: make(map[string]struct{})}
+	for _, sess := range s.presence.all(key) {
+		if !sess.away.Load() {
+			sess.dismiss(why, n).close(why)
+		}
+	}
+}

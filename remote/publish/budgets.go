@@ -1,0 +1,37 @@
+package publish
+
+import (
+	"sync"
+
+	"keystay/internal/budget"
+)
+
+// Budgets are what all visitors of those sites that share them may take of the
+// process at once: memory for requests and windows, and connections to services.
+// Make them with NewBudgets.
+type Budgets struct {
+	requests *budget.Budget // heads and kept bodies, see memory.go
+	uploads  *budget.Budget // large windows, see windows.go
+	windows  *budget.Budget // small ones
+	locals   *budget.Budget // connections to services, see visit.place
+
+	mu    sync.Mutex
+	large int // how many visits have large windows for answers
+}
+
+// NewBudgets returns budgets in which heads and kept bodies of requests may take
+// so many bytes at once; a request beyond it gets 503. 0 means a quarter of the
+// memory that the process may have: GOMEMLIMIT if it is set, else the limit of the
+// control group, else the machine's.
+func NewBudgets(memory int64) *Budgets {
+	if memory <= 0 {
+		available, _ := budget.Available()
+		memory = available / memoryPart
+	}
+	return &Budgets{
+		requests: budget.New(memory),
+		uploads:  budget.New(min(uploadBudget, memory/4)),
+		windows:  budget.New(memory / 2),
+		locals:   budget.New(maxLocals * localPlace),
+	}
+}

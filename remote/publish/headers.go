@@ -1,0 +1,104 @@
+package publish
+
+import (
+	"fmt"
+	"net/http"
+	"slices"
+	"strings"
+
+	"golang.org/x/net/http/httpguts"
+)
+
+// HeaderChanges are what is changed in the head of a request or an answer: first
+// fields are removed, in any spelling, then others are set. Those that frame a
+// message or say where it comes from are not to be changed, see Route.Check.
+type HeaderChanges struct {
+	// Set has the new values of fields, which replace those that are there.
+	Set http.Header
+
+	// Remove has the names of fields.
+	Remove []string
+}
+
+// check looks for mistakes. Own reports whether a field, by its canonical name, is
+// written by this package alone.
+func (c *HeaderChanges) check(own func(string) bool) error {
+	for name, values := range c.Set {
+		if err := checkField(name, own); err != nil {
+			return err
+		}
+		for _, v := range values {
+			if !httpguts.ValidHeaderFieldValue(v) {
+				return fmt.Errorf("the value of %s has bytes that no header may have", name)
+			}
+		}
+	}
+	for _, name := range c.Remove {
+		if err := checkField(name, own); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func checkField(name string, own func(string) bool) error {
+	switch {
+	case !httpguts.ValidHeaderFieldName(name):
+		return fmt.Errorf("%q is no name of a header", name)
+	case own(http.CanonicalHeaderKey(name)):
+		return fmt.Errorf("the header %s is set by the remote itself", http.CanonicalHeaderKey(name))
+	}
+	return nil
+}
+
+// isOfConnection reports whether a field frames a message, or is about one
+// connection.
+func isOfConnection(canonical string) bool {
+	switch canonical {
+	case "Connection", "Keep-Alive", "Proxy-Connection", "Transfer-Encoding", "Content-Length", "Te", "Trailer", "Upgrade", "Http2-Settings":
+		return true
+	}
+	return strings.HasPrefix(canonical, "Sec-Websocket-")
+}
+
+// isOwnOfRequest reports whether a field of a request says where it goes or comes
+// from, too.
+func isOwnOfRequest(canonical string) bool {
+	switch canonical {
+	case "Host", "Expect", "Forwarded", "X-Forwarded-For", "X-Forwarded-Host", "X-Forwarded-Proto", "X-Forwarded-Prefix":
+		return true
+	}
+	return isOfConnection(canonical)
+}
+
+func isOwnOfAnswer(canonical string) bool { return isOfConnection(canonical) }
+
+// apply changes h.
+func (c *HeaderChanges) apply(h http.Header) {
+	if len(c.Remove) == 0 && len(c.Set) == 0 {
+		return
+	}
+	for _, name := range c.Remove {
+		removeField(h, name)
+	}
+	for name, values := range c.Set {
+		removeField(h, name)
+		canonical := http.CanonicalHeaderKey(name)
+		h[canonical] = slices.Clone(values) // some are changed in their place
+		spell(h, []string{name})
+	}
+}
+
+// removeField removes a field in any spelling. What net/http would then add by
+// itself stays out.
+func removeField(h http.Header, name string) {
+	for n := range h {
+		if strings.EqualFold(n, name) {
+			delete(h, n)
+		}
+	}
+	switch canonical := http.CanonicalHeaderKey(name); canonical {
+	case "User-Agent", "Content-Type", "Date":
+		h[canonical] = nil
+	}
+}
