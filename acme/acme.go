@@ -7,8 +7,10 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"maps"
 	"net/http"
 	"net/url"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -276,14 +278,23 @@ func (k *Keeper) Certificate(name string) (*tls.Certificate, error) {
 	return cur.cert, nil
 }
 
-// Kick looks at every name again now: after a session has come back, the
+// Kick looks at the given names again now, or without any at every name: after a session has come back, the
 // machine has slept or its clock has jumped. What is due is renewed at once,
 // also where the last attempt failed for want of a network; a CA that refused
 // is left alone until the time it was given.
-func (k *Keeper) Kick() {
+func (k *Keeper) Kick(names ...string) {
 	k.mu.Lock()
 	defer k.mu.Unlock()
-	for _, e := range k.names {
+	list := slices.Collect(maps.Values(k.names))
+	if len(names) > 0 {
+		list = nil
+		for _, name := range names {
+			if e := k.names[name]; e != nil {
+				list = append(list, e)
+			}
+		}
+	}
+	for _, e := range list {
 		select {
 		case e.kick <- struct{}{}:
 		default:

@@ -12,6 +12,7 @@ var (
 	releaseKeys = []string{"relay", "relay_address", "relay_root", "state_dir", "transport", "proxy", "dns"}
 	loginKeys   = []string{"token_file", "state_dir"}
 	dnsKeys     = []string{"relay", "state_dir", "dns"}
+	shareKeys   = []string{"state_dir"}
 )
 
 // ReleaseFlags adds the flags of "remote release": how its relay is reached.
@@ -22,6 +23,9 @@ func LoginFlags(fs *pflag.FlagSet) { register(fs, someKeys(loginKeys)) }
 
 // DNSFlags adds the flags of "remote dns".
 func DNSFlags(fs *pflag.FlagSet) { register(fs, someKeys(dnsKeys)) }
+
+// ShareFlags adds the flags of "remote share".
+func ShareFlags(fs *pflag.FlagSet) { register(fs, someKeys(shareKeys)) }
 
 func someKeys(names []string) []Key {
 	return slices.DeleteFunc(RemoteKeys(), func(k Key) bool { return !slices.Contains(names, k.Name) })
@@ -90,6 +94,15 @@ func LoadDNS(fs *pflag.FlagSet, name string) (*Remote, error) {
 	}
 	wrong.dns(&r.DNS)
 	return r, finish(src, repeated(fs, src.keys), wrong, "domain")
+}
+
+// LoadShare reads what LoadRemote reads of the flags of [ShareFlags].
+func LoadShare(fs *pflag.FlagSet) (*Remote, error) {
+	r, wrong, src, err := loadSome(fs, shareKeys)
+	if err != nil {
+		return nil, err
+	}
+	return r, finish(src, repeated(fs, src.keys), wrong, "")
 }
 
 // loadSome reads some of the remote's keys.

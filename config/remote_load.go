@@ -58,7 +58,10 @@ func remoteFileKeys() []Key {
 }
 
 // RemoteFlags adds the remote's flags.
-func RemoteFlags(fs *pflag.FlagSet) { register(fs, RemoteKeys()) }
+func RemoteFlags(fs *pflag.FlagSet) {
+	register(fs, RemoteKeys())
+	ltFlags(fs)
+}
 
 // LoadRemote reads the configuration of a remote from the flags (which may be
 // nil), the arguments that remain besides them, the environment, the file that one of
@@ -66,7 +69,8 @@ func RemoteFlags(fs *pflag.FlagSet) { register(fs, RemoteKeys()) }
 // token. A configuration that is wrong gives [Errors].
 func LoadRemote(fs *pflag.FlagSet, args []string) (*Remote, []Warning, error) {
 	keys := RemoteKeys()
-	errs := append(repeated(fs, keys), unknownVariables(remotePrefix, keys)...)
+	errs := append(repeated(fs, keys), unknownVariables(remotePrefix, slices.Concat(keys, passphraseKeys()))...)
+	errs = append(errs, fromLT(fs)...)
 	told := len(errs)
 	errs = append(errs, arguments(fs, args)...)
 	switch { // what is told already
@@ -197,12 +201,12 @@ func arguments(fs *pflag.FlagSet, args []string) (errs Errors) {
 }
 
 // remoteCommands are the remote's commands.
-var remoteCommands = []string{"check", "completion", "dns", "help", "login", "password", "release", "version"}
+var remoteCommands = []string{"check", "completion", "dns", "help", "identity", "login", "password", "release", "share", "version"}
 
 // isCommand reports whether a word is a command of other programs that is put
 // before the local service, as in "ngrok http 3000".
 func isCommand(word string) bool {
-	return slices.Contains([]string{"http", "https", "tcp", "tls", "start", "serve", "share", "tunnel", "expose", "publish", "up", "run"}, word)
+	return slices.Contains([]string{"http", "https", "tcp", "tls", "start", "serve", "tunnel", "expose", "publish", "up", "run"}, word)
 }
 
 // flag parses a switch.

@@ -68,6 +68,10 @@ func (b block) rows(key string) (rows []block) {
 // read reads all services: those of the file, or the ones that flags, variables and
 // the arguments make.
 func (r *serviceReader) read(args []string) {
+	if r.src.file != nil && !r.inFile() && len(args)+len(r.src.lines("local")) == 0 {
+		r.errs.add("services", "missing: there is nothing to publish", "services: [{local: 3000}], or --local")
+		return
+	}
 	blocks := r.flagServices(args)
 	if r.inFile() {
 		r.onlyFile(args)

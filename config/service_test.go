@@ -106,6 +106,8 @@ func TestWrongServicesSayWhatAPersonReads(t *testing.T) {
 	tests := []struct{ name, file, want string }{
 		{"nothing in it", "relay: relay.test\nservices: []\n",
 			"remote.yaml:2: services: empty: there is nothing to publish\nhint: services: [{local: 3000}]"},
+		{"no services", "relay: relay.test\n",
+			"remote.yaml: services: missing: there is nothing to publish\nhint: services: [{local: 3000}], or --local"},
 		{"an empty file", "# nothing\n",
 			"remote.yaml: the file is empty\nhint: start from the commented deploy/remote.yaml; the one key that it must have is services"},
 		{"misspelt", "services:\n  - domian: a.relay.test\n    local: 3000\n",
@@ -269,4 +271,20 @@ func TestFlagsMakeServices(t *testing.T) {
 	if err != nil || len(r.Services[0].Gates) != 1 || len(r.Services[0].Gates[0].Passwords) != 2 || r.Services[0].Gates[0].PasswordFile != "/dev/null" {
 		t.Errorf("a gate of flags: %+v, %v", r, err)
 	}
+}
+
+// Who comes from localtunnel gets what is meant.
+func TestFlagsOfLTMeanOurs(t *testing.T) {
+	inFolder(t, nil)
+	r, _, err := loadRemote(t, "-p", "3000", "-s", "myapp", "--host", "https://relay.net")
+	if err != nil || r.Services[0].Domains[0] != "myapp.relay.net" || r.Relays[0] != "relay.net" || r.Services[0].Routes[0].Local.String() != "http://127.0.0.1:3000" {
+		t.Errorf("%+v, %v", r, err)
+	}
+	if r, _, err = loadRemote(t, "--port", "3000", "--host", "http://relay.net:8443/"); err != nil || r.Relays[0] != "relay.net:8443" || len(r.Services[0].Domains) != 0 {
+		t.Errorf("%+v, %v", r, err)
+	}
+	_, _, err = loadRemote(t, "-s", "myapp", "-p", "3000")
+	wantText(t, err, "--domain: \"myapp\" has no dot\nhint: the whole name, as in myapp.relay.net")
+	_, _, err = loadRemote(t, "-p", "3000", "--local", "4000")
+	wantText(t, err, "--local: the same is said with a flag of lt too\nhint: say it with --local alone")
 }

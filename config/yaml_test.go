@@ -71,3 +71,34 @@ func TestStateDirFollowsTheSystem(t *testing.T) {
 		}
 	}
 }
+
+// Whatever a file says of services: no panic, and each problem names a line that the
+// file has, or is of the file as a whole.
+func FuzzServices(f *testing.F) {
+	for _, s := range []string{
+		"services: [{local: 3000}]", "services:\n- {domain: [a.relay.test, b], routes: [{path: /, local: ./x, strip: true}], gate: {links: true}}\n",
+		"services: [{local: text:, headers: {request: {set: {a: b, A: c}, remove: x}}}]", "services: [{alpn: [{protocols: \"*\", local: \"tcp://:1\"}], local: \"tls://:1\"}]",
+		"services: [x, {gates: [y, {oidc: {}}]}]", "relay: []\n", "services: [{routes: [{}], local: 3}]", "services: [{local: 1}, {local: 2}]",
+	} {
+		f.Add([]byte(s))
+	}
+	keys := remoteFileKeys()
+	f.Fuzz(func(t *testing.T, data []byte) {
+		file := parseFile("f", data, keys)
+		src, err := newSource(keys, nil, file)
+		if err != nil {
+			t.Fatal(err)
+		}
+		r := serviceReader{src: src, remote: src.remote()}
+		r.read(nil)
+		lines := bytes.Count(data, []byte("\n")) + 1
+		for _, e := range append(file.errs, src.locate(r.errs)...) {
+			if e.Line < 0 || e.Line > lines || e.Line == 0 && strings.Contains(e.Key, "[") && e.From == "f" {
+				t.Errorf("line %d of %d: %q", e.Line, lines, e)
+			}
+			if strings.ContainsAny(e.Message, "\n\r") {
+				t.Errorf("a problem of several lines: %q", e.Message)
+			}
+		}
+	})
+}

@@ -29,6 +29,8 @@ need curl curl
 need "gcc libc6-dev" gcc clang
 need openssl openssl
 need nsd nsd
+need redis-server redis-server
+need nginx-light nginx
 need ca-certificates update-ca-certificates
 
 if [ -z "$missing" ]; then
@@ -47,17 +49,25 @@ if [ "$(id -u)" -ne 0 ]; then
 	exit 1
 fi
 
-# The tests start NSD themselves: installing it is not to start it on this machine.
+# The tests start these themselves: installing them is not to start them on this
+# machine.
+servers=
+for server in nsd redis-server nginx; do
+	case $missing in *"$server"*) servers="$servers $server.service" ;; esac
+done
 unit() {
-	if command -v systemctl >/dev/null 2>&1; then
-		systemctl "$@" nsd.service >/dev/null 2>&1 || true
+	if [ -n "$servers" ] && command -v systemctl >/dev/null 2>&1; then
+		# The list has to be split.
+		# shellcheck disable=SC2086
+		systemctl "$@" $servers >/dev/null 2>&1 || true
 	fi
 }
 
 export DEBIAN_FRONTEND=noninteractive
 apt-get update
-case $missing in *nsd*) unit mask ;; esac
+unit mask
 # The list is made of the words above and has to be split.
 # shellcheck disable=SC2086
 apt-get install -y --no-install-recommends $missing
-case $missing in *nsd*) unit unmask && unit disable ;; esac
+unit unmask
+unit disable

@@ -90,12 +90,9 @@ func (n *nameserver) serve(records string) error {
 		return err
 	}
 	n.stop()
-	program, err := exec.LookPath("nsd")
-	if err != nil {
-		program = "/usr/sbin/nsd" // where only root looks
-	}
-	cmd := exec.Command(program, "-d", "-c", file)
+	cmd := exec.Command(systemProgram("nsd"), "-d", "-c", file)
 	cmd.Stdout, cmd.Stderr = &n.log, &n.log
+	var err error
 	if n.process, err = world.Launch(cmd); err != nil {
 		return fmt.Errorf("%w\nhint: apt-get install -y --no-install-recommends nsd", err)
 	}

@@ -2,6 +2,7 @@ package e2e
 
 import (
 	"errors"
+	"os"
 	"os/exec"
 	"path/filepath"
 	"strconv"
@@ -18,7 +19,8 @@ import (
 //
 //	start [-user=UID] NAME PROGRAM [ARG...]
 //
-// A name may be used again when its program has ended; its streams then begin
+// The program is one of those that are built for the stories, or else one of the
+// system's. A name may be used again when its program has ended; its streams then begin
 // anew.
 func start(ts *testscript.TestScript, neg bool, args []string) {
 	uid := -1
@@ -35,7 +37,11 @@ func start(ts *testscript.TestScript, neg bool, args []string) {
 	}
 	bin, err := world.Programs()
 	ts.Check(err)
-	cmd := exec.Command(filepath.Join(bin, args[1]), args[2:]...)
+	program := filepath.Join(bin, args[1])
+	if _, err := os.Stat(program); err != nil {
+		program = systemProgram(args[1])
+	}
+	cmd := exec.Command(program, args[2:]...)
 	cmd.Dir = ts.MkAbs(".")
 	cmd.Env = environment(ts)
 	cmd.SysProcAttr = &syscall.SysProcAttr{}
@@ -47,6 +53,14 @@ func start(ts *testscript.TestScript, neg bool, args []string) {
 	ts.Check(err)
 	w.programs[name] = p
 	w.streams[name], w.streams[name+".out"] = &p.Log, &p.Out
+}
+
+// systemProgram returns the path of a program of the system.
+func systemProgram(name string) string {
+	if path, err := exec.LookPath(name); err == nil {
+		return path
+	}
+	return filepath.Join("/usr/sbin", name) // where only root looks
 }
 
 // environment is the story's, as far as a program makes use of it.

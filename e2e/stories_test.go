@@ -5,7 +5,6 @@ import (
 	"flag"
 	"fmt"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"strings"
 	"sync"
@@ -151,6 +150,7 @@ func setUp(env *testscript.Env) error {
 	w.site.addr = local
 	w.streams["site"] = &w.site.log
 	env.Setenv("HOOK", ports[3])
+	env.Setenv("HOOK_PORT", ports[3][strings.LastIndexByte(ports[3], ':')+1:])
 	for key, value := range environs(env.WorkDir, public, plain, local, w.ca.DirectoryURL(), apiRoot, root) {
 		env.Setenv(key, value)
 	}
@@ -229,7 +229,7 @@ func (w *setting) tearDown(t testscript.T) {
 
 // lookup finds a client of the outside in the system, or says how to get it.
 func lookup(program, pkg string) error {
-	if _, err := exec.LookPath(program); err != nil {
+	if _, err := os.Stat(systemProgram(program)); err != nil {
 		return fmt.Errorf("%s is not installed\nhint: apt-get install -y --no-install-recommends %s", program, pkg)
 	}
 	return nil

@@ -84,7 +84,7 @@ func TestFloodEndsLink(t *testing.T) {
 	}{
 		{"PING", times(410, pingByHand), "", "flood"},
 		{"PONG", times(410, rec(0x11, make([]byte, 8))), "", "flood"},
-		{"CLAIM", times(90, claimByHand), "only", ""}, // it may be that too many wait
+		{"CLAIM", times(2100, claimByHand), "only", ""}, // it may be that too many wait
 		{"GOAWAY", times(30, goAwayByHand), "", "flood"},
 		{"GOAWAY_ACK", times(410, rec(0x13)), "", "flood"},
 		{"LOST", times(410, rec(0x07, []byte{1, 'x', 0, 5, 0, 0})), "not", "flood"},
@@ -135,7 +135,7 @@ func TestFloodOfClaimsThatAreAnswered(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				l, p := handMade{minor: 2, handler: framing.Handler{Claim: grantAll}}.remote(t)
-				for range 80 { // of 5 points each
+				for range 2 * framing.MaxNames {
 					p.send(ask)
 					p.next()
 				}
@@ -153,7 +153,7 @@ func TestFloodOfClaimsThatAreAnswered(t *testing.T) {
 func TestBurstIsNoFlood(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		relay, s, b := evilRemote(t, func(id uint32) []byte {
-			return append(bytes.Repeat(claimByHand, framing.MaxNames), bytes.Repeat(pingByHand, 60)...)
+			return append(bytes.Repeat(claimByHand, framing.MaxAsked), bytes.Repeat(pingByHand, 60)...)
 		})
 		<-time.After(time.Second)
 		alive(t, relay)

@@ -2,6 +2,7 @@ package framing
 
 import (
 	"context"
+	"crypto/ed25519"
 	"errors"
 	"fmt"
 	"net"
@@ -41,6 +42,10 @@ type Handler struct {
 	// Release takes a name back from the identity, as Claim gives it. A
 	// *NotReleased goes back as it is, any other error as one for now.
 	Release func(ctx context.Context, name string) error
+	// Unclaim takes a name off the link: no visitor of it is to be sent here any
+	// more. The identity keeps it. It must not block for long; only a relay's link
+	// calls it.
+	Unclaim func(name string)
 	// Order begins or ends a run's turn to order a certificate for a name, and
 	// reports whether it may begin; only a relay's link calls it.
 	Order func(name string, begins bool) bool
@@ -65,6 +70,10 @@ type Handler struct {
 	// Memory is what the link's streams take memory from; nil is no limit but the
 	// link's own. Only a relay's link takes from it.
 	Memory *budget.Share
+	// Pool is what the link's streams together may have granted to the other side and
+	// queued for it, in bytes, beyond the little that each may: MinPool to MaxPool. 0
+	// is MaxPool.
+	Pool int
 	// Panics catches the panics of the link's goroutines, each of which ends the
 	// link; with nil they end the process.
 	Panics *panics.Log
@@ -83,8 +92,9 @@ type Link struct {
 	conn      net.Conn
 	isRelay   bool
 	handler   Handler
-	peerMinor uint8  // the other side's minor version
-	peerCaps  uint32 // what it can do; at the relay
+	peerMinor uint8             // the other side's minor version
+	peerCaps  uint32            // what it can do; at the relay
+	identity  ed25519.PublicKey // of HELLO; at the remote
 	began     time.Time
 
 	reader  reader
@@ -120,6 +130,7 @@ func newLink(conn net.Conn, isRelay bool) *Link {
 		l.streams.accepted = make(chan *Stream, acceptBacklog)
 		l.streams.goodbye.drained = make(chan struct{})
 		l.lanes.asking = make(chan struct{}, 1)
+		l.asks.places = make(chan struct{}, maxOwnAsked)
 	}
 	return l
 }
@@ -130,8 +141,9 @@ func newLink(conn net.Conn, isRelay bool) *Link {
 // It is faster where conn runs on a [BufferedConn].
 func Client(ctx context.Context, conn net.Conn, h Hello, handler Handler) (*Link, Welcome, error) {
 	l := newLink(conn, false)
-	l.handler = handler
+	l.handler, l.pool.most = handler, handler.Pool
 	h.Minor = Minor
+	l.identity = h.Key
 	stop := l.handshakeDeadline(ctx)
 	w, err := l.hello(h)
 	if !stop() && err == nil {
@@ -141,7 +153,7 @@ func Client(ctx context.Context, conn net.Conn, h Hello, handler Handler) (*Link
 		conn.Close()
 		return nil, Welcome{}, err
 	}
-	l.peerMinor = w.Minor
+	l.peerMinor, l.asks.most = w.Minor, int(w.Names)
 	l.lanes.agreed = h.Capabilities&w.Capabilities&CapabilityLanes != 0
 	l.start()
 	return l, w, nil
@@ -213,9 +225,9 @@ func (l *Link) readHello() (Hello, error) {
 
 // Welcome lets the remote in; from then on the handler is called.
 func (l *Link) Welcome(w Welcome, handler Handler) error {
-	l.handler = handler
+	l.handler, l.pool.most = handler, handler.Pool
 	l.pool.memory = handler.Memory
-	w.Minor = Minor
+	w.Minor, w.Names = Minor, MaxNames
 	l.lanes.agreed = l.peerCaps&w.Capabilities&CapabilityLanes != 0
 	if err := l.sender.write(w.record()); err != nil {
 		return err
@@ -249,6 +261,9 @@ func (l *Link) start() {
 // now is the time since the link began, by the monotonic clock: the wall clock
 // may be set at any time.
 func (l *Link) now() time.Duration { return time.Since(l.began) }
+
+// Identity is the key that HELLO has proved. Only a remote's link knows it.
+func (l *Link) Identity() ed25519.PublicKey { return l.identity }
 
 // RemoteAddr is the address of the other side.
 func (l *Link) RemoteAddr() net.Addr { return l.conn.RemoteAddr() }

@@ -4,7 +4,9 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"sync"
+	"time"
 
 	"keystay/internal/hostname"
 )
@@ -13,35 +15,47 @@ import (
 // before 2, which cannot be told.
 var ErrNoRelease = errors.New("the relay is too old to be told that a name is given back")
 
-// An ask is a CLAIM or RELEASE that waits for its answer.
+// ErrNoUnclaim is the error of taking a name off a link to a relay of a minor version
+// before 3, which cannot be told.
+var ErrNoUnclaim = errors.New("the relay is too old to be told that a name is served here no more")
+
+// maxOwnAsked is how many claims, releases and unclaims a remote lets wait: one less
+// than may, since a relay may have answered one and not have counted it yet.
+const maxOwnAsked = MaxAsked - 1
+
+// An ask is a CLAIM, RELEASE or UNCLAIM that waits for its answer.
 type ask struct {
-	name    string
-	release bool
-	answer  chan answer // has room for the answer
+	kind   recordType
+	name   string
+	answer chan answer // has room for the answer
 }
 
-// An answer is what CLAIMED, DENIED or RELEASED says, or why none came.
+// An answer is what CLAIMED, DENIED, RELEASED or UNCLAIMED says, or why none came.
 type answer struct {
 	claimed Claimed
 	err     error
 }
 
-// asks is the claims and releases of a remote's link.
+// asks is the claims, releases and unclaims of a remote's link.
 type asks struct {
-	link *Link
+	link   *Link
+	most   int           // names on the link
+	places chan struct{} // has one for each ask that waits
 
 	mu      sync.Mutex
+	pace    meter
 	waiting []ask               // for an answer, in order
-	claimed map[string]struct{} // names that this side has asked for, granted or not
+	granted map[string]struct{} // names that the link has
 }
 
 // Claim asks the relay for a name and waits for the answer. The error is a
-// *Denial when the relay said no. A name that was granted may be claimed again,
-// as with other rules. At most MaxNames claims and releases may wait at once.
-// Only a remote's link claims.
+// *Denial when the relay said no, or when the link has as many names as the relay
+// lets it have. A name that was granted may be claimed again, as with other rules.
+// Many may claim at once: fewer than MaxAsked are on their way, and the others
+// wait, as do those that would be a flood. Only a remote's link claims.
 func (l *Link) Claim(ctx context.Context, c Claim) (Claimed, error) {
-	if len(c.Name) > hostname.Max || len(c.Token) > maxToken {
-		return Claimed{}, fmt.Errorf("claim a name of %d bytes with a token of %d: too long", len(c.Name), len(c.Token))
+	if len(c.Name) > hostname.Max || len(c.Token) > maxToken || len(c.Word) > maxWord {
+		return Claimed{}, fmt.Errorf("claim a name of %d bytes with a token of %d and a word of %d: too long", len(c.Name), len(c.Token), len(c.Word))
 	}
 	if err := c.Rules.Check(); err != nil {
 		return Claimed{}, fmt.Errorf("claim %s: %w", c.Name, err)
@@ -49,7 +63,10 @@ func (l *Link) Claim(ctx context.Context, c Claim) (Claimed, error) {
 	if len(c.Handovers) > MaxHandovers {
 		return Claimed{}, fmt.Errorf("claim %s with %d hand-overs, at most %d", c.Name, len(c.Handovers), MaxHandovers)
 	}
-	return l.asks.ask(ctx, ask{name: c.Name}, c.record())
+	if c.Word != "" && l.peerMinor < 3 {
+		return Claimed{}, &Denial{Name: c.Name, Code: DeniedUnavailable, Text: "the relay is too old for a name made from the key and a word"}
+	}
+	return l.asks.ask(ctx, ask{kind: recClaim, name: c.Name}, c.record())
 }
 
 // Release gives a name back that belongs to this identity. The error is a
@@ -62,14 +79,38 @@ func (l *Link) Release(ctx context.Context, name string) error {
 	if l.peerMinor < 2 {
 		return fmt.Errorf("release %s: %w", name, ErrNoRelease)
 	}
-	_, err := l.asks.ask(ctx, ask{name: name, release: true}, releaseRecord(name))
+	_, err := l.asks.ask(ctx, ask{kind: recRelease, name: name}, nameRecord(recRelease, name))
 	return err
 }
 
-// ask sends a CLAIM or RELEASE and waits for its answer.
+// Unclaim takes a name off this link: once it has returned nil, the relay sends no
+// visitor of it here any more, but for those that were being sent. The identity keeps
+// the name. The error is [ErrNoUnclaim] when the relay is too old. Only a remote's
+// link unclaims.
+func (l *Link) Unclaim(ctx context.Context, name string) error {
+	if l.peerMinor < 3 {
+		return fmt.Errorf("unclaim %s: %w", name, ErrNoUnclaim)
+	}
+	_, err := l.asks.ask(ctx, ask{kind: recUnclaim, name: name}, nameRecord(recUnclaim, name))
+	return err
+}
+
+// ask sends a CLAIM, RELEASE or UNCLAIM and waits for its answer.
 func (q *asks) ask(ctx context.Context, a ask, record []byte) (Claimed, error) {
 	a.answer = make(chan answer, 1)
+	select {
+	case q.places <- struct{}{}: // given back with the answer
+	case <-q.link.done:
+		return Claimed{}, fmt.Errorf("link lost: %w", q.link.Err())
+	case <-ctx.Done():
+		return Claimed{}, ctx.Err()
+	}
+	if err := q.slow(ctx); err != nil {
+		<-q.places
+		return Claimed{}, err
+	}
 	if err := q.send(a, record); err != nil {
+		<-q.places
 		return Claimed{}, err
 	}
 	select {
@@ -80,29 +121,76 @@ func (q *asks) ask(ctx context.Context, a ask, record []byte) (Claimed, error) {
 	}
 }
 
+// slow waits as long as an ask would be part of a flood for the relay.
+func (q *asks) slow(ctx context.Context) error {
+	burst, rate := float64(MaxNames), float64(askRate)
+	if q.link.peerMinor < 3 { // which counts it as 5 of 400 points, of which 20 a second grow back
+		burst, rate = oldMaxNames, 3
+	}
+	q.mu.Lock()
+	wait := q.pace.until(1, burst, rate, q.link.now())
+	q.mu.Unlock()
+	if wait == 0 {
+		return nil
+	}
+	timer := time.NewTimer(wait)
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+		return nil
+	case <-q.link.done:
+		return fmt.Errorf("link lost: %w", q.link.Err())
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}
+
 func (q *asks) send(a ask, record []byte) error {
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	if q.link.isOver() {
 		return fmt.Errorf("link lost: %w", q.link.Err())
 	}
-	if len(q.waiting) >= MaxNames || !q.link.sender.send(record) {
-		return fmt.Errorf("ask for %s: too many claims at once", a.name)
+	if a.kind == recClaim && !q.has(a.name) && len(q.granted)+q.claiming() >= q.most {
+		return &Denial{Name: a.name, Code: DeniedLimit, Text: q.full()}
+	}
+	if !q.link.sender.send(record) {
+		return fmt.Errorf("ask for %s: %w", a.name, errTooMuchQueued)
 	}
 	q.waiting = append(q.waiting, a)
-	if !a.release {
-		if q.claimed == nil {
-			q.claimed = make(map[string]struct{})
-		}
-		q.claimed[a.name] = struct{}{}
-	}
 	return nil
 }
 
-// handleAnswer acts on CLAIMED, DENIED and RELEASED.
+// full says that the link has no room for one more name.
+func (q *asks) full() string {
+	text := fmt.Sprintf("at most %d names on one link", q.most)
+	if q.link.peerMinor < 3 {
+		text += " of this relay, which is older than this program"
+	}
+	return text
+}
+
+// has reports whether a name is the link's, or asked for.
+func (q *asks) has(name string) bool {
+	_, has := q.granted[name]
+	return has || slices.ContainsFunc(q.waiting, func(a ask) bool { return a.kind == recClaim && a.name == name })
+}
+
+// claiming is how many names are asked for that the link does not have.
+func (q *asks) claiming() (n int) {
+	for _, a := range q.waiting {
+		if _, has := q.granted[a.name]; a.kind == recClaim && !has {
+			n++
+		}
+	}
+	return n
+}
+
+// handleAnswer acts on CLAIMED, DENIED, RELEASED and UNCLAIMED.
 func (q *asks) handleAnswer(t recordType, p []byte) (err error) {
 	var name string
 	var got answer
+	kind := recClaim
 	switch t {
 	case recClaimed:
 		name, got.claimed, err = parseClaimed(p, q.link.peerMinor)
@@ -112,28 +200,40 @@ func (q *asks) handleAnswer(t recordType, p []byte) (err error) {
 			name, got.err = d.Name, d
 		}
 	case recReleased:
+		kind = recRelease
 		var not *NotReleased
 		if name, not, err = parseReleased(p); not != nil {
 			got.err = not
 		}
+	case recUnclaimed:
+		kind = recUnclaim
+		name, err = parseName(p)
 	}
 	if err != nil {
 		return err
 	}
-	return q.answered(name, t == recReleased, got)
+	return q.answered(kind, name, got)
 }
 
 // answered gives the oldest ask its answer.
-func (q *asks) answered(name string, release bool, got answer) error {
+func (q *asks) answered(kind recordType, name string, got answer) error {
 	q.mu.Lock()
 	defer q.mu.Unlock()
-	if len(q.waiting) == 0 || q.waiting[0].name != name || q.waiting[0].release != release {
+	if len(q.waiting) == 0 || q.waiting[0].name != name || q.waiting[0].kind != kind {
 		return protocolErrorf("an answer to a claim or release that was not made")
 	}
 	q.waiting[0].answer <- got
 	q.waiting = q.waiting[1:]
-	if release && got.err == nil {
-		delete(q.claimed, name)
+	<-q.places
+	switch {
+	case got.err != nil:
+	case kind != recClaim:
+		delete(q.granted, name)
+	default:
+		if q.granted == nil {
+			q.granted = make(map[string]struct{})
+		}
+		q.granted[name] = struct{}{}
 	}
 	return nil
 }
@@ -146,7 +246,8 @@ func (q *asks) handleLost(p []byte) error {
 		return err
 	}
 	q.mu.Lock()
-	_, claimed := q.claimed[d.Name]
+	claimed := q.has(d.Name)
+	delete(q.granted, d.Name)
 	q.mu.Unlock()
 	if lost := q.link.handler.Lost; claimed && lost != nil {
 		lost(d)
@@ -160,6 +261,7 @@ func (q *asks) linkLost(err error) {
 	defer q.mu.Unlock()
 	for _, a := range q.waiting {
 		a.answer <- answer{err: fmt.Errorf("link lost: %w", err)}
+		<-q.places
 	}
 	q.waiting = nil
 }

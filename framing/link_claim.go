@@ -9,9 +9,11 @@ import (
 )
 
 const (
-	// MaxNames is how many names one link may hold, and how many claims and
-	// releases may wait for their answers on it.
-	MaxNames = 64
+	// MaxNames is how many names one link may hold.
+	MaxNames = 1024
+	// MaxAsked is how many claims, releases and unclaims may wait for their answers
+	// on one link.
+	MaxAsked = 64
 	// maxDenied is how many claims a relay denies before it ends the link.
 	maxDenied = 2 * MaxNames
 )
@@ -26,29 +28,29 @@ type claims struct {
 	denied    int // claims that were not granted
 }
 
-// An answering is the claims and releases of a link that wait for their answer,
-// the first of which is being decided about.
+// An answering is what is asked on a link and waits for its answer, the first of
+// which is being decided about.
 type answering struct {
 	waiting []asked
 	stop    context.CancelFunc // ends the handler's context
 }
 
-// An asked is a CLAIM or RELEASE.
+// An asked is a CLAIM, RELEASE or UNCLAIM.
 type asked struct {
-	release bool // of claim.Name
-	claim   Claim
+	kind  recordType
+	claim Claim // of the others the name alone
 }
 
-// handleAsked queues a CLAIM or RELEASE. A relay may take seconds for the answer,
+// handleAsked queues a CLAIM, RELEASE or UNCLAIM. A relay may take seconds for the answer,
 // so it is not decided on the goroutine that reads, but in order on one that lives
 // while any wait.
 func (c *claims) handleAsked(t recordType, p []byte) error {
-	a := asked{release: t == recRelease}
+	a := asked{kind: t}
 	var err error
-	if a.release {
-		a.claim.Name, err = parseRelease(p)
-	} else {
+	if t == recClaim {
 		a.claim, err = parseClaim(p, c.link.peerMinor)
+	} else {
+		a.claim.Name, err = parseName(p)
 	}
 	if err != nil {
 		return err
@@ -64,8 +66,8 @@ func (c *claims) handleAsked(t recordType, p []byte) error {
 		q = &answering{stop: stop}
 		c.answering = q
 		go c.answerAsked(ctx, q)
-	case len(q.waiting) >= MaxNames:
-		return protocolErrorf("more than %d claims wait for an answer", MaxNames)
+	case len(q.waiting) >= MaxAsked:
+		return protocolErrorf("more than %d claims wait for an answer", MaxAsked)
 	}
 	q.waiting = append(q.waiting, a)
 	return nil
@@ -84,10 +86,15 @@ func (c *claims) answerAsked(ctx context.Context, q *answering) {
 		}
 		a := q.waiting[0]
 		c.mu.Unlock()
-		if a.release {
+		switch a.kind {
+		case recRelease:
 			c.answerRelease(ctx, a.claim.Name)
-		} else if err := c.answerClaim(ctx, a.claim); err != nil {
-			c.link.fail(err)
+		case recUnclaim:
+			c.answerUnclaim(a.claim.Name)
+		default:
+			if err := c.answerClaim(ctx, a.claim); err != nil {
+				c.link.fail(err)
+			}
 		}
 		c.mu.Lock()
 		q.waiting = q.waiting[1:]
@@ -154,6 +161,15 @@ func (c *claims) answerRelease(ctx context.Context, name string) {
 		}
 	}
 	c.link.send(releasedRecord(name, not))
+}
+
+// answerUnclaim takes a name off this link, and says so.
+func (c *claims) answerUnclaim(name string) {
+	if f := c.link.handler.Unclaim; f != nil {
+		f(name)
+	}
+	c.forget(name)
+	c.link.send(nameRecord(recUnclaimed, name))
 }
 
 // forget takes a name out of those that this link holds.

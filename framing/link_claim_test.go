@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strings"
+	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -20,7 +22,7 @@ type slow struct {
 	until chan error  // one answer each
 }
 
-func newSlow() *slow { return &slow{make(chan string, 2*framing.MaxNames), make(chan error)} }
+func newSlow() *slow { return &slow{make(chan string, 2*framing.MaxAsked), make(chan error)} }
 
 func (s *slow) wait(ctx context.Context, name string) error {
 	s.began <- name
@@ -102,14 +104,14 @@ func TestClaimsAndReleasesAreAnsweredInOrder(t *testing.T) {
 	})
 }
 
-// MaxNames claims may wait; with one more the link ends.
+// MaxAsked claims may wait; with one more the link ends.
 func TestTooManyWaitingClaimsEndTheLink(t *testing.T) {
 	for name, more := range map[string][]byte{"claim": claimWithRules(nil), "release": rec(release, str8("x"))} {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				s := newSlow()
 				l, p := handMade{minor: 2, handler: s.handler()}.remote(t)
-				for range framing.MaxNames {
+				for range framing.MaxAsked {
 					p.send(claimWithRules(nil))
 				}
 				up(t, l)
@@ -120,27 +122,126 @@ func TestTooManyWaitingClaimsEndTheLink(t *testing.T) {
 	}
 }
 
-// A remote keeps to that by itself.
+// A remote keeps to that by itself: what is asked beyond it waits for its turn.
 func TestRemoteAsksForNoMoreThanMayWait(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := newSlow()
 		a, b := pipe()
 		relay, remote := links(t, a, b, s.handler(), framing.Handler{})
-		asked, cancel := context.WithCancel(t.Context())
+		answers := make(chan error, framing.MaxAsked-1)
+		for i := range framing.MaxAsked - 1 {
+			go func() {
+				_, err := remote.Claim(t.Context(), framing.Claim{Name: fmt.Sprint(i)})
+				answers <- err
+			}()
+		}
+		synctest.Wait()
+		short, cancel := context.WithTimeout(t.Context(), time.Second)
+		defer cancel()
+		if _, err := remote.Claim(short, framing.Claim{Name: "more"}); !errors.Is(err, context.DeadlineExceeded) {
+			t.Errorf("one more was asked for: %v", err)
+		}
+		if err := remote.Release(short, "more"); !errors.Is(err, context.DeadlineExceeded) {
+			t.Errorf("one more was given back: %v", err)
+		}
+		up(t, relay, remote)
+		more := make(chan error, 1)
+		go func() {
+			_, err := remote.Claim(t.Context(), framing.Claim{Name: "more"})
+			more <- err
+		}()
+		for range framing.MaxAsked {
+			<-s.began
+			s.until <- nil
+		}
+		for range framing.MaxAsked - 1 {
+			if err := <-answers; err != nil {
+				t.Error(err)
+			}
+		}
+		if err := <-more; err != nil {
+			t.Errorf("the one that has waited: %v", err)
+		}
+	})
+}
+
+// A remote sends no flood of claims: it may claim all its names at once, and from then
+// on as many as the relay takes, whatever its minor version.
+func TestRemoteSendsNoFloodOfClaims(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		a, b := pipe()
+		relay, remote := links(t, a, b, framing.Handler{Claim: grantAll}, framing.Handler{})
+		for range 4 {
+			var wg sync.WaitGroup
+			for i := range framing.MaxNames {
+				wg.Go(func() {
+					if _, err := remote.Claim(t.Context(), framing.Claim{Name: fmt.Sprint(i)}); err != nil {
+						t.Error(err)
+					}
+				})
+			}
+			wg.Wait()
+		}
+		up(t, relay, remote)
+	})
+}
+
+// A link to an older relay has room for 64 names: a further claim is denied here, and
+// the relay does not hear of it.
+func TestOlderRelayIsAskedFor64Names(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		l, p := handMade{minor: 2}.relay(t)
+		for i := range 65 {
+			answer := make(chan error, 1)
+			go func() {
+				_, err := l.Claim(t.Context(), framing.Claim{Name: fmt.Sprint(i)})
+				answer <- err
+			}()
+			if i < 64 {
+				p.expect(claim)
+				p.send(rec(claimed, str8(fmt.Sprint(i)), u32(0)))
+			}
+			err := <-answer
+			var d *framing.Denial
+			if i < 64 && err != nil || i == 64 && (!errors.As(err, &d) || d.Code != framing.DeniedLimit || !strings.Contains(d.Text, "older")) {
+				t.Errorf("name %d: %v", i, err)
+			}
+		}
+		if _, err := l.Claim(t.Context(), framing.Claim{Name: "label", Word: "blog"}); err == nil || !strings.Contains(err.Error(), "too old") {
+			t.Errorf("a name made with a word: %v", err)
+		}
+		if err := l.Unclaim(t.Context(), "1"); !errors.Is(err, framing.ErrNoUnclaim) {
+			t.Errorf("unclaim: %v", err)
+		}
+		go l.Probe(time.Second)
+		p.expect(ping)
+		p.send(rec(pong, make([]byte, 8)))
+		up(t, l)
+	})
+}
+
+// A name that is taken off a link makes room on it, and no other name is touched.
+func TestUnclaim(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var gone []string
+		a, b := pipe()
+		relay, remote := links(t, a, b, framing.Handler{Claim: grantAll, Unclaim: func(name string) { gone = append(gone, name) }}, framing.Handler{})
 		for i := range framing.MaxNames {
-			go remote.Claim(asked, framing.Claim{Name: fmt.Sprint(i)})
+			if _, err := remote.Claim(t.Context(), framing.Claim{Name: fmt.Sprint(i)}); err != nil {
+				t.Fatal(err)
+			}
 		}
-		synctest.Wait()
 		if _, err := remote.Claim(t.Context(), framing.Claim{Name: "more"}); err == nil {
-			t.Error("one more was asked for")
+			t.Error("there was room for one more")
 		}
-		if err := remote.Release(t.Context(), "more"); err == nil {
-			t.Error("one more was given back")
+		if err := remote.Unclaim(t.Context(), "7"); err != nil {
+			t.Fatal(err)
 		}
-		cancel() // nobody waits any more, the relay still does
-		synctest.Wait()
-		if _, err := remote.Claim(t.Context(), framing.Claim{Name: "more"}); err == nil {
-			t.Error("one more was asked for")
+		if _, err := remote.Claim(t.Context(), framing.Claim{Name: "more"}); err != nil {
+			t.Errorf("in the room of the one that is gone: %v", err)
+		}
+		if len(gone) != 1 || gone[0] != "7" {
+			t.Errorf("the relay was told of %q", gone)
 		}
 		up(t, relay, remote)
 	})

@@ -10,7 +10,8 @@ import (
 type reader struct {
 	link    *Link
 	header  [recordHeader]byte // of the record that is read
-	control meter
+	control meter              // of link records but MUX and those that asks counts
+	asks    meter              // of CLAIM, RELEASE and UNCLAIM; at the relay
 	mux     demux
 }
 
@@ -69,7 +70,7 @@ func (r *reader) next() (t recordType, n int, err error) {
 			return t, size, nil
 		}
 	}
-	if err := r.control.take(t, r.link.now()); err != nil || t == recMux {
+	if err := r.count(t); err != nil || t == recMux {
 		return t, 0, err
 	}
 	if size > maxPayload(t) {
@@ -94,9 +95,9 @@ func (r *reader) handle(t recordType, p []byte) error {
 		return l.streams.handleGoAway(p)
 	case t == recGoAwayAck:
 		return l.streams.handleGoAwayAck()
-	case (t == recClaim || t == recRelease) && atRelay:
+	case (t == recClaim || t == recRelease || t == recUnclaim) && atRelay:
 		return l.claims.handleAsked(t, p)
-	case (t == recClaimed || t == recDenied || t == recReleased) && !atRelay:
+	case (t == recClaimed || t == recDenied || t == recReleased || t == recUnclaimed) && !atRelay:
 		return l.asks.handleAnswer(t, p)
 	case t == recLost && !atRelay:
 		return l.asks.handleLost(p)
@@ -118,18 +119,31 @@ func (r *reader) handle(t recordType, p []byte) error {
 	return protocolErrorf("unexpected record 0x%02x", t)
 }
 
-// A meter counts the points of section 4, "Floods", of PROTOCOL.md. The zero
-// value is full.
-type meter struct {
-	used float64
-	at   time.Duration
+// count ends a flood of control records, see section 4 of PROTOCOL.md.
+func (r *reader) count(t recordType) error {
+	ok := true
+	switch now := r.link.now(); t {
+	case recClaim, recRelease, recUnclaim:
+		ok = r.asks.take(1, askBurst, askRate, now)
+	default:
+		ok = r.control.take(cost(t), controlBurst, controlRate, now)
+	}
+	if !ok {
+		return protocolErrorf("a flood of control records, the last one 0x%02x", t)
+	}
+	return nil
 }
 
 const (
-	// controlBurst is how many points there are for link records other than MUX.
+	// controlBurst is how many points there are for link records other than MUX, and
+	// than those that name a name.
 	controlBurst = 400
 	// controlRate is how many of them grow back in a second.
 	controlRate = 20
+	// askBurst is how many of CLAIM, RELEASE and UNCLAIM a relay takes at once, and
+	// askRate how many more in each second.
+	askBurst = 2 * MaxNames
+	askRate  = 8
 )
 
 // cost is how many points a link record takes.
@@ -137,20 +151,30 @@ func cost(t recordType) float64 {
 	switch t {
 	case recGoAway:
 		return 20
-	case recClaim, recRelease:
-		return 5
 	case recLaneReset: // counted by lanes.handleReset
+		return 0
+	case recClaimed, recDenied, recReleased, recUnclaimed: // one that was not asked for ends the link
 		return 0
 	}
 	return 1
 }
 
-// take takes the points for a record that arrives at the given time.
-func (m *meter) take(t recordType, now time.Duration) error {
-	m.used = max(0, m.used-controlRate*(now-m.at).Seconds()) + cost(t)
+// A meter counts points that grow back. The zero value is full.
+type meter struct {
+	used float64
+	at   time.Duration
+}
+
+// take takes n points of a meter that holds burst of them, and gets rate of them back
+// in a second. It reports false when there are not so many.
+func (m *meter) take(n, burst, rate float64, now time.Duration) bool {
+	m.used = max(0, m.used-rate*(now-m.at).Seconds()) + n
 	m.at = now
-	if m.used > controlBurst {
-		return protocolErrorf("a flood of control records, the last one 0x%02x", t)
-	}
-	return nil
+	return m.used <= burst
+}
+
+// until returns how long it takes until there are n points, and takes them for then.
+func (m *meter) until(n, burst, rate float64, now time.Duration) time.Duration {
+	m.take(n, burst, rate, now)
+	return max(0, time.Duration((m.used-burst)/rate*float64(time.Second)))
 }

@@ -29,6 +29,7 @@ type table struct {
 	byID    map[uint32]*Stream // those whose smux side is open
 	lastID  uint32             // of the last stream that was opened; at the relay
 	idle    chan struct{}      // closed when the last stream goes; nil when nobody waits
+	gone    chan struct{}      // closed when the next stream goes; nil when nobody waits
 	goodbye goodbye
 }
 
@@ -138,6 +139,10 @@ func (t *table) remove(s *Stream, memory int) {
 	defer t.mu.Unlock()
 	delete(t.all, s)
 	t.link.pool.unreserve(memory)
+	if t.gone != nil {
+		close(t.gone)
+		t.gone = nil
+	}
 	if t.idle != nil && len(t.all) == 0 {
 		close(t.idle)
 		t.idle = nil
@@ -170,12 +175,55 @@ func (t *table) snapshot() []*Stream {
 // too. match is called with no lock held.
 func (l *Link) CutStreams(match func(Header) bool) (n int) {
 	for _, s := range l.streams.snapshot() {
-		if match(s.header) {
+		if match(s.begunAs()) {
 			s.Reset()
 			n++
 		}
 	}
 	return n
+}
+
+// CountStreams is how many of the streams that NumStreams counts have a header that
+// match says so of. It is called with no lock held.
+func (l *Link) CountStreams(match func(Header) bool) (n int) {
+	for _, s := range l.streams.snapshot() {
+		if match(s.begunAs()) {
+			n++
+		}
+	}
+	return n
+}
+
+// begunAs is the header of a stream, the zero value before it has come.
+func (s *Stream) begunAs() Header {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.header
+}
+
+// WaitGone waits until no stream is left of whose header match says so, or ctx ends.
+func (l *Link) WaitGone(ctx context.Context, match func(Header) bool) error {
+	for {
+		gone := l.streams.awaitGone()
+		if l.CountStreams(match) == 0 {
+			return nil
+		}
+		select {
+		case <-gone:
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+	}
+}
+
+// awaitGone returns a channel that is closed when the next stream goes.
+func (t *table) awaitGone() <-chan struct{} {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if t.gone == nil {
+		t.gone = make(chan struct{})
+	}
+	return t.gone
 }
 
 // WaitIdle waits until no stream is left or ctx ends. On a link that is lost the

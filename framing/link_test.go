@@ -52,7 +52,7 @@ func TestHelloAndWelcomeArrive(t *testing.T) {
 	a, b := memconn.Pipe(0)
 	sent := framing.Hello{Minor: framing.Minor, Capabilities: 1<<31 | 1, Key: randomBytes(32), Signature: randomBytes(64),
 		Run: framing.Run{Number: 1<<63 + 1, ID: [16]byte(randomBytes(16))}, Agent: "keystay-remote/1"}
-	answer := framing.Welcome{Minor: framing.Minor, Capabilities: 7, PublicPort: 8443, Agent: strings.Repeat("a", 255)}
+	answer := framing.Welcome{Minor: framing.Minor, Capabilities: 7, PublicPort: 8443, Agent: strings.Repeat("a", 255), Names: framing.MaxNames}
 	done := make(chan error, 1)
 	go func() {
 		l, h, err := framing.Server(t.Context(), a)
@@ -185,7 +185,7 @@ func TestLostForANameThatWasNotClaimedIsIgnored(t *testing.T) {
 // The codes that mean "never": those of PROTOCOL.md, and no unknown one.
 func TestPermanentDenials(t *testing.T) {
 	for code := range framing.DenialCode(20) {
-		want := code >= framing.DeniedInvalid && code <= framing.DeniedBanned || code == framing.DeniedReleased
+		want := code >= framing.DeniedInvalid && code <= framing.DeniedBanned || code == framing.DeniedReleased || code == framing.DeniedHandover
 		if got := (&framing.Denial{Code: code}).Permanent(); got != want {
 			t.Errorf("code %d: permanent is %v", code, got)
 		}

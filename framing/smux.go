@@ -74,7 +74,7 @@ func (c *demux) frame() error {
 	case command == smuxPSH && length > 0:
 		return c.data(c.r.link.streams.get(id), length)
 	case command == smuxPSH, command == smuxNOP && length == 0: // nothing sends these
-		return c.r.control.take(recMux, c.r.link.now())
+		return c.r.count(recMux)
 	case command == smuxFIN && length == 0:
 		if s := c.r.link.streams.get(id); s != nil {
 			s.cutOff()

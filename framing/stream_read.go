@@ -117,8 +117,10 @@ func (s *Stream) lost() {
 
 // begun makes the stream ready for Accept.
 func (s *Stream) begun(h Header) error {
+	s.mu.Lock()
 	s.header = h
 	s.local, s.remote = tcpAddr(h.Dest), tcpAddr(h.Source)
+	s.mu.Unlock()
 	if s.begins.CompareAndSwap(false, true) {
 		defer s.link.streams.arrived()
 	}

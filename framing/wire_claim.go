@@ -26,7 +26,14 @@ type Claim struct {
 	// version before 3 does not see them: it takes the device for another one. A relay
 	// gets them without the new keys and not verified: see Handovers.For and Verify.
 	Handovers Handovers
+	// Word is what the label of the name is made of beside the identity's key, at
+	// most 255 bytes; empty for the label of the key alone, and for any other name.
+	// A relay of a minor version before 3 knows no words.
+	Word string
 }
+
+// maxWord is the longest word of a claim, in bytes.
+const maxWord = 255
 
 // The bits of CLAIM's flags.
 const (
@@ -48,24 +55,25 @@ func (c *Claim) record() []byte {
 		b.AddUint8(flags)
 		b.AddUint16LengthPrefixed(c.Rules.add)
 		b.AddUint16LengthPrefixed(c.Handovers.add)
+		str8(b, []byte(c.Word))
 	})
 }
 
 // parseClaim decodes a CLAIM of a remote of the given minor version.
 func parseClaim(p []byte, minor uint8) (c Claim, err error) {
-	var n, t, rules, handovers []byte
+	var n, t, rules, handovers, word []byte
 	var flags uint8
 	s := cryptobyte.String(p)
 	// The first relays took a CLAIM of minor version 1 without flags, too.
 	if !readStr8(&s, &n) || !readStr16(&s, &t) ||
 		minor >= 1 && !s.ReadUint8(&flags) && minor > 1 || minor >= 2 && !readStr16(&s, &rules) ||
-		minor >= 3 && !readStr16(&s, &handovers) {
+		minor >= 3 && !(readStr16(&s, &handovers) && readStr8(&s, &word)) {
 		return c, protocolErrorf("short CLAIM")
 	}
 	if len(n) > hostname.Max || len(t) > maxToken {
 		return c, protocolErrorf("CLAIM of a name of %d and a token of %d bytes", len(n), len(t))
 	}
-	c = Claim{Name: string(n), Token: string(t), Replica: flags&flagReplica != 0, Certified: minor >= 2 && flags&flagCertified != 0}
+	c = Claim{Name: string(n), Token: string(t), Replica: flags&flagReplica != 0, Certified: minor >= 2 && flags&flagCertified != 0, Word: string(word)}
 	if c.Rules, err = parseRules(rules); err != nil {
 		return c, err
 	}
@@ -151,15 +159,16 @@ const (
 	releaseNotNow  = 2
 )
 
-func releaseRecord(name string) []byte {
-	return encode(recRelease, func(b *cryptobyte.Builder) { str8(b, []byte(name)) })
+// nameRecord is RELEASE, UNCLAIM or UNCLAIMED.
+func nameRecord(t recordType, name string) []byte {
+	return encode(t, func(b *cryptobyte.Builder) { str8(b, []byte(name)) })
 }
 
-func parseRelease(p []byte) (name string, err error) {
+func parseName(p []byte) (name string, err error) {
 	var n []byte
 	s := cryptobyte.String(p)
 	if !readStr8(&s, &n) {
-		return "", protocolErrorf("short RELEASE")
+		return "", protocolErrorf("short RELEASE, UNCLAIM or UNCLAIMED")
 	}
 	return string(n), nil
 }

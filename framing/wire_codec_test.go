@@ -54,8 +54,16 @@ var codecs = map[recordType]func(p []byte) (any, []byte, error){
 		return [2]any{name, c}, c.record(name), err
 	},
 	recRelease: func(p []byte) (any, []byte, error) {
-		name, err := parseRelease(p)
-		return name, releaseRecord(name), err
+		name, err := parseName(p)
+		return name, nameRecord(recRelease, name), err
+	},
+	recUnclaim: func(p []byte) (any, []byte, error) {
+		name, err := parseName(p)
+		return name, nameRecord(recUnclaim, name), err
+	},
+	recUnclaimed: func(p []byte) (any, []byte, error) {
+		name, err := parseName(p)
+		return name, nameRecord(recUnclaimed, name), err
 	},
 	recReleased: func(p []byte) (any, []byte, error) {
 		name, not, err := parseReleased(p)
@@ -95,16 +103,18 @@ func decodeOrder(t recordType) func(p []byte) (any, []byte, error) {
 var records = map[recordType][]byte{
 	recHello: (&Hello{Minor: 1, Capabilities: 0x01020304, Key: bytes.Repeat([]byte{5}, 32), Signature: bytes.Repeat([]byte{6}, 64),
 		Run: Run{Number: 1<<64 - 1, ID: [16]byte{7}}, Agent: "agent"}).record(),
-	recWelcome: (&Welcome{Minor: 1, Capabilities: 0x01020304, PublicPort: 8443, Agent: "agent"}).record(),
+	recWelcome: (&Welcome{Minor: 3, Capabilities: 0x01020304, PublicPort: 8443, Agent: "agent", Names: 1024}).record(),
 	recRefused: (&Refusal{Code: RefusedBusy, Text: "später"}).record(),
 	recClaim: (&Claim{Name: "xyz.relay.test", Token: "token", Replica: true, Certified: true, Rules: Rules{
 		Allow: []netip.Prefix{netip.MustParsePrefix("192.0.2.0/24"), netip.MustParsePrefix("::/0")},
 		Deny:  []netip.Prefix{netip.MustParsePrefix("2001:db8::7/128")}},
-		Handovers: Handovers{{Old: bytes.Repeat([]byte{8}, 32), OldSigned: bytes.Repeat([]byte{9}, 64), NewSigned: bytes.Repeat([]byte{10}, 64)}}}).record(),
+		Handovers: Handovers{{Old: bytes.Repeat([]byte{8}, 32), OldSigned: bytes.Repeat([]byte{9}, 64), NewSigned: bytes.Repeat([]byte{10}, 64)}}, Word: "word"}).record(),
 	recClaimed:   (&Claimed{OrderIn: time.Hour}).record("xyz.relay.test"),
 	recDenied:    (&Denial{Name: "xyz.relay.test", Code: DeniedTaken, Text: "text", Hint: "hint", Retry: time.Hour}).record(recDenied),
 	recLost:      (&Denial{Name: "xyz.relay.test", Code: DeniedReplaced, Text: "text", Hint: "hint", Retry: time.Second}).record(recLost),
-	recRelease:   releaseRecord("xyz.relay.test"),
+	recRelease:   nameRecord(recRelease, "xyz.relay.test"),
+	recUnclaim:   nameRecord(recUnclaim, "xyz.relay.test"),
+	recUnclaimed: nameRecord(recUnclaimed, "xyz.relay.test"),
 	recReleased:  releasedRecord("xyz.relay.test", &NotReleased{Text: "text"}),
 	recOrder:     orderRecord(recOrder, "xyz.relay.test", true),
 	recOrderTurn: orderRecord(recOrderTurn, "xyz.relay.test", false),

@@ -37,6 +37,9 @@ type Welcome struct {
 	Capabilities uint32
 	PublicPort   uint16 // where visitors reach the relay
 	Agent        string // at most 255 bytes
+	// Names is how many names this link may hold. Link.Welcome sends MaxNames; a
+	// relay of a minor version before 3 does not say it, and its links hold 64.
+	Names uint16
 }
 
 // A GoAway says that its sender will be gone In some time, and why.
@@ -183,14 +186,20 @@ func (w *Welcome) record() []byte {
 		b.AddUint32(w.Capabilities)
 		b.AddUint16(w.PublicPort)
 		str8(b, clip(w.Agent, maxAgent))
+		b.AddUint16(w.Names)
 	})
 }
 
+// oldMaxNames is how many names a link to a relay of a minor version before 3 may
+// hold.
+const oldMaxNames = 64
+
 func parseWelcome(p []byte) (Welcome, error) {
-	var w Welcome
+	w := Welcome{Names: oldMaxNames}
 	var agent []byte
 	s := cryptobyte.String(p)
-	if !s.ReadUint8(&w.Minor) || !s.ReadUint32(&w.Capabilities) || !s.ReadUint16(&w.PublicPort) || !readStr8(&s, &agent) {
+	if !s.ReadUint8(&w.Minor) || !s.ReadUint32(&w.Capabilities) || !s.ReadUint16(&w.PublicPort) || !readStr8(&s, &agent) ||
+		w.Minor >= 3 && !s.ReadUint16(&w.Names) {
 		return w, protocolErrorf("short WELCOME")
 	}
 	w.Agent = shown(agent)

@@ -38,9 +38,9 @@ type recordType uint8
 // str8 and str16 have a length of one or two bytes in front.
 const (
 	recHello     recordType = 0x01 // minor (1) capabilities (4) public key (32) signature (64) run number (8) run id (16) agent (str8)
-	recWelcome   recordType = 0x02 // minor (1) capabilities (4) public port (2) agent (str8)
+	recWelcome   recordType = 0x02 // minor (1) capabilities (4) public port (2) agent (str8) names (2)
 	recRefused   recordType = 0x03 // code (2) text (str16)
-	recClaim     recordType = 0x04 // name (str8) token (str16) flags (1) rules (str16) hand-overs (str16)
+	recClaim     recordType = 0x04 // name (str8) token (str16) flags (1) rules (str16) hand-overs (str16) word (str8)
 	recClaimed   recordType = 0x05 // name (str8) order in s (4)
 	recDenied    recordType = 0x06 // name (str8) code (2) text (str16) hint (str16) retry in s (4)
 	recLost      recordType = 0x07 // the same
@@ -48,6 +48,8 @@ const (
 	recOrderTurn recordType = 0x09 // name (str8) 1 granted, 0 not now (1)
 	recRelease   recordType = 0x0a // name (str8)
 	recReleased  recordType = 0x0b // name (str8) 1 released, 0 refused, 2 not now (1) text (str16)
+	recUnclaim   recordType = 0x0c // name (str8)
+	recUnclaimed recordType = 0x0d // name (str8)
 	recPing      recordType = 0x10 // clock in µs (4) last round-trip time in µs (4)
 	recPong      recordType = 0x11 // the payload of PING
 	recGoAway    recordType = 0x12 // code (2) time in ms (4) text (str16)

@@ -153,7 +153,7 @@ func (sess *session) begin() bool {
 	if !s.NoLanes {
 		welcome.Capabilities |= framing.CapabilityLanes
 	}
-	err := sess.link.Welcome(welcome, framing.Handler{Claim: sess.claim, Release: sess.release, Order: sess.order, GoAway: sess.goAway,
+	err := sess.link.Welcome(welcome, framing.Handler{Claim: sess.claim, Release: sess.release, Unclaim: sess.unclaim, Order: sess.order, GoAway: sess.goAway,
 		LaneTokens: sess.laneTokens, Memory: sess.identity.memory, Panics: s.panics, Over: sess.over})
 	if err != nil {
 		if left, ok := s.lines.gone.take(linkLines, time.Minute); ok {

@@ -38,7 +38,7 @@ func (sess *session) decide(ctx context.Context, c framing.Claim) (granted names
 	if sess.away.Load() {
 		return granted, goingAway(name)
 	}
-	asks := names.Claimant{Name: name, Key: sess.key, Token: c.Token, Source: sess.source(), Certified: c.Certified}
+	asks := names.Claimant{Name: name, Key: sess.key, Token: c.Token, Source: sess.source(), Certified: c.Certified, Word: c.Word}
 	if len(c.Handovers) > 0 {
 		if err := sess.succeed(c, asks); err != nil {
 			return granted, err
@@ -53,6 +53,9 @@ func (sess *session) decide(ctx context.Context, c framing.Claim) (granted names
 	}
 	if sess.tried.spent(c.Token) {
 		asks.Token = "" // it is not even looked at
+	}
+	if d := sess.tooManyWords(name, c.Word); d != nil {
+		return granted, d
 	}
 	cuts := s.cuts.Load()
 	if granted, err = s.Names.Claim(ctx, asks); err != nil {
@@ -125,6 +128,44 @@ func (sess *session) release(_ context.Context, name string) error {
 	}
 	sess.log().Info("name is released by its device", "name", name)
 	return nil
+}
+
+// unclaim takes a name off the link, as its remote wishes. The identity keeps it.
+func (sess *session) unclaim(name string) {
+	s := sess.srv
+	if !slices.Contains(sess.granted(), name) {
+		return
+	}
+	s.Names.Remember([]string{name}) // before visitors look for it
+	s.presence.drop(sess, func(n string) bool { return n == name })
+	if err := s.Names.Seen([]string{name}, sess.key); err != nil && s.departure.Load() == nil {
+		if left, ok := s.lines.unseen.take(1, undecidedAgain); ok {
+			sess.log().Warn("cannot keep when the names were last used", "err", err, hint.Attr(hint.All(err)), left)
+		}
+	}
+	sess.log().Debug("name is served here no more", "name", name)
+}
+
+// tooManyWords returns the denial of one more name made from the key and a word. Such
+// names are in no record, so they are counted on each link.
+func (sess *session) tooManyWords(name, word string) *framing.Denial {
+	if word == "" {
+		return nil
+	}
+	held, most := 0, sess.srv.Names.NamesAtMost()
+	for _, n := range sess.granted() {
+		label, zone, _ := strings.Cut(n, ".")
+		if n == name {
+			return nil
+		}
+		if keyname.Is(label) && zone == sess.srv.Domain {
+			held++
+		}
+	}
+	if held < most {
+		return nil
+	}
+	return &framing.Denial{Name: name, Code: framing.DeniedLimit, Text: fmt.Sprintf("a device may have %d names made from its key here", most)}
 }
 
 // order begins or ends a replica's turn to order a certificate.

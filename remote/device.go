@@ -2,8 +2,6 @@ package remote
 
 import (
 	"context"
-	"errors"
-	"fmt"
 	"log/slog"
 	"maps"
 	"slices"
@@ -18,7 +16,7 @@ import (
 
 // How a remote stays connected.
 //
-// A device has a way to each of its relays, and a way keeps some links to its
+// A device has a way to each relay that one of its names wants, and a way keeps some links to its
 // relay, two unless the owner says otherwise. Each link has a linker, which goes
 // round: wait for its turn, dial, claim the names, serve, wait a while.
 //
@@ -27,7 +25,8 @@ import (
 //	link_dial.go       which address, and TCP to it, perhaps through a proxy
 //	link_transport.go  TLS or a WebSocket: what to try, and what has worked
 //	link_greet.go      the TLS handshake, the proof of identity, HELLO
-//	link_session.go    the claims, and what ends a session
+//	link_session.go    a session: which names the link has, and what ends it
+//	link_claims.go     the claims, many at once
 //	link_left.go       what becomes of a link whose relay goes away
 //	link_linker.go     what then: give up, dial again at once, or wait
 //	link_retry.go      how long that wait is
@@ -36,28 +35,33 @@ import (
 // A link ends when it is lost, when its relay goes away, or when the relay takes
 // the name back. While a relay goes away, the next link is dialled beside the old
 // one, which lives on for the visitors that it has. A relay that refuses the
-// device or its name for good ends its way, and the last way ends the device.
+// device ends its way; one that refuses a name for good ends it for that name alone, and
+// the last relay of a name ends its listener. A way ends with its last name, in good
+// order. device_names.go says which name wants which way.
 // When the device has slept or is on another network, device_wake.go asks every
 // link for a sign of life and cuts every wait short. Close tells the relays, and
 // device_drain.go waits for the visitors.
 
-// A device is a run of one identity: its state directory, the ways to its relays
-// with their links, and the listeners whose names it claims on each link.
-type device struct {
-	cfg        Config // but for what concerns a name alone; see Listener
+// A Device is a run of one identity: its state directory, the ways to its relays
+// with their links, and the listeners whose names it claims on them. Make one with
+// [Open]. Its methods may be called from several goroutines.
+type Device struct {
+	cfg        DeviceConfig
 	log        *slog.Logger
 	panics     *panics.Log
 	state      *state
-	ways       []*way
 	transports transports
 	alarm      alarm        // after sleep, or on another network
 	loss       pathLoss     // to the relays
 	most       int          // visitors at once
+	pool       int          // of each link, in bytes
 	networks   *networks    // that they come from
 	crowded    outage       // visitors of a network that has too many, for ever
 	full       outage       // while there are more
 	left       atomic.Int32 // links of relays that go away
 	unwanted   outage       // of relays that pass on whom the rules refuse; it never ends
+	orders     orders       // of certificates
+	events     events
 
 	// The ends of the device, in their order; see stop.
 	ctx      context.Context // ends with Close, or a final error
@@ -70,24 +74,38 @@ type device struct {
 	wg       sync.WaitGroup
 
 	mu        sync.Mutex
+	ways      []*way               // each has a name that wants it
 	listeners map[string]*Listener // by name
 	links     map[*framing.Link]struct{}
 	port      int // the relays' public port, 0 until it is known
 	stopped   bool
-	token     string // see Listener.SetToken
+	token     string // see SetToken
 }
 
-// openDevice begins a run, which writes to the state directory. Nothing is
-// dialled before start.
-func openDevice(cfg Config) (*device, error) {
-	d := &device{cfg: cfg, log: cfg.Logger, token: cfg.Token,
+// Open begins a run of the device that a state directory holds, which is made if need
+// be. Nothing is dialled before the first Listen. The caller calls Shutdown, or Close.
+func Open(cfg DeviceConfig) (*Device, error) {
+	if err := cfg.check(); err != nil {
+		return nil, err
+	}
+	d, err := openDevice(cfg)
+	if err != nil {
+		return nil, err
+	}
+	d.wg.Go(d.watch)
+	return d, nil
+}
+
+// openDevice begins a run, which writes to the state directory.
+func openDevice(cfg DeviceConfig) (*Device, error) {
+	d := &Device{cfg: cfg, log: cfg.Logger, token: cfg.Token,
 		listeners: make(map[string]*Listener), links: make(map[*framing.Link]struct{})}
 	if d.log == nil {
 		d.log = slog.New(slog.DiscardHandler)
 	}
 	d.panics = &panics.Log{Logger: d.log}
 	available, _ := budget.Available()
-	d.most = maxVisitors(cfg.MaxVisitors, available)
+	d.most, d.pool = maxVisitors(cfg.MaxVisitors, available), linkPool(available)
 	d.networks = newNetworks(d.most)
 	var err error
 	if d.state, err = openState(cfg.StateDir); err != nil {
@@ -102,85 +120,29 @@ func openDevice(cfg Config) (*device, error) {
 }
 
 // tellStrays logs what the owner should know of the state directory.
-func (d *device) tellStrays() {
+func (d *Device) tellStrays() {
 	for _, err := range d.state.strays {
 		d.log.Warn(err.Error(), hint.Attr(hint.All(err)))
 	}
 	d.state.strays = nil
 }
 
-// addWays makes the ways to the relays of how, or without any, the way to the
-// relay that a climb from domain finds.
-func (d *device) addWays(how served, domain string) error {
-	relays, addresses := how.Relays, d.cfg.RelayAddresses
-	if len(relays) > 1 && len(addresses) > 0 && len(addresses) != len(relays) {
-		return fmt.Errorf("listen: %d relays and %d addresses of them", len(relays), len(addresses))
-	}
-	for i, relay := range relays {
-		w := &way{d: d, candidates: []string{relay}, named: how.Named, addresses: addresses}
-		if len(relays) > 1 && len(addresses) > 0 {
-			w.addresses = addresses[i : i+1]
-		}
-		d.ways = append(d.ways, w)
-	}
-	if len(d.ways) > 0 {
-		return nil
-	}
-	candidates := climb(domain)
-	if len(candidates) == 0 {
-		return fmt.Errorf("%s: %w", domain, errNoneAbove)
-	}
-	d.ways = []*way{{d: d, candidates: candidates, addresses: addresses}}
-	return nil
-}
-
-// start begins to dial, and to look out for sleep.
-func (d *device) start() {
-	d.wg.Go(d.run)
-	d.wg.Go(d.watch)
-}
-
-// run keeps the links to all relays until the device ends, or none of them will
-// serve it.
-func (d *device) run() {
-	links := d.cfg.Links
-	if links == 0 {
-		links = DefaultLinks
-	}
-	errs := make(chan error, len(d.ways))
-	for _, w := range d.ways {
-		d.wg.Go(func() {
-			err := w.run(links)
-			var denial *framing.Denial
-			if errors.As(err, &denial) && denial.Code == framing.DeniedReplaced {
-				d.stop(err) // at one relay is everywhere: two runs must not fight
-			}
-			errs <- err
-		})
-	}
-	var last error
-	for range d.ways {
-		last = <-errs
-	}
-	d.stop(last)
-}
-
 // allListeners returns the listeners there are.
-func (d *device) allListeners() []*Listener {
+func (d *Device) allListeners() []*Listener {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	return slices.Collect(maps.Values(d.listeners))
 }
 
 // listener returns the listener of a name, or nil.
-func (d *device) listener(name string) *Listener {
+func (d *Device) listener(name string) *Listener {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	return d.listeners[name]
 }
 
 // addLink notes a link for drain. It reports false when the device has stopped.
-func (d *device) addLink(link *framing.Link, w framing.Welcome) bool {
+func (d *Device) addLink(link *framing.Link, w framing.Welcome) bool {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	if d.stopped {
@@ -193,7 +155,7 @@ func (d *device) addLink(link *framing.Link, w framing.Welcome) bool {
 }
 
 // allLinks returns the links there are, those too that only have visitors left.
-func (d *device) allLinks() []*framing.Link {
+func (d *Device) allLinks() []*framing.Link {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	return slices.Collect(maps.Keys(d.links))
@@ -201,7 +163,7 @@ func (d *device) allLinks() []*framing.Link {
 
 // acceptStreams takes the streams of a link until it is lost, or no more will
 // come, and gives each to the listener of its name.
-func (d *device) acceptStreams(link *framing.Link) {
+func (d *Device) acceptStreams(link *framing.Link) {
 	defer func() {
 		d.arriving.Done()
 		link.WaitIdle(d.cut) // lanes outlive the link
@@ -220,16 +182,16 @@ func (d *device) acceptStreams(link *framing.Link) {
 }
 
 // receive brings one visitor to Accept.
-func (d *device) receive(stream *framing.Stream) {
+func (d *Device) receive(stream *framing.Stream) {
 	defer d.arriving.Done()
-	defer d.panics.Catch("letting a visitor in", func() { stream.Reset() })
+	leave := func() {}
+	defer d.panics.Catch("letting a visitor in", func() { stream.Reset(); leave() })
 	h := stream.Header()
 	l := d.listener(h.Name)
 	if l == nil || d.isFull(h) {
 		stream.Refuse()
 		return
 	}
-	leave := func() {}
 	if h.Kind == framing.KindTLS && !l.cfg.Raw { // how long one of these stays is not known
 		var ok bool
 		if leave, ok = d.networks.enter(h.Source.Addr()); !ok {
@@ -243,15 +205,8 @@ func (d *device) receive(stream *framing.Stream) {
 	l.receive(stream, leave)
 }
 
-// noteLoss keeps why there is no session, for Wait.
-func (d *device) noteLoss(err error) {
-	for _, l := range d.allListeners() {
-		l.noteLoss(err)
-	}
-}
-
 // publicPort is where visitors connect to the relays.
-func (d *device) publicPort() int {
+func (d *Device) publicPort() int {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	if d.port == 0 {
@@ -260,8 +215,8 @@ func (d *device) publicPort() int {
 	return d.port
 }
 
-// setToken takes the place of Config.Token from the next claim on.
-func (d *device) setToken(token string) {
+// SetToken takes the place of DeviceConfig.Token from the next claim on.
+func (d *Device) SetToken(token string) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	d.token = token

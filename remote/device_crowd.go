@@ -25,14 +25,24 @@ func maxVisitors(configured int, memory int64) int {
 	return int(min(DefaultMaxVisitors, max(1, memory/2/visitorMemory)))
 }
 
+// poolPart: the streams of one link may make a device hold one part in so many of the
+// process's memory, beyond what visitorMemory has for each. There are two links to
+// each relay, and up to maxLeft that end.
+const poolPart = 32
+
+// linkPool is framing's Handler.Pool in a process with so many bytes of memory.
+func linkPool(memory int64) int {
+	return int(min(framing.MaxPool, max(framing.MinPool, memory/poolPart)))
+}
+
 // isFull refuses a visitor if there are as many as there may be. Those who are
 // there stay, and the log says so, as of an outage: once, and then ever more
 // rarely. A certificate's validation by http-01 is no visitor.
-func (d *device) isFull(h framing.Header) bool {
+func (d *Device) isFull(h framing.Header) bool {
 	if h.Kind != framing.KindTLS {
 		return false
 	}
-	if d.visitors() <= d.most { // with this one
+	if d.Visitors() <= d.most { // with this one
 		if lasted := d.full.ends(); lasted > 0 {
 			d.log.Info("visitors are taken again", "after", lasted.Round(time.Millisecond))
 		}

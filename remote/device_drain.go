@@ -18,7 +18,7 @@ const lateTimeout = 5 * time.Second
 // the other: ctx, so that nothing is dialled any more; late, when the relays know
 // and every visitor that they sent on before has reached Accept; and cut, when
 // the last visitor has ended.
-func (d *device) stop(reason error) {
+func (d *Device) stop(reason error) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	if d.stopped {
@@ -31,7 +31,7 @@ func (d *device) stop(reason error) {
 
 // drain tells the relays, waits for the streams that are open, and then ends
 // everything.
-func (d *device) drain() {
+func (d *Device) drain() {
 	late := time.AfterFunc(lateTimeout, d.endLate)
 	d.wg.Go(func() {
 		d.arriving.Wait()
@@ -50,25 +50,31 @@ func (d *device) drain() {
 	}
 	wg.Wait()
 	listeners := d.allListeners()
-	for _, l := range listeners {
-		l.closeCertificate()
-	}
+	d.orders.close()
 	d.cutAll()
 	for _, l := range listeners {
-		l.unlock()
+		_ = l.unlock()
 	}
 }
 
-// shutdown stops the device, waits until its visitors have ended or ctx ends,
+// Close takes no new visitors of any name; the relays are told. Connections that were
+// accepted live on, and the links as long as they do. Close does not wait: see
+// Shutdown. Go on with Accept of each listener until it fails.
+func (d *Device) Close() error {
+	d.stop(net.ErrClosed)
+	return nil
+}
+
+// Shutdown stops the device, waits until its visitors have ended or ctx ends,
 // cuts those that are left, and waits until all is gone. It returns an error that
 // wraps ctx's when visitors had to be cut.
-func (d *device) shutdown(ctx context.Context) error {
+func (d *Device) Shutdown(ctx context.Context) error {
 	d.stop(net.ErrClosed)
 	cut := 0
 	done := make(chan struct{})
 	stop := context.AfterFunc(ctx, func() {
 		defer close(done)
-		cut = d.visitors()
+		cut = d.Visitors()
 		d.cutAll()
 	})
 	d.wg.Wait()
@@ -81,8 +87,8 @@ func (d *device) shutdown(ctx context.Context) error {
 	return fmt.Errorf("%d of them: %w", cut, ctx.Err())
 }
 
-// visitors is how many visitors' connections are open.
-func (d *device) visitors() (n int) {
+// Visitors is how many visitors' connections are open, of all names.
+func (d *Device) Visitors() (n int) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	for link := range d.links {

@@ -27,9 +27,12 @@ func (r *fakeRelay) listenAll(domains ...string) []*remote.Listener {
 	if err != nil {
 		r.t.Fatal(err)
 	}
-	r.t.Cleanup(func() { end(list[0]) })
+	r.t.Cleanup(func() { endAll(list[0]) })
 	return list
 }
+
+// endAll ends the device of a listener and all its connections at once.
+func endAll(ln *remote.Listener) { remote.DeviceOf(ln).Shutdown(expired()) }
 
 // Listeners of one device share its links, and each gets the visitors of its
 // name alone.
@@ -72,8 +75,8 @@ func TestListenersOfADeviceShareItsLinks(t *testing.T) {
 	}
 }
 
-// A name that is denied keeps no other name of the device from answering, and
-// its listener tells why.
+// A name that is denied for good keeps no other name of the device from answering:
+// its listener alone ends, and tells why.
 func TestDenialOfOneNameLeavesTheOther(t *testing.T) {
 	r := newRelay(t)
 	r.set(nil, func(name, _ string) error {
@@ -87,9 +90,16 @@ func TestDenialOfOneNameLeavesTheOther(t *testing.T) {
 		t.Fatal(err)
 	}
 	var denial *framing.Denial
-	if err := listeners[1].Wait(expired()); !errors.As(err, &denial) || denial.Text != "somebody has it" {
+	if err := wait(t, listeners[1]); !errors.As(err, &denial) || denial.Text != "somebody has it" {
 		t.Errorf("the denied name: %v", err)
 	}
+	if err := ended(t, listeners[1]); !errors.As(err, &denial) {
+		t.Errorf("Accept of the denied name: %v", err)
+	}
+	if err := wait(t, listeners[0]); err != nil {
+		t.Errorf("the other name: %v", err)
+	}
+	r.next().open("one.relay.test", framing.KindTLS)
 }
 
 // A name that is denied for now is claimed again on the same link, when the relay
@@ -122,7 +132,7 @@ func TestNameThatIsDeniedForNowIsClaimedAgain(t *testing.T) {
 		t.Error("the remote has dialled once more")
 	default:
 	}
-	end(list[0])
+	endAll(list[0])
 	close(log)
 	told := 0
 	for line := range log {

@@ -22,7 +22,7 @@ const (
 // watch looks out for the end of a sleep and for another network. Both leave
 // links that look alive and are not: each is asked for a sign of life at once,
 // and who waits to dial again waits no longer.
-func (d *device) watch() {
+func (d *Device) watch() {
 	w := watcher{clock: systemClock(), network: sourceAddrs}
 	w.look()
 	tick := time.NewTicker(wakeStep)
@@ -41,7 +41,7 @@ func (d *device) watch() {
 }
 
 // wakeUp checks all links and ends all pauses.
-func (d *device) wakeUp() {
+func (d *Device) wakeUp() {
 	d.alarm.ring()
 	d.mu.Lock()
 	defer d.mu.Unlock()

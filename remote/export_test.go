@@ -8,21 +8,21 @@ func EndLate(l *Listener) { l.d.endLate() }
 
 // ListenAll is Listen for several names on one device.
 func ListenAll(cfg Config, domains ...string) (list []*Listener, err error) {
-	d, err := openDevice(cfg)
+	d, err := Open(cfg.device())
 	if err != nil {
 		return nil, err
 	}
+	var names []Name
 	for _, domain := range domains {
-		cfg.Domain = domain
-		l, err := d.listen(cfg)
-		if err != nil {
-			return nil, err
-		}
-		list = append(list, l)
+		n := cfg.name()
+		n.Domain = domain
+		names = append(names, n)
 	}
-	d.start()
-	return list, nil
+	return d.Listen(names...)
 }
+
+// DeviceOf is the device of a listener.
+func DeviceOf(l *Listener) *Device { return l.d }
 
 // VisitorsPlaced is how many places for visitors the networks that they come from
 // have taken.

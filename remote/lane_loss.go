@@ -38,7 +38,7 @@ func (p *pathLoss) lossy(now time.Time, retransmits func() int) bool {
 }
 
 // retransmits is how many packets were sent once more on all links and lanes.
-func (d *device) retransmits() (n int) {
+func (d *Device) retransmits() (n int) {
 	for _, link := range d.allLinks() {
 		n += link.Retransmits()
 	}

@@ -14,22 +14,20 @@ import (
 const askLeft = 30 * time.Second
 
 // later returns when the names are to be claimed once more that a relay has denied
-// for now, and tells the log of those. What it has denied for good is left alone.
+// for now, and tells the log of those.
 func (w *way) later(relay string, denied map[*Listener]error) time.Duration {
 	soonest := time.Duration(math.MaxInt64)
 	for l, why := range denied {
-		var denial *framing.Denial
-		if !errors.As(why, &denial) || denial.Permanent() {
-			continue
-		}
 		wait := askLeft
-		if denial.Retry > 0 {
+		var denial *framing.Denial
+		if errors.As(why, &denial) && denial.Retry > 0 {
 			wait = min(denial.Retry, maxAsked)
 		}
 		soonest = min(soonest, wait)
 		if w.newReason(l, why) {
 			w.d.log.Warn("the relay does not give this name yet; asking again", "name", l.domain, "relay", relay,
 				"err", why, "in", wait, hint.Attr(hint.All(why)))
+			w.d.tell(Event{Kind: Denied, Name: l.domain, Relay: relay, Err: why})
 		}
 	}
 	return soonest
@@ -50,28 +48,4 @@ func (w *way) newReason(l *Listener, why error) bool {
 	was := w.why[l]
 	w.why[l] = text
 	return was != text
-}
-
-// claimLeft claims the names once more that were denied for now, and takes those that
-// are granted out of denied.
-func (w *way) claimLeft(r *reached, denied map[*Listener]error) (granted []grant) {
-	for l, why := range denied {
-		if final(why) {
-			continue
-		}
-		claimed, err := w.claim(r.link, r.relay, l)
-		if err != nil {
-			denied[l] = err
-			l.noteLoss(err)
-			continue
-		}
-		delete(denied, l)
-		granted = append(granted, grant{l, claimed})
-		w.settle(r.relay, l)
-		l.linkUp(r.link, claimed)
-		if w.newReason(l, nil) {
-			w.d.log.Info("the relay gives one more name", "name", l.domain, "relay", r.relay)
-		}
-	}
-	return granted
 }

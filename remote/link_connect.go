@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"sync"
 	"time"
 
 	"keystay/framing"
@@ -19,14 +20,43 @@ type reached struct {
 	refused error // it lets this remote not in, and the rest is zero
 	link    *framing.Link
 	welcome framing.Welcome
-	ends    <-chan error // why the relay ends the session
+	ends    <-chan error  // why the relay ends the session
+	news    chan struct{} // names were lost, or others are wanted; holds one
+	first   bool          // it was the first link to come up
+
+	mu   sync.Mutex
+	lost []*framing.Denial // names that the relay has taken back
+}
+
+// tell makes the session look what is new.
+func (r *reached) tell() {
+	select {
+	case r.news <- struct{}{}:
+	default:
+	}
+}
+
+// lose notes that the relay has taken a name back.
+func (r *reached) lose(why *framing.Denial) {
+	r.mu.Lock()
+	r.lost = append(r.lost, why)
+	r.mu.Unlock()
+	r.tell()
+}
+
+// takeLost returns what was lost since it was called last.
+func (r *reached) takeLost() (lost []*framing.Denial) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	lost, r.lost = r.lost, nil
+	return lost
 }
 
 // connect links to the relay: to the one that gave the name before, or to one
 // of those that it may be.
 func (w *way) connect(ctx context.Context) (*reached, error) {
-	candidates := w.candidates
 	w.mu.Lock()
+	candidates := w.candidates
 	if len(w.gave) > 0 {
 		candidates = []string{w.relay}
 	}
@@ -41,7 +71,9 @@ func (w *way) connect(ctx context.Context) (*reached, error) {
 	if err != nil {
 		return nil, err
 	}
-	w.answered(r.relay)
+	if r.refused != nil {
+		w.answered(r.relay)
+	}
 	return r, r.refused
 }
 
@@ -54,9 +86,12 @@ func (w *way) try(ctx context.Context, relay string) (*reached, error) {
 		default:
 		}
 	}
-	link, welcome, err := w.link(ctx, relay, framing.Handler{
+	r := &reached{relay: relay, ends: ends, news: make(chan struct{}, 1)}
+	var err error
+	r.link, r.welcome, err = w.link(ctx, relay, framing.Handler{
 		Panics: w.d.panics,
-		Lost:   func(d *framing.Denial) { report(d) },
+		Pool:   w.d.pool,
+		Lost:   r.lose,
 		GoAway: func(g framing.GoAway) {
 			if g.Code == framing.GoAwayTakeover {
 				report(errMoved)
@@ -71,7 +106,7 @@ func (w *way) try(ctx context.Context, relay string) (*reached, error) {
 	case err != nil:
 		return nil, &NoRelayError{Relay: relay, Err: err, rooted: w.d.cfg.RelayRoots != nil}
 	}
-	return &reached{relay: relay, link: link, welcome: welcome, ends: ends}, nil
+	return r, nil
 }
 
 // draining is why a session ends whose relay goes away, in the relay's words.

@@ -128,7 +128,7 @@ func (e *throughProxyError) Unwrap() error { return e.err }
 func (e *throughProxyError) Hints() []string { return hint.ProxyEnds.Do }
 
 // proxy returns the proxy that is to be used for a relay, or nil.
-func (d *device) proxy(relay string) (*url.URL, error) {
+func (d *Device) proxy(relay string) (*url.URL, error) {
 	choose := d.cfg.Proxy
 	if choose == nil {
 		choose = proxydial.FromEnvironment

@@ -34,6 +34,13 @@ func (w *way) link(ctx context.Context, relay string, handler framing.Handler) (
 	for _, by := range plan.transports {
 		link, welcome, err := w.linkOver(ctx, by, plan.small, relay, handler)
 		if err == nil {
+			// The relay may be older or newer than was known, and so know another key.
+			if d.state.keys.learn(relay, welcome.Minor); !d.state.keys.isFor(relay, link.Identity()) {
+				link.Close()
+				link, welcome, err = w.linkOver(ctx, by, plan.small, relay, handler)
+			}
+		}
+		if err == nil {
 			d.tellWay(relay, by, plan.small, before)
 			untried := by == TransportWSS && plan.small && !began
 			d.tellUnsaved(d.transports.reached(relay, worked{by: by, small: plan.small, untried: untried}))
@@ -61,7 +68,7 @@ func (w *way) link(ctx context.Context, relay string, handler framing.Handler) (
 
 // tellWay logs what was found out about the way to a relay. Before is why TLS
 // did not get through just now, or nil.
-func (d *device) tellWay(relay string, by Transport, small bool, before error) {
+func (d *Device) tellWay(relay string, by Transport, small bool, before error) {
 	switch {
 	case by == TransportWSS && before != nil:
 		d.log.Info("only a WebSocket gets through to the relay", "relay", relay, "tls", before)
@@ -71,7 +78,7 @@ func (d *device) tellWay(relay string, by Transport, small bool, before error) {
 }
 
 // tellUnsaved says what keeps the way to a relay from being remembered.
-func (d *device) tellUnsaved(err error) {
+func (d *Device) tellUnsaved(err error) {
 	if err != nil {
 		d.log.Warn("cannot remember how the relay is reached", "err", err)
 	}
@@ -105,7 +112,7 @@ func (w *way) linkOver(ctx context.Context, by Transport, small bool, relay stri
 }
 
 // greet begins a link on conn, which it closes when that fails.
-func (d *device) greet(ctx context.Context, conn net.Conn, by Transport, small bool, host string, hello framing.Hello, handler framing.Handler) (*framing.Link, framing.Welcome, error) {
+func (d *Device) greet(ctx context.Context, conn net.Conn, by Transport, small bool, host string, hello framing.Hello, handler framing.Handler) (*framing.Link, framing.Welcome, error) {
 	proto := framing.Protocol
 	if by == TransportWSS {
 		proto = protoHTTP
@@ -125,7 +132,7 @@ func (d *device) greet(ctx context.Context, conn net.Conn, by Transport, small b
 		return nil, framing.Welcome{}, err
 	}
 	cs := tc.ConnectionState()
-	if err := hello.Sign(d.state.key, &cs, strings.ToLower(host)); err != nil {
+	if err := hello.Sign(d.state.keys.forRelay(host), &cs, strings.ToLower(host)); err != nil {
 		conn.Close()
 		return nil, framing.Welcome{}, err
 	}

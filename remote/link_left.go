@@ -19,7 +19,7 @@ const (
 // leave lets a link live on whose relay goes away, until its last visitor has
 // left. It does not trust the relay to close it: one that says again and again
 // that it goes away would fill the device with links.
-func (d *device) leave(link *framing.Link) {
+func (d *Device) leave(link *framing.Link) {
 	defer d.left.Add(-1)
 	if d.left.Add(1) > maxLeft {
 		link.Close()

@@ -33,7 +33,7 @@ func TestLinkOfARelayThatGoesAwayIsClosed(t *testing.T) {
 		}
 		relay := <-made
 		defer relay.Close()
-		d := &device{}
+		d := &Device{}
 		d.cut, d.cutAll = context.WithCancel(t.Context())
 		defer d.cutAll()
 		visitor, err := relay.Open(framing.Header{Name: "a.relay.test", Source: netip.MustParseAddrPort("192.0.2.1:1"), Dest: netip.MustParseAddrPort("192.0.2.2:443")}, nil)

@@ -26,8 +26,8 @@ type linker struct {
 	moved  time.Time // when the relay last said that it had moved
 }
 
-// keepLink keeps one link with a session until the way ends. Its error is what
-// will not pass.
+// keepLink keeps one link with a session until the way ends. Its error says that the
+// relay refuses this device for good.
 func (w *way) keepLink() error {
 	k := linker{way: w}
 	for k.waitTurn() {
@@ -35,8 +35,8 @@ func (w *way) keepLink() error {
 		if w.ctx.Err() != nil {
 			return nil
 		}
-		if final(err) {
-			w.d.log.Error("the relay will not serve this name", "name", namesOf(w.d.allListeners()), "relay", w.name(), "err", err)
+		var refusal *framing.Refusal
+		if errors.As(err, &refusal) && refusal.Permanent() {
 			return err
 		}
 		k.pause(lasted, err)
@@ -69,7 +69,7 @@ func (k *linker) waitTurn() bool {
 // pause waits, after a session that has ended or did not come about, for as long
 // as the relay is to be left alone. The log tells of it before or after the wait.
 func (k *linker) pause(lasted time.Duration, err error) {
-	k.way.d.noteLoss(err)
+	k.way.noteLoss(err)
 	if lasted > 0 {
 		k.first, k.served = false, true
 	}
@@ -85,7 +85,7 @@ func (k *linker) pause(lasted time.Duration, err error) {
 // lasted so long, 0 if there was none, and ended with err. A relay that has moved
 // is dialled again at once, but not again and again.
 func (k *linker) wait(lasted time.Duration, err error) time.Duration {
-	moved := errors.Is(err, errMoved)
+	moved := errors.Is(err, errMoved) || errors.Is(err, errNewKey)
 	if moved || lasted > steady {
 		k.retry = retry{}
 	}

@@ -2,13 +2,12 @@ package remote
 
 import (
 	"context"
+	"fmt"
 	"log/slog"
-	"net"
 	"slices"
 	"strings"
 	"time"
 
-	"keystay/framing"
 	"keystay/internal/hint"
 )
 
@@ -42,28 +41,33 @@ func (k *linker) tell(wasUp bool, err error, wait time.Duration) (rest func()) {
 	return func() {}
 }
 
-// tellUp says that a link is up, and for which names; first says that no other one is.
-func (w *way) tellUp(first bool, address net.Addr, granted []grant) {
-	var list []*Listener
-	for _, g := range granted {
-		list = append(list, g.Listener)
-	}
-	args := []any{"relay", w.name(), "address", address, "name", namesOf(list)}
-	if !first {
+// tellGiven says which names a link has now: at first that it is up, and with which.
+func (s *session) tellGiven(given []*Listener) {
+	w := s.w
+	s.tellOpen(given)
+	args := []any{"relay", w.name(), "address", s.r.link.RemoteAddr(), "name", namesOf(given)}
+	switch {
+	case s.claimed:
+		for _, l := range given {
+			if w.newReason(l, nil) || s.r.first {
+				w.d.log.Info("the relay gives one more name", "name", l.domain, "relay", s.r.relay)
+			}
+		}
+	case !s.r.first:
 		w.d.log.Info("another link is up", args...)
-		return
+	default:
+		if away := w.outage.ends(); away > 0 {
+			args = append(args, "after", away.Round(time.Millisecond))
+		}
+		w.d.log.Info("session is up", args...)
 	}
-	if away := w.outage.ends(); away > 0 {
-		args = append(args, "after", away.Round(time.Millisecond))
-	}
-	w.d.log.Info("session is up", args...)
 }
 
 // tellOpen says once that a relay is too old to keep rules for visitors.
-func (w *way) tellOpen(welcome framing.Welcome, granted []grant) {
-	ruled := slices.ContainsFunc(granted, func(g grant) bool { return len(g.cfg.Allow)+len(g.cfg.Deny) > 0 })
-	if ruled && welcome.Minor < rulesMinor && !w.told.Swap(true) {
-		w.d.log.Warn("the relay is too old to refuse visitors by their addresses: this device does it alone", "relay", w.name())
+func (s *session) tellOpen(given []*Listener) {
+	ruled := slices.ContainsFunc(given, func(l *Listener) bool { _, r := l.currentRules(); return len(r.Allow)+len(r.Deny) > 0 })
+	if ruled && s.r.welcome.Minor < rulesMinor && !s.w.told.Swap(true) {
+		s.w.d.log.Warn("the relay is too old to refuse visitors by their addresses: this device does it alone", "relay", s.w.name())
 	}
 }
 
@@ -80,6 +84,9 @@ func (w *way) tellFailure(worth bool, what string, err error, wait time.Duration
 		hint.Attr(hint.All(err)))
 }
 
+// shownNames is how many names a line of the log has.
+const shownNames = 8
+
 // namesOf lists the names of listeners, for people.
 func namesOf(list []*Listener) string {
 	names := make([]string, 0, len(list))
@@ -87,5 +94,8 @@ func namesOf(list []*Listener) string {
 		names = append(names, l.domain)
 	}
 	slices.Sort(names)
+	if more := len(names) - shownNames; more > 0 {
+		return fmt.Sprintf("%s and %d more", strings.Join(names[:shownNames], ", "), more)
+	}
 	return strings.Join(names, ", ")
 }

@@ -2,9 +2,11 @@ package remote
 
 import (
 	"context"
+	"crypto/ed25519"
 	"errors"
 	"fmt"
 	"net"
+	"slices"
 	"time"
 
 	"keystay/framing"
@@ -19,8 +21,19 @@ var (
 	errMoved = errors.New("another process of the relay has taken over")
 )
 
+// A session is a link with the names that it has. One goroutine runs it.
+type session struct {
+	w       *way
+	r       *reached
+	has     map[*Listener]int   // whose names the link has, and which number their rules had when they were claimed
+	denied  map[*Listener]error // whose names the relay does not give now, and why
+	began   time.Time           // when the link had its first name
+	claimed bool                // the names that were wanted at first have been claimed
+	last    error               // why the link does not have the name that it was denied last
+}
+
 // session links to the relay, claims the names, and serves until the link is
-// lost, is going away, or loses a name. It returns how long it had them.
+// lost, is going away, or has no name left. It returns how long it had any.
 func (w *way) session() (had time.Duration, err error) {
 	d := w.d
 	dialing, dialed := d.alarm.context(w.ctx)
@@ -29,119 +42,186 @@ func (w *way) session() (had time.Duration, err error) {
 	if err != nil {
 		return 0, err
 	}
-	link := r.link
-	if !d.addLink(link, r.welcome) {
-		link.Close()
+	if d.join(w, r.relay) || !d.addLink(r.link, r.welcome) {
+		r.link.Close()
 		return 0, net.ErrClosed
 	}
-	d.wg.Go(func() { d.acceptStreams(link) })
-	defer w.occupy(link.RemoteAddr())()
-	granted, denied, err := w.claimAll(link, r.relay)
-	if d.ctx.Err() != nil {
-		return 0, context.Cause(d.ctx) // drain has the link, and visitors may be on it
+	d.wg.Go(func() { d.acceptStreams(r.link) })
+	defer w.occupy(r.link.RemoteAddr())()
+	s := &session{w: w, r: r, has: make(map[*Listener]int), denied: make(map[*Listener]error)}
+	defer w.attend(s)()
+	err = s.serve()
+	s.down(err)
+	if !s.began.IsZero() {
+		had = time.Since(s.began)
 	}
-	if err != nil {
-		link.Close()
-		return 0, err
-	}
-	began := time.Now()
-	w.linkUp(r, granted)
-	defer func() {
-		w.linkDown(link, granted)
-		had = time.Since(began)
-	}()
-	again := time.NewTimer(w.later(r.relay, denied))
+	return had, err
+}
+
+// serve is session once the link is up.
+func (s *session) serve() error {
+	d, link := s.w.d, s.r.link
+	again := time.NewTimer(0)
 	defer again.Stop()
+	due := true // what was denied is to be asked for again
+	var at time.Time
 	for {
+		s.settle(due)
+		switch {
+		case d.ctx.Err() != nil: // drain has the link, and visitors may be on it
+			return context.Cause(d.ctx)
+		case link.Err() != nil:
+			return endedLinkError{link.Err()}
+		case s.hasOldKey():
+			d.wg.Go(func() { s.w.succeed(link, d.state.keys.forRelay(s.r.relay).Public().(ed25519.PublicKey)) })
+			return errNewKey
+		case s.w.ctx.Err() != nil:
+			d.wg.Go(func() { d.goodbye(link) })
+			return context.Cause(s.w.ctx)
+		case len(s.has) == 0:
+			if link.NumStreams() > 0 { // of names that are not wanted any more
+				d.wg.Go(func() { d.goodbye(link) })
+			} else {
+				link.Close()
+			}
+			return s.last
+		}
+		if next := time.Now().Add(s.w.later(s.r.relay, s.denied)); due || next.Before(at) {
+			at = next
+		}
+		again.Reset(time.Until(at))
+		due = false
 		select {
 		case <-again.C:
-			granted = append(granted, w.claimLeft(r, denied)...)
-			again.Reset(w.later(r.relay, denied))
-		case err = <-r.ends:
-			var denial *framing.Denial
-			if errors.As(err, &denial) {
-				link.Close()
-			} else {
-				d.wg.Go(func() { d.leave(link) })
-			}
-			return 0, err
+			due = true
+		case <-s.r.news:
+		case err := <-s.r.ends:
+			d.wg.Go(func() { d.leave(link) })
+			return err
 		case <-link.Done():
-			return 0, endedLinkError{link.Err()}
-		case <-w.ctx.Done():
-			if d.ctx.Err() == nil { // this relay alone refuses
-				link.Close()
-			}
-			return 0, context.Cause(w.ctx)
+		case <-s.w.ctx.Done():
 		}
 	}
 }
 
-// A grant is a listener whose name a relay has given, with what it said of it.
-type grant struct {
-	*Listener
-	claimed framing.Claimed
+// settle makes the link have the names that are wanted, and no others. With due it
+// asks once more for those that were denied.
+func (s *session) settle(due bool) {
+	for _, d := range s.r.takeLost() {
+		s.lose(d)
+	}
+	wanted := s.w.wanted()
+	s.giveUp(wanted)
+	var ask []*Listener
+	for _, l := range wanted {
+		_, denied := s.denied[l]
+		number, has := s.has[l]
+		if denied && due || !denied && (!has || number != l.rulesNumber()) {
+			ask = append(ask, l)
+		}
+	}
+	given := s.claimAll(ask)
+	if len(given) == 0 {
+		return
+	}
+	s.tellGiven(given)
+	s.claimed = true
+	s.w.noteClaimed(s.r.link.Identity())
 }
 
-// claimAll claims the names of all listeners and returns those whose name was
-// granted, and why the others were not. It fails if none was; else the listeners
-// whose name was denied are told why.
-func (w *way) claimAll(link *framing.Link, relay string) (granted []grant, denied map[*Listener]error, last error) {
-	denied = make(map[*Listener]error)
-	for _, l := range w.d.allListeners() {
-		claimed, err := w.claim(link, relay, l)
-		if err != nil {
-			denied[l], last = err, err
+// giveUp takes off the link the names that are not wanted any more.
+func (s *session) giveUp(wanted []*Listener) {
+	for l := range s.denied {
+		if !slices.Contains(wanted, l) {
+			delete(s.denied, l)
+			s.w.forget(l)
+		}
+	}
+	for l := range s.has {
+		if slices.Contains(wanted, l) {
 			continue
 		}
-		granted = append(granted, grant{l, claimed})
+		// Another listener may want the same name, as after another Listen.
+		if !slices.ContainsFunc(wanted, func(o *Listener) bool { return o.domain == l.domain }) {
+			s.unclaim(l.domain)
+		}
+		delete(s.has, l)
+		s.linkDown(l, context.Cause(l.ctx))
 	}
-	if len(granted) == 0 {
-		return nil, nil, last
-	}
-	for l, why := range denied {
-		l.noteLoss(why)
-	}
-	return granted, denied, nil
 }
 
-// claim claims the name of one listener.
-func (w *way) claim(link *framing.Link, relay string, l *Listener) (framing.Claimed, error) {
-	ctx, cancel := context.WithTimeout(w.ctx, dialTimeout)
+// unclaim tells the relay that a name is served here no more. One that is too old for
+// that goes on sending visitors, who are refused.
+func (s *session) unclaim(name string) {
+	if s.w.ctx.Err() != nil { // it is told with GOAWAY
+		return
+	}
+	ctx, cancel := context.WithTimeout(s.w.ctx, lateTimeout)
 	defer cancel()
-	token, withheld := w.token(relay, l.domain)
-	claimed, err := link.Claim(ctx, framing.Claim{Name: l.domain, Token: token, Replica: l.cfg.Replica, Certified: l.certified(), Rules: l.cfg.Rules})
-	var denied *framing.Denial
-	switch {
-	case errors.Is(err, context.DeadlineExceeded) && w.ctx.Err() == nil:
-		err = &NoRelayError{Relay: relay, Err: &noAnswerError{"the claim of " + l.domain, dialTimeout}}
-	case errors.As(err, &denied) && denied.Code == framing.DeniedToken && withheld:
-		err = &WithheldError{Relay: relay, Err: denied}
-	case errors.As(err, &denied) && denied.Code == framing.DeniedUnavailable:
-		err = hint.RelayUndecided.Error(err)
-	case errors.As(err, &denied) && denied.Code == framing.DeniedLimit:
-		err = hint.NoMoreNames.Error(err)
-	}
-	return claimed, err
+	_ = s.r.link.Unclaim(ctx, name)
 }
 
-// linkUp notes that a link has the names of the listeners.
-func (w *way) linkUp(r *reached, granted []grant) {
-	for _, g := range granted {
-		w.settle(r.relay, g.Listener)
+// lose notes that the relay has taken a name back.
+func (s *session) lose(why *framing.Denial) {
+	for l := range s.has {
+		if l.domain != why.Name {
+			continue
+		}
+		delete(s.has, l)
+		s.linkDown(l, why)
+		s.deny(l, why)
 	}
-	first := w.line.rise()
-	for _, g := range granted {
-		g.linkUp(r.link, g.claimed)
-	}
-	w.tellUp(first, r.link.RemoteAddr(), granted)
-	w.tellOpen(r.welcome, granted)
 }
 
-// linkDown undoes linkUp.
-func (w *way) linkDown(link *framing.Link, granted []grant) {
-	w.line.fall()
-	for _, g := range granted {
-		g.linkDown(link)
+// deny notes that the relay does not give a name, now or for good.
+func (s *session) deny(l *Listener, why error) {
+	s.last = why
+	if final(why) && !s.isOutdated(why) {
+		delete(s.denied, l)
+		s.w.d.refuse(s.w, l, why)
+		return
+	}
+	s.denied[l] = why
+	l.noteLoss(why)
+}
+
+// give notes that the link has a name, by a claim with rules of this number.
+func (s *session) give(l *Listener, number int, claimed framing.Claimed) (isNew bool) {
+	delete(s.denied, l)
+	_, again := s.has[l]
+	s.has[l] = number
+	if again {
+		l.linkUp(s.r.link, claimed)
+		return false
+	}
+	var first bool
+	first, isNew = s.w.give(s.r.relay, l)
+	if s.began.IsZero() {
+		s.began = time.Now()
+		s.r.first = s.w.line.rise()
+	}
+	l.linkUp(s.r.link, claimed)
+	if first {
+		s.w.d.tell(Event{Kind: Connected, Name: l.domain, Relay: s.r.relay})
+	}
+	return isNew
+}
+
+// linkDown notes that the link does not have a name any more.
+func (s *session) linkDown(l *Listener, why error) {
+	l.linkDown(s.r.link)
+	if s.w.take(l) {
+		s.w.d.tell(Event{Kind: Disconnected, Name: l.domain, Relay: s.r.relay, Err: why})
+	}
+}
+
+// down notes that the session has ended.
+func (s *session) down(why error) {
+	if !s.began.IsZero() {
+		s.w.line.fall()
+	}
+	for l := range s.has {
+		s.linkDown(l, why)
 	}
 }
 

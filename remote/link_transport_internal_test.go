@@ -98,7 +98,7 @@ func TestSilentPathIsGivenUpForAWebSocket(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		a, b := memconn.Pipe(0)
 		defer b.Close()
-		d := &device{state: &state{}}
+		d := &Device{state: &state{}}
 		ctx, cancel := context.WithTimeout(context.Background(), dialTimeout)
 		defer cancel()
 		began := time.Now()
@@ -119,7 +119,7 @@ func TestEndedIsNotBlocked(t *testing.T) {
 	cancel()
 	a, b := memconn.Pipe(0)
 	defer b.Close()
-	d := &device{state: &state{}}
+	d := &Device{state: &state{}}
 	_, _, err := d.greet(ctx, net.Conn(a), TransportTLS, false, "relay.net", framing.Hello{Run: d.state.run}, framing.Handler{})
 	if err == nil || blocked(err) {
 		t.Errorf("got %v", err)
@@ -166,7 +166,7 @@ func TestGivenUpIsNotForgotten(t *testing.T) {
 		cancel()
 		io.Copy(io.Discard, c)
 	}()
-	d := &device{cfg: Config{RelayRoots: ca.Pool(), Proxy: func(*http.Request) (*url.URL, error) { return nil, nil }}}
+	d := &Device{cfg: DeviceConfig{RelayRoots: ca.Pool(), Proxy: func(*http.Request) (*url.URL, error) { return nil, nil }}}
 	if d.state, err = openState(t.TempDir()); err != nil {
 		t.Fatal(err)
 	}
@@ -187,7 +187,7 @@ func TestProxyOfTheEnvironment(t *testing.T) {
 		t.Setenv(name, "")
 	}
 	t.Setenv("ALL_PROXY", "socks5://proxy.test:1080")
-	u, err := new(device).proxy("relay.test:8443")
+	u, err := new(Device).proxy("relay.test:8443")
 	if err != nil || u == nil || u.String() != "socks5://proxy.test:1080" {
 		t.Errorf("%v, %v", u, err)
 	}

@@ -1,8 +1,11 @@
 package remote
 
 import (
+	"cmp"
 	"context"
+	"maps"
 	"net"
+	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -15,29 +18,43 @@ const DefaultLinks = 2
 
 // A way is a relay that serves the device, with the links to it.
 type way struct {
-	d          *device
-	candidates []string // the relay, or where it may be, in the order to try
-	named      bool     // by the owner, now or when this relay gave the name before
-	addresses  []string // to dial instead of the relay's own; may be empty
-	line       line
-	outage     outage // while no link is up
-	health     laneHealth
-	told       atomic.Bool     // that the relay keeps no rules
-	ctx        context.Context // ends with the device, or when this relay refuses for good
-	end        context.CancelFunc
+	d         *Device
+	addresses []string // to dial instead of the relay's own; may be empty
+	line      line
+	outage    outage // while no link is up
+	health    laneHealth
+	told      atomic.Bool     // that the relay keeps no rules
+	ctx       context.Context // ends with the device, with its last name, or when this relay refuses the device
+	end       context.CancelFunc
 
-	mu    sync.Mutex
-	relay string                 // the candidate that answered, "" until then
-	why   map[*Listener]string   // why a name is denied, as it was told last
-	gave  map[*Listener]struct{} // whose names it has given; if any, no other candidate is tried
-	links map[string]int         // how many links lead to an address
+	// Guarded by Device.mu.
+	wants    map[*Listener]bool // whose names are to be claimed; true where the owner named this relay
+	sessions map[*session]struct{}
+
+	mu         sync.Mutex
+	candidates []string                 // the relay, or where it may be, in the order to try
+	relay      string                   // the candidate that answered, "" until then
+	why        map[*Listener]string     // why a name is denied, as it was told last
+	gave       map[*Listener]int        // whose names it has given, and how many links have each; if any, no other candidate is tried
+	links      map[string]int           // how many links lead to an address
+	keyed      map[string]chan struct{} // see claimedWith
 }
 
-// run keeps the links to the relay until the device ends or the relay refuses
-// the name for good, and returns why.
-func (w *way) run(links int) error {
-	w.ctx, w.end = context.WithCancel(w.d.ctx)
+// newWay returns a way without a name, to be run.
+func newWay(d *Device, r route) *way {
+	w := &way{d: d, candidates: r.candidates, addresses: r.addresses, wants: make(map[*Listener]bool), sessions: make(map[*session]struct{})}
+	w.ctx, w.end = context.WithCancel(d.ctx)
+	return w
+}
+
+// run keeps the links to the relay until the way ends, or the relay refuses the
+// device for good.
+func (w *way) run() {
 	defer w.end()
+	links := w.d.cfg.Links
+	if links == 0 {
+		links = DefaultLinks
+	}
 	refused := make(chan error, links)
 	var wg sync.WaitGroup
 	for range links {
@@ -51,9 +68,45 @@ func (w *way) run(links int) error {
 	wg.Wait()
 	select {
 	case err := <-refused:
-		return err
+		w.d.refuseAll(w, err)
 	default:
-		return context.Cause(w.d.ctx)
+	}
+}
+
+// wanted returns the listeners whose names are to be claimed, in the order of their
+// names: so all links have the same ones where there is no room for all.
+func (w *way) wanted() []*Listener {
+	w.d.mu.Lock()
+	list := slices.Collect(maps.Keys(w.wants))
+	w.d.mu.Unlock()
+	slices.SortFunc(list, func(a, b *Listener) int { return cmp.Compare(a.domain, b.domain) })
+	return list
+}
+
+// tellLocked tells the sessions that other names are wanted. Device.mu is held.
+func (w *way) tellLocked() {
+	for s := range w.sessions {
+		s.r.tell()
+	}
+}
+
+// attend makes a session hear of other names that are wanted, until the returned
+// function is called.
+func (w *way) attend(s *session) (dismiss func()) {
+	w.d.mu.Lock()
+	defer w.d.mu.Unlock()
+	w.sessions[s] = struct{}{}
+	return func() {
+		w.d.mu.Lock()
+		defer w.d.mu.Unlock()
+		delete(w.sessions, s)
+	}
+}
+
+// noteLoss keeps why there is no session, for Wait.
+func (w *way) noteLoss(err error) {
+	for _, l := range w.wanted() {
+		l.noteLoss(err)
 	}
 }
 
@@ -74,40 +127,76 @@ func (w *way) answered(relay string) {
 	w.relay = relay
 }
 
-// settle makes the candidate that has given a listener's name the one that all
-// links of the way go to, and remembers it for the name.
-func (w *way) settle(relay string, l *Listener) {
+// leadsTo reports whether the candidate that has answered is this relay.
+func (w *way) leadsTo(relay string) bool {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	if _, before := w.gave[l]; before {
-		return
-	}
+	host, port := splitRelay(relay)
+	ownHost, ownPort := splitRelay(w.relay)
+	return w.relay != "" && host == ownHost && port == ownPort
+}
+
+// bind makes the way lead to this relay from now on: names want it now that another
+// candidate is nothing to.
+func (w *way) bind(relay string) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.candidates = []string{relay}
+}
+
+// give notes that one more link has a listener's name, of the relay that all links of
+// the way go to from now on. It reports whether that is the first link, and whether the
+// name was never given before.
+func (w *way) give(relay string, l *Listener) (first, isNew bool) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
 	if w.gave == nil {
-		w.gave = make(map[*Listener]struct{})
+		w.gave = make(map[*Listener]int)
 	}
+	n, before := w.gave[l]
 	w.relay = relay
-	w.gave[l] = struct{}{}
-	relays := []string{relay}
-	if w.named {
-		relays = nil
-		for _, other := range w.d.ways {
-			relays = append(relays, other.candidates...)
+	w.gave[l] = n + 1
+	return n == 0, !before
+}
+
+// take undoes give, and reports whether that was the last link.
+func (w *way) take(l *Listener) (last bool) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.gave[l]--
+	return w.gave[l] == 0
+}
+
+// forget forgets a listener that wants the relay no more.
+func (w *way) forget(l *Listener) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	delete(w.why, l)
+}
+
+// remember keeps for the next start how the names are served that a relay has given
+// for the first time.
+func (w *way) remember(relay string, given []*Listener) {
+	for _, l := range given {
+		how := l.how
+		how.Service = l.cfg.Service
+		if !how.Named {
+			how.Relays = []string{relay}
 		}
-	}
-	how := served{Relays: relays, Named: w.named, Made: l.made, Service: l.cfg.Service}
-	if err := w.d.state.remember(l.domain, how); err != nil {
-		w.d.log.Warn("cannot remember how the name is served", "err", err)
+		if err := w.d.state.remember(l.domain, how); err != nil {
+			w.d.log.Warn("cannot remember how the name is served", "err", err)
+		}
 	}
 }
 
 // token is what a relay is told with the claim of a name: nothing, unless the
 // owner named this relay or nobody else can answer for it. A token that was kept for
 // this very relay is its own.
-func (w *way) token(relay, name string) (token string, withheld bool) {
+func (w *way) token(relay string, l *Listener) (token string, withheld bool) {
 	w.d.mu.Lock()
-	given := w.d.token
+	given, named := w.d.token, w.wants[l]
 	w.d.mu.Unlock()
-	if given != "" && (w.named || owns(relay, name)) {
+	if given != "" && (named || owns(relay, l.domain)) {
 		return given, false
 	}
 	kept, err := w.d.state.keptToken(relay)

@@ -108,39 +108,37 @@ type Config struct {
 	Logger *slog.Logger
 }
 
-// Listen begins to serve a name. It returns at once, before the relay has been
+// Listen begins to serve one name: it is the short form of [Open] and Device.Listen,
+// with a device of its own that ends with the listener. It returns at once, before the relay has been
 // reached: Wait tells when the name answers. What goes wrong and may pass is
 // tried again for ever; what will not pass is returned by Accept and Wait, such
 // as a *framing.Denial. The error of Listen is an *InUseError when another
 // process on this device serves the name.
 func Listen(cfg Config) (*Listener, error) {
-	if cfg.StateDir == "" {
-		return nil, errors.New("listen: no state directory given")
+	dc, name := cfg.device(), cfg.name()
+	if err := dc.check(); err != nil {
+		return nil, err
 	}
-	switch cfg.Transport {
-	case "", TransportAuto, TransportTLS, TransportWSS:
-	default:
-		return nil, fmt.Errorf("listen: no transport is called %q", cfg.Transport)
-	}
-	if err := cfg.Rules.Check(); err != nil {
+	if err := name.Rules.Check(); err != nil {
 		return nil, fmt.Errorf("listen: %w", err)
 	}
 	// A mistake of usage writes nothing.
-	if _, _, err := (&state{dir: cfg.StateDir}).choose(cfg); err != nil {
+	if _, _, err := (&state{dir: cfg.StateDir}).choose(name); err != nil {
 		return nil, err
 	}
-	d, err := openDevice(cfg)
+	d, err := Open(dc)
 	if err != nil {
 		return nil, err
 	}
-	l, err := d.listen(cfg)
+	name.only = true
+	list, err := d.Listen(name)
 	if err != nil {
-		d.cancel(err)
 		d.cutAll()
+		_ = d.Close()
+		d.wg.Wait()
 		return nil, err
 	}
-	d.start()
-	return l, nil
+	return list[0], nil
 }
 
 // ErrNoRelay is wrapped by the error of a configuration that leads to no relay.

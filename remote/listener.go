@@ -2,108 +2,109 @@ package remote
 
 import (
 	"context"
-	"crypto/ed25519"
 	"crypto/tls"
 	"net"
-	"net/http"
 	"strconv"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"keystay/acme"
 	"keystay/framing"
-	"keystay/internal/keyname"
 )
 
 // A Listener is a net.Listener of the connections to a public name. Each is a
-// *tls.Conn after its handshake, or with Config.Raw a *framing.Stream before it,
-// with the visitor's address as RemoteAddr.
+// *tls.Conn after its handshake, or with Raw a *framing.Stream before it, with the
+// visitor's address as RemoteAddr.
 type Listener struct {
-	d      *device
-	cfg    Config // of it Service, Replica, Rules, ACME, TLS and Raw
+	d      *Device
+	cfg    Name
 	domain string
-	made   bool // the domain is made from the device's key
+	how    served // Relays are those that were given, or that gave it before
 	unlock func() error
-	tls    *tls.Config
-	keeper *acme.Keeper // nil when a certificate was brought
-	http01 *http.Server
-	plain  chanListener  // HTTP-01 streams
-	conns  chan net.Conn // for Accept
+	base   *tls.Config                // without what Handshake says
+	tls    atomic.Pointer[tls.Config] // for visitors
+	keeper *acme.Keeper               // the device's; nil when no certificate is ordered
+	conns  chan net.Conn              // for Accept
+	wanted int                        // ways that are to claim the name; guarded by Device.mu
+
+	// The ends of the listener, as those of Device.
+	ctx     context.Context
+	cancel  context.CancelCauseFunc
+	late    context.Context
+	endLate context.CancelFunc
+	ending  sync.Once
 
 	mu       sync.Mutex
+	rules    framing.Rules
+	number   int                         // how often the rules were changed
 	up       chan struct{}               // closed while a session has the name
+	down     chan struct{}               // closed while none has it
 	links    map[*framing.Link]time.Time // those of the device that have the name, and from when a new certificate may be ordered
 	ordering bool                        // it is this replica's turn to order
 	noLink   error                       // why there is no session, while there is none
 	noCert   error                       // why the last order failed, while there is no certificate
 }
 
-// listen adds a listener for the name of cfg, or the one made from the device's
-// key. The first listener of a device brings the ways to its relays. It is for
-// before start.
-func (d *device) listen(cfg Config) (*Listener, error) {
-	domain, how, err := d.state.choose(cfg)
-	if err != nil {
-		return nil, err
-	}
-	d.tellStrays()
-	l := &Listener{d: d, cfg: cfg, domain: domain, conns: make(chan net.Conn), up: make(chan struct{}),
-		links: make(map[*framing.Link]time.Time)}
-	if len(d.ways) == 0 {
-		if err := d.addWays(how, domain); err != nil {
-			return nil, err
-		}
-	}
-	if l.domain == "" {
-		host, _ := splitRelay(how.Relays[0])
-		l.domain = keyname.Label(d.state.key.Public().(ed25519.PublicKey), "") + "." + host
-		l.made = true
-	}
-	if l.unlock, err = d.state.lockName(l.domain); err != nil {
-		return nil, err
-	}
-	if err := l.openCertificate(); err != nil {
-		l.unlock()
-		return nil, err
-	}
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	d.listeners[l.domain] = l
-	return l, nil
+// newListener returns the listener of a name, which nothing wants yet.
+func newListener(d *Device, n Name, domain string, how served) *Listener {
+	l := &Listener{d: d, cfg: n, domain: domain, how: how, conns: make(chan net.Conn), rules: n.Rules,
+		up: make(chan struct{}), down: make(chan struct{}), links: make(map[*framing.Link]time.Time)}
+	close(l.down)
+	l.ctx, l.cancel = context.WithCancelCause(d.ctx)
+	l.late, l.endLate = context.WithCancel(d.late)
+	return l
 }
 
-// Accept returns the next visitor's connection, a *tls.Conn, or with Config.Raw a
-// *framing.Stream. After Close it still returns those that the relay sent on
-// before it knew, for lateTimeout at most; then its error wraps net.ErrClosed.
+// Accept returns the next visitor's connection, a *tls.Conn, or with Raw a
+// *framing.Stream. After Close it still returns those that the relays sent on
+// before they knew, for lateTimeout at most; then its error wraps net.ErrClosed.
 // Else the error is what will not pass.
 func (l *Listener) Accept() (net.Conn, error) {
 	select {
 	case c := <-l.conns:
 		return c, nil
-	case <-l.d.late.Done():
-		return nil, &net.OpError{Op: "accept", Net: "keystay", Addr: l.Addr(), Err: context.Cause(l.d.ctx)}
+	case <-l.late.Done():
+		return nil, &net.OpError{Op: "accept", Net: "keystay", Addr: l.Addr(), Err: context.Cause(l.ctx)}
 	}
 }
 
-// Close takes no new visitors; the relay is told. Connections that were
-// accepted live on, and the links to the relay as long as they do. Close does
-// not wait: see Shutdown. Go on with Accept until it fails, as http.Serve does,
-// so that no visitor is lost.
+// Close takes no new visitors; the relays are told. Connections that were
+// accepted live on, and the links to a relay as long as they do. The other names of
+// the device are untouched. Close does not wait: see Shutdown. Go on with Accept
+// until it fails, as http.Serve does, so that no visitor is lost. The name may be
+// listened to anew at once.
 func (l *Listener) Close() error {
-	l.d.stop(net.ErrClosed) // which has this listener alone
+	l.end(net.ErrClosed)
 	return nil
 }
 
 // Shutdown closes the listener, waits until the accepted connections have
-// ended or ctx ends, cuts what is left, and waits until all is gone. It returns
-// an error that wraps ctx's when visitors had to be cut.
-func (l *Listener) Shutdown(ctx context.Context) error { return l.d.shutdown(ctx) }
+// ended or ctx ends, and cuts what is left. It returns an error that wraps ctx's
+// when visitors had to be cut. For a listener of [Listen] it then waits until all of
+// its device is gone.
+func (l *Listener) Shutdown(ctx context.Context) error {
+	if l.cfg.only {
+		return l.d.Shutdown(ctx)
+	}
+	l.end(net.ErrClosed)
+	return l.awaitVisitors(ctx)
+}
 
-// Visitors is how many visitors' connections are open.
-func (l *Listener) Visitors() int { return l.d.visitors() }
+// Visitors is how many visitors' connections to the name are open.
+func (l *Listener) Visitors() (n int) {
+	if l.cfg.only {
+		return l.d.Visitors()
+	}
+	for _, link := range l.d.allLinks() {
+		n += link.CountStreams(l.isVisitor)
+	}
+	return n
+}
 
-// SetToken takes the place of Config.Token from the next claim on.
-func (l *Listener) SetToken(token string) { l.d.setToken(token) }
+// SetToken takes the place of Config.Token from the next claim on. The token is the
+// device's, and so that of all its names.
+func (l *Listener) SetToken(token string) { l.d.SetToken(token) }
 
 // Addr is the public name with its port.
 func (l *Listener) Addr() net.Addr {
@@ -138,7 +139,7 @@ func (l *Listener) linkUp(link *framing.Link, claimed framing.Claimed) {
 	l.links[link] = from
 	if first {
 		close(l.up)
-		l.noLink = nil
+		l.down, l.noLink = make(chan struct{}), nil
 	}
 	ordering := l.ordering
 	l.mu.Unlock()
@@ -146,7 +147,7 @@ func (l *Listener) linkUp(link *framing.Link, claimed framing.Claimed) {
 		go func() { _, _ = link.Order(l.d.ctx, l.domain) }() // nothing depends on it
 	}
 	if first && l.keeper != nil {
-		l.keeper.Kick() // a renewal may have come due while there was no session
+		l.keeper.Kick(l.domain) // a renewal may have come due while there was no session
 	}
 }
 
@@ -154,9 +155,13 @@ func (l *Listener) linkUp(link *framing.Link, claimed framing.Claimed) {
 func (l *Listener) linkDown(link *framing.Link) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
+	if _, has := l.links[link]; !has {
+		return
+	}
 	delete(l.links, link)
 	if len(l.links) == 0 {
 		l.up = make(chan struct{})
+		close(l.down)
 	}
 }
 

@@ -3,12 +3,7 @@ package remote
 import (
 	"crypto/tls"
 	"crypto/x509"
-	"log/slog"
-	"net/http"
 	"net/netip"
-	"path/filepath"
-
-	"keystay/acme"
 )
 
 // openCertificate prepares the certificate: from ACME, or the one brought along.
@@ -16,58 +11,27 @@ func (l *Listener) openCertificate() error {
 	if l.cfg.Raw {
 		return nil
 	}
-	if l.cfg.TLS != nil {
-		l.tls = l.cfg.TLS
-		return nil
-	}
-	c := l.cfg.ACME
-	c.Dir = filepath.Join(l.d.state.dir, acmeDir)
-	c.Ready = l.ready
-	c.Hold = l.held
-	if c.Logger == nil {
-		c.Logger = l.d.log
-	}
-	if c.Proxy == nil {
-		c.Proxy = l.cfg.Proxy
-	}
-	notify := c.Notify
-	c.Notify = func(e acme.Event) {
-		l.noteOrder(e)
-		if notify != nil {
-			notify(e)
+	l.base = l.cfg.TLS
+	if l.base == nil {
+		keeper, err := l.d.orders.open(l.d)
+		if err != nil {
+			return err
+		}
+		l.base = withName(keeper.TLSConfig(), l.domain)
+		l.keeper = keeper
+		if err := keeper.Manage(l.domain); err != nil {
+			return err
 		}
 	}
-	var err error
-	if l.keeper, err = acme.New(c); err != nil {
-		return err
-	}
-	if err := l.keeper.Manage(l.domain); err != nil {
-		l.keeper.Close()
-		return err
-	}
-	l.tls = withName(l.keeper.TLSConfig(), l.domain)
-	l.plain.init()
-	l.http01 = &http.Server{
-		Handler:           l.keeper.HTTPChallenge(nil),
-		ReadHeaderTimeout: visitorHandshakeTimeout,
-		WriteTimeout:      visitorHandshakeTimeout,
-		IdleTimeout:       visitorHandshakeTimeout,
-		ConnState:         l.plain.state,
-		MaxHeaderBytes:    16 << 10,
-		ErrorLog:          slog.NewLogLogger(l.d.log.Handler(), slog.LevelDebug),
-	}
-	l.d.wg.Go(func() { l.http01.Serve(&l.plain) })
+	l.SetHandshake(l.cfg.Handshake)
 	return nil
 }
 
 // closeCertificate ends what openCertificate began.
 func (l *Listener) closeCertificate() {
-	if l.keeper == nil {
-		return
+	if l.keeper != nil {
+		l.keeper.Forget(l.domain)
 	}
-	l.plain.Close()
-	l.http01.Close()
-	l.keeper.Close()
 }
 
 // withName makes config choose the certificate of domain for a visitor that has
@@ -94,13 +58,16 @@ func (l *Listener) certified() bool {
 
 // Certificate is what visitors are shown now, or nil while there is none.
 func (l *Listener) Certificate() *x509.Certificate {
-	if l.tls.GetCertificate == nil {
-		if len(l.tls.Certificates) == 0 {
+	if l.cfg.Raw {
+		return nil
+	}
+	if l.base.GetCertificate == nil {
+		if len(l.base.Certificates) == 0 {
 			return nil
 		}
-		return l.tls.Certificates[0].Leaf
+		return l.base.Certificates[0].Leaf
 	}
-	c, err := l.tls.GetCertificate(&tls.ClientHelloInfo{ServerName: l.domain})
+	c, err := l.base.GetCertificate(&tls.ClientHelloInfo{ServerName: l.domain})
 	if err != nil || c == nil {
 		return nil
 	}

@@ -16,12 +16,12 @@ const orderPause = 5 * time.Second
 // ready is the gate of every order: it waits until a session has the name
 // and, for a replica, until it is its turn at each relay, so that the CA's
 // connections come to this run.
-func (l *Listener) ready(ctx context.Context, _ string) error {
+func (l *Listener) ready(ctx context.Context) error {
 	for {
 		if err := l.waitUp(ctx); err != nil {
 			return err
 		}
-		if !l.cfg.Replica || l.takeTurn(ctx) {
+		if !l.d.cfg.Replica || l.takeTurn(ctx) {
 			return nil
 		}
 		l.d.log.Info("another replica orders its certificate first", "name", l.domain)
@@ -66,7 +66,7 @@ func (l *Listener) endOrder() {
 
 // held returns until when no new certificate may be ordered from the first CA, as
 // the relays say: the last of their times.
-func (l *Listener) held(string) (until time.Time) {
+func (l *Listener) held() (until time.Time) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	for _, from := range l.links {

@@ -4,12 +4,11 @@ import (
 	"crypto/tls"
 	"errors"
 
-	"keystay/acme"
 	"keystay/framing"
 	"keystay/internal/hint"
 )
 
-// errUnwanted is the error of a visitor whom Config.Rules refuse.
+// errUnwanted is the error of a visitor whom Name.Rules refuse.
 var errUnwanted = errors.New("the name is not for this visitor")
 
 // accessDenied is the alert access_denied as a record (RFC 8446, sections 5.1 and
@@ -21,8 +20,8 @@ var accessDenied = []byte{21, 3, 3, 0, 2, 2, 49}
 // acme-tls/1 and nothing else (RFC 8737, section 3), or one who is told so.
 func (l *Listener) validationsOnly(stream *framing.Stream) *tls.Config {
 	return &tls.Config{GetConfigForClient: func(h *tls.ClientHelloInfo) (*tls.Config, error) {
-		if l.keeper != nil && len(h.SupportedProtos) == 1 && h.SupportedProtos[0] == acme.ALPN {
-			return l.tls.GetConfigForClient(h) // which has a configuration for it
+		if l.keeper != nil && isValidation(h) {
+			return l.base.GetConfigForClient(h) // which has a configuration for it
 		}
 		l.d.tellUnwanted()
 		_, _ = stream.Write(accessDenied) // before the alert of crypto/tls, which means a mistake here
@@ -32,7 +31,7 @@ func (l *Listener) validationsOnly(stream *framing.Stream) *tls.Config {
 
 // tellUnwanted says that a relay has passed on what it should have refused: once,
 // and then ever more rarely, as of an outage.
-func (d *device) tellUnwanted() {
+func (d *Device) tellUnwanted() {
 	if d.unwanted.tellsReason("unwanted", false) {
 		d.log.Warn("a visitor was refused here whom the relay should have refused", hint.Attr(hint.RulesUnkept.Do))
 	}

@@ -22,17 +22,18 @@ func (l *Listener) receive(stream *framing.Stream, left func()) {
 	case kind == framing.KindTLS && l.cfg.Raw:
 		l.hand(stream, stream)
 	case kind == framing.KindTLS:
-		l.handshake(tlsInput{stream, left})
+		l.handshake(&tlsInput{Stream: stream, left: left})
 	case kind == framing.KindHTTP01 && l.keeper != nil:
-		l.plain.hand(stream)
+		l.d.orders.plain.hand(stream)
 	default:
 		stream.Refuse()
 	}
 }
 
 // handshake does the TLS handshake with a visitor, or with the CA.
-func (l *Listener) handshake(stream tlsInput) {
-	config, wanted := l.tls, l.cfg.Rules.Admit(stream.Header().Source.Addr())
+func (l *Listener) handshake(stream *tlsInput) {
+	_, rules := l.currentRules()
+	config, wanted := l.tls.Load(), rules.Admit(stream.Header().Source.Addr())
 	if !wanted {
 		config = l.validationsOnly(stream.Stream)
 	}
@@ -41,8 +42,9 @@ func (l *Listener) handshake(stream tlsInput) {
 	defer cancel()
 	// Not by ctx, which would end the stream in good order: for the visitor the
 	// handshake may be over, and this end the answer.
-	stop := context.AfterFunc(l.d.late, func() { stream.Reset() })
+	stop := context.AfterFunc(l.late, func() { stream.Reset() })
 	defer stop()
+	stream.unheard.Set(maxShaken)
 	if err := tc.HandshakeContext(ctx); err != nil {
 		var op *net.OpError
 		if errors.As(err, &op) {
@@ -56,7 +58,8 @@ func (l *Listener) handshake(stream tlsInput) {
 		tc.Close() // the handshake is all of a validation
 		return
 	}
-	stop() // whoever accepts it has it
+	stop()                // whoever accepts it has it
+	stream.unheard.Lift() // nobody else knows what data TLS gives on
 	l.hand(tc, stream.Stream)
 }
 
@@ -64,7 +67,7 @@ func (l *Listener) handshake(stream tlsInput) {
 func (l *Listener) hand(c net.Conn, stream *framing.Stream) {
 	select {
 	case l.conns <- c:
-	case <-l.d.late.Done():
+	case <-l.late.Done():
 		stream.Reset()
 	}
 }

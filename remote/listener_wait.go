@@ -11,16 +11,16 @@ import (
 func (l *Listener) Wait(ctx context.Context) error {
 	both, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
-	defer context.AfterFunc(l.d.ctx, func() { cancel(context.Cause(l.d.ctx)) })()
+	defer context.AfterFunc(l.ctx, func() { cancel(context.Cause(l.ctx)) })()
 	err := l.waitUp(both)
 	if err == nil && l.keeper != nil {
 		err = l.keeper.Wait(both, l.domain)
 	}
 	switch {
+	case l.ctx.Err() != nil:
+		return context.Cause(l.ctx)
 	case err == nil:
 		return nil
-	case l.d.ctx.Err() != nil:
-		return context.Cause(l.d.ctx)
 	case ctx.Err() != nil:
 		return l.missing(ctx.Err())
 	}
@@ -29,6 +29,7 @@ func (l *Listener) Wait(ctx context.Context) error {
 
 // missing says what keeps the name from answering, for a Wait that err ends.
 func (l *Listener) missing(err error) error {
+	relays := l.d.relaysOf(l)
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	switch {
@@ -38,10 +39,6 @@ func (l *Listener) missing(err error) error {
 		return &missingError{"no certificate yet", []error{err}}
 	case l.noLink != nil:
 		return &missingError{"no session: " + l.noLink.Error(), []error{err, l.noLink}}
-	}
-	var relays []string
-	for _, w := range l.d.ways {
-		relays = append(relays, w.name())
 	}
 	return &missingError{"no session yet: waiting for " + strings.Join(relays, ", "), []error{err}}
 }

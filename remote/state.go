@@ -19,7 +19,6 @@ import (
 
 	"keystay/framing"
 	"keystay/internal/hint"
-	"keystay/internal/keyname"
 	"keystay/internal/ownfile"
 )
 
@@ -52,6 +51,7 @@ type state struct {
 	key    ed25519.PrivateKey
 	run    framing.Run
 	strays []error // what the owner should know of the files, with hints
+	keys   keys    // of a run
 }
 
 // openState makes the directory and the identity if need be, and begins a new
@@ -69,6 +69,9 @@ func openState(dir string) (*state, error) {
 		return nil, err
 	}
 	s.stray(ownfile.Exposed(dir))
+	list, err := s.loadHandovers(s.public())
+	s.stray(err)
+	s.keys.set(s.key, list)
 	return s, nil
 }
 
@@ -84,10 +87,11 @@ func Identity(dir string) (label string, strange []error, err error) {
 	if err := s.loadIdentity(); err != nil {
 		return "", nil, err
 	}
-	return keyname.Label(s.key.Public().(ed25519.PublicKey), ""), s.strays, nil
+	return labelOf(s.public()), s.strays, nil
 }
 
-// lockState makes the directory if need be, and keeps other processes from it.
+// lockState makes the directory if need be, keeps other processes from it, and
+// finishes an import that was broken off.
 func lockState(dir string) (s *state, unlock func() error, err error) {
 	if err := ownfile.MkdirAll(dir); err != nil {
 		return nil, nil, unusable("make", dir, dir, err)
@@ -96,6 +100,10 @@ func lockState(dir string) (s *state, unlock func() error, err error) {
 	lock := flock.New(s.path(lockFile), flock.SetPermissions(0o600))
 	if err := lock.Lock(); err != nil {
 		return nil, nil, unusable("lock", dir, s.path(lockFile), err)
+	}
+	if err := s.finishImport(); err != nil {
+		lock.Close()
+		return nil, nil, err
 	}
 	return s, lock.Close, nil
 }
@@ -124,56 +132,95 @@ func (s *state) stray(err error) {
 
 func (s *state) path(name string) string { return filepath.Join(s.dir, name) }
 
+// loadIdentity reads the identity, and makes one where there is none.
 func (s *state) loadIdentity() error {
+	err := s.readIdentity()
+	if !errors.Is(err, fs.ErrNotExist) {
+		return err
+	}
+	file := s.path(identityFile)
+	if _, err := os.Stat(s.path(runFile)); err == nil {
+		s.stray(hint.NewIdentity.Error(errors.New("the identity is gone: a new one was made"), "FILE", file))
+	}
+	return s.makeIdentity()
+}
+
+// readIdentity reads the identity. The error wraps fs.ErrNotExist where there is none.
+func (s *state) readIdentity() error {
 	file := s.path(identityFile)
 	b, err := ownfile.Read(file)
 	if errors.Is(err, fs.ErrNotExist) {
-		if _, err := os.Stat(s.path(runFile)); err == nil {
-			s.stray(hint.NewIdentity.Error(errors.New("the identity is gone: a new one was made"), "FILE", file))
-		}
-		return s.makeIdentity()
+		return err
 	}
 	if err != nil {
 		return unusable("read", s.dir, file, err)
 	}
-	block, _ := pem.Decode(ownfile.PEM(b))
-	if block == nil {
-		return hint.BadIdentity.Error(fmt.Errorf("%s holds no Ed25519 key: there is no PEM block in it", file), "FILE", file)
-	}
-	k, err := x509.ParsePKCS8PrivateKey(block.Bytes)
-	key, ok := k.(ed25519.PrivateKey)
-	if err != nil || !ok {
-		return hint.BadIdentity.Error(fmt.Errorf("%s holds no Ed25519 key", file), "FILE", file)
+	key, err := parseIdentity(b)
+	if err != nil {
+		return hint.BadIdentity.Error(fmt.Errorf("%s %w", file, err), "FILE", file)
 	}
 	s.key = key
 	s.stray(ownfile.Protect(file)) // not before the content has shown that it is a key
 	return nil
 }
 
+// parseIdentity reads the key of an identity file. The error goes on from its name.
+func parseIdentity(b []byte) (ed25519.PrivateKey, error) {
+	block, _ := pem.Decode(ownfile.PEM(b))
+	if block == nil {
+		return nil, errors.New("holds no Ed25519 key: there is no PEM block in it")
+	}
+	k, err := x509.ParsePKCS8PrivateKey(block.Bytes)
+	key, ok := k.(ed25519.PrivateKey)
+	if err != nil || !ok {
+		return nil, errors.New("holds no Ed25519 key")
+	}
+	return key, nil
+}
+
+// public is the identity.
+func (s *state) public() ed25519.PublicKey { return s.key.Public().(ed25519.PublicKey) }
+
 func (s *state) makeIdentity() error {
 	_, key, err := ed25519.GenerateKey(nil)
 	if err != nil {
 		return fmt.Errorf("make an identity: %w", err)
 	}
+	return s.writeIdentity(key)
+}
+
+// writeIdentity makes key the identity.
+func (s *state) writeIdentity(key ed25519.PrivateKey) error {
 	der, err := x509.MarshalPKCS8PrivateKey(key)
 	if err != nil {
 		return fmt.Errorf("make an identity: %w", err)
 	}
+	if err := s.write(identityFile, pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: der})); err != nil {
+		return err
+	}
 	s.key = key
-	return s.write(identityFile, pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: der}))
+	return nil
+}
+
+// lastRun returns the stored run number.
+func (s *state) lastRun() (last uint64, err error) {
+	b, err := os.ReadFile(s.path(runFile))
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return 0, unusable("read", s.dir, s.path(runFile), err)
+	}
+	if b = bytes.TrimSpace(b); len(b) > 0 {
+		if last, err = strconv.ParseUint(string(b), 10, 64); err != nil {
+			return 0, hint.BadRun.Error(fmt.Errorf("%s holds no number", s.path(runFile)), "FILE", s.path(runFile))
+		}
+	}
+	return last, nil
 }
 
 // beginRun raises the stored run number by one.
 func (s *state) beginRun() error {
-	b, err := os.ReadFile(s.path(runFile))
-	if err != nil && !errors.Is(err, fs.ErrNotExist) {
-		return unusable("read", s.dir, s.path(runFile), err)
-	}
-	var last uint64
-	if b = bytes.TrimSpace(b); len(b) > 0 {
-		if last, err = strconv.ParseUint(string(b), 10, 64); err != nil {
-			return hint.BadRun.Error(fmt.Errorf("%s holds no number", s.path(runFile)), "FILE", s.path(runFile))
-		}
+	last, err := s.lastRun()
+	if err != nil {
+		return err
 	}
 	s.run.Number = last + 1
 	rand.Read(s.run.ID[:])

@@ -34,6 +34,8 @@ type served struct {
 	// Named says that the owner named these relays, and that none was found by
 	// climbing.
 	Named bool `json:"named"`
+	// Word is what a name made from the device's key is made of, too.
+	Word string `json:"word,omitempty"`
 	// Made says that the name was made from the device's key. It is made again
 	// at each start, since the key may be another one by then.
 	Made bool `json:"made"`
@@ -133,10 +135,17 @@ func (s *state) forget(name string) error {
 // remembered counts only where cfg says nothing. Where it is damaged, a name that
 // is given is looked for as if it were new, and the owner hears of it; without one
 // it is an error, since another name could be taken for the last.
-func (s *state) choose(cfg Config) (name string, how served, err error) {
+func (s *state) choose(cfg Name) (name string, how served, err error) {
+	if err := s.recoverImport(); err != nil {
+		return "", how, err
+	}
 	name = cfg.Domain
 	if len(cfg.Relays) > 0 {
-		return name, served{Relays: cfg.Relays, Named: true}, nil
+		how = served{Relays: cfg.Relays, Named: true}
+		if name == "" {
+			how.Word = cfg.Word
+		}
+		return name, how, nil
 	}
 	if name == "" {
 		if name, err = s.lastName(cfg.Service); err != nil {
@@ -148,7 +157,7 @@ func (s *state) choose(cfg Config) (name string, how served, err error) {
 		if relay == "" {
 			return "", how, ErrNoRelay
 		}
-		return "", served{Relays: []string{relay}}, nil
+		return "", served{Relays: []string{relay}, Word: cfg.Word}, nil
 	}
 	how, err = s.served(name)
 	var damaged *DamagedError
@@ -160,6 +169,9 @@ func (s *state) choose(cfg Config) (name string, how served, err error) {
 	}
 	if cfg.Domain == "" && how.Made {
 		name = ""
+	}
+	if cfg.Domain == "" && cfg.Word != "" { // the relay of the last name, whatever that was
+		name, how.Word = "", cfg.Word
 	}
 	return name, how, nil
 }
@@ -227,6 +239,48 @@ func (e *AmbiguousError) Hints() []string { return hint.WhichName.With("NAME", e
 
 // maxNamesShown is how many names an AmbiguousError shows.
 const maxNamesShown = 5
+
+// eachServed calls f with each name that was served, in the order of the files. What is damaged is left out, and the owner should know.
+func (s *state) eachServed(f func(name string, how served)) error {
+	entries, err := os.ReadDir(s.path(namesDir))
+	if err != nil && !errors.Is(err, os.ErrNotExist) {
+		return unusable("read", s.dir, s.path(namesDir), err)
+	}
+	for _, e := range entries {
+		name, ok := strings.CutSuffix(e.Name(), servedSuffix)
+		if !ok {
+			continue
+		}
+		how, err := s.readServed(filepath.Join(namesDir, e.Name()))
+		if err != nil {
+			s.stray(err)
+			continue
+		}
+		f(cmp.Or(how.Name, name), how)
+	}
+	return nil
+}
+
+// renameMade remembers a name that was made from an earlier key under the one that is
+// made from the key of now.
+func (s *state) renameMade(name, oldLabel, newLabel string) error {
+	how, err := s.served(name)
+	if err != nil {
+		return err
+	}
+	zone, ok := strings.CutPrefix(name, oldLabel+".")
+	if !ok {
+		return nil
+	}
+	b, err := json.Marshal(how)
+	if err != nil {
+		return fmt.Errorf("remember %s: %w", name, err)
+	}
+	if err := s.write(servedFile(newLabel+"."+zone), append(b, '\n')); err != nil {
+		return err
+	}
+	return s.forget(name)
+}
 
 // oldRelay returns the relay that a version without files for each name has
 // remembered, or "".

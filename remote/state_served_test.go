@@ -45,20 +45,20 @@ func TestDamagedServedFile(t *testing.T) {
 				t.Fatal(err)
 			}
 			var damaged *DamagedError
-			if name, _, err := s.choose(Config{Service: "http://1"}); !errors.As(err, &damaged) || damaged.Name != "one.relay.test" || damaged.File != file {
+			if name, _, err := s.choose(Name{Service: "http://1"}); !errors.As(err, &damaged) || damaged.Name != "one.relay.test" || damaged.File != file {
 				t.Errorf("with the service of the damaged name: %q, %v", name, err)
 			}
 			if hints := strings.Join(hint.All(damaged), "\n"); !strings.Contains(hints, "--domain one.relay.test --relay RELAY") || !strings.Contains(hints, file) {
 				t.Errorf("hints %q", hints)
 			}
-			if name, _, err := s.choose(Config{Service: "http://2"}); name != "two.relay.test" || err != nil || len(s.strays) != 1 || !errors.As(s.strays[0], &damaged) {
+			if name, _, err := s.choose(Name{Service: "http://2"}); name != "two.relay.test" || err != nil || len(s.strays) != 1 || !errors.As(s.strays[0], &damaged) {
 				t.Errorf("with the service of the other name: %q, %v, %q", name, err, s.strays)
 			}
 			s.strays = nil
-			if name, how, err := s.choose(Config{Domain: "one.relay.test"}); name != "one.relay.test" || len(how.Relays) > 0 || err != nil || len(s.strays) != 1 {
+			if name, how, err := s.choose(Name{Domain: "one.relay.test"}); name != "one.relay.test" || len(how.Relays) > 0 || err != nil || len(s.strays) != 1 {
 				t.Errorf("with the name: %q, %v, %v, %q", name, how, err, s.strays)
 			}
-			if name, how, err := s.choose(Config{Domain: "one.relay.test", Relays: []string{"new.test"}}); name != "one.relay.test" || how.Relays[0] != "new.test" || err != nil {
+			if name, how, err := s.choose(Name{Domain: "one.relay.test", Relays: []string{"new.test"}}); name != "one.relay.test" || how.Relays[0] != "new.test" || err != nil {
 				t.Errorf("with name and relay: %q, %v, %v", name, how, err)
 			}
 			if b, err := os.ReadFile(file); string(b) != content || err != nil {
@@ -84,7 +84,7 @@ func TestServedFileThatCannotBeRead(t *testing.T) {
 	if err := errors.Join(os.Remove(file), os.Mkdir(file, 0o700)); err != nil {
 		t.Fatal(err)
 	}
-	for _, cfg := range []Config{{Service: "http://1"}, {Domain: "one.relay.test"}} {
+	for _, cfg := range []Name{{Service: "http://1"}, {Domain: "one.relay.test"}} {
 		if name, _, err := s.choose(cfg); err == nil || !strings.Contains(err.Error(), filepath.Base(file)) || len(hint.All(err)) == 0 {
 			t.Errorf("%+v: %q, %v", cfg, name, err)
 		}

@@ -34,7 +34,11 @@ func KeepToken(stateDir, relay, token string) error {
 	if token == "" || len(token) > maxToken {
 		return fmt.Errorf("keep a token: it has %d bytes, at most %d", len(token), maxToken)
 	}
-	s := &state{dir: stateDir}
+	s, unlock, err := lockState(stateDir)
+	if err != nil {
+		return err
+	}
+	defer unlock()
 	dir := s.path(tokensDir)
 	if err := ownfile.MkdirAll(dir); err != nil {
 		return unusable("make a folder in", stateDir, dir, err)

@@ -105,7 +105,9 @@ var mayImport = map[string][]string{
 	"remote":         {"framing", "acme", "internal"},
 	"remote/publish": {"internal"},
 
-	"remote/publish/raw": {"internal"},
+	"remote/publish/gate":   {"remote/publish", "internal"},
+	"remote/publish/folder": {"internal"},
+	"remote/publish/raw":    {"internal"},
 
 	"framing":  {"internal"},
 	"sni":      {"internal/hostname"},
@@ -133,6 +135,8 @@ var testsMayImport = map[string][]string{
 	"acme":     {"internal/testca"},
 	"docs":     {"config", "internal/hint"}, // pages are made from them
 	"remote":   {"remote/publish"},          // its example
+
+	"remote/publish/folder": {"remote/publish"}, // it stands behind a route
 }
 
 // onlyIn says which rooms alone may import a module from outside. The tests of a
@@ -147,6 +151,8 @@ var onlyIn = map[string]string{
 	"github.com/inetaf/tcpproxy":       "relay",
 	"go.etcd.io/bbolt":                 "relay/names",
 	"github.com/miekg/dns":             "internal/domainproof",
+	"github.com/coreos/go-oidc":        "remote/publish/gate",
+	"golang.org/x/oauth2":              "remote/publish/gate",
 	"go.mau.fi/util":                   "relay/names",
 }
 

@@ -41,7 +41,7 @@ var (
 	}
 	ServiceIsPlain = &Advice{
 		Shown: "the local service does not answer: it does not speak TLS there",
-		Do:    []string{"it may speak plain HTTP: --local http://HOST"},
+		Do:    []string{"it may speak plain HTTP: --local http://HOST", "or something else without TLS: --local tcp://HOST"},
 	}
 	ServiceIsTLS = &Advice{
 		Shown: "the local service gives a broken answer: it speaks TLS there",
@@ -58,12 +58,35 @@ var (
 	ServiceOther = &Advice{
 		Shown: "the local service gives a broken answer: it speaks SSH there",
 		Means: "also SMTP or FTP, IMAP, POP3, VNC, RTSP, Redis, memcached, NATS, AMQP, Telnet, MySQL",
-		Do:    []string{"what is published speaks HTTP: check the port in --local"},
+		Do:    []string{"to publish it as it is, with TLS around it: --local tcp://HOST", "or check the port in --local"},
 	}
 	ServiceBroken = &Advice{
 		Shown: "the local service gives a broken answer: …",
 		Means: "the rest names the rule of HTTP that it breaks",
 		Do:    []string{"look at the service's own log, and ask it without the remote: curl -v"},
+	}
+	FolderMissing = &Advice{
+		Shown: "the folder cannot be read: … no such file or directory",
+		Means: "it is not there, or not any more; it is looked for anew with each request",
+		Do:    []string{"check the path in --local: DIR"},
+	}
+	FolderIsFile = &Advice{
+		Shown: "the folder cannot be read: it is no folder",
+		Do:    []string{"check the path in --local: DIR leads to something else; to serve one file, give the folder that it is in"},
+	}
+	FolderClosed = &Advice{
+		Shown: "the folder cannot be read: permission denied",
+		Do:    []string{"let this program's user read and enter DIR, and enter the folders above it"},
+	}
+	FolderFileClosed = &Advice{
+		Shown: "a file in the folder cannot be read",
+		Means: "visitors get 403",
+		Do:    []string{"let this program's user read it, or take it out of the folder"},
+	}
+	FolderLink = &Advice{
+		Shown: "a symbolic link leads out of the folder",
+		Means: "visitors get 404; so does one with an absolute path, wherever that leads",
+		Do:    []string{"put what it leads to into the folder, or make the link relative if it is there"},
 	}
 	ServiceLate = &Advice{
 		Shown: "the local service does not answer: its answer has not begun after …",

@@ -3,8 +3,6 @@
 package page
 
 import (
-	"crypto/sha256"
-	"encoding/base64"
 	"html/template"
 	"net/http"
 	"strconv"
@@ -68,18 +66,14 @@ var layout = template.Must(template.New("page").Parse(`<!DOCTYPE html>
 `))
 
 // policy lets the browser take the page's own style and nothing else.
-var policy = func() string {
-	sum := sha256.Sum256([]byte(style))
-	return "default-src 'none'; style-src 'sha256-" + base64.StdEncoding.EncodeToString(sum[:]) +
-		"'; base-uri 'none'; form-action 'none'; frame-ancestors 'self'"
-}()
+var policy = Policy(style)
 
 // Write answers r with the page: as HTML where r says that it takes HTML, as
 // browsers do, and as plain text otherwise.
 func (p Page) Write(w http.ResponseWriter, r *http.Request) {
 	kind, body := "text/plain; charset=utf-8", p.text()
 	h := w.Header()
-	if takesHTML(r) {
+	if TakesHTML(r) {
 		kind, body = "text/html; charset=utf-8", p.html()
 		h.Set("Content-Security-Policy", policy)
 	}
@@ -117,9 +111,9 @@ func (p Page) html() string {
 	return b.String()
 }
 
-// takesHTML reports whether the Accept header names text/html, with a weight
+// TakesHTML reports whether the Accept header names text/html, with a weight
 // above 0 (RFC 9110, section 12.5.1). "*/*" alone is what programs send.
-func takesHTML(r *http.Request) bool {
+func TakesHTML(r *http.Request) bool {
 	for _, line := range r.Header.Values("Accept") {
 		for kind := range strings.SplitSeq(line, ",") {
 			name, parameters, _ := strings.Cut(kind, ";")

@@ -1,8 +1,8 @@
 package limits_test
 
 import (
-	"crypto/ed25519"
 	"bytes"
+	"crypto/ed25519"
 	"errors"
 	"fmt"
 	"maps"

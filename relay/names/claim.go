@@ -17,6 +17,10 @@ type Claimant struct {
 	Token  string     // may be empty
 	Source netip.Addr // where its link comes from; the zero Addr is not known
 
+	// Word is what the label of a name made from the key is made of, too; it may be
+	// empty.
+	Word string
+
 	// Certified says that the device has a certificate for the name: it needs no slot
 	// to order a first one.
 	Certified bool
@@ -61,7 +65,7 @@ func (n *Names) Claim(ctx context.Context, c Claimant) (Granted, error) {
 		// A label made from a key is for that key, whatever the policy, and so is
 		// what is below it, also before that key has come. The label is kept nowhere:
 		// it proves itself.
-		if label != keyname.Label(c.Key, "") {
+		if label != keyname.Label(c.Key, c.Word) {
 			return Granted{}, c.deny(DeniedTaken, "this label is made from another device's key")
 		}
 		if alone {

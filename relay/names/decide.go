@@ -59,7 +59,7 @@ func (n *Names) decide(l *ledger, c *Claimant, known *answers) (verdict, error) 
 	if err != nil || own || denial != nil {
 		return verdict{own: own, denial: denial}, err
 	}
-	if looksMade(c.Name, n.zone, c.Key) {
+	if looksMade(c.Name, n.zone, c.Key, c.Word) {
 		return verdict{denial: c.deny(DeniedTaken, "a label in it is made from another device's key")}, nil
 	}
 	r := n.InForce()

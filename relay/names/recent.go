@@ -70,10 +70,10 @@ func (r *recent) rotate() {
 }
 
 // looksMade reports whether a label of name, at any depth below zone, has the form
-// of one that is made from a key, and another one than this. People take such a
+// of one that is made from a key, and another one than this key with this word. People take such a
 // name for that device's.
-func looksMade(name, zone string, key []byte) bool {
-	own := keyname.Label(key, "")
+func looksMade(name, zone string, key []byte, word string) bool {
+	own := keyname.Label(key, word)
 	for label := range strings.SplitSeq(strings.TrimSuffix(name, "."+zone), ".") {
 		if keyname.Is(label) && label != own {
 			return true

@@ -87,7 +87,7 @@ func (s *service) note(ctx context.Context, f *fault) {
 	if !f.away {
 		o = s.faults.of(f.text)
 	}
-	tell, requests := o.failed(time.Now(), 1)
+	tell, requests := o.Failed(1)
 	if !tell {
 		return
 	}
@@ -105,7 +105,7 @@ func (s *service) doubt(x *exchange) {
 	if res := x.answer; res == nil || res.StatusCode != http.StatusBadRequest || !res.Close || s.URL.Scheme != "http" {
 		return
 	}
-	tell, requests := s.doubts.failed(time.Now(), 1)
+	tell, requests := s.doubts.Failed(1)
 	if !tell {
 		return
 	}
@@ -126,7 +126,7 @@ func (t *Target) tell(f *fault, requests int) {
 
 // answers notes that the service can be reached.
 func (t *Target) answers() {
-	if lasted, requests, told := t.silence.ends(time.Now()); told {
+	if lasted, requests, told := t.silence.Ends(); told {
 		t.log().Info("the local service answers again", "local", t.String(), "after", lasted.Round(time.Millisecond), "requests", requests)
 	}
 }

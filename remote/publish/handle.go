@@ -3,6 +3,7 @@ package publish
 import (
 	"net/http"
 	"net/url"
+	"strings"
 )
 
 // handle gives a request to the route's handler.
@@ -16,6 +17,9 @@ func (r *route) handle(w http.ResponseWriter, req *http.Request) {
 		u.Path, _ = url.PathUnescape(raw) // net/http has read it before
 		if u.RawPath != "" {
 			u.RawPath = raw
+		}
+		if u.Path == "/" && !strings.HasSuffix(path, "/") {
+			u.Path, u.RawPath = "", "" // the prefix itself, as http.StripPrefix leaves it
 		}
 		in.URL = &u
 		in.Header.Set("X-Forwarded-Prefix", r.prefix)

@@ -10,6 +10,8 @@ import (
 	"net/http/httputil"
 	"net/url"
 	"sync"
+
+	"keystay/internal/outage"
 )
 
 // A Target is the local service that visitors are handed on to.
@@ -51,10 +53,10 @@ type Target struct {
 	Memory int64
 
 	once    sync.Once
-	budgets *Budgets // with Memory, see own
-	silence outage   // while the service cannot be reached
-	faults  faults   // of its answers
-	doubts  outage   // while it answers as one that speaks TLS may
+	budgets *Budgets      // with Memory, see own
+	silence outage.Outage // while the service cannot be reached
+	faults  faults        // of its answers
+	doubts  outage.Outage // while it answers as one that speaks TLS may
 }
 
 // String is the target as --local has it.

@@ -3,9 +3,10 @@ package publish
 import (
 	"context"
 	"crypto/tls"
-	"net"
 	"net/http"
 	"sync"
+
+	"golang.org/x/net/http2"
 )
 
 // An HTTP/2 window is how much a sender may have on the way, so a window and the
@@ -45,8 +46,8 @@ const (
 	smallAnswers = 2 << 20
 	smallAnswer  = 256 << 10
 
-	leastAnswers = 256 << 10
-	leastAnswer  = 64 << 10
+	leastAnswers = 64 << 10 // that of the protocol
+	leastAnswer  = 16 << 10
 
 	// maxFrame is how long a frame of a visitor may be: the least there is, and
 	// what browsers send at most. A frame of any kind is kept as a whole, beside
@@ -117,8 +118,8 @@ func (s *Site) serveHTTP2(srv *http.Server) {
 	}
 }
 
-// sizedServers are the servers of HTTP/2. Package net/http has one size of windows for
-// all of a server's connections, so there is one for each size that is needed, which
+// sizedServers are the servers of HTTP/2. A server has one size of windows for
+// all of its connections, so there is one for each size that is needed, which
 // gets the connections from another server.
 type sizedServers struct {
 	like *http.Server // what the others are like
@@ -148,14 +149,19 @@ func (a *sizedServers) serve(upload int) func(*tls.Conn, http.Handler) {
 		MaxHeaderBytes:    a.like.MaxHeaderBytes,
 		ErrorLog:          a.like.ErrorLog,
 	}
-	sized.Serve(noListener{}) // sets TLSNextProto, and ends
+	h2 := new(http2.Server)                                  //nolint:staticcheck // package net/http takes no connection above TLS
+	if err := http2.ConfigureServer(sized, h2); err != nil { //nolint:staticcheck // likewise
+		panic(err) // only for a TLSConfig, of which there is none
+	}
 	end := func() { sized.Shutdown(context.Background()) }
 	if a.ended {
 		end()
 	}
 	a.ends = append(a.ends, end)
-	h2 := sized.TLSNextProto["h2"]
-	a.by[upload] = func(c *tls.Conn, h http.Handler) { h2(sized, c, h) }
+	a.by[upload] = func(c *tls.Conn, h http.Handler) {
+		//nolint:staticcheck // likewise
+		h2.ServeConn(newH2Conn(c), &http2.ServeConnOpts{Context: contextOf(h), Handler: h, BaseConfig: sized})
+	}
 	return a.by[upload]
 }
 
@@ -169,12 +175,14 @@ func (a *sizedServers) shutdown() {
 	}
 }
 
-// A noListener accepts nothing.
-type noListener struct{}
-
-func (noListener) Accept() (net.Conn, error) { return nil, net.ErrClosed }
-func (noListener) Close() error              { return nil }
-func (noListener) Addr() net.Addr            { return nil }
+// contextOf returns the context of a connection that a http.Server hands on, by what
+// its handler has for packages that speak HTTP/2; nil where it has none.
+func contextOf(h http.Handler) context.Context {
+	if b, ok := h.(interface{ BaseContext() context.Context }); ok {
+		return b.BaseContext()
+	}
+	return nil
+}
 
 // uploadOf decides the window of a visitor's connection.
 func (s *Site) uploadOf(c *tls.Conn) int {

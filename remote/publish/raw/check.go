@@ -2,6 +2,7 @@ package raw
 
 import (
 	"context"
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"io"
@@ -24,7 +25,9 @@ const (
 
 // Check looks whether the service can be reached: it dials, and closes the
 // connection without a byte but for a PROXY header that says that it is none of a
-// visitor. The error says why not, in words for people, and has hints.
+// visitor. With a service that ends TLS itself it does the handshake, and asks for
+// the public name; the certificate is left for visitors to look at. The error says
+// why not, in words for people, and has hints.
 func (t *Target) Check(ctx context.Context) error {
 	header, err := t.ownHeader()
 	if err != nil {
@@ -34,8 +37,40 @@ func (t *Target) Check(ctx context.Context) error {
 	if err != nil {
 		return t.fault(err)
 	}
-	c.Close()
+	defer c.Close()
+	if t.TLS {
+		return t.greet(ctx, c)
+	}
 	return nil
+}
+
+// greet says hello to a service in TLS, and looks whether that is what it speaks. One
+// that refuses the handshake with an alert speaks it: it may want a certificate of its
+// visitors, or another protocol.
+func (t *Target) greet(ctx context.Context, c net.Conn) error {
+	ctx, cancel := context.WithTimeout(ctx, DialTimeout)
+	defer cancel()
+	config := &tls.Config{ServerName: t.Name, InsecureSkipVerify: true} // nothing is sent over it
+	err := tls.Client(c, config).HandshakeContext(ctx)
+	var alert *net.OpError
+	var record tls.RecordHeaderError
+	switch {
+	case err == nil, errors.As(err, &alert) && alert.Op == "remote error":
+		return nil
+	case errors.As(err, &record):
+		return hint.ServiceIsPlain.Error(errors.New("it does not speak TLS there"), "HOST", t.host())
+	case errors.Is(err, context.DeadlineExceeded):
+		return hint.ServiceHandshake.Error(fmt.Errorf("TLS handshake: not done after %v", DialTimeout))
+	}
+	return hint.ServiceHandshake.Error(errors.New("TLS handshake: it has ended the connection"))
+}
+
+// host is the service's first address.
+func (t *Target) host() string {
+	if len(t.Addresses) == 0 {
+		return ""
+	}
+	return t.Addresses[0]
 }
 
 // Watch looks whether the service can be reached, as Check does, and logs when it

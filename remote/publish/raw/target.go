@@ -11,7 +11,9 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"maps"
 	"net"
+	"slices"
 	"sync"
 	"time"
 
@@ -76,7 +78,7 @@ type Target struct {
 	caught  *panics.Log // made once
 
 	mu        sync.Mutex
-	visits    map[net.Conn]context.CancelFunc
+	visits    map[*visit]struct{}
 	listeners map[net.Listener]struct{}
 	over      bool           // Shutdown or Close was called
 	wg        sync.WaitGroup // of visits; nothing is added once over is set
@@ -84,12 +86,9 @@ type Target struct {
 
 // String is the target as --local has it.
 func (t *Target) String() string {
-	scheme, address := "tcp://", ""
+	scheme, address := "tcp://", t.host()
 	if t.TLS {
 		scheme = "tls://"
-	}
-	if len(t.Addresses) > 0 {
-		address = t.Addresses[0]
 	}
 	if t.Network == "unix" {
 		address = "unix:" + address
@@ -183,6 +182,12 @@ func shake(ctx context.Context, c net.Conn) error {
 	return tc.HandshakeContext(ctx)
 }
 
+// A visit is a visitor who is there. Its cancel ends what it waits for.
+type visit struct {
+	conn   net.Conn
+	cancel context.CancelFunc
+}
+
 // enter counts a visitor, unless there are too many, or it is over. Its context
 // ends when the visitor is cut.
 func (t *Target) enter(c net.Conn) (ctx context.Context, leave func()) {
@@ -200,14 +205,15 @@ func (t *Target) enter(c net.Conn) (ctx context.Context, leave func()) {
 		return nil, nil
 	}
 	if t.visits == nil {
-		t.visits = make(map[net.Conn]context.CancelFunc)
+		t.visits = make(map[*visit]struct{})
 	}
 	ctx, cancel := context.WithCancel(context.Background())
-	t.visits[c] = cancel
+	v := &visit{c, cancel}
+	t.visits[v] = struct{}{}
 	t.wg.Add(1)
 	return ctx, func() {
 		t.mu.Lock()
-		delete(t.visits, c)
+		delete(t.visits, v)
 		t.mu.Unlock()
 		cancel()
 		t.wg.Done()
@@ -267,14 +273,11 @@ func (t *Target) stop() {
 // cut resets all visitors and returns how many there were.
 func (t *Target) cut() int {
 	t.mu.Lock()
-	cut := make(map[net.Conn]context.CancelFunc, len(t.visits))
-	for c, cancel := range t.visits {
-		cut[c] = cancel
-	}
+	cut := slices.Collect(maps.Keys(t.visits))
 	t.mu.Unlock()
-	for c, cancel := range cut {
-		cancel()
-		socket.Abort(c)
+	for _, v := range cut {
+		v.cancel()
+		socket.Abort(v.conn)
 	}
 	return len(cut)
 }

@@ -12,6 +12,7 @@ import (
 	"testing"
 	"time"
 
+	"keystay/internal/testca"
 	"keystay/internal/testnet"
 	"keystay/remote/publish/raw"
 )
@@ -213,6 +214,28 @@ func TestCheckSaysWhatIsWrong(t *testing.T) {
 	} {
 		if err := target.Check(t.Context()); err == nil || !strings.Contains(err.Error(), text) || strings.Contains(err.Error(), "dial") {
 			t.Errorf("%v, want %s", err, text)
+		}
+	}
+	plain := tcpTarget(t, func(c *net.TCPConn) { io.WriteString(c, "SSH-2.0-test\r\n") })
+	plain.TLS = true
+	if err := plain.Check(t.Context()); err == nil || err.Error() != "it does not speak TLS there" {
+		t.Errorf("a service without TLS: %v", err)
+	}
+	closing := tcpTarget(t, func(c *net.TCPConn) { c.Read(make([]byte, 1<<10)) })
+	closing.TLS = true
+	if err := closing.Check(t.Context()); err == nil || err.Error() != "TLS handshake: it has ended the connection" {
+		t.Errorf("a service that hangs up: %v", err)
+	}
+	ca := testca.New(t)
+	for _, config := range []*tls.Config{
+		{Certificates: []tls.Certificate{ca.Issue(domain)}},
+		{Certificates: []tls.Certificate{ca.Issue(domain)}, NextProtos: []string{"postgresql"}, ClientAuth: tls.RequireAnyClientCert, MaxVersion: tls.VersionTLS12},
+		{GetCertificate: func(*tls.ClientHelloInfo) (*tls.Certificate, error) { return nil, errors.New("not this name") }},
+	} {
+		target := tcpTarget(t, func(c *net.TCPConn) { tls.Server(c, config).Handshake() })
+		target.TLS = true
+		if err := target.Check(t.Context()); err != nil {
+			t.Errorf("a service with TLS: %v", err)
 		}
 	}
 	var log logbook

@@ -1,0 +1,112 @@
+package remote
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"net"
+	"net/http"
+	"path/filepath"
+	"sync"
+	"time"
+
+	"keystay/acme"
+)
+
+// orders is what a device orders certificates with, for all its names. It is made with
+// the first name that needs it.
+type orders struct {
+	mu     sync.Mutex
+	keeper *acme.Keeper
+	http01 *http.Server
+	plain  chanListener // HTTP-01 streams
+	closed bool
+}
+
+// open returns the device's keeper of certificates.
+func (o *orders) open(d *Device) (*acme.Keeper, error) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	switch {
+	case o.closed:
+		return nil, fmt.Errorf("listen: %w", net.ErrClosed)
+	case o.keeper != nil:
+		return o.keeper, nil
+	}
+	c := d.cfg.ACME
+	c.Dir = filepath.Join(d.state.dir, acmeDir)
+	c.Ready, c.Hold = d.readyToOrder, d.holdOrder
+	if c.Logger == nil {
+		c.Logger = d.log
+	}
+	if c.Proxy == nil {
+		c.Proxy = d.cfg.Proxy
+	}
+	notify := c.Notify
+	c.Notify = func(e acme.Event) {
+		d.noteOrder(e)
+		if notify != nil {
+			notify(e)
+		}
+	}
+	keeper, err := acme.New(c)
+	if err != nil {
+		return nil, err
+	}
+	o.keeper = keeper
+	o.plain.init()
+	o.http01 = &http.Server{
+		Handler:           o.keeper.HTTPChallenge(nil),
+		ReadHeaderTimeout: visitorHandshakeTimeout,
+		WriteTimeout:      visitorHandshakeTimeout,
+		IdleTimeout:       visitorHandshakeTimeout,
+		ConnState:         o.plain.state,
+		MaxHeaderBytes:    16 << 10,
+		ErrorLog:          slog.NewLogLogger(d.log.Handler(), slog.LevelDebug),
+	}
+	d.wg.Go(func() { o.http01.Serve(&o.plain) })
+	return keeper, nil
+}
+
+// close ends what open began.
+func (o *orders) close() {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	o.closed = true
+	if o.keeper == nil {
+		return
+	}
+	o.plain.Close()
+	o.http01.Close()
+	o.keeper.Close()
+}
+
+// readyToOrder is acme.Config.Ready.
+func (d *Device) readyToOrder(ctx context.Context, name string) error {
+	if l := d.listener(name); l != nil {
+		return l.ready(ctx)
+	}
+	<-ctx.Done() // the name is about to be forgotten, or to have its listener
+	return context.Cause(ctx)
+}
+
+// holdOrder is acme.Config.Hold.
+func (d *Device) holdOrder(name string) (until time.Time) {
+	if l := d.listener(name); l != nil {
+		return l.held()
+	}
+	return until
+}
+
+// noteOrder follows the orders.
+func (d *Device) noteOrder(e acme.Event) {
+	if l := d.listener(e.Name); l != nil {
+		l.noteOrder(e)
+	}
+	switch e.Kind {
+	case acme.Loaded, acme.Obtained:
+		d.tell(Event{Kind: Certificate, Name: e.Name, NotAfter: e.NotAfter})
+	case acme.Failed:
+		d.tell(Event{Kind: CertificateFailed, Name: e.Name, NotAfter: e.NotAfter, Err: e.Err})
+	}
+}

@@ -1,0 +1,91 @@
+package remote
+
+import (
+	"context"
+	"errors"
+	"sync"
+
+	"keystay/framing"
+	"keystay/internal/hint"
+)
+
+// claimsAtOnce is how many claims of a link are on their way at once.
+const claimsAtOnce = framing.MaxAsked - 1
+
+// A decision is a relay's answer to a claim.
+type decision struct {
+	l       *Listener
+	number  int // of the rules that were claimed
+	claimed framing.Claimed
+	err     error
+}
+
+// claimAll claims names, many at once, and returns those that the link has now and
+// that it did not have before. Each answers as soon as it is granted.
+func (s *session) claimAll(list []*Listener) (given []*Listener) {
+	next, answers := make(chan *Listener), make(chan decision)
+	var wg sync.WaitGroup
+	for range min(len(list), claimsAtOnce) {
+		wg.Go(func() {
+			for l := range next {
+				number, rules := l.currentRules()
+				claimed, err := s.w.claim(s.r.link, s.r.relay, l, rules)
+				answers <- decision{l, number, claimed, err}
+			}
+		})
+	}
+	go func() {
+		for _, l := range list {
+			next <- l
+		}
+		close(next)
+	}()
+	var isNew []*Listener
+	for range list {
+		a := <-answers
+		switch _, has := s.has[a.l]; {
+		case a.err == nil:
+			if s.give(a.l, a.number, a.claimed) {
+				isNew = append(isNew, a.l)
+			}
+			if !has {
+				given = append(given, a.l)
+			}
+		case s.w.ctx.Err() != nil || s.r.link.Err() != nil: // which is why
+			s.last = a.err
+		default:
+			if has {
+				s.has[a.l] = a.number // the rules that it has are those from before
+			}
+			s.deny(a.l, a.err)
+		}
+	}
+	wg.Wait()
+	s.w.remember(s.r.relay, isNew)
+	return given
+}
+
+// claim claims the name of one listener.
+func (w *way) claim(link *framing.Link, relay string, l *Listener, rules framing.Rules) (framing.Claimed, error) {
+	ctx, cancel := context.WithTimeout(w.ctx, dialTimeout)
+	defer cancel()
+	token, withheld := w.token(relay, l)
+	handovers := w.d.state.keys.handovers(relay, link.Identity())
+	claimed, err := link.Claim(ctx, framing.Claim{Name: l.domain, Word: l.how.Word, Token: token, Replica: w.d.cfg.Replica, Certified: l.certified(),
+		Rules: rules, Handovers: handovers})
+	if err == nil && len(handovers) > 0 {
+		w.d.noteHeard(relay, link.Identity())
+	}
+	var denied *framing.Denial
+	switch {
+	case errors.Is(err, context.DeadlineExceeded) && w.ctx.Err() == nil:
+		err = &NoRelayError{Relay: relay, Err: &noAnswerError{"the claim of " + l.domain, dialTimeout}}
+	case errors.As(err, &denied) && denied.Code == framing.DeniedToken && withheld:
+		err = &WithheldError{Relay: relay, Err: denied}
+	case errors.As(err, &denied) && denied.Code == framing.DeniedUnavailable:
+		err = hint.RelayUndecided.Error(err)
+	case errors.As(err, &denied) && denied.Code == framing.DeniedLimit:
+		err = hint.NoMoreNames.Error(err)
+	}
+	return claimed, err
+}

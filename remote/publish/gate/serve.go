@@ -1,0 +1,266 @@
+package gate
+
+import (
+	"context"
+	"net/http"
+	"net/netip"
+	"strings"
+	"time"
+
+	"keystay/internal/hostname"
+	"keystay/internal/page"
+	"keystay/internal/urlpath"
+	"keystay/remote/publish"
+)
+
+// serve answers a request, or lets it in.
+func (g *Gate) serve(next http.Handler, w http.ResponseWriter, r *http.Request) {
+	if host, err := hostname.OfHeader(r.Host); err != nil || host != g.name {
+		notHere.Write(w, r)
+		return
+	}
+	raw := rawPath(r)
+	path, plain := urlpath.Clean(raw)
+	switch {
+	case isOwnPath(raw):
+		g.own(w, r, path)
+		return
+	case !plain && g.byPath:
+		inDoubt.Write(w, r)
+		return
+	}
+	rules := g.rulesFor(path)
+	let := admitted{ctx: r.Context()}
+	defer let.end()
+	for _, rule := range rules {
+		if no := rule.admit(r, &let); no != nil {
+			no.write(w, r)
+			return
+		}
+	}
+	if len(g.rules) > 0 {
+		dropCookies(r.Header)
+	}
+	if let.basic || g.hasSeen(r) {
+		delete(r.Header, "Authorization")
+	}
+	publish.TellUser(r.Header, let.fields())
+	next.ServeHTTP(w, r.WithContext(let.ctx))
+}
+
+// Admitted is what is known of a request by the rules that it has passed.
+type admitted struct {
+	ctx   context.Context // of the request from now on
+	stops []func()
+	user  *user // of the first rule that tells it
+	basic bool  // the password in Authorization was for the gate
+}
+
+func (a *admitted) end() {
+	for _, stop := range a.stops {
+		stop()
+	}
+}
+
+// fields are what the service is told of the user.
+func (a *admitted) fields() http.Header {
+	h := make(http.Header)
+	if a.user == nil {
+		return h
+	}
+	set := func(name string, values ...string) {
+		for i, v := range values {
+			values[i] = fieldText(v)
+		}
+		if all := strings.Join(values, ","); all != "" {
+			h.Set(name, all)
+		}
+	}
+	set("X-Forwarded-User", a.user.Name)
+	set("X-Forwarded-Email", a.user.Email)
+	set("X-Forwarded-Groups", append([]string(nil), a.user.Groups...)...)
+	return h
+}
+
+// fieldText is a name as it is put into a field: with control characters, commas,
+// percent signs and all beyond ASCII percent-encoded (RFC 3986, section 2.1), so that
+// different names stay different.
+func fieldText(s string) string {
+	const hex = "0123456789ABCDEF"
+	var b strings.Builder
+	for i := range len(s) {
+		c := s[i]
+		if c < ' ' || c > '~' || c == ',' || c == '%' || c == ' ' && (i == 0 || i == len(s)-1) {
+			b.Write([]byte{'%', hex[c>>4], hex[c&15]})
+		} else {
+			b.WriteByte(c)
+		}
+	}
+	return b.String()
+}
+
+// A refusal is why a request was not let in by a rule.
+type refusal struct {
+	rule *rule
+	page *page.Page    // an answer for people and programs alike
+	wait time.Duration // above 0: too many guesses
+}
+
+// admit lets a request in by a rule, or says why not.
+func (r *rule) admit(req *http.Request, let *admitted) *refusal {
+	from := address(req)
+	if len(r.Addresses) > 0 && !contains(r.Addresses, from) {
+		return &refusal{rule: r, page: notFromThere}
+	}
+	switch {
+	case contains(r.TrustedAddresses, from), !r.signsIn() && len(r.Addresses) > 0:
+		let.basic = let.basic || r.isOwnBasic(req, from)
+		return nil
+	case !r.signsIn():
+		return &refusal{rule: r, page: notFromThere}
+	case !isOwnOrigin(req):
+		return &refusal{rule: r}
+	}
+	if u := r.signedIn(req, let); u != nil {
+		let.basic = let.basic || r.isOwnBasic(req, from)
+		let.as(r, *u)
+		return nil
+	}
+	name, no := r.basic(req, from)
+	if no != nil {
+		return no
+	}
+	let.basic = true
+	let.as(r, user{Name: name})
+	return nil
+}
+
+// signedIn returns the user that a request's certificate or cookie is of, or nil.
+func (r *rule) signedIn(req *http.Request, let *admitted) *user {
+	if r.certs != nil && req.TLS != nil {
+		if u := r.certs.user(req.TLS.PeerCertificates); u != nil {
+			return u
+		}
+	}
+	s := r.session(req)
+	if s == nil {
+		return nil
+	}
+	ctx, stop := r.gate.store.sessions.watch(let.ctx, r, s)
+	let.ctx, let.stops = ctx, append(let.stops, stop)
+	return &s.User
+}
+
+// as notes by whom a request was let in.
+func (a *admitted) as(r *rule, u user) {
+	if r.Header && a.user == nil && u.Name != "" {
+		a.user = &u
+	}
+}
+
+// session returns the session of a rule that a request has a cookie of, or nil.
+func (r *rule) session(req *http.Request) *session {
+	for _, text := range cookies(req.Header, r.cookieName()) {
+		if s := r.open(text); s != nil {
+			return s
+		}
+	}
+	return nil
+}
+
+// basic returns the user whose name and password are in Authorization, or why there is
+// none.
+func (r *rule) basic(req *http.Request, from netip.Addr) (name string, no *refusal) {
+	all := req.Header["Authorization"]
+	if r.Passwords == nil || len(all) != 1 {
+		return "", &refusal{rule: r}
+	}
+	name, password, ok := parseBasic(all[0])
+	if !ok {
+		return "", &refusal{rule: r}
+	}
+	right, known := r.look(name, password)
+	if !known {
+		if right, no = r.guess(req.Context(), from, name, password); no != nil {
+			return "", no
+		}
+		r.gate.store.seen.note(r.seenKey(name, password), right)
+	}
+	if !right {
+		return "", &refusal{rule: r}
+	}
+	return name, nil
+}
+
+// isOwnBasic reports whether Authorization has a password of the rule, for a visitor
+// that was let in by something else: then it is not for the service. Where that cannot
+// be looked at now, it is taken for one if its user is the rule's.
+func (r *rule) isOwnBasic(req *http.Request, from netip.Addr) bool {
+	if r.Passwords == nil {
+		return false
+	}
+	for _, field := range req.Header["Authorization"] {
+		name, password, ok := parseBasic(field)
+		if !ok || r.Passwords.credential(name) == nil {
+			continue
+		}
+		right, known := r.look(name, password)
+		if !known {
+			var no *refusal
+			if right, no = r.guess(req.Context(), from, name, password); no != nil {
+				return true
+			}
+			r.gate.store.seen.note(r.seenKey(name, password), right)
+		}
+		if right {
+			return true
+		}
+	}
+	return false
+}
+
+// hasSeen reports whether Authorization has a password of any rule that was sent
+// before: programs send it to paths of other rules, too.
+func (g *Gate) hasSeen(req *http.Request) bool {
+	for _, field := range req.Header["Authorization"] {
+		name, password, ok := parseBasic(field)
+		if !ok {
+			continue
+		}
+		for _, r := range g.rules {
+			if r.Passwords == nil {
+				continue
+			}
+			if right, _ := r.look(name, password); right {
+				return true
+			}
+		}
+	}
+	return false
+}
+
+// look returns what is known of a password that was sent with Basic.
+func (r *rule) look(name, password string) (right, known bool) {
+	return r.gate.store.seen.look(r.seenKey(name, password))
+}
+
+// seenKey changes when the user's password does.
+func (r *rule) seenKey(name, password string) [32]byte {
+	return [32]byte(r.gate.store.seen.key.sum(r.gate.name, r.id, name, password, string(r.Passwords.credential(name))))
+}
+
+// guess looks whether a password is right, as far as the visitor's address may guess.
+func (r *rule) guess(ctx context.Context, from netip.Addr, name, password string) (right bool, no *refusal) {
+	store := r.gate.store
+	if wait := store.guesses.take(from); wait > 0 {
+		return false, &refusal{rule: r, wait: wait}
+	}
+	if !store.hashing.do(ctx, func() { right = r.Passwords.check(name, password) }) {
+		store.guesses.putBack(from)
+		return false, &refusal{rule: r, page: busy}
+	}
+	if right {
+		store.guesses.putBack(from)
+	}
+	return right, nil
+}

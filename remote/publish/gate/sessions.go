@@ -1,0 +1,248 @@
+package gate
+
+import (
+	"bufio"
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"sync"
+	"time"
+
+	"keystay/internal/ownfile"
+)
+
+const (
+	// maxEndedUser is how many ended sessions of one user are remembered one by one.
+	// With one more, all that the user had are over.
+	maxEndedUser = 64
+	// maxEnded is how many are of all users of a name. With one more, everyone has to
+	// sign in again.
+	maxEnded = 4096
+	// maxEndedFile is the largest file of them that is read, in bytes.
+	maxEndedFile = 1 << 20
+)
+
+// Sessions are what is remembered of sessions beside the cookies: those that were
+// ended before their time, and the requests that run on because of one.
+type sessions struct {
+	store *Store
+
+	mu      sync.Mutex
+	names   map[string]*ended
+	running map[string]map[*running]struct{} // by the session's ID
+}
+
+// A running request is one that a session has let in.
+type running struct {
+	name, rule string // the public name, and the id of the rule
+	session    *session
+	cancel     context.CancelFunc
+}
+
+// Ended are the sessions of one public name that were ended.
+type ended struct {
+	ids    map[endedID]int64 // when each would have ended anyway, in seconds
+	before map[string]int64  // of a user, or of everyone (""): those that began until then are over
+}
+
+type endedID struct{ user, id string }
+
+func newSessions(s *Store) *sessions {
+	return &sessions{store: s, names: make(map[string]*ended), running: make(map[string]map[*running]struct{})}
+}
+
+// owner is what a session's user is called among the ended ones: no name in a file.
+func (s *sessions) owner(x *session) string {
+	return encode(s.store.cookies.sum("user", x.By, x.User.Name)[:12])
+}
+
+// over reports whether a session was ended.
+func (s *sessions) over(name string, x *session) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	e := s.endedLocked(name)
+	user := s.owner(x)
+	_, gone := e.ids[endedID{user, x.ID}]
+	return gone || x.Began <= e.before[user] || x.Began <= e.before[""]
+}
+
+// end ends a session for good, with all that runs on because of it. An error says that
+// it may live again when the process has ended.
+func (s *sessions) end(name string, x *session) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for r := range s.running[x.ID] {
+		r.cancel()
+	}
+	e := s.endedLocked(name)
+	e.forget(time.Now())
+	user := s.owner(x)
+	e.ids[endedID{user, x.ID}] = x.Ends
+	e.bound(user, time.Now().UnixMicro())
+	return s.writeLocked(name, e)
+}
+
+// bound ends more where too many sessions are remembered one by one.
+func (e *ended) bound(user string, now int64) {
+	if e.of(user) > maxEndedUser {
+		for id := range e.ids {
+			if id.user == user {
+				delete(e.ids, id)
+			}
+		}
+		e.before[user] = now
+	}
+	if len(e.ids) > maxEnded || len(e.before) > maxEnded {
+		clear(e.ids)
+		clear(e.before)
+		e.before[""] = now
+	}
+}
+
+// of counts the sessions of a user.
+func (e *ended) of(user string) (n int) {
+	for id := range e.ids {
+		if id.user == user {
+			n++
+		}
+	}
+	return n
+}
+
+// forget forgets what would have ended by itself.
+func (e *ended) forget(now time.Time) {
+	for id, ends := range e.ids {
+		if ends < now.Unix() {
+			delete(e.ids, id)
+		}
+	}
+	for user, before := range e.before {
+		if time.UnixMicro(before).Add(MaxLink).Before(now) { // no session lasts longer
+			delete(e.before, user)
+		}
+	}
+}
+
+// watch returns a context for a request that a session lets in by a rule: it ends with
+// the session. Whoever calls it calls stop.
+func (s *sessions) watch(ctx context.Context, rule *rule, x *session) (_ context.Context, stop func()) {
+	ctx, cancel := context.WithDeadline(ctx, time.Unix(x.Ends, 0))
+	r := &running{rule.gate.name, rule.id, x, cancel}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.running[x.ID] == nil {
+		s.running[x.ID] = make(map[*running]struct{}, 1)
+	}
+	s.running[x.ID][r] = struct{}{}
+	return ctx, func() {
+		cancel()
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		delete(s.running[x.ID], r)
+		if len(s.running[x.ID]) == 0 {
+			delete(s.running, x.ID)
+		}
+	}
+}
+
+// endOthers ends the requests of a gate's name that its rules would not let in.
+func (s *sessions) endOthers(g *Gate) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for _, all := range s.running {
+		for r := range all {
+			if r.name == g.name && !g.stillLets(r) {
+				r.cancel()
+			}
+		}
+	}
+}
+
+// stillLets reports whether a rule of the gate would let a request in.
+func (g *Gate) stillLets(r *running) bool {
+	for _, rule := range g.rules {
+		if rule.id == r.rule {
+			return r.session.Credential == rule.credential(r.session.By, r.session.User.Name)
+		}
+	}
+	return len(g.rules) == 0 // all is open
+}
+
+// file is where the ended sessions of a name are kept.
+func (s *sessions) file(name string) string {
+	return filepath.Join(s.store.dir, endedFolder, ownfile.Name(name))
+}
+
+// endedLocked returns the ended sessions of a name. Where they cannot be read, all
+// that there were are over.
+func (s *sessions) endedLocked(name string) *ended {
+	e := s.names[name]
+	if e != nil {
+		return e
+	}
+	e = &ended{ids: make(map[endedID]int64), before: make(map[string]int64)}
+	if s.store.dir != "" {
+		err := e.read(s.file(name))
+		if err != nil && !errors.Is(err, fs.ErrNotExist) {
+			e.before[""] = time.Now().UnixMicro()
+			_ = s.writeLocked(name, e) // what is in memory counts
+		}
+	}
+	s.names[name] = e
+	return e
+}
+
+// read reads a file of write.
+func (e *ended) read(file string) error {
+	info, err := os.Stat(file)
+	if err != nil {
+		return err
+	}
+	if info.Size() > maxEndedFile {
+		return errors.New("too long")
+	}
+	b, err := os.ReadFile(file)
+	if err != nil {
+		return err
+	}
+	lines := bufio.NewScanner(bytes.NewReader(b))
+	for lines.Scan() {
+		var user, id string
+		var at int64
+		if n, err := fmt.Sscanf(lines.Text(), "session %s %s %d", &user, &id, &at); n == 3 && err == nil {
+			e.ids[endedID{user, id}] = at
+		} else if n, err := fmt.Sscanf(lines.Text(), "user %s %d", &user, &at); n == 2 && err == nil {
+			e.before[user] = at
+		} else if n, err := fmt.Sscanf(lines.Text(), "everyone %d", &at); n == 1 && err == nil {
+			e.before[""] = at
+		} else {
+			return errors.New("a line that is not well formed")
+		}
+	}
+	return lines.Err()
+}
+
+func (s *sessions) writeLocked(name string, e *ended) error {
+	if s.store.dir == "" {
+		return nil
+	}
+	var b bytes.Buffer
+	for user, before := range e.before {
+		if user == "" {
+			fmt.Fprintf(&b, "everyone %d\n", before)
+		} else {
+			fmt.Fprintf(&b, "user %s %d\n", user, before)
+		}
+	}
+	for id, ends := range e.ids {
+		fmt.Fprintf(&b, "session %s %s %d\n", id.user, id.id, ends)
+	}
+	if err := ownfile.Write(s.file(name), b.Bytes()); err != nil {
+		return s.store.unusable("write to", s.file(name), err)
+	}
+	return nil
+}

@@ -1,0 +1,213 @@
+package remote
+
+import (
+	"crypto/ed25519"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io/fs"
+	"maps"
+	"os"
+	"slices"
+	"strings"
+
+	"keystay/framing"
+	"keystay/internal/hint"
+	"keystay/internal/keyname"
+	"keystay/internal/ownfile"
+)
+
+// How the identity is rotated.
+//
+// RotateIdentity first writes the hand-over from the old key to the new one into
+// handoversFile, with the old key, and then the new key into identityFile. Between
+// the two the hand-over leads to a key that nobody has, and is left out: the device
+// goes on with the old one. After the second the device has the new key, and the old
+// one is in handoversFile until each relay has heard.
+//
+// A device shows a relay what it has not heard yet with its claims, and notes what
+// the relay has granted. Whoever breaks off in between shows it again, which is no
+// error.
+
+const (
+	// handoversFile holds what earlier identities hand over to the one of
+	// identityFile, and their keys.
+	handoversFile = "handovers.json"
+	// maxHandoversFile is the largest one that is read, in bytes.
+	maxHandoversFile = 1 << 20
+)
+
+// A handover is one of handoversFile.
+type handover struct {
+	Old       []byte    `json:"old"` // the seed of the old private key
+	New       []byte    `json:"new"` // the public key
+	OldSigned []byte    `json:"old_signed"`
+	NewSigned []byte    `json:"new_signed"`
+	Waiting   []waiting `json:"waiting"` // the relays that have not heard of it yet
+}
+
+// A waiting is a relay that has to hear of a hand-over.
+type waiting struct {
+	Relay string `json:"relay"` // without a port, in lower case
+	// Names are those that were served through it when the key was new, and that are
+	// not made from the key. Without any the relay only learns not to trust the old key.
+	Names []string `json:"names,omitempty"`
+}
+
+// old is the old private key.
+func (h *handover) old() ed25519.PrivateKey { return ed25519.NewKeyFromSeed(h.Old) }
+
+// waits returns what waits for a relay, or nil.
+func (h *handover) waits(relay string) *waiting {
+	i := slices.IndexFunc(h.Waiting, func(w waiting) bool { return w.Relay == relay })
+	if i < 0 {
+		return nil
+	}
+	return &h.Waiting[i]
+}
+
+// framed is h as it is sent.
+func (h *handover) framed() framing.Handover {
+	return framing.Handover{Old: h.old().Public().(ed25519.PublicKey), New: h.New, OldSigned: h.OldSigned, NewSigned: h.NewSigned}
+}
+
+// framed is a list as it is sent.
+func framed(list []handover) (all framing.Handovers) {
+	for i := range list {
+		all = append(all, list[i].framed())
+	}
+	return all
+}
+
+// loadHandovers reads what leads to the identity key. What does not lead to it, since
+// the new key was never written, is left out.
+func (s *state) loadHandovers(key ed25519.PublicKey) ([]handover, error) {
+	file := s.path(handoversFile)
+	info, err := os.Stat(file)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, nil
+	}
+	var b []byte
+	if err == nil && info.Size() <= maxHandoversFile {
+		b, err = os.ReadFile(file)
+	}
+	if err != nil {
+		return nil, unusable("read", s.dir, file, err)
+	}
+	var list []handover
+	damaged := json.Unmarshal(b, &list) != nil || slices.ContainsFunc(list, func(h handover) bool { return len(h.Old) != ed25519.SeedSize })
+	for n := len(list); n > 0 && !damaged; n-- {
+		if key.Equal(ed25519.PublicKey(list[n-1].New)) {
+			list = list[:n]
+			damaged = framed(list[max(0, n-framing.MaxHandovers):]).Verify(key) != nil
+			break
+		}
+		list = list[:n-1]
+	}
+	if damaged {
+		return nil, hint.HandoversDamaged.Error(fmt.Errorf("%s is damaged: it holds the keys from before, and what they hand over", file), "FILE", file)
+	}
+	return list, nil
+}
+
+// saveHandovers writes the file, or removes it with the last key.
+func (s *state) saveHandovers(list []handover) error {
+	if len(list) == 0 {
+		err := os.Remove(s.path(handoversFile))
+		if err == nil {
+			err = ownfile.SyncDir(s.dir)
+		}
+		if err != nil && !errors.Is(err, fs.ErrNotExist) {
+			return unusable("remove a file in", s.dir, s.path(handoversFile), err)
+		}
+		return nil
+	}
+	b, err := json.Marshal(list)
+	if err != nil {
+		return fmt.Errorf("keep what is handed over: %w", err)
+	}
+	return s.write(handoversFile, append(b, '\n'))
+}
+
+// relayHost is a relay as hand-overs name it: whatever port it is dialled at, its
+// certificate is for the name.
+func relayHost(relay string) string {
+	host, _ := splitRelay(relay)
+	return strings.ToLower(host)
+}
+
+// forRelay returns those that a relay has not heard of: from the first that waits for
+// it on, since each leads to the next.
+func forRelay(list []handover, relay string) []handover {
+	i := slices.IndexFunc(list, func(h handover) bool { return h.waits(relayHost(relay)) != nil })
+	if i < 0 {
+		return nil
+	}
+	return list[i:]
+}
+
+// heard returns what is left of a list, up to a key, when a relay has granted a claim
+// that came with it, and whether anything has changed.
+func heard(list []handover, relay string, key ed25519.PublicKey) (left []handover, changed bool) {
+	upTo := 1 + slices.IndexFunc(list, func(h handover) bool { return key.Equal(ed25519.PublicKey(h.New)) })
+	for i, h := range list {
+		if i < upTo && h.waits(relayHost(relay)) != nil {
+			h.Waiting = slices.DeleteFunc(slices.Clone(h.Waiting), func(w waiting) bool { return w.Relay == relayHost(relay) })
+			changed = true
+		}
+		// One in the middle stays as long as one before it: it is a part of the way.
+		if len(left) > 0 || len(h.Waiting) > 0 {
+			left = append(left, h)
+		}
+	}
+	return left, changed
+}
+
+// noteHeard writes that a relay has granted a claim with hand-overs up to key, and
+// returns what is left. Keys that no relay has to hear of any more are gone then.
+func (s *state) noteHeard(relay string, key ed25519.PublicKey) ([]handover, error) {
+	now, unlock, err := lockState(s.dir)
+	if err != nil {
+		return nil, err
+	}
+	defer unlock()
+	if err := now.readIdentity(); err != nil {
+		return nil, err
+	}
+	list, err := now.loadHandovers(now.public())
+	if err != nil {
+		return nil, err
+	}
+	left, changed := heard(list, relay, key)
+	if !changed {
+		return left, nil
+	}
+	return left, now.saveHandovers(left)
+}
+
+// givers returns the relays that names are remembered for: those that a hand-over has
+// to wait for, and the names made from the key, which end.
+func (s *state) givers() (list []waiting, made []string, err error) {
+	by := make(map[string]*waiting)
+	err = s.eachServed(func(name string, how served) {
+		if how.Made {
+			made = append(made, name)
+		}
+		for _, relay := range how.Relays {
+			host := relayHost(relay)
+			if by[host] == nil {
+				by[host] = &waiting{Relay: host}
+			}
+			if !how.Made {
+				by[host].Names = append(by[host].Names, name)
+			}
+		}
+	})
+	for _, host := range slices.Sorted(maps.Keys(by)) {
+		list = append(list, *by[host])
+	}
+	return list, made, err
+}
+
+// labelOf is the label made from a key.
+func labelOf(key ed25519.PublicKey) string { return keyname.Label(key, "") }
