@@ -2,6 +2,7 @@ package framing
 
 import (
 	"context"
+	"crypto/ed25519"
 	"errors"
 	"fmt"
 	"net"
@@ -69,6 +70,10 @@ type Handler struct {
 	// Memory is what the link's streams take memory from; nil is no limit but the
 	// link's own. Only a relay's link takes from it.
 	Memory *budget.Share
+	// Pool is what the link's streams together may have granted to the other side and
+	// queued for it, in bytes, beyond the little that each may: MinPool to MaxPool. 0
+	// is MaxPool.
+	Pool int
 	// Panics catches the panics of the link's goroutines, each of which ends the
 	// link; with nil they end the process.
 	Panics *panics.Log
@@ -87,8 +92,9 @@ type Link struct {
 	conn      net.Conn
 	isRelay   bool
 	handler   Handler
-	peerMinor uint8  // the other side's minor version
-	peerCaps  uint32 // what it can do; at the relay
+	peerMinor uint8             // the other side's minor version
+	peerCaps  uint32            // what it can do; at the relay
+	identity  ed25519.PublicKey // of HELLO; at the remote
 	began     time.Time
 
 	reader  reader
@@ -135,8 +141,9 @@ func newLink(conn net.Conn, isRelay bool) *Link {
 // It is faster where conn runs on a [BufferedConn].
 func Client(ctx context.Context, conn net.Conn, h Hello, handler Handler) (*Link, Welcome, error) {
 	l := newLink(conn, false)
-	l.handler = handler
+	l.handler, l.pool.most = handler, handler.Pool
 	h.Minor = Minor
+	l.identity = h.Key
 	stop := l.handshakeDeadline(ctx)
 	w, err := l.hello(h)
 	if !stop() && err == nil {
@@ -218,7 +225,7 @@ func (l *Link) readHello() (Hello, error) {
 
 // Welcome lets the remote in; from then on the handler is called.
 func (l *Link) Welcome(w Welcome, handler Handler) error {
-	l.handler = handler
+	l.handler, l.pool.most = handler, handler.Pool
 	l.pool.memory = handler.Memory
 	w.Minor, w.Names = Minor, MaxNames
 	l.lanes.agreed = l.peerCaps&w.Capabilities&CapabilityLanes != 0
@@ -254,6 +261,9 @@ func (l *Link) start() {
 // now is the time since the link began, by the monotonic clock: the wall clock
 // may be set at any time.
 func (l *Link) now() time.Duration { return time.Since(l.began) }
+
+// Identity is the key that HELLO has proved. Only a remote's link knows it.
+func (l *Link) Identity() ed25519.PublicKey { return l.identity }
 
 // RemoteAddr is the address of the other side.
 func (l *Link) RemoteAddr() net.Addr { return l.conn.RemoteAddr() }

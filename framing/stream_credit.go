@@ -16,18 +16,21 @@ const (
 	// maxWindow is the most credit this side grants to one stream, in bytes: for
 	// a page of 1 MiB in one go, with its headers and what TLS adds.
 	maxWindow = 1280 << 10
-	// poolSize is what all streams of a link together may have granted beyond
-	// their InitialCredit, and queued beyond the least that each may, in bytes.
-	poolSize = 32 << 20
+	// MaxPool is what all streams of a link together may have granted beyond
+	// their InitialCredit, and queued beyond the least that each may, in bytes, where
+	// Handler.Pool does not say. With less than MinPool a page of 1 MiB would not come
+	// in one go.
+	MaxPool = 32 << 20
+	MinPool = 4 << 20
 	// poolShare: one stream takes at most this part of what is free, so that
 	// windows shrink smoothly as a link gets crowded and never all at once.
 	poolShare = 16
 	// firstWindow is what the opener grants to a stream before any data has
-	// come, in bytes, and firstPool the part of the pool for that. What is granted
+	// come, in bytes, and one in firstPart the part of the pool for that. What is granted
 	// cannot be taken back from a stream that does not use it, so the rest is for
 	// those that have shown that they do.
 	firstWindow = 256 << 10
-	firstPool   = poolSize / 2
+	firstPart   = 2
 	// A stream that finds almost nothing granted on its link gets up to maxWindow
 	// at first, which saves a page of 1 MiB two round trips: from the first
 	// earlyPool bytes of the pool, so that the many do not pay for the few.
@@ -86,13 +89,13 @@ func (w *window) ended(buffered int) {
 // begin raises the window as far as a stream is trusted that has not shown its
 // use yet, and returns by how much.
 func (w *window) begin() int {
-	return w.raise(maxWindow, earlyPool, earlyShare) + w.raise(firstWindow, firstPool, poolShare)
+	return w.raise(maxWindow, earlyPool, earlyShare) + w.raise(firstWindow, w.pool.size()/firstPart, poolShare)
 }
 
 // grow raises the window as far as its use justifies and the pool has, at least
 // as begin does, and returns by how much.
 func (w *window) grow() int {
-	return w.raise(min(maxWindow, windowGrowth*w.read), poolSize, poolShare) + w.begin()
+	return w.raise(min(maxWindow, windowGrowth*w.read), w.pool.size(), poolShare) + w.begin()
 }
 
 // raise raises the window to InitialCredit, and towards limit as far as one part
@@ -136,14 +139,23 @@ const (
 var ErrNoMemory = errors.New("no memory for another stream or lane on this link")
 
 // A pool bounds what the streams of a link may make this side hold: InitialCredit
-// for each and a little that is queued, and poolSize for all beyond that, and all
+// for each and a little that is queued, and its size for all beyond that, and all
 // of it together by what the link can take from memory.
 type pool struct {
 	mu       sync.Mutex
-	used     int           // of poolSize
+	most     int           // its size; 0 is MaxPool
+	used     int           // of its size
 	reserved int           // for streams and lanes
 	drawn    int           // taken from memory: at least used + reserved
 	memory   *budget.Share // nil is no limit
+}
+
+// size is how much there is for all streams together.
+func (p *pool) size() int {
+	if p.most == 0 {
+		return MaxPool
+	}
+	return p.most
 }
 
 // take returns how much of want may be granted now: at most one part in share of
@@ -167,7 +179,7 @@ func (p *pool) take(want, size, share int) int {
 func (p *pool) takeAll(n int) bool {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if n > poolSize-p.used || p.drawLocked(n, n) < n {
+	if n > p.size()-p.used || p.drawLocked(n, n) < n {
 		return false
 	}
 	p.used += n
@@ -181,7 +193,7 @@ func (p *pool) put(n int) {
 	p.mu.Unlock()
 }
 
-// reserve takes n bytes that are not of poolSize, or nothing.
+// reserve takes n bytes that are not of its size, or nothing.
 func (p *pool) reserve(n int) bool {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -204,7 +216,7 @@ func (p *pool) tight(n int) bool {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	spare := p.drawn - p.used - p.reserved
-	return n > poolSize-p.used || p.memory != nil && n > spare && int64(n-spare) > p.memory.Left()
+	return n > p.size()-p.used || p.memory != nil && n > spare && int64(n-spare) > p.memory.Left()
 }
 
 // drawLocked sees to it that n bytes more can be used, or at least least of them,

@@ -163,3 +163,25 @@ func TestRoom(t *testing.T) {
 		}
 	})
 }
+
+// Visitors whose bytes nobody reads make a remote hold no more than the pool that its
+// links were given, beyond the little of each.
+func TestPoolOfALinkIsBounded(t *testing.T) {
+	for _, c := range []struct{ pool, most int }{{0, framing.MaxPool}, {framing.MinPool, framing.MinPool}} {
+		synctest.Test(t, func(t *testing.T) {
+			x, y := memconn.Pipe(0)
+			relay, remote := links(t, x, y, framing.Handler{}, framing.Handler{Pool: c.pool})
+			for range 300 {
+				v, d := open(t, relay, remote, "x")
+				go v.Write(make([]byte, 4<<20))
+				io.CopyN(io.Discard, d, 1<<20) // so that it is trusted with more
+			}
+			synctest.Wait()
+			if used := framing.PoolUsed(remote); used > c.most || used < c.most/2 {
+				t.Errorf("with a pool of %d: %d bytes are granted", c.pool, used)
+			}
+			relay.Close()
+			synctest.Wait()
+		})
+	}
+}

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"keystay/framing"
+	"keystay/internal/unheard"
 	"keystay/relay/limits"
 )
 
@@ -21,9 +22,12 @@ type ownTLS struct {
 	handshakes *handshakes
 }
 
-// newOwnTLS adds links and lanes to base: TLS 1.3 and nothing but their protocol.
+// newOwnTLS adds links and lanes to base: TLS 1.3 and nothing but their protocol. HTTP/2
+// it leaves out: a connection of it can make the library hold a megabyte of answers to
+// control frames, of what TLS takes in and of requests, for a site that has one page.
 func newOwnTLS(base *tls.Config, noLanes bool) *ownTLS {
 	config := base.Clone()
+	config.NextProtos = slices.DeleteFunc(slices.Clone(config.NextProtos), func(p string) bool { return p == "h2" })
 	other := config.GetConfigForClient
 	link := config.Clone()
 	link.GetConfigForClient = nil
@@ -70,9 +74,9 @@ func (o *ownTLS) shake(ctx context.Context, own *peeked) (*tls.Conn, error) {
 	ctx, cancel := context.WithTimeout(ctx, handshakeTimeout)
 	defer cancel()
 	own.turns.ctx = ctx
-	own.bound(maxShaken + len(own.first))
+	own.unheard.Set(maxShaken + len(own.first))
 	err := tc.HandshakeContext(ctx)
-	own.bound(maxUnheard)
+	own.unheard.Set(unheard.Most)
 	return tc, err
 }
 
@@ -113,17 +117,11 @@ func (s *Server) handleOwn(own *peeked, a *admitted) (kept bool) {
 		s.serveLane(tc, func() { a.place.end(); a.from.Close(); a.routed() })
 	case proto == acmeALPN:
 		tc.Close()
-	case a.place.here(siteMemory(proto)) != nil:
+	case a.place.here(siteMemory) != nil:
 		s.shares.outOfMemory()
 		tc.Close()
 	default:
-		var c net.Conn = tc
-		if proto != "h2" {
-			c = newTLSHeadConn(&heardConn{tc, own})
-		} else {
-			own.unbound() // it counts for as much
-		}
-		s.web.hand(c)
+		s.web.hand(newTLSHeadConn(&heardConn{tc, own}))
 		a.place, a.from = nil, nil // the HTTP server's, until it closes c
 	}
 	return false

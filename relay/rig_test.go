@@ -309,7 +309,7 @@ func helloFor(t testing.TB, name string) []byte {
 	t.Helper()
 	c := &captured{}
 	stand := strings.Repeat("x", len(name))
-	tls.Client(c, &tls.Config{ServerName: stand, InsecureSkipVerify: true, NextProtos: []string{"h2"}}).Handshake()
+	tls.Client(c, &tls.Config{ServerName: stand, InsecureSkipVerify: true, NextProtos: []string{"h2", "http/1.1"}}).Handshake()
 	if name == "" {
 		return c.first
 	}

@@ -30,8 +30,8 @@ type Server struct {
 	Domain string
 
 	// TLS has the certificate for Domain. Its NextProtos are left as they are for
-	// browsers; those of links and lanes are added. A GetConfigForClient may answer the
-	// CA's acme-tls/1 validations.
+	// browsers, but for h2, which the relay's site does not speak; those of links and
+	// lanes are added. A GetConfigForClient may answer the CA's acme-tls/1 validations.
 	TLS *tls.Config
 
 	// Challenge answers ACME HTTP-01 requests for Domain; nil answers 404.

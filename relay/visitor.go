@@ -12,6 +12,7 @@ import (
 	"keystay/framing"
 	"keystay/internal/duplex"
 	"keystay/internal/socket"
+	"keystay/internal/unheard"
 	"keystay/relay/limits"
 	"keystay/sni"
 )
@@ -233,8 +234,7 @@ type peeked struct {
 	from  *limits.Connection // until Close
 	turns *turns             // of its handshake, while that goes on
 
-	bounded bool // no more than left may be read, see bound
-	left    int
+	unheard unheard.Bound // of the TLS above
 }
 
 // Close gives its place up, too, and ends that it counts for its address.
@@ -252,18 +252,18 @@ func (p *peeked) Read(b []byte) (int, error) {
 		}
 		return n, nil
 	}
-	b, err := p.within(b)
+	b, err := p.unheard.Within(b)
 	if err != nil {
 		return 0, err
 	}
 	if p.turns == nil {
 		n, err := p.Conn.Read(b)
-		p.left -= n
+		p.unheard.Took(n)
 		return n, err
 	}
 	p.turns.end()
 	n, err := p.Conn.Read(b)
-	p.left -= n
+	p.unheard.Took(n)
 	if err == nil {
 		err = p.turns.take()
 	}

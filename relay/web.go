@@ -24,12 +24,9 @@ import (
 const (
 	// tlsMemory is for a TLS connection: its buffers and the stack of its handshake.
 	tlsMemory = 16 << 10
-	// site1Memory is for HTTP/1.1 in TLS: a request's head and the page.
-	site1Memory = tlsMemory + 32<<10
-	// site2Memory is for HTTP/2 in TLS: maxSiteStreams requests with their heads,
-	// pages and goroutines, the bodies that were not asked for, and a frame.
-	site2Memory = tlsMemory + 32<<10 + maxSiteStreams*24<<10 + siteWindow
-	// plainMemory is for HTTP/1.1 without TLS.
+	// siteMemory is for HTTP in TLS: a request's head and the page.
+	siteMemory = tlsMemory + 32<<10
+	// plainMemory is for HTTP without TLS.
 	plainMemory = 40 << 10
 	// challengeMemory is for an HTTP-01 request that is passed on to a remote, and for
 	// its answer.
@@ -37,12 +34,6 @@ const (
 )
 
 const (
-	// maxSiteStreams is how many requests one HTTP/2 connection to the relay's site
-	// may have at once: the site has one page.
-	maxSiteStreams = 8
-	// siteWindow is how many bytes of bodies an HTTP/2 connection may send that
-	// nobody reads: the least that the library takes.
-	siteWindow = 64 << 10
 	// maxSiteHead is the longest head of a request to the relay's site or to its
 	// admin address, in bytes. The library reads up to 4 KiB more.
 	maxSiteHead = 8 << 10
@@ -57,14 +48,6 @@ const (
 	// longer than a hello or a handshake may.
 	settleTimeout = 15 * time.Second
 )
-
-// siteMemory is what is counted for a connection to the site that speaks proto.
-func siteMemory(proto string) int {
-	if proto == "h2" {
-		return site2Memory
-	}
-	return site1Memory
-}
 
 // web has the HTTP servers of a relay, each with the same limits: the relay's site,
 // port 80, and the operator's.
@@ -90,17 +73,8 @@ func (w *web) server(h http.Handler, maxHead int, answer time.Duration) *httpdra
 		WriteTimeout:      answer,
 		IdleTimeout:       time.Minute,
 		MaxHeaderBytes:    maxHead,
-		HTTP2: &http.HTTP2Config{
-			MaxConcurrentStreams:          maxSiteStreams,
-			MaxDecoderHeaderTableSize:     4 << 10, // the protocol's own default
-			MaxEncoderHeaderTableSize:     4 << 10,
-			MaxReadFrameSize:              16 << 10, // the least there is
-			MaxReceiveBufferPerConnection: siteWindow,
-			MaxReceiveBufferPerStream:     4 << 10,
-			WriteByteTimeout:              answerTimeout,
-		},
-		ErrorLog:    log.New(io.Discard, "", 0), // its lines carry visitors' addresses
-		BaseContext: func(net.Listener) context.Context { return w.ctx },
+		ErrorLog:          log.New(io.Discard, "", 0), // its lines carry visitors' addresses
+		BaseContext:       func(net.Listener) context.Context { return w.ctx },
 		ConnContext: func(ctx context.Context, c net.Conn) context.Context {
 			if p, ok := socket.Find[*peeked](c); ok {
 				ctx = context.WithValue(ctx, peekedKey{}, p)

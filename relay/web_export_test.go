@@ -1,6 +1,3 @@
 package relay
 
-const (
-	MaxSiteStreams = maxSiteStreams
-	LinkLines      = linkLines
-)
+const LinkLines = linkLines

@@ -54,6 +54,7 @@ type Device struct {
 	alarm      alarm        // after sleep, or on another network
 	loss       pathLoss     // to the relays
 	most       int          // visitors at once
+	pool       int          // of each link, in bytes
 	networks   *networks    // that they come from
 	crowded    outage       // visitors of a network that has too many, for ever
 	full       outage       // while there are more
@@ -104,7 +105,7 @@ func openDevice(cfg DeviceConfig) (*Device, error) {
 	}
 	d.panics = &panics.Log{Logger: d.log}
 	available, _ := budget.Available()
-	d.most = maxVisitors(cfg.MaxVisitors, available)
+	d.most, d.pool = maxVisitors(cfg.MaxVisitors, available), linkPool(available)
 	d.networks = newNetworks(d.most)
 	var err error
 	if d.state, err = openState(cfg.StateDir); err != nil {
@@ -183,14 +184,14 @@ func (d *Device) acceptStreams(link *framing.Link) {
 // receive brings one visitor to Accept.
 func (d *Device) receive(stream *framing.Stream) {
 	defer d.arriving.Done()
-	defer d.panics.Catch("letting a visitor in", func() { stream.Reset() })
+	leave := func() {}
+	defer d.panics.Catch("letting a visitor in", func() { stream.Reset(); leave() })
 	h := stream.Header()
 	l := d.listener(h.Name)
 	if l == nil || d.isFull(h) {
 		stream.Refuse()
 		return
 	}
-	leave := func() {}
 	if h.Kind == framing.KindTLS && !l.cfg.Raw { // how long one of these stays is not known
 		var ok bool
 		if leave, ok = d.networks.enter(h.Source.Addr()); !ok {

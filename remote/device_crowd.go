@@ -25,6 +25,16 @@ func maxVisitors(configured int, memory int64) int {
 	return int(min(DefaultMaxVisitors, max(1, memory/2/visitorMemory)))
 }
 
+// poolPart: the streams of one link may make a device hold one part in so many of the
+// process's memory, beyond what visitorMemory has for each. There are two links to
+// each relay, and up to maxLeft that end.
+const poolPart = 32
+
+// linkPool is framing's Handler.Pool in a process with so many bytes of memory.
+func linkPool(memory int64) int {
+	return int(min(framing.MaxPool, max(framing.MinPool, memory/poolPart)))
+}
+
 // isFull refuses a visitor if there are as many as there may be. Those who are
 // there stay, and the log says so, as of an outage: once, and then ever more
 // rarely. A certificate's validation by http-01 is no visitor.

@@ -58,7 +58,7 @@ func (n *networks) enter(a netip.Addr) (leave func(), ok bool) {
 		w = &network{share: n.places.Share()}
 	}
 	if w.share.Take(place, place) == 0 {
-		return nil, false
+		return func() {}, false
 	}
 	w.visitors++
 	n.by[from] = w

@@ -90,6 +90,7 @@ func (w *way) try(ctx context.Context, relay string) (*reached, error) {
 	var err error
 	r.link, r.welcome, err = w.link(ctx, relay, framing.Handler{
 		Panics: w.d.panics,
+		Pool:   w.d.pool,
 		Lost:   r.lose,
 		GoAway: func(g framing.GoAway) {
 			if g.Code == framing.GoAwayTakeover {

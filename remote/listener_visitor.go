@@ -22,7 +22,7 @@ func (l *Listener) receive(stream *framing.Stream, left func()) {
 	case kind == framing.KindTLS && l.cfg.Raw:
 		l.hand(stream, stream)
 	case kind == framing.KindTLS:
-		l.handshake(tlsInput{stream, left})
+		l.handshake(&tlsInput{Stream: stream, left: left})
 	case kind == framing.KindHTTP01 && l.keeper != nil:
 		l.d.orders.plain.hand(stream)
 	default:
@@ -31,7 +31,7 @@ func (l *Listener) receive(stream *framing.Stream, left func()) {
 }
 
 // handshake does the TLS handshake with a visitor, or with the CA.
-func (l *Listener) handshake(stream tlsInput) {
+func (l *Listener) handshake(stream *tlsInput) {
 	_, rules := l.currentRules()
 	config, wanted := l.tls.Load(), rules.Admit(stream.Header().Source.Addr())
 	if !wanted {
@@ -44,6 +44,7 @@ func (l *Listener) handshake(stream tlsInput) {
 	// handshake may be over, and this end the answer.
 	stop := context.AfterFunc(l.late, func() { stream.Reset() })
 	defer stop()
+	stream.unheard.Set(maxShaken)
 	if err := tc.HandshakeContext(ctx); err != nil {
 		var op *net.OpError
 		if errors.As(err, &op) {
@@ -57,7 +58,8 @@ func (l *Listener) handshake(stream tlsInput) {
 		tc.Close() // the handshake is all of a validation
 		return
 	}
-	stop() // whoever accepts it has it
+	stop()                // whoever accepts it has it
+	stream.unheard.Lift() // nobody else knows what data TLS gives on
 	l.hand(tc, stream.Stream)
 }
 

@@ -35,6 +35,6 @@ needs no privilege. The relay passes encrypted bytes on; it never has the key.`,
 	}
 	cmd.Args = cobra.ArbitraryArgs // config says what is wrong with them
 	config.RemoteFlags(cmd.Flags())
-	cmd.AddCommand(releaseCommand(), loginCommand(), dnsCommand(), shareCommand())
+	cmd.AddCommand(releaseCommand(), loginCommand(), dnsCommand(), shareCommand(), identityCommand())
 	return cli.Root(cmd)
 }

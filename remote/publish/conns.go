@@ -9,6 +9,8 @@ import (
 	"os"
 	"sync"
 	"sync/atomic"
+
+	"keystay/internal/unheard"
 )
 
 // Visitors returns ln with its HTTP/1 connections wrapped, so that Handler knows
@@ -31,13 +33,14 @@ func (l visitors) Accept() (net.Conn, error) {
 	if !state.HandshakeComplete || state.NegotiatedProtocol == "h2" {
 		return c, nil
 	}
-	return &visitorConn{Conn: tc, state: &state}, nil
+	return &visitorConn{Conn: tc, state: &state, unheard: boundOf(tc)}, nil
 }
 
 // A visitorConn is an HTTP/1 connection of a visitor.
 type visitorConn struct {
 	*tls.Conn
-	state *tls.ConnectionState
+	state   *tls.ConnectionState
+	unheard *unheard.Bound
 
 	cut    atomic.Bool                // it has ended without a close_notify, or broken
 	status atomic.Pointer[statusLine] // for the answer that is about to be written
@@ -83,6 +86,7 @@ func (c *visitorConn) Read(p []byte) (int, error) {
 			c.cut.Store(true)
 		}
 		if n > 0 {
+			c.unheard.Set(unheard.Most)
 			n = c.look(p[:n])
 		}
 		if n > 0 || err != nil || len(p) == 0 {

@@ -204,17 +204,21 @@ var requestsH2 = []struct{ name, send, body, trailers, gets, status string }{
 	{"trailers", ":method: POST\n:scheme: https\n:authority: $H\n:path: /\ntrailer: x-sum, x-real-ip", "hello", "x-sum: 1\nx-real-ip: 1.2.3.4",
 		"POST / HTTP/1.1\nHost: $H\nTransfer-Encoding: chunked\nTrailer: X-Sum\n\n5\nhello\n0\nX-Sum: 1\n\n", ""},
 
-	{"opaque", ":method: GET\n:scheme: https\n:authority: $H\n:path: x:http://evil.test/a HTTP/1.1 ", "", "", "", "400"},
-	{"absolute-form", ":method: GET\n:scheme: https\n:authority: $H\n:path: http://$H/", "", "", "", "400"},
+	{"opaque", ":method: GET\n:scheme: https\n:authority: $H\n:path: x:http://evil.test/a HTTP/1.1 ", "", "", "", reset},
+	{"absolute-form", ":method: GET\n:scheme: https\n:authority: $H\n:path: http://$H/", "", "", "", reset},
 	{"a space", ":method: GET\n:scheme: https\n:authority: $H\n:path: /?a HTTP/0.9 x", "", "", "", "400"},
 	{"a space in the path", ":method: GET\n:scheme: https\n:authority: $H\n:path: /a b", "", "", "", "400"},
 	{"GET *", ":method: GET\n:scheme: https\n:authority: $H\n:path: *", "", "", "", "400"},
 	{"a method with a space", ":method: GET /a\n:scheme: https\n:authority: $H\n:path: /", "", "", "", "400"},
 	{"another host", ":method: GET\n:scheme: https\n:authority: evil.test\n:path: /", "", "", "", "421"},
-	{"another host beside", ":method: GET\n:scheme: https\n:authority: $H\n:path: /\nhost: evil.test", "", "", "", "400"},
+	{"another host beside", ":method: GET\n:scheme: https\n:authority: $H\n:path: /\nhost: evil.test", "", "", "", reset},
 	{"CONNECT", ":method: CONNECT\n:authority: $H:443", "", "", "", "405"},
 	{"TRACE", ":method: TRACE\n:scheme: https\n:authority: $H\n:path: /", "", "", "", "405"},
 }
+
+// reset is the answer to a request over HTTP/2 that is malformed (RFC 9113, section
+// 8.1.1).
+const reset = "RST\n"
 
 // Each request over HTTP/2 reaches the service as the table says.
 func TestRequestsArriveFromHTTP2(t *testing.T) {
@@ -234,7 +238,7 @@ func TestRequestsArriveFromHTTP2(t *testing.T) {
 				go func() { answered <- v.answer() }()
 				want := crlf(row.gets)
 				if want == "" {
-					if got := <-answered; !strings.HasPrefix(got, ":status: "+row.status+"\n") {
+					if got := <-answered; got != row.status && !strings.HasPrefix(got, ":status: "+row.status+"\n") {
 						t.Errorf("%s: the visitor gets %q, want %s", row.name, got, row.status)
 					}
 					continue

@@ -114,6 +114,10 @@ func (p *pool) done() {
 	p.visit.mu.Lock()
 	p.visit.requests--
 	p.requests--
+	if !p.visit.over && !p.service.gone.Load() {
+		p.visit.mu.Unlock()
+		return
+	}
 	p.visit.closeLocked()
 }
 

@@ -3,8 +3,10 @@ package publish
 import (
 	"context"
 	"crypto/tls"
-	"net"
 	"net/http"
+	"sync"
+
+	"golang.org/x/net/http2"
 )
 
 // An HTTP/2 window is how much a sender may have on the way, so a window and the
@@ -44,8 +46,8 @@ const (
 	smallAnswers = 2 << 20
 	smallAnswer  = 256 << 10
 
-	leastAnswers = 256 << 10
-	leastAnswer  = 64 << 10
+	leastAnswers = 64 << 10 // that of the protocol
+	leastAnswer  = 16 << 10
 
 	// maxFrame is how long a frame of a visitor may be: the least there is, and
 	// what browsers send at most. A frame of any kind is kept as a whole, beside
@@ -107,39 +109,80 @@ func (r room) local() *http.HTTP2Config {
 }
 
 // serveHTTP2 lets srv speak HTTP/2 with visitors, with windows as uploadOf has
-// them. Package net/http has one size for all of a server's connections, so there
-// is a server of its own for each size, which gets the connections from srv.
+// them.
 func (s *Site) serveHTTP2(srv *http.Server) {
-	serve := make(map[int]func(*tls.Conn, http.Handler))
-	for upload := largeUpload; upload >= leastUpload; upload /= 2 {
-		sized := &http.Server{
-			HTTP2: &http.HTTP2Config{
-				MaxConcurrentStreams:          maxVisitorStreams,
-				MaxReadFrameSize:              maxFrame,
-				MaxReceiveBufferPerConnection: upload,
-				MaxReceiveBufferPerStream:     upload,
-			},
-			ReadHeaderTimeout: srv.ReadHeaderTimeout,
-			IdleTimeout:       srv.IdleTimeout,
-			MaxHeaderBytes:    srv.MaxHeaderBytes,
-			ErrorLog:          srv.ErrorLog,
-		}
-		sized.Serve(noListener{}) // sets TLSNextProto, and ends
-		srv.RegisterOnShutdown(func() { sized.Shutdown(context.Background()) })
-		h2 := sized.TLSNextProto["h2"]
-		serve[upload] = func(c *tls.Conn, h http.Handler) { h2(sized, c, h) }
-	}
+	all := &sizedServers{like: srv, by: make(map[int]func(*tls.Conn, http.Handler))}
+	srv.RegisterOnShutdown(all.shutdown)
 	srv.TLSNextProto = map[string]func(*http.Server, *tls.Conn, http.Handler){
-		"h2": func(_ *http.Server, c *tls.Conn, h http.Handler) { serve[s.uploadOf(c)](c, h) },
+		"h2": func(_ *http.Server, c *tls.Conn, h http.Handler) { all.serve(s.uploadOf(c))(c, h) },
 	}
 }
 
-// A noListener accepts nothing.
-type noListener struct{}
+// sizedServers are the servers of HTTP/2. A server has one size of windows for
+// all of its connections, so there is one for each size that is needed, which
+// gets the connections from another server.
+type sizedServers struct {
+	like *http.Server // what the others are like
 
-func (noListener) Accept() (net.Conn, error) { return nil, net.ErrClosed }
-func (noListener) Close() error              { return nil }
-func (noListener) Addr() net.Addr            { return nil }
+	mu    sync.Mutex
+	by    map[int]func(*tls.Conn, http.Handler)
+	ends  []func() // shut them down
+	ended bool
+}
+
+// serve returns what serves connections with windows of a size.
+func (a *sizedServers) serve(upload int) func(*tls.Conn, http.Handler) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if serve := a.by[upload]; serve != nil {
+		return serve
+	}
+	sized := &http.Server{
+		HTTP2: &http.HTTP2Config{
+			MaxConcurrentStreams:          maxVisitorStreams,
+			MaxReadFrameSize:              maxFrame,
+			MaxReceiveBufferPerConnection: upload,
+			MaxReceiveBufferPerStream:     upload,
+		},
+		ReadHeaderTimeout: a.like.ReadHeaderTimeout,
+		IdleTimeout:       a.like.IdleTimeout,
+		MaxHeaderBytes:    a.like.MaxHeaderBytes,
+		ErrorLog:          a.like.ErrorLog,
+	}
+	h2 := new(http2.Server)                                  //nolint:staticcheck // package net/http takes no connection above TLS
+	if err := http2.ConfigureServer(sized, h2); err != nil { //nolint:staticcheck // likewise
+		panic(err) // only for a TLSConfig, of which there is none
+	}
+	end := func() { sized.Shutdown(context.Background()) }
+	if a.ended {
+		end()
+	}
+	a.ends = append(a.ends, end)
+	a.by[upload] = func(c *tls.Conn, h http.Handler) {
+		//nolint:staticcheck // likewise
+		h2.ServeConn(newH2Conn(c), &http2.ServeConnOpts{Context: contextOf(h), Handler: h, BaseConfig: sized})
+	}
+	return a.by[upload]
+}
+
+// shutdown lets the connections end when their requests have.
+func (a *sizedServers) shutdown() {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	a.ended = true
+	for _, end := range a.ends {
+		end()
+	}
+}
+
+// contextOf returns the context of a connection that a http.Server hands on, by what
+// its handler has for packages that speak HTTP/2; nil where it has none.
+func contextOf(h http.Handler) context.Context {
+	if b, ok := h.(interface{ BaseContext() context.Context }); ok {
+		return b.BaseContext()
+	}
+	return nil
+}
 
 // uploadOf decides the window of a visitor's connection.
 func (s *Site) uploadOf(c *tls.Conn) int {
