@@ -1,14 +1,13 @@
 package main
 
 import (
+	"context"
 	"errors"
 	"os"
 	"reflect"
 	"slices"
 	"strings"
 	"time"
-
-	"context"
 
 	"keystay/config"
 	"keystay/internal/hint"
@@ -135,9 +134,6 @@ func (p *process) change() {
 			continue
 		}
 		added = append(added, p.names[n].ln.Domain())
-	}
-	if p.file == "" && len(gone)+len(changed)+len(added) == 0 {
-		return // of files alone, each of which has said so
 	}
 	p.log.Info("configuration reloaded", "added", list(added), "changed", list(changed), "gone", list(gone))
 }
