@@ -69,7 +69,7 @@ func (p *process) reload() {
 	next.Services, next.Token, next.TokenFile = cfg.Services, cfg.Token, cfg.TokenFile
 	next.DrainTimeout, next.LogLevel = cfg.DrainTimeout, cfg.LogLevel
 	p.cfg = &next
-	warn(p.log, warnings)
+	logWarnings(p.log, warnings)
 	if p.level != nil {
 		_ = p.level.UnmarshalText([]byte(next.LogLevel)) // it is checked
 	}

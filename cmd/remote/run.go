@@ -79,7 +79,7 @@ func (p *process) prepare(warnings []config.Warning) error {
 	if err := p.openLog(); err != nil {
 		return err
 	}
-	warn(p.log, warnings)
+	logWarnings(p.log, warnings)
 	budget.LimitRuntime()
 	useDNS(p.cfg.DNS)
 	return trial(p.cfg)
@@ -100,8 +100,8 @@ func (p *process) openLog() error {
 	return nil
 }
 
-// warn logs what whoever runs the remote should know of the configuration.
-func warn(log *slog.Logger, warnings []config.Warning) {
+// logWarnings logs what whoever runs the remote should know of the configuration.
+func logWarnings(log *slog.Logger, warnings []config.Warning) {
 	for _, w := range warnings {
 		log.Warn(w.Message, "key", w.Key, hint.Attr(w.Hints))
 	}
