@@ -47,7 +47,11 @@ func (p *process) reload() {
 	if p.over {
 		return
 	}
+	newKey := p.takeUpIdentity()
 	if p.file == "" && len(p.cfg.Files()) == 0 {
+		if newKey {
+			return
+		}
 		p.log.Info("SIGHUP: there is nothing to reload; without a file settings are read at the start")
 		return
 	}
@@ -78,6 +82,18 @@ func (p *process) reload() {
 		p.log.Info("token reloaded")
 	}
 	p.change()
+}
+
+// takeUpIdentity makes the run go on with another key, if the state directory has one.
+func (p *process) takeUpIdentity() (changed bool) {
+	changed, err := p.device.TakeUpIdentity()
+	switch {
+	case err != nil:
+		p.log.Error("the key from before is in use", "err", err, hint.Attr(hint.All(err)))
+	case changed:
+		p.log.Info("the relays hear of the new key; no visitor is lost")
+	}
+	return changed || err != nil
 }
 
 // notReloaded says what is wrong with the configuration as it is now.

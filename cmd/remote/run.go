@@ -304,7 +304,8 @@ func (p *process) now() *config.Remote {
 }
 
 // finish ends all names in good order. Err says why, where it was no signal; then
-// visitors are cut at once.
+// visitors are cut at once, unless it is that a relay gives the names to nobody or to
+// another run.
 func (p *process) finish(err error) {
 	p.mu.Lock()
 	p.over = true
@@ -315,9 +316,9 @@ func (p *process) finish(err error) {
 	end, cancel := context.WithTimeout(p.cut, limit)
 	defer cancel()
 	defer cli.TellDrain(p.log, limit, p.device.Visitors)()
-	if err != nil {
+	if code := exitCode(err); err != nil && code != cli.ExitReplaced && code != cli.ExitRefused {
 		cancel() // nothing is served any more
-	}
+	} // else the relay leads visitors elsewhere, and those that are here are served to their end
 	gone := make(chan struct{})
 	var cutOff error
 	p.work.Go(func() {
