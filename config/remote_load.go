@@ -69,7 +69,7 @@ func RemoteFlags(fs *pflag.FlagSet) {
 // token. A configuration that is wrong gives [Errors].
 func LoadRemote(fs *pflag.FlagSet, args []string) (*Remote, []Warning, error) {
 	keys := RemoteKeys()
-	errs := append(repeated(fs, keys), unknownVariables(remotePrefix, keys)...)
+	errs := append(repeated(fs, keys), unknownVariables(remotePrefix, slices.Concat(keys, passphraseKeys()))...)
 	errs = append(errs, fromLT(fs)...)
 	told := len(errs)
 	errs = append(errs, arguments(fs, args)...)

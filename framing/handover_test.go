@@ -108,7 +108,7 @@ func TestBrokenHandoversEndTheLink(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				l, p := handMade{minor: 3, handler: framing.Handler{Claim: grantAll}}.remote(t)
-				p.send(rec(claim, str8("x"), str16(""), []byte{0}, str16(""), u16(len(field)), field))
+				p.send(rec(claim, str8("x"), str16(""), []byte{0}, str16(""), u16(len(field)), field, str8("")))
 				<-l.Done()
 				if !errors.Is(l.Err(), framing.ErrProtocol) {
 					t.Errorf("the link ended with %v", l.Err())
@@ -124,7 +124,7 @@ func TestLongestClaimArrives(t *testing.T) {
 		relay, remote, claims := claimLinks(t)
 		list, last := chain(framing.MaxHandovers)
 		name := string(bytes.Repeat([]byte("a"), 253))
-		c := framing.Claim{Name: name, Token: string(make([]byte, 1024)), Handovers: list}
+		c := framing.Claim{Name: name, Token: string(make([]byte, 1024)), Handovers: list, Word: name[:253] + "aa"}
 		for i := range framing.MaxRules {
 			c.Deny = append(c.Deny, ranges("2001:db8::/"+[]string{"64", "65"}[i%2])...)
 		}

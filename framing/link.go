@@ -2,6 +2,7 @@ package framing
 
 import (
 	"context"
+	"crypto/ed25519"
 	"errors"
 	"fmt"
 	"net"
@@ -91,8 +92,9 @@ type Link struct {
 	conn      net.Conn
 	isRelay   bool
 	handler   Handler
-	peerMinor uint8  // the other side's minor version
-	peerCaps  uint32 // what it can do; at the relay
+	peerMinor uint8             // the other side's minor version
+	peerCaps  uint32            // what it can do; at the relay
+	identity  ed25519.PublicKey // of HELLO; at the remote
 	began     time.Time
 
 	reader  reader
@@ -141,6 +143,7 @@ func Client(ctx context.Context, conn net.Conn, h Hello, handler Handler) (*Link
 	l := newLink(conn, false)
 	l.handler, l.pool.most = handler, handler.Pool
 	h.Minor = Minor
+	l.identity = h.Key
 	stop := l.handshakeDeadline(ctx)
 	w, err := l.hello(h)
 	if !stop() && err == nil {
@@ -258,6 +261,9 @@ func (l *Link) start() {
 // now is the time since the link began, by the monotonic clock: the wall clock
 // may be set at any time.
 func (l *Link) now() time.Duration { return time.Since(l.began) }
+
+// Identity is the key that HELLO has proved. Only a remote's link knows it.
+func (l *Link) Identity() ed25519.PublicKey { return l.identity }
 
 // RemoteAddr is the address of the other side.
 func (l *Link) RemoteAddr() net.Addr { return l.conn.RemoteAddr() }

@@ -185,7 +185,7 @@ func TestLostForANameThatWasNotClaimedIsIgnored(t *testing.T) {
 // The codes that mean "never": those of PROTOCOL.md, and no unknown one.
 func TestPermanentDenials(t *testing.T) {
 	for code := range framing.DenialCode(20) {
-		want := code >= framing.DeniedInvalid && code <= framing.DeniedBanned || code == framing.DeniedReleased
+		want := code >= framing.DeniedInvalid && code <= framing.DeniedBanned || code == framing.DeniedReleased || code == framing.DeniedHandover
 		if got := (&framing.Denial{Code: code}).Permanent(); got != want {
 			t.Errorf("code %d: permanent is %v", code, got)
 		}

@@ -48,16 +48,22 @@ func (p *presence) inherit(from []ed25519.PublicKey, heir ed25519.PublicKey, zon
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	for _, old := range from {
-		own := keyname.Label(old, "") + "." + zone // this one, and what is below it, is no heir's
 		for _, s := range p.of[string(old)] {
 			for _, name := range s.names {
 				h := p.names[name]
-				if h != nil && h.key.Equal(old) && !strings.HasSuffix("."+name, "."+own) {
+				if h != nil && h.key.Equal(old) && !provesKey(name, zone) {
 					h.key = heir
 				}
 			}
 		}
 	}
+}
+
+// provesKey reports whether a name is made from a key, or below such a one: then it is
+// no heir's.
+func provesKey(name, zone string) bool {
+	below, ok := strings.CutSuffix(name, "."+zone)
+	return ok && keyname.Is(below[strings.LastIndexByte(below, '.')+1:])
 }
 
 // retire cuts the sessions of an identity that has handed over, but those that have

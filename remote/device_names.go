@@ -2,7 +2,6 @@ package remote
 
 import (
 	"context"
-	"crypto/ed25519"
 	"errors"
 	"fmt"
 	"maps"
@@ -119,7 +118,7 @@ func (d *Device) prepare(n Name) (*Listener, []route, error) {
 	if domain == "" {
 		host, _ := splitRelay(how.Relays[0])
 		how.Made = true
-		domain = keyname.Label(d.state.key.Public().(ed25519.PublicKey), how.Word) + "." + host
+		domain = keyname.Label(d.state.keys.public(), how.Word) + "." + host
 	}
 	l := newListener(d, n, domain, how)
 	if l.unlock, err = d.state.lockName(domain); err != nil {

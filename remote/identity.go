@@ -8,6 +8,7 @@ import (
 	"io/fs"
 	"os"
 	"slices"
+	"strings"
 
 	"keystay/framing"
 	"keystay/internal/hint"
@@ -112,6 +113,9 @@ type Rotation struct {
 	Waiting []WaitingRelay
 	// Ending are names made from the old key: no other key can have them.
 	Ending []string
+	// Domains are names that are not below a relay: DNS has to name the new key for
+	// them within the time that a relay gives.
+	Domains []string
 }
 
 // A KeyNamesError says that names would end with a new key.
@@ -144,6 +148,11 @@ func RotateIdentity(stateDir string, endNames bool) (r Rotation, err error) {
 	r.Old, r.Ending = labelOf(s.public()), made
 	for _, w := range givers {
 		r.Waiting = append(r.Waiting, WaitingRelay(w))
+		for _, name := range w.Names {
+			if !strings.HasSuffix(name, "."+w.Relay) && !slices.Contains(r.Domains, name) {
+				r.Domains = append(r.Domains, name)
+			}
+		}
 	}
 	if len(made) > 0 && !endNames {
 		return r, &KeyNamesError{Names: made}

@@ -36,8 +36,20 @@ const (
 	asideFile     = "aside"       // in these: the name of the folder for what was there
 )
 
-// errExport is wrapped by the errors of what is no export.
-var errExport = errors.New("it is no export of an identity")
+// ErrImport is wrapped by the error of what cannot be imported as it is asked for: a
+// file that is no export, or that another passphrase opens, and a state directory that
+// has an identity.
+var ErrImport = errors.New("nothing was imported")
+
+// notImported is an error that wraps ErrImport.
+type notImported struct{ text string }
+
+func (e *notImported) Error() string        { return e.text }
+func (e *notImported) Is(target error) bool { return target == ErrImport }
+
+func notImportedf(format string, args ...any) error {
+	return &notImported{fmt.Sprintf(format, args...)}
+}
 
 // maxImportWork is the largest work factor that an import takes: more than that of
 // an export, in case that grows. It is 1 GiB.
@@ -80,14 +92,14 @@ func ImportIdentity(stateDir string, r io.Reader, passphrase string, replace boo
 func openExport(r io.Reader, passphrase string) ([]stateFile, error) {
 	by, err := age.NewScryptIdentity(passphrase)
 	if err != nil {
-		return nil, hint.ExportPassphrase.Error(errors.New("the passphrase does not open the file"))
+		return nil, hint.ExportPassphrase.Error(notImportedf("the passphrase does not open it"))
 	}
 	by.SetMaxWorkFactor(maxImportWork)
 	plain, err := age.Decrypt(r, by)
 	var none *age.NoIdentityMatchError
 	switch {
 	case errors.Is(err, age.ErrIncorrectIdentity), errors.As(err, &none):
-		return nil, hint.ExportPassphrase.Error(errors.New("the passphrase does not open the file"))
+		return nil, hint.ExportPassphrase.Error(notImportedf("the passphrase does not open it"))
 	case err != nil:
 		return nil, noExport(fmt.Errorf("it is not encrypted by a passphrase in age's format: %w", err))
 	}
@@ -102,7 +114,7 @@ func openExport(r io.Reader, passphrase string) ([]stateFile, error) {
 }
 
 func noExport(err error) error {
-	return hint.NotAnExport.Error(fmt.Errorf("%w: %w", errExport, err))
+	return hint.NotAnExport.Error(notImportedf("it is no export of an identity: %v", err))
 }
 
 // readArchive reads the files of an export.
@@ -186,7 +198,7 @@ func (s *state) stage(files []stateFile, replace bool) (aside string, err error)
 	_, err = os.Lstat(s.path(identityFile))
 	has := err == nil
 	if has && !replace {
-		return "", hint.IdentityThere.Error(fmt.Errorf("%s has an identity already: nothing was imported", s.dir))
+		return "", hint.IdentityThere.Error(notImportedf("%s has an identity already: nothing was imported", s.dir))
 	}
 	if err := s.unserved(); err != nil {
 		return "", err
@@ -301,7 +313,7 @@ func (s *state) unserved() error {
 		lock.Close()
 		if !ok {
 			name := strings.TrimSuffix(filepath.Base(file), ".lock")
-			return hint.ImportInUse.Error(fmt.Errorf("%s is served from %s now: nothing was imported", name, s.dir))
+			return hint.ImportInUse.Error(notImportedf("%s is served from %s now: nothing was imported", name, s.dir))
 		}
 	}
 	return nil

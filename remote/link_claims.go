@@ -70,7 +70,12 @@ func (w *way) claim(link *framing.Link, relay string, l *Listener, rules framing
 	ctx, cancel := context.WithTimeout(w.ctx, dialTimeout)
 	defer cancel()
 	token, withheld := w.token(relay, l)
-	claimed, err := link.Claim(ctx, framing.Claim{Name: l.domain, Word: l.how.Word, Token: token, Replica: w.d.cfg.Replica, Certified: l.certified(), Rules: rules})
+	handovers := w.d.state.keys.handovers(relay, link.Identity())
+	claimed, err := link.Claim(ctx, framing.Claim{Name: l.domain, Word: l.how.Word, Token: token, Replica: w.d.cfg.Replica, Certified: l.certified(),
+		Rules: rules, Handovers: handovers})
+	if err == nil && len(handovers) > 0 {
+		w.d.noteHeard(relay, link.Identity())
+	}
 	var denied *framing.Denial
 	switch {
 	case errors.Is(err, context.DeadlineExceeded) && w.ctx.Err() == nil:

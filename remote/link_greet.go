@@ -34,6 +34,13 @@ func (w *way) link(ctx context.Context, relay string, handler framing.Handler) (
 	for _, by := range plan.transports {
 		link, welcome, err := w.linkOver(ctx, by, plan.small, relay, handler)
 		if err == nil {
+			// The relay may be older or newer than was known, and so know another key.
+			if d.state.keys.learn(relay, welcome.Minor); !d.state.keys.isFor(relay, link.Identity()) {
+				link.Close()
+				link, welcome, err = w.linkOver(ctx, by, plan.small, relay, handler)
+			}
+		}
+		if err == nil {
 			d.tellWay(relay, by, plan.small, before)
 			untried := by == TransportWSS && plan.small && !began
 			d.tellUnsaved(d.transports.reached(relay, worked{by: by, small: plan.small, untried: untried}))
@@ -125,7 +132,7 @@ func (d *Device) greet(ctx context.Context, conn net.Conn, by Transport, small b
 		return nil, framing.Welcome{}, err
 	}
 	cs := tc.ConnectionState()
-	if err := hello.Sign(d.state.key, &cs, strings.ToLower(host)); err != nil {
+	if err := hello.Sign(d.state.keys.forRelay(host), &cs, strings.ToLower(host)); err != nil {
 		conn.Close()
 		return nil, framing.Welcome{}, err
 	}

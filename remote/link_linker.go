@@ -85,7 +85,7 @@ func (k *linker) pause(lasted time.Duration, err error) {
 // lasted so long, 0 if there was none, and ended with err. A relay that has moved
 // is dialled again at once, but not again and again.
 func (k *linker) wait(lasted time.Duration, err error) time.Duration {
-	moved := errors.Is(err, errMoved)
+	moved := errors.Is(err, errMoved) || errors.Is(err, errNewKey)
 	if moved || lasted > steady {
 		k.retry = retry{}
 	}

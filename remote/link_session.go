@@ -2,6 +2,7 @@ package remote
 
 import (
 	"context"
+	"crypto/ed25519"
 	"errors"
 	"fmt"
 	"net"
@@ -71,6 +72,9 @@ func (s *session) serve() error {
 			return context.Cause(d.ctx)
 		case link.Err() != nil:
 			return endedLinkError{link.Err()}
+		case s.hasOldKey():
+			d.wg.Go(func() { s.w.succeed(link, d.state.keys.forRelay(s.r.relay).Public().(ed25519.PublicKey)) })
+			return errNewKey
 		case s.w.ctx.Err() != nil:
 			d.wg.Go(func() { d.goodbye(link) })
 			return context.Cause(s.w.ctx)
@@ -122,6 +126,7 @@ func (s *session) settle(due bool) {
 	}
 	s.tellGiven(given)
 	s.claimed = true
+	s.w.noteClaimed(s.r.link.Identity())
 }
 
 // giveUp takes off the link the names that are not wanted any more.
@@ -171,7 +176,7 @@ func (s *session) lose(why *framing.Denial) {
 // deny notes that the relay does not give a name, now or for good.
 func (s *session) deny(l *Listener, why error) {
 	s.last = why
-	if final(why) {
+	if final(why) && !s.isOutdated(why) {
 		delete(s.denied, l)
 		s.w.d.refuse(s.w, l, why)
 		return

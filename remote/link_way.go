@@ -32,11 +32,12 @@ type way struct {
 	sessions map[*session]struct{}
 
 	mu         sync.Mutex
-	candidates []string             // the relay, or where it may be, in the order to try
-	relay      string               // the candidate that answered, "" until then
-	why        map[*Listener]string // why a name is denied, as it was told last
-	gave       map[*Listener]int    // whose names it has given, and how many links have each; if any, no other candidate is tried
-	links      map[string]int       // how many links lead to an address
+	candidates []string                 // the relay, or where it may be, in the order to try
+	relay      string                   // the candidate that answered, "" until then
+	why        map[*Listener]string     // why a name is denied, as it was told last
+	gave       map[*Listener]int        // whose names it has given, and how many links have each; if any, no other candidate is tried
+	links      map[string]int           // how many links lead to an address
+	keyed      map[string]chan struct{} // see claimedWith
 }
 
 // newWay returns a way without a name, to be run.

@@ -41,14 +41,15 @@ type fakeRelay struct {
 	strangers answer                         // for other server names than those in answers; nil is asRelay
 	hellos    []hello
 	claims    []claim
-	rules     framing.Rules         // of the last claim
-	unclaimed []string              // names that were taken off a link
-	words     []string              // of the claims
-	release   error                 // what releases are answered with
-	released  []string              // what was to be given back
-	orderIn   time.Duration         // said with each name
-	certified bool                  // of the last claim
-	conns     map[net.Conn]struct{} // nil once the relay is closed
+	rules     framing.Rules                            // of the last claim
+	unclaimed []string                                 // names that were taken off a link
+	words     []string                                 // of the claims
+	release   error                                    // what releases are answered with
+	released  []string                                 // what was to be given back
+	orderIn   time.Duration                            // said with each name
+	certified bool                                     // of the last claim
+	decide    func(framing.Hello, framing.Claim) error // about claims, beside claim; nil grants
+	conns     map[net.Conn]struct{}                    // nil once the relay is closed
 	wg        sync.WaitGroup
 }
 
@@ -241,8 +242,13 @@ func (r *fakeRelay) link(below, conn net.Conn, cs *tls.ConnectionState) {
 			r.claims = append(r.claims, claim{cs.ServerName, c.Name, c.Token})
 			r.rules, r.certified = c.Rules, c.Certified
 			r.words = append(r.words, c.Word)
-			decide := r.claim
+			decide, also := r.claim, r.decide
 			r.mu.Unlock()
+			if also != nil {
+				if err := also(hello, c); err != nil {
+					return framing.Claimed{}, err
+				}
+			}
 			if decide != nil {
 				if err := decide(c.Name, c.Token); err != nil {
 					return framing.Claimed{}, err

@@ -70,7 +70,7 @@ func (w *way) release(ctx context.Context, name string) (relay string, err error
 	defer r.link.Close()
 	ctx, cancel := context.WithTimeout(ctx, dialTimeout)
 	defer cancel()
-	err = r.link.Release(ctx, name)
+	err = w.giveBack(ctx, r, name)
 	var not *framing.NotReleased
 	if errors.Is(err, context.DeadlineExceeded) {
 		err = &NoRelayError{Relay: r.relay, Err: &noAnswerError{"the release of " + name, dialTimeout}}
@@ -79,4 +79,17 @@ func (w *way) release(ctx context.Context, name string) (relay string, err error
 		err = fmt.Errorf("relay %s: %w", r.relay, not)
 	}
 	return r.relay, err
+}
+
+// giveBack is release on a link. A relay that has not heard of a hand-over hears of it
+// first, with a claim: until then the name is the old key's.
+func (w *way) giveBack(ctx context.Context, r *reached, name string) error {
+	identity := r.link.Identity()
+	if list := w.d.state.keys.handovers(r.relay, identity); len(list) > 0 {
+		if _, err := r.link.Claim(ctx, framing.Claim{Name: name, Handovers: list}); err != nil {
+			return err
+		}
+		w.d.noteHeard(r.relay, identity)
+	}
+	return r.link.Release(ctx, name)
 }

@@ -51,6 +51,7 @@ type state struct {
 	key    ed25519.PrivateKey
 	run    framing.Run
 	strays []error // what the owner should know of the files, with hints
+	keys   keys    // of a run
 }
 
 // openState makes the directory and the identity if need be, and begins a new
@@ -68,6 +69,9 @@ func openState(dir string) (*state, error) {
 		return nil, err
 	}
 	s.stray(ownfile.Exposed(dir))
+	list, err := s.loadHandovers(s.public())
+	s.stray(err)
+	s.keys.set(s.key, list)
 	return s, nil
 }
 

@@ -105,9 +105,9 @@ var mayImport = map[string][]string{
 	"remote":         {"framing", "acme", "internal"},
 	"remote/publish": {"internal"},
 
+	"remote/publish/gate":   {"remote/publish", "internal"},
 	"remote/publish/folder": {"internal"},
 	"remote/publish/raw":    {"internal"},
-	"remote/publish/gate": {"remote/publish", "internal"},
 
 	"framing":  {"internal"},
 	"sni":      {"internal/hostname"},

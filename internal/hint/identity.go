@@ -8,22 +8,22 @@ var (
 		Do:    []string{"name the state directory that the names are served from: --state-dir DIR"},
 	}
 	IdentityThere = &Advice{
-		Shown: "… has an identity already: nothing was imported",
+		Shown: "…: … has an identity already: nothing was imported",
 		Means: "exit code 2",
 		Do:    []string{"import into another directory: --state-dir DIR", "or put what is there aside, where it is kept: --replace"},
 	}
 	ImportInUse = &Advice{
-		Shown: "… is served from … now: nothing was imported",
+		Shown: "…: … is served from … now: nothing was imported",
 		Means: "by another process on this device",
 		Do:    []string{"stop that process first"},
 	}
 	NotAnExport = &Advice{
-		Shown: "… is no export of an identity: …",
+		Shown: "…: it is no export of an identity: …",
 		Means: "or it is damaged, or too large; exit code 2",
 		Do:    []string{"give the file that was made by: remote identity export FILE"},
 	}
 	ExportPassphrase = &Advice{
-		Shown: "the passphrase does not open …",
+		Shown: "…: the passphrase does not open it",
 		Means: "exit code 2",
 		Do:    []string{"give the passphrase that the file was exported with; without it nobody can open the file"},
 	}
@@ -54,10 +54,5 @@ var (
 		Shown: "the new key is not in use yet: a name is served that is made from the old one",
 		Means: "after `remote identity rotate`, at SIGHUP",
 		Do:    []string{"start remote again: it then serves the name made from the new key"},
-	}
-	HandedOver = &Advice{
-		Shown: "…: this device's key has handed over to another one, …",
-		Means: "exit code 3; the key was rotated, here or on another machine that has it",
-		Do:    []string{"start remote with the state directory that has the new key: remote identity show", "or import it from there: remote identity import FILE --replace", "if you have not rotated it, somebody else has the key: ask the relay's operator"},
 	}
 )

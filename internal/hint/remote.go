@@ -10,7 +10,7 @@ func Remote() []*Advice {
 		ProofFails, OtherVersion,
 		NameTaken, NotBelow, TokenWanted, TokenWrong, TokenWithheld, NoNewNames, NoMoreNames, RelayUndecided, Banned, Replaced, Released, NoRelease, NotHeld, NoIdentity, BadToken, TokenArgument, CertificateWaits, RulesUnkept, RecordsMissing, NoDNSServers, DNSFails,
 		ServedHere, ReplicaHere, RemoteState, StateObstacle, BadIdentity, NewIdentity, BadRun, ServedDamaged,
-		NoIdentityHere, IdentityThere, ImportInUse, NotAnExport, ExportPassphrase, ExportExists, NoPassphrase, KeyNamesEnd, TooManyHandovers, HandoversDamaged, KeyNameRuns, HandedOver,
+		NoIdentityHere, IdentityThere, ImportInUse, NotAnExport, ExportPassphrase, ExportExists, NoPassphrase, KeyNamesEnd, TooManyHandovers, HandoversDamaged, KeyNameRuns,
 		ServiceStopped, ServiceNoSocket, ServiceNotSocket, ServiceSocketClosed, ServiceSilent, ServiceUnknownHost,
 		ServiceUntrusted, ServiceHandshake, ServiceIsPlain, ServiceIsTLS, ServiceIsH2C, ServiceIsNotH2C, ServiceOther, ServiceBroken, ServiceLate, ServiceUnwell,
 		FolderMissing, FolderIsFile, FolderClosed, FolderFileClosed, FolderLink, TooManyVisitors,
@@ -379,12 +379,12 @@ var (
 	GateNotHash = &Advice{
 		Shown: "line …: …, and only hashes of bcrypt are taken",
 		Means: "of the passwords of a gate; also `the hash of … is not whole`, and one whose cost is too high",
-		Do:    []string{"htpasswd -nB -C 10 USER asks for a password and prints the line for it"},
+		Do:    []string{"remote password USER asks for the password and prints the line for it, and so does htpasswd -nB -C 10 USER"},
 	}
 	GateNoUsers = &Advice{
 		Shown: "no user with a password",
 		Means: "in the file of a gate's passwords",
-		Do:    []string{"htpasswd -nB -C 10 NAME asks for a password and prints the line for it"},
+		Do:    []string{"remote password NAME asks for a password and prints the line for it"},
 	}
 	ShareNoName = &Advice{
 		Shown: "no name given, and none was served from …",

@@ -65,7 +65,6 @@ func (t *Target) rewrite(r *httputil.ProxyRequest) {
 	r.Out.URL = t.outgoingURL(route.strip(path), query)
 	r.Out.Host = t.serviceHost(r.In.Host)
 	h := r.Out.Header
-	tellUser(h, r.In)
 	route.cutPrefix(h, r.In.Host)
 	t.renameRequest(h, r.In.Host)
 	dropFrontFields(r.In.Trailer) // so far there are names alone, if any

@@ -23,8 +23,7 @@ const listingStyle = page.Style +
 	`main{max-width:52rem}` +
 	`table{width:100%;border-collapse:collapse}` +
 	`th{text-align:left;font-weight:600;font-size:.875rem;color:#5b646d}` +
-	`td,th{padding:.4rem 0 .4rem .75rem;border-bottom:1px solid #dde1e5;vertical-align:top}` +
-	`td:first-child,th:first-child{padding-left:0}` +
+	`td,th{padding:.4rem .75rem .4rem 0;border-bottom:1px solid #dde1e5;vertical-align:top}` +
 	`td:first-child{overflow-wrap:anywhere;width:100%}` +
 	`.size,.time{white-space:nowrap;text-align:right;color:#5b646d;font-variant-numeric:tabular-nums}` +
 	`a{color:#0b57b0;text-decoration:none}a:hover,a:focus{text-decoration:underline}` +
@@ -86,7 +85,7 @@ func (v *view) list(w http.ResponseWriter, r *http.Request, top bool, e entry) e
 	h := w.Header()
 	h.Set("Content-Type", "text/html; charset=utf-8")
 	h.Set("Content-Length", strconv.Itoa(b.Len()))
-	h.Set("Content-Security-Policy", page.Policy(listingStyle)+"; form-action 'none'")
+	h.Set("Content-Security-Policy", page.Policy(listingStyle))
 	h.Set("X-Content-Type-Options", "nosniff")
 	h.Set("Cache-Control", "no-cache")
 	_, _ = io.WriteString(w, b.String()) // a visitor who has gone gets no page

@@ -34,7 +34,7 @@ func TestLinkLetsInUntilItEnds(t *testing.T) {
 		x.want("HEAD", x.do("HEAD", link, nil), http.StatusSeeOther)
 		var signed []*http.Cookie
 		for range 3 {
-			resp := x.get(link+"?to=%2Fa%2Fx", person, header("Sec-Fetch-Site", "cross-site"))
+			resp := x.get(link+"?to=%2Fa%2Fx", person, fromElsewhere)
 			x.want("the link", resp, http.StatusSeeOther)
 			if to := resp.Header.Get("Location"); to != "/a/x" {
 				t.Errorf("it leads to %q", to)
@@ -68,7 +68,7 @@ func TestOneTimeLinkIsForOneBrowser(t *testing.T) {
 	link := newLink(t, open(t, dir), time.Hour, true) // by another process
 	x := newRig(t, open(t, dir), rule)
 	for _, method := range []string{"GET", "HEAD", "GET", "OPTIONS"} {
-		resp := x.do(method, link, nil, person, header("Sec-Fetch-Site", "cross-site"))
+		resp := x.do(method, link, nil, person, fromElsewhere)
 		if len(resp.Cookies()) > 0 || resp.StatusCode >= 500 {
 			t.Fatalf("%s: %s with %v", method, resp.Status, resp.Cookies())
 		}

@@ -33,9 +33,7 @@ const style = page.Style +
 	`.note{color:#a0a9b2}` +
 	`a{color:#8ab8f8}}`
 
-// policy has no form-action: a browser holds it against every redirect behind a form
-// too, and a service may send its users anywhere.
-var policy = page.Policy(style)
+var policy = page.FormPolicy(style)
 
 // A dialog is a page of the gate with something to do on it.
 type dialog struct {

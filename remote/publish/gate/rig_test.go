@@ -124,6 +124,9 @@ func person(r *http.Request) {
 	}
 }
 
+// fromElsewhere makes it one that a link on another site leads to.
+func fromElsewhere(r *http.Request) { r.Header.Set("Sec-Fetch-Site", "cross-site") }
+
 func withCookies(all ...*http.Cookie) change {
 	return func(r *http.Request) {
 		for _, c := range all {

@@ -44,7 +44,8 @@ func (g *Gate) serve(next http.Handler, w http.ResponseWriter, r *http.Request) 
 	if let.basic || g.hasSeen(r) {
 		delete(r.Header, "Authorization")
 	}
-	next.ServeHTTP(w, publish.WithUser(r.WithContext(let.ctx), let.fields()))
+	publish.TellUser(r.Header, let.fields())
+	next.ServeHTTP(w, r.WithContext(let.ctx))
 }
 
 // Admitted is what is known of a request by the rules that it has passed.

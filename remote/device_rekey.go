@@ -1,0 +1,135 @@
+package remote
+
+import (
+	"context"
+	"crypto/ed25519"
+	"errors"
+
+	"keystay/framing"
+	"keystay/internal/hint"
+)
+
+// How a run goes on with a new key.
+//
+// TakeUpIdentity changes the key, and tells the sessions. Each sees that its link has
+// another key than its relay is to be greeted with, ends, and leaves its link as it is:
+// the relay goes on sending visitors there. The next link says hello with the new key
+// and shows with its claims what the old one hands over. Since it is of the same run,
+// the relay lets both have the names. Then the device says on the old link that it goes
+// away, and serves the visitors that it has to their end.
+
+// errNewKey is why a session ends whose link has a key from before.
+var errNewKey = errors.New("the device goes on with another key")
+
+// TakeUpIdentity makes the run go on with the key that the state directory has, after
+// RotateIdentity, without losing a visitor; and reports whether it is another one. It
+// fails where a name is served that is made from the old key: that one takes a new
+// start. A run whose names go to the new key otherwise, as by another process of the
+// device, takes it up by itself.
+func (d *Device) TakeUpIdentity() (changed bool, err error) {
+	now, unlock, err := lockIdentity(d.cfg.StateDir)
+	if err != nil {
+		return false, err
+	}
+	list, err := now.loadHandovers(now.public())
+	unlock()
+	if err != nil || now.public().Equal(d.state.keys.public()) {
+		return false, err
+	}
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	for _, l := range d.listeners {
+		if l.how.Made {
+			return false, hint.KeyNameRuns.Error(errors.New("the new key is not in use yet: a name is served that is made from the old one"))
+		}
+	}
+	d.state.keys.set(now.key, list)
+	for _, w := range d.ways {
+		w.tellLocked()
+	}
+	return true, nil
+}
+
+// TakeUpIdentity is that of the device.
+func (l *Listener) TakeUpIdentity() (changed bool, err error) { return l.d.TakeUpIdentity() }
+
+// hasOldKey reports whether the link has another key than the relay is to be greeted
+// with.
+func (s *session) hasOldKey() bool {
+	return !s.w.d.state.keys.isFor(s.r.relay, s.r.link.Identity())
+}
+
+// isOutdated reports whether a relay may have refused a name for good because the
+// identity of the link has handed over: then another link gets it.
+func (s *session) isOutdated(why error) bool {
+	var denial *framing.Denial
+	if !errors.As(why, &denial) || denial.Code != framing.DeniedTaken {
+		return false
+	}
+	if !s.hasOldKey() {
+		if _, err := s.w.d.TakeUpIdentity(); err != nil {
+			s.w.d.log.Warn("cannot take up another key", "err", err, hint.Attr(hint.All(err)))
+		}
+	}
+	return s.hasOldKey()
+}
+
+// succeed keeps a link with an old key until one with the new key has the names, and
+// then ends it in good order.
+func (w *way) succeed(link *framing.Link, key ed25519.PublicKey) {
+	d := w.d
+	select {
+	case <-w.claimedWith(key):
+	case <-w.ctx.Done():
+	case <-link.Done():
+		return
+	}
+	ctx, cancel := context.WithTimeout(d.late, lateTimeout)
+	defer cancel()
+	_ = link.GoAway(ctx, framing.GoAway{Code: framing.GoAwayShutdown, Text: errNewKey.Error()})
+	if link.WaitIdle(d.cut) == nil && d.ctx.Err() == nil { // else drain has it
+		link.Close()
+	}
+}
+
+// claimedWith returns a channel that is closed when a link with this key has claimed
+// its names.
+func (w *way) claimedWith(key ed25519.PublicKey) chan struct{} {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if w.keyed == nil {
+		w.keyed = make(map[string]chan struct{})
+	}
+	c := w.keyed[string(key)]
+	if c == nil {
+		c = make(chan struct{})
+		w.keyed[string(key)] = c
+	}
+	return c
+}
+
+// noteClaimed notes that the link has claimed its names with its key, for succeed.
+func (w *way) noteClaimed(key ed25519.PublicKey) {
+	c := w.claimedWith(key)
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	select {
+	case <-c:
+	default:
+		close(c)
+	}
+}
+
+// noteHeard keeps that a relay has granted a claim with hand-overs.
+func (d *Device) noteHeard(relay string, identity ed25519.PublicKey) {
+	if len(d.state.keys.handovers(relay, identity)) == 0 { // another claim came first
+		return
+	}
+	left, err := d.state.noteHeard(relay, identity)
+	if err != nil {
+		d.log.Warn("cannot keep that the relay has heard of the new key; it is told once more", "relay", relay, "err", err, hint.Attr(hint.All(err)))
+		return
+	}
+	d.state.keys.setList(left)
+	d.log.Info("the relay has taken up the new key", "relay", relay, "waiting", len(left))
+}

@@ -1,0 +1,298 @@
+package remote_test
+
+import (
+	"bytes"
+	"context"
+	"crypto/ed25519"
+	"crypto/tls"
+	"encoding/base64"
+	"encoding/binary"
+	"errors"
+	"io"
+	"log/slog"
+	"net"
+	"slices"
+	"strings"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"keystay/framing"
+	"keystay/internal/hint"
+	"keystay/remote"
+)
+
+// A logWatch is a log that tells of one message.
+type logWatch struct {
+	slog.Handler
+	message string
+	seen    chan struct{}
+}
+
+func (w *logWatch) Handle(ctx context.Context, r slog.Record) error {
+	if r.Message == w.message {
+		select {
+		case w.seen <- struct{}{}:
+		default:
+		}
+	}
+	return w.Handler.Handle(ctx, r)
+}
+
+// startServed starts a remote and waits until it is remembered how its name is served.
+func (r *fakeRelay) startServed(dir string, change func(*remote.Config)) *remote.Listener {
+	r.t.Helper()
+	w := &logWatch{slog.NewTextHandler(r.t.Output(), nil), "session is up", make(chan struct{}, 1)}
+	ln := r.start(func(cfg *remote.Config) {
+		cfg.StateDir, cfg.Logger = dir, slog.New(w)
+		if change != nil {
+			change(cfg)
+		}
+	})
+	select {
+	case <-w.seen:
+	case <-time.After(patience):
+		r.t.Fatal("no session")
+	}
+	return ln
+}
+
+// identityOf is the key of a state directory.
+func identityOf(t *testing.T, dir string) ed25519.PublicKey {
+	t.Helper()
+	info, err := remote.ShowIdentity(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	key, err := base64.StdEncoding.DecodeString(info.PublicKey)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return key
+}
+
+// rotate changes the key of a state directory.
+func rotate(t *testing.T, dir string) (key ed25519.PublicKey) {
+	t.Helper()
+	if _, err := remote.RotateIdentity(dir, false); err != nil {
+		t.Fatal(err)
+	}
+	return identityOf(t, dir)
+}
+
+// successor grants claims to one key, and to others that show what it hands over, as a
+// relay does.
+func successor(key ed25519.PublicKey) func(framing.Hello, framing.Claim) error {
+	return func(h framing.Hello, c framing.Claim) error {
+		list := c.Handovers.For(h.Key)
+		if err := list.Verify(h.Key); err != nil {
+			return &framing.Denial{Code: framing.DeniedHandover, Text: err.Error()}
+		}
+		if slices.ContainsFunc(list, func(o framing.Handover) bool { return key.Equal(o.Old) }) {
+			key = bytes.Clone(h.Key)
+		}
+		if !key.Equal(h.Key) {
+			return &framing.Denial{Code: framing.DeniedTaken, Text: "it belongs to another device"}
+		}
+		return nil
+	}
+}
+
+// decideBy changes how the relay decides about claims.
+func (r *fakeRelay) decideBy(f func(framing.Hello, framing.Claim) error) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.decide = f
+}
+
+// A run goes on with a new key: the relay hears of it on a new link, of the same run,
+// and the old link goes in good order once that has the name. Its visitors stay.
+func TestRunGoesOnWithANewKey(t *testing.T) {
+	r, dir := newRelay(t), t.TempDir()
+	ln := r.startServed(dir, nil)
+	first := r.next()
+	r.decideBy(successor(first.hello.Key))
+	visitor := first.visitor()
+	conn, err := ln.Accept()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer conn.Close()
+	if changed, err := ln.TakeUpIdentity(); changed || err != nil {
+		t.Errorf("without another key: %v, %v", changed, err)
+	}
+
+	key := rotate(t, dir)
+	if changed, err := ln.TakeUpIdentity(); !changed || err != nil {
+		t.Fatalf("changed %v, %v", changed, err)
+	}
+	second := r.next()
+	if !key.Equal(second.hello.Key) || second.hello.Run != first.hello.Run {
+		t.Errorf("hello of %x, run %v", second.hello.Key, second.hello.Run)
+	}
+	<-first.goAway
+	go io.WriteString(conn, "still here")
+	if _, err := io.ReadFull(visitor, make([]byte, len("still here"))); err != nil {
+		t.Error(err)
+	}
+	if info, err := remote.ShowIdentity(dir); err != nil || len(info.Handovers) > 0 {
+		t.Errorf("%+v, %v", info, err)
+	}
+	visitor.Close()
+	conn.Close()
+	<-first.Done()
+	if err := wait(t, ln); err != nil {
+		t.Error(err)
+	}
+	next := second.visitor()
+	defer next.Close()
+}
+
+// A run that was not told of a new key, as another process of the device, takes it up
+// when a relay takes its name away.
+func TestRunTakesUpANewKeyThatItWasNotToldOf(t *testing.T) {
+	r, dir := newRelay(t), t.TempDir()
+	ln := r.startServed(dir, nil)
+	first := r.next()
+	r.decideBy(successor(first.hello.Key))
+	key := rotate(t, dir)
+	first.Revoke(framing.Denial{Name: domain, Code: framing.DeniedTaken, Text: "handed over"})
+	second := r.next()
+	if !key.Equal(second.hello.Key) {
+		t.Errorf("hello of %x", second.hello.Key)
+	}
+	if err := wait(t, ln); err != nil {
+		t.Error(err)
+	}
+	first = second
+	first.Revoke(framing.Denial{Name: domain, Code: framing.DeniedTaken, Text: "by somebody else"})
+	var denial *framing.Denial
+	if err := ended(t, ln); !errors.As(err, &denial) || denial.Code != framing.DeniedTaken {
+		t.Errorf("without another key: %v", err)
+	}
+}
+
+// The next start shows a relay what it has not heard, also of several new keys.
+func TestNextStartShowsWhatTheRelayHasNotHeard(t *testing.T) {
+	r, dir := newRelay(t), t.TempDir()
+	end(r.startServed(dir, nil))
+	first := r.next()
+	rotate(t, dir)
+	key := rotate(t, dir)
+	var n atomic.Int32
+	also := successor(first.hello.Key)
+	r.decideBy(func(h framing.Hello, c framing.Claim) error {
+		n.Store(int32(len(c.Handovers)))
+		return also(h, c)
+	})
+	end(r.startServed(dir, nil))
+	if l := r.next(); !key.Equal(l.hello.Key) || n.Load() != 2 {
+		t.Errorf("hello of %x, %d hand-overs", l.hello.Key, n.Load())
+	}
+	end(r.startServed(dir, nil))
+	if r.next(); n.Load() != 0 {
+		t.Errorf("once more: %d hand-overs", n.Load())
+	}
+}
+
+// A name that is made from the key cannot go on with another one while it is served.
+func TestNameMadeFromTheKeyTakesANewStart(t *testing.T) {
+	r, dir := newRelay(t), t.TempDir()
+	ln := r.startServed(dir, func(cfg *remote.Config) { cfg.Domain, cfg.Relays = "", []string{zone} })
+	r.next()
+	if _, err := remote.RotateIdentity(dir, true); err != nil {
+		t.Fatal(err)
+	}
+	if changed, err := ln.TakeUpIdentity(); changed || !slices.Equal(hint.All(err), hint.KeyNameRuns.Do) {
+		t.Errorf("changed %v, %v", changed, err)
+	}
+	end(ln)
+	again := r.startServed(dir, func(cfg *remote.Config) { cfg.Domain, cfg.Relays, cfg.RelayAddresses = "", nil, []string{r.addr} })
+	info, err := remote.ShowIdentity(dir)
+	if err != nil || again.Domain() != info.Label+"."+zone {
+		t.Errorf("it serves %s, %v", again.Domain(), err)
+	}
+}
+
+// A name is given back also where the relay has not heard of the key that it belongs to.
+func TestReleaseWithAKeyThatTheRelayHasNotHeardOf(t *testing.T) {
+	r, dir := newRelay(t), t.TempDir()
+	end(r.startServed(dir, nil))
+	also, n := successor(r.next().hello.Key), new(atomic.Int32)
+	rotate(t, dir)
+	r.decideBy(func(h framing.Hello, c framing.Claim) error { n.Add(1); return also(h, c) })
+	cfg := r.config()
+	cfg.StateDir = dir
+	if relays, err := remote.Release(t.Context(), cfg); err != nil || n.Load() != 1 || !slices.Equal(relays, []string{zone}) {
+		t.Errorf("%v, %d claims, %v", relays, n.Load(), err)
+	}
+}
+
+// record is a link record.
+func record(kind byte, payload ...[]byte) []byte {
+	p := bytes.Join(payload, nil)
+	return slices.Concat([]byte{kind, byte(len(p) >> 8), byte(len(p))}, p)
+}
+
+// oldRelay is a relay of minor version 2 for one connection: it grants names to the
+// first key that claims one.
+func oldRelay(c net.Conn, owner *atomic.Value) {
+	defer c.Close()
+	var key []byte
+	for {
+		var h [3]byte
+		if _, err := io.ReadFull(c, h[:]); err != nil {
+			return
+		}
+		p := make([]byte, binary.BigEndian.Uint16(h[1:]))
+		if _, err := io.ReadFull(c, p); err != nil {
+			return
+		}
+		switch h[0] {
+		case 0x01: // HELLO
+			key = p[5:37]
+			c.Write(record(0x02, []byte{2, 0, 0, 0, 0}, []byte{1, 187}, []byte{0}))
+		case 0x04: // CLAIM
+			name := p[:1+p[0]]
+			owner.CompareAndSwap(nil, string(key))
+			if owner.Load() == string(key) {
+				c.Write(record(0x05, name, make([]byte, 4)))
+			} else {
+				c.Write(record(0x06, name, []byte{0, 2}, []byte{0, 5}, []byte("taken"), make([]byte, 6)))
+			}
+		case 0x10: // PING
+			c.Write(record(0x11, p))
+		}
+	}
+}
+
+// With a relay that is too old to hear of a new key, the device goes on with the old
+// one, which is kept.
+func TestOlderRelayGetsTheOldKey(t *testing.T) {
+	r, dir := newRelay(t), t.TempDir()
+	var owner atomic.Value
+	ln := acceptAll(t, func(c net.Conn) {
+		tc := tls.Server(c, &tls.Config{Certificates: []tls.Certificate{r.cert}, NextProtos: []string{raw}})
+		oldRelay(tc, &owner)
+	})
+	at := func(cfg *remote.Config) { cfg.RelayAddresses = []string{ln.Addr().String()} }
+	end(r.startServed(dir, at))
+	old := identityOf(t, dir)
+	if key := rotate(t, dir); key.Equal(old) {
+		t.Fatal("the key is the same")
+	}
+	rotate(t, dir)
+	end(r.startServed(dir, at))
+	if owner.Load() != string(old) {
+		t.Errorf("the relay knows %x", owner.Load())
+	}
+	info, err := remote.ShowIdentity(dir)
+	if err != nil || len(info.Handovers) != 2 || !strings.Contains(info.Handovers[0].Relays[0].Names[0], domain) {
+		t.Errorf("%+v, %v", info, err)
+	}
+
+	end(r.startServed(dir, nil)) // the relay was replaced by a newer one
+	if info, err = remote.ShowIdentity(dir); err != nil || len(info.Handovers) > 0 {
+		t.Errorf("%+v, %v", info, err)
+	}
+}

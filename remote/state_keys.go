@@ -1,0 +1,79 @@
+package remote
+
+import (
+	"crypto/ed25519"
+	"slices"
+	"sync"
+
+	"keystay/framing"
+)
+
+// handoverMinor is the first minor version of the protocol whose relays know hand-overs.
+const handoverMinor = 3
+
+// keys are the identity of a run and what earlier ones hand over to it, as the run
+// knows them: the state directory may have a newer one already. The list may lead
+// further than to the key, never less far.
+type keys struct {
+	mu    sync.Mutex
+	key   ed25519.PrivateKey
+	list  []handover
+	older map[string]bool // relays that know no hand-overs
+}
+
+func (k *keys) set(key ed25519.PrivateKey, list []handover) {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	k.key, k.list = key, list
+}
+
+// setList is set for the list alone.
+func (k *keys) setList(list []handover) {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	k.list = list
+}
+
+// public is the identity.
+func (k *keys) public() ed25519.PublicKey {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	return k.key.Public().(ed25519.PublicKey)
+}
+
+// forRelay returns the key to greet a relay with: the device's; but where the relay is
+// too old to hear of a hand-over and has given names to an earlier key, that one.
+func (k *keys) forRelay(relay string) ed25519.PrivateKey {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	if list := forRelay(k.list, relay); k.older[relayHost(relay)] && len(list) > 0 && len(list[0].waits(relayHost(relay)).Names) > 0 {
+		return list[0].old()
+	}
+	return k.key
+}
+
+// isFor reports whether a link to a relay has the key that forRelay returns.
+func (k *keys) isFor(relay string, identity ed25519.PublicKey) bool {
+	return identity.Equal(k.forRelay(relay).Public())
+}
+
+// learn notes which minor version a relay speaks.
+func (k *keys) learn(relay string, minor uint8) {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	if k.older == nil {
+		k.older = make(map[string]bool)
+	}
+	k.older[relayHost(relay)] = minor < handoverMinor
+}
+
+// handovers are what a relay is shown on a link of an identity.
+func (k *keys) handovers(relay string, identity ed25519.PublicKey) framing.Handovers {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	if k.older[relayHost(relay)] {
+		return nil
+	}
+	end := slices.IndexFunc(k.list, func(h handover) bool { return identity.Equal(ed25519.PublicKey(h.New)) })
+	return framed(forRelay(k.list[:end+1], relay))
+}
