@@ -13,11 +13,15 @@ import (
 
 // websocket sends messages of several sizes and expects each back.
 func (v *visitor) websocket(ctx context.Context, args []string) error {
+	http2 := v.flags.Bool("2", false, "speak HTTP/2")
 	args, err := v.parse(args, 1)
 	if err != nil {
 		return err
 	}
 	client, err := v.client(true, false, nil)
+	if *http2 {
+		client, err = v.webSocketsOverHTTP2()
+	}
 	if err != nil {
 		return err
 	}
