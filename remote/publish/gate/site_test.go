@@ -111,6 +111,8 @@ func TestServiceBehindAGateOverBothVersions(t *testing.T) {
 			{"/silent", basic("ada", "wind"), "401 "},
 			{"/x/..%2fcert", header(), "400 "},
 			{"//cert", header(), "400 "},
+			{"/a", func(r *http.Request) { r.Host = "other.relay.test"; r.SetBasicAuth("ada", "wind") }, "421 "},
+			{"/open", func(r *http.Request) { r.Method = "COPY"; r.Header.Set("Destination", "/silent") }, "401 "},
 		} {
 			if got := get(c.path, c.change); !strings.HasPrefix(got, c.want) {
 				t.Errorf("HTTP/%d %s: %s, want %s", version, c.path, got, c.want)
