@@ -1,6 +1,9 @@
 package config
 
-import "time"
+import (
+	"slices"
+	"time"
+)
 
 // Remote is the configuration of a remote. Its values have been checked and
 // normalised by [LoadRemote].
@@ -103,4 +106,27 @@ type Remote struct {
 	// LogAsked says that a level or a format of the log was given, be it the
 	// default.
 	LogAsked bool
+}
+
+// Files returns the files that are read besides the configuration, ready to open: the
+// token's, those of certificates and of gates.
+func (r *Remote) Files() (files []string) {
+	add := func(names ...string) {
+		for _, name := range names {
+			if name != "" && !slices.Contains(files, name) {
+				files = append(files, name)
+			}
+		}
+	}
+	add(r.TokenFile)
+	for _, s := range r.Services {
+		add(s.Cert, s.Key)
+		for _, g := range s.Gates {
+			add(g.PasswordFile, g.ClientCA)
+			if g.OIDC != nil {
+				add(g.OIDC.ClientSecretFile)
+			}
+		}
+	}
+	return files
 }

@@ -140,7 +140,8 @@ type OIDC struct {
 	// ClientSecretFile is where ClientSecret was read from, or empty.
 	ClientSecretFile string
 	// Groups and Emails are who may come in: members of one of the groups, or one of the
-	// addresses, where "@example.com" is all of that domain. Both empty is all users.
+	// addresses, where "@example.com" is all of that domain and "*" all users. One of
+	// them has something.
 	Groups, Emails []string
 	Scopes         []string // beside openid, email and profile
 }

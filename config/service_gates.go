@@ -90,8 +90,8 @@ func (r *serviceReader) password(at, line string, users map[string]bool) {
 		r.errs.add(at, "this is not USER:HASH", "remote password USER asks for a password and prints it")
 	case !bcryptHash.MatchString(hash):
 		r.errs.add(at, "behind the user "+quote(user)+" stands no bcrypt hash: plain passwords are not taken", with)
-	case hash[4:6] < "05" || hash[4:6] > "16":
-		r.errs.add(at, "the hash of "+quote(user)+" has a cost of "+hash[4:6], "5 to 16; "+with)
+	case hash[4:6] < "04" || hash[4:6] > "15":
+		r.errs.add(at, "the hash of "+quote(user)+" has a cost of "+hash[4:6], "4 to 15; "+with)
 	case users[user]:
 		r.errs.add(at, "the user "+quote(user)+" is there twice", "one password for each user")
 	}
@@ -113,13 +113,11 @@ func (r *serviceReader) oidc(b block) *OIDC {
 	if o.Issuer != "" {
 		r.issuer(b.at("issuer"), o.Issuer)
 	}
-	for _, key := range []string{"groups", "emails"} {
-		if b.has(key) && len(b.list(key)) == 0 {
-			r.errs.add(b.at(key), "empty", "to let in all users of the provider, leave it out")
-		}
+	if len(o.Groups)+len(o.Emails) == 0 {
+		r.errs.add(b.at("emails"), "missing: nobody would get in", "emails: [me@example.com], [\"@example.com\"] for all of that domain, or [\"*\"] for all users of the provider; or groups")
 	}
 	for _, address := range o.Emails {
-		if !isEmail(address) && !isEmail("x"+address) {
+		if address != "*" && !isEmail(address) && !isEmail("x"+address) {
 			r.errs.add(b.at("emails"), quote(address)+" is no mail address", "as in me@example.com, or @example.com for all of that domain")
 		}
 	}

@@ -4,8 +4,10 @@ import (
 	"net/http"
 	"net/netip"
 	"net/url"
+	"os"
 	"path/filepath"
 	"reflect"
+	"regexp"
 	"strings"
 	"testing"
 	"time"
@@ -173,7 +175,7 @@ func TestWrongServicesSayWhatAPersonReads(t *testing.T) {
 			"remote.yaml:5: services[0].gates[1]: there is a gate for \"/\" already\nhint: put both into one, or give them other paths"},
 		{"a plain password", "services:\n  - local: 3000\n    gate: {passwords: \"me:hunter2\"}\n",
 			"remote.yaml:3: services[0].gate.passwords: behind the user \"me\" stands no bcrypt hash: plain passwords are not taken\nhint: remote password me asks for the password and prints what to write here"},
-		{"a provider in the open", "services:\n  - local: 3000\n    gate: {oidc: {issuer: \"http://id.test\", client_id: c}}\n",
+		{"a provider in the open", "services:\n  - local: 3000\n    gate: {oidc: {issuer: \"http://id.test\", client_id: c, emails: \"*\"}}\n",
 			"remote.yaml:3: services[0].gate.oidc.issuer: \"http://id.test\" is no https:// URL\nhint: as in https://accounts.example.com"},
 		{"the Host as a header", "services:\n  - local: 3000\n    headers: {request: {set: {host: x, \"a b\": c, Te: x}}}\n",
 			"remote.yaml:3: services[0].headers.request.set.host: the Host is not changed here\nhint: host_header: target, or a name\n" +
@@ -287,4 +289,56 @@ func TestFlagsOfLTMeanOurs(t *testing.T) {
 	wantText(t, err, "--domain: \"myapp\" has no dot\nhint: the whole name, as in myapp.relay.net")
 	_, _, err = loadRemote(t, "-p", "3000", "--local", "4000")
 	wantText(t, err, "--local: the same is said with a flag of lt too\nhint: say it with --local alone")
+}
+
+// The file that people copy must load, show the defaults and mention every key.
+func TestDeployedRemoteFileMentionsEveryKey(t *testing.T) {
+	path, err := filepath.Abs("../deploy/remote.yaml")
+	if err != nil {
+		t.Fatal(err)
+	}
+	inFolder(t, nil)
+	got, _, err := loadRemote(t, "--config", path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	want, _, err := loadRemote(t, "3000")
+	if err != nil {
+		t.Fatal(err)
+	}
+	want.LogAsked = true
+	if !reflect.DeepEqual(got, want) {
+		t.Errorf("the file gives %+v\nthe defaults are %+v", got, want)
+	}
+	text, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, k := range config.RemoteKeys() {
+		word := k.Name[strings.LastIndex(k.Name, ".")+1:]
+		if k.Name != "config" && !regexp.MustCompile(`\b`+word+`\b`).Match(text) {
+			t.Errorf("the file does not show %s", k.Name)
+		}
+	}
+}
+
+// The example of the guide loads.
+func TestExampleOfTheGuideLoads(t *testing.T) {
+	guide, err := os.ReadFile("../docs/running-a-remote.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, rest, ok := strings.Cut(string(guide), "<!-- remote.yaml -->\n\n")
+	example, _, ok2 := strings.Cut(rest, "\n<!-- end -->")
+	if !ok || !ok2 {
+		t.Fatal("the guide has no example")
+	}
+	inFolder(t, map[string]string{"remote.yaml": regexp.MustCompile(`(?m)^    `).ReplaceAllString(example, ""), "users.htpasswd": "me:" + hash + "\n"})
+	if err := os.Mkdir("public", 0o700); err != nil {
+		t.Fatal(err)
+	}
+	r, _, err := loadRemote(t, "--config", "remote.yaml")
+	if err != nil || len(r.Services) != 4 {
+		t.Errorf("%+v, %v", r, err)
+	}
 }

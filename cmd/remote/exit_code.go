@@ -25,12 +25,22 @@ func listenError(cfg *config.Remote, err error) error {
 		return hint.ServedHere.Error(err, "OTHER", besides(inUse.Name))
 	case errors.As(err, &which), errors.As(err, &damaged):
 		return cli.Usage(err)
-	case errors.Is(err, remote.ErrNoRelay) && cfg.Domain != "":
-		return cli.Usage(hint.NoNameAbove.Error(err, "NAME", cfg.Domain))
+	case errors.Is(err, remote.ErrNoRelay) && firstDomain(cfg) != "":
+		return cli.Usage(hint.NoNameAbove.Error(err, "NAME", firstDomain(cfg)))
 	case errors.Is(err, remote.ErrNoRelay):
 		return cli.Usage(hint.NoRelayGiven.Error(err))
 	}
 	return err
+}
+
+// firstDomain is the name that a relay is looked for by, or "".
+func firstDomain(cfg *config.Remote) string {
+	for _, s := range cfg.Services {
+		if len(s.Domains) > 0 && len(s.Relays) == 0 {
+			return s.Domains[0]
+		}
+	}
+	return cfg.Domain
 }
 
 // besides returns a name next to one that is taken.

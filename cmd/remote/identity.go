@@ -44,13 +44,13 @@ func loadIdentity(c *cobra.Command, passphrase bool) (*config.Identity, error) {
 		return nil, cli.Usage(err)
 	}
 	for _, w := range warnings {
-		warn(c.ErrOrStderr(), c.Root().Name(), w.Message, w.Hints)
+		caution(c.ErrOrStderr(), c.Root().Name(), w.Message, w.Hints)
 	}
 	return cfg, nil
 }
 
-// warn writes a message with its hints.
-func warn(w io.Writer, program, message string, hints []string) {
+// caution writes a message with its hints.
+func caution(w io.Writer, program, message string, hints []string) {
 	fmt.Fprintf(w, "%s: %s\n", program, message)
 	for _, h := range hints {
 		fmt.Fprintf(w, "hint: %s\n", h)

@@ -24,17 +24,22 @@ needs no privilege. The relay passes encrypted bytes on; it never has the key.`,
 		Example: `  remote --domain xyz.relay.net --local :3000
   remote 3000 --relay relay.net
   remote 3000
-  remote --domain app.team.relay.net --relay relay.net --local http://127.0.0.1:8080`,
+  remote --domain app.team.relay.net --relay relay.net --local http://127.0.0.1:8080
+  remote --name notes --relay relay.net ./public
+  remote --config remote.yaml`,
 		RunE: func(c *cobra.Command, args []string) error {
-			cfg, warnings, err := config.LoadRemote(c.Flags(), args)
-			if err != nil {
+			p := &process{file: config.RemoteFile(c.Flags()), out: os.Stdout}
+			p.load = func() (*config.Remote, []config.Warning, error) { return config.LoadRemote(c.Flags(), args) }
+			var warnings []config.Warning
+			var err error
+			if p.cfg, warnings, err = p.load(); err != nil {
 				return cli.Usage(err)
 			}
-			return run(c.Context(), cfg, warnings)
+			return run(c.Context(), p, warnings)
 		},
 	}
 	cmd.Args = cobra.ArbitraryArgs // config says what is wrong with them
 	config.RemoteFlags(cmd.Flags())
-	cmd.AddCommand(releaseCommand(), loginCommand(), dnsCommand(), shareCommand(), identityCommand())
+	cmd.AddCommand(checkCommand(), passwordCommand(), shareCommand(), releaseCommand(), loginCommand(), dnsCommand(), identityCommand())
 	return cli.Root(cmd)
 }

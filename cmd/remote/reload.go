@@ -1,76 +1,265 @@
 package main
 
 import (
-	"log/slog"
+	"errors"
+	"os"
+	"reflect"
+	"slices"
+	"strings"
 	"time"
 
-	"keystay/acme"
+	"context"
+
 	"keystay/config"
-	"keystay/internal/cli"
 	"keystay/internal/hint"
-	"keystay/internal/ownfile"
-	"keystay/remote"
 )
 
-// certFiles loads the certificate that was brought, or returns nil.
-func certFiles(cfg *config.Remote, log *slog.Logger) (*acme.Files, error) {
-	if cfg.Services[0].Cert == "" {
-		return nil, nil
-	}
-	roots, err := cli.Roots("--relay-root", cfg.RelayRoot) // the CA of the relay may be the visitors' too
-	if err != nil {
-		return nil, err
-	}
-	files, err := acme.LoadFiles(cfg.Services[0].Cert, cfg.Services[0].Key, "")
-	if err != nil {
-		return nil, err
-	}
-	judge := func() { // what is wrong may be mended meanwhile
-		for _, err := range files.Unfit(cfg.Domain, time.Now()) {
-			log.Warn("visitors will refuse the certificate", "err", err, hint.Attr(hint.All(err)))
-		}
-		if err := files.Incomplete(roots); err != nil {
-			log.Warn("visitors may refuse the certificate", "err", err, hint.Attr(hint.All(err)))
-		}
-	}
-	if err := ownfile.Exposed(cfg.Services[0].Key); err != nil {
-		log.Warn(err.Error(), hint.Attr(hint.All(err)))
-	}
-	judge()
-	files.OnReload(func(err error) {
-		if err != nil {
-			log.Error("the new certificate is not in use; the one from before is", "err", err, hint.Attr(hint.All(err)))
-			return
-		}
-		log.Info("certificate reloaded")
-		judge()
-	})
-	return files, nil
+// A fixedSetting is one whose change takes a restart.
+type fixedSetting struct {
+	key string
+	of  func(*config.Remote) any
 }
 
-// reload reads again what can change while the remote runs: the files of the
-// certificate that was brought, and the token's. What cannot be used leaves what
-// is in use.
-func reload(cfg *config.Remote, files *acme.Files, ln *remote.Listener, log *slog.Logger) {
-	if files != nil {
-		switch changed, err := files.Reload(); {
-		case changed:
-		case err != nil:
-			log.Warn("the certificate's files have not changed, and are not in use", "err", err, hint.Attr(hint.All(err)))
+// fixed are all of them. What is neither here nor about services is taken up by apply.
+var fixed = []fixedSetting{
+	{"relay", func(c *config.Remote) any { return c.Relays }},
+	{"relay_address", func(c *config.Remote) any { return c.RelayAddresses }},
+	{"relay_root", func(c *config.Remote) any { return c.RelayRoot }},
+	{"state_dir", func(c *config.Remote) any { return c.StateDir }},
+	{"trust_private_addresses", func(c *config.Remote) any { return c.TrustPrivateAddresses }},
+	{"acme", func(c *config.Remote) any {
+		return []any{c.ACMECAs, c.ACMERoot, c.ACMEEmail, c.ACMEEABKID, c.ACMEEABHMAC}
+	}},
+	{"key_type", func(c *config.Remote) any { return c.KeyType }},
+	{"replica", func(c *config.Remote) any { return c.Replica }},
+	{"transport", func(c *config.Remote) any { return c.Transport }},
+	{"lanes", func(c *config.Remote) any { return c.Lanes }},
+	{"proxy", func(c *config.Remote) any { return c.Proxy }},
+	{"dns", func(c *config.Remote) any { return c.DNS }},
+	{"wait", func(c *config.Remote) any { return c.Wait }},
+	{"log.format", func(c *config.Remote) any { return c.LogFormat }},
+}
+
+// reload reads the configuration again, and the files that it names. What cannot be
+// used leaves all that is in use.
+func (p *process) reload() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.over {
+		return
+	}
+	newKey := p.takeUpIdentity()
+	if p.file == "" && len(p.cfg.Files()) == 0 {
+		if newKey {
+			return
+		}
+		p.log.Info("SIGHUP: there is nothing to reload; without a file settings are read at the start")
+		return
+	}
+	cfg, warnings, err := p.load()
+	if err == nil {
+		err = trial(cfg)
+	}
+	if err != nil {
+		p.notReloaded(err)
+		return
+	}
+	old := p.cfg
+	for _, f := range fixed {
+		if !reflect.DeepEqual(f.of(old), f.of(cfg)) {
+			p.log.Warn("a setting that has changed takes a restart; its old value stays", "key", f.key)
+		}
+	}
+	next := *old
+	next.Services, next.Token, next.TokenFile = cfg.Services, cfg.Token, cfg.TokenFile
+	next.DrainTimeout, next.LogLevel = cfg.DrainTimeout, cfg.LogLevel
+	p.cfg = &next
+	warn(p.log, warnings)
+	if p.level != nil {
+		_ = p.level.UnmarshalText([]byte(next.LogLevel)) // it is checked
+	}
+	p.device.SetToken(string(next.Token))
+	if next.TokenFile != "" {
+		p.log.Info("token reloaded")
+	}
+	p.change()
+}
+
+// takeUpIdentity makes the run go on with another key, if the state directory has one.
+func (p *process) takeUpIdentity() (changed bool) {
+	changed, err := p.device.TakeUpIdentity()
+	switch {
+	case err != nil:
+		p.log.Error("the key from before is in use", "err", err, hint.Attr(hint.All(err)))
+	case changed:
+		p.log.Info("the relays hear of the new key; no visitor is lost")
+	}
+	return changed || err != nil
+}
+
+// notReloaded says what is wrong with the configuration as it is now.
+func (p *process) notReloaded(err error) {
+	const message = "the configuration is not reloaded; the one from before is in use"
+	var wrong config.Errors
+	if !errors.As(err, &wrong) {
+		p.log.Error(message, "err", err, hint.Attr(hint.All(err)))
+		return
+	}
+	for _, e := range wrong {
+		where := *e
+		where.Hints = nil
+		p.log.Error(message, "err", where.Error(), "key", e.Key, hint.Attr(e.Hints))
+	}
+}
+
+// change makes the names that are served those of the configuration. The caller has
+// locked p.
+func (p *process) change() {
+	said := make(map[name]config.Service)
+	for _, s := range p.cfg.Services {
+		for _, n := range namesOf(s) {
+			said[n] = s
+		}
+	}
+	var gone, changed, added []string
+	for n, pub := range p.names {
+		s, ok := said[n]
+		switch {
+		case !ok:
+			gone = append(gone, pub.ln.Domain())
+			p.end(pub)
+		case !pub.canTake(s):
+			changed = append(changed, pub.ln.Domain())
+			p.end(pub)
+			if err := p.beginOne(n, s); err != nil {
+				p.log.Error("a name is not served; the others go on", "name", pub.ln.Domain(), "err", err, hint.Attr(hint.All(err)))
+			}
 		default:
-			log.Info("the certificate's files have not changed")
+			if !reflect.DeepEqual(pub.service, s) {
+				changed = append(changed, pub.ln.Domain())
+			}
+			p.takeUp(pub, s)
 		}
 	}
-	if cfg.TokenFile != "" {
-		token, err := cfg.ReadToken()
-		if err != nil {
-			log.Error("the token is not reloaded; the one from before is in use", "err", err, hint.Attr(hint.All(err)))
-		} else {
-			ln.SetToken(string(token))
-			log.Info("token reloaded")
+	for n, s := range said {
+		if p.names[n] != nil {
+			continue
+		}
+		if err := p.beginOne(n, s); err != nil {
+			err = listenError(p.cfg, err)
+			p.log.Error("a name is not served; the others go on", "name", n.shown(), "err", err, hint.Attr(hint.All(err)))
+			continue
+		}
+		added = append(added, p.names[n].ln.Domain())
+	}
+	if p.file == "" && len(gone)+len(changed)+len(added) == 0 {
+		return // of files alone, each of which has said so
+	}
+	p.log.Info("configuration reloaded", "added", list(added), "changed", list(changed), "gone", list(gone))
+}
+
+func list(names []string) string {
+	if len(names) == 0 {
+		return "nothing"
+	}
+	slices.Sort(names)
+	return strings.Join(names, " ")
+}
+
+// beginOne serves a name more. The caller has locked p.
+func (p *process) beginOne(n name, s config.Service) error {
+	files, err := certFiles(p.cfg, s, p.log)
+	if err != nil {
+		return err
+	}
+	return p.begin([]wanted{{n, s, files}})
+}
+
+// takeUp puts a service in the place of the one of a name, and reads its files again.
+// The caller has locked p.
+func (p *process) takeUp(pub *published, s config.Service) {
+	f, err := p.maker.front(s, pub.ln.Domain())
+	if err != nil { // it has been tried
+		p.log.Error("a service is not changed", "name", pub.ln.Domain(), "err", err, hint.Attr(hint.All(err)))
+		return
+	}
+	if pub.files != nil {
+		reloadFiles(pub.files, p.log)
+	}
+	pub.take(s, f)
+}
+
+// end takes a name off, whose visitors may finish. The caller has locked p.
+func (p *process) end(pub *published) {
+	delete(p.names, pub.name)
+	limit := p.cfg.DrainTimeout
+	pub.closing.Store(true)
+	p.work.Go(func() {
+		end, cancel := context.WithTimeout(p.cut, limit)
+		defer cancel()
+		if err := pub.finish(end, pub.ln.Shutdown); err != nil {
+			p.log.Warn("visitors were cut off", "name", pub.ln.Domain(), "err", err)
+		}
+	})
+}
+
+// watchInterval is how often it is looked whether the files of the configuration have
+// changed. A change is taken once they have stayed the same for as long, so that no half
+// of a file is. Looking finds what an editor renames into place, what a link is turned
+// to, as in Kubernetes, and what changes on a file system that tells of nothing.
+const watchInterval = 2 * time.Second
+
+// watch reloads when the configuration's file changes, or one that it names, until ctx
+// ends.
+func (p *process) watch(ctx context.Context) {
+	tick := time.NewTicker(watchInterval)
+	defer tick.Stop()
+	taken := p.look()
+	last := taken
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-tick.C:
+		}
+		is := p.look()
+		if !same(is, taken) && same(is, last) {
+			p.log.Info("files of the configuration have changed", "files", strings.Join(differ(is, taken), " "))
+			p.reload()
+			is = p.look()
+			taken = is
+		}
+		last = is
+	}
+}
+
+// look returns how the files of the configuration are now; nil stands for one that
+// cannot be found.
+func (p *process) look() map[string]os.FileInfo {
+	p.mu.Lock()
+	files := p.cfg.Files()
+	p.mu.Unlock()
+	if p.file != "" {
+		files = append(files, p.file)
+	}
+	seen := make(map[string]os.FileInfo)
+	for _, name := range files {
+		seen[name], _ = os.Stat(name)
+	}
+	return seen
+}
+
+// same reports whether two looks have found the same.
+func same(a, b map[string]os.FileInfo) bool { return len(differ(a, b)) == 0 }
+
+// differ returns the files that two looks have found different.
+func differ(a, b map[string]os.FileInfo) (names []string) {
+	for name, x := range a {
+		y := b[name]
+		if (x == nil) != (y == nil) || x != nil && !(os.SameFile(x, y) && x.ModTime().Equal(y.ModTime()) && x.Size() == y.Size()) {
+			names = append(names, name)
 		}
 	}
-	if files == nil && cfg.TokenFile == "" {
-		log.Info("SIGHUP: there is nothing to reload; settings are read at the start")
-	}
+	slices.Sort(names)
+	return names
 }

@@ -5,233 +5,333 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"net/http"
-	"net/url"
+	"maps"
 	"os"
+	"slices"
+	"strings"
 	"sync"
 	"time"
 
 	"keystay/acme"
 	"keystay/config"
-	"keystay/framing"
 	"keystay/internal/budget"
 	"keystay/internal/cli"
 	"keystay/internal/hint"
-	"keystay/internal/httpdrain"
 	"keystay/remote"
-	"keystay/remote/publish"
 )
 
-func run(ctx context.Context, cfg *config.Remote, warnings []config.Warning) error {
-	if err := built(cfg); err != nil {
-		return cli.Usage(err)
-	}
+// A process is one run of the remote.
+type process struct {
+	load func() (*config.Remote, []config.Warning, error)
+	file string         // of the configuration, or ""
+	cfg  *config.Remote // in effect
+
+	out        *os.File // for what is published
+	log        *slog.Logger
+	level      *slog.LevelVar // of log; nil where there are sentences
+	maker      *maker
+	device     *remote.Device
+	ended      chan *published
+	drain, cut context.Context
+	endDrain   context.CancelFunc
+
+	mu    sync.Mutex // of all below, and of changes of the configuration
+	names map[name]*published
+	work  sync.WaitGroup // of names that are waited for, or end
+	over  bool           // no name is begun any more
+
+	shown    []start // of names that answer, until the start screen is complete
+	complete bool
+}
+
+func run(ctx context.Context, p *process, warnings []config.Warning) error {
 	hangups, stopHangups := cli.Hangups()
 	var reloads sync.WaitGroup
 	defer func() {
 		stopHangups()
 		reloads.Wait()
 	}()
-	log, files, rc, err := prepare(cfg, warnings)
-	if err != nil {
+	if err := p.prepare(warnings); err != nil {
 		return cli.Usage(err)
 	}
 	drain, cut, stop := cli.Signals(ctx)
 	defer stop()
-	ln, err := remote.Listen(rc)
-	if err != nil {
-		return listenError(cfg, err)
+	p.cut = cut
+	p.drain, p.endDrain = context.WithCancel(drain)
+	defer p.endDrain()
+	if err := p.open(); err != nil {
+		return listenError(p.cfg, err)
 	}
-	if p, ok := log.Handler().(*people); ok {
-		p.begin(cfg, ln.Domain())
-	}
-	target := target(cfg, log)
 	reloads.Go(func() {
 		for range hangups {
-			reload(cfg, files, ln, log)
+			p.reload()
 		}
 	})
-	look, endLook := context.WithCancel(drain)
-	var watch sync.WaitGroup
-	watch.Go(func() { target.Watch(look, ln.Domain()) })
-	defer watch.Wait()
-	defer endLook()
-	srv := httpdrain.New(target.Server(ln.Domain()))
-	served := make(chan error, 1)
-	go func() { served <- srv.Serve(publish.Visitors(ln)) }()
-
-	err = announce(drain, cfg, ln, target)
-	if err == nil {
-		select {
-		case err = <-served:
-		case <-drain.Done():
-		}
-	}
-	end, cancel := context.WithTimeout(cut, cfg.DrainTimeout)
-	defer cancel()
-	defer cli.TellDrain(log, cfg.DrainTimeout, ln.Visitors)()
-	ends := served
-	if err != nil {
-		cancel() // nothing is served any more
-		ends = nil
-	}
-	if cutOff := finish(end, ln, srv, ends); cutOff != nil && err == nil {
-		log.Warn("visitors were cut off", "err", cli.CutReason(cutOff, cfg.DrainTimeout))
-	}
-	return finalError(err, cfg.Token != "")
+	reloads.Go(func() { p.watch(p.drain) })
+	err := p.serve()
+	p.finish(err)
+	return err
 }
 
-// built refuses what is not built yet.
-func built(cfg *config.Remote) error {
-	s := cfg.Services[0]
-	if len(s.Domains) > 0 {
-		cfg.Domain = s.Domains[0]
+// prepare makes what the configuration says, before anything is dialled or written. An
+// error is a mistake in it.
+func (p *process) prepare(warnings []config.Warning) error {
+	if err := p.openLog(); err != nil {
+		return err
 	}
-	if len(cfg.Services) > 1 || len(s.Domains)+len(s.Words) > 1 || s.Raw != nil || len(s.Routes) > 1 || s.Routes[0].Local.Kind != config.LocalHTTP ||
-		len(s.Words) > 0 && s.Words[0] != "" || len(s.ALPN)+len(s.Gates) > 0 || len(s.Relays) > 0 {
-		return errors.New("only one name and one HTTP service are supported yet")
+	warn(p.log, warnings)
+	budget.LimitRuntime()
+	useDNS(p.cfg.DNS)
+	return trial(p.cfg)
+}
+
+// openLog makes the log on stderr: sentences where a person at a terminal has not
+// asked for a log, the log elsewhere.
+func (p *process) openLog() error {
+	if !p.cfg.LogAsked && isTerminal(os.Stderr) && isTerminal(p.out) {
+		p.log = slog.New(newPeople(os.Stderr, func() int { return cli.Width(os.Stderr) }))
+		return nil
+	}
+	p.level = new(slog.LevelVar)
+	if err := p.level.UnmarshalText([]byte(p.cfg.LogLevel)); err != nil {
+		return err
+	}
+	p.log = cli.LoggerAt(os.Stderr, p.level, p.cfg.LogFormat)
+	return nil
+}
+
+// warn logs what whoever runs the remote should know of the configuration.
+func warn(log *slog.Logger, warnings []config.Warning) {
+	for _, w := range warnings {
+		log.Warn(w.Message, "key", w.Key, hint.Attr(w.Hints))
+	}
+}
+
+// A wanted is a name that is to be served, and what is ready for it.
+type wanted struct {
+	name    name
+	service config.Service
+	files   *acme.Files
+}
+
+// want returns the names of some services, with their certificates.
+func (p *process) want(cfg *config.Remote) (all []wanted, err error) {
+	for _, s := range cfg.Services {
+		files, err := certFiles(cfg, s, p.log)
+		if err != nil {
+			return nil, err
+		}
+		for _, n := range namesOf(s) {
+			all = append(all, wanted{n, s, files})
+		}
+	}
+	return all, nil
+}
+
+// open begins to serve all names.
+func (p *process) open() error {
+	dc, err := deviceConfig(p.cfg, p.log)
+	if err != nil {
+		return err
+	}
+	p.maker = newMaker(p.cfg, p.log)
+	p.maker.stateDir = p.cfg.StateDir
+	all, err := p.want(p.cfg)
+	if err != nil {
+		return err
+	}
+	if p.device, err = remote.Open(dc); err != nil {
+		return err
+	}
+	p.ended = make(chan *published)
+	p.names = make(map[name]*published)
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if err := p.begin(all); err != nil {
+		_ = p.device.Close()
+		return err
+	}
+	if h, ok := p.log.Handler().(*people); ok {
+		var domains []string
+		for _, w := range all {
+			domains = append(domains, p.names[w.name].ln.Domain())
+		}
+		h.begin(p.cfg, strings.Join(domains, ", "))
 	}
 	return nil
 }
 
-// prepare makes what a configuration says, before anything is dialled. An error is a
-// mistake in the configuration.
-func prepare(cfg *config.Remote, warnings []config.Warning) (log *slog.Logger, files *acme.Files, rc remote.Config, err error) {
-	if log, err = logger(cfg); err != nil {
-		return nil, nil, rc, err
-	}
-	for _, w := range warnings {
-		log.Warn(w.Message, "key", w.Key, hint.Attr(w.Hints))
-	}
-	budget.LimitRuntime()
-	useDNS(cfg.DNS)
-	if files, err = certFiles(cfg, log); err != nil {
-		return nil, nil, rc, err
-	}
-	rc, err = listenConfig(cfg, files, log)
-	return log, files, rc, err
-}
-
-// target is the local service of a configuration.
-func target(cfg *config.Remote, log *slog.Logger) *publish.Target {
-	r := cfg.Services[0].Routes[0]
-	return &publish.Target{
-		URL: r.Local.URL, Network: r.Local.Network, Addresses: r.Local.Addresses(), Insecure: r.Local.Insecure, H2C: r.Local.H2C,
-		HostHeader: r.HostHeader, TrustPrivateAddresses: cfg.TrustPrivateAddresses,
-		Logger: log,
-	}
-}
-
-// finish ends what is served in good order, until ctx ends, and returns why visitors
-// were cut, if they were. Served gets what Serve of srv returns; with nil that is not
-// waited for.
-//
-// The listener cuts, and not the server, whose Close would end the answers that are
-// under way as if they were whole.
-func finish(ctx context.Context, ln *remote.Listener, srv *httpdrain.Server, served <-chan error) error {
-	defer srv.Close()
-	gone := make(chan error, 1)
-	go func() { gone <- ln.Shutdown(ctx) }()
-	if served != nil {
-		<-served // by now it has taken the visitors that were on their way
-	}
-	srv.Shutdown(ctx)
-	return <-gone
-}
-
-// logger returns the log on stderr: sentences where a person at a terminal has
-// not asked for a log, the log elsewhere.
-func logger(cfg *config.Remote) (*slog.Logger, error) {
-	if !cfg.LogAsked && isTerminal(os.Stderr) && isTerminal(os.Stdout) {
-		return slog.New(newPeople(os.Stderr, func() int { return cli.Width(os.Stderr) })), nil
-	}
-	return cli.Logger(os.Stderr, cfg.LogLevel, cfg.LogFormat)
-}
-
-// checkTimeout is how long the start screen waits for the local service.
-const checkTimeout = 2 * time.Second
-
-// announce waits until the name answers and says so on stdout.
-func announce(ctx context.Context, cfg *config.Remote, ln *remote.Listener, target *publish.Target) error {
-	wait := ctx
-	if cfg.Wait > 0 {
-		var cancel context.CancelFunc
-		wait, cancel = context.WithTimeout(ctx, cfg.Wait)
-		defer cancel()
-	}
-	err := ln.Wait(wait)
-	switch {
-	case err == nil:
-		s := start{url: ln.URL(), local: cfg.Services[0].Routes[0].Local.String(), cert: ln.Certificate(), brought: cfg.Services[0].Cert != "", stateDir: cfg.StateDir}
-		if isTerminal(os.Stdout) {
-			check, cancel := context.WithTimeout(ctx, checkTimeout)
-			defer cancel()
-			s.service = target.Check(check, ln.Domain())
+// begin serves some names more. The caller has locked p.
+func (p *process) begin(all []wanted) error {
+	var names []remote.Name
+	for _, w := range all {
+		f, err := p.maker.front(w.service, cmpDomain(w.name))
+		if err != nil {
+			return err
 		}
-		s.show(os.Stdout)
-		return nil
-	case ctx.Err() != nil: // a signal
-		return nil
-	case errors.Is(err, context.DeadlineExceeded):
-		return fmt.Errorf("%s does not answer after %v: %w", ln.Domain(), cfg.Wait, err)
+		names = append(names, remoteName(w.name, w.service, f, w.files))
 	}
-	return err
-}
-
-func listenConfig(cfg *config.Remote, files *acme.Files, log *slog.Logger) (remote.Config, error) {
-	rc := remote.Config{
-		Domain:         cfg.Domain,
-		Service:        cfg.Services[0].Routes[0].Local.String(),
-		Relays:         cfg.Relays,
-		RelayAddresses: cfg.RelayAddresses,
-		Replica:        cfg.Replica,
-		Token:          string(cfg.Token),
-		Transport:      remote.Transport(cfg.Transport),
-		NoLanes:        cfg.Lanes == "off",
-		Rules:          framing.Rules{Allow: cfg.Services[0].Allow, Deny: cfg.Services[0].Deny},
-		StateDir:       cfg.StateDir,
-		Version:        cli.Version(),
-		Logger:         log,
-		ACME: acme.Config{
-			RSA:       cfg.KeyType == "rsa",
-			Email:     cfg.ACMEEmail,
-			EABKeyID:  cfg.ACMEEABKID,
-			EABMACKey: string(cfg.ACMEEABHMAC),
-		},
-	}
-	if cas := cfg.ACMECAs; len(cas) > 0 {
-		rc.ACME.CA, rc.ACME.OtherCAs = cas[0], cas[1:]
-	}
-	if err := rc.Rules.Check(); err != nil {
-		return rc, fmt.Errorf("--allow and --deny: %w", err)
-	}
-	var err error
-	if rc.Proxy, err = proxy(string(cfg.Proxy)); err != nil {
-		return rc, err
-	}
-	if rc.RelayRoots, err = cli.Roots("--relay-root", cfg.RelayRoot); err != nil {
-		return rc, err
-	}
-	if rc.ACME.Roots, err = cli.Roots("--acme-root", cfg.ACMERoot); err != nil {
-		return rc, err
-	}
-	if files != nil {
-		rc.TLS = files.TLSConfig()
-	}
-	return rc, nil
-}
-
-// proxy returns what chooses the proxy for each URL; nil is the environment.
-func proxy(s string) (func(*http.Request) (*url.URL, error), error) {
-	switch s {
-	case "":
-		return nil, nil
-	case config.NoProxy:
-		return func(*http.Request) (*url.URL, error) { return nil, nil }, nil
-	}
-	u, err := url.Parse(s)
+	listeners, err := p.device.Listen(names...)
 	if err != nil {
-		return nil, errors.New("--proxy: this is no URL") // the text of err repeats it
+		return err
 	}
-	return http.ProxyURL(u), nil
+	for i, w := range all {
+		f, err := p.maker.front(w.service, listeners[i].Domain())
+		if err != nil {
+			return err
+		}
+		pub := publishName(w.name, w.service, f, w.files, listeners[i])
+		p.names[w.name] = pub
+		p.work.Go(func() { p.waitFor(pub) })
+		p.work.Go(func() { p.tellEnd(pub) })
+	}
+	return nil
+}
+
+// cmpDomain is a name to check a gate with, before the one made from the key is known.
+func cmpDomain(n name) string {
+	if n.domain != "" {
+		return n.domain
+	}
+	return "name.invalid"
+}
+
+// tellEnd tells serve of a name's end, unless it was asked for.
+func (p *process) tellEnd(pub *published) {
+	<-pub.served
+	if pub.closing.Load() {
+		return
+	}
+	select {
+	case p.ended <- pub:
+	case <-p.drain.Done():
+	}
+}
+
+// serve goes on until a signal comes or no name is left, and returns why, with its exit
+// code.
+func (p *process) serve() error {
+	wait := p.now().Wait
+	var late <-chan time.Time
+	if wait > 0 {
+		timer := time.NewTimer(wait)
+		defer timer.Stop()
+		late = timer.C
+	}
+	codes := make(map[int]bool) // of the names that have ended
+	for {
+		select {
+		case <-p.drain.Done():
+			return nil
+		case <-late:
+			if err := p.tooLate(wait); err != nil {
+				return err
+			}
+		case pub := <-p.ended:
+			err := finalError(pub.err, p.now().Token != "")
+			codes[exitCode(err)] = true
+			switch left := p.remove(pub); {
+			case left > 0:
+				p.log.Error("a name is not served; the others go on", "name", pub.ln.Domain(), "err", err, hint.Attr(hint.All(err)))
+			case len(codes) == 1:
+				return err
+			case codes[cli.ExitReplaced]:
+				return &cli.Error{Code: cli.ExitReplaced, Err: err}
+			default:
+				return &cli.Error{Code: cli.ExitFailed, Err: err}
+			}
+		}
+	}
+}
+
+// exitCode is the program's where it ends with err.
+func exitCode(err error) int {
+	if e, ok := errors.AsType[*cli.Error](err); ok {
+		return e.Code
+	}
+	return cli.ExitFailed
+}
+
+// remove forgets a name that has ended, and returns how many are left.
+func (p *process) remove(pub *published) int {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.names[pub.name] == pub {
+		delete(p.names, pub.name)
+	}
+	p.showAll()
+	p.work.Go(func() {
+		_ = pub.finish(p.cut, func(context.Context) error { return pub.ln.Close() })
+	})
+	return len(p.names)
+}
+
+// missing returns the names that do not answer yet, in order. The caller has locked p.
+func (p *process) missing() (all []*published) {
+	for _, pub := range p.names {
+		if !pub.up.Load() {
+			all = append(all, pub)
+		}
+	}
+	slices.SortFunc(all, func(a, b *published) int { return strings.Compare(a.ln.Domain(), b.ln.Domain()) })
+	return all
+}
+
+// tooLate says which names do not answer after that time, and why.
+func (p *process) tooLate(wait time.Duration) error {
+	p.mu.Lock()
+	missing := p.missing()
+	p.mu.Unlock()
+	over, cancel := context.WithTimeout(context.Background(), 0)
+	defer cancel()
+	var errs []error
+	for _, pub := range missing {
+		if err := pub.ln.Wait(over); err != nil {
+			errs = append(errs, fmt.Errorf("%s does not answer after %v: %w", pub.ln.Domain(), wait, err))
+		}
+	}
+	if len(errs) == 1 {
+		return finalError(errs[0], p.now().Token != "")
+	}
+	return errors.Join(errs...)
+}
+
+// now returns the configuration in effect.
+func (p *process) now() *config.Remote {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.cfg
+}
+
+// finish ends all names in good order. Err says why, where it was no signal; then
+// visitors are cut at once, unless it is that a relay gives the names to nobody or to
+// another run.
+func (p *process) finish(err error) {
+	p.mu.Lock()
+	p.over = true
+	names := slices.Collect(maps.Values(p.names))
+	limit := p.cfg.DrainTimeout
+	p.mu.Unlock()
+	p.endDrain()
+	end, cancel := context.WithTimeout(p.cut, limit)
+	defer cancel()
+	defer cli.TellDrain(p.log, limit, p.device.Visitors)()
+	if code := exitCode(err); err != nil && code != cli.ExitReplaced && code != cli.ExitRefused {
+		cancel() // nothing is served any more
+	} // else the relay leads visitors elsewhere, and those that are here are served to their end
+	gone := make(chan struct{})
+	var cutOff error
+	p.work.Go(func() {
+		defer close(gone)
+		cutOff = p.device.Shutdown(end)
+	})
+	for _, pub := range names {
+		p.work.Go(func() {
+			_ = pub.finish(end, func(context.Context) error { <-gone; return nil })
+		})
+	}
+	p.work.Wait()
+	if cutOff != nil && err == nil {
+		p.log.Warn("visitors were cut off", "err", cli.CutReason(cutOff, limit))
+	}
 }

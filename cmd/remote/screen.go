@@ -27,27 +27,41 @@ type start struct {
 // isTerminal reports whether a person is likely to read this.
 func isTerminal(f *os.File) bool { return term.IsTerminal(int(f.Fd())) }
 
-// show says that the name answers: on a terminal a screen for a person,
-// elsewhere exactly one line for a program.
-func (s start) show(out *os.File) {
-	if isTerminal(out) {
-		s.screen(out, cli.Width(out))
+// show says that a name answers: on a terminal a screen for a person, once all do that
+// are waited for, elsewhere exactly one line for a program. The caller has locked p.
+func (p *process) show(s start) {
+	if !isTerminal(p.out) {
+		fmt.Fprintln(p.out, plain.Text(s.url+" -> "+s.local))
 		return
 	}
-	fmt.Fprintln(out, plain.Text(s.url+" -> "+s.local))
+	if p.complete {
+		fmt.Fprintln(p.out, plain.Text("  "+s.url+" -> "+s.local))
+		return
+	}
+	p.shown = append(p.shown, s)
+	p.showAll()
+}
+
+// showAll shows the screen where no name is missing any more that is waited for. The
+// caller has locked p.
+func (p *process) showAll() {
+	if len(p.shown) > 0 && len(p.missing()) == 0 {
+		screen(p.out, cli.Width(p.out), p.shown)
+		p.shown, p.complete = nil, true
+	}
 }
 
 // narrow is the width, in columns, below which names stand above what is said.
 const narrow = 60
 
-// screen writes the screen for a terminal of that width.
-func (s start) screen(w io.Writer, width int) {
+// screen writes the screen of all names that answer for a terminal of that width.
+func screen(w io.Writer, width int, all []start) {
 	rows := [][2]string{
 		{"Key", "on this device only; the relay passes encrypted bytes on"},
-		{"Certificate", s.certificate()},
-		{"Service", s.reached()},
+		{"Certificate", certificates(all)},
+		{"Service", reached(all)},
 		{"From outside", "open the address to see it: this program does not look from there yet"},
-		{"The name", s.name()},
+		{"The name", all[0].name()},
 		{"To stop", "Ctrl-C"},
 	}
 	const margin, gap = "  ", "  "
@@ -57,7 +71,9 @@ func (s start) screen(w io.Writer, width int) {
 	}
 	var b strings.Builder
 	b.WriteByte('\n')
-	cli.Wrap(&b, width, "", margin, s.url+" -> "+s.local)
+	for _, s := range all {
+		cli.Wrap(&b, width, "", margin, s.url+" -> "+s.local)
+	}
 	b.WriteByte('\n')
 	for _, r := range rows {
 		switch {
@@ -74,6 +90,36 @@ func (s start) screen(w io.Writer, width int) {
 	_, _ = io.WriteString(w, b.String())
 }
 
+// certificates says until when the certificate is valid that ends first.
+func certificates(all []start) string {
+	first := all[0]
+	for _, s := range all {
+		if first.cert == nil || s.cert != nil && s.cert.NotAfter.Before(first.cert.NotAfter) {
+			first = s
+		}
+	}
+	if len(all) == 1 || first.cert == nil {
+		return first.certificate()
+	}
+	return fmt.Sprintf("%d of them; the first is %s", len(all), first.certificate())
+}
+
+// reached says which services cannot be reached.
+func reached(all []start) string {
+	var away []string
+	for _, s := range all {
+		if s.service != nil && len(all) > 1 {
+			away = append(away, s.local+": "+s.service.Error())
+		} else if s.service != nil {
+			away = append(away, s.service.Error())
+		}
+	}
+	if len(away) == 0 {
+		return "can be reached"
+	}
+	return "cannot be reached yet: " + strings.Join(away, "; ")
+}
+
 // certificate says until when it is valid and who has issued it.
 func (s start) certificate() string {
 	if s.cert == nil {
@@ -88,14 +134,6 @@ func (s start) certificate() string {
 		return text + "; its files are read again when they change"
 	}
 	return text + "; renewed by itself"
-}
-
-// reached says whether the local service can be reached.
-func (s start) reached() string {
-	if s.service == nil {
-		return "can be reached"
-	}
-	return "cannot be reached yet: " + s.service.Error()
 }
 
 // name says whose it is, and who knows it.

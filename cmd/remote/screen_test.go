@@ -26,7 +26,7 @@ func aStart(brought bool) start {
 
 func TestScreenSaysWhatMatters(t *testing.T) {
 	var b bytes.Buffer
-	aStart(false).screen(&b, 1000)
+	screen(&b, 1000, []start{aStart(false)})
 	text := b.String()
 	if !strings.HasPrefix(strings.TrimSpace(text), "https://xyz.relay.net -> http://127.0.0.1:3000\n") {
 		t.Errorf("the address is not first:\n%s", text)
@@ -51,7 +51,7 @@ func TestScreenShowsNothingThatDoesNotPrint(t *testing.T) {
 		}
 		for _, width := range []int{40, 1000} {
 			var b bytes.Buffer
-			s.screen(&b, width)
+			screen(&b, width, []start{s})
 			if n := strings.Count(b.String(), "]0;owned"); n != 5 {
 				t.Errorf("width %d: %d of 5 texts are shown:\n%q", width, n, b.String())
 			}
@@ -68,7 +68,7 @@ func TestScreenShowsNothingThatDoesNotPrint(t *testing.T) {
 func TestScreenOfBroughtCertificate(t *testing.T) {
 	for _, brought := range []bool{false, true} {
 		var b bytes.Buffer
-		aStart(brought).screen(&b, 1000)
+		screen(&b, 1000, []start{aStart(brought)})
 		if got := strings.Contains(b.String(), "public from now on") || strings.Contains(b.String(), "renewed by itself"); got == brought {
 			t.Errorf("brought %v:\n%s", brought, b.String())
 		}
@@ -76,7 +76,7 @@ func TestScreenOfBroughtCertificate(t *testing.T) {
 	var b bytes.Buffer
 	s := aStart(true)
 	s.cert = nil
-	s.screen(&b, 80)
+	screen(&b, 80, []start{s})
 	if strings.Contains(b.String(), "Certificate") {
 		t.Errorf("an unknown certificate is spoken of:\n%s", b.String())
 	}
@@ -91,7 +91,7 @@ func TestScreenSaysWhetherTheServiceIsThere(t *testing.T) {
 		s := aStart(false)
 		s.service = c.err
 		var b bytes.Buffer
-		s.screen(&b, 1000)
+		screen(&b, 1000, []start{s})
 		if !strings.Contains(b.String(), "Service       "+c.want+"\n") {
 			t.Errorf("%v:\n%s", c.err, b.String())
 		}
@@ -101,7 +101,7 @@ func TestScreenSaysWhetherTheServiceIsThere(t *testing.T) {
 func TestScreenFitsTheTerminal(t *testing.T) {
 	for _, width := range []int{40, 59, 60, 80, 120} {
 		var b bytes.Buffer
-		aStart(false).screen(&b, width)
+		screen(&b, width, []start{aStart(false)})
 		for line := range strings.Lines(b.String()) {
 			if n := utf8.RuneCountInString(strings.TrimSuffix(line, "\n")); n > width {
 				t.Errorf("%d columns of %d: %q", n, width, line)
@@ -120,8 +120,26 @@ func TestOneLineForPrograms(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer file.Close()
-	aStart(false).show(file)
+	(&process{out: file}).show(aStart(false))
 	if b, err := os.ReadFile(file.Name()); string(b) != "https://xyz.relay.net -> http://127.0.0.1:3000\n" {
 		t.Errorf("%q, %v", b, err)
+	}
+}
+
+// The screen of several names has each with its target, the certificate that ends first,
+// and which services cannot be reached.
+func TestScreenOfSeveralNames(t *testing.T) {
+	first, second := aStart(false), aStart(false)
+	second.url, second.local, second.service = "https://abc.relay.net", "http://127.0.0.1:4000", errors.New("connection refused")
+	second.cert = &x509.Certificate{Issuer: second.cert.Issuer, NotAfter: time.Date(2027, 1, 3, 12, 0, 0, 0, time.UTC)}
+	var b bytes.Buffer
+	screen(&b, 1000, []start{first, second})
+	for _, want := range []string{
+		"https://xyz.relay.net -> http://127.0.0.1:3000\n", "https://abc.relay.net -> http://127.0.0.1:4000\n",
+		"2 of them; the first is valid until 3 January 2027", "cannot be reached yet: http://127.0.0.1:4000: connection refused",
+	} {
+		if strings.Count(b.String(), want) != 1 {
+			t.Errorf("it does not say %q:\n%s", want, b.String())
+		}
 	}
 }

@@ -65,6 +65,11 @@ var (
 		Means: "the rest names the rule of HTTP that it breaks",
 		Do:    []string{"look at the service's own log, and ask it without the remote: curl -v"},
 	}
+	ServiceCertificate = &Advice{
+		Shown: "visitors will refuse the local service's certificate",
+		Means: "of a `tls://` service, whose own it is; whether visitors trust its CA is not looked at",
+		Do:    []string{"give the service a certificate for NAME: with tls:// the remote orders none", "or let the remote end TLS, for HTTP: --local https+insecure://HOST"},
+	}
 	FolderMissing = &Advice{
 		Shown: "the folder cannot be read: … no such file or directory",
 		Means: "it is not there, or not any more; it is looked for anew with each request",

@@ -2,7 +2,10 @@ package raw
 
 import (
 	"context"
+	"crypto/sha256"
 	"crypto/tls"
+	"crypto/x509"
+	"encoding/hex"
 	"errors"
 	"fmt"
 	"io"
@@ -13,6 +16,7 @@ import (
 
 	"keystay/internal/duplex"
 	"keystay/internal/hint"
+	"keystay/internal/plain"
 	"keystay/internal/socket"
 )
 
@@ -29,40 +33,69 @@ const (
 // the public name; the certificate is left for visitors to look at. The error says
 // why not, in words for people, and has hints.
 func (t *Target) Check(ctx context.Context) error {
+	_, err := t.look(ctx)
+	return err
+}
+
+// look is Check, and returns the service's own certificate as far as it is known.
+func (t *Target) look(ctx context.Context) (*x509.Certificate, error) {
 	header, err := t.ownHeader()
 	if err != nil {
-		return err
+		return nil, err
 	}
 	c, err := t.dial(ctx, header)
 	if err != nil {
-		return t.fault(err)
+		return nil, t.fault(err)
 	}
 	defer c.Close()
 	if t.TLS {
 		return t.greet(ctx, c)
 	}
-	return nil
+	return nil, nil
 }
 
 // greet says hello to a service in TLS, and looks whether that is what it speaks. One
 // that refuses the handshake with an alert speaks it: it may want a certificate of its
 // visitors, or another protocol.
-func (t *Target) greet(ctx context.Context, c net.Conn) error {
+func (t *Target) greet(ctx context.Context, c net.Conn) (*x509.Certificate, error) {
 	ctx, cancel := context.WithTimeout(ctx, DialTimeout)
 	defer cancel()
 	config := &tls.Config{ServerName: t.Name, InsecureSkipVerify: true} // nothing is sent over it
-	err := tls.Client(c, config).HandshakeContext(ctx)
+	tc := tls.Client(c, config)
+	err := tc.HandshakeContext(ctx)
 	var alert *net.OpError
 	var record tls.RecordHeaderError
 	switch {
 	case err == nil, errors.As(err, &alert) && alert.Op == "remote error":
-		return nil
+		if certs := tc.ConnectionState().PeerCertificates; len(certs) > 0 {
+			return certs[0], nil
+		}
+		return nil, nil
 	case errors.As(err, &record):
-		return hint.ServiceIsPlain.Error(errors.New("it does not speak TLS there"), "HOST", t.host())
+		return nil, hint.ServiceIsPlain.Error(errors.New("it does not speak TLS there"), "HOST", t.host())
 	case errors.Is(err, context.DeadlineExceeded):
-		return hint.ServiceHandshake.Error(fmt.Errorf("TLS handshake: not done after %v", DialTimeout))
+		return nil, hint.ServiceHandshake.Error(fmt.Errorf("TLS handshake: not done after %v", DialTimeout))
 	}
-	return hint.ServiceHandshake.Error(errors.New("TLS handshake: it has ended the connection"))
+	return nil, hint.ServiceHandshake.Error(errors.New("TLS handshake: it has ended the connection"))
+}
+
+// tellKey says whose key visitors of a service see that ends TLS itself, and what of
+// its certificate they will not like. Whether they trust its CA only they know.
+func (t *Target) tellKey(cert *x509.Certificate) {
+	if cert == nil {
+		return
+	}
+	key := sha256.Sum256(cert.RawSubjectPublicKeyInfo)
+	t.log().Info("visitors see the key of the local service, which ends their TLS", "local", t.String(),
+		"key", hex.EncodeToString(key[:]), "not_after", cert.NotAfter.UTC().Format(time.RFC3339))
+	err := cert.VerifyHostname(t.Name)
+	if time.Now().After(cert.NotAfter) {
+		err = errors.New("it has expired")
+	}
+	if err != nil && t.Name != "" {
+		t.log().Warn("visitors will refuse the local service's certificate", "local", t.String(), "err", plain.Text(err.Error()),
+			hint.Attr(hint.ServiceCertificate.With("NAME", t.Name, "HOST", t.host())))
+	}
 }
 
 // host is the service's first address.
@@ -75,17 +108,23 @@ func (t *Target) host() string {
 
 // Watch looks whether the service can be reached, as Check does, and logs when it
 // cannot, and when it can again: at once, and later when visitors have been
-// refused. It returns when ctx ends.
+// refused. Of one that ends TLS itself it also says whose key visitors see. It
+// returns when ctx ends.
 func (t *Target) Watch(ctx context.Context) {
 	begins := t.silence.Begins()
 	wait := watchFirst
+	var told *x509.Certificate
 	for {
-		err := t.Check(ctx)
+		cert, err := t.look(ctx)
 		switch {
 		case ctx.Err() != nil:
 			return
 		case err == nil:
 			t.answers()
+			if !cert.Equal(told) {
+				t.tellKey(cert)
+				told = cert
+			}
 			wait = watchFirst
 			select {
 			case <-begins:

@@ -276,8 +276,8 @@ func (t *Target) cut() int {
 	cut := slices.Collect(maps.Keys(t.visits))
 	t.mu.Unlock()
 	for _, v := range cut {
+		socket.Abort(v.conn) // first: a handshake that is cancelled ends in good order
 		v.cancel()
-		socket.Abort(v.conn)
 	}
 	return len(cut)
 }

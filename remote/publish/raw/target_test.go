@@ -2,7 +2,9 @@ package raw_test
 
 import (
 	"context"
+	"crypto/sha256"
 	"crypto/tls"
+	"encoding/hex"
 	"errors"
 	"io"
 	"net"
@@ -251,6 +253,36 @@ func TestCheckSaysWhatIsWrong(t *testing.T) {
 	}
 	cancel()
 	<-done
+}
+
+// Of a service that ends TLS itself the log says whose key visitors see, and what of
+// its certificate they will not like.
+func TestWatchSaysWhoseKeyVisitorsSee(t *testing.T) {
+	ca := testca.New(t)
+	for want, cert := range map[string]tls.Certificate{
+		"":                     ca.Issue(domain),
+		"valid for other":      ca.Issue("other.relay.test"),
+		"err=\"it has expired": ca.IssueValid(time.Now().Add(-2*time.Hour), time.Now().Add(-time.Hour), domain),
+	} {
+		var log logbook
+		target := tcpTarget(t, func(c *net.TCPConn) {
+			tls.Server(c, &tls.Config{Certificates: []tls.Certificate{cert}}).Handshake()
+		})
+		target.TLS, target.Name, target.Logger = true, domain, log.logger()
+		ctx, cancel := context.WithCancel(t.Context())
+		done := make(chan struct{})
+		go func() { target.Watch(ctx); close(done) }()
+		key := sha256.Sum256(cert.Leaf.RawSubjectPublicKeyInfo)
+		eventually(t, "told", func() bool { return strings.Contains(log.String(), hex.EncodeToString(key[:])) })
+		if want != "" {
+			eventually(t, "warned", func() bool { return strings.Contains(log.String(), want) })
+		}
+		cancel()
+		<-done
+		if warned := strings.Contains(log.String(), "will refuse"); warned != (want != "") {
+			t.Error(log.String())
+		}
+	}
 }
 
 // One visitor too many is reset, and those who are there stay.

@@ -1,0 +1,54 @@
+package main
+
+import (
+	"context"
+	"time"
+
+	"keystay/remote/publish/folder"
+)
+
+// checkTimeout is how long the start screen waits for the local services.
+const checkTimeout = 2 * time.Second
+
+// waitFor waits until a name answers, and says so. Why it will not, tellEnd hears.
+func (p *process) waitFor(pub *published) {
+	if pub.ln.Wait(p.drain) != nil {
+		return
+	}
+	s := start{url: pub.ln.URL(), cert: pub.ln.Certificate(), stateDir: p.cfg.StateDir}
+	p.mu.Lock()
+	s.local, s.brought = shownLocal(pub.service), pub.files != nil
+	p.mu.Unlock()
+	if isTerminal(p.out) {
+		s.service = pub.front.Load().check(p.drain, pub.ln.Domain())
+	}
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	pub.up.Store(true)
+	if p.names[pub.name] == pub {
+		p.show(s)
+	}
+}
+
+// check looks whether the services of a front can be reached.
+func (f *front) check(ctx context.Context, domain string) error {
+	ctx, cancel := context.WithTimeout(ctx, checkTimeout)
+	defer cancel()
+	for _, t := range f.targets() {
+		if err := t.Check(ctx); err != nil {
+			return err
+		}
+	}
+	for _, r := range f.site.Routes {
+		var err error
+		if r.Target != nil {
+			err = r.Target.Check(ctx, domain)
+		} else if dir, ok := r.Handler.(*folder.Folder); ok {
+			err = dir.Check(ctx)
+		}
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}

@@ -1,0 +1,73 @@
+package main
+
+import (
+	"bytes"
+	"fmt"
+	"os"
+
+	"keystay/config"
+	"keystay/remote/publish/gate"
+)
+
+// gate makes the gate in front of name, one of the service's, or returns nil.
+func (m *maker) gate(s config.Service, name string) (*gate.Gate, error) {
+	if len(s.Gates) == 0 {
+		return nil, nil
+	}
+	if m.store == nil {
+		store, err := gate.Open(m.stateDir)
+		if err != nil {
+			return nil, err
+		}
+		m.store = store
+	}
+	c := gate.Config{Name: name, Store: m.store, Logger: m.log}
+	for _, g := range s.Gates {
+		rule, err := gateRule(g)
+		if err != nil {
+			return nil, err
+		}
+		c.Rules = append(c.Rules, rule)
+	}
+	return gate.New(c)
+}
+
+// gateRule reads the files of a gate.
+func gateRule(g config.Gate) (r gate.Rule, err error) {
+	r = gate.Rule{Paths: g.Paths, Links: g.Links, Addresses: g.Addresses, TrustedAddresses: g.TrustedAddresses, Header: g.Header}
+	if len(g.Passwords) > 0 || g.PasswordFile != "" {
+		var text []byte
+		if g.PasswordFile != "" { // first, so that its lines are counted
+			if text, err = os.ReadFile(g.PasswordFile); err != nil {
+				return r, err
+			}
+		}
+		for _, line := range g.Passwords {
+			text = fmt.Appendf(bytes.TrimRight(text, "\n"), "\n%s\n", string(line))
+		}
+		if r.Passwords, err = gate.ParsePasswords(bytes.TrimLeft(text, "\n")); err != nil {
+			return r, within(g.PasswordFile, err)
+		}
+	}
+	if g.ClientCA != "" {
+		text, err := os.ReadFile(g.ClientCA)
+		if err != nil {
+			return r, err
+		}
+		if r.ClientCA, err = gate.ParseCA(text); err != nil {
+			return r, within(g.ClientCA, err)
+		}
+	}
+	if o := g.OIDC; o != nil {
+		r.OIDC = &gate.OIDC{Issuer: o.Issuer, ClientID: o.ClientID, ClientSecret: string(o.ClientSecret), Groups: o.Groups, Emails: o.Emails, Scopes: o.Scopes}
+	}
+	return r, nil
+}
+
+// within says in which file something is wrong, if it is in one.
+func within(file string, err error) error {
+	if file == "" {
+		return err
+	}
+	return fmt.Errorf("%s: %w", file, err)
+}

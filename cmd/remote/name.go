@@ -1,0 +1,249 @@
+package main
+
+import (
+	"cmp"
+	"context"
+	"net"
+	"reflect"
+	"slices"
+	"strings"
+	"sync"
+	"sync/atomic"
+
+	"keystay/acme"
+	"keystay/config"
+	"keystay/framing"
+	"keystay/internal/httpdrain"
+	"keystay/remote"
+	"keystay/remote/publish"
+	"keystay/remote/publish/raw"
+)
+
+// A name is one public name of a service, as the configuration says it.
+type name struct {
+	domain string // or, where it is empty, the name made from the key
+	word   string // and this word
+	relays string // the service's own
+}
+
+// shown is the name for people, before it is known.
+func (n name) shown() string {
+	switch {
+	case n.domain != "":
+		return n.domain
+	case n.word != "":
+		return "the name made from the key and " + n.word
+	}
+	return "the name made from the key"
+}
+
+// namesOf returns the names of a service.
+func namesOf(s config.Service) (names []name) {
+	relays := strings.Join(s.Relays, " ")
+	for _, d := range s.Domains {
+		names = append(names, name{domain: d, relays: relays})
+	}
+	for _, w := range s.Words {
+		names = append(names, name{word: w, relays: relays})
+	}
+	return names
+}
+
+// shownLocal is where the visitors of a service go, for people.
+func shownLocal(s config.Service) string {
+	if s.Raw != nil {
+		return s.Raw.String()
+	}
+	if len(s.Routes) == 1 && s.Routes[0].Path == "/" {
+		return s.Routes[0].Local.String()
+	}
+	var routes []string
+	for _, r := range s.Routes {
+		routes = append(routes, r.Path+" "+r.Local.String())
+	}
+	return strings.Join(routes, ", ")
+}
+
+// A published is a name that is served.
+type published struct {
+	name name
+	ln   *remote.Listener
+	wg   sync.WaitGroup // of visitors of raw services, and of what looks after services
+
+	// These change with the configuration, one change at a time.
+	service config.Service
+	files   *acme.Files // nil where ACME gives the certificate
+
+	front    atomic.Pointer[front]
+	site     *publish.Site     // nil where a raw service takes what has no rule
+	srv      *httpdrain.Server // of site
+	watching context.Context   // of what looks after services
+	unwatch  context.CancelFunc
+	look     context.CancelFunc // ends what looks after the raw ones
+
+	served  chan struct{} // closed when no more visitors are accepted
+	err     error         // why, once served is closed
+	closing atomic.Bool   // it was asked to end
+	up      atomic.Bool   // it has answered
+}
+
+// remoteName is what the device is told of a name.
+func remoteName(n name, s config.Service, f *front, files *acme.Files) remote.Name {
+	rn := remote.Name{
+		Domain: n.domain, Word: n.word,
+		Relays: s.Relays, RelayAddresses: s.RelayAddresses,
+		Service: shownLocal(s),
+		Raw:     s.Raw != nil && s.Raw.Kind == config.LocalTLS,
+		Rules:   rules(s), Handshake: f.handshake(),
+	}
+	if files != nil {
+		rn.TLS = files.TLSConfig()
+	}
+	return rn
+}
+
+func rules(s config.Service) framing.Rules { return framing.Rules{Allow: s.Allow, Deny: s.Deny} }
+
+// handshake is how visitors' TLS is agreed on.
+func (f *front) handshake() remote.Handshake {
+	h := remote.Handshake{ClientCAs: f.clientCAs}
+	if f.raw != nil || len(f.others) > 0 {
+		h.Protocols = f.protocols.Choose
+	}
+	return h
+}
+
+// publishName begins to serve the visitors of a listener.
+func publishName(n name, s config.Service, f *front, files *acme.Files, ln *remote.Listener) *published {
+	p := &published{name: n, ln: ln, service: s, files: files, served: make(chan struct{})}
+	p.front.Store(f)
+	if f.raw == nil {
+		p.site = publish.NewSite(ln.Domain(), f.site)
+		p.srv = httpdrain.New(p.site.Server())
+	}
+	p.watching, p.unwatch = context.WithCancel(context.Background())
+	if p.site != nil {
+		p.wg.Go(func() { p.site.Watch(p.watching) })
+	}
+	p.watchRaw(f)
+	go func() {
+		p.err = p.serve()
+		close(p.served)
+	}()
+	return p
+}
+
+// watchRaw looks after the raw services of a front, and no longer after those of the
+// front before.
+func (p *published) watchRaw(f *front) {
+	if p.look != nil {
+		p.look()
+	}
+	var ctx context.Context
+	ctx, p.look = context.WithCancel(p.watching)
+	for _, t := range f.targets() {
+		p.wg.Go(func() { t.Watch(ctx) })
+	}
+}
+
+// targets are the raw services of a front.
+func (f *front) targets() []*raw.Target {
+	if f.raw == nil {
+		return f.others
+	}
+	return append([]*raw.Target{f.raw}, f.others...)
+}
+
+// serve hands visitors on until there will be no more, and returns why.
+func (p *published) serve() error {
+	f := p.front.Load()
+	listeners := []net.Listener{p.ln}
+	if len(f.others) > 0 {
+		listeners = raw.Split(p.ln, func(protocol string) int { return p.front.Load().protocols.Service(protocol) }, len(f.others)+1)
+	}
+	errs := make(chan error, len(listeners))
+	for i, ln := range listeners {
+		go func() {
+			if i == 0 && p.srv != nil {
+				errs <- p.srv.Serve(publish.Visitors(ln))
+				return
+			}
+			errs <- p.pass(ln, func(f *front) *raw.Target {
+				if i == 0 {
+					return f.raw
+				}
+				return f.others[i-1]
+			})
+		}()
+	}
+	var err error
+	for range listeners {
+		err = cmp.Or(err, <-errs)
+	}
+	return err
+}
+
+// pass hands the connections of a listener on as they are, to what is there at that
+// time.
+func (p *published) pass(ln net.Listener, target func(*front) *raw.Target) error {
+	for {
+		c, err := ln.Accept()
+		if err != nil {
+			return err
+		}
+		p.wg.Go(func() { target(p.front.Load()).ServeConn(c) })
+	}
+}
+
+// canTake reports whether another service can take the place of the one that is served
+// without a new listener.
+func (p *published) canTake(s config.Service) bool {
+	kind := func(l *config.Local) config.LocalKind {
+		if l == nil {
+			return config.LocalHTTP
+		}
+		return l.Kind
+	}
+	named := func(all []config.Protocols) (names [][]string) {
+		for _, a := range all {
+			names = append(names, a.Names)
+		}
+		return names
+	}
+	old := p.service
+	return kind(old.Raw) == kind(s.Raw) && old.Cert == s.Cert && old.Key == s.Key &&
+		slices.Equal(old.Relays, s.Relays) && slices.Equal(old.RelayAddresses, s.RelayAddresses) &&
+		reflect.DeepEqual(named(old.ALPN), named(s.ALPN))
+}
+
+// take puts a service in the place of the one that is served. Nothing is cut.
+func (p *published) take(s config.Service, f *front) {
+	if p.site != nil {
+		p.site.Set(f.site)
+	}
+	p.front.Store(f)
+	p.watchRaw(f)
+	p.ln.SetHandshake(f.handshake())
+	_ = p.ln.SetRules(rules(s)) // they are checked
+	p.service = s
+}
+
+// finish ends what is served in good order, until ctx ends. Meanwhile end ends the
+// listener: it cuts, and not the server, whose Close would end the answers that are
+// under way as if they were whole. Finish returns what end does.
+func (p *published) finish(ctx context.Context, end func(context.Context) error) error {
+	p.closing.Store(true)
+	p.unwatch()
+	gone := make(chan error, 1)
+	go func() { gone <- end(ctx) }()
+	<-p.served // by now it has taken the visitors that were on their way
+	if p.srv != nil {
+		_ = p.srv.Shutdown(ctx) // what is cut, the listener says
+	}
+	err := <-gone
+	if p.srv != nil {
+		_ = p.srv.Close()
+	}
+	p.wg.Wait()
+	return err
+}
