@@ -89,7 +89,8 @@ func (r *serviceReader) route(row, service block) Route {
 		return route
 	}
 	route.Local = l
-	if row.has("strip") && (l.Kind == LocalRedirect || l.Kind == LocalText) {
+	leadsToOne := l.Kind == LocalText || l.Kind == LocalRedirect && l.URL.Path+l.URL.RawQuery+l.URL.Fragment != "" // else it keeps the path
+	if row.has("strip") && leadsToOne {
 		r.errs.add(row.at("strip"), "has no effect on "+l.String(), "take it out")
 	}
 	r.settings(row, service, &route)
