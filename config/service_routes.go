@@ -8,6 +8,7 @@ import (
 	"strings"
 	"time"
 
+	"keystay/internal/fields"
 	"keystay/internal/urlpath"
 )
 
@@ -144,10 +145,10 @@ func (r *serviceReader) settings(row, service block, route *Route) {
 		route.AnswerTimeout = r.span(timeouts, "answer", 0, 24*time.Hour, 0)
 		r.health(row.group("health"), route)
 	}
-	route.Request, route.Response = r.headers(row.group("headers").group("request")), r.headers(row.group("headers").group("response"))
+	route.Request, route.Response = r.headers(row.group("headers").group("request"), fields.OfRequest), r.headers(row.group("headers").group("response"), fields.OfMessage)
 	if row.path != service.path {
-		route.Request.below(r.headers(service.group("headers").group("request")))
-		route.Response.below(r.headers(service.group("headers").group("response")))
+		route.Request.below(r.headers(service.group("headers").group("request"), fields.OfRequest))
+		route.Response.below(r.headers(service.group("headers").group("response"), fields.OfMessage))
 	}
 }
 
