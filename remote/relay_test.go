@@ -42,6 +42,8 @@ type fakeRelay struct {
 	hellos    []hello
 	claims    []claim
 	rules     framing.Rules                            // of the last claim
+	unclaimed []string                                 // names that were taken off a link
+	words     []string                                 // of the claims
 	release   error                                    // what releases are answered with
 	released  []string                                 // what was to be given back
 	orderIn   time.Duration                            // said with each name
@@ -239,6 +241,7 @@ func (r *fakeRelay) link(below, conn net.Conn, cs *tls.ConnectionState) {
 			r.mu.Lock()
 			r.claims = append(r.claims, claim{cs.ServerName, c.Name, c.Token})
 			r.rules, r.certified = c.Rules, c.Certified
+			r.words = append(r.words, c.Word)
 			decide, also := r.claim, r.decide
 			r.mu.Unlock()
 			if also != nil {
@@ -261,6 +264,11 @@ func (r *fakeRelay) link(below, conn net.Conn, cs *tls.ConnectionState) {
 			defer r.mu.Unlock()
 			r.released = append(r.released, name)
 			return r.release
+		},
+		Unclaim: func(name string) {
+			r.mu.Lock()
+			defer r.mu.Unlock()
+			r.unclaimed = append(r.unclaimed, name)
 		},
 		GoAway: func(g framing.GoAway) { l.goAway <- g },
 	})

@@ -266,9 +266,10 @@ func (s *state) lockName(name string) (unlock func() error, err error) {
 		pid, _ := os.ReadFile(s.path(pidFile))
 		return nil, &InUseError{Name: name, PID: strings.TrimSpace(string(pid[:min(len(pid), 20)]))}
 	}
-	if err := s.write(pidFile, strconv.AppendInt(nil, int64(os.Getpid()), 10)); err != nil {
+	// Only the message of an InUseError has it, so nothing waits for the disk.
+	if err := os.WriteFile(s.path(pidFile), strconv.AppendInt(nil, int64(os.Getpid()), 10), 0o600); err != nil {
 		lock.Close()
-		return nil, err
+		return nil, unusable("write", s.dir, s.path(pidFile), err)
 	}
 	return lock.Close, nil
 }

@@ -1,0 +1,487 @@
+package remote_test
+
+import (
+	"context"
+	"crypto/tls"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"net"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"keystay/framing"
+	"keystay/remote"
+)
+
+// deviceConfig is one with which Open works, in a new state directory.
+func (r *fakeRelay) deviceConfig() remote.DeviceConfig {
+	return remote.DeviceConfig{
+		StateDir:       r.t.TempDir(),
+		Relays:         []string{zone},
+		RelayAddresses: []string{r.addr},
+		RelayRoots:     r.ca.Pool(),
+		Links:          1,
+		Proxy:          none,
+		Version:        "test",
+		Logger:         slog.New(slog.NewTextHandler(r.t.Output(), nil)),
+	}
+}
+
+// openDevice starts a device and ends it with the test.
+func (r *fakeRelay) openDevice(cfg remote.DeviceConfig) *remote.Device {
+	r.t.Helper()
+	d, err := remote.Open(cfg)
+	if err != nil {
+		r.t.Fatal(err)
+	}
+	r.t.Cleanup(func() { d.Shutdown(expired()) })
+	return d
+}
+
+// named is a name with a certificate of the relay's CA.
+func (r *fakeRelay) named(domain string) remote.Name {
+	return remote.Name{Domain: domain, TLS: &tls.Config{Certificates: []tls.Certificate{r.ca.Issue(domain)}}}
+}
+
+// serve listens to names, and waits until they answer.
+func (r *fakeRelay) serveNames(d *remote.Device, domains ...string) []*remote.Listener {
+	r.t.Helper()
+	var names []remote.Name
+	for _, domain := range domains {
+		names = append(names, r.named(domain))
+	}
+	list, err := d.Listen(names...)
+	if err != nil {
+		r.t.Fatal(err)
+	}
+	for _, ln := range list {
+		if err := wait(r.t, ln); err != nil {
+			r.t.Fatal(err)
+		}
+	}
+	return list
+}
+
+// visit is a visitor of a name after its TLS handshake, at both ends.
+func (l *relayLink) visit(ln *remote.Listener) (visitor *tls.Conn, at net.Conn) {
+	l.t.Helper()
+	visitor = tls.Client(l.open(ln.Domain(), framing.KindTLS), &tls.Config{RootCAs: l.ca.Pool(), ServerName: ln.Domain()})
+	done := make(chan error, 1)
+	go func() { done <- visitor.Handshake() }()
+	at, err := ln.Accept()
+	if err := errors.Join(err, <-done); err != nil {
+		l.t.Fatal(err)
+	}
+	return visitor, at
+}
+
+// talk checks that a visitor reaches its service.
+func talk(t *testing.T, visitor, at net.Conn) {
+	t.Helper()
+	go io.WriteString(visitor, "hello")
+	if b := make([]byte, 5); !full(at, b) || string(b) != "hello" {
+		t.Errorf("the visitor said %q", b)
+	}
+}
+
+func (r *fakeRelay) takeUnclaimed() (list []string) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	list, r.unclaimed = r.unclaimed, nil
+	return list
+}
+
+// Names come and go while a device runs. A link stays up for the others, and who was
+// accepted stays connected.
+func TestNamesComeAndGo(t *testing.T) {
+	r := newRelay(t)
+	d := r.openDevice(r.deviceConfig())
+	one := r.serveNames(d, "one.relay.test")[0]
+	link := r.next()
+	visitor, at := link.visit(one)
+	more := r.serveNames(d, "three.relay.test", "two.relay.test")
+	talk(t, visitor, at)
+
+	if err := one.Close(); err != nil {
+		t.Fatal(err)
+	}
+	if err := ended(t, one); !errors.Is(err, net.ErrClosed) {
+		t.Errorf("Accept: %v", err)
+	}
+	if err := wait(t, one); !errors.Is(err, net.ErrClosed) {
+		t.Errorf("Wait: %v", err)
+	}
+	if got := r.takeUnclaimed(); !slices.Equal(got, []string{"one.relay.test"}) {
+		t.Errorf("taken off the link: %q", got)
+	}
+	talk(t, visitor, at)
+	for _, ln := range more {
+		v, at := link.visit(ln)
+		talk(t, v, at)
+	}
+	late := link.open("one.relay.test", framing.KindTLS)
+	if _, err := late.Read(make([]byte, 1)); err == nil || errors.Is(err, io.EOF) {
+		t.Errorf("a visitor of a name that is closed: %v, want a refusal", err)
+	}
+
+	again := r.serveNames(d, "one.relay.test")[0]
+	v, at2 := link.visit(again)
+	talk(t, v, at2)
+	talk(t, visitor, at)
+	select {
+	case <-r.up:
+		t.Error("the device has dialled once more")
+	default:
+	}
+	if n := d.Visitors(); n != 4 {
+		t.Errorf("%d visitors, want 4", n)
+	}
+}
+
+// A name that is closed may be listened to anew at once.
+func TestNameIsListenedToAnewAtOnce(t *testing.T) {
+	r := newRelay(t)
+	d := r.openDevice(r.deviceConfig())
+	old := r.serveNames(d, "one.relay.test", "two.relay.test")[0]
+	link := r.next()
+	old.Close()
+	ln := r.serveNames(d, "one.relay.test")[0]
+	v, at := link.visit(ln)
+	talk(t, v, at)
+	if err := ended(t, old); !errors.Is(err, net.ErrClosed) {
+		t.Errorf("Accept of the old one: %v", err)
+	}
+	v, at = link.visit(ln)
+	talk(t, v, at)
+	var inUse *remote.InUseError
+	if _, err := d.Listen(r.named("three.relay.test"), r.named("one.relay.test")); !errors.As(err, &inUse) || inUse.Name != "one.relay.test" {
+		t.Errorf("the same name twice: %v", err)
+	}
+	r.serveNames(d, "three.relay.test") // which was not begun
+}
+
+// A link without a name ends in good order, and its visitors are served to their end.
+func TestLinkEndsWithItsLastName(t *testing.T) {
+	r := newRelay(t)
+	d := r.openDevice(r.deviceConfig())
+	ln := r.serveNames(d, "one.relay.test")[0]
+	link := r.next()
+	visitor, at := link.visit(ln)
+	ln.Close()
+	if g := <-link.goAway; g.Code != framing.GoAwayShutdown {
+		t.Errorf("%+v", g)
+	}
+	ended(t, ln)
+	talk(t, visitor, at)
+	if link.Err() != nil {
+		t.Errorf("the link has ended with a visitor: %v", link.Err())
+	}
+	at.Close()
+	visitor.Close()
+	<-link.Done()
+	r.serveNames(d, "two.relay.test") // on a new link
+	r.next()
+}
+
+// Shutdown of a listener waits for the visitors of its name alone, and cuts no others.
+func TestShutdownOfOneName(t *testing.T) {
+	r := newRelay(t)
+	d := r.openDevice(r.deviceConfig())
+	list := r.serveNames(d, "one.relay.test", "two.relay.test")
+	link := r.next()
+	visitor, at := link.visit(list[0])
+	other, atOther := link.visit(list[1])
+	done := make(chan error, 1)
+	go func() { done <- list[0].Shutdown(t.Context()) }()
+	ended(t, list[0])
+	talk(t, visitor, at)
+	select {
+	case err := <-done:
+		t.Fatalf("Shutdown did not wait: %v", err)
+	default:
+	}
+	if n := list[0].Visitors(); n != 1 {
+		t.Errorf("%d visitors of the name, want 1", n)
+	}
+	at.Close()
+	visitor.Close()
+	if err := <-done; err != nil {
+		t.Errorf("Shutdown: %v", err)
+	}
+	talk(t, other, atOther)
+
+	if err := list[1].Shutdown(expired()); !errors.Is(err, context.Canceled) {
+		t.Errorf("Shutdown that cuts: %v", err)
+	}
+	if _, err := other.Read(make([]byte, 1)); err == nil || errors.Is(err, io.EOF) {
+		t.Errorf("a visitor that was cut sees %v", err)
+	}
+}
+
+// eventLog keeps the events of a device.
+type eventLog chan remote.Event
+
+// next returns the next event of one of the kinds.
+func (e eventLog) next(t *testing.T, kinds ...remote.EventKind) remote.Event {
+	t.Helper()
+	for {
+		select {
+		case got := <-e:
+			if slices.Contains(kinds, got.Kind) {
+				return got
+			}
+		case <-time.After(patience):
+			t.Fatalf("no event %v", kinds)
+		}
+	}
+}
+
+// twoRelays is a device with two relays for each name.
+func twoRelays(t *testing.T) (a, b *fakeRelay, d *remote.Device, told eventLog) {
+	a = newRelay(t)
+	b = newRelay(t, func(r *fakeRelay) { r.ca, r.cert = a.ca, a.ca.Issue("other.test") })
+	cfg := a.deviceConfig()
+	cfg.Relays, cfg.RelayAddresses = []string{zone, "other.test"}, []string{a.addr, b.addr}
+	told = make(eventLog, 100)
+	cfg.Events = func(e remote.Event) { told <- e }
+	return a, b, a.openDevice(cfg), told
+}
+
+// A name that one relay refuses for good is served through the other one. When that
+// takes it back for good, its listener ends, and the other names go on.
+func TestNameEndsWithItsLastRelay(t *testing.T) {
+	a, b, d, told := twoRelays(t)
+	b.set(nil, func(name, _ string) error {
+		if name == "one.relay.test" {
+			return &framing.Denial{Code: framing.DeniedToken, Text: "this relay asks for a token"}
+		}
+		return nil
+	})
+	list := a.serveNames(d, "one.relay.test", "two.relay.test")
+	if e := told.next(t, remote.Refused); e.Name != "one.relay.test" || e.Relay != "other.test" || e.Err == nil {
+		t.Errorf("told %+v", e)
+	}
+	linkA, linkB := a.next(), b.next()
+	v, at := linkA.visit(list[0])
+	talk(t, v, at)
+	linkA.Revoke(framing.Denial{Name: "one.relay.test", Code: framing.DeniedBanned, Text: "banned"})
+	var denial *framing.Denial
+	if err := ended(t, list[0]); !errors.As(err, &denial) || denial.Code != framing.DeniedBanned {
+		t.Errorf("Accept: %v", err)
+	}
+	if e := told.next(t, remote.Ended); e.Name != "one.relay.test" || !errors.As(e.Err, &denial) {
+		t.Errorf("told %+v", e)
+	}
+	for _, link := range []*relayLink{linkA, linkB} {
+		v, at := link.visit(list[1])
+		talk(t, v, at)
+	}
+}
+
+// A newer run that has a name has it everywhere: two runs must not fight. The other
+// names stay with this run.
+func TestReplacedNameEndsAtEachRelay(t *testing.T) {
+	a, b, d, _ := twoRelays(t)
+	list := a.serveNames(d, "one.relay.test", "two.relay.test")
+	linkA, linkB := a.next(), b.next()
+	for b.names() < 2 {
+		time.Sleep(time.Millisecond)
+	}
+	claimed := a.names()
+	linkA.Revoke(framing.Denial{Name: "one.relay.test", Code: framing.DeniedReplaced, Text: "replaced"})
+	var denial *framing.Denial
+	if err := ended(t, list[0]); !errors.As(err, &denial) || denial.Code != framing.DeniedReplaced {
+		t.Errorf("Accept: %v", err)
+	}
+	if got := b.takeUnclaimed(); !slices.Equal(got, []string{"one.relay.test"}) {
+		t.Errorf("taken off the other relay: %q", got)
+	}
+	if n := a.names() - claimed; n != 0 {
+		t.Errorf("%d names were claimed again", n)
+	}
+	for _, link := range []*relayLink{linkA, linkB} {
+		v, at := link.visit(list[1])
+		talk(t, v, at)
+	}
+}
+
+// names is how many claims have come.
+func (r *fakeRelay) names() int {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return len(r.claims)
+}
+
+// A name that a relay takes back for now is claimed again on the same link, and the
+// others are not touched.
+func TestNameThatIsLostForNowIsClaimedAgain(t *testing.T) {
+	r := newRelay(t)
+	cfg := r.deviceConfig()
+	told := make(eventLog, 100)
+	cfg.Events = func(e remote.Event) { told <- e }
+	list := r.serveNames(r.openDevice(cfg), "one.relay.test", "two.relay.test")
+	link := r.next()
+	told.next(t, remote.Connected)
+	told.next(t, remote.Connected)
+	link.Revoke(framing.Denial{Name: "one.relay.test", Code: framing.DeniedUnproven, Text: "DNS does not say so", Retry: time.Second})
+	if e := told.next(t, remote.Disconnected); e.Name != "one.relay.test" || e.Relay != zone {
+		t.Errorf("told %+v", e)
+	}
+	if e := told.next(t, remote.Connected); e.Name != "one.relay.test" {
+		t.Errorf("told %+v", e)
+	}
+	for _, ln := range list {
+		v, at := link.visit(ln)
+		talk(t, v, at)
+	}
+	select {
+	case <-r.up:
+		t.Error("the device has dialled once more")
+	default:
+	}
+}
+
+// Hundreds of names share two links, and are claimed many at once.
+func TestHundredsOfNamesShareTheLinks(t *testing.T) {
+	const many = 500
+	r := newRelay(t)
+	cfg := r.deviceConfig()
+	cfg.Links = 2
+	cfg.Logger = nil
+	shared := r.named("x.relay.test").TLS
+	var names []remote.Name
+	for i := range many {
+		names = append(names, remote.Name{Domain: fmt.Sprintf("n%d.relay.test", i), TLS: shared})
+	}
+	d := r.openDevice(cfg)
+	list, err := d.Listen(names...)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, ln := range list {
+		if err := wait(t, ln); err != nil {
+			t.Fatal(err)
+		}
+	}
+	r.next()
+	r.next()
+	for r.names() < 2*many {
+		time.Sleep(time.Millisecond)
+	}
+	select {
+	case <-r.up:
+		t.Error("there is a third link")
+	default:
+	}
+	if n := r.names(); n != 2*many {
+		t.Errorf("%d claims, want %d", n, 2*many)
+	}
+}
+
+// Names whose relay is found by climbing share its links, also with those that name it.
+func TestNamesThatClimbShareTheLinks(t *testing.T) {
+	s := newStreet(t, "", street{"relay.test": asRelay})
+	cfg := s.deviceConfig()
+	cfg.Relays = nil
+	d := s.openDevice(cfg)
+	deep, shallow := "app.team.relay.test", "one.relay.test"
+	named := s.named("two.relay.test")
+	named.Relays, named.RelayAddresses = []string{zone + ":443"}, []string{s.addr}
+	list, err := d.Listen(s.named(deep), s.named(shallow), named)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, ln := range list {
+		if err := wait(t, ln); err != nil {
+			t.Fatal(err)
+		}
+	}
+	link := s.next()
+	for l := link; l != nil; { // of the links, one lives
+		select {
+		case l = <-s.up:
+			if link.Err() != nil {
+				link = l
+			}
+		default:
+			l = nil
+		}
+	}
+	for _, ln := range list {
+		v, at := link.visit(ln)
+		talk(t, v, at)
+	}
+}
+
+// Rules that are set while a name is served reach the relay and hold here, and no
+// connection is cut.
+func TestRulesAreSetWhileANameIsServed(t *testing.T) {
+	r := newRelay(t)
+	d := r.openDevice(r.deviceConfig())
+	ln := r.serveNames(d, "one.relay.test")[0]
+	link := r.next()
+	visitor, at := link.visit(ln)
+	if err := ln.SetRules(framing.Rules{Deny: prefixes("0.0.0.0/0")}); err != nil {
+		t.Fatal(err)
+	}
+	for deadline := time.Now().Add(patience); r.names() < 2; time.Sleep(time.Millisecond) {
+		if time.Now().After(deadline) {
+			t.Fatal("the relay was not told")
+		}
+	}
+	r.mu.Lock()
+	told := r.rules
+	r.mu.Unlock()
+	if len(told.Deny) != 1 {
+		t.Errorf("the relay was told %+v", told)
+	}
+	talk(t, visitor, at)
+	refused := tls.Client(link.open("one.relay.test", framing.KindTLS), &tls.Config{RootCAs: r.ca.Pool(), ServerName: "one.relay.test"})
+	if err := refused.Handshake(); err == nil || !strings.Contains(err.Error(), "access denied") {
+		t.Errorf("a visitor whom the rules refuse: %v", err)
+	}
+	if err := ln.SetRules(framing.Rules{Deny: slices.Repeat(prefixes("0.0.0.0/0"), framing.MaxRules+1)}); err == nil {
+		t.Error("too many rules were set")
+	}
+}
+
+// Each word makes another name from the device's key.
+func TestWordsMakeNames(t *testing.T) {
+	r := newRelay(t)
+	cfg := r.deviceConfig()
+	dir := cfg.StateDir
+	d := r.openDevice(cfg)
+	made := func(word string) remote.Name { return remote.Name{Word: word, TLS: &tls.Config{}} }
+	list, err := d.Listen(made(""), made("blog"), made("shop"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	seen := make(map[string]bool)
+	for _, ln := range list {
+		if err := wait(t, ln); err != nil {
+			t.Fatal(err)
+		}
+		seen[ln.Domain()] = true
+	}
+	label, _, err := remote.Identity(dir)
+	if err != nil || len(seen) != 3 || list[0].Domain() != label+"."+zone {
+		t.Errorf("names %v, %v", seen, err)
+	}
+	r.mu.Lock()
+	words := slices.Sorted(slices.Values(r.words))
+	r.mu.Unlock()
+	if !slices.Equal(words, []string{"", "blog", "shop"}) {
+		t.Errorf("claimed with words %q", words)
+	}
+	d.Shutdown(t.Context())
+	cfg.Relays = nil // the relay of the last name is known
+	d = r.openDevice(cfg)
+	again, err := d.Listen(made("blog"))
+	if err != nil || again[0].Domain() != list[1].Domain() {
+		t.Errorf("again: %v, %v", again, err)
+	}
+}
