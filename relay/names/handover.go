@@ -252,6 +252,15 @@ func (l *ledger) sweepRetired(limit int) error {
 	return nil
 }
 
+// Retired is the denial of whatever a claimant asks for whose identity has handed over,
+// and nil for any other.
+func (n *Names) Retired(c *Claimant) *Denied {
+	if !n.keyRetired(c.Key) {
+		return nil
+	}
+	return c.isRetired()
+}
+
 // keyRetired reports whether an identity has handed over. While the record cannot be
 // read it has not: the name made from a key needs no record.
 func (n *Names) keyRetired(key []byte) (retired bool) {
