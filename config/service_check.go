@@ -54,8 +54,13 @@ func (r *serviceReader) word(at, word string) {
 	}
 }
 
-// names reports names that are there more than once.
+// names reports names that are there more than once, and one that could be any that was
+// served before.
 func (r *serviceReader) names(blocks []block) {
+	count := 0
+	for _, s := range r.remote.Services {
+		count += len(s.Domains) + len(s.Words)
+	}
 	first := map[string]string{} // where each is, by what it is
 	seen := func(name, shown, at string) {
 		if where, twice := first[name]; twice {
@@ -83,6 +88,9 @@ func (r *serviceReader) names(blocks []block) {
 				if at == "" || !r.inFile() {
 					at = b.at("domain")
 				}
+			}
+			if w == "" && count > 1 && len(s.Relays)+len(r.remote.Relays) == 0 {
+				r.errs.add(at, "the relay is missing that gives "+shown, "relay: NAME, or --relay NAME: alone it would be the name that was served last")
 			}
 			// Below another relay it is another name.
 			seen("\x00"+w+"\x00"+strings.Join(s.Relays, "\x00"), shown, at)

@@ -9,9 +9,9 @@ import (
 	"keystay/sni"
 )
 
-// maxShaken is how much a peer may send in its handshake behind its hello, before it
-// is bounded by unheard.Most. A second hello, which may be asked for, may be as long as
-// the first.
+// maxShaken is how much a peer may send in its handshake behind its hello, and once
+// more behind that before a link or a lane has said anything. Then unheard.Most bounds
+// it. A second hello, which may be asked for, may be as long as the first.
 const maxShaken = 4 << 10
 
 // A heardConn is TLS that runs on a peeked.

@@ -18,13 +18,14 @@ func TestEndlessHandshakeMessageEndsTheConnection(t *testing.T) {
 		proto  string
 		shakes bool // in the handshake
 		hello  bool // of a link
+		n      int  // bytes that are too many
 	}{
-		"a link's handshake":         {framing.Protocol, true, false},
-		"a link before its HELLO":    {framing.Protocol, false, false},
-		"a link":                     {framing.Protocol, false, true},
-		"a lane":                     {framing.LaneProtocol, false, false},
-		"the site's handshake":       {"http/1.1", true, false},
-		"the site, between requests": {"http/1.1", false, false},
+		"a link's handshake":         {framing.Protocol, true, false, 12 << 10},
+		"a link before its HELLO":    {framing.Protocol, false, false, 8 << 10},
+		"a link":                     {framing.Protocol, false, true, 24 << 10},
+		"a lane":                     {framing.LaneProtocol, false, false, 8 << 10},
+		"the site's handshake":       {"http/1.1", true, false, 12 << 10},
+		"the site, between requests": {"http/1.1", false, false, 24 << 10},
 	} {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
@@ -49,7 +50,7 @@ func TestEndlessHandshakeMessageEndsTheConnection(t *testing.T) {
 				}
 				synctest.Wait()
 				begin := time.Now()
-				go conn.Conn.Write(conn.Endless(t, 200<<10))
+				go conn.Conn.Write(conn.Endless(t, c.n))
 				synctest.Wait()
 				if _, err := conn.Conn.Write([]byte{0}); err == nil || !time.Now().Equal(begin) {
 					t.Errorf("after %v the connection takes more: %v", time.Since(begin), err)

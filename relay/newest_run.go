@@ -17,11 +17,11 @@ func (p *presence) claim(s *session, c framing.Claim) error {
 	replaced, err := p.take(s, c)
 	for _, old := range replaced {
 		old.link.Revoke(*replacedBy(c.Name, old.key.Equal(s.key)))
-		old.link.CutLanes()
+		old.link.CutLanesOf(c.Name)
 	}
 	if err == nil {
 		for _, old := range p.outdated(Claimed{c.Name, s.key, s.run, c.Replica}) {
-			old.link.CutLanes()
+			old.link.CutLanesOf(c.Name)
 		}
 	}
 	return err
@@ -150,10 +150,10 @@ func (s *Server) ClaimedElsewhere(c Claimed) {
 	s.init()
 	for _, old := range s.presence.giveUp(c) {
 		old.link.Revoke(*replacedBy(c.Name, true))
-		old.link.CutLanes()
+		old.link.CutLanesOf(c.Name)
 	}
 	for _, old := range s.presence.outdated(c) {
-		old.link.CutLanes()
+		old.link.CutLanesOf(c.Name)
 	}
 }
 

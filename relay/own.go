@@ -76,7 +76,7 @@ func (o *ownTLS) shake(ctx context.Context, own *peeked) (*tls.Conn, error) {
 	own.turns.ctx = ctx
 	own.unheard.Set(maxShaken + len(own.first))
 	err := tc.HandshakeContext(ctx)
-	own.unheard.Set(unheard.Most)
+	own.unheard.Set(maxShaken) // enough for HELLO or JOIN
 	return tc, err
 }
 
@@ -121,6 +121,7 @@ func (s *Server) handleOwn(own *peeked, a *admitted) (kept bool) {
 		s.shares.outOfMemory()
 		tc.Close()
 	default:
+		own.unheard.Set(unheard.Most)
 		s.web.hand(newTLSHeadConn(&heardConn{tc, own}))
 		a.place, a.from = nil, nil // the HTTP server's, until it closes c
 	}

@@ -24,8 +24,8 @@ import (
 const (
 	// tlsMemory is for a TLS connection: its buffers and the stack of its handshake.
 	tlsMemory = 16 << 10
-	// siteMemory is for HTTP in TLS: a request's head and the page.
-	siteMemory = tlsMemory + 32<<10
+	// siteMemory is for HTTP in TLS: a request's head and the page, and what TLS takes in.
+	siteMemory = tlsMemory + 43<<10
 	// plainMemory is for HTTP without TLS.
 	plainMemory = 40 << 10
 	// challengeMemory is for an HTTP-01 request that is passed on to a remote, and for

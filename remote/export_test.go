@@ -1,5 +1,8 @@
 package remote
 
+// MaxUnwanted is how many handshakes there are with visitors whom the rules refuse.
+const MaxUnwanted = maxUnwanted
+
 // WakeUp does what the end of a sleep and another network do.
 func WakeUp(l *Listener) { l.d.wakeUp() }
 

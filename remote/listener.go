@@ -35,6 +35,8 @@ type Listener struct {
 	endLate context.CancelFunc
 	ending  sync.Once
 
+	unwanted atomic.Int32 // handshakes of visitors whom the rules refuse
+
 	mu       sync.Mutex
 	rules    framing.Rules
 	number   int                         // how often the rules were changed

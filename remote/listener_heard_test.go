@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"net"
 	"net/http"
 	"net/http/httptest"
 	"net/url"
@@ -20,6 +21,7 @@ import (
 	"keystay/internal/testnet"
 	"keystay/internal/unheard"
 	"keystay/remote/publish"
+	tcp "keystay/remote/publish/raw"
 )
 
 // A book is a log that is kept.
@@ -84,5 +86,31 @@ func TestEndlessHandshakeMessageEndsTheVisitorsConnection(t *testing.T) {
 				}
 			})
 		}
+	}
+}
+
+// So it does where the bytes inside of a visitor's TLS go to a service as they are.
+func TestEndlessHandshakeMessageEndsTheConnectionOfRawBytes(t *testing.T) {
+	service, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer testnet.Accept(service, func(c net.Conn) { io.Copy(io.Discard, c) })()
+	r := newRelay(t)
+	target := &tcp.Target{Network: "tcp", Addresses: []string{service.Addr().String()}}
+	go target.Serve(r.listen(r.config()))
+	defer target.Close()
+	stream := r.next().open(domain, framing.KindTLS)
+	conn := &testnet.RecordConn{Conn: stream}
+	tc := tls.Client(conn, &tls.Config{RootCAs: r.ca.Pool(), ServerName: domain, KeyLogWriter: &conn.Keys})
+	if err := tc.Handshake(); err != nil {
+		t.Fatal(err)
+	}
+	for range 3 { // what is data may go on
+		tc.Write(make([]byte, 40<<10))
+	}
+	go stream.Write(conn.Endless(t, 100<<10))
+	if _, err := io.Copy(io.Discard, stream); errors.Is(err, os.ErrDeadlineExceeded) {
+		t.Error("the connection stays")
 	}
 }

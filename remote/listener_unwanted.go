@@ -8,6 +8,11 @@ import (
 	"keystay/internal/hint"
 )
 
+// maxUnwanted is how many handshakes a listener has at once with visitors whom
+// Name.Rules refuse: a CA validates from some places. Relays pass on what looks like
+// a validation, and it would take the places of those for whom the name is.
+const maxUnwanted = 32
+
 // errUnwanted is the error of a visitor whom Name.Rules refuse.
 var errUnwanted = errors.New("the name is not for this visitor")
 

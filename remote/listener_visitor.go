@@ -35,6 +35,12 @@ func (l *Listener) handshake(stream *tlsInput) {
 	_, rules := l.currentRules()
 	config, wanted := l.tls.Load(), rules.Admit(stream.Header().Source.Addr())
 	if !wanted {
+		defer l.unwanted.Add(-1)
+		if l.unwanted.Add(1) > maxUnwanted {
+			_, _ = stream.Write(accessDenied)
+			stream.Close()
+			return
+		}
 		config = l.validationsOnly(stream.Stream)
 	}
 	tc := tls.Server(stream, config)

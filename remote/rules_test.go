@@ -150,3 +150,39 @@ func TestDenialSaysWhenToAskAgain(t *testing.T) {
 		t.Errorf("the log:\n%s", text)
 	}
 }
+
+// Visitors whom the rules refuse, and who say nothing or may be a CA's validation, have
+// few places at once: one more is told at once that the name is not for it, and those
+// for whom it is are served.
+func TestVisitorsWhomTheRulesRefuseHaveFewPlaces(t *testing.T) {
+	r := newRelay(t)
+	ln := r.start(func(c *remote.Config) { c.Rules = framing.Rules{Deny: prefixes("192.0.2.7/32")} })
+	accepting(ln)
+	link := r.next()
+	const more = 8
+	told := make(chan string, remote.MaxUnwanted+more)
+	for range remote.MaxUnwanted + more {
+		s := link.open(domain, framing.KindTLS)
+		go func() {
+			b, _ := io.ReadAll(s)
+			told <- string(b)
+		}()
+	}
+	for range more {
+		if got := <-told; got != "\x15\x03\x03\x00\x02\x02\x31" {
+			t.Errorf("one too many gets %q", got)
+		}
+	}
+	if n := remote.VisitorsPlaced(ln); n > remote.MaxUnwanted {
+		t.Errorf("%d places are taken", n)
+	}
+	s, err := link.Open(framing.Header{Name: domain, Kind: framing.KindTLS, Source: netip.MustParseAddrPort("192.0.2.8:1"), Dest: netip.MustParseAddrPort("203.0.113.1:443")}, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer s.Close()
+	s.SetDeadline(time.Now().Add(patience))
+	if err := tls.Client(s, &tls.Config{RootCAs: r.ca.Pool(), ServerName: domain}).Handshake(); err != nil {
+		t.Errorf("one for whom the name is: %v", err)
+	}
+}

@@ -43,10 +43,13 @@ type front struct {
 	clientCAs *x509.CertPool // nil where no certificate is asked for
 }
 
+// nobody is a name to try a service with whose own is not known yet.
+const nobody = "name.invalid"
+
 // trial makes the fronts of all services for no name, and returns what is wrong.
 func (m *maker) trial(services []config.Service) error {
 	for i, s := range services {
-		name := "name.invalid"
+		name := nobody
 		if len(s.Domains) > 0 {
 			name = s.Domains[0]
 		}

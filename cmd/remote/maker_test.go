@@ -127,7 +127,7 @@ func TestTrialFindsWhatIsWrongInFiles(t *testing.T) {
 	if err := os.WriteFile(users, []byte("# nobody yet\nme:hunter2\n"), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	services := read(t, "services:\n  - local: 3000\n  - {name: a, local: 3000, gate: {password_file: "+users+"}}\n")
+	services := read(t, "services:\n  - {name: b, local: 3000}\n  - {name: a, local: 3000, gate: {password_file: "+users+"}}\n")
 	err := m.trial(services)
 	if err == nil || !strings.Contains(err.Error(), "services[1]: "+users+": line 2: ") || strings.Contains(err.Error(), "hunter2") {
 		t.Errorf("%v", err)

@@ -218,14 +218,33 @@ func (p *published) canTake(s config.Service) bool {
 
 // take puts a service in the place of the one that is served. Nothing is cut.
 func (p *published) take(s config.Service, f *front) {
+	old := p.front.Load()
+	f.keep(old, p.service, s)
 	if p.site != nil {
 		p.site.Set(f.site)
 	}
 	p.front.Store(f)
-	p.watchRaw(f)
+	if !slices.Equal(f.targets(), old.targets()) {
+		p.watchRaw(f)
+	}
 	p.ln.SetHandshake(f.handshake())
 	_ = p.ln.SetRules(rules(s)) // they are checked
 	p.service = s
+}
+
+// keep takes over the raw services that have not changed, which know their visitors.
+func (f *front) keep(old *front, was, is config.Service) {
+	if was.ProxyProtocol != is.ProxyProtocol {
+		return
+	}
+	if f.raw != nil && reflect.DeepEqual(was.Raw, is.Raw) {
+		f.raw = old.raw
+	}
+	for i := range f.others { // as many as before, see canTake
+		if reflect.DeepEqual(was.ALPN[i].Local, is.ALPN[i].Local) {
+			f.others[i] = old.others[i]
+		}
+	}
 }
 
 // finish ends what is served in good order, until ctx ends. Meanwhile end ends the

@@ -1,14 +1,13 @@
 package main
 
 import (
+	"context"
 	"errors"
 	"os"
 	"reflect"
 	"slices"
 	"strings"
 	"time"
-
-	"context"
 
 	"keystay/config"
 	"keystay/internal/hint"
@@ -74,7 +73,7 @@ func (p *process) reload() {
 	next.Services, next.Token, next.TokenFile = cfg.Services, cfg.Token, cfg.TokenFile
 	next.DrainTimeout, next.LogLevel = cfg.DrainTimeout, cfg.LogLevel
 	p.cfg = &next
-	warn(p.log, warnings)
+	logWarnings(p.log, warnings)
 	if p.level != nil {
 		_ = p.level.UnmarshalText([]byte(next.LogLevel)) // it is checked
 	}
@@ -151,9 +150,6 @@ func (p *process) change() {
 			continue
 		}
 		added = append(added, p.names[n].ln.Domain())
-	}
-	if p.file == "" && len(gone)+len(changed)+len(added) == 0 {
-		return // of files alone, each of which has said so
 	}
 	p.log.Info("configuration reloaded", "added", list(added), "changed", list(changed), "gone", list(gone))
 }

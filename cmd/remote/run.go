@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -79,7 +80,7 @@ func (p *process) prepare(warnings []config.Warning) error {
 	if err := p.openLog(); err != nil {
 		return err
 	}
-	warn(p.log, warnings)
+	logWarnings(p.log, warnings)
 	budget.LimitRuntime()
 	useDNS(p.cfg.DNS)
 	return trial(p.cfg)
@@ -100,8 +101,8 @@ func (p *process) openLog() error {
 	return nil
 }
 
-// warn logs what whoever runs the remote should know of the configuration.
-func warn(log *slog.Logger, warnings []config.Warning) {
+// logWarnings logs what whoever runs the remote should know of the configuration.
+func logWarnings(log *slog.Logger, warnings []config.Warning) {
 	for _, w := range warnings {
 		log.Warn(w.Message, "key", w.Key, hint.Attr(w.Hints))
 	}
@@ -164,11 +165,13 @@ func (p *process) open() error {
 // begin serves some names more. The caller has locked p.
 func (p *process) begin(all []wanted) error {
 	var names []remote.Name
+	var fronts []*front
 	for _, w := range all {
-		f, err := p.maker.front(w.service, cmpDomain(w.name))
+		f, err := p.maker.front(w.service, cmp.Or(w.name.domain, nobody))
 		if err != nil {
 			return err
 		}
+		fronts = append(fronts, f)
 		names = append(names, remoteName(w.name, w.service, f, w.files))
 	}
 	listeners, err := p.device.Listen(names...)
@@ -176,9 +179,11 @@ func (p *process) begin(all []wanted) error {
 		return err
 	}
 	for i, w := range all {
-		f, err := p.maker.front(w.service, listeners[i].Domain())
-		if err != nil {
-			return err
+		f := fronts[i]
+		if w.name.domain == "" { // only now its name is known
+			if f, err = p.maker.front(w.service, listeners[i].Domain()); err != nil {
+				return err
+			}
 		}
 		pub := publishName(w.name, w.service, f, w.files, listeners[i])
 		p.names[w.name] = pub
@@ -186,14 +191,6 @@ func (p *process) begin(all []wanted) error {
 		p.work.Go(func() { p.tellEnd(pub) })
 	}
 	return nil
-}
-
-// cmpDomain is a name to check a gate with, before the one made from the key is known.
-func cmpDomain(n name) string {
-	if n.domain != "" {
-		return n.domain
-	}
-	return "name.invalid"
 }
 
 // tellEnd tells serve of a name's end, unless it was asked for.

@@ -127,6 +127,7 @@ var mayAlsoImport = map[string][]string{
 	"internal/handover":  {"internal/socket"},
 	"internal/ownfile":   {"internal/hint"},
 	"internal/proxydial": {"internal/hint"},
+	"internal/unheard":   {"internal/socket"},
 }
 
 // testsMayImport is what tests may use beyond that.

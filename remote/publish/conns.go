@@ -33,7 +33,7 @@ func (l visitors) Accept() (net.Conn, error) {
 	if !state.HandshakeComplete || state.NegotiatedProtocol == "h2" {
 		return c, nil
 	}
-	return &visitorConn{Conn: tc, state: &state, unheard: boundOf(tc)}, nil
+	return &visitorConn{Conn: tc, state: &state, unheard: unheard.Of(tc)}, nil
 }
 
 // A visitorConn is an HTTP/1 connection of a visitor.

@@ -4,7 +4,6 @@ import (
 	"crypto/tls"
 	"sync"
 
-	"keystay/internal/socket"
 	"keystay/internal/unheard"
 )
 
@@ -13,23 +12,6 @@ import (
 // with control frames, of ten bytes and more, and package net/http keeps 10,000 of
 // these, of which each costs it some 60 bytes.
 const maxAhead = 16 << 10
-
-// bounded is what may be below a visitor's TLS: a connection that can bound what TLS
-// takes in without giving data on.
-type bounded interface {
-	Unheard() *unheard.Bound
-}
-
-// boundOf returns what bounds a visitor's TLS from now on.
-func boundOf(c *tls.Conn) *unheard.Bound {
-	below, ok := socket.Find[bounded](c)
-	if !ok {
-		return new(unheard.Bound)
-	}
-	b := below.Unheard()
-	b.Set(unheard.Most)
-	return b
-}
 
 // An h2Conn is an HTTP/2 connection of a visitor. What TLS takes in is bounded, and so
 // is what is heard of a visitor that takes nothing.
@@ -44,7 +26,7 @@ type h2Conn struct {
 }
 
 func newH2Conn(c *tls.Conn) *h2Conn {
-	h := &h2Conn{Conn: c, unheard: boundOf(c)}
+	h := &h2Conn{Conn: c, unheard: unheard.Of(c)}
 	h.wrote.L = &h.mu
 	return h
 }

@@ -16,6 +16,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"time"
 )
@@ -48,6 +49,13 @@ type Browser struct {
 	// Hosts are the names, without a port, that lead to 127.0.0.1. No other
 	// name leads anywhere, so that a run makes no connection to the outside.
 	Hosts []string
+
+	// Dark is for somebody who prefers dark pages.
+	Dark bool
+
+	// Width is that of the window, in CSS pixels. Zero: 1000. Chromium makes none
+	// below 500.
+	Width int
 
 	// Timeout bounds a run as a whole. Zero: DefaultTimeout.
 	Timeout time.Duration
@@ -131,6 +139,9 @@ func (b Browser) Open(ctx context.Context, page string) error {
 	}
 	return fmt.Errorf("keep %s open: %w", b.kind, err)
 }
+
+// size is that of the window as arguments have it.
+func (b Browser) size() string { return strconv.Itoa(cmp.Or(b.Width, 1000)) + ",800" }
 
 // run runs the browser until it ends by itself or has to. An empty file means
 // that no screenshot is wanted.

@@ -37,8 +37,11 @@ func (b Browser) chromium(ctx context.Context, home, page, file string) ([]strin
 		"--no-proxy-server",
 		"--host-resolver-rules=" + strings.Join(rules, ", "),
 		"--user-data-dir=" + filepath.Join(home, "profile"),
-		"--window-size=1000,800",
+		"--window-size=" + b.size(),
 		"--hide-scrollbars",
+	}
+	if b.Dark {
+		args = append(args, "--blink-settings=preferredColorScheme=0")
 	}
 	if file != "" {
 		args = append(args, "--screenshot="+file)

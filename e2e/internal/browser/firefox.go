@@ -18,10 +18,13 @@ func (b Browser) firefox(ctx context.Context, home, page, file string) ([]string
 	prefs := firefoxPrefs +
 		fmt.Sprintf("user_pref(\"network.dns.localDomains\", %q);\n", hosts) +
 		fmt.Sprintf("user_pref(\"network.proxy.no_proxies_on\", %q);\n", hosts)
+	if b.Dark {
+		prefs += "user_pref(\"ui.systemUsesDarkTheme\", 1);\n"
+	}
 	if err := os.WriteFile(filepath.Join(profile, "user.js"), []byte(prefs), 0o600); err != nil {
 		return nil, fmt.Errorf("write preferences: %w", err)
 	}
-	args := []string{"--headless", "--no-remote", "--profile", profile, "--window-size", "1000,800"}
+	args := []string{"--headless", "--no-remote", "--profile", profile, "--window-size", b.size()}
 	if file != "" {
 		args = append(args, "--screenshot", file)
 	}

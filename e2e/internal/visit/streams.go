@@ -6,13 +6,16 @@ import (
 	"context"
 	"fmt"
 	"net/http"
+	"os"
 	"strings"
+	"time"
 
 	"github.com/coder/websocket"
 )
 
 // websocket sends messages of several sizes and expects each back.
 func (v *visitor) websocket(ctx context.Context, args []string) error {
+	file := v.flags.String("wait", "", "once it is open, wait until this file is there")
 	http2 := v.flags.Bool("2", false, "speak HTTP/2")
 	args, err := v.parse(args, 1)
 	if err != nil {
@@ -32,6 +35,12 @@ func (v *visitor) websocket(ctx context.Context, args []string) error {
 	defer conn.CloseNow()
 	const largest = 1 << 20
 	conn.SetReadLimit(largest)
+	if *file != "" {
+		fmt.Println("open")
+		if err := waitForFile(ctx, *file); err != nil {
+			return err
+		}
+	}
 	for size := 1; size <= largest; size *= 32 {
 		sent := bytes.Repeat([]byte{byte(size)}, size)
 		if err := conn.Write(ctx, websocket.MessageBinary, sent); err != nil {
@@ -51,6 +60,22 @@ func (v *visitor) websocket(ctx context.Context, args []string) error {
 	}
 	fmt.Println("closed in good order")
 	return nil
+}
+
+// waitForFile waits until a file is there.
+func waitForFile(ctx context.Context, name string) error {
+	tick := time.NewTicker(50 * time.Millisecond)
+	defer tick.Stop()
+	for {
+		if _, err := os.Stat(name); err == nil {
+			return nil
+		}
+		select {
+		case <-ctx.Done():
+			return context.Cause(ctx)
+		case <-tick.C:
+		}
+	}
 }
 
 // events reads an event stream that sends each event only after the one before

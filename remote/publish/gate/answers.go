@@ -85,7 +85,7 @@ func seconds(d time.Duration) string {
 // signIn is the page on which people sign in for a rule.
 func (r *rule) signIn(to string) dialog {
 	d := dialog{
-		Title: "Sign in", Name: r.gate.name, Text: r.gate.name + " is not open to everybody.",
+		Title: "Sign in", Name: r.gate.name, Text: "This page is not open to everybody.",
 		Action: signInPath, To: to,
 	}
 	if r.Passwords != nil {

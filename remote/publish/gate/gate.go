@@ -23,8 +23,8 @@ type Config struct {
 	// most. There may be none: then everything is open.
 	Rules []Rule
 
-	// Logger hears of sign-ins, and of a provider that does not answer; nil
-	// discards. It is told no password, no link, no cookie and no address.
+	// Logger hears that somebody has signed in, and of a provider that does not answer; nil
+	// discards. It is told nothing of a visitor, not its name either.
 	Logger *slog.Logger
 }
 

@@ -191,7 +191,7 @@ func (p *provider) user(ctx context.Context, found *oidc.Provider, config *oauth
 	if !ok {
 		return user{}, errors.New("the provider has given no ID token")
 	}
-	id, err := found.VerifierContext(ctx, &oidc.Config{ClientID: p.ClientID}).Verify(ctx, raw)
+	id, err := found.Verifier(&oidc.Config{ClientID: p.ClientID}).Verify(ctx, raw)
 	if err != nil {
 		return user{}, err
 	}

@@ -144,7 +144,7 @@ func (g *Gate) signIn(w http.ResponseWriter, req *http.Request) {
 		d.write(w, http.StatusTooManyRequests)
 	case !right:
 		challenge(w, r, false)
-		d.Wrong = "The name or the password is not right."
+		d.Wrong = "Wrong name or password."
 		d.write(w, http.StatusUnauthorized)
 	default:
 		r.begin(w, newSession(byPassword, user{Name: name}, r.credential(byPassword, name), SessionTime))
@@ -160,7 +160,7 @@ var wrongForm = page.Page{
 
 // begin gives a browser the cookie of a session.
 func (r *rule) begin(w http.ResponseWriter, s *session) {
-	r.gate.log.Info("signed in", "name", r.gate.name, "by", s.By, "user", s.User.Name)
+	r.gate.log.Info("a visitor has signed in", "name", r.gate.name, "by", s.By)
 	setCookie(w.Header(), r.cookieName(), r.cookie(s), int(s.left()/time.Second))
 }
 
@@ -181,7 +181,7 @@ func (g *Gate) signOut(w http.ResponseWriter, req *http.Request) {
 		}
 	}
 	w.Header().Set("Clear-Site-Data", `"cache"`) // pages that were shown so far
-	d := dialog{Title: "You are signed out", Name: g.name, Text: "This browser gets no more of what is behind the gate.", Link: signInPath, LinkText: "Sign in again"}
+	d := dialog{Title: "You are signed out", Name: g.name, Text: "To come back, sign in again.", Link: signInPath, LinkText: "Sign in"}
 	for _, r := range g.rules {
 		if r.oidc != nil {
 			d.Notes = append(d.Notes, "You may still be signed in at "+r.oidc.host+": on a computer of others, sign out there too.")
@@ -204,7 +204,7 @@ func (g *Gate) showLink(w http.ResponseWriter, req *http.Request, token string) 
 	case l.once:
 		dialog{
 			Title: "Open " + g.name, Name: g.name,
-			Text:   "This link opens " + g.name + " for one browser, until " + l.ends.UTC().Format("2 January 2006, 15:04") + " UTC.",
+			Text:   "This link lets one browser in, until " + l.ends.UTC().Format("2 January 2006, 15:04") + " UTC.",
 			Action: req.URL.EscapedPath(), To: to, Button: "Open",
 		}.write(w, http.StatusOK)
 	case req.Method == http.MethodHead:

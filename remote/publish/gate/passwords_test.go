@@ -34,7 +34,7 @@ func TestPersonSignsInAndOut(t *testing.T) {
 	form := url.Values{"user": {"ada"}, "password": {"rain"}, "to": {"/a?b=c"}}
 	resp = x.post(signInPath, form)
 	x.want("a wrong password", resp, http.StatusUnauthorized)
-	if page := text(resp); !strings.Contains(page, "is not right") || !strings.Contains(page, `value="ada"`) || strings.Contains(page, "rain") || !strings.Contains(page, `value="/a?b=c"`) {
+	if page := text(resp); !strings.Contains(page, "Wrong name or password") || !strings.Contains(page, `value="ada"`) || strings.Contains(page, "rain") || !strings.Contains(page, `value="/a?b=c"`) {
 		t.Errorf("behind a wrong password: %s", page)
 	}
 	form.Set("password", "wind")

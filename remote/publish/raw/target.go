@@ -21,6 +21,7 @@ import (
 	"keystay/internal/outage"
 	"keystay/internal/panics"
 	"keystay/internal/socket"
+	"keystay/internal/unheard"
 )
 
 const (
@@ -160,6 +161,9 @@ func (t *Target) ServeConn(c net.Conn) {
 		var service duplex.Conn
 		if service, err = t.dial(ctx, header); err == nil {
 			t.answers()
+			if tc, ended := c.(*tls.Conn); ended {
+				visitor = unheard.NewConn(tc)
+			}
 			duplex.Copy(visitor, service, duplex.Options{Panics: caught})
 			return
 		}

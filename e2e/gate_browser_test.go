@@ -1,0 +1,175 @@
+package e2e
+
+import (
+	"context"
+	"crypto/tls"
+	_ "embed"
+	"encoding/json"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"net/url"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/coder/websocket"
+
+	"keystay/e2e/internal/browser"
+	"keystay/e2e/internal/world"
+	"keystay/internal/testca"
+	"keystay/remote/publish"
+	"keystay/remote/publish/gate"
+)
+
+//go:embed gate_page.html
+var gatePage string
+
+// gateSteps is how many steps the page has.
+const gateSteps = 10
+
+// A step is what the page says of one.
+type gateStep struct{ Name, Wrong string }
+
+// gateService is what is behind the gate, and the page that tries to get there.
+func gateService(link string, reports chan<- []gateStep) http.Handler {
+	reported := make(chan struct{})
+	mux := http.NewServeMux()
+	mux.HandleFunc("GET /{$}", func(w http.ResponseWriter, _ *http.Request) {
+		w.Header().Set("Content-Type", "text/html")
+		text, _ := json.Marshal(link)
+		io.WriteString(w, strings.Replace(gatePage, "const frame", "const LINK = "+string(text)+";\nconst frame", 1))
+	})
+	mux.HandleFunc("POST /report", func(_ http.ResponseWriter, r *http.Request) {
+		var steps []gateStep
+		json.NewDecoder(r.Body).Decode(&steps)
+		reports <- steps
+		close(reported)
+	})
+	mux.HandleFunc("GET /hold", func(_ http.ResponseWriter, r *http.Request) { // the load event waits for it
+		select {
+		case <-reported:
+		case <-r.Context().Done():
+		}
+	})
+	mux.HandleFunc("/private/hello", func(w http.ResponseWriter, r *http.Request) {
+		w.Header().Set("Content-Type", "text/html")
+		fmt.Fprintf(w, "hello, cookies: %s", r.Header.Get("Cookie"))
+	})
+	mux.HandleFunc("/private/events", func(w http.ResponseWriter, r *http.Request) {
+		w.Header().Set("Content-Type", "text/event-stream")
+		fmt.Fprint(w, "data: 1\n\n")
+		http.NewResponseController(w).Flush()
+		<-r.Context().Done()
+	})
+	mux.HandleFunc("/private/ws", func(w http.ResponseWriter, r *http.Request) {
+		c, err := websocket.Accept(w, r, nil)
+		if err != nil {
+			return
+		}
+		defer c.CloseNow()
+		for {
+			kind, b, err := c.Read(r.Context())
+			if err != nil || c.Write(r.Context(), kind, b) != nil {
+				return
+			}
+		}
+	})
+	return mux
+}
+
+// People sign in with a password or a link, use pages with fetch, events and
+// WebSockets, and sign out: in both browsers.
+func TestGateInBrowsers(t *testing.T) {
+	t.Parallel()
+	for _, kind := range []browser.Kind{browser.Chromium, browser.Firefox} {
+		t.Run(string(kind), func(t *testing.T) {
+			t.Parallel()
+			b, err := browser.Find(kind)
+			if err != nil {
+				if os.Getenv("KEYSTAY_SKIP_BROWSERS") != "" {
+					t.Skip(err)
+				}
+				t.Fatal(err)
+			}
+			signInWith(t, b, string(kind))
+		})
+	}
+}
+
+func signInWith(t *testing.T, b browser.Browser, kind string) {
+	const name = "xyz.relay.test"
+	store, err := gate.Open(t.TempDir())
+	if err != nil {
+		t.Fatal(err)
+	}
+	users, err := gate.ParsePasswords([]byte("ada:$2a$10$yEaF3A3UFYVdrkryu01TsOHac7/FGRqymxPKK8lOec5EH9RqeNyKO\n")) // wind
+	if err != nil {
+		t.Fatal(err)
+	}
+	g, err := gate.New(gate.Config{Name: name, Store: store, Rules: []gate.Rule{{Paths: []string{"/private"}, Passwords: users, Links: true}}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	link, err := store.NewLink(gate.Link{Name: name, Ends: time.Now().Add(time.Hour), Once: true})
+	if err != nil {
+		t.Fatal(err)
+	}
+	reports := make(chan []gateStep, 1)
+	local, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	service := &http.Server{Handler: gateService(link+"?to="+url.QueryEscape("/private/hello"), reports), ReadHeaderTimeout: world.Patience}
+	go service.Serve(local)
+	t.Cleanup(func() { service.Close() })
+
+	ca := testca.New(t)
+	port := servePublic(t, name, ca, publish.SiteConfig{
+		Gate: g.Wrap,
+		Routes: []publish.Route{{Path: "/", Target: &publish.Target{
+			URL: &url.URL{Scheme: "http", Host: local.Addr().String()}, Network: "tcp", Addresses: []string{local.Addr().String()},
+		}}},
+	})
+	b.CA, b.Hosts = ca.PEM(), []string{name}
+	dir := os.Getenv(screenshotsVariable)
+	if dir == "" {
+		dir = t.TempDir()
+	}
+	ctx, cancel := context.WithTimeout(t.Context(), world.Patience)
+	defer cancel()
+	if err := b.Screenshot(ctx, "https://"+name+":"+port+"/", filepath.Join(dir, "gate-"+kind+".png")); err != nil {
+		t.Error(err)
+	}
+	select {
+	case steps := <-reports:
+		for _, s := range steps {
+			if s.Wrong != "" {
+				t.Errorf("%s: %s", s.Name, s.Wrong)
+			}
+		}
+		if len(steps) != gateSteps {
+			t.Errorf("%d steps", len(steps))
+		}
+	default:
+		t.Error("the page has not reported")
+	}
+}
+
+// servePublic serves a site as a remote does, on a port of loopback.
+func servePublic(t *testing.T, name string, ca *testca.CA, c publish.SiteConfig) (port string) {
+	t.Helper()
+	ln, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	tlsListener := tls.NewListener(ln, &tls.Config{Certificates: []tls.Certificate{ca.Issue(name)}, NextProtos: []string{"h2", "http/1.1"}})
+	srv := publish.NewSite(name, c).Server()
+	go srv.Serve(publish.Visitors(tlsListener))
+	t.Cleanup(func() { srv.Close() })
+	_, port, _ = net.SplitHostPort(ln.Addr().String())
+	return port
+}
