@@ -83,7 +83,6 @@ func share(stateDir, to string, lasts time.Duration, once bool) (link string, st
 		if name == "" {
 			return "", nil, cli.Usage(hint.ShareNoName.Error(errors.New("no name given, and none was served from " + stateDir)))
 		}
-		host = name + host
 	}
 	if name, err = hostname.Typed(name); err != nil {
 		return "", nil, cli.Usage(hint.ShareNoName.Error(err))
