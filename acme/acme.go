@@ -82,6 +82,12 @@ type Config struct {
 	// failed attempt. Nil means always ready.
 	Ready func(ctx context.Context, name string) error
 
+	// Turn is called once an order would begin, after Ready, and blocks until others
+	// let it, such as another process that orders for the same name. An error counts
+	// as a failed attempt. Each end of the attempt is told with an Event. Nil means
+	// that nobody is asked.
+	Turn func(ctx context.Context, name string) error
+
 	// Hold returns until when no new certificate for name is to be ordered from
 	// CA, since others need its limit, such as the names of one registered domain;
 	// the zero time is not at all. It is asked after Ready. OtherCAs are asked
@@ -108,7 +114,7 @@ type Keeper struct {
 	answers *challenges
 	cache   *certmagic.Cache
 	http    *http.Client  // for the CAs' APIs
-	slots   chan struct{} // one for each order under way
+	queue   queue         // of orders
 
 	ctx    context.Context
 	cancel context.CancelFunc
@@ -118,10 +124,6 @@ type Keeper struct {
 	closed bool
 	names  map[string]*entry
 }
-
-// maxOrders is how many orders are under way at once, so that a device with
-// many names does not run into the CA's limits by starting them together.
-const maxOrders = 4
 
 // New makes the folder if need be and returns a Keeper that manages no name
 // yet. It does not use the network. The caller closes it.
@@ -157,7 +159,6 @@ func New(cfg Config) (*Keeper, error) {
 		log:     cfg.Logger,
 		store:   newStorage(cfg.Dir),
 		answers: newChallenges(),
-		slots:   make(chan struct{}, maxOrders),
 		names:   make(map[string]*entry),
 	}
 	k.ctx, k.cancel = context.WithCancel(context.Background())

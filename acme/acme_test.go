@@ -209,14 +209,14 @@ func TestOrdersAtOnce(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		k, events := newKeeper(t, Config{}, offline)
 		for range maxOrders {
-			k.slots <- struct{}{} // as an order under way does
+			k.queue.enter(t.Context(), false) // as an order under way does
 		}
 		manage(t, k)
 		time.Sleep(time.Hour)
 		if len(events) != 0 {
 			t.Errorf("one order too many: %v", next(events, Ordering))
 		}
-		<-k.slots
+		k.queue.leave()
 		next(events, Ordering)
 		k.Close()
 	})

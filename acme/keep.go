@@ -149,11 +149,15 @@ func (k *Keeper) order(ctx context.Context, e *entry, why string, tries []backof
 			return failAll(tries, fmt.Errorf("wait for validation to be possible: %w", err))
 		}
 	}
-	select {
-	case k.slots <- struct{}{}:
-		defer func() { <-k.slots }()
-	case <-ctx.Done():
-		return ctx.Err()
+	cur, _ := e.state()
+	if err := k.queue.enter(ctx, cur.valid(time.Now())); err != nil {
+		return err
+	}
+	defer k.queue.leave()
+	if k.cfg.Turn != nil {
+		if err := k.cfg.Turn(ctx, e.name); err != nil {
+			return failAll(tries, fmt.Errorf("wait for the turn to order: %w", err))
+		}
 	}
 	lock := "order_" + e.name
 	locking, cancel := context.WithTimeout(ctx, time.Duration(len(tries))*orderTimeout)

@@ -63,7 +63,7 @@ func (m *move) expect() bool {
 	s := m.stream
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if m.state != laneNone || !s.begins.Load() || s.overLocked() || !s.link.lanes.moving() {
+	if m.state != laneNone || !s.begins.Load() || s.overLocked() || !s.link.lanes.moving(s.header.Name) {
 		return false
 	}
 	m.state = laneAwait

@@ -17,11 +17,11 @@ func (p *presence) claim(s *session, c framing.Claim) error {
 	replaced, err := p.take(s, c)
 	for _, old := range replaced {
 		old.link.Revoke(*replacedBy(c.Name, old.key.Equal(s.key)))
-		old.link.CutLanes()
+		old.link.CutLanesOf(c.Name)
 	}
 	if err == nil {
 		for _, old := range p.outdated(Claimed{c.Name, s.key, s.run, c.Replica}) {
-			old.link.CutLanes()
+			old.link.CutLanesOf(c.Name)
 		}
 	}
 	return err
@@ -126,7 +126,7 @@ func goingAway(name string) *framing.Denial {
 // with same, one of its own identity.
 func replacedBy(name string, same bool) *framing.Denial {
 	if !same {
-		return &framing.Denial{Name: name, Code: framing.DeniedTaken, Text: "this device's key has handed over to another one"}
+		return denial(names.HandedOver(name))
 	}
 	return &framing.Denial{Name: name, Code: framing.DeniedReplaced, Text: "a newer run of this device has taken the name over"}
 }
@@ -150,10 +150,10 @@ func (s *Server) ClaimedElsewhere(c Claimed) {
 	s.init()
 	for _, old := range s.presence.giveUp(c) {
 		old.link.Revoke(*replacedBy(c.Name, true))
-		old.link.CutLanes()
+		old.link.CutLanesOf(c.Name)
 	}
 	for _, old := range s.presence.outdated(c) {
-		old.link.CutLanes()
+		old.link.CutLanesOf(c.Name)
 	}
 }
 

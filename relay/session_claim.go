@@ -48,6 +48,9 @@ func (sess *session) decide(ctx context.Context, c framing.Claim) (granted names
 	// says. Of another one DNS decides.
 	if !s.custom(name) {
 		if err := s.presence.free(name, sess.key); err != nil {
+			if d := s.Names.Retired(&asks); d != nil { // which says more
+				return granted, denial(d)
+			}
 			return granted, err
 		}
 	}

@@ -36,6 +36,9 @@ func (o *orders) open(d *Device) (*acme.Keeper, error) {
 	c := d.cfg.ACME
 	c.Dir = filepath.Join(d.state.dir, acmeDir)
 	c.Ready, c.Hold = d.readyToOrder, d.holdOrder
+	if d.cfg.Replica {
+		c.Turn = d.turnToOrder
+	}
 	if c.Logger == nil {
 		c.Logger = d.log
 	}
@@ -84,9 +87,18 @@ func (o *orders) close() {
 // readyToOrder is acme.Config.Ready.
 func (d *Device) readyToOrder(ctx context.Context, name string) error {
 	if l := d.listener(name); l != nil {
-		return l.ready(ctx)
+		return l.waitUp(ctx)
 	}
 	<-ctx.Done() // the name is about to be forgotten, or to have its listener
+	return context.Cause(ctx)
+}
+
+// turnToOrder is acme.Config.Turn.
+func (d *Device) turnToOrder(ctx context.Context, name string) error {
+	if l := d.listener(name); l != nil {
+		return l.awaitTurn(ctx)
+	}
+	<-ctx.Done()
 	return context.Cause(ctx)
 }
 

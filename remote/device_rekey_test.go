@@ -296,3 +296,32 @@ func TestOlderRelayGetsTheOldKey(t *testing.T) {
 		t.Errorf("%+v, %v", info, err)
 	}
 }
+
+// A run that a newer one has replaced serves the visitors that were sent to it before,
+// those too that are on their way while it hears of it.
+func TestReplacedRunServesVisitorsOnTheirWay(t *testing.T) {
+	r := newRelay(t)
+	ln := r.serveNames(r.openDevice(r.deviceConfig()), domain)[0]
+	link := r.next()
+	late := link.open(domain, framing.KindTLS)
+	link.Revoke(framing.Denial{Name: domain, Code: framing.DeniedReplaced, Text: "a newer run has it"})
+	<-link.goAway // it has heard of it, and says so
+	done := make(chan error, 1)
+	go func() {
+		tc := tls.Client(late, &tls.Config{RootCAs: r.ca.Pool(), ServerName: domain})
+		done <- tc.Handshake()
+	}()
+	conn, err := ln.Accept()
+	if err != nil {
+		t.Fatal(err)
+	}
+	go conn.(*tls.Conn).Handshake()
+	if err := <-done; err != nil {
+		t.Error(err)
+	}
+	conn.Close()
+	var denial *framing.Denial
+	if err := ended(t, ln); !errors.As(err, &denial) || denial.Code != framing.DeniedReplaced {
+		t.Errorf("it ended with %v", err)
+	}
+}

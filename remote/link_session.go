@@ -79,7 +79,7 @@ func (s *session) serve() error {
 			d.wg.Go(func() { d.goodbye(link) })
 			return context.Cause(s.w.ctx)
 		case len(s.has) == 0:
-			if link.NumStreams() > 0 { // of names that are not wanted any more
+			if !s.began.IsZero() { // visitors of its names may be there, or on their way
 				d.wg.Go(func() { d.goodbye(link) })
 			} else {
 				link.Close()

@@ -42,6 +42,7 @@ type Listener struct {
 	number   int                         // how often the rules were changed
 	up       chan struct{}               // closed while a session has the name
 	down     chan struct{}               // closed while none has it
+	was      bool                        // one has had it
 	links    map[*framing.Link]time.Time // those of the device that have the name, and from when a new certificate may be ordered
 	ordering bool                        // it is this replica's turn to order
 	noLink   error                       // why there is no session, while there is none
@@ -141,7 +142,7 @@ func (l *Listener) linkUp(link *framing.Link, claimed framing.Claimed) {
 	l.links[link] = from
 	if first {
 		close(l.up)
-		l.down, l.noLink = make(chan struct{}), nil
+		l.down, l.noLink, l.was = make(chan struct{}), nil, true
 	}
 	ordering := l.ordering
 	l.mu.Unlock()

@@ -37,11 +37,9 @@ func (l *Listener) end(reason error) {
 // Accept return.
 func (l *Listener) drain(reason error) {
 	l.mu.Lock()
-	down := l.down
+	down, was := l.down, l.was
 	l.mu.Unlock()
-	select {
-	case <-down: // it never was up
-	default:
+	if was { // also where a relay has taken the name back: visitors may be on their way
 		timer := time.NewTimer(lateTimeout)
 		defer timer.Stop()
 		select {

@@ -13,15 +13,14 @@ import (
 // orderPause is how long a replica waits when it is another one's turn to order.
 const orderPause = 5 * time.Second
 
-// ready is the gate of every order: it waits until a session has the name
-// and, for a replica, until it is its turn at each relay, so that the CA's
-// connections come to this run.
-func (l *Listener) ready(ctx context.Context) error {
+// awaitTurn waits until it is this replica's turn to order at each relay, so that the
+// CA's connections come to this run.
+func (l *Listener) awaitTurn(ctx context.Context) error {
 	for {
 		if err := l.waitUp(ctx); err != nil {
 			return err
 		}
-		if !l.d.cfg.Replica || l.takeTurn(ctx) {
+		if l.takeTurn(ctx) {
 			return nil
 		}
 		l.d.log.Info("another replica orders its certificate first", "name", l.domain)

@@ -234,7 +234,7 @@ func (r *fakeRelay) link(below, conn net.Conn, cs *tls.ConnectionState) {
 	if err := hello.Verify(cs, cs.ServerName); err != nil {
 		r.t.Errorf("proof: %v", err)
 	}
-	l := &relayLink{Link: link, t: r.t, ca: r.ca, hello: hello, conn: below, goAway: make(chan framing.GoAway, 1)}
+	l := &relayLink{Link: link, t: r.t, ca: r.ca, hello: hello, conn: below, goAway: make(chan framing.GoAway, 8)}
 	var once sync.Once
 	link.Welcome(framing.Welcome{PublicPort: 8443}, framing.Handler{
 		Claim: func(_ context.Context, c framing.Claim) (framing.Claimed, error) {

@@ -173,8 +173,8 @@ func (n *Names) claimKeyName(c *Claimant) (Granted, error) {
 	if b, ok := n.Banned(c.Name, c.Key, c.Source); ok {
 		return Granted{}, c.banned(b)
 	}
-	if n.keyRetired(c.Key) {
-		return Granted{}, c.isRetired()
+	if d := n.Retired(c); d != nil {
+		return Granted{}, d
 	}
 	switch r := n.InForce(); r.KeyNames {
 	case WithToken:

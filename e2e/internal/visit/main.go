@@ -7,6 +7,7 @@
 //	visit hello [flags] NAME      a ClientHello of any shape, and the answer
 //	visit websocket URL           messages of several sizes, echoed
 //	visit events URL              an event stream that nothing holds back
+//	visit steady URL              one request after the other, until SIGTERM
 package main
 
 import (
@@ -44,7 +45,7 @@ func run(args []string) error {
 	ctx, cancel := context.WithTimeout(context.Background(), limit)
 	defer cancel()
 	verbs := map[string]func(context.Context, []string) error{
-		"get": v.get, "raw": v.raw, "hello": v.hello, "websocket": v.websocket, "events": v.events,
+		"get": v.get, "raw": v.raw, "hello": v.hello, "websocket": v.websocket, "events": v.events, "steady": v.steady,
 	}
 	do := verbs[args[0]]
 	if do == nil {
