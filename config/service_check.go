@@ -2,7 +2,7 @@ package config
 
 import (
 	"fmt"
-	"slices"
+	"net/http"
 	"strings"
 
 	"golang.org/x/net/http/httpguts"
@@ -165,8 +165,9 @@ func (r *serviceReader) proxyProtocol(b block, s *Service) {
 	}
 }
 
-// headerName checks the name of a header that is changed.
-func (r *serviceReader) headerName(at, name string) {
+// headerName checks the name of a header that is changed, and is none of those that own
+// reports.
+func (r *serviceReader) headerName(at, name string, own func(canonical string) bool) {
 	if !httpguts.ValidHeaderFieldName(name) {
 		r.errs.add(at, quote(name)+" is no name of a header", "as in X-From")
 		return
@@ -175,7 +176,7 @@ func (r *serviceReader) headerName(at, name string) {
 		r.errs.add(at, "the Host is not changed here", "host_header: target, or a name")
 		return
 	}
-	if slices.ContainsFunc([]string{"Connection", "Content-Length", "Keep-Alive", "Proxy-Connection", "Te", "Trailer", "Transfer-Encoding", "Upgrade"}, func(s string) bool { return strings.EqualFold(s, name) }) {
-		r.errs.add(at, quote(name)+" is of the connection, which the remote makes itself", "take it out")
+	if own(http.CanonicalHeaderKey(name)) {
+		r.errs.add(at, quote(name)+" is written by the remote itself", "take it out")
 	}
 }

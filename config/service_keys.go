@@ -64,7 +64,7 @@ func gateKeys(at string, flags bool) []Key {
 		{Name: at + "oidc.groups", Kind: Texts, Help: "let in members of these groups"},
 		{Name: at + "oidc.emails", Kind: Texts, Help: "let in these addresses; @example.com is all of that domain, and * all users"},
 		{Name: at + "oidc.scopes", Kind: Texts, Help: "scopes to ask for beside openid, email and profile"},
-		{Name: at + "paths", Kind: Texts, Help: "the paths that it is for, as those of routes; empty is all"},
+		{Name: at + "paths", Kind: Texts, Help: "the paths that it is for, each with all below it; empty is all"},
 		{Name: at + "header", Kind: Switch, Default: "false", Help: "hand the user's name on to the service in X-Forwarded-User"},
 	}
 	if flags {

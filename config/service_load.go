@@ -271,8 +271,9 @@ func (r *serviceReader) span(b block, key string, least, most, otherwise time.Du
 	return d
 }
 
-// headers reads what is changed of a head.
-func (r *serviceReader) headers(b block) HeaderChanges {
+// headers reads what is changed of a head. Own are the fields that are not to be
+// changed.
+func (r *serviceReader) headers(b block, own func(canonical string) bool) HeaderChanges {
 	var c HeaderChanges
 	set, _ := b.values["set"].(map[string]string)
 	if len(set) > 0 {
@@ -280,7 +281,7 @@ func (r *serviceReader) headers(b block) HeaderChanges {
 	}
 	for name, value := range set {
 		at := join(b.at("set"), name)
-		r.headerName(at, name)
+		r.headerName(at, name, own)
 		if strings.ContainsFunc(value, func(c rune) bool { return c < ' ' && c != '\t' || c == 0x7f }) {
 			r.errs.add(at, "a header is one line of text")
 		}
@@ -290,7 +291,7 @@ func (r *serviceReader) headers(b block) HeaderChanges {
 		c.Set.Set(name, value)
 	}
 	for _, name := range b.list("remove") {
-		r.headerName(b.at("remove"), name)
+		r.headerName(b.at("remove"), name, own)
 		c.Remove = append(c.Remove, http.CanonicalHeaderKey(name))
 	}
 	return c

@@ -8,6 +8,7 @@ import (
 	"strings"
 	"time"
 
+	"keystay/internal/fields"
 	"keystay/internal/urlpath"
 )
 
@@ -89,7 +90,8 @@ func (r *serviceReader) route(row, service block) Route {
 		return route
 	}
 	route.Local = l
-	if row.has("strip") && (l.Kind == LocalRedirect || l.Kind == LocalText) {
+	leadsToOne := l.Kind == LocalText || l.Kind == LocalRedirect && l.URL.Path+l.URL.RawQuery+l.URL.Fragment != "" // else it keeps the path
+	if row.has("strip") && leadsToOne {
 		r.errs.add(row.at("strip"), "has no effect on "+l.String(), "take it out")
 	}
 	r.settings(row, service, &route)
@@ -143,10 +145,10 @@ func (r *serviceReader) settings(row, service block, route *Route) {
 		route.AnswerTimeout = r.span(timeouts, "answer", 0, 24*time.Hour, 0)
 		r.health(row.group("health"), route)
 	}
-	route.Request, route.Response = r.headers(row.group("headers").group("request")), r.headers(row.group("headers").group("response"))
+	route.Request, route.Response = r.headers(row.group("headers").group("request"), fields.OfRequest), r.headers(row.group("headers").group("response"), fields.OfMessage)
 	if row.path != service.path {
-		route.Request.below(r.headers(service.group("headers").group("request")))
-		route.Response.below(r.headers(service.group("headers").group("response")))
+		route.Request.below(r.headers(service.group("headers").group("request"), fields.OfRequest))
+		route.Response.below(r.headers(service.group("headers").group("response"), fields.OfMessage))
 	}
 }
 

@@ -107,8 +107,10 @@ func (s *site) hold(w http.ResponseWriter, r *http.Request) {
 	if r.URL.Query().Has("length") {
 		w.Header().Set("Content-Length", strconv.Itoa(len("the beginning\nthe rest\n")))
 	}
-	io.WriteString(w, "the beginning\n")
-	http.NewResponseController(w).Flush()
+	if !r.URL.Query().Has("late") {
+		io.WriteString(w, "the beginning\n")
+		http.NewResponseController(w).Flush()
+	}
 	fmt.Fprintln(&s.log, "holding")
 	select {
 	case <-release:

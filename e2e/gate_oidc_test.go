@@ -15,6 +15,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/rogpeppe/go-internal/testscript"
 	"github.com/zitadel/oidc/v3/example/server/exampleop"
 	"github.com/zitadel/oidc/v3/example/server/storage"
 	"github.com/zitadel/oidc/v3/pkg/oidc"
@@ -52,17 +53,45 @@ func (u providerUsers) GetUserByUsername(name string) *storage.User { return u.G
 
 func (providerUsers) ExampleClientID() string { return "keystay" }
 
-// startProvider starts a provider of OpenID Connect with a client, and returns its
-// issuer.
+// newProvider makes a provider of OpenID Connect with a client.
+func newProvider(issuer, redirect string) http.Handler {
+	clients := map[string]*storage.Client{"keystay": storage.WebClient("keystay", "secret", redirect)}
+	kept := storage.NewStorageWithClients(providerUsers{}, clients)
+	return exampleop.SetupServer(issuer, groupStorage{kept}, nil, false, op.WithAllowInsecure())
+}
+
+// startProvider starts one and returns its issuer.
 func startProvider(t *testing.T, redirect string) (issuer string) {
 	t.Helper()
 	var handler http.Handler
 	srv := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { handler.ServeHTTP(w, r) }))
 	t.Cleanup(srv.Close)
-	clients := map[string]*storage.Client{"keystay": storage.WebClient("keystay", "secret", redirect)}
-	kept := storage.NewStorageWithClients(providerUsers{}, clients)
-	handler = exampleop.SetupServer(srv.URL, groupStorage{kept}, nil, false, op.WithAllowInsecure())
+	handler = newProvider(srv.URL, redirect)
 	return srv.URL
+}
+
+// providerCommand is the command
+//
+//	provider start   a provider of OpenID Connect at http://$HOOK, with the client
+//	                 keystay for $URL, whose secret is secret; its users are ada, of
+//	                 the group staff, and bob, and their password is verysecure
+//	provider stop
+func providerCommand(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) != 1 || args[0] != "start" && args[0] != "stop" {
+		ts.Fatalf("usage: provider start|stop")
+	}
+	w := settingOf(ts)
+	if args[0] == "stop" {
+		w.provider.Close()
+		return
+	}
+	ln, err := net.Listen("tcp", ts.Getenv("HOOK"))
+	ts.Check(err)
+	w.provider = &http.Server{
+		Handler:           newProvider("http://"+ts.Getenv("HOOK"), ts.Getenv("URL")+"/.well-known/keystay/callback"),
+		ReadHeaderTimeout: world.Patience,
+	}
+	go w.provider.Serve(ln)
 }
 
 var hiddenID = regexp.MustCompile(`name="id" value="([^"]+)"`)

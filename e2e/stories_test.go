@@ -4,6 +4,7 @@ import (
 	"context"
 	"flag"
 	"fmt"
+	"net/http"
 	"os"
 	"path/filepath"
 	"strings"
@@ -78,6 +79,8 @@ func TestStories(t *testing.T) {
 			"browse":   browse,
 
 			"nameserver": nameserverCommand,
+			"provider":   providerCommand,
+			"signin":     signInCommand,
 		},
 		Condition: func(cond string) (bool, error) {
 			if cond == "root" {
@@ -100,6 +103,7 @@ type setting struct {
 	streams  map[string]*world.Transcript // what await and has look at
 	watches  map[string]*socketWatch
 	names    nameserver
+	provider *http.Server // of OpenID Connect, or nil
 }
 
 // The names of the stories.
@@ -214,6 +218,9 @@ func (w *setting) tearDown(t testscript.T) {
 	}
 	w.site.stop()
 	w.names.stop()
+	if w.provider != nil {
+		w.provider.Close()
+	}
 	if w.ca != nil {
 		w.ca.Close()
 	}

@@ -15,9 +15,9 @@ func (p *process) waitFor(pub *published) {
 	if pub.ln.Wait(p.drain) != nil {
 		return
 	}
-	s := start{url: pub.ln.URL(), cert: pub.ln.Certificate(), stateDir: p.cfg.StateDir}
+	s := start{url: pub.ln.URL(), cert: pub.ln.Certificate(), stateDir: p.now().StateDir}
 	p.mu.Lock()
-	s.local, s.brought = shownLocal(pub.service), pub.files != nil
+	s.local, s.brought, s.passed = shownLocal(pub.service), pub.files != nil, isPassed(pub.service)
 	p.mu.Unlock()
 	if isTerminal(p.out) {
 		s.service = pub.front.Load().check(p.drain, pub.ln.Domain())

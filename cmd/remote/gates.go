@@ -1,11 +1,12 @@
 package main
 
 import (
-	"bytes"
 	"fmt"
 	"os"
 
 	"keystay/config"
+	"keystay/internal/hint"
+	"keystay/internal/ownfile"
 	"keystay/remote/publish/gate"
 )
 
@@ -20,6 +21,9 @@ func (m *maker) gate(s config.Service, name string) (*gate.Gate, error) {
 			return nil, err
 		}
 		m.store = store
+		for _, strange := range store.Strange() {
+			m.log.Warn(strange.Error(), hint.Attr(hint.All(strange)))
+		}
 	}
 	c := gate.Config{Name: name, Store: m.store, Logger: m.log}
 	for _, g := range s.Gates {
@@ -38,14 +42,17 @@ func gateRule(g config.Gate) (r gate.Rule, err error) {
 	if len(g.Passwords) > 0 || g.PasswordFile != "" {
 		var text []byte
 		if g.PasswordFile != "" { // first, so that its lines are counted
-			if text, err = os.ReadFile(g.PasswordFile); err != nil {
+			if text, err = ownfile.Read(g.PasswordFile); err != nil {
 				return r, err
 			}
 		}
 		for _, line := range g.Passwords {
-			text = fmt.Appendf(bytes.TrimRight(text, "\n"), "\n%s\n", string(line))
+			if len(text) > 0 {
+				text = append(text, '\n')
+			}
+			text = append(text, line...)
 		}
-		if r.Passwords, err = gate.ParsePasswords(bytes.TrimLeft(text, "\n")); err != nil {
+		if r.Passwords, err = gate.ParsePasswords(text); err != nil {
 			return r, within(g.PasswordFile, err)
 		}
 	}

@@ -93,7 +93,7 @@ func remoteName(n name, s config.Service, f *front, files *acme.Files) remote.Na
 		Domain: n.domain, Word: n.word,
 		Relays: s.Relays, RelayAddresses: s.RelayAddresses,
 		Service: shownLocal(s),
-		Raw:     s.Raw != nil && s.Raw.Kind == config.LocalTLS,
+		Raw:     isPassed(s),
 		Rules:   rules(s), Handshake: f.handshake(),
 	}
 	if files != nil {
@@ -101,6 +101,10 @@ func remoteName(n name, s config.Service, f *front, files *acme.Files) remote.Na
 	}
 	return rn
 }
+
+// isPassed reports whether visitors of a service get to it with their TLS, which ends
+// there.
+func isPassed(s config.Service) bool { return s.Raw != nil && s.Raw.Kind == config.LocalTLS }
 
 func rules(s config.Service) framing.Rules { return framing.Rules{Allow: s.Allow, Deny: s.Deny} }
 

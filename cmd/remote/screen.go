@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"slices"
 	"strings"
 	"unicode/utf8"
 
@@ -20,6 +21,7 @@ type start struct {
 	url, local string
 	cert       *x509.Certificate // nil where it is not known
 	brought    bool              // the certificate is from files
+	passed     bool              // the service ends visitors' TLS, and has the key
 	service    error             // why the local service cannot be reached, nil where it can
 	stateDir   string
 }
@@ -57,7 +59,7 @@ const narrow = 60
 // screen writes the screen of all names that answer for a terminal of that width.
 func screen(w io.Writer, width int, all []start) {
 	rows := [][2]string{
-		{"Key", "on this device only; the relay passes encrypted bytes on"},
+		{"Key", keys(all)},
 		{"Certificate", certificates(all)},
 		{"Service", reached(all)},
 		{"From outside", "open the address to see it: this program does not look from there yet"},
@@ -90,18 +92,35 @@ func screen(w io.Writer, width int, all []start) {
 	_, _ = io.WriteString(w, b.String())
 }
 
+// keys says who holds the keys that visitors see.
+func keys(all []start) string {
+	const own, services = "on this device only; the relay passes encrypted bytes on", "the local service's own; the relay and this program pass encrypted bytes on"
+	passed := slices.ContainsFunc(all, func(s start) bool { return s.passed })
+	ended := slices.ContainsFunc(all, func(s start) bool { return !s.passed })
+	switch {
+	case passed && ended:
+		return own + ". Behind tls:// it is the local service's"
+	case passed:
+		return services
+	}
+	return own
+}
+
 // certificates says until when the certificate is valid that ends first.
 func certificates(all []start) string {
-	first := all[0]
+	first, known := all[0], 0
 	for _, s := range all {
+		if s.cert != nil {
+			known++
+		}
 		if first.cert == nil || s.cert != nil && s.cert.NotAfter.Before(first.cert.NotAfter) {
 			first = s
 		}
 	}
-	if len(all) == 1 || first.cert == nil {
+	if known < 2 {
 		return first.certificate()
 	}
-	return fmt.Sprintf("%d of them; the first is %s", len(all), first.certificate())
+	return fmt.Sprintf("%d of them; the first is %s", known, first.certificate())
 }
 
 // reached says which services cannot be reached.
@@ -139,7 +158,7 @@ func (s start) certificate() string {
 // name says whose it is, and who knows it.
 func (s start) name() string {
 	text := "stays with this device: its identity is in " + s.stateDir + ". "
-	if s.brought {
+	if s.brought || s.passed {
 		return text + "It is public if a public CA has issued the certificate"
 	}
 	return text + "It is public from now on, in the logs of certificate transparency, and bots will find it"

@@ -82,6 +82,28 @@ func TestScreenOfBroughtCertificate(t *testing.T) {
 	}
 }
 
+// Where the service ends visitors' TLS the screen says whose key they see, and speaks
+// of no certificate of its own.
+func TestScreenSaysWhoseKeyVisitorsSee(t *testing.T) {
+	passed := start{url: "https://abc.relay.net", local: "tls://127.0.0.1:8443", passed: true}
+	for want, all := range map[string][]start{
+		"Key the local service's own; the relay and this program pass encrypted bytes on Service":                           {passed},
+		"Key on this device only; the relay passes encrypted bytes on. Behind tls:// it is the local service's Certificate": {aStart(false), passed},
+		"Key on this device only; the relay passes encrypted bytes on Certificate":                                          {aStart(false), aStart(true)},
+	} {
+		var b bytes.Buffer
+		screen(&b, 1000, all)
+		if text := strings.Join(strings.Fields(b.String()), " "); !strings.Contains(text, want) {
+			t.Errorf("want %q:\n%s", want, text)
+		}
+	}
+	var b bytes.Buffer
+	screen(&b, 1000, []start{passed})
+	if strings.Contains(b.String(), "Certificate") || strings.Contains(b.String(), "public from now on") {
+		t.Error(b.String())
+	}
+}
+
 // The screen says whether the local service was there.
 func TestScreenSaysWhetherTheServiceIsThere(t *testing.T) {
 	for _, c := range []struct {

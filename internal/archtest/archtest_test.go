@@ -112,7 +112,7 @@ var mayImport = map[string][]string{
 	"framing":  {"internal"},
 	"sni":      {"internal/hostname"},
 	"acme":     {"internal/hint", "internal/hostname", "internal/ownfile", "internal/plain", "internal/proxydial"},
-	"config":   {"internal/amount", "internal/hint", "internal/hostname", "internal/ownfile", "internal/proxydial", "internal/urlpath"},
+	"config":   {"internal/amount", "internal/fields", "internal/hint", "internal/hostname", "internal/ownfile", "internal/proxydial", "internal/urlpath"},
 	"internal": nil,
 
 	"internal/domainproof": {"internal/hostname", "internal/keyname"},
@@ -152,6 +152,7 @@ var onlyIn = map[string]string{
 	"github.com/inetaf/tcpproxy":       "relay",
 	"go.etcd.io/bbolt":                 "relay/names",
 	"github.com/miekg/dns":             "internal/domainproof",
+	"filippo.io/age":                   "remote",
 	"github.com/coreos/go-oidc":        "remote/publish/gate",
 	"golang.org/x/oauth2":              "remote/publish/gate",
 	"go.mau.fi/util":                   "relay/names",

@@ -1,8 +1,9 @@
 // Package xconnect lets a program's HTTP/2 servers take extended CONNECT (RFC
 // 8441), by which browsers open WebSockets over HTTP/2. To import it is all.
 //
-// Package net/http takes it only where the environment says so, and looks there
-// once, as it is initialized: GODEBUG=http2xconnect=1. It is no setting that a
+// Packages net/http and golang.org/x/net/http2, which needs it, take it only where the
+// environment says so, and look there once, as they are initialized:
+// GODEBUG=http2xconnect=1. It is no setting that a
 // //go:debug line may have. Packages are initialized in the order of their import
 // paths, as far as they do not need each other (The Go Programming Language
 // Specification, Program initialization), and this one needs little and is in front

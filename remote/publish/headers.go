@@ -51,28 +51,6 @@ func checkField(name string, own func(string) bool) error {
 	return nil
 }
 
-// isOfConnection reports whether a field frames a message, or is about one
-// connection.
-func isOfConnection(canonical string) bool {
-	switch canonical {
-	case "Connection", "Keep-Alive", "Proxy-Connection", "Transfer-Encoding", "Content-Length", "Te", "Trailer", "Upgrade", "Http2-Settings":
-		return true
-	}
-	return strings.HasPrefix(canonical, "Sec-Websocket-")
-}
-
-// isOwnOfRequest reports whether a field of a request says where it goes or comes
-// from, too.
-func isOwnOfRequest(canonical string) bool {
-	switch canonical {
-	case "Host", "Expect", "Forwarded", "X-Forwarded-For", "X-Forwarded-Host", "X-Forwarded-Proto", "X-Forwarded-Prefix":
-		return true
-	}
-	return isOfConnection(canonical)
-}
-
-func isOwnOfAnswer(canonical string) bool { return isOfConnection(canonical) }
-
 // apply changes h.
 func (c *HeaderChanges) apply(h http.Header) {
 	if len(c.Remove) == 0 && len(c.Set) == 0 {

@@ -40,10 +40,23 @@ func (f *faults) of(text string) *outage.Outage {
 	return f.by[text]
 }
 
+// looks holds the one Watch that looks.
+func (t *Target) looks() chan struct{} {
+	t.watch.Do(func() { t.watches = make(chan struct{}, 1) })
+	return t.watches
+}
+
 // Watch looks whether the local service can be reached, as Check does, and logs
 // when it cannot, and when it can again: at once, and later when requests have
-// failed. Domain is the public name. Watch returns when ctx ends.
+// failed. Domain is the public name. Watch returns when ctx ends. Where it is called
+// for several names, the first one is asked for until that call returns.
 func (t *Target) Watch(ctx context.Context, domain string) {
+	select {
+	case t.looks() <- struct{}{}:
+		defer func() { <-t.looks() }()
+	case <-ctx.Done():
+		return
+	}
 	begins := t.silence.Begins()
 	wait := watchFirst
 	for {

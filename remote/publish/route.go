@@ -8,6 +8,7 @@ import (
 	"strings"
 	"time"
 
+	"keystay/internal/fields"
 	"keystay/internal/page"
 	"keystay/internal/urlpath"
 )
@@ -56,7 +57,7 @@ func (r *Route) Check() error {
 	case r.ConnectTimeout < 0 || r.AnswerTimeout < 0:
 		return fmt.Errorf("route %q: a timeout is negative", r.Path)
 	}
-	for _, err := range []error{r.Request.check(isOwnOfRequest), r.Response.check(isOwnOfAnswer), r.Health.check()} {
+	for _, err := range []error{r.Request.check(fields.OfRequest), r.Response.check(fields.OfMessage), r.Health.check()} {
 		if err != nil {
 			return fmt.Errorf("route %q: %w", r.Path, err)
 		}

@@ -53,7 +53,9 @@ type Target struct {
 	Memory int64
 
 	once    sync.Once
-	budgets *Budgets      // with Memory, see own
+	budgets *Budgets // with Memory, see own
+	watch   sync.Once
+	watches chan struct{} // see looks
 	silence outage.Outage // while the service cannot be reached
 	faults  faults        // of its answers
 	doubts  outage.Outage // while it answers as one that speaks TLS may

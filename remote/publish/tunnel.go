@@ -13,6 +13,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"keystay/internal/fields"
 	"keystay/internal/page"
 )
 
@@ -137,7 +138,7 @@ func (t *tunnel) Unwrap() http.ResponseWriter { return t.ResponseWriter }
 func (t *tunnel) open(answer http.Header) (net.Conn, *bufio.ReadWriter, error) {
 	h := t.Header()
 	for name, values := range answer {
-		if !isOfConnection(name) || name == "Sec-Websocket-Protocol" || name == "Sec-Websocket-Extensions" {
+		if !fields.OfMessage(name) || name == "Sec-Websocket-Protocol" || name == "Sec-Websocket-Extensions" {
 			h[name] = values
 		}
 	}

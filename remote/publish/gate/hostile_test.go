@@ -57,6 +57,22 @@ func harmless(target string) bool {
 	return target == "/x?/../admin#/admin" // a query is no path; a number sign in it is Target's to refuse
 }
 
+// WebDAV writes to the path in Destination: that one needs its gate, too.
+func TestDestinationNeedsItsGate(t *testing.T) {
+	x := newRig(t, nil, gate.Rule{Paths: []string{"/admin"}, Passwords: users(t, "ada:wind")})
+	for to, status := range map[string]int{
+		"https://" + name + "/admin/x": 401, "/admin/x": 401, "//other/ADMIN": 401, "https://" + name + "/x/../admin": 400, "https://" + name + "/%2561dmin": 400, "x:admin": 400, "admin": 400, "https://" + name + "/%zz": 400, "": 400,
+		"https://" + name + "/open": 200, "/open": 200,
+	} {
+		for _, method := range []string{"COPY", "MOVE", "LINK", "PUT"} {
+			x.want(method+" to "+to, x.do(method, "/open/x", nil, header("Destination", to)), status)
+		}
+	}
+	x.want("two of them", x.do("COPY", "/open/x", nil, header("Destination", "/open", "Destination", "/admin")), 401)
+	x.want("from there", x.do("COPY", "/admin/x", nil, header("Destination", "/open")), 401)
+	x.want("signed in", x.do("COPY", "/open/x", nil, header("Destination", "/admin/x"), basic("ada", "wind")), 200)
+}
+
 // The gate's own paths never get to the service, in any spelling and by any method,
 // also for whoever is signed in.
 func TestOwnPathsNeverGetToTheService(t *testing.T) {

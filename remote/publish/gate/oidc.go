@@ -47,6 +47,8 @@ const (
 	providerTime = 10 * time.Second
 	// providerPause is how long a provider is left alone that has not answered.
 	providerPause = 5 * time.Second
+	// providerTold is how often the log says so, at most.
+	providerTold = time.Minute
 	// maxProviderBody is the longest answer that is read of a provider, in bytes.
 	maxProviderBody = 1 << 20
 	// maxProviderCalls is how many visitors a provider is asked about at once.
@@ -60,9 +62,10 @@ type provider struct {
 	host  string // to people, the provider
 	calls chan struct{}
 
-	finding chan struct{} // held while found, failed and err are used
+	finding chan struct{} // held while those below are used
 	found   *oidc.Provider
 	failed  time.Time
+	told    time.Time // in the log
 	err     error
 }
 
@@ -148,6 +151,10 @@ func (p *provider) find(ctx context.Context) (*oidc.Provider, error) {
 	found, err := oidc.NewProvider(p.client(look), p.Issuer)
 	if err != nil {
 		p.failed, p.err = time.Now(), err
+		if time.Since(p.told) < providerTold {
+			return nil, err
+		}
+		p.told = time.Now()
 		p.rule.gate.log.Warn("the OIDC provider cannot be reached", "name", p.rule.gate.name, "issuer", p.Issuer, "err", err, hint.Attr(hint.GateProvider.Do))
 		return nil, err
 	}

@@ -121,6 +121,11 @@ func (r *rule) endFlow(w http.ResponseWriter, req *http.Request, query url.Value
 		show(w, req, flowOver)
 		return
 	}
+	from := address(req)
+	if wait := r.gate.store.guesses.take(from); wait > 0 { // the provider would have to answer
+		(&refusal{rule: r, wait: wait}).write(w, req)
+		return
+	}
 	select {
 	case r.oidc.calls <- struct{}{}:
 		defer func() { <-r.oidc.calls }()
@@ -139,6 +144,7 @@ func (r *rule) endFlow(w http.ResponseWriter, req *http.Request, query url.Value
 		show(w, req, providerSaysNo)
 		return
 	}
+	r.gate.store.guesses.putBack(from)
 	if !r.oidc.lets(u) {
 		dialog{
 			Title: "This account is not let in", Name: r.gate.name,

@@ -253,8 +253,11 @@ func TestOnlyTheWholeFlowSignsIn(t *testing.T) {
 		"another issuer":   {"iss": "https://evil.test"},
 		"expired":          {"exp": time.Now().Add(-time.Hour).Unix()},
 	} {
+		x := newRig(t, nil, p.rule(gate.OIDC{Emails: []string{"*"}}))
 		state, cookies, _ := p.begin(x, "/", claims)
-		refused(what, end(x, state, "right", withCookies(cookies...)))
+		resp := end(x, state, "right", withCookies(cookies...))
+		refused(what, resp)
+		x.want(what, resp, http.StatusBadGateway)
 	}
 	for what, spoil := range map[string]func(string) string{
 		"no token":     func(string) string { return "" },
@@ -270,10 +273,18 @@ func TestOnlyTheWholeFlowSignsIn(t *testing.T) {
 		},
 	} {
 		p.spoil = spoil
+		x := newRig(t, nil, p.rule(gate.OIDC{Emails: []string{"*"}}))
 		state, cookies, _ := p.begin(x, "/", nil)
-		refused(what, end(x, state, "right", withCookies(cookies...)))
+		resp := end(x, state, "right", withCookies(cookies...))
+		refused(what, resp)
+		x.want(what, resp, http.StatusBadGateway)
 	}
 	p.spoil = func(s string) string { return s }
+	for range 10 {
+		refused("a guess", end(x, other, "wrong", withCookies(otherCookies...)))
+	}
+	x.want("too many tries", end(x, other, "wrong", withCookies(otherCookies...)), http.StatusTooManyRequests)
+	x = newRig(t, nil, p.rule(gate.OIDC{Emails: []string{"*"}}))
 	state, cookies, _ = p.begin(x, "/", nil)
 	if resp := end(x, state, "right", withCookies(cookies...)); resp.StatusCode != http.StatusSeeOther {
 		t.Errorf("the whole flow: %s", resp.Status)

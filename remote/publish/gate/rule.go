@@ -50,7 +50,7 @@ func (g *Gate) newRule(r Rule) (*rule, error) {
 	for _, p := range made.paths {
 		h.Write([]byte(p.exact + "\x00"))
 	}
-	made.id = hex.EncodeToString(h.Sum(nil)[:4])
+	made.id = hex.EncodeToString(h.Sum(nil)[:8])
 	if !made.signsIn() && len(r.Addresses) == 0 && len(r.TrustedAddresses) == 0 {
 		return nil, errors.New("it says of no visitor how to get in: passwords, links, addresses, client certificates or OIDC")
 	}

@@ -4,6 +4,8 @@ import (
 	"context"
 	"net/http"
 	"net/netip"
+	"net/url"
+	"slices"
 	"strings"
 	"time"
 
@@ -29,7 +31,11 @@ func (g *Gate) serve(next http.Handler, w http.ResponseWriter, r *http.Request) 
 		inDoubt.Write(w, r)
 		return
 	}
-	rules := g.rulesFor(path)
+	rules, ok := g.rulesOf(r, path)
+	if !ok {
+		inDoubt.Write(w, r)
+		return
+	}
 	let := admitted{ctx: r.Context()}
 	defer let.end()
 	for _, rule := range rules {
@@ -46,6 +52,33 @@ func (g *Gate) serve(next http.Handler, w http.ResponseWriter, r *http.Request) 
 	}
 	publish.TellUser(r.Header, let.fields())
 	next.ServeHTTP(w, r.WithContext(let.ctx))
+}
+
+// rulesOf returns the rules that a request has to pass: those for its path, and for the
+// path that WebDAV's Destination has (RFC 4918, section 10.3), where something is to be
+// written. It returns false where that one is in doubt.
+func (g *Gate) rulesOf(r *http.Request, path string) (rules []*rule, ok bool) {
+	rules = g.rulesFor(path)
+	if !g.byPath {
+		return rules, true
+	}
+	rules = slices.Clone(rules)
+	for _, to := range r.Header["Destination"] {
+		u, err := url.Parse(to)
+		if err != nil {
+			return nil, false
+		}
+		path, plain := urlpath.Clean(u.EscapedPath())
+		if !plain || u.Opaque != "" {
+			return nil, false
+		}
+		for _, more := range g.rulesFor(path) {
+			if !slices.Contains(rules, more) {
+				rules = append(rules, more)
+			}
+		}
+	}
+	return rules, true
 }
 
 // Admitted is what is known of a request by the rules that it has passed.

@@ -1,0 +1,34 @@
+package fields_test
+
+import (
+	"fmt"
+	"net/http"
+	"testing"
+
+	"go.uber.org/goleak"
+
+	"keystay/internal/fields"
+)
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+
+// What frames a message is so in both directions; what says where a request comes
+// from is no matter of answers. All else is anybody's.
+func TestFieldsOfTheRemote(t *testing.T) {
+	for name, want := range map[string]string{
+		"connection": "both", "TE": "both", "HTTP2-Settings": "both", "content-length": "both", "Sec-WebSocket-Key": "both",
+		"host": "requests", "X-Forwarded-Prefix": "requests", "forwarded": "requests",
+		"Cookie": "none", "X-Real-IP": "none", "Content-Type": "none", "Set-Cookie": "none", "X-Forwarded-User": "none",
+	} {
+		name = http.CanonicalHeaderKey(name)
+		got := map[[2]bool]string{{true, true}: "both", {false, true}: "requests", {}: "none"}[[2]bool{fields.OfMessage(name), fields.OfRequest(name)}]
+		if got != want {
+			t.Errorf("%s is the remote's in %q, want %q", name, got, want)
+		}
+	}
+}
+
+func ExampleOfRequest() {
+	fmt.Println(fields.OfRequest("X-Forwarded-For"), fields.OfRequest("X-From"))
+	// Output: true false
+}
