@@ -15,7 +15,7 @@ func (p *process) waitFor(pub *published) {
 	if pub.ln.Wait(p.drain) != nil {
 		return
 	}
-	s := start{url: pub.ln.URL(), cert: pub.ln.Certificate(), stateDir: p.cfg.StateDir}
+	s := start{url: pub.ln.URL(), cert: pub.ln.Certificate(), stateDir: p.now().StateDir}
 	p.mu.Lock()
 	s.local, s.brought, s.passed = shownLocal(pub.service), pub.files != nil, isPassed(pub.service)
 	p.mu.Unlock()
