@@ -5,6 +5,7 @@ import (
 	"crypto/tls"
 	_ "embed"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"net"
@@ -17,6 +18,7 @@ import (
 	"time"
 
 	"github.com/coder/websocket"
+	"github.com/rogpeppe/go-internal/testscript"
 
 	"keystay/e2e/internal/browser"
 	"keystay/e2e/internal/world"
@@ -139,23 +141,61 @@ func signInWith(t *testing.T, b browser.Browser, kind string) {
 	if dir == "" {
 		dir = t.TempDir()
 	}
-	ctx, cancel := context.WithTimeout(t.Context(), world.Patience)
+	for _, wrong := range browseGate(t.Context(), b, "https://"+name+":"+port+"/", filepath.Join(dir, "gate-"+kind+".png"), reports) {
+		t.Error(wrong)
+	}
+}
+
+// browseGate opens the page in a browser, and returns what went wrong.
+func browseGate(ctx context.Context, b browser.Browser, page, picture string, reports <-chan []gateStep) (wrong []error) {
+	ctx, cancel := context.WithTimeout(ctx, world.Patience)
 	defer cancel()
-	if err := b.Screenshot(ctx, "https://"+name+":"+port+"/", filepath.Join(dir, "gate-"+kind+".png")); err != nil {
-		t.Error(err)
+	if err := b.Screenshot(ctx, page, picture); err != nil {
+		wrong = append(wrong, err)
 	}
 	select {
 	case steps := <-reports:
 		for _, s := range steps {
 			if s.Wrong != "" {
-				t.Errorf("%s: %s", s.Name, s.Wrong)
+				wrong = append(wrong, fmt.Errorf("%s: %s", s.Name, s.Wrong))
 			}
 		}
 		if len(steps) != gateSteps {
-			t.Errorf("%d steps", len(steps))
+			wrong = append(wrong, fmt.Errorf("%d steps, not %d", len(steps), gateSteps))
 		}
 	default:
-		t.Error("the page has not reported")
+		wrong = append(wrong, errors.New("the page has not reported"))
+	}
+	return wrong
+}
+
+// signInCommand is the command
+//
+//	signin chromium|firefox FILE
+//
+// It serves at $SITE a page that signs in at the gate in front of /private, with the
+// user ada and the password wind, uses what is there, signs out, and opens the one-time
+// link in the file; and it opens the page at $URL in the browser.
+func signInCommand(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) != 2 {
+		ts.Fatalf("usage: signin chromium|firefox FILE")
+	}
+	b, err := browser.Find(browser.Kind(args[0]))
+	ts.Check(err)
+	w := settingOf(ts)
+	b.CA, b.Hosts = w.ca.IssuerPEM(), []string{storied}
+	reports := make(chan []gateStep, 1)
+	ln, err := net.Listen("tcp", w.site.addr)
+	ts.Check(err)
+	srv := &http.Server{Handler: gateService(strings.TrimSpace(ts.ReadFile(args[1])), reports), ReadHeaderTimeout: world.Patience}
+	go srv.Serve(ln)
+	defer srv.Close()
+	dir := os.Getenv(screenshotsVariable)
+	if dir == "" {
+		dir = ts.MkAbs(".")
+	}
+	for _, wrong := range browseGate(context.Background(), b, ts.Getenv("URL")+"/", filepath.Join(dir, "signin-"+args[0]+".png"), reports) {
+		ts.Check(wrong)
 	}
 }
 

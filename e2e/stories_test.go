@@ -80,6 +80,7 @@ func TestStories(t *testing.T) {
 
 			"nameserver": nameserverCommand,
 			"provider":   providerCommand,
+			"signin":     signInCommand,
 		},
 		Condition: func(cond string) (bool, error) {
 			if cond == "root" {

@@ -126,7 +126,7 @@ func goingAway(name string) *framing.Denial {
 // with same, one of its own identity.
 func replacedBy(name string, same bool) *framing.Denial {
 	if !same {
-		return &framing.Denial{Name: name, Code: framing.DeniedTaken, Text: "this device's key has handed over to another one"}
+		return denial(names.HandedOver(name))
 	}
 	return &framing.Denial{Name: name, Code: framing.DeniedReplaced, Text: "a newer run of this device has taken the name over"}
 }

@@ -73,7 +73,7 @@ func (s *Server) retire(key ed25519.PublicKey) {
 	if s.ctx.Err() != nil {
 		return
 	}
-	why := names.Denied{Code: names.DeniedTaken, Text: "this device's key has handed over to another one"}
+	why := *names.HandedOver("")
 	n := &severing{names: make(map[string]struct{})}
 	for _, sess := range s.presence.all(key) {
 		if !sess.away.Load() {

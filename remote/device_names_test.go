@@ -8,6 +8,7 @@ import (
 	"io"
 	"log/slog"
 	"net"
+	"runtime"
 	"slices"
 	"strings"
 	"testing"
@@ -289,7 +290,7 @@ func TestReplacedNameEndsAtEachRelay(t *testing.T) {
 	list := a.serveNames(d, "one.relay.test", "two.relay.test")
 	linkA, linkB := a.next(), b.next()
 	for b.names() < 2 {
-		time.Sleep(time.Millisecond)
+		runtime.Gosched()
 	}
 	claimed := a.names()
 	linkA.Revoke(framing.Denial{Name: "one.relay.test", Code: framing.DeniedReplaced, Text: "replaced"})
@@ -370,7 +371,7 @@ func TestHundredsOfNamesShareTheLinks(t *testing.T) {
 	r.next()
 	r.next()
 	for r.names() < 2*many {
-		time.Sleep(time.Millisecond)
+		runtime.Gosched()
 	}
 	select {
 	case <-r.up:
@@ -428,7 +429,7 @@ func TestRulesAreSetWhileANameIsServed(t *testing.T) {
 	if err := ln.SetRules(framing.Rules{Deny: prefixes("0.0.0.0/0")}); err != nil {
 		t.Fatal(err)
 	}
-	for deadline := time.Now().Add(patience); r.names() < 2; time.Sleep(time.Millisecond) {
+	for deadline := time.Now().Add(patience); r.names() < 2; runtime.Gosched() {
 		if time.Now().After(deadline) {
 			t.Fatal("the relay was not told")
 		}

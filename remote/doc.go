@@ -8,6 +8,9 @@
 //	if err != nil { … }
 //	http.Serve(ln, handler)
 //
+// A [Device] is the long form: one run of one identity with many names, which share
+// its links and come and go while it runs. See [Open] and Device.Listen.
+//
 // No port is opened, and the private key never leaves the state directory.
 // Package publish hands the visitors of a listener on to a local service.
 //

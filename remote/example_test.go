@@ -58,6 +58,31 @@ func ExampleConfig_raw() {
 	_ = run // needs a relay
 }
 
+// A program with two names on one device. It hears what becomes of them, and adds one
+// while it runs.
+func ExampleDevice() {
+	run := func(handler http.Handler) error {
+		d, err := remote.Open(remote.DeviceConfig{StateDir: "state", Relays: []string{"relay.net"}, Events: func(e remote.Event) {
+			log.Print(e.Name, " ", e.Kind, " ", e.Relay)
+		}})
+		if err != nil {
+			return err
+		}
+		defer d.Close()
+		list, err := d.Listen(remote.Name{Domain: "xyz.relay.net"})
+		if err != nil {
+			return err
+		}
+		go http.Serve(list[0], handler)
+		more, err := d.Listen(remote.Name{Word: "blog"}) // made from the device's key
+		if err != nil {
+			return err
+		}
+		return http.Serve(more[0], handler)
+	}
+	_ = run // needs a relay
+}
+
 // A program that publishes a local service.
 func ExampleListener() {
 	run := func() error {

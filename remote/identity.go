@@ -145,7 +145,8 @@ func RotateIdentity(stateDir string, endNames bool) (r Rotation, err error) {
 	if err != nil {
 		return r, err
 	}
-	r.Old, r.Ending = labelOf(s.public()), made
+	old := s.public()
+	r.Old, r.Ending = labelOf(old), made
 	for _, w := range givers {
 		r.Waiting = append(r.Waiting, WaitingRelay(w))
 		for _, name := range w.Names {
@@ -174,7 +175,7 @@ func RotateIdentity(stateDir string, endNames bool) (r Rotation, err error) {
 	}
 	r.New = labelOf(s.public())
 	for _, name := range made { // it is remembered under the new name, so that the next start finds the relay
-		if err := s.renameMade(name, r.Old, r.New); err != nil {
+		if err := s.renameMade(name, old); err != nil {
 			return r, err
 		}
 	}

@@ -4,6 +4,7 @@ import (
 	"archive/tar"
 	"bytes"
 	"crypto/ed25519"
+	"encoding/base64"
 	"errors"
 	"fmt"
 	"io"
@@ -19,6 +20,7 @@ import (
 
 	"keystay/framing"
 	"keystay/internal/hint"
+	"keystay/internal/keyname"
 )
 
 const passphrase = "correct horse"
@@ -527,18 +529,24 @@ func TestNamesMadeFromTheKeyEndWithIt(t *testing.T) {
 	if err := s.remember(old, served{Relays: []string{"relay.test:8443"}, Made: true, Service: "http://127.0.0.1:3000"}); err != nil {
 		t.Fatal(err)
 	}
+	if err := s.remember(keyname.Label(s.public(), "wiki")+".relay.test", served{Relays: []string{"relay.test"}, Made: true, Word: "wiki"}); err != nil {
+		t.Fatal(err)
+	}
 	before := tree(t, dir)
 	var ends *KeyNamesError
 	r, err := RotateIdentity(dir, false)
-	if !errors.As(err, &ends) || !slices.Equal(ends.Names, []string{old}) || !slices.Equal(r.Ending, []string{old}) || len(hint.All(err)) == 0 || !maps.Equal(before, tree(t, dir)) {
+	if !errors.As(err, &ends) || !slices.Contains(ends.Names, old) || len(r.Ending) != 2 || len(hint.All(err)) == 0 || !maps.Equal(before, tree(t, dir)) {
 		t.Fatalf("%+v, %v", r, err)
 	}
 	if r, err = RotateIdentity(dir, true); err != nil {
 		t.Fatal(err)
 	}
 	info, err := ShowIdentity(dir)
-	if err != nil || len(info.Names) != 1 || info.Names[0].Name != r.New+".relay.test" || !info.Names[0].FromKey {
-		t.Errorf("%+v, %v", info, err)
+	key, _ := base64.StdEncoding.DecodeString(info.PublicKey)
+	for _, want := range []string{r.New + ".relay.test", keyname.Label(key, "wiki") + ".relay.test"} {
+		if err != nil || len(info.Names) != 2 || !slices.ContainsFunc(info.Names, func(n ServedName) bool { return n.Name == want && n.FromKey }) {
+			t.Errorf("no %s: %+v, %v", want, info, err)
+		}
 	}
 	name, how, err := s.choose(Name{Service: "http://127.0.0.1:3000"})
 	if name != "" || !slices.Equal(how.Relays, []string{"relay.test:8443"}) || err != nil {

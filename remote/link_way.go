@@ -174,19 +174,30 @@ func (w *way) forget(l *Listener) {
 	delete(w.why, l)
 }
 
+// writesAtOnce is how many files are written at once: most of such a write is waiting
+// for the disk, which writes many as fast as one.
+const writesAtOnce = 32
+
 // remember keeps for the next start how the names are served that a relay has given
 // for the first time.
 func (w *way) remember(relay string, given []*Listener) {
+	places := make(chan struct{}, writesAtOnce)
+	var wg sync.WaitGroup
 	for _, l := range given {
-		how := l.how
-		how.Service = l.cfg.Service
-		if !how.Named {
-			how.Relays = []string{relay}
-		}
-		if err := w.d.state.remember(l.domain, how); err != nil {
-			w.d.log.Warn("cannot remember how the name is served", "err", err)
-		}
+		places <- struct{}{}
+		wg.Go(func() {
+			defer func() { <-places }()
+			how := l.how
+			how.Service = l.cfg.Service
+			if !how.Named {
+				how.Relays = []string{relay}
+			}
+			if err := w.d.state.remember(l.domain, how); err != nil {
+				w.d.log.Warn("cannot remember how the name is served", "err", err)
+			}
+		})
 	}
+	wg.Wait()
 }
 
 // token is what a relay is told with the claim of a name: nothing, unless the

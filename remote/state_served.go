@@ -2,6 +2,7 @@ package remote
 
 import (
 	"cmp"
+	"crypto/ed25519"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -13,6 +14,7 @@ import (
 
 	"keystay/internal/hint"
 	"keystay/internal/hostname"
+	"keystay/internal/keyname"
 	"keystay/internal/ownfile"
 )
 
@@ -263,12 +265,12 @@ func (s *state) eachServed(f func(name string, how served)) error {
 
 // renameMade remembers a name that was made from an earlier key under the one that is
 // made from the key of now.
-func (s *state) renameMade(name, oldLabel, newLabel string) error {
+func (s *state) renameMade(name string, old ed25519.PublicKey) error {
 	how, err := s.served(name)
 	if err != nil {
 		return err
 	}
-	zone, ok := strings.CutPrefix(name, oldLabel+".")
+	zone, ok := strings.CutPrefix(name, keyname.Label(old, how.Word)+".")
 	if !ok {
 		return nil
 	}
@@ -276,7 +278,7 @@ func (s *state) renameMade(name, oldLabel, newLabel string) error {
 	if err != nil {
 		return fmt.Errorf("remember %s: %w", name, err)
 	}
-	if err := s.write(servedFile(newLabel+"."+zone), append(b, '\n')); err != nil {
+	if err := s.write(servedFile(keyname.Label(s.public(), how.Word)+"."+zone), append(b, '\n')); err != nil {
 		return err
 	}
 	return s.forget(name)

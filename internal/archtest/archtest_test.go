@@ -152,6 +152,7 @@ var onlyIn = map[string]string{
 	"github.com/inetaf/tcpproxy":       "relay",
 	"go.etcd.io/bbolt":                 "relay/names",
 	"github.com/miekg/dns":             "internal/domainproof",
+	"filippo.io/age":                   "remote",
 	"github.com/coreos/go-oidc":        "remote/publish/gate",
 	"golang.org/x/oauth2":              "remote/publish/gate",
 	"go.mau.fi/util":                   "relay/names",

@@ -50,7 +50,7 @@ func (n *Names) decide(l *ledger, c *Claimant, known *answers) (verdict, error) 
 		return verdict{denial: c.banned(b)}, nil
 	}
 	if r, err := l.retired(c.Key); err != nil || r != nil {
-		return verdict{denial: c.isRetired()}, err
+		return verdict{denial: HandedOver(c.Name)}, err
 	}
 	if !below(c.Name, n.zone) {
 		return n.decideDomain(l, c, known)

@@ -34,10 +34,10 @@ func (l *ledger) retired(key []byte) (*retirement, error) {
 	return &r, nil
 }
 
-// isRetired is the denial of a claim of an identity that has handed over.
-func (c *Claimant) isRetired() *Denied {
-	return c.deny(DeniedTaken, "this device's key has handed over to another one, and gets no names any more",
-		"use the new key: it is in the state directory that it was made in, see remote identity show")
+// HandedOver is the denial of a name to an identity that has handed over.
+func HandedOver(name string) *Denied {
+	return &Denied{Name: name, Code: DeniedTaken, Text: "this device's key has handed over to another one, and gets no names any more",
+		Hints: []string{"use the new key: it is in the state directory that it was made in, see remote identity show; if you have not changed the key, somebody else has it: ask the relay's operator"}}
 }
 
 // A handedOver is what one hand-over has changed.
@@ -103,7 +103,7 @@ func (n *Names) handOverDue(l *ledger, c *Claimant, from []ed25519.PublicKey) (d
 	}
 	if r, err := l.retired(c.Key); err != nil || r != nil {
 		if r != nil {
-			err = c.isRetired()
+			err = HandedOver(c.Name)
 		}
 		return false, err
 	}
@@ -258,7 +258,7 @@ func (n *Names) Retired(c *Claimant) *Denied {
 	if !n.keyRetired(c.Key) {
 		return nil
 	}
-	return c.isRetired()
+	return HandedOver(c.Name)
 }
 
 // keyRetired reports whether an identity has handed over. While the record cannot be

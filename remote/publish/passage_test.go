@@ -3,6 +3,8 @@ package publish_test
 import (
 	"strings"
 	"testing"
+
+	"keystay/remote/publish"
 )
 
 // requests are what a visitor sends over HTTP/1.1, and what the service gets
@@ -165,29 +167,40 @@ func TestAnswersArriveAsTheTableSays(t *testing.T) {
 	for _, kind := range kinds {
 		t.Run(kind, func(t *testing.T) {
 			target, service := rawTarget(t, kind)
-			p := serveTarget(t, target)
-			old, h2 := p.visitor("http/1.1"), newH2Visitor(t, p)
-			for _, row := range answers {
-				method := row.method
-				if method == "" {
-					method = "GET"
-				}
-				step := rawStep{until: "\r\n\r\n", answer: crlf(row.send)}
-				got := make(chan string, 1)
-				go func() { got <- say(t, old, crlf(method+" / HTTP/1.1\nHost: $H\n\n"), len(crlf(row.gets))) }()
-				service.steps <- step
-				<-service.got
-				if got, want := sorted(<-got), sorted(crlf(row.gets)); got != want {
-					t.Errorf("%s: the visitor gets\n%q, want\n%q", row.name, got, want)
-				}
-				h2.headers(":method: "+method+"\n:scheme: https\n:authority: $H\n:path: /", true)
-				service.steps <- step
-				<-service.got
-				if got := h2.answer(); got != row.h2 {
-					t.Errorf("%s: over HTTP/2 the visitor gets\n%q, want\n%q", row.name, got, row.h2)
-				}
-			}
+			answersArrive(t, serveTarget(t, target), service)
 		})
+	}
+}
+
+// So it does behind a route among others.
+func TestAnswersBehindARouteArriveAsTheTableSays(t *testing.T) {
+	target, service := rawTarget(t, "http")
+	p, _ := serveSite(t, publish.Route{Path: "/", Strip: true, Target: target}, publish.Route{Path: "/text", Handler: publish.Text("x")})
+	answersArrive(t, p, service)
+}
+
+// answersArrive lets a service give each answer of the table to visitors.
+func answersArrive(t *testing.T, p *published, service *rawEnd) {
+	old, h2 := p.visitor("http/1.1"), newH2Visitor(t, p)
+	for _, row := range answers {
+		method := row.method
+		if method == "" {
+			method = "GET"
+		}
+		step := rawStep{until: "\r\n\r\n", answer: crlf(row.send)}
+		got := make(chan string, 1)
+		go func() { got <- say(t, old, crlf(method+" / HTTP/1.1\nHost: $H\n\n"), len(crlf(row.gets))) }()
+		service.steps <- step
+		<-service.got
+		if got, want := sorted(<-got), sorted(crlf(row.gets)); got != want {
+			t.Errorf("%s: the visitor gets\n%q, want\n%q", row.name, got, want)
+		}
+		h2.headers(":method: "+method+"\n:scheme: https\n:authority: $H\n:path: /", true)
+		service.steps <- step
+		<-service.got
+		if got := h2.answer(); got != row.h2 {
+			t.Errorf("%s: over HTTP/2 the visitor gets\n%q, want\n%q", row.name, got, row.h2)
+		}
 	}
 }
 

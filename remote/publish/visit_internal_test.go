@@ -3,7 +3,10 @@ package publish
 import (
 	"context"
 	"errors"
+	"io"
 	"net"
+	"net/http"
+	"net/http/httptest"
 	"net/url"
 	"testing"
 
@@ -75,5 +78,30 @@ func TestLocalConnectionsOfAllVisitorsAreBounded(t *testing.T) {
 	}
 	if b.locals.Used() != 0 || greedy.visit.one.Load() || other.visit.one.Load() {
 		t.Errorf("%d places are left, at the end", b.locals.Used()/localPlace)
+	}
+}
+
+// Where there are no more connections to be had, one that a visitor does not use makes
+// room for one of its own to another service.
+func TestUnusedConnectionMakesRoomForAnotherService(t *testing.T) {
+	b := NewBudgets(0)
+	b.locals = budget.New(0) // each visit has one, and no more
+	var routes []Route
+	for _, path := range []string{"/a", "/b"} {
+		service := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { io.WriteString(w, "of "+path) }))
+		t.Cleanup(service.Close)
+		u, _ := url.Parse(service.URL)
+		routes = append(routes, Route{Path: path, Target: &Target{URL: u, Network: "tcp", Addresses: []string{u.Host}}})
+	}
+	s := NewSite("x.test", SiteConfig{Routes: routes, Budgets: b})
+	v := s.newVisit()
+	defer v.end()
+	for _, path := range []string{"/a", "/b", "/a"} {
+		r := httptest.NewRequest("GET", "https://x.test"+path, nil)
+		w := httptest.NewRecorder()
+		s.ServeHTTP(w, r.WithContext(context.WithValue(t.Context(), visitKey{}, v)))
+		if got := w.Body.String(); got != "of "+path {
+			t.Errorf("%s: %d %q", path, w.Code, got)
+		}
 	}
 }

@@ -15,6 +15,9 @@ const (
 	// again without a sign, since the clock that stamps files ticks every 10 ms at
 	// most.
 	settled = 100 * time.Millisecond
+	// settledCoarse is the same where the file system keeps whole seconds, or every
+	// other one, as FAT does.
+	settledCoarse = 2 * time.Second
 	// settledDate is the same for Last-Modified, which has whole seconds (RFC 9110,
 	// section 8.8.2.2).
 	settledDate = time.Second
@@ -30,7 +33,11 @@ const (
 // for a file that has changed just now.
 func etag(info fs.FileInfo, coding string, now time.Time) string {
 	changed, number := change(info)
-	if age := now.Sub(changed); age >= 0 && age < settled {
+	unsure := settled
+	if changed.Nanosecond() == 0 {
+		unsure = settledCoarse
+	}
+	if age := now.Sub(changed); age >= 0 && age < unsure {
 		return ""
 	}
 	b := make([]byte, 0, 64)
