@@ -77,6 +77,14 @@ func TestMistakeKeepsTheConfiguration(t *testing.T) {
 	if p.cfg != cfg {
 		t.Errorf("%+v is in effect", p.cfg)
 	}
+	if p.isMended() {
+		t.Error("it counts as mended")
+	}
+	p.load = func() (*config.Remote, []config.Warning, error) { return cfg, nil, nil }
+	cfg.Services[0].Routes = []config.Route{{Path: "/", Local: config.Local{Kind: config.LocalText}}}
+	if !p.isMended() {
+		t.Error("it does not count as mended, where a file was missing")
+	}
 	for _, want := range []string{
 		`in use" err="remote.yaml:3: no host" key=services[0].local hint="a hint"`, `in use" err="remote.yaml:7: other"`, `in use" err="users: line 1: no hash"`,
 	} {
