@@ -24,8 +24,12 @@ const maxForm = 16 << 10
 // isOwnPath reports whether a path, in whatever spelling, may be one of the gate's own.
 func isOwnPath(raw string) bool {
 	path, _ := urlpath.Clean(raw)
-	return strings.HasPrefix(urlpath.Fold(path), ownFolder)
+	return strings.HasPrefix(urlpath.Fold(path[:min(len(path), maxOwnPath)]), ownFolder)
 }
+
+// maxOwnPath is how much of a path is looked at for that, in bytes: characters that have
+// other spellings are slow to look at, and a visitor may send many.
+const maxOwnPath = 512
 
 // own answers a request for the gate itself.
 func (g *Gate) own(w http.ResponseWriter, req *http.Request, path string) {

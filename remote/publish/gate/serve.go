@@ -171,7 +171,7 @@ func (r *rule) admit(req *http.Request, let *admitted) *refusal {
 // signedIn returns the user that a request's certificate or cookie is of, or nil.
 func (r *rule) signedIn(req *http.Request, let *admitted) *user {
 	if r.certs != nil && req.TLS != nil {
-		if u := r.certs.user(req.TLS.PeerCertificates); u != nil {
+		if u := r.certs.user(req.Context(), req.TLS.PeerCertificates); u != nil {
 			return u
 		}
 	}
