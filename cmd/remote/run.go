@@ -157,7 +157,11 @@ func (p *process) open() error {
 		for _, w := range all {
 			domains = append(domains, p.names[w.name].ln.Domain())
 		}
-		h.begin(p.cfg, strings.Join(domains, ", "))
+		shown := strings.Join(domains, ", ")
+		if len(domains) > 5 {
+			shown = fmt.Sprintf("%d names", len(domains))
+		}
+		h.begin(p.cfg, shown)
 	}
 	return nil
 }
