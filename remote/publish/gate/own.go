@@ -260,14 +260,13 @@ func (g *Gate) takesLinks(req *http.Request) bool {
 	return false
 }
 
-// hasLink reports whether a browser needs the link no more: it has opened it before,
-// or is signed in for longer.
+// hasLink reports whether a browser needs the link no more.
 func (g *Gate) hasLink(req *http.Request, l link) bool {
 	n := 0
 	for _, r := range g.rules {
 		if r.Links && r.isFrom(req) {
 			n++
-			if s := r.session(req); s == nil || s.Ends < l.ends.Unix() && s.Link != l.id {
+			if s := r.session(req); s == nil || !s.covers(l) {
 				return false
 			}
 		}
@@ -278,7 +277,7 @@ func (g *Gate) hasLink(req *http.Request, l link) bool {
 // beginLink signs a browser in that has opened a link, until the link ends.
 func (g *Gate) beginLink(w http.ResponseWriter, req *http.Request, l link) {
 	for _, r := range g.rules {
-		if old := r.session(req); r.Links && r.isFrom(req) && (old == nil || old.Ends < l.ends.Unix()) {
+		if old := r.session(req); r.Links && r.isFrom(req) && (old == nil || !old.covers(l)) {
 			s := newSession(byLink, user{}, r.credential(byLink, ""), time.Until(l.ends))
 			s.Ends, s.Link = l.ends.Unix(), l.id
 			r.begin(w, s)

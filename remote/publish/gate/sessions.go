@@ -31,6 +31,7 @@ const (
 type sessions struct {
 	store *Store
 
+	writing sync.Mutex // held while a session is ended: requests do not wait for the disk
 	mu      sync.Mutex
 	names   map[string]*ended
 	running map[string]map[*running]struct{} // by the session's ID
@@ -55,9 +56,10 @@ func newSessions(s *Store) *sessions {
 	return &sessions{store: s, names: make(map[string]*ended), running: make(map[string]map[*running]struct{})}
 }
 
-// owner is what a session's user is called among the ended ones: no name in a file.
+// owner is what a session's user is called among the ended ones: no name in a file. Of
+// those that links were opened by, each link is one.
 func (s *sessions) owner(x *session) string {
-	return encode(s.store.cookies.sum("user", x.By, x.User.Name)[:12])
+	return encode(s.store.cookies.sum("user", x.By, x.User.Name, x.Link)[:12])
 }
 
 // over reports whether a session was ended.
@@ -73,6 +75,13 @@ func (s *sessions) over(name string, x *session) bool {
 // end ends a session for good, with all that runs on because of it. An error says that
 // it may live again when the process has ended.
 func (s *sessions) end(name string, x *session) error {
+	s.writing.Lock()
+	defer s.writing.Unlock()
+	return s.write(name, s.note(name, x))
+}
+
+// note notes that a session has ended, and returns the text of the file of its name.
+func (s *sessions) note(name string, x *session) []byte {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	for r := range s.running[x.ID] {
@@ -83,7 +92,7 @@ func (s *sessions) end(name string, x *session) error {
 	user := s.owner(x)
 	e.ids[endedID{user, x.ID}] = x.Ends
 	e.bound(user, time.Now().UnixMicro())
-	return s.writeLocked(name, e)
+	return e.text()
 }
 
 // bound ends more where too many sessions are remembered one by one.
@@ -189,7 +198,7 @@ func (s *sessions) endedLocked(name string) *ended {
 		err := e.read(s.file(name))
 		if err != nil && !errors.Is(err, fs.ErrNotExist) {
 			e.before[""] = time.Now().UnixMicro()
-			_ = s.writeLocked(name, e) // what is in memory counts
+			_ = s.write(name, e.text()) // what is in memory counts
 		}
 	}
 	s.names[name] = e
@@ -226,10 +235,8 @@ func (e *ended) read(file string) error {
 	return lines.Err()
 }
 
-func (s *sessions) writeLocked(name string, e *ended) error {
-	if s.store.dir == "" {
-		return nil
-	}
+// text is what is kept of the ended sessions.
+func (e *ended) text() []byte {
 	var b bytes.Buffer
 	for user, before := range e.before {
 		if user == "" {
@@ -241,7 +248,15 @@ func (s *sessions) writeLocked(name string, e *ended) error {
 	for id, ends := range e.ids {
 		fmt.Fprintf(&b, "session %s %s %d\n", id.user, id.id, ends)
 	}
-	if err := ownfile.Write(s.file(name), b.Bytes()); err != nil {
+	return b.Bytes()
+}
+
+// write writes the file of a name, where anything is kept.
+func (s *sessions) write(name string, text []byte) error {
+	if s.store.dir == "" {
+		return nil
+	}
+	if err := ownfile.Write(s.file(name), text); err != nil {
 		return s.store.unusable("write to", s.file(name), err)
 	}
 	return nil
