@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"net/netip"
 	"os"
 	"path/filepath"
 	"sync"
@@ -34,14 +35,22 @@ type sessions struct {
 	writing sync.Mutex // held while a session is ended: requests do not wait for the disk
 	mu      sync.Mutex
 	names   map[string]*ended
-	running map[string]map[*running]struct{} // by the session's ID
+	running map[string]map[*running]struct{} // by the session's ID, "" for all else
+	inForce map[string]*Gate                 // of a name, the last that was put in front of it
 }
 
-// A running request is one that a session has let in.
+// A running request is one that a rule has let in.
 type running struct {
 	name, rule string // the public name, and the id of the rule
-	session    *session
+	from       netip.Addr
+	by         let
 	cancel     context.CancelFunc
+}
+
+// A let is what a rule lets a request in by.
+type let struct {
+	session *session         // nil for all else
+	still   func(*rule) bool // it is good with a later rule for the same paths, too
 }
 
 // Ended are the sessions of one public name that were ended.
@@ -53,7 +62,7 @@ type ended struct {
 type endedID struct{ user, id string }
 
 func newSessions(s *Store) *sessions {
-	return &sessions{store: s, names: make(map[string]*ended), running: make(map[string]map[*running]struct{})}
+	return &sessions{store: s, names: make(map[string]*ended), running: make(map[string]map[*running]struct{}), inForce: make(map[string]*Gate)}
 }
 
 // owner is what a session's user is called among the ended ones: no name in a file. Of
@@ -66,6 +75,10 @@ func (s *sessions) owner(x *session) string {
 func (s *sessions) over(name string, x *session) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	return s.overLocked(name, x)
+}
+
+func (s *sessions) overLocked(name string, x *session) bool {
 	e := s.endedLocked(name)
 	user := s.owner(x)
 	_, gone := e.ids[endedID{user, x.ID}]
@@ -136,32 +149,47 @@ func (e *ended) forget(now time.Time) {
 	}
 }
 
-// watch returns a context for a request that a session lets in by a rule: it ends with
-// the session. Whoever calls it calls stop.
-func (s *sessions) watch(ctx context.Context, rule *rule, x *session) (_ context.Context, stop func()) {
-	ctx, cancel := context.WithDeadline(ctx, time.Unix(x.Ends, 0))
-	r := &running{rule.gate.name, rule.id, x, cancel}
+// watch returns a context for a request that a rule lets in: it ends with what it was
+// let in by. Whoever calls it calls stop. It returns false where that has ended by now,
+// or where another gate is in force that does not let the request in.
+func (s *sessions) watch(ctx context.Context, rule *rule, from netip.Addr, by let) (_ context.Context, stop func(), ok bool) {
+	r := &running{name: rule.gate.name, rule: rule.id, from: from, by: by}
+	id := ""
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.running[x.ID] == nil {
-		s.running[x.ID] = make(map[*running]struct{}, 1)
+	if g := s.inForce[r.name]; g != nil && g != rule.gate && !g.stillLets(r) {
+		return nil, nil, false
 	}
-	s.running[x.ID][r] = struct{}{}
+	if x := by.session; x != nil {
+		if s.overLocked(r.name, x) {
+			return nil, nil, false
+		}
+		id = x.ID
+		ctx, r.cancel = context.WithDeadline(ctx, time.Unix(x.Ends, 0))
+	} else {
+		ctx, r.cancel = context.WithCancel(ctx)
+	}
+	if s.running[id] == nil {
+		s.running[id] = make(map[*running]struct{}, 1)
+	}
+	s.running[id][r] = struct{}{}
 	return ctx, func() {
-		cancel()
+		r.cancel()
 		s.mu.Lock()
 		defer s.mu.Unlock()
-		delete(s.running[x.ID], r)
-		if len(s.running[x.ID]) == 0 {
-			delete(s.running, x.ID)
+		delete(s.running[id], r)
+		if len(s.running[id]) == 0 {
+			delete(s.running, id)
 		}
-	}
+	}, true
 }
 
-// endOthers ends the requests of a gate's name that its rules would not let in.
+// endOthers puts a gate in force, and ends the requests of its name that its rules
+// would not let in.
 func (s *sessions) endOthers(g *Gate) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	s.inForce[g.name] = g
 	for _, all := range s.running {
 		for r := range all {
 			if r.name == g.name && !g.stillLets(r) {
@@ -175,7 +203,7 @@ func (s *sessions) endOthers(g *Gate) {
 func (g *Gate) stillLets(r *running) bool {
 	for _, rule := range g.rules {
 		if rule.id == r.rule {
-			return r.session.Credential == rule.credential(r.session.By, r.session.User.Name)
+			return rule.isFrom(r.from) && r.by.still(rule)
 		}
 	}
 	return len(g.rules) == 0 // all is open
