@@ -32,8 +32,10 @@ func (sess *session) succeed(c framing.Claim, asks names.Claimant) error {
 	if err != nil {
 		return told(err)
 	}
-	// Also where another link has just shown the same.
-	s.presence.inherit(from, sess.key, s.Domain)
+	if len(retired) > 0 {
+		s.cuts.Add(1) // a claim of theirs that is under way is decided again
+		s.presence.inherit(retired, sess.key, s.Domain)
+	}
 	for _, old := range retired {
 		s.bounds.owners.Inherit(old, sess.key)
 		sess.log().Info("an identity has handed over to this one", "old", keyname.Label(old, ""))
@@ -56,6 +58,16 @@ func (p *presence) inherit(from []ed25519.PublicKey, heir ed25519.PublicKey, zon
 				}
 			}
 		}
+	}
+}
+
+// pass makes an identity the owner of a name that it has, where one is connected for it
+// that has handed over: only the record says by now to whom.
+func (p *presence) pass(name string, from, to ed25519.PublicKey) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if h := p.names[name]; h != nil && h.key.Equal(from) {
+		h.key = to
 	}
 }
 

@@ -40,6 +40,7 @@ type process struct {
 	names map[name]*published
 	work  sync.WaitGroup // of names that are waited for, or end
 	over  bool           // no name is begun any more
+	wrong bool           // the configuration was, when it was last read
 
 	shown    []start // of names that answer, until the start screen is complete
 	complete bool

@@ -29,6 +29,7 @@ func TestNoSpellingOfAPathPassesTheGate(t *testing.T) {
 		"/%2561dmin", "/%25%36%31dmin", "/x/%252e%252e/admin", "/x/%252e%252e%252fadmin", "/%c0%aeadmin", "/x/..%c0%afadmin", "/%u0061dmin", "/%zzadmin", "/admin%", "/x/%c0%ae%c0%ae/admin",
 		"/\u212A/../admin", "/admin%E3%80%80", "/%EF%BC%8Fadmin", "/x%EF%BC%8F..%EF%BC%8Fadmin", "/ａdmin", "/%EF%BD%81dmin", "/x/\u2025/admin", "/x/%E2%80%A5/admin",
 		"/admin~1", "/ADMIN~1", "/admin::$DATA", "/admin:$I30:$INDEX_ALLOCATION",
+		"/adm%C4%B1n", "/ADM%C4%B0N", "/adm%E2%80%8Cin/x", "/%C2%ADadmin", "/admin%EF%B8%8F",
 		"/über", "/%C3%BCber", "/%C3%9CBER", "/u%CC%88ber", "/ÜBER/x",
 		"http://" + name + "/admin", "https://" + name + "/admin", "http://" + name + "//admin", "HTTP://x@" + name + "/admin",
 		"*", "admin", "x:admin", "/admin\t", "/admin#x", "/#/../admin", "/x?/../admin#/admin",
@@ -47,7 +48,7 @@ func TestNoSpellingOfAPathPassesTheGate(t *testing.T) {
 			t.Errorf("%q: an answer that may be stored", target)
 		}
 	}
-	for _, open := range []string{"/", "/adminx", "/x/admin", "/x?/admin", "/admi", "/adm%C4%B1n", "http://" + name + "?/../admin"} {
+	for _, open := range []string{"/", "/adminx", "/x/admin", "/x?/admin", "/admi", "/adm%C4%93n", "http://" + name + "?/../admin"} {
 		x.want(open, x.get(open), http.StatusOK)
 	}
 }
