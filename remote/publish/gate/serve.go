@@ -188,7 +188,7 @@ func (r *rule) lets(req *http.Request, from netip.Addr, to *admitted) (u user, b
 	switch {
 	case !r.isFrom(from):
 		return u, by, &refusal{rule: r, page: notFromThere}
-	case r.isOpenTo(from):
+	case r.isOpenTo(from) && (isOwnOrigin(req) || !r.signsIn()):
 		to.basic = to.basic || r.isOwnBasic(req, from)
 		return u, let{still: func(r *rule) bool { return r.isOpenTo(from) }}, nil
 	case !r.signsIn():
