@@ -74,6 +74,29 @@ func TestDestinationNeedsItsGate(t *testing.T) {
 	x.want("signed in", x.do("COPY", "/open/x", nil, header("Destination", "/admin/x"), basic("ada", "wind")), 200)
 }
 
+// A folder of WebDAV is moved, copied, removed and listed with all that is in it: that
+// needs the gates of what is below it, too.
+func TestWholeFoldersNeedTheGatesBelow(t *testing.T) {
+	x := newRig(t, nil, gate.Rule{Paths: []string{"/docs/private"}, Passwords: users(t, "ada:wind")})
+	to := func(path string) change { return header("Destination", "https://"+name+path) }
+	for _, c := range []struct {
+		method, path string
+		change       change
+		status       int
+	}{
+		{"COPY", "/docs", to("/x"), 401}, {"COPY", "/", to("/x"), 401}, {"MOVE", "/docs/", to("/x"), 401}, {"MOVE", "/DOCS", to("/x"), 401},
+		{"COPY", "/x", to("/docs"), 401}, {"MOVE", "/x", to("/"), 401}, {"MOVE", "/x", to("/Docs/"), 401},
+		{"DELETE", "/docs", header(), 401}, {"DELETE", "/", header(), 401},
+		{"PROPFIND", "/docs", header(), 401}, {"PROPFIND", "/", header("Depth", "infinity"), 401}, {"PROPFIND", "/", header("Depth", "Infinity"), 401}, {"PROPFIND", "/", header("Depth", "1", "Depth", "infinity"), 401},
+		{"PROPFIND", "/", header("Depth", "0"), 200}, {"PROPFIND", "/docs", header("Depth", "1"), 200},
+		{"COPY", "/docs/public", to("/x"), 200}, {"MOVE", "/x", to("/docs/public"), 200}, {"DELETE", "/docs/privat", header(), 200}, {"DELETE", "/docs/public", header(), 200},
+		{"GET", "/docs", header(), 200}, {"PUT", "/docs", header(), 200}, {"POST", "/", header(), 200}, {"REPORT", "/docs", header(), 200}, {"REPORT", "/docs", header("Depth", "infinity"), 401}, {"SEARCH", "/", header(), 401}, {"LOCK", "/docs", header(), 401},
+	} {
+		x.want(c.method+" "+c.path, x.do(c.method, c.path, nil, c.change), c.status)
+		x.want(c.method+" "+c.path+", signed in", x.do(c.method, c.path, nil, c.change, basic("ada", "wind")), 200)
+	}
+}
+
 // The gate's own paths never get to the service, in any spelling and by any method,
 // also for whoever is signed in.
 func TestOwnPathsNeverGetToTheService(t *testing.T) {

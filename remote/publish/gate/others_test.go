@@ -57,3 +57,32 @@ func TestALinkTakesNobodyTheirName(t *testing.T) {
 		t.Error("a longer link does not count")
 	}
 }
+
+// Pages of other sites have no more rights with a browser at a trusted address than with
+// one that has signed in: they could send forms, open WebSockets and read across from
+// the network that is trusted. Programs there, own pages and links have what they had.
+func TestATrustedAddressCountsForOwnPagesAlone(t *testing.T) {
+	x := newRig(t, nil, gate.Rule{Passwords: users(t, "ada:wind"), TrustedAddresses: ranges("192.0.2.0/24")})
+	site := func(s, mode string, more ...string) change {
+		return header(append([]string{"Sec-Fetch-Site", s, "Sec-Fetch-Mode", mode}, more...)...)
+	}
+	for what, c := range map[string]struct {
+		method string
+		by     change
+		status int
+	}{
+		"a form of another site":      {"POST", site("cross-site", "navigate", "Origin", "https://evil.test"), 401},
+		"a form of another name":      {"POST", site("same-site", "navigate", "Origin", "https://other.relay.test"), 401},
+		"a form, older browser":       {"POST", header("Origin", "https://evil.test"), 401},
+		"fetch of another site":       {"GET", site("cross-site", "cors", "Origin", "https://evil.test"), 401},
+		"an image of another name":    {"GET", site("same-site", "no-cors"), 401},
+		"a WebSocket of another site": {"GET", header("Upgrade", "websocket", "Connection", "Upgrade", "Origin", "https://evil.test"), 401},
+		"a link on another site":      {"GET", site("cross-site", "navigate"), 200},
+		"an address that was typed":   {"GET", site("none", "navigate"), 200},
+		"fetch of an own page":        {"POST", site("same-origin", "cors", "Origin", "https://"+name), 200},
+		"an own WebSocket":            {"GET", header("Upgrade", "websocket", "Connection", "Upgrade", "Origin", "https://"+name), 200},
+		"a program":                   {"DELETE", header(), 200},
+	} {
+		x.want(what, x.do(c.method, "/x", nil, c.by), c.status)
+	}
+}

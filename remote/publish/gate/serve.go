@@ -57,13 +57,14 @@ func (g *Gate) serve(next http.Handler, w http.ResponseWriter, r *http.Request) 
 
 // rulesOf returns the rules that a request has to pass: those for its path, and for the
 // path that WebDAV's Destination has (RFC 4918, section 10.3), where something is to be
-// written. It returns false where that one is in doubt.
+// written; where the request is for whole folders, also those below. It returns false
+// where Destination is in doubt.
 func (g *Gate) rulesOf(r *http.Request, path string) (rules []*rule, ok bool) {
 	rules = g.rulesFor(path)
 	if !g.byPath {
 		return rules, true
 	}
-	rules = slices.Clone(rules)
+	paths := []string{path}
 	for _, to := range r.Header["Destination"] {
 		u, err := url.Parse(to)
 		if err != nil {
@@ -73,13 +74,38 @@ func (g *Gate) rulesOf(r *http.Request, path string) (rules []*rule, ok bool) {
 		if !plain || u.Opaque != "" {
 			return nil, false
 		}
-		for _, more := range g.rulesFor(path) {
-			if !slices.Contains(rules, more) {
-				rules = append(rules, more)
-			}
+		paths = append(paths, path)
+		rules = append(rules, g.rulesFor(path)...)
+	}
+	if isOfFolders(r) {
+		for _, path := range paths {
+			rules = append(rules, g.rulesBelow(path)...)
 		}
 	}
-	return rules, true
+	var once []*rule
+	for _, one := range rules {
+		if !slices.Contains(once, one) {
+			once = append(once, one)
+		}
+	}
+	return once, true
+}
+
+// isOfFolders reports whether a request is one of WebDAV that a service answers, for a
+// folder, with all that is in it (RFC 4918, sections 9.1, 9.6, 9.8 to 9.10; RFC 3253,
+// section 3.6; RFC 5323).
+func isOfFolders(r *http.Request) bool {
+	switch r.Method {
+	case "COPY", "MOVE", "DELETE":
+		return true
+	case "PROPFIND", "SEARCH", "LOCK", "REPORT":
+		depth := r.Header["Depth"]
+		if len(depth) == 0 {
+			return r.Method != "REPORT" // that of others is infinity
+		}
+		return len(depth) > 1 || depth[0] != "0" && depth[0] != "1"
+	}
+	return false
 }
 
 // Admitted is what is known of a request by the rules that it has passed.
@@ -162,7 +188,7 @@ func (r *rule) lets(req *http.Request, from netip.Addr, to *admitted) (u user, b
 	switch {
 	case !r.isFrom(from):
 		return u, by, &refusal{rule: r, page: notFromThere}
-	case r.isOpenTo(from):
+	case r.isOpenTo(from) && (isOwnOrigin(req) || !r.signsIn()):
 		to.basic = to.basic || r.isOwnBasic(req, from)
 		return u, let{still: func(r *rule) bool { return r.isOpenTo(from) }}, nil
 	case !r.signsIn():
