@@ -3,6 +3,9 @@ package relay
 import (
 	"bytes"
 	"crypto/ed25519"
+	"crypto/sha256"
+	"errors"
+	"slices"
 	"strings"
 	"time"
 
@@ -21,7 +24,7 @@ const retireAfter = 5 * time.Minute
 func (sess *session) succeed(c framing.Claim, asks names.Claimant) error {
 	s := sess.srv
 	list := c.Handovers.For(sess.key)
-	if err := list.Verify(sess.key); err != nil {
+	if err := sess.shown.verify(list, sess.key); err != nil {
 		return &framing.Denial{Name: c.Name, Code: framing.DeniedHandover, Text: err.Error()}
 	}
 	var from []ed25519.PublicKey
@@ -43,6 +46,42 @@ func (sess *session) succeed(c framing.Claim, asks names.Claimant) error {
 	}
 	return nil
 }
+
+// maxShown is how many different lists of hand-overs a link may show. A remote has one,
+// and dials again with a new key.
+const maxShown = 8
+
+// shown are the lists of hand-overs that a link has shown, and what they are worth: to
+// check the signatures of one takes longer than all else of a claim, and a remote shows
+// the same one with each of its claims.
+type shown []shownList
+
+type shownList struct {
+	sum [sha256.Size]byte
+	err error // why it does not hold
+}
+
+// verify is that of the list, which leads to key, once for each list.
+func (all *shown) verify(list framing.Handovers, key ed25519.PublicKey) error {
+	h := sha256.New()
+	for i := range list {
+		h.Write(list[i].Old)
+		h.Write(list[i].OldSigned)
+		h.Write(list[i].NewSigned)
+	}
+	l := shownList{sum: [sha256.Size]byte(h.Sum(nil))}
+	if i := slices.IndexFunc(*all, func(o shownList) bool { return o.sum == l.sum }); i >= 0 {
+		return (*all)[i].err
+	}
+	if len(*all) == maxShown {
+		return errTooManyShown
+	}
+	l.err = list.Verify(key)
+	*all = append(*all, l)
+	return l.err
+}
+
+var errTooManyShown = errors.New("too many different hand-overs were shown on this link")
 
 // inherit makes an identity the owner of the names that earlier ones are connected
 // for. Their sessions keep serving each until the heir's claim of it, see take.
