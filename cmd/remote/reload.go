@@ -19,7 +19,7 @@ type fixedSetting struct {
 	of  func(*config.Remote) any
 }
 
-// fixed are all of them. What is neither here nor about services is taken up by apply.
+// fixed are all settings whose change takes a restart. reload takes up the others.
 var fixed = []fixedSetting{
 	{"relay", func(c *config.Remote) any { return c.Relays }},
 	{"relay_address", func(c *config.Remote) any { return c.RelayAddresses }},
@@ -39,8 +39,8 @@ var fixed = []fixedSetting{
 	{"log.format", func(c *config.Remote) any { return c.LogFormat }},
 }
 
-// reload reads the configuration again, and the files that it names. What cannot be
-// used leaves all that is in use.
+// reload reads the configuration again, and the files that it names. A mistake in any of
+// them leaves everything as it is.
 func (p *process) reload() {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -202,8 +202,8 @@ func (p *process) end(pub *published) {
 
 // watchInterval is how often it is looked whether the files of the configuration have
 // changed. A change is taken once they have stayed the same for as long, so that no half
-// of a file is. Looking finds what an editor renames into place, what a link is turned
-// to, as in Kubernetes, and what changes on a file system that tells of nothing.
+// of a file is. Looking finds a file that an editor renames into place, a link that leads
+// elsewhere, as in Kubernetes, and changes on a file system that gives no notice of them.
 const watchInterval = 2 * time.Second
 
 // watch reloads when the configuration's file changes, or one that it names, until ctx

@@ -129,7 +129,7 @@ const (
 )
 
 // Seen are the passwords that programs have sent of late, right ones and wrong ones:
-// they send them with each request. What is kept is a sum with a key of this process.
+// they send them with each request. Only a sum with a key of this process is kept.
 type seen struct {
 	mu  sync.Mutex
 	by  map[[32]byte]seenPassword
