@@ -298,7 +298,9 @@ func (r *rule) isOwnBasic(req *http.Request, from netip.Addr) bool {
 }
 
 // hasSeen reports whether Authorization has a password of any rule that was sent
-// before: programs send it to paths of other rules, too.
+// before: programs send it to paths of other rules, too. A service may show whether it
+// was handed on, so that each other password of a rule's user counts as a guess, once;
+// with too many of them it is taken for one.
 func (g *Gate) hasSeen(req *http.Request) bool {
 	for _, field := range req.Header["Authorization"] {
 		name, password, ok := parseBasic(field)
@@ -306,10 +308,11 @@ func (g *Gate) hasSeen(req *http.Request) bool {
 			continue
 		}
 		for _, r := range g.rules {
-			if r.Passwords == nil {
+			if r.Passwords == nil || r.Passwords.credential(name) == nil {
 				continue
 			}
-			if right, _ := r.look(name, password); right {
+			right, known := r.look(name, password)
+			if right || !known && !g.store.seen.counted(r.seenKey(name, password), func() bool { return g.store.guesses.take(address(req)) == 0 }) {
 				return true
 			}
 		}
