@@ -222,11 +222,22 @@ func (p *process) watch(ctx context.Context) {
 		if !same(is, taken) && same(is, last) {
 			p.log.Info("files of the configuration have changed", "files", strings.Join(differ(is, taken), " "))
 			p.reload()
-			is = p.look()
+			is = asRead(is, p.look())
 			taken = is
 		}
 		last = is
 	}
+}
+
+// asRead returns how the files were that a reload has read: as they were before it, since
+// they may have changed meanwhile, and those that it has found new as they are behind it.
+func asRead(before, behind map[string]os.FileInfo) map[string]os.FileInfo {
+	for name := range behind {
+		if was, ok := before[name]; ok {
+			behind[name] = was
+		}
+	}
+	return behind
 }
 
 // look returns how the files of the configuration are now; nil stands for one that
