@@ -4,6 +4,7 @@
 package urlpath
 
 import (
+	"bytes"
 	"strings"
 	"unicode"
 	"unicode/utf8"
@@ -137,22 +138,22 @@ func isPlainText(s string) bool {
 	if ascii {
 		return true
 	}
-	return utf8.ValidString(s) && norm.NFC.IsNormalString(s) && special(norm.NFKC.String(s)) == special(s) &&
-		!strings.ContainsAny(s, lookAlikes) && !strings.ContainsFunc(s, unicode.IsControl)
+	if !utf8.ValidString(s) || !norm.NFC.IsNormalString(s) || strings.ContainsAny(s, lookAlikes) || strings.ContainsFunc(s, unicode.IsControl) {
+		return false
+	}
+	for i, r := range s {
+		if r >= utf8.RuneSelf && bytes.ContainsFunc(norm.NFKC.PropertiesString(s[i:]).Decomposition(), isSpecial) {
+			return false
+		}
+	}
+	return true
 }
 
 // lookAlikes are what some code pages turn into a slash, a backslash or a colon.
 const lookAlikes = "\u2044\u2215\u2216\u2236\u29F8\u29F9"
 
-// special counts the characters that have a meaning in paths.
-func special(s string) (n int) {
-	for i := range len(s) {
-		if s[i] <= ' ' || strings.IndexByte(`/\.;?#%:`, s[i]) >= 0 {
-			n++
-		}
-	}
-	return n
-}
+// isSpecial reports whether a character has a meaning in paths.
+func isSpecial(r rune) bool { return r <= ' ' || strings.ContainsRune(`/\.;?#%:`, r) }
 
 // isAmbiguous reports whether a segment may be another name of a file on Windows:
 // there dots and spaces at the end are left out, NAME::$DATA is what is in NAME, and
@@ -179,12 +180,23 @@ func Has(path, prefix string) bool {
 }
 
 // Fold returns a path in which all spellings are one that a service may take for
-// one: without case, and with compatible characters as one (NFKC).
+// one: without case, as Unicode and as Java have it, with compatible characters as one
+// (NFKC), and without characters that cannot be seen, which the file system of older
+// Macs ignores.
 func Fold(path string) string {
 	for i := range len(path) {
 		if path[i] >= utf8.RuneSelf {
-			return norm.NFKC.String(cases.Fold().String(norm.NFKC.String(path)))
+			return norm.NFKC.String(cases.Fold().String(strings.Map(fold, norm.NFKC.String(path))))
 		}
 	}
 	return strings.ToLower(path)
+}
+
+// fold takes away what the case of a character is in Java, where the Turkish ı and İ
+// are an i, and characters that cannot be seen.
+func fold(r rune) rune {
+	if unicode.In(r, unicode.Cf, unicode.Other_Default_Ignorable_Code_Point, unicode.Variation_Selector) {
+		return -1
+	}
+	return unicode.ToLower(unicode.ToUpper(r))
 }

@@ -3,6 +3,7 @@ package urlpath_test
 import (
 	"net/url"
 	"path"
+	"runtime"
 	"strings"
 	"testing"
 
@@ -146,12 +147,28 @@ func TestFoldMakesSpellingsOne(t *testing.T) {
 		{"/über", "/ÜBER", "/u\u0308ber", "/U\u0308ber"},
 		{"/straße", "/STRASSE"},
 		{"/files", "/\uFB01les"},
+		{"/admin", "/adm\u0131n", "/ADM\u0130N", "/adm\u200Cin", "/\u00ADadmin", "/ad\u2060min\uFE0F", "/admin\u034F", "/admin\U000E0041"},
 		{"/σίσυφος", "/ΣΊΣΥΦΟΣ"},
 	} {
 		for _, s := range same[1:] {
 			if urlpath.Fold(s) != urlpath.Fold(same[0]) {
 				t.Errorf("%q is %q, %q is %q", s, urlpath.Fold(s), same[0], urlpath.Fold(same[0]))
 			}
+		}
+	}
+}
+
+// A path is not written out in another form to be looked at: some characters are 18
+// others in that form, and a visitor may send 64 KiB of them with each request.
+func TestCleanTakesNoMoreMemoryThanAPathHas(t *testing.T) {
+	for _, one := range []string{"\uFDFA", "\uFB03", "\uAC01", "\u0301", "\u00E9"} {
+		path := "/" + strings.Repeat(one, 60000/len(one))
+		var before, behind runtime.MemStats
+		runtime.ReadMemStats(&before)
+		urlpath.Clean(path)
+		runtime.ReadMemStats(&behind)
+		if n := behind.TotalAlloc - before.TotalAlloc; n > uint64(6*len(path)) {
+			t.Errorf("%d bytes of %q take %d", len(path), one, n)
 		}
 	}
 }

@@ -33,17 +33,23 @@ func (r *route) addPrefix(h http.Header, visitors string) {
 }
 
 // cutPrefix takes the stripped prefix off the URLs of WebDAV, which servers compare
-// with what they are asked for (RFC 4918, sections 10.3 and 10.4).
+// with what they are asked for (RFC 4918, sections 10.3 and 10.4). A Destination that
+// does not begin with it is dropped: it is no place of the service, which would take it
+// for one that a gate knows by another path.
 func (r *route) cutPrefix(h http.Header, visitors string) {
 	prefix := r.prefix
 	if prefix == "" {
 		return
 	}
 	own := "https://" + visitors
-	for i, v := range h["Destination"] {
+	var to []string
+	for _, v := range h["Destination"] {
 		if origin, path := splitOrigin(v); (origin == "" || equalFoldASCII(origin, own)) && isBelow(path, prefix) {
-			h["Destination"][i] = origin + atRoot(path[len(prefix):])
+			to = append(to, origin+atRoot(path[len(prefix):]))
 		}
+	}
+	if delete(h, "Destination"); len(to) > 0 {
+		h["Destination"] = to
 	}
 	for i, v := range h["If"] {
 		h["If"][i] = strings.NewReplacer("<"+own+prefix+"/", "<"+own+"/", "<"+prefix+"/", "</").Replace(v)

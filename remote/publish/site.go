@@ -196,6 +196,7 @@ func (s *Site) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		t.serve(x)
 		return
 	}
+	dropNamed(r.Header)
 	t.gated.ServeHTTP(x.ResponseWriter, r.WithContext(context.WithValue(r.Context(), exchangeKey{}, x)))
 }
 

@@ -3,6 +3,10 @@ package publish
 import (
 	"maps"
 	"net/http"
+	"net/textproto"
+	"strings"
+
+	"keystay/internal/fields"
 )
 
 // TellUser makes the header of a request one that a service may get whose visitor has
@@ -10,5 +14,26 @@ import (
 // told alone, which may be empty.
 func TellUser(h, told http.Header) {
 	dropFrontFields(h)
+	dropNamed(h)
 	maps.Copy(h, told)
+}
+
+// dropNamed drops the fields that Connection names (RFC 9110, section 7.6.1), and their
+// names from it: what is set from here on is not the visitor's to take away. What is
+// about the connection itself stays, for those who look for it.
+func dropNamed(h http.Header) {
+	var kept []string
+	for option := range strings.SplitSeq(strings.Join(h["Connection"], ","), ",") {
+		option = textproto.TrimString(option)
+		switch name := textproto.CanonicalMIMEHeaderKey(option); {
+		case name == "Close" || fields.OfMessage(name):
+			kept = append(kept, option)
+		default:
+			delete(h, name)
+		}
+	}
+	delete(h, "Connection")
+	if len(kept) > 0 {
+		h["Connection"] = []string{strings.Join(kept, ", ")}
+	}
 }

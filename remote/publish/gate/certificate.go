@@ -1,8 +1,10 @@
 package gate
 
 import (
+	"context"
 	"crypto/sha256"
 	"crypto/x509"
+	"encoding/binary"
 	"encoding/pem"
 	"errors"
 	"fmt"
@@ -37,25 +39,35 @@ func ParseCA(text []byte) ([]*x509.Certificate, error) {
 }
 
 const (
-	// certificateTime is how long a certificate that was found good is not looked at
+	// certificateTime is how long a chain that was found good or bad is not looked at
 	// again, unless it ends before.
 	certificateTime = time.Minute
-	// maxCertificates is how many of them are remembered, and maxChain how many a
-	// visitor may send.
+	// maxCertificates is how many of them are remembered.
 	maxCertificates = 1024
-	maxChain        = 10
+	// maxChain is how many certificates a visitor may send, and maxChainBytes how long
+	// they may be together. With more there are more ways to try from one to another:
+	// with ten of a visitor's own making a look takes a tenth of a second.
+	maxChain      = 5
+	maxChainBytes = 32 << 10
 )
 
 // Certificates are the client certificates that a rule lets in.
 type certificates struct {
 	roots *x509.CertPool
+	looks *hashing // bad ones cost time: services have half of the processors
 
-	mu   sync.Mutex
-	good map[[sha256.Size]byte]time.Time // until when
+	mu    sync.Mutex
+	known map[[sha256.Size]byte]verdict // by the sum of a chain
+}
+
+// A verdict is what is known of a chain.
+type verdict struct {
+	good  bool
+	until time.Time
 }
 
 func newCertificates(cas []*x509.Certificate) *certificates {
-	c := &certificates{roots: x509.NewCertPool(), good: make(map[[sha256.Size]byte]time.Time)}
+	c := &certificates{roots: x509.NewCertPool(), looks: newHashing(), known: make(map[[sha256.Size]byte]verdict)}
 	for _, ca := range cas {
 		c.roots.AddCert(ca)
 	}
@@ -65,31 +77,51 @@ func newCertificates(cas []*x509.Certificate) *certificates {
 // user returns the user of a chain that a visitor has shown in its handshake, or nil.
 // The handshake has proven that it has the key of the first. A session that was
 // resumed has the chain of the first handshake: it is verified for now.
-func (c *certificates) user(chain []*x509.Certificate) *user {
+func (c *certificates) user(ctx context.Context, chain []*x509.Certificate) *user {
 	if len(chain) == 0 || len(chain) > maxChain {
 		return nil
 	}
-	if !c.verify(chain) {
+	size := 0
+	for _, cert := range chain {
+		size += len(cert.Raw)
+	}
+	if size > maxChainBytes || !c.good(ctx, chain) {
 		return nil
 	}
 	return &user{Name: subject(chain[0]), Email: first(chain[0].EmailAddresses)}
 }
 
-// verify reports whether a chain leads to one of the CAs, is for clients and valid now.
-func (c *certificates) verify(chain []*x509.Certificate) bool {
-	now := time.Now()
+// good reports whether a chain leads to one of the CAs, is for clients and valid now.
+// It is looked at once in a while, and not with each request.
+func (c *certificates) good(ctx context.Context, chain []*x509.Certificate) bool {
 	h := sha256.New()
 	for _, cert := range chain {
-		sum := sha256.Sum256(cert.Raw)
-		h.Write(sum[:])
+		h.Write(binary.BigEndian.AppendUint64(nil, uint64(len(cert.Raw))))
+		h.Write(cert.Raw)
 	}
 	key := [sha256.Size]byte(h.Sum(nil))
 	c.mu.Lock()
-	until, ok := c.good[key]
+	v, ok := c.known[key]
 	c.mu.Unlock()
-	if ok && now.Before(until) {
-		return true
+	if ok && time.Now().Before(v.until) {
+		return v.good
 	}
+	if !c.looks.do(ctx, func() { v = c.verify(chain) }) {
+		return false
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if len(c.known) >= maxCertificates {
+		clear(c.known)
+	}
+	c.known[key] = v
+	return v.good
+}
+
+// verify looks at a chain.
+func (c *certificates) verify(chain []*x509.Certificate) verdict {
+	now := time.Now()
+	v := verdict{until: now.Add(certificateTime)}
 	others := x509.NewCertPool()
 	for _, cert := range chain[1:] {
 		others.AddCert(cert)
@@ -99,21 +131,15 @@ func (c *certificates) verify(chain []*x509.Certificate) bool {
 		KeyUsages: []x509.ExtKeyUsage{x509.ExtKeyUsageClientAuth},
 	})
 	if err != nil {
-		return false
+		return v
 	}
-	until = now.Add(certificateTime)
+	v.good = true
 	for _, cert := range chains[0] {
-		if cert.NotAfter.Before(until) {
-			until = cert.NotAfter
+		if cert.NotAfter.Before(v.until) {
+			v.until = cert.NotAfter
 		}
 	}
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	if len(c.good) >= maxCertificates {
-		clear(c.good)
-	}
-	c.good[key] = until
-	return true
+	return v
 }
 
 // subject is what a certificate calls its owner: the common name, else the first of

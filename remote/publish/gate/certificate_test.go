@@ -156,8 +156,6 @@ func TestResumedSessionIsVerifiedForNow(t *testing.T) {
 	if !resumed {
 		t.Skip("no session was resumed")
 	}
-	// The rule's CA is another one from now on: the session of before proves nothing.
-	next := newRig(t, x.store, gate.Rule{ClientCA: []*x509.Certificate{newSigner(t, "others").cert}})
 	state := &tls.ConnectionState{DidResume: true, HandshakeComplete: true}
 	leaf, err := x509.ParseCertificate(cert.Certificate[0])
 	if err != nil {
@@ -167,6 +165,8 @@ func TestResumedSessionIsVerifiedForNow(t *testing.T) {
 	state.VerifiedChains = [][]*x509.Certificate{{leaf, ca.cert}}
 	in := func(r *http.Request) { r.TLS = state }
 	x.want("the CA of before", x.get("/", in), http.StatusOK)
+	// The rule's CA is another one from now on: the session of before proves nothing.
+	next := newRig(t, x.store, gate.Rule{ClientCA: []*x509.Certificate{newSigner(t, "others").cert}})
 	next.want("another CA", next.get("/", in), http.StatusUnauthorized)
 }
 

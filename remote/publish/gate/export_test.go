@@ -1,6 +1,9 @@
 package gate
 
-import "net/netip"
+import (
+	"context"
+	"net/netip"
+)
 
 // MaxGuessers is for tests.
 const MaxGuessers = maxGuessers
@@ -32,3 +35,15 @@ func (s *Store) Guess(address string) int64 {
 
 // Guessers is how many addresses are remembered.
 func (s *Store) Guessers() int { return len(s.guesses.by) }
+
+// EndBeforeWatch ends the session of a cookie when it has been read for a request, and
+// reports whether that request is not let in.
+func EndBeforeWatch(g *Gate, cookie string) bool {
+	r := g.rules[0]
+	s := r.open(cookie)
+	if s == nil || g.store.sessions.end(g.name, s) != nil {
+		return false
+	}
+	_, _, ok := g.store.sessions.watch(context.Background(), r, netip.Addr{}, let{session: s})
+	return !ok
+}

@@ -29,6 +29,7 @@ func TestNoSpellingOfAPathPassesTheGate(t *testing.T) {
 		"/%2561dmin", "/%25%36%31dmin", "/x/%252e%252e/admin", "/x/%252e%252e%252fadmin", "/%c0%aeadmin", "/x/..%c0%afadmin", "/%u0061dmin", "/%zzadmin", "/admin%", "/x/%c0%ae%c0%ae/admin",
 		"/\u212A/../admin", "/admin%E3%80%80", "/%EF%BC%8Fadmin", "/x%EF%BC%8F..%EF%BC%8Fadmin", "/ａdmin", "/%EF%BD%81dmin", "/x/\u2025/admin", "/x/%E2%80%A5/admin",
 		"/admin~1", "/ADMIN~1", "/admin::$DATA", "/admin:$I30:$INDEX_ALLOCATION",
+		"/adm%C4%B1n", "/ADM%C4%B0N", "/adm%E2%80%8Cin/x", "/%C2%ADadmin", "/admin%EF%B8%8F",
 		"/über", "/%C3%BCber", "/%C3%9CBER", "/u%CC%88ber", "/ÜBER/x",
 		"http://" + name + "/admin", "https://" + name + "/admin", "http://" + name + "//admin", "HTTP://x@" + name + "/admin",
 		"*", "admin", "x:admin", "/admin\t", "/admin#x", "/#/../admin", "/x?/../admin#/admin",
@@ -47,7 +48,7 @@ func TestNoSpellingOfAPathPassesTheGate(t *testing.T) {
 			t.Errorf("%q: an answer that may be stored", target)
 		}
 	}
-	for _, open := range []string{"/", "/adminx", "/x/admin", "/x?/admin", "/admi", "/adm%C4%B1n", "http://" + name + "?/../admin"} {
+	for _, open := range []string{"/", "/adminx", "/x/admin", "/x?/admin", "/admi", "/adm%C4%93n", "http://" + name + "?/../admin"} {
 		x.want(open, x.get(open), http.StatusOK)
 	}
 }
@@ -71,6 +72,29 @@ func TestDestinationNeedsItsGate(t *testing.T) {
 	x.want("two of them", x.do("COPY", "/open/x", nil, header("Destination", "/open", "Destination", "/admin")), 401)
 	x.want("from there", x.do("COPY", "/admin/x", nil, header("Destination", "/open")), 401)
 	x.want("signed in", x.do("COPY", "/open/x", nil, header("Destination", "/admin/x"), basic("ada", "wind")), 200)
+}
+
+// A folder of WebDAV is moved, copied, removed and listed with all that is in it: that
+// needs the gates of what is below it, too.
+func TestWholeFoldersNeedTheGatesBelow(t *testing.T) {
+	x := newRig(t, nil, gate.Rule{Paths: []string{"/docs/private"}, Passwords: users(t, "ada:wind")})
+	to := func(path string) change { return header("Destination", "https://"+name+path) }
+	for _, c := range []struct {
+		method, path string
+		change       change
+		status       int
+	}{
+		{"COPY", "/docs", to("/x"), 401}, {"COPY", "/", to("/x"), 401}, {"MOVE", "/docs/", to("/x"), 401}, {"MOVE", "/DOCS", to("/x"), 401},
+		{"COPY", "/x", to("/docs"), 401}, {"MOVE", "/x", to("/"), 401}, {"MOVE", "/x", to("/Docs/"), 401},
+		{"DELETE", "/docs", header(), 401}, {"DELETE", "/", header(), 401},
+		{"PROPFIND", "/docs", header(), 401}, {"PROPFIND", "/", header("Depth", "infinity"), 401}, {"PROPFIND", "/", header("Depth", "Infinity"), 401}, {"PROPFIND", "/", header("Depth", "1", "Depth", "infinity"), 401},
+		{"PROPFIND", "/", header("Depth", "0"), 200}, {"PROPFIND", "/docs", header("Depth", "1"), 200},
+		{"COPY", "/docs/public", to("/x"), 200}, {"MOVE", "/x", to("/docs/public"), 200}, {"DELETE", "/docs/privat", header(), 200}, {"DELETE", "/docs/public", header(), 200},
+		{"GET", "/docs", header(), 200}, {"PUT", "/docs", header(), 200}, {"POST", "/", header(), 200}, {"REPORT", "/docs", header(), 200}, {"REPORT", "/docs", header("Depth", "infinity"), 401}, {"SEARCH", "/", header(), 401}, {"LOCK", "/docs", header(), 401},
+	} {
+		x.want(c.method+" "+c.path, x.do(c.method, c.path, nil, c.change), c.status)
+		x.want(c.method+" "+c.path+", signed in", x.do(c.method, c.path, nil, c.change, basic("ada", "wind")), 200)
+	}
 }
 
 // The gate's own paths never get to the service, in any spelling and by any method,

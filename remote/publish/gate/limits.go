@@ -88,12 +88,12 @@ func (g *guesses) forgetLocked(now time.Time) {
 	}
 }
 
-// maxHashing is how many passwords may wait to be looked at. Each takes a processor
-// for a while: about 50 ms with the usual cost of 10.
+// maxHashing is how many passwords, or certificates, may wait to be looked at. Each
+// takes a processor for a while: a password about 50 ms with the usual cost of 10.
 const maxHashing = 64
 
-// Hashing lets passwords be looked at on half of the processors, so that services
-// have the rest.
+// Hashing lets passwords, or certificates, be looked at on half of the processors, so
+// that services have the rest.
 type hashing struct {
 	places  chan struct{}
 	waiting atomic.Int64

@@ -71,7 +71,7 @@ func (g *Gate) beginOIDC(w http.ResponseWriter, req *http.Request) {
 	case r == nil:
 		see(w, to)
 		return
-	case !r.isFrom(req):
+	case !r.isFrom(address(req)):
 		show(w, req, *notFromThere)
 		return
 	}
@@ -112,7 +112,7 @@ func (g *Gate) endOIDC(w http.ResponseWriter, req *http.Request) {
 
 // endFlow signs the user in that the provider vouches for, if it is let in.
 func (r *rule) endFlow(w http.ResponseWriter, req *http.Request, query url.Values, f *flow) {
-	if !r.isFrom(req) {
+	if !r.isFrom(address(req)) {
 		show(w, req, *notFromThere)
 		return
 	}

@@ -2,6 +2,7 @@ package gate
 
 import (
 	"net/http"
+	"net/netip"
 	"strings"
 	"time"
 
@@ -24,8 +25,12 @@ const maxForm = 16 << 10
 // isOwnPath reports whether a path, in whatever spelling, may be one of the gate's own.
 func isOwnPath(raw string) bool {
 	path, _ := urlpath.Clean(raw)
-	return strings.HasPrefix(urlpath.Fold(path), ownFolder)
+	return strings.HasPrefix(urlpath.Fold(path[:min(len(path), maxOwnPath)]), ownFolder)
 }
+
+// maxOwnPath is how much of a path is looked at for that, in bytes: characters that have
+// other spellings are slow to look at, and a visitor may send many.
+const maxOwnPath = 512
 
 // own answers a request for the gate itself.
 func (g *Gate) own(w http.ResponseWriter, req *http.Request, path string) {
@@ -93,8 +98,8 @@ func (g *Gate) missing(req *http.Request, to string, has func(*rule) bool) *rule
 }
 
 // isFrom reports whether a visitor may try at all to pass a rule.
-func (r *rule) isFrom(req *http.Request) bool {
-	return len(r.Addresses) == 0 || contains(r.Addresses, address(req))
+func (r *rule) isFrom(a netip.Addr) bool {
+	return len(r.Addresses) == 0 || contains(r.Addresses, a)
 }
 
 // showSignIn shows the page to sign in on.
@@ -104,7 +109,7 @@ func (g *Gate) showSignIn(w http.ResponseWriter, req *http.Request) {
 	switch {
 	case r == nil:
 		see(w, to)
-	case !r.isFrom(req):
+	case !r.isFrom(address(req)):
 		show(w, req, *notFromThere)
 	default:
 		r.signIn(to).write(w, http.StatusOK)
@@ -125,7 +130,7 @@ func (g *Gate) signIn(w http.ResponseWriter, req *http.Request) {
 	case r == nil:
 		see(w, to)
 		return
-	case !r.isFrom(req):
+	case !r.isFrom(address(req)):
 		show(w, req, *notFromThere)
 		return
 	case len(name) > MaxUser || len(password) > maxPassword:
@@ -249,21 +254,20 @@ func (g *Gate) useLink(w http.ResponseWriter, req *http.Request, token string) {
 // takesLinks reports whether a rule of the gate lets a visitor in by a link.
 func (g *Gate) takesLinks(req *http.Request) bool {
 	for _, r := range g.rules {
-		if r.Links && r.isFrom(req) {
+		if r.Links && r.isFrom(address(req)) {
 			return true
 		}
 	}
 	return false
 }
 
-// hasLink reports whether a browser needs the link no more: it has opened it before,
-// or is signed in for longer.
+// hasLink reports whether a browser needs the link no more.
 func (g *Gate) hasLink(req *http.Request, l link) bool {
 	n := 0
 	for _, r := range g.rules {
-		if r.Links && r.isFrom(req) {
+		if r.Links && r.isFrom(address(req)) {
 			n++
-			if s := r.session(req); s == nil || s.Ends < l.ends.Unix() && s.Link != l.id {
+			if s := r.session(req); s == nil || !s.covers(l) {
 				return false
 			}
 		}
@@ -274,7 +278,7 @@ func (g *Gate) hasLink(req *http.Request, l link) bool {
 // beginLink signs a browser in that has opened a link, until the link ends.
 func (g *Gate) beginLink(w http.ResponseWriter, req *http.Request, l link) {
 	for _, r := range g.rules {
-		if old := r.session(req); r.Links && r.isFrom(req) && (old == nil || old.Ends < l.ends.Unix()) {
+		if old := r.session(req); r.Links && r.isFrom(address(req)) && (old == nil || !old.covers(l)) {
 			s := newSession(byLink, user{}, r.credential(byLink, ""), time.Until(l.ends))
 			s.Ends, s.Link = l.ends.Unix(), l.id
 			r.begin(w, s)

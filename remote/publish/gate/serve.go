@@ -1,6 +1,7 @@
 package gate
 
 import (
+	"bytes"
 	"context"
 	"net/http"
 	"net/netip"
@@ -36,10 +37,10 @@ func (g *Gate) serve(next http.Handler, w http.ResponseWriter, r *http.Request) 
 		inDoubt.Write(w, r)
 		return
 	}
-	let := admitted{ctx: r.Context()}
-	defer let.end()
+	to := admitted{ctx: r.Context()}
+	defer to.end()
 	for _, rule := range rules {
-		if no := rule.admit(r, &let); no != nil {
+		if no := rule.admit(r, &to); no != nil {
 			no.write(w, r)
 			return
 		}
@@ -47,22 +48,23 @@ func (g *Gate) serve(next http.Handler, w http.ResponseWriter, r *http.Request) 
 	if len(g.rules) > 0 {
 		dropCookies(r.Header)
 	}
-	if let.basic || g.hasSeen(r) {
+	if to.basic || g.hasSeen(r) {
 		delete(r.Header, "Authorization")
 	}
-	publish.TellUser(r.Header, let.fields())
-	next.ServeHTTP(w, r.WithContext(let.ctx))
+	publish.TellUser(r.Header, to.fields())
+	next.ServeHTTP(w, r.WithContext(to.ctx))
 }
 
 // rulesOf returns the rules that a request has to pass: those for its path, and for the
 // path that WebDAV's Destination has (RFC 4918, section 10.3), where something is to be
-// written. It returns false where that one is in doubt.
+// written; where the request is for whole folders, also those below. It returns false
+// where Destination is in doubt.
 func (g *Gate) rulesOf(r *http.Request, path string) (rules []*rule, ok bool) {
 	rules = g.rulesFor(path)
 	if !g.byPath {
 		return rules, true
 	}
-	rules = slices.Clone(rules)
+	paths := []string{path}
 	for _, to := range r.Header["Destination"] {
 		u, err := url.Parse(to)
 		if err != nil {
@@ -72,13 +74,38 @@ func (g *Gate) rulesOf(r *http.Request, path string) (rules []*rule, ok bool) {
 		if !plain || u.Opaque != "" {
 			return nil, false
 		}
-		for _, more := range g.rulesFor(path) {
-			if !slices.Contains(rules, more) {
-				rules = append(rules, more)
-			}
+		paths = append(paths, path)
+		rules = append(rules, g.rulesFor(path)...)
+	}
+	if isOfFolders(r) {
+		for _, path := range paths {
+			rules = append(rules, g.rulesBelow(path)...)
 		}
 	}
-	return rules, true
+	var once []*rule
+	for _, one := range rules {
+		if !slices.Contains(once, one) {
+			once = append(once, one)
+		}
+	}
+	return once, true
+}
+
+// isOfFolders reports whether a request is one of WebDAV that a service answers, for a
+// folder, with all that is in it (RFC 4918, sections 9.1, 9.6, 9.8 to 9.10; RFC 3253,
+// section 3.6; RFC 5323).
+func isOfFolders(r *http.Request) bool {
+	switch r.Method {
+	case "COPY", "MOVE", "DELETE":
+		return true
+	case "PROPFIND", "SEARCH", "LOCK", "REPORT":
+		depth := r.Header["Depth"]
+		if len(depth) == 0 {
+			return r.Method != "REPORT" // that of others is infinity
+		}
+		return len(depth) > 1 || depth[0] != "0" && depth[0] != "1"
+	}
+	return false
 }
 
 // Admitted is what is known of a request by the rules that it has passed.
@@ -140,48 +167,66 @@ type refusal struct {
 }
 
 // admit lets a request in by a rule, or says why not.
-func (r *rule) admit(req *http.Request, let *admitted) *refusal {
+func (r *rule) admit(req *http.Request, to *admitted) *refusal {
 	from := address(req)
-	if len(r.Addresses) > 0 && !contains(r.Addresses, from) {
-		return &refusal{rule: r, page: notFromThere}
-	}
-	switch {
-	case contains(r.TrustedAddresses, from), !r.signsIn() && len(r.Addresses) > 0:
-		let.basic = let.basic || r.isOwnBasic(req, from)
-		return nil
-	case !r.signsIn():
-		return &refusal{rule: r, page: notFromThere}
-	case !isOwnOrigin(req):
-		return &refusal{rule: r}
-	}
-	if u := r.signedIn(req, let); u != nil {
-		let.basic = let.basic || r.isOwnBasic(req, from)
-		let.as(r, *u)
-		return nil
-	}
-	name, no := r.basic(req, from)
+	u, by, no := r.lets(req, from, to)
 	if no != nil {
 		return no
 	}
-	let.basic = true
-	let.as(r, user{Name: name})
+	ctx, stop, ok := r.gate.store.sessions.watch(to.ctx, r, from, by)
+	if !ok { // it has ended meanwhile
+		return &refusal{rule: r}
+	}
+	to.ctx, to.stops = ctx, append(to.stops, stop)
+	to.as(r, u)
 	return nil
 }
 
-// signedIn returns the user that a request's certificate or cookie is of, or nil.
-func (r *rule) signedIn(req *http.Request, let *admitted) *user {
+// lets returns the user of a request that a rule lets in, and by what it does, or says
+// why not.
+func (r *rule) lets(req *http.Request, from netip.Addr, to *admitted) (u user, by let, no *refusal) {
+	switch {
+	case !r.isFrom(from):
+		return u, by, &refusal{rule: r, page: notFromThere}
+	case r.isOpenTo(from) && (isOwnOrigin(req) || !r.signsIn()):
+		to.basic = to.basic || r.isOwnBasic(req, from)
+		return u, let{still: func(r *rule) bool { return r.isOpenTo(from) }}, nil
+	case !r.signsIn():
+		return u, by, &refusal{rule: r, page: notFromThere}
+	case !isOwnOrigin(req):
+		return u, by, &refusal{rule: r}
+	}
+	if u, by, ok := r.signedIn(req); ok {
+		to.basic = to.basic || r.isOwnBasic(req, from)
+		return u, by, nil
+	}
+	if u.Name, no = r.basic(req, from); no != nil {
+		return u, by, no
+	}
+	to.basic = true
+	hash := r.Passwords.credential(u.Name)
+	return u, let{still: func(r *rule) bool {
+		return r.Passwords != nil && bytes.Equal(r.Passwords.credential(u.Name), hash)
+	}}, nil
+}
+
+// isOpenTo reports whether visitors who come from an address need not sign in.
+func (r *rule) isOpenTo(from netip.Addr) bool {
+	return contains(r.TrustedAddresses, from) || !r.signsIn() && contains(r.Addresses, from)
+}
+
+// signedIn returns the user that a request's certificate or cookie is of.
+func (r *rule) signedIn(req *http.Request) (user, let, bool) {
 	if r.certs != nil && req.TLS != nil {
-		if u := r.certs.user(req.TLS.PeerCertificates); u != nil {
-			return u
+		chain := req.TLS.PeerCertificates
+		if u := r.certs.user(req.Context(), chain); u != nil {
+			return *u, let{still: func(r *rule) bool { return r.certs != nil && r.certs.user(context.Background(), chain) != nil }}, true
 		}
 	}
-	s := r.session(req)
-	if s == nil {
-		return nil
+	if s := r.session(req); s != nil {
+		return s.User, let{s, func(r *rule) bool { return s.Credential == r.credential(s.By, s.User.Name) }}, true
 	}
-	ctx, stop := r.gate.store.sessions.watch(let.ctx, r, s)
-	let.ctx, let.stops = ctx, append(let.stops, stop)
-	return &s.User
+	return user{}, let{}, false
 }
 
 // as notes by whom a request was let in.

@@ -58,6 +58,13 @@ func newSession(by string, u user, credential string, d time.Duration) *session 
 // left is how long the session still lasts.
 func (s *session) left() time.Duration { return time.Until(time.Unix(s.Ends, 0)) }
 
+// covers reports whether a link is of no use to whoever has the session: it was begun
+// with the link, or lasts as long, or by name. A page of another site that leads to a
+// link does not take a name away.
+func (s *session) covers(l link) bool {
+	return s.By != byLink || s.Link == l.id || s.Ends >= l.ends.Unix()
+}
+
 // cookieName is the name of the cookie with the sessions of a rule.
 func (r *rule) cookieName() string { return cookiePrefix + "-" + r.id }
 

@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"net/netip"
 	"os"
 	"path/filepath"
 	"sync"
@@ -31,16 +32,25 @@ const (
 type sessions struct {
 	store *Store
 
+	writing sync.Mutex // held while a session is ended: requests do not wait for the disk
 	mu      sync.Mutex
 	names   map[string]*ended
-	running map[string]map[*running]struct{} // by the session's ID
+	running map[string]map[*running]struct{} // by the session's ID, "" for all else
+	inForce map[string]*Gate                 // of a name, the last that was put in front of it
 }
 
-// A running request is one that a session has let in.
+// A running request is one that a rule has let in.
 type running struct {
 	name, rule string // the public name, and the id of the rule
-	session    *session
+	from       netip.Addr
+	by         let
 	cancel     context.CancelFunc
+}
+
+// A let is what a rule lets a request in by.
+type let struct {
+	session *session         // nil for all else
+	still   func(*rule) bool // it is good with a later rule for the same paths, too
 }
 
 // Ended are the sessions of one public name that were ended.
@@ -52,18 +62,23 @@ type ended struct {
 type endedID struct{ user, id string }
 
 func newSessions(s *Store) *sessions {
-	return &sessions{store: s, names: make(map[string]*ended), running: make(map[string]map[*running]struct{})}
+	return &sessions{store: s, names: make(map[string]*ended), running: make(map[string]map[*running]struct{}), inForce: make(map[string]*Gate)}
 }
 
-// owner is what a session's user is called among the ended ones: no name in a file.
+// owner is what a session's user is called among the ended ones: no name in a file. Of
+// those that links were opened by, each link is one.
 func (s *sessions) owner(x *session) string {
-	return encode(s.store.cookies.sum("user", x.By, x.User.Name)[:12])
+	return encode(s.store.cookies.sum("user", x.By, x.User.Name, x.Link)[:12])
 }
 
 // over reports whether a session was ended.
 func (s *sessions) over(name string, x *session) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	return s.overLocked(name, x)
+}
+
+func (s *sessions) overLocked(name string, x *session) bool {
 	e := s.endedLocked(name)
 	user := s.owner(x)
 	_, gone := e.ids[endedID{user, x.ID}]
@@ -73,6 +88,13 @@ func (s *sessions) over(name string, x *session) bool {
 // end ends a session for good, with all that runs on because of it. An error says that
 // it may live again when the process has ended.
 func (s *sessions) end(name string, x *session) error {
+	s.writing.Lock()
+	defer s.writing.Unlock()
+	return s.write(name, s.note(name, x))
+}
+
+// note notes that a session has ended, and returns the text of the file of its name.
+func (s *sessions) note(name string, x *session) []byte {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	for r := range s.running[x.ID] {
@@ -83,7 +105,7 @@ func (s *sessions) end(name string, x *session) error {
 	user := s.owner(x)
 	e.ids[endedID{user, x.ID}] = x.Ends
 	e.bound(user, time.Now().UnixMicro())
-	return s.writeLocked(name, e)
+	return e.text()
 }
 
 // bound ends more where too many sessions are remembered one by one.
@@ -127,32 +149,47 @@ func (e *ended) forget(now time.Time) {
 	}
 }
 
-// watch returns a context for a request that a session lets in by a rule: it ends with
-// the session. Whoever calls it calls stop.
-func (s *sessions) watch(ctx context.Context, rule *rule, x *session) (_ context.Context, stop func()) {
-	ctx, cancel := context.WithDeadline(ctx, time.Unix(x.Ends, 0))
-	r := &running{rule.gate.name, rule.id, x, cancel}
+// watch returns a context for a request that a rule lets in: it ends with what it was
+// let in by. Whoever calls it calls stop. It returns false where that has ended by now,
+// or where another gate is in force that does not let the request in.
+func (s *sessions) watch(ctx context.Context, rule *rule, from netip.Addr, by let) (_ context.Context, stop func(), ok bool) {
+	r := &running{name: rule.gate.name, rule: rule.id, from: from, by: by}
+	id := ""
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.running[x.ID] == nil {
-		s.running[x.ID] = make(map[*running]struct{}, 1)
+	if g := s.inForce[r.name]; g != nil && g != rule.gate && !g.stillLets(r) {
+		return nil, nil, false
 	}
-	s.running[x.ID][r] = struct{}{}
+	if x := by.session; x != nil {
+		if s.overLocked(r.name, x) {
+			return nil, nil, false
+		}
+		id = x.ID
+		ctx, r.cancel = context.WithDeadline(ctx, time.Unix(x.Ends, 0))
+	} else {
+		ctx, r.cancel = context.WithCancel(ctx)
+	}
+	if s.running[id] == nil {
+		s.running[id] = make(map[*running]struct{}, 1)
+	}
+	s.running[id][r] = struct{}{}
 	return ctx, func() {
-		cancel()
+		r.cancel()
 		s.mu.Lock()
 		defer s.mu.Unlock()
-		delete(s.running[x.ID], r)
-		if len(s.running[x.ID]) == 0 {
-			delete(s.running, x.ID)
+		delete(s.running[id], r)
+		if len(s.running[id]) == 0 {
+			delete(s.running, id)
 		}
-	}
+	}, true
 }
 
-// endOthers ends the requests of a gate's name that its rules would not let in.
+// endOthers puts a gate in force, and ends the requests of its name that its rules
+// would not let in.
 func (s *sessions) endOthers(g *Gate) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	s.inForce[g.name] = g
 	for _, all := range s.running {
 		for r := range all {
 			if r.name == g.name && !g.stillLets(r) {
@@ -166,7 +203,7 @@ func (s *sessions) endOthers(g *Gate) {
 func (g *Gate) stillLets(r *running) bool {
 	for _, rule := range g.rules {
 		if rule.id == r.rule {
-			return r.session.Credential == rule.credential(r.session.By, r.session.User.Name)
+			return rule.isFrom(r.from) && r.by.still(rule)
 		}
 	}
 	return len(g.rules) == 0 // all is open
@@ -189,7 +226,7 @@ func (s *sessions) endedLocked(name string) *ended {
 		err := e.read(s.file(name))
 		if err != nil && !errors.Is(err, fs.ErrNotExist) {
 			e.before[""] = time.Now().UnixMicro()
-			_ = s.writeLocked(name, e) // what is in memory counts
+			_ = s.write(name, e.text()) // what is in memory counts
 		}
 	}
 	s.names[name] = e
@@ -226,10 +263,8 @@ func (e *ended) read(file string) error {
 	return lines.Err()
 }
 
-func (s *sessions) writeLocked(name string, e *ended) error {
-	if s.store.dir == "" {
-		return nil
-	}
+// text is what is kept of the ended sessions.
+func (e *ended) text() []byte {
 	var b bytes.Buffer
 	for user, before := range e.before {
 		if user == "" {
@@ -241,7 +276,15 @@ func (s *sessions) writeLocked(name string, e *ended) error {
 	for id, ends := range e.ids {
 		fmt.Fprintf(&b, "session %s %s %d\n", id.user, id.id, ends)
 	}
-	if err := ownfile.Write(s.file(name), b.Bytes()); err != nil {
+	return b.Bytes()
+}
+
+// write writes the file of a name, where anything is kept.
+func (s *sessions) write(name string, text []byte) error {
+	if s.store.dir == "" {
+		return nil
+	}
+	if err := ownfile.Write(s.file(name), text); err != nil {
 		return s.store.unusable("write to", s.file(name), err)
 	}
 	return nil
