@@ -113,8 +113,8 @@ type Keeper struct {
 	issuers []*issuer // one for each CA, in the order to ask them
 	answers *challenges
 	cache   *certmagic.Cache
-	http    *http.Client  // for the CAs' APIs
-	queue   queue         // of orders
+	http    *http.Client // for the CAs' APIs
+	queue   queue        // of orders
 
 	ctx    context.Context
 	cancel context.CancelFunc

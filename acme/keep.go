@@ -18,6 +18,10 @@ const (
 	// orderTimeout bounds one order from its lock to its certificate.
 	orderTimeout = 5 * time.Minute
 
+	// readyAgain is how long an order that may begin waits for Config.Ready, which it
+	// has waited for before. Meanwhile it holds others up.
+	readyAgain = 2 * time.Second
+
 	// minAge is how old a certificate is before its CA's advice can have it
 	// renewed, for one whose lifetime is long; half the lifetime for others.
 	// CAs date certificates an hour back. It bounds what a CA whose advice
@@ -145,13 +149,9 @@ func (k *Keeper) failed(e *entry, cur *stored, why string, err error, tries []ba
 func (k *Keeper) order(ctx context.Context, e *entry, why string, tries []backoff) error {
 	if k.cfg.Ready != nil {
 		k.notify(Event{Kind: Waiting, Name: e.name, Why: why})
-		if err := k.cfg.Ready(ctx, e.name); err != nil {
-			return failAll(tries, fmt.Errorf("wait for validation to be possible: %w", err))
-		}
 	}
-	cur, _ := e.state()
-	if err := k.queue.enter(ctx, cur.valid(time.Now())); err != nil {
-		return err
+	if err := k.begin(ctx, e); err != nil {
+		return failAll(tries, err)
 	}
 	defer k.queue.leave()
 	if k.cfg.Turn != nil {
@@ -167,6 +167,45 @@ func (k *Keeper) order(ctx context.Context, e *entry, why string, tries []backof
 	}
 	defer k.store.Unlock(ctx, lock)
 	return k.obtain(ctx, e, why, tries)
+}
+
+// begin waits until validation of e can arrive and an order may begin. Without an error
+// queue.leave must follow.
+func (k *Keeper) begin(ctx context.Context, e *entry) error {
+	for ctx.Err() == nil {
+		if err := k.ready(ctx, e); err != nil {
+			return err
+		}
+		cur, _ := e.state()
+		waited, err := k.queue.enter(ctx, cur.valid(time.Now()))
+		if err != nil || !waited {
+			return err
+		}
+		// Validation may not be possible any more.
+		still, cancel := context.WithTimeout(ctx, readyAgain)
+		err = k.ready(still, e)
+		late := still.Err() != nil
+		cancel()
+		if err == nil {
+			return nil
+		}
+		k.queue.leave()
+		if !late {
+			return err
+		}
+	}
+	return ctx.Err()
+}
+
+// ready is Config.Ready.
+func (k *Keeper) ready(ctx context.Context, e *entry) error {
+	if k.cfg.Ready == nil {
+		return nil
+	}
+	if err := k.cfg.Ready(ctx, e.name); err != nil {
+		return fmt.Errorf("wait for validation to be possible: %w", err)
+	}
+	return nil
 }
 
 // obtain orders a certificate for e, or takes one that is in the folder by

@@ -19,14 +19,14 @@ type queue struct {
 	renewals []chan struct{}
 }
 
-// enter waits until an order may begin, or ctx ends. Without an error leave must
-// follow.
-func (q *queue) enter(ctx context.Context, renewal bool) error {
+// enter waits until an order may begin, or ctx ends, and reports whether it had to
+// wait. Without an error leave must follow.
+func (q *queue) enter(ctx context.Context, renewal bool) (waited bool, err error) {
 	q.mu.Lock()
 	if q.underWay < maxOrders {
 		q.underWay++
 		q.mu.Unlock()
-		return nil
+		return false, nil
 	}
 	turn := make(chan struct{})
 	if renewal {
@@ -37,10 +37,10 @@ func (q *queue) enter(ctx context.Context, renewal bool) error {
 	q.mu.Unlock()
 	select {
 	case <-turn:
-		return nil
+		return true, nil
 	case <-ctx.Done():
 		q.giveUp(turn)
-		return ctx.Err()
+		return true, ctx.Err()
 	}
 }
 

@@ -7,6 +7,7 @@ import (
 	"sync"
 	"testing"
 	"testing/synctest"
+	"time"
 )
 
 // At most maxOrders orders are under way. The next to begin is one for a name without
@@ -19,7 +20,7 @@ func TestFirstCertificatesGoBeforeRenewals(t *testing.T) {
 		var began []string
 		wait := func(ctx context.Context, name string, renewal bool) {
 			go func() {
-				if err := q.enter(ctx, renewal); err != nil {
+				if _, err := q.enter(ctx, renewal); err != nil {
 					if !errors.Is(err, context.Canceled) {
 						t.Error(err)
 					}
@@ -53,5 +54,41 @@ func TestFirstCertificatesGoBeforeRenewals(t *testing.T) {
 		if q.underWay != 0 {
 			t.Errorf("%d are under way", q.underWay)
 		}
+	})
+}
+
+// An order whose turn comes when validation is not possible any more lets the next one
+// begin, and waits anew.
+func TestOrderThatIsNotReadyAnyMoreHoldsNobodyUp(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		asked := 0
+		up := make(chan struct{})
+		k, events := newKeeper(t, Config{Ready: func(ctx context.Context, _ string) error {
+			if asked++; asked == 1 {
+				return nil // and then the session is lost
+			}
+			select {
+			case <-up:
+				return nil
+			case <-ctx.Done():
+				return ctx.Err()
+			}
+		}}, offline)
+		for range maxOrders {
+			k.queue.enter(t.Context(), false) // as orders under way do
+		}
+		manage(t, k)
+		synctest.Wait()
+		k.queue.leave() // and its turn comes
+		time.Sleep(time.Minute)
+		if k.queue.underWay != maxOrders-1 {
+			t.Errorf("%d orders are under way", k.queue.underWay)
+		}
+		if len(events) > 1 {
+			t.Errorf("it was ordered: %v", next(events, Ordering))
+		}
+		close(up)
+		next(events, Ordering)
+		k.Close()
 	})
 }

@@ -1,6 +1,7 @@
 package config_test
 
 import (
+	"fmt"
 	"net/http"
 	"net/netip"
 	"net/url"
@@ -343,4 +344,70 @@ func TestExampleOfTheGuideLoads(t *testing.T) {
 	if err != nil || len(r.Services) != 4 {
 		t.Errorf("%+v, %v", r, err)
 	}
+}
+
+// Each key of a remote is read: another value makes another configuration.
+func TestEachKeyOfARemoteIsRead(t *testing.T) {
+	inFolder(t, map[string]string{"s": "secret\n", "users": "me:" + hash + "\n"})
+	base := []string{"--domain", "a.relay.test", "--local", "3000"}
+	values := map[string]string{
+		"domain": "b.relay.test", "name": "w", "local": "3001", "host-header": "target", "auth": "me:" + hash, "auth-file": "users", "allow": "192.0.2.0/24", "deny": "192.0.2.0/24",
+		"relay": "relay.test", "relay-address": "127.0.0.1:1", "relay-root": "s", "token": "x", "token-file": "s", "state-dir": "x", "trust-private-addresses": "true",
+		"acme-ca": "https://ca.test/", "acme-root": "s", "acme-email": "a@b.net", "key-type": "rsa", "replica": "true", "transport": "tls", "lanes": "off",
+		"proxy": "none", "dns": "192.0.2.1", "wait": "1s", "drain-timeout": "1s", "log-level": "warn", "log-format": "json",
+	}
+	together := map[string][]string{
+		"acme-eab-kid": {"--acme-eab-kid", "k", "--acme-eab-hmac", "YQ"}, "acme-eab-hmac": {"--acme-eab-kid", "k", "--acme-eab-hmac", "Yg"},
+		"cert": {"--cert", "s", "--key", "s"}, "key": {"--cert", "s", "--key", "users"},
+	}
+	seen := map[string]string{}
+	for _, k := range config.RemoteKeys() {
+		args := together[k.Flag]
+		switch value := values[k.Flag]; {
+		case k.Flag == "" || k.Flag == "config":
+			continue
+		case args != nil:
+		case value == "":
+			t.Errorf("no value to try %s with", k.Flag)
+			continue
+		default:
+			args = []string{"--" + k.Flag + "=" + value}
+		}
+		if k.Flag != "domain" && k.Flag != "local" {
+			args = append(args, base...)
+		} else if k.Flag == "domain" {
+			args = append(args, base[2:]...)
+		} else {
+			args = append(args, base[:2]...)
+		}
+		r, _, err := loadRemote(t, args...)
+		if err != nil {
+			t.Errorf("%v: %v", args, err)
+			continue
+		}
+		for i := range r.Services { // a secret is not shown
+			for j := range r.Services[i].Gates {
+				for _, p := range r.Services[i].Gates[j].Passwords {
+					r.TokenFile += string(p)
+				}
+			}
+		}
+		text := strings.Join([]string{sprint(*r), string(r.Token), string(r.ACMEEABHMAC), string(r.Proxy), r.Services[0].Routes[0].Local.String()}, " ")
+		if other, twice := seen[text]; twice {
+			t.Errorf("%s and %s make the same configuration", k.Flag, other)
+		}
+		seen[text] = k.Flag
+	}
+}
+
+// sprint is a configuration as text, without its local services, which are pointers.
+func sprint(r config.Remote) string {
+	r.Services = append([]config.Service{}, r.Services...)
+	for i := range r.Services {
+		r.Services[i].Routes = append([]config.Route{}, r.Services[i].Routes...)
+		for j := range r.Services[i].Routes {
+			r.Services[i].Routes[j].Local = config.Local{}
+		}
+	}
+	return fmt.Sprintf("%+v", r)
 }

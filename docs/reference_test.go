@@ -28,7 +28,8 @@ Keys are those of ` + "`relay.yaml`" + `; [deploy/relay.yaml](../deploy/relay.ya
 ` + config.Reference(config.RelayKeys()) + `
 ## remote
 
-The one argument stands for ` + "`--local`" + `.
+Keys are those of ` + "`remote.yaml`" + `; [deploy/remote.yaml](../deploy/remote.yaml) has them all with comments.
+Where a file says what is published, no flag or variable of a service may. Arguments stand for ` + "`--local`" + `.
 
 ` + config.Reference(config.RemoteKeys())
 }

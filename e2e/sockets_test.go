@@ -78,8 +78,8 @@ func (s *socketWatch) run(pid int) {
 //	[!] sockets NAME
 //
 // It ends the watch of a program, which must have listened on a socket; negated,
-// it must not have, at any of at least five looks: a busy machine looks seldom, but
-// is slow with a validation, too.
+// it must not have, at any of at least two looks: a busy machine looks seldom, and
+// another one several hundred times.
 func sockets(ts *testscript.TestScript, neg bool, args []string) {
 	w := settingOf(ts)
 	if len(args) != 1 || w.watches[args[0]] == nil {
@@ -87,7 +87,7 @@ func sockets(ts *testscript.TestScript, neg bool, args []string) {
 	}
 	watch := w.watches[args[0]]
 	watch.end()
-	const enough = 5
+	const enough = 2
 	if neg && watch.looks < enough {
 		ts.Fatalf("looked %d times only: %v", watch.looks, watch.found)
 	}

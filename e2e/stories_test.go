@@ -6,9 +6,11 @@ import (
 	"fmt"
 	"net/http"
 	"os"
+	"os/signal"
 	"path/filepath"
 	"strings"
 	"sync"
+	"syscall"
 	"testing"
 	"time"
 
@@ -29,6 +31,11 @@ func TestMain(m *testing.M) {
 		f.Value.Set(testsAtOnce)
 	}
 	world.EndAtOnce()
+	// Under nohup the programs would ignore SIGHUP as this one does. What this one
+	// catches, they get as usual.
+	if signal.Ignored(syscall.SIGHUP) {
+		signal.Notify(make(chan os.Signal, 1), syscall.SIGHUP)
+	}
 	os.Exit(run(m))
 }
 

@@ -35,8 +35,6 @@ type lanes struct {
 	excuses int              // how many LANE_RESETs may come: one for each BIND; at the remote
 	spare   int              // lanes that have joined and are not bound; at the relay
 	cut     bool             // CutLanes was called: no stream moves any more
-
-	cutNames map[string]struct{} // those of CutLanesOf, of which no stream moves any more
 }
 
 // Lanes reports whether both sides can move streams to lanes.
@@ -200,12 +198,11 @@ func (a *lanes) forget(n *Lane) {
 	delete(a.bound, n.stream.id)
 }
 
-// moving reports whether streams of a name may still move to lanes.
-func (a *lanes) moving(name string) bool {
+// moving reports whether streams of the link may still move to lanes.
+func (a *lanes) moving() bool {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	_, cut := a.cutNames[name]
-	return !cut && !a.cut && !a.link.isOver()
+	return !a.cut && !a.link.isOver()
 }
 
 // CutLanes resets the streams of the link that are on lanes or on their way. The
@@ -219,26 +216,14 @@ func (l *Link) CutLanes() {
 	}
 }
 
-// CutLanesOf is CutLanes for the streams of one name.
+// CutLanesOf is CutLanes for the streams of one name that there are.
 func (l *Link) CutLanesOf(name string) {
-	l.lanes.mu.Lock()
-	if l.lanes.cutNames == nil {
-		l.lanes.cutNames = make(map[string]struct{})
-	}
-	l.lanes.cutNames[name] = struct{}{}
-	l.lanes.mu.Unlock()
 	for _, s := range l.streams.snapshot() {
 		if s.begunAs().Name == name {
+			s.lane.stay()
 			s.lane.cut()
 		}
 	}
-}
-
-// granted notes that the link has a name, perhaps again: its new streams may move.
-func (a *lanes) granted(name string) {
-	a.mu.Lock()
-	defer a.mu.Unlock()
-	delete(a.cutNames, name)
 }
 
 // NumLanes is how many streams of the link have a lane.

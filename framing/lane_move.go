@@ -20,7 +20,7 @@ const (
 	laneNone  laneState = iota
 	laneAwait           // BIND or BOUND is on its way: SWITCH may come
 	laneBound           // the lane carries what has moved
-	laneGone            // it was lost before; there will be no other
+	laneGone            // it was lost before, or the stream is to stay: there will be no other
 )
 
 // A move is how far a stream has come on its way to a lane, and what it has there,
@@ -63,7 +63,7 @@ func (m *move) expect() bool {
 	s := m.stream
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if m.state != laneNone || !s.begins.Load() || s.overLocked() || !s.link.lanes.moving(s.header.Name) {
+	if m.state != laneNone || !s.begins.Load() || s.overLocked() || !s.link.lanes.moving() {
 		return false
 	}
 	m.state = laneAwait
@@ -299,6 +299,16 @@ func (m *move) judgeLocked() {
 		m.err = err
 	} else if s.link.isRelay && duplex.Alive(m.conn) {
 		s.link.send(laneResetRecord(s.id))
+	}
+}
+
+// stay keeps the stream from moving, if it has not begun to.
+func (m *move) stay() {
+	s := m.stream
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if m.state == laneNone {
+		m.state = laneGone
 	}
 }
 

@@ -145,7 +145,6 @@ func (c *claims) decide(ctx context.Context, asked Claim) (Claimed, error) {
 		c.denied++
 	case !slices.Contains(c.granted, asked.Name):
 		c.granted = append(c.granted, asked.Name)
-		c.link.lanes.granted(asked.Name)
 	}
 	return granted, err
 }

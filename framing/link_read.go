@@ -121,7 +121,7 @@ func (r *reader) handle(t recordType, p []byte) error {
 
 // count ends a flood of control records, see section 4 of PROTOCOL.md.
 func (r *reader) count(t recordType) error {
-	ok := true
+	var ok bool
 	switch now := r.link.now(); t {
 	case recClaim, recRelease, recUnclaim:
 		ok = r.asks.take(1, askBurst, askRate, now)

@@ -173,3 +173,28 @@ func TestClaimedElsewhereLeavesARunWithANewKey(t *testing.T) {
 	r.reaches("a.relay.test", "d")
 	d.keeps(t)
 }
+
+// The signatures of hand-overs cost more than all else of a claim: a link may show a few
+// different lists, and each as often as it likes.
+func TestLinkShowsFewDifferentHandovers(t *testing.T) {
+	r := newRig(t, nil)
+	id := newIdentity(t)
+	by := r.device(id)
+	var list framing.Handovers
+	for range 8 {
+		list = framing.Handovers{framing.NewHandover(newIdentity(t).key, id.key)}
+		for range 3 {
+			by.claimBy(t, list, "a.relay.test")
+		}
+	}
+	denied(t, by.Claim(t.Context(), framing.Claim{Name: "a.relay.test",
+		Handovers: framing.Handovers{framing.NewHandover(newIdentity(t).key, id.key)}}), framing.DeniedHandover)
+	bad := framing.NewHandover(newIdentity(t).key, id.key)
+	bad.NewSigned = bad.OldSigned
+	other := r.device(id)
+	for range 3 {
+		denied(t, other.Claim(t.Context(), framing.Claim{Name: "a.relay.test", Handovers: framing.Handovers{bad}}), framing.DeniedHandover)
+	}
+	by.claimBy(t, list, "b.relay.test")
+	other.claimBy(t, list, "b.relay.test")
+}

@@ -368,14 +368,14 @@ func TestHandedOverHoldsAreLimited(t *testing.T) {
 }
 
 // All who wait for a name that was handed over are served when its remote has
-// dialled again, however many there are.
+// dialled again, though they are more than may wait for another name.
 func TestManyWaitForHandedOverName(t *testing.T) {
 	p := newSuccession(t)
 	srv, _, ln := p.relay()
 	srv.Expect([]string{heldName})
 	p.serve(srv, ln)
 	var visitors []*visit
-	for range 600 {
+	for range 2 * relay.MaxHoldsPerName {
 		v := p.visit(heldName)
 		v.send(100, len(v.hello))
 		visitors = append(visitors, v)

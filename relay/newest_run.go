@@ -27,12 +27,12 @@ func (p *presence) claim(s *session, c framing.Claim) error {
 	return err
 }
 
-// free returns the denial of a name that another identity is connected for.
-func (p *presence) free(name string, key ed25519.PublicKey) error {
+// holder returns the identity that is connected for a name, or nil.
+func (p *presence) holder(name string) ed25519.PublicKey {
 	p.mu.RLock()
 	defer p.mu.RUnlock()
-	if h := p.names[name]; h != nil && !h.key.Equal(key) {
-		return denial(names.Taken(name))
+	if h := p.names[name]; h != nil {
+		return h.key
 	}
 	return nil
 }

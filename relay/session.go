@@ -57,6 +57,7 @@ type session struct {
 	away     atomic.Bool // the remote has said that it goes, or the session was cut
 	gone     sync.Once   // runs the rest of leave once
 	tried    guesses     // used by claim alone, which is called for one claim at a time
+	shown    shown       // likewise
 	// unclaimed runs closeIdle after claimTimeout, unless a name is claimed.
 	unclaimed *time.Timer
 	conn      *admitted // ended with the session

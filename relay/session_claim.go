@@ -45,14 +45,15 @@ func (sess *session) decide(ctx context.Context, c framing.Claim) (granted names
 		}
 	}
 	// Whoever is connected for a name below the zone has it, whatever the record
-	// says. Of another one DNS decides.
-	if !s.custom(name) {
-		if err := s.presence.free(name, sess.key); err != nil {
-			if d := s.Names.Retired(&asks); d != nil { // which says more
-				return granted, denial(d)
-			}
-			return granted, err
+	// says, unless its identity has handed over. Of another name DNS decides.
+	holder := s.presence.holder(name)
+	other := holder != nil && !holder.Equal(sess.key)
+	passes := other && s.Names.Retired(&names.Claimant{Key: holder}) != nil
+	if other && !passes && !s.custom(name) {
+		if d := s.Names.Retired(&asks); d != nil { // which says more
+			return granted, denial(d)
 		}
+		return granted, denial(names.Taken(name))
 	}
 	if sess.tried.spent(c.Token) {
 		asks.Token = "" // it is not even looked at
@@ -78,6 +79,9 @@ func (sess *session) decide(ctx context.Context, c framing.Claim) (granted names
 		return granted, d
 	}
 	again := slices.Contains(sess.granted(), name)
+	if passes {
+		s.presence.pass(name, holder, sess.key)
+	}
 	if err := s.presence.claim(sess, c); err != nil {
 		var d *framing.Denial
 		if s.custom(name) && errors.As(err, &d) && d.Code == framing.DeniedTaken {

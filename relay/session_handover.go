@@ -3,6 +3,9 @@ package relay
 import (
 	"bytes"
 	"crypto/ed25519"
+	"crypto/sha256"
+	"errors"
+	"slices"
 	"strings"
 	"time"
 
@@ -21,7 +24,7 @@ const retireAfter = 5 * time.Minute
 func (sess *session) succeed(c framing.Claim, asks names.Claimant) error {
 	s := sess.srv
 	list := c.Handovers.For(sess.key)
-	if err := list.Verify(sess.key); err != nil {
+	if err := sess.shown.verify(list, sess.key); err != nil {
 		return &framing.Denial{Name: c.Name, Code: framing.DeniedHandover, Text: err.Error()}
 	}
 	var from []ed25519.PublicKey
@@ -32,8 +35,10 @@ func (sess *session) succeed(c framing.Claim, asks names.Claimant) error {
 	if err != nil {
 		return told(err)
 	}
-	// Also where another link has just shown the same.
-	s.presence.inherit(from, sess.key, s.Domain)
+	if len(retired) > 0 {
+		s.cuts.Add(1) // a claim of theirs that is under way is decided again
+		s.presence.inherit(retired, sess.key, s.Domain)
+	}
 	for _, old := range retired {
 		s.bounds.owners.Inherit(old, sess.key)
 		sess.log().Info("an identity has handed over to this one", "old", keyname.Label(old, ""))
@@ -41,6 +46,42 @@ func (sess *session) succeed(c framing.Claim, asks names.Claimant) error {
 	}
 	return nil
 }
+
+// maxShown is how many different lists of hand-overs a link may show. A remote has one,
+// and dials again with a new key.
+const maxShown = 8
+
+// shown are the lists of hand-overs that a link has shown, and what they are worth: to
+// check the signatures of one takes longer than all else of a claim, and a remote shows
+// the same one with each of its claims.
+type shown []shownList
+
+type shownList struct {
+	sum [sha256.Size]byte
+	err error // why it does not hold
+}
+
+// verify is that of the list, which leads to key, once for each list.
+func (all *shown) verify(list framing.Handovers, key ed25519.PublicKey) error {
+	h := sha256.New()
+	for i := range list {
+		h.Write(list[i].Old)
+		h.Write(list[i].OldSigned)
+		h.Write(list[i].NewSigned)
+	}
+	l := shownList{sum: [sha256.Size]byte(h.Sum(nil))}
+	if i := slices.IndexFunc(*all, func(o shownList) bool { return o.sum == l.sum }); i >= 0 {
+		return (*all)[i].err
+	}
+	if len(*all) == maxShown {
+		return errTooManyShown
+	}
+	l.err = list.Verify(key)
+	*all = append(*all, l)
+	return l.err
+}
+
+var errTooManyShown = errors.New("too many different hand-overs were shown on this link")
 
 // inherit makes an identity the owner of the names that earlier ones are connected
 // for. Their sessions keep serving each until the heir's claim of it, see take.
@@ -56,6 +97,16 @@ func (p *presence) inherit(from []ed25519.PublicKey, heir ed25519.PublicKey, zon
 				}
 			}
 		}
+	}
+}
+
+// pass makes an identity the owner of a name that it has, where one is connected for it
+// that has handed over: only the record says by now to whom.
+func (p *presence) pass(name string, from, to ed25519.PublicKey) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if h := p.names[name]; h != nil && h.key.Equal(from) {
+		h.key = to
 	}
 }
 

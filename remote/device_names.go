@@ -2,7 +2,6 @@ package remote
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"maps"
 	"net"
@@ -186,7 +185,8 @@ func (d *Device) unwant(l *Listener) {
 }
 
 // refuse notes that a relay will not give the name of l. The listener ends with it if
-// no relay is left, and wherever a newer run has the name: two runs must not fight.
+// no relay is left. That a newer run has the name is said by each relay for itself, and
+// believed of that one alone: else any relay could take the name off the others.
 func (d *Device) refuse(w *way, l *Listener, why error) {
 	d.mu.Lock()
 	_, wants := w.wants[l]
@@ -198,8 +198,7 @@ func (d *Device) refuse(w *way, l *Listener, why error) {
 	}
 	d.log.Error("the relay will not serve this name", "name", l.domain, "relay", w.name(), "err", why)
 	d.tell(Event{Kind: Refused, Name: l.domain, Relay: w.name(), Err: why})
-	var denial *framing.Denial
-	if left == 0 || errors.As(why, &denial) && denial.Code == framing.DeniedReplaced {
+	if left == 0 {
 		l.end(why)
 		return
 	}

@@ -599,3 +599,32 @@ func TestNoIdentityIsMadeToShowIt(t *testing.T) {
 		t.Error("a short passphrase was taken")
 	}
 }
+
+// Whatever an archive holds, what is read of it lies below the state directory, each
+// once, and is no more than an export may be.
+func FuzzArchive(f *testing.F) {
+	var b bytes.Buffer
+	if err := writeArchive(&b, "label", []stateFile{{identityFile, []byte("key")}, {"names/x.json", []byte("{}")}}); err != nil {
+		f.Fatal(err)
+	}
+	f.Add(b.Bytes())
+	f.Add(bytes.ReplaceAll(b.Bytes(), []byte("names/"), []byte("../x//")))
+	f.Fuzz(func(t *testing.T, p []byte) {
+		files, err := readArchive(bytes.NewReader(p))
+		if err != nil {
+			return
+		}
+		seen, total := make(map[string]bool), 0
+		for _, file := range files {
+			path := filepath.Join("/state", filepath.FromSlash(file.name))
+			if !strings.HasPrefix(path, "/state/") || seen[path] || !isExported(file.name) {
+				t.Errorf("it holds %q", file.name)
+			}
+			seen[path] = true
+			total += len(file.data)
+		}
+		if total > maxExport || len(files) > maxExported {
+			t.Errorf("%d files of %d bytes", len(files), total)
+		}
+	})
+}

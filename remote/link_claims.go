@@ -3,7 +3,9 @@ package remote
 import (
 	"context"
 	"errors"
+	"strings"
 	"sync"
+	"time"
 
 	"keystay/framing"
 	"keystay/internal/hint"
@@ -20,16 +22,50 @@ type decision struct {
 	err     error
 }
 
-// claimAll claims names, many at once, and returns those that the link has now and
-// that it did not have before. Each answers as soon as it is granted.
+// errOverdue is why claims are given up: the relay has answered none for dialTimeout.
+var errOverdue = errors.New("the relay answers no claim")
+
+// claimAll claims names, and returns those that the link has now and that it did not
+// have before. A relay answers claims one after the other. So those go last that may
+// take it seconds, and none is given up as long as it answers others.
 func (s *session) claimAll(list []*Listener) (given []*Listener) {
+	var quick, slow []*Listener
+	for _, l := range list {
+		if s.w.isSlow(s.r.relay, l) {
+			slow = append(slow, l)
+		} else {
+			quick = append(quick, l)
+		}
+	}
+	return append(s.claimBatch(quick), s.claimBatch(slow)...)
+}
+
+// isSlow reports whether the answer to the claim of a name may take a relay long: it
+// has to ask DNS for one that is not below its own, and may have to for one that it
+// did not give lately.
+func (w *way) isSlow(relay string, l *Listener) bool {
+	host, _ := splitRelay(relay)
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.why[l] != "" || !strings.HasSuffix(l.domain, "."+host)
+}
+
+// claimBatch claims names, many at once. Each answers as soon as it is granted.
+func (s *session) claimBatch(list []*Listener) (given []*Listener) {
+	if len(list) == 0 {
+		return nil
+	}
+	ctx, cancel := context.WithCancelCause(s.w.ctx)
+	defer cancel(nil)
+	overdue := time.AfterFunc(dialTimeout, func() { cancel(errOverdue) })
+	defer overdue.Stop()
 	next, answers := make(chan *Listener), make(chan decision)
 	var wg sync.WaitGroup
 	for range min(len(list), claimsAtOnce) {
 		wg.Go(func() {
 			for l := range next {
 				number, rules := l.currentRules()
-				claimed, err := s.w.claim(s.r.link, s.r.relay, l, rules)
+				claimed, err := s.w.claim(ctx, s.r.link, s.r.relay, l, rules)
 				answers <- decision{l, number, claimed, err}
 			}
 		})
@@ -43,6 +79,7 @@ func (s *session) claimAll(list []*Listener) (given []*Listener) {
 	var isNew []*Listener
 	for range list {
 		a := <-answers
+		overdue.Reset(dialTimeout)
 		switch _, has := s.has[a.l]; {
 		case a.err == nil:
 			if s.give(a.l, a.number, a.claimed) {
@@ -65,10 +102,9 @@ func (s *session) claimAll(list []*Listener) (given []*Listener) {
 	return given
 }
 
-// claim claims the name of one listener.
-func (w *way) claim(link *framing.Link, relay string, l *Listener, rules framing.Rules) (framing.Claimed, error) {
-	ctx, cancel := context.WithTimeout(w.ctx, dialTimeout)
-	defer cancel()
+// claim claims the name of one listener. Ctx ends with the cause errOverdue where the
+// relay does not answer.
+func (w *way) claim(ctx context.Context, link *framing.Link, relay string, l *Listener, rules framing.Rules) (framing.Claimed, error) {
 	token, withheld := w.token(relay, l)
 	handovers := w.d.state.keys.handovers(relay, link.Identity())
 	claimed, err := link.Claim(ctx, framing.Claim{Name: l.domain, Word: l.how.Word, Token: token, Replica: w.d.cfg.Replica, Certified: l.certified(),
@@ -78,7 +114,7 @@ func (w *way) claim(link *framing.Link, relay string, l *Listener, rules framing
 	}
 	var denied *framing.Denial
 	switch {
-	case errors.Is(err, context.DeadlineExceeded) && w.ctx.Err() == nil:
+	case errors.Is(err, context.Canceled) && errors.Is(context.Cause(ctx), errOverdue):
 		err = &NoRelayError{Relay: relay, Err: &noAnswerError{"the claim of " + l.domain, dialTimeout}}
 	case errors.As(err, &denied) && denied.Code == framing.DeniedToken && withheld:
 		err = &WithheldError{Relay: relay, Err: denied}

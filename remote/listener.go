@@ -17,16 +17,17 @@ import (
 // *tls.Conn after its handshake, or with Raw a *framing.Stream before it, with the
 // visitor's address as RemoteAddr.
 type Listener struct {
-	d      *Device
-	cfg    Name
-	domain string
-	how    served // Relays are those that were given, or that gave it before
-	unlock func() error
-	base   *tls.Config                // without what Handshake says
-	tls    atomic.Pointer[tls.Config] // for visitors
-	keeper *acme.Keeper               // the device's; nil when no certificate is ordered
-	conns  chan net.Conn              // for Accept
-	wanted int                        // ways that are to claim the name; guarded by Device.mu
+	d         *Device
+	cfg       Name
+	domain    string
+	how       served // Relays are those that were given, or that gave it before
+	unlock    func() error
+	base      *tls.Config                // without what Handshake says
+	tls       atomic.Pointer[tls.Config] // for visitors
+	keeper    *acme.Keeper               // the device's; nil when no certificate is ordered
+	conns     chan net.Conn              // for Accept
+	questions chan struct{}              // places of HTTP-01 streams
+	wanted    int                        // ways that are to claim the name; guarded by Device.mu
 
 	// The ends of the listener, as those of Device.
 	ctx     context.Context
@@ -51,7 +52,7 @@ type Listener struct {
 
 // newListener returns the listener of a name, which nothing wants yet.
 func newListener(d *Device, n Name, domain string, how served) *Listener {
-	l := &Listener{d: d, cfg: n, domain: domain, how: how, conns: make(chan net.Conn), rules: n.Rules,
+	l := &Listener{d: d, cfg: n, domain: domain, how: how, conns: make(chan net.Conn), questions: make(chan struct{}, maxHTTP01), rules: n.Rules,
 		up: make(chan struct{}), down: make(chan struct{}), links: make(map[*framing.Link]time.Time)}
 	close(l.down)
 	l.ctx, l.cancel = context.WithCancelCause(d.ctx)

@@ -12,38 +12,44 @@ import (
 // question as a whole, and it is answered at once: a CA looks from some places.
 const maxHTTP01 = 32
 
+// A question is an HTTP-01 stream, which has one of its listener's places.
+type question struct {
+	*framing.Stream
+	places chan struct{}
+}
+
 // chanListener is a net.Listener of HTTP-01 streams that are handed to it.
 type chanListener struct {
-	conns  chan net.Conn
-	places chan struct{} // has one for each stream
-	done   chan struct{}
-	once   sync.Once
+	conns chan net.Conn
+	done  chan struct{}
+	once  sync.Once
 }
 
 func (c *chanListener) init() {
-	c.conns, c.places, c.done = make(chan net.Conn), make(chan struct{}, maxHTTP01), make(chan struct{})
+	c.conns, c.done = make(chan net.Conn), make(chan struct{})
 }
 
-// hand gives a stream to Accept. It refuses one that is too many.
-func (c *chanListener) hand(stream *framing.Stream) {
+// hand gives a stream to Accept. It refuses one for which there is no place, of which
+// places holds an element for each that is taken.
+func (c *chanListener) hand(stream *framing.Stream, places chan struct{}) {
 	select {
-	case c.places <- struct{}{}:
+	case places <- struct{}{}:
 	default:
 		stream.Refuse()
 		return
 	}
 	select {
-	case c.conns <- stream:
+	case c.conns <- question{stream, places}:
 	case <-c.done:
-		<-c.places
+		<-places
 		stream.Close()
 	}
 }
 
 // state is the http.Server's ConnState: it gives places back.
-func (c *chanListener) state(_ net.Conn, s http.ConnState) {
-	if s == http.StateClosed {
-		<-c.places
+func (c *chanListener) state(conn net.Conn, s http.ConnState) {
+	if q, ok := conn.(question); ok && s == http.StateClosed {
+		<-q.places
 	}
 }
 

@@ -24,7 +24,7 @@ func (l *Listener) receive(stream *framing.Stream, left func()) {
 	case kind == framing.KindTLS:
 		l.handshake(&tlsInput{Stream: stream, left: left})
 	case kind == framing.KindHTTP01 && l.keeper != nil:
-		l.d.orders.plain.hand(stream)
+		l.d.orders.plain.hand(stream, l.questions)
 	default:
 		stream.Refuse()
 	}

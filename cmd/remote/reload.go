@@ -59,7 +59,8 @@ func (p *process) reload() {
 	if err == nil {
 		err = trial(cfg)
 	}
-	if err != nil {
+	p.wrong = err != nil
+	if p.wrong {
 		p.notReloaded(err)
 		return
 	}
@@ -212,18 +213,21 @@ func (p *process) watch(ctx context.Context) {
 	defer tick.Stop()
 	taken := p.look()
 	last := taken
-	for {
+	for n := 1; ; n++ {
 		select {
 		case <-ctx.Done():
 			return
 		case <-tick.C:
 		}
 		is := p.look()
-		if !same(is, taken) && same(is, last) {
+		switch {
+		case !same(is, taken) && same(is, last):
 			p.log.Info("files of the configuration have changed", "files", strings.Join(differ(is, taken), " "))
 			p.reload()
 			is = asRead(is, p.look())
 			taken = is
+		case n%mendedLooks == 0 && p.isMended():
+			p.reload()
 		}
 		last = is
 	}
@@ -238,6 +242,21 @@ func asRead(before, behind map[string]os.FileInfo) map[string]os.FileInfo {
 		}
 	}
 	return behind
+}
+
+// mendedLooks is how many looks there are to one at a configuration that was wrong: it
+// may name files that are not looked at, since it is not in effect.
+const mendedLooks = 5
+
+// isMended reports whether a configuration that was wrong can be used by now.
+func (p *process) isMended() bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if !p.wrong {
+		return false
+	}
+	cfg, _, err := p.load()
+	return err == nil && trial(cfg) == nil
 }
 
 // look returns how the files of the configuration are now; nil stands for one that

@@ -1,47 +1,121 @@
 package main
 
 import (
-	"maps"
+	"bytes"
+	"errors"
+	"fmt"
+	"log/slog"
 	"os"
 	"path/filepath"
+	"reflect"
+	"slices"
+	"strings"
 	"testing"
-	"time"
+
+	"keystay/config"
+	"keystay/remote"
 )
 
-// A file that changes while it is read again, such as one of passwords, is read once
-// more: what was there before counts as read.
-func TestAFileThatChangesInAReloadIsReadOnceMore(t *testing.T) {
+// A look sees what is written, renamed into place, behind another link, and gone.
+func TestLookSeesEachWayToChangeAFile(t *testing.T) {
 	dir := t.TempDir()
-	look := func(names ...string) map[string]os.FileInfo {
-		seen := make(map[string]os.FileInfo)
-		for _, name := range names {
-			seen[name], _ = os.Stat(filepath.Join(dir, name))
-		}
-		return seen
-	}
-	write := func(name, text string, at time.Time) {
+	file, link, other := filepath.Join(dir, "remote.yaml"), filepath.Join(dir, "users"), filepath.Join(dir, "other")
+	write := func(name, text string) {
 		t.Helper()
-		file := filepath.Join(dir, name)
-		if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
-			t.Fatal(err)
-		}
-		if err := os.Chtimes(file, at, at); err != nil {
+		if err := os.WriteFile(name, []byte(text), 0o600); err != nil {
 			t.Fatal(err)
 		}
 	}
-	at := time.Unix(1_700_000_000, 0)
-	write("users", "1", at)
-	before := look("users", "gone", "later")
-	write("users", "2", at.Add(time.Second)) // behind the reading of it
-	write("new", "1", at)
-	write("later", "1", at)
-	is := look("users", "new", "later")
-	taken := asRead(before, maps.Clone(is))
-	if got := differ(is, taken); len(got) != 2 || got[0] != "later" || got[1] != "users" {
-		t.Errorf("changed is %q", got)
+	must := func(err error) {
+		t.Helper()
+		if err != nil {
+			t.Fatal(err)
+		}
 	}
-	taken = asRead(is, look("users", "new", "later"))
-	if got := differ(look("users", "new", "later"), taken); len(got) != 0 {
-		t.Errorf("changed is %q, and nothing has", got)
+	write(file, "a")
+	write(other, "a")
+	must(os.Symlink(file, link))
+	p := &process{file: file, cfg: &config.Remote{Services: []config.Service{{Gates: []config.Gate{{PasswordFile: link}}}}}}
+	for i, step := range []struct {
+		do   func()
+		want []string
+	}{
+		{func() {}, nil},
+		{func() { write(file, "ab") }, []string{file, link}},
+		{func() { must(os.Rename(other, file)) }, []string{file, link}},
+		{func() { write(other, "a"); must(os.Remove(link)); must(os.Symlink(other, link)) }, []string{link}},
+		{func() { must(os.Remove(other)) }, []string{link}},
+		{func() {}, nil},
+		{func() { write(other, "a") }, []string{link}},
+	} {
+		before := p.look()
+		step.do()
+		if got := differ(p.look(), before); !slices.Equal(got, step.want) {
+			t.Errorf("step %d: %v, want %v", i, got, step.want)
+		}
+	}
+}
+
+// A configuration that is wrong changes nothing, and each of its mistakes is said with
+// its line and what to do.
+func TestMistakeKeepsTheConfiguration(t *testing.T) {
+	var log bytes.Buffer
+	cfg := &config.Remote{Services: []config.Service{{Domains: []string{"a.relay.test"}}}}
+	device, err := remote.Open(remote.DeviceConfig{StateDir: t.TempDir()})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer device.Close()
+	p := &process{file: "remote.yaml", cfg: cfg, device: device, log: slog.New(slog.NewTextHandler(&log, nil))}
+	for _, err := range []error{
+		config.Errors{{From: "remote.yaml", Line: 3, Key: "services[0].local", Message: "no host", Hints: []string{"a hint"}}, {From: "remote.yaml", Line: 7, Message: "other"}},
+		fmt.Errorf("users: %w", errors.New("line 1: no hash")),
+	} {
+		p.load = func() (*config.Remote, []config.Warning, error) { return nil, nil, err }
+		p.reload()
+	}
+	if p.cfg != cfg {
+		t.Errorf("%+v is in effect", p.cfg)
+	}
+	if p.isMended() {
+		t.Error("it counts as mended")
+	}
+	p.load = func() (*config.Remote, []config.Warning, error) { return cfg, nil, nil }
+	cfg.Services[0].Routes = []config.Route{{Path: "/", Local: config.Local{Kind: config.LocalText}}}
+	if !p.isMended() {
+		t.Error("it does not count as mended, where a file was missing")
+	}
+	for _, want := range []string{
+		`in use" err="remote.yaml:3: no host" key=services[0].local hint="a hint"`, `in use" err="remote.yaml:7: other"`, `in use" err="users: line 1: no hash"`,
+	} {
+		if strings.Count(log.String(), want) != 1 {
+			t.Errorf("it does not say %s:\n%s", want, log.String())
+		}
+	}
+}
+
+// Each setting is taken up, said to take a restart, or a matter of the services.
+func TestEachSettingIsLiveOrFixed(t *testing.T) {
+	live := []string{"Services", "Token", "TokenFile", "DrainTimeout", "LogLevel"}
+	aside := []string{"Domain", "LogAsked"} // of other commands, and of the start
+	for f := range reflect.TypeFor[config.Remote]().Fields() {
+		changed := new(config.Remote)
+		v := reflect.ValueOf(changed).Elem().FieldByIndex(f.Index)
+		switch v.Kind() {
+		case reflect.String:
+			v.SetString("x")
+		case reflect.Bool:
+			v.SetBool(true)
+		case reflect.Int64:
+			v.SetInt(1)
+		case reflect.Slice:
+			v.Set(reflect.MakeSlice(v.Type(), 1, 1))
+		default:
+			t.Fatalf("%s is of a kind that this test does not know", f.Name)
+		}
+		isFixed := slices.ContainsFunc(fixed, func(s fixedSetting) bool { return !reflect.DeepEqual(s.of(changed), s.of(new(config.Remote))) })
+		if want := !slices.Contains(live, f.Name) && !slices.Contains(aside, f.Name); isFixed != want {
+			t.Errorf("%s is said to take a restart: %v, want %v", f.Name, isFixed, want)
+		}
 	}
 }

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"net/url"
 	"os"
+	"strconv"
 	"strings"
 	"time"
 
@@ -83,12 +84,14 @@ func share(stateDir, to string, lasts time.Duration, once bool) (link string, st
 		if name == "" {
 			return "", nil, cli.Usage(hint.ShareNoName.Error(errors.New("no name given, and none was served from " + stateDir)))
 		}
-		host = name + host
 	}
 	if name, err = hostname.Typed(name); err != nil {
 		return "", nil, cli.Usage(hint.ShareNoName.Error(err))
 	}
 	host = name
+	if n, err := strconv.ParseUint(port, 10, 16); port != "" && (err != nil || n == 0) {
+		return "", nil, cli.Usage(hint.ShareNoName.Error(fmt.Errorf("%q is no port", port)))
+	}
 	if port != "" && port != "443" {
 		host += ":" + port
 	}
@@ -107,5 +110,9 @@ func share(stateDir, to string, lasts time.Duration, once bool) (link string, st
 	if path != "" {
 		link += "?to=" + url.QueryEscape("/"+path)
 	}
-	return link, store.Strange(), nil
+	strange = store.Strange()
+	if !remote.WasServed(stateDir, name) {
+		strange = append(strange, hint.ShareNoState.Error(fmt.Errorf("%s was not served from %s so far: the link is good for a remote of this folder alone", name, stateDir)))
+	}
+	return link, strange, nil
 }

@@ -8,7 +8,7 @@ import (
 	"keystay/internal/cli"
 )
 
-// share runs "remote share" and returns what it prints on stdout, and its error.
+// runShare runs "remote share" and returns what it prints on stdout, and its error.
 func runShare(t *testing.T, args ...string) (string, error) {
 	t.Helper()
 	cmd := command()
@@ -43,6 +43,8 @@ func TestShareSaysWhatIsWrong(t *testing.T) {
 		{"--state-dir", dir, "3000"},             // no name
 		{"--state-dir", dir, "a..b"},             //
 		{"--state-dir", dir, "a.test", "b.test"}, // two
+		{"--state-dir", dir, "a.test:x"},
+		{"--state-dir", dir, "a.test:65536"},
 		{"--state-dir", dir, "--for", "0s", "a.test"},
 		{"--state-dir", dir, "--for", "721h", "a.test"},
 		{"--state-dir", dir + "/none", "a.test"},

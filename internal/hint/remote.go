@@ -393,7 +393,7 @@ var (
 	}
 	ShareNoState = &Advice{
 		Shown: "no remote has run from …",
-		Means: "of the command `share`",
+		Means: "of the command `share`; also `… was not served from … so far`, with which the link is made all the same",
 		Do:    []string{"a link is made with the state directory of the remote that serves the name: --state-dir DIR"},
 	}
 	GateKey = &Advice{

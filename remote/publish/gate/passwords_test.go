@@ -394,8 +394,10 @@ func TestUserIsToldWhereAskedFor(t *testing.T) {
 				if got := r.Header["X-Forwarded-User"]; told && !slices.Equal(got, []string{want}) || !told && got != nil {
 					t.Errorf("told %v: %q", told, got)
 				}
-				if r.Header.Get("Remote-User") != "" || r.Header["X_Forwarded_User"] != nil {
-					t.Errorf("the visitor's own word: %v", r.Header)
+				for field, values := range r.Header {
+					if slices.Contains(values, "root") {
+						t.Errorf("the visitor's own word in %s", field)
+					}
 				}
 			}
 		}

@@ -80,7 +80,7 @@ func TestEndedSessionsAreBounded(t *testing.T) {
 	x := newRig(t, open(t, dir), rule)
 	bob := withCookies(x.signIn("bob", "rain", "/")...)
 	var all []change
-	for range 80 {
+	for range 70 {
 		signed := withCookies(x.signIn("ada", "wind", "/")...)
 		x.want("a new session", x.get("/", signed), http.StatusOK)
 		x.want("signing out", x.post(signOutPath, nil, signed), http.StatusOK)
