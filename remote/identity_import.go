@@ -2,7 +2,6 @@ package remote
 
 import (
 	"archive/tar"
-	"cmp"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -35,6 +34,10 @@ const (
 	importAside   = ".import-in"  // the old files are aside; the new ones move in
 	asideFile     = "aside"       // in these: the name of the folder for the old files
 )
+
+// maxExportRun is the highest run number of an export: enough are left behind it for
+// all further exports and starts.
+const maxExportRun = 1 << 62
 
 // ErrImport is wrapped by the error of what cannot be imported as it is asked for: a
 // file that is no export, or that another passphrase opens, and a state directory that
@@ -181,11 +184,16 @@ func checkExport(files []stateFile) error {
 	if _, err := parseIdentity(files[i].data); err != nil {
 		return fmt.Errorf("%s in it %w", identityFile, err)
 	}
-	// No path may be a file and a folder.
-	slices.SortFunc(files, func(a, b stateFile) int { return cmp.Compare(a.name, b.name) })
-	for i := 1; i < len(files); i++ {
-		if strings.HasPrefix(files[i].name, files[i-1].name+"/") {
-			return fmt.Errorf("%.80q in it is a file and a folder", files[i-1].name)
+	// What is a file here may not be a folder there.
+	is := make(map[string]bool)
+	for _, f := range files {
+		is[f.name] = true
+	}
+	for _, f := range files {
+		for dir := path.Dir(f.name); dir != "."; dir = path.Dir(dir) {
+			if is[dir] {
+				return fmt.Errorf("%.80q in it is a file and a folder", dir)
+			}
 		}
 	}
 	return nil
@@ -253,10 +261,10 @@ func (s *state) withRun(files []stateFile) ([]stateFile, error) {
 	} else if last, err = strconv.ParseUint(strings.TrimSpace(string(files[i].data)), 10, 64); err != nil {
 		return nil, noExport(errors.New("its run number is none"))
 	}
-	next := max(last, own) + exportRuns
-	if next < exportRuns {
+	if last > maxExportRun {
 		return nil, noExport(errors.New("its run number is too high"))
 	}
+	next := max(last, own) + exportRuns
 	files[i].data = strconv.AppendUint(nil, next, 10)
 	return files, nil
 }
