@@ -163,7 +163,7 @@ func (d *Device) allLinks() []*framing.Link {
 
 // acceptStreams takes the streams of a link until it is lost, or no more will
 // come, and gives each to the listener of its name.
-func (d *Device) acceptStreams(link *framing.Link) {
+func (d *Device) acceptStreams(link *framing.Link, relay string) {
 	defer func() {
 		d.arriving.Done()
 		link.WaitIdle(d.cut) // lanes outlive the link
@@ -177,18 +177,18 @@ func (d *Device) acceptStreams(link *framing.Link) {
 			return
 		}
 		d.arriving.Add(1)
-		d.wg.Go(func() { d.receive(stream) })
+		d.wg.Go(func() { d.receive(stream, relay) })
 	}
 }
 
-// receive brings one visitor to Accept.
-func (d *Device) receive(stream *framing.Stream) {
+// receive brings one visitor to Accept whom a relay has sent.
+func (d *Device) receive(stream *framing.Stream, relay string) {
 	defer d.arriving.Done()
 	leave := func() {}
 	defer d.panics.Catch("letting a visitor in", func() { stream.Reset(); leave() })
 	h := stream.Header()
 	l := d.listener(h.Name)
-	if l == nil || d.isFull(h) {
+	if l == nil || !l.isThrough(relay) || d.isFull(h) {
 		stream.Refuse()
 		return
 	}

@@ -120,6 +120,9 @@ func (d *Device) prepare(n Name) (*Listener, []route, error) {
 		domain = keyname.Label(d.state.keys.public(), how.Word) + "." + host
 	}
 	l := newListener(d, n, domain, how)
+	for _, r := range to {
+		l.relays = append(l.relays, r.candidates...)
+	}
 	if l.unlock, err = d.state.lockName(domain); err != nil {
 		return nil, nil, err
 	}

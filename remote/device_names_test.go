@@ -315,6 +315,40 @@ func TestRelayTakesNoNameOffTheOthers(t *testing.T) {
 	}
 }
 
+// A relay sends visitors of the names that are served through it, and of no others of
+// the device: where these come from is not its word to say.
+func TestRelaySendsNoVisitorsOfNamesOfAnother(t *testing.T) {
+	a, b, d, _ := twoRelays(t)
+	both := a.serveNames(d, "both.relay.test")[0]
+	one := a.named("one.relay.test")
+	one.Relays, one.RelayAddresses = []string{zone}, []string{a.addr}
+	raw := remote.Name{Domain: "raw.relay.test", Raw: true, Relays: one.Relays, RelayAddresses: one.RelayAddresses}
+	list, err := d.Listen(one, raw)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, ln := range list {
+		if err := wait(t, ln); err != nil {
+			t.Fatal(err)
+		}
+	}
+	linkA, linkB := a.next(), b.next()
+	for _, ln := range list {
+		for _, kind := range []framing.Kind{framing.KindTLS, framing.KindHTTP01} {
+			var reset *framing.ResetError
+			if _, err := linkB.open(ln.Domain(), kind).Read(make([]byte, 1)); !errors.As(err, &reset) || reset.Code != framing.ResetRefused {
+				t.Errorf("%s, kind %d: %v, want a refusal", ln.Domain(), kind, err)
+			}
+		}
+	}
+	for _, link := range []*relayLink{linkA, linkB} {
+		v, at := link.visit(both)
+		talk(t, v, at)
+	}
+	v, at := linkA.visit(list[0])
+	talk(t, v, at)
+}
+
 // names is how many claims have come.
 func (r *fakeRelay) names() int {
 	r.mu.Lock()

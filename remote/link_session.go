@@ -46,7 +46,7 @@ func (w *way) session() (had time.Duration, err error) {
 		r.link.Close()
 		return 0, net.ErrClosed
 	}
-	d.wg.Go(func() { d.acceptStreams(r.link) })
+	d.wg.Go(func() { d.acceptStreams(r.link, r.relay) })
 	defer w.occupy(r.link.RemoteAddr())()
 	s := &session{w: w, r: r, has: make(map[*Listener]int), denied: make(map[*Listener]error)}
 	defer w.attend(s)()

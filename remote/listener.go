@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/tls"
 	"net"
+	"slices"
 	"strconv"
 	"sync"
 	"sync/atomic"
@@ -28,6 +29,7 @@ type Listener struct {
 	conns     chan net.Conn              // for Accept
 	questions chan struct{}              // places of HTTP-01 streams
 	wanted    int                        // ways that are to claim the name; guarded by Device.mu
+	relays    []string                   // that the name may be served through
 
 	// The ends of the listener, as those of Device.
 	ctx     context.Context
@@ -58,6 +60,17 @@ func newListener(d *Device, n Name, domain string, how served) *Listener {
 	l.ctx, l.cancel = context.WithCancelCause(d.ctx)
 	l.late, l.endLate = context.WithCancel(d.late)
 	return l
+}
+
+// isThrough reports whether the name may be served through a relay. Where a visitor
+// comes from is the word of the relay that sends it: so no other relay of the device may
+// send visitors of the name.
+func (l *Listener) isThrough(relay string) bool {
+	host, port := splitRelay(relay)
+	return slices.ContainsFunc(l.relays, func(r string) bool {
+		h, p := splitRelay(r)
+		return h == host && p == port
+	})
 }
 
 // Accept returns the next visitor's connection, a *tls.Conn, or with Raw a

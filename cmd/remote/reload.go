@@ -224,7 +224,7 @@ func (p *process) watch(ctx context.Context) {
 		case !same(is, taken) && same(is, last):
 			p.log.Info("files of the configuration have changed", "files", strings.Join(differ(is, taken), " "))
 			p.reload()
-			is = p.look()
+			is = asRead(is, p.look())
 			taken = is
 		case n%mendedLooks == 0 && p.isMended():
 			p.reload()
@@ -246,6 +246,17 @@ func (p *process) isMended() bool {
 	}
 	cfg, _, err := p.load()
 	return err == nil && trial(cfg) == nil
+}
+
+// asRead returns how the files were that a reload has read: as they were before it, since
+// they may have changed meanwhile, and those that it has found new as they are behind it.
+func asRead(before, behind map[string]os.FileInfo) map[string]os.FileInfo {
+	for name := range behind {
+		if was, ok := before[name]; ok {
+			behind[name] = was
+		}
+	}
+	return behind
 }
 
 // look returns how the files of the configuration are now; nil stands for one that
