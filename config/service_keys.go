@@ -52,7 +52,7 @@ func routeKeys(at, hostFlag string) []Key {
 // gateKeys are what a gate can be, below at.
 func gateKeys(at string, flags bool) []Key {
 	keys := []Key{
-		{Name: at + "password_file", Help: "a `FILE` of users and their passwords' bcrypt hashes, as htpasswd -B writes it, who may come in"},
+		{Name: at + "password_file", Help: "a `FILE` of the users who may come in, with bcrypt hashes of their passwords, as htpasswd -B writes it"},
 		{Name: at + "passwords", Kind: Lines, Help: "`USER:HASH` of somebody who may come in; remote password USER makes it"},
 		{Name: at + "links", Kind: Switch, Default: "false", Help: "let in whoever has a link of remote share"},
 		{Name: at + "addresses", Kind: Texts, Help: "the ranges of addresses from which alone visitors may come"},

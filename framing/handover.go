@@ -12,7 +12,7 @@ import (
 // MaxHandovers is how many hand-overs a claim may have.
 const MaxHandovers = 8
 
-// The first bytes of what the two identities of a hand-over sign. Each is used for
+// The first bytes of the texts that the two identities of a hand-over sign. Each is used for
 // nothing else.
 const (
 	handsOverPrefix = "keystay-handover-v1\x00old\x00"
@@ -29,11 +29,11 @@ var ErrHandover = errors.New("hand-over of an identity does not hold")
 
 // A Handover says that one identity hands all that it has over to another one, for
 // good. Both have signed it: the old one, since it loses what it has, and the new
-// one, so that nobody takes a key that is not his for his heir. It is no secret: only
-// a link whose HELLO proves the new key can do anything with it.
+// one, so that nobody makes another device's key the heir. It is no secret: only a link
+// whose HELLO proves the new key can do anything with it.
 type Handover struct {
 	Old, New             ed25519.PublicKey
-	OldSigned, NewSigned []byte
+	OldSigned, NewSigned []byte // the signatures of the two, of 64 bytes; Verify checks them
 }
 
 // NewHandover makes the hand-over from one identity to another.

@@ -2,6 +2,7 @@ package relay
 
 import (
 	"context"
+	"crypto/ed25519"
 	"errors"
 	"fmt"
 	"slices"
@@ -44,16 +45,9 @@ func (sess *session) decide(ctx context.Context, c framing.Claim) (granted names
 			return granted, err
 		}
 	}
-	// Whoever is connected for a name below the zone has it, whatever the record
-	// says, unless its identity has handed over. Of another name DNS decides.
-	holder := s.presence.holder(name)
-	other := holder != nil && !holder.Equal(sess.key)
-	passes := other && s.Names.Retired(&names.Claimant{Key: holder}) != nil
-	if other && !passes && !s.custom(name) {
-		if d := s.Names.Retired(&asks); d != nil { // which says more
-			return granted, denial(d)
-		}
-		return granted, denial(names.Taken(name))
+	from, err := sess.heldBy(name, &asks)
+	if err != nil {
+		return granted, err
 	}
 	if sess.tried.spent(c.Token) {
 		asks.Token = "" // it is not even looked at
@@ -79,8 +73,8 @@ func (sess *session) decide(ctx context.Context, c framing.Claim) (granted names
 		return granted, d
 	}
 	again := slices.Contains(sess.granted(), name)
-	if passes {
-		s.presence.pass(name, holder, sess.key)
+	if from != nil {
+		s.presence.pass(name, from, sess.key)
 	}
 	if err := s.presence.claim(sess, c); err != nil {
 		var d *framing.Denial
@@ -97,6 +91,27 @@ func (sess *session) decide(ctx context.Context, c framing.Claim) (granted names
 	}
 	sess.serves(c, again)
 	return granted, nil
+}
+
+// heldBy returns the other identity that is connected for a name and has handed over, so
+// that the name passes from it to this session's; nil where there is none. The error is a
+// *framing.Denial where another identity keeps the name: it is connected for a name below
+// the zone, and has that whatever the record says. Of another name DNS decides.
+func (sess *session) heldBy(name string, asks *names.Claimant) (from ed25519.PublicKey, err error) {
+	s := sess.srv
+	holder := s.presence.holder(name)
+	switch {
+	case holder == nil || holder.Equal(sess.key):
+		return nil, nil
+	case s.Names.Retired(&names.Claimant{Key: holder}) != nil:
+		return holder, nil
+	case s.custom(name):
+		return nil, nil
+	}
+	if d := s.Names.Retired(asks); d != nil { // which says more
+		return nil, denial(d)
+	}
+	return nil, denial(names.Taken(name))
 }
 
 // serves is called when a name leads here, again if it did before.
