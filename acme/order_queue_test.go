@@ -81,6 +81,7 @@ func TestOrderThatIsNotReadyAnyMoreHoldsNobodyUp(t *testing.T) {
 		synctest.Wait()
 		k.queue.leave() // and its turn comes
 		time.Sleep(time.Minute)
+		synctest.Wait()
 		if k.queue.underWay != maxOrders-1 {
 			t.Errorf("%d orders are under way", k.queue.underWay)
 		}

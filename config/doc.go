@@ -23,8 +23,8 @@
 // The file of either program is strict YAML: one document, a map, at most [MaxFile]
 // bytes, no anchors or aliases, no key twice, no unknown key at any depth,
 // text where text belongs and a list where a list belongs, but that one text may
-// stand for a list of one where the remote's file has that. What a remote publishes
-// is said by the file or by flags and variables, and never by both. Relative paths
+// stand for a list of one where the remote's file has that. The services of a remote
+// are in the file or in flags and variables, and never in both. Relative paths
 // written in the file start at the file's own folder; those in flags and
 // variables start at the working directory.
 package config

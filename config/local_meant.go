@@ -45,7 +45,7 @@ func meantLocal(s string) string {
 	return ""
 }
 
-// What is wrong with a host and a port, for hints.
+// The mistakes in a host and a port, for hints.
 var (
 	errPath        = errors.New("has a path, and only whole services can be published")
 	errPortMissing = errors.New("has no port")

@@ -73,7 +73,7 @@ func LoadRemote(fs *pflag.FlagSet, args []string) (*Remote, []Warning, error) {
 	errs = append(errs, fromLT(fs)...)
 	told := len(errs)
 	errs = append(errs, arguments(fs, args)...)
-	switch { // what is told already
+	switch { // a mistake that is told already is not told twice
 	case len(args) > 1 && isCommand(args[0]):
 		args = args[1:]
 	case len(args) > 1 && len(errs) > told:

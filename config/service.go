@@ -65,8 +65,9 @@ type Route struct {
 	// Strip takes Path off the request's path.
 	Strip bool
 
-	// Listing and SPA are of a folder: lists are shown of folders without an
-	// index.html; what does not exist is answered with the one at the top.
+	// Listing and SPA are of a folder. With Listing a folder without an index.html is
+	// answered with a list of its files. With SPA a path that does not exist is
+	// answered with the index.html at the top.
 	Listing, SPA bool
 
 	// HostHeader is the Host that an HTTP service sees: "keep" (the default) is the

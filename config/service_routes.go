@@ -12,7 +12,8 @@ import (
 	"keystay/internal/urlpath"
 )
 
-// What is in a service's routes, or in the service itself where it has local.
+// routeWords are the keys that stand in a service's routes, or in the service itself
+// where it has local.
 var routeWords = []string{"listing", "spa", "host_header", "headers", "timeouts", "health"}
 
 // target reads where the visitors of a service go: local, or routes.

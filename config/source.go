@@ -85,7 +85,7 @@ func (s *source) origin(path string) (from string, at place) {
 		}
 	}
 	schema := indexes.ReplaceAllString(path, "[]")
-	for _, k := range s.keys { // what flags say of a part
+	for _, k := range s.keys { // a flag that sets a part of it
 		if flag := s.flag(k); flag != nil && flag.Changed && k.isMember() && strings.HasPrefix(k.Name, schema+".") {
 			return "--" + k.Flag, place{}
 		}

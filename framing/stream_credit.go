@@ -26,7 +26,7 @@ const (
 	// windows shrink smoothly as a link gets crowded and never all at once.
 	poolShare = 16
 	// firstWindow is what the opener grants to a stream before any data has
-	// come, in bytes, and one in firstPart the part of the pool for that. What is granted
+	// come, in bytes, and one in firstPart the part of the pool for that. Credit
 	// cannot be taken back from a stream that does not use it, so the rest is for
 	// those that have shown that they do.
 	firstWindow = 256 << 10

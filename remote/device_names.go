@@ -51,11 +51,11 @@ func routes(how served, domain string, addresses []string) ([]route, error) {
 // answers. Names may be added as long as the device runs. All names with the same
 // relay share its links.
 //
-// What goes wrong and may pass is tried again for ever. What will not pass ends one
-// listener alone, whose Accept and Wait return it, such as a *framing.Denial: where a
-// name has several relays, when the last of them refuses it. The error of Listen is an
-// *InUseError when this device serves one of the names already, and wraps
-// [net.ErrClosed] after Close; then none of the names is served.
+// After an error that may pass the device tries again for ever. An error that will not
+// pass, such as a *framing.Denial, ends one listener alone, whose Accept and Wait
+// return it; where a name has several relays, when the last of them refuses it. The
+// error of Listen is an *InUseError when this device serves one of the names already,
+// and wraps [net.ErrClosed] after Close; then none of the names is served.
 func (d *Device) Listen(names ...Name) ([]*Listener, error) {
 	var list []*Listener
 	var ways [][]route

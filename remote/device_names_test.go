@@ -48,7 +48,7 @@ func (r *fakeRelay) named(domain string) remote.Name {
 	return remote.Name{Domain: domain, TLS: &tls.Config{Certificates: []tls.Certificate{r.ca.Issue(domain)}}}
 }
 
-// serve listens to names, and waits until they answer.
+// serveNames listens to names, and waits until they answer.
 func (r *fakeRelay) serveNames(d *remote.Device, domains ...string) []*remote.Listener {
 	r.t.Helper()
 	var names []remote.Name
@@ -290,8 +290,8 @@ func TestRelayTakesNoNameOffTheOthers(t *testing.T) {
 	a, b, d, told := twoRelays(t)
 	list := a.serveNames(d, "one.relay.test", "two.relay.test")
 	linkA, linkB := a.next(), b.next()
-	for b.names() < 2 {
-		runtime.Gosched()
+	for range 4 { // each relay has given both names
+		told.next(t, remote.Connected)
 	}
 	claimed := a.names()
 	linkA.Revoke(framing.Denial{Name: "one.relay.test", Code: framing.DeniedReplaced, Text: "replaced"})
@@ -356,6 +356,16 @@ func (r *fakeRelay) names() int {
 	return len(r.claims)
 }
 
+// awaitNames waits until so many claims have come.
+func (r *fakeRelay) awaitNames(n int) {
+	r.t.Helper()
+	for end := time.Now().Add(patience); r.names() < n; runtime.Gosched() {
+		if time.Now().After(end) {
+			r.t.Fatalf("%d claims have come, want %d", r.names(), n)
+		}
+	}
+}
+
 // A name that a relay takes back for now is claimed again on the same link, and the
 // others are not touched.
 func TestNameThatIsLostForNowIsClaimedAgain(t *testing.T) {
@@ -409,9 +419,7 @@ func TestHundredsOfNamesShareTheLinks(t *testing.T) {
 	}
 	r.next()
 	r.next()
-	for r.names() < 2*many {
-		runtime.Gosched()
-	}
+	r.awaitNames(2 * many)
 	select {
 	case <-r.up:
 		t.Error("there is a third link")
@@ -468,11 +476,7 @@ func TestRulesAreSetWhileANameIsServed(t *testing.T) {
 	if err := ln.SetRules(framing.Rules{Deny: prefixes("0.0.0.0/0")}); err != nil {
 		t.Fatal(err)
 	}
-	for deadline := time.Now().Add(patience); r.names() < 2; runtime.Gosched() {
-		if time.Now().After(deadline) {
-			t.Fatal("the relay was not told")
-		}
-	}
+	r.awaitNames(2)
 	r.mu.Lock()
 	told := r.rules
 	r.mu.Unlock()

@@ -129,7 +129,7 @@ func (e *KeyNamesError) Error() string {
 func (e *KeyNamesError) Hints() []string { return hint.KeyNamesEnd.Do }
 
 // RotateIdentity gives the device of a state directory a new key, and hands over to it
-// what the old one has. No relay is dialled: a run takes the new key up with its next
+// the names of the old one. No relay is dialled: a run takes the new key up with its next
 // start, or by Listener.TakeUpIdentity, and shows each relay the hand-over. The old key
 // is kept until all relays that have given a name have granted one to the new key.
 //

@@ -25,7 +25,7 @@ const (
 	maxExport = 64 << 20
 	// maxExported is how many files an export may have.
 	maxExported = 20_000
-	// exportWork is the base-2 logarithm of scrypt's work factor: what package age
+	// exportWork is the base-2 logarithm of scrypt's work factor, which package age
 	// uses by itself. It takes about a second, and 256 MiB.
 	exportWork = 18
 	// exportRuns is by how much an import raises the run number, so that it replaces

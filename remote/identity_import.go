@@ -25,14 +25,14 @@ import (
 //
 // All of it is read and checked first, and then written into the folder
 // importUnready. To rename that to importReady is the moment of the import: from then
-// on whoever locks the state directory first finishes it. What was there goes into a
-// folder aside, then importReady becomes importAside, and then what is new is moved
+// on the next process that locks the state directory finishes it. The old files go into
+// a folder aside, then importReady becomes importAside, and then the new files are moved
 // out of it. Each step may be repeated, so that it may break off anywhere.
 const (
 	importUnready = ".import-new" // being written; nobody looks at it
-	importReady   = ".import"     // complete; what is there goes aside
-	importAside   = ".import-in"  // what was there is aside; what is new moves in
-	asideFile     = "aside"       // in these: the name of the folder for what was there
+	importReady   = ".import"     // complete; the old files go aside
+	importAside   = ".import-in"  // the old files are aside; the new ones move in
+	asideFile     = "aside"       // in these: the name of the folder for the old files
 )
 
 // maxExportRun is the highest run number of an export: enough are left behind it for
@@ -184,7 +184,7 @@ func checkExport(files []stateFile) error {
 	if _, err := parseIdentity(files[i].data); err != nil {
 		return fmt.Errorf("%s in it %w", identityFile, err)
 	}
-	// What is a file here may not be a folder there.
+	// No path may be a file and a folder.
 	is := make(map[string]bool)
 	for _, f := range files {
 		is[f.name] = true

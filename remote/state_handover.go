@@ -26,7 +26,7 @@ import (
 // one is in handoversFile until each relay has heard.
 //
 // A device shows a relay what it has not heard yet with its claims, and notes what
-// the relay has granted. Whoever breaks off in between shows it again, which is no
+// the relay has granted. A run that breaks off in between shows it again, which is no
 // error.
 
 const (
@@ -79,8 +79,8 @@ func framed(list []handover) (all framing.Handovers) {
 	return all
 }
 
-// loadHandovers reads what leads to the identity key. What does not lead to it, since
-// the new key was never written, is left out.
+// loadHandovers reads the hand-overs that lead to the identity key. One that does not,
+// since its new key was never written, is left out.
 func (s *state) loadHandovers(key ed25519.PublicKey) ([]handover, error) {
 	file := s.path(handoversFile)
 	info, err := os.Stat(file)

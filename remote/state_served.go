@@ -242,7 +242,8 @@ func (e *AmbiguousError) Hints() []string { return hint.WhichName.With("NAME", e
 // maxNamesShown is how many names an AmbiguousError shows.
 const maxNamesShown = 5
 
-// eachServed calls f with each name that was served, in the order of the files. What is damaged is left out, and the owner should know.
+// eachServed calls f with each name that was served, in the order of the files. A
+// damaged file is left out, and the log says so.
 func (s *state) eachServed(f func(name string, how served)) error {
 	entries, err := os.ReadDir(s.path(namesDir))
 	if err != nil && !errors.Is(err, os.ErrNotExist) {

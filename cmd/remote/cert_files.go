@@ -28,7 +28,7 @@ func certFiles(cfg *config.Remote, s config.Service, log *slog.Logger) (*acme.Fi
 	if len(names) == 0 {
 		names = []string{""}
 	}
-	judge := func() { // what is wrong may be mended meanwhile
+	judge := func() { // again after each change, which may have mended the files
 		for _, name := range names {
 			for _, err := range files.Unfit(name, time.Now()) {
 				log.Warn("visitors will refuse the certificate", "err", err, hint.Attr(hint.All(err)))
@@ -53,8 +53,8 @@ func certFiles(cfg *config.Remote, s config.Service, log *slog.Logger) (*acme.Fi
 	return files, nil
 }
 
-// reloadFiles reads the files of a certificate again. What cannot be used leaves what
-// is in use.
+// reloadFiles reads the files of a certificate again. Files that cannot be used leave the
+// certificate that is in use.
 func reloadFiles(files *acme.Files, log *slog.Logger) {
 	switch changed, err := files.Reload(); {
 	case changed: // which OnReload tells

@@ -261,7 +261,7 @@ func (p *published) finish(ctx context.Context, end func(context.Context) error)
 	go func() { gone <- end(ctx) }()
 	<-p.served // by now it has taken the visitors that were on their way
 	if p.srv != nil {
-		_ = p.srv.Shutdown(ctx) // what is cut, the listener says
+		_ = p.srv.Shutdown(ctx) // the listener's error says how many visitors were cut
 	}
 	err := <-gone
 	if p.srv != nil {

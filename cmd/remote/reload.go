@@ -19,7 +19,7 @@ type fixedSetting struct {
 	of  func(*config.Remote) any
 }
 
-// fixed are all of them. What is neither here nor about services is taken up by apply.
+// fixed are all settings whose change takes a restart. reload takes up the others.
 var fixed = []fixedSetting{
 	{"relay", func(c *config.Remote) any { return c.Relays }},
 	{"relay_address", func(c *config.Remote) any { return c.RelayAddresses }},
@@ -39,8 +39,8 @@ var fixed = []fixedSetting{
 	{"log.format", func(c *config.Remote) any { return c.LogFormat }},
 }
 
-// reload reads the configuration again, and the files that it names. What cannot be
-// used leaves all that is in use.
+// reload reads the configuration again, and the files that it names. A mistake in any of
+// them leaves everything as it is.
 func (p *process) reload() {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -202,8 +202,8 @@ func (p *process) end(pub *published) {
 
 // watchInterval is how often it is looked whether the files of the configuration have
 // changed. A change is taken once they have stayed the same for as long, so that no half
-// of a file is. Looking finds what an editor renames into place, what a link is turned
-// to, as in Kubernetes, and what changes on a file system that tells of nothing.
+// of a file is. Looking finds a file that an editor renames into place, a link that leads
+// elsewhere, as in Kubernetes, and changes on a file system that gives no notice of them.
 const watchInterval = 2 * time.Second
 
 // watch reloads when the configuration's file changes, or one that it names, until ctx
@@ -224,7 +224,7 @@ func (p *process) watch(ctx context.Context) {
 		case !same(is, taken) && same(is, last):
 			p.log.Info("files of the configuration have changed", "files", strings.Join(differ(is, taken), " "))
 			p.reload()
-			is = p.look()
+			is = asRead(is, p.look())
 			taken = is
 		case n%mendedLooks == 0 && p.isMended():
 			p.reload()
@@ -246,6 +246,17 @@ func (p *process) isMended() bool {
 	}
 	cfg, _, err := p.load()
 	return err == nil && trial(cfg) == nil
+}
+
+// asRead returns how the files were that a reload has read: as they were before it, since
+// they may have changed meanwhile, and those that it has found new as they are behind it.
+func asRead(before, behind map[string]os.FileInfo) map[string]os.FileInfo {
+	for name := range behind {
+		if was, ok := before[name]; ok {
+			behind[name] = was
+		}
+	}
+	return behind
 }
 
 // look returns how the files of the configuration are now; nil stands for one that

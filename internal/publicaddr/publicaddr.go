@@ -1,6 +1,6 @@
 // Package publicaddr tells which addresses a visitor from the internet can have.
-// What a relay says of a visitor's address is its word alone: one from a place
-// that services trust, such as the device itself or its network, is none.
+// Only the relay's word stands for a visitor's address. So an address that services
+// trust, such as the device's own or one of its network, is not believed.
 package publicaddr
 
 import "net/netip"

@@ -11,9 +11,9 @@ type bounded interface {
 	Unheard() *Bound
 }
 
-// Of returns what bounds the TLS of c, which counts from now on. Whoever reads from c
-// sets it anew each time that data has come. Where the connection below cannot bound
-// anything it is a Bound that nothing looks at.
+// Of returns the Bound of the connection below c, which counts from now on. The reader
+// of c sets it anew each time that data has come. Where the connection below has no
+// bound, Of returns one that nothing looks at.
 func Of(c *tls.Conn) *Bound {
 	below, ok := socket.Find[bounded](c)
 	if !ok {

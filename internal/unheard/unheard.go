@@ -27,8 +27,8 @@ func (b *Bound) Set(n int) { b.on, b.left = true, n }
 // Lift ends what Set began.
 func (b *Bound) Lift() { b.on = false }
 
-// Within returns as much of p as may be read into now, or Err. What was read is told
-// to Took.
+// Within returns as much of p as may be read into now, or Err. The caller tells Took
+// how much it has read.
 func (b *Bound) Within(p []byte) ([]byte, error) {
 	if !b.on || len(p) == 0 {
 		return p, nil

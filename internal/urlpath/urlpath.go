@@ -1,6 +1,6 @@
 // Package urlpath reads the path of a request as services commonly do, and knows
-// where they may disagree about it: what decides by a path must not read another
-// one than the service behind it.
+// where they may disagree about it: a route or a gate that decides by a path must not
+// read another path than the service behind it.
 package urlpath
 
 import (

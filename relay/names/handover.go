@@ -141,7 +141,7 @@ func (l *ledger) handOver(c *Claimant, from []ed25519.PublicKey, zone string, mo
 		if l.Count(tableRetired) >= MaxRetired {
 			return c.deny(DeniedLimit, "this relay has taken as many hand-overs as it remembers", "ask the relay's operator")
 		}
-		// Who has nothing gets as much as the other one was allowed to hold.
+		// An heir that has nothing gets as much as the other one was allowed to hold.
 		if have := own + len(done.names); have > 0 && have+len(moved) > most {
 			return c.deny(DeniedLimit, fmt.Sprintf("a device may hold %d names here, and both keys have more", most),
 				"give some back: remote release NAME")

@@ -67,7 +67,7 @@ func (c *HeaderChanges) apply(h http.Header) {
 	}
 }
 
-// removeField removes a field in any spelling. What net/http would then add by
+// removeField removes a field in any spelling. A field that net/http would then add by
 // itself stays out.
 func removeField(h http.Header, name string) {
 	for n := range h {

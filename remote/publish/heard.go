@@ -8,13 +8,13 @@ import (
 )
 
 // maxAhead is how many bytes a visitor over HTTP/2 may send that are heard while it
-// takes nothing, beyond as many as it has taken. What it sends may have to be answered
+// takes nothing, beyond as many as it has taken. Its frames may have to be answered
 // with control frames, of ten bytes and more, and package net/http keeps 10,000 of
 // these, of which each costs it some 60 bytes.
 const maxAhead = 16 << 10
 
-// An h2Conn is an HTTP/2 connection of a visitor. What TLS takes in is bounded, and so
-// is what is heard of a visitor that takes nothing.
+// An h2Conn is an HTTP/2 connection of a visitor. It bounds how much TLS takes in, and
+// how much of a visitor that takes nothing is heard.
 type h2Conn struct {
 	*tls.Conn
 	unheard *unheard.Bound

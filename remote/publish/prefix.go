@@ -9,8 +9,8 @@ import (
 // for visitors, unless it looks at X-Forwarded-Prefix.
 
 // addPrefix puts the stripped prefix in front of where the service sends the visitor
-// within its own host, unless it is there already. What it names as visitors do,
-// renameAnswer has turned into the visitor's host.
+// within its own host, unless it is there already. Where the service has named its
+// host, renameAnswer has put the visitor's in its place before.
 func (r *route) addPrefix(h http.Header, visitors string) {
 	prefix := r.prefix
 	if prefix == "" {

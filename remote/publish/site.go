@@ -38,8 +38,8 @@ type SiteConfig struct {
 
 	// Gate, if it is not nil, returns the handler that sees each request first, and
 	// gives those that may pass to next, with a ResponseWriter that unwraps to its
-	// own. What a visitor says that only a front may say is not there any more; what
-	// the gate sets in the header gets to the service.
+	// own. Fields of the visitor's that only a front may set are not there any more;
+	// fields that the gate sets get to the service.
 	Gate func(next http.Handler) http.Handler
 
 	// Budgets are what the visitors may take. Sites of a process share them. NewSite
@@ -78,9 +78,9 @@ func NewSite(domain string, c SiteConfig) *Site {
 }
 
 // Set takes up a changed configuration for the requests that come from now on, and
-// cuts nothing: those under way, WebSockets among them, keep what they have. What is
-// the same Target with the same timeouts in both keeps its connections. It panics if
-// c does not pass its Check.
+// cuts nothing: requests under way, WebSockets among them, keep their routes. A Target
+// that is in both configurations, with the same timeouts, keeps its connections. Set
+// panics if c does not pass its Check.
 func (s *Site) Set(c SiteConfig) {
 	if err := c.Check(); err != nil {
 		panic("publish: " + err.Error())

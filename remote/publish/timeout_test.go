@@ -32,7 +32,7 @@ func TestLateAnswerIs504(t *testing.T) {
 	} {
 		var log bytes.Buffer
 		target.Logger = slog.New(slog.NewTextHandler(&log, nil))
-		p, _ := serveSite(t, publish.Route{Path: "/", Target: target, AnswerTimeout: 50 * time.Millisecond})
+		p, _ := serveSite(t, publish.Route{Path: "/", Target: target, AnswerTimeout: time.Second})
 		both(t, func(t *testing.T, h2 bool) {
 			client := p.client(h2)
 			get(t, client) // so that the next takes a connection that was used
@@ -44,7 +44,7 @@ func TestLateAnswerIs504(t *testing.T) {
 			<-ended
 		})
 		p.srv.Close()
-		if len(asked) != 2 || !strings.Contains(log.String(), `err="its answer has not begun after 50ms"`) {
+		if len(asked) != 2 || !strings.Contains(log.String(), `err="its answer has not begun after 1s"`) {
 			t.Errorf("%s: asked %d times for two visitors; the log:\n%s", kind, len(asked), &log)
 		}
 		for range len(asked) {
@@ -69,10 +69,10 @@ func TestConnectTimeout(t *testing.T) {
 	var log bytes.Buffer
 	target := insecureTarget(ln.Addr())
 	target.Logger = slog.New(slog.NewTextHandler(&log, nil))
-	p, _ := serveSite(t, publish.Route{Path: "/", Target: target, ConnectTimeout: 50 * time.Millisecond})
+	p, _ := serveSite(t, publish.Route{Path: "/", Target: target, ConnectTimeout: time.Second})
 	resp, _ := get(t, p.client(true))
 	p.srv.Close()
-	if resp.StatusCode != http.StatusBadGateway || !strings.Contains(log.String(), "TLS handshake: not done after 50ms") {
+	if resp.StatusCode != http.StatusBadGateway || !strings.Contains(log.String(), "TLS handshake: not done after 1s") {
 		t.Errorf("%s; the log:\n%s", resp.Status, &log)
 	}
 }

@@ -133,8 +133,8 @@ func (t *tunnel) FlushError() error {
 func (t *tunnel) Unwrap() http.ResponseWriter { return t.ResponseWriter }
 
 // open tells the visitor that there is a tunnel, with the answer of a service that has
-// switched. What is written into the reader and writer it returns, which is the head
-// of that answer as HTTP/1.1 has it, goes nowhere.
+// switched. The head of that answer as HTTP/1.1 has it, which the caller writes into
+// the reader and writer, goes nowhere.
 func (t *tunnel) open(answer http.Header) (net.Conn, *bufio.ReadWriter, error) {
 	h := t.Header()
 	for name, values := range answer {

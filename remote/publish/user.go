@@ -19,8 +19,8 @@ func TellUser(h, told http.Header) {
 }
 
 // dropNamed drops the fields that Connection names (RFC 9110, section 7.6.1), and their
-// names from it: what is set from here on is not the visitor's to take away. What is
-// about the connection itself stays, for those who look for it.
+// names from it: a field that is set from here on is not the visitor's to take away.
+// Options about the connection itself, such as Upgrade, stay.
 func dropNamed(h http.Header) {
 	var kept []string
 	for option := range strings.SplitSeq(strings.Join(h["Connection"], ","), ",") {

@@ -25,7 +25,7 @@ import (
 //     leaves unread do not stop its others. The first maxLarge visitors have the
 //     large ones: services are near.
 //   - Small windows, of both kinds, come out of one budget: half of what requests
-//     may take (NewBudgets). Whoever leaves gives its windows back. So visitors
+//     may take (NewBudgets). A visitor that leaves gives its windows back. So visitors
 //     may make this process hold these budgets, the large windows for answers, and
 //     for each of them the least windows.
 //
@@ -122,7 +122,7 @@ func (s *Site) serveHTTP2(srv *http.Server) {
 // all of its connections, so there is one for each size that is needed, which
 // gets the connections from another server.
 type sizedServers struct {
-	like *http.Server // what the others are like
+	like *http.Server // the others are copies of it
 
 	mu    sync.Mutex
 	by    map[int]func(*tls.Conn, http.Handler)

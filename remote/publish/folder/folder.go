@@ -198,7 +198,7 @@ func (f *Folder) serveFile(w http.ResponseWriter, r *http.Request, v *view, e en
 	content := newContent(file, info.Size())
 	http.ServeContent(w, r, "", lastModified(info, now), content)
 	if content.short.Load() {
-		panic(http.ErrAbortHandler) // what was sent must not look whole
+		panic(http.ErrAbortHandler) // an answer that was cut short must not look whole
 	}
 }
 

@@ -7,5 +7,6 @@ import (
 	"syscall"
 )
 
-// openFlags open a file to be read. What is none, such as a pipe, is not waited for.
+// openFlags open a file to be read. To open a pipe, or another thing that is no file,
+// does not wait.
 const openFlags = os.O_RDONLY | syscall.O_NONBLOCK

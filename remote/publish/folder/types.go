@@ -7,7 +7,8 @@ import (
 
 // contentType is the media type of a file by the end of its name. It is not the
 // machine's own table that says so, so that a site is the same on each machine, and
-// never what is in the file: what a stranger has put there must not become a page.
+// never the content of the file: one that a stranger has put there must not become a
+// page.
 func contentType(name string) string {
 	if t, ok := types[extension(name)]; ok {
 		return t
@@ -25,7 +26,7 @@ func isKnownKind(name string) bool {
 func extension(name string) string { return strings.ToLower(strings.TrimPrefix(path.Ext(name), ".")) }
 
 // types are the media types of the kinds of files that people put on the web, by
-// extension. What is text is UTF-8.
+// extension. Text is UTF-8.
 var types = map[string]string{
 	"html":        "text/html; charset=utf-8",
 	"htm":         "text/html; charset=utf-8",

@@ -107,6 +107,9 @@ func TestDateThatProvesNothingIsNotTold(t *testing.T) {
 			t.Fatal(err)
 		}
 		res := get(f, "/a.txt", "If-Modified-Since", at.Format(http.TimeFormat))
+		if time.Since(at) >= time.Second {
+			t.Skip("the machine was so slow that the date tells something by now")
+		}
 		if res.StatusCode != 200 || res.Header.Get("Last-Modified") != "" {
 			t.Errorf("%s, Last-Modified %s", res.Status, res.Header.Get("Last-Modified"))
 		}

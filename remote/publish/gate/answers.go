@@ -111,7 +111,7 @@ func returnOf(req *http.Request) string {
 		}
 		return local(req.URL.RequestURI())
 	}
-	// What was sent is lost: the page that sent it is where to begin again.
+	// The form that was sent is lost: the visitor begins again on the page that sent it.
 	u, err := url.Parse(req.Header.Get("Referer"))
 	if err != nil || !isOrigin(u.Scheme+"://"+u.Host, req.Host) {
 		return "/"

@@ -122,9 +122,9 @@ func (g *Gate) ClientCAs() *x509.CertPool {
 
 // Wrap returns next behind the gate. The requests that it gets have no cookies of the
 // gate, no password that was for the gate, and no fields that say which user asks but
-// the gate's own. From now on the gate is in force for its name, and none of the same
-// Store that was before: what a rule has let in and runs on, such as a WebSocket, ends
-// unless a rule for the same paths would let it in.
+// the gate's own. From now on this gate is in force for its name, and an earlier one of
+// the same Store is not any more: a request that the earlier one has let in and that
+// runs on, such as a WebSocket, ends unless a rule for the same paths would let it in.
 //
 // Everything below /.well-known/keystay/ is the gate's own and never gets to next.
 func (g *Gate) Wrap(next http.Handler) http.Handler {

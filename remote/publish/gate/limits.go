@@ -129,7 +129,7 @@ const (
 )
 
 // Seen are the passwords that programs have sent of late, right ones and wrong ones:
-// they send them with each request. What is kept is a sum with a key of this process.
+// they send them with each request. Only a sum with a key of this process is kept.
 type seen struct {
 	mu  sync.Mutex
 	by  map[[32]byte]seenPassword
@@ -137,6 +137,7 @@ type seen struct {
 }
 
 type seenPassword struct {
+	known bool // whether it is right; else it has counted as a guess and no more
 	right bool
 	until time.Time
 }
@@ -147,14 +148,34 @@ func newSeen() *seen { return &seen{by: make(map[[32]byte]seenPassword), key: ra
 func (s *seen) look(key [32]byte) (right, known bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	e, ok := s.by[key]
-	return e.right, ok && time.Now().Before(e.until)
+	e := s.by[key]
+	known = e.known && time.Now().Before(e.until)
+	return e.right && known, known
+}
+
+// counted reports whether a password that nothing is known of has counted as a guess,
+// by count, now or before.
+func (s *seen) counted(key [32]byte, count func() bool) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if time.Now().Before(s.by[key].until) {
+		return true
+	}
+	if !count() {
+		return false
+	}
+	s.noteLocked(key, seenPassword{})
+	return true
 }
 
 // note remembers a password.
 func (s *seen) note(key [32]byte, right bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	s.noteLocked(key, seenPassword{known: true, right: right})
+}
+
+func (s *seen) noteLocked(key [32]byte, e seenPassword) {
 	now := time.Now()
 	if len(s.by) >= maxSeen {
 		for k, e := range s.by {
@@ -169,5 +190,6 @@ func (s *seen) note(key [32]byte, right bool) {
 			delete(s.by, k)
 		}
 	}
-	s.by[key] = seenPassword{right, now.Add(seenTime)}
+	e.until = now.Add(seenTime)
+	s.by[key] = e
 }

@@ -90,7 +90,12 @@ func (g *Gate) beginOIDC(w http.ResponseWriter, req *http.Request) {
 	if query.Get("other") != "" {
 		options = append(options, oauth2.SetAuthURLParam("prompt", "select_account"))
 	}
-	setCookie(w.Header(), r.flowCookie(), r.sealFlow(f), int(flowTime/time.Second))
+	text := r.sealFlow(f)
+	if len(text) > maxCookie { // JSON has six bytes for an ampersand
+		f.To = "/"
+		text = r.sealFlow(f)
+	}
+	setCookie(w.Header(), r.flowCookie(), text, int(flowTime/time.Second))
 	see(w, r.oidc.config(found, req).AuthCodeURL(r.flowValue(f, "state"), options...))
 }
 

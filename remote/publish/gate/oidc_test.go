@@ -408,3 +408,19 @@ func TestWrongProvidersAreTold(t *testing.T) {
 		t.Errorf("on this machine: %v", err)
 	}
 }
+
+// Whatever somebody comes from, the sign-in fits into a cookie: where it does not with
+// the way back, it leads to the start page.
+func TestALongWayBackDoesNotKeepFromSigningIn(t *testing.T) {
+	p := newProvider(t)
+	x := newRig(t, nil, p.rule(gate.OIDC{Emails: []string{"*"}}))
+	for to, want := range map[string]string{
+		"/?" + strings.Repeat("&", 2000): "/", "/?" + strings.Repeat("a", 2000): "/?" + strings.Repeat("a", 2000),
+	} {
+		state, cookies, _ := p.begin(x, to, nil)
+		resp := end(x, state, "right", withCookies(cookies...))
+		if got := resp.Header.Get("Location"); resp.StatusCode != http.StatusSeeOther || got != want {
+			t.Errorf("from %.10q: %s, to %.10q", to, resp.Status, got)
+		}
+	}
+}

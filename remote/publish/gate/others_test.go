@@ -1,6 +1,7 @@
 package gate_test
 
 import (
+	"crypto/rand"
 	"net/http"
 	"testing"
 	"time"
@@ -85,4 +86,39 @@ func TestATrustedAddressCountsForOwnPagesAlone(t *testing.T) {
 	} {
 		x.want(what, x.do(c.method, "/x", nil, c.by), c.status)
 	}
+}
+
+// Passwords of the gate that programs send to paths without it are dropped there. That
+// must not tell right ones from wrong ones faster than the gate does: a service answers
+// differently with Authorization and without.
+func TestOpenPathsTellNoPasswords(t *testing.T) {
+	x := newRig(t, nil, gate.Rule{Paths: []string{"/admin"}, Passwords: users(t, "ada:wind")})
+	x.want("a program", x.get("/admin", basic("ada", "wind"), from("198.51.100.1:1")), http.StatusOK)
+	handedOn := func(changes ...change) bool {
+		t.Helper()
+		x.want("an open path", x.get("/open", changes...), http.StatusOK)
+		r, _ := x.last()
+		return r.Header.Get("Authorization") != ""
+	}
+	if handedOn(basic("ada", "wind")) {
+		t.Error("the gate's password is handed on")
+	}
+	for range 100 { // what the service knows ada by
+		if !handedOn(basic("ada", "the service's"), from("198.51.100.2:1")) || !handedOn(basic("eve", rand.Text()), from("198.51.100.2:1")) {
+			t.Fatal("a password of the service is not handed on")
+		}
+	}
+	tried := 0
+	for range 100 {
+		if handedOn(basic("ada", rand.Text()), from("198.51.100.3:1")) {
+			tried++
+		}
+	}
+	if tried < 5 || tried > 50 { // ten at once, and one each six seconds
+		t.Errorf("%d of 100 passwords could be told from the right one", tried)
+	}
+	x.want("guessing on", x.get("/admin", basic("ada", "x"), from("198.51.100.3:1")), http.StatusTooManyRequests)
+	y := newRig(t, nil, gate.Rule{Paths: []string{"/admin"}, Passwords: users(t, "ada:wind")})
+	y.get("/open", basic("ada", "wind"))
+	y.want("the right password, sent to an open path first", y.get("/admin", basic("ada", "wind")), http.StatusOK)
 }

@@ -89,18 +89,6 @@ func (g *Gate) rulesFor(path string) []*rule {
 	return exact
 }
 
-// rulesBelow returns the rules with a path that a service may take for one at or below
-// a path.
-func (g *Gate) rulesBelow(path string) (below []*rule) {
-	path = urlpath.Fold(path)
-	for _, r := range g.rules {
-		if slices.ContainsFunc(r.paths, func(p prefix) bool { return urlpath.Has(p.folded, path) }) {
-			below = append(below, r)
-		}
-	}
-	return below
-}
-
 // longest returns the rules whose path, spelt in a way, is the longest that a path is
 // at or below.
 func (g *Gate) longest(path string, spelt func(prefix) string) (best []*rule) {

@@ -5,8 +5,6 @@ import (
 	"context"
 	"net/http"
 	"net/netip"
-	"net/url"
-	"slices"
 	"strings"
 	"time"
 
@@ -53,59 +51,6 @@ func (g *Gate) serve(next http.Handler, w http.ResponseWriter, r *http.Request) 
 	}
 	publish.TellUser(r.Header, to.fields())
 	next.ServeHTTP(w, r.WithContext(to.ctx))
-}
-
-// rulesOf returns the rules that a request has to pass: those for its path, and for the
-// path that WebDAV's Destination has (RFC 4918, section 10.3), where something is to be
-// written; where the request is for whole folders, also those below. It returns false
-// where Destination is in doubt.
-func (g *Gate) rulesOf(r *http.Request, path string) (rules []*rule, ok bool) {
-	rules = g.rulesFor(path)
-	if !g.byPath {
-		return rules, true
-	}
-	paths := []string{path}
-	for _, to := range r.Header["Destination"] {
-		u, err := url.Parse(to)
-		if err != nil {
-			return nil, false
-		}
-		path, plain := urlpath.Clean(u.EscapedPath())
-		if !plain || u.Opaque != "" {
-			return nil, false
-		}
-		paths = append(paths, path)
-		rules = append(rules, g.rulesFor(path)...)
-	}
-	if isOfFolders(r) {
-		for _, path := range paths {
-			rules = append(rules, g.rulesBelow(path)...)
-		}
-	}
-	var once []*rule
-	for _, one := range rules {
-		if !slices.Contains(once, one) {
-			once = append(once, one)
-		}
-	}
-	return once, true
-}
-
-// isOfFolders reports whether a request is one of WebDAV that a service answers, for a
-// folder, with all that is in it (RFC 4918, sections 9.1, 9.6, 9.8 to 9.10; RFC 3253,
-// section 3.6; RFC 5323).
-func isOfFolders(r *http.Request) bool {
-	switch r.Method {
-	case "COPY", "MOVE", "DELETE":
-		return true
-	case "PROPFIND", "SEARCH", "LOCK", "REPORT":
-		depth := r.Header["Depth"]
-		if len(depth) == 0 {
-			return r.Method != "REPORT" // that of others is infinity
-		}
-		return len(depth) > 1 || depth[0] != "0" && depth[0] != "1"
-	}
-	return false
 }
 
 // Admitted is what is known of a request by the rules that it has passed.
@@ -298,7 +243,9 @@ func (r *rule) isOwnBasic(req *http.Request, from netip.Addr) bool {
 }
 
 // hasSeen reports whether Authorization has a password of any rule that was sent
-// before: programs send it to paths of other rules, too.
+// before: programs send it to paths of other rules, too. A service may show whether it
+// was handed on, so that each other password of a rule's user counts as a guess, once;
+// with too many of them it is taken for one.
 func (g *Gate) hasSeen(req *http.Request) bool {
 	for _, field := range req.Header["Authorization"] {
 		name, password, ok := parseBasic(field)
@@ -306,10 +253,11 @@ func (g *Gate) hasSeen(req *http.Request) bool {
 			continue
 		}
 		for _, r := range g.rules {
-			if r.Passwords == nil {
+			if r.Passwords == nil || r.Passwords.credential(name) == nil {
 				continue
 			}
-			if right, _ := r.look(name, password); right {
+			right, known := r.look(name, password)
+			if right || !known && !g.store.seen.counted(r.seenKey(name, password), func() bool { return g.store.guesses.take(address(req)) == 0 }) {
 				return true
 			}
 		}

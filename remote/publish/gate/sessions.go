@@ -149,9 +149,10 @@ func (e *ended) forget(now time.Time) {
 	}
 }
 
-// watch returns a context for a request that a rule lets in: it ends with what it was
-// let in by. Whoever calls it calls stop. It returns false where that has ended by now,
-// or where another gate is in force that does not let the request in.
+// watch returns a context for a request that a rule lets in. It ends when the sign-in
+// or the link ends that let the request in. The caller calls stop. Watch returns false
+// where that has ended by now, or where another gate is in force that does not let the
+// request in.
 func (s *sessions) watch(ctx context.Context, rule *rule, from netip.Addr, by let) (_ context.Context, stop func(), ok bool) {
 	r := &running{name: rule.gate.name, rule: rule.id, from: from, by: by}
 	id := ""

@@ -1,0 +1,74 @@
+package gate
+
+import (
+	"net/http"
+	"net/url"
+	"slices"
+
+	"keystay/internal/urlpath"
+)
+
+// rulesOf returns the rules that a request has to pass: those for its path, and for the
+// path that WebDAV's Destination has (RFC 4918, section 10.3), where something is to be
+// written; where the request is for whole folders, also those below. It returns false
+// where Destination is in doubt.
+func (g *Gate) rulesOf(r *http.Request, path string) (rules []*rule, ok bool) {
+	rules = g.rulesFor(path)
+	if !g.byPath {
+		return rules, true
+	}
+	paths := []string{path}
+	for _, to := range r.Header["Destination"] {
+		u, err := url.Parse(to)
+		if err != nil {
+			return nil, false
+		}
+		path, plain := urlpath.Clean(u.EscapedPath())
+		if !plain || u.Opaque != "" {
+			return nil, false
+		}
+		paths = append(paths, path)
+		rules = append(rules, g.rulesFor(path)...)
+	}
+	if isOfFolders(r) {
+		for _, path := range paths {
+			rules = append(rules, g.rulesBelow(path)...)
+		}
+	}
+	var once []*rule
+	for _, one := range rules {
+		if !slices.Contains(once, one) {
+			once = append(once, one)
+		}
+	}
+	return once, true
+}
+
+// isOfFolders reports whether a request is one of WebDAV that a service answers, for a
+// folder, with all that is in it (RFC 4918, sections 9.1, 9.6, 9.8 to 9.10; RFC 3253,
+// section 3.6; RFC 5323).
+func isOfFolders(r *http.Request) bool {
+	switch r.Method {
+	case "COPY", "MOVE", "DELETE":
+		return true
+	case "PROPFIND", "SEARCH", "LOCK", "REPORT":
+		depth := r.Header["Depth"]
+		if len(depth) == 0 {
+			return r.Method != "REPORT" // that of others is infinity
+		}
+		return len(depth) > 1 || depth[0] != "0" && depth[0] != "1"
+	}
+	return false
+}
+
+// rulesBelow returns the rules with a path that a service may take for one at or below
+// a path.
+func (g *Gate) rulesBelow(path string) (below []*rule) {
+	path = urlpath.Fold(path)
+	for _, r := range g.rules {
+		if slices.ContainsFunc(r.paths, func(p prefix) bool { return urlpath.Has(p.folded, path) }) {
+			below = append(below, r)
+		}
+	}
+	return below
+}
