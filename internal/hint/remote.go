@@ -12,7 +12,7 @@ func Remote() []*Advice {
 		ServedHere, ReplicaHere, RemoteState, StateObstacle, BadIdentity, NewIdentity, BadRun, ServedDamaged,
 		NoIdentityHere, IdentityThere, ImportInUse, NotAnExport, ExportPassphrase, ExportExists, NoPassphrase, KeyNamesEnd, TooManyHandovers, HandoversDamaged, KeyNameRuns,
 		ServiceStopped, ServiceNoSocket, ServiceNotSocket, ServiceSocketClosed, ServiceSilent, ServiceUnknownHost,
-		ServiceUntrusted, ServiceHandshake, ServiceIsPlain, ServiceIsTLS, ServiceIsH2C, ServiceIsNotH2C, ServiceOther, ServiceBroken, ServiceLate, ServiceUnwell,
+		ServiceUntrusted, ServiceHandshake, ServiceIsPlain, ServiceIsTLS, ServiceIsH2C, ServiceIsNotH2C, ServiceOther, ServiceHangsUp, ServiceBroken, ServiceLate, ServiceUnwell,
 		ServiceCertificate, FolderMissing, FolderIsFile, FolderClosed, FolderFileClosed, FolderLink, TooManyVisitors,
 		GateNotHash, GateNoUsers, ShareNoName, ShareNoState, GateKey, GateManyLinks, GateNotCA, GateEveryUser, GateProvider,
 	}

@@ -60,6 +60,12 @@ var (
 		Means: "also SMTP or FTP, IMAP, POP3, VNC, RTSP, Redis, memcached, NATS, AMQP, Telnet, MySQL",
 		Do:    []string{"to publish it as it is, with TLS around it: --local tcp://HOST", "or check the port in --local"},
 	}
+	ServiceHangsUp = &Advice{
+		Shown: "the local service does not answer: it has ended the connection",
+		Means: "also `it has reset the connection`: without a word to the request, as services do that speak something else than HTTP",
+		Do: []string{"it may not speak HTTP: to publish it as it is, with TLS around it: --local tcp://HOST",
+			"if it does, look at the service's own log, and ask it without the remote: curl -v"},
+	}
 	ServiceBroken = &Advice{
 		Shown: "the local service gives a broken answer: …",
 		Means: "the rest names the rule of HTTP that it breaks",

@@ -1,6 +1,7 @@
 package publish
 
 import (
+	"bufio"
 	"context"
 	"crypto/tls"
 	"errors"
@@ -88,12 +89,15 @@ func (s *service) diagnose(ctx context.Context, f *fault) *fault {
 		return f
 	}
 	name := probe(ctx, s, answerToTLS)
+	if name == "" {
+		name = probe(ctx, s, answerToHTTP2)
+	}
 	switch {
 	case name == "TLS":
 		return s.speaksTLS()
-	case name != "":
+	case name != "" && name != "HTTP/2":
 		return s.speaks(name)
-	case probe(ctx, s, speaksHTTP2) == s.H2C:
+	case (name == "HTTP/2") == s.H2C:
 		return f
 	case s.H2C:
 		return &fault{text: looksLikeHTTP1, broken: true, hints: s.do(hint.ServiceIsNotH2C)}
@@ -130,17 +134,27 @@ func answerToTLS(ctx context.Context, c net.Conn) string {
 	return ""
 }
 
-// speaksHTTP2 reports whether what is at the other end of c begins with SETTINGS
-// (RFC 9113, section 3.4).
-func speaksHTTP2(_ context.Context, c net.Conn) bool {
+// answerToHTTP2 names what is spoken at the other end of c by its answer to the
+// preface of HTTP/2: HTTP/2, which begins with SETTINGS (RFC 9113, section 3.4), or
+// what protocolOf knows. Redis answers the preface, and hangs up at a request.
+func answerToHTTP2(_ context.Context, c net.Conn) string {
 	if _, err := io.WriteString(c, http2.ClientPreface); err != nil {
-		return false
+		return ""
 	}
-	framer := http2.NewFramer(c, c)
+	answer := bufio.NewReader(c)
+	framer := http2.NewFramer(c, answer)
 	if err := framer.WriteSettings(); err != nil {
-		return false
+		return ""
 	}
-	f, err := framer.ReadFrame()
-	_, settings := f.(*http2.SettingsFrame)
-	return err == nil && settings
+	opening, err := answer.Peek(openingSize)
+	if err != nil {
+		return ""
+	}
+	if name := protocolOf(opening); name != "" {
+		return name
+	}
+	if f, err := framer.ReadFrame(); err == nil && f.Header().Type == http2.FrameSettings {
+		return "HTTP/2"
+	}
+	return ""
 }

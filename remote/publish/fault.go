@@ -60,7 +60,17 @@ func (s *service) fault(err error) *fault {
 		}
 		return f
 	}
-	return &fault{text: ending(err), hints: s.do(hint.ServiceBroken), guess: true}
+	advice := hint.ServiceBroken
+	if s.URL.Scheme == "http" && hangsUp(err) {
+		advice = hint.ServiceHangsUp
+	}
+	return &fault{text: ending(err), hints: s.do(advice), guess: true}
+}
+
+// hangsUp reports whether the service has ended the connection without a word.
+func hangsUp(err error) bool {
+	return errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) ||
+		errors.Is(err, syscall.ECONNRESET) || errors.Is(err, syscall.EPIPE)
 }
 
 // isLate reports whether the head of an answer has not come within Route's
@@ -136,8 +146,7 @@ func (s *service) unshaken(err error) *fault {
 // server name that it does not know.
 func endedByPeer(err error) bool {
 	var op *net.OpError
-	return errors.As(err, &op) && op.Op == "remote error" ||
-		errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) || errors.Is(err, syscall.ECONNRESET)
+	return errors.As(err, &op) && op.Op == "remote error" || hangsUp(err)
 }
 
 // ending says how a connection has ended, as far as the error tells.

@@ -200,6 +200,13 @@ func TestLogNamesWhatIsSpoken(t *testing.T) {
 		{"VNC at http", "http", says("RFB 003.008\n"), other, "it speaks VNC there", check},
 		{"MySQL at http", "http", says("\x4a\x00\x00\x00\x0a8.0.36\x00" + secret), other, "it speaks MySQL there", check},
 		{"Redis at http", "http", answers("-ERR unknown command '" + secret + "'\r\n"), other, "it speaks Redis there", check},
+		{"Redis at http, which hangs up at a request", "http", func(c net.Conn) {
+			line, _ := bufio.NewReader(c).ReadString('\n')
+			if strings.HasPrefix(line, "PRI ") {
+				io.WriteString(c, "-ERR unknown command 'PRI', with args beginning with: '*'\r\n")
+			}
+		}, "", "it speaks Redis there", "tcp://HOST"},
+		{"an end at http", "http", func(c net.Conn) { bufio.NewReader(c).ReadString('\n') }, "does not answer", "it has ", "it may not speak HTTP: to publish it as it is, with TLS around it: --local tcp://HOST"},
 		{"memcached at http", "http", answers("ERROR\r\n"), other, "it speaks memcached there", check},
 		{"RTSP at http", "http", answers("RTSP/1.0 400 Bad Request\r\n\r\n"), other, "it speaks RTSP there", check},
 		{"TLS at http", "http", overTLS, "", "it speaks TLS there", "https+insecure://HOST"},
