@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"io/fs"
 	"os"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -61,9 +62,9 @@ func (e *FileError) Hints() []string {
 // LoadFiles; its methods may be called from several goroutines.
 type Files struct {
 	certFile, keyFile string
-	name              string // what later certificates must be for; empty for any
 
 	mu     sync.Mutex
+	names  []string // that later certificates must be for; empty for any
 	cert   *tls.Certificate
 	stamps [2]stamp  // of the files that cert came from
 	looked time.Time // when they were last looked at
@@ -84,11 +85,23 @@ type stamp struct {
 // against it. A later one that clients of name will refuse does not take the
 // place of one that they accept. An empty name is not looked at.
 func LoadFiles(certFile, keyFile, name string) (*Files, error) {
-	f := &Files{certFile: certFile, keyFile: keyFile, name: name, looked: time.Now()}
+	f := &Files{certFile: certFile, keyFile: keyFile, names: []string{name}, looked: time.Now()}
 	if err := f.load(); err != nil {
 		return nil, err
 	}
 	return f, nil
+}
+
+// SetNames makes a later certificate take the place of one only when it is for all of
+// those names that the one before is for. They replace the name of LoadFiles. Without
+// names a later certificate need only be valid at that time.
+func (f *Files) SetNames(names ...string) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.names = slices.Clone(names)
+	if len(names) == 0 {
+		f.names = []string{""}
+	}
 }
 
 // GetCertificate serves [tls.Config.GetCertificate]. Once a minute at most it
@@ -205,12 +218,23 @@ func (f *Files) load() error {
 			advice: hint.NoPair,
 		}
 	}
-	if now := time.Now(); f.cert != nil && len(f.unfit(f.cert.Leaf, f.name, now)) == 0 {
-		if errs := f.unfit(cert.Leaf, f.name, now); len(errs) > 0 {
-			return errs[0] // looked at again: the one in use may expire, or the new one become valid
+	if f.cert != nil {
+		if err := f.worse(cert.Leaf, time.Now()); err != nil {
+			return err // looked at again: the one in use may expire, or the new one become valid
 		}
 	}
 	f.cert, f.stamps = &cert, stamps
+	return nil
+}
+
+// worse returns what clients of one of the names will refuse about a certificate, where
+// they accept the one in use.
+func (f *Files) worse(leaf *x509.Certificate, now time.Time) error {
+	for _, name := range f.names {
+		if errs := f.unfit(leaf, name, now); len(errs) > 0 && len(f.unfit(f.cert.Leaf, name, now)) == 0 {
+			return errs[0]
+		}
+	}
 	return nil
 }
 

@@ -10,6 +10,8 @@ import (
 	"testing"
 	"testing/synctest"
 	"time"
+
+	"keystay/internal/testca"
 )
 
 // bring writes a new certificate and key to dir.
@@ -221,4 +223,41 @@ func TestAnUnfitCertificateReplacesNoGoodOne(t *testing.T) {
 			t.Errorf("not taken when the one from before has expired: %v", err)
 		}
 	})
+}
+
+// Of several names, all that the certificate in use is for must be in the one that
+// takes its place, and those are asked for that were set last.
+func TestCertificateTakesThePlaceOfOneForAllItsNames(t *testing.T) {
+	ca := testca.New(t)
+	for _, c := range []struct {
+		old, set, later []string
+		taken           bool
+	}{
+		{[]string{"a.test", "b.test"}, []string{"a.test", "b.test"}, []string{"b.test", "a.test", "c.test"}, true},
+		{[]string{"a.test", "b.test"}, []string{"a.test", "b.test"}, []string{"a.test"}, false},
+		{[]string{"a.test", "b.test"}, []string{"a.test", "b.test"}, []string{"b.test"}, false},
+		{[]string{"a.test", "b.test"}, []string{"b.test"}, []string{"b.test"}, true},
+		{[]string{"a.test"}, []string{"a.test", "b.test"}, []string{"a.test"}, true},
+		{[]string{"a.test"}, []string{"a.test", "b.test"}, []string{"b.test"}, false},
+		{[]string{"a.test"}, []string{"b.test"}, []string{"c.test"}, true},
+		{[]string{"a.test"}, nil, []string{"c.test"}, true},
+	} {
+		dir := t.TempDir()
+		certFile, keyFile := ca.Files(dir, c.old...)
+		f, err := LoadFiles(certFile, keyFile, "")
+		if err != nil {
+			t.Fatal(err)
+		}
+		f.SetNames(c.set...)
+		good := f.cert
+		ca.Files(dir, c.later...)
+		for _, file := range []string{certFile, keyFile} {
+			if err := os.Chtimes(file, time.Time{}, time.Unix(1, 0)); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if _, err := f.Reload(); (err == nil) != c.taken || (f.cert != good) != c.taken {
+			t.Errorf("%+v: %v", c, err)
+		}
+	}
 }

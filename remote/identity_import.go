@@ -2,7 +2,6 @@ package remote
 
 import (
 	"archive/tar"
-	"cmp"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -17,6 +16,10 @@ import (
 	"keystay/internal/hint"
 	"keystay/internal/ownfile"
 )
+
+// maxExportRun is the highest run number of an export: enough are left behind it for
+// all further exports and starts.
+const maxExportRun = 1 << 62
 
 // ErrImport is wrapped by the error of what cannot be imported as it is asked for: a
 // file that is no export, or that another passphrase opens, and a state directory that
@@ -164,10 +167,15 @@ func checkExport(files []stateFile) error {
 		return fmt.Errorf("%s in it %w", identityFile, err)
 	}
 	// No path may be a file and a folder.
-	slices.SortFunc(files, func(a, b stateFile) int { return cmp.Compare(a.name, b.name) })
-	for i := 1; i < len(files); i++ {
-		if strings.HasPrefix(files[i].name, files[i-1].name+"/") {
-			return fmt.Errorf("%.80q in it is a file and a folder", files[i-1].name)
+	is := make(map[string]bool)
+	for _, f := range files {
+		is[f.name] = true
+	}
+	for _, f := range files {
+		for dir := path.Dir(f.name); dir != "."; dir = path.Dir(dir) {
+			if is[dir] {
+				return fmt.Errorf("%.80q in it is a file and a folder", dir)
+			}
 		}
 	}
 	return nil

@@ -93,10 +93,10 @@ func (s *state) withRun(files []stateFile) ([]stateFile, error) {
 	} else if last, err = strconv.ParseUint(strings.TrimSpace(string(files[i].data)), 10, 64); err != nil {
 		return nil, noExport(errors.New("its run number is none"))
 	}
-	next := max(last, own) + exportRuns
-	if next < exportRuns {
+	if last > maxExportRun {
 		return nil, noExport(errors.New("its run number is too high"))
 	}
+	next := max(last, own) + exportRuns
 	files[i].data = strconv.AppendUint(nil, next, 10)
 	return files, nil
 }

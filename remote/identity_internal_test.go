@@ -234,11 +234,13 @@ func TestOnlyAWholeExportIsImported(t *testing.T) {
 		"twice":              file(identityFile),
 		"twice but for case": with(&tar.Header{Name: "names/x.json", Linkname: "1"}, &tar.Header{Name: "names/X.json", Linkname: "2"}),
 		"a file and folder":  with(&tar.Header{Name: "acme/x", Linkname: "1"}, &tar.Header{Name: "acme/x/y", Linkname: "2"}),
+		"apart":              with(&tar.Header{Name: "acme/x", Linkname: "1"}, &tar.Header{Name: "acme/x-1", Linkname: "2"}, &tar.Header{Name: "acme/x/y", Linkname: "3"}),
 		"a link":             with(&tar.Header{Name: "names/x.json", Typeflag: tar.TypeSymlink, Linkname: "/etc/passwd"}),
 		"a hard link":        with(&tar.Header{Name: "names/x.json", Typeflag: tar.TypeLink, Linkname: identityFile}),
 		"a pipe":             with(&tar.Header{Name: "names/x.json", Typeflag: tar.TypeFifo}),
 		"no run number":      with(&tar.Header{Name: runFile, Linkname: "many"}),
 		"the last run":       with(&tar.Header{Name: runFile, Linkname: "18446744073709551615"}),
+		"no run after it":    with(&tar.Header{Name: runFile, Linkname: "18446744073708503039"}),
 	}
 	for i := 0; i < len(good); i += 1 + len(good)/40 {
 		broken := slices.Clone(good)

@@ -3,9 +3,13 @@ package main
 import (
 	"bytes"
 	"errors"
+	"io"
+	"slices"
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/spf13/cobra"
 
 	"keystay/internal/cli"
 	"keystay/internal/hint"
@@ -71,5 +75,37 @@ func TestDaysAreATimeToLookBack(t *testing.T) {
 	hours, err := past("168h")
 	if diff := hours.Sub(week).Abs().Hours(); err != nil || diff > 2 { // a change of the clock's time
 		t.Errorf("%v and %v: %v", week, hours, err)
+	}
+}
+
+// Every command answers a word below it that is none, and more arguments than it
+// takes, as a mistake of usage with a hint.
+func TestArgumentsThatNoCommandTakesAreAMistakeOfUsage(t *testing.T) {
+	var paths [][]string
+	var walk func(c *cobra.Command, path []string)
+	walk = func(c *cobra.Command, path []string) {
+		for _, sub := range c.Commands() {
+			next := append(slices.Clone(path), sub.Name())
+			paths = append(paths, next)
+			walk(sub, next)
+		}
+	}
+	walk(command(), nil)
+	for _, path := range paths {
+		cmd := command()
+		cmd.SetArgs(append(path, "zzzz", "a.b.test", "c.d.test", "--state-dir="+t.TempDir()))
+		if found, _, err := cmd.Find(path); err == nil && found.Flags().Lookup("state-dir") == nil {
+			cmd.SetArgs(append(path, "zzzz", "a.b.test", "c.d.test"))
+		}
+		cmd.SetOut(io.Discard)
+		cmd.SetErr(io.Discard)
+		err := cmd.Execute()
+		var e *cli.Error
+		if !errors.As(err, &e) || e.Code != cli.ExitUsage || len(hint.All(err)) == 0 || strings.Contains(err.Error(), "flag") {
+			t.Errorf("%q: %v, hints %q", path, err, hint.All(err))
+		}
+	}
+	if len(paths) < 10 {
+		t.Errorf("only %q", paths)
 	}
 }

@@ -28,6 +28,7 @@ func certFiles(cfg *config.Remote, s config.Service, log *slog.Logger) (*acme.Fi
 	if len(names) == 0 {
 		names = []string{""}
 	}
+	files.SetNames(names...)
 	judge := func() { // again after each change, which may have mended the files
 		for _, name := range names {
 			for _, err := range files.Unfit(name, time.Now()) {

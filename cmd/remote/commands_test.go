@@ -4,11 +4,14 @@ import (
 	"bytes"
 	"errors"
 	"fmt"
+	"io"
 	"os"
 	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
+
+	"github.com/spf13/cobra"
 
 	"keystay/config"
 	"keystay/framing"
@@ -153,6 +156,7 @@ func TestTokenAsAnArgumentIsNotShown(t *testing.T) {
 	for args, want := range map[string]string{
 		"login relay.net secret-of-mine":         "a token is no argument",
 		"login relay.net --token secret-of-mine": "did you mean --token-file?",
+		"password ada secret-of-mine":            "a password is no argument",
 	} {
 		cmd := command()
 		cmd.SetArgs(strings.Fields(args))
@@ -162,6 +166,59 @@ func TestTokenAsAnArgumentIsNotShown(t *testing.T) {
 		cli.Print(&b, "remote", err)
 		if code(err) != cli.ExitUsage || !strings.Contains(b.String(), want) || strings.Contains(b.String(), "secret-of-mine") {
 			t.Errorf("%s: code %d, %s", args, code(err), b.String())
+		}
+	}
+}
+
+// Every command answers a word below it that is none, and more arguments than it
+// takes, as a mistake of usage with a hint.
+func TestArgumentsThatNoCommandTakesAreAMistakeOfUsage(t *testing.T) {
+	var paths [][]string
+	var walk func(c *cobra.Command, path []string)
+	walk = func(c *cobra.Command, path []string) {
+		for _, sub := range c.Commands() {
+			next := append(slices.Clone(path), sub.Name())
+			paths = append(paths, next)
+			walk(sub, next)
+		}
+	}
+	walk(command(), nil)
+	for _, path := range paths {
+		cmd := command()
+		cmd.SetArgs(append(path, "zzzz", "a.b.test", "c.d.test", "--state-dir="+t.TempDir()))
+		if found, _, err := cmd.Find(path); err == nil && found.Flags().Lookup("state-dir") == nil {
+			cmd.SetArgs(append(path, "zzzz", "a.b.test", "c.d.test"))
+		}
+		cmd.SetOut(io.Discard)
+		cmd.SetErr(io.Discard)
+		err := cmd.Execute()
+		var e *cli.Error
+		if !errors.As(err, &e) || e.Code != cli.ExitUsage || len(hint.All(err)) == 0 || strings.Contains(err.Error(), "flag") {
+			t.Errorf("%q: %v, hints %q", path, err, hint.All(err))
+		}
+	}
+	if len(paths) < 10 {
+		t.Errorf("only %q", paths)
+	}
+}
+
+// A word that is near to a command is answered with it, and each command without a file
+// of settings says how its state is named.
+func TestCommandSaysWhatWasMeant(t *testing.T) {
+	for args, want := range map[string]string{
+		"identity shwo":                      "did you mean remote identity show?",
+		"identity zzzz":                      "the commands are export, import, rotate, show",
+		"identity show --config remote.yaml": "--state-dir DIR",
+		"identity rotate now":                "see remote identity rotate --help",
+		"share --config remote.yaml":         "--state-dir DIR",
+		"release a.b.test --config r.yaml":   "--state-dir DIR",
+		"dns a.b.test --config r.yaml":       "--state-dir DIR",
+		"login relay.net --config r.yaml":    "--state-dir DIR",
+		"check remote.yaml":                  "did you mean remote check --config remote.yaml?",
+		"help shaer":                         "did you mean remote share?",
+	} {
+		if _, err := execute("", strings.Fields(args)...); code(err) != cli.ExitUsage || !strings.Contains(strings.Join(hint.All(err), "; "), want) {
+			t.Errorf("%s: code %d, %v, hints %q, want %s", args, code(err), err, hint.All(err), want)
 		}
 	}
 }

@@ -30,7 +30,7 @@ directory, and no relay ever has it.`,
   remote identity export device.age
   remote identity import device.age
   remote identity rotate`,
-		Args: cobra.NoArgs,
+		Args: cli.NoArgs(),
 		RunE: func(c *cobra.Command, _ []string) error { return c.Help() },
 	}
 	cmd.AddCommand(identityShowCommand(), identityExportCommand(), identityImportCommand(), identityRotateCommand())
@@ -81,7 +81,7 @@ were served from the state directory, by which relays, and which relays have yet
 hear of a new key. Nothing is dialled and nothing is changed.`,
 		Example: `  remote identity show
   remote identity show --json --state-dir ./state`,
-		Args: cobra.NoArgs,
+		Args: cli.NoArgs(),
 		RunE: func(c *cobra.Command, _ []string) error {
 			cfg, err := loadIdentity(c, false)
 			if err != nil {
@@ -236,7 +236,7 @@ nothing any more. The old key is kept until all these relays have heard, and the
 removed. Names that are made from the key end with it: that needs --yes.`,
 		Example: `  remote identity rotate
   remote identity rotate --yes --state-dir ./state`,
-		Args: cobra.NoArgs,
+		Args: cli.NoArgs(),
 		RunE: func(c *cobra.Command, _ []string) error {
 			cfg, err := loadIdentity(c, false)
 			if err != nil {

@@ -13,6 +13,7 @@ import (
 	"golang.org/x/term"
 
 	"keystay/internal/cli"
+	"keystay/internal/hint"
 )
 
 const (
@@ -33,7 +34,12 @@ password file, or the value of --auth. The password itself is kept nowhere.`,
 		Example: `  remote password me
   remote password me >> users.htpasswd
   remote 3000 --auth "$(remote password me)"`,
-		Args: cobra.MaximumNArgs(1),
+		Args: func(_ *cobra.Command, args []string) error {
+			if len(args) > 1 { // it may be the password, which is not shown
+				return cli.Usage(hint.PasswordArgument.Error(errors.New("one argument too many behind the user")))
+			}
+			return nil
+		},
 		RunE: func(c *cobra.Command, args []string) error {
 			user := "user"
 			if len(args) > 0 {

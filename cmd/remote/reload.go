@@ -9,6 +9,7 @@ import (
 	"strings"
 	"time"
 
+	"keystay/acme"
 	"keystay/config"
 	"keystay/internal/hint"
 )
@@ -121,6 +122,7 @@ func (p *process) change() {
 			said[n] = s
 		}
 	}
+	p.reloadFiles(said)
 	var gone, changed, added []string
 	for n, pub := range p.names {
 		s, ok := said[n]
@@ -172,16 +174,28 @@ func (p *process) beginOne(n name, s config.Service) error {
 	return p.begin([]wanted{{n, s, files}})
 }
 
-// takeUp puts a service in the place of the one of a name, and reads its files again.
+// reloadFiles reads again the files of the certificates of names that stay, each once.
+// It holds the certificates to the names that are left. The caller has locked p.
+func (p *process) reloadFiles(said map[name]config.Service) {
+	names := make(map[*acme.Files][]string)
+	for n, pub := range p.names {
+		if s, ok := said[n]; ok && pub.files != nil && pub.canTake(s) {
+			names[pub.files] = append(names[pub.files], pub.ln.Domain())
+		}
+	}
+	for files, of := range names {
+		files.SetNames(of...)
+		reloadFiles(files, p.log)
+	}
+}
+
+// takeUp puts a service in the place of the one of a name.
 // The caller has locked p.
 func (p *process) takeUp(pub *published, s config.Service) {
 	f, err := p.maker.front(s, pub.ln.Domain())
 	if err != nil { // it has been tried
 		p.log.Error("a service is not changed", "name", pub.ln.Domain(), "err", err, hint.Attr(hint.All(err)))
 		return
-	}
-	if pub.files != nil {
-		reloadFiles(pub.files, p.log)
 	}
 	pub.take(s, f)
 }

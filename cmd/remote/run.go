@@ -179,7 +179,12 @@ func (p *process) begin(all []wanted) error {
 	if err != nil {
 		return err
 	}
+	of := make(map[*acme.Files][]string)
 	for i, w := range all {
+		if w.files != nil {
+			of[w.files] = append(of[w.files], listeners[i].Domain())
+			w.files.SetNames(of[w.files]...)
+		}
 		f := fronts[i]
 		if w.name.domain == "" { // only now its name is known
 			if f, err = p.maker.front(w.service, listeners[i].Domain()); err != nil {

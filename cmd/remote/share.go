@@ -40,9 +40,9 @@ but by taking links out of the gate.`,
 		Example: `  remote share --for 2h
   remote share --for 2h --once xyz.relay.net
   remote share --for 72h xyz.relay.net/photos/`,
-		Args: func(_ *cobra.Command, args []string) error {
+		Args: func(c *cobra.Command, args []string) error {
 			if len(args) > 1 {
-				return cli.Usage(errors.New("one name at most"))
+				return cli.Args("the name")(c, args)
 			}
 			return nil
 		},

@@ -91,6 +91,7 @@ func Root(cmd *cobra.Command) *cobra.Command {
 		},
 	})
 	completion(cmd)
+	help(cmd)
 	return cmd
 }
 

@@ -41,7 +41,7 @@ func flagError(c *cobra.Command, err error) error {
 			return Usage(hint.NoPort.Error(usage))
 		}
 	}
-	if name == "config" && c.Flags().Lookup("local") != nil && c.Flags().Lookup("config") == nil {
+	if name == "config" && c.Flags().Lookup("state-dir") != nil && c.Flags().Lookup("config") == nil {
 		return Usage(hint.NoConfigFile.Error(usage))
 	}
 	if word := arguments[name]; word != "" && strings.Contains(c.Use+" ", " "+word+" ") {
@@ -178,6 +178,23 @@ func oneArg(c *cobra.Command, args []string) error {
 		return nil
 	}
 	return Usage(hint.Help.Error(fmt.Errorf("%d arguments instead of one", len(args)), "COMMAND", c.CommandPath()))
+}
+
+// help makes cobra's command for help refuse what is no command. It must be called
+// when the other commands are there.
+func help(root *cobra.Command) {
+	root.InitDefaultHelpCmd()
+	for _, c := range root.Commands() {
+		if c.Name() == "help" {
+			c.Args = func(c *cobra.Command, args []string) error {
+				found, rest, err := root.Find(args)
+				if err != nil {
+					found, rest = root, args
+				}
+				return noArgs(found, rest)
+			}
+		}
+	}
 }
 
 // Args is the Args of a command that takes one argument for each of the words, which

@@ -54,6 +54,8 @@ func TestMistakeOfUsageNamesWhatWasMeant(t *testing.T) {
 		{"man /dev/null/x", "name a folder that you may write, or do it as root"},
 		{"completion tcsh", "remote completion bash, zsh, fish or powershell"},
 		{"completion bash x", "see remote completion bash --help"},
+		{"help versoin", "did you mean remote version?; " + help},
+		{"help version extra", "see remote version --help"},
 		{"version extra", "see remote version --help"},
 		{"man", "see remote man --help"},
 	} {
@@ -136,7 +138,7 @@ func TestFlagsOfTheOtherProgram(t *testing.T) {
 	for _, c := range []struct{ has, arg, hints string }{
 		{"listen", "--port=443", "did you mean --listen?; see x --help"},
 		{"listen", "--local=443", "see x --help"},
-		{"local", "--config=remote.yaml", "there is no file of settings for this program yet: give flags, or variables such as KEYSTAY_REMOTE_DOMAIN; see x --help"},
+		{"state-dir", "--config=remote.yaml", "this command reads no file of settings: --state-dir DIR says what state_dir says there; see x --help"},
 	} {
 		cmd := cli.Root(&cobra.Command{Use: "x", Run: func(*cobra.Command, []string) {}})
 		cmd.Flags().String(c.has, "", "")

@@ -8,7 +8,7 @@ func Remote() []*Advice {
 		UntrustedRelay, NoIntermediate, OtherRoot, RelayExpired, RelayNotYetValid, OtherRelay, OtherName, NotTLS, NotRelay, Silent, NoRelayCertificate, NoWebSocket, PathBreaks, SmallHello,
 		ProxySignIn, ProxyWrongUser, ProxyOtherSignIn, ProxyForbids, ProxyIsNone, ProxyPortal, ProxyCannotReach, ProxyHangsUp, ProxyEnds, ProxyKind, ProxyAway, ProxyUntrusted, ProxySOCKS, ProxyVariable,
 		ProofFails, OtherVersion,
-		NameTaken, NotBelow, TokenWanted, TokenWrong, TokenWithheld, NoNewNames, NoMoreNames, RelayUndecided, Banned, Replaced, Released, NoRelease, NotHeld, NoIdentity, BadToken, TokenArgument, CertificateWaits, RulesUnkept, RecordsMissing, NoDNSServers, DNSFails,
+		NameTaken, NotBelow, TokenWanted, TokenWrong, TokenWithheld, NoNewNames, NoMoreNames, RelayUndecided, Banned, Replaced, Released, NoRelease, NotHeld, NoIdentity, BadToken, TokenArgument, PasswordArgument, CertificateWaits, RulesUnkept, RecordsMissing, NoDNSServers, DNSFails,
 		ServedHere, ReplicaHere, RemoteState, StateObstacle, BadIdentity, NewIdentity, BadRun, ServedDamaged,
 		NoIdentityHere, IdentityThere, ImportInUse, NotAnExport, ExportPassphrase, ExportExists, NoPassphrase, KeyNamesEnd, TooManyHandovers, HandoversDamaged, KeyNameRuns,
 		ServiceStopped, ServiceNoSocket, ServiceNotSocket, ServiceSocketClosed, ServiceSilent, ServiceUnknownHost,
@@ -297,6 +297,11 @@ var (
 		Shown: "one argument too many behind the relay",
 		Means: "`remote login`",
 		Do:    []string{"a token is no argument, since other users of this machine can see those: it is asked for, or comes on standard input or with --token-file FILE"},
+	}
+	PasswordArgument = &Advice{
+		Shown: "one argument too many behind the user",
+		Means: "`remote password`",
+		Do:    []string{"a password is no argument, since other users of this machine can see those: it is asked for, or comes on standard input"},
 	}
 	BadToken = &Advice{
 		Shown: "the claim goes without a token",

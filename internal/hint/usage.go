@@ -23,8 +23,8 @@ var (
 	}
 	NoConfigFile = &Advice{
 		Shown: "unknown flag: --config",
-		Means: "of the remote",
-		Do:    []string{"there is no file of settings for this program yet: give flags, or variables such as KEYSTAY_REMOTE_DOMAIN"},
+		Means: "of the remote's commands but `check`",
+		Do:    []string{"this command reads no file of settings: --state-dir DIR says what state_dir says there"},
 	}
 	NoPort = &Advice{
 		Shown: "unknown shorthand flag: '1' in -1",

@@ -183,6 +183,7 @@ func (s *Site) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 			w.Header().Set("Allow", "GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS") // RFC 9110, section 15.5.6
 		}
 		no.Write(w, r)
+		discardBody(w, r, r.Body)
 		return
 	}
 	dropUpgrade(r.Header)
@@ -191,11 +192,20 @@ func (s *Site) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		r.Trailer = make(http.Header) // net/http fills it in, announced or not
 	}
 	defer x.breakOff()
-	t := s.table.Load()
+	body := r.Body
+	s.table.Load().begin(x)
+	if x.route == nil { // no service has had it
+		discardBody(w, r, body)
+	}
+}
+
+// begin gives a request to the gate, if there is one.
+func (t *table) begin(x *exchange) {
 	if t.gated == nil {
 		t.serve(x)
 		return
 	}
+	r := x.request
 	dropNamed(r.Header)
 	t.gated.ServeHTTP(x.ResponseWriter, r.WithContext(context.WithValue(r.Context(), exchangeKey{}, x)))
 }

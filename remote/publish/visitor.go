@@ -136,6 +136,42 @@ func (x *exchange) refuseRest(p *page.Page) {
 	_, _ = io.CopyN(io.Discard, c, restBytes)
 }
 
+const (
+	// bodyBytes and bodyTime are how much of a body, and how long, is discarded
+	// that was not asked for. Over HTTP/2 a visitor has no more on its way than
+	// largeUpload before it hears of an answer.
+	bodyBytes = largeUpload
+	bodyTime  = 10 * time.Second
+	// bodyPiece is how much of it has to come within restTime.
+	bodyPiece = 64 << 10
+)
+
+// discardBody takes in the rest of the body of a request that has its answer from
+// here. Else, over HTTP/2, net/http's server sends RST_STREAM behind the answer, and
+// another one with STREAM_CLOSED for each piece that comes then: there are visitors,
+// as curl 7.88, that drop the answer for that. Over HTTP/1 it closes the connection,
+// whose reset may overtake the answer. A visitor that waits for leave to send a body
+// is not asked for it, and a CONNECT has none.
+func discardBody(w http.ResponseWriter, r *http.Request, body io.Reader) {
+	if body == http.NoBody || r.Method == http.MethodConnect || r.Header.Get("Expect") != "" {
+		return
+	}
+	if _, err := w.Write(nil); errors.Is(err, http.ErrHijacked) { // the connection is the handler's
+		return
+	}
+	control := http.NewResponseController(w)
+	end := time.Now().Add(bodyTime)
+	for range bodyBytes / bodyPiece {
+		next := time.Now().Add(restTime)
+		if next.After(end) || control.SetReadDeadline(next) != nil {
+			return
+		}
+		if _, err := io.CopyN(io.Discard, body, bodyPiece); err != nil {
+			return
+		}
+	}
+}
+
 // isGone reports whether the visitor's connection has broken, or has ended without
 // a close_notify, which is a truncation (RFC 8446, section 6.1).
 func (x *exchange) isGone() bool {

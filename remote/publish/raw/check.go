@@ -45,13 +45,16 @@ func (t *Target) look(ctx context.Context) (*x509.Certificate, error) {
 	}
 	c, err := t.dial(ctx, header)
 	if err != nil {
+		t.noTLS.Store(false)
 		return nil, t.fault(err)
 	}
 	defer c.Close()
-	if t.TLS {
-		return t.greet(ctx, c)
+	if !t.TLS {
+		return nil, nil
 	}
-	return nil, nil
+	cert, err := t.greet(ctx, c)
+	t.noTLS.Store(err != nil)
+	return cert, err
 }
 
 // greet says hello to a service in TLS, and looks whether that is what it speaks. One

@@ -15,6 +15,7 @@ import (
 	"net"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"keystay/internal/duplex"
@@ -74,6 +75,7 @@ type Target struct {
 	Logger *slog.Logger
 
 	silence outage.Outage // while the service cannot be reached
+	noTLS   atomic.Bool   // the last look could dial, and no more: a dial does not end the silence
 	crowd   outage.Outage // of visitors
 	once    sync.Once
 	caught  *panics.Log // made once
@@ -160,7 +162,9 @@ func (t *Target) ServeConn(c net.Conn) {
 	if err == nil {
 		var service duplex.Conn
 		if service, err = t.dial(ctx, header); err == nil {
-			t.answers()
+			if !t.noTLS.Load() {
+				t.answers()
+			}
 			if tc, ended := c.(*tls.Conn); ended {
 				visitor = unheard.NewConn(tc)
 			}

@@ -10,6 +10,7 @@ import (
 	"net"
 	"path/filepath"
 	"strings"
+	"sync/atomic"
 	"syscall"
 	"testing"
 	"time"
@@ -251,6 +252,42 @@ func TestCheckSaysWhatIsWrong(t *testing.T) {
 		eventually(t, "told again", func() bool { return strings.Contains(log.String(), "answers again") })
 		ln.Close()
 	}
+	cancel()
+	<-done
+}
+
+// A service without TLS where TLS is to be is told once, however many visitors it
+// takes: that it can be dialled ends nothing. One that speaks TLS again does.
+func TestOnlyTLSEndsTheOutageOfATLSService(t *testing.T) {
+	ca := testca.New(t)
+	config := &tls.Config{Certificates: []tls.Certificate{ca.Issue(domain)}}
+	var speaks atomic.Bool
+	target := tcpTarget(t, func(c *net.TCPConn) {
+		if speaks.Load() {
+			tls.Server(c, config).Handshake()
+			return
+		}
+		io.WriteString(c, "SSH-2.0-test\r\n")
+		io.Copy(io.Discard, c)
+	})
+	target.TLS = true
+	var log logbook
+	target.Logger = log.logger()
+	ctx, cancel := context.WithCancel(t.Context())
+	done := make(chan struct{})
+	go func() { target.Watch(ctx); close(done) }()
+	eventually(t, "told", func() bool { return strings.Contains(log.String(), "it does not speak TLS there") })
+	p := publish(t, target)
+	for range 3 {
+		c := p.dial()
+		io.ReadFull(c, make([]byte, 5))
+		c.Close()
+	}
+	if text := log.String(); strings.Contains(text, "answers again") || strings.Count(text, "does not answer") != 1 {
+		t.Error(text)
+	}
+	speaks.Store(true)
+	eventually(t, "told again", func() bool { return strings.Contains(log.String(), "answers again") })
 	cancel()
 	<-done
 }
