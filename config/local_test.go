@@ -85,7 +85,7 @@ func TestWrongLocalSaysWhatIsWrong(t *testing.T) {
 	}
 }
 
-// What is no HTTP service: raw connections, folders, redirects, texts.
+// Targets that are no HTTP service: raw connections, folders, redirects, texts.
 func TestLocalNeedNotSpeakHTTP(t *testing.T) {
 	dir := t.TempDir()
 	t.Chdir(dir)

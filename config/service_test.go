@@ -104,7 +104,7 @@ services:
 	}
 }
 
-// What a person gets to read, for each mistake in services.
+// The lines that a person gets to read, for each mistake in services.
 func TestWrongServicesSayWhatAPersonReads(t *testing.T) {
 	tests := []struct{ name, file, want string }{
 		{"nothing in it", "relay: relay.test\nservices: []\n",
@@ -278,7 +278,7 @@ func TestFlagsMakeServices(t *testing.T) {
 	}
 }
 
-// Who comes from localtunnel gets what is meant.
+// A command line of localtunnel means here what it means there.
 func TestFlagsOfLTMeanOurs(t *testing.T) {
 	inFolder(t, nil)
 	r, _, err := loadRemote(t, "-p", "3000", "-s", "myapp", "--host", "https://relay.net")

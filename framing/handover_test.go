@@ -87,7 +87,7 @@ func TestHandoversOfOthersDoNotHold(t *testing.T) {
 	}
 }
 
-// What a hand-over is signed with is good for no link, and the other way round.
+// A signature of a hand-over is good for no link, and the other way round.
 func TestProofOfALinkIsNoHandover(t *testing.T) {
 	h := framing.NewHandover(keyFrom(1), keyFrom(2))
 	for _, prefix := range []string{"keystay-link-v1\x00remote\x00", "keystay-handover-v1\x00new\x00"} {

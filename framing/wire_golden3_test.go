@@ -13,7 +13,7 @@ import (
 	"keystay/framing"
 )
 
-// What minor version 3 has added, as a conversation.
+// The records that minor version 3 has added, as a conversation.
 const (
 	phase3Hello = iota
 	phase3Claim

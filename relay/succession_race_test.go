@@ -49,7 +49,7 @@ func TestClaimOfARetiredIdentityUnderWayKeepsNothing(t *testing.T) {
 	r.reaches("a.relay.test", "heir")
 }
 
-// What an old key shows that has handed over before changes nothing, whoever is the
+// A hand-over of an old key that has handed over before changes nothing, whoever is the
 // heir of that: not in the record, and not of who is connected.
 func TestSecondHeirGetsNothing(t *testing.T) {
 	r := newRig(t, nil)

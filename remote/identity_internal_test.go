@@ -504,7 +504,7 @@ func TestRotationThatBreaksOffLosesNothing(t *testing.T) {
 	if _, err := RotateIdentity(full, false); err == nil || tree(t, full)[identityFile] != was {
 		t.Errorf("there is another key: %v", err)
 	}
-	// What is damaged is not overwritten, since it holds keys.
+	// A damaged file is not overwritten, since it holds keys.
 	write(t, filepath.Join(dir, handoversFile), after[handoversFile][:100])
 	for _, err := range []error{func() error { _, err := RotateIdentity(dir, false); return err }(), func() error { _, err := ShowIdentity(dir); return err }()} {
 		if len(hint.All(err)) == 0 {

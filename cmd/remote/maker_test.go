@@ -33,7 +33,7 @@ func read(t *testing.T, text string) []config.Service {
 
 func newTestMaker() *maker { return newMaker(&config.Remote{}, slog.New(slog.DiscardHandler)) }
 
-// What two configurations have in common is the same, so that it keeps its connections;
+// A part that two configurations have in common stays the same, so that it keeps its connections;
 // what is different is not.
 func TestSameServiceIsMadeOnce(t *testing.T) {
 	m := newTestMaker()
@@ -120,7 +120,7 @@ services:
 	}
 }
 
-// What a service's files say is tried before anything is served.
+// The content of a service's files is tried before anything is served.
 func TestTrialFindsWhatIsWrongInFiles(t *testing.T) {
 	m := newTestMaker()
 	users := filepath.Join(t.TempDir(), "users")

@@ -12,7 +12,7 @@ import (
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
-// What frames a message is so in both directions; what says where a request comes
+// A field that frames a message is so in both directions; one that says where a request comes
 // from is no matter of answers. All else is anybody's.
 func TestFieldsOfTheRemote(t *testing.T) {
 	for name, want := range map[string]string{

@@ -14,7 +14,7 @@ import (
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
-// What services read alike is plain, and read as it is meant.
+// A path that services read alike is plain, and read as it is meant.
 func TestPlainPaths(t *testing.T) {
 	for in, want := range map[string]string{
 		"/":                              "/",
@@ -46,7 +46,7 @@ func TestPlainPaths(t *testing.T) {
 	}
 }
 
-// What services read in different ways is not plain, and read as the most do.
+// A path that services read in different ways is not plain, and read as the most do.
 func TestOtherPathsAreNotPlain(t *testing.T) {
 	for in, want := range map[string]string{
 		"":                     "/",

@@ -104,7 +104,7 @@ func TestMonthOfIdentity(t *testing.T) {
 	visit(t, o, "d.test", bob, limits.None)
 }
 
-// What an identity has used counts for its heir, which so gets no second month.
+// The bytes that an identity has used count for its heir, which so gets no second month.
 func TestMonthOfAnHeir(t *testing.T) {
 	o := owners(limits.Owner{BytesPerMonth: 1000}, limits.Owner{})
 	carry(t, o, "a.test", 1200)

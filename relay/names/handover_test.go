@@ -91,7 +91,7 @@ func TestHeirHasAllThatTheOldIdentityHad(t *testing.T) {
 	r.allowed(b, b.label(), "")
 }
 
-// What is below a name made from the old key proves that key, and stays behind.
+// A name below one made from the old key proves that key, and stays behind.
 func TestNamesBelowAKeyNameStayBehind(t *testing.T) {
 	r := newRig(t, nil)
 	a, b := newIdentity(t), newIdentity(t)

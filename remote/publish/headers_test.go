@@ -9,7 +9,7 @@ import (
 	"keystay/remote/publish"
 )
 
-// What a route sets and removes is so on both ways, in any spelling of the visitor's
+// A route sets and removes fields on both ways, in any spelling of the visitor's
 // and the service's, and nothing is added in the place of what is removed.
 func TestHeaderChanges(t *testing.T) {
 	for _, kind := range kinds {
@@ -79,7 +79,7 @@ func TestHeaderChangesOfHandlers(t *testing.T) {
 	})
 }
 
-// What frames a message, is about its connection, or says where it comes from is no
+// A field that frames a message, is about its connection, or says where it comes from is no
 // route's to change.
 func TestHeadersThatNoRouteMayChange(t *testing.T) {
 	framing := []string{"Connection", "keep-alive", "Proxy-Connection", "Transfer-Encoding", "content-length", "TE", "Trailer", "Upgrade", "HTTP2-Settings", "Sec-WebSocket-Key", "Sec-WebSocket-Accept"}

@@ -259,7 +259,7 @@ func TestChangedRoutesCutNothing(t *testing.T) {
 	}
 }
 
-// What stays in the routes keeps its connections to the service, and with them a
+// A service that stays in the routes keeps its connections to the service, and with them a
 // visitor's login.
 func TestChangedRoutesKeepConnectionsOfWhatStays(t *testing.T) {
 	addr, ended := connService(t, func(w http.ResponseWriter, r *http.Request) {

@@ -204,7 +204,7 @@ func TestEndsOfAWebSocketOverHTTP2(t *testing.T) {
 	}
 }
 
-// What is no WebSocket gets an answer that says so, never one of success.
+// A request that is no WebSocket gets an answer that says so, never one of success.
 func TestConnectThatOpensNothing(t *testing.T) {
 	answers := map[string]string{
 		"/plain":  "HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nhello",

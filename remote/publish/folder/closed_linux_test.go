@@ -34,7 +34,7 @@ func asNobody(t *testing.T, dir string, f func()) {
 	f()
 }
 
-// What this program may not read gets 403, and the log says why.
+// A file that this program may not read gets 403, and the log says why.
 func TestFileThatMayNotBeReadGets403(t *testing.T) {
 	var log logbook
 	f, dir := site(t, folder.Options{Logger: log.logger(), SPA: true, Listing: true}, map[string]string{"a.txt": secret, "closed/b.txt": secret, "open/index.html": secret, "index.html": "top"})

@@ -86,7 +86,7 @@ func TestPartsOfACodingArePartsOfIt(t *testing.T) {
 	if text := body(t, res); res.StatusCode != 206 || text != "brotli" || res.Header.Get("Content-Range") != "bytes 0-5/7" || res.Header.Get("Content-Encoding") != "br" || res.Header.Get("Content-Length") != "6" {
 		t.Errorf("%s %v %q", res.Status, res.Header, text)
 	}
-	// Who goes on without the coding must not get the rest of it.
+	// A visitor that goes on without the coding must not get the rest of it.
 	res = get(f, "/all.js", "Range", "bytes=0-2", "If-Range", tag)
 	if text := body(t, res); res.StatusCode != 200 || text != "plain" {
 		t.Errorf("%s %q", res.Status, text)

@@ -29,7 +29,7 @@ func ExampleOpen() {
 	// Output: 200 text/html; charset=utf-8 <h1>Welcome</h1>
 }
 
-// What is in the folder is served under its name, in any depth, with the type that
+// Each file in the folder is served under its name, in any depth, with the type that
 // its name says, and a folder by its index.html.
 func TestFilesAreServed(t *testing.T) {
 	f, _ := site(t, folder.Options{}, map[string]string{

@@ -5,7 +5,7 @@ import (
 	"testing"
 )
 
-// What Windows takes for another file, for a device or for a stream of a file is
+// A name that Windows takes for another file, for a device or for a stream of a file is
 // none there, whatever its case; what only looks like that is a file.
 func TestNamesThatMeanSomethingElseInWindowsAreHiddenThere(t *testing.T) {
 	for _, name := range strings.Split(`a.txt::$DATA|a:b|a.txt.|a.txt |a . .|con|CON|Con.txt|con .txt|prn|aux.c|nul|NUL.tar.gz|conin$|CONOUT$|com1|COM9.log|com0|lpt1|LPT¹|com²|lpt³.x|GIT~1|WEB~2.CON|PROGRA~1|a?b|a*|<a>|"a"|a|b`, "|") {

@@ -12,7 +12,7 @@ import (
 	"keystay/remote/publish/folder"
 )
 
-// What is neither a file nor a folder is not served, and nobody waits for it.
+// An entry that is neither a file nor a folder is not served, and nobody waits for it.
 func TestPipesSocketsAndDevicesAreNotServed(t *testing.T) {
 	f, dir := site(t, folder.Options{Listing: true}, nil)
 	if err := syscall.Mkfifo(filepath.Join(dir, "pipe"), 0o644); err != nil {

@@ -10,7 +10,7 @@ import (
 	"keystay/remote/publish/gate"
 )
 
-// What a gate has let in and runs on ends with the rule that let it in, whatever that
+// A request that a gate has let in and that runs on ends with the rule that let it in, whatever that
 // was by, and with nothing else. The gate of before lets nobody in any more whom the one
 // in force does not.
 func TestAGateInForceEndsWhatItWouldNotLetIn(t *testing.T) {

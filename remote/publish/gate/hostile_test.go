@@ -37,7 +37,7 @@ func TestNoSpellingOfAPathPassesTheGate(t *testing.T) {
 		before := len(x.got)
 		resp := x.get(target)
 		r, n := x.last()
-		// What gets through is a path that nobody takes for one of these.
+		// A path gets through only where nobody takes it for one of these.
 		if n > before && !harmless(r.RequestURI) {
 			t.Errorf("%q got to the service: %s", target, resp.Status)
 		}
@@ -381,7 +381,7 @@ func TestFormsOfOtherSitesAreRefused(t *testing.T) {
 	x.want("the link waits", x.get(link, person), http.StatusOK)
 }
 
-// What is no form of the page signs nobody in.
+// A request that is no form of the page signs nobody in.
 func TestOnlyAFormSignsIn(t *testing.T) {
 	x := newRig(t, nil, gate.Rule{Passwords: users(t, "ada:wind")})
 	const good = "user=ada&password=wind"

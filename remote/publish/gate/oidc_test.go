@@ -388,7 +388,7 @@ type roundTrip func(*http.Request) (*http.Response, error)
 
 func (f roundTrip) RoundTrip(r *http.Request) (*http.Response, error) { return f(r) }
 
-// What cannot be right is told when the gate is made.
+// A setting that cannot be right is told when the gate is made.
 func TestWrongProvidersAreTold(t *testing.T) {
 	for what, o := range map[string]gate.OIDC{
 		"no issuer":           {ClientID: "x", Emails: []string{"*"}},

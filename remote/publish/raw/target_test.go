@@ -62,7 +62,7 @@ func TestServicesEndIsPassedOnAndTheVisitorIsStillHeard(t *testing.T) {
 	}
 }
 
-// What a service cuts never looks whole to a visitor.
+// An answer that a service cuts never looks whole to a visitor.
 func TestServicesResetIsAReset(t *testing.T) {
 	p := publish(t, tcpTarget(t, func(c *net.TCPConn) {
 		io.WriteString(c, "half of")
@@ -80,7 +80,7 @@ func TestServicesResetIsAReset(t *testing.T) {
 	}
 }
 
-// What a visitor cuts never looks whole to a service: neither a reset, nor an end
+// A request that a visitor cuts never looks whole to a service: neither a reset, nor an end
 // without TLS's own.
 func TestVisitorsResetAndTruncationAreResets(t *testing.T) {
 	for name, cut := range map[string]func(net.Conn){
