@@ -29,10 +29,11 @@ func (r *serviceReader) gates(b block, s *Service) (gates []Gate) {
 			paths = []string{"/"}
 		}
 		for _, p := range paths {
-			if first[p] {
+			same := strings.TrimSuffix(p, "/") // a gate at /a/ is for /a too, and the other way round
+			if first[same] {
 				r.errs.add(rows[i].path, "there is a gate for "+quote(p)+" already", "put both into one, or give them other paths")
 			}
-			first[p] = true
+			first[same] = true
 		}
 	}
 	return gates

@@ -1,14 +1,18 @@
 package main
 
 import (
+	"cmp"
+	"errors"
 	"fmt"
 	"io"
 	"log/slog"
 
 	"github.com/spf13/cobra"
 
+	"keystay/acme"
 	"keystay/config"
 	"keystay/internal/cli"
+	"keystay/internal/hint"
 	"keystay/internal/plain"
 )
 
@@ -28,7 +32,7 @@ Exit codes: 0 there is no mistake, 2 there are some.`,
 			if err != nil {
 				return cli.Usage(err)
 			}
-			if err := trial(cfg); err != nil {
+			if err := trial(config.RemoteFile(c.Flags()), cfg); err != nil {
 				return cli.Usage(err)
 			}
 			for _, w := range warnings {
@@ -42,11 +46,28 @@ Exit codes: 0 there is no mistake, 2 there are some.`,
 }
 
 // trial makes what a configuration says, but dials nothing and writes nothing. An
-// error is a mistake in it.
-func trial(cfg *config.Remote) error {
+// error is a mistake in it, with its line where it is in file, which may be empty.
+func trial(file string, cfg *config.Remote) error {
+	err := tryAll(cfg)
+	var w *wrongKey
+	if errors.As(err, &w) {
+		return cmp.Or(config.Mistake(file, w.key, w.Error(), hint.All(err)...), err)
+	}
+	return err
+}
+
+// tryAll makes what a configuration says for trial.
+func tryAll(cfg *config.Remote) error {
 	log := slog.New(slog.DiscardHandler)
-	for _, s := range cfg.Services {
-		if _, err := certFiles(cfg, s, log); err != nil {
+	for i, s := range cfg.Services {
+		_, err := certFiles(cfg, s, log)
+		var wrong *acme.FileError
+		switch {
+		case errors.As(err, &wrong) && wrong.Path == s.Key:
+			return within(fmt.Sprintf("services[%d].key", i), err)
+		case errors.As(err, &wrong):
+			return within(fmt.Sprintf("services[%d].cert", i), err)
+		case err != nil:
 			return err
 		}
 	}
@@ -75,4 +96,28 @@ func summary(w io.Writer, cfg *config.Remote) error {
 	}
 	_, err := fmt.Fprintf(w, "ok: %s, %s\n", count(names, "name"), count(len(cfg.Services), "service"))
 	return err
+}
+
+// A wrongKey is a mistake in what a key of the configuration names.
+type wrongKey struct {
+	key string // as in "services[0].cert"
+	err error
+}
+
+// Error implements error.
+func (e *wrongKey) Error() string { return e.err.Error() }
+
+// Unwrap returns the mistake alone.
+func (e *wrongKey) Unwrap() error { return e.err }
+
+// within says at which key something is wrong, in front of the key that err has.
+func within(key string, err error) error {
+	var w *wrongKey
+	switch {
+	case err == nil:
+		return nil
+	case errors.As(err, &w):
+		return &wrongKey{key + "." + w.key, w.err}
+	}
+	return &wrongKey{key, err}
 }

@@ -26,10 +26,10 @@ func (m *maker) gate(s config.Service, name string) (*gate.Gate, error) {
 		}
 	}
 	c := gate.Config{Name: name, Store: m.store, Logger: m.log}
-	for _, g := range s.Gates {
+	for i, g := range s.Gates {
 		rule, err := gateRule(g)
 		if err != nil {
-			return nil, err
+			return nil, within(fmt.Sprintf("gates[%d]", i), err)
 		}
 		c.Rules = append(c.Rules, rule)
 	}
@@ -43,7 +43,7 @@ func gateRule(g config.Gate) (r gate.Rule, err error) {
 		var text []byte
 		if g.PasswordFile != "" { // first, so that its lines are counted
 			if text, err = ownfile.Read(g.PasswordFile); err != nil {
-				return r, err
+				return r, within("password_file", err)
 			}
 		}
 		for _, line := range g.Passwords {
@@ -53,16 +53,19 @@ func gateRule(g config.Gate) (r gate.Rule, err error) {
 			text = append(text, line...)
 		}
 		if r.Passwords, err = gate.ParsePasswords(text); err != nil {
-			return r, within(g.PasswordFile, err)
+			if g.PasswordFile == "" {
+				return r, within("passwords", err)
+			}
+			return r, within("password_file", inFile(g.PasswordFile, err))
 		}
 	}
 	if g.ClientCA != "" {
 		text, err := os.ReadFile(g.ClientCA)
 		if err != nil {
-			return r, err
+			return r, within("client_ca", err)
 		}
 		if r.ClientCA, err = gate.ParseCA(text); err != nil {
-			return r, within(g.ClientCA, err)
+			return r, within("client_ca", inFile(g.ClientCA, err))
 		}
 	}
 	if o := g.OIDC; o != nil {
@@ -71,10 +74,7 @@ func gateRule(g config.Gate) (r gate.Rule, err error) {
 	return r, nil
 }
 
-// within says in which file something is wrong, if it is in one.
-func within(file string, err error) error {
-	if file == "" {
-		return err
-	}
+// inFile says in which file something is wrong.
+func inFile(file string, err error) error {
 	return fmt.Errorf("%s: %w", file, err)
 }

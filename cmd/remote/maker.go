@@ -54,7 +54,7 @@ func (m *maker) trial(services []config.Service) error {
 			name = s.Domains[0]
 		}
 		if _, err := m.front(s, name); err != nil {
-			return fmt.Errorf("services[%d]: %w", i, err)
+			return fmt.Errorf("services[%d]: %w", i, within(fmt.Sprintf("services[%d]", i), err))
 		}
 	}
 	return nil

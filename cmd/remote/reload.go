@@ -58,7 +58,7 @@ func (p *process) reload() {
 	}
 	cfg, warnings, err := p.load()
 	if err == nil {
-		err = trial(cfg)
+		err = trial(p.file, cfg)
 	}
 	p.wrong = err != nil
 	if p.wrong {
@@ -259,7 +259,7 @@ func (p *process) isMended() bool {
 		return false
 	}
 	cfg, _, err := p.load()
-	return err == nil && trial(cfg) == nil
+	return err == nil && trial(p.file, cfg) == nil
 }
 
 // asRead returns how the files were that a reload has read: as they were before it, since

@@ -80,7 +80,7 @@ func (p *process) prepare(warnings []config.Warning) error {
 	logWarnings(p.log, warnings)
 	budget.LimitRuntime()
 	useDNS(p.cfg.DNS)
-	return trial(p.cfg)
+	return trial(p.file, p.cfg)
 }
 
 // openLog makes the log on stderr: sentences where a person at a terminal has not

@@ -1,0 +1,23 @@
+package config
+
+import "strings"
+
+// Mistake returns what is wrong with the value of a key in a remote's file of that
+// name, such as a certificate that it names. Key is as in "services[0].cert"; the one
+// gate of a service may be called gates[0]. It returns nil where the file does not say
+// the service.
+func Mistake(file, key, message string, hints ...string) error {
+	if file == "" {
+		return nil
+	}
+	f := readFile(file, remoteFileKeys())
+	for _, path := range []string{key, strings.Replace(key, ".gates[0]", ".gate", 1)} {
+		if at, ok := f.places[path]; ok {
+			return Errors{{From: file, Line: at.line, Column: at.column, Key: path, Message: path + ": " + message, Hints: hints}}
+		}
+	}
+	if at, ok := f.places[parent(key)]; ok {
+		return Errors{{From: file, Line: at.line, Column: at.column, Key: key, Message: key + ": " + message, Hints: hints}}
+	}
+	return nil
+}
