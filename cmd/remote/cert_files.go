@@ -1,7 +1,10 @@
 package main
 
 import (
+	"crypto/x509"
+	"fmt"
 	"log/slog"
+	"slices"
 	"time"
 
 	"keystay/acme"
@@ -30,13 +33,8 @@ func certFiles(cfg *config.Remote, s config.Service, log *slog.Logger) (*acme.Fi
 	}
 	files.SetNames(names...)
 	judge := func() { // again after each change, which may have mended the files
-		for _, name := range names {
-			for _, err := range files.Unfit(name, time.Now()) {
-				log.Warn("visitors will refuse the certificate", "err", err, hint.Attr(hint.All(err)))
-			}
-		}
-		if err := files.Incomplete(roots); err != nil {
-			log.Warn("visitors may refuse the certificate", "err", err, hint.Attr(hint.All(err)))
+		for _, d := range doubts(files, names, roots) {
+			log.Warn(d.message, "err", d.err, hint.Attr(hint.All(d.err)))
 		}
 	}
 	if err := ownfile.Exposed(s.Key); err != nil {
@@ -52,6 +50,56 @@ func certFiles(cfg *config.Remote, s config.Service, log *slog.Logger) (*acme.Fi
 		judge()
 	})
 	return files, nil
+}
+
+// A doubt is why visitors may refuse a certificate.
+type doubt struct {
+	message string
+	err     error
+}
+
+// doubts returns why visitors of names may refuse a certificate.
+func doubts(files *acme.Files, names []string, roots *x509.CertPool) (all []doubt) {
+	for _, name := range names {
+		for _, err := range files.Unfit(name, time.Now()) {
+			if !slices.ContainsFunc(all, func(d doubt) bool { return d.err.Error() == err.Error() }) {
+				all = append(all, doubt{"visitors will refuse the certificate", err})
+			}
+		}
+	}
+	if err := files.Incomplete(roots); err != nil {
+		all = append(all, doubt{"visitors may refuse the certificate", err})
+	}
+	return all
+}
+
+// certWarnings returns why visitors may refuse the certificates that were brought.
+func certWarnings(cfg *config.Remote) (all []config.Warning, err error) {
+	roots, err := cli.Roots("--relay-root", cfg.RelayRoot)
+	if err != nil {
+		return nil, err
+	}
+	for i, s := range cfg.Services {
+		if s.Cert == "" {
+			continue
+		}
+		files, err := acme.LoadFiles(s.Cert, s.Key, "")
+		if err != nil {
+			return nil, err
+		}
+		names := s.Domains
+		if len(names) == 0 {
+			names = []string{""}
+		}
+		key := fmt.Sprintf("services[%d].cert", i)
+		for _, d := range doubts(files, names, roots) {
+			all = append(all, config.Warning{Key: key, Message: key + ": " + d.message + ": " + d.err.Error(), Hints: hint.All(d.err)})
+		}
+		if err := ownfile.Exposed(s.Key); err != nil {
+			all = append(all, config.Warning{Key: key, Message: err.Error(), Hints: hint.All(err)})
+		}
+	}
+	return all, nil
 }
 
 // reloadFiles reads the files of a certificate again. Files that cannot be used leave the

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"slices"
 
 	"github.com/spf13/cobra"
 
@@ -14,6 +15,7 @@ import (
 	"keystay/internal/cli"
 	"keystay/internal/hint"
 	"keystay/internal/plain"
+	"keystay/remote"
 )
 
 // checkCommand looks at the configuration alone.
@@ -22,7 +24,8 @@ func checkCommand() *cobra.Command {
 		Use:   "check --config FILE",
 		Short: "Look for mistakes in a configuration",
 		Long: `Reads the configuration and the files that it names, as a start would, and says each
-mistake with its line. Nothing is dialled and nothing is written.
+mistake with its line. It warns of what a start warns of: a certificate that visitors
+will refuse, and a relay that is missing. Nothing is dialled and nothing is written.
 
 Exit codes: 0 there is no mistake, 2 there are some.`,
 		Example: `  remote check --config remote.yaml`,
@@ -35,7 +38,11 @@ Exit codes: 0 there is no mistake, 2 there are some.`,
 			if err := trial(config.RemoteFile(c.Flags()), cfg); err != nil {
 				return cli.Usage(err)
 			}
-			for _, w := range warnings {
+			more, err := certWarnings(cfg)
+			if err != nil {
+				return cli.Usage(err)
+			}
+			for _, w := range slices.Concat(warnings, more, relayWarnings(cfg)) {
 				fmt.Fprintln(c.ErrOrStderr(), "warning: "+w.String())
 			}
 			return summary(c.OutOrStdout(), cfg)
@@ -75,6 +82,23 @@ func tryAll(cfg *config.Remote) error {
 		return err
 	}
 	return newMaker(cfg, log).trial(cfg.Services)
+}
+
+// relayWarnings warns of names that a start would find no relay for: a relay is neither
+// given nor remembered, and there is no name to look for one by.
+func relayWarnings(cfg *config.Remote) (all []config.Warning) {
+	info, err := remote.ShowIdentity(cfg.StateDir)
+	if len(cfg.Relays) > 0 || err != nil && !errors.Is(err, remote.ErrNoIdentity) || len(info.Names) > 0 {
+		return nil
+	}
+	for i, s := range cfg.Services {
+		if len(s.Relays) == 0 && len(s.Words) > 0 {
+			key := fmt.Sprintf("services[%d]", i)
+			all = append(all, config.Warning{Key: key, Message: key + ": no relay given, and none is remembered",
+				Hints: []string{"name the relay in the file, as in relay: relay.net", "or a name below one, as in domain: xyz.relay.net"}})
+		}
+	}
+	return all
 }
 
 // summary says what would be published.

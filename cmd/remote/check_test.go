@@ -40,3 +40,31 @@ func TestMistakeInANamedFileHasTheLineThatNamesIt(t *testing.T) {
 		}
 	}
 }
+
+// What a start warns of, a look at the configuration does too, with a hint, and it
+// writes nothing.
+func TestCheckWarnsAsAStartDoes(t *testing.T) {
+	ca := testca.New(t)
+	dir := t.TempDir()
+	cert, key := ca.Files(dir, "other.test")
+	file, state := filepath.Join(dir, "remote.yaml"), filepath.Join(dir, "state")
+	for text, want := range map[string]string{
+		"relay: relay.test\nservices: [{local: text:a, domain: a.test, cert: " + cert + ", key: " + key + "}]\n":     "services[0].cert: visitors will refuse the certificate: ",
+		"relay: relay.test\nservices: [{local: text:a, domain: other.test, cert: " + cert + ", key: " + key + "}]\n": "",
+		"services: [{local: text:a}]\n":                       "services[0]: no relay given, and none is remembered\nhint: name the relay in the file, as in relay: relay.net",
+		"services: [{local: text:a, relay: relay.test}]\n":    "",
+		"services: [{local: text:a, domain: a.relay.test}]\n": "",
+		"relay: relay.test\nservices: [{local: text:a}]\n":    "",
+	} {
+		if err := os.WriteFile(file, []byte("state_dir: "+state+"\n"+text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		out, err := execute("", "check", "--config", file)
+		if err != nil || want == "" && strings.Contains(out, "will refuse") || want == "" && strings.Contains(out, "no relay") || want != "" && !strings.Contains(out, "warning: "+want) {
+			t.Errorf("%s: %v, %s, want %q", text, err, out, want)
+		}
+		if _, err := os.Stat(state); !os.IsNotExist(err) {
+			t.Errorf("%s: the state directory is there: %v", text, err)
+		}
+	}
+}
