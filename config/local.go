@@ -92,6 +92,12 @@ func parseLocal(s, dir string) (Local, error) {
 		return parseRedirect(to)
 	}
 	scheme, rest, ok := strings.Cut(s, "://")
+	if ok && hasPassword(rest) {
+		return Local{}, errPassword
+	}
+	if word, port, colon := strings.Cut(s, ":"); colon && isScheme(word) && isPort(port) {
+		return Local{}, fmt.Errorf("%s is no local service", quote(s))
+	}
 	if !ok {
 		return parseHostPort("http", s, "")
 	}
@@ -154,6 +160,11 @@ func parseFolder(s, dir string) (Local, error) {
 // parseRedirect reads the URL that visitors are sent to.
 func parseRedirect(to string) (Local, error) {
 	u, err := url.Parse(to)
+	if _, rest, ok := strings.Cut(to, "://"); ok {
+		if host, _, _ := strings.Cut(rest, "/"); hasPassword(host) {
+			return Local{}, errPassword
+		}
+	}
 	if err != nil || u.Scheme != "http" && u.Scheme != "https" || u.Host == "" || u.User != nil ||
 		strings.ContainsFunc(to, func(r rune) bool { return r <= ' ' || r == 0x7f }) {
 		return Local{}, fmt.Errorf("%s is no http:// or https:// URL to go to", quote(to))

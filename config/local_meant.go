@@ -15,12 +15,14 @@ import (
 // service, or nothing.
 func meantLocal(s string) string {
 	scheme, rest, colon := strings.Cut(s, ":")
-	known := colon && slices.Contains([]string{"http", "https", "https+insecure", "h2c", "tcp", "tls"}, strings.ToLower(scheme))
+	known := colon && isScheme(scheme)
 	bare := strings.TrimLeft(rest, "/")
 	first, more, several := strings.Cut(s, ",")
 	at := strings.LastIndex(s, ":")
 	command := hint.Nearest(s, []string{"version", "completion", "help"})
 	switch {
+	case scheme == "redirect" && !strings.Contains(rest, ":") && strings.Contains(rest, ".") && isLocal("redirect:https://"+bare):
+		return fmt.Sprintf("did you mean %q?", "redirect:https://"+bare)
 	case command != "":
 		return "did you mean remote " + command + "?"
 	case isSocketPath(s):
@@ -43,6 +45,20 @@ func meantLocal(s string) string {
 		}
 	}
 	return ""
+}
+
+// isScheme reports whether word stands before :// in a local service.
+func isScheme(word string) bool {
+	return slices.Contains([]string{"http", "https", "https+insecure", "h2c", "tcp", "tls"}, strings.ToLower(word))
+}
+
+// errPassword is that of a URL with a password, which is not repeated.
+var errPassword = errors.New("there is a password in the URL, which is not taken there")
+
+// hasPassword reports whether what follows the scheme of a URL has a password.
+func hasPassword(rest string) bool {
+	at := strings.LastIndexByte(rest, '@')
+	return at >= 0 && strings.Contains(rest[:at], ":")
 }
 
 // The mistakes in a host and a port, for hints.

@@ -2,8 +2,10 @@ package config
 
 import (
 	"cmp"
+	"errors"
 	"fmt"
 	"net/http"
+	"os"
 	"path/filepath"
 	"strings"
 	"time"
@@ -250,13 +252,25 @@ func (r *serviceReader) local(b block) (l Local, ok bool) {
 	l, err := parseLocal(s, dir)
 	if err != nil {
 		var hints []string
-		if meant := cmp.Or(meantLocal(s), meantHostPort(s, err)); meant != "" {
+		if errors.Is(err, errPassword) {
+			r.errs.add(at, err.Error(), "take all up to the @ out; a header that signs in is headers: {request: {set: {Authorization: …}}}")
+			return l, false
+		}
+		if meant := cmp.Or(meantLocal(s), r.meantFolder(s, dir, err), meantHostPort(s, err)); meant != "" {
 			hints = append(hints, meant)
 		}
 		r.errs.add(at, err.Error(), append(hints, "it may be "+localForms)...)
 		return l, false
 	}
 	return l, true
+}
+
+// meantFolder says that a folder was meant, where one of that name is below dir.
+func (r *serviceReader) meantFolder(s, dir string, err error) string {
+	if info, statErr := os.Stat(filepath.Join(dir, s)); errors.Is(err, errPortMissing) && s != "" && statErr == nil && info.IsDir() {
+		return fmt.Sprintf("did you mean %q?", "./"+s)
+	}
+	return ""
 }
 
 // switchOf reads a switch of the file.

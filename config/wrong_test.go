@@ -331,7 +331,7 @@ func TestWrongRemoteSaysWhatAPersonReads(t *testing.T) {
 		{"the host of a folder", nil, []string{"--host-header", "target", "/"},
 			"--host-header: has no effect on /\nhint: take it out"},
 		{"a redirect to nowhere", nil, []string{"redirect:example.com"},
-			"the argument: \"example.com\" is no http:// or https:// URL to go to" + forms},
+			"the argument: \"example.com\" is no http:// or https:// URL to go to\nhint: did you mean \"redirect:https://example.com\"?" + forms},
 		{"relays and addresses", nil, []string{"--relay", "a.net", "--relay", "b.net", "--relay-address", "127.0.0.1:1", "3000"},
 			"--relay-address: there are 1 of them, and 2 relays\nhint: give one for each --relay, in their order"},
 		{"no switch", []string{"KEYSTAY_REMOTE_REPLICA=perhaps"}, []string{"3000"},
