@@ -85,6 +85,8 @@ func meantHostPort(s string, err error) string {
 	case !errors.Is(err, errPortMissing):
 	case isCommand(s):
 		return "the port is missing, as in remote 3000"
+	case strings.HasSuffix(s, ".yaml"), strings.HasSuffix(s, ".yml"):
+		return "did you mean remote --config " + s + "?"
 	case s == "localhost", strings.Contains(s, ".") && isHost(s):
 		return "with its port, as in " + s + ":3000"
 	case isHost(s):

@@ -19,7 +19,8 @@ func TestLocalThatIsNoneNamesWhatWasMeant(t *testing.T) {
 	for local, want := range map[string]string{
 		"tcp:13006": `did you mean "tcp://127.0.0.1:13006"?`, "https:13003": `did you mean "https://127.0.0.1:13003"?`,
 		"h2c:13001": `did you mean "h2c://127.0.0.1:13001"?`, "tls:1": `did you mean "tls://127.0.0.1:1"?`,
-		"public": `did you mean "./public"?`, "redirect:example.com": `did you mean "redirect:https://example.com"?`,
+		"remote.yaml": "did you mean remote --config remote.yaml?",
+		"public":      `did you mean "./public"?`, "redirect:example.com": `did you mean "redirect:https://example.com"?`,
 		"http://ada:sesame@127.0.0.1:3000": "there is a password in the URL", "redirect:https://ada:sesame@a.test/": "there is a password in the URL",
 		"tcp://ada:sesame@a:1": "there is a password in the URL", "http://ada:ses/ame@a/": "there is a password in the URL",
 	} {
