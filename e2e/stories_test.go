@@ -93,6 +93,9 @@ func TestStories(t *testing.T) {
 			if cond == "root" {
 				return os.Getuid() == 0, nil
 			}
+			if cond == "soak" {
+				return soaking(), nil
+			}
 			if kind, ok := strings.CutPrefix(cond, "browses:"); ok {
 				return mayBrowse(kind), nil
 			}
