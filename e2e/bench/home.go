@@ -148,7 +148,7 @@ func atHome(what string) error {
 		}
 	}
 	if _, err := haproxyPath(); err != nil {
-		return errors.New("HAProxy is not installed (Debian: apt-get install haproxy)") //nolint:staticcheck // a name
+		return errors.New("HAProxy is not installed (Debian: apt-get install haproxy)")
 	}
 	return nil
 }

@@ -30,7 +30,7 @@ func (v *visitor) webSocketsOverHTTP2() (*http.Client, error) {
 		tc := tls.Client(c, config)
 		return tc, tc.HandshakeContext(ctx)
 	}
-	return &http.Client{Transport: &overHTTP2{http2.Transport{TLSClientConfig: config, DialTLSContext: dial}}}, nil
+	return &http.Client{Transport: &overHTTP2{http2.Transport{TLSClientConfig: config, DialTLSContext: dial}}}, nil //nolint:staticcheck // net/http opens no extended CONNECT
 }
 
 // RoundTrip implements http.RoundTripper.
@@ -43,7 +43,7 @@ func (o *overHTTP2) RoundTrip(r *http.Request) (*http.Response, error) {
 	for _, name := range []string{"Connection", "Upgrade", "Sec-Websocket-Key"} {
 		out.Header.Del(name)
 	}
-	resp, err := o.Transport.RoundTrip(out)
+	resp, err := o.Transport.RoundTrip(out) //nolint:staticcheck // likewise
 	if err != nil || resp.StatusCode != http.StatusOK {
 		return resp, err
 	}
