@@ -124,6 +124,7 @@ func (p *process) change() {
 	}
 	p.reloadFiles(said)
 	var gone, changed, added []string
+	var anew []name // have a service that takes a new listener
 	for n, pub := range p.names {
 		s, ok := said[n]
 		switch {
@@ -133,9 +134,7 @@ func (p *process) change() {
 		case !pub.canTake(s):
 			changed = append(changed, pub.ln.Domain())
 			p.end(pub)
-			if err := p.beginOne(n, s); err != nil {
-				p.log.Error("a name is not served; the others go on", "name", pub.ln.Domain(), "err", err, hint.Attr(hint.All(err)))
-			}
+			anew = append(anew, n)
 		default:
 			if !reflect.DeepEqual(pub.service, s) {
 				changed = append(changed, pub.ln.Domain())
@@ -152,7 +151,9 @@ func (p *process) change() {
 			p.log.Error("a name is not served; the others go on", "name", n.shown(), "err", err, hint.Attr(hint.All(err)))
 			continue
 		}
-		added = append(added, p.names[n].ln.Domain())
+		if !slices.Contains(anew, n) {
+			added = append(added, p.names[n].ln.Domain())
+		}
 	}
 	p.log.Info("configuration reloaded", "added", list(added), "changed", list(changed), "gone", list(gone))
 }
@@ -200,11 +201,13 @@ func (p *process) takeUp(pub *published, s config.Service) {
 	pub.take(s, f)
 }
 
-// end takes a name off, whose visitors may finish. The caller has locked p.
+// end takes a name off, whose visitors may finish. The name can be listened to anew as
+// soon as end returns. The caller has locked p.
 func (p *process) end(pub *published) {
 	delete(p.names, pub.name)
 	limit := p.cfg.DrainTimeout
 	pub.closing.Store(true)
+	_ = pub.ln.Close()
 	p.work.Go(func() {
 		end, cancel := context.WithTimeout(p.cut, limit)
 		defer cancel()

@@ -2,12 +2,14 @@ package main
 
 import (
 	"bytes"
+	"context"
 	"errors"
 	"fmt"
 	"log/slog"
 	"os"
 	"path/filepath"
 	"reflect"
+	"runtime"
 	"slices"
 	"strings"
 	"testing"
@@ -117,5 +119,33 @@ func TestEachSettingIsLiveOrFixed(t *testing.T) {
 		if want := !slices.Contains(live, f.Name) && !slices.Contains(aside, f.Name); isFixed != want {
 			t.Errorf("%s is said to take a restart: %v, want %v", f.Name, isFixed, want)
 		}
+	}
+}
+
+// A name whose service takes a new listener is served on at once: the one before has left
+// the name by then. One processor alone keeps what works beside from doing so earlier.
+func TestNameThatTakesANewListenerIsServedOn(t *testing.T) {
+	defer runtime.GOMAXPROCS(runtime.GOMAXPROCS(1))
+	var log bytes.Buffer
+	text := config.Local{Kind: config.LocalText}
+	web := config.Service{Domains: []string{"a.relay.test"}, Routes: []config.Route{{Path: "/", Local: text}}}
+	raw := config.Service{Domains: []string{"a.relay.test"}, Raw: &config.Local{Kind: config.LocalTCP, Address: "127.0.0.1:1"}}
+	p := &process{log: slog.New(slog.NewTextHandler(&log, nil)), cfg: &config.Remote{
+		StateDir: t.TempDir(), Relays: []string{"relay.test"}, RelayAddresses: []string{"127.0.0.1:1"}, Services: []config.Service{web},
+	}}
+	p.cut = t.Context()
+	p.drain, p.endDrain = context.WithCancel(t.Context())
+	if err := p.open(); err != nil {
+		t.Fatal(err)
+	}
+	p.mu.Lock()
+	for i := range 20 {
+		p.cfg.Services = []config.Service{[]config.Service{raw, web}[i%2]}
+		p.change()
+	}
+	p.mu.Unlock()
+	p.finish(errors.New("the test is over"))
+	if said := log.String(); strings.Contains(said, "not served") || strings.Count(said, "added=nothing changed=a.relay.test gone=nothing") != 20 {
+		t.Error(said)
 	}
 }
