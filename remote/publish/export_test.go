@@ -10,6 +10,7 @@ const (
 	MaxFields         = maxFields
 	MaxFrame          = maxFrame
 	RequestCost       = requestCost
+	TrailerCost       = trailerCost
 	MaxLocalConns     = maxLocalConns
 	KeptBody          = keptBody
 	KeptVisit         = keptVisit

@@ -28,12 +28,17 @@ const (
 	// to the end of its answer: goroutines, a buffer for the answer, and a
 	// connection to the service.
 	requestCost = 64 << 10
+	// trailerCost is what trailers count for that a request over HTTP/2 announces: about
+	// as much as maxHeaderBytes of short fields take. They are kept from when they come
+	// to the end of the answer, whoever reads them.
+	trailerCost = 4 * maxHeaderBytes
 	// maxAccept is the longest Accept that is looked at for the page of a request
 	// that there is no memory for.
 	maxAccept = 1 << 10
 )
 
-// headSize is about how much memory a request's head takes.
+// headSize is about how much memory a request's head takes, and the trailers that it
+// announces.
 func headSize(r *http.Request, h head) int {
 	n := fieldCost + len(r.Method) + len(r.RequestURI) + len(r.Host)
 	for name, values := range r.Header {
@@ -44,6 +49,9 @@ func headSize(r *http.Request, h head) int {
 	}
 	for _, name := range h.spelling {
 		n += len(name)
+	}
+	if r.ProtoMajor > 1 && r.Trailer != nil { // over HTTP/1 they are 4 KiB at most
+		n += trailerCost
 	}
 	return n
 }

@@ -108,6 +108,36 @@ func TestLargeHeadsOfAVisitorAreBounded(t *testing.T) {
 	awaitUnused(t, target)
 }
 
+// Trailers over HTTP/2 are kept until the answer has ended, so a request that announces
+// some counts for as much as they may take: a visitor's connection has few of these at
+// once, and others that announce none pass.
+func TestAnnouncedTrailersCountForMemory(t *testing.T) {
+	target, release := heldTarget(t)
+	p := serveTarget(t, target)
+	v := &headsVisitor{newH2Visitor(t, p)}
+	const asked, most = 20, publish.HeadsVisit / (publish.TrailerCost + 1<<10)
+	for range asked {
+		v.headers(":method: POST\n:scheme: https\n:authority: $H\n:path: /\nx-a0: held\ntrailer: a", true)
+		v.stream += 2
+	}
+	if got := v.answers(asked - most); got["503 with Retry-After"] != asked-most {
+		t.Errorf("%v, want 503 for %d", got, asked-most)
+	}
+	if used := publish.RequestMemory(target).Used(); used < most*publish.TrailerCost {
+		t.Errorf("%d KiB are taken by %d requests with trailers", used>>10, most)
+	}
+	v.send(v.stream, 0)
+	if got := v.answers(1); got["200"] != 1 {
+		t.Errorf("a request without trailers: %v", got)
+	}
+	release()
+	if got := v.answers(most); got["200"] != most {
+		t.Errorf("those under way: %v, want 200 for %d", got, most)
+	}
+	v.conn.Close()
+	awaitUnused(t, target)
+}
+
 // A browser with cookies of 12 KB may ask for as much at once as any other.
 func TestLongCookiesAreServed(t *testing.T) {
 	target, release := heldTarget(t)
