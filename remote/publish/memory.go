@@ -109,17 +109,17 @@ var overloaded = page.Page{
 // hundred of them, which would take much again, so that there is no page there.
 func (x *exchange) overload() {
 	r := x.request
+	accept := r.Header.Get("Accept")
+	r.Header, r.Trailer = make(http.Header), nil // a map that is cleared keeps its size
+	r.RequestURI, r.Host, r.Form, x.head = "", "", nil, head{}
+	r.URL.Path, r.URL.RawPath, r.URL.RawQuery, r.URL.Opaque, r.URL.Host = "", "", "", "", ""
 	if r.ProtoMajor > 1 {
 		x.Header().Set("Retry-After", strconv.Itoa(int(overloaded.RetryAfter/time.Second)))
 		x.WriteHeader(overloaded.Status)
 		return
 	}
-	accept := r.Header.Get("Accept")
-	clear(r.Header)
 	if len(accept) <= maxAccept {
 		r.Header.Set("Accept", accept)
 	}
-	r.RequestURI, r.Host, r.Form, x.head = "", "", nil, head{}
-	r.URL.Path, r.URL.RawPath, r.URL.RawQuery, r.URL.Opaque, r.URL.Host = "", "", "", "", ""
 	overloaded.Write(x, r)
 }
