@@ -19,17 +19,24 @@ type Budgets struct {
 	large int // how many visits have large windows for answers
 }
 
+// maxRequests is how many requests the budget of NewBudgets is for at most, where it is
+// not told: each may have a file of a folder open, and with maxLocals and the visitors
+// that is half of the descriptors that the remote has as a service.
+const maxRequests = 16 << 10
+
 // NewBudgets returns budgets in which heads and kept bodies of requests may take
 // so many bytes at once; a request beyond it gets 503. 0 means a quarter of the
 // memory that the process may have: GOMEMLIMIT if it is set, else the limit of the
-// control group, else the machine's.
+// control group, else the machine's; and 1 GiB at most.
 func NewBudgets(memory int64) *Budgets {
+	requests := memory
 	if memory <= 0 {
 		available, _ := budget.Available()
 		memory = available / memoryPart
+		requests = min(memory, maxRequests*requestCost)
 	}
 	return &Budgets{
-		requests: budget.New(memory),
+		requests: budget.New(requests),
 		uploads:  budget.New(min(uploadBudget, memory/4)),
 		windows:  budget.New(memory / 2),
 		locals:   budget.New(maxLocals * localPlace),

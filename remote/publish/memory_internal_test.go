@@ -4,8 +4,22 @@ import (
 	"fmt"
 	"net/http"
 	"net/http/httptest"
+	"runtime/debug"
 	"testing"
 )
+
+// However much memory there is, requests are bounded by what they have open, too.
+func TestRequestsAreBoundedByDescriptors(t *testing.T) {
+	const units = 65536 // LimitNOFILE in the unit of the remote
+	defer debug.SetMemoryLimit(debug.SetMemoryLimit(64 << 30))
+	b := NewBudgets(0)
+	if most := b.requests.Limit() / requestCost; most+maxLocals > units/2 || most < maxVisitorStreams {
+		t.Errorf("%d requests and %d connections to services with %d descriptors", most, maxLocals, units)
+	}
+	if b.windows.Limit() != 8<<30 {
+		t.Errorf("windows of %d bytes", b.windows.Limit())
+	}
+}
 
 // Whoever is refused for want of memory may leave the answer unread: meanwhile nothing
 // of its request's head is held but what chooses the page.

@@ -3,6 +3,7 @@ package folder_test
 import (
 	"crypto/rand"
 	"io"
+	"net/http"
 	"net/http/httptest"
 	"os"
 	"path/filepath"
@@ -86,15 +87,46 @@ func TestLargeFileTakesLittleMemory(t *testing.T) {
 	}
 }
 
+// descriptors is how many files are open.
+func descriptors(t *testing.T) int {
+	d, err := os.ReadDir("/proc/self/fd")
+	if err != nil {
+		t.Skip(err)
+	}
+	return len(d)
+}
+
+// A lookingWriter counts the open files while the first bytes of an answer are written.
+type lookingWriter struct {
+	*httptest.ResponseRecorder
+	t    *testing.T
+	open int
+}
+
+// Write implements io.Writer.
+func (w *lookingWriter) Write(p []byte) (int, error) {
+	if w.open == 0 {
+		w.open = descriptors(w.t)
+	}
+	return w.ResponseRecorder.Write(p)
+}
+
+// A visitor may take as long as it likes for a file: meanwhile that file is open, and
+// nothing else.
+func TestAnswerHasOneFileOpen(t *testing.T) {
+	f, _ := site(t, folder.Options{}, map[string]string{"a/b.js": "b", "a/b.js.gz": "gz"})
+	ask(f, "GET", "/a/b.js") // the runtime opens some for itself, once
+	before := descriptors(t)
+	w := &lookingWriter{ResponseRecorder: httptest.NewRecorder(), t: t}
+	f.ServeHTTP(w, httptest.NewRequest(http.MethodGet, "https://xyz.relay.test/a/b.js", nil))
+	if w.Code != http.StatusOK || w.open != before+1 {
+		t.Errorf("status %d, %d files are open, %d were before", w.Code, w.open, before)
+	}
+}
+
 // However requests end, no file stays open.
 func TestNoFileStaysOpen(t *testing.T) {
-	open := func() int {
-		d, err := os.ReadDir("/proc/self/fd")
-		if err != nil {
-			t.Skip(err)
-		}
-		return len(d)
-	}
+	open := func() int { return descriptors(t) }
 	f, _ := site(t, folder.Options{Listing: true, SPA: true}, map[string]string{"a/b.js": "b", "a/b.js.gz": "gz", "index.html": "top"})
 	before := open()
 	for range 50 {

@@ -184,6 +184,7 @@ func (f *Folder) serveFile(w http.ResponseWriter, r *http.Request, v *view, e en
 		return
 	}
 	defer file.Close()
+	_ = v.Close() // a visitor may take long for the file, and has one descriptor of the device
 	info := chosen.info
 	h.Set("Content-Type", contentType(path.Base(e.path)))
 	now := time.Now()
