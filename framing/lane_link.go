@@ -219,7 +219,7 @@ func (l *Link) CutLanes() {
 // CutLanesOf is CutLanes for the streams of one name that there are.
 func (l *Link) CutLanesOf(name string) {
 	for _, s := range l.streams.snapshot() {
-		if s.begunAs().Name == name {
+		if s.Header().Name == name {
 			s.lane.stay()
 			s.lane.cut()
 		}

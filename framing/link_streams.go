@@ -170,12 +170,13 @@ func (t *table) snapshot() []*Stream {
 	return slices.Collect(maps.Keys(t.all))
 }
 
-// CutStreams resets the streams of the link for whose header match says so, those
-// on lanes too, and returns how many it has reset. It works on a link that is lost,
-// too. match is called with no lock held.
-func (l *Link) CutStreams(match func(Header) bool) (n int) {
+// CutStreams resets the streams of the link that match says so of, those on lanes
+// too, and returns how many it has reset. It works on a link that is lost, too. match
+// is called with no lock held, also for a stream whose header has not come: then that
+// is the zero value.
+func (l *Link) CutStreams(match func(*Stream) bool) (n int) {
 	for _, s := range l.streams.snapshot() {
-		if match(s.begunAs()) {
+		if match(s) {
 			s.Reset()
 			n++
 		}
@@ -183,26 +184,19 @@ func (l *Link) CutStreams(match func(Header) bool) (n int) {
 	return n
 }
 
-// CountStreams is how many of the streams that NumStreams counts have a header that
-// match says so of. It is called with no lock held.
-func (l *Link) CountStreams(match func(Header) bool) (n int) {
+// CountStreams is how many of the streams that NumStreams counts match says so of, as
+// CutStreams asks it.
+func (l *Link) CountStreams(match func(*Stream) bool) (n int) {
 	for _, s := range l.streams.snapshot() {
-		if match(s.begunAs()) {
+		if match(s) {
 			n++
 		}
 	}
 	return n
 }
 
-// begunAs is the header of a stream, the zero value before it has come.
-func (s *Stream) begunAs() Header {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	return s.header
-}
-
-// WaitGone waits until no stream is left of whose header match says so, or ctx ends.
-func (l *Link) WaitGone(ctx context.Context, match func(Header) bool) error {
+// WaitGone waits until no stream is left of which match says so, or ctx ends.
+func (l *Link) WaitGone(ctx context.Context, match func(*Stream) bool) error {
 	for {
 		gone := l.streams.awaitGone()
 		if l.CountStreams(match) == 0 {

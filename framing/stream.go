@@ -36,6 +36,7 @@ type Stream struct {
 
 	mu sync.Mutex
 	state
+	tag      any // see SetTag
 	readable condition
 	in       incoming
 	writable condition
@@ -72,7 +73,26 @@ func (s *Stream) Broken() error {
 func (s *Stream) Link() *Link { return s.link }
 
 // Header is what the opener said about the stream.
-func (s *Stream) Header() Header { return s.header }
+func (s *Stream) Header() Header {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.header
+}
+
+// SetTag keeps a value with the stream that means something to this side alone, such as
+// what serves the stream.
+func (s *Stream) SetTag(tag any) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.tag = tag
+}
+
+// Tag returns what SetTag has kept, or nil.
+func (s *Stream) Tag() any {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.tag
+}
 
 // LocalAddr is the relay's address that the visitor came to; at the relay, the
 // link's own.

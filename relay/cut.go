@@ -129,11 +129,11 @@ func (sess *session) lose(c Cut, n *severing) {
 	case c.Identity != "" && !slices.ContainsFunc(sess.granted(), c.covers):
 	case !c.is(sess):
 	case c.Addresses.IsValid():
-		n.add(false, nil, sess.link.CutStreams(func(h framing.Header) bool { return c.Addresses.Contains(h.Source.Addr()) }))
+		n.add(false, nil, sess.link.CutStreams(func(s *framing.Stream) bool { return c.Addresses.Contains(s.Header().Source.Addr()) }))
 	case c.Name != "" && c.Why.Code != 0:
 		lost := sess.srv.presence.drop(sess, c.covers)
 		sess.revoke(lost, c.Why)
-		n.add(false, lost, sess.link.CutStreams(func(h framing.Header) bool { return c.covers(h.Name) }))
+		n.add(false, lost, sess.link.CutStreams(func(s *framing.Stream) bool { return c.covers(s.Header().Name) }))
 		if len(lost) > 0 && len(sess.granted()) == 0 {
 			sess.unclaimed.Reset(claimTimeout)
 		}
@@ -170,7 +170,7 @@ func (sess *session) dismiss(why names.Denied, n *severing) dismissal {
 }
 
 // all matches every stream.
-func all(framing.Header) bool { return true }
+func all(*framing.Stream) bool { return true }
 
 // close tells the remote why, for which it has cutGrace, and closes its link.
 func (d dismissal) close(why names.Denied) {

@@ -192,6 +192,7 @@ func (d *Device) receive(stream *framing.Stream, relay string) {
 		stream.Refuse()
 		return
 	}
+	stream.SetTag(l)
 	if h.Kind == framing.KindTLS && !l.cfg.Raw { // how long one of these stays is not known
 		var ok bool
 		if leave, ok = d.networks.enter(h.Source.Addr()); !ok {

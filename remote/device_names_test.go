@@ -165,6 +165,35 @@ func TestNameIsListenedToAnewAtOnce(t *testing.T) {
 	r.serveNames(d, "three.relay.test") // which was not begun
 }
 
+// Shutdown of a listener neither waits for nor cuts the visitors of another one that has
+// the name by now, as after a change of remote.yaml.
+func TestShutdownLeavesTheVisitorsOfTheNextListener(t *testing.T) {
+	r := newRelay(t)
+	d := r.openDevice(r.deviceConfig())
+	old := r.serveNames(d, "one.relay.test", "two.relay.test")[0]
+	link := r.next()
+	cut, _ := link.visit(old)
+	old.Close()
+	ln := r.serveNames(d, "one.relay.test")[0]
+	visitor, at := link.visit(ln)
+	for which, l := range map[string]*remote.Listener{"old": old, "new": ln} {
+		if n := l.Visitors(); n != 1 {
+			t.Errorf("the %s listener has %d visitors, want 1", which, n)
+		}
+	}
+	if err := old.Shutdown(expired()); !errors.Is(err, context.Canceled) {
+		t.Errorf("Shutdown: %v", err)
+	}
+	if _, err := cut.Read(make([]byte, 1)); err == nil || errors.Is(err, io.EOF) {
+		t.Errorf("a visitor that was cut sees %v", err)
+	}
+	talk(t, visitor, at)
+	if err := old.Shutdown(t.Context()); err != nil {
+		t.Errorf("Shutdown that has nobody to wait for: %v", err)
+	}
+	talk(t, visitor, at)
+}
+
 // A link without a name ends in good order, and its visitors are served to their end.
 func TestLinkEndsWithItsLastName(t *testing.T) {
 	r := newRelay(t)

@@ -108,7 +108,8 @@ func (l *Listener) Shutdown(ctx context.Context) error {
 	return l.awaitVisitors(ctx)
 }
 
-// Visitors is how many visitors' connections to the name are open.
+// Visitors is how many visitors' connections are open that this listener has got, also
+// where another one has the name by now.
 func (l *Listener) Visitors() (n int) {
 	if l.cfg.only {
 		return l.d.Visitors()

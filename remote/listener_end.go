@@ -69,7 +69,7 @@ func (d *Device) remove(l *Listener) {
 	l.closeCertificate()
 }
 
-// awaitVisitors waits until no visitor of the name is left, and cuts those that are
+// awaitVisitors waits until no visitor of the listener is left, and cuts those that are
 // when ctx ends.
 func (l *Listener) awaitVisitors(ctx context.Context) error {
 	select {
@@ -89,5 +89,6 @@ func (l *Listener) awaitVisitors(ctx context.Context) error {
 	return fmt.Errorf("%d of them: %w", cut, ctx.Err())
 }
 
-// isVisitor reports whether a stream is a visitor's of this name.
-func (l *Listener) isVisitor(h framing.Header) bool { return h.Name == l.domain }
+// isVisitor reports whether a stream is a visitor's of this listener. Another one may
+// have the name by now.
+func (l *Listener) isVisitor(stream *framing.Stream) bool { return stream.Tag() == l }
