@@ -46,11 +46,7 @@ func (n *networks) enter(a netip.Addr) (leave func(), ok bool) {
 	if !a.IsGlobalUnicast() || a.IsPrivate() {
 		return func() {}, true
 	}
-	bits := networkBits6
-	if a.Is4() {
-		bits = networkBits4
-	}
-	from, _ := a.Prefix(bits)
+	from := networkOf(a)
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	w := n.by[from]
@@ -63,6 +59,17 @@ func (n *networks) enter(a netip.Addr) (leave func(), ok bool) {
 	w.visitors++
 	n.by[from] = w
 	return sync.OnceFunc(func() { n.leave(from) }), true
+}
+
+// networkOf returns the network of an address; the zero Prefix where it is none.
+func networkOf(a netip.Addr) netip.Prefix {
+	a = a.Unmap().WithZone("")
+	bits := networkBits6
+	if a.Is4() {
+		bits = networkBits4
+	}
+	p, _ := a.Prefix(bits)
+	return p
 }
 
 func (n *networks) leave(from netip.Prefix) {

@@ -3,6 +3,13 @@ package remote
 // MaxUnwanted is how many handshakes there are with visitors whom the rules refuse.
 const MaxUnwanted = maxUnwanted
 
+// Unwanted is how many of them there are now.
+func Unwanted(l *Listener) int {
+	l.unwanted.mu.Lock()
+	defer l.unwanted.mu.Unlock()
+	return len(l.unwanted.all)
+}
+
 // WakeUp does what the end of a sleep and another network do.
 func WakeUp(l *Listener) { l.d.wakeUp() }
 

@@ -38,7 +38,7 @@ type Listener struct {
 	endLate context.CancelFunc
 	ending  sync.Once
 
-	unwanted atomic.Int32 // handshakes of visitors whom the rules refuse
+	unwanted unwanted // visitors whom the rules refuse
 
 	mu       sync.Mutex
 	rules    framing.Rules

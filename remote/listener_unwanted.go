@@ -3,6 +3,9 @@ package remote
 import (
 	"crypto/tls"
 	"errors"
+	"net/netip"
+	"slices"
+	"sync"
 
 	"keystay/framing"
 	"keystay/internal/hint"
@@ -12,6 +15,47 @@ import (
 // Name.Rules refuse: a CA validates from some places. Relays pass on what looks like
 // a validation, and it would take the places of those for whom the name is.
 const maxUnwanted = 32
+
+// unwanted are the handshakes of a listener with such visitors. Where there are
+// maxUnwanted, one more takes the place of the oldest of the network that has most,
+// unless its own has as many: so strangers that take long keep no CA away.
+type unwanted struct {
+	mu  sync.Mutex
+	all []*framing.Stream // the oldest first
+}
+
+// enter gives a visitor a place. It reports false where there is none.
+func (u *unwanted) enter(stream *framing.Stream) bool {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	if len(u.all) >= maxUnwanted {
+		has := make(map[netip.Prefix]int)
+		var most netip.Prefix
+		for _, s := range u.all {
+			from := networkOf(s.Header().Source.Addr())
+			if has[from]++; has[from] > has[most] {
+				most = from
+			}
+		}
+		if has[networkOf(stream.Header().Source.Addr())]+1 >= has[most] {
+			return false
+		}
+		i := slices.IndexFunc(u.all, func(s *framing.Stream) bool { return networkOf(s.Header().Source.Addr()) == most })
+		u.all[i].Reset()
+		u.all = slices.Delete(u.all, i, i+1)
+	}
+	u.all = append(u.all, stream)
+	return true
+}
+
+// leave gives the place of a visitor back.
+func (u *unwanted) leave(stream *framing.Stream) {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	if i := slices.Index(u.all, stream); i >= 0 {
+		u.all = slices.Delete(u.all, i, i+1)
+	}
+}
 
 // errUnwanted is the error of a visitor whom Name.Rules refuse.
 var errUnwanted = errors.New("the name is not for this visitor")

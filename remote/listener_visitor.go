@@ -35,12 +35,12 @@ func (l *Listener) handshake(stream *tlsInput) {
 	_, rules := l.currentRules()
 	config, wanted := l.tls.Load(), rules.Admit(stream.Header().Source.Addr())
 	if !wanted {
-		defer l.unwanted.Add(-1)
-		if l.unwanted.Add(1) > maxUnwanted {
+		if !l.unwanted.enter(stream.Stream) {
 			_, _ = stream.Write(accessDenied)
 			stream.Close()
 			return
 		}
+		defer l.unwanted.leave(stream.Stream)
 		config = l.validationsOnly(stream.Stream)
 	}
 	tc := tls.Server(stream, config)

@@ -6,6 +6,7 @@ import (
 	"io"
 	"log/slog"
 	"net/netip"
+	"os"
 	"runtime"
 	"strings"
 	"testing"
@@ -188,5 +189,41 @@ func TestVisitorsWhomTheRulesRefuseHaveFewPlaces(t *testing.T) {
 	s.SetDeadline(time.Now().Add(patience))
 	if err := tls.Client(s, &tls.Config{RootCAs: r.ca.Pool(), ServerName: domain}).Handshake(); err != nil {
 		t.Errorf("one for whom the name is: %v", err)
+	}
+}
+
+// Of these places none is kept from a CA by a single network: where all are taken, the
+// network that has most of them gives up its oldest.
+func TestNoNetworkKeepsValidationsAway(t *testing.T) {
+	r := newRelay(t)
+	ln := r.start(func(c *remote.Config) {
+		c.TLS = nil
+		c.ACME.CA, c.ACME.Roots = "https://127.0.0.1:1/", r.ca.Pool() // nobody is there
+		c.Deny = prefixes("0.0.0.0/0", "::/0")
+	})
+	accepting(ln)
+	link := r.next()
+	first := link.open(domain, framing.KindTLS)
+	io.WriteString(first, "\x16\x03\x01\x00\x04\x01\x00")
+	for range remote.MaxUnwanted - 1 {
+		io.WriteString(link.open(domain, framing.KindTLS), "\x16\x03\x01\x00\x04\x01\x00")
+	}
+	for deadline := time.Now().Add(patience); remote.Unwanted(ln) < remote.MaxUnwanted; runtime.Gosched() {
+		if time.Now().After(deadline) {
+			t.Fatalf("%d places are taken", remote.Unwanted(ln))
+		}
+	}
+	s, err := link.Open(framing.Header{Name: domain, Kind: framing.KindTLS, Source: netip.MustParseAddrPort("198.51.100.8:1"), Dest: netip.MustParseAddrPort("203.0.113.1:443")}, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer s.Close()
+	s.SetDeadline(time.Now().Add(patience))
+	err = tls.Client(s, &tls.Config{RootCAs: r.ca.Pool(), ServerName: domain, NextProtos: []string{"acme-tls/1"}}).Handshake()
+	if err == nil || !strings.Contains(err.Error(), "internal error") { // there is no challenge
+		t.Errorf("a validation: %v", err)
+	}
+	if _, err := io.ReadAll(first); err == nil || errors.Is(err, os.ErrDeadlineExceeded) {
+		t.Errorf("the one that gave its place up sees %v", err)
 	}
 }
