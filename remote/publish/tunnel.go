@@ -10,6 +10,7 @@ import (
 	"net"
 	"net/http"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -34,6 +35,9 @@ type tunnel struct {
 	refused  bool        // that of success has become one of failure, and the body is dropped
 	gone     atomic.Bool // the visitor has reset its stream, or its connection has broken
 	cut      atomic.Bool // the service's connection has broken
+
+	sending sync.Mutex // held while the service's bytes are written, and at the end
+	ended   bool       // the request has ended: nothing may be written any more
 }
 
 // pseudoProtocol is where net/http puts :protocol of a visitor that is not trusted
@@ -80,8 +84,23 @@ func (x *exchange) openTunnel() *page.Page {
 // closeTunnel is called at the end of a request.
 func (x *exchange) closeTunnel() {
 	if x.tunnel != nil {
+		x.tunnel.end()
 		x.visit.tunnels.Add(-1)
 	}
+}
+
+// end keeps what the service still sends from the visitor's ResponseWriter, which is
+// no more when the request has ended: ReverseProxy ends it when one direction has
+// broken, and the other one goes on.
+func (t *tunnel) end() {
+	if !t.sending.TryLock() {
+		// It may wait for a visitor that takes nothing. One side has broken: this
+		// resets the stream.
+		_ = http.NewResponseController(t.ResponseWriter).SetWriteDeadline(time.Unix(1, 0))
+		t.sending.Lock()
+	}
+	t.ended = true
+	t.sending.Unlock()
 }
 
 // accepts reports whether an answer that switches is one to the tunnel's key. The
@@ -189,6 +208,11 @@ func (c tunnelConn) Read(p []byte) (int, error) {
 
 // Write sends at once.
 func (c tunnelConn) Write(p []byte) (int, error) {
+	c.sending.Lock()
+	defer c.sending.Unlock()
+	if c.ended {
+		return 0, errTunnelGone
+	}
 	n, err := c.ResponseWriter.Write(p)
 	if err == nil {
 		err = http.NewResponseController(c.ResponseWriter).Flush()

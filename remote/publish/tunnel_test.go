@@ -319,3 +319,61 @@ func TestManyBytesThroughAWebSocketOverHTTP2(t *testing.T) {
 		t.Error("the bytes have changed")
 	}
 }
+
+// A visitor may go at any moment: what a service sends then goes nowhere.
+func TestVisitorLeavesAWebSocketOverHTTP2ThatSends(t *testing.T) {
+	v := newH2Visitor(t, serveTarget(t, handlerTarget(t, func(w http.ResponseWriter, r *http.Request) {
+		c, _, err := http.NewResponseController(w).Hijack()
+		if err != nil {
+			return
+		}
+		defer c.Close()
+		c.SetDeadline(time.Now().Add(patience))
+		io.WriteString(c, accept(r))
+		for err == nil {
+			_, err = io.WriteString(c, "more")
+		}
+	})))
+	v.fr.WriteWindowUpdate(0, 1<<30)
+	for range 400 {
+		v.connect("")
+		v.fr.WriteWindowUpdate(v.stream, 1<<30)
+		for {
+			f, err := v.fr.ReadFrame()
+			if err != nil {
+				t.Fatal(err)
+			}
+			if f, ok := f.(*http2.RSTStreamFrame); ok && f.StreamID == v.stream {
+				t.Fatalf("the WebSocket is reset: %v", f.ErrCode)
+			}
+			if f, ok := f.(*http2.DataFrame); ok && f.StreamID == v.stream {
+				break
+			}
+		}
+		v.fr.WriteRSTStream(v.stream, http2.ErrCodeCancel)
+		v.stream += 2
+	}
+}
+
+// A WebSocket whose service has gone is reset, and does not wait for a visitor that
+// takes nothing.
+func TestServiceLeavesAWebSocketOverHTTP2ThatTakesNothing(t *testing.T) {
+	t.Parallel() // for five seconds, it waits for an early answer
+	conns := make(chan *net.TCPConn, 1)
+	v := newH2Visitor(t, serveTarget(t, handlerTarget(t, switches(conns))))
+	v.connect("")
+	c := <-conns
+	go c.Write(make([]byte, 16<<20)) // more than anything on the way takes
+	for range 5 {                    // 64 KB, with the head: as much as the visitor lets it send
+		v.next()
+	}
+	socket.Abort(c)
+	for {
+		v.fr.WriteData(v.stream, false, []byte("x"))
+		if got := v.next(); strings.HasPrefix(got, "RST ") {
+			return
+		} else if strings.HasPrefix(got, "<") {
+			t.Fatal(got)
+		}
+	}
+}
