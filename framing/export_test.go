@@ -29,6 +29,9 @@ func Stop(l *Link, d time.Duration) {
 	l.pulse.timer.Reset(0)
 }
 
+// MaxWindow is the most credit that a relay grants to a stream at once.
+const MaxWindow = maxWindow - InitialCredit
+
 // MaxNow is the largest piece that the link's reader writes itself.
 const MaxNow = maxNow
 

@@ -112,7 +112,7 @@ func (s *script) play(l *framing.Link, b *memconn.Conn, have int, relay bool) *f
 	case 3: // a frame of smux
 		b.Write(frame(s.next()%5, s.id(), s.take(int(s.next())%40)))
 	case 4: // a stream record
-		rec := rec(s.next()%8, s.take(int(s.next())%40))
+		rec := rec([]byte{0, 1, 2, 3, 4, 5, 6, 7, 0x80}[s.next()%9], s.take(int(s.next())%40))
 		b.Write(frame(2, s.id(), rec))
 	case 5: // DATA, long
 		b.Write(frame(2, s.id(), rec(0x02, make([]byte, int(s.next())<<6+1))))

@@ -105,6 +105,7 @@ type Link struct {
 	turns   turns
 	pulse   pulse
 	lanes   lanes
+	returns returns
 	pool    pool
 
 	mu   sync.Mutex
@@ -124,7 +125,7 @@ func newLink(conn net.Conn, isRelay bool) *Link {
 	l.sender.link, l.sender.wire = l, wireOf(conn)
 	l.sender.changed.L = &l.sender.mu
 	l.asks.link, l.claims.link, l.turns.link = l, l, l
-	l.pulse.link, l.lanes.link = l, l
+	l.pulse.link, l.lanes.link, l.returns.link = l, l, l
 	l.streams.link, l.streams.lastID = l, 1
 	if !isRelay {
 		l.streams.accepted = make(chan *Stream, acceptBacklog)
@@ -154,9 +155,15 @@ func Client(ctx context.Context, conn net.Conn, h Hello, handler Handler) (*Link
 		return nil, Welcome{}, err
 	}
 	l.peerMinor, l.asks.most = w.Minor, int(w.Names)
-	l.lanes.agreed = h.Capabilities&w.Capabilities&CapabilityLanes != 0
+	l.agree(h.Capabilities & w.Capabilities)
 	l.start()
 	return l, w, nil
+}
+
+// agree notes the capabilities that both sides have named.
+func (l *Link) agree(both uint32) {
+	l.lanes.agreed = both&CapabilityLanes != 0
+	l.returns.agreed = both&CapabilityReturn != 0
 }
 
 // handshakeDeadline bounds what follows by HelloTimeout and ctx. The function
@@ -228,7 +235,7 @@ func (l *Link) Welcome(w Welcome, handler Handler) error {
 	l.handler, l.pool.most = handler, handler.Pool
 	l.pool.memory = handler.Memory
 	w.Minor, w.Names = Minor, MaxNames
-	l.lanes.agreed = l.peerCaps&w.Capabilities&CapabilityLanes != 0
+	l.agree(l.peerCaps & w.Capabilities)
 	if err := l.sender.write(w.record()); err != nil {
 		return err
 	}

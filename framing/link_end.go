@@ -77,6 +77,7 @@ func (l *Link) fail(err error) {
 	l.mu.Unlock()
 
 	l.pulse.stop()
+	l.returns.stop()
 	l.asks.linkLost(err)
 	l.claims.linkLost()
 	if errors.Is(err, ErrProtocol) && l.sender.become(false) {

@@ -16,13 +16,18 @@ import (
 // slowLinks returns a link whose bytes take delay each way, and the middle of
 // it, to be cut.
 func slowLinks(t *testing.T, delay time.Duration) (relay, remote *framing.Link, cut func()) {
+	return slowLinksWith(t, delay, 0)
+}
+
+// slowLinksWith is slowLinks with capabilities that both sides name.
+func slowLinksWith(t *testing.T, delay time.Duration, capabilities uint32) (relay, remote *framing.Link, cut func()) {
 	a, x := memconn.Pipe(0)
 	b, y := memconn.Pipe(0)
 	stop := make(chan struct{})
 	var wg sync.WaitGroup
 	wg.Go(func() { carry(x, y, delay, stop) })
 	wg.Go(func() { carry(y, x, delay, stop) })
-	relay, remote = links(t, a, b, framing.Handler{}, framing.Handler{})
+	relay, remote = linksWith(t, a, b, framing.Handler{}, framing.Handler{}, capabilities)
 	t.Cleanup(func() { close(stop); x.Close(); y.Close(); wg.Wait() })
 	return relay, remote, func() { x.Cut(); y.Cut() }
 }

@@ -26,9 +26,9 @@ const (
 	// windows shrink smoothly as a link gets crowded and never all at once.
 	poolShare = 16
 	// firstWindow is what the opener grants to a stream before any data has
-	// come, in bytes, and one in firstPart the part of the pool for that. Credit
-	// cannot be taken back from a stream that does not use it, so the rest is for
-	// those that have shown that they do.
+	// come, in bytes, and one in firstPart the part of the pool for that. The other
+	// side gives credit back that a stream does not use, but late, or not at all. So
+	// the rest is for those that have shown that they use it.
 	firstWindow = 256 << 10
 	firstPart   = 2
 	// A stream that finds almost nothing granted on its link gets up to maxWindow
@@ -50,11 +50,12 @@ const (
 // back: credit that stands open and data that nobody has read.
 type window struct {
 	pool   *pool
-	open   int // granted and not consumed
-	unsent int // granted and not yet arrived, a part of open
-	extra  int // the part of open that is from the pool
-	target int // what open was last raised to
-	read   int // bytes read until now, up to maxWindow
+	open   int  // granted and not consumed
+	unsent int  // granted and not yet arrived, a part of open
+	extra  int  // the part of open that is from the pool
+	target int  // what open was last raised to
+	read   int  // bytes read until now, up to maxWindow
+	lend   bool // credit was given back, and none granted since for what goes
 }
 
 func newWindow(p *pool) window {
@@ -84,6 +85,31 @@ func (w *window) consumed(n int) int {
 func (w *window) ended(buffered int) {
 	w.open, w.unsent = buffered, 0
 	w.release(max(0, buffered-InitialCredit))
+}
+
+// returned accounts n bytes of credit that the other side gives back unused. It
+// reports false when it has not so many.
+func (w *window) returned(n int) bool {
+	if n > w.unsent {
+		return false
+	}
+	w.unsent -= n
+	w.open -= n
+	w.release(max(0, w.open-InitialCredit))
+	w.target = w.open
+	w.lend = true
+	return true
+}
+
+// lent returns by how much the window is raised for the answer to what goes now, of
+// a stream that has given credit back.
+func (w *window) lent() int {
+	if !w.lend {
+		return 0
+	}
+	n := w.grow()
+	w.lend = n == 0
+	return n
 }
 
 // begin raises the window as far as a stream is trusted that has not shown its

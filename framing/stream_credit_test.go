@@ -23,16 +23,19 @@ func transfer(t *testing.T, from, to *framing.Stream) time.Duration {
 }
 
 // page makes a stream that has carried a small page and is quiet.
-func page(t *testing.T, relay, remote *framing.Link) {
-	v, d := open(t, relay, remote, "x")
+func page(t *testing.T, relay, remote *framing.Link) (visitor, device *framing.Stream) {
+	t.Helper()
+	v, d := open(t, relay, remote, "")
+	request(t, v, d)
 	go d.Write(make([]byte, 20_000))
 	if _, err := io.CopyN(io.Discard, v, 20_000); err != nil {
 		t.Fatal(err)
 	}
+	return v, d
 }
 
-// Quiet visitors do not make the others slow: what they were granted and do not
-// use cannot be taken back, so they are not granted much.
+// Visitors that are quiet do not make the others slow: what they were granted and do
+// not use may not come back, so they are not granted much.
 func TestQuietVisitorsTakeLittle(t *testing.T) {
 	const way = 20 * time.Millisecond
 	for _, c := range []struct {

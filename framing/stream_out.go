@@ -87,6 +87,9 @@ type outgoing struct {
 	credit  int
 	credits int64 // CREDIT records that came
 	sent    int64 // bytes of DATA queued
+
+	unused   bool  // no DATA was queued and no CREDIT came since giveBack looked
+	returned int64 // RETURN records queued
 }
 
 // data appends as much of p, as DATA, as credit and room allow, and returns how
@@ -105,6 +108,7 @@ func (o *outgoing) data(id uint32, p []byte) int {
 		o.record(id, recData, p[:n])
 		o.credit -= n
 		o.sent += int64(n)
+		o.unused = false
 		total += n
 		p = p[n:]
 	}
@@ -169,10 +173,11 @@ func (o *outgoing) credited(n uint32) error {
 	if n > MaxCredit || o.credit+int(n) > MaxCredit {
 		return protocolErrorf("more than %d bytes of credit", MaxCredit)
 	}
-	if o.credits++; o.credits > creditBurst+o.sent/creditStep {
+	if o.credits++; o.credits > creditBurst+o.sent/creditStep+o.returned {
 		return protocolErrorf("a flood of CREDIT")
 	}
 	o.credit += int(n)
+	o.unused = false
 	return nil
 }
 

@@ -96,6 +96,12 @@ func (r *parser) check(s sink) error {
 		if r.phase >= phaseEnded {
 			return protocolErrorf("SWITCH twice or after END")
 		}
+	case recReturn:
+		if !s.returns() {
+			limit = maxControl // not known
+		} else if r.phase >= phaseEnded {
+			return protocolErrorf("RETURN after END or SWITCH")
+		}
 	case recReset, recCredit:
 	default:
 		limit = maxControl
@@ -142,6 +148,14 @@ func (r *parser) record(s sink, payload []byte) error {
 			return protocolErrorf("short CREDIT")
 		}
 		return s.credited(binary.BigEndian.Uint32(payload))
+	case recReturn:
+		if !s.returns() {
+			return nil
+		}
+		if len(payload) < 4 {
+			return protocolErrorf("short RETURN")
+		}
+		return s.returned(binary.BigEndian.Uint32(payload))
 	}
 	return nil
 }
@@ -153,6 +167,8 @@ type sink interface {
 	end()
 	fail(error)
 	credited(uint32) error
+	returns() bool // RETURN is known
+	returned(uint32) error
 	lanes() bool // SWITCH may come at all
 	switched(offset uint64) error
 }

@@ -103,6 +103,7 @@ func (s *Stream) queueLocked(p []byte) int {
 	n := s.out.data(s.id, p)
 	if n > 0 {
 		s.notices.sent()
+		s.lendLocked()
 	}
 	return n
 }
@@ -112,7 +113,22 @@ func (s *Stream) credited(n uint32) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	defer s.writable.Broadcast()
-	return s.out.credited(n)
+	err := s.out.credited(n)
+	if s.link.returns.agreed && s.out.credit > InitialCredit {
+		s.link.returns.watch()
+	}
+	return err
+}
+
+// lendLocked queues CREDIT along with data, for the answer to it: on a stream that has
+// given back what it had.
+func (s *Stream) lendLocked() {
+	if s.recv != halfOpen || s.closed || s.cause != nil {
+		return
+	}
+	if n := s.in.win.lent(); n > 0 {
+		s.out.record(s.id, recCredit, binary.BigEndian.AppendUint32(nil, uint32(n)))
+	}
 }
 
 // grantLocked queues CREDIT for n more bytes.

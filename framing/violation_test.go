@@ -103,6 +103,7 @@ var streamViolations = []violation{
 	{"unknown type", rec(0x7f)},
 	{"type zero", rec(0)},
 	{"optional record too long", rec(0x80, big)},
+	{"unknown optional record too long", rec(0xff, big)},
 }
 
 // What a relay may not begin a stream with.

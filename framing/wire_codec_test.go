@@ -286,7 +286,9 @@ func (s *tape) data(p []byte) error     { s.bytes = append(s.bytes, p...); retur
 func (s *tape) end()                    { s.note("end") }
 func (s *tape) fail(err error)          { s.note("fail %v", err) }
 func (s *tape) credited(n uint32) error { s.note("credit %d", n); return nil }
+func (s *tape) returned(n uint32) error { s.note("return %d", n); return nil }
 func (s *tape) lanes() bool             { return true }
+func (s *tape) returns() bool           { return true }
 func (s *tape) switched(n uint64) error { s.note("switch %d", n); return nil }
 
 // listen feeds b to a parser in pieces, whose lengths are those of cuts, over
@@ -323,7 +325,8 @@ func FuzzStreamParser(f *testing.F) {
 		f.Fatal(err)
 	}
 	rest := appendRecord(nil, recData, []byte("some data"))
-	rest = appendRecord(rest, 0x80, []byte("later"))
+	rest = appendRecord(rest, 0x81, []byte("later"))
+	rest = appendRecord(rest, recReturn, []byte{0, 1, 0, 0, 9})
 	rest = appendRecord(rest, recCredit, []byte{0, 1, 0, 0, 9})
 	rest = appendRecord(rest, recEnd, nil)
 	f.Add(false, append(begin, appendRecord(rest, recReset, []byte{0, 2})...), []byte{0})

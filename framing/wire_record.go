@@ -62,7 +62,8 @@ const (
 	recLaneReset   recordType = 0x32 // stream id (4)
 )
 
-// Stream records, with their payloads.
+// Stream records, with their payloads. RETURN is one only where both sides have named
+// CapabilityReturn.
 const (
 	recHeader recordType = 0x01 // PROXY protocol v2 header, see Header
 	recData   recordType = 0x02 // bytes of the visitor's connection
@@ -70,6 +71,7 @@ const (
 	recReset  recordType = 0x04 // code (2)
 	recCredit recordType = 0x05 // bytes (4)
 	recSwitch recordType = 0x06 // bytes of DATA before it (8)
+	recReturn recordType = 0x80 // bytes (4)
 )
 
 // A ResetCode says why a stream was reset.

@@ -150,7 +150,7 @@ func (sess *session) begin() bool {
 	}
 	// The time limit is set before the remote is let in: a claim stops it.
 	sess.unclaimed = time.AfterFunc(claimTimeout, sess.closeIdle)
-	welcome := framing.Welcome{PublicPort: uint16(s.sockets.publicPort()), Agent: "keystay-relay/" + s.Version}
+	welcome := framing.Welcome{PublicPort: uint16(s.sockets.publicPort()), Agent: "keystay-relay/" + s.Version, Capabilities: framing.CapabilityReturn}
 	if !s.NoLanes {
 		welcome.Capabilities |= framing.CapabilityLanes
 	}

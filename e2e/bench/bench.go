@@ -39,7 +39,7 @@ type bench struct {
 
 // allTests are the groups of tests that can be chosen, in their order.
 func allTests() []string {
-	return []string{"down", "up", "conn", "keepalive", "busy", "home", "idle_remote", "idle_visitor", "route", "wan_fetch", "wan_down", "wan_busy"}
+	return []string{"down", "up", "conn", "keepalive", "busy", "home", "idle_remote", "idle_visitor", "route", "wan_fetch", "wan_beside", "wan_down", "wan_busy"}
 }
 
 // run measures everything. When its context ends it stops at once.

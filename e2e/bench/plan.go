@@ -24,8 +24,11 @@ type plan struct {
 	wanRounds int
 	wanWarm   time.Duration
 	wanWindow time.Duration
-	fetches   int  // of 1 MB, in each round
-	wanAll    bool // all places and losses, or only those that say most
+	wanIdle   time.Duration // before the first fetch: a link is warm within the 12 s of its first PING
+	wanQuiet  int           // visitors that are there for beside
+	wanSettle time.Duration // until they count as quiet
+	fetches   int           // of 1 MB, in each round
+	wanAll    bool          // all places and losses, or only those that say most
 }
 
 func full() plan {
@@ -33,7 +36,7 @@ func full() plan {
 		rounds: 5, warm: 500 * time.Millisecond, window: 1500 * time.Millisecond, settle: 200 * time.Millisecond,
 		idleLinks: 10_000, idleVisitors: 5_000, idleOnLanes: 1_000, laneBytes: 4 << 20, idleSettle: 10 * time.Second, idleTime: 20 * time.Second,
 		names: 1_000_000, visits: 1_000,
-		wanRounds: 3, wanWarm: 2 * time.Second, wanWindow: 6 * time.Second, fetches: 10, wanAll: true,
+		wanRounds: 3, wanWarm: 2 * time.Second, wanWindow: 6 * time.Second, wanIdle: 15 * time.Second, wanQuiet: 100, wanSettle: 5 * time.Second, fetches: 10, wanAll: true,
 	}
 }
 
@@ -42,7 +45,7 @@ func quick() plan {
 		rounds: 2, warm: 250 * time.Millisecond, window: 400 * time.Millisecond, settle: 100 * time.Millisecond,
 		idleLinks: 2_000, idleVisitors: 1_000, idleOnLanes: 200, laneBytes: 4 << 20, idleSettle: 2 * time.Second, idleTime: 5 * time.Second,
 		names: 100_000, visits: 300,
-		wanRounds: 1, wanWarm: time.Second, wanWindow: 2 * time.Second, fetches: 5,
+		wanRounds: 1, wanWarm: time.Second, wanWindow: 2 * time.Second, wanIdle: 15 * time.Second, wanQuiet: 100, wanSettle: 5 * time.Second, fetches: 5,
 	}
 }
 
@@ -52,6 +55,6 @@ func tiny() plan {
 		rounds: 1, warm: 20 * time.Millisecond, window: 100 * time.Millisecond, settle: time.Millisecond,
 		idleLinks: 100, idleVisitors: 100, idleOnLanes: 20, laneBytes: 4 << 20, idleSettle: 100 * time.Millisecond, idleTime: 300 * time.Millisecond,
 		names: 1_000, visits: 20,
-		wanRounds: 1, wanWarm: 200 * time.Millisecond, wanWindow: 500 * time.Millisecond, fetches: 1,
+		wanRounds: 1, wanWarm: 200 * time.Millisecond, wanWindow: 500 * time.Millisecond, wanQuiet: 5, fetches: 1,
 	}
 }

@@ -119,12 +119,19 @@ func (w *wan) set(congestion string, loss float64) error {
 func (b *bench) wanTests() []wanTest {
 	p := b.plan
 	fetch := func(s *subject) (result.Measurement, error) { return fetches(s, p.fetches) }
+	idle := func(s *subject) (result.Measurement, error) {
+		<-time.After(p.wanIdle)
+		return fetch(s)
+	}
+	beside := func(s *subject) (result.Measurement, error) {
+		return fetchesBeside(s, p.fetches, p.wanQuiet, p.wanSettle)
+	}
 	down := func(s *subject) (result.Measurement, error) { return bulk(s, false, 8, p.wanWarm, p.wanWindow) }
 	small := func(s *subject) (result.Measurement, error) { return busy(s, 16, p.wanWarm, p.wanWindow) }
-	all := []wanTest{{"bbr", 0, test{"fetch", fetch}}, {"bbr", 1, test{"down", down}}, {"reno", 0.1, test{"busy", small}}}
+	all := []wanTest{{"bbr", 0, test{"fetch", idle}}, {"bbr", 0, test{"beside", beside}}, {"bbr", 1, test{"down", down}}, {"reno", 0.1, test{"busy", small}}}
 	if p.wanAll {
 		all = []wanTest{
-			{"bbr", 0, test{"fetch", fetch}}, {"bbr", 0, test{"down", down}},
+			{"bbr", 0, test{"fetch", idle}}, {"bbr", 0, test{"beside", beside}}, {"bbr", 0, test{"down", down}},
 			{"bbr", 0.1, test{"fetch", fetch}},
 			{"bbr", 1, test{"fetch", fetch}}, {"bbr", 1, test{"down", down}},
 			{"reno", 0.1, test{"busy", small}},
@@ -230,6 +237,26 @@ func (b *bench) skipOnce(what string, why error) {
 
 // fetchSize is what is fetched on a fresh connection.
 const fetchSize = 1 << 20
+
+// fetchesBeside is fetches beside visitors that have made a small request and are
+// quiet.
+func fetchesBeside(s *subject, n, quiet int, settle time.Duration) (m result.Measurement, err error) {
+	for range quiet {
+		v, err := s.door.Open()
+		if err != nil {
+			return m, err
+		}
+		defer v.Close()
+		if err := v.Get(smallSize); err != nil {
+			return m, err
+		}
+		v.Rest()
+	}
+	<-time.After(settle)
+	m, err = fetches(s, n)
+	m.Test, m.Flows = "beside", quiet
+	return m, err
+}
 
 // fetches measures downloads of 1 MB, one after the other, each on a new
 // connection, from dialling to the last byte. The first one is told apart.

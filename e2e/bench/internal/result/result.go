@@ -5,7 +5,7 @@ package result
 // A Measurement is one measurement of one subject. A field that does not apply
 // is zero, and not in the JSON.
 type Measurement struct {
-	// Test is down, up, fetch, conn, keepalive, busy, idle_remote,
+	// Test is down, up, fetch, beside, conn, keepalive, busy, idle_remote,
 	// idle_visitor or route; home_keepalive, home_conn or home_down where a whole
 	// service is behind it.
 	Test string `json:"test"`

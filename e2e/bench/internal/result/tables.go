@@ -34,6 +34,7 @@ func p999(m *Measurement) float64       { return m.P999 }
 func rss(m *Measurement) float64        { return m.RSS }
 func fds(m *Measurement) float64        { return m.FDs }
 func idleCPU(m *Measurement) float64    { return m.IdleCPU }
+func first(m *Measurement) float64      { return m.First }
 func firstms(m *Measurement) float64    { return m.First / 1e3 }
 func p50ms(m *Measurement) float64      { return m.P50 / 1e3 }
 func p99ms(m *Measurement) float64      { return m.P99 / 1e3 }

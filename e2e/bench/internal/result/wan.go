@@ -22,11 +22,12 @@ func wanTable(all []Measurement, note string) table {
 		at := func(m *Measurement) bool { return m.Where == leg.where }
 		rows = append(rows, row{"session, " + leg.label, "session", at}, row{"lanes, " + leg.label, "lanes", at})
 	}
-	return grid("Over 40 ms and 500 Mbit/s", "1 MB: ms from dialling to the last byte, each on a fresh connection, one after the other; the first finds a session that has carried nothing yet. Downloads: Mbit/s in all. "+
+	return grid("Over 40 ms and 500 Mbit/s", "1 MB: ms from dialling to the last byte, each on a fresh connection, one after the other; the first finds a session that has carried nothing yet and was idle for 15 s. Downloads: Mbit/s in all. "+
 		"Small requests: p99 in ms on 16 open connections, beside one download without end. "+note,
 		"", all, rows, []column{
 			{"1 MB, BBR, no loss", picker{onWAN("fetch", "bbr", 0, 1), p50ms}},
 			{"the first of them", picker{onWAN("fetch", "bbr", 0, 1), firstms}},
+			{"beside 100 quiet visitors", picker{onWAN("beside", "bbr", 0, 100), p50ms}},
 			{"1 MB, BBR, 0.1 %", picker{onWAN("fetch", "bbr", 0.1, 1), p50ms}},
 			{"1 MB, BBR, 1 %", picker{onWAN("fetch", "bbr", 1, 1), p50ms}},
 			{"8 downloads, BBR, no loss", picker{onWAN("down", "bbr", 0, 8), mbps}},
