@@ -77,6 +77,10 @@ type Config struct {
 	// turns after a refusal.
 	NoTLSALPN01, NoHTTP01 bool
 
+	// Rehearsal looks for the answer to a validation before the CA is asked to; nil
+	// means that the CA is the first.
+	Rehearsal *Rehearsal
+
 	// Ready blocks until the CA's validation of name can arrive, or ctx ends.
 	// An order starts only after it has returned nil; an error counts as a
 	// failed attempt. Nil means always ready.
@@ -178,6 +182,7 @@ func New(cfg Config) (*Keeper, error) {
 			ca:      ca,
 			cfg:     cfg,
 			log:     slog.New(demote{cfg.Logger.Handler()}),
+			plain:   cfg.Logger,
 			http:    k.http,
 			store:   k.store,
 			answers: k.answers,

@@ -6,7 +6,8 @@
 // and is answered from memory by [Keeper.TLSConfig] (tls-alpn-01, RFC 8737) or
 // [Keeper.HTTPChallenge] (http-01, RFC 8555 section 8.3). Behind a relay those
 // connections are streams of a session, so an order waits for
-// [Config.Ready] before it starts.
+// [Config.Ready] before it starts, and a [Rehearsal] looks for the answer before the
+// CA is asked to.
 //
 // [Files] serves a certificate that was brought along instead.
 //

@@ -53,7 +53,7 @@ type Event struct {
 	NotAfter time.Time
 
 	// Err is what went wrong: with Failed, and with Held a *HeldError. See also
-	// Problem.
+	// Problem and RehearsalError.
 	Err error
 
 	// Next is when the next attempt is due: with Failed and Held.

@@ -52,9 +52,12 @@ func newFailure(ca string, at *attempt, err error) *Failure {
 	}
 	var problem acme.Problem
 	var outside *url.Error
+	var rehearsed *RehearsalError
 	switch {
 	case at.file != nil:
 		f.Err, f.text = at.file, at.file.Error() // with hints of its own
+	case errors.As(err, &rehearsed):
+		f.Err, f.text = rehearsed, rehearsed.Error() // with hints of its own
 	case errors.As(err, &problem):
 		f.refused(asProblem(problem, at), at)
 	case errors.As(err, &outside):
@@ -200,8 +203,11 @@ func asProblem(p acme.Problem, at *attempt) *Problem {
 }
 
 // notArrived reports whether an order failed because its validation did not get
-// through, which one of the other kind may.
+// through, or would not have, which one of the other kind may.
 func notArrived(err error) bool {
+	if errors.As(err, new(*RehearsalError)) {
+		return true
+	}
 	var p acme.Problem
 	if !errors.As(err, &p) {
 		return false

@@ -26,7 +26,8 @@ type issuer struct {
 	ca      string // the URL of its directory
 	cfg     Config
 	magic   *certmagic.Config // with this issuer alone
-	log     *slog.Logger
+	log     *slog.Logger      // of the ACME client
+	plain   *slog.Logger      // Config.Logger
 	http    *http.Client
 	store   *storage
 	answers *challenges
@@ -64,7 +65,7 @@ func (i *issuer) client(kind string) *acmez.Client {
 		Logger:      i.log,
 	}}
 	if kind != "" {
-		c.ChallengeSolvers = map[string]acmez.Solver{kind: i.answers}
+		c.ChallengeSolvers = map[string]acmez.Solver{kind: solver{i.answers, i}}
 	}
 	return c
 }

@@ -249,6 +249,10 @@ func (k *Keeper) obtain(ctx context.Context, e *entry, why string, tries []backo
 		if errors.As(err, new(*FileError)) {
 			break // which no other CA would do better
 		}
+		if errors.As(err, new(*RehearsalError)) { // nor would one find this device
+			failDue(tries[n+1:], err)
+			break
+		}
 		if n+1 < len(k.issuers) {
 			k.log.Warn("the next CA is asked", "name", e.name, "error", err, hint.Attr(hint.All(err)))
 		}
@@ -290,10 +294,13 @@ func (k *Keeper) obtainAt(ctx context.Context, e *entry, why string, i *issuer, 
 	if old.valid(time.Now()) && old.issuer == i && b.refused == 0 {
 		at.replaces = old.cert.Leaf
 	}
+	at.alone = b.rehearsed
 	err := k.try(ctx, e, why, i, at)
 	if second := kinds[(b.refused+1)%len(kinds)]; b.refused == 0 && second != at.kind && notArrived(at.err) {
-		b.refused++ // the CA counts it
-		again := &attempt{kind: second}
+		again := &attempt{kind: second, alone: b.rehearsed}
+		if !errors.As(at.err, &again.spoiled) {
+			b.refused++ // the CA counts it
+		}
 		if serr := k.try(ctx, e, why, i, again); serr == nil || !notArrived(again.err) {
 			err, at = serr, again
 		}
@@ -322,13 +329,20 @@ func clockWrong(what string) error {
 	return hint.ClockWrong.Error(errors.New(what+": is the clock right?"), "NOW", time.Now().Format(time.RFC3339))
 }
 
-// try makes one order. The error is a *Failure.
+// try makes one order, after a rehearsal if the last attempt has ended with one: so
+// an address that stays broken costs one order. The error is a *Failure.
 func (k *Keeper) try(ctx context.Context, e *entry, why string, i *issuer, at *attempt) error {
+	ctx = withAttempt(ctx, at)
+	if at.alone {
+		if at.err = i.rehearseAlone(ctx, e.name, at.kind); at.err != nil {
+			return newFailure(i.ca, at, at.err)
+		}
+	}
 	k.log.Info("ordering certificate", "name", e.name, "why", why, "ca", i.ca, "validation", at.kind)
 	k.notify(Event{Kind: Ordering, Name: e.name, Why: why})
 	// Forced, since whether it is time was decided before. Where there is no
 	// certificate, certmagic obtains one.
-	err := i.magic.RenewCertSync(withAttempt(ctx, at), e.name, true)
+	err := i.magic.RenewCertSync(ctx, e.name, true)
 	if err == nil {
 		return nil
 	}

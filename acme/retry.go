@@ -8,8 +8,9 @@ import (
 )
 
 const (
-	// A CA that cannot be reached is tried again soon, since that costs
-	// nothing and the network may be back any moment.
+	// A CA that cannot be reached, or that is not asked after a rehearsal, is
+	// tried again soon, since that costs nothing and the network may be back any
+	// moment.
 	minUnreached = 2 * time.Second
 	maxUnreached = 10 * time.Minute
 
@@ -26,6 +27,7 @@ const (
 type backoff struct {
 	unreached, refused int           // failures of each sort since the last success
 	lastUnreached      bool          // the last failure was of the first sort
+	rehearsed          bool          // the last failure was that of a rehearsal
 	asked              time.Duration // what the CA asked for in the attempt that failed
 	next               time.Time     // keeps its monotonic reading: the clock may jump
 }
@@ -37,7 +39,8 @@ type backoff struct {
 func (b *backoff) fail(err error, lifetime time.Duration) {
 	var wait, limit time.Duration
 	var unreached *url.Error
-	if b.lastUnreached = errors.As(err, &unreached); b.lastUnreached {
+	b.rehearsed = errors.As(err, new(*RehearsalError))
+	if b.lastUnreached = b.rehearsed || errors.As(err, &unreached); b.lastUnreached {
 		wait, limit = minUnreached<<min(b.unreached, 20), maxUnreached
 		b.unreached++
 	} else {
@@ -57,6 +60,15 @@ func (b *backoff) fail(err error, lifetime time.Duration) {
 func (b *backoff) kick() {
 	if b.lastUnreached {
 		b.next = time.Time{}
+	}
+}
+
+// failDue notes that the CAs that could be asked now are not, because of err.
+func failDue(tries []backoff, err error) {
+	for i := range tries {
+		if time.Until(tries[i].next) <= 0 {
+			tries[i].fail(err, 0)
+		}
 	}
 }
 

@@ -162,6 +162,8 @@ func (b *limitedBody) Read(p []byte) (int, error) {
 type attempt struct {
 	kind     string            // the kind of validation to use
 	replaces *x509.Certificate // the certificate to name as replaced, or nil
+	alone    bool              // to be rehearsed before there is an order
+	spoiled  *RehearsalError   // of the rehearsal by the other kind just now, or nil
 
 	atDirectory bool          // the last request was for the directory
 	status      int           // of the last answer, 0 for none

@@ -69,6 +69,10 @@ type Remote struct {
 	// without padding.
 	ACMEEABHMAC Secret
 
+	// ACMERehearsal is "auto" (the default), where the remote looks for itself at
+	// each address of a name before it orders, or "off".
+	ACMERehearsal string
+
 	// KeyType is the kind of key that certificates are ordered for: "ecdsa" (the
 	// default), or "rsa" for visitors that know no other.
 	KeyType string

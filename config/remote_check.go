@@ -32,6 +32,7 @@ func checkRemote(r Remote) (Remote, Errors) {
 	}
 	errs.email("acme.email", r.ACMEEmail)
 	errs.binding("acme.eab.kid", &r.ACMEEABKID, "acme.eab.hmac", &r.ACMEEABHMAC)
+	errs.oneOf("acme.rehearsal", r.ACMERehearsal, "auto", "off")
 	errs.oneOf("key_type", r.KeyType, "ecdsa", "rsa")
 	errs.oneOf("transport", r.Transport, "auto", "tls", "wss")
 	errs.oneOf("lanes", r.Lanes, "auto", "off")

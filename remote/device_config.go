@@ -63,8 +63,13 @@ type DeviceConfig struct {
 	// before, or that is the name's registrable domain. No other relay gets it.
 	Token string
 
+	// NoRehearsal has the CA be the first to look for this device at the addresses
+	// of a name. Otherwise the device does so itself before each order, and orders
+	// nothing where one of them fails: see [acme.Rehearsal].
+	NoRehearsal bool
+
 	// ACME says how certificates are obtained. Dir, Ready, Hold and, if nil,
-	// Logger are set by the device.
+	// Logger and Rehearsal are set by the device.
 	ACME acme.Config
 
 	// Replica lets other runs of the same identity serve the names too, if they
@@ -148,7 +153,7 @@ func (cfg *Config) device() DeviceConfig {
 	return DeviceConfig{
 		StateDir: cfg.StateDir, Version: cfg.Version, RelayRoots: cfg.RelayRoots, Transport: cfg.Transport, Links: cfg.Links,
 		NoLanes: cfg.NoLanes, LaneAfter: cfg.LaneAfter, MaxVisitors: cfg.MaxVisitors, Proxy: cfg.Proxy, Token: cfg.Token,
-		ACME: cfg.ACME, Replica: cfg.Replica, Logger: cfg.Logger,
+		NoRehearsal: cfg.NoRehearsal, ACME: cfg.ACME, Replica: cfg.Replica, Logger: cfg.Logger,
 	}
 }
 

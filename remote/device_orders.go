@@ -6,11 +6,13 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
+	"net/netip"
 	"path/filepath"
 	"sync"
 	"time"
 
 	"keystay/acme"
+	"keystay/internal/proxydial"
 )
 
 // orders is what a device orders certificates with, for all its names. It is made with
@@ -44,6 +46,12 @@ func (o *orders) open(d *Device) (*acme.Keeper, error) {
 	}
 	if c.Proxy == nil {
 		c.Proxy = d.cfg.Proxy
+	}
+	switch {
+	case d.cfg.NoRehearsal:
+		c.Rehearsal = nil
+	case c.Rehearsal == nil:
+		c.Rehearsal = &acme.Rehearsal{Dial: d.dialPublic, Port: d.publicPort}
 	}
 	notify := c.Notify
 	c.Notify = func(e acme.Event) {
@@ -82,6 +90,18 @@ func (o *orders) close() {
 	o.plain.Close()
 	o.http01.Close()
 	o.keeper.Close()
+}
+
+// dialPublic is acme.Rehearsal.Dial: it goes the way that a link would.
+func (d *Device) dialPublic(ctx context.Context, address netip.AddrPort) (net.Conn, error) {
+	proxy, err := d.proxy(address.String())
+	if err != nil {
+		return nil, err
+	}
+	if proxy != nil {
+		return (&proxydial.Proxy{URL: proxy}).Dial(ctx, address.String())
+	}
+	return new(net.Dialer).DialContext(ctx, "tcp", address.String())
 }
 
 // readyToOrder is acme.Config.Ready.

@@ -81,8 +81,13 @@ type Config struct {
 	// is made with mode 0700.
 	StateDir string
 
-	// ACME says how the certificate is obtained. Dir, Ready and, if nil,
-	// Logger are set by Listen.
+	// NoRehearsal has the CA be the first to look for this device at the addresses
+	// of the name. Otherwise the device does so itself before each order, and orders
+	// nothing where one of them fails: see [acme.Rehearsal].
+	NoRehearsal bool
+
+	// ACME says how the certificate is obtained. Dir, Ready, Hold and, if nil,
+	// Logger and Rehearsal are set by Listen.
 	ACME acme.Config
 
 	// TLS is used instead of ACME where a certificate is brought along.

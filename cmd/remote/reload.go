@@ -28,7 +28,7 @@ var fixed = []fixedSetting{
 	{"state_dir", func(c *config.Remote) any { return c.StateDir }},
 	{"trust_private_addresses", func(c *config.Remote) any { return c.TrustPrivateAddresses }},
 	{"acme", func(c *config.Remote) any {
-		return []any{c.ACMECAs, c.ACMERoot, c.ACMEEmail, c.ACMEEABKID, c.ACMEEABHMAC}
+		return []any{c.ACMECAs, c.ACMERoot, c.ACMEEmail, c.ACMEEABKID, c.ACMEEABHMAC, c.ACMERehearsal}
 	}},
 	{"key_type", func(c *config.Remote) any { return c.KeyType }},
 	{"replica", func(c *config.Remote) any { return c.Replica }},

@@ -31,6 +31,7 @@ func words() map[string]string {
 		"no certificate obtained":                      "No certificate for {name}: {error}. Tried again in {next}.",
 		"the next CA is asked":                         "No certificate for {name}: {error}. The next CA is asked.",
 		"a new certificate has to wait":                "No new certificate for {name} before {until}.",
+		"the order goes on without a whole rehearsal":  "The CA is asked for {name} although not every address could be looked at first: {why}.",
 		"another replica orders its certificate first": "Another replica orders its certificate first. Waiting…",
 		"the local service does not answer":            "The local service {local} does not answer: {err}.",
 		"the local service gives a broken answer":      "The local service {local} gives a broken answer: {err}.",

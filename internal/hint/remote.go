@@ -8,7 +8,7 @@ func Remote() []*Advice {
 		UntrustedRelay, NoIntermediate, OtherRoot, RelayExpired, RelayNotYetValid, OtherRelay, OtherName, NotTLS, NotRelay, Silent, NoRelayCertificate, NoWebSocket, PathBreaks, SmallHello,
 		ProxySignIn, ProxyWrongUser, ProxyOtherSignIn, ProxyForbids, ProxyIsNone, ProxyPortal, ProxyCannotReach, ProxyHangsUp, ProxyEnds, ProxyKind, ProxyAway, ProxyUntrusted, ProxySOCKS, ProxyVariable,
 		ProofFails, OtherVersion,
-		NameTaken, NotBelow, TokenWanted, TokenWrong, TokenWithheld, NoNewNames, NoMoreNames, RelayUndecided, Banned, Replaced, Released, NoRelease, NotHeld, NoIdentity, BadToken, TokenArgument, PasswordArgument, CertificateWaits, RulesUnkept, RecordsMissing, NoDNSServers, DNSFails,
+		NameTaken, NotBelow, TokenWanted, TokenWrong, TokenWithheld, NoNewNames, NoMoreNames, RelayUndecided, Banned, Replaced, Released, NoRelease, NotHeld, NoIdentity, BadToken, TokenArgument, PasswordArgument, CertificateWaits, NameNotEverywhere, RulesUnkept, RecordsMissing, NoDNSServers, DNSFails,
 		ServedHere, ReplicaHere, RemoteState, StateObstacle, BadIdentity, NewIdentity, BadRun, ServedDamaged,
 		NoIdentityHere, IdentityThere, ImportInUse, NotAnExport, ExportPassphrase, ExportExists, NoPassphrase, KeyNamesEnd, TooManyHandovers, HandoversDamaged, KeyNameRuns,
 		ServiceStopped, ServiceNoSocket, ServiceNotSocket, ServiceSocketClosed, ServiceSilent, ServiceUnknownHost,
@@ -313,6 +313,12 @@ var (
 		Means: "a CA issues only so many new ones for the names of a relay in a week",
 		Do: []string{"there is nothing to do but wait: it is ordered then, and renewals do not wait",
 			"or name another CA that is asked meanwhile: --acme-ca https://acme-v02.api.letsencrypt.org/directory --acme-ca URL"},
+	}
+	NameNotEverywhere = &Advice{
+		Shown: "nothing is ordered for …: of the addresses that DNS gives, … …",
+		Means: "the dress rehearsal before an order: this device looked for itself at each address of the name; it is tried again",
+		Do: []string{"a CA looks at all addresses of NAME, from several places: link this device to the relay at each of them too (--relay), or take the address out of the DNS",
+			"if the rest of the world does reach this device there: --acme-rehearsal off"},
 	}
 	RecordsMissing = &Advice{
 		Shown: "… is not ready: …",
