@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"log/slog"
 	"os"
+	"runtime"
 	"strings"
 	"sync"
 
@@ -57,6 +58,7 @@ func run(ctx context.Context, p *process, warnings []config.Warning) error {
 	p.cut = cut
 	p.drain, p.endDrain = context.WithCancel(drain)
 	defer p.endDrain()
+	defer runtime.KeepAlive(budget.Ballast())
 	if err := p.open(); err != nil {
 		return listenError(p.cfg, err)
 	}
