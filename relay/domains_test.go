@@ -136,14 +136,14 @@ func TestCustomDomainIsLostWhileConnected(t *testing.T) {
 		dns.mu.Lock()
 		dns.fails = errors.New("SERVFAIL")
 		dns.mu.Unlock()
-		time.Sleep(2 * 24 * time.Hour)
+		time.Sleep(26 * time.Hour)
 		dns.mu.Lock()
 		dns.fails = nil
 		dns.mu.Unlock()
 		dns.name()
 		time.Sleep(2 * 24 * time.Hour)
-		r.reaches(customDomain, "device")
-		time.Sleep(2 * 24 * time.Hour)
+		r.reaches(customDomain, "device") // after three days without its name, two of them with an answer
+		time.Sleep(26 * time.Hour)
 		select {
 		case lost := <-d.lost:
 			if lost.Name != customDomain || lost.Code != framing.DeniedUnproven || !strings.Contains(lost.Text, "DNS does not name this device for it") || lost.Hint == "" {

@@ -60,15 +60,15 @@ func crowd(t *testing.T, n int) *Server {
 	return s
 }
 
-// Ten thousand remotes are listed page by page, each once with both of its links, and
+// Thousands of remotes are listed page by page, each once with both of its links, and
 // one of them is found by what it is called.
-func TestTenThousandRemotesAreListed(t *testing.T) {
-	const n = 10_000
+func TestThousandsOfRemotesAreListed(t *testing.T) {
+	const n = 2000
 	s := crowd(t, n)
 	seen := make(map[string]bool)
 	began, pages := time.Now(), 0
 	for cursor := ""; ; pages++ {
-		list, next, err := s.Remotes(Which{}, cursor, 1000)
+		list, next, err := s.Remotes(Which{}, cursor, 200)
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -3,7 +3,9 @@ package names
 import (
 	"context"
 	"crypto/ed25519"
+	"encoding/json"
 	"errors"
+	"fmt"
 	"log/slog"
 	"time"
 )
@@ -65,6 +67,20 @@ func (g *Grants) Give(key []byte, age time.Duration, names ...string) error {
 func (g *Grants) Writes() (n int) {
 	g.View(func(tx Tx) error { n = tx.(*boltTx).tx.ID(); return nil })
 	return n
+}
+
+// MaxReserved is how many patterns there may be.
+const MaxReserved = maxReserved
+
+// Reserve reserves the patterns p0 and so on, all of them at once.
+func (g *Grants) Reserve(n int) error {
+	return g.write(func(l *ledger) (err error) {
+		for i := range n {
+			b, _ := json.Marshal(Reservation{Pattern: fmt.Sprintf("p%d", i)})
+			err = errors.Join(err, l.Set(tableReserved, fmt.Appendf(nil, "p%d", i), b))
+		}
+		return err
+	})
 }
 
 // File is the file of the record.
