@@ -21,11 +21,8 @@ const (
 	settleTime = 20 * time.Millisecond
 )
 
-// A localConn is a connection to the local service. A service may answer before
-// it has read the request, and close: its system then resets the connection,
-// and net/http's transport, seeing a write fail, would drop the answer that has
-// arrived. So a write that fails here returns when the answer has been read, or
-// is not coming.
+// A localConn is a connection to the local service. It keeps a reset that a write has
+// heard of for Read, since the system tells of it only once.
 type localConn struct {
 	duplex.Conn
 
@@ -51,7 +48,7 @@ func newLocalConn(c duplex.Conn, gone func(*localConn)) *localConn {
 	return l
 }
 
-// Write is the connection's, but for what localConn says.
+// Write is the connection's.
 func (c *localConn) Write(p []byte) (int, error) {
 	busy := make(chan struct{})
 	c.mu.Lock()
@@ -64,7 +61,19 @@ func (c *localConn) Write(p []byte) (int, error) {
 	c.reset = c.reset || reset
 	c.mu.Unlock()
 	close(busy)
-	if reset || errors.Is(err, syscall.EPIPE) {
+	return n, err
+}
+
+// A patientConn is a localConn for net/http's transport. A service may answer before it
+// has read the request, and close: its system then resets the connection, and the
+// transport, seeing a write fail, would drop the answer that has arrived. So a write
+// that fails here returns when the answer has been read, or is not coming.
+type patientConn struct{ *localConn }
+
+// Write is the connection's, but for what patientConn says.
+func (c patientConn) Write(p []byte) (int, error) {
+	n, err := c.localConn.Write(p)
+	if errors.Is(err, syscall.ECONNRESET) || errors.Is(err, syscall.EPIPE) {
 		c.awaitAnswer()
 	}
 	return n, err
@@ -124,4 +133,4 @@ func (c *localConn) Close() error { return c.close() }
 // NetConn is the connection underneath.
 func (c *localConn) NetConn() net.Conn { return c.Conn }
 
-var _ interface{ CloseWrite() error } = (*localConn)(nil)
+var _ interface{ CloseWrite() error } = patientConn{}

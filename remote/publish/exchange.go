@@ -2,7 +2,6 @@ package publish
 
 import (
 	"bufio"
-	"context"
 	"io"
 	"net"
 	"net/http"
@@ -53,21 +52,22 @@ func exchangeOf(r *http.Request) *exchange {
 	return x
 }
 
-// withExchange returns r with x, which learns of the connection to the service.
-func withExchange(r *http.Request, x *exchange) *http.Request {
-	ctx := context.WithValue(r.Context(), exchangeKey{}, x)
-	ctx = httptrace.WithClientTrace(ctx, &httptrace.ClientTrace{
-		GotConn: func(info httptrace.GotConnInfo) {
-			x.conn, x.reused = info.Conn, info.Reused
-			if x.service, _ = info.Conn.(*answerConn); x.service != nil {
-				x.service.asked(r.Method)
-			}
-			if last := x.attempt.Swap(&attempt{x.service, make(chan struct{})}); last != nil {
-				close(last.left)
-			}
-		},
-	})
-	return r.WithContext(ctx)
+// asks notes the connection to the service on which the next try is sent.
+func (x *exchange) asks(c net.Conn, reused bool) {
+	x.conn, x.reused = c, reused
+	if x.service, _ = c.(*answerConn); x.service != nil {
+		x.service.asked(x.request.Method)
+	}
+	if last := x.attempt.Swap(&attempt{x.service, make(chan struct{})}); last != nil {
+		close(last.left)
+	}
+}
+
+// traced returns r so that a transport tells x of the connection to the service.
+func (x *exchange) traced(r *http.Request) *http.Request {
+	return r.WithContext(httptrace.WithClientTrace(r.Context(), &httptrace.ClientTrace{
+		GotConn: func(info httptrace.GotConnInfo) { x.asks(info.Conn, info.Reused) },
+	}))
 }
 
 // speller gives requests the spelling of the visitor's.

@@ -49,7 +49,7 @@ func (s *service) fault(err error) *fault {
 		return s.undialled(op)
 	case s.isLate(err):
 		return &fault{text: fmt.Sprintf("its answer has not begun after %v", s.answer), late: true, hints: hint.ServiceLate.With()}
-	case errors.Is(err, errStatus), errors.Is(err, errSwitch), errors.Is(err, errAccept):
+	case errors.Is(err, errStatus), errors.Is(err, errSwitch), errors.Is(err, errAccept), errors.Is(err, errLongHead):
 		return s.broke(unwrapped(err))
 	}
 	if rule := brokenRule(err); rule != "" {

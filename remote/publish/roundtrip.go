@@ -25,14 +25,16 @@ func (s *service) RoundTrip(proxied *http.Request) (*http.Response, error) {
 	release := keepBody(req, p.visit)
 	defer release()
 	key := transportKey{http1: p.http1.Load() || wantsUpgrade(req), upgrade: wantsUpgrade(req), name: s.name.Load()}
-	res, err := p.transport(key).RoundTrip(req)
+	res, err := s.send(p, key, req, false)
 	next, again := s.next(key, req, res, err)
-	if again && rewind(req) {
-		if res != nil {
-			discard(res)
+	if again {
+		if once, ok := rewind(req); ok {
+			if res != nil {
+				discard(res)
+			}
+			res, err = s.send(p, next, once, true)
+			s.learn(p, key, next, res)
 		}
-		res, err = p.transport(next).RoundTrip(req)
-		s.learn(p, key, next, res)
 	}
 	if err != nil {
 		return nil, err
@@ -54,6 +56,21 @@ func (s *service) RoundTrip(proxied *http.Request) (*http.Response, error) {
 		res.Body = &heardBody{res.Body, s, exchangeOf(proxied).service, req.Context()}
 	}
 	return res, nil
+}
+
+// send sends a request, over a connection that no request has used where it is sent
+// again.
+func (s *service) send(p *pool, k transportKey, req *http.Request, again bool) (*http.Response, error) {
+	x := exchangeOf(req)
+	if s.URL.Scheme != "http" || s.H2C || k.upgrade {
+		return p.transport(k).RoundTrip(x.traced(req))
+	}
+	c, reused, err := p.begin(req.Context(), again)
+	if err != nil {
+		return nil, err
+	}
+	x.asks(c.answerConn, reused)
+	return c.roundTrip(req)
 }
 
 // prepare makes the request that is sent of the one that ReverseProxy has made.
@@ -133,17 +150,18 @@ func (s *service) learn(p *pool, tried, next transportKey, res *http.Response) {
 	}
 }
 
-// rewind prepares the body for another try.
-func rewind(req *http.Request) bool {
+// rewind returns a request for another try, with its body from the beginning.
+func rewind(req *http.Request) (*http.Request, bool) {
 	if req.GetBody == nil {
-		return true // there is no body
+		return req, true // there is no body
 	}
 	body, err := req.GetBody()
 	if err != nil {
-		return false
+		return nil, false
 	}
-	req.Body = body
-	return true
+	again := *req // the first try may still look at it
+	again.Body = body
+	return &again, true
 }
 
 // maxDiscard is how much of an answer that nobody gets is read, so that the

@@ -12,11 +12,11 @@ import (
 	"time"
 )
 
-// answersAfter asks a service over a transport of s that thinks for so long before
-// the head of its answer, and again before its body.
-func answersAfter(t *testing.T, s *service, thinks time.Duration) (status int, took time.Duration, err error) {
+// answersAfter asks a service over a transport of s, or over a keptConn, that thinks for
+// so long before the head of its answer, and again before its body.
+func answersAfter(t *testing.T, s *service, kept bool, thinks time.Duration) (status int, took time.Duration, err error) {
 	t.Helper()
-	tr := s.transport(transportKey{}, small, func(context.Context) (net.Conn, error) {
+	dial := func(context.Context) (net.Conn, error) {
 		near, far := net.Pipe()
 		go func() {
 			defer far.Close()
@@ -29,14 +29,25 @@ func answersAfter(t *testing.T, s *service, thinks time.Duration) (status int, t
 			io.WriteString(far, "ok")
 		}()
 		return near, nil
-	})
+	}
+	tr := s.transport(transportKey{}, small, dial)
 	defer tr.CloseIdleConnections()
+	send := tr.RoundTrip
+	if kept {
+		p := keptPool(s)
+		defer p.close()
+		send = func(r *http.Request) (*http.Response, error) {
+			p.turns <- struct{}{}
+			c, _ := dial(t.Context())
+			return newKeptConn(p, c).roundTrip(r)
+		}
+	}
 	req, err := http.NewRequestWithContext(t.Context(), http.MethodGet, "http://localhost/", http.NoBody)
 	if err != nil {
 		t.Fatal(err)
 	}
 	began := time.Now()
-	res, err := tr.RoundTrip(req)
+	res, err := send(req)
 	if err != nil {
 		return 0, time.Since(began), err
 	}
@@ -53,8 +64,10 @@ func TestNoLimitBeforeAnAnswerBegins(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		const thinks = 24 * time.Hour
 		s := newService(serviceKey{Target: &Target{URL: &url.URL{Scheme: "http", Host: "localhost"}}}, "xyz.relay.test")
-		if status, took, err := answersAfter(t, s, thinks); status != http.StatusOK || took != 2*thinks {
-			t.Errorf("status %d after %v: %v", status, took, err)
+		for _, kept := range []bool{false, true} {
+			if status, took, err := answersAfter(t, s, kept, thinks); status != http.StatusOK || took != 2*thinks {
+				t.Errorf("kept %v: status %d after %v: %v", kept, status, took, err)
+			}
 		}
 	})
 }
@@ -64,11 +77,13 @@ func TestLimitBeforeAnAnswerBegins(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		const limit = 30 * time.Second
 		s := newService(serviceKey{Target: &Target{URL: &url.URL{Scheme: "http", Host: "localhost"}}, answer: limit}, "xyz.relay.test")
-		if status, took, err := answersAfter(t, s, limit-time.Second); status != http.StatusOK || took != 2*(limit-time.Second) {
-			t.Errorf("status %d after %v: %v", status, took, err)
-		}
-		if _, took, err := answersAfter(t, s, limit+time.Second); took != limit || !s.isLate(err) || !s.fault(err).late {
-			t.Errorf("after %v: %v", took, err)
+		for _, kept := range []bool{false, true} {
+			if status, took, err := answersAfter(t, s, kept, limit-time.Second); status != http.StatusOK || took != 2*(limit-time.Second) {
+				t.Errorf("kept %v: status %d after %v: %v", kept, status, took, err)
+			}
+			if _, took, err := answersAfter(t, s, kept, limit+time.Second); took != limit || !s.isLate(err) || !s.fault(err).late {
+				t.Errorf("kept %v: after %v: %v", kept, took, err)
+			}
 		}
 		<-time.After(2 * limit) // until the service has thought
 	})

@@ -145,7 +145,7 @@ func (s *service) serve(x *exchange) {
 		body = &visitorBody{ReadCloser: r.Body, x: x, expects: r.Header.Get("Expect") != ""}
 		ctx = context.WithValue(ctx, bodyKey{}, body)
 	}
-	r = withExchange(r.WithContext(ctx), x)
+	r = r.WithContext(context.WithValue(ctx, exchangeKey{}, x))
 	if body != nil {
 		r.Body = body
 	}
