@@ -56,6 +56,7 @@ func (l *Link) Open(h Header, first []byte) (*Stream, error) {
 	l.sender.syn(s.id)
 	l.streams.opened()
 	rest, err := s.begin(rec, first)
+	l.sender.pump()
 	if lerr := l.Err(); lerr != nil { // it may have been lost meanwhile
 		err = lerr
 	}

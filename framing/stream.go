@@ -110,17 +110,26 @@ func (s *Stream) unlocked(f func()) {
 
 // Close closes the stream, see [Stream]. It does not wait for anything.
 func (s *Stream) Close() error {
-	defer s.link.sender.pump()
+	ends, err := s.close()
+	if ends { // else there may be FIN alone, which is in no hurry
+		s.link.sender.pump()
+	}
+	return err
+}
+
+// close is Close. It reports whether END was queued: then the link is to pump.
+func (s *Stream) close() (ends bool, err error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.closed {
-		return s.opError("close", net.ErrClosed)
+		return false, s.opError("close", net.ErrClosed)
 	}
 	if !s.in.isEmpty() && s.cause == nil {
 		s.resetLocked(ResetCancel)
-		return nil
+		return false, nil
 	}
 	s.closed = true
+	ends = s.cause == nil && !s.send.ended()
 	if s.cause == nil {
 		s.endLocked()
 		if s.wire == wireOpen && !s.recv.moved() {
@@ -133,7 +142,7 @@ func (s *Stream) Close() error {
 	}
 	s.wakeLocked()
 	s.settleLocked()
-	return nil
+	return ends, nil
 }
 
 // Reset cuts the stream: the other side's reads and writes fail with a

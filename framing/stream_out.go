@@ -84,6 +84,7 @@ type outgoing struct {
 	taken   int    // what frames may grow to by memory of the pool: more than smallOut, or 0
 	rst     rstState
 	ready   bool // the stream is in sender.ready, or being written
+	late    bool // it is in sender.ready, and nobody has to pump before Flush
 	credit  int
 	credits int64 // CREDIT records that came
 	sent    int64 // bytes of DATA queued
@@ -187,7 +188,7 @@ func (o *outgoing) take() (frames []byte, taken int) {
 		o.rst = rstPut
 	}
 	frames, taken = o.frames, o.taken
-	o.frames, o.header, o.last, o.taken = nil, 0, 0, 0
+	o.frames, o.header, o.last, o.taken, o.late = nil, 0, 0, 0, false
 	return frames, taken
 }
 

@@ -8,7 +8,8 @@ import (
 )
 
 // begin starts a stream that this side opens: rec is its header, and first
-// the first data. It returns the part of first for which there is no credit yet.
+// the first data. It returns the part of first for which there is no credit yet. The
+// caller sees to it that the link pumps.
 func (s *Stream) begin(rec, first []byte) (rest []byte, err error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -18,9 +19,9 @@ func (s *Stream) begin(rec, first []byte) (rest []byte, err error) {
 	s.begins.Store(true)
 	s.out.record(s.id, recHeader, rec[recordHeader:])
 	s.out.header = len(s.out.frames)
-	s.grantLocked(s.in.win.begin())
+	s.allowLocked(s.in.win.begin())
 	n := s.queueLocked(first)
-	s.kickLocked()
+	s.readyLocked()
 	if n < min(len(first), InitialCredit) {
 		return nil, ErrNoMemory
 	}
@@ -63,6 +64,23 @@ func (s *Stream) Write(p []byte) (n int, err error) {
 		s.writable.Wait()
 	}
 }
+
+// Queue queues what of p there is credit and room for, and returns how much that
+// was: so it never waits. It is sent by Flush, or before that along with anything
+// else. Where the stream is over, or goes on on a lane, nothing is queued.
+func (s *Stream) Queue(p []byte) int {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.closed || s.cause != nil || s.send != halfOpen {
+		return 0
+	}
+	n := s.queueLocked(p)
+	s.out.late = s.readyLocked()
+	return n
+}
+
+// Flush sends what Queue has queued. It does not wait for that.
+func (s *Stream) Flush() { s.link.sender.pump() }
 
 // CloseWrite sends END: the other side reads io.EOF after all data.
 func (s *Stream) CloseWrite() error {
@@ -131,13 +149,21 @@ func (s *Stream) lendLocked() {
 	}
 }
 
-// grantLocked queues CREDIT for n more bytes.
+// grantLocked sends CREDIT for n more bytes, soon.
 func (s *Stream) grantLocked(n int) {
+	if s.allowLocked(n) {
+		s.kickLocked()
+	}
+}
+
+// allowLocked queues CREDIT for n more bytes, and reports whether there are any.
+func (s *Stream) allowLocked(n int) bool {
 	if n > 0 {
 		var p [4]byte
 		binary.BigEndian.PutUint32(p[:], uint32(n))
-		s.controlLocked(recCredit, p[:])
+		s.out.record(s.id, recCredit, p[:])
 	}
+	return n > 0
 }
 
 // endLocked queues END, once. The caller sees to it that the link pumps.
@@ -172,11 +198,15 @@ func (s *Stream) kickLocked() {
 }
 
 // readyLocked puts the stream among those that have something to write, and
-// reports whether it was not among them. The caller sees to it that the link
-// pumps.
+// reports whether the caller has to see to it that the link pumps.
 func (s *Stream) readyLocked() bool {
-	if len(s.out.frames) == 0 || s.out.ready || s.wire != wireOpen {
+	if len(s.out.frames) == 0 || s.wire != wireOpen {
 		return false
+	}
+	if s.out.ready {
+		late := s.out.late
+		s.out.late = false
+		return late
 	}
 	s.out.ready = true
 	s.link.sender.push(s)

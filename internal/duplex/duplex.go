@@ -54,6 +54,9 @@ var (
 //     and with wait waits until there are some, or a Write would fail. No more
 //     than that is then read from a TCP connection for it, so that no buffer is
 //     held for a peer that takes nothing.
+//   - Queue(p []byte) int takes what it can of p without waiting, to be sent by
+//     Flush(), which does not wait either, or along with an end. Little that comes
+//     from a TCP connection is queued there, and sent once there is no more to read.
 //   - [io.WriterTo] and [io.ReaderFrom] are used if the connection lives in
 //     this program. Those of a wrapper around a socket are not, since they may
 //     be the socket's own and leave out what the wrapper's Read and Write do.

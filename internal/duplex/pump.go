@@ -51,6 +51,15 @@ type direction struct {
 // A roomy is a Conn that tells what it takes without waiting, see [Conn].
 type roomy interface{ Room(wait bool) int }
 
+// A queuer is a Conn that can take bytes and send them later, see [Conn].
+type queuer interface {
+	Queue(p []byte) int
+	Flush()
+}
+
+// maxQueue is how few bytes are queued. More are sent while the next are read.
+const maxQueue = 8 << 10
+
 // pump copies from src to dst until the end of stream, or as far as errRenew.
 func (d *direction) pump() error {
 	if src := d.source(); src != nil {

@@ -65,3 +65,63 @@ func TestReadsNoMoreThanThereIsRoomFor(t *testing.T) {
 		t.Errorf("%+v, %d bytes at once", r, n.most)
 	}
 }
+
+// late is a Conn that is told what it may send later.
+type late struct {
+	duplex.Conn
+	queued  []byte
+	flushes int
+	ends    int // bytes that were queued when the end came
+}
+
+func (c *late) Queue(p []byte) int {
+	c.queued = append(c.queued, p...)
+	return len(p)
+}
+
+func (c *late) Flush() {
+	c.flushes++
+	c.send()
+}
+
+func (c *late) send() {
+	c.Conn.Write(c.queued)
+	c.queued = nil
+}
+
+func (c *late) CloseWrite() error {
+	c.ends = len(c.queued)
+	c.send()
+	return c.Conn.CloseWrite()
+}
+
+// Little that is read is sent when there is no more to read, and along with an end.
+func TestLittleIsSentAlongWithAnEnd(t *testing.T) {
+	far, near := tcpPair(t)
+	farB, b := tcpPair(t)
+	l := &late{Conn: b}
+	done := make(chan duplex.Result, 1)
+	duplex.Start(near, l, duplex.Options{}, func(r duplex.Result) { done <- r })
+	far.Write(make([]byte, 100))
+	receive(t, farB, 100)
+	far.Write(make([]byte, 20_000)) // not so little
+	receive(t, farB, 20_000)
+	far.CloseWrite()
+	seesEOF(t, farB, 0)
+	farB.CloseWrite()
+	if r := <-done; r.Err != nil || r.AtoB != 20_100 || l.flushes == 0 {
+		t.Errorf("%+v, %d flushes", r, l.flushes)
+	}
+
+	far, near = tcpPair(t)
+	farB, b = tcpPair(t)
+	l = &late{Conn: b}
+	far.Write(make([]byte, 24))
+	far.CloseWrite()
+	duplex.Start(near, l, duplex.Options{}, func(r duplex.Result) { done <- r })
+	seesEOF(t, farB, 24)
+	farB.CloseWrite()
+	if r := <-done; r.Err != nil || l.ends != 24 || l.flushes != 0 {
+		t.Errorf("%+v, %d bytes along with the end, %d flushes", r, l.ends, l.flushes)
+	}
+}

@@ -23,11 +23,13 @@ func (d *direction) fromTCP(src *net.TCPConn) error {
 	}
 	if d.to == nil {
 		t.to, _ = d.dst.(roomy)
+		t.queue, _ = d.dst.(queuer)
 	}
 	for {
 		if d.to != nil {
-			t.to = nil
+			t.to, t.queue = nil, nil
 		} else if t.to != nil && t.to.Room(false) == 0 {
+			t.flush()
 			d.setBusy()
 			t.to.Room(true)
 			d.busy.Store(false)
@@ -36,6 +38,7 @@ func (d *direction) fromTCP(src *net.TCPConn) error {
 			return err
 		}
 		if d.portion.waits() {
+			t.flush()
 			if err := d.pause(); err != nil {
 				return err
 			}
@@ -48,7 +51,7 @@ func (d *direction) fromTCP(src *net.TCPConn) error {
 		n, err := t.n, t.err
 		inConn := d.to == nil
 		if n > 0 {
-			_, err = d.write((*t.buf)[:n])
+			err = t.write((*t.buf)[:n])
 		}
 		t.release()
 		if err != nil || n == 0 {
@@ -76,8 +79,10 @@ type taker struct {
 	spare *[]byte
 	n     int
 	err   error
-	to    roomy // what is read goes there; nil where its room is not known
-	large int   // large reads in a row; negative after a splice that failed
+	to    roomy  // what is read goes there; nil where its room is not known
+	queue queuer // what little is read goes there; nil where it cannot
+	late  bool   // something is queued there that is not sent
+	large int    // large reads in a row; negative after a splice that failed
 }
 
 func newTaker(d *direction, src *net.TCPConn) (*taker, error) {
@@ -110,12 +115,41 @@ func (t *taker) read(fd uintptr) bool {
 	t.d.moves(t.n)
 	if t.err == syscall.EAGAIN {
 		t.release()
+		t.flush()
 		return false
 	}
 	if t.err != nil {
 		t.err = os.NewSyscallError("read", t.err)
 	}
 	return true
+}
+
+// write writes p. Where that is little, and can be queued, it is sent once there is
+// nothing more to read: so an end goes along with it.
+func (t *taker) write(p []byte) error {
+	d := t.d
+	if t.queue != nil && len(p) < maxQueue && d.sink() == nil {
+		n := t.queue.Queue(p)
+		d.moved(n)
+		t.late = t.late || n > 0
+		if p = p[n:]; len(p) == 0 && d.sink() == nil {
+			return nil
+		}
+		t.flush()
+	}
+	if len(p) == 0 {
+		return nil
+	}
+	_, err := d.write(p)
+	return err
+}
+
+// flush sends what is queued.
+func (t *taker) flush() {
+	if t.late {
+		t.late = false
+		t.queue.Flush()
+	}
 }
 
 func (t *taker) release() {
