@@ -194,6 +194,41 @@ func TestShutdownLeavesTheVisitorsOfTheNextListener(t *testing.T) {
 	talk(t, visitor, at)
 }
 
+// The certificate of a name is ordered as long as a listener needs it: not any more when
+// the next one of the name brings its own, or leaves TLS to the visitors' service.
+func TestCertificateIsOrderedForWhomItIs(t *testing.T) {
+	r := newRelay(t)
+	cfg := r.deviceConfig()
+	cfg.ACME.CA, cfg.ACME.Roots = "https://127.0.0.1:1/", r.ca.Pool() // nobody is there
+	d := r.openDevice(cfg)
+	r.serveNames(d, "other.relay.test")
+	ordered := remote.Name{Domain: "one.relay.test"}
+	for name, c := range map[string]struct {
+		next remote.Name
+		kept bool
+	}{
+		"raw":     {remote.Name{Domain: "one.relay.test", Raw: true}, false},
+		"brought": {r.named("one.relay.test"), false},
+		"ordered": {ordered, true},
+	} {
+		list, err := d.Listen(ordered)
+		if err != nil {
+			t.Fatal(err)
+		}
+		list[0].Close()
+		next, err := d.Listen(c.next)
+		if err != nil {
+			t.Fatal(err)
+		}
+		ended(t, list[0])
+		if got := remote.KeepsCertificate(d, "one.relay.test"); got != c.kept {
+			t.Errorf("%s: a certificate is kept: %v", name, got)
+		}
+		next[0].Close()
+		ended(t, next[0])
+	}
+}
+
 // A link without a name ends in good order, and its visitors are served to their end.
 func TestLinkEndsWithItsLastName(t *testing.T) {
 	r := newRelay(t)

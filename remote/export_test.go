@@ -1,5 +1,12 @@
 package remote
 
+import (
+	"context"
+	"errors"
+
+	"keystay/acme"
+)
+
 // MaxUnwanted is how many handshakes there are with visitors whom the rules refuse.
 const MaxUnwanted = maxUnwanted
 
@@ -8,6 +15,13 @@ func Unwanted(l *Listener) int {
 	l.unwanted.mu.Lock()
 	defer l.unwanted.mu.Unlock()
 	return len(l.unwanted.all)
+}
+
+// KeepsCertificate reports whether a device orders and renews the certificate of a name.
+func KeepsCertificate(d *Device, name string) bool {
+	ctx, cancel := context.WithCancel(context.Background())
+	cancel()
+	return !errors.Is(d.orders.keeper.Wait(ctx, name), acme.ErrUnknownName)
 }
 
 // WakeUp does what the end of a sleep and another network do.

@@ -58,15 +58,18 @@ func (l *Listener) drain(reason error) {
 	l.d.tell(Event{Kind: Ended, Name: l.domain, Err: reason})
 }
 
-// remove takes a listener out of the device, unless another one has its name now.
+// remove takes a listener out of the device. Another one that has its name now keeps
+// that, and the certificate if it is ordered for that one too.
 func (d *Device) remove(l *Listener) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	if d.listeners[l.domain] != l {
-		return
+	now := d.listeners[l.domain]
+	if now == l {
+		delete(d.listeners, l.domain)
 	}
-	delete(d.listeners, l.domain)
-	l.closeCertificate()
+	if now == l || now == nil || now.cfg.Raw || now.cfg.TLS != nil {
+		l.closeCertificate()
+	}
 }
 
 // awaitVisitors waits until no visitor of the listener is left, and cuts those that are

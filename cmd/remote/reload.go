@@ -130,9 +130,11 @@ func (p *process) change() {
 		switch {
 		case !ok:
 			gone = append(gone, pub.ln.Domain())
+			p.succeed(pub, said)
 			p.end(pub)
 		case !pub.canTake(s):
 			changed = append(changed, pub.ln.Domain())
+			p.succeed(pub, said)
 			p.end(pub)
 			anew = append(anew, n)
 		default:
@@ -199,6 +201,20 @@ func (p *process) takeUp(pub *published, s config.Service) {
 		return
 	}
 	pub.take(s, f)
+}
+
+// succeed makes what has changed of a service count for the visitors who are there, too,
+// whose name another listener is about to have: their next requests have its gates.
+// The caller has locked p.
+func (p *process) succeed(pub *published, said map[name]config.Service) {
+	for n, s := range said {
+		if pub.site == nil || s.Raw != nil || n.domain != pub.name.domain || n.word != pub.name.word {
+			continue
+		}
+		if f, err := p.maker.front(s, pub.ln.Domain()); err == nil { // it has been tried
+			pub.site.Set(f.site)
+		}
+	}
 }
 
 // end takes a name off, whose visitors may finish. The name can be listened to anew as

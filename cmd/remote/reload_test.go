@@ -6,6 +6,9 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"net/http"
+	"net/http/httptest"
+	"net/netip"
 	"os"
 	"path/filepath"
 	"reflect"
@@ -147,5 +150,45 @@ func TestNameThatTakesANewListenerIsServedOn(t *testing.T) {
 	p.finish(errors.New("the test is over"))
 	if said := log.String(); strings.Contains(said, "not served") || strings.Count(said, "added=nothing changed=a.relay.test gone=nothing") != 20 {
 		t.Error(said)
+	}
+}
+
+// A gate counts from the next request on, also over a connection that was made to the
+// listener before, where the name takes a new one.
+func TestGateCountsForVisitorsOfTheListenerBefore(t *testing.T) {
+	text := config.Local{Kind: config.LocalText}
+	open := config.Service{Domains: []string{"a.relay.test"}, Routes: []config.Route{{Path: "/", Local: text}}}
+	gated := open
+	gated.Gates = []config.Gate{{Addresses: []netip.Prefix{netip.MustParsePrefix("203.0.113.0/24")}}}
+	spoken := gated
+	spoken.ALPN = []config.Protocols{{Names: []string{"mqtt"}, Local: config.Local{Kind: config.LocalTCP, Address: "127.0.0.1:1"}}}
+	moved := gated
+	moved.Relays, moved.RelayAddresses = []string{"other.test"}, []string{"127.0.0.1:1"}
+	for what, next := range map[string]config.Service{"in place": gated, "another protocol": spoken, "another relay": moved} {
+		p := &process{log: slog.New(slog.DiscardHandler), cfg: &config.Remote{
+			StateDir: t.TempDir(), Relays: []string{"relay.test"}, RelayAddresses: []string{"127.0.0.1:1"}, Services: []config.Service{open},
+		}}
+		p.cut = t.Context()
+		p.drain, p.endDrain = context.WithCancel(t.Context())
+		if err := p.open(); err != nil {
+			t.Fatal(err)
+		}
+		p.mu.Lock()
+		before := p.names[name{domain: "a.relay.test"}].site
+		ask := func() int {
+			w := httptest.NewRecorder()
+			before.ServeHTTP(w, httptest.NewRequest(http.MethodGet, "https://a.relay.test/", nil))
+			return w.Code
+		}
+		if got := ask(); got != http.StatusOK {
+			t.Errorf("%s: status %d before", what, got)
+		}
+		p.cfg.Services = []config.Service{next}
+		p.change()
+		if got := ask(); got != http.StatusForbidden {
+			t.Errorf("%s: status %d, want %d", what, got, http.StatusForbidden)
+		}
+		p.mu.Unlock()
+		p.finish(errors.New("the test is over"))
 	}
 }

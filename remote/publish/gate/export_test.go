@@ -44,6 +44,6 @@ func EndBeforeWatch(g *Gate, cookie string) bool {
 	if s == nil || g.store.sessions.end(g.name, s) != nil {
 		return false
 	}
-	_, _, ok := g.store.sessions.watch(context.Background(), r, netip.Addr{}, let{session: s})
+	_, _, ok := g.store.sessions.watch(context.Background(), g, &running{name: g.name, rule: r.id, by: let{session: s}})
 	return !ok
 }

@@ -67,6 +67,50 @@ func TestAGateInForceEndsWhatItWouldNotLetIn(t *testing.T) {
 	}
 }
 
+// So it does where another rule is for the path by then, or the first one.
+func TestAGateInForceEndsWhatItHasAnotherRuleFor(t *testing.T) {
+	all, secret := users(t, "ada:wind"), users(t, "root:storm")
+	old, added := gate.Rule{Passwords: all}, gate.Rule{Paths: []string{"/secret"}, Passwords: secret}
+	elsewhere := gate.Rule{Paths: []string{"/x"}, Passwords: secret}
+	for _, c := range []struct {
+		method, path  string
+		before, after []gate.Rule
+		by            change
+		stays         bool
+	}{
+		{"GET", "/secret/events", []gate.Rule{old}, []gate.Rule{old, added}, header(), false},
+		{"GET", "/Secret/events", []gate.Rule{old}, []gate.Rule{old, added}, header(), false},
+		{"GET", "/events", []gate.Rule{old}, []gate.Rule{old, added}, header(), true},
+		{"COPY", "/open", []gate.Rule{old}, []gate.Rule{old, added}, header("Destination", "https://"+name+"/secret/x"), false},
+		{"COPY", "/", []gate.Rule{old}, []gate.Rule{old, added}, header(), false},
+		{"GET", "/secret/events", []gate.Rule{elsewhere}, []gate.Rule{elsewhere, added}, header(), false},
+		{"GET", "/events", []gate.Rule{elsewhere}, []gate.Rule{elsewhere, added}, header(), true},
+		{"GET", "/events", []gate.Rule{elsewhere}, nil, header(), true},
+	} {
+		x := newRig(t, nil, c.before...)
+		ended, ending, runs := make(chan bool), make(chan struct{}), make(chan struct{})
+		long := &rig{t: t, handler: x.gate.Wrap(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
+			close(runs)
+			<-ending
+			ended <- r.Context().Err() != nil
+		}))}
+		go long.do(c.method, c.path, nil, basic("ada", "wind"), c.by)
+		<-runs
+		g, err := gate.New(gate.Config{Name: name, Store: x.store, Rules: c.after})
+		if err != nil {
+			t.Fatal(err)
+		}
+		g.Wrap(http.NotFoundHandler())
+		close(ending)
+		if <-ended == c.stays {
+			t.Errorf("%s %s: it stays: %v", c.method, c.path, !c.stays)
+		}
+		if resp := x.do(c.method, c.path, nil, basic("ada", "wind"), c.by); resp.StatusCode == http.StatusOK != c.stays {
+			t.Errorf("%s %s: the gate of before says %s", c.method, c.path, resp.Status)
+		}
+	}
+}
+
 // A sign-out ends a request that was being let in meanwhile, too.
 func TestASignOutIsNotOvertaken(t *testing.T) {
 	x := newRig(t, nil, gate.Rule{Passwords: users(t, "ada:wind")})

@@ -131,6 +131,11 @@ var (
 		Title:  "This address is in doubt",
 		Text:   "Its path has a spelling that programs read in different ways, and a part of this name is not open to everybody.",
 	}
+	hasChanged = page.Page{
+		Status: http.StatusForbidden,
+		Title:  "Who may see this page has just changed",
+		Text:   "It was open to everybody until now. Open it again.",
+	}
 	noSuchPage = page.Page{
 		Status: http.StatusNotFound,
 		Title:  "There is nothing here",

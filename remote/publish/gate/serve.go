@@ -22,21 +22,24 @@ func (g *Gate) serve(next http.Handler, w http.ResponseWriter, r *http.Request) 
 	}
 	raw := rawPath(r)
 	path, plain := urlpath.Clean(raw)
-	switch {
-	case isOwnPath(raw):
+	if isOwnPath(raw) {
 		g.own(w, r, path)
 		return
-	case !plain && g.byPath:
-		inDoubt.Write(w, r)
-		return
 	}
-	rules, ok := g.rulesOf(r, path)
+	to := admitted{ctx: r.Context(), asked: newAsked(r, path, plain)}
+	rules, ok := g.rulesOf(to.asked)
 	if !ok {
 		inDoubt.Write(w, r)
 		return
 	}
-	to := admitted{ctx: r.Context()}
+	for _, rule := range rules {
+		to.asked.passes = append(to.asked.passes, rule.id)
+	}
 	defer to.end()
+	if len(rules) == 0 && !to.watch(g, &running{}) {
+		hasChanged.Write(w, r)
+		return
+	}
 	for _, rule := range rules {
 		if no := rule.admit(r, &to); no != nil {
 			no.write(w, r)
@@ -55,10 +58,22 @@ func (g *Gate) serve(next http.Handler, w http.ResponseWriter, r *http.Request) 
 
 // Admitted is what is known of a request by the rules that it has passed.
 type admitted struct {
+	asked *asked
 	ctx   context.Context // of the request from now on
 	stops []func()
 	user  *user // of the first rule that tells it
 	basic bool  // the password in Authorization was for the gate
+}
+
+// watch makes the request end when what has let it in does. It returns false where that
+// has ended by now.
+func (a *admitted) watch(g *Gate, r *running) bool {
+	r.name, r.asked = g.name, a.asked
+	ctx, stop, ok := g.store.sessions.watch(a.ctx, g, r)
+	if ok {
+		a.ctx, a.stops = ctx, append(a.stops, stop)
+	}
+	return ok
 }
 
 func (a *admitted) end() {
@@ -118,11 +133,9 @@ func (r *rule) admit(req *http.Request, to *admitted) *refusal {
 	if no != nil {
 		return no
 	}
-	ctx, stop, ok := r.gate.store.sessions.watch(to.ctx, r, from, by)
-	if !ok { // it has ended meanwhile
+	if !to.watch(r.gate, &running{rule: r.id, from: from, by: by}) { // it has ended meanwhile
 		return &refusal{rule: r}
 	}
-	to.ctx, to.stops = ctx, append(to.stops, stop)
 	to.as(r, u)
 	return nil
 }

@@ -7,9 +7,11 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"net/http"
 	"net/netip"
 	"os"
 	"path/filepath"
+	"slices"
 	"sync"
 	"time"
 
@@ -39,12 +41,37 @@ type sessions struct {
 	inForce map[string]*Gate                 // of a name, the last that was put in front of it
 }
 
-// A running request is one that a rule has let in.
+// A running request is one that a rule has let in, or that no rule was for.
 type running struct {
-	name, rule string // the public name, and the id of the rule
-	from       netip.Addr
-	by         let
-	cancel     context.CancelFunc
+	name   string // the public name
+	asked  *asked
+	rule   string // the id of the rule; empty where there was none
+	from   netip.Addr
+	by     let
+	cancel context.CancelFunc
+}
+
+// An asked is what a request asks for, as far as it says which rules there are for it.
+type asked struct {
+	method string
+	fields http.Header // those that say so, and no others
+	path   string
+	plain  bool     // programs read the path alike
+	passes []string // the ids of the rules that it had to pass
+}
+
+// newAsked returns what a request asks for, by its path in its clean form.
+func newAsked(r *http.Request, path string, plain bool) *asked {
+	a := &asked{method: r.Method, path: path, plain: plain}
+	for _, name := range []string{"Destination", "Depth"} {
+		if values := r.Header[name]; len(values) > 0 {
+			if a.fields == nil {
+				a.fields = make(http.Header)
+			}
+			a.fields[name] = values
+		}
+	}
+	return a
 }
 
 // A let is what a rule lets a request in by.
@@ -149,19 +176,18 @@ func (e *ended) forget(now time.Time) {
 	}
 }
 
-// watch returns a context for a request that a rule lets in. It ends when the sign-in
-// or the link ends that let the request in. The caller calls stop. Watch returns false
-// where that has ended by now, or where another gate is in force that does not let the
-// request in.
-func (s *sessions) watch(ctx context.Context, rule *rule, from netip.Addr, by let) (_ context.Context, stop func(), ok bool) {
-	r := &running{name: rule.gate.name, rule: rule.id, from: from, by: by}
+// watch returns a context for a request of a gate, which r says all of but its end. It
+// ends when the sign-in or the link ends that let the request in. The caller calls stop.
+// Watch returns false where that has ended by now, or where another gate is in force
+// that does not let the request in.
+func (s *sessions) watch(ctx context.Context, of *Gate, r *running) (_ context.Context, stop func(), ok bool) {
 	id := ""
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if g := s.inForce[r.name]; g != nil && g != rule.gate && !g.stillLets(r) {
+	if g := s.inForce[r.name]; g != nil && g != of && !g.stillLets(r) {
 		return nil, nil, false
 	}
-	if x := by.session; x != nil {
+	if x := r.by.session; x != nil {
 		if s.overLocked(r.name, x) {
 			return nil, nil, false
 		}
@@ -200,14 +226,22 @@ func (s *sessions) endOthers(g *Gate) {
 	}
 }
 
-// stillLets reports whether a rule of the gate would let a request in.
+// stillLets reports whether the gate would let a request in by the rule for the same
+// paths, and has no rule for it that it did not have to pass.
 func (g *Gate) stillLets(r *running) bool {
+	if len(g.rules) == 0 { // all is open
+		return true
+	}
+	rules, ok := g.rulesOf(r.asked)
+	if !ok || slices.ContainsFunc(rules, func(rule *rule) bool { return !slices.Contains(r.asked.passes, rule.id) }) {
+		return false
+	}
 	for _, rule := range g.rules {
 		if rule.id == r.rule {
 			return rule.isFrom(r.from) && r.by.still(rule)
 		}
 	}
-	return len(g.rules) == 0 // all is open
+	return r.rule == ""
 }
 
 // file is where the ended sessions of a name are kept.

@@ -1,7 +1,6 @@
 package gate
 
 import (
-	"net/http"
 	"net/url"
 	"slices"
 
@@ -11,14 +10,17 @@ import (
 // rulesOf returns the rules that a request has to pass: those for its path, and for the
 // path that WebDAV's Destination has (RFC 4918, section 10.3), where something is to be
 // written; where the request is for whole folders, also those below. It returns false
-// where Destination is in doubt.
-func (g *Gate) rulesOf(r *http.Request, path string) (rules []*rule, ok bool) {
-	rules = g.rulesFor(path)
+// where the path or Destination is in doubt.
+func (g *Gate) rulesOf(a *asked) (rules []*rule, ok bool) {
+	rules = g.rulesFor(a.path)
 	if !g.byPath {
 		return rules, true
 	}
-	paths := []string{path}
-	for _, to := range r.Header["Destination"] {
+	if !a.plain {
+		return nil, false
+	}
+	paths := []string{a.path}
+	for _, to := range a.fields["Destination"] {
 		u, err := url.Parse(to)
 		if err != nil {
 			return nil, false
@@ -30,7 +32,7 @@ func (g *Gate) rulesOf(r *http.Request, path string) (rules []*rule, ok bool) {
 		paths = append(paths, path)
 		rules = append(rules, g.rulesFor(path)...)
 	}
-	if isOfFolders(r) {
+	if isOfFolders(a) {
 		for _, path := range paths {
 			rules = append(rules, g.rulesBelow(path)...)
 		}
@@ -47,14 +49,14 @@ func (g *Gate) rulesOf(r *http.Request, path string) (rules []*rule, ok bool) {
 // isOfFolders reports whether a request is one of WebDAV that a service answers, for a
 // folder, with all that is in it (RFC 4918, sections 9.1, 9.6, 9.8 to 9.10; RFC 3253,
 // section 3.6; RFC 5323).
-func isOfFolders(r *http.Request) bool {
-	switch r.Method {
+func isOfFolders(a *asked) bool {
+	switch a.method {
 	case "COPY", "MOVE", "DELETE":
 		return true
 	case "PROPFIND", "SEARCH", "LOCK", "REPORT":
-		depth := r.Header["Depth"]
+		depth := a.fields["Depth"]
 		if len(depth) == 0 {
-			return r.Method != "REPORT" // that of others is infinity
+			return a.method != "REPORT" // that of others is infinity
 		}
 		return len(depth) > 1 || depth[0] != "0" && depth[0] != "1"
 	}
