@@ -39,6 +39,7 @@ type Listener struct {
 	ending  sync.Once
 
 	unwanted atomic.Int32 // handshakes of visitors whom the rules refuse
+	signed   signedStatement
 
 	mu       sync.Mutex
 	rules    framing.Rules
