@@ -30,6 +30,9 @@ import (
 // a CA that refuses it gets a key of its own, see ownKeyFile.
 const accountKey = "account.key"
 
+// accountsDir is the folder of what belongs to the account at one CA.
+const accountsDir = "accounts"
+
 // accountLock is held while the key is made or an account registered.
 const accountLock = "account"
 
@@ -43,12 +46,12 @@ type registration struct {
 // ownKeyFile is where the key for this CA alone is kept. There is one only where
 // the CA has refused the shared key, and it goes before the shared one.
 func (i *issuer) ownKeyFile() string {
-	return path.Join("accounts", i.IssuerKey()+".key")
+	return path.Join(accountsDir, i.IssuerKey()+".key")
 }
 
 // registrationFile is where the registration at this CA is kept.
 func (i *issuer) registrationFile() string {
-	return path.Join("accounts", i.IssuerKey()+".json")
+	return path.Join(accountsDir, i.IssuerKey()+".json")
 }
 
 // account returns the account at the CA, registering it if need be. Refused is

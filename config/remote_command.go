@@ -2,9 +2,12 @@ package config
 
 import (
 	"slices"
+	"strconv"
 	"strings"
 
 	"github.com/spf13/pflag"
+
+	"keystay/internal/hostname"
 )
 
 // The keys of those commands of the remote that publish nothing.
@@ -13,6 +16,7 @@ var (
 	loginKeys   = []string{"token_file", "state_dir"}
 	dnsKeys     = []string{"relay", "state_dir", "dns"}
 	shareKeys   = []string{"state_dir"}
+	verifyKeys  = []string{"proxy", "dns"}
 )
 
 // ReleaseFlags adds the flags of "remote release": how its relay is reached.
@@ -26,6 +30,9 @@ func DNSFlags(fs *pflag.FlagSet) { register(fs, someKeys(dnsKeys)) }
 
 // ShareFlags adds the flags of "remote share".
 func ShareFlags(fs *pflag.FlagSet) { register(fs, someKeys(shareKeys)) }
+
+// VerifyFlags adds the flags of "remote verify" that a remote has, too.
+func VerifyFlags(fs *pflag.FlagSet) { register(fs, someKeys(verifyKeys)) }
 
 func someKeys(names []string) []Key {
 	return slices.DeleteFunc(RemoteKeys(), func(k Key) bool { return !slices.Contains(names, k.Name) })
@@ -103,6 +110,33 @@ func LoadShare(fs *pflag.FlagSet) (*Remote, error) {
 		return nil, err
 	}
 	return r, finish(src, repeated(fs, src.keys), wrong, "")
+}
+
+// LoadVerify reads what LoadRemote reads of the flags of [VerifyFlags]. Domain is the
+// host name of address, which is one or an https URL without a path, and port its port,
+// or empty.
+func LoadVerify(fs *pflag.FlagSet, address string) (r *Remote, port string, err error) {
+	src, err := newSource(someKeys(verifyKeys), fs, nil)
+	if err != nil {
+		return nil, "", err
+	}
+	r = src.remote()
+	var wrong Errors
+	host := strings.TrimSuffix(strings.TrimPrefix(address, "https://"), "/")
+	r.Domain, port, _ = strings.Cut(host, ":")
+	if n, err := strconv.ParseUint(port, 10, 16); host != r.Domain && (err != nil || n == 0) {
+		wrong.add("domain", quote(port)+" is no port")
+	}
+	if r.Domain, err = hostname.Typed(r.Domain); err != nil {
+		wrong.add("domain", quote(address)+" is no public name", "as in https://xyz.relay.net")
+	}
+	wrong.proxy(&r.Proxy)
+	wrong.dns(&r.DNS)
+	var errs Errors
+	if r.Proxy == "" {
+		errs = proxyVariables()
+	}
+	return r, port, finish(src, append(errs, repeated(fs, src.keys)...), wrong, "domain")
 }
 
 // loadSome reads some of the remote's keys.

@@ -39,6 +39,7 @@ type Listener struct {
 	ending  sync.Once
 
 	unwanted unwanted // visitors whom the rules refuse
+	signed   signedStatement
 
 	mu       sync.Mutex
 	rules    framing.Rules

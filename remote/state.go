@@ -32,6 +32,9 @@ const (
 	namesDir     = "names" // how each name was served last, and who serves it now
 )
 
+// ACMEDir is the folder of package acme in a state directory.
+func ACMEDir(stateDir string) string { return filepath.Join(stateDir, acmeDir) }
+
 // An InUseError says that another process on this device serves the name.
 type InUseError struct {
 	Name string

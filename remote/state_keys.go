@@ -34,12 +34,15 @@ func (k *keys) setList(list []handover) {
 	k.list = list
 }
 
-// public is the identity.
-func (k *keys) public() ed25519.PublicKey {
+// current is the identity's key.
+func (k *keys) current() ed25519.PrivateKey {
 	k.mu.Lock()
 	defer k.mu.Unlock()
-	return k.key.Public().(ed25519.PublicKey)
+	return k.key
 }
+
+// public is the identity.
+func (k *keys) public() ed25519.PublicKey { return k.current().Public().(ed25519.PublicKey) }
 
 // forRelay returns the key to greet a relay with: the device's; but where the relay is
 // too old to hear of a hand-over and has given names to an earlier key, that one.

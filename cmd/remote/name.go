@@ -122,7 +122,9 @@ func publishName(n name, s config.Service, f *front, files *acme.Files, ln *remo
 	p := &published{name: n, ln: ln, service: s, files: files, served: make(chan struct{})}
 	p.front.Store(f)
 	if f.raw == nil {
-		p.site = publish.NewSite(ln.Domain(), f.site)
+		c := f.site
+		c.Statement = ln.Statement
+		p.site = publish.NewSite(ln.Domain(), c)
 		p.srv = httpdrain.New(p.site.Server())
 	}
 	p.watching, p.unwatch = context.WithCancel(context.Background())

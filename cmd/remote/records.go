@@ -43,6 +43,12 @@ type records struct {
 	Authenticated bool     `json:"authenticated"`
 	Others        []string `json:"others"` // the labels of other devices that DNS names
 	Notes         []string `json:"notes"`  // what else is wrong, in words
+
+	CAA caaRecords `json:"caa"`
+
+	// OperatorProof says that DNS lets nobody but this device have a certificate for
+	// the domain, whatever the operator of a relay does.
+	OperatorProof bool `json:"operator_proof"`
 }
 
 // A look is the asking for the records of a domain.
@@ -55,8 +61,9 @@ type look struct {
 	at    map[string][]netip.Addr // addresses of the relays
 }
 
-// lookUp asks DNS for what a domain needs at the relays, which are host names.
-func lookUp(ctx context.Context, dns domainproof.Resolver, domain, identity string, relays []string) (*records, error) {
+// lookUp asks DNS for what a domain needs at the relays, which are host names. Accounts
+// are those that the device has at CAs.
+func lookUp(ctx context.Context, dns domainproof.Resolver, domain, identity string, relays, accounts []string) (*records, error) {
 	l := &look{dns: dns, at: make(map[string][]netip.Addr),
 		records: records{Domain: domain, Relays: relays, Identity: identity, Records: []record{}, Others: []string{}, Notes: []string{}}}
 	if err := l.ask(ctx); err != nil {
@@ -64,6 +71,7 @@ func lookUp(ctx context.Context, dns domainproof.Resolver, domain, identity stri
 	}
 	l.proof()
 	l.visitors()
+	l.certificates(ctx, accounts)
 	return &l.records, nil
 }
 

@@ -13,6 +13,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"keystay/acme"
 	"keystay/config"
 	"keystay/internal/cli"
 	"keystay/internal/domainproof"
@@ -31,8 +32,9 @@ func dnsCommand() *cobra.Command {
 		Use:   "dns NAME",
 		Short: "Show the DNS records that a domain of one's own needs, and which are there",
 		Long: `Shows exactly the DNS records that make a relay give a domain of one's own to this
-device, and that lead its visitors there, and asks DNS which of them are there. The
-device's key is made if there is none yet; no remote has to run, and no relay is
+device, and that lead its visitors there, and asks DNS which of them are there; and the
+CAA record that keeps everybody else, the relay's operator too, from having a
+certificate for it, which nothing but that depends on. The device's key is made if there is none yet; no remote has to run, and no relay is
 dialled.
 
 Exit codes: 0 all is there, 1 something is missing or DNS does not answer, 2 wrong
@@ -91,7 +93,11 @@ func recordsOf(ctx context.Context, warnings io.Writer, cfg *config.Remote) (*re
 	}
 	ctx, cancel := context.WithTimeout(ctx, lookUpTimeout)
 	defer cancel()
-	r, err := lookUp(ctx, dns, cfg.Domain, identity, relays)
+	accounts, err := acme.Accounts(remote.ACMEDir(cfg.StateDir))
+	if err != nil {
+		return nil, err
+	}
+	r, err := lookUp(ctx, dns, cfg.Domain, identity, relays, accounts)
 	var fails *domainproof.Error
 	switch {
 	case errors.Is(err, domainproof.ErrNoServers):
@@ -114,6 +120,9 @@ func (r *records) missing() error {
 	if !r.Reached {
 		list = append(list, "visitors do not all get to "+strings.Join(r.Relays, " or "))
 	}
+	if r.CAA.Forbidden {
+		list = append(list, "a CAA record keeps this device from having a certificate")
+	}
 	if list == nil {
 		return nil
 	}
@@ -132,6 +141,7 @@ func (r *records) write(w io.Writer) {
 	if r.Proven && r.Authenticated {
 		fmt.Fprintf(w, "\nThe DNS server has checked the signatures (DNSSEC) of the proof.\n")
 	}
+	r.writeCAA(w)
 	if len(r.Notes) > 0 {
 		fmt.Fprintln(w)
 	}

@@ -19,7 +19,8 @@ import (
 type zoneFile map[string][]string
 
 // serve answers from the file on loopback until the test ends, and returns the address.
-// What is not in it has SERVFAIL where the file has a name "fails".
+// What is not in it has SERVFAIL where the file has a name "fails", and CAA records alone
+// have it where there is one "no-caa"; answers have the AD bit where there is "signed".
 func (z zoneFile) serve(t *testing.T) string {
 	t.Helper()
 	pc, err := net.ListenPacket("udp", "127.0.0.1:0")
@@ -41,9 +42,11 @@ func (z zoneFile) serve(t *testing.T) string {
 				continue
 			}
 			m.Response, m.Additionals = true, nil
-			if _, fails := z["fails"]; fails {
+			_, fails := z["fails"]
+			if _, noCAA := z["no-caa"]; fails || noCAA && m.Questions[0].Type == typeCAA {
 				m.RCode = dnsmessage.RCodeServerFailure
 			}
+			_, m.AuthenticData = z["signed"]
 			m.Answers = z.answers(m.Questions[0])
 			if out, err := m.Pack(); err == nil {
 				pc.WriteTo(out, from)
@@ -52,6 +55,9 @@ func (z zoneFile) serve(t *testing.T) string {
 	})
 	return pc.LocalAddr().String()
 }
+
+// typeCAA is that of CAA records (RFC 8659, section 4.1).
+const typeCAA dnsmessage.Type = 257
 
 func (z zoneFile) answers(q dnsmessage.Question) (list []dnsmessage.Resource) {
 	for _, r := range z[strings.ToLower(strings.TrimSuffix(q.Name.String(), "."))] {
@@ -65,6 +71,9 @@ func (z zoneFile) answers(q dnsmessage.Question) (list []dnsmessage.Resource) {
 			body = &dnsmessage.AResource{A: netip.MustParseAddr(value).As4()}
 		case kind == "AAAA" && q.Type == dnsmessage.TypeAAAA:
 			body = &dnsmessage.AAAAResource{AAAA: netip.MustParseAddr(value).As16()}
+		case kind == "CAA" && q.Type == typeCAA:
+			tag, text, _ := strings.Cut(value, " ")
+			body = &dnsmessage.UnknownResource{Type: typeCAA, Data: append([]byte{0, byte(len(tag))}, tag+text...)}
 		case kind == "CNAME":
 			body = &dnsmessage.CNAMEResource{CNAME: dnsmessage.MustNewName(value + ".")}
 		default:

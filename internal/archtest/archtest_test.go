@@ -104,6 +104,7 @@ var mayImport = map[string][]string{
 	"relay/operator": {"relay", "relay/limits", "relay/names", "internal"},
 	"remote":         {"framing", "acme", "internal"},
 	"remote/publish": {"internal"},
+	"remote/verify":  {"internal"},
 
 	"remote/publish/gate":   {"remote/publish", "internal"},
 	"remote/publish/folder": {"internal"},
@@ -116,6 +117,7 @@ var mayImport = map[string][]string{
 	"internal": nil,
 
 	"internal/domainproof": {"internal/hostname", "internal/keyname"},
+	"internal/statement":   {"internal/hostname", "internal/keyname"},
 	"docs":                 nil,
 	"e2e":                  {"cmd", "relay", "remote", "framing", "sni", "acme", "config", "internal", "e2e"},
 }

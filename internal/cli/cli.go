@@ -25,6 +25,7 @@ const (
 	ExitFailed   = 1 // failed while running
 	ExitUsage    = 2 // wrong usage or configuration
 	ExitRefused  = 3 // every claim refused for good
+	ExitForeign  = 4 // a public name shows a key that is another one's
 	ExitReplaced = 5 // replaced by a newer run of the same identity
 )
 

@@ -6,7 +6,9 @@
 //   - app.example.com is a CNAME, perhaps over others, to that label below the
 //     relay's own name.
 //
-// The relay asks before it grants a name, and the remote to show what is missing.
+// The relay asks before it grants a name, and the remote to show what is missing. It
+// also reads which CAs, and which accounts there, may issue certificates for a name, see
+// [Resolver.CAA].
 package domainproof
 
 import (

@@ -186,6 +186,7 @@ func (r *Resolver) Addresses(ctx context.Context, name string) (list []netip.Add
 // found are the records of one kind that a name leads to.
 type found struct {
 	records       []dns.RR
+	aliases       []string // the targets of CNAMEs, one after the other
 	authenticated bool
 }
 
@@ -207,6 +208,7 @@ func (a *asker) follow(ctx context.Context, name string, kind uint16) (f found, 
 				return found{}, err
 			}
 			at = next
+			f.aliases = append(f.aliases, strings.TrimSuffix(at, "."))
 		}
 		for _, rr := range m.Answer {
 			if h := rr.Header(); h.Rrtype == kind && h.Class == dns.ClassINET && dns.CanonicalName(h.Name) == at {

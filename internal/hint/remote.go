@@ -8,7 +8,7 @@ func Remote() []*Advice {
 		UntrustedRelay, NoIntermediate, OtherRoot, RelayExpired, RelayNotYetValid, OtherRelay, OtherName, NotTLS, NotRelay, Silent, NoRelayCertificate, NoWebSocket, PathBreaks, SmallHello,
 		ProxySignIn, ProxyWrongUser, ProxyOtherSignIn, ProxyForbids, ProxyIsNone, ProxyPortal, ProxyCannotReach, ProxyHangsUp, ProxyEnds, ProxyKind, ProxyAway, ProxyUntrusted, ProxySOCKS, ProxyVariable,
 		ProofFails, OtherVersion,
-		NameTaken, NotBelow, TokenWanted, TokenWrong, TokenWithheld, NoNewNames, NoMoreNames, RelayUndecided, Banned, Replaced, Released, NoRelease, NotHeld, NoIdentity, BadToken, TokenArgument, PasswordArgument, CertificateWaits, NameNotEverywhere, RulesUnkept, RecordsMissing, NoDNSServers, DNSFails,
+		NameTaken, NotBelow, TokenWanted, TokenWrong, TokenWithheld, NoNewNames, NoMoreNames, RelayUndecided, Banned, Replaced, Released, NoRelease, NotHeld, NoIdentity, BadToken, TokenArgument, PasswordArgument, CertificateWaits, NameNotEverywhere, RulesUnkept, RecordsMissing, NoDNSServers, DNSFails, ForeignKey, NotVerified, NotPinned,
 		ServedHere, ReplicaHere, RemoteState, StateObstacle, BadIdentity, NewIdentity, BadRun, ServedDamaged,
 		NoIdentityHere, IdentityThere, ImportInUse, NotAnExport, ExportPassphrase, ExportExists, NoPassphrase, KeyNamesEnd, TooManyHandovers, HandoversDamaged, KeyNameRuns,
 		ServiceStopped, ServiceNoSocket, ServiceNotSocket, ServiceSocketClosed, ServiceSilent, ServiceUnknownHost,
@@ -334,6 +334,22 @@ var (
 		Shown: "the … records of …: the DNS server …",
 		Means: "`remote dns`: this says nothing of the records",
 		Do:    []string{"ask another DNS server: --dns 9.9.9.9", "where all say SERVFAIL, the servers of the domain are out of order, or its DNSSEC is"},
+	}
+	ForeignKey = &Advice{
+		Shown: "…: the key is not the device's",
+		Means: "`remote verify`: somebody between you and the device may read along, or the name is another device's by now",
+		Do: []string{"do not use the name: ask its owner by another way, and keep what --json shows",
+			"right in the moment of a renewal the certificate may be newer than the document: ask again"},
+	}
+	NotVerified = &Advice{
+		Shown: "…: who holds the key was not checked to the end",
+		Means: "`remote verify`: it says neither that all is well nor that it is not",
+		Do:    []string{"the lines say which steps were not checked, and why; where the chain has a CA of its own, name its root: --root FILE"},
+	}
+	NotPinned = &Advice{
+		Shown: "…: a device holds the key, and nothing says whether it is the right one",
+		Means: "`remote verify`, for a name that is not made from a key",
+		Do:    []string{"ask the owner for what remote identity show shows there, and compare: --identity LABEL"},
 	}
 	RulesUnkept = &Advice{
 		Shown: "a visitor was refused here whom the relay should have refused",

@@ -18,8 +18,9 @@ import (
 // A Site is the HTTP visitors of one name: it hands each request on to the route
 // that its path has. Make it with NewSite.
 type Site struct {
-	domain  string
-	budgets *Budgets
+	domain    string
+	budgets   *Budgets
+	statement func() ([]byte, error) // nil for none
 
 	table atomic.Pointer[table] // the routes now; requests under way have that of their beginning
 
@@ -45,6 +46,12 @@ type SiteConfig struct {
 	// Budgets are what the visitors may take. Sites of a process share them. NewSite
 	// alone looks at it; nil means budgets of its own.
 	Budgets *Budgets
+
+	// Statement, if it is not nil, returns the document to answer with at
+	// /.well-known/keystay, which neither the gate nor a route then sees: it says
+	// nothing of the service, and whoever is to check it has no way in. An error is
+	// answered with 503. NewSite alone looks at it.
+	Statement func() ([]byte, error)
 }
 
 // Check looks for mistakes in a configuration.
@@ -69,7 +76,7 @@ func (c SiteConfig) Check() error {
 // NewSite returns the site of a public name, as a host name in lower case. It
 // panics if c does not pass its Check.
 func NewSite(domain string, c SiteConfig) *Site {
-	s := &Site{domain: domain, budgets: c.Budgets, visits: make(map[net.Conn]*visit), changed: make(chan struct{})}
+	s := &Site{domain: domain, budgets: c.Budgets, statement: c.Statement, visits: make(map[net.Conn]*visit), changed: make(chan struct{})}
 	if s.budgets == nil {
 		s.budgets = NewBudgets(0)
 	}
@@ -183,6 +190,11 @@ func (s *Site) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 			w.Header().Set("Allow", "GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS") // RFC 9110, section 15.5.6
 		}
 		no.Write(w, r)
+		discardBody(w, r, r.Body)
+		return
+	}
+	if s.asksForStatement(x) {
+		s.state(w, r)
 		discardBody(w, r, r.Body)
 		return
 	}

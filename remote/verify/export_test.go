@@ -1,0 +1,7 @@
+package verify
+
+// For tests.
+var (
+	SCTList   = sctList
+	CountSCTs = countSCTs
+)

@@ -1,0 +1,95 @@
+package verify
+
+import (
+	"context"
+	"crypto/tls"
+	"errors"
+	"fmt"
+	"io"
+	"mime"
+	"net"
+	"net/http"
+	"sync"
+	"time"
+
+	"keystay/internal/statement"
+)
+
+const (
+	// dialTimeout and handshakeTimeout bound the way to the name, and answerTimeout the
+	// head of its answer.
+	dialTimeout, handshakeTimeout, answerTimeout = 10 * time.Second, 10 * time.Second, 10 * time.Second
+	// maxHead is the longest head of an answer, in bytes.
+	maxHead = 16 << 10
+)
+
+// fetch asks the name for its document. The state is that of the connection which the
+// document came over; where the error says that there is none, that of the connection
+// which there was, or nil.
+func (c *Config) fetch(ctx context.Context) (*tls.ConnectionState, []byte, error) {
+	var mu sync.Mutex
+	var seen *tls.ConnectionState
+	dialer := &net.Dialer{Timeout: dialTimeout}
+	transport := &http.Transport{
+		Proxy: c.Proxy,
+		DialContext: func(ctx context.Context, network, address string) (net.Conn, error) {
+			if c.Address != "" {
+				address = c.Address
+			}
+			return dialer.DialContext(ctx, network, address)
+		},
+		TLSClientConfig: &tls.Config{
+			ServerName: c.Name,
+			// The chain is verified by Report.leaf: a key that is foreign is to be told
+			// as that, whatever its chain is.
+			InsecureSkipVerify: true, //nolint:gosec // G402: see above
+			VerifyConnection: func(cs tls.ConnectionState) error {
+				mu.Lock()
+				defer mu.Unlock()
+				seen = &cs
+				return nil
+			},
+		},
+		TLSHandshakeTimeout: handshakeTimeout, ResponseHeaderTimeout: answerTimeout, MaxResponseHeaderBytes: maxHead,
+		ForceAttemptHTTP2: true, DisableKeepAlives: true, DisableCompression: true,
+	}
+	if c.Address != "" {
+		transport.Proxy = nil
+	}
+	defer transport.CloseIdleConnections()
+	doc, state, err := c.ask(ctx, transport)
+	if state == nil {
+		mu.Lock()
+		defer mu.Unlock()
+		state = seen
+	}
+	if state != nil && len(state.PeerCertificates) == 0 { // crypto/tls has seen to that
+		return nil, nil, errors.New("there is no certificate")
+	}
+	return state, doc, err
+}
+
+// ask puts the question.
+func (c *Config) ask(ctx context.Context, transport *http.Transport) (doc []byte, state *tls.ConnectionState, err error) {
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, "https://"+c.host()+statement.Path, nil)
+	if err != nil {
+		return nil, nil, err
+	}
+	req.Header.Set("Accept", statement.ContentType)
+	resp, err := transport.RoundTrip(req) // which follows no redirect, and keeps no cookie
+	if err != nil {
+		return nil, nil, fmt.Errorf("%s does not answer: %w", c.host(), err)
+	}
+	defer resp.Body.Close()
+	if resp.StatusCode != http.StatusOK {
+		return nil, resp.TLS, fmt.Errorf("the name has no document: it answers %s with %s", statement.Path, resp.Status)
+	}
+	if kind, _, err := mime.ParseMediaType(resp.Header.Get("Content-Type")); err != nil || kind != statement.ContentType {
+		return nil, resp.TLS, fmt.Errorf("the name has no document: it answers %s with what is not %s", statement.Path, statement.ContentType)
+	}
+	doc, err = io.ReadAll(io.LimitReader(resp.Body, statement.MaxSize+1))
+	if err != nil {
+		return nil, resp.TLS, fmt.Errorf("the document breaks off: %w", err)
+	}
+	return doc, resp.TLS, nil
+}
