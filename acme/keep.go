@@ -294,10 +294,9 @@ func (k *Keeper) obtainAt(ctx context.Context, e *entry, why string, i *issuer, 
 	if old.valid(time.Now()) && old.issuer == i && b.refused == 0 {
 		at.replaces = old.cert.Leaf
 	}
-	at.alone = b.rehearsed
 	err := k.try(ctx, e, why, i, at)
 	if second := kinds[(b.refused+1)%len(kinds)]; b.refused == 0 && second != at.kind && notArrived(at.err) {
-		again := &attempt{kind: second, alone: b.rehearsed}
+		again := &attempt{kind: second}
 		if !errors.As(at.err, &again.spoiled) {
 			b.refused++ // the CA counts it
 		}
@@ -329,14 +328,11 @@ func clockWrong(what string) error {
 	return hint.ClockWrong.Error(errors.New(what+": is the clock right?"), "NOW", time.Now().Format(time.RFC3339))
 }
 
-// try makes one order, after a rehearsal if the last attempt has ended with one: so
-// an address that stays broken costs one order. The error is a *Failure.
+// try makes one order, after a rehearsal. The error is a *Failure.
 func (k *Keeper) try(ctx context.Context, e *entry, why string, i *issuer, at *attempt) error {
 	ctx = withAttempt(ctx, at)
-	if at.alone {
-		if at.err = i.rehearseAlone(ctx, e.name, at.kind); at.err != nil {
-			return newFailure(i.ca, at, at.err)
-		}
+	if at.err = i.rehearseAlone(ctx, e.name, at.kind); at.err != nil {
+		return newFailure(i.ca, at, at.err)
 	}
 	k.log.Info("ordering certificate", "name", e.name, "why", why, "ca", i.ca, "validation", at.kind)
 	k.notify(Event{Kind: Ordering, Name: e.name, Why: why})

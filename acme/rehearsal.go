@@ -29,14 +29,17 @@ const (
 )
 
 // A Rehearsal does what a CA is about to do, before it is asked to: each address
-// that DNS gives for the name must answer with the order's own key authorization
-// (RFC 8737 section 3, RFC 8555 section 8.3). A CA looks from several places, and
-// one relay in DNS without a link of this device spoils the order. The zero value
+// that DNS gives for the name must answer with the key authorization that it is
+// given (RFC 8737 section 3, RFC 8555 section 8.3). A CA looks from several places,
+// and one relay in DNS without a link of this device spoils the order. The zero value
 // is ready.
 //
-// Where one address fails and another does not, or answers wrongly, the CA is not
-// asked: the error is a *RehearsalError. Where no address can be reached from here,
-// the order goes on, and the log says so once for each name.
+// It is held twice: before there is an order, with a key authorization made up for
+// it, and with the order's own one before the CA is asked to look. Where an address
+// answers wrongly, or does not answer while another one does, the attempt is over with
+// a *RehearsalError, and is repeated as after a CA that cannot be reached. Where no
+// address can be reached from here, the order goes on, and the log says so once for
+// each name.
 type Rehearsal struct {
 	// Lookup returns the addresses that DNS gives for a name; nil means
 	// [net.DefaultResolver].
@@ -96,12 +99,18 @@ var _ acmez.Waiter = solver{}
 // Wait implements [acmez.Waiter]: it is called after Present, before the CA is asked
 // to look.
 func (s solver) Wait(ctx context.Context, chal acme.Challenge) error {
+	if at := attemptOf(ctx); at != nil && at.unrehearsed {
+		return nil
+	}
 	return s.issuer.rehearse(ctx, chal)
 }
 
-// rehearseAlone is a rehearsal without an order, with a key authorization that no CA
-// knows.
+// rehearseAlone is the rehearsal before there is an order, with a key authorization
+// that no CA knows.
 func (i *issuer) rehearseAlone(ctx context.Context, name, kind string) error {
+	if i.cfg.Rehearsal == nil {
+		return nil
+	}
 	token := rand.Text()
 	chal := acme.Challenge{Type: kind, Token: token, KeyAuthorization: token + ".rehearsal",
 		Identifier: acme.Identifier{Type: "dns", Value: name}}
@@ -134,8 +143,11 @@ func (i *issuer) rehearse(ctx context.Context, chal acme.Challenge) error {
 	if failed := found.failed(); len(failed) > 0 {
 		return &RehearsalError{Name: name, Failed: failed}
 	}
-	if at := attemptOf(ctx); unrehearsed != "" && at != nil && at.spoiled != nil {
-		return at.spoiled // what was found at the other port counts
+	if at := attemptOf(ctx); unrehearsed != "" && at != nil {
+		if at.spoiled != nil {
+			return at.spoiled // what was found at the other port counts
+		}
+		at.unrehearsed = true
 	}
 	if r.tells(name, unrehearsed) {
 		i.plain.Info("the order goes on without a whole rehearsal", "name", name, "why", unrehearsed)

@@ -27,7 +27,6 @@ const (
 type backoff struct {
 	unreached, refused int           // failures of each sort since the last success
 	lastUnreached      bool          // the last failure was of the first sort
-	rehearsed          bool          // the last failure was that of a rehearsal
 	asked              time.Duration // what the CA asked for in the attempt that failed
 	next               time.Time     // keeps its monotonic reading: the clock may jump
 }
@@ -39,8 +38,7 @@ type backoff struct {
 func (b *backoff) fail(err error, lifetime time.Duration) {
 	var wait, limit time.Duration
 	var unreached *url.Error
-	b.rehearsed = errors.As(err, new(*RehearsalError))
-	if b.lastUnreached = b.rehearsed || errors.As(err, &unreached); b.lastUnreached {
+	if b.lastUnreached = errors.As(err, new(*RehearsalError)) || errors.As(err, &unreached); b.lastUnreached {
 		wait, limit = minUnreached<<min(b.unreached, 20), maxUnreached
 		b.unreached++
 	} else {

@@ -162,9 +162,9 @@ func (b *limitedBody) Read(p []byte) (int, error) {
 type attempt struct {
 	kind     string            // the kind of validation to use
 	replaces *x509.Certificate // the certificate to name as replaced, or nil
-	alone    bool              // to be rehearsed before there is an order
 	spoiled  *RehearsalError   // of the rehearsal by the other kind just now, or nil
 
+	unrehearsed bool          // the rehearsal before the order was left out
 	atDirectory bool          // the last request was for the directory
 	status      int           // of the last answer, 0 for none
 	retryAfter  time.Duration // what the last answer asks to wait, if it is a refusal

@@ -36,6 +36,7 @@ func (r *fakeRelay) config() remote.Config {
 		StateDir:       r.t.TempDir(),
 		TLS:            &tls.Config{Certificates: []tls.Certificate{r.ca.Issue(domain)}, NextProtos: []string{"h2", "http/1.1"}},
 		Version:        "test",
+		NoRehearsal:    true, // which would ask the system's DNS
 	}
 }
 
