@@ -229,7 +229,11 @@ func TestRememberedIsDamaged(t *testing.T) {
 			if _, err := remote.Listen(remote.Config{StateDir: dir}); !errors.As(err, &damaged) || damaged.Name != "app.team.relay.test" {
 				t.Errorf("without a name: %v", err)
 			}
-			if err := wait(t, s.startBelow(func(cfg *remote.Config) { cfg.StateDir = dir })); err != nil {
+			ln := s.startBelow(func(cfg *remote.Config) { cfg.StateDir = dir })
+			if err := wait(t, ln); err != nil {
+				t.Error(err)
+			}
+			if err := ln.Shutdown(t.Context()); err != nil { // else it writes to dir after its end
 				t.Error(err)
 			}
 		})

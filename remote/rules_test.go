@@ -203,16 +203,25 @@ func TestNoNetworkKeepsValidationsAway(t *testing.T) {
 	})
 	accepting(ln)
 	link := r.next()
-	first := link.open(domain, framing.KindTLS)
-	io.WriteString(first, "\x16\x03\x01\x00\x04\x01\x00")
-	for range remote.MaxUnwanted - 1 {
-		io.WriteString(link.open(domain, framing.KindTLS), "\x16\x03\x01\x00\x04\x01\x00")
+	open := func() *framing.Stream {
+		s := link.open(domain, framing.KindTLS)
+		io.WriteString(s, "\x16\x03\x01\x00\x04\x01\x00")
+		return s
 	}
-	for deadline := time.Now().Add(patience); remote.Unwanted(ln) < remote.MaxUnwanted; runtime.Gosched() {
-		if time.Now().After(deadline) {
-			t.Fatalf("%d places are taken", remote.Unwanted(ln))
+	awaitPlaces := func(n int) {
+		t.Helper()
+		for deadline := time.Now().Add(patience); remote.Unwanted(ln) < n; runtime.Gosched() {
+			if time.Now().After(deadline) {
+				t.Fatalf("%d places are taken, want %d", remote.Unwanted(ln), n)
+			}
 		}
 	}
+	first := open()
+	awaitPlaces(1)
+	for range remote.MaxUnwanted - 1 {
+		open()
+	}
+	awaitPlaces(remote.MaxUnwanted)
 	s, err := link.Open(framing.Header{Name: domain, Kind: framing.KindTLS, Source: netip.MustParseAddrPort("198.51.100.8:1"), Dest: netip.MustParseAddrPort("203.0.113.1:443")}, nil)
 	if err != nil {
 		t.Fatal(err)

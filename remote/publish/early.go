@@ -133,4 +133,4 @@ func (c *localConn) Close() error { return c.close() }
 // NetConn is the connection underneath.
 func (c *localConn) NetConn() net.Conn { return c.Conn }
 
-var _ interface{ CloseWrite() error } = patientConn{}
+var _ interface{ CloseWrite() error } = (*localConn)(nil)
