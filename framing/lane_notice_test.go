@@ -49,6 +49,7 @@ func TestNoticesOfStreams(t *testing.T) {
 			if _, err := io.CopyN(io.Discard, to, int64(size)); err != nil {
 				t.Fatal(err)
 			}
+			synctest.Wait() // until the remote has been told
 		}
 		io.CopyN(io.Discard, d, 1)
 		for range 300 {

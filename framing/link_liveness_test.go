@@ -115,7 +115,7 @@ func TestSilenceIsNoticed(t *testing.T) {
 			v, d := open(t, relay, remote, "x")
 			go io.Copy(d, zeros{})
 			go io.Copy(io.Discard, v)
-			<-time.After(time.Second)
+			<-time.After(100 * time.Millisecond)
 		},
 	} {
 		t.Run(name, func(t *testing.T) {

@@ -167,13 +167,14 @@ func TestRoom(t *testing.T) {
 // Visitors whose bytes nobody reads make a remote hold no more than the pool that its
 // links were given, beyond the little of each.
 func TestPoolOfALinkIsBounded(t *testing.T) {
+	much := make([]byte, 4<<20)
 	for _, c := range []struct{ pool, most int }{{0, framing.MaxPool}, {framing.MinPool, framing.MinPool}} {
 		synctest.Test(t, func(t *testing.T) {
 			x, y := memconn.Pipe(0)
 			relay, remote := links(t, x, y, framing.Handler{}, framing.Handler{Pool: c.pool})
-			for range 300 {
+			for range 64 {
 				v, d := open(t, relay, remote, "x")
-				go v.Write(make([]byte, 4<<20))
+				go v.Write(much)
 				io.CopyN(io.Discard, d, 1<<20) // so that it is trusted with more
 			}
 			synctest.Wait()
