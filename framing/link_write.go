@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"keystay/internal/socket"
+	"keystay/internal/stack"
 )
 
 // All that a link writes goes through one hand, the writer: control records,
@@ -206,6 +207,7 @@ func (d *sender) pump() {
 // pumpAside is pump on a goroutine of its own.
 func (d *sender) pumpAside() {
 	defer d.link.handler.Panics.Catch("writing to a link", d.link.panicked)
+	stack.Grow()
 	d.pump()
 }
 

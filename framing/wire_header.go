@@ -3,6 +3,8 @@ package framing
 import (
 	"bufio"
 	"bytes"
+	"encoding/binary"
+	"errors"
 	"fmt"
 	"net"
 	"net/netip"
@@ -37,25 +39,52 @@ type Header struct {
 // leaves to applications.
 const typeKind proxyproto.PP2Type = 0xE0
 
+// How a PROXY v2 header begins: its signature, and version 2 with the command PROXY.
+const proxyBegin = "\r\n\r\n\x00\r\nQUIT\n\x21"
+
+// The families of a PROXY v2 header, with TCP.
+const (
+	proxyTCP4 = 0x11
+	proxyTCP6 = 0x21
+)
+
+// record is HEADER. It is written by hand, as each new visitor waits for it.
 func (h *Header) record() ([]byte, error) {
-	p := proxyproto.HeaderProxyFromAddrs(2, net.TCPAddrFromAddrPort(h.Source), net.TCPAddrFromAddrPort(h.Dest))
-	p.Command = proxyproto.PROXY
-	err := p.SetTLVs([]proxyproto.TLV{
-		{Type: proxyproto.PP2_TYPE_AUTHORITY, Value: []byte(h.Name)},
-		{Type: proxyproto.PP2_TYPE_UNIQUE_ID, Value: h.ID[:]},
-		{Type: typeKind, Value: []byte{byte(h.Kind)}},
-	})
-	if err != nil {
-		return nil, fmt.Errorf("encode header: %w", err)
+	source, dest := h.Source.Addr().Unmap(), h.Dest.Addr().Unmap()
+	if !source.IsValid() || !dest.IsValid() {
+		return nil, errors.New("encode header: no address")
 	}
-	b, err := p.Format()
-	if err != nil {
-		return nil, fmt.Errorf("encode header: %w", err)
+	b := make([]byte, recordHeader, 192)
+	b = append(b, proxyBegin...)
+	if source.Is4() && dest.Is4() {
+		b = append(b, proxyTCP4, 0, 0)
+		b = append(b, source.AsSlice()...)
+		b = append(b, dest.AsSlice()...)
+	} else {
+		from, to := source.As16(), dest.As16()
+		b = append(b, proxyTCP6, 0, 0)
+		b = append(append(b, from[:]...), to[:]...)
 	}
-	if len(b) > maxHeader {
-		return nil, fmt.Errorf("encode header: %d bytes", len(b))
+	b = binary.BigEndian.AppendUint16(b, h.Source.Port())
+	b = binary.BigEndian.AppendUint16(b, h.Dest.Port())
+	b = appendTLV(b, proxyproto.PP2_TYPE_AUTHORITY, h.Name)
+	b = appendTLV(b, proxyproto.PP2_TYPE_UNIQUE_ID, string(h.ID[:]))
+	b = appendTLV(b, typeKind, string([]byte{byte(h.Kind)}))
+	n := len(b) - recordHeader
+	if n > maxHeader {
+		return nil, fmt.Errorf("encode header: %d bytes", n)
 	}
-	return appendRecord(nil, recHeader, b), nil
+	b[0] = byte(recHeader)
+	binary.BigEndian.PutUint16(b[1:], uint16(n))
+	fixed := recordHeader + len(proxyBegin) + 3
+	binary.BigEndian.PutUint16(b[fixed-2:], uint16(len(b)-fixed))
+	return b, nil
+}
+
+func appendTLV(b []byte, t proxyproto.PP2Type, value string) []byte {
+	b = append(b, byte(t))
+	b = binary.BigEndian.AppendUint16(b, uint16(len(value)))
+	return append(b, value...)
 }
 
 func parseHeader(b []byte) (Header, error) {

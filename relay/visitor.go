@@ -12,6 +12,7 @@ import (
 	"keystay/framing"
 	"keystay/internal/duplex"
 	"keystay/internal/socket"
+	"keystay/internal/stack"
 	"keystay/internal/unheard"
 	"keystay/relay/limits"
 	"keystay/sni"
@@ -39,6 +40,7 @@ var helloBuffers = sync.Pool{New: func() any { return new([helloBuffer]byte) }}
 // handle serves one connection of the public port: a visitor, a link, a lane or a
 // browser.
 func (s *Server) handle(c net.Conn) {
+	stack.GrowDeep()
 	c, from := departed(c)
 	a := s.sockets.admit(c)
 	if a == nil {

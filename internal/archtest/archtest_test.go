@@ -125,7 +125,7 @@ var mayImport = map[string][]string{
 // mayAlsoImport is what one folder may import beyond its room.
 var mayAlsoImport = map[string][]string{
 	"internal/cli":       {"internal/hint", "internal/ownfile", "internal/plain"},
-	"internal/duplex":    {"internal/panics", "internal/socket"},
+	"internal/duplex":    {"internal/panics", "internal/socket", "internal/stack"},
 	"internal/handover":  {"internal/socket"},
 	"internal/ownfile":   {"internal/hint"},
 	"internal/proxydial": {"internal/hint"},

@@ -18,6 +18,7 @@ import (
 
 	"keystay/internal/panics"
 	"keystay/internal/socket"
+	"keystay/internal/stack"
 )
 
 // DefaultProbe is how often [Copy] looks for a reset that no Read would show,
@@ -165,8 +166,22 @@ func Copy(a, b Conn, o Options) Result {
 func Start(a, b Conn, o Options, done func(Result)) {
 	c := newCopying(a, b, o, done)
 	c.ab.renews, c.ba.renews = true, true
-	go c.run(&c.ab, &c.ba)
-	go c.run(&c.ba, &c.ab)
+	for _, d := range [2]*direction{&c.ab, &c.ba} {
+		back := &c.ba
+		if d == back {
+			back = &c.ab
+		}
+		go c.begin(d, back)
+	}
+}
+
+// begin is run for a direction that has not begun. What is not a TCP connection takes
+// a deep stack to write to.
+func (c *copying) begin(d, back *direction) {
+	if _, ok := d.dst.(queuer); ok {
+		stack.Grow()
+	}
+	c.run(d, back)
 }
 
 // A copying is one call of Copy or Start.
