@@ -2,6 +2,7 @@ package framing
 
 import (
 	"math"
+	"net"
 	"time"
 
 	"keystay/internal/budget"
@@ -27,6 +28,13 @@ func Stop(l *Link, d time.Duration) {
 	l.pulse.due -= d
 	l.pulse.pingDue -= d
 	l.pulse.timer.Reset(0)
+}
+
+// WithWindow is h for a link whose connection says how many bytes it sends at once,
+// and whether it keeps that.
+func WithWindow(h Handler, f func() (n int, lasts bool)) Handler {
+	h.window = func(net.Conn) (int, bool) { return f() }
+	return h
 }
 
 // MaxWindow is the most credit that a relay grants to a stream at once.

@@ -67,6 +67,10 @@ type Handler struct {
 	// Chatty tells, in the same way, of a stream on which data has come in answer
 	// to data, eight times since it was called last.
 	Chatty func(*Stream)
+	// Warm is asked on a link that is long and idle whether WarmBytes may be spent so
+	// that it carries more at once. It is asked once, about 12 s after the link's
+	// beginning or sooner; only a remote's link asks. Nil is no.
+	Warm func() bool
 	// Memory is what the link's streams take memory from; nil is no limit but the
 	// link's own. Only a relay's link takes from it.
 	Memory *budget.Share
@@ -81,6 +85,8 @@ type Handler struct {
 	// that nobody has to wait for Done meanwhile, which costs a stack. It is not
 	// called where Client or Welcome has failed.
 	Over func()
+
+	window sendWindow // nil is socket.SendWindow
 }
 
 // A Link is one end of the connection between a remote and a relay. It owns the

@@ -32,6 +32,7 @@ const (
 // ends a link that is silent. Its times are after Link.began.
 type pulse struct {
 	link     *Link
+	warmed   bool         // warm was begun; used by the link's reader alone
 	lastRead atomic.Int64 // nanoseconds
 	rtt      atomic.Int64 // nanoseconds, 0 while unknown
 
@@ -155,6 +156,10 @@ func (p *pulse) handlePong(b []byte) error {
 	}
 	stamp := binary.BigEndian.Uint32(b)
 	p.noteRTT(max(micros(p.link.now())-stamp, 1))
+	if !p.warmed && !p.link.isRelay {
+		p.warmed = true
+		go p.link.warm()
+	}
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if p.probe != nil && int32(stamp-p.probed) >= 0 {

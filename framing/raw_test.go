@@ -105,7 +105,11 @@ func helloWith(minor byte, capabilities int) []byte {
 func welcomeRecord() []byte { return welcomeWith(0, 0) }
 
 func welcomeWith(minor byte, capabilities int) []byte {
-	return rec(welcome, []byte{minor}, u32(capabilities), u16(443), str8("by hand"))
+	names := []byte(nil)
+	if minor >= 3 {
+		names = u16(framing.MaxNames)
+	}
+	return rec(welcome, []byte{minor}, u32(capabilities), u16(443), str8("by hand"), names)
 }
 
 // proxyHeader is a PROXY protocol v2 header over IPv4 with these TLVs.

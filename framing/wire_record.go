@@ -60,6 +60,8 @@ const (
 	recLanesWanted recordType = 0x30 // how many (1)
 	recLaneTokens  recordType = 0x31 // tokens (32 each)
 	recLaneReset   recordType = 0x32 // stream id (4)
+
+	recPadding recordType = 0x80 // bytes that mean nothing
 )
 
 // Stream records, with their payloads. RETURN is one only where both sides have named

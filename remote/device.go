@@ -53,6 +53,7 @@ type Device struct {
 	transports transports
 	alarm      alarm        // after sleep, or on another network
 	loss       pathLoss     // to the relays
+	warmings   warmings     // of links
 	most       int          // visitors at once
 	pool       int          // of each link, in bytes
 	networks   *networks    // that they come from

@@ -91,6 +91,7 @@ func (w *way) try(ctx context.Context, relay string) (*reached, error) {
 	r.link, r.welcome, err = w.link(ctx, relay, framing.Handler{
 		Panics: w.d.panics,
 		Pool:   w.d.pool,
+		Warm:   w.d.warmings.take,
 		Lost:   r.lose,
 		GoAway: func(g framing.GoAway) {
 			if g.Code == framing.GoAwayTakeover {

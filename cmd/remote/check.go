@@ -15,6 +15,7 @@ import (
 	"keystay/internal/cli"
 	"keystay/internal/hint"
 	"keystay/internal/plain"
+	"keystay/internal/socket"
 	"keystay/remote"
 )
 
@@ -25,7 +26,8 @@ func checkCommand() *cobra.Command {
 		Short: "Look for mistakes in a configuration",
 		Long: `Reads the configuration and the files that it names, as a start would, and says each
 mistake with its line. It warns of what a start warns of: a certificate that visitors
-will refuse, and a relay that is missing. Nothing is dialled and nothing is written.
+will refuse, and a relay that is missing. It notes where the system makes the first
+answer after a pause slow. Nothing is dialled and nothing is written.
 
 Exit codes: 0 there is no mistake, 2 there are some.`,
 		Example: `  remote check --config remote.yaml`,
@@ -44,6 +46,9 @@ Exit codes: 0 there is no mistake, 2 there are some.`,
 			}
 			for _, w := range slices.Concat(warnings, more, relayWarnings(cfg)) {
 				fmt.Fprintln(c.ErrOrStderr(), "warning: "+w.String())
+			}
+			if last, known := socket.WindowsLast(); known && !last {
+				fmt.Fprintln(c.ErrOrStderr(), "note: "+config.Warning{Message: "after a pause this system sends little at once", Hints: hint.SlowAfterPause.Do}.String())
 			}
 			return summary(c.OutOrStdout(), cfg)
 		},

@@ -7,6 +7,7 @@ import (
 	"strings"
 	"testing"
 
+	"keystay/internal/socket"
 	"keystay/internal/testca"
 )
 
@@ -62,6 +63,9 @@ func TestCheckWarnsAsAStartDoes(t *testing.T) {
 		out, err := execute("", "check", "--config", file)
 		if err != nil || want == "" && strings.Contains(out, "will refuse") || want == "" && strings.Contains(out, "no relay") || want != "" && !strings.Contains(out, "warning: "+want) {
 			t.Errorf("%s: %v, %s, want %q", text, err, out, want)
+		}
+		if last, known := socket.WindowsLast(); strings.Contains(out, "note: after a pause ") != (known && !last) {
+			t.Errorf("%s: %s; the windows of this system last: %v", text, out, last)
 		}
 		if _, err := os.Stat(state); !os.IsNotExist(err) {
 			t.Errorf("%s: the state directory is there: %v", text, err)

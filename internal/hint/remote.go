@@ -7,6 +7,7 @@ func Remote() []*Advice {
 		RelayHasNoAddress, AddressHasNoAddress, NoResolver, ResolverAway, NothingListens, NothingAnswers, Offline,
 		UntrustedRelay, NoIntermediate, OtherRoot, RelayExpired, RelayNotYetValid, OtherRelay, OtherName, NotTLS, NotRelay, Silent, NoRelayCertificate, NoWebSocket, PathBreaks, SmallHello,
 		ProxySignIn, ProxyWrongUser, ProxyOtherSignIn, ProxyForbids, ProxyIsNone, ProxyPortal, ProxyCannotReach, ProxyHangsUp, ProxyEnds, ProxyKind, ProxyAway, ProxyUntrusted, ProxySOCKS, ProxyVariable,
+		SlowAfterPause,
 		ProofFails, OtherVersion,
 		NameTaken, NotBelow, TokenWanted, TokenWrong, TokenWithheld, NoNewNames, NoMoreNames, RelayUndecided, Banned, Replaced, Released, NoRelease, NotHeld, NoIdentity, BadToken, TokenArgument, PasswordArgument, CertificateWaits, NameNotEverywhere, RulesUnkept, RecordsMissing, NoDNSServers, DNSFails, ForeignKey, NotVerified, NotPinned,
 		ServedHere, ReplicaHere, RemoteState, StateObstacle, BadIdentity, NewIdentity, BadRun, ServedDamaged,
@@ -16,6 +17,15 @@ func Remote() []*Advice {
 		ServiceCertificate, FolderMissing, FolderIsFile, FolderClosed, FolderFileClosed, FolderLink, TooManyVisitors,
 		GateNotHash, GateNoUsers, ShareNoName, ShareNoState, GateKey, GateManyLinks, GateNotCA, GateEveryUser, GateProvider,
 	}
+}
+
+// SlowAfterPause is the advice for a system whose connections begin anew with a small
+// window once they have been idle.
+var SlowAfterPause = &Advice{
+	Shown: "after a pause this system sends little at once",
+	Means: "what `remote check` says: over a long way the first large answer takes some round trips more",
+	Do: []string{"let connections keep their window: net.ipv4.tcp_slow_start_after_idle=0 in /etc/sysctl.d, or net.ipv4.tcp_congestion_control=bbr",
+		"the remote then sends 0.5 MB once on each long link, see docs/running-a-remote.md"},
 }
 
 // The advice for a relay that cannot be reached.
