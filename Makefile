@@ -7,6 +7,7 @@ FUZZTIME  ?= 30s
 BENCH     ?=
 BENCH_OUT ?=
 BENCH_ARGS ?=
+BENCH_PEERS ?=
 BENCHTIME ?= 1s
 BENCHCOUNT ?= 1
 ROUNDS    ?= 100
@@ -63,9 +64,9 @@ lint: need-go ## golangci-lint with .golangci.yml, in both modules; the first ru
 	$(GOLANGCI) run ./...
 	cd e2e && $(GOLANGCI) run -c ../.golangci.yml ./...
 
-bench: build ## keystay beside HAProxy and others, on loopback and over a slow link; tables; BENCH=quick in three minutes, BENCH_OUT=FILE for JSON, BENCH_ARGS=-help for more
+bench: build ## keystay beside HAProxy and others, on loopback and over a slow link; tables; BENCH=quick in three minutes, BENCH_OUT=FILE for JSON, BENCH_PEERS=DIR for other tunnels, BENCH_ARGS=-help for more
 	cd e2e && $(GO) build -o ../bin/bench ./bench
-	bin/bench -bin bin $(if $(BENCH),-size $(BENCH)) $(if $(BENCH_OUT),-out $(BENCH_OUT)) $(BENCH_ARGS)
+	bin/bench -bin bin $(if $(BENCH),-size $(BENCH)) $(if $(BENCH_OUT),-out $(BENCH_OUT)) $(if $(BENCH_PEERS),-peers $(BENCH_PEERS)) $(BENCH_ARGS)
 
 microbench: need-go ## the micro-benchmarks, BENCHTIME=1s each, BENCHCOUNT=1 times
 	$(GO) test -run '^$$' -bench . -benchmem -benchtime $(BENCHTIME) -count $(BENCHCOUNT) ./...

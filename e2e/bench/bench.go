@@ -25,6 +25,7 @@ type bench struct {
 	subjects []string
 	tests    []string
 	bin      string // the folder of the programs
+	peers    string // the folder of other tunnels' programs, or ""
 	self     string // this program
 	dir      string // temporary
 	cert     certificate
@@ -34,12 +35,13 @@ type bench struct {
 	progress io.Writer
 	all      []result.Measurement
 	skipped  []string // what could not be had, and why
+	used     []string // how other tunnels were configured
 	began    time.Time
 }
 
 // allTests are the groups of tests that can be chosen, in their order.
 func allTests() []string {
-	return []string{"down", "up", "conn", "keepalive", "busy", "home", "idle_remote", "idle_visitor", "route", "wan_fetch", "wan_beside", "wan_down", "wan_busy"}
+	return []string{"down", "up", "conn", "keepalive", "busy", "home", "idle_remote", "idle_visitor", "route", "scale", "wan_fetch", "wan_beside", "wan_down", "wan_busy"}
 }
 
 // run measures everything. When its context ends it stops at once.
@@ -64,7 +66,7 @@ func (b *bench) run() (err error) {
 		}
 		return err != nil
 	})
-	for _, part := range []func() error{b.loopback, b.home, b.idle, b.route, b.wan} {
+	for _, part := range []func() error{b.loopback, b.home, b.idle, b.route, b.scale, b.wan} {
 		err := part()
 		if b.ctx.Err() != nil {
 			return errors.New("interrupted") // whatever broke because of it

@@ -8,6 +8,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"keystay/e2e/bench/internal/child"
 	"keystay/e2e/bench/internal/result"
 	"keystay/e2e/bench/internal/site"
 )
@@ -60,8 +61,12 @@ func read(s *subject, flows []*flow) (r reading, err error) {
 	if r.relay, err = s.relay.CPU(); err != nil {
 		return r, err
 	}
-	if r.remote, err = s.remote.CPU(); err != nil {
-		return r, err
+	for _, p := range []*child.Process{s.remote, s.client} {
+		used, err := p.CPU()
+		if err != nil {
+			return r, err
+		}
+		r.remote += used
 	}
 	for _, f := range flows {
 		r.bytes += f.bytes.Load()

@@ -32,7 +32,7 @@ func (r *role) crowd(ended <-chan struct{}) error {
 		gate <- struct{}{}
 		wg.Go(func() {
 			defer func() { <-gate }()
-			l, err := newLink(r.Relay, roots, fmt.Sprintf("idle%d.%s", i, zone))
+			l, err := newLink(r.Relay, roots, fmt.Sprintf("idle%d.%s", r.First+i, zone))
 			if err != nil {
 				errs <- fmt.Errorf("idle link %d: %w", i, err)
 				return

@@ -132,9 +132,8 @@ func (b *bench) idleVisitors(what string, n int) error {
 		return err
 	}
 	defer s.stop()
-	size, every := int64(smallSize), time.Duration(0)
+	size, every := b.visitorNeeds(what)
 	if what == lanes {
-		size, every = b.plan.laneBytes, laneEvery
 		n = min(n, b.plan.idleOnLanes)
 	}
 	if err := visitOnce(s); err != nil {
@@ -148,12 +147,7 @@ func (b *bench) idleVisitors(what string, n int) error {
 		return err
 	}
 	all := make(chan *site.Visitor, n)
-	defer func() {
-		close(all)
-		for v := range all {
-			v.Close()
-		}
-	}()
+	defer leave(all)
 	if err := visitOnceEach(s, n, size, every, all); err != nil {
 		return err
 	}
@@ -169,6 +163,23 @@ func (b *bench) idleVisitors(what string, n int) error {
 	}
 	return b.note(result.Measurement{Test: "idle_visitor", Subject: what, Link: "loopback", Round: 1, Each: n,
 		RSS: perEach(after.memory-before.memory, n), FDs: float64(after.fds-before.fds) / float64(n)})
+}
+
+// visitorNeeds says how large the request of an idle visitor is, and how often one
+// may come, so that with lanes each has moved to one.
+func (b *bench) visitorNeeds(what string) (size int64, every time.Duration) {
+	if what == lanes {
+		return b.plan.laneBytes, laneEvery
+	}
+	return smallSize, 0
+}
+
+// leave has all visitors go.
+func leave(all chan *site.Visitor) {
+	close(all)
+	for v := range all {
+		v.Close()
+	}
 }
 
 // visitOnceEach has n visitors make one request each, one visitor every so

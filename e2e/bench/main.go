@@ -43,6 +43,7 @@ func command(args []string, stdout, stderr io.Writer) (err error) {
 	f.SetOutput(stderr)
 	size := f.String("size", "full", "how much to measure: full, quick or tiny")
 	bin := f.String("bin", "bin", "folder of the relay's program")
+	peers := f.String("peers", "", "`FOLDER` with the programs of other tunnels: "+tunnelPrograms())
 	out := f.String("out", "", "`FILE` to add the measurements to, as lines of JSON")
 	from := f.String("from", "", "measure nothing: take the measurements of an earlier -out `FILE`")
 	markdown := f.Bool("markdown", false, "print the tables as Markdown")
@@ -57,7 +58,7 @@ func command(args []string, stdout, stderr io.Writer) (err error) {
 	if f.NArg() > 0 {
 		return fmt.Errorf("what is %q?", f.Arg(0))
 	}
-	b := &bench{bin: *bin, progress: stderr, began: time.Now()}
+	b := &bench{bin: *bin, peers: *peers, progress: stderr, began: time.Now()}
 	if b.tests, err = chosen(*tests, allTests()); err != nil {
 		return err
 	}
@@ -74,7 +75,7 @@ func command(args []string, stdout, stderr io.Writer) (err error) {
 	if err != nil {
 		return err
 	}
-	result.Print(stdout, b.all, b.skipped, *markdown)
+	result.Print(stdout, b.all, append(b.skipped, b.used...), *markdown)
 	if *svg != "" {
 		err = result.Draw(*svg, b.all)
 	}

@@ -31,6 +31,7 @@ type role struct {
 	Relay  string       // the address of the relay, for device and crowd
 	Dir    string       // a state directory, for device
 	Lanes  string       // "auto" or "off", for device
+	First  int          // the number of the first link, for crowd
 	Count  int          // of links, for crowd
 	Links  []link.Setup // whose devices the role link has from descriptor 3 on
 }

@@ -37,7 +37,7 @@ func (b *bench) route() error {
 	}()
 	for _, n := range known {
 		b.say("# a relay that knows %d names", n)
-		s, err := b.startKnowing(n)
+		s, err := b.startKnowing(session, n)
 		if err != nil {
 			return fmt.Errorf("route: %w", err)
 		}
@@ -92,9 +92,9 @@ func visitNobody(s *subject) error {
 	return nil
 }
 
-// startKnowing starts a session whose relay has given out n names before.
-func (b *bench) startKnowing(n int) (*subject, error) {
-	s, err := b.startPrepared(session, loopback(), func(dir string) error { return giveOut(relayState(dir), n) })
+// startKnowing starts a subject whose relay has given out n names before.
+func (b *bench) startKnowing(what string, n int) (*subject, error) {
+	s, err := b.startPrepared(what, loopback(), func(dir string) error { return giveOut(relayState(dir), n) })
 	if err != nil {
 		return nil, err
 	}

@@ -37,6 +37,9 @@ const (
 // measured.
 const haproxyPipes = "haproxy-pipes"
 
+// relayAlone is the program relay with no device, for what it needs by itself.
+const relayAlone = "relay"
+
 func allSubjects() []string { return []string{direct, haproxy, haproxyPipes, tcpProxy, session, lanes} }
 
 // A place says where the parts of a subject run, and how they reach each other.
@@ -61,6 +64,7 @@ type subject struct {
 	door   site.Door
 	relay  *child.Process // nil for direct
 	remote *child.Process // what serves the site
+	client *child.Process // what carries visitors to remote at home, where that is a program of its own
 	dir    string
 	own    []*child.Process // what stop ends
 	ctx    context.Context  // of the whole run
@@ -127,6 +131,8 @@ func (b *bench) startPrepared(what string, at place, prepare func(dir string) er
 	switch what {
 	case session, lanes:
 		err = b.startKeystay(s)
+	case relayAlone:
+		err = b.startRelay(s)
 	default:
 		err = b.startReference(s)
 	}
@@ -163,14 +169,12 @@ func (b *bench) startKeystay(s *subject) (err error) {
 	if err := b.startRelay(s); err != nil {
 		return err
 	}
-	port := portOf(s.relay.Address)
-	s.door.Address = net.JoinHostPort(at.visitorToRelay, port)
 	word := "off"
 	if s.name == lanes {
 		word = "auto"
 	}
 	s.remote, err = b.role(s, at.remote, "device", role{
-		Relay: net.JoinHostPort(at.remoteToRelay, port), Dir: filepath.Join(s.dir, "device"), Lanes: word})
+		Relay: net.JoinHostPort(at.remoteToRelay, portOf(s.relay.Address)), Dir: filepath.Join(s.dir, "device"), Lanes: word})
 	return err
 }
 
@@ -189,6 +193,7 @@ func (b *bench) startRelay(s *subject) (err error) {
 		return fmt.Errorf("%w (make bench builds the program first)", err)
 	}
 	s.own = append(s.own, s.relay)
+	s.door.Address = net.JoinHostPort(s.place.visitorToRelay, portOf(s.relay.Address))
 	return nil
 }
 

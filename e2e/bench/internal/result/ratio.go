@@ -25,12 +25,14 @@ func ratios() []ratio {
 		same("1 download / HAProxy", bulk(1, megabytes), "haproxy", "lanes ≥ 1.0"),
 		same("8 downloads / HAProxy", bulk(8, megabytes), "haproxy", "lanes ≥ 1.2"),
 		same("8 downloads / direct", bulk(8, megabytes), "direct", "lanes ≥ 0.85"),
+		same("relay CPU/GiB, 8 downloads / HAProxy, 1 MiB pipes", bulk(8, relayCPU), "haproxy-pipes", ""),
 		same("new connections/s / HAProxy", picker{conn, connPerS}, "haproxy", "≥ 1.0"),
 		same("relay CPU per connection / HAProxy", picker{conn, cpuPerConn}, "haproxy", "≤ 1.15"),
 		same("keep-alive p50, 1 connection / HAProxy", picker{on("keepalive", 1), p50}, "haproxy", "≤ 1.05"),
 		same("keep-alive p99, 1 connection / HAProxy", picker{on("keepalive", 1), p99}, "haproxy", "≤ 1.1"),
 		same("keep-alive p50, 4 connections / HAProxy", picker{on("keepalive", 4), p50}, "haproxy", "≤ 1.05"),
 		same("keep-alive p99, 4 connections / HAProxy", picker{on("keepalive", 4), p99}, "haproxy", "≤ 1.1"),
+		same("small p99 beside a download / HAProxy", picker{on("busy", 1), p99}, "haproxy", "≤ 1.0"),
 	}
 	fetch := picker{onWAN("fetch", "bbr", 0, 1), p50}
 	beside := picker{onWAN("beside", "bbr", 0, 100), p50}

@@ -7,10 +7,10 @@ package result
 type Measurement struct {
 	// Test is down, up, fetch, beside, conn, keepalive, busy, idle_remote,
 	// idle_visitor or route; home_keepalive, home_conn or home_down where a whole
-	// service is behind it.
+	// service is behind it; scale where there is ever more of one thing.
 	Test string `json:"test"`
-	// Subject is direct, haproxy, haproxy-pipes, tcpproxy, session or lanes; for
-	// home it is programs, caddy or nginx.
+	// Subject is direct, haproxy, haproxy-pipes, tcpproxy, session, lanes, or relay
+	// for a relay alone; for home it is programs, caddy, nginx or another tunnel.
 	Subject string `json:"subject"`
 	// Link is loopback or wan.
 	Link string `json:"link"`
@@ -25,7 +25,7 @@ type Measurement struct {
 	// Loss is the share of packets that are lost on a wan, in per cent.
 	Loss float64 `json:"loss_percent,omitempty"`
 	// Case tells apart what is otherwise the same: for route, whether the name
-	// is there or unknown.
+	// is there or unknown; for scale, what there is ever more of.
 	Case string `json:"case,omitempty"`
 	// Names is how many names the relay knows, for route.
 	Names int `json:"names,omitempty"`
@@ -71,4 +71,11 @@ type Measurement struct {
 	FDs float64 `json:"fds_each,omitempty"`
 	// IdleCPU is its processor time, in per cent of one processor, for all.
 	IdleCPU float64 `json:"relay_cpu_percent,omitempty"`
+
+	// Size is how many there are of Case, for scale.
+	Size int `json:"size,omitempty"`
+	// Memory is all resident memory of the process between, in MiB.
+	Memory float64 `json:"relay_mib,omitempty"`
+	// Spent is the processor time that it needed for all of them, in seconds.
+	Spent float64 `json:"relay_cpu_s,omitempty"`
 }

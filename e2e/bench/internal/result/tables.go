@@ -80,10 +80,14 @@ func tables(all []Measurement) []table {
 		grid("Idle visitors", "Resident memory and descriptors of the process between for each visitor that is connected and idle. "+
 			"What the kernel keeps for sockets is not in it. "+each,
 			"", all, subjects(), idleColumns(all, "idle_visitor")),
-		homeTable(all, each),
+		homeRequests(all, each),
+		homeFlows(all, each),
+		homeRatios(all),
 		routeTable(all, each),
 		wanTable(all, each),
 		ratioTable(all),
+		fitTable(all),
+		capacityTable(all),
 	}
 }
 
@@ -122,29 +126,5 @@ func routeTable(all []Measurement, note string) table {
 			{"p99", picker{in("present"), p99}},
 			{"to no one, p50", picker{in("unknown"), p50}},
 			{"p99 ", picker{in("unknown"), p99}},
-		})
-}
-
-// homeTable is about whole services at home: one at a time and many at once.
-func homeTable(all []Measurement, note string) table {
-	one, many, conn := on("home_keepalive", 1), on("home_keepalive", 16), on("home_conn", 0)
-	return grid("A web service at home, loopback", "The two programs, and HAProxy (no tunnel) in front of a reverse proxy that ends TLS at home, with one HTTP service behind all. "+
-		"Small requests on 1 and 16 open connections: µs, requests in a second, and the processor time at home in µs for each; new connections with one request, and the processor time at home in ms for each; downloads in MB/s. "+note,
-		"", all, []row{
-			{"relay and remote", "programs", nil},
-			{"HAProxy, Caddy at home", "caddy", nil},
-			{"HAProxy, nginx at home", "nginx", nil},
-		}, []column{
-			{"1: p50", picker{one, p50}},
-			{"p99", picker{one, p99}},
-			{"CPU each", picker{one, func(m *Measurement) float64 { return m.RemoteCPUEach }}},
-			{"16: requests/s", picker{many, func(m *Measurement) float64 { return m.PerS }}},
-			{"p50 ", picker{many, p50}},
-			{"p99 ", picker{many, p99}},
-			{"CPU each ", picker{many, func(m *Measurement) float64 { return m.RemoteCPUEach }}},
-			{"connections/s", picker{conn, connPerS}},
-			{"CPU each  ", picker{conn, func(m *Measurement) float64 { return m.RemoteCPUPerConn }}},
-			{"1 download", picker{on("home_down", 1), megabytes}},
-			{"8 downloads", picker{on("home_down", 8), megabytes}},
 		})
 }
