@@ -25,6 +25,7 @@ import (
 //	ca delay DURATION         answer that much later
 //	ca tls-alpn HOST:PORT|-   where validations by TLS-ALPN-01 go; - is nowhere
 //	ca http HOST:PORT|-       where those by HTTP-01 go
+//	ca caa HOST:PORT|-        keep to the CAA records of that DNS server; - is not at all
 //	ca orders NAME N          the name was ordered N times so far
 //	ca replaced NAME N        N of these orders said what they replace
 func caCommand(ts *testscript.TestScript, neg bool, args []string) {
@@ -47,6 +48,8 @@ func caCommand(ts *testscript.TestScript, neg bool, args []string) {
 		ca.SetTLSTarget(where)
 	case "http":
 		ca.SetHTTPTarget(where)
+	case "caa":
+		ca.SetCAA(where)
 	case "orders", "replaced":
 		expected, err := strconv.Atoi(args[2])
 		ts.Check(err)

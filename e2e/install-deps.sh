@@ -28,6 +28,7 @@ need gnutls-bin gnutls-cli
 need curl curl
 need "gcc libc6-dev" gcc clang
 need openssl openssl
+need python3 python3
 need age age
 need nsd nsd
 need redis-server redis-server

@@ -16,11 +16,12 @@ import (
 	"github.com/miekg/dns"
 	"github.com/rogpeppe/go-internal/testscript"
 
+	"keystay/acme"
 	"keystay/e2e/internal/world"
 	"keystay/remote"
 )
 
-// A nameserver is NSD, with the zones example.test and relay.test.
+// A nameserver is NSD, with the zones example.test, relay.test and test.
 type nameserver struct {
 	addr    string
 	dir     string
@@ -35,7 +36,7 @@ type nameserver struct {
 //
 // which makes NSD, at $NAMESERVER, serve the zone example.test with the records of
 // FILE: in it {DIR} is the label made from the key in the state directory DIR, which
-// is made if need be. And
+// is made if need be, and {DIR:account} the URL of its ACME account. And
 //
 //	nameserver stop
 func nameserverCommand(ts *testscript.TestScript, neg bool, args []string) {
@@ -53,8 +54,20 @@ func nameserverCommand(ts *testscript.TestScript, neg bool, args []string) {
 		return
 	}
 	var wrong error
-	records := regexp.MustCompile(`\{(\w+)\}`).ReplaceAllStringFunc(ts.ReadFile(args[0]), func(s string) string {
-		label, _, err := remote.Identity(ts.MkAbs(strings.Trim(s, "{}")))
+	records := regexp.MustCompile(`\{(\w+)(:account)?\}`).ReplaceAllStringFunc(ts.ReadFile(args[0]), func(s string) string {
+		dir, _, account := strings.Cut(strings.Trim(s, "{}"), ":")
+		dir = ts.MkAbs(dir)
+		if account {
+			urls, err := acme.Accounts(remote.ACMEDir(dir))
+			if err == nil && len(urls) != 1 {
+				err = fmt.Errorf("%s has %d accounts", dir, len(urls))
+			}
+			if err != nil {
+				wrong = err
+			}
+			return strings.Join(urls, " ")
+		}
+		label, _, err := remote.Identity(dir)
 		if err != nil {
 			wrong = err
 		}
@@ -76,7 +89,7 @@ func (n *nameserver) serve(records string) error {
 	if err := os.MkdirAll(n.dir, 0o755); err != nil {
 		return err
 	}
-	zones := map[string]string{"example.test": records, zone: relayZone}
+	zones := map[string]string{"example.test": records, zone: relayZone, "test": ""} // up to the top, where CAA records are looked for
 	config := nsdConfig(n.addr, n.dir)
 	for name, text := range zones {
 		head := strings.ReplaceAll(zoneHead, "$SERIAL", fmt.Sprint(n.serial))

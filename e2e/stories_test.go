@@ -173,6 +173,11 @@ func setUp(env *testscript.Env) error {
 		return err
 	}
 	env.Setenv("NAMESERVER", ports[3])
+	docs, err := filepath.Abs("../docs")
+	if err != nil {
+		return err
+	}
+	env.Setenv("DOCS", docs)
 	env.Setenv("PATH", bin+string(os.PathListSeparator)+env.Getenv("PATH"))
 	env.Setenv(world.RaceOptions, os.Getenv(world.RaceOptions))
 	return nil

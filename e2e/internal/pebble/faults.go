@@ -46,6 +46,7 @@ type faults struct {
 	refusal  *Refusal
 	nonces   int    // percent of requests whose nonce is rejected
 	moved    string // prefix of the directory's URLs, empty for none
+	caa      string // the DNS server to ask for CAA records, empty for none
 }
 
 // A Refusal is how every order is answered.
@@ -133,7 +134,7 @@ func (f *faults) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	}
 
 	f.mu.Lock()
-	down, delay, refusal, moved, next := f.down, f.delay, f.refusal, f.moved, f.next
+	down, delay, refusal, moved, next, caa := f.down, f.delay, f.refusal, f.moved, f.next, f.caa
 	badNonce := body != nil && rand.IntN(100) < f.nonces
 	f.mu.Unlock()
 	path, here := strings.CutPrefix(r.URL.Path, moved)
@@ -142,6 +143,9 @@ func (f *faults) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	r.URL.Path = path
+	if caa != "" && refusal == nil && path == newOrderPath {
+		refusal = forbidden(caa, body)
+	}
 	if !down && !badNonce {
 		f.count(path, body, refusal != nil)
 	}
