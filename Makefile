@@ -1,7 +1,11 @@
 # keystay: make help says what there is.
 
 GO        ?= go
-VERSION    = $(shell git describe --tags --always --dirty 2>/dev/null || echo devel)
+# Which source this is: of git, or of a tree that git archive made, whose file COMMIT
+# says it. A tree without either builds as well.
+COMMIT    := $(shell [ -e .git ] && git describe --always --exclude '*' --abbrev=40 --dirty 2>/dev/null || sed -n 's/^commit \([0-9a-f]\{40\}\)$$/\1/p' COMMIT)
+VERSION   := $(shell [ -e .git ] && git describe --tags --always --abbrev=12 --dirty 2>/dev/null || sed -n 's/^version \([0-9A-Za-z][^%]*\)$$/\1/p' COMMIT)
+VERSION   := $(or $(VERSION),$(shell echo $(COMMIT) | cut -c1-12),devel)
 DEMO      ?=
 FUZZTIME  ?= 30s
 BENCH     ?=
@@ -18,9 +22,9 @@ SOAKTIME  ?= 1h
 # saw them in, and the rules that go by path miss them in another.
 GOLANGCI  ?= GOLANGCI_LINT_CACHE=$(CURDIR)/bin/.lint $(GO) run github.com/golangci/golangci-lint/v2/cmd/golangci-lint@v2.12.2
 
-# The version comes from the line above, so that a clone which git does not
-# trust, or a tree without .git, builds as well.
-BUILD      = $(GO) build -trimpath -buildvcs=false -ldflags "-X keystay/internal/cli.version=$(VERSION)"
+# Version and commit come from the lines above, so that a clone which git does not
+# trust, or a tree without .git, builds as well, and to the same bytes.
+BUILD      = $(GO) build -trimpath -buildvcs=false -ldflags "-X keystay/internal/cli.version=$(VERSION) -X keystay/internal/cli.commit=$(COMMIT)"
 PLATFORMS  = linux/amd64 linux/arm64 darwin/amd64 darwin/arm64 windows/amd64 windows/arm64
 
 .DEFAULT_GOAL := help
@@ -30,10 +34,10 @@ PLATFORMS  = linux/amd64 linux/arm64 darwin/amd64 darwin/arm64 windows/amd64 win
 # Tests start hundreds of them.
 export GORACE ?= atexit_sleep_ms=0
 
-.PHONY: help build demo test unit e2e check fmt lint bench microbench fuzz soak cross man clean need-go need-cc deps
+.PHONY: help build demo test unit e2e check fmt lint bench microbench fuzz soak dist cross reproducible release man clean need-go need-cc deps
 
 help: ## say what there is
-	@awk -F ':.*## ' '/^[a-z0-9]+:.*## /{printf "make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z0-9]+:.*## /{printf "make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 build: need-go ## build bin/relay and bin/remote
 	$(BUILD) -o bin/ ./cmd/...
@@ -82,11 +86,24 @@ soak: need-go need-cc ## the unit tests with KEYSTAY_ROUNDS=ROUNDS (100) rounds 
 	KEYSTAY_ROUNDS=$(ROUNDS) $(GO) test -race -count=1 -timeout $(SOAKTIME) ./...
 	cd e2e && KEYSTAY_SOAK=1 $(GO) test -count=1 -timeout 4h .
 
-cross: need-go ## both programs for PLATFORMS (Linux, macOS, Windows on amd64 and arm64), into dist/, and vet for each
+# The flags and variables are those of every builder, whatever the environment says: the
+# same commit gives the same bytes with the same Go.
+dist: need-go ## both programs for PLATFORMS (Linux, macOS, Windows on amd64 and arm64), into dist/
 	@for p in $(PLATFORMS); do \
-		echo "== $$p"; export GOOS=$${p%/*} GOARCH=$${p#*/} CGO_ENABLED=0; \
-		$(BUILD) -o dist/$$GOOS-$$GOARCH/ ./cmd/... && $(GO) vet -trimpath ./... || exit 1; \
+		echo "== $$p"; export GOOS=$${p%/*} GOARCH=$${p#*/} CGO_ENABLED=0 GOAMD64=v1 GOARM64=v8.0 GOFIPS140=off GOFLAGS=-mod=readonly; \
+		$(BUILD) -o dist/$$GOOS-$$GOARCH/ ./cmd/... || exit 1; \
 	done
+
+cross: dist ## dist, and vet for each of PLATFORMS
+	@for p in $(PLATFORMS); do \
+		echo "== vet $$p"; GOOS=$${p%/*} GOARCH=$${p#*/} CGO_ENABLED=0 $(GO) vet -trimpath ./... || exit 1; \
+	done
+
+reproducible: need-go ## builds this commit twice, from git and from an archive, at two paths with other caches, and compares the bytes
+	@deploy/reproducible $(PLATFORMS)
+
+release: need-go ## dist, with an SBOM for each program, checksums, and a signature with KEYSTAY_RELEASE_KEY=FILE
+	@deploy/release $(PLATFORMS)
 
 man: build ## the man pages, into dist/man
 	bin/relay man dist/man

@@ -3,6 +3,7 @@ package acme
 import (
 	"context"
 	"crypto/rand"
+	"errors"
 	"fmt"
 	"net"
 	"net/netip"
@@ -184,8 +185,12 @@ func (r *Rehearsal) addresses(ctx context.Context, chal acme.Challenge) (list []
 		}
 	}
 	ips, err := lookup(ctx, chal.Identifier.Value)
-	if err != nil {
-		return nil, fmt.Errorf("DNS gives no address: %s", oneLine(err.Error()))
+	var dns *net.DNSError
+	switch {
+	case errors.As(err, &dns):
+		return nil, &unrehearsedError{"DNS gives no address: " + oneLine(dns.Err)}
+	case err != nil:
+		return nil, &unrehearsedError{"DNS gives no address: " + oneLine(err.Error())}
 	}
 	seen := make(map[netip.Addr]bool)
 	for _, ip := range ips {

@@ -10,7 +10,6 @@ import (
 	"log/slog"
 	"os"
 	"path/filepath"
-	"runtime/debug"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -44,35 +43,13 @@ func (e *Error) Unwrap() error { return e.Err }
 // Usage marks err as one of usage or configuration.
 func Usage(err error) error { return &Error{Code: ExitUsage, Err: err} }
 
-// version is set by the linker: -X keystay/internal/cli.version=v1.2.3.
-var version string
-
-// Version is the version that this program was built as.
-func Version() string {
-	if version != "" {
-		return version
-	}
-	if b, ok := debug.ReadBuildInfo(); ok && b.Main.Version != "" && b.Main.Version != "(devel)" {
-		return b.Main.Version
-	}
-	return "devel"
-}
-
 // Root makes cmd a root command: with version, completion and man.
 func Root(cmd *cobra.Command) *cobra.Command {
 	cmd.SilenceErrors, cmd.SilenceUsage = true, true
 	cmd.Version = Version()
 	cmd.SetVersionTemplate("{{.Name}} {{.Version}}\n")
 	cmd.SetFlagErrorFunc(flagError)
-	cmd.AddCommand(&cobra.Command{
-		Use:     "version",
-		Short:   "Print the version",
-		Example: "  " + cmd.Name() + " version",
-		Args:    noArgs,
-		Run: func(c *cobra.Command, _ []string) {
-			fmt.Fprintf(c.OutOrStdout(), "%s %s\n", cmd.Name(), cmd.Version)
-		},
-	}, &cobra.Command{
+	cmd.AddCommand(versionCommand(cmd.Name()), &cobra.Command{
 		Use:     "man DIR",
 		Short:   "Write the man pages into a folder",
 		Example: "  " + cmd.Name() + " man /usr/local/share/man/man1",
