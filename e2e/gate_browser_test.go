@@ -148,7 +148,7 @@ func signInWith(t *testing.T, b browser.Browser, kind string) {
 
 // browseGate opens the page in a browser, and returns what went wrong.
 func browseGate(ctx context.Context, b browser.Browser, page, picture string, reports <-chan []gateStep) (wrong []error) {
-	ctx, cancel := context.WithTimeout(ctx, world.Patience)
+	ctx, cancel := context.WithTimeout(ctx, browser.DefaultTimeout)
 	defer cancel()
 	if err := b.Screenshot(ctx, page, picture); err != nil {
 		wrong = append(wrong, err)

@@ -92,12 +92,18 @@ func (r *rig) onLane(d *device, name string) (visitor conn, stream *framing.Stre
 	// The other direction has moved when the relay's SWITCH has come, on the link.
 	for end := time.Now().Add(patience); ; runtime.Gosched() {
 		if read, _ := stream.Carrier(); read != nil {
-			return visitor, stream
+			break
 		}
 		if time.Now().After(end) {
 			t.Fatal("what comes does not move")
 		}
 	}
+	// The relay notes that its SWITCH has gone out before it answers anything later:
+	// only then does the stream outlive the link.
+	if err := d.Probe(patience); err != nil {
+		t.Fatal(err)
+	}
+	return visitor, stream
 }
 
 // The lanes of a run that is replaced in the new process are cut, also

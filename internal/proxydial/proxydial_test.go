@@ -260,14 +260,10 @@ func TestSocketIsNotHidden(t *testing.T) {
 
 // A proxy that cannot be reached, or is of no known kind.
 func TestProxyThatIsNoneIsTold(t *testing.T) {
-	ln, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	ln.Close()
-	_, err = dial(t, "http://me:hunter2@"+ln.Addr().String(), nil)
+	addr := testnet.Reserve(t).String()
+	_, err := dial(t, "http://me:hunter2@"+addr, nil)
 	wantError(t, err, 0, "cannot be reached")
-	_, err = dial(t, "ftp://me:hunter2@"+ln.Addr().String(), nil)
+	_, err = dial(t, "ftp://me:hunter2@"+addr, nil)
 	wantError(t, err, 0, "")
 }
 

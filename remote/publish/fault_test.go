@@ -409,13 +409,9 @@ func TestCheckSaysWhyAndWhatToDo(t *testing.T) {
 // Many requests while the service is down are one line, and so is its return,
 // with how many there were.
 func TestLogTellsOnceThatTheServiceIsDown(t *testing.T) {
-	ln, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	ln.Close()
+	addr := testnet.Reserve(t)
 	book := newLogBook()
-	target := tcpTarget("http", ln.Addr())
+	target := tcpTarget("http", addr)
 	target.Logger = book.logger()
 	p := serveTarget(t, target)
 	for range 30 {
@@ -427,8 +423,9 @@ func TestLogTellsOnceThatTheServiceIsDown(t *testing.T) {
 		!strings.Contains(line, "connection refused") || !strings.Contains(line, "start it") {
 		t.Errorf("the log says %q", line)
 	}
-	if ln, err = net.Listen("tcp", ln.Addr().String()); err != nil {
-		t.Skip("somebody else has the port now")
+	ln, err := net.Listen("tcp", addr.String())
+	if err != nil {
+		t.Fatal(err)
 	}
 	done := testnet.Accept(ln, func(c net.Conn) {
 		c.Read(make([]byte, 1000))
@@ -444,13 +441,9 @@ func TestLogTellsOnceThatTheServiceIsDown(t *testing.T) {
 // Watch says at the start that the service is down, without a visitor, and that
 // it answers.
 func TestWatchTellsThatTheServiceIsDownAndBack(t *testing.T) {
-	ln, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	ln.Close()
+	addr := testnet.Reserve(t)
 	book := newLogBook()
-	target := tcpTarget("http", ln.Addr())
+	target := tcpTarget("http", addr)
 	target.Logger = book.logger()
 	var wg sync.WaitGroup
 	ctx, cancel := context.WithCancel(t.Context())
@@ -460,8 +453,9 @@ func TestWatchTellsThatTheServiceIsDownAndBack(t *testing.T) {
 	if line := book.next(t); !strings.Contains(line, "the local service does not answer") || !strings.Contains(line, "requests=0") {
 		t.Errorf("the log says %q", line)
 	}
-	if ln, err = net.Listen("tcp", ln.Addr().String()); err != nil {
-		t.Skip("somebody else has the port now")
+	ln, err := net.Listen("tcp", addr.String())
+	if err != nil {
+		t.Fatal(err)
 	}
 	defer testnet.Accept(ln, func(net.Conn) {})()
 	if line := book.next(t); !strings.Contains(line, "answers again") {

@@ -135,12 +135,7 @@ func TestForeignHostGets421(t *testing.T) {
 
 // A service that is down is told as such, and not where it is.
 func TestServiceThatIsDownIsToldAndNotWhere(t *testing.T) {
-	ln, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	ln.Close()
-	p := serveTarget(t, tcpTarget("http", ln.Addr()))
+	p := serveTarget(t, tcpTarget("http", testnet.Reserve(t)))
 	both(t, func(t *testing.T, h2 bool) {
 		resp, err := p.client(h2).Get("https://" + domain)
 		text := body(t, resp, err)

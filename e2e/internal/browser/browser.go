@@ -32,7 +32,7 @@ const (
 )
 
 // DefaultTimeout bounds one run of a browser whose Timeout is zero.
-const DefaultTimeout = 3 * time.Minute
+const DefaultTimeout = 5 * time.Minute
 
 // hostsLimit bounds Browser.Hosts, which ends up in a command line.
 const hostsLimit = 64

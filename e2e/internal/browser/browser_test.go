@@ -95,7 +95,7 @@ func testPage(t *testing.T, b browser.Browser, protocol string) {
 // What is held back or changed on the way is red, and only that.
 func TestPageSeesDamage(t *testing.T) {
 	both(t, func(t *testing.T, b browser.Browser) {
-		site := browser.Site{Limit: 3 * time.Second}
+		site := browser.Site{Limit: 8 * time.Second}
 		server := serve(t, damage(&site), "h2")
 		b.CA = server.ca
 		file := screenshotFile(t, t.Name()+".png")

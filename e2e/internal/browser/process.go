@@ -18,7 +18,7 @@ const (
 	outputLimit = 2 << 10
 
 	// leaveLimit bounds the wait for killed processes to be gone.
-	leaveLimit = 10 * time.Second
+	leaveLimit = time.Minute
 )
 
 // runGroup runs a program, with all that it starts, in a process group and a

@@ -52,7 +52,7 @@ func fifo(t *testing.T, mode int) *os.File {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { file.Close() })
-	file.SetReadDeadline(time.Now().Add(10 * time.Second))
+	file.SetReadDeadline(time.Now().Add(time.Minute))
 	return file
 }
 
@@ -164,7 +164,7 @@ func TestRefusesBadSettings(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			b := b
-			b.Hosts, b.CA, b.Timeout = test.hosts, test.ca, 20*time.Second
+			b.Hosts, b.CA, b.Timeout = test.hosts, test.ca, 2*time.Minute
 			err := b.Open(t.Context(), test.url)
 			if err == nil || errors.Is(err, context.DeadlineExceeded) {
 				t.Errorf("error is %v, want a refusal", err)

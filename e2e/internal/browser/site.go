@@ -16,7 +16,7 @@ import (
 const (
 	// DefaultLimit is the time that the page gives each of its checks when
 	// Site.Limit is zero.
-	DefaultLimit = 15 * time.Second
+	DefaultLimit = time.Minute
 
 	// DefaultUpload and DefaultDownload are what the page uploads and
 	// downloads when the fields of Site are zero, in bytes.
@@ -43,10 +43,10 @@ const (
 
 	// stepLimit bounds each wait of the service for the page: for the
 	// confirmation of an event, and on an open WebSocket.
-	stepLimit = 20 * time.Second
+	stepLimit = 70 * time.Second
 
 	// gateLimit bounds how long the load event of the page is held back.
-	gateLimit = 60 * time.Second
+	gateLimit = 2 * time.Minute
 )
 
 //go:embed page.html

@@ -21,7 +21,7 @@ import (
 const Patience = 90 * time.Second
 
 // orderly bounds the end of a program that nothing holds up.
-const orderly = 30 * time.Second
+const orderly = Patience
 
 // A Process is a program that runs.
 type Process struct {

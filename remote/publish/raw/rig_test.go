@@ -121,12 +121,7 @@ func tcpTarget(t testing.TB, serve func(*net.TCPConn)) *raw.Target {
 // downTarget is a target whose service is down.
 func downTarget(t testing.TB) *raw.Target {
 	t.Helper()
-	ln, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	ln.Close()
-	return &raw.Target{Network: "tcp", Addresses: []string{ln.Addr().String()}}
+	return &raw.Target{Network: "tcp", Addresses: []string{testnet.Reserve(t).String()}}
 }
 
 // A logbook is a log that tests read.

@@ -1,0 +1,21 @@
+//go:build !unix
+
+package testnet
+
+import (
+	"net"
+	"testing"
+)
+
+// Reserve returns a port of loopback on which nothing listens: who dials it is
+// refused. The test may listen on it by its number. Here nothing keeps the system from
+// giving it to somebody else.
+func Reserve(t testing.TB) net.Addr {
+	t.Helper()
+	ln, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	ln.Close()
+	return ln.Addr()
+}
