@@ -3,6 +3,7 @@ package remote
 import (
 	"fmt"
 	"io"
+	"sync"
 
 	"keystay/framing"
 	"keystay/internal/duplex"
@@ -26,6 +27,10 @@ type tlsInput struct {
 	*framing.Stream
 	left    func() // called by Close
 	unheard unheard.Bound
+
+	writing sync.Mutex // held while something is written
+	corked  bool
+	held    []byte // what was written meanwhile
 }
 
 // Close is the stream's.
@@ -48,6 +53,36 @@ func (t *tlsInput) Read(p []byte) (int, error) {
 	return n, err
 }
 
+// Write is the stream's, but between Cork and Uncork it keeps what it gets.
+func (t *tlsInput) Write(p []byte) (int, error) {
+	t.writing.Lock()
+	defer t.writing.Unlock()
+	if t.corked {
+		t.held = append(t.held, p...)
+		return len(p), nil
+	}
+	return t.Stream.Write(p)
+}
+
+// Cork lets the records of TLS that are written until Uncork go as one: each would be a
+// call of the system by itself. They are kept in space, which is the caller's again
+// after Uncork.
+func (t *tlsInput) Cork(space []byte) {
+	t.writing.Lock()
+	defer t.writing.Unlock()
+	t.corked, t.held = true, space[:0]
+}
+
+// Uncork writes what has been kept.
+func (t *tlsInput) Uncork() error {
+	t.writing.Lock()
+	defer t.writing.Unlock()
+	held := t.held
+	t.corked, t.held = false, nil
+	_, err := t.Stream.Write(held)
+	return err
+}
+
 // Unheard bounds what TLS takes in without giving data on, for whoever reads from it
 // and sets the bound anew each time that data has come.
 func (t *tlsInput) Unheard() *unheard.Bound { return &t.unheard }
@@ -59,4 +94,6 @@ var _ interface {
 	Reset() error
 	Broken() error
 	Unheard() *unheard.Bound
+	Cork(space []byte)
+	Uncork() error
 } = (*tlsInput)(nil)

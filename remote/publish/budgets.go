@@ -13,7 +13,8 @@ type Budgets struct {
 	requests *budget.Budget // heads and kept bodies, see memory.go
 	uploads  *budget.Budget // large windows, see windows.go
 	windows  *budget.Budget // small ones
-	locals   *budget.Budget // connections to services, see visit.place
+	locals   *budget.Budget // connections to services, see pool.place
+	bulk     sync.Pool      // of *bulkBuffer
 
 	mu    sync.Mutex
 	large int // how many visits have large windows for answers

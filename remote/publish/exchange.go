@@ -30,6 +30,7 @@ type exchange struct {
 	service *answerConn // the same over HTTP/1, else nil
 
 	answer    *http.Response // the service's, once it has come
+	body      *answerBody    // its body, over HTTP/1
 	length    int64          // of the answer's body, or -1
 	written   int64          // of it
 	unflushed bool
@@ -180,8 +181,17 @@ func isText(s string) bool {
 	return true
 }
 
-// Write implements http.ResponseWriter.
+// Write implements http.ResponseWriter. Where the answer turns out to be bulk, it writes
+// the rest of it, too.
 func (x *exchange) Write(p []byte) (int, error) {
+	n, err := x.write(p)
+	if before := x.written - int64(n); err == nil && before < bulkAfter && x.written >= bulkAfter {
+		err = x.copyBulk()
+	}
+	return n, err
+}
+
+func (x *exchange) write(p []byte) (int, error) {
 	n, err := x.ResponseWriter.Write(p)
 	x.written += int64(n)
 	x.unflushed = x.unflushed || n > 0
@@ -207,10 +217,14 @@ type answerBody struct {
 	io.ReadCloser
 	x    *exchange
 	read int64
+	end  error // what copyBulk has come to
 }
 
 // Read implements io.Reader.
 func (b *answerBody) Read(p []byte) (int, error) {
+	if b.end != nil {
+		return 0, b.end
+	}
 	if b.x.unflushed && !b.x.service.holds(b.read) {
 		b.x.unflushed = false
 		if err := http.NewResponseController(b.x.ResponseWriter).Flush(); err != nil {

@@ -27,6 +27,8 @@ const (
 	LeastAnswer       = leastAnswer
 	LeastAnswers      = leastAnswers
 	MaxTunnels        = maxTunnels
+	BulkAfter         = bulkAfter
+	BulkPiece         = bulkPiece
 )
 
 // AcceptOf is the Sec-WebSocket-Accept for a key.

@@ -7,6 +7,7 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"sync"
 	"testing"
 	"time"
 
@@ -31,7 +32,45 @@ func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
 // A stream is a visitor's connection below TLS. As that of package remote does,
 // it takes every end for a truncation, which it is without a close_notify.
-type stream struct{ *memconn.Conn }
+type stream struct {
+	*memconn.Conn
+	cork *cork
+}
+
+// A cork is what a stream keeps back, as that of package remote does.
+type cork struct {
+	mu   sync.Mutex
+	held []byte // nil while nothing is kept
+	most int    // that has gone at once
+}
+
+// Write is the connection's, but between Cork and Uncork.
+func (s stream) Write(p []byte) (int, error) {
+	s.cork.mu.Lock()
+	defer s.cork.mu.Unlock()
+	if s.cork.held != nil {
+		s.cork.held = append(s.cork.held, p...)
+		return len(p), nil
+	}
+	return s.Conn.Write(p)
+}
+
+// Cork keeps what is written until Uncork.
+func (s stream) Cork(space []byte) {
+	s.cork.mu.Lock()
+	defer s.cork.mu.Unlock()
+	s.cork.held = space[:0]
+}
+
+// Uncork writes it.
+func (s stream) Uncork() error {
+	s.cork.mu.Lock()
+	defer s.cork.mu.Unlock()
+	held := s.cork.held
+	s.cork.held, s.cork.most = nil, max(s.cork.most, len(held))
+	_, err := s.Conn.Write(held)
+	return err
+}
 
 // Read is the connection's but for the error.
 func (s stream) Read(p []byte) (int, error) {
@@ -54,7 +93,7 @@ func (l tlsListener) Accept() (net.Conn, error) {
 	if err != nil {
 		return nil, err
 	}
-	tc := tls.Server(stream{c.(*memconn.Conn)}, l.config)
+	tc := tls.Server(stream{c.(*memconn.Conn), new(cork)}, l.config)
 	tc.Handshake() // Visitors asks for it; an error comes again
 	return tc, nil
 }

@@ -118,7 +118,8 @@ func (t *Target) modifyAnswer(res *http.Response) error {
 	case res.StatusCode == http.StatusSwitchingProtocols:
 		switchProtocols(res, x)
 	case x.service != nil && res.Body != http.NoBody:
-		res.Body = &answerBody{ReadCloser: res.Body, x: x}
+		x.body = &answerBody{ReadCloser: res.Body, x: x}
+		res.Body = x.body
 	}
 	return nil
 }
