@@ -266,7 +266,7 @@ func (c *copying) ran(d, back *direction, err error) {
 	// A write to a connection that was reset may swallow the error, and then a Read
 	// says end of stream. The other direction sets ended after its last write has
 	// succeeded. So while ended is not set, a connection that is gone was reset.
-	if err == nil && socket.Gone(d.from()) && !back.ended.Load() {
+	if err == nil && !back.ended.Load() && socket.Gone(d.from()) && !back.ended.Load() {
 		err = fmt.Errorf("read: %w", syscall.ECONNRESET)
 	}
 	if err == nil {
@@ -278,7 +278,11 @@ func (c *copying) ran(d, back *direction, err error) {
 		c.end(fmt.Errorf("copy %s: %w", d.name, err))
 		return
 	}
-	c.check() // from now on Linger counts
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if !c.over {
+		c.scheduleLocked(c.untouched()) // from now on Linger counts
+	}
 }
 
 // end closes both connections, in order if err is nil. Only the first call
@@ -298,7 +302,7 @@ func (c *copying) end(err error) {
 		c.err = err
 		for _, conn := range []Conn{c.ab.src, c.ba.src} {
 			if err != nil {
-				socket.Abort(conn)
+				abort(conn)
 				continue
 			}
 			setLinger(conn, -1)
@@ -307,6 +311,15 @@ func (c *copying) end(err error) {
 			}
 		}
 	})
+}
+
+// abort is socket.Abort, for a connection whose SO_LINGER is 0 already.
+func abort(c Conn) {
+	if tcp, ok := c.(*net.TCPConn); ok {
+		tcp.Close()
+		return
+	}
+	socket.Abort(c)
 }
 
 func (c *copying) touch() { c.last.Store(int64(time.Since(c.start))) }
