@@ -55,6 +55,9 @@ func (g *growth) line(all []Measurement) (line, bool) {
 	return lineThrough(points)
 }
 
+// scaleTables are those about the cost of ever more of one thing.
+func scaleTables(all []Measurement) []table { return []table{fitTable(all), capacityTable(all)} }
+
 // fitTable is how each cost grows.
 func fitTable(all []Measurement) table {
 	t := table{title: "How the relay's cost grows", note: "A straight line through the sizes, by least squares: cost = fixed + each · number. " +
