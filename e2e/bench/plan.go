@@ -22,7 +22,7 @@ type plan struct {
 	visits int // for each of route's cases
 
 	// The most for scale; of names and links the same as above.
-	scaleVisitors    int
+	scaleVisitors    int // of one name, which may have 8,192
 	scaleConnections int
 	scaleRequests    int
 	scaleMiB         int
@@ -42,7 +42,7 @@ func full() plan {
 		rounds: 5, warm: 500 * time.Millisecond, window: 1500 * time.Millisecond, settle: 200 * time.Millisecond,
 		idleLinks: 10_000, idleVisitors: 5_000, idleOnLanes: 1_000, laneBytes: 4 << 20, idleSettle: 10 * time.Second, idleTime: 20 * time.Second,
 		names: 1_000_000, visits: 1_000,
-		scaleVisitors: 10_000, scaleConnections: 10_000, scaleRequests: 100_000, scaleMiB: 10_000,
+		scaleVisitors: 8_000, scaleConnections: 10_000, scaleRequests: 100_000, scaleMiB: 10_000,
 		wanRounds: 3, wanWarm: 2 * time.Second, wanWindow: 6 * time.Second, wanIdle: 15 * time.Second, wanQuiet: 100, wanSettle: 5 * time.Second, fetches: 10, wanAll: true,
 	}
 }

@@ -29,11 +29,14 @@ func Load(file string) (all []Measurement, err error) {
 	}
 }
 
-// The lines between which Insert puts the tables.
+// The lines between which Insert puts tables: those of scale, or all others.
 const (
-	beginTables = "<!-- tables: begin -->\n"
-	endTables   = "<!-- tables: end -->\n"
+	tablesMark = "tables"
+	scaleMark  = "scale"
 )
+
+func beginLine(mark string) string { return "<!-- " + mark + ": begin -->\n" }
+func endLine(mark string) string   { return "<!-- " + mark + ": end -->\n" }
 
 // Insert replaces the tables in a Markdown file, those between two comments.
 func Insert(file string, all []Measurement) error {
@@ -41,16 +44,26 @@ func Insert(file string, all []Measurement) error {
 	if err != nil {
 		return err
 	}
-	before, rest, ok := bytes.Cut(text, []byte(beginTables))
-	_, after, ok2 := bytes.Cut(rest, []byte(endTables))
+	text, compared := replaced(text, tablesMark, tables(all))
+	text, scaled := replaced(text, scaleMark, scaleTables(all))
+	if !compared && !scaled {
+		return fmt.Errorf("%s has no lines %q and %q", file, beginLine(tablesMark), endLine(tablesMark))
+	}
+	return os.WriteFile(file, text, 0o644)
+}
+
+// replaced puts tables between the two lines of a mark, if the text has them.
+func replaced(text []byte, mark string, tables []table) ([]byte, bool) {
+	before, rest, ok := bytes.Cut(text, []byte(beginLine(mark)))
+	_, after, ok2 := bytes.Cut(rest, []byte(endLine(mark)))
 	if !ok || !ok2 {
-		return fmt.Errorf("%s has no lines %q and %q", file, beginTables, endTables)
+		return text, false
 	}
 	var b bytes.Buffer
 	b.Write(before)
-	b.WriteString(beginTables + "\n")
-	Print(&b, all, nil, true)
-	b.WriteString(endTables)
+	b.WriteString(beginLine(mark) + "\n")
+	printTables(&b, tables, true)
+	b.WriteString(endLine(mark))
 	b.Write(after)
-	return os.WriteFile(file, b.Bytes(), 0o644)
+	return b.Bytes(), true
 }

@@ -69,7 +69,7 @@ func TestRatiosAreTakenRoundByRound(t *testing.T) {
 			t.Errorf("no %q in\n%s", want, b.String())
 		}
 	}
-	if strings.Contains(b.String(), "idle") || strings.Contains(b.String(), "1 download |") {
+	if strings.Contains(b.String(), "### Idle") || strings.Contains(b.String(), "1 download |") {
 		t.Errorf("there are tables or columns of nothing:\n%s", b.String())
 	}
 }
@@ -107,7 +107,7 @@ func TestHalfALineIsRefused(t *testing.T) {
 
 func TestInsertReplacesTheOldTables(t *testing.T) {
 	file := filepath.Join(t.TempDir(), "x.md")
-	os.WriteFile(file, []byte("before\n"+beginTables+"old\n"+endTables+"after\n"), 0o600)
+	os.WriteFile(file, []byte("before\n"+beginLine(tablesMark)+"old\n"+endLine(tablesMark)+"after\n"), 0o600)
 	for range 2 {
 		if err := Insert(file, sample()); err != nil {
 			t.Fatal(err)
@@ -115,7 +115,7 @@ func TestInsertReplacesTheOldTables(t *testing.T) {
 	}
 	b, _ := os.ReadFile(file)
 	s := string(b)
-	if !strings.HasPrefix(s, "before\n"+beginTables) || !strings.HasSuffix(s, endTables+"after\n") ||
+	if !strings.HasPrefix(s, "before\n"+beginLine(tablesMark)) || !strings.HasSuffix(s, endLine(tablesMark)+"after\n") ||
 		strings.Contains(s, "old") || strings.Count(s, "### Bulk") != 1 {
 		t.Errorf("the file is now\n%s", s)
 	}

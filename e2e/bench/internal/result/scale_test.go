@@ -3,6 +3,8 @@ package result
 import (
 	"bytes"
 	"math"
+	"os"
+	"path/filepath"
 	"strings"
 	"testing"
 )
@@ -50,8 +52,8 @@ func TestSmallHostCarriesWhatTheLinesSay(t *testing.T) {
 		"| idle links: memory | 24.0 MiB | 10.2 KiB | 10: 24.1 (",
 		"| idle links: processor | ", " % | 0.100 % for 1,000 |",
 		"| small requests: processor time | 1000 ms | 250 µs |",
-		"| idle links | 500,000 | 48,000 |", // 50 % and 512 MiB
-		"| small requests | 2,000 | – |",    // in half a second; the fixed part is before it
+		"| idle links | 500,000 | 48,000 | 16,000 |", // 50 % and 512 MiB
+		"| small requests | 2,000 | – | – |",    // in half a second; the fixed part is before it
 	} {
 		if !strings.Contains(b.String(), want) {
 			t.Errorf("no %q in\n%s", want, b.String())
@@ -77,5 +79,20 @@ func TestHomeIsDividedByTheOthers(t *testing.T) {
 	}
 	if strings.Contains(b.String(), "new connections/s") {
 		t.Errorf("ratios of nothing:\n%s", b.String())
+	}
+}
+
+// The file says which tables it is for.
+func TestScaleHasAPageOfItsOwn(t *testing.T) {
+	for mark, want := range map[string]string{tablesMark: "### Bulk", scaleMark: "### How the relay's cost grows"} {
+		file := filepath.Join(t.TempDir(), "x.md")
+		os.WriteFile(file, []byte(beginLine(mark)+endLine(mark)), 0o600)
+		if err := Insert(file, append(sample(), grown()...)); err != nil {
+			t.Fatal(err)
+		}
+		b, _ := os.ReadFile(file)
+		if s := string(b); !strings.Contains(s, want) || strings.Contains(s, "### Bulk") == strings.Contains(s, "### How") {
+			t.Errorf("%s:\n%s", mark, s)
+		}
 	}
 }

@@ -16,7 +16,15 @@ type table struct {
 // Print writes all that can be said about the measurements, as text in columns
 // or as Markdown.
 func Print(w io.Writer, all []Measurement, skipped []string, markdown bool) {
-	for _, t := range tables(all) {
+	printTables(w, append(tables(all), scaleTables(all)...), markdown)
+	for _, s := range skipped {
+		fmt.Fprintln(w, s)
+	}
+}
+
+// printTables writes those that have anything in them.
+func printTables(w io.Writer, tables []table, markdown bool) {
+	for _, t := range tables {
 		if len(t.cells) < 2 {
 			continue
 		}
@@ -25,9 +33,6 @@ func Print(w io.Writer, all []Measurement, skipped []string, markdown bool) {
 		} else {
 			t.text(w)
 		}
-	}
-	for _, s := range skipped {
-		fmt.Fprintln(w, s)
 	}
 }
 

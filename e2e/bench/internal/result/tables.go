@@ -86,8 +86,6 @@ func tables(all []Measurement) []table {
 		routeTable(all, each),
 		wanTable(all, each),
 		ratioTable(all),
-		fitTable(all),
-		capacityTable(all),
 	}
 }
 
