@@ -64,6 +64,7 @@ func acmeSettings(r Remote) (flags []string) {
 		{"--acme-email", r.ACMEEmail != ""},
 		{"--acme-eab-kid", r.ACMEEABKID != ""},
 		{"--acme-eab-hmac", r.ACMEEABHMAC != ""},
+		{"--acme-rehearsal off", r.ACMERehearsal == "off"},
 		{"--key-type rsa", r.KeyType == "rsa"},
 	} {
 		if s.given {

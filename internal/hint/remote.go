@@ -328,7 +328,7 @@ var (
 		Shown: "nothing is ordered for …: of the addresses that DNS gives, … …",
 		Means: "the dress rehearsal before an order: this device looked for itself at each address of the name; it is tried again",
 		Do: []string{"a CA looks at all addresses of NAME, from several places: link this device to the relay at each of them too (--relay), or take the address out of the DNS",
-			"if the rest of the world does reach this device there: --acme-rehearsal off"},
+			"if others do reach this device there, and only this machine does not, as behind a router that answers by itself: --acme-rehearsal off"},
 	}
 	RecordsMissing = &Advice{
 		Shown: "… is not ready: …",
