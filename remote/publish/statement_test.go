@@ -2,7 +2,6 @@ package publish_test
 
 import (
 	"errors"
-	"fmt"
 	"io"
 	"net/http"
 	"strings"
@@ -70,6 +69,6 @@ func TestStatementThatThereIsNot(t *testing.T) {
 	}
 	p, _ = serveSite(t, publish.Route{Path: "/", Handler: publish.Text("the service")})
 	if got := ask(t, p, "GET /.well-known/keystay"); got != "the service" {
-		t.Error(fmt.Sprintf("%q", got))
+		t.Errorf("%q", got)
 	}
 }
