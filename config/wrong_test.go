@@ -452,7 +452,7 @@ func TestWrongRemoteSaysWhatAPersonReads(t *testing.T) {
 // and takes no time.
 func TestManyErrorsAreCutShort(t *testing.T) {
 	var b strings.Builder
-	for i := range 20000 {
+	for i := range 2000 {
 		fmt.Fprintf(&b, "key%d: 1\n", i)
 	}
 	inFolder(t, map[string]string{"relay.yaml": b.String()})
@@ -461,7 +461,7 @@ func TestManyErrorsAreCutShort(t *testing.T) {
 	if n := strings.Count(text, "unknown key"); n != 50 {
 		t.Errorf("%d errors shown, not 50", n)
 	}
-	if !strings.HasSuffix(text, "and 19951 more problems") {
+	if !strings.HasSuffix(text, "and 1951 more problems") {
 		t.Errorf("ends in %q", text[len(text)-60:])
 	}
 	if err := os.WriteFile("relay.yaml", []byte("domain: "+strings.Repeat("x", 1<<16)+"\n"), 0o600); err != nil {

@@ -31,7 +31,12 @@ func TestRemotesAreBackAfterTheRelayIsKilled(t *testing.T) {
 		remotes = 100
 	}
 	k := newKillable(t)
-	addr := k.start("127.0.0.1:0")
+	addr, release, err := reserve() // nobody else gets it while the relay is down
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(release)
+	k.start(addr)
 	ordered := filepath.Join(t.TempDir(), "ordered")
 	startCrowd(t, crowd{ca: k.ca, via: addr, remotes: remotes, links: 2, direct: true, ordered: ordered})
 	world.Eventually(t, ofCrowd, "all remotes up", func() bool { return k.relay.Log.Count("name is up") >= remotes && len(k.back()) == remotes })
@@ -78,11 +83,10 @@ func newKillable(t *testing.T) *killable {
 	return &killable{t: t, ca: testca.New(t), dir: t.TempDir()}
 }
 
-// start starts the relay at an address and returns the one it has.
-func (k *killable) start(addr string) string {
+// start starts the relay at an address.
+func (k *killable) start(addr string) {
 	k.t.Helper()
 	k.relay, k.addr = world.StartRelayProgram(k.t, k.ca, k.dir, addr, "")
-	return k.addr
 }
 
 var (

@@ -219,7 +219,7 @@ func TestEachEndArrivesAsTheSameSignal(t *testing.T) {
 }
 
 func testMatrix(t *testing.T, c remote.Config) {
-	rounds, atOnce := 20, 4
+	rounds, atOnce := 8, 4
 	if soaking() {
 		rounds = 1000
 	}

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"keystay/e2e/internal/world"
+	"keystay/internal/testca"
 )
 
 // TestStormOfRemotesPasses has many remotes lose their relay at once, twice: first the path to
@@ -24,7 +25,12 @@ func TestStormOfRemotesPasses(t *testing.T) {
 	case world.RaceEnabled: // both ends and all remotes share the processors
 		remotes = 100
 	}
-	r := world.StartRelay(t)
+	addr, release, err := reserve() // nobody else gets it while the relay is stopped
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(release)
+	r := world.StartRelayWith(t, testca.New(t), nil, addr)
 	dir := t.TempDir()
 	r.Stop()
 	r.Start(dir, r.Addr)
@@ -46,7 +52,9 @@ func TestStormOfRemotesPasses(t *testing.T) {
 	storm := <-stormed
 	t.Logf("%d remotes back %v after their path broke; visitors of another name meanwhile: median %v, p99 %v; before: %v, %v",
 		remotes, took.Round(time.Millisecond), storm[0], storm[1], calm[0], calm[1])
-	if storm[0] > took/2 { // as if most had waited for the storm to end
+	// As if most had waited for the storm to end. On a machine that is busy with other
+	// things each visit takes long, before it too.
+	if storm[0] > took/2 && storm[0] > 10*calm[0] {
 		t.Errorf("visitors of another name waited %v", storm[0])
 	}
 
