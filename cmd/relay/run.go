@@ -206,6 +206,7 @@ func (p *process) serve() error {
 	}
 	ctx, cancel := context.WithCancel(context.Background())
 	p.stopAnnounce = cancel
+	p.wg.Go(func() { budget.GiveBack(ctx) })
 	p.wg.Go(func() { p.announce(ctx) })
 	p.wg.Go(func() { p.watch(ctx) })
 	return nil
