@@ -20,12 +20,13 @@ func FuzzLink(f *testing.F) {
 	f.Add([]byte{4, 2, 7, 2, 8, 2, 9, 2, 10, 2, 0, 2, 8})
 	f.Add([]byte{5, 2, 11, 2, 12, 2, 13, 7, 0})
 	f.Add([]byte{0, 4, 8, 3, 0, 8, 2, 200, 9, 8, 6, 0, 1, 2, 16, 8, 20, 2, 0, 0})
+	f.Add([]byte{8, 6, 4, 0, 8, 4, 0, 1, 0, 0, 6, 4, 1, 8, 4, 0, 0, 0, 1}) // RETURN to a relay that knows it
 	f.Fuzz(func(t *testing.T, in []byte) {
 		if len(in) == 0 {
 			return
 		}
 		script, relay := script(in[1:]), in[0]%2 == 0
-		hand := handMade{minor: in[0] / 2 % 4, handler: framing.Handler{Claim: grantAll,
+		hand := handMade{minor: in[0] / 2 % 4, capabilities: int(in[0]/8%2) * framing.CapabilityReturn, handler: framing.Handler{Claim: grantAll,
 			Release: func(context.Context, string) error { return nil }}}
 		l, p := hand.relay(t)
 		if relay {
