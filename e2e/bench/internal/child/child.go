@@ -22,7 +22,7 @@ import (
 
 const (
 	// startTime is how long a program may take until it is ready.
-	startTime = 2 * time.Minute
+	startTime = 5 * time.Minute
 	// keptLines is how much of what one said is kept for an error.
 	keptLines = 12
 )
