@@ -5,17 +5,20 @@ import (
 	"errors"
 
 	"keystay/acme"
+	"keystay/framing"
 )
 
 // MaxUnwanted is how many handshakes there are with visitors whom the rules refuse.
 const MaxUnwanted = maxUnwanted
 
-// Unwanted is how many of them there are now.
-func Unwanted(l *Listener) int {
-	l.unwanted.mu.Lock()
-	defer l.unwanted.mu.Unlock()
-	return len(l.unwanted.all)
-}
+// Unwanted are those handshakes.
+type Unwanted = unwanted
+
+// Enter is enter.
+func (u *unwanted) Enter(stream *framing.Stream) bool { return u.enter(stream) }
+
+// Leave is leave.
+func (u *unwanted) Leave(stream *framing.Stream) { u.leave(stream) }
 
 // KeepsCertificate reports whether a device orders and renews the certificate of a name.
 func KeepsCertificate(d *Device, name string) bool {

@@ -3,10 +3,10 @@ package remote_test
 import (
 	"crypto/tls"
 	"errors"
+	"fmt"
 	"io"
 	"log/slog"
 	"net/netip"
-	"os"
 	"runtime"
 	"strings"
 	"testing"
@@ -196,43 +196,41 @@ func TestVisitorsWhomTheRulesRefuseHaveFewPlaces(t *testing.T) {
 // network that has most of them gives up its oldest.
 func TestNoNetworkKeepsValidationsAway(t *testing.T) {
 	r := newRelay(t)
-	ln := r.start(func(c *remote.Config) {
-		c.TLS = nil
-		c.ACME.CA, c.ACME.Roots = "https://127.0.0.1:1/", r.ca.Pool() // nobody is there
-		c.Deny = prefixes("0.0.0.0/0", "::/0")
-	})
-	accepting(ln)
+	r.start(nil)
 	link := r.next()
-	open := func() *framing.Stream {
-		s := link.open(domain, framing.KindTLS)
-		io.WriteString(s, "\x16\x03\x01\x00\x04\x01\x00")
+	from := func(address string) *framing.Stream {
+		s, err := link.Open(framing.Header{Name: domain, Kind: framing.KindTLS, Source: netip.MustParseAddrPort(address), Dest: netip.MustParseAddrPort("203.0.113.1:443")}, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(func() { s.Close() })
 		return s
 	}
-	awaitPlaces := func(n int) {
-		t.Helper()
-		for deadline := time.Now().Add(patience); remote.Unwanted(ln) < n; runtime.Gosched() {
-			if time.Now().After(deadline) {
-				t.Fatalf("%d places are taken, want %d", remote.Unwanted(ln), n)
-			}
+	var u remote.Unwanted
+	var greedy []*framing.Stream
+	for i := range remote.MaxUnwanted {
+		greedy = append(greedy, from(fmt.Sprintf("192.0.2.%d:1", i)))
+		if !u.Enter(greedy[i]) {
+			t.Fatalf("there is no place for number %d", i)
 		}
 	}
-	first := open()
-	awaitPlaces(1)
-	for range remote.MaxUnwanted - 1 {
-		open()
+	if u.Enter(from("192.0.2.99:1")) {
+		t.Error("the network that has all has one more")
 	}
-	awaitPlaces(remote.MaxUnwanted)
-	s, err := link.Open(framing.Header{Name: domain, Kind: framing.KindTLS, Source: netip.MustParseAddrPort("198.51.100.8:1"), Dest: netip.MustParseAddrPort("203.0.113.1:443")}, nil)
-	if err != nil {
-		t.Fatal(err)
+	for i := range remote.MaxUnwanted / 2 {
+		if !u.Enter(from("[2001:db8::1]:1")) {
+			t.Errorf("there is no place for another network's number %d", i)
+		}
+		if greedy[i].Broken() == nil || greedy[i+1].Broken() != nil {
+			t.Errorf("number %d and not the oldest has given its place up", i)
+		}
 	}
-	defer s.Close()
-	s.SetDeadline(time.Now().Add(patience))
-	err = tls.Client(s, &tls.Config{RootCAs: r.ca.Pool(), ServerName: domain, NextProtos: []string{"acme-tls/1"}}).Handshake()
-	if err == nil || !strings.Contains(err.Error(), "internal error") { // there is no challenge
-		t.Errorf("a validation: %v", err)
+	u.Leave(greedy[0]) // which has none
+	if u.Enter(from("[2001:db8::2]:1")) {
+		t.Error("a network has more than another one")
 	}
-	if _, err := io.ReadAll(first); err == nil || errors.Is(err, os.ErrDeadlineExceeded) {
-		t.Errorf("the one that gave its place up sees %v", err)
+	u.Leave(greedy[remote.MaxUnwanted-1])
+	if !u.Enter(from("192.0.2.99:1")) {
+		t.Error("a place that was given back is not free")
 	}
 }
