@@ -118,7 +118,7 @@ func (i *issuer) rehearseAlone(ctx context.Context, name, kind string) error {
 	if err := i.answers.Present(ctx, chal); err != nil {
 		return err
 	}
-	defer i.answers.CleanUp(ctx, chal)
+	defer func() { _ = i.answers.CleanUp(ctx, chal) }()
 	return i.rehearse(ctx, chal)
 }
 
