@@ -38,7 +38,7 @@ type crowd struct {
 }
 
 // ofCrowd guards against waiting for ever for what a crowd does.
-const ofCrowd = 3 * time.Minute
+const ofCrowd = 8 * time.Minute
 
 // startCrowd starts the process. The function it returns breaks all links.
 func startCrowd(t *testing.T, c crowd) (cut func()) {
