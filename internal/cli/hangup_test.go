@@ -41,6 +41,11 @@ func TestHangupsAreSurvived(t *testing.T) {
 		}
 		return
 	}
+	if signal.Ignored(syscall.SIGHUP) { // under nohup; what is caught here, a program that is started gets as usual
+		c := make(chan os.Signal, 1)
+		signal.Notify(c, syscall.SIGHUP)
+		defer signal.Stop(c)
+	}
 	for how, before := range map[string]string{"heard": "", "ignored": "trap '' HUP; "} {
 		cmd := exec.Command("/bin/sh", "-c", before+`exec "$0" -test.run TestHangupsAreSurvived`, os.Args[0])
 		cmd.Env = append(os.Environ(), hangupEnv+"="+how)

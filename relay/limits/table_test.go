@@ -32,13 +32,13 @@ func heap() int64 {
 	return int64(m.HeapAlloc)
 }
 
-// A million addresses that come, ask for names and go make no table grow beyond its
+// Many addresses that come, ask for names and go make no table grow beyond its
 // bound, in entries and in bytes.
-func TestMillionAddresses(t *testing.T) {
+func TestManyAddresses(t *testing.T) {
 	var a limits.Addresses
 	before := heap()
 	c := new(conn) // one after the other
-	for i := range 1_000_000 {
+	for i := range 5 * limits.MaxEntries {
 		ip := million(i)
 		c.from.IP = append(c.from.IP[:0], ip.AsSlice()...)
 		n, why := a.Connect(c)
