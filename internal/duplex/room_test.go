@@ -3,6 +3,7 @@
 package duplex_test
 
 import (
+	"net"
 	"sync"
 	"testing"
 
@@ -123,5 +124,71 @@ func TestLittleIsSentAlongWithAnEnd(t *testing.T) {
 	farB.CloseWrite()
 	if r := <-done; r.Err != nil || l.ends != 24 || l.flushes != 0 {
 		t.Errorf("%+v, %d bytes along with the end, %d flushes", r, l.ends, l.flushes)
+	}
+}
+
+// leaving is a Conn that takes ten bytes at once, queues the first of them, and moves
+// what is written to a lane before the next.
+type leaving struct {
+	duplex.Conn
+	lane *net.TCPConn
+
+	mu     sync.Mutex
+	queued []byte
+	moved  bool
+}
+
+func (c *leaving) Room(bool) int {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.moved = c.moved || len(c.queued) > 0
+	return 10
+}
+
+func (c *leaving) Queue(p []byte) int {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.moved {
+		return 0
+	}
+	c.queued = append(c.queued, p...)
+	return len(p)
+}
+
+func (c *leaving) Flush() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.Conn.Write(c.queued)
+	c.queued = nil
+}
+
+func (c *leaving) Carrier() (read, write *net.TCPConn) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.moved {
+		return nil, c.lane
+	}
+	return nil, nil
+}
+
+func (c *leaving) CloseWrite() error { c.Conn.CloseWrite(); return c.lane.CloseWrite() }
+
+// What is queued when the connection moves is sent, and what comes next goes there.
+func TestQueuedIsSentWhenTheConnectionMoves(t *testing.T) {
+	far, near := tcpPair(t)
+	farB, b := tcpPair(t)
+	farLane, lane := tcpPair(t)
+	far.Write(make([]byte, 20))
+	done := make(chan duplex.Result, 1)
+	duplex.Start(near, &leaving{Conn: b, lane: lane}, duplex.Options{}, func(r duplex.Result) { done <- r })
+	receive(t, farLane, 10)
+	receive(t, farB, 10)
+	far.Write(make([]byte, 5))
+	receive(t, farLane, 5)
+	far.CloseWrite()
+	seesEOF(t, farLane, 0)
+	farB.CloseWrite()
+	if r := <-done; r.Err != nil || r.AtoB != 25 {
+		t.Errorf("%+v", r)
 	}
 }

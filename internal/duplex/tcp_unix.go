@@ -140,6 +140,9 @@ func (t *taker) write(p []byte) error {
 	if len(p) == 0 {
 		return nil
 	}
+	if d.sink() != nil {
+		t.flush() // it has moved meanwhile
+	}
 	_, err := d.write(p)
 	return err
 }

@@ -13,6 +13,7 @@ import (
 	"net/textproto"
 	"os"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"golang.org/x/net/http/httpguts"
@@ -69,7 +70,7 @@ func (c *keptConn) roundTrip(req *http.Request) (*http.Response, error) {
 		if req.ProtoAtLeast(1, 1) && httpguts.HeaderValuesContainsToken(req.Header["Expect"], "100-continue") {
 			t.leave = make(chan bool, 1)
 			expecting := *req
-			expecting.Body = &expectedBody{req.Body, t.leave}
+			expecting.Body = &expectedBody{ReadCloser: req.Body, turn: t}
 			req = &expecting
 		}
 		t.sent = make(chan struct{})
@@ -129,15 +130,16 @@ type turn struct {
 	sent  chan struct{} // closed when the request has been sent; nil if it was at once
 	err   error         // of sending it
 
-	mu    sync.Mutex
-	begun bool        // the answer has, or none comes
-	timer *time.Timer // ends the wait for its beginning
-	cause error       // why conn was closed, if that was here
+	unwanted atomic.Bool // the service has answered without that body
+	mu       sync.Mutex
+	begun    bool        // the answer has, or none comes
+	timer    *time.Timer // ends the wait for its beginning
+	cause    error       // why conn was closed, if that was here
 }
 
 // send sends the request. What is wrong with it shows where the answer is read, which
 // may be there in spite of it; but an error of the body ends the connection, since no
-// service can answer half a request.
+// service can answer half a request. (What Write returns for one does not unwrap.)
 func (t *turn) send(req *http.Request) {
 	c := t.conn
 	if t.err = req.Write(c.out); t.err == nil {
@@ -146,7 +148,7 @@ func (t *turn) send(req *http.Request) {
 	switch {
 	case t.err == nil:
 		t.wait(c.pool.service.answer)
-	case !c.to.broken && !errors.Is(t.err, errUnwanted):
+	case !c.to.broken && !t.unwanted.Load():
 		t.cut(t.err)
 	}
 }
@@ -250,22 +252,24 @@ func (o *outlet) ReadFrom(r io.Reader) (int64, error) { return io.Copy(struct{ i
 // An expectedBody is one that the service is to ask for.
 type expectedBody struct {
 	io.ReadCloser
-	leave chan bool // nil once it has been read
+	turn *turn
+	goes bool // it is read
 }
 
 // Read implements io.Reader.
 func (b *expectedBody) Read(p []byte) (int, error) {
-	if b.leave != nil {
+	if !b.goes {
 		timer := time.NewTimer(expectTimeout)
 		defer timer.Stop()
 		select {
-		case may := <-b.leave:
+		case may := <-b.turn.leave:
 			if !may {
+				b.turn.unwanted.Store(true)
 				return 0, errUnwanted
 			}
 		case <-timer.C:
 		}
-		b.leave = nil
+		b.goes = true
 	}
 	return b.ReadCloser.Read(p)
 }

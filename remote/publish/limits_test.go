@@ -294,3 +294,27 @@ func TestExpectOverAnotherConnection(t *testing.T) {
 		}
 	}
 }
+
+// A service that does not want a body may have much to say about it: that comes whole.
+func TestAnswerInPlaceOfExpectedBodyComesWhole(t *testing.T) {
+	const size = 1 << 20
+	target := tcpTarget("http", rawService(t, func(c *net.TCPConn) {
+		fmt.Fprintf(c, "HTTP/1.1 403 Forbidden\r\nContent-Length: %d\r\n\r\n", size)
+		io.Copy(c, io.LimitReader(zeroes{}, size))
+		io.Copy(io.Discard, c)
+	}))
+	p := serveTarget(t, target)
+	for range 10 {
+		c := p.visitor("http/1.1")
+		io.WriteString(c, crlf("POST / HTTP/1.1\nHost: $H\nExpect: 100-continue\nContent-Length: 5\n\n"))
+		res, err := http.ReadResponse(bufio.NewReader(c), nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		n, err := io.Copy(io.Discard, res.Body)
+		if res.StatusCode != http.StatusForbidden || n != size || err != nil {
+			t.Fatalf("the visitor gets %s and %d bytes, %v", res.Status, n, err)
+		}
+		c.Close()
+	}
+}

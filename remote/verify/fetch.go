@@ -9,9 +9,11 @@ import (
 	"mime"
 	"net"
 	"net/http"
+	"net/url"
 	"sync"
 	"time"
 
+	"keystay/internal/proxydial"
 	"keystay/internal/statement"
 )
 
@@ -29,15 +31,8 @@ const (
 func (c *Config) fetch(ctx context.Context) (*tls.ConnectionState, []byte, error) {
 	var mu sync.Mutex
 	var seen *tls.ConnectionState
-	dialer := &net.Dialer{Timeout: dialTimeout}
 	transport := &http.Transport{
-		Proxy: c.Proxy,
-		DialContext: func(ctx context.Context, network, address string) (net.Conn, error) {
-			if c.Address != "" {
-				address = c.Address
-			}
-			return dialer.DialContext(ctx, network, address)
-		},
+		DialContext: func(ctx context.Context, _, address string) (net.Conn, error) { return c.dial(ctx, address) },
 		TLSClientConfig: &tls.Config{
 			ServerName: c.Name,
 			// The chain is verified by Report.leaf: a key that is foreign is to be told
@@ -53,9 +48,6 @@ func (c *Config) fetch(ctx context.Context) (*tls.ConnectionState, []byte, error
 		TLSHandshakeTimeout: handshakeTimeout, ResponseHeaderTimeout: answerTimeout, MaxResponseHeaderBytes: maxHead,
 		ForceAttemptHTTP2: true, DisableKeepAlives: true, DisableCompression: true,
 	}
-	if c.Address != "" {
-		transport.Proxy = nil
-	}
 	defer transport.CloseIdleConnections()
 	doc, state, err := c.ask(ctx, transport)
 	if state == nil {
@@ -67,6 +59,25 @@ func (c *Config) fetch(ctx context.Context) (*tls.ConnectionState, []byte, error
 		return nil, nil, errors.New("there is no certificate")
 	}
 	return state, doc, err
+}
+
+// dial connects to the name's address, or to the one that is given. The proxy on the
+// way is none of Transport's, which would be asked for no certificate of its own then.
+func (c *Config) dial(ctx context.Context, address string) (net.Conn, error) {
+	dialer := &net.Dialer{Timeout: dialTimeout}
+	if c.Address != "" {
+		return dialer.DialContext(ctx, "tcp", c.Address)
+	}
+	if c.Proxy != nil {
+		proxy, err := c.Proxy(&http.Request{URL: &url.URL{Scheme: "https", Host: c.host()}})
+		if err != nil {
+			return nil, fmt.Errorf("choose a proxy: %w", err)
+		}
+		if proxy != nil {
+			return (&proxydial.Proxy{URL: proxy}).Dial(ctx, address)
+		}
+	}
+	return dialer.DialContext(ctx, "tcp", address)
 }
 
 // ask puts the question.

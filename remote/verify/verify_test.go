@@ -30,6 +30,7 @@ import (
 	"keystay/internal/keyname"
 	"keystay/internal/statement"
 	"keystay/internal/testca"
+	"keystay/internal/testnet"
 	"keystay/remote/verify"
 )
 
@@ -361,4 +362,25 @@ func Example() {
 	report := c.Check(ctx)
 	fmt.Println(report.Verdict, report.Of(verify.Connection).State)
 	// Output: unknown not_checked
+}
+
+// A proxy that is spoken to over TLS has to show a certificate of its own: it gets a
+// password. Its key is not the name's.
+func TestProxyIsVerified(t *testing.T) {
+	heard := make(chan string, 1)
+	cert := testca.New(t).Issue("proxy.test")
+	at := testnet.Serve(t, func(c net.Conn) {
+		tc := tls.Server(c, &tls.Config{Certificates: []tls.Certificate{cert}})
+		b := make([]byte, 4096)
+		n, _ := tc.Read(b)
+		io.WriteString(tc, "HTTP/1.1 502 Bad Gateway\r\nContent-Length: 0\r\n\r\n")
+		heard <- string(b[:n])
+	})
+	r := newRig(t, label(device)+".relay.test")
+	r.config.Proxy = func(*http.Request) (*url.URL, error) { return url.Parse("https://user:secret@" + at.String()) }
+	report := r.config.Check(t.Context())
+	r.want(report, verify.Unknown, map[verify.Step]verify.State{verify.Connection: verify.NotChecked, verify.Chain: verify.NotChecked})
+	if got := <-heard; got != "" || report.CertificateKey != "" {
+		t.Errorf("a proxy that is not trusted gets %q, and its key %s is taken for the name's", got, report.CertificateKey)
+	}
 }
