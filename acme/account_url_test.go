@@ -10,7 +10,7 @@ import (
 
 // The accounts of a folder are those that the CAs gave to the keys that are used there
 // now: not one that is dead, damaged, or belongs to a key that is not there any more.
-func TestAccountsOfAFolder(t *testing.T) {
+func TestAccountsAreThoseOfTheKeysInUse(t *testing.T) {
 	dir := t.TempDir()
 	if list, err := Accounts(dir); err != nil || len(list) != 0 {
 		t.Errorf("before the first order: %q, %v", list, err)

@@ -29,16 +29,16 @@ const (
 	maxAddresses = 32
 )
 
-// A Rehearsal does what a CA is about to do, before it is asked to: each address
-// that DNS gives for the name must answer with the key authorization that it is
-// given (RFC 8737 section 3, RFC 8555 section 8.3). A CA looks from several places,
-// and one relay in DNS without a link of this device spoils the order. The zero value
-// is ready.
+// A Rehearsal looks for the answer to a validation as the CA will, before the CA is
+// asked to: each address that DNS gives for the name must answer with the right key
+// authorization (RFC 8737 section 3, RFC 8555 section 8.3). A CA looks from several
+// places, and a single relay in DNS without a link of this device spoils the order. The
+// zero value is ready for use.
 //
-// It is held twice: before there is an order, with a key authorization made up for
-// it, and with the order's own one before the CA is asked to look. Where an address
-// answers wrongly, or does not answer while another one does, the attempt is over with
-// a *RehearsalError, and is repeated as after a CA that cannot be reached. Where no
+// It takes place twice: before there is an order, with a key authorization made up for
+// it, and before the CA is asked to look, with the order's own one. Where an address
+// answers wrongly, or does not answer while another one does, the attempt ends with a
+// *RehearsalError, and is repeated as after a CA that cannot be reached. Where no
 // address can be reached from here, the order goes on, and the log says so once for
 // each name.
 type Rehearsal struct {
@@ -54,7 +54,7 @@ type Rehearsal struct {
 	Port func() int
 
 	mu   sync.Mutex
-	told map[string]bool // names of which the log has said that they are not rehearsed
+	told map[string]bool // the names that the log has said are not rehearsed
 }
 
 // A RehearsalError is the error of an order that was not made, since a CA would not
@@ -81,12 +81,6 @@ func (e *RehearsalError) Error() string {
 
 // Hints says what to do, in one line each.
 func (e *RehearsalError) Hints() []string { return hint.NameNotEverywhere.With("NAME", e.Name) }
-
-// An unrehearsedError is why a rehearsal was left out.
-type unrehearsedError struct{ why string }
-
-// Error implements error.
-func (e *unrehearsedError) Error() string { return e.why }
 
 // solver is the acmez.Solver of one order: the CA looks for what it presents once
 // the rehearsal has found it.
@@ -156,8 +150,9 @@ func (i *issuer) rehearse(ctx context.Context, chal acme.Challenge) error {
 	return nil
 }
 
-// tells reports whether the log has to say of a name that it is not rehearsed, where
-// why is not empty: once, until it is rehearsed again.
+// tells reports whether the log has to say that a name is not rehearsed. Why is the
+// reason, or empty where the name was rehearsed. The log says it once, until the name
+// is rehearsed again.
 func (r *Rehearsal) tells(name, why string) bool {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -173,7 +168,8 @@ func (r *Rehearsal) tells(name, why string) bool {
 	return !before
 }
 
-// addresses returns those at which a CA looks for the answer to chal.
+// addresses returns those at which a CA looks for the answer to chal. Its error is why
+// the rehearsal is left out.
 func (r *Rehearsal) addresses(ctx context.Context, chal acme.Challenge) (list []netip.AddrPort, err error) {
 	ctx, cancel := context.WithTimeout(ctx, lookupTimeout)
 	defer cancel()
@@ -188,9 +184,9 @@ func (r *Rehearsal) addresses(ctx context.Context, chal acme.Challenge) (list []
 	var dns *net.DNSError
 	switch {
 	case errors.As(err, &dns):
-		return nil, &unrehearsedError{"DNS gives no address: " + oneLine(dns.Err)}
+		return nil, errors.New("DNS gives no address: " + oneLine(dns.Err))
 	case err != nil:
-		return nil, &unrehearsedError{"DNS gives no address: " + oneLine(err.Error())}
+		return nil, errors.New("DNS gives no address: " + oneLine(err.Error()))
 	}
 	seen := make(map[netip.Addr]bool)
 	for _, ip := range ips {
@@ -201,9 +197,9 @@ func (r *Rehearsal) addresses(ctx context.Context, chal acme.Challenge) (list []
 	}
 	switch {
 	case len(list) == 0:
-		return nil, &unrehearsedError{"DNS gives no address"}
+		return nil, errors.New("DNS gives no address")
 	case len(list) > maxAddresses:
-		return nil, &unrehearsedError{fmt.Sprintf("DNS gives %d addresses, and %d at most are tried", len(list), maxAddresses)}
+		return nil, fmt.Errorf("DNS gives %d addresses, and %d at most are tried", len(list), maxAddresses)
 	}
 	return list, nil
 }

@@ -112,9 +112,9 @@ func LoadShare(fs *pflag.FlagSet) (*Remote, error) {
 	return r, finish(src, repeated(fs, src.keys), wrong, "")
 }
 
-// LoadVerify reads what LoadRemote reads of the flags of [VerifyFlags]. Domain is the
-// host name of address, which is one or an https URL without a path, and port its port,
-// or empty.
+// LoadVerify reads what LoadRemote reads of the flags of [VerifyFlags]. Address is a
+// host name, with a port or without one, or an https URL without a path. Domain of the
+// result is its host name in normal form, and port its port, or empty.
 func LoadVerify(fs *pflag.FlagSet, address string) (r *Remote, port string, err error) {
 	src, err := newSource(someKeys(verifyKeys), fs, nil)
 	if err != nil {

@@ -38,7 +38,7 @@ func remoteFileKeys() []Key {
 		{Name: "acme.email", Help: "the contact `ADDRESS` for the CA's account"},
 		{Name: "acme.eab.kid", Help: "the key `ID` for external account binding, if the CA asks for it"},
 		{Name: "acme.eab.hmac", Secret: true, Help: "the `KEY` for external account binding, base64; rather use the variable"},
-		{Name: "acme.rehearsal", Default: "auto", Help: "`WAY` auto or off: auto looks at each address that DNS gives for the name before an order, and orders nothing where one is not this device's; not where this device cannot reach its own public address"},
+		{Name: "acme.rehearsal", Default: "auto", Help: "`WAY` auto or off: auto looks at each address that DNS gives for the name before an order, and orders nothing where one is not this device's; where this device cannot reach its own public address, the order goes on"},
 		{Name: "key_type", Default: "ecdsa", Help: "the key of the certificates, `KIND` ecdsa or rsa; rsa is for visitors of before 2014 or so, which know no other"},
 		{Name: "replica", Kind: Switch, Default: "false", Help: "let other devices with this identity serve the names too, each started with --replica"},
 		{Name: "transport", Default: "auto", Help: "how to reach the relay, `WAY` auto, tls or wss (a WebSocket); auto is tls, or wss where something on the path breaks tls"},

@@ -91,15 +91,6 @@ func (e *Errors) secretFile(key, name string, s *Secret) []Warning {
 	}}
 }
 
-// ReadToken reads Token again from TokenFile, which must be set.
-func (r *Remote) ReadToken() (Secret, error) {
-	s, _, err := readSecret(r.TokenFile)
-	if err != nil {
-		return "", fmt.Errorf("cannot read %s: %w", quote(r.TokenFile), reason(err))
-	}
-	return s, nil
-}
-
 // tokenSecrets reads the secret of each token, whose SecretFile is ready to
 // open, and checks it.
 func (e *Errors) tokenSecrets(tokens []Token) []Warning {

@@ -67,9 +67,10 @@ type Handler struct {
 	// Chatty tells, in the same way, of a stream on which data has come in answer
 	// to data, eight times since it was called last.
 	Chatty func(*Stream)
-	// Warm is asked on a link that is long and idle whether WarmBytes may be spent so
-	// that it carries more at once. It is asked once, about 12 s after the link's
-	// beginning or sooner; only a remote's link asks. Nil is no.
+	// Warm reports whether up to WarmBytes of PADDING may be sent on the link, so that
+	// it carries more at once from then on. Only a remote's link calls it, and only
+	// where the round trip is long and the window small: once, within some 12 s of the
+	// link's beginning. Nil means no.
 	Warm func() bool
 	// Memory is what the link's streams take memory from; nil is no limit but the
 	// link's own. Only a relay's link takes from it.

@@ -171,10 +171,10 @@ func (t *table) snapshot() []*Stream {
 	return slices.Collect(maps.Keys(t.all))
 }
 
-// CutStreams resets the streams of the link that match says so of, those on lanes
-// too, and returns how many it has reset. It works on a link that is lost, too. match
-// is called with no lock held, also for a stream whose header has not come: then that
-// is the zero value.
+// CutStreams resets those streams of the link for which match returns true, also those
+// on lanes, and returns how many it has reset. It works on a link that is lost, too.
+// Match is called with no lock held, and also for a stream whose header has not come:
+// its Header is the zero value.
 func (l *Link) CutStreams(match func(*Stream) bool) (n int) {
 	for _, s := range l.streams.snapshot() {
 		if match(s) {
@@ -185,8 +185,8 @@ func (l *Link) CutStreams(match func(*Stream) bool) (n int) {
 	return n
 }
 
-// CountStreams is how many of the streams that NumStreams counts match says so of, as
-// CutStreams asks it.
+// CountStreams is for how many of the streams that NumStreams counts match returns
+// true. It is called as by CutStreams.
 func (l *Link) CountStreams(match func(*Stream) bool) (n int) {
 	for _, s := range l.streams.snapshot() {
 		if match(s) {
@@ -196,7 +196,8 @@ func (l *Link) CountStreams(match func(*Stream) bool) (n int) {
 	return n
 }
 
-// WaitGone waits until no stream is left of which match says so, or ctx ends.
+// WaitGone waits until no stream is left for which match returns true, or until ctx
+// ends, and then returns the error of ctx. Match is called as by CutStreams.
 func (l *Link) WaitGone(ctx context.Context, match func(*Stream) bool) error {
 	for {
 		gone := l.streams.awaitGone()

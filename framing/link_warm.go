@@ -12,9 +12,9 @@ import (
 // PADDING on a link that is idle, once, where the system keeps what it learns by that.
 
 const (
-	// WarmBytes is how much PADDING a link gets at most, in bytes: five pieces. With
-	// them 1 MB takes one round trip more than on a link that has carried much, and
-	// five more without.
+	// WarmBytes is how much PADDING is sent on a link at most, in bytes: five pieces.
+	// After them 1 MB takes one round trip more than on a link that has carried much;
+	// without them it takes five more.
 	WarmBytes = 31 * warmFirst
 	// warmFirst is the first piece, in bytes: a little more than a new connection
 	// sends at once (RFC 6928). Each further piece is twice as large, as the window
@@ -23,7 +23,7 @@ const (
 	// warmMinor is the oldest minor version of a relay that is sent PADDING: for an
 	// older one it would come near to a flood, beside many claims.
 	warmMinor = 3
-	// warmRTT is the shortest way that is worth it.
+	// warmRTT is the shortest round trip for which it is worth that.
 	warmRTT = 10 * time.Millisecond
 )
 

@@ -72,15 +72,15 @@ func (s *Stream) Broken() error {
 // Link is the link that the stream was opened on. It may be lost.
 func (s *Stream) Link() *Link { return s.link }
 
-// Header is what the opener said about the stream.
+// Header is what the opener said about the stream; the zero value before that has come.
 func (s *Stream) Header() Header {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return s.header
 }
 
-// SetTag keeps a value with the stream that means something to this side alone, such as
-// what serves the stream.
+// SetTag keeps a value with the stream, such as what serves it, for Tag to return. The
+// other side does not see it.
 func (s *Stream) SetTag(tag any) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -111,7 +111,7 @@ func (s *Stream) unlocked(f func()) {
 // Close closes the stream, see [Stream]. It does not wait for anything.
 func (s *Stream) Close() error {
 	ends, err := s.close()
-	if ends { // else there may be FIN alone, which is in no hurry
+	if ends { // else nothing may have been queued but FIN, which can wait
 		s.link.sender.pump()
 	}
 	return err

@@ -27,8 +27,8 @@ const (
 	poolShare = 16
 	// firstWindow is what the opener grants to a stream before any data has
 	// come, in bytes, and one in firstPart the part of the pool for that. The other
-	// side gives credit back that a stream does not use, but late, or not at all. So
-	// the rest is for those that have shown that they use it.
+	// side gives credit that a stream does not use back late, or not at all. So the
+	// rest is for streams that have shown that they use it.
 	firstWindow = 256 << 10
 	firstPart   = 2
 	// A stream that finds almost nothing granted on its link gets up to maxWindow
@@ -55,7 +55,7 @@ type window struct {
 	extra  int  // the part of open that is from the pool
 	target int  // what open was last raised to
 	read   int  // bytes read until now, up to maxWindow
-	lend   bool // credit was given back, and none granted since for what goes
+	lend   bool // credit was given back, and lent has granted none since
 }
 
 func newWindow(p *pool) window {
@@ -87,8 +87,8 @@ func (w *window) ended(buffered int) {
 	w.release(max(0, buffered-InitialCredit))
 }
 
-// returned accounts n bytes of credit that the other side gives back unused. It
-// reports false when it has not so many.
+// returned takes back n bytes of credit that the other side has not used. It reports
+// false when the other side has less.
 func (w *window) returned(n int) bool {
 	if n > w.unsent {
 		return false
@@ -101,8 +101,8 @@ func (w *window) returned(n int) bool {
 	return true
 }
 
-// lent returns by how much the window is raised for the answer to what goes now, of
-// a stream that has given credit back.
+// lent raises the window, once after credit was given back, and returns by how much: for
+// the answer to data that is sent now.
 func (w *window) lent() int {
 	if !w.lend {
 		return 0

@@ -6,13 +6,13 @@ import (
 	"time"
 )
 
-// CapabilityReturn is the bit in Hello's and Welcome's Capabilities of a remote that
-// gives unused credit back, and of a relay that takes it.
+// CapabilityReturn is a bit of the Capabilities in Hello and in Welcome: the remote gives
+// unused credit back, and the relay takes it back (PROTOCOL.md, section 6).
 const CapabilityReturn = 1 << 1
 
-// returnAfter is how long a stream has sent nothing and been granted nothing, at
-// least, when the credit that it has beyond InitialCredit is given back. It is less
-// than twice as long.
+// returnAfter is how long a stream must have sent nothing and been granted nothing
+// before the credit that it has beyond InitialCredit is given back. That happens before
+// twice this time is over.
 const returnAfter = 2 * time.Second
 
 // returns gives back the credit that streams of a remote's link do not use. Its timer

@@ -65,9 +65,10 @@ func (s *Stream) Write(p []byte) (n int, err error) {
 	}
 }
 
-// Queue queues what of p there is credit and room for, and returns how much that
-// was: so it never waits. It is sent by Flush, or before that along with anything
-// else. Where the stream is over, or goes on on a lane, nothing is queued.
+// Queue queues as much of p as there is credit and room for, and returns how many bytes
+// that is. It does not wait. Flush sends them, or anything else that the link sends takes
+// them along before. Where the stream is over, or has moved to a lane, Queue takes
+// nothing.
 func (s *Stream) Queue(p []byte) int {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -138,8 +139,8 @@ func (s *Stream) credited(n uint32) error {
 	return err
 }
 
-// lendLocked queues CREDIT along with data, for the answer to it: on a stream that has
-// given back what it had.
+// lendLocked queues CREDIT along with data, for the answer to that data, where the other
+// side has given back what it had.
 func (s *Stream) lendLocked() {
 	if s.recv != halfOpen || s.closed || s.cause != nil {
 		return
@@ -149,14 +150,15 @@ func (s *Stream) lendLocked() {
 	}
 }
 
-// grantLocked sends CREDIT for n more bytes, soon.
+// grantLocked queues CREDIT for n more bytes, and sees to it that the link pumps.
 func (s *Stream) grantLocked(n int) {
 	if s.allowLocked(n) {
 		s.kickLocked()
 	}
 }
 
-// allowLocked queues CREDIT for n more bytes, and reports whether there are any.
+// allowLocked queues CREDIT for n more bytes, and reports whether n is above 0. The
+// caller sees to it that the link pumps.
 func (s *Stream) allowLocked(n int) bool {
 	if n > 0 {
 		var p [4]byte

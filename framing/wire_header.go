@@ -48,7 +48,8 @@ const (
 	proxyTCP6 = 0x21
 )
 
-// record is HEADER. It is written by hand, as each new visitor waits for it.
+// record is HEADER. It is written by hand and not by package proxyproto, which takes
+// longer: each new visitor waits for it.
 func (h *Header) record() ([]byte, error) {
 	source, dest := h.Source.Addr().Unmap(), h.Dest.Addr().Unmap()
 	if !source.IsValid() || !dest.IsValid() {

@@ -63,9 +63,9 @@ type DeviceConfig struct {
 	// before, or that is the name's registrable domain. No other relay gets it.
 	Token string
 
-	// NoRehearsal has the CA be the first to look for this device at the addresses
-	// of a name. Otherwise the device does so itself before each order, and orders
-	// nothing where one of them fails: see [acme.Rehearsal].
+	// NoRehearsal turns [acme.Rehearsal] off, also one in ACME. Where it is false, the
+	// device looks for itself at each address of a name before an order, and orders
+	// nothing where one of them fails.
 	NoRehearsal bool
 
 	// ACME says how certificates are obtained. Dir, Ready, Hold and, if nil,

@@ -7,7 +7,6 @@ import (
 	"net"
 	"net/http"
 	"net/netip"
-	"path/filepath"
 	"sync"
 	"time"
 
@@ -36,7 +35,7 @@ func (o *orders) open(d *Device) (*acme.Keeper, error) {
 		return o.keeper, nil
 	}
 	c := d.cfg.ACME
-	c.Dir = filepath.Join(d.state.dir, acmeDir)
+	c.Dir = ACMEDir(d.state.dir)
 	c.Ready, c.Hold = d.readyToOrder, d.holdOrder
 	if d.cfg.Replica {
 		c.Turn = d.turnToOrder

@@ -81,9 +81,9 @@ type Config struct {
 	// is made with mode 0700.
 	StateDir string
 
-	// NoRehearsal has the CA be the first to look for this device at the addresses
-	// of the name. Otherwise the device does so itself before each order, and orders
-	// nothing where one of them fails: see [acme.Rehearsal].
+	// NoRehearsal turns [acme.Rehearsal] off, also one in ACME. Where it is false, the
+	// device looks for itself at each address of the name before an order, and orders
+	// nothing where one of them fails.
 	NoRehearsal bool
 
 	// ACME says how the certificate is obtained. Dir, Ready, Hold and, if nil,

@@ -10,8 +10,8 @@ import (
 	"keystay/internal/statement"
 )
 
-// statementAge is how old a statement may be that is given out once more: however many
-// ask, the device signs no more often.
+// statementAge is how long a statement is given out: the device signs anew no more often
+// than that, however many visitors ask.
 const statementAge = time.Minute
 
 // errNoStatement is the error of a name that shows no certificate of this device's.
@@ -28,9 +28,10 @@ type signedStatement struct {
 
 // Statement returns the document to answer with at /.well-known/keystay, in JSON: the
 // device's signature over the name, the key of the certificate that visitors are shown
-// now, the ACME account that ordered it and the time, which is up to a minute old. With
-// Raw, and while there is no certificate, there is none. The caller must not change what
-// it is given.
+// now, the ACME account that ordered it and the time, which is up to a minute old
+// (docs/verify.md). It returns an error with Raw, and while there is no certificate. The
+// caller must not change the document. Statement may be called by several goroutines at
+// once.
 func (l *Listener) Statement() ([]byte, error) {
 	cert := l.Certificate()
 	if cert == nil {

@@ -64,16 +64,16 @@ func (t *tlsInput) Write(p []byte) (int, error) {
 	return t.Stream.Write(p)
 }
 
-// Cork lets the records of TLS that are written until Uncork go as one: each would be a
-// call of the system by itself. They are kept in space, which is the caller's again
-// after Uncork.
+// Cork keeps what is written until Uncork, so that several records of TLS go as one: each
+// by itself would cost a call of the system. They are kept in space, as far as it goes,
+// which is the caller's again after Uncork.
 func (t *tlsInput) Cork(space []byte) {
 	t.writing.Lock()
 	defer t.writing.Unlock()
 	t.corked, t.held = true, space[:0]
 }
 
-// Uncork writes what has been kept.
+// Uncork writes what Cork has kept.
 func (t *tlsInput) Uncork() error {
 	t.writing.Lock()
 	defer t.writing.Unlock()

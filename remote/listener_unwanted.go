@@ -17,8 +17,9 @@ import (
 const maxUnwanted = 32
 
 // unwanted are the handshakes of a listener with such visitors. Where there are
-// maxUnwanted, one more takes the place of the oldest of the network that has most,
-// unless its own has as many: so strangers that take long keep no CA away.
+// maxUnwanted, a further one takes the place of the oldest from the network that has
+// most, unless its own network would then have as many. So no single network keeps a
+// CA away.
 type unwanted struct {
 	mu  sync.Mutex
 	all []*framing.Stream // the oldest first

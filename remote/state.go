@@ -32,7 +32,7 @@ const (
 	namesDir     = "names" // how each name was served last, and who serves it now
 )
 
-// ACMEDir is the folder of package acme in a state directory.
+// ACMEDir is the folder in a state directory that package acme has: its Config.Dir.
 func ACMEDir(stateDir string) string { return filepath.Join(stateDir, acmeDir) }
 
 // An InUseError says that another process on this device serves the name.

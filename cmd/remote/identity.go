@@ -1,7 +1,6 @@
 package main
 
 import (
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -92,9 +91,7 @@ hear of a new key. Nothing is dialled and nothing is changed.`,
 				return identityError(err)
 			}
 			if asJSON {
-				e := json.NewEncoder(c.OutOrStdout())
-				e.SetIndent("", "  ")
-				return e.Encode(info)
+				return cli.WriteJSON(c.OutOrStdout(), info)
 			}
 			showIdentity(c.OutOrStdout(), info)
 			return nil

@@ -49,7 +49,7 @@ func (l *look) certificates(ctx context.Context, accounts []string) {
 		r.There = slices.ContainsFunc(c.Issue, func(i domainproof.Issue) bool { return i.CA != "" && i.Account == a })
 		c.Wanted = append(c.Wanted, r)
 	}
-	c.Only = len(accounts) > 0 && c.OnlyFor(accounts...) && len(c.Issue) > 0
+	c.Only = len(accounts) > 0 && c.OnlyFor(accounts...)
 	c.Forbidden = !slices.ContainsFunc(append(slices.Clone(accounts), ""), func(a string) bool { return c.Lets(a, methods...) })
 	l.operatorProof()
 }

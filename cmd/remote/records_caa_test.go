@@ -25,7 +25,7 @@ func withAccount(t *testing.T, stateDir, url string) {
 // A domain is operator-proof only where DNS names the device, leads visitors to the relay
 // by address, and has CAA records that let nobody but the device's account have a
 // certificate. What cannot be asked is said, and takes nothing from the other records.
-func TestOperatorProof(t *testing.T) {
+func TestDomainIsOperatorProofOnlyWhereDNSShowsAllOfIt(t *testing.T) {
 	dir := t.TempDir()
 	label, _, err := remote.Identity(dir)
 	if err != nil {
@@ -83,7 +83,7 @@ func TestNoAccountNoCAARecord(t *testing.T) {
 }
 
 // A CA is called by the domain that its account's URL is below.
-func TestCANameInCAA(t *testing.T) {
+func TestCAIsCalledByTheDomainOfItsAccount(t *testing.T) {
 	for url, want := range map[string]string{
 		"https://acme-v02.api.letsencrypt.org/acme/acct/1": "letsencrypt.org", "https://dv.acme-v02.api.pki.goog/account/x": "pki.goog",
 		"https://acme.zerossl.com/v2/DV90/account/x": "sectigo.com", "https://127.0.0.1:1/x": "CA", "https://localhost/x": "CA", ":": "CA",

@@ -2,7 +2,6 @@ package main
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -32,10 +31,10 @@ func dnsCommand() *cobra.Command {
 		Use:   "dns NAME",
 		Short: "Show the DNS records that a domain of one's own needs, and which are there",
 		Long: `Shows exactly the DNS records that make a relay give a domain of one's own to this
-device, and that lead its visitors there, and asks DNS which of them are there; and the
-CAA record that keeps everybody else, the relay's operator too, from having a
-certificate for it, which nothing but that depends on. The device's key is made if there is none yet; no remote has to run, and no relay is
-dialled.
+device, and that lead its visitors there, and asks DNS which of them are there. Shows
+also the CAA record that keeps everybody else, and so the relay's operator, from having
+a certificate for the domain; nothing else depends on that one. The device's key is
+made if there is none yet. No remote has to run, and no relay is dialled.
 
 Exit codes: 0 all is there, 1 something is missing or DNS does not answer, 2 wrong
 usage.`,
@@ -54,9 +53,7 @@ usage.`,
 				return err
 			}
 			if asJSON {
-				e := json.NewEncoder(c.OutOrStdout())
-				e.SetIndent("", "  ")
-				e.Encode(r)
+				_ = cli.WriteJSON(c.OutOrStdout(), r)
 			} else {
 				r.write(c.OutOrStdout())
 			}

@@ -1,7 +1,6 @@
 package main
 
 import (
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -30,38 +29,34 @@ func verifyCommand() *cobra.Command {
 		Short: "Check from any machine which device holds the key of a public name",
 		Long: `Asks a public name, as its visitors do, for the document in which a device signs that
 the name and the key of its certificate are its own, and compares them with the
-connection. A name made from the key says by itself which device it should be; of any
-other, --identity does. Neither the device nor its state is needed.
+connection. A name made from the key shows which device is the expected one; for any
+other name --identity says it. Neither the device nor its state is needed.
 
-Exit codes: 0 the device that it should be holds the key, 1 that could not be checked,
-2 wrong usage, 4 the key is another one's.`,
+Exit codes: 0 the expected device holds the key, 1 that could not be checked, 2 wrong
+usage, 4 the key is another one's.`,
 		Example: `  remote verify https://xyz.relay.net --identity jmakhxkljw4tl7dchl2l5qpziclggzmn
   remote verify jmakhxkljw4tl7dchl2l5qpziclggzmn.relay.net --json`,
 		Args: cli.Args("the name, as in https://xyz.relay.net"),
 		RunE: func(c *cobra.Command, args []string) error {
 			vc, err := verifyConfig(c, args[0])
-			if err == nil {
-				vc.Roots, err = cli.Roots("--root", root)
-			}
-			if err == nil && address != "" {
-				if _, _, err = net.SplitHostPort(address); err != nil {
-					err = fmt.Errorf("--address: %q is not HOST:PORT", address)
-				}
-			}
-			if identity = strings.ToLower(identity); err == nil && identity != "" && !keyname.Is(identity) {
-				err = errors.New("--identity: this is no label, which has 32 characters; remote identity show shows it on the device")
-			}
 			if err != nil {
 				return cli.Usage(err)
 			}
-			vc.Address, vc.Identity = address, identity
+			if vc.Roots, err = cli.Roots("--root", root); err != nil {
+				return cli.Usage(err)
+			}
+			if _, _, err := net.SplitHostPort(address); address != "" && err != nil {
+				return cli.Usage(fmt.Errorf("--address: %q is not HOST:PORT", address))
+			}
+			vc.Address, vc.Identity = address, strings.ToLower(identity)
+			if identity != "" && !keyname.Is(vc.Identity) {
+				return cli.Usage(errors.New("--identity: this is no label, which has 32 characters; remote identity show shows it on the device"))
+			}
 			drain, _, stop := cli.Signals(c.Context())
 			defer stop()
 			report := vc.Check(drain)
 			if asJSON {
-				e := json.NewEncoder(c.OutOrStdout())
-				e.SetIndent("", "  ")
-				e.Encode(report)
+				_ = cli.WriteJSON(c.OutOrStdout(), report)
 			} else {
 				showReport(c.OutOrStdout(), report)
 			}
@@ -71,7 +66,7 @@ Exit codes: 0 the device that it should be holds the key, 1 that could not be ch
 	config.VerifyFlags(cmd.Flags())
 	cmd.Flags().StringVar(&root, "root", "", "PEM `FILE` of roots to trust for the name's certificate; by default the system's")
 	cmd.Flags().StringVar(&address, "address", "", "dial this `HOST:PORT`, without a proxy; the name is still what is verified")
-	cmd.Flags().StringVar(&identity, "identity", "", "the `LABEL` of the device that it should be, as remote identity show shows it there")
+	cmd.Flags().StringVar(&identity, "identity", "", "the `LABEL` of the expected device, as remote identity show shows it there")
 	cmd.Flags().BoolVar(&asJSON, "json", false, "print the report as JSON")
 	return cmd
 }

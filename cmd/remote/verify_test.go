@@ -20,6 +20,7 @@ import (
 	"keystay/internal/keyname"
 	"keystay/internal/statement"
 	"keystay/internal/testca"
+	"keystay/internal/testnet"
 	"keystay/remote/verify"
 )
 
@@ -49,7 +50,7 @@ func verified(t *testing.T, name string, key ed25519.PrivateKey, flags ...string
 
 // The exit code says who holds the key, three lines say it to a person, and --json has
 // all steps.
-func TestVerifyCommand(t *testing.T) {
+func TestExitCodeOfVerifySaysWhoHoldsTheKey(t *testing.T) {
 	key, other := ed25519.NewKeyFromSeed(bytes.Repeat([]byte{1}, 32)), ed25519.NewKeyFromSeed(bytes.Repeat([]byte{2}, 32))
 	label := keyname.Label(key.Public().(ed25519.PublicKey), "")
 	made := label + ".relay.test"
@@ -89,7 +90,7 @@ func TestVerifyCommand(t *testing.T) {
 }
 
 // Wrong usage is code 2, and a name that is not reached code 1 with the reason.
-func TestVerifyCommandAlone(t *testing.T) {
+func TestVerifyWithoutANameOrAConnectionSaysWhy(t *testing.T) {
 	for _, args := range [][]string{
 		{}, {"a b"}, {"http://xyz.relay.test"}, {"https://xyz.relay.test/path"}, {"xyz.relay.test:0"}, {"xyz.relay.test:x"}, {"192.0.2.1"}, {"xyz.relay.test", "b.relay.test"},
 		{"xyz.relay.test", "--identity", "x"}, {"xyz.relay.test", "--address", "x"}, {"xyz.relay.test", "--root", "testdata/none"}, {"xyz.relay.test", "--dns", "x"},
@@ -98,12 +99,7 @@ func TestVerifyCommandAlone(t *testing.T) {
 			t.Errorf("%q: code %d, %v: %s", args, code(err), err, out)
 		}
 	}
-	ln, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	ln.Close()
-	out, err := execute("", "verify", "xyz.relay.test", "--address", ln.Addr().String())
+	out, err := execute("", "verify", "xyz.relay.test", "--address", testnet.Reserve(t).String())
 	if code(err) != 1 || !strings.HasPrefix(out, "xyz.relay.test was not reached\nno device has said whose that key is\nso it is not known who holds the key\n") || !strings.Contains(out, "not checked: connection: ") {
 		t.Errorf("code %d, %v: %s", code(err), err, out)
 	}

@@ -16,16 +16,16 @@ const (
 	// sparePart the part of what is in use that it leaves.
 	minSpare  = 2 << 20
 	sparePart = 8
-	// giveBackInterval is how long it waits after it has given back: to find out what
-	// is in use takes as long as a collection of garbage.
+	// giveBackInterval is how long GiveBack waits after it has given back: each time
+	// costs a collection of garbage.
 	giveBackInterval = time.Minute
 )
 
-// GiveBack gives the system back, until ctx ends, what a burst has left: garbage, and
-// memory that is free. By itself the runtime collects again only when as much is
-// allocated as is in use, or after two minutes, and keeps a part of what is free for
-// longer. It waits until little is allocated, and does nothing for less than 2 MiB, or
-// an eighth of what is in use.
+// GiveBack gives what a burst has left back to the system, again and again until ctx
+// ends: garbage, and memory that is free. By itself the runtime collects garbage again
+// only when as much is allocated as is in use, or after two minutes, and keeps a part of
+// the free memory for longer. GiveBack waits until little is allocated, and leaves 2 MiB
+// or an eighth of what is in use, if that is more.
 func GiveBack(ctx context.Context) { giveBack(ctx, readHeap, debug.FreeOSMemory) }
 
 // A heap is what the runtime says of its memory, in bytes.

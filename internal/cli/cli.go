@@ -3,6 +3,7 @@
 package cli
 
 import (
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -42,6 +43,13 @@ func (e *Error) Unwrap() error { return e.Err }
 
 // Usage marks err as one of usage or configuration.
 func Usage(err error) error { return &Error{Code: ExitUsage, Err: err} }
+
+// WriteJSON writes v to w as indented JSON: what --json prints.
+func WriteJSON(w io.Writer, v any) error {
+	e := json.NewEncoder(w)
+	e.SetIndent("", "  ")
+	return e.Encode(v)
+}
 
 // Root makes cmd a root command: with version, completion and man.
 func Root(cmd *cobra.Command) *cobra.Command {

@@ -1,7 +1,6 @@
 package cli
 
 import (
-	"encoding/json"
 	"fmt"
 	"runtime"
 	"runtime/debug"
@@ -43,8 +42,8 @@ type build struct {
 	Flags    map[string]string `json:"flags"`    // of go build, and its variables
 }
 
-// buildOf returns what the program with that name was built from. The commit is that of
-// the linker, or else what go build has found by itself.
+// buildOf returns what the program with that name was built from. The commit is the one
+// that the linker has set, or else the one that go build has found by itself.
 func buildOf(name, linked string, info *debug.BuildInfo) build {
 	b := build{Program: name, Version: Version(), Source: sourceUnknown,
 		Go: runtime.Version(), Platform: runtime.GOOS + "/" + runtime.GOARCH, Flags: map[string]string{}}
@@ -78,8 +77,8 @@ func versionCommand(name string) *cobra.Command {
 	c := &cobra.Command{
 		Use:   "version",
 		Short: "Print the version",
-		Long: `Prints the version. With --json it is what the program was built from: version, commit
-("" where it is not known), whether the source was that of the commit (clean, modified or
+		Long: `Prints the version. With --json also what the program was built from: the commit (""
+where it is not known), whether the source was that of the commit (clean, modified or
 unknown), Go, platform, and the flags of go build.`,
 		Example: "  " + name + " version\n  " + name + " version --json",
 		Args:    noArgs,
@@ -89,9 +88,7 @@ unknown), Go, platform, and the flags of go build.`,
 				return err
 			}
 			info, _ := debug.ReadBuildInfo()
-			e := json.NewEncoder(c.OutOrStdout())
-			e.SetIndent("", "  ")
-			return e.Encode(buildOf(name, commit, info))
+			return WriteJSON(c.OutOrStdout(), buildOf(name, commit, info))
 		},
 	}
 	c.Flags().BoolVar(&asJSON, "json", false, "print what it was built from, for programs")

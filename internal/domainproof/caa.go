@@ -16,8 +16,8 @@ type CAA struct {
 	At string `json:"at"`
 	// Issue are the issue properties there. Without any, any CA may issue.
 	Issue []Issue `json:"issue"`
-	// Critical are tags that a CA has to know, and that are not known here; then a CA
-	// that does not know them may not issue.
+	// Critical are tags that are marked as critical and not known here. A CA that does
+	// not know them either may not issue.
 	Critical []string `json:"critical,omitempty"`
 	// Aliases are the names that CNAMEs led to from the names that were asked about, up
 	// to At. A CAA record at one of them would count before all others, so whoever runs
@@ -30,7 +30,7 @@ type CAA struct {
 // An Issue is an issue property (RFC 8659, section 4.2).
 type Issue struct {
 	Text string `json:"text"` // as it stands in DNS
-	// CA is the domain of the CA that may issue; empty where none may by this one.
+	// CA is the domain of the CA that may issue; empty where the property lets none.
 	CA string `json:"ca"`
 	// Account is the one account that may order there (RFC 8657, section 3), and empty
 	// where every one may.
@@ -116,8 +116,9 @@ func ParseIssue(value string) Issue {
 	return i
 }
 
-// OnlyFor reports whether no account but these can have a certificate issued, by any
-// CA that keeps to RFC 8659 and RFC 8657.
+// OnlyFor reports whether every CA that keeps to RFC 8659 and RFC 8657 refuses all
+// accounts but these. It is false
+// without any issue property.
 func (c *CAA) OnlyFor(accounts ...string) bool {
 	if len(c.Issue) == 0 {
 		return false

@@ -98,7 +98,7 @@ func TestCAAIsAuthenticatedAsAWhole(t *testing.T) {
 }
 
 // An issue property that a CA would not understand lets nobody issue.
-func TestParseIssue(t *testing.T) {
+func TestIssuePropertyThatIsNotWellFormedLetsNobodyIssue(t *testing.T) {
 	for value, want := range map[string]domainproof.Issue{
 		"ca.test":            {CA: "ca.test"},
 		" CA.test ; ":        {CA: "ca.test"},

@@ -55,9 +55,9 @@ var (
 //     and with wait waits until there are some, or a Write would fail. No more
 //     than that is then read from a TCP connection for it, so that no buffer is
 //     held for a peer that takes nothing.
-//   - Queue(p []byte) int takes what it can of p without waiting, to be sent by
-//     Flush(), which does not wait either, or along with an end. Little that comes
-//     from a TCP connection is queued there, and sent once there is no more to read.
+//   - Queue(p []byte) int takes what it can of p without waiting. Flush(), which
+//     does not wait either, sends it, and so does CloseWrite. A few bytes from a TCP
+//     connection are queued there, and sent once there is no more to read.
 //   - [io.WriterTo] and [io.ReaderFrom] are used if the connection lives in
 //     this program. Those of a wrapper around a socket are not, since they may
 //     be the socket's own and leave out what the wrapper's Read and Write do.
@@ -166,17 +166,12 @@ func Copy(a, b Conn, o Options) Result {
 func Start(a, b Conn, o Options, done func(Result)) {
 	c := newCopying(a, b, o, done)
 	c.ab.renews, c.ba.renews = true, true
-	for _, d := range [2]*direction{&c.ab, &c.ba} {
-		back := &c.ba
-		if d == back {
-			back = &c.ab
-		}
-		go c.begin(d, back)
-	}
+	go c.begin(&c.ab, &c.ba)
+	go c.begin(&c.ba, &c.ab)
 }
 
-// begin is run for a direction that has not begun. What is not a TCP connection takes
-// a deep stack to write to.
+// begin is run for a direction that has not begun. To write to a stream of a link takes
+// a deeper stack than a TCP connection does.
 func (c *copying) begin(d, back *direction) {
 	if _, ok := d.dst.(queuer); ok {
 		stack.Grow()

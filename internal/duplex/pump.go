@@ -57,7 +57,7 @@ type queuer interface {
 	Flush()
 }
 
-// maxQueue is how few bytes are queued. More are sent while the next are read.
+// maxQueue is from how many bytes on a read is sent at once and not queued.
 const maxQueue = 8 << 10
 
 // pump copies from src to dst until the end of stream, or as far as errRenew.

@@ -80,7 +80,7 @@ type taker struct {
 	n     int
 	err   error
 	to    roomy  // what is read goes there; nil where its room is not known
-	queue queuer // what little is read goes there; nil where it cannot
+	queue queuer // where less than maxQueue bytes go; nil where dst has no queue
 	late  bool   // something is queued there that is not sent
 	large int    // large reads in a row; negative after a splice that failed
 }
@@ -124,8 +124,8 @@ func (t *taker) read(fd uintptr) bool {
 	return true
 }
 
-// write writes p. Where that is little, and can be queued, it is sent once there is
-// nothing more to read: so an end goes along with it.
+// write writes p. Less than maxQueue bytes are queued where that is possible, and sent
+// once there is nothing more to read: so an end goes along with them.
 func (t *taker) write(p []byte) error {
 	d := t.d
 	if t.queue != nil && len(p) < maxQueue && d.sink() == nil {

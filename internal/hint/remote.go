@@ -23,7 +23,7 @@ func Remote() []*Advice {
 // window once they have been idle.
 var SlowAfterPause = &Advice{
 	Shown: "after a pause this system sends little at once",
-	Means: "what `remote check` says: over a long way the first large answer takes some round trips more",
+	Means: "`remote check`: over a long way the first large answer after a pause takes some round trips more",
 	Do: []string{"let connections keep their window: net.ipv4.tcp_slow_start_after_idle=0 in /etc/sysctl.d, or net.ipv4.tcp_congestion_control=bbr",
 		"the remote then sends 0.5 MB once on each long link, see docs/running-a-remote.md"},
 }
@@ -348,8 +348,8 @@ var (
 	ForeignKey = &Advice{
 		Shown: "…: the key is not the device's",
 		Means: "`remote verify`: somebody between you and the device may read along, or the name is another device's by now",
-		Do: []string{"do not use the name: ask its owner by another way, and keep what --json shows",
-			"right in the moment of a renewal the certificate may be newer than the document: ask again"},
+		Do: []string{"do not use the name until its owner has said, by another way, which key it has; keep the output of --json",
+			"just after a renewal a connection may have another key than the document: ask again"},
 	}
 	NotVerified = &Advice{
 		Shown: "…: who holds the key was not checked to the end",
@@ -359,7 +359,7 @@ var (
 	NotPinned = &Advice{
 		Shown: "…: a device holds the key, and nothing says whether it is the right one",
 		Means: "`remote verify`, for a name that is not made from a key",
-		Do:    []string{"ask the owner for what remote identity show shows there, and compare: --identity LABEL"},
+		Do:    []string{"ask the owner for the label that remote identity show shows on the device, and give it: --identity LABEL"},
 	}
 	RulesUnkept = &Advice{
 		Shown: "a visitor was refused here whom the relay should have refused",

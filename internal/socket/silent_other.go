@@ -9,9 +9,9 @@ import (
 	"time"
 )
 
-// Silent reports whether nothing has arrived at c that nobody has read: no byte, no end
-// and no reset. It waits for a millisecond, and takes one byte of what there is, so that
-// c is of no use where the answer is no.
+// Silent reports whether nothing unread has arrived at c: no byte, no end and no reset.
+// It waits for a millisecond. It takes one byte of what there is: where it returns
+// false, c can only be closed.
 func Silent(c net.Conn) bool {
 	var b [1]byte
 	inner := Innermost(c)

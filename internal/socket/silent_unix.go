@@ -7,9 +7,9 @@ import (
 	"syscall"
 )
 
-// Silent reports whether nothing has arrived at c that nobody has read: no byte, no end
-// and no reset. It does not wait, and takes one byte of what there is, so that c is of
-// no use where the answer is no. A c that is no socket is silent.
+// Silent reports whether nothing unread has arrived at c: no byte, no end and no reset.
+// It does not wait. It takes one byte of what there is: where it returns false, c can
+// only be closed. A c that is no socket is silent.
 func Silent(c net.Conn) bool {
 	sc, ok := Innermost(c).(syscall.Conn)
 	if !ok {

@@ -9,9 +9,9 @@ import (
 )
 
 // SendWindow returns how many bytes the TCP connection c sends before its peer
-// acknowledges any, and whether it keeps that while it is idle: by its congestion
-// control, as BBR does, or because the system lets all connections do so. Where there is
-// no TCP it returns 0 and false.
+// acknowledges any, and whether that stays so while c is idle: by its congestion
+// control, as with BBR, or because the system lets all connections do so. Where c is no
+// TCP connection it returns 0 and false.
 func SendWindow(c net.Conn) (n int, lasts bool) {
 	control(c, func(fd uintptr) {
 		info, err := unix.GetsockoptTCPInfo(int(fd), unix.IPPROTO_TCP, unix.TCP_INFO)
@@ -24,8 +24,8 @@ func SendWindow(c net.Conn) (n int, lasts bool) {
 	return n, lasts
 }
 
-// WindowsLast reports whether a new TCP connection of this system keeps its window while
-// it is idle, and false for known where the system does not tell.
+// WindowsLast reports whether new TCP connections of this system keep their window while
+// they are idle. Known is false where the system does not say.
 func WindowsLast() (last, known bool) {
 	idle, name := setting("tcp_slow_start_after_idle"), setting("tcp_congestion_control")
 	return idle == "0" || keepsWindow(name), idle != "" && name != ""

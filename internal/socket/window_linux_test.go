@@ -12,7 +12,7 @@ import (
 
 // The window of a connection that has sent nothing yet is some segments; whether it
 // lasts is what the connection's own congestion control says, or else the system.
-func TestSendWindow(t *testing.T) {
+func TestSendWindowIsThatOfTheConnection(t *testing.T) {
 	a, _ := testnet.TCPPair(t)
 	raw, err := a.SyscallConn()
 	if err != nil {

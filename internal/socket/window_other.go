@@ -4,8 +4,8 @@ package socket
 
 import "net"
 
-// SendWindow knows nothing here.
+// SendWindow returns 0 and false: this system is not asked.
 func SendWindow(net.Conn) (n int, lasts bool) { return 0, false }
 
-// WindowsLast does not know here.
+// WindowsLast returns false for known: this system is not asked.
 func WindowsLast() (last, known bool) { return false, false }

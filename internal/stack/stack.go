@@ -2,12 +2,13 @@
 // needs.
 //
 // A goroutine begins with 2 KiB. A stack that is too small is copied to one of twice
-// the size, with each frame that is on it by then, and so once more: to write to a TLS
-// connection takes more than 2 KiB of its own. From the beginning of a goroutine, where
-// there are few frames, one copy does.
+// the size, with each frame that is on it by then. To write to a TLS connection takes
+// more than 2 KiB, so that the stack is copied twice. At the beginning of a goroutine,
+// where there are few frames, it is copied once, and that costs little.
 package stack
 
-// For a goroutine that writes to a link, and for one that does so from deep within.
+// What a goroutine needs that writes to a link, and what one needs that does so from
+// many calls down, in bytes.
 const (
 	shallow = 2 << 10
 	deep    = 5 << 10

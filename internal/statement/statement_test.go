@@ -116,7 +116,7 @@ func TestSignatureOfAnotherProtocolIsNone(t *testing.T) {
 }
 
 // A document of another form is told as that, before any signature is looked at.
-func TestParseRefuses(t *testing.T) {
+func TestDocumentOfAnotherFormIsRefused(t *testing.T) {
 	doc := statement.Sign(key(), example())
 	for field, values := range map[string][]any{
 		"keystay":         {0, 2, "1", nil, []int{1}},
@@ -156,7 +156,7 @@ func change(t *testing.T, doc []byte, field string, value any) []byte {
 }
 
 // A statement is fresh for ten minutes to either side.
-func TestFreshness(t *testing.T) {
+func TestStatementIsFreshForTenMinutes(t *testing.T) {
 	s := example()
 	for d, want := range map[time.Duration]bool{0: true, statement.Window: true, -statement.Window: true, statement.Window + 1: false, -statement.Window - 1: false, 9000 * time.Hour: false} {
 		if got := s.IsFresh(s.Time.Add(d)); got != want {
@@ -166,7 +166,7 @@ func TestFreshness(t *testing.T) {
 }
 
 // A name with a label of a key's form is only that key's, wherever the label stands.
-func TestNameFromKey(t *testing.T) {
+func TestNameWithTheLabelOfAKeyIsThatKeysAlone(t *testing.T) {
 	s := example()
 	s.Identity = key().Public().(ed25519.PublicKey)
 	own, foreign := s.Label(), keyname.Label(make([]byte, 32), "")
@@ -181,8 +181,7 @@ func TestNameFromKey(t *testing.T) {
 	}
 }
 
-// Whatever is parsed has one spelling: signed again by its identity it is verified, and
-// a document that is verified was signed by the key of the test.
+// Whatever is parsed can be signed again, and is then read as the same and verified.
 func FuzzParse(f *testing.F) {
 	f.Add(statement.Sign(key(), example()))
 	f.Add([]byte(`{"keystay":1,"name":"a.example"}`))

@@ -7,9 +7,9 @@ import (
 	"testing"
 )
 
-// Reserve returns a port of loopback on which nothing listens: who dials it is
-// refused. The test may listen on it by its number. Here nothing keeps the system from
-// giving it to somebody else.
+// Reserve returns a port of loopback on which nothing listens: a dial to it is refused.
+// The test may listen on it by its number. On this system nothing keeps the port from
+// being given to somebody else.
 func Reserve(t testing.TB) net.Addr {
 	t.Helper()
 	ln, err := net.Listen("tcp", "127.0.0.1:0")

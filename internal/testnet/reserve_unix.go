@@ -8,9 +8,9 @@ import (
 	"testing"
 )
 
-// Reserve returns a port of loopback on which nothing listens, until the test's end:
-// who dials it is refused. It is bound, so the system gives it to nobody who asks for
-// any port, and the test may listen on it by its number.
+// Reserve returns a port of loopback on which nothing listens until the test's end: a
+// dial to it is refused. The port is bound, so that the system gives it to nobody that
+// asks for any port; the test may listen on it by its number.
 func Reserve(t testing.TB) net.Addr {
 	t.Helper()
 	fd, err := syscall.Socket(syscall.AF_INET, syscall.SOCK_STREAM, 0)

@@ -20,9 +20,10 @@ type Budgets struct {
 	large int // how many visits have large windows for answers
 }
 
-// maxRequests is how many requests the budget of NewBudgets is for at most, where it is
-// not told: each may have a file of a folder open, and with maxLocals and the visitors
-// that is half of the descriptors that the remote has as a service.
+// maxRequests is how many requests at once NewBudgets allows at most where it is not
+// told how much memory they may take. Each may have a file of a folder open: with
+// maxLocals and the visitors that is half of the descriptors that the remote has as a
+// service.
 const maxRequests = 16 << 10
 
 // NewBudgets returns budgets in which heads and kept bodies of requests may take

@@ -3,8 +3,8 @@ package publish
 import "net/http"
 
 const (
-	// bulkAfter is how many bytes of an answer have come when the rest of it is taken
-	// for bulk.
+	// bulkAfter is how many bytes of an answer are written when the rest of it counts as
+	// bulk.
 	bulkAfter = 256 << 10
 	// bulkPiece is how much of the rest is read at once. ReverseProxy reads half of
 	// that, and where an answer has no length net/http makes three records of TLS out
@@ -12,7 +12,7 @@ const (
 	bulkPiece = 64 << 10
 	// bulkTLS is what TLS and the chunks of HTTP/1.1 add to a piece at most.
 	bulkTLS = 2 << 10
-	// bulkCost is the memory that this takes, if there is as much of Budgets.requests.
+	// bulkCost is the memory that an answer in bulk takes of Budgets.requests.
 	bulkCost = 2*bulkPiece + bulkTLS
 )
 
@@ -29,8 +29,8 @@ type corker interface {
 }
 
 // copyBulk hands on the rest of an answer over HTTP/1.1, in larger pieces, of which
-// each goes to the relay as one. Where there is no memory for that it does nothing. How
-// the answer has ended, its body says when it is read next.
+// each goes to the relay as one. Where there is no memory for that it does nothing. The
+// body keeps how the answer has ended, for its next Read.
 func (x *exchange) copyBulk() error {
 	c, ok := x.stream.(corker)
 	if !ok || x.body == nil || x.visitor == nil || x.visit.memory.Take(bulkCost, bulkCost) < bulkCost {

@@ -13,16 +13,16 @@ import (
 )
 
 const (
-	// earlyTime is how long a write to the local service that has failed is
-	// held back while nothing is read.
+	// earlyTime is how long a write of a patientConn that has failed is held back
+	// while nothing is read.
 	earlyTime = 5 * time.Second
 	// settleTime is how long the end of an answer waits to hear from a write
 	// under way whether it is one.
 	settleTime = 20 * time.Millisecond
 )
 
-// A localConn is a connection to the local service. It keeps a reset that a write has
-// heard of for Read, since the system tells of it only once.
+// A localConn is a connection to the local service. The system tells of a reset only
+// once: where it has told a write, the next Read fails with it, too.
 type localConn struct {
 	duplex.Conn
 
@@ -48,7 +48,7 @@ func newLocalConn(c duplex.Conn, gone func(*localConn)) *localConn {
 	return l
 }
 
-// Write is the connection's.
+// Write is the connection's. It notes a reset.
 func (c *localConn) Write(p []byte) (int, error) {
 	busy := make(chan struct{})
 	c.mu.Lock()
@@ -81,7 +81,7 @@ func (c patientConn) Write(p []byte) (int, error) {
 
 // awaitAnswer returns when the connection has been closed, or nothing has been
 // read for a while.
-func (c *localConn) awaitAnswer() {
+func (c patientConn) awaitAnswer() {
 	timer := time.NewTimer(earlyTime)
 	defer timer.Stop()
 	for before := c.reads.Load(); ; {
@@ -99,8 +99,7 @@ func (c *localConn) awaitAnswer() {
 	}
 }
 
-// Read is the connection's, but a reset that a write has heard of is no end:
-// the system tells it only once.
+// Read is the connection's, but a reset that a write has heard of is no end.
 func (c *localConn) Read(p []byte) (int, error) {
 	n, err := c.Conn.Read(p)
 	c.reads.Add(1)
@@ -127,7 +126,7 @@ func (c *localConn) wasReset() bool {
 	return c.reset
 }
 
-// Close ends what Write waits for, too.
+// Close closes the connection, which ends the wait of a patientConn's Write, too.
 func (c *localConn) Close() error { return c.close() }
 
 // NetConn is the connection underneath.

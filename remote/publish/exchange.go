@@ -181,8 +181,8 @@ func isText(s string) bool {
 	return true
 }
 
-// Write implements http.ResponseWriter. Where the answer turns out to be bulk, it writes
-// the rest of it, too.
+// Write implements http.ResponseWriter. Where the answer turns out to be bulk, Write
+// reads and writes the rest of it, too.
 func (x *exchange) Write(p []byte) (int, error) {
 	n, err := x.write(p)
 	if before := x.written - int64(n); err == nil && before < bulkAfter && x.written >= bulkAfter {
@@ -217,7 +217,7 @@ type answerBody struct {
 	io.ReadCloser
 	x    *exchange
 	read int64
-	end  error // what copyBulk has come to
+	end  error // of the body, where copyBulk has read it
 }
 
 // Read implements io.Reader.

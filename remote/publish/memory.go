@@ -28,9 +28,9 @@ const (
 	// to the end of its answer: goroutines, a buffer for the answer, and a
 	// connection to the service.
 	requestCost = 64 << 10
-	// trailerCost is what trailers count for that a request over HTTP/2 announces: about
-	// as much as maxHeaderBytes of short fields take. They are kept from when they come
-	// to the end of the answer, whoever reads them.
+	// trailerCost is what the trailers count for that a request over HTTP/2 announces:
+	// about as much as maxHeaderBytes of short fields take. Once they have come they are
+	// kept until the end of the answer, whether or not they are read.
 	trailerCost = 4 * maxHeaderBytes
 	// maxAccept is the longest Accept that is looked at for the page of a request
 	// that there is no memory for.

@@ -16,9 +16,10 @@ import (
 // at once pass with either.
 //
 // A request is sent again only if the service has not processed it, or if that
-// does no harm (RFC 9110, section 9.2.2; RFC 9113, section 8.7). Most of it
-// package net/http does by itself, given that the body is kept; what is here are
-// the answers that ask for another connection.
+// does no harm (RFC 9110, section 9.2.2; RFC 9113, section 8.7). A transport of
+// package net/http does most of it by itself, given that the body is kept. What is
+// here are the answers that ask for another connection, and a connection that breaks
+// where the transport does not send again, or where there is none (see send).
 func (s *service) RoundTrip(proxied *http.Request) (*http.Response, error) {
 	p := exchangeOf(proxied).pool
 	req := s.prepare(proxied)
@@ -58,8 +59,8 @@ func (s *service) RoundTrip(proxied *http.Request) (*http.Response, error) {
 	return res, nil
 }
 
-// send sends a request, over a connection that no request has used where it is sent
-// again.
+// send sends a request. Plain HTTP/1.1 goes over the pool's own connections, and over a
+// fresh one where the request is sent again; all else goes over a transport.
 func (s *service) send(p *pool, k transportKey, req *http.Request, again bool) (*http.Response, error) {
 	x := exchangeOf(req)
 	if s.URL.Scheme != "http" || s.H2C || k.upgrade {
@@ -117,8 +118,8 @@ func (s *service) next(k transportKey, req *http.Request, res *http.Response, er
 		return k, reset.Code == http2.ErrCodeHTTP11Required && !s.H2C
 	case err != nil:
 		// A connection that was used before has broken as the request went out.
-		// Over HTTP/1 net/http sends the request again, but not where a write was
-		// the first to learn of it; over HTTP/2 it does not.
+		// Over HTTP/1 a transport sends the request again, but not where a write was
+		// the first to learn of it. Over HTTP/2 it does not, nor does a keptConn.
 		body, _ := req.Context().Value(bodyKey{}).(*visitorBody)
 		return k, exchangeOf(req).reused && !s.isLate(err) && idempotent(req.Method) && (body == nil || !body.failed.Load())
 	case s.URL.Scheme != "https":

@@ -48,9 +48,10 @@ type SiteConfig struct {
 	Budgets *Budgets
 
 	// Statement, if it is not nil, returns the document to answer with at
-	// /.well-known/keystay, which neither the gate nor a route then sees: it says
-	// nothing of the service, and whoever is to check it has no way in. An error is
-	// answered with 503. NewSite alone looks at it.
+	// /.well-known/keystay. Neither the gate nor a route sees requests for it: it says
+	// nothing of the service, and people who check it may have no way past the gate. An
+	// error is answered with 503. Statement is called by several goroutines at once.
+	// NewSite alone looks at it.
 	Statement func() ([]byte, error)
 }
 
@@ -194,7 +195,7 @@ func (s *Site) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	if s.asksForStatement(x) {
-		s.state(w, r)
+		s.answerStatement(w, r)
 		discardBody(w, r, r.Body)
 		return
 	}

@@ -9,8 +9,8 @@ import (
 )
 
 // asksForStatement reports whether a request, which has passed refusal, is for the
-// document that says whose the name is. Other spellings of its path, other methods and
-// what lies below it are not.
+// device's statement of the name. Requests for other spellings of its path, for paths
+// below it and with other methods are the route's.
 func (s *Site) asksForStatement(x *exchange) bool {
 	r := x.request
 	if s.statement == nil || x.tunnel != nil || r.Method != http.MethodGet && r.Method != http.MethodHead {
@@ -20,8 +20,8 @@ func (s *Site) asksForStatement(x *exchange) bool {
 	return path == statement.Path
 }
 
-// state answers with the document.
-func (s *Site) state(w http.ResponseWriter, r *http.Request) {
+// answerStatement answers with the statement.
+func (s *Site) answerStatement(w http.ResponseWriter, r *http.Request) {
 	doc, err := s.statement()
 	if err != nil {
 		p := page.Page{Status: http.StatusServiceUnavailable, Title: "There is no document now", Text: "The device has no certificate of its own for this name."}

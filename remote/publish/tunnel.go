@@ -89,9 +89,9 @@ func (x *exchange) closeTunnel() {
 	}
 }
 
-// end keeps what the service still sends from the visitor's ResponseWriter, which is
-// no more when the request has ended: ReverseProxy ends it when one direction has
-// broken, and the other one goes on.
+// end drops what the service sends from now on: when the request has ended nothing may
+// be written to the visitor's ResponseWriter. ReverseProxy ends the request when one
+// direction has broken, and the other direction goes on.
 func (t *tunnel) end() {
 	if !t.sending.TryLock() {
 		// It may wait for a visitor that takes nothing. One side has broken: this

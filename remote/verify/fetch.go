@@ -25,9 +25,9 @@ const (
 	maxHead = 16 << 10
 )
 
-// fetch asks the name for its document. The state is that of the connection which the
-// document came over; where the error says that there is none, that of the connection
-// which there was, or nil.
+// fetch asks the name for its document, and returns it with the state of the connection
+// that it came over. With an error the state is that of the last connection, or nil where
+// there was none.
 func (c *Config) fetch(ctx context.Context) (*tls.ConnectionState, []byte, error) {
 	var mu sync.Mutex
 	var seen *tls.ConnectionState

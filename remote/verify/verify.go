@@ -35,7 +35,7 @@ type Config struct {
 	// not known.
 	Identity string
 
-	// DNS is asked for the CAA records.
+	// DNS is asked for the CAA records; the zero value asks the system's servers.
 	DNS domainproof.Resolver
 
 	// Proxy chooses a proxy for the connection to the name; nil is none.
@@ -54,7 +54,7 @@ const (
 	SameName   Step = "name"            // it is about this name
 	Key        Step = "certificate_key" // it names the key of the certificate on this connection
 	Time       Step = "time"            // it is fresh
-	Identity   Step = "identity"        // its identity is the one that it should be
+	Identity   Step = "identity"        // its identity is the expected one
 	CAA        Step = "caa"             // no other account may have a certificate issued
 	CT         Step = "ct"              // the certificate is in public logs
 )
@@ -84,9 +84,9 @@ type Verdict string
 
 // The verdicts.
 const (
-	// Held says that the device that it should be holds the key.
+	// Held says that the expected device holds the key.
 	Held Verdict = "held"
-	// Unknown says that a step that decides is not OK, and no key was seen to be foreign.
+	// Unknown says that a step that decides is not OK, and that nothing is foreign.
 	Unknown Verdict = "unknown"
 	// Foreign says that the key, the signature or the identity is another one's.
 	Foreign Verdict = "foreign"
@@ -227,7 +227,7 @@ func (r *Report) said(c *Config, s *statement.Statement, leaf *x509.Certificate)
 	r.whose(c, s)
 }
 
-// whose looks whether the identity is the one that it should be.
+// whose checks that the identity is the expected one.
 func (r *Report) whose(c *Config, s *statement.Statement) {
 	about := *s
 	about.Name = c.Name

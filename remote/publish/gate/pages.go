@@ -133,7 +133,7 @@ var (
 	}
 	hasChanged = page.Page{
 		Status: http.StatusForbidden,
-		Title:  "Who may see this page has just changed",
+		Title:  "The access to this page has just changed",
 		Text:   "It was open to everybody until now. Open it again.",
 	}
 	noSuchPage = page.Page{

@@ -65,8 +65,8 @@ type admitted struct {
 	basic bool  // the password in Authorization was for the gate
 }
 
-// watch makes the request end when what has let it in does. It returns false where that
-// has ended by now.
+// watch makes the request end when the sign-in or the link ends that has let it in, or
+// when the gate changes so that it would not. It returns false where that is so by now.
 func (a *admitted) watch(g *Gate, r *running) bool {
 	r.name, r.asked = g.name, a.asked
 	ctx, stop, ok := g.store.sessions.watch(a.ctx, g, r)

@@ -7,7 +7,6 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
-	"net/http"
 	"net/netip"
 	"os"
 	"path/filepath"
@@ -49,29 +48,6 @@ type running struct {
 	from   netip.Addr
 	by     let
 	cancel context.CancelFunc
-}
-
-// An asked is what a request asks for, as far as it says which rules there are for it.
-type asked struct {
-	method string
-	fields http.Header // those that say so, and no others
-	path   string
-	plain  bool     // programs read the path alike
-	passes []string // the ids of the rules that it had to pass
-}
-
-// newAsked returns what a request asks for, by its path in its clean form.
-func newAsked(r *http.Request, path string, plain bool) *asked {
-	a := &asked{method: r.Method, path: path, plain: plain}
-	for _, name := range []string{"Destination", "Depth"} {
-		if values := r.Header[name]; len(values) > 0 {
-			if a.fields == nil {
-				a.fields = make(http.Header)
-			}
-			a.fields[name] = values
-		}
-	}
-	return a
 }
 
 // A let is what a rule lets a request in by.
@@ -176,10 +152,10 @@ func (e *ended) forget(now time.Time) {
 	}
 }
 
-// watch returns a context for a request of a gate, which r says all of but its end. It
-// ends when the sign-in or the link ends that let the request in. The caller calls stop.
-// Watch returns false where that has ended by now, or where another gate is in force
-// that does not let the request in.
+// watch returns a context for a request of a gate; r is the request, without cancel. The
+// context ends when the sign-in or the link ends that let the request in. The caller
+// calls stop. Watch returns false where that has ended by now, or where another gate is
+// in force that does not let the request in.
 func (s *sessions) watch(ctx context.Context, of *Gate, r *running) (_ context.Context, stop func(), ok bool) {
 	id := ""
 	s.mu.Lock()
@@ -226,8 +202,8 @@ func (s *sessions) endOthers(g *Gate) {
 	}
 }
 
-// stillLets reports whether the gate would let a request in by the rule for the same
-// paths, and has no rule for it that it did not have to pass.
+// stillLets reports whether the gate would let in a request that the gate before it has
+// let in: by the same rule, and with no further rule for it.
 func (g *Gate) stillLets(r *running) bool {
 	if len(g.rules) == 0 { // all is open
 		return true

@@ -1,11 +1,35 @@
 package gate
 
 import (
+	"net/http"
 	"net/url"
 	"slices"
 
 	"keystay/internal/urlpath"
 )
+
+// An asked is what a request asks for, as far as the rules for it depend on that.
+type asked struct {
+	method string
+	fields http.Header // Destination and Depth
+	path   string
+	plain  bool     // all programs read the path alike
+	passes []string // the ids of the rules that it had to pass
+}
+
+// newAsked returns what a request asks for, by its path in its clean form.
+func newAsked(r *http.Request, path string, plain bool) *asked {
+	a := &asked{method: r.Method, path: path, plain: plain}
+	for _, name := range []string{"Destination", "Depth"} {
+		if values := r.Header[name]; len(values) > 0 {
+			if a.fields == nil {
+				a.fields = make(http.Header)
+			}
+			a.fields[name] = values
+		}
+	}
+	return a
+}
 
 // rulesOf returns the rules that a request has to pass: those for its path, and for the
 // path that WebDAV's Destination has (RFC 4918, section 10.3), where something is to be

@@ -1,8 +1,8 @@
 package result
 
 import (
+	"cmp"
 	"fmt"
-	"math"
 	"slices"
 	"strings"
 )
@@ -18,7 +18,7 @@ type line struct {
 
 // lineThrough fits a line. It needs two points of different n, or there is none.
 func lineThrough(points []point) (l line, ok bool) {
-	slices.SortFunc(points, func(a, b point) int { return int(math.Copysign(1, a.n-b.n)) })
+	slices.SortFunc(points, func(a, b point) int { return cmp.Compare(a.n, b.n) })
 	if len(points) < 2 || points[0].n == points[len(points)-1].n {
 		return l, false
 	}
