@@ -92,8 +92,8 @@ func (c *keptConn) roundTrip(req *http.Request) (*http.Response, error) {
 	return res, nil
 }
 
-// answer reads the head of the answer. It tells the request's trace of those before
-// it, and lets a body go that waits for them.
+// answer reads the head of the answer. It tells the request's trace of interim answers
+// before it, and lets an expected body go at a 100.
 func (c *keptConn) answer(req *http.Request, t *turn) (*http.Response, error) {
 	trace := httptrace.ContextClientTrace(req.Context())
 	for {
@@ -139,7 +139,8 @@ type turn struct {
 
 // send sends the request. What is wrong with it shows where the answer is read, which
 // may be there in spite of it; but an error of the body ends the connection, since no
-// service can answer half a request. (What Write returns for one does not unwrap.)
+// service can answer half a request. The error that Request.Write returns for one of the
+// body does not unwrap to it.
 func (t *turn) send(req *http.Request) {
 	c := t.conn
 	if t.err = req.Write(c.out); t.err == nil {
@@ -253,7 +254,7 @@ func (o *outlet) ReadFrom(r io.Reader) (int64, error) { return io.Copy(struct{ i
 type expectedBody struct {
 	io.ReadCloser
 	turn *turn
-	goes bool // it is read
+	goes bool // it may be read
 }
 
 // Read implements io.Reader.

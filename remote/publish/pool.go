@@ -74,8 +74,8 @@ func (p *pool) close() {
 	}
 }
 
-// unusedLocked returns what closes the connections that no request uses now. It is to
-// be called without the lock.
+// unusedLocked returns a function that closes the connections that no request uses now.
+// That function is called without the lock.
 func (p *pool) unusedLocked() (closeAll func()) {
 	kept, transports := p.kept, slices.Collect(maps.Values(p.transports))
 	p.kept = nil
@@ -245,8 +245,8 @@ func (p *pool) place() (leave func()) {
 	return nil
 }
 
-// pause lets the visit's other connections go that no request uses, and waits until
-// there may be a place.
+// pause closes the visit's connections to other services that no request uses, and waits
+// for placeInterval, or until ctx ends.
 func (p *pool) pause(ctx context.Context) error {
 	p.closeOthers()
 	select {

@@ -61,8 +61,8 @@ func (c *Config) fetch(ctx context.Context) (*tls.ConnectionState, []byte, error
 	return state, doc, err
 }
 
-// dial connects to the name's address, or to the one that is given. The proxy on the
-// way is none of Transport's, which would be asked for no certificate of its own then.
+// dial connects to the name's address, or to Config.Address. It goes through the proxy by
+// itself: http.Transport would not verify the proxy's certificate either.
 func (c *Config) dial(ctx context.Context, address string) (net.Conn, error) {
 	dialer := &net.Dialer{Timeout: dialTimeout}
 	if c.Address != "" {
