@@ -287,7 +287,7 @@ func (k *Keeper) obtainAt(ctx context.Context, e *entry, why string, i *issuer, 
 	ctx, cancel := context.WithTimeout(ctx, orderTimeout)
 	defer cancel()
 	kinds := i.kinds()
-	at := &attempt{kind: kinds[b.refused%len(kinds)]}
+	at := &attempt{kind: kinds[b.refused%len(kinds)], pressing: old.runsOut(time.Now())}
 	// A CA may refuse an order for what it says it replaces, so the second
 	// attempt says nothing. An expired certificate is never named: it is
 	// nothing to replace any more (RFC 9773 section 5).
@@ -296,7 +296,7 @@ func (k *Keeper) obtainAt(ctx context.Context, e *entry, why string, i *issuer, 
 	}
 	err := k.try(ctx, e, why, i, at)
 	if second := kinds[(b.refused+1)%len(kinds)]; b.refused == 0 && second != at.kind && notArrived(at.err) {
-		again := &attempt{kind: second}
+		again := &attempt{kind: second, pressing: at.pressing}
 		if !errors.As(at.err, &again.spoiled) {
 			b.refused++ // the CA counts it
 		}

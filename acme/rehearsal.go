@@ -40,7 +40,9 @@ const (
 // answers wrongly, or does not answer while another one does, the attempt ends with a
 // *RehearsalError, and is repeated as after a CA that cannot be reached. Where no
 // address can be reached from here, the order goes on, and the log says so once for
-// each name.
+// each name. It goes on as well where less than a tenth of the validity of the
+// certificate to be replaced is left: what this device sees may be wrong, such as a
+// router that answers by itself, and must not end a name that a CA would find.
 type Rehearsal struct {
 	// Lookup returns the addresses that DNS gives for a name; nil means
 	// [net.DefaultResolver].
@@ -136,7 +138,14 @@ func (i *issuer) rehearse(ctx context.Context, chal acme.Challenge) error {
 		return ctx.Err()
 	}
 	if failed := found.failed(); len(failed) > 0 {
-		return &RehearsalError{Name: name, Failed: failed}
+		err := &RehearsalError{Name: name, Failed: failed}
+		at := attemptOf(ctx)
+		if at == nil || !at.pressing {
+			return err
+		}
+		at.unrehearsed = true
+		i.plain.Warn("the CA is asked all the same, since the certificate runs out", "name", name, "error", err, hint.Attr(err.Hints()))
+		return nil
 	}
 	if at := attemptOf(ctx); unrehearsed != "" && at != nil {
 		if at.spoiled != nil {

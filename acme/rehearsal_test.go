@@ -362,3 +362,27 @@ func TestWithoutARehearsalTheCAIsTheFirst(t *testing.T) {
 		k.Close()
 	})
 }
+
+// A rehearsal may be mistaken, and must not end what a CA would go on with: where the
+// certificate is about to run out, the CA is asked all the same.
+func TestFailedRehearsalLetsNoCertificateRunOut(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var dials atomic.Pointer[[]any]
+		dials.Store(&[]any{web(200, "a router")})
+		var orders, asked atomic.Int32
+		k, _, log := staged(t, &dials, orderingCA(&orders, &asked))
+		put(t, k, time.Now(), time.Now().Add(90*time.Hour))
+		manage(t, k)
+		time.Sleep(80 * time.Hour)
+		synctest.Wait()
+		if orders.Load() != 0 || !strings.Contains(log.String(), "no certificate obtained") {
+			t.Errorf("%d orders while there is time", orders.Load())
+		}
+		time.Sleep(2 * time.Hour)
+		synctest.Wait()
+		if asked.Load() == 0 || !strings.Contains(log.String(), "the CA is asked all the same") {
+			t.Errorf("%d orders, and the CA was asked %d times to look", orders.Load(), asked.Load())
+		}
+		k.Close()
+	})
+}

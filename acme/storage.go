@@ -160,6 +160,11 @@ func (s *stored) valid(now time.Time) bool {
 	return s != nil && now.Before(s.cert.Leaf.NotAfter)
 }
 
+// runsOut reports whether less than a tenth of its validity is left, or none.
+func (s *stored) runsOut(now time.Time) bool {
+	return s != nil && now.After(s.cert.Leaf.NotAfter.Add(-s.lifetime()/10))
+}
+
 // lifetime is from the beginning to the end of its validity, 0 for none.
 func (s *stored) lifetime() time.Duration {
 	if s == nil {

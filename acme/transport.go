@@ -164,6 +164,7 @@ type attempt struct {
 	replaces *x509.Certificate // the certificate to name as replaced, or nil
 	spoiled  *RehearsalError   // of the rehearsal by the other kind just now, or nil
 
+	pressing    bool          // a rehearsal that fails stops nothing
 	unrehearsed bool          // the rehearsal before the order was left out
 	atDirectory bool          // the last request was for the directory
 	status      int           // of the last answer, 0 for none
