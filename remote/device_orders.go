@@ -2,11 +2,13 @@ package remote
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"log/slog"
 	"net"
 	"net/http"
 	"net/netip"
+	"slices"
 	"sync"
 	"time"
 
@@ -91,8 +93,20 @@ func (o *orders) close() {
 	o.keeper.Close()
 }
 
-// dialPublic is acme.Rehearsal.Dial: it goes the way that a link would.
+// errNear is the error of an address that is not dialled.
+var errNear = errors.New("it is an address of this device or of a network near it, where it has no relay")
+
+// dialPublic is acme.Rehearsal.Dial: it goes the way that a link would. DNS and the port
+// are often the word of a relay, and an order that goes on or not shows it what there
+// is. So it may look around near the device only where a relay is there itself.
 func (d *Device) dialPublic(ctx context.Context, address netip.AddrPort) (net.Conn, error) {
+	var relays []net.Addr
+	for _, l := range d.allLinks() {
+		relays = append(relays, l.RemoteAddr())
+	}
+	if isNear(address.Addr()) && !slices.ContainsFunc(relays, isRelayNear) {
+		return nil, errNear
+	}
 	proxy, err := d.proxy(address.String())
 	if err != nil {
 		return nil, err
@@ -101,6 +115,18 @@ func (d *Device) dialPublic(ctx context.Context, address netip.AddrPort) (net.Co
 		return (&proxydial.Proxy{URL: proxy}).Dial(ctx, address.String())
 	}
 	return new(net.Dialer).DialContext(ctx, "tcp", address.String())
+}
+
+func isRelayNear(relay net.Addr) bool {
+	a, err := netip.ParseAddrPort(relay.String())
+	return err != nil || isNear(a.Addr())
+}
+
+// isNear reports whether an address is this device's own, or one of networks that the
+// internet has no way to.
+func isNear(a netip.Addr) bool {
+	a = a.Unmap()
+	return !a.IsGlobalUnicast() || a.IsPrivate()
 }
 
 // readyToOrder is acme.Config.Ready.
