@@ -53,7 +53,7 @@ func TestSmallHostCarriesWhatTheLinesSay(t *testing.T) {
 		"| idle links: processor | ", " % | 0.100 % for 1,000 |",
 		"| small requests: processor time | 1000 ms | 250 µs |",
 		"| idle links | 500,000 | 48,000 | 16,000 |", // 50 % and 512 MiB
-		"| small requests | 2,000 | – | – |",    // in half a second; the fixed part is before it
+		"| small requests | 2,000 | – | – |",         // in half a second; the fixed part is before it
 	} {
 		if !strings.Contains(b.String(), want) {
 			t.Errorf("no %q in\n%s", want, b.String())
