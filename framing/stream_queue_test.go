@@ -23,6 +23,9 @@ func TestQueuedIsSentByFlushOrAlongWithOthers(t *testing.T) {
 				relay, remote, _, _ := memLinks(t)
 				v, d := open(t, relay, remote, "x")
 				other, _ := open(t, relay, remote, "x")
+				// The writer has ended: one that still runs would take the queued
+				// bytes along.
+				synctest.Wait()
 				got := make(chan string, 1)
 				go func() {
 					b := make([]byte, 4)
@@ -38,7 +41,7 @@ func TestQueuedIsSentByFlushOrAlongWithOthers(t *testing.T) {
 				synctest.Wait()
 				select {
 				case b := <-got:
-					t.Errorf("%q came at once", b)
+					t.Fatalf("%q came at once", b)
 				default:
 				}
 				then(v, other)
