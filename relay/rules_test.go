@@ -1,6 +1,7 @@
 package relay_test
 
 import (
+	"bufio"
 	"crypto/tls"
 	"errors"
 	"io"
@@ -105,6 +106,7 @@ func TestValidationsPassRules(t *testing.T) {
 			go func() {
 				defer s.Close()
 				if s.Header().Kind == framing.KindHTTP01 {
+					http.ReadRequest(bufio.NewReader(s))
 					io.WriteString(s, "HTTP/1.1 200 OK\r\nContent-Length: 3\r\nConnection: close\r\n\r\nkey")
 				} else {
 					s.Write([]byte("tls"))

@@ -7,8 +7,8 @@ import (
 	"time"
 )
 
-// validationBytes is how much a CA's validation of a name may carry, both ways
-// together: it is let in whatever the limits say, and is a handshake alone.
+// validationBytes is how much a CA's validation of a name may carry each way: it is let
+// in whatever the limits say, and is a handshake alone.
 const validationBytes = 64 << 10
 
 // A Visit is one visitor's stream.
@@ -19,7 +19,6 @@ type Visit struct {
 	paced  [2]bool        // which of them bound its bandwidth
 	month  [2]bool        // for which of them its bytes count
 	waited [2]atomic.Bool // it had to wait for that account, and that was counted
-	left   atomic.Int64   // what a validation may still carry, in bytes
 	once   sync.Once
 
 	validation bool
@@ -43,8 +42,9 @@ func (o *Owners) begin(name string, key ed25519.PublicKey, validation bool) (*Vi
 	defer o.mu.Unlock()
 	o.readyLocked()
 	v := &Visit{owners: o, validation: validation, at: o.accountsLocked(name, key, override)}
-	v.in, v.out = Pacer{v, true}, Pacer{v, false}
-	v.left.Store(validationBytes)
+	v.in.visit, v.out.visit, v.in.in = v, v, true
+	v.in.left.Store(validationBytes)
+	v.out.left.Store(validationBytes)
 	v.counts = [2]bool{true, override.Streams == 0}
 	v.paced = [2]bool{true, override.Bandwidth == 0}
 	v.month = [2]bool{true, override.BytesPerMonth == 0}
@@ -104,6 +104,7 @@ func (v *Visit) Out() *Pacer { return &v.out }
 type Pacer struct {
 	visit *Visit
 	in    bool
+	left  atomic.Int64 // what a validation may still carry this way, in bytes
 }
 
 func (p *Pacer) of(a *account) *pace {
@@ -118,7 +119,7 @@ func (p *Pacer) of(a *account) *pace {
 func (p *Pacer) Reserve(n int) (granted int, wait time.Duration) {
 	v := p.visit
 	if v.validation {
-		if n = int(min(int64(n), v.left.Load())); n <= 0 {
+		if n = int(min(int64(n), p.left.Load())); n <= 0 {
 			return 0, 0
 		}
 	}
@@ -162,7 +163,7 @@ func (p *Pacer) Return(n int) {
 func (p *Pacer) count(n int) {
 	v := p.visit
 	if v.validation {
-		v.left.Add(-int64(n))
+		p.left.Add(-int64(n))
 	}
 	for i, a := range v.at {
 		if used := a.used.Load(); v.month[i] && used != nil {
