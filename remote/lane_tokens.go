@@ -26,13 +26,16 @@ func newLaneTokens() *laneTokens { return &laneTokens{asking: make(chan struct{}
 // waits while another get asks.
 func (t *laneTokens) get(ctx context.Context, ask func(ctx context.Context, n int) ([]framing.LaneToken, error)) (token framing.LaneToken, err error) {
 	t.want(1)
-	defer t.want(-1)
 	select {
 	case t.asking <- struct{}{}:
 	case <-ctx.Done():
+		t.want(-1)
 		return token, ctx.Err()
 	}
-	defer func() { <-t.asking }()
+	defer func() {
+		t.want(-1) // first: whoever asks next is not to ask for this one too
+		<-t.asking
+	}()
 	stock, wanted := t.left()
 	if len(stock) == 0 {
 		if stock, err = ask(ctx, wanted); err != nil {
