@@ -22,12 +22,13 @@ import (
 	"keystay/internal/keyname"
 	"keystay/internal/memconn"
 	"keystay/internal/testca"
+	"keystay/internal/testnet"
 	"keystay/relay"
 	"keystay/relay/limits"
 	"keystay/relay/names"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m, testnet.Lingering()) }
 
 const zone = "relay.test"
 

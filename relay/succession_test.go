@@ -16,6 +16,7 @@ import (
 
 	"keystay/framing"
 	"keystay/internal/testca"
+	"keystay/internal/testnet"
 	"keystay/relay"
 	"keystay/relay/names"
 )
@@ -39,7 +40,7 @@ const (
 
 func newSuccession(t *testing.T) *succession {
 	t.Helper()
-	t.Cleanup(func() { goleak.VerifyNone(t) })
+	t.Cleanup(func() { goleak.VerifyNone(t, testnet.Lingering()) })
 	ln, err := net.ListenTCP("tcp", &net.TCPAddr{IP: net.IPv4(127, 0, 0, 1)})
 	if err != nil {
 		t.Fatal(err)

@@ -19,6 +19,7 @@ import (
 	"keystay/framing"
 	"keystay/internal/memconn"
 	"keystay/internal/testca"
+	"keystay/internal/testnet"
 	"keystay/relay"
 	"keystay/relay/limits"
 	"keystay/relay/names"
@@ -36,7 +37,7 @@ type wssRelay struct {
 func newWSSRelay(t *testing.T) *wssRelay {
 	t.Helper()
 	before := goleak.IgnoreCurrent()
-	t.Cleanup(func() { goleak.VerifyNone(t, before) })
+	t.Cleanup(func() { goleak.VerifyNone(t, before, testnet.Lingering()) })
 	grants, err := names.OpenGrants(t.TempDir())
 	if err != nil {
 		t.Fatal(err)

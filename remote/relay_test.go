@@ -16,6 +16,7 @@ import (
 
 	"keystay/framing"
 	"keystay/internal/testca"
+	"keystay/internal/testnet"
 )
 
 // A fakeRelay is a relay made of package framing. It grants every name to every
@@ -83,7 +84,7 @@ func freezable(r *fakeRelay) { r.freezes = true }
 func newRelay(t *testing.T, options ...func(*fakeRelay)) *fakeRelay {
 	t.Helper()
 	before := goleak.IgnoreCurrent()
-	t.Cleanup(func() { goleak.VerifyNone(t, before) })
+	t.Cleanup(func() { goleak.VerifyNone(t, before, testnet.Lingering()) })
 	r := &fakeRelay{t: t, ca: testca.New(t), up: make(chan *relayLink, 128), came: make(chan struct{}, 64),
 		protos: []string{raw}, answers: make(map[string]answer), conns: make(map[net.Conn]struct{}),
 		site: &site{conns: make(chan net.Conn), done: make(chan struct{})}}

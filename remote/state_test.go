@@ -19,6 +19,7 @@ import (
 	"go.uber.org/goleak"
 
 	"keystay/internal/hint"
+	"keystay/internal/testnet"
 )
 
 // stateEnv holds, in a child process of TestStateOfManyProcesses, the directory
@@ -35,7 +36,7 @@ func TestMain(m *testing.M) {
 		fmt.Printf("%x %d\n", s.key.Public(), s.run.Number)
 		return
 	}
-	goleak.VerifyTestMain(m)
+	goleak.VerifyTestMain(m, testnet.Lingering())
 }
 
 func TestStateKeepsKeyAndCountsRuns(t *testing.T) {

@@ -21,12 +21,13 @@ import (
 
 	"go.uber.org/goleak"
 
+	"keystay/internal/testnet"
 	"keystay/relay"
 	"keystay/relay/names"
 	"keystay/relay/operator"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m, testnet.Lingering()) }
 
 // A fakeRelay has as many remotes as it is told, and notes what is cut.
 type fakeRelay struct {

@@ -15,6 +15,7 @@ import (
 
 	"keystay/internal/memconn"
 	"keystay/internal/testca"
+	"keystay/internal/testnet"
 	_ "keystay/internal/xconnect"
 	"keystay/remote/publish"
 )
@@ -28,7 +29,7 @@ const (
 
 var visitorAddr = &net.TCPAddr{IP: net.IPv4(8, 8, 4, 4), Port: 4711}
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m, testnet.Lingering()) }
 
 // A stream is a visitor's connection below TLS. As that of package remote does,
 // it takes every end for a truncation, which it is without a close_notify.

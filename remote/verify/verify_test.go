@@ -34,7 +34,7 @@ import (
 	"keystay/remote/verify"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m, testnet.Lingering()) }
 
 const account = "https://ca.test/acct/1"
 

@@ -15,10 +15,11 @@ import (
 
 	"go.uber.org/goleak"
 
+	"keystay/internal/testnet"
 	"keystay/remote/publish/folder"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m, testnet.Lingering()) }
 
 // long is a time long past, so that files have validators.
 var long = time.Date(2024, 5, 6, 7, 8, 9, 0, time.UTC)
