@@ -9,7 +9,7 @@ func Remote() []*Advice {
 		ProxySignIn, ProxyWrongUser, ProxyOtherSignIn, ProxyForbids, ProxyIsNone, ProxyPortal, ProxyCannotReach, ProxyHangsUp, ProxyEnds, ProxyKind, ProxyAway, ProxyUntrusted, ProxySOCKS, ProxyVariable,
 		SlowAfterPause,
 		ProofFails, OtherVersion,
-		NameTaken, NotBelow, TokenWanted, TokenWrong, TokenWithheld, NoNewNames, NoMoreNames, RelayUndecided, Banned, Replaced, Released, NoRelease, NotHeld, NoIdentity, BadToken, TokenArgument, PasswordArgument, CertificateWaits, NameNotEverywhere, RulesUnkept, RecordsMissing, NoDNSServers, DNSFails, ForeignKey, NotVerified, NotPinned,
+		NameTaken, NotBelow, TokenWanted, TokenWrong, TokenWithheld, NoNewNames, NoMoreNames, RelayUndecided, Banned, Replaced, Released, NoRelease, NotHeld, NoIdentity, BadToken, TokenArgument, PasswordArgument, CertificateWaits, NameNotEverywhere, RulesUnkept, RecordsMissing, NoDNSServers, DNSFails, ForeignKey, Intercepted, NotVerified, NotPinned,
 		ServedHere, ReplicaHere, RemoteState, StateObstacle, BadIdentity, NewIdentity, BadRun, ServedDamaged,
 		NoIdentityHere, IdentityThere, ImportInUse, NotAnExport, ExportPassphrase, ExportExists, NoPassphrase, KeyNamesEnd, TooManyHandovers, HandoversDamaged, KeyNameRuns,
 		ServiceStopped, ServiceNoSocket, ServiceNotSocket, ServiceSocketClosed, ServiceSilent, ServiceUnknownHost,
@@ -350,6 +350,13 @@ var (
 		Means: "`remote verify`: somebody between you and the device may read along, or the name is another device's by now",
 		Do: []string{"do not use the name until its owner has said, by another way, which key it has; keep the output of --json",
 			"just after a renewal a connection may have another key than the document: ask again"},
+	}
+	Intercepted = &Advice{
+		Shown: "intercepted",
+		Means: "somebody between the device and its visitors may read along, or has had a certificate for the name; also after a move of the name, while an old device still answers",
+		Do: []string{"stop using NAME for what is secret, and look at the file of evidence: who has issued that certificate, and when",
+			"where it is not your own: tell the CA to revoke it, tell the relay's operator, and move to another relay or a domain of your own",
+			"see \"Does anybody listen in?\" in docs/running-a-remote.md"},
 	}
 	NotVerified = &Advice{
 		Shown: "…: who holds the key was not checked to the end",
