@@ -9,7 +9,7 @@ func Remote() []*Advice {
 		ProxySignIn, ProxyWrongUser, ProxyOtherSignIn, ProxyForbids, ProxyIsNone, ProxyPortal, ProxyCannotReach, ProxyHangsUp, ProxyEnds, ProxyKind, ProxyAway, ProxyUntrusted, ProxySOCKS, ProxyVariable,
 		SlowAfterPause,
 		ProofFails, OtherVersion,
-		NameTaken, NotBelow, TokenWanted, TokenWrong, TokenWithheld, NoNewNames, NoMoreNames, RelayUndecided, Banned, Replaced, Released, NoRelease, NotHeld, NoIdentity, BadToken, TokenArgument, PasswordArgument, CertificateWaits, NameNotEverywhere, RulesUnkept, RecordsMissing, NoDNSServers, DNSFails, ForeignKey, Intercepted, NotVerified, NotPinned,
+		NameTaken, NotBelow, TokenWanted, TokenWrong, TokenWithheld, NoNewNames, NoMoreNames, RelayUndecided, Banned, Replaced, Released, NoRelease, NotHeld, NoIdentity, BadToken, TokenArgument, PasswordArgument, CertificateWaits, NameNotEverywhere, RulesUnkept, RecordsMissing, NoDNSServers, DNSFails, ForeignKey, Intercepted, NotProbed, NotLookedUp, NotVerified, NotPinned,
 		ServedHere, ReplicaHere, RemoteState, StateObstacle, BadIdentity, NewIdentity, BadRun, ServedDamaged,
 		NoIdentityHere, IdentityThere, ImportInUse, NotAnExport, ExportPassphrase, ExportExists, NoPassphrase, KeyNamesEnd, TooManyHandovers, HandoversDamaged, KeyNameRuns,
 		ServiceStopped, ServiceNoSocket, ServiceNotSocket, ServiceSocketClosed, ServiceSilent, ServiceUnknownHost,
@@ -357,6 +357,17 @@ var (
 		Do: []string{"stop using NAME for what is secret, and look at the file of evidence: who has issued that certificate, and when",
 			"where it is not your own: tell the CA to revoke it, tell the relay's operator, and move to another relay or a domain of your own",
 			"see \"Does anybody listen in?\" in docs/running-a-remote.md"},
+	}
+	NotProbed = &Advice{
+		Shown: "looked at the name from outside … not checked: …",
+		Means: "the watch has not got as far as to see a key: that is neither good nor bad news",
+		Do: []string{"many routers lead nobody back to an address of their own: let the watch look from elsewhere too, --probe-proxy URL",
+			"else open the name from another network"},
+	}
+	NotLookedUp = &Advice{
+		Shown: "looked at the name from outside … is not found in DNS: …",
+		Means: "the watch looks at each address that DNS gives for the name",
+		Do:    []string{"give NAME its records, or check the DNS server: --dns and --probe-dns say which is asked"},
 	}
 	NotVerified = &Advice{
 		Shown: "…: who holds the key was not checked to the end",

@@ -7,3 +7,6 @@ func (a *Alarms) SetTransport(t http.RoundTripper) { a.transport = t }
 
 // MaxEvidence is maxEvidence, for tests.
 const MaxEvidence = maxEvidence
+
+// MaxAddresses is maxAddresses, for tests.
+const MaxAddresses = maxAddresses

@@ -5,6 +5,9 @@ import (
 	"context"
 	"crypto/tls"
 	"fmt"
+	"io"
+	"net/http"
+	"strings"
 	"testing"
 
 	"go.uber.org/goleak"
@@ -83,6 +86,55 @@ func TestTheCertificateOfAFailedHandshakeIsKept(t *testing.T) {
 		}
 		if _, err := client.Exporter(label, 32); err == nil {
 			t.Errorf("%s: it exports from a handshake that failed", shape)
+		}
+	}
+}
+
+// The request looks like a browser's to a server, over both versions of HTTP.
+func TestThePageIsAskedForAsABrowserDoes(t *testing.T) {
+	cert := testca.New(t).Issue("xyz.relay.example")
+	for _, shape := range browser.Shapes() {
+		for _, protocol := range []string{"h2", "http/1.1", ""} {
+			t.Run(fmt.Sprint(shape, " ", protocol), func(t *testing.T) {
+				ln := memconn.Listen(nil)
+				srv := &http.Server{Handler: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+					if r.Host != "xyz.relay.example" || !strings.HasPrefix(r.UserAgent(), "Mozilla/5.0") || r.Header.Get("Sec-Fetch-Mode") != "navigate" {
+						t.Errorf("%s asks with %v", r.Host, r.Header)
+					}
+					w.WriteHeader(http.StatusTeapot)
+					_, _ = io.WriteString(w, r.URL.Path)
+				})}
+				config := &tls.Config{Certificates: []tls.Certificate{cert}}
+				if protocol != "" {
+					config.NextProtos = []string{protocol}
+				}
+				srv.Protocols = new(http.Protocols)
+				srv.Protocols.SetHTTP1(true)
+				srv.Protocols.SetHTTP2(true)
+				srv.TLSConfig = config
+				served := make(chan struct{})
+				go func() {
+					defer close(served)
+					_ = srv.Serve(tls.NewListener(ln, config))
+				}()
+				defer func() { srv.Close(); <-served }()
+				conn, err := ln.Dial(context.Background())
+				if err != nil {
+					t.Fatal(err)
+				}
+				c, err := browser.Client(conn, "xyz.relay.example", shape)
+				if err != nil {
+					t.Fatal(err)
+				}
+				defer c.Close()
+				if err := c.Handshake(context.Background()); err != nil {
+					t.Fatal(err)
+				}
+				status, body, err := c.Get("xyz.relay.example", "/some/path")
+				if err != nil || status != http.StatusTeapot || string(body) != "/some/path" {
+					t.Errorf("%d %q %v", status, body, err)
+				}
+			})
 		}
 	}
 }

@@ -14,13 +14,14 @@ import (
 // the caller to say. No session is resumed and none is kept.
 type Conn struct {
 	*utls.UConn
+	shape Shape
 	chain []*x509.Certificate
 }
 
 // Client returns a TLS connection to name over conn, before its handshake. Closing it
 // closes conn.
 func Client(conn net.Conn, name string, shape Shape) (*Conn, error) {
-	c := new(Conn)
+	c := &Conn{shape: shape}
 	c.UConn = utls.UClient(conn, &utls.Config{
 		ServerName:             name,
 		InsecureSkipVerify:     true,
