@@ -94,6 +94,29 @@ type Remote struct {
 	// system's.
 	DNS string
 
+	// Probe is "auto" (the default), where the remote looks at its names from outside, or
+	// "off".
+	Probe string
+
+	// ProbeProxies are the URLs of proxies through which it looks too, in the form of
+	// Proxy. They may hold passwords.
+	ProbeProxies []Secret
+
+	// ProbeDNS is the address of another DNS server, ip:port, that is asked for the
+	// addresses to look at. Empty is none.
+	ProbeDNS string
+
+	// OnIntercept is "warn" (the default) or "stop": what is done when a name is seen to
+	// be intercepted.
+	OnIntercept string
+
+	// InterceptRun is a command with its arguments, which is told then. Empty is none.
+	InterceptRun []string
+
+	// InterceptPost is an http or https URL that is told then. It may hold a secret. Empty
+	// is none.
+	InterceptPost Secret
+
 	// Wait is how long to try until every name answers; 0 is for ever.
 	Wait time.Duration
 

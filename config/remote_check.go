@@ -36,8 +36,9 @@ func checkRemote(r Remote) (Remote, Errors) {
 	errs.oneOf("key_type", r.KeyType, "ecdsa", "rsa")
 	errs.oneOf("transport", r.Transport, "auto", "tls", "wss")
 	errs.oneOf("lanes", r.Lanes, "auto", "off")
-	errs.proxy(&r.Proxy)
-	errs.dns(&r.DNS)
+	errs.proxy("proxy", &r.Proxy)
+	errs.dns("dns", &r.DNS)
+	errs.probe(&r)
 	errs.oneOf("log.level", r.LogLevel, "debug", "info", "warn", "error")
 	errs.oneOf("log.format", r.LogFormat, "text", "json")
 	return r, errs
@@ -122,9 +123,9 @@ func publicNameHint(typed string, relays []string) string {
 
 // dns checks the address of a DNS server and gives it a port where it has none.
 // It must be an address, since nothing could look its name up.
-func (e *Errors) dns(s *string) {
+func (e *Errors) dns(key string, s *string) {
 	if *s != "" {
-		e.dnsServer("dns", s)
+		e.dnsServer(key, s)
 	}
 }
 

@@ -45,13 +45,19 @@ func remoteFileKeys() []Key {
 		{Name: "lanes", Default: "auto", Help: "`WAY` auto or off: auto dials the relay again for each visitor that turns out to be bulk, or asks much while packets are lost, which is faster; not through a proxy or wss"},
 		{Name: "proxy", Secret: true, Help: "dial out through this proxy: `URL` http://, https://, socks5:// or socks5h://, with USER:PASSWORD@ in it if need be; none is to go without; by default HTTPS_PROXY, ALL_PROXY and NO_PROXY decide; other users can see flags, so rather use a variable for a password"},
 		{Name: "dns", Help: "the `ADDRESS[:PORT]` of the DNS server to ask, where the system names none, as on Android; by default the system's"},
+		{Name: "probe.mode", Flag: "probe", Default: "auto", Help: "`WAY` auto or off: auto looks at each name from outside now and then, as a visitor does, whether anybody listens in"},
+		{Name: "probe.proxy", Kind: Texts, Secret: true, Help: "look through this proxy too, a `URL` as for --proxy, best one in another network; may repeat; rather use the variable for a password"},
+		{Name: "probe.dns", Help: "ask the DNS server at this `ADDRESS[:PORT]` too for what to look at; by default the one of --dns or the system's alone"},
+		{Name: "on_intercept.then", Flag: "on-intercept", Default: "warn", Help: "what to do when a name is seen to show a key that is not this device's: `WHAT` warn, or stop, which ends all visitors and the remote at once with code 4"},
+		{Name: "on_intercept.run", Kind: Lines, Help: "run this command then, which gets JSON on its standard input: the program, and each `WORD` behind it by a flag of its own; no shell is between"},
+		{Name: "on_intercept.post", Secret: true, Help: "post the same JSON to this `URL` then; it may hold a secret, and is in no log"},
 		{Name: "wait", Help: "give up when not every name answers within `DURATION`, as in 90s or 5m; by default never"},
 		{Name: "drain_timeout", Default: "30s", Help: "how long visitors may finish when the remote is told to stop: `DURATION`, as in 30s, at most 168h; 0s cuts them at once"},
 		{Name: "log.level", Default: "info", Help: "how much is logged: `LEVEL` debug, info, warn or error; on a terminal, where there are sentences in place of a log, it brings the log"},
 		{Name: "log.format", Default: "text", Help: "`FORMAT` of the log: text or json"},
 	})
 	for i, k := range keys {
-		if !strings.HasPrefix(k.Name, "services") {
+		if k.Flag == "" && !strings.HasPrefix(k.Name, "services") {
 			keys[i].Flag = strings.NewReplacer(".", "-", "_", "-").Replace(k.Name)
 		}
 	}
@@ -159,8 +165,16 @@ func (s *source) remote() *Remote {
 		Transport:      s.text("transport"),
 		Proxy:          Secret(s.text("proxy")),
 		DNS:            s.text("dns"),
+		Probe:          s.text("probe.mode"),
+		ProbeDNS:       s.text("probe.dns"),
+		OnIntercept:    s.text("on_intercept.then"),
+		InterceptRun:   s.lines("on_intercept.run"),
+		InterceptPost:  Secret(s.text("on_intercept.post")),
 		LogLevel:       s.text("log.level"),
 		LogFormat:      s.text("log.format"),
+	}
+	for _, url := range s.list("probe.proxy") {
+		r.ProbeProxies = append(r.ProbeProxies, Secret(url))
 	}
 	for key, path := range map[string]*string{"relay_root": &r.RelayRoot, "token_file": &r.TokenFile, "state_dir": &r.StateDir, "acme.root": &r.ACMERoot} {
 		s.resolve(key, path)

@@ -208,6 +208,7 @@ func environs(dir, public, plain, local, ca, apiRoot, root string) map[string]st
 		"KEYSTAY_REMOTE_STATE_DIR":     filepath.Join(dir, "device"),
 		"KEYSTAY_REMOTE_ACME_CA":       ca,
 		"KEYSTAY_REMOTE_ACME_ROOT":     apiRoot,
+		"KEYSTAY_REMOTE_PROBE_MODE":    "off", // else each name has one visitor more, at any time
 	}
 }
 

@@ -29,6 +29,7 @@ type process struct {
 	level      *slog.LevelVar // of log; nil where there are sentences
 	maker      *maker
 	device     *remote.Device
+	lookout    *lookout
 	ended      chan *published
 	drain, cut context.Context
 	endDrain   context.CancelFunc
@@ -70,6 +71,7 @@ func run(ctx context.Context, p *process, warnings []config.Warning) error {
 	reloads.Go(func() { p.watch(p.drain) })
 	err := p.serve()
 	p.finish(err)
+	p.awaitAlarms()
 	return err
 }
 
@@ -140,6 +142,10 @@ func (p *process) open() error {
 	if err != nil {
 		return err
 	}
+	if p.lookout, err = newLookout(p, dc.Proxy); err != nil {
+		return err
+	}
+	dc.Events = p.hear
 	if p.device, err = remote.Open(dc); err != nil {
 		return err
 	}

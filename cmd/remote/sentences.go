@@ -2,6 +2,8 @@ package main
 
 import (
 	"strings"
+
+	"keystay/remote/watch"
 )
 
 // words returns how people are told what the log says: for each message of
@@ -25,6 +27,8 @@ func words() map[string]string {
 		"configuration reloaded":                                          "The configuration has been read again: added {added}, changed {changed}, gone {gone}.",
 		"files of the configuration have changed":                         "",
 		"token reloaded":                               "",
+		"looked at the name from outside":              "{name} from outside: {found}.",
+		watch.Message:                                  "INTERCEPTED: {text}.[ Its certificate is in {evidence}.]",
 		"ordering certificate":                         "Asking {ca} for a certificate for {name}…",
 		"certificate loaded":                           "",
 		"certificate obtained":                         "There is a certificate for {name}, valid until {not_after}.",

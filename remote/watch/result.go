@@ -99,9 +99,9 @@ func (r *Round) Text() string {
 	case len(own) == 0:
 		return "not checked: " + said(lame)
 	case len(lame) > 0:
-		return fmt.Sprintf("nobody between at %s; not checked: %s", ways(own), said(lame))
+		return fmt.Sprintf("nobody between: this device's own key at %s; not checked: %s", ways(own), said(lame))
 	}
-	return "nobody between at " + ways(own)
+	return "nobody between: this device's own key at " + ways(own)
 }
 
 // said lists results with their reasons.

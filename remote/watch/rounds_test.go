@@ -59,7 +59,7 @@ func TestWhatWasNotRunIsSaidBesideWhatIsFine(t *testing.T) {
 		w := &watch.Watch{Resolvers: []watch.Resolver{gives("192.0.2.1"), gives()},
 			Ways: []watch.Way{d.to(func(c net.Conn) { d.serve(c, d.cert, true, d.key) })}}
 		round, _ := first(t, w, d.name())
-		if want := "nobody between at 192.0.2.1:443; not checked: the name is not found in DNS, as DNS says: no address"; round.Text() != want {
+		if want := "nobody between: this device's own key at 192.0.2.1:443; not checked: the name is not found in DNS, as DNS says: no address"; round.Text() != want {
 			t.Errorf("%q, want %q", round.Text(), want)
 		}
 		if round.State() != watch.NotRun {
@@ -93,10 +93,12 @@ func TestRoundsComeAboutHourlyAndSoonAfterAReconnect(t *testing.T) {
 		defer cancel()
 		way, _ := dialled("", false)
 		rounds := make(chan time.Time, 100)
-		w := &watch.Watch{Resolvers: []watch.Resolver{gives("192.0.2.1")}, Ways: []watch.Way{way}, Told: func(r *watch.Round) { rounds <- r.Time }}
+		w := &watch.Watch{Resolvers: []watch.Resolver{gives("192.0.2.1")}, Ways: []watch.Way{way}}
+		n := newDevice(t).name()
+		n.Told = func(r *watch.Round) { rounds <- r.Time }
 		again := make(chan struct{}, 1)
 		var wg sync.WaitGroup
-		wg.Go(func() { w.Run(ctx, newDevice(t).name(), again) })
+		wg.Go(func() { w.Run(ctx, n, again) })
 		next := func() time.Time {
 			select {
 			case at := <-rounds:

@@ -68,6 +68,9 @@ type Name struct {
 	// other keys.
 	Replica  bool
 	Identity func() ed25519.PublicKey
+
+	// Told is called with each round, on the goroutine of Run; nil is nobody.
+	Told func(*Round)
 }
 
 // A Resolver is a way to ask DNS.
@@ -99,9 +102,6 @@ type Watch struct {
 	// Logger hears of each round that differs from the one before it; nil discards.
 	Logger *slog.Logger
 
-	// Told is called with each round; nil is nobody.
-	Told func(*Round)
-
 	once   sync.Once
 	places chan struct{} // of probes
 }
@@ -116,7 +116,7 @@ func (w *Watch) Run(ctx context.Context, n *Name, again <-chan struct{}) {
 		if ctx.Err() != nil {
 			return
 		}
-		w.tell(round, &before)
+		w.tell(n, round, &before)
 		if !pause(ctx, again) {
 			return
 		}
@@ -216,15 +216,15 @@ func (w *Watch) lookUp(ctx context.Context, n *Name) (list []*probing, failed []
 }
 
 // tell raises the alarms of a round, and logs it where it differs from before.
-func (w *Watch) tell(r *Round, before *string) {
+func (w *Watch) tell(n *Name, r *Round, before *string) {
 	for _, one := range r.of(Intercepted) {
 		if w.Alarms != nil {
 			w.Alarms.Raise(Alarm{Name: one.Name, Seen: Path, Where: one.where(), Key: one.Key, Chain: one.Chain, Time: one.Time,
 				Text: one.where() + " " + one.Why})
 		}
 	}
-	if w.Told != nil {
-		w.Told(r)
+	if n.Told != nil {
+		n.Told(r)
 	}
 	log := w.Logger
 	if log == nil {

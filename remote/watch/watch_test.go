@@ -177,7 +177,7 @@ func first(t *testing.T, w *watch.Watch, n *watch.Name) (*watch.Round, []watch.A
 	var round *watch.Round
 	var alarms []watch.Alarm
 	w.Alarms = &watch.Alarms{Stop: func(a watch.Alarm) { alarms = append(alarms, a) }}
-	w.Told = func(r *watch.Round) { round = r; cancel() }
+	n.Told = func(r *watch.Round) { round = r; cancel() }
 	w.Run(ctx, n, nil)
 	if round == nil {
 		t.Fatal("there was no round")
