@@ -434,7 +434,7 @@ func TestRemoteTakesFlagsAndVariables(t *testing.T) {
 		}},
 		Relays: []string{"relay.test:8443"}, RelayAddresses: []string{"[::1]:8443"}, Token: "secret", TokenFile: "token",
 		StateDir: dir, ACMECAs: []string{"https://ca.test/dir"}, KeyType: "ecdsa", ACMEEmail: "me@ca.test", ACMEEABKID: "kid", ACMEEABHMAC: "c2VjcmV0MQ",
-		ACMERehearsal: "auto", Probe: "auto", OnIntercept: "warn", Lanes: "auto", Transport: "auto", Wait: 90 * time.Second, DrainTimeout: 30 * time.Second, LogLevel: "info", LogFormat: "json", LogAsked: true,
+		ACMERehearsal: "auto", CT: "auto", Probe: "auto", OnIntercept: "warn", Lanes: "auto", Transport: "auto", Wait: 90 * time.Second, DrainTimeout: 30 * time.Second, LogLevel: "info", LogFormat: "json", LogAsked: true,
 	}
 	if !reflect.DeepEqual(r, want) {
 		t.Errorf("got  %+v\nwant %+v", r, want)

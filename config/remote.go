@@ -73,6 +73,11 @@ type Remote struct {
 	// each address of a name before it orders, or "off".
 	ACMERehearsal string
 
+	// CT is "auto" (the default), where certificate transparency is watched for
+	// certificates of a CA that publishes them, "off", or the URL of the monitor to
+	// ask, in the form of Cert Spotter's API v1: https, or http on this machine.
+	CT string
+
 	// KeyType is the kind of key that certificates are ordered for: "ecdsa" (the
 	// default), or "rsa" for visitors that know no other.
 	KeyType string

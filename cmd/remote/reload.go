@@ -30,6 +30,7 @@ var fixed = []fixedSetting{
 	{"acme", func(c *config.Remote) any {
 		return []any{c.ACMECAs, c.ACMERoot, c.ACMEEmail, c.ACMEEABKID, c.ACMEEABHMAC, c.ACMERehearsal}
 	}},
+	{"ct", func(c *config.Remote) any { return c.CT }},
 	{"key_type", func(c *config.Remote) any { return c.KeyType }},
 	{"replica", func(c *config.Remote) any { return c.Replica }},
 	{"transport", func(c *config.Remote) any { return c.Transport }},

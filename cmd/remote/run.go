@@ -69,6 +69,7 @@ func run(ctx context.Context, p *process, warnings []config.Warning) error {
 		}
 	})
 	reloads.Go(func() { p.watch(p.drain) })
+	reloads.Go(func() { p.watchCT(p.drain) })
 	err := p.serve()
 	p.finish(err)
 	p.awaitAlarms()

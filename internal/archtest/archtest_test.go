@@ -109,6 +109,8 @@ var mayImport = map[string][]string{
 
 	"remote/watch/browser": nil,
 
+	"remote/watch/ct": {"internal"},
+
 	"remote/publish/gate":   {"remote/publish", "internal"},
 	"remote/publish/folder": {"internal"},
 	"remote/publish/raw":    {"internal"},
