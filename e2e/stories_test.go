@@ -85,6 +85,7 @@ func TestStories(t *testing.T) {
 			"needs":    needs,
 			"browse":   browse,
 
+			"monitor":    monitorCommand,
 			"nameserver": nameserverCommand,
 			"provider":   providerCommand,
 			"signin":     signInCommand,
@@ -114,6 +115,7 @@ type setting struct {
 	watches  map[string]*socketWatch
 	names    nameserver
 	provider *http.Server // of OpenID Connect, or nil
+	monitor  *monitor     // or nil
 }
 
 // The names of the stories.
@@ -234,6 +236,9 @@ func (w *setting) tearDown(t testscript.T) {
 	}
 	w.site.stop()
 	w.names.stop()
+	if w.monitor != nil {
+		w.monitor.srv.Close()
+	}
 	if w.provider != nil {
 		w.provider.Close()
 	}

@@ -9,6 +9,10 @@ import (
 	"io/fs"
 	"net"
 	"os"
+	"runtime"
+	"strconv"
+	"strings"
+	"syscall"
 	"time"
 
 	"keystay/internal/keyname"
@@ -80,6 +84,19 @@ func (s *state) peek() error {
 	return nil
 }
 
+// PeekIdentity is ShowIdentity without the lock of the state directory: it writes
+// nothing at all there, and an import that was broken off is an error.
+func PeekIdentity(stateDir string) (info IdentityInfo, err error) {
+	s := &state{dir: stateDir}
+	if err := s.peek(); err != nil {
+		return info, err
+	}
+	if s.key == nil {
+		return info, fmt.Errorf("%w in %s", ErrNoIdentity, stateDir)
+	}
+	return s.info()
+}
+
 // A TriedLink is what came of a link that claims nothing.
 type TriedLink struct {
 	Relay      string        // the candidate that answered
@@ -142,3 +159,25 @@ func TryLink(ctx context.Context, cfg DeviceConfig, r Route) (TriedLink, error) 
 // oldNames is how many names a link holds of a relay that does not say it.
 const oldNames = 64
 
+
+// Running returns the process that serves a name from the state directory, as far as its
+// number there says, or 0.
+func Running(stateDir, name string) int {
+	s := &state{dir: stateDir}
+	b, err := os.ReadFile(s.path(pidFile(name)))
+	if err != nil {
+		return 0
+	}
+	pid, err := strconv.Atoi(strings.TrimSpace(string(b[:min(len(b), 20)])))
+	if err != nil || pid <= 0 {
+		return 0
+	}
+	p, err := os.FindProcess(pid)
+	if err != nil {
+		return 0
+	}
+	if err := p.Signal(syscall.Signal(0)); err != nil && !errors.Is(err, fs.ErrPermission) && runtime.GOOS != "windows" {
+		return 0
+	}
+	return pid
+}

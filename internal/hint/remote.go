@@ -11,6 +11,7 @@ func Remote() []*Advice {
 		ProofFails, OtherVersion,
 		NameTaken, NotBelow, TokenWanted, TokenWrong, TokenWithheld, NoNewNames, NoMoreNames, RelayUndecided, Banned, Replaced, Released, NoRelease, NotHeld, NoIdentity, BadToken, TokenArgument, PasswordArgument, CertificateWaits, NameNotEverywhere, RulesUnkept, RecordsMissing, NoDNSServers, DNSFails, ForeignKey, Intercepted, NotProbed, NotLookedUp, NotVerified, NotPinned,
 		CTForeign, CTOld, CTBlind,
+		DoctorFails, DoctorClock, DoctorFamily, DoctorPolicy, DoctorManyNames, DoctorNameElsewhere, DoctorNoVisitors, DoctorRenewal, DoctorForbidden, DoctorOperator,
 		ServedHere, ReplicaHere, RemoteState, StateObstacle, BadIdentity, NewIdentity, BadRun, ServedDamaged,
 		NoIdentityHere, IdentityThere, ImportInUse, NotAnExport, ExportPassphrase, ExportExists, NoPassphrase, KeyNamesEnd, TooManyHandovers, HandoversDamaged, KeyNameRuns,
 		ServiceStopped, ServiceNoSocket, ServiceNotSocket, ServiceSocketClosed, ServiceSilent, ServiceUnknownHost,

@@ -6,6 +6,7 @@ import (
 	"crypto/x509"
 	"crypto/x509/pkix"
 	"encoding/asn1"
+	"errors"
 	"log/slog"
 	"math/rand/v2"
 	"net/http"
@@ -142,6 +143,20 @@ func (w *Watch) Run(ctx context.Context) {
 		case <-timer.C:
 		}
 	}
+}
+
+// Ask asks once what is new for a name, and returns what is known then. It tells nobody
+// and keeps nothing. The error is why the monitor was not looked at to the end.
+func (w *Watch) Ask(ctx context.Context, n Name) (State, error) {
+	e := w.load(n.Domain)
+	err := w.ask(ctx, n, e)
+	return e.State, err
+}
+
+// IsLimit reports whether an error of Ask says that the monitor has been asked too much.
+func IsLimit(err error) bool {
+	var refused *answerError
+	return errors.As(err, &refused) && refused.limited
 }
 
 // turn asks for the names that are due, the one first that was asked for longest ago.
