@@ -62,9 +62,9 @@ func (d *doctor) clock(reports []*report, cas []*visited) finding {
 	case len(all) == 0:
 		return notRun("clock", "", "neither a relay nor a CA has told the time")
 	case len(off) == 0 && len(trusted) == 0:
-		return notRun("clock", "", "as %s say, whose certificates are not to be trusted", strings.Join(said, " and "))
+		return notRun("clock", "", "only who cannot be trusted has told the time: %s", strings.Join(said, ", "))
 	case len(off) == 0:
-		return isOK("clock", "", "as %s has it", strings.Join(said, " and "))
+		return isOK("clock", "", "compared with %s", strings.Join(said, ", "))
 	}
 	return isWrong("clock", "", hint.DoctorClock.Error(fmt.Errorf("this machine's clock says %s, %s", now.UTC().Format(time.RFC3339), strings.Join(off, ", "))))
 }

@@ -73,13 +73,14 @@ func (d *doctor) nameDNS(ctx context.Context, domain string, relays []*report, o
 	}
 	has, err := d.senses.lookup(ctx, domain)
 	if err != nil {
-		return isWrong("name_dns", domain, hint.DoctorNameElsewhere.Error(err, "ZONE", relays[0].host()))
+		return isWrong("name_dns", domain, hint.DoctorNameElsewhere.Error(d.lookupError(domain, err), "ZONE", relays[0].host()))
 	}
 	var all []netip.Addr
 	for _, r := range relays {
+		all = append(all, r.at...)
 		ips, err := d.senses.lookup(ctx, r.host())
 		if err != nil {
-			return notRun("name_dns", domain, "it leads to %s; what the relay's addresses are is not known: %v", addressList(has), err)
+			return notRun("name_dns", domain, "it leads to %s; what the relay's addresses are is not known: %v", addressList(has), d.lookupError(r.host(), err))
 		}
 		all = append(all, ips...)
 	}
@@ -248,10 +249,11 @@ func (d *doctor) transparency(ctx context.Context, n *patient, key [sha256.Size]
 	}
 	s, err := d.senses.ct(ctx, name)
 	var foreign []string
-	old := 0
+	old, own := 0, slices.Contains(s.Seen, hex.EncodeToString(key[:]))
 	for _, f := range s.Foreign {
 		switch {
-		case f.Key == hex.EncodeToString(key[:]):
+		case f.Key == hex.EncodeToString(key[:]): // no remote has run since there is a record of keys
+			own = true
 		case f.Old:
 			old++
 		default:
@@ -270,7 +272,7 @@ func (d *doctor) transparency(ctx context.Context, n *patient, key [sha256.Size]
 		return isWrong(step, domain, hint.CTBlind.Error(err, "NAME", domain))
 	case key == [sha256.Size]byte{}:
 		return notRun(step, domain, "there is no certificate yet whose key could be looked for")
-	case !slices.Contains(s.Seen, hex.EncodeToString(key[:])):
+	case !own:
 		return notRun(step, domain, "%s does not show this device's own certificate yet, which may take a day", monitor(d.cfg))
 	case old > 0:
 		f := isOK(step, domain, "%s shows this device's certificate, and %d from before this device kept its keys, whose keys it does not know", monitor(d.cfg), old)

@@ -150,14 +150,32 @@ func (d *doctor) lookUpRelay(ctx context.Context, r *report) finding {
 		}
 		ips, err := d.senses.lookup(ctx, host)
 		if err != nil {
+			wrong := d.lookupError(host, err)
 			if dns, ok := errors.AsType[*net.DNSError](err); ok && dns.IsNotFound {
-				err = hint.RelayHasNoAddress.Error(fmt.Errorf("%s has no address", host), "RELAY", host)
+				wrong = hint.RelayHasNoAddress.Error(wrong, "RELAY", host)
 			}
-			return isWrong("relay_dns", r.host(), err)
+			return isWrong("relay_dns", r.host(), wrong)
 		}
 		r.at = append(r.at, ips...)
 	}
 	return isOK("relay_dns", r.host(), "%s", addressList(r.at))
+}
+
+// lookupError is why a name was not looked up. Which server was asked Go's resolver does
+// not know where the program has chosen it.
+func (d *doctor) lookupError(host string, err error) error {
+	dns, ok := errors.AsType[*net.DNSError](err)
+	if !ok {
+		return err
+	}
+	of := "the system's DNS server"
+	if d.cfg.DNS != "" {
+		of = d.cfg.DNS
+	}
+	if dns.IsNotFound {
+		return fmt.Errorf("%s has no address, says %s", host, of)
+	}
+	return fmt.Errorf("%s was not looked up: %s says nothing: %s", host, of, dns.Err)
 }
 
 func addressList(all []netip.Addr) string {
@@ -243,7 +261,11 @@ func (d *doctor) page(ctx context.Context, r *report) []finding {
 	var err error
 	r.page, err = d.senses.fetch(ctx, "https://"+net.JoinHostPort(r.host(), r.port())+"/.well-known/keystay.json", instead, d.device.RelayRoots)
 	if err != nil {
-		return []finding{isWrong("relay_certificate", r.host(), fmt.Errorf("the relay was not asked over HTTPS: %w", err)), notRun("relay_policy", r.host(), "the relay was not asked")}
+		cert := isWrong("relay_certificate", r.host(), fmt.Errorf("the relay does not answer over HTTPS: %w", err))
+		if r.linkErr != nil { // which says why
+			cert = notRun("relay_certificate", r.host(), "the relay was not reached")
+		}
+		return []finding{cert, notRun("relay_policy", r.host(), "the relay was not reached")}
 	}
 	cert := isOK("relay_certificate", r.host(), "until %s, by %s", r.page.leaf.NotAfter.UTC().Format(time.DateOnly), r.page.leaf.Issuer)
 	if r.page.invalid != nil {
