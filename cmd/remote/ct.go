@@ -2,15 +2,21 @@ package main
 
 import (
 	"context"
+	"crypto/x509"
 	"encoding/hex"
+	"fmt"
+	"net/http"
+	"net/url"
 	"path/filepath"
 	"slices"
+	"time"
 
 	"keystay/acme"
 	"keystay/config"
 	"keystay/internal/hint"
 	"keystay/internal/statement"
 	"keystay/remote"
+	"keystay/remote/watch"
 	"keystay/remote/watch/ct"
 )
 
@@ -53,6 +59,15 @@ func monitor(cfg *config.Remote) string {
 	return cfg.CT
 }
 
+// ctProxy chooses the proxy for the monitor: the first that the watch looks through, or
+// that of all else.
+func ctProxy(cfg *config.Remote) (func(*http.Request) (*url.URL, error), error) {
+	if len(cfg.ProbeProxies) > 0 {
+		return proxy(string(cfg.ProbeProxies[0]))
+	}
+	return proxy(string(cfg.Proxy))
+}
+
 // watchCT looks in certificate transparency for certificates of the names with other
 // keys, until ctx ends.
 func (p *process) watchCT(ctx context.Context) {
@@ -65,7 +80,7 @@ func (p *process) watchCT(ctx context.Context) {
 			return
 		}
 	}
-	choose, err := proxy(string(cfg.Proxy))
+	choose, err := ctProxy(cfg)
 	if err != nil {
 		return // which the start has found
 	}
@@ -101,13 +116,17 @@ func (p *process) namesInCT(keys *acme.Keys) (all []ct.Name) {
 
 // foundInCT tells of a certificate with another key than this device's.
 func (p *process) foundInCT(f ct.Finding) {
-	attrs := []any{"name", f.Name, "key", "sha256:" + hex.EncodeToString(f.Key[:]), "issuer", f.Certificate.Issuer.String(),
-		"serial", f.Certificate.SerialNumber.Text(16), "not_before", f.Certificate.NotBefore, "not_after", f.Certificate.NotAfter,
-		"id", f.ID, "names", f.Certificate.DNSNames}
-	file := filepath.Join(remote.ACMEDir(p.now().StateDir), "keys")
+	cert := f.Certificate
+	key := hex.EncodeToString(f.Key[:])
 	if f.Old {
-		p.log.Warn("a certificate from before this device kept its keys has a key that it does not know", append(attrs, hint.Attr(hint.CTOld.With("FILE", file)))...)
+		file := filepath.Join(remote.ACMEDir(p.now().StateDir), "keys")
+		p.log.Warn("a certificate from before this device kept its keys has a key that it does not know", "name", f.Name, "key_sha256", key,
+			"issuer", cert.Issuer.String(), "serial", cert.SerialNumber.Text(16), "not_before", cert.NotBefore, "not_after", cert.NotAfter, "id", f.ID,
+			hint.Attr(hint.CTOld.With("FILE", file)))
 		return
 	}
-	p.log.Error("intercepted: certificate transparency has a certificate with a key that is not this device's", append(attrs, hint.Attr(hint.CTForeign.With("FILE", file)))...)
+	p.lookout.alarms.Raise(watch.Alarm{
+		Name: f.Name, Seen: watch.CT, Where: monitor(p.now()), Key: f.Key, Chain: []*x509.Certificate{cert}, Time: time.Now(),
+		Text: fmt.Sprintf("certificate transparency has a certificate for the name (issuance %s) by %s from %s with a key that this device never had", f.ID, cert.Issuer, cert.NotBefore.UTC().Format(time.DateOnly)),
+	})
 }

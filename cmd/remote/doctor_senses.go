@@ -71,7 +71,11 @@ func newSenses(cfg *config.Remote, device remote.DeviceConfig) (senses, error) {
 	}
 	quiet := slog.New(slog.DiscardHandler)
 	keys := acme.OpenKeys(remote.ACMEDir(cfg.StateDir))
-	transparency := ct.New(ct.Config{URL: monitor(cfg), Dir: ctDir(cfg.StateDir), Proxy: device.Proxy, Known: keys.Find, Begun: keys.Since})
+	forMonitor, err := ctProxy(cfg)
+	if err != nil {
+		return senses{}, err
+	}
+	transparency := ct.New(ct.Config{URL: monitor(cfg), Dir: ctDir(cfg.StateDir), Proxy: forMonitor, Known: keys.Find, Begun: keys.Since})
 	maker := newMaker(cfg, quiet)
 	return senses{
 		now: time.Now, proxy: via, dial: dial,

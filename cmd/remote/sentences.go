@@ -43,7 +43,6 @@ func words() map[string]string {
 		"the monitor of certificate transparency answers again":                                          "Certificate transparency is looked at again for {name}.",
 		"the watch of certificate transparency does not work":                                            "The watch of certificate transparency does not work for {name}: {why}.",
 		"the watch of certificate transparency works again: the monitor shows this device's certificate": "The watch of certificate transparency works again for {name}.",
-		"intercepted: certificate transparency has a certificate with a key that is not this device's":   "INTERCEPTED? {issuer} has issued a certificate for {name} with a key that is not this device's: {key}.",
 		"a certificate from before this device kept its keys has a key that it does not know":            "{issuer} has issued a certificate for {name} before this device kept its keys, with a key that it does not know: {key}.",
 		"the local service does not answer":                                                              "The local service {local} does not answer: {err}.",
 		"the local service gives a broken answer":                                                        "The local service {local} gives a broken answer: {err}.",

@@ -15,8 +15,8 @@ var (
 			"if not, somebody else had a certificate for your name: ask the CA that is named to revoke it"},
 	}
 	CTForeign = &Advice{
-		Shown: "intercepted: …: certificate transparency has a certificate with a key that is not this device's",
-		Means: "`--ct`: whoever has that key can read along, if visitors get to them",
+		Shown: "ct …: … has certificates with keys that are not this device's: …",
+		Means: "`remote doctor`: whoever has that key can read along, if visitors get to them",
 		Do: []string{"if the certificate is yours, as of another device or replica, add its key to FILE on a line of its own",
 			"if not, ask the CA that is named to revoke it, and take the name away from whoever could order it: the relay's operator, and all that can change its DNS"},
 	}

@@ -357,7 +357,7 @@ var (
 		Shown: "intercepted",
 		Means: "somebody between the device and its visitors may read along, or has had a certificate for the name; also after a move of the name, while an old device still answers",
 		Do: []string{"stop using NAME for what is secret, and look at the file of evidence: who has issued that certificate, and when",
-			"where it is not your own: tell the CA to revoke it, tell the relay's operator, and move to another relay or a domain of your own",
+			"where it is your own, as of another device or a replica, add its key to acme/keys in the state directory, on a line of its own; else tell the CA to revoke it, tell the relay's operator, and move to another relay or a domain of your own",
 			"see \"Does anybody listen in?\" in docs/running-a-remote.md"},
 	}
 	NotProbed = &Advice{
