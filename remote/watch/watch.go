@@ -96,8 +96,13 @@ type Way struct {
 // several goroutines may then call.
 type Watch struct {
 	Resolvers []Resolver // one at least
-	Ways      []Way      // one at least
+	Ways      []Way      // one at least; the first is the direct one
 	Alarms    *Alarms
+
+	// Peers are asked to look too; Sign signs the questions, and returns the document and
+	// the hash that the answer has to name.
+	Peers []Peer
+	Sign  func(probe.Question) (doc, hash []byte)
 
 	// Logger hears of each round that differs from the one before it; nil discards.
 	Logger *slog.Logger
@@ -150,9 +155,25 @@ func (w *Watch) round(ctx context.Context, n *Name, first bool) *Round {
 	r := &Round{Name: n.Domain}
 	list, failed := w.lookUp(ctx, n)
 	r.Results = failed
-	results := make([]Result, len(list))
+	var tasks []func() []Result
+	for _, p := range list {
+		tasks = append(tasks, func() []Result { return []Result{p.run(ctx)} })
+	}
+	for i := range w.Peers {
+		if peer := &w.Peers[i]; peer.Name != n.Domain {
+			tasks = append(tasks, func() []Result { return w.askPeer(ctx, n, peer) })
+		}
+	}
+	r.Results = append(r.Results, w.do(ctx, tasks, first)...)
+	r.Time = time.Now()
+	return r
+}
+
+// do does all tasks of a round.
+func (w *Watch) do(ctx context.Context, tasks []func() []Result, first bool) []Result {
+	results := make([][]Result, len(tasks))
 	var wg sync.WaitGroup
-	for i, p := range list {
+	for i, task := range tasks {
 		wg.Go(func() {
 			if !first {
 				select {
@@ -167,13 +188,11 @@ func (w *Watch) round(ctx context.Context, n *Name, first bool) *Round {
 				return
 			}
 			defer func() { <-w.places }()
-			results[i] = p.run(ctx)
+			results[i] = task()
 		})
 	}
 	wg.Wait()
-	r.Results = append(r.Results, results...)
-	r.Time = time.Now()
-	return r
+	return slices.Concat(results...)
 }
 
 // lookUp returns the probes of a round, and the results of those that cannot be run.
