@@ -16,8 +16,12 @@ import (
 // of HTTP/1.1.
 const maxAnswer = 64 << 10
 
-// fields are what the browser sends with a request for a page whose address was typed in.
+// fields are what the browser sends with a request for a page whose address was typed in,
+// or what a program does.
 func fields(shape Shape) [][2]string {
+	if shape == Program {
+		return [][2]string{{"user-agent", "Go-http-client/2.0"}, {"accept-encoding", "gzip"}}
+	}
 	if shape == Firefox {
 		return [][2]string{
 			{"user-agent", "Mozilla/5.0 (X11; Linux x86_64; rv:153.0) Gecko/20100101 Firefox/153.0"},
