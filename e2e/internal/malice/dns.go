@@ -1,0 +1,74 @@
+package malice
+
+import (
+	"context"
+	"fmt"
+	"net"
+	"net/netip"
+	"sync"
+	"time"
+
+	"github.com/miekg/dns"
+)
+
+// Names is the DNS server of a zone whose operator answers some of those who ask
+// otherwise than the rest. It serves UDP and TCP at one address.
+type Names struct {
+	Addr string // host:port
+
+	answer  func(client netip.Addr) []netip.Addr
+	servers []*dns.Server
+	serving sync.WaitGroup
+}
+
+// ServeNames starts a server that gives every name the addresses that answer returns
+// for the client: its address is that of the resolver that asks. Its caller closes it.
+func ServeNames(listen string, answer func(client netip.Addr) []netip.Addr) (*Names, error) {
+	udp, err := net.ListenPacket("udp", listen)
+	if err != nil {
+		return nil, fmt.Errorf("listen for DNS: %w", err)
+	}
+	n := &Names{Addr: udp.LocalAddr().String(), answer: answer}
+	tcp, err := net.Listen("tcp", n.Addr)
+	if err != nil {
+		udp.Close()
+		return nil, fmt.Errorf("listen for DNS: %w", err)
+	}
+	for _, s := range []*dns.Server{{PacketConn: udp}, {Listener: tcp}} {
+		started := make(chan struct{})
+		s.Handler, s.NotifyStartedFunc = dns.HandlerFunc(n.reply), func() { close(started) }
+		n.servers = append(n.servers, s)
+		n.serving.Go(func() { _ = s.ActivateAndServe() })
+		<-started // Shutdown before that would miss it
+	}
+	return n, nil
+}
+
+// Close ends the server.
+func (n *Names) Close() {
+	ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)
+	defer cancel()
+	for _, s := range n.servers {
+		_ = s.ShutdownContext(ctx)
+	}
+	n.serving.Wait()
+}
+
+// reply answers one question.
+func (n *Names) reply(w dns.ResponseWriter, q *dns.Msg) {
+	m := new(dns.Msg).SetReply(q)
+	m.Authoritative = true
+	client, _ := netip.ParseAddrPort(w.RemoteAddr().String())
+	if len(q.Question) == 1 {
+		for _, a := range n.answer(client.Addr().Unmap()) {
+			head := dns.RR_Header{Name: q.Question[0].Name, Rrtype: q.Question[0].Qtype, Class: dns.ClassINET, Ttl: 1}
+			switch {
+			case a.Is4() && q.Question[0].Qtype == dns.TypeA:
+				m.Answer = append(m.Answer, &dns.A{Hdr: head, A: a.AsSlice()})
+			case a.Is6() && q.Question[0].Qtype == dns.TypeAAAA:
+				m.Answer = append(m.Answer, &dns.AAAA{Hdr: head, AAAA: a.AsSlice()})
+			}
+		}
+	}
+	_ = w.WriteMsg(m)
+}
