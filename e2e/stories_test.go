@@ -88,6 +88,7 @@ func TestStories(t *testing.T) {
 			"nameserver": nameserverCommand,
 			"provider":   providerCommand,
 			"signin":     signInCommand,
+			"malice":     maliceCommand,
 		},
 		Condition: func(cond string) (bool, error) {
 			if cond == "root" {
@@ -114,6 +115,7 @@ type setting struct {
 	watches  map[string]*socketWatch
 	names    nameserver
 	provider *http.Server // of OpenID Connect, or nil
+	malice   *eavesdropper
 }
 
 // The names of the stories.
@@ -236,6 +238,9 @@ func (w *setting) tearDown(t testscript.T) {
 	w.names.stop()
 	if w.provider != nil {
 		w.provider.Close()
+	}
+	if w.malice != nil {
+		w.malice.close()
 	}
 	if w.ca != nil {
 		w.ca.Close()
