@@ -21,8 +21,8 @@ import (
 )
 
 const (
-	// shortest and longest are how long after a round the next one begins, by chance.
-	shortest, longest = 30 * time.Minute, 90 * time.Minute
+	// mean and longest say how long after a round the next one begins; see gap.
+	mean, longest = time.Hour, 2 * time.Hour
 	// settle is the longest pause behind a reconnect, by chance from settleFrom on, and
 	// apart the shortest time between two rounds of which a reconnect has caused the second: a relay can
 	// cause as many as it likes.
@@ -131,7 +131,7 @@ func (w *Watch) Run(ctx context.Context, n *Name, again <-chan struct{}) {
 // pause waits for the time of the next round. It reports false when ctx ends.
 func pause(ctx context.Context, again <-chan struct{}) bool {
 	last := time.Now()
-	next := time.NewTimer(between(shortest, longest))
+	next := time.NewTimer(gap())
 	defer next.Stop()
 	for {
 		select {
@@ -146,11 +146,17 @@ func pause(ctx context.Context, again <-chan struct{}) bool {
 	}
 }
 
+// gap returns how long it is until the next round. Whatever has passed already, the next
+// minute is as likely as any other: whoever has seen a probe must not know for how long
+// there is none.
+func gap() time.Duration { return min(time.Duration(rand.ExpFloat64()*float64(mean)), longest) }
+
 // between returns a random duration.
 func between(from, to time.Duration) time.Duration { return from + rand.N(to-from) }
 
 // round runs all probes of a name. Those of the first round begin at once, the others at
-// random times within a minute.
+// random times within a minute: the direct ones last, since they come from an address that
+// the relay knows, and give the round away.
 func (w *Watch) round(ctx context.Context, n *Name, first bool) *Round {
 	r := &Round{Name: n.Domain}
 	list, failed := w.lookUp(ctx, n)
@@ -176,8 +182,12 @@ func (w *Watch) do(ctx context.Context, tasks []func() []Result, first bool) []R
 	for i, task := range tasks {
 		wg.Go(func() {
 			if !first {
+				wait := rand.N(30 * time.Second)
+				if p.way.Name == "" {
+					wait += 30 * time.Second
+				}
 				select {
-				case <-time.After(rand.N(time.Minute)):
+				case <-time.After(wait):
 				case <-ctx.Done():
 					return
 				}
