@@ -25,7 +25,7 @@ func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 const name = "xyz.relay.test"
 
 var (
-	probe    = netip.MustParseAddr("192.0.2.1")
+	device   = netip.MustParseAddr("192.0.2.1")
 	stranger = netip.MustParseAddr("198.51.100.7")
 )
 
@@ -125,8 +125,8 @@ func TestEachModePicksWhomItSays(t *testing.T) {
 			from     netip.Addr
 			expected bool
 		}{
-			"all but the probe: a stranger":      {malice.AllBut(probe), stranger, true},
-			"all but the probe: the probe":       {malice.AllBut(probe), probe, false},
+			"all but the probe: a stranger":      {malice.AllBut(device), stranger, true},
+			"all but the probe: the probe":       {malice.AllBut(device), device, false},
 			"browsers: a program":                {malice.OnlyBrowsers, stranger, false},
 			"others: a program":                  {malice.OnlyOthers, stranger, true},
 			"one in a hundred: one":              {malice.OneIn(100, func() float64 { return 0.009 }), stranger, true},
@@ -154,7 +154,7 @@ func TestProgramsDoNotLookLikeBrowsers(t *testing.T) {
 func TestDNSAnswersByClient(t *testing.T) {
 	n, err := malice.ServeNames("127.0.0.1:0", func(client netip.Addr) []netip.Addr {
 		if client == netip.MustParseAddr("127.0.0.2") {
-			return []netip.Addr{probe, netip.MustParseAddr("2001:db8::1")}
+			return []netip.Addr{device, netip.MustParseAddr("2001:db8::1")}
 		}
 		return []netip.Addr{stranger}
 	})
@@ -163,7 +163,7 @@ func TestDNSAnswersByClient(t *testing.T) {
 	}
 	defer n.Close()
 	for _, network := range []string{"udp", "tcp"} {
-		for from, want := range map[string]string{"127.0.0.2": probe.String(), "127.0.0.3": stranger.String()} {
+		for from, want := range map[string]string{"127.0.0.2": device.String(), "127.0.0.3": stranger.String()} {
 			var local net.Addr = &net.UDPAddr{IP: net.ParseIP(from)}
 			if network == "tcp" {
 				local = &net.TCPAddr{IP: net.ParseIP(from)}
