@@ -275,7 +275,7 @@ func rounds() int {
 }
 
 // The page says of each mode whether the watch finds it, and it does, or does not. The
-// figures there are those of KEYSTAY_ROUNDS=200 and -update.
+// figures there are those of KEYSTAY_ROUNDS=100 and -update.
 func TestTheWatchFindsWhatThePageSays(t *testing.T) {
 	own, foreign := testca.New(t).Issue(name), testca.New(t).Issue(name)
 	table := "| on whom | from the device's address alone | with `--probe-proxy` and `--probe-dns` |\n| --- | --- | --- |\n"
@@ -310,7 +310,7 @@ var update = flag.Bool("update", false, "write the figures into "+pageFile)
 // The table stands between these lines of the page.
 const (
 	pageFile    = "../../../docs/blindness.md"
-	tableBegins = "<!-- Made by e2e/internal/malice: KEYSTAY_ROUNDS=200 go test -run WhatThePageSays -update -->\n"
+	tableBegins = "<!-- Made by e2e/internal/malice: KEYSTAY_ROUNDS=100 go test -run WhatThePageSays -update -->\n"
 	tableEnds   = "<!-- End of what is made -->\n"
 )
 
