@@ -12,12 +12,12 @@ import (
 )
 
 // Names is the DNS server of a zone whose operator answers some of those who ask
-// otherwise than the rest. It serves UDP and TCP at one address.
+// otherwise than the rest. It serves UDP, which is enough for short answers.
 type Names struct {
 	Addr string // host:port
 
 	answer  func(client netip.Addr) []netip.Addr
-	servers []*dns.Server
+	server  *dns.Server
 	serving sync.WaitGroup
 }
 
@@ -29,18 +29,10 @@ func ServeNames(listen string, answer func(client netip.Addr) []netip.Addr) (*Na
 		return nil, fmt.Errorf("listen for DNS: %w", err)
 	}
 	n := &Names{Addr: udp.LocalAddr().String(), answer: answer}
-	tcp, err := net.Listen("tcp", n.Addr)
-	if err != nil {
-		udp.Close()
-		return nil, fmt.Errorf("listen for DNS: %w", err)
-	}
-	for _, s := range []*dns.Server{{PacketConn: udp}, {Listener: tcp}} {
-		started := make(chan struct{})
-		s.Handler, s.NotifyStartedFunc = dns.HandlerFunc(n.reply), func() { close(started) }
-		n.servers = append(n.servers, s)
-		n.serving.Go(func() { _ = s.ActivateAndServe() })
-		<-started // Shutdown before that would miss it
-	}
+	started := make(chan struct{})
+	n.server = &dns.Server{PacketConn: udp, Handler: dns.HandlerFunc(n.reply), NotifyStartedFunc: func() { close(started) }}
+	n.serving.Go(func() { _ = n.server.ActivateAndServe() })
+	<-started // Shutdown before that would miss it
 	return n, nil
 }
 
@@ -48,9 +40,7 @@ func ServeNames(listen string, answer func(client netip.Addr) []netip.Addr) (*Na
 func (n *Names) Close() {
 	ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)
 	defer cancel()
-	for _, s := range n.servers {
-		_ = s.ShutdownContext(ctx)
-	}
+	_ = n.server.ShutdownContext(ctx)
 	n.serving.Wait()
 }
 
