@@ -12,6 +12,7 @@ import (
 	"strings"
 	"sync"
 
+	"github.com/miekg/dns"
 	"github.com/rogpeppe/go-internal/testscript"
 
 	"keystay/acme"
@@ -38,10 +39,11 @@ type eavesdropper struct {
 
 // maliceCommand is the command
 //
-//	malice start                       stand at $FRONT, in front of the relay, with $NAME's DNS at $FRONT_DNS
+//	malice start                       stand at $FRONT, in front of the relay, with the DNS of its zone
 //	malice order                       get a certificate for $NAME from a second CA
 //	malice pick nobody|everyone|browsers|others|all-but ADDRESS...
-//	malice lie CLIENT ADDRESS          tell CLIENT another address of the name than the front's
+//	malice resolver NAME ADDRESS       a resolver at $NAME, which asks that DNS from ADDRESS
+//	malice lie RESOLVER ADDRESS        tell RESOLVER another address of every name than the front's
 //	malice read TEXT                   the front has read TEXT
 //	malice detour NAME ADDRESS         a proxy for CONNECT at $NAME, which dials from ADDRESS
 func maliceCommand(ts *testscript.TestScript, neg bool, args []string) {
@@ -67,6 +69,10 @@ func maliceCommand(ts *testscript.TestScript, neg bool, args []string) {
 		w.malice.mu.Lock()
 		w.malice.lies[client] = told
 		w.malice.mu.Unlock()
+	case verb == "resolver" && len(args) == 2:
+		addr, err := w.malice.resolver(args[1])
+		ts.Check(err)
+		ts.Setenv(args[0], addr)
 	case verb == "read" && len(args) == 1:
 		if has := strings.Contains(w.malice.front.Read(), args[0]); has == neg {
 			ts.Fatalf("the front has read:\n%s", w.malice.front.Read())
@@ -104,7 +110,6 @@ func (w *setting) startMalice(ts *testscript.TestScript) (err error) {
 	m.end = append(m.end, func() { m.ca.Close() })
 	m.ca.SetTLSTarget(ln.Addr().String())
 	ts.Setenv("FRONT", ln.Addr().String())
-	ts.Setenv("FRONT_DNS", m.names.Addr)
 	root := ts.MkAbs("second-root.pem")
 	ts.Setenv("SECOND_ROOT", root)
 	return os.WriteFile(root, m.ca.IssuerPEM(), 0o600)
@@ -175,6 +180,27 @@ func (m *eavesdropper) answer(client netip.Addr) []netip.Addr {
 	return []netip.Addr{netip.MustParseAddr(frontHost)}
 }
 
+// resolver starts a resolver that asks the zone's DNS from an address of its own, as a
+// provider's does, and returns its address.
+func (m *eavesdropper) resolver(from string) (addr string, err error) {
+	asks := dns.Client{Dialer: &net.Dialer{LocalAddr: &net.UDPAddr{IP: net.ParseIP(from)}}, Timeout: world.Patience}
+	conn, err := net.ListenPacket("udp", "127.0.0.1:0")
+	if err != nil {
+		return "", err
+	}
+	srv := &dns.Server{PacketConn: conn, Handler: dns.HandlerFunc(func(w dns.ResponseWriter, q *dns.Msg) {
+		if a, _, err := asks.Exchange(q, m.names.Addr); err == nil {
+			w.WriteMsg(a)
+		}
+	})}
+	started := make(chan struct{})
+	srv.NotifyStartedFunc = func() { close(started) }
+	m.serve(func() { srv.ActivateAndServe() })
+	<-started
+	m.end = append(m.end, func() { srv.Shutdown() })
+	return conn.LocalAddr().String(), nil
+}
+
 // detour starts a proxy for CONNECT that dials from an address of its own, as one in
 // another network does.
 func (m *eavesdropper) detour(from string) (addr string, err error) {
@@ -186,7 +212,11 @@ func (m *eavesdropper) detour(from string) (addr string, err error) {
 	ctx, cancel := context.WithCancel(context.Background())
 	proxy := &http.Server{ReadHeaderTimeout: world.Patience, Handler: http.HandlerFunc(func(rw http.ResponseWriter, r *http.Request) {
 		d := net.Dialer{LocalAddr: &net.TCPAddr{IP: net.ParseIP(from)}}
-		there, err := d.DialContext(r.Context(), "tcp", r.Host)
+		host, port, _ := net.SplitHostPort(r.Host)
+		if net.ParseIP(host) == nil {
+			host = frontHost // as DNS says there
+		}
+		there, err := d.DialContext(r.Context(), "tcp", net.JoinHostPort(host, port))
 		if r.Method != http.MethodConnect || err != nil {
 			rw.WriteHeader(http.StatusBadGateway)
 			return
