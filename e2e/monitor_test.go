@@ -99,4 +99,3 @@ func monitorCommand(ts *testscript.TestScript, neg bool, args []string) {
 		ts.Fatalf("the monitor cannot %s", args[0])
 	}
 }
-

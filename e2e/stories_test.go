@@ -89,6 +89,7 @@ func TestStories(t *testing.T) {
 			"nameserver": nameserverCommand,
 			"provider":   providerCommand,
 			"signin":     signInCommand,
+			"malice":     maliceCommand,
 		},
 		Condition: func(cond string) (bool, error) {
 			if cond == "root" {
@@ -116,6 +117,7 @@ type setting struct {
 	names    nameserver
 	provider *http.Server // of OpenID Connect, or nil
 	monitor  *monitor     // or nil
+	malice   *eavesdropper
 }
 
 // The names of the stories.
@@ -241,6 +243,9 @@ func (w *setting) tearDown(t testscript.T) {
 	}
 	if w.provider != nil {
 		w.provider.Close()
+	}
+	if w.malice != nil {
+		w.malice.close()
 	}
 	if w.ca != nil {
 		w.ca.Close()

@@ -9,7 +9,7 @@ func Remote() []*Advice {
 		ProxySignIn, ProxyWrongUser, ProxyOtherSignIn, ProxyForbids, ProxyIsNone, ProxyPortal, ProxyCannotReach, ProxyHangsUp, ProxyEnds, ProxyKind, ProxyAway, ProxyUntrusted, ProxySOCKS, ProxyVariable,
 		SlowAfterPause,
 		ProofFails, OtherVersion,
-		NameTaken, NotBelow, TokenWanted, TokenWrong, TokenWithheld, NoNewNames, NoMoreNames, RelayUndecided, Banned, Replaced, Released, NoRelease, NotHeld, NoIdentity, BadToken, TokenArgument, PasswordArgument, CertificateWaits, NameNotEverywhere, RulesUnkept, RecordsMissing, NoDNSServers, DNSFails, ForeignKey, Intercepted, NotProbed, NotLookedUp, NotVerified, NotPinned,
+		NameTaken, NotBelow, TokenWanted, TokenWrong, TokenWithheld, NoNewNames, NoMoreNames, RelayUndecided, Banned, Replaced, Released, NoRelease, NotHeld, NoIdentity, BadToken, TokenArgument, PasswordArgument, CertificateWaits, NameNotEverywhere, RulesUnkept, RecordsMissing, NoDNSServers, DNSFails, ForeignKey, Intercepted, NotProbed, NoPeer, NotLookedUp, NotVerified, NotPinned,
 		CTForeign, CTOld, CTBlind,
 		DoctorFails, DoctorClock, DoctorFamily, DoctorPolicy, DoctorManyNames, DoctorNameElsewhere, DoctorNoVisitors, DoctorRenewal, DoctorForbidden, DoctorOperator,
 		ServedHere, ReplicaHere, RemoteState, StateObstacle, BadIdentity, NewIdentity, BadRun, ServedDamaged,
@@ -365,6 +365,11 @@ var (
 		Means: "the watch has not got as far as to see a key: that is neither good nor bad news",
 		Do: []string{"many routers lead nobody back to an address of their own: let the watch look from elsewhere too, --probe-proxy URL",
 			"else open the name from another network"},
+	}
+	NoPeer = &Advice{
+		Shown: "looked at the name from outside … through … was not looked at: …",
+		Means: "another remote of `--probe-with` was to look from its network",
+		Do:    []string{"is NAME up, does it serve HTTP, and does that remote have this device in its --probe-with too (remote identity show says the label)?"},
 	}
 	NotLookedUp = &Advice{
 		Shown: "looked at the name from outside … is not found in DNS: …",

@@ -54,58 +54,85 @@ func (p *probing) run(ctx context.Context) Result {
 
 // once makes one connection.
 func (p *probing) once(ctx context.Context) Result {
+	before, certified := p.name.Key()
+	if !certified {
+		return p.notRun(AtHandshake, "was not looked at, since there is no certificate")
+	}
+	ends := p.name.Ends()
+	defer ends.Close()
+	var own *Result
+	seen := p.connect(ctx, func(c *browser.Conn, s sight) {
+		r := p.judge(ctx, s, ends, before, func(key [sha256.Size]byte) bool { return p.vouched(ctx, c, key) }, func() { p.ask(ctx, c) })
+		own = &r
+	})
+	if own != nil {
+		return *own
+	}
+	return seen
+}
+
+// A sight is what a connection has shown.
+type sight struct {
+	chain    []*x509.Certificate // the leaf first; not empty
+	failed   *Result             // why the handshake failed behind it; nil where it did not
+	exporter probe.Exporter
+	bare     bool // there is no exporter
+}
+
+// connect makes a connection, and gives use what it has shown before it closes it. Where
+// no certificate was shown, it returns why, and use is not called.
+func (p *probing) connect(ctx context.Context, use func(*browser.Conn, sight)) Result {
 	conn, err := p.dial(ctx)
 	if err != nil {
 		return p.notDialled(err)
 	}
 	defer conn.Close()
-	before, certified := p.name.Key()
-	if !certified {
-		return p.notRun(AtHandshake, "was not asked, since there is no certificate")
-	}
-	ends := p.name.Ends()
-	defer ends.Close()
 	c, err := browser.Client(conn, p.name.Domain, pick(browser.Shapes()))
 	if err != nil {
 		return p.notRun(AtHandshake, plain.Text(err.Error()))
 	}
 	shaken, cancel := context.WithTimeout(ctx, handshakeTimeout)
 	defer cancel()
-	failed := c.Handshake(shaken)
-	chain := c.Chain()
-	if len(chain) == 0 {
-		return p.notShaken(failed, shaken.Err() != nil && ctx.Err() == nil)
-	}
-	key := statement.KeyOf(chain[0])
-	if now, _ := p.name.Key(); key != before && key != now {
-		if failed == nil && p.name.Replica && p.vouched(ctx, c, key) {
-			return p.result(Own, key, nil, "")
+	err = c.Handshake(shaken)
+	s := sight{chain: c.Chain()}
+	if err != nil {
+		r := p.notShaken(err, shaken.Err() != nil && ctx.Err() == nil)
+		s.failed = &r
+		if len(s.chain) == 0 {
+			return r
 		}
-		return p.result(Intercepted, key, chain, "shows a key that is not this device's, in a certificate "+described(chain[0]))
+	} else if x, err := c.Exporter(probe.Label, probe.Size); err != nil {
+		s.bare = true
+	} else {
+		copy(s.exporter[:], x)
 	}
-	if failed != nil {
-		return p.notShaken(failed, shaken.Err() != nil && ctx.Err() == nil)
-	}
-	return p.compare(ctx, c, ends, key, chain)
+	use(c, s)
+	return Result{}
 }
 
-// compare compares the two ends of a connection on which the device's key was shown.
-func (p *probing) compare(ctx context.Context, c *browser.Conn, ends Ends, key [sha256.Size]byte, chain []*x509.Certificate) Result {
-	var x probe.Exporter
-	b, err := c.Exporter(probe.Label, probe.Size)
-	if err != nil { // the device's own end speaks no TLS without it
-		return p.result(Intercepted, key, chain, "shows this device's key over TLS that does not end here: somebody else has a copy of the key")
+// judge says what a sight means. Before is the key of before the connection; vouched says
+// whether a replica has another key, and ask keeps the connection busy meanwhile.
+func (p *probing) judge(ctx context.Context, s sight, ends Ends, before [sha256.Size]byte, vouched func([sha256.Size]byte) bool, ask func()) Result {
+	key := statement.KeyOf(s.chain[0])
+	switch now, _ := p.name.Key(); {
+	case key != before && key != now && s.failed == nil && p.name.Replica && vouched(key):
+		return p.result(Own, key, nil, "")
+	case key != before && key != now:
+		return p.result(Intercepted, key, s.chain, "shows a key that is not this device's, in a certificate "+described(s.chain[0]))
+	case s.failed != nil:
+		return *s.failed
+	case s.bare: // the device's own end speaks no such TLS
+		return p.result(Intercepted, key, s.chain, "shows this device's key over TLS that does not end here: somebody else has a copy of the key")
 	}
-	copy(x[:], b)
 	asked := make(chan struct{})
 	go func() {
 		defer close(asked)
-		p.ask(ctx, c)
+		ask()
 	}()
 	defer func() { <-asked }()
 	waiting, cancel := context.WithTimeout(ctx, endTimeout)
 	defer cancel()
-	switch end := ends.Await(waiting, x); {
+	switch end := ends.Await(waiting, s.exporter); {
 	case end == probe.Here:
 		return p.result(Own, key, nil, "")
 	case ctx.Err() != nil:
@@ -115,7 +142,7 @@ func (p *probing) compare(ctx context.Context, c *browser.Conn, ends Ends, key [
 	case end == probe.Unsure:
 		return p.notRun(AtEnds, "shows this device's key; whether the connection ended here is not known, since one has failed here meanwhile")
 	}
-	return p.result(Intercepted, key, chain, "shows this device's key, and the connection does not end here: somebody else has a copy of the key")
+	return p.result(Intercepted, key, s.chain, "shows this device's key, and the connection does not end here: somebody else has a copy of the key")
 }
 
 // dial connects.

@@ -30,6 +30,7 @@ const (
 	AtDial      Step = "dial"      // no connection to the address
 	AtProxy     Step = "proxy"     // the proxy gives no connection
 	AtHandshake Step = "handshake" // TLS was not agreed on, and no foreign key shown
+	AtPeer      Step = "peer"      // the remote that was asked to look does not answer, or has not seen the name
 	AtEnds      Step = "ends"      // it is not known whether the connection ended at the device
 )
 

@@ -21,8 +21,8 @@ import (
 )
 
 const (
-	// shortest and longest are how long after a round the next one begins, by chance.
-	shortest, longest = 30 * time.Minute, 90 * time.Minute
+	// mean and longest say how long after a round the next one begins; see gap.
+	mean, longest = time.Hour, 2 * time.Hour
 	// settle is the longest pause behind a reconnect, by chance from settleFrom on, and
 	// apart the shortest time between two rounds of which a reconnect has caused the second: a relay can
 	// cause as many as it likes.
@@ -96,8 +96,13 @@ type Way struct {
 // several goroutines may then call.
 type Watch struct {
 	Resolvers []Resolver // one at least
-	Ways      []Way      // one at least
+	Ways      []Way      // one at least; the first is the direct one
 	Alarms    *Alarms
+
+	// Peers are asked to look too; Sign signs the questions, and returns the document and
+	// the hash that the answer has to name.
+	Peers []Peer
+	Sign  func(probe.Question) (doc, hash []byte)
 
 	// Logger hears of each round that differs from the one before it; nil discards.
 	Logger *slog.Logger
@@ -126,7 +131,7 @@ func (w *Watch) Run(ctx context.Context, n *Name, again <-chan struct{}) {
 // pause waits for the time of the next round. It reports false when ctx ends.
 func pause(ctx context.Context, again <-chan struct{}) bool {
 	last := time.Now()
-	next := time.NewTimer(between(shortest, longest))
+	next := time.NewTimer(gap())
 	defer next.Stop()
 	for {
 		select {
@@ -141,22 +146,54 @@ func pause(ctx context.Context, again <-chan struct{}) bool {
 	}
 }
 
+// gap returns how long it is until the next round. Whatever has passed already, the next
+// minute is as likely as any other: whoever has seen a probe must not know for how long
+// there is none.
+func gap() time.Duration { return min(time.Duration(rand.ExpFloat64()*float64(mean)), longest) }
+
 // between returns a random duration.
 func between(from, to time.Duration) time.Duration { return from + rand.N(to-from) }
 
 // round runs all probes of a name. Those of the first round begin at once, the others at
-// random times within a minute.
+// random times within a minute: the direct ones last, since they come from an address that
+// the relay knows, and give the round away.
 func (w *Watch) round(ctx context.Context, n *Name, first bool) *Round {
 	r := &Round{Name: n.Domain}
 	list, failed := w.lookUp(ctx, n)
 	r.Results = failed
-	results := make([]Result, len(list))
+	var tasks []task
+	for _, p := range list {
+		tasks = append(tasks, task{p.way.Name == "", func() []Result { return []Result{p.run(ctx)} }})
+	}
+	for i := range w.Peers {
+		if peer := &w.Peers[i]; peer.Name != n.Domain {
+			tasks = append(tasks, task{false, func() []Result { return w.askPeer(ctx, n, peer) }})
+		}
+	}
+	r.Results = append(r.Results, w.do(ctx, tasks, first)...)
+	r.Time = time.Now()
+	return r
+}
+
+// A task is one part of a round.
+type task struct {
+	last bool // it is for the second half of the time
+	run  func() []Result
+}
+
+// do does all tasks of a round.
+func (w *Watch) do(ctx context.Context, tasks []task, first bool) []Result {
+	results := make([][]Result, len(tasks))
 	var wg sync.WaitGroup
-	for i, p := range list {
+	for i, task := range tasks {
 		wg.Go(func() {
 			if !first {
+				wait := rand.N(30 * time.Second)
+				if task.last {
+					wait += 30 * time.Second
+				}
 				select {
-				case <-time.After(rand.N(time.Minute)):
+				case <-time.After(wait):
 				case <-ctx.Done():
 					return
 				}
@@ -167,13 +204,11 @@ func (w *Watch) round(ctx context.Context, n *Name, first bool) *Round {
 				return
 			}
 			defer func() { <-w.places }()
-			results[i] = p.run(ctx)
+			results[i] = task.run()
 		})
 	}
 	wg.Wait()
-	r.Results = append(r.Results, results...)
-	r.Time = time.Now()
-	return r
+	return slices.Concat(results...)
 }
 
 // lookUp returns the probes of a round, and the results of those that cannot be run.

@@ -98,7 +98,8 @@ func TestThePageIsAskedForAsABrowserDoes(t *testing.T) {
 			t.Run(fmt.Sprint(shape, " ", protocol), func(t *testing.T) {
 				ln := memconn.Listen(nil)
 				srv := &http.Server{Handler: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-					if r.Host != "xyz.relay.example" || !strings.HasPrefix(r.UserAgent(), "Mozilla/5.0") || r.Header.Get("Sec-Fetch-Mode") != "navigate" {
+					isBrowser := strings.HasPrefix(r.UserAgent(), "Mozilla/5.0") && r.Header.Get("Sec-Fetch-Mode") == "navigate"
+					if r.Host != "xyz.relay.example" || isBrowser != (shape != browser.Program) {
 						t.Errorf("%s asks with %v", r.Host, r.Header)
 					}
 					w.WriteHeader(http.StatusTeapot)

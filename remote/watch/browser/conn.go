@@ -22,7 +22,8 @@ type Conn struct {
 // closes conn.
 func Client(conn net.Conn, name string, shape Shape) (*Conn, error) {
 	c := &Conn{shape: shape}
-	c.UConn = utls.UClient(conn, &utls.Config{
+	var err error
+	c.UConn, err = shape.client(conn, &utls.Config{
 		ServerName:             name,
 		InsecureSkipVerify:     true,
 		SessionTicketsDisabled: true,
@@ -34,8 +35,8 @@ func Client(conn net.Conn, name string, shape Shape) (*Conn, error) {
 			}
 			return nil
 		},
-	}, utls.HelloCustom)
-	if err := c.ApplyPreset(shape.spec()); err != nil {
+	})
+	if err != nil {
 		return nil, fmt.Errorf("make a hello like %s's: %w", shape, err)
 	}
 	return c, nil
@@ -50,7 +51,10 @@ func (c *Conn) Hello() ([]byte, error) {
 	if err := c.BuildHandshakeState(); err != nil {
 		return nil, err
 	}
-	return c.HandshakeState.Hello.Raw, nil
+	if raw := c.HandshakeState.Hello.Raw; len(raw) > 0 {
+		return raw, nil
+	}
+	return c.HandshakeState.Hello.Marshal() // of a Program
 }
 
 // Chain returns the certificates that were shown, the leaf first; also where the

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"strconv"
 
 	"golang.org/x/net/http2"
 	"golang.org/x/net/http2/hpack"
@@ -15,8 +16,12 @@ import (
 // of HTTP/1.1.
 const maxAnswer = 64 << 10
 
-// fields are what the browser sends with a request for a page whose address was typed in.
+// fields are what the browser sends with a request for a page whose address was typed in,
+// or what a program does.
 func fields(shape Shape) [][2]string {
+	if shape == Program {
+		return [][2]string{{"user-agent", "Go-http-client/2.0"}, {"accept-encoding", "gzip"}}
+	}
 	if shape == Firefox {
 		return [][2]string{
 			{"user-agent", "Mozilla/5.0 (X11; Linux x86_64; rv:153.0) Gecko/20100101 Firefox/153.0"},
@@ -37,18 +42,34 @@ func fields(shape Shape) [][2]string {
 }
 
 // Get asks host for path, as the browser asks for a page, and returns the status and the
-// body as it came: it may be in a coding. Headers of the answer are not looked at. Deadlines are
-// the caller's. Nothing else may be asked on the connection.
+// body as it came: it may be in a coding. Headers of the answer are not looked at. Deadlines
+// are the caller's. Nothing else may be asked on the connection.
 func (c *Conn) Get(host, path string) (status int, body []byte, err error) {
+	return c.do(http.MethodGet, host, path, nil)
+}
+
+// Post is Get with a body of JSON, of 16 KiB at most.
+func (c *Conn) Post(host, path string, question []byte) (status int, body []byte, err error) {
+	return c.do(http.MethodPost, host, path, question)
+}
+
+func (c *Conn) do(method, host, path string, question []byte) (status int, body []byte, err error) {
 	if c.Protocol() == "h2" {
-		return c.get2(host, path)
+		return c.do2(method, host, path, question)
 	}
-	req, err := http.NewRequest(http.MethodGet, "https://"+host+path, nil)
+	var send io.Reader
+	if question != nil {
+		send = bytes.NewReader(question)
+	}
+	req, err := http.NewRequest(method, "https://"+host+path, send)
 	if err != nil {
 		return 0, nil, err
 	}
 	for _, f := range fields(c.shape) {
 		req.Header.Set(f[0], f[1])
+	}
+	if question != nil {
+		req.Header.Set("content-type", "application/json")
 	}
 	if err := req.Write(c); err != nil {
 		return 0, nil, err
@@ -62,9 +83,9 @@ func (c *Conn) Get(host, path string) (status int, body []byte, err error) {
 	return resp.StatusCode, body, err
 }
 
-// get2 is Get over HTTP/2 (RFC 9113). A browser's preface, settings and first request
-// go out together.
-func (c *Conn) get2(host, path string) (status int, body []byte, err error) {
+// do2 is do over HTTP/2 (RFC 9113). A browser's preface, settings and first request go
+// out together.
+func (c *Conn) do2(method, host, path string, question []byte) (status int, body []byte, err error) {
 	var out bytes.Buffer
 	out.WriteString(http2.ClientPreface)
 	settings, window := []http2.Setting{{ID: http2.SettingHeaderTableSize, Val: 65536}, {ID: http2.SettingEnablePush, Val: 0},
@@ -80,10 +101,17 @@ func (c *Conn) get2(host, path string) (status int, body []byte, err error) {
 	_ = f.WriteWindowUpdate(0, window)
 	var head bytes.Buffer
 	e := hpack.NewEncoder(&head)
-	for _, h := range append([][2]string{{":method", "GET"}, {":authority", host}, {":scheme", "https"}, {":path", path}}, fields(c.shape)...) {
+	list := append([][2]string{{":method", method}, {":authority", host}, {":scheme", "https"}, {":path", path}}, fields(c.shape)...)
+	if question != nil {
+		list = append(list, [2]string{"content-type", "application/json"}, [2]string{"content-length", strconv.Itoa(len(question))})
+	}
+	for _, h := range list {
 		_ = e.WriteField(hpack.HeaderField{Name: h[0], Value: h[1]})
 	}
-	_ = f.WriteHeaders(http2.HeadersFrameParam{StreamID: 1, BlockFragment: head.Bytes(), EndStream: true, EndHeaders: true})
+	_ = f.WriteHeaders(http2.HeadersFrameParam{StreamID: 1, BlockFragment: head.Bytes(), EndStream: question == nil, EndHeaders: true})
+	if question != nil { // it fits into the first window
+		_ = f.WriteData(1, true, question)
+	}
 	if _, err := c.Write(out.Bytes()); err != nil {
 		return 0, nil, err
 	}

@@ -1,32 +1,75 @@
 package browser
 
 import (
+	"crypto/ecdh"
+	"crypto/mlkem"
 	"crypto/rand"
 	"encoding/hex"
+	"errors"
+	"net"
 
 	utls "github.com/refraction-networking/utls"
 	"github.com/refraction-networking/utls/dicttls"
 )
 
-// A Shape is the form of a browser's hello.
+// A Shape is the form of a hello. Whoever is on the way may treat one kind of client
+// otherwise than another, so a watch needs them all.
 type Shape string
 
 // The shapes, each with the version that it was recorded from.
 const (
 	Chromium Shape = "chromium" // 156
 	Firefox  Shape = "firefox"  // 153 ESR
+	Program  Shape = "program"  // no browser: the hello of Go's TLS library
 )
 
 // Shapes returns all shapes.
-func Shapes() []Shape { return []Shape{Chromium, Firefox} }
+func Shapes() []Shape { return []Shape{Chromium, Firefox, Program} }
 
-// spec returns the hello of a new connection. What a browser makes up for each
+// client returns a client whose hello has the shape. What a browser makes up for each
 // connection is made up anew.
-func (s Shape) spec() *utls.ClientHelloSpec {
-	if s == Firefox {
-		return firefox()
+func (s Shape) client(conn net.Conn, config *utls.Config) (*utls.UConn, error) {
+	switch s {
+	case Program:
+		config.NextProtos = []string{"h2", "http/1.1"}
+		return utls.UClient(conn, config, utls.HelloGolang), nil
+	case Chromium:
+		u := utls.UClient(conn, config, utls.HelloCustom)
+		return u, u.ApplyPreset(chromium())
+	case Firefox:
+		u := utls.UClient(conn, config, utls.HelloCustom)
+		return u, firefoxKeys(u)
 	}
-	return chromium()
+	return nil, errors.New("there is no such shape")
+}
+
+// firefoxKeys shapes a hello as Firefox does, with its keys: other than Chromium it has
+// one X25519 key for both shares.
+func firefoxKeys(u *utls.UConn) error {
+	x25519, err := ecdh.X25519().GenerateKey(rand.Reader)
+	if err != nil {
+		return err
+	}
+	p256, err := ecdh.P256().GenerateKey(rand.Reader)
+	if err != nil {
+		return err
+	}
+	kem, err := mlkem.GenerateKey768()
+	if err != nil {
+		return err
+	}
+	public := x25519.PublicKey().Bytes()
+	if err := u.ApplyPreset(firefox([]utls.KeyShare{
+		{Group: utls.X25519MLKEM768, Data: append(kem.EncapsulationKey().Bytes(), public...)},
+		{Group: utls.X25519, Data: public},
+		{Group: utls.CurveP256, Data: p256.PublicKey().Bytes()},
+	})); err != nil {
+		return err
+	}
+	// The library has room for one key beside those of ML-KEM: where the server
+	// chooses P-256, which keystay's does not, the handshake fails.
+	u.HandshakeState.State13.KeyShareKeys = &utls.KeySharePrivateKeys{CurveID: utls.X25519, Ecdhe: x25519, Mlkem: kem, MlkemEcdhe: x25519}
+	return nil
 }
 
 // extTrustAnchors is the extension trust_anchors (draft-ietf-tls-trust-anchor-ids), as
@@ -99,7 +142,7 @@ func chromium() *utls.ClientHelloSpec {
 	}
 }
 
-func firefox() *utls.ClientHelloSpec {
+func firefox(shares []utls.KeyShare) *utls.ClientHelloSpec {
 	return &utls.ClientHelloSpec{
 		TLSVersMin: utls.VersionTLS12,
 		TLSVersMax: utls.VersionTLS13,
@@ -129,7 +172,7 @@ func firefox() *utls.ClientHelloSpec {
 				utls.ECDSAWithP256AndSHA256, utls.ECDSAWithP384AndSHA384, utls.ECDSAWithP521AndSHA512, utls.ECDSAWithSHA1,
 			}},
 			&utls.SCTExtension{},
-			&utls.KeyShareExtension{KeyShares: []utls.KeyShare{{Group: utls.X25519MLKEM768}, {Group: utls.X25519}, {Group: utls.CurveP256}}},
+			&utls.KeyShareExtension{KeyShares: shares},
 			&utls.SupportedVersionsExtension{Versions: []uint16{utls.VersionTLS13, utls.VersionTLS12}},
 			&utls.SignatureAlgorithmsExtension{SupportedSignatureAlgorithms: []utls.SignatureScheme{
 				utls.ECDSAWithP256AndSHA256, utls.ECDSAWithP384AndSHA384, utls.ECDSAWithP521AndSHA512,
