@@ -107,6 +107,10 @@ type Remote struct {
 	// Proxy. They may hold passwords.
 	ProbeProxies []Secret
 
+	// ProbeWith are other remotes of the same owner, who are asked to look from their
+	// networks, and whose questions are answered.
+	ProbeWith []ProbePeer
+
 	// ProbeDNS is the address of another DNS server, ip:port, that is asked for the
 	// addresses to look at. Empty is none.
 	ProbeDNS string
@@ -161,4 +165,14 @@ func (r *Remote) Files() (files []string) {
 		}
 	}
 	return files
+}
+
+// A ProbePeer is another remote of the same owner.
+type ProbePeer struct {
+	// Label is what its identity is called by; empty is this device's own identity.
+	Label string
+	// Name is a public name of it, in the form of [Service].Domains, and Port the port of
+	// that.
+	Name string
+	Port int
 }

@@ -48,6 +48,7 @@ func remoteFileKeys() []Key {
 		{Name: "dns", Help: "the `ADDRESS[:PORT]` of the DNS server to ask, where the system names none, as on Android; by default the system's"},
 		{Name: "probe.mode", Flag: "probe", Default: "auto", Help: "`WAY` auto or off: auto looks at each name from outside now and then, as a visitor does, whether anybody listens in"},
 		{Name: "probe.proxy", Kind: Texts, Secret: true, Help: "look through this proxy too, a `URL` as for --proxy, best one in another network; may repeat; rather use the variable for a password"},
+		{Name: "probe.with", Kind: Texts, Help: "have another remote of yours look too, from its network, and look for it likewise: `[LABEL@]NAME[:PORT]`, where NAME is a name of it that serves HTTP, and LABEL what remote identity show says there, if that is not this device's; may repeat"},
 		{Name: "probe.dns", Help: "ask the DNS server at this `ADDRESS[:PORT]` too for what to look at; by default the one of --dns or the system's alone"},
 		{Name: "on_intercept.then", Flag: "on-intercept", Default: "warn", Help: "what to do when a name is seen to show a key that is not this device's: `WHAT` warn, or stop, which ends all visitors and the remote at once with code 4"},
 		{Name: "on_intercept.run", Kind: Lines, Help: "run this command then, which gets JSON on its standard input: the program, and each `WORD` behind it by a flag of its own; no shell is between"},
@@ -174,6 +175,9 @@ func (s *source) remote() *Remote {
 		InterceptPost:  Secret(s.text("on_intercept.post")),
 		LogLevel:       s.text("log.level"),
 		LogFormat:      s.text("log.format"),
+	}
+	for _, name := range s.list("probe.with") {
+		r.ProbeWith = append(r.ProbeWith, ProbePeer{Name: name})
 	}
 	for _, url := range s.list("probe.proxy") {
 		r.ProbeProxies = append(r.ProbeProxies, Secret(url))

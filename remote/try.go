@@ -159,7 +159,6 @@ func TryLink(ctx context.Context, cfg DeviceConfig, r Route) (TriedLink, error) 
 // oldNames is how many names a link holds of a relay that does not say it.
 const oldNames = 64
 
-
 // Running returns the process that serves a name from the state directory, as far as its
 // number there says, or 0.
 func Running(stateDir, name string) int {

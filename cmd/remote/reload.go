@@ -37,7 +37,7 @@ var fixed = []fixedSetting{
 	{"lanes", func(c *config.Remote) any { return c.Lanes }},
 	{"proxy", func(c *config.Remote) any { return c.Proxy }},
 	{"dns", func(c *config.Remote) any { return c.DNS }},
-	{"probe", func(c *config.Remote) any { return []any{c.Probe, c.ProbeProxies, c.ProbeDNS} }},
+	{"probe", func(c *config.Remote) any { return []any{c.Probe, c.ProbeProxies, c.ProbeWith, c.ProbeDNS} }},
 	{"on_intercept", func(c *config.Remote) any { return []any{c.OnIntercept, c.InterceptRun, c.InterceptPost} }},
 	{"wait", func(c *config.Remote) any { return c.Wait }},
 	{"log.format", func(c *config.Remote) any { return c.LogFormat }},

@@ -15,9 +15,10 @@ import (
 	"strconv"
 	"time"
 
-	"keystay/config"
 	"keystay/internal/cli"
 	"keystay/internal/hint"
+	"keystay/internal/keyname"
+	"keystay/internal/probe"
 	"keystay/internal/proxydial"
 	"keystay/internal/statement"
 	"keystay/remote"
@@ -35,6 +36,7 @@ const (
 type lookout struct {
 	alarms  *watch.Alarms
 	outside *watch.Watch     // nil where it is off
+	answers *watch.Answers   // nil where nobody may ask
 	stop    chan watch.Alarm // that end the program
 }
 
@@ -79,7 +81,35 @@ func newLookout(p *process, proxy func(*http.Request) (*url.URL, error)) (*looko
 		}
 		l.outside.Ways = append(l.outside.Ways, watch.Way{Name: u.Host, Names: true, Dial: p.mayDial((&proxydial.Proxy{URL: u}).Dial)})
 	}
+	if len(cfg.ProbeWith) > 0 {
+		p.cross(l)
+	}
 	return l, nil
+}
+
+// cross lets the other remotes of the owner look for this one, and this one for them.
+func (p *process) cross(l *lookout) {
+	labels := make(map[string]bool)
+	for _, w := range p.cfg.ProbeWith {
+		labels[w.Label] = true
+		l.outside.Peers = append(l.outside.Peers, watch.Peer{Name: w.Name, Port: w.Port, Label: w.Label})
+	}
+	l.outside.Sign = func(q probe.Question) (doc, hash []byte) { return p.device.SignQuestion(q) }
+	l.answers = &watch.Answers{Watch: l.outside,
+		Sign: func(a probe.Answer) []byte { return p.device.SignAnswer(a) },
+		Trusted: func(key ed25519.PublicKey) bool {
+			return labels[keyname.Label(key, "")] || labels[""] && key.Equal(p.device.PublicKey())
+		}}
+}
+
+// question answers other remotes that ask at a name; it is nil where none may.
+func (l *lookout) question(ln *remote.Listener) func(context.Context, []byte) ([]byte, error) {
+	if l.answers == nil {
+		return nil
+	}
+	return func(ctx context.Context, question []byte) ([]byte, error) {
+		return l.answers.Answer(ctx, ln.Domain(), question)
+	}
 }
 
 // lookup looks a name up; nil is the program's own resolver.
@@ -111,7 +141,7 @@ func (p *process) lookAt(pub *published, passed bool, found chan<- string) {
 		found <- "not looked at: behind tls:// the key is the service's own"
 		return
 	}
-	n := watchedName(pub.ln, p.now())
+	n := p.watchedName(pub.ln)
 	n.HTTP = pub.site != nil
 	n.Told = func(r *watch.Round) {
 		select {
@@ -127,7 +157,7 @@ func (p *process) lookAt(pub *published, passed bool, found chan<- string) {
 }
 
 // watchedName is what the watch knows of a listener's name.
-func watchedName(ln *remote.Listener, cfg *config.Remote) *watch.Name {
+func (p *process) watchedName(ln *remote.Listener) *watch.Name {
 	return &watch.Name{
 		Domain: ln.Domain(),
 		Port:   func() int { return portOf(ln.Addr().String()) },
@@ -138,19 +168,9 @@ func watchedName(ln *remote.Listener, cfg *config.Remote) *watch.Name {
 			}
 			return statement.KeyOf(cert), true
 		},
-		Ends:    func() watch.Ends { return ln.NoteEnds() },
-		Replica: cfg.Replica,
-		Identity: func() ed25519.PublicKey {
-			doc, err := ln.Statement()
-			if err != nil {
-				return nil
-			}
-			own, err := statement.Parse(doc)
-			if err != nil {
-				return nil
-			}
-			return own.Identity
-		},
+		Ends:     func() watch.Ends { return ln.NoteEnds() },
+		Replica:  p.now().Replica,
+		Identity: p.device.PublicKey,
 	}
 }
 

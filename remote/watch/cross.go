@@ -155,7 +155,7 @@ func (w *Watch) visit(ctx context.Context, peer *Peer) (net.Conn, error) {
 		err = errors.New("no address")
 	}
 	if err != nil {
-		return nil, fmt.Errorf("it is not found in DNS: %w", err)
+		return nil, errors.New("it is not found in DNS: " + notFound(err))
 	}
 	for _, ip := range addresses[:min(len(addresses), maxAddresses)] {
 		dialling, cancel := context.WithTimeout(ctx, dialTimeout)

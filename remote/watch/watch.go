@@ -224,7 +224,7 @@ func (w *Watch) lookUp(ctx context.Context, n *Name) (list []*probing, failed []
 		}
 		if err != nil {
 			failed = append(failed, Result{Name: n.Domain, State: NotRun, Step: AtLookup, Time: time.Now(),
-				Why: "is not found in DNS, as " + resolver.Name + " says: " + plain.Text(err.Error()), Hints: hint.NotLookedUp.With("NAME", n.Domain)})
+				Why: "is not found in DNS, as " + resolver.Name + " says: " + notFound(err), Hints: hint.NotLookedUp.With("NAME", n.Domain)})
 		}
 		for _, ip := range found {
 			if a := netip.AddrPortFrom(ip.Unmap(), port); !slices.Contains(addresses, a) {
@@ -248,6 +248,15 @@ func (w *Watch) lookUp(ctx context.Context, n *Name) (list []*probing, failed []
 		}
 	}
 	return list, failed
+}
+
+// notFound is why DNS gives no address, without the name and the server that package net
+// takes it for.
+func notFound(err error) string {
+	if dns, ok := errors.AsType[*net.DNSError](err); ok {
+		return plain.Text(dns.Err)
+	}
+	return plain.Text(err.Error())
 }
 
 // tell raises the alarms of a round, and logs it where it differs from before.
