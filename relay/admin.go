@@ -16,19 +16,17 @@ import (
 )
 
 // ServeAdmin serves the operator's read-only address on ln: /metrics in the
-// Prometheus format, /healthz, and /readyz, which says what ready returns, and
+// Prometheus format, /healthz, and /readyz, which says what ready returns (nil is
+// always ready), and
 // what is wrong with the record of names, with what to do. The metrics carry no
-// names. It blocks like Serve.
+// names but with NamedMetrics. It blocks like Serve, and answers on while Shutdown waits
+// for visitors.
 func (s *Server) ServeAdmin(ln net.Listener, ready func() error) error {
 	s.init()
 	mux := http.NewServeMux()
 	mux.HandleFunc("GET /healthz", func(w http.ResponseWriter, r *http.Request) { fmt.Fprintln(w, "ok") })
 	mux.HandleFunc("GET /readyz", func(w http.ResponseWriter, r *http.Request) {
-		err := errors.Join(ready(), s.Names.Grants.Whole())
-		if s.sockets.stopping() {
-			err = errors.New("shutting down")
-		}
-		if err != nil {
+		if err := s.notReady(ready); err != nil {
 			text := err.Error()
 			for _, line := range hint.All(err) {
 				text += "\nhint: " + line
@@ -38,8 +36,20 @@ func (s *Server) ServeAdmin(ln net.Listener, ready func() error) error {
 		}
 		fmt.Fprintln(w, "ok")
 	})
-	mux.Handle("GET /metrics", promhttp.HandlerFor(s.metrics(), promhttp.HandlerOpts{DisableCompression: true})) // a compressor holds most of a megabyte
+	mux.Handle("GET /metrics", promhttp.HandlerFor(s.metrics(ready), promhttp.HandlerOpts{DisableCompression: true})) // a compressor holds most of a megabyte
 	return s.web.serveAdmin(ln, s.web.server(hereOnly(ln.Addr(), mux), maxSiteHead, time.Minute))
+}
+
+// notReady says why remotes cannot link now, or nothing. Ready is as for ServeAdmin.
+func (s *Server) notReady(ready func() error) error {
+	if s.sockets.stopping() {
+		return errors.New("shutting down")
+	}
+	var err error
+	if ready != nil {
+		err = ready()
+	}
+	return errors.Join(err, s.Names.Grants.Whole())
 }
 
 // hereOnly refuses requests for another host than this machine, on an address that

@@ -22,6 +22,8 @@ type listener struct {
 	net.Listener
 	log  *slog.Logger
 	done <-chan struct{}
+	// lasting listeners stay while a server drains, see sockets.stop.
+	lasting bool
 	// accepted is called before Accept returns a connection, and before pause does.
 	// It returns the connection that Accept does; nil is for none, and it is closed.
 	accepted func(net.Conn) net.Conn
