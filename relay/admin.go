@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"net"
 	"net/http"
+	"net/http/pprof"
 	"net/netip"
 	"os"
 	"strings"
@@ -36,6 +37,9 @@ func (s *Server) ServeAdmin(ln net.Listener, ready func() error) error {
 		}
 		fmt.Fprintln(w, "ok")
 	})
+	if s.Profiles && isLoopback(ln.Addr()) {
+		addProfiles(mux)
+	}
 	mux.Handle("GET /metrics", promhttp.HandlerFor(s.metrics(ready), promhttp.HandlerOpts{DisableCompression: true})) // a compressor holds most of a megabyte
 	return s.web.serveAdmin(ln, s.web.server(hereOnly(ln.Addr(), mux), maxSiteHead, time.Minute))
 }
@@ -57,7 +61,7 @@ func (s *Server) notReady(ready func() error) error {
 // answers, by a name of its own that leads to 127.0.0.1 (DNS rebinding). An address
 // in its place is none that a name stands for.
 func hereOnly(listens net.Addr, h http.Handler) http.Handler {
-	if a, ok := listens.(*net.TCPAddr); !ok || !a.IP.IsLoopback() {
+	if !isLoopback(listens) {
 		return h
 	}
 	machine, _ := os.Hostname()
@@ -74,4 +78,19 @@ func hereOnly(listens net.Addr, h http.Handler) http.Handler {
 		}
 		h.ServeHTTP(w, r)
 	})
+}
+
+// isLoopback reports whether only this machine reaches an address.
+func isLoopback(a net.Addr) bool {
+	tcp, ok := a.(*net.TCPAddr)
+	return ok && tcp.IP.IsLoopback()
+}
+
+// addProfiles adds what shows where the process spends its time and memory. No profile
+// holds a byte of a visitor. Each answer is over within the time limit of this address.
+func addProfiles(mux *http.ServeMux) {
+	mux.HandleFunc("GET /debug/pprof/", pprof.Index)
+	mux.HandleFunc("GET /debug/pprof/profile", pprof.Profile)
+	mux.HandleFunc("GET /debug/pprof/symbol", pprof.Symbol)
+	mux.HandleFunc("GET /debug/pprof/trace", pprof.Trace)
 }

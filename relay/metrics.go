@@ -120,7 +120,7 @@ func (s *Server) addVisitors(m meters) {
 	m.counter("keystay_lanes_total", "Visitors whose bytes moved to a connection of their own.", func() float64 { return float64(s.stats.lanes.Load()) })
 	m.counter("keystay_refused_total", "Connections that led nowhere.", func() float64 { return float64(s.stats.refused.sum()) })
 	for why, word := range refusedWords {
-		m.counterOf("keystay_refusals_total", "The same by reason.", "reason", word, s.stats.refused[why].Load)
+		m.counterOf("keystay_refusals_total", "Connections that led nowhere, by reason.", "reason", word, s.stats.refused[why].Load)
 	}
 	m.counter("keystay_refused_by_rule_total", "Visitors that the rules of a name's device have refused, on port 80 too.", func() float64 { return float64(s.router.unwanted.Load()) })
 	m.gauge("keystay_holds", "Visitors that wait for a remote that is away.", func() float64 { return float64(s.router.waiters.count()) })

@@ -87,6 +87,10 @@ type Server struct {
 	// there is none, for the metrics; nil tells nothing.
 	CertificateEnds func() time.Time
 
+	// Profiles adds net/http/pprof to the operator's address, at /debug/pprof/, where
+	// that is a loopback address.
+	Profiles bool
+
 	// NamedMetrics is how many names the metrics have with visitors and bytes of their
 	// own, up to [MaxNamedMetrics]; the others count together. 0 is none: then no name
 	// is in the metrics.

@@ -156,8 +156,9 @@ type admitted struct {
 	conn    net.Conn
 	from    *limits.Connection // it counts for its address; may be nil
 	visit   *limits.Visit      // it counts for the name and the identity that it visits; may be nil
-	name    *namedCount        // likewise, among the metrics; may be nil
+	name    string             // that it visits, until its bytes are carried
 	heard   time.Duration      // when its hello was read, after the server began
+	hello   int                // how long that was, with what came with it, in bytes
 	place   *pending           // its place among those without an owner; may be nil
 	stream  *framing.Stream    // for a visitor, until its bytes are carried
 	refusal *framing.Refusal   // what a remote is told once it has proved its key; nil lets it in

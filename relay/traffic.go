@@ -35,6 +35,7 @@ func (c *carried) add(r duplex.Result) {
 
 // A flow is one visitor's bytes on their way.
 type flow struct {
+	hello  int           // bytes of the hello and what came with it, which the copying does not see
 	waited time.Duration // from the whole hello to the beginning of the copying
 	name   *namedCount   // may be nil
 
@@ -48,6 +49,10 @@ func (t *traffic) begin(f *flow, until func() duplex.Result) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	f.until = until
+	t.ended.streamIn += int64(f.hello)
+	if f.name != nil {
+		f.name.ended.streamIn += int64(f.hello)
+	}
 	if f.over {
 		t.endLocked(f)
 		return

@@ -99,8 +99,8 @@ func (s *Server) serve(c sni.Conn, a *admitted) {
 	socket.Unsent(c, visitorUnsent)
 	s.stats.visitors.add()
 	stream := a.stream
-	a.place, a.stream = nil, nil // the copying ends the stream
-	f := &flow{waited: time.Since(s.began) - a.heard, name: a.name}
+	f := &flow{hello: a.hello, waited: time.Since(s.began) - a.heard, name: s.traffic.count(a.name)}
+	a.place, a.stream, a.name = nil, nil, "" // the copying ends the stream
 	s.traffic.begin(f, duplex.Start(c, stream, duplex.Options{
 		Linger:     lingerTimeout,
 		Unanswered: unansweredTimeout,
@@ -128,7 +128,8 @@ func (s *Server) receive(c sni.Conn, a *admitted) (own *peeked) {
 		s.refuseHello(c, hello.Raw, err)
 		return nil
 	}
-	s.measures.hello.Observe(float64(len(hello.Raw)))
+	a.hello = len(hello.Raw)
+	s.measures.hello.Observe(float64(a.hello))
 	name, err := hello.Name()
 	if err != nil && s.DefaultName != "" && namesNothing(&hello) {
 		name, err = s.DefaultName, nil
@@ -144,7 +145,7 @@ func (s *Server) receive(c sni.Conn, a *admitted) (own *peeked) {
 	stream, visit, l := s.open(&visitor{conn: c, place: a.place, name: name, validation: hello.OnlyALPN(acmeALPN)}, hello.Raw)
 	switch {
 	case stream != nil:
-		a.stream, a.visit, a.name = stream, visit, s.traffic.count(name)
+		a.stream, a.visit, a.name = stream, visit, name
 	case l.pass != nil && s.passOn(l.pass, c, hello.Raw):
 	case l.to == toRelay && !s.mayShake(a, hello.OffersALPN(framing.Protocol)):
 		s.refuse(c, sni.AlertInternalError, refusedHurried)
