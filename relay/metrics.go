@@ -70,6 +70,7 @@ func (s *Server) metrics(ready func() error) *prometheus.Registry {
 	s.addRemotes(m)
 	m.counter("keystay_panics_total", "Mistakes in this program that have ended a connection; the log has the first of each kind.", func() float64 { return float64(s.panics.Total()) })
 	m.counter("keystay_no_memory_total", "Links and visitors that were refused, or let go before they had an owner, for want of memory.", func() float64 { return float64(s.shares.refused.Load()) })
+	m.counter("keystay_no_descriptors_total", "Connections that were let go as they came, so that descriptors are left.", func() float64 { return float64(s.sockets.descriptors.shed.Load()) })
 	m.gauge("keystay_memory_bytes", "Memory that links, unfinished hellos and waiting visitors have taken.", func() float64 { used, _ := s.shares.held(); return float64(used) })
 	m.gauge("keystay_memory_limit_bytes", "What they may take.", func() float64 { _, limit := s.shares.held(); return float64(limit) })
 	for _, r := range limits.Reasons() {

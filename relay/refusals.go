@@ -26,6 +26,7 @@ const (
 	refusedLimited                    // the name, or its identity, has as many visitors as it may
 	refusedNotTaken                   // the remote did not take it
 	refusedHurried                    // links of its address come too fast
+	refusedScarce                     // descriptors are nearly used up
 	refusedReasons
 )
 
@@ -33,7 +34,7 @@ const (
 var refusedWords = [refusedReasons]string{
 	refusedNotTLS: "not_tls", refusedHTTP: "plain_http", refusedMangled: "bad_hello", refusedLate: "hello_timeout", refusedCut: "hello_cut",
 	refusedNoName: "no_name", refusedBadName: "bad_name", refusedUnknown: "no_such_name", refusedBanned: "banned", refusedByRule: "rule",
-	refusedAway: "away", refusedLimited: "limit", refusedNotTaken: "not_taken", refusedHurried: "link_rate",
+	refusedAway: "away", refusedLimited: "limit", refusedNotTaken: "not_taken", refusedHurried: "link_rate", refusedScarce: "no_descriptors",
 }
 
 // refusals counts them by reason.

@@ -16,11 +16,12 @@ import (
 // sockets are the listeners of a server, which can be paused, and the connections of
 // its public port that are admitted, which can be cut. Make them with newSockets.
 type sockets struct {
-	log     *slog.Logger
-	bounds  *bounds
-	done    <-chan struct{} // ends the waiting of a listener
-	routing gauge           // connections that are accepted and not yet where they belong
-	wg      sync.WaitGroup  // connections that are admitted
+	log         *slog.Logger
+	bounds      *bounds
+	done        <-chan struct{} // ends the waiting of a listener
+	descriptors descriptors
+	routing     gauge          // connections that are accepted and not yet where they belong
+	wg          sync.WaitGroup // connections that are admitted
 
 	mu        sync.Mutex
 	stopped   bool // stop was called: there are no more listeners
@@ -34,7 +35,7 @@ type sockets struct {
 
 // newSockets makes sockets. The public port is port; 0 is that of the first listener.
 func newSockets(log *slog.Logger, port int, b *bounds, done <-chan struct{}) *sockets {
-	return &sockets{log: log, bounds: b, done: done, port: port, listeners: make(map[*listener]struct{}), conns: make(map[*admitted]struct{})}
+	return &sockets{log: log, descriptors: descriptors{log: log}, bounds: b, done: done, port: port, listeners: make(map[*listener]struct{}), conns: make(map[*admitted]struct{})}
 }
 
 // track notes ln, so that pause and stop find it, and makes its Accept survive errors
@@ -66,11 +67,24 @@ func (k *sockets) trackPublic(ln net.Listener) (net.Listener, error) {
 	}
 	k.mu.Unlock()
 	return k.track(ln, false, func(c net.Conn) net.Conn {
+		if c = k.spared(c); c == nil {
+			return nil
+		}
 		if c = k.bounds.arrive(c); c != nil {
 			k.routing.add()
 		}
 		return c
 	})
+}
+
+// spared returns c, or nil where it was closed so that descriptors are left.
+func (k *sockets) spared(c net.Conn) net.Conn {
+	if k.descriptors.roomFor(c) == forNone {
+		k.descriptors.refused()
+		socket.Abort(c)
+		return nil
+	}
+	return c
 }
 
 // publicPort is the port that belongs into the URL of a name.

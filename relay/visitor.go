@@ -142,6 +142,11 @@ func (s *Server) receive(c sni.Conn, a *admitted) (own *peeked) {
 		s.refuse(c, sni.AlertUnrecognizedName, why)
 		return nil
 	}
+	if d := &s.sockets.descriptors; name != s.Domain && d.roomFor(c) != forAll {
+		d.refused()
+		s.refuse(c, sni.AlertInternalError, refusedScarce)
+		return nil
+	}
 	stream, visit, l := s.open(&visitor{conn: c, place: a.place, name: name, validation: hello.OnlyALPN(acmeALPN)}, hello.Raw)
 	switch {
 	case stream != nil:

@@ -108,6 +108,9 @@ func (w *web) serve(ln net.Listener, srv *httpdrain.Server) error {
 	tracked, err := w.sockets.track(ln, srv != w.plain, func(c net.Conn) net.Conn {
 		var from *limits.Connection
 		if srv == w.plain { // the operator's address has its own guards
+			if c = w.sockets.spared(c); c == nil {
+				return nil
+			}
 			if c = w.sockets.bounds.arrive(c); c == nil {
 				return nil
 			}
