@@ -170,7 +170,13 @@ func (l *lineage) start(program string, args ...string) *exec.Cmd {
 
 func (l *lineage) startRemote(args ...string) {
 	l.t.Helper()
-	site := &http.Server{Handler: http.HandlerFunc(serveTakeoverSite)}
+	l.startRemoteTo(serveTakeoverSite, args...)
+}
+
+// startRemoteTo starts a remote before a site.
+func (l *lineage) startRemoteTo(serve http.HandlerFunc, args ...string) {
+	l.t.Helper()
+	site := &http.Server{Handler: serve}
 	ln, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		l.t.Fatal(err)

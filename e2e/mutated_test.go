@@ -236,6 +236,9 @@ func (m *mutator) send(addr string, b []byte) (string, error) {
 // memory than before. KEYSTAY_SOAK sends a million.
 func TestMutatedHellosNeverMislead(t *testing.T) {
 	count := 50_000
+	if world.RaceEnabled {
+		count = 15_000
+	}
 	if soaking() {
 		count = 1_000_000
 	}
