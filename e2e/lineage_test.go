@@ -323,7 +323,7 @@ func (l *lineage) end() {
 	if err != nil {
 		l.t.Fatal(err)
 	}
-	for _, bad := range []string{"panic:", "cut off", "cannot pass"} {
+	for _, bad := range []string{"panic:", "a mistake in this program", "cut off", "cannot pass"} {
 		if strings.Contains(string(log), bad) {
 			l.t.Errorf("the log has %q", bad)
 		}
