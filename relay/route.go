@@ -7,6 +7,8 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/prometheus/client_golang/prometheus"
+
 	"keystay/framing"
 	"keystay/relay/names"
 	"keystay/sni"
@@ -22,6 +24,8 @@ type router struct {
 	expected expected
 	waiters  waiters
 	unwanted atomic.Int64 // visitors that the rules of a name's device have refused
+	holds    [holdOutcomes]atomic.Int64
+	held     prometheus.Observer // of how long visitors have waited, in seconds
 
 	ctx       context.Context            // of the server
 	leaving   <-chan struct{}            // closed when the server leaves
@@ -35,6 +39,7 @@ type lead struct {
 	rules   framing.Rules                // with toSession: which visitors the name is for
 	wait    *hold                        // with those that wait
 	alert   sni.Alert                    // with nowhere: what the visitor is told
+	why     whyRefused                   // with nowhere: for the operator
 	pass    func(net.Conn, []byte) error // gives the visitor to the new process of this relay; nil without one
 }
 
@@ -71,7 +76,7 @@ func (r *router) now(name string, validation bool) lead {
 	case err != nil:
 		l.to = untold
 	case !known:
-		return lead{to: nowhere, alert: sni.AlertUnrecognizedName}
+		return lead{to: nowhere, alert: sni.AlertUnrecognizedName, why: refusedUnknown}
 	}
 	l.wait = &hold{until: time.Now().Add(HoldTimeout), perName: maxHoldsPerName, total: maxHolds, opened: opened}
 	return l
@@ -101,11 +106,11 @@ func (r *router) find(v *visitor) lead {
 	for {
 		// The relay itself tells remotes from there why they are refused.
 		if v.name != r.domain && r.banned(v.address()) {
-			return lead{to: nowhere, alert: sni.AlertAccessDenied}
+			return lead{to: nowhere, alert: sni.AlertAccessDenied, why: refusedBanned}
 		}
 		l := r.now(v.name, v.validation)
 		if l.to == toSession && !v.validation && !r.admits(&l, v.address()) {
-			return lead{to: unwanted, alert: sni.AlertAccessDenied}
+			return lead{to: unwanted, alert: sni.AlertAccessDenied, why: refusedByRule}
 		}
 		if l.to < handedOver {
 			return r.orPass(l)
@@ -115,7 +120,7 @@ func (r *router) find(v *visitor) lead {
 		}
 		l.wait.until = until
 		if !r.await(v, *l.wait) {
-			return r.orPass(lead{to: nowhere, alert: sni.AlertInternalError})
+			return r.orPass(lead{to: nowhere, alert: sni.AlertInternalError, why: refusedAway})
 		}
 	}
 }
