@@ -63,24 +63,7 @@ func (s search) run(t *testing.T, own, foreign tls.Certificate) (f report) {
 		go front.Serve(at)
 		places := map[netip.Addr]*memconn.Listener{public: at, honest: d.at}
 		ctx, cancel := context.WithCancel(t.Context())
-		var begin time.Time
-		told := func(r *watch.Round) {
-			if f.ok || begin.IsZero() {
-				return
-			}
-			for _, one := range r.Results {
-				if one.Time.Before(begin) {
-					continue
-				}
-				f.probes++
-				if one.State == watch.Intercepted && (!f.ok || one.Time.Sub(begin) < f.after) {
-					f.ok, f.after = true, one.Time.Sub(begin)
-				}
-			}
-			if f.ok {
-				cancel()
-			}
-		}
+		seen := &finding{done: cancel}
 		w := &watch.Watch{
 			Resolvers: []watch.Resolver{{Name: "the system", Lookup: func(context.Context, string) ([]netip.Addr, error) {
 				if s.lies {
@@ -101,13 +84,12 @@ func (s search) run(t *testing.T, own, foreign tls.Certificate) (f report) {
 		ran := make(chan struct{})
 		go func() {
 			defer close(ran)
-			w.Run(ctx, &watch.Name{Domain: name, Port: func() int { return 443 }, Key: d.key, Ends: d.ends, Told: told}, nil)
+			w.Run(ctx, &watch.Name{Domain: name, Port: func() int { return 443 }, Key: d.key, Ends: d.ends, Told: seen.hear}, nil)
 		}()
 		// The operator begins at any time of the second and third hour.
 		time.Sleep(time.Hour + rand.N(2*time.Hour))
 		synctest.Wait()
-		begin = time.Now()
-		front.Pick(s.pick(begin))
+		front.Pick(s.pick(seen.start()))
 		select {
 		case <-ran:
 		case <-time.After(s.limit):
@@ -116,8 +98,48 @@ func (s search) run(t *testing.T, own, foreign tls.Certificate) (f report) {
 		<-ran
 		front.Close()
 		d.close()
+		f = seen.report
 	})
 	return f
+}
+
+// A finding is what a search has come to so far.
+type finding struct {
+	done func() // called when the operator is found
+
+	mu     sync.Mutex
+	begin  time.Time // when the operator begins; zero before that
+	report report
+}
+
+// start notes that the operator begins now.
+func (f *finding) start() time.Time {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.begin = time.Now()
+	return f.begin
+}
+
+// hear takes in what came of a round.
+func (f *finding) hear(r *watch.Round) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if f.report.ok || f.begin.IsZero() {
+		return
+	}
+	for _, one := range r.Results {
+		after := one.Time.Sub(f.begin)
+		if after < 0 {
+			continue
+		}
+		f.report.probes++
+		if one.State == watch.Intercepted && (!f.report.ok || after < f.report.after) {
+			f.report.ok, f.report.after = true, after
+		}
+	}
+	if f.report.ok {
+		f.done()
+	}
 }
 
 // way is a way of the watch that comes from an address.
