@@ -40,6 +40,7 @@ var (
 type search struct {
 	pick    func(begin time.Time) malice.Intercept // what the operator does from begin on
 	lies    bool                                   // DNS tells the device's own resolver another address
+	asked   func()                                 // is called where that resolver asks; nil is nobody
 	dns     bool                                   // the watch asks another resolver too
 	proxied bool                                   // the watch has a proxy in another network
 	limit   time.Duration                          // after which it is given up
@@ -66,6 +67,9 @@ func (s search) run(t *testing.T, own, foreign tls.Certificate) (f report) {
 		seen := &finding{done: cancel}
 		w := &watch.Watch{
 			Resolvers: []watch.Resolver{{Name: "the system", Lookup: func(context.Context, string) ([]netip.Addr, error) {
+				if s.asked != nil {
+					s.asked()
+				}
 				if s.lies {
 					return []netip.Addr{honest}, nil
 				}
@@ -235,6 +239,7 @@ type mode struct {
 	beside outcome // of one that has a proxy and another resolver too
 	lies   bool    // DNS leads the device's own resolver past the operator
 	stolen bool    // the operator has a copy of the device's key
+	warned bool    // the operator stops for two minutes where the device's resolver asks
 }
 
 var modes = []mode{
@@ -250,6 +255,7 @@ var modes = []mode{
 	{what: "all but those from the device's address", pick: always(malice.AllBut(device)), alone: never, beside: found},
 	{what: "the same, and nobody for two minutes after each of these", pick: wary, alone: never, beside: found},
 	{what: "the same, from two to 29 minutes after each of these alone", pick: between, alone: never, beside: found},
+	{what: "all, and nobody for two minutes after each question of the device's resolver", alone: never, beside: never, warned: true},
 	{what: "all but those from the device's address and its proxy's", pick: always(malice.AllBut(device, proxy)), alone: never, beside: never},
 }
 
@@ -360,6 +366,11 @@ func (m mode) search(t *testing.T, expected outcome, beside bool, own, foreign t
 			foreign = own
 		}
 		s := search{pick: m.pick, lies: m.lies, dns: beside, proxied: beside, limit: expected.limit()}
+		if m.warned {
+			var pick malice.Intercept
+			pick, s.asked = malice.Forewarned(2 * time.Minute)
+			s.pick = always(pick)
+		}
 		if r := s.run(t, own, foreign); r.ok {
 			hours, probes = append(hours, r.after.Hours()), append(probes, r.probes)
 		}
