@@ -153,14 +153,18 @@ func TestRoundsComeAboutHourlyAndSoonAfterAReconnect(t *testing.T) {
 func TestNobodyKnowsWhenTheNextProbeComes(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		ctx, cancel := context.WithCancel(t.Context())
+		defer cancel()
 		type dial struct {
 			direct bool
 			at     time.Time
 		}
 		dials := make(chan dial, 2)
 		noted := func(direct bool) func(context.Context, string) (net.Conn, error) {
-			return func(context.Context, string) (net.Conn, error) {
-				dials <- dial{direct, time.Now()}
+			return func(ctx context.Context, _ string) (net.Conn, error) {
+				select {
+				case dials <- dial{direct, time.Now()}:
+				case <-ctx.Done():
+				}
 				return nil, errors.New("no way")
 			}
 		}

@@ -3,6 +3,7 @@ package malice
 import (
 	"net/netip"
 	"slices"
+	"sync"
 	"time"
 
 	"keystay/e2e/internal/shape"
@@ -57,6 +58,23 @@ func Wary(pause time.Duration, addrs ...netip.Addr) Intercept {
 			return false
 		}
 		return at.Sub(last) >= pause
+	}
+}
+
+// Forewarned picks all visitors, and for a while after each call of ask nobody: the DNS of
+// a zone is its operator's, and sees who asks for a name. Both may be called at once.
+func Forewarned(pause time.Duration) (pick Intercept, ask func()) {
+	var mu sync.Mutex
+	var last time.Time
+	pick = func(_ shape.Shape, _ netip.Addr, at time.Time) bool {
+		mu.Lock()
+		defer mu.Unlock()
+		return at.Sub(last) >= pause
+	}
+	return pick, func() {
+		mu.Lock()
+		defer mu.Unlock()
+		last = time.Now()
 	}
 }
 

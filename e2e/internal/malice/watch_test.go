@@ -40,6 +40,7 @@ var (
 type search struct {
 	pick    func(begin time.Time) malice.Intercept // what the operator does from begin on
 	lies    bool                                   // DNS tells the device's own resolver another address
+	asked   func()                                 // is called where that resolver asks; nil is nobody
 	dns     bool                                   // the watch asks another resolver too
 	proxied bool                                   // the watch has a proxy in another network
 	limit   time.Duration                          // after which it is given up
@@ -63,26 +64,12 @@ func (s search) run(t *testing.T, own, foreign tls.Certificate) (f report) {
 		go front.Serve(at)
 		places := map[netip.Addr]*memconn.Listener{public: at, honest: d.at}
 		ctx, cancel := context.WithCancel(t.Context())
-		var begin time.Time
-		told := func(r *watch.Round) {
-			if f.ok || begin.IsZero() {
-				return
-			}
-			for _, one := range r.Results {
-				if one.Time.Before(begin) {
-					continue
-				}
-				f.probes++
-				if one.State == watch.Intercepted && (!f.ok || one.Time.Sub(begin) < f.after) {
-					f.ok, f.after = true, one.Time.Sub(begin)
-				}
-			}
-			if f.ok {
-				cancel()
-			}
-		}
+		seen := &finding{done: cancel}
 		w := &watch.Watch{
 			Resolvers: []watch.Resolver{{Name: "the system", Lookup: func(context.Context, string) ([]netip.Addr, error) {
+				if s.asked != nil {
+					s.asked()
+				}
 				if s.lies {
 					return []netip.Addr{honest}, nil
 				}
@@ -101,13 +88,12 @@ func (s search) run(t *testing.T, own, foreign tls.Certificate) (f report) {
 		ran := make(chan struct{})
 		go func() {
 			defer close(ran)
-			w.Run(ctx, &watch.Name{Domain: name, Port: func() int { return 443 }, Key: d.key, Ends: d.ends, Told: told}, nil)
+			w.Run(ctx, &watch.Name{Domain: name, Port: func() int { return 443 }, Key: d.key, Ends: d.ends, Told: seen.hear}, nil)
 		}()
 		// The operator begins at any time of the second and third hour.
 		time.Sleep(time.Hour + rand.N(2*time.Hour))
 		synctest.Wait()
-		begin = time.Now()
-		front.Pick(s.pick(begin))
+		front.Pick(s.pick(seen.start()))
 		select {
 		case <-ran:
 		case <-time.After(s.limit):
@@ -116,8 +102,48 @@ func (s search) run(t *testing.T, own, foreign tls.Certificate) (f report) {
 		<-ran
 		front.Close()
 		d.close()
+		f = seen.report
 	})
 	return f
+}
+
+// A finding is what a search has come to so far.
+type finding struct {
+	done func() // called when the operator is found
+
+	mu     sync.Mutex
+	begin  time.Time // when the operator begins; zero before that
+	report report
+}
+
+// start notes that the operator begins now.
+func (f *finding) start() time.Time {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.begin = time.Now()
+	return f.begin
+}
+
+// hear takes in what came of a round.
+func (f *finding) hear(r *watch.Round) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if f.report.ok || f.begin.IsZero() {
+		return
+	}
+	for _, one := range r.Results {
+		after := one.Time.Sub(f.begin)
+		if after < 0 {
+			continue
+		}
+		f.report.probes++
+		if one.State == watch.Intercepted && (!f.report.ok || after < f.report.after) {
+			f.report.ok, f.report.after = true, after
+		}
+	}
+	if f.report.ok {
+		f.done()
+	}
 }
 
 // way is a way of the watch that comes from an address.
@@ -213,6 +239,7 @@ type mode struct {
 	beside outcome // of one that has a proxy and another resolver too
 	lies   bool    // DNS leads the device's own resolver past the operator
 	stolen bool    // the operator has a copy of the device's key
+	warned bool    // the operator stops for two minutes where the device's resolver asks
 }
 
 var modes = []mode{
@@ -228,6 +255,7 @@ var modes = []mode{
 	{what: "all but those from the device's address", pick: always(malice.AllBut(device)), alone: never, beside: found},
 	{what: "the same, and nobody for two minutes after each of these", pick: wary, alone: never, beside: found},
 	{what: "the same, from two to 29 minutes after each of these alone", pick: between, alone: never, beside: found},
+	{what: "all, and nobody for two minutes after each question of the device's resolver", alone: never, beside: never, warned: true},
 	{what: "all but those from the device's address and its proxy's", pick: always(malice.AllBut(device, proxy)), alone: never, beside: never},
 }
 
@@ -338,6 +366,11 @@ func (m mode) search(t *testing.T, expected outcome, beside bool, own, foreign t
 			foreign = own
 		}
 		s := search{pick: m.pick, lies: m.lies, dns: beside, proxied: beside, limit: expected.limit()}
+		if m.warned {
+			var pick malice.Intercept
+			pick, s.asked = malice.Forewarned(2 * time.Minute)
+			s.pick = always(pick)
+		}
 		if r := s.run(t, own, foreign); r.ok {
 			hours, probes = append(hours, r.after.Hours()), append(probes, r.probes)
 		}
