@@ -25,6 +25,7 @@ const (
 type descriptors struct {
 	log    *slog.Logger
 	shed   atomic.Int64 // connections that were let go
+	tight  atomic.Bool  // the one that was accepted last was not for all
 	scarce outage.Outage
 }
 
@@ -57,6 +58,18 @@ func (d *descriptors) roomFor(c net.Conn) room {
 	}
 	return forAll
 }
+
+// arrived is roomFor for a connection that was accepted just now.
+func (d *descriptors) arrived(c net.Conn) room {
+	r := d.roomFor(c)
+	if tight := r != forAll; tight != d.tight.Load() {
+		d.tight.Store(tight)
+	}
+	return r
+}
+
+// noVisitor reports whether c may not be a visitor.
+func (d *descriptors) noVisitor(c net.Conn) bool { return d.tight.Load() && d.roomFor(c) != forAll }
 
 // refused counts that a connection was let go for want of descriptors. The log has it
 // once.

@@ -79,7 +79,7 @@ func (k *sockets) trackPublic(ln net.Listener) (net.Listener, error) {
 
 // spared returns c, or nil where it was closed so that descriptors are left.
 func (k *sockets) spared(c net.Conn) net.Conn {
-	if k.descriptors.roomFor(c) == forNone {
+	if k.descriptors.arrived(c) == forNone {
 		k.descriptors.refused()
 		socket.Abort(c)
 		return nil

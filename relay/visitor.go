@@ -142,7 +142,7 @@ func (s *Server) receive(c sni.Conn, a *admitted) (own *peeked) {
 		s.refuse(c, sni.AlertUnrecognizedName, why)
 		return nil
 	}
-	if d := &s.sockets.descriptors; name != s.Domain && d.roomFor(c) != forAll {
+	if d := &s.sockets.descriptors; name != s.Domain && d.noVisitor(c) {
 		d.refused()
 		s.refuse(c, sni.AlertInternalError, refusedScarce)
 		return nil

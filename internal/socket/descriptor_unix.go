@@ -32,5 +32,8 @@ func MaxDescriptors() int {
 	if err := syscall.Getrlimit(syscall.RLIMIT_NOFILE, &r); err != nil {
 		return 0
 	}
-	return int(min(uint64(r.Cur), 1<<30))
+	if r.Cur > 1<<30 { // as good as none
+		return 1 << 30
+	}
+	return int(r.Cur)
 }
