@@ -134,6 +134,7 @@ var mayAlsoImport = map[string][]string{
 	"internal/handover":  {"internal/socket"},
 	"internal/ownfile":   {"internal/hint"},
 	"internal/proxydial": {"internal/hint"},
+	"internal/signin":    {"internal/hint"},
 	"internal/unheard":   {"internal/socket"},
 }
 
