@@ -61,6 +61,14 @@ type Server struct {
 	// Abuse is a public URL for complaints, or empty.
 	Abuse string
 
+	// AdminPage answers what ServeAdmin does not answer by itself, for this machine's
+	// names and addresses and for AdminHosts; nil is 404.
+	AdminPage http.Handler
+
+	// AdminHosts are further names, in lower case, by which the admin address may be
+	// asked, as a proxy in front of it passes them on.
+	AdminHosts []string
+
 	// Version is shown on the relay's page and to remotes.
 	Version string
 

@@ -1,6 +1,10 @@
 package relay
 
-import "time"
+import (
+	"time"
+
+	"keystay/relay/limits"
+)
 
 // A Status is what a relay does at a moment.
 type Status struct {
@@ -11,7 +15,8 @@ type Status struct {
 	VisitorsTotal int64 // since Since
 	RefusedTotal  int64 // connections that led nowhere
 	LanesTotal    int64
-	Panics        int64 // mistakes in the program that have ended a connection
+	LimitsMet     map[string]int64 // how often each limit was met, by its name in the metrics, of those that were
+	Panics        int64            // mistakes in the program that have ended a connection
 
 	Memory      int64 // taken of MemoryLimit, in bytes, see [Server.Memory]
 	MemoryLimit int64
@@ -25,9 +30,15 @@ func (s *Server) Status() Status {
 	s.init()
 	links, names := s.presence.count()
 	used, _, _ := s.shares.unfinished.usage()
+	met := make(map[string]int64)
+	for _, r := range limits.Reasons() {
+		if n := s.bounds.met(r); n > 0 {
+			met[r.String()] = n
+		}
+	}
 	return Status{
 		Links: links, Names: names, Visitors: s.Visitors(),
-		VisitorsTotal: s.stats.visitors.sum(), RefusedTotal: s.stats.refused.sum(), LanesTotal: s.stats.lanes.Load(), Panics: s.panics.Total(),
+		VisitorsTotal: s.stats.visitors.sum(), RefusedTotal: s.stats.refused.sum(), LanesTotal: s.stats.lanes.Load(), LimitsMet: met, Panics: s.panics.Total(),
 		Memory: s.shares.memory.Used() + int64(used), MemoryLimit: s.shares.memory.Limit() + int64(s.shares.unfinished.limit),
 		Since: s.began, Stopping: s.sockets.stopping(),
 	}

@@ -35,8 +35,10 @@ type Status struct {
 	RefusedTotal  int64 `json:"refused_total"`
 	LanesTotal    int64 `json:"lanes_total"`
 	Panics        int64 `json:"panics"`
-	Memory        int64 `json:"memory_bytes"`
-	MemoryLimit   int64 `json:"memory_limit_bytes"`
+	// LimitsMet is how often each limit was met, of those that were.
+	LimitsMet   map[string]int64 `json:"limits_met,omitempty"`
+	Memory      int64            `json:"memory_bytes"`
+	MemoryLimit int64            `json:"memory_limit_bytes"`
 }
 
 // Certificates is how many first certificates of new names there may be.
@@ -128,7 +130,7 @@ type AuditPage struct {
 // An Entry is one line of the audit log.
 type Entry struct {
 	Time time.Time `json:"time"`
-	Who  string    `json:"who"`  // "user NAME (UID)", "identity LABEL" or "relay"
+	Who  string    `json:"who"`  // "user NAME (UID)", "page user NAME", "identity LABEL" or "relay"
 	What string    `json:"what"` // such as "remotes.kick" or "name.granted"
 	On   string    `json:"on"`   // the name, the identity, the address range; may be empty
 	// Identity is whose the name is, or was, where On is one.
