@@ -102,6 +102,9 @@ var mayImport = map[string][]string{
 	"relay/limits":   {"internal"},
 	"relay/names":    {"internal"},
 	"relay/operator": {"relay", "relay/limits", "relay/names", "internal"},
+
+	"relay/operator/page": {"relay", "relay/operator", "internal"},
+
 	"remote":         {"framing", "acme", "internal"},
 	"remote/publish": {"internal"},
 	"remote/verify":  {"internal"},

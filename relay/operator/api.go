@@ -151,6 +151,12 @@ type NamesPage struct {
 	Next  string        `json:"next,omitempty"`
 }
 
+// A Grant is a name that was given out, as the record has it.
+type Grant = names.Grant
+
+// A Token is one of the record, without its secret.
+type Token = names.TokenInfo
+
 // A Name is the answer of GET /v1/names/NAME: what there is of it.
 type Name struct {
 	Name    string       `json:"name"`
