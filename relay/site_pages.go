@@ -141,7 +141,7 @@ const welcomeStyle = `:root{color-scheme:light dark;--back:#fff;--text:#1d2125;-
 	`.status{display:inline-block;margin:0;padding:.1rem .7rem;border-radius:1rem;font-size:.875rem;font-weight:600;background:var(--good-back);color:var(--good)}` +
 	`.status.stops{background:var(--warn-back);color:var(--warn)}` +
 	`code{font:.9375rem/1.5 ui-monospace,SFMono-Regular,Menlo,monospace;background:var(--soft);padding:.1em .35em;border-radius:4px}` +
-	`pre{margin:0 0 1rem;padding:.85rem 1rem;background:var(--soft);border:1px solid var(--line);border-radius:8px;white-space:pre-wrap}` +
+	`pre{margin:0 0 1rem;padding:.85rem 1rem;background:var(--soft);border:1px solid var(--line);border-radius:8px;overflow-x:auto}` +
 	`pre code{padding:0;background:none}` +
 	`dl{margin:0;border-bottom:1px solid var(--line)}` +
 	`dl div{display:flex;justify-content:space-between;gap:1.25rem;padding:.55rem 0;border-top:1px solid var(--line)}` +

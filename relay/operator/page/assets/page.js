@@ -47,19 +47,26 @@
     plots = figures.map((figure) => {
       figure.querySelector(".plain")?.remove();
       const lines = shapes[figure.dataset.graph];
+      const clock = (v) => new Date(v * 1000).toLocaleTimeString([], { hour: "2-digit", minute: "2-digit", hour12: false });
       const axis = { stroke: style("--muted"), grid: { stroke: style("--line"), width: 1 }, ticks: { show: false }, font: "12px system-ui, sans-serif" };
       const plot = new uPlot({
         width: figure.clientWidth - 32, height: 168, cursor: { y: false, drag: { x: false, y: false } }, padding: [8, 4, 0, 0],
         legend: { live: true },
         scales: { y: { range: (_, min, max) => [0, Math.max(1, (max || 0) * 1.15)] } },
-        axes: [axis, { ...axis, size: 44, incrs: [0.5, 1, 2, 5, 10, 20, 50, 100, 200, 500, 1000, 2000, 5000, 10000, 20000, 50000, 100000] }],
+        axes: [{ ...axis, space: 70, values: (_, all) => all.map(clock) }, { ...axis, size: 44, incrs: [0.5, 1, 2, 5, 10, 20, 50, 100, 200, 500, 1000, 2000, 5000, 10000, 20000, 50000, 100000] }],
         series: [{ value: (_, v) => (v == null ? "–" : new Date(v * 1000).toLocaleTimeString()) }].concat(lines.map(([label, , color], i) => ({
           label, stroke: style(color), width: 2, dash: i ? [[], [6, 3], [2, 3]][i] : undefined, fill: i ? undefined : style("--fill"), points: { show: false }, value: (_, v) => round(v),
         }))),
       }, seriesOf(lines), figure);
       plot.root.querySelector("canvas")?.setAttribute("aria-hidden", "true");
-      return { plot, lines, figure };
+      const p = { plot, lines, figure };
+      showLast(p);
+      return p;
     });
+  }
+  // The legend has the last values, unless somebody points at others.
+  function showLast(p) {
+    if (!p.figure.matches(":hover")) p.plot.setLegend({ idx: data.at.length - 1 });
   }
   const seriesOf = (lines) => [data.at].concat(lines.map((l) => data[l[1]]));
 
@@ -67,7 +74,10 @@
     for (const key of Object.keys(data)) {
       data[key] = data[key].concat(now[key]).slice(-kept);
     }
-    for (const p of plots) p.plot.setData(seriesOf(p.lines));
+    for (const p of plots) {
+      p.plot.setData(seriesOf(p.lines));
+      showLast(p);
+    }
   }
   function tell(now) {
     const last = now.at.length - 1;
