@@ -21,7 +21,7 @@ import (
 
 // crowd makes a server with so many remotes, of two links each, that are connected
 // without TLS.
-func crowd(t *testing.T, n int) *Server {
+func crowd(t testing.TB, n int) *Server {
 	t.Helper()
 	grants, err := names.OpenGrants(t.TempDir())
 	if err != nil {
@@ -107,4 +107,25 @@ func TestThousandsOfRemotesAreListed(t *testing.T) {
 	if _, _, err := s.Remotes(Which{}, "no cursor!", 1); err == nil {
 		t.Error("any text is a cursor")
 	}
+}
+
+// A page of a list of many remotes is made in a moment, and holds nobody up meanwhile:
+// whoever looks for a name waits for no part of it but a copy of what there is.
+func BenchmarkRemotes(b *testing.B) {
+	const n = 10_000
+	s := crowd(b, n)
+	for what, w := range map[string]Which{"all": {}, "found": {Contains: "n9999."}, "nobody": {Contains: "nobody"}} {
+		b.Run(what, func(b *testing.B) {
+			for b.Loop() {
+				if _, _, err := s.Remotes(w, "", 100); err != nil {
+					b.Fatal(err)
+				}
+			}
+		})
+	}
+	b.Run("copy", func(b *testing.B) { // under the lock
+		for b.Loop() {
+			s.presence.links()
+		}
+	})
 }

@@ -37,7 +37,8 @@ type Page struct {
 	renders  chan struct{} // has a place for each page that is being made
 	history  history
 	viewers  atomic.Int64
-	refused  atomic.Int64 // when the log was last told of a sign-in that failed, in Unix seconds
+	every    time.Duration // between two samples
+	refused  atomic.Int64  // when the log was last told of a sign-in that failed, in Unix seconds
 }
 
 // maxRenders is how many pages are made at once. Each takes up to some hundred KiB and
@@ -53,7 +54,7 @@ func (p *Page) SetUsers(u *signin.Passwords) { p.users.Store(u) }
 func (p *Page) Run(ctx context.Context) {
 	p.init()
 	defer p.history.close()
-	tick := time.NewTicker(sampleEvery)
+	tick := time.NewTicker(p.every)
 	defer tick.Stop()
 	for {
 		p.history.add(sampleOf(p.API.Relay.Status(), time.Now()))
@@ -67,6 +68,7 @@ func (p *Page) Run(ctx context.Context) {
 
 func (p *Page) init() {
 	p.once.Do(func() {
+		p.every = cmp.Or(p.every, sampleEvery)
 		p.log = cmp.Or(p.Logger, slog.New(slog.DiscardHandler))
 		p.guesses, p.hashing = signin.NewGuesses(), signin.NewHashing()
 		p.renders = make(chan struct{}, maxRenders)

@@ -76,14 +76,14 @@ func (f *fakeRelay) Cut(c relay.Cut) relay.Severed {
 
 // A rig is a page over a real record of names.
 type rig struct {
-	t     *testing.T
+	t     testing.TB
 	relay *fakeRelay
 	api   *operator.Server
 	page  *page.Page
 	names *names.Names
 }
 
-func newRig(t *testing.T, users string) *rig {
+func newRig(t testing.TB, users string) *rig {
 	t.Helper()
 	dir := t.TempDir()
 	grants, err := names.OpenGrants(dir)
@@ -99,6 +99,7 @@ func newRig(t *testing.T, users string) *rig {
 		About: func(st *operator.Status) { st.Domain, st.Ready = "relay.test", true },
 		Drain: func() time.Time { return time.Unix(2e9, 0) }}
 	r.page = &page.Page{API: r.api, Hosts: []string{"ops.example"}}
+	r.page.SetSampleEvery(50 * time.Millisecond)
 	if users != "" {
 		r.users(users)
 	}
