@@ -50,10 +50,10 @@
       const clock = (v) => new Date(v * 1000).toLocaleTimeString([], { hour: "2-digit", minute: "2-digit", hour12: false });
       const axis = { stroke: style("--muted"), grid: { stroke: style("--line"), width: 1 }, ticks: { show: false }, font: "12px system-ui, sans-serif" };
       const plot = new uPlot({
-        width: figure.clientWidth - 32, height: 168, cursor: { y: false, drag: { x: false, y: false } }, padding: [8, 4, 0, 0],
+        width: figure.clientWidth - 32, height: 168, cursor: { y: false, drag: { x: false, y: false } }, padding: [8, 18, 0, 0],
         legend: { live: true },
         scales: { y: { range: (_, min, max) => [0, Math.max(1, (max || 0) * 1.15)] } },
-        axes: [{ ...axis, space: 70, values: (_, all) => all.map(clock) }, { ...axis, size: 44, incrs: [0.5, 1, 2, 5, 10, 20, 50, 100, 200, 500, 1000, 2000, 5000, 10000, 20000, 50000, 100000] }],
+        axes: [{ ...axis, space: 70, size: 28, values: (_, all) => all.map(clock) }, { ...axis, size: 44, incrs: [0.5, 1, 2, 5, 10, 20, 50, 100, 200, 500, 1000, 2000, 5000, 10000, 20000, 50000, 100000] }],
         series: [{ value: (_, v) => (v == null ? "–" : new Date(v * 1000).toLocaleTimeString()) }].concat(lines.map(([label, , color], i) => ({
           label, stroke: style(color), width: 2, dash: i ? [[], [6, 3], [2, 3]][i] : undefined, fill: i ? undefined : style("--fill"), points: { show: false }, value: (_, v) => round(v),
         }))),
