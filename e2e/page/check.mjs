@@ -56,7 +56,7 @@ async function inspect(page, what) {
 }
 
 const pages = task.all ? ["/", "/remotes", "/names", "/tokens", "/bans", "/audit"] : ["/", "/remotes", "/names"];
-const drawn = (page) => page.waitForFunction(() => document.querySelectorAll(".uplot").length === 3 && document.querySelector("[data-live=arrived]").textContent !== "–");
+const drawn = (page) => page.waitForFunction(() => document.querySelectorAll(".uplot").length === 4 && document.querySelector("[data-live=arrived]").textContent !== "–");
 
 async function signIn(page) {
   await page.goto(task.page + "/sign-in?to=/remotes");

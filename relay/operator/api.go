@@ -35,6 +35,10 @@ type Status struct {
 	RefusedTotal  int64 `json:"refused_total"`
 	LanesTotal    int64 `json:"lanes_total"`
 	Panics        int64 `json:"panics"`
+	// RefusedFor is RefusedTotal by reason, of those that there were.
+	RefusedFor map[string]int64 `json:"refused_for,omitempty"`
+	BytesIn    int64            `json:"bytes_to_remotes"`
+	BytesOut   int64            `json:"bytes_to_visitors"`
 	// LimitsMet is how often each limit was met, of those that were.
 	LimitsMet   map[string]int64 `json:"limits_met,omitempty"`
 	Memory      int64            `json:"memory_bytes"`

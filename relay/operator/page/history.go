@@ -22,12 +22,13 @@ type sample struct {
 	visitors, links, names   int
 	arrived, refused, limits int64 // totals
 	memory                   int64
+	in, out                  int64 // totals, bytes
 	stopping                 bool
 }
 
 func sampleOf(st relay.Status, now time.Time) sample {
 	s := sample{at: now.Unix(), visitors: st.Visitors, links: st.Links, names: st.Names,
-		arrived: st.VisitorsTotal, refused: st.RefusedTotal, memory: st.Memory, stopping: st.Stopping}
+		arrived: st.VisitorsTotal, refused: st.RefusedTotal, memory: st.Memory, in: st.BytesIn, out: st.BytesOut, stopping: st.Stopping}
 	for _, n := range st.LimitsMet {
 		s.limits += n
 	}
@@ -96,6 +97,8 @@ func (h *history) last(n int) (l series, stopping bool) {
 		l.Names = append(l.Names, s.names)
 		l.Memory = append(l.Memory, s.memory)
 		l.Arrived = append(l.Arrived, float64(s.arrived-was.arrived)/seconds)
+		l.In = append(l.In, max(0, float64(s.in-was.in)/seconds))
+		l.Out = append(l.Out, max(0, float64(s.out-was.out)/seconds))
 		l.Refused = append(l.Refused, float64(s.refused-was.refused)/seconds)
 		l.Limits = append(l.Limits, float64(s.limits-was.limits)/seconds)
 		stopping = s.stopping
@@ -112,5 +115,7 @@ type series struct {
 	Memory   []int64   `json:"memory"`
 	Arrived  []float64 `json:"arrived"`
 	Refused  []float64 `json:"refused"`
+	In       []float64 `json:"in"`
+	Out      []float64 `json:"out"`
 	Limits   []float64 `json:"limits"`
 }

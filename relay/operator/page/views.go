@@ -86,25 +86,30 @@ func query(part, after string) url.Values {
 	return q
 }
 
-// A limitMet is how often a limit was met.
-type limitMet struct {
+// A tally is how often something was, such as that a limit was met.
+type tally struct {
 	Name  string
 	Times int64
+}
+
+// tallies are those of the API, most of all first, in words.
+func tallies(of map[string]int64) (list []tally) {
+	for name, n := range of {
+		list = append(list, tally{strings.ReplaceAll(name, "_", " "), n})
+	}
+	slices.SortFunc(list, func(a, b tally) int { return cmp.Or(cmp.Compare(b.Times, a.Times), strings.Compare(a.Name, b.Name)) })
+	return list
 }
 
 // An overviewData is what the first page shows.
 type overviewData struct {
 	operator.Status
-	Limits []limitMet
+	Limits, Refused []tally
 }
 
 func (p *Page) overview(r *http.Request) (view, error) {
 	st, err := ask[operator.Status](r.Context(), p, "/v1/status", nil)
-	d := overviewData{Status: st}
-	for name, n := range st.LimitsMet {
-		d.Limits = append(d.Limits, limitMet{strings.ReplaceAll(name, "_", " "), n})
-	}
-	slices.SortFunc(d.Limits, func(a, b limitMet) int { return cmp.Or(cmp.Compare(b.Times, a.Times), strings.Compare(a.Name, b.Name)) })
+	d := overviewData{Status: st, Limits: tallies(st.LimitsMet), Refused: tallies(st.RefusedFor)}
 	return view{Title: "Overview", Name: "overview", Data: d}, err
 }
 

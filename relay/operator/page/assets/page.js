@@ -35,27 +35,34 @@
   const shapes = {
     visitors: [["Visitors", "visitors", "--one"]],
     rates: [["arrived", "arrived", "--one"], ["refused", "refused", "--two"], ["limits met", "limits", "--three"]],
+    bytes: [["to visitors", "out", "--one"], ["to remotes", "in", "--two"]],
     links: [["links", "links", "--one"], ["names", "names", "--two"]],
   };
   const figures = [...document.querySelectorAll("[data-graph]")];
   let data = null;
   let plots = [];
 
+  const bytes = (n) => {
+    let unit = 0;
+    for (; n >= 1024 && unit < 4; unit++) n /= 1024;
+    return n.toFixed(unit && n < 100 ? 1 : 0) + " " + ["B", "KiB", "MiB", "GiB", "TiB"][unit];
+  };
   const round = (n) => (n == null ? "–" : n >= 100 || Number.isInteger(n) ? String(Math.round(n)) : n.toFixed(1));
   function draw() {
     for (const p of plots) p.plot.destroy();
     plots = figures.map((figure) => {
       figure.querySelector(".plain")?.remove();
       const lines = shapes[figure.dataset.graph];
+      const ofBytes = figure.dataset.graph === "bytes";
       const clock = (v) => new Date(v * 1000).toLocaleTimeString([], { hour: "2-digit", minute: "2-digit", hour12: false });
       const axis = { stroke: style("--muted"), grid: { stroke: style("--line"), width: 1 }, ticks: { show: false }, font: "12px system-ui, sans-serif" };
       const plot = new uPlot({
         width: figure.clientWidth - 32, height: 168, cursor: { y: false, drag: { x: false, y: false } }, padding: [8, 18, 0, 0],
         legend: { live: true },
         scales: { y: { range: (_, min, max) => [0, Math.max(1, (max || 0) * 1.15)] } },
-        axes: [{ ...axis, space: 70, size: 28, values: (_, all) => all.map(clock) }, { ...axis, size: 44, incrs: [0.5, 1, 2, 5, 10, 20, 50, 100, 200, 500, 1000, 2000, 5000, 10000, 20000, 50000, 100000] }],
+        axes: [{ ...axis, space: 70, size: 28, values: (_, all) => all.map(clock) }, ofBytes ? { ...axis, size: 72, values: (_, all) => all.map(bytes), incrs: Array.from({ length: 40 }, (_, i) => 2 ** i) } : { ...axis, size: 44, incrs: [0.5].concat(...[1, 10, 100, 1e3, 1e4, 1e5].map((n) => [n, 2 * n, 5 * n])) }],
         series: [{ value: (_, v) => (v == null ? "–" : new Date(v * 1000).toLocaleTimeString()) }].concat(lines.map(([label, , color], i) => ({
-          label, stroke: style(color), width: 2, dash: i ? [[], [6, 3], [2, 3]][i] : undefined, fill: i ? undefined : style("--fill"), points: { show: false }, value: (_, v) => round(v),
+          label, stroke: style(color), width: 2, dash: i ? [[], [6, 3], [2, 3]][i] : undefined, fill: i ? undefined : style("--fill"), points: { show: false }, value: (_, v) => (v != null && ofBytes ? bytes(v) : round(v)),
         }))),
       }, seriesOf(lines), figure);
       plot.root.querySelector("canvas")?.setAttribute("aria-hidden", "true");
