@@ -1,6 +1,10 @@
 package config
 
-import "time"
+import (
+	"time"
+
+	"keystay/internal/signin"
+)
 
 // Relay is the configuration of a relay. Its values have been checked and
 // normalised by [LoadRelay]. Paths are ready to open.
@@ -40,11 +44,14 @@ type Relay struct {
 	// TLS names the files of a certificate for Domain, instead of ACME.
 	TLS TLS `mapstructure:"tls"`
 
-	// Admin is the read-only page for the operator.
+	// Admin is the operator's address: the page, metrics and readiness.
 	Admin Admin `mapstructure:"admin"`
 
 	// Metrics is what its /metrics shows.
 	Metrics Metrics `mapstructure:"metrics"`
+
+	// Site is the page on the relay's own name.
+	Site Site `mapstructure:"site"`
 
 	// Log is how much is logged to stderr, and how.
 	Log Log `mapstructure:"log"`
@@ -180,13 +187,25 @@ type TLS struct {
 	KeyFile string `mapstructure:"key_file"`
 }
 
-// Admin is the read-only page for the operator.
+// Admin is the operator's address: the page, metrics and readiness.
 type Admin struct {
 	// Listen is its host:port, by default "127.0.0.1:9440", or empty for off.
 	Listen string `mapstructure:"listen"`
 
 	// Pprof shows profiles of the process there, on a loopback address only.
 	Pprof bool `mapstructure:"-"`
+
+	// PasswordFile has lines of USER:HASH, as htpasswd -B writes them: those may sign in
+	// on the page, and change things. Without one the page only shows, on this machine
+	// alone.
+	PasswordFile string `mapstructure:"password_file"`
+
+	// Users are those of PasswordFile; nil without one.
+	Users *signin.Passwords `mapstructure:"-"`
+
+	// Hosts are further names by which the address may be asked, as a proxy in front of
+	// it passes them on, [MaxAdminHosts] at most, normalised.
+	Hosts []string `mapstructure:"hosts"`
 }
 
 // Metrics is what the metrics show beyond counts.
@@ -198,6 +217,22 @@ type Metrics struct {
 
 // MaxPerName is the most that Metrics.PerName may be.
 const MaxPerName = 10000
+
+// MaxAdminHosts is how many names Admin.Hosts may have.
+const MaxAdminHosts = 16
+
+// Site is the page on the relay's own name.
+type Site struct {
+	// WordsFile has what the operator says there, plain text of [MaxWords] bytes at
+	// most; empty is nothing.
+	WordsFile string `mapstructure:"words_file"`
+
+	// Words is what WordsFile holds.
+	Words string `mapstructure:"-"`
+}
+
+// MaxWords is how many bytes of text an operator may put on the relay's page.
+const MaxWords = 16 << 10
 
 // Log is how much is logged, and how.
 type Log struct {

@@ -38,6 +38,7 @@ func checkRelay(r Relay) (Relay, []Warning, Errors) {
 	errs.oneOf("log.level", r.Log.Level, "debug", "info", "warn", "error")
 	errs.oneOf("log.format", r.Log.Format, "text", "json")
 	errs.abuse(&r.Abuse)
+	errs.adminHosts(&r.Admin)
 	return r, append(warnings, unwise(r)...), errs
 }
 

@@ -49,9 +49,12 @@ func relayFileKeys() []Key {
 		{Name: "acme.eab.hmac", Secret: true, Help: "the key for external account binding, base64"},
 		{Name: "tls.cert_file", Help: "PEM file with a certificate for the domain, instead of acme"},
 		{Name: "tls.key_file", Help: "PEM file with its private key"},
-		{Name: "admin.listen", Default: "127.0.0.1:9440", Help: "host:port of /metrics, /healthz and /readyz, read-only; empty in the file is off"},
+		{Name: "admin.listen", Default: "127.0.0.1:9440", Help: "host:port of the operator's page, /metrics, /healthz and /readyz; empty in the file is off"},
+		{Name: "admin.password_file", Help: "the file with those who may sign in on the page and change things, lines of USER:HASH as htpasswd -B writes them; without one the page only shows, on this machine alone"},
+		{Name: "admin.hosts", Kind: List, Help: "further names by which the page may be asked for, as a proxy in front of it passes them on"},
 		{Name: "admin.pprof", Kind: Switch, Default: "false", Help: "profiles of the process at /debug/pprof/ there, for who looks into its time and memory; only on a loopback address"},
 		{Name: "metrics.per_name", Kind: Number, Default: "0", Help: "how many names have visitors and bytes of their own in the metrics, at most 10000; the others count together. 0 keeps every name out of them"},
+		{Name: "site.words_file", Help: "the file with the operator's own words for the page on the relay's name, plain text of up to 16 KiB; may be empty"},
 		{Name: "log.level", Flag: "log-level", Default: "info", Help: "how much is logged: `LEVEL` debug, info, warn or error"},
 		{Name: "log.format", Flag: "log-format", Default: "text", Help: "`FORMAT` of the log: text or json"},
 		{Name: "drain_timeout", Default: "30s", Help: "how long visitors may finish when the relay is told to stop, as in 30s, at most 168h; 0s cuts them at once"},
@@ -151,6 +154,7 @@ func ReadRelay(fs *pflag.FlagSet) (*Relay, []Setting, []Warning, error) {
 	warnings = append(warnings, wrong.tokenSecrets(r.Tokens)...)
 	src.resolve("names.webhook.secret_file", &r.Names.Webhook.SecretFile)
 	warnings = append(warnings, wrong.webhookSecret(&r.Names.Webhook)...)
+	warnings = append(warnings, wrong.pages(src, &r)...)
 	if f != nil && f.public && r.ACME.EAB.HMAC != "" && src.inFile("acme.eab.hmac") {
 		warnings = append(warnings, openFile("acme.eab.hmac", name, "a key"))
 	}

@@ -19,10 +19,7 @@ func unwise(r Relay) (warnings []Warning) {
 			"if it is not yours as a whole, set the name below it that is, as in "+quote("relay."+r.Domain),
 			"else tell those who use it to name it: --relay "+r.Domain)
 	}
-	if who := reachedBy(r.Admin.Listen); who != "" {
-		add("admin.listen", fmt.Sprintf("%s is open to %s: it asks nobody who they are", quote(r.Admin.Listen), who),
-			`admin: {listen: "127.0.0.1:9440"} is for this machine alone; from elsewhere, reach it by ssh -L or a private network`)
-	}
+	warnings = append(warnings, unwiseAdmin(r.Admin)...)
 	if r.ACME.CA == "" && r.TLS == (TLS{}) && !validated(r.Listen, "443") && !validated(r.HTTPListen, "80") {
 		add("listen", "Let's Encrypt comes to port 443 or 80 to check the domain, and nothing here listens on one of them for the outside",
 			"if something forwards one of these ports to this relay, all is well",

@@ -29,6 +29,8 @@ need curl curl
 need "gcc libc6-dev" gcc clang
 need openssl openssl
 need python3 python3
+need nodejs node nodejs
+need npm npm
 need age age
 need nsd nsd
 need redis-server redis-server

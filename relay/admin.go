@@ -8,6 +8,7 @@ import (
 	"net/http/pprof"
 	"net/netip"
 	"os"
+	"slices"
 	"strings"
 	"time"
 
@@ -16,12 +17,11 @@ import (
 	"keystay/internal/hint"
 )
 
-// ServeAdmin serves the operator's read-only address on ln: /metrics in the
-// Prometheus format, /healthz, and /readyz, which says what ready returns (nil is
-// always ready), and
-// what is wrong with the record of names, with what to do. The metrics carry no
-// names but with NamedMetrics. It blocks like Serve, and answers on while Shutdown waits
-// for visitors.
+// ServeAdmin serves the operator's address on ln: /metrics in the Prometheus format,
+// /healthz, and /readyz, which says what ready returns (nil is always ready), and what
+// is wrong with the record of names, with what to do; everything else is AdminPage's.
+// The metrics carry no names but with NamedMetrics. It blocks like Serve, and answers on
+// while Shutdown waits for visitors.
 func (s *Server) ServeAdmin(ln net.Listener, ready func() error) error {
 	s.init()
 	mux := http.NewServeMux()
@@ -41,7 +41,10 @@ func (s *Server) ServeAdmin(ln net.Listener, ready func() error) error {
 		addProfiles(mux)
 	}
 	mux.Handle("GET /metrics", promhttp.HandlerFor(s.metrics(ready), promhttp.HandlerOpts{DisableCompression: true})) // a compressor holds most of a megabyte
-	return s.web.serveAdmin(ln, s.web.server(hereOnly(ln.Addr(), mux), maxSiteHead, time.Minute))
+	if s.AdminPage != nil {
+		mux.Handle("/", s.ownHost(s.AdminPage))
+	}
+	return s.web.serveAdmin(ln, s.web.server(s.hereOnly(ln.Addr(), mux), maxSiteHead, time.Minute))
 }
 
 // notReady says why remotes cannot link now, or nothing. Ready is as for ServeAdmin.
@@ -60,10 +63,16 @@ func (s *Server) notReady(ready func() error) error {
 // only this machine reaches. Otherwise a page in a browser here could read the
 // answers, by a name of its own that leads to 127.0.0.1 (DNS rebinding). An address
 // in its place is none that a name stands for.
-func hereOnly(listens net.Addr, h http.Handler) http.Handler {
+func (s *Server) hereOnly(listens net.Addr, h http.Handler) http.Handler {
 	if !isLoopback(listens) {
 		return h
 	}
+	return s.ownHost(h)
+}
+
+// ownHost refuses requests for a host that is neither this machine nor one of
+// AdminHosts.
+func (s *Server) ownHost(h http.Handler) http.Handler {
 	machine, _ := os.Hostname()
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		host := strings.ToLower(r.Host)
@@ -72,8 +81,8 @@ func hereOnly(listens net.Addr, h http.Handler) http.Handler {
 		}
 		host = strings.TrimSuffix(host, ".")
 		_, err := netip.ParseAddr(strings.Trim(host, "[]"))
-		if host != "" && host != "localhost" && host != strings.ToLower(machine) && err != nil {
-			http.Error(w, "this address is for this machine alone: ask for it as localhost or by its address", http.StatusMisdirectedRequest)
+		if host != "" && host != "localhost" && host != strings.ToLower(machine) && !slices.Contains(s.AdminHosts, host) && err != nil {
+			http.Error(w, "this address is for this machine alone: ask for it as localhost or by its address, or put the name into admin.hosts", http.StatusMisdirectedRequest)
 			return
 		}
 		h.ServeHTTP(w, r)

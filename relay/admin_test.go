@@ -13,6 +13,7 @@ import (
 	"testing"
 
 	"keystay/internal/memconn"
+	"keystay/relay"
 )
 
 // On an address that only this machine reaches, a name that leads there by somebody
@@ -41,6 +42,32 @@ func TestAdminAnswersNoForeignName(t *testing.T) {
 		}
 	}
 	http.DefaultTransport.(*http.Transport).CloseIdleConnections()
+	r.close()
+	<-done
+}
+
+// The page is asked by this machine's names, by addresses and by the names that were
+// allowed, wherever it listens.
+func TestAdminPageAnswersNoForeignName(t *testing.T) {
+	r := newRig(t, func(s *relay.Server) {
+		s.AdminHosts = []string{"ops.example"}
+		s.AdminPage = http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { fmt.Fprint(w, "the page") })
+	})
+	ln := memconn.Listen(nil)
+	done := make(chan error, 1)
+	go func() { done <- r.srv.ServeAdmin(ln, func() error { return nil }) }()
+	for host, want := range map[string]int{"localhost:9440": 200, "192.0.2.1:9440": 200, "ops.example": 200, "OPS.example.:9440": 200, "evil.example": 421, "relay.test": 421, "x.ops.example": 421} {
+		c, err := ln.Dial(context.Background())
+		if err != nil {
+			t.Fatal(err)
+		}
+		fmt.Fprintf(c, "GET / HTTP/1.1\r\nHost: %s\r\n\r\n", host)
+		res, err := http.ReadResponse(bufio.NewReader(c), nil)
+		if err != nil || res.StatusCode != want {
+			t.Errorf("Host %q: %v, %v, want %d", host, res, err, want)
+		}
+		c.Close()
+	}
 	r.close()
 	<-done
 }

@@ -8,6 +8,7 @@ import (
 	"net"
 	"net/netip"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"keystay/framing"
@@ -32,7 +33,8 @@ const askAgain = time.Hour
 type bounds struct {
 	addresses limits.Addresses
 	owners    limits.Owners
-	told      map[limits.Reason]int64 // how often each limit was met that the log has; used by upkeep alone
+	config    atomic.Pointer[limits.Config] // as SetLimits was told; nil before
+	told      map[limits.Reason]int64       // how often each limit was met that the log has; used by upkeep alone
 
 	mu      sync.RWMutex
 	allowed map[string]allowance // by name, of those whose token has limits of its own
@@ -82,6 +84,7 @@ func (b *bounds) override(name string, key ed25519.PublicKey) limits.Owner {
 // called the defaults count. A name whose token has limits of its own has these, as
 // they were when the name was claimed last.
 func (s *Server) SetLimits(c limits.Config) {
+	s.bounds.config.Store(&c)
 	s.bounds.addresses.Set(c)
 	s.bounds.owners.Set(c)
 }

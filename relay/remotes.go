@@ -8,6 +8,7 @@ import (
 	"errors"
 	"net/netip"
 	"slices"
+	"strings"
 	"time"
 
 	"keystay/internal/keyname"
@@ -37,6 +38,7 @@ type Which struct {
 	Identity string         // those of this identity, by the label made from its key
 	Name     string         // those that serve this name
 	Address  netip.AddrPort // the one with a link from there
+	Contains string         // those that have this in their identity, a name, an address or their program, whatever its case
 }
 
 // errCursor is the error of a cursor that Remotes has not made.
@@ -52,6 +54,7 @@ func (s *Server) Remotes(w Which, cursor string, n int) (list []Remote, next str
 		return nil, "", errCursor
 	}
 	var last runKey
+	w.Contains = strings.ToLower(w.Contains)
 	for _, run := range runsOf(s.presence.links(), after) {
 		switch {
 		case !slices.ContainsFunc(run.sessions, w.means):
@@ -130,5 +133,14 @@ func (s *Server) describe(run []*session) Remote {
 func (w Which) means(sess *session) bool {
 	return (w.Identity == "" || keyname.Label(sess.key, "") == w.Identity) &&
 		(w.Name == "" || slices.Contains(sess.granted(), w.Name)) &&
-		(w.Address == netip.AddrPort{} || addrPort(sess.link.RemoteAddr()) == w.Address)
+		(w.Address == netip.AddrPort{} || addrPort(sess.link.RemoteAddr()) == w.Address) &&
+		(w.Contains == "" || has(sess, w.Contains))
+}
+
+// has reports whether a session has a text, in lower case, in what is shown of it.
+func has(sess *session, part string) bool {
+	return slices.ContainsFunc(sess.granted(), func(name string) bool { return strings.Contains(name, part) }) ||
+		strings.Contains(addrPort(sess.link.RemoteAddr()).String(), part) ||
+		strings.Contains(strings.ToLower(sess.agent.Value()), part) ||
+		strings.Contains(keyname.Label(sess.key, ""), part)
 }

@@ -21,7 +21,7 @@ import (
 
 // crowd makes a server with so many remotes, of two links each, that are connected
 // without TLS.
-func crowd(t *testing.T, n int) *Server {
+func crowd(t testing.TB, n int) *Server {
 	t.Helper()
 	grants, err := names.OpenGrants(t.TempDir())
 	if err != nil {
@@ -89,16 +89,43 @@ func TestThousandsOfRemotesAreListed(t *testing.T) {
 	key := make(ed25519.PublicKey, ed25519.PublicKeySize)
 	binary.BigEndian.PutUint32(key, 1234)
 	for what, w := range map[string]Which{
-		"identity": {Identity: keyname.Label(key, "")},
-		"name":     {Name: "n1234.relay.test"},
-		"address":  {Address: netip.AddrPortFrom(netip.AddrFrom4([4]byte{10, 0, 2469 >> 8, 2469 & 255}), 7)},
+		"identity":              {Identity: keyname.Label(key, "")},
+		"name":                  {Name: "n1234.relay.test"},
+		"a part of its name":    {Contains: "N1234.relay"},
+		"a part of its address": {Contains: "10.0.9.165:"},
+		"a part of the label":   {Contains: keyname.Label(key, "")[4:30]},
+		"address":               {Address: netip.AddrPortFrom(netip.AddrFrom4([4]byte{10, 0, 2469 >> 8, 2469 & 255}), 7)},
 	} {
 		list, next, err := s.Remotes(w, "", 10)
 		if err != nil || next != "" || len(list) != 1 || list[0].Names[0] != "n1234.relay.test" || len(list[0].Links) != 2 {
 			t.Errorf("by %s: %+v, %q, %v", what, list, next, err)
 		}
 	}
+	if list, _, err := s.Remotes(Which{Contains: "TES"}, "", 10); err != nil || len(list) != 10 {
+		t.Errorf("by a part of the program: %d, %v", len(list), err)
+	}
 	if _, _, err := s.Remotes(Which{}, "no cursor!", 1); err == nil {
 		t.Error("any text is a cursor")
 	}
+}
+
+// A page of a list of many remotes is made in a moment, and holds nobody up meanwhile:
+// whoever looks for a name waits for no part of it but a copy of what there is.
+func BenchmarkRemotes(b *testing.B) {
+	const n = 10_000
+	s := crowd(b, n)
+	for what, w := range map[string]Which{"all": {}, "found": {Contains: "n9999."}, "nobody": {Contains: "nobody"}} {
+		b.Run(what, func(b *testing.B) {
+			for b.Loop() {
+				if _, _, err := s.Remotes(w, "", 100); err != nil {
+					b.Fatal(err)
+				}
+			}
+		})
+	}
+	b.Run("copy", func(b *testing.B) { // under the lock
+		for b.Loop() {
+			s.presence.links()
+		}
+	})
 }

@@ -61,6 +61,14 @@ type Server struct {
 	// Abuse is a public URL for complaints, or empty.
 	Abuse string
 
+	// AdminPage answers what ServeAdmin does not answer by itself, for this machine's
+	// names and addresses and for AdminHosts; nil is 404.
+	AdminPage http.Handler
+
+	// AdminHosts are further names, in lower case, by which the admin address may be
+	// asked, as a proxy in front of it passes them on.
+	AdminHosts []string
+
 	// Version is shown on the relay's page and to remotes.
 	Version string
 
@@ -108,6 +116,7 @@ type Server struct {
 	departure atomic.Pointer[departure] // how it leaves; nil before
 	cuts      atomic.Uint64             // how many calls of Cut there were, see session.decide and open
 
+	words    atomic.Pointer[string] // see SetWords
 	sockets  *sockets
 	router   *router
 	presence presence
@@ -149,7 +158,8 @@ func (s *Server) init() {
 			s.traffic.named = &namedTraffic{most: min(s.NamedMetrics, MaxNamedMetrics), served: s.presence.serves}
 		}
 		s.router = &router{held: s.measures.hold, domain: s.Domain, presence: &s.presence, names: s.Names, ctx: s.ctx, leaving: s.leaving, departure: &s.departure}
-		site := site{domain: s.Domain, names: s.Names, sockets: s.sockets, abuse: s.Abuse, version: s.Version, link: s.serveWebSocket}
+		site := site{domain: s.Domain, names: s.Names, sockets: s.sockets, abuse: s.Abuse, version: s.Version, link: s.serveWebSocket,
+			words: s.words.Load, limits: s.bounds.config.Load}
 		port80 := port80{log: s.log, router: s.router, shares: s.shares, sockets: s.sockets, challenge: s.Challenge}
 		s.web = &web{ctx: s.ctx, panics: s.panics, sockets: s.sockets, shares: s.shares, handed: newHandoff(s.Domain)}
 		s.web.site = s.web.server(site.handler(), maxSiteHead, answerTimeout)

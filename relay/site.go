@@ -6,6 +6,7 @@ import (
 
 	"keystay/framing"
 	"keystay/internal/hostname"
+	"keystay/relay/limits"
 	"keystay/relay/names"
 )
 
@@ -31,8 +32,10 @@ type about struct {
 type site struct {
 	domain, abuse, version string // as the server's
 	names                  *names.Names
-	sockets                *sockets         // for the port of URLs
-	link                   http.HandlerFunc // takes a link over a WebSocket
+	sockets                *sockets              // for the port of URLs
+	link                   http.HandlerFunc      // takes a link over a WebSocket
+	words                  func() *string        // of the operator, see Server.SetWords
+	limits                 func() *limits.Config // those in force, or nil for the defaults
 }
 
 func (s *site) about() about {
@@ -55,7 +58,7 @@ func (s *site) handler() http.Handler {
 		json.NewEncoder(w).Encode(s.about())
 	})
 	mux.HandleFunc("GET "+framing.WebSocketPath, s.link)
-	mux.HandleFunc("GET /{$}", func(w http.ResponseWriter, r *http.Request) { s.about().write(w, s.names.NamesAtMost()) })
+	mux.HandleFunc("GET /{$}", func(w http.ResponseWriter, r *http.Request) { s.welcome(w) })
 	mux.HandleFunc("GET /", func(w http.ResponseWriter, r *http.Request) { noSuchPage.Write(w, r) })
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if host, err := hostname.OfHeader(r.Host); err != nil || host != s.domain {

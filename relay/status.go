@@ -1,6 +1,10 @@
 package relay
 
-import "time"
+import (
+	"time"
+
+	"keystay/relay/limits"
+)
 
 // A Status is what a relay does at a moment.
 type Status struct {
@@ -8,10 +12,14 @@ type Status struct {
 	Names    int // that lead to a remote
 	Visitors int // that are served, or wait for a remote
 
-	VisitorsTotal int64 // since Since
-	RefusedTotal  int64 // connections that led nowhere
+	VisitorsTotal int64            // since Since
+	RefusedTotal  int64            // connections that led nowhere
+	RefusedFor    map[string]int64 // the same by reason, by its word in the metrics, of those that there were
+	BytesIn       int64            // that visitors have sent to remotes
+	BytesOut      int64            // that they got
 	LanesTotal    int64
-	Panics        int64 // mistakes in the program that have ended a connection
+	LimitsMet     map[string]int64 // how often each limit was met, by its name in the metrics, of those that were
+	Panics        int64            // mistakes in the program that have ended a connection
 
 	Memory      int64 // taken of MemoryLimit, in bytes, see [Server.Memory]
 	MemoryLimit int64
@@ -25,9 +33,23 @@ func (s *Server) Status() Status {
 	s.init()
 	links, names := s.presence.count()
 	used, _, _ := s.shares.unfinished.usage()
+	met := make(map[string]int64)
+	for _, r := range limits.Reasons() {
+		if n := s.bounds.met(r); n > 0 {
+			met[r.String()] = n
+		}
+	}
+	refused := make(map[string]int64)
+	for i := range s.stats.refused {
+		if n := s.stats.refused[i].Load(); n > 0 {
+			refused[refusedWords[i]] = n
+		}
+	}
+	carried, _, _, _ := s.traffic.look()
 	return Status{
 		Links: links, Names: names, Visitors: s.Visitors(),
-		VisitorsTotal: s.stats.visitors.sum(), RefusedTotal: s.stats.refused.sum(), LanesTotal: s.stats.lanes.Load(), Panics: s.panics.Total(),
+		VisitorsTotal: s.stats.visitors.sum(), RefusedTotal: s.stats.refused.sum(), LanesTotal: s.stats.lanes.Load(), LimitsMet: met,
+		RefusedFor: refused, BytesIn: carried.streamIn + carried.laneIn, BytesOut: carried.streamOut + carried.laneOut, Panics: s.panics.Total(),
 		Memory: s.shares.memory.Used() + int64(used), MemoryLimit: s.shares.memory.Limit() + int64(s.shares.unfinished.limit),
 		Since: s.began, Stopping: s.sockets.stopping(),
 	}

@@ -12,6 +12,7 @@ import (
 	"keystay/internal/keyname"
 	"keystay/relay/names"
 	"keystay/relay/operator"
+	"keystay/relay/operator/page"
 )
 
 // apiGrace is how long what the operator has asked for may take to be answered when
@@ -30,6 +31,14 @@ func (p *process) newAPI() *operator.Server {
 		Audit:  p.audit,
 		Logger: p.log,
 	}
+}
+
+// openPage puts the operator's page on the admin address. It is set before that is
+// served.
+func (p *process) openPage() {
+	p.page = &page.Page{API: p.api, Hosts: p.cfg.Admin.Hosts, Logger: p.log}
+	p.page.SetUsers(p.cfg.Admin.Users)
+	p.srv.AdminPage, p.srv.AdminHosts = p.page, p.cfg.Admin.Hosts
 }
 
 // aboutStatus adds to a status what the server does not know.

@@ -59,7 +59,6 @@ func (p *process) openAPI() {
 		}
 		ln = c.Listener
 	}
-	p.api = p.newAPI()
 	p.sockets = append(p.sockets, socket{what: "api", ln: ln})
 	p.log.Info("listening", "for", "api", "addr", path)
 }

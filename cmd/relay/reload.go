@@ -34,6 +34,10 @@ var live = []liveSetting{
 	{"names.resolvers", func(to, from *config.Relay) { to.Names.Resolvers = from.Names.Resolvers }},
 	{"names.webhook.", func(to, from *config.Relay) { to.Names.Webhook = from.Names.Webhook }},
 	{"limits.", func(to, from *config.Relay) { to.Limits = from.Limits }},
+	{"admin.password_file", func(to, from *config.Relay) {
+		to.Admin.PasswordFile, to.Admin.Users = from.Admin.PasswordFile, from.Admin.Users
+	}},
+	{"site.words_file", func(to, from *config.Relay) { to.Site = from.Site }},
 	{"log.level", func(to, from *config.Relay) { to.Log.Level = from.Log.Level }},
 	{"drain_timeout", func(to, from *config.Relay) { to.DrainTimeout = from.DrainTimeout }},
 	{"takeover_drain", func(to, from *config.Relay) { to.TakeoverDrain = from.TakeoverDrain }},
@@ -65,6 +69,8 @@ func (p *process) apply(cfg *config.Relay) {
 	p.outside.configure(cfg) // before the rules, by which it is asked
 	p.srv.Names.SetRules(rules(cfg, cfg.Tokens))
 	p.srv.SetLimits(limitsOf(cfg.Limits))
+	p.srv.SetWords(cfg.Site.Words)
+	p.page.SetUsers(cfg.Admin.Users)
 	if p.level != nil {
 		_ = p.level.UnmarshalText([]byte(cfg.Log.Level)) // it is checked
 	}
@@ -79,7 +85,7 @@ func (p *process) reload() {
 		return
 	}
 	something := p.cert.reload()
-	if p.file == "" && len(p.now().cfg.Tokens) == 0 {
+	if now := p.now().cfg; p.file == "" && len(now.Tokens) == 0 && now.Admin.PasswordFile == "" && now.Site.WordsFile == "" {
 		if !something {
 			p.log.Info("SIGHUP: there is nothing to reload; without a file the configuration is read at the start")
 		}

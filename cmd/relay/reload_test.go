@@ -21,6 +21,7 @@ import (
 	"keystay/config"
 	"keystay/relay"
 	"keystay/relay/names"
+	"keystay/relay/operator/page"
 )
 
 // running returns a process that runs with the configuration in file, and its log.
@@ -39,6 +40,7 @@ func running(t *testing.T, file string) (*process, *bytes.Buffer) {
 		t.Fatal(err)
 	}
 	p.log = slog.New(slog.NewTextHandler(&log, nil))
+	p.page = new(page.Page)
 	p.srv = &relay.Server{Names: &names.Names{Rules: rules(p.cfg, p.cfg.Tokens)}}
 	return p, &log
 }

@@ -20,6 +20,7 @@ import (
 	"keystay/relay"
 	"keystay/relay/names"
 	"keystay/relay/operator"
+	"keystay/relay/operator/page"
 )
 
 // run runs a process that has its configuration, from the start to the end.
@@ -89,7 +90,8 @@ type process struct {
 	control  *control // nil where there is none
 	srv      *relay.Server
 	audit    *operator.Audit
-	api      *operator.Server // nil where there is no socket for it
+	api      *operator.Server // it has a socket where there can be one
+	page     *page.Page       // on the admin address
 
 	reloading sync.Mutex             // one reload at a time
 	reloaded  atomic.Pointer[loaded] // see now
@@ -158,6 +160,7 @@ func (p *process) open(takeover bool) (err error) {
 		Logger:          p.log,
 	}
 	p.srv.SetLimits(limitsOf(p.cfg.Limits))
+	p.srv.SetWords(p.cfg.Site.Words)
 	p.outside.domains = newDomains(p.cfg)
 	p.outside.configure(p.cfg)
 	p.srv.Names.Prove, p.srv.Names.Ask = p.outside.domains.prove, p.outside.ask
@@ -166,6 +169,8 @@ func (p *process) open(takeover bool) (err error) {
 		p.srv.OnClaim = p.takeover.claimed
 		p.srv.OnCut = p.cutOld
 	}
+	p.api = p.newAPI()
+	p.openPage()
 	p.openAPI()
 	return nil
 }
@@ -212,6 +217,7 @@ func (p *process) serve() error {
 	p.stopAnnounce = cancel
 	p.wg.Go(func() { budget.GiveBack(ctx) })
 	p.wg.Go(func() { p.announce(ctx) })
+	p.wg.Go(func() { p.page.Run(ctx) })
 	p.wg.Go(func() { p.watch(ctx) })
 	return nil
 }

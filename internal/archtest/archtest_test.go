@@ -102,6 +102,9 @@ var mayImport = map[string][]string{
 	"relay/limits":   {"internal"},
 	"relay/names":    {"internal"},
 	"relay/operator": {"relay", "relay/limits", "relay/names", "internal"},
+
+	"relay/operator/page": {"relay", "relay/operator", "internal"},
+
 	"remote":         {"framing", "acme", "internal"},
 	"remote/publish": {"internal"},
 	"remote/verify":  {"internal"},
@@ -118,7 +121,7 @@ var mayImport = map[string][]string{
 	"framing":  {"internal"},
 	"sni":      {"internal/hostname"},
 	"acme":     {"internal/hint", "internal/hostname", "internal/ownfile", "internal/plain", "internal/proxydial"},
-	"config":   {"internal/amount", "internal/fields", "internal/hint", "internal/hostname", "internal/ownfile", "internal/proxydial", "internal/urlpath"},
+	"config":   {"internal/amount", "internal/fields", "internal/hint", "internal/hostname", "internal/ownfile", "internal/proxydial", "internal/signin", "internal/urlpath"},
 	"internal": nil,
 
 	"internal/domainproof": {"internal/hostname", "internal/keyname"},
@@ -134,6 +137,7 @@ var mayAlsoImport = map[string][]string{
 	"internal/handover":  {"internal/socket"},
 	"internal/ownfile":   {"internal/hint"},
 	"internal/proxydial": {"internal/hint"},
+	"internal/signin":    {"internal/hint"},
 	"internal/unheard":   {"internal/socket"},
 }
 

@@ -35,8 +35,14 @@ type Status struct {
 	RefusedTotal  int64 `json:"refused_total"`
 	LanesTotal    int64 `json:"lanes_total"`
 	Panics        int64 `json:"panics"`
-	Memory        int64 `json:"memory_bytes"`
-	MemoryLimit   int64 `json:"memory_limit_bytes"`
+	// RefusedFor is RefusedTotal by reason, of those that there were.
+	RefusedFor map[string]int64 `json:"refused_for,omitempty"`
+	BytesIn    int64            `json:"bytes_to_remotes"`
+	BytesOut   int64            `json:"bytes_to_visitors"`
+	// LimitsMet is how often each limit was met, of those that were.
+	LimitsMet   map[string]int64 `json:"limits_met,omitempty"`
+	Memory      int64            `json:"memory_bytes"`
+	MemoryLimit int64            `json:"memory_limit_bytes"`
 }
 
 // Certificates is how many first certificates of new names there may be.
@@ -128,7 +134,7 @@ type AuditPage struct {
 // An Entry is one line of the audit log.
 type Entry struct {
 	Time time.Time `json:"time"`
-	Who  string    `json:"who"`  // "user NAME (UID)", "identity LABEL" or "relay"
+	Who  string    `json:"who"`  // "user NAME (UID)", "page user NAME", "identity LABEL" or "relay"
 	What string    `json:"what"` // such as "remotes.kick" or "name.granted"
 	On   string    `json:"on"`   // the name, the identity, the address range; may be empty
 	// Identity is whose the name is, or was, where On is one.
@@ -148,6 +154,12 @@ type NamesPage struct {
 	Names []names.Grant `json:"names"`
 	Next  string        `json:"next,omitempty"`
 }
+
+// A Grant is a name that was given out, as the record has it.
+type Grant = names.Grant
+
+// A Token is one of the record, without its secret.
+type Token = names.TokenInfo
 
 // A Name is the answer of GET /v1/names/NAME: what there is of it.
 type Name struct {

@@ -131,7 +131,7 @@ func (s *Server) otherBan(b names.Ban) string {
 // bans returns the route that lists them.
 func (s *Server) bans(kind names.BanKind) func(*http.Request) (any, error) {
 	return func(r *http.Request) (any, error) {
-		q, err := query(r, "after", "limit")
+		q, err := query(r, "contains", "after", "limit")
 		if err != nil {
 			return nil, err
 		}
@@ -143,7 +143,10 @@ func (s *Server) bans(kind names.BanKind) func(*http.Request) (any, error) {
 		if err != nil {
 			return nil, answered(err)
 		}
-		list = slices.DeleteFunc(list, func(b names.Ban) bool { return b.Of <= q.Get("after") })
+		after, part := q.Get("after"), strings.ToLower(q.Get("contains"))
+		list = slices.DeleteFunc(list, func(b names.Ban) bool {
+			return b.Of <= after || !strings.Contains(b.Of, part) && !strings.Contains(strings.ToLower(b.Reason), part)
+		})
 		page := Bans{Bans: []names.Ban{}}
 		if len(list) > n {
 			list, page.Next = list[:n], list[n-1].Of

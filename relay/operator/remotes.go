@@ -14,7 +14,7 @@ import (
 )
 
 func (s *Server) remotes(r *http.Request) (any, error) {
-	q, err := query(r, "identity", "name", "after", "limit")
+	q, err := query(r, "identity", "name", "contains", "after", "limit")
 	if err != nil {
 		return nil, err
 	}
@@ -25,7 +25,7 @@ func (s *Server) remotes(r *http.Request) (any, error) {
 	if err != nil {
 		return nil, err
 	}
-	list, next, err := s.Relay.Remotes(relay.Which{Identity: q.Get("identity"), Name: q.Get("name")}, q.Get("after"), n)
+	list, next, err := s.Relay.Remotes(relay.Which{Identity: q.Get("identity"), Name: q.Get("name"), Contains: q.Get("contains")}, q.Get("after"), n)
 	if err != nil {
 		return nil, wrong("after: %v", err)
 	}

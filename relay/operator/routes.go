@@ -109,7 +109,8 @@ func (s *Server) status(r *http.Request) (any, error) {
 		State: "serving", Since: st.Since.UTC().Truncate(time.Second), Sockets: []Socket{},
 		Links: st.Links, NamesUp: st.Names,
 		Visitors: st.Visitors, VisitorsTotal: st.VisitorsTotal, RefusedTotal: st.RefusedTotal, LanesTotal: st.LanesTotal,
-		Panics: st.Panics, Memory: st.Memory, MemoryLimit: st.MemoryLimit,
+		Panics: st.Panics, LimitsMet: st.LimitsMet,
+		RefusedFor: st.RefusedFor, BytesIn: st.BytesIn, BytesOut: st.BytesOut, Memory: st.Memory, MemoryLimit: st.MemoryLimit,
 	}
 	if st.Stopping {
 		a.State = "draining"

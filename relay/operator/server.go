@@ -165,8 +165,11 @@ func (p peer) admit() error {
 	return nil
 }
 
-// who returns the peer of a request as the audit log has it.
+// who returns whoever sent a request as the audit log has it.
 func who(r *http.Request) string {
+	if inside, ok := r.Context().Value(whoKey{}).(string); ok {
+		return inside
+	}
 	p, _ := r.Context().Value(peerKey{}).(peer)
 	return fmt.Sprintf("user %s (%d)", userName(p.uid), p.uid)
 }

@@ -431,3 +431,55 @@ func TestMistakesAreRefusedWithWhatWasMeant(t *testing.T) {
 		}
 	}
 }
+
+// What this process asks by itself is what the socket answers, with its own word for
+// who asks.
+func TestProcessPullsLeversItself(t *testing.T) {
+	r := newRig(t, nil)
+	do := func(method, target string, body any) (any, error) {
+		return r.srv.Do(t.Context(), "page user ada", method, target, body)
+	}
+	if v, err := do("GET", "/v1/status", nil); err != nil || v.(operator.Status).Domain != "relay.test" {
+		t.Errorf("%+v, %v", v, err)
+	}
+	if v, err := do("GET", "/v1/names/reserved", nil); err != nil || len(v.(operator.Reserved).Reserved) != 0 {
+		t.Errorf("%+v, %v", v, err)
+	}
+	if v, err := do("GET", "/v1/names/n1.relay.test", nil); err != nil || v.(operator.Name).Name != "n1.relay.test" {
+		t.Errorf("%+v, %v", v, err)
+	}
+	if v, err := do("POST", "/v1/names/ban", operator.Ban{Of: "n1.relay.test", Reason: "why"}); err != nil || v.(operator.Banned).Ban.By != "page user ada" {
+		t.Errorf("%+v, %v", v, err)
+	}
+	for target, status := range map[string]int{"/v1/nothing": 404, "/v1/names?x=y": 400, "/v1/names/%zz": 400} {
+		var e *operator.Error
+		if v, err := do("GET", target, nil); !errors.As(err, &e) || e.Status != status {
+			t.Errorf("%s: %v, %v", target, v, err)
+		}
+	}
+	entries, err := r.srv.Audit.Last(10, time.Time{})
+	if err != nil || len(entries) != 1 || entries[0].Who != "page user ada" || entries[0].What != "names.ban" || entries[0].Reason != "why" {
+		t.Errorf("%+v, %v", entries, err)
+	}
+	r.srv.Pause()
+	var e *operator.Error
+	if _, err := do("GET", "/v1/status", nil); !errors.As(err, &e) || e.Status != 503 {
+		t.Errorf("in a takeover: %v", err)
+	}
+}
+
+// A part of what is shown finds bans.
+func TestBansAreFoundByAPart(t *testing.T) {
+	r := newRig(t, nil)
+	for of, reason := range map[string]string{"bad.relay.test": "Phishing", "worse.relay.test": "spam"} {
+		if status, answer := r.ask("POST", "/v1/names/ban", fmt.Sprintf(`{"of":%q,"reason":%q}`, of, reason)); status != 200 {
+			t.Fatal(answer)
+		}
+	}
+	for part, want := range map[string]int{"bad": 1, "phish": 1, "relay": 2, "": 2, "other": 0} {
+		var page operator.Bans
+		if err := r.Get(t.Context(), "/v1/names/banned", map[string][]string{"contains": {part}}, &page); err != nil || len(page.Bans) != want {
+			t.Errorf("%q: %+v, %v", part, page, err)
+		}
+	}
+}

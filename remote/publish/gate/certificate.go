@@ -13,6 +13,7 @@ import (
 
 	"keystay/internal/hint"
 	"keystay/internal/ownfile"
+	"keystay/internal/signin"
 )
 
 // ParseCA reads the certificates of CAs, as PEM, for Rule.ClientCA. An error is for
@@ -54,7 +55,7 @@ const (
 // Certificates are the client certificates that a rule lets in.
 type certificates struct {
 	roots *x509.CertPool
-	looks *hashing // bad ones cost time: services have half of the processors
+	looks *signin.Hashing // bad ones cost time: services have half of the processors
 
 	mu    sync.Mutex
 	known map[[sha256.Size]byte]verdict // by the sum of a chain
@@ -67,7 +68,7 @@ type verdict struct {
 }
 
 func newCertificates(cas []*x509.Certificate) *certificates {
-	c := &certificates{roots: x509.NewCertPool(), looks: newHashing(), known: make(map[[sha256.Size]byte]verdict)}
+	c := &certificates{roots: x509.NewCertPool(), looks: signin.NewHashing(), known: make(map[[sha256.Size]byte]verdict)}
 	for _, ca := range cas {
 		c.roots.AddCert(ca)
 	}
@@ -106,7 +107,7 @@ func (c *certificates) good(ctx context.Context, chain []*x509.Certificate) bool
 	if ok && time.Now().Before(v.until) {
 		return v.good
 	}
-	if !c.looks.do(ctx, func() { v = c.verify(chain) }) {
+	if !c.looks.Do(ctx, func() { v = c.verify(chain) }) {
 		return false
 	}
 	c.mu.Lock()

@@ -2,39 +2,25 @@ package gate
 
 import (
 	"context"
-	"net/netip"
+	"runtime"
 )
-
-// MaxGuessers is for tests.
-const MaxGuessers = maxGuessers
 
 // FillHashing takes all places in which passwords are looked at, until it is released.
 func (s *Store) FillHashing() (release func()) {
-	for range cap(s.hashing.places) {
-		s.hashing.places <- struct{}{}
+	over := make(chan struct{})
+	in := make(chan struct{})
+	n := max(1, runtime.GOMAXPROCS(0)/2)
+	for range n {
+		go s.hashing.Do(context.Background(), func() {
+			in <- struct{}{}
+			<-over
+		})
 	}
-	return func() {
-		for range cap(s.hashing.places) {
-			<-s.hashing.places
-		}
+	for range n {
+		<-in
 	}
+	return func() { close(over) }
 }
-
-// Cost is how many rounds of bcrypt a look at a user's password costs.
-func (p *Passwords) Cost(user string) (rounds int) {
-	for _, hash := range p.work(user) {
-		rounds += 1 << costOf(hash)
-	}
-	return rounds
-}
-
-// Guess takes a guess of an address, in nanoseconds to wait.
-func (s *Store) Guess(address string) int64 {
-	return int64(s.guesses.take(netip.MustParseAddr(address)))
-}
-
-// Guessers is how many addresses are remembered.
-func (s *Store) Guessers() int { return len(s.guesses.by) }
 
 // EndBeforeWatch ends the session of a cookie when it has been read for a request, and
 // reports whether that request is not let in.

@@ -1,11 +1,12 @@
 package gate
 
 import (
-	"bytes"
 	"net/http"
 	"strings"
 	"testing"
 	"time"
+
+	"keystay/internal/signin"
 )
 
 // fuzzGate is a gate with a session of its own, and a link.
@@ -87,31 +88,6 @@ func FuzzDropCookies(f *testing.F) {
 	})
 }
 
-// Whatever a file of passwords says, what is taken is whole, and no error repeats a
-// hash.
-func FuzzPasswords(f *testing.F) {
-	const hash = "$2y$04$......................./...................................."
-	for _, s := range []string{"ada:" + hash[:60], "# x\nada:" + hash, "ada:{SHA}x", "a:$2a$99$", ":", "a:$2b$04$\x00"} {
-		f.Add([]byte(s))
-	}
-	f.Fuzz(func(t *testing.T, text []byte) {
-		p, err := ParsePasswords(text)
-		if err != nil {
-			for line := range bytes.Lines(text) {
-				if _, secret, ok := strings.Cut(strings.TrimSpace(string(line)), ":"); ok && len(secret) > 20 && strings.Contains(err.Error(), secret) {
-					t.Fatalf("%v repeats %q", err, secret)
-				}
-			}
-			return
-		}
-		for user, hash := range p.hashes {
-			if user == "" || strings.Contains(user, ":") || len(hash) != 60 || costOf(hash) < 4 || costOf(hash) > p.cost || p.cost > maxCost {
-				t.Fatalf("%q has %q", user, hash)
-			}
-		}
-	})
-}
-
 // What is read of Basic is what net/http reads, or nothing.
 func FuzzBasic(f *testing.F) {
 	for _, s := range []string{"Basic YWRhOndpbmQ=", "basic  Og==", "Bearer x", "Basic YWRhOndpbmR=", "Basic \n"} {
@@ -125,7 +101,7 @@ func FuzzBasic(f *testing.F) {
 		scheme, rest, _ := strings.Cut(field, " ")
 		r := &http.Request{Header: http.Header{"Authorization": {scheme + " " + strings.TrimLeft(rest, " ")}}}
 		u, p, same := r.BasicAuth()
-		if !same || u != user || p != password || len(user) > MaxUser || len(password) > maxPassword {
+		if !same || u != user || p != password || len(user) > MaxUser || len(password) > signin.MaxPassword {
 			t.Fatalf("%q: %q %q, and net/http %q %q", field, user, password, u, p)
 		}
 	})

@@ -127,7 +127,7 @@ func (r *rule) endFlow(w http.ResponseWriter, req *http.Request, query url.Value
 		return
 	}
 	from := address(req)
-	if wait := r.gate.store.guesses.take(from); wait > 0 { // the provider would have to answer
+	if wait := r.gate.store.guesses.Take(from); wait > 0 { // the provider would have to answer
 		(&refusal{rule: r, wait: wait}).write(w, req)
 		return
 	}
@@ -149,7 +149,7 @@ func (r *rule) endFlow(w http.ResponseWriter, req *http.Request, query url.Value
 		show(w, req, providerSaysNo)
 		return
 	}
-	r.gate.store.guesses.putBack(from)
+	r.gate.store.guesses.PutBack(from)
 	if !r.oidc.lets(u) {
 		dialog{
 			Title: "This account is not let in", Name: r.gate.name,

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"keystay/internal/page"
+	"keystay/internal/signin"
 	"keystay/internal/urlpath"
 )
 
@@ -133,7 +134,7 @@ func (g *Gate) signIn(w http.ResponseWriter, req *http.Request) {
 	case !r.isFrom(address(req)):
 		show(w, req, *notFromThere)
 		return
-	case len(name) > MaxUser || len(password) > maxPassword:
+	case len(name) > MaxUser || len(password) > signin.MaxPassword:
 		show(w, req, wrongForm)
 		return
 	}

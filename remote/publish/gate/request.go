@@ -9,6 +9,7 @@ import (
 	"unicode/utf8"
 
 	"keystay/internal/page"
+	"keystay/internal/signin"
 )
 
 // rawPath is the path of a request as the visitor has sent it, without the query.
@@ -98,7 +99,7 @@ func isOrigin(origin, host string) bool {
 func parseBasic(field string) (user, password string, ok bool) {
 	scheme, rest, _ := strings.Cut(field, " ")
 	rest = strings.TrimLeft(rest, " ")
-	if !strings.EqualFold(scheme, "Basic") || len(rest) > 2*(MaxUser+maxPassword) || strings.ContainsAny(rest, "\r\n") {
+	if !strings.EqualFold(scheme, "Basic") || len(rest) > 2*(MaxUser+signin.MaxPassword) || strings.ContainsAny(rest, "\r\n") {
 		return "", "", false
 	}
 	b, err := base64.StdEncoding.Strict().DecodeString(rest)
@@ -106,7 +107,7 @@ func parseBasic(field string) (user, password string, ok bool) {
 		return "", "", false
 	}
 	user, password, ok = strings.Cut(string(b), ":")
-	return user, password, ok && len(user) <= MaxUser && len(password) <= maxPassword
+	return user, password, ok && len(user) <= MaxUser && len(password) <= signin.MaxPassword
 }
 
 // local returns where a visitor is sent back to: a path of this very host with its

@@ -162,9 +162,9 @@ func (r *rule) lets(req *http.Request, from netip.Addr, to *admitted) (u user, b
 		return u, by, no
 	}
 	to.basic = true
-	hash := r.Passwords.credential(u.Name)
+	hash := r.Passwords.Credential(u.Name)
 	return u, let{still: func(r *rule) bool {
-		return r.Passwords != nil && bytes.Equal(r.Passwords.credential(u.Name), hash)
+		return r.Passwords != nil && bytes.Equal(r.Passwords.Credential(u.Name), hash)
 	}}, nil
 }
 
@@ -237,7 +237,7 @@ func (r *rule) isOwnBasic(req *http.Request, from netip.Addr) bool {
 	}
 	for _, field := range req.Header["Authorization"] {
 		name, password, ok := parseBasic(field)
-		if !ok || r.Passwords.credential(name) == nil {
+		if !ok || r.Passwords.Credential(name) == nil {
 			continue
 		}
 		right, known := r.look(name, password)
@@ -266,11 +266,11 @@ func (g *Gate) hasSeen(req *http.Request) bool {
 			continue
 		}
 		for _, r := range g.rules {
-			if r.Passwords == nil || r.Passwords.credential(name) == nil {
+			if r.Passwords == nil || r.Passwords.Credential(name) == nil {
 				continue
 			}
 			right, known := r.look(name, password)
-			if right || !known && !g.store.seen.counted(r.seenKey(name, password), func() bool { return g.store.guesses.take(address(req)) == 0 }) {
+			if right || !known && !g.store.seen.counted(r.seenKey(name, password), func() bool { return g.store.guesses.Take(address(req)) == 0 }) {
 				return true
 			}
 		}
@@ -285,21 +285,21 @@ func (r *rule) look(name, password string) (right, known bool) {
 
 // seenKey changes when the user's password does.
 func (r *rule) seenKey(name, password string) [32]byte {
-	return [32]byte(r.gate.store.seen.key.sum(r.gate.name, r.id, name, password, string(r.Passwords.credential(name))))
+	return [32]byte(r.gate.store.seen.key.sum(r.gate.name, r.id, name, password, string(r.Passwords.Credential(name))))
 }
 
 // guess looks whether a password is right, as far as the visitor's address may guess.
 func (r *rule) guess(ctx context.Context, from netip.Addr, name, password string) (right bool, no *refusal) {
 	store := r.gate.store
-	if wait := store.guesses.take(from); wait > 0 {
+	if wait := store.guesses.Take(from); wait > 0 {
 		return false, &refusal{rule: r, wait: wait}
 	}
-	if !store.hashing.do(ctx, func() { right = r.Passwords.check(name, password) }) {
-		store.guesses.putBack(from)
+	if !store.hashing.Do(ctx, func() { right = r.Passwords.Check(name, password) }) {
+		store.guesses.PutBack(from)
 		return false, &refusal{rule: r, page: busy}
 	}
 	if right {
-		store.guesses.putBack(from)
+		store.guesses.PutBack(from)
 	}
 	return right, nil
 }

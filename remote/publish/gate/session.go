@@ -115,7 +115,7 @@ func (r *rule) credential(by, name string) string {
 	var parts []string
 	switch {
 	case by == byPassword && r.Passwords != nil:
-		hash := r.Passwords.credential(name)
+		hash := r.Passwords.Credential(name)
 		if hash == nil {
 			return ""
 		}

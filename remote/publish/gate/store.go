@@ -18,6 +18,7 @@ import (
 
 	"keystay/internal/hint"
 	"keystay/internal/ownfile"
+	"keystay/internal/signin"
 )
 
 // The folder of the gates in a state directory, and what is in it.
@@ -44,8 +45,8 @@ type Store struct {
 	flows    seal
 	once     once
 	seen     *seen
-	guesses  *guesses
-	hashing  *hashing
+	guesses  *signin.Guesses
+	hashing  *signin.Hashing
 	sessions *sessions
 	strange  []error
 }
@@ -54,7 +55,7 @@ type Store struct {
 // be. An empty stateDir is for one process: nothing is kept. Nothing has to be closed.
 // An error is for people, with hints.
 func Open(stateDir string) (*Store, error) {
-	s := &Store{guesses: newGuesses(), hashing: newHashing(), seen: newSeen(), once: once{by: make(map[string]time.Time)}}
+	s := &Store{guesses: signin.NewGuesses(), hashing: signin.NewHashing(), seen: newSeen(), once: once{by: make(map[string]time.Time)}}
 	key := make([]byte, keySize)
 	rand.Read(key)
 	if stateDir != "" {
