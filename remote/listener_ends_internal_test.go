@@ -28,12 +28,12 @@ func BenchmarkEnds(b *testing.B) {
 	}
 	for name, probes := range map[string]int{"none": 0, "one": 1} {
 		b.Run(name, func(b *testing.B) {
-			l := new(Listener)
+			l, stream := new(Listener), new(tlsInput)
 			for range probes {
 				defer l.NoteEnds().Close()
 			}
 			for b.Loop() {
-				l.ends.begin()(server)
+				l.ends.begin(stream)(server)
 			}
 		})
 	}

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"io"
 	"sync"
+	"sync/atomic"
 
 	"keystay/framing"
 	"keystay/internal/duplex"
@@ -27,6 +28,7 @@ type tlsInput struct {
 	*framing.Stream
 	left    func() // called by Close
 	unheard unheard.Bound
+	opening atomic.Pointer[opening] // while a probe is on its way
 
 	writing sync.Mutex // held while something is written
 	corked  bool
@@ -47,6 +49,9 @@ func (t *tlsInput) Read(p []byte) (int, error) {
 	}
 	n, err := t.Stream.Read(p)
 	t.unheard.Took(n)
+	if o := t.opening.Load(); o != nil {
+		o.took(p[:n])
+	}
 	if err == io.EOF {
 		err = errTruncated
 	}

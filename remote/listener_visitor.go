@@ -44,7 +44,7 @@ func (l *Listener) handshake(stream *tlsInput) {
 		config = l.validationsOnly(stream.Stream)
 	}
 	tc := tls.Server(stream, config)
-	over := l.ends.begin()
+	over := l.ends.begin(stream)
 	ctx, cancel := context.WithTimeout(context.Background(), visitorHandshakeTimeout)
 	defer cancel()
 	// Not by ctx, which would end the stream in good order: for the visitor the

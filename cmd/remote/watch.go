@@ -29,7 +29,7 @@ const (
 	// firstLook is how long the start screen waits for what the watch has found.
 	firstLook = 3 * time.Second
 	// alarmGrace is how long the end of the program waits for commands and webhooks.
-	alarmGrace = time.Minute
+	alarmGrace = 90 * time.Second
 )
 
 // A lookout is the watch of a process.

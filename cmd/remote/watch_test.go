@@ -116,3 +116,25 @@ func TestPortOfAnAddress(t *testing.T) {
 		t.Error(got)
 	}
 }
+
+// A link that comes up has the names of it looked at again, and no others; a name for
+// which that is due already is not waited for.
+func TestAReconnectHasItsNameLookedAtAgain(t *testing.T) {
+	p, _ := alone(t, &config.Remote{Probe: "auto", OnIntercept: "warn"})
+	p.names = make(map[name]*published)
+	for _, domain := range []string{"a.relay.test", "b.relay.test"} {
+		all, err := p.device.Listen(remote.Name{Domain: domain, Relays: []string{"relay.test"}, RelayAddresses: []string{"127.0.0.1:1"}, Raw: true})
+		if err != nil {
+			t.Fatal(err)
+		}
+		p.names[name{domain: domain}] = &published{ln: all[0], again: make(chan struct{}, 1)}
+	}
+	for range 2 {
+		p.hear(remote.Event{Kind: remote.Connected, Name: "a.relay.test"})
+	}
+	p.hear(remote.Event{Kind: remote.Disconnected, Name: "b.relay.test"})
+	p.hear(remote.Event{Kind: remote.Connected, Name: "c.relay.test"})
+	if a, b := len(p.names[name{domain: "a.relay.test"}].again), len(p.names[name{domain: "b.relay.test"}].again); a != 1 || b != 0 {
+		t.Errorf("%d and %d looks are due", a, b)
+	}
+}

@@ -57,6 +57,7 @@ type Sight struct {
 	Why      string   `json:"why,omitempty"`      // for people
 	Chain    [][]byte `json:"chain,omitempty"`    // certificates in DER, the leaf first
 	Exporter []byte   `json:"exporter,omitempty"` // Size bytes, after a handshake
+	Random   []byte   `json:"random,omitempty"`   // of the hello, with Exporter
 }
 
 // document is the form of both on the wire.

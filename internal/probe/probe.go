@@ -24,15 +24,18 @@ func ExporterOf(state *tls.ConnectionState) (e Exporter, err error) {
 	return e, err
 }
 
+// A Random is that of a ClientHello (RFC 8446, section 4.1.2): by it a connection is known
+// whose handshake fails. Who is on the way can copy it.
+type Random [32]byte
+
 // An End says whether a connection ended at a device.
 type End int
 
 const (
-	// Unsure: it was not found there, and may be one of those of which the device does not
-	// know the exporter.
+	// Unsure: it was not found there, and may be one that has come there and failed.
 	Unsure End = iota
 	// Here: it ended there.
 	Here
-	// Elsewhere: it did not. The device knows the exporters of all that did.
+	// Elsewhere: it did not.
 	Elsewhere
 )

@@ -79,7 +79,7 @@ type Alarms struct {
 	Dir string
 
 	// Run is a command with its arguments, which gets the alarm as one line of JSON on
-	// its standard input; empty is none. No shell is between. It has 30 seconds.
+	// its standard input; empty is none. No shell is between. It has a minute.
 	Run []string
 
 	// Post is a URL to which the same JSON is posted, in up to three tries of 10 seconds;

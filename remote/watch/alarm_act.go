@@ -14,7 +14,7 @@ import (
 const (
 	// runTimeout is how long a command may take, and runGrace how long what it has left
 	// behind may hold its output.
-	runTimeout, runGrace = 30 * time.Second, time.Second
+	runTimeout, runGrace = time.Minute, time.Second
 	// postTimeout is how long one try of a webhook may take.
 	postTimeout = 10 * time.Second
 )

@@ -147,7 +147,7 @@ func (p *probing) see(ctx context.Context) (saw probe.Sight) {
 			saw.Chain = append(saw.Chain, cert.Raw)
 		}
 		if s.failed == nil && !s.bare {
-			saw.Exporter = s.exporter[:]
+			saw.Exporter, saw.Random = s.exporter[:], s.random[:]
 		}
 		if s.failed == nil {
 			p.ask(ctx, c)

@@ -28,7 +28,7 @@ import (
 // the other remote can keep the answer back, and change nothing of it.
 
 // askTimeout is how long the other remote may take for its answer.
-const askTimeout = 90 * time.Second
+const askTimeout = 2 * time.Minute
 
 // A Peer is another remote of the same owner.
 type Peer struct {
@@ -92,6 +92,7 @@ func (p *probing) heard(ctx context.Context, told probe.Sight, ends Ends, before
 		return p.notRun(AtPeer, "was not seen from there: it tells of no certificate")
 	}
 	s.bare = copy(s.exporter[:], told.Exporter) != probe.Size
+	copy(s.random[:], told.Random)
 	return p.judge(ctx, s, ends, before, func([sha256.Size]byte) bool { return false }, func() {})
 }
 

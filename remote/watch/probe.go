@@ -27,8 +27,8 @@ const (
 	// dialTimeout bounds the way to an address, handshakeTimeout the TLS handshake,
 	// answerTimeout the answer to a request, and endTimeout the waiting for the connection at
 	// the device's own end.
-	dialTimeout, handshakeTimeout = 15 * time.Second, 15 * time.Second
-	answerTimeout, endTimeout     = 10 * time.Second, 10 * time.Second
+	dialTimeout, handshakeTimeout = 20 * time.Second, 30 * time.Second
+	answerTimeout, endTimeout     = 15 * time.Second, 30 * time.Second
 	// replicaTries is how many connections are made, where other replicas may take them,
 	// until one ends here.
 	replicaTries = 4
@@ -85,6 +85,7 @@ type sight struct {
 	chain    []*x509.Certificate // the leaf first; not empty
 	failed   *Result             // why the handshake failed behind it; nil where it did not
 	exporter probe.Exporter
+	random   probe.Random
 	bare     bool // there is no exporter
 }
 
@@ -100,10 +101,14 @@ func (p *probing) connect(ctx context.Context, use func(*browser.Conn, sight)) R
 	if err != nil {
 		return p.notRun(AtHandshake, plain.Text(err.Error()))
 	}
+	random, err := c.Random()
+	if err != nil {
+		return p.notRun(AtHandshake, plain.Text(err.Error()))
+	}
 	shaken, cancel := context.WithTimeout(ctx, handshakeTimeout)
 	defer cancel()
 	err = c.Handshake(shaken)
-	s := sight{chain: c.Chain()}
+	s := sight{chain: c.Chain(), random: random}
 	if err != nil {
 		r := p.notShaken(err, shaken.Err() != nil && ctx.Err() == nil)
 		s.failed = &r
@@ -141,7 +146,7 @@ func (p *probing) judge(ctx context.Context, s sight, ends Ends, before [sha256.
 	defer func() { <-asked }()
 	waiting, cancel := context.WithTimeout(ctx, endTimeout)
 	defer cancel()
-	switch end := ends.Await(waiting, s.exporter); {
+	switch end := ends.Await(waiting, s.exporter, s.random); {
 	case end == probe.Here:
 		return p.result(Own, key, nil, "")
 	case ctx.Err() != nil:
@@ -149,7 +154,7 @@ func (p *probing) judge(ctx context.Context, s sight, ends Ends, before [sha256.
 	case p.name.Replica:
 		return p.notRun(AtEnds, "shows this device's key; whether the connection ended here or at another replica is not known")
 	case end == probe.Unsure:
-		return p.notRun(AtEnds, "shows this device's key; whether the connection ended here is not known, since one has failed here meanwhile")
+		return p.notRun(AtEnds, "shows this device's key; whether the connection ended here is not known: it has come here and failed")
 	}
 	return p.result(Intercepted, key, s.chain, "shows this device's key, and the connection does not end here: somebody else has a copy of the key")
 }

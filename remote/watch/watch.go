@@ -41,8 +41,8 @@ var ErrNear = errors.New("is an address of this device or of a network near it, 
 // Ends take note of the connections that end at the device.
 type Ends interface {
 	// Await waits until a connection with this exporter has ended at the device, or until
-	// ctx ends.
-	Await(ctx context.Context, x probe.Exporter) probe.End
+	// ctx ends. Random is that of its hello.
+	Await(ctx context.Context, x probe.Exporter, random probe.Random) probe.End
 	// Close takes note no more.
 	Close()
 }

@@ -58,7 +58,7 @@ func keyOf(t *testing.T, cert tls.Certificate) [sha256.Size]byte {
 }
 
 // Await implements watch.Ends.
-func (d *device) Await(ctx context.Context, x probe.Exporter) probe.End {
+func (d *device) Await(ctx context.Context, x probe.Exporter, _ probe.Random) probe.End {
 	for {
 		d.mu.Lock()
 		here := d.seen[x]

@@ -212,7 +212,7 @@ func (d *server) key() ([sha256.Size]byte, bool) {
 func (d *server) ends() watch.Ends { return d }
 
 // Await implements watch.Ends.
-func (d *server) Await(ctx context.Context, x probe.Exporter) probe.End {
+func (d *server) Await(ctx context.Context, x probe.Exporter, _ probe.Random) probe.End {
 	for {
 		d.mu.Lock()
 		here, changed := d.ended[x], d.changed

@@ -180,6 +180,33 @@ func TestKeysAreSharedAsTheBrowserDoes(t *testing.T) {
 	}
 }
 
+// The random is the one that goes out, whatever the shape.
+func TestTheRandomIsThatOfTheHello(t *testing.T) {
+	for _, shape := range browser.Shapes() {
+		a, b := memconn.Pipe(1 << 16)
+		c, err := browser.Client(a, "xyz.relay.example", shape)
+		if err != nil {
+			t.Fatal(err)
+		}
+		random, err := c.Random()
+		if err != nil {
+			t.Fatal(err)
+		}
+		done := make(chan error, 1)
+		go func() { done <- c.Handshake(context.Background()) }()
+		first := make([]byte, 43)
+		if _, err := io.ReadFull(b, first); err != nil {
+			t.Fatal(err)
+		}
+		b.Close()
+		<-done
+		a.Close()
+		if !bytes.Equal(first[11:], random[:]) {
+			t.Errorf("%s: %x goes out, and not %x", shape, first[11:], random)
+		}
+	}
+}
+
 func TestEachHelloIsMadeAnew(t *testing.T) {
 	for _, shape := range browser.Shapes() {
 		seen := make(map[string]bool)

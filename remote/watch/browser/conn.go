@@ -3,6 +3,7 @@ package browser
 import (
 	"context"
 	"crypto/x509"
+	"errors"
 	"fmt"
 	"net"
 
@@ -40,27 +41,7 @@ func Client(conn net.Conn, name string, shape Shape) (*Conn, error) {
 	if err != nil {
 		return nil, fmt.Errorf("make a hello like %s's: %w", shape, err)
 	}
-	if shape == Firefox {
-		c.shareKey()
-	}
 	return c, nil
-}
-
-// shareKey uses one X25519 key for both key shares that have one, as NSS does.
-func (c *Conn) shareKey() {
-	keys := c.HandshakeState.State13.KeyShareKeys
-	for _, e := range c.Extensions {
-		shares, ok := e.(*utls.KeyShareExtension)
-		if !ok {
-			continue
-		}
-		for i := range shares.KeyShares {
-			if shares.KeyShares[i].Group == utls.X25519 {
-				keys.Ecdhe = keys.MlkemEcdhe
-				shares.KeyShares[i].Data = keys.Ecdhe.PublicKey().Bytes()
-			}
-		}
-	}
 }
 
 // Handshake does the handshake, until ctx ends.
@@ -76,6 +57,19 @@ func (c *Conn) Hello() ([]byte, error) {
 		return raw, nil
 	}
 	return c.HandshakeState.Hello.Marshal() // of a Program
+}
+
+// Random is that of the hello, by which the other end knows it (RFC 8446, section 4.1.2).
+func (c *Conn) Random() (r [32]byte, err error) {
+	hello, err := c.Hello()
+	if err == nil && len(hello) < 38 {
+		err = errors.New("the hello has no random")
+	}
+	if err != nil {
+		return r, err
+	}
+	copy(r[:], hello[6:])
+	return r, nil
 }
 
 // Chain returns the certificates that were shown, the leaf first; also where the
