@@ -52,3 +52,19 @@ func TestMistakesAboutTheWatchAreTold(t *testing.T) {
 		})
 	}
 }
+
+// Where certificate transparency is looked at is auto, off, or a URL that nobody can
+// answer for the monitor.
+func TestMonitorIsAskedSafely(t *testing.T) {
+	base := []string{"--domain", "a.relay.test", "--local", "3000", "--ct"}
+	for _, good := range []string{"auto", "off", "https://monitor.test/v1/issuances?key=x", "http://127.0.0.1:8080/", "http://[::1]:8080/", "http://localhost/"} {
+		if r, _, err := loadRemote(t, append(base, good)...); err != nil || r.CT != good {
+			t.Errorf("%s: %v", good, err)
+		}
+	}
+	for _, bad := range []string{"on", "http://monitor.test/", "http://192.0.2.1/", "https://", "https://a:b@monitor.test/", "ftp://monitor.test/", "https://monitor.test/#x"} {
+		if _, _, err := loadRemote(t, append(base, bad)...); err == nil {
+			t.Errorf("%s is taken", bad)
+		}
+	}
+}

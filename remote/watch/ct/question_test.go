@@ -3,6 +3,8 @@ package ct
 import (
 	"crypto/tls"
 	"encoding/base64"
+	"io"
+	"log"
 	"net/http"
 	"net/http/httptest"
 	"net/url"
@@ -31,6 +33,7 @@ func TestAQuestionHasTheFormOfTheAPI(t *testing.T) {
 		_, _ = w.Write([]byte(`[{"id":"12","tbs_sha256":"ab","dns_names":["` + domain + `"],"cert_der":"` + base64Of(leaf.Raw) + `"}]`))
 	}))
 	srv.TLS = &tls.Config{Certificates: []tls.Certificate{ca.Issue("127.0.0.1")}}
+	srv.Config.ErrorLog = log.New(io.Discard, "", 0)
 	srv.StartTLS()
 	defer srv.Close()
 	w := New(Config{URL: srv.URL + "/v1/issuances?token=a", Roots: ca.Pool(), Proxy: func(*http.Request) (*url.URL, error) { return nil, nil }})
