@@ -214,6 +214,8 @@ func TestDeployedFileMentionsEveryKey(t *testing.T) {
 	}
 	want.Tokens = []config.Token{}
 	got.Tokens = append([]config.Token{}, got.Tokens...)
+	want.Static = []config.Static{}
+	got.Static = append([]config.Static{}, got.Static...)
 	if !reflect.DeepEqual(got, want) {
 		t.Errorf("the file gives %+v\nthe defaults are %+v", got, want)
 	}
@@ -254,7 +256,7 @@ func TestKeysMatchStructs(t *testing.T) {
 		keys  []config.Key
 		extra []string // keys that are not decoded as they stand
 	}{
-		{reflect.TypeFor[config.Relay](), config.RelayKeys(), []string{"config", "drain_timeout", "takeover_drain", "memory", "names.expire_unused", "names.certificates_per_week", "names.custom_domains", "names.webhook.remember"}},
+		{reflect.TypeFor[config.Relay](), config.RelayKeys(), []string{"config", "drain_timeout", "takeover_drain", "memory", "names.expire_unused", "names.certificates_per_week", "names.custom_domains", "names.webhook.remember", "proxy_protocol.from"}},
 	}
 	for _, tt := range tests {
 		fields := map[string]bool{}

@@ -43,6 +43,16 @@ type Relay struct {
 	// Admin is the read-only page for the operator.
 	Admin Admin `mapstructure:"admin"`
 
+	// ProxyProtocol says which proxies stand before the relay.
+	ProxyProtocol ProxyProtocol `mapstructure:"proxy_protocol"`
+
+	// Static are names that lead to servers of the operator's own, which no device
+	// gets.
+	Static []Static `mapstructure:"static"`
+
+	// Fallback is where names lead that are neither below Domain nor given out.
+	Fallback Fallback `mapstructure:"fallback"`
+
 	// Log is how much is logged to stderr, and how.
 	Log Log `mapstructure:"log"`
 

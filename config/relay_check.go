@@ -33,6 +33,8 @@ func checkRelay(r Relay) (Relay, []Warning, Errors) {
 	if r.DefaultName != "" {
 		errs.nameBelow("default_name", &r.DefaultName, r.Domain)
 	}
+	r.Static = slices.Clone(r.Static)
+	errs.front(&r)
 	errs.relayCertificate(&r)
 	errs.oneOf("lanes", r.Lanes, "auto", "off")
 	errs.oneOf("log.level", r.Log.Level, "debug", "info", "warn", "error")

@@ -50,6 +50,7 @@ func relayFileKeys() []Key {
 		{Name: "tls.cert_file", Help: "PEM file with a certificate for the domain, instead of acme"},
 		{Name: "tls.key_file", Help: "PEM file with its private key"},
 		{Name: "admin.listen", Default: "127.0.0.1:9440", Help: "host:port of /metrics, /healthz and /readyz, read-only; empty in the file is off"},
+	}, frontKeys(), []Key{
 		{Name: "log.level", Flag: "log-level", Default: "info", Help: "how much is logged: `LEVEL` debug, info, warn or error"},
 		{Name: "log.format", Flag: "log-format", Default: "text", Help: "`FORMAT` of the log: text or json"},
 		{Name: "drain_timeout", Default: "30s", Help: "how long visitors may finish when the relay is told to stop, as in 30s, at most 168h; 0s cuts them at once"},
@@ -133,6 +134,7 @@ func ReadRelay(fs *pflag.FlagSet) (*Relay, []Setting, []Warning, error) {
 	wrong.trueOrFalse("names.custom_domains", &r.Names.CustomDomains, src.viper.GetString(strings.ReplaceAll("names.custom_domains", ".", delimiter)))
 	wrong.count("names.certificates_per_week", &r.Names.CertificatesPerWeek, src.viper.GetString(strings.ReplaceAll("names.certificates_per_week", ".", delimiter)), maxPerWeek)
 	r.Limits = wrong.limits(src, r.Names.Policy == "open")
+	r.ProxyProtocol.From = wrong.proxies(src)
 	src.resolve("state_dir", &r.StateDir)
 	src.resolve("acme.ca_root", &r.ACME.CARoot)
 	src.resolve("tls.cert_file", &r.TLS.CertFile)

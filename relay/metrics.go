@@ -14,6 +14,8 @@ import (
 // stats counts what the relay does. It holds no names.
 type stats struct {
 	visitors gauge
+	static   gauge        // visitors of the operator's own servers
+	fallback gauge        // the same, by Front.Fallback
 	refused  atomic.Int64 // connections that led nowhere
 	lanes    atomic.Int64 // lanes that were bound to a visitor's stream
 }
@@ -90,6 +92,7 @@ func (s *Server) metrics() *prometheus.Registry {
 			ConstLabels: prometheus.Labels{"limit": r.String()}}, func() float64 { return float64(s.bounds.met(r)) }))
 	}
 	reg.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
+	s.fixedMetrics(reg)
 	gauge("keystay_sessions", "Links of remotes that are up; a remote keeps two.", func() float64 { n, _ := s.presence.count(); return float64(n) })
 	gauge("keystay_issuance_left", "How many new names may order their first certificate at once; the CA's limit for the zone. Without names.certificates_per_week it is 0.", func() float64 {
 		i, _ := s.Names.Issuance()

@@ -34,6 +34,9 @@ var live = []liveSetting{
 	{"names.resolvers", func(to, from *config.Relay) { to.Names.Resolvers = from.Names.Resolvers }},
 	{"names.webhook.", func(to, from *config.Relay) { to.Names.Webhook = from.Names.Webhook }},
 	{"limits.", func(to, from *config.Relay) { to.Limits = from.Limits }},
+	{"proxy_protocol.", func(to, from *config.Relay) { to.ProxyProtocol = from.ProxyProtocol }},
+	{"static[", func(to, from *config.Relay) { to.Static = from.Static }},
+	{"fallback.", func(to, from *config.Relay) { to.Fallback = from.Fallback }},
 	{"log.level", func(to, from *config.Relay) { to.Log.Level = from.Log.Level }},
 	{"drain_timeout", func(to, from *config.Relay) { to.DrainTimeout = from.DrainTimeout }},
 	{"takeover_drain", func(to, from *config.Relay) { to.TakeoverDrain = from.TakeoverDrain }},
@@ -65,6 +68,7 @@ func (p *process) apply(cfg *config.Relay) {
 	p.outside.configure(cfg) // before the rules, by which it is asked
 	p.srv.Names.SetRules(rules(cfg, cfg.Tokens))
 	p.srv.SetLimits(limitsOf(cfg.Limits))
+	p.srv.SetFront(frontOf(cfg))
 	if p.level != nil {
 		_ = p.level.UnmarshalText([]byte(cfg.Log.Level)) // it is checked
 	}
@@ -110,6 +114,7 @@ func (p *process) reload() {
 	}
 	p.reloaded.Store(&loaded{&next, merged(was.settings, settings)})
 	p.apply(&next)
+	p.cutStatic(was.cfg, &next)
 	warn(p.log, warnings)
 	if len(next.Tokens) > 0 {
 		p.log.Info("tokens reloaded", "tokens", len(next.Tokens))
@@ -227,6 +232,7 @@ func rules(cfg *config.Relay, list []config.Token) names.Rules {
 		ExpireUnused:        n.ExpireUnused,
 		CertificatesPerWeek: n.CertificatesPerWeek,
 		NamesPerIdentity:    cfg.Limits.Identity.Names,
+		Static:              staticNames(cfg),
 		NoDomains:           !n.CustomDomains,
 		NoQuestions:         n.Webhook.URL == "",
 	}

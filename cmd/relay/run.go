@@ -154,6 +154,7 @@ func (p *process) open(takeover bool) (err error) {
 		Logger:      p.log,
 	}
 	p.srv.SetLimits(limitsOf(p.cfg.Limits))
+	p.srv.SetFront(frontOf(p.cfg))
 	p.outside.domains = newDomains(p.cfg)
 	p.outside.configure(p.cfg)
 	p.srv.Names.Prove, p.srv.Names.Ask = p.outside.domains.prove, p.outside.ask

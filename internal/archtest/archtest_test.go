@@ -146,7 +146,7 @@ var testsMayImport = map[string][]string{
 // room that they are in may too.
 var onlyIn = map[string]string{
 	"github.com/xtaci/smux":            "framing",
-	"github.com/pires/go-proxyproto":   "framing, remote/publish/raw",
+	"github.com/pires/go-proxyproto":   "framing, relay, remote/publish/raw",
 	"github.com/coder/websocket":       "framing",
 	"github.com/caddyserver/certmagic": "acme",
 	"github.com/mholt/acmez":           "acme",
