@@ -33,6 +33,7 @@ need age age
 need nsd nsd
 need redis-server redis-server
 need nginx-light nginx
+need haproxy haproxy
 need ca-certificates update-ca-certificates
 
 if [ -z "$missing" ]; then
@@ -54,7 +55,7 @@ fi
 # The tests start these themselves: installing them is not to start them on this
 # machine.
 servers=
-for server in nsd redis-server nginx; do
+for server in nsd redis-server nginx haproxy; do
 	case $missing in *"$server"*) servers="$servers $server.service" ;; esac
 done
 unit() {

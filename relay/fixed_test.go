@@ -149,10 +149,9 @@ func TestResetsPassTheOperatorsServers(t *testing.T) {
 // Where the operator's server does not answer, or is the relay itself, the visitor is
 // told at once, and the log says so once.
 func TestOperatorsServerThatDoesNotAnswer(t *testing.T) {
-	gone := listenTCP(t)
-	gone.Close()
+	gone := testnet.Reserve(t)
 	r := newRig(t, nil)
-	front := relay.Front{Static: []relay.Fixed{{Name: "gone.relay.test", To: gone.Addr().String()}, {Name: "loop.relay.test", To: r.public},
+	front := relay.Front{Static: []relay.Fixed{{Name: "gone.relay.test", To: gone.String()}, {Name: "loop.relay.test", To: r.public},
 		{Name: "deep.relay.test", To: r.public, ProxyProtocol: 2}}}
 	r.srv.SetFront(front)
 	for range 3 {
@@ -160,7 +159,7 @@ func TestOperatorsServerThatDoesNotAnswer(t *testing.T) {
 		r.refused("loop.relay.test", internalError)
 	}
 	r.refused("deep.relay.test", "") // its header is not believed
-	for _, to := range []string{"to=" + gone.Addr().String(), `err="it leads back to this relay`} {
+	for _, to := range []string{"to=" + gone.String(), `err="it leads back to this relay`} {
 		if n := strings.Count(r.log.String(), to); n != 1 {
 			t.Errorf("the log has %q %d times:\n%s", to, n, r.log)
 		}
@@ -247,13 +246,12 @@ func TestPort80OfTheOperatorsServers(t *testing.T) {
 		go io.Copy(out, c)
 		io.Copy(c, out)
 	}))
-	gone := listenTCP(t)
-	gone.Close()
+	gone := testnet.Reserve(t)
 	r := newRig(t, func(s *relay.Server) {
 		s.PublicPort = 443
 		s.SetFront(relay.Front{
 			Static: []relay.Fixed{{Name: "mail.relay.test", To: tlsServer}, {Name: "web.relay.test", To: tlsServer, HTTP: web.Listener.Addr().String()},
-				{Name: "gone.relay.test", To: tlsServer, HTTP: gone.Addr().String()}},
+				{Name: "gone.relay.test", To: tlsServer, HTTP: gone.String()}},
 			Fallback: relay.Fixed{To: tlsServer, HTTP: ln.Addr().String(), ProxyProtocol: 1},
 		})
 	})
