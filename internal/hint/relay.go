@@ -2,13 +2,14 @@ package hint
 
 // Relay returns the table of docs/running-a-relay.md, in its order.
 func Relay() []*Advice {
-	return []*Advice{
+	list := []*Advice{
 		LowPort, PortInUse, AddressElsewhere, SocketUnknown,
 		StateInUse, RelayState, StatePlace, StateFull, LongState, NoControl, RecordDamaged, ClockJumped,
 		NoProxyHeader, FixedAway,
 		NoTakeover, TakeoverHere, LeversHere, NoRelayHere, NotYourRelay, OldGoesOn, NotLive,
 		MemoryNotThere, MemoryUsedUp, TooManyLinks, LimitsMet,
 	}
+	return append(list, ofCheck()...)
 }
 
 // The advice for the relay's sockets.
