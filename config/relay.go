@@ -65,6 +65,10 @@ type Relay struct {
 	// them at once.
 	TakeoverDrain time.Duration `mapstructure:"-"`
 
+	// Reload is "keep" (the default), where a change of what takes another process is
+	// told and left, or "takeover", where the relay starts one that takes over.
+	Reload string `mapstructure:"reload"`
+
 	// DefaultName is the name below Domain that visitors get who send no name, or
 	// an address; empty, the default, refuses them.
 	DefaultName string `mapstructure:"default_name"`

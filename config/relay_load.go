@@ -55,6 +55,7 @@ func relayFileKeys() []Key {
 		{Name: "log.format", Flag: "log-format", Default: "text", Help: "`FORMAT` of the log: text or json"},
 		{Name: "drain_timeout", Default: "30s", Help: "how long visitors may finish when the relay is told to stop, as in 30s, at most 168h; 0s cuts them at once"},
 		{Name: "takeover_drain", Default: "1h", Help: "how long they may finish in a process that another has taken over from, as in 1h, at most 168h; 0s cuts them at once"},
+		{Name: "reload", Default: "keep", Help: "what becomes of a change in the file that the running process cannot take up: keep leaves it and says so, takeover starts a new process that takes over, unseen by visitors"},
 		{Name: "default_name", Help: "the name below the domain that visitors get whose program sends none, or an address; empty refuses them"},
 		{Name: "memory", Help: "how much memory links, unfinished hellos and visitors who wait may take together, as in 512MiB, at least 16MiB; empty is half of GOMEMLIMIT, else of the control group's limit, else of the machine's memory"},
 		{Name: "lanes", Default: "auto", Help: "auto lets bulk move to connections of its own, which remotes dial to the public port; off keeps all on the links"},

@@ -40,6 +40,7 @@ var live = []liveSetting{
 	{"log.level", func(to, from *config.Relay) { to.Log.Level = from.Log.Level }},
 	{"drain_timeout", func(to, from *config.Relay) { to.DrainTimeout = from.DrainTimeout }},
 	{"takeover_drain", func(to, from *config.Relay) { to.TakeoverDrain = from.TakeoverDrain }},
+	{"reload", func(to, from *config.Relay) { to.Reload = from.Reload }},
 }
 
 // isLive reports whether the running relay takes up a change of a key.
@@ -105,7 +106,12 @@ func (p *process) reload() {
 	}
 	was := p.now()
 	changed, kept := changes(was.settings, settings)
+	renew := cfg.Reload == "takeover" && len(kept) > 0 && p.canTakeOver(kept)
 	for _, s := range kept {
+		if renew {
+			p.log.Info("a setting that has changed takes a takeover, which begins now", "key", s.Key, "said_by", s.From, "line", s.Line)
+			continue
+		}
 		p.log.Warn("a setting that has changed takes a restart, or a takeover; its old value stays", "key", s.Key, "said_by", s.From, "line", s.Line, hint.Attr(hint.NotLive.Do))
 	}
 	next := *was.cfg
@@ -123,6 +129,18 @@ func (p *process) reload() {
 		changed = []string{"nothing"}
 	}
 	p.log.Info("configuration reloaded", "changed", strings.Join(changed, " "))
+	if renew {
+		select {
+		case p.renew <- struct{}{}:
+		default: // one is asked for already
+		}
+	}
+}
+
+// canTakeOver reports whether a new process with these changes can take over: it finds
+// the old one by its state directory, and not every system has takeovers.
+func (p *process) canTakeOver(changed []config.Setting) bool {
+	return p.upgrade != nil && !slices.ContainsFunc(changed, func(s config.Setting) bool { return s.Key == "state_dir" })
 }
 
 // changes returns the keys that are live and have another value now, and the settings

@@ -33,7 +33,7 @@ func run(ctx context.Context, p *process, warnings []config.Warning, takeover bo
 	drain, cut, stop := cli.Signals(ctx)
 	defer stop()
 	hangups, stopHangups := cli.Hangups()
-	p.log, p.upgrade, p.failed, p.asked = log, upgradeSignal(), make(chan error, 1), make(chan struct{})
+	p.log, p.upgrade, p.renew, p.failed, p.asked = log, upgradeSignal(), make(chan struct{}, 1), make(chan error, 1), make(chan struct{})
 	defer func() {
 		stopHangups()
 		p.close(err)
@@ -79,6 +79,7 @@ type process struct {
 	log      *slog.Logger
 	level    *slog.LevelVar   // of log; may be nil
 	upgrade  <-chan os.Signal // asks this process to start a new one
+	renew    chan struct{}    // asks for the same by a reload; has room for one
 	program  string           // the file of the new process
 
 	cert     *ownCert
