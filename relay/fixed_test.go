@@ -18,6 +18,7 @@ import (
 	"keystay/internal/socket"
 	"keystay/internal/testnet"
 	"keystay/relay"
+	"keystay/relay/limits"
 	"keystay/relay/names"
 )
 
@@ -314,5 +315,29 @@ func TestRedirectFitsTheClient(t *testing.T) {
 			t.Errorf("%s by %q: %.40q, %v; want %d", v.request, v.agent, b, err, v.status)
 		}
 		c.Close()
+	}
+}
+
+// Visitors of the operator's servers count for their addresses, from their beginning to
+// their end.
+func TestVisitorsOfTheOperatorAreCounted(t *testing.T) {
+	addr, conns := own(t)
+	r := boundRig(t, limits.Config{Exempt: nobody, Address: limits.Address{Connections: 1, ConnectionRate: noRate}})
+	r.srv.SetFront(relay.Front{Static: []relay.Fixed{{Name: "post.relay.test", To: addr}}})
+	c := r.from("127.0.1.1").dial()
+	hello := string(helloFor(t, "post.relay.test"))
+	io.WriteString(c, hello)
+	server := <-conns
+	gets(t, server, hello)
+	if over, err := r.dialFrom("127.0.1.1"); err == nil { // else it is reset by now
+		closed(t, over)
+	}
+	c.CloseWrite()
+	server.CloseWrite()
+	closed(t, c)
+	for start := time.Now(); r.srv.CountedConnections() > 0; runtime.Gosched() {
+		if time.Since(start) > patience {
+			t.Fatal("it counts for ever")
+		}
 	}
 }
