@@ -1,7 +1,6 @@
 package relay_test
 
 import (
-	"bytes"
 	"errors"
 	"fmt"
 	"io"
@@ -225,7 +224,7 @@ func TestShutdownWaitsForVisitorsOfTheOperator(t *testing.T) {
 // HTTP, which learns who asks.
 func TestPort80OfTheOperatorsServers(t *testing.T) {
 	tlsServer, _ := own(t)
-	var first bytes.Buffer // of what reaches the server of plain HTTP
+	var first lockedBuffer // of what reaches the server of plain HTTP
 	web := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		fmt.Fprintf(w, "%s %s for %s, of %s", r.Method, r.URL.Path, r.Host, r.Header.Get("X-Forwarded-For"))
 	}))
@@ -237,7 +236,7 @@ func TestPort80OfTheOperatorsServers(t *testing.T) {
 		first.Write(b)
 		for b[5] != '\n' {
 			io.ReadFull(c, b[5:])
-			first.WriteByte(b[5])
+			first.Write(b[5:])
 		}
 		out, err := net.Dial("tcp", web.Listener.Addr().String())
 		if err != nil {

@@ -3,6 +3,7 @@ package main
 import (
 	"slices"
 	"strconv"
+	"strings"
 
 	"keystay/config"
 	"keystay/relay"
@@ -36,10 +37,21 @@ func staticNames(cfg *config.Relay) (list []string) {
 // cutStatic tells devices that they have lost names which are the operator's own from
 // now on.
 func (p *process) cutStatic(was, now *config.Relay) {
-	had := staticNames(was)
-	for _, name := range staticNames(now) {
-		if !slices.Contains(had, name) {
+	old, fresh := staticNames(was), staticNames(now)
+	if slices.Equal(old, fresh) {
+		return
+	}
+	for _, name := range p.srv.Served() {
+		if covers(fresh, name) && !covers(old, name) {
 			p.srv.Cut(relay.Cut{Name: name, Why: names.Denied{Code: names.DeniedTaken, Text: names.Served}})
 		}
 	}
+}
+
+// covers reports whether a name is one of the operator's own.
+func covers(static []string, name string) bool {
+	return slices.ContainsFunc(static, func(s string) bool {
+		base, all := strings.CutPrefix(s, "*.")
+		return name == s || all && strings.HasSuffix(name, "."+base)
+	})
 }
