@@ -186,7 +186,9 @@ func (s *Server) behindProxy(c sni.Conn) (*proxied, *limits.Connection) {
 	p, err := readProxied(c)
 	gone := place.end()
 	if err != nil || gone {
-		s.stats.refused.Add(1)
+		if !errors.Is(err, io.EOF) { // it has only looked whether somebody is here
+			s.stats.refused.Add(1)
+		}
 		c.Close()
 		if errors.Is(err, errNoProxyHeader) && !gone {
 			s.tellNoHeader(c, err)

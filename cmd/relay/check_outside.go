@@ -208,7 +208,7 @@ func (c *checker) caa(ctx context.Context) []cli.Finding {
 		}
 	}
 	return []cli.Finding{cli.Amiss("caa", c.cfg.Domain, hint.CheckForbidden.Error(
-		fmt.Errorf("the CAA records at %s let %s issue nothing", records.At, c.ca.names[0]), "NAME", c.cfg.Domain, "CA", c.ca.names[0]))}
+		fmt.Errorf("the CAA records at %s let %s issue nothing", records.At, c.ca.names[0]), "NAME", c.cfg.Domain, "ISSUER", c.ca.names[0]))}
 }
 
 // endsSoon is how long before its end a certificate should have been renewed.

@@ -60,7 +60,7 @@ var (
 	CheckForbidden = &Advice{
 		Shown: "caa …: the CAA records at … let … issue nothing",
 		Means: "`relay check`: devices below the domain get no certificate either",
-		Do:    []string{`set NAME CAA 0 issue "CA", or take the records out`},
+		Do:    []string{`set NAME CAA 0 issue "ISSUER", or take the records out`},
 	}
 	CheckNotPublicSuffix = &Advice{
 		Shown: "psl …: it is not on the Public Suffix List",
