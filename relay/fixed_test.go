@@ -160,6 +160,7 @@ func TestOperatorsServerThatDoesNotAnswer(t *testing.T) {
 	}
 	r.refused("deep.relay.test", "") // its header is not believed
 	for _, to := range []string{"to=" + gone.String(), `err="it leads back to this relay`} {
+		r.waitForLog(to)
 		if n := strings.Count(r.log.String(), to); n != 1 {
 			t.Errorf("the log has %q %d times:\n%s", to, n, r.log)
 		}

@@ -116,6 +116,7 @@ func TestProxyHeaderIsRequiredThereAndNowhereElse(t *testing.T) {
 	c = r.dial()
 	io.WriteString(c, hello)
 	gets(t, c, "127.0.10.1:")
+	r.waitForLog("a connection from a proxy was closed")
 	if n := strings.Count(r.log.String(), "a connection from a proxy was closed"); n != 1 {
 		t.Errorf("the log says so %d times", n)
 	}
