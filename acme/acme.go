@@ -10,6 +10,7 @@ import (
 	"maps"
 	"net/http"
 	"net/url"
+	"path/filepath"
 	"slices"
 	"strings"
 	"sync"
@@ -114,6 +115,7 @@ type Keeper struct {
 	cfg     Config
 	log     *slog.Logger
 	store   *storage
+	keys    *Keys
 	issuers []*issuer // one for each CA, in the order to ask them
 	answers *challenges
 	cache   *certmagic.Cache
@@ -162,8 +164,12 @@ func New(cfg Config) (*Keeper, error) {
 		cfg:     cfg,
 		log:     cfg.Logger,
 		store:   newStorage(cfg.Dir),
+		keys:    OpenKeys(cfg.Dir),
 		answers: newChallenges(),
 		names:   make(map[string]*entry),
+	}
+	if err := k.keys.begin(filepath.Join(cfg.Dir, "certificates")); err != nil {
+		return nil, fmt.Errorf("acme: begin the record of keys: %w", err)
 	}
 	k.ctx, k.cancel = context.WithCancel(context.Background())
 	// certmagic's cache stays empty, so that its own renewals, whose first
@@ -185,6 +191,7 @@ func New(cfg Config) (*Keeper, error) {
 			plain:   cfg.Logger,
 			http:    k.http,
 			store:   k.store,
+			keys:    k.keys,
 			answers: k.answers,
 		}
 		i.magic = certmagic.New(k.cache, certmagic.Config{

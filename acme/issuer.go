@@ -2,6 +2,7 @@ package acme
 
 import (
 	"context"
+	"crypto/sha256"
 	"crypto/x509"
 	"errors"
 	"fmt"
@@ -30,6 +31,7 @@ type issuer struct {
 	plain   *slog.Logger      // Config.Logger
 	http    *http.Client
 	store   *storage
+	keys    *Keys
 	answers *challenges
 
 	directories atomic.Int32 // how often the CA's directory was asked for again
@@ -90,6 +92,11 @@ func (i *issuer) Issue(ctx context.Context, csr *x509.CertificateRequest) (*cert
 
 // issue makes one order, or a second one where the account is to blame.
 func (i *issuer) issue(ctx context.Context, csr *x509.CertificateRequest, at *attempt) (*certmagic.IssuedCertificate, error) {
+	key := sha256.Sum256(csr.RawSubjectPublicKeyInfo)
+	if err := i.keys.Note(strings.Join(csr.DNSNames, " "), key); err != nil {
+		at.file = fmt.Errorf("note the key that a certificate is asked for: %w", err)
+		return nil, at.file
+	}
 	client := i.client(at.kind)
 	refused, refusal := "", error(nil)
 	for {

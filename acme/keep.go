@@ -352,6 +352,9 @@ func (k *Keeper) try(ctx context.Context, e *entry, why string, i *issuer, at *a
 // announce puts cur to use and says so. The log says it first: whoever has
 // waited for the certificate then speaks after it.
 func (k *Keeper) announce(e *entry, cur *stored, kind EventKind) {
+	if err := k.keys.Note(e.name, keyOf(cur.cert.Leaf)); err != nil { // it was put into the folder by hand
+		k.log.Warn("the key of a certificate is not noted", "name", e.name, "error", err, hint.Attr(hint.All(err)))
+	}
 	k.log.Info("certificate "+kind.String(), "name", e.name, "not_after", cur.cert.Leaf.NotAfter)
 	e.set(cur)
 	k.notify(Event{Kind: kind, Name: e.name, NotAfter: cur.cert.Leaf.NotAfter})

@@ -237,6 +237,16 @@ func (r *Rehearsal) perform(ctx context.Context, chal acme.Challenge, addresses 
 
 // performAt asks one address, as a CA does.
 func (r *Rehearsal) performAt(ctx context.Context, chal acme.Challenge, address netip.AddrPort) error {
+	return r.at(ctx, address, func(ctx context.Context, conn net.Conn) error {
+		if chal.Type == acme.ChallengeTypeHTTP01 {
+			return askHTTP(ctx, conn, chal)
+		}
+		return askTLS(ctx, conn, chal)
+	})
+}
+
+// at asks something over a connection to one address, which it closes.
+func (r *Rehearsal) at(ctx context.Context, address netip.AddrPort, ask func(context.Context, net.Conn) error) error {
 	ctx, cancel := context.WithTimeout(ctx, performTimeout)
 	defer cancel()
 	dial := r.Dial
@@ -251,11 +261,7 @@ func (r *Rehearsal) performAt(ctx context.Context, chal acme.Challenge, address 
 	}
 	defer conn.Close()
 	defer context.AfterFunc(ctx, func() { conn.Close() })()
-	if chal.Type == acme.ChallengeTypeHTTP01 {
-		err = askHTTP(ctx, conn, chal)
-	} else {
-		err = askTLS(ctx, conn, chal)
-	}
+	err = ask(ctx, conn)
 	if err != nil && ctx.Err() != nil {
 		return ctx.Err() // which has closed the connection
 	}

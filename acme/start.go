@@ -34,10 +34,16 @@ func (k *Keeper) find(ctx context.Context, name string) (best *stored, err error
 	for _, i := range k.issuers {
 		s, lerr := k.store.load(ctx, i, name)
 		err = errors.Join(err, lerr)
-		if s != nil && (best == nil || best.other && !s.other ||
-			best.other == s.other && s.cert.Leaf.NotAfter.After(best.cert.Leaf.NotAfter)) {
-			best = s
-		}
+		best = better(best, s)
 	}
 	return best, err
+}
+
+// better returns which of two certificates for a name is to be used; either may be nil.
+func better(best, s *stored) *stored {
+	if s != nil && (best == nil || best.other && !s.other ||
+		best.other == s.other && s.cert.Leaf.NotAfter.After(best.cert.Leaf.NotAfter)) {
+		return s
+	}
+	return best
 }

@@ -23,22 +23,22 @@ const (
 // proxy checks the URL of a proxy and gives it a scheme where it has none, as
 // the convention for HTTPS_PROXY has it. Nothing of it is repeated, since it
 // may hold a password.
-func (e *Errors) proxy(s *Secret) {
+func (e *Errors) proxy(key string, s *Secret) {
 	if *s == "" || *s == NoProxy {
 		return
 	}
 	if err := checkSecret(string(*s)); err != nil {
-		e.add("proxy", err.Error())
+		e.add(key, err.Error())
 		return
 	}
 	u, wrong := parseProxy(string(*s))
 	if wrong != nil {
-		wrong.Key = "proxy"
+		wrong.Key = key
 		*e = append(*e, wrong)
 		return
 	}
 	if strings.Trim(u.Path, "/") != "" || u.RawQuery != "" || u.Fragment != "" {
-		e.add("proxy", "there is more than a host and a port in the URL", proxyHint,
+		e.add(key, "there is more than a host and a port in the URL", proxyHint,
 			"what is no letter or digit in a user or password is written as %2F for /, %3F for ?, %23 for #")
 		return
 	}

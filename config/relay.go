@@ -43,6 +43,9 @@ type Relay struct {
 	// Admin is the read-only page for the operator.
 	Admin Admin `mapstructure:"admin"`
 
+	// Metrics is what its /metrics shows.
+	Metrics Metrics `mapstructure:"metrics"`
+
 	// ProxyProtocol says which proxies stand before the relay.
 	ProxyProtocol ProxyProtocol `mapstructure:"proxy_protocol"`
 
@@ -195,7 +198,20 @@ type TLS struct {
 type Admin struct {
 	// Listen is its host:port, by default "127.0.0.1:9440", or empty for off.
 	Listen string `mapstructure:"listen"`
+
+	// Pprof shows profiles of the process there, on a loopback address only.
+	Pprof bool `mapstructure:"-"`
 }
+
+// Metrics is what the metrics show beyond counts.
+type Metrics struct {
+	// PerName is how many names have counts of their own: none by default, up to
+	// [MaxPerName].
+	PerName int `mapstructure:"-"`
+}
+
+// MaxPerName is the most that Metrics.PerName may be.
+const MaxPerName = 10000
 
 // Log is how much is logged, and how.
 type Log struct {

@@ -380,3 +380,14 @@ func (e *Errors) abuse(s *string) {
 	}
 	e.add("abuse", quote(*s)+" is no mail address, mailto: or https:// URL", "as in abuse@relay.net")
 }
+
+// profiles checks that only this machine can take profiles.
+func (e *Errors) profiles(a Admin) {
+	host, _, err := net.SplitHostPort(a.Listen)
+	if !a.Pprof || a.Listen == "" || err != nil {
+		return
+	}
+	if ip, err := netip.ParseAddr(host); host != "localhost" && (err != nil || !ip.Unmap().IsLoopback()) {
+		e.add("admin.pprof", "others than this machine could take profiles at "+quote(a.Listen), `admin: {listen: "127.0.0.1:9440", pprof: true}; from elsewhere, reach it by ssh -L`)
+	}
+}

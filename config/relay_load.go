@@ -50,6 +50,8 @@ func relayFileKeys() []Key {
 		{Name: "tls.cert_file", Help: "PEM file with a certificate for the domain, instead of acme"},
 		{Name: "tls.key_file", Help: "PEM file with its private key"},
 		{Name: "admin.listen", Default: "127.0.0.1:9440", Help: "host:port of /metrics, /healthz and /readyz, read-only; empty in the file is off"},
+		{Name: "admin.pprof", Kind: Switch, Default: "false", Help: "profiles of the process at /debug/pprof/ there, for who looks into its time and memory; only on a loopback address"},
+		{Name: "metrics.per_name", Kind: Number, Default: "0", Help: "how many names have visitors and bytes of their own in the metrics, at most 10000; the others count together. 0 keeps every name out of them"},
 	}, frontKeys(), []Key{
 		{Name: "log.level", Flag: "log-level", Default: "info", Help: "how much is logged: `LEVEL` debug, info, warn or error"},
 		{Name: "log.format", Flag: "log-format", Default: "text", Help: "`FORMAT` of the log: text or json"},
@@ -133,6 +135,9 @@ func ReadRelay(fs *pflag.FlagSet) (*Relay, []Setting, []Warning, error) {
 	wrong.span("names.expire_unused", &r.Names.ExpireUnused, src.viper.GetString(strings.ReplaceAll("names.expire_unused", ".", delimiter)), MinExpire, MaxExpire)
 	wrong.span("names.webhook.remember", &r.Names.Webhook.Remember, src.viper.GetString(strings.ReplaceAll("names.webhook.remember", ".", delimiter)), 0, MaxRemember)
 	wrong.trueOrFalse("names.custom_domains", &r.Names.CustomDomains, src.viper.GetString(strings.ReplaceAll("names.custom_domains", ".", delimiter)))
+	wrong.trueOrFalse("admin.pprof", &r.Admin.Pprof, src.viper.GetString(strings.ReplaceAll("admin.pprof", ".", delimiter)))
+	wrong.profiles(r.Admin)
+	wrong.count("metrics.per_name", &r.Metrics.PerName, src.viper.GetString(strings.ReplaceAll("metrics.per_name", ".", delimiter)), MaxPerName)
 	wrong.count("names.certificates_per_week", &r.Names.CertificatesPerWeek, src.viper.GetString(strings.ReplaceAll("names.certificates_per_week", ".", delimiter)), maxPerWeek)
 	r.Limits = wrong.limits(src, r.Names.Policy == "open")
 	r.ProxyProtocol.From = wrong.proxies(src)

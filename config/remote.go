@@ -73,6 +73,11 @@ type Remote struct {
 	// each address of a name before it orders, or "off".
 	ACMERehearsal string
 
+	// CT is "auto" (the default), where certificate transparency is watched for
+	// certificates of a CA that publishes them, "off", or the URL of the monitor to
+	// ask, in the form of Cert Spotter's API v1: https, or http on this machine.
+	CT string
+
 	// KeyType is the kind of key that certificates are ordered for: "ecdsa" (the
 	// default), or "rsa" for visitors that know no other.
 	KeyType string
@@ -93,6 +98,33 @@ type Remote struct {
 	// DNS is the address of the DNS server to ask, ip:port. Empty is the
 	// system's.
 	DNS string
+
+	// Probe is "auto" (the default), where the remote looks at its names from outside, or
+	// "off".
+	Probe string
+
+	// ProbeProxies are the URLs of proxies through which it looks too, in the form of
+	// Proxy. They may hold passwords.
+	ProbeProxies []Secret
+
+	// ProbeWith are other remotes of the same owner, who are asked to look from their
+	// networks, and whose questions are answered.
+	ProbeWith []ProbePeer
+
+	// ProbeDNS is the address of another DNS server, ip:port, that is asked for the
+	// addresses to look at. Empty is none.
+	ProbeDNS string
+
+	// OnIntercept is "warn" (the default) or "stop": what is done when a name is seen to
+	// be intercepted.
+	OnIntercept string
+
+	// InterceptRun is a command with its arguments, which is told then. Empty is none.
+	InterceptRun []string
+
+	// InterceptPost is an http or https URL that is told then. It may hold a secret. Empty
+	// is none.
+	InterceptPost Secret
 
 	// Wait is how long to try until every name answers; 0 is for ever.
 	Wait time.Duration
@@ -133,4 +165,14 @@ func (r *Remote) Files() (files []string) {
 		}
 	}
 	return files
+}
+
+// A ProbePeer is another remote of the same owner.
+type ProbePeer struct {
+	// Label is what its identity is called by; empty is this device's own identity.
+	Label string
+	// Name is a public name of it, in the form of [Service].Domains, and Port the port of
+	// that.
+	Name string
+	Port int
 }

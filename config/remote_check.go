@@ -33,14 +33,31 @@ func checkRemote(r Remote) (Remote, Errors) {
 	errs.email("acme.email", r.ACMEEmail)
 	errs.binding("acme.eab.kid", &r.ACMEEABKID, "acme.eab.hmac", &r.ACMEEABHMAC)
 	errs.oneOf("acme.rehearsal", r.ACMERehearsal, "auto", "off")
+	errs.monitor("ct", r.CT)
 	errs.oneOf("key_type", r.KeyType, "ecdsa", "rsa")
 	errs.oneOf("transport", r.Transport, "auto", "tls", "wss")
 	errs.oneOf("lanes", r.Lanes, "auto", "off")
-	errs.proxy(&r.Proxy)
-	errs.dns(&r.DNS)
+	errs.proxy("proxy", &r.Proxy)
+	errs.dns("dns", &r.DNS)
+	errs.probe(&r)
 	errs.oneOf("log.level", r.LogLevel, "debug", "info", "warn", "error")
 	errs.oneOf("log.format", r.LogFormat, "text", "json")
 	return r, errs
+}
+
+// monitor checks where certificate transparency is looked at.
+func (e *Errors) monitor(key, s string) {
+	if s == "auto" || s == "off" {
+		return
+	}
+	u, err := url.Parse(s)
+	if err != nil || u.Host == "" || u.User != nil || u.Fragment != "" || u.Scheme != "https" && u.Scheme != "http" {
+		e.add(key, quote(s)+" is not auto, off or an https:// URL", "as in https://api.certspotter.com/v1/issuances")
+		return
+	}
+	if ip, err := netip.ParseAddr(u.Hostname()); u.Scheme == "http" && u.Hostname() != "localhost" && (err != nil || !ip.IsLoopback()) {
+		e.add(key, quote(s)+" is asked in the clear, and so could be answered by anybody", "https:// in place of http://, but on this machine")
+	}
 }
 
 // relayAddresses checks what is dialled instead of the relays' names.
@@ -122,9 +139,9 @@ func publicNameHint(typed string, relays []string) string {
 
 // dns checks the address of a DNS server and gives it a port where it has none.
 // It must be an address, since nothing could look its name up.
-func (e *Errors) dns(s *string) {
+func (e *Errors) dns(key string, s *string) {
 	if *s != "" {
-		e.dnsServer("dns", s)
+		e.dnsServer(key, s)
 	}
 }
 

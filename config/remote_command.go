@@ -55,8 +55,8 @@ func LoadRelease(fs *pflag.FlagSet, name string) (*Remote, error) {
 		wrong.address("relay_address", a, false)
 	}
 	wrong.oneOf("transport", r.Transport, "auto", "tls", "wss")
-	wrong.proxy(&r.Proxy)
-	wrong.dns(&r.DNS)
+	wrong.proxy("proxy", &r.Proxy)
+	wrong.dns("dns", &r.DNS)
 	wrong.readable("relay_root", r.RelayRoot)
 	var errs Errors
 	if r.Proxy == "" {
@@ -99,7 +99,7 @@ func LoadDNS(fs *pflag.FlagSet, name string) (*Remote, error) {
 			wrong.add("domain", quote(r.Domain)+" is no domain of your own: it is the relay's", "a name below "+host+" needs no record of yours")
 		}
 	}
-	wrong.dns(&r.DNS)
+	wrong.dns("dns", &r.DNS)
 	return r, finish(src, repeated(fs, src.keys), wrong, "domain")
 }
 
@@ -130,8 +130,8 @@ func LoadVerify(fs *pflag.FlagSet, address string) (r *Remote, port string, err 
 	if r.Domain, err = hostname.Typed(r.Domain); err != nil {
 		wrong.add("domain", quote(address)+" is no public name", "as in https://xyz.relay.net")
 	}
-	wrong.proxy(&r.Proxy)
-	wrong.dns(&r.DNS)
+	wrong.proxy("proxy", &r.Proxy)
+	wrong.dns("dns", &r.DNS)
 	var errs Errors
 	if r.Proxy == "" {
 		errs = proxyVariables()

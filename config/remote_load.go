@@ -39,19 +39,27 @@ func remoteFileKeys() []Key {
 		{Name: "acme.eab.kid", Help: "the key `ID` for external account binding, if the CA asks for it"},
 		{Name: "acme.eab.hmac", Secret: true, Help: "the `KEY` for external account binding, base64; rather use the variable"},
 		{Name: "acme.rehearsal", Default: "auto", Help: "`WAY` auto or off: auto looks at each address that DNS gives for the name before an order, and orders nothing where one is not this device's; where this device cannot reach its own public address, the order goes on"},
+		{Name: "ct", Default: "auto", Help: "whether to look in certificate transparency for certificates of your names with other keys: `WAY` auto, off or the https URL of a monitor in the form of Cert Spotter's API v1; auto asks Cert Spotter where the CA publishes its certificates, which tells it your names"},
 		{Name: "key_type", Default: "ecdsa", Help: "the key of the certificates, `KIND` ecdsa or rsa; rsa is for visitors of before 2014 or so, which know no other"},
 		{Name: "replica", Kind: Switch, Default: "false", Help: "let other devices with this identity serve the names too, each started with --replica"},
 		{Name: "transport", Default: "auto", Help: "how to reach the relay, `WAY` auto, tls or wss (a WebSocket); auto is tls, or wss where something on the path breaks tls"},
 		{Name: "lanes", Default: "auto", Help: "`WAY` auto or off: auto dials the relay again for each visitor that turns out to be bulk, or asks much while packets are lost, which is faster; not through a proxy or wss"},
 		{Name: "proxy", Secret: true, Help: "dial out through this proxy: `URL` http://, https://, socks5:// or socks5h://, with USER:PASSWORD@ in it if need be; none is to go without; by default HTTPS_PROXY, ALL_PROXY and NO_PROXY decide; other users can see flags, so rather use a variable for a password"},
 		{Name: "dns", Help: "the `ADDRESS[:PORT]` of the DNS server to ask, where the system names none, as on Android; by default the system's"},
+		{Name: "probe.mode", Flag: "probe", Default: "auto", Help: "`WAY` auto or off: auto looks at each name from outside now and then, as a visitor does, whether anybody listens in"},
+		{Name: "probe.proxy", Kind: Texts, Secret: true, Help: "look through this proxy too, a `URL` as for --proxy, best one in another network; may repeat; rather use the variable for a password"},
+		{Name: "probe.with", Kind: Texts, Help: "have another remote of yours look too, from its network, and look for it likewise: `[LABEL@]NAME[:PORT]`, where NAME is a name of it that serves HTTP, and LABEL what remote identity show says there, if that is not this device's; may repeat"},
+		{Name: "probe.dns", Help: "ask the DNS server at this `ADDRESS[:PORT]` too for what to look at; by default the one of --dns or the system's alone"},
+		{Name: "on_intercept.then", Flag: "on-intercept", Default: "warn", Help: "what to do when a name is seen to show a key that is not this device's: `WHAT` warn, or stop, which ends all visitors and the remote at once with code 4"},
+		{Name: "on_intercept.run", Kind: Lines, Help: "run this command then, which gets JSON on its standard input: the program, and each `WORD` behind it by a flag of its own; no shell is between"},
+		{Name: "on_intercept.post", Secret: true, Help: "post the same JSON to this `URL` then; it may hold a secret, and is in no log"},
 		{Name: "wait", Help: "give up when not every name answers within `DURATION`, as in 90s or 5m; by default never"},
 		{Name: "drain_timeout", Default: "30s", Help: "how long visitors may finish when the remote is told to stop: `DURATION`, as in 30s, at most 168h; 0s cuts them at once"},
 		{Name: "log.level", Default: "info", Help: "how much is logged: `LEVEL` debug, info, warn or error; on a terminal, where there are sentences in place of a log, it brings the log"},
 		{Name: "log.format", Default: "text", Help: "`FORMAT` of the log: text or json"},
 	})
 	for i, k := range keys {
-		if !strings.HasPrefix(k.Name, "services") {
+		if k.Flag == "" && !strings.HasPrefix(k.Name, "services") {
 			keys[i].Flag = strings.NewReplacer(".", "-", "_", "-").Replace(k.Name)
 		}
 	}
@@ -154,13 +162,25 @@ func (s *source) remote() *Remote {
 		ACMEEABKID:     s.text("acme.eab.kid"),
 		ACMEEABHMAC:    Secret(s.text("acme.eab.hmac")),
 		ACMERehearsal:  s.text("acme.rehearsal"),
+		CT:             s.text("ct"),
 		KeyType:        s.text("key_type"),
 		Lanes:          s.text("lanes"),
 		Transport:      s.text("transport"),
 		Proxy:          Secret(s.text("proxy")),
 		DNS:            s.text("dns"),
+		Probe:          s.text("probe.mode"),
+		ProbeDNS:       s.text("probe.dns"),
+		OnIntercept:    s.text("on_intercept.then"),
+		InterceptRun:   s.lines("on_intercept.run"),
+		InterceptPost:  Secret(s.text("on_intercept.post")),
 		LogLevel:       s.text("log.level"),
 		LogFormat:      s.text("log.format"),
+	}
+	for _, name := range s.list("probe.with") {
+		r.ProbeWith = append(r.ProbeWith, ProbePeer{Name: name})
+	}
+	for _, url := range s.list("probe.proxy") {
+		r.ProbeProxies = append(r.ProbeProxies, Secret(url))
 	}
 	for key, path := range map[string]*string{"relay_root": &r.RelayRoot, "token_file": &r.TokenFile, "state_dir": &r.StateDir, "acme.root": &r.ACMERoot} {
 		s.resolve(key, path)
@@ -203,7 +223,7 @@ func arguments(fs *pflag.FlagSet, args []string) (errs Errors) {
 }
 
 // remoteCommands are the remote's commands.
-var remoteCommands = []string{"check", "completion", "dns", "help", "identity", "login", "password", "release", "share", "verify", "version"}
+var remoteCommands = []string{"check", "completion", "dns", "doctor", "help", "identity", "login", "password", "release", "share", "verify", "version"}
 
 // isCommand reports whether a word is a command of other programs that is put
 // before the local service, as in "ngrok http 3000".

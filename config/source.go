@@ -158,15 +158,24 @@ func (s *source) list(key string) []string {
 	return nil
 }
 
-// lines returns the values of a flag that may be repeated, or the variable's.
+// lines returns the values of a flag that may be repeated, or the variable's, or the
+// file's.
 func (s *source) lines(key string) []string {
-	if s.flags != nil && s.flags.Changed(key) {
-		if given, ok := s.flags.Lookup(key).Value.(pflag.SliceValue); ok {
+	flag := strings.NewReplacer(".", "-", "_", "-").Replace(key)
+	if s.flags != nil && s.flags.Changed(flag) {
+		if given, ok := s.flags.Lookup(flag).Value.(pflag.SliceValue); ok {
 			return given.GetSlice() // GetStringArray has none of one empty text
 		}
 	}
-	if v, ok := s.viper.Get(key).(string); ok && v != "" {
-		return []string{v}
+	switch v := s.viper.Get(strings.ReplaceAll(key, ".", delimiter)).(type) {
+	case string:
+		if v != "" {
+			return []string{v}
+		}
+	case []any:
+		if len(v) > 0 {
+			return s.list(key)
+		}
 	}
 	return nil
 }

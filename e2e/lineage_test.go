@@ -170,7 +170,13 @@ func (l *lineage) start(program string, args ...string) *exec.Cmd {
 
 func (l *lineage) startRemote(args ...string) {
 	l.t.Helper()
-	site := &http.Server{Handler: http.HandlerFunc(serveTakeoverSite)}
+	l.startRemoteTo(serveTakeoverSite, args...)
+}
+
+// startRemoteTo starts a remote before a site.
+func (l *lineage) startRemoteTo(serve http.HandlerFunc, args ...string) {
+	l.t.Helper()
+	site := &http.Server{Handler: serve}
 	ln, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		l.t.Fatal(err)
@@ -317,7 +323,7 @@ func (l *lineage) end() {
 	if err != nil {
 		l.t.Fatal(err)
 	}
-	for _, bad := range []string{"panic:", "cut off", "cannot pass"} {
+	for _, bad := range []string{"panic:", "a mistake in this program", "cut off", "cannot pass"} {
 		if strings.Contains(string(log), bad) {
 			l.t.Errorf("the log has %q", bad)
 		}

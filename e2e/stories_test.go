@@ -85,9 +85,11 @@ func TestStories(t *testing.T) {
 			"needs":    needs,
 			"browse":   browse,
 
+			"monitor":    monitorCommand,
 			"nameserver": nameserverCommand,
 			"provider":   providerCommand,
 			"signin":     signInCommand,
+			"malice":     maliceCommand,
 		},
 		Condition: func(cond string) (bool, error) {
 			if cond == "root" {
@@ -114,6 +116,8 @@ type setting struct {
 	watches  map[string]*socketWatch
 	names    nameserver
 	provider *http.Server // of OpenID Connect, or nil
+	monitor  *monitor     // or nil
+	malice   *eavesdropper
 }
 
 // The names of the stories.
@@ -208,6 +212,7 @@ func environs(dir, public, plain, local, ca, apiRoot, root string) map[string]st
 		"KEYSTAY_REMOTE_STATE_DIR":     filepath.Join(dir, "device"),
 		"KEYSTAY_REMOTE_ACME_CA":       ca,
 		"KEYSTAY_REMOTE_ACME_ROOT":     apiRoot,
+		"KEYSTAY_REMOTE_PROBE_MODE":    "off", // else each name has one visitor more, at any time
 	}
 }
 
@@ -233,8 +238,14 @@ func (w *setting) tearDown(t testscript.T) {
 	}
 	w.site.stop()
 	w.names.stop()
+	if w.monitor != nil {
+		w.monitor.srv.Close()
+	}
 	if w.provider != nil {
 		w.provider.Close()
+	}
+	if w.malice != nil {
+		w.malice.close()
 	}
 	if w.ca != nil {
 		w.ca.Close()

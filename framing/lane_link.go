@@ -234,6 +234,13 @@ func (l *Link) NumLanes() (n int) {
 	return n
 }
 
+// SpareLanes is how many lanes have joined the link and wait for a stream, at the relay.
+func (l *Link) SpareLanes() int {
+	l.lanes.mu.Lock()
+	defer l.lanes.mu.Unlock()
+	return l.lanes.spare
+}
+
 // laneConns yields the lanes of the link's streams.
 func (l *Link) laneConns() iter.Seq[net.Conn] {
 	return func(yield func(net.Conn) bool) {

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"net"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"keystay/internal/budget"
@@ -79,6 +80,8 @@ type Handler struct {
 	// queued for it, in bytes, beyond the little that each may: MinPool to MaxPool. 0
 	// is MaxPool.
 	Pool int
+	// Stalls counts how often a write of a stream had to wait for credit; nil does not.
+	Stalls *atomic.Int64
 	// Panics catches the panics of the link's goroutines, each of which ends the
 	// link; with nil they end the process.
 	Panics *panics.Log

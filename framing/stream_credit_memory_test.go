@@ -3,8 +3,10 @@ package framing_test
 import (
 	"errors"
 	"io"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
+	"time"
 
 	"keystay/framing"
 	"keystay/internal/budget"
@@ -161,6 +163,38 @@ func TestRoom(t *testing.T) {
 		if n := <-got; n <= 0 {
 			t.Errorf("room for %d bytes on a stream that was reset: Write would wait for nothing", n)
 		}
+	})
+}
+
+// A write that has to wait for credit is counted once, however long it waits, and one
+// that has not is not.
+func TestWritesThatWaitForCreditAreCounted(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var stalls atomic.Int64
+		x, y := memconn.Pipe(0)
+		relay, remote := links(t, x, y, framing.Handler{Stalls: &stalls}, framing.Handler{})
+		v, d := open(t, relay, remote, "")
+		v.Write(make([]byte, framing.InitialCredit))
+		if n := stalls.Load(); n != 0 {
+			t.Errorf("%d at first", n)
+		}
+		wrote := make(chan struct{})
+		go func() {
+			defer close(wrote)
+			v.Write(make([]byte, 1))
+		}()
+		synctest.Wait()
+		time.Sleep(time.Second)
+		if n := stalls.Load(); n != 1 {
+			t.Errorf("%d while a write waits", n)
+		}
+		io.ReadFull(d, make([]byte, framing.InitialCredit+1))
+		<-wrote
+		if n := stalls.Load(); n != 1 {
+			t.Errorf("%d in the end", n)
+		}
+		relay.Close()
+		remote.Close()
 	})
 }
 

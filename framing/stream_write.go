@@ -38,7 +38,7 @@ func (s *Stream) Write(p []byte) (n int, err error) {
 		s.lane.writing--
 		s.lane.switchLocked()
 	}()
-	for {
+	for stalled := false; ; {
 		switch {
 		case s.closed:
 			return n, s.opError("write", net.ErrClosed)
@@ -61,8 +61,19 @@ func (s *Stream) Write(p []byte) (n int, err error) {
 		if n == len(p) {
 			return n, nil
 		}
+		stalled = s.stallLocked(stalled)
 		s.writable.Wait()
 	}
+}
+
+// stallLocked counts, once, that a write is about to wait for credit. It returns
+// whether that is counted.
+func (s *Stream) stallLocked(counted bool) bool {
+	if n := s.link.handler.Stalls; n != nil && !counted && s.out.credit == 0 {
+		n.Add(1)
+		return true
+	}
+	return counted
 }
 
 // Queue queues as much of p as there is credit and room for, and returns how many bytes
@@ -105,13 +116,14 @@ func (s *Stream) CloseWrite() error {
 func (s *Stream) Room(wait bool) int {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	for {
+	for stalled := false; ; {
 		if s.closed || s.cause != nil || s.send != halfOpen || s.writable.timedOut() {
 			return maxOut
 		}
 		if n := s.out.room(); n > 0 || !wait {
 			return max(0, n)
 		}
+		stalled = s.stallLocked(stalled)
 		s.writable.Wait()
 	}
 }

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"net"
 	"net/http"
+	"net/http/pprof"
 	"net/netip"
 	"os"
 	"strings"
@@ -16,19 +17,17 @@ import (
 )
 
 // ServeAdmin serves the operator's read-only address on ln: /metrics in the
-// Prometheus format, /healthz, and /readyz, which says what ready returns, and
+// Prometheus format, /healthz, and /readyz, which says what ready returns (nil is
+// always ready), and
 // what is wrong with the record of names, with what to do. The metrics carry no
-// names. It blocks like Serve.
+// names but with NamedMetrics. It blocks like Serve, and answers on while Shutdown waits
+// for visitors.
 func (s *Server) ServeAdmin(ln net.Listener, ready func() error) error {
 	s.init()
 	mux := http.NewServeMux()
 	mux.HandleFunc("GET /healthz", func(w http.ResponseWriter, r *http.Request) { fmt.Fprintln(w, "ok") })
 	mux.HandleFunc("GET /readyz", func(w http.ResponseWriter, r *http.Request) {
-		err := errors.Join(ready(), s.Names.Grants.Whole())
-		if s.sockets.stopping() {
-			err = errors.New("shutting down")
-		}
-		if err != nil {
+		if err := s.notReady(ready); err != nil {
 			text := err.Error()
 			for _, line := range hint.All(err) {
 				text += "\nhint: " + line
@@ -38,8 +37,23 @@ func (s *Server) ServeAdmin(ln net.Listener, ready func() error) error {
 		}
 		fmt.Fprintln(w, "ok")
 	})
-	mux.Handle("GET /metrics", promhttp.HandlerFor(s.metrics(), promhttp.HandlerOpts{DisableCompression: true})) // a compressor holds most of a megabyte
+	if s.Profiles && isLoopback(ln.Addr()) {
+		addProfiles(mux)
+	}
+	mux.Handle("GET /metrics", promhttp.HandlerFor(s.metrics(ready), promhttp.HandlerOpts{DisableCompression: true})) // a compressor holds most of a megabyte
 	return s.web.serveAdmin(ln, s.web.server(hereOnly(ln.Addr(), mux), maxSiteHead, time.Minute))
+}
+
+// notReady says why remotes cannot link now, or nothing. Ready is as for ServeAdmin.
+func (s *Server) notReady(ready func() error) error {
+	if s.sockets.stopping() {
+		return errors.New("shutting down")
+	}
+	var err error
+	if ready != nil {
+		err = ready()
+	}
+	return errors.Join(err, s.Names.Grants.Whole())
 }
 
 // hereOnly refuses requests for another host than this machine, on an address that
@@ -47,7 +61,7 @@ func (s *Server) ServeAdmin(ln net.Listener, ready func() error) error {
 // answers, by a name of its own that leads to 127.0.0.1 (DNS rebinding). An address
 // in its place is none that a name stands for.
 func hereOnly(listens net.Addr, h http.Handler) http.Handler {
-	if a, ok := listens.(*net.TCPAddr); !ok || !a.IP.IsLoopback() {
+	if !isLoopback(listens) {
 		return h
 	}
 	machine, _ := os.Hostname()
@@ -64,4 +78,19 @@ func hereOnly(listens net.Addr, h http.Handler) http.Handler {
 		}
 		h.ServeHTTP(w, r)
 	})
+}
+
+// isLoopback reports whether only this machine reaches an address.
+func isLoopback(a net.Addr) bool {
+	tcp, ok := a.(*net.TCPAddr)
+	return ok && tcp.IP.IsLoopback()
+}
+
+// addProfiles adds what shows where the process spends its time and memory. No profile
+// holds a byte of a visitor. Each answer is over within the time limit of this address.
+func addProfiles(mux *http.ServeMux) {
+	mux.HandleFunc("GET /debug/pprof/", pprof.Index)
+	mux.HandleFunc("GET /debug/pprof/profile", pprof.Profile)
+	mux.HandleFunc("GET /debug/pprof/symbol", pprof.Symbol)
+	mux.HandleFunc("GET /debug/pprof/trace", pprof.Trace)
 }

@@ -6,10 +6,13 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"slices"
 	"strings"
+	"sync/atomic"
+	"syscall"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -262,6 +265,45 @@ func TestConnectedNamesOutliveTheRecord(t *testing.T) {
 	r.waitForLog("cannot decide about a claim")
 	if n := bytes.Count([]byte(r.log.String()), []byte("cannot decide about a claim")); n != 1 {
 		t.Errorf("logged %d times", n)
+	}
+}
+
+// A fullDisk is a store that cannot be written, for a reason; without one it can.
+type fullDisk struct {
+	names.Store
+	why atomic.Pointer[error]
+}
+
+func (s *fullDisk) Update(f func(names.Tx) error) error {
+	if why := s.why.Load(); why != nil {
+		return &fs.PathError{Op: "write", Path: "/state/names.db", Err: *why}
+	}
+	return s.Store.Update(f)
+}
+
+// Where the record cannot be written, no new name is given out, and the log says what to
+// do. Whoever has a name keeps it, and comes back for it. With room again claims are
+// decided as before.
+func TestFullDiskTakesNoNameAway(t *testing.T) {
+	for why, advice := range map[error]string{syscall.ENOSPC: "make room on the file system", syscall.EROFS: "read-only"} {
+		store := new(fullDisk)
+		r := newServer(t, func(s *relay.Server) { store.Store, s.Names.Grants = s.Names.Grants, store })
+		r.listen()
+		id := newIdentity(t)
+		d := r.device(id, "a.relay.test")
+		d.echo("a")
+		store.why.Store(&why)
+		denied(t, r.claim(newIdentity(t), "b.relay.test", ""), framing.DeniedUnavailable)
+		r.waitForLog("cannot decide about a claim")
+		r.waitForLog(advice)
+		d.Close()
+		r.device(id, "a.relay.test").echo("a")
+		r.reaches("a.relay.test", "a")
+		store.why.Store(nil)
+		if err := r.claim(newIdentity(t), "b.relay.test", ""); err != nil {
+			t.Errorf("%v, then room: %v", why, err)
+		}
+		r.close()
 	}
 }
 

@@ -11,7 +11,6 @@ import (
 
 	"github.com/inetaf/tcpproxy"
 	"github.com/pires/go-proxyproto"
-	"github.com/prometheus/client_golang/prometheus"
 
 	"keystay/internal/duplex"
 	"keystay/internal/hint"
@@ -81,7 +80,7 @@ func (v *fixedVisit) dial(ctx context.Context, _, addr string) (net.Conn, error)
 		return nil, err
 	}
 	if lasted, n, told := v.to.away.Ends(); told {
-		v.srv.log.Info("the server behind static or fallback answers again", "to", addr, "after", lasted.Round(time.Second), "visitors", n)
+		v.srv.log.Info("the server behind static or fallback answers again", "to", addr, "lasted", lasted.Round(time.Second), "visitors", n)
 	}
 	return serverEnd{c, v}, nil
 }
@@ -95,7 +94,7 @@ func (v *fixedVisit) failed(_ net.Conn, err error) {
 	if tell, n := v.to.away.Failed(1); tell {
 		v.srv.log.Warn("the server behind static or fallback does not answer", "to", v.to.To, "err", err, "visitors", n, hint.Attr(hint.FixedAway.Do))
 	}
-	v.srv.refuse(v.conn, sni.AlertInternalError)
+	v.srv.refuse(v.conn, sni.AlertInternalError, refusedFixed)
 }
 
 // ended forgets the connection to the server.
@@ -193,14 +192,12 @@ func (d *dials) has(accepted net.Conn) bool {
 	return ok
 }
 
-// fixedMetrics are those of visitors of the operator's own servers.
-func (s *Server) fixedMetrics(reg *prometheus.Registry) {
+// addFixed adds those of visitors of the operator's own servers.
+func (s *Server) addFixed(m meters) {
 	for kind, g := range map[string]*gauge{"static": &s.stats.static, "fallback": &s.stats.fallback} {
-		labels := prometheus.Labels{"to": kind}
-		reg.MustRegister(
-			prometheus.NewGaugeFunc(prometheus.GaugeOpts{Name: "keystay_fixed_visitors", ConstLabels: labels,
-				Help: "Visitors of the operator's own servers, behind static and fallback, that are here."}, func() float64 { return float64(g.current()) }),
-			prometheus.NewCounterFunc(prometheus.CounterOpts{Name: "keystay_fixed_visitors_total", ConstLabels: labels,
-				Help: "Visitors that were led to the operator's own servers; those that these did not take are in keystay_refused_total too."}, func() float64 { return float64(g.sum()) }))
+		m.gaugeOf("keystay_fixed_visitors", "Visitors of the operator's own servers, behind static and fallback, that are being served.",
+			"to", kind, func() float64 { return float64(g.current()) })
+		m.counterOf("keystay_fixed_visitors_total", "Visitors that were led to the operator's own servers; those that these did not take are in keystay_refused_total, too.",
+			"to", kind, g.sum)
 	}
 }

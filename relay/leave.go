@@ -45,7 +45,8 @@ func (s *Server) leave(ctx context.Context, g framing.GoAway, pass func(net.Conn
 		end()
 	})
 	d := &departure{ctx: inner, goAway: g, pass: pass, settled: make(chan struct{})}
-	if !s.sockets.stop() {
+	keep := pass == nil // the operator's address, so that it tells how the rest goes
+	if !s.sockets.stop(keep) {
 		return ErrServerClosed
 	}
 	s.departure.Store(d)
@@ -54,7 +55,7 @@ func (s *Server) leave(ctx context.Context, g framing.GoAway, pass func(net.Conn
 	for _, sess := range s.presence.links() {
 		wg.Go(sess.leave)
 	}
-	s.web.settle(inner)
+	s.web.settle(inner, keep)
 	close(d.settled)
 	wg.Wait() // the streams of each link have ended
 	for _, g := range []*gauge{&s.stats.visitors, &s.stats.static, &s.stats.fallback} {

@@ -8,6 +8,8 @@ import (
 	"os"
 	"sync"
 	"time"
+
+	"keystay/internal/outage"
 )
 
 // The shortest and the longest pause after an Accept that failed.
@@ -22,10 +24,13 @@ type listener struct {
 	net.Listener
 	log  *slog.Logger
 	done <-chan struct{}
+	// lasting listeners stay while a server drains, see sockets.stop.
+	lasting bool
 	// accepted is called before Accept returns a connection, and before pause does.
 	// It returns the connection that Accept does; nil is for none, and it is closed.
 	accepted func(net.Conn) net.Conn
 
+	failing   outage.Outage
 	accepting sync.RWMutex // held for reading by Accept, and locked while paused
 }
 
@@ -34,6 +39,11 @@ func (l *listener) Accept() (net.Conn, error) {
 	pause := minAcceptPause
 	for {
 		c, err := l.accept()
+		if err == nil {
+			if lasted, all, told := l.failing.Ends(); told {
+				l.log.Info("connections are accepted again", "addr", l.Addr(), "lasted", lasted, "failures", all)
+			}
+		}
 		switch {
 		case err == nil && c == nil: // accepted has closed it
 			pause = minAcceptPause
@@ -43,7 +53,9 @@ func (l *listener) Accept() (net.Conn, error) {
 		case errors.Is(err, os.ErrDeadlineExceeded): // pause wants the lock
 			continue
 		}
-		l.log.Warn("cannot accept a connection; trying again", "err", err, "pause", pause)
+		if tell, all := l.failing.Failed(1); tell {
+			l.log.Error("cannot accept connections; trying again, and whoever is connected stays", "err", err, "failures", all)
+		}
 		select {
 		case <-time.After(pause):
 		case <-l.done:

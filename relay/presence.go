@@ -224,6 +224,13 @@ func (p *presence) forgetArrival(name string) {
 	delete(p.awaited, name)
 }
 
+// serves reports whether a name is up.
+func (p *presence) serves(name string) bool {
+	p.mu.RLock()
+	defer p.mu.RUnlock()
+	return p.names[name] != nil
+}
+
 // served returns the names that are up.
 func (p *presence) served() []string {
 	p.mu.RLock()

@@ -165,7 +165,7 @@ func parseProxied(b []byte) (*proxied, error) {
 	}
 	h, err := proxyproto.Read(bufio.NewReaderSize(bytes.NewReader(b), maxProxyHeader))
 	if err != nil {
-		return nil, fmt.Errorf("%w: %w", errNoProxyHeader, err)
+		return nil, fmt.Errorf("%w: it cannot be read", errNoProxyHeader) // err may say whose it is
 	}
 	source, dest, ok := h.TCPAddrs()
 	if h.Command.IsLocal() || !ok {
@@ -187,7 +187,7 @@ func (s *Server) behindProxy(c sni.Conn) (*proxied, *limits.Connection) {
 	gone := place.end()
 	if err != nil || gone {
 		if !errors.Is(err, io.EOF) { // it has only looked whether somebody is here
-			s.stats.refused.Add(1)
+			s.stats.refused[refusedNoHeader].Add(1)
 		}
 		c.Close()
 		if errors.Is(err, errNoProxyHeader) && !gone {

@@ -7,6 +7,8 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/prometheus/client_golang/prometheus"
+
 	"keystay/framing"
 	"keystay/relay/names"
 	"keystay/sni"
@@ -23,6 +25,8 @@ type router struct {
 	waiters  waiters
 	unwanted atomic.Int64 // visitors that the rules of a name's device have refused
 	front    *fronts      // the operator's own servers
+	holds    [holdOutcomes]atomic.Int64
+	held     prometheus.Observer // of how long visitors have waited, in seconds
 
 	ctx       context.Context            // of the server
 	leaving   <-chan struct{}            // closed when the server leaves
@@ -37,6 +41,7 @@ type lead struct {
 	fixed   *fixed                       // with toFixed
 	wait    *hold                        // with those that wait
 	alert   sni.Alert                    // with nowhere: what the visitor is told
+	why     whyRefused                   // with nowhere: for the operator
 	pass    func(net.Conn, []byte) error // gives the visitor to the new process of this relay; nil without one
 }
 
@@ -93,7 +98,10 @@ func (r *router) unknown(f *front, name string) lead {
 	if to := f.other(name, r.domain); to != nil {
 		return lead{to: toFixed, fixed: to}
 	}
-	return lead{to: nowhere, alert: sni.AlertUnrecognizedName}
+	if name == "" {
+		return lead{to: nowhere, alert: sni.AlertUnrecognizedName, why: refusedNoName}
+	}
+	return lead{to: nowhere, alert: sni.AlertUnrecognizedName, why: refusedUnknown}
 }
 
 // admits reports whether the rules of the session that l leads to let a visitor in,
@@ -120,11 +128,11 @@ func (r *router) find(v *visitor) lead {
 	for {
 		// The relay itself tells remotes from there why they are refused.
 		if v.name != r.domain && r.banned(v.address()) {
-			return lead{to: nowhere, alert: sni.AlertAccessDenied}
+			return lead{to: nowhere, alert: sni.AlertAccessDenied, why: refusedBanned}
 		}
 		l := r.now(v.name, v.validation)
 		if l.to == toSession && !v.validation && !r.admits(&l, v.address()) {
-			return lead{to: unwanted, alert: sni.AlertAccessDenied}
+			return lead{to: unwanted, alert: sni.AlertAccessDenied, why: refusedByRule}
 		}
 		if l.to < handedOver {
 			return r.orPass(l)
@@ -134,7 +142,7 @@ func (r *router) find(v *visitor) lead {
 		}
 		l.wait.until = until
 		if !r.await(v, *l.wait) {
-			return r.orPass(lead{to: nowhere, alert: sni.AlertInternalError})
+			return r.orPass(lead{to: nowhere, alert: sni.AlertInternalError, why: refusedAway})
 		}
 	}
 }

@@ -83,6 +83,19 @@ type Server struct {
 	// carried in its last minute is lost.
 	Usage limits.Store
 
+	// CertificateEnds is when the certificate for Domain ends, or the zero time where
+	// there is none, for the metrics; nil tells nothing.
+	CertificateEnds func() time.Time
+
+	// Profiles adds net/http/pprof to the operator's address, at /debug/pprof/, where
+	// that is a loopback address.
+	Profiles bool
+
+	// NamedMetrics is how many names the metrics have with visitors and bytes of their
+	// own, up to [MaxNamedMetrics]; the others count together. 0 is none: then no name
+	// is in the metrics.
+	NamedMetrics int
+
 	// Logger hears what remotes do, and nothing of visitors; nil discards.
 	Logger *slog.Logger
 
@@ -108,6 +121,8 @@ type Server struct {
 	log      *slog.Logger
 	lines    lines
 	stats    stats
+	measures *measures
+	traffic  traffic
 	panics   *panics.Log
 }
 
@@ -130,7 +145,12 @@ func (s *Server) init() {
 		s.sockets = newSockets(s.log, s.PublicPort, &s.bounds, &s.front, s.ctx.Done())
 		s.panics = &panics.Log{Logger: s.log, Passes: http.ErrAbortHandler}
 		s.own = newOwnTLS(s.TLS, s.NoLanes)
-		s.router = &router{domain: s.Domain, presence: &s.presence, names: s.Names, ctx: s.ctx, leaving: s.leaving, departure: &s.departure, front: &s.front}
+		s.measures = newMeasures()
+		s.traffic.first = s.measures.first
+		if s.NamedMetrics > 0 {
+			s.traffic.named = &namedTraffic{most: min(s.NamedMetrics, MaxNamedMetrics), served: s.presence.serves}
+		}
+		s.router = &router{held: s.measures.hold, domain: s.Domain, presence: &s.presence, names: s.Names, ctx: s.ctx, leaving: s.leaving, departure: &s.departure, front: &s.front}
 		site := site{domain: s.Domain, names: s.Names, sockets: s.sockets, abuse: s.Abuse, version: s.Version, link: s.serveWebSocket}
 		port80 := port80{log: s.log, ctx: s.ctx, dials: &s.dials, router: s.router, shares: s.shares, sockets: s.sockets, challenge: s.Challenge}
 		s.web = &web{behind: s.behindProxy, behinds: newHandoff("port 80"), ctx: s.ctx, panics: s.panics, sockets: s.sockets, shares: s.shares, handed: newHandoff(s.Domain)}
@@ -168,7 +188,7 @@ func (s *Server) Serve(ln net.Listener) error {
 // Close cuts everything and waits until it is gone. It does not close Names.
 func (s *Server) Close() error {
 	s.init()
-	s.sockets.stop()
+	s.sockets.stop(false)
 	s.router.expected.none()
 	s.cancel()
 	s.web.close()

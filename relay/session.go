@@ -155,7 +155,7 @@ func (sess *session) begin() bool {
 		welcome.Capabilities |= framing.CapabilityLanes
 	}
 	err := sess.link.Welcome(welcome, framing.Handler{Claim: sess.claim, Release: sess.release, Unclaim: sess.unclaim, Order: sess.order, GoAway: sess.goAway,
-		LaneTokens: sess.laneTokens, Memory: sess.identity.memory, Panics: s.panics, Over: sess.over})
+		LaneTokens: sess.laneTokens, Memory: sess.identity.memory, Stalls: &s.stats.stalls, Panics: s.panics, Over: sess.over})
 	if err != nil {
 		if left, ok := s.lines.gone.take(linkLines, time.Minute); ok {
 			sess.log().Info("remote disconnected", "reason", framing.Ending(err), left)
@@ -163,6 +163,7 @@ func (sess *session) begin() bool {
 		return false
 	}
 	sess.up.Store(true)
+	s.stats.links.Add(1)
 	if s.departure.Load() != nil { // leave may have looked before it was up
 		s.wg.Go(sess.leave)
 	}

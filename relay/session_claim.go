@@ -5,6 +5,7 @@ import (
 	"crypto/ed25519"
 	"errors"
 	"fmt"
+	"io/fs"
 	"slices"
 	"strings"
 	"time"
@@ -13,6 +14,7 @@ import (
 	"keystay/internal/hint"
 	"keystay/internal/hostname"
 	"keystay/internal/keyname"
+	"keystay/internal/ownfile"
 	"keystay/relay/names"
 )
 
@@ -244,6 +246,9 @@ func (sess *session) denied(err error) error {
 		return err
 	}
 	if left, ok := sess.srv.lines.undecided.take(1, undecidedAgain); ok {
+		if path := new(fs.PathError); errors.As(err, &path) {
+			err = ownfile.Explain(err, path.Path)
+		}
 		sess.log().Error("cannot decide about a claim", "err", err, hint.Attr(hint.All(err)), left)
 	}
 	return fmt.Errorf("decide: %w", err)

@@ -6,6 +6,7 @@ import (
 	"net"
 	"sync"
 	"sync/atomic"
+	"time"
 
 	"keystay/framing"
 	"keystay/internal/socket"
@@ -16,12 +17,13 @@ import (
 // sockets are the listeners of a server, which can be paused, and the connections of
 // its public port that are admitted, which can be cut. Make them with newSockets.
 type sockets struct {
-	log     *slog.Logger
-	bounds  *bounds
-	front   *fronts
-	done    <-chan struct{} // ends the waiting of a listener
-	routing gauge           // connections that are accepted and not yet where they belong
-	wg      sync.WaitGroup  // connections that are admitted
+	log         *slog.Logger
+	bounds      *bounds
+	front       *fronts
+	done        <-chan struct{} // ends the waiting of a listener
+	descriptors descriptors
+	routing     gauge          // connections that are accepted and not yet where they belong
+	wg          sync.WaitGroup // connections that are admitted
 
 	mu        sync.Mutex
 	stopped   bool // stop was called: there are no more listeners
@@ -35,20 +37,20 @@ type sockets struct {
 
 // newSockets makes sockets. The public port is port; 0 is that of the first listener.
 func newSockets(log *slog.Logger, port int, b *bounds, f *fronts, done <-chan struct{}) *sockets {
-	return &sockets{log: log, bounds: b, front: f, done: done, port: port, listeners: make(map[*listener]struct{}), conns: make(map[*admitted]struct{})}
+	return &sockets{log: log, descriptors: descriptors{log: log}, bounds: b, front: f, done: done, port: port, listeners: make(map[*listener]struct{}), conns: make(map[*admitted]struct{})}
 }
 
 // track notes ln, so that pause and stop find it, and makes its Accept survive errors
-// that pass. Each connection goes through accepted before Accept returns it, see
+// that pass. One that is lasting may stay when the others are stopped. Each connection goes through accepted before Accept returns it, see
 // listener.
-func (k *sockets) track(ln net.Listener, accepted func(net.Conn) net.Conn) (net.Listener, error) {
+func (k *sockets) track(ln net.Listener, lasting bool, accepted func(net.Conn) net.Conn) (net.Listener, error) {
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	if k.stopped {
 		ln.Close()
 		return nil, net.ErrClosed
 	}
-	l := &listener{Listener: ln, log: k.log, done: k.done, accepted: accepted}
+	l := &listener{Listener: ln, log: k.log, done: k.done, lasting: lasting, accepted: accepted}
 	if k.pausing {
 		if err := k.pauseLocked(l); err != nil {
 			ln.Close()
@@ -66,7 +68,10 @@ func (k *sockets) trackPublic(ln net.Listener) (net.Listener, error) {
 		k.port = a.Port
 	}
 	k.mu.Unlock()
-	return k.track(ln, func(c net.Conn) net.Conn {
+	return k.track(ln, false, func(c net.Conn) net.Conn {
+		if c = k.spared(c); c == nil {
+			return nil
+		}
 		if c = k.arrive(c); c != nil {
 			k.routing.add()
 		}
@@ -81,6 +86,16 @@ func (k *sockets) arrive(c net.Conn) net.Conn {
 		return &arrived{conn, nil, true}
 	}
 	return k.bounds.arrive(c)
+}
+
+// spared returns c, or nil where it was closed so that descriptors are left.
+func (k *sockets) spared(c net.Conn) net.Conn {
+	if k.descriptors.roomFor(c) == forNone {
+		k.descriptors.refused()
+		socket.Abort(c)
+		return nil
+	}
+	return c
 }
 
 // publicPort is the port that belongs into the URL of a name.
@@ -129,16 +144,26 @@ func (k *sockets) resumeLocked() {
 	k.paused, k.pausing = nil, false
 }
 
-// stop closes all listeners, for good. It reports whether it is the first to do so.
-func (k *sockets) stop() (first bool) {
+// stop closes the listeners, for good, or with keep all that are not lasting. It reports
+// whether it is the first to do so.
+func (k *sockets) stop(keep bool) (first bool) {
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	first, k.stopped = !k.stopped, true
 	for ln := range k.listeners {
-		ln.Close()
+		if !keep || !ln.lasting {
+			ln.Close()
+		}
 	}
 	k.resumeLocked() // so that Accept sees it
 	return first
+}
+
+// isPaused reports whether it is between pause and resume.
+func (k *sockets) isPaused() bool {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	return k.pausing
 }
 
 // stopping reports whether stop was called.
@@ -156,6 +181,9 @@ type admitted struct {
 	conn    net.Conn
 	from    *limits.Connection // it counts for its address; may be nil
 	visit   *limits.Visit      // it counts for the name and the identity that it visits; may be nil
+	name    string             // that it visits, until its bytes are carried
+	heard   time.Duration      // when its hello was read, after the server began
+	hello   int                // how long that was, with what came with it, in bytes
 	place   *pending           // its place among those without an owner; may be nil
 	stream  *framing.Stream    // for a visitor, until its bytes are carried
 	fixed   *fixedLead         // where it is led, until it is served there; may be nil

@@ -27,8 +27,35 @@ func (s *Server) Status() Status {
 	used, _, _ := s.shares.unfinished.usage()
 	return Status{
 		Links: links, Names: names, Visitors: s.Visitors(),
-		VisitorsTotal: s.stats.visitors.sum(), RefusedTotal: s.stats.refused.Load(), LanesTotal: s.stats.lanes.Load(), Panics: s.panics.Total(),
+		VisitorsTotal: s.stats.visitors.sum(), RefusedTotal: s.stats.refused.sum(), LanesTotal: s.stats.lanes.Load(), Panics: s.panics.Total(),
 		Memory: s.shares.memory.Used() + int64(used), MemoryLimit: s.shares.memory.Limit() + int64(s.shares.unfinished.limit),
 		Since: s.began, Stopping: s.sockets.stopping(),
 	}
+}
+
+// A serverState is what a server is about.
+type serverState int
+
+const (
+	isServing     serverState = iota
+	isPausedNow               // a new process asks for what this one has
+	isDraining                // it takes no new visitors, and waits for those that are here
+	hasHandedOver             // the same, where a new process has taken over
+	serverStates
+)
+
+// stateWords are the states as metrics have them.
+var stateWords = [serverStates]string{isServing: "serving", isPausedNow: "paused", isDraining: "draining", hasHandedOver: "handed_over"}
+
+// state is what the server is about now.
+func (s *Server) state() serverState {
+	switch d := s.departure.Load(); {
+	case d != nil && d.pass != nil:
+		return hasHandedOver
+	case s.sockets.stopping():
+		return isDraining
+	case s.sockets.isPaused():
+		return isPausedNow
+	}
+	return isServing
 }

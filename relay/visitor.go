@@ -111,8 +111,9 @@ func (s *Server) serve(c sni.Conn, a *admitted) {
 	socket.Unsent(c, visitorUnsent)
 	s.stats.visitors.add()
 	stream := a.stream
-	a.place, a.stream = nil, nil // the copying ends the stream
-	duplex.Start(direct(c), stream, duplex.Options{
+	f := &flow{hello: a.hello, waited: time.Since(s.began) - a.heard, name: s.traffic.count(a.name)}
+	a.place, a.stream, a.name = nil, nil, "" // the copying ends the stream
+	s.traffic.begin(f, duplex.Start(direct(c), stream, duplex.Options{
 		Linger:     lingerTimeout,
 		Unanswered: unansweredTimeout,
 		Panics:     s.panics,
@@ -120,9 +121,10 @@ func (s *Server) serve(c sni.Conn, a *admitted) {
 		PaceBA:     a.visit.Out(),
 		Moved:      func() { socket.Unsent(c, 0) },
 	}, func(duplex.Result) {
+		s.traffic.end(f)
 		s.stats.visitors.done()
 		a.end()
-	})
+	}))
 }
 
 // receive reads the hello and opens a stream for a visitor. A connection for the
@@ -131,36 +133,44 @@ func (s *Server) serve(c sni.Conn, a *admitted) {
 func (s *Server) receive(c sni.Conn, a *admitted) (own *peeked) {
 	buf := helloBuffers.Get().(*[helloBuffer]byte)
 	hello, err := sni.ReadWithin(c, buf[:], a.place.grow)
+	a.heard = time.Since(s.began)
 	a.from.Greeted()
 	defer helloBuffers.Put(buf)
 	if err != nil {
 		s.refuseHello(c, hello.Raw, err)
 		return nil
 	}
+	a.hello = len(hello.Raw)
+	s.measures.hello.Observe(float64(a.hello))
 	name, err := hello.Name()
 	if err != nil && namesNothing(&hello) {
 		name, err = s.DefaultName, nil
 	}
 	if err != nil {
-		s.refuse(c, sni.AlertUnrecognizedName)
+		s.refuse(c, sni.AlertUnrecognizedName, refusedBadName)
+		return nil
+	}
+	if d := &s.sockets.descriptors; name != s.Domain && d.roomFor(c) != forAll {
+		d.refused()
+		s.refuse(c, sni.AlertInternalError, refusedScarce)
 		return nil
 	}
 	stream, visit, l := s.open(&visitor{conn: c, place: a.place, name: name, validation: hello.OnlyALPN(acmeALPN)}, hello.Raw)
 	switch {
 	case stream != nil:
-		a.stream, a.visit = stream, visit
+		a.stream, a.visit, a.name = stream, visit, name
 	case l.pass != nil && s.passOn(l.pass, c, hello.Raw):
 	case l.to == toFixed:
 		a.fixed = &fixedLead{l.fixed, name, bytes.Clone(hello.Raw)}
 	case l.to == toRelay && !s.mayShake(a, hello.OffersALPN(framing.Protocol)):
-		s.refuse(c, sni.AlertInternalError)
+		s.refuse(c, sni.AlertInternalError, refusedHurried)
 	case l.to == toRelay:
 		own = &peeked{Conn: c, first: bytes.Clone(hello.Raw), place: a.place, from: a.from, lane: hello.OffersALPN(framing.LaneProtocol)}
 		if !own.lane { // which leaves TLS, and must not read ahead
 			own.Conn = framing.NewBufferedConn(c)
 		}
 	default:
-		s.refuse(c, l.alert)
+		s.refuse(c, l.alert, l.why)
 	}
 	return own
 }
@@ -177,14 +187,16 @@ func (s *Server) open(v *visitor, hello []byte) (*framing.Stream, *limits.Visit,
 		}
 		visit, ok := s.admitVisitor(v, l.session)
 		if !ok {
-			return nil, nil, lead{to: nowhere, alert: sni.AlertInternalError}
+			return nil, nil, lead{to: nowhere, alert: sni.AlertInternalError, why: refusedLimited}
 		}
+		began := time.Now()
 		stream, err := l.session.open(v.conn, streamHeader(v.conn, v.name, framing.KindTLS), hello)
 		if err == nil && s.cuts.Load() != cuts && !s.presence.has(l.session, v.name) {
 			stream.Reset() // what was cut meanwhile may not have had it yet
 			continue
 		}
 		if err == nil {
+			s.measures.dial.Observe(time.Since(began).Seconds())
 			return stream, visit, l
 		}
 		visit.End()
@@ -193,7 +205,7 @@ func (s *Server) open(v *visitor, hello []byte) (*framing.Stream, *limits.Visit,
 		}
 		l.session.log().Debug("cannot open a stream", "err", err)
 		if l.session.link.Err() == nil && !errors.Is(err, framing.ErrGoingAway) { // it is this one stream
-			return nil, nil, s.router.orPass(lead{to: nowhere, alert: sni.AlertInternalError})
+			return nil, nil, s.router.orPass(lead{to: nowhere, alert: sni.AlertInternalError, why: refusedNotTaken})
 		}
 		s.presence.withdraw(l.session) // which its own goAway may not have done yet
 	}
@@ -211,19 +223,20 @@ func namesNothing(h *sni.Hello) bool {
 // has: as a TLS server would.
 func (s *Server) refuseHello(c sni.Conn, first []byte, err error) {
 	if alert, ok := sni.AlertFor(err); ok {
-		s.refuse(c, alert)
+		s.refuse(c, alert, whyNoHello(err))
 		return
 	}
-	s.stats.refused.Add(1)
 	if errors.Is(err, sni.ErrNotTLS) && sni.LooksLikeHTTP(c, first) {
+		s.stats.refused[refusedHTTP].Add(1)
 		sni.RefuseHTTP(c)
 		return
 	}
+	s.stats.refused[whyNoHello(err)].Add(1)
 	c.Close()
 }
 
-func (s *Server) refuse(c sni.Conn, alert sni.Alert) {
-	s.stats.refused.Add(1)
+func (s *Server) refuse(c sni.Conn, alert sni.Alert, why whyRefused) {
+	s.stats.refused[why].Add(1)
 	sni.Refuse(c, alert)
 }
 

@@ -76,6 +76,28 @@ type waiters struct {
 	waiting   map[string]*list.List
 }
 
+// A holdOutcome says how the wait of a visitor has ended.
+type holdOutcome int
+
+const (
+	holdCame      holdOutcome = iota // the remote came, or it is to be asked anew
+	holdLeft                         // the visitor has left
+	holdLate                         // the time was over
+	holdFull                         // there was no place, or it had to be given up
+	holdRelayLeft                    // the relay leaves
+	holdOutcomes
+)
+
+// holdWords are the outcomes as metrics have them.
+var holdWords = [holdOutcomes]string{holdCame: "came", holdLeft: "left", holdLate: "timeout", holdFull: "full", holdRelayLeft: "relay_left"}
+
+// count is how many visitors wait.
+func (h *waiters) count() int {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	return h.holders.sum
+}
+
 // enter gives w a place. It reports false where there is none.
 func (h *waiters) enter(w *waiter, limit hold) bool {
 	h.mu.Lock()
@@ -172,34 +194,44 @@ func (r *router) await(v *visitor, h hold) (again bool) {
 		w.holder = network(v.address()).String()
 	}
 	if !r.waiters.enter(w, h) {
+		r.holds[holdFull].Add(1)
 		return false
 	}
 	defer r.waiters.leave(w, r.presence)
+	began := time.Now()
+	how := r.wait(w, h)
+	r.holds[how].Add(1)
+	r.held.Observe(time.Since(began).Seconds())
+	return how == holdCame
+}
+
+// wait is await for a visitor that has a place. It returns how the wait ends.
+func (r *router) wait(w *waiter, h hold) holdOutcome {
 	ctx, cancel := context.WithDeadline(r.ctx, h.until)
 	defer cancel()
 	watch := time.NewTicker(watchInterval)
 	defer watch.Stop()
 	for {
-		arrival := r.presence.arrival(v.name)
-		if s, _ := r.presence.find(v.name, v.validation); s != nil {
-			return true
+		arrival := r.presence.arrival(w.name)
+		if s, _ := r.presence.find(w.name, w.validation); s != nil {
+			return holdCame
 		}
 		select {
 		case <-arrival:
 		case <-h.opened:
-			return true
+			return holdCame
 		case <-watch.C:
-			if duplex.Ended(v.conn) {
-				return false
+			if duplex.Ended(w.conn) {
+				return holdLeft
 			}
 		case <-w.pushed:
-			return false
-		case <-v.place.pushedOut():
-			return false
+			return holdFull
+		case <-w.place.pushedOut():
+			return holdFull
 		case <-r.leaving:
-			return false
+			return holdRelayLeft
 		case <-ctx.Done():
-			return false
+			return holdLate
 		}
 	}
 }

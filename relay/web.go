@@ -108,9 +108,12 @@ func (w *web) hand(c net.Conn) {
 
 // serve serves srv on ln, see [Server.Serve].
 func (w *web) serve(ln net.Listener, srv *httpdrain.Server) error {
-	tracked, err := w.sockets.track(ln, func(c net.Conn) net.Conn {
+	tracked, err := w.sockets.track(ln, srv != w.plain, func(c net.Conn) net.Conn {
 		var from *limits.Connection
 		if srv == w.plain { // the operator's address has its own guards
+			if c = w.sockets.spared(c); c == nil {
+				return nil
+			}
 			if c = w.sockets.arrive(c); c == nil {
 				return nil
 			}
@@ -190,12 +193,15 @@ func (w *web) caught(h http.Handler) http.Handler {
 }
 
 // settle waits until what was accepted has been routed, and ends the HTTP
-// servers in good order.
-func (w *web) settle(ctx context.Context) {
+// servers in good order: with keep but for the operator's, which stay.
+func (w *web) settle(ctx context.Context, keep bool) {
 	ctx, cancel := context.WithTimeout(ctx, settleTimeout)
 	defer cancel()
 	var wg sync.WaitGroup
 	for _, srv := range w.served() {
+		if keep && srv != w.plain {
+			continue
+		}
 		wg.Go(func() {
 			if srv == w.plain {
 				_ = w.reading.wait(ctx)

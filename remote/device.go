@@ -99,6 +99,18 @@ func Open(cfg DeviceConfig) (*Device, error) {
 
 // openDevice begins a run, which writes to the state directory.
 func openDevice(cfg DeviceConfig) (*Device, error) {
+	d := newDevice(cfg)
+	var err error
+	if d.state, err = openState(cfg.StateDir); err != nil {
+		return nil, err
+	}
+	d.tellStrays()
+	d.begin()
+	return d, nil
+}
+
+// newDevice returns a device that has no state yet.
+func newDevice(cfg DeviceConfig) *Device {
 	d := &Device{cfg: cfg, log: cfg.Logger, token: cfg.Token,
 		listeners: make(map[string]*Listener), links: make(map[*framing.Link]struct{})}
 	if d.log == nil {
@@ -108,16 +120,15 @@ func openDevice(cfg DeviceConfig) (*Device, error) {
 	available, _ := budget.Available()
 	d.most, d.pool = maxVisitors(cfg.MaxVisitors, available), linkPool(available)
 	d.networks = newNetworks(d.most)
-	var err error
-	if d.state, err = openState(cfg.StateDir); err != nil {
-		return nil, err
-	}
-	d.tellStrays()
-	d.transports.init(cfg.Transport, d.state)
+	return d
+}
+
+// begin makes a device with its state ready to link.
+func (d *Device) begin() {
+	d.transports.init(d.cfg.Transport, d.state)
 	d.ctx, d.cancel = context.WithCancelCause(context.Background())
 	d.cut, d.cutAll = context.WithCancel(context.Background())
 	d.late, d.endLate = context.WithCancel(d.cut)
-	return d, nil
 }
 
 // tellStrays logs what the owner should know of the state directory.

@@ -100,11 +100,7 @@ var errNear = errors.New("it is an address of this device or of a network near i
 // are often the word of a relay, and an order that goes on or not shows it what there
 // is. So it may look around near the device only where a relay is there itself.
 func (d *Device) dialPublic(ctx context.Context, address netip.AddrPort) (net.Conn, error) {
-	var relays []net.Addr
-	for _, l := range d.allLinks() {
-		relays = append(relays, l.RemoteAddr())
-	}
-	if isNear(address.Addr()) && !slices.ContainsFunc(relays, isRelayNear) {
+	if !d.MayDial(address.Addr()) {
 		return nil, errNear
 	}
 	proxy, err := d.proxy(address.String())
@@ -115,6 +111,17 @@ func (d *Device) dialPublic(ctx context.Context, address netip.AddrPort) (net.Co
 		return (&proxydial.Proxy{URL: proxy}).Dial(ctx, address.String())
 	}
 	return new(net.Dialer).DialContext(ctx, "tcp", address.String())
+}
+
+// MayDial reports whether an address that DNS gives for a name may be looked at: it is one
+// of the internet, or a relay of the device is as near as that itself. Nothing else may
+// make the device look around in its own network.
+func (d *Device) MayDial(address netip.Addr) bool {
+	var relays []net.Addr
+	for _, l := range d.allLinks() {
+		relays = append(relays, l.RemoteAddr())
+	}
+	return !isNear(address) || slices.ContainsFunc(relays, isRelayNear)
 }
 
 func isRelayNear(relay net.Addr) bool {

@@ -52,6 +52,8 @@ type transports struct {
 	only  Transport // the one to use, if not auto
 	state *state
 
+	forgets bool // nothing is written down
+
 	mu     sync.Mutex
 	worked map[string]worked // by relay
 }
@@ -98,6 +100,14 @@ func (t *transports) knows(relay string, by Transport, small bool) bool {
 	return w.by == by && w.small == small
 }
 
+// how returns what has reached relay.
+func (t *transports) how(relay string) (by Transport, small bool) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	w := t.worked[relay]
+	return w.by, w.small
+}
+
 // smallWord ends the line of a relay that is reached with a small ClientHello.
 const smallWord = "small"
 
@@ -134,7 +144,7 @@ func (t *transports) failed(relay string, small bool) error {
 func (t *transports) setLocked(relay string, w worked) error {
 	stored := t.worked[relay].stored() || w.stored()
 	t.worked[relay] = w
-	if !stored || !t.auto {
+	if !stored || !t.auto || t.forgets {
 		return nil
 	}
 	return t.saveLocked()

@@ -40,6 +40,7 @@ type Listener struct {
 
 	unwanted unwanted // visitors whom the rules refuse
 	signed   signedStatement
+	ends     ends // that take note of visitors
 
 	mu       sync.Mutex
 	rules    framing.Rules

@@ -44,6 +44,7 @@ func (l *Listener) handshake(stream *tlsInput) {
 		config = l.validationsOnly(stream.Stream)
 	}
 	tc := tls.Server(stream, config)
+	over := l.ends.begin()
 	ctx, cancel := context.WithTimeout(context.Background(), visitorHandshakeTimeout)
 	defer cancel()
 	// Not by ctx, which would end the stream in good order: for the visitor the
@@ -52,6 +53,7 @@ func (l *Listener) handshake(stream *tlsInput) {
 	defer stop()
 	stream.unheard.Set(maxShaken)
 	if err := tc.HandshakeContext(ctx); err != nil {
+		over(nil)
 		var op *net.OpError
 		if errors.As(err, &op) {
 			err = op.Err // without the visitor's address
@@ -60,6 +62,7 @@ func (l *Listener) handshake(stream *tlsInput) {
 		stream.Close()
 		return
 	}
+	over(tc)
 	if !wanted || tc.ConnectionState().NegotiatedProtocol == acme.ALPN {
 		tc.Close() // the handshake is all of a validation
 		return

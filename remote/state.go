@@ -252,6 +252,9 @@ func (s *state) lines(name string, limit int64) []string {
 	return strings.Split(string(b), "\n")
 }
 
+// pidFile is the file with the number of the process that serves a name.
+func pidFile(name string) string { return filepath.Join(namesDir, ownfile.Name(name+".pid")) }
+
 // lockName makes sure that only one process of this device serves name. The
 // lock goes with the process, however it ends.
 func (s *state) lockName(name string) (unlock func() error, err error) {
@@ -259,20 +262,19 @@ func (s *state) lockName(name string) (unlock func() error, err error) {
 	if err := ownfile.MkdirAll(dir); err != nil {
 		return nil, unusable("make a folder in", s.dir, dir, err)
 	}
-	pidFile := filepath.Join(namesDir, ownfile.Name(name+".pid"))
 	lock := flock.New(filepath.Join(dir, ownfile.Name(name+".lock")), flock.SetPermissions(0o600))
 	ok, err := lock.TryLock()
 	if err != nil {
 		return nil, unusable("lock a name in", s.dir, lock.Path(), err)
 	}
 	if !ok {
-		pid, _ := os.ReadFile(s.path(pidFile))
+		pid, _ := os.ReadFile(s.path(pidFile(name)))
 		return nil, &InUseError{Name: name, PID: strings.TrimSpace(string(pid[:min(len(pid), 20)]))}
 	}
 	// Only the message of an InUseError has it, so nothing waits for the disk.
-	if err := os.WriteFile(s.path(pidFile), strconv.AppendInt(nil, int64(os.Getpid()), 10), 0o600); err != nil {
+	if err := os.WriteFile(s.path(pidFile(name)), strconv.AppendInt(nil, int64(os.Getpid()), 10), 0o600); err != nil {
 		lock.Close()
-		return nil, unusable("write", s.dir, s.path(pidFile), err)
+		return nil, unusable("write", s.dir, s.path(pidFile(name)), err)
 	}
 	return lock.Close, nil
 }

@@ -7,6 +7,7 @@ import (
 	"net/http"
 	"path/filepath"
 	"sync/atomic"
+	"time"
 
 	"keystay/acme"
 	"keystay/config"
@@ -159,6 +160,15 @@ func (c *ownCert) wait(ctx context.Context) (*tls.Certificate, error) {
 		}
 	}
 	return now.tls.GetCertificate(&tls.ClientHelloInfo{ServerName: c.domain})
+}
+
+// ends is when the certificate ends that is in use, or the zero time without one.
+func (c *ownCert) ends() time.Time {
+	cert, err := c.now.Load().tls.GetCertificate(&tls.ClientHelloInfo{ServerName: c.domain})
+	if err != nil || cert == nil || cert.Leaf == nil {
+		return time.Time{}
+	}
+	return cert.Leaf.NotAfter
 }
 
 // ready says why the relay cannot let remotes in now, or nil.

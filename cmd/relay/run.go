@@ -152,7 +152,11 @@ func (p *process) open(takeover bool) (err error) {
 		NoLanes:     p.cfg.Lanes == "off",
 		Abuse:       p.cfg.Abuse,
 		Version:     cli.Version(),
-		Logger:      p.log,
+
+		Profiles:        p.cfg.Admin.Pprof,
+		NamedMetrics:    p.cfg.Metrics.PerName,
+		CertificateEnds: p.cert.ends,
+		Logger:          p.log,
 	}
 	p.srv.SetLimits(limitsOf(p.cfg.Limits))
 	p.srv.SetFront(frontOf(p.cfg))

@@ -19,7 +19,10 @@ func (p *process) waitFor(pub *published) {
 	p.mu.Lock()
 	s.local, s.brought, s.passed = shownLocal(pub.service), pub.files != nil, isPassed(pub.service)
 	p.mu.Unlock()
+	found := make(chan string, 1)
+	p.lookAt(pub, s.passed, found)
 	if isTerminal(p.out) {
+		s.outside = p.awaitLook(found)
 		s.service = pub.front.Load().check(p.drain, pub.ln.Domain())
 	}
 	p.mu.Lock()
@@ -28,6 +31,19 @@ func (p *process) waitFor(pub *published) {
 	if p.names[pub.name] == pub {
 		p.show(s)
 	}
+}
+
+// awaitLook returns what the watch has found, where it finds it soon.
+func (p *process) awaitLook(found <-chan string) string {
+	timer := time.NewTimer(firstLook)
+	defer timer.Stop()
+	select {
+	case text := <-found:
+		return text
+	case <-timer.C:
+	case <-p.drain.Done():
+	}
+	return "being looked at; what is found stands in the lines that follow"
 }
 
 // check looks whether the services of a front can be reached.

@@ -44,6 +44,8 @@ func (p *process) serve() error {
 			if err := p.tooLate(wait); err != nil {
 				return err
 			}
+		case a := <-p.lookout.stop:
+			return intercepted(a)
 		case pub := <-p.ended:
 			err := finalError(pub.err, p.now().Token != "")
 			codes[exitCode(err)] = true

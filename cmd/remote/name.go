@@ -81,6 +81,7 @@ type published struct {
 	unwatch  context.CancelFunc
 	look     context.CancelFunc // ends what looks after the raw ones
 
+	again   chan struct{} // for the watch: a link has come up
 	served  chan struct{} // closed when no more visitors are accepted
 	err     error         // why, once served is closed
 	closing atomic.Bool   // it was asked to end
@@ -118,12 +119,12 @@ func (f *front) handshake() remote.Handshake {
 }
 
 // publishName begins to serve the visitors of a listener.
-func publishName(n name, s config.Service, f *front, files *acme.Files, ln *remote.Listener) *published {
-	p := &published{name: n, ln: ln, service: s, files: files, served: make(chan struct{})}
+func publishName(n name, s config.Service, f *front, files *acme.Files, ln *remote.Listener, l *lookout) *published {
+	p := &published{name: n, ln: ln, service: s, files: files, again: make(chan struct{}, 1), served: make(chan struct{})}
 	p.front.Store(f)
 	if f.raw == nil {
 		c := f.site
-		c.Statement = ln.Statement
+		c.Statement, c.Question = ln.Statement, l.question(ln)
 		p.site = publish.NewSite(ln.Domain(), c)
 		p.srv = httpdrain.New(p.site.Server())
 	}

@@ -14,6 +14,7 @@ import (
 	"keystay/internal/cli"
 	"keystay/internal/hint"
 	"keystay/internal/plain"
+	"keystay/remote/watch"
 )
 
 // repeatAfter is how long a sentence that was just said is not said again.
@@ -74,15 +75,25 @@ func (p *people) Handle(_ context.Context, r slog.Record) error {
 	}
 	r.Attrs(note)
 	text := sentence(p.table, r.Message, attrs)
-	if text == "" || !p.said.fresh(r, text) {
+	alarm := r.Message == watch.Message
+	if text == "" || !alarm && !p.said.fresh(r, text) {
 		return nil
 	}
 	lines := []string{text}
 	for _, line := range hints {
 		lines = append(lines, "  hint: "+line)
 	}
-	return say(p.out, p.width(), lines...)
+	if !alarm {
+		return say(p.out, p.width(), lines...)
+	}
+	var b strings.Builder
+	_ = say(&b, p.width(), lines...)
+	_, err := io.WriteString(p.out, red+b.String()+plainAgain)
+	return err
 }
+
+// red begins bold red text on a terminal, and plainAgain ends it (ECMA-48, section 8.3.117).
+const red, plainAgain = "\x1b[1;31m", "\x1b[0m"
 
 // fresh reports whether the text is worth saying: it is not what was said of
 // that message a moment ago, but for its numbers. Good news end all silence.

@@ -95,17 +95,25 @@ func recordsOf(ctx context.Context, warnings io.Writer, cfg *config.Remote) (*re
 		return nil, err
 	}
 	r, err := lookUp(ctx, dns, cfg.Domain, identity, relays, accounts)
+	if err != nil {
+		return nil, dnsError(err)
+	}
+	return r, nil
+}
+
+// dnsError gives what a DNS server did not answer its hints.
+func dnsError(err error) error {
 	var fails *domainproof.Error
 	switch {
 	case errors.Is(err, domainproof.ErrNoServers):
-		return nil, hint.NoDNSServers.Error(err)
+		return hint.NoDNSServers.Error(err)
 	case errors.As(err, &fails):
 		if fails.Server != "" {
 			err = fmt.Errorf("%w (asked: %s)", err, fails.Server)
 		}
-		return nil, hint.DNSFails.Error(err)
+		return hint.DNSFails.Error(err)
 	}
-	return r, err
+	return err
 }
 
 // missing is the error of records of which not all are there.

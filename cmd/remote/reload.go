@@ -30,12 +30,15 @@ var fixed = []fixedSetting{
 	{"acme", func(c *config.Remote) any {
 		return []any{c.ACMECAs, c.ACMERoot, c.ACMEEmail, c.ACMEEABKID, c.ACMEEABHMAC, c.ACMERehearsal}
 	}},
+	{"ct", func(c *config.Remote) any { return c.CT }},
 	{"key_type", func(c *config.Remote) any { return c.KeyType }},
 	{"replica", func(c *config.Remote) any { return c.Replica }},
 	{"transport", func(c *config.Remote) any { return c.Transport }},
 	{"lanes", func(c *config.Remote) any { return c.Lanes }},
 	{"proxy", func(c *config.Remote) any { return c.Proxy }},
 	{"dns", func(c *config.Remote) any { return c.DNS }},
+	{"probe", func(c *config.Remote) any { return []any{c.Probe, c.ProbeProxies, c.ProbeWith, c.ProbeDNS} }},
+	{"on_intercept", func(c *config.Remote) any { return []any{c.OnIntercept, c.InterceptRun, c.InterceptPost} }},
 	{"wait", func(c *config.Remote) any { return c.Wait }},
 	{"log.format", func(c *config.Remote) any { return c.LogFormat }},
 }

@@ -29,6 +29,7 @@ type process struct {
 	level      *slog.LevelVar // of log; nil where there are sentences
 	maker      *maker
 	device     *remote.Device
+	lookout    *lookout
 	ended      chan *published
 	drain, cut context.Context
 	endDrain   context.CancelFunc
@@ -68,8 +69,10 @@ func run(ctx context.Context, p *process, warnings []config.Warning) error {
 		}
 	})
 	reloads.Go(func() { p.watch(p.drain) })
+	reloads.Go(func() { p.watchCT(p.drain) })
 	err := p.serve()
 	p.finish(err)
+	p.awaitAlarms()
 	return err
 }
 
@@ -140,6 +143,10 @@ func (p *process) open() error {
 	if err != nil {
 		return err
 	}
+	if p.lookout, err = newLookout(p, dc.Proxy); err != nil {
+		return err
+	}
+	dc.Events = p.hear
 	if p.device, err = remote.Open(dc); err != nil {
 		return err
 	}
@@ -193,7 +200,7 @@ func (p *process) begin(all []wanted) error {
 				return err
 			}
 		}
-		pub := publishName(w.name, w.service, f, w.files, listeners[i])
+		pub := publishName(w.name, w.service, f, w.files, listeners[i], p.lookout)
 		p.names[w.name] = pub
 		p.work.Go(func() { p.waitFor(pub) })
 		p.work.Go(func() { p.tellEnd(pub) })

@@ -22,6 +22,7 @@ type start struct {
 	cert       *x509.Certificate // nil where it is not known
 	brought    bool              // the certificate is from files
 	passed     bool              // the service ends visitors' TLS, and has the key
+	outside    string            // what the watch has found
 	service    error             // why the local service cannot be reached, nil where it can
 	stateDir   string
 }
@@ -62,7 +63,7 @@ func screen(w io.Writer, width int, all []start) {
 		{"Key", keys(all)},
 		{"Certificate", certificates(all)},
 		{"Service", reached(all)},
-		{"From outside", "open the address to see it: this program does not look from there yet"},
+		{"From outside", outside(all)},
 		{"The name", all[0].name()},
 		{"To stop", "Ctrl-C"},
 	}
@@ -121,6 +122,24 @@ func certificates(all []start) string {
 		return first.certificate()
 	}
 	return fmt.Sprintf("%d of them; the first is %s", known, first.certificate())
+}
+
+// outside says what the watch has found: of each name where that differs.
+func outside(all []start) string {
+	parts := []string{all[0].outside}
+	for _, s := range all[1:] {
+		if s.outside != all[0].outside {
+			parts = parts[:0]
+			break
+		}
+	}
+	if len(parts) > 0 {
+		return parts[0]
+	}
+	for _, s := range all {
+		parts = append(parts, strings.TrimPrefix(s.url, "https://")+": "+s.outside)
+	}
+	return strings.Join(parts, ". ")
 }
 
 // reached says which services cannot be reached.

@@ -17,6 +17,7 @@ import (
 func aStart(brought bool) start {
 	return start{
 		url: "https://xyz.relay.net", local: "http://127.0.0.1:3000", brought: brought, stateDir: "/home/me/.local/state/keystay",
+		outside: "nobody between: this device's own key at 192.0.2.1:443",
 		cert: &x509.Certificate{
 			Issuer:   pkix.Name{Organization: []string{"Let's Encrypt"}, CommonName: "E7"},
 			NotAfter: time.Date(2027, 2, 26, 12, 0, 0, 0, time.UTC),
@@ -32,7 +33,7 @@ func TestScreenSaysWhatMatters(t *testing.T) {
 		t.Errorf("the address is not first:\n%s", text)
 	}
 	for _, want := range []string{
-		"on this device only", "valid until 26 February 2027, from Let's Encrypt; renewed by itself", "open the address to see it",
+		"on this device only", "valid until 26 February 2027, from Let's Encrypt; renewed by itself", "nobody between: this device's own key at 192.0.2.1:443",
 		"stays with this device: its identity is in /home/me/.local/state/keystay", "certificate transparency", "Ctrl-C",
 	} {
 		if !strings.Contains(text, want) {

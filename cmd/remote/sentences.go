@@ -2,6 +2,8 @@ package main
 
 import (
 	"strings"
+
+	"keystay/remote/watch"
 )
 
 // words returns how people are told what the log says: for each message of
@@ -25,6 +27,8 @@ func words() map[string]string {
 		"configuration reloaded":                                          "The configuration has been read again: added {added}, changed {changed}, gone {gone}.",
 		"files of the configuration have changed":                         "",
 		"token reloaded":                               "",
+		"looked at the name from outside":              "{name} from outside: {found}.",
+		watch.Message:                                  "INTERCEPTED: {text}.[ Its certificate is in {evidence}.]",
 		"ordering certificate":                         "Asking {ca} for a certificate for {name}…",
 		"certificate loaded":                           "",
 		"certificate obtained":                         "There is a certificate for {name}, valid until {not_after}.",
@@ -33,10 +37,17 @@ func words() map[string]string {
 		"a new certificate has to wait":                "No new certificate for {name} before {until}.",
 		"the order goes on without a whole rehearsal":  "The CA is asked for {name} although not every address could be looked at first: {why}.",
 		"another replica orders its certificate first": "Another replica orders its certificate first. Waiting…",
-		"the local service does not answer":            "The local service {local} does not answer: {err}.",
-		"the local service gives a broken answer":      "The local service {local} gives a broken answer: {err}.",
-		"the local service answers again":              "The local service {local} answers again[, after {after}].",
-		"draining":                                     "Stopping. Visitors who are still there: {visitors}. They have until {until}.",
+		"watching certificate transparency":            "{monitor} is asked each hour for certificates of your names that are not this device's.",
+		"not watching certificate transparency":        "Certificate transparency is not watched: {why}.",
+		"the monitor of certificate transparency does not answer; asking again":                          "Certificate transparency was not looked at for {name}: {err}.",
+		"the monitor of certificate transparency answers again":                                          "Certificate transparency is looked at again for {name}.",
+		"the watch of certificate transparency does not work":                                            "The watch of certificate transparency does not work for {name}: {why}.",
+		"the watch of certificate transparency works again: the monitor shows this device's certificate": "The watch of certificate transparency works again for {name}.",
+		"a certificate from before this device kept its keys has a key that it does not know":            "{issuer} has issued a certificate for {name} before this device kept its keys, with a key that it does not know: {key}.",
+		"the local service does not answer":                                                              "The local service {local} does not answer: {err}.",
+		"the local service gives a broken answer":                                                        "The local service {local} gives a broken answer: {err}.",
+		"the local service answers again":                                                                "The local service {local} answers again[, after {after}].",
+		"draining":                                                                                       "Stopping. Visitors who are still there: {visitors}. They have until {until}.",
 	}
 }
 

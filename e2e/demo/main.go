@@ -165,7 +165,7 @@ func startRemote(ctx context.Context, bin, dir string, ca *pebble.Server, apiRoo
 		"--domain", name, "--local", site, "--token-file", filepath.Join(dir, "token"), "--trust-private-addresses",
 		"--relay-address", public, "--relay-root", issuer,
 		"--acme-ca", ca.DirectoryURL(), "--acme-root", apiRoot,
-		"--acme-rehearsal", "off", // no DNS has the name
+		"--acme-rehearsal", "off", "--probe", "off", // no DNS has the name
 		"--state-dir", filepath.Join(dir, "device"), "--wait", "90s", "--proxy", "none")
 	if err != nil {
 		return nil, "", err

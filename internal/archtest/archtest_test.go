@@ -105,6 +105,11 @@ var mayImport = map[string][]string{
 	"remote":         {"framing", "acme", "internal"},
 	"remote/publish": {"internal"},
 	"remote/verify":  {"internal"},
+	"remote/watch":   {"remote/watch/browser", "internal"},
+
+	"remote/watch/browser": nil,
+
+	"remote/watch/ct": {"internal"},
 
 	"remote/publish/gate":   {"remote/publish", "internal"},
 	"remote/publish/folder": {"internal"},
@@ -136,9 +141,12 @@ var mayAlsoImport = map[string][]string{
 // testsMayImport is what tests may use beyond that.
 var testsMayImport = map[string][]string{
 	"internal": {"internal/memconn", "internal/testca", "internal/testnet"},
-	"acme":     {"internal/testca"},
-	"docs":     {"config", "internal/hint"}, // pages are made from them
-	"remote":   {"remote/publish"},          // its example
+
+	"remote/watch/browser": {"internal/memconn", "internal/testca"},
+
+	"acme":   {"internal/testca"},
+	"docs":   {"config", "internal/hint"}, // pages are made from them
+	"remote": {"remote/publish"},          // its example
 
 	"remote/publish/folder": {"remote/publish"}, // it stands behind a route
 }
@@ -159,6 +167,8 @@ var onlyIn = map[string]string{
 	"github.com/coreos/go-oidc":        "remote/publish/gate",
 	"golang.org/x/oauth2":              "remote/publish/gate",
 	"go.mau.fi/util":                   "relay/names",
+
+	"github.com/refraction-networking/utls": "remote/watch/browser",
 }
 
 // onlyInTests is what a room may import in its tests alone: the peer of these.

@@ -53,6 +53,7 @@ func (d *direction) adopt(c Conn, read, write *net.TCPConn) {
 	if net.Conn(c) == net.Conn(read) {
 		return // nothing has moved
 	}
+	d.moving.CompareAndSwap(0, d.bytes.Load()+1)
 	for _, tcp := range []*net.TCPConn{read, write} {
 		if tcp != nil {
 			tcp.SetLinger(0)

@@ -96,6 +96,7 @@ func (m *mover) Broken() error {
 // A moving is a Copy or Start between a visitor and a mover, seen from outside.
 type moving struct {
 	rig   // a is the visitor; b the lane's far end
+	until func() duplex.Result
 	mem   *memconn.Conn
 	mover *mover
 }
@@ -111,11 +112,40 @@ func newMoving(t *testing.T, start bool) *moving {
 	t.Cleanup(func() { mem.Close() })
 	o := duplex.Options{Probe: quick}
 	if start {
-		duplex.Start(visitor, r.mover, o, func(res duplex.Result) { r.result <- res })
+		r.until = duplex.Start(visitor, r.mover, o, func(res duplex.Result) { r.result <- res })
 	} else {
 		go func() { r.result <- duplex.Copy(visitor, r.mover, o) }()
 	}
 	return r
+}
+
+// What was carried is told while it goes on, and at its end: each direction's bytes
+// before its move and after it, and when the far end has answered first.
+func TestBytesAreToldBeforeAndAfterAMove(t *testing.T) {
+	r := newMoving(t, true)
+	send(t, r.a, 10)
+	receive(t, r.mem, 10)
+	if got := r.until(); got != (duplex.Result{AtoB: 10}) {
+		t.Errorf("before an answer: %+v", got)
+	}
+	send(t, r.mem, 20)
+	receive(t, r.a, 20)
+	r.mover.moveWrite()
+	send(t, r.a, 3)
+	receive(t, r.b, 3)
+	r.mover.moveRead(r.mem)
+	send(t, r.b, 4)
+	receive(t, r.a, 4)
+	r.b.CloseWrite()
+	r.a.CloseWrite()
+	got := <-r.result
+	want := duplex.Result{AtoB: 13, BtoA: 24, MovedAtoB: 3, MovedBtoA: 4, Moved: true, First: got.First, Spliced: got.Spliced}
+	if got != want || got.First <= 0 {
+		t.Errorf("at the end: %+v, want %+v", got, want)
+	}
+	if now := r.until(); now.AtoB != 13 || now.MovedBtoA != 4 || now.First != got.First {
+		t.Errorf("after the end: %+v", now)
+	}
 }
 
 // A plan says after how many bytes a direction moves, if it is to, and whether

@@ -127,6 +127,15 @@ type Options struct {
 type Result struct {
 	AtoB, BtoA int64 // bytes read from one and written to the other
 
+	// MovedAtoB and MovedBtoA are how many of them went after their direction had
+	// moved to a carrier, and Moved says that one has.
+	MovedAtoB, MovedBtoA int64
+	Moved                bool
+
+	// First is after how long the first byte from b was written to a; 0 is that none
+	// was.
+	First time.Duration
+
 	// Spliced is how many of them the kernel has moved: they were never in the
 	// memory of this program.
 	Spliced int64
@@ -163,11 +172,25 @@ func Copy(a, b Conn, o Options) Result {
 // and done is called at the end, on a goroutine of the copying's own. So an
 // idle pair of TCP connections costs two goroutines with the least stack there
 // is, however deep the caller's.
-func Start(a, b Conn, o Options, done func(Result)) {
+//
+// What was done until now the function tells that it returns, at any time and also
+// after the end, without Spliced and Err. No count of it ever gets smaller.
+func Start(a, b Conn, o Options, done func(Result)) (until func() Result) {
 	c := newCopying(a, b, o, done)
 	c.ab.renews, c.ba.renews = true, true
 	go c.begin(&c.ab, &c.ba)
 	go c.begin(&c.ba, &c.ab)
+	return c.until
+}
+
+// until is what was done until now.
+func (c *copying) until() Result {
+	r := Result{First: time.Duration(c.first.Load())}
+	var ab, ba bool
+	r.AtoB, r.MovedAtoB, ab = c.ab.count()
+	r.BtoA, r.MovedBtoA, ba = c.ba.count()
+	r.Moved = ab || ba
+	return r
 }
 
 // begin is run for a direction that has not begun. To write to a stream of a link takes
@@ -186,6 +209,7 @@ type copying struct {
 	running atomic.Int32 // directions that have not ended
 	start   time.Time
 	last    atomic.Int64 // when a byte last went, in nanoseconds after start
+	first   atomic.Int64 // when the first went from b to a, likewise; 0 before
 	ab, ba  direction
 
 	once sync.Once // the end, orderly or not
@@ -245,7 +269,9 @@ var errPanicked = errors.New("duplex: a mistake in this program")
 func (c *copying) finished() {
 	if c.running.Add(-1) == 0 {
 		c.end(nil)
-		c.done(Result{AtoB: c.ab.bytes.Load(), BtoA: c.ba.bytes.Load(), Spliced: c.ab.spliced + c.ba.spliced, Err: c.err})
+		r := c.until()
+		r.Spliced, r.Err = c.ab.spliced+c.ba.spliced, c.err
+		c.done(r)
 	}
 }
 

@@ -210,7 +210,7 @@ func TestEndTogetherWithBytes(t *testing.T) {
 		seesEOF(t, b, 3)
 		send(t, b, 3)
 		seesEOF(t, a, 3)
-		if res, _ := wait(); res != (duplex.Result{AtoB: 3, BtoA: 3}) {
+		if res, _ := wait(); res.AtoB != 3 || res.BtoA != 3 || res.Moved || res.Err != nil {
 			t.Errorf("got %+v", res)
 		}
 		a.Close()

@@ -6,6 +6,7 @@ import (
 	"sync"
 	"sync/atomic"
 	"syscall"
+	"time"
 )
 
 // The sizes in bytes of the two kinds of buffers. A direction that has to hold
@@ -40,12 +41,13 @@ type direction struct {
 	src, dst Conn
 	to       *giver // to the TCP connection that dst is or has moved to, once that is known
 	bytes    atomic.Int64
-	busy     atomic.Bool // no Read of src is under way that would see a reset
-	ended    atomic.Bool // all was written; the end of stream is passed on or about to be
-	renews   bool        // may go on in a new goroutine
-	pacer    Pacer       // nil: bytes go at once
-	portion  portion     // with a pacer
-	spliced  int64       // of the bytes, those that the kernel has moved
+	moving   atomic.Int64 // 1 more than bytes was when the direction moved to a carrier; 0 before
+	busy     atomic.Bool  // no Read of src is under way that would see a reset
+	ended    atomic.Bool  // all was written; the end of stream is passed on or about to be
+	renews   bool         // may go on in a new goroutine
+	pacer    Pacer        // nil: bytes go at once
+	portion  portion      // with a pacer
+	spliced  int64        // of the bytes, those that the kernel has moved
 }
 
 // A roomy is a Conn that tells what it takes without waiting, see [Conn].
@@ -96,7 +98,9 @@ func (d *direction) fromConn() error {
 	if dst, ok := d.dst.(io.ReaderFrom); ok && !moves && !isSocket(d.dst) {
 		d.setBusy()
 		n, err := dst.ReadFrom(readEnd{d})
-		d.bytes.Add(n)
+		if n > 0 {
+			d.add(n)
+		}
 		return err
 	}
 	return d.loop(d.src)
@@ -156,9 +160,26 @@ func (d *direction) waits() {
 // moved counts n bytes that were written.
 func (d *direction) moved(n int) {
 	if n > 0 {
-		d.bytes.Add(int64(n))
+		d.add(int64(n))
 		d.touch()
 	}
+}
+
+// add counts n bytes, more than 0.
+func (d *direction) add(n int64) {
+	if d.bytes.Add(n) == n && d == &d.copying.ba {
+		d.first.Store(max(1, int64(time.Since(d.start))))
+	}
+}
+
+// count returns how many bytes went, how many of them once the direction had moved to a
+// carrier, and whether it has.
+func (d *direction) count() (all, moved int64, has bool) {
+	at := d.moving.Load() // before bytes, which grow
+	if all = d.bytes.Load(); at > 0 {
+		moved = all - (at - 1)
+	}
+	return all, moved, at > 0
 }
 
 // put writes p to w, which may wait for its peer.

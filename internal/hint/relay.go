@@ -7,7 +7,7 @@ func Relay() []*Advice {
 		StateInUse, RelayState, StatePlace, StateFull, LongState, NoControl, RecordDamaged, ClockJumped,
 		NoProxyHeader, FixedAway,
 		NoTakeover, TakeoverHere, LeversHere, NoRelayHere, NotYourRelay, OldGoesOn, NotLive,
-		MemoryNotThere, MemoryUsedUp, TooManyLinks, LimitsMet,
+		MemoryNotThere, MemoryUsedUp, DescriptorsUsedUp, TooManyLinks, LimitsMet,
 	}
 	return append(list, ofCheck()...)
 }
@@ -140,6 +140,11 @@ var (
 		Shown: "the memory for links and visitors is used up; some are refused",
 		Means: "visitors do not take what devices send, or devices not what visitors send; or they are many",
 		Do:    []string{"give the machine, or the unit's MemoryMax, more memory, or set memory in relay.yaml; keystay_memory_bytes shows its use"},
+	}
+	DescriptorsUsedUp = &Advice{
+		Shown: "descriptors are nearly used up: new connections are let go, whoever is connected stays",
+		Means: "each visitor takes one, or two on a lane, and each link one; the last are kept for the relay's own files and sockets, those before them for links",
+		Do:    []string{"raise LimitNOFILE= of the unit, or ulimit -n; or lower limits.address.connections, where few addresses hold many; keystay_connections_total and process_open_fds show the use"},
 	}
 	LimitsMet = &Advice{
 		Shown: "limits were met",

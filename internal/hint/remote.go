@@ -9,7 +9,9 @@ func Remote() []*Advice {
 		ProxySignIn, ProxyWrongUser, ProxyOtherSignIn, ProxyForbids, ProxyIsNone, ProxyPortal, ProxyCannotReach, ProxyHangsUp, ProxyEnds, ProxyKind, ProxyAway, ProxyUntrusted, ProxySOCKS, ProxyVariable,
 		SlowAfterPause,
 		ProofFails, OtherVersion,
-		NameTaken, NotBelow, TokenWanted, TokenWrong, TokenWithheld, NoNewNames, NoMoreNames, RelayUndecided, Banned, Replaced, Released, NoRelease, NotHeld, NoIdentity, BadToken, TokenArgument, PasswordArgument, CertificateWaits, NameNotEverywhere, RulesUnkept, RecordsMissing, NoDNSServers, DNSFails, ForeignKey, NotVerified, NotPinned,
+		NameTaken, NotBelow, TokenWanted, TokenWrong, TokenWithheld, NoNewNames, NoMoreNames, RelayUndecided, Banned, Replaced, Released, NoRelease, NotHeld, NoIdentity, BadToken, TokenArgument, PasswordArgument, CertificateWaits, NameNotEverywhere, RulesUnkept, RecordsMissing, NoDNSServers, DNSFails, ForeignKey, Intercepted, NotProbed, NoPeer, NotLookedUp, NotVerified, NotPinned,
+		CTForeign, CTOld, CTBlind,
+		DoctorFails, DoctorClock, DoctorFamily, DoctorPolicy, DoctorManyNames, DoctorNameElsewhere, DoctorNoVisitors, DoctorRenewal, DoctorForbidden, DoctorOperator,
 		ServedHere, ReplicaHere, RemoteState, StateObstacle, BadIdentity, NewIdentity, BadRun, ServedDamaged,
 		NoIdentityHere, IdentityThere, ImportInUse, NotAnExport, ExportPassphrase, ExportExists, NoPassphrase, KeyNamesEnd, TooManyHandovers, HandoversDamaged, KeyNameRuns,
 		ServiceStopped, ServiceNoSocket, ServiceNotSocket, ServiceSocketClosed, ServiceSilent, ServiceUnknownHost,
@@ -350,6 +352,29 @@ var (
 		Means: "`remote verify`: somebody between you and the device may read along, or the name is another device's by now",
 		Do: []string{"do not use the name until its owner has said, by another way, which key it has; keep the output of --json",
 			"just after a renewal a connection may have another key than the document: ask again"},
+	}
+	Intercepted = &Advice{
+		Shown: "intercepted",
+		Means: "somebody between the device and its visitors may read along, or has had a certificate for the name; also after a move of the name, while an old device still answers",
+		Do: []string{"stop using NAME for what is secret, and look at the file of evidence: who has issued that certificate, and when",
+			"where it is your own, as of another device or a replica, add its key to acme/keys in the state directory, on a line of its own; else tell the CA to revoke it, tell the relay's operator, and move to another relay or a domain of your own",
+			"see \"Does anybody listen in?\" in docs/running-a-remote.md"},
+	}
+	NotProbed = &Advice{
+		Shown: "looked at the name from outside … not checked: …",
+		Means: "the watch has not got as far as to see a key: that is neither good nor bad news",
+		Do: []string{"many routers lead nobody back to an address of their own: let the watch look from elsewhere too, --probe-proxy URL",
+			"else open the name from another network"},
+	}
+	NoPeer = &Advice{
+		Shown: "looked at the name from outside … through … was not looked at: …",
+		Means: "another remote of `--probe-with` was to look from its network",
+		Do:    []string{"is NAME up, does it serve HTTP, and does that remote have this device in its --probe-with too (remote identity show says the label)?"},
+	}
+	NotLookedUp = &Advice{
+		Shown: "looked at the name from outside … is not found in DNS: …",
+		Means: "the watch looks at each address that DNS gives for the name",
+		Do:    []string{"give NAME its records, or check the DNS server: --dns and --probe-dns say which is asked"},
 	}
 	NotVerified = &Advice{
 		Shown: "…: who holds the key was not checked to the end",

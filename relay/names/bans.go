@@ -233,6 +233,34 @@ func (all *banIndex) add(f timedBan) {
 	}
 }
 
+// CountBans returns how many bans of a kind are in force, as they were read last.
+func (n *Names) CountBans(kind BanKind) (count int) {
+	all := n.bans.Load()
+	if all == nil {
+		return 0
+	}
+	inForce := func(b timedBan) {
+		if !b.over() {
+			count++
+		}
+	}
+	switch kind {
+	case BanName:
+		for _, b := range all.names {
+			inForce(b)
+		}
+	case BanIdentity:
+		for _, b := range all.identities {
+			inForce(b)
+		}
+	case BanAddress:
+		for _, b := range all.ranges {
+			inForce(b)
+		}
+	}
+	return count
+}
+
 // Banned returns the ban that hits an identity, a name or an address; what is not
 // given hits none.
 func (n *Names) Banned(name string, key []byte, from netip.Addr) (Ban, bool) {

@@ -20,7 +20,8 @@ import (
 type Site struct {
 	domain    string
 	budgets   *Budgets
-	statement func() ([]byte, error) // nil for none
+	statement func() ([]byte, error)                        // nil for none
+	question  func(context.Context, []byte) ([]byte, error) // nil for none
 
 	table atomic.Pointer[table] // the routes now; requests under way have that of their beginning
 
@@ -53,6 +54,12 @@ type SiteConfig struct {
 	// error is answered with 503. Statement is called by several goroutines at once.
 	// NewSite alone looks at it.
 	Statement func() ([]byte, error)
+
+	// Question, if it is not nil, answers what other remotes post to
+	// /.well-known/keystay/probe, of 4 KiB at most; neither the gate nor a route sees that.
+	// Its error is answered with 403. Question is called by several goroutines at once.
+	// NewSite alone looks at it.
+	Question func(ctx context.Context, question []byte) (answer []byte, err error)
 }
 
 // Check looks for mistakes in a configuration.
@@ -77,7 +84,7 @@ func (c SiteConfig) Check() error {
 // NewSite returns the site of a public name, as a host name in lower case. It
 // panics if c does not pass its Check.
 func NewSite(domain string, c SiteConfig) *Site {
-	s := &Site{domain: domain, budgets: c.Budgets, statement: c.Statement, visits: make(map[net.Conn]*visit), changed: make(chan struct{})}
+	s := &Site{domain: domain, budgets: c.Budgets, statement: c.Statement, question: c.Question, visits: make(map[net.Conn]*visit), changed: make(chan struct{})}
 	if s.budgets == nil {
 		s.budgets = NewBudgets(0)
 	}
@@ -196,6 +203,11 @@ func (s *Site) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	}
 	if s.asksForStatement(x) {
 		s.answerStatement(w, r)
+		discardBody(w, r, r.Body)
+		return
+	}
+	if s.asksQuestion(x) {
+		s.answerQuestion(w, r)
 		discardBody(w, r, r.Body)
 		return
 	}

@@ -8,6 +8,7 @@
 //	visit websocket URL           messages of several sizes, echoed
 //	visit events URL              an event stream that nothing holds back
 //	visit steady URL              one request after the other, until SIGTERM
+//	visit mutated [flags] FOLDER  hellos with mistakes in them, made of those in the folder e2e
 package main
 
 import (
@@ -46,6 +47,7 @@ func run(args []string) error {
 	defer cancel()
 	verbs := map[string]func(context.Context, []string) error{
 		"get": v.get, "raw": v.raw, "hello": v.hello, "websocket": v.websocket, "events": v.events, "steady": v.steady,
+		"mutated": v.mutated,
 	}
 	do := verbs[args[0]]
 	if do == nil {

@@ -190,8 +190,9 @@ func (p *Process) Stop() {
 // Expect says that somebody has looked at how the process ended, for Finish.
 func (p *Process) Expect() { p.expected = true }
 
-// broken is what no program may ever write.
-var broken = regexp.MustCompile(`(?m)^(panic:|fatal error:|WARNING: DATA RACE)`)
+// broken is what no program may ever write: that it has ended by a mistake, or that one
+// has ended a connection, as package panics says it.
+var broken = regexp.MustCompile(`(?m)^(panic:|fatal error:|WARNING: DATA RACE)|a mistake in this program has ended`)
 
 // Broken returns what the process has written that no program may ever write, or
 // nothing.

@@ -84,6 +84,9 @@ func (r *Relay) Start(dir string, listen ...string) {
 		srv.Close()
 		wg.Wait()
 		grants.Close()
+		if n := srv.Status().Panics; n != 0 {
+			r.t.Errorf("the relay has caught %d mistakes of its own:\n%s", n, r.Log.String())
+		}
 	})
 }
 

@@ -1,0 +1,239 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"log/slog"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"keystay/config"
+	"keystay/internal/cli"
+	"keystay/internal/hint"
+	"keystay/internal/plain"
+	"keystay/remote"
+)
+
+const (
+	// doctorTimeout bounds all of remote doctor, and stepTimeout each step but the link,
+	// which may try several relays and transports.
+	doctorTimeout, stepTimeout, linkTimeout = time.Minute, 15 * time.Second, 35 * time.Second
+	// maxExamined is how many names are looked at, and atOnce how many of them at a time.
+	maxExamined, atOnce = 32, 4
+)
+
+// The states of a finding.
+const (
+	stateOK     = "ok"
+	stateNotRun = "not_run" // it does not apply, or could not be looked at
+	stateWrong  = "wrong"
+)
+
+// A finding is what came of one step of remote doctor.
+type finding struct {
+	Step   string   `json:"step"`
+	About  string   `json:"about,omitempty"` // a relay or a name
+	State  string   `json:"state"`
+	Detail string   `json:"detail"`          // for people
+	Hints  []string `json:"hints,omitempty"` // what to do
+}
+
+func isOK(step, about, format string, args ...any) finding {
+	return finding{Step: step, About: about, State: stateOK, Detail: fmt.Sprintf(format, args...)}
+}
+
+func notRun(step, about, format string, args ...any) finding {
+	return finding{Step: step, About: about, State: stateNotRun, Detail: fmt.Sprintf(format, args...)}
+}
+
+func isWrong(step, about string, err error) finding {
+	return finding{Step: step, About: about, State: stateWrong, Detail: err.Error(), Hints: hint.All(err)}
+}
+
+// A diagnosis is what remote doctor has found.
+type diagnosis struct {
+	OK    bool      `json:"ok"` // nothing is wrong; what was not run says nothing
+	Steps []finding `json:"steps"`
+}
+
+// doctorCommand looks at everything between this device and its visitors.
+func doctorCommand() *cobra.Command {
+	var asJSON bool
+	cmd := &cobra.Command{
+		Use:   "doctor [SERVICE]",
+		Short: "Look at everything between this device and its visitors",
+		Long: `Looks at each thing that a name needs to be reached, a line for each: ok, or what is
+wrong with what to do, or why it was not looked at. It takes what a start takes: the
+same arguments, flags, variables and file. It claims no name, orders no certificate and
+writes nothing, and so may be run beside a remote that serves the names, as another user
+too. It takes a minute at most.
+
+Exit codes: 0 nothing is wrong, 1 something is, 2 wrong usage or configuration.`,
+		Example: `  remote doctor 3000 --relay relay.net
+  remote doctor --config remote.yaml --json`,
+		RunE: func(c *cobra.Command, args []string) error {
+			cfg, _, err := config.LoadRemote(c.Flags(), args)
+			if err == nil {
+				err = trial(config.RemoteFile(c.Flags()), cfg)
+			}
+			if err != nil {
+				return cli.Usage(err)
+			}
+			useDNS(cfg.DNS)
+			d, err := newDoctor(cfg)
+			if err != nil {
+				return cli.Usage(err)
+			}
+			drain, _, stop := cli.Signals(c.Context())
+			defer stop()
+			found := d.examine(drain)
+			if drain.Err() != nil {
+				return drain.Err()
+			}
+			if asJSON {
+				_ = cli.WriteJSON(c.OutOrStdout(), found)
+			} else {
+				found.write(c.OutOrStdout())
+			}
+			return found.err()
+		},
+	}
+	cmd.Args = cobra.ArbitraryArgs // config says what is wrong with them
+	config.RemoteFlags(cmd.Flags())
+	cmd.Flags().BoolVar(&asJSON, "json", false, "print it as JSON")
+	return cmd
+}
+
+// write shows the findings to a person.
+func (d *diagnosis) write(w io.Writer) {
+	marks := map[string]string{stateOK: "ok", stateNotRun: "--", stateWrong: "!!"}
+	for _, f := range d.Steps {
+		about := ""
+		if f.About != "" {
+			about = " " + f.About
+		}
+		fmt.Fprintln(w, plain.Text(fmt.Sprintf("%s  %s%s: %s", marks[f.State], f.Step, about, f.Detail)))
+		for _, h := range f.Hints {
+			fmt.Fprintln(w, plain.Text("    hint: "+h))
+		}
+	}
+}
+
+// err is the error of a diagnosis in which something is wrong.
+func (d *diagnosis) err() error {
+	wrong := 0
+	for _, f := range d.Steps {
+		if f.State == stateWrong {
+			wrong++
+		}
+	}
+	if wrong == 0 {
+		return nil
+	}
+	return hint.DoctorFails.Error(fmt.Errorf("%d of %d steps found something wrong", wrong, len(d.Steps)))
+}
+
+// A doctor looks at what a configuration leads to.
+type doctor struct {
+	cfg    *config.Remote
+	device remote.DeviceConfig
+	senses senses
+}
+
+func newDoctor(cfg *config.Remote) (*doctor, error) {
+	device, err := deviceConfig(cfg, slog.New(slog.DiscardHandler))
+	if err != nil {
+		return nil, err
+	}
+	d := &doctor{cfg: cfg, device: device}
+	d.senses, err = newSenses(cfg, device)
+	return d, err
+}
+
+// examine goes through all steps. What does not need each other goes on side by side.
+func (d *doctor) examine(ctx context.Context) *diagnosis {
+	ctx, cancel := context.WithTimeout(ctx, doctorTimeout)
+	defer cancel()
+	names := d.names()
+	reports := d.reports(names)
+	var state, services []finding
+	var cas []*visited
+	var wg sync.WaitGroup
+	wg.Go(func() { state = d.stateDir() })
+	wg.Go(func() { services = d.services(ctx, names) })
+	wg.Go(func() { cas = d.cas(ctx) })
+	for _, r := range reports {
+		wg.Go(func() { d.relay(ctx, r) })
+	}
+	wg.Wait()
+
+	all := slices.Concat([]finding{d.clock(reports, cas)}, state)
+	for _, r := range reports {
+		all = append(all, r.findings...)
+	}
+	all = append(all, d.authorities(cas)...)
+	all = append(all, d.allNames(ctx, names, reports)...)
+	all = append(all, services...)
+	found := &diagnosis{OK: true, Steps: all}
+	for i, f := range all {
+		found.OK = found.OK && f.State != stateWrong
+		found.Steps[i].Detail = plain.Text(f.Detail)
+	}
+	return found
+}
+
+// allNames looks at the names, some at a time.
+func (d *doctor) allNames(ctx context.Context, names []*patient, reports []*report) (all []finding) {
+	looked := names[:min(len(names), maxExamined)]
+	found := make([][]finding, len(looked))
+	places := make(chan struct{}, atOnce)
+	var wg sync.WaitGroup
+	for i, n := range looked {
+		wg.Go(func() {
+			places <- struct{}{}
+			defer func() { <-places }()
+			found[i] = d.name(ctx, n, reportsOf(n, reports))
+		})
+	}
+	wg.Wait()
+	for _, f := range found {
+		all = append(all, f...)
+	}
+	if more := len(names) - len(looked); more > 0 {
+		all = append(all, notRun("name", "", "%d names more are not looked at: %d at most are", more, maxExamined))
+	}
+	return all
+}
+
+// A patient is a name that is to be served.
+type patient struct {
+	name    name
+	service config.Service
+	outlook remote.Outlook
+	err     error // why nothing is known of it
+}
+
+// domain is the name itself, or words for it.
+func (p *patient) domain() string {
+	if p.outlook.Domain != "" {
+		return p.outlook.Domain
+	}
+	return p.name.shown()
+}
+
+// names returns the names of the configuration, with what a start would do for them.
+func (d *doctor) names() (all []*patient) {
+	for _, s := range d.cfg.Services {
+		for _, n := range namesOf(s) {
+			p := &patient{name: n, service: s}
+			p.outlook, p.err = remote.Look(d.device, remote.Name{Domain: n.domain, Word: n.word, Relays: s.Relays, RelayAddresses: s.RelayAddresses, Service: shownLocal(s)})
+			p.err = listenError(d.cfg, p.err)
+			all = append(all, p)
+		}
+	}
+	return all
+}

@@ -1,0 +1,204 @@
+package e2e
+
+import (
+	"encoding/json"
+	"fmt"
+	"io"
+	"net/http"
+	"net/url"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"regexp"
+	"slices"
+	"strings"
+	"testing"
+
+	"keystay/e2e/internal/world"
+)
+
+const monitoring = "../deploy/monitoring"
+
+// A prometheus is one that scrapes a relay.
+type prometheus struct {
+	t   *testing.T
+	api string
+}
+
+// startPrometheus starts one with the configuration of deploy/monitoring, but for the
+// relay's address and the intervals.
+func startPrometheus(t *testing.T, relay string, args ...string) *prometheus {
+	t.Helper()
+	dir := t.TempDir()
+	for _, file := range []string{"prometheus.yml", "rules.yml"} {
+		b, err := os.ReadFile(filepath.Join(monitoring, file))
+		if err != nil {
+			t.Fatal(err)
+		}
+		text := strings.ReplaceAll(string(b), "127.0.0.1:9440", relay)
+		text = regexp.MustCompile(`(?m)^(  \w+_interval:) 15s$`).ReplaceAllString(text, "$1 1s")
+		if err := os.WriteFile(filepath.Join(dir, file), []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	cmd := exec.Command(systemProgram("prometheus"), append(args, "--config.file="+filepath.Join(dir, "prometheus.yml"),
+		"--storage.tsdb.path="+filepath.Join(dir, "data"), "--web.listen-address=127.0.0.1:0")...)
+	p, err := world.Launch(cmd)
+	if err != nil {
+		t.Fatalf("%v\nhint: apt-get install -y --no-install-recommends prometheus", err)
+	}
+	t.Cleanup(func() {
+		p.Cmd.Process.Kill()
+		<-p.Ended()
+		if t.Failed() {
+			t.Logf("prometheus has written:\n%s", p.All.String())
+		}
+	})
+	listens := regexp.MustCompile(`msg="Listening on" address=(\S+)`)
+	var addr string
+	world.Eventually(t, world.Patience, "prometheus listens", func() (ok bool) {
+		addr, ok, _ = p.All.Find(listens)
+		return ok || p.HasEnded()
+	})
+	world.Eventually(t, world.Patience, "prometheus is ready", func() bool {
+		res, err := http.Get("http://" + addr + "/-/ready")
+		if err == nil {
+			res.Body.Close()
+		}
+		return err == nil && res.StatusCode == http.StatusOK
+	})
+	return &prometheus{t, "http://" + addr + "/api/v1/"}
+}
+
+// get asks the API, and decodes the data of the answer.
+func (p *prometheus) get(path string, data any) error {
+	res, err := http.Get(p.api + path)
+	if err != nil {
+		return err
+	}
+	defer res.Body.Close()
+	b, err := io.ReadAll(res.Body)
+	if err != nil {
+		return err
+	}
+	answer := struct {
+		Status, Error string
+		Data          any
+	}{Data: data}
+	if err := json.Unmarshal(b, &answer); err != nil {
+		return err
+	}
+	if answer.Status != "success" {
+		return fmt.Errorf("%s: %s", path, answer.Error)
+	}
+	return nil
+}
+
+// finds reports whether a query has a result. One that is wrong fails the test.
+func (p *prometheus) finds(query string) bool {
+	p.t.Helper()
+	var data struct{ Result []any }
+	if err := p.get("query?query="+url.QueryEscape(query), &data); err != nil {
+		p.t.Errorf("%s\n%v", query, err)
+		return true
+	}
+	return len(data.Result) > 0
+}
+
+// queries returns what the dashboard asks.
+func queries(t *testing.T) (list []string) {
+	t.Helper()
+	b, err := os.ReadFile(filepath.Join(monitoring, "dashboard.json"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	var d struct {
+		Panels []struct{ Targets []struct{ Expr string } }
+	}
+	if err := json.Unmarshal(b, &d); err != nil {
+		t.Fatal(err)
+	}
+	in := strings.NewReplacer("$__rate_interval", "1m", "$instance", ".*")
+	for _, p := range d.Panels {
+		for _, q := range p.Targets {
+			list = append(list, in.Replace(q.Expr))
+		}
+	}
+	return list
+}
+
+var metricName = regexp.MustCompile(`\b(?:keystay|process|go)_\w+`)
+
+// A real Prometheus takes the metrics of a relay with visitors, with native histograms and
+// without; each query of the dashboard finds something, each rule can be evaluated, and
+// each metric in one is there.
+func TestPrometheusFindsWhatDashboardAndRulesAskFor(t *testing.T) {
+	t.Parallel()
+	p := startPair(t)
+	p.answers(world.Patience)
+	relay := p.relay.Find(`for=admin addr=(\S+)`)
+	t.Cleanup(http.DefaultClient.CloseIdleConnections)
+	for kind, args := range map[string][]string{"classic": nil, "native": {"--enable-feature=native-histograms"}} {
+		t.Run(kind, func(t *testing.T) {
+			t.Parallel()
+			prom := startPrometheus(t, relay, args...)
+			world.Eventually(t, world.Patience, "two scrapes", func() bool { return prom.finds(`rate(keystay_connections_total[1m])`) })
+			if sizes := map[string]string{"classic": "keystay_hello_bytes_bucket", "native": "histogram_count(keystay_hello_bytes)"}[kind]; !prom.finds(sizes + " > 0") {
+				t.Errorf("no %s", sizes)
+			}
+			for _, q := range queries(t) {
+				if !prom.finds(q) {
+					t.Errorf("the dashboard finds nothing: %s", q)
+				}
+			}
+			type rule struct{ Name, Query, Health, LastError, State string }
+			var data struct{ Groups []struct{ Rules []rule } }
+			world.Eventually(t, world.Patience, "the rules are evaluated", func() bool {
+				return prom.get("rules", &data) == nil && len(data.Groups) == 1 &&
+					!slices.ContainsFunc(data.Groups[0].Rules, func(r rule) bool { return r.Health == "unknown" })
+			})
+			for _, r := range data.Groups[0].Rules {
+				if r.Health != "ok" {
+					t.Errorf("%s: %s", r.Name, r.LastError)
+				}
+				for _, m := range metricName.FindAllString(r.Query, -1) {
+					if kind == "native" {
+						m = strings.TrimSuffix(m, "_bucket")
+					} else if m == "keystay_first_byte_seconds" {
+						m += "_bucket"
+					}
+					if !prom.finds(m) {
+						t.Errorf("%s asks for %s, which the relay does not have", r.Name, m)
+					}
+				}
+			}
+			t.Logf("%d queries, %d rules", len(queries(t)), len(data.Groups[0].Rules))
+		})
+	}
+}
+
+// Each alert comes when it is to, and none of a relay that is well; the rules and the
+// configuration are without a fault.
+func TestAlertsCome(t *testing.T) {
+	t.Parallel()
+	for _, args := range [][]string{{"check", "config", "prometheus.yml"}, {"check", "rules", "rules.yml"}, {"test", "rules", "rules_test.yml"}} {
+		cmd := exec.Command(systemProgram("promtool"), args...)
+		cmd.Dir = monitoring
+		if out, err := cmd.CombinedOutput(); err != nil {
+			t.Errorf("promtool %s: %v\n%s\nhint: apt-get install -y --no-install-recommends prometheus", strings.Join(args, " "), err, out)
+		}
+	}
+	b, err := os.ReadFile(filepath.Join(monitoring, "rules.yml"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	tested, err := os.ReadFile(filepath.Join(monitoring, "rules_test.yml"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, m := range regexp.MustCompile(`alert: (\w+)`).FindAllStringSubmatch(string(b), -1) {
+		if n := strings.Count(string(tested), "alertname: "+m[1]); n != 2 {
+			t.Errorf("%s is tested %d times, not once to come and once not to", m[1], n)
+		}
+	}
+}

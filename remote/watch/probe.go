@@ -1,0 +1,240 @@
+package watch
+
+import (
+	"context"
+	"crypto/ed25519"
+	"crypto/sha256"
+	"crypto/x509"
+	"errors"
+	"fmt"
+	"io"
+	"math/rand/v2"
+	"net"
+	"net/http"
+	"net/netip"
+	"syscall"
+	"time"
+
+	"keystay/internal/hint"
+	"keystay/internal/plain"
+	"keystay/internal/probe"
+	"keystay/internal/proxydial"
+	"keystay/internal/statement"
+	"keystay/remote/watch/browser"
+)
+
+const (
+	// dialTimeout bounds the way to an address, handshakeTimeout the TLS handshake,
+	// answerTimeout the answer to a request, and endTimeout the waiting for the connection at
+	// the device's own end.
+	dialTimeout, handshakeTimeout = 15 * time.Second, 15 * time.Second
+	answerTimeout, endTimeout     = 10 * time.Second, 10 * time.Second
+	// replicaTries is how many connections are made, where other replicas may take them,
+	// until one ends here.
+	replicaTries = 4
+)
+
+// A probing is one probe that is to be run.
+type probing struct {
+	name    *Name
+	way     *Way
+	address string         // host:port
+	ip      netip.AddrPort // of address; invalid where it is a name
+}
+
+// run runs the probe, and tries again where another replica may have taken it.
+func (p *probing) run(ctx context.Context) Result {
+	for n := 1; ; n++ {
+		r := p.once(ctx)
+		if !p.name.Replica || r.Step != AtEnds || n == replicaTries || ctx.Err() != nil {
+			return r
+		}
+	}
+}
+
+// once makes one connection.
+func (p *probing) once(ctx context.Context) Result {
+	before, certified := p.name.Key()
+	if !certified {
+		return p.notRun(AtHandshake, "was not looked at, since there is no certificate")
+	}
+	ends := p.name.Ends()
+	defer ends.Close()
+	var own *Result
+	seen := p.connect(ctx, func(c *browser.Conn, s sight) {
+		r := p.judge(ctx, s, ends, before, func(key [sha256.Size]byte) bool { return p.vouched(ctx, c, key) }, func() { p.ask(ctx, c) })
+		own = &r
+	})
+	if own != nil {
+		return *own
+	}
+	return seen
+}
+
+// A sight is what a connection has shown.
+type sight struct {
+	chain    []*x509.Certificate // the leaf first; not empty
+	failed   *Result             // why the handshake failed behind it; nil where it did not
+	exporter probe.Exporter
+	bare     bool // there is no exporter
+}
+
+// connect makes a connection, and gives use what it has shown before it closes it. Where
+// no certificate was shown, it returns why, and use is not called.
+func (p *probing) connect(ctx context.Context, use func(*browser.Conn, sight)) Result {
+	conn, err := p.dial(ctx)
+	if err != nil {
+		return p.notDialled(err)
+	}
+	defer conn.Close()
+	c, err := browser.Client(conn, p.name.Domain, pick(browser.Shapes()))
+	if err != nil {
+		return p.notRun(AtHandshake, plain.Text(err.Error()))
+	}
+	shaken, cancel := context.WithTimeout(ctx, handshakeTimeout)
+	defer cancel()
+	err = c.Handshake(shaken)
+	s := sight{chain: c.Chain()}
+	if err != nil {
+		r := p.notShaken(err, shaken.Err() != nil && ctx.Err() == nil)
+		s.failed = &r
+		if len(s.chain) == 0 {
+			return r
+		}
+	} else if x, err := c.Exporter(probe.Label, probe.Size); err != nil {
+		s.bare = true
+	} else {
+		copy(s.exporter[:], x)
+	}
+	use(c, s)
+	return Result{}
+}
+
+// judge says what a sight means. Before is the key of before the connection; vouched says
+// whether a replica has another key, and ask keeps the connection busy meanwhile.
+func (p *probing) judge(ctx context.Context, s sight, ends Ends, before [sha256.Size]byte, vouched func([sha256.Size]byte) bool, ask func()) Result {
+	key := statement.KeyOf(s.chain[0])
+	switch now, _ := p.name.Key(); {
+	case key != before && key != now && s.failed == nil && p.name.Replica && vouched(key):
+		return p.result(Own, key, nil, "")
+	case key != before && key != now:
+		return p.result(Intercepted, key, s.chain, "shows a key that is not this device's, in a certificate "+described(s.chain[0]))
+	case s.failed != nil:
+		return *s.failed
+	case s.bare: // the device's own end speaks no such TLS
+		return p.result(Intercepted, key, s.chain, "shows this device's key over TLS that does not end here: somebody else has a copy of the key")
+	}
+	asked := make(chan struct{})
+	go func() {
+		defer close(asked)
+		ask()
+	}()
+	defer func() { <-asked }()
+	waiting, cancel := context.WithTimeout(ctx, endTimeout)
+	defer cancel()
+	switch end := ends.Await(waiting, s.exporter); {
+	case end == probe.Here:
+		return p.result(Own, key, nil, "")
+	case ctx.Err() != nil:
+		return p.notRun(AtEnds, "was not waited for")
+	case p.name.Replica:
+		return p.notRun(AtEnds, "shows this device's key; whether the connection ended here or at another replica is not known")
+	case end == probe.Unsure:
+		return p.notRun(AtEnds, "shows this device's key; whether the connection ended here is not known, since one has failed here meanwhile")
+	}
+	return p.result(Intercepted, key, s.chain, "shows this device's key, and the connection does not end here: somebody else has a copy of the key")
+}
+
+// dial connects.
+func (p *probing) dial(ctx context.Context) (net.Conn, error) {
+	ctx, cancel := context.WithTimeout(ctx, dialTimeout)
+	defer cancel()
+	return p.way.Dial(ctx, p.address)
+}
+
+// ask asks for a page, so that the connection is not one that says nothing. It is the
+// page that the device itself answers: no service and no gate hears of it.
+func (p *probing) ask(ctx context.Context, c *browser.Conn) []byte {
+	if !p.name.HTTP {
+		return nil
+	}
+	_ = c.SetDeadline(time.Now().Add(answerTimeout))
+	stop := context.AfterFunc(ctx, func() { _ = c.SetDeadline(time.Unix(1, 0)) })
+	defer stop()
+	status, body, err := c.Get(p.host(), statement.Path)
+	if err != nil || status != http.StatusOK {
+		return nil
+	}
+	return body
+}
+
+// host is the name as a browser asks for it.
+func (p *probing) host() string {
+	if _, port, err := net.SplitHostPort(p.address); err == nil && port != "443" {
+		return net.JoinHostPort(p.name.Domain, port)
+	}
+	return p.name.Domain
+}
+
+// vouched reports whether a key is that of a replica: its statement is signed by this
+// device's identity.
+func (p *probing) vouched(ctx context.Context, c *browser.Conn, key [sha256.Size]byte) bool {
+	s, err := statement.Parse(p.ask(ctx, c))
+	return err == nil && s.Verify() == nil && s.Name == p.name.Domain && s.CertificateKey == key &&
+		s.Identity.Equal(p.identity()) && s.IsFresh(time.Now())
+}
+
+func (p *probing) identity() ed25519.PublicKey {
+	if p.name.Identity == nil {
+		return nil
+	}
+	return p.name.Identity()
+}
+
+// result returns what came of the probe.
+func (p *probing) result(s State, key [sha256.Size]byte, chain []*x509.Certificate, why string) Result {
+	return Result{Name: p.name.Domain, Address: p.ip, Way: p.way.Name, State: s, Why: why, Key: key, Chain: chain, Time: time.Now()}
+}
+
+func (p *probing) notRun(step Step, why string, hints ...string) Result {
+	return Result{Name: p.name.Domain, Address: p.ip, Way: p.way.Name, State: NotRun, Step: step, Why: why, Hints: hints, Time: time.Now()}
+}
+
+// notDialled returns why there was no connection.
+func (p *probing) notDialled(err error) Result {
+	if through, ok := errors.AsType[*proxydial.Error](err); ok {
+		return p.notRun(AtProxy, "is not reached: "+plain.Text(through.Error()), hint.All(through)...)
+	}
+	why := "fails: " + plain.Text(err.Error())
+	var op *net.OpError
+	switch {
+	case errors.Is(err, ErrNear):
+		return p.notRun(AtDial, ErrNear.Error())
+	case errors.Is(err, syscall.ECONNREFUSED):
+		why = "refuses connections"
+	case errors.Is(err, syscall.ENETUNREACH), errors.Is(err, syscall.EAFNOSUPPORT), errors.Is(err, syscall.EADDRNOTAVAIL):
+		return p.notRun(AtDial, "has no way to it from here")
+	case errors.Is(err, context.DeadlineExceeded), errors.As(err, &op) && op.Timeout():
+		why = "does not answer"
+	}
+	return p.notRun(AtDial, why, hint.NotProbed.Do...)
+}
+
+// notShaken returns why TLS was not agreed on.
+func (p *probing) notShaken(err error, late bool) Result {
+	switch {
+	case late:
+		return p.notRun(AtHandshake, "does not answer the TLS handshake", hint.NotProbed.Do...)
+	case errors.Is(err, io.EOF), errors.Is(err, io.ErrUnexpectedEOF), errors.Is(err, syscall.ECONNRESET), errors.Is(err, syscall.EPIPE):
+		return p.notRun(AtHandshake, "ends the connection in the TLS handshake")
+	}
+	return p.notRun(AtHandshake, "fails in the TLS handshake: "+plain.Text(err.Error()))
+}
+
+// described says of a certificate who has issued it, and since when it is valid.
+func described(cert *x509.Certificate) string {
+	return fmt.Sprintf("of %s, valid from %s", plain.Cut(plain.Text(cert.Issuer.String()), 120), cert.NotBefore.UTC().Format(time.DateOnly))
+}
+
+// pick returns one of a list by chance.
+func pick[T any](list []T) T { return list[rand.IntN(len(list))] }

@@ -1,0 +1,287 @@
+package watch
+
+import (
+	"context"
+	"crypto/ed25519"
+	"crypto/sha256"
+	"errors"
+	"fmt"
+	"log/slog"
+	"math/rand/v2"
+	"net"
+	"net/netip"
+	"slices"
+	"strconv"
+	"sync"
+	"time"
+
+	"keystay/internal/hint"
+	"keystay/internal/plain"
+	"keystay/internal/probe"
+)
+
+const (
+	// mean and longest say how long after a round the next one begins; see gap.
+	mean, longest = time.Hour, 2 * time.Hour
+	// settle is the longest pause behind a reconnect, by chance from settleFrom on, and
+	// apart the shortest time between two rounds of which a reconnect has caused the second: a relay can
+	// cause as many as it likes.
+	settleFrom, settle, apart = 5 * time.Second, 60 * time.Second, 5 * time.Minute
+	// lookupTimeout bounds DNS.
+	lookupTimeout = 10 * time.Second
+	// maxAddresses is how many addresses of a name are dialled; a round with more says so.
+	maxAddresses = 16
+	// maxProbes is how many probes run at once, of all names.
+	maxProbes = 8
+)
+
+// ErrNear is the error of a Way for an address that it does not dial.
+var ErrNear = errors.New("is an address of this device or of a network near it, where it has no relay: it is not dialled")
+
+// Ends take note of the connections that end at the device.
+type Ends interface {
+	// Await waits until a connection with this exporter has ended at the device, or until
+	// ctx ends.
+	Await(ctx context.Context, x probe.Exporter) probe.End
+	// Close takes note no more.
+	Close()
+}
+
+// A Name is what the watch knows of one public name.
+type Name struct {
+	Domain string
+
+	// Port is where visitors connect.
+	Port func() int
+
+	// Key is the SHA-256 of the SubjectPublicKeyInfo that visitors are shown now; false
+	// while there is no certificate.
+	Key func() ([sha256.Size]byte, bool)
+
+	// Ends begins to take note of connections that end at the device.
+	Ends func() Ends
+
+	// HTTP says that the device answers requests, and its statement among them.
+	HTTP bool
+
+	// Replica says that other runs of the same Identity may take connections, perhaps with
+	// other keys.
+	Replica  bool
+	Identity func() ed25519.PublicKey
+
+	// Told is called with each round, on the goroutine of Run; nil is nobody.
+	Told func(*Round)
+}
+
+// A Resolver is a way to ask DNS.
+type Resolver struct {
+	Name   string // for people
+	Lookup func(ctx context.Context, name string) ([]netip.Addr, error)
+}
+
+// A Way is a way to an address.
+type Way struct {
+	// Name is for people, as in "proxy.example:3128"; empty is the direct way.
+	Name string
+
+	// Dial connects to host:port. The host is an address, or with Names also a name. It
+	// returns ErrNear for what it does not dial.
+	Dial func(ctx context.Context, address string) (net.Conn, error)
+
+	// Names says that there the name is looked up too: it is dialled by name as well.
+	Names bool
+}
+
+// A Watch looks at public names from outside. Its fields are set before the first call of Run, which
+// several goroutines may then call.
+type Watch struct {
+	Resolvers []Resolver // one at least
+	Ways      []Way      // one at least; the first is the direct one
+	Alarms    *Alarms
+
+	// Peers are asked to look too; Sign signs the questions, and returns the document and
+	// the hash that the answer has to name.
+	Peers []Peer
+	Sign  func(probe.Question) (doc, hash []byte)
+
+	// Logger hears of each round that differs from the one before it; nil discards.
+	Logger *slog.Logger
+
+	once   sync.Once
+	places chan struct{} // of probes
+}
+
+// Run looks at a name now, then at random times about once an hour, and after each value
+// of again, which is sent where a link has come up anew. It returns when ctx ends.
+func (w *Watch) Run(ctx context.Context, n *Name, again <-chan struct{}) {
+	w.once.Do(func() { w.places = make(chan struct{}, maxProbes) })
+	var before string
+	for first := true; ; first = false {
+		round := w.round(ctx, n, first)
+		if ctx.Err() != nil {
+			return
+		}
+		w.tell(n, round, &before)
+		if !pause(ctx, again) {
+			return
+		}
+	}
+}
+
+// pause waits for the time of the next round. It reports false when ctx ends.
+func pause(ctx context.Context, again <-chan struct{}) bool {
+	last := time.Now()
+	next := time.NewTimer(gap())
+	defer next.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return false
+		case <-next.C:
+			return true
+		case <-again:
+			next.Reset(max(between(settleFrom, settle), time.Until(last.Add(apart))))
+			again = nil
+		}
+	}
+}
+
+// gap returns how long it is until the next round. Whatever has passed already, the next
+// minute is as likely as any other: whoever has seen a probe must not know for how long
+// there is none.
+func gap() time.Duration { return min(time.Duration(rand.ExpFloat64()*float64(mean)), longest) }
+
+// between returns a random duration.
+func between(from, to time.Duration) time.Duration { return from + rand.N(to-from) }
+
+// round runs all probes of a name. Those of the first round begin at once, the others at
+// random times within a minute: the direct ones last, since they come from an address that
+// the relay knows, and give the round away.
+func (w *Watch) round(ctx context.Context, n *Name, first bool) *Round {
+	r := &Round{Name: n.Domain}
+	list, failed := w.lookUp(ctx, n)
+	r.Results = failed
+	var tasks []task
+	for _, p := range list {
+		tasks = append(tasks, task{p.way.Name == "", func() []Result { return []Result{p.run(ctx)} }})
+	}
+	for i := range w.Peers {
+		if peer := &w.Peers[i]; peer.Name != n.Domain {
+			tasks = append(tasks, task{false, func() []Result { return w.askPeer(ctx, n, peer) }})
+		}
+	}
+	r.Results = append(r.Results, w.do(ctx, tasks, first)...)
+	r.Time = time.Now()
+	return r
+}
+
+// A task is one part of a round.
+type task struct {
+	last bool // it is for the second half of the time
+	run  func() []Result
+}
+
+// do does all tasks of a round.
+func (w *Watch) do(ctx context.Context, tasks []task, first bool) []Result {
+	results := make([][]Result, len(tasks))
+	var wg sync.WaitGroup
+	for i, task := range tasks {
+		wg.Go(func() {
+			if !first {
+				wait := rand.N(30 * time.Second)
+				if task.last {
+					wait += 30 * time.Second
+				}
+				select {
+				case <-time.After(wait):
+				case <-ctx.Done():
+					return
+				}
+			}
+			select {
+			case w.places <- struct{}{}:
+			case <-ctx.Done():
+				return
+			}
+			defer func() { <-w.places }()
+			results[i] = task.run()
+		})
+	}
+	wg.Wait()
+	return slices.Concat(results...)
+}
+
+// lookUp returns the probes of a round, and the results of those that cannot be run.
+func (w *Watch) lookUp(ctx context.Context, n *Name) (list []*probing, failed []Result) {
+	port := uint16(n.Port())
+	var addresses []netip.AddrPort
+	for _, resolver := range w.Resolvers {
+		ctx, cancel := context.WithTimeout(ctx, lookupTimeout)
+		found, err := resolver.Lookup(ctx, n.Domain)
+		cancel()
+		if err == nil && len(found) == 0 {
+			err = errors.New("no address")
+		}
+		if err != nil {
+			failed = append(failed, Result{Name: n.Domain, State: NotRun, Step: AtLookup, Time: time.Now(),
+				Why: "is not found in DNS, as " + resolver.Name + " says: " + notFound(err), Hints: hint.NotLookedUp.With("NAME", n.Domain)})
+		}
+		for _, ip := range found {
+			if a := netip.AddrPortFrom(ip.Unmap(), port); !slices.Contains(addresses, a) {
+				addresses = append(addresses, a)
+			}
+		}
+	}
+	if more := len(addresses) - maxAddresses; more > 0 {
+		rand.Shuffle(len(addresses), func(i, j int) { addresses[i], addresses[j] = addresses[j], addresses[i] })
+		addresses = addresses[:maxAddresses]
+		failed = append(failed, Result{Name: n.Domain, State: NotRun, Step: AtDial, Time: time.Now(),
+			Why: fmt.Sprintf("has %d addresses more than are dialled in one round", more)})
+	}
+	for i := range w.Ways {
+		way := &w.Ways[i]
+		for _, a := range addresses {
+			list = append(list, &probing{n, way, a.String(), a})
+		}
+		if way.Names {
+			list = append(list, &probing{n, way, net.JoinHostPort(n.Domain, strconv.Itoa(int(port))), netip.AddrPort{}})
+		}
+	}
+	return list, failed
+}
+
+// notFound is why DNS gives no address, without the name and the server that package net
+// takes it for.
+func notFound(err error) string {
+	if dns, ok := errors.AsType[*net.DNSError](err); ok {
+		return plain.Text(dns.Err)
+	}
+	return plain.Text(err.Error())
+}
+
+// tell raises the alarms of a round, and logs it where it differs from before.
+func (w *Watch) tell(n *Name, r *Round, before *string) {
+	for _, one := range r.of(Intercepted) {
+		if w.Alarms != nil {
+			w.Alarms.Raise(Alarm{Name: one.Name, Seen: Path, Where: one.where(), Key: one.Key, Chain: one.Chain, Time: one.Time,
+				Text: one.where() + " " + one.Why})
+		}
+	}
+	if n.Told != nil {
+		n.Told(r)
+	}
+	log := w.Logger
+	if log == nil {
+		return
+	}
+	text := r.Text()
+	level := slog.LevelInfo
+	switch {
+	case text == *before:
+		level = slog.LevelDebug
+	case r.State() != Own:
+		level = slog.LevelWarn
+	}
+	*before = text
+	log.Log(context.Background(), level, "looked at the name from outside", "name", r.Name, "found", text, hint.Attr(r.hints()))
+}
