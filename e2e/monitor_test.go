@@ -1,6 +1,9 @@
 package e2e
 
 import (
+	"crypto/sha256"
+	"crypto/x509"
+	"encoding/hex"
 	"encoding/json"
 	"encoding/pem"
 	"net/http"
@@ -9,8 +12,11 @@ import (
 	"path/filepath"
 	"strconv"
 	"sync"
+	"time"
 
 	"github.com/rogpeppe/go-internal/testscript"
+
+	"keystay/remote/watch/ct"
 )
 
 // A monitor of certificate transparency, in the form of Cert Spotter's API v1.
@@ -65,11 +71,13 @@ func (m *monitor) url() string { return m.srv.URL + "/v1/issuances" }
 //
 //	monitor show FILE...    publish the certificates that are first in these files
 //	monitor answer STATUS   answer every question so; 200 is as it should be
+//	monitor found DIR NAME FILE
+//	                        the watch of a state directory has found that certificate
 //
 // The first one starts the monitor; its URL is then $MONITOR.
 func monitorCommand(ts *testscript.TestScript, neg bool, args []string) {
 	if neg || len(args) < 2 {
-		ts.Fatalf("usage: monitor show FILE...|answer STATUS")
+		ts.Fatalf("usage: monitor show FILE...|answer STATUS|found DIR NAME FILE")
 	}
 	w := settingOf(ts)
 	if w.monitor == nil {
@@ -79,18 +87,22 @@ func monitorCommand(ts *testscript.TestScript, neg bool, args []string) {
 	switch args[0] {
 	case "show":
 		for _, pattern := range args[1:] {
-			files, err := filepath.Glob(ts.MkAbs(pattern))
-			ts.Check(err)
-			if len(files) == 0 {
-				ts.Fatalf("no file %s", pattern)
-			}
-			for _, file := range files {
-				b, err := os.ReadFile(file)
-				ts.Check(err)
-				block, _ := pem.Decode(b)
-				w.monitor.show(block.Bytes)
-			}
+			w.monitor.show(firstCertificate(ts, pattern))
 		}
+	case "found":
+		if len(args) != 4 {
+			ts.Fatalf("usage: monitor found DIR NAME FILE")
+		}
+		der := firstCertificate(ts, args[3])
+		leaf, err := x509.ParseCertificate(der)
+		ts.Check(err)
+		key := sha256.Sum256(leaf.RawSubjectPublicKeyInfo)
+		b, err := json.Marshal(ct.State{URL: w.monitor.url(), After: "2", Asked: time.Now(),
+			Foreign: []ct.Foreign{{Key: hex.EncodeToString(key[:]), ID: "2", DER: der, NotAfter: leaf.NotAfter, Found: time.Now()}}})
+		ts.Check(err)
+		dir := filepath.Join(ts.MkAbs(args[1]), "ct")
+		ts.Check(os.MkdirAll(dir, 0o700))
+		ts.Check(os.WriteFile(filepath.Join(dir, args[2]+".json"), b, 0o600))
 	case "answer":
 		status, err := strconv.Atoi(args[1])
 		ts.Check(err)
@@ -98,4 +110,17 @@ func monitorCommand(ts *testscript.TestScript, neg bool, args []string) {
 	default:
 		ts.Fatalf("the monitor cannot %s", args[0])
 	}
+}
+
+// firstCertificate returns the first certificate in the one file of a pattern.
+func firstCertificate(ts *testscript.TestScript, pattern string) []byte {
+	files, err := filepath.Glob(ts.MkAbs(pattern))
+	ts.Check(err)
+	if len(files) != 1 {
+		ts.Fatalf("%d files %s", len(files), pattern)
+	}
+	b, err := os.ReadFile(files[0])
+	ts.Check(err)
+	block, _ := pem.Decode(b)
+	return block.Bytes
 }

@@ -27,7 +27,7 @@ import (
 
 const (
 	// firstLook is how long the start screen waits for what the watch has found.
-	firstLook = 5 * time.Second
+	firstLook = 3 * time.Second
 	// alarmGrace is how long the end of the program waits for commands and webhooks.
 	alarmGrace = time.Minute
 )

@@ -131,6 +131,7 @@ func (w *Watch) see(ctx context.Context, q probe.Question) []probe.Sight {
 
 // see makes one connection for another remote.
 func (p *probing) see(ctx context.Context) (saw probe.Sight) {
+	p.shape = browser.Chromium // which agrees on every group
 	used := false
 	r := p.connect(ctx, func(c *browser.Conn, s sight) {
 		used = true

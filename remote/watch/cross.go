@@ -125,7 +125,7 @@ func (w *Watch) post(ctx context.Context, peer *Peer, doc []byte) ([]byte, error
 	}
 	defer conn.Close()
 	defer context.AfterFunc(ctx, func() { conn.Close() })()
-	c, err := browser.Client(conn, peer.Name, pick(browser.Shapes()))
+	c, err := browser.Client(conn, peer.Name, browser.Chromium)
 	if err != nil {
 		return nil, err
 	}

@@ -40,13 +40,22 @@ type probing struct {
 	way     *Way
 	address string         // host:port
 	ip      netip.AddrPort // of address; invalid where it is a name
+	shape   browser.Shape
 }
 
-// run runs the probe, and tries again where another replica may have taken it.
+// run runs the probe, and tries again where another replica may have taken it, or the
+// other end may want a key share that the shape has no key for.
 func (p *probing) run(ctx context.Context) Result {
+	p.shape = pick(browser.Shapes())
 	for n := 1; ; n++ {
 		r := p.once(ctx)
-		if !p.name.Replica || r.Step != AtEnds || n == replicaTries || ctx.Err() != nil {
+		switch {
+		case ctx.Err() != nil:
+			return r
+		case r.Step == AtHandshake && p.shape == browser.Firefox:
+			p.shape = browser.Chromium
+		case r.Step == AtEnds && p.name.Replica && n < replicaTries:
+		default:
 			return r
 		}
 	}
@@ -87,7 +96,7 @@ func (p *probing) connect(ctx context.Context, use func(*browser.Conn, sight)) R
 		return p.notDialled(err)
 	}
 	defer conn.Close()
-	c, err := browser.Client(conn, p.name.Domain, pick(browser.Shapes()))
+	c, err := browser.Client(conn, p.name.Domain, p.shape)
 	if err != nil {
 		return p.notRun(AtHandshake, plain.Text(err.Error()))
 	}

@@ -241,10 +241,10 @@ func (w *Watch) lookUp(ctx context.Context, n *Name) (list []*probing, failed []
 	for i := range w.Ways {
 		way := &w.Ways[i]
 		for _, a := range addresses {
-			list = append(list, &probing{n, way, a.String(), a})
+			list = append(list, &probing{name: n, way: way, address: a.String(), ip: a})
 		}
 		if way.Names {
-			list = append(list, &probing{n, way, net.JoinHostPort(n.Domain, strconv.Itoa(int(port))), netip.AddrPort{}})
+			list = append(list, &probing{name: n, way: way, address: net.JoinHostPort(n.Domain, strconv.Itoa(int(port)))})
 		}
 	}
 	return list, failed

@@ -70,6 +70,29 @@ func TestBothEndsOfAConnectionExportTheSame(t *testing.T) {
 	}
 }
 
+// Whatever group a server wants, one shape at least gets there; each gets there with the
+// groups that it prefers.
+func TestEachGroupIsAgreedOn(t *testing.T) {
+	cert := testca.New(t).Issue("xyz.relay.example")
+	for _, shape := range browser.Shapes() {
+		for _, group := range []tls.CurveID{tls.X25519MLKEM768, tls.X25519, tls.CurveP256, tls.CurveP384} {
+			client, server, err, _ := meet(t, shape, &tls.Config{Certificates: []tls.Certificate{cert}, CurvePreferences: []tls.CurveID{group}})
+			if shape == browser.Firefox && group == tls.CurveP256 {
+				continue // it has no key for its own share
+			}
+			if err != nil {
+				t.Errorf("%s with %v: %v", shape, group, err)
+				continue
+			}
+			got, err := client.Exporter(label, 32)
+			state := server.ConnectionState()
+			if want, _ := state.ExportKeyingMaterial(label, nil, 32); err != nil || !bytes.Equal(got, want) {
+				t.Errorf("%s with %v: %x, and %x (%v)", shape, group, got, want, err)
+			}
+		}
+	}
+}
+
 // A server that has not got the key of the certificate that it shows fails the
 // handshake: what it has shown is kept.
 func TestTheCertificateOfAFailedHandshakeIsKept(t *testing.T) {
@@ -136,6 +159,23 @@ func TestThePageIsAskedForAsABrowserDoes(t *testing.T) {
 					t.Errorf("%d %q %v", status, body, err)
 				}
 			})
+		}
+	}
+}
+
+// Firefox has one X25519 key in both of its key shares that have one, Chromium has two.
+func TestKeysAreSharedAsTheBrowserDoes(t *testing.T) {
+	for shape, times := range map[browser.Shape]int{browser.Firefox: 2, browser.Chromium: 1} {
+		c, err := browser.Client(nil, "xyz.relay.example", shape)
+		if err != nil {
+			t.Fatal(err)
+		}
+		hello, err := c.Hello()
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got := bytes.Count(hello, c.HandshakeState.State13.KeyShareKeys.MlkemEcdhe.PublicKey().Bytes()); got != times {
+			t.Errorf("%s has the key %d times, want %d", shape, got, times)
 		}
 	}
 }

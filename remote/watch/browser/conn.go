@@ -11,7 +11,8 @@ import (
 
 // A Conn is a TLS connection to a name, with a browser's hello. Nothing of the other
 // end's certificate is verified but that it has the key of it: whose key that is, is for
-// the caller to say. No session is resumed and none is kept.
+// the caller to say. No session is resumed and none is kept. The key share of [Firefox]
+// for P-256 has no key behind it: a server that takes that one fails the handshake.
 type Conn struct {
 	*utls.UConn
 	shape Shape
@@ -39,7 +40,27 @@ func Client(conn net.Conn, name string, shape Shape) (*Conn, error) {
 	if err != nil {
 		return nil, fmt.Errorf("make a hello like %s's: %w", shape, err)
 	}
+	if shape == Firefox {
+		c.shareKey()
+	}
 	return c, nil
+}
+
+// shareKey uses one X25519 key for both key shares that have one, as NSS does.
+func (c *Conn) shareKey() {
+	keys := c.HandshakeState.State13.KeyShareKeys
+	for _, e := range c.Extensions {
+		shares, ok := e.(*utls.KeyShareExtension)
+		if !ok {
+			continue
+		}
+		for i := range shares.KeyShares {
+			if shares.KeyShares[i].Group == utls.X25519 {
+				keys.Ecdhe = keys.MlkemEcdhe
+				shares.KeyShares[i].Data = keys.Ecdhe.PublicKey().Bytes()
+			}
+		}
+	}
 }
 
 // Handshake does the handshake, until ctx ends.

@@ -196,6 +196,18 @@ func TestALateMonitorIsNoFault(t *testing.T) {
 	})
 }
 
+// What cannot be found: a monitor that shows the device's own certificates and hides
+// another one looks like one that works.
+func TestAMonitorThatHidesACertificateLooksWell(t *testing.T) {
+	bubble(t, func(t *testing.T, r *rig) {
+		_ = r.foreign(domain) // in no answer
+		letPass(3 * SignalLimit)
+		if r.logged(blind) > 0 || len(r.told()) > 0 {
+			t.Fatal("it was found: then the docs say too little")
+		}
+	})
+}
+
 func TestQuestionsAreFew(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		r := newRig(t)
