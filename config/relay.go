@@ -53,6 +53,16 @@ type Relay struct {
 	// Site is the page on the relay's own name.
 	Site Site `mapstructure:"site"`
 
+	// ProxyProtocol says which proxies stand before the relay.
+	ProxyProtocol ProxyProtocol `mapstructure:"proxy_protocol"`
+
+	// Static are names that lead to servers of the operator's own, which no device
+	// gets.
+	Static []Static `mapstructure:"static"`
+
+	// Fallback is where names lead that are neither below Domain nor given out.
+	Fallback Fallback `mapstructure:"fallback"`
+
 	// Log is how much is logged to stderr, and how.
 	Log Log `mapstructure:"log"`
 
@@ -64,6 +74,10 @@ type Relay struct {
 	// one has taken over from: an hour by default, up to [MaxDrain]; 0 cuts
 	// them at once.
 	TakeoverDrain time.Duration `mapstructure:"-"`
+
+	// Reload is "keep" (the default), where a change of what takes another process is
+	// told and left, or "takeover", where the relay starts one that takes over.
+	Reload string `mapstructure:"reload"`
 
 	// DefaultName is the name below Domain that visitors get who send no name, or
 	// an address; empty, the default, refuses them.

@@ -33,7 +33,10 @@ func checkRelay(r Relay) (Relay, []Warning, Errors) {
 	if r.DefaultName != "" {
 		errs.nameBelow("default_name", &r.DefaultName, r.Domain)
 	}
+	r.Static = slices.Clone(r.Static)
+	errs.front(&r)
 	errs.relayCertificate(&r)
+	errs.oneOf("reload", r.Reload, "keep", "takeover")
 	errs.oneOf("lanes", r.Lanes, "auto", "off")
 	errs.oneOf("log.level", r.Log.Level, "debug", "info", "warn", "error")
 	errs.oneOf("log.format", r.Log.Format, "text", "json")

@@ -55,10 +55,12 @@ func relayFileKeys() []Key {
 		{Name: "admin.pprof", Kind: Switch, Default: "false", Help: "profiles of the process at /debug/pprof/ there, for who looks into its time and memory; only on a loopback address"},
 		{Name: "metrics.per_name", Kind: Number, Default: "0", Help: "how many names have visitors and bytes of their own in the metrics, at most 10000; the others count together. 0 keeps every name out of them"},
 		{Name: "site.words_file", Help: "the file with the operator's own words for the page on the relay's name, plain text of up to 16 KiB; may be empty"},
+	}, frontKeys(), []Key{
 		{Name: "log.level", Flag: "log-level", Default: "info", Help: "how much is logged: `LEVEL` debug, info, warn or error"},
 		{Name: "log.format", Flag: "log-format", Default: "text", Help: "`FORMAT` of the log: text or json"},
 		{Name: "drain_timeout", Default: "30s", Help: "how long visitors may finish when the relay is told to stop, as in 30s, at most 168h; 0s cuts them at once"},
 		{Name: "takeover_drain", Default: "1h", Help: "how long they may finish in a process that another has taken over from, as in 1h, at most 168h; 0s cuts them at once"},
+		{Name: "reload", Default: "keep", Help: "what becomes of a change in the file that the running process cannot take up: keep leaves it and says so, takeover starts a new process that takes over, unseen by visitors"},
 		{Name: "default_name", Help: "the name below the domain that visitors get whose program sends none, or an address; empty refuses them"},
 		{Name: "memory", Help: "how much memory links, unfinished hellos and visitors who wait may take together, as in 512MiB, at least 16MiB; empty is half of GOMEMLIMIT, else of the control group's limit, else of the machine's memory"},
 		{Name: "lanes", Default: "auto", Help: "auto lets bulk move to connections of its own, which remotes dial to the public port; off keeps all on the links"},
@@ -141,6 +143,7 @@ func ReadRelay(fs *pflag.FlagSet) (*Relay, []Setting, []Warning, error) {
 	wrong.count("metrics.per_name", &r.Metrics.PerName, src.viper.GetString(strings.ReplaceAll("metrics.per_name", ".", delimiter)), MaxPerName)
 	wrong.count("names.certificates_per_week", &r.Names.CertificatesPerWeek, src.viper.GetString(strings.ReplaceAll("names.certificates_per_week", ".", delimiter)), maxPerWeek)
 	r.Limits = wrong.limits(src, r.Names.Policy == "open")
+	r.ProxyProtocol.From = wrong.proxies(src)
 	src.resolve("state_dir", &r.StateDir)
 	src.resolve("acme.ca_root", &r.ACME.CARoot)
 	src.resolve("tls.cert_file", &r.TLS.CertFile)

@@ -28,9 +28,9 @@ func TestWrongFileSaysWhatAPersonReads(t *testing.T) {
 		{"nothing near", "domain: relay.test\ntls: {ciphers: x}\n",
 			"relay.yaml:2: unknown key \"ciphers\"\nhint: known here: cert_file, key_file"},
 		{"not built yet", "domain: relay.test\ncluster: {}\n",
-			"relay.yaml:2: unknown key \"cluster\"\nhint: known here: domain, listen, http_listen, state_dir, names, tokens, limits, acme, tls, admin, metrics, site, log, drain_timeout, takeover_drain, default_name, memory, lanes, abuse"},
+			"relay.yaml:2: unknown key \"cluster\"\nhint: known here: domain, listen, http_listen, state_dir, names, tokens, limits, acme, tls, admin, metrics, site, proxy_protocol, static, fallback, log, drain_timeout, takeover_drain, reload, default_name, memory, lanes, abuse"},
 		{"config is no key", "domain: relay.test\nconfig: x\n",
-			"relay.yaml:2: unknown key \"config\"\nhint: known here: domain, listen, http_listen, state_dir, names, tokens, limits, acme, tls, admin, metrics, site, log, drain_timeout, takeover_drain, default_name, memory, lanes, abuse"},
+			"relay.yaml:2: unknown key \"config\"\nhint: known here: domain, listen, http_listen, state_dir, names, tokens, limits, acme, tls, admin, metrics, site, proxy_protocol, static, fallback, log, drain_timeout, takeover_drain, reload, default_name, memory, lanes, abuse"},
 		{"key twice", "domain: relay.test\nabuse: \"\"\ndomain: other.net\n",
 			"relay.yaml:3: key \"domain\" is here twice\nhint: the first is in line 1"},
 		{"wrong word", "domain: relay.test\nnames: {policy: opne}\n",
@@ -123,7 +123,7 @@ func TestWrongFileSaysWhatAPersonReads(t *testing.T) {
 		{"alias of nothing", "domain: *a\n",
 			"relay.yaml: not valid YAML: unknown anchor 'a' referenced\nhint: a word that begins with * or & means something else in YAML: put it in quotes"},
 		{"merge", "<<: {domain: relay.test}\n",
-			"relay.yaml:1: unknown key \"<<\"\nhint: known here: domain, listen, http_listen, state_dir, names, tokens, limits, acme, tls, admin, metrics, site, log, drain_timeout, takeover_drain, default_name, memory, lanes, abuse\n" +
+			"relay.yaml:1: unknown key \"<<\"\nhint: known here: domain, listen, http_listen, state_dir, names, tokens, limits, acme, tls, admin, metrics, site, proxy_protocol, static, fallback, log, drain_timeout, takeover_drain, reload, default_name, memory, lanes, abuse\n" +
 				"relay.yaml: domain: missing\nhint: the relay's own name, as in domain: relay.net or --domain relay.net"},
 		{"a key that is a list", "? [a]\n: b\n",
 			"relay.yaml:1: this is no key\nhint: a key is one word"},
@@ -242,11 +242,26 @@ func TestWrongFileSaysWhatAPersonReads(t *testing.T) {
 				"relay.yaml:2: log.format: \"jsno\" is not text or json\nhint: did you mean \"json\"?"},
 		{"abuse", "domain: relay.test\nabuse: javascript:alert(1)\n",
 			"relay.yaml:2: abuse: \"javascript:alert(1)\" is no mail address, mailto: or https:// URL\nhint: as in abuse@relay.net"},
+		{"servers of one's own", "domain: relay.test\nstatic:\n  - {name: mail, to: \"127.0.0.1:8443\"}\n  - {name: relay.test, to: \"8443\"}\n  - {name: \"*.relay.test\", to: \"localhost:443\"}\n" +
+			"  - {name: www.example.com, proxy_protocol: 3}\n  - {name: WWW.example.com., to: \"127.0.0.1:8443\", http: \"127.0.0.1:80\"}\nfallback: {http: \"127.0.0.1:8080\"}\n",
+			"relay.yaml:3: static[0].name: \"mail\" has no dot\nhint: did you mean \"mail.relay.test\"?\n" +
+				"relay.yaml:4: static[1].name: \"relay.test\" is the relay's own name\nhint: a name of its own, as in www.relay.test\n" +
+				"relay.yaml:4: static[1].to: \"8443\" is not host:port\nhint: as in 192.0.2.1:443\n" +
+				"relay.yaml:5: static[2].name: \"*.relay.test\" is all that this relay gives out\nhint: name those that are your own, as in mail.relay.test\n" +
+				"relay.yaml:5: static[2].to: \"localhost:443\" is this relay itself, which listens on :443\nhint: a server has a port of its own, as in 127.0.0.1:8443\n" +
+				"relay.yaml:6: static[3].to: missing\nhint: the server behind the name, as in 127.0.0.1:8443\n" +
+				"relay.yaml:6: static[3].proxy_protocol: \"3\" is no version of the PROXY protocol\nhint: 1, 2, or 0 for none\n" +
+				"relay.yaml:7: static[4].name: \"www.example.com\" is the name of static[3] too\nhint: a name leads to one server: take one of the two out\n" +
+				"relay.yaml:7: static[4].http: \"127.0.0.1:80\" is this relay itself, which listens on :80\nhint: a server has a port of its own, as in 127.0.0.1:8443\n" +
+				"relay.yaml:8: fallback.to: missing\nhint: fallback.http is the same server's plain HTTP: say where its TLS is, as in 127.0.0.1:8443"},
+		{"proxies", "domain: relay.test\nproxy_protocol: {from: [192.0.2.1, 10.0.0.0/8, \"::/0\", lb.example.com]}\n",
+			"relay.yaml:2: proxy_protocol.from[2]: \"::/0\" is everybody, who could say to be anybody\nhint: the addresses of the proxies alone, as in 192.0.2.10 or 10.0.0.0/24\n" +
+				"relay.yaml:2: proxy_protocol.from[3]: \"lb.example.com\" is no address and no range\nhint: as in 192.0.2.1 or 10.0.0.0/8"},
 		{"all at once, by line", "abuse: x\nlisten: y\ndomain: a_b.net\nzzz: 1\n",
 			"relay.yaml:1: abuse: \"x\" is no mail address, mailto: or https:// URL\nhint: as in abuse@relay.net\n" +
 				"relay.yaml:2: listen must be a list, it is text\nhint: put it in brackets: [\"y\"]\n" +
 				"relay.yaml:3: domain: \"a_b.net\" is no host name: '_' cannot be in it\nhint: did you mean \"a-b.net\"?\n" +
-				"relay.yaml:4: unknown key \"zzz\"\nhint: known here: domain, listen, http_listen, state_dir, names, tokens, limits, acme, tls, admin, metrics, site, log, drain_timeout, takeover_drain, default_name, memory, lanes, abuse"},
+				"relay.yaml:4: unknown key \"zzz\"\nhint: known here: domain, listen, http_listen, state_dir, names, tokens, limits, acme, tls, admin, metrics, site, proxy_protocol, static, fallback, log, drain_timeout, takeover_drain, reload, default_name, memory, lanes, abuse"},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
@@ -291,7 +306,7 @@ func TestWrongFlagsAndVariables(t *testing.T) {
 		{"empty name", []string{"KEYSTAY_RELAY_CONFIG=relay.yaml"}, []string{"--config", "", "--domain", "relay.test"},
 			"--config: the name of the file is empty"},
 		{"file first, then the rest", []string{"KEYSTAY_RELAY_COLOUR=1"}, []string{"--config", "relay.yaml", "--log-level", "x"},
-			"relay.yaml:2: unknown key \"x\"\nhint: known here: domain, listen, http_listen, state_dir, names, tokens, limits, acme, tls, admin, metrics, site, log, drain_timeout, takeover_drain, default_name, memory, lanes, abuse\n" +
+			"relay.yaml:2: unknown key \"x\"\nhint: known here: domain, listen, http_listen, state_dir, names, tokens, limits, acme, tls, admin, metrics, site, proxy_protocol, static, fallback, log, drain_timeout, takeover_drain, reload, default_name, memory, lanes, abuse\n" +
 				"KEYSTAY_RELAY_COLOUR: unknown variable\nhint: see --help, or unset it\n--log-level: \"x\" is not debug, info, warn or error"},
 	}
 	for _, tt := range tests {

@@ -35,6 +35,7 @@ need age age
 need nsd nsd
 need redis-server redis-server
 need nginx-light nginx
+need haproxy haproxy
 need prometheus prometheus
 need prometheus promtool
 need ca-certificates update-ca-certificates
@@ -58,7 +59,7 @@ fi
 # The tests start these themselves: installing them is not to start them on this
 # machine.
 servers=
-for server in nsd redis-server nginx prometheus; do
+for server in nsd redis-server nginx haproxy prometheus; do
 	case $missing in *"$server"*) servers="$servers $server.service" ;; esac
 done
 unit() {

@@ -216,7 +216,8 @@ func (s *Server) admitVisitor(v *visitor, sess *session) (*limits.Visit, bool) {
 // listener to where it is served.
 type arrived struct {
 	sni.Conn
-	from *limits.Connection
+	from   *limits.Connection
+	behind bool // a PROXY header, which it begins with, says who it is
 }
 
 var _ duplex.Conn = (*arrived)(nil)
@@ -230,18 +231,18 @@ func (b *bounds) arrive(c net.Conn) net.Conn {
 		return nil
 	}
 	if conn, ok := c.(sni.Conn); ok && from != nil {
-		return &arrived{conn, from}
+		return &arrived{conn, from, false}
 	}
 	from.Close() // of a connection that nobody serves
 	return c
 }
 
 // departed takes apart what arrive has returned.
-func departed(c net.Conn) (net.Conn, *limits.Connection) {
+func departed(c net.Conn) (conn net.Conn, from *limits.Connection, behind bool) {
 	if a, ok := c.(*arrived); ok {
-		return a.Conn, a.from
+		return a.Conn, a.from, a.behind
 	}
-	return c, nil
+	return c, nil, false
 }
 
 // tooMany is what a remote is told whose network has too many links, or asks for

@@ -42,6 +42,8 @@ func (s *Server) ServeHTTP01(ln net.Listener) error {
 // since a refused TLS connection shows no page.
 type port80 struct {
 	log       *slog.Logger
+	ctx       context.Context // of the server
+	dials     *dials
 	router    *router
 	shares    *shares
 	sockets   *sockets     // for the port of URLs
@@ -50,12 +52,11 @@ type port80 struct {
 
 // handler answers the requests to port 80.
 func (p *port80) handler() http.Handler {
-	forward := p.challengeProxy()
+	forward, fixed := p.challengeProxy(), p.fixedProxy()
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		name, err := hostname.OfHeader(r.Host)
 		if err != nil {
-			noSuchName.Write(w, r)
-			return
+			name = "" // an address, or nothing
 		}
 		challenge := strings.HasPrefix(r.URL.Path, challengePath) && (r.Method == http.MethodGet || r.Method == http.MethodHead)
 		l := p.router.now(name, false)
@@ -66,7 +67,10 @@ func (p *port80) handler() http.Handler {
 		case to == untold:
 			cannotTell.Write(w, r)
 			return
-		case to == nowhere:
+		case to == toFixed && l.fixed.HTTP != "":
+			p.passFixed(w, r, fixed, l.fixed, name)
+			return
+		case to == nowhere, name == "":
 			noSuchName.Write(w, r)
 			return
 		case to == away && !challenge:
@@ -74,6 +78,9 @@ func (p *port80) handler() http.Handler {
 			return
 		case to == toSession && !challenge && !p.router.admits(&l, requester(r)):
 			notForYou.Write(w, r)
+			return
+		case challenge && to == toFixed:
+			http.NotFound(w, r)
 			return
 		case challenge && to != toRelay:
 			place, _ := heldBy(r)
@@ -101,7 +108,7 @@ func (p *port80) handler() http.Handler {
 			uri = "/"
 		}
 		w.Header().Set("Connection", "close")
-		http.Redirect(w, r, "https://"+host+uri, http.StatusPermanentRedirect)
+		http.Redirect(w, r, "https://"+host+uri, movedTo(r))
 	})
 }
 

@@ -57,8 +57,10 @@ func (s *Server) leave(ctx context.Context, g framing.GoAway, pass func(net.Conn
 	}
 	s.web.settle(inner, keep)
 	close(d.settled)
-	wg.Wait()                        // the streams of each link have ended
-	_ = s.stats.visitors.wait(inner) // what is left then is cut
+	wg.Wait() // the streams of each link have ended
+	for _, g := range []*gauge{&s.stats.visitors, &s.stats.static, &s.stats.fallback} {
+		_ = g.wait(inner) // what is left then is cut
+	}
 	s.Close()
 	if stop() {
 		return nil
@@ -71,4 +73,6 @@ func (s *Server) leave(ctx context.Context, g framing.GoAway, pass func(net.Conn
 
 // Visitors is how many visitors are here: those that wait for a remote, and
 // those that are served.
-func (s *Server) Visitors() int { return s.stats.visitors.current() }
+func (s *Server) Visitors() int {
+	return s.stats.visitors.current() + s.stats.static.current() + s.stats.fallback.current()
+}

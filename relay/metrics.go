@@ -67,6 +67,7 @@ func (s *Server) metrics(ready func() error) *prometheus.Registry {
 	m.MustRegister(s.measures.hello, s.measures.dial, s.measures.first, s.measures.hold, trafficMetrics{s})
 	s.addState(m, ready)
 	s.addVisitors(m)
+	s.addFixed(m)
 	s.addRemotes(m)
 	m.counter("keystay_panics_total", "Mistakes in this program that have ended a connection; the log has the first of each kind.", func() float64 { return float64(s.panics.Total()) })
 	m.counter("keystay_no_memory_total", "Links and visitors that were refused, or let go before they had an owner, for want of memory.", func() float64 { return float64(s.shares.refused.Load()) })

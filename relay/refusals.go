@@ -27,6 +27,8 @@ const (
 	refusedNotTaken                   // the remote did not take it
 	refusedHurried                    // links of its address come too fast
 	refusedScarce                     // descriptors are nearly used up
+	refusedFixed                      // the operator's own server does not answer
+	refusedNoHeader                   // it comes from a proxy, without a PROXY header
 	refusedReasons
 )
 
@@ -35,6 +37,7 @@ var refusedWords = [refusedReasons]string{
 	refusedNotTLS: "not_tls", refusedHTTP: "plain_http", refusedMangled: "bad_hello", refusedLate: "hello_timeout", refusedCut: "hello_cut",
 	refusedNoName: "no_name", refusedBadName: "bad_name", refusedUnknown: "no_such_name", refusedBanned: "banned", refusedByRule: "rule",
 	refusedAway: "away", refusedLimited: "limit", refusedNotTaken: "not_taken", refusedHurried: "link_rate", refusedScarce: "no_descriptors",
+	refusedFixed: "own_server", refusedNoHeader: "no_proxy_header",
 }
 
 // refusals counts them by reason.

@@ -24,6 +24,7 @@ type router struct {
 	expected expected
 	waiters  waiters
 	unwanted atomic.Int64 // visitors that the rules of a name's device have refused
+	front    *fronts      // the operator's own servers
 	holds    [holdOutcomes]atomic.Int64
 	held     prometheus.Observer // of how long visitors have waited, in seconds
 
@@ -37,6 +38,7 @@ type lead struct {
 	to      destination
 	session *session                     // with toSession
 	rules   framing.Rules                // with toSession: which visitors the name is for
+	fixed   *fixed                       // with toFixed
 	wait    *hold                        // with those that wait
 	alert   sni.Alert                    // with nowhere: what the visitor is told
 	why     whyRefused                   // with nowhere: for the operator
@@ -51,6 +53,7 @@ const (
 	unwanted              // to a remote that is connected, whose rules refuse the visitor
 	toRelay               // to the relay itself
 	toSession             // to a remote that is connected
+	toFixed               // to a server of the operator's own
 
 	// The visitor waits:
 	handedOver // the old process has handed the name over, and its remote is about to dial
@@ -59,10 +62,18 @@ const (
 )
 
 // now returns where name leads at once, or how long to wait for it. Validation
-// says that it is for a CA's validation of the name.
+// says that it is for a CA's validation of the name. An empty name is that of a visitor
+// who asks for none.
 func (r *router) now(name string, validation bool) lead {
 	if name == r.domain {
 		return lead{to: toRelay}
+	}
+	f := r.front.Load()
+	if to := f.static(name); to != nil {
+		return lead{to: toFixed, fixed: to}
+	}
+	if name == "" {
+		return r.unknown(f, name)
 	}
 	if sess, rules := r.presence.find(name, validation); sess != nil {
 		return lead{to: toSession, session: sess, rules: rules}
@@ -76,10 +87,21 @@ func (r *router) now(name string, validation bool) lead {
 	case err != nil:
 		l.to = untold
 	case !known:
-		return lead{to: nowhere, alert: sni.AlertUnrecognizedName, why: refusedUnknown}
+		return r.unknown(f, name)
 	}
 	l.wait = &hold{until: time.Now().Add(HoldTimeout), perName: maxHoldsPerName, total: maxHolds, opened: opened}
 	return l
+}
+
+// unknown returns where a name leads that is nobody's.
+func (r *router) unknown(f *front, name string) lead {
+	if to := f.other(name, r.domain); to != nil {
+		return lead{to: toFixed, fixed: to}
+	}
+	if name == "" {
+		return lead{to: nowhere, alert: sni.AlertUnrecognizedName, why: refusedNoName}
+	}
+	return lead{to: nowhere, alert: sni.AlertUnrecognizedName, why: refusedUnknown}
 }
 
 // admits reports whether the rules of the session that l leads to let a visitor in,
@@ -99,7 +121,7 @@ func (r *router) banned(a netip.Addr) bool {
 }
 
 // find returns where visitor v goes. It has waited when that takes a wait: so the
-// lead is to a session, to the relay, or nowhere, or unwanted. In a server that leaves,
+// lead is to a session, to the relay, to a server of the operator's, or nowhere, or unwanted. In a server that leaves,
 // or when the visitor does, nobody waits any more.
 func (r *router) find(v *visitor) lead {
 	var until time.Time // for as long as the first wait, whatever follows

@@ -22,7 +22,7 @@ func TestEachNameLeadsToOnePlace(t *testing.T) {
 			t.Fatal(err)
 		}
 		defer grants.Close()
-		r := &router{domain: "relay.test", presence: &presence{names: make(map[string]*served)}, names: &names.Names{Grants: grants}}
+		r := &router{domain: "relay.test", presence: &presence{names: make(map[string]*served)}, names: &names.Names{Grants: grants}, front: new(fronts)}
 		r.names.Begin(r.domain)
 		for _, name := range []string{"here.relay.test", "expected.relay.test", "away.relay.test"} {
 			if _, err := r.names.Claim(t.Context(), names.Claimant{Name: name, Key: make([]byte, ed25519.PublicKeySize)}); err != nil {
@@ -78,7 +78,7 @@ func BenchmarkRoute(b *testing.B) {
 					asked = append(asked, []byte(name))
 				}
 			}
-			r := &router{domain: "relay.test", presence: p}
+			r := &router{domain: "relay.test", presence: p, front: new(fronts)}
 			b.ReportAllocs()
 			i := 0
 			for b.Loop() {

@@ -117,6 +117,8 @@ type Server struct {
 	cuts      atomic.Uint64             // how many calls of Cut there were, see session.decide and open
 
 	words    atomic.Pointer[string] // see SetWords
+	front    fronts
+	dials    dials
 	sockets  *sockets
 	router   *router
 	presence presence
@@ -149,7 +151,7 @@ func (s *Server) init() {
 		}
 		s.Names.Begin(s.Domain)
 		s.bounds.begin(s)
-		s.sockets = newSockets(s.log, s.PublicPort, &s.bounds, s.ctx.Done())
+		s.sockets = newSockets(s.log, s.PublicPort, &s.bounds, &s.front, s.ctx.Done())
 		s.panics = &panics.Log{Logger: s.log, Passes: http.ErrAbortHandler}
 		s.own = newOwnTLS(s.TLS, s.NoLanes)
 		s.measures = newMeasures()
@@ -157,17 +159,18 @@ func (s *Server) init() {
 		if s.NamedMetrics > 0 {
 			s.traffic.named = &namedTraffic{most: min(s.NamedMetrics, MaxNamedMetrics), served: s.presence.serves}
 		}
-		s.router = &router{held: s.measures.hold, domain: s.Domain, presence: &s.presence, names: s.Names, ctx: s.ctx, leaving: s.leaving, departure: &s.departure}
+		s.router = &router{held: s.measures.hold, domain: s.Domain, presence: &s.presence, names: s.Names, ctx: s.ctx, leaving: s.leaving, departure: &s.departure, front: &s.front}
 		site := site{domain: s.Domain, names: s.Names, sockets: s.sockets, abuse: s.Abuse, version: s.Version, link: s.serveWebSocket,
 			words: s.words.Load, limits: s.bounds.config.Load}
-		port80 := port80{log: s.log, router: s.router, shares: s.shares, sockets: s.sockets, challenge: s.Challenge}
-		s.web = &web{ctx: s.ctx, panics: s.panics, sockets: s.sockets, shares: s.shares, handed: newHandoff(s.Domain)}
+		port80 := port80{log: s.log, ctx: s.ctx, dials: &s.dials, router: s.router, shares: s.shares, sockets: s.sockets, challenge: s.Challenge}
+		s.web = &web{behind: s.behindProxy, behinds: newHandoff("port 80"), ctx: s.ctx, panics: s.panics, sockets: s.sockets, shares: s.shares, handed: newHandoff(s.Domain)}
 		s.web.site = s.web.server(site.handler(), maxSiteHead, answerTimeout)
 		s.web.plain = s.web.server(port80.handler(), maxPlainHead, challengeTimeout+answerTimeout)
 		s.wg.Go(func() { s.bounds.upkeep(s.ctx.Done(), s.log) })
 		s.wg.Go(func() { s.Names.Upkeep(s.ctx, s.presence.holdings, s.log) })
 		s.wg.Go(func() { s.Names.Recheck(s.ctx, s.presence.holdings, s.log) })
 		s.wg.Go(func() { s.web.site.Serve(s.web.handed) })
+		s.wg.Go(func() { s.web.plain.Serve(s.web.behinds) })
 	})
 }
 

@@ -11,6 +11,7 @@ import (
 	"keystay/framing"
 	"keystay/internal/socket"
 	"keystay/relay/limits"
+	"keystay/sni"
 )
 
 // sockets are the listeners of a server, which can be paused, and the connections of
@@ -18,6 +19,7 @@ import (
 type sockets struct {
 	log         *slog.Logger
 	bounds      *bounds
+	front       *fronts
 	done        <-chan struct{} // ends the waiting of a listener
 	descriptors descriptors
 	routing     gauge          // connections that are accepted and not yet where they belong
@@ -34,8 +36,8 @@ type sockets struct {
 }
 
 // newSockets makes sockets. The public port is port; 0 is that of the first listener.
-func newSockets(log *slog.Logger, port int, b *bounds, done <-chan struct{}) *sockets {
-	return &sockets{log: log, descriptors: descriptors{log: log}, bounds: b, done: done, port: port, listeners: make(map[*listener]struct{}), conns: make(map[*admitted]struct{})}
+func newSockets(log *slog.Logger, port int, b *bounds, f *fronts, done <-chan struct{}) *sockets {
+	return &sockets{log: log, descriptors: descriptors{log: log}, bounds: b, front: f, done: done, port: port, listeners: make(map[*listener]struct{}), conns: make(map[*admitted]struct{})}
 }
 
 // track notes ln, so that pause and stop find it, and makes its Accept survive errors
@@ -70,11 +72,20 @@ func (k *sockets) trackPublic(ln net.Listener) (net.Listener, error) {
 		if c = k.spared(c); c == nil {
 			return nil
 		}
-		if c = k.bounds.arrive(c); c != nil {
+		if c = k.arrive(c); c != nil {
 			k.routing.add()
 		}
 		return c
 	})
+}
+
+// arrive counts a connection that was accepted just now for its address, see
+// [bounds.arrive]. One from a proxy is counted once it is known whose it is.
+func (k *sockets) arrive(c net.Conn) net.Conn {
+	if conn, ok := c.(sni.Conn); ok && k.front.Load().believesOf(c) {
+		return &arrived{conn, nil, true}
+	}
+	return k.bounds.arrive(c)
 }
 
 // spared returns c, or nil where it was closed so that descriptors are left.
@@ -175,6 +186,8 @@ type admitted struct {
 	hello   int                // how long that was, with what came with it, in bytes
 	place   *pending           // its place among those without an owner; may be nil
 	stream  *framing.Stream    // for a visitor, until its bytes are carried
+	fixed   *fixedLead         // where it is led, until it is served there; may be nil
+	behind  bool               // a PROXY header says who it is
 	refusal *framing.Refusal   // what a remote is told once it has proved its key; nil lets it in
 	routing atomic.Bool        // sockets.routing counts it
 }
@@ -190,6 +203,20 @@ func (k *sockets) admit(c net.Conn) *admitted {
 	k.conns[a] = struct{}{}
 	k.wg.Add(1)
 	return a
+}
+
+// A fixedLead is a server of the operator's that a visitor is led to.
+type fixedLead struct {
+	to    *fixed
+	name  string
+	hello []byte
+}
+
+// isNow tells who is behind the proxy that a connection comes from, for abort.
+func (k *sockets) isNow(a *admitted, c net.Conn) {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	a.conn = c
 }
 
 // routed tells that the connection is where it belongs. It may be called again.

@@ -9,6 +9,8 @@ import (
 // stats counts what the relay does. It holds no names.
 type stats struct {
 	visitors gauge
+	static   gauge        // visitors of the operator's own servers
+	fallback gauge        // the same, by Front.Fallback
 	refused  refusals     // connections that led nowhere
 	links    atomic.Int64 // links of remotes that were let in
 	lanes    atomic.Int64 // lanes that were bound to a visitor's stream

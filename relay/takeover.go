@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"keystay/framing"
+	"keystay/relay/limits"
 	"keystay/sni"
 )
 
@@ -23,6 +24,13 @@ func (s *Server) HandOver(ctx context.Context, pass func(c net.Conn, first []byt
 // passOn gives a visitor to the new process. It reports false when c is still the
 // caller's.
 func (s *Server) passOn(pass func(net.Conn, []byte) error, c net.Conn, first []byte) bool {
+	if p, ok := c.(*proxied); ok { // the new process has to know who it is, too
+		header, err := p.header()
+		if err != nil {
+			return false
+		}
+		c, first = p.Conn, append(header, first...)
+	}
 	if p, ok := c.(*peeked); ok { // the old process has passed it on to this one, which leaves too
 		c, first = p.Conn, append(first[:len(first):len(first)], p.first...)
 	}
@@ -45,9 +53,13 @@ func (s *Server) Adopt(c net.Conn, first []byte) {
 		c.Close()
 		return
 	}
-	from, _ := s.bounds.addresses.Connect(c) // the old process has let it in already
+	behind := s.front.Load().believesOf(c)
+	var from *limits.Connection
+	if !behind {
+		from, _ = s.bounds.addresses.Connect(c) // the old process has let it in already
+	}
 	s.sockets.routing.add()
-	s.handle(&arrived{&peeked{Conn: conn, first: first}, from})
+	s.handle(&arrived{&peeked{Conn: conn, first: first}, from, behind})
 }
 
 // Expect tells the names that the old process has served until now. They count as away: for TakeoverHold their visitors wait for them. It is

@@ -41,7 +41,7 @@ var helloBuffers = sync.Pool{New: func() any { return new([helloBuffer]byte) }}
 // browser.
 func (s *Server) handle(c net.Conn) {
 	stack.GrowDeep()
-	c, from := departed(c)
+	c, from, behind := departed(c)
 	a := s.sockets.admit(c)
 	if a == nil {
 		c.Close()
@@ -49,7 +49,7 @@ func (s *Server) handle(c net.Conn) {
 		s.sockets.routing.done()
 		return
 	}
-	a.from = from
+	a.from, a.behind = from, behind
 	a.routing.Store(true)
 	defer s.panics.Catch("serving a connection", func() {
 		socket.Abort(c)
@@ -70,6 +70,14 @@ func (s *Server) deliver(c net.Conn, a *admitted) (kept bool) {
 		c.Close()
 		return false
 	}
+	if a.behind {
+		p, from := s.behindProxy(conn)
+		if p == nil {
+			return false
+		}
+		conn, a.from = p, from
+		s.sockets.isNow(a, p)
+	}
 	if a.place = s.shares.unfinished.begin(conn, helloBuffer); a.place == nil {
 		s.shares.outOfMemory()
 		c.Close()
@@ -78,10 +86,14 @@ func (s *Server) deliver(c net.Conn, a *admitted) (kept bool) {
 	if own := s.receive(conn, a); own != nil {
 		return s.handleOwn(own, a)
 	}
+	if a.fixed != nil {
+		s.serveFixed(conn, a)
+		return true
+	}
 	if a.place.end() { // it had to go before
 		s.shares.outOfMemory()
 		if a.stream != nil {
-			socket.Abort(c)
+			socket.Abort(conn)
 		}
 		return false
 	}
@@ -101,7 +113,7 @@ func (s *Server) serve(c sni.Conn, a *admitted) {
 	stream := a.stream
 	f := &flow{hello: a.hello, waited: time.Since(s.began) - a.heard, name: s.traffic.count(a.name)}
 	a.place, a.stream, a.name = nil, nil, "" // the copying ends the stream
-	s.traffic.begin(f, duplex.Start(c, stream, duplex.Options{
+	s.traffic.begin(f, duplex.Start(direct(c), stream, duplex.Options{
 		Linger:     lingerTimeout,
 		Unanswered: unansweredTimeout,
 		Panics:     s.panics,
@@ -131,15 +143,11 @@ func (s *Server) receive(c sni.Conn, a *admitted) (own *peeked) {
 	a.hello = len(hello.Raw)
 	s.measures.hello.Observe(float64(a.hello))
 	name, err := hello.Name()
-	if err != nil && s.DefaultName != "" && namesNothing(&hello) {
+	if err != nil && namesNothing(&hello) {
 		name, err = s.DefaultName, nil
 	}
 	if err != nil {
-		why := refusedBadName
-		if namesNothing(&hello) {
-			why = refusedNoName
-		}
-		s.refuse(c, sni.AlertUnrecognizedName, why)
+		s.refuse(c, sni.AlertUnrecognizedName, refusedBadName)
 		return nil
 	}
 	if d := &s.sockets.descriptors; name != s.Domain && d.noVisitor(c) {
@@ -152,6 +160,8 @@ func (s *Server) receive(c sni.Conn, a *admitted) (own *peeked) {
 	case stream != nil:
 		a.stream, a.visit, a.name = stream, visit, name
 	case l.pass != nil && s.passOn(l.pass, c, hello.Raw):
+	case l.to == toFixed:
+		a.fixed = &fixedLead{l.fixed, name, bytes.Clone(hello.Raw)}
 	case l.to == toRelay && !s.mayShake(a, hello.OffersALPN(framing.Protocol)):
 		s.refuse(c, sni.AlertInternalError, refusedHurried)
 	case l.to == toRelay:

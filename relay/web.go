@@ -56,7 +56,10 @@ type web struct {
 	panics  *panics.Log
 	sockets *sockets
 	shares  *shares
-	handed  *handoff          // connections for the site
+	handed  *handoff // connections for the site
+	behinds *handoff // connections to port 80 of whoever is behind a proxy
+	reading gauge    // of these, those whose PROXY header is being read
+	behind  func(sni.Conn) (*proxied, *limits.Connection)
 	site    *httpdrain.Server // on the relay's own name
 	plain   *httpdrain.Server // port 80
 
@@ -111,10 +114,15 @@ func (w *web) serve(ln net.Listener, srv *httpdrain.Server) error {
 			if c = w.sockets.spared(c); c == nil {
 				return nil
 			}
-			if c = w.sockets.bounds.arrive(c); c == nil {
+			if c = w.sockets.arrive(c); c == nil {
 				return nil
 			}
-			c, from = departed(c)
+			var behind bool
+			if c, from, behind = departed(c); behind {
+				w.reading.add()
+				go w.readProxied(c.(sni.Conn))
+				return nil
+			}
 			from.Greeted() // the server has a time limit for the rest
 		}
 		if c = w.placed(c, from); c != nil {
@@ -129,6 +137,24 @@ func (w *web) serve(ln net.Listener, srv *httpdrain.Server) error {
 		return fmt.Errorf("serve %s: %w", ln.Addr(), err)
 	}
 	return ErrServerClosed
+}
+
+// readProxied reads the PROXY header of a connection to port 80, and gives it to the
+// server.
+func (w *web) readProxied(c sni.Conn) {
+	defer w.reading.done()
+	defer w.panics.Catch("reading a PROXY header", func() { socket.Abort(c) })
+	stop := context.AfterFunc(w.ctx, func() { socket.Abort(c) })
+	p, from := w.behind(c)
+	if !stop() || p == nil {
+		from.Close()
+		return
+	}
+	from.Greeted()
+	if placed := w.placed(p, from); placed != nil {
+		w.plain.Expect(placed)
+		w.behinds.hand(placed)
+	}
 }
 
 // serveAdmin is serve for a server that begins now.
@@ -173,9 +199,15 @@ func (w *web) settle(ctx context.Context, keep bool) {
 	defer cancel()
 	var wg sync.WaitGroup
 	for _, srv := range w.served() {
-		if !keep || srv == w.plain {
-			wg.Go(func() { srv.Shutdown(ctx) })
+		if keep && srv != w.plain {
+			continue
 		}
+		wg.Go(func() {
+			if srv == w.plain {
+				_ = w.reading.wait(ctx)
+			}
+			srv.Shutdown(ctx)
+		})
 	}
 	_ = w.sockets.routing.wait(ctx)
 	w.site.Shutdown(ctx) // what was routed there has arrived
@@ -185,10 +217,12 @@ func (w *web) settle(ctx context.Context, keep bool) {
 // close cuts the HTTP servers. Their listeners are closed before.
 func (w *web) close() {
 	w.handed.Close()
+	w.behinds.Close()
 	w.site.Close()
 	for _, srv := range w.served() {
 		srv.Close()
 	}
+	_ = w.reading.wait(context.Background())
 }
 
 // served returns the servers that have listeners.

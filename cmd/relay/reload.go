@@ -38,9 +38,13 @@ var live = []liveSetting{
 		to.Admin.PasswordFile, to.Admin.Users = from.Admin.PasswordFile, from.Admin.Users
 	}},
 	{"site.words_file", func(to, from *config.Relay) { to.Site = from.Site }},
+	{"proxy_protocol.", func(to, from *config.Relay) { to.ProxyProtocol = from.ProxyProtocol }},
+	{"static[", func(to, from *config.Relay) { to.Static = from.Static }},
+	{"fallback.", func(to, from *config.Relay) { to.Fallback = from.Fallback }},
 	{"log.level", func(to, from *config.Relay) { to.Log.Level = from.Log.Level }},
 	{"drain_timeout", func(to, from *config.Relay) { to.DrainTimeout = from.DrainTimeout }},
 	{"takeover_drain", func(to, from *config.Relay) { to.TakeoverDrain = from.TakeoverDrain }},
+	{"reload", func(to, from *config.Relay) { to.Reload = from.Reload }},
 }
 
 // isLive reports whether the running relay takes up a change of a key.
@@ -71,6 +75,7 @@ func (p *process) apply(cfg *config.Relay) {
 	p.srv.SetLimits(limitsOf(cfg.Limits))
 	p.srv.SetWords(cfg.Site.Words)
 	p.page.SetUsers(cfg.Admin.Users)
+	p.srv.SetFront(frontOf(cfg))
 	if p.level != nil {
 		_ = p.level.UnmarshalText([]byte(cfg.Log.Level)) // it is checked
 	}
@@ -107,7 +112,12 @@ func (p *process) reload() {
 	}
 	was := p.now()
 	changed, kept := changes(was.settings, settings)
+	renew := cfg.Reload == "takeover" && len(kept) > 0 && p.canTakeOver(kept)
 	for _, s := range kept {
+		if renew {
+			p.log.Info("a setting that has changed takes a takeover, which begins now", "key", s.Key, "said_by", s.From, "line", s.Line)
+			continue
+		}
 		p.log.Warn("a setting that has changed takes a restart, or a takeover; its old value stays", "key", s.Key, "said_by", s.From, "line", s.Line, hint.Attr(hint.NotLive.Do))
 	}
 	next := *was.cfg
@@ -116,6 +126,7 @@ func (p *process) reload() {
 	}
 	p.reloaded.Store(&loaded{&next, merged(was.settings, settings)})
 	p.apply(&next)
+	p.cutStatic(was.cfg, &next)
 	warn(p.log, warnings)
 	if len(next.Tokens) > 0 {
 		p.log.Info("tokens reloaded", "tokens", len(next.Tokens))
@@ -124,6 +135,18 @@ func (p *process) reload() {
 		changed = []string{"nothing"}
 	}
 	p.log.Info("configuration reloaded", "changed", strings.Join(changed, " "))
+	if renew {
+		select {
+		case p.renew <- struct{}{}:
+		default: // one is asked for already
+		}
+	}
+}
+
+// canTakeOver reports whether a new process with these changes can take over: it finds
+// the old one by its state directory, and not every system has takeovers.
+func (p *process) canTakeOver(changed []config.Setting) bool {
+	return p.upgrade != nil && !slices.ContainsFunc(changed, func(s config.Setting) bool { return s.Key == "state_dir" })
 }
 
 // changes returns the keys that are live and have another value now, and the settings
@@ -233,6 +256,7 @@ func rules(cfg *config.Relay, list []config.Token) names.Rules {
 		ExpireUnused:        n.ExpireUnused,
 		CertificatesPerWeek: n.CertificatesPerWeek,
 		NamesPerIdentity:    cfg.Limits.Identity.Names,
+		Static:              staticNames(cfg),
 		NoDomains:           !n.CustomDomains,
 		NoQuestions:         n.Webhook.URL == "",
 	}

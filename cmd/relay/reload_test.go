@@ -311,3 +311,32 @@ func TestReloadTakesWhoIsAsked(t *testing.T) {
 		}
 	}
 }
+
+// Where it is told to, a reload asks for a takeover when something has changed that takes
+// one, once; not for a change of where the new process would look for the old one.
+func TestReloadAsksForATakeover(t *testing.T) {
+	dir := t.TempDir()
+	file := write(t, dir, "relay.yaml", "domain: relay.test\n")
+	p, log := running(t, file)
+	p.renew = make(chan struct{}, 1)
+	for _, c := range []struct {
+		text    string
+		upgrade chan os.Signal
+		asks    bool
+	}{
+		{"reload: keep\nlanes: \"off\"\n", make(chan os.Signal), false},
+		{"reload: takeover\n", make(chan os.Signal), false},
+		{"reload: takeover\nlanes: \"off\"\nstate_dir: /srv/other\n", make(chan os.Signal), false},
+		{"reload: takeover\nlanes: \"off\"\n", nil, false}, // a system without takeovers
+		{"reload: takeover\nlanes: \"off\"\n", make(chan os.Signal), true},
+		{"reload: takeover\nlanes: \"off\"\n# again\n", make(chan os.Signal), true},
+	} {
+		log.Reset()
+		p.upgrade = c.upgrade
+		write(t, dir, "relay.yaml", "domain: relay.test\n"+c.text)
+		p.reload()
+		if asks := len(p.renew) == 1; asks != c.asks || strings.Contains(log.String(), "takes a takeover, which begins now") != c.asks {
+			t.Errorf("%q asks for a takeover: %v\n%s", c.text, asks, log)
+		}
+	}
+}

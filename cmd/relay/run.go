@@ -34,7 +34,7 @@ func run(ctx context.Context, p *process, warnings []config.Warning, takeover bo
 	drain, cut, stop := cli.Signals(ctx)
 	defer stop()
 	hangups, stopHangups := cli.Hangups()
-	p.log, p.upgrade, p.failed, p.asked = log, upgradeSignal(), make(chan error, 1), make(chan struct{})
+	p.log, p.upgrade, p.renew, p.failed, p.asked = log, upgradeSignal(), make(chan struct{}, 1), make(chan error, 1), make(chan struct{})
 	defer func() {
 		stopHangups()
 		p.close(err)
@@ -80,6 +80,7 @@ type process struct {
 	log      *slog.Logger
 	level    *slog.LevelVar   // of log; may be nil
 	upgrade  <-chan os.Signal // asks this process to start a new one
+	renew    chan struct{}    // asks for the same by a reload; has room for one
 	program  string           // the file of the new process
 
 	cert     *ownCert
@@ -161,6 +162,7 @@ func (p *process) open(takeover bool) (err error) {
 	}
 	p.srv.SetLimits(limitsOf(p.cfg.Limits))
 	p.srv.SetWords(p.cfg.Site.Words)
+	p.srv.SetFront(frontOf(p.cfg))
 	p.outside.domains = newDomains(p.cfg)
 	p.outside.configure(p.cfg)
 	p.srv.Names.Prove, p.srv.Names.Ask = p.outside.domains.prove, p.outside.ask

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"log/slog"
 	"net"
+	"net/netip"
 	"os"
 	"slices"
 	"syscall"
@@ -74,7 +75,7 @@ func listen(cfg *config.Relay, handed []socket, log *slog.Logger) (sockets []soc
 			handed = slices.Delete(handed, i, i+1)
 			continue
 		}
-		if want.ln, err = net.Listen("tcp", want.addr); err != nil {
+		if want.ln, err = net.Listen(network(want.addr, cfg), want.addr); err != nil {
 			return sockets, listenError(want.what, want.addr, err)
 		}
 		sockets = append(sockets, want)
@@ -83,6 +84,27 @@ func listen(cfg *config.Relay, handed []socket, log *slog.Logger) (sockets []soc
 		log.Info("listening", "for", s.what, "addr", s.ln.Addr().String())
 	}
 	return sockets, nil
+}
+
+// network is that of an address to listen on. Package net takes an address of all zeros
+// for both families; here 0.0.0.0 is that of IPv4, and [::] that of IPv6 where something
+// else has the port for IPv4, so that both can be written.
+func network(addr string, cfg *config.Relay) string {
+	host, port, err := net.SplitHostPort(addr)
+	ip, notIP := netip.ParseAddr(host)
+	switch {
+	case err != nil || notIP != nil || !ip.IsUnspecified():
+		return "tcp"
+	case ip.Is4():
+		return "tcp4"
+	}
+	for _, other := range configured(cfg) {
+		h, p, err := net.SplitHostPort(other.addr)
+		if ip, notIP := netip.ParseAddr(h); err == nil && notIP == nil && p == port && ip.Is4() {
+			return "tcp6"
+		}
+	}
+	return "tcp"
 }
 
 // activated returns the sockets that systemd has opened (sd_listen_fds(3)):

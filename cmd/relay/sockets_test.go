@@ -106,3 +106,28 @@ func TestPortInUseNamesItsKey(t *testing.T) {
 		}
 	}
 }
+
+// The addresses of both families can stand beside each other, and each alone is what it
+// says; that of IPv6 alone is for both, as without a host.
+func TestAddressesOfBothFamilies(t *testing.T) {
+	cfg := func(listen ...string) *config.Relay {
+		return &config.Relay{Listen: listen, HTTPListen: []string{"0.0.0.0:80"}}
+	}
+	for _, c := range []struct {
+		addr, want string
+		cfg        *config.Relay
+	}{
+		{":443", "tcp", cfg(":443")},
+		{"0.0.0.0:443", "tcp4", cfg("0.0.0.0:443")},
+		{"0.0.0.0:443", "tcp4", cfg("0.0.0.0:443", "[::]:443")},
+		{"[::]:443", "tcp6", cfg("0.0.0.0:443", "[::]:443")},
+		{"[::]:443", "tcp6", cfg("192.0.2.1:443", "[::]:443")},
+		{"[::]:443", "tcp", cfg("0.0.0.0:8443", "[::]:443")},
+		{"[::1]:443", "tcp", cfg("0.0.0.0:443", "[::1]:443")},
+		{"127.0.0.1:443", "tcp", cfg("127.0.0.1:443")},
+	} {
+		if got := network(c.addr, c.cfg); got != c.want {
+			t.Errorf("%s of %v: %s, want %s", c.addr, c.cfg.Listen, got, c.want)
+		}
+	}
+}

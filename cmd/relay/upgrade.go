@@ -52,15 +52,10 @@ func (p *process) wait(drain, cut context.Context) (*oldProcess, error) {
 			return nil, err
 		case <-drain.Done():
 			return nil, nil
+		case <-p.renew:
+			p.begin(&started)
 		case <-p.upgrade:
-			if started.cmd != nil {
-				p.log.Warn("a new process has been started already")
-				continue
-			}
-			var err error
-			if started, err = p.startNew(); err != nil {
-				p.log.Error("cannot start a new process", "err", err)
-			}
+			p.begin(&started)
 		case err := <-started.ended:
 			started = newProcess{}
 			p.notify("READY=1")
@@ -94,6 +89,18 @@ type newProcess struct {
 func (n *newProcess) kill() {
 	if n.cmd != nil {
 		n.cmd.Process.Kill()
+	}
+}
+
+// begin starts a new process, unless there is one.
+func (p *process) begin(started *newProcess) {
+	if started.cmd != nil {
+		p.log.Warn("a new process has been started already")
+		return
+	}
+	var err error
+	if *started, err = p.startNew(); err != nil {
+		p.log.Error("cannot start a new process", "err", err)
 	}
 }
 

@@ -159,12 +159,31 @@ func (r *Resolver) Chain(ctx context.Context, domain, zone string) (c Chain, err
 }
 
 // Addresses returns the addresses of a name, over CNAMEs too. None is no error.
-func (r *Resolver) Addresses(ctx context.Context, name string) (list []netip.Addr, err error) {
+func (r *Resolver) Addresses(ctx context.Context, name string) ([]netip.Addr, error) {
+	h, err := r.Host(ctx, name)
+	return h.Addresses, err
+}
+
+// A Host is where a name leads.
+type Host struct {
+	Addresses     []netip.Addr
+	Aliases       []string // the targets of CNAMEs from it, one after the other
+	Authenticated bool     // as in Named
+}
+
+// Host returns the addresses of a name, and the CNAMEs on the way to them. None is no
+// error.
+func (r *Resolver) Host(ctx context.Context, name string) (h Host, err error) {
 	asks := r.begin()
+	h.Authenticated = true
 	for _, kind := range []uint16{dns.TypeA, dns.TypeAAAA} {
 		found, err := asks.follow(ctx, name, kind)
 		if err != nil {
-			return nil, err
+			return Host{}, err
+		}
+		h.Authenticated = h.Authenticated && found.authenticated
+		if len(found.aliases) > len(h.Aliases) {
+			h.Aliases = found.aliases
 		}
 		for _, rr := range found.records {
 			var a netip.Addr
@@ -176,11 +195,11 @@ func (r *Resolver) Addresses(ctx context.Context, name string) (list []netip.Add
 				a, ok = netip.AddrFromSlice(rr.AAAA)
 			}
 			if ok {
-				list = append(list, a.Unmap())
+				h.Addresses = append(h.Addresses, a.Unmap())
 			}
 		}
 	}
-	return list, nil
+	return h, nil
 }
 
 // found are the records of one kind that a name leads to.

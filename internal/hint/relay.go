@@ -2,12 +2,14 @@ package hint
 
 // Relay returns the table of docs/running-a-relay.md, in its order.
 func Relay() []*Advice {
-	return []*Advice{
+	list := []*Advice{
 		LowPort, PortInUse, AddressElsewhere, SocketUnknown,
 		StateInUse, RelayState, StatePlace, StateFull, LongState, NoControl, RecordDamaged, ClockJumped,
+		NoProxyHeader, FixedAway,
 		NoTakeover, TakeoverHere, LeversHere, NoRelayHere, NotYourRelay, OldGoesOn, NotLive,
 		MemoryNotThere, MemoryUsedUp, DescriptorsUsedUp, TooManyLinks, LimitsMet,
 	}
+	return append(list, ofCheck()...)
 }
 
 // The advice for the relay's sockets.
@@ -81,6 +83,22 @@ var (
 	TakeoverHere = &Advice{
 		Shown: "--takeover does not work on this system",
 		Do:    []string{"it needs Linux, macOS or FreeBSD: here, stop the relay and start it again"},
+	}
+)
+
+// The advice for what stands before the relay, and beside it.
+var (
+	NoProxyHeader = &Advice{
+		Shown: "a connection from a proxy was closed",
+		Means: "it comes from an address in `proxy_protocol.from`, and does not begin with a PROXY header: whoever is behind it would have the proxy's address",
+		Do: []string{"let the proxy send one: send-proxy-v2 in HAProxy, proxy_protocol on in nginx's stream; or take its address out of proxy_protocol.from",
+			"a health check that only connects is closed without this line; one that speaks has to send the header, too"},
+	}
+	FixedAway = &Advice{
+		Shown: "the server behind static or fallback does not answer",
+		Means: "its visitors get the alert `internal_error`, on port 80 status 502",
+		Do: []string{"is it running, and does it listen on the address of to, or of http? ss -ltnp tells",
+			"where it leads back to this relay: give that server a port of its own"},
 	}
 )
 

@@ -52,6 +52,9 @@ func (n *Names) decide(l *ledger, c *Claimant, known *answers) (verdict, error) 
 	if r, err := l.retired(c.Key); err != nil || r != nil {
 		return verdict{denial: HandedOver(c.Name)}, err
 	}
+	if n.isStatic(c.Name) {
+		return verdict{denial: c.deny(DeniedTaken, Served, "take another name")}, nil
+	}
 	if !below(c.Name, n.zone) {
 		return n.decideDomain(l, c, known)
 	}

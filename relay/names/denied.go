@@ -31,6 +31,9 @@ const (
 
 func (d *Denied) Error() string { return fmt.Sprintf("%s is denied: %s", d.Name, d.Text) }
 
+// Served is the text of the denial of a name in Rules.Static.
+const Served = "the relay's operator serves this name from a server of its own"
+
 // Taken is the error for a name that another identity holds.
 func Taken(name string) *Denied {
 	return &Denied{Name: name, Code: DeniedTaken, Text: "it belongs to another device"}

@@ -39,6 +39,11 @@ type Rules struct {
 	// the very name, see hostname.Pattern. They come beside the built-in list.
 	Reserved []string
 
+	// Static are names that the operator serves itself: whole ones, or "*." and one for
+	// all below that. They are given out to nobody, and those above and below them
+	// count as Reserved.
+	Static []string
+
 	// ExpireUnused is how long a name is kept for an identity that is not seen; 0
 	// is GrantTime.
 	ExpireUnused time.Duration

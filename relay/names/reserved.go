@@ -48,6 +48,11 @@ func (n *Names) whyReserved(r *Rules, name string) string {
 	if builtIn(label) {
 		return why
 	}
+	for _, s := range r.Static {
+		if s = strings.TrimPrefix(s, "*."); name == s || below(name, s) || below(s, name) {
+			return why
+		}
+	}
 	for _, p := range r.Reserved {
 		if matches(p, name, n.zone) {
 			return why
@@ -64,6 +69,14 @@ func (n *Names) whyReserved(r *Rules, name string) string {
 		return "this name looks like " + like + ", which is reserved: it takes a token of the relay's operator that has the very name"
 	}
 	return ""
+}
+
+// isStatic reports whether the operator serves name itself.
+func (n *Names) isStatic(name string) bool {
+	return slices.ContainsFunc(n.InForce().Static, func(s string) bool {
+		base, all := strings.CutPrefix(s, "*.")
+		return name == s || all && below(name, base)
+	})
 }
 
 // lastLabel is the label of name directly below the zone.

@@ -1,0 +1,140 @@
+package relay
+
+import (
+	"context"
+	"errors"
+	"io"
+	"log"
+	"net"
+	"net/http"
+	"net/http/httputil"
+	"net/url"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+
+	"keystay/internal/hint"
+)
+
+// fixedKey is the context key of the request that is passed on to a server of the
+// operator's.
+type fixedKey struct{}
+
+// A fixedRequest is a request to port 80 for a server of the operator's.
+type fixedRequest struct {
+	to     *fixed
+	name   string // empty where the request names no host
+	source net.Addr
+}
+
+// passFixed answers a request to port 80 by the operator's own server of plain HTTP: one
+// request over one connection, which says who asks.
+func (p *port80) passFixed(w http.ResponseWriter, r *http.Request, proxy http.Handler, to *fixed, name string) {
+	place, _ := heldBy(r)
+	if place.here(plainMemory+challengeMemory) != nil {
+		p.shares.outOfMemory()
+		cannotTell.Write(w, r)
+		return
+	}
+	defer func() { _ = place.here(plainMemory) }() // fewer bytes always fit
+	asks := &fixedRequest{to: to, name: name}
+	if c, ok := r.Context().Value(peekedKey{}).(*peeked); ok {
+		if asks.source = c.RemoteAddr(); p.dials.has(c) {
+			p.fixedAway(w, to, errLoop)
+			return
+		}
+	}
+	proxy.ServeHTTP(w, r.WithContext(context.WithValue(r.Context(), fixedKey{}, asks)))
+}
+
+// fixedProxy passes requests on.
+func (p *port80) fixedProxy() http.Handler {
+	return &httputil.ReverseProxy{
+		Rewrite: func(r *httputil.ProxyRequest) {
+			r.SetURL(&url.URL{Scheme: "http", Host: r.In.Context().Value(fixedKey{}).(*fixedRequest).to.HTTP})
+			r.Out.Host = r.In.Host
+			r.Out.Header.Del("Upgrade") // requests alone: what lasts belongs behind TLS
+			r.SetXForwarded()
+		},
+		Transport: &http.Transport{
+			DialContext:            p.dialFixed,
+			DisableKeepAlives:      true,
+			DisableCompression:     true,
+			ResponseHeaderTimeout:  challengeTimeout,
+			MaxResponseHeaderBytes: maxPlainHead,
+			ReadBufferSize:         maxChallenge,
+			WriteBufferSize:        maxChallenge,
+		},
+		BufferPool: challengeBuffers{},
+		ErrorLog:   log.New(io.Discard, "", 0),
+		ErrorHandler: func(w http.ResponseWriter, r *http.Request, err error) {
+			p.fixedAway(w, r.Context().Value(fixedKey{}).(*fixedRequest).to, err)
+		},
+	}
+}
+
+// fixedAway says that the operator's server does not answer.
+func (p *port80) fixedAway(w http.ResponseWriter, to *fixed, err error) {
+	var op *net.OpError
+	if errors.As(err, &op) && op.Op == "dial" || errors.Is(err, errLoop) {
+		if tell, n := to.away.Failed(1); tell {
+			p.log.Warn("the server behind static or fallback does not answer", "to", to.HTTP, "err", err, "visitors", n, hint.Attr(hint.FixedAway.Do))
+		}
+	}
+	http.Error(w, "the server of this name cannot be reached now", http.StatusBadGateway)
+}
+
+// dialFixed connects to the server of a request, and says who asks.
+func (p *port80) dialFixed(ctx context.Context, _, addr string) (net.Conn, error) {
+	ctx, cancel := context.WithTimeout(ctx, fixedTimeout)
+	defer cancel()
+	c, err := p.dials.dial(ctx, p.ctx, addr)
+	if err != nil {
+		return nil, err
+	}
+	dialled := &dialledConn{TCPConn: c, of: p.dials}
+	asks := ctx.Value(fixedKey{}).(*fixedRequest)
+	local, _ := ctx.Value(http.LocalAddrContextKey).(net.Addr)
+	header, err := asks.to.header(asks.source, local, asks.name)
+	if err == nil && len(header) > 0 {
+		c.SetWriteDeadline(time.Now().Add(fixedTimeout))
+		_, err = c.Write(header)
+		c.SetWriteDeadline(time.Time{})
+	}
+	if err != nil {
+		dialled.Close()
+		return nil, err
+	}
+	return dialled, nil
+}
+
+// A dialledConn is forgotten when it is closed.
+type dialledConn struct {
+	*net.TCPConn
+	of   *dials
+	once sync.Once
+}
+
+// Close closes the connection.
+func (c *dialledConn) Close() error {
+	c.once.Do(func() { c.of.forget(c.TCPConn) })
+	return c.TCPConn.Close()
+}
+
+var _ interface{ CloseWrite() error } = (*dialledConn)(nil)
+
+// oldAgents are what a User-Agent has of programs that do not know 308: Internet Explorer, which
+// learned it on Windows 10 alone, what is older than that, and Wget before 1.20.
+var oldAgents = []string{"MSIE ", "Trident/", "Mozilla/4.", "Mozilla/3.", "Wget/1.1", "Wget/1.0"}
+
+// movedTo is the status of a redirect to https. At 308 a client keeps its method (RFC
+// 9110, section 15.4.9). One that is older than that stops there, and follows 301, at
+// which a GET stays one. What is no GET never gets 301: it would become one.
+func movedTo(r *http.Request) int {
+	isOld := !r.ProtoAtLeast(1, 1) || slices.ContainsFunc(oldAgents, func(s string) bool { return strings.Contains(r.UserAgent(), s) })
+	if isOld && (r.Method == http.MethodGet || r.Method == http.MethodHead) {
+		return http.StatusMovedPermanently
+	}
+	return http.StatusPermanentRedirect
+}
