@@ -54,13 +54,13 @@
       figure.querySelector(".plain")?.remove();
       const lines = shapes[figure.dataset.graph];
       const ofBytes = figure.dataset.graph === "bytes";
-      const clock = (v) => new Date(v * 1000).toLocaleTimeString([], { hour: "2-digit", minute: "2-digit", hour12: false });
+      const clock = (v, seconds) => new Date(v * 1000).toLocaleTimeString([], { hour: "2-digit", minute: "2-digit", second: seconds ? "2-digit" : undefined, hour12: false });
       const axis = { stroke: style("--muted"), grid: { stroke: style("--line"), width: 1 }, ticks: { show: false }, font: "12px system-ui, sans-serif" };
       const plot = new uPlot({
         width: figure.clientWidth - 32, height: 168, cursor: { y: false, drag: { x: false, y: false } }, padding: [8, 18, 0, 0],
         legend: { live: true },
         scales: { y: { range: (_, min, max) => [0, Math.max(1, (max || 0) * 1.15)] } },
-        axes: [{ ...axis, space: 70, size: 28, values: (_, all) => all.map(clock) }, ofBytes ? { ...axis, size: 72, values: (_, all) => all.map(bytes), incrs: Array.from({ length: 40 }, (_, i) => 2 ** i) } : { ...axis, size: 44, incrs: [0.5].concat(...[1, 10, 100, 1e3, 1e4, 1e5].map((n) => [n, 2 * n, 5 * n])) }],
+        axes: [{ ...axis, space: 70, size: 28, values: (_, all) => all.map((v) => clock(v, all[1] - all[0] < 60)) }, ofBytes ? { ...axis, size: 72, values: (_, all) => all.map(bytes), incrs: Array.from({ length: 40 }, (_, i) => 2 ** i) } : { ...axis, size: 44, incrs: [0.5].concat(...[1, 10, 100, 1e3, 1e4, 1e5].map((n) => [n, 2 * n, 5 * n])) }],
         series: [{ value: (_, v) => (v == null ? "–" : new Date(v * 1000).toLocaleTimeString()) }].concat(lines.map(([label, , color], i) => ({
           label, stroke: style(color), width: 2, dash: i ? [[], [6, 3], [2, 3]][i] : undefined, fill: i ? undefined : style("--fill"), points: { show: false }, value: (_, v) => (v != null && ofBytes ? bytes(v) : round(v)),
         }))),
