@@ -3,7 +3,6 @@ package main
 import (
 	"context"
 	"fmt"
-	"io"
 	"log/slog"
 	"slices"
 	"sync"
@@ -14,7 +13,6 @@ import (
 	"keystay/config"
 	"keystay/internal/cli"
 	"keystay/internal/hint"
-	"keystay/internal/plain"
 	"keystay/remote"
 )
 
@@ -25,40 +23,6 @@ const (
 	// maxExamined is how many names are looked at, and atOnce how many of them at a time.
 	maxExamined, atOnce = 32, 4
 )
-
-// The states of a finding.
-const (
-	stateOK     = "ok"
-	stateNotRun = "not_run" // it does not apply, or could not be looked at
-	stateWrong  = "wrong"
-)
-
-// A finding is what came of one step of remote doctor.
-type finding struct {
-	Step   string   `json:"step"`
-	About  string   `json:"about,omitempty"` // a relay or a name
-	State  string   `json:"state"`
-	Detail string   `json:"detail"`          // for people
-	Hints  []string `json:"hints,omitempty"` // what to do
-}
-
-func isOK(step, about, format string, args ...any) finding {
-	return finding{Step: step, About: about, State: stateOK, Detail: fmt.Sprintf(format, args...)}
-}
-
-func notRun(step, about, format string, args ...any) finding {
-	return finding{Step: step, About: about, State: stateNotRun, Detail: fmt.Sprintf(format, args...)}
-}
-
-func isWrong(step, about string, err error) finding {
-	return finding{Step: step, About: about, State: stateWrong, Detail: err.Error(), Hints: hint.All(err)}
-}
-
-// A diagnosis is what remote doctor has found.
-type diagnosis struct {
-	OK    bool      `json:"ok"` // nothing is wrong; what was not run says nothing
-	Steps []finding `json:"steps"`
-}
 
 // doctorCommand looks at everything between this device and its visitors.
 func doctorCommand() *cobra.Command {
@@ -97,44 +61,18 @@ Exit codes: 0 nothing is wrong, 1 something is, 2 wrong usage or configuration.`
 			if asJSON {
 				_ = cli.WriteJSON(c.OutOrStdout(), found)
 			} else {
-				found.write(c.OutOrStdout())
+				found.Write(c.OutOrStdout())
 			}
-			return found.err()
+			if n := found.Wrong(); n > 0 {
+				return hint.DoctorFails.Error(fmt.Errorf("%d of %d steps found something wrong", n, len(found.Steps)))
+			}
+			return nil
 		},
 	}
 	cmd.Args = cobra.ArbitraryArgs // config says what is wrong with them
 	config.RemoteFlags(cmd.Flags())
 	cmd.Flags().BoolVar(&asJSON, "json", false, "print it as JSON")
 	return cmd
-}
-
-// write shows the findings to a person.
-func (d *diagnosis) write(w io.Writer) {
-	marks := map[string]string{stateOK: "ok", stateNotRun: "--", stateWrong: "!!"}
-	for _, f := range d.Steps {
-		about := ""
-		if f.About != "" {
-			about = " " + f.About
-		}
-		fmt.Fprintln(w, plain.Text(fmt.Sprintf("%s  %s%s: %s", marks[f.State], f.Step, about, f.Detail)))
-		for _, h := range f.Hints {
-			fmt.Fprintln(w, plain.Text("    hint: "+h))
-		}
-	}
-}
-
-// err is the error of a diagnosis in which something is wrong.
-func (d *diagnosis) err() error {
-	wrong := 0
-	for _, f := range d.Steps {
-		if f.State == stateWrong {
-			wrong++
-		}
-	}
-	if wrong == 0 {
-		return nil
-	}
-	return hint.DoctorFails.Error(fmt.Errorf("%d of %d steps found something wrong", wrong, len(d.Steps)))
 }
 
 // A doctor looks at what a configuration leads to.
@@ -155,12 +93,12 @@ func newDoctor(cfg *config.Remote) (*doctor, error) {
 }
 
 // examine goes through all steps. What does not need each other goes on side by side.
-func (d *doctor) examine(ctx context.Context) *diagnosis {
+func (d *doctor) examine(ctx context.Context) cli.Findings {
 	ctx, cancel := context.WithTimeout(ctx, doctorTimeout)
 	defer cancel()
 	names := d.names()
 	reports := d.reports(names)
-	var state, services []finding
+	var state, services []cli.Finding
 	var cas []*visited
 	var wg sync.WaitGroup
 	wg.Go(func() { state = d.stateDir() })
@@ -171,25 +109,20 @@ func (d *doctor) examine(ctx context.Context) *diagnosis {
 	}
 	wg.Wait()
 
-	all := slices.Concat([]finding{d.clock(reports, cas)}, state)
+	all := slices.Concat([]cli.Finding{d.clock(reports, cas)}, state)
 	for _, r := range reports {
 		all = append(all, r.findings...)
 	}
 	all = append(all, d.authorities(cas)...)
 	all = append(all, d.allNames(ctx, names, reports)...)
 	all = append(all, services...)
-	found := &diagnosis{OK: true, Steps: all}
-	for i, f := range all {
-		found.OK = found.OK && f.State != stateWrong
-		found.Steps[i].Detail = plain.Text(f.Detail)
-	}
-	return found
+	return cli.Found(all)
 }
 
 // allNames looks at the names, some at a time.
-func (d *doctor) allNames(ctx context.Context, names []*patient, reports []*report) (all []finding) {
+func (d *doctor) allNames(ctx context.Context, names []*patient, reports []*report) (all []cli.Finding) {
 	looked := names[:min(len(names), maxExamined)]
-	found := make([][]finding, len(looked))
+	found := make([][]cli.Finding, len(looked))
 	places := make(chan struct{}, atOnce)
 	var wg sync.WaitGroup
 	for i, n := range looked {
@@ -204,7 +137,7 @@ func (d *doctor) allNames(ctx context.Context, names []*patient, reports []*repo
 		all = append(all, f...)
 	}
 	if more := len(names) - len(looked); more > 0 {
-		all = append(all, notRun("name", "", "%d names more are not looked at: %d at most are", more, maxExamined))
+		all = append(all, cli.NotRun("name", "", "%d names more are not looked at: %d at most are", more, maxExamined))
 	}
 	return all
 }

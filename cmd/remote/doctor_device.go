@@ -15,6 +15,7 @@ import (
 
 	"keystay/acme"
 	"keystay/config"
+	"keystay/internal/cli"
 	"keystay/internal/hint"
 	"keystay/internal/ownfile"
 	"keystay/remote"
@@ -30,7 +31,7 @@ const (
 // clock compares the clock with what the relays and the CAs say, as far as their
 // certificates are to be trusted; where none is, with what they say all the same: it may
 // be the clock for whose sake they are not.
-func (d *doctor) clock(reports []*report, cas []*visited) finding {
+func (d *doctor) clock(reports []*report, cas []*visited) cli.Finding {
 	type source struct {
 		who string
 		*fetched
@@ -60,40 +61,40 @@ func (d *doctor) clock(reports []*report, cas []*visited) finding {
 	}
 	switch {
 	case len(all) == 0:
-		return notRun("clock", "", "neither a relay nor a CA has told the time")
+		return cli.NotRun("clock", "", "neither a relay nor a CA has told the time")
 	case len(off) == 0 && len(trusted) == 0:
-		return notRun("clock", "", "only who cannot be trusted has told the time: %s", strings.Join(said, ", "))
+		return cli.NotRun("clock", "", "only who cannot be trusted has told the time: %s", strings.Join(said, ", "))
 	case len(off) == 0:
-		return isOK("clock", "", "compared with %s", strings.Join(said, ", "))
+		return cli.Fine("clock", "", "compared with %s", strings.Join(said, ", "))
 	}
-	return isWrong("clock", "", hint.DoctorClock.Error(fmt.Errorf("this machine's clock says %s, %s", now.UTC().Format(time.RFC3339), strings.Join(off, ", "))))
+	return cli.Amiss("clock", "", hint.DoctorClock.Error(fmt.Errorf("this machine's clock says %s, %s", now.UTC().Format(time.RFC3339), strings.Join(off, ", "))))
 }
 
 // stateDir looks at the state directory, and at who may read what is in it.
-func (d *doctor) stateDir() []finding {
+func (d *doctor) stateDir() []cli.Finding {
 	dir := d.cfg.StateDir
 	info, err := os.Stat(dir)
 	switch {
 	case errors.Is(err, fs.ErrNotExist):
-		return []finding{notRun("state", "", "%s is not there yet: the first start makes it", dir)}
+		return []cli.Finding{cli.NotRun("state", "", "%s is not there yet: the first start makes it", dir)}
 	case err != nil:
-		return []finding{isWrong("state", "", hint.RemoteState.Error(err, "DIR", dir))}
+		return []cli.Finding{cli.Amiss("state", "", hint.RemoteState.Error(err, "DIR", dir))}
 	case !info.IsDir():
-		return []finding{isWrong("state", "", hint.RemoteState.Error(fmt.Errorf("%s is no folder", dir), "DIR", dir))}
+		return []cli.Finding{cli.Amiss("state", "", hint.RemoteState.Error(fmt.Errorf("%s is no folder", dir), "DIR", dir))}
 	}
 	files := 0
-	var wrong []finding
+	var wrong []cli.Finding
 	err = filepath.WalkDir(dir, func(path string, e fs.DirEntry, err error) error {
 		if files++; err != nil || files > maxFiles || len(wrong) == 3 {
 			return cmpOr(err, fs.SkipAll)
 		}
 		if err := ownfile.Exposed(path); err != nil {
-			wrong = append(wrong, isWrong("state", "", err))
+			wrong = append(wrong, cli.Amiss("state", "", err))
 		}
 		return nil
 	})
 	if err != nil {
-		wrong = append(wrong, isWrong("state", "", hint.RemoteState.Error(err, "DIR", dir)))
+		wrong = append(wrong, cli.Amiss("state", "", hint.RemoteState.Error(err, "DIR", dir)))
 	}
 	if len(wrong) > 0 {
 		return wrong
@@ -102,9 +103,9 @@ func (d *doctor) stateDir() []finding {
 	if shown, err := remote.PeekIdentity(dir); err == nil {
 		whose = "identity " + shown.Label
 	} else if !errors.Is(err, remote.ErrNoIdentity) {
-		return []finding{isWrong("state", "", err)}
+		return []cli.Finding{cli.Amiss("state", "", err)}
 	}
-	return []finding{isOK("state", "", "%s, %s; nothing in it is open to other users", dir, whose)}
+	return []cli.Finding{cli.Fine("state", "", "%s, %s; nothing in it is open to other users", dir, whose)}
 }
 
 func cmpOr(err, otherwise error) error {
@@ -156,27 +157,27 @@ func (d *doctor) cas(ctx context.Context) (all []*visited) {
 func orders(s config.Service) bool { return s.Cert == "" && !isPassed(s) }
 
 // authorities says which CAs answer.
-func (d *doctor) authorities(cas []*visited) (all []finding) {
+func (d *doctor) authorities(cas []*visited) (all []cli.Finding) {
 	if len(cas) == 0 {
-		return []finding{notRun("ca", "", "no certificate is ordered")}
+		return []cli.Finding{cli.NotRun("ca", "", "no certificate is ordered")}
 	}
 	for _, v := range cas {
 		switch {
 		case v.err != nil:
-			all = append(all, isWrong("ca", v.host(), hint.CAAway.Error(v.err)))
+			all = append(all, cli.Amiss("ca", v.host(), hint.CAAway.Error(v.err)))
 		case v.page.invalid != nil:
-			all = append(all, isWrong("ca", v.host(), hint.CAUntrusted.Error(v.page.invalid)))
+			all = append(all, cli.Amiss("ca", v.host(), hint.CAUntrusted.Error(v.page.invalid)))
 		case v.page.status != 200 || !strings.Contains(string(v.page.body), "newOrder"):
-			all = append(all, isWrong("ca", v.host(), hint.CANoDirectory.Error(fmt.Errorf("there is no directory of a CA at %s: HTTP %d", v.directory, v.page.status))))
+			all = append(all, cli.Amiss("ca", v.host(), hint.CANoDirectory.Error(fmt.Errorf("there is no directory of a CA at %s: HTTP %d", v.directory, v.page.status))))
 		default:
-			all = append(all, isOK("ca", v.host(), "its directory answers"))
+			all = append(all, cli.Fine("ca", v.host(), "its directory answers"))
 		}
 	}
 	return all
 }
 
 // services looks whether the local services can be reached, each once.
-func (d *doctor) services(ctx context.Context, names []*patient) (all []finding) {
+func (d *doctor) services(ctx context.Context, names []*patient) (all []cli.Finding) {
 	ctx, cancel := context.WithTimeout(ctx, stepTimeout)
 	defer cancel()
 	for _, s := range d.cfg.Services {
@@ -188,10 +189,10 @@ func (d *doctor) services(ctx context.Context, names []*patient) (all []finding)
 			}
 		}
 		if err := d.senses.service(ctx, s, domain); err != nil {
-			all = append(all, isWrong("service", shown, err))
+			all = append(all, cli.Amiss("service", shown, err))
 			continue
 		}
-		all = append(all, isOK("service", shown, "can be reached"))
+		all = append(all, cli.Fine("service", shown, "can be reached"))
 	}
 	return all
 }

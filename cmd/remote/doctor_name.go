@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"keystay/acme"
+	"keystay/internal/cli"
 	"keystay/internal/hint"
 	"keystay/internal/statement"
 	"keystay/remote"
@@ -23,13 +24,13 @@ import (
 const overdue = 48 * time.Hour
 
 // name looks at one name.
-func (d *doctor) name(ctx context.Context, n *patient, relays []*report) (all []finding) {
+func (d *doctor) name(ctx context.Context, n *patient, relays []*report) (all []cli.Finding) {
 	domain := n.domain()
 	if n.err != nil {
-		return []finding{isWrong("name", domain, n.err)}
+		return []cli.Finding{cli.Amiss("name", domain, n.err)}
 	}
 	if n.outlook.Domain == "" {
-		return []finding{notRun("name", domain, "it is not known before there is a key: the first start makes one")}
+		return []cli.Finding{cli.NotRun("name", domain, "it is not known before there is a key: the first start makes one")}
 	}
 	ctx, cancel := context.WithTimeout(ctx, stepTimeout+5*time.Second)
 	defer cancel()
@@ -40,7 +41,7 @@ func (d *doctor) name(ctx context.Context, n *patient, relays []*report) (all []
 		own = own && !isBelow(domain, r.host())
 	}
 	if len(relays) == 0 {
-		return []finding{notRun("name", domain, "%d relays at most are looked at, and its own is none of them", maxReports)}
+		return []cli.Finding{cli.NotRun("name", domain, "%d relays at most are looked at, and its own is none of them", maxReports)}
 	}
 	cert, leaf := d.certificate(n)
 	var recs *records
@@ -48,7 +49,7 @@ func (d *doctor) name(ctx context.Context, n *patient, relays []*report) (all []
 	if own {
 		recs, recErr = d.senses.records(ctx, domain, hosts)
 	}
-	return []finding{
+	return []cli.Finding{
 		d.nameDNS(ctx, domain, relays, own, recs, recErr),
 		d.rehearsal(ctx, n, relays, leaf),
 		cert,
@@ -58,46 +59,46 @@ func (d *doctor) name(ctx context.Context, n *patient, relays []*report) (all []
 }
 
 // nameDNS looks where DNS leads visitors.
-func (d *doctor) nameDNS(ctx context.Context, domain string, relays []*report, own bool, recs *records, recErr error) finding {
+func (d *doctor) nameDNS(ctx context.Context, domain string, relays []*report, own bool, recs *records, recErr error) cli.Finding {
 	if own {
 		switch {
 		case errors.Is(recErr, remote.ErrNoIdentity):
-			return notRun("name_dns", domain, "what DNS has to say is not known before there is a key: the first start makes one")
+			return cli.NotRun("name_dns", domain, "what DNS has to say is not known before there is a key: the first start makes one")
 		case recErr != nil:
-			return isWrong("name_dns", domain, recErr)
+			return cli.Amiss("name_dns", domain, recErr)
 		}
 		if err := recs.missing(); err != nil && !(recs.Proven && recs.Reached) {
-			return isWrong("name_dns", domain, err)
+			return cli.Amiss("name_dns", domain, err)
 		}
-		return isOK("name_dns", domain, "it names this device, and leads to %s", strings.Join(recs.Relays, " and "))
+		return cli.Fine("name_dns", domain, "it names this device, and leads to %s", strings.Join(recs.Relays, " and "))
 	}
 	has, err := d.senses.lookup(ctx, domain)
 	if err != nil {
-		return isWrong("name_dns", domain, hint.DoctorNameElsewhere.Error(d.lookupError(domain, err), "ZONE", relays[0].host()))
+		return cli.Amiss("name_dns", domain, hint.DoctorNameElsewhere.Error(d.lookupError(domain, err), "ZONE", relays[0].host()))
 	}
 	var all []netip.Addr
 	for _, r := range relays {
 		all = append(all, r.at...)
 		ips, err := d.senses.lookup(ctx, r.host())
 		if err != nil {
-			return notRun("name_dns", domain, "it leads to %s; what the relay's addresses are is not known: %v", addressList(has), d.lookupError(r.host(), err))
+			return cli.NotRun("name_dns", domain, "it leads to %s; what the relay's addresses are is not known: %v", addressList(has), d.lookupError(r.host(), err))
 		}
 		all = append(all, ips...)
 	}
 	if !slices.ContainsFunc(has, func(a netip.Addr) bool { return slices.Contains(all, a) }) {
 		err := fmt.Errorf("%s leads to %s, and none of it is an address of %s", domain, addressList(has), relays[0].host())
-		return isWrong("name_dns", domain, hint.DoctorNameElsewhere.Error(err, "ZONE", relays[0].host()))
+		return cli.Amiss("name_dns", domain, hint.DoctorNameElsewhere.Error(err, "ZONE", relays[0].host()))
 	}
-	return isOK("name_dns", domain, "it leads to %s", addressList(has))
+	return cli.Fine("name_dns", domain, "it leads to %s", addressList(has))
 }
 
 // rehearsal looks whether each address of the name leads to this device: it shows a key
 // of this device's.
-func (d *doctor) rehearsal(ctx context.Context, n *patient, relays []*report, leaf [sha256.Size]byte) finding {
+func (d *doctor) rehearsal(ctx context.Context, n *patient, relays []*report, leaf [sha256.Size]byte) cli.Finding {
 	const step = "rehearsal"
 	domain := n.outlook.Domain
 	if isPassed(n.service) {
-		return notRun(step, domain, "visitors' TLS ends at the local service, whose key this program does not know")
+		return cli.NotRun(step, domain, "visitors' TLS ends at the local service, whose key this program does not know")
 	}
 	port := 443
 	for _, r := range relays {
@@ -107,7 +108,7 @@ func (d *doctor) rehearsal(ctx context.Context, n *patient, relays []*report, le
 	}
 	answers, err := d.senses.visit(ctx, domain, port)
 	if err != nil {
-		return notRun(step, domain, "%v", err)
+		return cli.NotRun(step, domain, "%v", err)
 	}
 	keys := acme.OpenKeys(remote.ACMEDir(d.cfg.StateDir))
 	var foreign, failed, unrouted []string
@@ -124,7 +125,7 @@ func (d *doctor) rehearsal(ctx context.Context, n *patient, relays []*report, le
 		default:
 			key := statement.KeyOf(a.Leaf)
 			if _, known, err := keys.Find(key); err != nil {
-				return isWrong(step, domain, err)
+				return cli.Amiss(step, domain, err)
 			} else if !known && key != leaf {
 				foreign = append(foreign, fmt.Sprintf("%s shows the key sha256:%s, which is not this device's", a.Address, hex.EncodeToString(key[:])))
 			}
@@ -133,37 +134,37 @@ func (d *doctor) rehearsal(ctx context.Context, n *patient, relays []*report, le
 	pid := d.senses.running(domain)
 	switch {
 	case len(foreign) > 0:
-		return isWrong(step, domain, hint.ForeignKey.Error(errors.New(strings.Join(append(foreign, failed...), "; "))))
+		return cli.Amiss(step, domain, hint.ForeignKey.Error(errors.New(strings.Join(append(foreign, failed...), "; "))))
 	case len(unrouted) == len(answers), away > 0 && away+len(unrouted) == len(answers):
-		return notRun(step, domain, "this device cannot reach the name's public address: %s", strings.Join(append(failed, unrouted...), "; "))
+		return cli.NotRun(step, domain, "this device cannot reach the name's public address: %s", strings.Join(append(failed, unrouted...), "; "))
 	case len(failed) > 0 && pid == 0:
-		return notRun(step, domain, "no remote serves the name from here now: %s", strings.Join(failed, "; "))
+		return cli.NotRun(step, domain, "no remote serves the name from here now: %s", strings.Join(failed, "; "))
 	case len(failed) > 0:
-		return isWrong(step, domain, hint.DoctorNoVisitors.Error(errors.New(strings.Join(failed, "; ")), "NAME", domain))
+		return cli.Amiss(step, domain, hint.DoctorNoVisitors.Error(errors.New(strings.Join(failed, "; ")), "NAME", domain))
 	case len(unrouted) > 0:
-		return isOK(step, domain, "each address that can be reached from here shows this device's key; to %s this machine has no way", strings.Join(unrouted, ", "))
+		return cli.Fine(step, domain, "each address that can be reached from here shows this device's key; to %s this machine has no way", strings.Join(unrouted, ", "))
 	}
-	return isOK(step, domain, "each of its %d addresses shows this device's key", len(answers))
+	return cli.Fine(step, domain, "each of its %d addresses shows this device's key", len(answers))
 }
 
 // certificate looks at the certificate of the name, and returns the key of it.
-func (d *doctor) certificate(n *patient) (f finding, key [sha256.Size]byte) {
+func (d *doctor) certificate(n *patient) (f cli.Finding, key [sha256.Size]byte) {
 	const step = "certificate"
 	domain := n.outlook.Domain
 	switch {
 	case isPassed(n.service):
-		return notRun(step, domain, "it is the local service's own"), key
+		return cli.NotRun(step, domain, "it is the local service's own"), key
 	case n.service.Cert != "":
 		files, err := acme.LoadFiles(n.service.Cert, n.service.Key, "")
 		if err != nil {
-			return isWrong(step, domain, err), key
+			return cli.Amiss(step, domain, err), key
 		}
 		cert, _ := files.GetCertificate(nil)
 		key = statement.KeyOf(cert.Leaf)
 		if doubts := doubts(files, []string{domain}, d.device.RelayRoots); len(doubts) > 0 {
-			return isWrong(step, domain, fmt.Errorf("%s: %w", doubts[0].message, doubts[0].err)), key
+			return cli.Amiss(step, domain, fmt.Errorf("%s: %w", doubts[0].message, doubts[0].err)), key
 		}
-		return isOK(step, domain, "until %s, from %s", cert.Leaf.NotAfter.UTC().Format(time.DateOnly), n.service.Cert), key
+		return cli.Fine(step, domain, "until %s, from %s", cert.Leaf.NotAfter.UTC().Format(time.DateOnly), n.service.Cert), key
 	}
 	cfg := d.device.ACME
 	cfg.Dir = remote.ACMEDir(d.cfg.StateDir)
@@ -171,71 +172,71 @@ func (d *doctor) certificate(n *patient) (f finding, key [sha256.Size]byte) {
 	now := d.senses.now()
 	switch {
 	case errors.Is(err, acme.ErrNoCertificate) && !errors.As(err, new(*acme.FileError)):
-		return notRun(step, domain, "there is none yet: the first start orders one"), key
+		return cli.NotRun(step, domain, "there is none yet: the first start orders one"), key
 	case err != nil:
-		return isWrong(step, domain, err), key
+		return cli.Amiss(step, domain, err), key
 	}
 	key = statement.KeyOf(s.Leaf)
 	if now.After(s.Leaf.NotAfter) || now.After(s.Due.Add(overdue)) {
-		return isWrong(step, domain, hint.DoctorRenewal.Error(fmt.Errorf("it is due for renewal since %s: %s", s.Due.UTC().Format(time.DateOnly), s.Why))), key
+		return cli.Amiss(step, domain, hint.DoctorRenewal.Error(fmt.Errorf("it is due for renewal since %s: %s", s.Due.UTC().Format(time.DateOnly), s.Why))), key
 	}
-	return isOK(step, domain, "until %s, by %s; renewed from %s on", s.Leaf.NotAfter.UTC().Format(time.DateOnly), s.Leaf.Issuer, s.Due.UTC().Format(time.DateOnly)), key
+	return cli.Fine(step, domain, "until %s, by %s; renewed from %s on", s.Leaf.NotAfter.UTC().Format(time.DateOnly), s.Leaf.Issuer, s.Due.UTC().Format(time.DateOnly)), key
 }
 
 // caa looks whom the CAA records let have a certificate.
-func (d *doctor) caa(ctx context.Context, n *patient, own bool, recs *records, recErr error) finding {
+func (d *doctor) caa(ctx context.Context, n *patient, own bool, recs *records, recErr error) cli.Finding {
 	const step = "caa"
 	domain := n.outlook.Domain
 	if !orders(n.service) {
-		return notRun(step, domain, "no certificate is ordered")
+		return cli.NotRun(step, domain, "no certificate is ordered")
 	}
 	if own {
 		switch {
 		case recErr != nil:
-			return notRun(step, domain, "DNS was not asked: %v", recErr)
+			return cli.NotRun(step, domain, "DNS was not asked: %v", recErr)
 		case recs.CAA.Error != "":
-			return isWrong(step, domain, hint.DNSFails.Error(errors.New(recs.CAA.Error)))
+			return cli.Amiss(step, domain, hint.DNSFails.Error(errors.New(recs.CAA.Error)))
 		case recs.CAA.Forbidden:
 			return d.forbidden(domain, recs.Relays[0], recs.CAA.At)
 		case recs.OperatorProof && recs.CAA.Authenticated:
-			return isOK(step, domain, "operator-proof, as the DNS server says, which has checked the signatures (DNSSEC)")
+			return cli.Fine(step, domain, "operator-proof, as the DNS server says, which has checked the signatures (DNSSEC)")
 		case recs.OperatorProof:
-			return isOK(step, domain, "operator-proof, as the DNS server says; %s", strings.Join(recs.Notes, "; "))
+			return cli.Fine(step, domain, "operator-proof, as the DNS server says; %s", strings.Join(recs.Notes, "; "))
 		}
-		f := isOK(step, domain, "not operator-proof: %s", strings.Join(append(slices.Clone(recs.Notes), "whoever runs the relay could have a certificate for it"), "; "))
+		f := cli.Fine(step, domain, "not operator-proof: %s", strings.Join(append(slices.Clone(recs.Notes), "whoever runs the relay could have a certificate for it"), "; "))
 		f.Hints = hint.DoctorOperator.With("NAME", domain, "RELAY", recs.Relays[0])
 		return f
 	}
 	c, err := d.senses.caa(ctx, domain)
 	if err != nil {
-		return isWrong(step, domain, dnsError(err))
+		return cli.Amiss(step, domain, dnsError(err))
 	}
 	accounts, err := acme.Accounts(remote.ACMEDir(d.cfg.StateDir))
 	if err != nil {
-		return isWrong(step, domain, err)
+		return cli.Amiss(step, domain, err)
 	}
 	switch {
 	case c.At == "":
-		return isOK(step, domain, "DNS has no CAA record: every CA may issue, to this device and to whoever runs the relay")
+		return cli.Fine(step, domain, "DNS has no CAA record: every CA may issue, to this device and to whoever runs the relay")
 	case !slices.ContainsFunc(append(slices.Clone(accounts), ""), func(a string) bool { return c.Lets(a, methods...) }):
 		return d.forbidden(domain, "RELAY", c.At)
 	case len(accounts) > 0 && c.OnlyFor(accounts...):
-		return isOK(step, domain, "the CAA records at %s let only this device have a certificate; whoever runs the relay runs that zone, too", c.At)
+		return cli.Fine(step, domain, "the CAA records at %s let only this device have a certificate; whoever runs the relay runs that zone, too", c.At)
 	}
-	return isOK(step, domain, "the CAA records at %s let this device have a certificate, and others", c.At)
+	return cli.Fine(step, domain, "the CAA records at %s let this device have a certificate, and others", c.At)
 }
 
-func (d *doctor) forbidden(domain, relay, at string) finding {
+func (d *doctor) forbidden(domain, relay, at string) cli.Finding {
 	err := fmt.Errorf("the CAA records at %s let no account of this device have a certificate", at)
-	return isWrong("caa", domain, hint.DoctorForbidden.Error(err, "NAME", domain, "RELAY", relay))
+	return cli.Amiss("caa", domain, hint.DoctorForbidden.Error(err, "NAME", domain, "RELAY", relay))
 }
 
 // transparency looks in certificate transparency, as the watch does.
-func (d *doctor) transparency(ctx context.Context, n *patient, key [sha256.Size]byte) finding {
+func (d *doctor) transparency(ctx context.Context, n *patient, key [sha256.Size]byte) cli.Finding {
 	const step = "ct"
 	domain := n.outlook.Domain
 	if isPassed(n.service) {
-		return notRun(step, domain, "the keys of the local service are not known here")
+		return cli.NotRun(step, domain, "the keys of the local service are not known here")
 	}
 	name := ct.Name{Domain: domain, Brought: n.service.Cert != ""}
 	if name.Brought {
@@ -245,7 +246,7 @@ func (d *doctor) transparency(ctx context.Context, n *patient, key [sha256.Size]
 		}
 	}
 	if watched, why := isCTWatchedFor(d.cfg, name); !watched {
-		return notRun(step, domain, "it is not watched: %s", why)
+		return cli.NotRun(step, domain, "it is not watched: %s", why)
 	}
 	s, err := d.senses.ct(ctx, name)
 	var foreign []string
@@ -263,21 +264,21 @@ func (d *doctor) transparency(ctx context.Context, n *patient, key [sha256.Size]
 	keys := filepath.Join(remote.ACMEDir(d.cfg.StateDir), "keys")
 	switch {
 	case len(foreign) > 0:
-		return isWrong(step, domain, hint.CTForeign.Error(fmt.Errorf("%s has certificates with keys that are not this device's: %s", monitor(d.cfg), strings.Join(foreign, ", ")), "FILE", keys))
+		return cli.Amiss(step, domain, hint.CTForeign.Error(fmt.Errorf("%s has certificates with keys that are not this device's: %s", monitor(d.cfg), strings.Join(foreign, ", ")), "FILE", keys))
 	case !s.Blind.IsZero():
-		return isWrong(step, domain, hint.CTBlind.Error(fmt.Errorf("the watch does not work since %s: %s does not show this device's own certificate", s.Blind.UTC().Format(time.DateOnly), monitor(d.cfg)), "NAME", domain))
+		return cli.Amiss(step, domain, hint.CTBlind.Error(fmt.Errorf("the watch does not work since %s: %s does not show this device's own certificate", s.Blind.UTC().Format(time.DateOnly), monitor(d.cfg)), "NAME", domain))
 	case ct.IsLimit(err):
-		return notRun(step, domain, "%v", err)
+		return cli.NotRun(step, domain, "%v", err)
 	case err != nil:
-		return isWrong(step, domain, hint.CTBlind.Error(err, "NAME", domain))
+		return cli.Amiss(step, domain, hint.CTBlind.Error(err, "NAME", domain))
 	case key == [sha256.Size]byte{}:
-		return notRun(step, domain, "there is no certificate yet whose key could be looked for")
+		return cli.NotRun(step, domain, "there is no certificate yet whose key could be looked for")
 	case !own:
-		return notRun(step, domain, "%s does not show this device's own certificate yet, which may take a day", monitor(d.cfg))
+		return cli.NotRun(step, domain, "%s does not show this device's own certificate yet, which may take a day", monitor(d.cfg))
 	case old > 0:
-		f := isOK(step, domain, "%s shows this device's certificate, and %d from before this device kept its keys, whose keys it does not know", monitor(d.cfg), old)
+		f := cli.Fine(step, domain, "%s shows this device's certificate, and %d from before this device kept its keys, whose keys it does not know", monitor(d.cfg), old)
 		f.Hints = hint.CTOld.With("FILE", keys)
 		return f
 	}
-	return isOK(step, domain, "%s shows this device's certificate, and none with another key", monitor(d.cfg))
+	return cli.Fine(step, domain, "%s shows this device's certificate, and none with another key", monitor(d.cfg))
 }

@@ -15,76 +15,10 @@ import (
 	"syscall"
 	"time"
 
+	"keystay/internal/cli"
 	"keystay/internal/hint"
 	"keystay/remote"
 )
-
-// maxReports is how many relays are looked at.
-const maxReports = 8
-
-// A report is what was found out about one relay.
-type report struct {
-	route    remote.Route
-	names    []*patient // that want it
-	relay    string     // the candidate that answered, or the first
-	at       []netip.Addr
-	page     *fetched // nil where it was not reached
-	about    aboutRelay
-	link     remote.TriedLink
-	linkErr  error
-	findings []finding
-}
-
-// aboutRelay is what a relay says of itself at /.well-known/keystay.json.
-type aboutRelay struct {
-	Keystay       int    `json:"keystay"`
-	Domain        string `json:"domain"`
-	PublicPort    int    `json:"public_port"`
-	Policy        string `json:"policy"`
-	Version       string `json:"version"`
-	CustomDomains bool   `json:"custom_domains"`
-}
-
-// host is the relay's name, and port its port.
-func (r *report) host() string { h, _ := relayAddress(r.relay); return h }
-func (r *report) port() string { _, p := relayAddress(r.relay); return p }
-
-// relayAddress splits host[:port].
-func relayAddress(relay string) (host, port string) {
-	if h, p, err := net.SplitHostPort(relay); err == nil {
-		return h, p
-	}
-	return relay, "443"
-}
-
-// reports returns a report to fill for each relay that the names want.
-func (d *doctor) reports(names []*patient) (all []*report) {
-	for _, n := range names {
-		for _, to := range n.outlook.Routes {
-			i := slices.IndexFunc(all, func(r *report) bool {
-				return slices.Equal(r.route.Candidates, to.Candidates) && slices.Equal(r.route.Addresses, to.Addresses)
-			})
-			if i < 0 && len(all) < maxReports {
-				i = len(all)
-				all = append(all, &report{route: to, relay: to.Candidates[0]})
-			}
-			if i >= 0 {
-				all[i].names = append(all[i].names, n)
-			}
-		}
-	}
-	return all
-}
-
-// reportsOf returns those of the relays that a name wants.
-func reportsOf(n *patient, reports []*report) (of []*report) {
-	for _, r := range reports {
-		if slices.Contains(r.names, n) {
-			of = append(of, r)
-		}
-	}
-	return of
-}
 
 // relay looks at one relay. The link is first: it may show which of several candidates
 // is the relay.
@@ -97,8 +31,8 @@ func (d *doctor) relay(ctx context.Context, r *report) {
 	}
 	target := net.JoinHostPort(r.host(), r.port())
 	proxy, err := d.senses.proxy(target)
-	var page, families []finding
-	var dns finding
+	var page, families []cli.Finding
+	var dns cli.Finding
 	var wg sync.WaitGroup
 	wg.Go(func() { page = d.page(ctx, r) })
 	if proxy == nil && err == nil {
@@ -109,8 +43,8 @@ func (d *doctor) relay(ctx context.Context, r *report) {
 	r.findings = append(r.findings, d.proxied(r, proxy, err))
 	if proxy != nil || err != nil {
 		const why = "the proxy looks names up, and dials"
-		dns = notRun("relay_dns", r.host(), why)
-		families = []finding{notRun("ipv4", r.host(), why), notRun("ipv6", r.host(), why), notRun("round_trip", r.host(), why)}
+		dns = cli.NotRun("relay_dns", r.host(), why)
+		families = []cli.Finding{cli.NotRun("ipv4", r.host(), why), cli.NotRun("ipv6", r.host(), why), cli.NotRun("round_trip", r.host(), why)}
 	}
 	r.findings = append(r.findings, dns)
 	r.findings = append(r.findings, families...)
@@ -119,20 +53,20 @@ func (d *doctor) relay(ctx context.Context, r *report) {
 }
 
 // proxied says through which proxy the relay is reached.
-func (d *doctor) proxied(r *report, proxy *url.URL, err error) finding {
+func (d *doctor) proxied(r *report, proxy *url.URL, err error) cli.Finding {
 	switch {
 	case err != nil:
-		return isWrong("proxy", r.host(), err)
+		return cli.Amiss("proxy", r.host(), err)
 	case proxy == nil:
-		return notRun("proxy", r.host(), "none is set")
+		return cli.NotRun("proxy", r.host(), "none is set")
 	case r.linkErr != nil && r.page == nil:
-		return isWrong("proxy", r.host(), fmt.Errorf("nothing gets through %s://%s to %s", proxy.Scheme, proxy.Host, r.relay))
+		return cli.Amiss("proxy", r.host(), fmt.Errorf("nothing gets through %s://%s to %s", proxy.Scheme, proxy.Host, r.relay))
 	}
-	return isOK("proxy", r.host(), "%s://%s", proxy.Scheme, proxy.Host)
+	return cli.Fine("proxy", r.host(), "%s://%s", proxy.Scheme, proxy.Host)
 }
 
 // lookUpRelay asks for the relay's addresses, or for those of what is dialled instead.
-func (d *doctor) lookUpRelay(ctx context.Context, r *report) finding {
+func (d *doctor) lookUpRelay(ctx context.Context, r *report) cli.Finding {
 	ctx, cancel := context.WithTimeout(ctx, stepTimeout)
 	defer cancel()
 	hosts := []string{r.host()}
@@ -154,11 +88,11 @@ func (d *doctor) lookUpRelay(ctx context.Context, r *report) finding {
 			if dns, ok := errors.AsType[*net.DNSError](err); ok && dns.IsNotFound {
 				wrong = hint.RelayHasNoAddress.Error(wrong, "RELAY", host)
 			}
-			return isWrong("relay_dns", r.host(), wrong)
+			return cli.Amiss("relay_dns", r.host(), wrong)
 		}
 		r.at = append(r.at, ips...)
 	}
-	return isOK("relay_dns", r.host(), "%s", addressList(r.at))
+	return cli.Fine("relay_dns", r.host(), "%s", addressList(r.at))
 }
 
 // lookupError is why a name was not looked up. Which server was asked Go's resolver does
@@ -188,7 +122,7 @@ func addressList(all []netip.Addr) string {
 
 // families dials each address of the relay: what goes out from here, by which family, and
 // how far it is.
-func (d *doctor) families(ctx context.Context, r *report) []finding {
+func (d *doctor) families(ctx context.Context, r *report) []cli.Finding {
 	ctx, cancel := context.WithTimeout(ctx, stepTimeout)
 	defer cancel()
 	port := r.port()
@@ -215,15 +149,15 @@ func (d *doctor) families(ctx context.Context, r *report) []finding {
 			best = took[i]
 		}
 	}
-	trip := notRun("round_trip", r.host(), "no address takes a connection")
+	trip := cli.NotRun("round_trip", r.host(), "no address takes a connection")
 	if best >= 0 {
-		trip = isOK("round_trip", r.host(), "%s to %s", shownTime(best), net.JoinHostPort(r.host(), port))
+		trip = cli.Fine("round_trip", r.host(), "%s to %s", shownTime(best), net.JoinHostPort(r.host(), port))
 	}
-	return []finding{four, six, trip}
+	return []cli.Finding{four, six, trip}
 }
 
 // family says which addresses of a family take connections at the port.
-func (d *doctor) family(r *report, step, port string, errs []error, is func(netip.Addr) bool) finding {
+func (d *doctor) family(r *report, step, port string, errs []error, is func(netip.Addr) bool) cli.Finding {
 	var up, down []string
 	unrouted := 0
 	for i, a := range r.at {
@@ -239,19 +173,19 @@ func (d *doctor) family(r *report, step, port string, errs []error, is func(neti
 	}
 	switch {
 	case len(r.at) == 0:
-		return notRun(step, r.host(), "no address of the relay is known")
+		return cli.NotRun(step, r.host(), "no address of the relay is known")
 	case len(down) > 0:
-		return isWrong(step, r.host(), hint.DoctorFamily.Error(errors.New(strings.Join(down, "; ")), "HOST:PORT", net.JoinHostPort(r.host(), port)))
+		return cli.Amiss(step, r.host(), hint.DoctorFamily.Error(errors.New(strings.Join(down, "; ")), "HOST:PORT", net.JoinHostPort(r.host(), port)))
 	case len(up) > 0:
-		return isOK(step, r.host(), "%s takes connections", strings.Join(up, ", "))
+		return cli.Fine(step, r.host(), "%s takes connections", strings.Join(up, ", "))
 	case unrouted > 0:
-		return notRun(step, r.host(), "this machine has no way to such addresses")
+		return cli.NotRun(step, r.host(), "this machine has no way to such addresses")
 	}
-	return notRun(step, r.host(), "the relay has no such address")
+	return cli.NotRun(step, r.host(), "the relay has no such address")
 }
 
 // page looks at the relay's certificate and at what it says of itself.
-func (d *doctor) page(ctx context.Context, r *report) []finding {
+func (d *doctor) page(ctx context.Context, r *report) []cli.Finding {
 	ctx, cancel := context.WithTimeout(ctx, stepTimeout)
 	defer cancel()
 	instead := ""
@@ -261,46 +195,46 @@ func (d *doctor) page(ctx context.Context, r *report) []finding {
 	var err error
 	r.page, err = d.senses.fetch(ctx, "https://"+net.JoinHostPort(r.host(), r.port())+"/.well-known/keystay.json", instead, d.device.RelayRoots)
 	if err != nil {
-		cert := isWrong("relay_certificate", r.host(), fmt.Errorf("the relay does not answer over HTTPS: %w", err))
+		cert := cli.Amiss("relay_certificate", r.host(), fmt.Errorf("the relay does not answer over HTTPS: %w", err))
 		if r.linkErr != nil { // which says why
-			cert = notRun("relay_certificate", r.host(), "the relay was not reached")
+			cert = cli.NotRun("relay_certificate", r.host(), "the relay was not reached")
 		}
-		return []finding{cert, notRun("relay_policy", r.host(), "the relay was not reached")}
+		return []cli.Finding{cert, cli.NotRun("relay_policy", r.host(), "the relay was not reached")}
 	}
-	cert := isOK("relay_certificate", r.host(), "until %s, by %s", r.page.leaf.NotAfter.UTC().Format(time.DateOnly), r.page.leaf.Issuer)
+	cert := cli.Fine("relay_certificate", r.host(), "until %s, by %s", r.page.leaf.NotAfter.UTC().Format(time.DateOnly), r.page.leaf.Issuer)
 	if r.page.invalid != nil {
-		cert = isWrong("relay_certificate", r.host(), hint.UntrustedRelay.Error(r.page.invalid))
+		cert = cli.Amiss("relay_certificate", r.host(), hint.UntrustedRelay.Error(r.page.invalid))
 	}
 	if err := json.Unmarshal(r.page.body, &r.about); r.page.status != http.StatusOK || err != nil || r.about.Keystay == 0 {
 		r.about = aboutRelay{}
-		return []finding{cert, isWrong("relay_policy", r.host(), hint.NotRelay.Error(fmt.Errorf("it says nothing of a keystay relay: HTTP %d", r.page.status)))}
+		return []cli.Finding{cert, cli.Amiss("relay_policy", r.host(), hint.NotRelay.Error(fmt.Errorf("it says nothing of a keystay relay: HTTP %d", r.page.status)))}
 	}
-	return []finding{cert, isOK("relay_policy", r.host(), "names %s, keystay %s", r.about.Policy, r.about.Version)}
+	return []cli.Finding{cert, cli.Fine("relay_policy", r.host(), "names %s, keystay %s", r.about.Policy, r.about.Version)}
 }
 
 // linked says what came of the link, and which limits of the relay are near.
-func (d *doctor) linked(r *report) []finding {
+func (d *doctor) linked(r *report) []cli.Finding {
 	if r.linkErr != nil {
 		err := listenError(d.cfg, finalError(r.linkErr, d.cfg.Token != ""))
 		const why = "there is no link"
-		return []finding{isWrong("link", r.host(), err), notRun("packets", r.host(), why), notRun("limits", r.host(), why)}
+		return []cli.Finding{cli.Amiss("link", r.host(), err), cli.NotRun("packets", r.host(), why), cli.NotRun("limits", r.host(), why)}
 	}
 	whose := "with this device's key"
 	if !r.link.Own {
 		whose = "with a key made for this once, since there is none yet"
 	}
-	link := isOK("link", r.relay, "up in %s over %s, %s; nothing was claimed", shownTime(r.link.Took), r.link.Transport, whose)
-	packets := isOK("packets", r.host(), "a first message of the usual size gets through")
+	link := cli.Fine("link", r.relay, "up in %s over %s, %s; nothing was claimed", shownTime(r.link.Took), r.link.Transport, whose)
+	packets := cli.Fine("packets", r.host(), "a first message of the usual size gets through")
 	if r.link.Small {
-		packets = isWrong("packets", r.host(), hint.SmallHello.Error(errors.New("only a small first message gets through")))
+		packets = cli.Amiss("packets", r.host(), hint.SmallHello.Error(errors.New("only a small first message gets through")))
 	}
-	return []finding{link, packets, d.limits(r)}
+	return []cli.Finding{link, packets, d.limits(r)}
 }
 
 // limits says which limits of the relay the names run into.
-func (d *doctor) limits(r *report) finding {
+func (d *doctor) limits(r *report) cli.Finding {
 	if n := len(r.names); n > r.link.Names {
-		return isWrong("limits", r.host(), hint.DoctorManyNames.Error(fmt.Errorf("%d names are wanted, and one link holds %d", n, r.link.Names)))
+		return cli.Amiss("limits", r.host(), hint.DoctorManyNames.Error(fmt.Errorf("%d names are wanted, and one link holds %d", n, r.link.Names)))
 	}
 	if (r.about.Policy == "token" || r.about.Policy == "closed") && d.cfg.Token == "" {
 		for _, n := range r.names {
@@ -308,10 +242,10 @@ func (d *doctor) limits(r *report) finding {
 				continue
 			}
 			err := fmt.Errorf("the relay gives new names only by policy %q, and there is no token for %s", r.about.Policy, n.name.domain)
-			return isWrong("limits", r.host(), hint.DoctorPolicy.Error(err, "RELAY", r.relay))
+			return cli.Amiss("limits", r.host(), hint.DoctorPolicy.Error(err, "RELAY", r.relay))
 		}
 	}
-	return isOK("limits", r.host(), "%d of %d names of a link", len(r.names), r.link.Names)
+	return cli.Fine("limits", r.host(), "%d of %d names of a link", len(r.names), r.link.Names)
 }
 
 // wasServed reports whether a name was served from the state directory before.

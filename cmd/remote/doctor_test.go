@@ -23,6 +23,7 @@ import (
 	"keystay/acme"
 	"keystay/config"
 	"keystay/framing"
+	"keystay/internal/cli"
 	"keystay/internal/domainproof"
 	"keystay/internal/hint"
 	"keystay/internal/statement"
@@ -317,11 +318,11 @@ func TestADoctorFindsWhatIsBroken(t *testing.T) {
 			found := w.examine(t.Context())
 			var got, texts []string
 			for _, f := range found.Steps {
-				if f.State == stateOK {
+				if f.State == cli.FoundOK {
 					continue
 				}
 				got, texts = append(got, f.State+" "+f.Step), append(texts, f.Detail)
-				if f.State == stateNotRun && f.Detail == "" {
+				if f.State == cli.FoundNotRun && f.Detail == "" {
 					t.Errorf("%s does not say why", f.Step)
 				}
 			}
@@ -331,8 +332,8 @@ func TestADoctorFindsWhatIsBroken(t *testing.T) {
 			if all := strings.Join(texts, "\n"); !strings.Contains(all, c.says) || strings.Contains(all, "secret") {
 				t.Errorf("%q is not said in\n%s", c.says, all)
 			}
-			if wrong := slices.ContainsFunc(c.want, func(s string) bool { return strings.HasPrefix(s, "wrong") }); found.OK == wrong || (found.err() != nil) != wrong {
-				t.Errorf("ok %v, %v", found.OK, found.err())
+			if wrong := slices.ContainsFunc(c.want, func(s string) bool { return strings.HasPrefix(s, "wrong") }); found.OK == wrong || found.Wrong() > 0 != wrong {
+				t.Errorf("ok %v, %d wrong", found.OK, found.Wrong())
 			}
 		})
 	}
@@ -375,9 +376,13 @@ func TestADoctorLooksAtADomainOfOnesOwn(t *testing.T) {
 
 // What a person reads, and what a program reads.
 func TestADiagnosisIsShown(t *testing.T) {
-	d := &diagnosis{Steps: []finding{isOK("clock", "", "right"), notRun("proxy", "relay.test", "none is set"), isWrong("link", "relay.test", hint.DoctorFails.Error(errors.New("\x1b[31mred")))}}
+	d := cli.Found([]cli.Finding{
+		cli.Fine("clock", "", "right"),
+		cli.NotRun("proxy", "relay.test", "none is set"),
+		cli.Amiss("link", "relay.test", hint.DoctorFails.Error(errors.New("\x1b[31mred"))),
+	})
 	var text bytes.Buffer
-	d.write(&text)
+	d.Write(&text)
 	want := "ok  clock: right\n--  proxy relay.test: none is set\n!!  link relay.test: "
 	if got := text.String(); !strings.HasPrefix(got, want) || strings.Contains(got, "\x1b") || !strings.Contains(got, "\n    hint: the lines with !!") {
 		t.Errorf("%q", got)
