@@ -166,7 +166,8 @@ func (k *Keys) readFile() error {
 	}
 }
 
-// takeLine takes in one line. What is none is left out: an owner may write in the file.
+// takeLine takes in one line. Text of another form is left out: an owner may write in
+// the file.
 func (k *Keys) takeLine(line string) {
 	if begun, ok := strings.CutPrefix(line, keysHead); ok {
 		if t, err := time.Parse(time.RFC3339, begun); err == nil && k.since.IsZero() {

@@ -124,13 +124,15 @@ func (c *dialledConn) Close() error {
 
 var _ interface{ CloseWrite() error } = (*dialledConn)(nil)
 
-// oldAgents are what a User-Agent has of programs that do not know 308: Internet Explorer, which
-// learned it on Windows 10 alone, what is older than that, and Wget before 1.20.
+// oldAgents are parts of the User-Agent of programs that do not know 308: Internet
+// Explorer, which learned it on Windows 10 alone, browsers older than that, and Wget
+// before 1.20.
 var oldAgents = []string{"MSIE ", "Trident/", "Mozilla/4.", "Mozilla/3.", "Wget/1.1", "Wget/1.0"}
 
 // movedTo is the status of a redirect to https. At 308 a client keeps its method (RFC
 // 9110, section 15.4.9). One that is older than that stops there, and follows 301, at
-// which a GET stays one. What is no GET never gets 301: it would become one.
+// which a GET stays one. A request of another method never gets 301: it would become a
+// GET.
 func movedTo(r *http.Request) int {
 	isOld := !r.ProtoAtLeast(1, 1) || slices.ContainsFunc(oldAgents, func(s string) bool { return strings.Contains(r.UserAgent(), s) })
 	if isOld && (r.Method == http.MethodGet || r.Method == http.MethodHead) {

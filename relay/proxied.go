@@ -37,7 +37,7 @@ var errNoProxyHeader = errors.New("no PROXY protocol header")
 // A proxied connection comes from a proxy, whose header says who is behind it.
 type proxied struct {
 	sni.Conn
-	rest         []byte       // what came behind the header and is not read yet
+	rest         []byte       // bytes that came behind the header and are not read yet
 	source, dest *net.TCPAddr // nil where the header says that they are the connection's own
 }
 
@@ -156,10 +156,10 @@ func isPart(b, whole []byte) bool {
 	return bytes.Equal(b[:n], whole[:n])
 }
 
-// parseProxied parses a whole header. What is not of TCP, and what a proxy says of a
-// connection that is its own, leaves the connection's own addresses.
+// parseProxied parses a whole header. One of another protocol than TCP, or of a
+// connection that is the proxy's own (LOCAL), leaves the connection's own addresses.
 func parseProxied(b []byte) (*proxied, error) {
-	// nginx names the address of an IPv4 visitor so that came to a socket for both.
+	// So nginx writes the address of an IPv4 visitor that came to a socket for both.
 	if rest, ok := bytes.CutPrefix(b, []byte("PROXY TCP6 ")); ok && !bytes.ContainsRune(rest, ':') {
 		b = append([]byte("PROXY TCP4 "), rest...)
 	}

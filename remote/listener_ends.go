@@ -99,8 +99,8 @@ func (e *Ends) mayBe(random probe.Random) bool {
 	return false
 }
 
-// begin is called when a handshake begins. What it returns is called when that is over,
-// with the connection, or with nil where it failed.
+// begin is called when a handshake begins. The function that it returns is called when
+// that is over, with the connection, or with nil where it failed.
 func (n *ends) begin(stream *tlsInput) (over func(*tls.Conn)) {
 	if n.some.Load() == 0 {
 		return func(*tls.Conn) {}

@@ -28,7 +28,7 @@ const maxAsked = 5
 // A choice is one setting that relay init asks for.
 type choice struct {
 	key, flag, question string
-	line                string // of the commented file that has its default; the value takes the place of the last word in quotes, or behind the colon
+	line                string // of the commented file, with its default; see filled
 	value               string
 	given               bool
 }
@@ -161,7 +161,8 @@ func filled(all []*choice) string {
 	return text
 }
 
-// filled is the line with the value in it.
+// filled is the line with the value in it: in the place of the empty quotes at its end,
+// or of all behind the colon.
 func (ch *choice) filled() string {
 	if before, ok := strings.CutSuffix(ch.line, `""`); ok {
 		return before + strconv.Quote(ch.value)

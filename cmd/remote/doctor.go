@@ -92,7 +92,7 @@ func newDoctor(cfg *config.Remote) (*doctor, error) {
 	return d, err
 }
 
-// examine goes through all steps. What does not need each other goes on side by side.
+// examine goes through all steps. Those that do not need each other run side by side.
 func (d *doctor) examine(ctx context.Context) cli.Findings {
 	ctx, cancel := context.WithTimeout(ctx, doctorTimeout)
 	defer cancel()

@@ -95,8 +95,8 @@ func (d *doctor) lookUpRelay(ctx context.Context, r *report) cli.Finding {
 	return cli.Fine("relay_dns", r.host(), "%s", addressList(r.at))
 }
 
-// lookupError is why a name was not looked up. Which server was asked Go's resolver does
-// not know where the program has chosen it.
+// lookupError is why a name was not looked up. It says itself which server was asked:
+// Go's resolver does not know it where the program has chosen the server.
 func (d *doctor) lookupError(host string, err error) error {
 	dns, ok := errors.AsType[*net.DNSError](err)
 	if !ok {
@@ -120,8 +120,8 @@ func addressList(all []netip.Addr) string {
 	return strings.Join(list, ", ")
 }
 
-// families dials each address of the relay: what goes out from here, by which family, and
-// how far it is.
+// families dials each address of the relay: whether it can be reached from here, by which
+// family, and in which time.
 func (d *doctor) families(ctx context.Context, r *report) []cli.Finding {
 	ctx, cancel := context.WithTimeout(ctx, stepTimeout)
 	defer cancel()

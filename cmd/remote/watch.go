@@ -130,8 +130,8 @@ func (p *process) mayDial(dial func(context.Context, string) (net.Conn, error)) 
 	}
 }
 
-// lookAt has the watch look at a name that answers, until it ends. What is found first
-// goes to found.
+// lookAt has the watch look at a name that answers, until it ends. The result
+// of the first round goes to found.
 func (p *process) lookAt(pub *published, passed bool, found chan<- string) {
 	switch {
 	case p.lookout.outside == nil:

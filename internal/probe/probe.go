@@ -25,7 +25,7 @@ func ExporterOf(state *tls.ConnectionState) (e Exporter, err error) {
 }
 
 // A Random is that of a ClientHello (RFC 8446, section 4.1.2): by it a connection is known
-// whose handshake fails. Who is on the way can copy it.
+// whose handshake fails. Anybody on the way can copy it.
 type Random [32]byte
 
 // An End says whether a connection ended at a device.

@@ -13,9 +13,10 @@ import (
 // end of a connection.
 type whoKey struct{}
 
-// Do answers a request of the API from within the process, as the operator's page has
-// it. The caller has made sure that whoever asks may: nothing is asked of the socket
-// here. Who is how the audit log names them. Body is nil, or what is sent as JSON.
+// Do answers a request of the API from within the process, such as one of the
+// operator's page. The caller has made sure that the person who asks may: the checks of
+// the socket are not made here. The audit log has who as that person's name. Body is
+// nil, or the value that is sent as JSON.
 //
 // The answer is of the type that the documentation of this package names for the
 // request. An error is an [*Error], with the status and the hints that the socket

@@ -58,7 +58,7 @@ func (a *Alarms) act(alarm Alarm) {
 	})
 }
 
-// run runs the command. What it prints is in no log: nobody knows what that is.
+// run runs the command. Its output goes to no log: nobody knows what that may be.
 func (a *Alarms) run(told []byte) error {
 	ctx, cancel := context.WithTimeout(a.ctx, runTimeout)
 	defer cancel()

@@ -50,9 +50,9 @@ type Answers struct {
 	nonces map[string]time.Time
 }
 
-// Answer looks for the remote that has signed the question at the name that it asks about, and
-// returns the answer. To is the name that was asked. It takes up to a minute. The error says
-// why there is no answer.
+// Answer looks, for the remote that has signed the question, at the name that it asks
+// about, and returns the answer. To is the name at which the question came. It takes up to
+// a minute. The error says why there is no answer.
 func (a *Answers) Answer(ctx context.Context, to string, question []byte) ([]byte, error) {
 	var from ed25519.PublicKey
 	q, hash, err := probe.OpenQuestion(question, func(key ed25519.PublicKey) bool { from = key; return a.Trusted(key) })
@@ -70,8 +70,8 @@ func (a *Answers) Answer(ctx context.Context, to string, question []byte) ([]byt
 	return a.Sign(probe.Answer{Question: hash, Time: time.Now().UTC(), Sights: a.Watch.see(ctx, q)}), nil
 }
 
-// enter takes a place for a question.
-func (a *Answers) enter(who, nonce string) error {
+// enter takes a place for a question. Asks is the identity with the name that is asked.
+func (a *Answers) enter(asks, nonce string) error {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	now := time.Now()
@@ -86,7 +86,7 @@ func (a *Answers) enter(who, nonce string) error {
 		}
 	}
 	_, before := a.nonces[nonce]
-	_, just := a.last[who]
+	_, just := a.last[asks]
 	switch {
 	case before:
 		return ErrQuestion
@@ -96,7 +96,7 @@ func (a *Answers) enter(who, nonce string) error {
 	if a.last == nil {
 		a.last, a.nonces = make(map[string]time.Time), make(map[string]time.Time)
 	}
-	a.last[who], a.nonces[nonce] = now, now
+	a.last[asks], a.nonces[nonce] = now, now
 	a.asking++
 	return nil
 }

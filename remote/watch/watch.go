@@ -23,9 +23,9 @@ import (
 const (
 	// mean and longest say how long after a round the next one begins; see gap.
 	mean, longest = time.Hour, 2 * time.Hour
-	// settle is the longest pause behind a reconnect, by chance from settleFrom on, and
-	// apart the shortest time between two rounds of which a reconnect has caused the second: a relay can
-	// cause as many as it likes.
+	// settleFrom and settle bound the pause behind a reconnect, which is random. Two rounds
+	// of which a reconnect has caused the second are at least apart from each other: a relay
+	// can cause as many reconnects as it likes.
 	settleFrom, settle, apart = 5 * time.Second, 60 * time.Second, 5 * time.Minute
 	// lookupTimeout bounds DNS.
 	lookupTimeout = 10 * time.Second
@@ -92,8 +92,8 @@ type Way struct {
 	Names bool
 }
 
-// A Watch looks at public names from outside. Its fields are set before the first call of Run, which
-// several goroutines may then call.
+// A Watch looks at public names from outside. Its fields are set before the first call of
+// Run, which several goroutines may then call.
 type Watch struct {
 	Resolvers []Resolver // one at least
 	Ways      []Way      // one at least; the first is the direct one

@@ -106,7 +106,7 @@ func (h *history) last(n int) (l series, stopping bool) {
 	return l, stopping
 }
 
-// Series are samples as the script takes them: rates are for a second.
+// A series is samples as the script takes them: rates are for a second.
 type series struct {
 	At       []int64   `json:"at"`
 	Visitors []int     `json:"visitors"`

@@ -15,7 +15,7 @@ type lever struct {
 	Text   string // what happens then
 	Button string
 
-	// What its form asks for, beside the reason.
+	// Questions of its form, beside the reason.
 	AskWhat  bool   // what it is for
 	AskFor   bool   // when it ends by itself
 	AskFree  bool   // whether a name is given out at once

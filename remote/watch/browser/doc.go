@@ -1,4 +1,4 @@
 // Package browser opens TLS connections whose hello has the shape of a current
-// browser's, so that whoever is on the way cannot tell them from a visitor's by it. It
+// browser's, so that nobody on the way can tell them from a visitor's by their hello. It
 // is the only import of utls.
 package browser

@@ -115,12 +115,12 @@ func (c *Conn) do2(method, host, path string, question []byte) (status int, body
 	if _, err := c.Write(out.Bytes()); err != nil {
 		return 0, nil, err
 	}
-	return c.answer2(f, &out)
+	return c.readHTTP2(f, &out)
 }
 
-// answer2 reads the answer to the one request that f has written. What f writes goes to
-// out.
-func (c *Conn) answer2(f *http2.Framer, out *bytes.Buffer) (status int, body []byte, err error) {
+// readHTTP2 reads the answer to the one request that f has written. The frames that f
+// writes go to out.
+func (c *Conn) readHTTP2(f *http2.Framer, out *bytes.Buffer) (status int, body []byte, err error) {
 	for {
 		frame, err := f.ReadFrame()
 		if err != nil {

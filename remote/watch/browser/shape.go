@@ -26,8 +26,8 @@ const (
 // Shapes returns all shapes.
 func Shapes() []Shape { return []Shape{Chromium, Firefox, Program} }
 
-// client returns a client whose hello has the shape. What a browser makes up for each
-// connection is made up anew.
+// client returns a client whose hello has the shape. Its random parts, such as GREASE
+// and the order of Chromium's extensions, are chosen for each connection.
 func (s Shape) client(conn net.Conn, config *utls.Config) (*utls.UConn, error) {
 	switch s {
 	case Program:

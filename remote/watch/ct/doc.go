@@ -2,10 +2,10 @@
 // whose keys are not the device's.
 //
 // A CA that browsers trust publishes each certificate in logs (RFC 6962), which monitors
-// read. A Watch asks one of them, in the form of Cert Spotter's API v1, once an hour and
-// name, what is new for that name. It compares the key in the certificate itself with the
-// keys that the device has asked certificates for; what else the monitor says counts for
-// nothing.
+// read. A Watch asks one of them, in the form of Cert Spotter's API v1, once an hour for
+// each name, for the certificates that are new. It compares the key in the certificate
+// itself with the keys that the device has asked certificates for; nothing else that the
+// monitor says counts.
 //
 // A monitor that leaves out what is wrong looks like one that has nothing to tell. So the
 // device's own newest certificate is the test signal: where that does not show up within
