@@ -1,14 +1,18 @@
 package main
 
 import (
+	"context"
 	"errors"
+	"fmt"
 	"log/slog"
+	"net"
 	"net/http"
 	"net/url"
 
 	"keystay/acme"
 	"keystay/config"
 	"keystay/internal/cli"
+	"keystay/internal/proxydial"
 	"keystay/remote"
 )
 
@@ -59,4 +63,19 @@ func proxy(s string) (func(*http.Request) (*url.URL, error), error) {
 		return nil, errors.New("--proxy: this is no URL") // the text of err repeats it
 	}
 	return http.ProxyURL(u), nil
+}
+
+// dialBy returns what dials host:port as choose says: through a proxy or, where there is
+// none for that address, without.
+func dialBy(choose func(*http.Request) (*url.URL, error)) func(context.Context, string) (net.Conn, error) {
+	return func(ctx context.Context, address string) (net.Conn, error) {
+		through, err := choose(&http.Request{URL: &url.URL{Scheme: "https", Host: address}})
+		switch {
+		case err != nil:
+			return nil, fmt.Errorf("choose a proxy: %w", err)
+		case through != nil:
+			return (&proxydial.Proxy{URL: through}).Dial(ctx, address)
+		}
+		return new(net.Dialer).DialContext(ctx, "tcp", address)
+	}
 }

@@ -5,7 +5,6 @@ import (
 	"crypto/tls"
 	"crypto/x509"
 	"errors"
-	"fmt"
 	"io"
 	"log/slog"
 	"net"
@@ -54,21 +53,7 @@ func newSenses(cfg *config.Remote, device remote.DeviceConfig) (senses, error) {
 	if choose == nil {
 		choose = proxydial.FromEnvironment
 	}
-	via := func(hostPort string) (*url.URL, error) {
-		return choose(&http.Request{URL: &url.URL{Scheme: "https", Host: hostPort}})
-	}
-	dial := func(ctx context.Context, address string) (net.Conn, error) {
-		return new(net.Dialer).DialContext(ctx, "tcp", address)
-	}
-	dialOut := func(ctx context.Context, address string) (net.Conn, error) {
-		if u, err := via(address); err != nil || u != nil {
-			if err != nil {
-				return nil, fmt.Errorf("choose a proxy: %w", err)
-			}
-			return (&proxydial.Proxy{URL: u}).Dial(ctx, address)
-		}
-		return dial(ctx, address)
-	}
+	dialOut := dialBy(choose)
 	quiet := slog.New(slog.DiscardHandler)
 	keys := acme.OpenKeys(remote.ACMEDir(cfg.StateDir))
 	forMonitor, err := ctProxy(cfg)
@@ -78,13 +63,13 @@ func newSenses(cfg *config.Remote, device remote.DeviceConfig) (senses, error) {
 	transparency := ct.New(ct.Config{URL: monitor(cfg), Dir: ctDir(cfg.StateDir), Proxy: forMonitor, Known: keys.Find, Begun: keys.Since})
 	maker := newMaker(cfg, quiet)
 	return senses{
-		now: time.Now, proxy: via, dial: dial,
-		lookup: func(ctx context.Context, host string) ([]netip.Addr, error) {
-			ips, err := net.DefaultResolver.LookupNetIP(ctx, "ip", host+".")
-			for i := range ips {
-				ips[i] = ips[i].Unmap()
-			}
-			return ips, err
+		now: time.Now,
+		proxy: func(hostPort string) (*url.URL, error) {
+			return choose(&http.Request{URL: &url.URL{Scheme: "https", Host: hostPort}})
+		},
+		lookup: lookup(nil),
+		dial: func(ctx context.Context, address string) (net.Conn, error) {
+			return new(net.Dialer).DialContext(ctx, "tcp", address)
 		},
 		fetch: func(ctx context.Context, url, address string, roots *x509.CertPool) (*fetched, error) {
 			return fetch(ctx, url, roots, func(ctx context.Context, to string) (net.Conn, error) {

@@ -64,16 +64,7 @@ func newLookout(p *process, proxy func(*http.Request) (*url.URL, error)) (*looko
 	if cfg.ProbeDNS != "" && cfg.ProbeDNS != cfg.DNS {
 		l.outside.Resolvers = append(l.outside.Resolvers, watch.Resolver{Name: cfg.ProbeDNS, Lookup: lookup(resolver(cfg.ProbeDNS))})
 	}
-	l.outside.Ways = []watch.Way{{Dial: p.mayDial(func(ctx context.Context, address string) (net.Conn, error) {
-		through, err := proxy(&http.Request{URL: &url.URL{Scheme: "https", Host: address}})
-		if err != nil {
-			return nil, err
-		}
-		if through != nil {
-			return (&proxydial.Proxy{URL: through}).Dial(ctx, address)
-		}
-		return new(net.Dialer).DialContext(ctx, "tcp", address)
-	})}}
+	l.outside.Ways = []watch.Way{{Dial: p.mayDial(dialBy(proxy))}}
 	for _, s := range cfg.ProbeProxies {
 		u, err := url.Parse(string(s))
 		if err != nil {
@@ -112,11 +103,15 @@ func (l *lookout) question(ln *remote.Listener) func(context.Context, []byte) ([
 	}
 }
 
-// lookup looks a name up; nil is the program's own resolver.
+// lookup returns what looks a name up by a resolver; nil is the program's own.
 func lookup(r *net.Resolver) func(context.Context, string) ([]netip.Addr, error) {
 	return func(ctx context.Context, name string) ([]netip.Addr, error) {
 		by := cmp.Or(r, net.DefaultResolver)
-		return by.LookupNetIP(ctx, "ip", name+".") // the dot keeps search domains out of it
+		ips, err := by.LookupNetIP(ctx, "ip", name+".") // the dot keeps search domains out of it
+		for i := range ips {
+			ips[i] = ips[i].Unmap()
+		}
+		return ips, err
 	}
 }
 
