@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -86,7 +87,7 @@ func (d *doctor) stateDir() []cli.Finding {
 	var wrong []cli.Finding
 	err = filepath.WalkDir(dir, func(path string, e fs.DirEntry, err error) error {
 		if files++; err != nil || files > maxFiles || len(wrong) == 3 {
-			return cmpOr(err, fs.SkipAll)
+			return cmp.Or(err, fs.SkipAll)
 		}
 		if err := ownfile.Exposed(path); err != nil {
 			wrong = append(wrong, cli.Amiss("state", "", err))
@@ -106,13 +107,6 @@ func (d *doctor) stateDir() []cli.Finding {
 		return []cli.Finding{cli.Amiss("state", "", err)}
 	}
 	return []cli.Finding{cli.Fine("state", "", "%s, %s; nothing in it is open to other users", dir, whose)}
-}
-
-func cmpOr(err, otherwise error) error {
-	if err != nil {
-		return err
-	}
-	return otherwise
 }
 
 // visited is the directory of a CA.
@@ -164,9 +158,9 @@ func (d *doctor) authorities(cas []*visited) (all []cli.Finding) {
 	for _, v := range cas {
 		switch {
 		case v.err != nil:
-			all = append(all, cli.Amiss("ca", v.host(), hint.CAAway.Error(v.err)))
+			all = append(all, cli.Amiss("ca", v.host(), hint.CAAway.Error(v.err, "HOST", v.host())))
 		case v.page.invalid != nil:
-			all = append(all, cli.Amiss("ca", v.host(), hint.CAUntrusted.Error(v.page.invalid)))
+			all = append(all, cli.Amiss("ca", v.host(), hint.CAUntrusted.Error(v.page.invalid, "HOST", v.host())))
 		case v.page.status != 200 || !strings.Contains(string(v.page.body), "newOrder"):
 			all = append(all, cli.Amiss("ca", v.host(), hint.CANoDirectory.Error(fmt.Errorf("there is no directory of a CA at %s: HTTP %d", v.directory, v.page.status))))
 		default:

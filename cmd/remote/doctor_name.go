@@ -53,7 +53,7 @@ func (d *doctor) name(ctx context.Context, n *patient, relays []*report) (all []
 		d.nameDNS(ctx, domain, relays, own, recs, recErr),
 		d.rehearsal(ctx, n, relays, leaf),
 		cert,
-		d.caa(ctx, n, own, recs, recErr),
+		d.caa(ctx, n, hosts[0], own, recs, recErr),
 		d.transparency(ctx, n, leaf),
 	}
 }
@@ -184,7 +184,7 @@ func (d *doctor) certificate(n *patient) (f cli.Finding, key [sha256.Size]byte) 
 }
 
 // caa looks whom the CAA records let have a certificate.
-func (d *doctor) caa(ctx context.Context, n *patient, own bool, recs *records, recErr error) cli.Finding {
+func (d *doctor) caa(ctx context.Context, n *patient, relay string, own bool, recs *records, recErr error) cli.Finding {
 	const step = "caa"
 	domain := n.outlook.Domain
 	if !orders(n.service) {
@@ -197,14 +197,14 @@ func (d *doctor) caa(ctx context.Context, n *patient, own bool, recs *records, r
 		case recs.CAA.Error != "":
 			return cli.Amiss(step, domain, hint.DNSFails.Error(errors.New(recs.CAA.Error)))
 		case recs.CAA.Forbidden:
-			return d.forbidden(domain, recs.Relays[0], recs.CAA.At)
+			return d.forbidden(domain, relay, recs.CAA.At)
 		case recs.OperatorProof && recs.CAA.Authenticated:
 			return cli.Fine(step, domain, "operator-proof, as the DNS server says, which has checked the signatures (DNSSEC)")
 		case recs.OperatorProof:
 			return cli.Fine(step, domain, "operator-proof, as the DNS server says; %s", strings.Join(recs.Notes, "; "))
 		}
 		f := cli.Fine(step, domain, "not operator-proof: %s", strings.Join(append(slices.Clone(recs.Notes), "whoever runs the relay could have a certificate for it"), "; "))
-		f.Hints = hint.DoctorOperator.With("NAME", domain, "RELAY", recs.Relays[0])
+		f.Hints = hint.DoctorOperator.With("NAME", domain, "RELAY", relay)
 		return f
 	}
 	c, err := d.senses.caa(ctx, domain)
@@ -219,7 +219,7 @@ func (d *doctor) caa(ctx context.Context, n *patient, own bool, recs *records, r
 	case c.At == "":
 		return cli.Fine(step, domain, "DNS has no CAA record: every CA may issue, to this device and to whoever runs the relay")
 	case !slices.ContainsFunc(append(slices.Clone(accounts), ""), func(a string) bool { return c.Lets(a, methods...) }):
-		return d.forbidden(domain, "RELAY", c.At)
+		return d.forbidden(domain, relay, c.At)
 	case len(accounts) > 0 && c.OnlyFor(accounts...):
 		return cli.Fine(step, domain, "the CAA records at %s let only this device have a certificate; whoever runs the relay runs that zone, too", c.At)
 	}

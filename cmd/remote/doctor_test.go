@@ -12,6 +12,7 @@ import (
 	"net/url"
 	"os"
 	"path/filepath"
+	"regexp"
 	"slices"
 	"strings"
 	"syscall"
@@ -142,6 +143,9 @@ func (w *ward) fetching(suffix string, change func(*fetched) error) {
 		return f, nil
 	}
 }
+
+// openWord is a word of a hint that is to be replaced by what it is here.
+var openWord = regexp.MustCompile(`\b(HOST|NAME|RELAY|ZONE|DIR)\b`)
 
 // Each step is broken alone, and then exactly that is told: the step itself with what to
 // do, and what could not be looked at for its sake as not looked at.
@@ -322,6 +326,9 @@ func TestADoctorFindsWhatIsBroken(t *testing.T) {
 					continue
 				}
 				got, texts = append(got, f.State+" "+f.Step), append(texts, f.Detail)
+				if hints := strings.Join(f.Hints, "\n"); openWord.MatchString(hints) {
+					t.Errorf("%s has a hint with a word to be filled in: %s", f.Step, hints)
+				}
 				if f.State == cli.FoundNotRun && f.Detail == "" {
 					t.Errorf("%s does not say why", f.Step)
 				}
