@@ -239,7 +239,7 @@ func next(w io.Writer, file string, all []*choice) {
 		"relay --config " + file,
 	}
 	if policy == "token" {
-		steps = append(steps, "relay token create --names '*."+domain+"' --config "+file+", for whoever is to have names")
+		steps = append(steps, "for each person who is to have names: relay token create --names '*."+domain+"' --config "+file)
 	}
 	for i, s := range steps {
 		fmt.Fprintf(w, "  %d. %s\n", i+1, plain.Text(s))
