@@ -4,6 +4,8 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"net"
+	"net/netip"
 	"os"
 	"unicode/utf8"
 
@@ -97,4 +99,15 @@ func unwiseAdmin(a Admin) (warnings []Warning) {
 			Hints: []string{elsewhere}})
 	}
 	return warnings
+}
+
+// profiles checks that only this machine can take profiles.
+func (e *Errors) profiles(a Admin) {
+	host, _, err := net.SplitHostPort(a.Listen)
+	if !a.Pprof || a.Listen == "" || err != nil {
+		return
+	}
+	if ip, err := netip.ParseAddr(host); host != "localhost" && (err != nil || !ip.Unmap().IsLoopback()) {
+		e.add("admin.pprof", "others than this machine could take profiles at "+quote(a.Listen), `admin: {listen: "127.0.0.1:9440", pprof: true}; from elsewhere, reach it by ssh -L`)
+	}
 }

@@ -180,95 +180,6 @@ func (e *Errors) policy(r Relay) []Warning {
 // example is a domain for hints.
 func example(domain string) string { return cmp.Or(domain, "relay.net") }
 
-// tokens checks each token and returns them normalised.
-func (e *Errors) tokens(r Relay) []Token {
-	tokens := slices.Clone(r.Tokens)
-	for i := range tokens {
-		t := &tokens[i]
-		key := fmt.Sprintf("tokens[%d]", i)
-		if t.SecretFile == "" {
-			e.add(key+".secret_file", "missing", "the file that holds the token, one line")
-		}
-		if len(t.Names) == 0 {
-			e.add(key+".names", "missing: a token without names is good for nothing", `names: ["*.`+example(r.Domain)+`"] for all names`)
-		}
-		t.Names = trimmed(t.Names)
-		for j := range t.Names {
-			e.tokenName(fmt.Sprintf("%s.names[%d]", key, j), &t.Names[j], r.Domain)
-		}
-	}
-	return tokens
-}
-
-// tokenName checks a name, or all names below one, that a token is good for.
-func (e *Errors) tokenName(key string, name *string, domain string) {
-	base, wild := strings.CutPrefix(*name, "*.")
-	normal, err := hostName(base)
-	if err != nil {
-		hint := fmt.Sprintf("as in xyz.%[1]s or *.team.%[1]s", example(domain))
-		if meant := belowDomain(base, domain); meant != "" {
-			hint = fmt.Sprintf("did you mean %q?", strings.TrimSuffix(*name, base)+meant)
-		}
-		e.add(key, err.Error(), hint)
-		return
-	}
-	switch {
-	case domain == "": // reported already
-	case normal == domain && !wild:
-		e.add(key, quote(*name)+" is the relay's own name", `"*.`+domain+`" is all names below it`)
-	case normal != domain && !strings.HasSuffix(normal, "."+domain):
-		e.add(key, fmt.Sprintf("%s is not below %s", quote(*name), domain), movedHint(normal, domain, wild))
-	}
-	*name = normal
-	if wild {
-		*name = "*." + normal
-	}
-}
-
-const (
-	// minToken is how many bytes a token must have.
-	minToken = 8
-	// goodToken is how many it should have: anybody may guess, from many addresses.
-	goodToken = 16
-)
-
-// tokenLength checks how long a token is, if it could be read.
-func (e *Errors) tokenLength(key string, t Token) []Warning {
-	n := len(t.Secret)
-	do := "write a longer one, and give it to those who use it: openssl rand -hex 24 > " + t.SecretFile
-	switch {
-	case n == 0 || n >= goodToken: // nothing was read, or enough
-		return nil
-	case n < minToken:
-		e.add(key, fmt.Sprintf("a token of %d bytes can be guessed: %d at least", n, minToken), do)
-		return nil
-	}
-	return []Warning{{Key: key, Message: fmt.Sprintf("the token in %s is short and may be guessed: %d bytes, %d or more are good", t.SecretFile, n, goodToken), Hints: []string{do}}}
-}
-
-// movedHint says what a name of another domain may be meant to be below domain:
-// the last two labels are taken for the other domain.
-func movedHint(name, domain string, wild bool) string {
-	labels := strings.Split(name, ".")
-	labels = labels[:max(0, len(labels)-2)]
-	if wild {
-		labels = append([]string{"*"}, labels...)
-	}
-	if len(labels) == 0 {
-		return fmt.Sprintf("a name below %[1]s, as in \"xyz.%[1]s\"", domain)
-	}
-	return fmt.Sprintf("did you mean %q?", strings.Join(labels, ".")+"."+domain)
-}
-
-// belowDomain is the name that a single label is meant to be below the domain, or
-// "".
-func belowDomain(label, domain string) string {
-	if name := label + "." + domain; domain != "" && !strings.Contains(label, ".") && isHostName(name) {
-		return name
-	}
-	return ""
-}
-
 // nameBelow checks a name that must be below the domain.
 func (e *Errors) nameBelow(key string, name *string, domain string) {
 	normal, err := hostName(*name)
@@ -380,15 +291,4 @@ func (e *Errors) abuse(s *string) {
 		return
 	}
 	e.add("abuse", quote(*s)+" is no mail address, mailto: or https:// URL", "as in abuse@relay.net")
-}
-
-// profiles checks that only this machine can take profiles.
-func (e *Errors) profiles(a Admin) {
-	host, _, err := net.SplitHostPort(a.Listen)
-	if !a.Pprof || a.Listen == "" || err != nil {
-		return
-	}
-	if ip, err := netip.ParseAddr(host); host != "localhost" && (err != nil || !ip.Unmap().IsLoopback()) {
-		e.add("admin.pprof", "others than this machine could take profiles at "+quote(a.Listen), `admin: {listen: "127.0.0.1:9440", pprof: true}; from elsewhere, reach it by ssh -L`)
-	}
 }
