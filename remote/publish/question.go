@@ -3,7 +3,6 @@ package publish
 import (
 	"io"
 	"net/http"
-	"strconv"
 	"time"
 
 	"keystay/internal/page"
@@ -38,10 +37,6 @@ func (s *Site) answerQuestion(w http.ResponseWriter, r *http.Request) {
 		p.Write(w, r)
 		return
 	}
-	h := w.Header()
-	h.Set("Content-Type", crossprobe.ContentType)
-	h.Set("Content-Length", strconv.Itoa(len(answer)))
-	h.Set("Cache-Control", "no-store")
-	h.Set("X-Content-Type-Options", "nosniff")
+	headDocument(w, crossprobe.ContentType, len(answer))
 	_, _ = w.Write(answer) // a remote that has gone
 }

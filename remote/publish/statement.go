@@ -28,12 +28,18 @@ func (s *Site) answerStatement(w http.ResponseWriter, r *http.Request) {
 		p.Write(w, r)
 		return
 	}
-	h := w.Header()
-	h.Set("Content-Type", statement.ContentType)
-	h.Set("Content-Length", strconv.Itoa(len(doc)))
-	h.Set("Cache-Control", "no-store")
-	h.Set("X-Content-Type-Options", "nosniff")
+	headDocument(w, statement.ContentType, len(doc))
 	if r.Method != http.MethodHead {
 		_, _ = w.Write(doc) // a visitor who has gone
 	}
+}
+
+// headDocument sets the headers of a signed document of so many bytes, which nobody is
+// to keep.
+func headDocument(w http.ResponseWriter, contentType string, length int) {
+	h := w.Header()
+	h.Set("Content-Type", contentType)
+	h.Set("Content-Length", strconv.Itoa(length))
+	h.Set("Cache-Control", "no-store")
+	h.Set("X-Content-Type-Options", "nosniff")
 }
