@@ -27,21 +27,35 @@ const maxAsked = 5
 
 // A choice is one setting that relay init asks for.
 type choice struct {
-	key, flag, question string
-	line                string // of the commented file, with its default; see filled
-	value               string
-	given               bool
+	key, flag, help string
+	question        string // empty is not to be asked
+	line            string // of the commented file, with its default; see filled
+	value           string
+	given           bool
 }
 
 // choices are all of them, in the order in which they are asked.
 func choices() []*choice {
-	return []*choice{
-		{key: "domain", flag: "domain", question: "The relay's own name, below which it gives out names", line: `domain: ""`},
-		{key: "names.policy", flag: "policy", question: "Who may take names: open (anyone, first come), token, or closed", line: "  policy: open", value: "token"},
-		{key: "acme.email", flag: "email", question: "A mail address for the CA, may be empty", line: `acme: {ca: "", ca_root: "", email: ""`},
-		{key: "abuse", flag: "abuse", question: "Where people can complain, a mail address or https:// URL shown to everybody, may be empty", line: `abuse: ""`},
-		{key: "state_dir", flag: "state-dir", line: "state_dir: /var/lib/keystay", value: "/var/lib/keystay"},
-	}
+	return []*choice{{
+		key: "domain", flag: "domain", help: "the relay's own `NAME`, below which it gives out names",
+		question: "The relay's own name, below which it gives out names",
+		line:     `domain: ""`,
+	}, {
+		key: "names.policy", flag: "policy", help: "who may take names: `POLICY` open (anyone, first come), token, or closed",
+		question: "Who may take names: open (anyone, first come), token, or closed",
+		line:     "  policy: open", value: "token",
+	}, {
+		key: "acme.email", flag: "email", help: "the contact `ADDRESS` for the CA's account; may be empty",
+		question: "A mail address for the CA, may be empty",
+		line:     `acme: {ca: "", ca_root: "", email: ""`,
+	}, {
+		key: "abuse", flag: "abuse", help: "where people can complain: a mail `ADDRESS` or https:// URL shown to everybody; may be empty",
+		question: "Where people can complain, a mail address or https:// URL shown to everybody, may be empty",
+		line:     `abuse: ""`,
+	}, {
+		key: "state_dir", flag: "state-dir", help: "the `DIR` of certificates, names and sockets",
+		line: "state_dir: /var/lib/keystay", value: "/var/lib/keystay",
+	}}
 }
 
 // initCommand writes a configuration.
@@ -86,17 +100,9 @@ Exit codes: 0 it is written, 1 it could not be, 2 wrong usage.`,
 		},
 	}
 	for _, ch := range all {
-		cmd.Flags().StringVar(&ch.value, ch.flag, ch.value, flagHelp(ch))
+		cmd.Flags().StringVar(&ch.value, ch.flag, ch.value, ch.help)
 	}
 	return cmd
-}
-
-// flagHelp is the help of the flag of a choice.
-func flagHelp(ch *choice) string {
-	if ch.question == "" {
-		return "the `DIR` of certificates, names and sockets"
-	}
-	return strings.ToLower(ch.question[:1]) + ch.question[1:]
 }
 
 // askAll asks a person at a terminal for what no flag says. Elsewhere the domain has to
