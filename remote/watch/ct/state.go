@@ -48,9 +48,9 @@ func stateFile(dir, domain string) string {
 	return filepath.Join(dir, ownfile.Name(domain+".json"))
 }
 
-// Load returns what a watch that keeps its files in dir knows of a name: the zero State
-// where it has not asked yet. A file that is damaged is an error.
-func Load(dir, domain string) (State, error) {
+// loadState returns what a watch that keeps its files in dir knows of a name: the zero
+// State where it has not asked yet. A file that is damaged is an error.
+func loadState(dir, domain string) (State, error) {
 	file := stateFile(dir, domain)
 	info, err := os.Stat(file)
 	if errors.Is(err, fs.ErrNotExist) {
