@@ -183,13 +183,15 @@ func (d *dials) forget(c net.Conn) {
 	delete(d.open, c.LocalAddr().String())
 }
 
-// has reports whether a connection that was accepted is one of these.
+// has reports whether a connection that was accepted is one of these, or one that a
+// proxy has passed on, as its header says.
 func (d *dials) has(accepted net.Conn) bool {
-	from := socket.Innermost(accepted).RemoteAddr()
+	direct, behind := socket.Innermost(accepted).RemoteAddr().String(), accepted.RemoteAddr().String()
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	_, ok := d.open[from.String()]
-	return ok
+	_, ok := d.open[direct]
+	_, passed := d.open[behind]
+	return ok || passed
 }
 
 // addFixed adds those of visitors of the operator's own servers.

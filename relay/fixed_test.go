@@ -7,8 +7,10 @@ import (
 	"net"
 	"net/http"
 	"net/http/httptest"
+	"net/netip"
 	"runtime"
 	"strings"
+	"sync/atomic"
 	"syscall"
 	"testing"
 	"time"
@@ -169,6 +171,33 @@ func TestOperatorsServerThatDoesNotAnswer(t *testing.T) {
 		if time.Since(start) > patience {
 			t.Fatalf("%d visitors are left", r.srv.Visitors())
 		}
+	}
+}
+
+// A visitor goes round no circle, where a name of the operator's leads to the proxy that
+// stands before the relay.
+func TestOperatorsNameThatLeadsToTheProxyBeforeTheRelay(t *testing.T) {
+	r := proxiedRig(t, limits.Config{})
+	ln := listenTCP(t)
+	var came atomic.Int32
+	t.Cleanup(testnet.Accept(ln, func(in net.Conn) {
+		defer in.Close()
+		if came.Add(1) > 3 {
+			return
+		}
+		out := r.dial()
+		defer out.Close()
+		out.Write(v2(t, in.RemoteAddr().String(), 0))
+		go io.Copy(out, in)
+		io.Copy(in, out)
+	}))
+	r.srv.SetFront(relay.Front{Proxies: []netip.Prefix{netip.MustParsePrefix("127.0.9.0/24")},
+		Static: []relay.Fixed{{Name: "loop.relay.test", To: ln.Addr().String()}}})
+	c := r.dial()
+	c.Write(append(v2(t, "203.0.113.7:4711", 0), helloFor(t, "loop.relay.test")...))
+	io.Copy(io.Discard, c)
+	if n := came.Load(); n != 1 {
+		t.Errorf("the visitor came to the proxy %d times, want once", n)
 	}
 }
 

@@ -130,11 +130,29 @@ func isRelayNear(relay net.Addr) bool {
 }
 
 // isNear reports whether an address is this device's own, or one of networks that the
-// internet has no way to.
+// internet has no way to. Of an address of IPv6 that a network translates to IPv4, the
+// one inside counts.
 func isNear(a netip.Addr) bool {
 	a = a.Unmap()
-	return !a.IsGlobalUnicast() || a.IsPrivate()
+	b := a.As16()
+	switch {
+	case translated.Contains(a):
+		a = netip.AddrFrom4([4]byte(b[12:]))
+	case sixToFour.Contains(a):
+		a = netip.AddrFrom4([4]byte(b[2:6]))
+	}
+	return !a.IsGlobalUnicast() || a.IsPrivate() || shared.Contains(a) || translatedHere.Contains(a)
 }
+
+// Networks of isNear: those of providers and of overlays (RFC 6598), of translation to
+// IPv4 (RFC 6052, section 2.1), of the same within a network (RFC 8215), and of 6to4 (RFC
+// 3056).
+var (
+	shared         = netip.MustParsePrefix("100.64.0.0/10")
+	translated     = netip.MustParsePrefix("64:ff9b::/96")
+	translatedHere = netip.MustParsePrefix("64:ff9b:1::/48")
+	sixToFour      = netip.MustParsePrefix("2002::/16")
+)
 
 // readyToOrder is acme.Config.Ready.
 func (d *Device) readyToOrder(ctx context.Context, name string) error {

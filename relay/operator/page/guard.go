@@ -28,7 +28,8 @@ func isOwn(r *http.Request) bool {
 }
 
 // isHere reports whether a request comes from this machine, and not through a proxy on
-// it.
+// it, nor through a port that is forwarded to it: whoever asks for the address of
+// another network is elsewhere.
 func (p *Page) isHere(r *http.Request) bool {
 	local, _ := r.Context().Value(http.LocalAddrContextKey).(net.Addr)
 	if local == nil || !isLoopback(local.String()) || !isLoopback(r.RemoteAddr) {
@@ -42,6 +43,9 @@ func (p *Page) isHere(r *http.Request) bool {
 	host := r.Host
 	if h, _, err := net.SplitHostPort(host); err == nil {
 		host = h
+	}
+	if a, err := netip.ParseAddr(strings.Trim(host, "[]")); err == nil && !a.Unmap().IsLoopback() {
+		return false
 	}
 	return !slices.Contains(p.Hosts, strings.TrimSuffix(strings.ToLower(host), "."))
 }

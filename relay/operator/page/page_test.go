@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"net"
 	"net/http"
+	"net/http/httptest"
 	"net/url"
 	"os"
 	"regexp"
@@ -23,7 +24,8 @@ import (
 // has not signed in, and without users nobody at all.
 func TestWhoSeesThePage(t *testing.T) {
 	forwarded := header("X-Forwarded-For", "192.0.2.7")
-	proxied := func(r *http.Request) { r.Host = "ops.example" }
+	host := func(name string) change { return func(r *http.Request) { r.Host = name } }
+	proxied := host("ops.example")
 	for _, c := range []struct {
 		what   string
 		users  string
@@ -36,6 +38,9 @@ func TestWhoSeesThePage(t *testing.T) {
 		{"by a proxy's name", "", proxied, 403}, {"by a proxy's name, with users", ada, proxied, 303},
 		{"from here to another address", ada, from("127.0.0.1:9", "192.0.2.1:9440"), 303},
 		{"over IPv6", "", from("[::1]:9", "[::1]:9440"), 200},
+		{"by 127.0.0.1", "", host("127.0.0.1:9440"), 200}, {"by [::1]", "", host("[::1]:9440"), 200},
+		{"through a forwarded port, by its address", ada, host("192.0.2.1:9440"), 303},
+		{"through a forwarded port, by its IPv6 address", "", host("[2001:db8::1]:9440"), 403},
 	} {
 		r := newRig(t, c.users)
 		for _, path := range []string{"/", "/remotes", "/names", "/tokens", "/bans", "/bans?kind=address", "/audit"} {
@@ -242,6 +247,13 @@ func TestCookieStaysHere(t *testing.T) {
 			t.Errorf("no %q in %q", want, set)
 		}
 	}
+	if strings.Contains(set, "; Secure") {
+		t.Errorf("over plain HTTP a browser does not take %q", set)
+	}
+	resp = r.do("POST", "/sign-in", url.Values{"user": {"ada"}, "password": {"wind"}}, header("Origin", "https://ops.example"), func(r *http.Request) { r.Host = "ops.example" })
+	if set := resp.Header.Get("Set-Cookie"); !strings.Contains(set, "; Secure") {
+		t.Errorf("behind TLS, %q goes over plain HTTP too", set)
+	}
 	for to, want := range map[string]string{"": "/", "/bans?kind=name": "/bans?kind=name", "//evil.example": "/", "https://evil.example/": "/", "/\\evil.example": "/", "javascript:alert(1)": "/", "/a\r\nb": "/"} {
 		resp := r.do("POST", "/sign-in", url.Values{"user": {"ada"}, "password": {"wind"}, "to": {to}})
 		if got := resp.Header.Get("Location"); got != want {
@@ -407,6 +419,46 @@ func TestViewersAreBounded(t *testing.T) {
 	if status := ask(); status != 503 {
 		t.Errorf("one more: %d", status)
 	}
+}
+
+// Those who ask for pages and do not read them hold up nobody else.
+func TestWhoeverDoesNotReadHoldsUpNobody(t *testing.T) {
+	r := newRig(t, ada)
+	var stuck []*unread
+	for range 8 {
+		u := &unread{ResponseRecorder: httptest.NewRecorder(), writes: make(chan struct{}), read: make(chan struct{})}
+		stuck = append(stuck, u)
+		req := httptest.NewRequest("GET", "/sign-in", nil)
+		ended := make(chan struct{})
+		go func() {
+			defer close(ended)
+			r.page.ServeHTTP(u, req)
+		}()
+		defer func() { <-ended }()
+		defer close(u.read)
+	}
+	for i, u := range stuck {
+		select {
+		case <-u.writes:
+		case <-time.After(time.Minute):
+			t.Fatalf("page %d is not made, since those before it are not read", i)
+		}
+	}
+	if resp := r.get("/sign-in"); resp.StatusCode != 200 {
+		t.Error(resp.Status)
+	}
+}
+
+// An unread answer is one that nobody reads until read is closed.
+type unread struct {
+	*httptest.ResponseRecorder
+	writes, read chan struct{}
+}
+
+func (u *unread) Write(b []byte) (int, error) {
+	close(u.writes)
+	<-u.read
+	return len(b), nil
 }
 
 // In a takeover the page says so, and shows nothing stale.

@@ -60,18 +60,19 @@ func (p *Page) show(w http.ResponseWriter, r *http.Request, v view, err error) {
 	if in := p.session(r); in != nil {
 		s.User, s.Token = in.user, in.token
 	}
-	select {
-	case p.renders <- struct{}{}:
-		defer func() { <-p.renders }()
-	case <-r.Context().Done():
-		return
-	}
 	name := "layout"
 	if isPart(r) {
 		name = cmp.Or(v.Part, "list")
 	}
+	select {
+	case p.renders <- struct{}{}:
+	case <-r.Context().Done():
+		return
+	}
 	var b bytes.Buffer
-	if err := templates[v.Name].ExecuteTemplate(&b, name, s); err != nil {
+	err = templates[v.Name].ExecuteTemplate(&b, name, s)
+	<-p.renders // whoever does not read the page holds up nobody
+	if err != nil {
 		p.log.Error("the operator's page cannot be made", "page", v.Name, "err", err)
 		http.Error(w, "this page cannot be made: see the relay's log", http.StatusInternalServerError)
 		return

@@ -7,6 +7,7 @@ import (
 	"crypto/subtle"
 	"encoding/hex"
 	"net/http"
+	"strings"
 	"sync"
 	"time"
 )
@@ -119,9 +120,11 @@ func (p *Page) session(r *http.Request) *session {
 	return s
 }
 
-// setCookie gives the browser a cookie; with an empty value it is to forget it.
-func (p *Page) setCookie(w http.ResponseWriter, value string) {
+// setCookie answers r with a cookie; with an empty value the browser is to forget it.
+// One that has the page over TLS, from a proxy, sends it over TLS alone.
+func (p *Page) setCookie(w http.ResponseWriter, r *http.Request, value string) {
 	c := &http.Cookie{Name: p.cookieName(), Value: value, Path: "/", HttpOnly: true, SameSite: http.SameSiteStrictMode, MaxAge: int(sessionTime / time.Second)}
+	c.Secure = strings.HasPrefix(r.Header.Get("Origin"), "https://")
 	if value == "" {
 		c.MaxAge = -1
 	}

@@ -69,7 +69,7 @@ func (p *Page) signIn(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	p.guesses.PutBack(from.Addr())
-	p.setCookie(w, p.sessions.begin(v.User, users.Credential(v.User)))
+	p.setCookie(w, r, p.sessions.begin(v.User, users.Credential(v.User)))
 	p.log.Info("signed in on the page", "user", v.User, "from", from.Addr())
 	p.API.Audit.Note(operator.Entry{Who: "page user " + v.User, What: "page.sign_in", On: from.Addr().String(), Result: "done"})
 	http.Redirect(w, r, v.To, http.StatusSeeOther)
@@ -91,7 +91,7 @@ func (p *Page) signOut(w http.ResponseWriter, r *http.Request) {
 	if s := p.session(r); s != nil && s.owns(r) {
 		c, _ := r.Cookie(p.cookieName())
 		p.sessions.end(c.Value)
-		p.setCookie(w, "")
+		p.setCookie(w, r, "")
 	}
 	http.Redirect(w, r, "/", http.StatusSeeOther)
 }
