@@ -20,7 +20,7 @@ import (
 	"keystay/e2e/internal/world"
 )
 
-var shownCommand = regexp.MustCompile(`<pre><code>(.*)</code></pre>`)
+var shownCommand = regexp.MustCompile(`<pre[^>]*><code>(.*)</code></pre>`)
 
 // The command on the relay's page publishes a device, whatever the policy, on a
 // port that is not 443.
