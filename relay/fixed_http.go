@@ -54,7 +54,11 @@ func (p *port80) fixedProxy() http.Handler {
 		Rewrite: func(r *httputil.ProxyRequest) {
 			r.SetURL(&url.URL{Scheme: "http", Host: r.In.Context().Value(fixedKey{}).(*fixedRequest).to.HTTP})
 			r.Out.Host = r.In.Host
+			if local, ok := r.In.Context().Value(http.LocalAddrContextKey).(net.Addr); ok && r.In.Host == "" {
+				r.Out.Host = local.String() // else it would be the server's
+			}
 			r.Out.Header.Del("Upgrade") // requests alone: what lasts belongs behind TLS
+			r.Out.Header.Del("Connection")
 			r.SetXForwarded()
 		},
 		Transport: &http.Transport{

@@ -313,6 +313,39 @@ func TestPort80OfTheOperatorsServers(t *testing.T) {
 	}
 }
 
+// A request that names no host is for the address that it has come to, and never for the
+// one that the operator's server has: that may be a name with rights there. Of a wish to
+// go on with another protocol nothing is left.
+func TestPort80PassesOnWhatWasAskedFor(t *testing.T) {
+	asked := make(chan *http.Request, 1)
+	web := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { asked <- r }))
+	defer web.Close()
+	tlsServer, _ := own(t)
+	r := newRig(t, func(s *relay.Server) {
+		s.SetFront(relay.Front{Fallback: relay.Fixed{To: tlsServer, HTTP: web.Listener.Addr().String()}})
+	})
+	_, addr := r.plain()
+	for request, host := range map[string]string{
+		"GET / HTTP/1.0\r\n\r\n": addr,
+		"GET / HTTP/1.1\r\nHost: www.example.com\r\nConnection: close, Upgrade\r\nUpgrade: x\r\n\r\n": "www.example.com",
+	} {
+		c, err := net.Dial("tcp", addr)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer c.Close()
+		c.SetDeadline(time.Now().Add(patience))
+		io.WriteString(c, request)
+		if b, err := io.ReadAll(c); err != nil || !strings.Contains(string(b), " 200 ") {
+			t.Fatalf("%q: %.80q, %v", request, b, err)
+		}
+		got := <-asked
+		if got.Host != host || got.Header.Get("Upgrade") != "" || strings.Contains(strings.Join(got.Header["Connection"], ","), "Upgrade") {
+			t.Errorf("%q: for %s, %v; want %s", request, got.Host, got.Header, host)
+		}
+	}
+}
+
 // A browser of today is sent to https with its method and body; an older one, and a
 // program, by the status that each of them follows.
 func TestRedirectFitsTheClient(t *testing.T) {

@@ -37,6 +37,7 @@ type Page struct {
 	renders  chan struct{} // has a place for each page that is being made
 	history  history
 	viewers  atomic.Int64
+	unread   atomic.Int64  // pages that are on their way
 	every    time.Duration // between two samples
 	refused  atomic.Int64  // when the log was last told of a sign-in that failed, in Unix seconds
 }
@@ -44,6 +45,14 @@ type Page struct {
 // maxRenders is how many pages are made at once. Each takes up to some hundred KiB and
 // a processor for some milliseconds, which visitors could use.
 const maxRenders = 2
+
+const (
+	// maxUnread is how many pages are on their way to browsers at once, beside those of
+	// smallPage bytes at most, such as the one to sign in on.
+	maxUnread, smallPage = 64, 16 << 10
+	// readTimeout is how long a browser may take to read one.
+	readTimeout = 20 * time.Second
+)
 
 // SetUsers sets who may sign in; nil is nobody. Whoever is signed in with a password
 // that is no more is signed out. It may be called at any time.
@@ -85,8 +94,7 @@ func (p *Page) routes() http.Handler {
 	shown := func(path string, f func(*Page, *http.Request) (view, error)) {
 		mux.HandleFunc("GET "+path, func(w http.ResponseWriter, r *http.Request) {
 			if p.admit(w, r) {
-				v, err := f(p, r)
-				p.show(w, r, v, err)
+				p.showOf(w, r, func() (view, error) { return f(p, r) })
 			}
 		})
 	}

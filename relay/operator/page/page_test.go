@@ -449,6 +449,36 @@ func TestWhoeverDoesNotReadHoldsUpNobody(t *testing.T) {
 	}
 }
 
+// Pages that nobody reads are bounded, since each is held until then; the small one to
+// sign in on always comes.
+func TestPagesOnTheirWayAreBounded(t *testing.T) {
+	r := newRig(t, ada)
+	r.relay.remotes = 100
+	for i := range 64 {
+		u := &unread{ResponseRecorder: httptest.NewRecorder(), writes: make(chan struct{}), read: make(chan struct{})}
+		req := httptest.NewRequest("GET", "/remotes", nil)
+		req.Host = "localhost:9440"
+		from("127.0.0.1:999", "127.0.0.1:9440")(req)
+		ended := make(chan struct{})
+		go func() {
+			defer close(ended)
+			r.page.ServeHTTP(u, req)
+		}()
+		defer func() { <-ended }()
+		defer close(u.read)
+		select {
+		case <-u.writes:
+		case <-time.After(time.Minute):
+			t.Fatalf("page %d is not made", i)
+		}
+	}
+	for path, want := range map[string]int{"/remotes": 503, "/sign-in": 200} {
+		if resp := r.get(path); resp.StatusCode != want {
+			t.Errorf("%s: %s", path, resp.Status)
+		}
+	}
+}
+
 // An unread answer is one that nobody reads until read is closed.
 type unread struct {
 	*httptest.ResponseRecorder

@@ -52,10 +52,49 @@ type shownView struct {
 
 // show answers with a view, or with what is wrong.
 func (p *Page) show(w http.ResponseWriter, r *http.Request, v view, err error) {
+	p.showOf(w, r, func() (view, error) { return v, err })
+}
+
+// showOf is show for a view that has to be asked for first.
+func (p *Page) showOf(w http.ResponseWriter, r *http.Request, of func() (view, error)) {
+	p.init()
+	v, b, err := p.made(r, of)
+	switch {
+	case r.Context().Err() != nil:
+		return
+	case err != nil:
+		p.log.Error("the operator's page cannot be made", "page", v.Name, "err", err)
+		http.Error(w, "this page cannot be made: see the relay's log", http.StatusInternalServerError)
+		return
+	}
+	defer p.unread.Add(-1)
+	if p.unread.Add(1) > maxUnread && len(b) > smallPage {
+		w.Header().Set("Retry-After", "10")
+		http.Error(w, "too many pages are on their way", http.StatusServiceUnavailable)
+		return
+	}
+	_ = http.NewResponseController(w).SetWriteDeadline(time.Now().Add(readTimeout)) // of a connection, where there is one
+	h := w.Header()
+	h.Set("Content-Type", "text/html; charset=utf-8")
+	h.Set("Content-Length", strconv.Itoa(len(b)))
+	h.Set("Vary", "HX-Request")
+	w.WriteHeader(cmp.Or(v.Status, http.StatusOK))
+	_, _ = w.Write(b) // a browser that has gone gets nothing
+}
+
+// made makes a page in one of the places for that. Its view is asked for there, too: the
+// entries of the audit log alone can be some MiB.
+func (p *Page) made(r *http.Request, of func() (view, error)) (view, []byte, error) {
+	select {
+	case p.renders <- struct{}{}:
+		defer func() { <-p.renders }()
+	case <-r.Context().Done():
+		return view{}, nil, r.Context().Err()
+	}
+	v, err := of()
 	if err != nil {
 		v = problemOf(err)
 	}
-	p.init()
 	s := shownView{view: v, Domain: p.API.Domain, CanSignIn: p.users.Load() != nil, URL: r.URL.RequestURI(), Dialog: isPart(r)}
 	if in := p.session(r); in != nil {
 		s.User, s.Token = in.user, in.token
@@ -64,25 +103,9 @@ func (p *Page) show(w http.ResponseWriter, r *http.Request, v view, err error) {
 	if isPart(r) {
 		name = cmp.Or(v.Part, "list")
 	}
-	select {
-	case p.renders <- struct{}{}:
-	case <-r.Context().Done():
-		return
-	}
 	var b bytes.Buffer
 	err = templates[v.Name].ExecuteTemplate(&b, name, s)
-	<-p.renders // whoever does not read the page holds up nobody
-	if err != nil {
-		p.log.Error("the operator's page cannot be made", "page", v.Name, "err", err)
-		http.Error(w, "this page cannot be made: see the relay's log", http.StatusInternalServerError)
-		return
-	}
-	h := w.Header()
-	h.Set("Content-Type", "text/html; charset=utf-8")
-	h.Set("Content-Length", strconv.Itoa(b.Len()))
-	h.Set("Vary", "HX-Request")
-	w.WriteHeader(cmp.Or(v.Status, http.StatusOK))
-	_, _ = w.Write(b.Bytes()) // a browser that has gone gets nothing
+	return v, b.Bytes(), err
 }
 
 // problemOf is the page of an error of the API.

@@ -28,6 +28,8 @@ const (
 	maxPage, maxIssuances = 8 << 20, 1000
 	// maxComplaint is how much is read of an answer that is none.
 	maxComplaint = 4 << 10
+	// maxStatus is how much of its status is told, in bytes.
+	maxStatus = 100
 
 	// maxID is the longest id of an issuance, in bytes.
 	maxID = 256
@@ -129,7 +131,7 @@ func complaint(resp *http.Response, wait time.Duration) error {
 	b, _ := io.ReadAll(io.LimitReader(resp.Body, maxComplaint))
 	_ = json.Unmarshal(b, &said)
 	return &answerError{
-		status: resp.Status, complaint: plain.Text(said.Message[:min(len(said.Message), 200)]), retryAfter: wait,
+		status: plain.Cut(plain.Text(resp.Status), maxStatus), complaint: plain.Text(said.Message[:min(len(said.Message), 200)]), retryAfter: wait,
 		limited: resp.StatusCode == http.StatusTooManyRequests,
 	}
 }

@@ -9,8 +9,10 @@ import (
 	"net/http/httptest"
 	"net/url"
 	"os"
+	"strings"
 	"testing"
 
+	"keystay/internal/plain"
 	"keystay/internal/testca"
 )
 
@@ -48,6 +50,15 @@ func TestAQuestionHasTheFormOfTheAPI(t *testing.T) {
 	}
 	if _, _, err := New(Config{URL: srv.URL}).question(t.Context(), domain, ""); err == nil {
 		t.Error("a monitor that nobody vouches for is believed")
+	}
+}
+
+// What a monitor says in place of an answer is short, and prints.
+func TestAComplaintIsShortAndPrints(t *testing.T) {
+	long := strings.Repeat("\x1b[2J", 5000)
+	err := complaint(&http.Response{StatusCode: 500, Status: "500 " + long, Body: io.NopCloser(strings.NewReader(`{"message":"` + strings.Repeat("\\u001b", 600) + `"}`))}, 0)
+	if text := err.Error(); len(text) > 1000 || text != plain.Text(text) {
+		t.Errorf("%d bytes: %.100q", len(text), text)
 	}
 }
 
