@@ -34,7 +34,7 @@ PLATFORMS  = linux/amd64 linux/arm64 darwin/amd64 darwin/arm64 windows/amd64 win
 # Tests start hundreds of them.
 export GORACE ?= atexit_sleep_ms=0
 
-.PHONY: help build demo test unit e2e check fmt lint bench microbench fuzz soak dist cross reproducible release packages man clean need-go need-cc deps
+.PHONY: help build demo test unit e2e check fmt lint bench microbench fuzz soak dist cross reproducible release packages images man clean need-go need-cc deps
 
 help: ## say what there is
 	@awk -F ':.*## ' '/^[a-z0-9]+:.*## /{printf "make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -108,6 +108,10 @@ release: need-go ## dist, with an SBOM for each program, checksums, and a signat
 packages: ## Debian packages of both programs for Linux of PLATFORMS, into dist/, by nfpm
 	@$(MAKE) --no-print-directory dist PLATFORMS="$(filter linux/%,$(PLATFORMS))"
 	@deploy/packages $(filter linux/%,$(PLATFORMS))
+
+images: ## OCI images of both programs for Linux of PLATFORMS, FROM scratch, into dist/, without a daemon
+	@$(MAKE) --no-print-directory dist PLATFORMS="$(filter linux/%,$(PLATFORMS))"
+	@deploy/image $(filter linux/%,$(PLATFORMS))
 
 man: build ## the man pages, into dist/man
 	bin/relay man dist/man
