@@ -42,9 +42,9 @@ func (s *Server) ServeAdmin(ln net.Listener, ready func() error) error {
 	}
 	mux.Handle("GET /metrics", promhttp.HandlerFor(s.metrics(ready), promhttp.HandlerOpts{DisableCompression: true})) // a compressor holds most of a megabyte
 	if s.AdminPage != nil {
-		mux.Handle("/", s.ownHost(s.AdminPage))
+		mux.Handle("/", ownHost(s.AdminHosts, s.AdminPage))
 	}
-	return s.web.serveAdmin(ln, s.web.server(s.hereOnly(ln.Addr(), mux), maxSiteHead, time.Minute))
+	return s.web.serveAdmin(ln, s.web.server(hereOnly(ln.Addr(), s.AdminHosts, mux), maxSiteHead, time.Minute))
 }
 
 // notReady says why remotes cannot link now, or nothing. Ready is as for ServeAdmin.
@@ -63,16 +63,16 @@ func (s *Server) notReady(ready func() error) error {
 // only this machine reaches. Otherwise a page in a browser here could read the
 // answers, by a name of its own that leads to 127.0.0.1 (DNS rebinding). An address
 // in its place is none that a name stands for.
-func (s *Server) hereOnly(listens net.Addr, h http.Handler) http.Handler {
+func hereOnly(listens net.Addr, hosts []string, h http.Handler) http.Handler {
 	if !isLoopback(listens) {
 		return h
 	}
-	return s.ownHost(h)
+	return ownHost(hosts, h)
 }
 
 // ownHost refuses requests for a host that is neither this machine nor one of
-// AdminHosts.
-func (s *Server) ownHost(h http.Handler) http.Handler {
+// hosts.
+func ownHost(hosts []string, h http.Handler) http.Handler {
 	machine, _ := os.Hostname()
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		host := strings.ToLower(r.Host)
@@ -81,7 +81,7 @@ func (s *Server) ownHost(h http.Handler) http.Handler {
 		}
 		host = strings.TrimSuffix(host, ".")
 		_, err := netip.ParseAddr(strings.Trim(host, "[]"))
-		if host != "" && host != "localhost" && host != strings.ToLower(machine) && !slices.Contains(s.AdminHosts, host) && err != nil {
+		if host != "" && host != "localhost" && host != strings.ToLower(machine) && !slices.Contains(hosts, host) && err != nil {
 			http.Error(w, "this address is for this machine alone: ask for it as localhost or by its address, or put the name into admin.hosts", http.StatusMisdirectedRequest)
 			return
 		}

@@ -195,7 +195,7 @@ func (d *dials) has(accepted net.Conn) bool {
 }
 
 // addFixed adds those of visitors of the operator's own servers.
-func (s *Server) addFixed(m meters) {
+func (m meters) addFixed(s *Server) {
 	for kind, g := range map[string]*gauge{"static": &s.stats.static, "fallback": &s.stats.fallback} {
 		m.gaugeOf("keystay_fixed_visitors", "Visitors of the operator's own servers, behind static and fallback, that are being served.",
 			"to", kind, func() float64 { return float64(g.current()) })

@@ -65,10 +65,10 @@ func (s *Server) metrics(ready func() error) *prometheus.Registry {
 	m := meters{prometheus.NewRegistry()}
 	m.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 	m.MustRegister(s.measures.hello, s.measures.dial, s.measures.first, s.measures.hold, trafficMetrics{s})
-	s.addState(m, ready)
-	s.addVisitors(m)
-	s.addFixed(m)
-	s.addRemotes(m)
+	m.addState(s, ready)
+	m.addVisitors(s)
+	m.addFixed(s)
+	m.addRemotes(s)
 	m.counter("keystay_panics_total", "Mistakes in this program that have ended a connection; the log has the first of each kind.", func() float64 { return float64(s.panics.Total()) })
 	m.counter("keystay_no_memory_total", "Links and visitors that were refused, or let go before they had an owner, for want of memory.", func() float64 { return float64(s.shares.refused.Load()) })
 	m.counter("keystay_no_descriptors_total", "Connections that were let go as they came, so that descriptors are left.", func() float64 { return float64(s.sockets.descriptors.shed.Load()) })
@@ -82,7 +82,7 @@ func (s *Server) metrics(ready func() error) *prometheus.Registry {
 }
 
 // addState adds what says how the relay is.
-func (s *Server) addState(m meters, ready func() error) {
+func (m meters) addState(s *Server, ready func() error) {
 	m.MustRegister(prometheus.NewGaugeFunc(prometheus.GaugeOpts{Name: "keystay_build_info", Help: "1, with the program's version and the Go that it was built with.",
 		ConstLabels: prometheus.Labels{"version": s.Version, "go": runtime.Version()}}, func() float64 { return 1 }))
 	m.gauge("keystay_ready", "1 when remotes can link, as /readyz says; else 0.", func() float64 { return oneIf(s.notReady(ready) == nil) })
@@ -114,7 +114,7 @@ func (s *Server) addState(m meters, ready func() error) {
 }
 
 // addVisitors adds what says how visitors fare, but for their bytes.
-func (s *Server) addVisitors(m meters) {
+func (m meters) addVisitors(s *Server) {
 	m.counter("keystay_connections_total", "Connections that were taken on the public port: visitors, links, lanes and browsers.", func() float64 { return float64(s.sockets.routing.sum()) })
 	m.gauge("keystay_counted_connections", "Connections of visitors and browsers that count for their addresses.", func() float64 { return float64(s.bounds.addresses.Connections()) })
 	m.gauge("keystay_visitors", "Visitors that are being served.", func() float64 { return float64(s.stats.visitors.current()) })
@@ -133,7 +133,7 @@ func (s *Server) addVisitors(m meters) {
 }
 
 // addRemotes adds what says how remotes fare.
-func (s *Server) addRemotes(m meters) {
+func (m meters) addRemotes(s *Server) {
 	m.gauge("keystay_sessions", "Links of remotes that are up; a remote keeps two.", func() float64 { n, _ := s.presence.count(); return float64(n) })
 	m.counter("keystay_links_total", "Links of remotes that were let in.", func() float64 { return float64(s.stats.links.Load()) })
 	m.gauge("keystay_names", "Names that lead to a connected remote.", func() float64 { _, n := s.presence.count(); return float64(n) })
