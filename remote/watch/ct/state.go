@@ -43,6 +43,18 @@ type Foreign struct {
 	Old      bool      `json:"old"` // from before the device noted its keys
 }
 
+// Alarming returns the certificates that raise an alarm: they are unexpired, and neither
+// from before the device noted its keys nor, where the name's certificates are brought
+// along, found so lately that their files may be to come.
+func (s *State) Alarming(brought bool) (all []Foreign) {
+	for _, f := range s.Foreign {
+		if !f.Old && time.Now().Before(f.NotAfter) && (!brought || time.Since(f.Found) >= grace) {
+			all = append(all, f)
+		}
+	}
+	return all
+}
+
 // stateFile is the file of a name.
 func stateFile(dir, domain string) string {
 	return filepath.Join(dir, ownfile.Name(domain+".json"))
