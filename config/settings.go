@@ -100,3 +100,34 @@ func RelayStateDir(fs *pflag.FlagSet) (string, error) {
 	src.resolve("state_dir", &dir)
 	return dir, nil
 }
+
+// RemoteStateFlags adds the flags that say which remote is meant, of those that run
+// here: that with this file, or with this state directory. See [RemoteStateDir].
+func RemoteStateFlags(fs *pflag.FlagSet) {
+	for _, k := range RemoteKeys() {
+		if k.Name == "config" || k.Name == "state_dir" {
+			register(fs, []Key{k})
+		}
+	}
+}
+
+// RemoteStateDir returns the state directory of the remote that flags, environment and
+// file describe, whatever else is wrong with the file. A file that cannot be read gives
+// [Errors].
+func RemoteStateDir(fs *pflag.FlagSet) (string, error) {
+	var f *file
+	if name := RemoteFile(fs); name != "" {
+		if f = readFile(name, remoteFileKeys()); f.values == nil {
+			return "", f.errs.sorted(f.name)
+		}
+	}
+	src, err := newSource(remoteFileKeys(), fs, f)
+	if err != nil {
+		return "", err
+	}
+	dir := src.text("state_dir")
+	src.resolve("state_dir", &dir)
+	var wrong Errors
+	wrong.stateDir(&dir)
+	return dir, finish(src, nil, wrong, "")
+}

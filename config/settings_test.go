@@ -95,3 +95,37 @@ func TestStateDirOfAFileWithMistakes(t *testing.T) {
 		t.Error("the folder was made")
 	}
 }
+
+// So is that of a remote.
+func TestStateDirOfARemotesFileWithMistakes(t *testing.T) {
+	dir := inFolder(t, map[string]string{
+		"wrong.yaml": "servces: []\nstate_dir: state\n",
+		"none.yaml":  "state_dir: [\n",
+	})
+	env(t, "XDG_STATE_HOME=/xdg")
+	usual, err := config.DefaultStateDir()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, c := range []struct {
+		args []string
+		want string
+	}{
+		{[]string{"--config", filepath.Join(dir, "wrong.yaml")}, filepath.Join(dir, "state")},
+		{[]string{"--config", filepath.Join(dir, "wrong.yaml"), "--state-dir", "/other"}, "/other"},
+		{[]string{"--state-dir", "here"}, "here"},
+		{nil, usual},
+		{[]string{"--config", "none.yaml"}, ""},
+		{[]string{"--config", "gone.yaml"}, ""},
+	} {
+		fs := pflag.NewFlagSet("remote", pflag.ContinueOnError)
+		config.RemoteStateFlags(fs)
+		if err := fs.Parse(c.args); err != nil {
+			t.Fatal(err)
+		}
+		got, err := config.RemoteStateDir(fs)
+		if got != c.want || (err == nil) != (c.want != "") {
+			t.Errorf("%q: %q, %v", c.args, got, err)
+		}
+	}
+}

@@ -7,6 +7,7 @@ import (
 	"slices"
 	"sync"
 	"sync/atomic"
+	"time"
 
 	"keystay/framing"
 	"keystay/internal/budget"
@@ -77,7 +78,7 @@ type Device struct {
 	mu        sync.Mutex
 	ways      []*way               // each has a name that wants it
 	listeners map[string]*Listener // by name
-	links     map[*framing.Link]struct{}
+	links     map[*framing.Link]linked
 	port      int // the relays' public port, 0 until it is known
 	stopped   bool
 	token     string // see SetToken
@@ -112,7 +113,7 @@ func openDevice(cfg DeviceConfig) (*Device, error) {
 // newDevice returns a device that has no state yet.
 func newDevice(cfg DeviceConfig) *Device {
 	d := &Device{cfg: cfg, log: cfg.Logger, token: cfg.Token,
-		listeners: make(map[string]*Listener), links: make(map[*framing.Link]struct{})}
+		listeners: make(map[string]*Listener), links: make(map[*framing.Link]linked)}
 	if d.log == nil {
 		d.log = slog.New(slog.DiscardHandler)
 	}
@@ -154,13 +155,13 @@ func (d *Device) listener(name string) *Listener {
 }
 
 // addLink notes a link for drain. It reports false when the device has stopped.
-func (d *Device) addLink(link *framing.Link, w framing.Welcome) bool {
+func (d *Device) addLink(link *framing.Link, relay string, w framing.Welcome) bool {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	if d.stopped {
 		return false
 	}
-	d.links[link] = struct{}{}
+	d.links[link] = linked{relay, time.Now()}
 	d.arriving.Add(1) // until acceptStreams ends
 	d.port = int(w.PublicPort)
 	return true

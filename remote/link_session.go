@@ -42,7 +42,7 @@ func (w *way) session() (had time.Duration, err error) {
 	if err != nil {
 		return 0, err
 	}
-	if d.join(w, r.relay) || !d.addLink(r.link, r.welcome) {
+	if d.join(w, r.relay) || !d.addLink(r.link, r.relay, r.welcome) {
 		r.link.Close()
 		return 0, net.ErrClosed
 	}

@@ -17,6 +17,7 @@ import (
 	"keystay/remote"
 	"keystay/remote/publish"
 	"keystay/remote/publish/raw"
+	"keystay/remote/watch"
 )
 
 // A name is one public name of a service, as the configuration says it.
@@ -86,6 +87,9 @@ type published struct {
 	err     error         // why, once served is closed
 	closing atomic.Bool   // it was asked to end
 	up      atomic.Bool   // it has answered
+
+	round atomic.Pointer[watch.Round] // the last look from outside
+	alarm atomic.Pointer[watch.Round] // the last one that found the name intercepted
 }
 
 // remoteName is what the device is told of a name.

@@ -12,6 +12,7 @@ import (
 	"keystay/acme"
 	"keystay/config"
 	"keystay/internal/hint"
+	"keystay/internal/plain"
 )
 
 // A fixedSetting is one whose change takes a restart.
@@ -43,21 +44,45 @@ var fixed = []fixedSetting{
 	{"log.format", func(c *config.Remote) any { return c.LogFormat }},
 }
 
+// A reloaded is what a reload has done: the answer to "remote reload". Fields are added,
+// never changed.
+type reloaded struct {
+	Done    bool      `json:"done"`              // the configuration is taken up; else Wrong or Nothing says why not
+	Nothing bool      `json:"nothing,omitempty"` // there is no file to read
+	Added   []string  `json:"added,omitempty"`
+	Changed []string  `json:"changed,omitempty"`
+	Gone    []string  `json:"gone,omitempty"`
+	Restart []string  `json:"restart,omitempty"` // settings that have changed and take a restart
+	Wrong   []mistake `json:"wrong,omitempty"`
+	NewKey  bool      `json:"new_key,omitempty"` // another key of the device is taken up
+}
+
+// A mistake is why something was not taken up.
+type mistake struct {
+	Text string   `json:"text"`
+	Do   []string `json:"hints,omitempty"`
+}
+
+func (m mistake) Error() string { return plain.Text(m.Text) }
+
+// Hints returns what to do about it, in one line each.
+func (m mistake) Hints() []string { return m.Do }
+
 // reload reads the configuration again, and the files that it names. A mistake in any of
 // them leaves everything as it is.
-func (p *process) reload() {
+func (p *process) reload() (r reloaded) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if p.over {
-		return
+		r.Wrong = []mistake{{Text: "the remote is about to end"}}
+		return r
 	}
-	newKey := p.takeUpIdentity()
+	keyTold := p.takeUpIdentity(&r)
 	if p.file == "" && len(p.cfg.Files()) == 0 {
-		if newKey {
-			return
+		if r.Nothing = true; !keyTold {
+			p.log.Info("SIGHUP: there is nothing to reload; without a file settings are read at the start")
 		}
-		p.log.Info("SIGHUP: there is nothing to reload; without a file settings are read at the start")
-		return
+		return r
 	}
 	cfg, warnings, err := p.load()
 	if err == nil {
@@ -65,13 +90,15 @@ func (p *process) reload() {
 	}
 	p.wrong = err != nil
 	if p.wrong {
-		p.notReloaded(err)
-		return
+		r.Wrong = append(r.Wrong, p.notReloaded(err)...)
+		return r
 	}
+	r.Done = true
 	old := p.cfg
 	for _, f := range fixed {
 		if !reflect.DeepEqual(f.of(old), f.of(cfg)) {
 			p.log.Warn("a setting that has changed takes a restart; its old value stays", "key", f.key)
+			r.Restart = append(r.Restart, f.key)
 		}
 	}
 	next := *old
@@ -86,39 +113,44 @@ func (p *process) reload() {
 	if next.TokenFile != "" {
 		p.log.Info("token reloaded")
 	}
-	p.change()
+	p.change(&r)
+	return r
 }
 
 // takeUpIdentity makes the run go on with another key, if the state directory has one.
-func (p *process) takeUpIdentity() (changed bool) {
+func (p *process) takeUpIdentity(r *reloaded) (told bool) {
 	changed, err := p.device.TakeUpIdentity()
 	switch {
 	case err != nil:
 		p.log.Error("the key from before is in use", "err", err, hint.Attr(hint.All(err)))
+		r.Wrong = append(r.Wrong, mistake{"the key from before is in use: " + err.Error(), hint.All(err)})
 	case changed:
+		r.NewKey = true
 		p.log.Info("the relays hear of the new key; no visitor is lost")
 	}
 	return changed || err != nil
 }
 
 // notReloaded says what is wrong with the configuration as it is now.
-func (p *process) notReloaded(err error) {
+func (p *process) notReloaded(err error) (all []mistake) {
 	const message = "the configuration is not reloaded; the one from before is in use"
 	var wrong config.Errors
 	if !errors.As(err, &wrong) {
 		p.log.Error(message, "err", err, hint.Attr(hint.All(err)))
-		return
+		return []mistake{{err.Error(), hint.All(err)}}
 	}
 	for _, e := range wrong {
 		where := *e
 		where.Hints = nil
 		p.log.Error(message, "err", where.Error(), "key", e.Key, hint.Attr(e.Hints))
+		all = append(all, mistake{where.Error(), e.Hints})
 	}
+	return all
 }
 
-// change makes the names that are served those of the configuration. The caller has
-// locked p.
-func (p *process) change() {
+// change makes the names that are served those of the configuration, and says which have
+// changed. The caller has locked p.
+func (p *process) change(r *reloaded) {
 	said := make(map[name]config.Service)
 	for _, s := range p.cfg.Services {
 		for _, n := range namesOf(s) {
@@ -126,23 +158,22 @@ func (p *process) change() {
 		}
 	}
 	p.reloadFiles(said)
-	var gone, changed, added []string
 	var anew []name // have a service that takes a new listener
 	for n, pub := range p.names {
 		s, ok := said[n]
 		switch {
 		case !ok:
-			gone = append(gone, pub.ln.Domain())
+			r.Gone = append(r.Gone, pub.ln.Domain())
 			p.succeed(pub, said)
 			p.end(pub)
 		case !pub.canTake(s):
-			changed = append(changed, pub.ln.Domain())
+			r.Changed = append(r.Changed, pub.ln.Domain())
 			p.succeed(pub, said)
 			p.end(pub)
 			anew = append(anew, n)
 		default:
 			if !reflect.DeepEqual(pub.service, s) {
-				changed = append(changed, pub.ln.Domain())
+				r.Changed = append(r.Changed, pub.ln.Domain())
 			}
 			p.takeUp(pub, s)
 		}
@@ -154,13 +185,14 @@ func (p *process) change() {
 		if err := p.beginOne(n, s); err != nil {
 			err = listenError(p.cfg, err)
 			p.log.Error("a name is not served; the others go on", "name", n.shown(), "err", err, hint.Attr(hint.All(err)))
+			r.Wrong = append(r.Wrong, mistake{n.shown() + " is not served: " + err.Error(), hint.All(err)})
 			continue
 		}
 		if !slices.Contains(anew, n) {
-			added = append(added, p.names[n].ln.Domain())
+			r.Added = append(r.Added, p.names[n].ln.Domain())
 		}
 	}
-	p.log.Info("configuration reloaded", "added", list(added), "changed", list(changed), "gone", list(gone))
+	p.log.Info("configuration reloaded", "added", list(r.Added), "changed", list(r.Changed), "gone", list(r.Gone))
 }
 
 func list(names []string) string {

@@ -144,7 +144,7 @@ func TestNameThatTakesANewListenerIsServedOn(t *testing.T) {
 	p.mu.Lock()
 	for i := range 20 {
 		p.cfg.Services = []config.Service{[]config.Service{raw, web}[i%2]}
-		p.change()
+		p.change(new(reloaded))
 	}
 	p.mu.Unlock()
 	p.finish(errors.New("the test is over"))
@@ -184,7 +184,7 @@ func TestGateCountsForVisitorsOfTheListenerBefore(t *testing.T) {
 			t.Errorf("%s: status %d before", what, got)
 		}
 		p.cfg.Services = []config.Service{next}
-		p.change()
+		p.change(new(reloaded))
 		if got := ask(); got != http.StatusForbidden {
 			t.Errorf("%s: status %d, want %d", what, got, http.StatusForbidden)
 		}

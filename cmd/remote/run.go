@@ -9,6 +9,7 @@ import (
 	"runtime"
 	"strings"
 	"sync"
+	"time"
 
 	"keystay/acme"
 	"keystay/config"
@@ -31,6 +32,7 @@ type process struct {
 	device     *remote.Device
 	lookout    *lookout
 	ended      chan *published
+	began      time.Time
 	drain, cut context.Context
 	endDrain   context.CancelFunc
 
@@ -63,6 +65,8 @@ func run(ctx context.Context, p *process, warnings []config.Warning) error {
 	if err := p.open(); err != nil {
 		return listenError(p.cfg, err)
 	}
+	levers := p.openLevers()
+	defer levers.close()
 	reloads.Go(func() {
 		for range hangups {
 			p.reload()
@@ -151,6 +155,7 @@ func (p *process) open() error {
 		return err
 	}
 	p.ended = make(chan *published)
+	p.began = time.Now()
 	p.names = make(map[name]*published)
 	p.mu.Lock()
 	defer p.mu.Unlock()

@@ -32,6 +32,12 @@ const (
 	alarmGrace = 90 * time.Second
 )
 
+// Why the watch does not look at a name.
+const (
+	lookIsOff       = "not looked at: the watch is off"
+	lookIsElsewhere = "not looked at: behind tls:// the key is the service's own"
+)
+
 // A lookout is the watch of a process.
 type lookout struct {
 	alarms  *watch.Alarms
@@ -130,15 +136,16 @@ func (p *process) mayDial(dial func(context.Context, string) (net.Conn, error)) 
 func (p *process) lookAt(pub *published, passed bool, found chan<- string) {
 	switch {
 	case p.lookout.outside == nil:
-		found <- "not looked at: the watch is off"
+		found <- lookIsOff
 		return
 	case passed:
-		found <- "not looked at: behind tls:// the key is the service's own"
+		found <- lookIsElsewhere
 		return
 	}
 	n := p.watchedName(pub.ln)
 	n.HTTP = pub.site != nil
 	n.Told = func(r *watch.Round) {
+		pub.keep(r)
 		select {
 		case found <- r.Text():
 		default: // only the first round is waited for
@@ -149,6 +156,14 @@ func (p *process) lookAt(pub *published, passed bool, found chan<- string) {
 	default:
 	}
 	p.work.Go(func() { p.lookout.outside.Run(pub.watching, n, pub.again) })
+}
+
+// keep keeps what a look has found.
+func (p *published) keep(r *watch.Round) {
+	if r.State() == watch.Intercepted {
+		p.alarm.Store(r)
+	}
+	p.round.Store(r)
 }
 
 // watchedName is what the watch knows of a listener's name.

@@ -189,7 +189,7 @@ func (w *Watch) turn(ctx context.Context) {
 func (w *Watch) load(domain string) *entry {
 	e := &entry{told: make(map[string]time.Time)}
 	var err error
-	if e.State, err = loadState(w.cfg.Dir, domain); err != nil {
+	if e.State, err = Load(w.cfg.Dir, domain); err != nil {
 		w.log.Warn("what was known of certificate transparency is lost; everything is asked for anew", "name", domain, "err", err)
 	}
 	if e.URL != w.cfg.URL { // another monitor counts otherwise

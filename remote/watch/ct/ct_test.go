@@ -349,7 +349,7 @@ func TestADamagedFileIsBegunAnew(t *testing.T) {
 		if r.logged("is lost; everything is asked for anew") != 1 || r.monitor.asked() == 0 {
 			t.Fatal("it is not said, or nothing was asked")
 		}
-		if s, err := loadState(r.dir, domain); err != nil || s.Answered.IsZero() {
+		if s, err := Load(r.dir, domain); err != nil || s.Answered.IsZero() {
 			t.Fatalf("%+v, %v", s, err)
 		}
 	})

@@ -43,14 +43,26 @@ type Foreign struct {
 	Old      bool      `json:"old"` // from before the device noted its keys
 }
 
+// Alarming returns the certificates that raise an alarm: they are unexpired, and neither
+// from before the device noted its keys nor, where the name's certificates are brought
+// along, found so lately that their files may be to come.
+func (s *State) Alarming(brought bool) (all []Foreign) {
+	for _, f := range s.Foreign {
+		if !f.Old && time.Now().Before(f.NotAfter) && (!brought || time.Since(f.Found) >= grace) {
+			all = append(all, f)
+		}
+	}
+	return all
+}
+
 // stateFile is the file of a name.
 func stateFile(dir, domain string) string {
 	return filepath.Join(dir, ownfile.Name(domain+".json"))
 }
 
-// loadState returns what a watch that keeps its files in dir knows of a name: the zero
+// Load returns what a watch that keeps its files in dir knows of a name: the zero
 // State where it has not asked yet. A file that is damaged is an error.
-func loadState(dir, domain string) (State, error) {
+func Load(dir, domain string) (State, error) {
 	file := stateFile(dir, domain)
 	info, err := os.Stat(file)
 	if errors.Is(err, fs.ErrNotExist) {
