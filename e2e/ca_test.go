@@ -113,12 +113,12 @@ func expireFile(path string) error {
 //
 //	copy DIR DIR
 //
-// It copies a state directory as it stands, as a backup tool would.
+// It copies a state directory as it stands, with the sockets of the runs in it: cp does.
 func copyFolder(ts *testscript.TestScript, neg bool, args []string) {
 	if neg || len(args) != 2 {
 		ts.Fatalf("usage: copy DIR DIR")
 	}
-	ts.Check(os.CopyFS(ts.MkAbs(args[1]), os.DirFS(ts.MkAbs(args[0]))))
+	ts.Check(ts.Exec("cp", "-a", ts.MkAbs(args[0]), ts.MkAbs(args[1])))
 }
 
 // private is the command
