@@ -320,12 +320,12 @@ func (k *Keeper) Close() error {
 	k.mu.Lock()
 	closed := k.closed
 	k.closed = true
+	k.cancel() // before the names go, so that Wait says why they are gone
 	clear(k.names)
 	k.mu.Unlock()
 	if closed {
 		return nil
 	}
-	k.cancel()
 	k.wg.Wait()
 	k.cache.Stop()
 	k.http.CloseIdleConnections()
