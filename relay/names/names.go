@@ -52,6 +52,10 @@ type Rules struct {
 	// from its key; 0 is MaxNamesPerIdentity.
 	NamesPerIdentity int
 
+	// PortsPerIdentity is how many TCP ports one identity may hold, beside its names; 0
+	// is MaxPortsPerIdentity.
+	PortsPerIdentity int
+
 	// NoDomains gives out no domains that are not below the zone, and lets nobody
 	// claim again one that it has.
 	NoDomains bool
@@ -71,6 +75,7 @@ type Rules struct {
 type Names struct {
 	Rules        // until SetRules; see InForce
 	Grants Store // what was given out; required
+	Ports  Ports // that are given out; none where it is empty
 
 	// Prove asks DNS which identities the domain of a claimant belongs to, which is
 	// not below the zone; nil gives out no such domain. An error says that DNS did not
