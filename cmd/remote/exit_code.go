@@ -68,6 +68,16 @@ func finalError(err error, tokenGiven bool) error {
 
 func denied(d *framing.Denial, tokenGiven bool) error {
 	e := &cli.Error{Code: cli.ExitRefused, Err: d}
+	if _, _, ok := framing.ParsePortName(d.Name); ok {
+		switch d.Code {
+		case framing.DeniedInvalid:
+			e.Err = hint.NoTCPPorts.Error(d)
+			return e
+		case framing.DeniedToken, framing.DeniedClosed:
+			e.Err = hint.NoNewPorts.Error(d)
+			return e
+		}
+	}
 	label, _, _ := strings.Cut(d.Name, ".")
 	switch d.Code {
 	case framing.DeniedToken:
