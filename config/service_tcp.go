@@ -75,5 +75,16 @@ func portsApart(r *Remote) {
 	r.Services = all
 }
 
+// publicPort takes apart what visitors of a public TCP port connect to, as in
+// relay.net:20022 or tcp://relay.net:20022.
+func publicPort(s string) (host, port string, ok bool) {
+	host, port, err := net.SplitHostPort(strings.TrimPrefix(s, "tcp://"))
+	if err != nil || !isPort(port) {
+		return "", "", false
+	}
+	host, err = hostName(host)
+	return host, port, err == nil
+}
+
 // tcpShown is a TCP port for people.
 func tcpShown(port uint16) string { return fmt.Sprintf("the TCP port %d", port) }

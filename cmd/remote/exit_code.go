@@ -21,6 +21,8 @@ func listenError(cfg *config.Remote, err error) error {
 	switch {
 	case errors.As(err, &inUse) && cfg.Replica:
 		return hint.ReplicaHere.Error(err)
+	case errors.As(err, &inUse) && strings.HasPrefix(inUse.Name, "tcp:"):
+		return err // there is no other name to take for it
 	case errors.As(err, &inUse):
 		return hint.ServedHere.Error(err, "OTHER", besides(inUse.Name))
 	case errors.As(err, &which), errors.As(err, &damaged):
