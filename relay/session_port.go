@@ -50,7 +50,7 @@ func (sess *session) tryPort(ctx context.Context, c framing.Claim, asked uint16)
 	number, _ := s.Names.PortOf(name)
 	done, err := s.ports.begin(name, number)
 	if err != nil {
-		if left, ok := s.lines.undecided.take(1, undecidedAgain); ok {
+		if left, ok := s.lines.unlistened.take(1, undecidedAgain); ok {
 			s.log.Warn("cannot listen on a TCP port that a remote is to have", "port", number, "err", err, left)
 		}
 		return got, !own, &framing.Denial{Name: name, Code: framing.DeniedUnavailable, Retry: portRetry,
