@@ -6,6 +6,7 @@ import (
 	"errors"
 	"io"
 	"net"
+	"strings"
 	"sync"
 	"syscall"
 	"testing"
@@ -494,6 +495,10 @@ func TestThePortsAreInTheDocument(t *testing.T) {
 		_, body := r.get(zone, "/.well-known/keystay.json")
 		if err := json.Unmarshal([]byte(body), &about); err != nil {
 			t.Fatal(err)
+		}
+		_, page := r.get(zone, "/")
+		if says := strings.Contains(page, "TCP ports 20000-20999 are another matter") && strings.Contains(page, "TCP ports for one device"); says != (want != "") {
+			t.Errorf("the page of a relay with the ports %q:\n%s", want, page)
 		}
 		if got := about.TCPPorts; (got == nil) != (want == "") || got != nil && *got != want {
 			t.Errorf("got %v, want %q", got, want)

@@ -109,6 +109,12 @@ func (n *Names) PortOf(name string) (port uint16, ok bool) {
 	return port, ok && zone == n.zone
 }
 
+// PortsAtMost is how many TCP ports one identity may hold.
+func (n *Names) PortsAtMost() int {
+	r := n.InForce()
+	return r.portsAtMost()
+}
+
 // portsAtMost is how many ports one identity may hold.
 func (r *Rules) portsAtMost() int {
 	if r.PortsPerIdentity > 0 {
