@@ -155,9 +155,13 @@ func (r *serviceReader) flagServices(args []string) []block {
 		r.flagValues(values)
 		blocks[i] = block{fmt.Sprintf("services[%d]", i), values}
 	}
-	for _, port := range ports {
+	for i, port := range ports {
 		values := map[string]any{"tcp": []any{port}}
-		r.flagRanges(values)
+		if i == 0 && count == 0 { // what is for names alone is told of once
+			r.flagValues(values)
+		} else {
+			r.flagRanges(values)
+		}
 		blocks = append(blocks, block{fmt.Sprintf("services[%d]", len(blocks)), values})
 	}
 	return blocks

@@ -93,6 +93,10 @@ func TestWrongTCPServicesAreMistakes(t *testing.T) {
 	inFolder(t, nil)
 	_, _, err := loadRemote(t, "--tcp", "ssh")
 	wantText(t, err, "--tcp: \"ssh\" has no port\nhint: as in tcp: 22, or host:22")
+	_, _, err = loadRemote(t, "--tcp", "22", "--host-header", "target")
+	wantText(t, err, "--host-header: has no effect on a TCP port, whose bytes are passed on as they are\nhint: take it out")
+	_, _, err = loadRemote(t, "--tcp", "22", "--auth", "me:"+hash)
+	wantText(t, err, "--auth: has no effect on tcp://127.0.0.1:22, whose bytes are passed on as they are\nhint: allow and deny say from which addresses visitors may come")
 }
 
 func FuzzTCPService(f *testing.F) {

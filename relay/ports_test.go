@@ -4,8 +4,10 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"io"
 	"net"
+	"net/netip"
 	"strings"
 	"sync"
 	"syscall"
@@ -322,6 +324,31 @@ func TestAPortThatCannotBeListenedOn(t *testing.T) {
 	denied(t, all.device(id).Claim(t.Context(), framing.Claim{Name: sshName}), framing.DeniedUnavailable)
 }
 
+// Where the policy asks for a token a link may guess it no more often for a port than for
+// a name, and nothing is listened on meanwhile.
+func TestAPortTakesATokenWhereNamesDo(t *testing.T) {
+	var p somePorts
+	r := newRig(t, func(s *relay.Server) {
+		p.offer(s)
+		s.Names.Policy, s.Names.Tokens = names.WithToken, []names.Token{{Secret: "the token", Names: []string{"x.relay.test"}}}
+	})
+	d := r.device(newIdentity(t))
+	for i := range 20 {
+		denied(t, d.Claim(t.Context(), framing.Claim{Name: sshName, Token: fmt.Sprint("guess ", i)}), framing.DeniedToken)
+	}
+	err := d.Claim(t.Context(), framing.Claim{Name: sshName, Token: "the token"})
+	if denied(t, err, framing.DeniedToken); !strings.Contains(err.Error(), "too many tokens") {
+		t.Errorf("after many guesses: %v", err)
+	}
+	if n := len(r.srv.Ports()); n != 0 {
+		t.Errorf("%d ports are listened on", n)
+	}
+	other := r.device(newIdentity(t))
+	if err := other.Claim(t.Context(), framing.Claim{Name: sshName, Token: "the token"}); err != nil {
+		t.Error(err)
+	}
+}
+
 // The limits of a name count for a port: one visitor more than may be is reset, and so is
 // one whom the remote's rules refuse.
 func TestLimitsAndRulesCountForPorts(t *testing.T) {
@@ -339,6 +366,38 @@ func TestLimitsAndRulesCountForPorts(t *testing.T) {
 	}
 	io.WriteString(first, "still here")
 	says(t, first, "still here")
+}
+
+// From a proxy that is believed, a visitor of a port begins with a header, which says who
+// it is; what came with the header is the visitor's.
+func TestAProxyMayStandBeforeAPort(t *testing.T) {
+	var p somePorts
+	r := newRig(t, func(s *relay.Server) {
+		p.offer(s)
+		s.SetFront(relay.Front{Proxies: []netip.Prefix{netip.MustParsePrefix("127.0.0.0/8")}})
+	})
+	r.dial = func() conn { // as the balancer brings it
+		c, err := net.Dial("tcp", r.public)
+		if err != nil {
+			t.Fatal(err)
+		}
+		c.SetDeadline(time.Now().Add(patience))
+		t.Cleanup(func() { c.Close() })
+		c.Write(v2(t, "192.0.2.1:1", 0))
+		return c.(conn)
+	}
+	r.device(newIdentity(t)).serve(func(s *framing.Stream) {
+		fmt.Fprintf(s, "%v:", s.Header().Source)
+		io.Copy(s, s)
+	}).claimsPort(t, sshName)
+	c := p.visitor(t, 20022)
+	c.Write(append(v2(t, "203.0.113.7:4711", 0), "question"...))
+	says(t, c, "203.0.113.7:4711:question")
+	bare := p.visitor(t, 20022)
+	bare.Write([]byte("SSH-2.0-nothing that a proxy says\r\n"))
+	if _, err := io.ReadFull(bare, make([]byte, 1)); err == nil {
+		t.Error("a proxy without a header was served")
+	}
 }
 
 // A visitor who has ended its side waits for the answer as long as it takes, and also for

@@ -63,12 +63,7 @@ func (sess *session) decide(ctx context.Context, c framing.Claim, port uint16) (
 	}
 	cuts := s.cuts.Load()
 	if granted, err = s.Names.Claim(ctx, asks); err != nil {
-		var d *names.Denied
-		if asks.Token != c.Token && errors.As(err, &d) {
-			d.Text = "too many tokens were tried on this link"
-		}
-		sess.tried.add(c.Token)
-		return granted, told(err)
+		return granted, sess.guessed(c.Token, &asks, err)
 	}
 	if err := s.bounds.allow(name, sess.key, s.Names); err != nil {
 		if left, ok := s.lines.usual.take(1, undecidedAgain); ok {
@@ -97,6 +92,17 @@ func (sess *session) decide(ctx context.Context, c framing.Claim, port uint16) (
 	}
 	sess.serves(c, again)
 	return granted, nil
+}
+
+// guessed returns why a claim is denied that came with a token, as a remote is told it,
+// and counts the token. Asks is what was decided about, perhaps without it.
+func (sess *session) guessed(token string, asks *names.Claimant, err error) error {
+	var d *names.Denied
+	if asks.Token != token && errors.As(err, &d) {
+		d.Text = "too many tokens were tried on this link"
+	}
+	sess.tried.add(token)
+	return told(err)
 }
 
 // heldBy returns the other identity that is connected for a name and has handed over, so

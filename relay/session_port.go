@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	"keystay/framing"
@@ -41,11 +42,15 @@ func (sess *session) claimPort(ctx context.Context, c framing.Claim, asked uint1
 // tryPort is one try of claimPort. Again says that another port may be had.
 func (sess *session) tryPort(ctx context.Context, c framing.Claim, asked uint16) (got framing.Claimed, again bool, err error) {
 	s := sess.srv
-	name, own, err := s.Names.ChoosePort(sess.key, asked, func(name string) bool {
+	asks := names.Claimant{Key: sess.key, Token: c.Token, Source: sess.source(), Port: asked}
+	if sess.tried.spent(c.Token) {
+		asks.Token = ""
+	}
+	name, own, err := s.Names.ChoosePort(asks, func(name string) bool {
 		return s.ports.isUnfit(name) || s.presence.isCalledOther(name, c.Name)
 	})
 	if err != nil {
-		return got, false, told(err)
+		return got, false, sess.guessed(c.Token, &asks, err)
 	}
 	number, _ := s.Names.PortOf(name)
 	done, err := s.ports.begin(name, number)
@@ -61,6 +66,7 @@ func (sess *session) tryPort(ctx context.Context, c framing.Claim, asked uint16)
 	c.Name = name
 	granted, err := sess.decide(ctx, c, asked)
 	if err != nil {
+		s.presence.uncall(sess, name)
 		var d *framing.Denial
 		return got, !own && errors.As(err, &d) && d.Code == framing.DeniedTaken, err
 	}
@@ -80,6 +86,15 @@ func (p *presence) call(s *session, name, as string) {
 		s.calls = make(map[string]string)
 	}
 	s.calls[name] = as
+}
+
+// uncall undoes call for a port that the session has not got.
+func (p *presence) uncall(s *session, name string) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if !slices.Contains(s.names, name) {
+		delete(s.calls, name)
+	}
 }
 
 // isCalledOther reports whether a remote that is here for a port calls it something

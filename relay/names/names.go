@@ -111,6 +111,7 @@ type Names struct {
 	reserved atomic.Pointer[[]string] // the patterns that the record has
 	loading  sync.Mutex               // one reading of bans or of reserved at a time
 	parts    parts                    // of the slots at the CA
+	noPort   atomic.Int64             // until when no TCP port is free, in nanoseconds since 1970
 }
 
 // A Change is what has become of a name, for an audit log.

@@ -2,7 +2,6 @@ package names
 
 import (
 	"bytes"
-	"crypto/ed25519"
 	"fmt"
 	"iter"
 	"net"
@@ -123,43 +122,59 @@ func (r *Rules) portsAtMost() int {
 	return MaxPortsPerIdentity
 }
 
-// ChoosePort returns the name of the port that an identity is to claim that asks for a
-// port: the one that it has, or had lately, for that number; else the number itself;
-// else one that ends alike; else the next one that is free. It does not choose those for
-// which unfit returns true. Own says that the port is the identity's already. The error
-// is a *Denied where there is none, or says why the record cannot tell.
-func (n *Names) ChoosePort(key ed25519.PublicKey, asked uint16, unfit func(name string) bool) (name string, own bool, err error) {
+// ChoosePort returns the name of the port that a claimant is to claim, who asks for the
+// one in c.Port: the one that it has, or had lately, for that number; else the number
+// itself; else one that ends alike; else the next one that is free. It does not choose
+// those for which unfit returns true. Own says that the port is the claimant's already.
+// The error is a *Denied where there is none, or a claim of it would be denied, or says
+// why the record cannot tell. Claim has the last word.
+func (n *Names) ChoosePort(c Claimant, unfit func(name string) bool) (name string, own bool, err error) {
+	var denial *Denied
 	err = n.view(func(l *ledger) error {
-		name, own, err = n.choosePort(l, key, asked, unfit)
+		if name, own, err = n.choosePort(l, &c, unfit); err != nil || name == "" || own {
+			return err
+		}
+		c.Name = name
+		v, err := n.decide(l, &c, &answers{})
+		denial = v.denial
 		return err
 	})
-	if err == nil && name == "" {
-		c := Claimant{Name: PortName(n.zone, asked)}
-		if n.Ports.Count() == 0 {
-			return "", false, c.deny(DeniedInvalid, "this relay gives out no TCP ports", "publish the service under a name: remote --local tcp://…")
-		}
-		d := c.deny(DeniedLimit, "this relay has given out all its TCP ports", "give one back that is not used: remote release "+PortName(n.zone, n.Ports.First)+", with the port's own number; or ask the relay's operator for more (tcp_ports)")
-		d.Retry = portsFullRetry
-		return "", false, d
+	switch {
+	case err != nil:
+		return "", false, err
+	case denial != nil:
+		return "", false, denial
+	case name != "":
+		return name, own, nil
 	}
-	return name, own, err
+	c.Name = PortName(n.zone, c.Port)
+	if n.Ports.Count() == 0 {
+		return "", false, c.deny(DeniedInvalid, "this relay gives out no TCP ports")
+	}
+	d := c.deny(DeniedLimit, "this relay has given out all its TCP ports")
+	d.Retry = portsFullRetry
+	return "", false, d
 }
 
 // portsFullRetry is when a device may ask again for a port where none is free.
 const portsFullRetry = 10 * time.Minute
 
-func (n *Names) choosePort(l *ledger, key ed25519.PublicKey, asked uint16, unfit func(string) bool) (name string, own bool, err error) {
+// portsFull is how long no free port is looked for once none was found: to look at all of
+// them may take some hundred milliseconds.
+const portsFull = time.Second
+
+func (n *Names) choosePort(l *ledger, c *Claimant, unfit func(string) bool) (name string, own bool, err error) {
 	if n.Ports.Count() == 0 {
 		return "", false, nil
 	}
 	had := ""
-	err = l.eachPort(key, func(at string, gr *grant) {
+	err = l.eachPort(c.Key, func(at string, gr *grant) {
 		port, here := n.PortOf(at)
 		switch {
-		case !here || !n.Ports.Has(port) || unfit(at):
-		case gr.Port == asked && l.live(gr):
+		case !here || !n.Ports.Has(port):
+		case gr.Port == c.Port && l.live(gr):
 			name, own = at, true
-		case gr.Port == asked:
+		case gr.Port == c.Port:
 			had = at
 		}
 	})
@@ -169,17 +184,28 @@ func (n *Names) choosePort(l *ledger, key ed25519.PublicKey, asked uint16, unfit
 	if had != "" {
 		return had, false, nil
 	}
-	for port := range n.Ports.like(asked) {
+	if time.Now().UnixNano() < n.noPort.Load() {
+		return "", false, nil
+	}
+	passed := false // over one that is free, or will be
+	for port := range n.Ports.like(c.Port) {
 		at := PortName(n.zone, port)
 		gr, err := l.raw(at)
 		if err != nil {
 			return "", false, err
 		}
 		_, banned := n.bannedName(at)
-		mine := gr != nil && bytes.Equal(gr.Key, key) && port == asked
-		if !banned && !unfit(at) && (gr == nil || l.over(gr) || mine) {
+		mine := gr != nil && bytes.Equal(gr.Key, c.Key) && port == c.Port
+		switch {
+		case banned || gr != nil && !l.over(gr) && !mine:
+		case unfit(at):
+			passed = true
+		default:
 			return at, mine && l.live(gr), nil
 		}
+	}
+	if !passed {
+		n.noPort.Store(time.Now().Add(portsFull).UnixNano())
 	}
 	return "", false, nil
 }

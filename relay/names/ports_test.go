@@ -18,7 +18,7 @@ func fits(string) bool { return false }
 
 // claimPort chooses a port for an identity and claims it.
 func (r *rig) claimPort(id identity, asked uint16, token string) (name string, err error) {
-	name, _, err = r.names.ChoosePort(public(id), asked, fits)
+	name, _, err = r.names.ChoosePort(names.Claimant{Key: public(id), Token: token, Port: asked}, fits)
 	if err != nil {
 		return "", err
 	}
@@ -153,7 +153,7 @@ func TestPortsRunOut(t *testing.T) {
 	r.gets(newIdentity(t), 22, "relay.test:20001")
 	_, err := r.claimPort(newIdentity(t), 22, "")
 	var d *names.Denied
-	if !errors.As(err, &d) || d.Code != names.DeniedLimit || d.Retry == 0 || len(d.Hints) == 0 {
+	if !errors.As(err, &d) || d.Code != names.DeniedLimit || d.Retry == 0 {
 		t.Errorf("got %v", err)
 	}
 	none := newRig(t, nil)
@@ -179,7 +179,7 @@ func TestBannedAndUnfitPortsAreNotChosen(t *testing.T) {
 	if err != nil || b.Of != "relay.test:20122" {
 		t.Fatalf("%+v, %v", b, err)
 	}
-	name, _, err := r.names.ChoosePort(public(newIdentity(t)), 22, func(name string) bool { return name == "relay.test:20222" })
+	name, _, err := r.names.ChoosePort(names.Claimant{Key: public(newIdentity(t)), Port: 22}, func(name string) bool { return name == "relay.test:20222" })
 	if err != nil || name != "relay.test:20322" {
 		t.Errorf("chose %q, %v", name, err)
 	}
