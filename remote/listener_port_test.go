@@ -76,9 +76,13 @@ func TestAPortTakesItsOwnVisitorsAlone(t *testing.T) {
 			t.Errorf("%s of kind %d was taken", c.name, c.kind)
 		}
 	}
-	site := newRelay(t)
-	site.start(nil)
-	if _, err := site.next().open(domain, framing.KindTCP).Read(make([]byte, 1)); err == nil {
+}
+
+// A name's service gets no raw bytes.
+func TestANameTakesNoVisitorOfAPort(t *testing.T) {
+	r := newRelay(t)
+	r.start(nil)
+	if _, err := r.next().open(domain, framing.KindTCP).Read(make([]byte, 1)); err == nil {
 		t.Error("a name's service has got raw bytes")
 	}
 }
