@@ -1,0 +1,129 @@
+// Package screen is the live screen of a remote on a terminal. It shows what it is given
+// and knows nothing of links, names and requests; it is the only import of bubbletea, of
+// lipgloss and of the QR codes.
+package screen
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"os/signal"
+	"sync/atomic"
+	"time"
+
+	tea "charm.land/bubbletea/v2"
+)
+
+const (
+	// lookEvery is how often the figures are asked for.
+	lookEvery = 500 * time.Millisecond
+	// framesPerSecond bounds how often the terminal is written to.
+	framesPerSecond = 10
+	// closeTimeout is how long the end waits for a terminal that takes nothing, such as
+	// one whose network is gone.
+	closeTimeout = 2 * time.Second
+)
+
+// A Config is what a screen shows, and does.
+type Config struct {
+	// In and Out are the terminal.
+	In, Out *os.File
+	// Figures returns what is to be shown now. One goroutine asks, twice a second.
+	Figures func() Figures
+	// Stop is called for each key that asks for the end. It does not wait.
+	Stop func()
+	// Inspector is the address of the inspector's page; empty is none.
+	Inspector string
+}
+
+// A Screen is on a terminal from Start to Close.
+type Screen struct {
+	config Config
+	up     atomic.Bool
+	end    chan struct{} // closed when the screen is to end
+	over   chan struct{} // closed when it has
+	err    error         // why, where it was not asked to; once over is closed
+}
+
+// Start takes the terminal. Close gives it back.
+func Start(c Config) *Screen {
+	s := &Screen{config: c, end: make(chan struct{}), over: make(chan struct{})}
+	s.up.Store(true)
+	go func() {
+		defer close(s.over)
+		defer s.up.Store(false)
+		s.err = s.run()
+	}()
+	return s
+}
+
+// Up reports whether the terminal is the screen's now. It is not while the program is in
+// the background, nor after the screen has failed.
+func (s *Screen) Up() bool { return s.up.Load() }
+
+// Close gives the terminal back as it was. It returns why the screen had failed before, if
+// it had.
+func (s *Screen) Close() error {
+	close(s.end)
+	timer := time.NewTimer(closeTimeout)
+	defer timer.Stop()
+	select {
+	case <-s.over:
+		return s.err
+	case <-timer.C:
+		return fmt.Errorf("the terminal takes nothing any more")
+	}
+}
+
+// run is on the screen until its end, and lets go of it while the program is stopped.
+func (s *Screen) run() error {
+	asks := make(chan os.Signal, 1)
+	hearSuspend(asks)
+	defer signal.Stop(asks)
+	m := newModel(&s.config)
+	for {
+		program := tea.NewProgram(m, tea.WithInput(s.config.In), tea.WithOutput(s.config.Out),
+			tea.WithoutSignalHandler(), tea.WithFPS(framesPerSecond))
+		ctx, cancel := context.WithCancel(context.Background())
+		fed := make(chan struct{})
+		go func() {
+			defer close(fed)
+			s.feed(ctx, program, asks)
+		}()
+		last, err := program.Run()
+		cancel()
+		<-fed
+		if err != nil {
+			return err
+		}
+		m = last.(model)
+		if !m.suspend {
+			return nil
+		}
+		m.suspend = false
+		s.up.Store(false)
+		if !suspend(s.config.In, asks, s.end) {
+			return nil
+		}
+		s.up.Store(true)
+	}
+}
+
+// feed gives the program what it shows, until ctx ends, and tells it of its end.
+func (s *Screen) feed(ctx context.Context, program *tea.Program, asks <-chan os.Signal) {
+	every := time.NewTicker(lookEvery)
+	defer every.Stop()
+	for {
+		program.Send(s.config.Figures())
+		select {
+		case <-every.C:
+		case <-asks:
+			program.Send(suspendMsg{})
+		case <-s.end:
+			program.Quit()
+			return
+		case <-ctx.Done():
+			return
+		}
+	}
+}
