@@ -158,7 +158,7 @@ func (p *process) figures() screen.Figures {
 		l.status, l.asked = p.status(), began
 		l.took = time.Since(began)
 	}
-	f := screen.Figures{Traffic: l.traffic.shown()}
+	f := screen.Figures{Now: time.Now(), Traffic: l.traffic.shown()}
 	for _, n := range l.status.Names {
 		if n.Intercepted {
 			f.Alarms = append(f.Alarms, "INTERCEPTED: "+n.Name+": "+n.alarm())

@@ -5,6 +5,8 @@ import "time"
 // Figures are what is shown at one time. Texts may come from outside: what does not
 // print in them is not shown.
 type Figures struct {
+	// Now is the time of the figures.
+	Now time.Time
 	// Alarms stand above everything else.
 	Alarms []string
 	// Names are the public names, in the order in which they are shown.

@@ -11,11 +11,20 @@ import (
 // noteFor is how long the answer to a key stands in the last line.
 const noteFor = 4 * time.Second
 
-// suspendMsg asks for what Ctrl-Z does.
-type suspendMsg struct{}
+// wentOn says that the program was stopped and goes on.
+type wentOn struct{}
 
 // noteOver ends the note with that number.
 type noteOver int
+
+// let is why the screen lets go of the terminal.
+type let int
+
+const (
+	keep let = iota
+	stop     // the program is to be stopped, as by Ctrl-Z
+	wake     // it was stopped, and takes the terminal anew
+)
 
 // A page is what is shown in the place of the figures.
 type page int
@@ -39,8 +48,8 @@ type model struct {
 	selected      string // the URL of the name whose figures are shown
 	note          string // the answer to the last key
 	noteNumber    int
-	stops         int  // how often the end was asked for here
-	suspend       bool // the program is to let go of the terminal
+	stops         int // how often the end was asked for here
+	let           let
 	open          func(string) error
 }
 
@@ -64,8 +73,8 @@ func (m model) Update(message tea.Msg) (tea.Model, tea.Cmd) {
 		if int(message) == m.noteNumber {
 			m.note = ""
 		}
-	case suspendMsg:
-		return m.letGo()
+	case wentOn:
+		return m.letGo(wake)
 	case tea.KeyPressMsg:
 		return m.key(message.String())
 	}
@@ -80,7 +89,7 @@ func (m model) key(key string) (tea.Model, tea.Cmd) {
 		m.config.Stop()
 		return m, nil
 	case "ctrl+z":
-		return m.letGo()
+		return m.letGo(stop)
 	case "esc":
 		return m.show(pageNone), nil
 	case "?", "h":
@@ -110,11 +119,11 @@ func (m model) key(key string) (tea.Model, tea.Cmd) {
 }
 
 // letGo makes the screen let go of the terminal.
-func (m model) letGo() (tea.Model, tea.Cmd) {
+func (m model) letGo(why let) (tea.Model, tea.Cmd) {
 	if !canSuspend {
 		return m, nil
 	}
-	m.suspend = true
+	m.let, m.note = why, ""
 	return m, tea.Quit
 }
 

@@ -77,9 +77,9 @@ func (s *Screen) Close() error {
 
 // run is on the screen until its end, and lets go of it while the program is stopped.
 func (s *Screen) run() error {
-	asks := make(chan os.Signal, 1)
-	hearSuspend(asks)
-	defer signal.Stop(asks)
+	goesOn := make(chan os.Signal, 1)
+	hearGoesOn(goesOn)
+	defer signal.Stop(goesOn)
 	m := newModel(&s.config)
 	for {
 		program := tea.NewProgram(m, tea.WithInput(s.config.In), tea.WithOutput(s.config.Out),
@@ -88,7 +88,7 @@ func (s *Screen) run() error {
 		fed := make(chan struct{})
 		go func() {
 			defer close(fed)
-			s.feed(ctx, program, asks)
+			s.feed(ctx, program, goesOn)
 		}()
 		last, err := program.Run()
 		cancel()
@@ -97,12 +97,15 @@ func (s *Screen) run() error {
 			return err
 		}
 		m = last.(model)
-		if !m.suspend {
+		if m.let == keep {
 			return nil
 		}
-		m.suspend = false
 		s.up.Store(false)
-		if !suspend(s.config.In, asks, s.end) {
+		if m.let == stop {
+			suspend(goesOn)
+		}
+		m.let = keep
+		if !awaitForeground(s.config.In, s.end) {
 			return nil
 		}
 		s.up.Store(true)
@@ -110,15 +113,15 @@ func (s *Screen) run() error {
 }
 
 // feed gives the program what it shows, until ctx ends, and tells it of its end.
-func (s *Screen) feed(ctx context.Context, program *tea.Program, asks <-chan os.Signal) {
+func (s *Screen) feed(ctx context.Context, program *tea.Program, goesOn <-chan os.Signal) {
 	every := time.NewTicker(lookEvery)
 	defer every.Stop()
 	for {
 		program.Send(s.config.Figures())
 		select {
 		case <-every.C:
-		case <-asks:
-			program.Send(suspendMsg{})
+		case <-goesOn:
+			program.Send(wentOn{})
 		case <-s.end:
 			program.Quit()
 			return

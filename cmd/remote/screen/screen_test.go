@@ -25,6 +25,7 @@ var noon = time.Date(2026, 11, 29, 12, 3, 4, 0, time.Local)
 // served is a remote with one name that visitors get to.
 func served() Figures {
 	f := Figures{
+		Now: noon.Add(10 * time.Second),
 		Names: []Name{{URL: "https://xyz.relay.net", Target: "http://127.0.0.1:3000", Up: true, Visitors: 3, Rows: []Row{
 			{"Key", "on this device only; the relay passes encrypted bytes on", Good},
 			{"From outside", "nobody between: this device's own key at 192.0.2.1:443 (3 min ago)", Good},
@@ -97,7 +98,7 @@ func TestSnapshots(t *testing.T) {
 	alarmed := served()
 	alarmed.Alarms = []string{"INTERCEPTED: xyz.relay.net: a foreign key at 192.0.2.1:443 (1 min ago). Its certificate is in /home/me/.local/state/keystay/evidence/xyz.relay.net-20261129.pem"}
 	alarmed.Names[0].Rows[1] = Row{"From outside", "INTERCEPTED: a foreign key at 192.0.2.1:443 (1 min ago)", Bad}
-	begun := Figures{Names: []Name{{URL: "https://abcdefghijklmnopqrstuvwxyz234567.relay.net", Target: "http://127.0.0.1:3000", Rows: []Row{
+	begun := Figures{Now: noon, Names: []Name{{URL: "https://abcdefghijklmnopqrstuvwxyz234567.relay.net", Target: "http://127.0.0.1:3000", Rows: []Row{
 		{"State", "not up: no certificate yet", Doubtful}, {"Key", "on this device only; the relay passes encrypted bytes on", Good}}}},
 		Traffic: Traffic{HTTP: true}, Messages: []Message{{Time: noon, Text: "Connected to the relay relay.net."}, {Time: noon, Text: "Asking Let's Encrypt for a certificate for abcdefghijklmnopqrstuvwxyz234567.relay.net…"}}}
 	stopping := served()

@@ -10,9 +10,11 @@ import (
 // canSuspend says that a shell can stop the program and let it go on.
 const canSuspend = false
 
-func suspend(*os.File, chan os.Signal, <-chan struct{}) bool { return true }
+func suspend(<-chan os.Signal) {}
 
-func hearSuspend(chan os.Signal) {}
+func awaitForeground(*os.File, <-chan struct{}) bool { return true }
+
+func hearGoesOn(chan os.Signal) {}
 
 // IsForeground reports whether this process is one of those that a terminal is for now.
 func IsForeground(*os.File) bool { return true }

@@ -24,22 +24,19 @@ const (
 // canSuspend says that a shell can stop the program and let it go on.
 const canSuspend = true
 
-// suspend stops the program's processes as Ctrl-Z does elsewhere. It returns when they go
-// on and the terminal is theirs, or false when the screen is to end before. Asks is what
-// hears of such a stop asked for from elsewhere.
-func suspend(terminal *os.File, asks chan os.Signal, end <-chan struct{}) bool {
-	goesOn := make(chan os.Signal, 1)
-	signal.Notify(goesOn, syscall.SIGCONT)
-	defer signal.Stop(goesOn)
-	signal.Reset(syscall.SIGTSTP) // it is to stop
-	defer hearSuspend(asks)
+// suspend stops the program's processes as Ctrl-Z does elsewhere, and returns when they go
+// on. GoesOn hears of that.
+func suspend(goesOn <-chan os.Signal) {
 	_ = syscall.Kill(0, syscall.SIGTSTP)
 	select {
 	case <-goesOn:
 	case <-time.After(suspendWait):
-	case <-end:
-		return false
 	}
+}
+
+// awaitForeground returns when the terminal is this process's, or false when the screen is
+// to end before.
+func awaitForeground(terminal *os.File, end <-chan struct{}) bool {
 	every := time.NewTicker(foregroundEvery)
 	defer every.Stop()
 	for !IsForeground(terminal) {
@@ -52,8 +49,9 @@ func suspend(terminal *os.File, asks chan os.Signal, end <-chan struct{}) bool {
 	return true
 }
 
-// hearSuspend hears of a stop that is asked for from elsewhere.
-func hearSuspend(asks chan os.Signal) { signal.Notify(asks, syscall.SIGTSTP) }
+// hearGoesOn hears that the program goes on after a stop, whoever has asked for that. What
+// the shell has done with the terminal meanwhile nobody knows.
+func hearGoesOn(c chan os.Signal) { signal.Notify(c, syscall.SIGCONT) }
 
 // IsForeground reports whether this process is one of those that a terminal is for now:
 // one in the background, as after "remote &", would be stopped for using it.

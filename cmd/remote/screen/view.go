@@ -18,6 +18,8 @@ const (
 	roomy = 18
 	// margin is how many columns are left free on the left.
 	margin = 1
+	// freshFor is how long good news stand beside the figures.
+	freshFor = time.Minute
 	// mostLines is how many lines one row may take.
 	mostLines = 3
 )
@@ -79,17 +81,35 @@ func (m model) front() (lines []string) {
 	if empty {
 		room -= 2
 	}
-	messages := m.messages(m.figures.Messages)
+	fresh := m.fresh()
+	messages := m.messages(fresh)
 	if m.figures.Traffic.HTTP {
 		most := max(1, room/2)
-		if n := len(m.figures.Messages); n > 0 { // the last one is worth more than old requests
-			most = max(most, min(room-2, len(m.messages(m.figures.Messages[n-1:]))))
+		if n := len(fresh); n > 0 { // the last one is worth more than old requests
+			most = max(most, min(room-2, len(m.messages(fresh[n-1:]))))
 		}
 		messages = m.cut(messages, most)
 	}
 	section(m.traffic(room - len(messages)))
 	section(m.cut(messages, max(1, left())))
 	return lines
+}
+
+// fresh are the messages that still tell of now: those of trouble, those after the last of
+// them, which may say that it is over, and for a while all others.
+func (m model) fresh() (all []Message) {
+	last := len(m.figures.Messages)
+	for i := range m.figures.Messages {
+		if m.figures.Messages[i].Mood != Plain {
+			last = i
+		}
+	}
+	for i, message := range m.figures.Messages {
+		if message.Mood != Plain || i > last || m.figures.Now.Sub(message.Time) < freshFor {
+			all = append(all, message)
+		}
+	}
+	return all
 }
 
 // cut returns no more than so many lines, the last of which says that there are more.
