@@ -23,6 +23,7 @@ func (p *process) waitFor(pub *published) {
 	p.lookAt(pub, s.passed, found)
 	if p.live != nil {
 		pub.up.Store(true)
+		p.live.tellPublic(s)
 		p.awaitService(pub)
 		return
 	}

@@ -9,6 +9,8 @@ import (
 	"sync"
 	"time"
 
+	"github.com/spf13/cobra"
+
 	"keystay/cmd/remote/screen"
 	"keystay/internal/cli"
 	"keystay/internal/hint"
@@ -43,6 +45,7 @@ type live struct {
 	screen   *screen.Screen // nil before the start
 	messages []screen.Message
 	keyed    bool // a key has asked for the end
+	public   bool // it was said that the names are public
 	ends     int  // how many messages there were then
 }
 
@@ -77,13 +80,23 @@ func (l *live) tell(m screen.Message) error {
 	return nil
 }
 
+// guardCommand is the command of the process that gives the terminal back after a crash.
+const guardCommand = "terminal-guard"
+
+func terminalGuardCommand() *cobra.Command {
+	return &cobra.Command{
+		Use: guardCommand, Short: "Give the terminal back after a crash", Hidden: true, Args: cli.NoArgs(),
+		Run: func(*cobra.Command, []string) { screen.StandGuard() },
+	}
+}
+
 // startScreen takes the terminal, if it is to have a screen. EndScreen gives it back.
 func (p *process) startScreen() {
 	if p.live == nil {
 		return
 	}
 	s := screen.Start(screen.Config{
-		In: os.Stdin, Out: p.out, Inspector: p.inspector,
+		In: os.Stdin, Out: p.out, Guard: guardCommand, Inspector: p.inspector,
 		Figures: p.figures,
 		Stop: func() {
 			p.live.mu.Lock()
@@ -135,6 +148,17 @@ func (p *process) endScreen(err error) {
 	}
 	if failed != nil {
 		_ = l.plain(screen.Message{Text: "The screen has failed: " + failed.Error(), Hints: []string{"--plain brings lines in its place"}})
+	}
+}
+
+// tellPublic says once of a name that it is public.
+func (l *live) tellPublic(s start) {
+	l.mu.Lock()
+	told := l.public
+	l.public = true
+	l.mu.Unlock()
+	if !told {
+		_ = l.tell(screen.Message{Time: time.Now(), Text: "The name " + s.name() + "."})
 	}
 }
 

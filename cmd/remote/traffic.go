@@ -96,7 +96,7 @@ func (t *traffic) shown() screen.Traffic {
 		s.Requests = append(s.Requests, *r)
 	}
 	t.advance(t.now())
-	for i := t.last - keptSeconds + 1; i < t.last; i++ { // the last one has not ended
+	for i := t.last - keptSeconds + 1; i <= t.last; i++ {
 		s.Seconds = append(s.Seconds, t.seconds[i%keptSeconds])
 	}
 	return s

@@ -56,7 +56,7 @@ type Traffic struct {
 	Requests []Request
 	// Total is how many there were since the start.
 	Total int
-	// Seconds are how many came in each second, the one that has just ended last.
+	// Seconds are how many came in each second, the one that goes on last.
 	Seconds []int
 }
 

@@ -32,6 +32,8 @@ type Config struct {
 	Figures func() Figures
 	// Stop is called for each key that asks for the end. It does not wait.
 	Stop func()
+	// Guard is the argument that makes this program call StandGuard; empty is no guard.
+	Guard string
 	// Inspector is the address of the inspector's page; empty is none.
 	Inspector string
 }
@@ -49,8 +51,13 @@ type Screen struct {
 func Start(c Config) *Screen {
 	s := &Screen{config: c, end: make(chan struct{}), over: make(chan struct{})}
 	s.up.Store(true)
+	release := func() {}
+	if c.Guard != "" {
+		release = guard(c.Out, c.Guard)
+	}
 	go func() {
 		defer close(s.over)
+		defer release()
 		defer s.up.Store(false)
 		s.err = s.run()
 	}()
