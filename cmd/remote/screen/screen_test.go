@@ -6,6 +6,7 @@ import (
 	"os"
 	"path/filepath"
 	"reflect"
+	"regexp"
 	"strings"
 	"testing"
 	"time"
@@ -161,6 +162,38 @@ func compare(t *testing.T, file string, lines []string) {
 	}
 	if b.String() != string(want) {
 		t.Errorf("%s is\n%s\nand was\n%s", file, b.String(), want)
+	}
+}
+
+// The pictures in the documents are the snapshots.
+func TestPicturesInDocumentsAreSnapshots(t *testing.T) {
+	picture := regexp.MustCompile(`(?s)<!-- screen (\S+) -->\n(.*?)<!-- end -->`)
+	for _, name := range []string{"README.md", "docs/running-a-remote.md"} {
+		path := filepath.Join("..", "..", "..", name)
+		page, err := os.ReadFile(path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if !picture.Match(page) {
+			t.Errorf("%s has no picture", name)
+		}
+		now := picture.ReplaceAllStringFunc(string(page), func(found string) string {
+			snapshot := picture.FindStringSubmatch(found)[1]
+			text, err := os.ReadFile(filepath.Join("testdata", snapshot+".txt"))
+			if err != nil {
+				t.Fatal(err)
+			}
+			return "<!-- screen " + snapshot + " -->\n```text\n" + string(text) + "```\n<!-- end -->"
+		})
+		switch {
+		case now == string(page):
+		case *update:
+			if err := os.WriteFile(path, []byte(now), 0o644); err != nil {
+				t.Fatal(err)
+			}
+		default:
+			t.Errorf("%s is older than the snapshot: go test ./cmd/remote/screen -update", name)
+		}
 	}
 }
 
