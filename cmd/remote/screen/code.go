@@ -41,8 +41,25 @@ func code(text string) ([]string, error) {
 	return lines, nil
 }
 
-// ink is what a QR code is drawn with: the blocks are its light modules. Without colours
-// it is right on a dark terminal alone, and most cameras read the other as well.
-func ink() lipgloss.Style {
-	return lipgloss.NewStyle().Foreground(lipgloss.Color("#ffffff")).Background(lipgloss.Color("#000000"))
+// painted is a line of a QR code in black on white, whatever the terminal's colours. What
+// is all light or all dark is background: blocks leave gaps in many fonts. Without colours
+// a code is right on a dark terminal alone, and most cameras read the other as well.
+func painted(row string) string {
+	black, white := lipgloss.Color("#000000"), lipgloss.Color("#ffffff")
+	light := lipgloss.NewStyle().Foreground(black).Background(white)
+	dark := lipgloss.NewStyle().Foreground(white).Background(black)
+	var b strings.Builder
+	for _, c := range row {
+		switch c {
+		case '█':
+			b.WriteString(light.Render(" "))
+		case '▄':
+			b.WriteString(light.Render("▀"))
+		case '▀':
+			b.WriteString(light.Render("▄"))
+		default:
+			b.WriteString(dark.Render(" "))
+		}
+	}
+	return b.String()
 }

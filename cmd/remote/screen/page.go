@@ -136,7 +136,7 @@ func (m model) code() (lines []string) {
 	}
 	for _, row := range drawn {
 		if m.colour {
-			row = ink().Render(row)
+			row = painted(row)
 		}
 		lines = append(lines, row)
 	}

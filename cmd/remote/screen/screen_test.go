@@ -3,6 +3,8 @@ package screen
 import (
 	"flag"
 	"fmt"
+	"image"
+	"image/color"
 	"os"
 	"path/filepath"
 	"reflect"
@@ -14,6 +16,7 @@ import (
 
 	tea "charm.land/bubbletea/v2"
 	"github.com/charmbracelet/x/ansi"
+	qr "github.com/piglig/go-qr"
 	"go.uber.org/goleak"
 )
 
@@ -162,6 +165,34 @@ func compare(t *testing.T, file string, lines []string) {
 	}
 	if b.String() != string(want) {
 		t.Errorf("%s is\n%s\nand was\n%s", file, b.String(), want)
+	}
+}
+
+// A camera reads the address in the QR code, painted or not.
+func TestQRCodeIsRead(t *testing.T) {
+	const url = "https://abcdefghijklmnopqrstuvwxyz234567.relay.net:8443"
+	rows, err := code(url)
+	if err != nil {
+		t.Fatal(err)
+	}
+	const size = 6 // pixels of a module
+	picture := image.NewGray(image.Rect(0, 0, size*ansi.StringWidth(rows[0]), 2*size*len(rows)))
+	for y := range picture.Rect.Dy() {
+		for x := range picture.Rect.Dx() {
+			c := []rune(rows[y/(2*size)])[x/size]
+			if c == '█' || c == '▀' && y/size%2 == 0 || c == '▄' && y/size%2 == 1 {
+				picture.SetGray(x, y, color.Gray{Y: 255})
+			}
+		}
+	}
+	if got, err := qr.Decode(picture); got != url || err != nil {
+		t.Errorf("%q, %v", got, err)
+	}
+	swapped := strings.NewReplacer("▀", "▄", "▄", "▀", "█", " ")
+	for _, row := range rows {
+		if got := ansi.Strip(painted(row)); got != swapped.Replace(row) {
+			t.Errorf("%q is painted as %q", row, got)
+		}
 	}
 }
 
