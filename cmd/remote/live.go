@@ -98,6 +98,9 @@ func (p *process) startScreen() {
 	s := screen.Start(screen.Config{
 		In: os.Stdin, Out: p.out, Guard: guardCommand, Inspector: p.inspector,
 		Figures: p.figures,
+		Failed: func(err error) {
+			_ = p.live.tell(screen.Message{Time: time.Now(), Text: "The screen has failed: " + err.Error() + ". The remote goes on without it.", Mood: screen.Doubtful})
+		},
 		Stop: func() {
 			p.live.mu.Lock()
 			p.live.keyed = true
@@ -130,7 +133,7 @@ func (p *process) endScreen(err error) {
 		}
 		return
 	}
-	failed := s.Close()
+	_ = s.Close() // why it had failed was said before
 	var b strings.Builder
 	for i, n := range l.status.Names {
 		if i == shownAtEnd {
@@ -145,9 +148,6 @@ func (p *process) endScreen(err error) {
 		if m.Mood == screen.Bad || m.Mood == screen.Doubtful && i >= from && p.drain.Err() != nil {
 			_ = l.plain(m)
 		}
-	}
-	if failed != nil {
-		_ = l.plain(screen.Message{Text: "The screen has failed: " + failed.Error(), Hints: []string{"--plain brings lines in its place"}})
 	}
 }
 

@@ -4,7 +4,9 @@
 package screen
 
 import (
+	"cmp"
 	"context"
+	"errors"
 	"fmt"
 	"os"
 	"os/signal"
@@ -30,6 +32,9 @@ type Config struct {
 	In, Out *os.File
 	// Figures returns what is to be shown now. One goroutine asks, twice a second.
 	Figures func() Figures
+	// Failed is told why the screen has ended without being asked to. What the screen was
+	// for goes on without it.
+	Failed func(error)
 	// Stop is called for each key that asks for the end. It does not wait.
 	Stop func()
 	// Guard is the argument that makes this program call StandGuard; empty is no guard.
@@ -59,7 +64,10 @@ func Start(c Config) *Screen {
 		defer close(s.over)
 		defer release()
 		defer s.up.Store(false)
-		s.err = s.run()
+		if s.err = s.run(); s.err != nil {
+			s.up.Store(false)
+			c.Failed(s.err)
+		}
 	}()
 	return s
 }
@@ -78,7 +86,7 @@ func (s *Screen) Close() error {
 	case <-s.over:
 		return s.err
 	case <-timer.C:
-		return fmt.Errorf("the terminal takes nothing any more")
+		return errors.New("the terminal takes nothing any more")
 	}
 }
 
@@ -92,18 +100,29 @@ func (s *Screen) run() error {
 		program := tea.NewProgram(m, tea.WithInput(s.config.In), tea.WithOutput(s.config.Out),
 			tea.WithoutSignalHandler(), tea.WithFPS(framesPerSecond))
 		ctx, cancel := context.WithCancel(context.Background())
-		fed := make(chan struct{})
+		fed := make(chan error, 1)
 		go func() {
-			defer close(fed)
+			defer program.Quit()
+			defer func() { // a mistake in what is shown ends no visitor
+				var err error
+				if v := recover(); v != nil {
+					err = fmt.Errorf("what is shown cannot be had: %v", v)
+				}
+				fed <- err
+			}()
 			s.feed(ctx, program, goesOn)
 		}()
 		last, err := program.Run()
 		cancel()
-		<-fed
-		if err != nil {
+		if err := cmp.Or(err, <-fed); err != nil {
 			return err
 		}
 		m = last.(model)
+		select {
+		case <-s.end:
+			return nil
+		default:
+		}
 		if m.let == keep {
 			return nil
 		}
@@ -119,7 +138,7 @@ func (s *Screen) run() error {
 	}
 }
 
-// feed gives the program what it shows, until ctx ends, and tells it of its end.
+// feed gives the program what it shows, until ctx or the screen ends.
 func (s *Screen) feed(ctx context.Context, program *tea.Program, goesOn <-chan os.Signal) {
 	every := time.NewTicker(lookEvery)
 	defer every.Stop()
@@ -130,7 +149,6 @@ func (s *Screen) feed(ctx context.Context, program *tea.Program, goesOn <-chan o
 		case <-goesOn:
 			program.Send(wentOn{})
 		case <-s.end:
-			program.Quit()
 			return
 		case <-ctx.Done():
 			return

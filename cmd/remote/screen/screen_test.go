@@ -228,6 +228,33 @@ func TestPicturesInDocumentsAreSnapshots(t *testing.T) {
 	}
 }
 
+// A mistake in what is shown ends the screen, which says so, and nothing else.
+func TestMistakeEndsTheScreenAlone(t *testing.T) {
+	in, typed, err := os.Pipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer in.Close()
+	defer typed.Close()
+	out, err := os.Create(filepath.Join(t.TempDir(), "out"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer out.Close()
+	failed := make(chan error, 1)
+	s := Start(Config{In: in, Out: out, Figures: func() Figures { panic("a mistake") }, Failed: func(err error) { failed <- err }})
+	if err := <-failed; !strings.Contains(err.Error(), "a mistake") || s.Up() {
+		t.Errorf("%v, up: %v", err, s.Up())
+	}
+	if err := s.Close(); err == nil {
+		t.Error("Close does not say so")
+	}
+	calm := Start(Config{In: in, Out: out, Figures: served, Failed: func(err error) { t.Error(err) }})
+	if err := calm.Close(); err != nil {
+		t.Error(err)
+	}
+}
+
 // No size makes it fail, and none is exceeded.
 func TestEachSizeIsKept(t *testing.T) {
 	for _, f := range []Figures{{}, served(), several(9)} {
