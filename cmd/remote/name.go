@@ -97,6 +97,8 @@ type published struct {
 
 	round atomic.Pointer[watch.Round] // the last look from outside
 	alarm atomic.Pointer[watch.Round] // the last one that found the name intercepted
+
+	unreached atomic.Pointer[string] // why the service could not be reached yet; of the live screen
 }
 
 // remoteName is what the device is told of a name.
@@ -135,12 +137,15 @@ func (f *front) handshake() remote.Handshake {
 }
 
 // publishName begins to serve the visitors of a listener.
-func publishName(n name, s config.Service, f *front, files *acme.Files, ln *remote.Listener, l *lookout) *published {
+func publishName(n name, s config.Service, f *front, files *acme.Files, ln *remote.Listener, l *lookout, seen *live) *published {
 	p := &published{name: n, ln: ln, service: s, files: files, again: make(chan struct{}, 1), served: make(chan struct{})}
 	p.front.Store(f)
 	if f.raw == nil {
 		c := f.site
 		c.Statement, c.Question = ln.Statement, l.question(ln)
+		if seen != nil {
+			c.Observer = seen.traffic.observer(ln.Domain())
+		}
 		p.site = publish.NewSite(ln.Domain(), c)
 		p.srv = httpdrain.New(p.site.Server())
 	}

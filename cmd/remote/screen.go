@@ -59,7 +59,7 @@ func (s start) line() string {
 // caller has locked p.
 func (p *process) showAll() {
 	if len(p.shown) > 0 && len(p.missing()) == 0 {
-		screen(p.out, cli.Width(p.out), p.shown)
+		writeStart(p.out, cli.Width(p.out), p.shown)
 		p.shown, p.complete = nil, true
 	}
 }
@@ -67,8 +67,8 @@ func (p *process) showAll() {
 // narrow is the width, in columns, below which names stand above what is said.
 const narrow = 60
 
-// screen writes the screen of all names that answer for a terminal of that width.
-func screen(w io.Writer, width int, all []start) {
+// writeStart writes the screen of all names that answer for a terminal of that width.
+func writeStart(w io.Writer, width int, all []start) {
 	var names []start
 	for _, s := range all {
 		if !s.port {
@@ -123,8 +123,15 @@ func ports(all []start) string {
 	if i < 0 {
 		return ""
 	}
-	return "keystay does not encrypt their bytes: the relay, and everybody on the way, can read what the protocol does not encrypt by itself, as SSH does. " +
-		"They stay with this device: its identity is in " + all[i].stateDir + ". Whoever looks for open ports will find them"
+	return portText + ". " + all[i].portName()
+}
+
+// portText says who can read what goes over a TCP port.
+const portText = "not encrypted by keystay: the relay, and everybody on the way, can read what the protocol does not encrypt by itself, as SSH does"
+
+// portName says whose a TCP port is, and who finds it.
+func (s start) portName() string {
+	return "It stays with this device: its identity is in " + s.stateDir + ". Whoever looks for open ports will find it"
 }
 
 // keys says who holds the keys that visitors see.
