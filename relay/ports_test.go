@@ -263,6 +263,30 @@ func TestThePortIsOpenWhileItsRemoteIsNear(t *testing.T) {
 	})
 }
 
+// Who comes to a port just when it has become nobody's is reset, and is not led to the
+// operator's own server, which the fallback is for names.
+func TestAPortLeadsToNoFallback(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		p := somePorts{memory: true}
+		r := memRig(t, func(s *relay.Server) {
+			p.offer(s)
+			s.SetFront(relay.Front{Fallback: relay.Fixed{To: "127.0.0.1:1"}})
+		})
+		d := r.device(newIdentity(t))
+		d.claimsPort(t, sshName)
+		if err := d.Release(t.Context(), "relay.test:20022"); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := io.ReadAll(p.visitor(t, 20022)); err == nil {
+			t.Fatal("the visitor got an end, and not a reset")
+		}
+		if n := r.srv.Status().RefusedFor["no_such_name"]; n != 1 {
+			t.Fatalf("%d were refused since the port is nobody's: %v", n, r.srv.Status().RefusedFor)
+		}
+		r.close()
+	})
+}
+
 // A port that is given back is closed at once, and so is one that the operator takes or
 // bans; whoever had it is told, and visitors of it are cut.
 func TestAPortIsLostAsANameIs(t *testing.T) {
