@@ -263,6 +263,26 @@ func TestThePortIsOpenWhileItsRemoteIsNear(t *testing.T) {
 	})
 }
 
+// A port that is taken off the link has no remote, and the identity keeps it.
+func TestAPortIsTakenOffALink(t *testing.T) {
+	var p somePorts
+	r := newRig(t, p.offer)
+	d := r.device(newIdentity(t))
+	d.claimsPort(t, sshName)
+	if err := d.Unclaim(t.Context(), sshName); err != nil {
+		t.Fatal(err)
+	}
+	if list, _, err := r.srv.Remotes(relay.Which{Name: "relay.test:20022"}, "", 10); err != nil || len(list) != 0 {
+		t.Errorf("it leads to %v, %v", list, err)
+	}
+	if g, err := r.srv.Names.Show("relay.test:20022"); err != nil || g.Status != names.Held {
+		t.Errorf("it is %v, %v", g.Status, err)
+	}
+	if port := d.claimsPort(t, sshName); port != 20022 {
+		t.Errorf("claimed again it is %d", port)
+	}
+}
+
 // Who comes to a port just when it has become nobody's is reset, and is not led to the
 // operator's own server, which the fallback is for names.
 func TestAPortLeadsToNoFallback(t *testing.T) {
