@@ -351,7 +351,7 @@ func TestEachKeyOfARemoteIsRead(t *testing.T) {
 	inFolder(t, map[string]string{"s": "secret\n", "users": "me:" + hash + "\n"})
 	base := []string{"--domain", "a.relay.test", "--local", "3000"}
 	values := map[string]string{
-		"domain": "b.relay.test", "name": "w", "local": "3001", "host-header": "target", "auth": "me:" + hash, "auth-file": "users", "allow": "192.0.2.0/24", "deny": "192.0.2.0/24",
+		"domain": "b.relay.test", "name": "w", "local": "3001", "tcp": "22", "host-header": "target", "auth": "me:" + hash, "auth-file": "users", "allow": "192.0.2.0/24", "deny": "192.0.2.0/24",
 		"relay": "relay.test", "relay-address": "127.0.0.1:1", "relay-root": "s", "token": "x", "token-file": "s", "state-dir": "x", "trust-private-addresses": "true",
 		"acme-ca": "https://ca.test/", "acme-root": "s", "acme-email": "a@b.net", "acme-rehearsal": "off", "ct": "off", "key-type": "rsa", "replica": "true", "transport": "tls", "lanes": "off",
 		"probe": "off", "probe-proxy": "http://proxy.test:3128", "probe-dns": "192.0.2.1", "probe-with": "b.relay.test", "on-intercept": "stop", "on-intercept-run": "notify", "on-intercept-post": "https://hook.test/",

@@ -195,8 +195,8 @@ func environs(dir, public, plain, local, ca, apiRoot, root string) map[string]st
 		"NAME":  storied,
 		"URL":   "https://" + storied + ":" + port,
 		"RELAY": public, "RELAY_PORT": port, "RELAY_HTTP": plain,
-		"SITE": local,
-		"CA":   ca, "CA_ROOT": apiRoot, "ROOT": root,
+		"SITE": local, "SITE_PORT": local[strings.LastIndexByte(local, ':')+1:],
+		"CA": ca, "CA_ROOT": apiRoot, "ROOT": root,
 		"VISIT_VIA": public, "VISIT_PLAIN": plain, "VISIT_ROOT": root,
 
 		"KEYSTAY_RELAY_DOMAIN":       zone,

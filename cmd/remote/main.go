@@ -26,6 +26,7 @@ needs no privilege. The relay passes encrypted bytes on; it never has the key.`,
   remote 3000
   remote --domain app.team.relay.net --relay relay.net --local http://127.0.0.1:8080
   remote --name notes --relay relay.net ./public
+  remote --tcp 22 --relay relay.net
   remote --config remote.yaml`,
 		RunE: func(c *cobra.Command, args []string) error {
 			p := &process{file: config.RemoteFile(c.Flags()), out: os.Stdout}
