@@ -108,6 +108,7 @@ var mayImport = map[string][]string{
 	"remote":         {"framing", "acme", "internal"},
 	"remote/publish": {"internal"},
 	"remote/verify":  {"internal"},
+	"remote/connect": {"internal"},
 	"remote/watch":   {"remote/watch/browser", "internal"},
 
 	"remote/watch/browser": nil,
