@@ -105,7 +105,7 @@ var mayImport = map[string][]string{
 
 	"relay/operator/page": {"relay", "relay/operator", "internal"},
 
-	"remote":         {"framing", "acme", "internal"},
+	"remote":         {"framing", "sni", "acme", "internal"},
 	"remote/publish": {"internal"},
 	"remote/verify":  {"internal"},
 	"remote/connect": {"internal"},
