@@ -31,6 +31,7 @@ need openssl openssl
 need openssh-client ssh
 need openssh-server sshd
 need rsync rsync
+need iproute2 ip
 need python3 python3
 need nodejs node nodejs
 need npm npm
