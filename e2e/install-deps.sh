@@ -28,6 +28,10 @@ need gnutls-bin gnutls-cli
 need curl curl
 need "gcc libc6-dev" gcc clang
 need openssl openssl
+need openssh-client ssh
+need openssh-server sshd
+need rsync rsync
+need iproute2 ip
 need python3 python3
 need nodejs node nodejs
 need npm npm
@@ -59,9 +63,10 @@ fi
 # The tests start these themselves: installing them is not to start them on this
 # machine.
 servers=
-for server in nsd redis-server nginx haproxy prometheus; do
+for server in nsd redis-server nginx haproxy prometheus openssh-server; do
 	case $missing in *"$server"*) servers="$servers $server.service" ;; esac
 done
+case $servers in *openssh-server*) servers="$servers ssh.service ssh.socket" ;; esac
 unit() {
 	if [ -n "$servers" ] && command -v systemctl >/dev/null 2>&1; then
 		# The list has to be split.

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"net/http"
 	"os"
+	"os/exec"
 	"os/signal"
 	"path/filepath"
 	"strings"
@@ -94,6 +95,9 @@ func TestStories(t *testing.T) {
 		Condition: func(cond string) (bool, error) {
 			if cond == "root" {
 				return os.Getuid() == 0, nil
+			}
+			if cond == "spaces" {
+				return exec.Command("unshare", "-n", "true").Run() == nil, nil
 			}
 			if cond == "soak" {
 				return soaking(), nil
