@@ -33,6 +33,11 @@ need nodejs node nodejs
 need npm npm
 need age age
 need nsd nsd
+need bind9 named
+need bind9-dnsutils dig
+need knot knotd
+need "pdns-server pdns-backend-sqlite3" pdns_server
+need sqlite3 sqlite3
 need redis-server redis-server
 need nginx-light nginx
 need haproxy haproxy
@@ -59,8 +64,8 @@ fi
 # The tests start these themselves: installing them is not to start them on this
 # machine.
 servers=
-for server in nsd redis-server nginx haproxy prometheus; do
-	case $missing in *"$server"*) servers="$servers $server.service" ;; esac
+for server in nsd bind9:named knot pdns-server:pdns redis-server nginx-light:nginx haproxy prometheus; do
+	case "$missing " in *" ${server%:*} "*) servers="$servers ${server#*:}.service" ;; esac
 done
 unit() {
 	if [ -n "$servers" ] && command -v systemctl >/dev/null 2>&1; then
