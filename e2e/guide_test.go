@@ -48,10 +48,10 @@ type guide struct {
 //	[!] guide run NAME
 //	guide start PROGRAM NAME
 //	guide write NAME [FILE]
-//	guide shows NAME
+//	guide shows NAME [STREAM]
 //
 // which run the block's commands, start its one command in the background, write it to
-// the file NAME, or look whether what was run last has shown it. What a block of output
+// the file NAME, or look whether what was run last, or a program's stream, has shown it. What a block of output
 // has as … may be anything.
 func guideCommand(ts *testscript.TestScript, neg bool, args []string) {
 	if len(args) < 2 || neg && args[0] != "run" {
@@ -85,8 +85,12 @@ func guideCommand(ts *testscript.TestScript, neg bool, args []string) {
 		ts.Check(os.MkdirAll(filepath.Dir(file), 0o755))
 		ts.Check(os.WriteFile(file, []byte(text), 0o644))
 	case "shows":
-		if line, ok := inOrder(text, ts.ReadFile("stdout")+ts.ReadFile("stderr")); !ok {
-			ts.Fatalf("the guide shows what is not there: %s\nthere is:\n%s%s", line, ts.ReadFile("stdout"), ts.ReadFile("stderr"))
+		got := ts.ReadFile("stdout") + ts.ReadFile("stderr")
+		if len(args) == 3 {
+			got = w.stream(ts, args[2]).String()
+		}
+		if line, ok := inOrder(text, got); !ok {
+			ts.Fatalf("the guide shows what is not there: %s\nthere is:\n%s", line, got)
 		}
 	}
 }

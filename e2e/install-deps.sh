@@ -26,6 +26,7 @@ need firefox-esr firefox-esr firefox
 need libnss3-tools certutil
 need gnutls-bin gnutls-cli
 need curl curl
+need jq jq
 need "gcc libc6-dev" gcc clang
 need openssl openssl
 need python3 python3
