@@ -90,6 +90,7 @@ func TestStories(t *testing.T) {
 			"nameserver": nameserverCommand,
 			"provider":   providerCommand,
 			"signin":     signInCommand,
+			"guide":      guideCommand,
 			"malice":     maliceCommand,
 		},
 		Condition: func(cond string) (bool, error) {
@@ -122,6 +123,7 @@ type setting struct {
 	provider *http.Server // of OpenID Connect, or nil
 	monitor  *monitor     // or nil
 	malice   *eavesdropper
+	guide    guide
 }
 
 // The names of the stories.
