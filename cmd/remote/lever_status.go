@@ -30,6 +30,7 @@ type status struct {
 	StateDir    string       `json:"state_dir"`
 	Intercepted bool         `json:"intercepted"` // one of the names is
 	Visitors    int          `json:"visitors"`
+	Home        *homeStatus  `json:"home,omitempty"` // none where nobody comes without a relay
 	Links       []linkStatus `json:"links"`
 	Names       []nameStatus `json:"names"`
 }
@@ -101,6 +102,7 @@ func (p *process) status() status {
 	if p.drain.Err() != nil {
 		s.State = stateStopping
 	}
+	s.Home = p.homes.status()
 	for _, l := range p.device.Links() {
 		s.Links = append(s.Links, linkStatus{l.Relay, float64(l.RTT.Microseconds()) / 1000, l.Since})
 	}

@@ -2,7 +2,7 @@ package hint
 
 // Remote returns the table of docs/running-a-remote.md, in its order.
 func Remote() []*Advice {
-	return []*Advice{
+	return append([]*Advice{
 		NoRelayGiven, NoNameAbove, WhichName,
 		RelayHasNoAddress, AddressHasNoAddress, NoResolver, ResolverAway, NothingListens, NothingAnswers, Offline,
 		UntrustedRelay, NoIntermediate, OtherRoot, RelayExpired, RelayNotYetValid, OtherRelay, OtherName, NotTLS, NotRelay, Silent, NoRelayCertificate, NoWebSocket, PathBreaks, SmallHello,
@@ -19,7 +19,7 @@ func Remote() []*Advice {
 		ServiceUntrusted, ServiceHandshake, ServiceIsPlain, ServiceIsTLS, ServiceIsH2C, ServiceIsNotH2C, ServiceOther, ServiceHangsUp, ServiceBroken, ServiceLate, ServiceUnwell,
 		ServiceCertificate, FolderMissing, FolderIsFile, FolderClosed, FolderFileClosed, FolderLink, TooManyVisitors,
 		GateNotHash, GateNoUsers, ShareNoName, ShareNoState, GateKey, GateManyLinks, GateNotCA, GateEveryUser, GateProvider,
-	}
+	}, append(connects(), homes()...)...)
 }
 
 // SlowAfterPause is the advice for a system whose connections begin anew with a small
