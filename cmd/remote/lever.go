@@ -208,6 +208,9 @@ func (s *status) write(w io.Writer, colour bool) {
 	for _, l := range s.Links {
 		row("Link", fmt.Sprintf("%s, %s, for %s", l.Relay, l.roundTrip(), ago(l.Since)))
 	}
+	if h := s.Home; h != nil {
+		row("At home", fmt.Sprintf("%s, without a relay; visitors who came so: %d", strings.Join(h.Addresses, " and "), h.Visitors))
+	}
 	row("Visitors", strconv.Itoa(s.Visitors))
 	for _, n := range s.Names {
 		if n.Alarm != nil && !n.Intercepted {
