@@ -256,7 +256,7 @@ func TestKeysMatchStructs(t *testing.T) {
 		keys  []config.Key
 		extra []string // keys that are not decoded as they stand
 	}{
-		{reflect.TypeFor[config.Relay](), config.RelayKeys(), []string{"config", "drain_timeout", "takeover_drain", "memory", "names.expire_unused", "names.certificates_per_week", "names.custom_domains", "names.webhook.remember", "admin.pprof", "metrics.per_name", "proxy_protocol.from"}},
+		{reflect.TypeFor[config.Relay](), config.RelayKeys(), []string{"config", "drain_timeout", "takeover_drain", "memory", "names.expire_unused", "names.certificates_per_week", "names.custom_domains", "names.webhook.remember", "admin.pprof", "metrics.per_name", "proxy_protocol.from", "tcp_ports"}},
 	}
 	for _, tt := range tests {
 		fields := map[string]bool{}

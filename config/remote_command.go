@@ -1,6 +1,7 @@
 package config
 
 import (
+	"net"
 	"slices"
 	"strconv"
 	"strings"
@@ -50,7 +51,11 @@ func LoadRelease(fs *pflag.FlagSet, name string) (*Remote, error) {
 		wrong.relay("relay", &r.Relays[i])
 	}
 	r.Domain = name
-	wrong.publicName("domain", &r.Domain, r.Relays)
+	if host, port, ok := publicPort(name); ok {
+		r.Domain = net.JoinHostPort(host, port)
+	} else {
+		wrong.publicName("domain", &r.Domain, r.Relays)
+	}
 	for _, a := range r.RelayAddresses {
 		wrong.address("relay_address", a, false)
 	}

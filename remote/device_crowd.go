@@ -46,7 +46,7 @@ func tellCrowded(d *Device) {
 // there stay, and the log says so, as of an outage: once, and then ever more
 // rarely. A certificate's validation by http-01 is no visitor.
 func (d *Device) isFull(h framing.Header) bool {
-	if h.Kind != framing.KindTLS {
+	if h.Kind == framing.KindHTTP01 {
 		return false
 	}
 	if d.Visitors() <= d.most { // with this one

@@ -19,6 +19,14 @@ const visitorHandshakeTimeout = 15 * time.Second
 func (l *Listener) receive(stream *framing.Stream, left func()) {
 	kind := stream.Header().Kind
 	switch {
+	case l.isPort() != (kind == framing.KindTCP):
+		stream.Refuse()
+	case kind == framing.KindTCP:
+		if _, rules := l.currentRules(); !rules.Admit(stream.Header().Source.Addr()) {
+			stream.Refuse()
+			return
+		}
+		l.hand(stream, stream)
 	case kind == framing.KindTLS && l.cfg.Raw:
 		l.hand(stream, stream)
 	case kind == framing.KindTLS:

@@ -163,7 +163,7 @@ func (f *connectFlags) forward(drain, cut context.Context, c *cobra.Command, d *
 	}
 	log := cli.LoggerAt(c.ErrOrStderr(), slog.LevelInfo, "text")
 	if isTerminal(os.Stderr) && c.ErrOrStderr() == os.Stderr {
-		log = slog.New(newPeople(os.Stderr, func() int { return cli.Width(os.Stderr) }))
+		log = slog.New(newPeople(lines(os.Stderr, func() int { return cli.Width(os.Stderr) })))
 	}
 	fmt.Fprintf(c.OutOrStdout(), "%v -> %v\n", ln.Addr(), d)
 	fw := &connect.Forward{Dialer: d, MaxVisitors: f.most, Failed: func(err error) {
