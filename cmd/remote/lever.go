@@ -213,6 +213,9 @@ func (s *status) write(w io.Writer, colour bool) {
 		row("Link", fmt.Sprintf("%s, %s, for %s", l.Relay, rtt, ago(l.Since)))
 	}
 	row("Visitors", strconv.Itoa(s.Visitors))
+	if s.Inspector != "" {
+		row("Inspector", s.Inspector)
+	}
 	for _, n := range s.Names {
 		if n.Alarm != nil && !n.Intercepted {
 			row("Alarm before", n.Name+": "+n.Alarm.Text+when(n.Alarm.Time))

@@ -31,6 +31,7 @@ type process struct {
 	maker      *maker
 	device     *remote.Device
 	lookout    *lookout
+	inspection *inspection // nil where requests are not inspected
 	ended      chan *published
 	began      time.Time
 	drain, cut context.Context
@@ -62,9 +63,12 @@ func run(ctx context.Context, p *process, warnings []config.Warning) error {
 	p.drain, p.endDrain = context.WithCancel(drain)
 	defer p.endDrain()
 	defer runtime.KeepAlive(budget.Ballast())
-	if err := p.open(); err != nil {
+	err := p.open()
+	defer p.inspection.close()
+	if err != nil {
 		return listenError(p.cfg, err)
 	}
+	p.inspection.tell(p.out)
 	levers := p.openLevers()
 	defer levers.close()
 	reloads.Go(func() {
@@ -74,7 +78,7 @@ func run(ctx context.Context, p *process, warnings []config.Warning) error {
 	})
 	reloads.Go(func() { p.watch(p.drain) })
 	reloads.Go(func() { p.watchCT(p.drain) })
-	err := p.serve()
+	err = p.serve()
 	p.finish(err)
 	p.awaitAlarms()
 	return err
@@ -143,6 +147,9 @@ func (p *process) open() error {
 	}
 	p.maker = newMaker(p.cfg, p.log)
 	p.maker.stateDir = p.cfg.StateDir
+	if p.inspection, err = newInspection(p.cfg.Inspect, p.maker); err != nil {
+		return err
+	}
 	all, err := p.want(p.cfg)
 	if err != nil {
 		return err
@@ -205,7 +212,7 @@ func (p *process) begin(all []wanted) error {
 				return err
 			}
 		}
-		pub := publishName(w.name, w.service, f, w.files, listeners[i], p.lookout)
+		pub := publishName(w.name, w.service, f, w.files, listeners[i], p.lookout, p.inspection)
 		p.names[w.name] = pub
 		p.work.Go(func() { p.waitFor(pub) })
 		p.work.Go(func() { p.tellEnd(pub) })
