@@ -76,6 +76,7 @@ type frame struct {
 	size       int64
 	compressed bool
 	more       bool // of a WebSocket: the message goes on in another frame
+	event      bool // data are lines of an event stream
 }
 
 const (

@@ -207,6 +207,9 @@ func mediaTypeOr(s, or string) string {
 
 // readable lays a message in a body out.
 func (f *frame) readable() readable {
+	if f.event {
+		return f.readableEvent()
+	}
 	b := f.data
 	switch {
 	case f.compressed:
@@ -234,6 +237,30 @@ func (f *frame) readable() readable {
 	if f.cut() {
 		r.Note = fmt.Sprintf("only the first %s of %s are kept", amount(int64(len(b))), amount(f.size))
 	}
+	return r
+}
+
+// readableEvent lays an event out: its data, with what else it has as a note.
+func (f *frame) readableEvent() readable {
+	var data, others []string
+	for line := range strings.Lines(string(f.data)) {
+		line = strings.TrimSuffix(line, "\n")
+		name, value, _ := strings.Cut(line, ":")
+		switch name {
+		case "data":
+			data = append(data, strings.TrimPrefix(value, " "))
+		case "event": // it is the kind
+		default:
+			others = append(others, line)
+		}
+	}
+	text := strings.Join(data, "\n")
+	inner := frame{data: []byte(text), size: int64(len(text))}
+	r := inner.readable()
+	if f.cut() {
+		others = append(others, fmt.Sprintf("only the first %s of %s are kept", amount(int64(len(f.data))), amount(f.size)))
+	}
+	r.Note = strings.ToValidUTF8(strings.Join(others, "; "), "\uFFFD")
 	return r
 }
 

@@ -157,6 +157,9 @@ func (ed *edit) request(ctx context.Context, e *exchange) *http.Request {
 	h.Set(ReplayField, strconv.FormatUint(e.id, 10))
 	r := &http.Request{Method: ed.Method, URL: u, RequestURI: ed.Target, Proto: "HTTP/1.1", ProtoMajor: 1, ProtoMinor: 1,
 		Header: h, Host: e.host, RemoteAddr: e.visitor, Body: http.NoBody, ContentLength: int64(len(ed.Body))}
+	if len(ed.Body) > 0 || ed.Method != http.MethodGet && ed.Method != http.MethodHead {
+		h.Set("Content-Length", strconv.Itoa(len(ed.Body)))
+	}
 	if len(ed.Body) > 0 {
 		r.Body = io.NopCloser(bytes.NewReader(ed.Body))
 	}

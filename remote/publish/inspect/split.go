@@ -154,7 +154,7 @@ func (s *eventStream) keep(c byte) {
 
 // take returns the event whose lines have come.
 func (s *eventStream) take() frame {
-	f := frame{kind: "comment", size: s.size, data: bytes.TrimSuffix(s.event, []byte("\n"))}
+	f := frame{kind: "comment", event: true, size: s.size, data: bytes.TrimSuffix(s.event, []byte("\n"))}
 	f.size -= int64(len(s.event) - len(f.data))
 	for line := range strings.Lines(string(f.data)) {
 		name, value, _ := strings.Cut(strings.TrimSuffix(line, "\n"), ":")
