@@ -137,6 +137,9 @@ type Remote struct {
 	// stop: 0 to [MaxDrain], 30 s by default.
 	DrainTimeout time.Duration
 
+	// Plain says that a terminal gets lines in the place of the live screen.
+	Plain bool
+
 	// LogLevel is "debug", "info" (the default), "warn" or "error".
 	LogLevel string
 

@@ -56,7 +56,8 @@ func remoteFileKeys() []Key {
 		{Name: "inspect", Alone: "on", Default: "off", Kind: Number, Help: "show each request and its answer on a page for this machine alone, whose address is printed: `ADDRESS` off, on, or a port or loopback address to listen on, as in --inspect=4040"},
 		{Name: "wait", Help: "give up when not every name answers within `DURATION`, as in 90s or 5m; by default never"},
 		{Name: "drain_timeout", Default: "30s", Help: "how long visitors may finish when the remote is told to stop: `DURATION`, as in 30s, at most 168h; 0s cuts them at once"},
-		{Name: "log.level", Default: "info", Help: "how much is logged: `LEVEL` debug, info, warn or error; on a terminal, where there are sentences in place of a log, it brings the log"},
+		{Name: "plain", Kind: Switch, Default: "false", Help: "on a terminal, write lines in the place of the live screen, as for a screen reader"},
+		{Name: "log.level", Default: "info", Help: "how much is logged: `LEVEL` debug, info, warn or error; on a terminal, where there is a screen or sentences in place of a log, it brings the log"},
 		{Name: "log.format", Default: "text", Help: "`FORMAT` of the log: text or json"},
 	})
 	for i, k := range keys {
@@ -105,6 +106,7 @@ func LoadRemote(fs *pflag.FlagSet, args []string) (*Remote, []Warning, error) {
 	wrong.wait(&r.Wait, src.text("wait"))
 	wrong.drain("drain_timeout", &r.DrainTimeout, src.text("drain_timeout"))
 	wrong.flag(&r.Replica, "replica", src.text("replica"))
+	wrong.flag(&r.Plain, "plain", src.text("plain"))
 	wrong.flag(&r.TrustPrivateAddresses, "trust_private_addresses", src.text("trust_private_addresses"))
 	r.LogAsked = src.isSet("log.level") || src.isSet("log.format")
 	if src.isSet("relay") && len(r.Relays) == 0 && !src.inFile("relay") {

@@ -21,6 +21,12 @@ func (p *process) waitFor(pub *published) {
 	p.mu.Unlock()
 	found := make(chan string, 1)
 	p.lookAt(pub, s.passed, found)
+	if p.live != nil {
+		pub.up.Store(true)
+		p.live.tellPublic(s)
+		p.awaitService(pub)
+		return
+	}
 	if isTerminal(p.out) {
 		s.outside = p.awaitLook(found)
 		s.service = pub.front.Load().check(p.drain, pub.ln.Domain())

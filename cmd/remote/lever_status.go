@@ -45,9 +45,11 @@ type nameStatus struct {
 	Name        string      `json:"name"`
 	URL         string      `json:"url"`
 	Target      string      `json:"target"`
-	Up          bool        `json:"up"`               // visitors are led here, and there is a certificate
-	Why         string      `json:"why,omitempty"`    // it is not up
-	Relays      []string    `json:"relays,omitempty"` // that lead visitors here
+	Passed      bool        `json:"passed"`              // the service ends visitors' TLS, and has the key
+	Unreached   string      `json:"unreached,omitempty"` // why the service could not be reached yet
+	Up          bool        `json:"up"`                  // visitors are led here, and there is a certificate
+	Why         string      `json:"why,omitempty"`       // it is not up
+	Relays      []string    `json:"relays,omitempty"`    // that lead visitors here
 	Visitors    int         `json:"visitors"`
 	Intercepted bool        `json:"intercepted"` // no whole look has found the device's own key alone since the alarm, or ct shows a foreign one
 	Certificate *certStatus `json:"certificate,omitempty"`
@@ -124,7 +126,10 @@ type service struct {
 }
 
 func (p *process) nameStatus(s service) nameStatus {
-	n := nameStatus{Name: s.ln.Domain(), URL: s.ln.URL(), Target: s.target, Relays: s.ln.Relays(), Visitors: s.ln.Visitors()}
+	n := nameStatus{Name: s.ln.Domain(), URL: s.ln.URL(), Target: s.target, Passed: s.passed, Relays: s.ln.Relays(), Visitors: s.ln.Visitors()}
+	if why := s.unreached.Load(); why != nil {
+		n.Unreached = *why
+	}
 	over, cancel := context.WithTimeout(context.Background(), 0)
 	defer cancel()
 	if err := s.ln.Wait(over); p.drain.Err() != nil {

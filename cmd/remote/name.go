@@ -92,6 +92,8 @@ type published struct {
 
 	round atomic.Pointer[watch.Round] // the last look from outside
 	alarm atomic.Pointer[watch.Round] // the last one that found the name intercepted
+
+	unreached atomic.Pointer[string] // why the service could not be reached yet; of the live screen
 }
 
 // remoteName is what the device is told of a name.
@@ -125,12 +127,15 @@ func (f *front) handshake() remote.Handshake {
 }
 
 // publishName begins to serve the visitors of a listener.
-func publishName(n name, s config.Service, f *front, files *acme.Files, ln *remote.Listener, l *lookout, in *inspection) *published {
-	p := &published{uninspect: func() {}, name: n, ln: ln, service: s, files: files, again: make(chan struct{}, 1), served: make(chan struct{})}
+func publishName(n name, s config.Service, f *front, files *acme.Files, ln *remote.Listener, l *lookout, seen *live, in *inspection) *published {
+	p := &published{name: n, ln: ln, service: s, files: files, again: make(chan struct{}, 1), served: make(chan struct{}), uninspect: func() {}}
 	p.front.Store(f)
 	if f.raw == nil {
 		c := f.site
 		c.Statement, c.Question = ln.Statement, l.question(ln)
+		if seen != nil {
+			c.Observer = seen.traffic.observer(ln.Domain())
+		}
 		p.site = publish.NewSite(ln.Domain(), c)
 		p.uninspect = in.add(ln.Domain(), p.site)
 		p.srv = httpdrain.New(p.site.Server())

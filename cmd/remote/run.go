@@ -28,6 +28,8 @@ type process struct {
 	out        *os.File // for what is published
 	log        *slog.Logger
 	level      *slog.LevelVar // of log; nil where there are sentences
+	people     *people        // the sentences of log, where it has some
+	live       *live          // the live screen; nil where there are lines
 	maker      *maker
 	device     *remote.Device
 	lookout    *lookout
@@ -36,6 +38,7 @@ type process struct {
 	began      time.Time
 	drain, cut context.Context
 	endDrain   context.CancelFunc
+	endCut     context.CancelFunc
 
 	mu    sync.Mutex // of all below, and of changes of the configuration
 	names map[name]*published
@@ -47,7 +50,7 @@ type process struct {
 	complete bool
 }
 
-func run(ctx context.Context, p *process, warnings []config.Warning) error {
+func run(ctx context.Context, p *process, warnings []config.Warning) (ended error) {
 	hangups, stopHangups := cli.Hangups()
 	var reloads sync.WaitGroup
 	defer func() {
@@ -55,22 +58,29 @@ func run(ctx context.Context, p *process, warnings []config.Warning) error {
 		reloads.Wait()
 	}()
 	if err := p.prepare(warnings); err != nil {
+		p.endScreen(err)
 		return cli.Usage(err)
 	}
 	drain, cut, stop := cli.Signals(ctx)
 	defer stop()
-	p.cut = cut
+	p.cut, p.endCut = context.WithCancel(cut)
+	defer p.endCut()
 	p.drain, p.endDrain = context.WithCancel(drain)
 	defer p.endDrain()
 	defer runtime.KeepAlive(budget.Ballast())
 	err := p.open()
 	defer p.inspection.close()
 	if err != nil {
+		p.endScreen(err)
 		return listenError(p.cfg, err)
 	}
-	p.inspection.tell(p.out)
+	if p.live == nil { // which has a key that opens it
+		p.inspection.tell(p.out)
+	}
 	levers := p.openLevers()
 	defer levers.close()
+	p.startScreen()
+	defer func() { p.endScreen(ended) }()
 	reloads.Go(func() {
 		for range hangups {
 			p.reload()
@@ -96,11 +106,17 @@ func (p *process) prepare(warnings []config.Warning) error {
 	return trial(p.file, p.cfg)
 }
 
-// openLog makes the log on stderr: sentences where a person at a terminal has not
-// asked for a log, the log elsewhere.
+// openLog makes the log on stderr, and for the live screen: sentences where a person at
+// a terminal has not asked for a log, the log elsewhere.
 func (p *process) openLog() error {
+	tell := lines(os.Stderr, func() int { return cli.Width(os.Stderr) })
+	if p.wantsScreen() {
+		p.live = newLive()
+		tell = p.live.tell
+	}
+	p.people = newPeople(tell)
 	if !p.cfg.LogAsked && isTerminal(os.Stderr) && isTerminal(p.out) {
-		p.log = slog.New(newPeople(os.Stderr, func() int { return cli.Width(os.Stderr) }))
+		p.log = slog.New(p.people)
 		return nil
 	}
 	p.level = new(slog.LevelVar)
@@ -108,6 +124,11 @@ func (p *process) openLog() error {
 		return err
 	}
 	p.log = cli.LoggerAt(os.Stderr, p.level, p.cfg.LogFormat)
+	if p.live != nil {
+		p.log = slog.New(slog.NewMultiHandler(p.log.Handler(), p.people))
+		return nil
+	}
+	p.people = nil
 	return nil
 }
 
@@ -170,7 +191,7 @@ func (p *process) open() error {
 		_ = p.device.Close()
 		return err
 	}
-	if h, ok := p.log.Handler().(*people); ok {
+	if p.people != nil {
 		var domains []string
 		for _, w := range all {
 			domains = append(domains, p.names[w.name].ln.Domain())
@@ -179,7 +200,7 @@ func (p *process) open() error {
 		if len(domains) > 5 {
 			shown = fmt.Sprintf("%d names", len(domains))
 		}
-		h.begin(p.cfg, shown)
+		p.people.begin(p.cfg, shown)
 	}
 	return nil
 }
@@ -212,7 +233,7 @@ func (p *process) begin(all []wanted) error {
 				return err
 			}
 		}
-		pub := publishName(w.name, w.service, f, w.files, listeners[i], p.lookout, p.inspection)
+		pub := publishName(w.name, w.service, f, w.files, listeners[i], p.lookout, p.live, p.inspection)
 		p.names[w.name] = pub
 		p.work.Go(func() { p.waitFor(pub) })
 		p.work.Go(func() { p.tellEnd(pub) })

@@ -49,7 +49,7 @@ func (p *process) show(s start) {
 // caller has locked p.
 func (p *process) showAll() {
 	if len(p.shown) > 0 && len(p.missing()) == 0 {
-		screen(p.out, cli.Width(p.out), p.shown)
+		writeStart(p.out, cli.Width(p.out), p.shown)
 		p.shown, p.complete = nil, true
 	}
 }
@@ -57,8 +57,8 @@ func (p *process) showAll() {
 // narrow is the width, in columns, below which names stand above what is said.
 const narrow = 60
 
-// screen writes the screen of all names that answer for a terminal of that width.
-func screen(w io.Writer, width int, all []start) {
+// writeStart writes the screen of all names that answer for a terminal of that width.
+func writeStart(w io.Writer, width int, all []start) {
 	rows := [][2]string{
 		{"Key", keys(all)},
 		{"Certificate", certificates(all)},

@@ -152,11 +152,11 @@ func (c *tappedConn) Read(p []byte) (int, error) {
 	return n, err
 }
 
-// Write implements net.Conn.
+// Write implements net.Conn. What goes out is copied first, so that what the visitor
+// answers to it stands behind it.
 func (c *tappedConn) Write(p []byte) (int, error) {
-	n, err := c.Conn.Write(p)
-	c.answer.saw(p[:n])
-	return n, err
+	c.answer.saw(p)
+	return c.Conn.Write(p)
 }
 
 // CloseWrite ends this side.
