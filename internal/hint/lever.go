@@ -26,7 +26,7 @@ var (
 	}
 	NoInspector = &Advice{
 		Shown: "listen for the inspector: …",
-		Means: "exit code 2",
+		Means: "exit code 1",
 		Do:    []string{"is another remote's inspector there? another port, or any that is free: --inspect"},
 	}
 )

@@ -143,9 +143,21 @@ func copied(h http.Header) (kept http.Header, cut bool, cost int) {
 func (e *exchange) look() content {
 	e.mu.Lock()
 	defer e.mu.Unlock()
+	c := e.glanceLocked()
+	c.frames = slices.Clone(e.frames)
+	return c
+}
+
+// glance is look without messages.
+func (e *exchange) glance() content {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	return e.glanceLocked()
+}
+
+func (e *exchange) glanceLocked() content {
 	c := e.content
-	c.frames = slices.Clone(c.frames)
-	c.request.split, c.answer.split = nil, nil
+	c.frames, c.request.split, c.answer.split = nil, nil, nil
 	if !c.ended {
 		c.took = time.Since(e.began)
 	}

@@ -21,7 +21,7 @@ const (
 	// maxOthers is how many exchanges one is offered to be compared with.
 	maxOthers = 50
 	// maxFramesShown is how many messages of one exchange a page has.
-	maxFramesShown = 200
+	maxFramesShown = 100
 )
 
 // A row is an exchange with what was known of it at one time.
@@ -30,7 +30,7 @@ type row struct {
 	content
 }
 
-// found returns the newest exchanges that a request looks for, how many are kept, and how
+// found returns the newest exchanges that a request looks for, without messages, how many are kept, and how
 // many were let go.
 func (s *Server) found(r *http.Request, most int) (rows []row, kept int, let uint64) {
 	q := queryOf(r.URL.Query().Get("q"))
@@ -39,7 +39,12 @@ func (s *Server) found(r *http.Request, most int) (rows []row, kept int, let uin
 		if len(rows) == most {
 			break
 		}
-		if c := e.look(); !c.empty && q.has(e, &c) {
+		c := e.glance()
+		if len(q) > 0 {
+			c.frames = e.look().frames
+		}
+		if !c.empty && q.has(e, &c) {
+			c.frames = nil
 			rows = append(rows, row{e, c})
 		}
 	}
@@ -176,7 +181,7 @@ func (s *Server) others(e *exchange) (list []summary) {
 			break
 		}
 		if o != e {
-			x := row{o, o.look()}
+			x := row{o, o.glance()}
 			list = append(list, x.summary())
 		}
 	}
@@ -393,18 +398,18 @@ func (s *Server) sendHAR(w http.ResponseWriter, r *http.Request) {
 	head, _ := json.Marshal(har{harLog{Version: "1.2", Creator: harCreator{"keystay", "1"}, Entries: []harEntry{}}})
 	begin, end, _ := strings.Cut(string(head), "[]")
 	fmt.Fprint(w, begin, "[")
+	comma := ""
 	for i := range rows {
-		b, err := json.Marshal(entryOf(rows[i].exchange, &rows[i].content, withSecrets(r)))
-		if err != nil {
+		c := rows[i].look()
+		b, err := json.Marshal(entryOf(rows[i].exchange, &c, withSecrets(r)))
+		if err != nil || c.empty {
 			continue
 		}
 		_ = http.NewResponseController(w).SetWriteDeadline(time.Now().Add(readTimeout))
-		if i > 0 {
-			fmt.Fprint(w, ",\n")
-		}
-		if _, err := w.Write(b); err != nil {
+		if _, err := fmt.Fprintf(w, "%s%s", comma, b); err != nil {
 			return
 		}
+		comma = ",\n"
 	}
 	fmt.Fprint(w, "]", end, "\n")
 }
