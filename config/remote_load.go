@@ -223,7 +223,7 @@ func arguments(fs *pflag.FlagSet, args []string) (errs Errors) {
 }
 
 // remoteCommands are the remote's commands.
-var remoteCommands = []string{"check", "completion", "dns", "doctor", "help", "identity", "login", "password", "release", "reload", "share", "status", "stop", "verify", "version"}
+var remoteCommands = []string{"check", "completion", "dns", "doctor", "help", "identity", "login", "password", "release", "reload", "service", "share", "status", "stop", "verify", "version"}
 
 // isCommand reports whether a word is a command of other programs that is put
 // before the local service, as in "ngrok http 3000".

@@ -56,11 +56,12 @@ func run(ctx context.Context, p *process, warnings []config.Warning) error {
 	if err := p.prepare(warnings); err != nil {
 		return cli.Usage(err)
 	}
-	drain, cut, stop := cli.Signals(ctx)
+	drain, cut, stop := cli.Signals(context.WithoutCancel(ctx))
 	defer stop()
 	p.cut = cut
 	p.drain, p.endDrain = context.WithCancel(drain)
 	defer p.endDrain()
+	defer context.AfterFunc(ctx, p.endDrain)() // a service manager ends it as SIGTERM does
 	defer runtime.KeepAlive(budget.Ballast())
 	if err := p.open(); err != nil {
 		return listenError(p.cfg, err)

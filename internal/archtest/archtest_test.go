@@ -126,6 +126,7 @@ var mayImport = map[string][]string{
 
 	"internal/domainproof": {"internal/hostname", "internal/keyname"},
 	"internal/statement":   {"internal/hostname", "internal/keyname"},
+	"internal/unit":        nil,
 	"deploy":               nil,
 	"docs":                 nil,
 	"e2e":                  {"cmd", "relay", "remote", "framing", "sni", "acme", "config", "internal", "e2e"},
@@ -172,6 +173,7 @@ var onlyIn = map[string]string{
 	"golang.org/x/oauth2":              "remote/publish/gate",
 	"go.mau.fi/util":                   "relay/names",
 
+	"github.com/kardianos/service":          "internal/unit",
 	"github.com/refraction-networking/utls": "remote/watch/browser",
 }
 

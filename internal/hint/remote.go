@@ -13,6 +13,7 @@ func Remote() []*Advice {
 		CTForeign, CTOld, CTBlind,
 		DoctorFails, DoctorClock, DoctorFamily, DoctorPolicy, DoctorManyNames, DoctorNameElsewhere, DoctorNoVisitors, DoctorRenewal, DoctorForbidden, DoctorOperator,
 		NoRemoteHere, NotYourRemote, SeveralRun, NoRunSocket,
+		NoServiceManager, ServiceWantsRoot, ServiceThere, ServiceOfPackage, ServiceMissing, ServiceStateElsewhere, ServiceStateForeign, ServiceFlagsInFile, ServiceProxy, ServiceLinger,
 		ServedHere, ReplicaHere, RemoteState, StateObstacle, BadIdentity, NewIdentity, BadRun, ServedDamaged,
 		NoIdentityHere, IdentityThere, ImportInUse, NotAnExport, ExportPassphrase, ExportExists, NoPassphrase, KeyNamesEnd, TooManyHandovers, HandoversDamaged, KeyNameRuns,
 		ServiceStopped, ServiceNoSocket, ServiceNotSocket, ServiceSocketClosed, ServiceSilent, ServiceUnknownHost,
