@@ -133,6 +133,10 @@ type Remote struct {
 	// stop: 0 to [MaxDrain], 30 s by default.
 	DrainTimeout time.Duration
 
+	// Metrics is where figures for Prometheus are served, host:port, whose port may be 0.
+	// Empty is nowhere.
+	Metrics string
+
 	// LogLevel is "debug", "info" (the default), "warn" or "error".
 	LogLevel string
 

@@ -1,6 +1,7 @@
 package config
 
 import (
+	"fmt"
 	"os"
 	"slices"
 	"strings"
@@ -55,6 +56,7 @@ func remoteFileKeys() []Key {
 		{Name: "on_intercept.post", Secret: true, Help: "post the same JSON to this `URL` then; it may hold a secret, and is in no log"},
 		{Name: "wait", Help: "give up when not every name answers within `DURATION`, as in 90s or 5m; by default never"},
 		{Name: "drain_timeout", Default: "30s", Help: "how long visitors may finish when the remote is told to stop: `DURATION`, as in 30s, at most 168h; 0s cuts them at once"},
+		{Name: "metrics", Alone: "on", Default: "off", Kind: Number, Help: "serve figures of this device for Prometheus at /metrics: `ADDRESS` off, on, which is 127.0.0.1:9441, or a port of this machine or address to listen on, as in --metrics=9500"},
 		{Name: "log.level", Default: "info", Help: "how much is logged: `LEVEL` debug, info, warn or error; on a terminal, where there are sentences in place of a log, it brings the log"},
 		{Name: "log.format", Default: "text", Help: "`FORMAT` of the log: text or json"},
 	})
@@ -119,6 +121,10 @@ func LoadRemote(fs *pflag.FlagSet, args []string) (*Remote, []Warning, error) {
 	wrong.readable("relay_root", r.RelayRoot)
 	wrong.readable("acme.root", r.ACMERoot)
 	warnings := wrong.secretFile("token_file", r.TokenFile, &r.Token)
+	if who := reachedBy(r.Metrics); who != "" {
+		warnings = append(warnings, Warning{Key: "metrics", Message: fmt.Sprintf("metrics at %s are open to %s: anybody there reads how much is visited, and when", quote(r.Metrics), who),
+			Hints: []string{"--metrics alone is for this machine; from elsewhere, reach it by ssh -L or a private network"}})
+	}
 	services := &serviceReader{errs: wrong, src: src, remote: &r, warnings: warnings}
 	services.read(args)
 	if f != nil && f.public {
@@ -173,6 +179,7 @@ func (s *source) remote() *Remote {
 		OnIntercept:    s.text("on_intercept.then"),
 		InterceptRun:   s.lines("on_intercept.run"),
 		InterceptPost:  Secret(s.text("on_intercept.post")),
+		Metrics:        s.text("metrics"),
 		LogLevel:       s.text("log.level"),
 		LogFormat:      s.text("log.format"),
 	}

@@ -21,6 +21,7 @@ type maker struct {
 	log     *slog.Logger
 	private bool // services are told private addresses too
 	budgets *publish.Budgets
+	counts  *publish.Counts // nil where requests are not counted
 
 	stateDir string      // where gates keep what they keep; empty is nowhere
 	store    *gate.Store // made when there is a gate
@@ -73,7 +74,7 @@ func (m *maker) front(s config.Service, name string) (f *front, err error) {
 		f.raw = m.raw(*s.Raw, s, name)
 		return f, nil
 	}
-	f.site.Budgets = m.budgets
+	f.site.Budgets, f.site.Counts = m.budgets, m.counts
 	for _, r := range s.Routes {
 		route := publish.Route{
 			Path: r.Path, Strip: r.Strip,

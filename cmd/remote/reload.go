@@ -41,6 +41,7 @@ var fixed = []fixedSetting{
 	{"probe", func(c *config.Remote) any { return []any{c.Probe, c.ProbeProxies, c.ProbeWith, c.ProbeDNS} }},
 	{"on_intercept", func(c *config.Remote) any { return []any{c.OnIntercept, c.InterceptRun, c.InterceptPost} }},
 	{"wait", func(c *config.Remote) any { return c.Wait }},
+	{"metrics", func(c *config.Remote) any { return c.Metrics }},
 	{"log.format", func(c *config.Remote) any { return c.LogFormat }},
 }
 

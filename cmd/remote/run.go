@@ -31,6 +31,7 @@ type process struct {
 	maker      *maker
 	device     *remote.Device
 	lookout    *lookout
+	figures    *figures // nil where nothing is counted
 	ended      chan *published
 	began      time.Time
 	drain, cut context.Context
@@ -63,9 +64,21 @@ func run(ctx context.Context, p *process, warnings []config.Warning) error {
 	defer p.endDrain()
 	defer context.AfterFunc(ctx, p.endDrain)() // a service manager ends it as SIGTERM does
 	defer runtime.KeepAlive(budget.Ballast())
+	figures, ln, err := openFigures(p.cfg.Metrics)
+	if err != nil {
+		return err
+	}
+	p.figures = figures
 	if err := p.open(); err != nil {
+		if ln != nil {
+			_ = ln.Close()
+		}
 		return listenError(p.cfg, err)
 	}
+	if ln != nil {
+		p.figures.serve(p, ln)
+	}
+	defer p.figures.close()
 	levers := p.openLevers()
 	defer levers.close()
 	reloads.Go(func() {
@@ -75,7 +88,7 @@ func run(ctx context.Context, p *process, warnings []config.Warning) error {
 	})
 	reloads.Go(func() { p.watch(p.drain) })
 	reloads.Go(func() { p.watchCT(p.drain) })
-	err := p.serve()
+	err = p.serve()
 	p.finish(err)
 	p.awaitAlarms()
 	return err
@@ -143,7 +156,7 @@ func (p *process) open() error {
 		return err
 	}
 	p.maker = newMaker(p.cfg, p.log)
-	p.maker.stateDir = p.cfg.StateDir
+	p.maker.stateDir, p.maker.counts = p.cfg.StateDir, p.figures.counts()
 	all, err := p.want(p.cfg)
 	if err != nil {
 		return err
@@ -151,7 +164,7 @@ func (p *process) open() error {
 	if p.lookout, err = newLookout(p, dc.Proxy); err != nil {
 		return err
 	}
-	dc.Events = p.hear
+	dc.Events, dc.Figures = p.hear, p.figures.counted()
 	if p.device, err = remote.Open(dc); err != nil {
 		return err
 	}

@@ -24,4 +24,9 @@ var (
 		Do: []string{"the remote makes FILE at its start: let it write that folder",
 			"where the path is too long for a socket, choose a shorter one: --state-dir DIR"},
 	}
+	NoMetrics = &Advice{
+		Shown: "the metrics: listen …: …",
+		Means: "`--metrics`: exit code 1",
+		Do:    []string{"another program has the port, perhaps another remote: --metrics=PORT with another one", "or leave it out: everything else works without"},
+	}
 )

@@ -22,6 +22,7 @@ type Site struct {
 	budgets   *Budgets
 	statement func() ([]byte, error)                        // nil for none
 	question  func(context.Context, []byte) ([]byte, error) // nil for none
+	counts    *Counts                                       // nil for none
 
 	table atomic.Pointer[table] // the routes now; requests under way have that of their beginning
 
@@ -60,6 +61,9 @@ type SiteConfig struct {
 	// Its error is answered with 403. Question is called by several goroutines at once.
 	// NewSite alone looks at it.
 	Question func(ctx context.Context, question []byte) (answer []byte, err error)
+
+	// Counts, if it is not nil, counts the requests. NewSite alone looks at it.
+	Counts *Counts
 }
 
 // Check looks for mistakes in a configuration.
@@ -84,7 +88,7 @@ func (c SiteConfig) Check() error {
 // NewSite returns the site of a public name, as a host name in lower case. It
 // panics if c does not pass its Check.
 func NewSite(domain string, c SiteConfig) *Site {
-	s := &Site{domain: domain, budgets: c.Budgets, statement: c.Statement, question: c.Question, visits: make(map[net.Conn]*visit), changed: make(chan struct{})}
+	s := &Site{domain: domain, budgets: c.Budgets, statement: c.Statement, question: c.Question, counts: c.Counts, visits: make(map[net.Conn]*visit), changed: make(chan struct{})}
 	if s.budgets == nil {
 		s.budgets = NewBudgets(0)
 	}
@@ -173,6 +177,11 @@ func (s *Site) connState(c net.Conn, state http.ConnState) {
 
 // ServeHTTP implements http.Handler.
 func (s *Site) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	if s.counts != nil {
+		c := &coded{ResponseWriter: w}
+		defer s.counts.over(c)
+		w = c
+	}
 	x := newExchange(w, r)
 	x.visit = s.visitOf(r)
 	if x.visitor != nil {
