@@ -148,8 +148,8 @@ func TestWrongFilesAreNamed(t *testing.T) {
 }
 
 func TestUnfitCertificateSaysWhy(t *testing.T) {
-	now := time.Now()
 	certFile, keyFile := bring(t, t.TempDir(), "relay.test")
+	now := time.Now() // not before the certificate is valid
 	f, err := LoadFiles(certFile, keyFile, "")
 	if err != nil {
 		t.Fatal(err)

@@ -299,14 +299,15 @@ func TestAnswerWhileBodyIsRead(t *testing.T) {
 			if size > 5 {
 				req.ContentLength = int64(size)
 			}
+			begun := make(chan struct{})
 			go func() {
-				io.WriteString(pw, data[:1]) // the rest once the answer has begun
-			}()
-			resp, err := p.client(h2).Do(req)
-			go func() {
+				io.WriteString(pw, data[:1])
+				<-begun
 				io.WriteString(pw, data[1:])
 				pw.Close()
 			}()
+			resp, err := p.client(h2).Do(req)
+			close(begun)
 			if text := body(t, resp, err); text != data {
 				t.Errorf("%d of %d bytes came back", len(text), size)
 			}
