@@ -79,6 +79,12 @@ func RemoteFlags(fs *pflag.FlagSet) {
 // these names, and the defaults. It opens the files that are named and reads the
 // token. A configuration that is wrong gives [Errors].
 func LoadRemote(fs *pflag.FlagSet, args []string) (*Remote, []Warning, error) {
+	return loadRemote(fs, args, nil)
+}
+
+// loadRemote is LoadRemote with services that neither the file nor flags say, unless they
+// are nil.
+func loadRemote(fs *pflag.FlagSet, args []string, given []Given) (*Remote, []Warning, error) {
 	keys := RemoteKeys()
 	errs := append(repeated(fs, keys), unknownVariables(remotePrefix, slices.Concat(keys, passphraseKeys()))...)
 	errs = append(errs, fromLT(fs)...)
@@ -125,7 +131,7 @@ func LoadRemote(fs *pflag.FlagSet, args []string) (*Remote, []Warning, error) {
 		warnings = append(warnings, Warning{Key: "metrics", Message: fmt.Sprintf("metrics at %s are open to %s: anybody there reads how much is visited, and when", quote(r.Metrics), who),
 			Hints: []string{"--metrics alone is for this machine; from elsewhere, reach it by ssh -L or a private network"}})
 	}
-	services := &serviceReader{errs: wrong, src: src, remote: &r, warnings: warnings}
+	services := &serviceReader{errs: wrong, src: src, remote: &r, warnings: warnings, given: given}
 	services.read(args)
 	if f != nil && f.public {
 		services.warnOpen(r)
@@ -230,7 +236,7 @@ func arguments(fs *pflag.FlagSet, args []string) (errs Errors) {
 }
 
 // remoteCommands are the remote's commands.
-var remoteCommands = []string{"check", "completion", "dns", "doctor", "help", "identity", "login", "password", "release", "reload", "service", "share", "status", "stop", "verify", "version"}
+var remoteCommands = []string{"check", "completion", "dns", "docker", "doctor", "help", "identity", "login", "password", "release", "reload", "service", "share", "status", "stop", "verify", "version"}
 
 // isCommand reports whether a word is a command of other programs that is put
 // before the local service, as in "ngrok http 3000".

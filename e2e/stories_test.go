@@ -90,6 +90,7 @@ func TestStories(t *testing.T) {
 			"provider":   providerCommand,
 			"signin":     signInCommand,
 			"malice":     maliceCommand,
+			"engine":     engineCommand,
 		},
 		Condition: func(cond string) (bool, error) {
 			if cond == "root" {
@@ -118,6 +119,7 @@ type setting struct {
 	provider *http.Server // of OpenID Connect, or nil
 	monitor  *monitor     // or nil
 	malice   *eavesdropper
+	engine   containerEngine
 }
 
 // The names of the stories.
@@ -219,6 +221,7 @@ func environs(dir, public, plain, local, ca, apiRoot, root string) map[string]st
 // tearDown ends what still runs. Each program must end in good order, and none
 // may have panicked or raced.
 func (w *setting) tearDown(t testscript.T) {
+	defer w.engine.stop()
 	var wrong []string
 	var wg sync.WaitGroup
 	var mu sync.Mutex

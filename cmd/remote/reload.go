@@ -79,7 +79,7 @@ func (p *process) reload() (r reloaded) {
 		return r
 	}
 	keyTold := p.takeUpIdentity(&r)
-	if p.file == "" && len(p.cfg.Files()) == 0 {
+	if p.file == "" && len(p.cfg.Files()) == 0 && p.containers == nil {
 		if r.Nothing = true; !keyTold {
 			p.log.Info("SIGHUP: there is nothing to reload; without a file settings are read at the start")
 		}

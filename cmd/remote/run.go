@@ -31,7 +31,8 @@ type process struct {
 	maker      *maker
 	device     *remote.Device
 	lookout    *lookout
-	figures    *figures // nil where nothing is counted
+	figures    *figures    // nil where nothing is counted
+	containers *containers // which say what is published; nil where the configuration does
 	ended      chan *published
 	began      time.Time
 	drain, cut context.Context
@@ -88,6 +89,9 @@ func run(ctx context.Context, p *process, warnings []config.Warning) error {
 	})
 	reloads.Go(func() { p.watch(p.drain) })
 	reloads.Go(func() { p.watchCT(p.drain) })
+	if p.containers != nil {
+		reloads.Go(func() { p.containers.follow(p.drain, p) })
+	}
 	err = p.serve()
 	p.finish(err)
 	p.awaitAlarms()

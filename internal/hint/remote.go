@@ -14,6 +14,7 @@ func Remote() []*Advice {
 		DoctorFails, DoctorClock, DoctorFamily, DoctorPolicy, DoctorManyNames, DoctorNameElsewhere, DoctorNoVisitors, DoctorRenewal, DoctorForbidden, DoctorOperator,
 		NoRemoteHere, NotYourRemote, SeveralRun, NoRunSocket, NoMetrics,
 		NoServiceManager, ServiceWantsRoot, ServiceThere, ServiceOfPackage, ServiceMissing, ServiceStateElsewhere, ServiceStateForeign, ServiceFlagsInFile, ServiceProxy, ServiceLinger,
+		ContainerWrong, ContainerTwice, EngineAway,
 		ServedHere, ReplicaHere, RemoteState, StateObstacle, BadIdentity, NewIdentity, BadRun, ServedDamaged,
 		NoIdentityHere, IdentityThere, ImportInUse, NotAnExport, ExportPassphrase, ExportExists, NoPassphrase, KeyNamesEnd, TooManyHandovers, HandoversDamaged, KeyNameRuns,
 		ServiceStopped, ServiceNoSocket, ServiceNotSocket, ServiceSocketClosed, ServiceSilent, ServiceUnknownHost,
