@@ -30,6 +30,10 @@ type Remote struct {
 	// names and ports.
 	RelayAddresses []string
 
+	// Listen are the host:port of this device's own at which visitors may come without a
+	// relay. Empty is none.
+	Listen []string
+
 	// Replica lets other runs of the same identity serve the names beside this
 	// one, if they are replicas too.
 	Replica bool
@@ -136,6 +140,8 @@ type Remote struct {
 	// Metrics is where figures for Prometheus are served, host:port, whose port may be 0.
 	// Empty is nowhere.
 	Metrics string
+	// Plain says that a terminal gets lines in the place of the live screen.
+	Plain bool
 
 	// LogLevel is "debug", "info" (the default), "warn" or "error".
 	LogLevel string

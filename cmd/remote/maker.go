@@ -21,7 +21,7 @@ type maker struct {
 	log     *slog.Logger
 	private bool // services are told private addresses too
 	budgets *publish.Budgets
-	counts  *publish.Counts // nil where requests are not counted
+	counts  *requestCounts // nil where requests are not counted
 
 	stateDir string      // where gates keep what they keep; empty is nowhere
 	store    *gate.Store // made when there is a gate
@@ -74,7 +74,7 @@ func (m *maker) front(s config.Service, name string) (f *front, err error) {
 		f.raw = m.raw(*s.Raw, s, name)
 		return f, nil
 	}
-	f.site.Budgets, f.site.Counts = m.budgets, m.counts
+	f.site.Budgets, f.site.Observer = m.budgets, m.counts.observer()
 	for _, r := range s.Routes {
 		route := publish.Route{
 			Path: r.Path, Strip: r.Strip,
@@ -133,6 +133,9 @@ func (m *maker) handler(r config.Route) (http.Handler, error) {
 
 // raw returns a service that gets connections as they are.
 func (m *maker) raw(l config.Local, s config.Service, name string) *raw.Target {
+	if isPort(s) {
+		name = "" // there is none: the header says to which port a visitor came
+	}
 	return &raw.Target{
 		TLS: l.Kind == config.LocalTLS, Network: l.Network, Addresses: l.Addresses(), Name: name,
 		ProxyProtocol: s.ProxyProtocol, TrustPrivateAddresses: m.private, Logger: m.log,

@@ -19,7 +19,6 @@ import (
 	"keystay/internal/cli"
 	"keystay/internal/hint"
 	"keystay/remote"
-	"keystay/remote/publish"
 	"keystay/remote/watch"
 )
 
@@ -30,7 +29,7 @@ const metricsTime = time.Minute
 // is counted.
 type figures struct {
 	device   remote.Figures
-	requests publish.Counts
+	requests requestCounts
 	http     *http.Server
 	addr     net.Addr
 	closed   chan struct{} // nobody is answered any more
@@ -48,8 +47,8 @@ func openFigures(address string) (f *figures, ln net.Listener, err error) {
 	return &figures{addr: ln.Addr(), closed: make(chan struct{})}, ln, nil
 }
 
-// counts returns what the sites count in, or nil.
-func (f *figures) counts() *publish.Counts {
+// counts returns what requests are counted in, or nil.
+func (f *figures) counts() *requestCounts {
 	if f == nil {
 		return nil
 	}
@@ -176,7 +175,7 @@ func (d *deviceMetrics) Collect(to chan<- prometheus.Metric) {
 	put(mBytes, float64(f.Traffic.LaneIn.Load()), "from_visitor", "lane")
 	put(mBytes, float64(f.Traffic.LaneOut.Load()), "to_visitor", "lane")
 	for n, class := range []string{"none", "1xx", "2xx", "3xx", "4xx", "5xx"} {
-		put(mRequests, float64(d.f.requests.Class(n)), class)
+		put(mRequests, float64(d.f.requests[n].Load()), class)
 	}
 	budgets := d.p.maker.budgets
 	used, limit := budgets.Requests()

@@ -18,6 +18,7 @@ import (
 
 	"keystay/config"
 	"keystay/internal/cli"
+	"keystay/remote/publish"
 	"keystay/remote/watch"
 )
 
@@ -33,7 +34,7 @@ func measured(t *testing.T) (p *process, url string) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	p.figures = f
+	p.counted = f
 	f.serve(p, ln)
 	t.Cleanup(f.close)
 	return p, "http://" + f.addr.String() + "/metrics"
@@ -65,7 +66,7 @@ func TestMetricsSayWhatStatusSays(t *testing.T) {
 	p, url := measured(t)
 	pub := serves(t, p, "a.relay.test")
 	serves(t, p, "b.relay.test")
-	p.figures.device.Visitors.Add(7)
+	p.counted.device.Visitors.Add(7)
 	pub.alarm.Store(&watch.Round{Name: "a.relay.test", Time: time.Now(), Results: []watch.Result{{State: watch.Intercepted}}})
 	_, page := get(t, url, "")
 	for _, want := range []string{
@@ -154,5 +155,38 @@ func TestGuideHasTheMetrics(t *testing.T) {
 		}
 	} else if string(page) != want {
 		t.Errorf("%s is stale: go test ./cmd/remote -run Guide -update", file)
+	}
+}
+
+// Requests count once, at their end, by the class of the answer; two observers are told the
+// same, and one of them may not care.
+func TestRequestsAreCountedAtTheirEnd(t *testing.T) {
+	var c requestCounts
+	var seen []publish.Answer
+	other := func(r *http.Request) func(publish.Answer) {
+		if r.Method == http.MethodHead {
+			return nil
+		}
+		return func(a publish.Answer) { seen = append(seen, a) }
+	}
+	for _, a := range []publish.Answer{{Status: 101}, {Status: 200}, {Status: 204}, {Status: 302}, {Status: 404}, {Status: 502}, {Cut: true}, {Status: 999}} {
+		for _, method := range []string{http.MethodGet, http.MethodHead} {
+			told := observers(c.observer(), other)(&http.Request{Method: method})
+			told(a) // the head
+			a.Ended = true
+			told(a)
+			a.Ended = false
+		}
+	}
+	for class, want := range []int64{2, 2, 4, 2, 2, 2} {
+		if got := c[class].Load(); got != want {
+			t.Errorf("class %d: %d, want %d", class, got, want)
+		}
+	}
+	if len(seen) != 16 {
+		t.Errorf("the other is told %d times", len(seen))
+	}
+	if observers(nil, nil) != nil || observers(nil, other) == nil || observers(other, nil) == nil || (*requestCounts)(nil).observer() != nil {
+		t.Error("there is an observer where there is none")
 	}
 }

@@ -194,6 +194,10 @@ intercepted.`,
 		if !runs {
 			return errors.New("the service does not run")
 		}
+		if i.stateDir == "" {
+			fmt.Fprintln(out, "its settings cannot be read by this user: what it does, remote status tells its own user and root")
+			return nil
+		}
 		all, err := findRunning(c.Context(), i.stateDir)
 		if len(all) == 0 {
 			return err // nothing where it is about to start

@@ -65,6 +65,9 @@ configuration, or it is installed already.`,
 			if !*ofUser && !isRoot() {
 				return wantsRoot("install")
 			}
+			if as != "" && (*ofUser || runtime.GOOS == "windows") {
+				return cli.Usage(errors.New("--as is for a service of the machine under systemd or launchd: with --user it runs as you, on Windows as LocalSystem"))
+			}
 			i := &installation{cmd: c, args: args, as: as}
 			return i.run(*ofUser)
 		},

@@ -104,6 +104,9 @@ func TestServiceIsInstalledWithItsSettings(t *testing.T) {
 	if code != 0 || !strings.Contains(errs, "loginctl enable-linger") {
 		t.Fatalf("code %d, %s", code, errs)
 	}
+	if _, errs, code := call("service", "install", "--user", "--as", "nobody", "3000"); code != cli.ExitUsage || !strings.Contains(errs, "--as is for") {
+		t.Errorf("--as: code %d, %s", code, errs)
+	}
 	if text := readText(t, settings); !strings.Contains(text, "local: "+work+"/public\n") || strings.Contains(text, "geheim") {
 		t.Errorf("settings: %s", text)
 	}
@@ -131,6 +134,17 @@ func TestServiceIsInstalledWithItsSettings(t *testing.T) {
 			t.Errorf("%s: code %d, %s %s", word, code, out, errs)
 		}
 	}
+	write(t, filepath.Join(home, "state"), "active", 0o600)
+	if err := os.Rename(settings, settings+".away"); err != nil {
+		t.Fatal(err)
+	}
+	if out, errs, code := call("service", "status", "--user"); code != 0 || !strings.Contains(out, "cannot be read by this user") {
+		t.Errorf("settings that cannot be read: code %d, %s %s", code, out, errs)
+	}
+	if err := os.Rename(settings+".away", settings); err != nil {
+		t.Fatal(err)
+	}
+	write(t, filepath.Join(home, "state"), "inactive", 0o600)
 	write(t, filepath.Join(home, "code"), "3", 0o600)
 	if out, errs, code := call("service", "status", "--user"); code != cli.ExitFailed || !strings.Contains(out, "inactive (dead), exit code 3") || !strings.Contains(out, settings) {
 		t.Errorf("stopped: code %d, %s %s", code, out, errs)

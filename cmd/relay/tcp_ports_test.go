@@ -1,0 +1,44 @@
+package main
+
+import (
+	"fmt"
+	"net"
+	"reflect"
+	"testing"
+)
+
+// A port is listened on at each host at which visitors of names come, once.
+func TestPortsAreListenedOnWhereNamesAre(t *testing.T) {
+	for _, c := range []struct {
+		listen []string
+		want   string
+	}{
+		{[]string{":443"}, "[{tcp :20022}]"},
+		{[]string{"127.0.0.1:443", "127.0.0.1:8443"}, "[{tcp 127.0.0.1:20022}]"},
+		{[]string{"192.0.2.1:443", "[2001:db8::1]:443"}, "[{tcp 192.0.2.1:20022} {tcp [2001:db8::1]:20022}]"},
+		{[]string{"0.0.0.0:443", "[::]:443"}, "[{tcp4 0.0.0.0:20022} {tcp6 [::]:20022}]"},
+		{[]string{"[::]:443"}, "[{tcp [::]:20022}]"},
+		{[]string{"192.0.2.1:443", ":8443"}, "[{tcp :20022}]"},
+	} {
+		if got := fmt.Sprint(portAddresses(c.listen, 20022)); got != c.want {
+			t.Errorf("%q: %s, want %s", c.listen, got, c.want)
+		}
+	}
+}
+
+// Of what the old process hands over, its ports are told from the other sockets.
+func TestPortsAmongTheSocketsThatAreHandedOver(t *testing.T) {
+	ln, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer ln.Close()
+	public := socket{what: "public", addr: ":443", ln: ln}
+	ports, others := portSockets([]socket{public, {what: "tcp", addr: "20022", ln: ln}, {what: "tcp", addr: "many", ln: ln}})
+	if len(ports) != 1 || ports[0].Port != 20022 || !reflect.DeepEqual(others, []socket{public}) {
+		t.Errorf("%v and %v", ports, others)
+	}
+	if _, err := ln.Accept(); err == nil {
+		t.Error("a socket that is no port's is open still")
+	}
+}
