@@ -13,7 +13,7 @@ type Given struct {
 }
 
 // givenKeys are what a Given says, of which flags say nothing beside it.
-var givenKeys = []string{"domain", "name", "local", "cert", "key"}
+var givenKeys = []string{"domain", "name", "local", "tcp", "cert", "key"}
 
 // GivenFlags adds the remote's flags, but those that say what is published.
 func GivenFlags(fs *pflag.FlagSet) {

@@ -91,7 +91,11 @@ func keptServices(src *source, args []string) (*yaml.Node, error) {
 		if l, err := ParseLocal(local); err == nil && l.Kind == LocalFolder {
 			local = l.Folder // which is absolute
 		}
-		put(one, "local", local)
+		for key, value := range map[string]string{"local": local, "tcp": b.text("tcp")} {
+			if b.has(key) {
+				put(one, key, value)
+			}
+		}
 		if b.has("host_header") {
 			put(one, "host_header", b.text("host_header"))
 		}

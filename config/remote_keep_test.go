@@ -29,6 +29,8 @@ func TestKeptSettingsSayTheSame(t *testing.T) {
 	for _, line := range []string{
 		"3000",
 		"./public",
+		"--tcp 22 --relay relay.net",
+		"3000 --tcp 22 --tcp nas:445 --deny 192.0.2.1 --relay relay.net --listen :8443 --plain --metrics",
 		"-p 3000 -s app --host https://relay.net",
 		"--domain a.relay.net --name notes --local :3000 --local ./public --relay relay.net --relay r.example.org",
 		"--domain a.relay.net --local text:yes --token-file token --relay-root roots.pem --acme-root roots.pem --acme-ca https://ca.example/d",

@@ -3,6 +3,7 @@ package main
 import (
 	"errors"
 	"fmt"
+	"net"
 	"os"
 	"os/user"
 	"path/filepath"
@@ -282,6 +283,11 @@ func (i *installation) unit(ofUser bool, args []string) (*unit.Unit, error) {
 	u := &unit.Unit{
 		Name: unitName, Description: "keystay remote", Program: program, Args: args, OfUser: ofUser, User: i.owner.Username,
 		State: i.stateDir, Log: filepath.Join(i.stateDir, "service.log"), StopTimeout: i.cfg.DrainTimeout + endTime, Final: finalCodes,
+	}
+	for _, at := range append(slices.Clone(i.cfg.Listen), i.cfg.Metrics) {
+		_, port, _ := net.SplitHostPort(at)
+		n, err := strconv.Atoi(port)
+		u.LowPorts = u.LowPorts || err == nil && n > 0 && n < 1024
 	}
 	for _, path := range append(pathsOf(i.cfg), program, i.file, i.stateDir) {
 		u.Homes = u.Homes || liesIn(path, i.owner.HomeDir, "/home", "/root", "/run/user")

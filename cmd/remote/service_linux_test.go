@@ -295,6 +295,10 @@ func TestUnitSeesWhatItNeeds(t *testing.T) {
 		if homes, temporary := c.homes || liesIn(program, "/home", "/root"), c.temporary || liesIn(program, "/tmp"); u.Homes != homes || u.Temporary != temporary {
 			t.Errorf("%q: homes %v, temporary %v", c.path, u.Homes, u.Temporary)
 		}
+		i.cfg.Listen = []string{"[::]:8443", "192.0.2.1:443"}
+		if low, err := i.unit(false, nil); err != nil || !low.LowPorts || u.LowPorts {
+			t.Errorf("low ports: %v, %v, before %v", low.LowPorts, err, u.LowPorts)
+		}
 		if u.StopTimeout != endTime || !slices.Equal(u.Final, []int{3, 4, 5}) || u.Name != unitName {
 			t.Errorf("%+v", u)
 		}

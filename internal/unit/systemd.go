@@ -37,7 +37,12 @@ func (u *Unit) systemd() string {
 	}
 	line("TimeoutStopSec=%ds\nLimitNOFILE=65536\n", u.stopSeconds())
 	if !u.OfUser {
-		line("CapabilityBoundingSet=\nPrivateUsers=yes\nProtectSystem=strict")
+		if u.LowPorts { // for which the privilege counts for nothing in a user namespace
+			line("AmbientCapabilities=CAP_NET_BIND_SERVICE\nCapabilityBoundingSet=CAP_NET_BIND_SERVICE")
+		} else {
+			line("CapabilityBoundingSet=\nPrivateUsers=yes")
+		}
+		line("ProtectSystem=strict")
 		line("ReadWritePaths=%s", systemdWord(u.State))
 		line("ProtectHome=%s", map[bool]string{true: "read-only", false: "yes"}[u.Homes])
 		line("PrivateTmp=%s", map[bool]string{true: "no", false: "yes"}[u.Temporary])

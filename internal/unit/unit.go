@@ -49,6 +49,9 @@ type Unit struct {
 	// in a folder of temporary files.
 	Homes, Temporary bool
 
+	// LowPorts says that it listens on a port below 1024.
+	LowPorts bool
+
 	// Log is the whole path of the file that it logs to where the manager keeps no log.
 	Log string
 

@@ -35,8 +35,10 @@ func units() map[string]*Unit {
 	odd.Program, odd.Args = `/opt/50% off/$re mote`, []string{"--config", `/home/a&b <c>/$HOME/%h "x" 'y'/service.yaml`}
 	odd.State, odd.Temporary = `/home/a&b <c>/$HOME`, true
 	tight.Homes, tight.Args = false, []string{"--config", "/etc/keystay/remote.yaml", "--state-dir", "/var/lib/keystay-remote"}
+	ports := tight
+	ports.LowPorts = true
 	tight.User, tight.State = "keystay", "/var/lib/keystay-remote"
-	return map[string]*Unit{"machine": &u, "user": &ofUser, "odd": &odd, "tight": &tight}
+	return map[string]*Unit{"machine": &u, "user": &ofUser, "odd": &odd, "tight": &tight, "ports": &ports}
 }
 
 // golden compares a text with the file of that name.
