@@ -141,6 +141,9 @@ type Remote struct {
 	// stop: 0 to [MaxDrain], 30 s by default.
 	DrainTimeout time.Duration
 
+	// Metrics is where figures for Prometheus are served, host:port, whose port may be 0.
+	// Empty is nowhere.
+	Metrics string
 	// Plain says that a terminal gets lines in the place of the live screen.
 	Plain bool
 

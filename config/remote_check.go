@@ -43,6 +43,7 @@ func checkRemote(r Remote) (Remote, Errors) {
 	errs.dns("dns", &r.DNS)
 	errs.probe(&r)
 	errs.inspect("inspect", &r.Inspect)
+	errs.metrics("metrics", &r.Metrics)
 	errs.oneOf("log.level", r.LogLevel, "debug", "info", "warn", "error")
 	errs.oneOf("log.format", r.LogFormat, "text", "json")
 	return r, errs

@@ -1,6 +1,7 @@
 package config
 
 import (
+	"fmt"
 	"os"
 	"slices"
 	"strings"
@@ -57,6 +58,7 @@ func remoteFileKeys() []Key {
 		{Name: "inspect", Alone: "on", Default: "off", Kind: Number, Help: "show each request and its answer on a page for this machine alone, whose address is printed: `ADDRESS` off, on, or a port or loopback address to listen on, as in --inspect=4040"},
 		{Name: "wait", Help: "give up when not every name answers within `DURATION`, as in 90s or 5m; by default never"},
 		{Name: "drain_timeout", Default: "30s", Help: "how long visitors may finish when the remote is told to stop: `DURATION`, as in 30s, at most 168h; 0s cuts them at once"},
+		{Name: "metrics", Alone: "on", Default: "off", Kind: Number, Help: "serve figures of this device for Prometheus at /metrics: `ADDRESS` off, on, which is 127.0.0.1:9441, or a port of this machine or address to listen on, as in --metrics=9500"},
 		{Name: "plain", Kind: Switch, Default: "false", Help: "on a terminal, write lines in the place of the live screen, as for a screen reader"},
 		{Name: "log.level", Default: "info", Help: "how much is logged: `LEVEL` debug, info, warn or error; on a terminal, where there is a screen or sentences in place of a log, it brings the log"},
 		{Name: "log.format", Default: "text", Help: "`FORMAT` of the log: text or json"},
@@ -80,6 +82,12 @@ func RemoteFlags(fs *pflag.FlagSet) {
 // these names, and the defaults. It opens the files that are named and reads the
 // token. A configuration that is wrong gives [Errors].
 func LoadRemote(fs *pflag.FlagSet, args []string) (*Remote, []Warning, error) {
+	return loadRemote(fs, args, nil)
+}
+
+// loadRemote is LoadRemote with services that neither the file nor flags say, unless they
+// are nil.
+func loadRemote(fs *pflag.FlagSet, args []string, given []Given) (*Remote, []Warning, error) {
 	keys := RemoteKeys()
 	errs := append(repeated(fs, keys), unknownVariables(remotePrefix, slices.Concat(keys, passphraseKeys()))...)
 	errs = append(errs, fromLT(fs)...)
@@ -123,7 +131,11 @@ func LoadRemote(fs *pflag.FlagSet, args []string) (*Remote, []Warning, error) {
 	wrong.readable("relay_root", r.RelayRoot)
 	wrong.readable("acme.root", r.ACMERoot)
 	warnings := wrong.secretFile("token_file", r.TokenFile, &r.Token)
-	services := &serviceReader{errs: wrong, src: src, remote: &r, warnings: warnings}
+	if who := reachedBy(r.Metrics); who != "" {
+		warnings = append(warnings, Warning{Key: "metrics", Message: fmt.Sprintf("metrics at %s are open to %s: anybody there reads how much is visited, and when", quote(r.Metrics), who),
+			Hints: []string{"--metrics alone is for this machine; from elsewhere, reach it by ssh -L or a private network"}})
+	}
+	services := &serviceReader{errs: wrong, src: src, remote: &r, warnings: warnings, given: given}
 	services.read(args)
 	if f != nil && f.public {
 		services.warnOpen(r)
@@ -179,6 +191,7 @@ func (s *source) remote() *Remote {
 		InterceptRun:   s.lines("on_intercept.run"),
 		InterceptPost:  Secret(s.text("on_intercept.post")),
 		Inspect:        s.text("inspect"),
+		Metrics:        s.text("metrics"),
 		LogLevel:       s.text("log.level"),
 		LogFormat:      s.text("log.format"),
 	}
@@ -229,7 +242,7 @@ func arguments(fs *pflag.FlagSet, args []string) (errs Errors) {
 }
 
 // remoteCommands are the remote's commands.
-var remoteCommands = []string{"check", "completion", "connect", "dns", "doctor", "help", "identity", "login", "password", "release", "reload", "share", "status", "stop", "verify", "version"}
+var remoteCommands = []string{"check", "completion", "connect", "dns", "docker", "doctor", "help", "identity", "login", "password", "release", "reload", "service", "share", "status", "stop", "verify", "version"}
 
 // isCommand reports whether a word is a command of other programs that is put
 // before the local service, as in "ngrok http 3000".

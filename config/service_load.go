@@ -18,6 +18,7 @@ type serviceReader struct {
 	src      *source
 	remote   *Remote // all but its services is there
 	warnings []Warning
+	given    []Given // services that neither the file nor flags say; nil where they do
 }
 
 // A block is one map of the file, or what flags say in its place.
@@ -70,6 +71,10 @@ func (b block) rows(key string) (rows []block) {
 // read reads all services: those of the file, or the ones that flags, variables and
 // the arguments make.
 func (r *serviceReader) read(args []string) {
+	if r.given != nil {
+		r.readGiven()
+		return
+	}
 	if r.src.file != nil && !r.inFile() && len(args)+len(r.src.lines("local"))+len(r.src.lines("tcp")) == 0 {
 		r.errs.add("services", "missing: there is nothing to publish", "services: [{local: 3000}], or --local")
 		return

@@ -115,19 +115,27 @@ func RemoteStateFlags(fs *pflag.FlagSet) {
 // file describe, whatever else is wrong with the file. A file that cannot be read gives
 // [Errors].
 func RemoteStateDir(fs *pflag.FlagSet) (string, error) {
-	var f *file
-	if name := RemoteFile(fs); name != "" {
-		if f = readFile(name, remoteFileKeys()); f.values == nil {
-			return "", f.errs.sorted(f.name)
-		}
-	}
-	src, err := newSource(remoteFileKeys(), fs, f)
+	dir, src, err := stateSaid(fs)
 	if err != nil {
 		return "", err
 	}
-	dir := src.text("state_dir")
-	src.resolve("state_dir", &dir)
 	var wrong Errors
 	wrong.stateDir(&dir)
 	return dir, finish(src, nil, wrong, "")
+}
+
+// stateSaid returns the state directory that flags, environment and file say, or "".
+func stateSaid(fs *pflag.FlagSet) (dir string, src *source, err error) {
+	var f *file
+	if name := RemoteFile(fs); name != "" {
+		if f = readFile(name, remoteFileKeys()); f.values == nil {
+			return "", nil, f.errs.sorted(f.name)
+		}
+	}
+	if src, err = newSource(remoteFileKeys(), fs, f); err != nil {
+		return "", nil, err
+	}
+	dir = src.text("state_dir")
+	src.resolve("state_dir", &dir)
+	return dir, src, nil
 }

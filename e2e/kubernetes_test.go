@@ -39,10 +39,10 @@ type manifest struct {
 }
 
 type pod struct {
-	Grace           int         `yaml:"terminationGracePeriodSeconds"`
-	SecurityContext security    `yaml:"securityContext"`
-	InitContainers  []container `yaml:"initContainers"`
-	Containers      []container
+	Grace           int            `yaml:"terminationGracePeriodSeconds"`
+	SecurityContext security       `yaml:"securityContext"`
+	InitContainers  []podContainer `yaml:"initContainers"`
+	Containers      []podContainer
 	Volumes         []struct {
 		Name      string
 		ConfigMap *struct{ Name string } `yaml:"configMap"`
@@ -60,7 +60,7 @@ type security struct {
 	SeccompProfile struct{ Type string } `yaml:"seccompProfile"`
 }
 
-type container struct {
+type podContainer struct {
 	Name  string
 	Args  []string
 	Env   []struct{ Name, Value string }
@@ -102,10 +102,10 @@ func manifests(t *testing.T, file string) map[string]manifest {
 }
 
 // ours is the container with our program.
-func (p pod) ours(t *testing.T, name string) container {
+func (p pod) ours(t *testing.T, name string) podContainer {
 	t.Helper()
 	all := slices.Concat(p.InitContainers, p.Containers)
-	i := slices.IndexFunc(all, func(c container) bool { return c.Name == name })
+	i := slices.IndexFunc(all, func(c podContainer) bool { return c.Name == name })
 	if i < 0 {
 		t.Fatalf("there is no container %s", name)
 	}
@@ -114,7 +114,7 @@ func (p pod) ours(t *testing.T, name string) container {
 
 // configured writes the file of the ConfigMap that --config names, and returns it and the
 // variables of the container; the state directory, which has to be in the claim, is in dir.
-func (c container) configured(t *testing.T, dir string, all map[string]manifest) (file string, env []string) {
+func (c podContainer) configured(t *testing.T, dir string, all map[string]manifest) (file string, env []string) {
 	t.Helper()
 	if len(c.Args) != 2 || c.Args[0] != "--config" {
 		t.Fatalf("args %q", c.Args)
@@ -208,7 +208,7 @@ func TestRelayOfTheKubernetesManifestServesAndAnswersItsProbes(t *testing.T) {
 }
 
 // confined looks whether a container may do as little as it can.
-func confined(t *testing.T, p pod, c container) {
+func confined(t *testing.T, p pod, c podContainer) {
 	t.Helper()
 	s := c.SecurityContext
 	if !s.ReadOnlyRoot || s.MayEscalate == nil || *s.MayEscalate || !slices.Equal(s.Capabilities.Drop, []string{"ALL"}) || s.Capabilities.Add != nil ||

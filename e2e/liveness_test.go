@@ -36,7 +36,7 @@ type pairOf struct {
 	path          *world.Proxy
 }
 
-func startPair(t *testing.T) *pairOf {
+func startPair(t *testing.T, args ...string) *pairOf {
 	p := &pairOf{t: t, ca: testca.New(t)}
 	dir := t.TempDir()
 	root := filepath.Join(dir, "root.pem")
@@ -48,9 +48,9 @@ func startPair(t *testing.T) *pairOf {
 	site := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { io.WriteString(w, "hello") }))
 	t.Cleanup(site.Close)
 	cert, key := p.ca.Files(dir, "xyz."+pathZone)
-	p.remote = world.Start(t, os.Environ(), "remote", "--domain", "xyz."+pathZone, "--local", strings.TrimPrefix(site.URL, "http://"),
+	p.remote = world.Start(t, os.Environ(), "remote", append(args, "--domain", "xyz."+pathZone, "--local", strings.TrimPrefix(site.URL, "http://"),
 		"--relay", pathZone, "--relay-address", p.path.Addr, "--relay-root", root,
-		"--cert", cert, "--key", key, "--state-dir", filepath.Join(dir, "device"))
+		"--cert", cert, "--key", key, "--state-dir", filepath.Join(dir, "device"))...)
 	p.remote.AwaitTimes(world.Patience, "another link is up", 1) // both are: one that was still to come would outlive the first
 	return p
 }

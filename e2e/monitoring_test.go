@@ -19,23 +19,23 @@ import (
 
 const monitoring = "../deploy/monitoring"
 
-// A prometheus is one that scrapes a relay.
+// A prometheus is one that scrapes a relay and a remote.
 type prometheus struct {
 	t   *testing.T
 	api string
 }
 
 // startPrometheus starts one with the configuration of deploy/monitoring, but for the
-// relay's address and the intervals.
-func startPrometheus(t *testing.T, relay string, args ...string) *prometheus {
+// two addresses and the intervals.
+func startPrometheus(t *testing.T, relay, remote string, args ...string) *prometheus {
 	t.Helper()
 	dir := t.TempDir()
-	for _, file := range []string{"prometheus.yml", "rules.yml"} {
+	for _, file := range []string{"prometheus.yml", "rules.yml", "remote-rules.yml"} {
 		b, err := os.ReadFile(filepath.Join(monitoring, file))
 		if err != nil {
 			t.Fatal(err)
 		}
-		text := strings.ReplaceAll(string(b), "127.0.0.1:9440", relay)
+		text := strings.NewReplacer("127.0.0.1:9440", relay, "127.0.0.1:9441", remote).Replace(string(b))
 		text = regexp.MustCompile(`(?m)^(  \w+_interval:) 15s$`).ReplaceAllString(text, "$1 1s")
 		if err := os.WriteFile(filepath.Join(dir, file), []byte(text), 0o600); err != nil {
 			t.Fatal(err)
@@ -105,23 +105,25 @@ func (p *prometheus) finds(query string) bool {
 	return len(data.Result) > 0
 }
 
-// queries returns what the dashboard asks.
+// queries returns what the dashboards ask.
 func queries(t *testing.T) (list []string) {
 	t.Helper()
-	b, err := os.ReadFile(filepath.Join(monitoring, "dashboard.json"))
-	if err != nil {
-		t.Fatal(err)
-	}
-	var d struct {
-		Panels []struct{ Targets []struct{ Expr string } }
-	}
-	if err := json.Unmarshal(b, &d); err != nil {
-		t.Fatal(err)
-	}
-	in := strings.NewReplacer("$__rate_interval", "1m", "$instance", ".*")
-	for _, p := range d.Panels {
-		for _, q := range p.Targets {
-			list = append(list, in.Replace(q.Expr))
+	for _, file := range []string{"dashboard.json", "remote-dashboard.json"} {
+		b, err := os.ReadFile(filepath.Join(monitoring, file))
+		if err != nil {
+			t.Fatal(err)
+		}
+		var d struct {
+			Panels []struct{ Targets []struct{ Expr string } }
+		}
+		if err := json.Unmarshal(b, &d); err != nil {
+			t.Fatal(err)
+		}
+		in := strings.NewReplacer("$__rate_interval", "1m", "$instance", ".*")
+		for _, p := range d.Panels {
+			for _, q := range p.Targets {
+				list = append(list, in.Replace(q.Expr))
+			}
 		}
 	}
 	return list
@@ -129,20 +131,24 @@ func queries(t *testing.T) (list []string) {
 
 var metricName = regexp.MustCompile(`\b(?:keystay|process|go)_\w+`)
 
-// A real Prometheus takes the metrics of a relay with visitors, with native histograms and
-// without; each query of the dashboard finds something, each rule can be evaluated, and
-// each metric in one is there.
+// A real Prometheus takes the metrics of a relay and of a remote with visitors, with native
+// histograms and without; each query of the dashboards finds something, each rule can be
+// evaluated, and each metric in one is there.
 func TestPrometheusFindsWhatDashboardAndRulesAskFor(t *testing.T) {
 	t.Parallel()
-	p := startPair(t)
+	p := startPair(t, "--metrics=127.0.0.1:0")
 	p.answers(world.Patience)
-	relay := p.relay.Find(`for=admin addr=(\S+)`)
+	relay, remote := p.relay.Find(`for=admin addr=(\S+)`), p.remote.Find(`for=metrics addr=(\S+)`)
+	checkMetrics(t, remote)
 	t.Cleanup(http.DefaultClient.CloseIdleConnections)
 	for kind, args := range map[string][]string{"classic": nil, "native": {"--enable-feature=native-histograms"}} {
 		t.Run(kind, func(t *testing.T) {
 			t.Parallel()
-			prom := startPrometheus(t, relay, args...)
-			world.Eventually(t, world.Patience, "two scrapes", func() bool { return prom.finds(`rate(keystay_connections_total[1m])`) })
+			prom := startPrometheus(t, relay, remote, args...)
+			for _, scraped := range []string{`rate(keystay_connections_total[1m])`, `rate(keystay_remote_links_total[1m])`} {
+				world.Eventually(t, world.Patience, "two scrapes", func() bool { return prom.finds(scraped) })
+			}
+			world.Eventually(t, world.Patience, "a round trip is measured", func() bool { return prom.finds(`keystay_remote_round_trip_seconds`) })
 			if sizes := map[string]string{"classic": "keystay_hello_bytes_bucket", "native": "histogram_count(keystay_hello_bytes)"}[kind]; !prom.finds(sizes + " > 0") {
 				t.Errorf("no %s", sizes)
 			}
@@ -154,10 +160,11 @@ func TestPrometheusFindsWhatDashboardAndRulesAskFor(t *testing.T) {
 			type rule struct{ Name, Query, Health, LastError, State string }
 			var data struct{ Groups []struct{ Rules []rule } }
 			world.Eventually(t, world.Patience, "the rules are evaluated", func() bool {
-				return prom.get("rules", &data) == nil && len(data.Groups) == 1 &&
-					!slices.ContainsFunc(data.Groups[0].Rules, func(r rule) bool { return r.Health == "unknown" })
+				return prom.get("rules", &data) == nil && len(data.Groups) == 2 &&
+					!slices.ContainsFunc(slices.Concat(data.Groups[0].Rules, data.Groups[1].Rules), func(r rule) bool { return r.Health == "unknown" })
 			})
-			for _, r := range data.Groups[0].Rules {
+			rules := slices.Concat(data.Groups[0].Rules, data.Groups[1].Rules)
+			for _, r := range rules {
 				if r.Health != "ok" {
 					t.Errorf("%s: %s", r.Name, r.LastError)
 				}
@@ -168,12 +175,44 @@ func TestPrometheusFindsWhatDashboardAndRulesAskFor(t *testing.T) {
 						m += "_bucket"
 					}
 					if !prom.finds(m) {
-						t.Errorf("%s asks for %s, which the relay does not have", r.Name, m)
+						t.Errorf("%s asks for %s, which is not there", r.Name, m)
 					}
 				}
 			}
-			t.Logf("%d queries, %d rules", len(queries(t)), len(data.Groups[0].Rules))
+			t.Logf("%d queries, %d rules", len(queries(t)), len(rules))
 		})
+	}
+}
+
+// checkMetrics has promtool look at the metrics of a remote that has been visited, and
+// looks whether they say so.
+func checkMetrics(t *testing.T, addr string) {
+	t.Helper()
+	res, err := http.Get("http://" + addr + "/metrics")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer res.Body.Close()
+	page, err := io.ReadAll(res.Body)
+	if err != nil {
+		t.Fatal(err)
+	}
+	cmd := exec.Command(systemProgram("promtool"), "check", "metrics")
+	cmd.Stdin = strings.NewReader(string(page))
+	if out, err := cmd.CombinedOutput(); err != nil || len(out) > 0 {
+		t.Errorf("promtool check metrics: %v\n%s", err, out)
+	}
+	for _, want := range []string{
+		`keystay_remote_requests_total{class="2xx"} [1-9]`, `keystay_remote_visitors_total [1-9]`, `keystay_remote_names_up 1`, `keystay_remote_links_total 2`,
+		`keystay_remote_bytes_total{carrier="stream",direction="from_visitor"} [1-9]`, `keystay_remote_bytes_total{carrier="stream",direction="to_visitor"} [1-9]`,
+		`keystay_remote_certificate_expiry_seconds [1-9]`, `keystay_remote_links{relay="`,
+	} {
+		if !regexp.MustCompile(`(?m)^` + want).Match(page) {
+			t.Errorf("no %s in\n%s", want, page)
+		}
+	}
+	if strings.Contains(string(page), "xyz.") {
+		t.Errorf("the name is in the metrics:\n%s", page)
 	}
 }
 
@@ -181,24 +220,26 @@ func TestPrometheusFindsWhatDashboardAndRulesAskFor(t *testing.T) {
 // configuration are without a fault.
 func TestAlertsCome(t *testing.T) {
 	t.Parallel()
-	for _, args := range [][]string{{"check", "config", "prometheus.yml"}, {"check", "rules", "rules.yml"}, {"test", "rules", "rules_test.yml"}} {
+	for _, args := range [][]string{{"check", "config", "prometheus.yml"}, {"check", "rules", "rules.yml", "remote-rules.yml"}, {"test", "rules", "rules_test.yml", "remote-rules_test.yml"}} {
 		cmd := exec.Command(systemProgram("promtool"), args...)
 		cmd.Dir = monitoring
 		if out, err := cmd.CombinedOutput(); err != nil {
 			t.Errorf("promtool %s: %v\n%s\nhint: apt-get install -y --no-install-recommends prometheus", strings.Join(args, " "), err, out)
 		}
 	}
-	b, err := os.ReadFile(filepath.Join(monitoring, "rules.yml"))
-	if err != nil {
-		t.Fatal(err)
-	}
-	tested, err := os.ReadFile(filepath.Join(monitoring, "rules_test.yml"))
-	if err != nil {
-		t.Fatal(err)
-	}
-	for _, m := range regexp.MustCompile(`alert: (\w+)`).FindAllStringSubmatch(string(b), -1) {
-		if n := strings.Count(string(tested), "alertname: "+m[1]); n != 2 {
-			t.Errorf("%s is tested %d times, not once to come and once not to", m[1], n)
+	for _, file := range []string{"rules", "remote-rules"} {
+		b, err := os.ReadFile(filepath.Join(monitoring, file+".yml"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		tested, err := os.ReadFile(filepath.Join(monitoring, file+"_test.yml"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, m := range regexp.MustCompile(`alert: (\w+)`).FindAllStringSubmatch(string(b), -1) {
+			if n := strings.Count(string(tested), "alertname: "+m[1]); n != 2 {
+				t.Errorf("%s is tested %d times, not once to come and once not to", m[1], n)
+			}
 		}
 	}
 }

@@ -92,6 +92,7 @@ func TestStories(t *testing.T) {
 			"signin":     signInCommand,
 			"guide":      guideCommand,
 			"malice":     maliceCommand,
+			"engine":     engineCommand,
 		},
 		Condition: func(cond string) (bool, error) {
 			if cond == "root" {
@@ -123,6 +124,7 @@ type setting struct {
 	provider *http.Server // of OpenID Connect, or nil
 	monitor  *monitor     // or nil
 	malice   *eavesdropper
+	engine   containerEngine
 	guide    guide
 }
 
@@ -225,6 +227,7 @@ func environs(dir, public, plain, local, ca, apiRoot, root string) map[string]st
 // tearDown ends what still runs. Each program must end in good order, and none
 // may have panicked or raced.
 func (w *setting) tearDown(t testscript.T) {
+	defer w.engine.stop()
 	var wrong []string
 	var wg sync.WaitGroup
 	var mu sync.Mutex

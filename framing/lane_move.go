@@ -171,6 +171,7 @@ func (m *move) writeLocked(p []byte) (n int, err error) {
 	c := m.conn
 	m.stream.unlocked(func() { n, err = c.Write(p) })
 	m.out = m.out || n > 0
+	m.stream.link.handler.Traffic.carried(laneOut, n)
 	if err != nil {
 		err = m.failedLocked("write", err)
 	}
@@ -182,6 +183,7 @@ func (m *move) readLocked(p []byte) (n int, err error) {
 	c := m.conn
 	m.stream.unlocked(func() { n, err = c.Read(p) })
 	m.in = m.in || n > 0
+	m.stream.link.handler.Traffic.carried(laneIn, n)
 	if err == io.EOF && m.cutShortLocked(c) {
 		err = syscall.ECONNRESET
 	}

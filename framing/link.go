@@ -82,6 +82,8 @@ type Handler struct {
 	Pool int
 	// Stalls counts how often a write of a stream had to wait for credit; nil does not.
 	Stalls *atomic.Int64
+	// Traffic counts the bytes of streams; nil does not.
+	Traffic *Traffic
 	// Panics catches the panics of the link's goroutines, each of which ends the
 	// link; with nil they end the process.
 	Panics *panics.Log

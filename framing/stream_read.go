@@ -137,6 +137,7 @@ func (s *Stream) data(p []byte) error {
 	if err := s.in.came(len(p)); err != nil {
 		return err
 	}
+	s.link.handler.Traffic.carried(streamIn, len(p))
 	s.notices.came()
 	if s.closed || s.cause != nil {
 		return nil // thrown away; the other side learns from RESET

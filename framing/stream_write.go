@@ -133,6 +133,7 @@ func (s *Stream) Room(wait bool) int {
 func (s *Stream) queueLocked(p []byte) int {
 	n := s.out.data(s.id, p)
 	if n > 0 {
+		s.link.handler.Traffic.carried(streamOut, n)
 		s.notices.sent()
 		s.lendLocked()
 	}

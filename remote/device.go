@@ -163,6 +163,7 @@ func (d *Device) addLink(link *framing.Link, relay string, w framing.Welcome) bo
 		return false
 	}
 	d.links[link] = linked{relay, time.Now()}
+	d.cfg.Figures.linked()
 	d.arriving.Add(1) // until acceptStreams ends
 	d.port = int(w.PublicPort)
 	return true
@@ -207,6 +208,7 @@ func (d *Device) receive(stream *framing.Stream, relay string) {
 		return
 	}
 	stream.SetTag(l)
+	d.cfg.Figures.visited()
 	if h.Kind == framing.KindTLS && !l.cfg.Raw { // how long one of these stays is not known
 		var ok bool
 		if leave, ok = d.networks.enter(h.Source.Addr()); !ok {

@@ -79,6 +79,9 @@ type DeviceConfig struct {
 	// Logger hears what happens, and nothing of visitors; nil discards.
 	Logger *slog.Logger
 
+	// Figures, if it is not nil, counts what the device does.
+	Figures *Figures
+
 	// Events is told what happens to the names, one event after the other, in their
 	// order, on a goroutine of the device. It may take its time: nothing waits for it
 	// but Shutdown, and up to 4,096 events wait meanwhile; those beyond are lost. It

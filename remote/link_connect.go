@@ -89,10 +89,10 @@ func (w *way) try(ctx context.Context, relay string) (*reached, error) {
 	r := &reached{relay: relay, ends: ends, news: make(chan struct{}, 1)}
 	var err error
 	r.link, r.welcome, err = w.link(ctx, relay, framing.Handler{
-		Panics: w.d.panics,
-		Pool:   w.d.pool,
-		Warm:   w.d.warmings.take,
-		Lost:   r.lose,
+		Panics: w.d.panics, Traffic: w.d.cfg.Figures.traffic(),
+		Pool: w.d.pool,
+		Warm: w.d.warmings.take,
+		Lost: r.lose,
 		GoAway: func(g framing.GoAway) {
 			if g.Code == framing.GoAwayTakeover {
 				report(errMoved)

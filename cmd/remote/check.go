@@ -92,7 +92,7 @@ func tryAll(cfg *config.Remote) error {
 // relayWarnings warns of names that a start would find no relay for: a relay is neither
 // given nor remembered, and there is no name to look for one by.
 func relayWarnings(cfg *config.Remote) (all []config.Warning) {
-	info, err := remote.ShowIdentity(cfg.StateDir)
+	info, err := remote.PeekIdentity(cfg.StateDir)
 	if len(cfg.Relays) > 0 || err != nil && !errors.Is(err, remote.ErrNoIdentity) || len(info.Names) > 0 {
 		return nil
 	}

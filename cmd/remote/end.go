@@ -49,8 +49,9 @@ func (p *process) serve() error {
 		case pub := <-p.ended:
 			err := finalError(pub.err, p.now().Token != "")
 			codes[exitCode(err)] = true
+			p.containers.drop(pub.name)
 			switch left := p.remove(pub); {
-			case left > 0:
+			case left > 0 || p.containers != nil:
 				p.log.Error("a name is not served; the others go on", "name", pub.ln.Domain(), "err", err, hint.Attr(hint.All(err)))
 			case len(codes) == 1:
 				return err

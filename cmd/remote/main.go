@@ -3,16 +3,24 @@
 package main
 
 import (
+	"context"
 	"os"
 
 	"github.com/spf13/cobra"
 
 	"keystay/config"
 	"keystay/internal/cli"
+	"keystay/internal/unit"
 	_ "keystay/internal/xconnect" // visitors open WebSockets over HTTP/2
 )
 
-func main() { os.Exit(cli.Main(command())) }
+func main() {
+	os.Exit(unit.Run(unitName, append([]int{cli.ExitUsage}, finalCodes...), func(ctx context.Context) int {
+		cmd := command()
+		cmd.SetContext(ctx)
+		return cli.Main(cmd)
+	}))
+}
 
 func command() *cobra.Command {
 	cmd := &cobra.Command{
@@ -41,6 +49,6 @@ needs no privilege. The relay passes encrypted bytes on; it never has the key.`,
 	}
 	cmd.Args = cobra.ArbitraryArgs // config says what is wrong with them
 	config.RemoteFlags(cmd.Flags())
-	cmd.AddCommand(checkCommand(), passwordCommand(), shareCommand(), releaseCommand(), loginCommand(), dnsCommand(), verifyCommand(), connectCommand(), doctorCommand(), identityCommand(), statusCommand(), stopCommand(), reloadCommand(), terminalGuardCommand())
+	cmd.AddCommand(checkCommand(), passwordCommand(), shareCommand(), releaseCommand(), loginCommand(), dnsCommand(), verifyCommand(), connectCommand(), doctorCommand(), identityCommand(), statusCommand(), stopCommand(), reloadCommand(), terminalGuardCommand(), serviceCommand(), dockerCommand())
 	return cli.Root(cmd)
 }

@@ -22,6 +22,7 @@ type maker struct {
 	log     *slog.Logger
 	private bool // services are told private addresses too
 	budgets *publish.Budgets
+	counts  *requestCounts // nil where requests are not counted
 
 	stateDir string      // where gates keep what they keep; empty is nowhere
 	store    *gate.Store // made when there is a gate
@@ -76,7 +77,7 @@ func (m *maker) front(s config.Service, name string) (f *front, err error) {
 		f.raw = m.raw(*s.Raw, s, name)
 		return f, nil
 	}
-	f.site.Budgets = m.budgets
+	f.site.Budgets, f.site.Observer = m.budgets, m.counts.observer()
 	if m.inspector != nil {
 		f.site.Inspect = func(next http.Handler) http.Handler { return m.inspector.Wrap(name, next) }
 	}

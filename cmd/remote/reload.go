@@ -42,6 +42,7 @@ var fixed = []fixedSetting{
 	{"on_intercept", func(c *config.Remote) any { return []any{c.OnIntercept, c.InterceptRun, c.InterceptPost} }},
 	{"inspect", func(c *config.Remote) any { return c.Inspect }},
 	{"wait", func(c *config.Remote) any { return c.Wait }},
+	{"metrics", func(c *config.Remote) any { return c.Metrics }},
 	{"plain", func(c *config.Remote) any { return c.Plain }},
 	{"log.format", func(c *config.Remote) any { return c.LogFormat }},
 }
@@ -80,7 +81,7 @@ func (p *process) reload() (r reloaded) {
 		return r
 	}
 	keyTold := p.takeUpIdentity(&r)
-	if p.file == "" && len(p.cfg.Files()) == 0 {
+	if p.file == "" && len(p.cfg.Files()) == 0 && p.containers == nil {
 		if r.Nothing = true; !keyTold {
 			p.log.Info("SIGHUP: there is nothing to reload; without a file settings are read at the start")
 		}

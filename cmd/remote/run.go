@@ -33,6 +33,8 @@ type process struct {
 	maker      *maker
 	device     *remote.Device
 	lookout    *lookout
+	counted    *figures    // nil where nothing is counted
+	containers *containers // which say what is published; nil where the configuration does
 	homes      homes
 	inspection *inspection // nil where requests are not inspected
 	ended      chan *published
@@ -62,19 +64,33 @@ func run(ctx context.Context, p *process, warnings []config.Warning) (ended erro
 		p.endScreen(err)
 		return cli.Usage(err)
 	}
-	drain, cut, stop := cli.Signals(ctx)
+	drain, cut, stop := cli.Signals(context.WithoutCancel(ctx))
 	defer stop()
 	p.cut, p.endCut = context.WithCancel(cut)
 	defer p.endCut()
 	p.drain, p.endDrain = context.WithCancel(drain)
 	defer p.endDrain()
+	defer context.AfterFunc(ctx, p.endDrain)() // a service manager ends it as SIGTERM does
 	defer runtime.KeepAlive(budget.Ballast())
-	err := p.open()
+	counted, ln, err := openFigures(p.cfg.Metrics)
+	if err != nil {
+		p.endScreen(err)
+		return err
+	}
+	p.counted = counted
+	err = p.open()
 	defer p.inspection.close()
 	if err != nil {
+		if ln != nil {
+			_ = ln.Close()
+		}
 		p.endScreen(err)
 		return listenError(p.cfg, err)
 	}
+	if ln != nil {
+		p.counted.serve(p, ln)
+	}
+	defer p.counted.close()
 	if p.live == nil { // which has a key that opens it
 		p.inspection.tell(p.out)
 	}
@@ -89,6 +105,9 @@ func run(ctx context.Context, p *process, warnings []config.Warning) (ended erro
 	})
 	reloads.Go(func() { p.watch(p.drain) })
 	reloads.Go(func() { p.watchCT(p.drain) })
+	if p.containers != nil {
+		reloads.Go(func() { p.containers.follow(p.drain, p) })
+	}
 	err = p.serve()
 	p.finish(err)
 	p.homes.close()
@@ -169,7 +188,7 @@ func (p *process) open() error {
 		return err
 	}
 	p.maker = newMaker(p.cfg, p.log)
-	p.maker.stateDir = p.cfg.StateDir
+	p.maker.stateDir, p.maker.counts = p.cfg.StateDir, p.counted.counts()
 	if p.inspection, err = newInspection(p.cfg.Inspect, p.maker); err != nil {
 		return err
 	}
@@ -180,7 +199,7 @@ func (p *process) open() error {
 	if p.lookout, err = newLookout(p, dc.Proxy); err != nil {
 		return err
 	}
-	dc.Events = p.hear
+	dc.Events, dc.Figures = p.hear, p.counted.counted()
 	if p.device, err = remote.Open(dc); err != nil {
 		return err
 	}

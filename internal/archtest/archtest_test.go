@@ -130,6 +130,7 @@ var mayImport = map[string][]string{
 
 	"internal/domainproof": {"internal/hostname", "internal/keyname"},
 	"internal/statement":   {"internal/hostname", "internal/keyname"},
+	"internal/unit":        nil,
 	"deploy":               nil,
 	"docs":                 nil,
 	"e2e":                  {"cmd", "relay", "remote", "framing", "sni", "acme", "config", "internal", "e2e"},
@@ -178,6 +179,7 @@ var onlyIn = map[string]string{
 	"go.mau.fi/util":                   "relay/names",
 	"github.com/andybalholm/brotli":    "remote/publish/inspect",
 
+	"github.com/kardianos/service":          "internal/unit",
 	"github.com/refraction-networking/utls": "remote/watch/browser",
 
 	"charm.land":               "cmd/remote/screen",

@@ -110,6 +110,9 @@ func MkdirAll(dir string) error {
 	return nil
 }
 
+// Owner returns the number of the user whose a file is, where the system tells it.
+func Owner(info fs.FileInfo) (uid int, ok bool) { return ownerOf(info) }
+
 // IsOpen reports whether users other than owner and group may read or write
 // the file, or get into the folder.
 func IsOpen(info fs.FileInfo) bool {

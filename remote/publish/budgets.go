@@ -20,6 +20,16 @@ type Budgets struct {
 	large int // how many visits have large windows for answers
 }
 
+// Requests returns how many bytes heads and kept bodies of requests have taken, and how
+// many they may take.
+func (b *Budgets) Requests() (used, limit int64) { return b.requests.Used(), b.requests.Limit() }
+
+// Connections returns how many connections to services the visitors have taken beside the
+// first of each, and how many they may take.
+func (b *Budgets) Connections() (used, limit int64) {
+	return b.locals.Used() / localPlace, b.locals.Limit() / localPlace
+}
+
 // maxRequests is how many requests at once NewBudgets allows at most where it is not
 // told how much memory they may take. Each may have a file of a folder open: with
 // maxLocals and the visitors that is half of the descriptors that the remote has as a
