@@ -273,7 +273,7 @@ var (
 		Shown: "tcp:…: this relay gives out no TCP ports",
 		Means: "or it is too old to",
 		Do: []string{"ask the relay's operator for them (tcp_ports in relay.yaml), or choose another relay",
-			"a service whose visitors can speak TLS needs none: remote --local tcp://HOST:PORT gives it a name, and the relay sees none of its bytes"},
+			"a service whose visitors can speak TLS needs none: remote --local tcp://HOST:PORT gives it a name, and the relay sees none of its bytes; remote connect brings SSH there"},
 	}
 	NoNewPorts = &Advice{
 		Shown: "tcp:…: this relay asks for a token",
