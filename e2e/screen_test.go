@@ -266,8 +266,8 @@ func TestTerminalIsGivenBack(t *testing.T) {
 	if err := syscall.Kill(o.pid(), syscall.SIGQUIT); err != nil { // all goroutines, as after a panic
 		t.Fatal(err)
 	}
-	w.awaitBytes(`goroutine \d+ .*\[`)
-	w.await(false)
+	w.awaitBytes(`\x1b\[\?2004h\$ `) // the shell's prompt
+	w.await(false, `goroutine|0x`)
 	w.settings(3)
 	w.keys(o.publish("--plain") + "\r")
 	w.awaitBytes(`To stop +Ctrl-C`)
