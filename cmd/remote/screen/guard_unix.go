@@ -11,6 +11,7 @@ import (
 	"syscall"
 	"time"
 
+	"golang.org/x/sys/unix"
 	"golang.org/x/term"
 )
 
@@ -37,7 +38,7 @@ func guard(terminal *os.File, argument string) (release func()) {
 	if err != nil {
 		return none
 	}
-	hears, tells, err := os.Pipe()
+	hears, tells, err := crashPair()
 	if err != nil {
 		return none
 	}
@@ -73,6 +74,20 @@ func guard(terminal *os.File, argument string) (release func()) {
 	}
 }
 
+// crashPair are two sockets, of which a crash writes to the second. It holds so little that
+// what a crash says does not fit, so that the crash waits for who reads it.
+func crashPair() (hears, tells *os.File, err error) {
+	fds, err := unix.Socketpair(unix.AF_UNIX, unix.SOCK_STREAM, 0)
+	if err != nil {
+		return nil, nil, err
+	}
+	for _, fd := range fds {
+		unix.CloseOnExec(fd)
+	}
+	_ = unix.SetsockoptInt(fds[1], unix.SOL_SOCKET, unix.SO_SNDBUF, 1) // the least that there is
+	return os.NewFile(uintptr(fds[0]), "crash"), os.NewFile(uintptr(fds[1]), "crash"), nil
+}
+
 // StandGuard is what guard has started: it waits for the end of that process, and gives
 // the terminal back if that has not. What a crash has said goes to stderr once more, where
 // the alternate screen has swallowed it.
@@ -89,7 +104,8 @@ func StandGuard() {
 	if string(first[:n]) == wellDone {
 		return
 	}
-	// At once: a shell that comes first would keep the terminal as it is now.
+	// Before the rest is read, for which a crash has to wait: a shell that came first would
+	// keep the terminal as it is now. After SIGKILL it may.
 	_ = term.Restore(guardTerminal, before)
 	_, _ = os.NewFile(guardTerminal, "terminal").WriteString(giveBack)
 	rest, _ := io.ReadAll(io.LimitReader(os.Stdin, maxCrash))

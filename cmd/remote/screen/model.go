@@ -105,11 +105,11 @@ func (m model) key(key string) (tea.Model, tea.Cmd) {
 		}
 	case "o":
 		if n := m.name(); n != nil {
-			return m.opened(n.URL)
+			return m.opened(n.URL, "Open "+n.URL)
 		}
 	case "i":
 		if m.config.Inspector != "" {
-			return m.opened(m.config.Inspector)
+			return m.opened(m.config.Inspector, "? shows the address")
 		}
 		return m.say("There is no inspector: it takes --inspect at the start.")
 	default:
@@ -171,10 +171,10 @@ func (m model) name() *Name {
 	return &m.figures.Names[m.at()]
 }
 
-// opened lets the desktop open a URL.
-func (m model) opened(url string) (tea.Model, tea.Cmd) {
+// opened lets the desktop open a URL, or says what else to do.
+func (m model) opened(url, otherwise string) (tea.Model, tea.Cmd) {
 	if err := m.open(url); err != nil {
-		return m.say("Not opened: " + err.Error() + ". Open " + url)
+		return m.say("Not opened: " + err.Error() + ". " + otherwise)
 	}
 	return m.say("Opening " + url)
 }

@@ -196,6 +196,46 @@ func TestQRCodeIsRead(t *testing.T) {
 	}
 }
 
+// Keys do what the page of keys says of them, for the name that is selected.
+func TestKeys(t *testing.T) {
+	stops, opened := 0, ""
+	m := shown(t, 80, 24, several(3))
+	m.config.Stop = func() { stops++ }
+	m.open = func(url string) error { opened = url; return nil }
+	press := func(keys ...string) (last tea.Cmd) {
+		for _, k := range keys {
+			next, cmd := m.key(k)
+			m, last = next.(model), cmd
+		}
+		return last
+	}
+	if press("down", "o"); opened != "https://n001.relay.net" {
+		t.Errorf("o opens %q", opened)
+	}
+	if press("i"); opened != "https://n001.relay.net" || !strings.Contains(m.note, "--inspect") {
+		t.Errorf("i opens %q, and says %q", opened, m.note)
+	}
+	m.config.Inspector = "http://127.0.0.1:1/token/"
+	if press("end", "i"); opened != m.config.Inspector || m.selected != "https://n002.relay.net" {
+		t.Errorf("i opens %q", opened)
+	}
+	if press("c"); !strings.Contains(m.note, "https://n002.relay.net") {
+		t.Errorf("c says %q", m.note)
+	}
+	if press("r"); m.page != pageCode {
+		t.Error("r shows no code")
+	}
+	if press("esc"); m.page != pageNone {
+		t.Error("Esc does not lead back")
+	}
+	if press("q", "ctrl+c"); stops != 2 {
+		t.Errorf("%d of 2 keys stop", stops)
+	}
+	if cmd := press("ctrl+z"); canSuspend && (cmd == nil || m.let != stop) {
+		t.Error("Ctrl-Z does not let go of the terminal")
+	}
+}
+
 // The pictures in the documents are the snapshots.
 func TestPicturesInDocumentsAreSnapshots(t *testing.T) {
 	picture := regexp.MustCompile(`(?s)<!-- screen (\S+) -->\n(.*?)<!-- end -->`)
