@@ -22,8 +22,9 @@ func NewHashing() *Hashing {
 	return &Hashing{places: make(chan struct{}, max(1, runtime.GOMAXPROCS(0)/2))}
 }
 
-// Do calls f in its turn. It returns false without doing so where too many wait, or
-// ctx ends.
+// Do calls f in its turn. It returns false without doing so where too many wait, or ctx
+// ends meanwhile. Where nobody waits ctx has no say: that of a request ends also when its
+// visitor has sent all that it will, and waits for the answer.
 func (h *Hashing) Do(ctx context.Context, f func()) bool {
 	defer h.waiting.Add(-1)
 	if h.waiting.Add(1) > maxHashing {
@@ -31,8 +32,12 @@ func (h *Hashing) Do(ctx context.Context, f func()) bool {
 	}
 	select {
 	case h.places <- struct{}{}:
-	case <-ctx.Done():
-		return false
+	default:
+		select {
+		case h.places <- struct{}{}:
+		case <-ctx.Done():
+			return false
+		}
 	}
 	defer func() { <-h.places }()
 	f()

@@ -98,3 +98,16 @@ func FuzzPasswords(f *testing.F) {
 		}
 	})
 }
+
+// Where nobody waits it is looked at once, also for a request whose context has ended, as
+// that of a visitor who has sent all that it will.
+func TestAFreePlaceIsTakenWhateverTheContextSays(t *testing.T) {
+	h := NewHashing()
+	over, cancel := context.WithCancel(t.Context())
+	cancel()
+	for range 100 {
+		if !h.Do(over, func() {}) {
+			t.Fatal("it was not looked at")
+		}
+	}
+}
