@@ -7,29 +7,35 @@
   const toast = document.getElementById("toast");
   const detail = () => document.getElementById("detail");
   const closed = new Set(); // ids of what was folded
-  let byItself = false; // the next swap of the detail is nobody's wish
-  let refreshing = false;
+  const byItself = (e) => e.detail.requestConfig?.headers["X-By-Itself"] === "1"; // nobody has wished for it
+  let refreshing = 0; // since when the list is looked at, in milliseconds, or 0
+  let due = false; // there was news meanwhile
 
   // The list, and a request that is under way, are looked at again when there is news.
   function look() {
     const list = document.getElementById("list");
-    if (!list || document.hidden || !window.htmx || refreshing) return;
-    refreshing = true;
-    htmx.trigger(list, "news");
+    if (!list || document.hidden || !window.htmx) return;
+    due = refreshing > 0;
+    if (!refreshing || Date.now() - refreshing > 5000) { // an answer may have failed
+      refreshing = Date.now();
+      htmx.trigger(list, "news");
+    }
     const article = detail().querySelector("article[data-state=running]");
     const busy = detail().querySelector(".secret") || detail().querySelector("select:focus") || String(getSelection());
     if (!article || busy) return;
-    byItself = true;
-    htmx.ajax("GET", base + "x/" + article.dataset.id, { target: "#detail", swap: "innerHTML" });
+    htmx.ajax("GET", base + "x/" + article.dataset.id, { target: "#detail", swap: "innerHTML", headers: { "X-By-Itself": "1" } });
   }
-  document.addEventListener("htmx:afterRequest", (e) => {
-    if (e.detail.target?.id === "list") refreshing = false;
-    if (e.detail.successful) lost.hidden = true;
+  // Before it is settled, a new list does not hear of news.
+  document.addEventListener("htmx:afterSettle", (e) => {
+    if (e.target.id !== "list") return;
+    refreshing = 0;
+    if (due) look();
   });
-  document.addEventListener("htmx:sendError", () => { lost.hidden = false; refreshing = false; });
+  document.addEventListener("htmx:afterRequest", (e) => { if (e.detail.successful) lost.hidden = true; });
+  document.addEventListener("htmx:sendError", () => { lost.hidden = false; refreshing = 0; });
 
   document.addEventListener("htmx:beforeSwap", (e) => {
-    if (e.detail.target.id !== "detail" || !byItself) return;
+    if (e.detail.target.id !== "detail" || !byItself(e)) return;
     if (detail().querySelector("article")?.dataset.id !== e.detail.pathInfo.requestPath.split("/").pop()) e.detail.shouldSwap = false; // another one was chosen meanwhile
     focused = detail().contains(document.activeElement) ? document.activeElement.id : "";
     scrolled = [detail().scrollTop, scrollY];
@@ -40,8 +46,7 @@
     if (e.detail.target.id === "list") mark();
     if (e.detail.target.id !== "detail") return;
     for (const d of detail().querySelectorAll("details[id]")) if (closed.has(d.id)) d.open = false;
-    if (byItself) {
-      byItself = false;
+    if (byItself(e)) {
       if (focused) document.getElementById(focused)?.focus({ preventScroll: true });
       detail().scrollTop = scrolled[0];
       scrollTo(scrollX, scrolled[1]);
