@@ -30,6 +30,10 @@ type Remote struct {
 	// names and ports.
 	RelayAddresses []string
 
+	// Listen are the host:port of this device's own at which visitors may come without a
+	// relay. Empty is none.
+	Listen []string
+
 	// Replica lets other runs of the same identity serve the names beside this
 	// one, if they are replicas too.
 	Replica bool

@@ -106,6 +106,12 @@ func (p *process) reload() (r reloaded) {
 	next := *old
 	next.Services, next.Token, next.TokenFile = cfg.Services, cfg.Token, cfg.TokenFile
 	next.DrainTimeout, next.LogLevel = cfg.DrainTimeout, cfg.LogLevel
+	if err := p.homes.set(cfg.Listen); err != nil {
+		p.log.Error("the addresses from before are listened to", "err", err, hint.Attr(hint.All(err)))
+		r.Wrong = append(r.Wrong, mistake{err.Error(), hint.All(err)})
+	} else {
+		next.Listen = cfg.Listen
+	}
 	p.cfg = &next
 	logWarnings(p.log, warnings)
 	if p.level != nil {

@@ -33,6 +33,7 @@ type process struct {
 	maker      *maker
 	device     *remote.Device
 	lookout    *lookout
+	homes      homes
 	inspection *inspection // nil where requests are not inspected
 	ended      chan *published
 	began      time.Time
@@ -90,6 +91,7 @@ func run(ctx context.Context, p *process, warnings []config.Warning) (ended erro
 	reloads.Go(func() { p.watchCT(p.drain) })
 	err = p.serve()
 	p.finish(err)
+	p.homes.close()
 	p.awaitAlarms()
 	return err
 }
@@ -188,6 +190,11 @@ func (p *process) open() error {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if err := p.begin(all); err != nil {
+		_ = p.device.Close()
+		return err
+	}
+	p.homes.device, p.homes.log = p.device, p.log
+	if err := p.homes.set(p.cfg.Listen); err != nil {
 		_ = p.device.Close()
 		return err
 	}

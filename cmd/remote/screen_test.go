@@ -166,3 +166,27 @@ func TestScreenOfSeveralNames(t *testing.T) {
 		}
 	}
 }
+
+// Of a TCP port the screen says who can read along, and nothing of keys and
+// certificates, which it has not.
+func TestScreenSaysThatATCPPortIsNotEncrypted(t *testing.T) {
+	port := start{url: "tcp://relay.net:20022", local: "tcp://127.0.0.1:22", passed: true, port: true, stateDir: "/state", outside: lookIsForTLS}
+	site := start{url: "https://a.relay.net", local: "http://127.0.0.1:3000", outside: "the device's own key"}
+	for name, all := range map[string][]start{"alone": {port}, "beside a name": {port, site}} {
+		var b strings.Builder
+		writeStart(&b, 200, all)
+		text := strings.Join(strings.Fields(b.String()), " ")
+		for _, want := range []string{"tcp://relay.net:20022 -> tcp://127.0.0.1:22 (not encrypted here: the relay sees these bytes)",
+			"TCP ports not encrypted by keystay: the relay, and everybody on the way, can read"} {
+			if !strings.Contains(text, want) {
+				t.Errorf("%s: %q is not in\n%s", name, want, b.String())
+			}
+		}
+		if has := strings.Contains(text, "Key on this device only"); has != (len(all) == 2) || strings.Contains(text, "local service's own") {
+			t.Errorf("%s: of the key it says\n%s", name, b.String())
+		}
+		if strings.Contains(text, lookIsForTLS) {
+			t.Errorf("%s: it says that a port is not looked at\n%s", name, b.String())
+		}
+	}
+}

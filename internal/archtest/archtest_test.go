@@ -107,9 +107,10 @@ var mayImport = map[string][]string{
 
 	"relay/operator/page": {"relay", "relay/operator", "internal"},
 
-	"remote":         {"framing", "acme", "internal"},
+	"remote":         {"framing", "sni", "acme", "internal"},
 	"remote/publish": {"internal"},
 	"remote/verify":  {"internal"},
+	"remote/connect": {"internal"},
 	"remote/watch":   {"remote/watch/browser", "internal"},
 
 	"remote/watch/browser": nil,

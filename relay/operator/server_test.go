@@ -108,6 +108,7 @@ func newRig(t *testing.T, set func(*operator.Server)) *rig {
 			return operator.Config{Settings: []operator.Setting{{Key: "domain", Value: "relay.test", From: "--domain"}}}
 		},
 		Drain: func() time.Time { return time.Unix(2e9, 0) },
+		Copy:  func() (string, int64, error) { return "/state/names.db.copy", 32768, nil },
 	}
 	if set != nil {
 		set(r.srv)
@@ -199,6 +200,11 @@ func TestEachRouteAnswers(t *testing.T) {
 		{"POST", "/v1/names/ban", `{"of":"Bad.relay.test","reason":"phishing"}`, 200, `"ban":{"kind":"name","of":"bad.relay.test","reason":"phishing","since":"`},
 		{"GET", "/v1/names/bad.relay.test", "", 200, `"ban":{"kind":"name"`},
 		{"GET", "/v1/names/banned", "", 200, `"of":"bad.relay.test"`},
+		{"POST", "/v1/names/ban", `{"of":"Relay.test:20022"}`, 200, `"ban":{"kind":"name","of":"relay.test:20022"`},
+		{"GET", "/v1/names/relay.test:20022", "", 200, `"ban":{"kind":"name"`},
+		{"POST", "/v1/names/unban", `{"of":"relay.test:20022"}`, 200, `"of":"relay.test:20022"`},
+		{"POST", "/v1/names/release", `{"name":"relay.test:20022"}`, 404, `there is none`},
+		{"POST", "/v1/names/release", `{"name":"relay.test:022"}`, 400, `no host name`},
 		{"POST", "/v1/names/unban", `{"of":"bad.relay.test"}`, 200, `"of":"bad.relay.test"`},
 		{"POST", "/v1/names/unban", `{"of":"bad.relay.test"}`, 404, `there is none`},
 		{"POST", "/v1/identities/ban", `{"of":"` + label + `","for":"30d"}`, 200, `"until":"`},
@@ -221,6 +227,8 @@ func TestEachRouteAnswers(t *testing.T) {
 		{"GET", "/v1/tokens", "", 200, `"bind":true`},
 		{"POST", "/v1/tokens/revoke", `{"id":"0123456789abcdef"}`, 404, `there is none`},
 		{"POST", "/v1/tokens/revoke", `{"id":"x"}`, 400, `no id of a token`},
+		{"POST", "/v1/names/copy", "{}", 200, `{"file":"/state/names.db.copy","bytes":32768}`},
+		{"POST", "/v1/names/copy", `{"file":"/etc/passwd"}`, 400, `unknown field`},
 		{"POST", "/v1/drain", `{"reason":"x"}`, 200, `"until":"2033-05-18T`},
 		{"GET", "/v1/config", "", 200, `{"settings":[{"key":"domain","value":"relay.test","from":"--domain"}]}`},
 		{"GET", "/v1/audit?limit=1", "", 200, `"what":"drain"`},
