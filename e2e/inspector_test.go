@@ -17,6 +17,7 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/coder/websocket"
 
@@ -40,6 +41,7 @@ func TestInspectorInBrowsers(t *testing.T) {
 			}
 			i := startInspected(t)
 			i.traffic()
+			defer i.visitTicks()()
 			task := map[string]any{"page": i.page, "browser": string(kind), "program": program, "all": os.Getenv("KEYSTAY_SOAK") != ""}
 			if dir := os.Getenv(screenshotsVariable); dir != "" {
 				task["pictures"] = filepath.Join(dir, "inspector")
@@ -156,6 +158,29 @@ func (i *inspected) traffic() {
 	}
 }
 
+// visitTicks is a visitor who stays until it is told to leave.
+func (i *inspected) visitTicks() (leave func()) {
+	ctx, cancel := context.WithCancel(i.t.Context())
+	r, err := http.NewRequestWithContext(ctx, http.MethodGet, i.base+"/ticks", nil)
+	if err != nil {
+		i.t.Fatal(err)
+	}
+	resp, err := (&http.Client{Transport: i.client.Transport}).Do(r)
+	if err != nil {
+		i.t.Fatal(err)
+	}
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		defer resp.Body.Close()
+		io.Copy(io.Discard, resp.Body)
+	}()
+	return func() {
+		cancel()
+		<-done
+	}
+}
+
 // inspectedSite is a service with answers of many kinds.
 func inspectedSite() http.Handler {
 	mux := http.NewServeMux()
@@ -192,6 +217,20 @@ func inspectedSite() http.Handler {
 		for n := range 3 {
 			fmt.Fprintf(w, "event: price\ndata: {\"item\":%d,\"price\":\"%d.50\"}\n\n", n, 9-n)
 			http.NewResponseController(w).Flush()
+		}
+	})
+	mux.HandleFunc("GET /ticks", func(w http.ResponseWriter, r *http.Request) {
+		w.Header().Set("Content-Type", "text/event-stream")
+		tick := time.NewTicker(300 * time.Millisecond)
+		defer tick.Stop()
+		for n := 0; ; n++ {
+			fmt.Fprintf(w, "data: tick %d\n\n", n)
+			http.NewResponseController(w).Flush()
+			select {
+			case <-tick.C:
+			case <-r.Context().Done():
+				return
+			}
 		}
 	})
 	mux.HandleFunc("POST /greet.Greeter/Hello", func(w http.ResponseWriter, r *http.Request) {

@@ -143,6 +143,21 @@ async function live(page) {
   await page.waitForSelector(".row:has-text('/api/orders')");
 }
 
+// A request that is under way grows by itself; what was folded, and where the focus is, stays.
+async function growing(page) {
+  await open(page, "/ticks");
+  await page.click("#request-head summary");
+  await page.focus("#curl");
+  const newest = async () => Number(/tick (\d+)/.exec(await page.textContent(".messages li"))[1]);
+  const first = await newest();
+  await page.waitForFunction((n) => Number(/tick (\d+)/.exec(document.querySelector(".messages li").textContent)[1]) > n + 2, first);
+  if (await page.evaluate(() => document.getElementById("request-head").open)) complain("what was folded has unfolded");
+  if ((await page.evaluate(() => document.activeElement.id)) !== "curl") complain("the focus has gone");
+  await page.goBack();
+  await page.waitForSelector(".row");
+  await page.waitForSelector("#detail:has-text('No request is chosen')", { state: "attached" });
+}
+
 // All of it but what is live works without script.
 async function withoutScript(page) {
   await open(page, "/api/orders");
@@ -163,7 +178,7 @@ for (const [name, dark, width] of task.all ? looks : looks.slice(task.browser ==
   try {
     await look(browser, { dark, width }, (page) => everyKind(page, name));
     if (task.all || task.browser === "chromium") await look(browser, { dark, width }, (page) => byKeyboard(page, name));
-    if (name === "light wide" || task.browser === "firefox") await look(browser, { dark, width }, live);
+    if (name === "light wide" || task.browser === "firefox") await look(browser, { dark, width }, async (page) => { await live(page); await growing(page); });
     if (name === "light wide" && task.browser === "chromium") await look(browser, { dark, width, script: false }, withoutScript);
   } catch (e) {
     complain(`${name}:`, e.message);

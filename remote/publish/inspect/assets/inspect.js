@@ -7,46 +7,103 @@
   const toast = document.getElementById("toast");
   const detail = () => document.getElementById("detail");
   const closed = new Set(); // ids of what was folded
-  let byItself = false; // the next swap of the detail is nobody's wish
-  let refreshing = false;
+  let looking = false;
+  let due = false; // there was news meanwhile
+  let held = false; // a button of the mouse, or a finger, is down
 
-  // The list, and a request that is under way, are looked at again when there is news.
-  function look() {
-    const list = document.getElementById("list");
-    if (!list || document.hidden || !window.htmx || refreshing) return;
-    refreshing = true;
-    htmx.trigger(list, "news");
-    const article = detail().querySelector("article[data-state=running]");
-    const busy = detail().querySelector(".secret") || detail().querySelector("select:focus") || String(getSelection());
-    if (!article || busy) return;
-    byItself = true;
-    htmx.ajax("GET", base + "x/" + article.dataset.id, { target: "#detail", swap: "innerHTML" });
+  // The list, and a request that is under way, are looked at again when there is news. Only
+  // what has changed is put in the place of what was there, and not under somebody's hands.
+  async function look() {
+    due = true;
+    if (looking || document.hidden || held) return;
+    looking = true;
+    try {
+      while (due && !held) {
+        due = false;
+        await refresh();
+        await grow();
+        lost.hidden = true;
+      }
+    } catch {
+      lost.hidden = false;
+    }
+    looking = false;
   }
-  document.addEventListener("htmx:afterRequest", (e) => {
-    if (e.detail.target?.id === "list") refreshing = false;
-    if (e.detail.successful) lost.hidden = true;
-  });
-  document.addEventListener("htmx:sendError", () => { lost.hidden = false; refreshing = false; });
+  async function ask(from, target) {
+    const r = await fetch(from, { headers: { "HX-Request": "true", "HX-Target": target } });
+    if (!r.ok) return null;
+    return new DOMParser().parseFromString(await r.text(), "text/html");
+  }
+  async function refresh() {
+    const list = document.getElementById("list");
+    const now = (await ask(list.dataset.from, "list"))?.getElementById("list");
+    if (!now || list !== document.getElementById("list") || held) return;
+    const rows = list.querySelector(".rows");
+    const next = now.querySelector(".rows");
+    if (!rows || !next) {
+      if (list.innerHTML !== now.innerHTML) put(list, now);
+      return mark();
+    }
+    for (const id of ["list-tools", "list-count"]) change(document.getElementById(id), now.querySelector("#" + id));
+    let at = rows.firstElementChild;
+    for (const item of [...next.children]) {
+      const row = item.querySelector(".row");
+      let was = document.getElementById(row.id)?.parentElement;
+      if (!was) {
+        was = document.importNode(item, true);
+        rows.insertBefore(was, at);
+        htmx.process(was);
+        continue;
+      }
+      change(was.querySelector(".row"), row);
+      while (at && at !== was) {
+        const gone = at;
+        at = at.nextElementSibling;
+        gone.remove();
+      }
+      at = was.nextElementSibling;
+    }
+    while (at) {
+      const gone = at;
+      at = at.nextElementSibling;
+      gone.remove();
+    }
+    mark();
+  }
+  async function grow() {
+    const article = detail().querySelector("article[data-state=running]");
+    if (!article) return;
+    const now = (await ask(base + "x/" + article.dataset.id, "detail"))?.querySelector("article");
+    if (!now || !article.isConnected || held) return;
+    for (const part of now.querySelectorAll("[data-grows]")) {
+      const was = document.getElementById(part.id);
+      const selection = getSelection();
+      if (!was || was.contains(document.activeElement) || was.querySelector(".secret") || (String(selection) && was.contains(selection.anchorNode))) continue;
+      change(was, part);
+      fold(was);
+    }
+    article.dataset.state = now.dataset.state;
+  }
+  function change(was, now) {
+    if (was && now && was.innerHTML !== now.innerHTML) put(was, now);
+  }
+  function put(was, now) {
+    const focused = was.contains(document.activeElement) ? document.activeElement.id : "";
+    was.replaceChildren(...[...now.childNodes].map((n) => document.importNode(n, true)));
+    htmx.process(was);
+    if (focused) document.getElementById(focused)?.focus({ preventScroll: true });
+  }
+  function fold(part) {
+    for (const d of part.querySelectorAll("details[id]")) if (closed.has(d.id)) d.open = false;
+  }
+  document.addEventListener("pointerdown", () => { held = true; }, true);
+  for (const end of ["pointerup", "pointercancel"]) document.addEventListener(end, () => setTimeout(() => { held = false; if (due) look(); }), true);
 
-  document.addEventListener("htmx:beforeSwap", (e) => {
-    if (e.detail.target.id !== "detail" || !byItself) return;
-    if (detail().querySelector("article")?.dataset.id !== e.detail.pathInfo.requestPath.split("/").pop()) e.detail.shouldSwap = false; // another one was chosen meanwhile
-    focused = detail().contains(document.activeElement) ? document.activeElement.id : "";
-    scrolled = [detail().scrollTop, scrollY];
-  });
-  let focused = "";
-  let scrolled = [0, 0];
+  document.addEventListener("htmx:sendError", () => { lost.hidden = false; });
   document.addEventListener("htmx:afterSwap", (e) => {
     if (e.detail.target.id === "list") mark();
     if (e.detail.target.id !== "detail") return;
-    for (const d of detail().querySelectorAll("details[id]")) if (closed.has(d.id)) d.open = false;
-    if (byItself) {
-      byItself = false;
-      if (focused) document.getElementById(focused)?.focus({ preventScroll: true });
-      detail().scrollTop = scrolled[0];
-      scrollTo(scrollX, scrolled[1]);
-      return;
-    }
+    fold(detail());
     document.querySelector("main").classList.add("open");
     detail().scrollTop = 0;
     mark();
@@ -105,7 +162,7 @@
   function listen() {
     if (source || document.hidden) return;
     source = new EventSource(base + "events");
-    source.addEventListener("news", () => { lost.hidden = true; look(); });
+    source.addEventListener("news", look);
     source.onerror = () => {
       lost.hidden = false;
       if (source.readyState !== EventSource.CLOSED) return;
