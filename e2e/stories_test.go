@@ -8,6 +8,7 @@ import (
 	"os"
 	"os/signal"
 	"path/filepath"
+	"runtime"
 	"strings"
 	"sync"
 	"syscall"
@@ -90,11 +91,15 @@ func TestStories(t *testing.T) {
 			"provider":   providerCommand,
 			"signin":     signInCommand,
 			"guide":      guideCommand,
+			"clock":      clockCommand,
 			"malice":     maliceCommand,
 		},
 		Condition: func(cond string) (bool, error) {
 			if cond == "root" {
 				return os.Getuid() == 0, nil
+			}
+			if cond == "clock" {
+				return runtime.GOOS == "linux" && runtime.GOARCH == "amd64", nil
 			}
 			if cond == "soak" {
 				return soaking(), nil
@@ -120,6 +125,7 @@ type setting struct {
 	monitor  *monitor     // or nil
 	malice   *eavesdropper
 	guide    guide
+	clocks   map[string]*wallClock
 }
 
 // The names of the stories.
@@ -140,6 +146,7 @@ func setUp(env *testscript.Env) error {
 		wires:    make(map[string]*world.Proxy),
 		streams:  make(map[string]*world.Transcript),
 		watches:  make(map[string]*socketWatch),
+		clocks:   make(map[string]*wallClock),
 	}
 	env.Values[settingKey{}] = w
 	env.Defer(func() { w.tearDown(env.T()) })
@@ -237,6 +244,9 @@ func (w *setting) tearDown(t testscript.T) {
 	wg.Wait()
 	for _, l := range w.wires {
 		l.Close()
+	}
+	for _, c := range w.clocks {
+		c.close()
 	}
 	w.site.stop()
 	w.names.stop()
