@@ -44,13 +44,20 @@ func reply(status int, body io.Reader, header ...string) *http.Response {
 	return &http.Response{StatusCode: status, Header: h, Body: io.NopCloser(body)}
 }
 
-// newKeeper returns a Keeper on cfg whose CA is ca, and its events.
+// newKeeper returns a Keeper on cfg whose CA is ca, and its events. The URLs of its CAs
+// get a path; OtherCAs have none.
 func newKeeper(t *testing.T, cfg Config, ca caFunc) (*Keeper, <-chan Event) {
 	t.Helper()
 	if cfg.Dir == "" {
 		cfg.Dir = t.TempDir()
 	}
-	cfg.CA = "https://ca.test/" + strings.ReplaceAll(t.Name(), "/", "-") // acmez remembers directories by it
+	// acmez remembers directories by their URL for the life of the process: each folder
+	// has its own, and a test that runs again has another folder.
+	dir := "/" + strings.ReplaceAll(filepath.ToSlash(cfg.Dir), "/", "-")
+	cfg.CA = "https://ca.test" + dir
+	for i, other := range cfg.OtherCAs {
+		cfg.OtherCAs[i] = other + dir
+	}
 	events := make(chan Event, 10000)
 	cfg.Notify = func(ev Event) { events <- ev }
 	k, err := New(cfg)

@@ -151,7 +151,7 @@ func TestWordsOfTheCAAreOneLine(t *testing.T) {
 func TestFolderThatCannotBeWritten(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var asked []string
-		k, events := newKeeper(t, Config{OtherCAs: []string{"https://other.test/dir"}}, func(r *http.Request) (*http.Response, error) {
+		k, events := newKeeper(t, Config{OtherCAs: []string{"https://other.test"}}, func(r *http.Request) (*http.Response, error) {
 			asked = append(asked, r.URL.Host)
 			return offline(r)
 		})

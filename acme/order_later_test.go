@@ -17,7 +17,7 @@ func holdRig(t *testing.T, others ...string) (k *Keeper, events <-chan Event, ho
 	hold = new(atomic.Pointer[time.Time])
 	log = new(strings.Builder)
 	var count [2]atomic.Int32
-	cfg := Config{CA: "https://first.test/dir", OtherCAs: others, Logger: slog.New(slog.NewTextHandler(log, nil)),
+	cfg := Config{OtherCAs: others, Logger: slog.New(slog.NewTextHandler(log, nil)),
 		Hold: func(n string) time.Time {
 			if n != name {
 				t.Errorf("asked about %q", n)
@@ -54,12 +54,12 @@ func TestANewCertificateWaitsWhileItIsHeld(t *testing.T) {
 		}
 		time.Sleep(3*time.Hour - time.Second)
 		synctest.Wait()
-		if n := asked("first.test"); n != 0 {
+		if n := asked("ca.test"); n != 0 {
 			t.Errorf("the CA was asked %d times meanwhile", n)
 		}
 		time.Sleep(2 * time.Second)
 		synctest.Wait()
-		if asked("first.test") == 0 {
+		if asked("ca.test") == 0 {
 			t.Error("the CA was not asked when the time was over")
 		}
 		k.Close()
@@ -82,13 +82,13 @@ func TestAHoldThatIsOverEarlierEndsTheWait(t *testing.T) {
 		hold.Store(&later)
 		time.Sleep(time.Hour)
 		synctest.Wait()
-		if asked("first.test") != 0 {
+		if asked("ca.test") != 0 {
 			t.Error("the CA was asked")
 		}
 		hold.Store(nil)
 		k.Kick()
 		synctest.Wait()
-		if asked("first.test") == 0 {
+		if asked("ca.test") == 0 {
 			t.Error("the CA was not asked after a kick")
 		}
 		k.Close()
@@ -101,19 +101,19 @@ func TestAHoldThatIsOverEarlierEndsTheWait(t *testing.T) {
 // Meanwhile the next CA is asked, and the first one is not.
 func TestTheNextCAIsAskedWhileTheFirstIsHeld(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		k, events, hold, asked, log := holdRig(t, "https://second.test/dir")
+		k, events, hold, asked, log := holdRig(t, "https://second.test")
 		until := time.Now().Add(time.Hour)
 		hold.Store(&until)
 		manage(t, k)
 		next(events, Failed)
 		time.Sleep(time.Hour - time.Second)
 		synctest.Wait()
-		if asked("first.test") != 0 || asked("second.test") == 0 {
-			t.Errorf("asked %d and %d times", asked("first.test"), asked("second.test"))
+		if asked("ca.test") != 0 || asked("second.test") == 0 {
+			t.Errorf("asked %d and %d times", asked("ca.test"), asked("second.test"))
 		}
 		time.Sleep(maxUnreached + time.Minute)
 		synctest.Wait()
-		if asked("first.test") == 0 {
+		if asked("ca.test") == 0 {
 			t.Error("the first CA was not asked when the time was over")
 		}
 		k.Close()
@@ -135,7 +135,7 @@ func TestRenewalsAreNotHeld(t *testing.T) {
 				put(t, k, time.Now().Add(-80*day), time.Now().Add(end))
 				manage(t, k)
 				next(events, Failed)
-				if asked("first.test") == 0 {
+				if asked("ca.test") == 0 {
 					t.Error("the CA was not asked")
 				}
 				k.Close()
@@ -143,7 +143,7 @@ func TestRenewalsAreNotHeld(t *testing.T) {
 		})
 	}
 	synctest.Test(t, func(t *testing.T) {
-		k, _, hold, asked, _ := holdRig(t, "https://second.test/dir")
+		k, _, hold, asked, _ := holdRig(t, "https://second.test")
 		until := time.Now().Add(365 * day)
 		hold.Store(&until)
 		k.issuers[0], k.issuers[1] = k.issuers[1], k.issuers[0]
@@ -152,8 +152,8 @@ func TestRenewalsAreNotHeld(t *testing.T) {
 		manage(t, k)
 		time.Sleep(day)
 		synctest.Wait()
-		if asked("first.test") != 0 || asked("second.test") == 0 {
-			t.Errorf("asked %d and %d times", asked("first.test"), asked("second.test"))
+		if asked("ca.test") != 0 || asked("second.test") == 0 {
+			t.Errorf("asked %d and %d times", asked("ca.test"), asked("second.test"))
 		}
 		k.Close()
 	})

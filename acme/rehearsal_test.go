@@ -332,7 +332,7 @@ func TestNoOtherCAIsAskedWhileAnAddressFails(t *testing.T) {
 				other.Add(1)
 			}
 			return first(r)
-		}, "https://second.test/dir")
+		}, "https://second.test")
 		manage(t, k)
 		time.Sleep(time.Hour)
 		synctest.Wait()

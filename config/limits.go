@@ -40,6 +40,7 @@ type AddressLimits struct {
 // OwnerLimits are those of one identity or one name.
 type OwnerLimits struct {
 	Names          int   // that an identity may hold; 0 for a name
+	Ports          int   // TCP ports, likewise
 	Streams        int   // visitors at once
 	ConnectionRate Rate  // of new visitors, by the second
 	Bandwidth      int64 // bytes a second, each way
@@ -81,6 +82,7 @@ func limitKeys() []Key {
 		{Name: "limits.address.names", Default: "200/day", Help: "new names for each address" + off},
 		{Name: "limits.address.domains", Default: "60/min", Help: "names that others are asked about, for each address: custom domains, and new names where there is a webhook" + off},
 		{Name: "limits.identity.names", Kind: Number, Default: "32", Help: "names that each identity may hold, beside the one made from its key"},
+		{Name: "limits.identity.ports", Kind: Number, Default: "4", Help: "TCP ports (tcp_ports) that each identity may hold, beside its names"},
 		{Name: "limits.identity.streams", Kind: Number, Default: "16384", Help: "visitors at once of all names of an identity" + off},
 		{Name: "limits.identity.connection_rate", Default: "4000/s", Help: "new visitors of all names of an identity, by the second; ten seconds' worth may come at once" + off},
 		{Name: "limits.identity.bandwidth", Help: "bytes a second, each way, of all names of an identity, as in 10MiB/s" + open(openIdentityBandwidth)},
@@ -120,6 +122,10 @@ func (e *Errors) limits(s *source, open bool) (l Limits) {
 	e.limit(s, "limits.identity.names", &l.Identity.Names)
 	if l.Identity.Names == amount.Off {
 		e.add("limits.identity.names", "an identity cannot have names without end", "a number, as in 32")
+	}
+	e.limit(s, "limits.identity.ports", &l.Identity.Ports)
+	if l.Identity.Ports == amount.Off {
+		e.add("limits.identity.ports", "an identity cannot have ports without end", "a number, as in 4")
 	}
 	e.limit(s, "limits.identity.streams", &l.Identity.Streams)
 	e.limitRate(s, "limits.identity.connection_rate", &l.Identity.ConnectionRate, true)

@@ -29,7 +29,7 @@ func TestLimits(t *testing.T) {
 		Exempt: []netip.Prefix{netip.MustParsePrefix("127.0.0.0/8"), netip.MustParsePrefix("::1/128")},
 		Address: config.AddressLimits{Connections: 2048, ConnectionRate: second(100), Hellos: 1024, Links: 2048,
 			LinkRate: second(20), Identities: day(500), Names: day(200), Domains: config.Rate{Count: 60, Per: time.Minute}},
-		Identity: config.OwnerLimits{Names: 32, Streams: 16384, ConnectionRate: second(4000), Bandwidth: 64 << 20, BytesPerMonth: 1 << 40},
+		Identity: config.OwnerLimits{Names: 32, Ports: 4, Streams: 16384, ConnectionRate: second(4000), Bandwidth: 64 << 20, BytesPerMonth: 1 << 40},
 		Name:     config.OwnerLimits{Streams: 8192, ConnectionRate: second(2000), Bandwidth: 32 << 20, BytesPerMonth: -1},
 	}
 	same := func(what string, got config.Limits) {
@@ -71,6 +71,7 @@ func TestLimits(t *testing.T) {
 		"address.names":            {"7/day", func(l *config.Limits) { l.Address.Names = day(7) }},
 		"address.domains":          {"7/h", func(l *config.Limits) { l.Address.Domains = config.Rate{Count: 7, Per: time.Hour} }},
 		"identity.names":           {"7", func(l *config.Limits) { l.Identity.Names = 7 }},
+		"identity.ports":           {"7", func(l *config.Limits) { l.Identity.Ports = 7 }},
 		"identity.streams":         {"7", func(l *config.Limits) { l.Identity.Streams = 7 }},
 		"identity.connection_rate": {"7/s", func(l *config.Limits) { l.Identity.ConnectionRate = second(7) }},
 		"identity.bandwidth":       {"7MiB/s", func(l *config.Limits) { l.Identity.Bandwidth = 7 << 20 }},
@@ -108,7 +109,8 @@ func TestWrongLimits(t *testing.T) {
 		"limits: {name: {bandwidth: 1KiB/s}}\n":           "relay.yaml:2: limits.name.bandwidth: \"1KiB/s\" is too little: 16KiB at least, or off for no limit\nhint: as in 10MiB/s, or off",
 		"limits: {identity: {bytes_per_month: 5GB}}\n":    "relay.yaml:2: limits.identity.bytes_per_month: \"5GB\" is no amount of bytes, and not off\nhint: as in 500GiB, or off",
 		"limits: {identity: {names: off}}\n":              "relay.yaml:2: limits.identity.names: an identity cannot have names without end\nhint: a number, as in 32",
-		"limits: {identity: {adress: 1}}\n":               "relay.yaml:2: unknown key \"adress\"\nhint: known here: names, streams, connection_rate, bandwidth, bytes_per_month",
+		"limits: {identity: {ports: off}}\n":              "relay.yaml:2: limits.identity.ports: an identity cannot have ports without end\nhint: a number, as in 4",
+		"limits: {identity: {adress: 1}}\n":               "relay.yaml:2: unknown key \"adress\"\nhint: known here: names, ports, streams, connection_rate, bandwidth, bytes_per_month",
 		"limits: {exempt: [10.0.0.1/8]}\n":                "relay.yaml:2: limits.exempt[0]: \"10.0.0.1/8\" has bits behind its length\nhint: did you mean \"10.0.0.0/8\", or \"10.0.0.1\"?",
 		"limits: {exempt: [127.0.0.1, proxy.internal]}\n": "relay.yaml:2: limits.exempt[1]: \"proxy.internal\" is no address and no range\nhint: as in 192.0.2.1 or 10.0.0.0/8",
 	} {

@@ -256,7 +256,7 @@ func TestKeysMatchStructs(t *testing.T) {
 		keys  []config.Key
 		extra []string // keys that are not decoded as they stand
 	}{
-		{reflect.TypeFor[config.Relay](), config.RelayKeys(), []string{"config", "drain_timeout", "takeover_drain", "memory", "names.expire_unused", "names.certificates_per_week", "names.custom_domains", "names.webhook.remember", "admin.pprof", "metrics.per_name", "proxy_protocol.from"}},
+		{reflect.TypeFor[config.Relay](), config.RelayKeys(), []string{"config", "drain_timeout", "takeover_drain", "memory", "names.expire_unused", "names.certificates_per_week", "names.custom_domains", "names.webhook.remember", "admin.pprof", "metrics.per_name", "proxy_protocol.from", "tcp_ports"}},
 	}
 	for _, tt := range tests {
 		fields := map[string]bool{}
@@ -434,7 +434,7 @@ func TestRemoteTakesFlagsAndVariables(t *testing.T) {
 			Domains: []string{"xyz.relay.test"},
 			Routes:  []config.Route{{Path: "/", Local: local, HostHeader: "keep"}},
 		}},
-		Relays: []string{"relay.test:8443"}, RelayAddresses: []string{"[::1]:8443"}, Token: "secret", TokenFile: "token",
+		Relays: []string{"relay.test:8443"}, RelayAddresses: []string{"[::1]:8443"}, Listen: []string{}, Token: "secret", TokenFile: "token",
 		StateDir: dir, ACMECAs: []string{"https://ca.test/dir"}, KeyType: "ecdsa", ACMEEmail: "me@ca.test", ACMEEABKID: "kid", ACMEEABHMAC: "c2VjcmV0MQ",
 		ACMERehearsal: "auto", CT: "auto", Probe: "auto", OnIntercept: "warn", Lanes: "auto", Transport: "auto", Wait: 90 * time.Second, DrainTimeout: 30 * time.Second, LogLevel: "info", LogFormat: "json", LogAsked: true,
 	}

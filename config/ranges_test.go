@@ -63,7 +63,12 @@ func TestSettingsOfReleaseAndLogin(t *testing.T) {
 	if err != nil || r.Domain != "xyz.relay.net" || fmt.Sprint(r.Relays) != "[relay.net:8443]" || r.StateDir != "/somewhere" || r.Transport != "auto" {
 		t.Errorf("%+v, %v", r, err)
 	}
-	for name, given := range map[string][]string{"xyz": nil, "xyz.relay.net": {"--transport", "pigeon"}, "x y.relay.net": nil, "": nil} {
+	for _, port := range []string{"Relay.net:20022", "tcp://relay.net:20022"} {
+		if r, err := config.LoadRelease(flags(t, config.ReleaseFlags), port); err != nil || r.Domain != "relay.net:20022" {
+			t.Errorf("a TCP port: %+v, %v", r, err)
+		}
+	}
+	for name, given := range map[string][]string{"relay.net:0": nil, "x y:20022": nil, "xyz": nil, "xyz.relay.net": {"--transport", "pigeon"}, "x y.relay.net": nil, "": nil} {
 		if _, err := config.LoadRelease(flags(t, config.ReleaseFlags, given...), name); err == nil {
 			t.Errorf("%q with %q is taken", name, given)
 		}

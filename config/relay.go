@@ -63,6 +63,10 @@ type Relay struct {
 	// Fallback is where names lead that are neither below Domain nor given out.
 	Fallback Fallback `mapstructure:"fallback"`
 
+	// TCPPorts are the public TCP ports that devices may have for what has no server
+	// name, 1024 to 65535 and none that the relay listens on by itself; by default none.
+	TCPPorts PortRange `mapstructure:"-"`
+
 	// Log is how much is logged to stderr, and how.
 	Log Log `mapstructure:"log"`
 

@@ -30,6 +30,10 @@ type Remote struct {
 	// names and ports.
 	RelayAddresses []string
 
+	// Listen are the host:port of this device's own at which visitors may come without a
+	// relay. Empty is none.
+	Listen []string
+
 	// Replica lets other runs of the same identity serve the names beside this
 	// one, if they are replicas too.
 	Replica bool
@@ -132,6 +136,9 @@ type Remote struct {
 	// DrainTimeout is how long visitors may finish when the remote is told to
 	// stop: 0 to [MaxDrain], 30 s by default.
 	DrainTimeout time.Duration
+
+	// Plain says that a terminal gets lines in the place of the live screen.
+	Plain bool
 
 	// LogLevel is "debug", "info" (the default), "warn" or "error".
 	LogLevel string

@@ -18,6 +18,7 @@ func checkRemote(r Remote) (Remote, Errors) {
 		errs.relay("relay", &r.Relays[i])
 	}
 	errs.relayAddresses("relay_address", r.RelayAddresses, r.Relays)
+	errs.homes(r.Listen)
 	if r.Token != "" && r.TokenFile != "" {
 		errs.add("token", "there is a token file too", "give one of --token and --token-file (and of their variables)")
 	}
@@ -67,6 +68,16 @@ func (e *Errors) relayAddresses(key string, addresses, relays []string) {
 	}
 	if n := len(addresses); n > 0 && len(relays) > 1 && n != len(relays) {
 		e.add(key, fmt.Sprintf("there are %d of them, and %d relays", n, len(relays)), "give one for each --relay, in their order")
+	}
+}
+
+// homes checks the addresses of the device's own.
+func (e *Errors) homes(addresses []string) {
+	for i, a := range addresses {
+		e.address("listen", a, true)
+		if slices.Contains(addresses[:i], a) && !strings.HasSuffix(a, ":0") {
+			e.add("listen", quote(a)+" is there twice", "each needs a port of its own")
+		}
 	}
 }
 

@@ -19,6 +19,11 @@ type Service struct {
 	// and Words.
 	Words []string
 
+	// Port is the public TCP port that the relay is asked for, in place of a name, of a
+	// Service whose Raw is a LocalTCP; else 0. There are no Domains and no Words then, and
+	// one relay at most.
+	Port uint16
+
 	// Relays and RelayAddresses are the service's own, as those of [Remote]. Empty is
 	// those of Remote.
 	Relays, RelayAddresses []string

@@ -75,6 +75,9 @@ func (r *serviceReader) names(blocks []block) {
 	}
 	for i, s := range r.remote.Services {
 		b := blocks[i]
+		if s.Port != 0 {
+			r.samePort(s, b, first)
+		}
 		for _, d := range s.Domains {
 			seen(d, quote(d), b.at("domain"))
 		}
@@ -96,6 +99,16 @@ func (r *serviceReader) names(blocks []block) {
 			seen("\x00"+w+"\x00"+strings.Join(s.Relays, "\x00"), shown, at)
 		}
 	}
+}
+
+// samePort reports a TCP port that is asked for twice, of those in first.
+func (r *serviceReader) samePort(s Service, b block, first map[string]string) {
+	key := fmt.Sprint("\x00tcp", s.Port, s.Relays)
+	if _, twice := first[key]; twice {
+		r.errs.add(b.at("tcp"), tcpShown(s.Port)+" is asked for twice", "ask for another one: services: [{tcp: "+b.text("tcp")+fmt.Sprintf(", tcp_port: %d}]", (int(s.Port)+1000)%65536))
+		return
+	}
+	first[key] = b.at("tcp")
 }
 
 // certificate reads the files of a certificate that is brought along.

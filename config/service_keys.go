@@ -22,6 +22,8 @@ func serviceKeys() []Key {
 		{Name: s + "alpn", Kind: Table, Help: "services for visitors who offer certain protocols in TLS; the others go to local or routes"},
 		{Name: s + "alpn[].protocols", Kind: Texts, Help: "the protocols, as in mqtt; * is all visitors who offer none that is named, neither h2 nor http/1.1"},
 		{Name: s + "alpn[].local", Kind: Number, Help: "the local service, tcp://host:port"},
+		{Name: s + "tcp", Kind: Lines, Flag: "tcp", Help: "a local `SERVICE` behind a public TCP port of the relay, and not behind a name: 22 or host:22, another port for each; for protocols without a server name. The relay sees its bytes: only what encrypts by itself is private, as SSH does"},
+		{Name: s + "tcp_port", Kind: Number, Help: "the number to ask the relay for; by default the service's own. The relay gives that one, or one that ends alike"},
 		{Name: s + "proxy_protocol", Kind: Number, Help: "tell tcp:// and tls:// services who visits, by a PROXY protocol header of version 1 or 2"},
 		{Name: s + "gates", Kind: Table, Help: "several gates, for several paths, instead of gate"},
 	}, gateKeys(s+"gate.", true), gateKeys(s+"gates[].", false), []Key{

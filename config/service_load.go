@@ -70,7 +70,7 @@ func (b block) rows(key string) (rows []block) {
 // read reads all services: those of the file, or the ones that flags, variables and
 // the arguments make.
 func (r *serviceReader) read(args []string) {
-	if r.src.file != nil && !r.inFile() && len(args)+len(r.src.lines("local")) == 0 {
+	if r.src.file != nil && !r.inFile() && len(args)+len(r.src.lines("local"))+len(r.src.lines("tcp")) == 0 {
 		r.errs.add("services", "missing: there is nothing to publish", "services: [{local: 3000}], or --local")
 		return
 	}
@@ -86,6 +86,7 @@ func (r *serviceReader) read(args []string) {
 		r.remote.Services = append(r.remote.Services, r.service(b))
 	}
 	r.names(blocks)
+	portsApart(r.remote)
 }
 
 // inFile reports whether the file says what is published, be it wrong.
@@ -123,11 +124,14 @@ func (r *serviceReader) flagServices(args []string) []block {
 			names = append(names, name{key, value})
 		}
 	}
-	locals := r.src.lines("local")
+	locals, ports := r.src.lines("local"), r.src.lines("tcp")
 	if len(args) > 0 {
 		locals = args
 	}
 	count := 1
+	if len(locals)+len(names) == 0 && len(ports) > 0 {
+		count = 0
+	}
 	if len(locals) > 1 {
 		count = len(locals)
 		if n := max(1, len(names)); n != count && !r.inFile() {
@@ -151,7 +155,25 @@ func (r *serviceReader) flagServices(args []string) []block {
 		r.flagValues(values)
 		blocks[i] = block{fmt.Sprintf("services[%d]", i), values}
 	}
+	for i, port := range ports {
+		values := map[string]any{"tcp": []any{port}}
+		if i == 0 && count == 0 { // what is for names alone is told of once
+			r.flagValues(values)
+		} else {
+			r.flagRanges(values)
+		}
+		blocks = append(blocks, block{fmt.Sprintf("services[%d]", len(blocks)), values})
+	}
 	return blocks
+}
+
+// flagRanges fills in which visitors all services are for.
+func (r *serviceReader) flagRanges(values map[string]any) {
+	for _, key := range []string{"allow", "deny"} {
+		if r.src.isSet("services[0]." + key) {
+			values[key] = anyList(r.src.list(key))
+		}
+	}
 }
 
 // flagValues fills in what flags and variables say of all services alike.
@@ -161,9 +183,10 @@ func (r *serviceReader) flagValues(values map[string]any) {
 			values[key] = r.src.text(flag)
 		}
 	}
-	for _, key := range []string{"domain", "name", "allow", "deny"} {
-		if list := r.src.list(key); r.src.isSet("services[0]."+key) && (key == "allow" || key == "deny" || len(list) == 0) {
-			values[key] = anyList(list)
+	r.flagRanges(values)
+	for _, key := range []string{"domain", "name"} {
+		if r.src.isSet("services[0]."+key) && len(r.src.list(key)) == 0 {
+			values[key] = []any{}
 		}
 	}
 	gate := map[string]any{}
@@ -207,9 +230,16 @@ func (r *serviceReader) service(b block) Service {
 	if len(s.RelayAddresses) > 0 && len(s.Relays) == 0 {
 		r.errs.add(b.at("relay_address"), "there is no relay beside it", "say in the same service whose address it is: relay: NAME")
 	}
-	r.serviceNames(b, &s, relays)
-	r.target(b, &s)
-	r.alpn(b, &s)
+	if b.has("tcp") {
+		r.tcp(b, &s)
+	} else {
+		if b.has("tcp_port") {
+			r.errs.add(b.at("tcp_port"), "there is no tcp beside it", tcpForms)
+		}
+		r.serviceNames(b, &s, relays)
+		r.target(b, &s)
+		r.alpn(b, &s)
+	}
 	if b.has("proxy_protocol") {
 		r.proxyProtocol(b, &s)
 	}

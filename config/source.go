@@ -73,8 +73,9 @@ func (s *source) inFile(path string) bool {
 // origin returns where the value at path came from, and the best known place
 // in the file where it was the file.
 func (s *source) origin(path string) (from string, at place) {
+	schema := indexes.ReplaceAllString(path, "[]")
 	for _, k := range s.keys {
-		if !k.isAt(path) {
+		if !k.isAt(schema) {
 			continue
 		}
 		if flag := s.flag(k); flag != nil && flag.Changed {
@@ -84,7 +85,6 @@ func (s *source) origin(path string) (from string, at place) {
 			return k.Env, place{}
 		}
 	}
-	schema := indexes.ReplaceAllString(path, "[]")
 	for _, k := range s.keys { // a flag that sets a part of it
 		if flag := s.flag(k); flag != nil && flag.Changed && k.isMember() && strings.HasPrefix(k.Name, schema+".") {
 			return "--" + k.Flag, place{}
@@ -127,17 +127,18 @@ func (s *source) wanted(path string) string {
 	if s.file != nil {
 		return s.file.name
 	}
+	schema := indexes.ReplaceAllString(path, "[]")
 	for _, k := range s.keys {
-		if k.isAt(path) && k.Flag != "" {
+		if k.isAt(schema) && k.Flag != "" {
 			return "--" + k.Flag
 		}
 	}
 	return ""
 }
 
-// isAt reports whether path is one of the key's values, or a part of one.
-func (k Key) isAt(path string) bool {
-	schema := indexes.ReplaceAllString(path, "[]")
+// isAt reports whether a path, with its indexes left out, is one of the key's values,
+// or a part of one.
+func (k Key) isAt(schema string) bool {
 	return schema == k.Name || schema == k.Name+"[]" || k.Kind == Pairs && parent(schema) == k.Name
 }
 

@@ -156,6 +156,7 @@ var attributes = map[string]string{
 	"panic":             "the error, if it is the runtime's; else the type of a value alone",
 	"page":              "the page of the operator that could not be made",
 	"pid":               "the number of a process",
+	"port":              "a TCP port of this relay that devices may have",
 	"proxy":             "the address of a proxy in `proxy_protocol.from`",
 	"reason":            "why, in words of this program, of the operator, or of a remote that goes away",
 	"remote":            "the address of a remote's link, or of a program that said it was one",

@@ -29,6 +29,10 @@ need curl curl
 need jq jq
 need "gcc libc6-dev" gcc clang
 need openssl openssl
+need openssh-client ssh
+need openssh-server sshd
+need rsync rsync
+need iproute2 ip
 need python3 python3
 need nodejs node nodejs
 need npm npm
@@ -65,9 +69,10 @@ fi
 # The tests start these themselves: installing them is not to start them on this
 # machine.
 servers=
-for server in nsd bind9:named knot pdns-server:pdns redis-server nginx-light:nginx haproxy prometheus; do
+for server in nsd bind9:named knot pdns-server:pdns redis-server nginx-light:nginx haproxy prometheus openssh-server:ssh; do
 	case "$missing " in *" ${server%:*} "*) servers="$servers ${server#*:}.service" ;; esac
 done
+case $servers in *ssh.service*) servers="$servers ssh.socket" ;; esac
 unit() {
 	if [ -n "$servers" ] && command -v systemctl >/dev/null 2>&1; then
 		# The list has to be split.

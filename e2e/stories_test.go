@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"net/http"
 	"os"
+	"os/exec"
 	"os/signal"
 	"path/filepath"
 	"runtime"
@@ -100,6 +101,9 @@ func TestStories(t *testing.T) {
 			}
 			if cond == "clock" {
 				return runtime.GOOS == "linux" && runtime.GOARCH == "amd64", nil
+			}
+			if cond == "spaces" {
+				return exec.Command("unshare", "-n", "true").Run() == nil, nil
 			}
 			if cond == "soak" {
 				return soaking(), nil
@@ -204,8 +208,8 @@ func environs(dir, public, plain, local, ca, apiRoot, root string) map[string]st
 		"NAME":  storied,
 		"URL":   "https://" + storied + ":" + port,
 		"RELAY": public, "RELAY_PORT": port, "RELAY_HTTP": plain,
-		"SITE": local,
-		"CA":   ca, "CA_ROOT": apiRoot, "ROOT": root,
+		"SITE": local, "SITE_PORT": local[strings.LastIndexByte(local, ':')+1:],
+		"CA": ca, "CA_ROOT": apiRoot, "ROOT": root,
 		"VISIT_VIA": public, "VISIT_PLAIN": plain, "VISIT_ROOT": root,
 
 		"KEYSTAY_RELAY_DOMAIN":       zone,

@@ -105,6 +105,7 @@ type Link struct {
 	peerMinor uint8             // the other side's minor version
 	peerCaps  uint32            // what it can do; at the relay
 	identity  ed25519.PublicKey // of HELLO; at the remote
+	ports     bool              // both sides have named CapabilityPorts; fixed from the start
 	began     time.Time
 
 	reader  reader
@@ -174,6 +175,7 @@ func Client(ctx context.Context, conn net.Conn, h Hello, handler Handler) (*Link
 func (l *Link) agree(both uint32) {
 	l.lanes.agreed = both&CapabilityLanes != 0
 	l.returns.agreed = both&CapabilityReturn != 0
+	l.ports = both&CapabilityPorts != 0
 }
 
 // handshakeDeadline bounds what follows by HelloTimeout and ctx. The function

@@ -66,6 +66,9 @@ func (l *Link) Claim(ctx context.Context, c Claim) (Claimed, error) {
 	if c.Word != "" && l.peerMinor < 3 {
 		return Claimed{}, &Denial{Name: c.Name, Code: DeniedUnavailable, Text: "the relay is too old for a name made from the key and a word"}
 	}
+	if isPortName(c.Name) && !l.ports {
+		return Claimed{}, &Denial{Name: c.Name, Code: DeniedInvalid, Text: "this relay gives out no TCP ports"}
+	}
 	return l.asks.ask(ctx, ask{kind: recClaim, name: c.Name}, c.record())
 }
 
@@ -193,7 +196,7 @@ func (q *asks) handleAnswer(t recordType, p []byte) (err error) {
 	kind := recClaim
 	switch t {
 	case recClaimed:
-		name, got.claimed, err = parseClaimed(p, q.link.peerMinor)
+		name, got.claimed, err = parseClaimed(p, q.link.peerMinor, q.link.ports)
 	case recDenied:
 		var d *Denial
 		if d, err = parseDenial(p, q.link.peerMinor); err == nil {

@@ -87,24 +87,35 @@ type Claimed struct {
 	// for the name from the relay's usual CA, in whole seconds, up to 136 years;
 	// 0 is not at all. A relay of a minor version before 2 leaves it 0.
 	OrderIn time.Duration
+	// Port is the public TCP port that a claim of one was granted, see PortName; 0 for
+	// every other claim.
+	Port uint16
 }
 
 func (c *Claimed) record(name string) []byte {
 	return encode(recClaimed, func(b *cryptobyte.Builder) {
 		str8(b, []byte(name))
 		b.AddUint32(seconds(c.OrderIn))
+		if c.Port != 0 {
+			b.AddUint16(c.Port)
+		}
 	})
 }
 
-// parseClaimed decodes a CLAIMED of a relay of the given minor version.
-func parseClaimed(p []byte, minor uint8) (name string, c Claimed, err error) {
+// parseClaimed decodes a CLAIMED of a relay of the given minor version. With ports both
+// sides have named CapabilityPorts.
+func parseClaimed(p []byte, minor uint8, ports bool) (name string, c Claimed, err error) {
 	var n []byte
 	var in uint32
 	s := cryptobyte.String(p)
 	if !readStr8(&s, &n) || minor >= 2 && !s.ReadUint32(&in) {
 		return "", c, protocolErrorf("short CLAIMED")
 	}
-	return string(n), Claimed{OrderIn: time.Duration(in) * time.Second}, nil
+	c.OrderIn = time.Duration(in) * time.Second
+	if ports && isPortName(string(n)) && (!s.ReadUint16(&c.Port) || c.Port == 0) {
+		return "", c, protocolErrorf("CLAIMED of a port without one")
+	}
+	return string(n), c, nil
 }
 
 // Hints says what to do, in one line.

@@ -50,7 +50,7 @@ var codecs = map[recordType]func(p []byte) (any, []byte, error){
 		return c, c.record(), err
 	},
 	recClaimed: func(p []byte) (any, []byte, error) {
-		name, c, err := parseClaimed(p, Minor)
+		name, c, err := parseClaimed(p, Minor, true)
 		return [2]any{name, c}, c.record(name), err
 	},
 	recRelease: func(p []byte) (any, []byte, error) {

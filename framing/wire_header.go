@@ -3,6 +3,7 @@ package framing
 import (
 	"bufio"
 	"bytes"
+	"cmp"
 	"encoding/binary"
 	"errors"
 	"fmt"
@@ -23,12 +24,16 @@ const (
 	// KindHTTP01 is an HTTP/1.1 connection that carries one ACME HTTP-01
 	// request (RFC 8555, section 8.3).
 	KindHTTP01 Kind = 1
+	// KindTCP is the TCP connection of a visitor of a public port, see PortName, from
+	// its first byte.
+	KindTCP Kind = 2
 )
 
 // A Header tells a remote whose connection a stream carries. On the wire it is
 // a PROXY protocol v2 header.
 type Header struct {
-	Name   string         // the public name, normalised
+	Name   string         // the public name, normalised; at the remote, for a port, the name that it was claimed by
+	As     string         // what the remote gets for Name, where that is another one; only a relay sets it
 	Kind   Kind           //
 	ID     [16]byte       // the same in both programs' logs
 	Source netip.AddrPort // the visitor
@@ -68,7 +73,7 @@ func (h *Header) record() ([]byte, error) {
 	}
 	b = binary.BigEndian.AppendUint16(b, h.Source.Port())
 	b = binary.BigEndian.AppendUint16(b, h.Dest.Port())
-	b = appendTLV(b, proxyproto.PP2_TYPE_AUTHORITY, h.Name)
+	b = appendTLV(b, proxyproto.PP2_TYPE_AUTHORITY, cmp.Or(h.As, h.Name))
 	b = appendTLV(b, proxyproto.PP2_TYPE_UNIQUE_ID, string(h.ID[:]))
 	b = appendTLV(b, typeKind, string([]byte{byte(h.Kind)}))
 	n := len(b) - recordHeader

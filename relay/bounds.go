@@ -206,7 +206,7 @@ func (s *Server) admitVisitor(v *visitor, sess *session) (*limits.Visit, bool) {
 	}
 	if denial := s.bounds.usedUp(v.name, sess.key); denial != nil {
 		for _, served := range s.presence.forfeit(v.name, sess.key) {
-			served.link.Revoke(*denial)
+			served.revoke(*denial)
 		}
 	}
 	return nil, false

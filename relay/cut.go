@@ -132,7 +132,7 @@ func (sess *session) lose(c Cut, n *severing) {
 		n.add(false, nil, sess.link.CutStreams(func(s *framing.Stream) bool { return c.Addresses.Contains(s.Header().Source.Addr()) }))
 	case c.Name != "" && c.Why.Code != 0:
 		lost := sess.srv.presence.drop(sess, c.covers)
-		sess.revoke(lost, c.Why)
+		sess.revokeAll(lost, c.Why)
 		n.add(false, lost, sess.link.CutStreams(func(s *framing.Stream) bool { return c.covers(s.Header().Name) }))
 		if len(lost) > 0 && len(sess.granted()) == 0 {
 			sess.unclaimed.Reset(claimTimeout)
@@ -140,10 +140,10 @@ func (sess *session) lose(c Cut, n *severing) {
 	}
 }
 
-// revoke tells the remote that it has lost names.
-func (sess *session) revoke(lost []string, why names.Denied) {
+// revokeAll tells the remote that it has lost names.
+func (sess *session) revokeAll(lost []string, why names.Denied) {
 	for _, why.Name = range lost {
-		sess.link.Revoke(*denial(&why))
+		sess.revoke(*denial(&why))
 	}
 }
 
@@ -175,7 +175,7 @@ func all(*framing.Stream) bool { return true }
 // close tells the remote why, for which it has cutGrace, and closes its link.
 func (d dismissal) close(why names.Denied) {
 	sess := d.session
-	sess.revoke(d.lost, why)
+	sess.revokeAll(d.lost, why)
 	if d.up && sess.up.Load() { // else nothing can be told
 		ctx, cancel := context.WithTimeout(sess.srv.ctx, cutGrace)
 		_ = sess.link.GoAway(ctx, framing.GoAway{Code: framing.GoAwayShutdown, Text: why.Text})

@@ -14,3 +14,10 @@ func (s *Server) Holds() (visitors, names int) {
 
 // MaxHolds is how many visitors may wait in all.
 const MaxHolds = maxHolds
+
+// PortLinger is how long a port without its remote is listened on, and PortLook how often
+// that is looked at.
+const (
+	PortLinger = portLinger
+	PortLook   = portLook
+)

@@ -16,7 +16,7 @@ import (
 func (p *presence) claim(s *session, c framing.Claim) error {
 	replaced, err := p.take(s, c)
 	for _, old := range replaced {
-		old.link.Revoke(*replacedBy(c.Name, old.key.Equal(s.key)))
+		old.revoke(*replacedBy(c.Name, old.key.Equal(s.key)))
 		old.link.CutLanesOf(c.Name)
 	}
 	if err == nil {
@@ -149,7 +149,7 @@ type Claimed struct {
 func (s *Server) ClaimedElsewhere(c Claimed) {
 	s.init()
 	for _, old := range s.presence.giveUp(c) {
-		old.link.Revoke(*replacedBy(c.Name, true))
+		old.revoke(*replacedBy(c.Name, true))
 		old.link.CutLanesOf(c.Name)
 	}
 	for _, old := range s.presence.outdated(c) {

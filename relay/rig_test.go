@@ -237,7 +237,7 @@ func (r *rig) linkWith(d *device, id identity, handler framing.Handler) error {
 		return err
 	}
 	cs := tc.ConnectionState()
-	h := framing.Hello{Run: id.run, Agent: "test", Capabilities: framing.CapabilityLanes}
+	h := framing.Hello{Run: id.run, Agent: "test", Capabilities: framing.CapabilityLanes | framing.CapabilityPorts}
 	if err := h.Sign(id.key, &cs, zone); err != nil {
 		return err
 	}

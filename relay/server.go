@@ -72,6 +72,10 @@ type Server struct {
 	// Version is shown on the relay's page and to remotes.
 	Version string
 
+	// ListenPort listens on one of the public TCP ports that Names.Ports has, for a remote
+	// that has got it; nil gives out no ports. The server closes the listeners.
+	ListenPort func(port uint16) ([]net.Listener, error)
+
 	// OnClaim is called with each name that a remote has got here, before the
 	// remote is told; nil is for none. In a new process it tells the old one, see
 	// [Server.ClaimedElsewhere].
@@ -123,6 +127,7 @@ type Server struct {
 	router   *router
 	presence presence
 	lanes    laneTokens
+	ports    ports
 	own      *ownTLS
 	web      *web
 	shares   *shares
@@ -152,6 +157,7 @@ func (s *Server) init() {
 		s.Names.Begin(s.Domain)
 		s.bounds.begin(s)
 		s.sockets = newSockets(s.log, s.PublicPort, &s.bounds, &s.front, s.ctx.Done())
+		s.initPorts()
 		s.panics = &panics.Log{Logger: s.log, Passes: http.ErrAbortHandler}
 		s.own = newOwnTLS(s.TLS, s.NoLanes)
 		s.measures = newMeasures()
@@ -199,6 +205,7 @@ func (s *Server) Serve(ln net.Listener) error {
 func (s *Server) Close() error {
 	s.init()
 	s.sockets.stop(false)
+	s.ports.end()
 	s.router.expected.none()
 	s.cancel()
 	s.web.close()

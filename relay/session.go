@@ -41,7 +41,7 @@ const (
 )
 
 // lines bounds what remotes can make the relay log.
-type lines struct{ denied, refused, undecided, unseen, connected, up, gone, usual, kept, banned, unproxied quota }
+type lines struct{ denied, refused, undecided, unseen, connected, up, gone, usual, kept, banned, unproxied, unlistened quota }
 
 // A session is the authenticated link from a remote, from the relay's side.
 type session struct {
@@ -52,12 +52,13 @@ type session struct {
 	agent    unique.Handle[string] // the remote's program, by its own word; most have the same
 	since    int64                 // when it came, in seconds since 1970
 	identity *identity
-	names    []string    // that it has been granted; guarded by srv.presence.mu
-	up       atomic.Bool // it was let in
-	away     atomic.Bool // the remote has said that it goes, or the session was cut
-	gone     sync.Once   // runs the rest of leave once
-	tried    guesses     // used by claim alone, which is called for one claim at a time
-	shown    shown       // likewise
+	names    []string          // that it has been granted; guarded by srv.presence.mu
+	calls    map[string]string // what the remote calls its ports, by their names; likewise
+	up       atomic.Bool       // it was let in
+	away     atomic.Bool       // the remote has said that it goes, or the session was cut
+	gone     sync.Once         // runs the rest of leave once
+	tried    guesses           // used by claim alone, which is called for one claim at a time
+	shown    shown             // likewise
 	// unclaimed runs closeIdle after claimTimeout, unless a name is claimed.
 	unclaimed *time.Timer
 	conn      *admitted // ended with the session
@@ -153,6 +154,9 @@ func (sess *session) begin() bool {
 	welcome := framing.Welcome{PublicPort: uint16(s.sockets.publicPort()), Agent: "keystay-relay/" + s.Version, Capabilities: framing.CapabilityReturn}
 	if !s.NoLanes {
 		welcome.Capabilities |= framing.CapabilityLanes
+	}
+	if s.ports.offered() {
+		welcome.Capabilities |= framing.CapabilityPorts
 	}
 	err := sess.link.Welcome(welcome, framing.Handler{Claim: sess.claim, Release: sess.release, Unclaim: sess.unclaim, Order: sess.order, GoAway: sess.goAway,
 		LaneTokens: sess.laneTokens, Memory: sess.identity.memory, Stalls: &s.stats.stalls, Panics: s.panics, Over: sess.over})

@@ -20,7 +20,10 @@ import (
 
 // claim decides about one CLAIM and makes the name lead here.
 func (sess *session) claim(ctx context.Context, c framing.Claim) (framing.Claimed, error) {
-	granted, err := sess.decide(ctx, c)
+	if asked, relay, ok := framing.ParsePortName(c.Name); ok && relay == sess.srv.Domain && sess.link.Ports() {
+		return sess.claimPort(ctx, c, asked)
+	}
+	granted, err := sess.decide(ctx, c, 0)
 	if err != nil {
 		return framing.Claimed{}, sess.denied(err)
 	}
@@ -31,17 +34,18 @@ func (sess *session) claim(ctx context.Context, c framing.Claim) (framing.Claime
 //
 // What was cut between the decision and that may have been looked for before the name
 // led here. So it is then decided once more.
-func (sess *session) decide(ctx context.Context, c framing.Claim) (granted names.Granted, err error) {
-	s := sess.srv
-	name, err := hostname.Normalize([]byte(c.Name))
-	if err != nil || name != c.Name {
+//
+// Of the claim of a TCP port, port is the number that was asked for; else it is 0.
+func (sess *session) decide(ctx context.Context, c framing.Claim, port uint16) (granted names.Granted, err error) {
+	s, name := sess.srv, c.Name
+	if normal, err := hostname.Normalize([]byte(name)); port == 0 && (err != nil || normal != name) {
 		// The log gets no name that may be anything.
 		return granted, &framing.Denial{Code: framing.DeniedInvalid, Text: "not a host name in lower case"}
 	}
 	if sess.away.Load() {
 		return granted, goingAway(name)
 	}
-	asks := names.Claimant{Name: name, Key: sess.key, Token: c.Token, Source: sess.source(), Certified: c.Certified, Word: c.Word}
+	asks := names.Claimant{Name: name, Key: sess.key, Token: c.Token, Source: sess.source(), Certified: c.Certified, Word: c.Word, Port: port}
 	if len(c.Handovers) > 0 {
 		if err := sess.succeed(c, asks); err != nil {
 			return granted, err
@@ -59,12 +63,7 @@ func (sess *session) decide(ctx context.Context, c framing.Claim) (granted names
 	}
 	cuts := s.cuts.Load()
 	if granted, err = s.Names.Claim(ctx, asks); err != nil {
-		var d *names.Denied
-		if asks.Token != c.Token && errors.As(err, &d) {
-			d.Text = "too many tokens were tried on this link"
-		}
-		sess.tried.add(c.Token)
-		return granted, told(err)
+		return granted, sess.guessed(c.Token, &asks, err)
 	}
 	if err := s.bounds.allow(name, sess.key, s.Names); err != nil {
 		if left, ok := s.lines.usual.take(1, undecidedAgain); ok {
@@ -93,6 +92,17 @@ func (sess *session) decide(ctx context.Context, c framing.Claim) (granted names
 	}
 	sess.serves(c, again)
 	return granted, nil
+}
+
+// guessed returns why a claim is denied that came with a token, as a remote is told it,
+// and counts the token. Asks is what was decided about, perhaps without it.
+func (sess *session) guessed(token string, asks *names.Claimant, err error) error {
+	var d *names.Denied
+	if asks.Token != token && errors.As(err, &d) {
+		d.Text = "too many tokens were tried on this link"
+	}
+	sess.tried.add(token)
+	return told(err)
 }
 
 // heldBy returns the other identity that is connected for a name and has handed over, so
@@ -131,12 +141,15 @@ func (sess *session) serves(c framing.Claim, again bool) {
 	}
 }
 
-// custom reports whether a name is not below the relay's own, so that DNS gives it to
-// devices.
-func (s *Server) custom(name string) bool { return !strings.HasSuffix(name, "."+s.Domain) }
+// custom reports whether a name is not below the relay's own, nor a port of the relay's,
+// so that DNS gives it to devices.
+func (s *Server) custom(name string) bool {
+	return !strings.HasSuffix(name, "."+s.Domain) && !names.IsPort(name)
+}
 
 // release gives a name back, as its device wishes.
 func (sess *session) release(_ context.Context, name string) error {
+	name = sess.meant(name)
 	if err := sess.srv.Names.Release(name, sess.key); err != nil {
 		var d *names.Denied
 		if errors.As(err, &d) {
@@ -147,7 +160,7 @@ func (sess *session) release(_ context.Context, name string) error {
 	sess.srv.cuts.Add(1) // a claim of it that is under way is decided again
 	for _, other := range sess.srv.presence.forfeit(name, sess.key) {
 		if other != sess { // which has the answer
-			other.link.Revoke(framing.Denial{Name: name, Code: framing.DeniedReleased, Text: "this device has given the name back"})
+			other.revoke(framing.Denial{Name: name, Code: framing.DeniedReleased, Text: "this device has given the name back"})
 		}
 	}
 	sess.log().Info("name is released by its device", "name", name)
@@ -157,6 +170,7 @@ func (sess *session) release(_ context.Context, name string) error {
 // unclaim takes a name off the link, as its remote wishes. The identity keeps it.
 func (sess *session) unclaim(name string) {
 	s := sess.srv
+	name = sess.meant(name)
 	if !slices.Contains(sess.granted(), name) {
 		return
 	}

@@ -26,6 +26,9 @@ type about struct {
 	// CustomDomains says that a device may have domains of its own here, which it
 	// proves by DNS.
 	CustomDomains bool `json:"custom_domains"`
+
+	// TCPPorts are the public TCP ports that are given out, as in "20000-20999".
+	TCPPorts string `json:"tcp_ports,omitempty"`
 }
 
 // site is the small site on the relay's own name.
@@ -46,7 +49,7 @@ func (s *site) about() about {
 	}
 	return about{Keystay: 1, Domain: s.domain, PublicPort: s.sockets.publicPort(), Policy: policy,
 		Transports: []string{"tls", "wss"}, Abuse: s.abuse, Version: s.version,
-		CustomDomains: s.names.Prove != nil && !rules.NoDomains}
+		CustomDomains: s.names.Prove != nil && !rules.NoDomains, TCPPorts: s.names.Ports.String()}
 }
 
 // handler answers the requests for the site.

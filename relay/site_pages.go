@@ -91,6 +91,9 @@ type limitShown struct{ What, Most string }
 func (s *site) limitsShown() (list []limitShown) {
 	add := func(what, most string) { list = append(list, limitShown{what, most}) }
 	add("Names for one device", strconv.Itoa(s.names.NamesAtMost()))
+	if s.names.Ports.Count() > 0 {
+		add("TCP ports for one device", strconv.Itoa(s.names.PortsAtMost()))
+	}
 	add("Connections at once on one link", strconv.Itoa(framing.MaxStreams))
 	if n := s.names.InForce().CertificatesPerWeek; n > 0 {
 		add("New names that get a certificate, for all devices together", strconv.Itoa(n)+" a week")
@@ -172,7 +175,8 @@ var welcome = template.Must(template.New("").Parse(`<!DOCTYPE html>
 </header>
 <main>
 <p>The relay reads the name that a visitor asks for and passes the encrypted bytes on. It holds no key for any of those names and cannot read what they carry.</p>
-{{if .Words}}<section class="words"><h2>From the operator</h2>
+{{with .TCPPorts}}<p>The TCP ports {{.}} are another matter: they lead to devices, too, and have no such encryption. The relay sees what goes over them, and can read what the two ends do not encrypt by themselves, as SSH does.</p>
+{{end}}{{if .Words}}<section class="words"><h2>From the operator</h2>
 {{range .Words}}{{if .Points}}<ul>{{range .Lines}}<li>{{template "line" .}}</li>
 {{end}}</ul>{{else}}<p>{{range $i, $line := .Lines}}{{if $i}}<br>{{end}}{{template "line" $line}}{{end}}</p>{{end}}
 {{end}}</section>

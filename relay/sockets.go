@@ -4,6 +4,7 @@ import (
 	"errors"
 	"log/slog"
 	"net"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -68,6 +69,11 @@ func (k *sockets) trackPublic(ln net.Listener) (net.Listener, error) {
 		k.port = a.Port
 	}
 	k.mu.Unlock()
+	return k.trackPort(ln)
+}
+
+// trackPort is track for a listener of one of the TCP ports that remotes have.
+func (k *sockets) trackPort(ln net.Listener) (net.Listener, error) {
 	return k.track(ln, false, func(c net.Conn) net.Conn {
 		if c = k.spared(c); c == nil {
 			return nil
@@ -77,6 +83,18 @@ func (k *sockets) trackPublic(ln net.Listener) (net.Listener, error) {
 		}
 		return c
 	})
+}
+
+// untrack forgets a listener that track has returned, and that is closed.
+func (k *sockets) untrack(ln net.Listener) {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	l := ln.(*listener)
+	delete(k.listeners, l)
+	if i := slices.Index(k.paused, l); i >= 0 { // it was closed meanwhile
+		k.paused = slices.Delete(k.paused, i, i+1)
+		l.resume()
+	}
 }
 
 // arrive counts a connection that was accepted just now for its address, see

@@ -58,6 +58,10 @@ func (s *Server) Adopt(c net.Conn, first []byte) {
 	if !behind {
 		from, _ = s.bounds.addresses.Connect(c) // the old process has let it in already
 	}
+	if name := s.ports.at(c.LocalAddr()); name != "" {
+		s.adoptPort(conn, first, from, behind, name)
+		return
+	}
 	s.sockets.routing.add()
 	s.handle(&arrived{&peeked{Conn: conn, first: first}, from, behind})
 }

@@ -38,7 +38,10 @@ var helloBuffers = sync.Pool{New: func() any { return new([helloBuffer]byte) }}
 
 // handle serves one connection of the public port: a visitor, a link, a lane or a
 // browser.
-func (s *Server) handle(c net.Conn) {
+func (s *Server) handle(c net.Conn) { s.take(c, s.deliver) }
+
+// take counts a connection, and has it delivered.
+func (s *Server) take(c net.Conn, deliver func(net.Conn, *admitted) (kept bool)) {
 	stack.GrowDeep()
 	c, from, behind := departed(c)
 	a := s.sockets.admit(c)
@@ -54,7 +57,7 @@ func (s *Server) handle(c net.Conn) {
 		socket.Abort(c)
 		a.end()
 	})
-	if s.deliver(c, a) {
+	if deliver(c, a) {
 		a.routed()
 	} else {
 		a.end()
@@ -64,18 +67,9 @@ func (s *Server) handle(c net.Conn) {
 // deliver brings a connection where it belongs. It reports whether it is kept there,
 // and ended later: else it is over, or somebody else's.
 func (s *Server) deliver(c net.Conn, a *admitted) (kept bool) {
-	conn, ok := c.(sni.Conn)
-	if !ok {
-		c.Close()
+	conn := s.unproxied(c, a)
+	if conn == nil {
 		return false
-	}
-	if a.behind {
-		p, from := s.behindProxy(conn)
-		if p == nil {
-			return false
-		}
-		conn, a.from = p, from
-		s.sockets.isNow(a, p)
 	}
 	if a.place = s.shares.unfinished.begin(conn, helloBuffer); a.place == nil {
 		s.shares.outOfMemory()
@@ -109,12 +103,16 @@ func (s *Server) serve(c sni.Conn, a *admitted) {
 	socket.UserTimeout(c, visitorTimeout)
 	socket.Unsent(c, visitorUnsent)
 	s.stats.visitors.add()
-	stream := a.stream
+	stream, unanswered := a.stream, unansweredTimeout
 	f := &flow{hello: a.hello, waited: time.Since(s.began) - a.heard, name: s.traffic.count(a.name)}
+	if stream.Header().Kind == framing.KindTCP { // the remote may have nothing to answer for long
+		unanswered = 0
+		f.answered.Store(true)
+	}
 	a.place, a.stream, a.name = nil, nil, "" // the copying ends the stream
 	s.traffic.begin(f, duplex.Start(direct(c), stream, duplex.Options{
 		Linger:     lingerTimeout,
-		Unanswered: unansweredTimeout,
+		Unanswered: unanswered,
 		Panics:     s.panics,
 		PaceAB:     a.visit.In(),
 		PaceBA:     a.visit.Out(),
@@ -189,7 +187,7 @@ func (s *Server) open(v *visitor, hello []byte) (*framing.Stream, *limits.Visit,
 			return nil, nil, lead{to: nowhere, alert: sni.AlertInternalError, why: refusedLimited}
 		}
 		began := time.Now()
-		stream, err := l.session.open(v.conn, streamHeader(v.conn, v.name, framing.KindTLS), hello)
+		stream, err := l.session.open(v.conn, v.header(l.session), hello)
 		if err == nil && s.cuts.Load() != cuts && !s.presence.has(l.session, v.name) {
 			stream.Reset() // what was cut meanwhile may not have had it yet
 			continue
@@ -208,6 +206,16 @@ func (s *Server) open(v *visitor, hello []byte) (*framing.Stream, *limits.Visit,
 		}
 		s.presence.withdraw(l.session) // which its own goAway may not have done yet
 	}
+}
+
+// header is what the remote of a session is told of the visitor.
+func (v *visitor) header(to *session) framing.Header {
+	if !v.port {
+		return streamHeader(v.conn, v.name, framing.KindTLS)
+	}
+	h := streamHeader(v.conn, v.name, framing.KindTCP)
+	h.As = to.called(v.name)
+	return h
 }
 
 // namesNothing reports whether a hello asks for no name: it has none, or an

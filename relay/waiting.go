@@ -44,6 +44,16 @@ type visitor struct {
 	place      *pending // may be nil
 	name       string
 	validation bool // by a CA: the handshake is all of it
+	port       bool // it has come to a TCP port, and name is that port's
+}
+
+// hasLeft reports whether it has left meanwhile. Whoever has sent all that he has to
+// send may wait for the answer, but no client of TLS can have done so yet.
+func (v *visitor) hasLeft() bool {
+	if v.port {
+		return !duplex.Alive(v.conn)
+	}
+	return duplex.Ended(v.conn)
 }
 
 // address is what the relay sees of the visitor.
@@ -221,7 +231,7 @@ func (r *router) wait(w *waiter, h hold) holdOutcome {
 		case <-h.opened:
 			return holdCame
 		case <-watch.C:
-			if duplex.Ended(w.conn) {
+			if w.hasLeft() {
 				return holdLeft
 			}
 		case <-w.pushed:

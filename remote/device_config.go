@@ -111,6 +111,15 @@ type Name struct {
 	// version 3, and counts only where Domain is empty.
 	Word string
 
+	// Port asks the relay for a public TCP port, and not for a name: for protocols that
+	// have no server name, such as SSH. It is the number that one would like to have;
+	// which it is, Listener.URL tells once the relay has given it. 0 is a name. Accept
+	// returns each connection as a *framing.Stream, from its first byte: nothing of it
+	// is encrypted but by the two ends, and the relay can read what they do not. Rules
+	// count here, too. Domain, Word, TLS, Raw and Handshake are not used, and there is
+	// one relay.
+	Port uint16
+
 	// Relays are the names of the relays to serve the name through, all at once,
 	// each with a port if it is not 443. Empty means the device's, or else those
 	// that gave Domain before. At the first start it then means the first relay
@@ -158,6 +167,6 @@ func (cfg *Config) device() DeviceConfig {
 }
 
 func (cfg *Config) name() Name {
-	return Name{Domain: cfg.Domain, Relays: cfg.Relays, RelayAddresses: cfg.RelayAddresses, Service: cfg.Service,
+	return Name{Domain: cfg.Domain, Port: cfg.Port, Relays: cfg.Relays, RelayAddresses: cfg.RelayAddresses, Service: cfg.Service,
 		TLS: cfg.TLS, Raw: cfg.Raw, Rules: cfg.Rules}
 }

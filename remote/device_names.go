@@ -105,6 +105,7 @@ func (d *Device) prepare(n Name) (*Listener, []route, error) {
 			n.RelayAddresses = d.cfg.RelayAddresses
 		}
 	}
+	n.Raw = n.Raw || n.Port != 0
 	domain, how, err := d.state.choose(n)
 	if err != nil {
 		return nil, nil, err

@@ -47,7 +47,7 @@ func (w *way) isSlow(relay string, l *Listener) bool {
 	host, _ := splitRelay(relay)
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	return w.why[l] != "" || !strings.HasSuffix(l.domain, "."+host)
+	return w.why[l] != "" || !l.isPort() && !strings.HasSuffix(l.domain, "."+host)
 }
 
 // claimBatch claims names, many at once. Each answers as soon as it is granted.
@@ -120,6 +120,8 @@ func (w *way) claim(ctx context.Context, link *framing.Link, relay string, l *Li
 		err = &WithheldError{Relay: relay, Err: denied}
 	case errors.As(err, &denied) && denied.Code == framing.DeniedUnavailable:
 		err = hint.RelayUndecided.Error(err)
+	case errors.As(err, &denied) && l.isPort() && denied.Code == framing.DeniedLimit:
+		err = hint.NoMorePorts.After(err)
 	case errors.As(err, &denied) && denied.Code == framing.DeniedLimit:
 		err = hint.NoMoreNames.Error(err)
 	}

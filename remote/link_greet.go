@@ -94,7 +94,7 @@ func (w *way) linkOver(ctx context.Context, by Transport, small bool, relay stri
 	if err != nil {
 		return nil, framing.Welcome{}, err
 	}
-	hello := framing.Hello{Run: w.d.state.run, Agent: "keystay-remote/" + w.d.cfg.Version, Capabilities: framing.CapabilityReturn}
+	hello := framing.Hello{Run: w.d.state.run, Agent: "keystay-remote/" + w.d.cfg.Version, Capabilities: framing.CapabilityReturn | framing.CapabilityPorts}
 	lanes := w.newLanes(host, small)
 	if by == TransportTLS && w.direct(relay) && !w.d.cfg.NoLanes {
 		hello.Capabilities |= framing.CapabilityLanes

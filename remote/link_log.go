@@ -50,7 +50,7 @@ func (s *session) tellGiven(given []*Listener) {
 	case s.claimed:
 		for _, l := range given {
 			if w.newReason(l, nil) || s.r.first {
-				w.d.log.Info("the relay gives one more name", "name", l.domain, "relay", s.r.relay)
+				w.d.log.Info("the relay gives one more name", "name", l.publicName(), "relay", s.r.relay)
 			}
 		}
 	case !s.r.first:
@@ -91,7 +91,7 @@ const shownNames = 8
 func namesOf(list []*Listener) string {
 	names := make([]string, 0, len(list))
 	for _, l := range list {
-		names = append(names, l.domain)
+		names = append(names, l.publicName())
 	}
 	slices.Sort(names)
 	if more := len(names) - shownNames; more > 0 {

@@ -189,6 +189,9 @@ func (w *way) remember(relay string, given []*Listener) {
 			defer func() { <-places }()
 			how := l.how
 			how.Service = l.cfg.Service
+			if l.isPort() {
+				how.Public = l.publicName()
+			}
 			if !how.Named {
 				how.Relays = []string{relay}
 			}

@@ -22,6 +22,9 @@ type Config struct {
 	// with the same Service, or the only one that was served from there.
 	Domain string
 
+	// Port asks the relay for a public TCP port instead of a name, see [Name].
+	Port uint16
+
 	// Relays are the names of the relays to serve the name through, all at
 	// once, each with a port if it is not 443. Empty means those that gave
 	// Domain before. At the first start it means the first relay among the

@@ -16,7 +16,8 @@ import (
 
 // A Listener is a net.Listener of the connections to a public name. Each is a
 // *tls.Conn after its handshake, or with Raw a *framing.Stream before it, with the
-// visitor's address as RemoteAddr.
+// visitor's address as RemoteAddr. One that has come by [ServeHome] is with Raw another
+// connection that has CloseWrite and Reset.
 type Listener struct {
 	d         *Device
 	cfg       Name
@@ -52,6 +53,7 @@ type Listener struct {
 	ordering bool                        // it is this replica's turn to order
 	noLink   error                       // why there is no session, while there is none
 	noCert   error                       // why the last order failed, while there is no certificate
+	port     uint16                      // the public one, of a TCP port; 0 until it is known
 }
 
 // newListener returns the listener of a name, which nothing wants yet.
@@ -119,7 +121,7 @@ func (l *Listener) Visitors() (n int) {
 	for _, link := range l.d.allLinks() {
 		n += link.CountStreams(l.isVisitor)
 	}
-	return n
+	return n + l.d.home.count(l)
 }
 
 // SetToken takes the place of Config.Token from the next claim on. The token is the
@@ -128,6 +130,9 @@ func (l *Listener) SetToken(token string) { l.d.SetToken(token) }
 
 // Addr is the public name with its port.
 func (l *Listener) Addr() net.Addr {
+	if l.isPort() {
+		return addr(l.publicName())
+	}
 	return addr(net.JoinHostPort(l.domain, strconv.Itoa(l.d.publicPort())))
 }
 
@@ -136,12 +141,16 @@ type addr string
 func (addr) Network() string  { return "keystay" }
 func (a addr) String() string { return string(a) }
 
-// Domain is the public name.
-func (l *Listener) Domain() string { return l.domain }
+// Domain is the public name. Of a TCP port it is the relay's name with the port that it
+// has given, as in relay.net:20022, and before that the name that it is asked by.
+func (l *Listener) Domain() string { return l.publicName() }
 
 // URL is the public address, with the port where it is not 443. The port is
-// known once the relay has been reached.
+// known once the relay has been reached. A TCP port's begins with tcp://.
 func (l *Listener) URL() string {
+	if l.isPort() {
+		return "tcp://" + l.publicName()
+	}
 	if p := l.d.publicPort(); p != 443 {
 		return "https://" + net.JoinHostPort(l.domain, strconv.Itoa(p))
 	}
@@ -157,6 +166,9 @@ func (l *Listener) linkUp(link *framing.Link, claimed framing.Claimed) {
 	l.mu.Lock()
 	first := len(l.links) == 0
 	l.links[link] = from
+	if claimed.Port != 0 {
+		l.port = claimed.Port
+	}
 	if first {
 		close(l.up)
 		l.down, l.noLink, l.was = make(chan struct{}), nil, true

@@ -49,6 +49,7 @@ type fakeRelay struct {
 	released  []string                                 // what was to be given back
 	orderIn   time.Duration                            // said with each name
 	certified bool                                     // of the last claim
+	port      uint16                                   // that each claim of a TCP port gets; 0 is none
 	decide    func(framing.Hello, framing.Claim) error // about claims, beside claim; nil grants
 	conns     map[net.Conn]struct{}                    // nil once the relay is closed
 	wg        sync.WaitGroup
@@ -237,7 +238,13 @@ func (r *fakeRelay) link(below, conn net.Conn, cs *tls.ConnectionState) {
 	}
 	l := &relayLink{Link: link, t: r.t, ca: r.ca, hello: hello, conn: below, goAway: make(chan framing.GoAway, 8)}
 	var once sync.Once
-	link.Welcome(framing.Welcome{PublicPort: 8443}, framing.Handler{
+	r.mu.Lock()
+	said := framing.Welcome{PublicPort: 8443}
+	if r.port != 0 {
+		said.Capabilities = framing.CapabilityPorts
+	}
+	r.mu.Unlock()
+	link.Welcome(said, framing.Handler{
 		Claim: func(_ context.Context, c framing.Claim) (framing.Claimed, error) {
 			r.mu.Lock()
 			r.claims = append(r.claims, claim{cs.ServerName, c.Name, c.Token})
@@ -258,7 +265,11 @@ func (r *fakeRelay) link(below, conn net.Conn, cs *tls.ConnectionState) {
 			once.Do(func() { r.up <- l })
 			r.mu.Lock()
 			defer r.mu.Unlock()
-			return framing.Claimed{OrderIn: r.orderIn}, nil
+			granted := framing.Claimed{OrderIn: r.orderIn}
+			if _, _, ok := framing.ParsePortName(c.Name); ok {
+				granted.Port = r.port
+			}
+			return granted, nil
 		},
 		Release: func(_ context.Context, name string) error {
 			r.mu.Lock()

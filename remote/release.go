@@ -38,7 +38,11 @@ func Release(ctx context.Context, cfg Config) (relays []string, err error) {
 		d.cutAll()
 		d.wg.Wait()
 	}()
-	name, how, err := d.state.choose(cfg.name())
+	choose := d.state.choose
+	if _, _, ok := parsePublicPort(cfg.Domain); ok {
+		choose = d.state.chooseReleased
+	}
+	name, how, err := choose(cfg.name())
 	if err != nil {
 		return nil, err
 	}
@@ -48,7 +52,7 @@ func Release(ctx context.Context, cfg Config) (relays []string, err error) {
 	}
 	var errs []error
 	for _, r := range to {
-		relay, err := newWay(d, r).release(ctx, name)
+		relay, err := newWay(d, r).release(ctx, cfg.Domain)
 		if err != nil {
 			errs = append(errs, err)
 			continue
@@ -57,6 +61,9 @@ func Release(ctx context.Context, cfg Config) (relays []string, err error) {
 	}
 	if err := errors.Join(errs...); err != nil {
 		return relays, err
+	}
+	if name == "" { // of a port of which nothing is known here
+		return relays, nil
 	}
 	return relays, d.state.forget(name)
 }
@@ -86,7 +93,11 @@ func (w *way) release(ctx context.Context, name string) (relay string, err error
 func (w *way) giveBack(ctx context.Context, r *reached, name string) error {
 	identity := r.link.Identity()
 	if list := w.d.state.keys.handovers(r.relay, identity); len(list) > 0 {
-		if _, err := r.link.Claim(ctx, framing.Claim{Name: name, Handovers: list}); err != nil {
+		claim := framing.Claim{Name: name, Handovers: list}
+		if relay, port, ok := parsePublicPort(name); ok {
+			claim.Name = framing.PortName(port, relay)
+		}
+		if _, err := r.link.Claim(ctx, claim); err != nil {
 			return err
 		}
 		w.d.noteHeard(r.relay, identity)

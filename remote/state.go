@@ -253,7 +253,7 @@ func (s *state) lines(name string, limit int64) []string {
 }
 
 // pidFile is the file with the number of the process that serves a name.
-func pidFile(name string) string { return filepath.Join(namesDir, ownfile.Name(name+".pid")) }
+func pidFile(name string) string { return filepath.Join(namesDir, fileOf(name, ".pid")) }
 
 // lockName makes sure that only one process of this device serves name. The
 // lock goes with the process, however it ends.
@@ -262,7 +262,7 @@ func (s *state) lockName(name string) (unlock func() error, err error) {
 	if err := ownfile.MkdirAll(dir); err != nil {
 		return nil, unusable("make a folder in", s.dir, dir, err)
 	}
-	lock := flock.New(filepath.Join(dir, ownfile.Name(name+".lock")), flock.SetPermissions(0o600))
+	lock := flock.New(filepath.Join(dir, fileOf(name, ".lock")), flock.SetPermissions(0o600))
 	ok, err := lock.TryLock()
 	if err != nil {
 		return nil, unusable("lock a name in", s.dir, lock.Path(), err)

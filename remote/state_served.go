@@ -45,12 +45,18 @@ type served struct {
 	Service string `json:"service"`
 	// Run is the number of that run. The highest number was the last run.
 	Run uint64 `json:"run"`
-	// Name is the name where it is too long to be the name of the file.
+	// Public is the TCP port that was given, as visitors write it; else empty.
+	Public string `json:"public,omitempty"`
+	// Name is the name where it cannot be the name of the file.
 	Name string `json:"name,omitempty"`
 }
 
-func servedFile(name string) string {
-	return filepath.Join(namesDir, ownfile.Name(name+servedSuffix))
+func servedFile(name string) string { return filepath.Join(namesDir, fileOf(name, servedSuffix)) }
+
+// fileOf is the name of the file with this suffix about a name. That of a TCP port has a
+// colon, which not every system takes there.
+func fileOf(name, suffix string) string {
+	return ownfile.Name(strings.ReplaceAll(name, ":", "-") + suffix)
 }
 
 // errNotServed says that a name was not served yet.
@@ -141,6 +147,9 @@ func (s *state) choose(cfg Name) (name string, how served, err error) {
 	if err := s.recoverImport(); err != nil {
 		return "", how, err
 	}
+	if cfg.Port != 0 {
+		return s.choosePort(cfg)
+	}
 	name = cfg.Domain
 	if len(cfg.Relays) > 0 {
 		how = served{Relays: cfg.Relays, Named: true}
@@ -206,6 +215,9 @@ func (s *state) lastName(service string) (string, error) {
 			if name = how.Name; servedFile(name) != filepath.Join(namesDir, e.Name()) {
 				continue // the file was copied to another name
 			}
+		}
+		if isPortName(name) { // which no name stands for
+			continue
 		}
 		names = append(names, name)
 		if how.Service == service && (best == "" || how.Run > bestRun) {

@@ -256,6 +256,7 @@ func rules(cfg *config.Relay, list []config.Token) names.Rules {
 		ExpireUnused:        n.ExpireUnused,
 		CertificatesPerWeek: n.CertificatesPerWeek,
 		NamesPerIdentity:    cfg.Limits.Identity.Names,
+		PortsPerIdentity:    cfg.Limits.Identity.Ports,
 		Static:              staticNames(cfg),
 		NoDomains:           !n.CustomDomains,
 		NoQuestions:         n.Webhook.URL == "",

@@ -88,7 +88,8 @@ type process struct {
 	outside  outside   // who is asked about names
 	grants   *names.Grants
 	sockets  []socket
-	control  *control // nil where there is none
+	ports    []relay.PortListener // that the old process has handed over
+	control  *control             // nil where there is none
 	srv      *relay.Server
 	audit    *operator.Audit
 	api      *operator.Server // it has a socket where there can be one
@@ -130,7 +131,7 @@ func (p *process) open(takeover bool) (err error) {
 		if p.takeover, err = takeOver(p.cfg.StateDir); err != nil {
 			return err
 		}
-		handed = p.takeover.sockets
+		p.ports, handed = portSockets(p.takeover.sockets)
 	}
 	if p.grants, err = names.OpenGrants(p.cfg.StateDir); err != nil {
 		closeAll(handed)
@@ -147,7 +148,8 @@ func (p *process) open(takeover bool) (err error) {
 		Domain:      p.cfg.Domain,
 		TLS:         p.cert.tlsConfig(),
 		Challenge:   http.HandlerFunc(p.cert.challenge),
-		Names:       &names.Names{Rules: rules(p.cfg, p.cfg.Tokens), Grants: p.grants},
+		Names:       &names.Names{Rules: rules(p.cfg, p.cfg.Tokens), Grants: p.grants, Ports: tcpPorts(p.cfg)},
+		ListenPort:  listenPort(p.cfg),
 		Memory:      memory,
 		DefaultName: p.cfg.DefaultName,
 		PublicPort:  publicPort(p.sockets),
@@ -205,6 +207,7 @@ func (p *process) serve() error {
 			return err
 		}
 		p.own()
+		p.srv.AdoptPorts(p.ports)
 		p.wg.Go(func() { p.fail(p.takeover.visitors(p.srv)) })
 	}
 	for _, s := range p.sockets {

@@ -10,6 +10,7 @@ import (
 	"net"
 	"net/netip"
 	"path/filepath"
+	"strconv"
 	"sync"
 	"time"
 
@@ -184,6 +185,9 @@ func (p *process) offer(cut context.Context, o *handover.Old) error {
 	list := make([]handover.Socket, 0, len(p.sockets)+1)
 	for _, k := range p.sockets {
 		list = append(list, handover.Socket{For: k.what, Addr: k.addr, Activated: k.activated, Listener: k.ln})
+	}
+	for _, k := range p.srv.Ports() {
+		list = append(list, handover.Socket{For: tcpSocket, Addr: strconv.Itoa(int(k.Port)), Listener: k.Listener})
 	}
 	list = append(list, handover.Socket{For: "control", Listener: p.control.Listener})
 	if err := o.Offer(ctx, list, p.srv.Served()); err != nil {

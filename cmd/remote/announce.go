@@ -17,10 +17,16 @@ func (p *process) waitFor(pub *published) {
 	}
 	s := start{url: pub.ln.URL(), cert: pub.ln.Certificate(), stateDir: p.now().StateDir}
 	p.mu.Lock()
-	s.local, s.brought, s.passed = shownLocal(pub.service), pub.files != nil, isPassed(pub.service)
+	s.local, s.brought, s.passed, s.port = shownLocal(pub.service), pub.files != nil, isPassed(pub.service), isPort(pub.service)
 	p.mu.Unlock()
 	found := make(chan string, 1)
-	p.lookAt(pub, s.passed, found)
+	p.lookAt(pub, s, found)
+	if p.live != nil {
+		pub.up.Store(true)
+		p.live.tellPublic(s)
+		p.awaitService(pub)
+		return
+	}
 	if isTerminal(p.out) {
 		s.outside = p.awaitLook(found)
 		s.service = pub.front.Load().check(p.drain, pub.ln.Domain())

@@ -163,7 +163,7 @@ func (d *doctor) names() (all []*patient) {
 	for _, s := range d.cfg.Services {
 		for _, n := range namesOf(s) {
 			p := &patient{name: n, service: s}
-			p.outlook, p.err = remote.Look(d.device, remote.Name{Domain: n.domain, Word: n.word, Relays: s.Relays, RelayAddresses: s.RelayAddresses, Service: shownLocal(s)})
+			p.outlook, p.err = remote.Look(d.device, remote.Name{Domain: n.domain, Word: n.word, Port: n.port, Relays: s.Relays, RelayAddresses: s.RelayAddresses, Service: shownLocal(s)})
 			p.err = listenError(d.cfg, p.err)
 			all = append(all, p)
 		}

@@ -32,6 +32,9 @@ func (d *doctor) name(ctx context.Context, n *patient, relays []*report) (all []
 	if n.outlook.Domain == "" {
 		return []cli.Finding{cli.NotRun("name", domain, "it is not known before there is a key: the first start makes one")}
 	}
+	if n.name.port != 0 {
+		return []cli.Finding{d.port(n, relays)}
+	}
 	ctx, cancel := context.WithTimeout(ctx, stepTimeout+5*time.Second)
 	defer cancel()
 	var hosts []string
@@ -56,6 +59,20 @@ func (d *doctor) name(ctx context.Context, n *patient, relays []*report) (all []
 		d.caa(ctx, n, hosts[0], own, recs, recErr),
 		d.transparency(ctx, n, leaf),
 	}
+}
+
+// port looks whether the relay of a TCP port gives out any.
+func (d *doctor) port(n *patient, relays []*report) cli.Finding {
+	const step = "tcp_port"
+	switch {
+	case len(relays) == 0:
+		return cli.NotRun(step, n.domain(), "%d relays at most are looked at, and its own is none of them", maxReports)
+	case relays[0].about.Keystay == 0:
+		return cli.NotRun(step, n.domain(), "what the relay gives out is not known")
+	case relays[0].about.TCPPorts == "":
+		return cli.Amiss(step, n.domain(), hint.NoTCPPorts.Error(errors.New("this relay gives out no TCP ports")))
+	}
+	return cli.Fine(step, n.domain(), "the relay gives out %s, and sees the bytes of this one: only a protocol that encrypts by itself is private", relays[0].about.TCPPorts)
 }
 
 // nameDNS looks where DNS leads visitors.

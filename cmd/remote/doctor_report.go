@@ -33,6 +33,7 @@ type aboutRelay struct {
 	Policy        string `json:"policy"`
 	Version       string `json:"version"`
 	CustomDomains bool   `json:"custom_domains"`
+	TCPPorts      string `json:"tcp_ports"`
 }
 
 // host is the relay's name, and port its port.

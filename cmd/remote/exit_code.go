@@ -21,6 +21,8 @@ func listenError(cfg *config.Remote, err error) error {
 	switch {
 	case errors.As(err, &inUse) && cfg.Replica:
 		return hint.ReplicaHere.Error(err)
+	case errors.As(err, &inUse) && strings.HasPrefix(inUse.Name, "tcp:"):
+		return err // there is no other name to take for it
 	case errors.As(err, &inUse):
 		return hint.ServedHere.Error(err, "OTHER", besides(inUse.Name))
 	case errors.As(err, &which), errors.As(err, &damaged):
@@ -68,6 +70,16 @@ func finalError(err error, tokenGiven bool) error {
 
 func denied(d *framing.Denial, tokenGiven bool) error {
 	e := &cli.Error{Code: cli.ExitRefused, Err: d}
+	if _, _, ok := framing.ParsePortName(d.Name); ok {
+		switch d.Code {
+		case framing.DeniedInvalid:
+			e.Err = hint.NoTCPPorts.Error(d)
+			return e
+		case framing.DeniedToken, framing.DeniedClosed:
+			e.Err = hint.NoNewPorts.Error(d)
+			return e
+		}
+	}
 	label, _, _ := strings.Cut(d.Name, ".")
 	switch d.Code {
 	case framing.DeniedToken:

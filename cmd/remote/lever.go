@@ -206,11 +206,10 @@ func (s *status) write(w io.Writer, colour bool) {
 		row("Link", "none is up")
 	}
 	for _, l := range s.Links {
-		rtt := "round trip not measured yet"
-		if l.RoundTrip > 0 {
-			rtt = fmt.Sprintf("round trip %.1f ms", l.RoundTrip)
-		}
-		row("Link", fmt.Sprintf("%s, %s, for %s", l.Relay, rtt, ago(l.Since)))
+		row("Link", fmt.Sprintf("%s, %s, for %s", l.Relay, l.roundTrip(), ago(l.Since)))
+	}
+	if h := s.Home; h != nil {
+		row("At home", fmt.Sprintf("%s, without a relay; visitors who came so: %d", strings.Join(h.Addresses, " and "), h.Visitors))
 	}
 	row("Visitors", strconv.Itoa(s.Visitors))
 	for _, n := range s.Names {
@@ -222,6 +221,9 @@ func (s *status) write(w io.Writer, colour bool) {
 		n := s.Names[0]
 		row("Name", n.URL+" -> "+n.Target)
 		row("Up", n.up())
+		if n.TCP {
+			row("TCP port", portText)
+		}
 		row("Certificate", n.Certificate.text())
 		row("From outside", n.Outside.Text+when(n.Outside.Time))
 		row("Certificate transparency", n.CT.Text+when(n.CT.Answered))
@@ -235,6 +237,14 @@ func (s *status) write(w io.Writer, colour bool) {
 		row(n.Name, n.Target, n.up(), n.Certificate.short(), strconv.Itoa(n.Visitors), short(n.Outside.State)+when(n.Outside.Time), short(n.CT.State)+when(n.CT.Answered))
 	}
 	_ = t.Flush()
+}
+
+// roundTrip is the time of a round trip, for people.
+func (l linkStatus) roundTrip() string {
+	if l.RoundTrip > 0 {
+		return fmt.Sprintf("round trip %.1f ms", l.RoundTrip)
+	}
+	return "round trip not measured yet"
 }
 
 // alarm is why the name counts as intercepted.

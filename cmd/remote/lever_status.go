@@ -30,6 +30,7 @@ type status struct {
 	StateDir    string       `json:"state_dir"`
 	Intercepted bool         `json:"intercepted"` // one of the names is
 	Visitors    int          `json:"visitors"`
+	Home        *homeStatus  `json:"home,omitempty"` // none where nobody comes without a relay
 	Links       []linkStatus `json:"links"`
 	Names       []nameStatus `json:"names"`
 }
@@ -44,9 +45,12 @@ type nameStatus struct {
 	Name        string      `json:"name"`
 	URL         string      `json:"url"`
 	Target      string      `json:"target"`
-	Up          bool        `json:"up"`               // visitors are led here, and there is a certificate
-	Why         string      `json:"why,omitempty"`    // it is not up
-	Relays      []string    `json:"relays,omitempty"` // that lead visitors here
+	Passed      bool        `json:"passed"`              // the service ends visitors' TLS, and has the key
+	TCP         bool        `json:"tcp,omitempty"`       // it is a TCP port, whose bytes the relay sees
+	Unreached   string      `json:"unreached,omitempty"` // why the service could not be reached yet
+	Up          bool        `json:"up"`                  // visitors are led here, and there is a certificate
+	Why         string      `json:"why,omitempty"`       // it is not up
+	Relays      []string    `json:"relays,omitempty"`    // that lead visitors here
 	Visitors    int         `json:"visitors"`
 	Intercepted bool        `json:"intercepted"` // no whole look has found the device's own key alone since the alarm, or ct shows a foreign one
 	Certificate *certStatus `json:"certificate,omitempty"`
@@ -90,7 +94,7 @@ func (p *process) status() status {
 	all := slices.Collect(maps.Values(p.names))
 	services := make([]service, len(all))
 	for i, pub := range all {
-		services[i] = service{pub, shownLocal(pub.service), isPassed(pub.service), pub.files != nil}
+		services[i] = service{pub, shownLocal(pub.service), isPassed(pub.service), pub.files != nil, isPort(pub.service)}
 	}
 	p.mu.Unlock()
 	s := status{PID: os.Getpid(), Version: cli.Version(), Since: p.began, State: stateServing, StateDir: cfg.StateDir,
@@ -98,6 +102,7 @@ func (p *process) status() status {
 	if p.drain.Err() != nil {
 		s.State = stateStopping
 	}
+	s.Home = p.homes.status()
 	for _, l := range p.device.Links() {
 		s.Links = append(s.Links, linkStatus{l.Relay, float64(l.RTT.Microseconds()) / 1000, l.Since})
 	}
@@ -120,10 +125,14 @@ type service struct {
 	*published
 	target          string
 	passed, brought bool
+	port            bool // it is behind a TCP port
 }
 
 func (p *process) nameStatus(s service) nameStatus {
-	n := nameStatus{Name: s.ln.Domain(), URL: s.ln.URL(), Target: s.target, Relays: s.ln.Relays(), Visitors: s.ln.Visitors()}
+	n := nameStatus{Name: s.ln.Domain(), URL: s.ln.URL(), Target: s.target, Passed: s.passed && !s.port, TCP: s.port, Relays: s.ln.Relays(), Visitors: s.ln.Visitors()}
+	if why := s.unreached.Load(); why != nil {
+		n.Unreached = *why
+	}
 	over, cancel := context.WithTimeout(context.Background(), 0)
 	defer cancel()
 	if err := s.ln.Wait(over); p.drain.Err() != nil {
@@ -137,11 +146,9 @@ func (p *process) nameStatus(s service) nameStatus {
 	if alarm := s.alarm.Load(); alarm != nil {
 		n.Alarm = lookOf(alarm)
 	}
-	switch {
-	case p.lookout.outside == nil:
-		n.Outside = lookStatus{State: isOff, Text: lookIsOff}
-	case s.passed:
-		n.Outside = lookStatus{State: isOff, Text: lookIsElsewhere}
+	switch why := p.whyNotLooked(s.passed, s.port); {
+	case why != "":
+		n.Outside = lookStatus{State: isOff, Text: why}
 	case round == nil:
 		n.Outside = lookStatus{State: isPending, Text: "not looked at yet"}
 	default:
@@ -184,6 +191,8 @@ func (s service) ct(p *process, domain string) ctStatus {
 	cfg := p.now()
 	watched, why := isCTWatchedFor(cfg, ct.Name{Domain: domain, Certificate: s.ln.Certificate(), Brought: s.brought})
 	switch {
+	case s.port:
+		return ctStatus{State: isOff, Text: "not watched: a TCP port has no certificate"}
 	case s.passed:
 		return ctStatus{State: isOff, Text: "not watched: behind tls:// the key is the service's own"}
 	case !watched:

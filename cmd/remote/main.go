@@ -26,6 +26,7 @@ needs no privilege. The relay passes encrypted bytes on; it never has the key.`,
   remote 3000
   remote --domain app.team.relay.net --relay relay.net --local http://127.0.0.1:8080
   remote --name notes --relay relay.net ./public
+  remote --tcp 22 --relay relay.net
   remote --config remote.yaml`,
 		RunE: func(c *cobra.Command, args []string) error {
 			p := &process{file: config.RemoteFile(c.Flags()), out: os.Stdout}
@@ -40,6 +41,6 @@ needs no privilege. The relay passes encrypted bytes on; it never has the key.`,
 	}
 	cmd.Args = cobra.ArbitraryArgs // config says what is wrong with them
 	config.RemoteFlags(cmd.Flags())
-	cmd.AddCommand(checkCommand(), passwordCommand(), shareCommand(), releaseCommand(), loginCommand(), dnsCommand(), verifyCommand(), doctorCommand(), identityCommand(), statusCommand(), stopCommand(), reloadCommand())
+	cmd.AddCommand(checkCommand(), passwordCommand(), shareCommand(), releaseCommand(), loginCommand(), dnsCommand(), verifyCommand(), connectCommand(), doctorCommand(), identityCommand(), statusCommand(), stopCommand(), reloadCommand(), terminalGuardCommand())
 	return cli.Root(cmd)
 }

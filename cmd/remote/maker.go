@@ -132,6 +132,9 @@ func (m *maker) handler(r config.Route) (http.Handler, error) {
 
 // raw returns a service that gets connections as they are.
 func (m *maker) raw(l config.Local, s config.Service, name string) *raw.Target {
+	if isPort(s) {
+		name = "" // there is none: the header says to which port a visitor came
+	}
 	return &raw.Target{
 		TLS: l.Kind == config.LocalTLS, Network: l.Network, Addresses: l.Addresses(), Name: name,
 		ProxyProtocol: s.ProxyProtocol, TrustPrivateAddresses: m.private, Logger: m.log,

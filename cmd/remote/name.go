@@ -3,6 +3,7 @@ package main
 import (
 	"cmp"
 	"context"
+	"fmt"
 	"net"
 	"reflect"
 	"slices"
@@ -24,12 +25,15 @@ import (
 type name struct {
 	domain string // or, where it is empty, the name made from the key
 	word   string // and this word
+	port   uint16 // or a public TCP port, by the number that is asked for; else 0
 	relays string // the service's own
 }
 
 // shown is the name for people, before it is known.
 func (n name) shown() string {
 	switch {
+	case n.port != 0:
+		return fmt.Sprintf("a TCP port such as %d", n.port)
 	case n.domain != "":
 		return n.domain
 	case n.word != "":
@@ -41,6 +45,9 @@ func (n name) shown() string {
 // namesOf returns the names of a service.
 func namesOf(s config.Service) (names []name) {
 	relays := strings.Join(s.Relays, " ")
+	if isPort(s) {
+		return []name{{port: s.Port, relays: relays}}
+	}
 	for _, d := range s.Domains {
 		names = append(names, name{domain: d, relays: relays})
 	}
@@ -90,12 +97,14 @@ type published struct {
 
 	round atomic.Pointer[watch.Round] // the last look from outside
 	alarm atomic.Pointer[watch.Round] // the last one that found the name intercepted
+
+	unreached atomic.Pointer[string] // why the service could not be reached yet; of the live screen
 }
 
 // remoteName is what the device is told of a name.
 func remoteName(n name, s config.Service, f *front, files *acme.Files) remote.Name {
 	rn := remote.Name{
-		Domain: n.domain, Word: n.word,
+		Domain: n.domain, Word: n.word, Port: n.port,
 		Relays: s.Relays, RelayAddresses: s.RelayAddresses,
 		Service: shownLocal(s),
 		Raw:     isPassed(s),
@@ -107,9 +116,14 @@ func remoteName(n name, s config.Service, f *front, files *acme.Files) remote.Na
 	return rn
 }
 
-// isPassed reports whether visitors of a service get to it with their TLS, which ends
-// there.
-func isPassed(s config.Service) bool { return s.Raw != nil && s.Raw.Kind == config.LocalTLS }
+// isPassed reports whether what visitors of a service send gets to it as it is, with
+// their TLS if they speak that: there is no certificate here.
+func isPassed(s config.Service) bool {
+	return s.Raw != nil && s.Raw.Kind == config.LocalTLS || isPort(s)
+}
+
+// isPort reports whether a service is behind a public TCP port.
+func isPort(s config.Service) bool { return s.Port != 0 }
 
 func rules(s config.Service) framing.Rules { return framing.Rules{Allow: s.Allow, Deny: s.Deny} }
 
@@ -123,12 +137,15 @@ func (f *front) handshake() remote.Handshake {
 }
 
 // publishName begins to serve the visitors of a listener.
-func publishName(n name, s config.Service, f *front, files *acme.Files, ln *remote.Listener, l *lookout) *published {
+func publishName(n name, s config.Service, f *front, files *acme.Files, ln *remote.Listener, l *lookout, seen *live) *published {
 	p := &published{name: n, ln: ln, service: s, files: files, again: make(chan struct{}, 1), served: make(chan struct{})}
 	p.front.Store(f)
 	if f.raw == nil {
 		c := f.site
 		c.Statement, c.Question = ln.Statement, l.question(ln)
+		if seen != nil {
+			c.Observer = seen.traffic.observer(ln.Domain())
+		}
 		p.site = publish.NewSite(ln.Domain(), c)
 		p.srv = httpdrain.New(p.site.Server())
 	}

@@ -10,6 +10,7 @@ import (
 	"sync"
 	"time"
 
+	"keystay/cmd/remote/screen"
 	"keystay/config"
 	"keystay/internal/cli"
 	"keystay/internal/hint"
@@ -21,11 +22,9 @@ import (
 const repeatAfter = 10 * time.Minute
 
 // people is the log of a terminal: a [slog.Handler] that says in sentences what
-// happens, each trouble once with what to do about it. The zero value of said
-// is ready.
+// happens, each trouble once with what to do about it.
 type people struct {
-	out   io.Writer
-	width func() int // of the terminal
+	tell  func(screen.Message) error
 	table map[string]string
 	with  []slog.Attr
 	said  *said
@@ -38,8 +37,9 @@ type said struct {
 	when map[string]time.Time
 }
 
-func newPeople(out io.Writer, width func() int) *people {
-	return &people{out: out, width: width, table: words(), said: &said{last: map[string]string{}, when: map[string]time.Time{}}}
+// newPeople returns what says sentences to tell. An alarm is a bad one.
+func newPeople(tell func(screen.Message) error) *people {
+	return &people{tell: tell, table: words(), said: &said{last: map[string]string{}, when: map[string]time.Time{}}}
 }
 
 // Enabled implements [slog.Handler].
@@ -79,17 +79,32 @@ func (p *people) Handle(_ context.Context, r slog.Record) error {
 	if text == "" || !alarm && !p.said.fresh(r, text) {
 		return nil
 	}
-	lines := []string{text}
-	for _, line := range hints {
-		lines = append(lines, "  hint: "+line)
+	m := screen.Message{Time: r.Time, Text: text, Hints: hints}
+	switch {
+	case alarm:
+		m.Mood = screen.Bad
+	case r.Level >= slog.LevelWarn:
+		m.Mood = screen.Doubtful
 	}
-	if !alarm {
-		return say(p.out, p.width(), lines...)
+	return p.tell(m)
+}
+
+// lines returns what writes sentences to a terminal, wrapped to its width, and alarms in
+// red.
+func lines(w io.Writer, width func() int) func(screen.Message) error {
+	return func(m screen.Message) error {
+		all := []string{m.Text}
+		for _, line := range m.Hints {
+			all = append(all, "  hint: "+line)
+		}
+		if m.Mood != screen.Bad {
+			return say(w, width(), all...)
+		}
+		var b strings.Builder
+		_ = say(&b, width(), all...)
+		_, err := io.WriteString(w, red+b.String()+plainAgain)
+		return err
 	}
-	var b strings.Builder
-	_ = say(&b, p.width(), lines...)
-	_, err := io.WriteString(p.out, red+b.String()+plainAgain)
-	return err
 }
 
 // red begins bold red text on a terminal, and plainAgain ends it (ECMA-48, section 8.3.117).
@@ -165,5 +180,5 @@ func (p *people) begin(cfg *config.Remote, domain string) {
 	if len(cfg.Relays) > 0 {
 		relay = strings.Join(cfg.Relays, " and ")
 	}
-	_ = say(p.out, p.width(), fmt.Sprintf("Connecting %s to %s…", domain, relay))
+	_ = p.tell(screen.Message{Time: time.Now(), Text: fmt.Sprintf("Connecting %s to %s…", domain, relay)})
 }

@@ -21,7 +21,7 @@ import (
 // tell returns what a terminal of that width shows of what log does.
 func tell(width int, log func(*slog.Logger)) string {
 	var out bytes.Buffer
-	log(slog.New(newPeople(&out, func() int { return width })))
+	log(slog.New(newPeople(lines(&out, func() int { return width }))))
 	return out.String()
 }
 
@@ -84,7 +84,7 @@ func TestSentencesShowNothingThatDoesNotPrint(t *testing.T) {
 		l.Info("session is up", "relay", owned, "after", owned)
 	})
 	var out bytes.Buffer
-	newPeople(&out, func() int { return 80 }).begin(&config.Remote{Relays: []string{owned}}, owned)
+	newPeople(lines(&out, func() int { return 80 })).begin(&config.Remote{Relays: []string{owned}}, owned)
 	for _, text := range []string{got, out.String()} {
 		for _, c := range text {
 			if c != '\n' && !unicode.IsPrint(c) {

@@ -28,13 +28,18 @@ type process struct {
 	out        *os.File // for what is published
 	log        *slog.Logger
 	level      *slog.LevelVar // of log; nil where there are sentences
+	people     *people        // the sentences of log, where it has some
+	live       *live          // the live screen; nil where there are lines
+	inspector  string         // the address of the inspector's page, or ""
 	maker      *maker
 	device     *remote.Device
 	lookout    *lookout
+	homes      homes
 	ended      chan *published
 	began      time.Time
 	drain, cut context.Context
 	endDrain   context.CancelFunc
+	endCut     context.CancelFunc
 
 	mu    sync.Mutex // of all below, and of changes of the configuration
 	names map[name]*published
@@ -46,7 +51,7 @@ type process struct {
 	complete bool
 }
 
-func run(ctx context.Context, p *process, warnings []config.Warning) error {
+func run(ctx context.Context, p *process, warnings []config.Warning) (ended error) {
 	hangups, stopHangups := cli.Hangups()
 	var reloads sync.WaitGroup
 	defer func() {
@@ -54,19 +59,24 @@ func run(ctx context.Context, p *process, warnings []config.Warning) error {
 		reloads.Wait()
 	}()
 	if err := p.prepare(warnings); err != nil {
+		p.endScreen(err)
 		return cli.Usage(err)
 	}
 	drain, cut, stop := cli.Signals(ctx)
 	defer stop()
-	p.cut = cut
+	p.cut, p.endCut = context.WithCancel(cut)
+	defer p.endCut()
 	p.drain, p.endDrain = context.WithCancel(drain)
 	defer p.endDrain()
 	defer runtime.KeepAlive(budget.Ballast())
 	if err := p.open(); err != nil {
+		p.endScreen(err)
 		return listenError(p.cfg, err)
 	}
 	levers := p.openLevers()
 	defer levers.close()
+	p.startScreen()
+	defer func() { p.endScreen(ended) }()
 	reloads.Go(func() {
 		for range hangups {
 			p.reload()
@@ -76,6 +86,7 @@ func run(ctx context.Context, p *process, warnings []config.Warning) error {
 	reloads.Go(func() { p.watchCT(p.drain) })
 	err := p.serve()
 	p.finish(err)
+	p.homes.close()
 	p.awaitAlarms()
 	return err
 }
@@ -92,11 +103,17 @@ func (p *process) prepare(warnings []config.Warning) error {
 	return trial(p.file, p.cfg)
 }
 
-// openLog makes the log on stderr: sentences where a person at a terminal has not
-// asked for a log, the log elsewhere.
+// openLog makes the log on stderr, and for the live screen: sentences where a person at
+// a terminal has not asked for a log, the log elsewhere.
 func (p *process) openLog() error {
+	tell := lines(os.Stderr, func() int { return cli.Width(os.Stderr) })
+	if p.wantsScreen() {
+		p.live = newLive()
+		tell = p.live.tell
+	}
+	p.people = newPeople(tell)
 	if !p.cfg.LogAsked && isTerminal(os.Stderr) && isTerminal(p.out) {
-		p.log = slog.New(newPeople(os.Stderr, func() int { return cli.Width(os.Stderr) }))
+		p.log = slog.New(p.people)
 		return nil
 	}
 	p.level = new(slog.LevelVar)
@@ -104,6 +121,11 @@ func (p *process) openLog() error {
 		return err
 	}
 	p.log = cli.LoggerAt(os.Stderr, p.level, p.cfg.LogFormat)
+	if p.live != nil {
+		p.log = slog.New(slog.NewMultiHandler(p.log.Handler(), p.people))
+		return nil
+	}
+	p.people = nil
 	return nil
 }
 
@@ -163,7 +185,12 @@ func (p *process) open() error {
 		_ = p.device.Close()
 		return err
 	}
-	if h, ok := p.log.Handler().(*people); ok {
+	p.homes.device, p.homes.log = p.device, p.log
+	if err := p.homes.set(p.cfg.Listen); err != nil {
+		_ = p.device.Close()
+		return err
+	}
+	if p.people != nil {
 		var domains []string
 		for _, w := range all {
 			domains = append(domains, p.names[w.name].ln.Domain())
@@ -172,7 +199,7 @@ func (p *process) open() error {
 		if len(domains) > 5 {
 			shown = fmt.Sprintf("%d names", len(domains))
 		}
-		h.begin(p.cfg, shown)
+		p.people.begin(p.cfg, shown)
 	}
 	return nil
 }
@@ -205,7 +232,7 @@ func (p *process) begin(all []wanted) error {
 				return err
 			}
 		}
-		pub := publishName(w.name, w.service, f, w.files, listeners[i], p.lookout)
+		pub := publishName(w.name, w.service, f, w.files, listeners[i], p.lookout, p.live)
 		p.names[w.name] = pub
 		p.work.Go(func() { p.waitFor(pub) })
 		p.work.Go(func() { p.tellEnd(pub) })

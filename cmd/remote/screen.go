@@ -22,6 +22,7 @@ type start struct {
 	cert       *x509.Certificate // nil where it is not known
 	brought    bool              // the certificate is from files
 	passed     bool              // the service ends visitors' TLS, and has the key
+	port       bool              // it is a TCP port
 	outside    string            // what the watch has found
 	service    error             // why the local service cannot be reached, nil where it can
 	stateDir   string
@@ -34,22 +35,31 @@ func isTerminal(f *os.File) bool { return term.IsTerminal(int(f.Fd())) }
 // are waited for, elsewhere exactly one line for a program. The caller has locked p.
 func (p *process) show(s start) {
 	if !isTerminal(p.out) {
-		fmt.Fprintln(p.out, plain.Text(s.url+" -> "+s.local))
+		fmt.Fprintln(p.out, plain.Text(s.line()))
 		return
 	}
 	if p.complete {
-		fmt.Fprintln(p.out, plain.Text("  "+s.url+" -> "+s.local))
+		fmt.Fprintln(p.out, plain.Text("  "+s.line()))
 		return
 	}
 	p.shown = append(p.shown, s)
 	p.showAll()
 }
 
+// line says where the name leads. Of a TCP port it says who can read along.
+func (s start) line() string {
+	text := s.url + " -> " + s.local
+	if s.port {
+		text += " (not encrypted here: the relay sees these bytes)"
+	}
+	return text
+}
+
 // showAll shows the screen where no name is missing any more that is waited for. The
 // caller has locked p.
 func (p *process) showAll() {
 	if len(p.shown) > 0 && len(p.missing()) == 0 {
-		screen(p.out, cli.Width(p.out), p.shown)
+		writeStart(p.out, cli.Width(p.out), p.shown)
 		p.shown, p.complete = nil, true
 	}
 }
@@ -57,14 +67,27 @@ func (p *process) showAll() {
 // narrow is the width, in columns, below which names stand above what is said.
 const narrow = 60
 
-// screen writes the screen of all names that answer for a terminal of that width.
-func screen(w io.Writer, width int, all []start) {
+// writeStart writes the screen of all names that answer for a terminal of that width.
+func writeStart(w io.Writer, width int, all []start) {
+	var names []start
+	for _, s := range all {
+		if !s.port {
+			names = append(names, s)
+		}
+	}
+	of := func(say func([]start) string) string {
+		if len(names) == 0 {
+			return ""
+		}
+		return say(names)
+	}
 	rows := [][2]string{
-		{"Key", keys(all)},
-		{"Certificate", certificates(all)},
+		{"Key", of(keys)},
+		{"Certificate", of(certificates)},
 		{"Service", reached(all)},
-		{"From outside", outside(all)},
-		{"The name", all[0].name()},
+		{"From outside", of(outside)},
+		{"The name", of(func(names []start) string { return names[0].name() })},
+		{"TCP ports", ports(all)},
 		{"To stop", "Ctrl-C"},
 	}
 	const margin, gap = "  ", "  "
@@ -75,7 +98,7 @@ func screen(w io.Writer, width int, all []start) {
 	var b strings.Builder
 	b.WriteByte('\n')
 	for _, s := range all {
-		cli.Wrap(&b, width, "", margin, s.url+" -> "+s.local)
+		cli.Wrap(&b, width, "", margin, s.line())
 	}
 	b.WriteByte('\n')
 	for _, r := range rows {
@@ -91,6 +114,24 @@ func screen(w io.Writer, width int, all []start) {
 	}
 	b.WriteByte('\n')
 	_, _ = io.WriteString(w, b.String())
+}
+
+// ports says what TCP ports are, where there are some: who can read along, and whose they
+// are.
+func ports(all []start) string {
+	i := slices.IndexFunc(all, func(s start) bool { return s.port })
+	if i < 0 {
+		return ""
+	}
+	return portText + ". " + all[i].portName()
+}
+
+// portText says who can read what goes over a TCP port.
+const portText = "not encrypted by keystay: the relay, and everybody on the way, can read what the protocol does not encrypt by itself, as SSH does"
+
+// portName says whose a TCP port is, and who finds it.
+func (s start) portName() string {
+	return "It stays with this device: its identity is in " + s.stateDir + ". Whoever looks for open ports will find it"
 }
 
 // keys says who holds the keys that visitors see.

@@ -27,7 +27,7 @@ func aStart(brought bool) start {
 
 func TestScreenSaysWhatMatters(t *testing.T) {
 	var b bytes.Buffer
-	screen(&b, 1000, []start{aStart(false)})
+	writeStart(&b, 1000, []start{aStart(false)})
 	text := b.String()
 	if !strings.HasPrefix(strings.TrimSpace(text), "https://xyz.relay.net -> http://127.0.0.1:3000\n") {
 		t.Errorf("the address is not first:\n%s", text)
@@ -52,7 +52,7 @@ func TestScreenShowsNothingThatDoesNotPrint(t *testing.T) {
 		}
 		for _, width := range []int{40, 1000} {
 			var b bytes.Buffer
-			screen(&b, width, []start{s})
+			writeStart(&b, width, []start{s})
 			if n := strings.Count(b.String(), "]0;owned"); n != 5 {
 				t.Errorf("width %d: %d of 5 texts are shown:\n%q", width, n, b.String())
 			}
@@ -69,7 +69,7 @@ func TestScreenShowsNothingThatDoesNotPrint(t *testing.T) {
 func TestScreenOfBroughtCertificate(t *testing.T) {
 	for _, brought := range []bool{false, true} {
 		var b bytes.Buffer
-		screen(&b, 1000, []start{aStart(brought)})
+		writeStart(&b, 1000, []start{aStart(brought)})
 		if got := strings.Contains(b.String(), "public from now on") || strings.Contains(b.String(), "renewed by itself"); got == brought {
 			t.Errorf("brought %v:\n%s", brought, b.String())
 		}
@@ -77,7 +77,7 @@ func TestScreenOfBroughtCertificate(t *testing.T) {
 	var b bytes.Buffer
 	s := aStart(true)
 	s.cert = nil
-	screen(&b, 80, []start{s})
+	writeStart(&b, 80, []start{s})
 	if strings.Contains(b.String(), "Certificate") {
 		t.Errorf("an unknown certificate is spoken of:\n%s", b.String())
 	}
@@ -93,13 +93,13 @@ func TestScreenSaysWhoseKeyVisitorsSee(t *testing.T) {
 		"Key on this device only; the relay passes encrypted bytes on Certificate":                                          {aStart(false), aStart(true)},
 	} {
 		var b bytes.Buffer
-		screen(&b, 1000, all)
+		writeStart(&b, 1000, all)
 		if text := strings.Join(strings.Fields(b.String()), " "); !strings.Contains(text, want) {
 			t.Errorf("want %q:\n%s", want, text)
 		}
 	}
 	var b bytes.Buffer
-	screen(&b, 1000, []start{passed})
+	writeStart(&b, 1000, []start{passed})
 	if strings.Contains(b.String(), "Certificate") || strings.Contains(b.String(), "public from now on") {
 		t.Error(b.String())
 	}
@@ -114,7 +114,7 @@ func TestScreenSaysWhetherTheServiceIsThere(t *testing.T) {
 		s := aStart(false)
 		s.service = c.err
 		var b bytes.Buffer
-		screen(&b, 1000, []start{s})
+		writeStart(&b, 1000, []start{s})
 		if !strings.Contains(b.String(), "Service       "+c.want+"\n") {
 			t.Errorf("%v:\n%s", c.err, b.String())
 		}
@@ -124,7 +124,7 @@ func TestScreenSaysWhetherTheServiceIsThere(t *testing.T) {
 func TestScreenFitsTheTerminal(t *testing.T) {
 	for _, width := range []int{40, 59, 60, 80, 120} {
 		var b bytes.Buffer
-		screen(&b, width, []start{aStart(false)})
+		writeStart(&b, width, []start{aStart(false)})
 		for line := range strings.Lines(b.String()) {
 			if n := utf8.RuneCountInString(strings.TrimSuffix(line, "\n")); n > width {
 				t.Errorf("%d columns of %d: %q", n, width, line)
@@ -156,13 +156,37 @@ func TestScreenOfSeveralNames(t *testing.T) {
 	second.url, second.local, second.service = "https://abc.relay.net", "http://127.0.0.1:4000", errors.New("connection refused")
 	second.cert = &x509.Certificate{Issuer: second.cert.Issuer, NotAfter: time.Date(2027, 1, 3, 12, 0, 0, 0, time.UTC)}
 	var b bytes.Buffer
-	screen(&b, 1000, []start{first, second})
+	writeStart(&b, 1000, []start{first, second})
 	for _, want := range []string{
 		"https://xyz.relay.net -> http://127.0.0.1:3000\n", "https://abc.relay.net -> http://127.0.0.1:4000\n",
 		"2 of them; the first is valid until 3 January 2027", "cannot be reached yet: http://127.0.0.1:4000: connection refused",
 	} {
 		if strings.Count(b.String(), want) != 1 {
 			t.Errorf("it does not say %q:\n%s", want, b.String())
+		}
+	}
+}
+
+// Of a TCP port the screen says who can read along, and nothing of keys and
+// certificates, which it has not.
+func TestScreenSaysThatATCPPortIsNotEncrypted(t *testing.T) {
+	port := start{url: "tcp://relay.net:20022", local: "tcp://127.0.0.1:22", passed: true, port: true, stateDir: "/state", outside: lookIsForTLS}
+	site := start{url: "https://a.relay.net", local: "http://127.0.0.1:3000", outside: "the device's own key"}
+	for name, all := range map[string][]start{"alone": {port}, "beside a name": {port, site}} {
+		var b strings.Builder
+		writeStart(&b, 200, all)
+		text := strings.Join(strings.Fields(b.String()), " ")
+		for _, want := range []string{"tcp://relay.net:20022 -> tcp://127.0.0.1:22 (not encrypted here: the relay sees these bytes)",
+			"TCP ports not encrypted by keystay: the relay, and everybody on the way, can read"} {
+			if !strings.Contains(text, want) {
+				t.Errorf("%s: %q is not in\n%s", name, want, b.String())
+			}
+		}
+		if has := strings.Contains(text, "Key on this device only"); has != (len(all) == 2) || strings.Contains(text, "local service's own") {
+			t.Errorf("%s: of the key it says\n%s", name, b.String())
+		}
+		if strings.Contains(text, lookIsForTLS) {
+			t.Errorf("%s: it says that a port is not looked at\n%s", name, b.String())
 		}
 	}
 }

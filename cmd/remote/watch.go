@@ -36,6 +36,7 @@ const (
 const (
 	lookIsOff       = "not looked at: the watch is off"
 	lookIsElsewhere = "not looked at: behind tls:// the key is the service's own"
+	lookIsForTLS    = "not looked at: a TCP port shows no key"
 )
 
 // A lookout is the watch of a process.
@@ -131,15 +132,24 @@ func (p *process) mayDial(dial func(context.Context, string) (net.Conn, error)) 
 	}
 }
 
+// whyNotLooked says why the watch does not look at a name; empty where it does.
+func (p *process) whyNotLooked(passed, port bool) string {
+	switch {
+	case port:
+		return lookIsForTLS
+	case p.lookout.outside == nil:
+		return lookIsOff
+	case passed:
+		return lookIsElsewhere
+	}
+	return ""
+}
+
 // lookAt has the watch look at a name that answers, until it ends. The result
 // of the first round goes to found.
-func (p *process) lookAt(pub *published, passed bool, found chan<- string) {
-	switch {
-	case p.lookout.outside == nil:
-		found <- lookIsOff
-		return
-	case passed:
-		found <- lookIsElsewhere
+func (p *process) lookAt(pub *published, s start, found chan<- string) {
+	if why := p.whyNotLooked(s.passed, s.port); why != "" {
+		found <- why
 		return
 	}
 	n := p.watchedName(pub.ln)

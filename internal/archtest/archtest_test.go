@@ -97,17 +97,20 @@ func TestArchitecture(t *testing.T) {
 // is not listed may use nothing.
 var mayImport = map[string][]string{
 	"cmd/relay":      {"relay", "remote", "framing", "sni", "acme", "config", "deploy", "internal"},
-	"cmd/remote":     {"relay", "remote", "framing", "sni", "acme", "config", "internal"},
+	"cmd/remote":     {"cmd/remote/screen", "relay", "remote", "framing", "sni", "acme", "config", "internal"},
 	"relay":          {"sni", "framing", "relay/limits", "relay/names", "internal"},
 	"relay/limits":   {"internal"},
 	"relay/names":    {"internal"},
 	"relay/operator": {"relay", "relay/limits", "relay/names", "internal"},
 
+	"cmd/remote/screen": {"internal"},
+
 	"relay/operator/page": {"relay", "relay/operator", "internal"},
 
-	"remote":         {"framing", "acme", "internal"},
+	"remote":         {"framing", "sni", "acme", "internal"},
 	"remote/publish": {"internal"},
 	"remote/verify":  {"internal"},
+	"remote/connect": {"internal"},
 	"remote/watch":   {"remote/watch/browser", "internal"},
 
 	"remote/watch/browser": nil,
@@ -173,6 +176,10 @@ var onlyIn = map[string]string{
 	"go.mau.fi/util":                   "relay/names",
 
 	"github.com/refraction-networking/utls": "remote/watch/browser",
+
+	"charm.land":               "cmd/remote/screen",
+	"github.com/charmbracelet": "cmd/remote/screen",
+	"github.com/piglig/go-qr":  "cmd/remote/screen",
 }
 
 // onlyInTests is what a room may import in its tests alone: the peer of these.

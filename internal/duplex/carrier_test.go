@@ -126,10 +126,11 @@ func TestBytesAreToldBeforeAndAfterAMove(t *testing.T) {
 	r := newMoving(t, true)
 	send(t, r.a, 10)
 	receive(t, r.mem, 10)
-	for end := time.Now().Add(time.Minute); r.until().AtoB == 0 && time.Now().Before(end); {
-		runtime.Gosched() // bytes count once their write has returned
+	got := r.until()
+	for end := time.Now().Add(time.Minute); got.AtoB < 10 && time.Now().Before(end); got = r.until() {
+		runtime.Gosched() // bytes are counted when the write of them has returned
 	}
-	if got := r.until(); got != (duplex.Result{AtoB: 10}) {
+	if got != (duplex.Result{AtoB: 10}) {
 		t.Errorf("before an answer: %+v", got)
 	}
 	send(t, r.mem, 20)
@@ -142,7 +143,7 @@ func TestBytesAreToldBeforeAndAfterAMove(t *testing.T) {
 	receive(t, r.a, 4)
 	r.b.CloseWrite()
 	r.a.CloseWrite()
-	got := <-r.result
+	got = <-r.result
 	want := duplex.Result{AtoB: 13, BtoA: 24, MovedAtoB: 3, MovedBtoA: 4, Moved: true, First: got.First, Spliced: got.Spliced}
 	if got != want || got.First <= 0 {
 		t.Errorf("at the end: %+v, want %+v", got, want)

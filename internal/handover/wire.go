@@ -25,8 +25,9 @@ const (
 	maxLine = 128 << 10
 	// maxWaiting is how many descriptors may wait for the lines that name them.
 	maxWaiting = 16
-	// maxSockets is how many listening sockets may be handed over.
-	maxSockets = 256
+	// maxSockets is how many listening sockets may be handed over: each TCP port that a
+	// remote has is one, or several.
+	maxSockets = 1 << 17
 	// maxNames is how many names may be handed over: as many as a relay gives
 	// out.
 	maxNames = 1 << 20

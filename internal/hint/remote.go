@@ -2,14 +2,14 @@ package hint
 
 // Remote returns the table of docs/running-a-remote.md, in its order.
 func Remote() []*Advice {
-	return []*Advice{
+	return append([]*Advice{
 		NoRelayGiven, NoNameAbove, WhichName,
 		RelayHasNoAddress, AddressHasNoAddress, NoResolver, ResolverAway, NothingListens, NothingAnswers, Offline,
 		UntrustedRelay, NoIntermediate, OtherRoot, RelayExpired, RelayNotYetValid, OtherRelay, OtherName, NotTLS, NotRelay, Silent, NoRelayCertificate, NoWebSocket, PathBreaks, SmallHello,
 		ProxySignIn, ProxyWrongUser, ProxyOtherSignIn, ProxyForbids, ProxyIsNone, ProxyPortal, ProxyCannotReach, ProxyHangsUp, ProxyEnds, ProxyKind, ProxyAway, ProxyUntrusted, ProxySOCKS, ProxyVariable,
 		SlowAfterPause,
 		ProofFails, OtherVersion,
-		NameTaken, NotBelow, TokenWanted, TokenWrong, TokenWithheld, NoNewNames, NoMoreNames, RelayUndecided, Banned, Replaced, Released, NoRelease, NotHeld, NoIdentity, BadToken, TokenArgument, PasswordArgument, CertificateWaits, NameNotEverywhere, RulesUnkept, RecordsMissing, NoDNSServers, DNSFails, ForeignKey, Intercepted, NotProbed, NoPeer, NotLookedUp, NotVerified, NotPinned,
+		NameTaken, NotBelow, TokenWanted, TokenWrong, TokenWithheld, NoNewNames, NoMoreNames, NoTCPPorts, NoNewPorts, NoMorePorts, RelayUndecided, Banned, Replaced, Released, NoRelease, NotHeld, NoIdentity, BadToken, TokenArgument, PasswordArgument, CertificateWaits, NameNotEverywhere, RulesUnkept, RecordsMissing, NoDNSServers, DNSFails, ForeignKey, Intercepted, NotProbed, NoPeer, NotLookedUp, NotVerified, NotPinned,
 		CTForeign, CTOld, CTBlind,
 		DoctorFails, DoctorClock, DoctorFamily, DoctorPolicy, DoctorManyNames, DoctorNameElsewhere, DoctorNoVisitors, DoctorRenewal, DoctorForbidden, DoctorOperator,
 		NoRemoteHere, NotYourRemote, SeveralRun, NoRunSocket,
@@ -19,7 +19,7 @@ func Remote() []*Advice {
 		ServiceUntrusted, ServiceHandshake, ServiceIsPlain, ServiceIsTLS, ServiceIsH2C, ServiceIsNotH2C, ServiceOther, ServiceHangsUp, ServiceBroken, ServiceLate, ServiceUnwell,
 		ServiceCertificate, FolderMissing, FolderIsFile, FolderClosed, FolderFileClosed, FolderLink, TooManyVisitors,
 		GateNotHash, GateNoUsers, ShareNoName, ShareNoState, GateKey, GateManyLinks, GateNotCA, GateEveryUser, GateProvider,
-	}
+	}, append(connects(), homes()...)...)
 }
 
 // SlowAfterPause is the advice for a system whose connections begin anew with a small
@@ -266,6 +266,22 @@ var (
 		Shown: "a device may hold … names here",
 		Means: "also `this relay has given out all its names`; it is tried again",
 		Do:    []string{"a name made from this device's key counts for none: leave out --domain and give --relay", "else ask the relay's operator, or choose another relay"},
+	}
+	NoTCPPorts = &Advice{
+		Shown: "tcp:…: this relay gives out no TCP ports",
+		Means: "or it is too old to",
+		Do: []string{"ask the relay's operator for them (tcp_ports in relay.yaml), or choose another relay",
+			"a service whose visitors can speak TLS needs none: remote --local tcp://HOST:PORT gives it a name, and the relay sees none of its bytes"},
+	}
+	NoNewPorts = &Advice{
+		Shown: "tcp:…: this relay asks for a token",
+		Means: "of a TCP port; also `this relay gives out no new names`",
+		Do:    []string{"ask the relay's operator for a token, and give it with --token-file FILE, or keep it here with remote login RELAY: any that is valid admits a port"},
+	}
+	NoMorePorts = &Advice{
+		Shown: "this relay has given out all its TCP ports",
+		Means: "also `a device may hold … TCP ports here`; it is tried again",
+		Do:    []string{"ask the relay's operator for more (tcp_ports, limits.identity.ports), or choose another relay"},
 	}
 	RelayUndecided = &Advice{
 		Shown: "the relay could not decide now",

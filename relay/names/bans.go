@@ -21,7 +21,7 @@ type BanKind string
 
 // The kinds of bans.
 const (
-	BanName     BanKind = "name"     // a name, and all below it
+	BanName     BanKind = "name"     // a name, and all below it; or a TCP port, see PortName
 	BanIdentity BanKind = "identity" // a device's key, by the label made from it
 	BanAddress  BanKind = "address"  // an address range: links and visitors from there
 )
@@ -40,6 +40,10 @@ type Ban struct {
 func (b *Ban) Check() error {
 	switch b.Kind {
 	case BanName:
+		if of := strings.ToLower(b.Of); IsPort(of) {
+			b.Of = of
+			break
+		}
 		name, err := hostname.Normalize([]byte(b.Of))
 		if err != nil {
 			return fmt.Errorf("%q is no host name", b.Of)

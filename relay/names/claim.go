@@ -21,6 +21,10 @@ type Claimant struct {
 	// empty.
 	Word string
 
+	// Port is the number that the device has asked for, where Name is a TCP port's: see
+	// ChoosePort. It is kept with the grant.
+	Port uint16
+
 	// Certified says that the device has a certificate for the name: it needs no slot
 	// to order a first one.
 	Certified bool
@@ -58,7 +62,7 @@ func (n *Names) Claim(ctx context.Context, c Claimant) (Granted, error) {
 	if len(c.Key) != ed25519.PublicKeySize {
 		return Granted{}, c.deny(DeniedInvalid, "no device's key")
 	}
-	if name, err := hostname.Normalize([]byte(c.Name)); err != nil || name != c.Name {
+	if name, err := hostname.Normalize([]byte(c.Name)); (err != nil || name != c.Name) && !IsPort(c.Name) {
 		return Granted{}, c.deny(DeniedInvalid, "not a host name in lower case")
 	}
 	if label, alone := madeBy(c.Name, n.zone); label != "" {

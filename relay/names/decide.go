@@ -52,6 +52,9 @@ func (n *Names) decide(l *ledger, c *Claimant, known *answers) (verdict, error) 
 	if r, err := l.retired(c.Key); err != nil || r != nil {
 		return verdict{denial: HandedOver(c.Name)}, err
 	}
+	if port, ok := n.PortOf(c.Name); ok {
+		return n.decidePort(l, c, port, known)
+	}
 	if n.isStatic(c.Name) {
 		return verdict{denial: c.deny(DeniedTaken, Served, "take another name")}, nil
 	}
@@ -171,6 +174,9 @@ func room(l *ledger, r *Rules, c *Claimant, tok *admission) (*Denied, error) {
 		most = tok.names
 	}
 	held, err := l.heldOrKept(c.Key)
+	if err == nil { // ports are counted by themselves
+		err = l.eachPort(c.Key, func(string, *grant) { held-- })
+	}
 	if err != nil {
 		return nil, err
 	}

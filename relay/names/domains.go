@@ -67,6 +67,8 @@ func (n *Names) decideDomain(l *ledger, c *Claimant, known *answers) (verdict, e
 	switch {
 	case n.Prove == nil || r.NoDomains || c.Name == n.zone:
 		return verdict{denial: c.deny(DeniedInvalid, "not a name below "+n.zone)}, nil
+	case IsPort(c.Name): // of another relay
+		return verdict{denial: c.deny(DeniedInvalid, "not a port of "+n.zone)}, nil
 	case below(n.zone, c.Name):
 		return verdict{denial: c.deny(DeniedInvalid, "the relay's own name is below this one")}, nil
 	case !strings.Contains(c.Name, "."):

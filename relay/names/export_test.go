@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"iter"
 	"log/slog"
 	"time"
 )
@@ -158,3 +159,14 @@ const (
 	SilentAfter = silentAfter
 	SeenStep    = seenStep
 )
+
+// PortsLike are the ports of a range in the order in which they are given to whoever asks
+// for one.
+func PortsLike(p Ports, port uint16) iter.Seq[uint16] { return p.like(port) }
+
+// ParseStored says why a name cannot be in the record.
+func ParseStored(name string) error {
+	b, _ := json.Marshal(grant{Key: make([]byte, ed25519.PublicKeySize)})
+	_, err := parseStored(name, b)
+	return err
+}

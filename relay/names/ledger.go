@@ -34,6 +34,8 @@ type grant struct {
 	Token string `json:"token,omitempty"`
 	// Proof is what DNS said of a custom domain; nil for a name below the zone.
 	Proof *Proof `json:"proof,omitempty"`
+	// Port is the number that the identity of a TCP port has asked for; 0 of a name.
+	Port uint16 `json:"port,omitempty"`
 }
 
 func parseGrant(b []byte) (*grant, error) {
@@ -50,7 +52,8 @@ const nameBytes = "abcdefghijklmnopqrstuvwxyz0123456789-."
 
 // parseStored is parseGrant for a record that is rebuilt.
 func parseStored(name string, b []byte) (*grant, error) {
-	if name == "" || strings.Trim(name, nameBytes) != "" {
+	host, _, _ := strings.Cut(name, ":")
+	if host == "" || strings.Trim(host, nameBytes) != "" || host != name && !IsPort(name) {
 		return nil, fmt.Errorf("%w: it has a name that is none", ErrDamaged)
 	}
 	return parseGrant(b)

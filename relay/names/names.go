@@ -52,6 +52,10 @@ type Rules struct {
 	// from its key; 0 is MaxNamesPerIdentity.
 	NamesPerIdentity int
 
+	// PortsPerIdentity is how many TCP ports one identity may hold, beside its names; 0
+	// is MaxPortsPerIdentity.
+	PortsPerIdentity int
+
 	// NoDomains gives out no domains that are not below the zone, and lets nobody
 	// claim again one that it has.
 	NoDomains bool
@@ -71,6 +75,7 @@ type Rules struct {
 type Names struct {
 	Rules        // until SetRules; see InForce
 	Grants Store // what was given out; required
+	Ports  Ports // that are given out; none where it is empty
 
 	// Prove asks DNS which identities the domain of a claimant belongs to, which is
 	// not below the zone; nil gives out no such domain. An error says that DNS did not
@@ -106,6 +111,7 @@ type Names struct {
 	reserved atomic.Pointer[[]string] // the patterns that the record has
 	loading  sync.Mutex               // one reading of bans or of reserved at a time
 	parts    parts                    // of the slots at the CA
+	noPort   atomic.Int64             // until when no TCP port is free, in nanoseconds since 1970
 }
 
 // A Change is what has become of a name, for an audit log.

@@ -103,9 +103,13 @@ func told(what, reason string) string {
 	return what + ": " + reason
 }
 
-// nameOf returns a whole host name in its normal form. One label is none: no name
-// that is given out is so short, and what was meant would not be hit.
+// nameOf returns a whole host name in its normal form, or the name of a TCP port. One
+// label is none: no name that is given out is so short, and what was meant would not be
+// hit.
 func (s *Server) nameOf(typed string) (string, error) {
+	if port := strings.ToLower(typed); names.IsPort(port) {
+		return port, nil
+	}
 	name, err := hostname.Normalize([]byte(typed))
 	switch {
 	case err != nil:

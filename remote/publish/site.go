@@ -22,6 +22,7 @@ type Site struct {
 	budgets   *Budgets
 	statement func() ([]byte, error)                        // nil for none
 	question  func(context.Context, []byte) ([]byte, error) // nil for none
+	observer  func(*http.Request) func(Answer)              // nil for none
 
 	table atomic.Pointer[table] // the routes now; requests under way have that of their beginning
 
@@ -60,6 +61,14 @@ type SiteConfig struct {
 	// Its error is answered with 403. Question is called by several goroutines at once.
 	// NewSite alone looks at it.
 	Question func(ctx context.Context, question []byte) (answer []byte, err error)
+
+	// Observer, if it is not nil, is told of each request as the visitor has sent it, and
+	// returns what is told of its answer, twice: when there is a head, and at the end;
+	// where the head is sent with the end, at the end alone. It may return nil, and is then told no
+	// more of that request. It changes nothing and keeps nothing of the request. Observer
+	// is called by several goroutines at once, and each waits for it. NewSite alone looks
+	// at it.
+	Observer func(*http.Request) func(Answer)
 }
 
 // Check looks for mistakes in a configuration.
@@ -84,7 +93,7 @@ func (c SiteConfig) Check() error {
 // NewSite returns the site of a public name, as a host name in lower case. It
 // panics if c does not pass its Check.
 func NewSite(domain string, c SiteConfig) *Site {
-	s := &Site{domain: domain, budgets: c.Budgets, statement: c.Statement, question: c.Question, visits: make(map[net.Conn]*visit), changed: make(chan struct{})}
+	s := &Site{domain: domain, budgets: c.Budgets, statement: c.Statement, question: c.Question, observer: c.Observer, visits: make(map[net.Conn]*visit), changed: make(chan struct{})}
 	if s.budgets == nil {
 		s.budgets = NewBudgets(0)
 	}
@@ -173,6 +182,14 @@ func (s *Site) connState(c net.Conn, state http.ConnState) {
 
 // ServeHTTP implements http.Handler.
 func (s *Site) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	if s.observer != nil {
+		s.observe(w, r)
+		return
+	}
+	s.serve(w, r)
+}
+
+func (s *Site) serve(w http.ResponseWriter, r *http.Request) {
 	x := newExchange(w, r)
 	x.visit = s.visitOf(r)
 	if x.visitor != nil {

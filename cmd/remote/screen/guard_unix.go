@@ -1,0 +1,99 @@
+//go:build unix
+
+package screen
+
+import (
+	"io"
+	"os"
+	"os/exec"
+	"os/signal"
+	"runtime/debug"
+	"syscall"
+	"time"
+
+	"golang.org/x/term"
+)
+
+const (
+	// guardWait is how long the guard may take to begin and to end.
+	guardWait = 2 * time.Second
+	// guardTerminal is the file of the terminal in the guard.
+	guardTerminal = 3
+	// wellDone is what the guard hears of an end in good order.
+	wellDone = "well done"
+	// giveBack makes a terminal one for lines: it leaves the alternate screen, shows the
+	// cursor, ends colours, and what reports the mouse, pastes and keys in other forms.
+	giveBack = "\x1b[?1049l\x1b[?25h\x1b[m\x1b[?1000l\x1b[?1002l\x1b[?1003l\x1b[?1006l\x1b[?2004l\x1b[<u\x1b[>4;0m"
+	// maxCrash is how much of what a crash says is shown.
+	maxCrash = 1 << 20
+)
+
+// guard starts this program once more, with such an argument that it calls StandGuard. If
+// this process ends without calling release, be it by a panic or by SIGKILL, it gives the
+// terminal back as it is now. Without it everything else works.
+func guard(terminal *os.File, argument string) (release func()) {
+	none := func() {}
+	program, err := os.Executable()
+	if err != nil {
+		return none
+	}
+	hears, tells, err := os.Pipe()
+	if err != nil {
+		return none
+	}
+	ready, begins, err := os.Pipe()
+	if err != nil {
+		hears.Close()
+		tells.Close()
+		return none
+	}
+	cmd := exec.Command(program, argument)
+	cmd.Stdin, cmd.Stdout, cmd.Stderr, cmd.ExtraFiles = hears, begins, os.Stderr, []*os.File{terminal}
+	apart(cmd)
+	err = cmd.Start()
+	hears.Close()
+	begins.Close()
+	if err == nil {
+		_ = ready.SetReadDeadline(time.Now().Add(guardWait))
+		_, err = io.ReadFull(ready, make([]byte, 1))
+	}
+	ready.Close()
+	if err != nil {
+		tells.Close() // it gives back what nobody has taken
+		return none
+	}
+	_ = debug.SetCrashOutput(tells, debug.CrashOptions{})
+	return func() {
+		_ = debug.SetCrashOutput(nil, debug.CrashOptions{})
+		_, _ = io.WriteString(tells, wellDone)
+		tells.Close()
+		timer := time.AfterFunc(guardWait, func() { _ = cmd.Process.Kill() })
+		defer timer.Stop()
+		_ = cmd.Wait()
+	}
+}
+
+// StandGuard is what guard has started: it waits for the end of that process, and gives
+// the terminal back if that has not. What a crash has said goes to stderr once more, where
+// the alternate screen has swallowed it.
+func StandGuard() {
+	signal.Ignore(syscall.SIGINT, syscall.SIGTERM, syscall.SIGHUP, syscall.SIGQUIT, syscall.SIGPIPE, syscall.SIGTSTP, syscall.SIGTTOU)
+	before, err := term.GetState(guardTerminal)
+	if err != nil {
+		return
+	}
+	_, _ = os.Stdout.Write([]byte{1})
+	_ = os.Stdout.Close()
+	first := make([]byte, 4096)
+	n, _ := os.Stdin.Read(first)
+	if string(first[:n]) == wellDone {
+		return
+	}
+	// At once: a shell that comes first would keep the terminal as it is now.
+	_ = term.Restore(guardTerminal, before)
+	_, _ = os.NewFile(guardTerminal, "terminal").WriteString(giveBack)
+	rest, _ := io.ReadAll(io.LimitReader(os.Stdin, maxCrash))
+	if term.IsTerminal(int(os.Stderr.Fd())) {
+		_, _ = os.Stderr.Write(append(first[:n], rest...))
+	}
+}

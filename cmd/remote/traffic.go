@@ -1,0 +1,103 @@
+package main
+
+import (
+	"net/http"
+	"strings"
+	"sync"
+	"time"
+
+	"keystay/cmd/remote/screen"
+	"keystay/internal/plain"
+	"keystay/internal/probe"
+	"keystay/internal/statement"
+	"keystay/remote/publish"
+)
+
+const (
+	// keptRequests is how many requests the screen knows.
+	keptRequests = 200
+	// keptSeconds is how many bars its graph may have.
+	keptSeconds = 300
+	// keptPath is how many bytes of a path it knows.
+	keptPath = 512
+)
+
+// A traffic is what visitors have asked for lately: what the screen shows of it. It keeps
+// no header, no query and no address.
+type traffic struct {
+	now func() time.Time
+
+	mu       sync.Mutex
+	sites    int               // whose requests are observed
+	requests []*screen.Request // the newest last
+	total    int
+	seconds  [keptSeconds]int // how many began in a second, by its number
+	last     int64            // the newest of these numbers
+}
+
+// observer returns the observer of a name's site.
+func (t *traffic) observer(name string) func(*http.Request) func(publish.Answer) {
+	t.mu.Lock()
+	t.sites++
+	t.mu.Unlock()
+	return func(r *http.Request) func(publish.Answer) {
+		if r.URL.Path == statement.Path || r.URL.Path == probe.Path {
+			return nil // they are about the name, and no service has them
+		}
+		return t.begin(&screen.Request{Name: name, Method: methodOf(r), Path: plain.Cut(r.URL.EscapedPath(), keptPath)})
+	}
+}
+
+// methodOf is the method of a request, or WS where it is for a WebSocket, in which way
+// ever (RFC 6455, RFC 8441).
+func methodOf(r *http.Request) string {
+	if r.Method == http.MethodConnect && len(r.Header[":protocol"]) > 0 || strings.EqualFold(r.Header.Get("Upgrade"), "websocket") {
+		return "WS"
+	}
+	return r.Method
+}
+
+// begin takes in a request, and returns what is told of its answer.
+func (t *traffic) begin(r *screen.Request) func(publish.Answer) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	r.Began = t.now()
+	t.advance(r.Began)
+	t.seconds[t.last%keptSeconds]++
+	t.total++
+	if t.requests = append(t.requests, r); len(t.requests) > keptRequests {
+		t.requests = append(t.requests[:0], t.requests[1:]...)
+	}
+	return func(a publish.Answer) {
+		t.mu.Lock()
+		defer t.mu.Unlock()
+		r.Status, r.Ended, r.Cut = a.Status, a.Ended, a.Cut
+		if a.Ended {
+			r.Took = t.now().Sub(r.Began)
+		}
+	}
+}
+
+// advance empties the seconds up to a time in which nothing has begun.
+func (t *traffic) advance(to time.Time) {
+	now := to.Unix()
+	for t.last = max(t.last, now-keptSeconds); t.last < now; {
+		t.last++
+		t.seconds[t.last%keptSeconds] = 0
+	}
+}
+
+// shown is what the screen shows now.
+func (t *traffic) shown() screen.Traffic {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	s := screen.Traffic{HTTP: t.sites > 0, Total: t.total}
+	for _, r := range t.requests {
+		s.Requests = append(s.Requests, *r)
+	}
+	t.advance(t.now())
+	for i := t.last - keptSeconds + 1; i <= t.last; i++ {
+		s.Seconds = append(s.Seconds, t.seconds[i%keptSeconds])
+	}
+	return s
+}

@@ -1,0 +1,80 @@
+package main
+
+import (
+	"net/http/httptest"
+	"strings"
+	"testing"
+	"time"
+
+	"keystay/remote/publish"
+)
+
+// observed is a traffic whose clock stands until it is moved.
+func observed() (tr *traffic, clock *time.Time) {
+	now := time.Date(2026, 11, 29, 12, 0, 0, 0, time.UTC)
+	tr = &traffic{now: func() time.Time { return now }}
+	return tr, &now
+}
+
+// A request is known from its beginning on, with its path and nothing else of its target.
+func TestTrafficKnowsRequestsWithoutTheirQuery(t *testing.T) {
+	tr, clock := observed()
+	see := tr.observer("xyz.relay.net")
+	if got := tr.shown(); !got.HTTP || got.Total != 0 {
+		t.Errorf("%+v", got)
+	}
+	told := see(httptest.NewRequest("GET", "/a%1b%5b2Jb/?token=secret", nil))
+	if r := tr.shown().Requests[0]; r.Path != "/a%1b%5b2Jb/" || r.Name != "xyz.relay.net" || r.Status != 0 || r.Ended {
+		t.Errorf("%+v", r)
+	}
+	told(publish.Answer{Status: 200})
+	*clock = clock.Add(3 * time.Second)
+	told(publish.Answer{Status: 200, Written: 5, Ended: true})
+	if r := tr.shown().Requests[0]; r.Status != 200 || !r.Ended || r.Took != 3*time.Second {
+		t.Errorf("%+v", r)
+	}
+	for _, header := range []string{"Upgrade: WebSocket", ":protocol: websocket"} {
+		r := httptest.NewRequest("GET", "/", nil)
+		name, value, _ := strings.Cut(header, ": ")
+		if strings.HasPrefix(header, ":") {
+			r.Method, name, value = "CONNECT", ":protocol", "websocket"
+		}
+		r.Header[name] = []string{value}
+		see(r)
+		if all := tr.shown().Requests; all[len(all)-1].Method != "WS" {
+			t.Errorf("%s: %s", header, all[len(all)-1].Method)
+		}
+	}
+	for _, path := range []string{"/.well-known/keystay", "/.well-known/keystay/probe"} {
+		if see(httptest.NewRequest("GET", path, nil)) != nil {
+			t.Errorf("%s is shown, which no service has", path)
+		}
+	}
+}
+
+// Whatever comes, no more is kept than the screen may show, and the graph has each second.
+func TestTrafficIsBounded(t *testing.T) {
+	tr, clock := observed()
+	see := tr.observer("a")
+	first := see(httptest.NewRequest("GET", "/first", nil))
+	for i := range 3 * keptRequests {
+		see(httptest.NewRequest("GET", "/"+strings.Repeat("x", 4096), nil))
+		if i%100 == 99 {
+			*clock = clock.Add(time.Second)
+		}
+	}
+	first(publish.Answer{Status: 500, Ended: true}) // it has gone
+	got := tr.shown()
+	if len(got.Requests) != keptRequests || got.Total != 3*keptRequests+1 || len(got.Requests[0].Path) > keptPath {
+		t.Errorf("%d requests of %d, path of %d", len(got.Requests), got.Total, len(got.Requests[0].Path))
+	}
+	if n := len(got.Seconds); n != keptSeconds || got.Seconds[n-1] != 0 || got.Seconds[n-2] != 100 || got.Seconds[n-7] != 101 || got.Seconds[n-8] != 0 {
+		t.Errorf("%d seconds: %v", n, got.Seconds[max(0, n-9):])
+	}
+	*clock = clock.Add(1000 * time.Hour)
+	for _, n := range tr.shown().Seconds {
+		if n != 0 {
+			t.Fatal("it remembers what is over")
+		}
+	}
+}

@@ -1,0 +1,81 @@
+package config
+
+import (
+	"fmt"
+	"net"
+	"strconv"
+	"strings"
+)
+
+// PortRange are TCP ports, both ends included; the zero value is none.
+type PortRange struct{ First, Last uint16 }
+
+// minTCPPort is the least port that can be given out: what is below is for services of
+// the system.
+const minTCPPort = 1024
+
+// tcpPortsForm is how a range is written, for hints.
+const tcpPortsForm = `as in tcp_ports: "20000-20999"`
+
+// tcpPorts reads the ports that are given out. None may be one that the relay listens on
+// for something else.
+func (e *Errors) tcpPorts(r *Relay, text string) (warnings []Warning) {
+	const key = "tcp_ports"
+	if text = strings.TrimSpace(text); text == "" {
+		return nil
+	}
+	from, to, several := strings.Cut(text, "-")
+	if !several {
+		to = from
+	}
+	first, err := strconv.ParseUint(strings.TrimSpace(from), 10, 16)
+	last, err2 := strconv.ParseUint(strings.TrimSpace(to), 10, 16)
+	switch {
+	case err != nil || err2 != nil:
+		e.add(key, quote(text)+" is no range of ports", tcpPortsForm)
+		return nil
+	case first > last:
+		e.add(key, quote(text)+" ends before it begins", fmt.Sprintf("did you mean %q?", fmt.Sprintf("%d-%d", last, first)))
+		return nil
+	case first < minTCPPort:
+		e.add(key, fmt.Sprintf("%s has ports below %d, which are for services of the system", quote(text), minTCPPort), tcpPortsForm)
+		return nil
+	}
+	r.TCPPorts = PortRange{uint16(first), uint16(last)}
+	e.tcpPortsTaken(r, text)
+	if first <= lastEphemeral && last >= firstEphemeral {
+		warnings = append(warnings, Warning{Key: key,
+			Message: fmt.Sprintf("Linux gives the ports %d to %d to outgoing connections, and tcp_ports has some of them: one that is in use just then cannot be given out", firstEphemeral, lastEphemeral),
+			Hints:   []string{"take ports below " + strconv.Itoa(firstEphemeral), "or keep them from that: sysctl net.ipv4.ip_local_reserved_ports=" + fmt.Sprintf("%d-%d", first, last)}})
+	}
+	return warnings
+}
+
+// The ports of outgoing connections where nothing else is set (ip(7), ip_local_port_range).
+const (
+	firstEphemeral = 32768
+	lastEphemeral  = 60999
+)
+
+// tcpPortsTaken reports the addresses that the relay listens on for something else.
+func (e *Errors) tcpPortsTaken(r *Relay, text string) {
+	check := func(key, address string) {
+		_, port, err := net.SplitHostPort(address)
+		if err != nil {
+			return
+		}
+		if n, err := strconv.ParseUint(port, 10, 16); err == nil && r.TCPPorts.has(uint16(n)) {
+			e.add("tcp_ports", fmt.Sprintf("%s has port %d, which is the one of %s", quote(text), n, key), "take other ports, or change "+key)
+		}
+	}
+	for i, address := range r.Listen {
+		check(fmt.Sprintf("listen[%d]", i), address)
+	}
+	for i, address := range r.HTTPListen {
+		check(fmt.Sprintf("http_listen[%d]", i), address)
+	}
+	check("admin.listen", r.Admin.Listen)
+}
+
+// has reports whether a port is one of them.
+func (p PortRange) has(port uint16) bool { return p.First != 0 && p.First <= port && port <= p.Last }

@@ -1,0 +1,613 @@
+package relay_test
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/netip"
+	"strings"
+	"sync"
+	"syscall"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"keystay/framing"
+	"keystay/internal/memconn"
+	"keystay/relay"
+	"keystay/relay/limits"
+	"keystay/relay/names"
+)
+
+// somePorts are public TCP ports for a test. On the network each stands for a free port
+// of loopback, in a bubble for a listener in memory.
+type somePorts struct {
+	memory bool
+	taken  map[uint16]error // that cannot be listened on
+
+	mu   sync.Mutex
+	open map[uint16]net.Listener // the last of each
+}
+
+func (p *somePorts) listen(port uint16) ([]net.Listener, error) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if err := p.taken[port]; err != nil {
+		return nil, err
+	}
+	var ln net.Listener = memconn.Listen(nil)
+	if !p.memory {
+		var err error
+		if ln, err = net.Listen("tcp", "127.0.0.1:0"); err != nil {
+			return nil, err
+		}
+	}
+	if p.open == nil {
+		p.open = make(map[uint16]net.Listener)
+	}
+	p.open[port] = ln
+	return []net.Listener{ln}, nil
+}
+
+// offer makes a server give out the ports 20000 to 20999.
+func (p *somePorts) offer(s *relay.Server) {
+	s.Names.Ports, s.ListenPort = names.Ports{First: 20000, Last: 20999}, p.listen
+}
+
+// dial connects to one of the ports, as a visitor.
+func (p *somePorts) dial(t testing.TB, port uint16) (conn, error) {
+	t.Helper()
+	p.mu.Lock()
+	ln := p.open[port]
+	p.mu.Unlock()
+	if ln == nil {
+		return nil, syscall.ECONNREFUSED
+	}
+	var c net.Conn
+	var err error
+	if m, ok := ln.(*memconn.Listener); ok {
+		c, err = m.Dial(context.Background())
+	} else if c, err = net.Dial("tcp", ln.Addr().String()); err == nil {
+		c.SetDeadline(time.Now().Add(patience))
+	}
+	if err != nil {
+		return nil, err
+	}
+	t.Cleanup(func() { c.Close() })
+	return c.(conn), nil
+}
+
+// visitor is dial for a port that is there.
+func (p *somePorts) visitor(t testing.TB, port uint16) conn {
+	t.Helper()
+	c, err := p.dial(t, port)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return c
+}
+
+const sshName = "tcp:22@relay.test"
+
+// claimsPort claims a port, and returns which it is.
+func (d *device) claimsPort(t testing.TB, name string) uint16 {
+	t.Helper()
+	got, err := d.Link.Claim(t.Context(), framing.Claim{Name: name})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return got.Port
+}
+
+// says checks what comes first on a connection.
+func says(t testing.TB, c io.Reader, want string) {
+	t.Helper()
+	b := make([]byte, len(want))
+	if n, err := io.ReadFull(c, b); string(b[:n]) != want {
+		t.Fatalf("got %q, %v; want %q", b[:n], err, want)
+	}
+}
+
+// A visitor of a port gets to the remote that has it, whichever of the two speaks first,
+// and an end goes through as one, each way by itself.
+func TestAPortLeadsToItsRemote(t *testing.T) {
+	var p somePorts
+	r := newRig(t, p.offer)
+	headers := make(chan framing.Header, 2)
+	d := r.device(newIdentity(t)).serve(func(s *framing.Stream) {
+		headers <- s.Header()
+		io.WriteString(s, "SSH-2.0-test\r\n")
+		b, err := io.ReadAll(s)
+		io.WriteString(s, "all of "+string(b))
+		if err != nil {
+			s.Reset()
+		}
+		s.Close()
+	})
+	if port := d.claimsPort(t, sshName); port != 20022 {
+		t.Fatalf("got port %d", port)
+	}
+	c := p.visitor(t, 20022)
+	says(t, c, "SSH-2.0-test\r\n")
+	io.WriteString(c, "it")
+	c.CloseWrite()
+	if rest, err := io.ReadAll(c); string(rest) != "all of it" || err != nil {
+		t.Errorf("got %q, %v", rest, err)
+	}
+	h := <-headers
+	if h.Name != sshName || h.Kind != framing.KindTCP || h.Source.Addr().String() != "127.0.0.1" {
+		t.Errorf("the remote was told %+v", h)
+	}
+	remotes, _, err := r.srv.Remotes(relay.Which{Name: "relay.test:20022"}, "", 10)
+	if err != nil || len(remotes) != 1 {
+		t.Errorf("%d remotes have the port, %v", len(remotes), err)
+	}
+	d.keeps(t)
+}
+
+// A reset goes through as one, both ways.
+func TestAResetOfAPortsVisitorGoesThrough(t *testing.T) {
+	var p somePorts
+	r := newRig(t, p.offer)
+	streams := make(chan *framing.Stream)
+	d := r.device(newIdentity(t)).serve(func(s *framing.Stream) { streams <- s })
+	d.claimsPort(t, sshName)
+	c := p.visitor(t, 20022)
+	s := <-streams
+	s.Reset()
+	if _, err := io.ReadAll(c); !errors.Is(err, syscall.ECONNRESET) {
+		t.Errorf("after a reset of the remote the visitor got %v", err)
+	}
+	c = p.visitor(t, 20022)
+	s = <-streams
+	c.(*net.TCPConn).SetLinger(0)
+	c.Close()
+	if _, err := io.ReadAll(s); err == nil {
+		t.Error("after a reset of the visitor the remote got an end")
+	}
+}
+
+// Another identity gets another port, and cannot claim the first by any name; without
+// the capability nobody gets one.
+func TestAPortIsItsIdentitysOwn(t *testing.T) {
+	var p somePorts
+	r := newRig(t, p.offer)
+	a := newIdentity(t)
+	r.device(a).claimsPort(t, sshName)
+	other := r.device(newIdentity(t))
+	if port := other.claimsPort(t, sshName); port != 20122 {
+		t.Errorf("another identity got %d", port)
+	}
+	if port := other.claimsPort(t, "tcp:20022@relay.test"); port != 20222 {
+		t.Errorf("who asks for the very number got %d", port)
+	}
+	for _, name := range []string{"relay.test:20022", "tcp:22@other.test"} {
+		denied(t, other.Claim(t.Context(), framing.Claim{Name: name}), framing.DeniedInvalid)
+	}
+	if port := r.device(a.at(2, 2)).claimsPort(t, sshName); port != 20022 {
+		t.Errorf("the first one got %d in its next run", port)
+	}
+	none := newRig(t, nil)
+	denied(t, none.device(newIdentity(t)).Claim(t.Context(), framing.Claim{Name: sshName}), framing.DeniedInvalid)
+}
+
+// The newest run has the port, and the other one is told by the name that it asked by.
+func TestTheNewestRunHasThePort(t *testing.T) {
+	var p somePorts
+	r := newRig(t, p.offer)
+	id := newIdentity(t)
+	old := r.device(id).echo("old")
+	old.claimsPort(t, sshName)
+	r.device(id.at(2, 2)).echo("new").claimsPort(t, sshName)
+	old.expectLost(t, sshName, framing.DeniedReplaced)
+	says(t, p.visitor(t, 20022), "new:")
+}
+
+// One process may ask for a number, and for the public port of another number: these are
+// two ports.
+func TestTwoNumbersAreTwoPorts(t *testing.T) {
+	var p somePorts
+	r := newRig(t, p.offer)
+	d := r.device(newIdentity(t)).serve(func(s *framing.Stream) { io.WriteString(s, s.Header().Name); s.Close() })
+	first, second := d.claimsPort(t, sshName), d.claimsPort(t, "tcp:20022@relay.test")
+	if first != 20022 || second == first {
+		t.Fatalf("got %d and %d", first, second)
+	}
+	says(t, p.visitor(t, first), sshName)
+	says(t, p.visitor(t, second), "tcp:20022@relay.test")
+	if again := d.claimsPort(t, "tcp:20022@relay.test"); again != second {
+		t.Errorf("got %d the second time", again)
+	}
+}
+
+// The relay listens on a port only while it is given out, and its remote is there or was
+// lately. Visitors wait meanwhile, and are reset where it does not come.
+func TestThePortIsOpenWhileItsRemoteIsNear(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		p := somePorts{memory: true}
+		r := memRig(t, p.offer)
+		id := newIdentity(t)
+		if len(r.srv.Ports()) != 0 {
+			t.Fatal("it listens before anybody has a port")
+		}
+		d := r.device(id)
+		d.claimsPort(t, sshName)
+		d.Close()
+		synctest.Wait()
+		waits := p.visitor(t, 20022)
+		time.Sleep(time.Second)
+		r.device(id).echo("back").claimsPort(t, sshName)
+		says(t, waits, "back:")
+		waits.Close()
+
+		time.Sleep(2 * relay.PortLinger) // it is there all the time
+		says(t, p.visitor(t, 20022), "back:")
+		last := r.device(id.at(2, 2))
+		last.claimsPort(t, sshName)
+		last.Close()
+		synctest.Wait()
+		late := p.visitor(t, 20022)
+		if _, err := io.ReadAll(late); err == nil {
+			t.Fatal("who has waited in vain got an end, and not a reset")
+		}
+		time.Sleep(2 * relay.PortLinger)
+		if _, err := p.dial(t, 20022); err == nil || len(r.srv.Ports()) != 0 {
+			t.Fatalf("it still listens: %v", err)
+		}
+		r.device(id.at(3, 3)).echo("again").claimsPort(t, sshName)
+		says(t, p.visitor(t, 20022), "again:")
+		r.close()
+	})
+}
+
+// A port that is taken off the link has no remote, and the identity keeps it.
+func TestAPortIsTakenOffALink(t *testing.T) {
+	var p somePorts
+	r := newRig(t, p.offer)
+	d := r.device(newIdentity(t))
+	d.claimsPort(t, sshName)
+	if err := d.Unclaim(t.Context(), sshName); err != nil {
+		t.Fatal(err)
+	}
+	if list, _, err := r.srv.Remotes(relay.Which{Name: "relay.test:20022"}, "", 10); err != nil || len(list) != 0 {
+		t.Errorf("it leads to %v, %v", list, err)
+	}
+	if g, err := r.srv.Names.Show("relay.test:20022"); err != nil || g.Status != names.Held {
+		t.Errorf("it is %v, %v", g.Status, err)
+	}
+	if port := d.claimsPort(t, sshName); port != 20022 {
+		t.Errorf("claimed again it is %d", port)
+	}
+}
+
+// Who comes to a port just when it has become nobody's is reset, and is not led to the
+// operator's own server, which the fallback is for names.
+func TestAPortLeadsToNoFallback(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		p := somePorts{memory: true}
+		r := memRig(t, func(s *relay.Server) {
+			p.offer(s)
+			s.SetFront(relay.Front{Fallback: relay.Fixed{To: "127.0.0.1:1"}})
+		})
+		d := r.device(newIdentity(t))
+		d.claimsPort(t, sshName)
+		if err := d.Release(t.Context(), "relay.test:20022"); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := io.ReadAll(p.visitor(t, 20022)); err == nil {
+			t.Fatal("the visitor got an end, and not a reset")
+		}
+		if n := r.srv.Status().RefusedFor["no_such_name"]; n != 1 {
+			t.Fatalf("%d were refused since the port is nobody's: %v", n, r.srv.Status().RefusedFor)
+		}
+		r.close()
+	})
+}
+
+// A port that is given back is closed at once, and so is one that the operator takes or
+// bans; whoever had it is told, and visitors of it are cut.
+func TestAPortIsLostAsANameIs(t *testing.T) {
+	for how, lose := range map[string]func(*rig, *device) (framing.DenialCode, error){
+		"released": func(r *rig, d *device) (framing.DenialCode, error) {
+			return 0, d.Release(r.t.Context(), "relay.test:20022")
+		},
+		"taken": func(r *rig, _ *device) (framing.DenialCode, error) {
+			_, err := r.srv.Names.Take("relay.test:20022", "", true)
+			return framing.DeniedTaken, err
+		},
+		"banned": func(r *rig, _ *device) (framing.DenialCode, error) {
+			b, err := r.srv.Names.Ban(names.Ban{Kind: names.BanName, Of: "relay.test:20022"})
+			r.srv.Cut(relay.Cut{Name: b.Of, Why: names.Denied{Code: names.DeniedBanned, Text: b.Text()}})
+			return framing.DeniedBanned, err
+		},
+	} {
+		t.Run(how, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				p := somePorts{memory: true}
+				r := memRig(t, p.offer)
+				d := r.device(newIdentity(t)).echo("d")
+				d.claimsPort(t, sshName)
+				c := p.visitor(t, 20022)
+				says(t, c, "d:")
+				code, err := lose(r, d)
+				if err != nil {
+					t.Fatal(err)
+				}
+				if code != 0 {
+					if _, err := io.ReadAll(c); err == nil {
+						t.Fatal("the visitor got an end, and not a reset")
+					}
+					d.expectLost(t, sshName, code)
+				}
+				time.Sleep(2 * relay.PortLook)
+				if _, err := p.dial(t, 20022); err == nil {
+					t.Fatal("it still listens")
+				}
+				r.close()
+			})
+		})
+	}
+}
+
+// A port that another program has is passed over for whoever has none yet. Whoever has it
+// is asked to come again.
+func TestAPortThatCannotBeListenedOn(t *testing.T) {
+	p := somePorts{taken: map[uint16]error{20022: syscall.EADDRINUSE}}
+	r := newRig(t, p.offer)
+	id := newIdentity(t)
+	if port := r.device(id).claimsPort(t, sshName); port != 20122 {
+		t.Fatalf("got %d", port)
+	}
+	all := newRig(t, func(s *relay.Server) {
+		s.Names.Ports = names.Ports{First: 20000, Last: 20999}
+		s.ListenPort = func(uint16) ([]net.Listener, error) { return nil, syscall.EACCES }
+	})
+	denied(t, all.device(id).Claim(t.Context(), framing.Claim{Name: sshName}), framing.DeniedUnavailable)
+}
+
+// Where the policy asks for a token a link may guess it no more often for a port than for
+// a name, and nothing is listened on meanwhile.
+func TestAPortTakesATokenWhereNamesDo(t *testing.T) {
+	var p somePorts
+	r := newRig(t, func(s *relay.Server) {
+		p.offer(s)
+		s.Names.Policy, s.Names.Tokens = names.WithToken, []names.Token{{Secret: "the token", Names: []string{"x.relay.test"}}}
+	})
+	d := r.device(newIdentity(t))
+	for i := range 20 {
+		denied(t, d.Claim(t.Context(), framing.Claim{Name: sshName, Token: fmt.Sprint("guess ", i)}), framing.DeniedToken)
+	}
+	err := d.Claim(t.Context(), framing.Claim{Name: sshName, Token: "the token"})
+	if denied(t, err, framing.DeniedToken); !strings.Contains(err.Error(), "too many tokens") {
+		t.Errorf("after many guesses: %v", err)
+	}
+	if n := len(r.srv.Ports()); n != 0 {
+		t.Errorf("%d ports are listened on", n)
+	}
+	other := r.device(newIdentity(t))
+	if err := other.Claim(t.Context(), framing.Claim{Name: sshName, Token: "the token"}); err != nil {
+		t.Error(err)
+	}
+}
+
+// The limits of a name count for a port: one visitor more than may be is reset.
+func TestLimitsCountForPorts(t *testing.T) {
+	var p somePorts
+	r := newRig(t, func(s *relay.Server) {
+		p.offer(s)
+		s.SetLimits(limits.Config{Exempt: everybody, Name: limits.Owner{Streams: 1}})
+	})
+	d := r.device(newIdentity(t)).echo("d")
+	d.claimsPort(t, sshName)
+	first := p.visitor(t, 20022)
+	says(t, first, "d:")
+	c, err := p.dial(t, 20022) // which may fail by the reset
+	if err == nil {
+		_, err = io.ReadAll(c)
+	}
+	if !errors.Is(err, syscall.ECONNRESET) {
+		t.Errorf("one too many got %v", err)
+	}
+	io.WriteString(first, "still here")
+	says(t, first, "still here")
+}
+
+// From a proxy that is believed, a visitor of a port begins with a header, which says who
+// it is; what came with the header is the visitor's.
+func TestAProxyMayStandBeforeAPort(t *testing.T) {
+	var p somePorts
+	r := newRig(t, func(s *relay.Server) {
+		p.offer(s)
+		s.SetFront(relay.Front{Proxies: []netip.Prefix{netip.MustParsePrefix("127.0.0.0/8")}})
+	})
+	r.dial = func() conn { // as the balancer brings it
+		c, err := net.Dial("tcp", r.public)
+		if err != nil {
+			t.Fatal(err)
+		}
+		c.SetDeadline(time.Now().Add(patience))
+		t.Cleanup(func() { c.Close() })
+		c.Write(v2(t, "192.0.2.1:1", 0))
+		return c.(conn)
+	}
+	r.device(newIdentity(t)).serve(func(s *framing.Stream) {
+		fmt.Fprintf(s, "%v:", s.Header().Source)
+		io.Copy(s, s)
+	}).claimsPort(t, sshName)
+	c := p.visitor(t, 20022)
+	c.Write(append(v2(t, "203.0.113.7:4711", 0), "question"...))
+	says(t, c, "203.0.113.7:4711:question")
+	bare := p.visitor(t, 20022)
+	bare.Write([]byte("SSH-2.0-nothing that a proxy says\r\n"))
+	if _, err := io.ReadFull(bare, make([]byte, 1)); err == nil {
+		t.Error("a proxy without a header was served")
+	}
+}
+
+// A visitor who has ended its side waits for the answer as long as it takes, and also for
+// a remote that is away.
+func TestAnEndedVisitorOfAPortWaits(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		p := somePorts{memory: true}
+		r := memRig(t, p.offer)
+		id := newIdentity(t)
+		d := r.device(id)
+		d.claimsPort(t, sshName)
+		d.Close()
+		synctest.Wait()
+		c := p.visitor(t, 20022)
+		io.WriteString(c, "question")
+		c.CloseWrite()
+		time.Sleep(5 * time.Second)
+		r.device(id).serve(func(s *framing.Stream) {
+			b, _ := io.ReadAll(s)
+			time.Sleep(2 * time.Minute)
+			io.WriteString(s, "answer to "+string(b))
+			s.Close()
+		}).claimsPort(t, sshName)
+		if b, err := io.ReadAll(c); string(b) != "answer to question" || err != nil {
+			t.Fatalf("got %q, %v", b, err)
+		}
+		r.close()
+	})
+}
+
+// The port is the heir's with its first claim, under the number that it was asked for by.
+func TestAPortIsHandedOver(t *testing.T) {
+	var p somePorts
+	r := newRig(t, p.offer)
+	old := newIdentity(t)
+	before := r.device(old)
+	before.claimsPort(t, sshName)
+	if err := before.GoAway(t.Context(), framing.GoAway{Code: framing.GoAwayShutdown}); err != nil {
+		t.Fatal(err)
+	}
+	heir, list := heirOf(t, old)
+	d := r.device(heir).echo("heir")
+	got, err := d.Link.Claim(t.Context(), framing.Claim{Name: sshName, Handovers: list})
+	if err != nil || got.Port != 20022 {
+		t.Fatalf("the heir got %d, %v", got.Port, err)
+	}
+	says(t, p.visitor(t, 20022), "heir:")
+}
+
+// One process follows another: a visitor who is there stays, the port stays open, and who
+// comes in between gets to the remote as soon as that is there.
+func TestAPortGoesToTheNextProcess(t *testing.T) {
+	var p somePorts
+	old := newRig(t, p.offer)
+	id := newIdentity(t)
+	d := old.device(id).echo("old")
+	d.claimsPort(t, sshName)
+	stays := p.visitor(t, 20022)
+	says(t, stays, "old:")
+
+	if err := old.srv.Pause(); err != nil {
+		t.Fatal(err)
+	}
+	between := p.visitor(t, 20022)
+	if err := old.srv.Names.Grants.(*names.Grants).Close(); err != nil {
+		t.Fatal(err)
+	}
+	var given []relay.PortListener
+	for _, l := range old.srv.Ports() {
+		f, err := l.Listener.(*net.TCPListener).File()
+		if err != nil {
+			t.Fatal(err)
+		}
+		ln, err := net.FileListener(f)
+		f.Close()
+		if err != nil {
+			t.Fatal(err)
+		}
+		given = append(given, relay.PortListener{Port: l.Port, Listener: ln})
+	}
+	if len(given) != 1 || given[0].Port != 20022 {
+		t.Fatalf("handed over: %v", given)
+	}
+	next := newServer(t, nil)
+	next.srv.Names.Grants = openGrants(t, old.dir)
+	p.offer(next.srv)
+	next.ca = old.ca
+	next.srv.TLS = old.srv.TLS
+	next.srv.Expect(old.srv.Served())
+	next.srv.AdoptPorts(given)
+	next.listen()
+	over := make(chan error, 1)
+	go func() {
+		over <- old.srv.HandOver(t.Context(), func(net.Conn, []byte) error { return errors.New("not here") })
+	}()
+	<-d.goAway
+	next.device(id).echo("next").claimsPort(t, sshName)
+	says(t, between, "next:")
+	io.WriteString(stays, "still here")
+	says(t, stays, "still here")
+	c, err := net.Dial("tcp", given[0].Listener.Addr().String())
+	if err != nil {
+		t.Fatal(err)
+	}
+	says(t, c, "next:")
+	c.Close()
+	between.Close()
+	stays.Close()
+	if err := <-over; err != nil {
+		t.Error(err)
+	}
+	next.close()
+}
+
+// A visitor of a port that the old process has accepted is passed on as one of that port.
+func TestAVisitorOfAPortIsAdopted(t *testing.T) {
+	var p somePorts
+	r := newRig(t, p.offer)
+	r.device(newIdentity(t)).echo("d").claimsPort(t, sshName)
+	f, err := p.open[20022].(*net.TCPListener).File()
+	if err != nil {
+		t.Fatal(err)
+	}
+	old, err := net.FileListener(f)
+	f.Close()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer old.Close()
+	if err := r.srv.Pause(); err != nil {
+		t.Fatal(err)
+	}
+	c := p.visitor(t, 20022)
+	accepted, err := old.Accept()
+	if err != nil {
+		t.Fatal(err)
+	}
+	r.srv.Resume()
+	r.srv.Adopt(accepted, nil)
+	says(t, c, "d:")
+	io.WriteString(c, "and on")
+	says(t, c, "and on")
+}
+
+// The relay's document says which ports it gives out, and says nothing where it gives
+// out none.
+func TestThePortsAreInTheDocument(t *testing.T) {
+	var p somePorts
+	for want, set := range map[string]func(*relay.Server){"20000-20999": p.offer, "": nil} {
+		r := newRig(t, set)
+		var about struct {
+			TCPPorts *string `json:"tcp_ports"`
+		}
+		_, body := r.get(zone, "/.well-known/keystay.json")
+		if err := json.Unmarshal([]byte(body), &about); err != nil {
+			t.Fatal(err)
+		}
+		_, page := r.get(zone, "/")
+		if says := strings.Contains(page, "TCP ports 20000-20999 are another matter") && strings.Contains(page, "TCP ports for one device"); says != (want != "") {
+			t.Errorf("the page of a relay with the ports %q:\n%s", want, page)
+		}
+		if got := about.TCPPorts; (got == nil) != (want == "") || got != nil && *got != want {
+			t.Errorf("got %v, want %q", got, want)
+		}
+	}
+}

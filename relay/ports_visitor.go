@@ -1,0 +1,95 @@
+package relay
+
+import (
+	"net"
+	"time"
+
+	"keystay/internal/socket"
+	"keystay/relay/limits"
+	"keystay/sni"
+)
+
+// servePort takes visitors of a port until its listener is closed.
+func (s *Server) servePort(name string, ln net.Listener) {
+	defer s.sockets.untrack(ln)
+	for {
+		c, err := ln.Accept()
+		if err != nil {
+			return
+		}
+		go s.handlePort(c, name)
+	}
+}
+
+// handlePort serves one connection to a public TCP port.
+func (s *Server) handlePort(c net.Conn, name string) {
+	s.take(c, func(c net.Conn, a *admitted) (kept bool) { return s.deliverPort(c, a, name) })
+}
+
+// deliverPort brings a visitor of a port to the remote that has it, as deliver does one
+// of a name: but no byte of it is read first, and one that is refused is reset.
+func (s *Server) deliverPort(c net.Conn, a *admitted, name string) (kept bool) {
+	conn := s.unproxied(c, a)
+	if conn == nil {
+		return false
+	}
+	a.heard = time.Since(s.began)
+	a.from.Greeted() // there is no hello to wait for
+	refuse := func(why whyRefused) bool {
+		s.stats.refused[why].Add(1)
+		socket.Abort(conn)
+		return false
+	}
+	if d := &s.sockets.descriptors; d.noVisitor(conn) {
+		d.refused()
+		return refuse(refusedScarce)
+	}
+	if a.place = s.shares.unfinished.begin(conn, helloBuffer); a.place == nil {
+		s.shares.outOfMemory()
+		socket.Abort(conn)
+		return false
+	}
+	stream, visit, l := s.open(&visitor{conn: conn, place: a.place, name: name, port: true}, nil)
+	a.stream, a.visit, a.name = stream, visit, name
+	switch {
+	case a.place.end(): // it had to go before
+		s.shares.outOfMemory()
+		socket.Abort(conn)
+		return false
+	case stream != nil:
+		s.serve(conn, a)
+		return true
+	case l.pass != nil && s.passOn(l.pass, conn, nil):
+		return false
+	}
+	return refuse(l.why)
+}
+
+// unproxied returns the connection of a visitor, with what a proxy in front of the
+// server says of it. Where that cannot be, c is closed and nil returned.
+func (s *Server) unproxied(c net.Conn, a *admitted) sni.Conn {
+	conn, ok := c.(sni.Conn)
+	if !ok {
+		c.Close()
+		return nil
+	}
+	if !a.behind {
+		return conn
+	}
+	p, from := s.behindProxy(conn)
+	if p == nil {
+		return nil
+	}
+	a.from = from
+	s.sockets.isNow(a, p)
+	return p
+}
+
+// adoptPort serves a visitor of a port that the old process has accepted.
+func (s *Server) adoptPort(c sni.Conn, first []byte, from *limits.Connection, behind bool, name string) {
+	if len(first) > 0 { // the header of a proxy
+		c = &peeked{Conn: c, first: first}
+	}
+	s.sockets.routing.add()
+	s.handlePort(&arrived{c, from, behind}, name)
+}
