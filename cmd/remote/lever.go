@@ -212,6 +212,9 @@ func (s *status) write(w io.Writer, colour bool) {
 		row("At home", fmt.Sprintf("%s, without a relay; visitors who came so: %d", strings.Join(h.Addresses, " and "), h.Visitors))
 	}
 	row("Visitors", strconv.Itoa(s.Visitors))
+	if s.Inspector != "" {
+		row("Inspector", s.Inspector)
+	}
 	for _, n := range s.Names {
 		if n.Alarm != nil && !n.Intercepted {
 			row("Alarm before", n.Name+": "+n.Alarm.Text+when(n.Alarm.Time))

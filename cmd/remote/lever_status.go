@@ -28,7 +28,8 @@ type status struct {
 	State       string       `json:"state"`    // serving, or stopping
 	Identity    string       `json:"identity"` // the label made from the device's key
 	StateDir    string       `json:"state_dir"`
-	Intercepted bool         `json:"intercepted"` // one of the names is
+	Inspector   string       `json:"inspector,omitempty"` // the address of its page, with the token
+	Intercepted bool         `json:"intercepted"`         // one of the names is
 	Visitors    int          `json:"visitors"`
 	Home        *homeStatus  `json:"home,omitempty"` // none where nobody comes without a relay
 	Links       []linkStatus `json:"links"`
@@ -97,7 +98,7 @@ func (p *process) status() status {
 		services[i] = service{pub, shownLocal(pub.service), isPassed(pub.service), pub.files != nil, isPort(pub.service)}
 	}
 	p.mu.Unlock()
-	s := status{PID: os.Getpid(), Version: cli.Version(), Since: p.began, State: stateServing, StateDir: cfg.StateDir,
+	s := status{PID: os.Getpid(), Version: cli.Version(), Since: p.began, State: stateServing, StateDir: cfg.StateDir, Inspector: p.inspection.url(),
 		Identity: keyname.Label(p.device.PublicKey(), ""), Visitors: p.device.Visitors(), Links: []linkStatus{}, Names: []nameStatus{}}
 	if p.drain.Err() != nil {
 		s.State = stateStopping

@@ -96,7 +96,7 @@ func (p *process) startScreen() {
 		return
 	}
 	s := screen.Start(screen.Config{
-		In: os.Stdin, Out: p.out, Guard: guardCommand, Inspector: p.inspector,
+		In: os.Stdin, Out: p.out, Guard: guardCommand, Inspector: p.inspection.url(),
 		Figures: p.figures,
 		Failed: func(err error) {
 			_ = p.live.tell(screen.Message{Time: time.Now(), Text: "The screen has failed: " + err.Error() + ". The remote goes on without it.", Mood: screen.Doubtful})
