@@ -264,6 +264,40 @@ func TestRenewalIsDueByAdviceOrTwoThirds(t *testing.T) {
 	}
 }
 
+// A certificate that was valid when it was read is shown for as long as it is by the time
+// that has passed, whatever the clock is set to meanwhile; one that had run out then, or
+// was not valid yet, by the clock alone.
+func TestClockThatIsSetTakesNoCertificateAway(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		start := time.Now()
+		leaf := &x509.Certificate{NotBefore: start.Add(-day), NotAfter: start.Add(90 * day)}
+		for what, c := range map[string]struct {
+			loaded, asked time.Duration // by the clock, from start on
+			want          bool
+		}{
+			"set forward by years":                      {0, 3650 * day, true},
+			"set back by years":                         {0, -3650 * day, true},
+			"read after its end":                        {91 * day, 91 * day, false},
+			"read after its end by a clock put right":   {3650 * day, 0, true},
+			"read before its beginning, set far enough": {-3650 * day, 91 * day, false},
+			"read before its beginning, and put right":  {-3650 * day, 0, true},
+		} {
+			if got := shows(leaf, start.Add(c.asked), start.Add(c.loaded), time.Second); got != c.want {
+				t.Errorf("%s: valid is %v", what, got)
+			}
+		}
+		s := &stored{cert: newCert(leaf), loaded: start}
+		time.Sleep(89 * day)
+		if !s.valid(time.Now()) {
+			t.Error("not valid before its end")
+		}
+		time.Sleep(2 * day)
+		if s.valid(time.Now()) {
+			t.Error("valid after its end")
+		}
+	})
+}
+
 func TestAdviceOnRenewal(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		start := time.Now()

@@ -10,8 +10,8 @@ import (
 	"keystay/internal/ownfile"
 )
 
-// adopt takes up the certificate for e that is in the folder. An expired one
-// is never served nor named as replaced, but its files stay until there is
+// adopt takes up the certificate for e that is in the folder. One that is expired now
+// is not served nor named as replaced, but its files stay until there is
 // another, since it may be the clock that is wrong.
 func (k *Keeper) adopt(e *entry) {
 	cur, err := k.find(k.ctx, e.name)

@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/rsa"
 	"crypto/tls"
+	"crypto/x509"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -152,12 +153,24 @@ type stored struct {
 	issuer *issuer          // whose folder it was in
 	other  bool             // its key is not of the kind that is asked for
 	ari    acme.RenewalInfo // zero where the CA gives none (RFC 9773)
+	loaded time.Time        // when it was read, with a reading of the monotonic clock
 }
 
-// valid reports whether s may be shown to visitors at now. One that is not
-// valid yet may: then it is this machine's clock that is wrong.
+// valid reports whether s may be shown to visitors at now.
 func (s *stored) valid(now time.Time) bool {
-	return s != nil && now.Before(s.cert.Leaf.NotAfter)
+	return s != nil && shows(s.cert.Leaf, now, s.loaded, now.Sub(s.loaded))
+}
+
+// shows reports whether a certificate may be shown to visitors, where the clock says now,
+// said so when it was read, and so much time has passed in between. One that is not valid
+// yet may: then it is this machine's clock that is wrong. So may one that was valid when it
+// was read, and has not run out in the time that has passed: then the clock was set
+// meanwhile, and visitors have their own.
+func shows(leaf *x509.Certificate, now, read time.Time, passed time.Duration) bool {
+	if now.Before(leaf.NotAfter) {
+		return true
+	}
+	return !read.Before(leaf.NotBefore) && read.Add(passed).Before(leaf.NotAfter)
 }
 
 // runsOut reports whether less than a tenth of its validity is left, or none.
@@ -204,7 +217,7 @@ func (s *storage) load(ctx context.Context, i *issuer, name string) (*stored, er
 		IssuerData acme.Certificate `json:"issuer_data"`
 	}
 	_, isRSA := cert.Leaf.PublicKey.(*rsa.PublicKey)
-	st := &stored{cert: &cert, issuer: i, other: isRSA != i.cfg.RSA}
+	st := &stored{cert: &cert, issuer: i, other: isRSA != i.cfg.RSA, loaded: time.Now()}
 	if b, err := s.Load(ctx, certmagic.StorageKeys.SiteMeta(issuerKey, name)); err == nil &&
 		json.Unmarshal(b, &meta) == nil && meta.IssuerData.RenewalInfo != nil {
 		st.ari = *meta.IssuerData.RenewalInfo

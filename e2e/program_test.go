@@ -17,18 +17,19 @@ import (
 
 // start is the command
 //
-//	start [-user=UID] NAME PROGRAM [ARG...]
+//	start [-user=UID] [-clock=DURATION] NAME PROGRAM [ARG...]
 //
-// The program is one of those that are built for the stories, or else one of the
+// With -clock the program's clock is so far from the machine's, and can be set. The program is one of those that are built for the stories, or else one of the
 // system's. A name may be used again when its program has ended; its streams then begin
 // anew.
 func start(ts *testscript.TestScript, neg bool, args []string) {
-	uid := -1
+	uid, clock := -1, ""
 	args = flags(ts, args, map[string]func(string) error{
-		"user": func(s string) (err error) { uid, err = strconv.Atoi(s); return },
+		"user":  func(s string) (err error) { uid, err = strconv.Atoi(s); return },
+		"clock": func(s string) error { clock = s; return nil },
 	})
 	if neg || len(args) < 2 {
-		ts.Fatalf("usage: start [-user=UID] NAME PROGRAM [ARG...]")
+		ts.Fatalf("usage: start [-user=UID] [-clock=DURATION] NAME PROGRAM [ARG...]")
 	}
 	w := settingOf(ts)
 	name := args[0]
@@ -49,10 +50,48 @@ func start(ts *testscript.TestScript, neg bool, args []string) {
 		cmd.Dir = ts.Getenv("DIR") // see lent
 		cmd.SysProcAttr.Credential = &syscall.Credential{Uid: uint32(uid), Gid: uint32(uid)}
 	}
-	p, err := world.Launch(cmd)
+	var p *world.Process
+	if clock == "" {
+		p, err = world.Launch(cmd)
+	} else {
+		p, err = w.launchWithClock(ts, name, cmd, clock)
+	}
 	ts.Check(err)
 	w.programs[name] = p
 	w.streams[name], w.streams[name+".out"] = &p.Log, &p.Out
+}
+
+// launchWithClock starts a program with a clock of its own.
+func (w *setting) launchWithClock(ts *testscript.TestScript, name string, cmd *exec.Cmd, by string) (*world.Process, error) {
+	d, err := time.ParseDuration(by)
+	ts.Check(err)
+	if old := w.clocks[name]; old != nil {
+		old.close()
+	}
+	p, c, err := launchWithClock(cmd, d)
+	if err == nil {
+		w.clocks[name] = c
+	}
+	return p, err
+}
+
+// clockCommand is the command
+//
+//	clock NAME DURATION
+//
+// It sets the clock of a program that was started with -clock so far before the machine's,
+// or behind it.
+func clockCommand(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) != 2 {
+		ts.Fatalf("usage: clock NAME DURATION")
+	}
+	c := settingOf(ts).clocks[args[0]]
+	if c == nil {
+		ts.Fatalf("%s has no clock of its own", args[0])
+	}
+	d, err := time.ParseDuration(args[1])
+	ts.Check(err)
+	ts.Check(c.set(d))
 }
 
 // systemProgram returns the path of a program of the system.

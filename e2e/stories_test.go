@@ -9,6 +9,7 @@ import (
 	"os/exec"
 	"os/signal"
 	"path/filepath"
+	"runtime"
 	"strings"
 	"sync"
 	"syscall"
@@ -91,12 +92,16 @@ func TestStories(t *testing.T) {
 			"provider":   providerCommand,
 			"signin":     signInCommand,
 			"guide":      guideCommand,
+			"clock":      clockCommand,
 			"malice":     maliceCommand,
 			"engine":     engineCommand,
 		},
 		Condition: func(cond string) (bool, error) {
 			if cond == "root" {
 				return os.Getuid() == 0, nil
+			}
+			if cond == "clock" {
+				return runtime.GOOS == "linux" && runtime.GOARCH == "amd64", nil
 			}
 			if cond == "spaces" {
 				return exec.Command("unshare", "-n", "true").Run() == nil, nil
@@ -126,6 +131,7 @@ type setting struct {
 	malice   *eavesdropper
 	engine   containerEngine
 	guide    guide
+	clocks   map[string]*wallClock
 }
 
 // The names of the stories.
@@ -146,6 +152,7 @@ func setUp(env *testscript.Env) error {
 		wires:    make(map[string]*world.Proxy),
 		streams:  make(map[string]*world.Transcript),
 		watches:  make(map[string]*socketWatch),
+		clocks:   make(map[string]*wallClock),
 	}
 	env.Values[settingKey{}] = w
 	env.Defer(func() { w.tearDown(env.T()) })
@@ -244,6 +251,9 @@ func (w *setting) tearDown(t testscript.T) {
 	wg.Wait()
 	for _, l := range w.wires {
 		l.Close()
+	}
+	for _, c := range w.clocks {
+		c.close()
 	}
 	w.site.stop()
 	w.names.stop()

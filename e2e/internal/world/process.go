@@ -38,7 +38,13 @@ type Process struct {
 
 // Launch starts a program. Its streams are kept, unless cmd has others. Whatever
 // its environment is, it has the test's RaceOptions.
-func Launch(cmd *exec.Cmd) (*Process, error) {
+func Launch(cmd *exec.Cmd) (*Process, error) { return LaunchStopped(cmd, nil) }
+
+// LaunchStopped is Launch for a program that is stopped at its start, as one that is
+// traced. It calls resume, from the caller's own goroutine, before anything else waits for
+// the program: a wait for its end may see the stop in the place of whoever it is for. With
+// an error of resume the program is killed.
+func LaunchStopped(cmd *exec.Cmd, resume func(pid int) error) (*Process, error) {
 	cmd.Env = append(cmd.Environ(), RaceOptions+"="+os.Getenv(RaceOptions))
 	p := &Process{Cmd: cmd, name: filepath.Base(cmd.Path), done: make(chan struct{})}
 	if cmd.Stdout == nil {
@@ -50,11 +56,18 @@ func Launch(cmd *exec.Cmd) (*Process, error) {
 	if err := cmd.Start(); err != nil {
 		return nil, err
 	}
+	var err error
+	if resume != nil {
+		err = resume(cmd.Process.Pid)
+	}
+	if err != nil {
+		_ = cmd.Process.Kill()
+	}
 	go func() {
 		defer close(p.done)
 		_ = cmd.Wait() // ProcessState has it
 	}()
-	return p, nil
+	return p, err
 }
 
 // Start starts one of the programs of Programs, with nothing in its environment
