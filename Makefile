@@ -39,7 +39,7 @@ RACE       = -race -gcflags=crypto/internal/fips140/...=-race=false -gcflags=gol
 # Tests start hundreds of them.
 export GORACE ?= atexit_sleep_ms=0
 
-.PHONY: help build demo test unit e2e check fmt lint bench microbench fuzz soak dist cross reproducible release packages images man clean need-go need-cc deps
+.PHONY: help build demo test unit e2e check fmt lint bench microbench fuzz soak dist cross reproducible release packages images charts man clean need-go need-cc deps
 
 help: ## say what there is
 	@awk -F ':.*## ' '/^[a-z0-9]+:.*## /{printf "make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -117,6 +117,9 @@ packages: ## Debian packages of both programs for Linux of PLATFORMS, into dist/
 images: ## OCI images of both programs for Linux of PLATFORMS, FROM scratch, into dist/, without a daemon
 	@$(MAKE) --no-print-directory dist PLATFORMS="$(filter linux/%,$(PLATFORMS))"
 	@deploy/image $(filter linux/%,$(PLATFORMS))
+
+charts: need-go ## Helm charts: lint, render, and compare with deploy/kubernetes; the first time some minutes
+	@deploy/charts/trial --check
 
 man: build ## the man pages, into dist/man
 	bin/relay man dist/man

@@ -39,6 +39,10 @@ type Key struct {
 	// Env is the variable, or empty where there is none.
 	Env string
 
+	// Alone is the value that the flag has where none is given with it, or empty where
+	// one has to be. A value then stands behind an equals sign.
+	Alone string
+
 	// Secret says that the value must not be shown.
 	Secret bool
 
@@ -117,6 +121,7 @@ func register(fs *pflag.FlagSet, keys []Key) {
 			fs.StringSlice(k.Flag, splitList(k.Default), k.Help)
 		default:
 			fs.Var(&textFlag{value: k.Default}, k.Flag, k.Help)
+			fs.Lookup(k.Flag).NoOptDefVal = k.Alone
 		}
 	}
 }

@@ -30,6 +30,10 @@ type Remote struct {
 	// names and ports.
 	RelayAddresses []string
 
+	// Listen are the host:port of this device's own at which visitors may come without a
+	// relay. Empty is none.
+	Listen []string
+
 	// Replica lets other runs of the same identity serve the names beside this
 	// one, if they are replicas too.
 	Replica bool
@@ -125,6 +129,10 @@ type Remote struct {
 	// InterceptPost is an http or https URL that is told then. It may hold a secret. Empty
 	// is none.
 	InterceptPost Secret
+
+	// Inspect is where the inspector's page is served, the host:port of a loopback
+	// address, whose port may be 0. Empty is nowhere: nothing is kept of any request.
+	Inspect string
 
 	// Wait is how long to try until every name answers; 0 is for ever.
 	Wait time.Duration

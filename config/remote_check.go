@@ -7,6 +7,7 @@ import (
 	"net/netip"
 	"net/url"
 	"slices"
+	"strconv"
 	"strings"
 )
 
@@ -18,6 +19,7 @@ func checkRemote(r Remote) (Remote, Errors) {
 		errs.relay("relay", &r.Relays[i])
 	}
 	errs.relayAddresses("relay_address", r.RelayAddresses, r.Relays)
+	errs.homes(r.Listen)
 	if r.Token != "" && r.TokenFile != "" {
 		errs.add("token", "there is a token file too", "give one of --token and --token-file (and of their variables)")
 	}
@@ -40,6 +42,7 @@ func checkRemote(r Remote) (Remote, Errors) {
 	errs.proxy("proxy", &r.Proxy)
 	errs.dns("dns", &r.DNS)
 	errs.probe(&r)
+	errs.inspect("inspect", &r.Inspect)
 	errs.oneOf("log.level", r.LogLevel, "debug", "info", "warn", "error")
 	errs.oneOf("log.format", r.LogFormat, "text", "json")
 	return r, errs
@@ -67,6 +70,16 @@ func (e *Errors) relayAddresses(key string, addresses, relays []string) {
 	}
 	if n := len(addresses); n > 0 && len(relays) > 1 && n != len(relays) {
 		e.add(key, fmt.Sprintf("there are %d of them, and %d relays", n, len(relays)), "give one for each --relay, in their order")
+	}
+}
+
+// homes checks the addresses of the device's own.
+func (e *Errors) homes(addresses []string) {
+	for i, a := range addresses {
+		e.address("listen", a, true)
+		if slices.Contains(addresses[:i], a) && !strings.HasSuffix(a, ":0") {
+			e.add("listen", quote(a)+" is there twice", "each needs a port of its own")
+		}
 	}
 }
 
@@ -152,6 +165,36 @@ func (e *Errors) dnsServer(key string, s *string) {
 	}
 	if at, err := netip.ParseAddrPort(*s); err != nil || at.Port() == 0 {
 		e.add(key, quote(*s)+" is no address of a DNS server", "as in 9.9.9.9 or [2620:fe::fe]:53")
+	}
+}
+
+// inspect checks where the inspector is served, and makes it an address of this machine.
+func (e *Errors) inspect(key string, s *string) {
+	given := *s
+	switch strings.ToLower(given) {
+	case "", "off", "false":
+		*s = ""
+		return
+	case "on", "true":
+		*s = "127.0.0.1:0"
+		return
+	}
+	host, port, err := net.SplitHostPort(given)
+	if isPort(given) {
+		host, port, err = "", given, nil
+	}
+	if host == "" || strings.EqualFold(host, "localhost") {
+		host = "127.0.0.1"
+	}
+	n, wrong := strconv.ParseUint(port, 10, 16)
+	ip, bad := netip.ParseAddr(host)
+	switch {
+	case err != nil || wrong != nil || bad != nil:
+		e.add(key, quote(given)+" is not on, off, a port or a loopback address with one", "as in --inspect, or --inspect=4040")
+	case !ip.IsLoopback() || ip.Zone() != "":
+		e.add(key, quote(given)+" is no loopback address: others could reach the inspector there", "--inspect=127.0.0.1:"+port, "from elsewhere: ssh -L "+port+":127.0.0.1:"+port+" DEVICE")
+	default:
+		*s = net.JoinHostPort(ip.String(), strconv.FormatUint(n, 10))
 	}
 }
 

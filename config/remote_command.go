@@ -15,7 +15,7 @@ import (
 var (
 	releaseKeys = []string{"relay", "relay_address", "relay_root", "state_dir", "transport", "proxy", "dns"}
 	loginKeys   = []string{"token_file", "state_dir"}
-	dnsKeys     = []string{"relay", "state_dir", "dns"}
+	dnsKeys     = []string{"relay", "state_dir", "dns", "listen"}
 	shareKeys   = []string{"state_dir"}
 	verifyKeys  = []string{"proxy", "dns"}
 )
@@ -98,8 +98,12 @@ func LoadDNS(fs *pflag.FlagSet, name string) (*Remote, error) {
 	}
 	r.Domain = name
 	wrong.publicName("domain", &r.Domain, r.Relays)
+	wrong.homes(r.Listen)
 	for _, relay := range r.Relays {
 		host, _, _ := strings.Cut(relay, ":")
+		if len(r.Listen) > 0 { // of which only its own network's DNS may tell
+			break
+		}
 		if r.Domain == host || strings.HasSuffix(r.Domain, "."+host) {
 			wrong.add("domain", quote(r.Domain)+" is no domain of your own: it is the relay's", "a name below "+host+" needs no record of yours")
 		}

@@ -41,6 +41,7 @@ func remoteFileKeys() []Key {
 		{Name: "acme.rehearsal", Default: "auto", Help: "`WAY` auto or off: auto looks at each address that DNS gives for the name before an order, and orders nothing where one is not this device's; where this device cannot reach its own public address, the order goes on"},
 		{Name: "ct", Default: "auto", Help: "whether to look in certificate transparency for certificates of your names with other keys: `WAY` auto, off or the https URL of a monitor in the form of Cert Spotter's API v1; auto asks Cert Spotter where the CA publishes its certificates, which tells it your names"},
 		{Name: "key_type", Default: "ecdsa", Help: "the key of the certificates, `KIND` ecdsa or rsa; rsa is for visitors of before 2014 or so, which know no other"},
+		{Name: "listen", Kind: Texts, Help: "let visitors come to this device's own `[HOST]:PORT` too, without a relay: in the local network, by IPv6 or by a forwarded port; several are several addresses; by default nobody does"},
 		{Name: "replica", Kind: Switch, Default: "false", Help: "let other devices with this identity serve the names too, each started with --replica"},
 		{Name: "transport", Default: "auto", Help: "how to reach the relay, `WAY` auto, tls or wss (a WebSocket); auto is tls, or wss where something on the path breaks tls"},
 		{Name: "lanes", Default: "auto", Help: "`WAY` auto or off: auto dials the relay again for each visitor that turns out to be bulk, or asks much while packets are lost, which is faster; not through a proxy or wss"},
@@ -53,6 +54,7 @@ func remoteFileKeys() []Key {
 		{Name: "on_intercept.then", Flag: "on-intercept", Default: "warn", Help: "what to do when a name is seen to show a key that is not this device's: `WHAT` warn, or stop, which ends all visitors and the remote at once with code 4"},
 		{Name: "on_intercept.run", Kind: Lines, Help: "run this command then, which gets JSON on its standard input: the program, and each `WORD` behind it by a flag of its own; no shell is between"},
 		{Name: "on_intercept.post", Secret: true, Help: "post the same JSON to this `URL` then; it may hold a secret, and is in no log"},
+		{Name: "inspect", Alone: "on", Default: "off", Kind: Number, Help: "show each request and its answer on a page for this machine alone, whose address is printed: `ADDRESS` off, on, or a port or loopback address to listen on, as in --inspect=4040"},
 		{Name: "wait", Help: "give up when not every name answers within `DURATION`, as in 90s or 5m; by default never"},
 		{Name: "drain_timeout", Default: "30s", Help: "how long visitors may finish when the remote is told to stop: `DURATION`, as in 30s, at most 168h; 0s cuts them at once"},
 		{Name: "plain", Kind: Switch, Default: "false", Help: "on a terminal, write lines in the place of the live screen, as for a screen reader"},
@@ -154,6 +156,7 @@ func (s *source) remote() *Remote {
 	r := &Remote{
 		Relays:         s.list("relay"),
 		RelayAddresses: s.list("relay_address"),
+		Listen:         s.list("listen"),
 		RelayRoot:      s.text("relay_root"),
 		Token:          Secret(s.text("token")),
 		TokenFile:      s.text("token_file"),
@@ -175,6 +178,7 @@ func (s *source) remote() *Remote {
 		OnIntercept:    s.text("on_intercept.then"),
 		InterceptRun:   s.lines("on_intercept.run"),
 		InterceptPost:  Secret(s.text("on_intercept.post")),
+		Inspect:        s.text("inspect"),
 		LogLevel:       s.text("log.level"),
 		LogFormat:      s.text("log.format"),
 	}
@@ -225,7 +229,7 @@ func arguments(fs *pflag.FlagSet, args []string) (errs Errors) {
 }
 
 // remoteCommands are the remote's commands.
-var remoteCommands = []string{"check", "completion", "dns", "doctor", "help", "identity", "login", "password", "release", "reload", "share", "status", "stop", "verify", "version"}
+var remoteCommands = []string{"check", "completion", "connect", "dns", "doctor", "help", "identity", "login", "password", "release", "reload", "share", "status", "stop", "verify", "version"}
 
 // isCommand reports whether a word is a command of other programs that is put
 // before the local service, as in "ngrok http 3000".

@@ -175,6 +175,8 @@ func (f *file) value(n *yaml.Node, path, schema string) any {
 		return nil
 	case f.keys[known].Kind == Number && kindOf(n) == "a number":
 		return n.Value
+	case f.keys[known].Alone != "" && kindOf(n) == "true or false":
+		return n.Value
 	case f.keys[known].Kind == Switch:
 		if !f.isKind(n, path, "true or false") {
 			return nil

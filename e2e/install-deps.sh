@@ -26,13 +26,23 @@ need firefox-esr firefox-esr firefox
 need libnss3-tools certutil
 need gnutls-bin gnutls-cli
 need curl curl
+need jq jq
 need "gcc libc6-dev" gcc clang
 need openssl openssl
+need openssh-client ssh
+need openssh-server sshd
+need rsync rsync
+need iproute2 ip
 need python3 python3
 need nodejs node nodejs
 need npm npm
 need age age
 need nsd nsd
+need bind9 named
+need bind9-dnsutils dig
+need knot knotd
+need "pdns-server pdns-backend-sqlite3" pdns_server
+need sqlite3 sqlite3
 need redis-server redis-server
 need nginx-light nginx
 need haproxy haproxy
@@ -59,9 +69,10 @@ fi
 # The tests start these themselves: installing them is not to start them on this
 # machine.
 servers=
-for server in nsd redis-server nginx haproxy prometheus; do
-	case $missing in *"$server"*) servers="$servers $server.service" ;; esac
+for server in nsd bind9:named knot pdns-server:pdns redis-server nginx-light:nginx haproxy prometheus openssh-server:ssh; do
+	case "$missing " in *" ${server%:*} "*) servers="$servers ${server#*:}.service" ;; esac
 done
+case $servers in *ssh.service*) servers="$servers ssh.socket" ;; esac
 unit() {
 	if [ -n "$servers" ] && command -v systemctl >/dev/null 2>&1; then
 		# The list has to be split.

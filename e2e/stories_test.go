@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"net/http"
 	"os"
+	"os/exec"
 	"os/signal"
 	"path/filepath"
 	"strings"
@@ -89,11 +90,15 @@ func TestStories(t *testing.T) {
 			"nameserver": nameserverCommand,
 			"provider":   providerCommand,
 			"signin":     signInCommand,
+			"guide":      guideCommand,
 			"malice":     maliceCommand,
 		},
 		Condition: func(cond string) (bool, error) {
 			if cond == "root" {
 				return os.Getuid() == 0, nil
+			}
+			if cond == "spaces" {
+				return exec.Command("unshare", "-n", "true").Run() == nil, nil
 			}
 			if cond == "soak" {
 				return soaking(), nil
@@ -118,6 +123,7 @@ type setting struct {
 	provider *http.Server // of OpenID Connect, or nil
 	monitor  *monitor     // or nil
 	malice   *eavesdropper
+	guide    guide
 }
 
 // The names of the stories.

@@ -63,6 +63,7 @@ type Device struct {
 	left       atomic.Int32 // links of relays that go away
 	unwanted   outage       // of relays that pass on whom the rules refuse; it never ends
 	orders     orders       // of certificates
+	home       *home        // visitors who have come without a relay
 	events     events
 
 	// The ends of the device, in their order; see stop.
@@ -120,7 +121,7 @@ func newDevice(cfg DeviceConfig) *Device {
 	d.panics = &panics.Log{Logger: d.log}
 	available, _ := budget.Available()
 	d.most, d.pool = maxVisitors(cfg.MaxVisitors, available), linkPool(available)
-	d.networks = newNetworks(d.most)
+	d.networks, d.home = newNetworks(d.most), newHome(d.most)
 	return d
 }
 
@@ -209,9 +210,7 @@ func (d *Device) receive(stream *framing.Stream, relay string) {
 	if h.Kind == framing.KindTLS && !l.cfg.Raw { // how long one of these stays is not known
 		var ok bool
 		if leave, ok = d.networks.enter(h.Source.Addr()); !ok {
-			if d.crowded.tellsReason("network", false) {
-				d.log.Warn("too many visitors at once from one network: new ones from there are refused")
-			}
+			tellCrowded(d)
 			stream.Refuse()
 			return
 		}

@@ -35,6 +35,13 @@ func linkPool(memory int64) int {
 	return int(min(framing.MaxPool, max(framing.MinPool, memory/poolPart)))
 }
 
+// tellCrowded says that a network has as many visitors as it may have.
+func tellCrowded(d *Device) {
+	if d.crowded.tellsReason("network", false) {
+		d.log.Warn("too many visitors at once from one network: new ones from there are refused")
+	}
+}
+
 // isFull refuses a visitor if there are as many as there may be. Those who are
 // there stay, and the log says so, as of an outage: once, and then ever more
 // rarely. A certificate's validation by http-01 is no visitor.

@@ -48,6 +48,13 @@ func (d *Device) drain() {
 			link.Close()
 		})
 	}
+	wg.Go(func() {
+		<-d.late.Done()
+		if d.home.waitGone(d.cut, nil) != nil {
+			d.home.cut(nil)
+			_ = d.home.waitGone(context.Background(), nil)
+		}
+	})
 	wg.Wait()
 	listeners := d.allListeners()
 	d.orders.close()
@@ -94,5 +101,5 @@ func (d *Device) Visitors() (n int) {
 	for link := range d.links {
 		n += link.NumStreams()
 	}
-	return n
+	return n + d.home.count(nil)
 }

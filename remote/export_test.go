@@ -60,3 +60,6 @@ const MaxLeft = maxLeft
 
 // MaxHTTP01 is how many HTTP-01 streams a listener has at once.
 const MaxHTTP01 = maxHTTP01
+
+// MaxHellos sets how many visitors without a relay there are whose hello is not whole.
+func MaxHellos(d *Device, n int) { d.home.hellos.most = n }

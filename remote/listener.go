@@ -16,7 +16,8 @@ import (
 
 // A Listener is a net.Listener of the connections to a public name. Each is a
 // *tls.Conn after its handshake, or with Raw a *framing.Stream before it, with the
-// visitor's address as RemoteAddr.
+// visitor's address as RemoteAddr. One that has come by [ServeHome] is with Raw another
+// connection that has CloseWrite and Reset.
 type Listener struct {
 	d         *Device
 	cfg       Name
@@ -120,7 +121,7 @@ func (l *Listener) Visitors() (n int) {
 	for _, link := range l.d.allLinks() {
 		n += link.CountStreams(l.isVisitor)
 	}
-	return n
+	return n + l.d.home.count(l)
 }
 
 // SetToken takes the place of Config.Token from the next claim on. The token is the

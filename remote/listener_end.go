@@ -86,6 +86,9 @@ func (l *Listener) awaitVisitors(ctx context.Context) error {
 			cut += link.CutStreams(l.isVisitor)
 		}
 	}
+	if l.d.home.waitGone(ctx, l) != nil {
+		cut += l.d.home.cut(l)
+	}
 	if cut == 0 {
 		return nil
 	}

@@ -20,12 +20,26 @@ var errTruncated = fmt.Errorf("the visitor's connection ended without a close_no
 // relay takes it, and a certificate where visitors have one.
 const maxShaken = 64<<10 + unheard.Most
 
-// A tlsInput is a stream below TLS. After close_notify nobody reads on, so the
+// An arrival is a visitor's connection as it has come here: a stream of a link, or a
+// connection to an address of the device's own.
+type arrival interface {
+	duplex.Conn
+	// Header says who has come, and for which name.
+	Header() framing.Header
+	// Reset ends it so that the visitor sees a reset.
+	Reset() error
+	// Broken returns why it can carry no more, or nil.
+	Broken() error
+}
+
+var _ arrival = (*framing.Stream)(nil)
+
+// A tlsInput is an arrival below TLS. After close_notify nobody reads on, so the
 // end of the stream is a truncation wherever it is read. Package crypto/tls
 // takes io.EOF between two records, and io.ErrUnexpectedEOF too, for an end in
 // good order.
 type tlsInput struct {
-	*framing.Stream
+	arrival
 	left    func() // called by Close
 	unheard unheard.Bound
 	opening atomic.Pointer[opening] // while a probe is on its way
@@ -35,19 +49,19 @@ type tlsInput struct {
 	held    []byte // what was written meanwhile
 }
 
-// Close is the stream's.
+// Close is the arrival's.
 func (t *tlsInput) Close() error {
 	t.left()
-	return t.Stream.Close()
+	return t.arrival.Close()
 }
 
-// Read is the stream's but for the error.
+// Read is the arrival's but for the error.
 func (t *tlsInput) Read(p []byte) (int, error) {
 	p, err := t.unheard.Within(p)
 	if err != nil {
 		return 0, err
 	}
-	n, err := t.Stream.Read(p)
+	n, err := t.arrival.Read(p)
 	t.unheard.Took(n)
 	if o := t.opening.Load(); o != nil {
 		o.took(p[:n])
@@ -58,7 +72,7 @@ func (t *tlsInput) Read(p []byte) (int, error) {
 	return n, err
 }
 
-// Write is the stream's, but between Cork and Uncork it keeps what it gets.
+// Write is the arrival's, but between Cork and Uncork it keeps what it gets.
 func (t *tlsInput) Write(p []byte) (int, error) {
 	t.writing.Lock()
 	defer t.writing.Unlock()
@@ -66,7 +80,7 @@ func (t *tlsInput) Write(p []byte) (int, error) {
 		t.held = append(t.held, p...)
 		return len(p), nil
 	}
-	return t.Stream.Write(p)
+	return t.arrival.Write(p)
 }
 
 // Cork keeps what is written until Uncork, so that several records of TLS go as one: each
@@ -84,7 +98,7 @@ func (t *tlsInput) Uncork() error {
 	defer t.writing.Unlock()
 	held := t.held
 	t.corked, t.held = false, nil
-	_, err := t.Stream.Write(held)
+	_, err := t.arrival.Write(held)
 	return err
 }
 

@@ -1,13 +1,13 @@
 package remote
 
 import (
+	"cmp"
 	"crypto/tls"
 	"errors"
 	"net/netip"
 	"slices"
 	"sync"
 
-	"keystay/framing"
 	"keystay/internal/hint"
 )
 
@@ -21,15 +21,17 @@ const maxUnwanted = 32
 // most, unless its own network would then have as many. So no single network keeps a
 // CA away.
 type unwanted struct {
+	most int // in place of maxUnwanted; 0 is that
+
 	mu  sync.Mutex
-	all []*framing.Stream // the oldest first
+	all []arrival // the oldest first
 }
 
 // enter gives a visitor a place. It reports false where there is none.
-func (u *unwanted) enter(stream *framing.Stream) bool {
+func (u *unwanted) enter(stream arrival) bool {
 	u.mu.Lock()
 	defer u.mu.Unlock()
-	if len(u.all) >= maxUnwanted {
+	if len(u.all) >= cmp.Or(u.most, maxUnwanted) {
 		has := make(map[netip.Prefix]int)
 		var most netip.Prefix
 		for _, s := range u.all {
@@ -41,7 +43,7 @@ func (u *unwanted) enter(stream *framing.Stream) bool {
 		if has[networkOf(stream.Header().Source.Addr())]+1 >= has[most] {
 			return false
 		}
-		i := slices.IndexFunc(u.all, func(s *framing.Stream) bool { return networkOf(s.Header().Source.Addr()) == most })
+		i := slices.IndexFunc(u.all, func(s arrival) bool { return networkOf(s.Header().Source.Addr()) == most })
 		u.all[i].Reset()
 		u.all = slices.Delete(u.all, i, i+1)
 	}
@@ -50,7 +52,7 @@ func (u *unwanted) enter(stream *framing.Stream) bool {
 }
 
 // leave gives the place of a visitor back.
-func (u *unwanted) leave(stream *framing.Stream) {
+func (u *unwanted) leave(stream arrival) {
 	u.mu.Lock()
 	defer u.mu.Unlock()
 	if i := slices.Index(u.all, stream); i >= 0 {
@@ -68,7 +70,7 @@ var accessDenied = []byte{21, 3, 3, 0, 2, 2, 49}
 // validationsOnly is the configuration for a visitor whom the rules refuse, and
 // whom a relay has passed on all the same: a CA's validation, which offers
 // acme-tls/1 and nothing else (RFC 8737, section 3), or one who is told so.
-func (l *Listener) validationsOnly(stream *framing.Stream) *tls.Config {
+func (l *Listener) validationsOnly(stream arrival) *tls.Config {
 	return &tls.Config{GetConfigForClient: func(h *tls.ClientHelloInfo) (*tls.Config, error) {
 		if l.keeper != nil && isValidation(h) {
 			return l.base.GetConfigForClient(h) // which has a configuration for it

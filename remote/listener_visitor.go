@@ -30,7 +30,7 @@ func (l *Listener) receive(stream *framing.Stream, left func()) {
 	case kind == framing.KindTLS && l.cfg.Raw:
 		l.hand(stream, stream)
 	case kind == framing.KindTLS:
-		l.handshake(&tlsInput{Stream: stream, left: left})
+		l.handshake(&tlsInput{arrival: stream, left: left})
 	case kind == framing.KindHTTP01 && l.keeper != nil:
 		l.d.orders.plain.hand(stream, l.questions)
 	default:
@@ -43,13 +43,13 @@ func (l *Listener) handshake(stream *tlsInput) {
 	_, rules := l.currentRules()
 	config, wanted := l.tls.Load(), rules.Admit(stream.Header().Source.Addr())
 	if !wanted {
-		if !l.unwanted.enter(stream.Stream) {
+		if !l.unwanted.enter(stream.arrival) {
 			_, _ = stream.Write(accessDenied)
 			stream.Close()
 			return
 		}
-		defer l.unwanted.leave(stream.Stream)
-		config = l.validationsOnly(stream.Stream)
+		defer l.unwanted.leave(stream.arrival)
+		config = l.validationsOnly(stream.arrival)
 	}
 	tc := tls.Server(stream, config)
 	over := l.ends.begin(stream)
@@ -77,11 +77,11 @@ func (l *Listener) handshake(stream *tlsInput) {
 	}
 	stop()                // whoever accepts it has it
 	stream.unheard.Lift() // nobody else knows what data TLS gives on
-	l.hand(tc, stream.Stream)
+	l.hand(tc, stream.arrival)
 }
 
 // hand gives a visitor's connection, which stream carries, to Accept.
-func (l *Listener) hand(c net.Conn, stream *framing.Stream) {
+func (l *Listener) hand(c net.Conn, stream arrival) {
 	select {
 	case l.conns <- c:
 	case <-l.late.Done():

@@ -76,14 +76,19 @@ func Refuse(c Conn, alert Alert) {
 	lastWord(c, []byte{recordAlert, 3, 3, 0, 2, levelFatal, byte(alert)})
 }
 
+// Leave closes c in good order so that what was written to it arrives, as Refuse does.
+func Leave(c Conn) { lastWord(c, nil) }
+
 // lastWord writes p, and closes c so that p arrives, as Refuse says.
 func lastWord(c Conn, p []byte) {
 	defer c.Close()
 	if c.SetDeadline(time.Now().Add(RefuseTimeout)) != nil {
 		return
 	}
-	if _, err := c.Write(p); err != nil {
-		return
+	if len(p) > 0 {
+		if _, err := c.Write(p); err != nil {
+			return
+		}
 	}
 	if c.CloseWrite() != nil {
 		return

@@ -4,7 +4,9 @@ import (
 	"context"
 	"crypto/ed25519"
 	"crypto/tls"
+	"fmt"
 	"os"
+	"path/filepath"
 	"strings"
 	"time"
 
@@ -28,9 +30,23 @@ func (p *process) newAPI() *operator.Server {
 		About:  p.aboutStatus,
 		Config: p.inEffect,
 		Drain:  p.drainByLever,
+		Copy:   p.copyNames,
 		Audit:  p.audit,
 		Logger: p.log,
 	}
+}
+
+// namesCopy is the copy of the record of names that the operator has asked for, in the
+// state directory.
+const namesCopy = "names.db.copy"
+
+// copyNames writes it.
+func (p *process) copyNames() (file string, size int64, err error) {
+	file = filepath.Join(p.cfg.StateDir, namesCopy)
+	if size, err = p.grants.Copy(file); err != nil {
+		return "", 0, stateError(p.cfg.StateDir, fmt.Errorf("copy the record of names: %w", err))
+	}
+	return file, size, nil
 }
 
 // openPage puts the operator's page on the admin address. It is set before that is

@@ -27,6 +27,7 @@ func levers() []*cobra.Command {
 		identitiesCommand(),
 		addressesCommand(),
 		tokenCommand(),
+		backupCommand(),
 		drainCommand(),
 		configCommand(),
 		auditCommand(),

@@ -88,7 +88,7 @@ func newSenses(cfg *config.Remote, device remote.DeviceConfig) (senses, error) {
 		},
 		caa: dns.CAA,
 		records: func(ctx context.Context, domain string, relays []string) (*records, error) {
-			return recordsNow(ctx, cfg.StateDir, dns, domain, relays)
+			return recordsNow(ctx, cfg, dns, domain, relays)
 		},
 		ct:      transparency.Ask,
 		running: func(name string) int { return remote.Running(cfg.StateDir, name) },
@@ -103,16 +103,16 @@ func newSenses(cfg *config.Remote, device remote.DeviceConfig) (senses, error) {
 }
 
 // recordsNow looks up the records of a domain without making an identity.
-func recordsNow(ctx context.Context, stateDir string, dns domainproof.Resolver, domain string, relays []string) (*records, error) {
-	info, err := remote.PeekIdentity(stateDir)
+func recordsNow(ctx context.Context, cfg *config.Remote, dns domainproof.Resolver, domain string, relays []string) (*records, error) {
+	info, err := remote.PeekIdentity(cfg.StateDir)
 	if err != nil {
 		return nil, err
 	}
-	accounts, err := acme.Accounts(remote.ACMEDir(stateDir))
+	accounts, err := acme.Accounts(remote.ACMEDir(cfg.StateDir))
 	if err != nil {
 		return nil, err
 	}
-	r, err := lookUp(ctx, dns, domain, info.Label, relays, accounts)
+	r, err := lookUp(ctx, dns, domain, info.Label, relays, accounts, cfg.Listen)
 	return r, dnsError(err)
 }
 

@@ -41,6 +41,6 @@ needs no privilege. The relay passes encrypted bytes on; it never has the key.`,
 	}
 	cmd.Args = cobra.ArbitraryArgs // config says what is wrong with them
 	config.RemoteFlags(cmd.Flags())
-	cmd.AddCommand(checkCommand(), passwordCommand(), shareCommand(), releaseCommand(), loginCommand(), dnsCommand(), verifyCommand(), doctorCommand(), identityCommand(), statusCommand(), stopCommand(), reloadCommand(), terminalGuardCommand())
+	cmd.AddCommand(checkCommand(), passwordCommand(), shareCommand(), releaseCommand(), loginCommand(), dnsCommand(), verifyCommand(), connectCommand(), doctorCommand(), identityCommand(), statusCommand(), stopCommand(), reloadCommand(), terminalGuardCommand())
 	return cli.Root(cmd)
 }

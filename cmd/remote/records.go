@@ -46,6 +46,8 @@ type records struct {
 
 	CAA caaRecords `json:"caa"`
 
+	homePort string // where this device listens itself; empty where it does not
+
 	// OperatorProof says that DNS lets nobody but this device have a certificate for
 	// the domain, whatever the operator of a relay does.
 	OperatorProof bool `json:"operator_proof"`
@@ -58,16 +60,22 @@ type look struct {
 	texts domainproof.Texts
 	chain domainproof.Chain
 	has   []netip.Addr            // addresses of the domain
+	own   []netip.Addr            // addresses at which this device listens
 	at    map[string][]netip.Addr // addresses of the relays
 }
 
 // lookUp asks DNS for what a domain needs at the relays, which are host names. Accounts
 // are those that the device has at CAs.
-func lookUp(ctx context.Context, dns domainproof.Resolver, domain, identity string, relays, accounts []string) (*records, error) {
+func lookUp(ctx context.Context, dns domainproof.Resolver, domain, identity string, relays, accounts, listen []string) (*records, error) {
 	l := &look{dns: dns, at: make(map[string][]netip.Addr),
 		records: records{Domain: domain, Relays: relays, Identity: identity, Records: []record{}, Others: []string{}, Notes: []string{}}}
 	if err := l.ask(ctx); err != nil {
 		return nil, err
+	}
+	l.home(listen)
+	if l.isRelays() { // which needs no records of its owner's
+		l.Proven, l.Reached = true, true
+		return &l.records, nil
 	}
 	l.proof()
 	l.visitors()
@@ -154,9 +162,9 @@ func (l *look) visitors() {
 			l.Records = append(l.Records, record{For: forVisitors, Name: l.Domain, Type: "CNAME", Value: relay, There: slices.Contains(l.chain.Names, relay)})
 		}
 	}
-	l.Reached = len(l.has) > 0
+	l.Reached = slices.ContainsFunc(l.has, func(a netip.Addr) bool { return slices.Contains(all, a) })
 	for _, a := range l.has {
-		if !slices.Contains(all, a) {
+		if !slices.Contains(all, a) && !slices.Contains(l.own, a) {
 			l.Reached = false
 			l.note("%s leads to %s, which is not an address of %s", l.Domain, a, strings.Join(l.Relays, " or "))
 		}

@@ -33,13 +33,16 @@ func dnsCommand() *cobra.Command {
 		Long: `Shows exactly the DNS records that make a relay give a domain of one's own to this
 device, and that lead its visitors there, and asks DNS which of them are there. Shows
 also the CAA record that keeps everybody else, and so the relay's operator, from having
-a certificate for the domain; nothing else depends on that one. The device's key is
-made if there is none yet. No remote has to run, and no relay is dialled.
+a certificate for the domain; nothing else depends on that one. With --listen, as the
+remote has it, also the records that lead visitors straight to this device; those of
+private addresses are for the DNS of its own network alone. The device's key is made if
+there is none yet. No remote has to run, and no relay is dialled.
 
 Exit codes: 0 all is there, 1 something is missing or DNS does not answer, 2 wrong
 usage.`,
 		Example: `  remote dns app.example.com --relay relay.net
-  remote dns app.example.com --relay relay.net --dns 9.9.9.9 --json`,
+  remote dns app.example.com --relay relay.net --dns 9.9.9.9 --json
+  remote dns xyz.relay.net --relay relay.net --listen :443`,
 		Args: cli.Args("the domain"),
 		RunE: func(c *cobra.Command, args []string) error {
 			cfg, err := config.LoadDNS(c.Flags(), args[0])
@@ -94,7 +97,7 @@ func recordsOf(ctx context.Context, warnings io.Writer, cfg *config.Remote) (*re
 	if err != nil {
 		return nil, err
 	}
-	r, err := lookUp(ctx, dns, cfg.Domain, identity, relays, accounts)
+	r, err := lookUp(ctx, dns, cfg.Domain, identity, relays, accounts, cfg.Listen)
 	if err != nil {
 		return nil, dnsError(err)
 	}
@@ -137,6 +140,10 @@ func (r *records) missing() error {
 // write shows the records to a person.
 func (r *records) write(w io.Writer) {
 	fmt.Fprintf(w, "%s at %s, for the device %s\n", r.Domain, strings.Join(r.Relays, " and "), r.Identity)
+	if r.isRelays() {
+		r.writeHome(w)
+		return
+	}
 	proof, visitors := "This says that the domain is this device's", "These lead visitors to the relay"
 	if slices.ContainsFunc(r.Records, func(rec record) bool { return rec.Type == "CNAME" }) {
 		proof, visitors = "One of these says that the domain is this device's", visitors+", or the CNAME above does"
@@ -145,6 +152,9 @@ func (r *records) write(w io.Writer) {
 	r.part(w, forVisitors, visitors, r.Reached)
 	if r.Proven && r.Authenticated {
 		fmt.Fprintf(w, "\nThe DNS server has checked the signatures (DNSSEC) of the proof.\n")
+	}
+	if r.homePort != "" {
+		r.writeHome(w)
 	}
 	r.writeCAA(w)
 	if len(r.Notes) > 0 {

@@ -40,6 +40,7 @@ var fixed = []fixedSetting{
 	{"dns", func(c *config.Remote) any { return c.DNS }},
 	{"probe", func(c *config.Remote) any { return []any{c.Probe, c.ProbeProxies, c.ProbeWith, c.ProbeDNS} }},
 	{"on_intercept", func(c *config.Remote) any { return []any{c.OnIntercept, c.InterceptRun, c.InterceptPost} }},
+	{"inspect", func(c *config.Remote) any { return c.Inspect }},
 	{"wait", func(c *config.Remote) any { return c.Wait }},
 	{"plain", func(c *config.Remote) any { return c.Plain }},
 	{"log.format", func(c *config.Remote) any { return c.LogFormat }},
@@ -105,6 +106,12 @@ func (p *process) reload() (r reloaded) {
 	next := *old
 	next.Services, next.Token, next.TokenFile = cfg.Services, cfg.Token, cfg.TokenFile
 	next.DrainTimeout, next.LogLevel = cfg.DrainTimeout, cfg.LogLevel
+	if err := p.homes.set(cfg.Listen); err != nil {
+		p.log.Error("the addresses from before are listened to", "err", err, hint.Attr(hint.All(err)))
+		r.Wrong = append(r.Wrong, mistake{err.Error(), hint.All(err)})
+	} else {
+		next.Listen = cfg.Listen
+	}
 	p.cfg = &next
 	logWarnings(p.log, warnings)
 	if p.level != nil {

@@ -101,7 +101,7 @@ func TestMistakeKeepsTheConfiguration(t *testing.T) {
 
 // Each setting is taken up, said to take a restart, or a matter of the services.
 func TestEachSettingIsLiveOrFixed(t *testing.T) {
-	live := []string{"Services", "Token", "TokenFile", "DrainTimeout", "LogLevel"}
+	live := []string{"Services", "Listen", "Token", "TokenFile", "DrainTimeout", "LogLevel"}
 	aside := []string{"Domain", "LogAsked"} // of other commands, and of the start
 	for f := range reflect.TypeFor[config.Remote]().Fields() {
 		changed := new(config.Remote)

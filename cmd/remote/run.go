@@ -30,10 +30,11 @@ type process struct {
 	level      *slog.LevelVar // of log; nil where there are sentences
 	people     *people        // the sentences of log, where it has some
 	live       *live          // the live screen; nil where there are lines
-	inspector  string         // the address of the inspector's page, or ""
 	maker      *maker
 	device     *remote.Device
 	lookout    *lookout
+	homes      homes
+	inspection *inspection // nil where requests are not inspected
 	ended      chan *published
 	began      time.Time
 	drain, cut context.Context
@@ -68,9 +69,14 @@ func run(ctx context.Context, p *process, warnings []config.Warning) (ended erro
 	p.drain, p.endDrain = context.WithCancel(drain)
 	defer p.endDrain()
 	defer runtime.KeepAlive(budget.Ballast())
-	if err := p.open(); err != nil {
+	err := p.open()
+	defer p.inspection.close()
+	if err != nil {
 		p.endScreen(err)
 		return listenError(p.cfg, err)
+	}
+	if p.live == nil { // which has a key that opens it
+		p.inspection.tell(p.out)
 	}
 	levers := p.openLevers()
 	defer levers.close()
@@ -83,8 +89,9 @@ func run(ctx context.Context, p *process, warnings []config.Warning) (ended erro
 	})
 	reloads.Go(func() { p.watch(p.drain) })
 	reloads.Go(func() { p.watchCT(p.drain) })
-	err := p.serve()
+	err = p.serve()
 	p.finish(err)
+	p.homes.close()
 	p.awaitAlarms()
 	return err
 }
@@ -163,6 +170,9 @@ func (p *process) open() error {
 	}
 	p.maker = newMaker(p.cfg, p.log)
 	p.maker.stateDir = p.cfg.StateDir
+	if p.inspection, err = newInspection(p.cfg.Inspect, p.maker); err != nil {
+		return err
+	}
 	all, err := p.want(p.cfg)
 	if err != nil {
 		return err
@@ -180,6 +190,11 @@ func (p *process) open() error {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if err := p.begin(all); err != nil {
+		_ = p.device.Close()
+		return err
+	}
+	p.homes.device, p.homes.log = p.device, p.log
+	if err := p.homes.set(p.cfg.Listen); err != nil {
 		_ = p.device.Close()
 		return err
 	}
@@ -225,7 +240,7 @@ func (p *process) begin(all []wanted) error {
 				return err
 			}
 		}
-		pub := publishName(w.name, w.service, f, w.files, listeners[i], p.lookout, p.live)
+		pub := publishName(w.name, w.service, f, w.files, listeners[i], p.lookout, p.live, p.inspection)
 		p.names[w.name] = pub
 		p.work.Go(func() { p.waitFor(pub) })
 		p.work.Go(func() { p.tellEnd(pub) })

@@ -12,6 +12,8 @@ import (
 // the record lacks its attribute. Nothing is said of a message with empty words.
 func words() map[string]string {
 	return map[string]string{
+		"listening":                               "Visitors may come to {addr} too, without a relay.",
+		"not listening any more":                  "Visitors may not come to {addr} any more.",
 		"session is up":                           "Connected to the relay {relay}[ again, after {after}].",
 		"another link is up":                      "",
 		"checking the link":                       "",

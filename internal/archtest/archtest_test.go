@@ -114,18 +114,20 @@ var mayImport = map[string][]string{
 
 	"relay/operator/page": {"relay", "relay/operator", "internal"},
 
-	"remote":         {"framing", "acme", "internal"},
+	"remote":         {"framing", "sni", "acme", "internal"},
 	"remote/publish": {"internal"},
 	"remote/verify":  {"internal"},
+	"remote/connect": {"internal"},
 	"remote/watch":   {"remote/watch/browser", "internal"},
 
 	"remote/watch/browser": nil,
 
 	"remote/watch/ct": {"internal"},
 
-	"remote/publish/gate":   {"remote/publish", "internal"},
-	"remote/publish/folder": {"internal"},
-	"remote/publish/raw":    {"internal"},
+	"remote/publish/gate":    {"remote/publish", "internal"},
+	"remote/publish/folder":  {"internal"},
+	"remote/publish/inspect": {"internal"},
+	"remote/publish/raw":     {"internal"},
 
 	"framing":  {"internal"},
 	"sni":      {"internal/hostname"},
@@ -161,7 +163,8 @@ var testsMayImport = map[string][]string{
 	"docs":   {"config", "internal/hint"}, // pages are made from them
 	"remote": {"remote/publish"},          // its example
 
-	"remote/publish/folder": {"remote/publish"}, // it stands behind a route
+	"remote/publish":        {"remote/publish/inspect"}, // it stands before the routes
+	"remote/publish/folder": {"remote/publish"},         // it stands behind a route
 }
 
 // onlyIn says which rooms alone may import a module from outside. The tests of a
@@ -180,6 +183,7 @@ var onlyIn = map[string]string{
 	"github.com/coreos/go-oidc":        "remote/publish/gate",
 	"golang.org/x/oauth2":              "remote/publish/gate",
 	"go.mau.fi/util":                   "relay/names",
+	"github.com/andybalholm/brotli":    "remote/publish/inspect",
 
 	"github.com/refraction-networking/utls": "remote/watch/browser",
 

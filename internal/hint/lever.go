@@ -24,4 +24,9 @@ var (
 		Do: []string{"the remote makes FILE at its start: let it write that folder",
 			"where the path is too long for a socket, choose a shorter one: --state-dir DIR"},
 	}
+	NoInspector = &Advice{
+		Shown: "listen for the inspector: …",
+		Means: "exit code 1",
+		Do:    []string{"is another remote's inspector there? another port, or any that is free: --inspect"},
+	}
 )

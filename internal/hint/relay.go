@@ -6,7 +6,7 @@ func Relay() []*Advice {
 		LowPort, PortInUse, AddressElsewhere, SocketUnknown,
 		StateInUse, RelayState, StatePlace, StateFull, LongState, NoControl, RecordDamaged, ClockJumped,
 		NoProxyHeader, FixedAway,
-		NoTakeover, TakeoverHere, LeversHere, NoRelayHere, NotYourRelay, OldGoesOn, NotLive,
+		NoTakeover, TakeoverHere, LeversHere, NoRelayHere, NotYourRelay, BackupExists, OldGoesOn, NotLive,
 		MemoryNotThere, MemoryUsedUp, DescriptorsUsedUp, TooManyLinks, LimitsMet,
 	}
 	return append(list, ofCheck()...)
@@ -113,6 +113,11 @@ var (
 		Means: "also `connect: no such file or directory`, `connection refused`",
 		Do: []string{"is the relay running? systemctl status keystay-relay, or start it: relay --config FILE",
 			"a running one is found by its file or its state directory: --config FILE, or --state-dir DIR"},
+	}
+	BackupExists = &Advice{
+		Shown: "the backup: … is there already",
+		Means: "`relay backup`, which overwrites nothing",
+		Do:    []string{"name another file, as keystay-$(date +%F-%H%M).tar does"},
 	}
 	NotLive = &Advice{
 		Shown: "a setting that has changed takes a restart, or a takeover; its old value stays",

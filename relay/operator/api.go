@@ -113,6 +113,13 @@ type Draining struct {
 	Until    time.Time `json:"until"` // then those that are left are cut
 }
 
+// A Copied is the answer of POST /v1/names/copy: where the copy is, and its size in
+// bytes.
+type Copied struct {
+	File  string `json:"file"`
+	Bytes int64  `json:"bytes"`
+}
+
 // Config is the answer of GET /v1/config.
 type Config struct {
 	Settings []Setting `json:"settings"`

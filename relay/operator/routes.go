@@ -26,6 +26,7 @@ func (s *Server) routes() []route {
 		{"GET", "/v1/names/reserved", s.reserved},
 		{"POST", "/v1/names/reserve", s.reserve},
 		{"POST", "/v1/names/unreserve", s.unreserve},
+		{"POST", "/v1/names/copy", s.copy},
 		{"GET", "/v1/names/banned", s.bans(names.BanName)},
 		{"POST", "/v1/names/ban", s.ban(names.BanName)},
 		{"POST", "/v1/names/unban", s.unban(names.BanName)},
@@ -127,6 +128,18 @@ func (s *Server) config(r *http.Request) (any, error) {
 		return nil, err
 	}
 	return s.Config(), nil
+}
+
+func (s *Server) copy(r *http.Request) (any, error) {
+	if err := read(r, &struct{}{}); err != nil {
+		return nil, err
+	}
+	file, size, err := s.Copy()
+	s.noted(r, "names.copy", "", "", err)
+	if err != nil {
+		return nil, err
+	}
+	return Copied{File: file, Bytes: size}, nil
 }
 
 func (s *Server) drain(r *http.Request) (any, error) {

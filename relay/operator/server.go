@@ -61,6 +61,10 @@ type Server struct {
 	// may finish. A second call changes nothing. Required.
 	Drain func() (until time.Time)
 
+	// Copy writes a whole copy of the record of names, and returns its path and its
+	// size in bytes. Required.
+	Copy func() (file string, size int64, err error)
+
 	// Audit keeps what was done; nil keeps nothing.
 	Audit *Audit
 

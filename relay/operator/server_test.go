@@ -108,6 +108,7 @@ func newRig(t *testing.T, set func(*operator.Server)) *rig {
 			return operator.Config{Settings: []operator.Setting{{Key: "domain", Value: "relay.test", From: "--domain"}}}
 		},
 		Drain: func() time.Time { return time.Unix(2e9, 0) },
+		Copy:  func() (string, int64, error) { return "/state/names.db.copy", 32768, nil },
 	}
 	if set != nil {
 		set(r.srv)
@@ -226,6 +227,8 @@ func TestEachRouteAnswers(t *testing.T) {
 		{"GET", "/v1/tokens", "", 200, `"bind":true`},
 		{"POST", "/v1/tokens/revoke", `{"id":"0123456789abcdef"}`, 404, `there is none`},
 		{"POST", "/v1/tokens/revoke", `{"id":"x"}`, 400, `no id of a token`},
+		{"POST", "/v1/names/copy", "{}", 200, `{"file":"/state/names.db.copy","bytes":32768}`},
+		{"POST", "/v1/names/copy", `{"file":"/etc/passwd"}`, 400, `unknown field`},
 		{"POST", "/v1/drain", `{"reason":"x"}`, 200, `"until":"2033-05-18T`},
 		{"GET", "/v1/config", "", 200, `{"settings":[{"key":"domain","value":"relay.test","from":"--domain"}]}`},
 		{"GET", "/v1/audit?limit=1", "", 200, `"what":"drain"`},
