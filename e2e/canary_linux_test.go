@@ -79,6 +79,7 @@ func memoryHas(t *testing.T, pid int, words ...string) map[string]bool {
 // visitors' addresses, it may have in memory, and nowhere else. KEYSTAY_SOAK makes it
 // 10,000 requests.
 func TestRelayKeepsNothingOfVisitors(t *testing.T) {
+	t.Parallel()
 	count := 300
 	if soaking() {
 		count = 10_000

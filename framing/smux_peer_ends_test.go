@@ -147,7 +147,7 @@ func TestSmuxCarriesManyStreams(t *testing.T) {
 	data := randomBytes(600 << 10) // more than smux's first window and receive buffer for a stream
 	eachEnd(t, func(t *testing.T, open func(bool) ends) {
 		var wg sync.WaitGroup
-		for range 24 {
+		for range 12 {
 			e := open(false)
 			wg.Go(func() {
 				e.ours.Write(data)

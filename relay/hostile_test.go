@@ -161,7 +161,7 @@ func TestBannedDeviceDoesNotFillTheAuditLog(t *testing.T) {
 			t.Fatal(err)
 		}
 		id := newIdentity(t)
-		const hours = 4
+		const hours = 2
 		for range hours * 60 {
 			d := r.device(id)
 			for range 5 {

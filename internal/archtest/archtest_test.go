@@ -13,6 +13,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"sync"
 	"testing"
 )
 
@@ -28,13 +29,25 @@ type file struct {
 }
 
 // tree returns all Go files of both modules.
-func tree(t *testing.T) (files []file) {
+func tree(t *testing.T) []file {
 	t.Helper()
-	root := filepath.Join("..", "..")
-	if _, err := os.Stat(filepath.Join(root, "go.mod")); err != nil {
+	files, err := parsed()
+	if err != nil {
 		t.Fatal(err)
 	}
-	err := filepath.WalkDir(root, func(p string, d fs.DirEntry, err error) error {
+	if len(files) < 50 {
+		t.Fatalf("only %d files found", len(files))
+	}
+	return files
+}
+
+// parsed reads the tree, once for all tests. Nobody changes what it returns.
+var parsed = sync.OnceValues(func() (files []file, err error) {
+	root := filepath.Join("..", "..")
+	if _, err := os.Stat(filepath.Join(root, "go.mod")); err != nil {
+		return nil, err
+	}
+	err = filepath.WalkDir(root, func(p string, d fs.DirEntry, err error) error {
 		if err != nil {
 			return err
 		}
@@ -57,14 +70,8 @@ func tree(t *testing.T) (files []file) {
 		files = append(files, file{rel, rel[:max(0, strings.LastIndexByte(rel, '/'))], strings.HasSuffix(rel, "_test.go"), f, string(src)})
 		return err
 	})
-	if err != nil {
-		t.Fatal(err)
-	}
-	if len(files) < 50 {
-		t.Fatalf("only %d files found", len(files))
-	}
-	return files
-}
+	return files, err
+})
 
 func (f *file) imports() (paths []string) {
 	for _, i := range f.ast.Imports {
