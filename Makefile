@@ -27,6 +27,11 @@ GOLANGCI  ?= GOLANGCI_LINT_CACHE=$(CURDIR)/bin/.lint $(GO) run github.com/golang
 BUILD      = $(GO) build -trimpath -buildvcs=false -ldflags "-X keystay/internal/cli.version=$(VERSION) -X keystay/internal/cli.commit=$(COMMIT)"
 PLATFORMS  = linux/amd64 linux/arm64 darwin/amd64 darwin/arm64 windows/amd64 windows/arm64
 
+# The race detector, but not within ciphers, curves and the hashes of passwords: they
+# compute, share nothing, and would take a third of all tests' time for it. The programs
+# that e2e/internal/world builds have the same, so that all is compiled once.
+RACE       = -race -gcflags=crypto/internal/fips140/...=-race=false -gcflags=golang.org/x/crypto/...=-race=false
+
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
 
@@ -52,10 +57,10 @@ deps: need-go
 	e2e/install-deps.sh
 
 unit: need-go need-cc ## the first half of test: needs nothing but Go and a C compiler
-	$(GO) test -race -timeout 30m ./...
+	$(GO) test $(RACE) -vet=off -timeout 30m ./...
 
 e2e: need-go need-cc ## the second half of test
-	cd e2e && $(GO) test -race -timeout 40m ./...
+	cd e2e && $(GO) test $(RACE) -vet=off -timeout 40m ./...
 
 check: fmt lint ## before each commit: gofmt, lint with vet and staticcheck, unit tests without the race detector
 	$(GO) test -timeout 5m ./...
@@ -83,7 +88,7 @@ fuzz: need-go ## each fuzzer for FUZZTIME=30s; stops at the first that finds som
 	done
 
 soak: need-go need-cc ## the unit tests with KEYSTAY_ROUNDS=ROUNDS (100) rounds where they have rounds, up to SOAKTIME (1h) a package; then e2e with KEYSTAY_SOAK=1
-	KEYSTAY_ROUNDS=$(ROUNDS) $(GO) test -race -count=1 -timeout $(SOAKTIME) ./...
+	KEYSTAY_ROUNDS=$(ROUNDS) $(GO) test $(RACE) -vet=off -count=1 -timeout $(SOAKTIME) ./...
 	cd e2e && KEYSTAY_SOAK=1 $(GO) test -count=1 -timeout 4h .
 
 # The flags and variables are those of every builder, whatever the environment says: the

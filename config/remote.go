@@ -130,6 +130,10 @@ type Remote struct {
 	// is none.
 	InterceptPost Secret
 
+	// Inspect is where the inspector's page is served, the host:port of a loopback
+	// address, whose port may be 0. Empty is nowhere: nothing is kept of any request.
+	Inspect string
+
 	// Wait is how long to try until every name answers; 0 is for ever.
 	Wait time.Duration
 

@@ -55,6 +55,7 @@ func remoteFileKeys() []Key {
 		{Name: "on_intercept.then", Flag: "on-intercept", Default: "warn", Help: "what to do when a name is seen to show a key that is not this device's: `WHAT` warn, or stop, which ends all visitors and the remote at once with code 4"},
 		{Name: "on_intercept.run", Kind: Lines, Help: "run this command then, which gets JSON on its standard input: the program, and each `WORD` behind it by a flag of its own; no shell is between"},
 		{Name: "on_intercept.post", Secret: true, Help: "post the same JSON to this `URL` then; it may hold a secret, and is in no log"},
+		{Name: "inspect", Alone: "on", Default: "off", Kind: Number, Help: "show each request and its answer on a page for this machine alone, whose address is printed: `ADDRESS` off, on, or a port or loopback address to listen on, as in --inspect=4040"},
 		{Name: "wait", Help: "give up when not every name answers within `DURATION`, as in 90s or 5m; by default never"},
 		{Name: "drain_timeout", Default: "30s", Help: "how long visitors may finish when the remote is told to stop: `DURATION`, as in 30s, at most 168h; 0s cuts them at once"},
 		{Name: "metrics", Alone: "on", Default: "off", Kind: Number, Help: "serve figures of this device for Prometheus at /metrics: `ADDRESS` off, on, which is 127.0.0.1:9441, or a port of this machine or address to listen on, as in --metrics=9500"},
@@ -190,6 +191,7 @@ func (s *source) remote() *Remote {
 		InterceptRun:   s.lines("on_intercept.run"),
 		InterceptPost:  Secret(s.text("on_intercept.post")),
 		Metrics:        s.text("metrics"),
+		Inspect:        s.text("inspect"),
 		LogLevel:       s.text("log.level"),
 		LogFormat:      s.text("log.format"),
 	}

@@ -125,8 +125,8 @@ func TestWrongServicesSayWhatAPersonReads(t *testing.T) {
 			"remote.yaml:3: unknown key \"password_file\"\nhint: did you mean gate: {password_file: …}?"},
 		{"of the whole, in a service", "services:\n  - local: 3000\n    token_file: x\n",
 			"remote.yaml:3: unknown key \"token_file\"\nhint: did you mean token_file: … at the top of the file?"},
-		{"not built yet", "inspect: true\nservices: [{local: 3000}]\n",
-			"remote.yaml:1: unknown key \"inspect\"\nhint: known here: services, relay, relay_address, relay_root, token, token_file, state_dir, trust_private_addresses, acme, ct, key_type, listen, replica, transport, lanes, proxy, dns, probe, on_intercept, wait, drain_timeout, metrics, plain, log"},
+		{"not built yet", "zeroconf: true\nservices: [{local: 3000}]\n",
+			"remote.yaml:1: unknown key \"zeroconf\"\nhint: known here: services, relay, relay_address, relay_root, token, token_file, state_dir, trust_private_addresses, acme, ct, key_type, listen, replica, transport, lanes, proxy, dns, probe, on_intercept, inspect, wait, drain_timeout, metrics, plain, log"},
 		{"a map for the list", "services: {local: 3000}\n",
 			"remote.yaml:1: services must be a list, it is a map\nhint: as in deploy/remote.yaml"},
 		{"no service", "services:\n  - domain: a.relay.test\n",
@@ -346,6 +346,38 @@ func TestExampleOfTheGuideLoads(t *testing.T) {
 	}
 }
 
+// The inspector is on where it is asked for, and listens to this machine alone.
+func TestInspectorListensOnLoopbackAlone(t *testing.T) {
+	inFolder(t, map[string]string{"true.yaml": "inspect: true\nservices: [{local: 3000}]\n", "port.yaml": "inspect: 4040\nservices: [{local: 3000}]\n"})
+	for _, tt := range []struct {
+		args []string
+		want string
+	}{
+		{[]string{"3000"}, ""},
+		{[]string{"3000", "--inspect"}, "127.0.0.1:0"},
+		{[]string{"--inspect", "3000"}, "127.0.0.1:0"},
+		{[]string{"3000", "--inspect=off"}, ""},
+		{[]string{"3000", "--inspect=4040"}, "127.0.0.1:4040"},
+		{[]string{"3000", "--inspect=:4040"}, "127.0.0.1:4040"},
+		{[]string{"3000", "--inspect=localhost:4040"}, "127.0.0.1:4040"},
+		{[]string{"3000", "--inspect=[::1]:4040"}, "[::1]:4040"},
+		{[]string{"3000", "--inspect=127.0.0.2:0"}, "127.0.0.2:0"},
+		{[]string{"--config", "true.yaml"}, "127.0.0.1:0"},
+		{[]string{"--config", "port.yaml"}, "127.0.0.1:4040"},
+		{[]string{"--config", "port.yaml", "--inspect=off"}, ""},
+	} {
+		r, _, err := loadRemote(t, tt.args...)
+		if err != nil || r.Inspect != tt.want {
+			t.Errorf("%v: %+v, %v", tt.args, r, err)
+		}
+	}
+	for _, wrong := range []string{"0.0.0.0:4040", "192.168.1.2:4040", "[::]:4040", "device.local:4040", "127.0.0.1", "127.0.0.1:x", "127.0.0.1:70000", "[::1%lo]:4040", "yes"} {
+		if r, _, err := loadRemote(t, "3000", "--inspect="+wrong); err == nil {
+			t.Errorf("%s: %q", wrong, r.Inspect)
+		}
+	}
+}
+
 // Each key of a remote is read: another value makes another configuration.
 func TestEachKeyOfARemoteIsRead(t *testing.T) {
 	inFolder(t, map[string]string{"s": "secret\n", "users": "me:" + hash + "\n"})
@@ -355,7 +387,7 @@ func TestEachKeyOfARemoteIsRead(t *testing.T) {
 		"relay": "relay.test", "relay-address": "127.0.0.1:1", "relay-root": "s", "token": "x", "token-file": "s", "state-dir": "x", "trust-private-addresses": "true",
 		"acme-ca": "https://ca.test/", "acme-root": "s", "acme-email": "a@b.net", "acme-rehearsal": "off", "ct": "off", "key-type": "rsa", "listen": ":8443", "replica": "true", "transport": "tls", "lanes": "off",
 		"probe": "off", "probe-proxy": "http://proxy.test:3128", "probe-dns": "192.0.2.1", "probe-with": "b.relay.test", "on-intercept": "stop", "on-intercept-run": "notify", "on-intercept-post": "https://hook.test/",
-		"proxy": "none", "dns": "192.0.2.1", "wait": "1s", "drain-timeout": "1s", "metrics": "4040", "plain": "true", "log-level": "warn", "log-format": "json",
+		"proxy": "none", "dns": "192.0.2.1", "inspect": "4040", "wait": "1s", "drain-timeout": "1s", "metrics": "4040", "plain": "true", "log-level": "warn", "log-format": "json",
 	}
 	together := map[string][]string{
 		"acme-eab-kid": {"--acme-eab-kid", "k", "--acme-eab-hmac", "YQ"}, "acme-eab-hmac": {"--acme-eab-kid", "k", "--acme-eab-hmac", "Yg"},

@@ -20,7 +20,7 @@ import (
 // and for which name, the relay says as crypto/tls does. It survives, and holds no more
 // memory than before. KEYSTAY_SOAK sends a million.
 func TestMutatedHellosNeverMislead(t *testing.T) {
-	count := 50_000
+	count := 20_000
 	if soaking() {
 		count = 1_000_000
 	}

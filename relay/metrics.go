@@ -136,7 +136,8 @@ func (m meters) addVisitors(s *Server) {
 func (m meters) addRemotes(s *Server) {
 	m.gauge("keystay_sessions", "Links of remotes that are up; a remote keeps two.", func() float64 { n, _ := s.presence.count(); return float64(n) })
 	m.counter("keystay_links_total", "Links of remotes that were let in.", func() float64 { return float64(s.stats.links.Load()) })
-	m.gauge("keystay_names", "Names that lead to a connected remote.", func() float64 { _, n := s.presence.count(); return float64(n) })
+	m.gauge("keystay_names", "Names and TCP ports that lead to a connected remote.", func() float64 { _, n := s.presence.count(); return float64(n) })
+	m.gauge("keystay_tcp_ports", "TCP ports that the relay listens on for remotes.", func() float64 { return float64(s.ports.count()) })
 	m.gauge("keystay_spare_lanes", "Lanes that remotes have dialled and no stream uses yet.", func() float64 {
 		n := 0
 		for _, l := range s.presence.links() {

@@ -160,6 +160,13 @@ func (p *ports) list() (all []PortListener) {
 	return all
 }
 
+// count is how many ports are listened on.
+func (p *ports) count() int {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return len(p.open)
+}
+
 // at returns the name of the port that is listened on and that an address has, or "".
 func (p *ports) at(a net.Addr) string {
 	number := addrPort(a).Port()

@@ -263,6 +263,50 @@ func TestThePortIsOpenWhileItsRemoteIsNear(t *testing.T) {
 	})
 }
 
+// A port that is taken off the link has no remote, and the identity keeps it.
+func TestAPortIsTakenOffALink(t *testing.T) {
+	var p somePorts
+	r := newRig(t, p.offer)
+	d := r.device(newIdentity(t))
+	d.claimsPort(t, sshName)
+	if err := d.Unclaim(t.Context(), sshName); err != nil {
+		t.Fatal(err)
+	}
+	if list, _, err := r.srv.Remotes(relay.Which{Name: "relay.test:20022"}, "", 10); err != nil || len(list) != 0 {
+		t.Errorf("it leads to %v, %v", list, err)
+	}
+	if g, err := r.srv.Names.Show("relay.test:20022"); err != nil || g.Status != names.Held {
+		t.Errorf("it is %v, %v", g.Status, err)
+	}
+	if port := d.claimsPort(t, sshName); port != 20022 {
+		t.Errorf("claimed again it is %d", port)
+	}
+}
+
+// Who comes to a port just when it has become nobody's is reset, and is not led to the
+// operator's own server, which the fallback is for names.
+func TestAPortLeadsToNoFallback(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		p := somePorts{memory: true}
+		r := memRig(t, func(s *relay.Server) {
+			p.offer(s)
+			s.SetFront(relay.Front{Fallback: relay.Fixed{To: "127.0.0.1:1"}})
+		})
+		d := r.device(newIdentity(t))
+		d.claimsPort(t, sshName)
+		if err := d.Release(t.Context(), "relay.test:20022"); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := io.ReadAll(p.visitor(t, 20022)); err == nil {
+			t.Fatal("the visitor got an end, and not a reset")
+		}
+		if n := r.srv.Status().RefusedFor["no_such_name"]; n != 1 {
+			t.Fatalf("%d were refused since the port is nobody's: %v", n, r.srv.Status().RefusedFor)
+		}
+		r.close()
+	})
+}
+
 // A port that is given back is closed at once, and so is one that the operator takes or
 // bans; whoever had it is told, and visitors of it are cut.
 func TestAPortIsLostAsANameIs(t *testing.T) {

@@ -95,7 +95,7 @@ func (r *router) now(name string, validation bool) lead {
 
 // unknown returns where a name leads that is nobody's.
 func (r *router) unknown(f *front, name string) lead {
-	if to := f.other(name, r.domain); to != nil {
+	if to := f.other(name, r.domain); to != nil && !names.IsPort(name) {
 		return lead{to: toFixed, fixed: to}
 	}
 	if name == "" {

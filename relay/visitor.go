@@ -104,10 +104,11 @@ func (s *Server) serve(c sni.Conn, a *admitted) {
 	socket.Unsent(c, visitorUnsent)
 	s.stats.visitors.add()
 	stream, unanswered := a.stream, unansweredTimeout
-	if stream.Header().Kind == framing.KindTCP { // there may be nothing to answer
-		unanswered = 0
-	}
 	f := &flow{hello: a.hello, waited: time.Since(s.began) - a.heard, name: s.traffic.count(a.name)}
+	if stream.Header().Kind == framing.KindTCP { // the remote may have nothing to answer for long
+		unanswered = 0
+		f.answered.Store(true)
+	}
 	a.place, a.stream, a.name = nil, nil, "" // the copying ends the stream
 	s.traffic.begin(f, duplex.Start(direct(c), stream, duplex.Options{
 		Linger:     lingerTimeout,

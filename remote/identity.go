@@ -1,6 +1,7 @@
 package remote
 
 import (
+	"cmp"
 	"crypto/ed25519"
 	"encoding/base64"
 	"errors"
@@ -89,7 +90,7 @@ func (s *state) info() (info IdentityInfo, err error) {
 		return info, err
 	}
 	err = s.eachServed(func(name string, how served) {
-		info.Names = append(info.Names, ServedName{Name: name, Relays: how.Relays, Service: how.Service, FromKey: how.Made})
+		info.Names = append(info.Names, ServedName{Name: cmp.Or(how.Public, name), Relays: how.Relays, Service: how.Service, FromKey: how.Made})
 	})
 	if err != nil {
 		return info, err

@@ -139,6 +139,10 @@ func TestThePortsRelayIsRemembered(t *testing.T) {
 		}
 		end(ln)
 	}
+	info, err := remote.ShowIdentity(cfg.StateDir)
+	if err != nil || !slices.ContainsFunc(info.Names, func(n remote.ServedName) bool { return n.Name == "relay.test:20022" }) {
+		t.Errorf("the identity has %+v, %v", info.Names, err)
+	}
 	if name, err := remote.OnlyName(cfg.StateDir); name != "" || err != nil {
 		t.Errorf("the only name is %q, %v", name, err)
 	}

@@ -1,6 +1,7 @@
 package remote
 
 import (
+	"cmp"
 	"crypto/ed25519"
 	"encoding/json"
 	"errors"
@@ -199,7 +200,7 @@ func (s *state) givers() (list []waiting, made []string, err error) {
 				by[host] = &waiting{Relay: host}
 			}
 			if !how.Made {
-				by[host].Names = append(by[host].Names, name)
+				by[host].Names = append(by[host].Names, cmp.Or(how.Public, name))
 			}
 		}
 	})

@@ -104,7 +104,7 @@ func (c *checker) all(ctx context.Context) []cli.Finding {
 		caa = c.caa(ctx)
 	})
 	wg.Go(func() { servers = c.ownServers(ctx) })
-	local := slices.Concat(c.state(), c.ports())
+	local := slices.Concat(c.state(), c.ports(), c.tcpPorts())
 	host := slices.Concat(c.memory(), c.descriptors(), c.kernel())
 	wg.Wait()
 	return slices.Concat(c.configuration(), control, local, dns, reach, c.suffix(), authority, caa, c.certificate(), host, servers)

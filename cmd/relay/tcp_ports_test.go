@@ -4,7 +4,11 @@ import (
 	"fmt"
 	"net"
 	"reflect"
+	"strings"
 	"testing"
+
+	"keystay/config"
+	"keystay/internal/testnet"
 )
 
 // A port is listened on at each host at which visitors of names come, once.
@@ -40,5 +44,27 @@ func TestPortsAmongTheSocketsThatAreHandedOver(t *testing.T) {
 	}
 	if _, err := ln.Accept(); err == nil {
 		t.Error("a socket that is no port's is open still")
+	}
+}
+
+// The check says of the public TCP ports whether they can be had.
+func TestCheckTriesTheTCPPorts(t *testing.T) {
+	c := &checker{cfg: &config.Relay{Listen: []string{"127.0.0.1:443"}}}
+	if got := c.tcpPorts(); got != nil {
+		t.Errorf("without ports: %v", got)
+	}
+	addr := testnet.Reserve(t)
+	port := uint16(addr.(*net.TCPAddr).Port)
+	c.cfg.TCPPorts = config.PortRange{First: port, Last: port}
+	if got := c.tcpPorts(); len(got) != 1 || !strings.Contains(fmt.Sprint(got), "they can be had (1 tried)") {
+		t.Errorf("of one that is free: %v", got)
+	}
+	ln, err := net.Listen("tcp", addr.String())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer ln.Close()
+	if got := c.tcpPorts(); len(got) != 1 || !strings.Contains(fmt.Sprint(got), "1 of 1 cannot be had") {
+		t.Errorf("of one that is taken: %v", got)
 	}
 }

@@ -212,6 +212,9 @@ func (s *status) write(w io.Writer, colour bool) {
 		row("At home", fmt.Sprintf("%s, without a relay; visitors who came so: %d", strings.Join(h.Addresses, " and "), h.Visitors))
 	}
 	row("Visitors", strconv.Itoa(s.Visitors))
+	if s.Inspector != "" {
+		row("Inspector", s.Inspector)
+	}
 	for _, n := range s.Names {
 		if n.Alarm != nil && !n.Intercepted {
 			row("Alarm before", n.Name+": "+n.Alarm.Text+when(n.Alarm.Time))
@@ -221,6 +224,9 @@ func (s *status) write(w io.Writer, colour bool) {
 		n := s.Names[0]
 		row("Name", n.URL+" -> "+n.Target)
 		row("Up", n.up())
+		if n.TCP {
+			row("TCP port", portText)
+		}
 		row("Certificate", n.Certificate.text())
 		row("From outside", n.Outside.Text+when(n.Outside.Time))
 		row("Certificate transparency", n.CT.Text+when(n.CT.Answered))

@@ -28,7 +28,8 @@ type status struct {
 	State       string       `json:"state"`    // serving, or stopping
 	Identity    string       `json:"identity"` // the label made from the device's key
 	StateDir    string       `json:"state_dir"`
-	Intercepted bool         `json:"intercepted"` // one of the names is
+	Inspector   string       `json:"inspector,omitempty"` // the address of its page, with the token
+	Intercepted bool         `json:"intercepted"`         // one of the names is
 	Visitors    int          `json:"visitors"`
 	Home        *homeStatus  `json:"home,omitempty"` // none where nobody comes without a relay
 	Links       []linkStatus `json:"links"`
@@ -46,6 +47,7 @@ type nameStatus struct {
 	URL         string      `json:"url"`
 	Target      string      `json:"target"`
 	Passed      bool        `json:"passed"`              // the service ends visitors' TLS, and has the key
+	TCP         bool        `json:"tcp,omitempty"`       // it is a TCP port, whose bytes the relay sees
 	Unreached   string      `json:"unreached,omitempty"` // why the service could not be reached yet
 	Up          bool        `json:"up"`                  // visitors are led here, and there is a certificate
 	Why         string      `json:"why,omitempty"`       // it is not up
@@ -96,7 +98,7 @@ func (p *process) status() status {
 		services[i] = service{pub, shownLocal(pub.service), isPassed(pub.service), pub.files != nil, isPort(pub.service)}
 	}
 	p.mu.Unlock()
-	s := status{PID: os.Getpid(), Version: cli.Version(), Since: p.began, State: stateServing, StateDir: cfg.StateDir,
+	s := status{PID: os.Getpid(), Version: cli.Version(), Since: p.began, State: stateServing, StateDir: cfg.StateDir, Inspector: p.inspection.url(),
 		Identity: keyname.Label(p.device.PublicKey(), ""), Visitors: p.device.Visitors(), Links: []linkStatus{}, Names: []nameStatus{}}
 	if p.drain.Err() != nil {
 		s.State = stateStopping
@@ -128,7 +130,7 @@ type service struct {
 }
 
 func (p *process) nameStatus(s service) nameStatus {
-	n := nameStatus{Name: s.ln.Domain(), URL: s.ln.URL(), Target: s.target, Passed: s.passed, Relays: s.ln.Relays(), Visitors: s.ln.Visitors()}
+	n := nameStatus{Name: s.ln.Domain(), URL: s.ln.URL(), Target: s.target, Passed: s.passed && !s.port, TCP: s.port, Relays: s.ln.Relays(), Visitors: s.ln.Visitors()}
 	if why := s.unreached.Load(); why != nil {
 		n.Unreached = *why
 	}

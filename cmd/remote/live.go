@@ -96,7 +96,7 @@ func (p *process) startScreen() {
 		return
 	}
 	s := screen.Start(screen.Config{
-		In: os.Stdin, Out: p.out, Guard: guardCommand, Inspector: p.inspector,
+		In: os.Stdin, Out: p.out, Guard: guardCommand, Inspector: p.inspection.url(),
 		Figures: p.figures,
 		Failed: func(err error) {
 			_ = p.live.tell(screen.Message{Time: time.Now(), Text: "The screen has failed: " + err.Error() + ". The remote goes on without it.", Mood: screen.Doubtful})
@@ -153,6 +153,10 @@ func (p *process) endScreen(err error) {
 
 // tellPublic says once of a name that it is public.
 func (l *live) tellPublic(s start) {
+	if s.port {
+		_ = l.tell(screen.Message{Time: time.Now(), Text: s.url + " is " + portText + ". " + s.portName() + ".", Mood: screen.Doubtful})
+		return
+	}
 	l.mu.Lock()
 	told := l.public
 	l.public = true
@@ -212,13 +216,17 @@ func (s *status) rows(n *nameStatus) (rows []screen.Row) {
 	if n.Unreached != "" {
 		add("Service", "cannot be reached yet: "+n.Unreached, screen.Doubtful)
 	}
-	if n.Intercepted {
+	if n.TCP {
+		add("TCP port", portText, screen.Doubtful)
+	} else if n.Intercepted {
 		add("Key", "visitors may see another one than this device's: somebody listens in", screen.Bad)
 	} else {
 		add("Key", keys([]start{{passed: n.Passed}}), screen.Good)
 	}
-	add("From outside", n.Outside.Text+when(n.Outside.Time), moodOf(n.Outside.State))
-	add("Certificate", n.Certificate.text(), screen.Plain)
+	if !n.TCP {
+		add("From outside", n.Outside.Text+when(n.Outside.Time), moodOf(n.Outside.State))
+		add("Certificate", n.Certificate.text(), screen.Plain)
+	}
 	for _, r := range s.relays(n) {
 		add("Relay", r, screen.Plain)
 	}
@@ -230,7 +238,9 @@ func (s *status) rows(n *nameStatus) (rows []screen.Row) {
 		visitors += fmt.Sprintf("; %d at all names", s.Visitors)
 	}
 	add("Visitors", visitors, screen.Plain)
-	add("CT logs", n.CT.Text+when(n.CT.Answered), moodOf(n.CT.State))
+	if !n.TCP {
+		add("CT logs", n.CT.Text+when(n.CT.Answered), moodOf(n.CT.State))
+	}
 	return rows
 }
 

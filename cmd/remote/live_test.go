@@ -115,3 +115,20 @@ func TestNoScreenWithoutATerminal(t *testing.T) {
 		t.Error("a file gets a screen")
 	}
 }
+
+// Of a TCP port the screen says who can read along, and nothing of keys and certificates.
+func TestLiveScreenSaysThatATCPPortIsNotEncrypted(t *testing.T) {
+	s := status{Names: []nameStatus{{Name: "relay.net:20022", URL: "tcp://relay.net:20022", TCP: true, Up: true, Outside: lookStatus{State: isOff, Text: lookIsForTLS}}}}
+	said := map[string]string{}
+	for _, r := range s.rows(&s.Names[0]) {
+		said[r.Label] = r.Text
+	}
+	if said["TCP port"] != portText {
+		t.Errorf("of the port it says %q", said["TCP port"])
+	}
+	for _, label := range []string{"Key", "Certificate", "From outside", "CT logs"} {
+		if text, ok := said[label]; ok {
+			t.Errorf("%s: %q", label, text)
+		}
+	}
+}

@@ -11,6 +11,7 @@ import (
 	"keystay/remote/publish"
 	"keystay/remote/publish/folder"
 	"keystay/remote/publish/gate"
+	"keystay/remote/publish/inspect"
 	"keystay/remote/publish/raw"
 )
 
@@ -25,6 +26,8 @@ type maker struct {
 
 	stateDir string      // where gates keep what they keep; empty is nowhere
 	store    *gate.Store // made when there is a gate
+
+	inspector *inspect.Inspector // nil where requests are not inspected
 
 	targets map[string]*publish.Target
 	folders map[string]*folder.Folder
@@ -75,6 +78,9 @@ func (m *maker) front(s config.Service, name string) (f *front, err error) {
 		return f, nil
 	}
 	f.site.Budgets, f.site.Observer = m.budgets, m.counts.observer()
+	if m.inspector != nil {
+		f.site.Inspect = func(next http.Handler) http.Handler { return m.inspector.Wrap(name, next) }
+	}
 	for _, r := range s.Routes {
 		route := publish.Route{
 			Path: r.Path, Strip: r.Strip,

@@ -89,6 +89,8 @@ type published struct {
 	unwatch  context.CancelFunc
 	look     context.CancelFunc // ends what looks after the raw ones
 
+	uninspect func() // requests of the site are not repeated any more
+
 	again   chan struct{} // for the watch: a link has come up
 	served  chan struct{} // closed when no more visitors are accepted
 	err     error         // why, once served is closed
@@ -137,8 +139,8 @@ func (f *front) handshake() remote.Handshake {
 }
 
 // publishName begins to serve the visitors of a listener.
-func publishName(n name, s config.Service, f *front, files *acme.Files, ln *remote.Listener, l *lookout, seen *live) *published {
-	p := &published{name: n, ln: ln, service: s, files: files, again: make(chan struct{}, 1), served: make(chan struct{})}
+func publishName(n name, s config.Service, f *front, files *acme.Files, ln *remote.Listener, l *lookout, seen *live, in *inspection) *published {
+	p := &published{name: n, ln: ln, service: s, files: files, again: make(chan struct{}, 1), served: make(chan struct{}), uninspect: func() {}}
 	p.front.Store(f)
 	if f.raw == nil {
 		c := f.site
@@ -147,6 +149,7 @@ func publishName(n name, s config.Service, f *front, files *acme.Files, ln *remo
 			c.Observer = observers(c.Observer, seen.traffic.observer(ln.Domain()))
 		}
 		p.site = publish.NewSite(ln.Domain(), c)
+		p.uninspect = in.add(ln.Domain(), p.site)
 		p.srv = httpdrain.New(p.site.Server())
 	}
 	p.watching, p.unwatch = context.WithCancel(context.Background())
@@ -283,6 +286,7 @@ func (p *published) finish(ctx context.Context, end func(context.Context) error)
 	p.unwatch()
 	gone := make(chan error, 1)
 	go func() { gone <- end(ctx) }()
+	p.uninspect()
 	<-p.served // by now it has taken the visitors that were on their way
 	if p.srv != nil {
 		_ = p.srv.Shutdown(ctx) // the listener's error says how many visitors were cut

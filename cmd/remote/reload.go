@@ -40,6 +40,7 @@ var fixed = []fixedSetting{
 	{"dns", func(c *config.Remote) any { return c.DNS }},
 	{"probe", func(c *config.Remote) any { return []any{c.Probe, c.ProbeProxies, c.ProbeWith, c.ProbeDNS} }},
 	{"on_intercept", func(c *config.Remote) any { return []any{c.OnIntercept, c.InterceptRun, c.InterceptPost} }},
+	{"inspect", func(c *config.Remote) any { return c.Inspect }},
 	{"wait", func(c *config.Remote) any { return c.Wait }},
 	{"metrics", func(c *config.Remote) any { return c.Metrics }},
 	{"plain", func(c *config.Remote) any { return c.Plain }},

@@ -30,13 +30,13 @@ type process struct {
 	level      *slog.LevelVar // of log; nil where there are sentences
 	people     *people        // the sentences of log, where it has some
 	live       *live          // the live screen; nil where there are lines
-	inspector  string         // the address of the inspector's page, or ""
 	maker      *maker
 	device     *remote.Device
 	lookout    *lookout
 	counted    *figures    // nil where nothing is counted
 	containers *containers // which say what is published; nil where the configuration does
 	homes      homes
+	inspection *inspection // nil where requests are not inspected
 	ended      chan *published
 	began      time.Time
 	drain, cut context.Context
@@ -78,12 +78,17 @@ func run(ctx context.Context, p *process, warnings []config.Warning) (ended erro
 		return err
 	}
 	p.counted = counted
-	if err := p.open(); err != nil {
+	err = p.open()
+	defer p.inspection.close()
+	if err != nil {
 		if ln != nil {
 			_ = ln.Close()
 		}
 		p.endScreen(err)
 		return listenError(p.cfg, err)
+	}
+	if p.live == nil { // which has a key that opens it
+		p.inspection.tell(p.out)
 	}
 	if ln != nil {
 		p.counted.serve(p, ln)
@@ -184,6 +189,9 @@ func (p *process) open() error {
 	}
 	p.maker = newMaker(p.cfg, p.log)
 	p.maker.stateDir, p.maker.counts = p.cfg.StateDir, p.counted.counts()
+	if p.inspection, err = newInspection(p.cfg.Inspect, p.maker); err != nil {
+		return err
+	}
 	all, err := p.want(p.cfg)
 	if err != nil {
 		return err
@@ -251,7 +259,7 @@ func (p *process) begin(all []wanted) error {
 				return err
 			}
 		}
-		pub := publishName(w.name, w.service, f, w.files, listeners[i], p.lookout, p.live)
+		pub := publishName(w.name, w.service, f, w.files, listeners[i], p.lookout, p.live, p.inspection)
 		p.names[w.name] = pub
 		p.work.Go(func() { p.waitFor(pub) })
 		p.work.Go(func() { p.tellEnd(pub) })

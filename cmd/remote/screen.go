@@ -123,8 +123,15 @@ func ports(all []start) string {
 	if i < 0 {
 		return ""
 	}
-	return "keystay does not encrypt their bytes: the relay, and everybody on the way, can read what the protocol does not encrypt by itself, as SSH does. " +
-		"They stay with this device: its identity is in " + all[i].stateDir + ". Whoever looks for open ports will find them"
+	return portText + ". " + all[i].portName()
+}
+
+// portText says who can read what goes over a TCP port.
+const portText = "not encrypted by keystay: the relay, and everybody on the way, can read what the protocol does not encrypt by itself, as SSH does"
+
+// portName says whose a TCP port is, and who finds it.
+func (s start) portName() string {
+	return "It stays with this device: its identity is in " + s.stateDir + ". Whoever looks for open ports will find it"
 }
 
 // keys says who holds the keys that visitors see.

@@ -177,7 +177,7 @@ func TestScreenSaysThatATCPPortIsNotEncrypted(t *testing.T) {
 		writeStart(&b, 200, all)
 		text := strings.Join(strings.Fields(b.String()), " ")
 		for _, want := range []string{"tcp://relay.net:20022 -> tcp://127.0.0.1:22 (not encrypted here: the relay sees these bytes)",
-			"TCP ports keystay does not encrypt their bytes: the relay, and everybody on the way, can read"} {
+			"TCP ports not encrypted by keystay: the relay, and everybody on the way, can read"} {
 			if !strings.Contains(text, want) {
 				t.Errorf("%s: %q is not in\n%s", name, want, b.String())
 			}

@@ -117,9 +117,10 @@ var mayImport = map[string][]string{
 
 	"remote/watch/ct": {"internal"},
 
-	"remote/publish/gate":   {"remote/publish", "internal"},
-	"remote/publish/folder": {"internal"},
-	"remote/publish/raw":    {"internal"},
+	"remote/publish/gate":    {"remote/publish", "internal"},
+	"remote/publish/folder":  {"internal"},
+	"remote/publish/inspect": {"internal"},
+	"remote/publish/raw":     {"internal"},
 
 	"framing":  {"internal"},
 	"sni":      {"internal/hostname"},
@@ -156,7 +157,8 @@ var testsMayImport = map[string][]string{
 	"docs":   {"config", "internal/hint"}, // pages are made from them
 	"remote": {"remote/publish"},          // its example
 
-	"remote/publish/folder": {"remote/publish"}, // it stands behind a route
+	"remote/publish":        {"remote/publish/inspect"}, // it stands before the routes
+	"remote/publish/folder": {"remote/publish"},         // it stands behind a route
 }
 
 // onlyIn says which rooms alone may import a module from outside. The tests of a
@@ -175,6 +177,7 @@ var onlyIn = map[string]string{
 	"github.com/coreos/go-oidc":        "remote/publish/gate",
 	"golang.org/x/oauth2":              "remote/publish/gate",
 	"go.mau.fi/util":                   "relay/names",
+	"github.com/andybalholm/brotli":    "remote/publish/inspect",
 
 	"github.com/kardianos/service":          "internal/unit",
 	"github.com/refraction-networking/utls": "remote/watch/browser",

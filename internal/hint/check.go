@@ -4,13 +4,18 @@ package hint
 func ofCheck() []*Advice {
 	return []*Advice{
 		CheckNotReady, CheckNoAddress, CheckNoWildcard, CheckAlias, CheckNoDNS, CheckUnsigned, CheckFamily, CheckElsewhere, CheckNotReached,
-		CheckForbidden, CheckNotPublicSuffix, CheckClock, CheckDescriptors, CheckKernel, CheckOwnServer, CheckCertificate, CheckFails,
+		CheckForbidden, CheckNotPublicSuffix, CheckClock, CheckDescriptors, CheckKernel, CheckOwnServer, CheckTCPPorts, CheckCertificate, CheckFails,
 		InitExists, InitDomain, InitFile,
 	}
 }
 
 // The advice that relay check alone gives.
 var (
+	CheckTCPPorts = &Advice{
+		Shown: "tcp_ports …: … of … cannot be had, the first by this: …",
+		Means: "`relay check`: another program has them, or this user may not; no device gets them as long as that is so",
+		Do:    []string{"take a range that nothing else uses: ss -ltn shows what is listened on"},
+	}
 	CheckNotReady = &Advice{
 		Shown: "ready …: …",
 		Means: "`relay check`: the relay that runs lets no remotes in",

@@ -8,7 +8,7 @@ var (
 	HomeLowPort = &Advice{
 		Shown: "listen on …: … permission denied",
 		Means: "with `--listen`: ports below 1024 need a privilege on many systems",
-		Do: []string{"give the program the privilege for ports: sudo setcap cap_net_bind_service=+ep FILE, or in a drop-in of its systemd unit AmbientCapabilities=CAP_NET_BIND_SERVICE",
+		Do: []string{"give the program the privilege for ports: sudo setcap cap_net_bind_service=+ep FILE, or the drop-in for its systemd unit in docs/straight-home.md",
 			"or listen on another port, such as --listen :8443, and let the router forward port 443 to it"},
 	}
 	HomePortInUse = &Advice{

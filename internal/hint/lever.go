@@ -29,4 +29,9 @@ var (
 		Means: "`--metrics`: exit code 1",
 		Do:    []string{"another program has the port, perhaps another remote: --metrics=PORT with another one", "or leave it out: everything else works without"},
 	}
+	NoInspector = &Advice{
+		Shown: "listen for the inspector: …",
+		Means: "exit code 1",
+		Do:    []string{"is another remote's inspector there? another port, or any that is free: --inspect"},
+	}
 )

@@ -118,12 +118,14 @@ func TestSilentConnectionIsWaitedForSoLong(t *testing.T) {
 // slowListener gives out connections that were accepted some time before.
 type slowListener struct {
 	net.Listener
+	asked  chan struct{} // gets something for each Accept that begins
 	conns  chan net.Conn
 	closed context.Context
 	end    context.CancelFunc
 }
 
 func (l slowListener) Accept() (net.Conn, error) {
+	l.asked <- struct{}{}
 	select {
 	case c := <-l.conns:
 		return c, nil
@@ -155,9 +157,10 @@ func TestExpectedConnectionIsServed(t *testing.T) {
 	}
 	srv := httpdrain.New(&http.Server{Handler: http.NotFoundHandler()})
 	closed, end := context.WithCancel(context.Background())
-	slow := slowListener{ln, make(chan net.Conn), closed, end}
+	slow := slowListener{ln, make(chan struct{}, 2), make(chan net.Conn), closed, end} // one Accept for c, one after it
 	served, down := make(chan error, 1), make(chan error, 1)
 	go func() { served <- srv.Serve(slow) }()
+	<-slow.asked // a Serve that begins after Shutdown would take nothing
 	srv.Expect(c)
 	go func() { down <- srv.Shutdown(context.Background()) }()
 	select {

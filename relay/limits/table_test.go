@@ -38,7 +38,7 @@ func TestManyAddresses(t *testing.T) {
 	var a limits.Addresses
 	before := heap()
 	c := new(conn) // one after the other
-	for i := range 5 * limits.MaxEntries {
+	for i := range 3 * limits.MaxEntries {
 		ip := million(i)
 		c.from.IP = append(c.from.IP[:0], ip.AsSlice()...)
 		n, why := a.Connect(c)

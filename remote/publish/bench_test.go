@@ -8,19 +8,29 @@ import (
 	"net/http/httptest"
 	"strings"
 	"testing"
+
+	"keystay/remote/publish"
+	"keystay/remote/publish/inspect"
 )
 
 // BenchmarkSmallRequests is one visitor's small requests on a connection that
-// stays open, one after the other.
+// stays open, one after the other: without an inspector, and with one whose page
+// nobody looks at.
 func BenchmarkSmallRequests(b *testing.B) {
 	local := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		w.Header().Set("Content-Type", "text/plain")
 		io.WriteString(w, "hello")
 	}))
 	defer local.Close()
-	for _, proto := range []string{"http/1.1", "h2"} {
-		b.Run(strings.ReplaceAll(proto, "/", ""), func(b *testing.B) {
-			p := serveTarget(b, tcpTarget("http", local.Listener.Addr()))
+	for _, name := range []string{"http1.1", "h2", "http1.1-inspected", "h2-inspected"} {
+		b.Run(name, func(b *testing.B) {
+			config := publish.SiteConfig{Routes: []publish.Route{{Path: "/", Target: tcpTarget("http", local.Listener.Addr())}}}
+			kind, inspected := strings.CutSuffix(name, "-inspected")
+			proto := map[string]string{"http1.1": "http/1.1", "h2": "h2"}[kind]
+			if in := new(inspect.Inspector); inspected {
+				config.Inspect = func(next http.Handler) http.Handler { return in.Wrap(domain, next) }
+			}
+			p := serve(b, publish.NewSite(domain, config).Server())
 			tr := &http.Transport{ForceAttemptHTTP2: proto == "h2", DisableCompression: true}
 			tr.DialTLSContext = func(context.Context, string, string) (net.Conn, error) { return p.visitor(proto), nil }
 			defer tr.CloseIdleConnections()

@@ -264,6 +264,14 @@ func (b *buffers) Put(p []byte) { b.pool.Put((*[bufferSize]byte)(p)) }
 // Hijack implements http.Hijacker, for ReverseProxy's switch of protocols: what
 // the visitor has sent behind its request is not lost.
 func (x *exchange) Hijack() (net.Conn, *bufio.ReadWriter, error) {
+	c, rw, err := x.hijack()
+	if err != nil {
+		return nil, nil, err
+	}
+	return x.shown(c), rw, nil
+}
+
+func (x *exchange) hijack() (net.Conn, *bufio.ReadWriter, error) {
 	if x.tunnel != nil {
 		return x.tunnel.open(x.answer.Header)
 	}

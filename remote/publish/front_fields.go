@@ -63,7 +63,7 @@ var frontPrefixes = []string{
 	"x-remote-", "x-webauth-", "x-authenticated-", "x-auth-request-", "x-auth-user", "x-auth-email", "x-auth-group", "x-auth-role",
 	"x-authentik-", "x-pomerium-", "x-vouch-", "x-consumer-", "x-credential-", "x-token-user-", "tailscale-", "teleport-",
 	"x-goog-iap-", "x-goog-authenticated-user-", "x-ms-client-principal", "x-amzn-oidc-", "x-amzn-mtls-",
-	"oidc-claim-", "shib-", "x-shib-", "x-hass-", "impersonate-", "ssl-client-", "x-ssl-", "x-client-cert",
+	"oidc-claim-", "shib-", "x-shib-", "x-hass-", "x-keystay-", "impersonate-", "ssl-client-", "x-ssl-", "x-client-cert",
 }
 
 var frontEndings = []string{

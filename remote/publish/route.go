@@ -101,9 +101,10 @@ func (r *route) strip(path string) string {
 
 // A table is the routes of a site at a time.
 type table struct {
-	routes []*route     // the longest path first
-	whole  bool         // there is one route, for all paths
-	gated  http.Handler // the gate, if there is one, and the routes behind it
+	routes    []*route     // the longest path first
+	whole     bool         // there is one route, for all paths
+	inspected http.Handler // what inspects, if there is something, and the routes behind it
+	gated     http.Handler // the gate, if there is one, and all that is behind it
 }
 
 // newTable returns a table of checked routes. It asks serviceOf for the services.
@@ -127,8 +128,13 @@ func newTable(c SiteConfig, old *table, serviceOf func(*Route) *service) *table 
 		return cmp.Or(len(strings.TrimSuffix(b.Path, "/"))-len(strings.TrimSuffix(a.Path, "/")), len(a.Path)-len(b.Path))
 	})
 	t.whole = len(t.routes) == 1 && t.routes[0].Path == "/"
+	var behind http.Handler = http.HandlerFunc(t.admitted)
+	if c.Inspect != nil {
+		t.inspected = c.Inspect(behind)
+		behind = t.inspected
+	}
 	if c.Gate != nil {
-		t.gated = c.Gate(http.HandlerFunc(t.admitted))
+		t.gated = c.Gate(behind)
 	}
 	return t
 }

@@ -45,6 +45,18 @@ type SiteConfig struct {
 	// fields that the gate sets get to the service.
 	Gate func(next http.Handler) http.Handler
 
+	// Inspect, if it is not nil, returns the handler that sees each request behind the
+	// gate, and its answer: also those that no route has, and those of [Site.Again].
+	// It gives each to next, with a ResponseWriter that unwraps to its own. Where that
+	// ResponseWriter has a method
+	//
+	//	Switched(visitor net.Conn, answer http.Header) net.Conn
+	//
+	// it is called when the service has switched protocols, as for a WebSocket, and
+	// returns what stands for the visitor's connection from then on; it has to pass
+	// CloseWrite on. Without Inspect nothing stands in between.
+	Inspect func(next http.Handler) http.Handler
+
 	// Budgets are what the visitors may take. Sites of a process share them. NewSite
 	// alone looks at it; nil means budgets of its own.
 	Budgets *Budgets
@@ -241,18 +253,26 @@ func (s *Site) serve(w http.ResponseWriter, r *http.Request) {
 	}
 }
 
-// begin gives a request to the gate, if there is one.
+// begin gives a request to the gate and to what inspects it, if there is one.
 func (t *table) begin(x *exchange) {
-	if t.gated == nil {
+	switch {
+	case t.gated != nil:
+		dropNamed(x.request.Header)
+		x.pass(t.gated)
+	case t.inspected != nil:
+		x.pass(t.inspected)
+	default:
 		t.serve(x)
-		return
 	}
-	r := x.request
-	dropNamed(r.Header)
-	t.gated.ServeHTTP(x.ResponseWriter, r.WithContext(context.WithValue(r.Context(), exchangeKey{}, x)))
 }
 
-// admitted takes a request that the gate has let through.
+// pass gives a request to a handler that stands before the routes.
+func (x *exchange) pass(h http.Handler) {
+	r := x.request
+	h.ServeHTTP(x.ResponseWriter, r.WithContext(context.WithValue(r.Context(), exchangeKey{}, x)))
+}
+
+// admitted takes a request that the gate has let through, and that was inspected.
 func (t *table) admitted(w http.ResponseWriter, r *http.Request) {
 	x := exchangeOf(r)
 	if trailer := x.request.Trailer; trailer != nil {

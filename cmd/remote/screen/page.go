@@ -54,8 +54,9 @@ func (m model) fitting() (keys []keyHelp) {
 	return keys
 }
 
-// lastLine is the answer to the last key, or what keys there are.
-func (m model) lastLine() string {
+// lastLine is the answer to the last key, or what keys there are; of a page of so many
+// lines, where it is scrolled to.
+func (m model) lastLine(lines int) string {
 	l := m.start()
 	switch {
 	case m.note != "":
@@ -63,9 +64,8 @@ func (m model) lastLine() string {
 	case m.stops > 0:
 		return l.add(m.looks.doubtful, "Stopping. q once more cuts visitors off.").String()
 	case m.page != pageNone:
-		lines, height := len(m.pageLines()), m.pageHeight()
 		text := "Esc back"
-		if lines > height {
+		if lines > m.pageHeight() {
 			text += fmt.Sprintf("  ↑ ↓ line %d of %d", m.scroll+1, lines)
 		}
 		return l.add(m.looks.faint, text).String()

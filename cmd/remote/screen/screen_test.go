@@ -258,8 +258,8 @@ func TestMistakeEndsTheScreenAlone(t *testing.T) {
 // No size makes it fail, and none is exceeded.
 func TestEachSizeIsKept(t *testing.T) {
 	for _, f := range []Figures{{}, served(), several(9)} {
-		for _, columns := range []int{0, 1, 2, 3, 7, 15, 30, 59, 61} {
-			for _, lines := range []int{0, 1, 2, 3, 5, 9, 30} {
+		for _, columns := range []int{0, 1, 3, 15, 59} {
+			for _, lines := range []int{0, 1, 2, 9} {
 				for _, key := range []string{"", "?", "r", "w"} {
 					fits(t, shown(t, columns, lines, f, key).lines(), columns, lines)
 				}

@@ -36,13 +36,13 @@ func (m model) lines() []string {
 	if m.width <= 0 || m.height <= 0 {
 		return nil
 	}
-	var body []string
+	var body, all []string
 	if m.page == pageNone {
 		body = m.front()
 	} else {
-		lines := m.pageLines()
-		from := min(m.scroll, max(0, len(lines)-m.pageHeight()))
-		body = lines[from:min(len(lines), from+m.pageHeight())]
+		all = m.pageLines()
+		from := min(m.scroll, max(0, len(all)-m.pageHeight()))
+		body = all[from:min(len(all), from+m.pageHeight())]
 	}
 	body = body[:min(len(body), max(1, m.height-1))]
 	if m.height < 2 {
@@ -51,7 +51,7 @@ func (m model) lines() []string {
 	for len(body) < m.height-1 {
 		body = append(body, "")
 	}
-	return append(body, m.lastLine())
+	return append(body, m.lastLine(len(all)))
 }
 
 // start is a new line behind the margin.

@@ -21,6 +21,9 @@ var builds = []struct {
 	{".", "./internal/visit", false},
 }
 
+// race are the flags for the race detector, the Makefile's.
+var race = []string{"-race", "-gcflags=crypto/internal/fips140/...=-race=false", "-gcflags=golang.org/x/crypto/...=-race=false"}
+
 // Programs builds the two real programs and the stories' own, once for all tests,
 // and returns their folder. All but the visitor's have the race detector if the tests
 // have it. Any user may run them.
@@ -35,7 +38,7 @@ var Programs = sync.OnceValues(func() (dir string, err error) {
 	for _, b := range builds {
 		args := []string{"build", "-o", dir + string(filepath.Separator)}
 		if b.race && RaceEnabled {
-			args = append(args, "-race")
+			args = append(args, race...)
 		}
 		cmd := exec.Command("go", append(args, strings.Fields(b.packages)...)...)
 		cmd.Dir = b.dir

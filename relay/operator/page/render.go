@@ -16,6 +16,7 @@ import (
 	"strings"
 	"time"
 
+	"keystay/internal/htmx"
 	"keystay/internal/plain"
 	"keystay/relay/operator"
 )
@@ -138,9 +139,17 @@ var templates = func() map[string]*template.Template {
 	return all
 }()
 
+// asset returns a file that the page loads.
+func asset(name string) ([]byte, error) {
+	if name == htmx.Name {
+		return []byte(htmx.Script()), nil
+	}
+	return assetFiles.ReadFile("assets/" + name)
+}
+
 // assetURL is where a file of the page is: another one once the file is another.
 func assetURL(name string) (string, error) {
-	b, err := assetFiles.ReadFile("assets/" + name)
+	b, err := asset(name)
 	sum := sha256.Sum256(b)
 	return "/assets/" + name + "?v=" + hex.EncodeToString(sum[:6]), err
 }
@@ -148,7 +157,7 @@ func assetURL(name string) (string, error) {
 // serveAsset answers with a file that the page loads.
 func serveAsset(w http.ResponseWriter, r *http.Request) {
 	name := r.PathValue("name")
-	b, err := assetFiles.ReadFile("assets/" + name)
+	b, err := asset(name)
 	if err != nil {
 		http.NotFound(w, r)
 		return
