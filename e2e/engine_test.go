@@ -14,7 +14,7 @@ import (
 	"sync"
 	"time"
 
-	"github.com/moby/moby/api/types/container"
+	docker "github.com/moby/moby/api/types/container"
 	"github.com/moby/moby/api/types/events"
 	"github.com/moby/moby/client"
 	"github.com/rogpeppe/go-internal/testscript"
@@ -28,7 +28,7 @@ type containerEngine struct {
 	server *httptest.Server // nil while it is stopped
 
 	mu        sync.Mutex
-	list      []container.Summary
+	list      []docker.Summary
 	listeners map[chan events.Message]bool
 }
 
@@ -118,9 +118,9 @@ func (e *containerEngine) stop() {
 }
 
 func (e *containerEngine) run(name string, labels []string, site netip.AddrPort) {
-	one := container.Summary{ID: fmt.Sprintf("%064x", time.Now().UnixNano()), Names: []string{"/" + name}, Image: "site", State: "running",
+	one := docker.Summary{ID: fmt.Sprintf("%064x", time.Now().UnixNano()), Names: []string{"/" + name}, Image: "site", State: "running",
 		Created: time.Now().Unix(), Labels: make(map[string]string),
-		Ports: []container.PortSummary{{IP: site.Addr(), PrivatePort: 80, PublicPort: site.Port(), Type: "tcp"}}}
+		Ports: []docker.PortSummary{{IP: site.Addr(), PrivatePort: 80, PublicPort: site.Port(), Type: "tcp"}}}
 	for _, l := range labels {
 		key, value, _ := strings.Cut(l, "=")
 		one.Labels[key] = value
@@ -130,7 +130,7 @@ func (e *containerEngine) run(name string, labels []string, site netip.AddrPort)
 
 func (e *containerEngine) remove(name string) {
 	e.change(events.ActionDie, func() {
-		e.list = slices.DeleteFunc(e.list, func(c container.Summary) bool { return c.Names[0] == "/"+name })
+		e.list = slices.DeleteFunc(e.list, func(c docker.Summary) bool { return c.Names[0] == "/"+name })
 	})
 }
 
