@@ -169,7 +169,7 @@ func (ed *edit) request(ctx context.Context, e *exchange) *http.Request {
 // serveAgain serves a replay, whose answer goes nowhere but to the inspector.
 func serveAgain(h http.Handler, r *http.Request) {
 	defer func() {
-		if v := recover(); v != nil && v != http.ErrAbortHandler { //nolint:errorlint // it is compared as net/http does
+		if v := recover(); v != nil && v != http.ErrAbortHandler {
 			panic(v)
 		}
 	}()

@@ -235,7 +235,7 @@ func (s *Server) apiReplay(w http.ResponseWriter, r *http.Request, e *exchange) 
 	}
 	if asked.Body != nil {
 		ed.Body = *asked.Body
-		if err == errBodyCut { //nolint:errorlint // it is not wrapped
+		if err == errBodyCut {
 			err = nil
 		}
 	}
