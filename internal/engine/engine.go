@@ -87,19 +87,19 @@ func (c *Container) Name() string {
 func (e *Engine) List(ctx context.Context) (list []Container, err error) {
 	ctx, cancel := context.WithTimeout(ctx, askTimeout)
 	defer cancel()
-	res, err := e.ask(ctx, "containers/json", nil)
+	body, err := e.ask(ctx, "containers/json", nil)
 	if err != nil {
 		return nil, err
 	}
-	defer res.Body.Close()
-	if err := json.NewDecoder(io.LimitReader(res.Body, maxAnswer)).Decode(&list); err != nil {
+	defer body.Close()
+	if err := json.NewDecoder(io.LimitReader(body, maxAnswer)).Decode(&list); err != nil {
 		return nil, fmt.Errorf("the list of containers: %w", err)
 	}
 	return list, nil
 }
 
-// ask sends a request to the engine.
-func (e *Engine) ask(ctx context.Context, what string, query url.Values) (*http.Response, error) {
+// ask sends a request to the engine and returns the answer's body, which the caller closes.
+func (e *Engine) ask(ctx context.Context, what string, query url.Values) (io.ReadCloser, error) {
 	u := url.URL{Scheme: "http", Host: "engine", Path: "/" + what, RawQuery: query.Encode()}
 	req, err := http.NewRequestWithContext(ctx, http.MethodGet, u.String(), nil)
 	if err != nil {
@@ -113,7 +113,7 @@ func (e *Engine) ask(ctx context.Context, what string, query url.Values) (*http.
 		return nil, fmt.Errorf("the engine at %s: %w", e.socket, err)
 	}
 	if res.StatusCode == http.StatusOK {
-		return res, nil
+		return res.Body, nil
 	}
 	defer res.Body.Close()
 	var told struct{ Message string }
@@ -157,14 +157,14 @@ func (e *Engine) follow(ctx context.Context, changed func([]Container)) error {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	begins := time.AfterFunc(askTimeout, cancel)
-	res, err := e.ask(ctx, "events", url.Values{"filters": {followed}}) // before the list, so that nothing is missed
+	body, err := e.ask(ctx, "events", url.Values{"filters": {followed}}) // before the list, so that nothing is missed
 	begins.Stop()
 	if err != nil {
 		return err
 	}
-	defer res.Body.Close()
+	defer body.Close()
 	events, ended := make(chan struct{}, 1), make(chan error, 1)
-	go func() { ended <- readEvents(res.Body, events) }()
+	go func() { ended <- readEvents(body, events) }()
 	defer func() {
 		cancel()
 		<-ended
