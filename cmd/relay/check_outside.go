@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -60,9 +59,11 @@ func (c *checker) caa(ctx context.Context) []cli.Finding {
 	case len(c.ca.names) == 0:
 		return []cli.Finding{cli.NotRun("caa", c.cfg.Domain, "there are CAA records at %s, and it is not known how they name the CA", records.At)}
 	}
-	for _, i := range records.Issue {
-		if slices.Contains(c.ca.names, i.CA) && len(records.Critical) == 0 {
-			return []cli.Finding{cli.Fine("caa", c.cfg.Domain, "the CAA records at %s let %s issue", records.At, i.CA)}
+	if len(records.Critical) == 0 {
+		for _, i := range records.Of(c.ca.names).Issue {
+			if i.CA != "" {
+				return []cli.Finding{cli.Fine("caa", c.cfg.Domain, "the CAA records at %s let %s issue", records.At, i.CA)}
+			}
 		}
 	}
 	return []cli.Finding{cli.Amiss("caa", c.cfg.Domain, hint.CheckForbidden.Error(

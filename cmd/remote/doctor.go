@@ -114,13 +114,14 @@ func (d *doctor) examine(ctx context.Context) cli.Findings {
 		all = append(all, r.findings...)
 	}
 	all = append(all, d.authorities(cas)...)
-	all = append(all, d.allNames(ctx, names, reports)...)
+	all = append(all, d.allNames(ctx, names, reports, caNames(cas))...)
 	all = append(all, services...)
 	return cli.Found(all)
 }
 
-// allNames looks at the names, some at a time.
-func (d *doctor) allNames(ctx context.Context, names []*patient, reports []*report) (all []cli.Finding) {
+// allNames looks at the names, some at a time. CAA records have the CAs by the names cas;
+// nil is that these are not known.
+func (d *doctor) allNames(ctx context.Context, names []*patient, reports []*report, cas []string) (all []cli.Finding) {
 	looked := names[:min(len(names), maxExamined)]
 	found := make([][]cli.Finding, len(looked))
 	places := make(chan struct{}, atOnce)
@@ -129,7 +130,7 @@ func (d *doctor) allNames(ctx context.Context, names []*patient, reports []*repo
 		wg.Go(func() {
 			places <- struct{}{}
 			defer func() { <-places }()
-			found[i] = d.name(ctx, n, reportsOf(n, reports))
+			found[i] = d.name(ctx, n, reportsOf(n, reports), cas)
 		})
 	}
 	wg.Wait()

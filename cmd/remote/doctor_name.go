@@ -23,8 +23,8 @@ import (
 // overdue is how long a renewal may be late before that counts as wrong.
 const overdue = 48 * time.Hour
 
-// name looks at one name.
-func (d *doctor) name(ctx context.Context, n *patient, relays []*report) (all []cli.Finding) {
+// name looks at one name. cas are as of allNames.
+func (d *doctor) name(ctx context.Context, n *patient, relays []*report, cas []string) (all []cli.Finding) {
 	domain := n.domain()
 	if n.err != nil {
 		return []cli.Finding{cli.Amiss("name", domain, n.err)}
@@ -52,11 +52,18 @@ func (d *doctor) name(ctx context.Context, n *patient, relays []*report) (all []
 	if own {
 		recs, recErr = d.senses.records(ctx, domain, hosts)
 	}
+	caa := cli.NotRun("caa", domain, "no certificate is ordered")
+	switch {
+	case orders(n.service) && own:
+		caa = ownCAA(domain, hosts[0], cas, recs, recErr)
+	case orders(n.service):
+		caa = d.caa(ctx, domain, hosts[0], cas)
+	}
 	return []cli.Finding{
 		d.nameDNS(ctx, domain, relays, own, recs, recErr),
 		d.rehearsal(ctx, n, relays, leaf),
 		cert,
-		d.caa(ctx, n, hosts[0], own, recs, recErr),
+		caa,
 		d.transparency(ctx, n, leaf),
 	}
 }
@@ -198,54 +205,6 @@ func (d *doctor) certificate(n *patient) (f cli.Finding, key [sha256.Size]byte) 
 		return cli.Amiss(step, domain, hint.DoctorRenewal.Error(fmt.Errorf("it is due for renewal since %s: %s", s.Due.UTC().Format(time.DateOnly), s.Why))), key
 	}
 	return cli.Fine(step, domain, "until %s, by %s; renewed from %s on", s.Leaf.NotAfter.UTC().Format(time.DateOnly), s.Leaf.Issuer, s.Due.UTC().Format(time.DateOnly)), key
-}
-
-// caa looks whom the CAA records let have a certificate.
-func (d *doctor) caa(ctx context.Context, n *patient, relay string, own bool, recs *records, recErr error) cli.Finding {
-	const step = "caa"
-	domain := n.outlook.Domain
-	if !orders(n.service) {
-		return cli.NotRun(step, domain, "no certificate is ordered")
-	}
-	if own {
-		switch {
-		case recErr != nil:
-			return cli.NotRun(step, domain, "DNS was not asked: %v", recErr)
-		case recs.CAA.Error != "":
-			return cli.Amiss(step, domain, hint.DNSFails.Error(errors.New(recs.CAA.Error)))
-		case recs.CAA.Forbidden:
-			return d.forbidden(domain, relay, recs.CAA.At)
-		case recs.OperatorProof && recs.CAA.Authenticated:
-			return cli.Fine(step, domain, "operator-proof, as the DNS server says, which has checked the signatures (DNSSEC)")
-		case recs.OperatorProof:
-			return cli.Fine(step, domain, "operator-proof, as the DNS server says; %s", strings.Join(recs.Notes, "; "))
-		}
-		f := cli.Fine(step, domain, "not operator-proof: %s", strings.Join(append(slices.Clone(recs.Notes), "whoever runs the relay could have a certificate for it"), "; "))
-		f.Hints = hint.DoctorOperator.With("NAME", domain, "RELAY", relay)
-		return f
-	}
-	c, err := d.senses.caa(ctx, domain)
-	if err != nil {
-		return cli.Amiss(step, domain, dnsError(err))
-	}
-	accounts, err := acme.Accounts(remote.ACMEDir(d.cfg.StateDir))
-	if err != nil {
-		return cli.Amiss(step, domain, err)
-	}
-	switch {
-	case c.At == "":
-		return cli.Fine(step, domain, "DNS has no CAA record: every CA may issue, to this device and to whoever runs the relay")
-	case !slices.ContainsFunc(append(slices.Clone(accounts), ""), func(a string) bool { return c.Lets(a, methods...) }):
-		return d.forbidden(domain, relay, c.At)
-	case len(accounts) > 0 && c.OnlyFor(accounts...):
-		return cli.Fine(step, domain, "the CAA records at %s let only this device have a certificate; whoever runs the relay runs that zone, too", c.At)
-	}
-	return cli.Fine(step, domain, "the CAA records at %s let this device have a certificate, and others", c.At)
-}
-
-func (d *doctor) forbidden(domain, relay, at string) cli.Finding {
-	err := fmt.Errorf("the CAA records at %s let no account of this device have a certificate", at)
-	return cli.Amiss("caa", domain, hint.DoctorForbidden.Error(err, "NAME", domain, "RELAY", relay))
 }
 
 // transparency looks in certificate transparency, as the watch does.

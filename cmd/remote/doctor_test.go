@@ -7,6 +7,7 @@ import (
 	"encoding/hex"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"net"
 	"net/netip"
 	"net/url"
@@ -144,13 +145,30 @@ func (w *ward) fetching(suffix string, change func(*fetched) error) {
 	}
 }
 
+// How what is fetched ends: what the relay says of itself, and the CA's directory.
+const relayPage, caPage = "keystay.json", "/dir"
+
+// caIs makes the CA say by which name CAA records have it.
+func (w *ward) caIs(name string) {
+	w.fetching(caPage, func(f *fetched) error {
+		f.body = fmt.Appendf(nil, `{"newOrder":"x","meta":{"caaIdentities":[%q]}}`, name)
+		return nil
+	})
+}
+
+// issue are the CAA records of the relay's zone.
+func (w *ward) issue(list ...domainproof.Issue) {
+	w.senses.caa = func(context.Context, string) (domainproof.CAA, error) {
+		return domainproof.CAA{At: "relay.test", Issue: list}, nil
+	}
+}
+
 // openWord is a word of a hint that is to be replaced by what it is here.
 var openWord = regexp.MustCompile(`\b(HOST|NAME|RELAY|ZONE|DIR)\b`)
 
 // Each step is broken alone, and then exactly that is told: the step itself with what to
 // do, and what could not be looked at for its sake as not looked at.
 func TestADoctorFindsWhatIsBroken(t *testing.T) {
-	const relayPage, caPage = "keystay.json", "/dir"
 	for name, c := range map[string]struct {
 		args   []string
 		broken func(*ward)
@@ -291,6 +309,20 @@ func TestADoctorFindsWhatIsBroken(t *testing.T) {
 				return domainproof.CAA{At: "relay.test", Issue: []domainproof.Issue{{CA: "", Account: ""}}}, nil
 			}
 		}, []string{"not_run proxy", "wrong caa"}, "the CAA records at relay.test let no account"},
+		"CAA names another CA": {nil, func(w *ward) {
+			w.caIs("ca.test")
+			w.issue(domainproof.Issue{CA: "other.test"})
+		}, []string{"not_run proxy", "wrong caa"}, "the CAA records at relay.test let none of ca.test issue"},
+		"CAA names the CA for another account": {nil, func(w *ward) {
+			w.caIs("ca.test")
+			w.issue(domainproof.Issue{CA: "other.test"}, domainproof.Issue{CA: "ca.test", Account: "https://ca.test/acct/2"})
+		}, []string{"not_run proxy", "wrong caa"}, "the CAA records at relay.test let none of ca.test issue"},
+		"CAA names the CA": {nil, func(w *ward) {
+			w.caIs("CA.test")
+			w.issue(domainproof.Issue{CA: "other.test"}, domainproof.Issue{CA: "ca.test"})
+		}, []string{"not_run proxy"}, ""},
+		"the CA has no name for CAA": {nil, func(w *ward) { w.issue(domainproof.Issue{CA: "other.test"}) },
+			[]string{"not_run proxy", "not_run caa"}, "how they name the CA is not known"},
 		"CAA unanswered": {nil, func(w *ward) {
 			w.senses.caa = func(context.Context, string) (domainproof.CAA, error) { return domainproof.CAA{}, &domainproof.Error{} }
 		}, []string{"not_run proxy", "wrong caa"}, ""},
@@ -359,13 +391,15 @@ func TestADoctorLooksAtADomainOfOnesOwn(t *testing.T) {
 		"no CAA record":  {records{Proven: true, Reached: true}, nil, "ok ok", "not operator-proof: "},
 		"a CNAME":        {records{Proven: true, Reached: true, Notes: []string{"a CNAME leads to x"}}, nil, "ok ok", "a CNAME leads to x"},
 		"not proven":     {records{Reached: true}, nil, "wrong ok", "DNS does not say that it is this device's"},
-		"forbidden":      {records{Proven: true, Reached: true, CAA: caaRecords{Forbidden: true, CAA: domainproof.CAA{At: "example.test"}}}, nil, "ok wrong", "the CAA records at example.test let no account"},
+		"forbidden":      {records{Proven: true, Reached: true, CAA: caaRecords{Forbidden: true, CAA: domainproof.CAA{At: "example.test", Issue: []domainproof.Issue{{Text: ";"}}}}}, nil, "ok wrong", "the CAA records at example.test let no account"},
+		"another CA":     {records{Proven: true, Reached: true, CAA: caaRecords{CAA: domainproof.CAA{At: "example.test", Issue: []domainproof.Issue{{CA: "other.test"}}}}}, nil, "ok wrong", "the CAA records at example.test let none of ca.test issue"},
 		"DNS away":       {records{}, hint.DNSFails.Error(errors.New("SERVFAIL")), "wrong not_run", "SERVFAIL"},
 		"no key yet":     {records{}, remote.ErrNoIdentity, "not_run not_run", "before there is a key"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			w := newWard(t, "--domain", "app.example.test")
+			w.caIs("ca.test")
 			c.records.Domain, c.records.Relays = "app.example.test", []string{"relay.test"}
 			w.senses.records = func(context.Context, string, []string) (*records, error) { return &c.records, c.err }
 			var got, texts []string

@@ -116,6 +116,20 @@ func ParseIssue(value string) Issue {
 	return i
 }
 
+// Of returns the records as they are for the CAs with these names, which are the
+// caaIdentities of their directories (RFC 8555, section 9.7.6): properties for others let
+// none issue.
+func (c *CAA) Of(cas []string) CAA {
+	of := *c
+	of.Issue = slices.Clone(c.Issue)
+	for k := range of.Issue {
+		if i := &of.Issue[k]; !slices.ContainsFunc(cas, func(ca string) bool { return strings.EqualFold(ca, i.CA) }) {
+			i.CA = ""
+		}
+	}
+	return of
+}
+
 // OnlyFor reports whether every CA that keeps to RFC 8659 and RFC 8657 refuses all
 // accounts but these. It is false
 // without any issue property.

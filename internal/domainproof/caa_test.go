@@ -66,6 +66,32 @@ func TestCAAThatCounts(t *testing.T) {
 	}
 }
 
+// Of the records only those count for a CA that name it, however it is spelt; without
+// any, every CA may issue.
+func TestCAAOfSomeCAs(t *testing.T) {
+	c := domainproof.CAA{Issue: []domainproof.Issue{{CA: "ca.test", Account: account}, {CA: "other.test"}}}
+	for _, test := range []struct {
+		cas     []string
+		account string
+		lets    bool
+	}{
+		{[]string{"CA.test"}, account, true},
+		{[]string{"ca.test"}, "", false},
+		{[]string{"third.test", "other.test"}, "", true},
+		{[]string{"third.test"}, account, false},
+	} {
+		if of := c.Of(test.cas); of.Lets(test.account, "http-01") != test.lets {
+			t.Errorf("%+v: %+v", test, of)
+		}
+	}
+	if c.Issue[1].CA != "other.test" {
+		t.Errorf("the records themselves have changed: %+v", c)
+	}
+	if of := new(domainproof.CAA).Of([]string{"ca.test"}); !of.Lets("", "http-01") {
+		t.Errorf("no record, and yet %+v", of)
+	}
+}
+
 // That records are missing is known only when DNS has said so.
 func TestCAAThatCannotBeAsked(t *testing.T) {
 	s := newServer(t, caa("example.test", "ca.test; accounturi="+account))

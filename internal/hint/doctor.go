@@ -42,6 +42,11 @@ var (
 		Means: "`remote doctor`: no certificate is issued or renewed while they stand",
 		Do:    []string{"remote dns NAME --relay RELAY shows the record to set", "for a name below a relay, ask its operator"},
 	}
+	DoctorOtherCA = &Advice{
+		Shown: "caa …: the CAA records at … let none of … issue one for this device",
+		Means: "`remote doctor`: they name other CAs than the one that is asked, and it issues nothing",
+		Do:    []string{`set NAME CAA 0 issue "ISSUER"; for a name below a relay, ask its operator`, "or ask a CA that they name: --acme-ca URL"},
+	}
 	DoctorOperator = &Advice{
 		Shown: "caa …: not operator-proof: …",
 		Means: "`remote doctor`, for a domain of your own: whoever runs the relay could have a certificate for it",
