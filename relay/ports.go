@@ -1,6 +1,7 @@
 package relay
 
 import (
+	"maps"
 	"net"
 	"slices"
 	"sync"
@@ -29,6 +30,7 @@ type ports struct {
 	track  func(net.Listener) (net.Listener, error)
 	serves func(name string) bool // a remote is here for it
 	known  func(name string) bool // it is given out
+	paused func() bool            // nothing is accepted for now
 
 	mu    sync.Mutex
 	over  bool
@@ -120,15 +122,19 @@ func (o *openPort) close() {
 
 // look closes the ports whose remotes have been away for long, or that are nobody's.
 func (p *ports) look() {
+	nobodys := p.nobodys()
 	p.mu.Lock()
 	defer p.mu.Unlock()
+	if p.paused() { // then another process may have them by now
+		return
+	}
 	now := time.Now()
 	for name, o := range p.open {
 		switch {
 		case p.serves(name):
 			o.used = now
 		case o.claims > 0:
-		case now.Sub(o.used) >= portLinger || !p.known(name):
+		case now.Sub(o.used) >= portLinger || nobodys[name] == o:
 			delete(p.open, name)
 			o.close()
 		}
@@ -138,6 +144,17 @@ func (p *ports) look() {
 			delete(p.unfit, name)
 		}
 	}
+}
+
+// nobodys returns the ports that are listened on and not given out. It asks for that
+// without mu: the record is read by one at a time, and whoever reads it to choose a port
+// calls isUnfit.
+func (p *ports) nobodys() map[string]*openPort {
+	p.mu.Lock()
+	list := maps.Clone(p.open)
+	p.mu.Unlock()
+	maps.DeleteFunc(list, func(name string, _ *openPort) bool { return p.serves(name) || p.known(name) })
+	return list
 }
 
 // end opens no port any more.
@@ -219,7 +236,7 @@ func (s *Server) AdoptPorts(list []PortListener) {
 func (s *Server) initPorts() {
 	p := &s.ports
 	p.all, p.listen = s.Names.Ports, s.ListenPort
-	p.track, p.serves = s.sockets.trackPort, s.presence.serves
+	p.track, p.serves, p.paused = s.sockets.trackPort, s.presence.serves, s.sockets.isPaused
 	p.known = func(name string) bool {
 		known, _, err := s.Names.Look(name)
 		return known || err != nil
@@ -232,9 +249,7 @@ func (s *Server) initPorts() {
 			for {
 				select {
 				case <-tick.C:
-					if !s.sockets.isPaused() { // else another process may have them by now
-						p.look()
-					}
+					p.look()
 				case <-s.ctx.Done():
 					return
 				}
