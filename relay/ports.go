@@ -1,12 +1,14 @@
 package relay
 
 import (
+	"errors"
 	"maps"
 	"net"
 	"slices"
 	"sync"
 	"time"
 
+	"keystay/internal/socket"
 	"keystay/relay/names"
 )
 
@@ -19,7 +21,13 @@ const (
 	// portUnfit is how long a port is not given out that could not be listened on:
 	// another program of this machine has it.
 	portUnfit = 10 * time.Minute
+	// portsPart is which part of the descriptors the listeners of ports may take: one in
+	// so many. The others are for remotes and visitors.
+	portsPart = 4
 )
+
+// errManyPorts says that a port is not listened on for want of descriptors.
+var errManyPorts = errors.New("the ports that are listened on take a quarter of the descriptors that the system lets this process have")
 
 // ports are the TCP ports that the server listens on for remotes. It listens on one only
 // while that is given out, and its remote is here or was here lately.
@@ -31,6 +39,7 @@ type ports struct {
 	serves func(name string) bool // a remote is here for it
 	known  func(name string) bool // it is given out
 	paused func() bool            // nothing is accepted for now
+	most   int                    // listeners; 0 is no limit
 
 	mu    sync.Mutex
 	over  bool
@@ -67,6 +76,9 @@ func (p *ports) begin(name string, number uint16) (done func(), err error) {
 		return nil, net.ErrClosed
 	}
 	if o == nil {
+		if p.most > 0 && p.listenersLocked() >= p.most {
+			return nil, errManyPorts
+		}
 		list, err := p.listen(number)
 		if err == nil {
 			o, err = p.addLocked(name, number, list)
@@ -112,6 +124,14 @@ func (p *ports) addLocked(name string, number uint16, list []net.Listener) (*ope
 		p.accept(name, ln)
 	}
 	return o, nil
+}
+
+// listenersLocked is how many listeners there are.
+func (p *ports) listenersLocked() (n int) {
+	for _, o := range p.open {
+		n += len(o.given)
+	}
+	return n
 }
 
 func (o *openPort) close() {
@@ -236,6 +256,7 @@ func (s *Server) AdoptPorts(list []PortListener) {
 func (s *Server) initPorts() {
 	p := &s.ports
 	p.all, p.listen = s.Names.Ports, s.ListenPort
+	p.most = socket.MaxDescriptors() / portsPart
 	p.track, p.serves, p.paused = s.sockets.trackPort, s.presence.serves, s.sockets.isPaused
 	p.known = func(name string) bool {
 		known, _, err := s.Names.Look(name)

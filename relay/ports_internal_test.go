@@ -1,6 +1,7 @@
 package relay
 
 import (
+	"errors"
 	"net"
 	"testing"
 
@@ -64,5 +65,21 @@ func TestAPortThatIsClaimedOrHandedOverIsNotClosed(t *testing.T) {
 	p.paused = func() bool { return false }
 	if p.look(); p.count() != 0 {
 		t.Error("a port that is nobody's is open")
+	}
+}
+
+// Ports take only a part of the descriptors, however many are given out. One that is over
+// that is not unfit: it can be had later.
+func TestPortsTakeAPartOfTheDescriptors(t *testing.T) {
+	p := idlePorts(t, func(*ports) bool { return false })
+	p.most = 2
+	if _, err := p.begin("relay.test:20122", 20122); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := p.begin("relay.test:20222", 20222); !errors.Is(err, errManyPorts) || p.isUnfit("relay.test:20222") {
+		t.Errorf("of one more: %v, and unfit is %t", err, p.isUnfit("relay.test:20222"))
+	}
+	if _, err := p.begin("relay.test:20022", 20022); err != nil {
+		t.Errorf("of one that is listened on: %v", err)
 	}
 }
