@@ -3,6 +3,8 @@ package config
 import (
 	"fmt"
 	"net"
+	"net/url"
+	"slices"
 	"strconv"
 	"strings"
 )
@@ -57,15 +59,21 @@ const (
 	lastEphemeral  = 60999
 )
 
-// tcpPortsTaken reports the addresses that the relay listens on for something else.
+// tcpPortsTaken reports the addresses that the relay listens on for something else, and
+// those of servers to which it leads or that it asks, where ports are listened on there:
+// a device that has such a port would be taken for the server.
 func (e *Errors) tcpPortsTaken(r *Relay, text string) {
-	check := func(key, address string) {
+	taken := func(address string) (port string, ok bool) {
 		_, port, err := net.SplitHostPort(address)
 		if err != nil {
-			return
+			return "", false
 		}
-		if n, err := strconv.ParseUint(port, 10, 16); err == nil && r.TCPPorts.has(uint16(n)) {
-			e.add("tcp_ports", fmt.Sprintf("%s has port %d, which is the one of %s", quote(text), n, key), "take other ports, or change "+key)
+		n, err := strconv.ParseUint(port, 10, 16)
+		return port, err == nil && r.TCPPorts.has(uint16(n))
+	}
+	check := func(key, address string) {
+		if port, ok := taken(address); ok {
+			e.add("tcp_ports", fmt.Sprintf("%s has port %s, which is the one of %s", quote(text), port, key), "take other ports, or change "+key)
 		}
 	}
 	for i, address := range r.Listen {
@@ -75,6 +83,25 @@ func (e *Errors) tcpPortsTaken(r *Relay, text string) {
 		check(fmt.Sprintf("http_listen[%d]", i), address)
 	}
 	check("admin.listen", r.Admin.Listen)
+	server := func(key, address string) {
+		port, ok := taken(address)
+		isPort := func(listen string) bool {
+			host, _, err := net.SplitHostPort(listen)
+			return err == nil && isSame(address, net.JoinHostPort(host, port))
+		}
+		if ok && slices.ContainsFunc(r.Listen, isPort) {
+			check(key, address)
+		}
+	}
+	for i, s := range r.Static {
+		server(fmt.Sprintf("static[%d].to", i), s.To)
+		server(fmt.Sprintf("static[%d].http", i), s.HTTP)
+	}
+	server("fallback.to", r.Fallback.To)
+	server("fallback.http", r.Fallback.HTTP)
+	if u, err := url.Parse(r.Names.Webhook.URL); err == nil {
+		server("names.webhook.url", u.Host)
+	}
 }
 
 // has reports whether a port is one of them.

@@ -1,6 +1,7 @@
 package config_test
 
 import (
+	"fmt"
 	"slices"
 	"strings"
 	"testing"
@@ -43,6 +44,33 @@ func TestWrongTCPPortsAreMistakes(t *testing.T) {
 		inFolder(t, map[string]string{"relay.yaml": "domain: relay.test\nlisten: [\"127.0.0.1:8443\"]\ntcp_ports: " + written + "\nhttp_listen: [\":8080\"]\n"})
 		_, _, err := loadRelay(t, "--config", "relay.yaml")
 		wantText(t, err, want)
+	}
+}
+
+// A port at which the relay asks or leads to a server of this machine is not given out: while
+// that server is down, a device could have it, and be taken for it.
+func TestTCPPortsAreNotThoseOfServersOfThisMachine(t *testing.T) {
+	const hint = "\nhint: take other ports, or change "
+	for written, want := range map[string]string{
+		"static: [{name: www.relay.test, to: 127.0.0.1:20100}]":                           `has port 20100, which is the one of static[0].to` + hint + "static[0].to",
+		"static: [{name: www.relay.test, to: 127.0.0.1:8443, http: \"localhost:20101\"}]": `has port 20101, which is the one of static[0].http` + hint + "static[0].http",
+		"fallback: {to: \"[::1]:20102\"}":                                                 `has port 20102, which is the one of fallback.to` + hint + "fallback.to",
+		"names: {webhook: {url: \"http://127.0.0.1:20103/ask\"}}":                         `has port 20103, which is the one of names.webhook.url` + hint + "names.webhook.url",
+		"static: [{name: www.relay.test, to: 192.0.2.7:20100}]":                           "",
+		"fallback: {to: \"127.0.0.1:19999\"}":                                             "",
+	} {
+		inFolder(t, map[string]string{"relay.yaml": "domain: relay.test\nlisten: [\":443\"]\ntcp_ports: 20000-20999\n" + written + "\n"})
+		_, _, err := loadRelay(t, "--config", "relay.yaml")
+		if want != "" {
+			want = "relay.yaml:3: tcp_ports: \"20000-20999\" " + want
+		}
+		if (err != nil) != (want != "") || !strings.Contains(fmt.Sprint(err), want) {
+			t.Errorf("%s: %v, want %q", written, err, want)
+		}
+	}
+	inFolder(t, map[string]string{"relay.yaml": "domain: relay.test\nlisten: [\"192.0.2.1:443\"]\ntcp_ports: 20000-20999\nfallback: {to: \"127.0.0.1:20100\"}\n"})
+	if _, _, err := loadRelay(t, "--config", "relay.yaml"); err != nil {
+		t.Errorf("of a server at an address at which no port is listened on: %v", err)
 	}
 }
 

@@ -1,11 +1,14 @@
 package relay
 
 import (
+	"errors"
+	"maps"
 	"net"
 	"slices"
 	"sync"
 	"time"
 
+	"keystay/internal/socket"
 	"keystay/relay/names"
 )
 
@@ -18,7 +21,13 @@ const (
 	// portUnfit is how long a port is not given out that could not be listened on:
 	// another program of this machine has it.
 	portUnfit = 10 * time.Minute
+	// portsPart is which part of the descriptors the listeners of ports may take: one in
+	// so many. The others are for remotes and visitors.
+	portsPart = 4
 )
+
+// errManyPorts says that a port is not listened on for want of descriptors.
+var errManyPorts = errors.New("the ports that are listened on take a quarter of the descriptors that the system lets this process have")
 
 // ports are the TCP ports that the server listens on for remotes. It listens on one only
 // while that is given out, and its remote is here or was here lately.
@@ -29,6 +38,8 @@ type ports struct {
 	track  func(net.Listener) (net.Listener, error)
 	serves func(name string) bool // a remote is here for it
 	known  func(name string) bool // it is given out
+	paused func() bool            // nothing is accepted for now
+	most   int                    // listeners; 0 is no limit
 
 	mu    sync.Mutex
 	over  bool
@@ -65,6 +76,9 @@ func (p *ports) begin(name string, number uint16) (done func(), err error) {
 		return nil, net.ErrClosed
 	}
 	if o == nil {
+		if p.most > 0 && p.listenersLocked() >= p.most {
+			return nil, errManyPorts
+		}
 		list, err := p.listen(number)
 		if err == nil {
 			o, err = p.addLocked(name, number, list)
@@ -112,6 +126,14 @@ func (p *ports) addLocked(name string, number uint16, list []net.Listener) (*ope
 	return o, nil
 }
 
+// listenersLocked is how many listeners there are.
+func (p *ports) listenersLocked() (n int) {
+	for _, o := range p.open {
+		n += len(o.given)
+	}
+	return n
+}
+
 func (o *openPort) close() {
 	for _, ln := range o.listeners {
 		ln.Close()
@@ -120,15 +142,19 @@ func (o *openPort) close() {
 
 // look closes the ports whose remotes have been away for long, or that are nobody's.
 func (p *ports) look() {
+	nobodys := p.nobodys()
 	p.mu.Lock()
 	defer p.mu.Unlock()
+	if p.paused() { // then another process may have them by now
+		return
+	}
 	now := time.Now()
 	for name, o := range p.open {
 		switch {
 		case p.serves(name):
 			o.used = now
 		case o.claims > 0:
-		case now.Sub(o.used) >= portLinger || !p.known(name):
+		case now.Sub(o.used) >= portLinger || nobodys[name] == o:
 			delete(p.open, name)
 			o.close()
 		}
@@ -138,6 +164,17 @@ func (p *ports) look() {
 			delete(p.unfit, name)
 		}
 	}
+}
+
+// nobodys returns the ports that are listened on and not given out. It asks for that
+// without mu: the record is read by one at a time, and whoever reads it to choose a port
+// calls isUnfit.
+func (p *ports) nobodys() map[string]*openPort {
+	p.mu.Lock()
+	list := maps.Clone(p.open)
+	p.mu.Unlock()
+	maps.DeleteFunc(list, func(name string, _ *openPort) bool { return p.serves(name) || p.known(name) })
+	return list
 }
 
 // end opens no port any more.
@@ -219,7 +256,8 @@ func (s *Server) AdoptPorts(list []PortListener) {
 func (s *Server) initPorts() {
 	p := &s.ports
 	p.all, p.listen = s.Names.Ports, s.ListenPort
-	p.track, p.serves = s.sockets.trackPort, s.presence.serves
+	p.most = socket.MaxDescriptors() / portsPart
+	p.track, p.serves, p.paused = s.sockets.trackPort, s.presence.serves, s.sockets.isPaused
 	p.known = func(name string) bool {
 		known, _, err := s.Names.Look(name)
 		return known || err != nil
@@ -232,9 +270,7 @@ func (s *Server) initPorts() {
 			for {
 				select {
 				case <-tick.C:
-					if !s.sockets.isPaused() { // else another process may have them by now
-						p.look()
-					}
+					p.look()
 				case <-s.ctx.Done():
 					return
 				}

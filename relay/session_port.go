@@ -58,8 +58,12 @@ func (sess *session) tryPort(ctx context.Context, c framing.Claim, asked uint16)
 		if left, ok := s.lines.unlistened.take(1, undecidedAgain); ok {
 			s.log.Warn("cannot listen on a TCP port that a remote is to have", "port", number, "err", err, left)
 		}
-		return got, !own, &framing.Denial{Name: name, Code: framing.DeniedUnavailable, Retry: portRetry,
-			Text: fmt.Sprintf("the relay cannot listen on port %d now: another program there may have it", number)}
+		text := fmt.Sprintf("the relay cannot listen on port %d now: another program there may have it", number)
+		full := errors.Is(err, errManyPorts)
+		if full {
+			text = "the relay cannot listen on more ports now"
+		}
+		return got, !own && !full, &framing.Denial{Name: name, Code: framing.DeniedUnavailable, Retry: portRetry, Text: text}
 	}
 	defer done()
 	s.presence.call(sess, name, c.Name)

@@ -84,6 +84,15 @@ func (b *backup) failed(err error, file string) error {
 	return &cli.Error{Code: cli.ExitFailed, Err: ownfile.ExplainIn(fmt.Errorf("the backup: %w", err), file, b.dir)}
 }
 
+// inState gives the path of an error of the state directory in full.
+func (b *backup) inState(err error) error {
+	var at *os.PathError
+	if errors.As(err, &at) {
+		return &os.PathError{Op: "open", Path: filepath.Join(b.dir, at.Path), Err: at.Err}
+	}
+	return err
+}
+
 // writeFile makes the file of the backup; one that is not whole is removed.
 func (b *backup) writeFile(file string) error {
 	f, err := os.OpenFile(file, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
@@ -106,27 +115,31 @@ func (b *backup) writeFile(file string) error {
 }
 
 // write writes the copy of the record, and all other regular files of the folder but
-// the locks.
+// the locks. No link leads out of the folder: the relay may run as another user.
 func (b *backup) write(w io.Writer) error {
-	archive := tar.NewWriter(w)
-	if err := b.add(archive, b.names, recordName); err != nil {
+	root, err := os.OpenRoot(b.dir)
+	if err != nil {
 		return err
 	}
-	err := filepath.WalkDir(b.dir, func(file string, e fs.DirEntry, err error) error {
-		inside, _ := filepath.Rel(b.dir, file)
+	defer root.Close()
+	archive := tar.NewWriter(w)
+	if err := b.add(archive, root, filepath.Base(b.names), recordName); err != nil {
+		return err
+	}
+	err = fs.WalkDir(root.FS(), ".", func(inside string, e fs.DirEntry, err error) error {
 		switch {
-		case err != nil && errors.Is(err, fs.ErrNotExist) && file != b.dir: // put aside or replaced meanwhile
+		case err != nil && errors.Is(err, fs.ErrNotExist) && inside != ".": // put aside or replaced meanwhile
 			return nil
 		case err != nil:
-			return err
-		case e.IsDir() && filepath.ToSlash(inside) == "acme/locks":
+			return b.inState(err)
+		case e.IsDir() && inside == "acme/locks":
 			return fs.SkipDir
 		case inside == ".", inside == recordName, inside == namesCopy, inside == namesCopy+".new":
 			return nil
 		case !e.IsDir() && !e.Type().IsRegular():
 			return nil
 		}
-		err = b.add(archive, file, filepath.ToSlash(inside))
+		err = b.add(archive, root, inside, inside)
 		if errors.Is(err, fs.ErrNotExist) {
 			return nil
 		}
@@ -135,11 +148,11 @@ func (b *backup) write(w io.Writer) error {
 	return cmp.Or(err, archive.Close())
 }
 
-// add writes one file, or folder, as it is now.
-func (b *backup) add(archive *tar.Writer, file, name string) error {
-	f, err := os.Open(file)
+// add writes one file, or folder, of the state directory as it is now.
+func (b *backup) add(archive *tar.Writer, root *os.Root, file, name string) error {
+	f, err := root.Open(filepath.FromSlash(file))
 	if err != nil {
-		return err
+		return b.inState(err)
 	}
 	defer f.Close()
 	info, err := f.Stat()

@@ -7,6 +7,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strings"
 	"testing"
 )
 
@@ -71,5 +72,22 @@ func TestBackupThatFailsLeavesNoFile(t *testing.T) {
 		if _, err := os.Stat(file); err == nil {
 			t.Error("the file is there")
 		}
+	}
+}
+
+// Root may make the backup of a relay that runs as another user. So it follows no link out
+// of the state directory, also where the copy of the record is one.
+func TestBackupFollowsNoLinkOutOfTheState(t *testing.T) {
+	dir, outside := t.TempDir(), filepath.Join(t.TempDir(), "secret")
+	if err := os.WriteFile(outside, []byte("secret"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Symlink(outside, filepath.Join(dir, namesCopy)); err != nil {
+		t.Skip(err)
+	}
+	b := backup{dir: dir, names: filepath.Join(dir, namesCopy)}
+	var out bytes.Buffer
+	if err := b.write(&out); err == nil || !strings.Contains(err.Error(), b.names) || bytes.Contains(out.Bytes(), []byte("secret")) {
+		t.Errorf("%v, and %d bytes are written", err, out.Len())
 	}
 }

@@ -41,7 +41,8 @@ func listenPort(cfg *config.Relay) func(port uint16) ([]net.Listener, error) {
 type portAddress struct{ network, address string }
 
 // portAddresses returns those of a port, one for each host of listen. Where these are all
-// addresses of IPv4 and of IPv6, one for each.
+// addresses of IPv4 and of IPv6, one for each. A host that is among all addresses has none
+// of its own: both together cannot be listened on.
 func portAddresses(listen []string, port uint16) (list []portAddress) {
 	var hosts []string
 	for _, a := range listen {
@@ -52,19 +53,26 @@ func portAddresses(listen []string, port uint16) (list []portAddress) {
 	if slices.Contains(hosts, "") { // which is every address
 		hosts = []string{""}
 	}
-	all4 := slices.ContainsFunc(hosts, func(h string) bool {
-		ip, err := netip.ParseAddr(h)
-		return err == nil && ip.Is4() && ip.IsUnspecified()
-	})
+	all := func(is4 bool) bool {
+		return slices.ContainsFunc(hosts, func(h string) bool {
+			ip, err := netip.ParseAddr(h)
+			return err == nil && ip.IsUnspecified() && ip.Is4() == is4
+		})
+	}
+	all4, all6 := all(true), all(false)
 	for _, h := range hosts {
 		network := "tcp"
-		if ip, err := netip.ParseAddr(h); err == nil && ip.IsUnspecified() {
-			switch {
-			case ip.Is4():
-				network = "tcp4"
-			case all4:
-				network = "tcp6"
+		ip, err := netip.ParseAddr(h)
+		switch {
+		case err != nil:
+		case !ip.IsUnspecified():
+			if all6 || all4 && ip.Unmap().Is4() { // all of IPv6 without all4 are those of IPv4, too
+				continue
 			}
+		case ip.Is4():
+			network = "tcp4"
+		case all4:
+			network = "tcp6"
 		}
 		list = append(list, portAddress{network, net.JoinHostPort(h, strconv.Itoa(int(port)))})
 	}

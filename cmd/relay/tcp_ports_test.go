@@ -23,6 +23,10 @@ func TestPortsAreListenedOnWhereNamesAre(t *testing.T) {
 		{[]string{"0.0.0.0:443", "[::]:443"}, "[{tcp4 0.0.0.0:20022} {tcp6 [::]:20022}]"},
 		{[]string{"[::]:443"}, "[{tcp [::]:20022}]"},
 		{[]string{"192.0.2.1:443", ":8443"}, "[{tcp :20022}]"},
+		{[]string{"0.0.0.0:443", "192.0.2.1:8443"}, "[{tcp4 0.0.0.0:20022}]"},
+		{[]string{"192.0.2.1:443", "[::]:443"}, "[{tcp [::]:20022}]"},
+		{[]string{"[2001:db8::1]:443", "[::]:443", "0.0.0.0:443"}, "[{tcp6 [::]:20022} {tcp4 0.0.0.0:20022}]"},
+		{[]string{"0.0.0.0:443", "[2001:db8::1]:443"}, "[{tcp4 0.0.0.0:20022} {tcp [2001:db8::1]:20022}]"},
 	} {
 		if got := fmt.Sprint(portAddresses(c.listen, 20022)); got != c.want {
 			t.Errorf("%q: %s, want %s", c.listen, got, c.want)
@@ -66,5 +70,25 @@ func TestCheckTriesTheTCPPorts(t *testing.T) {
 	defer ln.Close()
 	if got := c.tcpPorts(); len(got) != 1 || !strings.Contains(fmt.Sprint(got), "1 of 1 cannot be had") {
 		t.Errorf("of one that is taken: %v", got)
+	}
+}
+
+// However the addresses of listen overlap, a port can be listened on at all of them.
+func TestAPortIsListenedOnAtAddressesThatOverlap(t *testing.T) {
+	addr := testnet.Reserve(t)
+	port := uint16(addr.(*net.TCPAddr).Port)
+	overlaps := [][]string{{"0.0.0.0:1", "127.0.0.1:2"}, {":1", "127.0.0.1:2"}}
+	if ln, err := net.Listen("tcp", "[::]:0"); err == nil { // the machine has IPv6
+		ln.Close()
+		overlaps = append(overlaps, []string{"[::]:1", "127.0.0.1:2"})
+	}
+	for _, listen := range overlaps {
+		list, err := listenPort(&config.Relay{Listen: listen})(port)
+		if err != nil {
+			t.Errorf("%q: %v", listen, err)
+		}
+		for _, ln := range list {
+			ln.Close()
+		}
 	}
 }
