@@ -82,3 +82,59 @@ func TestCompressedMessagesAreNotBlownUp(t *testing.T) {
 		}
 	}
 }
+
+// All texts of a head that a visitor chooses are counted, the method among them.
+func TestLongMethodsAreCounted(t *testing.T) {
+	r := newRig(t, echo)
+	const long = 50_000
+	r.visit(strings.Repeat("M", long), "/", "")
+	r.in.mu.Lock()
+	defer r.in.mu.Unlock()
+	if r.in.used < long {
+		t.Errorf("a method of %d bytes counts %d", long, r.in.used)
+	}
+}
+
+// A command is pasted into a terminal: nothing in it is a key there, nor a pattern of
+// curl's, nor a path that curl tidies.
+func TestCurlIsSafeToPaste(t *testing.T) {
+	for _, body := range []string{"a\x1b[201~\nreboot\n", "\u009b201~\nreboot\n", "a\rb", "a\fb", "\x7f\x7f"} {
+		r := newRig(t, echo)
+		r.visit("POST", "/", body)
+		e := r.newest()
+		c := e.look()
+		got := curl(e.exchange, &c, false)
+		if strings.ContainsAny(got, "\x1b\u009b\r\f\x7f") {
+			t.Errorf("%q gives %q", body, got)
+		}
+	}
+	r := newRig(t, echo)
+	r.visit("GET", "/../[1-1000000]/{a,b}", "", "X-Text", "a\u009b201~b")
+	e := r.newest()
+	c := e.look()
+	got := curl(e.exchange, &c, false)
+	for _, want := range []string{"--globoff", "--path-as-is"} {
+		if !strings.Contains(got, want) {
+			t.Errorf("without %s: %s", want, got)
+		}
+	}
+	if strings.Contains(got, "\u009b") {
+		t.Errorf("%q", got)
+	}
+}
+
+// Fields that carry a secret under a longer name, or with the words written as one, are
+// masked as well.
+func TestSecretsOfOtherNamesAreMasked(t *testing.T) {
+	for _, name := range []string{"X-Authorization", "PROXY-AUTHORIZATION", "Service_Authorization", "X-Set-Cookie", "AccessToken", "X-AuthToken", "sessiontoken",
+		"ClientSecret", "X-SessionKey", "X-Passphrase", "X-Bearer", "X-UserPassword", "Api_Key", "AppKey", "X-AccessKey"} {
+		if !isSecret(name) {
+			t.Errorf("%s is shown", name)
+		}
+	}
+	for _, name := range []string{"Content-Type", "Author", "X-Keystay-Replay", "Sec-WebSocket-Key", "Idempotency-Key", "X-Monkey", "Accept", "Www-Authenticate", "X-Cookies-Enabled"} {
+		if isSecret(name) {
+			t.Errorf("%s is masked", name)
+		}
+	}
+}
