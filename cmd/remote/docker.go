@@ -97,7 +97,7 @@ func (c *containers) load() (*config.Remote, []config.Warning, error) {
 	defer c.mu.Unlock()
 	c.wrong, c.of = make(map[string]*mistaken), make(map[name]string)
 	var services []config.Given
-	var of []engine.Container // of each service
+	var of []engine.Container      // of each service
 	first := make(map[name]string) // which container has each name
 	for _, one := range c.list {
 		g, ok, err := c.given(one)
