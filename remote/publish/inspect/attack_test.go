@@ -3,7 +3,9 @@ package inspect
 import (
 	"bytes"
 	"compress/flate"
+	"context"
 	"net/http"
+	"net/http/httptest"
 	"runtime"
 	"strings"
 	"testing"
@@ -136,5 +138,33 @@ func TestSecretsOfOtherNamesAreMasked(t *testing.T) {
 		if isSecret(name) {
 			t.Errorf("%s is masked", name)
 		}
+	}
+}
+
+// A search decodes bodies once, whatever it looks for, up to a limit, and says where it has
+// not looked.
+func TestASearchDecodesSoMuch(t *testing.T) {
+	r := newRig(t, echo)
+	body := string(gzipped(append([]byte("needle"), make([]byte, maxDecoded-6)...)))
+	const n = 2 * maxSearched / maxDecoded
+	r.visit("POST", "/oldest", string(gzipped([]byte("needle"))), "Content-Encoding", "gzip")
+	for range n {
+		r.visit("POST", "/", body, "Content-Encoding", "gzip")
+	}
+	req := httptest.NewRequest("GET", "/?q=needle+-hay+-straw+-grass", nil)
+	f := r.page.found(req, 10*n)
+	if len(f.rows) != maxSearched/maxDecoded || !f.packed || f.kept != n+1 {
+		t.Errorf("%d of %d are found, packed is %t", len(f.rows), f.kept, f.packed)
+	}
+	if got := r.get("/?q=needle"); !strings.Contains(got, "nothing was looked for") {
+		t.Error("the page does not say so")
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	if f := r.page.found(req.WithContext(ctx), 10*n); len(f.rows) != 0 {
+		t.Errorf("for who has gone %d are found", len(f.rows))
+	}
+	if f := r.page.found(httptest.NewRequest("GET", "/?q=method:post", nil), 10*n); len(f.rows) != n+1 || f.packed {
+		t.Errorf("by method %d are found", len(f.rows))
 	}
 }
