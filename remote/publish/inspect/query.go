@@ -1,6 +1,7 @@
 package inspect
 
 import (
+	"bytes"
 	"slices"
 	"strconv"
 	"strings"
@@ -99,7 +100,7 @@ func (t term) is(e *exchange, c *content) bool {
 }
 
 // anywhere reports whether the text is in the first line, in a field that is no secret,
-// in a body, which is decoded, or in a message.
+// in a body, which is decoded and in lower case, or in a message.
 func (t term) anywhere(e *exchange, c *content) bool {
 	has := func(s string) bool { return strings.Contains(strings.ToLower(s), t.text) }
 	if has(e.method+" "+e.name+e.target) || t.text == strconv.Itoa(c.status) {
@@ -116,7 +117,7 @@ func (t term) anywhere(e *exchange, c *content) bool {
 				}
 			}
 		}
-		if len(m.body) > 0 && has(string(m.body)) {
+		if bytes.Contains(m.body, []byte(t.text)) {
 			return true
 		}
 	}

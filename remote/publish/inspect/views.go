@@ -1,6 +1,7 @@
 package inspect
 
 import (
+	"bytes"
 	"cmp"
 	"encoding/json"
 	"errors"
@@ -62,6 +63,7 @@ func (s *Server) found(r *http.Request, most int) find {
 					m.body = p.Bytes
 					left -= len(p.Bytes)
 				}
+				m.body = bytes.ToLower(m.body)
 			}
 		}
 		if !c.empty && q.has(e, &look) {
