@@ -28,7 +28,7 @@ func serviceKeys() []Key {
 		{Name: s + "gates", Kind: Table, Help: "several gates, for several paths, instead of gate"},
 	}, gateKeys(s+"gate.", true), gateKeys(s+"gates[].", false), []Key{
 		{Name: s + "allow", Kind: Texts, Flag: "allow", Help: "let visitors in from this `RANGE` alone, such as 192.0.2.0/24, 2001:db8::/32 or one address; several are all let in; by default everybody"},
-		{Name: s + "deny", Kind: Texts, Flag: "deny", Help: "let no visitor in from this `RANGE`; where --allow has the address too, the smaller range counts; the CA's validations always pass"},
+		{Name: s + "deny", Kind: Texts, Flag: "deny", Help: "let no visitor in from this `RANGE`; where --allow has the address too, the smaller range counts; the CA's validations always pass, but not to tls://"},
 		{Name: s + "cert", Flag: "cert", Help: "PEM `FILE` with a certificate to use instead of ACME"},
 		{Name: s + "key", Flag: "key", Help: "PEM `FILE` with its private key"},
 	})

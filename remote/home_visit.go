@@ -91,7 +91,7 @@ func (v *homeVisit) hear(d *Device) (l *Listener, wanted bool) {
 	rand.Read(v.header.ID[:])
 	v.home.isFor(v, l)
 	_, rules := l.currentRules()
-	validation := hello.OnlyALPN(acme.ALPN) && (l.keeper != nil || l.cfg.Raw)
+	validation := hello.OnlyALPN(acme.ALPN) && l.keeper != nil
 	return l, rules.Admit(v.header.Source.Addr()) || validation
 }
 

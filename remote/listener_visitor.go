@@ -28,6 +28,12 @@ func (l *Listener) receive(stream *framing.Stream, left func()) {
 		}
 		l.hand(stream, stream)
 	case kind == framing.KindTLS && l.cfg.Raw:
+		// Who passes for a CA's validation passes the relay. Here that would be let in: it is
+		// not seen from outside which protocol the service agrees to.
+		if _, rules := l.currentRules(); !rules.Admit(stream.Header().Source.Addr()) {
+			stream.Refuse()
+			return
+		}
 		l.hand(stream, stream)
 	case kind == framing.KindTLS:
 		l.handshake(&tlsInput{arrival: stream, left: left})

@@ -112,6 +112,35 @@ func TestValidationsPassTheDevicesRules(t *testing.T) {
 	}
 }
 
+// Behind tls:// nobody passes the rules as a CA's validation, since the service might
+// agree to any protocol: neither by a relay, which lets that through, nor at home.
+func TestNobodyPassesTheRulesOfARawName(t *testing.T) {
+	r := newRelay(t)
+	ln, home := r.atHome(func(c *remote.Config) { c.TLS, c.Raw, c.Deny = nil, true, prefixes("0.0.0.0/0", "::/0") })
+	config := &tls.Config{Certificates: []tls.Certificate{r.ca.Issue(domain)}} // it looks at no protocol
+	go func() {
+		for {
+			c, err := ln.Accept()
+			if err != nil {
+				return
+			}
+			go func() {
+				defer c.Close()
+				_ = tls.Server(c, config).HandshakeContext(t.Context())
+			}()
+		}
+	}()
+	link := r.next()
+	for _, protocol := range []string{"acme-tls/1", "h2"} {
+		if err := link.knock(protocol); err == nil {
+			t.Errorf("by a relay, with %s: it was let in", protocol)
+		}
+		if _, err := r.greets(home, domain, protocol); err == nil || !strings.Contains(err.Error(), "access denied") {
+			t.Errorf("at home, with %s: %v", protocol, err)
+		}
+	}
+}
+
 // What no claim can carry is a mistake of usage.
 func TestTooManyRulesAreRefused(t *testing.T) {
 	r := newRelay(t)

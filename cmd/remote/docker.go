@@ -97,6 +97,7 @@ func (c *containers) load() (*config.Remote, []config.Warning, error) {
 	defer c.mu.Unlock()
 	c.wrong, c.of = make(map[string]*mistaken), make(map[name]string)
 	var services []config.Given
+	var of []engine.Container      // of each service
 	first := make(map[name]string) // which container has each name
 	for _, one := range c.list {
 		g, ok, err := c.given(one)
@@ -110,10 +111,23 @@ func (c *containers) load() (*config.Remote, []config.Warning, error) {
 		case err != nil:
 			c.wrong[one.ID] = &mistaken{one.Name(), err}
 		case ok && len(g.Domains)+len(g.Words) > 0:
-			services = append(services, g)
+			services, of = append(services, g), append(of, one)
 		}
 	}
-	return config.LoadGiven(c.flags, services)
+	for { // each may be right alone, and wrong beside the others
+		cfg, warnings, err := config.LoadGiven(c.flags, services)
+		var all config.Errors
+		_ = errors.As(err, &all)
+		i := len(services) - 1 // the newest one goes first
+		for i >= 0 && mistakesOf(all, i) == nil {
+			i--
+		}
+		if i < 0 {
+			return cfg, warnings, err
+		}
+		c.wrong[of[i].ID] = &mistaken{of[i].Name(), mistakesOf(all, i)}
+		services, of = slices.Delete(services, i, i+1), slices.Delete(of, i, i+1)
+	}
 }
 
 // check looks at one service alone.
@@ -123,13 +137,18 @@ func (c *containers) check(g config.Given) error {
 	if !errors.As(err, &all) {
 		return err
 	}
+	return mistakesOf(all, 0) // the others are told by load
+}
+
+// mistakesOf are those of the service at i.
+func mistakesOf(all config.Errors, i int) error {
 	var own []error
 	for _, e := range all {
-		if strings.HasPrefix(e.Key, "services[0]") {
+		if strings.HasPrefix(e.Key, fmt.Sprintf("services[%d]", i)) {
 			own = append(own, mistake{e.Message, e.Hints})
 		}
 	}
-	return errors.Join(own...) // the others are told by load
+	return errors.Join(own...)
 }
 
 // claim gives a container its names. Those of another container are an error, and those

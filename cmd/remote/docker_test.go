@@ -56,6 +56,25 @@ func (c *containers) published(t *testing.T) (lines []string) {
 	return lines
 }
 
+// Two containers that are right alone and wrong together cost the newer one its name, and
+// nobody else anything.
+func TestOneContainerDoesNotKeepTheOthersFromBeingPublished(t *testing.T) {
+	for label, wrong := range map[string]string{"domain=A.relay.test.": "twice", "domain=xn--bcher-kva.relay.test": "twice"} {
+		c := following(t, aContainer("a", 1, "domain=a.relay.test,bücher.relay.test"), aContainer("b", 2, label), aContainer("c", 3, "domain=c.relay.test"))
+		if got := c.published(t); len(got) != 3 || !strings.HasPrefix(got[2], "c.relay.test") {
+			t.Errorf("%s: %q", label, got)
+		}
+		if w := c.wrong["b"]; w == nil || !strings.Contains(w.err.Error(), wrong) {
+			t.Errorf("%s: %+v", label, w)
+		}
+	}
+	c := following(t, aContainer("a", 1, "port=80"), aContainer("b", 2, "name=b"), aContainer("c", 3, "domain=c.relay.test"))
+	_ = c.flags.Set("relay", "")
+	if got := c.published(t); len(got) == 0 {
+		t.Errorf("%q, %+v", got, c.wrong)
+	}
+}
+
 // Labels say under which names a container is published, and how it is reached.
 func TestLabelsOfAContainer(t *testing.T) {
 	open := aContainer("a", 1, "domain=a.relay.test")

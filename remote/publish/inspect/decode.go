@@ -18,6 +18,8 @@ const (
 	// maxDecoded is how much of a decoded body is shown, in bytes. A small one may stand
 	// for gigabytes: what is behind is not even decoded.
 	maxDecoded = 1 << 20
+	// maxInflated is how much of the messages in one body is decoded for one page, in bytes.
+	maxInflated = 8 << 20
 	// maxCodings is how many codings of one body are undone.
 	maxCodings = 3
 )
@@ -100,18 +102,20 @@ func undo(coding string, p []byte) (out []byte, more bool, err error) {
 
 // inflated undoes what permessage-deflate (RFC 7692) and gRPC have done to messages of
 // one direction: of WebSockets each goes on where the last one was, as long as all of
-// them are there.
+// them are there. Those beyond maxInflated stay as they are.
 func inflated(c *content, h http.Header) []frame {
 	list := slices.Clone(c.frames)
+	left := maxInflated
 	if !c.switched {
 		coding := first(h, "Grpc-Encoding")
 		for i := range list {
 			f := &list[i]
-			if !f.compressed || f.cut() {
+			if !f.compressed || f.cut() || left <= 0 {
 				continue
 			}
-			if out, more, err := undo(coding, f.data); err == nil {
-				f.data, f.compressed = out[:min(len(out), maxFrame)], false
+			out, more, err := undo(coding, f.data)
+			if left -= len(out); err == nil {
+				f.data, f.compressed = beginning(out), false
 				f.size = max(f.size, int64(len(out)))
 				if more {
 					f.size = max(f.size, maxDecoded+1)
@@ -120,20 +124,24 @@ func inflated(c *content, h http.Header) []frame {
 		}
 		return list
 	}
-	inflate(list, true, c.unframed > 0)
-	inflate(list, false, c.unframed > 0)
+	inflate(list, true, c.unframed > 0, &left)
+	inflate(list, false, c.unframed > 0, &left)
 	return list
 }
+
+// beginning is what is shown of a decoded message. It does not hold the rest of it.
+func beginning(p []byte) []byte { return bytes.Clone(p[:min(len(p), maxFrame)]) }
 
 // window is how far back permessage-deflate may lead, in bytes.
 const window = 32 << 10
 
 // inflate undoes permessage-deflate for the messages of one direction. Where a message
 // is not whole, those behind it may lean on what is not there: they stay as they are
-// unless they can be read without.
-func inflate(list []frame, fromDevice, lost bool) {
+// unless they can be read without. It takes what it decodes off left, in bytes, and ends
+// where that is used up.
+func inflate(list []frame, fromDevice, lost bool, left *int) {
 	var before []byte
-	for i := 0; i < len(list); i++ {
+	for i := 0; i < len(list) && *left > 0; i++ {
 		f := &list[i]
 		if f.fromDevice != fromDevice || !f.compressed {
 			continue
@@ -148,12 +156,12 @@ func inflate(list []frame, fromDevice, lost bool) {
 			dict = nil
 		}
 		out, err := io.ReadAll(io.LimitReader(flate.NewReaderDict(bytes.NewReader(in), dict), maxDecoded+1))
-		if err != nil || len(out) > maxDecoded {
+		if *left -= len(out); err != nil || len(out) > maxDecoded {
 			lost = true
 			continue
 		}
-		before = append(before, out...)
-		before = before[max(0, len(before)-window):]
-		f.size, f.data, f.compressed = int64(len(out)), out[:min(len(out), maxFrame)], false
+		before = append(before, out[max(0, len(out)-window):]...)
+		before = bytes.Clone(before[max(0, len(before)-window):])
+		f.size, f.data, f.compressed = int64(len(out)), beginning(out), false
 	}
 }

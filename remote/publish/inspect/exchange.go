@@ -114,7 +114,7 @@ func newExchange(name string, r *http.Request) *exchange {
 	e := &exchange{name: name, method: r.Method, target: r.RequestURI, proto: r.Proto, host: r.Host, visitor: r.RemoteAddr, began: time.Now()}
 	var n int
 	e.request.header, e.request.headCut, n = copied(r.Header)
-	e.cost = exchangeCost + int64(len(e.target)+n)
+	e.cost = exchangeCost + int64(len(e.name)+len(e.method)+len(e.target)+len(e.host)+n)
 	return e
 }
 

@@ -1,13 +1,16 @@
 package inspect
 
 import (
+	"bytes"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
 )
 
-// maxQuery is the longest text that is looked for, in bytes.
-const maxQuery = 256
+// maxQuery is the longest text that is looked for, in bytes, and maxTerms how many words
+// of it count.
+const maxQuery, maxTerms = 256, 16
 
 // A query is what a person looks for: words that all have to be there, each with what it
 // is about before a colon, or without that anywhere. A word behind a dash must not be.
@@ -21,7 +24,8 @@ type term struct {
 // queryOf reads one; what is about nothing that is known is looked for as it stands.
 func queryOf(s string) (q query) {
 	s = strings.ToLower(s[:min(len(s), maxQuery)])
-	for _, word := range strings.Fields(s) {
+	words := strings.Fields(s)
+	for _, word := range words[:min(len(words), maxTerms)] {
 		var t term
 		if len(word) > 1 && word[0] == '-' {
 			t.not, word = true, word[1:]
@@ -36,6 +40,11 @@ func queryOf(s string) (q query) {
 		q = append(q, t)
 	}
 	return q
+}
+
+// reads reports whether it looks into bodies and messages.
+func (q query) reads() bool {
+	return slices.ContainsFunc(q, func(t term) bool { return t.about == "" })
 }
 
 // has reports whether an exchange is looked for.
@@ -91,7 +100,7 @@ func (t term) is(e *exchange, c *content) bool {
 }
 
 // anywhere reports whether the text is in the first line, in a field that is no secret,
-// in a body or in a message.
+// in a body, which is decoded and in lower case, or in a message.
 func (t term) anywhere(e *exchange, c *content) bool {
 	has := func(s string) bool { return strings.Contains(strings.ToLower(s), t.text) }
 	if has(e.method+" "+e.name+e.target) || t.text == strconv.Itoa(c.status) {
@@ -108,7 +117,7 @@ func (t term) anywhere(e *exchange, c *content) bool {
 				}
 			}
 		}
-		if len(m.body) > 0 && has(string(decoded(m).Bytes)) {
+		if bytes.Contains(m.body, []byte(t.text)) {
 			return true
 		}
 	}

@@ -20,6 +20,9 @@ const (
 	maxDump = 2 << 10
 	// maxShown is how much text is shown of one body, in bytes.
 	maxShown = 256 << 10
+	// indent is what a level of JSON is moved in by, and maxIndentation how much of that one
+	// body may get, in bytes.
+	indent, maxIndentation = "  ", 2 << 20
 	// maxPairs is how many lines of a form are shown.
 	maxPairs = 500
 )
@@ -93,13 +96,39 @@ func looksJSON(of string, b []byte) bool {
 }
 
 // indented is JSON with a line for each member, which its numbers and the order of its
-// members survive.
+// members survive. What is nested so deep that it would become many times as long is not
+// indented.
 func indented(b []byte) (string, bool) {
+	b = bytes.TrimSpace(b)
 	var out bytes.Buffer
-	if len(b) > maxShown || json.Indent(&out, bytes.TrimSpace(b), "", "  ") != nil {
+	if len(b) > maxShown || indentation(b) > maxIndentation || json.Indent(&out, b, "", indent) != nil {
 		return "", false
 	}
 	return out.String(), true
+}
+
+// indentation is how many bytes json.Indent adds to JSON, at most, but for what stands
+// behind names.
+func indentation(b []byte) (n int) {
+	depth, inString := 0, false
+	for i := 0; i < len(b); i++ {
+		switch c := b[i]; {
+		case inString && c == '\\':
+			i++
+		case c == '"':
+			inString = !inString
+		case inString:
+		case c == '[' || c == '{':
+			depth++
+			n += 1 + depth*len(indent)
+		case c == ']' || c == '}':
+			depth = max(0, depth-1)
+			n += 1 + depth*len(indent)
+		case c == ',':
+			n += 1 + depth*len(indent)
+		}
+	}
+	return n
 }
 
 func textOf(kind, text string) readable {

@@ -162,6 +162,7 @@ type (
 		Kept      int          `json:"kept"`
 		LetGo     uint64       `json:"let_go"`
 		Paused    bool         `json:"paused"`
+		Packed    bool         `json:"packed,omitempty"` // of a search: some bodies were not decoded for it
 	}
 )
 
@@ -181,9 +182,9 @@ func (c *content) state() string {
 }
 
 func (s *Server) apiList(w http.ResponseWriter, r *http.Request) {
-	rows, kept, let := s.found(r, maxRows)
-	p := apiPage{Exchanges: []apiSummary{}, Kept: kept, LetGo: let, Paused: s.in.paused.Load()}
-	for _, x := range rows {
+	f := s.found(r, maxRows)
+	p := apiPage{Exchanges: []apiSummary{}, Kept: f.kept, LetGo: f.let, Paused: s.in.paused.Load(), Packed: f.packed}
+	for _, x := range f.rows {
 		p.Exchanges = append(p.Exchanges, summaryOf(x.exchange, &x.content))
 	}
 	sendJSON(w, http.StatusOK, p)

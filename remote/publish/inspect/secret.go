@@ -14,24 +14,37 @@ const masked = "••••••••"
 func isSecret(name string) bool {
 	name = strings.ToLower(name)
 	switch name {
-	case "authorization", "proxy-authorization", "authentication-info", "proxy-authentication-info", "cookie", "set-cookie", "cookie2", "set-cookie2", "dpop",
+	case "authentication-info", "proxy-authentication-info", "dpop",
 		"sec-websocket-protocol": // in which browsers have to put tokens, since they can set no other field
 		return true
 	}
 	words := strings.FieldsFunc(name, func(r rune) bool { return r == '-' || r == '_' || r == '.' })
 	for i, w := range words {
 		switch w {
-		case "token", "tokens", "secret", "password", "passwd", "apikey", "auth", "signature", "credential", "credentials", "session", "sessionid", "jwt", "assertion", "csrf", "xsrf", "otp":
+		case "auth", "jwt", "otp", "sessionid", "cookie2", "credentials", "tokens", "csrf", "xsrf", "pwd":
 			return true
 		case "key":
 			// Not Sec-WebSocket-Key, which is a random number, nor Idempotency-Key.
-			if i > 0 && slices.Contains([]string{"api", "access", "auth", "private", "secret", "license", "functions", "subscription", "service", "master", "goog", "app", "client"}, words[i-1]) {
+			if i > 0 && slices.Contains(keyWords, words[i-1]) {
 				return true
 			}
+		}
+		if slices.ContainsFunc(secretEnds, func(end string) bool { return strings.HasSuffix(w, end) }) {
+			return true
+		}
+		if of, ok := strings.CutSuffix(w, "key"); ok && slices.Contains(keyWords, of) { // as in apikey
+			return true
 		}
 	}
 	return false
 }
+
+// secretEnds are what words for secrets end in, such as accesstoken, and keyWords what
+// stands before a key that is one.
+var (
+	secretEnds = []string{"authorization", "cookie", "token", "secret", "password", "passwd", "passphrase", "signature", "credential", "session", "assertion", "bearer"}
+	keyWords   = []string{"api", "access", "auth", "private", "secret", "license", "functions", "subscription", "service", "session", "master", "goog", "app", "client"}
+)
 
 // A field is one line of a head.
 type field struct {

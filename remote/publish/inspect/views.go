@@ -1,6 +1,7 @@
 package inspect
 
 import (
+	"bytes"
 	"cmp"
 	"encoding/json"
 	"errors"
@@ -16,6 +17,9 @@ import (
 const (
 	// maxRows is how many exchanges one list has.
 	maxRows = 200
+	// maxSearched is how much of bodies one search decodes, in bytes. What visitors send
+	// small may stand for gigabytes.
+	maxSearched = 64 << 20
 	// maxEdit is how long an edited request may be, in bytes.
 	maxEdit = 2 << 20
 	// maxOthers is how many exchanges one is offered to be compared with.
@@ -30,25 +34,43 @@ type row struct {
 	content
 }
 
-// found returns the newest exchanges that a request looks for, without messages, how many are kept, and how
-// many were let go.
-func (s *Server) found(r *http.Request, most int) (rows []row, kept int, let uint64) {
+// A find is what a request has looked for.
+type find struct {
+	rows   []row // the newest first, without messages
+	kept   int
+	let    uint64 // how many were let go
+	packed bool   // not all bodies were decoded for it
+}
+
+// found returns the newest exchanges that a request looks for, so many at most.
+func (s *Server) found(r *http.Request, most int) find {
 	q := queryOf(r.URL.Query().Get("q"))
 	all, let := s.in.all()
+	f := find{kept: len(all), let: let}
+	left := maxSearched
 	for _, e := range all {
-		if len(rows) == most {
+		if len(f.rows) == most || r.Context().Err() != nil {
 			break
 		}
 		c := e.glance()
-		if len(q) > 0 {
-			c.frames = e.look().frames
+		look := c
+		if q.reads() {
+			look.frames = e.look().frames
+			for _, m := range []*message{&look.request, &look.answer} {
+				if left <= 0 {
+					f.packed = f.packed || len(m.body) > 0 && first(m.header, "Content-Encoding") != ""
+				} else if p := decoded(m); p.Codings != "" {
+					m.body = p.Bytes
+					left -= len(p.Bytes)
+				}
+				m.body = bytes.ToLower(m.body)
+			}
 		}
-		if !c.empty && q.has(e, &c) {
-			c.frames = nil
-			rows = append(rows, row{e, c})
+		if !c.empty && q.has(e, &look) {
+			f.rows = append(f.rows, row{e, c})
 		}
 	}
-	return rows, len(all), let
+	return f
 }
 
 // A list is what the page has beside one exchange.
@@ -60,6 +82,7 @@ type list struct {
 	More   bool
 	Paused bool
 	Names  bool // there is more than one
+	Packed bool // not all bodies were decoded to be searched
 }
 
 // A summary is an exchange in one line.
@@ -97,11 +120,11 @@ func (x *row) summary() summary {
 }
 
 func (s *Server) list(r *http.Request) list {
-	rows, kept, let := s.found(r, maxRows)
-	l := list{Search: r.URL.Query().Get("q"), Kept: kept, LetGo: let, More: len(rows) == maxRows, Paused: s.in.paused.Load()}
-	for _, x := range rows {
+	f := s.found(r, maxRows)
+	l := list{Search: r.URL.Query().Get("q"), Kept: f.kept, LetGo: f.let, More: len(f.rows) == maxRows, Paused: s.in.paused.Load(), Packed: f.packed}
+	for _, x := range f.rows {
 		l.Rows = append(l.Rows, x.summary())
-		l.Names = l.Names || x.name != rows[0].name
+		l.Names = l.Names || x.name != f.rows[0].name
 	}
 	return l
 }
@@ -387,7 +410,7 @@ func (r readable) all() string {
 
 // sendHAR answers with exchanges as HAR: one of them, or those that are looked for.
 func (s *Server) sendHAR(w http.ResponseWriter, r *http.Request) {
-	rows, _, _ := s.found(r, 1<<20)
+	rows := s.found(r, 1<<20).rows
 	if id, err := strconv.ParseUint(r.URL.Query().Get("id"), 10, 64); err == nil {
 		rows = slices.DeleteFunc(rows, func(x row) bool { return x.id != id })
 	}
