@@ -48,7 +48,7 @@ func openFigures(address string) (*figures, error) {
 	return &figures{ln: ln, closed: make(chan struct{})}, nil
 }
 
-// counts returns what requests are counted in, or nil.
+// counts returns the counters of requests, or nil.
 func (f *figures) counts() *requestCounts {
 	if f == nil {
 		return nil
@@ -56,7 +56,7 @@ func (f *figures) counts() *requestCounts {
 	return &f.requests
 }
 
-// counted returns what the device counts in, or nil.
+// counted returns the counters of the device, or nil.
 func (f *figures) counted() *remote.Figures {
 	if f == nil {
 		return nil

@@ -37,7 +37,7 @@ type installation struct {
 	args     []string // of the remote
 	as       string   // the user who was asked for, or ""
 	manager  *unit.Manager
-	owner    *user.User // whom it runs as
+	owner    *user.User // that it runs as
 	cfg      *config.Remote
 	file     string // of the settings; where none was named, the one that is written
 	stateDir string
@@ -122,7 +122,8 @@ func (i *installation) refuseSecond(ofUser bool) error {
 	return nil
 }
 
-// load reads the configuration as a start would, and finds out whom the service runs as.
+// load reads the configuration as a start would, and finds the user that the service runs
+// as.
 func (i *installation) load(ofUser bool) ([]config.Warning, error) {
 	fs := i.cmd.Flags()
 	cfg, warnings, err := config.LoadRemote(fs, i.args)
@@ -149,7 +150,8 @@ func (i *installation) load(ofUser bool) ([]config.Warning, error) {
 	return warnings, err
 }
 
-// warn says what whoever installs the service should know.
+// warn prints the warnings that a start of the service would log, and that it will not have
+// this shell's proxy.
 func (i *installation) warn(warnings []config.Warning) {
 	w, cfg := i.cmd.ErrOrStderr(), *i.cfg
 	cfg.StateDir = i.stateDir

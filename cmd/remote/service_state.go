@@ -30,7 +30,7 @@ func owner(as string, ofUser bool) (*user.User, error) {
 	return u, nil
 }
 
-// currentUser is who runs this, be it a user without a name, as in containers.
+// currentUser is the user of this process, also one without a name, as in containers.
 func currentUser() (*user.User, error) {
 	if u, err := user.Current(); err == nil {
 		return u, nil
@@ -66,8 +66,8 @@ func (i *installation) chooseState() (err error) {
 	return makeOwned(i.stateDir, i.owner)
 }
 
-// elsewhere returns the state directory of this user, or of the one who calls sudo, that
-// has a key where the service's has none; or "".
+// elsewhere returns the state directory that has a key where the service's has none: this
+// user's, or that of the user who calls sudo. Where there is none it returns "".
 func (i *installation) elsewhere() string {
 	if hasIdentity(i.stateDir) {
 		return ""
