@@ -5,6 +5,8 @@ import (
 	"net/http"
 	"strconv"
 	"strings"
+
+	"keystay/internal/amount"
 )
 
 // A compareData is two exchanges side by side.
@@ -32,7 +34,7 @@ func (s *Server) compare(w http.ResponseWriter, r *http.Request) {
 	for _, l := range [][3]string{
 		{"Name", a.name, b.name}, {"Method", a.method, b.method}, {"Path", a.target, b.target}, {"Protocol", a.proto, b.proto},
 		{"Status", strconv.Itoa(x.status), strconv.Itoa(y.status)}, {"Took", took(x.took), took(y.took)},
-		{"Request", amount(x.request.size), amount(y.request.size)}, {"Answer", amount(x.answer.size), amount(y.answer.size)},
+		{"Request", amount.Rounded(x.request.size), amount.Rounded(y.request.size)}, {"Answer", amount.Rounded(x.answer.size), amount.Rounded(y.answer.size)},
 	} {
 		d.Lines = append(d.Lines, diffField{Name: l[0], First: l[1], Second: l[2], Same: l[1] == l[2]})
 	}
