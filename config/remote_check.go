@@ -7,7 +7,6 @@ import (
 	"net/netip"
 	"net/url"
 	"slices"
-	"strconv"
 	"strings"
 )
 
@@ -166,36 +165,6 @@ func (e *Errors) dnsServer(key string, s *string) {
 	}
 	if at, err := netip.ParseAddrPort(*s); err != nil || at.Port() == 0 {
 		e.add(key, quote(*s)+" is no address of a DNS server", "as in 9.9.9.9 or [2620:fe::fe]:53")
-	}
-}
-
-// inspect checks where the inspector is served, and makes it an address of this machine.
-func (e *Errors) inspect(key string, s *string) {
-	given := *s
-	switch strings.ToLower(given) {
-	case "", "off", "false":
-		*s = ""
-		return
-	case "on", "true":
-		*s = "127.0.0.1:0"
-		return
-	}
-	host, port, err := net.SplitHostPort(given)
-	if isPort(given) {
-		host, port, err = "", given, nil
-	}
-	if host == "" || strings.EqualFold(host, "localhost") {
-		host = "127.0.0.1"
-	}
-	n, wrong := strconv.ParseUint(port, 10, 16)
-	ip, bad := netip.ParseAddr(host)
-	switch {
-	case err != nil || wrong != nil || bad != nil:
-		e.add(key, quote(given)+" is not on, off, a port or a loopback address with one", "as in --inspect, or --inspect=4040")
-	case !ip.IsLoopback() || ip.Zone() != "":
-		e.add(key, quote(given)+" is no loopback address: others could reach the inspector there", "--inspect=127.0.0.1:"+port, "from elsewhere: ssh -L "+port+":127.0.0.1:"+port+" DEVICE")
-	default:
-		*s = net.JoinHostPort(ip.String(), strconv.FormatUint(n, 10))
 	}
 }
 

@@ -23,11 +23,11 @@ const (
 // ServeHome lets visitors of the device's names come to ln, an address of the device's
 // own, beside those whom the relays send: with the same certificates, rules and limits,
 // to the same listeners, whether a relay is there or not. RemoteAddr of such a visitor is
-// nobody's word but the network's. A CA's validation by TLS-ALPN-01 is answered too. A
+// the address that the network has, and not one that a relay says. A CA's validation by TLS-ALPN-01 is answered too. A
 // visitor who asks for another name, or for none, gets the alert unrecognized_name.
 //
-// ServeHome blocks until ln is closed, or the device is, and closes ln. Who has come
-// stays. It returns an error that wraps [net.ErrClosed], or why ln accepts no more.
+// ServeHome blocks until ln is closed, or the device is, and closes ln. Visitors who have
+// come stay. It returns an error that wraps [net.ErrClosed], or why ln accepts no more.
 func ServeHome(d *Device, ln net.Listener) error {
 	stop := context.AfterFunc(d.ctx, func() { ln.Close() })
 	defer stop()

@@ -73,7 +73,7 @@ func (v *homeVisit) hear(d *Device) (l *Listener, wanted bool) {
 		v.Reset()
 		return nil, false
 	}
-	// Who has said nothing when the device stops keeps nobody waiting.
+	// When the device stops, a visitor who has said nothing keeps nobody waiting.
 	stop := context.AfterFunc(d.ctx, func() { v.SetReadDeadline(time.Now().Add(lateGrace)) })
 	hello, err := sni.Read(v.Conn, nil)
 	stop()
@@ -96,7 +96,7 @@ func (v *homeVisit) hear(d *Device) (l *Listener, wanted bool) {
 }
 
 // refuseHello ends a connection on which no whole hello has come, of which first has: as
-// a TLS server would, and in HTTP for who speaks that.
+// a TLS server would, and in HTTP where the visitor speaks that.
 func (v *homeVisit) refuseHello(first []byte, err error) {
 	if alert, ok := sni.AlertFor(err); ok {
 		v.refuse(alert)
@@ -220,8 +220,8 @@ func (h *home) leave(v *homeVisit) {
 	}
 }
 
-// count is how many visitors of l there are, or of all listeners. Whose hello is not there
-// yet is none.
+// count is how many visitors of l there are, or of all listeners if l is nil. A visitor
+// whose hello is not there yet is not counted.
 func (h *home) count(l *Listener) (n int) {
 	h.mu.Lock()
 	defer h.mu.Unlock()

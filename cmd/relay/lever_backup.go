@@ -66,7 +66,7 @@ const recordName = "names.db"
 // A backup is made of a state directory and a whole copy of its record of names.
 type backup struct {
 	dir, names string
-	self       os.FileInfo // what is written, which may be in that folder; or nil
+	self       os.FileInfo // the file that is written, which may be in that folder; or nil
 
 	files int
 	bytes int64
@@ -174,7 +174,7 @@ func (b *backup) add(archive *tar.Writer, root *os.Root, file, name string) erro
 	if err := archive.WriteHeader(head); err != nil {
 		return err
 	}
-	n, err := io.CopyN(archive, f, head.Size) // what is written to it meanwhile is left out
+	n, err := io.CopyN(archive, f, head.Size) // bytes that are added to it meanwhile are left out
 	b.files, b.bytes = b.files+1, b.bytes+n
 	return err
 }

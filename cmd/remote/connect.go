@@ -237,10 +237,10 @@ func (s *stdioConn) CloseWrite() error {
 	return nil
 }
 
-// Close ends what waits for stdin.
+// Close makes a read that waits for stdin end.
 func (s *stdioConn) Close() error { return s.read.Close() }
 
-// Reset makes whoever waits for stdin get an error.
+// Reset makes a read that waits for stdin fail.
 func (s *stdioConn) Reset() { s.write.CloseWithError(net.ErrClosed) }
 
 var _ interface{ CloseWrite() error } = (*stdioConn)(nil)

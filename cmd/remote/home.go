@@ -115,7 +115,7 @@ func homeError(addr string, err error) error {
 // A homeStatus is what "remote status" shows of visitors who come without a relay.
 type homeStatus struct {
 	Addresses []string `json:"addresses"`
-	Visitors  int      `json:"visitors"` // who have come to them
+	Visitors  int      `json:"visitors"` // that have come to them
 }
 
 // status is nil where nobody can come without a relay.

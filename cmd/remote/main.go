@@ -27,8 +27,8 @@ func command() *cobra.Command {
 		Use:   "remote [SERVICE]",
 		Short: "Publish a local service under a public HTTPS name; key and certificate stay on this device",
 		Long: `The remote dials a relay, claims a public name, obtains the certificate for it by
-itself, and hands the visitors' requests to a local service. It opens no port and
-needs no privilege. The relay passes encrypted bytes on; it never has the key.`,
+itself, and hands the visitors' requests to a local service. It opens no port,
+but with --listen, and needs no privilege. The relay passes encrypted bytes on; it never has the key.`,
 		Example: `  remote --domain xyz.relay.net --local :3000
   remote 3000 --relay relay.net
   remote 3000

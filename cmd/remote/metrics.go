@@ -30,24 +30,25 @@ const metricsTime = time.Minute
 type figures struct {
 	device   remote.Figures
 	requests requestCounts
-	http     *http.Server
-	addr     net.Addr
+	ln       net.Listener  // on the address of the metrics
+	http     *http.Server  // nil before serve
 	closed   chan struct{} // nobody is answered any more
 }
 
-// openFigures opens the address of the metrics. Without one it returns nil, which has
-// nothing.
-func openFigures(address string) (f *figures, ln net.Listener, err error) {
+// openFigures opens the address of the metrics, which close closes. Without one it
+// returns nil, which has nothing.
+func openFigures(address string) (*figures, error) {
 	if address == "" {
-		return nil, nil, nil
+		return nil, nil
 	}
-	if ln, err = net.Listen("tcp", address); err != nil {
-		return nil, nil, hint.NoMetrics.Error(fmt.Errorf("the metrics: %w", err))
+	ln, err := net.Listen("tcp", address)
+	if err != nil {
+		return nil, hint.NoMetrics.Error(fmt.Errorf("the metrics: %w", err))
 	}
-	return &figures{addr: ln.Addr(), closed: make(chan struct{})}, ln, nil
+	return &figures{ln: ln, closed: make(chan struct{})}, nil
 }
 
-// counts returns what requests are counted in, or nil.
+// counts returns the counters of requests, or nil.
 func (f *figures) counts() *requestCounts {
 	if f == nil {
 		return nil
@@ -55,7 +56,7 @@ func (f *figures) counts() *requestCounts {
 	return &f.requests
 }
 
-// counted returns what the device counts in, or nil.
+// counted returns the counters of the device, or nil.
 func (f *figures) counted() *remote.Figures {
 	if f == nil {
 		return nil
@@ -64,25 +65,32 @@ func (f *figures) counted() *remote.Figures {
 }
 
 // serve answers with the metrics of p, until close.
-func (f *figures) serve(p *process, ln net.Listener) {
+func (f *figures) serve(p *process) {
+	if f == nil {
+		return
+	}
 	registry := prometheus.NewRegistry()
 	registry.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}), &deviceMetrics{p, f})
 	mux := http.NewServeMux()
 	mux.Handle("GET /metrics", promhttp.HandlerFor(registry, promhttp.HandlerOpts{DisableCompression: true})) // a compressor holds most of a megabyte
 	f.http = &http.Server{
-		Handler: thisMachine(f.addr, mux), ReadHeaderTimeout: leverTimeout, WriteTimeout: metricsTime, IdleTimeout: metricsTime,
+		Handler: thisMachine(f.ln.Addr(), mux), ReadHeaderTimeout: leverTimeout, WriteTimeout: metricsTime, IdleTimeout: metricsTime,
 		MaxHeaderBytes: 8 << 10, ErrorLog: log.New(io.Discard, "", 0),
 	}
-	p.log.Info("listening", "for", "metrics", "addr", f.addr.String())
+	p.log.Info("listening", "for", "metrics", "addr", f.ln.Addr().String())
 	go func() {
 		defer close(f.closed)
-		_ = f.http.Serve(ln)
+		_ = f.http.Serve(f.ln)
 	}()
 }
 
-// close ends the answers.
+// close ends the answers, and closes the address.
 func (f *figures) close() {
-	if f == nil || f.http == nil {
+	if f == nil {
+		return
+	}
+	if f.http == nil {
+		_ = f.ln.Close()
 		return
 	}
 	_ = f.http.Close()

@@ -12,7 +12,7 @@ import (
 // another protocol, such as to a WebSocket, and 0 those without an answer.
 type requestCounts [6]atomic.Int64
 
-// observer is what counts, or nil where nothing is counted.
+// observer returns the observer that counts, or nil where nothing is counted.
 func (c *requestCounts) observer() func(*http.Request) func(publish.Answer) {
 	if c == nil {
 		return nil
@@ -27,7 +27,7 @@ func (c *requestCounts) told(a publish.Answer) {
 	}
 }
 
-// observers returns what tells two observers, of which one may be nil.
+// observers makes one observer of two, of which either may be nil.
 func observers(a, b func(*http.Request) func(publish.Answer)) func(*http.Request) func(publish.Answer) {
 	switch {
 	case a == nil:

@@ -30,14 +30,14 @@ func measured(t *testing.T) (p *process, url string) {
 	p, _ = alone(t, &config.Remote{Probe: "auto", OnIntercept: "warn", CT: "off", DrainTimeout: time.Minute})
 	p.began, p.names, p.maker = time.Now(), make(map[name]*published), newMaker(p.cfg, p.log)
 	p.drain, p.endDrain = context.WithCancel(t.Context())
-	f, ln, err := openFigures("127.0.0.1:0")
+	f, err := openFigures("127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
 	}
 	p.counted = f
-	f.serve(p, ln)
+	f.serve(p)
 	t.Cleanup(f.close)
-	return p, "http://" + f.addr.String() + "/metrics"
+	return p, "http://" + f.ln.Addr().String() + "/metrics"
 }
 
 // get returns the status and the text of an answer.
@@ -110,14 +110,14 @@ func TestTakenPortOfMetricsIsSaid(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer ln.Close()
-	_, _, err = openFigures(ln.Addr().String())
+	_, err = openFigures(ln.Addr().String())
 	var b strings.Builder
 	cli.Print(&b, "remote", err)
 	if text := b.String(); !strings.Contains(text, "the metrics: listen") || !strings.Contains(text, "--metrics=PORT") {
 		t.Error(text)
 	}
 	var none *figures
-	if f, ln, err := openFigures(""); f != nil || ln != nil || err != nil || none.counts() != nil || none.counted() != nil {
+	if f, err := openFigures(""); f != nil || err != nil || none.counts() != nil || none.counted() != nil {
 		t.Error("something is counted without metrics")
 	}
 	none.close()

@@ -37,7 +37,7 @@ type said struct {
 	when map[string]time.Time
 }
 
-// newPeople returns what says sentences to tell. An alarm is a bad one.
+// newPeople returns a log that gives its sentences to tell. An alarm is a bad one.
 func newPeople(tell func(screen.Message) error) *people {
 	return &people{tell: tell, table: words(), said: &said{last: map[string]string{}, when: map[string]time.Time{}}}
 }
@@ -89,8 +89,8 @@ func (p *people) Handle(_ context.Context, r slog.Record) error {
 	return p.tell(m)
 }
 
-// lines returns what writes sentences to a terminal, wrapped to its width, and alarms in
-// red.
+// lines returns a function that writes sentences to a terminal, wrapped to its width, and
+// alarms in red.
 func lines(w io.Writer, width func() int) func(screen.Message) error {
 	return func(m screen.Message) error {
 		all := []string{m.Text}

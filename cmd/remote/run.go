@@ -72,7 +72,7 @@ func run(ctx context.Context, p *process, warnings []config.Warning) (ended erro
 	defer p.endDrain()
 	defer context.AfterFunc(ctx, p.endDrain)() // a service manager ends it as SIGTERM does
 	defer runtime.KeepAlive(budget.Ballast())
-	counted, ln, err := openFigures(p.cfg.Metrics)
+	counted, err := openFigures(p.cfg.Metrics)
 	if err != nil {
 		p.endScreen(err)
 		return err
@@ -80,17 +80,12 @@ func run(ctx context.Context, p *process, warnings []config.Warning) (ended erro
 	p.counted = counted
 	err = p.open()
 	defer p.inspection.close()
+	defer p.counted.close()
 	if err != nil {
-		if ln != nil {
-			_ = ln.Close()
-		}
 		p.endScreen(err)
 		return listenError(p.cfg, err)
 	}
-	if ln != nil {
-		p.counted.serve(p, ln)
-	}
-	defer p.counted.close()
+	p.counted.serve(p)
 	if p.live == nil { // which has a key that opens it
 		p.inspection.tell(p.out)
 	}

@@ -37,7 +37,7 @@ type installation struct {
 	args     []string // of the remote
 	as       string   // the user who was asked for, or ""
 	manager  *unit.Manager
-	owner    *user.User // whom it runs as
+	owner    *user.User // that it runs as
 	cfg      *config.Remote
 	file     string // of the settings; where none was named, the one that is written
 	stateDir string
@@ -122,7 +122,8 @@ func (i *installation) refuseSecond(ofUser bool) error {
 	return nil
 }
 
-// load reads the configuration as a start would, and finds out whom the service runs as.
+// load reads the configuration as a start would, and finds the user that the service runs
+// as.
 func (i *installation) load(ofUser bool) ([]config.Warning, error) {
 	fs := i.cmd.Flags()
 	cfg, warnings, err := config.LoadRemote(fs, i.args)
@@ -149,7 +150,8 @@ func (i *installation) load(ofUser bool) ([]config.Warning, error) {
 	return warnings, err
 }
 
-// warn says what whoever installs the service should know.
+// warn prints the warnings that a start of the service would log, and that it will not have
+// this shell's proxy.
 func (i *installation) warn(warnings []config.Warning) {
 	w, cfg := i.cmd.ErrOrStderr(), *i.cfg
 	cfg.StateDir = i.stateDir
@@ -162,85 +164,6 @@ func (i *installation) warn(warnings []config.Warning) {
 			break
 		}
 	}
-}
-
-// owner is the user whom a service runs as.
-func owner(as string, ofUser bool) (*user.User, error) {
-	name := as
-	if name == "" && os.Geteuid() == 0 {
-		name = os.Getenv("SUDO_USER")
-	}
-	if name == "" || ofUser {
-		return currentUser()
-	}
-	u, err := user.Lookup(name)
-	if err != nil {
-		return nil, cli.Usage(fmt.Errorf("--as: %w", err))
-	}
-	return u, nil
-}
-
-// currentUser is who runs this, be it a user without a name, as in containers.
-func currentUser() (*user.User, error) {
-	if u, err := user.Current(); err == nil {
-		return u, nil
-	}
-	home, err := os.UserHomeDir()
-	uid := strconv.Itoa(os.Geteuid())
-	return &user.User{Username: uid, Uid: uid, Gid: strconv.Itoa(os.Getegid()), HomeDir: home}, err
-}
-
-// chooseState finds out the state directory, and refuses one where the service would make
-// another key than the one that this user has, or could not write.
-func (i *installation) chooseState() (err error) {
-	if i.stateDir, err = config.RemoteStateSaid(i.cmd.Flags()); err != nil {
-		return cli.Usage(err)
-	}
-	said := i.stateDir != ""
-	if !said {
-		if i.stateDir, err = config.StateDirOf(runtime.GOOS, i.owner.HomeDir); err != nil {
-			return err
-		}
-		if here, err := currentUser(); err == nil && here.Uid == i.owner.Uid {
-			i.stateDir = i.cfg.StateDir // which knows this user's variables
-		}
-	}
-	if other := i.elsewhere(); !said && other != "" {
-		return cli.Usage(hint.ServiceStateElsewhere.Error(fmt.Errorf("the device's key is in %s, and the service would make another one in %s", other, i.stateDir),
-			"OWNER", userOf(other), "ACCOUNT", i.owner.Username, "DIR", i.stateDir))
-	}
-	if is := userOf(i.stateDir); is != "" && is != i.owner.Username && runtime.GOOS != "windows" {
-		return cli.Usage(hint.ServiceStateForeign.Error(fmt.Errorf("the state directory %s belongs to %s, and the service runs as %s", i.stateDir, is, i.owner.Username),
-			"OWNER", is, "ACCOUNT", i.owner.Username, "DIR", i.stateDir))
-	}
-	return makeOwned(i.stateDir, i.owner)
-}
-
-// elsewhere returns the state directory of this user, or of the one who calls sudo, that
-// has a key where the service's has none; or "".
-func (i *installation) elsewhere() string {
-	if hasIdentity(i.stateDir) {
-		return ""
-	}
-	candidates := []string{i.cfg.StateDir}
-	if u, err := user.Lookup(os.Getenv("SUDO_USER")); err == nil {
-		if dir, err := config.StateDirOf(runtime.GOOS, u.HomeDir); err == nil {
-			candidates = append(candidates, dir)
-		}
-	}
-	for _, dir := range candidates {
-		if dir != i.stateDir && hasIdentity(dir) {
-			return dir
-		}
-	}
-	return ""
-}
-
-// hasIdentity reports whether a state directory has a key, or something in its place that
-// cannot be read.
-func hasIdentity(dir string) bool {
-	_, err := remote.PeekIdentity(dir)
-	return !errors.Is(err, remote.ErrNoIdentity)
 }
 
 // keep writes the settings, where no file of them was named, and returns the arguments of

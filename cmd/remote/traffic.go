@@ -22,7 +22,7 @@ const (
 	keptPath = 512
 )
 
-// A traffic is what visitors have asked for lately: what the screen shows of it. It keeps
+// A traffic is the requests of visitors lately, as far as the screen shows them. It keeps
 // no header, no query and no address.
 type traffic struct {
 	now func() time.Time
@@ -57,7 +57,7 @@ func methodOf(r *http.Request) string {
 	return r.Method
 }
 
-// begin takes in a request, and returns what is told of its answer.
+// begin takes in a request, and returns the function that is told of its answer.
 func (t *traffic) begin(r *screen.Request) func(publish.Answer) {
 	t.mu.Lock()
 	defer t.mu.Unlock()

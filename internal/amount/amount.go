@@ -1,5 +1,5 @@
 // Package amount reads amounts as people write them in configuration: bytes with a
-// unit, rates, and "off" for no limit.
+// unit, rates, and "off" for no limit; and shows bytes to people.
 package amount
 
 import (
@@ -110,4 +110,18 @@ func Text(n int64) string {
 		}
 	}
 	return strconv.FormatInt(n, 10) + "B"
+}
+
+// Rounded is a number of bytes as pages show it to people, as in 512 B, 1.5 KiB or 230 MiB.
+// Bytes may not read it.
+func Rounded(n int64) string {
+	names := []string{"B", "KiB", "MiB", "GiB", "TiB"}
+	f, i := float64(n), 0
+	for f >= 1024 && i < len(names)-1 {
+		f, i = f/1024, i+1
+	}
+	if i == 0 || f >= 100 {
+		return fmt.Sprintf("%.0f %s", f, names[i])
+	}
+	return fmt.Sprintf("%.1f %s", f, names[i])
 }

@@ -63,3 +63,14 @@ func Example() {
 	fmt.Println(n, count, per)
 	// Output: 10485760 200 24h0m0s
 }
+
+// A number of bytes for people has few digits, in the unit that suits it.
+func TestRoundedHasFewDigits(t *testing.T) {
+	for n, want := range map[int64]string{
+		0: "0 B", 1023: "1023 B", 1024: "1.0 KiB", 1536: "1.5 KiB", 100 << 10: "100 KiB", 5 << 20: "5.0 MiB", 3 << 40: "3.0 TiB", 5000 << 40: "5000 TiB",
+	} {
+		if is := amount.Rounded(n); is != want {
+			t.Errorf("%d: %s, want %s", n, is, want)
+		}
+	}
+}

@@ -7,7 +7,6 @@ import (
 	"os"
 	"strings"
 
-	"github.com/kardianos/service"
 	"golang.org/x/sys/windows"
 	"golang.org/x/sys/windows/svc/mgr"
 )
@@ -23,9 +22,6 @@ func find(ofUser bool) (string, error) {
 func (m *Manager) Path() (string, error) {
 	return `HKEY_LOCAL_MACHINE\SYSTEM\CurrentControlSet\Services\` + m.name, nil
 }
-
-// Others are files of a unit of the same name that is not by [Manager.Install].
-func (m *Manager) Others() []string { return nil }
 
 // Command is the program and the arguments of the unit that is installed, or nothing.
 func (m *Manager) Command() ([]string, error) {
@@ -57,34 +53,6 @@ func (m *Manager) Command() ([]string, error) {
 // removeFile removes what a failed installation may have left: nothing here.
 func (m *Manager) removeFile() {}
 
-// act has the manager do something with the unit: start or stop.
-func (m *Manager) act(word string) error {
-	s, err := m.control()
-	if err != nil {
-		return err
-	}
-	if word == "start" {
-		return s.Start()
-	}
-	return s.Stop()
-}
-
-// explain returns what more is known of a failed installation: nothing here.
-func (m *Manager) explain() error { return nil }
-
-// State is what the manager says of the unit, in a word, and whether it runs.
-func (m *Manager) State() (text string, runs bool, err error) {
-	s, err := m.control()
-	if err != nil {
-		return "", false, err
-	}
-	is, err := s.Status()
-	if is == service.StatusRunning {
-		return "running", true, err
-	}
-	return "stopped", false, err
-}
-
 // Logs writes the last lines of the file that the unit logs to. It cannot follow.
 func (m *Manager) Logs(out, _ io.Writer, lines int, follow bool, file string) error {
 	if follow {
@@ -98,6 +66,3 @@ func (m *Manager) Logs(out, _ io.Writer, lines int, follow bool, file string) er
 	_, err = io.WriteString(out, strings.Join(all[max(0, len(all)-lines-1):], ""))
 	return err
 }
-
-// Lingers reports whether units of a user run without a session of the user.
-func Lingers(string) bool { return false }

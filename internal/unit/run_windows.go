@@ -14,12 +14,12 @@ const maxLog = 10 << 20
 
 // Run runs a program's main function, which returns its exit code, and returns the one for
 // the unit's manager. The context that it gets ends when the manager of Windows wants it to
-// stop. Where the manager has started it, it logs to the file of [LogVariable].
+// stop. Where the manager has started it, it logs to the file of logVariable.
 func Run(name string, final []int, main func(context.Context) int) int {
 	if is, err := svc.IsWindowsService(); err != nil || !is {
 		return main(context.Background())
 	}
-	if path := os.Getenv(LogVariable); path != "" {
+	if path := os.Getenv(logVariable); path != "" {
 		if info, err := os.Stat(path); err == nil && info.Size() > maxLog {
 			_ = os.Rename(path, path+".old")
 		}

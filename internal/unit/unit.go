@@ -62,8 +62,8 @@ type Unit struct {
 	Final []int
 }
 
-// LogVariable is the variable with the path of the log of a unit of Windows.
-const LogVariable = "KEYSTAY_SERVICE_LOG"
+// logVariable is the variable with the path of the log of a unit of Windows.
+const logVariable = "KEYSTAY_SERVICE_LOG"
 
 // check returns an error for what a manager of that kind cannot be told.
 func (u *Unit) check(kind string) error {
@@ -80,7 +80,7 @@ func (u *Unit) check(kind string) error {
 
 // settings are u as kardianos/service has it.
 func (u *Unit) settings() *service.Config {
-	c := &service.Config{
+	return &service.Config{
 		Name: u.Name, DisplayName: u.Description, Description: u.Description,
 		Executable: u.Program, Arguments: u.Args, UserName: u.User,
 		Option: service.KeyValue{
@@ -89,7 +89,6 @@ func (u *Unit) settings() *service.Config {
 			"LaunchdConfig": u.launchd(),
 		},
 	}
-	return c
 }
 
 // windowsSettings are u as kardianos/service has it for Windows, where it runs as the
@@ -99,7 +98,7 @@ func (u *Unit) windowsSettings() *service.Config {
 	return &service.Config{
 		Name: u.Name, DisplayName: u.Description, Description: u.Description,
 		Executable: u.Program, Arguments: u.Args,
-		EnvVars: map[string]string{LogVariable: u.Log},
+		EnvVars: map[string]string{logVariable: u.Log},
 		Option: service.KeyValue{
 			"DelayedAutoStart":       true, // the network is there by then
 			"OnFailure":              "restart",
@@ -118,15 +117,15 @@ type Manager struct {
 	ofUser bool
 }
 
-// ErrNoManager says that no service manager is there.
-var ErrNoManager = errors.New("no service manager that can be used is here")
+// errNoManager says that no service manager is there.
+var errNoManager = errors.New("no service manager that can be used is here")
 
 // Find returns the service manager for a unit of that name, which is the machine's or the
-// user's. The error wraps [ErrNoManager] and says what is missing.
+// user's. The error says what is missing.
 func Find(name string, ofUser bool) (*Manager, error) {
 	kind, err := find(ofUser)
 	if err != nil {
-		return nil, fmt.Errorf("%w: %w", ErrNoManager, err)
+		return nil, fmt.Errorf("%w: %w", errNoManager, err)
 	}
 	return &Manager{Kind: kind, name: name, ofUser: ofUser}, nil
 }
@@ -143,21 +142,21 @@ func (m *Manager) service(c *service.Config) (service.Service, error) {
 			return s.New(nil, c)
 		}
 	}
-	return nil, ErrNoManager
+	return nil, errNoManager
 }
 
-// ErrInstalled says that there is a unit of that name already.
-var ErrInstalled = errors.New("it is installed already")
+// errInstalled says that there is a unit of that name already.
+var errInstalled = errors.New("it is installed already")
 
 // Install makes the unit known to the manager, to be started with the machine or the
 // user's session. It does not start it. Where it fails, nothing is left of it; where there
-// is one of that name already, the error is [ErrInstalled] and nothing is changed.
+// is one of that name already, that is an error and nothing is changed.
 func (m *Manager) Install(u *Unit) error {
 	if err := u.check(m.Kind); err != nil {
 		return err
 	}
 	if there, err := m.Command(); err != nil || len(there) > 0 {
-		return cmp.Or(err, ErrInstalled)
+		return cmp.Or(err, errInstalled)
 	}
 	c := u.settings()
 	if m.Kind == Windows {

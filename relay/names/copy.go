@@ -10,8 +10,8 @@ import (
 
 // Copy writes the record, as it is now, to a file that nobody else may read, in the
 // place of one that is there, and returns its size in bytes. A copy of the file that is
-// in use, made by other means, may not be whole. Until it is written, whoever reads the
-// record waits, as with a claim.
+// in use, made by other means, may not be whole. Until it is written, reads of the
+// record wait, as they do for a claim.
 func (g *Grants) Copy(file string) (size int64, err error) {
 	record, _, done, err := g.use()
 	if err != nil {

@@ -154,7 +154,7 @@ func (b *below) Read(p []byte) (int, error) {
 // Unheard bounds what TLS takes in without giving data on.
 func (b *below) Unheard() *unheard.Bound { return &b.bound }
 
-// NetConn is what is wrapped.
+// NetConn is the TCP connection.
 func (b *below) NetConn() net.Conn { return b.Conn }
 
 // CloseWrite ends this side of the TCP connection, where there is one.

@@ -37,8 +37,8 @@ func (s *Site) Again(w http.ResponseWriter, r *http.Request) {
 	x.pass(t.inspected)
 }
 
-// shown returns what stands for the visitor's connection after a switch of protocols:
-// what inspects may want to see what goes over it.
+// shown returns the visitor's connection after a switch of protocols, or the one that the
+// inspecting ResponseWriter puts in its place, see [SiteConfig.Inspect].
 func (x *exchange) shown(c net.Conn) net.Conn {
 	for w := x.ResponseWriter; ; {
 		switch in := w.(type) {

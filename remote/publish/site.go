@@ -74,12 +74,12 @@ type SiteConfig struct {
 	// NewSite alone looks at it.
 	Question func(ctx context.Context, question []byte) (answer []byte, err error)
 
-	// Observer, if it is not nil, is told of each request as the visitor has sent it, and
-	// returns what is told of its answer, twice: when there is a head, and at the end;
-	// where the head is sent with the end, at the end alone. It may return nil, and is then told no
-	// more of that request. It changes nothing and keeps nothing of the request. Observer
-	// is called by several goroutines at once, and each waits for it. NewSite alone looks
-	// at it.
+	// Observer, if it is not nil, is called with each request as the visitor has sent it,
+	// before the gate. It returns a function that is called with the answer twice: when
+	// there is a head, and at the end; where there is no head before the end, at the end
+	// alone. A nil function is not called. Observer changes nothing and keeps nothing of
+	// the request. It is called by several goroutines at once, and each waits for it.
+	// NewSite alone looks at it.
 	Observer func(*http.Request) func(Answer)
 }
 

@@ -60,7 +60,7 @@ func guard(terminal *os.File, argument string) (release func()) {
 	}
 	ready.Close()
 	if err != nil {
-		tells.Close() // it gives back what nobody has taken
+		tells.Close() // the guard then gives back a terminal that the screen has not taken yet
 		return none
 	}
 	_ = debug.SetCrashOutput(tells, debug.CrashOptions{})
@@ -75,7 +75,7 @@ func guard(terminal *os.File, argument string) (release func()) {
 }
 
 // crashPair are two sockets, of which a crash writes to the second. It holds so little that
-// what a crash says does not fit, so that the crash waits for who reads it.
+// what a crash says does not fit, so that the crash waits until somebody reads it.
 func crashPair() (hears, tells *os.File, err error) {
 	fds, err := unix.Socketpair(unix.AF_UNIX, unix.SOCK_STREAM, 0)
 	if err != nil {
@@ -89,8 +89,8 @@ func crashPair() (hears, tells *os.File, err error) {
 }
 
 // StandGuard is what guard has started: it waits for the end of that process, and gives
-// the terminal back if that has not. What a crash has said goes to stderr once more, where
-// the alternate screen has swallowed it.
+// the terminal back if that has not. A crash's text goes to stderr once more, since it has
+// gone away with the alternate screen.
 func StandGuard() {
 	signal.Ignore(syscall.SIGINT, syscall.SIGTERM, syscall.SIGHUP, syscall.SIGQUIT, syscall.SIGPIPE, syscall.SIGTSTP, syscall.SIGTTOU)
 	before, err := term.GetState(guardTerminal)
@@ -104,8 +104,9 @@ func StandGuard() {
 	if string(first[:n]) == wellDone {
 		return
 	}
-	// Before the rest is read, for which a crash has to wait: a shell that came first would
-	// keep the terminal as it is now. After SIGKILL it may.
+	// The terminal is given back before the rest is read. A crash waits for that reading, so
+	// the shell does not get the terminal first, and does not keep it as it is now. After
+	// SIGKILL nothing waits, and the shell may be first.
 	_ = term.Restore(guardTerminal, before)
 	_, _ = os.NewFile(guardTerminal, "terminal").WriteString(giveBack)
 	rest, _ := io.ReadAll(io.LimitReader(os.Stdin, maxCrash))

@@ -147,7 +147,7 @@ func (m model) move(key string) model {
 		return m
 	}
 	if m.page != pageNone {
-		m.scroll = max(0, m.scroll+by) // what is drawn bounds it below
+		m.scroll = max(0, m.scroll+by)
 		m.scroll = min(m.scroll, max(0, len(m.pageLines())-m.pageHeight()))
 		return m
 	}

@@ -54,8 +54,8 @@ func (m model) fitting() (keys []keyHelp) {
 	return keys
 }
 
-// lastLine is the answer to the last key, or what keys there are; of a page of so many
-// lines, where it is scrolled to.
+// lastLine is the answer to the last key, or the keys that there are. Of a page, which has
+// so many lines, it says which of them is the first one shown.
 func (m model) lastLine(lines int) string {
 	l := m.start()
 	switch {

@@ -32,8 +32,8 @@ type Config struct {
 	In, Out *os.File
 	// Figures returns what is to be shown now. One goroutine asks, twice a second.
 	Figures func() Figures
-	// Failed is told why the screen has ended without being asked to. What the screen was
-	// for goes on without it.
+	// Failed is told why the screen has ended without being asked to. The program goes on
+	// without it.
 	Failed func(error)
 	// Stop is called for each key that asks for the end. It does not wait.
 	Stop func()
@@ -103,7 +103,7 @@ func (s *Screen) run() error {
 		fed := make(chan error, 1)
 		go func() {
 			defer program.Quit()
-			defer func() { // a mistake in what is shown ends no visitor
+			defer func() { // a mistake in the figures ends the screen, and cuts no visitor
 				var err error
 				if v := recover(); v != nil {
 					err = fmt.Errorf("what is shown cannot be had: %v", v)

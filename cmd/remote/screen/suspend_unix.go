@@ -25,7 +25,7 @@ const (
 const canSuspend = true
 
 // suspend stops the program's processes as Ctrl-Z does elsewhere, and returns when they go
-// on. GoesOn hears of that.
+// on, of which goesOn hears, or when no stop has come.
 func suspend(goesOn <-chan os.Signal) {
 	_ = syscall.Kill(0, syscall.SIGTSTP)
 	select {
@@ -49,8 +49,8 @@ func awaitForeground(terminal *os.File, end <-chan struct{}) bool {
 	return true
 }
 
-// hearGoesOn hears that the program goes on after a stop, whoever has asked for that. What
-// the shell has done with the terminal meanwhile nobody knows.
+// hearGoesOn has c told when the program goes on after a stop, whoever has asked for that.
+// The shell may have changed the terminal meanwhile.
 func hearGoesOn(c chan os.Signal) { signal.Notify(c, syscall.SIGCONT) }
 
 // IsForeground reports whether this process is one of those that a terminal is for now:

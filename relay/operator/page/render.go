@@ -16,6 +16,7 @@ import (
 	"strings"
 	"time"
 
+	"keystay/internal/amount"
 	"keystay/internal/htmx"
 	"keystay/internal/plain"
 	"keystay/relay/operator"
@@ -130,7 +131,7 @@ func sentence(s string) string {
 // templates are the pages, each with the layout.
 var templates = func() map[string]*template.Template {
 	base := template.Must(template.New("").Funcs(template.FuncMap{
-		"asset": assetURL, "ago": ago, "until": until, "day": day, "bytes": amount, "count": count, "cut": cut, "percent": percent,
+		"asset": assetURL, "ago": ago, "until": until, "day": day, "bytes": amount.Rounded, "count": count, "cut": cut, "percent": percent,
 	}).ParseFS(templateFiles, "templates/layout.html"))
 	all := make(map[string]*template.Template)
 	for _, name := range []string{"overview", "remotes", "names", "tokens", "bans", "audit", "lever", "signin", "problem"} {
@@ -196,19 +197,6 @@ func span(d time.Duration) string {
 }
 
 func day(t time.Time) string { return t.UTC().Format("2006-01-02 15:04") + " UTC" }
-
-// amount is a number of bytes for people.
-func amount(n int64) string {
-	units := []string{"B", "KiB", "MiB", "GiB", "TiB"}
-	f, i := float64(n), 0
-	for f >= 1024 && i < len(units)-1 {
-		f, i = f/1024, i+1
-	}
-	if i == 0 || f >= 100 {
-		return fmt.Sprintf("%.0f %s", f, units[i])
-	}
-	return fmt.Sprintf("%.1f %s", f, units[i])
-}
 
 // count is a number with a thin mark between thousands.
 func count(n any) string {

@@ -13,6 +13,8 @@ import (
 	"net/url"
 	"strings"
 	"unicode/utf8"
+
+	"keystay/internal/amount"
 )
 
 const (
@@ -54,9 +56,9 @@ func laidOut(m *message) readable {
 	}
 	switch {
 	case m.cut():
-		notes = append(notes, fmt.Sprintf("only the first %s of %s are kept", amount(int64(len(m.body))), amount(m.size)))
+		notes = append(notes, fmt.Sprintf("only the first %s of %s are kept", amount.Rounded(int64(len(m.body))), amount.Rounded(m.size)))
 	case p.Cut:
-		notes = append(notes, "only its first "+amount(maxDecoded)+" are decoded")
+		notes = append(notes, "only its first "+amount.Rounded(maxDecoded)+" are decoded")
 	}
 	r.Note = strings.Join(notes, "; ")
 	return r
@@ -134,7 +136,7 @@ func indentation(b []byte) (n int) {
 func textOf(kind, text string) readable {
 	r := readable{Kind: kind, Text: strings.ToValidUTF8(text, "\uFFFD")}
 	if len(r.Text) > maxShown {
-		r.Text, r.Note = strings.ToValidUTF8(r.Text[:maxShown], ""), "only its first "+amount(maxShown)+" are shown"
+		r.Text, r.Note = strings.ToValidUTF8(r.Text[:maxShown], ""), "only its first "+amount.Rounded(maxShown)+" are shown"
 	}
 	return r
 }
@@ -142,7 +144,7 @@ func textOf(kind, text string) readable {
 func dumpOf(b []byte) readable {
 	r := readable{Kind: "bytes", Text: hex.Dump(b[:min(len(b), maxDump)])}
 	if len(b) > maxDump {
-		r.Note = "only its first " + amount(maxDump) + " are shown"
+		r.Note = "only its first " + amount.Rounded(maxDump) + " are shown"
 	}
 	return r
 }
@@ -215,9 +217,9 @@ func partsOf(p plainBody, contentType string) (readable, bool) {
 		value := string(b)
 		switch {
 		case !isText(b, err != nil):
-			value = amount(int64(len(b))) + " of " + mediaTypeOr(part.Header.Get("Content-Type"), "bytes")
+			value = amount.Rounded(int64(len(b))) + " of " + mediaTypeOr(part.Header.Get("Content-Type"), "bytes")
 		case len(b) > 4<<10:
-			value = strings.ToValidUTF8(string(b[:4<<10]), "") + "… (" + amount(int64(len(b))) + ")"
+			value = strings.ToValidUTF8(string(b[:4<<10]), "") + "… (" + amount.Rounded(int64(len(b))) + ")"
 		}
 		r.Pairs = append(r.Pairs, pair{name, value})
 		if err != nil {
@@ -264,7 +266,7 @@ func (f *frame) readable() readable {
 		r = dumpOf(b)
 	}
 	if f.cut() {
-		r.Note = fmt.Sprintf("only the first %s of %s are kept", amount(int64(len(b))), amount(f.size))
+		r.Note = fmt.Sprintf("only the first %s of %s are kept", amount.Rounded(int64(len(b))), amount.Rounded(f.size))
 	}
 	return r
 }
@@ -287,21 +289,8 @@ func (f *frame) readableEvent() readable {
 	inner := frame{data: []byte(text), size: int64(len(text))}
 	r := inner.readable()
 	if f.cut() {
-		others = append(others, fmt.Sprintf("only the first %s of %s are kept", amount(int64(len(f.data))), amount(f.size)))
+		others = append(others, fmt.Sprintf("only the first %s of %s are kept", amount.Rounded(int64(len(f.data))), amount.Rounded(f.size)))
 	}
 	r.Note = strings.ToValidUTF8(strings.Join(others, "; "), "\uFFFD")
 	return r
-}
-
-// amount is a number of bytes for people.
-func amount(n int64) string {
-	units := []string{"B", "KiB", "MiB", "GiB", "TiB"}
-	f, i := float64(n), 0
-	for f >= 1024 && i < len(units)-1 {
-		f, i = f/1024, i+1
-	}
-	if i == 0 || f >= 100 {
-		return fmt.Sprintf("%.0f %s", f, units[i])
-	}
-	return fmt.Sprintf("%.1f %s", f, units[i])
 }

@@ -15,6 +15,7 @@ import (
 	"strings"
 	"time"
 
+	"keystay/internal/amount"
 	"keystay/internal/htmx"
 	"keystay/internal/plain"
 )
@@ -83,7 +84,7 @@ func isPart(r *http.Request) bool {
 // templates are the pages, each with the layout.
 var templates = func() map[string]*template.Template {
 	base := template.Must(template.New("").Funcs(template.FuncMap{
-		"asset": assetURL, "clock": clock, "bytes": amount, "took": took, "cut": cut, "mark": func() string { return masked },
+		"asset": assetURL, "clock": clock, "bytes": amount.Rounded, "took": took, "cut": cut, "mark": func() string { return masked },
 		"side": sideOf, "titled": titledOf, "lines": linesWith,
 	}).ParseFS(templateFiles, "templates/layout.html"))
 	all := make(map[string]*template.Template)

@@ -4,10 +4,8 @@ import (
 	"bytes"
 	"cmp"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"net/http"
-	"net/textproto"
 	"slices"
 	"strconv"
 	"strings"
@@ -20,8 +18,6 @@ const (
 	// maxSearched is how much of bodies one search decodes, in bytes. What visitors send
 	// small may stand for gigabytes.
 	maxSearched = 64 << 20
-	// maxEdit is how long an edited request may be, in bytes.
-	maxEdit = 2 << 20
 	// maxOthers is how many exchanges one is offered to be compared with.
 	maxOthers = 50
 	// maxFramesShown is how many messages of one exchange a page has.
@@ -248,164 +244,6 @@ func sendBody(w http.ResponseWriter, r *http.Request, e *exchange) {
 		b = p.Bytes
 	}
 	write(w, "application/octet-stream", http.StatusOK, b)
-}
-
-// A replayData is a request that is being edited.
-type replayData struct {
-	ID                         uint64
-	Name, Method, Target, Head string
-	Body                       string
-	Binary                     bool // the body is no text, and is sent as it was unless Body is given
-	Wrong, Note                string
-}
-
-func (s *Server) showReplay(w http.ResponseWriter, r *http.Request, e *exchange) {
-	ed, err := editOf(e)
-	if errors.Is(err, errSwitched) || errors.Is(err, errLetGo) {
-		s.problem(w, r, http.StatusConflict, "This is not repeated", sentence(err.Error()))
-		return
-	}
-	d := replayData{ID: e.id, Name: e.name, Method: ed.Method, Target: ed.Target, Head: headText(hidden(ed.Header, false))}
-	if err != nil {
-		d.Note = sentence(err.Error())
-	}
-	if d.Binary = !isText(ed.Body, false); !d.Binary {
-		d.Body = string(ed.Body)
-	}
-	s.show(w, r, view{Title: "Replay " + cut(120, e.method+" "+e.path()), Name: "replay", ID: e.id, Data: d})
-}
-
-// replay repeats a request, as it was, or as a form has it.
-func (s *Server) replay(w http.ResponseWriter, r *http.Request, e *exchange) {
-	r.Body = http.MaxBytesReader(w, r.Body, maxEdit)
-	if err := r.ParseForm(); err != nil {
-		s.problem(w, r, http.StatusBadRequest, "This is not repeated", "The form is not well formed, or too long.")
-		return
-	}
-	ed, err := editOf(e)
-	d := replayData{ID: e.id, Name: e.name, Method: ed.Method, Target: ed.Target}
-	edited := r.PostForm.Has("target")
-	if edited && (err == nil || errors.Is(err, errBodyCut)) {
-		d.Method, d.Target = strings.TrimSpace(r.PostForm.Get("method")), strings.TrimSpace(r.PostForm.Get("target"))
-		d.Head, d.Body = r.PostForm.Get("head"), r.PostForm.Get("body")
-		d.Binary = r.PostForm.Get("binary") == "1"
-		was := ed.Header
-		ed.Method, ed.Target = d.Method, d.Target
-		ed.Header, err = headOf(d.Head)
-		unmask(ed.Header, was)
-		if !d.Binary || d.Body != "" {
-			ed.Body = edBody(d.Body, ed.Body)
-		}
-	}
-	var id uint64
-	if err == nil {
-		id, err = s.in.repeat(e, ed)
-	}
-	switch {
-	case err != nil && edited:
-		d.Wrong = sentence(err.Error())
-		s.show(w, r, view{Title: "Replay", Name: "replay", ID: e.id, Status: http.StatusBadRequest, Data: d})
-	case err != nil:
-		s.problem(w, r, http.StatusConflict, "This is not repeated", sentence(err.Error()))
-	default:
-		to := "/" + s.token + "/x/" + strconv.FormatUint(id, 10)
-		if isPart(r) {
-			w.Header().Set("HX-Location", fmt.Sprintf(`{"path":%q,"target":"#detail","swap":"innerHTML"}`, to))
-			w.WriteHeader(http.StatusNoContent)
-			return
-		}
-		http.Redirect(w, r, to, http.StatusSeeOther)
-	}
-}
-
-// edBody is a body as a form has it. A browser makes CRLF of each line's end: a body
-// that had none gets none.
-func edBody(text string, was []byte) []byte {
-	if !strings.Contains(string(was), "\r\n") {
-		text = strings.ReplaceAll(text, "\r\n", "\n")
-	}
-	return []byte(text)
-}
-
-// headText is a head as a person edits it.
-func headText(h http.Header) string {
-	var b strings.Builder
-	for _, f := range fieldsOf(h) {
-		fmt.Fprintf(&b, "%s: %s\n", f.Name, f.Value)
-	}
-	return b.String()
-}
-
-// headOf reads such a head.
-func headOf(text string) (http.Header, error) {
-	h := make(http.Header)
-	for line := range strings.Lines(text) {
-		line = strings.TrimRight(line, "\r\n")
-		if strings.TrimSpace(line) == "" {
-			continue
-		}
-		name, value, ok := strings.Cut(line, ":")
-		if name = strings.TrimSpace(name); !ok || name == "" {
-			return nil, errField
-		}
-		name = textproto.CanonicalMIMEHeaderKey(name)
-		h[name] = append(h[name], strings.TrimSpace(value))
-	}
-	return h, nil
-}
-
-// A compareData is two exchanges side by side.
-type compareData struct {
-	First, Second               summary
-	Lines                       []diffField // method, path and the like
-	RequestFields, AnswerFields []diffField
-	RequestBody, AnswerBody     []diffLine
-	RequestWhole, AnswerWhole   bool
-	RequestSame, AnswerSame     bool
-}
-
-func (s *Server) compare(w http.ResponseWriter, r *http.Request) {
-	id := func(key string) *exchange {
-		n, _ := strconv.ParseUint(r.URL.Query().Get(key), 10, 64)
-		return s.in.find(n)
-	}
-	a, b := id("a"), id("b")
-	if a == nil || b == nil {
-		s.problem(w, r, http.StatusNotFound, "One of the two is not kept any more", "Newer requests have taken its place, or everything was cleared.")
-		return
-	}
-	x, y := row{a, a.look()}, row{b, b.look()}
-	d := compareData{First: x.summary(), Second: y.summary()}
-	for _, l := range [][3]string{
-		{"Name", a.name, b.name}, {"Method", a.method, b.method}, {"Path", a.target, b.target}, {"Protocol", a.proto, b.proto},
-		{"Status", strconv.Itoa(x.status), strconv.Itoa(y.status)}, {"Took", took(x.took), took(y.took)},
-		{"Request", amount(x.request.size), amount(y.request.size)}, {"Answer", amount(x.answer.size), amount(y.answer.size)},
-	} {
-		d.Lines = append(d.Lines, diffField{Name: l[0], First: l[1], Second: l[2], Same: l[1] == l[2]})
-	}
-	d.RequestFields = differFields(fieldsOf(x.request.header), fieldsOf(y.request.header))
-	d.AnswerFields = differFields(fieldsOf(x.answer.header), fieldsOf(y.answer.header))
-	d.RequestBody, d.RequestWhole, d.RequestSame = differBodies(&x.request, &y.request)
-	d.AnswerBody, d.AnswerWhole, d.AnswerSame = differBodies(&x.answer, &y.answer)
-	s.show(w, r, view{Title: fmt.Sprintf("%d and %d", a.id, b.id), Name: "compare", ID: a.id, Data: d})
-}
-
-func differBodies(a, b *message) (lines []diffLine, whole, same bool) {
-	x, y := laidOut(a).all(), laidOut(b).all()
-	lines, whole = differ(x, y)
-	return lines, whole, x == y && a.size == b.size
-}
-
-// all is a body as one text.
-func (r readable) all() string {
-	if len(r.Pairs) == 0 {
-		return r.Text
-	}
-	var b strings.Builder
-	for _, p := range r.Pairs {
-		fmt.Fprintf(&b, "%s = %s\n", p.Name, p.Value)
-	}
-	return b.String()
 }
 
 // sendHAR answers with exchanges as HAR: one of them, or those that are looked for.
