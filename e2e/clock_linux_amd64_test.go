@@ -51,8 +51,11 @@ func launchWithClock(cmd *exec.Cmd, by time.Duration) (*world.Process, *wallCloc
 	var c *wallClock
 	p, err := world.LaunchStopped(cmd, func(pid int) (err error) {
 		var status syscall.WaitStatus
-		if _, err := syscall.Wait4(pid, &status, 0, nil); err != nil || !status.Stopped() {
-			return fmt.Errorf("the program has not stopped at its start: %v, %v", status, err)
+		if _, err := syscall.Wait4(pid, &status, 0, nil); err != nil {
+			return fmt.Errorf("wait for the program's start: %w", err)
+		}
+		if !status.Stopped() {
+			return fmt.Errorf("the program has not stopped at its start: %v", status)
 		}
 		if c, err = newWallClock(pid); err == nil {
 			err = c.set(by)
