@@ -148,8 +148,6 @@ var answers = []struct{ name, method, send, gets, h2 string }{
 		":status: 200\ndate: Sat, 01 Aug 2026 00:00:00 GMT\nEND\n"},
 	{"204", "", "HTTP/1.1 204 No Content\n" + when + "X: 1\n\n", "HTTP/1.1 204 No Content\n" + when + "X: 1\n\n",
 		":status: 204\ndate: Sat, 01 Aug 2026 00:00:00 GMT\nx: 1\nEND\n"},
-	{"204 with a length", "", "HTTP/1.1 204 No Content\n" + when + "X: 1\nContent-Length: 5\n\nhello", "HTTP/1.1 204 No Content\n" + when + "X: 1\n\n",
-		":status: 204\ndate: Sat, 01 Aug 2026 00:00:00 GMT\nx: 1\nEND\n"},
 	{"304", "", "HTTP/1.1 304 Not Modified\n" + when + "ETag: 1\nContent-Type: a/b\nContent-Length: 5\n\n", "HTTP/1.1 304 Not Modified\n" + when + "ETag: 1\nContent-Type: a/b\nContent-Length: 5\n\n",
 		":status: 304\ncontent-length: 5\ncontent-type: a/b\ndate: Sat, 01 Aug 2026 00:00:00 GMT\netag: 1\nEND\n"},
 	{"early hints", "", "HTTP/1.1 103 Early Hints\nlink: <a>\n\nHTTP/1.1 200 OK\n" + when + "Content-Length: 0\n\n", "HTTP/1.1 103 Early Hints\nlink: <a>\n\nHTTP/1.1 200 OK\nContent-Length: 0\n" + when + "\n",
@@ -160,6 +158,9 @@ var answers = []struct{ name, method, send, gets, h2 string }{
 	{"trailers that were not announced", "", "HTTP/1.1 200 OK\n" + when + "Transfer-Encoding: chunked\n\n5\nhello\n0\nX-Sum: 1\nContent-Length: 3\nSet-Cookie: a=b\n\n",
 		"HTTP/1.1 200 OK\n" + when + "Transfer-Encoding: chunked\n\n5\nhello\n0\nX-Sum: 1\n\n",
 		":status: 200\ndate: Sat, 01 Aug 2026 00:00:00 GMT\nDATA hello\nx-sum: 1\nEND\n"},
+	// The last: net/http may take what is too much of it for the answer to the next request.
+	{"204 with a length", "", "HTTP/1.1 204 No Content\n" + when + "X: 1\nContent-Length: 5\n\nhello", "HTTP/1.1 204 No Content\n" + when + "X: 1\n\n",
+		":status: 204\ndate: Sat, 01 Aug 2026 00:00:00 GMT\nx: 1\nEND\n"},
 }
 
 // Each answer reaches the visitor as the table says, over HTTP/1.1 and HTTP/2.
