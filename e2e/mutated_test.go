@@ -21,7 +21,7 @@ import (
 // memory than before. KEYSTAY_SOAK sends a million.
 func TestMutatedHellosNeverMislead(t *testing.T) {
 	t.Parallel()
-	count := 20_000
+	count := 50_000
 	if soaking() {
 		count = 1_000_000
 	}
