@@ -246,11 +246,15 @@ func TestReplicasShareVisitors(t *testing.T) {
 	ctx, cancel := context.WithCancel(context.Background())
 	cancel()
 	one.Shutdown(ctx)
-	for range 5 {
-		if b, err := visitLink(ca, addrs[0]); b != "two" {
-			t.Errorf("with one replica gone: %q, %v", b, err)
+	// A visitor who comes before the relay sees the end of its links may be cut with them.
+	world.Eventually(t, world.Patience, "the other replica serves five visitors in a row", func() bool {
+		for range 5 {
+			if b, err := visitLink(ca, addrs[0]); err != nil || b != "two" {
+				return false
+			}
 		}
-	}
+		return true
+	})
 }
 
 // Without --replica the newer run has the name alone.
