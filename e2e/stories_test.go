@@ -25,7 +25,7 @@ import (
 
 // testsAtOnce is how many tests and stories run side by side. They wait most of
 // the time, so the number of cores would be too few.
-const testsAtOnce = "12"
+const testsAtOnce = "8"
 
 func TestMain(m *testing.M) {
 	flag.Parse()
