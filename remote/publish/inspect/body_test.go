@@ -132,7 +132,7 @@ func TestCurlSaysWhatWasSent(t *testing.T) {
 	r.visit("HEAD", "/x", "")
 	sh, err := exec.LookPath("sh")
 	if err != nil {
-		t.Skip(err)
+		t.Skip("the command is tried in sh, which is not here: ", err)
 	}
 	run := func(id int, query string) string {
 		command := r.get(fmt.Sprintf("/x/%d/curl%s", id, query))
