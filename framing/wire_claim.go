@@ -30,7 +30,14 @@ type Claim struct {
 	// most 255 bytes; empty for the label of the key alone, and for any other name.
 	// A relay of a minor version before 3 knows no words.
 	Word string
+	// Siblings are the names of the other relays that serve the name, to which this one
+	// may pass its visitors on while the device is away here, and which may pass theirs on
+	// to this one; at most MaxSiblings. A relay of a minor version before 4 knows none.
+	Siblings []string
 }
+
+// MaxSiblings is how many siblings one claim may name.
+const MaxSiblings = 8
 
 // maxWord is the longest word of a claim, in bytes.
 const maxWord = 255

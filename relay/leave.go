@@ -58,7 +58,7 @@ func (s *Server) leave(ctx context.Context, g framing.GoAway, pass func(net.Conn
 	s.web.settle(inner, keep)
 	close(d.settled)
 	wg.Wait() // the streams of each link have ended
-	for _, g := range []*gauge{&s.stats.visitors, &s.stats.static, &s.stats.fallback} {
+	for _, g := range []*gauge{&s.stats.visitors, &s.stats.static, &s.stats.fallback, &s.stats.passed} {
 		_ = g.wait(inner) // what is left then is cut
 	}
 	s.Close()
@@ -74,5 +74,5 @@ func (s *Server) leave(ctx context.Context, g framing.GoAway, pass func(net.Conn
 // Visitors is how many visitors are here: those that wait for a remote, and
 // those that are served.
 func (s *Server) Visitors() int {
-	return s.stats.visitors.current() + s.stats.static.current() + s.stats.fallback.current()
+	return s.stats.visitors.current() + s.stats.static.current() + s.stats.fallback.current() + s.stats.passed.current()
 }

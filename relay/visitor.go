@@ -71,6 +71,14 @@ func (s *Server) deliver(c net.Conn, a *admitted) (kept bool) {
 	if conn == nil {
 		return false
 	}
+	if sib := s.siblings.at(conn.RemoteAddr()); sib != nil {
+		if conn = s.fromSibling(conn, a, sib); conn == nil {
+			return false
+		}
+		if a.taking != nil && a.taking.kind == framing.KindHTTP01 {
+			return s.takeChallenge(conn, a)
+		}
+	}
 	if a.place = s.shares.unfinished.begin(conn, helloBuffer); a.place == nil {
 		s.shares.outOfMemory()
 		c.Close()
@@ -78,6 +86,15 @@ func (s *Server) deliver(c net.Conn, a *admitted) (kept bool) {
 	}
 	if own := s.receive(conn, a); own != nil {
 		return s.handleOwn(own, a)
+	}
+	if a.crossing != nil {
+		if a.place.end() { // it had to go before
+			s.shares.outOfMemory()
+			socket.Abort(conn)
+			return false
+		}
+		s.servePassed(conn, a)
+		return true
 	}
 	if a.fixed != nil {
 		s.serveFixed(conn, a)
@@ -92,6 +109,9 @@ func (s *Server) deliver(c net.Conn, a *admitted) (kept bool) {
 	}
 	if a.stream == nil {
 		return false
+	}
+	if a.taking != nil {
+		answerYes(conn)
 	}
 	s.serve(conn, a)
 	return true
@@ -152,11 +172,18 @@ func (s *Server) receive(c sni.Conn, a *admitted) (own *peeked) {
 		s.refuse(c, sni.AlertInternalError, refusedScarce)
 		return nil
 	}
-	stream, visit, l := s.open(&visitor{conn: c, place: a.place, name: name, validation: hello.OnlyALPN(acmeALPN)}, hello.Raw)
+	v := &visitor{conn: c, place: a.place, name: name, validation: hello.OnlyALPN(acmeALPN), taking: a.taking}
+	stream, visit, l := s.open(v, hello.Raw)
+	for l.to == toSibling && a.crossing == nil {
+		if a.crossing, l = s.pass(v, l, hello.Raw); a.crossing == nil && l.to == toSibling {
+			stream, visit, l = s.open(v, hello.Raw)
+		}
+	}
 	switch {
+	case a.crossing != nil:
 	case stream != nil:
 		a.stream, a.visit, a.name = stream, visit, name
-	case l.pass != nil && s.passOn(l.pass, c, hello.Raw):
+	case l.pass != nil && a.taking == nil && s.passOn(l.pass, c, hello.Raw):
 	case l.to == toFixed:
 		a.fixed = &fixedLead{l.fixed, name, bytes.Clone(hello.Raw)}
 	case l.to == toRelay && !s.mayShake(a, hello.OffersALPN(framing.Protocol)):
@@ -243,6 +270,10 @@ func (s *Server) refuseHello(c sni.Conn, first []byte, err error) {
 }
 
 func (s *Server) refuse(c sni.Conn, alert sni.Alert, why whyRefused) {
+	if p, ok := c.(*proxied); ok && p.mark != nil {
+		s.answerNo(c, alert, why)
+		return
+	}
 	s.stats.refused[why].Add(1)
 	sni.Refuse(c, alert)
 }
