@@ -51,6 +51,8 @@ const (
 	maxAskedNames = 4096
 	// maxWords is of how many names it is kept which siblings their devices have named.
 	maxWords = 1 << 16
+	// maxWordBytes is how long the names of these siblings may be together, in bytes.
+	maxWordBytes = 16 << 20
 )
 
 // siblings are those of a server, and what devices have said of them. The zero value has
@@ -60,6 +62,7 @@ type siblings struct {
 
 	mu        sync.Mutex
 	words     map[string]word // by name
+	held      int             // bytes of the siblings' names in words
 	crossings map[*crossing]struct{}
 }
 
@@ -142,20 +145,36 @@ func (b *siblings) at(a net.Addr) *sibling {
 func (b *siblings) note(key ed25519.PublicKey, c framing.Claim) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
+	b.dropLocked(c.Name)
 	if len(c.Siblings) == 0 {
-		delete(b.words, c.Name)
 		return
 	}
 	if b.words == nil {
 		b.words = make(map[string]word)
 	}
-	if _, again := b.words[c.Name]; !again && len(b.words) >= maxWords {
-		for name := range b.words { // any: without its word a name is served as one that has none
-			delete(b.words, name)
+	w := word{key: key, siblings: slices.Clone(c.Siblings), rules: c.Rules}
+	b.held += w.size()
+	for name := range b.words { // any: without its word a name is served as one that has none
+		if len(b.words) < maxWords && b.held <= maxWordBytes {
 			break
 		}
+		b.dropLocked(name)
 	}
-	b.words[c.Name] = word{key: key, siblings: slices.Clone(c.Siblings), rules: c.Rules}
+	b.words[c.Name] = w
+}
+
+// size is how long the names of the siblings are, in bytes.
+func (w *word) size() (n int) {
+	for _, s := range w.siblings {
+		n += len(s)
+	}
+	return n
+}
+
+func (b *siblings) dropLocked(name string) {
+	w := b.words[name]
+	b.held -= w.size()
+	delete(b.words, name)
 }
 
 // of returns the word of a name.
@@ -181,7 +200,7 @@ func (b *siblings) forget(which func(name string, key ed25519.PublicKey) bool) {
 	defer b.mu.Unlock()
 	for name, w := range b.words {
 		if which(name, w.key) {
-			delete(b.words, name)
+			b.dropLocked(name)
 		}
 	}
 }
@@ -305,7 +324,7 @@ func (s *sibling) isDown() bool {
 	return !s.down.IsZero()
 }
 
-// A places are the visitors that go one way between the server and a sibling.
+// Places are those of the visitors that go one way between the server and a sibling.
 type places struct {
 	mu    sync.Mutex
 	now   int
