@@ -76,14 +76,6 @@ func (p *proxied) NetConn() net.Conn { return p.Conn }
 
 var _ duplex.Conn = (*proxied)(nil)
 
-// markOr returns the mark, or one that no sibling has.
-func (p *proxied) markOr() mark {
-	if p.mark == nil {
-		return mark{}
-	}
-	return *p.mark
-}
-
 // header is a header that says the same as the one that came.
 func (p *proxied) header() ([]byte, error) {
 	if p.source == nil {

@@ -62,14 +62,14 @@ func (s *Server) fromSibling(c sni.Conn, a *admitted, from *sibling) sni.Conn {
 	if errors.Is(err, errNoProxyHeader) && p != nil && !gone || err == nil && !gone && p.mark == nil && p.source == nil {
 		return s.counted(p, a) // it comes as itself
 	}
-	if err != nil || gone {
+	if err != nil || gone || p.mark == nil {
 		if !errors.Is(err, io.EOF) {
 			s.stats.refused[refusedNoHeader].Add(1)
 		}
 		c.Close()
 		return nil
 	}
-	t := &taking{sibling: from, mark: p.markOr(), dialled: addrPort(c.RemoteAddr()).Addr()}
+	t := &taking{sibling: from, mark: *p.mark, dialled: addrPort(c.RemoteAddr()).Addr()}
 	if why := s.admitTaking(p, t, a); why != 0 {
 		s.answerNo(p, why, refusedBySibling)
 		return nil
@@ -112,9 +112,7 @@ func (s *Server) admitTaking(p *proxied, t *taking, a *admitted) sni.Alert {
 	visitor := addrPort(p.RemoteAddr()).Addr()
 	alert := sni.AlertInternalError
 	switch {
-	case p.source == nil, publicaddr.Is(t.dialled) && !publicaddr.Is(visitor):
-		// Nobody comes to a relay of the internet from such an address, which a device may
-		// take for one that is near.
+	case p.source == nil, !mayComeFrom(visitor, t.dialled):
 		alert = sni.AlertAccessDenied
 	default:
 		a.from.Close()
@@ -125,6 +123,13 @@ func (s *Server) admitTaking(p *proxied, t *taking, a *admitted) sni.Alert {
 	}
 	t.end()
 	return alert
+}
+
+// mayComeFrom reports whether a sibling with an address may say of a visitor that he
+// comes from another one. Nobody comes to a relay of the internet from an address that
+// is not of it, and which a device may take for one that is near.
+func mayComeFrom(visitor, sibling netip.Addr) bool {
+	return publicaddr.Is(visitor) || !publicaddr.Is(sibling)
 }
 
 // tellStranger logs that a sibling calls itself by another name than it has here.
