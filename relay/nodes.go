@@ -10,7 +10,7 @@ import (
 
 // Nodes are the other nodes of a relay that runs on several machines, as this node
 // knows them; package relay/cluster has them. Its methods may be called from several
-// goroutines, and only Hop waits for the network.
+// goroutines, and only Hop and Order wait for the network.
 type Nodes interface {
 	// Find returns another node on which a name is connected, for a new visitor or for
 	// a CA's validation of the name; ok is false where there is none, as far as is
@@ -24,6 +24,16 @@ type Nodes interface {
 	// Newest returns the newest run that has a name on another node; ok is false where
 	// there is none.
 	Newest(name string) (c Claimed, ok bool)
+
+	// Order begins or ends the turn of a run to order a certificate for a name that it
+	// has here as a replica, among all nodes that have the name, and reports whether
+	// it is its turn. It may wait for another node, for a second at most.
+	Order(name string, run framing.Run, begins bool) bool
+
+	// Ordering returns another node where the run is whose turn that is, so that a CA's
+	// validation goes there, whatever is connected here; ok is false where there is
+	// none.
+	Ordering(name string) (node string, ok bool)
 
 	// Hop brings a visitor to a node, which has its first bytes when Hop returns
 	// without an error: the connection carries those that follow, and the caller closes
