@@ -42,9 +42,9 @@ func (o *others) Order(name string, run framing.Run, begins bool) bool {
 	return begins
 }
 
-func (o *others) Find(string, bool) (string, bool) { return "", false }
-func (o *others) Miss(string, string)              {}
-func (o *others) Ordering(string) (string, bool)   { return "", false }
+func (o *others) Find(string, bool, []string) (relay.Place, bool) { return relay.Place{}, false }
+func (o *others) Turn(string) (relay.Place, bool)                 { return relay.Place{}, false }
+func (o *others) Miss(relay.Place, string)                        {}
 func (o *others) Hop(context.Context, string, relay.Hop) (duplex.Conn, error) {
 	return nil, relay.ErrNotThere
 }
