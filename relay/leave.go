@@ -51,6 +51,7 @@ func (s *Server) leave(ctx context.Context, g framing.GoAway, pass func(net.Conn
 	}
 	s.departure.Store(d)
 	close(s.leaving)
+	s.presence.tellAll()
 	var wg sync.WaitGroup
 	for _, sess := range s.presence.links() {
 		wg.Go(sess.leave)

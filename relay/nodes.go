@@ -10,7 +10,7 @@ import (
 
 // Nodes are the other nodes of a relay that runs on several machines, as this node
 // knows them; package relay/cluster has them. Its methods may be called from several
-// goroutines, and only Hop waits for the network.
+// goroutines, and only Hop and Order wait for the network.
 type Nodes interface {
 	// Find returns another node on which a name is connected, for a new visitor or for
 	// a CA's validation of the name, and none of those in except; ok is false where
@@ -30,6 +30,11 @@ type Nodes interface {
 	// Newest returns the newest run that has a name on another node; ok is false where
 	// there is none.
 	Newest(name string) (c Claimed, ok bool)
+
+	// Order begins or ends the turn of a run to order a certificate for a name that it
+	// has here as a replica, among all nodes that have the name, and reports whether
+	// it is its turn. It may wait for another node, for a second at most.
+	Order(name string, run framing.Run, begins bool) bool
 
 	// Hop brings a visitor to a node, which has its first bytes when Hop returns
 	// without an error: the connection carries those that follow, and the caller closes

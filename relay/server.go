@@ -90,9 +90,13 @@ type Server struct {
 	// In a new process it tells the old one, which may have what is cut, too.
 	OnCut func(Cut)
 
-	// Nodes are the other nodes of the relay, where several machines run it as one;
-	// nil is that there are none.
+	// Nodes are the other nodes of this relay; nil where it runs on one machine.
 	Nodes Nodes
+
+	// OnPresence is called with a name when the runs, or the identity, have changed that
+	// are connected for it here, see [Server.Present]. It must not wait, nor call the
+	// server; nil is for none.
+	OnPresence func(name string)
 
 	// Usage keeps the bytes that names and identities have carried this month, where
 	// there is a limit for them; nil is Names. When the process is killed, what was
@@ -161,6 +165,7 @@ func (s *Server) init() {
 		}
 		s.Names.Begin(s.Domain)
 		s.bounds.begin(s)
+		s.presence.changed = s.OnPresence
 		s.sockets = newSockets(s.log, s.PublicPort, &s.bounds, &s.front, s.ctx.Done())
 		s.initPorts()
 		s.panics = &panics.Log{Logger: s.log, Passes: http.ErrAbortHandler}
