@@ -60,7 +60,7 @@ func (p *port80) handler() http.Handler {
 			name = "" // an address, or nothing
 		}
 		challenge := strings.HasPrefix(r.URL.Path, challengePath) && (r.Method == http.MethodGet || r.Method == http.MethodHead)
-		l := p.router.now(name, false)
+		l := p.router.now(name, false, asked{})
 		switch to := l.to; {
 		case to != toRelay && p.router.banned(requester(r)):
 			notForYou.Write(w, r)
@@ -174,12 +174,15 @@ func (p *port80) dialChallenge(ctx context.Context, _, addr string) (net.Conn, e
 	if err != nil {
 		return nil, err
 	}
-	l := p.router.now(name, true)
+	l := p.router.now(name, true, asked{})
 	local, _ := ctx.Value(http.LocalAddrContextKey).(net.Addr)
-	if l.to == toSibling {
+	switch l.to {
+	case elsewhere:
+		return p.router.hopChallenge(ctx, l.place, challengeHeader(name, local))
+	case toSibling:
 		return p.pass(name, l, local)
-	}
-	if l.to != toSession {
+	case toSession:
+	default:
 		return nil, errors.New("its remote is away")
 	}
 	stream, err := l.session.link.Open(challengeHeader(name, local), nil)

@@ -51,14 +51,17 @@ func (s *Server) leave(ctx context.Context, g framing.GoAway, pass func(net.Conn
 	}
 	s.departure.Store(d)
 	close(s.leaving)
+	s.presence.tellAll()
 	var wg sync.WaitGroup
 	for _, sess := range s.presence.links() {
 		wg.Go(sess.leave)
 	}
+	s.hops.came.end()
 	s.web.settle(inner, keep)
+	_ = s.hops.came.all.wait(inner)
 	close(d.settled)
 	wg.Wait() // the streams of each link have ended
-	for _, g := range []*gauge{&s.stats.visitors, &s.stats.static, &s.stats.fallback, &s.stats.passed} {
+	for _, g := range []*gauge{&s.stats.visitors, &s.stats.static, &s.stats.fallback} {
 		_ = g.wait(inner) // what is left then is cut
 	}
 	s.Close()
@@ -74,5 +77,5 @@ func (s *Server) leave(ctx context.Context, g framing.GoAway, pass func(net.Conn
 // Visitors is how many visitors are here: those that wait for a remote, and
 // those that are served.
 func (s *Server) Visitors() int {
-	return s.stats.visitors.current() + s.stats.static.current() + s.stats.fallback.current() + s.stats.passed.current()
+	return s.stats.visitors.current() + s.stats.static.current() + s.stats.fallback.current()
 }

@@ -112,10 +112,10 @@ func (s *Server) SetSiblings(list []Sibling) {
 
 // now are those in use.
 func (b *siblings) now() []*sibling {
-	if list := b.list.Load(); list != nil {
-		return *list
+	if b == nil || b.list.Load() == nil {
+		return nil
 	}
-	return nil
+	return *b.list.Load()
 }
 
 // names lists them.

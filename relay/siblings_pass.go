@@ -49,12 +49,12 @@ var (
 
 // A crossing is a visitor that a sibling has taken.
 type crossing struct {
-	srv  *Server
-	to   *sibling
-	name string
-	key  ed25519.PublicKey // of the device that has named the sibling
-	conn *net.TCPConn      // to the sibling
-	done *limits.Visit
+	srv   *Server
+	to    *sibling
+	name  string
+	key   ed25519.PublicKey // of the device that has named the sibling
+	conn  *net.TCPConn      // to the sibling
+	visit *limits.Visit
 }
 
 // end gives up what the server holds for the crossing. It may be called for nil.
@@ -69,7 +69,7 @@ func (p *crossing) end() {
 	p.srv.dials.forget(p.conn)
 	p.conn.Close()
 	p.to.out.leave(p.name)
-	p.done.End()
+	p.visit.End()
 }
 
 // cut ends the crossings of what is cut.
@@ -96,7 +96,7 @@ func (s *Server) pass(v *visitor, l lead, hello []byte) (*crossing, lead) {
 	if why != limits.None {
 		return nil, lead{to: nowhere, alert: sni.AlertInternalError, why: refusedLimited}
 	}
-	p := &crossing{srv: s, to: l.sibling, name: v.name, key: l.key, done: visit}
+	p := &crossing{srv: s, to: l.sibling, name: v.name, key: l.key, visit: visit}
 	cuts := s.cuts.Load()
 	header, err := siblingHeader(v.conn.RemoteAddr(), v.conn.LocalAddr(), v.name, s.Domain, framing.KindTLS)
 	if err == nil {
@@ -217,32 +217,11 @@ func siblingHeader(source, dest net.Addr, name, domain string, kind framing.Kind
 	return h.Format()
 }
 
-// servePassed carries a visitor's bytes to the sibling that has taken it and back. It
-// returns at once, and ends a when they are over.
-func (s *Server) servePassed(c sni.Conn, a *admitted) {
-	socket.UserTimeout(c, visitorTimeout)
-	p := a.crossing
-	s.stats.passed.add()
-	f := &flow{hello: a.hello, waited: time.Since(s.began) - a.heard, name: s.traffic.count(p.name)}
-	a.place, a.name = nil, ""
-	s.traffic.begin(f, duplex.Start(direct(c), p.conn, duplex.Options{
-		Linger:     lingerTimeout,
-		Unanswered: unansweredTimeout,
-		Panics:     s.panics,
-		PaceAB:     p.done.In(),
-		PaceBA:     p.done.Out(),
-	}, func(duplex.Result) {
-		s.traffic.end(f)
-		s.stats.passed.done()
-		a.end()
-	}))
-}
-
 // passChallenge asks the sibling that l leads to, to take a CA's HTTP-01 request, and
 // returns the connection to it.
 func (s *Server) passChallenge(name string, l lead, local net.Addr) (net.Conn, error) {
 	visit, _ := s.bounds.owners.Begin(name, l.key, true) // which is never refused
-	p := &crossing{srv: s, to: l.sibling, name: name, key: l.key, done: visit}
+	p := &crossing{srv: s, to: l.sibling, name: name, key: l.key, visit: visit}
 	header, err := siblingHeader(local, local, name, s.Domain, framing.KindHTTP01)
 	if err == nil {
 		err = s.ask(p, header)
@@ -266,3 +245,5 @@ func (c *passedChallenge) Close() error {
 	c.crossing.end()
 	return nil
 }
+
+var _ duplex.Conn = (*passedChallenge)(nil)

@@ -194,7 +194,7 @@ func (s *Server) takeChallenge(c sni.Conn, a *admitted) (kept bool) {
 	until := time.Now().Add(challengeTimeout)
 	stream.SetDeadline(until)
 	a.heard = time.Since(s.began)
-	a.stream, a.visit, a.name = stream, visit, t.name
+	a.far, a.visit, a.name = stream, visit, t.name
 	answerYes(c)
 	s.serve(c, a)
 	return true

@@ -8,6 +8,7 @@ import (
 	"net"
 	"net/http"
 	"net/netip"
+	"runtime"
 	"strings"
 	"testing"
 	"time"
@@ -62,7 +63,7 @@ func (r *rig) gone(d *device) {
 
 func (r *rig) waitFor(what func() bool) {
 	r.t.Helper()
-	for start := time.Now(); !what(); time.Sleep(time.Millisecond) {
+	for start := time.Now(); !what(); runtime.Gosched() {
 		if time.Since(start) > patience {
 			r.t.Fatal("it did not happen")
 		}

@@ -11,7 +11,6 @@ type stats struct {
 	visitors gauge
 	static   gauge        // visitors of the operator's own servers
 	fallback gauge        // the same, by Front.Fallback
-	passed   gauge        // visitors that a sibling has taken
 	refused  refusals     // connections that led nowhere
 	links    atomic.Int64 // links of remotes that were let in
 	lanes    atomic.Int64 // lanes that were bound to a visitor's stream

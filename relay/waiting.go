@@ -48,6 +48,7 @@ type visitor struct {
 	port       bool      // it has come to a TCP port, and name is that port's
 	taking     *taking   // a sibling has passed it on; else nil
 	until      time.Time // it waits no longer, whatever follows its first wait; the zero time before
+	asked      asked
 }
 
 // hasLeft reports whether it has left meanwhile. Whoever has sent all that he has to
@@ -240,6 +241,9 @@ func (r *router) wait(w *waiter, h hold) holdOutcome {
 	for {
 		arrival := r.presence.arrival(w.name)
 		if s, _ := r.presence.find(w.name, w.validation); s != nil {
+			return holdCame
+		}
+		if _, ok := w.asked.find(r.nodes, w.name, w.validation); ok {
 			return holdCame
 		}
 		select {
