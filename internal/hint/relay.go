@@ -9,7 +9,7 @@ func Relay() []*Advice {
 		NoTakeover, TakeoverHere, LeversHere, NoRelayHere, NotYourRelay, BackupExists, OldGoesOn, NotLive,
 		MemoryNotThere, MemoryUsedUp, DescriptorsUsedUp, TooManyLinks, LimitsMet,
 	}
-	return append(list, ofCheck()...)
+	return append(append(list, ofCluster()...), ofCheck()...)
 }
 
 // The advice for the relay's sockets.
