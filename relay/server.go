@@ -134,12 +134,14 @@ type Server struct {
 	sockets  *sockets
 	router   *router
 	presence presence
+	news     nodeNews
 	lanes    laneTokens
 	ports    ports
 	own      *ownTLS
 	web      *web
 	shares   *shares
 	bounds   bounds
+	hops     hops
 	log      *slog.Logger
 	lines    lines
 	stats    stats
@@ -171,10 +173,11 @@ func (s *Server) init() {
 		s.own = newOwnTLS(s.TLS, s.NoLanes)
 		s.measures = newMeasures()
 		s.traffic.first = s.measures.first
+		s.hops.seconds = s.measures.hop
 		if s.NamedMetrics > 0 {
 			s.traffic.named = &namedTraffic{most: min(s.NamedMetrics, MaxNamedMetrics), served: s.presence.serves}
 		}
-		s.router = &router{held: s.measures.hold, domain: s.Domain, presence: &s.presence, names: s.Names, ctx: s.ctx, leaving: s.leaving, departure: &s.departure, front: &s.front}
+		s.router = &router{held: s.measures.hold, domain: s.Domain, presence: &s.presence, names: s.Names, nodes: s.Nodes, hops: &s.hops, ctx: s.ctx, leaving: s.leaving, departure: &s.departure, front: &s.front}
 		site := site{domain: s.Domain, names: s.Names, sockets: s.sockets, abuse: s.Abuse, version: s.Version, link: s.serveWebSocket,
 			words: s.words.Load, limits: s.bounds.config.Load}
 		port80 := port80{log: s.log, ctx: s.ctx, dials: &s.dials, router: s.router, shares: s.shares, sockets: s.sockets, challenge: s.Challenge}
