@@ -134,6 +134,7 @@ type Server struct {
 	sockets  *sockets
 	router   *router
 	presence presence
+	news     nodeNews
 	lanes    laneTokens
 	ports    ports
 	own      *ownTLS
