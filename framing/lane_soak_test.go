@@ -166,7 +166,7 @@ func (s *soak) move(t *testing.T, d *framing.Stream) {
 	s.served.Go(func() { duplex.Copy(a, b, duplex.Options{Probe: 10 * time.Millisecond}) })
 	relay, remote := s.shake(t, far, near)
 	s.served.Go(func() {
-		framing.ServeLane(relay, func(framing.LaneToken) *framing.Link { return s.relay }, nil)
+		framing.ServeLane(relay, func(framing.LaneToken) *framing.Link { return s.relay }, nil, nil)
 	})
 	lane, err := s.remote.JoinLane(remote, tokens[0])
 	if err != nil {
