@@ -9,6 +9,7 @@ import (
 	"net"
 	"os"
 	"sync"
+	"syscall"
 	"time"
 
 	"keystay/internal/duplex"
@@ -38,28 +39,31 @@ const (
 //
 // CloseWrite sends an end, Reset cuts hop and lane. Close closes both in good order.
 type Detour struct {
-	hop duplex.Conn
+	hop  duplex.Conn
+	most int64 // bytes, see DetourBytes
 
-	mu      sync.Mutex
-	changed sync.Cond // phase, from or writing is another
-	phase   detourPhase
-	lane    duplex.Conn // set in taken
-	sent    int64       // bytes of the visitor that B has had, or will have, by the hop
-	got     int64       // bytes that have come by the hop
-	writing bool        // a Write to the hop is under way
-	shut    bool        // what goes by the hop has ended there
-	ended   bool        // what comes has ended for good, on the hop
-	moved   bool        // the hop has brought all, and the rest comes on the lane
-	told    bool        // FROM has come: from and fromEnd are set
-	from    int64       // after so many bytes the rest comes on the lane
-	fromEnd bool        // or there is none
-	cause   error       // why it is over
+	mu       sync.Mutex
+	changed  sync.Cond // phase, from or writing is another
+	phase    detourPhase
+	lane     duplex.Conn // set in taken
+	sent     int64       // bytes of the visitor that B has had, or will have, by the hop
+	got      int64       // bytes that have come by the hop
+	writing  bool        // a Write to the hop is under way
+	shut     bool        // what goes by the hop has ended there
+	ended    bool        // what comes has ended for good, on the hop
+	moved    bool        // the hop has brought all, and the rest comes on the lane
+	told     bool        // FROM has come: from and fromEnd are set
+	from     int64       // after so many bytes the rest comes on the lane
+	fromEnd  bool        // or there is none
+	shutLane bool        // what goes by the lane has ended there
+	closing  bool        // Close was called before FROM has come
+	cause    error       // why it is over
 }
 
 // NewDetour makes a Detour over hop, a connection without TLS to the node that has the
 // link, which it owns. Sent is how many bytes of the visitor that node has had already.
 func NewDetour(hop duplex.Conn, sent int) *Detour {
-	d := &Detour{hop: hop, sent: int64(sent)}
+	d := &Detour{hop: hop, most: DetourBytes, sent: int64(sent)}
 	d.changed.L = &d.mu
 	socket.Linger(hop, 0)
 	return d
@@ -150,6 +154,7 @@ func (d *Detour) goOn(lane duplex.Conn) {
 	default:
 		d.phase, d.lane = taken, lane
 		if d.shut {
+			d.shutLane = true
 			lane.CloseWrite()
 		}
 	}
@@ -172,6 +177,9 @@ func (d *Detour) continues(offset int64, ended bool) error {
 	}
 	d.leaveHopLocked()
 	d.changed.Broadcast()
+	if d.closing {
+		d.closeLocked()
+	}
 	return nil
 }
 
@@ -188,7 +196,7 @@ func (d *Detour) offHopLocked() bool { return d.phase == taken && d.told && (d.e
 
 // keepLocked leaves the visitor on the hop for good once it has carried much.
 func (d *Detour) keepLocked() {
-	if _, ok := d.hop.(*net.TCPConn); ok && d.phase == onHop && d.sent+d.got >= DetourBytes {
+	if _, ok := d.hop.(*net.TCPConn); ok && d.phase == onHop && d.sent+d.got >= d.most {
 		d.phase = kept
 	}
 }
@@ -248,6 +256,8 @@ func (d *Detour) readHop(p []byte) (n int, err error) {
 	switch {
 	case d.told && d.got > d.from:
 		return 0, d.failLocked(protocolErrorf("more than %d bytes came by the hop", d.from))
+	case err == io.EOF && !d.shut && !duplex.Alive(d.hop):
+		err = syscall.ECONNRESET // a write has been told of it
 	case err == io.EOF:
 		return n, d.hopEndLocked()
 	}
@@ -290,10 +300,16 @@ func (d *Detour) next(p []byte) (n int, err error) {
 	case !moved:
 		return d.readHop(p)
 	}
-	if n, err = d.lane.Read(p); err != nil && err != io.EOF { // lane is set for good
-		d.fail(err)
+	n, err = d.lane.Read(p) // which is set for good
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	switch {
+	case err == io.EOF && !d.shutLane && !duplex.Alive(d.lane):
+		err = syscall.ECONNRESET
+	case err == io.EOF:
+		return n, err
 	}
-	return n, err
+	return n, d.failLocked(err)
 }
 
 // Read reads from the hop, and then from the lane.
@@ -368,19 +384,33 @@ func (d *Detour) CloseWrite() error {
 	case d.phase == over:
 		return d.cause
 	case d.phase == taken:
+		d.shutLane = true
 		return d.lane.CloseWrite()
 	}
 	d.shut = true
 	return d.hop.CloseWrite()
 }
 
-// Close closes hop and lane in good order.
+// Close closes hop and lane in good order. It does not wait; a remote that has taken
+// the visitor has CloseLinger to say FROM, since a lane that is closed before that would
+// be reset by it.
 func (d *Detour) Close() error {
-	d.end(net.ErrClosed, func(c duplex.Conn) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if d.phase == taken && !d.told {
+		d.closing = true
+		d.lane.SetReadDeadline(time.Now().Add(CloseLinger))
+		return nil
+	}
+	d.closeLocked()
+	return nil
+}
+
+func (d *Detour) closeLocked() {
+	d.endLocked(net.ErrClosed, func(c duplex.Conn) {
 		socket.Linger(c, -1)
 		c.Close()
 	})
-	return nil
 }
 
 // Reset cuts hop and lane.
