@@ -110,6 +110,8 @@ var mayImport = map[string][]string{
 	"relay/names":    {"internal"},
 	"relay/operator": {"relay", "relay/limits", "relay/names", "internal"},
 
+	"relay/cluster/record": {"relay/names", "internal"},
+
 	"cmd/remote/screen": {"internal"},
 
 	"relay/operator/page": {"relay", "relay/operator", "internal"},
@@ -136,6 +138,7 @@ var mayImport = map[string][]string{
 	"internal": nil,
 
 	"internal/domainproof": {"internal/hostname", "internal/keyname"},
+	"internal/relaylist":   {"internal/hostname"},
 	"internal/statement":   {"internal/hostname", "internal/keyname"},
 	"internal/unit":        nil,
 	"deploy":               nil,
@@ -179,6 +182,8 @@ var onlyIn = map[string]string{
 	"github.com/spf13/viper":           "config",
 	"github.com/inetaf/tcpproxy":       "relay",
 	"go.etcd.io/bbolt":                 "relay/names",
+	"go.etcd.io/etcd":                  "relay/cluster/record",
+	"github.com/google/btree":          "relay/cluster/record",
 	"github.com/miekg/dns":             "internal/domainproof",
 	"filippo.io/age":                   "remote",
 	"github.com/coreos/go-oidc":        "remote/publish/gate",

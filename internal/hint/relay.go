@@ -8,8 +8,9 @@ func Relay() []*Advice {
 		NoProxyHeader, FixedAway,
 		NoTakeover, TakeoverHere, LeversHere, NoRelayHere, NotYourRelay, BackupExists, OldGoesOn, NotLive,
 		MemoryNotThere, MemoryUsedUp, DescriptorsUsedUp, TooManyLinks, LimitsMet,
+		NotListKey, ListKeyMissing, ListDraft, ListUnsigned, ListOver,
 	}
-	return append(list, ofCheck()...)
+	return append(append(list, ofEtcd()...), ofCheck()...)
 }
 
 // The advice for the relay's sockets.
