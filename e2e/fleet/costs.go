@@ -32,6 +32,7 @@ type Setting struct {
 	NewNames   float64       // a second, in all
 	Visitors   float64       // a second, in all
 	Rate       float64       // bytes a second that a node sends to the others, or takes from them
+	Full       int           // links of a node that carries all that it is meant to
 	Processors int           // of each node, of which half compute handshakes
 	Lease      time.Duration // etcd: after a third of it a node renews
 	Beat       time.Duration // between two nodes
@@ -64,7 +65,7 @@ func Fifty() Setting {
 			{"south-america", ms(190, 120, 180, 300, 8)},
 		},
 		LinkLasts: 24 * time.Hour, NewNames: 1, Visitors: 50_000,
-		Rate: 125e6, Processors: 4,
+		Rate: 125e6, Full: 65_536, Processors: 4,
 		Lease: 10 * time.Second, Beat: time.Second, Silence: 4 * time.Second,
 	}
 }

@@ -55,33 +55,6 @@ func (f *Fleet) Die(n int, machine bool) Move {
 			w.move.Noticed = max(w.move.Noticed, f.apart(peer, n)/2)
 		}
 	}
-	f.moveAll(n, w, func(i int) time.Duration {
-		if machine {
-			return framing.SilenceLimit - f.between(0, framing.PingInterval)
-		}
-		return f.away(i, n) / 2
-	}, true)
-	return f.end(w)
-}
-
-// Drain has all links of a node move, and no new one come. A link is given up once the
-// other one is up.
-func (f *Fleet) Drain(n int) Move {
-	f.begin()
-	w := &watched{began: f.clock.now}
-	f.nodes[n].draining = true
-	f.moveAll(n, w, func(i int) time.Duration { return f.away(i, n) / 2 }, false)
-	return f.end(w)
-}
-
-// Back lets a node that was drained, or is dead, take links again.
-func (f *Fleet) Back(n int) {
-	f.nodes[n].gone, f.nodes[n].draining = false, false
-	f.see()
-}
-
-// moveAll moves the links of a node, each once its device knows.
-func (f *Fleet) moveAll(n int, w *watched, knows func(i int) time.Duration, lost bool) {
 	f.see()
 	for i := range f.devices {
 		d := &f.devices[i]
@@ -90,43 +63,87 @@ func (f *Fleet) moveAll(n int, w *watched, knows func(i int) time.Duration, lost
 				continue
 			}
 			w.move.Links++
-			if lost {
-				f.unlink(i, k)
+			f.unlink(i, k)
+			knows := f.away(i, n) / 2 // by a reset
+			if machine {
+				knows = framing.SilenceLimit - f.between(0, framing.PingInterval)
 			}
-			f.clock.after(knows(i), func() { f.dial(i, k, firstPause, w) })
+			f.clock.after(knows, func() { f.dial(i, k, none, firstPause, w) })
 		}
-		if lost && !slices.ContainsFunc(d.links[:], func(at int) bool { return at != none }) {
+		if d.links == [linksEach]int{none, none} {
 			w.move.Alone++
 		}
 	}
+	return f.end(w)
 }
 
-// dial has a device make a link where its rule says, in the place of one that it has or
+// Drain has all links of a node move, and no new one come.
+func (f *Fleet) Drain(n int) Move {
+	f.nodes[n].weight = 0
+	return f.settle(n)
+}
+
+// Back lets a node that was drained take links again.
+func (f *Fleet) Back(n int) Move {
+	f.nodes[n].weight = 100
+	return f.settle(n)
+}
+
+// toldWithin is the time over which remotes are told of nodes that have another weight, of
+// package relay, which does not export it.
+const toldWithin = 2 * time.Second
+
+// settle has all devices hear of what is new of a node, and move their links as their rule
+// says. A link is given up once the other one is up.
+func (f *Fleet) settle(n int) Move {
+	f.begin()
+	f.see()
+	w := &watched{began: f.clock.now}
+	for i := range f.devices {
+		d := &f.devices[i]
+		if f.nodes[n].weight == 0 && !slices.Contains(d.links[:], n) || !slices.Contains(f.near[d.region], n) {
+			continue // it is nothing to this one
+		}
+		k, _, why, ok := f.move(i)
+		if !ok {
+			continue
+		}
+		w.move.Links++
+		f.clock.after(f.between(0, toldWithin)+f.between(0, why.Within()), func() { f.dial(i, k, d.links[k], firstPause, w) })
+	}
+	return f.end(w)
+}
+
+// dial has a device make a link where its rule says, in the place of one that it has, or
 // had.
-func (f *Fleet) dial(i, k int, pause time.Duration, w *watched) {
-	to := f.choose(i)
+func (f *Fleet) dial(i, k, has int, pause time.Duration, w *watched) {
+	to := none
+	if has == none {
+		to = f.choose(i, none)
+	} else if at, next, _, ok := f.move(i); ok && at == k {
+		to = next
+	}
+	if to == none {
+		return // it stays where it is by now
+	}
 	away := f.away(i, to)
 	again := func(after time.Duration) {
 		w.move.Busy++
-		f.clock.after(after+time.Duration(f.random.Int64N(int64(pause)))+1, func() { f.dial(i, k, min(2*pause, longPause), w) })
+		f.clock.after(after+f.between(0, pause)+1, func() { f.dial(i, k, has, min(2*pause, longPause), w) })
 	}
 	f.clock.after(away*3/2, func() { // TCP is up, and the hello is there
 		start, ok := f.handshake(to)
-		if !ok {
+		switch {
+		case !ok:
 			again(away / 2)
 			return
-		}
-		if start > longestWait {
+		case start > longestWait:
 			again(longestWait)
 			return
 		}
 		f.clock.after(start+f.costs.LinkTime+away*(trips*2-3)/2, func() {
-			if f.nodes[to].gone {
-				again(0)
-				return
-			}
-			if d := &f.devices[i]; d.links[k] != none {
-				f.tell(d.links[k]) // that it has no link any more
+			if has != none {
+				f.tell(has) // that it has no link any more
 				f.unlink(i, k)
 			}
 			f.link(i, k, to)

@@ -9,14 +9,7 @@ type Result struct {
 	Died    Move   // the machine of a node
 	Drained Move   // a node
 	Parted  Parted // the first region
-	Rolled  Roll   // all nodes drained and started anew, one after the other
-}
-
-// A Roll is what comes of all nodes being drained and started anew, one by one.
-type Roll struct {
-	Longest     Move // of the nodes, that for which it took longest
-	Moved       int  // links in all
-	Least, Most int  // links of a node, after all
+	Back    Move   // that node again
 }
 
 // Simulate lets all that happen, each to a fleet in which nothing else has.
@@ -24,23 +17,10 @@ func Simulate(s Setting, c Costs) (r Result) {
 	r.Setting, r.Costs = s, c
 	f := New(s, c)
 	r.Rest, r.Parted = f.Rest(), f.Part(0)
-	r.Killed = f.Die(0, false)
-	r.Died = New(s, c).Die(0, true)
-	r.Drained = New(s, c).Drain(0)
-	r.Rolled = New(s, c).roll()
-	return r
-}
-
-// roll drains each node, and starts it anew when it has no link any more.
-func (f *Fleet) roll() (r Roll) {
-	for n := range f.nodes {
-		m := f.Drain(n)
-		r.Moved += m.Links
-		if m.All > r.Longest.All {
-			r.Longest = m
-		}
-		f.Back(n)
-	}
-	r.Least, r.Most = f.spread()
+	r.Killed = f.Clone().Die(0, false)
+	r.Died = f.Clone().Die(0, true)
+	drained := f.Clone()
+	r.Drained = drained.Drain(0)
+	r.Back = drained.Back(0)
 	return r
 }

@@ -51,13 +51,9 @@ func (r *Result) eventTable(b *strings.Builder) {
 	for _, m := range []struct {
 		what string
 		Move
-	}{{"the process of a node is killed", r.Killed}, {"the machine of a node dies", r.Died}, {"a node is drained", r.Drained}, {"all are drained, one by one: the longest", r.Rolled.Longest}} {
-		least, most := m.Emptiest, m.Fullest
-		if strings.HasPrefix(m.what, "all") {
-			least, most = r.Rolled.Least, r.Rolled.Most
-		}
+	}{{"the process of a node is killed", r.Killed}, {"the machine of a node dies", r.Died}, {"a node is drained", r.Drained}, {"that node takes links again", r.Back}} {
 		row(b, m.what, number(float64(m.Links)), number(float64(m.Alone)), seconds(m.Noticed), fmt.Sprintf("%s, %s, %s", seconds(m.Half), seconds(m.Most), seconds(m.All)),
-			rate(m.PeakIn), fmt.Sprintf("%s to %s", number(float64(least)), number(float64(most))))
+			rate(m.PeakIn), fmt.Sprintf("%s to %s", number(float64(m.Emptiest)), number(float64(m.Fullest))))
 	}
 	p := &r.Parted
 	fmt.Fprintf(b, "\nWhere a region is cut off from the others, and devices and visitors are not, no link moves. All nodes know that after %s. From then on visitors at the other regions cannot reach %s of the names, "+
