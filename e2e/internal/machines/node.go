@@ -80,6 +80,12 @@ func (n *Node) Write(name, text string) {
 func (n *Node) Start() {
 	n.t.Helper()
 	n.Launch()
+	n.Ready()
+}
+
+// Ready waits until it serves.
+func (n *Node) Ready() {
+	n.t.Helper()
 	n.notified("READY=1")
 }
 
