@@ -1,6 +1,7 @@
 package relay
 
 import (
+	"cmp"
 	"encoding/json"
 	"net/http"
 
@@ -18,7 +19,8 @@ type about struct {
 	Keystay    int          `json:"keystay"` // version of this document
 	Domain     string       `json:"domain"`
 	PublicPort int          `json:"public_port"`
-	Policy     names.Policy `json:"policy"`
+	Policy     names.Policy `json:"policy"`    // for new names
+	KeyNames   names.Policy `json:"key_names"` // for names made from a device's key
 	Transports []string     `json:"transports"`
 	Abuse      string       `json:"abuse"`
 	Version    string       `json:"version"`
@@ -43,11 +45,8 @@ type site struct {
 
 func (s *site) about() about {
 	rules := s.names.InForce()
-	policy := rules.Policy
-	if policy == "" {
-		policy = names.Open
-	}
-	return about{Keystay: 1, Domain: s.domain, PublicPort: s.sockets.publicPort(), Policy: policy,
+	return about{Keystay: 1, Domain: s.domain, PublicPort: s.sockets.publicPort(),
+		Policy: cmp.Or(rules.Policy, names.Open), KeyNames: cmp.Or(rules.KeyNames, names.Open),
 		Transports: []string{"tls", "wss"}, Abuse: s.abuse, Version: s.version,
 		CustomDomains: s.names.Prove != nil && !rules.NoDomains, TCPPorts: s.names.Ports.String()}
 }

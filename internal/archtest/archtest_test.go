@@ -138,6 +138,7 @@ var mayImport = map[string][]string{
 	"internal": nil,
 
 	"internal/domainproof": {"internal/hostname", "internal/keyname"},
+	"internal/relaylist":   {"internal/hostname"},
 	"internal/statement":   {"internal/hostname", "internal/keyname"},
 	"internal/unit":        nil,
 	"deploy":               nil,

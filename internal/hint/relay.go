@@ -8,6 +8,7 @@ func Relay() []*Advice {
 		NoProxyHeader, FixedAway,
 		NoTakeover, TakeoverHere, LeversHere, NoRelayHere, NotYourRelay, BackupExists, OldGoesOn, NotLive,
 		MemoryNotThere, MemoryUsedUp, DescriptorsUsedUp, TooManyLinks, LimitsMet,
+		NotListKey, ListKeyMissing, ListDraft, ListUnsigned, ListOver,
 	}
 	return append(append(list, ofEtcd()...), ofCheck()...)
 }
