@@ -123,6 +123,7 @@ func message(e ast.Expr) string {
 var attributes = map[string]string{
 	"account":           "the URL of the relay's account with the CA",
 	"addr":              "where this relay listens",
+	"address":           "where a node is, or a connection with it leads",
 	"at":                "the relay's own URL; of a mistake, the functions of this program where it was made",
 	"ca":                "the URL of the CA that the relay's own certificate is ordered from",
 	"certificate_until": "until when that is valid",
@@ -147,6 +148,9 @@ var attributes = map[string]string{
 	"lost":              "how many entries were not written",
 	"name":              "a name that a remote has or claims, or the relay's own",
 	"names":             "how many there are, or who may take one",
+	"node":              "the name of a machine that runs this relay, too, or of this one",
+	"nodes":             "how many there are",
+	"epoch":             "which of the node's processes it is",
 	"next":              "when it is tried again",
 	"not_after":         "when a certificate ends",
 	"of":                "how many bytes links may take",
