@@ -172,6 +172,7 @@ var attributes = map[string]string{
 	"to":                "where a server of the operator's own is",
 	"tokens":            "how many there are",
 	"unfinished":        "how many bytes unfinished hellos and visitors who wait take; no more is told of them",
+	"version":           "the program of a node",
 	"until":             "when visitors are cut off, or when a certificate may be ordered",
 	"validation":        "how the CA looks at the relay's own name",
 	"visitors":          "how many are here",
