@@ -15,9 +15,6 @@ import (
 	"time"
 )
 
-// patience bounds what waits for the network in a test that fails.
-const patience = time.Minute
-
 // authority is a node on loopback that is the CA.
 func authority(t *testing.T) (n *Cluster, dir Dir, address string) {
 	t.Helper()
