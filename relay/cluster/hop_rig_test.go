@@ -8,9 +8,11 @@ import (
 	"io"
 	"log/slog"
 	"net"
+	"net/http"
 	"net/netip"
 	"runtime"
 	"slices"
+	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -47,7 +49,6 @@ type hopNode struct {
 	log    *logBuffer
 	pools  *hopPools
 	hops   *hopServer
-	grants *names.Grants
 
 	mu     sync.Mutex
 	stale  map[string][]string // nodes that are taken to have a name
@@ -74,7 +75,7 @@ func (r *hopRig) node(name string, set func(*hopNode)) *hopNode {
 		r.t.Fatal(err)
 	}
 	r.t.Cleanup(func() { grants.Close() })
-	n := &hopNode{hopRig: r, name: name, log: &logBuffer{}, grants: grants, hopped: make(chan struct{}, 1024)}
+	n := &hopNode{hopRig: r, name: name, log: &logBuffer{}, hopped: make(chan struct{}, 1024)}
 	n.srv = &relay.Server{
 		Domain:  zone,
 		TLS:     &tls.Config{Certificates: []tls.Certificate{r.ca.Issue(zone)}},
@@ -198,7 +199,10 @@ func (n *hopNode) Hop(ctx context.Context, node string, h relay.Hop) (duplex.Con
 	n.mu.Unlock()
 	c, err := n.pools.hop(ctx, node, h)
 	if err == nil {
-		n.hopped <- struct{}{}
+		select {
+		case n.hopped <- struct{}{}:
+		default:
+		}
 	}
 	return c, err
 }
@@ -319,6 +323,19 @@ func dialTCP(t *testing.T, addr string) *net.TCPConn {
 	return c.(*net.TCPConn)
 }
 
+// dialFrom is dialTCP from another address of loopback.
+func dialFrom(t *testing.T, from, addr string) *net.TCPConn {
+	t.Helper()
+	d := net.Dialer{LocalAddr: &net.TCPAddr{IP: net.ParseIP(from)}}
+	c, err := d.Dial("tcp", addr)
+	if err != nil {
+		t.Skipf("this system's loopback has no address %s: %v", from, err)
+	}
+	c.SetDeadline(time.Now().Add(patience))
+	t.Cleanup(func() { c.Close() })
+	return c.(*net.TCPConn)
+}
+
 // says sends a hello for name and what is said after it, ends when an answer comes, and
 // returns all of that.
 func (n *hopNode) says(name, more string) (string, error) {
@@ -363,6 +380,34 @@ func (c *captured) Write(p []byte) (int, error) {
 func (c *captured) Read([]byte) (int, error)    { return 0, io.EOF }
 func (c *captured) SetDeadline(time.Time) error { return nil }
 func (c *captured) Close() error                { return nil }
+
+// expect checks what comes first on a connection.
+func expect(t *testing.T, c io.Reader, want string) {
+	t.Helper()
+	b := make([]byte, len(want))
+	if n, err := io.ReadFull(c, b); string(b[:n]) != want {
+		t.Fatalf("got %q, %v; want %q", b[:n], err, want)
+	}
+}
+
+// shows checks lines of a node's metrics.
+func (n *hopNode) shows(t *testing.T, lines ...string) {
+	t.Helper()
+	ln := listen(t)
+	go n.srv.ServeAdmin(ln, nil)
+	resp, err := http.Get("http://" + ln.Addr().String() + "/metrics")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer resp.Body.Close()
+	b, err := io.ReadAll(resp.Body)
+	for _, line := range lines {
+		if err != nil || !strings.Contains(string(b), "\n"+line+"\n") {
+			t.Errorf("at %s there is no %s (%v)", n.name, line, err)
+		}
+	}
+	http.DefaultClient.CloseIdleConnections()
+}
 
 // eventually waits for what is about to be.
 func eventually(t *testing.T, what string, is func() bool) {
