@@ -23,8 +23,8 @@ const (
 	spareTime = 2 * time.Minute
 	// maxDials is how many connections to one node are being dialled at once.
 	maxDials = 64
-	// dialTimeout is how long one may take, with its handshake: nodes are in data centres.
-	dialTimeout = 3 * time.Second
+	// hopDialTimeout is how long one may take, with its handshake: nodes are in data centres.
+	hopDialTimeout = 3 * time.Second
 	// redialTime is after how long a spare one is dialled again that could not be.
 	redialTime = 2 * time.Second
 )
@@ -290,7 +290,7 @@ func (p *hopPool) fillLocked() {
 
 // dialOne dials a connection, and waits for a place for that.
 func (p *hopPool) dialOne(ctx context.Context) (*tls.Conn, error) {
-	ctx, cancel := context.WithTimeout(ctx, dialTimeout)
+	ctx, cancel := context.WithTimeout(ctx, hopDialTimeout)
 	defer cancel()
 	select {
 	case p.dials <- struct{}{}:

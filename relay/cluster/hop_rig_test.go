@@ -342,7 +342,7 @@ func (n *hopNode) says(name, more string) (string, error) {
 	n.t.Helper()
 	c := n.visit()
 	defer c.Close()
-	return converse(c, append(hello(n.t, name), more...))
+	return converse(c, append(clientHello(n.t, name), more...))
 }
 
 func converse(c *net.TCPConn, all []byte) (string, error) {
@@ -358,8 +358,8 @@ func converse(c *net.TCPConn, all []byte) (string, error) {
 	return string(first) + string(b), err
 }
 
-// hello is a ClientHello that asks for a name.
-func hello(t *testing.T, name string, protocols ...string) []byte {
+// clientHello is a ClientHello that asks for a name.
+func clientHello(t *testing.T, name string, protocols ...string) []byte {
 	t.Helper()
 	c := &captured{}
 	tls.Client(c, &tls.Config{ServerName: name, InsecureSkipVerify: true, NextProtos: protocols}).Handshake()
