@@ -46,7 +46,7 @@ type hopNode struct {
 	srv    *relay.Server
 	public string // the address of its public port
 	peers  string // that for other nodes
-	log    *logBuffer
+	log    *lockedBuffer
 	pools  *hopPools
 	hops   *hopServer
 
@@ -75,7 +75,7 @@ func (r *hopRig) node(name string, set func(*hopNode)) *hopNode {
 		r.t.Fatal(err)
 	}
 	r.t.Cleanup(func() { grants.Close() })
-	n := &hopNode{hopRig: r, name: name, log: &logBuffer{}, hopped: make(chan struct{}, 1024)}
+	n := &hopNode{hopRig: r, name: name, log: &lockedBuffer{}, hopped: make(chan struct{}, 1024)}
 	n.srv = &relay.Server{
 		Domain:  zone,
 		TLS:     &tls.Config{Certificates: []tls.Certificate{r.ca.Issue(zone)}},
@@ -129,12 +129,12 @@ func (n *hopNode) serve() {
 
 // serveHop serves a connection of another node.
 func (n *hopNode) serveHop(c net.Conn) {
-	tc := tls.Server(&framing.TLSRecordConn{Conn: c}, &tls.Config{Certificates: []tls.Certificate{n.ca.Issue("node")}, NextProtos: []string{hopProtocol}, MinVersion: tls.VersionTLS13})
+	tc := tls.Server(&framing.TLSRecordConn{Conn: c}, &tls.Config{Certificates: []tls.Certificate{n.ca.Issue("node")}, NextProtos: []string{ProtocolHop}, MinVersion: tls.VersionTLS13})
 	if err := tc.Handshake(); err != nil {
 		c.Close()
 		return
 	}
-	n.hops.serveConn("", tc)
+	n.hops.serveConn(machine{}, tc)
 }
 
 // dial connects to a node for a visitor.
@@ -144,7 +144,7 @@ func (r *hopRig) dial(ctx context.Context, node string) (*tls.Conn, error) {
 	if err != nil {
 		return nil, err
 	}
-	tc := tls.Client(&framing.TLSRecordConn{Conn: c}, &tls.Config{RootCAs: r.ca.Pool(), ServerName: "node", NextProtos: []string{hopProtocol}})
+	tc := tls.Client(&framing.TLSRecordConn{Conn: c}, &tls.Config{RootCAs: r.ca.Pool(), ServerName: "node", NextProtos: []string{ProtocolHop}})
 	if err := tc.HandshakeContext(ctx); err != nil {
 		c.Close()
 		return nil, err
@@ -422,22 +422,4 @@ func eventually(t *testing.T, what string, is func() bool) {
 // wasReset reports whether err is a reset and no end.
 func wasReset(err error) bool {
 	return err != nil && !errors.Is(err, io.EOF) && !errors.Is(err, context.DeadlineExceeded)
-}
-
-type logBuffer struct {
-	mu  sync.Mutex
-	buf []byte
-}
-
-func (b *logBuffer) Write(p []byte) (int, error) {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	b.buf = append(b.buf, p...)
-	return len(p), nil
-}
-
-func (b *logBuffer) String() string {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	return string(b.buf)
 }

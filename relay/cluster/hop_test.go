@@ -31,7 +31,7 @@ func TestVisitorHopsToTheNodeOfTheLink(t *testing.T) {
 	headers := make(chan framing.Header, 1)
 	d := r.nodes[1].device(func(s *framing.Stream) { headers <- s.Header(); echo("device")(s) }, framing.Claim{})
 	c := r.nodes[0].visit()
-	got, err := converse(c, append(hello(t, d.label()), "more"...))
+	got, err := converse(c, append(clientHello(t, d.label()), "more"...))
 	if err != nil || !strings.HasPrefix(got, "device:") || !strings.HasSuffix(got, "more") {
 		t.Errorf("got %.40q, %v", got, err)
 	}
@@ -70,7 +70,7 @@ func TestVisitorWaitsWhereAllNodesSayNo(t *testing.T) {
 	name := (&hopDevice{key: key}).label()
 	a.believe(name, "b")
 	c := a.visit()
-	c.Write(hello(t, name))
+	c.Write(clientHello(t, name))
 	eventually(t, "the other node is asked", func() bool { return len(a.asks()) == 1 })
 	a.deviceOf(key, echo("device"), framing.Claim{})
 	expect(t, c, "device:")
@@ -153,7 +153,7 @@ func TestEndsAndResetsGoThroughAHop(t *testing.T) {
 			streams := make(chan *framing.Stream, 1)
 			d := r.nodes[1].device(func(s *framing.Stream) { streams <- s }, framing.Claim{})
 			c := r.nodes[0].visit()
-			c.Write(hello(t, d.label()))
+			c.Write(clientHello(t, d.label()))
 			s := <-streams
 			<-r.nodes[0].hopped
 			check(t, c, s, r)
@@ -176,7 +176,7 @@ func TestRulesCountForVisitorsWhoHop(t *testing.T) {
 	if n := b.srv.Status().RefusedTotal; n != 0 {
 		t.Errorf("the link's node counts %d", n)
 	}
-	got, err := converse(a.visit(), hello(t, d.label(), "acme-tls/1"))
+	got, err := converse(a.visit(), clientHello(t, d.label(), "acme-tls/1"))
 	if err != nil || !strings.HasPrefix(got, "device:") {
 		t.Errorf("a CA's validation got %q, %v", got, err)
 	}
@@ -189,7 +189,7 @@ func TestLimitsOfANameCountForVisitorsWhoHop(t *testing.T) {
 	b.srv.SetLimits(limits.Config{Exempt: []netip.Prefix{netip.MustParsePrefix("0.0.0.0/0")}, Name: limits.Owner{Streams: 1}})
 	d := b.device(echo("device"), framing.Claim{})
 	first := a.visit()
-	first.Write(hello(t, d.label()))
+	first.Write(clientHello(t, d.label()))
 	expect(t, first, "device:")
 	for _, n := range []*hopNode{a, b} {
 		if got, err := n.says(d.label(), ""); got != internalError || err != nil {
@@ -215,7 +215,7 @@ func TestBansCountForVisitorsWhoHop(t *testing.T) {
 			a := r.nodes[0]
 			d := r.nodes[1].device(echo("device"), framing.Claim{})
 			here := dialFrom(t, "127.0.0.2", a.public)
-			here.Write(hello(t, d.label()))
+			here.Write(clientHello(t, d.label()))
 			expect(t, here, "device:")
 			local := netip.MustParsePrefix("127.0.0.2/32")
 			if _, err := r.nodes[at].srv.Names.Ban(names.Ban{Kind: names.BanAddress, Of: local.String()}); err != nil {
@@ -226,7 +226,7 @@ func TestBansCountForVisitorsWhoHop(t *testing.T) {
 				t.Errorf("the visitor who is there sees %v", err)
 			}
 			next := dialFrom(t, "127.0.0.2", a.public)
-			if got, _ := converse(next, hello(t, d.label())); got != accessDenied {
+			if got, _ := converse(next, clientHello(t, d.label())); got != accessDenied {
 				t.Errorf("the next one got %q", got)
 			}
 			if asked := len(a.asks()); asked != 1+at {
@@ -291,7 +291,7 @@ func TestNodeThatLeavesServesVisitorsWhoHaveHopped(t *testing.T) {
 	_, key, _ := ed25519.GenerateKey(nil)
 	d := b.deviceOf(key, echo("device"), framing.Claim{})
 	c := a.visit()
-	first := hello(t, d.label())
+	first := clientHello(t, d.label())
 	c.Write(first)
 	expect(t, c, "device:"+string(first))
 	left := make(chan error, 1)
@@ -374,7 +374,7 @@ func TestHopsAreCounted(t *testing.T) {
 	a, b := r.nodes[0], r.nodes[1]
 	d := b.device(echo("device"), framing.Claim{})
 	c := a.visit()
-	first := hello(t, d.label())
+	first := clientHello(t, d.label())
 	c.Write(first)
 	expect(t, c, "device:")
 	for n, want := range map[*hopNode][]string{
@@ -390,7 +390,7 @@ func TestHopsAreCounted(t *testing.T) {
 	b.shows(t, `keystay_hops{direction="in"} 0`, strings.Replace(in, "%", "stream", 1), `keystay_bytes_total{carrier="hop",direction="to_remote"} 0`)
 	a.believe("nobody.relay.test", "b")
 	c = a.visit()
-	c.Write(hello(t, "nobody.relay.test"))
+	c.Write(clientHello(t, "nobody.relay.test"))
 	eventually(t, "it is asked for", func() bool { return len(a.asks()) == 2 })
 	c.Close()
 	eventually(t, "it is over", func() bool { return a.srv.Visitors() == 0 && len(a.missed) > 0 })
