@@ -108,6 +108,7 @@ var mayImport = map[string][]string{
 	"relay":          {"sni", "framing", "relay/limits", "relay/names", "internal"},
 	"relay/limits":   {"internal"},
 	"relay/names":    {"internal"},
+	"relay/cluster":  {"relay", "relay/limits", "relay/names", "framing", "internal"},
 	"relay/operator": {"relay", "relay/limits", "relay/names", "internal"},
 
 	"relay/cluster/record": {"relay/names", "internal"},
