@@ -216,11 +216,14 @@ func TestVisitorOfALinkThatMayBeDeadIsPassedOn(t *testing.T) {
 			}
 		}
 		time.Sleep(time.Minute)
+		for link.Quiet() > time.Second {
+			time.Sleep(time.Second / 2)
+		}
 		leads(toSession)
 		end.quiet.Store(true)
 		time.Sleep(framing.PingInterval / 2)
 		leads(toSession)
-		time.Sleep(suspectAfter)
+		time.Sleep(suspectAfter - framing.PingInterval/2 + time.Second)
 		leads(toSibling)
 		sib.ask(name)
 		sib.answered(name, siblingHasNot)

@@ -1,5 +1,7 @@
 package hint
 
+import "slices"
+
 // Relay returns the table of docs/running-a-relay.md, in its order.
 func Relay() []*Advice {
 	list := []*Advice{
@@ -10,7 +12,7 @@ func Relay() []*Advice {
 		MemoryNotThere, MemoryUsedUp, DescriptorsUsedUp, TooManyLinks, LimitsMet,
 		NotListKey, ListKeyMissing, ListDraft, ListUnsigned, ListOver,
 	}
-	return append(list, ofCheck()...)
+	return slices.Concat(list, ofCluster(), ofEtcd(), ofCheck())
 }
 
 // The advice for the relay's sockets.
