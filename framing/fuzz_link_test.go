@@ -26,7 +26,7 @@ func FuzzLink(f *testing.F) {
 			return
 		}
 		script, relay := script(in[1:]), in[0]%2 == 0
-		hand := handMade{minor: in[0] / 2 % 4, capabilities: int(in[0]/8%2) * framing.CapabilityReturn, handler: framing.Handler{Claim: grantAll,
+		hand := handMade{minor: in[0] / 2 % (framing.Minor + 1), capabilities: int(in[0]/8%2) * framing.CapabilityReturn, handler: framing.Handler{Claim: grantAll,
 			Release: func(context.Context, string) error { return nil }}}
 		l, p := hand.relay(t)
 		if relay {
@@ -108,7 +108,8 @@ func (s *script) play(l *framing.Link, b *memconn.Conn, have int, relay bool) *f
 		all := [][]byte{pingByHand, claimByHand, goAwayByHand, rec(0x13), rec(0x11, pingByHand[3:]), rec(0x90), rec(0x20, []byte{2}),
 			rec(claim, str8("y"), str16(""), []byte{0}, str16("")), rec(claim, str8("x"), str16(""), []byte{0}, str16("\x00\x18\x04\xc0\x00\x02\x00")),
 			rec(release, str8("x")), rec(release, str8("y")), rec(claimed, str8("x"), u32(9)),
-			rec(denied, str8("x"), u16(9), str16("no"), str16("do"), u32(9)), rec(released, str8("x"), []byte{1}, str16(""))}
+			rec(denied, str8("x"), u16(9), str16("no"), str16("do"), u32(9)), rec(released, str8("x"), []byte{1}, str16("")),
+			rec(nodes, str8("a"), str16(string(nodeByHand("a")))), rec(nodes, str8("a"), str16("\x00\x02"))}
 		b.Write(all[int(s.next())%len(all)])
 	case 3: // a frame of smux
 		b.Write(frame(s.next()%5, s.id(), s.take(int(s.next())%40)))
@@ -132,6 +133,7 @@ func (s *script) play(l *framing.Link, b *memconn.Conn, have int, relay bool) *f
 	case 7: // the link's own acts
 		if relay {
 			l.Revoke(framing.Denial{Name: "x"})
+			l.TellNodes(someNodes)
 		} else if s.next()%4 == 3 {
 			ctx, cancel := context.WithTimeout(context.Background(), time.Microsecond)
 			defer cancel()

@@ -53,6 +53,9 @@ type Handler struct {
 	// Lost takes a name away that this link has claimed; only a remote's link
 	// calls it.
 	Lost func(*Denial)
+	// Nodes tells of the nodes of the relay, after Welcome and when they change. Only a
+	// remote's link calls it, and never where the relay runs on one machine.
+	Nodes func(Nodes)
 	// GoAway tells that the other side will be gone. The link opens no stream
 	// from then on, and acknowledges it once GoAway has returned.
 	GoAway func(GoAway)

@@ -105,6 +105,8 @@ func (r *reader) handle(t recordType, p []byte) error {
 		return l.turns.handleOrder(p)
 	case t == recOrderTurn && !atRelay:
 		return l.turns.handleTurn(p)
+	case t == recNodes && !atRelay && l.peerMinor >= nodesMinor:
+		return l.handleNodes(p)
 	case t == recStartMux && !atRelay:
 		return l.streams.handleStartMux(p)
 	case t == recLanesWanted && atRelay && l.lanes.agreed:
@@ -151,6 +153,8 @@ func cost(t recordType) float64 {
 	switch t {
 	case recGoAway:
 		return 20
+	case recNodes:
+		return 5
 	case recLaneReset: // counted by lanes.handleReset
 		return 0
 	case recClaimed, recDenied, recReleased, recUnclaimed: // one that was not asked for ends the link

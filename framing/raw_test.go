@@ -29,6 +29,7 @@ const (
 	lost      = 0x07
 	release   = 0x0a
 	released  = 0x0b
+	nodes     = 0x0e
 	ping      = 0x10
 	pong      = 0x11
 	goAway    = 0x12

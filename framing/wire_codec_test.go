@@ -76,6 +76,10 @@ var codecs = map[recordType]func(p []byte) (any, []byte, error){
 	recLost:      decodeDenial(recLost),
 	recOrder:     decodeOrder(recOrder),
 	recOrderTurn: decodeOrder(recOrderTurn),
+	recNodes: func(p []byte) (any, []byte, error) {
+		n, err := parseNodes(p)
+		return n, n.record(), err
+	},
 	recGoAway: func(p []byte) (any, []byte, error) {
 		g, err := parseGoAway(p)
 		return g, g.record(), err
@@ -118,7 +122,9 @@ var records = map[recordType][]byte{
 	recReleased:  releasedRecord("xyz.relay.test", &NotReleased{Text: "text"}),
 	recOrder:     orderRecord(recOrder, "xyz.relay.test", true),
 	recOrderTurn: orderRecord(recOrderTurn, "xyz.relay.test", false),
-	recGoAway:    (&GoAway{Code: GoAwayInternal, In: time.Hour, Text: "text"}).record(),
+	recNodes: (&Nodes{Own: "a", List: []Node{{Name: "a", Address: "192.0.2.1:443", Region: "eu", Weight: 100, Load: 250},
+		{Name: "b", Address: "[2001:db8::1]:8443", Load: 65535}}}).record(),
+	recGoAway: (&GoAway{Code: GoAwayInternal, In: time.Hour, Text: "text"}).record(),
 }
 
 func TestRecordsRoundTrip(t *testing.T) {
@@ -164,7 +170,7 @@ func FuzzLinkRecord(f *testing.F) {
 	}
 	f.Fuzz(func(t *testing.T, typ byte, p []byte) {
 		decode := codecs[recordType(typ)]
-		if decode == nil || len(p) > maxControl {
+		if decode == nil || len(p) > maxPayload(recordType(typ)) {
 			return
 		}
 		first, rec, err := decode(p)

@@ -240,6 +240,9 @@ var conversations = []conversation{
 	{3, phaseNames3,
 		func(t *testing.T, c net.Conn) side { return &relayScript3{t: t, conn: c} },
 		func(t *testing.T, c net.Conn) side { return &remoteScript3{t: t, conn: c} }},
+	{4, phaseNames4,
+		func(t *testing.T, c net.Conn) side { return &script4{t: t, conn: c, relay: true} },
+		func(t *testing.T, c net.Conn) side { return &script4{t: t, conn: c} }},
 }
 
 func (c *conversation) file() string { return fmt.Sprintf("testdata/minor%d.golden", c.minor) }

@@ -87,6 +87,25 @@ func (h *Header) record() ([]byte, error) {
 	return b, nil
 }
 
+// MarshalBinary returns the header as it is on the wire, but for the head of its record,
+// for a relay that passes a visitor on to another of its nodes; at most 1,024 bytes.
+func (h *Header) MarshalBinary() ([]byte, error) {
+	b, err := h.record()
+	if err != nil {
+		return nil, err
+	}
+	return b[recordHeader:], nil
+}
+
+// UnmarshalBinary is the reverse of MarshalBinary. Its error is an [ErrProtocol].
+func (h *Header) UnmarshalBinary(b []byte) (err error) {
+	if len(b) > maxHeader {
+		return protocolErrorf("HEADER of %d bytes", len(b))
+	}
+	*h, err = parseHeader(b)
+	return err
+}
+
 func appendTLV(b []byte, t proxyproto.PP2Type, value string) []byte {
 	b = append(b, byte(t))
 	b = binary.BigEndian.AppendUint16(b, uint16(len(value)))

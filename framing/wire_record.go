@@ -9,7 +9,7 @@ import (
 )
 
 // Minor is the newest minor version of the protocol that this package speaks.
-const Minor = 3
+const Minor = 4
 
 // Protocol is the ALPN protocol name of a link (RFC 7301). Its digit is the
 // major version.
@@ -20,6 +20,7 @@ const Protocol = "keystay/1"
 const (
 	maxControl = 4096      // of a link record that maxPayload does not name
 	maxMux     = 1<<16 - 1 // of MUX
+	maxNodes   = 32 << 10  // of NODES
 	maxHeader  = 1024      // of HEADER
 	maxData    = 16 << 10  // of DATA
 	maxSmall   = 64        // of the other stream records, and of some link records
@@ -50,6 +51,7 @@ const (
 	recReleased  recordType = 0x0b // name (str8) 1 released, 0 refused, 2 not now (1) text (str16)
 	recUnclaim   recordType = 0x0c // name (str8)
 	recUnclaimed recordType = 0x0d // name (str8)
+	recNodes     recordType = 0x0e // own node (str8) entries (str16), see Nodes
 	recPing      recordType = 0x10 // clock in µs (4) last round-trip time in µs (4)
 	recPong      recordType = 0x11 // the payload of PING
 	recGoAway    recordType = 0x12 // code (2) time in ms (4) text (str16)
@@ -124,6 +126,8 @@ func maxPayload(t recordType) int {
 		return maxSmall
 	case recLaneTokens:
 		return MaxSpareLanes * laneTokenSize
+	case recNodes:
+		return maxNodes
 	case recMux:
 		return maxMux
 	}

@@ -34,6 +34,9 @@ type Cut struct {
 	// the links of the remotes that serve it. Why.Name is not used.
 	Why names.Denied
 
+	// Elsewhere says that another node has cut it, too, so that the nodes know.
+	Elsewhere bool
+
 	key []byte // of the identity, where it is known: then none else is looked at
 }
 

@@ -59,7 +59,7 @@ func (p *port80) handler() http.Handler {
 			name = "" // an address, or nothing
 		}
 		challenge := strings.HasPrefix(r.URL.Path, challengePath) && (r.Method == http.MethodGet || r.Method == http.MethodHead)
-		l := p.router.now(name, false)
+		l := p.router.now(name, false, asked{})
 		switch to := l.to; {
 		case to != toRelay && p.router.banned(requester(r)):
 			notForYou.Write(w, r)
@@ -173,11 +173,14 @@ func (p *port80) dialChallenge(ctx context.Context, _, addr string) (net.Conn, e
 	if err != nil {
 		return nil, err
 	}
-	l := p.router.now(name, true)
+	l := p.router.now(name, true, asked{})
+	local, _ := ctx.Value(http.LocalAddrContextKey).(net.Addr)
+	if l.to == elsewhere {
+		return p.router.hopChallenge(ctx, l.place, challengeHeader(name, local))
+	}
 	if l.to != toSession {
 		return nil, errors.New("its remote is away")
 	}
-	local, _ := ctx.Value(http.LocalAddrContextKey).(net.Addr)
 	stream, err := l.session.link.Open(challengeHeader(name, local), nil)
 	if err == nil {
 		stream.SetDeadline(time.Now().Add(challengeTimeout))

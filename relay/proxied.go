@@ -82,10 +82,15 @@ func (p *proxied) header() ([]byte, error) {
 	return proxyproto.HeaderProxyFromAddrs(2, p.source, p.dest).Format()
 }
 
-// direct returns c, or the connection of the proxy where all of its header is read: so
-// that what copies from it finds a socket.
+// direct returns c, or the connection of another node, or of the proxy where all of its
+// header is read: so that what copies from it finds a socket.
 func direct(c sni.Conn) sni.Conn {
-	if p, ok := c.(*proxied); ok && len(p.rest) == 0 {
+	switch p := c.(type) {
+	case *proxied:
+		if len(p.rest) == 0 {
+			return p.Conn
+		}
+	case *hopped:
 		return p.Conn
 	}
 	return c

@@ -21,6 +21,8 @@ type router struct {
 	domain   string // the relay's own name
 	presence *presence
 	names    *names.Names
+	nodes    Nodes // nil without others
+	hops     *hops // likewise
 	expected expected
 	waiters  waiters
 	unwanted atomic.Int64 // visitors that the rules of a name's device have refused
@@ -37,6 +39,7 @@ type router struct {
 type lead struct {
 	to      destination
 	session *session                     // with toSession
+	place   Place                        // with elsewhere
 	rules   framing.Rules                // with toSession: which visitors the name is for
 	fixed   *fixed                       // with toFixed
 	wait    *hold                        // with those that wait
@@ -54,6 +57,7 @@ const (
 	toRelay               // to the relay itself
 	toSession             // to a remote that is connected
 	toFixed               // to a server of the operator's own
+	elsewhere             // to another node, on which its remote is connected
 
 	// The visitor waits:
 	handedOver // the old process has handed the name over, and its remote is about to dial
@@ -62,9 +66,9 @@ const (
 )
 
 // now returns where name leads at once, or how long to wait for it. Validation
-// says that it is for a CA's validation of the name. An empty name is that of a visitor
-// who asks for none.
-func (r *router) now(name string, validation bool) lead {
+// says that it is for a CA's validation of the name, and asked what of other nodes is not
+// to be asked any more. An empty name is that of a visitor who asks for none.
+func (r *router) now(name string, validation bool, a asked) lead {
 	if name == r.domain {
 		return lead{to: toRelay}
 	}
@@ -75,8 +79,14 @@ func (r *router) now(name string, validation bool) lead {
 	if name == "" {
 		return r.unknown(f, name)
 	}
+	if p, ok := a.turn(r.nodes, name); ok && validation {
+		return lead{to: elsewhere, place: p}
+	}
 	if sess, rules := r.presence.find(name, validation); sess != nil {
 		return lead{to: toSession, session: sess, rules: rules}
+	}
+	if p, ok := a.find(r.nodes, name, validation); ok {
+		return lead{to: elsewhere, place: p}
 	}
 	if until, ok := r.expected.until(name); ok {
 		return lead{to: handedOver, wait: &hold{until: until, perName: maxExpectedPerName, total: maxExpected}}
@@ -120,9 +130,10 @@ func (r *router) banned(a netip.Addr) bool {
 	return ok
 }
 
-// find returns where visitor v goes. It has waited when that takes a wait: so the
-// lead is to a session, to the relay, to a server of the operator's, or nowhere, or unwanted. In a server that leaves,
-// or when the visitor does, nobody waits any more.
+// find returns where visitor v goes. It has waited when that takes a wait: so the lead
+// is to a session, to another node, to the relay, to a server of the operator's, or
+// nowhere, or unwanted. In a server that leaves, or when the visitor does, nobody waits
+// any more.
 func (r *router) find(v *visitor) lead {
 	var until time.Time // for as long as the first wait, whatever follows
 	for {
@@ -130,7 +141,7 @@ func (r *router) find(v *visitor) lead {
 		if v.name != r.domain && r.banned(v.address()) {
 			return lead{to: nowhere, alert: sni.AlertAccessDenied, why: refusedBanned}
 		}
-		l := r.now(v.name, v.validation)
+		l := r.now(v.name, v.validation, v.asked)
 		if l.to == toSession && !v.validation && !r.admits(&l, v.address()) {
 			return lead{to: unwanted, alert: sni.AlertAccessDenied, why: refusedByRule}
 		}
@@ -150,7 +161,7 @@ func (r *router) find(v *visitor) lead {
 // orPass adds to a lead without a session that the new process of this relay takes
 // the visitor, where there is one.
 func (r *router) orPass(l lead) lead {
-	if d := r.departure.Load(); d != nil && l.to != toSession {
+	if d := r.departure.Load(); d != nil && l.to != toSession && l.to != elsewhere {
 		l.pass = d.pass
 	}
 	return l

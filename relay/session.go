@@ -59,6 +59,7 @@ type session struct {
 	gone     sync.Once         // runs the rest of leave once
 	tried    guesses           // used by claim alone, which is called for one claim at a time
 	shown    shown             // likewise
+	heard    uint64            // the version of nodeNews that it was told; guarded by srv.news.mu
 	// unclaimed runs closeIdle after claimTimeout, unless a name is claimed.
 	unclaimed *time.Timer
 	conn      *admitted // ended with the session
@@ -168,6 +169,8 @@ func (sess *session) begin() bool {
 	}
 	sess.up.Store(true)
 	s.stats.links.Add(1)
+	s.news.tell(sess) // a link without room hears of the next change
+
 	if s.departure.Load() != nil { // leave may have looked before it was up
 		s.wg.Go(sess.leave)
 	}

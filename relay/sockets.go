@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"keystay/framing"
+	"keystay/internal/duplex"
 	"keystay/internal/socket"
 	"keystay/relay/limits"
 	"keystay/sni"
@@ -203,12 +204,22 @@ type admitted struct {
 	heard   time.Duration      // when its hello was read, after the server began
 	hello   int                // how long that was, with what came with it, in bytes
 	place   *pending           // its place among those without an owner; may be nil
-	stream  *framing.Stream    // for a visitor, until its bytes are carried
+	far     duplex.Conn        // for a visitor, until its bytes are carried: a stream, or a connection to another node
+	way     way                // how its bytes go
 	fixed   *fixedLead         // where it is led, until it is served there; may be nil
 	behind  bool               // a PROXY header says who it is
 	refusal *framing.Refusal   // what a remote is told once it has proved its key; nil lets it in
 	routing atomic.Bool        // sockets.routing counts it
 }
+
+// A way is how a visitor's bytes go between here and its remote.
+type way int
+
+const (
+	straight way = iota // this node has both
+	hopsOut             // the remote is at another node
+	hopsIn              // the visitor has come to another node
+)
 
 // admit notes c, so that cut finds it. It returns nil after cut.
 func (k *sockets) admit(c net.Conn) *admitted {
@@ -250,8 +261,8 @@ func (a *admitted) end() {
 	a.place.end()
 	a.from.Close()
 	a.visit.End()
-	if a.stream != nil {
-		a.stream.Reset()
+	if a.far != nil {
+		socket.Abort(a.far)
 	}
 	a.routed()
 	k := a.sockets

@@ -45,6 +45,7 @@ type visitor struct {
 	name       string
 	validation bool // by a CA: the handshake is all of it
 	port       bool // it has come to a TCP port, and name is that port's
+	asked      asked
 }
 
 // hasLeft reports whether it has left meanwhile. Whoever has sent all that he has to
@@ -224,6 +225,9 @@ func (r *router) wait(w *waiter, h hold) holdOutcome {
 	for {
 		arrival := r.presence.arrival(w.name)
 		if s, _ := r.presence.find(w.name, w.validation); s != nil {
+			return holdCame
+		}
+		if _, ok := w.asked.find(r.nodes, w.name, w.validation); ok {
 			return holdCame
 		}
 		select {

@@ -17,7 +17,7 @@ import (
 
 	"github.com/inetaf/tcpproxy"
 
-	"keystay/e2e/bench/internal/link"
+	"keystay/e2e/internal/link"
 	"keystay/e2e/bench/internal/site"
 	"keystay/remote"
 )

@@ -15,7 +15,7 @@ import (
 	"time"
 
 	"keystay/e2e/bench/internal/child"
-	"keystay/e2e/bench/internal/link"
+	"keystay/e2e/internal/link"
 	"keystay/e2e/bench/internal/site"
 )
 

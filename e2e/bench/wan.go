@@ -12,7 +12,7 @@ import (
 	"time"
 
 	"keystay/e2e/bench/internal/child"
-	"keystay/e2e/bench/internal/link"
+	"keystay/e2e/internal/link"
 	"keystay/e2e/bench/internal/result"
 )
 
