@@ -165,9 +165,13 @@ func (p *process) watchTaken(ctx context.Context) {
 		return
 	}
 	relay := cfg.Relays[0]
-	up := func() bool {
+	tellAway(ctx, p.log, relay, func() bool {
 		return slices.ContainsFunc(p.device.Links(), func(l remote.LinkStatus) bool { return l.Relay == relay })
-	}
+	})
+}
+
+// tellAway is watchTaken of a relay, to which there is a link while up says so.
+func tellAway(ctx context.Context, log *slog.Logger, relay string, up func() bool) {
 	tick := time.NewTicker(awayLook)
 	defer tick.Stop()
 	seen, told := time.Now(), time.Time{}
@@ -182,7 +186,7 @@ func (p *process) watchTaken(ctx context.Context) {
 			seen, told = now, time.Time{}
 		case now.Sub(seen) >= awayAfter && (told.IsZero() || now.Sub(told) >= awayAgain):
 			told = now
-			p.log.Warn("the relay that was taken is not reached", "relay", relay, "for", now.Sub(seen), hint.Attr(hint.TakenAway.With("RELAY", relay)))
+			log.Warn("the relay that was taken is not reached", "relay", relay, "for", now.Sub(seen), hint.Attr(hint.TakenAway.With("RELAY", relay)))
 		}
 	}
 }

@@ -39,7 +39,12 @@ Exit codes: 0 a relay can be taken, 1 none, or the list is not there or not to b
 		Example: `  remote relays https://lists.example/relays.json
   remote relays relays.json --relay-list-key ed25519:O2onvM62pC1io6jQKm8Nc2UyFXcd4kOmOsBIoYtZ2ik= --json
   remote relays https://lists.example/relays.json --take`,
-		Args: cobra.MaximumNArgs(1),
+		Args: func(c *cobra.Command, args []string) error {
+			if len(args) == 0 { // the list is a setting, then
+				return nil
+			}
+			return cli.Args("the list")(c, args)
+		},
 		RunE: func(c *cobra.Command, args []string) error {
 			cfg, err := config.LoadRelays(c.Flags(), strings.Join(args, ""))
 			if err != nil {
