@@ -109,7 +109,9 @@ func (s *Stream) cutOff() {
 
 // lost ends a stream because of its link, or of its smux side.
 func (s *Stream) lost() {
-	s.fail(s.link.cause(errCut))
+	if !s.lane.outlives() {
+		s.fail(s.link.cause(errCut))
+	}
 	if !s.link.isRelay && s.begins.CompareAndSwap(false, true) {
 		s.link.streams.arrived()
 	}
@@ -139,6 +141,7 @@ func (s *Stream) data(p []byte) error {
 	}
 	s.link.handler.Traffic.carried(streamIn, len(p))
 	s.notices.came()
+	defer s.lane.reachedLocked()
 	if s.closed || s.cause != nil {
 		return nil // thrown away; the other side learns from RESET
 	}
@@ -158,8 +161,13 @@ func (s *Stream) lanes() bool { return s.link.lanes.agreed }
 func (s *Stream) end() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.recv = halfEnded
-	s.in.ended()
+	s.lane.endsLocked()
+	if s.owed { // what ends is the hop, and not the visitor
+		s.owed = false
+	} else {
+		s.recv = halfEnded
+		s.in.ended()
+	}
 	s.readable.Broadcast()
 	s.settleLocked()
 }

@@ -1,7 +1,6 @@
 package relay
 
 import (
-	"bytes"
 	"crypto/ed25519"
 	"slices"
 	"time"
@@ -61,6 +60,7 @@ func (s *Server) ClaimedOnNode(c Claimed) (settled bool) {
 	s.init()
 	s.router.expected.arrived(c.Name)
 	s.presence.wake(c.Name)
+	s.openElsewhere(c.Name)
 	key := s.presence.holder(c.Name)
 	if key != nil && !key.Equal(c.Key) {
 		switch holder, _ := s.Names.HolderOf(c.Name); holder {
@@ -77,12 +77,7 @@ func (s *Server) ClaimedOnNode(c Claimed) (settled bool) {
 
 // newerOnNodes reports whether a run takes a name from another one of the identity that
 // is on another node.
-func newerOnNodes(run, old framing.Run) bool {
-	if run.Number != old.Number {
-		return run.Number > old.Number
-	}
-	return bytes.Compare(run.ID[:], old.ID[:]) > 0
-}
+func newerOnNodes(run, old framing.Run) bool { return run.Compare(old) > 0 }
 
 // newerOnNode returns the denial of a claim where a newer run of the identity has the
 // name on another node, or nil.

@@ -6,6 +6,7 @@ import (
 
 	"keystay/framing"
 	"keystay/internal/duplex"
+	"keystay/sni"
 )
 
 // Nodes are the other nodes of a relay that runs on several machines, as this node
@@ -56,8 +57,11 @@ type Place struct {
 type Hop struct {
 	framing.Header        // as the remote is told it
 	Validation     bool   // by a CA: the handshake, or the question, is all of it
-	First          []byte // the visitor's first bytes: its whole hello, or nothing on a TCP port
+	First          []byte // the visitor's first bytes: its whole hello, or nothing on a TCP port; at most MaxFirst
 }
+
+// MaxFirst is the most that a hop may have as a visitor's first bytes.
+const MaxFirst = sni.MaxHello
 
 // ErrNotThere is the error of a hop to a node that does not have the name.
 var ErrNotThere = errors.New("the node does not have the name")

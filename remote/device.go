@@ -25,6 +25,8 @@ import (
 //	link_connect.go    which relay: the one that gave the name, or a climb to it
 //	link_dial.go       which address, and TCP to it, perhaps through a proxy
 //	link_transport.go  TLS or a WebSocket: what to try, and what has worked
+//	node_list.go       which nodes the relay has; node_dial.go: which of them may be dialled
+//	node_move.go       when a link moves from one to another, and how their round trips are measured
 //	link_greet.go      the TLS handshake, the proof of identity, HELLO
 //	link_session.go    a session: which names the link has, and what ends it
 //	link_claims.go     the claims, many at once
@@ -55,6 +57,7 @@ type Device struct {
 	alarm      alarm        // after sleep, or on another network
 	loss       pathLoss     // to the relays
 	warmings   warmings     // of links
+	haste      int          // of moves between nodes, in tests; 0 is none
 	most       int          // visitors at once
 	pool       int          // of each link, in bytes
 	networks   *networks    // that they come from
@@ -156,13 +159,13 @@ func (d *Device) listener(name string) *Listener {
 }
 
 // addLink notes a link for drain. It reports false when the device has stopped.
-func (d *Device) addLink(link *framing.Link, relay string, w framing.Welcome) bool {
+func (d *Device) addLink(link *framing.Link, relay string, at *berth, w framing.Welcome) bool {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	if d.stopped {
 		return false
 	}
-	d.links[link] = linked{relay, time.Now()}
+	d.links[link] = linked{relay, at, time.Now()}
 	d.cfg.Figures.linked()
 	d.arriving.Add(1) // until acceptStreams ends
 	d.port = int(w.PublicPort)

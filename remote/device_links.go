@@ -12,6 +12,7 @@ import (
 // A LinkStatus is a link to a relay as it is now.
 type LinkStatus struct {
 	Relay string        // its host name, with the port where that is not 443
+	Node  string        // of the relay, where it runs on several machines; "" where it does not say so
 	RTT   time.Duration // of the last round trip that was measured; 0 before the first
 	Since time.Time     // when it came up
 }
@@ -19,12 +20,13 @@ type LinkStatus struct {
 // linked is what the device notes of a link.
 type linked struct {
 	relay string
+	berth *berth
 	since time.Time
 }
 
 // status is the link as it is now.
 func (n linked) status(link *framing.Link) LinkStatus {
-	return LinkStatus{Relay: n.relay, RTT: link.RTT(), Since: n.since}
+	return LinkStatus{Relay: n.relay, Node: n.berth.where(), RTT: link.RTT(), Since: n.since}
 }
 
 // Links returns the links that are up, in the order of their relays, the oldest first.

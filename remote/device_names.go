@@ -253,12 +253,11 @@ func (d *Device) relaysOf(l *Listener) (names []string) {
 	return names
 }
 
-// goodbye ends a link in good order, once its visitors have left: its way has no name
-// any more.
-func (d *Device) goodbye(link *framing.Link) {
+// goodbye ends a link in good order, once its visitors have left. Why is for the relay.
+func (d *Device) goodbye(link *framing.Link, why string) {
 	ctx, cancel := context.WithTimeout(d.late, lateTimeout)
 	defer cancel()
-	_ = link.GoAway(ctx, framing.GoAway{Code: framing.GoAwayShutdown, Text: "no name is served through this relay any more"})
+	_ = link.GoAway(ctx, framing.GoAway{Code: framing.GoAwayShutdown, Text: why})
 	if link.WaitIdle(d.cut) == nil && d.ctx.Err() == nil { // else drain has it
 		link.Close()
 	}

@@ -45,6 +45,9 @@ func (d *Device) wakeUp() {
 	d.alarm.ring()
 	d.mu.Lock()
 	defer d.mu.Unlock()
+	for _, w := range d.ways {
+		w.nodes.forget()
+	}
 	for link := range d.links {
 		d.wg.Go(func() { _ = link.Probe(framing.ProbeTimeout) })
 	}

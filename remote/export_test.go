@@ -63,3 +63,21 @@ const MaxHTTP01 = maxHTTP01
 
 // MaxHellos sets how many visitors without a relay there are whose hello is not whole.
 func MaxHellos(d *Device, n int) { d.home.hellos.most = n }
+
+// ListenHastily is Listen, on a device that moves its links between nodes so many times
+// as fast.
+func ListenHastily(cfg Config, times int) (*Listener, error) {
+	d, err := Open(cfg.device())
+	if err != nil {
+		return nil, err
+	}
+	d.haste = times
+	n := cfg.name()
+	n.only = true
+	list, err := d.Listen(n)
+	if err != nil {
+		d.Close()
+		return nil, err
+	}
+	return list[0], nil
+}

@@ -57,7 +57,7 @@ func claiming(t *testing.T, decide func(ctx context.Context, name string) error,
 		w.wants[l] = true
 		list = append(list, l)
 	}
-	return &session{w: w, r: &reached{relay: "relay.test", link: link}, has: make(map[*Listener]int), denied: make(map[*Listener]error)}, list
+	return newSession(w, &reached{relay: "relay.test", link: link}), list
 }
 
 // A relay answers claims one after the other, and may take seconds for one whose DNS

@@ -20,12 +20,21 @@ type reached struct {
 	refused error // it lets this remote not in, and the rest is zero
 	link    *framing.Link
 	welcome framing.Welcome
-	ends    <-chan error  // why the relay ends the session
+	berth   *berth        // where the link is
+	ends    chan error    // why the session ends; holds the first reason
 	news    chan struct{} // names were lost, or others are wanted; holds one
 	first   bool          // it was the first link to come up
 
 	mu   sync.Mutex
 	lost []*framing.Denial // names that the relay has taken back
+}
+
+// report ends the session for a reason, unless there is one already.
+func (r *reached) report(why error) {
+	select {
+	case r.ends <- why:
+	default:
+	}
 }
 
 // tell makes the session look what is new.
@@ -53,8 +62,8 @@ func (r *reached) takeLost() (lost []*framing.Denial) {
 }
 
 // connect links to the relay: to the one that gave the name before, or to one
-// of those that it may be.
-func (w *way) connect(ctx context.Context) (*reached, error) {
+// of those that it may be. Lately is the node of it where the link was before, or empty.
+func (w *way) connect(ctx context.Context, lately string) (*reached, error) {
 	w.mu.Lock()
 	candidates := w.candidates
 	if len(w.gave) > 0 {
@@ -67,46 +76,72 @@ func (w *way) connect(ctx context.Context) (*reached, error) {
 		}
 	})
 	defer slow.Stop()
-	r, err := firstAnswer(ctx, candidates, w.try)
+	r, err := firstAnswer(ctx, candidates, func(ctx context.Context, relay string) (*reached, error) { return w.try(ctx, relay, lately) })
 	if err != nil {
 		return nil, err
 	}
 	if r.refused != nil {
+		r.berth.leave()
 		w.answered(r.relay)
 	}
 	return r, r.refused
 }
 
-// try links to one candidate. A refusal is an answer, too.
-func (w *way) try(ctx context.Context, relay string) (*reached, error) {
-	ends := make(chan error, 1)
-	report := func(err error) {
-		select {
-		case ends <- err:
-		default:
+// try links to one candidate: to the node of it that is best, or else by its own name. A
+// refusal is an answer, too.
+func (w *way) try(ctx context.Context, relay, lately string) (*reached, error) {
+	b, to := w.nodes.berth(relay, lately)
+	atNode := to != (target{})
+	var failed error
+	if atNode {
+		short, cancel := context.WithTimeout(ctx, nodeTimeout)
+		r, err := w.tryAt(short, relay, b, to)
+		cancel()
+		if err == nil && (r.refused == nil || final(r.refused)) {
+			return r, nil
 		}
+		if failed = err; err == nil {
+			failed = r.refused
+		}
+		b.place(nil)
 	}
-	r := &reached{relay: relay, ends: ends, news: make(chan struct{}, 1)}
+	r, err := w.tryAt(ctx, relay, b, target{})
+	if down, _ := w.line.down(); atNode && (err == nil || !down) { // else the network is at fault
+		w.lostNode(to.node, failed)
+	}
+	if err != nil {
+		b.leave()
+	}
+	return r, err
+}
+
+// tryAt is try at one node, or by the relay's own name. The berth is the caller's when it
+// fails.
+func (w *way) tryAt(ctx context.Context, relay string, b *berth, to target) (*reached, error) {
+	r := &reached{relay: relay, berth: b, ends: make(chan error, 1), news: make(chan struct{}, 1)}
 	var err error
-	r.link, r.welcome, err = w.link(ctx, relay, framing.Handler{
+	r.link, r.welcome, err = w.link(ctx, relay, to, framing.Handler{
 		Panics: w.d.panics, Traffic: w.d.cfg.Figures.traffic(),
-		Pool: w.d.pool,
-		Warm: w.d.warmings.take,
-		Lost: r.lose,
+		Pool:  w.d.pool,
+		Warm:  w.d.warmings.take,
+		Lost:  r.lose,
+		Nodes: func(list framing.Nodes) { b.hear(relay, list) },
 		GoAway: func(g framing.GoAway) {
+			b.goes(g)
 			if g.Code == framing.GoAwayTakeover {
-				report(errMoved)
+				r.report(errMoved)
 			}
-			report(draining(g)) // heard only if it is the first
+			r.report(draining(g)) // heard only if it is the first
 		},
 	})
 	var refused *framing.Refusal
 	switch {
 	case errors.As(err, &refused):
-		return &reached{relay: relay, refused: err}, nil
+		return &reached{relay: relay, berth: b, refused: err}, nil
 	case err != nil:
 		return nil, &NoRelayError{Relay: relay, Err: err, rooted: w.d.cfg.RelayRoots != nil}
 	}
+	b.place(r.link)
 	return r, nil
 }
 

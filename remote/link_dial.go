@@ -15,9 +15,9 @@ import (
 	"keystay/internal/proxydial"
 )
 
-// dial reaches a relay at an address that no other link leads to, if there is
-// one that answers, else at any.
-func (w *way) dial(ctx context.Context, host, port string) (net.Conn, error) {
+// dial reaches a relay at a node of it, or at an address that no other link leads to, if
+// there is one that answers, else at any.
+func (w *way) dial(ctx context.Context, host, port string, to target) (net.Conn, error) {
 	addresses := w.addresses
 	if len(addresses) == 0 {
 		addresses = []string{net.JoinHostPort(host, port)}
@@ -26,6 +26,9 @@ func (w *way) dial(ctx context.Context, host, port string) (net.Conn, error) {
 	proxy, err := w.d.proxy(relay)
 	if err != nil {
 		return nil, err
+	}
+	if to != (target{}) {
+		return w.dialNode(ctx, proxy, port, to.address)
 	}
 	if proxy != nil { // it looks names up, and chooses among their addresses
 		return (&proxydial.Proxy{URL: proxy}).Dial(ctx, addresses[0])

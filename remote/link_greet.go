@@ -25,20 +25,24 @@ var errNotRelay = errors.New("it does not speak " + framing.Protocol)
 // errNoCertificate is the error of a relay that cannot show a certificate.
 var errNoCertificate = errors.New("the relay has no certificate yet")
 
-// link links to one relay, over the transports that may get through to it.
-func (w *way) link(ctx context.Context, relay string, handler framing.Handler) (*framing.Link, framing.Welcome, error) {
+// link links to one relay, over the transports that may get through to it. What it learns
+// of them at a node says nothing of the others.
+func (w *way) link(ctx context.Context, relay string, to target, handler framing.Handler) (*framing.Link, framing.Welcome, error) {
 	d := w.d
 	var before error // of the transport that was tried first
 	plan := d.transports.plan(relay)
 	began := plan.small
 	for _, by := range plan.transports {
-		link, welcome, err := w.linkOver(ctx, by, plan.small, relay, handler)
+		link, welcome, err := w.linkOver(ctx, by, plan.small, relay, to, handler)
 		if err == nil {
 			// The relay may be older or newer than was known, and so know another key.
 			if d.state.keys.learn(relay, welcome.Minor); !d.state.keys.isFor(relay, link.Identity()) {
 				link.Close()
-				link, welcome, err = w.linkOver(ctx, by, plan.small, relay, handler)
+				link, welcome, err = w.linkOver(ctx, by, plan.small, relay, to, handler)
 			}
+		}
+		if err == nil && to != (target{}) {
+			return link, welcome, nil
 		}
 		if err == nil {
 			d.tellWay(relay, by, plan.small, before)
@@ -60,6 +64,9 @@ func (w *way) link(ctx context.Context, relay string, handler framing.Handler) (
 		if isLostHello(err) {
 			plan.small = true
 		}
+	}
+	if to != (target{}) {
+		return nil, framing.Welcome{}, before
 	}
 	// Where a small hello is lost too, its size is not the reason.
 	d.tellUnsaved(d.transports.failed(relay, plan.small && !began))
@@ -86,11 +93,11 @@ func (d *Device) tellUnsaved(err error) {
 
 // linkOver links to one relay over one transport, with a small ClientHello or
 // the usual one.
-func (w *way) linkOver(ctx context.Context, by Transport, small bool, relay string, handler framing.Handler) (*framing.Link, framing.Welcome, error) {
+func (w *way) linkOver(ctx context.Context, by Transport, small bool, relay string, to target, handler framing.Handler) (*framing.Link, framing.Welcome, error) {
 	ctx, cancel := context.WithTimeout(ctx, dialTimeout)
 	defer cancel()
 	host, port := splitRelay(relay)
-	conn, err := w.dial(ctx, host, port)
+	conn, err := w.dial(ctx, host, port, to)
 	if err != nil {
 		return nil, framing.Welcome{}, err
 	}
@@ -105,6 +112,9 @@ func (w *way) linkOver(ctx context.Context, by Transport, small bool, relay stri
 	if err != nil {
 		return nil, welcome, w.throughProxy(relay, err)
 	}
+	if w.direct(relay) {
+		w.doors.verified(conn.RemoteAddr(), to)
+	}
 	if link.Lanes() {
 		w.d.wg.Go(func() { lanes.serve(link) })
 	}
@@ -113,6 +123,27 @@ func (w *way) linkOver(ctx context.Context, by Transport, small bool, relay stri
 
 // greet begins a link on conn, which it closes when that fails.
 func (d *Device) greet(ctx context.Context, conn net.Conn, by Transport, small bool, host string, hello framing.Hello, handler framing.Handler) (*framing.Link, framing.Welcome, error) {
+	tc, err := d.handshake(ctx, conn, by, small, host)
+	if err != nil {
+		return nil, framing.Welcome{}, err
+	}
+	cs := tc.ConnectionState()
+	if err := hello.Sign(d.state.keys.forRelay(host), &cs, strings.ToLower(host)); err != nil {
+		conn.Close()
+		return nil, framing.Welcome{}, err
+	}
+	conn = tc
+	if by == TransportWSS {
+		var err error
+		if conn, err = framing.DialWebSocket(ctx, tc, host); err != nil {
+			return nil, framing.Welcome{}, err
+		}
+	}
+	return framing.Client(ctx, conn, hello, handler)
+}
+
+// handshake begins TLS with a relay on conn, which it closes when that fails.
+func (d *Device) handshake(ctx context.Context, conn net.Conn, by Transport, small bool, host string) (*tls.Conn, error) {
 	proto := framing.Protocol
 	if by == TransportWSS {
 		proto = protoHTTP
@@ -129,21 +160,9 @@ func (d *Device) greet(ctx context.Context, conn net.Conn, by Transport, small b
 	})
 	if err := relayHandshake(ctx, tc, proto); err != nil {
 		conn.Close()
-		return nil, framing.Welcome{}, err
+		return nil, err
 	}
-	cs := tc.ConnectionState()
-	if err := hello.Sign(d.state.keys.forRelay(host), &cs, strings.ToLower(host)); err != nil {
-		conn.Close()
-		return nil, framing.Welcome{}, err
-	}
-	conn = tc
-	if by == TransportWSS {
-		var err error
-		if conn, err = framing.DialWebSocket(ctx, tc, host); err != nil {
-			return nil, framing.Welcome{}, err
-		}
-	}
-	return framing.Client(ctx, conn, hello, handler)
+	return tc, nil
 }
 
 // protoHTTP is the ALPN protocol below a WebSocket.

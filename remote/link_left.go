@@ -38,3 +38,11 @@ func (d *Device) leave(link *framing.Link) {
 		link.Close()
 	}
 }
+
+// moveOn leaves a link in whose place another one has the names, in good order. It counts
+// as one of those whose relay goes away, so that the device does not fill with them.
+func (d *Device) moveOn(link *framing.Link) {
+	d.left.Add(1)
+	defer d.left.Add(-1)
+	d.goodbye(link, errMovedOn.Error())
+}

@@ -24,6 +24,7 @@ type linker struct {
 	first  bool      // the line let it go as the first, and it has not been up since
 	served bool      // it has been up
 	moved  time.Time // when the relay last said that it had moved
+	node   string    // of the relay, where the link was; "" is not known
 }
 
 // keepLink keeps one link with a session until the way ends. Its error says that the
@@ -31,7 +32,7 @@ type linker struct {
 func (w *way) keepLink() error {
 	k := linker{way: w}
 	for k.waitTurn() {
-		lasted, err := w.session()
+		lasted, err := k.session()
 		if w.ctx.Err() != nil {
 			return nil
 		}
@@ -42,6 +43,16 @@ func (w *way) keepLink() error {
 		k.pause(lasted, err)
 	}
 	return nil
+}
+
+// session is that of the way, and those that take its place on other nodes.
+func (k *linker) session() (lasted time.Duration, err error) {
+	o := k.way.session(k.node)
+	for o.next != nil {
+		o = <-o.next
+	}
+	k.node = o.node
+	return o.had, o.err
 }
 
 // final reports whether trying again is of no use.

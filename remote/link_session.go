@@ -19,6 +19,8 @@ var (
 	// errMoved is why a session ends whose relay has handed its address over
 	// to another process: the next link leads there, and visitors wait for it.
 	errMoved = errors.New("another process of the relay has taken over")
+	// errNoName is why a device leaves a link.
+	errNoName = errors.New("no name is served through this relay any more")
 )
 
 // A session is a link with the names that it has. One goroutine runs it.
@@ -30,36 +32,62 @@ type session struct {
 	began   time.Time           // when the link had its first name
 	claimed bool                // the names that were wanted at first have been claimed
 	last    error               // why the link does not have the name that it was denied last
+	ready   chan int            // how many names it has, once it has some; holds one
+	bids    chan bid            // of sessions on other nodes
+	over    chan struct{}       // closed when it takes no bid any more
+}
+
+func newSession(w *way, r *reached) *session {
+	return &session{w: w, r: r, has: make(map[*Listener]int), denied: make(map[*Listener]error),
+		ready: make(chan int, 1), bids: make(chan bid), over: make(chan struct{})}
+}
+
+// An outcome is how a session has ended.
+type outcome struct {
+	had  time.Duration // how long it had any name
+	node string        // that its link was on, "" where that is not known
+	err  error
+	next <-chan outcome // of the session that has taken its place; nil where none has
 }
 
 // session links to the relay, claims the names, and serves until the link is
-// lost, is going away, or has no name left. It returns how long it had any.
-func (w *way) session() (had time.Duration, err error) {
-	d := w.d
-	dialing, dialed := d.alarm.context(w.ctx)
-	r, err := w.connect(dialing)
+// lost, is going away, has no name left, or another one has taken its place.
+func (w *way) session(lately string) outcome {
+	dialing, dialed := w.d.alarm.context(w.ctx)
+	r, err := w.connect(dialing, lately)
 	dialed()
 	if err != nil {
-		return 0, err
+		return outcome{err: err, node: lately}
 	}
-	if d.join(w, r.relay) || !d.addLink(r.link, r.relay, r.welcome) {
+	return newSession(w, r).run()
+}
+
+// run is session once the link is up.
+func (s *session) run() (o outcome) {
+	w, r, d := s.w, s.r, s.w.d
+	defer close(s.over)
+	defer r.berth.leave()
+	if d.join(w, r.relay) || !d.addLink(r.link, r.relay, r.berth, r.welcome) {
 		r.link.Close()
-		return 0, net.ErrClosed
+		return outcome{err: net.ErrClosed}
 	}
 	d.wg.Go(func() { d.acceptStreams(r.link, r.relay) })
 	defer w.occupy(r.link.RemoteAddr())()
-	s := &session{w: w, r: r, has: make(map[*Listener]int), denied: make(map[*Listener]error)}
 	defer w.attend(s)()
-	err = s.serve()
-	s.down(err)
+	o.next, o.err = s.serve()
+	s.down(o.err)
 	if !s.began.IsZero() {
-		had = time.Since(s.began)
+		o.had = time.Since(s.began)
 	}
-	return had, err
+	o.node = r.berth.where()
+	var lost endedLinkError
+	w.nodes.lasted(o.node, o.had, errors.As(o.err, &lost))
+	return o
 }
 
-// serve is session once the link is up.
-func (s *session) serve() error {
+// serve has the names on the link until it ends, and says why, or which session has taken
+// its place.
+func (s *session) serve() (next <-chan outcome, err error) {
 	d, link := s.w.d, s.r.link
 	again := time.NewTimer(0)
 	defer again.Stop()
@@ -69,22 +97,22 @@ func (s *session) serve() error {
 		s.settle(due)
 		switch {
 		case d.ctx.Err() != nil: // drain has the link, and visitors may be on it
-			return context.Cause(d.ctx)
+			return nil, context.Cause(d.ctx)
 		case link.Err() != nil:
-			return endedLinkError{link.Err()}
+			return nil, endedLinkError{link.Err()}
 		case s.hasOldKey():
 			d.wg.Go(func() { s.w.succeed(link, d.state.keys.forRelay(s.r.relay).Public().(ed25519.PublicKey)) })
-			return errNewKey
+			return nil, errNewKey
 		case s.w.ctx.Err() != nil:
-			d.wg.Go(func() { d.goodbye(link) })
-			return context.Cause(s.w.ctx)
+			d.wg.Go(func() { d.goodbye(link, errNoName.Error()) })
+			return nil, context.Cause(s.w.ctx)
 		case len(s.has) == 0:
 			if !s.began.IsZero() { // visitors of its names may be there, or on their way
-				d.wg.Go(func() { d.goodbye(link) })
+				d.wg.Go(func() { d.goodbye(link, errNoName.Error()) })
 			} else {
 				link.Close()
 			}
-			return s.last
+			return nil, s.last
 		}
 		if next := time.Now().Add(s.w.later(s.r.relay, s.denied)); due || next.Before(at) {
 			at = next
@@ -96,8 +124,18 @@ func (s *session) serve() error {
 			due = true
 		case <-s.r.news:
 		case err := <-s.r.ends:
-			d.wg.Go(func() { d.leave(link) })
-			return err
+			if errors.Is(err, errMovedOn) {
+				d.wg.Go(func() { d.moveOn(link) })
+			} else {
+				d.wg.Go(func() { d.leave(link) })
+			}
+			return nil, err
+		case o := <-s.bids:
+			took := o.names >= len(s.has)
+			if o.taken <- took; took {
+				d.wg.Go(func() { d.moveOn(link) })
+				return o.next, errMovedOn
+			}
 		case <-link.Done():
 		case <-s.w.ctx.Done():
 		}
@@ -125,6 +163,9 @@ func (s *session) settle(due bool) {
 		return
 	}
 	s.tellGiven(given)
+	if !s.claimed {
+		s.ready <- len(s.has)
+	}
 	s.claimed = true
 	s.w.noteClaimed(s.r.link.Identity())
 }

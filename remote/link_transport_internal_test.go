@@ -172,8 +172,9 @@ func TestGivenUpIsNotForgotten(t *testing.T) {
 	}
 	d.transports.init(TransportAuto, d.state)
 	d.transports.reached("relay.test", worked{by: TransportTLS})
-	w := &way{d: d, addresses: []string{ln.Addr().String()}}
-	if _, _, err := w.link(ctx, "relay.test", framing.Handler{}); !errors.Is(err, context.Canceled) {
+	d.ctx = t.Context()
+	w := newWay(d, route{addresses: []string{ln.Addr().String()}})
+	if _, _, err := w.link(ctx, "relay.test", target{}, framing.Handler{}); !errors.Is(err, context.Canceled) {
 		t.Errorf("got %v", err)
 	}
 	if got := d.transports.plan("relay.test").transports; !slices.Equal(got, []Transport{TransportTLS}) {

@@ -21,6 +21,8 @@ type way struct {
 	d         *Device
 	addresses []string // to dial instead of the relay's own; may be empty
 	line      line
+	nodes     *nodes
+	doors     doors  // at which nodes may be dialled
 	outage    outage // while no link is up
 	health    laneHealth
 	told      atomic.Bool     // that the relay keeps no rules
@@ -42,7 +44,8 @@ type way struct {
 
 // newWay returns a way without a name, to be run.
 func newWay(d *Device, r route) *way {
-	w := &way{d: d, candidates: r.candidates, addresses: r.addresses, wants: make(map[*Listener]bool), sessions: make(map[*session]struct{})}
+	w := &way{d: d, candidates: r.candidates, addresses: r.addresses, wants: make(map[*Listener]bool), sessions: make(map[*session]struct{}),
+		nodes: newNodes(d.PublicKey())}
 	w.ctx, w.end = context.WithCancel(d.ctx)
 	return w
 }
@@ -65,6 +68,7 @@ func (w *way) run() {
 			}
 		})
 	}
+	wg.Go(w.keepPlaces)
 	wg.Wait()
 	select {
 	case err := <-refused:

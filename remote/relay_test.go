@@ -50,6 +50,8 @@ type fakeRelay struct {
 	orderIn   time.Duration                            // said with each name
 	certified bool                                     // of the last claim
 	port      uint16                                   // that each claim of a TCP port gets; 0 is none
+	nodes     framing.Nodes                            // that it tells of; none where there is no own one
+	links     map[*relayLink]struct{}                  // that are up
 	decide    func(framing.Hello, framing.Claim) error // about claims, beside claim; nil grants
 	conns     map[net.Conn]struct{}                    // nil once the relay is closed
 	wg        sync.WaitGroup
@@ -284,7 +286,19 @@ func (r *fakeRelay) link(below, conn net.Conn, cs *tls.ConnectionState) {
 		},
 		GoAway: func(g framing.GoAway) { l.goAway <- g },
 	})
+	r.mu.Lock()
+	if r.links == nil {
+		r.links = make(map[*relayLink]struct{})
+	}
+	r.links[l] = struct{}{}
+	if r.nodes.Own != "" {
+		link.TellNodes(r.nodes)
+	}
+	r.mu.Unlock()
 	<-link.Done()
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	delete(r.links, l)
 }
 
 // set changes how the relay answers HELLO and CLAIM.

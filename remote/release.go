@@ -70,7 +70,7 @@ func Release(ctx context.Context, cfg Config) (relays []string, err error) {
 
 // release links to the relay and gives a name back.
 func (w *way) release(ctx context.Context, name string) (relay string, err error) {
-	r, err := w.connect(ctx)
+	r, err := w.connect(ctx, "")
 	if err != nil {
 		return "", err
 	}

@@ -143,7 +143,7 @@ func TryLink(ctx context.Context, cfg DeviceConfig, r Route) (TriedLink, error) 
 	}()
 	began := time.Now()
 	w := newWay(d, route{candidates: r.Candidates, addresses: r.Addresses})
-	reached, err := w.connect(ctx)
+	reached, err := w.connect(ctx, "")
 	if err != nil {
 		return tried, err
 	}

@@ -10,7 +10,7 @@ func Relay() []*Advice {
 		MemoryNotThere, MemoryUsedUp, DescriptorsUsedUp, TooManyLinks, LimitsMet,
 		NotListKey, ListKeyMissing, ListDraft, ListUnsigned, ListOver,
 	}
-	return append(list, ofCheck()...)
+	return append(append(append(list, ofEtcd()...), ofCluster()...), ofCheck()...)
 }
 
 // The advice for the relay's sockets.

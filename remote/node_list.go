@@ -1,0 +1,325 @@
+package remote
+
+import (
+	"cmp"
+	"maps"
+	"math/rand/v2"
+	"slices"
+	"sync"
+	"time"
+
+	"keystay/framing"
+	"keystay/internal/placing"
+)
+
+const (
+	// firstAway is how long a node is left alone that cannot be reached; each further
+	// time it is twice as long, up to maxAway.
+	firstAway = 30 * time.Second
+	maxAway   = 30 * time.Minute
+	// maxGoing is how long at most a node is left alone that has said that it goes.
+	maxGoing = 5 * time.Minute
+	// proven is how long a link must last so that earlier failures of its node are
+	// forgotten.
+	proven = 10 * time.Minute
+	// oldRTT is after how long a round trip is measured anew.
+	oldRTT = time.Hour
+)
+
+// nodes is what a way knows of the nodes of its relay. It knows none where the relay
+// runs on one machine, or is too old to tell of them.
+type nodes struct {
+	seed    []byte
+	changed chan struct{} // something may be to do; holds one
+
+	mu     sync.Mutex
+	relay  string // that has told of them
+	berths map[*berth]struct{}
+	heard  int                   // lists so far
+	last   []framing.Node        // what was known when the last link that had a list ended
+	known  map[string]*knownNode // by name
+	told   bool                  // the log has it that one cannot be dialled
+}
+
+// A knownNode is what this device has found out about a node.
+type knownNode struct {
+	address  string
+	rtt      time.Duration // 0 is not known
+	measured time.Time
+	going    time.Time // until then it is left alone, whoever is there: it has said that it goes
+	away     time.Time // until then it is not dialled: it was not reached
+	failures int
+}
+
+// A berth is the place of a link on a node, from before it is dialled.
+type berth struct {
+	nodes *nodes
+
+	// Guarded by nodes.mu.
+	node string        // "" is not known
+	link *framing.Link // once it is up
+	list framing.Nodes // that the relay has told on it
+	at   int           // when, by nodes.heard; 0 is never
+}
+
+// A target is where a link is dialled; the zero target is the relay's own name.
+type target struct{ node, address string }
+
+func newNodes(seed []byte) *nodes {
+	return &nodes{seed: seed, changed: make(chan struct{}, 1), berths: make(map[*berth]struct{}), known: make(map[string]*knownNode)}
+}
+
+// tell makes the way look what is to do.
+func (n *nodes) tell() {
+	select {
+	case n.changed <- struct{}{}:
+	default:
+	}
+}
+
+// berth reserves a place for a further link to the relay, and returns where to dial it.
+// Lately is the node that the link was on before, or empty.
+func (n *nodes) berth(relay, lately string) (*berth, target) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	b := &berth{nodes: n}
+	n.berths[b] = struct{}{}
+	if relay != n.relay {
+		return b, target{}
+	}
+	list, links := n.lookLocked(time.Now())
+	name, ok := placing.Best(n.seed, list, links, lately)
+	if k := n.known[name]; ok && k != nil && k.address != "" && time.Now().After(k.away) {
+		b.node = name
+		return b, target{name, k.address}
+	}
+	return b, target{}
+}
+
+// reserve is berth for a link to this very node. It is false where the node cannot be
+// dialled.
+func (n *nodes) reserve(name string) (b *berth, to target, ok bool) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	k := n.known[name]
+	if k == nil || k.address == "" {
+		return nil, target{}, false
+	}
+	b = &berth{nodes: n, node: name}
+	n.berths[b] = struct{}{}
+	return b, target{name, k.address}, true
+}
+
+// find returns where a node of the relay is dialled. It is false where it cannot be.
+func (n *nodes) find(name string) (relay string, to target, ok bool) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	k := n.known[name]
+	if k == nil || k.address == "" {
+		return n.relay, target{}, false
+	}
+	return n.relay, target{name, k.address}, true
+}
+
+// place notes that the link of the berth is up. Without a link it is to be dialled
+// elsewhere.
+func (b *berth) place(link *framing.Link) {
+	b.nodes.mu.Lock()
+	defer b.nodes.mu.Unlock()
+	b.link = link
+	if link == nil {
+		b.node = ""
+	}
+}
+
+// where returns the node, "" where it is not known.
+func (b *berth) where() string {
+	b.nodes.mu.Lock()
+	defer b.nodes.mu.Unlock()
+	return b.node
+}
+
+// leave gives the berth up.
+func (b *berth) leave() {
+	n := b.nodes
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	if _, has := n.berths[b]; !has {
+		return
+	}
+	list := n.mergeLocked()
+	delete(n.berths, b)
+	if !n.hasListLocked() {
+		n.last = list
+	}
+	n.tell()
+}
+
+// hear takes the list that a relay tells on the link of the berth.
+func (b *berth) hear(relay string, list framing.Nodes) {
+	n := b.nodes
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	if _, has := n.berths[b]; !has {
+		return
+	}
+	if relay != n.relay {
+		n.relay, n.last = relay, nil
+		clear(n.known)
+	}
+	n.heard++
+	b.list, b.at, b.node = list, n.heard, list.Own
+	now := make(map[string]*knownNode)
+	for _, one := range n.mergeLocked() {
+		k := n.known[one.Name]
+		if k == nil || k.address != one.Address {
+			k = &knownNode{address: dialable(one.Address)}
+		}
+		now[one.Name] = k
+	}
+	n.known = now
+	n.tell()
+}
+
+func (n *nodes) hasListLocked() bool {
+	for b := range n.berths {
+		if b.at > 0 {
+			return true
+		}
+	}
+	return false
+}
+
+// mergeLocked is what all links say together: nodes that are cut off from each other tell
+// different lists. Each knows itself best, and else the newer list counts.
+func (n *nodes) mergeLocked() []framing.Node {
+	var told []*berth
+	for b := range n.berths {
+		if b.at > 0 {
+			told = append(told, b)
+		}
+	}
+	if len(told) == 0 {
+		return n.last
+	}
+	slices.SortFunc(told, func(a, b *berth) int { return cmp.Compare(a.at, b.at) })
+	all := make(map[string]framing.Node)
+	for _, b := range told {
+		for _, one := range b.list.List {
+			all[one.Name] = one
+		}
+	}
+	for _, b := range told {
+		for _, one := range b.list.List {
+			if one.Name == b.list.Own {
+				all[one.Name] = one
+			}
+		}
+	}
+	return slices.SortedFunc(maps.Values(all), func(a, b framing.Node) int { return cmp.Compare(a.Name, b.Name) })
+}
+
+// look returns the nodes as package placing has them, and the nodes of the links.
+func (n *nodes) look() (list []placing.Node, links []string) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	return n.lookLocked(time.Now())
+}
+
+func (n *nodes) lookLocked(now time.Time) (list []placing.Node, links []string) {
+	for b := range n.berths {
+		if b.node == "" {
+			continue
+		}
+		links = append(links, b.node)
+		if k := n.known[b.node]; k != nil && b.link != nil {
+			if rtt := b.link.RTT(); rtt > 0 && (k.rtt == 0 || rtt < k.rtt || now.Sub(k.measured) > oldRTT) {
+				k.rtt, k.measured = rtt, now
+			}
+		}
+	}
+	slices.Sort(links)
+	for _, one := range n.mergeLocked() {
+		k := n.known[one.Name]
+		if k == nil {
+			continue
+		}
+		_, here := slices.BinarySearch(links, one.Name)
+		list = append(list, placing.Node{Name: one.Name, Region: one.Region, Weight: int(one.Weight), Load: int(one.Load),
+			RTT: k.rtt, Old: now.Sub(k.measured) > oldRTT,
+			// One with a link may be reached by the relay's own name alone.
+			Away: k.going.After(now) || !here && (k.address == "" || k.away.After(now))})
+	}
+	return list, links
+}
+
+// failed notes that a node was not reached, though the network is there, or did not last.
+func (n *nodes) failed(name string) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	k := n.known[name]
+	if k == nil {
+		return
+	}
+	k.failures++
+	wait := min(maxAway, firstAway<<min(k.failures-1, 10))
+	k.away = time.Now().Add(wait*3/4 + rand.N(wait/2))
+	n.tell()
+}
+
+// tellsFirst reports whether the log does not have it yet that a node is not reached.
+func (n *nodes) tellsFirst() bool {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	first := !n.told
+	n.told = true
+	return first
+}
+
+// goes notes that the node of a link has said that it goes.
+func (b *berth) goes(g framing.GoAway) {
+	if g.Code == framing.GoAwayTakeover {
+		return // another process of the node is there
+	}
+	n := b.nodes
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	if k := n.known[b.node]; k != nil {
+		k.going = time.Now().Add(min(maxGoing, max(firstAway, g.In)))
+	}
+	n.tell()
+}
+
+// lasted notes how long a link has been up, and whether it was lost.
+func (n *nodes) lasted(name string, up time.Duration, lost bool) {
+	switch {
+	case up >= proven:
+		n.mu.Lock()
+		if k := n.known[name]; k != nil {
+			k.failures = 0
+		}
+		n.mu.Unlock()
+	case lost && up < steady:
+		n.failed(name)
+	}
+}
+
+// measured notes the round trip of a node.
+func (n *nodes) measured(name string, rtt time.Duration) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	if k := n.known[name]; k != nil {
+		k.rtt, k.measured = max(rtt, 1), time.Now()
+	}
+	n.tell()
+}
+
+// forget forgets what another network may have changed.
+func (n *nodes) forget() {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	for _, k := range n.known {
+		k.rtt, k.measured, k.away, k.failures = 0, time.Time{}, time.Time{}, 0
+	}
+	n.tell()
+}
