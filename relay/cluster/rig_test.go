@@ -21,6 +21,7 @@ import (
 	"go.uber.org/goleak"
 
 	"keystay/framing"
+	"keystay/internal/duplex"
 	"keystay/internal/memconn"
 	"keystay/internal/testnet"
 	"keystay/relay"
@@ -119,6 +120,8 @@ func (s *site) Remember(names []string) {
 	s.remember = append(s.remember, names...)
 }
 
+func (s *site) ServeHop(duplex.Conn, relay.Hop, func() error) error { return relay.ErrNotThere }
+
 func (s *site) SetTurn(name string, run framing.Run, until time.Time) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -134,6 +137,7 @@ func (s *site) SetTurn(name string, run framing.Run, until time.Time) {
 type rig struct {
 	t     *testing.T
 	ca    *Authority
+	creds map[string]*Credentials // that raw uses, by node
 	board *board
 	mu    sync.Mutex
 	at    map[string]*memconn.Listener // by address
@@ -169,7 +173,7 @@ func newRig(t *testing.T) *rig {
 	if err != nil {
 		t.Fatal(err)
 	}
-	return &rig{t: t, ca: a, board: &board{}, at: make(map[string]*memconn.Listener), conns: make(map[[2]string][]*memconn.Conn),
+	return &rig{t: t, ca: a, creds: make(map[string]*Credentials), board: &board{}, at: make(map[string]*memconn.Listener), conns: make(map[[2]string][]*memconn.Conn),
 		cut: make(map[[2]string]bool), log: &lockedBuffer{}}
 }
 
