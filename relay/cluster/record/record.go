@@ -24,13 +24,14 @@ type Record struct {
 
 	headKeyed, entryKey, nodeKey, auditKey []byte // see derived
 
-	stop  context.CancelFunc
-	ctx   context.Context // ends with Close
-	wg    sync.WaitGroup
-	log   *slog.Logger
-	clock clock
-	queue queue
-	away  outage.Outage
+	stop    context.CancelFunc
+	ctx     context.Context // ends with Close
+	wg      sync.WaitGroup
+	log     *slog.Logger
+	clock   clock
+	queue   queue
+	barrier barrier
+	away    outage.Outage
 	// refusal is that etcd answers and says no, as to a change where it has no room.
 	refusal outage.Outage
 	strays  map[string]bool // ids of what was staged and does not count, as Upkeep saw it last
@@ -53,7 +54,7 @@ type Record struct {
 	telling sync.Mutex // of the nodes: one call at a time
 }
 
-var _ names.Store = (*Record)(nil)
+var _ names.SharedStore = (*Record)(nil)
 
 // Open begins to read the record, and to follow it, until Close. It does not wait for
 // etcd: until the record was read once it is closed, see [Record.Opened], and
