@@ -256,18 +256,21 @@ func (r *Record) well() {
 
 // gone notes that etcd does not answer, which is told once.
 func (r *Record) gone(err error) error {
-	err = awayError(err)
 	if r.ctx.Err() != nil {
-		return err
+		return r.cfg.awayError(err, false)
 	}
-	if !errors.Is(r.Whole(), names.ErrDamaged) {
-		r.fault(err)
+	tell, _ := r.away.Failed(1)
+	err = r.cfg.awayError(err, tell)
+	if was := r.Whole(); tell || !errors.Is(was, names.ErrClosed) || errors.Is(was, errNotYet) { // else the reason is known
+		if !errors.Is(was, names.ErrDamaged) {
+			r.fault(err)
+		}
 	}
 	select {
 	case r.hurry <- struct{}{}:
 	default:
 	}
-	if tell, _ := r.away.Failed(1); tell {
+	if tell {
 		r.log.Error("etcd does not answer: what is up goes on, and no new name is given out", "err", err, hint.Attr(hint.All(err)))
 	}
 	return err
