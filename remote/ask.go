@@ -57,7 +57,7 @@ func AskRelay(ctx context.Context, cfg DeviceConfig, r Route) (About, error) {
 // ask is AskRelay with a small ClientHello or the usual one.
 func (w *way) ask(ctx context.Context, relay string, small bool) (about About, err error) {
 	host, port := splitRelay(relay)
-	conn, err := w.dial(ctx, host, port)
+	conn, err := w.dial(ctx, host, port, target{})
 	if err != nil {
 		return about, err
 	}
