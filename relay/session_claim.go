@@ -97,6 +97,9 @@ func (sess *session) decide(ctx context.Context, c framing.Claim, port uint16) (
 			return granted, told(err)
 		}
 	}
+	if port == 0 {
+		s.siblings.note(sess.key, c)
+	}
 	sess.serves(c, again)
 	return granted, nil
 }
