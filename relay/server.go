@@ -136,6 +136,7 @@ type Server struct {
 	presence presence
 	news     nodeNews
 	lanes    laneTokens
+	takes    takes
 	ports    ports
 	own      *ownTLS
 	web      *web

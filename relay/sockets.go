@@ -206,6 +206,7 @@ type admitted struct {
 	place   *pending           // its place among those without an owner; may be nil
 	far     duplex.Conn        // for a visitor, until its bytes are carried: a stream, or a connection to another node
 	way     way                // how its bytes go
+	taking  *taking            // its remote may take it from here; may be nil
 	fixed   *fixedLead         // where it is led, until it is served there; may be nil
 	behind  bool               // a PROXY header says who it is
 	refusal *framing.Refusal   // what a remote is told once it has proved its key; nil lets it in
@@ -261,6 +262,7 @@ func (a *admitted) end() {
 	a.place.end()
 	a.from.Close()
 	a.visit.End()
+	a.taking.end()
 	if a.far != nil {
 		socket.Abort(a.far)
 	}

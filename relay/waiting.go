@@ -46,6 +46,7 @@ type visitor struct {
 	validation bool // by a CA: the handshake is all of it
 	port       bool // it has come to a TCP port, and name is that port's
 	asked      asked
+	taking     *taking // once it has hopped: its remote may take it; else nil
 }
 
 // hasLeft reports whether it has left meanwhile. Whoever has sent all that he has to
