@@ -2,6 +2,7 @@ package relay
 
 import (
 	"context"
+	"crypto/ed25519"
 	"net/netip"
 	"slices"
 	"strings"
@@ -76,7 +77,7 @@ func (s *Server) Cut(c Cut) Severed {
 		s.OnCut(c)
 	}
 	n := &severing{names: make(map[string]struct{})}
-	n.add(false, nil, s.takes.reset(c.takes))
+	n.add(false, nil, s.offers.reset(c.takes))
 	// All visitors first: a remote that is told ends its other links by itself.
 	var ended []dismissal
 	for _, sess := range s.presence.all(c.key) {
@@ -97,12 +98,24 @@ func (s *Server) Cut(c Cut) Severed {
 	if c.Addresses.IsValid() {
 		s.sockets.abort(c.Addresses)
 	}
+	n.add(false, nil, s.siblings.cut(c))
 	return n.sum
 }
 
 // is reports whether a session is of the identity that is cut, if there is one.
 func (c *Cut) is(sess *session) bool {
 	return c.Identity == "" || c.key != nil || keyname.Label(sess.key, "") == c.Identity
+}
+
+// isOf reports whether a name that an identity has is cut, connected or not.
+func (c *Cut) isOf(name string, key ed25519.PublicKey) bool {
+	switch {
+	case c.Address.IsValid() || c.Addresses.IsValid():
+		return false
+	case c.Identity != "" && keyname.Label(key, "") != c.Identity:
+		return false
+	}
+	return c.Name == "" || c.covers(name)
 }
 
 // ends reports whether a whole session is cut.
@@ -195,7 +208,8 @@ func (k *sockets) abort(from netip.Prefix) {
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	for a := range k.conns {
-		if from.Contains(addrPort(a.conn.RemoteAddr()).Addr()) {
+		by := socket.Innermost(a.conn).RemoteAddr() // a sibling, or a proxy
+		if from.Contains(addrPort(a.conn.RemoteAddr()).Addr()) || a.taking != nil && from.Contains(addrPort(by).Addr()) {
 			socket.Abort(a.conn)
 		}
 	}

@@ -112,8 +112,8 @@ func (s *Server) hop(v *visitor, p Place, first []byte) (far duplex.Conn, again 
 	h.Lane = s.offer(v)
 	far, host, err := s.router.ask(ctx, &v.asked, p, h)
 	if err == nil && h.Lane.Node != "" && host.Takes {
-		v.taking = s.takes.begin(h.Lane, v.name, host, far, len(first))
-		far = v.taking.detour
+		v.offered = s.offers.begin(h.Lane, v.name, host, far, len(first))
+		far = v.offered.detour
 	}
 	if err == nil {
 		return far, false, lead{to: elsewhere}

@@ -45,6 +45,7 @@ type port80 struct {
 	ctx       context.Context // of the server
 	dials     *dials
 	router    *router
+	pass      func(name string, l lead, local net.Addr) (net.Conn, error) // to a sibling
 	shares    *shares
 	sockets   *sockets     // for the port of URLs
 	challenge http.Handler // for the relay's own name; may be nil
@@ -76,7 +77,7 @@ func (p *port80) handler() http.Handler {
 		case to == away && !challenge:
 			isAway.Write(w, r)
 			return
-		case to == toSession && !challenge && !p.router.admits(&l, requester(r)):
+		case (to == toSession || to == toSibling) && !challenge && !p.router.admits(&l, requester(r)):
 			notForYou.Write(w, r)
 			return
 		case challenge && to == toFixed:
@@ -175,10 +176,13 @@ func (p *port80) dialChallenge(ctx context.Context, _, addr string) (net.Conn, e
 	}
 	l := p.router.now(name, true, asked{})
 	local, _ := ctx.Value(http.LocalAddrContextKey).(net.Addr)
-	if l.to == elsewhere {
+	switch l.to {
+	case elsewhere:
 		return p.router.hopChallenge(ctx, l.place, challengeHeader(name, local))
-	}
-	if l.to != toSession {
+	case toSibling:
+		return p.pass(name, l, local)
+	case toSession:
+	default:
 		return nil, errors.New("its remote is away")
 	}
 	stream, err := l.session.link.Open(challengeHeader(name, local), nil)

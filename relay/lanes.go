@@ -67,7 +67,7 @@ func (g *laneTokens) use(t framing.LaneToken) *framing.Link {
 // takes a visitor from here whose remote is at another node it serves until both
 // directions have found their way there.
 func (s *Server) serveLane(tc *tls.Conn, routed func()) {
-	var t *taking
+	var t *offered
 	take := func(token framing.LaneToken) *framing.Detour {
 		if t = s.useOffer(token, tc.RemoteAddr()); t == nil {
 			return nil
@@ -75,7 +75,7 @@ func (s *Server) serveLane(tc *tls.Conn, routed func()) {
 		return t.detour
 	}
 	err := framing.ServeLane(tc, s.lanes.use, take, routed)
-	s.takes.notUsed(t)
+	s.offers.notUsed(t)
 	if err != nil {
 		s.log.Debug("a lane was not bound", "remote", tc.RemoteAddr(), "err", err)
 		return

@@ -67,7 +67,7 @@ func (m meters) gaugeOf(name, help, label, value string, f func() float64) {
 func (s *Server) metrics(ready func() error) *prometheus.Registry {
 	m := meters{prometheus.NewRegistry()}
 	m.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
-	m.MustRegister(s.measures.hello, s.measures.dial, s.measures.first, s.measures.hold, s.measures.hop, trafficMetrics{s})
+	m.MustRegister(s.measures.hello, s.measures.dial, s.measures.first, s.measures.hold, s.measures.hop, trafficMetrics{s}, siblingMetrics{&s.siblings})
 	m.addState(s, ready)
 	m.addVisitors(s)
 	m.addFixed(s)

@@ -245,6 +245,12 @@ func (p *presence) serves(name string) bool {
 	return p.names[name] != nil
 }
 
+// isHere reports whether a name is up, on a link that is not suspected to be dead.
+func (p *presence) isHere(name string) bool {
+	s, _ := p.find(name, false)
+	return s != nil && s.link.Quiet() <= suspectAfter
+}
+
 // served returns the names that are up.
 func (p *presence) served() []string {
 	p.mu.RLock()

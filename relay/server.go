@@ -130,13 +130,14 @@ type Server struct {
 
 	words    atomic.Pointer[string] // see SetWords
 	front    fronts
+	siblings siblings
 	dials    dials
 	sockets  *sockets
 	router   *router
 	presence presence
 	news     nodeNews
 	lanes    laneTokens
-	takes    takes
+	offers   offers
 	ports    ports
 	own      *ownTLS
 	web      *web
@@ -168,7 +169,7 @@ func (s *Server) init() {
 		s.Names.Begin(s.Domain)
 		s.bounds.begin(s)
 		s.presence.changed = s.OnPresence
-		s.sockets = newSockets(s.log, s.PublicPort, &s.bounds, &s.front, s.ctx.Done())
+		s.sockets = newSockets(s.log, s.PublicPort, &s.bounds, &s.front, &s.siblings, s.ctx.Done())
 		s.initPorts()
 		s.panics = &panics.Log{Logger: s.log, Passes: http.ErrAbortHandler}
 		s.own = newOwnTLS(s.TLS, s.NoLanes)
@@ -178,10 +179,10 @@ func (s *Server) init() {
 		if s.NamedMetrics > 0 {
 			s.traffic.named = &namedTraffic{most: min(s.NamedMetrics, MaxNamedMetrics), served: s.presence.serves}
 		}
-		s.router = &router{held: s.measures.hold, domain: s.Domain, presence: &s.presence, names: s.Names, nodes: s.Nodes, hops: &s.hops, ctx: s.ctx, leaving: s.leaving, departure: &s.departure, front: &s.front}
-		site := site{domain: s.Domain, names: s.Names, sockets: s.sockets, abuse: s.Abuse, version: s.Version, link: s.serveWebSocket,
+		s.router = &router{held: s.measures.hold, domain: s.Domain, presence: &s.presence, names: s.Names, nodes: s.Nodes, hops: &s.hops, ctx: s.ctx, leaving: s.leaving, departure: &s.departure, front: &s.front, siblings: &s.siblings}
+		site := site{domain: s.Domain, siblings: s.siblings.names, names: s.Names, sockets: s.sockets, abuse: s.Abuse, version: s.Version, link: s.serveWebSocket,
 			words: s.words.Load, limits: s.bounds.config.Load}
-		port80 := port80{log: s.log, ctx: s.ctx, dials: &s.dials, router: s.router, shares: s.shares, sockets: s.sockets, challenge: s.Challenge}
+		port80 := port80{log: s.log, pass: s.passChallenge, ctx: s.ctx, dials: &s.dials, router: s.router, shares: s.shares, sockets: s.sockets, challenge: s.Challenge}
 		s.web = &web{behind: s.behindProxy, behinds: newHandoff("port 80"), ctx: s.ctx, panics: s.panics, sockets: s.sockets, shares: s.shares, handed: newHandoff(s.Domain)}
 		s.web.site = s.web.server(site.handler(), maxSiteHead, answerTimeout)
 		s.web.plain = s.web.server(port80.handler(), maxPlainHead, challengeTimeout+answerTimeout)

@@ -97,6 +97,9 @@ func (sess *session) decide(ctx context.Context, c framing.Claim, port uint16) (
 			return granted, told(err)
 		}
 	}
+	if port == 0 {
+		s.siblings.note(sess.key, c)
+	}
 	sess.serves(c, again)
 	return granted, nil
 }
@@ -139,7 +142,7 @@ func (sess *session) serves(c framing.Claim, again bool) {
 	s.router.expected.arrived(c.Name)
 	sess.unclaimed.Stop()
 	claimed := Claimed{c.Name, sess.key, sess.run, c.Replica}
-	s.takes.giveUp(claimed, framing.Run.Replaces)
+	s.offers.giveUp(claimed, framing.Run.Replaces)
 	if s.OnClaim != nil {
 		s.OnClaim(claimed)
 	}

@@ -22,6 +22,7 @@ type sockets struct {
 	log         *slog.Logger
 	bounds      *bounds
 	front       *fronts
+	siblings    *siblings
 	done        <-chan struct{} // ends the waiting of a listener
 	descriptors descriptors
 	routing     gauge          // connections that are accepted and not yet where they belong
@@ -38,8 +39,8 @@ type sockets struct {
 }
 
 // newSockets makes sockets. The public port is port; 0 is that of the first listener.
-func newSockets(log *slog.Logger, port int, b *bounds, f *fronts, done <-chan struct{}) *sockets {
-	return &sockets{log: log, descriptors: descriptors{log: log}, bounds: b, front: f, done: done, port: port, listeners: make(map[*listener]struct{}), conns: make(map[*admitted]struct{})}
+func newSockets(log *slog.Logger, port int, b *bounds, f *fronts, sib *siblings, done <-chan struct{}) *sockets {
+	return &sockets{log: log, descriptors: descriptors{log: log}, bounds: b, front: f, siblings: sib, done: done, port: port, listeners: make(map[*listener]struct{}), conns: make(map[*admitted]struct{})}
 }
 
 // track notes ln, so that pause and stop find it, and makes its Accept survive errors
@@ -70,16 +71,26 @@ func (k *sockets) trackPublic(ln net.Listener) (net.Listener, error) {
 		k.port = a.Port
 	}
 	k.mu.Unlock()
-	return k.trackPort(ln)
+	return k.trackCounted(ln, func(c net.Conn) net.Conn {
+		if conn, ok := c.(sni.Conn); ok && k.siblings.at(c.RemoteAddr()) != nil {
+			return &arrived{conn, nil, k.front.Load().believesOf(c)} // counted once it is known who it is
+		}
+		return k.arrive(c)
+	})
 }
 
 // trackPort is track for a listener of one of the TCP ports that remotes have.
 func (k *sockets) trackPort(ln net.Listener) (net.Listener, error) {
+	return k.trackCounted(ln, k.arrive)
+}
+
+// trackCounted is track for a listener of visitors, which count says whom they count for.
+func (k *sockets) trackCounted(ln net.Listener, count func(net.Conn) net.Conn) (net.Listener, error) {
 	return k.track(ln, false, func(c net.Conn) net.Conn {
 		if c = k.spared(c); c == nil {
 			return nil
 		}
-		if c = k.arrive(c); c != nil {
+		if c = count(c); c != nil {
 			k.routing.add()
 		}
 		return c
@@ -196,21 +207,23 @@ func (k *sockets) stopping() bool {
 // All of that is given up in one place, end: so nothing is forgotten, whichever way
 // the connection takes.
 type admitted struct {
-	sockets *sockets
-	conn    net.Conn
-	from    *limits.Connection // it counts for its address; may be nil
-	visit   *limits.Visit      // it counts for the name and the identity that it visits; may be nil
-	name    string             // that it visits, until its bytes are carried
-	heard   time.Duration      // when its hello was read, after the server began
-	hello   int                // how long that was, with what came with it, in bytes
-	place   *pending           // its place among those without an owner; may be nil
-	far     duplex.Conn        // for a visitor, until its bytes are carried: a stream, or a connection to another node
-	way     way                // how its bytes go
-	taking  *taking            // its remote may take it from here; may be nil
-	fixed   *fixedLead         // where it is led, until it is served there; may be nil
-	behind  bool               // a PROXY header says who it is
-	refusal *framing.Refusal   // what a remote is told once it has proved its key; nil lets it in
-	routing atomic.Bool        // sockets.routing counts it
+	sockets  *sockets
+	conn     net.Conn
+	from     *limits.Connection // it counts for its address; may be nil
+	visit    *limits.Visit      // it counts for the name and the identity that it visits; may be nil
+	name     string             // that it visits, until its bytes are carried
+	heard    time.Duration      // when its hello was read, after the server began
+	hello    int                // how long that was, with what came with it, in bytes
+	place    *pending           // its place among those without an owner; may be nil
+	far      duplex.Conn        // for a visitor, until its bytes are carried: a stream, or a connection to another node
+	way      way                // how its bytes go
+	fixed    *fixedLead         // where it is led, until it is served there; may be nil
+	offered  *offered           // its remote, at another node, may take it from here; may be nil
+	crossing *crossing          // it is passed on to a sibling; may be nil
+	taking   *taking            // a sibling has passed it on to here; may be nil
+	behind   bool               // a PROXY header says who it is
+	refusal  *framing.Refusal   // what a remote is told once it has proved its key; nil lets it in
+	routing  atomic.Bool        // sockets.routing counts it
 }
 
 // A way is how a visitor's bytes go between here and its remote.
@@ -262,7 +275,10 @@ func (a *admitted) end() {
 	a.place.end()
 	a.from.Close()
 	a.visit.End()
+	a.offered.end()
+	a.crossing.end()
 	a.taking.end()
+	a.crossing, a.taking = nil, nil
 	if a.far != nil {
 		socket.Abort(a.far)
 	}

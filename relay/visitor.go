@@ -72,6 +72,14 @@ func (s *Server) deliver(c net.Conn, a *admitted) (kept bool) {
 	if conn == nil {
 		return false
 	}
+	if sib := s.siblings.at(conn.RemoteAddr()); sib != nil {
+		if conn = s.fromSibling(conn, a, sib); conn == nil {
+			return false
+		}
+		if a.taking != nil && a.taking.kind == framing.KindHTTP01 {
+			return s.takeChallenge(conn, a)
+		}
+	}
 	if a.place = s.shares.unfinished.begin(conn, helloBuffer); a.place == nil {
 		s.shares.outOfMemory()
 		c.Close()
@@ -93,6 +101,9 @@ func (s *Server) deliver(c net.Conn, a *admitted) (kept bool) {
 	}
 	if a.far == nil {
 		return false
+	}
+	if a.taking != nil {
+		answerYes(conn)
 	}
 	s.serve(conn, a)
 	return true
@@ -121,7 +132,7 @@ func (s *Server) serve(c sni.Conn, a *admitted) {
 		socket.Unsent(c, visitorUnsent)
 		o.Moved = func() { socket.Unsent(c, 0) }
 	}
-	t := a.taking
+	t := a.offered
 	if t != nil {
 		o.PaceAB, o.PaceBA = &t.in, &t.out
 	}
@@ -162,10 +173,11 @@ func (s *Server) receive(c sni.Conn, a *admitted) (own *peeked) {
 		s.refuse(c, sni.AlertInternalError, refusedScarce)
 		return nil
 	}
-	l := s.open(a, &visitor{conn: c, place: a.place, name: name, validation: hello.OnlyALPN(acmeALPN)}, hello.Raw)
+	v := &visitor{conn: c, place: a.place, name: name, validation: hello.OnlyALPN(acmeALPN), taking: a.taking}
+	l := s.open(a, v, hello.Raw)
 	switch {
 	case a.far != nil:
-	case l.pass != nil && s.passOn(l.pass, c, hello.Raw):
+	case l.pass != nil && a.taking == nil && s.passOn(l.pass, c, hello.Raw):
 	case l.to == toFixed:
 		a.fixed = &fixedLead{l.fixed, name, bytes.Clone(hello.Raw)}
 	case l.to == toRelay && !s.mayShake(a, hello.OffersALPN(framing.Protocol)):
@@ -197,7 +209,18 @@ func (s *Server) open(a *admitted, v *visitor, first []byte) lead {
 			if far == nil {
 				return s.router.orPass(l)
 			}
-			a.far, a.way, a.name, a.taking = far, hopsOut, v.name, v.taking
+			a.far, a.way, a.name, a.offered = far, hopsOut, v.name, v.offered
+			return l
+		}
+		if l.to == toSibling {
+			over, instead := s.pass(v, l, first)
+			if over == nil && instead.to == toSibling {
+				continue
+			}
+			if over == nil {
+				return s.router.orPass(instead)
+			}
+			a.crossing, a.far, a.visit, a.name = over, over.conn, over.visit, v.name
 			return l
 		}
 		if l.to != toSession {
@@ -284,6 +307,10 @@ func (s *Server) refuseHello(c sni.Conn, first []byte, err error) {
 }
 
 func (s *Server) refuse(c sni.Conn, alert sni.Alert, why whyRefused) {
+	if p, ok := c.(*proxied); ok && p.mark != nil {
+		s.answerNo(c, alert, why)
+		return
+	}
 	s.stats.refused[why].Add(1)
 	sni.Refuse(c, alert)
 }

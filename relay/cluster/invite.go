@@ -23,7 +23,7 @@ const (
 	// InviteTime is how long an invitation counts.
 	InviteTime = time.Hour
 	// maxInvites is how many may be open at once.
-	maxInvites = 64
+	maxInvites = 16
 	// maxGuesses is how many wrong secrets are looked at in a minute, of everybody
 	// together. Beyond them the right one is refused as well.
 	maxGuesses = 10

@@ -120,7 +120,7 @@ func (c *Cluster) setList(all map[string][]byte) (free bool) {
 		m := c.list[node]
 		if m == nil {
 			if len(c.list) >= maxNodes {
-				c.log.Warn("the list has more nodes than this one takes up", "nodes", len(all), "most", maxNodes)
+				c.log.Warn("the list has more nodes than this one takes up", "nodes", len(all))
 				break
 			}
 			m = &member{node: node}
@@ -154,7 +154,7 @@ func (c *Cluster) setOwnLocked(value []byte) (free bool) {
 		return true
 	}
 	if c.usurper == nil {
-		c.log.Error("another machine is in the list of nodes under this one's name", "node", c.Node, "address", a.Address, "key", a.Machine, "own", own)
+		c.log.Error("another machine is in the list of nodes under this one's name", "node", c.Node, "address", a.Address)
 	}
 	c.usurper = fmt.Errorf("node %s: %w, with the address %s", c.Node, ErrNodeTaken, a.Address)
 	return false

@@ -139,6 +139,7 @@ func (s *site) SetTurn(name string, run framing.Run, until time.Time) {
 type rig struct {
 	t     *testing.T
 	ca    *Authority
+	creds map[string]*Credentials // that raw uses, by node
 	board *board
 	mu    sync.Mutex
 	at    map[string]*memconn.Listener // by address
@@ -174,7 +175,7 @@ func newRig(t *testing.T) *rig {
 	if err != nil {
 		t.Fatal(err)
 	}
-	return &rig{t: t, ca: a, board: &board{}, at: make(map[string]*memconn.Listener), conns: make(map[[2]string][]*memconn.Conn),
+	return &rig{t: t, ca: a, creds: make(map[string]*Credentials), board: &board{}, at: make(map[string]*memconn.Listener), conns: make(map[[2]string][]*memconn.Conn),
 		cut: make(map[[2]string]bool), log: &lockedBuffer{}}
 }
 

@@ -50,11 +50,11 @@ type Etcd struct {
 }
 
 // StartEtcd starts a member on each of these machines, with a certificate of ca for all of
-// them. They have ended at the test's end.
+// them, and for 127.0.0.1. They have ended at the test's end.
 func (g *Group) StartEtcd(t testing.TB, ca *testca.CA, at ...int) *Etcd {
 	t.Helper()
 	e := &Etcd{Members: make([]*world.Process, len(at)), t: t, g: g, at: at, pki: t.TempDir(), ca: ca}
-	var hosts []string
+	hosts := []string{"127.0.0.1"} // for those that come by a Forward
 	for _, machine := range at {
 		hosts = append(hosts, g.Host(machine))
 		e.dirs = append(e.dirs, t.TempDir())
@@ -91,6 +91,15 @@ func (e *Etcd) Start(i int) {
 func (e *Etcd) Endpoints() (list []string) {
 	for _, machine := range e.at {
 		list = append(list, "https://"+e.g.At(machine, clientPort))
+	}
+	return list
+}
+
+// Forwards are the addresses for clients in the test's own process, which come from a
+// machine.
+func (e *Etcd) Forwards(from int) (list []string) {
+	for _, machine := range e.at {
+		list = append(list, "https://"+e.g.Forward(e.t, from, e.g.At(machine, clientPort)))
 	}
 	return list
 }

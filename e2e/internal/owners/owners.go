@@ -5,6 +5,7 @@
 package owners
 
 import (
+	"cmp"
 	"fmt"
 	"maps"
 	"math"
@@ -93,6 +94,9 @@ func (h *History) Check(limit time.Duration) error {
 		name := op.Input.(request).name
 		byName[name] = append(byName[name], op)
 	}
+	for name, all := range byName {
+		byName[name] = necessary(all)
+	}
 	var wrong []string
 	for _, name := range slices.Sorted(maps.Keys(byName)) {
 		if r := porcupine.CheckOperationsTimeout(register, byName[name], limit); r != porcupine.Ok {
@@ -103,6 +107,26 @@ func (h *History) Check(limit time.Duration) error {
 		return fmt.Errorf("no order with one owner at a time, of %d names of %d:\n%s", len(wrong), len(byName), strings.Join(wrong, ""))
 	}
 	return nil
+}
+
+// necessary leaves out what changes nothing, and would only make the search longer: where a
+// name is never released, each claim of an identity that may have been done but for its
+// first one, which may still be done whenever the others might.
+func necessary(all []porcupine.Operation) (list []porcupine.Operation) {
+	slices.SortFunc(all, func(a, b porcupine.Operation) int { return cmp.Compare(a.Call, b.Call) })
+	if slices.ContainsFunc(all, func(op porcupine.Operation) bool { return op.Input.(request).identity == "" }) {
+		return all
+	}
+	seen := map[string]bool{}
+	for _, op := range all {
+		identity := op.Input.(request).identity
+		if op.Output.(Outcome) == Unknown && seen[identity] {
+			continue
+		}
+		seen[identity] = seen[identity] || op.Output.(Outcome) == Unknown
+		list = append(list, op)
+	}
+	return list
 }
 
 // register is one name: its state is the identity that has it, or nothing.
@@ -125,7 +149,6 @@ var register = porcupine.Model{
 
 // list is a history to read.
 func list(all []porcupine.Operation) string {
-	slices.SortFunc(all, func(a, b porcupine.Operation) int { return int(a.Call - b.Call) })
 	var text strings.Builder
 	for _, op := range all {
 		r, until := op.Input.(request), "?"

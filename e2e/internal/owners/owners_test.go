@@ -61,3 +61,20 @@ func TestNamesAreApart(t *testing.T) {
 		t.Errorf("%v", n)
 	}
 }
+
+// Many claims of which nobody knows whether they were done do not make the search long.
+func TestManyUnknownClaimsAreSearched(t *testing.T) {
+	var h History
+	for i := range 500 {
+		h.Claim(i, "name", string(rune('a'+i%20)))(Unknown)
+	}
+	h.Claim(1, "name", "b")(Granted)
+	h.Claim(2, "name", "a")(Taken)
+	if err := h.Check(time.Minute); err != nil {
+		t.Error(err)
+	}
+	h.Claim(3, "name", "c")(Granted)
+	if err := h.Check(time.Minute); err == nil {
+		t.Error("two owners are not found")
+	}
+}

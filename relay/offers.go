@@ -13,23 +13,23 @@ import (
 	"keystay/relay/limits"
 )
 
-// takes are the visitors of this node whose remote is at another node and may take them
+// offers are the visitors of this node whose remote is at another node and may take them
 // from here, see "Past a hop" in framing's PROTOCOL.md. The zero value is ready.
-type takes struct {
+type offers struct {
 	mu  sync.Mutex
-	all map[[8]byte]*taking // by the ids of their tokens
+	all map[[8]byte]*offered // by the ids of their tokens
 }
 
-// A taking is one such visitor.
-type taking struct {
-	among   *takes
+// An offered is one such visitor.
+type offered struct {
+	among   *offers
 	token   framing.LaneToken
 	name    string
 	host    Host // the remote
 	detour  *framing.Detour
 	in, out lanePace
 
-	// Guarded by takes.mu.
+	// Guarded by offers.mu.
 	used  bool            // somebody has shown the token
 	lane  net.Addr        // from where
 	visit *limits.Visit   // from then on
@@ -39,19 +39,19 @@ type taking struct {
 
 // begin makes the connection to another node, whose remote has had so many bytes of the
 // visitor, one that the remote may take the visitor from.
-func (k *takes) begin(offer framing.LaneOffer, name string, host Host, far duplex.Conn, sent int) *taking {
-	t := &taking{among: k, token: offer.Token, name: name, host: host, detour: framing.NewDetour(far, sent)}
+func (k *offers) begin(offer framing.LaneOffer, name string, host Host, far duplex.Conn, sent int) *offered {
+	t := &offered{among: k, token: offer.Token, name: name, host: host, detour: framing.NewDetour(far, sent)}
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	if k.all == nil {
-		k.all = make(map[[8]byte]*taking)
+		k.all = make(map[[8]byte]*offered)
 	}
 	k.all[t.token.ID()] = t
 	return t
 }
 
-// end ends a taking whose visitor is over. It may be nil.
-func (t *taking) end() {
+// end ends an offer whose visitor is over. It may be nil.
+func (t *offered) end() {
 	if t == nil {
 		return
 	}
@@ -63,7 +63,7 @@ func (t *taking) end() {
 }
 
 // leaveLocked ends what use has begun.
-func (t *taking) leaveLocked() {
+func (t *offered) leaveLocked() {
 	t.visit.End()
 	if t.of != nil {
 		t.undo(t.of)
@@ -73,7 +73,7 @@ func (t *taking) leaveLocked() {
 
 // carried returns what until tells, which counts a hop that the kernel carries as one
 // that has moved.
-func (t *taking) carried(until func() duplex.Result) func() duplex.Result {
+func (t *offered) carried(until func() duplex.Result) func() duplex.Result {
 	if t == nil {
 		return until
 	}
@@ -102,8 +102,8 @@ func (s *Server) offer(v *visitor) (o framing.LaneOffer) {
 // an address and once, or nil. From then on its bytes count here for its name and for
 // the identity, as those of a lane of this node's own: the other node has no part in it.
 // A token shown to the new process of this node is not known there.
-func (s *Server) useOffer(token framing.LaneToken, from net.Addr) *taking {
-	k := &s.takes
+func (s *Server) useOffer(token framing.LaneToken, from net.Addr) *offered {
+	k := &s.offers
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	t := k.all[token.ID()]
@@ -127,7 +127,7 @@ func (s *Server) useOffer(token framing.LaneToken, from net.Addr) *taking {
 }
 
 // notUsed undoes useOffer for a visitor that has stayed where it was. It may be nil.
-func (k *takes) notUsed(t *taking) {
+func (k *offers) notUsed(t *offered) {
 	if t == nil || t.detour.Taken() {
 		return
 	}
@@ -139,8 +139,8 @@ func (k *takes) notUsed(t *taking) {
 }
 
 // reset ends the visitors for which which returns true.
-func (k *takes) reset(which func(*taking) bool) (n int) {
-	var list []*taking
+func (k *offers) reset(which func(*offered) bool) (n int) {
+	var list []*offered
 	k.mu.Lock()
 	for _, t := range k.all {
 		if t.used && which(t) {
@@ -156,8 +156,8 @@ func (k *takes) reset(which func(*taking) bool) (n int) {
 
 // giveUp cuts the lanes of what c replaces; newer says which of two runs of one identity
 // has the name.
-func (k *takes) giveUp(c Claimed, newer func(run, old framing.Run) bool) {
-	k.reset(func(t *taking) bool {
+func (k *offers) giveUp(c Claimed, newer func(run, old framing.Run) bool) {
+	k.reset(func(t *offered) bool {
 		if t.name != c.Name || t.host.Run == c.Run {
 			return false
 		}
@@ -167,7 +167,7 @@ func (k *takes) giveUp(c Claimed, newer func(run, old framing.Run) bool) {
 
 // takes reports whether a cut ends a visitor whom a remote has taken: as it ends those
 // that are on streams at the other node.
-func (c *Cut) takes(t *taking) bool {
+func (c *Cut) takes(t *offered) bool {
 	switch {
 	case c.Address.IsValid():
 		return false // a link of another node's
