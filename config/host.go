@@ -57,6 +57,8 @@ func (e *Errors) address(key, s string, listen bool) {
 		usual = "80"
 	case key == "admin.listen":
 		usual = "9440"
+	case strings.HasPrefix(key, "cluster.") && key != "cluster.public":
+		usual = "9441"
 	}
 	host, port, err := net.SplitHostPort(s)
 	if err != nil {

@@ -149,7 +149,7 @@ log: {level: warn}
 			want := &config.Relay{
 				Domain: "file.relay.test", Listen: []string{"192.0.2.1:1", "192.0.2.1:2"}, HTTPListen: []string{}, StateDir: "/var/lib/keystay",
 				Names: defaultNames("closed"), Log: config.Log{Level: "warn", Format: "text"},
-				DrainTimeout: 30 * time.Second, TakeoverDrain: time.Hour, Lanes: "auto", Reload: "keep",
+				DrainTimeout: 30 * time.Second, TakeoverDrain: time.Hour, Lanes: "auto", Reload: "keep", Cluster: noCluster(),
 			}
 			tt.want(want)
 			want.Limits = got.Limits // see TestLimits
@@ -174,7 +174,7 @@ func TestRelayNeedsADomainAlone(t *testing.T) {
 	want := &config.Relay{
 		Domain: "relay.test", Listen: []string{":443"}, HTTPListen: []string{":80"}, StateDir: "/var/lib/keystay",
 		Names: defaultNames("open"), Admin: config.Admin{Listen: "127.0.0.1:9440"}, Log: config.Log{Level: "info", Format: "text"},
-		DrainTimeout: 30 * time.Second, TakeoverDrain: time.Hour, Lanes: "auto", Reload: "keep",
+		DrainTimeout: 30 * time.Second, TakeoverDrain: time.Hour, Lanes: "auto", Reload: "keep", Cluster: noCluster(),
 	}
 	want.Limits = r.Limits // see TestLimits
 	if !reflect.DeepEqual(r, want) {
@@ -256,7 +256,7 @@ func TestKeysMatchStructs(t *testing.T) {
 		keys  []config.Key
 		extra []string // keys that are not decoded as they stand
 	}{
-		{reflect.TypeFor[config.Relay](), config.RelayKeys(), []string{"config", "drain_timeout", "takeover_drain", "memory", "names.expire_unused", "names.certificates_per_week", "names.custom_domains", "names.webhook.remember", "admin.pprof", "metrics.per_name", "proxy_protocol.from", "tcp_ports"}},
+		{reflect.TypeFor[config.Relay](), config.RelayKeys(), []string{"config", "drain_timeout", "takeover_drain", "memory", "names.expire_unused", "names.certificates_per_week", "names.custom_domains", "names.webhook.remember", "admin.pprof", "metrics.per_name", "proxy_protocol.from", "tcp_ports", "cluster.weight"}},
 	}
 	for _, tt := range tests {
 		fields := map[string]bool{}

@@ -67,6 +67,9 @@ type Relay struct {
 	// name, 1024 to 65535 and none that the relay listens on by itself; by default none.
 	TCPPorts PortRange `mapstructure:"-"`
 
+	// Cluster makes several machines one relay.
+	Cluster Cluster `mapstructure:"cluster"`
+
 	// Log is how much is logged to stderr, and how.
 	Log Log `mapstructure:"log"`
 

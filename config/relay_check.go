@@ -42,6 +42,7 @@ func checkRelay(r Relay) (Relay, []Warning, Errors) {
 	errs.oneOf("log.format", r.Log.Format, "text", "json")
 	errs.abuse(&r.Abuse)
 	errs.adminHosts(&r.Admin)
+	errs.cluster(&r.Cluster)
 	return r, append(warnings, unwise(r)...), errs
 }
 
@@ -149,6 +150,9 @@ func (e *Errors) listeners(r Relay) {
 	}
 	if r.Admin.Listen != "" {
 		check("admin.listen", r.Admin.Listen)
+	}
+	if len(r.Cluster.Etcd.Endpoints) > 0 {
+		check("cluster.listen", r.Cluster.Listen)
 	}
 }
 

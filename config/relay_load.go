@@ -57,6 +57,7 @@ func relayFileKeys() []Key {
 		{Name: "site.words_file", Help: "the file with the operator's own words for the page on the relay's name, plain text of up to 16 KiB; may be empty"},
 	}, frontKeys(), []Key{
 		{Name: "tcp_ports", Kind: Number, Help: "public TCP ports that devices may have for protocols without a server name, as in 20000-20999; the relay sees what goes over them, so that only protocols which encrypt by themselves are private; empty gives out none"},
+	}, clusterKeys(), []Key{
 		{Name: "log.level", Flag: "log-level", Default: "info", Help: "how much is logged: `LEVEL` debug, info, warn or error"},
 		{Name: "log.format", Flag: "log-format", Default: "text", Help: "`FORMAT` of the log: text or json"},
 		{Name: "drain_timeout", Default: "30s", Help: "how long visitors may finish when the relay is told to stop, as in 30s, at most 168h; 0s cuts them at once"},
@@ -136,6 +137,7 @@ func ReadRelay(fs *pflag.FlagSet) (*Relay, []Setting, []Warning, error) {
 	wrong.drain("takeover_drain", &r.TakeoverDrain, src.viper.GetString("takeover_drain"))
 	warnings = append(warnings, longStop(r.DrainTimeout)...)
 	warnings = append(warnings, wrong.tcpPorts(&r, src.text("tcp_ports"))...)
+	warnings = append(warnings, wrong.clusterFiles(src, &r.Cluster)...)
 	wrong.size("memory", &r.Memory, src.viper.GetString("memory"))
 	wrong.span("names.expire_unused", &r.Names.ExpireUnused, src.viper.GetString(strings.ReplaceAll("names.expire_unused", ".", delimiter)), MinExpire, MaxExpire)
 	wrong.span("names.webhook.remember", &r.Names.Webhook.Remember, src.viper.GetString(strings.ReplaceAll("names.webhook.remember", ".", delimiter)), 0, MaxRemember)

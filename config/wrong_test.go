@@ -27,10 +27,10 @@ func TestWrongFileSaysWhatAPersonReads(t *testing.T) {
 			"relay.yaml:2: unknown key \"log.level\"\nhint: did you mean log: {level: …}?"},
 		{"nothing near", "domain: relay.test\ntls: {ciphers: x}\n",
 			"relay.yaml:2: unknown key \"ciphers\"\nhint: known here: cert_file, key_file"},
-		{"not built yet", "domain: relay.test\ncluster: {}\n",
-			"relay.yaml:2: unknown key \"cluster\"\nhint: known here: domain, listen, http_listen, state_dir, names, tokens, limits, acme, tls, admin, metrics, site, proxy_protocol, static, fallback, tcp_ports, log, drain_timeout, takeover_drain, reload, default_name, memory, lanes, abuse"},
+		{"not built yet", "domain: relay.test\ndns: {}\n",
+			"relay.yaml:2: unknown key \"dns\"\nhint: known here: domain, listen, http_listen, state_dir, names, tokens, limits, acme, tls, admin, metrics, site, proxy_protocol, static, fallback, tcp_ports, cluster, log, drain_timeout, takeover_drain, reload, default_name, memory, lanes, abuse"},
 		{"config is no key", "domain: relay.test\nconfig: x\n",
-			"relay.yaml:2: unknown key \"config\"\nhint: known here: domain, listen, http_listen, state_dir, names, tokens, limits, acme, tls, admin, metrics, site, proxy_protocol, static, fallback, tcp_ports, log, drain_timeout, takeover_drain, reload, default_name, memory, lanes, abuse"},
+			"relay.yaml:2: unknown key \"config\"\nhint: known here: domain, listen, http_listen, state_dir, names, tokens, limits, acme, tls, admin, metrics, site, proxy_protocol, static, fallback, tcp_ports, cluster, log, drain_timeout, takeover_drain, reload, default_name, memory, lanes, abuse"},
 		{"key twice", "domain: relay.test\nabuse: \"\"\ndomain: other.net\n",
 			"relay.yaml:3: key \"domain\" is here twice\nhint: the first is in line 1"},
 		{"wrong word", "domain: relay.test\nnames: {policy: opne}\n",
@@ -123,7 +123,7 @@ func TestWrongFileSaysWhatAPersonReads(t *testing.T) {
 		{"alias of nothing", "domain: *a\n",
 			"relay.yaml: not valid YAML: unknown anchor 'a' referenced\nhint: a word that begins with * or & means something else in YAML: put it in quotes"},
 		{"merge", "<<: {domain: relay.test}\n",
-			"relay.yaml:1: unknown key \"<<\"\nhint: known here: domain, listen, http_listen, state_dir, names, tokens, limits, acme, tls, admin, metrics, site, proxy_protocol, static, fallback, tcp_ports, log, drain_timeout, takeover_drain, reload, default_name, memory, lanes, abuse\n" +
+			"relay.yaml:1: unknown key \"<<\"\nhint: known here: domain, listen, http_listen, state_dir, names, tokens, limits, acme, tls, admin, metrics, site, proxy_protocol, static, fallback, tcp_ports, cluster, log, drain_timeout, takeover_drain, reload, default_name, memory, lanes, abuse\n" +
 				"relay.yaml: domain: missing\nhint: the relay's own name, as in domain: relay.net or --domain relay.net"},
 		{"a key that is a list", "? [a]\n: b\n",
 			"relay.yaml:1: this is no key\nhint: a key is one word"},
@@ -261,7 +261,7 @@ func TestWrongFileSaysWhatAPersonReads(t *testing.T) {
 			"relay.yaml:1: abuse: \"x\" is no mail address, mailto: or https:// URL\nhint: as in abuse@relay.net\n" +
 				"relay.yaml:2: listen must be a list, it is text\nhint: put it in brackets: [\"y\"]\n" +
 				"relay.yaml:3: domain: \"a_b.net\" is no host name: '_' cannot be in it\nhint: did you mean \"a-b.net\"?\n" +
-				"relay.yaml:4: unknown key \"zzz\"\nhint: known here: domain, listen, http_listen, state_dir, names, tokens, limits, acme, tls, admin, metrics, site, proxy_protocol, static, fallback, tcp_ports, log, drain_timeout, takeover_drain, reload, default_name, memory, lanes, abuse"},
+				"relay.yaml:4: unknown key \"zzz\"\nhint: known here: domain, listen, http_listen, state_dir, names, tokens, limits, acme, tls, admin, metrics, site, proxy_protocol, static, fallback, tcp_ports, cluster, log, drain_timeout, takeover_drain, reload, default_name, memory, lanes, abuse"},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
@@ -306,7 +306,7 @@ func TestWrongFlagsAndVariables(t *testing.T) {
 		{"empty name", []string{"KEYSTAY_RELAY_CONFIG=relay.yaml"}, []string{"--config", "", "--domain", "relay.test"},
 			"--config: the name of the file is empty"},
 		{"file first, then the rest", []string{"KEYSTAY_RELAY_COLOUR=1"}, []string{"--config", "relay.yaml", "--log-level", "x"},
-			"relay.yaml:2: unknown key \"x\"\nhint: known here: domain, listen, http_listen, state_dir, names, tokens, limits, acme, tls, admin, metrics, site, proxy_protocol, static, fallback, tcp_ports, log, drain_timeout, takeover_drain, reload, default_name, memory, lanes, abuse\n" +
+			"relay.yaml:2: unknown key \"x\"\nhint: known here: domain, listen, http_listen, state_dir, names, tokens, limits, acme, tls, admin, metrics, site, proxy_protocol, static, fallback, tcp_ports, cluster, log, drain_timeout, takeover_drain, reload, default_name, memory, lanes, abuse\n" +
 				"KEYSTAY_RELAY_COLOUR: unknown variable\nhint: see --help, or unset it\n--log-level: \"x\" is not debug, info, warn or error"},
 	}
 	for _, tt := range tests {

@@ -113,3 +113,10 @@ func Illegal(s *Stream) string {
 
 // SetMemory makes a link without streams take memory from a share.
 func SetMemory(l *Link, s *budget.Share) { l.pool.memory = s }
+
+// KeepAfter is DetourBytes for one detour.
+func KeepAfter(d *Detour, n int64) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.most = n
+}

@@ -128,11 +128,18 @@ func TestLongestClaimArrives(t *testing.T) {
 		for i := range framing.MaxRules {
 			c.Deny = append(c.Deny, ranges("2001:db8::/"+[]string{"64", "65"}[i%2])...)
 		}
+		for range framing.MaxSiblings {
+			c.Siblings = append(c.Siblings, name)
+		}
 		if _, err := remote.Claim(t.Context(), c); err != nil {
 			t.Fatal(err)
 		}
-		if got := (<-claims).Handovers.For(last).Verify(last); got != nil {
-			t.Error(got)
+		got := <-claims
+		if err := got.Handovers.For(last).Verify(last); err != nil {
+			t.Error(err)
+		}
+		if !slices.Equal(got.Siblings, c.Siblings) {
+			t.Errorf("the siblings are %q", got.Siblings)
 		}
 		up(t, relay)
 		if _, err := remote.Claim(t.Context(), framing.Claim{Name: "x", Handovers: make(framing.Handovers, framing.MaxHandovers+1)}); err == nil {

@@ -10,6 +10,7 @@ import (
 	"fmt"
 	"io"
 	"net"
+	"slices"
 	"sync"
 	"time"
 
@@ -44,6 +45,9 @@ const (
 	recJoin  recordType = 0x01
 	recBind  recordType = 0x02
 	recBound recordType = 0x03
+	recTake  recordType = 0x04 // token (32)
+	recTaken recordType = 0x05 // offset (8) 1 ended, 0 not (1)
+	recFrom  recordType = 0x06 // the same
 )
 
 // A LaneToken admits one lane to a link, once, within TokenTime.
@@ -78,23 +82,29 @@ var ErrStreamOver = errors.New("the stream is over or has a lane")
 // readLaneRecord reads the record of type t, whose payload has at least n
 // bytes, and returns these.
 func readLaneRecord(tc *tls.Conn, t recordType, n int) ([]byte, error) {
+	_, p, err := readLaneRecordOf(tc, n, t)
+	return p, err
+}
+
+// readLaneRecordOf is readLaneRecord for a record of one of several types.
+func readLaneRecordOf(tc *tls.Conn, n int, types ...recordType) (t recordType, payload []byte, err error) {
 	var h [recordHeader]byte
 	if _, err := io.ReadFull(tc, h[:]); err != nil {
-		return nil, err
+		return 0, nil, err
 	}
+	t, size := parseRecordHeader(h[:])
 	limit := maxSmall
 	if t == recBound {
 		limit = 0
 	}
-	got, size := parseRecordHeader(h[:])
-	if got != t || size < n || size > limit {
-		return nil, protocolErrorf("record 0x%02x of %d bytes on a lane", got, size)
+	if !slices.Contains(types, t) || size < n || size > limit {
+		return 0, nil, protocolErrorf("record 0x%02x of %d bytes on a lane", t, size)
 	}
 	p := make([]byte, size)
 	if _, err := io.ReadFull(tc, p); err != nil {
-		return nil, noEOF(err)
+		return 0, nil, noEOF(err)
 	}
-	return p[:n], nil
+	return t, p[:n], nil
 }
 
 // A Lane is a lane at the remote: it has joined a link and waits for a stream.
@@ -105,7 +115,8 @@ type Lane struct {
 	err      error
 	excused  chan struct{} // closed by LANE_RESET
 	excuse   sync.Once
-	stream   *Stream // set by Bind
+	stream   *Stream   // set by Bind
+	taken    time.Time // since when it has its stream, by Stream.Take
 }
 
 // JoinLane shows a token on tc, a TLS connection to the relay with
@@ -198,7 +209,9 @@ const excuseTime = 3 * time.Second
 // Outcome waits until the stream that the lane was bound to is over, or ctx
 // ends. Its error is why the lane failed. It is nil when the lane ended as its
 // stream did, when the lane has not ended, and when the link is lost, on which the
-// relay would have said. Worked means that bytes have come and gone on the lane.
+// relay would have said. Of a lane to another node nobody says why it is reset: there
+// it is nil, too, once bytes have come and gone, or after 3 s. Worked means that bytes
+// have come and gone on the lane.
 // Outcome must be called once Bind has returned nil.
 func (n *Lane) Outcome(ctx context.Context) (worked bool, err error) {
 	defer n.link.lanes.forget(n)
@@ -209,6 +222,12 @@ func (n *Lane) Outcome(ctx context.Context) (worked bool, err error) {
 	worked, err = n.stream.lane.outcome()
 	if err == nil {
 		return worked, nil
+	}
+	if !n.taken.IsZero() {
+		if worked || time.Since(n.taken) > takenTrial {
+			err = nil
+		}
+		return worked, err
 	}
 	timer := time.NewTimer(excuseTime)
 	defer timer.Stop()

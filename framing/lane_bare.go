@@ -67,6 +67,11 @@ func (c *TLSRecordConn) CloseWrite() error {
 // NetConn returns the connection below.
 func (c *TLSRecordConn) NetConn() net.Conn { return c.Conn }
 
+// Bare returns the TCP connection below tc, which runs on a [TLSRecordConn], to go on
+// without TLS. Nothing may be on its way in TLS any more by then, and tc is not used
+// again, not even closed.
+func Bare(tc *tls.Conn) (duplex.Conn, error) { return bare(tc) }
+
 // errNotBare is the error of a TLS connection that cannot be left.
 var errNotBare = errors.New("TLS runs on a connection that cannot go on without it")
 

@@ -28,7 +28,7 @@ func (r *laneRig) attack(t testing.TB) (*tls.Conn, []byte) {
 			}
 			used = true
 			return r.relay
-		}, nil)
+		}, nil, nil)
 	}()
 	return remote, token[:]
 }

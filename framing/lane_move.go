@@ -31,6 +31,7 @@ type move struct {
 	state    laneState
 	reserved bool          // LaneMemory is, until the stream is taken off the link
 	conn     duplex.Conn   // the bare connection; set in laneBound
+	away     *away         // where it is to another node; set in laneBound
 	writing  int           // Writes under way
 	in, out  bool          // bytes have come, and gone, on the lane
 	err      error         // why the lane failed
@@ -142,6 +143,11 @@ func (m *move) switchLocked() {
 		return
 	}
 	s.send = halfMoved
+	if m.away != nil {
+		m.fromLocked(false)
+		s.controlLocked(recEnd, nil)
+		return
+	}
 	s.controlLocked(recSwitch, binary.BigEndian.AppendUint64(nil, uint64(s.out.sent)))
 }
 
@@ -149,7 +155,7 @@ func (m *move) switchLocked() {
 func (s *Stream) switched(offset uint64) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.lane.state == laneNone {
+	if s.lane.state == laneNone || s.lane.away != nil {
 		return protocolErrorf("SWITCH without a lane")
 	}
 	if offset != uint64(s.in.got) {

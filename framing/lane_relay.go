@@ -14,22 +14,28 @@ import (
 // ServeLane serves a lane at the relay: it reads a token from tc, whose
 // handshake is done and which runs on a [TLSRecordConn], joins the link that
 // join returns for it, and binds the lane to the stream that the remote names.
-// Then the stream owns the connection; on an error it is closed.
+// Then the stream owns the connection; on an error it is closed. Where the remote takes
+// a visitor from a hop, by the token of a lane offer, that is the detour that take
+// returns for it, or nil.
 //
-// joined is called once the lane has joined; it may be nil.
-func ServeLane(tc *tls.Conn, join func(LaneToken) *Link, joined func()) error {
-	err := serveLane(tc, join, joined)
+// joined is called once the lane has joined, or has taken its visitor; it may be nil,
+// as may take.
+func ServeLane(tc *tls.Conn, join func(LaneToken) *Link, take func(LaneToken) *Detour, joined func()) error {
+	err := serveLane(tc, join, take, joined)
 	if err != nil {
 		tc.Close()
 	}
 	return err
 }
 
-func serveLane(tc *tls.Conn, join func(LaneToken) *Link, joined func()) error {
+func serveLane(tc *tls.Conn, join func(LaneToken) *Link, take func(LaneToken) *Detour, joined func()) error {
 	tc.SetDeadline(time.Now().Add(TokenTime))
-	p, err := readLaneRecord(tc, recJoin, laneTokenSize)
+	t, p, err := readLaneRecordOf(tc, laneTokenSize, recJoin, recTake)
 	if err != nil {
-		return fmt.Errorf("read JOIN: %w", err)
+		return fmt.Errorf("read JOIN or TAKE: %w", err)
+	}
+	if t == recTake {
+		return serveTake(tc, LaneToken(p), take, joined)
 	}
 	l := join(LaneToken(p))
 	if l == nil || !l.lanes.addSpare(1) {
@@ -41,6 +47,18 @@ func serveLane(tc *tls.Conn, join func(LaneToken) *Link, joined func()) error {
 		return err
 	}
 	return bindAtRelay(tc, s)
+}
+
+// serveTake gives a lane to the visitor that it asks for.
+func serveTake(tc *tls.Conn, token LaneToken, take func(LaneToken) *Detour, joined func()) error {
+	var d *Detour
+	if take != nil {
+		d = take(token)
+	}
+	if d == nil {
+		return errors.New("a lane with a token that was not offered, or not any more")
+	}
+	return d.take(tc, joined)
 }
 
 // keepSpare waits for BIND, with memory for a lane that waits.

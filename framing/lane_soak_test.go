@@ -3,6 +3,7 @@ package framing_test
 import (
 	"bytes"
 	"context"
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"io"
@@ -10,6 +11,8 @@ import (
 	"net"
 	"runtime"
 	"sync"
+	"sync/atomic"
+	"syscall"
 	"testing"
 	"time"
 
@@ -27,8 +30,12 @@ const soakTime = 30 * time.Second
 // at another.
 type soak struct {
 	*laneRig
+	takes  bool       // the visitor comes over a hop, and is taken
 	rng    *rand.Rand // not used by the goroutines of a round
 	device *framing.Stream
+	detour *framing.Detour // with takes
+	offer  framing.LaneOffer
+	took   atomic.Bool
 
 	moveAt, eventAt int // bytes that mover and actor have written
 	mover, actor    int // 0 the visitor, 1 the device
@@ -50,11 +57,17 @@ var soakEvents = []string{"none", "none", "reset by the visitor", "reset by the 
 // TestLaneSoak does random things to streams that move, over TCP. What arrives
 // is always a prefix of what was sent, an end comes only behind all of it, and
 // each end learns of all else in time.
-func TestLaneSoak(t *testing.T) {
+func TestLaneSoak(t *testing.T) { soakLanes(t, false) }
+
+// TestTakeSoak is TestLaneSoak for visitors that come over a hop and are taken.
+func TestTakeSoak(t *testing.T) { soakLanes(t, true) }
+
+func soakLanes(t *testing.T, takes bool) {
 	server, client := laneTLS(t)
 	for range max(20, rounds()) {
 		seed := rand.Uint64()
 		s := newSoak(t, seed)
+		s.takes = takes
 		s.laneRig.server, s.laneRig.client = server, client
 		if wrong := s.run(t); wrong != "" {
 			t.Fatalf("seed %d, %q: %s", seed, s.event, wrong)
@@ -68,6 +81,7 @@ func newSoak(t testing.TB, seed uint64) *soak {
 		laneRig: &laneRig{}, rng: rng, binding: make(chan struct{}),
 		mover: rng.IntN(2), actor: rng.IntN(2), together: rng.IntN(2) == 0,
 		moveAt: soakSize(rng), eventAt: soakSize(rng),
+		offer: framing.LaneOffer{Node: "a", Token: framing.NewLaneToken()},
 		event: soakEvents[rng.IntN(len(soakEvents))], fine: 1 + rng.IntN(20),
 	}
 	if rng.IntN(2) == 0 { // near to each other
@@ -89,7 +103,7 @@ func soakSize(rng *rand.Rand) int {
 
 // run does the round, and returns what is wrong.
 func (s *soak) run(t *testing.T) (wrong string) {
-	v, d := open(t, s.relay, s.remote, "")
+	v, d := s.begin(t)
 	s.device = d
 	s.moveNow = sync.OnceFunc(func() { s.moves.Go(func() { s.move(t, d) }) })
 	s.eventNow = sync.OnceFunc(func() { s.act(v, d) })
@@ -133,8 +147,31 @@ func (s *soak) run(t *testing.T) (wrong string) {
 	return wrong
 }
 
+// begin returns the two ends.
+func (s *soak) begin(t *testing.T) (v soakConn, d *framing.Stream) {
+	if !s.takes {
+		return open(t, s.relay, s.remote, "")
+	}
+	near, far := testnet.TCPPair(t)
+	hopA, hopB := testnet.TCPPair(t)
+	s.detour = framing.NewDetour(hopA, 0)
+	o := duplex.Options{Probe: 10 * time.Millisecond}
+	s.served.Go(func() { duplex.Copy(far, s.detour, o) })
+	h := header
+	h.Lane = s.offer
+	b, err := s.relay.Open(h, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	s.served.Go(func() { duplex.Copy(hopB, b, o) })
+	if d, err = s.remote.Accept(); err != nil {
+		t.Fatal(err)
+	}
+	return &soakVisitor{TCPConn: near}, d
+}
+
 // act makes the event happen.
-func (s *soak) act(v, d *framing.Stream) {
+func (s *soak) act(v, d soakConn) {
 	switch s.event {
 	case "reset by the visitor":
 		v.Reset()
@@ -157,7 +194,11 @@ func (s *soak) act(v, d *framing.Stream) {
 // move dials a lane and binds it. That may fail, as the round goes on meanwhile.
 func (s *soak) move(t *testing.T, d *framing.Stream) {
 	defer close(s.binding)
-	tokens, err := s.remote.WantLanes(t.Context(), 1)
+	var tokens []framing.LaneToken
+	var err error
+	if !s.takes {
+		tokens, err = s.remote.WantLanes(t.Context(), 1)
+	}
 	if err != nil {
 		return
 	}
@@ -166,8 +207,18 @@ func (s *soak) move(t *testing.T, d *framing.Stream) {
 	s.served.Go(func() { duplex.Copy(a, b, duplex.Options{Probe: 10 * time.Millisecond}) })
 	relay, remote := s.shake(t, far, near)
 	s.served.Go(func() {
-		framing.ServeLane(relay, func(framing.LaneToken) *framing.Link { return s.relay }, nil)
+		framing.ServeLane(relay, func(framing.LaneToken) *framing.Link { return s.relay },
+			func(t framing.LaneToken) *framing.Detour {
+				if !t.Equal(&s.offer.Token) {
+					return nil
+				}
+				return s.detour
+			}, nil)
 	})
+	if s.takes {
+		s.take(t, d, remote, a)
+		return
+	}
 	lane, err := s.remote.JoinLane(remote, tokens[0])
 	if err != nil {
 		return
@@ -182,10 +233,56 @@ func (s *soak) move(t *testing.T, d *framing.Stream) {
 	}
 }
 
+// take takes the visitor to the lane whose middle is a.
+func (s *soak) take(t *testing.T, d *framing.Stream, remote *tls.Conn, a net.Conn) {
+	s.mu.Lock()
+	s.lost = func() { socket.Abort(a) }
+	s.mu.Unlock()
+	if lane, err := d.Take(t.Context(), remote); err == nil {
+		ctx, cancel := context.WithCancel(t.Context())
+		cancel()
+		lane.Outcome(ctx)
+		s.took.Store(true)
+	}
+}
+
+// A soakConn is what an end of the stream is.
+type soakConn interface {
+	duplex.Conn
+	Reset() error
+}
+
+// A soakVisitor is the visitor's end of a TCP connection.
+type soakVisitor struct {
+	*net.TCPConn
+	ended atomic.Bool
+}
+
+// Read tells of a reset also where a Write has been told of it, after which the system
+// says end of stream.
+func (v *soakVisitor) Read(p []byte) (int, error) {
+	n, err := v.TCPConn.Read(p)
+	if err == io.EOF && !v.ended.Load() && !duplex.Alive(v.TCPConn) && !v.ended.Load() {
+		err = syscall.ECONNRESET
+	}
+	return n, err
+}
+
+// CloseWrite notes that each Write before has succeeded.
+func (v *soakVisitor) CloseWrite() error {
+	v.ended.Store(true)
+	return v.TCPConn.CloseWrite()
+}
+
+func (v *soakVisitor) Reset() error {
+	socket.Abort(v.TCPConn)
+	return nil
+}
+
 // A soakEnd is one end of the stream in a soak.
 type soakEnd struct {
 	*soak
-	stream *framing.Stream
+	stream soakConn
 	side   int
 	rng    *rand.Rand // the writer's
 	sends  []byte

@@ -116,7 +116,7 @@ func (r *laneRig) join(t testing.TB, dial func(testing.TB) (relay, remote *tls.C
 				return nil
 			}
 			return r.relay
-		}, func() { close(joined) })
+		}, nil, func() { close(joined) })
 	}()
 	lane, err := r.remote.JoinLane(remote, tokens[0])
 	if err != nil {

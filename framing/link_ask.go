@@ -60,6 +60,9 @@ func (l *Link) Claim(ctx context.Context, c Claim) (Claimed, error) {
 	if err := c.Rules.Check(); err != nil {
 		return Claimed{}, fmt.Errorf("claim %s: %w", c.Name, err)
 	}
+	if err := checkSiblings(c.Siblings); err != nil {
+		return Claimed{}, fmt.Errorf("claim %s: %w", c.Name, err)
+	}
 	if len(c.Handovers) > MaxHandovers {
 		return Claimed{}, fmt.Errorf("claim %s with %d hand-overs, at most %d", c.Name, len(c.Handovers), MaxHandovers)
 	}
@@ -69,7 +72,7 @@ func (l *Link) Claim(ctx context.Context, c Claim) (Claimed, error) {
 	if isPortName(c.Name) && !l.ports {
 		return Claimed{}, &Denial{Name: c.Name, Code: DeniedInvalid, Text: "this relay gives out no TCP ports"}
 	}
-	return l.asks.ask(ctx, ask{kind: recClaim, name: c.Name}, c.record())
+	return l.asks.ask(ctx, ask{kind: recClaim, name: c.Name}, c.record(l.peerMinor))
 }
 
 // Release gives a name back that belongs to this identity. The error is a

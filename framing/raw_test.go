@@ -57,6 +57,9 @@ const (
 	joinRec  = 0x01
 	bindRec  = 0x02
 	boundRec = 0x03
+	takeRec  = 0x04
+	takenRec = 0x05
+	fromRec  = 0x06
 )
 
 // The commands of smux.

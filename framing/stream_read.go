@@ -109,7 +109,9 @@ func (s *Stream) cutOff() {
 
 // lost ends a stream because of its link, or of its smux side.
 func (s *Stream) lost() {
-	s.fail(s.link.cause(errCut))
+	if !s.lane.outlives() {
+		s.fail(s.link.cause(errCut))
+	}
 	if !s.link.isRelay && s.begins.CompareAndSwap(false, true) {
 		s.link.streams.arrived()
 	}
@@ -134,11 +136,16 @@ func (s *Stream) begun(h Header) error {
 func (s *Stream) data(p []byte) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	if s.owed {
+		s.lane.excessLocked() // the visitor's node is to blame, and not this link
+		return nil
+	}
 	if err := s.in.came(len(p)); err != nil {
 		return err
 	}
 	s.link.handler.Traffic.carried(streamIn, len(p))
 	s.notices.came()
+	defer s.lane.reachedLocked()
 	if s.closed || s.cause != nil {
 		return nil // thrown away; the other side learns from RESET
 	}
@@ -158,8 +165,13 @@ func (s *Stream) lanes() bool { return s.link.lanes.agreed }
 func (s *Stream) end() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.recv = halfEnded
-	s.in.ended()
+	s.lane.endsLocked()
+	if s.owed { // what ends is the hop, and not the visitor
+		s.owed = false
+	} else {
+		s.recv = halfEnded
+		s.in.ended()
+	}
 	s.readable.Broadcast()
 	s.settleLocked()
 }

@@ -30,6 +30,7 @@ type state struct {
 	recv   half  // what comes
 	send   half  // what goes
 	closed bool  // Close or Reset was called
+	owed   bool  // END is to come behind what has come, though recv has moved: see Stream.Take
 	cause  error // why both directions are over at once: reset, or the link lost
 	wire   wireState
 }
@@ -38,7 +39,7 @@ type state struct {
 // may send smux's FIN as soon as it has our END. That can be before written is called
 // for the END.
 func (s *state) endedLocked() bool {
-	return s.recv != halfOpen && s.send != halfOpen
+	return s.recv != halfOpen && s.send != halfOpen && !s.owed
 }
 
 // overLocked reports whether nothing of the stream is left to move.

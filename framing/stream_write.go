@@ -194,6 +194,7 @@ func (s *Stream) endLocked() {
 		s.send = halfMovedEnded
 	}
 	if s.lane.conn != nil {
+		s.lane.fromLocked(true)
 		s.lane.conn.CloseWrite()
 	}
 	s.writable.Broadcast()

@@ -1,6 +1,7 @@
 package framing
 
 import (
+	"fmt"
 	"time"
 
 	"golang.org/x/crypto/cryptobyte"
@@ -30,7 +31,14 @@ type Claim struct {
 	// most 255 bytes; empty for the label of the key alone, and for any other name.
 	// A relay of a minor version before 3 knows no words.
 	Word string
+	// Siblings are the names of the other relays that serve the name, to which this one
+	// may pass its visitors on while the device is away here, and which may pass theirs on
+	// to this one; at most MaxSiblings. A relay of a minor version before 4 knows none.
+	Siblings []string
 }
+
+// MaxSiblings is how many siblings one claim may name.
+const MaxSiblings = 8
 
 // maxWord is the longest word of a claim, in bytes.
 const maxWord = 255
@@ -41,7 +49,8 @@ const (
 	flagCertified = 2 // since minor 2
 )
 
-func (c *Claim) record() []byte {
+// record encodes c for a relay of the given minor version.
+func (c *Claim) record(minor uint8) []byte {
 	return encode(recClaim, func(b *cryptobyte.Builder) {
 		str8(b, []byte(c.Name))
 		str16(b, []byte(c.Token))
@@ -56,18 +65,29 @@ func (c *Claim) record() []byte {
 		b.AddUint16LengthPrefixed(c.Rules.add)
 		b.AddUint16LengthPrefixed(c.Handovers.add)
 		str8(b, []byte(c.Word))
+		if minor >= siblingsMinor { // to an older one it would be too long
+			b.AddUint16LengthPrefixed(func(b *cryptobyte.Builder) {
+				for _, name := range c.Siblings {
+					str8(b, []byte(name))
+				}
+			})
+		}
 	})
 }
 
+// siblingsMinor is the first minor version that knows the siblings of a claim.
+const siblingsMinor = 4
+
 // parseClaim decodes a CLAIM of a remote of the given minor version.
 func parseClaim(p []byte, minor uint8) (c Claim, err error) {
-	var n, t, rules, handovers, word []byte
+	var n, t, rules, handovers, word, siblings []byte
 	var flags uint8
 	s := cryptobyte.String(p)
 	// The first relays took a CLAIM of minor version 1 without flags, too.
 	if !readStr8(&s, &n) || !readStr16(&s, &t) ||
 		minor >= 1 && !s.ReadUint8(&flags) && minor > 1 || minor >= 2 && !readStr16(&s, &rules) ||
-		minor >= 3 && !(readStr16(&s, &handovers) && readStr8(&s, &word)) {
+		minor >= 3 && !(readStr16(&s, &handovers) && readStr8(&s, &word)) ||
+		minor >= siblingsMinor && !readStr16(&s, &siblings) {
 		return c, protocolErrorf("short CLAIM")
 	}
 	if len(n) > hostname.Max || len(t) > maxToken {
@@ -77,8 +97,35 @@ func parseClaim(p []byte, minor uint8) (c Claim, err error) {
 	if c.Rules, err = parseRules(rules); err != nil {
 		return c, err
 	}
+	if c.Siblings, err = parseSiblings(siblings); err != nil {
+		return c, err
+	}
 	c.Handovers, err = parseHandovers(handovers)
 	return c, err
+}
+
+func parseSiblings(p []byte) (list []string, err error) {
+	for s := cryptobyte.String(p); !s.Empty(); {
+		var name []byte
+		if len(list) == MaxSiblings || !readStr8(&s, &name) || len(name) == 0 || len(name) > hostname.Max {
+			return nil, protocolErrorf("CLAIM with siblings that are none, or more than %d", MaxSiblings)
+		}
+		list = append(list, string(name))
+	}
+	return list, nil
+}
+
+// checkSiblings returns an error for names that no claim can carry.
+func checkSiblings(list []string) error {
+	if len(list) > MaxSiblings {
+		return fmt.Errorf("%d siblings, at most %d", len(list), MaxSiblings)
+	}
+	for _, name := range list {
+		if name == "" || len(name) > hostname.Max {
+			return fmt.Errorf("a sibling with a name of %d bytes", len(name))
+		}
+	}
+	return nil
 }
 
 // A Claimed is a relay's yes to a claim.

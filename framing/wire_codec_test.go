@@ -47,7 +47,7 @@ var codecs = map[recordType]func(p []byte) (any, []byte, error){
 	},
 	recClaim: func(p []byte) (any, []byte, error) {
 		c, err := parseClaim(p, Minor)
-		return c, c.record(), err
+		return c, c.record(Minor), err
 	},
 	recClaimed: func(p []byte) (any, []byte, error) {
 		name, c, err := parseClaimed(p, Minor, true)
@@ -112,7 +112,7 @@ var records = map[recordType][]byte{
 	recClaim: (&Claim{Name: "xyz.relay.test", Token: "token", Replica: true, Certified: true, Rules: Rules{
 		Allow: []netip.Prefix{netip.MustParsePrefix("192.0.2.0/24"), netip.MustParsePrefix("::/0")},
 		Deny:  []netip.Prefix{netip.MustParsePrefix("2001:db8::7/128")}},
-		Handovers: Handovers{{Old: bytes.Repeat([]byte{8}, 32), OldSigned: bytes.Repeat([]byte{9}, 64), NewSigned: bytes.Repeat([]byte{10}, 64)}}, Word: "word"}).record(),
+		Handovers: Handovers{{Old: bytes.Repeat([]byte{8}, 32), OldSigned: bytes.Repeat([]byte{9}, 64), NewSigned: bytes.Repeat([]byte{10}, 64)}}, Word: "word", Siblings: []string{"relay.example.org", "c.test"}}).record(Minor),
 	recClaimed:   (&Claimed{OrderIn: time.Hour}).record("xyz.relay.test"),
 	recDenied:    (&Denial{Name: "xyz.relay.test", Code: DeniedTaken, Text: "text", Hint: "hint", Retry: time.Hour}).record(recDenied),
 	recLost:      (&Denial{Name: "xyz.relay.test", Code: DeniedReplaced, Text: "text", Hint: "hint", Retry: time.Second}).record(recLost),

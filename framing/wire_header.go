@@ -11,6 +11,7 @@ import (
 	"net/netip"
 
 	"github.com/pires/go-proxyproto"
+	"golang.org/x/crypto/cryptobyte"
 
 	"keystay/internal/hostname"
 )
@@ -38,11 +39,23 @@ type Header struct {
 	ID     [16]byte       // the same in both programs' logs
 	Source netip.AddrPort // the visitor
 	Dest   netip.AddrPort // the relay's address that it came to
+	Lane   LaneOffer      // where the visitor can be taken from a hop; the zero value where it has made none
+}
+
+// A LaneOffer says that a visitor has come in at another node of the relay than the
+// one that the link leads to, and that a lane can be had there: see Stream.Take. The
+// token is a secret.
+type LaneOffer struct {
+	Node  string // its name, as in Nodes; at most 63 bytes. Empty: there is no offer
+	Token LaneToken
 }
 
 // typeKind is the TLV of a Header's Kind, in the range that the PROXY protocol
 // leaves to applications.
 const typeKind proxyproto.PP2Type = 0xE0
+
+// typeLane is the TLV of a Header's Lane: the token, and the node (str8).
+const typeLane proxyproto.PP2Type = 0xE1
 
 // How a PROXY v2 header begins: its signature, and version 2 with the command PROXY.
 const proxyBegin = "\r\n\r\n\x00\r\nQUIT\n\x21"
@@ -76,6 +89,12 @@ func (h *Header) record() ([]byte, error) {
 	b = appendTLV(b, proxyproto.PP2_TYPE_AUTHORITY, cmp.Or(h.As, h.Name))
 	b = appendTLV(b, proxyproto.PP2_TYPE_UNIQUE_ID, string(h.ID[:]))
 	b = appendTLV(b, typeKind, string([]byte{byte(h.Kind)}))
+	if o := &h.Lane; o.Node != "" {
+		if len(o.Node) > maxNodeName {
+			return nil, fmt.Errorf("encode header: a node with a name of %d bytes", len(o.Node))
+		}
+		b = appendTLV(b, typeLane, string(o.Token[:])+string([]byte{byte(len(o.Node))})+o.Node)
+	}
 	n := len(b) - recordHeader
 	if n > maxHeader {
 		return nil, fmt.Errorf("encode header: %d bytes", n)
@@ -85,6 +104,25 @@ func (h *Header) record() ([]byte, error) {
 	fixed := recordHeader + len(proxyBegin) + 3
 	binary.BigEndian.PutUint16(b[fixed-2:], uint16(len(b)-fixed))
 	return b, nil
+}
+
+// MarshalBinary returns the header as it is on the wire, but for the head of its record,
+// for a relay that passes a visitor on to another of its nodes; at most 1,024 bytes.
+func (h *Header) MarshalBinary() ([]byte, error) {
+	b, err := h.record()
+	if err != nil {
+		return nil, err
+	}
+	return b[recordHeader:], nil
+}
+
+// UnmarshalBinary is the reverse of MarshalBinary. Its error is an [ErrProtocol].
+func (h *Header) UnmarshalBinary(b []byte) (err error) {
+	if len(b) > maxHeader {
+		return protocolErrorf("HEADER of %d bytes", len(b))
+	}
+	*h, err = parseHeader(b)
+	return err
 }
 
 func appendTLV(b []byte, t proxyproto.PP2Type, value string) []byte {
@@ -123,12 +161,26 @@ func parseHeader(b []byte) (Header, error) {
 				return h, protocolErrorf("HEADER with a kind of %d bytes", len(t.Value))
 			}
 			h.Kind = Kind(t.Value[0])
+		case typeLane:
+			if h.Lane, ok = parseLaneOffer(t.Value); !ok {
+				return h, protocolErrorf("HEADER with a lane offer of %d bytes", len(t.Value))
+			}
 		}
 	}
 	if h.Name == "" || len(h.Name) > hostname.Max {
 		return h, protocolErrorf("HEADER with a name of %d bytes", len(h.Name))
 	}
 	return h, nil
+}
+
+func parseLaneOffer(b []byte) (o LaneOffer, ok bool) {
+	var node []byte
+	s := cryptobyte.String(b)
+	if !s.CopyBytes(o.Token[:]) || !readStr8(&s, &node) || len(node) == 0 || len(node) > maxNodeName || !prints(string(node)) {
+		return LaneOffer{}, false
+	}
+	o.Node = string(node)
+	return o, true
 }
 
 func unmap(a netip.AddrPort) netip.AddrPort {

@@ -1,6 +1,8 @@
 package framing
 
 import (
+	"bytes"
+	"cmp"
 	"crypto/ed25519"
 	"fmt"
 	"time"
@@ -20,6 +22,12 @@ type Run struct {
 // Replaces reports whether r, arriving now, takes the names of old from it.
 // Links of one run stand side by side and replace nothing.
 func (r Run) Replaces(old Run) bool { return r != old && r.Number >= old.Number }
+
+// Compare orders the runs of one identity by their number and then by their id, for
+// those who may hear of two in either order; it is 0 for one run and itself.
+func (r Run) Compare(other Run) int {
+	return cmp.Or(cmp.Compare(r.Number, other.Number), bytes.Compare(r.ID[:], other.ID[:]))
+}
 
 // Hello is a remote's first record: who it is and the proof of it.
 type Hello struct {

@@ -21,6 +21,7 @@ const (
 	maxControl = 4096      // of a link record that maxPayload does not name
 	maxMux     = 1<<16 - 1 // of MUX
 	maxNodes   = 32 << 10  // of NODES
+	maxClaim   = 6 << 10   // of CLAIM; a relay of a minor version before 4 takes maxControl, which all but its siblings fit in
 	maxHeader  = 1024      // of HEADER
 	maxData    = 16 << 10  // of DATA
 	maxSmall   = 64        // of the other stream records, and of some link records
@@ -128,6 +129,8 @@ func maxPayload(t recordType) int {
 		return MaxSpareLanes * laneTokenSize
 	case recNodes:
 		return maxNodes
+	case recClaim:
+		return maxClaim
 	case recMux:
 		return maxMux
 	}

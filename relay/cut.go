@@ -2,6 +2,7 @@ package relay
 
 import (
 	"context"
+	"crypto/ed25519"
 	"net/netip"
 	"slices"
 	"strings"
@@ -33,6 +34,9 @@ type Cut struct {
 	// Code links are ended whose remotes may dial again at once; then Name stands for
 	// the links of the remotes that serve it. Why.Name is not used.
 	Why names.Denied
+
+	// Elsewhere says that another node has cut it, too, so that the nodes know.
+	Elsewhere bool
 
 	key []byte // of the identity, where it is known: then none else is looked at
 }
@@ -93,12 +97,24 @@ func (s *Server) Cut(c Cut) Severed {
 	if c.Addresses.IsValid() {
 		s.sockets.abort(c.Addresses)
 	}
+	n.add(false, nil, s.siblings.cut(c))
 	return n.sum
 }
 
 // is reports whether a session is of the identity that is cut, if there is one.
 func (c *Cut) is(sess *session) bool {
 	return c.Identity == "" || c.key != nil || keyname.Label(sess.key, "") == c.Identity
+}
+
+// isOf reports whether a name that an identity has is cut, connected or not.
+func (c *Cut) isOf(name string, key ed25519.PublicKey) bool {
+	switch {
+	case c.Address.IsValid() || c.Addresses.IsValid():
+		return false
+	case c.Identity != "" && keyname.Label(key, "") != c.Identity:
+		return false
+	}
+	return c.Name == "" || c.covers(name)
 }
 
 // ends reports whether a whole session is cut.
@@ -191,7 +207,8 @@ func (k *sockets) abort(from netip.Prefix) {
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	for a := range k.conns {
-		if from.Contains(addrPort(a.conn.RemoteAddr()).Addr()) {
+		by := socket.Innermost(a.conn).RemoteAddr() // a sibling, or a proxy
+		if from.Contains(addrPort(a.conn.RemoteAddr()).Addr()) || a.taking != nil && from.Contains(addrPort(by).Addr()) {
 			socket.Abort(a.conn)
 		}
 	}

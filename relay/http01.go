@@ -45,6 +45,7 @@ type port80 struct {
 	ctx       context.Context // of the server
 	dials     *dials
 	router    *router
+	pass      func(name string, l lead, local net.Addr) (net.Conn, error) // to a sibling
 	shares    *shares
 	sockets   *sockets     // for the port of URLs
 	challenge http.Handler // for the relay's own name; may be nil
@@ -59,7 +60,7 @@ func (p *port80) handler() http.Handler {
 			name = "" // an address, or nothing
 		}
 		challenge := strings.HasPrefix(r.URL.Path, challengePath) && (r.Method == http.MethodGet || r.Method == http.MethodHead)
-		l := p.router.now(name, false)
+		l := p.router.now(name, false, asked{})
 		switch to := l.to; {
 		case to != toRelay && p.router.banned(requester(r)):
 			notForYou.Write(w, r)
@@ -76,7 +77,7 @@ func (p *port80) handler() http.Handler {
 		case to == away && !challenge:
 			isAway.Write(w, r)
 			return
-		case to == toSession && !challenge && !p.router.admits(&l, requester(r)):
+		case (to == toSession || to == toSibling) && !challenge && !p.router.admits(&l, requester(r)):
 			notForYou.Write(w, r)
 			return
 		case challenge && to == toFixed:
@@ -173,11 +174,17 @@ func (p *port80) dialChallenge(ctx context.Context, _, addr string) (net.Conn, e
 	if err != nil {
 		return nil, err
 	}
-	l := p.router.now(name, true)
-	if l.to != toSession {
+	l := p.router.now(name, true, asked{})
+	local, _ := ctx.Value(http.LocalAddrContextKey).(net.Addr)
+	switch l.to {
+	case elsewhere:
+		return p.router.hopChallenge(ctx, l.place, challengeHeader(name, local))
+	case toSibling:
+		return p.pass(name, l, local)
+	case toSession:
+	default:
 		return nil, errors.New("its remote is away")
 	}
-	local, _ := ctx.Value(http.LocalAddrContextKey).(net.Addr)
 	stream, err := l.session.link.Open(challengeHeader(name, local), nil)
 	if err == nil {
 		stream.SetDeadline(time.Now().Add(challengeTimeout))

@@ -65,7 +65,7 @@ func (g *laneTokens) use(t framing.LaneToken) *framing.Link {
 // serveLane takes a lane until it is bound to its stream, which owns it from
 // then on, or closed. It calls routed when the lane has found its link.
 func (s *Server) serveLane(tc *tls.Conn, routed func()) {
-	if err := framing.ServeLane(tc, s.lanes.use, routed); err != nil {
+	if err := framing.ServeLane(tc, s.lanes.use, nil, routed); err != nil {
 		s.log.Debug("a lane was not bound", "remote", tc.RemoteAddr(), "err", err)
 		return
 	}

@@ -51,11 +51,14 @@ func (s *Server) leave(ctx context.Context, g framing.GoAway, pass func(net.Conn
 	}
 	s.departure.Store(d)
 	close(s.leaving)
+	s.presence.tellAll()
 	var wg sync.WaitGroup
 	for _, sess := range s.presence.links() {
 		wg.Go(sess.leave)
 	}
+	s.hops.came.end()
 	s.web.settle(inner, keep)
+	_ = s.hops.came.all.wait(inner)
 	close(d.settled)
 	wg.Wait() // the streams of each link have ended
 	for _, g := range []*gauge{&s.stats.visitors, &s.stats.static, &s.stats.fallback} {

@@ -18,6 +18,7 @@ type measures struct {
 	dial  prometheus.Histogram // seconds that it took to open a stream to a remote
 	first prometheus.Histogram // seconds from the whole hello to the first byte of the remote's answer
 	hold  prometheus.Histogram // seconds that visitors waited for a remote
+	hop   prometheus.Histogram // seconds that another node took to say yes
 }
 
 func newMeasures() *measures {
@@ -33,6 +34,8 @@ func newMeasures() *measures {
 			0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10),
 		hold: histogram("keystay_hold_seconds", "How long visitors waited for a remote that was away, whether it came or not.",
 			0.1, 0.5, 1, 2.5, 5, 10, 30),
+		hop: histogram("keystay_hop_seconds", "How long it took until another node had brought a visitor of this one to its remote.",
+			0.0001, 0.001, 0.01, 0.1, 1, 10),
 	}
 }
 
@@ -64,11 +67,12 @@ func (m meters) gaugeOf(name, help, label, value string, f func() float64) {
 func (s *Server) metrics(ready func() error) *prometheus.Registry {
 	m := meters{prometheus.NewRegistry()}
 	m.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
-	m.MustRegister(s.measures.hello, s.measures.dial, s.measures.first, s.measures.hold, trafficMetrics{s})
+	m.MustRegister(s.measures.hello, s.measures.dial, s.measures.first, s.measures.hold, s.measures.hop, trafficMetrics{s}, siblingMetrics{&s.siblings})
 	m.addState(s, ready)
 	m.addVisitors(s)
 	m.addFixed(s)
 	m.addRemotes(s)
+	m.addHops(s)
 	m.counter("keystay_panics_total", "Mistakes in this program that have ended a connection; the log has the first of each kind.", func() float64 { return float64(s.panics.Total()) })
 	m.counter("keystay_no_memory_total", "Links and visitors that were refused, or let go before they had an owner, for want of memory.", func() float64 { return float64(s.shares.refused.Load()) })
 	m.counter("keystay_no_descriptors_total", "Connections that were let go as they came, so that descriptors are left.", func() float64 { return float64(s.sockets.descriptors.shed.Load()) })

@@ -5,7 +5,7 @@ import "github.com/prometheus/client_golang/prometheus"
 // The metrics that one look at the traffic gives.
 var (
 	bytesDesc = prometheus.NewDesc("keystay_bytes_total", "Bytes of visitors, still encrypted, by direction and by what carried them.", []string{"direction", "carrier"}, nil)
-	flowsDesc = prometheus.NewDesc("keystay_visitors_by_carrier", "Visitors that are being served now, by what carries their bytes: a stream of a link, or a lane.", []string{"carrier"}, nil)
+	flowsDesc = prometheus.NewDesc("keystay_visitors_by_carrier", "Visitors that are being served now, by what carries their bytes: a stream of a link, a lane, or a hop to another node.", []string{"carrier"}, nil)
 
 	nameVisitorsDesc = prometheus.NewDesc("keystay_name_visitors_total", "Visitors that reached a remote, by name; only with metrics.per_name.", []string{"name"}, nil)
 	nameBytesDesc    = prometheus.NewDesc("keystay_name_bytes_total", "Bytes of visitors by name and direction; only with metrics.per_name.", []string{"name", "direction"}, nil)
@@ -15,6 +15,7 @@ var (
 const (
 	toRemote, toVisitor = "to_remote", "to_visitor"
 	onStream, onLane    = "stream", "lane"
+	onHop               = "hop"
 )
 
 // trafficMetrics are the metrics of a server's traffic.
@@ -29,7 +30,7 @@ func (trafficMetrics) Describe(to chan<- *prometheus.Desc) {
 
 // Collect implements [prometheus.Collector].
 func (m trafficMetrics) Collect(to chan<- prometheus.Metric) {
-	sum, streams, lanes, named := m.srv.traffic.look()
+	sum, now, named := m.srv.traffic.look()
 	counter := func(d *prometheus.Desc, n int64, labels ...string) {
 		to <- prometheus.MustNewConstMetric(d, prometheus.CounterValue, float64(n), labels...)
 	}
@@ -37,8 +38,11 @@ func (m trafficMetrics) Collect(to chan<- prometheus.Metric) {
 	counter(bytesDesc, sum.streamOut, toVisitor, onStream)
 	counter(bytesDesc, sum.laneIn, toRemote, onLane)
 	counter(bytesDesc, sum.laneOut, toVisitor, onLane)
-	to <- prometheus.MustNewConstMetric(flowsDesc, prometheus.GaugeValue, float64(streams), onStream)
-	to <- prometheus.MustNewConstMetric(flowsDesc, prometheus.GaugeValue, float64(lanes), onLane)
+	counter(bytesDesc, sum.hopIn, toRemote, onHop)
+	counter(bytesDesc, sum.hopOut, toVisitor, onHop)
+	to <- prometheus.MustNewConstMetric(flowsDesc, prometheus.GaugeValue, float64(now.streams), onStream)
+	to <- prometheus.MustNewConstMetric(flowsDesc, prometheus.GaugeValue, float64(now.lanes), onLane)
+	to <- prometheus.MustNewConstMetric(flowsDesc, prometheus.GaugeValue, float64(now.hops), onHop)
 	for _, n := range named {
 		counter(nameVisitorsDesc, n.visitors, n.name)
 		counter(nameBytesDesc, n.carried.streamIn+n.carried.laneIn, n.name, toRemote)

@@ -20,7 +20,7 @@ func (p *presence) claim(s *session, c framing.Claim) error {
 		old.link.CutLanesOf(c.Name)
 	}
 	if err == nil {
-		for _, old := range p.outdated(Claimed{c.Name, s.key, s.run, c.Replica}) {
+		for _, old := range p.outdated(Claimed{c.Name, s.key, s.run, c.Replica}, framing.Run.Replaces) {
 			old.link.CutLanesOf(c.Name)
 		}
 	}
@@ -46,6 +46,7 @@ func (p *presence) forfeit(name string, key []byte) []*session {
 		return nil
 	}
 	delete(p.names, name)
+	p.tell(name)
 	for _, s := range h.sessions {
 		s.names = slices.DeleteFunc(slices.Clone(s.names), func(n string) bool { return n == name })
 	}
@@ -105,15 +106,15 @@ func (p *presence) take(s *session, c framing.Claim) (replaced []*session, err e
 		}
 		p.names[c.Name] = h
 	}
+	if len(replaced) > 0 || !h.hasRun(s.run) || h.replica != c.Replica {
+		p.tell(c.Name)
+	}
 	h.replica, h.rules = c.Replica, c.Rules
 	if !slices.Contains(h.sessions, s) {
 		h.sessions = append(slices.Clone(h.sessions), s)
 		s.names = append(slices.Clone(s.names), c.Name)
 	}
-	if c := p.awaited[c.Name]; c != nil {
-		close(c)
-	}
-	delete(p.awaited, c.Name)
+	p.wakeLocked(c.Name)
 	return replaced, nil
 }
 
@@ -148,17 +149,23 @@ type Claimed struct {
 // is replaced, and its lanes are cut.
 func (s *Server) ClaimedElsewhere(c Claimed) {
 	s.init()
-	for _, old := range s.presence.giveUp(c) {
+	s.giveUp(c, framing.Run.Replaces)
+}
+
+// giveUp takes a name away from what c replaces here; newer says which of two runs of
+// one identity has it.
+func (s *Server) giveUp(c Claimed, newer func(run, old framing.Run) bool) {
+	for _, old := range s.presence.giveUp(c, newer) {
 		old.revoke(*replacedBy(c.Name, true))
 		old.link.CutLanesOf(c.Name)
 	}
-	for _, old := range s.presence.outdated(c) {
+	for _, old := range s.presence.outdated(c, newer) {
 		old.link.CutLanesOf(c.Name)
 	}
 }
 
 // giveUp takes a name away from the sessions that c replaces, and returns them.
-func (p *presence) giveUp(c Claimed) (replaced []*session) {
+func (p *presence) giveUp(c Claimed, newer func(run, old framing.Run) bool) (replaced []*session) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	h := p.names[c.Name]
@@ -171,7 +178,7 @@ func (p *presence) giveUp(c Claimed) (replaced []*session) {
 			left = append(left, old)
 			continue
 		}
-		if same := bytes.Equal(old.key, c.Key); same && (h.replica && c.Replica || !c.Run.Replaces(old.run)) {
+		if same := bytes.Equal(old.key, c.Key); same && (h.replica && c.Replica || !newer(c.Run, old.run)) {
 			left = append(left, old)
 			continue
 		}
@@ -180,18 +187,21 @@ func (p *presence) giveUp(c Claimed) (replaced []*session) {
 	if h.sessions = left; len(left) == 0 {
 		delete(p.names, c.Name)
 	}
+	if len(replaced) > 0 {
+		p.tell(c.Name)
+	}
 	return replaced
 }
 
 // outdated returns the sessions that have lost their link, may still have lanes,
 // and have a name that c takes over from them. A session that said that it goes
 // away keeps its lanes even then.
-func (p *presence) outdated(c Claimed) (list []*session) {
+func (p *presence) outdated(c Claimed, newer func(run, old framing.Run) bool) (list []*session) {
 	p.mu.RLock()
 	defer p.mu.RUnlock()
 	for old := range p.lost {
 		same := old.key.Equal(c.Key) || old.run == c.Run
-		if slices.Contains(old.names, c.Name) && !old.away.Load() && (!same || !c.Replica && c.Run.Replaces(old.run)) {
+		if slices.Contains(old.names, c.Name) && !old.away.Load() && (!same || !c.Replica && newer(c.Run, old.run)) {
 			list = append(list, old)
 		}
 	}

@@ -30,13 +30,13 @@ const (
 var errManyPorts = errors.New("the ports that are listened on take a quarter of the descriptors that the system lets this process have")
 
 // ports are the TCP ports that the server listens on for remotes. It listens on one only
-// while that is given out, and its remote is here or was here lately.
+// while that is given out, and its remote is here or at another node, or was lately.
 type ports struct {
 	all    names.Ports
 	listen func(port uint16) ([]net.Listener, error) // nil where there are none
 	accept func(name string, ln net.Listener)        // until it fails
 	track  func(net.Listener) (net.Listener, error)
-	serves func(name string) bool // a remote is here for it
+	serves func(name string) bool // a remote is connected for it, here or at another node
 	known  func(name string) bool // it is given out
 	paused func() bool            // nothing is accepted for now
 	most   int                    // listeners; 0 is no limit
@@ -257,7 +257,7 @@ func (s *Server) initPorts() {
 	p := &s.ports
 	p.all, p.listen = s.Names.Ports, s.ListenPort
 	p.most = socket.MaxDescriptors() / portsPart
-	p.track, p.serves, p.paused = s.sockets.trackPort, s.presence.serves, s.sockets.isPaused
+	p.track, p.serves, p.paused = s.sockets.trackPort, s.portServed, s.sockets.isPaused
 	p.known = func(name string) bool {
 		known, _, err := s.Names.Look(name)
 		return known || err != nil

@@ -49,14 +49,13 @@ func (s *Server) deliverPort(c net.Conn, a *admitted, name string) (kept bool) {
 		socket.Abort(conn)
 		return false
 	}
-	stream, visit, l := s.open(&visitor{conn: conn, place: a.place, name: name, port: true}, nil)
-	a.stream, a.visit, a.name = stream, visit, name
+	l := s.open(a, &visitor{conn: conn, place: a.place, name: name, port: true}, nil)
 	switch {
 	case a.place.end(): // it had to go before
 		s.shares.outOfMemory()
 		socket.Abort(conn)
 		return false
-	case stream != nil:
+	case a.far != nil:
 		s.serve(conn, a)
 		return true
 	case l.pass != nil && s.passOn(l.pass, conn, nil):

@@ -21,6 +21,7 @@ type presence struct {
 	of       map[string][]*session    // those of either, by identity
 	lost     map[*session]struct{}    // those whose link is lost; they may have streams on lanes
 	awaited  map[string]chan struct{} // closed when the name comes up
+	changed  func(name string)        // see Server.OnPresence; nil for none
 }
 
 // A served name has the sessions of one run, or of several that are replicas of
@@ -104,11 +105,16 @@ func (p *presence) withdrawLocked(s *session, name string) {
 	if h == nil {
 		return
 	}
-	if i := slices.Index(h.sessions, s); i >= 0 {
-		h.sessions = slices.Delete(slices.Clone(h.sessions), i, i+1)
+	i := slices.Index(h.sessions, s)
+	if i < 0 {
+		return
 	}
+	h.sessions = slices.Delete(slices.Clone(h.sessions), i, i+1)
 	if len(h.sessions) == 0 {
 		delete(p.names, name)
+	}
+	if !h.hasRun(s.run) {
+		p.tell(name)
 	}
 }
 
@@ -229,6 +235,12 @@ func (p *presence) serves(name string) bool {
 	p.mu.RLock()
 	defer p.mu.RUnlock()
 	return p.names[name] != nil
+}
+
+// isHere reports whether a name is up, on a link that is not suspected to be dead.
+func (p *presence) isHere(name string) bool {
+	s, _ := p.find(name, false)
+	return s != nil && s.link.Quiet() <= suspectAfter
 }
 
 // served returns the names that are up.

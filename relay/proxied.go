@@ -3,6 +3,7 @@ package relay
 import (
 	"bufio"
 	"bytes"
+	"cmp"
 	"encoding/binary"
 	"errors"
 	"fmt"
@@ -38,6 +39,7 @@ var errNoProxyHeader = errors.New("no PROXY protocol header")
 type proxied struct {
 	sni.Conn
 	rest         []byte       // bytes that came behind the header and are not read yet
+	mark         *mark        // that a sibling passes it on, if the sender is one; nil without
 	source, dest *net.TCPAddr // nil where the header says that they are the connection's own
 }
 
@@ -82,17 +84,23 @@ func (p *proxied) header() ([]byte, error) {
 	return proxyproto.HeaderProxyFromAddrs(2, p.source, p.dest).Format()
 }
 
-// direct returns c, or the connection of the proxy where all of its header is read: so
-// that what copies from it finds a socket.
+// direct returns c, or the connection of another node, or of the proxy where all of its
+// header is read: so that what copies from it finds a socket.
 func direct(c sni.Conn) sni.Conn {
-	if p, ok := c.(*proxied); ok && len(p.rest) == 0 {
+	switch p := c.(type) {
+	case *proxied:
+		if len(p.rest) == 0 {
+			return p.Conn
+		}
+	case *hopped:
 		return p.Conn
 	}
 	return c
 }
 
 // readProxied reads the header of a proxy from c, with deadline and limit. It may read
-// more, which Read of the connection it returns begins with.
+// more, which Read of the connection it returns begins with. Where the first bytes are no
+// header it returns a connection that begins with them, and errNoProxyHeader.
 func readProxied(c sni.Conn) (*proxied, error) {
 	if err := c.SetReadDeadline(time.Now().Add(proxyTimeout)); err != nil {
 		return nil, err
@@ -105,7 +113,7 @@ func readProxied(c sni.Conn) (*proxied, error) {
 		length, wrong := proxyHeader(buf[:n])
 		switch {
 		case wrong != nil:
-			return nil, wrong
+			return &proxied{Conn: c, rest: bytes.Clone(buf[:n])}, cmp.Or(c.SetReadDeadline(time.Time{}), wrong)
 		case length > 0:
 			p, err := parseProxied(buf[:length])
 			if err != nil {
@@ -171,7 +179,29 @@ func parseProxied(b []byte) (*proxied, error) {
 	if h.Command.IsLocal() || !ok {
 		return &proxied{}, nil
 	}
-	return &proxied{source: source, dest: dest}, nil
+	return &proxied{source: source, dest: dest, mark: markOf(h)}, nil
+}
+
+// markOf returns the mark of a header, or nil.
+func markOf(h *proxyproto.Header) *mark {
+	tlvs, err := h.TLVs()
+	if err != nil {
+		return nil
+	}
+	var name string
+	for _, t := range tlvs {
+		switch t.Type {
+		case proxyproto.PP2_TYPE_AUTHORITY:
+			name = string(t.Value)
+		case typeMark:
+			m, ok := parseMark(t.Value, name)
+			if !ok {
+				return nil
+			}
+			return &m
+		}
+	}
+	return nil
 }
 
 // behindProxy reads the header of a connection from a proxy, and counts the connection

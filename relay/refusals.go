@@ -12,23 +12,24 @@ import (
 type whyRefused int
 
 const (
-	refusedNotTLS   whyRefused = iota // its first bytes are no TLS
-	refusedHTTP                       // they are plain HTTP, and it was told so
-	refusedMangled                    // they are no well-formed hello, or a longer one than may be
-	refusedLate                       // the hello was not whole in time
-	refusedCut                        // it ended before the hello was whole
-	refusedNoName                     // the hello asks for no name, or for an address
-	refusedBadName                    // what it asks for is no host name
-	refusedUnknown                    // the name is nobody's
-	refusedBanned                     // the operator has banned its address
-	refusedByRule                     // the name's device does not want it
-	refusedAway                       // the name's remote did not come in time, or too many wait
-	refusedLimited                    // the name, or its identity, has as many visitors as it may
-	refusedNotTaken                   // the remote did not take it
-	refusedHurried                    // links of its address come too fast
-	refusedScarce                     // descriptors are nearly used up
-	refusedFixed                      // the operator's own server does not answer
-	refusedNoHeader                   // it comes from a proxy, without a PROXY header
+	refusedNotTLS    whyRefused = iota // its first bytes are no TLS
+	refusedHTTP                        // they are plain HTTP, and it was told so
+	refusedMangled                     // they are no well-formed hello, or a longer one than may be
+	refusedLate                        // the hello was not whole in time
+	refusedCut                         // it ended before the hello was whole
+	refusedNoName                      // the hello asks for no name, or for an address
+	refusedBadName                     // what it asks for is no host name
+	refusedUnknown                     // the name is nobody's
+	refusedBanned                      // the operator has banned its address
+	refusedByRule                      // the name's device does not want it
+	refusedAway                        // the name's remote did not come in time, or too many wait
+	refusedLimited                     // the name, or its identity, has as many visitors as it may
+	refusedNotTaken                    // the remote did not take it
+	refusedHurried                     // links of its address come too fast
+	refusedScarce                      // descriptors are nearly used up
+	refusedFixed                       // the operator's own server does not answer
+	refusedNoHeader                    // it comes from a proxy, without a PROXY header
+	refusedBySibling                   // a sibling refuses the visitor, or passes on one that is not taken
 	refusedReasons
 )
 
@@ -37,7 +38,7 @@ var refusedWords = [refusedReasons]string{
 	refusedNotTLS: "not_tls", refusedHTTP: "plain_http", refusedMangled: "bad_hello", refusedLate: "hello_timeout", refusedCut: "hello_cut",
 	refusedNoName: "no_name", refusedBadName: "bad_name", refusedUnknown: "no_such_name", refusedBanned: "banned", refusedByRule: "rule",
 	refusedAway: "away", refusedLimited: "limit", refusedNotTaken: "not_taken", refusedHurried: "link_rate", refusedScarce: "no_descriptors",
-	refusedFixed: "own_server", refusedNoHeader: "no_proxy_header",
+	refusedFixed: "own_server", refusedNoHeader: "no_proxy_header", refusedBySibling: "sibling",
 }
 
 // refusals counts them by reason.

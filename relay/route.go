@@ -2,6 +2,7 @@ package relay
 
 import (
 	"context"
+	"crypto/ed25519"
 	"net"
 	"net/netip"
 	"sync/atomic"
@@ -10,6 +11,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 
 	"keystay/framing"
+	"keystay/internal/keyname"
 	"keystay/relay/names"
 	"keystay/sni"
 )
@@ -21,10 +23,13 @@ type router struct {
 	domain   string // the relay's own name
 	presence *presence
 	names    *names.Names
+	nodes    Nodes // nil without others
+	hops     *hops // likewise
 	expected expected
 	waiters  waiters
 	unwanted atomic.Int64 // visitors that the rules of a name's device have refused
 	front    *fronts      // the operator's own servers
+	siblings *siblings    // relays of other owners
 	holds    [holdOutcomes]atomic.Int64
 	held     prometheus.Observer // of how long visitors have waited, in seconds
 
@@ -37,8 +42,11 @@ type router struct {
 type lead struct {
 	to      destination
 	session *session                     // with toSession
-	rules   framing.Rules                // with toSession: which visitors the name is for
+	place   Place                        // with elsewhere
+	rules   framing.Rules                // with toSession and toSibling: which visitors the name is for
 	fixed   *fixed                       // with toFixed
+	sibling *sibling                     // with toSibling
+	key     ed25519.PublicKey            // with toSibling: of the device that has named it
 	wait    *hold                        // with those that wait
 	alert   sni.Alert                    // with nowhere: what the visitor is told
 	why     whyRefused                   // with nowhere: for the operator
@@ -54,6 +62,8 @@ const (
 	toRelay               // to the relay itself
 	toSession             // to a remote that is connected
 	toFixed               // to a server of the operator's own
+	elsewhere             // to another node, on which its remote is connected
+	toSibling             // to a relay of another owner, which may have the remote
 
 	// The visitor waits:
 	handedOver // the old process has handed the name over, and its remote is about to dial
@@ -62,9 +72,9 @@ const (
 )
 
 // now returns where name leads at once, or how long to wait for it. Validation
-// says that it is for a CA's validation of the name. An empty name is that of a visitor
-// who asks for none.
-func (r *router) now(name string, validation bool) lead {
+// says that it is for a CA's validation of the name, and asked what of other nodes is not
+// to be asked any more. An empty name is that of a visitor who asks for none.
+func (r *router) now(name string, validation bool, a asked) lead {
 	if name == r.domain {
 		return lead{to: toRelay}
 	}
@@ -75,8 +85,19 @@ func (r *router) now(name string, validation bool) lead {
 	if name == "" {
 		return r.unknown(f, name)
 	}
+	if p, ok := a.turn(r.nodes, name); ok && validation {
+		return lead{to: elsewhere, place: p}
+	}
 	if sess, rules := r.presence.find(name, validation); sess != nil {
+		if len(r.siblings.now()) > 0 && sess.link.Quiet() > suspectAfter { // it may be dead
+			if l, _, ok := r.siblings.lead(name, func() string { return keyname.Label(sess.key, "") }); ok {
+				return l
+			}
+		}
 		return lead{to: toSession, session: sess, rules: rules}
+	}
+	if p, ok := a.find(r.nodes, name, validation); ok {
+		return lead{to: elsewhere, place: p}
 	}
 	if until, ok := r.expected.until(name); ok {
 		return lead{to: handedOver, wait: &hold{until: until, perName: maxExpectedPerName, total: maxExpected}}
@@ -90,6 +111,13 @@ func (r *router) now(name string, validation bool) lead {
 		return r.unknown(f, name)
 	}
 	l.wait = &hold{until: time.Now().Add(HoldTimeout), perName: maxHoldsPerName, total: maxHolds, opened: opened}
+	if l.to == away {
+		to, again, ok := r.siblings.lead(name, func() string { holder, _ := r.names.HolderOf(name); return holder })
+		if ok {
+			return to
+		}
+		l.wait.ask = again
+	}
 	return l
 }
 
@@ -120,27 +148,30 @@ func (r *router) banned(a netip.Addr) bool {
 	return ok
 }
 
-// find returns where visitor v goes. It has waited when that takes a wait: so the
-// lead is to a session, to the relay, to a server of the operator's, or nowhere, or unwanted. In a server that leaves,
-// or when the visitor does, nobody waits any more.
+// find returns where visitor v goes. It has waited when that takes a wait: so the lead
+// is to a session, to another node, to the relay, to a server of the operator's, to a
+// sibling, or nowhere, or unwanted. In a server that leaves, or when the visitor does,
+// nobody waits any more.
 func (r *router) find(v *visitor) lead {
-	var until time.Time // for as long as the first wait, whatever follows
+	if v.taking != nil {
+		return r.findTaken(v)
+	}
 	for {
 		// The relay itself tells remotes from there why they are refused.
 		if v.name != r.domain && r.banned(v.address()) {
 			return lead{to: nowhere, alert: sni.AlertAccessDenied, why: refusedBanned}
 		}
-		l := r.now(v.name, v.validation)
-		if l.to == toSession && !v.validation && !r.admits(&l, v.address()) {
+		l := r.now(v.name, v.validation, v.asked)
+		if (l.to == toSession || l.to == toSibling) && !v.validation && !r.admits(&l, v.address()) {
 			return lead{to: unwanted, alert: sni.AlertAccessDenied, why: refusedByRule}
 		}
 		if l.to < handedOver {
 			return r.orPass(l)
 		}
-		if until.IsZero() || l.to == handedOver {
-			until = l.wait.until
+		if v.until.IsZero() || l.to == handedOver {
+			v.until = l.wait.until
 		}
-		l.wait.until = until
+		l.wait.until = v.until
 		if !r.await(v, *l.wait) {
 			return r.orPass(lead{to: nowhere, alert: sni.AlertInternalError, why: refusedAway})
 		}
@@ -150,8 +181,11 @@ func (r *router) find(v *visitor) lead {
 // orPass adds to a lead without a session that the new process of this relay takes
 // the visitor, where there is one.
 func (r *router) orPass(l lead) lead {
-	if d := r.departure.Load(); d != nil && l.to != toSession {
+	if d := r.departure.Load(); d != nil && l.to != toSession && l.to != elsewhere {
 		l.pass = d.pass
+		if l.pass != nil && l.to == toSibling { // the new process may have the remote
+			l.to, l.alert, l.why = nowhere, sni.AlertInternalError, refusedAway
+		}
 	}
 	return l
 }

@@ -35,7 +35,7 @@ func TestEachNameLeadsToOnePlace(t *testing.T) {
 		defer r.expected.none()
 		check := func(name string, to destination, wait time.Duration) {
 			t.Helper()
-			l := r.now(name, false)
+			l := r.now(name, false, asked{})
 			if l.to != to || (l.session == here) != (to == toSession) || (l.wait != nil) != (wait > 0) {
 				t.Errorf("%s leads to %+v, want %d", name, l, to)
 			}
@@ -55,7 +55,7 @@ func TestEachNameLeadsToOnePlace(t *testing.T) {
 			t.Fatal(err)
 		}
 		check("nobody.relay.test", untold, HoldTimeout)
-		opened := r.now("nobody.relay.test", false).wait.opened
+		opened := r.now("nobody.relay.test", false, asked{}).wait.opened
 		if err := grants.Reopen(); err != nil {
 			t.Fatal(err)
 		}
@@ -70,20 +70,20 @@ func BenchmarkRoute(b *testing.B) {
 	for _, n := range []int{10, 1_000_000} {
 		b.Run("names="+strconv.Itoa(n), func(b *testing.B) {
 			p := &presence{names: make(map[string]*served, n)}
-			asked := make([][]byte, 0, 1<<12) // not all: a hello is fresh in the cache too
+			wanted := make([][]byte, 0, 1<<12) // not all: a hello is fresh in the cache too
 			for i := range n {
 				name := fmt.Sprintf("name%d.relay.test", i)
 				p.names[name] = &served{sessions: []*session{{}}}
-				if i%max(1, n/cap(asked)) == 0 && len(asked) < cap(asked) {
-					asked = append(asked, []byte(name))
+				if i%max(1, n/cap(wanted)) == 0 && len(wanted) < cap(wanted) {
+					wanted = append(wanted, []byte(name))
 				}
 			}
 			r := &router{domain: "relay.test", presence: p, front: new(fronts)}
 			b.ReportAllocs()
 			i := 0
 			for b.Loop() {
-				name, err := hostname.Normalize(asked[i%len(asked)])
-				if err != nil || r.now(name, false).to != toSession {
+				name, err := hostname.Normalize(wanted[i%len(wanted)])
+				if err != nil || r.now(name, false, asked{}).to != toSession {
 					b.Fatalf("%q leads nowhere: %v", name, err)
 				}
 				i++

@@ -90,6 +90,14 @@ type Server struct {
 	// In a new process it tells the old one, which may have what is cut, too.
 	OnCut func(Cut)
 
+	// Nodes are the other nodes of this relay; nil where it runs on one machine.
+	Nodes Nodes
+
+	// OnPresence is called with a name when the runs, or the identity, have changed that
+	// are connected for it here, see [Server.Present]. It must not wait, nor call the
+	// server; nil is for none.
+	OnPresence func(name string)
+
 	// Usage keeps the bytes that names and identities have carried this month, where
 	// there is a limit for them; nil is Names. When the process is killed, what was
 	// carried in its last minute is lost.
@@ -122,6 +130,7 @@ type Server struct {
 
 	words    atomic.Pointer[string] // see SetWords
 	front    fronts
+	siblings siblings
 	dials    dials
 	sockets  *sockets
 	router   *router
@@ -133,6 +142,7 @@ type Server struct {
 	web      *web
 	shares   *shares
 	bounds   bounds
+	hops     hops
 	log      *slog.Logger
 	lines    lines
 	stats    stats
@@ -157,19 +167,21 @@ func (s *Server) init() {
 		}
 		s.Names.Begin(s.Domain)
 		s.bounds.begin(s)
-		s.sockets = newSockets(s.log, s.PublicPort, &s.bounds, &s.front, s.ctx.Done())
+		s.presence.changed = s.OnPresence
+		s.sockets = newSockets(s.log, s.PublicPort, &s.bounds, &s.front, &s.siblings, s.ctx.Done())
 		s.initPorts()
 		s.panics = &panics.Log{Logger: s.log, Passes: http.ErrAbortHandler}
 		s.own = newOwnTLS(s.TLS, s.NoLanes)
 		s.measures = newMeasures()
 		s.traffic.first = s.measures.first
+		s.hops.seconds = s.measures.hop
 		if s.NamedMetrics > 0 {
 			s.traffic.named = &namedTraffic{most: min(s.NamedMetrics, MaxNamedMetrics), served: s.presence.serves}
 		}
-		s.router = &router{held: s.measures.hold, domain: s.Domain, presence: &s.presence, names: s.Names, ctx: s.ctx, leaving: s.leaving, departure: &s.departure, front: &s.front}
-		site := site{domain: s.Domain, names: s.Names, sockets: s.sockets, abuse: s.Abuse, version: s.Version, link: s.serveWebSocket,
+		s.router = &router{held: s.measures.hold, domain: s.Domain, presence: &s.presence, names: s.Names, nodes: s.Nodes, hops: &s.hops, ctx: s.ctx, leaving: s.leaving, departure: &s.departure, front: &s.front, siblings: &s.siblings}
+		site := site{domain: s.Domain, siblings: s.siblings.names, names: s.Names, sockets: s.sockets, abuse: s.Abuse, version: s.Version, link: s.serveWebSocket,
 			words: s.words.Load, limits: s.bounds.config.Load}
-		port80 := port80{log: s.log, ctx: s.ctx, dials: &s.dials, router: s.router, shares: s.shares, sockets: s.sockets, challenge: s.Challenge}
+		port80 := port80{log: s.log, pass: s.passChallenge, ctx: s.ctx, dials: &s.dials, router: s.router, shares: s.shares, sockets: s.sockets, challenge: s.Challenge}
 		s.web = &web{behind: s.behindProxy, behinds: newHandoff("port 80"), ctx: s.ctx, panics: s.panics, sockets: s.sockets, shares: s.shares, handed: newHandoff(s.Domain)}
 		s.web.site = s.web.server(site.handler(), maxSiteHead, answerTimeout)
 		s.web.plain = s.web.server(port80.handler(), maxPlainHead, challengeTimeout+answerTimeout)

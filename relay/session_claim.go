@@ -77,6 +77,9 @@ func (sess *session) decide(ctx context.Context, c framing.Claim, port uint16) (
 	if from != nil {
 		s.presence.pass(name, from, sess.key)
 	}
+	if d := s.newerOnNode(sess, c); d != nil {
+		return granted, d
+	}
 	if err := s.presence.claim(sess, c); err != nil {
 		var d *framing.Denial
 		if s.custom(name) && errors.As(err, &d) && d.Code == framing.DeniedTaken {
@@ -84,11 +87,18 @@ func (sess *session) decide(ctx context.Context, c framing.Claim, port uint16) (
 		}
 		return granted, err
 	}
+	if d := s.newerOnNode(sess, c); d != nil { // it may have come up there before this node had it
+		s.presence.drop(sess, func(n string) bool { return n == name })
+		return granted, d
+	}
 	if s.cuts.Load() != cuts {
 		if granted, err = s.Names.Claim(ctx, asks); err != nil {
 			s.presence.drop(sess, func(n string) bool { return n == name })
 			return granted, told(err)
 		}
+	}
+	if port == 0 {
+		s.siblings.note(sess.key, c)
 	}
 	sess.serves(c, again)
 	return granted, nil
@@ -208,7 +218,11 @@ func (sess *session) tooManyWords(name, word string) *framing.Denial {
 
 // order begins or ends a replica's turn to order a certificate.
 func (sess *session) order(name string, begins bool) bool {
-	return sess.srv.presence.order(sess, name, begins)
+	s := sess.srv
+	if s.Nodes == nil {
+		return s.presence.order(sess, name, begins)
+	}
+	return s.presence.has(sess, name) && s.Nodes.Order(name, sess.run, begins)
 }
 
 // denialCodes are the codes of the protocol for those of names.

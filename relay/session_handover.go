@@ -94,6 +94,7 @@ func (p *presence) inherit(from []ed25519.PublicKey, heir ed25519.PublicKey, zon
 				h := p.names[name]
 				if h != nil && h.key.Equal(old) && !provesKey(name, zone) {
 					h.key = heir
+					p.tell(name)
 				}
 			}
 		}
@@ -107,6 +108,7 @@ func (p *presence) pass(name string, from, to ed25519.PublicKey) {
 	defer p.mu.Unlock()
 	if h := p.names[name]; h != nil && h.key.Equal(from) {
 		h.key = to
+		p.tell(name)
 	}
 }
 

@@ -1,6 +1,7 @@
 package relay
 
 import (
+	"cmp"
 	"encoding/json"
 	"net/http"
 
@@ -18,7 +19,8 @@ type about struct {
 	Keystay    int          `json:"keystay"` // version of this document
 	Domain     string       `json:"domain"`
 	PublicPort int          `json:"public_port"`
-	Policy     names.Policy `json:"policy"`
+	Policy     names.Policy `json:"policy"`    // for new names
+	KeyNames   names.Policy `json:"key_names"` // for names made from a device's key
 	Transports []string     `json:"transports"`
 	Abuse      string       `json:"abuse"`
 	Version    string       `json:"version"`
@@ -29,12 +31,17 @@ type about struct {
 
 	// TCPPorts are the public TCP ports that are given out, as in "20000-20999".
 	TCPPorts string `json:"tcp_ports,omitempty"`
+
+	// Siblings are the relays of other owners that visitors of a device may be passed on
+	// to while it is away here, where it has named them.
+	Siblings []string `json:"siblings,omitempty"`
 }
 
 // site is the small site on the relay's own name.
 type site struct {
 	domain, abuse, version string // as the server's
 	names                  *names.Names
+	siblings               func() []string       // their names
 	sockets                *sockets              // for the port of URLs
 	link                   http.HandlerFunc      // takes a link over a WebSocket
 	words                  func() *string        // of the operator, see Server.SetWords
@@ -43,13 +50,10 @@ type site struct {
 
 func (s *site) about() about {
 	rules := s.names.InForce()
-	policy := rules.Policy
-	if policy == "" {
-		policy = names.Open
-	}
-	return about{Keystay: 1, Domain: s.domain, PublicPort: s.sockets.publicPort(), Policy: policy,
+	return about{Keystay: 1, Domain: s.domain, PublicPort: s.sockets.publicPort(),
+		Policy: cmp.Or(rules.Policy, names.Open), KeyNames: cmp.Or(rules.KeyNames, names.Open),
 		Transports: []string{"tls", "wss"}, Abuse: s.abuse, Version: s.version,
-		CustomDomains: s.names.Prove != nil && !rules.NoDomains, TCPPorts: s.names.Ports.String()}
+		CustomDomains: s.names.Prove != nil && !rules.NoDomains, TCPPorts: s.names.Ports.String(), Siblings: s.siblings()}
 }
 
 // handler answers the requests for the site.

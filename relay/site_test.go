@@ -59,7 +59,7 @@ func TestWellKnownFileTellsPortAndPolicy(t *testing.T) {
 	if err := json.Unmarshal([]byte(body), &got); err != nil {
 		t.Fatal(err)
 	}
-	want := map[string]any{"keystay": 1.0, "domain": zone, "public_port": 443.0, "policy": "open", "transports": []any{"tls", "wss"},
+	want := map[string]any{"keystay": 1.0, "domain": zone, "public_port": 443.0, "policy": "open", "key_names": "open", "transports": []any{"tls", "wss"},
 		"abuse": "mailto:abuse@relay.test", "version": "test", "custom_domains": false}
 	if fmt.Sprint(got) != fmt.Sprint(want) {
 		t.Errorf("got %v\nwant %v", got, want)

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"keystay/framing"
+	"keystay/internal/duplex"
 	"keystay/internal/socket"
 	"keystay/relay/limits"
 	"keystay/sni"
@@ -21,6 +22,7 @@ type sockets struct {
 	log         *slog.Logger
 	bounds      *bounds
 	front       *fronts
+	siblings    *siblings
 	done        <-chan struct{} // ends the waiting of a listener
 	descriptors descriptors
 	routing     gauge          // connections that are accepted and not yet where they belong
@@ -37,8 +39,8 @@ type sockets struct {
 }
 
 // newSockets makes sockets. The public port is port; 0 is that of the first listener.
-func newSockets(log *slog.Logger, port int, b *bounds, f *fronts, done <-chan struct{}) *sockets {
-	return &sockets{log: log, descriptors: descriptors{log: log}, bounds: b, front: f, done: done, port: port, listeners: make(map[*listener]struct{}), conns: make(map[*admitted]struct{})}
+func newSockets(log *slog.Logger, port int, b *bounds, f *fronts, sib *siblings, done <-chan struct{}) *sockets {
+	return &sockets{log: log, descriptors: descriptors{log: log}, bounds: b, front: f, siblings: sib, done: done, port: port, listeners: make(map[*listener]struct{}), conns: make(map[*admitted]struct{})}
 }
 
 // track notes ln, so that pause and stop find it, and makes its Accept survive errors
@@ -69,16 +71,26 @@ func (k *sockets) trackPublic(ln net.Listener) (net.Listener, error) {
 		k.port = a.Port
 	}
 	k.mu.Unlock()
-	return k.trackPort(ln)
+	return k.trackCounted(ln, func(c net.Conn) net.Conn {
+		if conn, ok := c.(sni.Conn); ok && k.siblings.at(c.RemoteAddr()) != nil {
+			return &arrived{conn, nil, k.front.Load().believesOf(c)} // counted once it is known who it is
+		}
+		return k.arrive(c)
+	})
 }
 
 // trackPort is track for a listener of one of the TCP ports that remotes have.
 func (k *sockets) trackPort(ln net.Listener) (net.Listener, error) {
+	return k.trackCounted(ln, k.arrive)
+}
+
+// trackCounted is track for a listener of visitors, which count says whom they count for.
+func (k *sockets) trackCounted(ln net.Listener, count func(net.Conn) net.Conn) (net.Listener, error) {
 	return k.track(ln, false, func(c net.Conn) net.Conn {
 		if c = k.spared(c); c == nil {
 			return nil
 		}
-		if c = k.arrive(c); c != nil {
+		if c = count(c); c != nil {
 			k.routing.add()
 		}
 		return c
@@ -195,20 +207,32 @@ func (k *sockets) stopping() bool {
 // All of that is given up in one place, end: so nothing is forgotten, whichever way
 // the connection takes.
 type admitted struct {
-	sockets *sockets
-	conn    net.Conn
-	from    *limits.Connection // it counts for its address; may be nil
-	visit   *limits.Visit      // it counts for the name and the identity that it visits; may be nil
-	name    string             // that it visits, until its bytes are carried
-	heard   time.Duration      // when its hello was read, after the server began
-	hello   int                // how long that was, with what came with it, in bytes
-	place   *pending           // its place among those without an owner; may be nil
-	stream  *framing.Stream    // for a visitor, until its bytes are carried
-	fixed   *fixedLead         // where it is led, until it is served there; may be nil
-	behind  bool               // a PROXY header says who it is
-	refusal *framing.Refusal   // what a remote is told once it has proved its key; nil lets it in
-	routing atomic.Bool        // sockets.routing counts it
+	sockets  *sockets
+	conn     net.Conn
+	from     *limits.Connection // it counts for its address; may be nil
+	visit    *limits.Visit      // it counts for the name and the identity that it visits; may be nil
+	name     string             // that it visits, until its bytes are carried
+	heard    time.Duration      // when its hello was read, after the server began
+	hello    int                // how long that was, with what came with it, in bytes
+	place    *pending           // its place among those without an owner; may be nil
+	far      duplex.Conn        // for a visitor, until its bytes are carried: a stream, or a connection to another node
+	way      way                // how its bytes go
+	fixed    *fixedLead         // where it is led, until it is served there; may be nil
+	crossing *crossing          // it is passed on to a sibling; may be nil
+	taking   *taking            // a sibling has passed it on to here; may be nil
+	behind   bool               // a PROXY header says who it is
+	refusal  *framing.Refusal   // what a remote is told once it has proved its key; nil lets it in
+	routing  atomic.Bool        // sockets.routing counts it
 }
+
+// A way is how a visitor's bytes go between here and its remote.
+type way int
+
+const (
+	straight way = iota // this node has both
+	hopsOut             // the remote is at another node
+	hopsIn              // the visitor has come to another node
+)
 
 // admit notes c, so that cut finds it. It returns nil after cut.
 func (k *sockets) admit(c net.Conn) *admitted {
@@ -250,8 +274,11 @@ func (a *admitted) end() {
 	a.place.end()
 	a.from.Close()
 	a.visit.End()
-	if a.stream != nil {
-		a.stream.Reset()
+	a.crossing.end()
+	a.taking.end()
+	a.crossing, a.taking = nil, nil
+	if a.far != nil {
+		socket.Abort(a.far)
 	}
 	a.routed()
 	k := a.sockets

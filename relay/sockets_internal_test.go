@@ -11,7 +11,7 @@ import (
 // What the server holds for a connection is given up once, however many call end,
 // and after cut nothing is admitted.
 func TestAConnectionIsGivenUpOnce(t *testing.T) {
-	k := newSockets(slog.New(slog.DiscardHandler), 0, nil, new(fronts), nil)
+	k := newSockets(slog.New(slog.DiscardHandler), 0, nil, new(fronts), new(siblings), nil)
 	memory := &unfinished{limit: 1 << 20}
 	_, c := memconn.Pipe(0)
 	a := k.admit(c)

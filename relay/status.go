@@ -45,7 +45,7 @@ func (s *Server) Status() Status {
 			refused[refusedWords[i]] = n
 		}
 	}
-	carried, _, _, _ := s.traffic.look()
+	carried, _, _ := s.traffic.look()
 	return Status{
 		Links: links, Names: names, Visitors: s.Visitors(),
 		VisitorsTotal: s.stats.visitors.sum(), RefusedTotal: s.stats.refused.sum(), LanesTotal: s.stats.lanes.Load(), LimitsMet: met,

@@ -24,20 +24,30 @@ type traffic struct {
 }
 
 // carried are bytes, by what carried them and by direction.
-type carried struct{ streamIn, streamOut, laneIn, laneOut int64 }
+type carried struct{ streamIn, streamOut, laneIn, laneOut, hopIn, hopOut int64 }
 
-func (c *carried) add(r duplex.Result) {
-	c.streamIn += r.AtoB - r.MovedAtoB
-	c.streamOut += r.BtoA - r.MovedBtoA
+// add adds what a flow has carried: between a visitor and a link of this node, or with
+// hops to another node.
+func (c *carried) add(r duplex.Result, hops bool) {
+	in, out := &c.streamIn, &c.streamOut
+	if hops {
+		in, out = &c.hopIn, &c.hopOut
+	}
+	*in += r.AtoB - r.MovedAtoB
+	*out += r.BtoA - r.MovedBtoA
 	c.laneIn += r.MovedAtoB
 	c.laneOut += r.MovedBtoA
 }
+
+// carriers is how many visitors there are by what carries their bytes.
+type carriers struct{ streams, lanes, hops int }
 
 // A flow is one visitor's bytes on their way.
 type flow struct {
 	hello  int           // bytes of the hello and what came with it, which the copying does not see
 	waited time.Duration // from the whole hello to the beginning of the copying
 	name   *namedCount   // may be nil
+	hops   bool          // to another node
 
 	until    func() duplex.Result // guarded by traffic.mu
 	over     bool                 // likewise
@@ -49,7 +59,11 @@ func (t *traffic) begin(f *flow, until func() duplex.Result) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	f.until = until
-	t.ended.streamIn += int64(f.hello)
+	if f.hops {
+		t.ended.hopIn += int64(f.hello)
+	} else {
+		t.ended.streamIn += int64(f.hello)
+	}
 	if f.name != nil {
 		f.name.ended.streamIn += int64(f.hello)
 	}
@@ -76,7 +90,7 @@ func (t *traffic) end(f *flow) {
 
 func (t *traffic) endLocked(f *flow) {
 	r := f.until()
-	t.ended.add(r)
+	t.ended.add(r, f.hops)
 	t.named.end(f.name, r)
 	t.answer(f, r)
 }
@@ -88,10 +102,10 @@ func (t *traffic) answer(f *flow, r duplex.Result) {
 	}
 }
 
-// look returns what was carried until now, by how many on streams and on lanes, and
-// what of it by each name. Visitors come and go meanwhile: what ends after the list was
+// look returns what was carried until now, how many visitors there are by what carries
+// them, and what was carried by each name. Visitors come and go meanwhile: what ends after the list was
 // made still tells what it has carried.
-func (t *traffic) look() (sum carried, streams, lanes int, names []nameLook) {
+func (t *traffic) look() (sum carried, now carriers, names []nameLook) {
 	t.mu.Lock()
 	sum = t.ended
 	names = t.named.look()
@@ -107,15 +121,18 @@ func (t *traffic) look() (sum carried, streams, lanes int, names []nameLook) {
 	for _, f := range flows {
 		r := f.until()
 		t.answer(f, r)
-		sum.add(r)
-		if r.Moved {
-			lanes++
-		} else {
-			streams++
+		sum.add(r, f.hops)
+		switch {
+		case r.Moved:
+			now.lanes++
+		case f.hops:
+			now.hops++
+		default:
+			now.streams++
 		}
 		if i, ok := at[f.name]; ok {
-			names[i].carried.add(r)
+			names[i].carried.add(r, false)
 		}
 	}
-	return sum, streams, lanes, names
+	return sum, now, names
 }

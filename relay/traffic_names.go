@@ -83,7 +83,7 @@ func (n *namedTraffic) find(name string) *namedCount {
 func (n *namedTraffic) end(c *namedCount, r duplex.Result) {
 	if n != nil && c != nil {
 		c.now--
-		c.ended.add(r)
+		c.ended.add(r, false)
 	}
 }
 

@@ -14,6 +14,7 @@ import (
 	"keystay/internal/socket"
 	"keystay/internal/stack"
 	"keystay/relay/limits"
+	"keystay/relay/names"
 	"keystay/sni"
 )
 
@@ -71,6 +72,14 @@ func (s *Server) deliver(c net.Conn, a *admitted) (kept bool) {
 	if conn == nil {
 		return false
 	}
+	if sib := s.siblings.at(conn.RemoteAddr()); sib != nil {
+		if conn = s.fromSibling(conn, a, sib); conn == nil {
+			return false
+		}
+		if a.taking != nil && a.taking.kind == framing.KindHTTP01 {
+			return s.takeChallenge(conn, a)
+		}
+	}
 	if a.place = s.shares.unfinished.begin(conn, helloBuffer); a.place == nil {
 		s.shares.outOfMemory()
 		c.Close()
@@ -85,40 +94,48 @@ func (s *Server) deliver(c net.Conn, a *admitted) (kept bool) {
 	}
 	if a.place.end() { // it had to go before
 		s.shares.outOfMemory()
-		if a.stream != nil {
+		if a.far != nil {
 			socket.Abort(conn)
 		}
 		return false
 	}
-	if a.stream == nil {
+	if a.far == nil {
 		return false
+	}
+	if a.taking != nil {
+		answerYes(conn)
 	}
 	s.serve(conn, a)
 	return true
 }
 
-// serve carries a visitor's bytes over its stream. It returns at once, and ends a
-// when they are over: nothing but the copying itself waits for a visitor.
+// serve carries a visitor's bytes over its stream, or to another node. It returns at
+// once, and ends a when they are over: nothing but the copying itself waits for a
+// visitor.
 func (s *Server) serve(c sni.Conn, a *admitted) {
 	socket.UserTimeout(c, visitorTimeout)
-	socket.Unsent(c, visitorUnsent)
 	s.stats.visitors.add()
-	stream, unanswered := a.stream, unansweredTimeout
-	f := &flow{hello: a.hello, waited: time.Since(s.began) - a.heard, name: s.traffic.count(a.name)}
-	if stream.Header().Kind == framing.KindTCP { // the remote may have nothing to answer for long
-		unanswered = 0
+	s.hops.begin(a.way)
+	far := a.far
+	o := duplex.Options{Linger: lingerTimeout, Unanswered: unansweredTimeout, Panics: s.panics}
+	f := &flow{hello: a.hello, waited: time.Since(s.began) - a.heard, hops: a.way == hopsOut}
+	if names.IsPort(a.name) { // the remote may have nothing to answer for long
+		o.Unanswered = 0
 		f.answered.Store(true)
 	}
-	a.place, a.stream, a.name = nil, nil, "" // the copying ends the stream
-	s.traffic.begin(f, duplex.Start(direct(c), stream, duplex.Options{
-		Linger:     lingerTimeout,
-		Unanswered: unanswered,
-		Panics:     s.panics,
-		PaceAB:     a.visit.In(),
-		PaceBA:     a.visit.Out(),
-		Moved:      func() { socket.Unsent(c, 0) },
-	}, func(duplex.Result) {
+	if a.way == hopsIn { // the other node tells how long that takes
+		f.answered.Store(true)
+	}
+	if !f.hops { // else the node that has the remote counts, and the kernel moves the bytes
+		f.name = s.traffic.count(a.name)
+		o.PaceAB, o.PaceBA = a.visit.In(), a.visit.Out()
+		socket.Unsent(c, visitorUnsent)
+		o.Moved = func() { socket.Unsent(c, 0) }
+	}
+	a.place, a.far, a.name = nil, nil, "" // the copying ends both
+	s.traffic.begin(f, duplex.Start(direct(c), far, o, func(duplex.Result) {
 		s.traffic.end(f)
+		s.hops.done(a.way)
 		s.stats.visitors.done()
 		a.end()
 	}))
@@ -152,11 +169,11 @@ func (s *Server) receive(c sni.Conn, a *admitted) (own *peeked) {
 		s.refuse(c, sni.AlertInternalError, refusedScarce)
 		return nil
 	}
-	stream, visit, l := s.open(&visitor{conn: c, place: a.place, name: name, validation: hello.OnlyALPN(acmeALPN)}, hello.Raw)
+	v := &visitor{conn: c, place: a.place, name: name, validation: hello.OnlyALPN(acmeALPN), taking: a.taking}
+	l := s.open(a, v, hello.Raw)
 	switch {
-	case stream != nil:
-		a.stream, a.visit, a.name = stream, visit, name
-	case l.pass != nil && s.passOn(l.pass, c, hello.Raw):
+	case a.far != nil:
+	case l.pass != nil && a.taking == nil && s.passOn(l.pass, c, hello.Raw):
 	case l.to == toFixed:
 		a.fixed = &fixedLead{l.fixed, name, bytes.Clone(hello.Raw)}
 	case l.to == toRelay && !s.mayShake(a, hello.OffersALPN(framing.Protocol)):
@@ -172,40 +189,83 @@ func (s *Server) receive(c sni.Conn, a *admitted) (own *peeked) {
 	return own
 }
 
-// open opens a stream for v at a session of its name. A session whose link has
-// just been lost is passed over: the visitor has had no answer yet. Without a
-// stream it returns where the visitor goes instead.
-func (s *Server) open(v *visitor, hello []byte) (*framing.Stream, *limits.Visit, lead) {
+// open opens a stream for v at a session of its name, or has another node take the
+// visitor, and gives that to a. A session whose link has just been lost is passed over:
+// the visitor has had no answer yet. Without either it returns where the visitor goes
+// instead.
+func (s *Server) open(a *admitted, v *visitor, first []byte) lead {
 	for {
 		cuts := s.cuts.Load()
 		l := s.router.find(v)
+		if l.to == elsewhere {
+			far, again, l := s.hop(v, l.place, first)
+			if again {
+				continue
+			}
+			if far == nil {
+				return s.router.orPass(l)
+			}
+			a.far, a.way, a.name = far, hopsOut, v.name
+			return l
+		}
+		if l.to == toSibling {
+			over, instead := s.pass(v, l, first)
+			if over == nil && instead.to == toSibling {
+				continue
+			}
+			if over == nil {
+				return s.router.orPass(instead)
+			}
+			a.crossing, a.far, a.visit, a.name = over, over.conn, over.visit, v.name
+			return l
+		}
 		if l.to != toSession {
-			return nil, nil, l
+			return l
 		}
-		visit, ok := s.admitVisitor(v, l.session)
-		if !ok {
-			return nil, nil, lead{to: nowhere, alert: sni.AlertInternalError, why: refusedLimited}
+		stream, visit, why := s.enter(v, l.session, v.header(l.session), first, cuts)
+		switch {
+		case stream != nil:
+			a.far, a.visit, a.name = stream, visit, v.name
+			return l
+		case why == refusedLimited:
+			return lead{to: nowhere, alert: sni.AlertInternalError, why: why}
+		case why != enterAgain:
+			return s.router.orPass(lead{to: nowhere, alert: sni.AlertInternalError, why: why})
 		}
-		began := time.Now()
-		stream, err := l.session.open(v.conn, v.header(l.session), hello)
-		if err == nil && s.cuts.Load() != cuts && !s.presence.has(l.session, v.name) {
-			stream.Reset() // what was cut meanwhile may not have had it yet
-			continue
-		}
-		if err == nil {
-			s.measures.dial.Observe(time.Since(began).Seconds())
-			return stream, visit, l
-		}
-		visit.End()
-		if errors.Is(err, framing.ErrNoMemory) {
-			s.shares.outOfMemory()
-		}
-		l.session.log().Debug("cannot open a stream", "err", err)
-		if l.session.link.Err() == nil && !errors.Is(err, framing.ErrGoingAway) { // it is this one stream
-			return nil, nil, s.router.orPass(lead{to: nowhere, alert: sni.AlertInternalError, why: refusedNotTaken})
-		}
-		s.presence.withdraw(l.session) // which its own goAway may not have done yet
 	}
+}
+
+// enterAgain says that the router is to be asked anew.
+const enterAgain = refusedReasons
+
+// enter opens a stream for v at a session that the router has found when there had been
+// so many cuts. Without a stream it returns why, or enterAgain.
+func (s *Server) enter(v *visitor, sess *session, h framing.Header, first []byte, cuts uint64) (*framing.Stream, *limits.Visit, whyRefused) {
+	visit, ok := s.admitVisitor(v, sess)
+	if !ok {
+		return nil, nil, refusedLimited
+	}
+	began := time.Now()
+	stream, err := sess.open(v.conn, h, first)
+	if err == nil && s.cuts.Load() != cuts && !s.presence.has(sess, v.name) {
+		stream.Reset() // what was cut meanwhile may not have had it yet
+		visit.End()
+		return nil, nil, enterAgain
+	}
+	if err == nil {
+		s.measures.dial.Observe(time.Since(began).Seconds())
+		return stream, visit, enterAgain
+	}
+	visit.End()
+	if errors.Is(err, framing.ErrNoMemory) {
+		s.shares.outOfMemory()
+	}
+	sess.log().Debug("cannot open a stream", "err", err)
+	if sess.link.Err() == nil && !errors.Is(err, framing.ErrGoingAway) { // it is this one stream
+		return nil, nil, refusedNotTaken
+	}
+	s.presence.withdraw(sess) // which its own goAway may not have done yet
+	return nil, nil, enterAgain
 }
 
 // header is what the remote of a session is told of the visitor.
@@ -243,6 +303,10 @@ func (s *Server) refuseHello(c sni.Conn, first []byte, err error) {
 }
 
 func (s *Server) refuse(c sni.Conn, alert sni.Alert, why whyRefused) {
+	if p, ok := c.(*proxied); ok && p.mark != nil {
+		s.answerNo(c, alert, why)
+		return
+	}
 	s.stats.refused[why].Add(1)
 	sni.Refuse(c, alert)
 }

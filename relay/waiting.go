@@ -36,6 +36,7 @@ type hold struct {
 	until          time.Time
 	perName, total int
 	opened         <-chan struct{} // closed when it may be told better; nil when it may not
+	ask            time.Time       // when a sibling may be asked; the zero time is never
 }
 
 // A visitor is a connection, and what its hello asks for.
@@ -43,8 +44,11 @@ type visitor struct {
 	conn       net.Conn
 	place      *pending // may be nil
 	name       string
-	validation bool // by a CA: the handshake is all of it
-	port       bool // it has come to a TCP port, and name is that port's
+	validation bool      // by a CA: the handshake is all of it
+	port       bool      // it has come to a TCP port, and name is that port's
+	taking     *taking   // a sibling has passed it on; else nil
+	until      time.Time // it waits no longer, whatever follows its first wait; the zero time before
+	asked      asked
 }
 
 // hasLeft reports whether it has left meanwhile. Whoever has sent all that he has to
@@ -95,11 +99,12 @@ const (
 	holdLate                         // the time was over
 	holdFull                         // there was no place, or it had to be given up
 	holdRelayLeft                    // the relay leaves
+	holdAsks                         // it goes on waiting, after a sibling has been asked
 	holdOutcomes
 )
 
 // holdWords are the outcomes as metrics have them.
-var holdWords = [holdOutcomes]string{holdCame: "came", holdLeft: "left", holdLate: "timeout", holdFull: "full", holdRelayLeft: "relay_left"}
+var holdWords = [holdOutcomes]string{holdCame: "came", holdLeft: "left", holdLate: "timeout", holdFull: "full", holdRelayLeft: "relay_left", holdAsks: "sibling"}
 
 // count is how many visitors wait.
 func (h *waiters) count() int {
@@ -194,6 +199,15 @@ func (h *waiters) leave(w *waiter, p *presence) {
 	}
 }
 
+// unwatched forgets the arrival of a name unless a visitor waits for it.
+func (h *waiters) unwatched(name string, p *presence) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if h.waiting[name] == nil {
+		p.forgetArrival(name)
+	}
+}
+
 // await waits within h for the name of v to come up, but not after the server
 // leaves, nor after the visitor has left or had to give its place up; again reports
 // that it is to be asked anew where the name leads. It returns false when the name
@@ -211,6 +225,9 @@ func (r *router) await(v *visitor, h hold) (again bool) {
 	began := time.Now()
 	how := r.wait(w, h)
 	r.holds[how].Add(1)
+	if how == holdAsks {
+		return true
+	}
 	r.held.Observe(time.Since(began).Seconds())
 	return how == holdCame
 }
@@ -226,6 +243,9 @@ func (r *router) wait(w *waiter, h hold) holdOutcome {
 		if s, _ := r.presence.find(w.name, w.validation); s != nil {
 			return holdCame
 		}
+		if _, ok := w.asked.find(r.nodes, w.name, w.validation); ok {
+			return holdCame
+		}
 		select {
 		case <-arrival:
 		case <-h.opened:
@@ -233,6 +253,9 @@ func (r *router) wait(w *waiter, h hold) holdOutcome {
 		case <-watch.C:
 			if w.hasLeft() {
 				return holdLeft
+			}
+			if !h.ask.IsZero() && !time.Now().Before(h.ask) {
+				return holdAsks
 			}
 		case <-w.pushed:
 			return holdFull

@@ -5,6 +5,7 @@ const (
 	TakeTimeout       = takeTimeout
 	UnansweredTimeout = unansweredTimeout
 	ChallengeTimeout  = challengeTimeout
+	HopTimeout        = hopTimeout
 )
 
 // Streams is how many streams are open on all links.

@@ -17,8 +17,8 @@ import (
 
 	"github.com/inetaf/tcpproxy"
 
-	"keystay/e2e/bench/internal/link"
 	"keystay/e2e/bench/internal/site"
+	"keystay/e2e/internal/link"
 	"keystay/remote"
 )
 

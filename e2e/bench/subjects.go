@@ -15,8 +15,8 @@ import (
 	"time"
 
 	"keystay/e2e/bench/internal/child"
-	"keystay/e2e/bench/internal/link"
 	"keystay/e2e/bench/internal/site"
+	"keystay/e2e/internal/link"
 )
 
 const (

@@ -12,8 +12,8 @@ import (
 	"time"
 
 	"keystay/e2e/bench/internal/child"
-	"keystay/e2e/bench/internal/link"
 	"keystay/e2e/bench/internal/result"
+	"keystay/e2e/internal/link"
 )
 
 const (

@@ -108,7 +108,10 @@ var mayImport = map[string][]string{
 	"relay":          {"sni", "framing", "relay/limits", "relay/names", "internal"},
 	"relay/limits":   {"internal"},
 	"relay/names":    {"internal"},
+	"relay/cluster":  {"relay", "relay/limits", "relay/names", "framing", "internal"},
 	"relay/operator": {"relay", "relay/limits", "relay/names", "internal"},
+
+	"relay/cluster/record": {"relay/names", "internal"},
 
 	"cmd/remote/screen": {"internal"},
 
@@ -136,6 +139,7 @@ var mayImport = map[string][]string{
 	"internal": nil,
 
 	"internal/domainproof": {"internal/hostname", "internal/keyname"},
+	"internal/relaylist":   {"internal/hostname"},
 	"internal/statement":   {"internal/hostname", "internal/keyname"},
 	"internal/unit":        nil,
 	"deploy":               nil,
@@ -179,6 +183,8 @@ var onlyIn = map[string]string{
 	"github.com/spf13/viper":           "config",
 	"github.com/inetaf/tcpproxy":       "relay",
 	"go.etcd.io/bbolt":                 "relay/names",
+	"go.etcd.io/etcd":                  "relay/cluster/record",
+	"github.com/google/btree":          "relay/cluster/record",
 	"github.com/miekg/dns":             "internal/domainproof",
 	"filippo.io/age":                   "remote",
 	"github.com/coreos/go-oidc":        "remote/publish/gate",

@@ -1,15 +1,18 @@
 package hint
 
+import "slices"
+
 // Relay returns the table of docs/running-a-relay.md, in its order.
 func Relay() []*Advice {
 	list := []*Advice{
 		LowPort, PortInUse, AddressElsewhere, SocketUnknown,
 		StateInUse, RelayState, StatePlace, StateFull, LongState, NoControl, RecordDamaged, ClockJumped,
-		NoProxyHeader, FixedAway,
+		NoProxyHeader, FixedAway, SiblingAway, SiblingStranger,
 		NoTakeover, TakeoverHere, LeversHere, NoRelayHere, NotYourRelay, BackupExists, OldGoesOn, NotLive,
 		MemoryNotThere, MemoryUsedUp, DescriptorsUsedUp, TooManyLinks, LimitsMet,
+		NotListKey, ListKeyMissing, ListDraft, ListUnsigned, ListOver,
 	}
-	return append(list, ofCheck()...)
+	return slices.Concat(list, ofCluster(), ofEtcd(), ofCheck())
 }
 
 // The advice for the relay's sockets.
@@ -99,6 +102,17 @@ var (
 		Means: "its visitors get the alert `internal_error`, on port 80 status 502",
 		Do: []string{"is it running, and does it listen on the address of to, or of http? ss -ltnp tells",
 			"where it leads back to this relay: give that server a port of its own"},
+	}
+	SiblingAway = &Advice{
+		Shown: "a sibling does not answer",
+		Means: "visitors of devices that are away here wait for them, as without a sibling; it is asked again after 5 seconds, then less often, up to a minute",
+		Do: []string{"does its public port answer from here? openssl s_client -connect HOST:PORT tells",
+			"where it answers others: its operator lists the address that this relay dials from in the from of its siblings"},
+	}
+	SiblingStranger = &Advice{
+		Shown: "a sibling passes visitors on under another name than siblings has for its address",
+		Means: "these visitors are refused",
+		Do:    []string{"make the name in siblings the domain of the relay there, and give each sibling addresses of its own"},
 	}
 )
 

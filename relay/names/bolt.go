@@ -196,7 +196,7 @@ func (t *boltTx) rebuild() (latest time.Time, err error) {
 		}
 		n++
 		for _, e := range gr.entries(name) {
-			entries[e.table] = append(entries[e.table], e.key)
+			entries[e.Table] = append(entries[e.Table], e.Key)
 		}
 		if gr.Seen.After(latest) {
 			latest = gr.Seen

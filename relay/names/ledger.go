@@ -65,21 +65,6 @@ func madeFrom(name string, key []byte) bool {
 	return label == keyname.Label(key, "")
 }
 
-// An entry is a key in a table that follows from the grants.
-type entry struct {
-	table Table
-	key   []byte
-}
-
-// entries returns those of the grant of name.
-func (gr *grant) entries(name string) []entry {
-	age := entry{tableAges, timeKey(gr.Seen, name)}
-	if !gr.Until.IsZero() {
-		age = entry{tableLapses, timeKey(gr.Until, name)}
-	}
-	return []entry{{tableHolders, slices.Concat(gr.Key, []byte(name))}, {tableBelow, reversed(name)}, age}
-}
-
 // timeKey sorts names by a time.
 func timeKey(at time.Time, name string) []byte {
 	return append(binary.BigEndian.AppendUint64(nil, uint64(max(at.Unix(), 0))), name...)
@@ -231,7 +216,7 @@ func (l *ledger) drop(name string, gr *grant) error {
 // put, and nil for one that is dropped.
 func (l *ledger) index(name string, gr *grant, v []byte) error {
 	for _, e := range gr.entries(name) {
-		if err := l.Set(e.table, e.key, v); err != nil {
+		if err := l.Set(e.Table, e.Key, v); err != nil {
 			return err
 		}
 	}

@@ -29,7 +29,7 @@ func (l *ledger) sweepNext() (name string, gr *grant, err error) {
 		return "", nil, err
 	}
 	gr, err = l.raw(name)
-	if err == nil && (gr == nil || !slices.ContainsFunc(gr.entries(name), func(e entry) bool { return bytes.Equal(e.key, timeKey(at, name)) })) {
+	if err == nil && (gr == nil || !slices.ContainsFunc(gr.entries(name), func(e Entry) bool { return bytes.Equal(e.Key, timeKey(at, name)) })) {
 		err = fmt.Errorf("%w: a name has two ages", ErrDamaged)
 	}
 	return name, gr, err

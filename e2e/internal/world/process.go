@@ -75,13 +75,37 @@ func LaunchStopped(cmd *exec.Cmd, resume func(pid int) error) (*Process, error) 
 // and what it has written is shown if the test has failed.
 func Start(t testing.TB, env []string, program string, args ...string) *Process {
 	t.Helper()
+	return StartIn(t, here{}, env, program, args...)
+}
+
+// A Place is where a program is started, such as a network namespace: what Do calls is
+// there.
+type Place interface{ Do(f func() error) error }
+
+// here is where the test is.
+type here struct{}
+
+func (here) Do(f func() error) error { return f() }
+
+// StartIn is Start at a place.
+func StartIn(t testing.TB, in Place, env []string, program string, args ...string) *Process {
+	t.Helper()
 	dir, err := Programs()
 	if err != nil {
 		t.Fatal(err)
 	}
 	cmd := exec.Command(filepath.Join(dir, program), args...)
 	cmd.Env = env
-	p, err := Launch(cmd)
+	return StartCommand(t, in, cmd)
+}
+
+// StartCommand is StartIn for any program.
+func StartCommand(t testing.TB, in Place, cmd *exec.Cmd) (p *Process) {
+	t.Helper()
+	err := in.Do(func() (err error) {
+		p, err = Launch(cmd)
+		return err
+	})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -91,13 +115,19 @@ func Start(t testing.TB, env []string, program string, args ...string) *Process 
 		p.Cmd.Process.Kill()
 		<-p.done
 		if where := p.Broken(); where != "" {
-			t.Errorf("%s has written %q", program, where)
+			t.Errorf("%s has written %q", p.name, where)
 		}
 		if t.Failed() {
-			t.Logf("%s has written:\n%s", program, p.All.String())
+			t.Logf("%s has written:\n%s", p.name, p.All.String())
 		}
 	})
 	return p
+}
+
+// Kill ends the process at once and waits for its end.
+func (p *Process) Kill() {
+	p.Cmd.Process.Kill()
+	<-p.done
 }
 
 // StartRelayProgram starts the relay as a program, for Zone, and returns its public

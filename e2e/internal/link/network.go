@@ -22,10 +22,10 @@ type Cable struct {
 // one net of 24 bits, which no other link has. The caller closes the cable.
 func Connect(a, b *Space, name string, left, right netip.Addr, s Setup) (c *Cable, err error) {
 	c = &Cable{Setup: s}
-	if c.files[0], err = newTUN(a, name, left); err != nil {
+	if c.files[0], err = newTUN(a, name, left, 0); err != nil {
 		return nil, err
 	}
-	if c.files[1], err = newTUN(b, name, right); err != nil {
+	if c.files[1], err = newTUN(b, name, right, 0); err != nil {
 		c.files[0].Close()
 		return nil, err
 	}

@@ -18,14 +18,14 @@ const (
 )
 
 // newTUN makes a TUN device in the namespace, with an address in a net of 24
-// bits. It is gone when the file is closed.
-func newTUN(s *Space, name string, address netip.Addr) (file *os.File, err error) {
+// bits. It is gone when the file is closed. With unix.O_NONBLOCK among the flags a
+// read of the file ends when it is closed.
+func newTUN(s *Space, name string, address netip.Addr, flags int) (file *os.File, err error) {
+	fd := -1
 	err = s.Do(func() error {
-		fd, err := unix.Open("/dev/net/tun", unix.O_RDWR|unix.O_CLOEXEC, 0)
-		if err != nil {
+		if fd, err = unix.Open("/dev/net/tun", unix.O_RDWR|unix.O_CLOEXEC|flags, 0); err != nil {
 			return fmt.Errorf("open /dev/net/tun: %w", err)
 		}
-		file = os.NewFile(uintptr(fd), name)
 		ifr, err := unix.NewIfreq(name)
 		if err != nil {
 			return err
@@ -39,11 +39,13 @@ func newTUN(s *Space, name string, address netip.Addr) (file *os.File, err error
 		}
 		return raise(name)
 	})
-	if err != nil && file != nil {
-		file.Close()
-		file = nil
+	if err != nil {
+		if fd >= 0 {
+			unix.Close(fd)
+		}
+		return nil, err
 	}
-	return file, err
+	return os.NewFile(uintptr(fd), name), nil // the device is there by now: before that it cannot be waited for
 }
 
 func configure(name string, address netip.Addr) error {

@@ -1,0 +1,30 @@
+package hint
+
+// ofCluster is the part of Relay for a relay of several nodes.
+func ofCluster() []*Advice {
+	return []*Advice{NodeCertificate, NodeTaken, NoNode, IsNode}
+}
+
+// The advice for the nodes of a cluster.
+var (
+	NodeCertificate = &Advice{
+		Shown: "this node's certificate is not renewed; when it ends, other nodes refuse this one",
+		Do: []string{"nodes renew their certificates at the node that has ca.key in state_dir/cluster: let that one run, and reach this one",
+			"where it is gone for good, put ca.key from its backup into state_dir/cluster of another node",
+			"certificates that were brought (cluster.tls) are renewed by whoever made them: replace the files, which are taken up within a minute"},
+	}
+	NodeTaken = &Advice{
+		Shown: "node …: another machine is the node of that name, with the address …",
+		Do: []string{"give one of the two another name: cluster.node in relay.yaml, and a certificate for it from relay cluster join",
+			"where the other one has just stopped, start this one again in a quarter of a minute"},
+	}
+	NoNode = &Advice{
+		Shown: "this machine has no node's certificate yet: open …",
+		Do: []string{"on the first node of a cluster: relay cluster init",
+			"on any other: relay cluster invite on the first one, and relay cluster join with what that prints here"},
+	}
+	IsNode = &Advice{
+		Shown: "…: there is a node's certificate already",
+		Do:    []string{"this machine is a node already; to make it one anew, move the folder cluster out of state_dir first"},
+	}
+)

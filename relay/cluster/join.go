@@ -1,0 +1,327 @@
+package cluster
+
+import (
+	"context"
+	"crypto/ecdsa"
+	"crypto/elliptic"
+	"crypto/rand"
+	"crypto/sha256"
+	"crypto/tls"
+	"crypto/x509"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"time"
+
+	"keystay/internal/hint"
+	"keystay/internal/ownfile"
+)
+
+const (
+	// ProtocolJoin is the ALPN name of a machine that becomes a node, and of a node that
+	// renews its certificate: one question, and its answer.
+	ProtocolJoin = "keystay-join/1"
+	// maxJoin is how long the question, and the answer, may be, in bytes.
+	maxJoin = 16 << 10
+	// joinTimeout is how long both may take.
+	joinTimeout = 10 * time.Second
+	// maxJoins is how many are answered at once.
+	maxJoins = 8
+)
+
+// A joinQuestion asks for a certificate: with an invitation, or as a node that has one.
+type joinQuestion struct {
+	Node    string `json:"node"`
+	ID      []byte `json:"id,omitempty"`
+	Secret  []byte `json:"secret,omitempty"`
+	Request []byte `json:"request"` // PKCS #10, DER: for the key alone
+}
+
+// A joinAnswer has the certificate, and for a new node also what all nodes share.
+type joinAnswer struct {
+	Error     string `json:"error,omitempty"`
+	Cert      []byte `json:"cert,omitempty"` // PEM, and so CA
+	CA        []byte `json:"ca,omitempty"`
+	RecordKey []byte `json:"record_key,omitempty"`
+}
+
+// joins are the questions that are being answered.
+type joins struct {
+	guesses guesses
+	places  places
+	renewal renewal
+}
+
+// serveJoin answers one question.
+func (c *Cluster) serveJoin(conn *tls.Conn) {
+	defer conn.Close()
+	conn.SetDeadline(time.Now().Add(joinTimeout))
+	if !c.joins.places.enter(maxJoins) {
+		return
+	}
+	defer c.joins.places.leave()
+	var q joinQuestion
+	if err := json.NewDecoder(io.LimitReader(conn, maxJoin)).Decode(&q); err != nil {
+		return
+	}
+	a, err := c.join(&q, conn)
+	if err != nil {
+		c.log.Warn("a machine does not get a node's certificate", "node", q.node(), "from", conn.RemoteAddr(), "err", err)
+		a = &joinAnswer{Error: err.Error()}
+	}
+	_ = json.NewEncoder(conn).Encode(a)
+}
+
+// node is the node's name for the log.
+func (q *joinQuestion) node() string {
+	if IsNode(q.Node) {
+		return q.Node
+	}
+	return ""
+}
+
+func (c *Cluster) join(q *joinQuestion, conn *tls.Conn) (*joinAnswer, error) {
+	if c.Authority == nil {
+		return nil, errNoAuthority
+	}
+	if !IsNode(q.Node) {
+		return nil, errors.New("no name of a node")
+	}
+	request, err := x509.ParseCertificateRequest(q.Request)
+	if err == nil {
+		err = request.CheckSignature()
+	}
+	if err != nil {
+		return nil, errors.New("no request for a certificate")
+	}
+	state := conn.ConnectionState()
+	known := len(state.VerifiedChains) > 0 && state.PeerCertificates[0].VerifyHostname(q.Node) == nil
+	if !known {
+		if err := c.Authority.take(q.ID, q.Secret, &c.joins.guesses); err != nil {
+			return nil, err
+		}
+	}
+	a := &joinAnswer{CA: c.Authority.pem}
+	if a.Cert, err = c.Authority.issue(q.Node, request.PublicKey); err != nil {
+		return nil, err
+	}
+	if known {
+		c.log.Info("a node has a new certificate", "node", q.Node)
+		return a, nil
+	}
+	if a.RecordKey, err = recordKey(c.Authority.dir); err != nil {
+		return nil, err
+	}
+	c.log.Info("a machine has become a node", "node", q.Node, "from", conn.RemoteAddr())
+	return a, nil
+}
+
+// errNoAuthority is the answer of a node that is not the CA.
+var errNoAuthority = errors.New("this node is not the CA: it has no ca.key")
+
+func recordKey(d Dir) ([]byte, error) {
+	key, err := ReadRecordKey(d.RecordKey())
+	if err != nil {
+		return nil, fmt.Errorf("the record's key: %w", err)
+	}
+	return key, nil
+}
+
+// Join makes this machine the node of an invitation, and keeps what it gets in the
+// folder.
+func (d Dir) Join(ctx context.Context, v *Invite, node string) error {
+	if !IsNode(node) {
+		return fmt.Errorf("no name of a node: %q", node)
+	}
+	if err := d.empty(); err != nil {
+		return err
+	}
+	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	if err != nil {
+		return err
+	}
+	ctx, cancel := context.WithTimeout(ctx, joinTimeout)
+	defer cancel()
+	conn, err := (&net.Dialer{}).DialContext(ctx, "tcp", v.Address)
+	if err != nil {
+		return err
+	}
+	defer conn.Close()
+	tc := tls.Client(conn, &tls.Config{
+		InsecureSkipVerify: true, // by its fingerprint below
+		VerifyConnection:   func(s tls.ConnectionState) error { return v.verify(s.PeerCertificates) },
+		NextProtos:         []string{ProtocolJoin},
+		MinVersion:         tls.VersionTLS13,
+	})
+	if err := tc.HandshakeContext(ctx); err != nil {
+		return err
+	}
+	q := joinQuestion{Node: node, ID: v.ID[:], Secret: v.Secret[:]}
+	a, err := q.ask(tc, key)
+	if err != nil {
+		return err
+	}
+	if err := v.check(a, node, key); err != nil {
+		return fmt.Errorf("the answer cannot be used: %w", err)
+	}
+	if err := ownfile.Write(d.RecordKey(), a.RecordKey); err != nil {
+		return err
+	}
+	if err := ownfile.Write(d.file("ca.pem"), a.CA); err != nil {
+		return err
+	}
+	return d.keep(key, a.Cert)
+}
+
+// verify reports whether a chain is of the invitation's CA.
+func (v *Invite) verify(chain []*x509.Certificate) error {
+	roots, found := x509.NewCertPool(), false
+	for _, cert := range chain {
+		if sha256.Sum256(cert.Raw) == v.CA {
+			roots.AddCert(cert)
+			found = true
+		}
+	}
+	if !found {
+		return errors.New("what answers there is not of the cluster that the invitation is for")
+	}
+	_, err := chain[0].Verify(x509.VerifyOptions{Roots: roots})
+	return err
+}
+
+// check looks whether an answer is what was asked for.
+func (v *Invite) check(a *joinAnswer, node string, key *ecdsa.PrivateKey) error {
+	cas, own := certificates(a.CA), certificates(a.Cert)
+	switch {
+	case len(cas) == 0 || sha256.Sum256(cas[0].Raw) != v.CA:
+		return errors.New("it has another CA")
+	case len(own) == 0 || !key.PublicKey.Equal(own[0].PublicKey):
+		return errors.New("the certificate is for another key")
+	case len(a.RecordKey) != RecordKeySize:
+		return errors.New("it has no key of the record")
+	}
+	if err := own[0].VerifyHostname(node); err != nil {
+		return err
+	}
+	return own[0].CheckSignatureFrom(cas[0])
+}
+
+// ask sends the question, with a request for the key, and reads the answer.
+func (q *joinQuestion) ask(tc *tls.Conn, key any) (*joinAnswer, error) {
+	var err error
+	if q.Request, err = x509.CreateCertificateRequest(rand.Reader, &x509.CertificateRequest{}, key); err != nil {
+		return nil, err
+	}
+	tc.SetDeadline(time.Now().Add(joinTimeout))
+	if err := json.NewEncoder(tc).Encode(q); err != nil {
+		return nil, err
+	}
+	var a joinAnswer
+	if err := json.NewDecoder(io.LimitReader(tc, maxJoin)).Decode(&a); err != nil {
+		return nil, fmt.Errorf("no answer: %w", err)
+	}
+	if a.Error != "" {
+		return nil, errors.New(a.Error)
+	}
+	return &a, nil
+}
+
+const (
+	// renewEvery is how often it is tried to renew a certificate that is due, and
+	// lookEvery how often it is looked whether its files have changed.
+	renewEvery, lookEvery = time.Hour, time.Minute
+	// warnBefore is how long before its end an operator is told that a certificate is
+	// not renewed, and warnEvery how often.
+	warnBefore, warnEvery = 30 * 24 * time.Hour, 24 * time.Hour
+)
+
+// A renewal is what a node does to have a certificate that counts.
+type renewal struct {
+	looked, tried, warned time.Time
+	running               places
+}
+
+// renewWhenDue looks whether this node's certificate is to be renewed, and does it.
+func (c *Cluster) renewWhenDue() {
+	r, now := &c.joins.renewal, time.Now()
+	if now.Sub(r.looked) < lookEvery {
+		return
+	}
+	r.looked = now
+	if changed, err := c.Credentials.Reload(); err != nil {
+		c.warnOfEnd(now, err)
+	} else if changed {
+		c.log.Info("this node's certificate is taken up anew", "until", c.Credentials.Ends())
+	}
+	if !c.Credentials.isDue(now) || now.Sub(r.tried) < renewEvery || !r.running.enter(1) {
+		return
+	}
+	r.tried = now
+	c.wg.Go(func() {
+		defer r.running.leave()
+		defer c.panics.Catch("renewing this node's certificate", func() {})
+		if err := c.renew(); err != nil {
+			c.warnOfEnd(now, err)
+		}
+	})
+}
+
+// warnOfEnd tells the operator that the certificate is not renewed.
+func (c *Cluster) warnOfEnd(now time.Time, err error) {
+	r := &c.joins.renewal
+	c.mu.Lock()
+	due := now.Sub(r.warned) >= warnEvery && c.Credentials.Ends().Sub(now) < warnBefore
+	if due {
+		r.warned = now
+	}
+	c.mu.Unlock()
+	if due {
+		c.log.Error("this node's certificate is not renewed; when it ends, other nodes refuse this one", "until", c.Credentials.Ends(), "err", err, hint.Attr(hint.NodeCertificate.Do))
+	}
+}
+
+// renew gets a new certificate for the node's key: from itself where it is the CA, else
+// from a node that is.
+func (c *Cluster) renew() error {
+	l := c.Credentials.now.Load()
+	var cert []byte
+	err := errNoAuthority
+	if c.Authority != nil {
+		cert, err = c.Authority.issue(c.Node, l.cert.Leaf.PublicKey)
+	} else {
+		for _, p := range c.connected() {
+			if cert, err = c.renewAt(p.node); err == nil {
+				break
+			}
+		}
+	}
+	if err != nil {
+		return err
+	}
+	if err := ownfile.Write(c.Credentials.files.Cert, cert); err != nil {
+		return err
+	}
+	if _, err := c.Credentials.Reload(); err != nil {
+		return err
+	}
+	c.log.Info("this node's certificate is renewed", "until", c.Credentials.Ends())
+	return nil
+}
+
+func (c *Cluster) renewAt(node string) ([]byte, error) {
+	ctx, cancel := context.WithTimeout(c.ctx, joinTimeout)
+	defer cancel()
+	tc, err := c.dial(ctx, node, ProtocolJoin)
+	if err != nil {
+		return nil, err
+	}
+	defer tc.NetConn().Close()
+	q := joinQuestion{Node: c.Node}
+	a, err := q.ask(tc, c.Credentials.now.Load().cert.PrivateKey)
+	if err != nil {
+		return nil, err
+	}
+	return a.Cert, nil
+}

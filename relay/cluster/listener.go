@@ -1,0 +1,176 @@
+package cluster
+
+import (
+	"context"
+	"crypto/tls"
+	"errors"
+	"fmt"
+	"net"
+	"net/netip"
+	"slices"
+	"sync"
+	"time"
+
+	"keystay/framing"
+)
+
+const (
+	// handshakeTimeout is how long a TLS handshake between nodes may take.
+	handshakeTimeout = 5 * time.Second
+	// maxStrangers is how many connections may be that have not shown a certificate of
+	// the CA yet, and maxStrangersEach how many of them from one address.
+	maxStrangers, maxStrangersEach = 512, 64
+)
+
+// A listener takes connections of other nodes. The zero value is ready.
+type listener struct {
+	mu        sync.Mutex
+	closed    bool
+	all       map[net.Listener]struct{}
+	conns     map[net.Conn]struct{} // of strangers
+	strangers map[netip.Addr]int
+	wg        sync.WaitGroup
+}
+
+// Serve takes connections of other nodes from ln. It blocks, closes ln, and always
+// returns an error: one that wraps [net.ErrClosed] after Close.
+func (c *Cluster) Serve(ln net.Listener) error {
+	c.init()
+	defer ln.Close()
+	l := &c.listener
+	if !l.track(ln) {
+		return net.ErrClosed
+	}
+	for {
+		conn, err := ln.Accept()
+		if err != nil {
+			if errors.Is(err, net.ErrClosed) || c.ctx.Err() != nil {
+				return net.ErrClosed
+			}
+			c.log.Warn("cannot accept a node's connection", "err", err) // such as too many open files
+			select {
+			case <-time.After(time.Second):
+				continue
+			case <-c.ctx.Done():
+				return net.ErrClosed
+			}
+		}
+		leave, ok := l.enter(conn)
+		if !ok {
+			conn.Close()
+			c.count(&c.stats.refused, 1)
+			continue
+		}
+		l.wg.Go(func() {
+			defer leave()
+			defer c.panics.Catch("serving a node", func() { conn.Close() })
+			c.serve(conn, leave)
+		})
+	}
+}
+
+func (l *listener) track(ln net.Listener) bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.closed {
+		return false
+	}
+	if l.all == nil {
+		l.all, l.conns, l.strangers = make(map[net.Listener]struct{}), make(map[net.Conn]struct{}), make(map[netip.Addr]int)
+	}
+	l.all[ln] = struct{}{}
+	return true
+}
+
+// enter counts a connection until it has shown a certificate; leave ends that, and may
+// be called more than once.
+func (l *listener) enter(conn net.Conn) (leave func(), ok bool) {
+	var from netip.Addr
+	if a, ok := conn.RemoteAddr().(*net.TCPAddr); ok {
+		from = a.AddrPort().Addr().Unmap()
+	}
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.closed || len(l.conns) >= maxStrangers || l.strangers[from] >= maxStrangersEach {
+		return nil, false
+	}
+	l.conns[conn] = struct{}{}
+	l.strangers[from]++
+	return sync.OnceFunc(func() {
+		l.mu.Lock()
+		defer l.mu.Unlock()
+		delete(l.conns, conn)
+		if l.strangers[from]--; l.strangers[from] == 0 {
+			delete(l.strangers, from)
+		}
+	}), true
+}
+
+// close closes the listeners and the connections of strangers, and waits for these.
+func (l *listener) close() {
+	l.mu.Lock()
+	l.closed = true
+	for ln := range l.all {
+		ln.Close()
+	}
+	for conn := range l.conns {
+		conn.Close()
+	}
+	l.mu.Unlock()
+	l.wg.Wait()
+}
+
+// serve does the handshake, and what the connection is for.
+func (c *Cluster) serve(conn net.Conn, known func()) {
+	tc := tls.Server(&framing.TLSRecordConn{Conn: conn}, &tls.Config{
+		MinVersion: tls.VersionTLS13,
+		GetConfigForClient: func(h *tls.ClientHelloInfo) (*tls.Config, error) {
+			for _, alpn := range []string{ProtocolNode, ProtocolHop, ProtocolJoin} {
+				if slices.Contains(h.SupportedProtos, alpn) {
+					return c.Credentials.server(alpn, alpn == ProtocolJoin), nil
+				}
+			}
+			return nil, errNoProtocol
+		},
+	})
+	ctx, cancel := context.WithTimeout(c.ctx, handshakeTimeout)
+	err := tc.HandshakeContext(ctx)
+	cancel()
+	if err != nil {
+		c.log.Debug("a connection is of no node", "from", conn.RemoteAddr(), "err", err)
+		c.count(&c.stats.refused, 1)
+		conn.Close()
+		return
+	}
+	switch tc.ConnectionState().NegotiatedProtocol {
+	case ProtocolNode:
+		known()
+		c.serveNode(tc)
+	case ProtocolHop:
+		known()
+		c.serveHop(tc)
+	case ProtocolJoin:
+		c.serveJoin(tc)
+	}
+}
+
+// dial connects to a node for one of the protocols. The connection can be left by TLS:
+// it runs on a [framing.TLSRecordConn]. The caller closes it.
+func (c *Cluster) dial(ctx context.Context, node, alpn string) (*tls.Conn, error) {
+	address, err := c.address(node)
+	if err != nil {
+		return nil, err
+	}
+	conn, err := c.Dial(ctx, address)
+	if err != nil {
+		return nil, err
+	}
+	tc := tls.Client(&framing.TLSRecordConn{Conn: conn}, c.Credentials.client(node, alpn))
+	ctx, cancel := context.WithTimeout(ctx, handshakeTimeout)
+	defer cancel()
+	if err := tc.HandshakeContext(ctx); err != nil {
+		conn.Close()
+		return nil, fmt.Errorf("TLS handshake: %w", err)
+	}
+	return tc, nil
+}

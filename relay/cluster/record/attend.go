@@ -1,0 +1,157 @@
+package record
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io/fs"
+	"log/slog"
+	"time"
+
+	clientv3 "go.etcd.io/etcd/client/v3"
+
+	"keystay/internal/hint"
+	"keystay/internal/ownfile"
+	"keystay/relay/names"
+)
+
+const (
+	// attendEvery is how often etcd is asked whether it answers, and attendAway how often
+	// while it does not.
+	attendEvery = 4 * time.Second
+	attendAway  = 500 * time.Millisecond
+	// timeEvery is how old the record's time may become in etcd.
+	timeEvery = 30 * time.Minute
+)
+
+// attend asks etcd now and then where the record is, until ctx ends. So it is noticed
+// when etcd is away, and back, and when the watch has fallen behind: then cancel ends
+// that.
+func (r *Record) attend(ctx context.Context, cancel context.CancelFunc) {
+	for {
+		select { // what was heard until now is what is looked into
+		case <-r.hurry:
+		default:
+		}
+		wait := time.NewTimer(attendEvery)
+		if rev, err := r.lastRev(ctx); err != nil {
+			_ = r.gone(err)
+		} else if !r.follows(ctx, rev) {
+			cancel()
+		} else if !errors.Is(r.Whole(), names.ErrDamaged) {
+			r.well()
+		}
+		select {
+		case <-wait.C:
+		case <-r.hurry:
+			pause(ctx, attendAway)
+		case <-ctx.Done():
+		}
+		if wait.Stop(); ctx.Err() != nil {
+			return
+		}
+	}
+}
+
+// lastRev asks for the revision of the head.
+func (r *Record) lastRev(ctx context.Context) (rev int64, err error) {
+	one, cancel := context.WithTimeout(ctx, answerTime)
+	defer cancel()
+	resp, err := r.client.Load().Get(one, r.headKey(), clientv3.WithKeysOnly())
+	if err != nil || len(resp.Kvs) == 0 {
+		return 0, err
+	}
+	return resp.Kvs[0].GetModRevision(), nil
+}
+
+// follows reports whether the watch reaches a revision soon.
+func (r *Record) follows(ctx context.Context, rev int64) bool {
+	soon, cancel := context.WithTimeout(ctx, answerTime)
+	defer cancel()
+	for s := r.now.Load(); s.rev < rev; s = r.now.Load() {
+		select {
+		case <-s.newer:
+		case <-soon.Done():
+			return false
+		}
+	}
+	return true
+}
+
+// Fresh waits until this node knows all that was written to the record before the call,
+// or until etcd does not answer: then the record is what this node knew last.
+func (r *Record) Fresh(ctx context.Context) {
+	if r.Whole() != nil {
+		return
+	}
+	if rev, err := r.lastRev(ctx); err == nil {
+		r.follows(ctx, rev)
+	}
+}
+
+// Upkeep writes down the record's time, if nobody has done so lately, and removes what
+// was begun and never finished.
+func (r *Record) Upkeep(_ *slog.Logger) error {
+	if err := r.whole(); err != nil {
+		return err
+	}
+	err := r.change(func(t *tx, h *head) error {
+		if t.now.Sub(h.Time) >= timeEvery {
+			h.Time = t.now
+		}
+		return nil
+	})
+	r.remember()
+	return errors.Join(err, r.sweepStaged())
+}
+
+// whole is Whole, once the record was read.
+func (r *Record) whole() error {
+	if r.now.Load() == nil {
+		return r.whyNot()
+	}
+	return r.Whole()
+}
+
+// A memory is what a node keeps of the record for its next start.
+type memory struct {
+	Prefix string `json:"prefix"`
+	Seq    uint64 `json:"seq"`
+}
+
+// remember notes how far the record is.
+func (r *Record) remember() {
+	s := r.now.Load()
+	if s == nil || r.cfg.File == "" {
+		return
+	}
+	b, _ := json.Marshal(memory{r.prefix, s.head.Seq}) // which cannot fail
+	if err := ownfile.Write(r.cfg.File, b); err != nil {
+		r.log.Warn("cannot note how far the record of names is", "err", err)
+	}
+}
+
+// isNewer says that a record with a head, of which the zero value is none, is older than
+// what this node has seen; nil where it is not.
+func (r *Record) isNewer(h head) error {
+	least := uint64(0)
+	if s := r.now.Load(); s != nil {
+		least = s.head.Seq
+	} else if r.cfg.File != "" {
+		b, err := ownfile.Read(r.cfg.File)
+		var m memory
+		switch {
+		case errors.Is(err, fs.ErrNotExist):
+		case err != nil:
+			return fmt.Errorf("cannot tell how far the record of names was: %w", err)
+		case json.Unmarshal(b, &m) == nil && m.Prefix == r.prefix:
+			least = m.Seq
+		}
+	}
+	if h.Seq < least {
+		err := fmt.Errorf("%w: etcd has an older one than this node has seen, or none", names.ErrDamaged)
+		return hint.RecordOlder.Error(err, "FILE", r.cfg.File)
+	}
+	return nil
+}

@@ -1,0 +1,147 @@
+package record
+
+import (
+	"context"
+	"strings"
+	"time"
+
+	clientv3 "go.etcd.io/etcd/client/v3"
+
+	"keystay/relay/names"
+)
+
+const (
+	// maxOps is how many changes one transaction of etcd has: it takes 128 operations
+	// (--max-txn-ops), of which the head is one.
+	maxOps = 100
+	// maxBytes is how large they are: etcd takes requests of 1.5 MiB
+	// (--max-request-bytes).
+	maxBytes = 512 << 10
+)
+
+func (r *Record) headKey() string { return r.prefix + "record/head" }
+
+// entryName is the key of an entry in etcd.
+func (r *Record) entryName(t names.Table, key []byte) string {
+	return r.prefix + "record/" + string(t) + "/" + string(key)
+}
+
+// entryOf is the reverse of entryName; ok is false for the head.
+func (r *Record) entryOf(name []byte) (t names.Table, key []byte, ok bool) {
+	rest := name[len(r.prefix)+len("record/"):]
+	table, _, ok := strings.Cut(string(rest), "/")
+	if !ok {
+		return "", nil, false
+	}
+	return names.Table(table), rest[len(table)+1:], true
+}
+
+// fits reports whether changes fit into one transaction of etcd.
+func fits(list []change) bool {
+	if len(list) > maxOps {
+		return false
+	}
+	n := 0
+	for _, c := range list {
+		n += len(c.key) + len(c.value)
+	}
+	return n <= maxBytes
+}
+
+// last returns the changes of a list of which none is undone by a later one.
+func last(list []change) []change {
+	at := make(map[string]int, len(list))
+	var out []change
+	for _, c := range list {
+		k := string(c.table) + "/" + string(c.key)
+		if i, ok := at[k]; ok {
+			out[i] = c
+			continue
+		}
+		at[k] = len(out)
+		out = append(out, c)
+	}
+	return out
+}
+
+// ops are the operations that make changes.
+func (r *Record) ops(list []change) (ops []clientv3.Op) {
+	for _, c := range list {
+		if c.value == nil {
+			ops = append(ops, clientv3.OpDelete(r.entryName(c.table, c.key)))
+		} else {
+			ops = append(ops, clientv3.OpPut(r.entryName(c.table, c.key), string(c.value)))
+		}
+	}
+	return ops
+}
+
+// commit writes a draft, unless another node has written since its base. Then it waits
+// until this node knows of that.
+func (r *Record) commit(ctx context.Context, d *draft, h head) (won bool, err error) {
+	list := last(d.changes)
+	h.Seq, h.Time = d.base.head.Seq+1, later(r.clock.now(), d.base.head.Time)
+	only := []clientv3.Cmp{r.unchanged(d.base)}
+	var ops []clientv3.Op
+	if fits(list) {
+		ops = r.ops(list)
+	} else {
+		long, cancel := context.WithTimeout(r.ctx, stagedTime) // longer than a change has
+		defer cancel()
+		ctx = long
+		var begun clientv3.Cmp
+		if h.Staged, begun, err = r.stage(ctx, list); err != nil {
+			return false, err
+		}
+		only = append(only, begun)
+	}
+	next := d.done(h, 0)
+	if won, err = r.put(ctx, only, ops, next); err != nil || !won {
+		if h.Staged != "" && err == nil {
+			_, _ = r.client.Load().Delete(ctx, r.stagedKey(h.Staged), clientv3.WithPrefix()) // or Upkeep does
+		}
+		return won, err
+	}
+	r.tell(changed(list))
+	if h.Staged != "" {
+		_ = r.finishAll() // or whoever writes next does
+	}
+	return true, nil
+}
+
+func later(a, b time.Time) time.Time {
+	if a.After(b) {
+		return a
+	}
+	return b
+}
+
+// unchanged is the condition that a state is still that of etcd.
+func (r *Record) unchanged(s *state) clientv3.Cmp {
+	return clientv3.Compare(clientv3.ModRevision(r.headKey()), "=", s.rev)
+}
+
+// put writes the head of next, with other operations, on conditions, and makes next the
+// state of this node. Where the conditions are not met it waits until this node knows
+// why.
+func (r *Record) put(ctx context.Context, only []clientv3.Cmp, ops []clientv3.Op, next *state) (won bool, err error) {
+	ops = append(ops, clientv3.OpPut(r.headKey(), next.head.write(r.headKeyed, next.sum)))
+	one, cancel := context.WithTimeout(ctx, answerTime)
+	defer cancel()
+	resp, err := r.client.Load().Txn(one).If(only...).Then(ops...).Else(clientv3.OpGet(r.headKey())).Commit()
+	if err != nil {
+		return false, r.refused(err)
+	}
+	if !resp.Succeeded {
+		kvs := resp.Responses[0].GetResponseRange().GetKvs()
+		if len(kvs) == 0 {
+			err := foreign("it is gone from etcd")
+			r.fault(err)
+			return false, err
+		}
+		return false, r.caughtUp(ctx, kvs[0].GetModRevision())
+	}
+	next.rev = resp.Header.GetRevision()
+	r.publish(next)
+	return true, nil
+}

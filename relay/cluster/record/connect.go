@@ -1,0 +1,103 @@
+package record
+
+import (
+	"context"
+	"crypto/tls"
+	"errors"
+	"fmt"
+	"strings"
+	"time"
+
+	"go.etcd.io/etcd/api/v3/v3rpc/rpctypes"
+	clientv3 "go.etcd.io/etcd/client/v3"
+	"go.uber.org/zap"
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/backoff"
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/status"
+
+	"keystay/internal/hint"
+	"keystay/relay/names"
+)
+
+const (
+	// dialTime is how long a member has to take a connection.
+	dialTime = 2 * time.Second
+	// redialTime is the longest time between attempts to reach a member.
+	redialTime = time.Second
+	// pingEvery is how often a connection is tried that is silent. etcd takes no pings
+	// that come more often (--grpc-keepalive-min-time).
+	pingEvery = 5 * time.Second
+)
+
+// client makes a client of etcd. With a password it asks etcd for a token.
+func (c *Config) client(ctx context.Context) (*clientv3.Client, error) {
+	own := c.TLS
+	if own == nil && strings.HasPrefix(c.Endpoints[0], "https://") {
+		own = &tls.Config{MinVersion: tls.VersionTLS12}
+	}
+	return clientv3.New(clientv3.Config{
+		Context:              ctx,
+		Endpoints:            c.Endpoints,
+		Username:             c.Username,
+		Password:             c.Password,
+		TLS:                  own,
+		DialTimeout:          answerTime,
+		DialKeepAliveTime:    pingEvery,
+		DialKeepAliveTimeout: dialTime,
+		Logger:               zap.NewNop(),
+		DialOptions: []grpc.DialOption{grpc.WithConnectParams(grpc.ConnectParams{
+			Backoff:           backoff.Config{BaseDelay: redialTime / 10, Multiplier: 1.6, Jitter: 0.2, MaxDelay: redialTime},
+			MinConnectTimeout: dialTime,
+		})},
+	})
+}
+
+// refused notes that etcd has not done what it was asked: it is away, or says no.
+func (r *Record) refused(err error) error {
+	if !isNo(err) {
+		return r.gone(err)
+	}
+	err = fmt.Errorf("%w: the relay's etcd refuses: %w", names.ErrClosed, err)
+	switch {
+	case errors.Is(err, rpctypes.ErrNoSpace):
+		err = hint.EtcdFull.Error(err)
+	case isDenied(err):
+		err = hint.EtcdRefuses.Error(err)
+	}
+	if tell, _ := r.refusal.Failed(1); tell {
+		r.log.Error("etcd does not take a change", "err", err, hint.Attr(hint.All(err)))
+	}
+	return err
+}
+
+// isNo reports whether etcd has answered, and does not do it.
+func isNo(err error) bool {
+	return errors.Is(err, rpctypes.ErrNoSpace) || isDenied(err) || code(err) == codes.InvalidArgument
+}
+
+// isDenied reports whether etcd says that this relay may not.
+func isDenied(err error) bool {
+	c := code(err)
+	return c == codes.PermissionDenied || c == codes.Unauthenticated || errors.Is(err, rpctypes.ErrAuthFailed) || errors.Is(err, rpctypes.ErrUserEmpty)
+}
+
+func code(err error) codes.Code {
+	var e rpctypes.EtcdError
+	if errors.As(err, &e) {
+		return e.Code()
+	}
+	return status.Code(err)
+}
+
+// awayError says that etcd does not answer.
+func awayError(err error) error {
+	if errors.Is(err, context.DeadlineExceeded) || code(err) == codes.DeadlineExceeded {
+		err = errors.New("no answer in time")
+	}
+	err = fmt.Errorf("%w: the relay's etcd does not answer: %w", names.ErrClosed, err)
+	if isDenied(err) {
+		return hint.EtcdRefuses.Error(err)
+	}
+	return hint.EtcdAway.Error(err)
+}

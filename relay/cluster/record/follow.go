@@ -1,0 +1,284 @@
+package record
+
+import (
+	"context"
+	"errors"
+	"time"
+
+	"go.etcd.io/etcd/api/v3/mvccpb"
+	clientv3 "go.etcd.io/etcd/client/v3"
+
+	"keystay/relay/names"
+)
+
+const (
+	// pageSize is how many entries are read at once.
+	pageSize = 4096
+	// loadTime is how long it may take to read all of the record.
+	loadTime = 2 * time.Minute
+	// stagedTime is how long it may take to make what is staged entries.
+	stagedTime = 10 * time.Minute
+	// againTime is the time between attempts to read the record.
+	againTime = 500 * time.Millisecond
+	// goneTime is that where nothing was wrong.
+	goneTime = 20 * time.Millisecond
+	// damagedTime is that between attempts to read one that is damaged.
+	damagedTime = 10 * time.Second
+)
+
+// errGone says that the watch of the record has ended.
+var errGone = errors.New("the watch has ended")
+
+// follow keeps this node's copy of the record, until Close.
+func (r *Record) follow() {
+	for r.ctx.Err() == nil {
+		err := r.connect()
+		var rev int64
+		if err == nil {
+			rev, err = r.load()
+		}
+		if err == nil {
+			err = r.watchRecord(rev + 1)
+		}
+		wait := againTime
+		switch {
+		case r.ctx.Err() != nil:
+			return
+		case errors.Is(err, names.ErrDamaged):
+			r.fault(err)
+			wait = damagedTime
+		case errors.Is(err, ErrNone):
+			r.fault(err)
+		case errors.Is(err, errGone): // it may be another member's turn, which is no trouble
+			wait = goneTime
+		default:
+			_ = r.gone(err)
+		}
+		pause(r.ctx, wait)
+	}
+}
+
+// connect makes the client, once. Where etcd asks for a password it has to answer.
+func (r *Record) connect() error {
+	if r.client.Load() != nil {
+		return nil
+	}
+	c, err := r.cfg.client(r.ctx)
+	if err == nil {
+		r.client.Store(c)
+	}
+	return err
+}
+
+// readAll reads all below a prefix, as of a revision.
+func (r *Record) readAll(ctx context.Context, prefix string, rev int64) (all []*mvccpb.KeyValue, err error) {
+	end := clientv3.GetPrefixRangeEnd(prefix)
+	for from := prefix; ; {
+		one, cancel := context.WithTimeout(ctx, 5*answerTime)
+		resp, err := r.client.Load().Get(one, from, clientv3.WithRange(end), clientv3.WithRev(rev), clientv3.WithLimit(pageSize), clientv3.WithSerializable())
+		cancel()
+		if err != nil {
+			return nil, err
+		}
+		all = append(all, resp.Kvs...)
+		if !resp.More || len(resp.Kvs) == 0 {
+			return all, nil
+		}
+		from = string(resp.Kvs[len(resp.Kvs)-1].GetKey()) + "\x00"
+	}
+}
+
+// load reads all of the record, as of a revision of etcd.
+func (r *Record) load() (rev int64, err error) {
+	ctx, cancel := context.WithTimeout(r.ctx, loadTime)
+	defer cancel()
+	one, cancelOne := context.WithTimeout(ctx, answerTime)
+	defer cancelOne()
+	first, err := r.client.Load().Get(one, r.headKey()) // of what a majority has
+	if err != nil {
+		return 0, err
+	}
+	if len(first.Kvs) == 0 && r.cfg.NoNew {
+		return 0, ErrNone
+	}
+	if len(first.Kvs) == 0 {
+		if err := r.create(ctx, first.Header.GetRevision()); err != nil {
+			return 0, err
+		}
+		return 0, errGone // now there is one
+	}
+	rev = first.Header.GetRevision()
+	kvs, err := r.readAll(ctx, r.prefix+"record/", rev)
+	if err != nil {
+		return 0, err
+	}
+	next, err := r.build(ctx, kvs, rev)
+	if err == nil {
+		err = r.isNewer(next.head)
+	}
+	if err == nil {
+		err = r.isMine(next.head)
+	}
+	if err != nil {
+		return 0, err
+	}
+	r.well()
+	if r.publish(next) {
+		r.remember()
+		all := names.Kept()
+		r.tell(all)
+		for _, t := range all {
+			r.tellElsewhere([]change{{table: t}})
+		}
+	}
+	return rev, nil
+}
+
+// build makes a state of all that lies in etcd.
+func (r *Record) build(ctx context.Context, kvs []*mvccpb.KeyValue, rev int64) (*state, error) {
+	d := r.draft(emptyState())
+	for t := range d.tables {
+		d.own[t] = true
+	}
+	var h head
+	var headRev int64
+	for _, kv := range kvs {
+		t, key, ok := r.entryOf(kv.GetKey())
+		if !ok {
+			var err error
+			if h, err = readHead(kv.GetValue()); err != nil {
+				return nil, err
+			}
+			headRev = kv.GetModRevision()
+			continue
+		}
+		if err := d.set(change{t, key, present(kv.GetValue())}); err != nil {
+			return nil, err
+		}
+		d.changes = d.changes[:0]
+	}
+	if h.Staged != "" {
+		list, err := r.staged(ctx, h.Staged, rev)
+		if err != nil {
+			return nil, err
+		}
+		for _, c := range list {
+			if err := d.set(c); err != nil {
+				return nil, err
+			}
+		}
+	}
+	if err := d.verify(r.headKeyed, h); err != nil {
+		return nil, err
+	}
+	return d.done(h, headRev), nil
+}
+
+// present returns a value that is there, even if it is empty.
+func present(value []byte) []byte {
+	if value == nil {
+		return []byte{}
+	}
+	return value
+}
+
+// create makes a record where there was none as of a revision, or says why not.
+func (r *Record) create(ctx context.Context, rev int64) error {
+	one, cancel := context.WithTimeout(ctx, answerTime)
+	defer cancel()
+	some, err := r.client.Load().Get(one, r.prefix+"record/", clientv3.WithPrefix(), clientv3.WithRev(rev), clientv3.WithLimit(1))
+	switch {
+	case err != nil:
+		return err
+	case len(some.Kvs) > 0:
+		return foreign("its head is missing from etcd")
+	}
+	if err := r.isNewer(head{}); err != nil {
+		return err
+	}
+	h := head{Seq: 1, Time: r.cfg.Time.UTC().Truncate(time.Second)}
+	_, err = r.client.Load().Txn(one).If(clientv3.Compare(clientv3.CreateRevision(r.headKey()), "=", 0)).
+		Then(clientv3.OpPut(r.headKey(), h.write(r.headKeyed, sum{}))).Commit()
+	return err
+}
+
+// watchRecord follows the changes of the record from a revision on, until that fails. It returns errGone where nothing is wrong with the record.
+func (r *Record) watchRecord(from int64) error {
+	ctx, cancel := context.WithCancel(r.ctx)
+	defer cancel()
+	r.wg.Go(func() { r.attend(ctx, cancel) })
+	for resp := range r.client.Load().Watch(clientv3.WithRequireLeader(ctx), r.prefix+"record/", clientv3.WithPrefix(), clientv3.WithRev(from)) {
+		if resp.Err() != nil {
+			return errGone
+		}
+		for events := resp.Events; len(events) > 0; {
+			rev, n := events[0].GetKv().GetModRevision(), 1
+			for n < len(events) && events[n].GetKv().GetModRevision() == rev {
+				n++
+			}
+			if err := r.advance(ctx, rev, events[:n]); err != nil {
+				return err
+			}
+			events = events[n:]
+		}
+	}
+	return errGone
+}
+
+// advance makes the state that one transaction of etcd has led to. Each of this relay's
+// writes the head, too; what else happens to the record is none of its nodes' doing.
+func (r *Record) advance(ctx context.Context, rev int64, events []*clientv3.Event) error {
+	var h head
+	var list []change
+	for _, e := range events {
+		kv := e.GetKv()
+		t, key, ok := r.entryOf(kv.GetKey())
+		deleted := e.GetType() == clientv3.EventTypeDelete
+		switch {
+		case ok && deleted:
+			list = append(list, change{table: t, key: key})
+		case ok:
+			list = append(list, change{t, key, present(kv.GetValue())})
+		case deleted:
+			return foreign("its head is gone from etcd")
+		default:
+			var err error
+			if h, err = readHead(kv.GetValue()); err != nil {
+				return err
+			}
+		}
+	}
+	s := r.now.Load()
+	switch {
+	case h.Seq == 0:
+		return foreign("somebody without the nodes' key has changed it in etcd")
+	case rev <= s.rev:
+		return nil // this node's own, or older than what it has read
+	case h.Seq != s.head.Seq && h.Seq != s.head.Seq+1:
+		return errGone // it is to be read anew
+	}
+	if h.Staged != "" && h.Staged != s.head.Staged {
+		more, err := r.staged(ctx, h.Staged, rev)
+		if err != nil {
+			return errGone
+		}
+		list = append(more, list...)
+	}
+	d := r.draft(s)
+	for _, c := range list {
+		if err := d.set(c); err != nil {
+			return err
+		}
+	}
+	if err := d.verify(r.headKeyed, h); err != nil {
+		if r.now.Load() != s { // this node's own transaction came between
+			return r.advance(ctx, rev, events)
+		}
+		return err
+	}
+	if r.publish(d.done(h, rev)) && len(d.changes) > 0 {
+		r.tell(changed(d.changes))
+		r.tellElsewhere(d.changes)
+	}
+	return nil
+}

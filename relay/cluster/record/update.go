@@ -1,0 +1,209 @@
+package record
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"path/filepath"
+	"runtime"
+	"strings"
+	"sync"
+	"time"
+
+	"keystay/relay/names"
+)
+
+const (
+	// maxJoined is how many changes of callers are made in one transaction.
+	maxJoined = 64
+	// updateTime is how long a change may take: others may be first again and again.
+	updateTime = 10 * time.Second
+	// answerTime is how long etcd has for one answer.
+	answerTime = 3 * time.Second
+)
+
+// A queue has the changes that callers wait for.
+type queue struct {
+	mu      sync.Mutex
+	list    []*queued
+	writing bool // somebody writes what is in it
+}
+
+// A queued is a change whose caller waits.
+type queued struct {
+	f    func(*tx, *head) error
+	err  error
+	lead chan struct{} // closed when its caller is to write what is in the queue
+	done chan struct{} // closed when it is made, and err set
+}
+
+// Update runs f in a transaction that reads and writes, perhaps several times, and
+// together with what others ask for meanwhile. An error that wraps [names.ErrClosed]
+// may come after the change was made all the same: etcd may have been away for the
+// answer alone.
+func (r *Record) Update(f func(names.Tx) error) error {
+	return r.change(func(t *tx, _ *head) error { return f(t) })
+}
+
+// change is Update for f that may change the head.
+func (r *Record) change(f func(*tx, *head) error) error {
+	c := &queued{f: f, lead: make(chan struct{}), done: make(chan struct{})}
+	q := &r.queue
+	q.mu.Lock()
+	q.list = append(q.list, c)
+	first := !q.writing
+	q.writing = true
+	q.mu.Unlock()
+	if !first {
+		select {
+		case <-c.done:
+			return c.err
+		case <-c.lead:
+		}
+	}
+	q.mu.Lock()
+	list := q.list[:min(len(q.list), maxJoined)] // c is the first
+	q.list = q.list[len(list):]
+	q.mu.Unlock()
+	r.write(list)
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	if q.writing = len(q.list) > 0; q.writing {
+		close(q.list[0].lead)
+	}
+	return c.err
+}
+
+// write makes the changes of a list, in as few transactions as they fit into.
+func (r *Record) write(list []*queued) {
+	ctx, cancel := context.WithTimeout(r.ctx, updateTime)
+	defer cancel()
+	left := list
+	for len(left) > 0 {
+		n, err := r.writeSome(ctx, left)
+		if err != nil {
+			for _, c := range left {
+				c.err = err
+			}
+			break
+		}
+		left = left[n:]
+	}
+	for _, c := range list {
+		close(c.done)
+	}
+}
+
+// writeSome makes the first n changes of a list in one transaction. One that fails is
+// left out of it, and gets its error. The error is one of all.
+func (r *Record) writeSome(ctx context.Context, list []*queued) (n int, err error) {
+	for try := 0; ; try++ {
+		s, err := r.writable()
+		if err != nil {
+			return 0, err
+		}
+		d, h, n := r.make(s, list)
+		if len(d.changes) == 0 && h == s.head {
+			return n, nil
+		}
+		won, err := r.commit(ctx, d, h)
+		if err != nil || won {
+			return n, err
+		}
+		if try > 1 { // others are first again and again
+			pause(ctx, time.Duration(rand.Int64N(int64(min(try, 20))*int64(time.Millisecond))))
+		}
+	}
+}
+
+// writable returns the state to make a transaction on.
+func (r *Record) writable() (*state, error) {
+	for {
+		if err := r.Whole(); err != nil {
+			return nil, err
+		}
+		s := r.now.Load()
+		if s.head.Staged == "" {
+			return s, nil
+		}
+		if err := r.finish(s); err != nil {
+			return nil, err
+		}
+	}
+}
+
+// make makes the changes of a list on a state, as far as they fit into one transaction
+// of etcd; the first always does.
+func (r *Record) make(s *state, list []*queued) (d *draft, h head, n int) {
+	d, h = r.draft(s), s.head
+	for _, c := range list {
+		next, to := d.fork(), h
+		c.err = guard(func() error { return c.f(&tx{next.tables, next, r.clock.now()}, &to) })
+		if c.err == nil {
+			if n > 0 && !fits(next.changes) {
+				break
+			}
+			d, h = next, to
+		}
+		n++
+	}
+	return d, h, n
+}
+
+// guard runs f, and makes an error of a panic: others wait for the queue.
+func guard(f func() error) (err error) {
+	defer func() {
+		if p := recover(); p != nil {
+			err = fmt.Errorf("a mistake in this program, at %s: %v", panickedAt(), p)
+		}
+	}()
+	return f()
+}
+
+// panickedAt returns the innermost place of keystay below a panic, for a deferred
+// function.
+func panickedAt() string {
+	var pc [64]uintptr
+	frames := runtime.CallersFrames(pc[:runtime.Callers(0, pc[:])])
+	for below, more := false, true; more; {
+		var f runtime.Frame
+		f, more = frames.Next()
+		switch {
+		case f.Function == "runtime.gopanic":
+			below = true
+		case below && strings.HasPrefix(f.Function, "keystay/"):
+			return fmt.Sprintf("%s:%d", filepath.Base(f.File), f.Line)
+		}
+	}
+	return "a place that is not known"
+}
+
+// pause waits for some time, or until ctx ends.
+func pause(ctx context.Context, d time.Duration) {
+	t := time.NewTimer(d)
+	defer t.Stop()
+	select {
+	case <-t.C:
+	case <-ctx.Done():
+	}
+}
+
+// caughtUp waits until this node knows the record as of a revision.
+func (r *Record) caughtUp(ctx context.Context, rev int64) error {
+	for {
+		s := r.now.Load()
+		if s != nil && s.rev >= rev {
+			return nil
+		}
+		if err := r.Whole(); errors.Is(err, names.ErrDamaged) {
+			return err
+		}
+		select {
+		case <-s.newer:
+		case <-time.After(100 * time.Millisecond): // it may be damaged meanwhile
+		case <-ctx.Done():
+			return r.gone(errors.New("its changes do not arrive in time"))
+		}
+	}
+}

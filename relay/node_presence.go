@@ -1,0 +1,145 @@
+package relay
+
+import (
+	"crypto/ed25519"
+	"slices"
+	"time"
+
+	"keystay/framing"
+	"keystay/internal/keyname"
+)
+
+// A Presence is what other nodes are told of a name that is connected here: the runs
+// of the identity that have it, of which there are several only as replicas.
+type Presence struct {
+	Name    string
+	Key     ed25519.PublicKey
+	Replica bool
+	Runs    []framing.Run
+}
+
+// Present returns what is connected here for a name. It is nothing once the server
+// leaves: visitors of other nodes are not to come any more.
+func (s *Server) Present(name string) (at Presence, ok bool) {
+	s.init()
+	if s.departure.Load() != nil {
+		return Presence{}, false
+	}
+	p := &s.presence
+	p.mu.RLock()
+	defer p.mu.RUnlock()
+	h := p.names[name]
+	if h == nil {
+		return Presence{}, false
+	}
+	at = Presence{Name: name, Key: h.key, Replica: h.replica}
+	for _, sess := range h.sessions {
+		if !slices.Contains(at.Runs, sess.run) {
+			at.Runs = append(at.Runs, sess.run)
+		}
+	}
+	return at, true
+}
+
+// PresentNames returns the names for which Present has something.
+func (s *Server) PresentNames() []string {
+	s.init()
+	if s.departure.Load() != nil {
+		return nil
+	}
+	return s.presence.served()
+}
+
+// ClaimedOnNode tells the server of a name that a run has on another node. Visitors
+// that wait for the name are asked anew where it leads. What is here of an older run
+// loses the name, as on one node: of two runs with one number the higher id is the
+// newer, so that all nodes decide alike, whatever they heard first. Of two identities
+// that have the name on two nodes the record says whose it is. Where it says neither,
+// settled is false, and the caller asks again after a while: the record may come later.
+func (s *Server) ClaimedOnNode(c Claimed) (settled bool) {
+	s.init()
+	s.router.expected.arrived(c.Name)
+	s.presence.wake(c.Name)
+	s.openElsewhere(c.Name)
+	key := s.presence.holder(c.Name)
+	if key != nil && !key.Equal(c.Key) {
+		switch holder, _ := s.Names.HolderOf(c.Name); holder {
+		case keyname.Label(c.Key, ""):
+		case keyname.Label(key, ""):
+			return true
+		default:
+			return false
+		}
+	}
+	s.giveUp(c, newerOnNodes)
+	return true
+}
+
+// newerOnNodes reports whether a run takes a name from another one of the identity that
+// is on another node.
+func newerOnNodes(run, old framing.Run) bool { return run.Compare(old) > 0 }
+
+// newerOnNode returns the denial of a claim where a newer run of the identity has the
+// name on another node, or nil.
+func (s *Server) newerOnNode(sess *session, c framing.Claim) *framing.Denial {
+	if s.Nodes == nil {
+		return nil
+	}
+	has, ok := s.Nodes.Newest(c.Name)
+	if !ok || !has.Key.Equal(sess.key) || has.Replica && c.Replica || !newerOnNodes(has.Run, sess.run) {
+		return nil
+	}
+	return replacedBy(c.Name, true)
+}
+
+// Remember notes names that were connected on a node that is gone, so that their
+// visitors wait for a while.
+func (s *Server) Remember(names []string) { s.Names.Remember(names) }
+
+// SetTurn notes whose turn it is to order a certificate for a name, until when, as the
+// nodes have agreed.
+func (s *Server) SetTurn(name string, run framing.Run, until time.Time) {
+	s.init()
+	p := &s.presence
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if h := p.names[name]; h != nil {
+		h.turn = turn{run: run, until: until}
+	}
+}
+
+// tell calls changed.
+func (p *presence) tell(name string) {
+	if p.changed != nil {
+		p.changed(name)
+	}
+}
+
+// tellAll calls changed for all names.
+func (p *presence) tellAll() {
+	if p.changed == nil {
+		return
+	}
+	for _, name := range p.served() {
+		p.changed(name)
+	}
+}
+
+// wake lets those who wait for a name ask anew where it leads.
+func (p *presence) wake(name string) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.wakeLocked(name)
+}
+
+func (p *presence) wakeLocked(name string) {
+	if c := p.awaited[name]; c != nil {
+		close(c)
+	}
+	delete(p.awaited, name)
+}
+
+// hasRun reports whether a run has the name.
+func (h *served) hasRun(run framing.Run) bool {
+	return slices.ContainsFunc(h.sessions, func(s *session) bool { return s.run == run })
+}

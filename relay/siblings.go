@@ -1,0 +1,366 @@
+package relay
+
+import (
+	"crypto/ed25519"
+	"net"
+	"net/netip"
+	"slices"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"keystay/framing"
+	"keystay/internal/keyname"
+	"keystay/internal/outage"
+)
+
+// A Sibling is a relay of another owner. A visitor of a name whose remote is away here is
+// passed on to it, and one that it passes on is taken, where the name's device has named
+// it in its claim.
+type Sibling struct {
+	// Name is the sibling's own name, as devices have it in their claims.
+	Name string
+
+	// Dial is the host:port of its public port.
+	Dial string
+
+	// From are the addresses that it dials from. From there a connection to the public
+	// port may begin with a PROXY protocol header that has the mark of a sibling, and
+	// is believed; one without a header is a visitor as any.
+	From []netip.Prefix
+}
+
+const (
+	// siblingMissed is for how long a sibling is not asked again for a name that it has
+	// said not to have.
+	siblingMissed = time.Second
+	// siblingDown is for how long a sibling is not asked for anything that cannot be
+	// reached; each time it is twice as long, up to siblingDownMost.
+	siblingDown     = 5 * time.Second
+	siblingDownMost = time.Minute
+	// maxWithSibling is how many visitors may be passed on to one sibling at once, and
+	// how many it may pass on to here; maxOfSiblingName is how many of these may be of
+	// one name.
+	maxWithSibling   = 1024
+	maxOfSiblingName = maxWithSibling / 2
+	// maxAskedOfName is how many visitors of a name may wait for a sibling's answer at
+	// once, before it has taken one.
+	maxAskedOfName = 16
+	// maxAskedNames is how many names a sibling is remembered not to have; more than
+	// that are not asked for until some are forgotten.
+	maxAskedNames = 4096
+	// maxWords is of how many names it is kept which siblings their devices have named.
+	maxWords = 1 << 16
+	// maxWordBytes is how long the names of these siblings may be together, in bytes.
+	maxWordBytes = 16 << 20
+)
+
+// siblings are those of a server, and what devices have said of them. The zero value has
+// none.
+type siblings struct {
+	list atomic.Pointer[[]*sibling]
+
+	mu        sync.Mutex
+	words     map[string]word // by name
+	held      int             // bytes of the siblings' names in words
+	crossings map[*crossing]struct{}
+}
+
+// A word is what the device of a name has said with its newest claim here.
+type word struct {
+	key      ed25519.PublicKey
+	siblings []string // the other relays that serve the name
+	rules    framing.Rules
+}
+
+// A sibling is one that is in use.
+type sibling struct {
+	Sibling
+	out, in places
+	answers [siblingAnswers]atomic.Int64
+	away    outage.Outage // for the log
+
+	mu    sync.Mutex
+	down  time.Time // it is not asked before
+	pause time.Duration
+	asked map[string]*asking // by name
+	swept time.Time          // when asked made room last
+}
+
+// An asking is what is known of a name at a sibling.
+type asking struct {
+	now    int       // visitors that wait for an answer
+	missed time.Time // it is not asked for the name before
+	taken  bool      // the last answer was a yes
+}
+
+// SetSiblings makes list count from now on. Visitors that are here stay where they are.
+func (s *Server) SetSiblings(list []Sibling) {
+	old := s.siblings.now()
+	made := make([]*sibling, len(list))
+	for i, one := range list {
+		made[i] = &sibling{}
+		if at := slices.IndexFunc(old, func(o *sibling) bool {
+			return o.Name == one.Name && o.Dial == one.Dial && slices.Equal(o.From, one.From)
+		}); at >= 0 {
+			made[i] = old[at]
+		}
+		made[i].Sibling = one
+	}
+	s.siblings.list.Store(&made)
+}
+
+// now are those in use.
+func (b *siblings) now() []*sibling {
+	if b == nil || b.list.Load() == nil {
+		return nil
+	}
+	return *b.list.Load()
+}
+
+// names lists them.
+func (b *siblings) names() (list []string) {
+	for _, s := range b.now() {
+		list = append(list, s.Name)
+	}
+	return list
+}
+
+// at returns the sibling that dials from an address, or nil.
+func (b *siblings) at(a net.Addr) *sibling {
+	list := b.now()
+	if len(list) == 0 {
+		return nil
+	}
+	from := addrPort(a).Addr()
+	for _, s := range list {
+		if slices.ContainsFunc(s.From, func(p netip.Prefix) bool { return p.Contains(from) }) {
+			return s
+		}
+	}
+	return nil
+}
+
+// note keeps what a device has said with a claim that is granted.
+func (b *siblings) note(key ed25519.PublicKey, c framing.Claim) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.dropLocked(c.Name)
+	if len(c.Siblings) == 0 {
+		return
+	}
+	if b.words == nil {
+		b.words = make(map[string]word)
+	}
+	w := word{key: key, siblings: slices.Clone(c.Siblings), rules: c.Rules}
+	b.held += w.size()
+	for name := range b.words { // any: without its word a name is served as one that has none
+		if len(b.words) < maxWords && b.held <= maxWordBytes {
+			break
+		}
+		b.dropLocked(name)
+	}
+	b.words[c.Name] = w
+}
+
+// size is how long the names of the siblings are, in bytes.
+func (w *word) size() (n int) {
+	for _, s := range w.siblings {
+		n += len(s)
+	}
+	return n
+}
+
+func (b *siblings) dropLocked(name string) {
+	w := b.words[name]
+	b.held -= w.size()
+	delete(b.words, name)
+}
+
+// of returns the word of a name.
+func (b *siblings) of(name string) (w word, ok bool) {
+	if len(b.now()) == 0 {
+		return word{}, false
+	}
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	w, ok = b.words[name]
+	return w, ok
+}
+
+// isFor reports whether the device that serves a name with this key has named a sibling.
+func (b *siblings) isFor(name string, key ed25519.PublicKey, s *sibling) bool {
+	w, ok := b.of(name)
+	return ok && w.key.Equal(key) && slices.Contains(w.siblings, s.Name)
+}
+
+// forget drops the words of names, which are cut.
+func (b *siblings) forget(which func(name string, key ed25519.PublicKey) bool) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	for name, w := range b.words {
+		if which(name, w.key) {
+			b.dropLocked(name)
+		}
+	}
+}
+
+// lead returns a lead to a sibling that the device of a name has named, if one may be
+// asked now. Else again says when one may be, and is zero where none ever is. Holder
+// returns what stands for the identity that the name belongs to; empty is not known.
+func (b *siblings) lead(name string, holder func() string) (l lead, again time.Time, ok bool) {
+	w, known := b.of(name)
+	if !known {
+		return lead{}, again, false
+	}
+	if h := holder(); h != "" && keyname.Label(w.key, "") != h {
+		return lead{}, again, false
+	}
+	for _, s := range b.now() {
+		if !slices.Contains(w.siblings, s.Name) {
+			continue
+		}
+		at := s.mayAsk(name)
+		if at.IsZero() {
+			return lead{to: toSibling, sibling: s, rules: w.rules, key: w.key}, again, true
+		}
+		if again.IsZero() || at.Before(again) {
+			again = at
+		}
+	}
+	return lead{}, again, false
+}
+
+// mayAsk returns when the sibling may be asked for a name; the zero time is now.
+func (s *sibling) mayAsk(name string) time.Time {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	now := time.Now()
+	if now.Before(s.down) {
+		return s.down
+	}
+	a := s.asked[name]
+	switch {
+	case a != nil && now.Before(a.missed):
+		return a.missed
+	case a != nil && !a.taken && a.now >= maxAskedOfName, a == nil && !s.hasRoomLocked(now):
+		return now.Add(siblingMissed)
+	}
+	return time.Time{}
+}
+
+// hasRoomLocked reports whether one more name may be asked for.
+func (s *sibling) hasRoomLocked(now time.Time) bool {
+	if len(s.asked) >= maxAskedNames && now.Sub(s.swept) >= siblingMissed {
+		s.swept = now
+		for name, a := range s.asked {
+			if a.now == 0 && !now.Before(a.missed) {
+				delete(s.asked, name)
+			}
+		}
+	}
+	return len(s.asked) < maxAskedNames
+}
+
+// ask counts that a visitor of a name waits for the sibling's answer.
+func (s *sibling) ask(name string) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.asked == nil {
+		s.asked = make(map[string]*asking)
+	}
+	if s.asked[name] == nil {
+		s.asked[name] = new(asking)
+	}
+	s.asked[name].now++
+	if s.down.IsZero() {
+		return
+	}
+	// It may be there again: the first to ask finds out, for all.
+	s.down = time.Now().Add(siblingDown)
+}
+
+// A siblingAnswer is how asking a sibling has ended.
+type siblingAnswer int
+
+const (
+	siblingTook    siblingAnswer = iota
+	siblingHasNot                // it does not have the name, or no place
+	siblingRefuses               // it refuses the visitor
+	siblingFails                 // it cannot be reached, or does not answer
+	siblingCalled                // it was not needed any more
+	siblingAnswers
+)
+
+// siblingWords are the answers as metrics have them.
+var siblingWords = [siblingAnswers]string{siblingTook: "taken", siblingHasNot: "not_there", siblingRefuses: "refused", siblingFails: "failed", siblingCalled: "not_needed"}
+
+// answered ends ask.
+func (s *sibling) answered(name string, how siblingAnswer) {
+	s.answers[how].Add(1)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	now := time.Now()
+	a := s.asked[name]
+	a.now--
+	a.taken = how == siblingTook
+	switch how {
+	case siblingFails:
+		s.pause = min(max(2*s.pause, siblingDown), siblingDownMost)
+		s.down = now.Add(s.pause)
+	case siblingCalled:
+	default:
+		s.down, s.pause = time.Time{}, 0
+	}
+	if how == siblingHasNot {
+		a.missed = now.Add(siblingMissed)
+	}
+}
+
+// isDown reports whether the sibling could not be reached lately.
+func (s *sibling) isDown() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return !s.down.IsZero()
+}
+
+// Places are those of the visitors that go one way between the server and a sibling.
+type places struct {
+	mu    sync.Mutex
+	now   int
+	total int64
+	names map[string]int
+}
+
+// enter gives a visitor of a name a place, which leave gives back. It reports false where
+// there is none.
+func (c *places) enter(name string) bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.now >= maxWithSibling || c.names[name] >= maxOfSiblingName {
+		return false
+	}
+	if c.names == nil {
+		c.names = make(map[string]int)
+	}
+	c.now++
+	c.total++
+	c.names[name]++
+	return true
+}
+
+func (c *places) leave(name string) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.now--
+	if c.names[name]--; c.names[name] == 0 {
+		delete(c.names, name)
+	}
+}
+
+// look returns how many are here, and how many there were.
+func (c *places) look() (now int, total int64) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.now, c.total
+}

@@ -1,0 +1,157 @@
+package relay
+
+import (
+	"crypto/ed25519"
+	"fmt"
+	"net/netip"
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"keystay/framing"
+)
+
+// A sibling that cannot be reached is left alone for longer each time, up to a minute;
+// when that is over one visitor finds out for all. An answer ends it.
+func TestSiblingIsAskedLessOftenWhileItIsDown(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := new(sibling)
+		for _, pause := range []time.Duration{5, 10, 20, 40, 60, 60} {
+			if at := s.mayAsk("a"); !at.IsZero() {
+				t.Fatalf("it may not be asked before %v", at)
+			}
+			s.ask("a")
+			if first := s.isDown(); first && s.mayAsk("b").IsZero() {
+				t.Error("a second visitor may ask while the first finds out")
+			}
+			s.answered("a", siblingFails)
+			if got := time.Until(s.mayAsk("b")); got != pause*time.Second {
+				t.Errorf("it is left alone for %v, want %d s", got, pause)
+			}
+			time.Sleep(pause * time.Second)
+		}
+		s.ask("a")
+		s.answered("a", siblingHasNot)
+		if s.isDown() || !s.mayAsk("b").IsZero() {
+			t.Error("it is down although it answers")
+		}
+	})
+}
+
+// A sibling that does not have a name is not asked for it again for a second, nor by more
+// than some visitors of it at once; other names do not suffer.
+func TestSiblingIsAskedOnceASecondForANameThatItDoesNotHave(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := new(sibling)
+		n := 0
+		for ; s.mayAsk("a").IsZero(); n++ {
+			s.ask("a")
+		}
+		if n != maxAskedOfName {
+			t.Errorf("%d visitors ask at once", n)
+		}
+		for range n {
+			s.answered("a", siblingHasNot)
+		}
+		if got := time.Until(s.mayAsk("a")); got != siblingMissed || !s.mayAsk("b").IsZero() {
+			t.Errorf("it may be asked again in %v", got)
+		}
+		time.Sleep(siblingMissed)
+		s.ask("a")
+		s.answered("a", siblingTook)
+		for range 10 * maxAskedOfName {
+			if !s.mayAsk("a").IsZero() {
+				t.Fatal("it has the name, and may not be asked")
+			}
+			s.ask("a")
+		}
+		for i := range 2 * maxAskedNames {
+			if name := fmt.Sprint(i); s.mayAsk(name).IsZero() {
+				s.ask(name)
+				s.answered(name, siblingHasNot)
+			}
+		}
+		if len(s.asked) > maxAskedNames {
+			t.Errorf("%d names are remembered", len(s.asked))
+		}
+		time.Sleep(siblingMissed)
+		if !s.mayAsk("c").IsZero() {
+			t.Error("names that are forgotten leave no room")
+		}
+	})
+}
+
+// There is room for so many visitors between two siblings, and for half of them of one
+// name; each place that is given back can be had again.
+func TestPlacesBetweenSiblings(t *testing.T) {
+	var p places
+	for range maxOfSiblingName {
+		if !p.enter("a") {
+			t.Fatal("no place")
+		}
+	}
+	if p.enter("a") {
+		t.Error("one name has more than its part")
+	}
+	for i := range maxWithSibling - maxOfSiblingName {
+		if !p.enter(fmt.Sprint(i)) {
+			t.Fatal("no place for other names")
+		}
+	}
+	if p.enter("b") {
+		t.Error("there are more than there may be")
+	}
+	p.leave("a")
+	if !p.enter("b") {
+		t.Error("a place that was given back is lost")
+	}
+}
+
+// What devices say of their siblings takes so much memory at most, and a name's newest
+// claim counts.
+func TestWordsAreBounded(t *testing.T) {
+	var b siblings
+	key := make(ed25519.PublicKey, ed25519.PublicKeySize)
+	long := strings.Repeat("a", 253)
+	for i := range maxWords + 10 {
+		b.note(key, framing.Claim{Name: fmt.Sprint(i), Siblings: []string{long}})
+	}
+	if n := len(b.words); n > maxWords || b.held > maxWordBytes || n*len(long) != b.held {
+		t.Errorf("%d words of %d bytes", n, b.held)
+	}
+	b.note(key, framing.Claim{Name: "x", Siblings: []string{"b", "c"}})
+	b.note(key, framing.Claim{Name: "x", Siblings: []string{"d"}})
+	b.list.Store(&[]*sibling{{Sibling: Sibling{Name: "d"}}})
+	if w, ok := b.of("x"); !ok || len(w.siblings) != 1 || w.siblings[0] != "d" {
+		t.Errorf("the word is %q", w.siblings)
+	}
+	b.note(key, framing.Claim{Name: "x"})
+	if _, ok := b.of("x"); ok {
+		t.Error("a claim without siblings leaves those from before")
+	}
+	b.forget(func(string, ed25519.PublicKey) bool { return true })
+	if len(b.words) != 0 || b.held != 0 {
+		t.Errorf("%d words of %d bytes are left", len(b.words), b.held)
+	}
+}
+
+// A sibling of the internet is not believed that a visitor comes from an address that
+// nobody of the internet has: a device may take it for one that is near.
+func TestSiblingSaysNoPrivateAddress(t *testing.T) {
+	for _, c := range []struct {
+		from, visitor string
+		want          bool
+	}{
+		{"9.9.9.9", "8.8.8.8", true},
+		{"9.9.9.9", "10.0.0.1", false},
+		{"9.9.9.9", "127.0.0.1", false},
+		{"9.9.9.9", "fd00::1", false},
+		{"2620:fe::fe", "::1", false},
+		{"10.0.0.2", "10.0.0.1", true},
+	} {
+		if got := mayComeFrom(netip.MustParseAddr(c.visitor), netip.MustParseAddr(c.from)); got != c.want {
+			t.Errorf("%s from %s: %v", c.visitor, c.from, got)
+		}
+	}
+}

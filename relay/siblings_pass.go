@@ -1,0 +1,249 @@
+package relay
+
+import (
+	"context"
+	"crypto/ed25519"
+	"errors"
+	"fmt"
+	"net"
+	"time"
+
+	"github.com/pires/go-proxyproto"
+
+	"keystay/framing"
+	"keystay/internal/duplex"
+	"keystay/internal/hint"
+	"keystay/internal/socket"
+	"keystay/relay/limits"
+	"keystay/sni"
+)
+
+// A visitor that is passed on to a sibling takes one connection, to the sibling's public
+// port. It begins with a PROXY protocol header of version 2, which has the visitor's
+// addresses, the name as PP2_TYPE_AUTHORITY, and a mark; then the visitor's hello. The
+// sibling answers one byte: 0 where its remote has the visitor, and all that follows is
+// the visitor's, or else the number of an alert (RFC 8446, section 6), and an end.
+// docs/federation.md has the whole of it.
+
+const (
+	// typeMark is the TLV of the mark, in the range that the PROXY protocol leaves to
+	// applications: its version, the kind of what follows, and the name of the relay that
+	// passes the visitor on. Such a visitor is never passed on again.
+	typeMark    proxyproto.PP2Type = 0xE2
+	markVersion                    = 1
+
+	// siblingTaken is the answer of a sibling that has taken a visitor.
+	siblingTaken = 0
+
+	// siblingDialTimeout is how long a sibling may take to be connected, and
+	// siblingAnswerTimeout how long then to answer.
+	siblingDialTimeout   = 2 * time.Second
+	siblingAnswerTimeout = 5 * time.Second
+)
+
+var (
+	errHasNot         = errors.New("the sibling does not have the name")
+	errNoMore         = errors.New("the sibling is not needed any more")
+	errSiblingRefuses = errors.New("the sibling refuses the visitor")
+)
+
+// A crossing is a visitor that a sibling has taken.
+type crossing struct {
+	srv   *Server
+	to    *sibling
+	name  string
+	key   ed25519.PublicKey // of the device that has named the sibling
+	conn  *net.TCPConn      // to the sibling
+	visit *limits.Visit
+}
+
+// end gives up what the server holds for the crossing. It may be called for nil.
+func (p *crossing) end() {
+	if p == nil {
+		return
+	}
+	b := &p.srv.siblings
+	b.mu.Lock()
+	delete(b.crossings, p)
+	b.mu.Unlock()
+	p.srv.dials.forget(p.conn)
+	p.conn.Close()
+	p.to.out.leave(p.name)
+	p.visit.End()
+}
+
+// cut ends the crossings of what is cut.
+func (b *siblings) cut(c Cut) (n int) {
+	if c.Why.Code != 0 { // else the device may come again at once
+		b.forget(c.isOf)
+	}
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	for p := range b.crossings {
+		if c.isOf(p.name, p.key) {
+			socket.Abort(p.conn)
+			n++
+		}
+	}
+	return n
+}
+
+// pass asks the sibling that l leads to, to take a visitor with its hello. Without a
+// crossing it returns where the visitor goes instead; where that is toSibling again it is
+// to be asked anew where the name leads.
+func (s *Server) pass(v *visitor, l lead, hello []byte) (*crossing, lead) {
+	visit, why := s.bounds.owners.Begin(v.name, l.key, v.validation)
+	if why != limits.None {
+		return nil, lead{to: nowhere, alert: sni.AlertInternalError, why: refusedLimited}
+	}
+	p := &crossing{srv: s, to: l.sibling, name: v.name, key: l.key, visit: visit}
+	cuts := s.cuts.Load()
+	header, err := siblingHeader(v.conn.RemoteAddr(), v.conn.LocalAddr(), v.name, s.Domain, framing.KindTLS)
+	if err == nil {
+		err = s.ask(p, append(header, hello...))
+	}
+	if err == nil && s.cuts.Load() != cuts {
+		socket.Abort(p.conn) // what was cut meanwhile may have been this
+		p.end()
+		return nil, l
+	}
+	if err == nil {
+		return p, l
+	}
+	visit.End()
+	if errors.Is(err, errSiblingRefuses) {
+		return nil, lead{to: nowhere, alert: sni.AlertAccessDenied, why: refusedBySibling}
+	}
+	return nil, l
+}
+
+// ask dials the sibling of p and has it take what first says.
+func (s *Server) ask(p *crossing, first []byte) error {
+	to := p.to
+	to.ask(p.name)
+	how, err := siblingHasNot, errHasNot
+	if to.out.enter(p.name) {
+		p.conn, how, err = s.askOver(to, p.name, first)
+		if err != nil {
+			to.out.leave(p.name)
+		}
+	}
+	to.answered(p.name, how)
+	switch {
+	case how == siblingFails:
+		if tell, n := to.away.Failed(1); tell {
+			s.log.Warn("a sibling does not answer", "sibling", to.Name, "at", to.Dial, "err", err, "visitors", n, hint.Attr(hint.SiblingAway.Do))
+		}
+	case how != siblingCalled && how != siblingHasNot:
+		if lasted, n, told := to.away.Ends(); told {
+			s.log.Info("a sibling answers again", "sibling", to.Name, "lasted", lasted.Round(time.Second), "visitors", n)
+		}
+	}
+	if err != nil {
+		return err
+	}
+	b := &s.siblings
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if b.crossings == nil {
+		b.crossings = make(map[*crossing]struct{})
+	}
+	b.crossings[p] = struct{}{}
+	return nil
+}
+
+// askOver is ask over a connection, which it returns where the sibling has said yes. The
+// dialling ends when the remote comes here.
+func (s *Server) askOver(to *sibling, name string, first []byte) (*net.TCPConn, siblingAnswer, error) {
+	ctx, cancel := context.WithTimeout(s.ctx, siblingDialTimeout)
+	defer cancel()
+	here := s.presence.arrival(name)
+	defer s.router.waiters.unwatched(name, &s.presence)
+	if s.presence.isHere(name) {
+		return nil, siblingCalled, errNoMore
+	}
+	came := make(chan bool, 1)
+	go func() {
+		select {
+		case <-here:
+			cancel()
+			came <- true
+		case <-ctx.Done():
+			came <- false
+		}
+	}()
+	c, err := s.dials.dial(ctx, s.ctx, to.Dial)
+	cancel()
+	switch arrived := <-came; {
+	case err != nil && arrived:
+		return nil, siblingCalled, errNoMore
+	case err != nil:
+		return nil, siblingFails, err
+	}
+	socket.UserTimeout(c, visitorTimeout)
+	c.SetDeadline(time.Now().Add(siblingAnswerTimeout))
+	answer := []byte{0}
+	if _, err = c.Write(first); err == nil {
+		_, err = c.Read(answer)
+	}
+	alert := sni.Alert(answer[0])
+	if err == nil && alert == siblingTaken {
+		c.SetDeadline(time.Time{})
+		return c, siblingTook, nil
+	}
+	socket.Abort(c) // without an answer it may have the hello
+	s.dials.forget(c)
+	switch {
+	case err != nil:
+		return nil, siblingFails, fmt.Errorf("wait for its answer: %w", err)
+	case alert == sni.AlertAccessDenied:
+		return nil, siblingRefuses, errSiblingRefuses
+	}
+	return nil, siblingHasNot, errHasNot
+}
+
+// siblingHeader is what a sibling is told of a visitor.
+func siblingHeader(source, dest net.Addr, name, domain string, kind framing.Kind) ([]byte, error) {
+	from, to := addrPort(source), addrPort(dest)
+	if from.Addr().Is4() != to.Addr().Is4() {
+		return nil, errors.New("addresses of two families")
+	}
+	h := proxyproto.HeaderProxyFromAddrs(2, net.TCPAddrFromAddrPort(from), net.TCPAddrFromAddrPort(to))
+	err := h.SetTLVs([]proxyproto.TLV{{Type: proxyproto.PP2_TYPE_AUTHORITY, Value: []byte(name)},
+		{Type: typeMark, Value: append([]byte{markVersion, byte(kind)}, domain...)}})
+	if err != nil {
+		return nil, fmt.Errorf("encode PROXY header: %w", err)
+	}
+	return h.Format()
+}
+
+// passChallenge asks the sibling that l leads to, to take a CA's HTTP-01 request, and
+// returns the connection to it.
+func (s *Server) passChallenge(name string, l lead, local net.Addr) (net.Conn, error) {
+	visit, _ := s.bounds.owners.Begin(name, l.key, true) // which is never refused
+	p := &crossing{srv: s, to: l.sibling, name: name, key: l.key, visit: visit}
+	header, err := siblingHeader(local, local, name, s.Domain, framing.KindHTTP01)
+	if err == nil {
+		err = s.ask(p, header)
+	}
+	if err != nil {
+		visit.End()
+		return nil, err
+	}
+	p.conn.SetDeadline(time.Now().Add(challengeTimeout))
+	return &passedChallenge{p.conn, p}, nil
+}
+
+// A passedChallenge is the connection to a sibling that has taken a CA's request.
+type passedChallenge struct {
+	*net.TCPConn
+	crossing *crossing
+}
+
+// Close ends the crossing.
+func (c *passedChallenge) Close() error {
+	c.crossing.end()
+	return nil
+}
+
+var _ duplex.Conn = (*passedChallenge)(nil)

@@ -1,0 +1,201 @@
+package relay
+
+import (
+	"errors"
+	"io"
+	"net"
+	"net/netip"
+	"time"
+
+	"keystay/framing"
+	"keystay/internal/hint"
+	"keystay/internal/hostname"
+	"keystay/internal/publicaddr"
+	"keystay/internal/socket"
+	"keystay/relay/limits"
+	"keystay/sni"
+)
+
+// A mark says of a connection that a sibling passes it on.
+type mark struct {
+	kind framing.Kind
+	from string // the sibling's name, as it says
+	name string // that the visitor is for, as it says
+}
+
+// parseMark parses the value of a mark. It reports false for one that cannot be taken.
+func parseMark(b []byte, name string) (m mark, ok bool) {
+	if len(b) < 3 || b[0] != markVersion || len(b)-2 > hostname.Max {
+		return m, false
+	}
+	m = mark{kind: framing.Kind(b[1]), from: string(b[2:]), name: name}
+	return m, m.kind == framing.KindTLS || m.kind == framing.KindHTTP01
+}
+
+// A taking is a visitor that a sibling has passed on to here.
+type taking struct {
+	*sibling
+	mark
+	dialled netip.Addr // where the sibling has come from
+}
+
+// end gives its place back. It may be called for nil.
+func (t *taking) end() {
+	if t != nil {
+		t.in.leave(t.name)
+	}
+}
+
+// fromSibling reads the header that a connection from the address of a sibling may begin
+// with. It returns the connection of whoever it is: a visitor that is passed on, which a
+// tells then, or any other that comes from there. Where that cannot be, c is closed and
+// nil returned.
+func (s *Server) fromSibling(c sni.Conn, a *admitted, from *sibling) sni.Conn {
+	place := s.shares.unfinished.begin(c, helloBuffer)
+	if place == nil {
+		s.shares.outOfMemory()
+		c.Close()
+		return nil
+	}
+	p, err := readProxied(c)
+	gone := place.end()
+	if errors.Is(err, errNoProxyHeader) && p != nil && !gone || err == nil && !gone && p.mark == nil && p.source == nil {
+		return s.counted(p, a) // it comes as itself
+	}
+	if err != nil || gone || p.mark == nil {
+		if !errors.Is(err, io.EOF) {
+			s.stats.refused[refusedNoHeader].Add(1)
+		}
+		c.Close()
+		return nil
+	}
+	t := &taking{sibling: from, mark: *p.mark, dialled: addrPort(c.RemoteAddr()).Addr()}
+	if why := s.admitTaking(p, t, a); why != 0 {
+		s.answerNo(p, why, refusedBySibling)
+		return nil
+	}
+	a.taking = t
+	s.sockets.isNow(a, p)
+	return p
+}
+
+// counted counts a connection from the address of a sibling that comes as itself, unless
+// that was done before.
+func (s *Server) counted(c sni.Conn, a *admitted) sni.Conn {
+	if a.from == nil {
+		var why limits.Reason
+		if a.from, why = s.bounds.addresses.Connect(c); why != limits.None {
+			socket.Abort(c)
+			return nil
+		}
+	}
+	return c
+}
+
+// admitTaking counts a visitor that a sibling passes on, or returns the alert that it is
+// refused with. What the sibling says of the visitor is its word alone.
+func (s *Server) admitTaking(p *proxied, t *taking, a *admitted) sni.Alert {
+	switch {
+	case t.mark.from != t.sibling.Name: // it has another name here, or is another one
+		s.tellStranger(t)
+		return sni.AlertUnrecognizedName
+	case s.dials.has(p): // it is this relay itself
+		return sni.AlertUnrecognizedName
+	case s.router.banned(t.dialled):
+		return sni.AlertAccessDenied
+	case !t.in.enter(t.name):
+		return sni.AlertInternalError
+	}
+	if t.kind == framing.KindHTTP01 { // asked by a CA, for which no address counts
+		return 0
+	}
+	visitor := addrPort(p.RemoteAddr()).Addr()
+	alert := sni.AlertInternalError
+	switch {
+	case p.source == nil, !mayComeFrom(visitor, t.dialled):
+		alert = sni.AlertAccessDenied
+	default:
+		a.from.Close()
+		var why limits.Reason
+		if a.from, why = s.bounds.addresses.Connect(p); why == limits.None {
+			return 0
+		}
+	}
+	t.end()
+	return alert
+}
+
+// mayComeFrom reports whether a sibling with an address may say of a visitor that he
+// comes from another one. Nobody comes to a relay of the internet from an address that
+// is not of it, and which a device may take for one that is near.
+func mayComeFrom(visitor, sibling netip.Addr) bool {
+	return publicaddr.Is(visitor) || !publicaddr.Is(sibling)
+}
+
+// tellStranger logs that a sibling calls itself by another name than it has here.
+func (s *Server) tellStranger(t *taking) {
+	if left, ok := s.lines.stranger.take(1, time.Minute); ok {
+		s.log.Warn("a sibling passes visitors on under another name than siblings has for its address", "sibling", t.sibling.Name, hint.Attr(hint.SiblingStranger.Do), left)
+	}
+}
+
+// answerNo tells a sibling that a visitor is not taken, and with which alert.
+func (s *Server) answerNo(c sni.Conn, alert sni.Alert, why whyRefused) {
+	s.stats.refused[why].Add(1)
+	c.SetWriteDeadline(time.Now().Add(sni.RefuseTimeout))
+	c.Write([]byte{byte(alert)})
+	sni.Leave(c)
+}
+
+// answerYes tells a sibling that its visitor has been taken.
+func answerYes(c net.Conn) {
+	c.SetWriteDeadline(time.Now().Add(sni.RefuseTimeout))
+	c.Write([]byte{siblingTaken}) // an error is one of what follows, too
+	c.SetWriteDeadline(time.Time{})
+}
+
+// findTaken returns where a visitor goes that a sibling has passed on: to a session of a
+// remote whose device has named the sibling, at once, or nowhere.
+func (r *router) findTaken(v *visitor) lead {
+	nobody := lead{to: nowhere, alert: sni.AlertUnrecognizedName, why: refusedBySibling}
+	if r.banned(v.address()) || r.banned(v.taking.dialled) {
+		return lead{to: nowhere, alert: sni.AlertAccessDenied, why: refusedBanned}
+	}
+	if v.name != v.taking.name || v.name == r.domain || r.front.Load().static(v.name) != nil {
+		return nobody
+	}
+	sess, rules := r.presence.find(v.name, v.validation)
+	if sess == nil || !r.siblings.isFor(v.name, sess.key, v.taking.sibling) {
+		return nobody
+	}
+	l := lead{to: toSession, session: sess, rules: rules}
+	if !v.validation && !r.admits(&l, v.address()) {
+		return lead{to: unwanted, alert: sni.AlertAccessDenied, why: refusedByRule}
+	}
+	return l
+}
+
+// takeChallenge serves a CA's HTTP-01 request that a sibling has passed on. It reports
+// whether the connection is kept.
+func (s *Server) takeChallenge(c sni.Conn, a *admitted) (kept bool) {
+	t := a.taking
+	sess, _ := s.presence.find(t.name, true)
+	if sess == nil || !s.siblings.isFor(t.name, sess.key, t.sibling) {
+		s.answerNo(c, sni.AlertUnrecognizedName, refusedBySibling)
+		return false
+	}
+	visit, _ := s.bounds.owners.Begin(t.name, sess.key, true) // which is never refused
+	stream, err := sess.link.Open(challengeHeader(t.name, c.LocalAddr()), nil)
+	if err != nil {
+		visit.End()
+		s.answerNo(c, sni.AlertInternalError, refusedNotTaken)
+		return false
+	}
+	until := time.Now().Add(challengeTimeout)
+	stream.SetDeadline(until)
+	a.heard = time.Since(s.began)
+	a.far, a.visit, a.name = stream, visit, t.name
+	answerYes(c)
+	s.serve(c, a)
+	return true
+}
