@@ -90,8 +90,8 @@ func TestStrangersAddressesAreDialledRarely(t *testing.T) {
 
 func TestAddressesOfNodesAreChecked(t *testing.T) {
 	for address, want := range map[string]bool{"a.relay.test:443": true, "[2001:db8::1]:8443": true, "192.0.2.1:1": true,
-		"": false, "a.relay.test": false, ":443": false, "a:0": false, "a:65536": false, "a:https": false, "a:-1": false, "a:443:1": false} {
-		if got := dialable(address) != ""; got != want {
+		"": false, "a.relay.test": false, ":443": false, "a:0": false, "a:65536": false, "a:https": false, "a:-1": false, "a:443:1": false, "relay.test:443": false, "RELAY.test:443": false, "relay.test:8443": true} {
+		if got := dialable(address, "relay.test") != ""; got != want {
 			t.Errorf("%q: %v", address, got)
 		}
 	}

@@ -301,3 +301,26 @@ func TestNodesThatChangeAllTheTimeCutNothing(t *testing.T) {
 		t.Errorf("%d moves", n)
 	}
 }
+
+// A node whose address leads to another one does not make links move there and back: the
+// one that is there stays, and is the same.
+func TestLinkStaysWhereANodesAddressLeadsToAnother(t *testing.T) {
+	c := newCluster(t, 1)
+	c.list = append(c.list, framing.Node{Name: "n1", Address: c.nodes[0].addr, Weight: 100})
+	c.change(nil)
+	ln := c.start(c.config())
+	told := time.NewTicker(2 * time.Millisecond)
+	defer told.Stop()
+	limit := time.After(patience)
+	for c.log.count("another node answers there") == 0 {
+		select {
+		case <-told.C:
+		case <-limit:
+			t.Fatal("no move was tried")
+		}
+	}
+	c.settles(ln, "n0", "n0")
+	if n := c.log.count("has moved to another node"); n != 0 {
+		t.Errorf("%d moves", n)
+	}
+}
