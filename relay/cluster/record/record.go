@@ -24,13 +24,14 @@ type Record struct {
 
 	headKeyed, entryKey, nodeKey, auditKey []byte // see derived
 
-	stop  context.CancelFunc
-	ctx   context.Context // ends with Close
-	wg    sync.WaitGroup
-	log   *slog.Logger
-	clock clock
-	queue queue
-	away  outage.Outage
+	stop    context.CancelFunc
+	ctx     context.Context // ends with Close
+	wg      sync.WaitGroup
+	log     *slog.Logger
+	clock   clock
+	queue   queue
+	barrier barrier
+	away    outage.Outage
 	// refusal is that etcd answers and says no, as to a change where it has no room.
 	refusal outage.Outage
 	strays  map[string]bool // ids of what was staged and does not count, as Upkeep saw it last
@@ -53,7 +54,7 @@ type Record struct {
 	telling sync.Mutex // of the nodes: one call at a time
 }
 
-var _ names.Store = (*Record)(nil)
+var _ names.SharedStore = (*Record)(nil)
 
 // Open begins to read the record, and to follow it, until Close. It does not wait for
 // etcd: until the record was read once it is closed, see [Record.Opened], and
@@ -75,6 +76,10 @@ func Open(cfg Config) (*Record, error) {
 // errNotYet says that etcd has not answered since the start.
 var errNotYet = fmt.Errorf("%w: etcd has not answered yet", names.ErrClosed)
 
+// ErrNone is wrapped by the error of Ready where there is no record, and none is to be
+// made.
+var ErrNone = fmt.Errorf("%w: there is none in etcd yet", names.ErrClosed)
+
 // Close ends what Open has begun. Nobody uses the record meanwhile.
 func (r *Record) Close() error {
 	r.remember()
@@ -87,14 +92,14 @@ func (r *Record) Close() error {
 }
 
 // Ready waits until the record can be read. The error says why it cannot when ctx ends;
-// it wraps [names.ErrDamaged] where what is in etcd is not the record of these nodes:
-// then it does not wait.
+// it wraps [names.ErrDamaged] where what is in etcd is not the record of these nodes, and
+// [ErrNone] where there is none: then it does not wait.
 func (r *Record) Ready(ctx context.Context) error {
 	for {
 		r.mu.Lock()
 		opened, trouble := r.opened, r.trouble
 		r.mu.Unlock()
-		if errors.Is(trouble, names.ErrDamaged) {
+		if errors.Is(trouble, names.ErrDamaged) || errors.Is(trouble, ErrNone) {
 			return trouble
 		}
 		select {
@@ -251,18 +256,21 @@ func (r *Record) well() {
 
 // gone notes that etcd does not answer, which is told once.
 func (r *Record) gone(err error) error {
-	err = awayError(err)
 	if r.ctx.Err() != nil {
-		return err
+		return r.cfg.awayError(err, false)
 	}
-	if !errors.Is(r.Whole(), names.ErrDamaged) {
-		r.fault(err)
+	tell, _ := r.away.Failed(1)
+	err = r.cfg.awayError(err, tell)
+	if was := r.Whole(); tell || !errors.Is(was, names.ErrClosed) || errors.Is(was, errNotYet) { // else the reason is known
+		if !errors.Is(was, names.ErrDamaged) {
+			r.fault(err)
+		}
 	}
 	select {
 	case r.hurry <- struct{}{}:
 	default:
 	}
-	if tell, _ := r.away.Failed(1); tell {
+	if tell {
 		r.log.Error("etcd does not answer: what is up goes on, and no new name is given out", "err", err, hint.Attr(hint.All(err)))
 	}
 	return err
