@@ -162,13 +162,20 @@ func (m *move) reachedLocked() {
 	switch {
 	case m.away == nil || s.recv != halfOpen || s.cause != nil:
 	case s.in.got > m.away.at:
-		m.err = protocolErrorf("more than %d bytes came on a stream that was taken", m.away.at)
-		s.breakLocked(m.err)
+		m.excessLocked()
 	case s.in.got == m.away.at && !m.away.ended:
 		s.recv, s.owed = halfMoved, true
 		s.in.ended()
 		s.readable.Broadcast()
 		s.settleLocked()
+	}
+}
+
+// excessLocked breaks a stream on which more comes than goes over the hop.
+func (m *move) excessLocked() {
+	if s := m.stream; s.cause == nil {
+		m.err = protocolErrorf("more than %d bytes came on a stream that was taken", m.away.at)
+		s.breakLocked(m.err)
 	}
 }
 

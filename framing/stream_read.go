@@ -136,6 +136,10 @@ func (s *Stream) begun(h Header) error {
 func (s *Stream) data(p []byte) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	if s.owed {
+		s.lane.excessLocked() // the visitor's node is to blame, and not this link
+		return nil
+	}
 	if err := s.in.came(len(p)); err != nil {
 		return err
 	}

@@ -32,6 +32,13 @@ func (h *laneHealth) allowed(now time.Time) bool {
 	return !now.Before(h.until)
 }
 
+// isGood reports whether none has failed since the last that worked.
+func (h *laneHealth) isGood() bool {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	return h.failures == 0
+}
+
 // good notes a lane on which bytes went both ways.
 func (h *laneHealth) good() {
 	h.mu.Lock()

@@ -105,7 +105,7 @@ func (n *lanes) serve(link *framing.Link) {
 		case <-link.Done():
 			return
 		}
-		if !n.w.health.allowed(time.Now()) || !n.startMoving(s) {
+		if n.takeNode(s) == nil && !n.w.health.allowed(time.Now()) || !n.startMoving(s) {
 			<-n.opening
 			continue
 		}
@@ -138,39 +138,55 @@ func (n *lanes) doneMoving(s *framing.Stream) {
 	delete(n.moving, s)
 }
 
-// move moves a stream to a lane, if it can, and judges lanes by it. It takes an
-// element out of opening.
+// move moves a stream to a lane, if it can, and judges lanes by it: to the node that its
+// visitor has come to, where that is another one, or else to that of the link. It takes
+// an element out of opening.
 func (n *lanes) move(link *framing.Link, s *framing.Stream) {
 	ctx, cancel := context.WithCancel(n.w.d.cut)
 	defer cancel()
-	lane, err := n.take(ctx, link)
+	moved := sync.OnceFunc(func() {
+		n.doneMoving(s)
+		<-n.opening
+	})
+	defer moved()
+	if node := n.takeNode(s); node != nil && n.take(ctx, node, s, moved) {
+		return
+	}
+	if !n.w.health.allowed(time.Now()) {
+		return
+	}
+	lane, err := n.spare(ctx, link)
 	if err == nil {
 		err = lane.Bind(ctx, s)
 	}
-	n.doneMoving(s)
-	<-n.opening
+	moved()
 	switch {
 	case err == nil:
 		n.w.d.wg.Go(func() { n.refill(link) })
 	case errors.Is(err, framing.ErrNoLanes), errors.Is(err, framing.ErrStreamOver), link.Err() != nil, ctx.Err() != nil:
 		return // nothing is wrong with lanes
 	default:
-		n.judge(err)
+		n.judge(&n.w.health, err)
 		return
 	}
+	n.await(ctx, lane, &n.w.health)
+}
+
+// await judges lanes by one that has a stream, for laneTrial.
+func (n *lanes) await(ctx context.Context, lane *framing.Lane, h *laneHealth) {
 	trial, cancel := context.WithTimeout(ctx, laneTrial)
 	defer cancel()
 	worked, err := lane.Outcome(trial)
 	if err != nil {
-		n.judge(fmt.Errorf("a lane was lost soon after it was bound: %w", err))
+		n.judge(h, fmt.Errorf("a lane was lost soon after it was bound: %w", err))
 	} else if worked {
-		n.w.health.good()
+		h.good()
 	}
 }
 
-// judge notes that lanes to this relay have failed.
-func (n *lanes) judge(err error) {
-	if rest := n.w.health.failed(time.Now()); rest > 0 {
+// judge notes that lanes to this relay, or to one node of it, have failed.
+func (n *lanes) judge(h *laneHealth, err error) {
+	if rest := h.failed(time.Now()); rest > 0 {
 		n.w.d.log.Info("connections for bulk fail to this relay; all stays on the links", "relay", n.w.name(), "err", err, "for", rest)
 		return
 	}

@@ -21,8 +21,8 @@ const (
 	maxSpares = 4
 )
 
-// take returns a spare lane, or a new one.
-func (n *lanes) take(ctx context.Context, link *framing.Link) (*framing.Lane, error) {
+// spare returns a spare lane, or a new one.
+func (n *lanes) spare(ctx context.Context, link *framing.Link) (*framing.Lane, error) {
 	n.mu.Lock()
 	n.taken = append(n.recent(), time.Now())
 	if k := len(n.spares) - 1; k >= 0 {

@@ -25,6 +25,7 @@ type way struct {
 	doors     doors  // at which nodes may be dialled
 	outage    outage // while no link is up
 	health    laneHealth
+	takes     takes
 	told      atomic.Bool     // that the relay keeps no rules
 	ctx       context.Context // ends with the device, with its last name, or when this relay refuses the device
 	end       context.CancelFunc

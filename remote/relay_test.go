@@ -51,6 +51,7 @@ type fakeRelay struct {
 	certified bool                                     // of the last claim
 	port      uint16                                   // that each claim of a TCP port gets; 0 is none
 	nodes     framing.Nodes                            // that it tells of; none where there is no own one
+	wanted    chan int                                 // each time that lanes are wanted, how many, none of which it grants; nil has no lanes
 	links     map[*relayLink]struct{}                  // that are up
 	decide    func(framing.Hello, framing.Claim) error // about claims, beside claim; nil grants
 	conns     map[net.Conn]struct{}                    // nil once the relay is closed
@@ -245,6 +246,9 @@ func (r *fakeRelay) link(below, conn net.Conn, cs *tls.ConnectionState) {
 	if r.port != 0 {
 		said.Capabilities = framing.CapabilityPorts
 	}
+	if r.wanted != nil {
+		said.Capabilities |= framing.CapabilityLanes
+	}
 	r.mu.Unlock()
 	link.Welcome(said, framing.Handler{
 		Claim: func(_ context.Context, c framing.Claim) (framing.Claimed, error) {
@@ -285,6 +289,10 @@ func (r *fakeRelay) link(below, conn net.Conn, cs *tls.ConnectionState) {
 			r.unclaimed = append(r.unclaimed, name)
 		},
 		GoAway: func(g framing.GoAway) { l.goAway <- g },
+		LaneTokens: func(n int) []framing.LaneToken {
+			r.wanted <- n
+			return nil
+		},
 	})
 	r.mu.Lock()
 	if r.links == nil {

@@ -43,7 +43,7 @@ const namesCopy = "names.db.copy"
 // copyNames writes it.
 func (p *process) copyNames() (file string, size int64, err error) {
 	file = filepath.Join(p.cfg.StateDir, namesCopy)
-	if size, err = p.grants.Copy(file); err != nil {
+	if size, err = p.grants.copyTo(file); err != nil {
 		return "", 0, stateError(p.cfg.StateDir, fmt.Errorf("copy the record of names: %w", err))
 	}
 	return file, size, nil

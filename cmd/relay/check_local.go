@@ -14,6 +14,8 @@ import (
 	"keystay/internal/cli"
 	"keystay/internal/hint"
 	"keystay/internal/ownfile"
+	"keystay/relay/cluster/record"
+	"keystay/relay/names"
 )
 
 // state looks at the state directory and at the record of names. While a relay runs,
@@ -35,15 +37,18 @@ func (c *checker) state() []cli.Finding {
 	if err := ownfile.Exposed(dir); err != nil {
 		list[0] = cli.Amiss("state", dir, err)
 	}
+	if c.cfg.Cluster.On() {
+		return append(list, c.sharedRecord())
+	}
 	file := filepath.Join(dir, "names.db")
 	if c.running != nil {
 		return append(list, cli.NotRun("names", file, "the relay that runs looks at it: it says so under ready"))
 	}
-	return append(list, record(file))
+	return append(list, recordFile(file))
 }
 
-// record looks whether the record of names is whole.
-func record(file string) cli.Finding {
+// recordFile looks whether the record of names is whole.
+func recordFile(file string) cli.Finding {
 	f, err := os.Open(file)
 	if errors.Is(err, fs.ErrNotExist) {
 		return cli.NotRun("names", file, "it is made at the start")
@@ -60,6 +65,22 @@ func record(file string) cli.Finding {
 		return cli.Amiss("names", file, hint.RecordDamaged.Error(fmt.Errorf("the record of names is damaged: %w", err), "FILE", file))
 	}
 	return cli.Fine("names", file, "the record of names is whole, %s", amount(info.Size()))
+}
+
+// sharedRecord looks whether etcd answers, and has the record of these nodes.
+func (c *checker) sharedRecord() cli.Finding {
+	about := strings.Join(c.cfg.Cluster.Etcd.Endpoints, " ")
+	r, err := openShared(c.cfg, firstAnswer)
+	if errors.Is(err, record.ErrNone) {
+		return cli.NotRun("names", about, "etcd answers; the record is made at the start")
+	}
+	if err != nil {
+		return cli.Amiss("names", about, err)
+	}
+	defer r.Close()
+	n := 0
+	_ = r.View(func(tx names.Tx) error { n = tx.Count(names.Kept()[0]); return nil })
+	return cli.Fine("names", about, "etcd has the record of names: %d", n)
 }
 
 // ports looks whether each address can be listened on, or is by the relay that runs.

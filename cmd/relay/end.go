@@ -73,9 +73,7 @@ func (p *process) close(err error) {
 	if p.stopReopen != nil {
 		p.stopReopen()
 	}
-	if p.grants != nil {
-		p.grants.Close()
-	}
+	p.grants.close()
 	p.audit.Close()
 	if p.cert != nil {
 		p.cert.close()

@@ -40,7 +40,7 @@ address and a wildcard DNS record, see deploy/dns-wildcard.md.`,
 	}
 	config.RelayFlags(cmd.Flags())
 	cmd.Flags().BoolVar(&takeover, "takeover", false, "take over from the relay that runs on the same state_dir, without a break; SIGUSR2 makes it start one that does")
-	cmd.AddCommand(checkCommand(), initCommand(), listCommand())
+	cmd.AddCommand(checkCommand(), initCommand(), listCommand(), clusterCommand())
 	cmd.AddCommand(levers()...)
 	return cli.Root(cmd)
 }

@@ -86,7 +86,7 @@ type process struct {
 	cert     *ownCert
 	takeover *takeover // what this process, as the new one, has from the old; or nil
 	outside  outside   // who is asked about names
-	grants   *names.Grants
+	grants   *nameRecord
 	sockets  []socket
 	ports    []relay.PortListener // that the old process has handed over
 	control  *control             // nil where there is none
@@ -133,7 +133,7 @@ func (p *process) open(takeover bool) (err error) {
 		}
 		p.ports, handed = portSockets(p.takeover.sockets)
 	}
-	if p.grants, err = names.OpenGrants(p.cfg.StateDir); err != nil {
+	if p.grants, err = openRecord(p.cfg, p.log); err != nil {
 		closeAll(handed)
 		return stateError(p.cfg.StateDir, err)
 	}
@@ -148,7 +148,7 @@ func (p *process) open(takeover bool) (err error) {
 		Domain:      p.cfg.Domain,
 		TLS:         p.cert.tlsConfig(),
 		Challenge:   http.HandlerFunc(p.cert.challenge),
-		Names:       &names.Names{Rules: rules(p.cfg, p.cfg.Tokens), Grants: p.grants, Ports: tcpPorts(p.cfg)},
+		Names:       &names.Names{Rules: rules(p.cfg, p.cfg.Tokens), Grants: p.grants.Store, Ports: tcpPorts(p.cfg)},
 		ListenPort:  listenPort(p.cfg),
 		Memory:      memory,
 		DefaultName: p.cfg.DefaultName,

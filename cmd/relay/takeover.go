@@ -176,7 +176,7 @@ func (p *process) offer(cut context.Context, o *handover.Old) error {
 	if err := p.srv.KeepUsage(); err != nil {
 		p.log.Warn("cannot keep what was used of the month; the new process counts without the last minute", "err", err, hint.Attr(hint.All(err)))
 	}
-	p.grants.Close()
+	p.grants.pause()
 	if err := p.srv.Pause(); err != nil {
 		o.Refuse(err)
 		p.resume()
@@ -213,7 +213,7 @@ func (p *process) resume() {
 	go func() {
 		defer close(done)
 		for first := true; ; first = false {
-			err := p.grants.Reopen()
+			err := p.grants.reopen()
 			if err == nil {
 				if !first {
 					p.log.Info("the record of names is open again")

@@ -2,7 +2,7 @@ package hint
 
 // ofEtcd is the part of the relay's table that is about etcd.
 func ofEtcd() []*Advice {
-	return []*Advice{EtcdAway, EtcdRefuses, EtcdFull, RecordForeign, RecordOlder, RecordElsewhere}
+	return []*Advice{EtcdAway, EtcdRefuses, EtcdFull, RecordForeign, RecordOlder, RecordElsewhere, NoRecordKey, RecordThere, NoEtcd}
 }
 
 // The advice for a relay whose record of names is in etcd.
@@ -33,5 +33,20 @@ var (
 	RecordElsewhere = &Advice{
 		Shown: "the record of names is damaged: it is the record of the relay …",
 		Do:    []string{"give each relay that uses this etcd a cluster.etcd.prefix of its own"},
+	}
+	NoRecordKey = &Advice{
+		Shown: "the key of the record of names: …",
+		Means: "a relay with `cluster.etcd`: exit code 1",
+		Do:    []string{"relay cluster init makes it on the first machine, and relay cluster join brings it to the others: FILE"},
+	}
+	RecordThere = &Advice{
+		Shown: "there is a record with something in it already: …",
+		Means: "`relay cluster import`: exit code 3; nothing was changed",
+		Do:    []string{"give the relay a cluster.etcd.prefix of its own, or go on with the record that is there: relay names list"},
+	}
+	NoEtcd = &Advice{
+		Shown: "there are no cluster.etcd.endpoints",
+		Means: "`relay cluster import` and `export`: exit code 2",
+		Do:    []string{"say in relay.yaml where etcd is, and give the file: --config FILE"},
 	}
 )

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"keystay/framing"
+	"keystay/internal/duplex"
 	"keystay/internal/panics"
 	"keystay/relay"
 )
@@ -34,6 +35,7 @@ type Local interface {
 	Cut(relay.Cut) relay.Severed
 	Remember(names []string)
 	SetTurn(name string, run framing.Run, until time.Time)
+	ServeHop(c duplex.Conn, h relay.Hop, yes func() error) error
 }
 
 // A Load is how much a node has to do, by its own word.
@@ -105,6 +107,8 @@ type Cluster struct {
 	usurper  error // another machine has this node's name
 
 	listener listener
+	pools    hopPools
+	hops     hopServer
 	joins    joins
 	stats    stats
 }
@@ -137,6 +141,7 @@ func (c *Cluster) init() {
 		c.ctx, c.cancel = context.WithCancel(context.Background())
 		c.list, c.peers = make(map[string]*member), make(map[string]*peer)
 		c.turns, c.doubtful, c.asked = make(map[string]turn), make(map[string]string), make(map[uint32]chan bool)
+		c.initHops()
 		if c.Dial == nil {
 			c.Dial = func(ctx context.Context, address string) (net.Conn, error) {
 				var d net.Dialer
@@ -226,6 +231,8 @@ func (c *Cluster) Close() error {
 	}
 	c.mu.Unlock()
 	c.cancel()
+	c.hops.end()
+	c.pools.end()
 	c.listener.close()
 	for _, p := range all {
 		p.close(errClosed)

@@ -8,13 +8,21 @@ import (
 	"keystay/relay"
 )
 
-// ProtocolHop is the ALPN name of a visitor's way from one node to another.
-const ProtocolHop = "keystay-hop/1"
-
 // Hop is [relay.Nodes.Hop].
-func (c *Cluster) Hop(context.Context, string, relay.Hop) (duplex.Conn, error) {
-	return nil, relay.ErrNotThere
+func (c *Cluster) Hop(ctx context.Context, node string, h relay.Hop) (duplex.Conn, error) {
+	c.init()
+	return c.pools.hop(ctx, node, h)
 }
 
-// serveHop takes a visitor of another node.
-func (c *Cluster) serveHop(conn *tls.Conn) { conn.NetConn().Close() }
+// serveHop serves a connection on which another node brings a visitor.
+func (c *Cluster) serveHop(conn *tls.Conn) {
+	if err := c.hops.serveConn(machineOf(conn), conn); err != nil {
+		c.log.Debug("a visitor of another node was not taken", "err", err)
+	}
+}
+
+// initHops makes ready what brings visitors to other nodes, and takes those of others.
+func (c *Cluster) initHops() {
+	c.pools.dial = func(ctx context.Context, node string) (*tls.Conn, error) { return c.dial(ctx, node, ProtocolHop) }
+	c.hops.serve = c.Local.ServeHop
+}

@@ -8,9 +8,11 @@ import (
 	"io"
 	"log/slog"
 	"net"
+	"net/http"
 	"net/netip"
 	"runtime"
 	"slices"
+	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -44,10 +46,9 @@ type hopNode struct {
 	srv    *relay.Server
 	public string // the address of its public port
 	peers  string // that for other nodes
-	log    *logBuffer
+	log    *lockedBuffer
 	pools  *hopPools
 	hops   *hopServer
-	grants *names.Grants
 
 	mu     sync.Mutex
 	stale  map[string][]string // nodes that are taken to have a name
@@ -74,7 +75,7 @@ func (r *hopRig) node(name string, set func(*hopNode)) *hopNode {
 		r.t.Fatal(err)
 	}
 	r.t.Cleanup(func() { grants.Close() })
-	n := &hopNode{hopRig: r, name: name, log: &logBuffer{}, grants: grants, hopped: make(chan struct{}, 1024)}
+	n := &hopNode{hopRig: r, name: name, log: &lockedBuffer{}, hopped: make(chan struct{}, 1024)}
 	n.srv = &relay.Server{
 		Domain:  zone,
 		TLS:     &tls.Config{Certificates: []tls.Certificate{r.ca.Issue(zone)}},
@@ -128,12 +129,12 @@ func (n *hopNode) serve() {
 
 // serveHop serves a connection of another node.
 func (n *hopNode) serveHop(c net.Conn) {
-	tc := tls.Server(&framing.TLSRecordConn{Conn: c}, &tls.Config{Certificates: []tls.Certificate{n.ca.Issue("node")}, NextProtos: []string{hopProtocol}, MinVersion: tls.VersionTLS13})
+	tc := tls.Server(&framing.TLSRecordConn{Conn: c}, &tls.Config{Certificates: []tls.Certificate{n.ca.Issue("node")}, NextProtos: []string{ProtocolHop}, MinVersion: tls.VersionTLS13})
 	if err := tc.Handshake(); err != nil {
 		c.Close()
 		return
 	}
-	n.hops.serveConn("", tc)
+	n.hops.serveConn(machine{}, tc)
 }
 
 // dial connects to a node for a visitor.
@@ -143,7 +144,7 @@ func (r *hopRig) dial(ctx context.Context, node string) (*tls.Conn, error) {
 	if err != nil {
 		return nil, err
 	}
-	tc := tls.Client(&framing.TLSRecordConn{Conn: c}, &tls.Config{RootCAs: r.ca.Pool(), ServerName: "node", NextProtos: []string{hopProtocol}})
+	tc := tls.Client(&framing.TLSRecordConn{Conn: c}, &tls.Config{RootCAs: r.ca.Pool(), ServerName: "node", NextProtos: []string{ProtocolHop}})
 	if err := tc.HandshakeContext(ctx); err != nil {
 		c.Close()
 		return nil, err
@@ -198,7 +199,10 @@ func (n *hopNode) Hop(ctx context.Context, node string, h relay.Hop) (duplex.Con
 	n.mu.Unlock()
 	c, err := n.pools.hop(ctx, node, h)
 	if err == nil {
-		n.hopped <- struct{}{}
+		select {
+		case n.hopped <- struct{}{}:
+		default:
+		}
 	}
 	return c, err
 }
@@ -319,6 +323,19 @@ func dialTCP(t *testing.T, addr string) *net.TCPConn {
 	return c.(*net.TCPConn)
 }
 
+// dialFrom is dialTCP from another address of loopback.
+func dialFrom(t *testing.T, from, addr string) *net.TCPConn {
+	t.Helper()
+	d := net.Dialer{LocalAddr: &net.TCPAddr{IP: net.ParseIP(from)}}
+	c, err := d.Dial("tcp", addr)
+	if err != nil {
+		t.Skipf("this system's loopback has no address %s: %v", from, err)
+	}
+	c.SetDeadline(time.Now().Add(patience))
+	t.Cleanup(func() { c.Close() })
+	return c.(*net.TCPConn)
+}
+
 // says sends a hello for name and what is said after it, ends when an answer comes, and
 // returns all of that.
 func (n *hopNode) says(name, more string) (string, error) {
@@ -364,6 +381,34 @@ func (c *captured) Read([]byte) (int, error)    { return 0, io.EOF }
 func (c *captured) SetDeadline(time.Time) error { return nil }
 func (c *captured) Close() error                { return nil }
 
+// expect checks what comes first on a connection.
+func expect(t *testing.T, c io.Reader, want string) {
+	t.Helper()
+	b := make([]byte, len(want))
+	if n, err := io.ReadFull(c, b); string(b[:n]) != want {
+		t.Fatalf("got %q, %v; want %q", b[:n], err, want)
+	}
+}
+
+// shows checks lines of a node's metrics.
+func (n *hopNode) shows(t *testing.T, lines ...string) {
+	t.Helper()
+	ln := listen(t)
+	go n.srv.ServeAdmin(ln, nil)
+	resp, err := http.Get("http://" + ln.Addr().String() + "/metrics")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer resp.Body.Close()
+	b, err := io.ReadAll(resp.Body)
+	for _, line := range lines {
+		if err != nil || !strings.Contains(string(b), "\n"+line+"\n") {
+			t.Errorf("at %s there is no %s (%v)", n.name, line, err)
+		}
+	}
+	http.DefaultClient.CloseIdleConnections()
+}
+
 // eventually waits for what is about to be.
 func eventually(t *testing.T, what string, is func() bool) {
 	t.Helper()
@@ -377,22 +422,4 @@ func eventually(t *testing.T, what string, is func() bool) {
 // wasReset reports whether err is a reset and no end.
 func wasReset(err error) bool {
 	return err != nil && !errors.Is(err, io.EOF) && !errors.Is(err, context.DeadlineExceeded)
-}
-
-type logBuffer struct {
-	mu  sync.Mutex
-	buf []byte
-}
-
-func (b *logBuffer) Write(p []byte) (int, error) {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	b.buf = append(b.buf, p...)
-	return len(p), nil
-}
-
-func (b *logBuffer) String() string {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	return string(b.buf)
 }

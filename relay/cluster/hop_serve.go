@@ -29,13 +29,13 @@ type hopServer struct {
 
 	mu      sync.Mutex
 	ended   bool
-	waiting map[string]map[duplex.Conn]struct{} // without a HOP, by node
+	waiting map[machine]map[duplex.Conn]struct{} // without a HOP, by node
 }
 
 // serveConn serves a connection that a node has dialled for a visitor, whose handshake
 // is done and which runs on a [framing.TLSRecordConn]. It returns once the visitor is
 // served or the connection is closed: it need not be closed by the caller.
-func (s *hopServer) serveConn(node string, tc *tls.Conn) error {
+func (s *hopServer) serveConn(node machine, tc *tls.Conn) error {
 	c, err := framing.Bare(tc)
 	if err != nil {
 		tc.Close()
@@ -65,7 +65,7 @@ func (s *hopServer) serveConn(node string, tc *tls.Conn) error {
 }
 
 // next reads the next HOP.
-func (s *hopServer) next(node string, c duplex.Conn, tc *tls.Conn) (h relay.Hop, err error) {
+func (s *hopServer) next(node machine, c duplex.Conn, tc *tls.Conn) (h relay.Hop, err error) {
 	if err := s.wait(node, c); err != nil {
 		return h, err
 	}
@@ -99,7 +99,7 @@ var (
 )
 
 // wait counts a connection without a HOP.
-func (s *hopServer) wait(node string, c duplex.Conn) error {
+func (s *hopServer) wait(node machine, c duplex.Conn) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.ended {
@@ -112,7 +112,7 @@ func (s *hopServer) wait(node string, c duplex.Conn) error {
 	if of == nil {
 		of = make(map[duplex.Conn]struct{})
 		if s.waiting == nil {
-			s.waiting = make(map[string]map[duplex.Conn]struct{})
+			s.waiting = make(map[machine]map[duplex.Conn]struct{})
 		}
 		s.waiting[node] = of
 	}
@@ -121,7 +121,7 @@ func (s *hopServer) wait(node string, c duplex.Conn) error {
 }
 
 // begun ends what wait has begun.
-func (s *hopServer) begun(node string, c duplex.Conn) {
+func (s *hopServer) begun(node machine, c duplex.Conn) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	of := s.waiting[node]

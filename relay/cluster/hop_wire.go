@@ -9,14 +9,14 @@ import (
 	"keystay/relay"
 )
 
-// hopProtocol is the ALPN protocol name of a connection on which one node asks another
+// ProtocolHop is the ALPN protocol name of a connection on which one node asks another
 // to take a visitor (RFC 7301). Its digit is the version.
 //
 // The node that has dialled sends HOP, and nothing more before the answer. After YES
 // both leave TLS, and the bare connection carries the visitor's bytes, which are TLS of
 // the visitor's own, or what a TCP port carries, up to the end of each direction. After
 // NO and REFUSED it may send another HOP.
-const hopProtocol = "keystay-hop/1"
+const ProtocolHop = "keystay-hop/1"
 
 // A hopMessage is the type of a message. Each has its type (1) and the length of what
 // follows (3, big endian) in front; a number in brackets is a size in bytes.

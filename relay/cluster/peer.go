@@ -207,6 +207,7 @@ func (c *Cluster) adopt(p *peer, first []byte) *refusal {
 		old.close(errReplaced)
 		c.gone(old)
 	}
+	c.pools.up(p.node)
 	c.log.Info("a node is connected", "node", p.node, "address", p.conn.RemoteAddr().String(), "version", p.agent, "epoch", p.epoch)
 	go func() {
 		defer c.wg.Done()

@@ -165,6 +165,7 @@ func (c *Cluster) gone(p *peer) {
 	}
 	if c.peers[p.node] == p {
 		delete(c.peers, p.node)
+		c.pools.down(p.node)
 	}
 	if m := c.list[p.node]; m != nil {
 		m.why, m.last = p.err, process{p.machine, p.epoch, time.Now()}

@@ -21,6 +21,7 @@ import (
 	"go.uber.org/goleak"
 
 	"keystay/framing"
+	"keystay/internal/duplex"
 	"keystay/internal/memconn"
 	"keystay/internal/testnet"
 	"keystay/relay"
@@ -118,6 +119,8 @@ func (s *site) Remember(names []string) {
 	defer s.mu.Unlock()
 	s.remember = append(s.remember, names...)
 }
+
+func (s *site) ServeHop(duplex.Conn, relay.Hop, func() error) error { return relay.ErrNotThere }
 
 func (s *site) SetTurn(name string, run framing.Run, until time.Time) {
 	s.mu.Lock()

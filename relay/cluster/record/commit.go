@@ -86,6 +86,9 @@ func (r *Record) commit(ctx context.Context, d *draft, h head) (won bool, err er
 	if fits(list) {
 		ops = r.ops(list)
 	} else {
+		long, cancel := context.WithTimeout(r.ctx, stagedTime) // longer than a change has
+		defer cancel()
+		ctx = long
 		var begun clientv3.Cmp
 		if h.Staged, begun, err = r.stage(ctx, list); err != nil {
 			return false, err
@@ -94,11 +97,14 @@ func (r *Record) commit(ctx context.Context, d *draft, h head) (won bool, err er
 	}
 	next := d.done(h, 0)
 	if won, err = r.put(ctx, only, ops, next); err != nil || !won {
+		if h.Staged != "" && err == nil {
+			_, _ = r.client.Load().Delete(ctx, r.stagedKey(h.Staged), clientv3.WithPrefix()) // or Upkeep does
+		}
 		return won, err
 	}
 	r.tell(changed(list))
 	if h.Staged != "" {
-		_ = r.finishAll(ctx) // or whoever writes next does
+		_ = r.finishAll() // or whoever writes next does
 	}
 	return true, nil
 }

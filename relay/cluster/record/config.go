@@ -40,6 +40,12 @@ type Config struct {
 	// is not taken for it; empty is nowhere.
 	File string
 
+	// Time is the record's time where there is no record yet; zero is that of Now.
+	Time time.Time
+
+	// NoNew makes no record where there is none: the error of Ready is ErrNone then.
+	NoNew bool
+
 	// Logger hears when etcd is away, and when it is back; nil is nobody.
 	Logger *slog.Logger
 
@@ -63,6 +69,9 @@ func (c *Config) check() error {
 	}
 	if c.Now == nil {
 		c.Now = time.Now
+	}
+	if c.Time.IsZero() {
+		c.Time = c.Now()
 	}
 	return nil
 }

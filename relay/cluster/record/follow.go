@@ -17,7 +17,7 @@ const (
 	// loadTime is how long it may take to read all of the record.
 	loadTime = 2 * time.Minute
 	// stagedTime is how long it may take to make what is staged entries.
-	stagedTime = 2 * time.Minute
+	stagedTime = 10 * time.Minute
 	// againTime is the time between attempts to read the record.
 	againTime = 500 * time.Millisecond
 	// goneTime is that where nothing was wrong.
@@ -47,6 +47,8 @@ func (r *Record) follow() {
 		case errors.Is(err, names.ErrDamaged):
 			r.fault(err)
 			wait = damagedTime
+		case errors.Is(err, ErrNone):
+			r.fault(err)
 		case errors.Is(err, errGone): // it may be another member's turn, which is no trouble
 			wait = goneTime
 		default:
@@ -95,6 +97,9 @@ func (r *Record) load() (rev int64, err error) {
 	first, err := r.client.Load().Get(one, r.headKey()) // of what a majority has
 	if err != nil {
 		return 0, err
+	}
+	if len(first.Kvs) == 0 && r.cfg.NoNew {
+		return 0, ErrNone
 	}
 	if len(first.Kvs) == 0 {
 		if err := r.create(ctx, first.Header.GetRevision()); err != nil {
@@ -191,7 +196,7 @@ func (r *Record) create(ctx context.Context, rev int64) error {
 	if err := r.isNewer(head{}); err != nil {
 		return err
 	}
-	h := head{Seq: 1, Time: r.cfg.Now().UTC().Truncate(time.Second)}
+	h := head{Seq: 1, Time: r.cfg.Time.UTC().Truncate(time.Second)}
 	_, err = r.client.Load().Txn(one).If(clientv3.Compare(clientv3.CreateRevision(r.headKey()), "=", 0)).
 		Then(clientv3.OpPut(r.headKey(), h.write(r.headKeyed, sum{}))).Commit()
 	return err

@@ -75,6 +75,10 @@ func Open(cfg Config) (*Record, error) {
 // errNotYet says that etcd has not answered since the start.
 var errNotYet = fmt.Errorf("%w: etcd has not answered yet", names.ErrClosed)
 
+// ErrNone is wrapped by the error of Ready where there is no record, and none is to be
+// made.
+var ErrNone = fmt.Errorf("%w: there is none in etcd yet", names.ErrClosed)
+
 // Close ends what Open has begun. Nobody uses the record meanwhile.
 func (r *Record) Close() error {
 	r.remember()
@@ -87,14 +91,14 @@ func (r *Record) Close() error {
 }
 
 // Ready waits until the record can be read. The error says why it cannot when ctx ends;
-// it wraps [names.ErrDamaged] where what is in etcd is not the record of these nodes:
-// then it does not wait.
+// it wraps [names.ErrDamaged] where what is in etcd is not the record of these nodes, and
+// [ErrNone] where there is none: then it does not wait.
 func (r *Record) Ready(ctx context.Context) error {
 	for {
 		r.mu.Lock()
 		opened, trouble := r.opened, r.trouble
 		r.mu.Unlock()
-		if errors.Is(trouble, names.ErrDamaged) {
+		if errors.Is(trouble, names.ErrDamaged) || errors.Is(trouble, ErrNone) {
 			return trouble
 		}
 		select {

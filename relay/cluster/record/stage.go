@@ -71,13 +71,13 @@ func (r *Record) staged(ctx context.Context, id string, rev int64) (list []chang
 }
 
 // finishAll makes what is staged entries.
-func (r *Record) finishAll(ctx context.Context) error {
+func (r *Record) finishAll() error {
 	for {
 		s := r.now.Load()
 		if s.head.Staged == "" {
 			return nil
 		}
-		if err := r.finish(ctx, s); err != nil {
+		if err := r.finish(s); err != nil {
 			return err
 		}
 	}
@@ -85,8 +85,8 @@ func (r *Record) finishAll(ctx context.Context) error {
 
 // finish makes what a state has staged entries, in several transactions. It changes
 // nothing that a node sees, and whoever writes to the record does it first.
-func (r *Record) finish(ctx context.Context, s *state) error {
-	ctx, cancel := context.WithTimeout(r.ctx, max(updateTime, stagedTime)) // which may be longer than a change has
+func (r *Record) finish(s *state) error {
+	ctx, cancel := context.WithTimeout(r.ctx, stagedTime) // longer than a change has
 	defer cancel()
 	list, err := r.staged(ctx, s.head.Staged, s.rev)
 	if err != nil {

@@ -99,7 +99,7 @@ func (r *Record) write(list []*queued) {
 // left out of it, and gets its error. The error is one of all.
 func (r *Record) writeSome(ctx context.Context, list []*queued) (n int, err error) {
 	for try := 0; ; try++ {
-		s, err := r.writable(ctx)
+		s, err := r.writable()
 		if err != nil {
 			return 0, err
 		}
@@ -118,7 +118,7 @@ func (r *Record) writeSome(ctx context.Context, list []*queued) (n int, err erro
 }
 
 // writable returns the state to make a transaction on.
-func (r *Record) writable(ctx context.Context) (*state, error) {
+func (r *Record) writable() (*state, error) {
 	for {
 		if err := r.Whole(); err != nil {
 			return nil, err
@@ -127,7 +127,7 @@ func (r *Record) writable(ctx context.Context) (*state, error) {
 		if s.head.Staged == "" {
 			return s, nil
 		}
-		if err := r.finish(ctx, s); err != nil {
+		if err := r.finish(s); err != nil {
 			return nil, err
 		}
 	}
