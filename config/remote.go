@@ -90,6 +90,10 @@ type Remote struct {
 	// own if the relay has them too, or "off".
 	Lanes string
 
+	// Siblings is "auto" (the default), where each relay of a name is told of its others,
+	// so that it may pass visitors on to them, or "off".
+	Siblings string
+
 	// Transport is "auto" (the default), "tls" or "wss".
 	Transport string
 

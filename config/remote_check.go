@@ -38,6 +38,7 @@ func checkRemote(r Remote) (Remote, Errors) {
 	errs.oneOf("key_type", r.KeyType, "ecdsa", "rsa")
 	errs.oneOf("transport", r.Transport, "auto", "tls", "wss")
 	errs.oneOf("lanes", r.Lanes, "auto", "off")
+	errs.oneOf("siblings", r.Siblings, "auto", "off")
 	errs.proxy("proxy", &r.Proxy)
 	errs.dns("dns", &r.DNS)
 	errs.probe(&r)

@@ -36,6 +36,7 @@ var fixed = []fixedSetting{
 	{"replica", func(c *config.Remote) any { return c.Replica }},
 	{"transport", func(c *config.Remote) any { return c.Transport }},
 	{"lanes", func(c *config.Remote) any { return c.Lanes }},
+	{"siblings", func(c *config.Remote) any { return c.Siblings }},
 	{"proxy", func(c *config.Remote) any { return c.Proxy }},
 	{"dns", func(c *config.Remote) any { return c.DNS }},
 	{"probe", func(c *config.Remote) any { return []any{c.Probe, c.ProbeProxies, c.ProbeWith, c.ProbeDNS} }},
