@@ -9,11 +9,9 @@ import (
 	"fmt"
 	"io"
 	"net/http"
-	"os"
-	"path/filepath"
+	"regexp"
 	"slices"
 	"strings"
-	"syscall"
 	"testing"
 	"time"
 
@@ -310,6 +308,22 @@ func (c *cluster) sees(node, others int) {
 	})
 }
 
-var _ = os.Getenv
-var _ = filepath.Join
-var _ = syscall.SIGTERM
+// connected is with how many others a node is connected, as its log says.
+func (c *cluster) connected(node int) (n int) {
+	up := map[string]bool{}
+	for line := range strings.SplitSeq(c.nodes[node].Log(), "\n") {
+		of := nodeOf.FindStringSubmatch(line)
+		switch {
+		case strings.Contains(line, "msg=listening for=public"): // a process begins
+			clear(up)
+		case of == nil:
+		case strings.Contains(line, `"a node is connected"`):
+			up[of[1]] = true
+		case strings.Contains(line, `"a node is not connected any more"`):
+			delete(up, of[1])
+		}
+	}
+	return len(up)
+}
+
+var nodeOf = regexp.MustCompile(` node=(\S+)`)

@@ -43,13 +43,14 @@ const (
 // A cluster is one relay of three nodes with an etcd of three members, all of them real
 // programs on machines of their own.
 type cluster struct {
-	t     *testing.T
-	g     *machines.Group
-	ca    *testca.CA
-	etcd  *machines.Etcd
-	root  *clientv3.Client // etcd's, who may do all
-	nodes [nodesOf3]*machines.Node
-	dir   string // of what all share
+	t      *testing.T
+	g      *machines.Group
+	ca     *testca.CA // of the relay, the devices and etcd
+	nodeCA *testca.CA // of the nodes
+	etcd   *machines.Etcd
+	root   *clientv3.Client // etcd's, who may do all
+	nodes  [nodesOf3]*machines.Node
+	dir    string // of what all share
 }
 
 // newCluster starts all, and waits until the nodes know each other.
@@ -58,19 +59,21 @@ func newCluster(t *testing.T) *cluster {
 	if _, err := world.Programs(); err != nil {
 		t.Fatal(err)
 	}
-	c := &cluster{t: t, g: machines.New(t, visitorsAt+1), ca: testca.New(t), dir: t.TempDir()}
+	c := &cluster{t: t, g: machines.New(t, visitorsAt+1), ca: testca.New(t), nodeCA: testca.New(t), dir: t.TempDir()}
 	c.etcd = c.g.StartEtcd(t, c.ca, etcdAt, etcdAt+1, etcdAt+2)
 	c.ca.Files(c.dir, world.Zone, "*."+world.Zone)
 	c.file("ca.pem", string(c.ca.PEM()))
+	c.file("nodes.pem", string(c.nodeCA.PEM()))
 	c.file("password", etcdPassword+"\n")
 	c.root = c.etcd.Client(visitorsAt, "", "")
 	c.etcd.Await(c.root)
 	c.signIn()
+	c.file("record.key", strings.Repeat("k", 32))
 	for i := range c.nodes {
 		c.nodes[i] = c.g.Node(t, i)
 		c.nodes[i].Write("relay.yaml", c.yaml(i))
+		c.nodeCA.Files(c.nodes[i].Dir, nodeName(i))
 	}
-	c.join()
 	for _, n := range c.nodes {
 		n.Launch()
 	}
@@ -126,9 +129,11 @@ cluster:
   node: %s
   address: %q
   public: %q
+  tls: {ca_file: %q, cert_file: cert.pem, key_file: key.pem}
+  record_key_file: %q
 `, world.Zone, c.g.At(i, publicPort), path("cert.pem"), path("key.pem"),
 		strings.Join(c.etcd.Endpoints(), `", "`), etcdUser, path("password"), path("ca.pem"),
-		nodeName(i), c.g.At(i, peersPort), c.g.At(i, publicPort))
+		nodeName(i), c.g.At(i, peersPort), c.g.At(i, publicPort), path("nodes.pem"), path("record.key"))
 }
 
 func nodeName(i int) string { return fmt.Sprintf("node%d", i) }
