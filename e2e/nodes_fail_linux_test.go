@@ -227,7 +227,7 @@ func (c *cluster) etcdAway(all []*served) {
 	for node := range c.nodes {
 		o, err := c.claim(node, newKey(), fmt.Sprintf("new%d.%s", node, world.Zone))
 		var d *framing.Denial
-		if o != owners.Unknown || !errors.As(err, &d) || d.Permanent() || !strings.Contains(d.Text, "etcd") {
+		if o != owners.Unknown || !errors.As(err, &d) || d.Permanent() || !strings.Contains(d.Text, "cannot reach its record of names") {
 			c.t.Errorf("etcd is away, and a new name at node %d: %v", node, err)
 		}
 		if o, err := c.claim(node, key, "mine."+world.Zone); o != owners.Granted {
