@@ -141,8 +141,10 @@ func (sess *session) serves(c framing.Claim, again bool) {
 	s := sess.srv
 	s.router.expected.arrived(c.Name)
 	sess.unclaimed.Stop()
+	claimed := Claimed{c.Name, sess.key, sess.run, c.Replica}
+	s.offers.giveUp(claimed, framing.Run.Replaces)
 	if s.OnClaim != nil {
-		s.OnClaim(Claimed{c.Name, sess.key, sess.run, c.Replica})
+		s.OnClaim(claimed)
 	}
 	if again {
 		sess.log().Debug("name is up already", "name", c.Name)
