@@ -214,8 +214,9 @@ func TestDeployedFileMentionsEveryKey(t *testing.T) {
 	}
 	want.Tokens = []config.Token{}
 	got.Tokens = append([]config.Token{}, got.Tokens...)
-	want.Static = []config.Static{}
+	want.Static, want.Siblings = []config.Static{}, []config.Sibling{}
 	got.Static = append([]config.Static{}, got.Static...)
+	got.Siblings = append([]config.Sibling{}, got.Siblings...)
 	if !reflect.DeepEqual(got, want) {
 		t.Errorf("the file gives %+v\nthe defaults are %+v", got, want)
 	}
@@ -434,9 +435,9 @@ func TestRemoteTakesFlagsAndVariables(t *testing.T) {
 			Domains: []string{"xyz.relay.test"},
 			Routes:  []config.Route{{Path: "/", Local: local, HostHeader: "keep"}},
 		}},
-		Relays: []string{"relay.test:8443"}, RelayAddresses: []string{"[::1]:8443"}, Listen: []string{}, Token: "secret", TokenFile: "token",
+		Relays: []string{"relay.test:8443"}, RelayListKeys: []string{}, RelayAddresses: []string{"[::1]:8443"}, Listen: []string{}, Token: "secret", TokenFile: "token",
 		StateDir: dir, ACMECAs: []string{"https://ca.test/dir"}, KeyType: "ecdsa", ACMEEmail: "me@ca.test", ACMEEABKID: "kid", ACMEEABHMAC: "c2VjcmV0MQ",
-		ACMERehearsal: "auto", CT: "auto", Probe: "auto", OnIntercept: "warn", Lanes: "auto", Transport: "auto", Wait: 90 * time.Second, DrainTimeout: 30 * time.Second, LogLevel: "info", LogFormat: "json", LogAsked: true,
+		ACMERehearsal: "auto", CT: "auto", Probe: "auto", OnIntercept: "warn", Lanes: "auto", Siblings: "auto", Transport: "auto", Wait: 90 * time.Second, DrainTimeout: 30 * time.Second, LogLevel: "info", LogFormat: "json", LogAsked: true,
 	}
 	if !reflect.DeepEqual(r, want) {
 		t.Errorf("got  %+v\nwant %+v", r, want)

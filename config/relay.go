@@ -63,6 +63,9 @@ type Relay struct {
 	// Fallback is where names lead that are neither below Domain nor given out.
 	Fallback Fallback `mapstructure:"fallback"`
 
+	// Siblings are relays of other owners, by default none.
+	Siblings []Sibling `mapstructure:"siblings"`
+
 	// TCPPorts are the public TCP ports that devices may have for what has no server
 	// name, 1024 to 65535 and none that the relay listens on by itself; by default none.
 	TCPPorts PortRange `mapstructure:"-"`

@@ -55,7 +55,7 @@ func relayFileKeys() []Key {
 		{Name: "admin.pprof", Kind: Switch, Default: "false", Help: "profiles of the process at /debug/pprof/ there, for who looks into its time and memory; only on a loopback address"},
 		{Name: "metrics.per_name", Kind: Number, Default: "0", Help: "how many names have visitors and bytes of their own in the metrics, at most 10000; the others count together. 0 keeps every name out of them"},
 		{Name: "site.words_file", Help: "the file with the operator's own words for the page on the relay's name, plain text of up to 16 KiB; may be empty"},
-	}, frontKeys(), []Key{
+	}, frontKeys(), siblingKeys(), []Key{
 		{Name: "tcp_ports", Kind: Number, Help: "public TCP ports that devices may have for protocols without a server name, as in 20000-20999; the relay sees what goes over them, so that only protocols which encrypt by themselves are private; empty gives out none"},
 	}, clusterKeys(), []Key{
 		{Name: "log.level", Flag: "log-level", Default: "info", Help: "how much is logged: `LEVEL` debug, info, warn or error"},
@@ -148,6 +148,7 @@ func ReadRelay(fs *pflag.FlagSet) (*Relay, []Setting, []Warning, error) {
 	wrong.count("names.certificates_per_week", &r.Names.CertificatesPerWeek, src.viper.GetString(strings.ReplaceAll("names.certificates_per_week", ".", delimiter)), maxPerWeek)
 	r.Limits = wrong.limits(src, r.Names.Policy == "open")
 	r.ProxyProtocol.From = wrong.proxies(src)
+	wrong.siblings(&r)
 	src.resolve("state_dir", &r.StateDir)
 	src.resolve("acme.ca_root", &r.ACME.CARoot)
 	src.resolve("tls.cert_file", &r.TLS.CertFile)

@@ -28,9 +28,9 @@ func TestWrongFileSaysWhatAPersonReads(t *testing.T) {
 		{"nothing near", "domain: relay.test\ntls: {ciphers: x}\n",
 			"relay.yaml:2: unknown key \"ciphers\"\nhint: known here: cert_file, key_file"},
 		{"not built yet", "domain: relay.test\ndns: {}\n",
-			"relay.yaml:2: unknown key \"dns\"\nhint: known here: domain, listen, http_listen, state_dir, names, tokens, limits, acme, tls, admin, metrics, site, proxy_protocol, static, fallback, tcp_ports, cluster, log, drain_timeout, takeover_drain, reload, default_name, memory, lanes, abuse"},
+			"relay.yaml:2: unknown key \"dns\"\nhint: known here: domain, listen, http_listen, state_dir, names, tokens, limits, acme, tls, admin, metrics, site, proxy_protocol, static, fallback, siblings, tcp_ports, cluster, log, drain_timeout, takeover_drain, reload, default_name, memory, lanes, abuse"},
 		{"config is no key", "domain: relay.test\nconfig: x\n",
-			"relay.yaml:2: unknown key \"config\"\nhint: known here: domain, listen, http_listen, state_dir, names, tokens, limits, acme, tls, admin, metrics, site, proxy_protocol, static, fallback, tcp_ports, cluster, log, drain_timeout, takeover_drain, reload, default_name, memory, lanes, abuse"},
+			"relay.yaml:2: unknown key \"config\"\nhint: known here: domain, listen, http_listen, state_dir, names, tokens, limits, acme, tls, admin, metrics, site, proxy_protocol, static, fallback, siblings, tcp_ports, cluster, log, drain_timeout, takeover_drain, reload, default_name, memory, lanes, abuse"},
 		{"key twice", "domain: relay.test\nabuse: \"\"\ndomain: other.net\n",
 			"relay.yaml:3: key \"domain\" is here twice\nhint: the first is in line 1"},
 		{"wrong word", "domain: relay.test\nnames: {policy: opne}\n",
@@ -123,7 +123,7 @@ func TestWrongFileSaysWhatAPersonReads(t *testing.T) {
 		{"alias of nothing", "domain: *a\n",
 			"relay.yaml: not valid YAML: unknown anchor 'a' referenced\nhint: a word that begins with * or & means something else in YAML: put it in quotes"},
 		{"merge", "<<: {domain: relay.test}\n",
-			"relay.yaml:1: unknown key \"<<\"\nhint: known here: domain, listen, http_listen, state_dir, names, tokens, limits, acme, tls, admin, metrics, site, proxy_protocol, static, fallback, tcp_ports, cluster, log, drain_timeout, takeover_drain, reload, default_name, memory, lanes, abuse\n" +
+			"relay.yaml:1: unknown key \"<<\"\nhint: known here: domain, listen, http_listen, state_dir, names, tokens, limits, acme, tls, admin, metrics, site, proxy_protocol, static, fallback, siblings, tcp_ports, cluster, log, drain_timeout, takeover_drain, reload, default_name, memory, lanes, abuse\n" +
 				"relay.yaml: domain: missing\nhint: the relay's own name, as in domain: relay.net or --domain relay.net"},
 		{"a key that is a list", "? [a]\n: b\n",
 			"relay.yaml:1: this is no key\nhint: a key is one word"},
@@ -257,11 +257,23 @@ func TestWrongFileSaysWhatAPersonReads(t *testing.T) {
 		{"proxies", "domain: relay.test\nproxy_protocol: {from: [192.0.2.1, 10.0.0.0/8, \"::/0\", lb.example.com]}\n",
 			"relay.yaml:2: proxy_protocol.from[2]: \"::/0\" is everybody, who could say to be anybody\nhint: the addresses of the proxies alone, as in 192.0.2.10 or 10.0.0.0/24\n" +
 				"relay.yaml:2: proxy_protocol.from[3]: \"lb.example.com\" is no address and no range\nhint: as in 192.0.2.1 or 10.0.0.0/8"},
+		{"siblings", "domain: relay.test\nproxy_protocol: {from: [192.0.2.1]}\nsiblings:\n  - {from: [192.0.2.7]}\n  - {name: relay.test, from: []}\n  - {name: a.test, dial: a.test, from: [0.0.0.0/0, 192.0.2.1]}\n" +
+			"  - {name: A.test., from: [192.0.2.0/28]}\n",
+			"relay.yaml:4: siblings[0].name: missing\nhint: the domain of the relay there, as in relay.example.org\n" +
+				"relay.yaml:5: siblings[1].name: \"relay.test\" is this relay itself\nhint: the name of another one\n" +
+				"relay.yaml:5: siblings[1].from: missing\nhint: the addresses that it dials from, as in [192.0.2.10]; its operator knows them\n" +
+				"relay.yaml:6: siblings[2].dial: \"a.test\" is not host:port\nhint: did you mean \"a.test:443\"?\n" +
+				"relay.yaml:6: siblings[2].from[0]: \"0.0.0.0/0\" is everybody, who could say to be anybody\nhint: the addresses of the sibling alone, as in 192.0.2.10\n" +
+				"relay.yaml:6: siblings[2].from[1]: \"192.0.2.1\" is in proxy_protocol.from too, as 192.0.2.1/32\nhint: an address is that of a proxy of your own, or of a sibling\n" +
+				"relay.yaml:7: siblings[3].name: \"A.test.\" is the name of siblings[2] too\nhint: take one of the two out\n" +
+				"relay.yaml:7: siblings[3].from[0]: \"192.0.2.0/28\" is in proxy_protocol.from too, as 192.0.2.1/32\nhint: an address is that of a proxy of your own, or of a sibling\n" +
+				"relay.yaml:7: siblings[3].from[0]: \"192.0.2.0/28\" is in siblings[0].from too, as 192.0.2.7/32\nhint: each sibling has addresses of its own\n" +
+				"relay.yaml:7: siblings[3].from[0]: \"192.0.2.0/28\" is in siblings[2].from too, as 192.0.2.1/32\nhint: each sibling has addresses of its own"},
 		{"all at once, by line", "abuse: x\nlisten: y\ndomain: a_b.net\nzzz: 1\n",
 			"relay.yaml:1: abuse: \"x\" is no mail address, mailto: or https:// URL\nhint: as in abuse@relay.net\n" +
 				"relay.yaml:2: listen must be a list, it is text\nhint: put it in brackets: [\"y\"]\n" +
 				"relay.yaml:3: domain: \"a_b.net\" is no host name: '_' cannot be in it\nhint: did you mean \"a-b.net\"?\n" +
-				"relay.yaml:4: unknown key \"zzz\"\nhint: known here: domain, listen, http_listen, state_dir, names, tokens, limits, acme, tls, admin, metrics, site, proxy_protocol, static, fallback, tcp_ports, cluster, log, drain_timeout, takeover_drain, reload, default_name, memory, lanes, abuse"},
+				"relay.yaml:4: unknown key \"zzz\"\nhint: known here: domain, listen, http_listen, state_dir, names, tokens, limits, acme, tls, admin, metrics, site, proxy_protocol, static, fallback, siblings, tcp_ports, cluster, log, drain_timeout, takeover_drain, reload, default_name, memory, lanes, abuse"},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
@@ -306,7 +318,7 @@ func TestWrongFlagsAndVariables(t *testing.T) {
 		{"empty name", []string{"KEYSTAY_RELAY_CONFIG=relay.yaml"}, []string{"--config", "", "--domain", "relay.test"},
 			"--config: the name of the file is empty"},
 		{"file first, then the rest", []string{"KEYSTAY_RELAY_COLOUR=1"}, []string{"--config", "relay.yaml", "--log-level", "x"},
-			"relay.yaml:2: unknown key \"x\"\nhint: known here: domain, listen, http_listen, state_dir, names, tokens, limits, acme, tls, admin, metrics, site, proxy_protocol, static, fallback, tcp_ports, cluster, log, drain_timeout, takeover_drain, reload, default_name, memory, lanes, abuse\n" +
+			"relay.yaml:2: unknown key \"x\"\nhint: known here: domain, listen, http_listen, state_dir, names, tokens, limits, acme, tls, admin, metrics, site, proxy_protocol, static, fallback, siblings, tcp_ports, cluster, log, drain_timeout, takeover_drain, reload, default_name, memory, lanes, abuse\n" +
 				"KEYSTAY_RELAY_COLOUR: unknown variable\nhint: see --help, or unset it\n--log-level: \"x\" is not debug, info, warn or error"},
 	}
 	for _, tt := range tests {
@@ -404,11 +416,11 @@ func TestWrongRemoteSaysWhatAPersonReads(t *testing.T) {
 		{"a host without a port", nil, []string{"localhost"},
 			"the argument: \"localhost\" has no port\nhint: with its port, as in localhost:3000" + forms},
 		{"a word", nil, []string{"status"},
-			"the argument: \"status\" has no port\nhint: if it is a host, with its port, as in status:3000; the commands are check, completion, connect, dns, docker, doctor, help, identity, login, password, release, reload, service, share, status, stop, verify, version" + forms},
+			"the argument: \"status\" has no port\nhint: if it is a host, with its port, as in status:3000; the commands are check, completion, connect, dns, docker, doctor, help, identity, login, password, relays, release, reload, service, share, status, stop, verify, version" + forms},
 		{"a command of other programs", nil, []string{"logout", "relay.net"},
-			"the arguments: \"logout\" is no command here\nhint: did you mean remote login relay.net --remove?\nthe argument: \"logout\" has no port\nhint: if it is a host, with its port, as in logout:3000; the commands are check, completion, connect, dns, docker, doctor, help, identity, login, password, release, reload, service, share, status, stop, verify, version" + forms},
+			"the arguments: \"logout\" is no command here\nhint: did you mean remote login relay.net --remove?\nthe argument: \"logout\" has no port\nhint: if it is a host, with its port, as in logout:3000; the commands are check, completion, connect, dns, docker, doctor, help, identity, login, password, relays, release, reload, service, share, status, stop, verify, version" + forms},
 		{"a command with a slip", nil, []string{"releas", "xyz.relay.net"},
-			"the arguments: \"releas\" is no command here\nhint: did you mean remote release?\nthe argument: \"releas\" has no port\nhint: if it is a host, with its port, as in releas:3000; the commands are check, completion, connect, dns, docker, doctor, help, identity, login, password, release, reload, service, share, status, stop, verify, version" + forms},
+			"the arguments: \"releas\" is no command here\nhint: did you mean remote release?\nthe argument: \"releas\" has no port\nhint: if it is a host, with its port, as in releas:3000; the commands are check, completion, connect, dns, docker, doctor, help, identity, login, password, relays, release, reload, service, share, status, stop, verify, version" + forms},
 		{"a socket in this folder", nil, []string{"unix:x.sock"},
 			"the argument: \"unix:x.sock\" names no whole path of a unix socket\nhint: did you mean \"unix:DIR/x.sock\"?" + forms},
 		{"an address", nil, []string{"--domain", "192.0.2.1", "3000"},

@@ -152,6 +152,7 @@ type Server struct {
 	measures *measures
 	traffic  traffic
 	panics   *panics.Log
+	errands  errands
 }
 
 func (s *Server) init() {
@@ -165,6 +166,8 @@ func (s *Server) init() {
 		s.shares = newShares(s.Memory, s.log)
 		s.leaving = make(chan struct{})
 		s.Names.OnLost = s.lose
+		s.Names.OnBans, s.Names.OnMoved = s.enforce, s.moved
+		s.errands.wake = make(chan struct{}, 1)
 		if s.Usage == nil {
 			s.Usage = s.Names
 		}
@@ -190,6 +193,7 @@ func (s *Server) init() {
 		s.web.plain = s.web.server(port80.handler(), maxPlainHead, challengeTimeout+answerTimeout)
 		s.wg.Go(func() { s.bounds.upkeep(s.ctx.Done(), s.log) })
 		s.wg.Go(func() { s.Names.Upkeep(s.ctx, s.presence.holdings, s.log) })
+		s.wg.Go(s.runErrands)
 		s.wg.Go(func() { s.Names.Recheck(s.ctx, s.presence.holdings, s.log) })
 		s.wg.Go(func() { s.web.site.Serve(s.web.handed) })
 		s.wg.Go(func() { s.web.plain.Serve(s.web.behinds) })

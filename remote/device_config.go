@@ -42,6 +42,11 @@ type DeviceConfig struct {
 	// a lane, if the relay has them and is reached directly over TLS.
 	NoLanes bool
 
+	// NoSiblings tells no relay of the others that serve a name. Otherwise each is told
+	// which these are, at most [framing.MaxSiblings], so that relays that have agreed on it
+	// pass visitors on to each other while one of them has lost the device.
+	NoSiblings bool
+
 	// LaneAfter is how many bytes in one direction make a visitor's connection
 	// bulk; 0 means DefaultLaneAfter.
 	LaneAfter int64
@@ -164,7 +169,7 @@ type Name struct {
 func (cfg *Config) device() DeviceConfig {
 	return DeviceConfig{
 		StateDir: cfg.StateDir, Version: cfg.Version, RelayRoots: cfg.RelayRoots, Transport: cfg.Transport, Links: cfg.Links,
-		NoLanes: cfg.NoLanes, LaneAfter: cfg.LaneAfter, MaxVisitors: cfg.MaxVisitors, Proxy: cfg.Proxy, Token: cfg.Token,
+		NoLanes: cfg.NoLanes, NoSiblings: cfg.NoSiblings, LaneAfter: cfg.LaneAfter, MaxVisitors: cfg.MaxVisitors, Proxy: cfg.Proxy, Token: cfg.Token,
 		NoRehearsal: cfg.NoRehearsal, ACME: cfg.ACME, Replica: cfg.Replica, Logger: cfg.Logger,
 	}
 }

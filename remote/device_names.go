@@ -253,6 +253,25 @@ func (d *Device) relaysOf(l *Listener) (names []string) {
 	return names
 }
 
+// siblings are the names of the other relays that l wants, as the relay of this way is told
+// them. Where another one is still being looked for it is left out.
+func (w *way) siblings(l *Listener) (list []string) {
+	if w.d.cfg.NoSiblings || l.isPort() {
+		return nil
+	}
+	w.d.mu.Lock()
+	defer w.d.mu.Unlock()
+	for _, o := range w.d.ways {
+		if _, wants := o.wants[l]; !wants || o == w {
+			continue
+		}
+		if host := o.host(); host != "" && !slices.Contains(list, host) {
+			list = append(list, host)
+		}
+	}
+	return list[:min(len(list), framing.MaxSiblings)]
+}
+
 // goodbye ends a link in good order, once its visitors have left. Why is for the relay.
 func (d *Device) goodbye(link *framing.Link, why string) {
 	ctx, cancel := context.WithTimeout(d.late, lateTimeout)

@@ -108,7 +108,7 @@ func (w *way) claim(ctx context.Context, link *framing.Link, relay string, l *Li
 	token, withheld := w.token(relay, l)
 	handovers := w.d.state.keys.handovers(relay, link.Identity())
 	claimed, err := link.Claim(ctx, framing.Claim{Name: l.domain, Word: l.how.Word, Token: token, Replica: w.d.cfg.Replica, Certified: l.certified(),
-		Rules: rules, Handovers: handovers})
+		Rules: rules, Handovers: handovers, Siblings: w.siblings(l)})
 	if err == nil && len(handovers) > 0 {
 		w.d.noteHeard(relay, link.Identity())
 	}

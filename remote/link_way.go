@@ -125,6 +125,18 @@ func (w *way) name() string {
 	return strings.Join(w.candidates, " or ")
 }
 
+// host is the name of the relay that the way leads to, or "" while that is not known.
+func (w *way) host() string {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	relay := w.relay
+	if relay == "" && len(w.candidates) == 1 {
+		relay = w.candidates[0]
+	}
+	host, _ := splitRelay(relay)
+	return host
+}
+
 // answered notes that a candidate has answered as a relay.
 func (w *way) answered(relay string) {
 	w.mu.Lock()

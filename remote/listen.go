@@ -59,6 +59,10 @@ type Config struct {
 	// a lane, if the relay has them and is reached directly over TLS.
 	NoLanes bool
 
+	// NoSiblings tells no relay of the others that serve the name, see
+	// [DeviceConfig.NoSiblings].
+	NoSiblings bool
+
 	// MaxVisitors is how many visitors' connections there may be at once. Further
 	// ones are refused. 0 means DefaultMaxVisitors, or as many as half of the
 	// process's memory is enough for, at 256 KiB each. One network gets a share of

@@ -20,6 +20,14 @@ func frontOf(cfg *config.Relay) relay.Front {
 	return f
 }
 
+// siblingsOf are the relay's siblings, as package relay has them.
+func siblingsOf(cfg *config.Relay) (list []relay.Sibling) {
+	for _, s := range cfg.Siblings {
+		list = append(list, relay.Sibling{Name: s.Name, Dial: s.Dial, From: s.Addresses})
+	}
+	return list
+}
+
 // version is a version of the PROXY protocol that config has checked.
 func version(s string) int {
 	n, _ := strconv.Atoi(s) // empty is 0

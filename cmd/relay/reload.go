@@ -39,6 +39,7 @@ var live = []liveSetting{
 	}},
 	{"site.words_file", func(to, from *config.Relay) { to.Site = from.Site }},
 	{"proxy_protocol.", func(to, from *config.Relay) { to.ProxyProtocol = from.ProxyProtocol }},
+	{"siblings[", func(to, from *config.Relay) { to.Siblings = from.Siblings }},
 	{"static[", func(to, from *config.Relay) { to.Static = from.Static }},
 	{"fallback.", func(to, from *config.Relay) { to.Fallback = from.Fallback }},
 	{"log.level", func(to, from *config.Relay) { to.Log.Level = from.Log.Level }},
@@ -76,6 +77,7 @@ func (p *process) apply(cfg *config.Relay) {
 	p.srv.SetWords(cfg.Site.Words)
 	p.page.SetUsers(cfg.Admin.Users)
 	p.srv.SetFront(frontOf(cfg))
+	p.srv.SetSiblings(siblingsOf(cfg))
 	if p.level != nil {
 		_ = p.level.UnmarshalText([]byte(cfg.Log.Level)) // it is checked
 	}

@@ -170,6 +170,7 @@ func (p *process) open(takeover bool) (err error) {
 	p.srv.SetLimits(limitsOf(p.cfg.Limits))
 	p.srv.SetWords(p.cfg.Site.Words)
 	p.srv.SetFront(frontOf(p.cfg))
+	p.srv.SetSiblings(siblingsOf(p.cfg))
 	p.outside.domains = newDomains(p.cfg)
 	p.outside.configure(p.cfg)
 	p.srv.Names.Prove, p.srv.Names.Ask = p.outside.domains.prove, p.outside.ask

@@ -25,6 +25,7 @@ func deviceConfig(cfg *config.Remote, log *slog.Logger) (remote.DeviceConfig, er
 		Token:          string(cfg.Token),
 		Transport:      remote.Transport(cfg.Transport),
 		NoLanes:        cfg.Lanes == "off",
+		NoSiblings:     cfg.Siblings == "off",
 		NoRehearsal:    cfg.ACMERehearsal == "off",
 		StateDir:       cfg.StateDir,
 		Version:        cli.Version(),
