@@ -140,6 +140,7 @@ type Server struct {
 	presence presence
 	news     nodeNews
 	lanes    laneTokens
+	offers   offers
 	ports    ports
 	own      *ownTLS
 	web      *web

@@ -120,7 +120,9 @@ func (s *site) Remember(names []string) {
 	s.remember = append(s.remember, names...)
 }
 
-func (s *site) ServeHop(duplex.Conn, relay.Hop, func() error) error { return relay.ErrNotThere }
+func (s *site) ServeHop(duplex.Conn, relay.Hop, func(relay.Host) error) error {
+	return relay.ErrNotThere
+}
 
 func (s *site) SetTurn(name string, run framing.Run, until time.Time) {
 	s.mu.Lock()
