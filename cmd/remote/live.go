@@ -7,6 +7,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -35,6 +36,7 @@ const (
 // A live is the live screen of a run, with what it knows.
 type live struct {
 	plain   func(screen.Message) error // says it in the place of the screen
+	early   atomic.Bool                // there is no screen yet, and may not be for long
 	traffic traffic
 
 	status status // of the last time; for one goroutine, as the two below
@@ -67,6 +69,9 @@ func newLive() *live {
 // tell takes in what has happened. Where the screen has let go of the terminal it is said
 // there, too.
 func (l *live) tell(m screen.Message) error {
+	if l.early.Load() {
+		return l.plain(m)
+	}
 	l.mu.Lock()
 	if l.messages = append(l.messages, m); len(l.messages) > keptMessages {
 		l.messages = slices.Delete(l.messages, 0, 1)
@@ -249,19 +254,27 @@ func (s *status) rows(n *nameStatus) (rows []screen.Row) {
 func (s *status) relays(n *nameStatus) (all []string) {
 	var best linkStatus
 	links := 0
+	var nodes []string
 	for i, l := range s.Links { // in the order of relays, the oldest first
 		if links++; links == 1 {
 			best = l
 		} else if l.RoundTrip > 0 && (best.RoundTrip == 0 || l.RoundTrip < best.RoundTrip) {
 			best.RoundTrip = l.RoundTrip
 		}
+		if l.Node != "" && !slices.Contains(nodes, l.Node) {
+			nodes = append(nodes, l.Node)
+		}
 		if i+1 < len(s.Links) && s.Links[i+1].Relay == l.Relay {
 			continue
 		}
 		if len(n.Relays) == 0 || slices.Contains(n.Relays, l.Relay) {
-			all = append(all, fmt.Sprintf("%s, %s, %s, for %s", l.Relay, best.roundTrip(), plural(links, "link"), ago(best.Since)))
+			up := plural(links, "link")
+			if len(nodes) > 0 {
+				up += " on " + plain.Text(strings.Join(nodes, " and "))
+			}
+			all = append(all, fmt.Sprintf("%s, %s, %s, for %s", l.Relay, best.roundTrip(), up, ago(best.Since)))
 		}
-		links = 0
+		links, nodes = 0, nil
 	}
 	return all
 }

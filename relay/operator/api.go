@@ -21,6 +21,12 @@ type Status struct {
 	PID     int       `json:"pid"`
 	Since   time.Time `json:"since"`
 
+	// Node is the name of this node, where the relay runs on several machines, and
+	// NodesConnected how many others are connected of NodesListed that are in their list.
+	Node           string `json:"node,omitempty"`
+	NodesConnected int    `json:"nodes_connected,omitempty"`
+	NodesListed    int    `json:"nodes_listed,omitempty"`
+
 	CertificateUntil *time.Time `json:"certificate_until,omitempty"`
 	Sockets          []Socket   `json:"sockets"`
 
@@ -141,9 +147,10 @@ type AuditPage struct {
 // An Entry is one line of the audit log.
 type Entry struct {
 	Time time.Time `json:"time"`
-	Who  string    `json:"who"`  // "user NAME (UID)", "page user NAME", "identity LABEL" or "relay"
-	What string    `json:"what"` // such as "remotes.kick" or "name.granted"
-	On   string    `json:"on"`   // the name, the identity, the address range; may be empty
+	Node string    `json:"node,omitempty"` // that has written it, of several
+	Who  string    `json:"who"`            // "user NAME (UID)", "page user NAME", "identity LABEL" or "relay"
+	What string    `json:"what"`           // such as "remotes.kick" or "name.granted"
+	On   string    `json:"on"`             // the name, the identity, the address range; may be empty
 	// Identity is whose the name is, or was, where On is one.
 	Identity string `json:"identity,omitempty"`
 	Reason   string `json:"reason"` // as it was given; may be empty
