@@ -74,6 +74,7 @@ func (r *takenRig) visitor() (*net.TCPConn, *framing.Stream) {
 	c.Write(hello)
 	s := <-r.streams
 	expect(r.t, s, string(hello))
+	talks(r.t, c, s) // node a has heard that node b has it
 	return c, s
 }
 
@@ -198,7 +199,7 @@ func TestTakenVisitorIsCutAtItsNode(t *testing.T) {
 				talks(t, visitor, s)
 				return
 			}
-			if _, err := io.Copy(io.Discard, s); !wasReset(err) {
+			if _, err := io.Copy(io.Discard, struct{ io.Reader }{s}); !wasReset(err) {
 				t.Errorf("the device sees %v", err)
 			}
 			if _, err := io.Copy(io.Discard, visitor); !wasReset(err) {
