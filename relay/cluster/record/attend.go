@@ -6,8 +6,8 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
-	"path/filepath"
 	"log/slog"
+	"path/filepath"
 	"sync"
 	"time"
 
