@@ -19,15 +19,17 @@ import (
 )
 
 // nodesOf starts n relays that tell their remotes that they are nodes of one. Names they
-// keep apart, which a remote with one identity does not see.
+// keep apart, which a remote with one identity does not see. All but the last weigh so
+// much that no link moves there while another one takes it.
 func nodesOf(t *testing.T, n int) (all []*world.Relay) {
 	ca := testca.New(t)
 	var list []framing.Node
 	for i := range n {
 		r := world.StartRelayWith(t, ca, nil)
 		all = append(all, r)
-		list = append(list, framing.Node{Name: fmt.Sprint("n", i), Address: r.Addr, Weight: 100})
+		list = append(list, framing.Node{Name: fmt.Sprint("n", i), Address: r.Addr, Weight: 60_000})
 	}
+	list[n-1].Weight = 1
 	for i, r := range all {
 		if err := r.Server.SetNodes(framing.Nodes{Own: fmt.Sprint("n", i), List: list}); err != nil {
 			t.Fatal(err)
@@ -102,6 +104,10 @@ func TestLinksAreOnTwoNodesAndLeaveOneThatIsDrained(t *testing.T) {
 	nodes := linksOn(t, d, two)
 	drained := all[slices.IndexFunc([]string{"n0", "n1", "n2"}, func(n string) bool { return n == nodes[0] })]
 	visit := func(r *world.Relay) *tls.Conn {
+		linksOn(t, d, func([]string) bool { // a link is there before its names are
+			list, _, err := r.Server.Remotes(relay.Which{Name: name}, "", 1)
+			return err == nil && len(list) > 0
+		})
 		c, err := tls.Dial("tcp", r.Addr, &tls.Config{RootCAs: r.CA.Pool(), ServerName: name})
 		if err != nil {
 			t.Fatal(err)
