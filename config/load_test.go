@@ -435,7 +435,7 @@ func TestRemoteTakesFlagsAndVariables(t *testing.T) {
 			Domains: []string{"xyz.relay.test"},
 			Routes:  []config.Route{{Path: "/", Local: local, HostHeader: "keep"}},
 		}},
-		Relays: []string{"relay.test:8443"}, RelayAddresses: []string{"[::1]:8443"}, Listen: []string{}, Token: "secret", TokenFile: "token",
+		Relays: []string{"relay.test:8443"}, RelayListKeys: []string{}, RelayAddresses: []string{"[::1]:8443"}, Listen: []string{}, Token: "secret", TokenFile: "token",
 		StateDir: dir, ACMECAs: []string{"https://ca.test/dir"}, KeyType: "ecdsa", ACMEEmail: "me@ca.test", ACMEEABKID: "kid", ACMEEABHMAC: "c2VjcmV0MQ",
 		ACMERehearsal: "auto", CT: "auto", Probe: "auto", OnIntercept: "warn", Lanes: "auto", Siblings: "auto", Transport: "auto", Wait: 90 * time.Second, DrainTimeout: 30 * time.Second, LogLevel: "info", LogFormat: "json", LogAsked: true,
 	}

@@ -24,6 +24,17 @@ type Remote struct {
 	// before, or else to look for one above it, from the top down.
 	Relays []string
 
+	// RelayAuto says that the relay is taken out of RelayList; Relays is empty then.
+	RelayAuto bool
+
+	// RelayList is where a published list of relays is: an https URL, an http URL of this
+	// machine, or a file. Empty is none.
+	RelayList string
+
+	// RelayListKeys are the public keys of which one must have signed the list, in the
+	// form of package relaylist. Empty is the one that was kept.
+	RelayListKeys []string
+
 	// RelayAddresses are the host:port to dial instead of the relays' names,
 	// which are still what is verified. With one relay all are its addresses,
 	// else there are as many as relays, in their order. Empty is the relays'

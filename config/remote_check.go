@@ -14,6 +14,8 @@ import (
 // nothing but r.
 func checkRemote(r Remote) (Remote, Errors) {
 	var errs Errors
+	errs.auto(&r)
+	errs.relayList(&r)
 	for i := range r.Relays {
 		errs.relay("relay", &r.Relays[i])
 	}
@@ -185,7 +187,9 @@ func (e *Errors) relay(key string, s *string) {
 	name, err := hostName(host)
 	if err != nil {
 		hint := "as in relay.net or relay.net:8443"
-		if _, addrErr := netip.ParseAddr(host); addrErr == nil {
+		if host == autoRelay {
+			hint = "auto is for all names of a remote, as in remote --relay auto --relay-list URL; here the relay has to be named"
+		} else if _, addrErr := netip.ParseAddr(host); addrErr == nil {
 			hint = "--relay NAME --relay-address " + net.JoinHostPort(host, cmp.Or(port, "443"))
 		}
 		e.add(key, err.Error(), hint)

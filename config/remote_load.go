@@ -10,6 +10,7 @@ import (
 	"github.com/spf13/pflag"
 
 	"keystay/internal/hint"
+	"keystay/internal/relaylist"
 )
 
 // remotePrefix begins the names of the remote's variables.
@@ -27,7 +28,9 @@ func RemoteKeys() []Key {
 // are those of the services that flags make.
 func remoteFileKeys() []Key {
 	keys := slices.Concat(serviceKeys(), []Key{
-		{Name: "relay", Kind: Texts, Help: "the relay to dial, `HOST[:PORT]`; several serve the names at once; by default the one that gave the name before, or found from the top of the domain down"},
+		{Name: "relay", Kind: Texts, Help: "the relay to dial, `HOST[:PORT]`; several serve the names at once; auto takes the best one of --relay-list and keeps it; by default the one that gave the name before, or found from the top of the domain down"},
+		{Name: "relay_list", Help: "where a published list of relays is, the https `URL` or a file: for --relay auto and remote relays"},
+		{Name: "relay_list_key", Kind: Texts, Help: "the public `KEY` that must have signed the list, as in ed25519:…; of several, one is enough; by default the one of the list's first time, which is kept"},
 		{Name: "relay_address", Kind: Texts, Help: "dial this `HOST:PORT`; the relay's name is still what is verified; several are one relay's addresses, or one for each --relay"},
 		{Name: "relay_root", Help: "PEM `FILE` of roots to trust for the relay's own certificate; by default the system's"},
 		{Name: "token", Secret: true, Help: "the `TOKEN` that the relay's operator gave out; other users can see flags, so rather use --token-file or the variable"},
@@ -119,7 +122,7 @@ func loadRemote(fs *pflag.FlagSet, args []string, given []Given) (*Remote, []War
 	wrong.flag(&r.Plain, "plain", src.text("plain"))
 	wrong.flag(&r.TrustPrivateAddresses, "trust_private_addresses", src.text("trust_private_addresses"))
 	r.LogAsked = src.isSet("log.level") || src.isSet("log.format")
-	if src.isSet("relay") && len(r.Relays) == 0 && !src.inFile("relay") {
+	if src.isSet("relay") && len(r.Relays) == 0 && !r.RelayAuto && !src.inFile("relay") {
 		wrong.add("relay", "empty")
 	}
 	if src.isSet("proxy") && r.Proxy == "" && !src.inFile("proxy") {
@@ -129,6 +132,7 @@ func loadRemote(fs *pflag.FlagSet, args []string, given []Given) (*Remote, []War
 		errs = append(errs, proxyVariables()...)
 	}
 	wrong.stateDir(&r.StateDir)
+	wrong.readableList(&r)
 	wrong.readable("relay_root", r.RelayRoot)
 	wrong.readable("acme.root", r.ACMERoot)
 	warnings := wrong.secretFile("token_file", r.TokenFile, &r.Token)
@@ -168,6 +172,8 @@ func RemoteFile(fs *pflag.FlagSet) string {
 func (s *source) remote() *Remote {
 	r := &Remote{
 		Relays:         s.list("relay"),
+		RelayList:      s.text("relay_list"),
+		RelayListKeys:  s.list("relay_list_key"),
 		RelayAddresses: s.list("relay_address"),
 		Listen:         s.list("listen"),
 		RelayRoot:      s.text("relay_root"),
@@ -202,6 +208,9 @@ func (s *source) remote() *Remote {
 	}
 	for _, url := range s.list("probe.proxy") {
 		r.ProbeProxies = append(r.ProbeProxies, Secret(url))
+	}
+	if !relaylist.IsURL(r.RelayList) {
+		s.resolve("relay_list", &r.RelayList)
 	}
 	for key, path := range map[string]*string{"relay_root": &r.RelayRoot, "token_file": &r.TokenFile, "state_dir": &r.StateDir, "acme.root": &r.ACMERoot} {
 		s.resolve(key, path)
@@ -244,7 +253,7 @@ func arguments(fs *pflag.FlagSet, args []string) (errs Errors) {
 }
 
 // remoteCommands are the remote's commands.
-var remoteCommands = []string{"check", "completion", "connect", "dns", "docker", "doctor", "help", "identity", "login", "password", "release", "reload", "service", "share", "status", "stop", "verify", "version"}
+var remoteCommands = []string{"check", "completion", "connect", "dns", "docker", "doctor", "help", "identity", "login", "password", "relays", "release", "reload", "service", "share", "status", "stop", "verify", "version"}
 
 // isCommand reports whether a word is a command of other programs that is put
 // before the local service, as in "ngrok http 3000".

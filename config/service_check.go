@@ -92,7 +92,7 @@ func (r *serviceReader) names(blocks []block) {
 					at = b.at("domain")
 				}
 			}
-			if w == "" && count > 1 && len(s.Relays)+len(r.remote.Relays) == 0 {
+			if w == "" && count > 1 && len(s.Relays)+len(r.remote.Relays) == 0 && !r.remote.RelayAuto {
 				r.errs.add(at, "the relay is missing that gives "+shown, "relay: NAME, or --relay NAME: alone it would be the name that was served last")
 			}
 			// Below another relay it is another name.

@@ -126,7 +126,7 @@ func TestWrongServicesSayWhatAPersonReads(t *testing.T) {
 		{"of the whole, in a service", "services:\n  - local: 3000\n    token_file: x\n",
 			"remote.yaml:3: unknown key \"token_file\"\nhint: did you mean token_file: … at the top of the file?"},
 		{"not built yet", "zeroconf: true\nservices: [{local: 3000}]\n",
-			"remote.yaml:1: unknown key \"zeroconf\"\nhint: known here: services, relay, relay_address, relay_root, token, token_file, state_dir, trust_private_addresses, acme, ct, key_type, listen, replica, transport, lanes, siblings, proxy, dns, probe, on_intercept, inspect, wait, drain_timeout, metrics, plain, log"},
+			"remote.yaml:1: unknown key \"zeroconf\"\nhint: known here: services, relay, relay_list, relay_list_key, relay_address, relay_root, token, token_file, state_dir, trust_private_addresses, acme, ct, key_type, listen, replica, transport, lanes, siblings, proxy, dns, probe, on_intercept, inspect, wait, drain_timeout, metrics, plain, log"},
 		{"a map for the list", "services: {local: 3000}\n",
 			"remote.yaml:1: services must be a list, it is a map\nhint: as in deploy/remote.yaml"},
 		{"no service", "services:\n  - domain: a.relay.test\n",
@@ -384,7 +384,7 @@ func TestEachKeyOfARemoteIsRead(t *testing.T) {
 	base := []string{"--domain", "a.relay.test", "--local", "3000"}
 	values := map[string]string{
 		"domain": "b.relay.test", "name": "w", "local": "3001", "tcp": "22", "host-header": "target", "auth": "me:" + hash, "auth-file": "users", "allow": "192.0.2.0/24", "deny": "192.0.2.0/24",
-		"relay": "relay.test", "relay-address": "127.0.0.1:1", "relay-root": "s", "token": "x", "token-file": "s", "state-dir": "x", "trust-private-addresses": "true",
+		"relay": "relay.test", "relay-list": "s", "relay-list-key": "ed25519:O2onvM62pC1io6jQKm8Nc2UyFXcd4kOmOsBIoYtZ2ik=", "relay-address": "127.0.0.1:1", "relay-root": "s", "token": "x", "token-file": "s", "state-dir": "x", "trust-private-addresses": "true",
 		"acme-ca": "https://ca.test/", "acme-root": "s", "acme-email": "a@b.net", "acme-rehearsal": "off", "ct": "off", "key-type": "rsa", "listen": ":8443", "replica": "true", "transport": "tls", "lanes": "off", "siblings": "off",
 		"probe": "off", "probe-proxy": "http://proxy.test:3128", "probe-dns": "192.0.2.1", "probe-with": "b.relay.test", "on-intercept": "stop", "on-intercept-run": "notify", "on-intercept-post": "https://hook.test/",
 		"proxy": "none", "dns": "192.0.2.1", "inspect": "4040", "wait": "1s", "drain-timeout": "1s", "metrics": "4040", "plain": "true", "log-level": "warn", "log-format": "json",

@@ -92,7 +92,7 @@ func (s *Server) SetLimits(c limits.Config) {
 // KeepUsage keeps in Usage what was used of the month until now. The server does so
 // once a minute, and when it is closed. A caller that closes the store of Usage before
 // that calls KeepUsage first.
-func (s *Server) KeepUsage() error { return s.bounds.owners.Usage.Upkeep() }
+func (s *Server) KeepUsage() error { return s.bounds.owners.Usage.Keep() }
 
 // begin reads what was used of the month, and makes the limits by address count for
 // new names and for custom domains.
@@ -169,7 +169,11 @@ func (b *bounds) upkeep(done <-chan struct{}, log *slog.Logger) {
 		case <-done:
 			ended = true
 		}
-		if err := b.owners.Usage.Upkeep(); err != nil && !ended {
+		keep := b.owners.Usage.Upkeep
+		if ended {
+			keep = b.owners.Usage.Keep
+		}
+		if err := keep(); err != nil && !ended {
 			log.Warn("cannot keep what was used of the month", "err", err, hint.Attr(hint.All(err)))
 		}
 		b.tell(log)

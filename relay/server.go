@@ -93,6 +93,9 @@ type Server struct {
 	// Nodes are the other nodes of this relay; nil where it runs on one machine.
 	Nodes Nodes
 
+	// NodeCounts is what the metrics show of the other nodes; nil shows nothing.
+	NodeCounts func() NodeCounts
+
 	// OnPresence is called with a name when the runs, or the identity, have changed that
 	// are connected for it here, see [Server.Present]. It must not wait, nor call the
 	// server; nil is for none.
@@ -137,6 +140,7 @@ type Server struct {
 	presence presence
 	news     nodeNews
 	lanes    laneTokens
+	offers   offers
 	ports    ports
 	own      *ownTLS
 	web      *web
@@ -149,6 +153,7 @@ type Server struct {
 	measures *measures
 	traffic  traffic
 	panics   *panics.Log
+	errands  errands
 }
 
 func (s *Server) init() {
@@ -162,6 +167,8 @@ func (s *Server) init() {
 		s.shares = newShares(s.Memory, s.log)
 		s.leaving = make(chan struct{})
 		s.Names.OnLost = s.lose
+		s.Names.OnBans, s.Names.OnMoved = s.enforce, s.moved
+		s.errands.wake = make(chan struct{}, 1)
 		if s.Usage == nil {
 			s.Usage = s.Names
 		}
@@ -187,6 +194,7 @@ func (s *Server) init() {
 		s.web.plain = s.web.server(port80.handler(), maxPlainHead, challengeTimeout+answerTimeout)
 		s.wg.Go(func() { s.bounds.upkeep(s.ctx.Done(), s.log) })
 		s.wg.Go(func() { s.Names.Upkeep(s.ctx, s.presence.holdings, s.log) })
+		s.wg.Go(s.runErrands)
 		s.wg.Go(func() { s.Names.Recheck(s.ctx, s.presence.holdings, s.log) })
 		s.wg.Go(func() { s.web.site.Serve(s.web.handed) })
 		s.wg.Go(func() { s.web.plain.Serve(s.web.behinds) })

@@ -218,6 +218,7 @@ type admitted struct {
 	far      duplex.Conn        // for a visitor, until its bytes are carried: a stream, or a connection to another node
 	way      way                // how its bytes go
 	fixed    *fixedLead         // where it is led, until it is served there; may be nil
+	offered  *offered           // its remote, at another node, may take it from here; may be nil
 	crossing *crossing          // it is passed on to a sibling; may be nil
 	taking   *taking            // a sibling has passed it on to here; may be nil
 	behind   bool               // a PROXY header says who it is
@@ -274,6 +275,7 @@ func (a *admitted) end() {
 	a.place.end()
 	a.from.Close()
 	a.visit.End()
+	a.offered.end()
 	a.crossing.end()
 	a.taking.end()
 	a.crossing, a.taking = nil, nil

@@ -46,7 +46,7 @@ type exportInfo struct {
 // exported is what an export may hold of a state directory: these files, and what is
 // in these folders.
 var (
-	exportedFiles   = []string{identityFile, runFile, relayFile, handoversFile}
+	exportedFiles   = []string{identityFile, runFile, relayFile, handoversFile, TakenFile}
 	exportedFolders = []string{namesDir, tokensDir, acmeDir, gateDir}
 )
 

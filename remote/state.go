@@ -32,6 +32,10 @@ const (
 	namesDir     = "names" // how each name was served last, and who serves it now
 )
 
+// TakenFile is the file in a state directory that package relays has: which relay of a
+// published list was taken.
+const TakenFile = "relay-list.json"
+
 // ACMEDir is the folder in a state directory that package acme has: its Config.Dir.
 func ACMEDir(stateDir string) string { return filepath.Join(stateDir, acmeDir) }
 

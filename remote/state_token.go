@@ -60,6 +60,12 @@ func ForgetToken(stateDir, relay string) (was bool, err error) {
 	return true, nil
 }
 
+// HasToken reports whether KeepToken has kept a token for a relay.
+func HasToken(stateDir, relay string) bool {
+	token, err := (&state{dir: stateDir}).keptToken(relay)
+	return err == nil && token != ""
+}
+
 // keptToken returns the token that is kept for a relay, or "".
 func (s *state) keptToken(relay string) (string, error) {
 	file := s.path(tokenFile(relay))

@@ -93,7 +93,7 @@ func tryAll(cfg *config.Remote) error {
 // given nor remembered, and there is no name to look for one by.
 func relayWarnings(cfg *config.Remote) (all []config.Warning) {
 	info, err := remote.PeekIdentity(cfg.StateDir)
-	if len(cfg.Relays) > 0 || err != nil && !errors.Is(err, remote.ErrNoIdentity) || len(info.Names) > 0 {
+	if len(cfg.Relays) > 0 || cfg.RelayAuto || err != nil && !errors.Is(err, remote.ErrNoIdentity) || len(info.Names) > 0 {
 		return nil
 	}
 	for i, s := range cfg.Services {

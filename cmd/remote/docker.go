@@ -47,7 +47,7 @@ answers and the engine's own client library, and never against a real engine.`,
 		RunE: func(c *cobra.Command, _ []string) error {
 			p := &process{file: config.RemoteFile(c.Flags()), out: os.Stdout}
 			p.containers = newContainers(c.Flags(), socket)
-			p.load = p.containers.load
+			p.load = func() (*config.Remote, []config.Warning, error) { return loaded(p.containers.load()) }
 			var warnings []config.Warning
 			var err error
 			if p.cfg, warnings, err = p.load(); err != nil {

@@ -40,7 +40,7 @@ Exit codes: 0 nothing is wrong, 1 something is, 2 wrong usage or configuration.`
 		Example: `  remote doctor 3000 --relay relay.net
   remote doctor --config remote.yaml --json`,
 		RunE: func(c *cobra.Command, args []string) error {
-			cfg, _, err := config.LoadRemote(c.Flags(), args)
+			cfg, _, err := loaded(config.LoadRemote(c.Flags(), args))
 			if err == nil {
 				err = trial(config.RemoteFile(c.Flags()), cfg)
 			}

@@ -7,6 +7,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -35,6 +36,7 @@ const (
 // A live is the live screen of a run, with what it knows.
 type live struct {
 	plain   func(screen.Message) error // says it in the place of the screen
+	early   atomic.Bool                // there is no screen yet, and may not be for long
 	traffic traffic
 
 	status status // of the last time; for one goroutine, as the two below
@@ -67,6 +69,9 @@ func newLive() *live {
 // tell takes in what has happened. Where the screen has let go of the terminal it is said
 // there, too.
 func (l *live) tell(m screen.Message) error {
+	if l.early.Load() {
+		return l.plain(m)
+	}
 	l.mu.Lock()
 	if l.messages = append(l.messages, m); len(l.messages) > keptMessages {
 		l.messages = slices.Delete(l.messages, 0, 1)

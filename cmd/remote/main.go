@@ -38,7 +38,7 @@ but with --listen, and needs no privilege. The relay passes encrypted bytes on; 
   remote --config remote.yaml`,
 		RunE: func(c *cobra.Command, args []string) error {
 			p := &process{file: config.RemoteFile(c.Flags()), out: os.Stdout}
-			p.load = func() (*config.Remote, []config.Warning, error) { return config.LoadRemote(c.Flags(), args) }
+			p.load = func() (*config.Remote, []config.Warning, error) { return loaded(config.LoadRemote(c.Flags(), args)) }
 			var warnings []config.Warning
 			var err error
 			if p.cfg, warnings, err = p.load(); err != nil {
@@ -49,6 +49,6 @@ but with --listen, and needs no privilege. The relay passes encrypted bytes on; 
 	}
 	cmd.Args = cobra.ArbitraryArgs // config says what is wrong with them
 	config.RemoteFlags(cmd.Flags())
-	cmd.AddCommand(checkCommand(), passwordCommand(), shareCommand(), releaseCommand(), loginCommand(), dnsCommand(), verifyCommand(), connectCommand(), doctorCommand(), identityCommand(), statusCommand(), stopCommand(), reloadCommand(), terminalGuardCommand(), serviceCommand(), dockerCommand())
+	cmd.AddCommand(checkCommand(), passwordCommand(), shareCommand(), releaseCommand(), loginCommand(), dnsCommand(), relaysCommand(), verifyCommand(), connectCommand(), doctorCommand(), identityCommand(), statusCommand(), stopCommand(), reloadCommand(), terminalGuardCommand(), serviceCommand(), dockerCommand())
 	return cli.Root(cmd)
 }

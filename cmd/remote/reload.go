@@ -24,6 +24,7 @@ type fixedSetting struct {
 // fixed are all settings whose change takes a restart. reload takes up the others.
 var fixed = []fixedSetting{
 	{"relay", func(c *config.Remote) any { return c.Relays }},
+	{"relay_list", func(c *config.Remote) any { return []any{c.RelayAuto, c.RelayList, c.RelayListKeys} }},
 	{"relay_address", func(c *config.Remote) any { return c.RelayAddresses }},
 	{"relay_root", func(c *config.Remote) any { return c.RelayRoot }},
 	{"state_dir", func(c *config.Remote) any { return c.StateDir }},

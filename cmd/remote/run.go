@@ -72,6 +72,10 @@ func run(ctx context.Context, p *process, warnings []config.Warning) (ended erro
 	defer p.endDrain()
 	defer context.AfterFunc(ctx, p.endDrain)() // a service manager ends it as SIGTERM does
 	defer runtime.KeepAlive(budget.Ballast())
+	if err := p.takeRelay(); err != nil || p.drain.Err() != nil {
+		p.endScreen(err)
+		return err
+	}
 	counted, err := openFigures(p.cfg.Metrics)
 	if err != nil {
 		p.endScreen(err)
@@ -100,6 +104,7 @@ func run(ctx context.Context, p *process, warnings []config.Warning) (ended erro
 	})
 	reloads.Go(func() { p.watch(p.drain) })
 	reloads.Go(func() { p.watchCT(p.drain) })
+	reloads.Go(func() { p.watchTaken(p.drain) })
 	if p.containers != nil {
 		reloads.Go(func() { p.containers.follow(p.drain, p) })
 	}

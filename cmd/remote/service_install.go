@@ -221,7 +221,7 @@ func (i *installation) unit(ofUser bool, args []string) (*unit.Unit, error) {
 
 // pathsOf are the files, folders and sockets that a configuration names.
 func pathsOf(cfg *config.Remote) []string {
-	paths := append(cfg.Files(), cfg.RelayRoot, cfg.ACMERoot)
+	paths := append(cfg.Files(), cfg.RelayRoot, cfg.RelayList, cfg.ACMERoot)
 	add := func(l config.Local) {
 		paths = append(paths, l.Folder)
 		if l.Network == "unix" {

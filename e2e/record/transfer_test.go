@@ -89,7 +89,7 @@ func TestRecordComesWholeIntoEtcdAndBack(t *testing.T) {
 	t.Cleanup(func() { file.Close() })
 	old := &names.Names{Grants: file}
 	old.Begin(zone)
-	key, _ := fill(t, old, 500) // more than one transaction of etcd takes
+	key, _ := fill(t, old, 150) // more than one transaction of etcd takes
 	at := timeOf(t, file)
 	want := entries(t, file)
 
@@ -106,8 +106,8 @@ func TestRecordComesWholeIntoEtcdAndBack(t *testing.T) {
 	}
 	waitFor(t, "the other node has it", func() bool { return len(entries(t, b.record)) == len(want) })
 	for len(seen) > 0 {
-		if n := <-seen; n != 0 && n != 500 {
-			t.Errorf("the other node saw %d names of 500", n)
+		if n := <-seen; n != 0 && n != 150 {
+			t.Errorf("the other node saw %d names of 150", n)
 		}
 	}
 	c := open(t, s, nil)
@@ -127,7 +127,7 @@ func TestRecordComesWholeIntoEtcdAndBack(t *testing.T) {
 		t.Error("a name that was brought over is given out anew")
 	}
 	waitFor(t, "nothing is staged any more", func() bool { return keys(t, s, "keystay/staged/") == 0 })
-	if n := keys(t, s, "keystay/record/"); n != 1+500+1+1+1+1+count(want, "issued/") {
+	if n := keys(t, s, "keystay/record/"); n != 1+150+1+1+1+1+count(want, "issued/") {
 		t.Errorf("etcd has %d keys", n)
 	}
 
@@ -187,7 +187,7 @@ func TestLargeTransactionIsWhole(t *testing.T) {
 	ready(t, a, b)
 	table := names.Kept()[5] // of usage, which may have any value
 	const parts = 3
-	large := bytes.Repeat([]byte("x"), 1<<18) // 16 of them are more than one request takes
+	large := bytes.Repeat([]byte("x"), 1<<17) // 15 of them are more than one request takes
 	set := func(n *node, round byte) error {
 		return n.record.Update(func(tx names.Tx) error {
 			for i := range parts * 100 {
@@ -220,7 +220,7 @@ func TestLargeTransactionIsWhole(t *testing.T) {
 	done := make(chan error, 2)
 	for i, n := range []*node{a, b} {
 		go func() {
-			for round := range byte(3) {
+			for round := range byte(2) {
 				if err := set(n, 2*round+byte(i)); err != nil {
 					done <- err
 					return

@@ -119,6 +119,7 @@ var mayImport = map[string][]string{
 
 	"remote":         {"framing", "sni", "acme", "internal"},
 	"remote/publish": {"internal"},
+	"remote/relays":  {"remote", "internal"},
 	"remote/verify":  {"internal"},
 	"remote/connect": {"internal"},
 	"remote/watch":   {"remote/watch/browser", "internal"},
@@ -135,7 +136,7 @@ var mayImport = map[string][]string{
 	"framing":  {"internal"},
 	"sni":      {"internal/hostname"},
 	"acme":     {"internal/hint", "internal/hostname", "internal/ownfile", "internal/plain", "internal/proxydial"},
-	"config":   {"internal/amount", "internal/fields", "internal/hint", "internal/hostname", "internal/ownfile", "internal/proxydial", "internal/signin", "internal/urlpath"},
+	"config":   {"internal/amount", "internal/fields", "internal/hint", "internal/hostname", "internal/ownfile", "internal/proxydial", "internal/relaylist", "internal/signin", "internal/urlpath"},
 	"internal": nil,
 
 	"internal/domainproof": {"internal/hostname", "internal/keyname"},

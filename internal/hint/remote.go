@@ -1,5 +1,7 @@
 package hint
 
+import "slices"
+
 // Remote returns the table of docs/running-a-remote.md, in its order.
 func Remote() []*Advice {
 	return append([]*Advice{
@@ -21,7 +23,7 @@ func Remote() []*Advice {
 		ServiceUntrusted, ServiceHandshake, ServiceIsPlain, ServiceIsTLS, ServiceIsH2C, ServiceIsNotH2C, ServiceOther, ServiceHangsUp, ServiceBroken, ServiceLate, ServiceUnwell,
 		ServiceCertificate, FolderMissing, FolderIsFile, FolderClosed, FolderFileClosed, FolderLink, TooManyVisitors,
 		GateNotHash, GateNoUsers, ShareNoName, ShareNoState, GateKey, GateManyLinks, GateNotCA, GateEveryUser, GateProvider,
-	}, append(connects(), homes()...)...)
+	}, slices.Concat(connects(), homes(), lists())...)
 }
 
 // SlowAfterPause is the advice for a system whose connections begin anew with a small

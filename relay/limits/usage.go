@@ -23,6 +23,17 @@ type Store interface {
 	SaveUsage(map[string][]byte) error
 }
 
+// A SharedStore is a Store to which several relays save what they have carried, where
+// Shared says so: then AddUsage is called in the place of SaveUsage. It gives add the
+// value of each of some owners, nil for none, and keeps what that returns, where nil
+// takes the owner out. It may call add several times for one owner, of which the last
+// counts. Where it fails, what is left may be counted twice.
+type SharedStore interface {
+	Store
+	Shared() bool
+	AddUsage(owners []string, add func(owner string, kept []byte) []byte) error
+}
+
 // A used is the value that Store has of an owner, as JSON: what it has used of a month.
 type used struct {
 	Month string `json:"month"` // as in 2026-11, in UTC
@@ -37,6 +48,7 @@ type Usage struct {
 	Store Store
 
 	saving sync.Mutex
+	shared time.Time // when all was shared last; guarded by saving
 
 	mu     sync.Mutex
 	max    int // maxUsed
@@ -48,7 +60,7 @@ type Usage struct {
 // A tab is what one owner has used.
 type tab struct {
 	bytes atomic.Int64
-	saved int64 // what Store has, guarded by Usage.mu; 0 is nothing, below 0 is not known
+	saved int64 // what Store has, guarded by Usage.mu; 0 is nothing, below 0 is not known. In a shared one, what of it counts here
 }
 
 // monthOf is the month of a time, as it is kept.
@@ -124,7 +136,7 @@ func (u *Usage) halveLocked() {
 		return cmp.Compare(u.owners[a].bytes.Load(), u.owners[b].bytes.Load())
 	})
 	for _, id := range ids[:len(ids)/2] {
-		if u.owners[id].saved != 0 {
+		if u.owners[id].saved != 0 && u.sharedStore() == nil {
 			u.drop[id] = true
 		}
 		delete(u.owners, id)
@@ -146,14 +158,26 @@ func (u *Usage) beginMonthLocked() {
 		if t.saved != 0 {
 			t.saved = -1
 		}
+		if u.sharedStore() != nil {
+			t.saved = 0
+		}
 	}
 }
 
-// Upkeep begins a new month when it is time, and saves what has changed. It is to
-// be called about once a minute, and at the end.
-func (u *Usage) Upkeep() error {
+// Upkeep begins a new month when it is time, and saves what has changed; to a shared
+// store an owner's bytes once they are some, or an hour has passed, and it takes up what
+// other relays have saved. It is to be called about once a minute.
+func (u *Usage) Upkeep() error { return u.upkeep(false) }
+
+// Keep is Upkeep at the end: it leaves nothing for later.
+func (u *Usage) Keep() error { return u.upkeep(true) }
+
+func (u *Usage) upkeep(end bool) error {
 	u.saving.Lock()
 	defer u.saving.Unlock()
+	if s := u.sharedStore(); s != nil {
+		return u.share(s, end)
+	}
 	changed := u.changed()
 	if u.Store == nil || len(changed) == 0 {
 		return nil

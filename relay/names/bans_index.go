@@ -25,7 +25,8 @@ type timedBan struct {
 
 func (b timedBan) over() bool { return !b.ends.IsZero() && time.Now().After(b.ends) }
 
-// loadBans reads the bans. While they cannot be read, those from before hold.
+// loadBans reads the bans. While they cannot be read, those from before hold. Where
+// others ban, too, OnBans hears of new ones.
 func (n *Names) loadBans() {
 	n.loading.Lock()
 	defer n.loading.Unlock()
@@ -37,8 +38,12 @@ func (n *Names) loadBans() {
 		}
 		all.add(f)
 	})
-	if err == nil {
-		n.bans.Store(all)
+	if err != nil {
+		return
+	}
+	before := n.bans.Swap(all)
+	if list := all.newBans(before); len(list) > 0 && n.OnBans != nil && n.Shared() {
+		n.OnBans(list)
 	}
 }
 

@@ -76,6 +76,7 @@ func (n *Names) Claim(ctx context.Context, c Claimant) (Granted, error) {
 			return n.claimKeyName(&c)
 		}
 	}
+	n.fresh(ctx)
 	var v verdict
 	var known answers
 	for {

@@ -2,6 +2,7 @@ package names
 
 import (
 	"context"
+	"crypto/ed25519"
 	"errors"
 	"net/netip"
 	"sync"
@@ -104,6 +105,15 @@ type Names struct {
 	// connected for; nil is nobody.
 	OnLost func(Lost)
 
+	// OnBans hears of bans that were not there before, where other processes change the
+	// record, too; they are in force already. Nil is nobody.
+	OnBans func([]Ban)
+
+	// OnMoved hears that another process has changed the grant of a name, and which
+	// identity has it now, or nil; and without a name that any may have changed. Nil is
+	// nobody.
+	OnMoved func(name string, holder ed25519.PublicKey)
+
 	zone     string                   // set by Begin
 	replaced atomic.Pointer[Rules]    // in the place of Rules, once SetRules was called
 	recent   recent                   // labels made from keys
@@ -143,6 +153,7 @@ func (n *Names) Begin(zone string) {
 			n.loadReserved()
 		}
 	})
+	n.listenElsewhere()
 	n.loadBans()
 	n.loadReserved()
 }

@@ -1,6 +1,7 @@
 package names
 
 import (
+	"context"
 	"iter"
 	"log/slog"
 	"time"
@@ -40,6 +41,21 @@ type Store interface {
 
 	// Upkeep does what the store itself needs once an hour.
 	Upkeep(log *slog.Logger) error
+}
+
+// A SharedStore is a [Store] that other processes change while this one uses it.
+type SharedStore interface {
+	Store
+
+	// Elsewhere makes f be called with each entry that another process has changed, once
+	// View shows the change; and with a table and no key where any entry of the table may
+	// have changed. f may be called for what this process has changed, too, and from
+	// several goroutines.
+	Elsewhere(f func(t Table, key []byte))
+
+	// Fresh waits until View shows all that others had changed before the call, for as
+	// long as the other processes' changes can be heard of.
+	Fresh(ctx context.Context)
 }
 
 // A Tx is a transaction of a [Store]. Its keys and values are the store's: they may

@@ -49,7 +49,7 @@ func (s *Server) ban(kind names.BanKind) func(*http.Request) (any, error) {
 			s.noted(r, leverOf(kind)+".ban", ban.Of, b.Reason, err)
 			return nil, err
 		}
-		n := severed(s.Relay.Cut(cutOf(ban)))
+		n := severed(s.Relay.Cut(relay.CutOf(ban)))
 		s.noted(r, leverOf(kind)+".ban", ban.Of, b.Reason, nil)
 		return Banned{ban, n}, nil
 	}
@@ -71,20 +71,6 @@ func (s *Server) checkBan(b *names.Ban) error {
 			because("to give out no new names: names: {policy: closed} in its file", "to stop: relay drain")
 	}
 	return nil
-}
-
-// cutOf is what a ban is to those who are connected.
-func cutOf(b names.Ban) relay.Cut {
-	c := relay.Cut{Why: names.Denied{Code: names.DeniedBanned, Text: b.Text()}}
-	switch b.Kind {
-	case names.BanName:
-		c.Name = b.Of
-	case names.BanIdentity:
-		c.Identity = b.Of
-	case names.BanAddress:
-		c.Addresses, _ = netip.ParsePrefix(b.Of) // by Check
-	}
-	return c
 }
 
 // unban returns the route that lifts a ban.

@@ -12,6 +12,7 @@ import (
 
 	appsv1 "k8s.io/api/apps/v1"
 	corev1 "k8s.io/api/core/v1"
+	policyv1 "k8s.io/api/policy/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/util/validation"
 	utilyaml "k8s.io/apimachinery/pkg/util/yaml"
@@ -47,7 +48,7 @@ func check(r io.Reader) (n int, err error) {
 		}
 		into, ok := map[string]metav1.Object{
 			"v1 ConfigMap": &corev1.ConfigMap{}, "v1 Service": &corev1.Service{}, "v1 PersistentVolumeClaim": &corev1.PersistentVolumeClaim{},
-			"apps/v1 Deployment": &appsv1.Deployment{},
+			"apps/v1 Deployment": &appsv1.Deployment{}, "apps/v1 StatefulSet": &appsv1.StatefulSet{}, "policy/v1 PodDisruptionBudget": &policyv1.PodDisruptionBudget{},
 		}[kind.APIVersion+" "+kind.Kind]
 		if !ok {
 			return n, fmt.Errorf("%s %s is not known here", kind.APIVersion, kind.Kind)

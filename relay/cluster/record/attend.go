@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io/fs"
 	"log/slog"
+	"sync"
 	"time"
 
 	clientv3 "go.etcd.io/etcd/client/v3"
@@ -79,15 +80,55 @@ func (r *Record) follows(ctx context.Context, rev int64) bool {
 	return true
 }
 
+// A barrier is one question to etcd how far the record is, for all who asked while the
+// one before was under way.
+type barrier struct {
+	asking sync.Mutex // one at a time
+
+	mu   sync.Mutex
+	next chan struct{} // closed when the next question is answered; nil where none waits
+}
+
 // Fresh waits until this node knows all that was written to the record before the call,
-// or until etcd does not answer: then the record is what this node knew last.
+// or until ctx ends or etcd does not answer: then the record is what this node knew last.
 func (r *Record) Fresh(ctx context.Context) {
-	if r.Whole() != nil {
+	if r.whole() != nil {
 		return
 	}
-	if rev, err := r.lastRev(ctx); err == nil {
-		r.follows(ctx, rev)
+	f := &r.barrier
+	f.mu.Lock()
+	done := f.next
+	if done == nil {
+		done = make(chan struct{})
+		f.next = done
+		r.wg.Go(func() { r.ask(done) })
 	}
+	f.mu.Unlock()
+	select {
+	case <-done:
+	case <-ctx.Done():
+	case <-r.ctx.Done():
+	}
+}
+
+// ask asks for all who wait for done.
+func (r *Record) ask(done chan struct{}) {
+	defer close(done)
+	f := &r.barrier
+	f.asking.Lock()
+	defer f.asking.Unlock()
+	f.mu.Lock()
+	f.next = nil // whoever comes from now on waits for the question after this one
+	f.mu.Unlock()
+	if r.whole() != nil {
+		return
+	}
+	rev, err := r.lastRev(r.ctx)
+	if err != nil {
+		_ = r.gone(err)
+		return
+	}
+	r.follows(r.ctx, rev)
 }
 
 // Upkeep writes down the record's time, if nobody has done so lately, and removes what

@@ -1,11 +1,13 @@
 package record
 
 import (
+	"cmp"
 	"context"
 	"crypto/tls"
 	"errors"
 	"fmt"
-	"strings"
+	"net"
+	"net/url"
 	"time"
 
 	"go.etcd.io/etcd/api/v3/v3rpc/rpctypes"
@@ -32,16 +34,12 @@ const (
 
 // client makes a client of etcd. With a password it asks etcd for a token.
 func (c *Config) client(ctx context.Context) (*clientv3.Client, error) {
-	own := c.TLS
-	if own == nil && strings.HasPrefix(c.Endpoints[0], "https://") {
-		own = &tls.Config{MinVersion: tls.VersionTLS12}
-	}
 	return clientv3.New(clientv3.Config{
 		Context:              ctx,
 		Endpoints:            c.Endpoints,
 		Username:             c.Username,
 		Password:             c.Password,
-		TLS:                  own,
+		TLS:                  c.tls(),
 		DialTimeout:          answerTime,
 		DialKeepAliveTime:    pingEvery,
 		DialKeepAliveTimeout: dialTime,
@@ -90,14 +88,47 @@ func code(err error) codes.Code {
 	return status.Code(err)
 }
 
-// awayError says that etcd does not answer.
-func awayError(err error) error {
+// awayError says that etcd does not answer, or to nobody like this relay.
+func (c *Config) awayError(err error, look bool) error {
+	if isDenied(err) {
+		return hint.EtcdRefuses.Error(fmt.Errorf("%w: the relay's etcd refuses: %w", names.ErrClosed, err))
+	}
 	if errors.Is(err, context.DeadlineExceeded) || code(err) == codes.DeadlineExceeded {
 		err = errors.New("no answer in time")
+		if look {
+			err = cmp.Or(c.reach(), err)
+		}
 	}
-	err = fmt.Errorf("%w: the relay's etcd does not answer: %w", names.ErrClosed, err)
-	if isDenied(err) {
-		return hint.EtcdRefuses.Error(err)
+	return hint.EtcdAway.Error(fmt.Errorf("%w: the relay's etcd does not answer: %w", names.ErrClosed, err))
+}
+
+// reach says why no member can be reached, or nil: etcd's client only says that it is
+// late.
+func (c *Config) reach() (err error) {
+	for _, e := range c.Endpoints {
+		u, wrong := url.Parse(e)
+		if wrong != nil {
+			return wrong
+		}
+		d := net.Dialer{Timeout: dialTime / 2}
+		var conn net.Conn
+		if u.Scheme == "https" {
+			conn, err = tls.DialWithDialer(&d, "tcp", u.Host, c.tls())
+		} else {
+			conn, err = d.Dial("tcp", u.Host)
+		}
+		if err == nil {
+			conn.Close()
+			return nil
+		}
 	}
-	return hint.EtcdAway.Error(err)
+	return err
+}
+
+// tls is what etcd is checked by.
+func (c *Config) tls() *tls.Config {
+	if c.TLS != nil {
+		return c.TLS
+	}
+	return &tls.Config{MinVersion: tls.VersionTLS12}
 }

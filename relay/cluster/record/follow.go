@@ -22,7 +22,8 @@ const (
 	againTime = 500 * time.Millisecond
 	// goneTime is that where nothing was wrong.
 	goneTime = 20 * time.Millisecond
-	// damagedTime is that between attempts to read one that is damaged.
+	// damagedTime is that between attempts to read one that is damaged and does not
+	// change.
 	damagedTime = 10 * time.Second
 )
 
@@ -46,7 +47,7 @@ func (r *Record) follow() {
 			return
 		case errors.Is(err, names.ErrDamaged):
 			r.fault(err)
-			wait = damagedTime
+			r.awaitChange()
 		case errors.Is(err, ErrNone):
 			r.fault(err)
 		case errors.Is(err, errGone): // it may be another member's turn, which is no trouble
@@ -55,6 +56,18 @@ func (r *Record) follow() {
 			_ = r.gone(err)
 		}
 		pause(r.ctx, wait)
+	}
+}
+
+// awaitChange waits until somebody has changed the record in etcd, for damagedTime at
+// most.
+func (r *Record) awaitChange() {
+	ctx, cancel := context.WithTimeout(r.ctx, damagedTime)
+	defer cancel()
+	for resp := range r.client.Load().Watch(ctx, r.prefix+"record/", clientv3.WithPrefix()) {
+		if len(resp.Events) > 0 {
+			return
+		}
 	}
 }
 

@@ -24,13 +24,14 @@ type Record struct {
 
 	headKeyed, entryKey, nodeKey, auditKey []byte // see derived
 
-	stop  context.CancelFunc
-	ctx   context.Context // ends with Close
-	wg    sync.WaitGroup
-	log   *slog.Logger
-	clock clock
-	queue queue
-	away  outage.Outage
+	stop    context.CancelFunc
+	ctx     context.Context // ends with Close
+	wg      sync.WaitGroup
+	log     *slog.Logger
+	clock   clock
+	queue   queue
+	barrier barrier
+	away    outage.Outage
 	// refusal is that etcd answers and says no, as to a change where it has no room.
 	refusal outage.Outage
 	strays  map[string]bool // ids of what was staged and does not count, as Upkeep saw it last
@@ -53,7 +54,7 @@ type Record struct {
 	telling sync.Mutex // of the nodes: one call at a time
 }
 
-var _ names.Store = (*Record)(nil)
+var _ names.SharedStore = (*Record)(nil)
 
 // Open begins to read the record, and to follow it, until Close. It does not wait for
 // etcd: until the record was read once it is closed, see [Record.Opened], and
@@ -255,18 +256,21 @@ func (r *Record) well() {
 
 // gone notes that etcd does not answer, which is told once.
 func (r *Record) gone(err error) error {
-	err = awayError(err)
 	if r.ctx.Err() != nil {
-		return err
+		return r.cfg.awayError(err, false)
 	}
-	if !errors.Is(r.Whole(), names.ErrDamaged) {
-		r.fault(err)
+	tell, _ := r.away.Failed(1)
+	err = r.cfg.awayError(err, tell)
+	if was := r.Whole(); tell || !errors.Is(was, names.ErrClosed) || errors.Is(was, errNotYet) { // else the reason is known
+		if !errors.Is(was, names.ErrDamaged) {
+			r.fault(err)
+		}
 	}
 	select {
 	case r.hurry <- struct{}{}:
 	default:
 	}
-	if tell, _ := r.away.Failed(1); tell {
+	if tell {
 		r.log.Error("etcd does not answer: what is up goes on, and no new name is given out", "err", err, hint.Attr(hint.All(err)))
 	}
 	return err

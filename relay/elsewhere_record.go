@@ -1,0 +1,130 @@
+package relay
+
+import (
+	"crypto/ed25519"
+	"net/netip"
+	"sync"
+
+	"keystay/internal/keyname"
+	"keystay/relay/names"
+)
+
+// errands are what changes elsewhere make this node do, one after the other: whoever
+// tells of a change does not wait for it.
+type errands struct {
+	wake chan struct{} // has room for one
+
+	mu   sync.Mutex
+	list []func()
+}
+
+func (e *errands) add(f func()) {
+	e.mu.Lock()
+	e.list = append(e.list, f)
+	e.mu.Unlock()
+	select {
+	case e.wake <- struct{}{}:
+	default:
+	}
+}
+
+// runErrands does them until the server is closed.
+func (s *Server) runErrands() {
+	for {
+		select {
+		case <-s.errands.wake:
+		case <-s.ctx.Done():
+			return
+		}
+		s.errands.mu.Lock()
+		list := s.errands.list
+		s.errands.list = nil
+		s.errands.mu.Unlock()
+		for _, f := range list {
+			func() {
+				defer s.panics.Catch("taking up what another node has changed", func() {})
+				f()
+			}()
+		}
+	}
+}
+
+// CutOf is what a ban is to those who are connected.
+func CutOf(b names.Ban) Cut {
+	c := Cut{Why: names.Denied{Code: names.DeniedBanned, Text: b.Text()}}
+	switch b.Kind {
+	case names.BanName:
+		c.Name = b.Of
+	case names.BanIdentity:
+		c.Identity = b.Of
+	case names.BanAddress:
+		c.Addresses, _ = netip.ParsePrefix(b.Of) // by Check
+	}
+	return c
+}
+
+// enforce cuts whoever is connected against bans, where another node has made some: what
+// the lever does on the node on which it is pulled.
+func (s *Server) enforce(added []names.Ban) {
+	s.cuts.Add(1) // claims that are under way are decided again
+	s.errands.add(func() { s.cutBanned(added) })
+}
+
+func (s *Server) cutBanned(added []names.Ban) {
+	hit := make(map[names.Ban]bool)
+	for _, b := range added {
+		if b.Kind == names.BanAddress { // visitors have no session of their own
+			hit[b] = true
+		}
+	}
+	for _, sess := range s.presence.all(nil) {
+		if b, ok := s.Names.Banned("", sess.key, sess.source()); ok {
+			hit[b] = true
+			continue
+		}
+		for _, name := range sess.granted() {
+			if b, ok := s.Names.Banned(name, nil, netip.Addr{}); ok {
+				hit[b] = true
+			}
+		}
+	}
+	for b := range hit {
+		s.Cut(CutOf(b))
+	}
+}
+
+// moved takes a name from whoever is connected for it here where another node has given
+// it to another identity, or to nobody; without a name it looks at all.
+func (s *Server) moved(name string, holder ed25519.PublicKey) {
+	s.cuts.Add(1) // claims that are under way are decided again
+	switch {
+	case name == "":
+		s.errands.add(s.lookAtAll)
+	case s.presence.holder(name) != nil:
+		s.errands.add(func() { s.forfeits(name, holder) })
+	}
+}
+
+// lookAtAll takes all names from those who are connected for them and have lost them.
+func (s *Server) lookAtAll() {
+	for _, sess := range s.presence.all(nil) {
+		for _, name := range sess.granted() {
+			if s.Names.IsKeyName(name) {
+				continue
+			}
+			if holder, err := s.Names.Holder(name); err == nil {
+				s.forfeits(name, holder)
+			}
+		}
+	}
+}
+
+// forfeits takes a name from an identity that is connected for it and is not its holder.
+func (s *Server) forfeits(name string, holder ed25519.PublicKey) {
+	has := s.presence.holder(name)
+	if has == nil || has.Equal(holder) {
+		return
+	}
+	s.Cut(Cut{Identity: keyname.Label(has, ""), Name: name, key: has,
+		Why: names.Denied{Name: name, Code: names.DeniedTaken, Text: "the name is not this device's any more: it was given back, taken back or lost"}})
+}

@@ -1,0 +1,67 @@
+package names
+
+import (
+	"context"
+	"crypto/ed25519"
+)
+
+// listenElsewhere makes what other processes change in the record count here: see OnMoved.
+// New bans loadBans finds by itself.
+func (n *Names) listenElsewhere() {
+	s, shared := n.Grants.(SharedStore)
+	if !shared {
+		return
+	}
+	s.Elsewhere(func(t Table, key []byte) {
+		if t != tableGrants || n.OnMoved == nil {
+			return
+		}
+		if key == nil {
+			n.OnMoved("", nil)
+			return
+		}
+		if holder, err := n.holder(string(key)); err == nil {
+			n.OnMoved(string(key), holder)
+		}
+	})
+}
+
+// Holder returns the identity that the record gives a name to, or nil. The error says why
+// that cannot be told now.
+func (n *Names) Holder(name string) (ed25519.PublicKey, error) { return n.holder(name) }
+
+// fresh waits until what others have changed in the record is known here, if that can be.
+func (n *Names) fresh(ctx context.Context) {
+	if s, shared := n.Grants.(SharedStore); shared {
+		s.Fresh(ctx)
+	}
+}
+
+// newBans returns those that all has and before has not.
+func (all *banIndex) newBans(before *banIndex) (list []Ban) {
+	if before == nil {
+		before = &banIndex{}
+	}
+	for of, b := range all.names {
+		if before.names[of].Ban != b.Ban {
+			list = append(list, b.Ban)
+		}
+	}
+	for of, b := range all.identities {
+		if before.identities[of].Ban != b.Ban {
+			list = append(list, b.Ban)
+		}
+	}
+	for of, b := range all.ranges {
+		if before.ranges[of].Ban != b.Ban {
+			list = append(list, b.Ban)
+		}
+	}
+	return list
+}
+
+// IsKeyName reports whether a name is made from a key: it has no grant.
+func (n *Names) IsKeyName(name string) bool {
+	_, alone := madeBy(name, n.zone)
+	return alone
+}
