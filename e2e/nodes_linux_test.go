@@ -43,13 +43,14 @@ const (
 // A cluster is one relay of three nodes with an etcd of three members, all of them real
 // programs on machines of their own.
 type cluster struct {
-	t     *testing.T
-	g     *machines.Group
-	ca    *testca.CA
-	etcd  *machines.Etcd
-	root  *clientv3.Client // etcd's, who may do all
-	nodes [nodesOf3]*machines.Node
-	dir   string // of what all share
+	t      *testing.T
+	g      *machines.Group
+	ca     *testca.CA // of the relay, the devices and etcd
+	nodeCA *testca.CA // of the nodes
+	etcd   *machines.Etcd
+	root   *clientv3.Client // etcd's, who may do all
+	nodes  [nodesOf3]*machines.Node
+	dir    string // of what all share
 }
 
 // newCluster starts all, and waits until the nodes know each other.
@@ -58,19 +59,21 @@ func newCluster(t *testing.T) *cluster {
 	if _, err := world.Programs(); err != nil {
 		t.Fatal(err)
 	}
-	c := &cluster{t: t, g: machines.New(t, visitorsAt+1), ca: testca.New(t), dir: t.TempDir()}
+	c := &cluster{t: t, g: machines.New(t, visitorsAt+1), ca: testca.New(t), nodeCA: testca.New(t), dir: t.TempDir()}
 	c.etcd = c.g.StartEtcd(t, c.ca, etcdAt, etcdAt+1, etcdAt+2)
 	c.ca.Files(c.dir, world.Zone, "*."+world.Zone)
 	c.file("ca.pem", string(c.ca.PEM()))
+	c.file("nodes.pem", string(c.nodeCA.PEM()))
 	c.file("password", etcdPassword+"\n")
 	c.root = c.etcd.Client(visitorsAt, "", "")
 	c.etcd.Await(c.root)
 	c.signIn()
+	c.file("record.key", strings.Repeat("k", 32))
 	for i := range c.nodes {
 		c.nodes[i] = c.g.Node(t, i)
 		c.nodes[i].Write("relay.yaml", c.yaml(i))
+		c.nodeCA.Files(c.nodes[i].Dir, nodeName(i))
 	}
-	c.join()
 	for _, n := range c.nodes {
 		n.Launch()
 	}
@@ -126,9 +129,11 @@ cluster:
   node: %s
   address: %q
   public: %q
+  tls: {ca_file: %q, cert_file: cert.pem, key_file: key.pem}
+  record_key_file: %q
 `, world.Zone, c.g.At(i, publicPort), path("cert.pem"), path("key.pem"),
 		strings.Join(c.etcd.Endpoints(), `", "`), etcdUser, path("password"), path("ca.pem"),
-		nodeName(i), c.g.At(i, peersPort), c.g.At(i, publicPort))
+		nodeName(i), c.g.At(i, peersPort), c.g.At(i, publicPort), path("nodes.pem"), path("record.key"))
 }
 
 func nodeName(i int) string { return fmt.Sprintf("node%d", i) }
@@ -138,7 +143,7 @@ func (c *cluster) address(node int) string { return c.g.At(node, publicPort) }
 
 // A served is a device with a name, whose answer says which device it is.
 type served struct {
-	name string
+	name, answer string
 	*world.Process
 }
 
@@ -147,16 +152,40 @@ type served struct {
 func (c *cluster) serve(label, which string, nodes ...int) *served {
 	c.t.Helper()
 	name := label + "." + world.Zone
+	s := &served{name: name, answer: name + " of " + which}
+	s.Process = c.device(name, "text:"+s.answer, nodes...)
+	s.Await("https://" + name)
+	return s
+}
+
+// device starts a device with a service.
+func (c *cluster) device(name, local string, nodes ...int) *world.Process {
+	c.t.Helper()
 	dir := c.t.TempDir()
 	cert, key := c.ca.Files(dir, name)
-	args := []string{"--domain", name, "--local", "text:" + name + " of " + which, "--relay", world.Zone, "--relay-root", filepath.Join(c.dir, "ca.pem"),
+	args := []string{"--domain", name, "--local", local, "--relay", world.Zone, "--relay-root", filepath.Join(c.dir, "ca.pem"),
 		"--state-dir", filepath.Join(dir, "state"), "--cert", cert, "--key", key, "--proxy", "none"}
 	for _, n := range nodes {
 		args = append(args, "--relay-address", c.address(n))
 	}
-	s := &served{name, world.StartIn(c.t, c.g.Spaces[devicesAt], []string{"HOME=" + dir}, "remote", args...)}
-	s.Await("https://" + name)
-	return s
+	return world.StartIn(c.t, c.g.Spaces[devicesAt], []string{"HOME=" + dir}, "remote", args...)
+}
+
+// site is a site on the devices' machine, and its address there.
+func (c *cluster) site() (address string) {
+	c.t.Helper()
+	var ln net.Listener
+	err := c.g.Spaces[devicesAt].Do(func() (err error) {
+		ln, err = net.Listen("tcp", "127.0.0.1:0")
+		return err
+	})
+	if err != nil {
+		c.t.Fatal(err)
+	}
+	s := &http.Server{Handler: http.HandlerFunc(serveTakeoverSite)}
+	go s.Serve(ln)
+	c.t.Cleanup(func() { s.Close() })
+	return ln.Addr().String()
 }
 
 // visit asks for a name at a node, on a connection of its own, and returns the answer.
@@ -179,17 +208,24 @@ func (c *cluster) visit(node int, name string) (string, error) {
 	return strings.TrimSpace(string(b)), err
 }
 
-// reaches waits until a name is answered at a node by that device, and returns how long it
-// took. Another device's answer is an error at once.
-func (c *cluster) reaches(node int, s *served, which string) time.Duration {
+// reaches waits until a name is answered at a node, and returns how long that took. Another
+// device's answer is an error at once.
+func (c *cluster) reaches(node int, s *served) time.Duration {
 	c.t.Helper()
 	start := time.Now()
+	var last error
+	defer func() {
+		if c.t.Failed() {
+			c.t.Logf("%s at node %d: %v", s.name, node, last)
+		}
+	}()
 	world.Eventually(c.t, world.Patience, fmt.Sprintf("%s is answered at node %d", s.name, node), func() bool {
-		answer, err := c.visit(node, s.name)
-		if err == nil && answer != s.name+" of "+which {
+		var answer string
+		answer, last = c.visit(node, s.name)
+		if last == nil && answer != s.answer {
 			c.t.Fatalf("at node %d %s answers %q", node, s.name, answer)
 		}
-		return err == nil
+		return last == nil
 	})
 	return time.Since(start)
 }

@@ -40,6 +40,10 @@ type lanes struct {
 // Lanes reports whether both sides can move streams to lanes.
 func (l *Link) Lanes() bool { return l.lanes.agreed }
 
+// Takes reports whether the remote can take visitors from other nodes of the relay, as
+// far as this link says.
+func (l *Link) Takes() bool { return l.lanes.agreed && l.peerMinor >= nodesMinor }
+
 // WantLanes asks the relay for tokens for n lanes, at most MaxSpareLanes. It
 // returns those that are granted, or ErrNoLanes. Only a remote's link asks, and
 // waits where it would ask too often.

@@ -37,7 +37,7 @@ type table struct {
 // from the visitor already. Up to InitialCredit bytes it waits for nothing, with
 // more as Write does. Only a relay's link opens.
 func (l *Link) Open(h Header, first []byte) (*Stream, error) {
-	if !l.lanes.agreed || l.peerMinor < nodesMinor {
+	if !l.Takes() {
 		h.Lane = LaneOffer{} // whoever cannot take it is not to know its token
 	}
 	rec, err := h.record()

@@ -77,6 +77,7 @@ func (s *Server) Cut(c Cut) Severed {
 		s.OnCut(c)
 	}
 	n := &severing{names: make(map[string]struct{})}
+	n.add(false, nil, s.offers.reset(c.takes))
 	// All visitors first: a remote that is told ends its other links by itself.
 	var ended []dismissal
 	for _, sess := range s.presence.all(c.key) {
@@ -209,7 +210,7 @@ func (k *sockets) abort(from netip.Prefix) {
 	for a := range k.conns {
 		by := socket.Innermost(a.conn).RemoteAddr() // a sibling, or a proxy
 		if from.Contains(addrPort(a.conn.RemoteAddr()).Addr()) || a.taking != nil && from.Contains(addrPort(by).Addr()) {
-			socket.Abort(a.conn)
+			a.cut()
 		}
 	}
 }

@@ -109,7 +109,12 @@ func (s *Server) hop(v *visitor, p Place, first []byte) (far duplex.Conn, again 
 	ctx, cancel := v.untilLeft(s.ctx)
 	defer cancel()
 	h := Hop{Header: streamHeader(v.conn, v.name, kind), Validation: v.validation, First: first}
-	far, err := s.router.ask(ctx, &v.asked, p, h)
+	h.Lane = s.offer(v)
+	far, host, err := s.router.ask(ctx, &v.asked, p, h)
+	if err == nil && h.Lane.Node != "" && host.Takes {
+		v.offered = s.offers.begin(h.Lane, v.name, host, far, len(first))
+		far = v.offered.detour
+	}
 	if err == nil {
 		return far, false, lead{to: elsewhere}
 	}
@@ -125,39 +130,39 @@ func (s *Server) hop(v *visitor, p Place, first []byte) (far duplex.Conn, again 
 }
 
 // ask asks the node at p to take a visitor, and notes in a how that goes.
-func (r *router) ask(ctx context.Context, a *asked, p Place, h Hop) (duplex.Conn, error) {
+func (r *router) ask(ctx context.Context, a *asked, p Place, h Hop) (duplex.Conn, Host, error) {
 	began := time.Now()
 	limited, cancel := context.WithTimeout(ctx, hopTimeout)
 	defer cancel()
-	far, err := r.nodes.Hop(limited, p.Node, h)
+	far, host, err := r.nodes.Hop(limited, p.Node, h)
 	var refused *HopRefused
 	switch {
 	case err == nil:
 		r.hops.seconds.Observe(time.Since(began).Seconds())
 		prepareHop(far)
-		return far, nil
+		return far, host, nil
 	case errors.As(err, &refused):
 		r.hops.refused.Add(1)
-		return nil, err
+		return nil, host, err
 	case errors.Is(err, ErrNotThere):
 		r.hops.missed.Add(1)
 		r.nodes.Miss(p, h.Name)
 		r.names.Remember([]string{h.Name}) // it was there, and is about to be back
 	case ctx.Err() != nil:
-		return nil, err
+		return nil, host, err
 	default:
 		r.hops.lost.Add(1)
 		a.lost = append(a.lost, p.Node)
 	}
 	a.times++
-	return nil, err
+	return nil, host, err
 }
 
 // hopChallenge is ask for a CA's HTTP-01 request, up to a connection that carries it.
 func (r *router) hopChallenge(ctx context.Context, p Place, h framing.Header) (net.Conn, error) {
 	var a asked
 	for {
-		far, err := r.ask(ctx, &a, p, Hop{Header: h, Validation: true})
+		far, _, err := r.ask(ctx, &a, p, Hop{Header: h, Validation: true})
 		if err == nil {
 			far.SetDeadline(time.Now().Add(challengeTimeout))
 			return far, nil

@@ -64,7 +64,7 @@ func (a *admission) end() {
 // other node send what follows. Without an error c is the server's from then on. Else
 // it is still the caller's, and the error is [ErrNotThere], a *[HopRefused], or that of
 // yes.
-func (s *Server) ServeHop(c duplex.Conn, h Hop, yes func() error) (err error) {
+func (s *Server) ServeHop(c duplex.Conn, h Hop, yes func(Host) error) (err error) {
 	s.init()
 	stack.GrowDeep()
 	if !s.hops.came.enter() {
@@ -82,8 +82,9 @@ func (s *Server) ServeHop(c duplex.Conn, h Hop, yes func() error) (err error) {
 	})
 	a.way = hopsIn
 	a.heard, a.hello, a.name = time.Since(s.began), len(h.First), h.Name
-	if err = s.openHop(a, conn, h); err == nil {
-		err = yes()
+	host, err := s.openHop(a, conn, h)
+	if err == nil {
+		err = yes(host)
 	}
 	if err != nil {
 		a.end()
@@ -95,53 +96,53 @@ func (s *Server) ServeHop(c duplex.Conn, h Hop, yes func() error) (err error) {
 }
 
 // openHop brings the first bytes of a visitor of another node to the remote.
-func (s *Server) openHop(a *admitted, conn *hopped, h Hop) error {
+func (s *Server) openHop(a *admitted, conn *hopped, h Hop) (host Host, err error) {
 	if d := &s.sockets.descriptors; d.roomFor(conn) != forAll {
 		d.refused()
-		return refusedHere(refusedScarce)
+		return Host{}, refusedHere(refusedScarce)
 	}
 	a.place = s.shares.unfinished.begin(conn, len(h.First))
 	if a.place == nil {
 		s.shares.outOfMemory()
-		return refusedHere(refusedAway)
+		return Host{}, refusedHere(refusedAway)
 	}
 	v := &visitor{conn: conn, place: a.place, name: h.Name, validation: h.Validation, port: h.Kind == framing.KindTCP}
-	stream, visit, err := s.openHere(v, h)
+	stream, visit, sess, err := s.openHere(v, h)
 	if err != nil {
-		return err
+		return Host{}, err
 	}
 	a.far, a.visit = stream, visit
 	if a.place.end() { // it had to go before
 		s.shares.outOfMemory()
-		return refusedHere(refusedAway)
+		return Host{}, refusedHere(refusedAway)
 	}
-	return nil
+	return Host{Claimed{Key: sess.key, Run: sess.run, Replica: s.presence.isReplica(h.Name)}, sess.link.Takes()}, nil
 }
 
 // openHere opens a stream for v at a session of its name on this node.
-func (s *Server) openHere(v *visitor, h Hop) (*framing.Stream, *limits.Visit, error) {
+func (s *Server) openHere(v *visitor, h Hop) (*framing.Stream, *limits.Visit, *session, error) {
 	for {
 		cuts := s.cuts.Load()
 		// The record may tell this node of a ban before it tells the other one.
 		if h.Kind != framing.KindHTTP01 && s.router.banned(v.address()) {
-			return nil, nil, refusedHere(refusedBanned)
+			return nil, nil, nil, refusedHere(refusedBanned)
 		}
 		sess, rules := s.presence.find(v.name, v.validation)
 		if sess == nil {
-			return nil, nil, ErrNotThere
+			return nil, nil, nil, ErrNotThere
 		}
 		if l := (lead{rules: rules}); !v.validation && !s.router.admits(&l, v.address()) {
-			return nil, nil, refusedHere(refusedByRule)
+			return nil, nil, nil, refusedHere(refusedByRule)
 		}
 		if v.port {
 			h.As = sess.called(v.name)
 		}
 		stream, visit, why := s.enter(v, sess, h.Header, h.First, cuts)
 		if stream != nil {
-			return stream, visit, nil
+			return stream, visit, sess, nil
 		}
 		if why != enterAgain {
-			return nil, nil, refusedHere(why)
+			return nil, nil, nil, refusedHere(why)
 		}
 	}
 }

@@ -53,11 +53,12 @@ func (p *places) Miss(at relay.Place, name string) {
 	p.at[name] = slices.DeleteFunc(p.at[name], func(o relay.Place) bool { return o == at })
 }
 
-func (p *places) Hop(ctx context.Context, node string, h relay.Hop) (duplex.Conn, error) {
+func (p *places) Hop(ctx context.Context, node string, h relay.Hop) (duplex.Conn, relay.Host, error) {
 	p.mu.Lock()
 	p.asked = append(p.asked, node)
 	p.mu.Unlock()
-	return p.answer(ctx, node, h)
+	c, err := p.answer(ctx, node, h)
+	return c, relay.Host{}, err
 }
 
 // say makes nodes have a name.

@@ -63,9 +63,20 @@ func (g *laneTokens) use(t framing.LaneToken) *framing.Link {
 }
 
 // serveLane takes a lane until it is bound to its stream, which owns it from
-// then on, or closed. It calls routed when the lane has found its link.
+// then on, or closed. It calls routed when the lane has found its link. A lane that
+// takes a visitor from here whose remote is at another node it serves until both
+// directions have found their way there.
 func (s *Server) serveLane(tc *tls.Conn, routed func()) {
-	if err := framing.ServeLane(tc, s.lanes.use, nil, routed); err != nil {
+	var t *offered
+	take := func(token framing.LaneToken) *framing.Detour {
+		if t = s.useOffer(token, tc.RemoteAddr()); t == nil {
+			return nil
+		}
+		return t.detour
+	}
+	err := framing.ServeLane(tc, s.lanes.use, take, routed)
+	s.offers.notUsed(t)
+	if err != nil {
 		s.log.Debug("a lane was not bound", "remote", tc.RemoteAddr(), "err", err)
 		return
 	}

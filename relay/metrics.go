@@ -72,6 +72,7 @@ func (s *Server) metrics(ready func() error) *prometheus.Registry {
 	m.addVisitors(s)
 	m.addFixed(s)
 	m.addRemotes(s)
+	m.addNodes(s)
 	m.addHops(s)
 	m.counter("keystay_panics_total", "Mistakes in this program that have ended a connection; the log has the first of each kind.", func() float64 { return float64(s.panics.Total()) })
 	m.counter("keystay_no_memory_total", "Links and visitors that were refused, or let go before they had an owner, for want of memory.", func() float64 { return float64(s.shares.refused.Load()) })

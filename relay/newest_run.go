@@ -155,6 +155,7 @@ func (s *Server) ClaimedElsewhere(c Claimed) {
 // giveUp takes a name away from what c replaces here; newer says which of two runs of
 // one identity has it.
 func (s *Server) giveUp(c Claimed, newer func(run, old framing.Run) bool) {
+	s.offers.giveUp(c, newer)
 	for _, old := range s.presence.giveUp(c, newer) {
 		old.revoke(*replacedBy(c.Name, true))
 		old.link.CutLanesOf(c.Name)

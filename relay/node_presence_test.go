@@ -45,8 +45,8 @@ func (o *others) Order(name string, run framing.Run, begins bool) bool {
 func (o *others) Find(string, bool, []string) (relay.Place, bool) { return relay.Place{}, false }
 func (o *others) Turn(string) (relay.Place, bool)                 { return relay.Place{}, false }
 func (o *others) Miss(relay.Place, string)                        {}
-func (o *others) Hop(context.Context, string, relay.Hop) (duplex.Conn, error) {
-	return nil, relay.ErrNotThere
+func (o *others) Hop(context.Context, string, relay.Hop) (duplex.Conn, relay.Host, error) {
+	return nil, relay.Host{}, relay.ErrNotThere
 }
 
 // A run whose name a newer run of the identity has on another node is told so, like on

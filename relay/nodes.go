@@ -39,11 +39,11 @@ type Nodes interface {
 
 	// Hop brings a visitor to a node, which has its first bytes when Hop returns
 	// without an error: the connection carries those that follow, and the caller closes
-	// it. The error is [ErrNotThere] where the node does not have the name, a
+	// it. The host is what the node says of the remote. The error is [ErrNotThere] where the node does not have the name, a
 	// *[HopRefused] where it refuses the visitor, and another one where it cannot be
 	// reached: then nobody has answered the visitor. It ends with ctx, and has a time
 	// limit of its own.
-	Hop(ctx context.Context, node string, h Hop) (duplex.Conn, error)
+	Hop(ctx context.Context, node string, h Hop) (duplex.Conn, Host, error)
 }
 
 // A Place is a node that has said that it has a name.
@@ -58,6 +58,13 @@ type Hop struct {
 	framing.Header        // as the remote is told it
 	Validation     bool   // by a CA: the handshake, or the question, is all of it
 	First          []byte // the visitor's first bytes: its whole hello, or nothing on a TCP port; at most MaxFirst
+}
+
+// A Host is the remote that has got a visitor of another node, as its own node knows it.
+// Name is not set.
+type Host struct {
+	Claimed
+	Takes bool // it can take the visitor from there, where the header has a lane offer
 }
 
 // MaxFirst is the most that a hop may have as a visitor's first bytes.

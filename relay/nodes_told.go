@@ -78,6 +78,18 @@ func sameButLoad(a, b framing.Node) bool {
 	return a == b
 }
 
+// reachable returns the name of this node, where remotes are told how to dial it, or "".
+func (n *nodeNews) reachable() string {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	for _, one := range n.now.List {
+		if one.Name == n.now.Own && one.Address != "" {
+			return one.Name
+		}
+	}
+	return ""
+}
+
 // tell tells one remote, unless it has heard it or is not let in yet. It reports false
 // where its link has no room.
 func (n *nodeNews) tell(sess *session) bool {

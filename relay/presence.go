@@ -223,6 +223,14 @@ func (p *presence) arrival(name string) <-chan struct{} {
 	return c
 }
 
+// isReplica reports whether what is connected for a name are replicas.
+func (p *presence) isReplica(name string) bool {
+	p.mu.RLock()
+	defer p.mu.RUnlock()
+	h := p.names[name]
+	return h != nil && h.replica
+}
+
 // forgetArrival drops the channel of a name for which nobody waits any more.
 func (p *presence) forgetArrival(name string) {
 	p.mu.Lock()

@@ -93,6 +93,9 @@ type Server struct {
 	// Nodes are the other nodes of this relay; nil where it runs on one machine.
 	Nodes Nodes
 
+	// NodeCounts is what the metrics show of the other nodes; nil shows nothing.
+	NodeCounts func() NodeCounts
+
 	// OnPresence is called with a name when the runs, or the identity, have changed that
 	// are connected for it here, see [Server.Present]. It must not wait, nor call the
 	// server; nil is for none.
@@ -137,6 +140,7 @@ type Server struct {
 	presence presence
 	news     nodeNews
 	lanes    laneTokens
+	offers   offers
 	ports    ports
 	own      *ownTLS
 	web      *web

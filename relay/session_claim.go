@@ -141,8 +141,10 @@ func (sess *session) serves(c framing.Claim, again bool) {
 	s := sess.srv
 	s.router.expected.arrived(c.Name)
 	sess.unclaimed.Stop()
+	claimed := Claimed{c.Name, sess.key, sess.run, c.Replica}
+	s.offers.giveUp(claimed, framing.Run.Replaces)
 	if s.OnClaim != nil {
-		s.OnClaim(Claimed{c.Name, sess.key, sess.run, c.Replica})
+		s.OnClaim(claimed)
 	}
 	if again {
 		sess.log().Debug("name is up already", "name", c.Name)
@@ -262,6 +264,10 @@ func told(err error) error {
 	return err
 }
 
+// noRecord is what a remote is told while the record of names cannot be read or written:
+// names that identities have already are theirs all the same.
+const noRecord = "the relay could not decide now: it cannot reach its record of names, and gives out no new name until it can"
+
 func (sess *session) denied(err error) error {
 	var d *framing.Denial
 	if errors.As(err, &d) {
@@ -278,6 +284,9 @@ func (sess *session) denied(err error) error {
 			err = ownfile.Explain(err, path.Path)
 		}
 		sess.log().Error("cannot decide about a claim", "err", err, hint.Attr(hint.All(err)), left)
+	}
+	if errors.Is(err, names.ErrClosed) {
+		return &framing.Denial{Code: framing.DeniedUnavailable, Text: noRecord}
 	}
 	return fmt.Errorf("decide: %w", err)
 }

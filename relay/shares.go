@@ -149,8 +149,39 @@ func (i *identities) lost(id *identity) {
 func (i *identities) leave(id *identity) {
 	i.mu.Lock()
 	defer i.mu.Unlock()
-	id.memory.Put(linkMemory)
+	i.leaveLocked(id, linkMemory)
+}
+
+func (i *identities) leaveLocked(id *identity, memory int) {
+	id.memory.Put(memory)
 	if id.refs--; id.refs == 0 {
 		delete(i.all, id.key)
 	}
+}
+
+// borrow takes n bytes of what key may have of b, for a lane of a link at another node.
+// It returns nil where there is none.
+func (i *identities) borrow(key ed25519.PublicKey, b *budget.Budget, n int) *identity {
+	i.mu.Lock()
+	defer i.mu.Unlock()
+	id := i.all[string(key)]
+	if id == nil {
+		id = &identity{key: string(key), memory: b.Share()}
+	}
+	if id.memory.Take(n, n) == 0 {
+		return nil
+	}
+	id.refs++
+	if i.all == nil {
+		i.all = make(map[string]*identity)
+	}
+	i.all[id.key] = id
+	return id
+}
+
+// giveBack ends borrow.
+func (i *identities) giveBack(id *identity, n int) {
+	i.mu.Lock()
+	defer i.mu.Unlock()
+	i.leaveLocked(id, n)
 }

@@ -132,13 +132,20 @@ func (s *Server) serve(c sni.Conn, a *admitted) {
 		socket.Unsent(c, visitorUnsent)
 		o.Moved = func() { socket.Unsent(c, 0) }
 	}
+	if a.way == hopsOut {
+		s.sockets.goesTo(a, far)
+	}
+	t := a.offered
+	if t != nil {
+		o.PaceAB, o.PaceBA = &t.in, &t.out
+	}
 	a.place, a.far, a.name = nil, nil, "" // the copying ends both
-	s.traffic.begin(f, duplex.Start(direct(c), far, o, func(duplex.Result) {
+	s.traffic.begin(f, t.carried(duplex.Start(direct(c), far, o, func(duplex.Result) {
 		s.traffic.end(f)
 		s.hops.done(a.way)
 		s.stats.visitors.done()
 		a.end()
-	}))
+	})))
 }
 
 // receive reads the hello and opens a stream for a visitor. A connection for the
@@ -205,7 +212,7 @@ func (s *Server) open(a *admitted, v *visitor, first []byte) lead {
 			if far == nil {
 				return s.router.orPass(l)
 			}
-			a.far, a.way, a.name = far, hopsOut, v.name
+			a.far, a.way, a.name, a.offered = far, hopsOut, v.name, v.offered
 			return l
 		}
 		if l.to == toSibling {

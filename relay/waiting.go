@@ -49,6 +49,7 @@ type visitor struct {
 	taking     *taking   // a sibling has passed it on; else nil
 	until      time.Time // it waits no longer, whatever follows its first wait; the zero time before
 	asked      asked
+	offered    *offered // once it has hopped: its remote may take it; else nil
 }
 
 // hasLeft reports whether it has left meanwhile. Whoever has sent all that he has to

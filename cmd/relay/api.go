@@ -23,7 +23,7 @@ const apiGrace = 2 * time.Second
 
 // newAPI returns what answers the operator, on the socket that openAPI opens.
 func (p *process) newAPI() *operator.Server {
-	return &operator.Server{
+	api := &operator.Server{
 		Relay:  p.srv,
 		Domain: p.cfg.Domain,
 		Names:  p.srv.Names,
@@ -34,6 +34,10 @@ func (p *process) newAPI() *operator.Server {
 		Audit:  p.audit,
 		Logger: p.log,
 	}
+	if p.node != nil {
+		api.Cluster = p.node
+	}
+	return api
 }
 
 // namesCopy is the copy of the record of names that the operator has asked for, in the
@@ -66,6 +70,9 @@ func (p *process) aboutStatus(st *operator.Status) {
 	st.Ready = st.Why == "" && st.State == "serving"
 	if cert, err := p.cert.tlsConfig().GetCertificate(&tls.ClientHelloInfo{ServerName: p.cfg.Domain}); err == nil && cert != nil && cert.Leaf != nil {
 		st.CertificateUntil = &cert.Leaf.NotAfter
+	}
+	if p.node != nil {
+		p.node.addStatus(st)
 	}
 	for _, s := range p.sockets {
 		st.Sockets = append(st.Sockets, operator.Socket{For: s.what, Addr: s.ln.Addr().String()})

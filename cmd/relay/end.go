@@ -61,6 +61,7 @@ func (p *process) close(err error) {
 		p.takeover.close(err)
 	}
 	p.closeAPI()
+	p.node.close()
 	if p.srv != nil {
 		p.srv.Close()
 	}

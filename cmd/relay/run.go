@@ -90,6 +90,7 @@ type process struct {
 	sockets  []socket
 	ports    []relay.PortListener // that the old process has handed over
 	control  *control             // nil where there is none
+	node     *node                // nil on one machine
 	srv      *relay.Server
 	audit    *operator.Audit
 	api      *operator.Server // it has a socket where there can be one
@@ -137,6 +138,10 @@ func (p *process) open(takeover bool) (err error) {
 		closeAll(handed)
 		return stateError(p.cfg.StateDir, err)
 	}
+	if p.node, err = openNode(p.cfg, p.grants.etcd, p.log); err != nil {
+		closeAll(handed)
+		return err
+	}
 	if p.sockets, err = listen(p.cfg, handed, p.log); err != nil {
 		return err
 	}
@@ -176,6 +181,9 @@ func (p *process) open(takeover bool) (err error) {
 	if p.takeover != nil {
 		p.srv.OnClaim = p.takeover.claimed
 		p.srv.OnCut = p.cutOld
+	}
+	if p.node != nil {
+		p.node.attach(p.srv, p.takeover)
 	}
 	p.api = p.newAPI()
 	p.openPage()
@@ -222,6 +230,11 @@ func (p *process) serve() error {
 	} else if err := p.cert.manage(); err != nil { // the CA's validation can arrive now
 		return err
 	}
+	if p.node != nil {
+		if err := p.node.start(); err != nil {
+			return err
+		}
+	}
 	ctx, cancel := context.WithCancel(context.Background())
 	p.stopAnnounce = cancel
 	p.wg.Go(func() { budget.GiveBack(ctx) })
@@ -239,6 +252,8 @@ func (p *process) serveSocket(s socket) error {
 		return p.srv.ServeHTTP01(s.ln)
 	case "api":
 		return p.api.Serve(s.ln)
+	case nodeSocket:
+		return p.node.serve(s.ln)
 	}
 	return p.srv.ServeAdmin(s.ln, p.cert.ready)
 }

@@ -19,7 +19,7 @@ import (
 
 // A socket is a listening socket and what it is for.
 type socket struct {
-	what      string // "public", "http", "admin" or "api"
+	what      string // "public", "http", "admin", "nodes" or "api"
 	addr      string // as it stands in the configuration
 	activated bool   // the service manager opened it
 	ln        net.Listener
@@ -41,6 +41,9 @@ func configured(cfg *config.Relay) (list []socket) {
 	}
 	if cfg.Admin.Listen != "" {
 		list = append(list, socket{what: "admin", addr: cfg.Admin.Listen})
+	}
+	if cfg.Cluster.On() {
+		list = append(list, socket{what: nodeSocket, addr: cfg.Cluster.Listen})
 	}
 	return list
 }
@@ -119,7 +122,7 @@ func activated(cfg *config.Relay) (sockets []socket, err error) {
 			continue
 		}
 		what := f.Name()
-		if !slices.Contains([]string{"public", "http", "admin"}, what) {
+		if !slices.Contains([]string{"public", "http", "admin", nodeSocket}, what) {
 			what = purpose(cfg, ln.Addr())
 		}
 		if what == "" {
@@ -153,6 +156,8 @@ func key(what string) string {
 		return "http_listen"
 	case "admin":
 		return "admin.listen"
+	case nodeSocket:
+		return "cluster.listen"
 	}
 	return "listen"
 }

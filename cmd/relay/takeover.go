@@ -33,6 +33,7 @@ const (
 type takeover struct {
 	side    *handover.New
 	names   []string
+	served  map[string]bool // those
 	sockets []socket
 	control *net.UnixListener
 	api     *net.UnixListener
@@ -63,7 +64,10 @@ func takeOver(dir string) (*takeover, error) {
 		side.Fail(err)
 		return nil, fail(err)
 	}
-	t := &takeover{side: side, names: names}
+	t := &takeover{side: side, names: names, served: make(map[string]bool, len(names))}
+	for _, name := range names {
+		t.served[name] = true
+	}
 	for _, s := range sockets {
 		ln, local := s.Listener.(*net.UnixListener)
 		switch {
@@ -99,6 +103,9 @@ func (t *takeover) visitors(srv *relay.Server) error {
 		wg.Go(func() { srv.Adopt(c, first) })
 	}
 }
+
+// had reports whether the old process has served a name.
+func (t *takeover) had(name string) bool { return t.served[name] }
 
 // claimed tells the old process of a name that a remote has got here. It may be
 // gone, and then there is nobody to tell.
@@ -195,6 +202,7 @@ func (p *process) offer(cut context.Context, o *handover.Old) error {
 		p.resume()
 		return err
 	}
+	p.node.close()        // the new process is the node now
 	_ = p.control.Leave() // the new process has it, and what follows
 	p.keepAPI(false)
 	p.wg.Go(p.closeAPI)

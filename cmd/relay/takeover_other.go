@@ -26,6 +26,7 @@ func takeOver(string) (*takeover, error) {
 func (*takeover) ready() error                 { return nil }
 func (*takeover) serving() error               { return nil }
 func (*takeover) visitors(*relay.Server) error { return nil }
+func (*takeover) had(string) bool              { return false }
 func (*takeover) claimed(relay.Claimed)        {}
 func (*takeover) close(error)                  {}
 

@@ -26,7 +26,7 @@ const transferTime = 30 * time.Second
 
 // clusterCommand is for a relay that runs on several machines.
 func clusterCommand() *cobra.Command {
-	return group("cluster", "Several machines as one relay", importCommand(), exportCommand())
+	return group("cluster", "Several machines as one relay", clusterInitCommand(), clusterInviteCommand(), clusterJoinCommand(), clusterStatusCommand(), importCommand(), exportCommand())
 }
 
 func importCommand() *cobra.Command {

@@ -41,7 +41,7 @@ type bench struct {
 
 // allTests are the groups of tests that can be chosen, in their order.
 func allTests() []string {
-	return []string{"down", "up", "conn", "keepalive", "busy", "home", "idle_remote", "idle_visitor", "route", "scale", "wan_fetch", "wan_beside", "wan_down", "wan_busy"}
+	return []string{"down", "up", "conn", "keepalive", "busy", "hop", "home", "idle_remote", "idle_visitor", "route", "scale", "wan_fetch", "wan_beside", "wan_down", "wan_busy"}
 }
 
 // run measures everything. When its context ends it stops at once.
@@ -66,7 +66,7 @@ func (b *bench) run() (err error) {
 		}
 		return err != nil
 	})
-	for _, part := range []func() error{b.loopback, b.home, b.idle, b.route, b.scale, b.wan} {
+	for _, part := range []func() error{b.loopback, b.hop, b.home, b.idle, b.route, b.scale, b.wan} {
 		err := part()
 		if b.ctx.Err() != nil {
 			return errors.New("interrupted") // whatever broke because of it

@@ -58,8 +58,12 @@ type reading struct {
 }
 
 func read(s *subject, flows []*flow) (r reading, err error) {
-	if r.relay, err = s.relay.CPU(); err != nil {
-		return r, err
+	for _, p := range []*child.Process{s.relay, s.second} {
+		used, err := p.CPU()
+		if err != nil {
+			return r, err
+		}
+		r.relay += used
 	}
 	for _, p := range []*child.Process{s.remote, s.client} {
 		used, err := p.CPU()

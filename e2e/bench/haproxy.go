@@ -59,7 +59,7 @@ func (b *bench) startHAProxy(s *subject, origin string) (*child.Process, error) 
 	if s.name == haproxyPipes {
 		tune = "tune.pipesize 1048576"
 	}
-	config := filepath.Join(s.dir, "haproxy.cfg")
+	config := filepath.Join(s.dir, fmt.Sprintf("haproxy%d.cfg", len(s.own)))
 	if err := os.WriteFile(config, fmt.Appendf(nil, haproxyConfig, conns, conns/4, tune, name, origin), 0o600); err != nil {
 		return nil, err
 	}

@@ -19,6 +19,7 @@ import (
 
 	"keystay/e2e/bench/internal/site"
 	"keystay/e2e/internal/link"
+	"keystay/relay/cluster"
 	"keystay/remote"
 )
 
@@ -26,14 +27,19 @@ import (
 // as: bench role NAME JSON. It ends with its input.
 type role struct {
 	certificate
-	Listen string       // the address that server, web and tcpproxy listen on
-	Origin string       // the server that tcpproxy leads to
-	Relay  string       // the address of the relay, for device and crowd
-	Dir    string       // a state directory, for device
-	Lanes  string       // "auto" or "off", for device
-	First  int          // the number of the first link, for crowd
-	Count  int          // of links, for crowd
-	Links  []link.Setup // whose devices the role link has from descriptor 3 on
+	Listen string // the address that server, web and tcpproxy listen on
+	Origin string // the server that tcpproxy leads to
+	Relay  string // the address of the relay, for device and crowd
+	Dir    string // a state directory, for device
+	Lanes  string // "auto" or "off", for device
+	First  int    // the number of the first link, for crowd
+	Count  int    // of links, for crowd
+
+	Node      string            // for node
+	Nodes     map[string]string // addresses for other nodes, by their names
+	NodeFiles cluster.Files     // its certificate
+
+	Links []link.Setup // whose devices the role link has from descriptor 3 on
 }
 
 // runRole runs the role and returns its error.
@@ -48,7 +54,7 @@ func runRole(args []string) error {
 	ended := make(chan struct{})
 	run := map[string]func(<-chan struct{}) error{
 		"server": r.server, "tcpproxy": r.tcpproxy, "device": r.device, "crowd": r.crowd,
-		"link": r.link, "web": r.web,
+		"link": r.link, "web": r.web, "node": r.node,
 	}[args[0]]
 	if run == nil {
 		return fmt.Errorf("no role is called %s", args[0])

@@ -63,6 +63,7 @@ type subject struct {
 	place  place
 	door   site.Door
 	relay  *child.Process // nil for direct
+	second *child.Process // between, too, where a visitor hops
 	remote *child.Process // what serves the site
 	client *child.Process // what carries visitors to remote at home, where that is a program of its own
 	dir    string
@@ -99,7 +100,7 @@ func (s *subject) err() error {
 
 // available says why a subject cannot be had, or nothing.
 func (b *bench) available(subject string) error {
-	if subject == haproxy || subject == haproxyPipes {
+	if subject == haproxy || subject == haproxyPipes || subject == haproxyTwice {
 		if _, err := haproxyPath(); err != nil {
 			return errors.New("HAProxy is not installed (Debian: apt-get install haproxy)")
 		}
@@ -131,6 +132,8 @@ func (b *bench) startPrepared(what string, at place, prepare func(dir string) er
 	switch what {
 	case session, lanes:
 		err = b.startKeystay(s)
+	case haproxyTwice, hopSession, hopLanes:
+		err = b.startHop(s)
 	case relayAlone:
 		err = b.startRelay(s)
 	default:

@@ -31,6 +31,7 @@ type trial struct {
 	history owners.History
 	wg      sync.WaitGroup
 	stop    chan struct{}
+	end     func()    // of the clients
 	since   time.Time // of the last healing; guarded by mu
 
 	mu   sync.Mutex
@@ -45,7 +46,7 @@ type trial struct {
 // cannot be decided says why; and all nodes agree in the end.
 func TestOneOwnerWhileEtcdFails(t *testing.T) {
 	t.Parallel()
-	rounds := 2
+	rounds := 1
 	if os.Getenv("KEYSTAY_SOAK") != "" {
 		rounds = 60
 	}
@@ -53,15 +54,21 @@ func TestOneOwnerWhileEtcdFails(t *testing.T) {
 	t.Logf("seed %d", seed)
 	random := rand.New(rand.NewPCG(seed, 0))
 	tr := newTrial(t)
+	tr.end = sync.OnceFunc(func() {
+		close(tr.stop)
+		tr.wg.Wait()
+	})
+	defer tr.end()
 	for client := range 3 * nodesOf3 {
 		tr.wg.Go(func() { tr.claim(client, client%nodesOf3) })
 	}
 	for range rounds {
+		tr.progress(100)
 		tr.fault(random)
 		tr.heal()
 	}
-	close(tr.stop)
-	tr.wg.Wait()
+	tr.progress(100)
+	tr.end()
 	count := tr.history.Count()
 	t.Logf("%d granted, %d taken, %d not decided; after a healing a node decided again in %v at most; not decided: %v",
 		count[owners.Granted], count[owners.Taken], count[owners.Unknown], tr.slow.Round(time.Millisecond), tr.why)
@@ -92,7 +99,7 @@ func newTrial(t *testing.T) *trial {
 	return tr
 }
 
-// claim claims one name after the other at a node, as a device of its own. All clients
+// claim claims one name after the other at a node, each as another device. All clients
 // claim the same names, in their order, so that several want each at once.
 func (tr *trial) claim(client, at int) {
 	key := newKey()
@@ -100,10 +107,10 @@ func (tr *trial) claim(client, at int) {
 		select {
 		case <-tr.stop:
 			return
-		case <-time.After(time.Duration(rand.IntN(20)) * time.Millisecond):
+		case <-time.After(rand.N(20 * time.Millisecond)):
 		}
 		name := fmt.Sprintf("n%d.%s", i, zone)
-		answered := tr.history.Claim(client, name, fmt.Sprintf("device %d", client))
+		answered := tr.history.Claim(client, name, fmt.Sprintf("device %d.%d", client, i))
 		asked := time.Now()
 		err := tr.nodes[at].claim(key, name)
 		var d *names.Denied
@@ -118,6 +125,7 @@ func (tr *trial) claim(client, at int) {
 			continue // with the same name, until it is decided
 		}
 		tr.decided(at, asked)
+		key = newKey() // a device may hold 32 names
 		i++
 	}
 }
@@ -126,7 +134,8 @@ func (tr *trial) claim(client, at int) {
 func (tr *trial) undecided(err error) {
 	tr.mu.Lock()
 	defer tr.mu.Unlock()
-	tr.why[strings.SplitN(err.Error(), ": ", 3)[0]]++
+	text := strings.SplitN(err.Error(), ": ", 3)
+	tr.why[strings.Join(text[:min(2, len(text))], ": ")]++
 	if !errors.Is(err, names.ErrClosed) && !strings.Contains(err.Error(), "etcd") {
 		tr.t.Errorf("a claim is not decided, and says %q", err)
 	}
@@ -179,6 +188,17 @@ func others(first, but int) (list []int) {
 		}
 	}
 	return list
+}
+
+// progress waits until so many more claims are decided.
+func (tr *trial) progress(n int) {
+	tr.t.Helper()
+	decided := func() int {
+		count := tr.history.Count()
+		return count[owners.Granted] + count[owners.Taken]
+	}
+	goal := decided() + n
+	waitFor(tr.t, "claims are decided", func() bool { return decided() >= goal })
 }
 
 // heal mends all, and waits until each node decides claims again.

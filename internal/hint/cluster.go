@@ -2,7 +2,7 @@ package hint
 
 // ofCluster is the part of Relay for a relay of several nodes.
 func ofCluster() []*Advice {
-	return []*Advice{NodeCertificate, NodeTaken, NoNode, IsNode}
+	return []*Advice{NodeCertificate, NodeTaken, NoNode, IsNode, NoInvitation, NotJoined, NodeAsUser}
 }
 
 // The advice for the nodes of a cluster.
@@ -26,5 +26,19 @@ var (
 	IsNode = &Advice{
 		Shown: "…: there is a node's certificate already",
 		Do:    []string{"this machine is a node already; to make it one anew, move the folder cluster out of state_dir first"},
+	}
+	NoInvitation = &Advice{
+		Shown: "not an invitation, as relay cluster invite prints it",
+		Do:    []string{"relay cluster invite on the first node prints one: one long word, which has to be whole"},
+	}
+	NotJoined = &Advice{
+		Shown: "the invitation is wrong, was used, or its time is over",
+		Means: "`relay cluster join`; also where the node does not answer",
+		Do: []string{"an invitation counts for an hour, and once: get another one with relay cluster invite",
+			"see whether this machine reaches ADDRESS, where the node that has made it listens for others"},
+	}
+	NodeAsUser = &Advice{
+		Shown: "… is another user's, who could not read what root writes there",
+		Do:    []string{"run it as the user that the relay runs as: sudo -u '#UID' relay cluster …"},
 	}
 )

@@ -35,7 +35,7 @@ type Local interface {
 	Cut(relay.Cut) relay.Severed
 	Remember(names []string)
 	SetTurn(name string, run framing.Run, until time.Time)
-	ServeHop(c duplex.Conn, h relay.Hop, yes func() error) error
+	ServeHop(c duplex.Conn, h relay.Hop, yes func(relay.Host) error) error
 }
 
 // A Load is how much a node has to do, by its own word.

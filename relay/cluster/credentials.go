@@ -1,6 +1,7 @@
 package cluster
 
 import (
+	"crypto/rand"
 	"crypto/sha256"
 	"crypto/tls"
 	"crypto/x509"
@@ -34,6 +35,9 @@ type loaded struct {
 	roots *x509.CertPool
 	ca    []byte // PEM
 	mod   [3]time.Time
+
+	tickets  [32]byte               // seals the sessions of hops
+	sessions tls.ClientSessionCache // of hops to other nodes
 }
 
 // LoadCredentials reads the files of a node. The certificate has to be for the node's
@@ -49,7 +53,8 @@ func LoadCredentials(files Files, node string) (*Credentials, error) {
 }
 
 func (c *Credentials) read() (*loaded, error) {
-	l := &loaded{mod: c.modified()}
+	l := &loaded{mod: c.modified(), sessions: tls.NewLRUClientSessionCache(maxNodes)}
+	rand.Read(l.tickets[:])
 	var err error
 	if l.ca, err = ownfile.Read(c.files.CA); err != nil {
 		return nil, err
@@ -150,14 +155,22 @@ var errNoProtocol = errors.New("it speaks none of the protocols of nodes")
 // client is the configuration to dial a node with.
 func (c *Credentials) client(node, alpn string) *tls.Config {
 	l := c.now.Load()
-	return &tls.Config{
+	config := &tls.Config{
 		Certificates: []tls.Certificate{l.cert},
 		RootCAs:      l.roots,
 		ServerName:   node,
 		NextProtos:   []string{alpn},
 		MinVersion:   tls.VersionTLS13,
 	}
+	if alpn == ProtocolHop {
+		config.CurvePreferences, config.ClientSessionCache = hopCurves, l.sessions
+	}
+	return config
 }
+
+// hopCurves are the key exchanges of hops, of which there is one for each visitor. What a
+// hop keeps secret is a visitor's hello, which came in the clear, and its address.
+var hopCurves = []tls.CurveID{tls.X25519}
 
 // server is the configuration for connections with one of the protocols, in their
 // order. Where strangers is set the other side may have no certificate.
@@ -170,6 +183,10 @@ func (c *Credentials) server(alpn string, strangers bool) *tls.Config {
 		NextProtos:             []string{alpn},
 		MinVersion:             tls.VersionTLS13,
 		SessionTicketsDisabled: true, // a certificate that has expired is not to be good any more
+	}
+	if alpn == ProtocolHop { // a session is taken up while both certificates are valid, at a third of the cost
+		config.SessionTicketsDisabled, config.CurvePreferences = false, hopCurves
+		config.SetSessionTicketKeys([][32]byte{l.tickets})
 	}
 	if strangers {
 		config.ClientAuth = tls.VerifyClientCertIfGiven

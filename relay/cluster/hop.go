@@ -9,7 +9,7 @@ import (
 )
 
 // Hop is [relay.Nodes.Hop].
-func (c *Cluster) Hop(ctx context.Context, node string, h relay.Hop) (duplex.Conn, error) {
+func (c *Cluster) Hop(ctx context.Context, node string, h relay.Hop) (duplex.Conn, relay.Host, error) {
 	c.init()
 	return c.pools.hop(ctx, node, h)
 }

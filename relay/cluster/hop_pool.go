@@ -66,14 +66,14 @@ type spareHop struct {
 }
 
 // hop is [relay.Nodes.Hop].
-func (a *hopPools) hop(ctx context.Context, node string, h relay.Hop) (duplex.Conn, error) {
+func (a *hopPools) hop(ctx context.Context, node string, h relay.Hop) (c duplex.Conn, host relay.Host, err error) {
 	b, err := encodeHop(&h)
 	if err != nil {
-		return nil, err
+		return nil, host, err
 	}
 	p := a.pool(node)
 	if p == nil {
-		return nil, errNodeDown
+		return nil, host, errNodeDown
 	}
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
@@ -81,14 +81,14 @@ func (a *hopPools) hop(ctx context.Context, node string, h relay.Hop) (duplex.Co
 	// A spare one may have been closed by the other node meanwhile: that has not
 	// answered the visitor then, so that it may be asked on a new one.
 	if tc := p.take(); tc != nil {
-		c, err := p.ask(ctx, tc, b)
+		c, host, err := p.ask(ctx, tc, b)
 		if err == nil || answered(err) || ctx.Err() != nil {
-			return c, err
+			return c, host, err
 		}
 	}
 	tc, err := p.dialOne(ctx)
 	if err != nil {
-		return nil, err
+		return nil, host, err
 	}
 	return p.ask(ctx, tc, b)
 }
@@ -100,28 +100,29 @@ func answered(err error) bool {
 }
 
 // ask sends HOP and waits for the answer. After a no the connection is spare again.
-func (p *hopPool) ask(ctx context.Context, tc *tls.Conn, hop []byte) (duplex.Conn, error) {
-	c, err := framing.Bare(tc)
+func (p *hopPool) ask(ctx context.Context, tc *tls.Conn, hop []byte) (c duplex.Conn, host relay.Host, err error) {
+	c, err = framing.Bare(tc)
 	if err != nil {
 		tc.Close()
-		return nil, err
+		return nil, host, err
 	}
 	stop := context.AfterFunc(ctx, func() { c.SetDeadline(time.Unix(1, 0)) })
 	if _, err = tc.Write(hop); err == nil {
-		err = noEOF(readAnswer(tc))
+		host, err = readAnswer(tc)
+		err = noEOF(err)
 	}
 	if !stop() { // nobody knows any more what the other node has read
 		err = context.Cause(ctx)
 	}
 	switch {
 	case err == nil:
-		return c, nil
+		return c, host, nil
 	case answered(err):
 		p.giveBack(tc)
 	default:
 		socket.Abort(c)
 	}
-	return nil, err
+	return nil, host, err
 }
 
 // pool returns the connections to a node; nil after end.

@@ -86,7 +86,7 @@ func (r *hopRig) node(name string, set func(*hopNode)) *hopNode {
 	}
 	n.srv.SetLimits(limits.Config{Exempt: []netip.Prefix{netip.MustParsePrefix("0.0.0.0/0")}})
 	n.pools = &hopPools{dial: r.dial}
-	n.hops = &hopServer{serve: func(c duplex.Conn, h relay.Hop, yes func() error) error { return n.srv.ServeHop(c, h, yes) }}
+	n.hops = &hopServer{serve: func(c duplex.Conn, h relay.Hop, yes func(relay.Host) error) error { return n.srv.ServeHop(c, h, yes) }}
 	if set != nil {
 		set(n)
 	}
@@ -193,18 +193,18 @@ func (n *hopNode) Miss(p relay.Place, name string) {
 
 func (n *hopNode) Newest(string) (relay.Claimed, bool)  { return relay.Claimed{}, false }
 func (n *hopNode) Order(string, framing.Run, bool) bool { return true }
-func (n *hopNode) Hop(ctx context.Context, node string, h relay.Hop) (duplex.Conn, error) {
+func (n *hopNode) Hop(ctx context.Context, node string, h relay.Hop) (duplex.Conn, relay.Host, error) {
 	n.mu.Lock()
 	n.asked = append(n.asked, node)
 	n.mu.Unlock()
-	c, err := n.pools.hop(ctx, node, h)
+	c, host, err := n.pools.hop(ctx, node, h)
 	if err == nil {
 		select {
 		case n.hopped <- struct{}{}:
 		default:
 		}
 	}
-	return c, err
+	return c, host, err
 }
 
 // believe makes the node take others to have a name.
@@ -257,6 +257,12 @@ func (n *hopNode) device(serve func(*framing.Stream), claims ...framing.Claim) *
 }
 
 func (n *hopNode) deviceOf(key ed25519.PrivateKey, serve func(*framing.Stream), claims ...framing.Claim) *hopDevice {
+	n.t.Helper()
+	return n.deviceRun(key, framing.Run{Number: 1, ID: [16]byte{1}}, serve, claims...)
+}
+
+// deviceRun is deviceOf for one run of the device.
+func (n *hopNode) deviceRun(key ed25519.PrivateKey, run framing.Run, serve func(*framing.Stream), claims ...framing.Claim) *hopDevice {
 	t := n.t
 	t.Helper()
 	tc, err := tls.Dial("tcp", n.public, &tls.Config{RootCAs: n.ca.Pool(), ServerName: zone, NextProtos: []string{framing.Protocol}})
@@ -264,7 +270,7 @@ func (n *hopNode) deviceOf(key ed25519.PrivateKey, serve func(*framing.Stream), 
 		t.Fatal(err)
 	}
 	cs := tc.ConnectionState()
-	h := framing.Hello{Run: framing.Run{Number: 1, ID: [16]byte{1}}, Agent: "test", Capabilities: framing.CapabilityLanes | framing.CapabilityPorts}
+	h := framing.Hello{Run: run, Agent: "test", Capabilities: framing.CapabilityLanes | framing.CapabilityPorts}
 	if err := h.Sign(key, &cs, zone); err != nil {
 		t.Fatal(err)
 	}

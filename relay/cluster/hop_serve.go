@@ -25,7 +25,7 @@ const (
 
 // hopServer serves the visitors that other nodes bring. Serve is set before.
 type hopServer struct {
-	serve func(c duplex.Conn, h relay.Hop, yes func() error) error // [relay.Server.ServeHop]
+	serve func(c duplex.Conn, h relay.Hop, yes func(relay.Host) error) error // [relay.Server.ServeHop]
 
 	mu      sync.Mutex
 	ended   bool
@@ -46,7 +46,7 @@ func (s *hopServer) serveConn(node machine, tc *tls.Conn) error {
 		if h, err = s.next(node, c, tc); err != nil {
 			break
 		}
-		answer := s.serve(c, h, func() error { return writeAnswer(tc, nil) })
+		answer := s.serve(c, h, func(host relay.Host) error { return writeAnswer(tc, encodeYes(host)) })
 		if answer == nil {
 			return nil
 		}
@@ -55,7 +55,7 @@ func (s *hopServer) serveConn(node machine, tc *tls.Conn) error {
 			err = answer
 			break
 		}
-		err = writeAnswer(tc, answer)
+		err = writeAnswer(tc, encodeNo(answer))
 	}
 	c.Close()
 	if err == io.EOF {
@@ -86,9 +86,9 @@ func (s *hopServer) next(node machine, c duplex.Conn, tc *tls.Conn) (h relay.Hop
 	return parseHop(b)
 }
 
-func writeAnswer(tc *tls.Conn, answer error) error {
+func writeAnswer(tc *tls.Conn, answer []byte) error {
 	tc.SetWriteDeadline(time.Now().Add(hopTransfer))
-	_, err := tc.Write(encodeAnswer(answer))
+	_, err := tc.Write(answer)
 	return err
 }
 

@@ -1,10 +1,13 @@
 package cluster
 
 import (
+	"crypto/ed25519"
 	"encoding/binary"
 	"errors"
 	"fmt"
 	"io"
+
+	"golang.org/x/crypto/cryptobyte"
 
 	"keystay/relay"
 )
@@ -24,7 +27,7 @@ type hopMessage uint8
 
 const (
 	msgHop     hopMessage = 1 // flags (1) length of the header (2) header (PROXY v2, as in HEADER of framing's PROTOCOL.md) first bytes
-	msgYes     hopMessage = 2 // nothing
+	msgYes     hopMessage = 2 // key (32) run number (8) run id (16) flags (1), all of the remote
 	msgNo      hopMessage = 3 // nothing
 	msgRefused hopMessage = 4 // alert (1) why, as the metrics have it
 )
@@ -33,6 +36,10 @@ const (
 	hopHead = 4 // in front of each message
 	// hopValidation is the flag of a CA's validation. The others are 0, and ignored.
 	hopValidation = 1
+	// hostReplica and hostTakes are flags of YES: the run is a replica, and it can take the
+	// visitor by a lane to the node that has sent HOP. The others are 0, and ignored.
+	hostReplica = 1
+	hostTakes   = 2
 	// maxHopHeader is the longest header in HOP, in bytes.
 	maxHopHeader = 1024
 	// maxHop is the longest HOP, in bytes.
@@ -86,12 +93,41 @@ func parseHop(b []byte) (h relay.Hop, err error) {
 	return h, nil
 }
 
-// encodeAnswer is the answer that err of [relay.Server.ServeHop] is; nil is YES.
-func encodeAnswer(err error) []byte {
+// encodeYes is the answer of a node whose remote has the visitor.
+func encodeYes(h relay.Host) []byte {
+	b := appendMessage(nil, msgYes, yesSize)
+	b = append(b, h.Key...)
+	b = binary.BigEndian.AppendUint64(b, h.Run.Number)
+	b = append(b, h.Run.ID[:]...)
+	var flags byte
+	if h.Replica {
+		flags |= hostReplica
+	}
+	if h.Takes {
+		flags |= hostTakes
+	}
+	return append(b, flags)
+}
+
+// yesSize is how many bytes YES has.
+const yesSize = ed25519.PublicKeySize + 8 + 16 + 1
+
+// parseYes parses the payload of YES, which the key of the result keeps.
+func parseYes(b []byte) (h relay.Host) {
+	s := cryptobyte.String(b)
+	var flags uint8
+	s.ReadBytes((*[]byte)(&h.Key), ed25519.PublicKeySize)
+	s.ReadUint64(&h.Run.Number)
+	s.CopyBytes(h.Run.ID[:])
+	s.ReadUint8(&flags)
+	h.Replica, h.Takes = flags&hostReplica != 0, flags&hostTakes != 0
+	return h
+}
+
+// encodeNo is the answer that err of [relay.Server.ServeHop] is.
+func encodeNo(err error) []byte {
 	var refused *relay.HopRefused
 	switch {
-	case err == nil:
-		return appendMessage(nil, msgYes, 0)
 	case errors.As(err, &refused):
 		why := refused.Why[:min(len(refused.Why), maxAnswer-1)]
 		b := appendMessage(nil, msgRefused, 1+len(why))
@@ -100,28 +136,29 @@ func encodeAnswer(err error) []byte {
 	return appendMessage(nil, msgNo, 0)
 }
 
-// readAnswer reads an answer. It returns what encodeAnswer was given, or another error.
-func readAnswer(r io.Reader) error {
+// readAnswer reads an answer: of YES the host, else what encodeNo was given, or another
+// error.
+func readAnswer(r io.Reader) (h relay.Host, err error) {
 	m, n, err := readHead(r)
 	if err != nil {
-		return err
+		return h, err
 	}
 	if n > maxAnswer {
-		return fmt.Errorf("%w: an answer of %d bytes", errHopProtocol, n)
+		return h, fmt.Errorf("%w: an answer of %d bytes", errHopProtocol, n)
 	}
 	b := make([]byte, n)
 	if _, err := io.ReadFull(r, b); err != nil {
-		return noEOF(err)
+		return h, noEOF(err)
 	}
 	switch {
-	case m == msgYes && n == 0:
-		return nil
+	case m == msgYes && n == yesSize:
+		return parseYes(b), nil
 	case m == msgNo && n == 0:
-		return relay.ErrNotThere
+		return h, relay.ErrNotThere
 	case m == msgRefused && n > 0:
-		return &relay.HopRefused{Alert: b[0], Why: string(b[1:])}
+		return h, &relay.HopRefused{Alert: b[0], Why: string(b[1:])}
 	}
-	return fmt.Errorf("%w: answer %d of %d bytes", errHopProtocol, m, n)
+	return h, fmt.Errorf("%w: answer %d of %d bytes", errHopProtocol, m, n)
 }
 
 // readHead reads what is in front of a message. Without a byte of it the error is io.EOF.

@@ -120,7 +120,9 @@ func (s *site) Remember(names []string) {
 	s.remember = append(s.remember, names...)
 }
 
-func (s *site) ServeHop(duplex.Conn, relay.Hop, func() error) error { return relay.ErrNotThere }
+func (s *site) ServeHop(duplex.Conn, relay.Hop, func(relay.Host) error) error {
+	return relay.ErrNotThere
+}
 
 func (s *site) SetTurn(name string, run framing.Run, until time.Time) {
 	s.mu.Lock()
@@ -135,7 +137,7 @@ func (s *site) SetTurn(name string, run framing.Run, until time.Time) {
 
 // A rig is a network in memory, with a CA for its nodes.
 type rig struct {
-	t     *testing.T
+	t     testing.TB
 	ca    *Authority
 	creds map[string]*Credentials // that raw uses, by node
 	board *board
@@ -163,7 +165,7 @@ func (b *lockedBuffer) String() string {
 	return b.buf.String()
 }
 
-func newRig(t *testing.T) *rig {
+func newRig(t testing.TB) *rig {
 	t.Helper()
 	dir := Dir(t.TempDir())
 	if err := dir.Init("first"); err != nil {

@@ -64,6 +64,14 @@ func (n *Node) join(p *peer) {
 	n.Names, n.Whole, n.Version, n.Epoch = len(p.names), p.whole, p.agent, p.epoch
 }
 
+// Counts returns how many words for names were said and heard, how many connections with
+// nodes have ended, and how many connections of strangers were refused.
+func (c *Cluster) Counts() (said, heard, lost, refused int64) {
+	c.stats.Lock()
+	defer c.stats.Unlock()
+	return c.stats.said, c.stats.heard, c.stats.lost, c.stats.refused
+}
+
 // tellNodes calls OnNodes where Nodes has changed.
 func (c *Cluster) tellNodes() {
 	c.mu.Lock()

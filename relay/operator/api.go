@@ -21,6 +21,12 @@ type Status struct {
 	PID     int       `json:"pid"`
 	Since   time.Time `json:"since"`
 
+	// Node is the name of this node, where the relay runs on several machines, and
+	// NodesConnected how many others are connected of NodesListed that are in their list.
+	Node           string `json:"node,omitempty"`
+	NodesConnected int    `json:"nodes_connected,omitempty"`
+	NodesListed    int    `json:"nodes_listed,omitempty"`
+
 	CertificateUntil *time.Time `json:"certificate_until,omitempty"`
 	Sockets          []Socket   `json:"sockets"`
 

@@ -39,6 +39,8 @@ func (s *Server) routes() []route {
 		{"GET", "/v1/tokens", s.tokens},
 		{"POST", "/v1/tokens/create", s.createToken},
 		{"POST", "/v1/tokens/revoke", s.revokeToken},
+		{"GET", "/v1/nodes", s.nodes},
+		{"POST", "/v1/nodes/invite", s.invite},
 		{"POST", "/v1/drain", s.drain},
 		{"GET", "/v1/config", s.config},
 		{"GET", "/v1/audit", s.audit},

@@ -65,6 +65,9 @@ type Server struct {
 	// size in bytes. Required.
 	Copy func() (file string, size int64, err error)
 
+	// Cluster has the nodes of a relay on several machines; nil is one machine.
+	Cluster Cluster
+
 	// Audit keeps what was done; nil keeps nothing.
 	Audit *Audit
 

@@ -109,21 +109,31 @@ func (h *History) Check(limit time.Duration) error {
 	return nil
 }
 
-// necessary leaves out what changes nothing, and would only make the search longer: where a
-// name is never released, each claim of an identity that may have been done but for its
-// first one, which may still be done whenever the others might.
+// necessary leaves out what changes nothing, and would only make the search longer, where
+// a name is never released. Of claims that may have been done, those of one identity are as
+// good as its first one, which may still be done whenever the others might; and where the
+// name was granted, those of identities that it was not granted to have never been done,
+// since it would still be theirs.
 func necessary(all []porcupine.Operation) (list []porcupine.Operation) {
 	slices.SortFunc(all, func(a, b porcupine.Operation) int { return cmp.Compare(a.Call, b.Call) })
-	if slices.ContainsFunc(all, func(op porcupine.Operation) bool { return op.Input.(request).identity == "" }) {
-		return all
-	}
-	seen := map[string]bool{}
+	granted, first := map[string]bool{}, map[string]bool{}
 	for _, op := range all {
 		identity := op.Input.(request).identity
-		if op.Output.(Outcome) == Unknown && seen[identity] {
-			continue
+		if identity == "" {
+			return all
 		}
-		seen[identity] = seen[identity] || op.Output.(Outcome) == Unknown
+		if op.Output.(Outcome) == Granted {
+			granted[identity] = true
+		}
+	}
+	for _, op := range all {
+		identity := op.Input.(request).identity
+		if op.Output.(Outcome) == Unknown {
+			if first[identity] || len(granted) > 0 && !granted[identity] {
+				continue
+			}
+			first[identity] = true
+		}
 		list = append(list, op)
 	}
 	return list

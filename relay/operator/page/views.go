@@ -105,11 +105,17 @@ func tallies(of map[string]int64) (list []tally) {
 type overviewData struct {
 	operator.Status
 	Limits, Refused []tally
+	Others          []operator.Node // of a relay on several machines
 }
 
 func (p *Page) overview(r *http.Request) (view, error) {
 	st, err := ask[operator.Status](r.Context(), p, "/v1/status", nil)
 	d := overviewData{Status: st, Limits: tallies(st.LimitsMet), Refused: tallies(st.RefusedFor)}
+	if err == nil && st.Node != "" {
+		var a operator.Nodes
+		a, err = ask[operator.Nodes](r.Context(), p, "/v1/nodes", nil)
+		d.Others = slices.DeleteFunc(a.Nodes, func(n operator.Node) bool { return n.Self })
+	}
 	return view{Title: "Overview", Name: "overview", Data: d}, err
 }
 

@@ -6,11 +6,13 @@ package result
 // is zero, and not in the JSON.
 type Measurement struct {
 	// Test is down, up, fetch, beside, conn, keepalive, busy, idle_remote,
-	// idle_visitor or route; home_keepalive, home_conn or home_down where a whole
+	// idle_visitor or route; hop_down, hop_conn or hop_keepalive beside two processes
+	// between; home_keepalive, home_conn or home_down where a whole
 	// service is behind it; scale where there is ever more of one thing.
 	Test string `json:"test"`
 	// Subject is direct, haproxy, haproxy-pipes, tcpproxy, session, lanes, or relay
-	// for a relay alone; for home it is programs, caddy, nginx or another tunnel.
+	// for a relay alone; haproxy-twice, hop-session or hop-lanes with two processes
+	// between, whose times are added up; for home it is programs, caddy, nginx or another tunnel.
 	Subject string `json:"subject"`
 	// Link is loopback or wan.
 	Link string `json:"link"`

@@ -80,6 +80,7 @@ func tables(all []Measurement) []table {
 		grid("Idle visitors", "Resident memory and descriptors of the process between for each visitor that is connected and idle. "+
 			"What the kernel keeps for sockets is not in it. "+each,
 			"", all, subjects(), idleColumns(all, "idle_visitor")),
+		hopTable(all, each),
 		homeRequests(all, each),
 		homeFlows(all, each),
 		homeRatios(all),

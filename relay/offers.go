@@ -1,0 +1,209 @@
+package relay
+
+import (
+	"bytes"
+	"net"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"keystay/framing"
+	"keystay/internal/duplex"
+	"keystay/internal/keyname"
+	"keystay/relay/limits"
+)
+
+// offers are the visitors of this node whose remote is at another node and may take them
+// from here, see "Past a hop" in framing's PROTOCOL.md. The zero value is ready.
+type offers struct {
+	mu  sync.Mutex
+	all map[[8]byte]*offered // by the ids of their tokens
+}
+
+// An offered is one such visitor.
+type offered struct {
+	among   *offers
+	token   framing.LaneToken
+	name    string
+	host    Host // the remote
+	detour  *framing.Detour
+	in, out lanePace
+
+	// Guarded by offers.mu.
+	used  bool            // somebody has shown the token
+	lane  net.Addr        // from where
+	visit *limits.Visit   // from then on
+	of    *identity       // whose memory the lane is counted in, from then on
+	undo  func(*identity) // gives that back
+}
+
+// begin makes the connection to another node, whose remote has had so many bytes of the
+// visitor, one that the remote may take the visitor from.
+func (k *offers) begin(offer framing.LaneOffer, name string, host Host, far duplex.Conn, sent int) *offered {
+	t := &offered{among: k, token: offer.Token, name: name, host: host, detour: framing.NewDetour(far, sent)}
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	if k.all == nil {
+		k.all = make(map[[8]byte]*offered)
+	}
+	k.all[t.token.ID()] = t
+	return t
+}
+
+// end ends an offer whose visitor is over. It may be nil.
+func (t *offered) end() {
+	if t == nil {
+		return
+	}
+	k := t.among
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	delete(k.all, t.token.ID())
+	t.leaveLocked()
+}
+
+// leaveLocked ends what use has begun.
+func (t *offered) leaveLocked() {
+	t.visit.End()
+	if t.of != nil {
+		t.undo(t.of)
+		t.of = nil
+	}
+}
+
+// carried returns what until tells, which counts a hop that the kernel carries as one
+// that has moved.
+func (t *offered) carried(until func() duplex.Result) func() duplex.Result {
+	if t == nil {
+		return until
+	}
+	return func() duplex.Result {
+		r := until()
+		if !t.detour.Taken() {
+			r.MovedAtoB, r.MovedBtoA, r.Moved = 0, 0, false
+		}
+		return r
+	}
+}
+
+// offer returns what a remote at another node is told of a lane for a visitor, or
+// nothing: where this node takes no lanes, or will not be found by them.
+func (s *Server) offer(v *visitor) (o framing.LaneOffer) {
+	if s.NoLanes || v.validation || s.departure.Load() != nil {
+		return o
+	}
+	if o.Node = s.news.reachable(); o.Node != "" {
+		o.Token = framing.NewLaneToken()
+	}
+	return o
+}
+
+// useOffer returns the visitor that a token gives away to the remote that shows it, from
+// an address and once, or nil. From then on its bytes count here for its name and for
+// the identity, as those of a lane of this node's own: the other node has no part in it.
+// A token shown to the new process of this node is not known there.
+func (s *Server) useOffer(token framing.LaneToken, from net.Addr) *offered {
+	k := &s.offers
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	t := k.all[token.ID()]
+	if t == nil || !t.token.Equal(&token) || t.used || s.departure.Load() != nil {
+		return nil
+	}
+	if t.of = s.shares.devices.borrow(t.host.Key, s.shares.memory, framing.LaneMemory); t.of == nil {
+		s.shares.outOfMemory()
+		return nil
+	}
+	t.undo = func(id *identity) { s.shares.devices.giveBack(id, framing.LaneMemory) }
+	visit, why := s.bounds.owners.Begin(t.name, t.host.Key, false)
+	if why != limits.None {
+		t.leaveLocked()
+		return nil
+	}
+	t.used, t.lane, t.visit = true, from, visit
+	t.in.begin(visit.In())
+	t.out.begin(visit.Out())
+	return t
+}
+
+// notUsed undoes useOffer for a visitor that has stayed where it was. It may be nil.
+func (k *offers) notUsed(t *offered) {
+	if t == nil || t.detour.Taken() {
+		return
+	}
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	t.in.end()
+	t.out.end()
+	t.leaveLocked()
+}
+
+// reset ends the visitors for which which returns true.
+func (k *offers) reset(which func(*offered) bool) (n int) {
+	var list []*offered
+	k.mu.Lock()
+	for _, t := range k.all {
+		if t.used && which(t) {
+			list = append(list, t)
+		}
+	}
+	k.mu.Unlock()
+	for _, t := range list { // without the lock, which the end of the copying takes
+		t.detour.Reset()
+	}
+	return len(list)
+}
+
+// giveUp cuts the lanes of what c replaces; newer says which of two runs of one identity
+// has the name.
+func (k *offers) giveUp(c Claimed, newer func(run, old framing.Run) bool) {
+	k.reset(func(t *offered) bool {
+		if t.name != c.Name || t.host.Run == c.Run {
+			return false
+		}
+		return !bytes.Equal(t.host.Key, c.Key) || !(c.Replica && t.host.Replica) && newer(c.Run, t.host.Run)
+	})
+}
+
+// takes reports whether a cut ends a visitor whom a remote has taken: as it ends those
+// that are on streams at the other node.
+func (c *Cut) takes(t *offered) bool {
+	switch {
+	case c.Address.IsValid():
+		return false // a link of another node's
+	case c.Addresses.IsValid():
+		return c.Addresses.Contains(addrPort(t.lane).Addr())
+	case c.Identity != "" && keyname.Label(t.host.Key, "") != c.Identity:
+		return false
+	}
+	return c.Name == "" || c.covers(t.name)
+}
+
+// A lanePace paces one direction of a visitor that goes over a hop, once its remote has
+// taken it. Before, the node with the link does.
+type lanePace struct {
+	of   atomic.Pointer[limits.Pacer]
+	free atomic.Int64 // reserved before, and not used yet
+}
+
+func (p *lanePace) begin(of *limits.Pacer) { p.of.Store(of) }
+func (p *lanePace) end()                   { p.of.Store(nil) }
+
+// Reserve implements duplex.Pacer.
+func (p *lanePace) Reserve(n int) (granted int, wait time.Duration) {
+	if of := p.of.Load(); of != nil {
+		p.free.Store(0)
+		return of.Reserve(n)
+	}
+	p.free.Store(int64(n))
+	return n, 0
+}
+
+// Return implements duplex.Pacer.
+func (p *lanePace) Return(n int) {
+	if of := p.of.Load(); of != nil && p.free.Swap(0) == 0 {
+		of.Return(n)
+	}
+}
+
+var _ duplex.Pacer = (*lanePace)(nil)
