@@ -5,11 +5,14 @@ import (
 	"fmt"
 	"net/netip"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
 
 	"keystay/framing"
+	"keystay/internal/memconn"
+	"keystay/relay/names"
 )
 
 // A sibling that cannot be reached is left alone for longer each time, up to a minute;
@@ -154,4 +157,78 @@ func TestSiblingSaysNoPrivateAddress(t *testing.T) {
 			t.Errorf("%s from %s: %v", c.visitor, c.from, got)
 		}
 	}
+}
+
+// silenced is a connection whose writes are swallowed once it is told to be quiet.
+type silenced struct {
+	*memconn.Conn
+	quiet atomic.Bool
+}
+
+func (s *silenced) Write(p []byte) (int, error) {
+	if s.quiet.Load() {
+		return len(p), nil
+	}
+	return s.Conn.Write(p)
+}
+
+// A visitor of a device whose link may be dead is passed on to a sibling. Where that does
+// not have the device he gets the link all the same.
+func TestVisitorOfALinkThatMayBeDeadIsPassedOn(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		grants, err := names.OpenGrants(t.TempDir())
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer grants.Close()
+		a, b := memconn.Pipe(0)
+		end := &silenced{Conn: b}
+		key := make(ed25519.PublicKey, ed25519.PublicKeySize)
+		var remote *framing.Link
+		up := make(chan struct{})
+		go func() {
+			defer close(up)
+			remote, _, _ = framing.Client(t.Context(), end, framing.Hello{Key: key, Signature: make([]byte, ed25519.SignatureSize)}, framing.Handler{})
+		}()
+		link, _, err := framing.Server(t.Context(), a)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer link.Close()
+		if err := link.Welcome(framing.Welcome{}, framing.Handler{}); err != nil {
+			t.Fatal(err)
+		}
+		<-up
+		defer remote.Close()
+		const name = "a.relay.test"
+		var all siblings
+		sib := &sibling{Sibling: Sibling{Name: "b.test"}}
+		all.list.Store(&[]*sibling{sib})
+		all.note(key, framing.Claim{Name: name, Siblings: []string{"b.test"}})
+		sess := &session{key: key, link: link}
+		r := &router{domain: "relay.test", names: &names.Names{Grants: grants}, front: new(fronts), siblings: &all,
+			presence: &presence{names: map[string]*served{name: {key: key, sessions: []*session{sess}}}}}
+		r.names.Begin(r.domain)
+		leads := func(to destination) {
+			t.Helper()
+			if l := r.now(name, false, asked{}); l.to != to {
+				t.Errorf("after %v of silence the visitor goes to %d, want %d", link.Quiet(), l.to, to)
+			}
+		}
+		time.Sleep(time.Minute)
+		for link.Quiet() > time.Second {
+			time.Sleep(time.Second / 2)
+		}
+		leads(toSession)
+		end.quiet.Store(true)
+		time.Sleep(framing.PingInterval / 2)
+		leads(toSession)
+		time.Sleep(suspectAfter - framing.PingInterval/2 + time.Second)
+		leads(toSibling)
+		sib.ask(name)
+		sib.answered(name, siblingHasNot)
+		leads(toSession)
+		time.Sleep(siblingMissed)
+		leads(toSibling)
+	})
 }

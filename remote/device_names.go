@@ -277,7 +277,10 @@ func (d *Device) goodbye(link *framing.Link, why string) {
 	ctx, cancel := context.WithTimeout(d.late, lateTimeout)
 	defer cancel()
 	_ = link.GoAway(ctx, framing.GoAway{Code: framing.GoAwayShutdown, Text: why})
-	if link.WaitIdle(d.cut) == nil && d.ctx.Err() == nil { // else drain has it
-		link.Close()
+	_ = link.WaitIdle(d.cut)
+	if d.ctx.Err() != nil { // the device has stopped meanwhile: one more visitor may come until late
+		<-d.late.Done()
+		_ = link.WaitIdle(d.cut)
 	}
+	link.Close() // drain may not know the link any more
 }

@@ -1,7 +1,6 @@
 package remote
 
 import (
-	"context"
 	"crypto/ed25519"
 	"errors"
 
@@ -84,12 +83,7 @@ func (w *way) succeed(link *framing.Link, key ed25519.PublicKey) {
 	case <-link.Done():
 		return
 	}
-	ctx, cancel := context.WithTimeout(d.late, lateTimeout)
-	defer cancel()
-	_ = link.GoAway(ctx, framing.GoAway{Code: framing.GoAwayShutdown, Text: errNewKey.Error()})
-	if link.WaitIdle(d.cut) == nil && d.ctx.Err() == nil { // else drain has it
-		link.Close()
-	}
+	d.goodbye(link, errNewKey.Error())
 }
 
 // claimedWith returns a channel that is closed when a link with this key has claimed

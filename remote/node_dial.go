@@ -8,6 +8,7 @@ import (
 	"net/netip"
 	"net/url"
 	"strconv"
+	"strings"
 	"sync"
 	"syscall"
 	"time"
@@ -121,10 +122,14 @@ func (d *doors) control(_, address string, _ syscall.RawConn) error {
 	return nil
 }
 
-// dialable returns an address that a relay has told of a node, or "" where it is none.
-func dialable(address string) string {
+// dialable returns an address that a relay has told of a node, or "" where it is none, or
+// the relay's own: that may lead to any of its nodes.
+func dialable(address, relay string) string {
 	host, port, err := net.SplitHostPort(address)
 	if n, perr := strconv.ParseUint(port, 10, 16); err != nil || perr != nil || n == 0 || host == "" {
+		return ""
+	}
+	if own, at := splitRelay(relay); strings.EqualFold(host, own) && port == at {
 		return ""
 	}
 	return address

@@ -43,7 +43,7 @@ type nodes struct {
 
 // A knownNode is what this device has found out about a node.
 type knownNode struct {
-	address  string
+	address  string        // "" where the node cannot be dialled by itself
 	rtt      time.Duration // 0 is not known
 	measured time.Time
 	going    time.Time // until then it is left alone, whoever is there: it has said that it goes
@@ -171,9 +171,9 @@ func (b *berth) hear(relay string, list framing.Nodes) {
 	b.list, b.at, b.node = list, n.heard, list.Own
 	now := make(map[string]*knownNode)
 	for _, one := range n.mergeLocked() {
-		k := n.known[one.Name]
-		if k == nil || k.address != one.Address {
-			k = &knownNode{address: dialable(one.Address)}
+		k, address := n.known[one.Name], dialable(one.Address, relay)
+		if k == nil || k.address != address {
+			k = &knownNode{address: address}
 		}
 		now[one.Name] = k
 	}

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"log/slog"
 	"math/rand/v2"
+	"net"
 	"time"
 
 	"keystay/internal/placing"
@@ -46,6 +47,9 @@ type mover struct {
 	measured int       // nodes so far
 	next     time.Time // when one more may be measured
 }
+
+// errOtherNode is why a node is left alone whose address leads to another one.
+var errOtherNode = errors.New("another node answers there")
 
 // keepPlaces has the links of the way on the nodes that are best for them, until the way
 // ends.
@@ -191,35 +195,44 @@ func (m *mover) move(mv placing.Move) {
 	s := newSession(w, r)
 	ended := make(chan outcome, 1)
 	w.d.wg.Go(func() { ended <- s.run() })
-	if !s.takes(old, ended) {
+	if err := s.takes(old, ended, mv.To); err != nil {
 		s.r.report(errMovedOn)
+		if errors.Is(err, errOtherNode) {
+			w.lostNode(mv.To, err)
+		}
 		return
 	}
 	w.d.log.Info("a link has moved to another node of the relay", "relay", w.name(), "from", mv.From, "to", s.r.berth.where(), "reason", mv.Why.String())
 }
 
-// takes reports whether the session has got the place of an old one, which then ends.
-func (s *session) takes(old *session, ended <-chan outcome) bool {
+// takes lets the session take the place of an old one, which then ends, if its link is on
+// the node that was meant.
+func (s *session) takes(old *session, ended <-chan outcome, node string) error {
 	timer := time.NewTimer(claimTime)
 	defer timer.Stop()
 	names := 0
 	select {
 	case names = <-s.ready:
 	case <-s.over:
-		return false
+		return net.ErrClosed
 	case <-old.over:
-		return false
+		return net.ErrClosed
 	case <-timer.C:
-		return false
+		return context.DeadlineExceeded
+	}
+	if s.r.berth.where() != node {
+		return errOtherNode
 	}
 	taken := make(chan bool, 1)
 	select {
 	case old.bids <- bid{names, ended, taken}:
-		return <-taken
+		if <-taken {
+			return nil
+		}
 	case <-old.over:
 	case <-s.over:
 	}
-	return false
+	return net.ErrClosed
 }
 
 // sessionOn returns a session that has names on a link to a node, or nil.

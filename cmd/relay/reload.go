@@ -81,6 +81,9 @@ func (p *process) apply(cfg *config.Relay) {
 	p.page.SetUsers(cfg.Admin.Users)
 	p.srv.SetFront(frontOf(cfg))
 	p.srv.SetSiblings(siblingsOf(cfg))
+	if p.node != nil {
+		p.node.SetAbout(aboutNode(cfg))
+	}
 	if p.level != nil {
 		_ = p.level.UnmarshalText([]byte(cfg.Log.Level)) // it is checked
 	}

@@ -206,7 +206,11 @@ func (s *status) write(w io.Writer, colour bool) {
 		row("Link", "none is up")
 	}
 	for _, l := range s.Links {
-		row("Link", fmt.Sprintf("%s, %s, for %s", l.Relay, l.roundTrip(), ago(l.Since)))
+		relay := l.Relay
+		if l.Node != "" {
+			relay += ", node " + l.Node
+		}
+		row("Link", fmt.Sprintf("%s, %s, for %s", relay, l.roundTrip(), ago(l.Since)))
 	}
 	if h := s.Home; h != nil {
 		row("At home", fmt.Sprintf("%s, without a relay; visitors who came so: %d", strings.Join(h.Addresses, " and "), h.Visitors))

@@ -40,6 +40,7 @@ type linkStatus struct {
 	Relay     string    `json:"relay"`
 	RoundTrip float64   `json:"round_trip_ms,omitempty"` // none before the first is measured
 	Since     time.Time `json:"since"`
+	Node      string    `json:"node,omitempty"` // of the relay; none where it does not say that it has several
 }
 
 type nameStatus struct {
@@ -105,7 +106,7 @@ func (p *process) status() status {
 	}
 	s.Home = p.homes.status()
 	for _, l := range p.device.Links() {
-		s.Links = append(s.Links, linkStatus{l.Relay, float64(l.RTT.Microseconds()) / 1000, l.Since})
+		s.Links = append(s.Links, linkStatus{l.Relay, float64(l.RTT.Microseconds()) / 1000, l.Since, l.Node})
 	}
 	orders, _ := deviceConfig(cfg, p.log) // which the start has checked
 	orders.ACME.Dir = remote.ACMEDir(cfg.StateDir)

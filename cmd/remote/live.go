@@ -254,19 +254,27 @@ func (s *status) rows(n *nameStatus) (rows []screen.Row) {
 func (s *status) relays(n *nameStatus) (all []string) {
 	var best linkStatus
 	links := 0
+	var nodes []string
 	for i, l := range s.Links { // in the order of relays, the oldest first
 		if links++; links == 1 {
 			best = l
 		} else if l.RoundTrip > 0 && (best.RoundTrip == 0 || l.RoundTrip < best.RoundTrip) {
 			best.RoundTrip = l.RoundTrip
 		}
+		if l.Node != "" && !slices.Contains(nodes, l.Node) {
+			nodes = append(nodes, l.Node)
+		}
 		if i+1 < len(s.Links) && s.Links[i+1].Relay == l.Relay {
 			continue
 		}
 		if len(n.Relays) == 0 || slices.Contains(n.Relays, l.Relay) {
-			all = append(all, fmt.Sprintf("%s, %s, %s, for %s", l.Relay, best.roundTrip(), plural(links, "link"), ago(best.Since)))
+			up := plural(links, "link")
+			if len(nodes) > 0 {
+				up += " on " + plain.Text(strings.Join(nodes, " and "))
+			}
+			all = append(all, fmt.Sprintf("%s, %s, %s, for %s", l.Relay, best.roundTrip(), up, ago(best.Since)))
 		}
-		links = 0
+		links, nodes = 0, nil
 	}
 	return all
 }

@@ -50,6 +50,10 @@ type Browser struct {
 	// name leads anywhere, so that a run makes no connection to the outside.
 	Hosts []string
 
+	// Resolve looks Hosts up as the system does, in place of leading them to 127.0.0.1.
+	// It is for a network of the test's own, without a way to the outside.
+	Resolve bool
+
 	// Dark is for somebody who prefers dark pages.
 	Dark bool
 

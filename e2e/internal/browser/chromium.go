@@ -3,6 +3,7 @@ package browser
 import (
 	"context"
 	"path/filepath"
+	"slices"
 	"strings"
 )
 
@@ -39,6 +40,9 @@ func (b Browser) chromium(ctx context.Context, home, page, file string) ([]strin
 		"--user-data-dir=" + filepath.Join(home, "profile"),
 		"--window-size=" + b.size(),
 		"--hide-scrollbars",
+	}
+	if b.Resolve {
+		args = slices.DeleteFunc(args, func(a string) bool { return strings.HasPrefix(a, "--host-resolver-rules=") })
 	}
 	if b.Dark {
 		args = append(args, "--blink-settings=preferredColorScheme=0")

@@ -15,9 +15,13 @@ func (b Browser) firefox(ctx context.Context, home, page, file string) ([]string
 		return nil, err
 	}
 	hosts := strings.Join(b.Hosts, ",")
-	prefs := firefoxPrefs +
-		fmt.Sprintf("user_pref(\"network.dns.localDomains\", %q);\n", hosts) +
-		fmt.Sprintf("user_pref(\"network.proxy.no_proxies_on\", %q);\n", hosts)
+	prefs := firefoxPrefs
+	if b.Resolve {
+		prefs = strings.Replace(prefs, `"network.proxy.socks_remote_dns", true`, `"network.proxy.socks_remote_dns", false`, 1)
+	} else {
+		prefs += fmt.Sprintf("user_pref(\"network.dns.localDomains\", %q);\n", hosts)
+	}
+	prefs += fmt.Sprintf("user_pref(\"network.proxy.no_proxies_on\", %q);\n", hosts)
 	if b.Dark {
 		prefs += "user_pref(\"ui.systemUsesDarkTheme\", 1);\n"
 	}

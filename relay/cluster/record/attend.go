@@ -144,7 +144,7 @@ func (r *Record) Upkeep(_ *slog.Logger) error {
 		return nil
 	})
 	r.remember()
-	return errors.Join(err, r.sweepStaged())
+	return errors.Join(err, r.sweepStaged(), r.sweepAudit())
 }
 
 // whole is Whole, once the record was read.
