@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"log/slog"
 	"os"
 	"path/filepath"
@@ -13,6 +14,7 @@ import (
 	"keystay/config"
 	"keystay/relay"
 	"keystay/relay/cluster"
+	"keystay/relay/names"
 )
 
 // nowhere is a list of nodes without any.
@@ -130,4 +132,30 @@ func TestInvitationLeadsToTheNode(t *testing.T) {
 	if _, err := n.Invite(); err == nil {
 		t.Error("a node that is not the CA invites")
 	}
+}
+
+// Two processes of one node do not share a state directory, but for a takeover, in which
+// the old one lets go.
+func TestStateDirectoryIsOneProcess(t *testing.T) {
+	dir := t.TempDir()
+	first, err := lockState(dir, time.Millisecond)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := lockState(dir, time.Millisecond); !errors.Is(err, names.ErrInUse) {
+		t.Errorf("a second process: %v", err)
+	}
+	first.pause()
+	second, err := lockState(dir, time.Millisecond)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := first.resume(); !errors.Is(err, names.ErrInUse) {
+		t.Errorf("the old process comes back: %v", err)
+	}
+	second.pause()
+	if err := first.resume(); err != nil {
+		t.Error(err)
+	}
+	first.pause()
 }
