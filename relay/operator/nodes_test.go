@@ -48,3 +48,15 @@ func TestOneMachineHasNoNodes(t *testing.T) {
 		}
 	}
 }
+
+// A kick is for all nodes: that nothing is here is no mistake then.
+func TestKickIsForAllNodes(t *testing.T) {
+	none := func(s *operator.Server) { s.Relay.(*fakeRelay).severed.Links = 0 }
+	if status, body := newRig(t, none).ask("POST", "/v1/remotes/kick", `{"name":"n.relay.test"}`); status != 404 {
+		t.Errorf("on one machine: %d: %s", status, body)
+	}
+	r := newRig(t, func(s *operator.Server) { none(s); s.Cluster = fakeCluster{} })
+	if status, body := r.ask("POST", "/v1/remotes/kick", `{"name":"n.relay.test"}`); status != 200 || !strings.Contains(body, `"elsewhere":true`) {
+		t.Errorf("on several: %d: %s", status, body)
+	}
+}
