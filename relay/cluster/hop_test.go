@@ -324,6 +324,47 @@ func TestNodeThatLeavesServesVisitorsWhoHaveHopped(t *testing.T) {
 	}
 }
 
+// When a new process takes over a node, visitors who have hopped there stay with the old
+// one, and the next ones get to the new one: no connection that was dialled before leads
+// them astray.
+func TestTakeoverOfTheLinksNode(t *testing.T) {
+	r := newHopRig(t, 2, nil)
+	a, old := r.nodes[0], r.nodes[1]
+	_, key, _ := ed25519.GenerateKey(nil)
+	d := old.deviceOf(key, echo("old"), framing.Claim{})
+	a.pools.up("b")
+	c := a.visit()
+	first := clientHello(t, d.label())
+	c.Write(first)
+	expect(t, c, "old:"+string(first))
+	eventually(t, "spare connections are there", func() bool { return a.pools.count() == minSpare && old.hops.count() == minSpare })
+
+	r.nodes[1] = r.node("b", nil)
+	left := make(chan error, 1)
+	go func() {
+		left <- old.srv.HandOver(t.Context(), func(net.Conn, []byte) error { return net.ErrClosed })
+	}()
+	eventually(t, "the old process leaves", func() bool { _, ok := old.srv.Present(d.label()); return !ok })
+	old.hops.end()
+	r.nodes[1].deviceOf(key, echo("new"), framing.Claim{})
+	for range 2 * minSpare {
+		if got, err := a.says(d.label(), ""); err != nil || !strings.HasPrefix(got, "new:") {
+			t.Errorf("a new visitor got %.40q, %v", got, err)
+		}
+	}
+	c.Write([]byte("still here"))
+	expect(t, c, "still here")
+	c.Close()
+	select {
+	case err := <-left:
+		if err != nil {
+			t.Error(err)
+		}
+	case <-time.After(patience):
+		t.Error("the old process has not left")
+	}
+}
+
 // Visitors of a TCP port come to any node: each listens on it, and knows when to end.
 func TestTCPPortIsListenedOnAtEachNode(t *testing.T) {
 	ports := make(map[string]string) // the address of the port at each node
