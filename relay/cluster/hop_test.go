@@ -52,8 +52,8 @@ func TestVisitorIsNeverPassedOnTwice(t *testing.T) {
 	if got, err := a.says(d.label(), "more"); err != nil || !strings.HasPrefix(got, "device:") {
 		t.Errorf("got %.40q, %v", got, err)
 	}
-	if !slices.Equal(a.asks(), []string{"b", "c"}) || len(b.asks()) != 0 || !slices.Equal(a.missed, []string{"b/" + d.label()}) {
-		t.Errorf("a asked %q, b asked %q, missing was %q", a.asks(), b.asks(), a.missed)
+	if !slices.Equal(a.asks(), []string{"b", "c"}) || len(b.asks()) != 0 || !slices.Equal(a.misses(), []string{"b/" + d.label()}) {
+		t.Errorf("a asked %q, b asked %q, missing was %q", a.asks(), b.asks(), a.misses())
 	}
 	got, err := a.says(d.label(), "more")
 	if err != nil || !strings.HasPrefix(got, "device:") || len(a.asks()) != 3 {
@@ -337,7 +337,7 @@ func TestTakeoverOfTheLinksNode(t *testing.T) {
 	first := clientHello(t, d.label())
 	c.Write(first)
 	expect(t, c, "old:"+string(first))
-	eventually(t, "spare connections are there", func() bool { return a.pools.count() == minSpare && old.hops.count() == minSpare })
+	eventually(t, "spare connections are there", func() bool { n := a.pools.count(); return n >= minSpare && old.hops.count() == n })
 
 	r.nodes[1] = r.node("b", nil)
 	left := make(chan error, 1)
@@ -404,9 +404,10 @@ func TestTCPPortIsListenedOnAtEachNode(t *testing.T) {
 	}
 	b.srv.Cut(relay.Cut{Name: name})
 	a.believe(name, "b")
-	c = dialTCP(t, ports["a"]) // waits for the device
+	if next, err := net.Dial("tcp", ports["a"]); err == nil { // this node's own record does not have the port: it is reset
+		defer next.Close()
+	}
 	eventually(t, "the other node is asked", func() bool { return len(a.asks()) == 2 })
-	c.Close()
 }
 
 // What is carried by a hop is counted at both nodes, each by its part.
@@ -434,7 +435,7 @@ func TestHopsAreCounted(t *testing.T) {
 	c.Write(clientHello(t, "nobody.relay.test"))
 	eventually(t, "it is asked for", func() bool { return len(a.asks()) == 2 })
 	c.Close()
-	eventually(t, "it is over", func() bool { return a.srv.Visitors() == 0 && len(a.missed) > 0 })
+	eventually(t, "it is over", func() bool { return a.srv.Visitors() == 0 && len(a.misses()) > 0 })
 	a.shows(t, `keystay_hops_failed_total{answer="not_there"} 1`)
 	if log := a.log.String() + b.log.String(); strings.Contains(log, d.label()) && strings.Contains(log, c.LocalAddr().String()) {
 		t.Errorf("the logs have the visitor:\n%s", log)
