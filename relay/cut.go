@@ -210,7 +210,7 @@ func (k *sockets) abort(from netip.Prefix) {
 	for a := range k.conns {
 		by := socket.Innermost(a.conn).RemoteAddr() // a sibling, or a proxy
 		if from.Contains(addrPort(a.conn.RemoteAddr()).Addr()) || a.taking != nil && from.Contains(addrPort(by).Addr()) {
-			socket.Abort(a.conn)
+			a.cut()
 		}
 	}
 }

@@ -217,6 +217,7 @@ type admitted struct {
 	place    *pending           // its place among those without an owner; may be nil
 	far      duplex.Conn        // for a visitor, until its bytes are carried: a stream, or a connection to another node
 	way      way                // how its bytes go
+	beyond   duplex.Conn        // the connection to another node that carries them, for cut and abort; guarded by sockets.mu
 	fixed    *fixedLead         // where it is led, until it is served there; may be nil
 	offered  *offered           // its remote, at another node, may take it from here; may be nil
 	crossing *crossing          // it is passed on to a sibling; may be nil
@@ -262,6 +263,25 @@ func (k *sockets) isNow(a *admitted, c net.Conn) {
 	a.conn = c
 }
 
+// goesTo tells which connection carries the bytes of a to another node: where one side
+// has ended nobody would see that the other one is cut.
+func (k *sockets) goesTo(a *admitted, far duplex.Conn) {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	a.beyond = far
+	if k.closed {
+		a.cut()
+	}
+}
+
+// cut ends the connection; sockets.mu is held.
+func (a *admitted) cut() {
+	socket.Abort(a.conn)
+	if a.beyond != nil {
+		socket.Abort(a.beyond)
+	}
+}
+
 // routed tells that the connection is where it belongs. It may be called again.
 func (a *admitted) routed() {
 	if a.routing.Swap(false) {
@@ -298,6 +318,6 @@ func (k *sockets) cut() {
 	defer k.mu.Unlock()
 	k.closed = true
 	for a := range k.conns {
-		socket.Abort(a.conn)
+		a.cut()
 	}
 }

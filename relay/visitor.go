@@ -132,6 +132,9 @@ func (s *Server) serve(c sni.Conn, a *admitted) {
 		socket.Unsent(c, visitorUnsent)
 		o.Moved = func() { socket.Unsent(c, 0) }
 	}
+	if a.way == hopsOut {
+		s.sockets.goesTo(a, far)
+	}
 	t := a.offered
 	if t != nil {
 		o.PaceAB, o.PaceBA = &t.in, &t.out

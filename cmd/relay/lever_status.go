@@ -146,6 +146,9 @@ func auditCommand() *cobra.Command {
 		}
 		t := table{{"TIME", "WHO", "WHAT", "ON", "RESULT", "REASON"}}
 		for _, e := range page.Entries {
+			if e.Node != "" {
+				e.Who += " at " + e.Node
+			}
 			t.add(clockTime(e.Time), e.Who, e.What, e.On, e.Result, e.Reason)
 		}
 		return showRows(l, t, page.Entries)

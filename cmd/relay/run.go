@@ -147,6 +147,9 @@ func (p *process) open(takeover bool) (err error) {
 	}
 	p.openControl()
 	p.audit = operator.OpenAudit(p.cfg.StateDir, p.log)
+	if p.grants.etcd != nil {
+		p.audit.Shared, p.audit.Node = p.grants.etcd, p.cfg.Cluster.Node
+	}
 	memory := p.memory() // before the next line, which it would see
 	budget.LimitRuntime()
 	p.srv = &relay.Server{

@@ -257,6 +257,12 @@ func (n *hopNode) device(serve func(*framing.Stream), claims ...framing.Claim) *
 }
 
 func (n *hopNode) deviceOf(key ed25519.PrivateKey, serve func(*framing.Stream), claims ...framing.Claim) *hopDevice {
+	n.t.Helper()
+	return n.deviceRun(key, framing.Run{Number: 1, ID: [16]byte{1}}, serve, claims...)
+}
+
+// deviceRun is deviceOf for one run of the device.
+func (n *hopNode) deviceRun(key ed25519.PrivateKey, run framing.Run, serve func(*framing.Stream), claims ...framing.Claim) *hopDevice {
 	t := n.t
 	t.Helper()
 	tc, err := tls.Dial("tcp", n.public, &tls.Config{RootCAs: n.ca.Pool(), ServerName: zone, NextProtos: []string{framing.Protocol}})
@@ -264,7 +270,7 @@ func (n *hopNode) deviceOf(key ed25519.PrivateKey, serve func(*framing.Stream), 
 		t.Fatal(err)
 	}
 	cs := tc.ConnectionState()
-	h := framing.Hello{Run: framing.Run{Number: 1, ID: [16]byte{1}}, Agent: "test", Capabilities: framing.CapabilityLanes | framing.CapabilityPorts}
+	h := framing.Hello{Run: run, Agent: "test", Capabilities: framing.CapabilityLanes | framing.CapabilityPorts}
 	if err := h.Sign(key, &cs, zone); err != nil {
 		t.Fatal(err)
 	}

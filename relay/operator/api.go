@@ -147,9 +147,10 @@ type AuditPage struct {
 // An Entry is one line of the audit log.
 type Entry struct {
 	Time time.Time `json:"time"`
-	Who  string    `json:"who"`  // "user NAME (UID)", "page user NAME", "identity LABEL" or "relay"
-	What string    `json:"what"` // such as "remotes.kick" or "name.granted"
-	On   string    `json:"on"`   // the name, the identity, the address range; may be empty
+	Node string    `json:"node,omitempty"` // that has written it, of several
+	Who  string    `json:"who"`            // "user NAME (UID)", "page user NAME", "identity LABEL" or "relay"
+	What string    `json:"what"`           // such as "remotes.kick" or "name.granted"
+	On   string    `json:"on"`             // the name, the identity, the address range; may be empty
 	// Identity is whose the name is, or was, where On is one.
 	Identity string `json:"identity,omitempty"`
 	Reason   string `json:"reason"` // as it was given; may be empty

@@ -39,6 +39,11 @@ const (
 // once, and in the audit log when it can be written again; nothing else waits or
 // fails for it.
 type Audit struct {
+	// Shared is the log that all nodes of a relay have, and Node the name of this one.
+	// They are set before the first entry; nil is none.
+	Shared SharedAudit
+	Node   string
+
 	file string
 	log  *slog.Logger
 	now  func() time.Time
@@ -50,6 +55,14 @@ type Audit struct {
 	torn bool // the last line may have no end
 	lost int  // entries that were not written
 	over bool // Close was called
+}
+
+// A SharedAudit is the audit log of several nodes of a relay. AddAudit does not wait for
+// anything; LastAudit returns the last n entries that are not older than since, the oldest
+// first.
+type SharedAudit interface {
+	AddAudit(at time.Time, entry []byte)
+	LastAudit(n int, since time.Time) ([][]byte, error)
 }
 
 // OpenAudit opens audit.log in dir, which it makes if need be. The caller closes it.
@@ -88,6 +101,12 @@ func (a *Audit) Note(e Entry) {
 	if e.Time.IsZero() {
 		e.Time = a.now().UTC().Truncate(time.Millisecond)
 	}
+	e.Node = a.Node
+	if a.Shared != nil {
+		if line, err := encode(e); err == nil {
+			a.Shared.AddAudit(e.Time, line)
+		}
+	}
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	if a.over {
@@ -120,19 +139,26 @@ func (a *Audit) noteLocked(e Entry) error {
 	return a.writeLocked(e)
 }
 
-// writeLocked appends a line. A part of one, as of a disk that has become full, gets
-// its end with the next.
-func (a *Audit) writeLocked(e Entry) error {
+// encode makes a line of an entry, of which it leaves texts out where it would be too
+// long.
+func encode(e Entry) ([]byte, error) {
 	line, err := json.Marshal(e)
 	if err == nil && len(line) > maxEntry {
 		e.On, e.Reason, e.Result = plain.Cut(e.On, cutText), plain.Cut(e.Reason, cutText), plain.Cut(e.Result, cutText)
 		line, err = json.Marshal(e)
 	}
+	if err == nil && len(line) > maxEntry {
+		err = fmt.Errorf("an entry of %d bytes is too long", len(line))
+	}
+	return line, err
+}
+
+// writeLocked appends a line. A part of one, as of a disk that has become full, gets
+// its end with the next.
+func (a *Audit) writeLocked(e Entry) error {
+	line, err := encode(e)
 	if err != nil {
 		return err
-	}
-	if len(line) > maxEntry {
-		return fmt.Errorf("an entry of %d bytes is too long", len(line))
 	}
 	line = append(line, '\n')
 	if a.torn {

@@ -11,11 +11,24 @@ import (
 	"time"
 )
 
-// Last returns the last n entries that are not older than since, the oldest first.
-// A line that is none, such as a part of one, is left out.
+// Last returns the last n entries that are not older than since, the oldest first: of
+// all nodes, where they share a log and it can be read, and else of this one. A line that
+// is none, such as a part of one, is left out.
 func (a *Audit) Last(n int, since time.Time) ([]Entry, error) {
 	if a == nil {
 		return nil, nil
+	}
+	if a.Shared != nil {
+		if lines, err := a.Shared.LastAudit(n, since); err == nil {
+			var list []Entry
+			for _, line := range lines {
+				var e Entry
+				if json.Unmarshal(line, &e) == nil && e.What != "" {
+					list = append(list, e)
+				}
+			}
+			return list, nil
+		}
 	}
 	var last []Entry
 	for i := 0; i <= keptAudit && len(last) < n; i++ {

@@ -2,10 +2,12 @@ package operator_test
 
 import (
 	"bytes"
+	"errors"
 	"fmt"
 	"log/slog"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -31,6 +33,43 @@ func last(t *testing.T, a *operator.Audit, n int, since time.Time) (on []string)
 		on = append(on, e.On)
 	}
 	return on
+}
+
+// A sharedLog is an audit log of several nodes.
+type sharedLog struct {
+	lines [][]byte
+	away  bool
+}
+
+func (s *sharedLog) AddAudit(_ time.Time, line []byte) { s.lines = append(s.lines, line) }
+
+func (s *sharedLog) LastAudit(n int, _ time.Time) ([][]byte, error) {
+	if s.away {
+		return nil, errors.New("away")
+	}
+	return s.lines[max(0, len(s.lines)-n):], nil
+}
+
+// Where nodes share a log, each reads what all have written, and its own while it cannot.
+func TestAuditOfSeveralNodes(t *testing.T) {
+	s := &sharedLog{}
+	var nodes []*operator.Audit
+	for _, name := range []string{"a", "b"} {
+		a, _ := openAudit(t, t.TempDir())
+		a.Shared, a.Node = s, name
+		a.Note(operator.Entry{What: "drain", On: "of " + name})
+		nodes = append(nodes, a)
+	}
+	for _, a := range nodes {
+		list, err := a.Last(10, time.Time{})
+		if err != nil || len(list) != 2 || list[0].Node != "a" || list[1].Node != "b" || list[1].On != "of b" {
+			t.Errorf("all: %+v, %v", list, err)
+		}
+	}
+	s.away = true
+	if on := last(t, nodes[1], 10, time.Time{}); !slices.Equal(on, []string{"of b"}) {
+		t.Errorf("while it is away: %q", on)
+	}
 }
 
 // The last entries come, the oldest first, from as many files as it takes; files are

@@ -60,6 +60,7 @@ func (s *Server) Run() {
 // Stop stops it; what it has stays. A second call does nothing.
 func (s *Server) Stop() {
 	if s.etcd != nil {
+		s.etcd.Server.HardStop() // else it waits for those who are connected
 		s.etcd.Close()
 		s.etcd = nil
 	}
