@@ -67,7 +67,7 @@ var remoteViolations = []violation{ // by a remote
 	{"LOST by the remote", rec(lost, str8("x"), u16(1), str16(""))},
 	{"START_MUX by the remote", rec(startMux, []byte{2})},
 	{"CLAIM short", rec(claim, str8("xyz.relay.test"))},
-	{"CLAIM too long", rec(claim, str8("x"), str16(""), big)},
+	{"CLAIM too long", rec(claim, str8("x"), str16(""), big, big)},
 	{"CLAIM of a name of 254 bytes", rec(claim, str8(strings.Repeat("x", 254)), str16(""))},
 	{"CLAIM with a token of 1,025 bytes", rec(claim, str8("x"), str16(strings.Repeat("x", 1025)))},
 }
