@@ -16,8 +16,8 @@ import (
 func BenchmarkHop(b *testing.B) {
 	r := newRig(b)
 	near, far := r.credentials("a"), r.credentials("b")
-	hops := &hopServer{serve: func(c duplex.Conn, _ relay.Hop, yes func() error) error {
-		err := yes()
+	hops := &hopServer{serve: func(c duplex.Conn, _ relay.Hop, yes func(relay.Host) error) error {
+		err := yes(someHost)
 		c.Close()
 		return err
 	}}
@@ -54,7 +54,7 @@ func BenchmarkHop(b *testing.B) {
 	pools.up("b")
 	b.ReportAllocs()
 	for b.Loop() {
-		c, err := pools.hop(b.Context(), "b", someHop)
+		c, _, err := pools.hop(b.Context(), "b", someHop)
 		if err != nil {
 			b.Fatal(err)
 		}

@@ -1,11 +1,14 @@
 package cluster
 
 import (
+	"bytes"
 	"context"
+	"crypto/ed25519"
 	"crypto/tls"
 	"errors"
 	"io"
 	"net/netip"
+	"reflect"
 	"strings"
 	"sync"
 	"testing"
@@ -35,7 +38,7 @@ type farEnd struct {
 	wg     sync.WaitGroup
 }
 
-func newFarEnd(t *testing.T, serve func(c duplex.Conn, h relay.Hop, yes func() error) error) *farEnd {
+func newFarEnd(t *testing.T, serve func(c duplex.Conn, h relay.Hop, yes func(relay.Host) error) error) *farEnd {
 	ca := testca.New(t)
 	f := &farEnd{t: t, pools: &hopPools{}, hops: &hopServer{serve: serve}}
 	f.server = tls.Config{Certificates: []tls.Certificate{ca.Issue("node")}, NextProtos: []string{ProtocolHop}, MinVersion: tls.VersionTLS13}
@@ -96,14 +99,22 @@ func (f *farEnd) dialled() int {
 }
 
 // hop takes a visitor to the node.
-func (f *farEnd) hop() (duplex.Conn, error) { return f.pools.hop(f.t.Context(), "node", someHop) }
+func (f *farEnd) hop() (duplex.Conn, error) {
+	c, host, err := f.pools.hop(f.t.Context(), "node", someHop)
+	if err == nil && !reflect.DeepEqual(host, someHost) {
+		f.t.Errorf("the remote is %+v, want %+v", host, someHost)
+	}
+	return c, err
+}
+
+var someHost = relay.Host{Claimed: relay.Claimed{Key: bytes.Repeat([]byte{7}, ed25519.PublicKeySize), Run: framing.Run{Number: 1 << 40, ID: [16]byte{1, 15: 2}}, Replica: true}, Takes: true}
 
 var someHop = relay.Hop{Header: framing.Header{Name: "a.relay.test", ID: [16]byte{1},
 	Source: netip.MustParseAddrPort("192.0.2.1:1"), Dest: netip.MustParseAddrPort("192.0.2.2:443")}, First: []byte("hello")}
 
 // echoes takes a visitor and sends back all that it says, its first bytes first.
-func echoes(c duplex.Conn, h relay.Hop, yes func() error) error {
-	if err := yes(); err != nil {
+func echoes(c duplex.Conn, h relay.Hop, yes func(relay.Host) error) error {
+	if err := yes(someHost); err != nil {
 		return err
 	}
 	c.SetDeadline(time.Time{})
@@ -191,7 +202,7 @@ func TestVisitorIsNotLostWithASpareConnection(t *testing.T) {
 		}
 
 		closes := true
-		f.hops = &hopServer{serve: func(c duplex.Conn, h relay.Hop, yes func() error) error {
+		f.hops = &hopServer{serve: func(c duplex.Conn, h relay.Hop, yes func(relay.Host) error) error {
 			if closes {
 				closes = false
 				return errors.New("it dies")
@@ -211,7 +222,7 @@ func TestVisitorIsNotLostWithASpareConnection(t *testing.T) {
 func TestConnectionIsSpareAgainAfterANo(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var answer error
-		f := newFarEnd(t, func(c duplex.Conn, h relay.Hop, yes func() error) error {
+		f := newFarEnd(t, func(c duplex.Conn, h relay.Hop, yes func(relay.Host) error) error {
 			if answer != nil {
 				return answer
 			}
@@ -244,7 +255,7 @@ func TestConnectionIsSpareAgainAfterANo(t *testing.T) {
 func TestVisitorIsNotKeptByANodeThatIsGone(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		asked := make(chan struct{}, 1)
-		f := newFarEnd(t, func(c duplex.Conn, h relay.Hop, yes func() error) error {
+		f := newFarEnd(t, func(c duplex.Conn, h relay.Hop, yes func(relay.Host) error) error {
 			asked <- struct{}{}
 			b := make([]byte, 1)
 			_, err := c.Read(b) // nothing comes before an answer
@@ -261,7 +272,7 @@ func TestVisitorIsNotKeptByANodeThatIsGone(t *testing.T) {
 
 		ctx, cancel := context.WithTimeoutCause(t.Context(), time.Second, io.ErrNoProgress)
 		defer cancel()
-		if _, err := f.pools.hop(ctx, "node", someHop); !errors.Is(err, io.ErrNoProgress) {
+		if _, _, err := f.pools.hop(ctx, "node", someHop); !errors.Is(err, io.ErrNoProgress) {
 			t.Errorf("it does not answer: %v", err)
 		}
 
@@ -385,7 +396,7 @@ func TestHopOnTheWire(t *testing.T) {
 	}
 	long := &relay.HopRefused{Alert: 80, Why: strings.Repeat("x", 1000)}
 	var refused *relay.HopRefused
-	if err := readAnswer(strings.NewReader(string(encodeAnswer(long)))); !errors.As(err, &refused) || len(refused.Why) != maxAnswer-1 {
+	if _, err := readAnswer(strings.NewReader(string(encodeNo(long)))); !errors.As(err, &refused) || len(refused.Why) != maxAnswer-1 {
 		t.Errorf("a long reason: %v", err)
 	}
 }
@@ -398,8 +409,8 @@ func FuzzHop(f *testing.F) {
 		f.Fatal(err)
 	}
 	f.Add(b[hopHead:])
-	f.Add(encodeAnswer(nil))
-	f.Add(encodeAnswer(&relay.HopRefused{Alert: 80, Why: "limit"}))
+	f.Add(encodeYes(someHost))
+	f.Add(encodeNo(&relay.HopRefused{Alert: 80, Why: "limit"}))
 	f.Fuzz(func(t *testing.T, b []byte) {
 		if h, err := parseHop(b); err == nil {
 			again, err := encodeHop(&h)
@@ -410,8 +421,14 @@ func FuzzHop(f *testing.F) {
 				t.Fatalf("%+v comes back as %+v, %v", h, same, err)
 			}
 		}
-		if err := readAnswer(strings.NewReader(string(b))); err == nil && (len(b) < hopHead || b[0] != byte(msgYes)) {
+		host, err := readAnswer(strings.NewReader(string(b)))
+		if err == nil && (len(b) < hopHead || b[0] != byte(msgYes)) {
 			t.Fatalf("%x is a yes", b)
+		}
+		if err == nil {
+			if same, err := readAnswer(strings.NewReader(string(encodeYes(host)))); err != nil || !reflect.DeepEqual(same, host) {
+				t.Fatalf("%+v comes back as %+v, %v", host, same, err)
+			}
 		}
 	})
 }

@@ -22,10 +22,10 @@ func TestSessionsAreTakenUpForHopsAlone(t *testing.T) {
 			go func() {
 				defer s.Close()
 				tc := tls.Server(&framing.TLSRecordConn{Conn: s}, far.server(alpn, false))
-				tc.Write(encodeAnswer(nil))
+				tc.Write(encodeYes(someHost))
 			}()
 			tc := tls.Client(&framing.TLSRecordConn{Conn: c}, near.client("b", alpn))
-			err = readAnswer(tc)
+			_, err = readAnswer(tc)
 			return tc.ConnectionState().DidResume, err
 		}
 		for i, c := range []struct {
