@@ -409,6 +409,12 @@ func FuzzHop(f *testing.F) {
 		f.Fatal(err)
 	}
 	f.Add(b[hopHead:])
+	offering := someHop
+	offering.Lane = framing.LaneOffer{Node: "a", Token: framing.LaneToken{1, 31: 2}}
+	if b, err = encodeHop(&offering); err != nil {
+		f.Fatal(err)
+	}
+	f.Add(b[hopHead:])
 	f.Add(encodeYes(someHost))
 	f.Add(encodeNo(&relay.HopRefused{Alert: 80, Why: "limit"}))
 	f.Fuzz(func(t *testing.T, b []byte) {
