@@ -29,6 +29,8 @@ type offered struct {
 	detour  *framing.Detour
 	in, out lanePace
 
+	leaving sync.Once // the hop is counted as over
+
 	// Guarded by offers.mu.
 	used  bool            // somebody has shown the token
 	lane  net.Addr        // from where
@@ -70,6 +72,9 @@ func (t *offered) leaveLocked() {
 		t.of = nil
 	}
 }
+
+// leaveHop counts that the hop is over, or about to be. It may be called again.
+func (t *offered) leaveHop(h *hops) { t.leaving.Do(func() { h.done(hopsOut) }) }
 
 // carried returns what until tells, which counts a hop that the kernel carries as one
 // that has moved.
