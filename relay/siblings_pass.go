@@ -132,7 +132,7 @@ func (s *Server) ask(p *crossing, first []byte) error {
 	switch {
 	case how == siblingFails:
 		if tell, n := to.away.Failed(1); tell {
-			s.log.Warn("a sibling does not answer", "sibling", to.Name, "at", to.Dial, "err", err, "visitors", n, hint.Attr(hint.SiblingAway.Do))
+			s.log.Warn("a sibling does not answer", "sibling", to.Name, "to", to.Dial, "err", err, "visitors", n, hint.Attr(hint.SiblingAway.Do))
 		}
 	case how != siblingCalled && how != siblingHasNot:
 		if lasted, n, told := to.away.Ends(); told {

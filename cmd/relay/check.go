@@ -103,7 +103,7 @@ func (c *checker) all(ctx context.Context) []cli.Finding {
 		authority = c.authority(ctx)
 		caa = c.caa(ctx)
 	})
-	wg.Go(func() { servers = c.ownServers(ctx) })
+	wg.Go(func() { servers = append(c.ownServers(ctx), c.siblings(ctx)...) })
 	local := slices.Concat(c.state(), c.ports(), c.tcpPorts())
 	host := slices.Concat(c.memory(), c.descriptors(), c.kernel())
 	wg.Wait()

@@ -33,6 +33,7 @@ type senses struct {
 	directory   func(ctx context.Context, url string) (directory, error)
 	about       func(ctx context.Context, addr string) (domain string, err error)
 	connects    func(ctx context.Context, addr string) error
+	sibling     func(context.Context, config.Sibling) (siblingSays, error)
 	descriptors func(pid int) (n int, ok bool) // 0 is this process
 	sysctl      func(key string) (value string, ok bool)
 }
@@ -69,6 +70,7 @@ func newSenses(cfg *config.Relay) senses {
 			return askDirectory(ctx, url, cfg.ACME.CARoot)
 		},
 		about:       func(ctx context.Context, addr string) (string, error) { return askRelay(ctx, addr, cfg) },
+		sibling:     askSibling,
 		descriptors: maxDescriptors,
 		sysctl:      sysctl,
 		connects: func(ctx context.Context, addr string) error {

@@ -169,6 +169,10 @@ func TestCheckFindsWhatIsMissing(t *testing.T) {
 			c.cfg.Fallback.To = "127.0.0.1:1"
 			c.senses.connects = func(context.Context, string) error { return errors.New("refused") }
 		}, cli.FoundWrong, "fallback 127.0.0.1:1: refused"},
+		"sibling that is away": {sibling(siblingSays{}, errors.New("refused")), cli.FoundWrong, "sibling b.test: refused"},
+		"another sibling":      {sibling(siblingSays{Domain: "c.test", Siblings: []string{"relay.test"}}, nil), cli.FoundWrong, `sibling b.test: the relay of "c.test" answers at b.test:443`},
+		"sibling of others":    {sibling(siblingSays{Domain: "b.test", Siblings: []string{"c.test"}}, nil), cli.FoundWrong, "sibling b.test: it does not list this relay"},
+		"sibling":              {sibling(siblingSays{Domain: "b.test", Siblings: []string{"c.test", "relay.test"}}, nil), cli.FoundOK, "sibling b.test: it answers"},
 		"not for us": {func(c *checker) {
 			c.senses.status = func(context.Context) (*operator.Status, error) { return nil, fs.ErrPermission }
 		}, cli.FoundNote, "control: who may ask the relay"},
@@ -183,6 +187,9 @@ func TestCheckFindsWhatIsMissing(t *testing.T) {
 			c := healthy(t)
 			tt.spoil(c)
 			got := steps(c, tt.state)
+			if tt.state == cli.FoundOK { // it is one of many
+				got = slices.DeleteFunc(got, func(f string) bool { return !strings.HasPrefix(f, tt.want) })
+			}
 			if len(got) != 1 && name != "not for us" || !strings.HasPrefix(got[0], tt.want) {
 				t.Errorf("found %q, want %q", got, tt.want)
 			}
@@ -190,6 +197,14 @@ func TestCheckFindsWhatIsMissing(t *testing.T) {
 				t.Errorf("wrong: %q", wrong)
 			}
 		})
+	}
+}
+
+// sibling has a relay with one sibling, which says so when it is asked.
+func sibling(says siblingSays, err error) func(*checker) {
+	return func(c *checker) {
+		c.cfg.Siblings = []config.Sibling{{Name: "b.test", Dial: "b.test:443"}}
+		c.senses.sibling = func(context.Context, config.Sibling) (siblingSays, error) { return says, err }
 	}
 }
 

@@ -4,7 +4,7 @@ package hint
 func ofCheck() []*Advice {
 	return []*Advice{
 		CheckNotReady, CheckNoAddress, CheckNoWildcard, CheckAlias, CheckNoDNS, CheckUnsigned, CheckFamily, CheckElsewhere, CheckNotReached,
-		CheckForbidden, CheckNotPublicSuffix, CheckClock, CheckDescriptors, CheckKernel, CheckOwnServer, CheckTCPPorts, CheckCertificate, CheckFails,
+		CheckForbidden, CheckNotPublicSuffix, CheckClock, CheckDescriptors, CheckKernel, CheckOwnServer, CheckSibling, CheckTCPPorts, CheckCertificate, CheckFails,
 		InitExists, InitDomain, InitFile,
 	}
 }
@@ -86,6 +86,11 @@ var (
 		Shown: "kernel …: it is …, and … is better",
 		Means: "`relay check`",
 		Do:    []string{"write KEY = VALUE into a file of /etc/sysctl.d, then: sysctl --system"},
+	}
+	CheckSibling = &Advice{
+		Shown: "it does not list this relay among its siblings",
+		Means: "visitors are passed on only where both operators list each other",
+		Do:    []string{"dial is the public port of that relay: does it answer from here?", "its operator lists this relay: siblings: [{name: NAME, from: [the addresses of this machine]}]"},
 	}
 	CheckOwnServer = &Advice{
 		Shown: "static …: …",
