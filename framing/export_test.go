@@ -1,6 +1,7 @@
 package framing
 
 import (
+	"io"
 	"math"
 	"net"
 	"time"
@@ -120,3 +121,7 @@ func KeepAfter(d *Detour, n int64) {
 	defer d.mu.Unlock()
 	d.most = n
 }
+
+// ReadTaken reads TAKEN, and Taken is one.
+func ReadTaken(r io.Reader) (offset int64, ended bool, err error) { return readOffset(r, recTaken) }
+func Taken(offset int64, ended bool) []byte                       { return offsetRecord(recTaken, offset, ended) }

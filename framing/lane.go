@@ -81,15 +81,15 @@ var ErrStreamOver = errors.New("the stream is over or has a lane")
 
 // readLaneRecord reads the record of type t, whose payload has at least n
 // bytes, and returns these.
-func readLaneRecord(tc *tls.Conn, t recordType, n int) ([]byte, error) {
-	_, p, err := readLaneRecordOf(tc, n, t)
+func readLaneRecord(r io.Reader, t recordType, n int) ([]byte, error) {
+	_, p, err := readLaneRecordOf(r, n, t)
 	return p, err
 }
 
 // readLaneRecordOf is readLaneRecord for a record of one of several types.
-func readLaneRecordOf(tc *tls.Conn, n int, types ...recordType) (t recordType, payload []byte, err error) {
+func readLaneRecordOf(r io.Reader, n int, types ...recordType) (t recordType, payload []byte, err error) {
 	var h [recordHeader]byte
-	if _, err := io.ReadFull(tc, h[:]); err != nil {
+	if _, err := io.ReadFull(r, h[:]); err != nil {
 		return 0, nil, err
 	}
 	t, size := parseRecordHeader(h[:])
@@ -101,10 +101,31 @@ func readLaneRecordOf(tc *tls.Conn, n int, types ...recordType) (t recordType, p
 		return 0, nil, protocolErrorf("record 0x%02x of %d bytes on a lane", t, size)
 	}
 	p := make([]byte, size)
-	if _, err := io.ReadFull(tc, p); err != nil {
+	if _, err := io.ReadFull(r, p); err != nil {
 		return 0, nil, noEOF(err)
 	}
 	return t, p[:n], nil
+}
+
+// readOffset reads TAKEN or FROM.
+func readOffset(r io.Reader, t recordType) (offset int64, ended bool, err error) {
+	p, err := readLaneRecord(r, t, 9)
+	if err != nil {
+		return 0, false, err
+	}
+	if offset = int64(binary.BigEndian.Uint64(p)); offset < 0 || p[8] > 1 {
+		return 0, false, protocolErrorf("record 0x%02x at %d, ended %d", t, uint64(offset), p[8])
+	}
+	return offset, p[8] == 1, nil
+}
+
+// offsetRecord is TAKEN or FROM.
+func offsetRecord(t recordType, offset int64, ended bool) []byte {
+	p := binary.BigEndian.AppendUint64(nil, uint64(offset))
+	if ended {
+		return appendRecord(nil, t, append(p, 1))
+	}
+	return appendRecord(nil, t, append(p, 0))
 }
 
 // A Lane is a lane at the remote: it has joined a link and waits for a stream.

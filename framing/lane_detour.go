@@ -2,7 +2,6 @@ package framing
 
 import (
 	"crypto/tls"
-	"encoding/binary"
 	"errors"
 	"fmt"
 	"io"
@@ -88,7 +87,7 @@ func (d *Detour) take(tc *tls.Conn, joined func()) error {
 		return err
 	}
 	tc.SetDeadline(time.Now().Add(WriteTimeout))
-	if _, err := tc.Write(appendRecord(nil, recTaken, offsetPayload(offset, ended))); err != nil {
+	if _, err := tc.Write(offsetRecord(recTaken, offset, ended)); err != nil {
 		socket.Abort(conn) // not in good order, as that would refuse
 		d.goOn(nil)
 		return fmt.Errorf("write TAKEN: %w", err)
@@ -98,9 +97,9 @@ func (d *Detour) take(tc *tls.Conn, joined func()) error {
 	if joined != nil {
 		joined()
 	}
-	p, err := readLaneRecord(tc, recFrom, 9)
+	offset, ended, err = readOffset(tc, recFrom)
 	if err == nil {
-		err = d.continues(int64(binary.BigEndian.Uint64(p)), p[8] != 0)
+		err = d.continues(offset, ended)
 	}
 	if err != nil {
 		d.fail(err)
@@ -109,17 +108,8 @@ func (d *Detour) take(tc *tls.Conn, joined func()) error {
 	return nil
 }
 
-// offsetPayload is the payload of TAKEN and FROM.
-func offsetPayload(offset int64, ended bool) []byte {
-	p := binary.BigEndian.AppendUint64(nil, uint64(offset))
-	if ended {
-		return append(p, 1)
-	}
-	return append(p, 0)
-}
-
-// pause stops what is written to the hop, and returns after how many bytes. Goes on with
-// goOn.
+// pause stops what is written to the hop, and returns after how many bytes, and whether that
+// was all. It is followed by goOn.
 func (d *Detour) pause() (offset int64, ended bool, err error) {
 	d.mu.Lock()
 	defer d.mu.Unlock()

@@ -3,7 +3,6 @@ package framing
 import (
 	"context"
 	"crypto/tls"
-	"encoding/binary"
 	"errors"
 	"fmt"
 	"io"
@@ -73,23 +72,16 @@ func take(ctx context.Context, tc *tls.Conn, token LaneToken) (offset int64, end
 	tc.SetDeadline(time.Now().Add(bindTimeout))
 	stop := context.AfterFunc(ctx, func() { tc.SetDeadline(time.Unix(1, 0)) })
 	_, err = tc.Write(appendRecord(nil, recTake, token[:]))
-	var p []byte
 	if err == nil {
-		p, err = readLaneRecord(tc, recTaken, 9)
+		offset, ended, err = readOffset(tc, recTaken)
 	}
 	if !stop() {
 		err = ctx.Err()
 	}
-	switch {
-	case err == io.EOF: // with TLS's own word for it
-		return 0, false, ErrNotTaken
-	case err != nil:
-		return 0, false, err
+	if err == io.EOF { // with TLS's own word for it
+		err = ErrNotTaken
 	}
-	if offset = int64(binary.BigEndian.Uint64(p)); offset < 0 {
-		return 0, false, protocolErrorf("TAKEN at %d", uint64(offset))
-	}
-	return offset, p[8] != 0, nil
+	return offset, ended, err
 }
 
 // refused undoes expect.
@@ -148,7 +140,7 @@ func (m *move) fromLocked(ended bool) {
 	}
 	s := m.stream
 	a.tls.SetWriteDeadline(time.Now().Add(WriteTimeout))
-	_, err := a.tls.Write(appendRecord(nil, recFrom, offsetPayload(s.out.sent, ended)))
+	_, err := a.tls.Write(offsetRecord(recFrom, s.out.sent, ended))
 	a.tls.SetWriteDeadline(s.writable.deadline)
 	if a.tls = nil; err != nil {
 		m.err = fmt.Errorf("write FROM: %w", err)

@@ -1,6 +1,7 @@
 package framing_test
 
 import (
+	"bytes"
 	"crypto/tls"
 	"errors"
 	"io"
@@ -314,5 +315,28 @@ func TestTakerWithoutFrom(t *testing.T) {
 			t.Errorf("%v after %v", err, time.Since(start))
 		}
 		r.over(t)
+	})
+}
+
+// FuzzTaken has a node say anything in the place of TAKEN, or a remote in that of FROM:
+// what is taken for it says so, and no more than it is read.
+func FuzzTaken(f *testing.F) {
+	f.Add(framing.Taken(0, false))
+	f.Add(framing.Taken(1<<63-1, true))
+	f.Add(append(framing.Taken(5, true), "bare"...))
+	f.Add(rec(takenRec, u64(1<<63), []byte{0}))
+	f.Add(rec(takenRec, u64(5), []byte{2}))
+	f.Add(rec(takenRec, u64(5), []byte{1}, make([]byte, 55)))
+	f.Add(rec(takenRec, u64(5), []byte{1}, make([]byte, 56)))
+	f.Fuzz(func(t *testing.T, in []byte) {
+		r := bytes.NewReader(in)
+		offset, ended, err := framing.ReadTaken(r)
+		if err != nil {
+			return
+		}
+		again := framing.Taken(offset, ended)
+		if n := len(in) - r.Len(); offset < 0 || n < len(again) || n > 3+64 || !bytes.Equal(in[3:12], again[3:]) || in[0] != takenRec {
+			t.Errorf("%x is TAKEN at %d, ended %v, of %d bytes", in, offset, ended, n)
+		}
 	})
 }

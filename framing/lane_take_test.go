@@ -15,6 +15,7 @@ import (
 	"keystay/internal/duplex"
 	"keystay/internal/memconn"
 	"keystay/internal/socket"
+	"keystay/internal/testnet"
 )
 
 // A takeRig is a visitor that has come to one node, A, and whose remote has its link at
@@ -453,4 +454,48 @@ func TestLaneOfferIsForThoseWhoHaveLanes(t *testing.T) {
 			t.Error("a remote of minor version 3 was sent the token")
 		}
 	})
+}
+
+// A visitor that nobody takes is left to the kernel once it has carried much, and can be
+// taken no more.
+func TestVisitorThatNobodyTakesIsKept(t *testing.T) {
+	server, client := laneTLS(t)
+	near, far := testnet.TCPPair(t)
+	hop, other := testnet.TCPPair(t)
+	d := framing.NewDetour(hop, 0)
+	framing.KeepAfter(d, 1<<20)
+	done := make(chan duplex.Result, 1)
+	go func() { done <- duplex.Copy(far, d, duplex.Options{}) }()
+	go func() {
+		io.Copy(other, other)
+		other.CloseWrite()
+	}()
+	all := randomBytes(8 << 20)
+	go near.Write(all)
+	got := make([]byte, len(all))
+	if _, err := io.ReadFull(near, got); err != nil || !bytes.Equal(got, all) {
+		t.Fatal("what comes back is not what was sent:", err)
+	}
+	if read, write := d.Carrier(); read != hop || write != hop {
+		t.Error("the hop is not carried by its connection alone")
+	}
+	r := &laneRig{server: server, client: client, served: make(chan error, 1)}
+	relay, remote := r.dial(t)
+	go func() {
+		r.served <- framing.ServeLane(relay, nil, func(framing.LaneToken) *framing.Detour { return d }, nil)
+	}()
+	remote.Write(rec(takeRec, make([]byte, 32)))
+	if _, err := remote.Read(make([]byte, 1)); err != io.EOF {
+		t.Errorf("TAKE got %v, want TLS's end", err)
+	}
+	if err := <-r.served; !errors.Is(err, framing.ErrStreamOver) || d.Taken() {
+		t.Errorf("the lane: %v", err)
+	}
+	near.CloseWrite()
+	if b, err := io.ReadAll(near); err != nil || len(b) > 0 {
+		t.Errorf("at the end: %d bytes, %v", len(b), err)
+	}
+	if result := <-done; result.Err != nil {
+		t.Error(result.Err)
+	}
 }

@@ -74,7 +74,12 @@ func (s *Server) serveLane(tc *tls.Conn, routed func()) {
 		}
 		return t.detour
 	}
-	err := framing.ServeLane(tc, s.lanes.use, take, routed)
+	err := framing.ServeLane(tc, s.lanes.use, take, func() {
+		if t != nil {
+			t.leaveHop(&s.hops)
+		}
+		routed()
+	})
 	s.offers.notUsed(t)
 	if err != nil {
 		s.log.Debug("a lane was not bound", "remote", tc.RemoteAddr(), "err", err)

@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"net"
 	"sync"
-	"sync/atomic"
 	"time"
 
 	"keystay/framing"
@@ -28,6 +27,8 @@ type offered struct {
 	host    Host // the remote
 	detour  *framing.Detour
 	in, out lanePace
+
+	leaving sync.Once // the hop is counted as over
 
 	// Guarded by offers.mu.
 	used  bool            // somebody has shown the token
@@ -70,6 +71,9 @@ func (t *offered) leaveLocked() {
 		t.of = nil
 	}
 }
+
+// leaveHop counts that the hop is over, or about to be. It may be called again.
+func (t *offered) leaveHop(h *hops) { t.leaving.Do(func() { h.done(hopsOut) }) }
 
 // carried returns what until tells, which counts a hop that the kernel carries as one
 // that has moved.
@@ -133,8 +137,8 @@ func (k *offers) notUsed(t *offered) {
 	}
 	k.mu.Lock()
 	defer k.mu.Unlock()
-	t.in.end()
-	t.out.end()
+	t.in.begin(nil)
+	t.out.begin(nil)
 	t.leaveLocked()
 }
 
@@ -182,28 +186,36 @@ func (c *Cut) takes(t *offered) bool {
 // A lanePace paces one direction of a visitor that goes over a hop, once its remote has
 // taken it. Before, the node with the link does.
 type lanePace struct {
-	of   atomic.Pointer[limits.Pacer]
-	free atomic.Int64 // reserved before, and not used yet
+	mu   sync.Mutex
+	of   duplex.Pacer // nil before
+	free bool         // what is reserved was reserved before
 }
 
-func (p *lanePace) begin(of *limits.Pacer) { p.of.Store(of) }
-func (p *lanePace) end()                   { p.of.Store(nil) }
+// begin has what is reserved from now on count with of; nil ends that.
+func (p *lanePace) begin(of duplex.Pacer) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.of = of
+}
 
 // Reserve implements duplex.Pacer.
 func (p *lanePace) Reserve(n int) (granted int, wait time.Duration) {
-	if of := p.of.Load(); of != nil {
-		p.free.Store(0)
-		return of.Reserve(n)
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.free = p.of == nil; p.free {
+		return n, 0
 	}
-	p.free.Store(int64(n))
-	return n, 0
+	return p.of.Reserve(n)
 }
 
 // Return implements duplex.Pacer.
 func (p *lanePace) Return(n int) {
-	if of := p.of.Load(); of != nil && p.free.Swap(0) == 0 {
-		of.Return(n)
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if !p.free && p.of != nil {
+		p.of.Return(n)
 	}
+	p.free = false
 }
 
 var _ duplex.Pacer = (*lanePace)(nil)

@@ -142,7 +142,11 @@ func (s *Server) serve(c sni.Conn, a *admitted) {
 	a.place, a.far, a.name = nil, nil, "" // the copying ends both
 	s.traffic.begin(f, t.carried(duplex.Start(direct(c), far, o, func(duplex.Result) {
 		s.traffic.end(f)
-		s.hops.done(a.way)
+		if t != nil {
+			t.leaveHop(&s.hops)
+		} else {
+			s.hops.done(a.way)
+		}
 		s.stats.visitors.done()
 		a.end()
 	})))

@@ -17,7 +17,7 @@ func BenchmarkHop(b *testing.B) {
 	r := newRig(b)
 	near, far := r.credentials("a"), r.credentials("b")
 	hops := &hopServer{serve: func(c duplex.Conn, _ relay.Hop, yes func(relay.Host) error) error {
-		err := yes(relay.Host{Claimed: relay.Claimed{Key: make([]byte, 32)}})
+		err := yes(someHost)
 		c.Close()
 		return err
 	}}

@@ -1,12 +1,14 @@
 package cluster
 
 import (
+	"bytes"
 	"context"
 	"crypto/ed25519"
 	"crypto/tls"
 	"errors"
 	"io"
 	"net/netip"
+	"reflect"
 	"strings"
 	"sync"
 	"testing"
@@ -99,14 +101,13 @@ func (f *farEnd) dialled() int {
 // hop takes a visitor to the node.
 func (f *farEnd) hop() (duplex.Conn, error) {
 	c, host, err := f.pools.hop(f.t.Context(), "node", someHop)
-	if err == nil && (host.Run != someHost.Run || !host.Key.Equal(someHost.Key) || !host.Replica || host.Takes) {
-		f.t.Errorf("the host is %+v", host)
+	if err == nil && !reflect.DeepEqual(host, someHost) {
+		f.t.Errorf("the remote is %+v, want %+v", host, someHost)
 	}
 	return c, err
 }
 
-// someHost is the device of the node that takes visitors.
-var someHost = relay.Host{Claimed: relay.Claimed{Key: make([]byte, ed25519.PublicKeySize), Run: framing.Run{Number: 7, ID: [16]byte{8}}, Replica: true}}
+var someHost = relay.Host{Claimed: relay.Claimed{Key: bytes.Repeat([]byte{7}, ed25519.PublicKeySize), Run: framing.Run{Number: 1 << 40, ID: [16]byte{1, 15: 2}}, Replica: true}, Takes: true}
 
 var someHop = relay.Hop{Header: framing.Header{Name: "a.relay.test", ID: [16]byte{1},
 	Source: netip.MustParseAddrPort("192.0.2.1:1"), Dest: netip.MustParseAddrPort("192.0.2.2:443")}, First: []byte("hello")}
@@ -408,6 +409,12 @@ func FuzzHop(f *testing.F) {
 		f.Fatal(err)
 	}
 	f.Add(b[hopHead:])
+	offering := someHop
+	offering.Lane = framing.LaneOffer{Node: "a", Token: framing.LaneToken{1, 31: 2}}
+	if b, err = encodeHop(&offering); err != nil {
+		f.Fatal(err)
+	}
+	f.Add(b[hopHead:])
 	f.Add(encodeYes(someHost))
 	f.Add(encodeNo(&relay.HopRefused{Alert: 80, Why: "limit"}))
 	f.Fuzz(func(t *testing.T, b []byte) {
@@ -420,8 +427,14 @@ func FuzzHop(f *testing.F) {
 				t.Fatalf("%+v comes back as %+v, %v", h, same, err)
 			}
 		}
-		if _, err := readAnswer(strings.NewReader(string(b))); err == nil && (len(b) < hopHead || b[0] != byte(msgYes)) {
+		host, err := readAnswer(strings.NewReader(string(b)))
+		if err == nil && (len(b) < hopHead || b[0] != byte(msgYes)) {
 			t.Fatalf("%x is a yes", b)
+		}
+		if err == nil {
+			if same, err := readAnswer(strings.NewReader(string(encodeYes(host)))); err != nil || !reflect.DeepEqual(same, host) {
+				t.Fatalf("%+v comes back as %+v, %v", host, same, err)
+			}
 		}
 	})
 }

@@ -96,7 +96,9 @@ func parseHop(b []byte) (h relay.Hop, err error) {
 // encodeYes is the answer of a node whose remote has the visitor.
 func encodeYes(h relay.Host) []byte {
 	b := appendMessage(nil, msgYes, yesSize)
-	b = append(b, h.Key...)
+	var key [ed25519.PublicKeySize]byte
+	copy(key[:], h.Key)
+	b = append(b, key[:]...)
 	b = binary.BigEndian.AppendUint64(b, h.Run.Number)
 	b = append(b, h.Run.ID[:]...)
 	var flags byte

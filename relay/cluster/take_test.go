@@ -121,7 +121,7 @@ func TestTakenVisitorNeedsNoOtherNode(t *testing.T) {
 		t.Fatal(err)
 	}
 	eventually(t, "the hop is gone", func() bool { return r.b.srv.Visitors() == 0 })
-	r.a.shows(t, `keystay_visitors_by_carrier{carrier="lane"} 1`, `keystay_visitors_by_carrier{carrier="hop"} 0`)
+	r.a.shows(t, `keystay_visitors_by_carrier{carrier="lane"} 1`, `keystay_visitors_by_carrier{carrier="hop"} 0`, `keystay_hops{direction="out"} 0`, "keystay_visitors 1")
 	r.b.srv.Close()
 	<-r.device.Done()
 	for _, w := range []interface {
