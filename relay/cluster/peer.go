@@ -7,6 +7,8 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -399,7 +401,7 @@ func (p *peer) ping() []byte {
 // flush writes what waits.
 func (p *peer) flush() error {
 	p.mu.Lock()
-	queue, dirty := p.queue, p.dirty
+	queue, dirty := p.queue, slices.Collect(maps.Keys(p.dirty))
 	p.queue = nil
 	if len(dirty) > 0 {
 		p.dirty = make(map[string]struct{})
@@ -410,14 +412,7 @@ func (p *peer) flush() error {
 			return err
 		}
 	}
-	if len(dirty) == 0 {
-		return nil
-	}
-	names := make([]string, 0, len(dirty))
-	for name := range dirty {
-		names = append(names, name)
-	}
-	return p.tell(names, false)
+	return p.tell(dirty, false)
 }
 
 // put writes one record.
