@@ -60,12 +60,9 @@ func (f *Fleet) Rest() (r Rest) {
 	return r
 }
 
-// takes is how long a node needs for so many bytes of snapshots: for the network, or for
-// the work, whichever is more.
+// takes is how long the network needs for so many bytes of snapshots.
 func (f *Fleet) takes(bytes float64) time.Duration {
-	network := time.Duration(bytes / f.Rate * float64(time.Second))
-	work := time.Duration(bytes/f.costs.Entry) * f.costs.EntryTime
-	return max(network, work)
+	return time.Duration(bytes / f.Rate * float64(time.Second))
 }
 
 // near finds out where links lead, and how many visitors have to hop: a visitor comes to

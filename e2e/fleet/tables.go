@@ -72,7 +72,7 @@ func (r *Result) costTable(b *strings.Builder) {
 		{"memory of a name of another node", size(c.EntryMemory)},
 		{"memory of a name in the record", size(c.RecordMemory)},
 		{"processor time of a new link, with its claim", micros(c.LinkTime)},
-		{"processor time of a name that another node tells", micros(c.EntryTime)},
+		{"processor time of a name that another node tells by itself", micros(c.EntryTime)},
 		{"processor time of a name in the record, at a start", micros(c.RecordTime)},
 		{"etcd: a new name, from asking until it is given", micros(c.Grant)},
 		{"etcd: new names of three nodes, 16 asked for at once", fmt.Sprintf("%.0f a second", c.Grants)},
