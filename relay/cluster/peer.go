@@ -7,8 +7,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"maps"
-	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -401,10 +399,11 @@ func (p *peer) ping() []byte {
 // flush writes what waits.
 func (p *peer) flush() error {
 	p.mu.Lock()
-	queue, dirty := p.queue, slices.Collect(maps.Keys(p.dirty))
+	var dirty map[string]struct{} // a map of its own, which nobody else changes
+	queue := p.queue
 	p.queue = nil
-	if len(dirty) > 0 {
-		p.dirty = make(map[string]struct{})
+	if len(p.dirty) > 0 {
+		dirty, p.dirty = p.dirty, make(map[string]struct{})
 	}
 	p.mu.Unlock()
 	for _, r := range queue {
@@ -412,7 +411,14 @@ func (p *peer) flush() error {
 			return err
 		}
 	}
-	return p.tell(dirty, false)
+	if len(dirty) == 0 {
+		return nil
+	}
+	names := make([]string, 0, len(dirty))
+	for name := range dirty {
+		names = append(names, name)
+	}
+	return p.tell(names, false)
 }
 
 // put writes one record.
