@@ -34,6 +34,7 @@ func TestThreeNodes(t *testing.T) {
 	t.Run("PartedOneWay", func(t *testing.T) { c.in(t).parted(all, false) })
 	t.Run("Killed", func(t *testing.T) { c.in(t).killed(all) })
 	t.Run("EtcdAway", func(t *testing.T) { c.in(t).etcdAway(all) })
+	t.Run("Random", func(t *testing.T) { c.in(t).random(all) })
 	t.Run("Rogue", func(t *testing.T) { c.in(t).rogue(all) })
 	t.Run("TakenOver", func(t *testing.T) { c.in(t).takenOver() })
 }

@@ -235,22 +235,7 @@ func (c *cluster) reaches(node int, s *served) time.Duration {
 func (c *cluster) claim(node int, key ed25519.PrivateKey, name string) (owners.Outcome, error) {
 	ctx, cancel := context.WithTimeout(context.Background(), world.Patience)
 	defer cancel()
-	raw, err := c.g.Dial(devicesAt, c.address(node))
-	if err != nil {
-		return owners.Unknown, err
-	}
-	tc := tls.Client(raw, &tls.Config{ServerName: world.Zone, RootCAs: c.ca.Pool(), NextProtos: []string{framing.Protocol}})
-	if err := tc.HandshakeContext(ctx); err != nil {
-		raw.Close()
-		return owners.Unknown, err
-	}
-	h := framing.Hello{Run: framing.Run{Number: 1}, Agent: "test"}
-	state := tc.ConnectionState()
-	if err := h.Sign(key, &state, world.Zone); err != nil {
-		raw.Close()
-		return owners.Unknown, err
-	}
-	l, _, err := framing.Client(ctx, tc, h, framing.Handler{})
+	l, err := c.link(ctx, node, key)
 	if err != nil {
 		return owners.Unknown, err
 	}
@@ -264,4 +249,25 @@ func (c *cluster) claim(node int, key ed25519.PrivateKey, name string) (owners.O
 		return owners.Taken, err
 	}
 	return owners.Unknown, err
+}
+
+// link makes a link to a node, which the caller closes.
+func (c *cluster) link(ctx context.Context, node int, key ed25519.PrivateKey) (*framing.Link, error) {
+	raw, err := c.g.Dial(devicesAt, c.address(node))
+	if err != nil {
+		return nil, err
+	}
+	tc := tls.Client(raw, &tls.Config{ServerName: world.Zone, RootCAs: c.ca.Pool(), NextProtos: []string{framing.Protocol}})
+	if err := tc.HandshakeContext(ctx); err != nil {
+		raw.Close()
+		return nil, err
+	}
+	h := framing.Hello{Run: framing.Run{Number: 1}, Agent: "test"}
+	state := tc.ConnectionState()
+	if err := h.Sign(key, &state, world.Zone); err != nil {
+		raw.Close()
+		return nil, err
+	}
+	l, _, err := framing.Client(ctx, tc, h, framing.Handler{})
+	return l, err
 }

@@ -2,26 +2,6 @@ package main
 
 import "time"
 
-// Costs are what things cost on the real code. Bytes on the wire are those of TCP's
-// payload, TLS included.
-type Costs struct {
-	Entry  float64 // bytes of one name in a snapshot between two nodes
-	Change float64 // bytes of one change, told by itself
-	Beat   float64 // bytes of a PING and its PONG between two nodes
-
-	LinkMemory   float64 // bytes of a device's link, at the node that has it
-	EntryMemory  float64 // bytes of a name of another node, at each node
-	RecordMemory float64 // bytes of a name in the record, at each node
-
-	LinkTime  time.Duration // processor time of a new link, with its claim
-	EntryTime time.Duration // processor time to take in one entry of a snapshot
-
-	Grant      time.Duration // etcd: from asking for a name that is new until it is given
-	GrantBytes float64       // etcd: bytes that a new name adds
-	WatchBytes float64       // etcd: bytes that each node is told of it
-	LeaseBytes float64       // etcd: bytes there and back of one renewal of a node's lease
-}
-
 // A Setting is what is taken for granted.
 type Setting struct {
 	Nodes, Names int
@@ -34,7 +14,6 @@ type Setting struct {
 	Rate       float64       // bytes a second that a node sends to the others, or takes from them
 	Full       int           // links of a node that carries all that it is meant to
 	Processors int           // of each node, of which half compute handshakes
-	Lease      time.Duration // etcd: after a third of it a node renews
 	Beat       time.Duration // between two nodes
 	Silence    time.Duration // after which a node takes another one for gone
 }
@@ -66,6 +45,6 @@ func Fifty() Setting {
 		},
 		LinkLasts: 24 * time.Hour, NewNames: 1, Visitors: 50_000,
 		Rate: 125e6, Full: 65_536, Processors: 4,
-		Lease: 10 * time.Second, Beat: time.Second, Silence: 4 * time.Second,
+		Beat: time.Second, Silence: 4 * time.Second,
 	}
 }

@@ -1,6 +1,8 @@
 package main
 
 import (
+	"keystay/e2e/fleet/costs"
+
 	"encoding/binary"
 	"fmt"
 	"math/rand/v2"
@@ -16,7 +18,7 @@ import (
 // A Fleet is the nodes, the devices and their links.
 type Fleet struct {
 	Setting
-	costs   Costs
+	costs   costs.Costs
 	random  *rand.Rand
 	nodes   []node
 	near    [][]int // for devices of each region: the nodes there and in the region next to it
@@ -50,7 +52,7 @@ type device struct {
 const none = -1
 
 // New makes a fleet in which all devices have their links.
-func New(s Setting, c Costs) *Fleet {
+func New(s Setting, c costs.Costs) *Fleet {
 	f := &Fleet{Setting: s, costs: c, random: rand.New(rand.NewPCG(s.Seed, 0)), nodes: make([]node, s.Nodes), devices: make([]device, s.Names)}
 	for i := range f.nodes {
 		f.nodes[i] = node{name: fmt.Sprintf("node%d", i), region: i % len(s.Regions), weight: 100, free: make([]time.Duration, max(1, s.Processors/2))}

@@ -1,6 +1,8 @@
 package main
 
 import (
+	"keystay/e2e/fleet/costs"
+
 	"bytes"
 	"encoding/json"
 	"flag"
@@ -9,24 +11,24 @@ import (
 )
 
 func main() {
-	costs := flag.String("costs", "fleet/costs.json", "`FILE` with what things cost, as the measurement has written it")
+	from := flag.String("costs", "fleet/costs.json", "`FILE` with what things cost, as the measurement has written it")
 	doc := flag.String("doc", "", "Markdown `FILE` in which to replace the tables, between two lines that say so")
 	flag.Parse()
-	if err := run(*costs, *doc); err != nil {
+	if err := run(*from, *doc); err != nil {
 		fmt.Fprintln(os.Stderr, "fleet:", err)
 		os.Exit(1)
 	}
 }
 
 // run simulates, and prints the tables.
-func run(costs, doc string) error {
-	text, err := os.ReadFile(costs)
+func run(from, doc string) error {
+	text, err := os.ReadFile(from)
 	if err != nil {
 		return err
 	}
-	var c Costs
+	var c costs.Costs
 	if err := json.Unmarshal(text, &c); err != nil {
-		return fmt.Errorf("%s: %w", costs, err)
+		return fmt.Errorf("%s: %w", from, err)
 	}
 	r := Simulate(Fifty(), c)
 	tables := r.Tables()

@@ -16,7 +16,6 @@ type Rest struct {
 	Hops    float64       // share of visitors that go from one node to another one
 	HopAway time.Duration // what that adds to a visitor's round trip, on average of those that hop
 
-	Beats        float64 // a second: PINGs of a node, to all others
 	BeatBytes    float64 // a second: bytes of these that a node sends, and takes in as much
 	Changes      float64 // a second: names that come or go, at all nodes together
 	ChangeBytes  float64 // a second: bytes that a node is told of these, and tells as much
@@ -26,9 +25,7 @@ type Rest struct {
 	Writes       float64 // a second: to etcd, of all nodes
 	WriteBytes   float64 // a second: that etcd keeps anew
 	Watch        float64 // a second: bytes that etcd tells all nodes of these
-	Renewals     float64 // a second: of the nodes' leases
-	RenewalBytes float64 // a second: there and back
-	Grant        time.Duration
+	EtcdRest     float64 // a second: bytes between etcd and all nodes at rest
 }
 
 // seen is how often a name that is in use is written to the record, so that it does not
@@ -49,8 +46,7 @@ func (f *Fleet) Rest() (r Rest) {
 	r.Links = links / nodes * c.LinkMemory
 	r.Entries = links / nodes * (nodes - 1) * c.EntryMemory
 	r.Record = float64(f.Names) * c.RecordMemory
-	r.Beats = (nodes - 1) / f.Beat.Seconds()
-	r.BeatBytes = r.Beats * c.Beat
+	r.BeatBytes = (nodes - 1) * c.Beat
 	r.Changes = 2 * links / f.LinkLasts.Seconds() // it goes, and another one comes
 	r.ChangeBytes = r.Changes * c.Change * (nodes - 1) / nodes
 	r.Snapshot = links / nodes * c.Entry
@@ -58,20 +54,15 @@ func (f *Fleet) Rest() (r Rest) {
 	r.SnapshotTime = f.takes(r.SnapshotAll)
 
 	r.Writes = f.NewNames + float64(f.Names)/seen.Seconds()
-	r.WriteBytes = r.Writes * c.GrantBytes
-	r.Watch = r.Writes * c.WatchBytes * nodes
-	r.Renewals = nodes / (f.Lease / 3).Seconds()
-	r.RenewalBytes = r.Renewals * c.LeaseBytes
-	r.Grant = c.Grant
+	r.WriteBytes = r.Writes * c.Kept
+	r.Watch = r.Writes * c.Watch * nodes
+	r.EtcdRest = c.Etcd * nodes
 	return r
 }
 
-// takes is how long a node needs for so many bytes of snapshots: for the network, or for
-// the work, whichever is more.
+// takes is how long the network needs for so many bytes of snapshots.
 func (f *Fleet) takes(bytes float64) time.Duration {
-	network := time.Duration(bytes / f.Rate * float64(time.Second))
-	work := time.Duration(bytes/f.costs.Entry) * f.costs.EntryTime
-	return max(network, work)
+	return time.Duration(bytes / f.Rate * float64(time.Second))
 }
 
 // near finds out where links lead, and how many visitors have to hop: a visitor comes to

@@ -1,9 +1,11 @@
 package main
 
+import "keystay/e2e/fleet/costs"
+
 // A Result is all that was simulated, of one setting.
 type Result struct {
 	Setting Setting
-	Costs   Costs
+	Costs   costs.Costs
 	Rest    Rest
 	Killed  Move   // the process of a node
 	Died    Move   // the machine of a node
@@ -13,7 +15,7 @@ type Result struct {
 }
 
 // Simulate lets all that happen, each to a fleet in which nothing else has.
-func Simulate(s Setting, c Costs) (r Result) {
+func Simulate(s Setting, c costs.Costs) (r Result) {
 	r.Setting, r.Costs = s, c
 	f := New(s, c)
 	r.Rest, r.Parted = f.Rest(), f.Part(0)

@@ -41,7 +41,7 @@ func (r *Result) restTable(b *strings.Builder) {
 	row(b, "those of all others, for a node that starts", fmt.Sprintf("%s, %s", size(x.SnapshotAll), seconds(x.SnapshotTime)))
 	row(b, "etcd: writes of names, of which "+fmt.Sprintf("%.0f are new", r.Setting.NewNames), fmt.Sprintf("%.1f a second, %s", x.Writes, rate(x.WriteBytes)))
 	row(b, "etcd: told to all nodes", rate(x.Watch))
-	row(b, "etcd: leases renewed", fmt.Sprintf("%.0f a second, %s", x.Renewals, rate(x.RenewalBytes)))
+	row(b, "etcd: at rest, with all nodes", rate(x.EtcdRest))
 	b.WriteString("\n")
 }
 
@@ -66,17 +66,19 @@ func (r *Result) costTable(b *strings.Builder) {
 	heading(b, "What that was made of", "Measured on the real programs.", "", "")
 	for _, cost := range [][2]string{
 		{"one name in a snapshot between two nodes", size(c.Entry)},
-		{"one change, told by itself", size(c.Change)},
-		{"PING and PONG between two nodes", size(c.Beat)},
+		{"one change, told to one node by itself", size(c.Change)},
+		{"from one node to another at rest", rate(c.Beat)},
 		{"memory of a link", size(c.LinkMemory)},
 		{"memory of a name of another node", size(c.EntryMemory)},
 		{"memory of a name in the record", size(c.RecordMemory)},
-		{"processor time of a new link, with its claim", c.LinkTime.Round(10 * time.Microsecond).String()},
-		{"processor time of one name in a snapshot", c.EntryTime.Round(10 * time.Nanosecond).String()},
-		{"etcd: a new name, from asking until it is given", c.Grant.Round(100 * time.Microsecond).String()},
-		{"etcd: kept of a new name", size(c.GrantBytes)},
-		{"etcd: told to each node of it", size(c.WatchBytes)},
-		{"etcd: a lease renewed, there and back", size(c.LeaseBytes)},
+		{"processor time of a new link, with its claim", micros(c.LinkTime)},
+		{"processor time of a name that another node tells by itself", micros(c.EntryTime)},
+		{"processor time of a name in the record, at a start", micros(c.RecordTime)},
+		{"etcd: a new name, from asking until it is given", micros(c.Grant)},
+		{"etcd: new names of three nodes, 16 asked for at once", fmt.Sprintf("%.0f a second", c.Grants)},
+		{"etcd: kept of a name", size(c.Kept)},
+		{"etcd: told to each node of a new name", size(c.Watch)},
+		{"etcd: at rest, with one node", rate(c.Etcd)},
 	} {
 		row(b, cost[0], cost[1])
 	}
@@ -116,7 +118,14 @@ func size(bytes float64) string {
 
 func digits(n float64) int { return max(0, 2-int(math.Log10(max(n, 1)))) }
 
-func rate(bytes float64) string      { return size(bytes) + " a second" }
-func percent(share float64) string   { return strconv.FormatFloat(100*share, 'f', 1, 64) + " %" }
-func millis(d time.Duration) string  { return strconv.FormatInt(d.Milliseconds(), 10) + " ms" }
+func rate(bytes float64) string     { return size(bytes) + " a second" }
+func percent(share float64) string  { return strconv.FormatFloat(100*share, 'f', 1, 64) + " %" }
+func millis(d time.Duration) string { return strconv.FormatInt(d.Milliseconds(), 10) + " ms" }
+func micros(d time.Duration) string {
+	if d >= time.Millisecond {
+		return strconv.FormatFloat(d.Seconds()*1e3, 'f', 1, 64) + " ms"
+	}
+	return strconv.FormatFloat(d.Seconds()*1e6, 'f', 1, 64) + " µs"
+}
+
 func seconds(d time.Duration) string { return strconv.FormatFloat(d.Seconds(), 'f', 1, 64) + " s" }

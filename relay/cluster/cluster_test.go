@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"os"
 	"strings"
+	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -24,6 +25,29 @@ func (r *rig) pair() (a, b *testNode) {
 	a, b = r.start(r.node("a", nil)), r.start(r.node("b", nil))
 	calm(2 * time.Second)
 	return a, b
+}
+
+// Names that change while others are told are told, too, each and from any goroutine: the
+// race detector looks on.
+func TestNamesChangeWhileOthersAreTold(t *testing.T) {
+	bubble(t, func(t *testing.T, r *rig) {
+		a, b := r.pair()
+		const each = 200
+		var all sync.WaitGroup
+		for g := range 4 {
+			all.Go(func() {
+				for i := range each {
+					a.up(fmt.Sprintf("n%d.%d.relay.test", g, i), by(1, 5, 5))
+					a.Order("none.relay.test", framing.Run{}, false) // which writes with no name to tell
+				}
+			})
+		}
+		all.Wait()
+		synctest.Wait()
+		if n := b.Nodes()[0].Names; n != 4*each {
+			t.Errorf("%d names are known, want %d", n, 4*each)
+		}
+	})
 }
 
 // All that is connected when two nodes meet is known to both, and then each change.

@@ -16,6 +16,7 @@ import (
 	"time"
 
 	clientv3 "go.etcd.io/etcd/client/v3"
+	"go.uber.org/zap"
 	"google.golang.org/grpc"
 
 	"keystay/e2e/internal/world"
@@ -109,7 +110,7 @@ func (e *Etcd) Forwards(from int) (list []string) {
 func (e *Etcd) Client(from int, user, password string) *clientv3.Client {
 	e.t.Helper()
 	c, err := clientv3.New(clientv3.Config{
-		Endpoints: e.Endpoints(), TLS: &tls.Config{RootCAs: e.ca.Pool()}, Username: user, Password: password, DialTimeout: world.Patience,
+		Endpoints: e.Endpoints(), TLS: &tls.Config{RootCAs: e.ca.Pool()}, Username: user, Password: password, DialTimeout: world.Patience, Logger: zap.NewNop(),
 		DialOptions: []grpc.DialOption{grpc.WithContextDialer(func(_ context.Context, address string) (net.Conn, error) {
 			return e.g.Dial(from, address)
 		})},

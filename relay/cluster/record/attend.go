@@ -178,23 +178,29 @@ func (r *Record) remember() {
 	}
 }
 
-// isNewer says that a record with a head, of which the zero value is none, is older than
-// what this node has seen; nil where it is not.
-func (r *Record) isNewer(h head) error {
-	least := uint64(0)
+// least is how far the record was when this node has seen it last.
+func (r *Record) least() (seq uint64, err error) {
 	if s := r.now.Load(); s != nil {
-		least = s.head.Seq
-	} else if r.cfg.File != "" {
-		b, err := ownfile.Read(r.cfg.File)
-		var m memory
-		switch {
-		case errors.Is(err, fs.ErrNotExist):
-		case err != nil:
-			return fmt.Errorf("cannot tell how far the record of names was: %w", err)
-		case json.Unmarshal(b, &m) == nil && m.Prefix == r.prefix:
-			least = m.Seq
-		}
+		return s.head.Seq, nil
 	}
+	if r.cfg.File == "" {
+		return 0, nil
+	}
+	b, err := ownfile.Read(r.cfg.File)
+	var m memory
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
+	case err != nil:
+		return 0, fmt.Errorf("cannot tell how far the record of names was: %w", err)
+	case json.Unmarshal(b, &m) == nil && m.Prefix == r.prefix:
+		return m.Seq, nil
+	}
+	return 0, nil
+}
+
+// isNewer says that a record with a head, of which the zero value is none, is older than
+// what this node has seen, which was so far; nil where it is not.
+func (r *Record) isNewer(h head, least uint64) error {
 	if h.Seq < least {
 		err := fmt.Errorf("%w: etcd has an older one than this node has seen, or none", names.ErrDamaged)
 		return hint.RecordOlder.Error(err, "FILE", r.cfg.File)

@@ -105,6 +105,10 @@ func (r *Record) readAll(ctx context.Context, prefix string, rev int64) (all []*
 func (r *Record) load() (rev int64, err error) {
 	ctx, cancel := context.WithTimeout(r.ctx, loadTime)
 	defer cancel()
+	least, err := r.least() // before it is read: this node may write meanwhile
+	if err != nil {
+		return 0, err
+	}
 	one, cancelOne := context.WithTimeout(ctx, answerTime)
 	defer cancelOne()
 	first, err := r.client.Load().Get(one, r.headKey()) // of what a majority has
@@ -115,7 +119,7 @@ func (r *Record) load() (rev int64, err error) {
 		return 0, ErrNone
 	}
 	if len(first.Kvs) == 0 {
-		if err := r.create(ctx, first.Header.GetRevision()); err != nil {
+		if err := r.create(ctx, first.Header.GetRevision(), least); err != nil {
 			return 0, err
 		}
 		return 0, errGone // now there is one
@@ -127,7 +131,7 @@ func (r *Record) load() (rev int64, err error) {
 	}
 	next, err := r.build(ctx, kvs, rev)
 	if err == nil {
-		err = r.isNewer(next.head)
+		err = r.isNewer(next.head, least)
 	}
 	if err == nil {
 		err = r.isMine(next.head)
@@ -196,7 +200,7 @@ func present(value []byte) []byte {
 }
 
 // create makes a record where there was none as of a revision, or says why not.
-func (r *Record) create(ctx context.Context, rev int64) error {
+func (r *Record) create(ctx context.Context, rev int64, least uint64) error {
 	one, cancel := context.WithTimeout(ctx, answerTime)
 	defer cancel()
 	some, err := r.client.Load().Get(one, r.prefix+"record/", clientv3.WithPrefix(), clientv3.WithRev(rev), clientv3.WithLimit(1))
@@ -206,7 +210,7 @@ func (r *Record) create(ctx context.Context, rev int64) error {
 	case len(some.Kvs) > 0:
 		return foreign("its head is missing from etcd")
 	}
-	if err := r.isNewer(head{}); err != nil {
+	if err := r.isNewer(head{}, least); err != nil {
 		return err
 	}
 	h := head{Seq: 1, Time: r.cfg.Time.UTC().Truncate(time.Second)}
