@@ -217,6 +217,13 @@ func (n *hopNode) believe(name string, nodes ...string) {
 	n.stale[name] = nodes
 }
 
+// misses is what was said to be missing so far.
+func (n *hopNode) misses() []string {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	return slices.Clone(n.missed)
+}
+
 // asks is which nodes were asked so far.
 func (n *hopNode) asks() []string {
 	n.mu.Lock()
