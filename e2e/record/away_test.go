@@ -58,7 +58,10 @@ func TestEtcdAway(t *testing.T) {
 			s := etcd.Start(t, nil)
 			p := world.StartProxy(t, strings.TrimPrefix(s.URL(), "http://"))
 			var log logged
-			n := open(t, s, func(cfg *record.Config) { cfg.Endpoints = []string{"http://" + p.Addr}; log.into(cfg) })
+			n := open(t, s, func(cfg *record.Config) {
+				cfg.Endpoints, cfg.AnswerTime = []string{"http://" + p.Addr}, 0
+				log.into(cfg)
+			})
 			other := open(t, s, nil)
 			ready(t, n, other)
 			mine := newKey()
@@ -166,9 +169,10 @@ func TestEtcdWithTLSAndPasswords(t *testing.T) {
 	}
 	do(c.AuthEnable(ctx))
 
+	answer := time.Minute
 	as := func(user, password, prefix string, tls *tls.Config) *node {
 		return open(t, s, func(cfg *record.Config) {
-			cfg.Username, cfg.Password, cfg.Prefix, cfg.TLS = user, password, prefix, tls
+			cfg.Username, cfg.Password, cfg.Prefix, cfg.TLS, cfg.AnswerTime = user, password, prefix, tls, answer
 		})
 	}
 	n := as("relay", "secret", "one", trust)
@@ -200,6 +204,7 @@ func TestEtcdWithTLSAndPasswords(t *testing.T) {
 	<-listed
 	end()
 
+	answer = 0 // some of these wait for nothing else
 	for what, wrong := range map[string]*node{
 		"a wrong password":                as("relay", "wrong", "one", trust),
 		"another prefix":                  as("relay", "secret", "two", trust),

@@ -31,7 +31,7 @@ type node struct {
 // nil.
 func open(t testing.TB, s *etcd.Server, set func(*record.Config)) *node {
 	t.Helper()
-	cfg := record.Config{Endpoints: []string{s.URL()}, Key: make([]byte, record.KeySize)}
+	cfg := record.Config{Endpoints: []string{s.URL()}, Key: make([]byte, record.KeySize), AnswerTime: time.Minute}
 	if set != nil {
 		set(&cfg)
 	}

@@ -54,7 +54,7 @@ func TestManyGrants(t *testing.T) {
 	a.record.Close()
 	before := heap()
 	begin = time.Now()
-	b, err := record.Open(record.Config{Endpoints: []string{s.URL()}, Key: make([]byte, record.KeySize)})
+	b, err := record.Open(record.Config{Endpoints: []string{s.URL()}, Key: make([]byte, record.KeySize), AnswerTime: time.Minute})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -58,7 +58,7 @@ func (r *Record) attend(ctx context.Context, cancel context.CancelFunc) {
 
 // lastRev asks for the revision of the head.
 func (r *Record) lastRev(ctx context.Context) (rev int64, err error) {
-	one, cancel := context.WithTimeout(ctx, answerTime)
+	one, cancel := context.WithTimeout(ctx, r.cfg.AnswerTime)
 	defer cancel()
 	resp, err := r.client.Load().Get(one, r.headKey(), clientv3.WithKeysOnly())
 	if err != nil || len(resp.Kvs) == 0 {
@@ -69,7 +69,7 @@ func (r *Record) lastRev(ctx context.Context) (rev int64, err error) {
 
 // follows reports whether the watch reaches a revision soon.
 func (r *Record) follows(ctx context.Context, rev int64) bool {
-	soon, cancel := context.WithTimeout(ctx, answerTime)
+	soon, cancel := context.WithTimeout(ctx, r.cfg.AnswerTime)
 	defer cancel()
 	for s := r.now.Load(); s.rev < rev; s = r.now.Load() {
 		select {

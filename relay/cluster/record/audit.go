@@ -100,7 +100,7 @@ func (r *Record) putAudit(list []line) (done bool) {
 	for i, l := range list {
 		ops[i] = clientv3.OpPut(l.key, l.value)
 	}
-	ctx, cancel := context.WithTimeout(r.ctx, answerTime)
+	ctx, cancel := context.WithTimeout(r.ctx, r.cfg.AnswerTime)
 	defer cancel()
 	if _, err := c.Txn(ctx).Then(ops...).Commit(); err != nil {
 		_ = r.refused(err)
@@ -121,7 +121,7 @@ func (r *Record) LastAudit(n int, since time.Time) (list [][]byte, err error) {
 	if !since.IsZero() {
 		from += auditAt(since)
 	}
-	ctx, cancel := context.WithTimeout(r.ctx, answerTime)
+	ctx, cancel := context.WithTimeout(r.ctx, r.cfg.AnswerTime)
 	defer cancel()
 	resp, err := c.Get(ctx, from, clientv3.WithRange(clientv3.GetPrefixRangeEnd(prefix)), clientv3.WithSort(clientv3.SortByKey, clientv3.SortDescend), clientv3.WithLimit(int64(n)))
 	if err != nil {
@@ -143,7 +143,7 @@ func (r *Record) LastAudit(n int, since time.Time) (list [][]byte, err error) {
 
 // sweepAudit takes away the oldest entries where there are more than maxAudit.
 func (r *Record) sweepAudit() error {
-	ctx, cancel := context.WithTimeout(r.ctx, updateTime)
+	ctx, cancel := context.WithTimeout(r.ctx, updateAnswers*r.cfg.AnswerTime)
 	defer cancel()
 	c, prefix := r.client.Load(), r.prefix+"audit/"
 	all, err := c.Get(ctx, prefix, clientv3.WithPrefix(), clientv3.WithCountOnly())

@@ -126,7 +126,7 @@ func (r *Record) unchanged(s *state) clientv3.Cmp {
 // why.
 func (r *Record) put(ctx context.Context, only []clientv3.Cmp, ops []clientv3.Op, next *state) (won bool, err error) {
 	ops = append(ops, clientv3.OpPut(r.headKey(), next.head.write(r.headKeyed, next.sum)))
-	one, cancel := context.WithTimeout(ctx, answerTime)
+	one, cancel := context.WithTimeout(ctx, r.cfg.AnswerTime)
 	defer cancel()
 	resp, err := r.client.Load().Txn(one).If(only...).Then(ops...).Else(clientv3.OpGet(r.headKey())).Commit()
 	if err != nil {

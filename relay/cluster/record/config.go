@@ -14,6 +14,8 @@ const (
 	KeySize = 32
 	// DefaultPrefix is the Prefix where there is none.
 	DefaultPrefix = "keystay"
+	// DefaultAnswerTime is the AnswerTime where there is none.
+	DefaultAnswerTime = 3 * time.Second
 )
 
 // A Config says where the record is, and how to get there.
@@ -46,6 +48,9 @@ type Config struct {
 	// NoNew makes no record where there is none: the error of Ready is ErrNone then.
 	NoNew bool
 
+	// AnswerTime is how long etcd has for one answer; 0 is [DefaultAnswerTime].
+	AnswerTime time.Duration
+
 	// Logger hears when etcd is away, and when it is back; nil is nobody.
 	Logger *slog.Logger
 
@@ -66,6 +71,9 @@ func (c *Config) check() error {
 	}
 	if c.Logger == nil {
 		c.Logger = slog.New(slog.DiscardHandler)
+	}
+	if c.AnswerTime <= 0 {
+		c.AnswerTime = DefaultAnswerTime
 	}
 	if c.Now == nil {
 		c.Now = time.Now

@@ -40,7 +40,7 @@ func (c *Config) client(ctx context.Context) (*clientv3.Client, error) {
 		Username:             c.Username,
 		Password:             c.Password,
 		TLS:                  c.tls(),
-		DialTimeout:          answerTime,
+		DialTimeout:          c.AnswerTime,
 		DialKeepAliveTime:    pingEvery,
 		DialKeepAliveTimeout: dialTime,
 		Logger:               zap.NewNop(),

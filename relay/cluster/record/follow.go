@@ -87,7 +87,7 @@ func (r *Record) connect() error {
 func (r *Record) readAll(ctx context.Context, prefix string, rev int64) (all []*mvccpb.KeyValue, err error) {
 	end := clientv3.GetPrefixRangeEnd(prefix)
 	for from := prefix; ; {
-		one, cancel := context.WithTimeout(ctx, 5*answerTime)
+		one, cancel := context.WithTimeout(ctx, 5*r.cfg.AnswerTime)
 		resp, err := r.client.Load().Get(one, from, clientv3.WithRange(end), clientv3.WithRev(rev), clientv3.WithLimit(pageSize), clientv3.WithSerializable())
 		cancel()
 		if err != nil {
@@ -109,7 +109,7 @@ func (r *Record) load() (rev int64, err error) {
 	if err != nil {
 		return 0, err
 	}
-	one, cancelOne := context.WithTimeout(ctx, answerTime)
+	one, cancelOne := context.WithTimeout(ctx, r.cfg.AnswerTime)
 	defer cancelOne()
 	first, err := r.client.Load().Get(one, r.headKey()) // of what a majority has
 	if err != nil {
@@ -201,7 +201,7 @@ func present(value []byte) []byte {
 
 // create makes a record where there was none as of a revision, or says why not.
 func (r *Record) create(ctx context.Context, rev int64, least uint64) error {
-	one, cancel := context.WithTimeout(ctx, answerTime)
+	one, cancel := context.WithTimeout(ctx, r.cfg.AnswerTime)
 	defer cancel()
 	some, err := r.client.Load().Get(one, r.prefix+"record/", clientv3.WithPrefix(), clientv3.WithRev(rev), clientv3.WithLimit(1))
 	switch {

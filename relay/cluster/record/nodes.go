@@ -72,14 +72,14 @@ func (r *Record) Announce(ctx context.Context, node string, value []byte) error 
 
 // lease keeps a key by a lease, until ctx ends or the lease is lost.
 func (r *Record) lease(ctx context.Context, c *clientv3.Client, key, value string) {
-	one, cancel := context.WithTimeout(ctx, answerTime)
+	one, cancel := context.WithTimeout(ctx, r.cfg.AnswerTime)
 	defer cancel()
 	lease, err := c.Grant(one, int64(LeaseTime/time.Second))
 	if err != nil {
 		return
 	}
 	defer func() {
-		end, cancel := context.WithTimeout(context.WithoutCancel(ctx), answerTime)
+		end, cancel := context.WithTimeout(context.WithoutCancel(ctx), r.cfg.AnswerTime)
 		defer cancel()
 		_, _ = c.Revoke(end, lease.ID) // or it ends by itself
 	}()
@@ -141,7 +141,7 @@ func (r *Record) watchNodes() error {
 	ctx, cancel := context.WithCancel(r.ctx)
 	defer cancel()
 	prefix := r.prefix + "nodes/"
-	one, cancelOne := context.WithTimeout(ctx, answerTime)
+	one, cancelOne := context.WithTimeout(ctx, r.cfg.AnswerTime)
 	defer cancelOne()
 	c := r.client.Load()
 	first, err := c.Get(one, prefix, clientv3.WithPrefix())

@@ -43,7 +43,7 @@ func (r *Record) stage(ctx context.Context, list []change) (id string, begun cli
 }
 
 func (r *Record) putStaged(ctx context.Context, key, value string) (rev int64, err error) {
-	one, cancel := context.WithTimeout(ctx, answerTime)
+	one, cancel := context.WithTimeout(ctx, r.cfg.AnswerTime)
 	defer cancel()
 	resp, err := r.client.Load().Put(one, key, value)
 	if err != nil {
@@ -161,7 +161,7 @@ func cutChange(b []byte) (c change, rest []byte, err error) {
 // sweepStaged removes what was staged and never counted, such as by a node that has
 // died: what was there an hour ago, too, and no head names.
 func (r *Record) sweepStaged() error {
-	ctx, cancel := context.WithTimeout(r.ctx, updateTime)
+	ctx, cancel := context.WithTimeout(r.ctx, updateAnswers*r.cfg.AnswerTime)
 	defer cancel()
 	c := r.client.Load()
 	resp, err := c.Get(ctx, r.prefix+"staged/", clientv3.WithPrefix(), clientv3.WithKeysOnly(), clientv3.WithLimit(10_000))

@@ -17,10 +17,9 @@ import (
 const (
 	// maxJoined is how many changes of callers are made in one transaction.
 	maxJoined = 64
-	// updateTime is how long a change may take: others may be first again and again.
-	updateTime = 10 * time.Second
-	// answerTime is how long etcd has for one answer.
-	answerTime = 3 * time.Second
+	// updateAnswers is how many answers of etcd a change may take: others may be first again
+	// and again.
+	updateAnswers = 3
 )
 
 // A queue has the changes that callers wait for.
@@ -77,7 +76,7 @@ func (r *Record) change(f func(*tx, *head) error) error {
 
 // write makes the changes of a list, in as few transactions as they fit into.
 func (r *Record) write(list []*queued) {
-	ctx, cancel := context.WithTimeout(r.ctx, updateTime)
+	ctx, cancel := context.WithTimeout(r.ctx, updateAnswers*r.cfg.AnswerTime)
 	defer cancel()
 	left := list
 	for len(left) > 0 {
