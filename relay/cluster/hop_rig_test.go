@@ -191,6 +191,13 @@ func (n *hopNode) Miss(p relay.Place, name string) {
 	n.stale[name] = slices.DeleteFunc(n.stale[name], func(node string) bool { return node == p.Node })
 }
 
+// hasMissed reports whether a node has said no.
+func (n *hopNode) hasMissed() bool {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	return len(n.missed) > 0
+}
+
 func (n *hopNode) Newest(string) (relay.Claimed, bool)  { return relay.Claimed{}, false }
 func (n *hopNode) Order(string, framing.Run, bool) bool { return true }
 func (n *hopNode) Hop(ctx context.Context, node string, h relay.Hop) (duplex.Conn, relay.Host, error) {
