@@ -5,6 +5,7 @@ import (
 	"crypto/tls"
 	"errors"
 	"io"
+	"net"
 	"slices"
 	"sync"
 	"testing"
@@ -334,6 +335,50 @@ func TestShutdownWaitsForVisitorsElsewhere(t *testing.T) {
 		default:
 		}
 		goesOn(t, c)
+		if err := <-left; err != nil {
+			t.Error(err)
+		}
+		r.close()
+	})
+}
+
+// An old process gives a visitor to the new one whom another node has not taken yet, and
+// goes on with those that one has.
+func TestHandOverPassesVisitorsOnWhoHop(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		p := &places{}
+		asked := make(chan struct{})
+		p.answer = func(ctx context.Context, node string, h relay.Hop) (duplex.Conn, error) {
+			if node == "b" {
+				return takes(t, node)
+			}
+			close(asked)
+			time.Sleep(time.Second) // the connections with other nodes end meanwhile
+			return nil, errUnreachable
+		}
+		r := memRig(t, func(s *relay.Server) { s.Nodes = p })
+		p.say("a.relay.test", "b")
+		name := newIdentity(t).label()
+		p.say(name, "c")
+		served := r.dial()
+		served.Write(helloFor(t, "a.relay.test"))
+		says(t, served, "b:")
+		hopping := r.dial()
+		hello := helloFor(t, name)
+		hopping.Write(hello)
+		<-asked
+		passed := make(chan string, 1)
+		left := make(chan error)
+		go func() {
+			left <- r.srv.HandOver(t.Context(), func(_ net.Conn, first []byte) error {
+				passed <- string(first)
+				return nil
+			})
+		}()
+		if first := <-passed; first != string(hello) {
+			t.Errorf("passed on is %.40q", first)
+		}
+		goesOn(t, served)
 		if err := <-left; err != nil {
 			t.Error(err)
 		}

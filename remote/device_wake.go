@@ -46,6 +46,7 @@ func (d *Device) wakeUp() {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	for _, w := range d.ways {
+		w.doors.forget()
 		w.nodes.forget()
 	}
 	for link := range d.links {

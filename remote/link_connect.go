@@ -91,7 +91,7 @@ func (w *way) connect(ctx context.Context, lately string) (*reached, error) {
 // refusal is an answer, too.
 func (w *way) try(ctx context.Context, relay, lately string) (*reached, error) {
 	b, to := w.nodes.berth(relay, lately)
-	atNode := to != (target{})
+	atNode := to != (target{}) && w.mayDialNodes(relay)
 	var failed error
 	if atNode {
 		short, cancel := context.WithTimeout(ctx, nodeTimeout)
@@ -103,8 +103,8 @@ func (w *way) try(ctx context.Context, relay, lately string) (*reached, error) {
 		if failed = err; err == nil {
 			failed = r.refused
 		}
-		b.place(nil)
 	}
+	b.place(nil)
 	r, err := w.tryAt(ctx, relay, b, target{})
 	if down, _ := w.line.down(); atNode && (err == nil || !down) { // else the network is at fault
 		w.lostNode(to.node, failed)

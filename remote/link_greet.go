@@ -114,6 +114,7 @@ func (w *way) linkOver(ctx context.Context, by Transport, small bool, relay stri
 	}
 	if w.direct(relay) {
 		w.doors.verified(conn.RemoteAddr(), to)
+		w.nodes.tell() // of nodes that it may have been told already
 	}
 	if link.Lanes() {
 		w.d.wg.Go(func() { lanes.serve(link) })

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"net"
 	"net/netip"
 	"net/url"
@@ -87,6 +88,28 @@ func (d *doors) verified(addr net.Addr, to target) {
 	}
 	d.kinds[kindOf(at.Addr())] = true
 }
+
+// forget forgets at which kinds of addresses the relay was reached, but for public ones:
+// on another network a private address is somebody else's.
+func (d *doors) forget() {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	maps.DeleteFunc(d.kinds, func(k kind, _ bool) bool { return k != kindPublic })
+	maps.DeleteFunc(d.opened, func(at string, _ bool) bool {
+		a, err := netip.ParseAddrPort(at)
+		return err != nil || kindOf(a.Addr()) != kindPublic
+	})
+}
+
+// areShut reports whether nothing may be dialled before the relay was reached by its name.
+func (d *doors) areShut() bool {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return len(d.kinds) == 0
+}
+
+// mayDialNodes reports whether nodes of a relay may be dialled now.
+func (w *way) mayDialNodes(relay string) bool { return !w.direct(relay) || !w.doors.areShut() }
 
 // isOpen reports whether the relay's name was verified at an address.
 func (d *doors) isOpen(addr net.Addr) bool {

@@ -63,6 +63,20 @@ func TestNodeOpensNoKindOfAddress(t *testing.T) {
 	}
 }
 
+// On another network a private address is another machine: no node is dialled there before
+// the relay itself was reached there. A public one is the same everywhere.
+func TestPrivateAddressesAreForgottenWithTheNetwork(t *testing.T) {
+	for own, want := range map[string]bool{"10.0.0.1:443": false, "127.0.0.1:443": false, "9.9.9.9:443": true} {
+		var d doors
+		at, _ := netip.ParseAddrPort(own)
+		d.verified(net.TCPAddrFromAddrPort(at), target{})
+		d.forget()
+		if err := d.control("tcp", own, nil); (err == nil) != want || d.areShut() == want {
+			t.Errorf("%s: %v", own, err)
+		}
+	}
+}
+
 // However many addresses a relay tells of, few are dialled that are not its own.
 func TestStrangersAddressesAreDialledRarely(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
@@ -290,7 +304,7 @@ func TestMovesAreSpread(t *testing.T) {
 					b, _ := w.nodes.berth("relay.test", "")
 					b.hear("relay.test", c.list)
 				}
-				m := mover{w: w}
+				m := mover{w: w, began: time.Now()}
 				list, links := w.nodes.look()
 				now := time.Now()
 				m.plan(now, list, links, true)
@@ -305,6 +319,21 @@ func TestMovesAreSpread(t *testing.T) {
 			}
 			if latest < c.most/2 || latest > c.most {
 				t.Errorf("%v: at the latest after %v, of %v", c.why, latest, c.most)
+			}
+			if c.why != placing.Better {
+				continue
+			}
+			time.Sleep(firstTime) // a device that has run for long
+			later := mover{w: w, began: time.Now().Add(-firstTime)}
+			list, links := w.nodes.look()
+			var spread time.Duration
+			for range 50 {
+				later.at = time.Time{}
+				later.plan(time.Now(), list, links, false)
+				spread = max(spread, time.Until(later.at))
+			}
+			if spread < placing.Better.Within()/2 {
+				t.Errorf("later it is spread over %v", spread)
 			}
 		}
 	})

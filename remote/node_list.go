@@ -39,6 +39,7 @@ type nodes struct {
 	last   []framing.Node        // what was known when the last link that had a list ended
 	known  map[string]*knownNode // by name
 	told   bool                  // the log has it that one cannot be dialled
+	fresh  bool                  // all round trips have been forgotten
 }
 
 // A knownNode is what this device has found out about a node.
@@ -119,6 +120,22 @@ func (n *nodes) find(name string) (relay string, to target, ok bool) {
 		return n.relay, target{}, false
 	}
 	return n.relay, target{name, k.address}, true
+}
+
+// of returns the relay that has told of nodes, or "".
+func (n *nodes) of() string {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	return n.relay
+}
+
+// isFresh reports whether all was forgotten since it was called last.
+func (n *nodes) isFresh() bool {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	fresh := n.fresh
+	n.fresh = false
+	return fresh
 }
 
 // place notes that the link of the berth is up. Without a link it is to be dialled
@@ -321,5 +338,6 @@ func (n *nodes) forget() {
 	for _, k := range n.known {
 		k.rtt, k.measured, k.away, k.failures = 0, time.Time{}, time.Time{}, 0
 	}
+	n.fresh = true
 	n.tell()
 }

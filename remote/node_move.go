@@ -24,9 +24,10 @@ const (
 	moveRest    = 5 * time.Second
 	maxMoveRest = 10 * time.Minute
 	calmTime    = time.Hour
-	// firstBetter is the time over which the first move for the better is spread: until
-	// then the device has not known which nodes are near.
+	// firstBetter is the time over which the first move for the better is spread in the
+	// first firstTime of a way: at its start the device does not know which nodes are near.
 	firstBetter = time.Minute
+	firstTime   = 5 * time.Minute
 	// quickMeasures is how many nodes are measured with about measurePause between them;
 	// from then on it is slowPause.
 	quickMeasures = 10
@@ -40,12 +41,14 @@ var errMovedOn = errors.New("another link to the relay has taken its place")
 // A mover moves the links of a way between the nodes of its relay.
 type mover struct {
 	w        *way
+	began    time.Time
 	planned  placing.Move
 	at       time.Time // when that is due; zero where nothing is planned
 	moved    time.Time // when a link was last moved, or was to be
 	moves    int       // one after the other, within calmTime
 	measured int       // nodes so far
 	next     time.Time // when one more may be measured
+	quick    time.Time // when nodes were last measured one soon after the other, from the first on
 }
 
 // errOtherNode is why a node is left alone whose address leads to another one.
@@ -54,7 +57,7 @@ var errOtherNode = errors.New("another node answers there")
 // keepPlaces has the links of the way on the nodes that are best for them, until the way
 // ends.
 func (w *way) keepPlaces() {
-	m := mover{w: w}
+	m := mover{w: w, began: time.Now()}
 	timer := time.NewTimer(0)
 	defer timer.Stop()
 	for {
@@ -72,11 +75,14 @@ func (w *way) keepPlaces() {
 // before.
 func (m *mover) step() time.Duration {
 	list, links := m.w.nodes.look()
-	if len(list) < 2 || len(links) == 0 {
+	if len(list) < 2 || len(links) == 0 || !m.w.mayDialNodes(m.w.nodes.of()) {
 		m.at = time.Time{}
 		return time.Hour
 	}
 	now := time.Now()
+	if m.w.nodes.isFresh() && now.Sub(m.quick) > m.w.d.paced(slowPause) {
+		m.quick, m.measured, m.next = now, 0, now
+	}
 	name, unmeasured := placing.Measure(m.w.nodes.seed, list, links)
 	m.plan(now, list, links, unmeasured)
 	if !m.at.IsZero() && !m.at.After(now) && m.w.d.left.Load() < maxLeft/2 {
@@ -114,7 +120,7 @@ func (m *mover) plan(now time.Time, list []placing.Node, links []string, unmeasu
 	if m.at.IsZero() || move.Why != m.planned.Why {
 		within, rest := move.Why.Within(), min(maxMoveRest, moveRest<<min(m.moves, 10))
 		switch {
-		case move.Why == placing.Better && m.moves == 0:
+		case move.Why == placing.Better && m.moves == 0 && now.Sub(m.began) < firstTime:
 			within = firstBetter
 		case move.Why == placing.Better:
 			rest = maxMoveRest
@@ -141,16 +147,22 @@ func (m *mover) measure(now time.Time, name string) {
 	}
 	rtt, err := w.measureNode(w.ctx, relay, to)
 	if err != nil {
-		w.lostNode(name, err)
+		m.lost(name, err)
 		return
 	}
 	w.nodes.measured(name, rtt)
 }
 
-// lostNode notes that a node was not reached. It is not the node's fault where no link is
-// up.
+// lost notes that a node was not reached. It is not the node's fault where no link is up.
+func (m *mover) lost(name string, err error) {
+	if down, _ := m.w.line.down(); !down {
+		m.w.lostNode(name, err)
+	}
+}
+
+// lostNode notes that a node was not reached, and the network is not at fault.
 func (w *way) lostNode(name string, err error) {
-	if down, _ := w.line.down(); down || w.ctx.Err() != nil {
+	if w.ctx.Err() != nil {
 		return
 	}
 	w.nodes.failed(name)
@@ -189,7 +201,7 @@ func (m *mover) move(mv placing.Move) {
 	}
 	if err != nil {
 		b.leave()
-		w.lostNode(mv.To, err)
+		m.lost(mv.To, err)
 		return
 	}
 	s := newSession(w, r)
@@ -198,7 +210,7 @@ func (m *mover) move(mv placing.Move) {
 	if err := s.takes(old, ended, mv.To); err != nil {
 		s.r.report(errMovedOn)
 		if errors.Is(err, errOtherNode) {
-			w.lostNode(mv.To, err)
+			m.lost(mv.To, err)
 		}
 		return
 	}

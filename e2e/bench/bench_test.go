@@ -13,6 +13,7 @@ import (
 	"strings"
 	"testing"
 
+	"keystay/e2e/bench/internal/child"
 	"keystay/e2e/bench/internal/result"
 )
 
@@ -216,5 +217,32 @@ func TestWrongArguments(t *testing.T) {
 	}
 	if err := runRole([]string{"server", "{"}); err == nil {
 		t.Error("a role without its word was taken")
+	}
+}
+
+// A visitor of one node of the benchmark gets to the device whose link is at the other.
+func TestHopSubjectServes(t *testing.T) {
+	self, err := os.Executable()
+	if err != nil {
+		t.Fatal(err)
+	}
+	b := &bench{ctx: t.Context(), plan: tiny(), self: self, dir: t.TempDir(), progress: io.Discard, group: child.NewGroup()}
+	t.Cleanup(b.group.Close)
+	if b.cert, err = newCertificate(b.dir); err != nil {
+		t.Fatal(err)
+	}
+	if b.roots, err = b.cert.pool(); err != nil {
+		t.Fatal(err)
+	}
+	s, err := b.start(hopSession, loopback())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer s.stop()
+	if err := visitOnce(s); err != nil {
+		t.Error(err)
+	}
+	if s.second == nil || s.door.Address == s.second.Address {
+		t.Error("the visitor has not come to the other node")
 	}
 }

@@ -109,8 +109,23 @@ func (b *bench) startHop(s *subject) (err error) {
 	if s.name == hopLanes {
 		word = "auto"
 	}
-	s.remote, err = b.role(s, s.place.remote, "device", role{Relay: s.second.Address, Dir: filepath.Join(s.dir, "device"), Lanes: word})
-	return err
+	if s.remote, err = b.role(s, s.place.remote, "device", role{Relay: s.second.Address, Dir: filepath.Join(s.dir, "device"), Lanes: word}); err != nil {
+		return err
+	}
+	return heard(s)
+}
+
+// heard waits until the node of the visitors has heard where the device is.
+func heard(s *subject) error {
+	for end := time.Now().Add(time.Minute); ; {
+		err := visitOnce(s)
+		if err == nil || time.Now().After(end) {
+			return err
+		}
+		if err := s.pause(10 * time.Millisecond); err != nil {
+			return err
+		}
+	}
 }
 
 // startHAProxyTwice starts a second HAProxy in front of the first.

@@ -191,13 +191,6 @@ func (n *hopNode) Miss(p relay.Place, name string) {
 	n.stale[name] = slices.DeleteFunc(n.stale[name], func(node string) bool { return node == p.Node })
 }
 
-// hasMissed reports whether a node has said no.
-func (n *hopNode) hasMissed() bool {
-	n.mu.Lock()
-	defer n.mu.Unlock()
-	return len(n.missed) > 0
-}
-
 func (n *hopNode) Newest(string) (relay.Claimed, bool)  { return relay.Claimed{}, false }
 func (n *hopNode) Order(string, framing.Run, bool) bool { return true }
 func (n *hopNode) Hop(ctx context.Context, node string, h relay.Hop) (duplex.Conn, relay.Host, error) {
@@ -222,6 +215,13 @@ func (n *hopNode) believe(name string, nodes ...string) {
 		n.stale = make(map[string][]string)
 	}
 	n.stale[name] = nodes
+}
+
+// misses is what was said to be missing so far.
+func (n *hopNode) misses() []string {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	return slices.Clone(n.missed)
 }
 
 // asks is which nodes were asked so far.
