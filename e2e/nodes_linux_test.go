@@ -164,7 +164,7 @@ func (c *cluster) device(name, local string, nodes ...int) *world.Process {
 	dir := c.t.TempDir()
 	cert, key := c.ca.Files(dir, name)
 	args := []string{"--domain", name, "--local", local, "--relay", world.Zone, "--relay-root", filepath.Join(c.dir, "ca.pem"),
-		"--state-dir", filepath.Join(dir, "state"), "--cert", cert, "--key", key, "--proxy", "none"}
+		"--state-dir", filepath.Join(dir, "state"), "--cert", cert, "--key", key, "--proxy", "none", "--ct", "off"}
 	for _, n := range nodes {
 		args = append(args, "--relay-address", c.address(n))
 	}

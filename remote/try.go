@@ -107,6 +107,7 @@ type TriedLink struct {
 	Agent      string        // the relay's program
 	PublicPort int           // where its visitors arrive
 	Names      int           // how many names one link may hold
+	Nodes      []TriedNode   // that the relay tells of; none where it runs on one machine
 	Took       time.Duration // until the relay had answered, dialling included
 }
 
@@ -153,6 +154,7 @@ func TryLink(ctx context.Context, cfg DeviceConfig, r Route) (TriedLink, error) 
 	tried.Agent, tried.PublicPort = reached.welcome.Agent, int(reached.welcome.PublicPort)
 	tried.Names = int(cmp.Or(reached.welcome.Names, oldNames))
 	tried.Transport, tried.Small = d.transports.how(reached.relay)
+	tried.Nodes = w.tryNodes(ctx, reached)
 	return tried, nil
 }
 

@@ -91,3 +91,20 @@ func TestALinkIsTriedBeforeTheFirstStart(t *testing.T) {
 		t.Errorf("without a relay: %v", err)
 	}
 }
+
+// A link that is tried tells which nodes the relay has, and which of them are reached.
+func TestATriedLinkTellsOfNodes(t *testing.T) {
+	c := newCluster(t, 2)
+	c.list = append(c.list, framing.Node{Name: "bad", Address: "192.0.2.1:443", Weight: 100})
+	c.change(func(list []framing.Node) { list[1].Weight = 0 })
+	cfg := c.config()
+	cfg.Relays = []string{zone}
+	tried, err := remote.TryLink(t.Context(), deviceConfig(cfg), remote.Route{Candidates: []string{zone}, Addresses: cfg.RelayAddresses})
+	if err != nil || len(tried.Nodes) != 3 {
+		t.Fatalf("%+v, %v", tried, err)
+	}
+	bad, n0, n1 := tried.Nodes[0], tried.Nodes[1], tried.Nodes[2]
+	if bad.Name != "bad" || bad.Err == nil || !n0.Own || !n0.Takes || n0.RTT <= 0 || n1.Own || n1.Takes || n1.RTT <= 0 {
+		t.Errorf("%+v", tried.Nodes)
+	}
+}

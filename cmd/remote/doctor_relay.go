@@ -228,7 +228,36 @@ func (d *doctor) linked(r *report) []cli.Finding {
 	if r.link.Small {
 		packets = cli.Amiss("packets", r.host(), hint.SmallHello.Error(errors.New("only a small first message gets through")))
 	}
-	return []cli.Finding{link, packets, d.limits(r)}
+	all := []cli.Finding{link, packets}
+	if len(r.link.Nodes) > 0 {
+		all = append(all, d.nodes(r))
+	}
+	return append(all, d.limits(r))
+}
+
+// nodes says which machines of the relay can be reached from here.
+func (d *doctor) nodes(r *report) cli.Finding {
+	var up, down []string
+	for _, n := range r.link.Nodes {
+		shown := n.Name
+		if n.RTT > 0 {
+			shown += " " + shownTime(n.RTT)
+		}
+		switch {
+		case n.Err != nil:
+			down = append(down, fmt.Sprintf("node %s is not reached at its own address: %v", n.Name, n.Err))
+		case !n.Takes:
+			up = append(up, shown+", which takes no new links")
+		case n.Own:
+			up = append(up, shown+", where this link is")
+		default:
+			up = append(up, shown)
+		}
+	}
+	if len(down) > 0 {
+		return cli.Amiss("nodes", r.host(), hint.DoctorNodes.Error(errors.New(strings.Join(down, "; "))))
+	}
+	return cli.Fine("nodes", r.host(), "%s", strings.Join(up, "; "))
 }
 
 // limits says which limits of the relay the names run into.

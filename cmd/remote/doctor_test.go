@@ -248,6 +248,11 @@ func TestADoctorFindsWhatIsBroken(t *testing.T) {
 				return remote.TriedLink{Relay: "relay.test", Own: true, Small: true, Names: 64}, nil
 			}
 		}, []string{"not_run proxy", "wrong packets"}, "only a small first message"},
+		"node away": {nil, func(w *ward) {
+			w.senses.link = func(context.Context, remote.Route) (remote.TriedLink, error) {
+				return remote.TriedLink{Relay: "relay.test", Own: true, Names: 64, Nodes: []remote.TriedNode{{Name: "eu-1", Own: true, Takes: true}, {Name: "eu-2", Err: errAway}}}, nil
+			}
+		}, []string{"not_run proxy", "wrong nodes"}, "node eu-2 is not reached at its own address: "},
 		"token wanted": {nil, func(w *ward) {
 			w.fetching(relayPage, func(f *fetched) error { f.body = []byte(`{"keystay":1,"policy":"token"}`); return nil })
 		}, []string{"not_run proxy", "wrong limits"}, "there is no token for xyz.relay.test"},

@@ -66,7 +66,7 @@ func TestScreenHasEachRelayOnce(t *testing.T) {
 	s := status{Links: []linkStatus{{"a.net", 12.3, since, "eu-1"}, {"a.net", 11.1, since, "eu-2"}, {"b.net", 0, since, ""}, {"c.net", 5, since, "c1"}, {"c.net", 6, since, "c1"}}}
 	for want, n := range map[string]nameStatus{
 		"a.net, round trip 11.1 ms, 2 links on eu-1 and eu-2, for 1 h|b.net, round trip not measured yet, 1 link, for 1 h": {Relays: []string{"a.net", "b.net"}},
-		"c.net, round trip 5.0 ms, 2 links on c1, for 1 h":                                                  {Relays: []string{"c.net"}},
+		"c.net, round trip 5.0 ms, 2 links on c1, for 1 h":                                                                 {Relays: []string{"c.net"}},
 	} {
 		if got := strings.Join(s.relays(&n), "|"); got != want {
 			t.Errorf("%s, want %s", got, want)

@@ -218,6 +218,9 @@ func (tr *trial) heal() {
 		defer tr.mu.Unlock()
 		return len(tr.back) == nodesOf3
 	})
+	tr.mu.Lock()
+	defer tr.mu.Unlock()
+	tr.t.Logf("healed: %v", tr.back)
 }
 
 // agree checks that all nodes have the same owners.

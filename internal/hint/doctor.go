@@ -12,6 +12,11 @@ var (
 		Means: "`remote doctor`: an address of the relay takes no connection from here; the link may go by another one",
 		Do:    []string{"let connections out to HOST:PORT, in the firewalls of this machine and of its network", "where only some ports go out, a proxy may help: --proxy URL"},
 	}
+	DoctorNodes = &Advice{
+		Shown: "nodes …: node … is not reached at its own address: …",
+		Means: "`remote doctor`: the relay runs on several machines; links go to those that are reached, or by its name",
+		Do:    []string{"let connections out to it, in the firewalls of this machine and of its network", "where it is so from other networks too, tell the operator: cluster.public of that node says what is dialled"},
+	}
 	DoctorNameElsewhere = &Advice{
 		Shown: "name_dns …: … leads to …, and none of it is an address of …",
 		Means: "`remote doctor`: visitors get to somebody else",

@@ -13,7 +13,7 @@ func Remote() []*Advice {
 		ProofFails, OtherVersion,
 		NameTaken, NotBelow, TokenWanted, TokenWrong, TokenWithheld, NoNewNames, NoMoreNames, NoTCPPorts, NoNewPorts, NoMorePorts, RelayUndecided, Banned, Replaced, Released, NoRelease, NotHeld, NoIdentity, BadToken, TokenArgument, PasswordArgument, CertificateWaits, NameNotEverywhere, RulesUnkept, RecordsMissing, NoDNSServers, DNSFails, ForeignKey, Intercepted, NotProbed, NoPeer, NotLookedUp, NotVerified, NotPinned,
 		CTForeign, CTOld, CTBlind,
-		DoctorFails, DoctorClock, DoctorFamily, DoctorPolicy, DoctorManyNames, DoctorNameElsewhere, DoctorNoVisitors, DoctorRenewal, DoctorForbidden, DoctorOtherCA, DoctorOperator,
+		DoctorFails, DoctorClock, DoctorFamily, DoctorNodes, DoctorPolicy, DoctorManyNames, DoctorNameElsewhere, DoctorNoVisitors, DoctorRenewal, DoctorForbidden, DoctorOtherCA, DoctorOperator,
 		NoRemoteHere, NotYourRemote, SeveralRun, NoRunSocket, NoInspector, NoMetrics,
 		NoServiceManager, ServiceWantsRoot, ServiceThere, ServiceOfPackage, ServiceMissing, ServiceStateElsewhere, ServiceStateForeign, ServiceFlagsInFile, ServiceProxy, ServiceLinger,
 		ContainerWrong, ContainerTwice, EngineAway,

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io/fs"
 	"log/slog"
+	"path/filepath"
 	"sync"
 	"time"
 
@@ -168,7 +169,11 @@ func (r *Record) remember() {
 		return
 	}
 	b, _ := json.Marshal(memory{r.prefix, s.head.Seq}) // which cannot fail
-	if err := ownfile.Write(r.cfg.File, b); err != nil {
+	err := ownfile.MkdirAll(filepath.Dir(r.cfg.File))
+	if err == nil {
+		err = ownfile.Write(r.cfg.File, b)
+	}
+	if err != nil {
 		r.log.Warn("cannot note how far the record of names is", "err", err)
 	}
 }
