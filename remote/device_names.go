@@ -253,6 +253,16 @@ func (d *Device) relaysOf(l *Listener) (names []string) {
 	return names
 }
 
+// isEverywhere reports whether each relay that l wants has given it the name.
+func (d *Device) isEverywhere(l *Listener) bool {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return !slices.ContainsFunc(d.ways, func(w *way) bool {
+		_, wants := w.wants[l]
+		return wants && !w.has(l)
+	})
+}
+
 // siblings are the names of the other relays that l wants, as the relay of this way is told
 // them. Where another one is still being looked for it is left out.
 func (w *way) siblings(l *Listener) (list []string) {

@@ -154,10 +154,13 @@ var (
 	sixToFour      = netip.MustParsePrefix("2002::/16")
 )
 
-// readyToOrder is acme.Config.Ready.
+// readyToOrder is acme.Config.Ready. The CA may come to any relay of the name.
 func (d *Device) readyToOrder(ctx context.Context, name string) error {
 	if l := d.listener(name); l != nil {
-		return l.waitUp(ctx)
+		if err := l.waitUp(ctx); err != nil {
+			return err
+		}
+		return l.waitEverywhere(ctx)
 	}
 	<-ctx.Done() // the name is about to be forgotten, or to have its listener
 	return context.Cause(ctx)

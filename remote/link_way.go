@@ -176,6 +176,13 @@ func (w *way) give(relay string, l *Listener) (first, isNew bool) {
 	return n == 0, !before
 }
 
+// has reports whether a link has a listener's name.
+func (w *way) has(l *Listener) bool {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.gave[l] > 0
+}
+
 // take undoes give, and reports whether that was the last link.
 func (w *way) take(l *Listener) (last bool) {
 	w.mu.Lock()

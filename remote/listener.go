@@ -50,6 +50,7 @@ type Listener struct {
 	down     chan struct{}               // closed while none has it
 	was      bool                        // one has had it
 	links    map[*framing.Link]time.Time // those of the device that have the name, and from when a new certificate may be ordered
+	linked   chan struct{}               // closed when another link has the name; nil while nobody waits for that
 	ordering bool                        // it is this replica's turn to order
 	noLink   error                       // why there is no session, while there is none
 	noCert   error                       // why the last order failed, while there is no certificate
@@ -166,6 +167,10 @@ func (l *Listener) linkUp(link *framing.Link, claimed framing.Claimed) {
 	l.mu.Lock()
 	first := len(l.links) == 0
 	l.links[link] = from
+	if l.linked != nil {
+		close(l.linked)
+		l.linked = nil
+	}
 	if claimed.Port != 0 {
 		l.port = claimed.Port
 	}

@@ -3,6 +3,7 @@ package remote
 import (
 	"context"
 	"strings"
+	"time"
 )
 
 // Wait returns nil once a session has the name and a valid certificate is
@@ -52,6 +53,35 @@ type missingError struct {
 
 func (e *missingError) Error() string   { return e.text }
 func (e *missingError) Unwrap() []error { return e.errs }
+
+// everywhereTimeout is how long an order waits for the other relays of a name, once one
+// of them has given it: each may be down for long.
+const everywhereTimeout = 10 * time.Second
+
+// waitEverywhere waits until each relay that the name wants has given it, or for
+// everywhereTimeout.
+func (l *Listener) waitEverywhere(ctx context.Context) error {
+	late := time.NewTimer(everywhereTimeout)
+	defer late.Stop()
+	for {
+		l.mu.Lock()
+		if l.linked == nil {
+			l.linked = make(chan struct{})
+		}
+		linked := l.linked
+		l.mu.Unlock()
+		if l.d.isEverywhere(l) {
+			return nil
+		}
+		select {
+		case <-linked:
+		case <-late.C:
+			return nil
+		case <-ctx.Done():
+			return context.Cause(ctx)
+		}
+	}
+}
 
 // waitUp waits until a session has the name.
 func (l *Listener) waitUp(ctx context.Context) error {

@@ -3,6 +3,10 @@ package remote
 import (
 	"slices"
 	"testing"
+	"testing/synctest"
+	"time"
+
+	"keystay/framing"
 )
 
 // Each relay of a name is told of the name's other relays, and of no other name's; a relay
@@ -45,4 +49,41 @@ func TestEachRelayIsToldOfTheOthers(t *testing.T) {
 	}
 	d.cfg.NoSiblings = true
 	check(a, l)
+}
+
+// An order waits until each relay of the name has given it, since the CA may come to any
+// of them, but not for ever: one may be down.
+func TestAnOrderWaitsForAllRelaysOfTheName(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		d := new(Device)
+		l := &Listener{d: d, domain: "app.example.com", links: make(map[*framing.Link]time.Time), up: make(chan struct{})}
+		for _, relay := range []string{"a.test", "b.test"} {
+			d.ways = append(d.ways, &way{d: d, candidates: []string{relay}, wants: map[*Listener]bool{l: true}})
+		}
+		begin := func() (took func() time.Duration) {
+			start, done := time.Now(), make(chan time.Duration, 1)
+			go func() {
+				if err := l.waitEverywhere(t.Context()); err != nil {
+					t.Error(err)
+				}
+				done <- time.Since(start)
+			}()
+			return func() time.Duration { return <-done }
+		}
+		d.ways[0].give("a.test", l)
+		took := begin()
+		time.Sleep(time.Second)
+		d.ways[1].give("b.test", l)
+		l.linkUp(new(framing.Link), framing.Claimed{})
+		if got := took(); got != time.Second {
+			t.Errorf("with both relays after a second it took %v", got)
+		}
+		if got := begin()(); got != 0 {
+			t.Errorf("with both relays there it took %v", got)
+		}
+		d.ways[1].take(l)
+		if got := begin()(); got != everywhereTimeout {
+			t.Errorf("with one relay down it took %v", got)
+		}
+	})
 }
