@@ -26,7 +26,7 @@ func (m meters) addNodes(s *Server) {
 	m.gauge("keystay_nodes_listed", "Other nodes of this relay that are in their list.", of(func(c NodeCounts) float64 { return float64(c.Listed) }))
 	m.gauge("keystay_nodes_connected", "Other nodes of this relay that this one is connected with.", of(func(c NodeCounts) float64 { return float64(c.Connected) }))
 	m.gauge("keystay_nodes_names", "Names that other nodes say are connected there; one on two nodes counts twice.", of(func(c NodeCounts) float64 { return float64(c.Names) }))
-	m.gauge("keystay_node_certificate_end_seconds", "When this node's certificate ends, in seconds since 1970.", of(func(c NodeCounts) float64 { return float64(c.CertificateEnds.Unix()) }))
+	m.gauge("keystay_node_certificate_expiry_seconds", "When this node's certificate ends, in seconds since 1970.", of(func(c NodeCounts) float64 { return float64(c.CertificateEnds.Unix()) }))
 	m.counter("keystay_nodes_lost_total", "Connections with other nodes that have ended.", of(func(c NodeCounts) float64 { return float64(c.Lost) }))
 	m.counter("keystay_nodes_refused_total", "Connections to the address for nodes that were of no node.", of(func(c NodeCounts) float64 { return float64(c.Refused) }))
 	const help = "How often nodes have told each other of a name, this one and, added up, the others."

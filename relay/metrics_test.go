@@ -87,7 +87,10 @@ func (r *rig) wrong(want map[string]float64) (wrong string) {
 // Bytes are counted by direction and by what carries them, with the hello, while a
 // visitor is here and once it has gone; and with metrics by name, by name.
 func TestMetricsTellWhatWasCarried(t *testing.T) {
-	r := newRig(t, func(s *relay.Server) { s.NamedMetrics = 1 })
+	r := newRig(t, func(s *relay.Server) {
+		s.NamedMetrics = 1
+		s.NodeCounts = func() relay.NodeCounts { return relay.NodeCounts{} }
+	})
 	id := newIdentity(t)
 	d := r.device(id, "a."+zone, "b."+zone)
 	v, s := r.onLane(d, "a."+zone)
@@ -249,7 +252,10 @@ func TestProfilesAreForThisMachine(t *testing.T) {
 
 // The guide has each metric, with its labels and its meaning.
 func TestMetricsAreInTheGuide(t *testing.T) {
-	r := newRig(t, func(s *relay.Server) { s.NamedMetrics = 1 })
+	r := newRig(t, func(s *relay.Server) {
+		s.NamedMetrics = 1
+		s.NodeCounts = func() relay.NodeCounts { return relay.NodeCounts{} }
+	})
 	r.device(newIdentity(t), "a."+zone).echo("a")
 	r.reaches("a."+zone, "a")
 	all := r.families()

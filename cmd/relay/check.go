@@ -29,8 +29,8 @@ func checkCommand() *cobra.Command {
 		Long: `Looks at each thing that a relay needs, a line for each: ok, or !! and what to do, or
 -- for what is worth to know or cannot be told from here. The configuration, DNS as
 resolvers see it, ports, certificate, CAA records, Public Suffix List, clock, memory,
-descriptors, the kernel's settings, the record of names, the control socket, and your own
-servers behind static and fallback. It takes the flags and the file of a start. It writes
+descriptors, the kernel's settings, the record of names, the other nodes, the control
+socket, and your own servers behind static and fallback. It takes the flags and the file of a start. It writes
 nothing, and may be run before the first start and beside a relay that runs.
 
 Exit codes: 0 nothing is wrong, 1 something is, 2 wrong usage or configuration.`,
@@ -104,7 +104,7 @@ func (c *checker) all(ctx context.Context) []cli.Finding {
 		caa = c.caa(ctx)
 	})
 	wg.Go(func() { servers = append(c.ownServers(ctx), c.siblings(ctx)...) })
-	local := slices.Concat(c.state(), c.ports(), c.tcpPorts())
+	local := slices.Concat(c.state(), c.nodes(), c.ports(), c.tcpPorts())
 	host := slices.Concat(c.memory(), c.descriptors(), c.kernel())
 	wg.Wait()
 	return slices.Concat(c.configuration(), control, local, dns, reach, c.suffix(), authority, caa, c.certificate(), host, servers)

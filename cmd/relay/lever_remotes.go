@@ -134,8 +134,12 @@ func severed(n operator.Severed) string {
 	if n.Visitors > 0 {
 		parts = append(parts, counted(n.Visitors, "visitor", "visitors"))
 	}
+	said := strings.Join(parts, ", ") + " cut"
 	if parts == nil {
-		return "nothing of it was connected"
+		said = "nothing of it was connected"
 	}
-	return strings.Join(parts, ", ") + " cut"
+	if n.Elsewhere {
+		said += " here, and the other nodes were told"
+	}
+	return said
 }

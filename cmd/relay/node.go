@@ -28,13 +28,22 @@ import (
 // A node is this process as one of the machines that are the relay together.
 type node struct {
 	*cluster.Cluster
-	srv    *relay.Server
-	domain string
+	srv     *relay.Server
+	domain  string
+	address string // where other nodes reach this one
 }
 
 // nodeDir is where this machine keeps what it needs to be a node.
 func nodeDir(cfg *config.Relay) cluster.Dir {
 	return cluster.Dir(filepath.Join(cfg.StateDir, clusterDir))
+}
+
+// nodeFiles are the node's certificate: brought, or of relay cluster init and join.
+func nodeFiles(cfg *config.Relay) cluster.Files {
+	if t := cfg.Cluster.TLS; t != (config.ClusterTLS{}) {
+		return cluster.Files{CA: t.CAFile, Cert: t.CertFile, Key: t.KeyFile}
+	}
+	return nodeDir(cfg).Files()
 }
 
 // openNode makes the node that a configuration says, or nothing for a relay on one
@@ -43,11 +52,7 @@ func openNode(cfg *config.Relay, directory cluster.Directory, log *slog.Logger) 
 	if !cfg.Cluster.On() {
 		return nil, nil
 	}
-	dir := nodeDir(cfg)
-	files := dir.Files()
-	if t := cfg.Cluster.TLS; t != (config.ClusterTLS{}) {
-		files = cluster.Files{CA: t.CAFile, Cert: t.CertFile, Key: t.KeyFile}
-	}
+	dir, files := nodeDir(cfg), nodeFiles(cfg)
 	creds, err := cluster.LoadCredentials(files, cfg.Cluster.Node)
 	switch {
 	case errors.Is(err, fs.ErrNotExist):
@@ -63,7 +68,7 @@ func openNode(cfg *config.Relay, directory cluster.Directory, log *slog.Logger) 
 	if err != nil {
 		return nil, err
 	}
-	return &node{domain: cfg.Domain, Cluster: &cluster.Cluster{
+	return &node{domain: cfg.Domain, address: cfg.Cluster.Address, Cluster: &cluster.Cluster{
 		Node: cfg.Cluster.Node, Epoch: epoch, About: aboutNode(cfg), Credentials: creds, Authority: authority,
 		Directory: directory, Version: cli.Version(), Logger: log,
 	}}, nil
@@ -154,11 +159,17 @@ func (s nodeServer) ClaimedOnNode(c relay.Claimed) bool {
 
 // tellRemotes tells the remotes of the nodes that this one is connected with.
 func (n *node) tellRemotes(all []cluster.Node) {
+	region := ""
+	for _, o := range all {
+		if o.Self {
+			region = o.Region
+		}
+	}
 	near := func(o cluster.Node) int {
 		switch {
 		case o.Self:
 			return 0
-		case o.Region == n.About.Region:
+		case o.Region == region:
 			return 1
 		}
 		return 2
@@ -223,7 +234,7 @@ func (n *node) Invite() (operator.Invitation, error) {
 	if n.Authority == nil {
 		return operator.Invitation{}, errors.New("this node is not the CA of the nodes: it has no ca.key")
 	}
-	v, err := n.Authority.Invite(n.About.Address)
+	v, err := n.Authority.Invite(n.address)
 	if err != nil {
 		return operator.Invitation{}, err
 	}

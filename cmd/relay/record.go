@@ -31,6 +31,7 @@ type nameRecord struct {
 	names.Store
 	file *names.Grants
 	etcd *record.Record
+	lock *stateLock // with etcd; the file has its own
 }
 
 // openRecord opens the record of names: the file in the state directory, or the one that
@@ -44,19 +45,25 @@ func openRecord(cfg *config.Relay, log *slog.Logger) (*nameRecord, error) {
 	if err != nil {
 		return nil, err
 	}
+	lock, err := lockState(cfg.StateDir, lockTimeout)
+	if err != nil {
+		return nil, err
+	}
 	shared, err := record.Open(c)
 	if err != nil {
+		lock.pause()
 		return nil, err
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), firstAnswer)
 	defer cancel()
 	if err := shared.Ready(ctx); errors.Is(err, names.ErrDamaged) {
 		shared.Close()
+		lock.pause()
 		return nil, err
 	} else if err != nil {
 		log.Warn("the relay begins without its record of names, and reads it as soon as etcd answers", "err", err, hint.Attr(hint.All(err)))
 	}
-	return &nameRecord{Store: shared, etcd: shared}, nil
+	return &nameRecord{Store: shared, etcd: shared, lock: lock}, nil
 }
 
 // close ends the use of the record. It may be nil.
@@ -67,14 +74,17 @@ func (r *nameRecord) close() {
 		r.file.Close()
 	case r.etcd != nil:
 		r.etcd.Close()
+		r.lock.pause()
 	}
 }
 
 // pause lets another process have the record, and reopen ends that. Nodes share theirs
-// anyway.
+// anyway, but not their state directory.
 func (r *nameRecord) pause() {
 	if r.file != nil {
 		r.file.Close()
+	} else {
+		r.lock.pause()
 	}
 }
 
@@ -82,7 +92,7 @@ func (r *nameRecord) reopen() error {
 	if r.file != nil {
 		return r.file.Reopen()
 	}
-	return nil
+	return r.lock.resume()
 }
 
 // copyTo writes the record to a file of bbolt, in the place of one that is there, and

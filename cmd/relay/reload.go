@@ -42,6 +42,9 @@ var live = []liveSetting{
 	{"siblings[", func(to, from *config.Relay) { to.Siblings = from.Siblings }},
 	{"static[", func(to, from *config.Relay) { to.Static = from.Static }},
 	{"fallback.", func(to, from *config.Relay) { to.Fallback = from.Fallback }},
+	{"cluster.public", func(to, from *config.Relay) { to.Cluster.Public = from.Cluster.Public }},
+	{"cluster.region", func(to, from *config.Relay) { to.Cluster.Region = from.Cluster.Region }},
+	{"cluster.weight", func(to, from *config.Relay) { to.Cluster.Weight = from.Cluster.Weight }},
 	{"log.level", func(to, from *config.Relay) { to.Log.Level = from.Log.Level }},
 	{"drain_timeout", func(to, from *config.Relay) { to.DrainTimeout = from.DrainTimeout }},
 	{"takeover_drain", func(to, from *config.Relay) { to.TakeoverDrain = from.TakeoverDrain }},
@@ -78,6 +81,9 @@ func (p *process) apply(cfg *config.Relay) {
 	p.page.SetUsers(cfg.Admin.Users)
 	p.srv.SetFront(frontOf(cfg))
 	p.srv.SetSiblings(siblingsOf(cfg))
+	if p.node != nil {
+		p.node.SetAbout(aboutNode(cfg))
+	}
 	if p.level != nil {
 		_ = p.level.UnmarshalText([]byte(cfg.Log.Level)) // it is checked
 	}

@@ -112,6 +112,7 @@ var mayImport = map[string][]string{
 	"relay/operator": {"relay", "relay/limits", "relay/names", "internal"},
 
 	"relay/cluster/record": {"relay/names", "internal"},
+	"relay/names/trial":    {"relay/names", "internal"},
 
 	"cmd/remote/screen": {"internal"},
 
@@ -164,6 +165,8 @@ var testsMayImport = map[string][]string{
 	"internal": {"internal/memconn", "internal/testca", "internal/testnet"},
 
 	"remote/watch/browser": {"internal/memconn", "internal/testca"},
+
+	"relay/names": {"relay/names/trial"},
 
 	"acme":   {"internal/testca"},
 	"docs":   {"config", "internal/hint"}, // pages are made from them

@@ -2,7 +2,7 @@ package hint
 
 // ofCluster is the part of Relay for a relay of several nodes.
 func ofCluster() []*Advice {
-	return []*Advice{NodeCertificate, NodeTaken, NoNode, IsNode, NoInvitation, NotJoined, NodeAsUser}
+	return []*Advice{NodeCertificate, NodeTaken, NoNode, IsNode, NoInvitation, NotJoined, NodeAsUser, NodesApart}
 }
 
 // The advice for the nodes of a cluster.
@@ -40,5 +40,11 @@ var (
 	NodeAsUser = &Advice{
 		Shown: "… is another user's, who could not read what root writes there",
 		Do:    []string{"run it as the user that the relay runs as: sudo -u '#UID' relay cluster …"},
+	}
+	NodesApart = &Advice{
+		Shown: "… of the … other nodes in the list are connected",
+		Means: "`relay check`",
+		Do: []string{"relay cluster status says which are not, and why",
+			"each node has to reach the address of each other one, cluster.address, through firewalls, too"},
 	}
 )

@@ -14,7 +14,7 @@ var (
 	}
 	EtcdRefuses = &Advice{
 		Shown: "etcd refuses: … permission denied, or: authentication failed",
-		Do:    []string{"give the user of cluster.etcd a role that may read and write all keys below the prefix: see docs/cluster.md"},
+		Do:    []string{"give the user of cluster.etcd a role that may read and write all keys below the prefix: see docs/etcd.md"},
 	}
 	EtcdFull = &Advice{
 		Shown: "etcd refuses: … database space exceeded",

@@ -56,7 +56,7 @@ type Cluster struct {
 	// has a higher one. A later process takes the place of an earlier one.
 	Epoch uint64
 
-	// About is what the list of nodes says of this one.
+	// About is what the list of nodes says of this one; SetAbout changes it.
 	About About
 
 	// Credentials are the node's certificate and the CA of the nodes. Required.
@@ -105,6 +105,8 @@ type Cluster struct {
 	lastAsk  uint32
 	changed  bool  // Nodes has
 	usurper  error // another machine has this node's name
+
+	announced context.CancelFunc // ends what the list says of this node; nil before
 
 	listener listener
 	pools    hopPools
@@ -178,18 +180,54 @@ func (c *Cluster) Start(ctx context.Context) error {
 		return c.taken()
 	}
 	c.wg.Go(func() {
-		defer c.panics.Catch("being in the list of nodes", func() {})
 		select {
 		case <-free:
+			c.announce(c.about())
 		case <-c.ctx.Done():
-			return
-		}
-		if err := c.Directory.Announce(c.ctx, c.Node, c.announcement()); err != nil && c.ctx.Err() == nil {
-			c.log.Error("this node cannot be put into the list of nodes", "err", err)
 		}
 	})
 	c.wg.Go(func() { c.upkeep() })
 	return nil
+}
+
+// announce has the list say this of the node, in the place of what it says.
+func (c *Cluster) announce(a About) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.closed {
+		return
+	}
+	ctx, cancel := context.WithCancel(c.ctx)
+	before := c.announced
+	c.announced = cancel
+	c.wg.Go(func() {
+		defer c.panics.Catch("being in the list of nodes", func() {})
+		if err := c.Directory.Announce(ctx, c.Node, c.announcement(a)); err != nil && ctx.Err() == nil {
+			c.log.Error("this node cannot be put into the list of nodes", "err", err)
+		}
+	})
+	if before != nil { // once the other one has begun, or about then: it takes nothing out
+		before()
+	}
+}
+
+// SetAbout changes what the list says of this node.
+func (c *Cluster) SetAbout(a About) {
+	c.init()
+	c.mu.Lock()
+	same, listed := a == c.About, c.announced != nil
+	c.About, c.changed = a, true
+	c.mu.Unlock()
+	if listed && !same {
+		c.announce(a)
+	}
+}
+
+// about is what the list says of this node, or is to say.
+func (c *Cluster) about() About {
+	c.mu.RLock()
+	defer c.mu.RUnlock()
+	return c.About
 }
 
 // await reports whether something has happened within d.

@@ -3,6 +3,7 @@ package cluster
 import (
 	"errors"
 	"fmt"
+	"os"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -302,5 +303,52 @@ func TestDoubtfulNamesAreAskedAgain(t *testing.T) {
 		if times != 3 {
 			t.Errorf("asked %d times", times)
 		}
+	})
+}
+
+// What the list says of a node can change while it runs; the node stays connected.
+func TestWeightChangesWhileTheNodeRuns(t *testing.T) {
+	bubble(t, func(t *testing.T, r *rig) {
+		a, b := r.pair()
+		a.SetAbout(About{Address: "a:9441", Region: "eu", Weight: 0})
+		calm(2 * time.Second)
+		if n := b.Nodes()[0]; n.Weight != 0 || n.Region != "eu" || !n.Connected || !n.Listed {
+			t.Errorf("node a is %+v", n)
+		}
+		if n := a.Nodes()[0]; n.Weight != 0 || !n.Self {
+			t.Errorf("node a is %+v to itself", n)
+		}
+	})
+}
+
+// Ten thousand names, and with KEYSTAY_SOAK a hundred thousand, are told at once, and again after the connection was lost.
+func TestManyNamesAreToldAtOnce(t *testing.T) {
+	names := 10_000
+	if os.Getenv("KEYSTAY_SOAK") != "" {
+		names = 100_000
+	}
+	bubble(t, func(t *testing.T, r *rig) {
+		a, b := r.node("a", nil), r.node("b", nil)
+		for i := range names {
+			a.put(fmt.Sprintf("device-%d.some.relay.test", i), by(byte(i), 5, byte(i)))
+		}
+		r.start(a)
+		r.start(b)
+		calm(3 * time.Second)
+		whole := func() {
+			t.Helper()
+			if n := b.Nodes()[0]; n.Names != names || !n.Whole {
+				t.Errorf("%d names of %d are known", n.Names, names)
+			}
+		}
+		whole()
+		r.part("a", "b")
+		calm(5 * time.Second)
+		if len(b.remember) != names {
+			t.Errorf("%d names are remembered", len(b.remember))
+		}
+		r.heal("a", "b")
+		calm(5 * time.Second)
+		whole()
 	})
 }

@@ -24,5 +24,6 @@ func (c *Cluster) serveHop(conn *tls.Conn) {
 // initHops makes ready what brings visitors to other nodes, and takes those of others.
 func (c *Cluster) initHops() {
 	c.pools.dial = func(ctx context.Context, node string) (*tls.Conn, error) { return c.dial(ctx, node, ProtocolHop) }
-	c.hops.serve = c.Local.ServeHop
+	// Close may be called before there is a server.
+	c.hops.serve = func(v duplex.Conn, h relay.Hop, yes func(relay.Host) error) error { return c.Local.ServeHop(v, h, yes) }
 }

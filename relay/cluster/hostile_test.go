@@ -132,7 +132,7 @@ func TestFloodsAndSilenceEndTheConnection(t *testing.T) {
 				if _, err := conn.Write([]byte{byte(kindUp)}); err != nil {
 					return
 				}
-				time.Sleep(time.Second)
+				<-time.After(time.Second)
 			}
 		},
 	} {

@@ -61,8 +61,9 @@ type announcement struct {
 	Epoch   uint64 `json:"epoch"`
 }
 
-func (c *Cluster) announcement() []byte {
-	b, err := json.Marshal(announcement{c.About, c.Credentials.machine().String(), c.Epoch})
+// announcement is what the list says of this node.
+func (c *Cluster) announcement(of About) []byte {
+	b, err := json.Marshal(announcement{of, c.Credentials.machine().String(), c.Epoch})
 	if err != nil {
 		panic(err) // strings and numbers alone
 	}

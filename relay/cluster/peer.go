@@ -399,10 +399,11 @@ func (p *peer) ping() []byte {
 // flush writes what waits.
 func (p *peer) flush() error {
 	p.mu.Lock()
-	queue, dirty := p.queue, p.dirty
+	var dirty map[string]struct{} // a map of its own, which nobody else changes
+	queue := p.queue
 	p.queue = nil
-	if len(dirty) > 0 {
-		p.dirty = make(map[string]struct{})
+	if len(p.dirty) > 0 {
+		dirty, p.dirty = p.dirty, make(map[string]struct{})
 	}
 	p.mu.Unlock()
 	for _, r := range queue {

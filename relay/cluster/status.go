@@ -26,7 +26,7 @@ type Node struct {
 // Nodes returns this node and the others, in the order of their names.
 func (c *Cluster) Nodes() []Node {
 	c.init()
-	own := Node{Name: c.Node, About: c.About, Self: true, Connected: true, Version: c.Version, Epoch: c.Epoch, Listed: true, Whole: true,
+	own := Node{Name: c.Node, About: c.about(), Self: true, Connected: true, Version: c.Version, Epoch: c.Epoch, Listed: true, Whole: true,
 		Names: len(c.Local.PresentNames())}
 	if c.Load != nil {
 		own.Load = c.Load()

@@ -147,7 +147,9 @@ type Holding struct {
 // older time for that. It returns nil for an identity that has lost the name.
 func (l *ledger) stale(h Holding) (*grant, error) {
 	gr, err := l.raw(h.Name)
-	if gr == nil || !bytes.Equal(h.Key, gr.Key) || !gr.Until.IsZero() || l.Now().Sub(gr.Seen) < seenStep {
+	// Well before it expires: another node may be about to sweep it.
+	step := min(seenStep, l.expiry()/2)
+	if gr == nil || !bytes.Equal(h.Key, gr.Key) || !gr.Until.IsZero() || l.Now().Sub(gr.Seen) < step {
 		return nil, err
 	}
 	return gr, err

@@ -106,6 +106,9 @@ type Severed struct {
 	Links    int `json:"links"`
 	Names    int `json:"names"`
 	Visitors int `json:"visitors"`
+	// Elsewhere is that the other nodes of the relay were told, too: what they have
+	// ended is not counted.
+	Elsewhere bool `json:"elsewhere,omitempty"`
 }
 
 // A Drain is the body of POST /v1/drain.

@@ -49,7 +49,7 @@ func (s *Server) ban(kind names.BanKind) func(*http.Request) (any, error) {
 			s.noted(r, leverOf(kind)+".ban", ban.Of, b.Reason, err)
 			return nil, err
 		}
-		n := severed(s.Relay.Cut(relay.CutOf(ban)))
+		n := s.severed(s.Relay.Cut(relay.CutOf(ban)))
 		s.noted(r, leverOf(kind)+".ban", ban.Of, b.Reason, nil)
 		return Banned{ban, n}, nil
 	}

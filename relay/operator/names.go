@@ -40,7 +40,11 @@ func answered(err error, where ...string) error {
 	case errors.Is(err, names.ErrNone):
 		return problem(http.StatusNotFound, "%v", err).because(where...)
 	case errors.Is(err, names.ErrClosed):
-		return problem(http.StatusServiceUnavailable, "%v", err).because("ask again in a second")
+		hints := hint.All(err) // of etcd that is away; another process has the file for a moment
+		if hints == nil {
+			hints = []string{"ask again in a second"}
+		}
+		return problem(http.StatusServiceUnavailable, "%v", err).because(hints...)
 	case errors.Is(err, names.ErrDamaged):
 		return problem(http.StatusInternalServerError, "%v", err).because(hint.All(err)...)
 	}

@@ -59,8 +59,8 @@ func (s *Server) kick(r *http.Request) (any, error) {
 	if err != nil {
 		return nil, err
 	}
-	done := severed(s.Relay.Cut(cut))
-	if done.Links == 0 {
+	done := s.severed(s.Relay.Cut(cut))
+	if done.Links == 0 && !done.Elsewhere {
 		err = problem(http.StatusNotFound, "no remote is connected as %s", on).because("see relay remotes list")
 	}
 	s.noted(r, "remotes.kick", on, k.Reason, err)
@@ -143,6 +143,6 @@ func identity(s string) error {
 }
 
 // severed is what the relay has cut, for the answer.
-func severed(n relay.Severed) Severed {
-	return Severed{Links: n.Links, Names: n.Names, Visitors: n.Visitors}
+func (s *Server) severed(n relay.Severed) Severed {
+	return Severed{Links: n.Links, Names: n.Names, Visitors: n.Visitors, Elsewhere: s.Cluster != nil}
 }

@@ -54,17 +54,26 @@ func (r *Record) sealAudit(key string, entry []byte) []byte {
 	return m.Sum(nil)
 }
 
-// writeAudit writes what AddAudit is given, until Close.
+// writeAudit writes what AddAudit is given, until Close, and then what waits, if etcd
+// answers.
 func (r *Record) writeAudit() {
+	defer close(r.audited)
 	for {
+		var some []line
 		select {
 		case one := <-r.audit:
-			some := append(r.waiting(auditBatch-1), one)
-			for !r.putAudit(some) && r.ctx.Err() == nil {
-				pause(r.ctx, againTime)
+			some = append(r.waiting(auditBatch-1), one)
+		case <-r.ending:
+			if some = r.waiting(auditBatch); len(some) == 0 {
+				return
 			}
-		case <-r.ctx.Done():
-			return
+		}
+		for !r.putAudit(some) {
+			select {
+			case <-r.ending:
+				return
+			case <-time.After(againTime):
+			}
 		}
 	}
 }
@@ -80,13 +89,6 @@ func (r *Record) waiting(n int) (some []line) {
 		}
 	}
 	return some
-}
-
-// flushAudit writes what waits at the end, if etcd answers.
-func (r *Record) flushAudit() {
-	for some := r.waiting(auditBatch); len(some) > 0 && r.putAudit(some); {
-		some = r.waiting(auditBatch)
-	}
 }
 
 func (r *Record) putAudit(list []line) (done bool) {

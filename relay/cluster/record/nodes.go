@@ -49,7 +49,7 @@ func (r *Record) openNode(node string, sealed []byte) (value []byte, ok bool) {
 // Announce keeps a node in the list of the nodes, with a value of at most 64 KiB, until
 // ctx ends, and takes it out then; where the process dies it goes by itself after
 // [LeaseTime]. Where etcd is away it begins again by itself. It returns when ctx ends, or
-// the value is too long or the name empty or with a slash. Of two calls for one node at
+// Close is called, or the value is too long or the name empty or with a slash. Of two calls for one node at
 // once the later one counts, and the end of the other takes nothing out: so a value is
 // changed.
 func (r *Record) Announce(ctx context.Context, node string, value []byte) error {
@@ -59,6 +59,8 @@ func (r *Record) Announce(ctx context.Context, node string, value []byte) error 
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	defer context.AfterFunc(r.ctx, cancel)()
+	r.wg.Add(1) // so that Close does not cut off the last word
+	defer r.wg.Done()
 	for ctx.Err() == nil {
 		if c := r.client.Load(); c != nil {
 			r.lease(ctx, c, r.prefix+"nodes/"+node, r.sealNode(node, value))

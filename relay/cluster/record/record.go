@@ -49,7 +49,10 @@ type Record struct {
 	nodes   nodeList
 	zone    string // of Begin; empty before
 
-	audit chan line     // on its way to etcd
+	audit           chan line     // on its way to etcd
+	ending, audited chan struct{} // closed when Close begins, and when all of the audit log is written
+	closing         sync.Once
+
 	hurry chan struct{} // hears when etcd has not answered; has room for one
 
 	telling sync.Mutex // of the nodes: one call at a time
@@ -65,13 +68,13 @@ func Open(cfg Config) (*Record, error) {
 	if err := cfg.check(); err != nil {
 		return nil, err
 	}
-	r := &Record{cfg: cfg, prefix: cfg.Prefix + "/", log: cfg.Logger, opened: make(chan struct{}), hurry: make(chan struct{}, 1), audit: make(chan line, waitingAudit), trouble: errNotYet,
+	r := &Record{cfg: cfg, prefix: cfg.Prefix + "/", log: cfg.Logger, opened: make(chan struct{}), hurry: make(chan struct{}, 1), audit: make(chan line, waitingAudit), ending: make(chan struct{}), audited: make(chan struct{}), trouble: errNotYet,
 		headKeyed: derived(cfg.Key, "head"), entryKey: derived(cfg.Key, "entry"), nodeKey: derived(cfg.Key, "node"), auditKey: derived(cfg.Key, "audit")}
 	r.clock.wall = cfg.Now
 	r.ctx, r.stop = context.WithCancel(context.Background())
 	r.wg.Go(r.follow)
 	r.wg.Go(r.followNodes)
-	r.wg.Go(r.writeAudit)
+	go r.writeAudit()
 	return r, nil
 }
 
@@ -85,7 +88,8 @@ var ErrNone = fmt.Errorf("%w: there is none in etcd yet", names.ErrClosed)
 // Close ends what Open has begun. Nobody uses the record meanwhile.
 func (r *Record) Close() error {
 	r.remember()
-	r.flushAudit()
+	r.closing.Do(func() { close(r.ending) })
+	<-r.audited
 	r.stop()
 	r.wg.Wait()
 	if c := r.client.Load(); c != nil {

@@ -182,7 +182,11 @@ func drain(ctx context.Context, p *Page, who string, f form) (string, error) {
 
 // cutSaid says what a lever has ended.
 func cutSaid(n operator.Severed) string {
-	return fmt.Sprintf("%s and %s were cut.", plural(n.Links, "link", "links"), plural(n.Visitors, "visitor", "visitors"))
+	said := fmt.Sprintf("%s and %s were cut", plural(n.Links, "link", "links"), plural(n.Visitors, "visitor", "visitors"))
+	if n.Elsewhere {
+		return said + " here, and the other nodes were told."
+	}
+	return said + "."
 }
 
 func plural(n int, one, many string) string {
