@@ -25,7 +25,7 @@ import (
 //	link_connect.go    which relay: the one that gave the name, or a climb to it
 //	link_dial.go       which address, and TCP to it, perhaps through a proxy
 //	link_transport.go  TLS or a WebSocket: what to try, and what has worked
-//	node_list.go       which nodes the relay has; node_dial.go: which of them may be dialled
+//	node_list.go       which nodes the relay has, node_known.go: how they fare; node_dial.go: which of them may be dialled
 //	node_move.go       when a link moves from one to another, and how their round trips are measured
 //	link_greet.go      the TLS handshake, the proof of identity, HELLO
 //	link_session.go    a session: which names the link has, and what ends it

@@ -3,27 +3,12 @@ package remote
 import (
 	"cmp"
 	"maps"
-	"math/rand/v2"
 	"slices"
 	"sync"
 	"time"
 
 	"keystay/framing"
 	"keystay/internal/placing"
-)
-
-const (
-	// firstAway is how long a node is left alone that cannot be reached; each further
-	// time it is twice as long, up to maxAway.
-	firstAway = 30 * time.Second
-	maxAway   = 30 * time.Minute
-	// maxGoing is how long at most a node is left alone that has said that it goes.
-	maxGoing = 5 * time.Minute
-	// proven is how long a link must last so that earlier failures of its node are
-	// forgotten.
-	proven = 10 * time.Minute
-	// oldRTT is after how long a round trip is measured anew.
-	oldRTT = time.Hour
 )
 
 // nodes is what a way knows of the nodes of its relay. It knows none where the relay
@@ -40,16 +25,6 @@ type nodes struct {
 	known  map[string]*knownNode // by name
 	told   bool                  // the log has it that one cannot be dialled
 	fresh  bool                  // all round trips have been forgotten
-}
-
-// A knownNode is what this device has found out about a node.
-type knownNode struct {
-	address  string        // "" where the node cannot be dialled by itself
-	rtt      time.Duration // 0 is not known
-	measured time.Time
-	going    time.Time // until then it is left alone, whoever is there: it has said that it goes
-	away     time.Time // until then it is not dialled: it was not reached
-	failures int
 }
 
 // A berth is the place of a link on a node, from before it is dialled.
@@ -268,76 +243,4 @@ func (n *nodes) lookLocked(now time.Time) (list []placing.Node, links []string) 
 			Away: k.going.After(now) || !here && (k.address == "" || k.away.After(now))})
 	}
 	return list, links
-}
-
-// failed notes that a node was not reached, though the network is there, or did not last.
-func (n *nodes) failed(name string) {
-	n.mu.Lock()
-	defer n.mu.Unlock()
-	k := n.known[name]
-	if k == nil {
-		return
-	}
-	k.failures++
-	wait := min(maxAway, firstAway<<min(k.failures-1, 10))
-	k.away = time.Now().Add(wait*3/4 + rand.N(wait/2))
-	n.tell()
-}
-
-// tellsFirst reports whether the log does not have it yet that a node is not reached.
-func (n *nodes) tellsFirst() bool {
-	n.mu.Lock()
-	defer n.mu.Unlock()
-	first := !n.told
-	n.told = true
-	return first
-}
-
-// goes notes that the node of a link has said that it goes.
-func (b *berth) goes(g framing.GoAway) {
-	if g.Code == framing.GoAwayTakeover {
-		return // another process of the node is there
-	}
-	n := b.nodes
-	n.mu.Lock()
-	defer n.mu.Unlock()
-	if k := n.known[b.node]; k != nil {
-		k.going = time.Now().Add(min(maxGoing, max(firstAway, g.In)))
-	}
-	n.tell()
-}
-
-// lasted notes how long a link has been up, and whether it was lost.
-func (n *nodes) lasted(name string, up time.Duration, lost bool) {
-	switch {
-	case up >= proven:
-		n.mu.Lock()
-		if k := n.known[name]; k != nil {
-			k.failures = 0
-		}
-		n.mu.Unlock()
-	case lost && up < steady:
-		n.failed(name)
-	}
-}
-
-// measured notes the round trip of a node.
-func (n *nodes) measured(name string, rtt time.Duration) {
-	n.mu.Lock()
-	defer n.mu.Unlock()
-	if k := n.known[name]; k != nil {
-		k.rtt, k.measured = max(rtt, 1), time.Now()
-	}
-	n.tell()
-}
-
-// forget forgets what another network may have changed.
-func (n *nodes) forget() {
-	n.mu.Lock()
-	defer n.mu.Unlock()
-	for _, k := range n.known {
-		k.rtt, k.measured, k.away, k.failures = 0, time.Time{}, time.Time{}, 0
-	}
-	n.fresh = true
-	n.tell()
 }
