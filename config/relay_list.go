@@ -16,7 +16,7 @@ func (e *Errors) auto(r *Remote) {
 	if !slices.Contains(r.Relays, autoRelay) {
 		return
 	}
-	const noToken = "a token is for one relay: remote login RELAY keeps it for that relay alone, and then it may be taken"
+	const oneRelay = "a token is for one relay: remote login RELAY keeps it for that relay alone, and then it may be taken"
 	switch {
 	case len(r.Relays) > 1:
 		e.add("relay", "auto stands beside other relays", "auto alone, or the relays that are meant")
@@ -27,10 +27,10 @@ func (e *Errors) auto(r *Remote) {
 		e.add("relay_address", "relay is auto, and which relay it will be is not known", "take it out, or name the relay")
 	}
 	if r.Token != "" {
-		e.add("token", "relay is auto, and a list does not say who may have the token", noToken)
+		e.add("token", "relay is auto, and a list does not say who may have the token", oneRelay)
 	}
 	if r.TokenFile != "" {
-		e.add("token_file", "relay is auto, and a list does not say who may have the token", noToken)
+		e.add("token_file", "relay is auto, and a list does not say who may have the token", oneRelay)
 	}
 	r.RelayAuto, r.Relays = true, nil
 }

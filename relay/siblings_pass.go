@@ -30,7 +30,7 @@ const (
 	// applications: its version, the kind of what follows, and the name of the relay that
 	// passes the visitor on. Such a visitor is never passed on again.
 	typeMark    proxyproto.PP2Type = 0xE2
-	markVersion                    = 1
+	markVersion uint8              = 1
 
 	// siblingTaken is the answer of a sibling that has taken a visitor.
 	siblingTaken = 0

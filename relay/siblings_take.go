@@ -143,14 +143,14 @@ func (s *Server) tellStranger(t *taking) {
 func (s *Server) answerNo(c sni.Conn, alert sni.Alert, why whyRefused) {
 	s.stats.refused[why].Add(1)
 	c.SetWriteDeadline(time.Now().Add(sni.RefuseTimeout))
-	c.Write([]byte{byte(alert)})
+	_, _ = c.Write([]byte{byte(alert)})
 	sni.Leave(c)
 }
 
 // answerYes tells a sibling that its visitor has been taken.
 func answerYes(c net.Conn) {
 	c.SetWriteDeadline(time.Now().Add(sni.RefuseTimeout))
-	c.Write([]byte{siblingTaken}) // an error is one of what follows, too
+	_, _ = c.Write([]byte{siblingTaken}) // an error is one of what follows, too
 	c.SetWriteDeadline(time.Time{})
 }
 

@@ -161,7 +161,7 @@ func (c *Cluster) serveNode(conn *tls.Conn) {
 		return
 	}
 	c.log.Warn("a node is refused", "node", h.node, "from", conn.RemoteAddr(), "reason", r.text)
-	conn.Write(r.record())
+	_, _ = conn.Write(r.record())
 	conn.Close()
 }
 
