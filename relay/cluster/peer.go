@@ -45,7 +45,6 @@ type peer struct {
 	agent   string
 	conn    *tls.Conn
 	since   time.Time
-	dialled bool // by this side
 	done    chan struct{}
 
 	names map[string]entry // guarded by c.mu
@@ -74,8 +73,8 @@ var (
 	errSlow     = errors.New("it does not take what it is told")
 )
 
-func newPeer(c *Cluster, conn *tls.Conn, h hello, m machine, dialled bool) *peer {
-	return &peer{c: c, node: h.node, machine: m, epoch: h.epoch, agent: h.agent, conn: conn, since: time.Now(), dialled: dialled,
+func newPeer(c *Cluster, conn *tls.Conn, h hello) *peer {
+	return &peer{c: c, node: h.node, machine: machineOf(conn), epoch: h.epoch, agent: h.agent, conn: conn, since: time.Now(),
 		done: make(chan struct{}), names: make(map[string]entry), cuts: make(chan relay.Cut, maxCuts),
 		dirty: make(map[string]struct{}), more: make(chan struct{}, 1),
 		silent: meter{rate: otherRate, burst: otherBurst}, words: meter{rate: wordRate, burst: maxNames}}
@@ -106,7 +105,7 @@ func (c *Cluster) connect(ctx context.Context, node string) (*peer, error) {
 	}
 	var p *peer
 	if err == nil {
-		p = newPeer(c, conn, h, machineOf(conn), true)
+		p = newPeer(c, conn, h)
 		if r := c.adopt(p, nil); r != nil {
 			err = r
 		}
@@ -155,7 +154,7 @@ func (c *Cluster) serveNode(conn *tls.Conn) {
 	r := c.admit(conn, h)
 	if r == nil {
 		conn.SetDeadline(time.Time{})
-		r = c.adopt(newPeer(c, conn, h, machineOf(conn), false), c.hello())
+		r = c.adopt(newPeer(c, conn, h), c.hello())
 	}
 	if r == nil {
 		return
@@ -267,7 +266,7 @@ func (p *peer) read() error {
 		p.conn.SetReadDeadline(time.Now().Add(silenceLimit))
 		k, body, err := readRecord(r, buf)
 		if err != nil {
-			return p.silence(err, errSilent)
+			return silence(err, errSilent)
 		}
 		p.heard.Store(int64(time.Since(p.since)))
 		if err := p.handle(k, body); err != nil {
@@ -277,7 +276,7 @@ func (p *peer) read() error {
 }
 
 // silence makes an expired deadline say what it means.
-func (p *peer) silence(err, means error) error {
+func silence(err, means error) error {
 	var timeout interface{ Timeout() bool }
 	if errors.As(err, &timeout) && timeout.Timeout() {
 		return means
@@ -426,7 +425,7 @@ func (p *peer) put(r []byte) error {
 	p.conn.SetWriteDeadline(time.Now().Add(silenceLimit))
 	_, err := p.conn.Write(r)
 	if err != nil {
-		return p.silence(err, errSlow)
+		return silence(err, errSlow)
 	}
 	return nil
 }
