@@ -39,10 +39,10 @@ type Nodes interface {
 
 	// Hop brings a visitor to a node, which has its first bytes when Hop returns
 	// without an error: the connection carries those that follow, and the caller closes
-	// it. The host is what the node says of the remote. The error is [ErrNotThere] where the node does not have the name, a
-	// *[HopRefused] where it refuses the visitor, and another one where it cannot be
-	// reached: then nobody has answered the visitor. It ends with ctx, and has a time
-	// limit of its own.
+	// it. The host is what the node says of the remote. The error is [ErrNotThere]
+	// where the node does not have the name, a *[HopRefused] where it refuses the
+	// visitor, and another one where it cannot be reached: then nobody has answered the
+	// visitor. It ends with ctx, and has a time limit of its own.
 	Hop(ctx context.Context, node string, h Hop) (duplex.Conn, Host, error)
 }
 

@@ -173,7 +173,7 @@ func (s *silenced) Write(p []byte) (int, error) {
 }
 
 // A visitor of a device whose link may be dead is passed on to a sibling. Where that does
-// not have the device he gets the link all the same.
+// not have the device it gets the link all the same.
 func TestVisitorOfALinkThatMayBeDeadIsPassedOn(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		grants, err := names.OpenGrants(t.TempDir())

@@ -125,7 +125,7 @@ func (s *Server) admitTaking(p *proxied, t *taking, a *admitted) sni.Alert {
 	return alert
 }
 
-// mayComeFrom reports whether a sibling with an address may say of a visitor that he
+// mayComeFrom reports whether a sibling with an address may say of a visitor that it
 // comes from another one. Nobody comes to a relay of the internet from an address that
 // is not of it, and which a device may take for one that is near.
 func mayComeFrom(visitor, sibling netip.Addr) bool {

@@ -88,7 +88,7 @@ func grep(text, part string) (list string) {
 }
 
 // A visitor of a device that its relay has lost reaches it through the sibling at once,
-// with his own address; ends are passed on one by one. A visitor of a device that is here
+// with its own address; ends are passed on one by one. A visitor of a device that is here
 // stays here.
 func TestSiblingServesWhileTheDeviceIsAway(t *testing.T) {
 	a, b, id := twoRelays(t)
@@ -110,8 +110,8 @@ func TestSiblingServesWhileTheDeviceIsAway(t *testing.T) {
 	a.reaches(shared, "again")
 }
 
-// Two siblings that have both lost the device pass a visitor on once and never back: he
-// waits where he has come to, and is served when the device comes.
+// Two siblings that have both lost the device pass a visitor on once and never back: it
+// waits where it has come to, and is served when the device comes.
 func TestVisitorIsPassedOnOnce(t *testing.T) {
 	a, b, id := twoRelays(t)
 	a.gone(a.named(id, zone))
@@ -297,15 +297,15 @@ func TestChallengeIsPassedOn(t *testing.T) {
 // are passed on, at once.
 func TestBansEndWhatIsPassedOn(t *testing.T) {
 	for what, ban := range map[string]func(a, b *rig, id identity) (*rig, names.Ban){
-		"the name, where he came": func(a, _ *rig, _ identity) (*rig, names.Ban) { return a, names.Ban{Kind: names.BanName, Of: shared} },
-		"the name, where he is":   func(_, b *rig, _ identity) (*rig, names.Ban) { return b, names.Ban{Kind: names.BanName, Of: shared} },
-		"the device, where he came": func(a, _ *rig, id identity) (*rig, names.Ban) {
+		"the name, where it came": func(a, _ *rig, _ identity) (*rig, names.Ban) { return a, names.Ban{Kind: names.BanName, Of: shared} },
+		"the name, where it is":   func(_, b *rig, _ identity) (*rig, names.Ban) { return b, names.Ban{Kind: names.BanName, Of: shared} },
+		"the device, where it came": func(a, _ *rig, id identity) (*rig, names.Ban) {
 			return a, names.Ban{Kind: names.BanIdentity, Of: id.identity()}
 		},
-		"the visitor, where he came": func(a, _ *rig, _ identity) (*rig, names.Ban) {
+		"the visitor, where it came": func(a, _ *rig, _ identity) (*rig, names.Ban) {
 			return a, names.Ban{Kind: names.BanAddress, Of: "127.0.0.5/32"}
 		},
-		"the visitor, where he is": func(_, b *rig, _ identity) (*rig, names.Ban) {
+		"the visitor, where it is": func(_, b *rig, _ identity) (*rig, names.Ban) {
 			return b, names.Ban{Kind: names.BanAddress, Of: "127.0.0.5/32"}
 		},
 		"the sibling": func(_, b *rig, _ identity) (*rig, names.Ban) {

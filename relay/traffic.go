@@ -103,8 +103,8 @@ func (t *traffic) answer(f *flow, r duplex.Result) {
 }
 
 // look returns what was carried until now, how many visitors there are by what carries
-// them, and what was carried by each name. Visitors come and go meanwhile: what ends after the list was
-// made still tells what it has carried.
+// them, and what was carried by each name. Visitors come and go meanwhile: what ends
+// after the list was made still tells what it has carried.
 func (t *traffic) look() (sum carried, now carriers, names []nameLook) {
 	t.mu.Lock()
 	sum = t.ended

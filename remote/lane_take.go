@@ -29,7 +29,7 @@ type takeNode struct {
 	tls    *tls.Config
 }
 
-// node returns the node that the visitor of s has come to, if it may be taken from there
+// takeNode returns the node that the visitor of s has come to, if it may be taken from there
 // now, or nil.
 func (n *lanes) takeNode(s *framing.Stream) *takeNode {
 	name := s.Header().Lane.Node

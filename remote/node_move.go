@@ -35,8 +35,12 @@ const (
 	slowPause     = 5 * time.Minute
 )
 
-// errMovedOn is why a link ends in whose place another one has the names.
-var errMovedOn = errors.New("another link to the relay has taken its place")
+var (
+	// errMovedOn is why a link ends in whose place another one has the names.
+	errMovedOn = errors.New("another link to the relay has taken its place")
+	// errOtherNode is why a node is left alone whose address leads to another one.
+	errOtherNode = errors.New("another node answers there")
+)
 
 // A mover moves the links of a way between the nodes of its relay.
 type mover struct {
@@ -50,9 +54,6 @@ type mover struct {
 	next     time.Time // when one more may be measured
 	quick    time.Time // when nodes were last measured one soon after the other, from the first on
 }
-
-// errOtherNode is why a node is left alone whose address leads to another one.
-var errOtherNode = errors.New("another node answers there")
 
 // keepPlaces has the links of the way on the nodes that are best for them, until the way
 // ends.
@@ -259,5 +260,5 @@ func (w *way) sessionOn(node string) *session {
 	return nil
 }
 
-// paced is how long what is to take d takes: tests do not wait as long.
+// paced is how long what is to take t takes: tests do not wait as long.
 func (d *Device) paced(t time.Duration) time.Duration { return t / time.Duration(max(1, d.haste)) }

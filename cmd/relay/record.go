@@ -15,6 +15,7 @@ import (
 	"keystay/config"
 	"keystay/internal/hint"
 	"keystay/internal/ownfile"
+	"keystay/relay/cluster"
 	"keystay/relay/cluster/record"
 	"keystay/relay/names"
 )
@@ -138,11 +139,8 @@ func etcdOf(cfg *config.Relay, log *slog.Logger) (c record.Config, err error) {
 	e := cfg.Cluster.Etcd
 	c = record.Config{Endpoints: e.Endpoints, Username: e.Username, Password: string(e.Password), Prefix: e.Prefix,
 		File: filepath.Join(cfg.StateDir, clusterDir, "record.seen"), Logger: log}
-	file := cmp.Or(cfg.Cluster.RecordKeyFile, filepath.Join(cfg.StateDir, clusterDir, "record.key"))
-	if c.Key, err = os.ReadFile(file); err == nil && len(c.Key) != record.KeySize {
-		err = fmt.Errorf("%s has %d bytes, and not %d", file, len(c.Key), record.KeySize)
-	}
-	if err != nil {
+	file := cmp.Or(cfg.Cluster.RecordKeyFile, nodeDir(cfg).RecordKey())
+	if c.Key, err = cluster.ReadRecordKey(file); err != nil {
 		return c, hint.NoRecordKey.Error(fmt.Errorf("the key of the record of names: %w", err), "FILE", file)
 	}
 	c.TLS = &tls.Config{MinVersion: tls.VersionTLS12}

@@ -42,6 +42,16 @@ func (d Dir) Files() Files {
 // RecordKey is the file with the key of the record of names, RecordKeySize bytes.
 func (d Dir) RecordKey() string { return d.file("record.key") }
 
+// ReadRecordKey reads the key of the record of names from a file, which has RecordKeySize
+// bytes.
+func ReadRecordKey(file string) ([]byte, error) {
+	key, err := os.ReadFile(file)
+	if err == nil && len(key) != RecordKeySize {
+		err = fmt.Errorf("%s has %d bytes, and not %d", file, len(key), RecordKeySize)
+	}
+	return key, err
+}
+
 func (d Dir) file(name string) string { return filepath.Join(string(d), name) }
 
 // ErrIsNode is wrapped by the errors of Init and Join where the folder has a node's

@@ -180,16 +180,6 @@ func (a *hopPools) end() {
 	a.wg.Wait()
 }
 
-// count is how many connections are spare.
-func (a *hopPools) count() (n int) {
-	a.mu.Lock()
-	defer a.mu.Unlock()
-	for _, p := range a.nodes {
-		n += len(p.spare)
-	}
-	return n
-}
-
 func (p *hopPool) dropLocked() {
 	p.leave()
 	if p.tick != nil {

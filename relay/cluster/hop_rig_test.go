@@ -436,3 +436,23 @@ func eventually(t *testing.T, what string, is func() bool) {
 func wasReset(err error) bool {
 	return err != nil && !errors.Is(err, io.EOF) && !errors.Is(err, context.DeadlineExceeded)
 }
+
+// count is how many connections are spare.
+func (a *hopPools) count() (n int) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	for _, p := range a.nodes {
+		n += len(p.spare)
+	}
+	return n
+}
+
+// count is how many connections wait for a HOP.
+func (s *hopServer) count() (n int) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for _, of := range s.waiting {
+		n += len(of)
+	}
+	return n
+}

@@ -130,16 +130,6 @@ func (s *hopServer) begun(node machine, c duplex.Conn) {
 	}
 }
 
-// count is how many connections wait for a HOP.
-func (s *hopServer) count() (n int) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	for _, of := range s.waiting {
-		n += len(of)
-	}
-	return n
-}
-
 // end closes the connections without a HOP, and takes no others. Visitors that are being
 // served stay.
 func (s *hopServer) end() {

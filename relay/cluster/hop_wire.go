@@ -129,8 +129,7 @@ func parseYes(b []byte) (h relay.Host) {
 // encodeNo is the answer that err of [relay.Server.ServeHop] is.
 func encodeNo(err error) []byte {
 	var refused *relay.HopRefused
-	switch {
-	case errors.As(err, &refused):
+	if errors.As(err, &refused) {
 		why := refused.Why[:min(len(refused.Why), maxAnswer-1)]
 		b := appendMessage(nil, msgRefused, 1+len(why))
 		return append(append(b, refused.Alert), why...)

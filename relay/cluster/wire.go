@@ -5,14 +5,11 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"net/netip"
-	"time"
 
 	"golang.org/x/crypto/cryptobyte"
 
 	"keystay/framing"
 	"keystay/relay"
-	"keystay/relay/names"
 )
 
 const (
@@ -283,137 +280,6 @@ func parsePong(p []byte) (sent uint64, err error) {
 		return 0, violation("a broken PONG")
 	}
 	return sent, nil
-}
-
-func cutRecord(c *relay.Cut) []byte {
-	return record(kindCut, func(b *cryptobyte.Builder) {
-		addText8(b, c.Identity)
-		addText8(b, c.Name)
-		address, addresses := "", ""
-		if c.Address.IsValid() {
-			address = c.Address.String()
-		}
-		if c.Addresses.IsValid() {
-			addresses = c.Addresses.String()
-		}
-		addText8(b, address)
-		addText8(b, addresses)
-		b.AddUint8(uint8(c.Why.Code))
-		addText16(b, c.Why.Text)
-		hints := c.Why.Hints[:min(len(c.Why.Hints), maxHints)]
-		b.AddUint8(uint8(len(hints)))
-		for _, h := range hints {
-			addText16(b, h)
-		}
-	})
-}
-
-// parseCut reads a CUT: at least one thing is cut, or it would be everything.
-func parseCut(p []byte) (c relay.Cut, err error) {
-	broken := violation("a broken CUT")
-	s := cryptobyte.String(p)
-	var address, addresses string
-	var code, n uint8
-	if !readText8(&s, &c.Identity) || !readText8(&s, &c.Name) || !readText8(&s, &address) || !readText8(&s, &addresses) ||
-		!s.ReadUint8(&code) || !readText16(&s, &c.Why.Text) || !s.ReadUint8(&n) || n > maxHints {
-		return relay.Cut{}, broken
-	}
-	for range n {
-		var h string
-		if !readText16(&s, &h) {
-			return relay.Cut{}, broken
-		}
-		c.Why.Hints = append(c.Why.Hints, h)
-	}
-	if address != "" {
-		if c.Address, err = netip.ParseAddrPort(address); err != nil {
-			return relay.Cut{}, broken
-		}
-	}
-	if addresses != "" {
-		if c.Addresses, err = netip.ParsePrefix(addresses); err != nil {
-			return relay.Cut{}, broken
-		}
-	}
-	if c.Identity == "" && c.Name == "" && address == "" && addresses == "" {
-		return relay.Cut{}, violation("a CUT of everything")
-	}
-	c.Why.Code, c.Elsewhere = names.Code(code), true
-	return c, nil
-}
-
-// An order is a replica's question for the turn to order a certificate, or its word that
-// it has ended.
-type order struct {
-	id     uint32 // of the question, for its answer
-	name   string
-	run    framing.Run
-	begins bool
-}
-
-func (o *order) record() []byte {
-	return record(kindOrder, func(b *cryptobyte.Builder) {
-		b.AddUint32(o.id)
-		addText8(b, o.name)
-		addRun(b, o.run)
-		var flags uint8
-		if o.begins {
-			flags = 1
-		}
-		b.AddUint8(flags)
-	})
-}
-
-func parseOrder(p []byte) (o order, err error) {
-	s := cryptobyte.String(p)
-	var flags uint8
-	if !s.ReadUint32(&o.id) || !readName(&s, &o.name) || !readRun(&s, &o.run) || !s.ReadUint8(&flags) {
-		return order{}, violation("a broken ORDER")
-	}
-	o.begins = flags&1 != 0
-	return o, nil
-}
-
-func answer(id uint32, granted bool) []byte {
-	return record(kindAnswer, func(b *cryptobyte.Builder) {
-		b.AddUint32(id)
-		if granted {
-			b.AddUint8(1)
-		} else {
-			b.AddUint8(0)
-		}
-	})
-}
-
-func parseAnswer(p []byte) (id uint32, granted bool, err error) {
-	s := cryptobyte.String(p)
-	var g uint8
-	if !s.ReadUint32(&id) || !s.ReadUint8(&g) {
-		return 0, false, violation("a broken ANSWER")
-	}
-	return id, g == 1, nil
-}
-
-// turnRecord says whose turn it is for a name, for how long yet; 0 is that it has ended.
-func turnRecord(name string, run framing.Run, left time.Duration) []byte {
-	return record(kindTurn, func(b *cryptobyte.Builder) {
-		addText8(b, name)
-		addRun(b, run)
-		b.AddUint32(uint32(max(0, left.Milliseconds())))
-	})
-}
-
-func parseTurn(p []byte) (name string, run framing.Run, left time.Duration, err error) {
-	s := cryptobyte.String(p)
-	var ms uint32
-	if !readName(&s, &name) || !readRun(&s, &run) || !s.ReadUint32(&ms) {
-		return "", run, 0, violation("a broken TURN")
-	}
-	left = time.Duration(ms) * time.Millisecond
-	if left > framing.OrderTime {
-		return "", run, 0, violation("a TURN that is too long")
-	}
-	return name, run, left, nil
 }
 
 // IsNode reports whether a text can be the name of a node: 1 to 63 lower-case letters,

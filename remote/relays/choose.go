@@ -16,7 +16,7 @@ import (
 // device in.
 const maxTried = 3
 
-// A Chooser takes a relay of a list. All fields but HasToken of Need must be set.
+// A Chooser takes a relay of a list. Source.List, Keep, Ask and Try are required.
 type Chooser struct {
 	Source Source
 	Keep   Keep

@@ -204,12 +204,3 @@ func (n *Node) Log() string {
 	b, _ := os.ReadFile(n.Path("log")) // it may not have begun
 	return string(b)
 }
-
-// Logged waits until the log has what matches so many times.
-func (n *Node) Logged(want string, times int) {
-	n.t.Helper()
-	re := regexp.MustCompile(want)
-	world.Eventually(n.t, world.Patience, fmt.Sprintf("%q is in the log %d times", want, times), func() bool {
-		return len(re.FindAllString(n.Log(), -1)) >= times
-	})
-}

@@ -93,7 +93,7 @@ type barrier struct {
 // Fresh waits until this node knows all that was written to the record before the call,
 // or until ctx ends or etcd does not answer: then the record is what this node knew last.
 func (r *Record) Fresh(ctx context.Context) {
-	if r.whole() != nil {
+	if r.usable() != nil {
 		return
 	}
 	f := &r.barrier
@@ -121,7 +121,7 @@ func (r *Record) ask(done chan struct{}) {
 	f.mu.Lock()
 	f.next = nil // whoever comes from now on waits for the question after this one
 	f.mu.Unlock()
-	if r.whole() != nil {
+	if r.usable() != nil {
 		return
 	}
 	rev, err := r.lastRev(r.ctx)
@@ -135,7 +135,7 @@ func (r *Record) ask(done chan struct{}) {
 // Upkeep writes down the record's time, if nobody has done so lately, and removes what
 // was begun and never finished.
 func (r *Record) Upkeep(_ *slog.Logger) error {
-	if err := r.whole(); err != nil {
+	if err := r.usable(); err != nil {
 		return err
 	}
 	err := r.change(func(t *tx, h *head) error {
@@ -148,8 +148,8 @@ func (r *Record) Upkeep(_ *slog.Logger) error {
 	return errors.Join(err, r.sweepStaged(), r.sweepAudit())
 }
 
-// whole is Whole, once the record was read.
-func (r *Record) whole() error {
+// usable is Whole; a record that was never read is not usable either.
+func (r *Record) usable() error {
 	if r.now.Load() == nil {
 		return r.whyNot()
 	}
@@ -198,9 +198,9 @@ func (r *Record) least() (seq uint64, err error) {
 	return 0, nil
 }
 
-// isNewer says that a record with a head, of which the zero value is none, is older than
-// what this node has seen, which was so far; nil where it is not.
-func (r *Record) isNewer(h head, least uint64) error {
+// checkAge returns an error for the head of a record that is older than what this node
+// has seen, which was as far as least. The zero head is that of no record.
+func (r *Record) checkAge(h head, least uint64) error {
 	if h.Seq < least {
 		err := fmt.Errorf("%w: etcd has an older one than this node has seen, or none", names.ErrDamaged)
 		return hint.RecordOlder.Error(err, "FILE", r.cfg.File)

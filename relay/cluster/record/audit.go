@@ -93,7 +93,7 @@ func (r *Record) waiting(n int) (some []line) {
 
 func (r *Record) putAudit(list []line) (done bool) {
 	c := r.client.Load()
-	if c == nil || r.whole() != nil {
+	if c == nil || r.usable() != nil {
 		return false
 	}
 	ops := make([]clientv3.Op, len(list))

@@ -131,10 +131,10 @@ func (r *Record) load() (rev int64, err error) {
 	}
 	next, err := r.build(ctx, kvs, rev)
 	if err == nil {
-		err = r.isNewer(next.head, least)
+		err = r.checkAge(next.head, least)
 	}
 	if err == nil {
-		err = r.isMine(next.head)
+		err = r.checkZone(next.head)
 	}
 	if err != nil {
 		return 0, err
@@ -210,7 +210,7 @@ func (r *Record) create(ctx context.Context, rev int64, least uint64) error {
 	case len(some.Kvs) > 0:
 		return foreign("its head is missing from etcd")
 	}
-	if err := r.isNewer(head{}, least); err != nil {
+	if err := r.checkAge(head{}, least); err != nil {
 		return err
 	}
 	h := head{Seq: 1, Time: r.cfg.Time.UTC().Truncate(time.Second)}
@@ -219,7 +219,8 @@ func (r *Record) create(ctx context.Context, rev int64, least uint64) error {
 	return err
 }
 
-// watchRecord follows the changes of the record from a revision on, until that fails. It returns errGone where nothing is wrong with the record.
+// watchRecord follows the changes of the record from a revision on, until that fails. It
+// returns errGone where nothing is wrong with the record.
 func (r *Record) watchRecord(from int64) error {
 	ctx, cancel := context.WithCancel(r.ctx)
 	defer cancel()

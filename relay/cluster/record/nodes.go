@@ -48,10 +48,10 @@ func (r *Record) openNode(node string, sealed []byte) (value []byte, ok bool) {
 
 // Announce keeps a node in the list of the nodes, with a value of at most 64 KiB, until
 // ctx ends, and takes it out then; where the process dies it goes by itself after
-// [LeaseTime]. Where etcd is away it begins again by itself. It returns when ctx ends, or
-// Close is called, or the value is too long or the name empty or with a slash. Of two calls for one node at
-// once the later one counts, and the end of the other takes nothing out: so a value is
-// changed.
+// [LeaseTime]. Where etcd is away it begins again by itself. It returns when ctx ends or
+// Close is called; the error is one of a value that is too long, or of a name that is empty
+// or has a slash. Of two calls for one node at once the later one counts, and the end of
+// the other takes nothing out: so a value is changed.
 func (r *Record) Announce(ctx context.Context, node string, value []byte) error {
 	if node == "" || strings.Contains(node, "/") || len(value) > maxNode {
 		return fmt.Errorf("%q with %d bytes is no node", node, len(value))

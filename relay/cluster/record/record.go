@@ -140,14 +140,14 @@ func (r *Record) Begin(zone string) {
 			}
 			return nil
 		})
-		if err := r.isMine(r.now.Load().head); err != nil {
+		if err := r.checkZone(r.now.Load().head); err != nil {
 			r.fault(err)
 		}
 	})
 }
 
-// isMine says that a head is that of another relay's record; nil where it is not.
-func (r *Record) isMine(h head) error {
+// checkZone returns an error for the head of another relay's record.
+func (r *Record) checkZone(h head) error {
 	r.mu.Lock()
 	zone := r.zone
 	r.mu.Unlock()

@@ -1,0 +1,140 @@
+package relay
+
+import (
+	"sync"
+	"time"
+)
+
+// mayAsk returns when the sibling may be asked for a name; the zero time is now.
+func (s *sibling) mayAsk(name string) time.Time {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	now := time.Now()
+	if now.Before(s.down) {
+		return s.down
+	}
+	a := s.asked[name]
+	switch {
+	case a != nil && now.Before(a.missed):
+		return a.missed
+	case a != nil && !a.taken && a.now >= maxAskedOfName, a == nil && !s.hasRoomLocked(now):
+		return now.Add(siblingMissed)
+	}
+	return time.Time{}
+}
+
+// hasRoomLocked reports whether one more name may be asked for.
+func (s *sibling) hasRoomLocked(now time.Time) bool {
+	if len(s.asked) >= maxAskedNames && now.Sub(s.swept) >= siblingMissed {
+		s.swept = now
+		for name, a := range s.asked {
+			if a.now == 0 && !now.Before(a.missed) {
+				delete(s.asked, name)
+			}
+		}
+	}
+	return len(s.asked) < maxAskedNames
+}
+
+// ask counts that a visitor of a name waits for the sibling's answer.
+func (s *sibling) ask(name string) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.asked == nil {
+		s.asked = make(map[string]*asking)
+	}
+	if s.asked[name] == nil {
+		s.asked[name] = new(asking)
+	}
+	s.asked[name].now++
+	if s.down.IsZero() {
+		return
+	}
+	// It may be there again: the first to ask finds out, for all.
+	s.down = time.Now().Add(siblingDown)
+}
+
+// A siblingAnswer is how asking a sibling has ended.
+type siblingAnswer int
+
+const (
+	siblingTook    siblingAnswer = iota
+	siblingHasNot                // it does not have the name, or no place
+	siblingRefuses               // it refuses the visitor
+	siblingFails                 // it cannot be reached, or does not answer
+	siblingCalled                // it was not needed any more
+	siblingAnswers
+)
+
+// siblingWords are the answers as metrics have them.
+var siblingWords = [siblingAnswers]string{siblingTook: "taken", siblingHasNot: "not_there", siblingRefuses: "refused", siblingFails: "failed", siblingCalled: "not_needed"}
+
+// answered ends ask.
+func (s *sibling) answered(name string, how siblingAnswer) {
+	s.answers[how].Add(1)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	now := time.Now()
+	a := s.asked[name]
+	a.now--
+	a.taken = how == siblingTook
+	switch how {
+	case siblingFails:
+		s.pause = min(max(2*s.pause, siblingDown), siblingDownMost)
+		s.down = now.Add(s.pause)
+	case siblingCalled:
+	default:
+		s.down, s.pause = time.Time{}, 0
+	}
+	if how == siblingHasNot {
+		a.missed = now.Add(siblingMissed)
+	}
+}
+
+// isDown reports whether the sibling could not be reached lately.
+func (s *sibling) isDown() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return !s.down.IsZero()
+}
+
+// places are those of the visitors that go one way between the server and a sibling.
+type places struct {
+	mu    sync.Mutex
+	now   int
+	total int64
+	names map[string]int
+}
+
+// enter gives a visitor of a name a place, which leave gives back. It reports false where
+// there is none.
+func (c *places) enter(name string) bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.now >= maxWithSibling || c.names[name] >= maxOfSiblingName {
+		return false
+	}
+	if c.names == nil {
+		c.names = make(map[string]int)
+	}
+	c.now++
+	c.total++
+	c.names[name]++
+	return true
+}
+
+func (c *places) leave(name string) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.now--
+	if c.names[name]--; c.names[name] == 0 {
+		delete(c.names, name)
+	}
+}
+
+// look returns how many are here, and how many there were.
+func (c *places) look() (now int, total int64) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.now, c.total
+}
