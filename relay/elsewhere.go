@@ -1,9 +1,12 @@
 package relay
 
 import (
+	"bytes"
 	"context"
+	"crypto/ed25519"
 	"errors"
 	"net"
+	"net/netip"
 	"slices"
 	"sync/atomic"
 	"time"
@@ -49,6 +52,40 @@ func (a asked) turn(n Nodes, name string) (Place, bool) {
 	}
 	p, ok := n.Turn(name)
 	return p, ok && !slices.Contains(a.lost, p.Node)
+}
+
+// findElsewhere is asked.find, for where the record lets the name be, as far as this node knows.
+// A node that is cut off from the record may have it for an identity that has lost it.
+func (r *router) findElsewhere(a asked, name string, validation bool) (Place, bool) {
+	for {
+		p, ok := a.find(r.nodes, name, validation)
+		if !ok || r.mayHave(name, p.Key) {
+			return p, ok
+		}
+		a.lost = append(slices.Clone(a.lost), p.Node) // for this call alone
+	}
+}
+
+// turnElsewhere is asked.turn in the same way.
+func (r *router) turnElsewhere(a asked, name string) (Place, bool) {
+	p, ok := a.turn(r.nodes, name)
+	return p, ok && r.mayHave(name, p.Key)
+}
+
+// mayHave reports whether an identity may have a name: neither is banned, and the record
+// does not give it to another one. What the record says counts only while it can be read.
+func (r *router) mayHave(name string, key [ed25519.PublicKeySize]byte) bool {
+	if key == [ed25519.PublicKeySize]byte{} {
+		return true
+	}
+	if _, ok := r.names.Banned(name, key[:], netip.Addr{}); ok {
+		return false
+	}
+	if r.names.IsKeyName(name) {
+		return true
+	}
+	holder, err := r.names.Holder(name)
+	return err != nil || holder == nil || bytes.Equal(holder, key[:]) || r.names.Whole() != nil
 }
 
 // hops counts what goes between this node and others.
@@ -168,7 +205,7 @@ func (r *router) hopChallenge(ctx context.Context, p Place, h framing.Header) (n
 			return far, nil
 		}
 		var ok bool
-		if p, ok = a.find(r.nodes, h.Name, true); !ok {
+		if p, ok = r.findElsewhere(a, h.Name, true); !ok {
 			return nil, err
 		}
 	}

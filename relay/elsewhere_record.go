@@ -102,6 +102,8 @@ func (s *Server) moved(name string, holder ed25519.PublicKey) {
 		s.errands.add(s.lookAtAll)
 	case s.presence.holder(name) != nil:
 		s.errands.add(func() { s.forfeits(name, holder) })
+	default: // on another node it may have come up for the new holder already
+		s.presence.wake(name)
 	}
 }
 

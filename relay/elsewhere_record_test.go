@@ -7,6 +7,7 @@ import (
 	"testing/synctest"
 
 	"keystay/framing"
+	"keystay/internal/duplex"
 	"keystay/relay"
 	"keystay/relay/names"
 )
@@ -86,4 +87,98 @@ func TestNameThatIsTakenOnAnotherNodeIsLostHere(t *testing.T) {
 			})
 		})
 	}
+}
+
+// A node that does not hear of the record may still have a name for an identity that has
+// lost it. Nobody hops there, nor does a CA's validation: the record decides, and not the
+// run that says to be the newest.
+func TestNobodyHopsToAnIdentityThatTheRecordDoesNotGiveTheNameTo(t *testing.T) {
+	const name = "a.relay.test"
+	for what, c := range map[string]struct {
+		owner, banned bool // the record gives the name to the one at c; it bans the one at b
+		nodes         []string
+		want          string
+		asked         []string
+	}{
+		"another node has its owner":     {owner: true, nodes: []string{"b", "c"}, want: "c:", asked: []string{"c"}},
+		"no node has its owner":          {owner: true, nodes: []string{"b"}, want: internalError},
+		"the record says nothing":        {nodes: []string{"b", "c"}, want: "b:", asked: []string{"b"}},
+		"it bans the one that has it":    {banned: true, nodes: []string{"b", "c"}, want: "c:", asked: []string{"c"}},
+		"a CA asks, at the owner's node": {owner: true, nodes: []string{"c"}, want: "c:", asked: []string{"c"}},
+	} {
+		t.Run(what, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				p := &places{answer: func(_ context.Context, node string, _ relay.Hop) (duplex.Conn, error) { return takes(t, node) }}
+				r := memRig(t, func(s *relay.Server) { s.Nodes = p })
+				synctest.Wait() // until it serves
+				stranger, owner := newIdentity(t), newIdentity(t)
+				at := map[string]relay.Place{"b": {Node: "b", Key: keyOf(stranger)}, "c": {Node: "c", Key: keyOf(owner)}}
+				if c.owner {
+					if _, err := r.srv.Names.Claim(t.Context(), names.Claimant{Name: name, Key: owner.key.Public().(ed25519.PublicKey)}); err != nil {
+						t.Fatal(err)
+					}
+				}
+				if c.banned {
+					if _, err := r.srv.Names.Ban(names.Ban{Kind: names.BanIdentity, Of: stranger.identity()}); err != nil {
+						t.Fatal(err)
+					}
+				}
+				p.at = make(map[string][]relay.Place)
+				for _, node := range c.nodes {
+					p.at[name] = append(p.at[name], at[node])
+				}
+				p.turn = map[string]relay.Place{name: at["b"]} // which counts for a CA alone
+				if what == "a CA asks, at the owner's node" {
+					v := r.dial()
+					v.Write(validationFor(t, name))
+					says(t, v, c.want)
+					v.Close()
+				} else if got, err := r.visit(name, ""); err != nil || got != c.want {
+					t.Errorf("got %q, %v; want %q", got, err, c.want)
+				}
+				p.were(t, c.asked...)
+				r.close()
+			})
+		})
+	}
+}
+
+// A visitor who comes before this node has heard of a name's new owner waits for that.
+func TestVisitorWaitsForTheRecordToSayWhoseANameIs(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		const name = "a.relay.test"
+		p := &places{answer: func(_ context.Context, node string, _ relay.Hop) (duplex.Conn, error) { return takes(t, node) }}
+		var shared *sharedFile
+		r := memRig(t, func(s *relay.Server) {
+			s.Nodes = p
+			shared = &sharedFile{Grants: s.Names.Grants.(*names.Grants)}
+			s.Names.Grants = shared
+		})
+		synctest.Wait() // until it serves
+		before, owner := newIdentity(t), newIdentity(t)
+		if _, err := r.srv.Names.Claim(t.Context(), names.Claimant{Name: name, Key: before.key.Public().(ed25519.PublicKey)}); err != nil {
+			t.Fatal(err)
+		}
+		p.at = map[string][]relay.Place{name: {{Node: "b", Key: keyOf(owner)}}}
+		v := r.dial()
+		v.Write(helloFor(t, name))
+		synctest.Wait()
+		other := &names.Names{Grants: shared.Grants}
+		other.Begin(zone)
+		if _, err := other.Take(name, "", true); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := other.Claim(t.Context(), names.Claimant{Name: name, Key: owner.key.Public().(ed25519.PublicKey)}); err != nil {
+			t.Fatal(err)
+		}
+		shared.tell("grants", []byte(name))
+		says(t, v, "b:")
+		v.Close()
+		r.close()
+	})
+}
+
+// keyOf is an identity's key as a place has it.
+func keyOf(id identity) [ed25519.PublicKeySize]byte {
+	return [ed25519.PublicKeySize]byte(id.key.Public().(ed25519.PublicKey))
 }

@@ -2,6 +2,7 @@ package relay
 
 import (
 	"context"
+	"crypto/ed25519"
 	"errors"
 
 	"keystay/framing"
@@ -49,7 +50,8 @@ type Nodes interface {
 // A Place is a node that has said that it has a name.
 type Place struct {
 	Node string
-	Said uint64 // which of the node's words for the name it was: it grows
+	Said uint64                      // which of the node's words for the name it was: it grows
+	Key  [ed25519.PublicKeySize]byte // of the identity that has the name there; the zero value is not known
 }
 
 // A Hop is what one node tells another of a visitor that has come to the first, and

@@ -85,8 +85,10 @@ func (r *router) now(name string, validation bool, a asked) lead {
 	if name == "" {
 		return r.unknown(f, name)
 	}
-	if p, ok := a.turn(r.nodes, name); ok && validation {
-		return lead{to: elsewhere, place: p}
+	if validation {
+		if p, ok := r.turnElsewhere(a, name); ok {
+			return lead{to: elsewhere, place: p}
+		}
 	}
 	if sess, rules := r.presence.find(name, validation); sess != nil {
 		if len(r.siblings.now()) > 0 && sess.link.Quiet() > suspectAfter { // it may be dead
@@ -96,7 +98,7 @@ func (r *router) now(name string, validation bool, a asked) lead {
 		}
 		return lead{to: toSession, session: sess, rules: rules}
 	}
-	if p, ok := a.find(r.nodes, name, validation); ok {
+	if p, ok := r.findElsewhere(a, name, validation); ok {
 		return lead{to: elsewhere, place: p}
 	}
 	if until, ok := r.expected.until(name); ok {

@@ -244,7 +244,7 @@ func (r *router) wait(w *waiter, h hold) holdOutcome {
 		if s, _ := r.presence.find(w.name, w.validation); s != nil {
 			return holdCame
 		}
-		if _, ok := w.asked.find(r.nodes, w.name, w.validation); ok {
+		if _, ok := r.findElsewhere(w.asked, w.name, w.validation); ok {
 			return holdCame
 		}
 		select {

@@ -199,7 +199,7 @@ func (c *Cluster) Find(name string, _ bool, except []string) (relay.Place, bool)
 	if best == nil {
 		return relay.Place{}, false
 	}
-	return relay.Place{Node: best.node, Said: at.said}, true
+	return relay.Place{Node: best.node, Said: at.said, Key: at.key}, true
 }
 
 // comparePlaces is negative where a new visitor had better go to a than to b.

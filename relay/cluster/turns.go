@@ -125,7 +125,8 @@ func (c *Cluster) Turn(name string) (relay.Place, bool) {
 	if p == nil {
 		return relay.Place{}, false
 	}
-	return relay.Place{Node: p.node, Said: p.names[name].said}, true
+	e := p.names[name]
+	return relay.Place{Node: p.node, Said: e.said, Key: e.key}, true
 }
 
 // hearOrder is a question for a turn, of a node that takes this one for the decider.

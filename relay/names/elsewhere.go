@@ -30,6 +30,10 @@ func (n *Names) listenElsewhere() {
 // that cannot be told now.
 func (n *Names) Holder(name string) (ed25519.PublicKey, error) { return n.holder(name) }
 
+// Whole says why nothing can be claimed now, or nil. Where others change the record, too,
+// what they change may not be known here meanwhile. It reads little.
+func (n *Names) Whole() error { return n.Grants.Whole() }
+
 // fresh waits until what others have changed in the record is known here, if that can be.
 func (n *Names) fresh(ctx context.Context) {
 	if s, shared := n.Grants.(SharedStore); shared {

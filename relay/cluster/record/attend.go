@@ -91,7 +91,7 @@ type barrier struct {
 }
 
 // Fresh waits until this node knows all that was written to the record before the call,
-// or until ctx ends or etcd does not answer: then the record is what this node knew last.
+// and those who watch have heard of it, or until ctx ends or etcd does not answer: then the record is what this node knew last.
 func (r *Record) Fresh(ctx context.Context) {
 	if r.usable() != nil {
 		return
@@ -129,7 +129,12 @@ func (r *Record) ask(done chan struct{}) {
 		_ = r.gone(err)
 		return
 	}
-	r.follows(r.ctx, rev)
+	if r.follows(r.ctx, rev) {
+		select {
+		case <-r.now.Load().told:
+		case <-r.ctx.Done():
+		}
+	}
 }
 
 // Upkeep writes down the record's time, if nobody has done so lately, and removes what

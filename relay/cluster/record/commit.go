@@ -103,6 +103,7 @@ func (r *Record) commit(ctx context.Context, d *draft, h head) (won bool, err er
 		return won, err
 	}
 	r.tell(changed(list))
+	close(next.told)
 	if h.Staged != "" {
 		_ = r.finishAll() // or whoever writes next does
 	}

@@ -147,6 +147,7 @@ func (r *Record) load() (rev int64, err error) {
 		for _, t := range all {
 			r.tellElsewhere([]change{{table: t}})
 		}
+		close(next.told)
 	}
 	return rev, nil
 }
@@ -294,9 +295,13 @@ func (r *Record) advance(ctx context.Context, rev int64, events []*clientv3.Even
 		}
 		return err
 	}
-	if r.publish(d.done(h, rev)) && len(d.changes) > 0 {
-		r.tell(changed(d.changes))
-		r.tellElsewhere(d.changes)
+	next := d.done(h, rev)
+	if r.publish(next) {
+		if len(d.changes) > 0 {
+			r.tell(changed(d.changes))
+			r.tellElsewhere(d.changes)
+		}
+		close(next.told)
 	}
 	return nil
 }

@@ -108,7 +108,7 @@ func (r *Record) finish(s *state) error {
 			ops = append(ops, clientv3.OpDelete(r.stagedKey(h.Staged), clientv3.WithPrefix()))
 			h.Staged, h.Done = "", 0
 		}
-		next := &state{tables: s.tables, sum: s.sum, head: h, newer: make(chan struct{})}
+		next := &state{tables: s.tables, sum: s.sum, head: h, newer: make(chan struct{}), told: s.told}
 		won, err := r.put(ctx, []clientv3.Cmp{r.unchanged(s)}, ops, next)
 		if err != nil || !won || h.Staged == "" {
 			return err

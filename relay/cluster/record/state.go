@@ -30,6 +30,7 @@ type state struct {
 	head   head
 	rev    int64         // etcd's revision of the head
 	newer  chan struct{} // closed when there is a newer state
+	told   chan struct{} // closed when those who watch have heard of it
 }
 
 // A change is one entry that a transaction sets; without a value it takes it out.
@@ -127,7 +128,7 @@ func (d *draft) verify(key []byte, h head) error {
 
 // done makes the draft a state with a head.
 func (d *draft) done(h head, rev int64) *state {
-	return &state{tables: d.tables, sum: d.sum, head: h, rev: rev, newer: make(chan struct{})}
+	return &state{tables: d.tables, sum: d.sum, head: h, rev: rev, newer: make(chan struct{}), told: make(chan struct{})}
 }
 
 // emptyState is a record without entries.

@@ -123,6 +123,11 @@ func (r *Record) writable() (*state, error) {
 			return nil, err
 		}
 		s := r.now.Load()
+		select {
+		case <-s.told: // what claims are decided by follows from the record, such as the bans
+		case <-r.ctx.Done():
+			return nil, r.whyNot()
+		}
 		if s.head.Staged == "" {
 			return s, nil
 		}

@@ -1,0 +1,60 @@
+package record
+
+import (
+	"bytes"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"go.etcd.io/etcd/api/v3/mvccpb"
+	clientv3 "go.etcd.io/etcd/client/v3"
+
+	"keystay/relay/names"
+)
+
+// What watches a table, such as the bans that claims are looked at by, has heard of a
+// change before anything is decided upon it: not only before View shows it.
+func TestNothingIsDecidedBeforeThoseWhoWatchHaveHeard(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		key := bytes.Repeat([]byte{1}, KeySize)
+		cfg := Config{Endpoints: []string{"http://etcd.test:2379"}, Key: key}
+		if err := cfg.check(); err != nil {
+			t.Fatal(err)
+		}
+		r := &Record{cfg: cfg, prefix: cfg.Prefix + "/", log: cfg.Logger, opened: make(chan struct{}), ctx: t.Context(),
+			headKeyed: derived(key, "head"), entryKey: derived(key, "entry")}
+		r.clock.wall = cfg.Now
+		first := r.draft(emptyState()).done(head{Seq: 1, Time: time.Now()}, 1)
+		r.publish(first)
+		close(first.told)
+
+		ban := change{table: names.Kept()[1], key: []byte("name a.relay.test"), value: []byte("{}")}
+		d := r.draft(first)
+		if err := d.set(ban); err != nil {
+			t.Fatal(err)
+		}
+		h := head{Seq: 2, Time: time.Now()}
+		put := func(key, value string) *clientv3.Event {
+			return &clientv3.Event{Type: clientv3.EventTypePut, Kv: &mvccpb.KeyValue{Key: []byte(key), Value: []byte(value), ModRevision: 2}}
+		}
+		events := []*clientv3.Event{
+			put(r.entryName(ban.table, ban.key), string(ban.value)), put(r.headKey(), h.write(r.headKeyed, d.sum)),
+		}
+		hears, heard := make(chan struct{}), false
+		r.Watch(func(names.Table) { <-hears; heard = true })
+		go func() {
+			if err := r.advance(r.ctx, 2, events); err != nil {
+				t.Error(err)
+			}
+		}()
+		synctest.Wait()
+		go func() {
+			if s, err := r.writable(); err != nil || s.rev != 2 || !heard {
+				t.Errorf("a transaction begins on %v, %v; those who watch have heard: %v", s.rev, err, heard)
+			}
+		}()
+		synctest.Wait()
+		close(hears)
+		synctest.Wait()
+	})
+}
