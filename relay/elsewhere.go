@@ -31,10 +31,11 @@ const (
 	hopProbe = framing.PingInterval
 )
 
-// asked is which nodes have been asked to take a visitor.
+// asked is which nodes have been asked to take a visitor, and whether siblings may be.
 type asked struct {
 	times int
 	lost  []string // those that could not be reached
+	late  bool     // no sibling is asked any more
 }
 
 // find is Nodes.Find for a visitor who may hop.

@@ -245,9 +245,10 @@ func (p *presence) serves(name string) bool {
 	return p.names[name] != nil
 }
 
-// isHere reports whether a name is up, on a link that is not suspected to be dead.
-func (p *presence) isHere(name string) bool {
-	s, _ := p.find(name, false)
+// isHere reports whether a name is up, for a visitor or a CA's validation of it, on a link
+// that is not suspected to be dead.
+func (p *presence) isHere(name string, validation bool) bool {
+	s, _ := p.find(name, validation)
 	return s != nil && s.link.Quiet() <= suspectAfter
 }
 

@@ -72,8 +72,8 @@ const (
 )
 
 // now returns where name leads at once, or how long to wait for it. Validation
-// says that it is for a CA's validation of the name, and asked what of other nodes is not
-// to be asked any more. An empty name is that of a visitor who asks for none.
+// says that it is for a CA's validation of the name, and asked what of other nodes and
+// siblings is not to be asked any more. An empty name is that of a visitor who asks for none.
 func (r *router) now(name string, validation bool, a asked) lead {
 	if name == r.domain {
 		return lead{to: toRelay}
@@ -91,7 +91,7 @@ func (r *router) now(name string, validation bool, a asked) lead {
 		}
 	}
 	if sess, rules := r.presence.find(name, validation); sess != nil {
-		if len(r.siblings.now()) > 0 && sess.link.Quiet() > suspectAfter { // it may be dead
+		if !a.late && len(r.siblings.now()) > 0 && sess.link.Quiet() > suspectAfter { // it may be dead
 			if l, _, ok := r.siblings.lead(name, func() string { return keyname.Label(sess.key, "") }); ok {
 				return l
 			}
@@ -113,7 +113,7 @@ func (r *router) now(name string, validation bool, a asked) lead {
 		return r.unknown(f, name)
 	}
 	l.wait = &hold{until: time.Now().Add(HoldTimeout), perName: maxHoldsPerName, total: maxHolds, opened: opened}
-	if l.to == away {
+	if l.to == away && !a.late {
 		to, again, ok := r.siblings.lead(name, func() string { holder, _ := r.names.HolderOf(name); return holder })
 		if ok {
 			return to
@@ -153,7 +153,8 @@ func (r *router) banned(a netip.Addr) bool {
 // find returns where visitor v goes. It has waited when that takes a wait: so the lead
 // is to a session, to another node, to the relay, to a server of the operator's, to a
 // sibling, or nowhere, or unwanted. In a server that leaves, or when the visitor does,
-// nobody waits any more.
+// nobody waits any more. Asking siblings counts for the time that one waits: they take
+// theirs for an answer, and may be asked again by then.
 func (r *router) find(v *visitor) lead {
 	if v.taking != nil {
 		return r.findTaken(v)
@@ -163,7 +164,11 @@ func (r *router) find(v *visitor) lead {
 		if v.name != r.domain && r.banned(v.address()) {
 			return lead{to: nowhere, alert: sni.AlertAccessDenied, why: refusedBanned}
 		}
+		v.asked.late = !v.until.IsZero() && !time.Now().Before(v.until)
 		l := r.now(v.name, v.validation, v.asked)
+		if l.to == toSibling && v.until.IsZero() {
+			v.until = time.Now().Add(HoldTimeout)
+		}
 		if (l.to == toSession || l.to == toSibling) && !v.validation && !r.admits(&l, v.address()) {
 			return lead{to: unwanted, alert: sni.AlertAccessDenied, why: refusedByRule}
 		}

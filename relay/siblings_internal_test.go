@@ -3,6 +3,7 @@ package relay
 import (
 	"crypto/ed25519"
 	"fmt"
+	"net"
 	"net/netip"
 	"strings"
 	"sync/atomic"
@@ -11,6 +12,7 @@ import (
 	"time"
 
 	"keystay/framing"
+	"keystay/internal/keyname"
 	"keystay/internal/memconn"
 	"keystay/relay/names"
 )
@@ -172,43 +174,61 @@ func (s *silenced) Write(p []byte) (int, error) {
 	return s.Conn.Write(p)
 }
 
+// silentLink is the relay's end of a link of a remote, which says nothing more once quiet
+// is set.
+func silentLink(t *testing.T, key ed25519.PublicKey) (link *framing.Link, end *silenced) {
+	a, b := memconn.Pipe(0)
+	end = &silenced{Conn: b}
+	var remote *framing.Link
+	up := make(chan struct{})
+	go func() {
+		defer close(up)
+		remote, _, _ = framing.Client(t.Context(), end, framing.Hello{Key: key, Signature: make([]byte, ed25519.SignatureSize)}, framing.Handler{})
+	}()
+	link, _, err := framing.Server(t.Context(), a)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := link.Welcome(framing.Welcome{}, framing.Handler{}); err != nil {
+		t.Fatal(err)
+	}
+	<-up
+	t.Cleanup(func() {
+		link.Close()
+		remote.Close()
+	})
+	return link, end
+}
+
+// routerOf is a router of relay.test with siblings that the device of a.relay.test has
+// named, and with its sessions.
+func routerOf(t *testing.T, key ed25519.PublicKey, sibs []*sibling, sessions ...*session) *router {
+	grants, err := names.OpenGrants(t.TempDir())
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { grants.Close() })
+	all, p := new(siblings), &presence{names: make(map[string]*served)}
+	all.list.Store(&sibs)
+	all.note(key, framing.Claim{Name: "a.relay.test", Siblings: all.names()})
+	if len(sessions) > 0 {
+		p.names["a.relay.test"] = &served{key: key, sessions: sessions}
+	}
+	r := &router{domain: "relay.test", names: &names.Names{Grants: grants}, front: new(fronts), siblings: all, presence: p,
+		ctx: t.Context(), departure: new(atomic.Pointer[departure]), held: newMeasures().hold}
+	r.names.Begin(r.domain)
+	return r
+}
+
 // A visitor of a device whose link may be dead is passed on to a sibling. Where that does
 // not have the device it gets the link all the same.
 func TestVisitorOfALinkThatMayBeDeadIsPassedOn(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		grants, err := names.OpenGrants(t.TempDir())
-		if err != nil {
-			t.Fatal(err)
-		}
-		defer grants.Close()
-		a, b := memconn.Pipe(0)
-		end := &silenced{Conn: b}
-		key := make(ed25519.PublicKey, ed25519.PublicKeySize)
-		var remote *framing.Link
-		up := make(chan struct{})
-		go func() {
-			defer close(up)
-			remote, _, _ = framing.Client(t.Context(), end, framing.Hello{Key: key, Signature: make([]byte, ed25519.SignatureSize)}, framing.Handler{})
-		}()
-		link, _, err := framing.Server(t.Context(), a)
-		if err != nil {
-			t.Fatal(err)
-		}
-		defer link.Close()
-		if err := link.Welcome(framing.Welcome{}, framing.Handler{}); err != nil {
-			t.Fatal(err)
-		}
-		<-up
-		defer remote.Close()
 		const name = "a.relay.test"
-		var all siblings
+		key := make(ed25519.PublicKey, ed25519.PublicKeySize)
+		link, end := silentLink(t, key)
 		sib := &sibling{Sibling: Sibling{Name: "b.test"}}
-		all.list.Store(&[]*sibling{sib})
-		all.note(key, framing.Claim{Name: name, Siblings: []string{"b.test"}})
-		sess := &session{key: key, link: link}
-		r := &router{domain: "relay.test", names: &names.Names{Grants: grants}, front: new(fronts), siblings: &all,
-			presence: &presence{names: map[string]*served{name: {key: key, sessions: []*session{sess}}}}}
-		r.names.Begin(r.domain)
+		r := routerOf(t, key, []*sibling{sib}, &session{key: key, link: link})
 		leads := func(to destination) {
 			t.Helper()
 			if l := r.now(name, false, asked{}); l.to != to {
@@ -231,4 +251,77 @@ func TestVisitorOfALinkThatMayBeDeadIsPassedOn(t *testing.T) {
 		time.Sleep(siblingMissed)
 		leads(toSibling)
 	})
+}
+
+// A CA's validation goes to the run whose turn it is. Where the link of that may be dead
+// a sibling is asked, although another run of the device is here: else the relay would
+// look for the way again and again.
+func TestValidationOfARunThatMayBeDeadIsPassedOn(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		key := make(ed25519.PublicKey, ed25519.PublicKeySize)
+		dead, end := silentLink(t, key)
+		alive, _ := silentLink(t, key)
+		one, other := &session{key: key, link: dead, run: framing.Run{Number: 1}}, &session{key: key, link: alive, run: framing.Run{Number: 2}}
+		sib := &sibling{Sibling: Sibling{Name: "b.test", Dial: "127.0.0.1:0"}}
+		r := routerOf(t, key, []*sibling{sib}, one, other)
+		end.quiet.Store(true)
+		time.Sleep(suspectAfter + framing.PingInterval/2)
+		r.presence.order(one, "a.relay.test", true)
+		for _, validation := range []bool{false, true} {
+			l := r.now("a.relay.test", validation, asked{})
+			if here := r.presence.isHere("a.relay.test", validation); here == (l.to == toSibling) {
+				t.Errorf("validation %v: the remote is here: %v, and the visitor goes to %d", validation, here, l.to)
+			}
+		}
+	})
+}
+
+// Siblings that take their time to say no do not keep a visitor for longer than one waits
+// for a device.
+func TestSlowSiblingsKeepNoVisitor(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		key := make(ed25519.PublicKey, ed25519.PublicKeySize)
+		var sibs []*sibling
+		for i := range 3 {
+			sibs = append(sibs, &sibling{Sibling: Sibling{Name: fmt.Sprintf("%d.test", i)}})
+		}
+		r := routerOf(t, key, sibs)
+		name := keyname.Label(key, "") + ".relay.test"
+		r.siblings.note(key, framing.Claim{Name: name, Siblings: r.siblings.names()})
+		r.names.Remember([]string{name})
+		c, far := memconn.Pipe(0)
+		defer far.Close()
+		v := &visitor{conn: c, place: newShares(0, nil).unfinished.begin(c, helloBuffer), name: name}
+		began := time.Now()
+		l := r.find(v)
+		if l.to != toSibling {
+			t.Fatalf("the visitor goes to %d at once", l.to)
+		}
+		for l.to == toSibling && time.Since(began) < time.Hour {
+			l.sibling.ask(v.name)
+			time.Sleep(2 * siblingMissed)
+			l.sibling.answered(v.name, siblingHasNot)
+			l = r.find(v)
+		}
+		if took := time.Since(began); l.to != nowhere || took > HoldTimeout+2*siblingMissed {
+			t.Errorf("after %v the visitor goes to %d", took, l.to)
+		}
+	})
+}
+
+// What a sibling is told of a visitor has both of his addresses, also where a proxy says
+// of one that it is an IPv4 address, and of the other that it is none.
+func TestSiblingIsToldAddressesOfTwoFamilies(t *testing.T) {
+	four, six := &net.TCPAddr{IP: net.ParseIP("8.8.8.8"), Port: 1}, &net.TCPAddr{IP: net.ParseIP("2620:fe::fe"), Port: 2}
+	for _, of := range [][2]net.Addr{{four, four}, {four, six}, {six, four}, {six, six}} {
+		b, err := siblingHeader(of[0], of[1], "a.relay.test", "relay.test", framing.KindTLS)
+		if err != nil {
+			t.Errorf("from %v to %v: %v", of[0], of[1], err)
+			continue
+		}
+		p, err := parseProxied(b)
+		if err != nil || addrPort(p.RemoteAddr()) != addrPort(of[0]) || addrPort(p.LocalAddr()) != addrPort(of[1]) || p.mark == nil {
+			t.Errorf("from %v to %v: %+v, %v", of[0], of[1], p, err)
+		}
+	}
 }

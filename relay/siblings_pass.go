@@ -55,6 +55,8 @@ type crossing struct {
 	key   ed25519.PublicKey // of the device that has named the sibling
 	conn  *net.TCPConn      // to the sibling
 	visit *limits.Visit
+
+	validation bool // it is a CA's
 }
 
 // end gives up what the server holds for the crossing. It may be called for nil.
@@ -96,7 +98,7 @@ func (s *Server) pass(v *visitor, l lead, hello []byte) (*crossing, lead) {
 	if why != limits.None {
 		return nil, lead{to: nowhere, alert: sni.AlertInternalError, why: refusedLimited}
 	}
-	p := &crossing{srv: s, to: l.sibling, name: v.name, key: l.key, visit: visit}
+	p := &crossing{srv: s, to: l.sibling, name: v.name, key: l.key, visit: visit, validation: v.validation}
 	cuts := s.cuts.Load()
 	header, err := siblingHeader(v.conn.RemoteAddr(), v.conn.LocalAddr(), v.name, s.Domain, framing.KindTLS)
 	if err == nil {
@@ -123,7 +125,7 @@ func (s *Server) ask(p *crossing, first []byte) error {
 	to.ask(p.name)
 	how, err := siblingHasNot, errHasNot
 	if to.out.enter(p.name) {
-		p.conn, how, err = s.askOver(to, p.name, first)
+		p.conn, how, err = s.askOver(p, first)
 		if err != nil {
 			to.out.leave(p.name)
 		}
@@ -154,12 +156,12 @@ func (s *Server) ask(p *crossing, first []byte) error {
 
 // askOver is ask over a connection, which it returns where the sibling has said yes. The
 // dialling ends when the remote comes here.
-func (s *Server) askOver(to *sibling, name string, first []byte) (*net.TCPConn, siblingAnswer, error) {
+func (s *Server) askOver(p *crossing, first []byte) (*net.TCPConn, siblingAnswer, error) {
 	ctx, cancel := context.WithTimeout(s.ctx, siblingDialTimeout)
 	defer cancel()
-	here := s.presence.arrival(name)
-	defer s.router.waiters.unwatched(name, &s.presence)
-	if s.presence.isHere(name) {
+	here := s.presence.arrival(p.name)
+	defer s.router.waiters.unwatched(p.name, &s.presence)
+	if s.presence.isHere(p.name, p.validation) {
 		return nil, siblingCalled, errNoMore
 	}
 	came := make(chan bool, 1)
@@ -172,7 +174,7 @@ func (s *Server) askOver(to *sibling, name string, first []byte) (*net.TCPConn, 
 			came <- false
 		}
 	}()
-	c, err := s.dials.dial(ctx, s.ctx, to.Dial)
+	c, err := s.dials.dial(ctx, s.ctx, p.to.Dial)
 	cancel()
 	switch arrived := <-came; {
 	case err != nil && arrived:
@@ -204,11 +206,8 @@ func (s *Server) askOver(to *sibling, name string, first []byte) (*net.TCPConn, 
 
 // siblingHeader is what a sibling is told of a visitor.
 func siblingHeader(source, dest net.Addr, name, domain string, kind framing.Kind) ([]byte, error) {
-	from, to := addrPort(source), addrPort(dest)
-	if from.Addr().Is4() != to.Addr().Is4() {
-		return nil, errors.New("addresses of two families")
-	}
-	h := proxyproto.HeaderProxyFromAddrs(2, net.TCPAddrFromAddrPort(from), net.TCPAddrFromAddrPort(to))
+	// Of two families, as a proxy may have said, IPv4 is written as IPv6 and read back.
+	h := proxyproto.HeaderProxyFromAddrs(2, net.TCPAddrFromAddrPort(addrPort(source)), net.TCPAddrFromAddrPort(addrPort(dest)))
 	err := h.SetTLVs([]proxyproto.TLV{{Type: proxyproto.PP2_TYPE_AUTHORITY, Value: []byte(name)},
 		{Type: typeMark, Value: append([]byte{markVersion, byte(kind)}, domain...)}})
 	if err != nil {
@@ -221,7 +220,7 @@ func siblingHeader(source, dest net.Addr, name, domain string, kind framing.Kind
 // returns the connection to it.
 func (s *Server) passChallenge(name string, l lead, local net.Addr) (net.Conn, error) {
 	visit, _ := s.bounds.owners.Begin(name, l.key, true) // which is never refused
-	p := &crossing{srv: s, to: l.sibling, name: name, key: l.key, visit: visit}
+	p := &crossing{srv: s, to: l.sibling, name: name, key: l.key, visit: visit, validation: true}
 	header, err := siblingHeader(local, local, name, s.Domain, framing.KindHTTP01)
 	if err == nil {
 		err = s.ask(p, header)

@@ -47,7 +47,7 @@ type visitor struct {
 	validation bool      // by a CA: the handshake is all of it
 	port       bool      // it has come to a TCP port, and name is that port's
 	taking     *taking   // a sibling has passed it on; else nil
-	until      time.Time // it waits no longer, whatever follows its first wait; the zero time before
+	until      time.Time // it waits no longer, and asks no sibling, whatever follows the first of either; the zero time before
 	asked      asked
 	offered    *offered // once it has hopped: its remote may take it; else nil
 }

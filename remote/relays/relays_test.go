@@ -103,6 +103,8 @@ func TestWhoseListCounts(t *testing.T) {
 		"a given key in the place of the kept one": {list: list(3, 2), keys: []relaylist.Key{public(2)}, seen: seen(1, 4), is: seen(2, 3)},
 		"an older one":                             {list: list(3, 1), seen: seen(1, 4), hint: hint.ListOld},
 		"an older one by a given key":              {list: list(3, 1), keys: []relaylist.Key{public(1)}, seen: seen(1, 4), hint: hint.ListOld},
+		"an older one by another given key":        {list: list(3, 2), keys: []relaylist.Key{public(1), public(2)}, seen: seen(1, 4), hint: hint.ListOld},
+		"a newer one by another given key":         {list: list(5, 2), keys: []relaylist.Key{public(1), public(2)}, seen: seen(1, 4), is: seen(2, 5)},
 		"one that has expired":                     {list: list(5, 1), at: now.AddDate(0, 0, 30), hint: hint.ListExpired},
 		"a kept key that is none":                  {list: list(5, 1), seen: relays.Seen{Key: "ed25519:x"}},
 	} {
@@ -364,6 +366,13 @@ func TestListIsFetched(t *testing.T) {
 	mux.HandleFunc("/clear", func(w http.ResponseWriter, r *http.Request) {
 		http.Redirect(w, r, "http://lists.example/good", http.StatusFound)
 	})
+	asked := make(chan struct{}, 1)
+	local := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		asked <- struct{}{}
+		_, _ = w.Write(good)
+	}))
+	defer local.Close()
+	mux.HandleFunc("/here", func(w http.ResponseWriter, r *http.Request) { http.Redirect(w, r, local.URL, http.StatusFound) })
 	mux.HandleFunc("/large", func(w http.ResponseWriter, _ *http.Request) {
 		_, _ = w.Write(bytes.Repeat([]byte(" "), relaylist.MaxSize))
 		_, _ = w.Write(good)
@@ -376,8 +385,11 @@ func TestListIsFetched(t *testing.T) {
 	srv.StartTLS()
 	defer srv.Close()
 	source := func(list string) *relays.Source {
-		return &relays.Source{List: list, Roots: ca.Pool(), Dial: func(ctx context.Context, _ string) (net.Conn, error) {
-			return new(net.Dialer).DialContext(ctx, "tcp", srv.Listener.Addr().String())
+		return &relays.Source{List: list, Roots: ca.Pool(), Dial: func(ctx context.Context, to string) (net.Conn, error) {
+			if to != local.Listener.Addr().String() {
+				to = srv.Listener.Addr().String()
+			}
+			return new(net.Dialer).DialContext(ctx, "tcp", to)
 		}}
 	}
 	for _, path := range []string{"/good", "/moved"} {
@@ -387,6 +399,7 @@ func TestListIsFetched(t *testing.T) {
 	}
 	for url, advice := range map[string]*hint.Advice{
 		"https://lists.example/missing": hint.ListAway, "https://lists.example/round": hint.ListAway, "https://lists.example/clear": hint.ListAway,
+		"https://lists.example/here":  hint.ListAway,
 		"https://lists.example/large": hint.ListBroken, "https://lists.example/html": hint.ListBroken, "https://other.example/good": hint.ListAway,
 		filepath.Join(t.TempDir(), "missing"): nil,
 	} {
@@ -394,6 +407,9 @@ func TestListIsFetched(t *testing.T) {
 		if err == nil || advice != nil && !slices.Equal(hint.All(err), advice.Do) {
 			t.Errorf("%s: %+v, %v, %q", url, l, err, hint.All(err))
 		}
+	}
+	if len(asked) > 0 {
+		t.Error("a program of this machine was asked, as the list's server wished")
 	}
 }
 

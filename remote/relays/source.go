@@ -83,6 +83,9 @@ func (s *Source) get(ctx context.Context) ([]byte, error) {
 		if len(via) > maxRedirects {
 			return errors.New("it leads on and on")
 		}
+		if via[0].URL.Scheme == "https" && r.URL.Scheme != "https" { // also to this machine, which the list's server has nothing to ask of
+			return errors.New("it leads from https to http")
+		}
 		return relaylist.CheckURL(r.URL.String())
 	}}
 	defer client.CloseIdleConnections()

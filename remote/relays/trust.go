@@ -3,6 +3,7 @@ package relays
 import (
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	"keystay/internal/hint"
@@ -46,7 +47,10 @@ func Trust(l *relaylist.List, keys []relaylist.Key, seen Seen, now time.Time) (i
 	if by == "" {
 		return seen, false, foreign(l, keys)
 	}
-	if by == seen.Key && l.Serial < seen.Serial {
+	// Whoever keeps a list can take one of its signatures away. So what was seen counts
+	// whichever of the keys has signed this one, as long as its own is one of them.
+	isStill := slices.ContainsFunc(keys, func(k relaylist.Key) bool { return k.String() == seen.Key })
+	if isStill && l.Serial < seen.Serial {
 		return seen, false, hint.ListOld.Error(fmt.Errorf("the list has the serial number %d, and one with %d was seen before", l.Serial, seen.Serial))
 	}
 	if l.Expired(now) {
