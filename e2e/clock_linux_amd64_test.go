@@ -50,19 +50,26 @@ func launchWithClock(cmd *exec.Cmd, by time.Duration) (*world.Process, *wallCloc
 	cmd.SysProcAttr.Ptrace = true // it stops before its first instruction
 	var c *wallClock
 	p, err := world.LaunchStopped(cmd, func(pid int) (err error) {
-		var status syscall.WaitStatus
-		if _, err := syscall.Wait4(pid, &status, 0, nil); err != nil {
-			return fmt.Errorf("wait for the program's start: %w", err)
-		}
-		if !status.Stopped() {
-			return fmt.Errorf("the program has not stopped at its start: %v", status)
-		}
-		if c, err = newWallClock(pid); err == nil {
-			err = c.set(by)
-		}
-		return cmp.Or(err, syscall.PtraceDetach(pid))
+		c, err = startWithClock(pid, by)
+		return err
 	})
 	return p, c, err
+}
+
+// startWithClock gives a program that was started to be traced a clock, sets it, and lets
+// the program go on. The caller is on the thread that has started it.
+func startWithClock(pid int, by time.Duration) (c *wallClock, err error) {
+	var status syscall.WaitStatus
+	if _, err := syscall.Wait4(pid, &status, 0, nil); err != nil {
+		return nil, fmt.Errorf("wait for the program's start: %w", err)
+	}
+	if !status.Stopped() {
+		return nil, fmt.Errorf("the program has not stopped at its start: %v", status)
+	}
+	if c, err = newWallClock(pid); err == nil {
+		err = c.set(by)
+	}
+	return c, cmp.Or(err, syscall.PtraceDetach(pid))
 }
 
 var vdsoMapping = regexp.MustCompile(`(?m)^([0-9a-f]+)-([0-9a-f]+) .*\[vdso\]$`)

@@ -10,6 +10,7 @@ import (
 	"io"
 	"net/http"
 	"regexp"
+	"runtime"
 	"slices"
 	"strings"
 	"testing"
@@ -18,6 +19,7 @@ import (
 	"keystay/e2e/internal/owners"
 	"keystay/e2e/internal/world"
 	"keystay/framing"
+	"keystay/relay/names"
 	"keystay/relay/operator"
 )
 
@@ -34,6 +36,7 @@ func TestThreeNodes(t *testing.T) {
 	t.Run("PartedOneWay", func(t *testing.T) { c.in(t).parted(all, false) })
 	t.Run("Killed", func(t *testing.T) { c.in(t).killed(all) })
 	t.Run("EtcdAway", func(t *testing.T) { c.in(t).etcdAway(all) })
+	t.Run("ClocksApart", func(t *testing.T) { c.in(t).clocksApart(all) })
 	t.Run("Random", func(t *testing.T) { c.in(t).random(all) })
 	t.Run("Rogue", func(t *testing.T) { c.in(t).rogue(all) })
 	t.Run("TakenOver", func(t *testing.T) { c.in(t).takenOver() })
@@ -172,6 +175,65 @@ func (c *cluster) parted(all []*served, bothWays bool) {
 	c.allReach(all)
 	c.t.Logf("%v after the healing each node reaches each device", time.Since(healed).Round(time.Millisecond))
 	c.stillStand(visitors, "parted")
+}
+
+// clocksApart starts two nodes anew whose clocks are wrong, one in each direction, by more
+// than a name is kept for that is not used.
+func (c *cluster) clocksApart(all []*served) {
+	c.t.Helper()
+	if runtime.GOARCH != "amd64" {
+		c.t.Skip("no way to set the clock of one program here")
+	}
+	kept := "kept." + world.Zone
+	if o, err := c.claim(2, newKey(), kept); o != owners.Granted {
+		c.t.Fatal(err)
+	}
+	for node, by := range []time.Duration{400 * 24 * time.Hour, -400 * 24 * time.Hour} {
+		n := c.nodes[node]
+		n.Kill()
+		n.Stopped = func(pid int) error {
+			clock, err := startWithClock(pid, by)
+			if clock != nil {
+				clock.close()
+			}
+			return err
+		}
+		n.Start()
+		n.Stopped = nil
+	}
+	c.allReach(all)
+	for node, n := range c.nodes {
+		fresh := fmt.Sprintf("fresh%d.%s", node, world.Zone)
+		if o, err := c.claim(node, newKey(), fresh); o != owners.Granted {
+			c.t.Errorf("a new name at node %d: %v", node, err)
+		}
+		for other := range c.nodes {
+			world.Eventually(c.t, world.Patience, "all nodes know the new name", func() bool {
+				o, _ := c.claim(other, newKey(), fresh)
+				return o == owners.Taken
+			})
+		}
+		if o, err := c.claim(node, newKey(), kept); o != owners.Taken {
+			c.t.Errorf("somebody else's name at node %d: %v, %v", node, o, err)
+		}
+		text, err := n.Run("names", "show", kept, "--json", "--config", n.Path("relay.yaml"))
+		var shown operator.Name
+		if err == nil {
+			err = json.Unmarshal([]byte(text), &shown)
+		}
+		if err != nil {
+			c.t.Fatal(err)
+		}
+		left := time.Until(shown.Grant.Until)
+		if day := 24 * time.Hour; shown.Grant.Status != names.Held || left < 364*day || left > 366*day {
+			c.t.Errorf("node %d shows %+v", node, shown.Grant)
+		}
+	}
+	for node := range 2 {
+		c.nodes[node].Kill()
+		c.nodes[node].Start()
+	}
+	c.allReach(all)
 }
 
 // killed kills a node that has links, and starts it anew.

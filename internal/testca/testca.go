@@ -108,7 +108,12 @@ func (ca *CA) IssueValid(notBefore, notAfter time.Time, names ...string) tls.Cer
 // paths of the two files.
 func (ca *CA) Files(dir string, names ...string) (certFile, keyFile string) {
 	ca.t.Helper()
-	cert := ca.Issue(names...)
+	return ca.Write(dir, ca.Issue(names...))
+}
+
+// Write is Files for a certificate that was issued before.
+func (ca *CA) Write(dir string, cert tls.Certificate) (certFile, keyFile string) {
+	ca.t.Helper()
 	key, err := x509.MarshalPKCS8PrivateKey(cert.PrivateKey)
 	ca.check(err)
 	certFile, keyFile = filepath.Join(dir, "cert.pem"), filepath.Join(dir, "key.pem")

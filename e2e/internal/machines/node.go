@@ -26,6 +26,10 @@ type Node struct {
 	Dir string // of its configuration, relay.yaml, and all else; short, for sockets' paths
 	PID int    // of the process that serves; 0 where none does
 
+	// Stopped, if it is not nil, is called by Launch with the program stopped before its
+	// first instruction, and lets it go on: on the thread that has started it and traces it.
+	Stopped func(pid int) error
+
 	t       testing.TB
 	space   world.Place
 	notify  *net.UnixConn
@@ -99,7 +103,14 @@ func (n *Node) Launch() {
 	}
 	defer log.Close()
 	cmd.Stdout, cmd.Stderr = log, log
-	if err := n.space.Do(cmd.Start); err != nil {
+	cmd.SysProcAttr = &syscall.SysProcAttr{Ptrace: n.Stopped != nil}
+	err = n.space.Do(func() error {
+		if err := cmd.Start(); err != nil || n.Stopped == nil {
+			return err
+		}
+		return n.Stopped(cmd.Process.Pid)
+	})
+	if err != nil {
 		n.t.Fatal(err)
 	}
 	n.PID = cmd.Process.Pid
