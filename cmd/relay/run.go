@@ -150,6 +150,15 @@ func (p *process) open(takeover bool) (err error) {
 	if p.grants.etcd != nil {
 		p.audit.Shared, p.audit.Node = p.grants.etcd, p.cfg.Cluster.Node
 	}
+	p.openServer()
+	p.api = p.newAPI()
+	p.openPage()
+	p.openAPI()
+	return nil
+}
+
+// openServer makes the server, with what the configuration says, and the node with it.
+func (p *process) openServer() {
 	memory := p.memory() // before the next line, which it would see
 	budget.LimitRuntime()
 	p.srv = &relay.Server{
@@ -185,10 +194,6 @@ func (p *process) open(takeover bool) (err error) {
 	if p.node != nil {
 		p.node.attach(p.srv, p.takeover)
 	}
-	p.api = p.newAPI()
-	p.openPage()
-	p.openAPI()
-	return nil
 }
 
 // memory is what links and visitors may make the process hold. More than there is

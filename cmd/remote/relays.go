@@ -50,42 +50,47 @@ Exit codes: 0 a relay can be taken, 1 none, or the list is not there or not to b
 			if err != nil {
 				return cli.Usage(err)
 			}
-			useDNS(cfg.DNS)
-			chooser, err := newChooser(cfg)
-			if err != nil {
-				return cli.Usage(err)
-			}
-			chooser.Need.KeyName = take // which is what --relay auto wants first
-			drain, _, stop := cli.Signals(c.Context())
-			defer stop()
-			look, err := chooser.Look(drain)
-			if err != nil {
-				return err
-			}
-			before, err := chooser.Keep.Taken()
-			if err != nil {
-				return err
-			}
-			shown := newRanking(look, cfg.RelayListKeys, before)
-			if asJSON {
-				err = cli.WriteJSON(c.OutOrStdout(), shown)
-			} else {
-				shown.write(c.OutOrStdout())
-			}
-			if err != nil || !take {
-				return errors.Join(err, shown.none())
-			}
-			taken, err := chooser.Take(drain, look, true)
-			if err == nil {
-				tellTaken(c.ErrOrStderr(), cfg.StateDir, before, taken)
-			}
-			return err
+			return rankRelays(c, cfg, asJSON, take)
 		},
 	}
 	config.RelaysFlags(cmd.Flags())
 	cmd.Flags().BoolVar(&asJSON, "json", false, "print it as JSON")
 	cmd.Flags().BoolVar(&take, "take", false, "keep the best one for --relay auto, in the place of the one that was taken before")
 	return cmd
+}
+
+// rankRelays ranks the relays of the list, shows them, and with take keeps the best one.
+func rankRelays(c *cobra.Command, cfg *config.Remote, asJSON, take bool) error {
+	useDNS(cfg.DNS)
+	chooser, err := newChooser(cfg)
+	if err != nil {
+		return cli.Usage(err)
+	}
+	chooser.Need.KeyName = take // which is what --relay auto wants first
+	drain, _, stop := cli.Signals(c.Context())
+	defer stop()
+	look, err := chooser.Look(drain)
+	if err != nil {
+		return err
+	}
+	before, err := chooser.Keep.Taken()
+	if err != nil {
+		return err
+	}
+	shown := newRanking(look, cfg.RelayListKeys, before)
+	if asJSON {
+		err = cli.WriteJSON(c.OutOrStdout(), shown)
+	} else {
+		shown.write(c.OutOrStdout())
+	}
+	if err != nil || !take {
+		return errors.Join(err, shown.none())
+	}
+	taken, err := chooser.Take(drain, look, true)
+	if err == nil {
+		tellTaken(c.ErrOrStderr(), cfg.StateDir, before, taken)
+	}
+	return err
 }
 
 // A ranking is what came of a list, as --json shows it. Fields are added, never changed.

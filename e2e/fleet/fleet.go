@@ -1,8 +1,6 @@
 package main
 
 import (
-	"keystay/e2e/fleet/costs"
-
 	"encoding/binary"
 	"fmt"
 	"math/rand/v2"
@@ -11,6 +9,7 @@ import (
 	"strings"
 	"time"
 
+	"keystay/e2e/fleet/costs"
 	"keystay/framing"
 	"keystay/internal/placing"
 )

@@ -1,13 +1,13 @@
 package main
 
 import (
-	"keystay/e2e/fleet/costs"
-
 	"bytes"
 	"encoding/json"
 	"flag"
 	"fmt"
 	"os"
+
+	"keystay/e2e/fleet/costs"
 )
 
 func main() {
