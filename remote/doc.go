@@ -16,6 +16,7 @@
 //
 // The files sort by what they belong to: device_ is the run of one identity,
 // link_ how its links to the relays are kept (device.go begins with that story),
-// lane_ the connections beside a link for bulk, listener_ a public name with its
-// certificate and visitors, state_ the files of the state directory.
+// node_ on which machines of a relay they are, lane_ the connections beside a link for
+// bulk, listener_ a public name with its certificate and visitors, state_ the files of
+// the state directory.
 package remote
