@@ -32,6 +32,7 @@ type offered struct {
 
 	// Guarded by offers.mu.
 	used  bool            // somebody has shown the token
+	void  bool            // nobody may any more
 	lane  net.Addr        // from where
 	visit *limits.Visit   // from then on
 	of    *identity       // whose memory the lane is counted in, from then on
@@ -111,7 +112,10 @@ func (s *Server) useOffer(token framing.LaneToken, from net.Addr) *offered {
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	t := k.all[token.ID()]
-	if t == nil || !t.token.Equal(&token) || t.used || s.departure.Load() != nil {
+	if t == nil || !t.token.Equal(&token) || t.used || t.void || s.departure.Load() != nil {
+		return nil
+	}
+	if _, banned := s.Names.Banned(t.name, t.host.Key, addrPort(from).Addr()); banned {
 		return nil
 	}
 	if t.of = s.shares.devices.borrow(t.host.Key, s.shares.memory, framing.LaneMemory); t.of == nil {
@@ -142,13 +146,18 @@ func (k *offers) notUsed(t *offered) {
 	t.leaveLocked()
 }
 
-// reset ends the visitors for which which returns true.
+// reset ends the visitors for which which returns true, and those of them that have not
+// been taken are not to be: the node with the link ends them, a moment later perhaps.
 func (k *offers) reset(which func(*offered) bool) (n int) {
 	var list []*offered
 	k.mu.Lock()
 	for _, t := range k.all {
-		if t.used && which(t) {
+		switch {
+		case !which(t):
+		case t.used:
 			list = append(list, t)
+		default:
+			t.void = true
 		}
 	}
 	k.mu.Unlock()
@@ -176,7 +185,7 @@ func (c *Cut) takes(t *offered) bool {
 	case c.Address.IsValid():
 		return false // a link of another node's
 	case c.Addresses.IsValid():
-		return c.Addresses.Contains(addrPort(t.lane).Addr())
+		return t.used && c.Addresses.Contains(addrPort(t.lane).Addr())
 	case c.Identity != "" && keyname.Label(t.host.Key, "") != c.Identity:
 		return false
 	}

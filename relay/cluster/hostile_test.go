@@ -4,6 +4,8 @@ import (
 	"context"
 	"crypto/tls"
 	"io"
+	"net"
+	"net/netip"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -248,3 +250,46 @@ func TestStrangersAreFew(t *testing.T) {
 		}
 	})
 }
+
+// A network has half of the places for strangers, however many addresses it has: a
+// provider of IPv6 gives everybody 2^64 of them.
+func TestStrangersOfOneNetworkAreFew(t *testing.T) {
+	for net, at := range map[string]string{"2001:db8:1:2::/64": "2001:db8:1:3::1", "192.0.2.0/24": "192.0.3.1"} {
+		l := &listener{}
+		if !l.track(noListener{}) {
+			t.Fatal("closed")
+		}
+		a, n := netip.MustParsePrefix(net).Addr(), 0
+		var last func()
+		for range 200 {
+			for a = a.Next(); ; n++ {
+				leave, ok := l.enter(&from{at: a})
+				if !ok {
+					break
+				}
+				last = leave
+			}
+		}
+		if n != maxStrangersNetwork {
+			t.Errorf("%s: %d strangers", net, n)
+		}
+		if _, ok := l.enter(&from{at: netip.MustParseAddr(at)}); !ok {
+			t.Errorf("%s: none gets in from elsewhere", net)
+		}
+		last()
+		if _, ok := l.enter(&from{at: a}); !ok {
+			t.Errorf("%s: none gets in for one that has left", net)
+		}
+	}
+}
+
+// A noListener takes no connections.
+type noListener struct{ net.Listener }
+
+// A from is a connection that comes from an address.
+type from struct {
+	net.Conn
+	at netip.Addr
+}
+
+func (f *from) RemoteAddr() net.Addr { return net.TCPAddrFromAddrPort(netip.AddrPortFrom(f.at, 1)) }

@@ -27,7 +27,8 @@ const (
 	maxJoin = 16 << 10
 	// joinTimeout is how long both may take.
 	joinTimeout = 10 * time.Second
-	// maxJoins is how many are answered at once.
+	// maxJoins is how many machines without a certificate are answered at once, and how
+	// many nodes beside them.
 	maxJoins = 8
 )
 
@@ -50,7 +51,8 @@ type joinAnswer struct {
 // joins are the questions that are being answered.
 type joins struct {
 	guesses guesses
-	places  places
+	places  places // of machines without a certificate
+	nodes   places // of those that have one
 	renewal renewal
 }
 
@@ -58,10 +60,14 @@ type joins struct {
 func (c *Cluster) serveJoin(conn *tls.Conn) {
 	defer conn.Close()
 	conn.SetDeadline(time.Now().Add(joinTimeout))
-	if !c.joins.places.enter(maxJoins) {
+	of := &c.joins.places
+	if len(conn.ConnectionState().VerifiedChains) > 0 {
+		of = &c.joins.nodes
+	}
+	if !of.enter(maxJoins) {
 		return
 	}
-	defer c.joins.places.leave()
+	defer of.leave()
 	var q joinQuestion
 	if err := json.NewDecoder(io.LimitReader(conn, maxJoin)).Decode(&q); err != nil {
 		return

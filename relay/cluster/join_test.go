@@ -287,6 +287,12 @@ func TestCertificateIsRenewed(t *testing.T) {
 	if now := creds.now.Load().cert.Leaf; now.SerialNumber.Cmp(was.SerialNumber) == 0 || creds.machine() != machine {
 		t.Error("it is the same certificate, or for another key")
 	}
+	// Those who have no certificate do not keep it from that, whatever they hold.
+	for ca.joins.places.enter(maxJoins) {
+	}
+	if _, err := n.renewAt("first"); err != nil {
+		t.Errorf("while all places of strangers are taken: %v", err)
+	}
 	// The CA renews its own without asking.
 	was = ca.Credentials.now.Load().cert.Leaf
 	ca.init()

@@ -18,8 +18,9 @@ const (
 	// handshakeTimeout is how long a TLS handshake between nodes may take.
 	handshakeTimeout = 5 * time.Second
 	// maxStrangers is how many connections may be that have not shown a certificate of
-	// the CA yet, and maxStrangersEach how many of them from one address.
-	maxStrangers, maxStrangersEach = 512, 64
+	// the CA yet, maxStrangersEach how many of them from one address, and
+	// maxStrangersNetwork how many from one network, see networkOf.
+	maxStrangers, maxStrangersEach, maxStrangersNetwork = 512, 64, 256
 )
 
 // A listener takes connections of other nodes. The zero value is ready.
@@ -28,8 +29,19 @@ type listener struct {
 	closed    bool
 	all       map[net.Listener]struct{}
 	conns     map[net.Conn]struct{} // of strangers
-	strangers map[netip.Addr]int
+	strangers map[netip.Prefix]int   // by address, and by network
 	wg        sync.WaitGroup
+}
+
+// networkOf returns the network of an address: 64 bits of IPv6, of which one machine may
+// have all addresses, or 24 of IPv4.
+func networkOf(a netip.Addr) netip.Prefix {
+	bits := 64
+	if a.Is4() {
+		bits = 24
+	}
+	p, _ := a.Prefix(bits)
+	return p
 }
 
 // Serve takes connections of other nodes from ln. It blocks, closes ln, and always
@@ -76,7 +88,7 @@ func (l *listener) track(ln net.Listener) bool {
 		return false
 	}
 	if l.all == nil {
-		l.all, l.conns, l.strangers = make(map[net.Listener]struct{}), make(map[net.Conn]struct{}), make(map[netip.Addr]int)
+		l.all, l.conns, l.strangers = make(map[net.Listener]struct{}), make(map[net.Conn]struct{}), make(map[netip.Prefix]int)
 	}
 	l.all[ln] = struct{}{}
 	return true
@@ -87,21 +99,25 @@ func (l *listener) track(ln net.Listener) bool {
 func (l *listener) enter(conn net.Conn) (leave func(), ok bool) {
 	var from netip.Addr
 	if a, ok := conn.RemoteAddr().(*net.TCPAddr); ok {
-		from = a.AddrPort().Addr().Unmap()
+		from = a.AddrPort().Addr().Unmap().WithZone("")
 	}
+	each, network := netip.PrefixFrom(from, from.BitLen()), networkOf(from)
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if l.closed || len(l.conns) >= maxStrangers || l.strangers[from] >= maxStrangersEach {
+	if l.closed || len(l.conns) >= maxStrangers || l.strangers[each] >= maxStrangersEach || l.strangers[network] >= maxStrangersNetwork {
 		return nil, false
 	}
 	l.conns[conn] = struct{}{}
-	l.strangers[from]++
+	l.strangers[each]++
+	l.strangers[network]++
 	return sync.OnceFunc(func() {
 		l.mu.Lock()
 		defer l.mu.Unlock()
 		delete(l.conns, conn)
-		if l.strangers[from]--; l.strangers[from] == 0 {
-			delete(l.strangers, from)
+		for _, p := range []netip.Prefix{each, network} {
+			if l.strangers[p]--; l.strangers[p] <= 0 {
+				delete(l.strangers, p)
+			}
 		}
 	}), true
 }

@@ -209,6 +209,43 @@ func TestTakenVisitorIsCutAtItsNode(t *testing.T) {
 	}
 }
 
+// A token is worth nothing once its device is cut, or a newer run has the name: the node
+// with the link may hear of it a moment later, and a taken visitor would stay.
+func TestNoVisitorIsTakenAfterACut(t *testing.T) {
+	banned := names.Denied{Code: names.DeniedBanned}
+	for name, c := range map[string]struct {
+		do    func(r *takenRig)
+		stays bool
+	}{
+		"its identity is cut": {do: func(r *takenRig) {
+			r.a.srv.Cut(relay.Cut{Identity: keyname.Label(r.device.key.Public().(ed25519.PublicKey), ""), Why: banned})
+		}},
+		"its name is cut":     {do: func(r *takenRig) { r.a.srv.Cut(relay.Cut{Name: r.device.label(), Why: banned}) }},
+		"another name is cut": {stays: true, do: func(r *takenRig) { r.a.srv.Cut(relay.Cut{Name: "other." + zone, Why: banned}) }},
+		"a newer run is on another node": {do: func(r *takenRig) {
+			r.a.srv.ClaimedOnNode(relay.Claimed{Name: r.device.label(), Key: r.device.key.Public().(ed25519.PublicKey), Run: framing.Run{Number: 2}})
+		}},
+		"its device's address is banned": {do: func(r *takenRig) {
+			if _, err := r.a.srv.Names.Ban(names.Ban{Kind: names.BanAddress, Of: "127.0.0.1"}); err != nil {
+				r.t.Error(err)
+			}
+		}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			r := newTakenRig(t, nil, framing.Claim{})
+			visitor, s := r.visitor()
+			c.do(r)
+			switch err := r.a.take(s); {
+			case c.stays && err != nil:
+				t.Error(err)
+			case !c.stays && !errors.Is(err, framing.ErrNotTaken):
+				t.Errorf("taken: %v", err)
+			}
+			talks(t, visitor, s) // the node with the link has not heard
+		})
+	}
+}
+
 // The visitor's node counts a taken visitor for its name and its identity, as the node
 // with the link has before. Where that is too many the visitor stays on its hop.
 func TestTakenVisitorCountsForItsName(t *testing.T) {
