@@ -40,7 +40,7 @@ func (u *unwanted) enter(stream arrival) bool {
 				most = from
 			}
 		}
-		if has[networkOf(stream.Header().Source.Addr())]+1 >= has[most] {
+		if has[networkOf(stream.Header().Source.Addr())]+1 > has[most] {
 			return false
 		}
 		i := slices.IndexFunc(u.all, func(s arrival) bool { return networkOf(s.Header().Source.Addr()) == most })

@@ -263,3 +263,26 @@ func TestNoNetworkKeepsValidationsAway(t *testing.T) {
 		t.Error("a place that was given back is not free")
 	}
 }
+
+// Nor is one kept from a CA by many networks that stay: where each of those has but one,
+// the oldest place goes to whoever comes.
+func TestManyNetworksHoldNoPlacesOfValidations(t *testing.T) {
+	r := newRelay(t)
+	r.start(nil)
+	link := r.next()
+	var u remote.Unwanted
+	var all []*framing.Stream
+	for i := range remote.MaxUnwanted + 2 {
+		s, err := link.Open(framing.Header{Name: domain, Kind: framing.KindTLS, Source: netip.MustParseAddrPort(fmt.Sprintf("192.0.%d.1:1", i)), Dest: netip.MustParseAddrPort("203.0.113.1:443")}, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer s.Close()
+		if all = append(all, s); !u.Enter(s) {
+			t.Errorf("there is no place for number %d", i)
+		}
+	}
+	if all[0].Broken() == nil || all[1].Broken() == nil || all[2].Broken() != nil {
+		t.Error("others than the two oldest have given their places up")
+	}
+}

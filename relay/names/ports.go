@@ -187,7 +187,6 @@ func (n *Names) choosePort(l *ledger, c *Claimant, unfit func(string) bool) (nam
 	if time.Now().UnixNano() < n.noPort.Load() {
 		return "", false, nil
 	}
-	passed := false // over one that is free, or will be
 	for port := range n.Ports.like(c.Port) {
 		at := PortName(n.zone, port)
 		gr, err := l.raw(at)
@@ -199,14 +198,11 @@ func (n *Names) choosePort(l *ledger, c *Claimant, unfit func(string) bool) (nam
 		switch {
 		case banned || gr != nil && !l.over(gr) && !mine:
 		case unfit(at):
-			passed = true
 		default:
 			return at, mine && l.live(gr), nil
 		}
 	}
-	if !passed {
-		n.noPort.Store(time.Now().Add(portsFull).UnixNano())
-	}
+	n.noPort.Store(time.Now().Add(portsFull).UnixNano())
 	return "", false, nil
 }
 

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"slices"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"keystay/relay/names"
@@ -246,4 +247,37 @@ func TestARebuiltRecordHasItsPorts(t *testing.T) {
 func ExamplePorts() {
 	fmt.Println(names.Ports{First: 20000, Last: 20999}, names.PortName("relay.net", 20022))
 	// Output: 20000-20999 relay.net:20022
+}
+
+// A range of which nothing can be had is looked through once a second, also where one of
+// its ports is free and another program has it: the record is kept from others meanwhile.
+func TestAFullRangeIsLookedThroughOnceASecond(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := newRig(t, ports(20000, 20003))
+		for asked := range uint16(3) {
+			if _, err := r.claimPort(newIdentity(t), 20000+asked, ""); err != nil {
+				t.Fatal(err)
+			}
+		}
+		looks := 0
+		unfit := func(string) bool {
+			looks++
+			return true
+		}
+		ask := func() {
+			t.Helper()
+			_, _, err := r.names.ChoosePort(names.Claimant{Key: public(newIdentity(t)), Port: 22}, unfit)
+			denied(t, err, names.DeniedLimit)
+		}
+		for range 10 {
+			ask()
+		}
+		if looks != 1 {
+			t.Errorf("it is looked through %d times in a second", looks)
+		}
+		time.Sleep(time.Second)
+		if ask(); looks != 2 {
+			t.Errorf("a second later it is not looked through, or %d times in all", looks)
+		}
+	})
 }

@@ -52,16 +52,37 @@ func bombs(t *testing.T, n int, pack func([]byte) []byte) (list []frame) {
 	return list
 }
 
+// deflated is a message as permessage-deflate sends it.
+func deflated(p []byte) []byte {
+	var b bytes.Buffer
+	z, _ := flate.NewWriter(&b, 9)
+	_, _ = z.Write(p)
+	_ = z.Flush()
+	return bytes.TrimSuffix(b.Bytes(), []byte{0, 0, 0xff, 0xff})
+}
+
+// Messages of a byte that may lean on a whole window before them cost what they are, and
+// not a window each.
+func TestSmallCompressedMessagesAreCheap(t *testing.T) {
+	list := []frame{{kind: "binary", data: deflated(make([]byte, window)), compressed: true}}
+	for small := deflated([]byte("a")); len(list) <= maxFrames/frameCost; {
+		list = append(list, frame{kind: "binary", data: small, compressed: true})
+	}
+	for i := range list {
+		list[i].size = int64(len(list[i].data))
+	}
+	var got []frame
+	if n := allocated(func() { got = inflated(&content{switched: true, frames: list}, nil) }); n > 4<<20 {
+		t.Errorf("%d messages take %d bytes", len(list), n)
+	}
+	if last := got[len(got)-1]; last.compressed || string(last.data) != "a" {
+		t.Errorf("the last one is %q", last.data)
+	}
+}
+
 // Messages that stand for much are read as far as one page may take, and what is kept of
 // each for that page is what it shows.
 func TestCompressedMessagesAreNotBlownUp(t *testing.T) {
-	deflated := func(p []byte) []byte {
-		var b bytes.Buffer
-		z, _ := flate.NewWriter(&b, 9)
-		_, _ = z.Write(p)
-		_ = z.Flush()
-		return bytes.TrimSuffix(b.Bytes(), []byte{0, 0, 0xff, 0xff})
-	}
 	for what, c := range map[string]*content{
 		"WebSocket": {switched: true, frames: bombs(t, 200, deflated)},
 		"gRPC":      {frames: bombs(t, 200, gzipped)},

@@ -140,7 +140,8 @@ const window = 32 << 10
 // unless they can be read without. It takes what it decodes off left, in bytes, and ends
 // where that is used up.
 func inflate(list []frame, fromDevice, lost bool, left *int) {
-	var before []byte
+	var before, out bytes.Buffer
+	r := flate.NewReader(bytes.NewReader(nil))
 	for i := 0; i < len(list) && *left > 0; i++ {
 		f := &list[i]
 		if f.fromDevice != fromDevice || !f.compressed {
@@ -150,18 +151,24 @@ func inflate(list []frame, fromDevice, lost bool, left *int) {
 			lost = true
 			continue
 		}
-		in := slices.Concat(f.data, []byte{0, 0, 0xff, 0xff, 1, 0, 0, 0xff, 0xff})
-		dict := before
-		if lost {
+		dict := before.Bytes()
+		if dict = dict[max(0, len(dict)-window):]; lost {
 			dict = nil
 		}
-		out, err := io.ReadAll(io.LimitReader(flate.NewReaderDict(bytes.NewReader(in), dict), maxDecoded+1))
-		if *left -= len(out); err != nil || len(out) > maxDecoded {
+		in := io.MultiReader(bytes.NewReader(f.data), strings.NewReader("\x00\x00\xff\xff\x01\x00\x00\xff\xff"))
+		out.Reset()
+		err := r.(flate.Resetter).Reset(in, dict)
+		if err == nil {
+			_, err = out.ReadFrom(io.LimitReader(r, maxDecoded+1))
+		}
+		if *left -= out.Len(); err != nil || out.Len() > maxDecoded {
 			lost = true
 			continue
 		}
-		before = append(before, out[max(0, len(out)-window):]...)
-		before = bytes.Clone(before[max(0, len(before)-window):])
-		f.size, f.data, f.compressed = int64(len(out)), beginning(out), false
+		before.Write(out.Bytes()[max(0, out.Len()-window):])
+		if before.Len() > 2*window {
+			before.Next(before.Len() - window)
+		}
+		f.size, f.data, f.compressed = int64(out.Len()), beginning(out.Bytes()), false
 	}
 }
