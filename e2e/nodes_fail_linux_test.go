@@ -2,13 +2,16 @@ package e2e
 
 import (
 	"bufio"
+	"bytes"
 	"crypto/ed25519"
+	"crypto/sha256"
 	"crypto/tls"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
 	"net/http"
+	"net/http/httptest"
 	"regexp"
 	"runtime"
 	"slices"
@@ -16,6 +19,7 @@ import (
 	"testing"
 	"time"
 
+	"keystay/e2e/internal/machines"
 	"keystay/e2e/internal/owners"
 	"keystay/e2e/internal/world"
 	"keystay/framing"
@@ -36,6 +40,7 @@ func TestThreeNodes(t *testing.T) {
 	t.Run("PartedOneWay", func(t *testing.T) { c.in(t).parted(all, false) })
 	t.Run("Killed", func(t *testing.T) { c.in(t).killed(all) })
 	t.Run("EtcdAway", func(t *testing.T) { c.in(t).etcdAway(all) })
+	t.Run("BulkLeavesTheHop", func(t *testing.T) { c.in(t).bulkLeavesTheHop() })
 	t.Run("ClocksApart", func(t *testing.T) { c.in(t).clocksApart(all) })
 	t.Run("Random", func(t *testing.T) { c.in(t).random(all) })
 	t.Run("Rogue", func(t *testing.T) { c.in(t).rogue(all) })
@@ -175,6 +180,55 @@ func (c *cluster) parted(all []*served, bothWays bool) {
 	c.allReach(all)
 	c.t.Logf("%v after the healing each node reaches each device", time.Since(healed).Round(time.Millisecond))
 	c.stillStand(visitors, "parted")
+}
+
+// bulkLeavesTheHop downloads at a node that has no link of the device, until the device has
+// dialled a lane to that very node: then no other one carries the bytes.
+func (c *cluster) bulkLeavesTheHop() {
+	c.t.Helper()
+	s := &served{name: c.serveSite("bulk", 0, 1)}
+	for node := range c.nodes {
+		world.Eventually(c.t, world.Patience, "the site is answered", func() bool {
+			_, err := c.visit(node, s.name)
+			return err == nil
+		})
+	}
+	const n = 24 << 20
+	url := fmt.Sprintf("https://%s/?n=%d&pause=2ms", s.name, n)
+	want := sha256.New()
+	io.Copy(want, body(n))
+	world.Eventually(c.t, world.Patience, "a node without a link has the device's lane", func() bool {
+		linked := c.linked(s)
+		node := slices.IndexFunc(c.nodes[:], func(n *machines.Node) bool { return !slices.Contains(linked, slices.Index(c.nodes[:], n)) })
+		if node < 0 {
+			return false
+		}
+		before := c.lanes(node)
+		resp, err := c.transport(node).RoundTrip(httptest.NewRequest("GET", url, nil))
+		if err != nil {
+			c.t.Fatal(err)
+		}
+		defer resp.Body.Close()
+		got := sha256.New()
+		if _, err := io.Copy(got, resp.Body); err != nil || !bytes.Equal(got.Sum(nil), want.Sum(nil)) {
+			c.t.Fatalf("the download at node %d is another one, or broken: %v", node, err)
+		}
+		return c.lanes(node) > before
+	})
+}
+
+// lanes is how many lanes a node has had.
+func (c *cluster) lanes(node int) int64 {
+	c.t.Helper()
+	text, err := c.nodes[node].Run("status", "--json", "--config", c.nodes[node].Path("relay.yaml"))
+	var status operator.Status
+	if err == nil {
+		err = json.Unmarshal([]byte(text), &status)
+	}
+	if err != nil {
+		c.t.Fatal(err)
+	}
+	return status.LanesTotal
 }
 
 // clocksApart starts two nodes anew whose clocks are wrong, one in each direction, by more
