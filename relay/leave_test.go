@@ -198,7 +198,7 @@ func TestShutdownCutsVisitors(t *testing.T) {
 	link := <-p.remote()
 	v := p.visit(heldName)
 	v.send(100, len(v.hello))
-	wait(t, func() bool { return link.NumStreams() == 1 })
+	wait(t, func() bool { return link.NumStreams() == 1 && srv.Visitors() == 1 })
 	ctx, cancel := context.WithCancel(context.Background())
 	cancel()
 	if err := srv.Shutdown(ctx); !errors.Is(err, context.Canceled) {

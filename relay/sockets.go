@@ -296,18 +296,18 @@ func (a *admitted) end() {
 	a.from.Close()
 	a.visit.End()
 	a.offered.end()
-	a.crossing.end()
-	a.taking.end()
-	a.crossing, a.taking = nil, nil
 	if a.far != nil {
 		socket.Abort(a.far)
 	}
 	a.routed()
 	k := a.sockets
 	k.mu.Lock()
-	defer k.mu.Unlock()
-	if _, ok := k.conns[a]; ok {
-		delete(k.conns, a)
+	_, first := k.conns[a]
+	delete(k.conns, a)
+	k.mu.Unlock()
+	if first {
+		a.crossing.end()
+		a.taking.end()
 		k.wg.Done()
 	}
 }
