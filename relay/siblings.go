@@ -99,13 +99,12 @@ func (s *Server) SetSiblings(list []Sibling) {
 	old := s.siblings.now()
 	made := make([]*sibling, len(list))
 	for i, one := range list {
-		made[i] = &sibling{}
+		made[i] = &sibling{Sibling: one}
 		if at := slices.IndexFunc(old, func(o *sibling) bool {
 			return o.Name == one.Name && o.Dial == one.Dial && slices.Equal(o.From, one.From)
 		}); at >= 0 {
 			made[i] = old[at]
 		}
-		made[i].Sibling = one
 	}
 	s.siblings.list.Store(&made)
 }

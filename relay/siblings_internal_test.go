@@ -87,6 +87,21 @@ func TestSiblingIsAskedOnceASecondForANameThatItDoesNotHave(t *testing.T) {
 	})
 }
 
+// Settings that say the same anew leave a sibling as it is, also for visitors who look at
+// it at that moment.
+func TestSiblingThatStaysIsNotWrittenTo(t *testing.T) {
+	s := new(Server)
+	list := []Sibling{{Name: "b.test", Dial: "b.test:443", From: []netip.Prefix{netip.MustParsePrefix("192.0.2.1/32")}}}
+	s.SetSiblings(list)
+	was := s.siblings.now()[0]
+	read := make(chan string)
+	go func() { read <- was.Name + was.Dial }()
+	s.SetSiblings(list)
+	if <-read == "" || s.siblings.now()[0] != was {
+		t.Error("it is another one")
+	}
+}
+
 // There is room for so many visitors between two siblings, and for half of them of one
 // name; each place that is given back can be had again.
 func TestPlacesBetweenSiblings(t *testing.T) {
