@@ -49,10 +49,11 @@ const (
 	// maxAskedNames is how many names a sibling is remembered not to have; more than
 	// that are not asked for until some are forgotten.
 	maxAskedNames = 4096
-	// maxWords is of how many names it is kept which siblings their devices have named.
-	maxWords = 1 << 16
+	// maxWords is of how many names below the relay's own it is kept which siblings their
+	// devices have named, and of how many others.
+	maxWords = 1 << 15
 	// maxWordBytes is how long the names of these siblings may be together, in bytes.
-	maxWordBytes = 16 << 20
+	maxWordBytes = 8 << 20
 )
 
 // siblings are those of a server, and what devices have said of them. The zero value has
@@ -61,9 +62,15 @@ type siblings struct {
 	list atomic.Pointer[[]*sibling]
 
 	mu        sync.Mutex
-	words     map[string]word // by name
-	held      int             // bytes of the siblings' names in words
+	own       words // of names below the relay's own, which anybody may have by the thousand
+	others    words // of domains that are proven
 	crossings map[*crossing]struct{}
+}
+
+// words are by the name, see maxWords.
+type words struct {
+	by   map[string]word
+	held int // bytes of the siblings' names
 }
 
 // A word is what the device of a name has said with its newest claim here.
@@ -99,13 +106,12 @@ func (s *Server) SetSiblings(list []Sibling) {
 	old := s.siblings.now()
 	made := make([]*sibling, len(list))
 	for i, one := range list {
-		made[i] = &sibling{}
+		made[i] = &sibling{Sibling: one}
 		if at := slices.IndexFunc(old, func(o *sibling) bool {
 			return o.Name == one.Name && o.Dial == one.Dial && slices.Equal(o.From, one.From)
 		}); at >= 0 {
 			made[i] = old[at]
 		}
-		made[i].Sibling = one
 	}
 	s.siblings.list.Store(&made)
 }
@@ -141,26 +147,40 @@ func (b *siblings) at(a net.Addr) *sibling {
 	return nil
 }
 
-// note keeps what a device has said with a claim that is granted.
-func (b *siblings) note(key ed25519.PublicKey, c framing.Claim) {
+// note keeps what a device has said with a claim that is granted. Own says that the name
+// is below the relay's own.
+func (b *siblings) note(key ed25519.PublicKey, c framing.Claim, own bool) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	b.dropLocked(c.Name)
-	if len(c.Siblings) == 0 {
-		return
+	in := &b.others
+	if own {
+		in = &b.own
 	}
-	if b.words == nil {
-		b.words = make(map[string]word)
+	in.drop(c.Name)
+	if len(c.Siblings) > 0 {
+		in.keep(c.Name, word{key: key, siblings: slices.Clone(c.Siblings), rules: c.Rules})
 	}
-	w := word{key: key, siblings: slices.Clone(c.Siblings), rules: c.Rules}
-	b.held += w.size()
-	for name := range b.words { // any: without its word a name is served as one that has none
-		if len(b.words) < maxWords && b.held <= maxWordBytes {
+}
+
+// keep adds a word, and makes room for it.
+func (l *words) keep(name string, w word) {
+	if l.by == nil {
+		l.by = make(map[string]word)
+	}
+	l.held += w.size()
+	for other := range l.by { // any: without its word a name is served as one that has none
+		if len(l.by) < maxWords && l.held <= maxWordBytes {
 			break
 		}
-		b.dropLocked(name)
+		l.drop(other)
 	}
-	b.words[c.Name] = w
+	l.by[name] = w
+}
+
+func (l *words) drop(name string) {
+	w := l.by[name]
+	l.held -= w.size()
+	delete(l.by, name)
 }
 
 // size is how long the names of the siblings are, in bytes.
@@ -171,12 +191,6 @@ func (w *word) size() (n int) {
 	return n
 }
 
-func (b *siblings) dropLocked(name string) {
-	w := b.words[name]
-	b.held -= w.size()
-	delete(b.words, name)
-}
-
 // of returns the word of a name.
 func (b *siblings) of(name string) (w word, ok bool) {
 	if len(b.now()) == 0 {
@@ -184,7 +198,9 @@ func (b *siblings) of(name string) (w word, ok bool) {
 	}
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	w, ok = b.words[name]
+	if w, ok = b.others.by[name]; !ok {
+		w, ok = b.own.by[name]
+	}
 	return w, ok
 }
 
@@ -198,9 +214,11 @@ func (b *siblings) isFor(name string, key ed25519.PublicKey, s *sibling) bool {
 func (b *siblings) forget(which func(name string, key ed25519.PublicKey) bool) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	for name, w := range b.words {
-		if which(name, w.key) {
-			b.dropLocked(name)
+	for _, l := range []*words{&b.own, &b.others} {
+		for name, w := range l.by {
+			if which(name, w.key) {
+				l.drop(name)
+			}
 		}
 	}
 }

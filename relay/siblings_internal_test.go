@@ -87,6 +87,21 @@ func TestSiblingIsAskedOnceASecondForANameThatItDoesNotHave(t *testing.T) {
 	})
 }
 
+// Settings that say the same anew leave a sibling as it is, also for visitors who look at
+// it at that moment.
+func TestSiblingThatStaysIsNotWrittenTo(t *testing.T) {
+	s := new(Server)
+	list := []Sibling{{Name: "b.test", Dial: "b.test:443", From: []netip.Prefix{netip.MustParsePrefix("192.0.2.1/32")}}}
+	s.SetSiblings(list)
+	was := s.siblings.now()[0]
+	read := make(chan string)
+	go func() { read <- was.Name + was.Dial }()
+	s.SetSiblings(list)
+	if <-read == "" || s.siblings.now()[0] != was {
+		t.Error("it is another one")
+	}
+}
+
 // There is room for so many visitors between two siblings, and for half of them of one
 // name; each place that is given back can be had again.
 func TestPlacesBetweenSiblings(t *testing.T) {
@@ -119,25 +134,29 @@ func TestWordsAreBounded(t *testing.T) {
 	var b siblings
 	key := make(ed25519.PublicKey, ed25519.PublicKeySize)
 	long := strings.Repeat("a", 253)
-	for i := range maxWords + 10 {
-		b.note(key, framing.Claim{Name: fmt.Sprint(i), Siblings: []string{long}})
-	}
-	if n := len(b.words); n > maxWords || b.held > maxWordBytes || n*len(long) != b.held {
-		t.Errorf("%d words of %d bytes", n, b.held)
-	}
-	b.note(key, framing.Claim{Name: "x", Siblings: []string{"b", "c"}})
-	b.note(key, framing.Claim{Name: "x", Siblings: []string{"d"}})
 	b.list.Store(&[]*sibling{{Sibling: Sibling{Name: "d"}}})
+	b.note(key, framing.Claim{Name: "proven.example", Siblings: []string{"d"}}, false)
+	for i := range maxWords + 10 {
+		b.note(key, framing.Claim{Name: fmt.Sprint(i), Siblings: []string{long}}, true)
+	}
+	if n := len(b.own.by); n > maxWords || b.own.held > maxWordBytes || n*len(long) != b.own.held {
+		t.Errorf("%d words of %d bytes", n, b.own.held)
+	}
+	if _, ok := b.of("proven.example"); !ok {
+		t.Error("names that anybody may have take the place of domains that are proven")
+	}
+	b.note(key, framing.Claim{Name: "x", Siblings: []string{"b", "c"}}, false)
+	b.note(key, framing.Claim{Name: "x", Siblings: []string{"d"}}, false)
 	if w, ok := b.of("x"); !ok || len(w.siblings) != 1 || w.siblings[0] != "d" {
 		t.Errorf("the word is %q", w.siblings)
 	}
-	b.note(key, framing.Claim{Name: "x"})
+	b.note(key, framing.Claim{Name: "x"}, false)
 	if _, ok := b.of("x"); ok {
 		t.Error("a claim without siblings leaves those from before")
 	}
 	b.forget(func(string, ed25519.PublicKey) bool { return true })
-	if len(b.words) != 0 || b.held != 0 {
-		t.Errorf("%d words of %d bytes are left", len(b.words), b.held)
+	if len(b.own.by)+len(b.others.by) != 0 || b.own.held+b.others.held != 0 {
+		t.Errorf("%d words of %d bytes are left", len(b.own.by)+len(b.others.by), b.own.held+b.others.held)
 	}
 }
 
@@ -210,7 +229,7 @@ func routerOf(t *testing.T, key ed25519.PublicKey, sibs []*sibling, sessions ...
 	t.Cleanup(func() { grants.Close() })
 	all, p := new(siblings), &presence{names: make(map[string]*served)}
 	all.list.Store(&sibs)
-	all.note(key, framing.Claim{Name: "a.relay.test", Siblings: all.names()})
+	all.note(key, framing.Claim{Name: "a.relay.test", Siblings: all.names()}, true)
 	if len(sessions) > 0 {
 		p.names["a.relay.test"] = &served{key: key, sessions: sessions}
 	}
@@ -287,7 +306,7 @@ func TestSlowSiblingsKeepNoVisitor(t *testing.T) {
 		}
 		r := routerOf(t, key, sibs)
 		name := keyname.Label(key, "") + ".relay.test"
-		r.siblings.note(key, framing.Claim{Name: name, Siblings: r.siblings.names()})
+		r.siblings.note(key, framing.Claim{Name: name, Siblings: r.siblings.names()}, true)
 		r.names.Remember([]string{name})
 		c, far := memconn.Pipe(0)
 		defer far.Close()
