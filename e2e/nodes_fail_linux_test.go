@@ -339,7 +339,14 @@ func (c *cluster) etcdAway(all []*served) {
 		m.Kill()
 	}
 	if soaking() {
-		<-time.After(5 * time.Minute)
+		for range 5 {
+			<-time.After(time.Minute)
+			for _, v := range visitors { // a device ends a connection on which nothing is asked
+				if err := v.ask(); err != nil {
+					c.t.Errorf("etcd is away, and the visitor of %s at node %d was cut: %v", v.s.name, v.node, err)
+				}
+			}
+		}
 	}
 	for node := range c.nodes {
 		o, err := c.claim(node, newKey(), fmt.Sprintf("new%d.%s", node, world.Zone))
