@@ -1,6 +1,7 @@
 package relay
 
 import (
+	"bytes"
 	"crypto/ed25519"
 	"net/netip"
 	"sync"
@@ -122,11 +123,43 @@ func (s *Server) lookAtAll() {
 }
 
 // forfeits takes a name from an identity that is connected for it and is not its holder.
+// One that has handed over to the holder keeps it until the new holder claims it, as on one node.
 func (s *Server) forfeits(name string, holder ed25519.PublicKey) {
 	has := s.presence.holder(name)
 	if has == nil || has.Equal(holder) {
 		return
 	}
-	s.Cut(Cut{Identity: keyname.Label(has, ""), Name: name, key: has,
-		Why: names.Denied{Name: name, Code: names.DeniedTaken, Text: "the name is not this device's any more: it was given back, taken back or lost"}})
+	if s.Names.HasHandedOver(has, holder) {
+		s.presence.pass(name, has, holder)
+		return
+	}
+	for _, key := range s.presence.serving(name, has) {
+		if key.Equal(holder) {
+			continue
+		}
+		s.Cut(Cut{Identity: keyname.Label(key, ""), Name: name, key: key,
+			Why: names.Denied{Name: name, Code: names.DeniedTaken, Text: "the name is not this device's any more: it was given back, taken back or lost"}})
+	}
+}
+
+// retiredElsewhere retires an identity that has handed over on another node; without one
+// it looks at all.
+func (s *Server) retiredElsewhere(key ed25519.PublicKey) {
+	s.cuts.Add(1) // claims that are under way are decided again
+	if key != nil {
+		key = bytes.Clone(key) // the record's
+		if len(s.presence.all(key)) > 0 {
+			s.retireLater(key)
+		}
+		return
+	}
+	s.errands.add(func() {
+		seen := make(map[string]bool)
+		for _, sess := range s.presence.all(nil) {
+			if !seen[string(sess.key)] && s.Names.Retired(&names.Claimant{Key: sess.key}) != nil {
+				s.retireLater(sess.key)
+			}
+			seen[string(sess.key)] = true
+		}
+	})
 }

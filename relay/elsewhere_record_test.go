@@ -5,6 +5,7 @@ import (
 	"crypto/ed25519"
 	"testing"
 	"testing/synctest"
+	"time"
 
 	"keystay/framing"
 	"keystay/internal/duplex"
@@ -181,4 +182,78 @@ func TestVisitorWaitsForTheRecordToSayWhoseANameIs(t *testing.T) {
 // keyOf is an identity's key as a place has it.
 func keyOf(id identity) [ed25519.PublicKeySize]byte {
 	return [ed25519.PublicKeySize]byte(id.key.Public().(ed25519.PublicKey))
+}
+
+// An identity that has handed over on another node serves here until its heir does, as it
+// would on one node: no visitor is cut. Then its links end, with the name made from its
+// key, also where the node hears only that anything may have changed.
+func TestHandOverOnAnotherNodeCutsNobodyAndRetiresTheKeyHere(t *testing.T) {
+	for what, tellsKey := range map[string]bool{"the key": true, "anything": false} {
+		t.Run(what, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				const name = "a.relay.test"
+				r, shared, other := sharedRig(t)
+				id, heir := newIdentity(t), newIdentity(t).at(2, 2)
+				before := r.device(id, name, id.label()).echo("before")
+				v := r.talking(name)
+				key := id.key.Public().(ed25519.PublicKey)
+				if _, err := other.HandOver(names.Claimant{Key: heir.key.Public().(ed25519.PublicKey)}, []ed25519.PublicKey{key}); err != nil {
+					t.Fatal(err)
+				}
+				if tellsKey {
+					shared.tell("grants", []byte(name))
+					shared.tell("retired", key)
+				} else {
+					shared.tell("grants", nil)
+					shared.tell("retired", nil)
+				}
+				synctest.Wait()
+				goesOn(t, v)
+				r.reaches(name, "before")
+				r.device(heir, name).echo("heir")
+				r.reaches(name, "heir")
+				before.expectLost(t, name, framing.DeniedTaken)
+				v.Close()
+				time.Sleep(6 * time.Minute)
+				synctest.Wait()
+				if before.Err() == nil {
+					t.Error("the link of the identity that has handed over is up")
+				}
+				r.close()
+			})
+		})
+	}
+}
+
+// Nor is a visitor left with an identity that has handed over where another one than its
+// heir has the name.
+func TestHandOverGivesANameToNobodyButTheHeir(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		const name = "a.relay.test"
+		r, shared, other := sharedRig(t)
+		id, heir, last := newIdentity(t), newIdentity(t), newIdentity(t)
+		d := r.device(id, name).echo("d")
+		v := r.talking(name)
+		public := func(id identity) ed25519.PublicKey { return id.key.Public().(ed25519.PublicKey) }
+		if _, err := other.HandOver(names.Claimant{Key: public(heir)}, []ed25519.PublicKey{public(id)}); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := other.HandOver(names.Claimant{Key: public(last)}, []ed25519.PublicKey{public(heir)}); err != nil {
+			t.Fatal(err)
+		}
+		shared.tell("grants", nil)
+		synctest.Wait()
+		goesOn(t, v)
+		v = r.talking(name)
+		if _, err := other.Take(name, "", true); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := other.Claim(t.Context(), names.Claimant{Name: name, Key: public(newIdentity(t))}); err != nil {
+			t.Fatal(err)
+		}
+		shared.tell("grants", []byte(name))
+		broken(t, v)
+		d.expectLost(t, name, framing.DeniedTaken)
+		r.close()
+	})
 }

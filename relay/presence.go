@@ -80,6 +80,22 @@ func (p *presence) outlive(s *session) {
 	p.lost[s] = struct{}{}
 }
 
+// serving returns the identities of the sessions that have a name of an identity: its own,
+// and those that have handed over to it.
+func (p *presence) serving(name string, of ed25519.PublicKey) []ed25519.PublicKey {
+	p.mu.RLock()
+	defer p.mu.RUnlock()
+	keys := []ed25519.PublicKey{of}
+	if h := p.names[name]; h != nil && h.key.Equal(of) {
+		for _, s := range h.sessions {
+			if !slices.ContainsFunc(keys, func(k ed25519.PublicKey) bool { return k.Equal(s.key) }) {
+				keys = append(keys, s.key)
+			}
+		}
+	}
+	return keys
+}
+
 // holdings returns which identity is connected for which name.
 func (p *presence) holdings() []names.Holding {
 	p.mu.RLock()

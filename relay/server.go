@@ -167,7 +167,7 @@ func (s *Server) init() {
 		s.shares = newShares(s.Memory, s.log)
 		s.leaving = make(chan struct{})
 		s.Names.OnLost = s.lose
-		s.Names.OnBans, s.Names.OnMoved = s.enforce, s.moved
+		s.Names.OnBans, s.Names.OnMoved, s.Names.OnRetired = s.enforce, s.moved, s.retiredElsewhere
 		s.errands.wake = make(chan struct{}, 1)
 		if s.Usage == nil {
 			s.Usage = s.Names

@@ -42,7 +42,7 @@ func (sess *session) succeed(c framing.Claim, asks names.Claimant) error {
 	for _, old := range retired {
 		s.bounds.owners.Inherit(old, sess.key)
 		sess.log().Info("an identity has handed over to this one", "old", keyname.Label(old, ""))
-		time.AfterFunc(retireAfter, func() { s.retire(old) })
+		s.retireLater(old)
 	}
 	return nil
 }
@@ -117,6 +117,11 @@ func (p *presence) pass(name string, from, to ed25519.PublicKey) {
 func provesKey(name, zone string) bool {
 	below, ok := strings.CutSuffix(name, "."+zone)
 	return ok && keyname.Is(below[strings.LastIndexByte(below, '.')+1:])
+}
+
+// retireLater calls retire after retireAfter.
+func (s *Server) retireLater(key ed25519.PublicKey) {
+	time.AfterFunc(retireAfter, func() { s.retire(key) })
 }
 
 // retire cuts the sessions of an identity that has handed over, but those that have

@@ -29,7 +29,7 @@ type listener struct {
 	closed    bool
 	all       map[net.Listener]struct{}
 	conns     map[net.Conn]struct{} // of strangers
-	strangers map[netip.Prefix]int   // by address, and by network
+	strangers map[netip.Prefix]int  // by address, and by network
 	wg        sync.WaitGroup
 }
 

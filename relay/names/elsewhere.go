@@ -5,7 +5,8 @@ import (
 	"crypto/ed25519"
 )
 
-// listenElsewhere makes what other processes change in the record count here: see OnMoved.
+// listenElsewhere makes what other processes change in the record count here: see OnMoved
+// and OnRetired.
 // New bans loadBans finds by itself.
 func (n *Names) listenElsewhere() {
 	s, shared := n.Grants.(SharedStore)
@@ -13,17 +14,22 @@ func (n *Names) listenElsewhere() {
 		return
 	}
 	s.Elsewhere(func(t Table, key []byte) {
-		if t != tableGrants || n.OnMoved == nil {
-			return
-		}
-		if key == nil {
-			n.OnMoved("", nil)
-			return
-		}
-		if holder, err := n.holder(string(key)); err == nil {
-			n.OnMoved(string(key), holder)
+		switch {
+		case t == tableGrants && n.OnMoved != nil:
+			n.movedElsewhere(key)
+		case t == tableRetired && n.OnRetired != nil && (key == nil || n.keyRetired(key)):
+			n.OnRetired(key)
 		}
 	})
+}
+
+// movedElsewhere tells OnMoved of the name that is a key of the grants, or of any.
+func (n *Names) movedElsewhere(name []byte) {
+	if name == nil {
+		n.OnMoved("", nil)
+	} else if holder, err := n.holder(string(name)); err == nil {
+		n.OnMoved(string(name), holder)
+	}
 }
 
 // Holder returns the identity that the record gives a name to, or nil. The error says why

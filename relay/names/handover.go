@@ -271,3 +271,25 @@ func (n *Names) keyRetired(key []byte) (retired bool) {
 	})
 	return retired
 }
+
+// maxHeirs is how many hand-overs one after the other are looked at.
+const maxHeirs = 64
+
+// HasHandedOver reports whether an identity has handed over to another one, perhaps by
+// others in between.
+func (n *Names) HasHandedOver(key, heir []byte) (has bool) {
+	_ = n.view(func(l *ledger) error {
+		for range maxHeirs {
+			r, err := l.retired(key)
+			if err != nil || r == nil {
+				return err
+			}
+			if has = bytes.Equal(r.Heir, heir); has {
+				return nil
+			}
+			key = r.Heir
+		}
+		return nil
+	})
+	return has
+}

@@ -114,6 +114,10 @@ type Names struct {
 	// nobody.
 	OnMoved func(name string, holder ed25519.PublicKey)
 
+	// OnRetired hears that an identity has handed over in another process; and without
+	// one that any may have. Nil is nobody.
+	OnRetired func(ed25519.PublicKey)
+
 	zone     string                   // set by Begin
 	replaced atomic.Pointer[Rules]    // in the place of Rules, once SetRules was called
 	recent   recent                   // labels made from keys
