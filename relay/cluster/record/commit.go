@@ -26,7 +26,7 @@ func (r *Record) entryName(t names.Table, key []byte) string {
 	return r.prefix + "record/" + string(t) + "/" + string(key)
 }
 
-// entryOf is the reverse of entryName; ok is false for the head.
+// entryOf is the reverse of entryName; ok is false for the head, see isHead.
 func (r *Record) entryOf(name []byte) (t names.Table, key []byte, ok bool) {
 	rest := name[len(r.prefix)+len("record/"):]
 	table, _, ok := strings.Cut(string(rest), "/")
@@ -34,6 +34,14 @@ func (r *Record) entryOf(name []byte) (t names.Table, key []byte, ok bool) {
 		return "", nil, false
 	}
 	return names.Table(table), rest[len(table)+1:], true
+}
+
+// isHead says that a key of no entry is not the head's either; nil where it is.
+func (r *Record) isHead(name []byte) error {
+	if string(name) != r.headKey() {
+		return foreign("etcd has a key among its entries that is none of theirs")
+	}
+	return nil
 }
 
 // fits reports whether changes fit into one transaction of etcd.

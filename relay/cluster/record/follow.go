@@ -163,7 +163,10 @@ func (r *Record) build(ctx context.Context, kvs []*mvccpb.KeyValue, rev int64) (
 	for _, kv := range kvs {
 		t, key, ok := r.entryOf(kv.GetKey())
 		if !ok {
-			var err error
+			err := r.isHead(kv.GetKey())
+			if err != nil {
+				return nil, err
+			}
 			if h, err = readHead(kv.GetValue()); err != nil {
 				return nil, err
 			}
@@ -261,7 +264,10 @@ func (r *Record) advance(ctx context.Context, rev int64, events []*clientv3.Even
 		case deleted:
 			return foreign("its head is gone from etcd")
 		default:
-			var err error
+			err := r.isHead(kv.GetKey())
+			if err != nil {
+				return err
+			}
 			if h, err = readHead(kv.GetValue()); err != nil {
 				return err
 			}
