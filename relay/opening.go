@@ -38,16 +38,16 @@ var (
 	errNotTaken    = errors.New("the remote does not take the visitor's hello")
 )
 
-// open opens a stream at the session for c, with the hello. It waits, within
-// takeTimeout and as long as the visitor is there, where the hello is longer
-// than the stream's first credit.
-func (sess *session) open(c net.Conn, h framing.Header, hello []byte) (*framing.Stream, error) {
+// open opens a stream at the session for c, with the hello. It waits, until a point in
+// time and as long as the visitor is there, where the hello is longer than the
+// stream's first credit.
+func (sess *session) open(c net.Conn, h framing.Header, hello []byte, until time.Time) (*framing.Stream, error) {
 	n := min(len(hello), framing.InitialCredit)
 	stream, err := sess.link.Open(h, hello[:n])
 	if err != nil {
 		return nil, err
 	}
-	if err := writeWatched(stream, c, hello[n:], time.Now().Add(takeTimeout)); err != nil {
+	if err := writeWatched(stream, c, hello[n:], until); err != nil {
 		stream.Reset()
 		return nil, err
 	}

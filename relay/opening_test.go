@@ -3,11 +3,13 @@ package relay_test
 import (
 	"crypto/tls"
 	"io"
+	"net/netip"
 	"strings"
 	"testing"
 	"testing/synctest"
 	"time"
 
+	"keystay/framing"
 	"keystay/relay"
 )
 
@@ -70,6 +72,29 @@ func TestHelloThatIsNotTakenIsRefusedInTime(t *testing.T) {
 		}
 		c.Close()
 		r.nothingLeft(d)
+		r.close()
+	})
+}
+
+// A sibling that passes a visitor on has its answer in time, whatever the device does: a
+// relay without an answer is taken for one that is down, for all names.
+func TestSiblingIsAnsweredInTimeForADeviceThatTakesNothing(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := memRig(t, nil)
+		r.named(newIdentity(t), zone)
+		c := r.dial()
+		from := netip.MustParseAddrPort(c.LocalAddr().String()).Addr()
+		r.srv.SetSiblings([]relay.Sibling{{Name: zone, Dial: r.public, From: []netip.Prefix{netip.PrefixFrom(from, from.BitLen())}}})
+		c.Close()
+		c = r.dial()
+		start := time.Now()
+		c.Write(append(marked(t, zone, "203.0.113.7:1", shared, framing.KindTLS), largeHello(t, shared)...))
+		b := make([]byte, 99)
+		n, err := c.Read(b)
+		if took := time.Since(start); string(b[:n]) != internalError[6:] || err != nil || took >= relay.SiblingAnswerTimeout {
+			t.Errorf("got %q, %v after %v", b[:n], err, took)
+		}
+		c.Close()
 		r.close()
 	})
 }

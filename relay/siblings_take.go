@@ -16,6 +16,19 @@ import (
 	"keystay/sni"
 )
 
+// siblingTakeTimeout is takeTimeout for a visitor that a sibling has passed on: it is over
+// well before siblingAnswerTimeout. Else one device that takes no hello would make its
+// relay look like one that is down, for all names.
+const siblingTakeTimeout = siblingAnswerTimeout / 2
+
+// takeTimeout is how long a remote may take to take the visitor's hello.
+func (v *visitor) takeTimeout() time.Duration {
+	if v.taking != nil {
+		return siblingTakeTimeout
+	}
+	return takeTimeout
+}
+
 // A mark says of a connection that a sibling passes it on.
 type mark struct {
 	kind framing.Kind

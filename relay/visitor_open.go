@@ -66,7 +66,7 @@ func (s *Server) enter(v *visitor, sess *session, h framing.Header, first []byte
 		return nil, nil, refusedLimited
 	}
 	began := time.Now()
-	stream, err := sess.open(v.conn, h, first)
+	stream, err := sess.open(v.conn, h, first, began.Add(v.takeTimeout()))
 	if err == nil && s.cuts.Load() != cuts && !s.presence.has(sess, v.name) {
 		stream.Reset() // what was cut meanwhile may not have had it yet
 		visit.End()

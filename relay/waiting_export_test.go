@@ -6,6 +6,8 @@ const (
 	UnansweredTimeout = unansweredTimeout
 	ChallengeTimeout  = challengeTimeout
 	HopTimeout        = hopTimeout
+
+	SiblingAnswerTimeout = siblingAnswerTimeout
 )
 
 // Streams is how many streams are open on all links.
