@@ -39,9 +39,12 @@ func lockState(dir string, wait time.Duration) (*stateLock, error) {
 func (l *stateLock) pause() { _ = l.file.Unlock() }
 
 func (l *stateLock) resume() error {
-	ctx, cancel := context.WithTimeout(context.Background(), l.wait)
-	defer cancel()
-	ok, err := l.file.TryLockContext(ctx, lockPoll)
+	ok, err := l.file.TryLock() // whatever wait is, and however late this comes to run
+	if !ok && err == nil {
+		ctx, cancel := context.WithTimeout(context.Background(), l.wait)
+		defer cancel()
+		ok, err = l.file.TryLockContext(ctx, lockPoll)
+	}
 	switch {
 	case ok:
 		return nil
