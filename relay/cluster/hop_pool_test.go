@@ -11,6 +11,7 @@ import (
 	"reflect"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -75,11 +76,12 @@ func (f *farEnd) dial(ctx context.Context, _ string) (*tls.Conn, error) {
 	near, far := memconn.Pipe(0)
 	f.mu.Lock()
 	f.conns = append(f.conns, near)
+	hops := f.hops
 	f.mu.Unlock()
 	f.wg.Go(func() {
 		tc := tls.Server(&framing.TLSRecordConn{Conn: far}, &f.server)
 		if tc.Handshake() == nil {
-			f.hops.serveConn(machine{}, tc)
+			hops.serveConn(machine{}, tc)
 		} else {
 			far.Close()
 		}
@@ -90,6 +92,13 @@ func (f *farEnd) dial(ctx context.Context, _ string) (*tls.Conn, error) {
 		return nil, err
 	}
 	return tc, nil
+}
+
+// serves is what the node does with visitors of connections that are dialled from now on.
+func (f *farEnd) serves(serve func(c duplex.Conn, h relay.Hop, yes func(relay.Host) error) error) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.hops = &hopServer{serve: serve}
 }
 
 func (f *farEnd) dialled() int {
@@ -194,21 +203,20 @@ func TestVisitorIsNotLostWithASpareConnection(t *testing.T) {
 		f.pools.up("node")
 		synctest.Wait()
 		f.hops.end() // as an old process does
-		f.hops = &hopServer{serve: echoes}
+		f.serves(echoes)
 		c, err := f.hop()
 		serves(t, c, err)
 		if n := f.dialled(); n < minSpare+1 {
 			t.Errorf("%d were dialled", n)
 		}
 
-		closes := true
-		f.hops = &hopServer{serve: func(c duplex.Conn, h relay.Hop, yes func(relay.Host) error) error {
-			if closes {
-				closes = false
+		var died atomic.Bool
+		f.serves(func(c duplex.Conn, h relay.Hop, yes func(relay.Host) error) error {
+			if !died.Swap(true) {
 				return errors.New("it dies")
 			}
 			return echoes(c, h, yes)
-		}}
+		})
 		f.pools.down("node")
 		f.pools.up("node")
 		synctest.Wait()
