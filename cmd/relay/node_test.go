@@ -100,15 +100,6 @@ func TestCutsGoToTheOldProcessToo(t *testing.T) {
 	}
 }
 
-// What other nodes claim is told to the old process where it had the name, and not else:
-// a whole snapshot would be more than it takes.
-func TestOldProcessHearsOfItsOwnNames(t *testing.T) {
-	s := &takeover{served: map[string]bool{"a.relay.test": true}}
-	if !s.had("a.relay.test") || s.had("b.relay.test") {
-		t.Error("it is told of the wrong names")
-	}
-}
-
 // The CA invites to the address of its node; another node does not.
 func TestInvitationLeadsToTheNode(t *testing.T) {
 	cfg := clustered(t)
