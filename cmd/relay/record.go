@@ -67,6 +67,14 @@ func openRecord(cfg *config.Relay, log *slog.Logger) (*nameRecord, error) {
 	return &nameRecord{Store: shared, etcd: shared, lock: lock}, nil
 }
 
+// nodes is where the nodes that share the record find each other; nil where none do.
+func (r *nameRecord) nodes() cluster.Directory {
+	if r.etcd == nil {
+		return nil
+	}
+	return r.etcd.Nodes()
+}
+
 // close ends the use of the record. It may be nil.
 func (r *nameRecord) close() {
 	switch {

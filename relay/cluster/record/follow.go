@@ -64,7 +64,7 @@ func (r *Record) follow() {
 func (r *Record) awaitChange() {
 	ctx, cancel := context.WithTimeout(r.ctx, damagedTime)
 	defer cancel()
-	for resp := range r.client.Load().Watch(ctx, r.prefix+"record/", clientv3.WithPrefix()) {
+	for resp := range r.client.Load().Watch(ctx, string(r.keys), clientv3.WithPrefix()) {
 		if len(resp.Events) > 0 {
 			return
 		}
@@ -72,23 +72,23 @@ func (r *Record) awaitChange() {
 }
 
 // connect makes the client, once. Where etcd asks for a password it has to answer.
-func (r *Record) connect() error {
-	if r.client.Load() != nil {
+func (e *etcd) connect() error {
+	if e.client.Load() != nil {
 		return nil
 	}
-	c, err := r.cfg.client(r.ctx)
+	c, err := e.cfg.client(e.ctx)
 	if err == nil {
-		r.client.Store(c)
+		e.client.Store(c)
 	}
 	return err
 }
 
 // readAll reads all below a prefix, as of a revision.
-func (r *Record) readAll(ctx context.Context, prefix string, rev int64) (all []*mvccpb.KeyValue, err error) {
+func (e *etcd) readAll(ctx context.Context, prefix string, rev int64) (all []*mvccpb.KeyValue, err error) {
 	end := clientv3.GetPrefixRangeEnd(prefix)
 	for from := prefix; ; {
-		one, cancel := context.WithTimeout(ctx, 5*r.cfg.AnswerTime)
-		resp, err := r.client.Load().Get(one, from, clientv3.WithRange(end), clientv3.WithRev(rev), clientv3.WithLimit(pageSize), clientv3.WithSerializable())
+		one, cancel := context.WithTimeout(ctx, 5*e.cfg.AnswerTime)
+		resp, err := e.client.Load().Get(one, from, clientv3.WithRange(end), clientv3.WithRev(rev), clientv3.WithLimit(pageSize), clientv3.WithSerializable())
 		cancel()
 		if err != nil {
 			return nil, err
@@ -111,7 +111,7 @@ func (r *Record) load() (rev int64, err error) {
 	}
 	one, cancelOne := context.WithTimeout(ctx, r.cfg.AnswerTime)
 	defer cancelOne()
-	first, err := r.client.Load().Get(one, r.headKey()) // of what a majority has
+	first, err := r.client.Load().Get(one, r.keys.head()) // of what a majority has
 	if err != nil {
 		return 0, err
 	}
@@ -125,7 +125,7 @@ func (r *Record) load() (rev int64, err error) {
 		return 0, errGone // now there is one
 	}
 	rev = first.Header.GetRevision()
-	kvs, err := r.readAll(ctx, r.prefix+"record/", rev)
+	kvs, err := r.readAll(ctx, string(r.keys), rev)
 	if err != nil {
 		return 0, err
 	}
@@ -161,9 +161,9 @@ func (r *Record) build(ctx context.Context, kvs []*mvccpb.KeyValue, rev int64) (
 	var h head
 	var headRev int64
 	for _, kv := range kvs {
-		t, key, ok := r.entryOf(kv.GetKey())
+		t, key, ok := r.keys.entryOf(kv.GetKey())
 		if !ok {
-			err := r.isHead(kv.GetKey())
+			err := r.keys.isHead(kv.GetKey())
 			if err != nil {
 				return nil, err
 			}
@@ -179,7 +179,7 @@ func (r *Record) build(ctx context.Context, kvs []*mvccpb.KeyValue, rev int64) (
 		d.changes = d.changes[:0]
 	}
 	if h.Staged != "" {
-		list, err := r.staged(ctx, h.Staged, rev)
+		list, err := r.staged.read(ctx, h.Staged, rev)
 		if err != nil {
 			return nil, err
 		}
@@ -207,7 +207,7 @@ func present(value []byte) []byte {
 func (r *Record) create(ctx context.Context, rev int64, least uint64) error {
 	one, cancel := context.WithTimeout(ctx, r.cfg.AnswerTime)
 	defer cancel()
-	some, err := r.client.Load().Get(one, r.prefix+"record/", clientv3.WithPrefix(), clientv3.WithRev(rev), clientv3.WithLimit(1))
+	some, err := r.client.Load().Get(one, string(r.keys), clientv3.WithPrefix(), clientv3.WithRev(rev), clientv3.WithLimit(1))
 	switch {
 	case err != nil:
 		return err
@@ -218,8 +218,8 @@ func (r *Record) create(ctx context.Context, rev int64, least uint64) error {
 		return err
 	}
 	h := head{Seq: 1, Time: r.cfg.Time.UTC().Truncate(time.Second)}
-	_, err = r.client.Load().Txn(one).If(clientv3.Compare(clientv3.CreateRevision(r.headKey()), "=", 0)).
-		Then(clientv3.OpPut(r.headKey(), h.write(r.headKeyed, sum{}))).Commit()
+	_, err = r.client.Load().Txn(one).If(clientv3.Compare(clientv3.CreateRevision(r.keys.head()), "=", 0)).
+		Then(clientv3.OpPut(r.keys.head(), h.write(r.headKeyed, sum{}))).Commit()
 	return err
 }
 
@@ -229,7 +229,7 @@ func (r *Record) watchRecord(from int64) error {
 	ctx, cancel := context.WithCancel(r.ctx)
 	defer cancel()
 	r.wg.Go(func() { r.attend(ctx, cancel) })
-	for resp := range r.client.Load().Watch(clientv3.WithRequireLeader(ctx), r.prefix+"record/", clientv3.WithPrefix(), clientv3.WithRev(from)) {
+	for resp := range r.client.Load().Watch(clientv3.WithRequireLeader(ctx), string(r.keys), clientv3.WithPrefix(), clientv3.WithRev(from)) {
 		if resp.Err() != nil {
 			return errGone
 		}
@@ -254,7 +254,7 @@ func (r *Record) advance(ctx context.Context, rev int64, events []*clientv3.Even
 	var list []change
 	for _, e := range events {
 		kv := e.GetKv()
-		t, key, ok := r.entryOf(kv.GetKey())
+		t, key, ok := r.keys.entryOf(kv.GetKey())
 		deleted := e.GetType() == clientv3.EventTypeDelete
 		switch {
 		case ok && deleted:
@@ -264,7 +264,7 @@ func (r *Record) advance(ctx context.Context, rev int64, events []*clientv3.Even
 		case deleted:
 			return foreign("its head is gone from etcd")
 		default:
-			err := r.isHead(kv.GetKey())
+			err := r.keys.isHead(kv.GetKey())
 			if err != nil {
 				return err
 			}
@@ -283,7 +283,7 @@ func (r *Record) advance(ctx context.Context, rev int64, events []*clientv3.Even
 		return errGone // it is to be read anew
 	}
 	if h.Staged != "" && h.Staged != s.head.Staged {
-		more, err := r.staged(ctx, h.Staged, rev)
+		more, err := r.staged.read(ctx, h.Staged, rev)
 		if err != nil {
 			return errGone
 		}
