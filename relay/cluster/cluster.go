@@ -112,6 +112,7 @@ type Cluster struct {
 	pools    hopPools
 	hops     hopServer
 	joins    joins
+	renewal  renewal
 	stats    stats
 }
 
@@ -143,6 +144,8 @@ func (c *Cluster) init() {
 		c.ctx, c.cancel = context.WithCancel(context.Background())
 		c.list, c.peers = make(map[string]*member), make(map[string]*peer)
 		c.turns, c.doubtful, c.asked = make(map[string]turn), make(map[string]string), make(map[uint32]chan bool)
+		c.joins.authority, c.joins.log = c.Authority, c.log
+		c.renewal.credentials, c.renewal.log = c.Credentials, c.log
 		c.initHops()
 		if c.Dial == nil {
 			c.Dial = func(ctx context.Context, address string) (net.Conn, error) {

@@ -166,7 +166,7 @@ func (c *Cluster) serve(conn net.Conn, known func()) {
 		known()
 		c.serveHop(tc)
 	case ProtocolJoin:
-		c.serveJoin(tc)
+		c.joins.serve(tc)
 	}
 }
 
