@@ -99,15 +99,13 @@ type Cluster struct {
 	list     map[string]*member // the other nodes of the list, and those that were lately
 	peers    map[string]*peer   // the nodes that are connected
 	said     uint64             // how many words for names have come
-	turns    map[string]turn
-	doubtful map[string]string // names that two identities have, and the other node
-	asked    map[uint32]chan bool
-	lastAsk  uint32
-	changed  bool  // Nodes has
-	usurper  error // another machine has this node's name
+	doubtful map[string]string  // names that two identities have, and the other node
+	changed  bool               // Nodes has
+	usurper  error              // another machine has this node's name
 
 	announced context.CancelFunc // ends what the list says of this node; nil before
 
+	turns    turns
 	listener listener
 	pools    hopPools
 	hops     hopServer
@@ -143,7 +141,7 @@ func (c *Cluster) init() {
 		c.panics = &panics.Log{Logger: c.log}
 		c.ctx, c.cancel = context.WithCancel(context.Background())
 		c.list, c.peers = make(map[string]*member), make(map[string]*peer)
-		c.turns, c.doubtful, c.asked = make(map[string]turn), make(map[string]string), make(map[uint32]chan bool)
+		c.doubtful = make(map[string]string)
 		c.joins.authority, c.joins.log = c.Authority, c.log
 		c.renewal.credentials, c.renewal.log = c.Credentials, c.log
 		c.initHops()
@@ -294,7 +292,7 @@ func (c *Cluster) upkeep() {
 			return
 		case <-tick.C:
 			c.settle()
-			c.forgetTurns()
+			c.turns.forget()
 			c.forgetMembers()
 			c.renewWhenDue()
 			c.tellNodes()
