@@ -3,6 +3,7 @@ package cluster
 import (
 	"context"
 	"crypto/sha256"
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -96,12 +97,12 @@ type Cluster struct {
 
 	mu       sync.RWMutex
 	closed   bool
-	list     map[string]*member // the other nodes of the list, and those that were lately
-	peers    map[string]*peer   // the nodes that are connected
-	said     uint64             // how many words for names have come
-	doubtful map[string]string  // names that two identities have, and the other node
-	changed  bool               // Nodes has
-	usurper  error              // another machine has this node's name
+	list     members           // the other nodes of the list, and those that were lately
+	peers    peers             // the nodes that are connected
+	said     uint64            // how many words for names have come
+	doubtful map[string]string // names that two identities have, and the other node
+	changed  bool              // Nodes has
+	usurper  error             // another machine has this node's name
 
 	announced context.CancelFunc // ends what the list says of this node; nil before
 
@@ -128,6 +129,13 @@ type stats struct {
 	said, heard, lost, refused int64
 }
 
+// add adds to one of them.
+func (s *stats) add(n *int64, by int) {
+	s.Lock()
+	defer s.Unlock()
+	*n += int64(by)
+}
+
 // ErrNodeTaken is wrapped by the error of Start where another machine is the node of
 // that name.
 var ErrNodeTaken = errors.New("another machine is the node of that name")
@@ -140,11 +148,13 @@ func (c *Cluster) init() {
 		}
 		c.panics = &panics.Log{Logger: c.log}
 		c.ctx, c.cancel = context.WithCancel(context.Background())
-		c.list, c.peers = make(map[string]*member), make(map[string]*peer)
+		c.list, c.peers = make(members), make(peers)
 		c.doubtful = make(map[string]string)
 		c.joins.authority, c.joins.log = c.Authority, c.log
 		c.renewal.credentials, c.renewal.log = c.Credentials, c.log
-		c.initHops()
+		c.pools.dial = func(ctx context.Context, node string) (*tls.Conn, error) { return c.dial(ctx, node, ProtocolHop) }
+		// Close may be called before there is a server.
+		c.hops.serve = func(v duplex.Conn, h relay.Hop, yes func(relay.Host) error) error { return c.Local.ServeHop(v, h, yes) }
 		if c.Dial == nil {
 			c.Dial = func(ctx context.Context, address string) (net.Conn, error) {
 				var d net.Dialer
@@ -172,9 +182,9 @@ func (c *Cluster) Start(ctx context.Context) error {
 		}
 		tellKnown()
 	})
-	if !c.await(ctx, known, knownAfter) {
+	if !await(ctx, known, knownAfter) {
 		c.log.Warn("the list of nodes is not known yet; this node goes on, and waits for it")
-	} else if !c.await(ctx, free, takenAfter) {
+	} else if !await(ctx, free, takenAfter) {
 		if err := ctx.Err(); err != nil {
 			return err
 		}
@@ -203,7 +213,7 @@ func (c *Cluster) announce(a About) {
 	c.announced = cancel
 	c.wg.Go(func() {
 		defer c.panics.Catch("being in the list of nodes", func() {})
-		if err := c.Directory.Announce(ctx, c.Node, c.announcement(a)); err != nil && ctx.Err() == nil {
+		if err := c.Directory.Announce(ctx, c.Node, announcementOf(a, c.Credentials.machine(), c.Epoch)); err != nil && ctx.Err() == nil {
 			c.log.Error("this node cannot be put into the list of nodes", "err", err)
 		}
 	})
@@ -232,7 +242,7 @@ func (c *Cluster) about() About {
 }
 
 // await reports whether something has happened within d.
-func (c *Cluster) await(ctx context.Context, happened <-chan struct{}, d time.Duration) bool {
+func await(ctx context.Context, happened <-chan struct{}, d time.Duration) bool {
 	late := time.NewTimer(d)
 	defer late.Stop()
 	select {

@@ -37,6 +37,9 @@ type member struct {
 	last   process            // that was connected
 }
 
+// members are the nodes of the list, by their names.
+type members map[string]*member
+
 // A process is what was connected as a node, until when.
 type process struct {
 	machine machine
@@ -61,9 +64,9 @@ type announcement struct {
 	Epoch   uint64 `json:"epoch"`
 }
 
-// announcement is what the list says of this node.
-func (c *Cluster) announcement(of About) []byte {
-	b, err := json.Marshal(announcement{of, c.Credentials.machine().String(), c.Epoch})
+// announcementOf is what the list says of a process of a node.
+func announcementOf(a About, m machine, epoch uint64) []byte {
+	b, err := json.Marshal(announcement{a, m.String(), epoch})
 	if err != nil {
 		panic(err) // strings and numbers alone
 	}
@@ -219,10 +222,8 @@ func (c *Cluster) failed(node string, err error) {
 }
 
 // address returns where a node is dialled.
-func (c *Cluster) address(node string) (string, error) {
-	c.mu.RLock()
-	defer c.mu.RUnlock()
-	m := c.list[node]
+func (l members) address(node string) (string, error) {
+	m := l[node]
 	if m == nil {
 		return "", fmt.Errorf("node %s is not in the list", node)
 	}

@@ -202,7 +202,7 @@ func (p *peer) tell(names []string, snapshot bool) error {
 				size += len(names[n]) + 1
 			}
 		}
-		p.c.count(&p.c.stats.said, n)
+		p.c.stats.add(&p.c.stats.said, n)
 		names = names[n:]
 		up, down = ups.BytesOrPanic(), downs.BytesOrPanic()
 		if len(down) > 0 {

@@ -145,7 +145,9 @@ func (s *turns) forget() {
 // name decides, and tells all others: so the turn goes on when it dies.
 func (c *Cluster) Order(name string, run framing.Run, begins bool) bool {
 	c.init()
-	decides := c.decider(name)
+	c.mu.RLock()
+	decides := c.peers.below(c.Node, name) // nil is this one
+	c.mu.RUnlock()
 	if decides == nil {
 		return c.decide(name, run, begins)
 	}
@@ -172,26 +174,13 @@ func (c *Cluster) Order(name string, run framing.Run, begins bool) bool {
 	return false
 }
 
-// decider returns the node that decides about a name's turns; nil is this one.
-func (c *Cluster) decider(name string) (lowest *peer) {
-	c.mu.RLock()
-	defer c.mu.RUnlock()
-	node := c.Node
-	for _, p := range c.peers {
-		if _, ok := p.names[name]; ok && p.node < node {
-			node, lowest = p.node, p
-		}
-	}
-	return lowest
-}
-
 // decide begins or ends a turn, and tells all nodes.
 func (c *Cluster) decide(name string, run framing.Run, begins bool) (granted bool) {
 	at, _ := c.Local.Present(name)
 	t, granted, changed := c.turns.decide(name, run, begins, func(run framing.Run) bool {
 		c.mu.RLock()
 		defer c.mu.RUnlock()
-		return slices.Contains(at.Runs, run) || c.hasLocked(name, run) != nil
+		return slices.Contains(at.Runs, run) || c.peers.has(name, run) != nil
 	})
 	if !changed {
 		return granted
@@ -204,16 +193,6 @@ func (c *Cluster) decide(name string, run framing.Run, begins bool) (granted boo
 	return granted
 }
 
-// hasLocked returns the node on which a run has a name, or nil.
-func (c *Cluster) hasLocked(name string, run framing.Run) *peer {
-	for _, p := range c.peers {
-		if e, ok := p.names[name]; ok && e.has(run) {
-			return p
-		}
-	}
-	return nil
-}
-
 // Turn is [relay.Nodes.Turn].
 func (c *Cluster) Turn(name string) (relay.Place, bool) {
 	c.init()
@@ -223,7 +202,7 @@ func (c *Cluster) Turn(name string) (relay.Place, bool) {
 	}
 	c.mu.RLock()
 	defer c.mu.RUnlock()
-	p := c.hasLocked(name, t.run)
+	p := c.peers.has(name, t.run)
 	if p == nil {
 		return relay.Place{}, false
 	}
