@@ -203,7 +203,7 @@ func (l *Link) hello(h Hello) (w Welcome, err error) {
 	}
 	t, p, err := readRecord(l.conn)
 	if err != nil {
-		return w, fmt.Errorf("read the answer to HELLO: %w", noEOF(err))
+		return w, fmt.Errorf("read the answer to HELLO: %w", socket.NoEOF(err))
 	}
 	switch t {
 	case recWelcome:
@@ -239,7 +239,7 @@ func Server(ctx context.Context, conn net.Conn) (*Link, Hello, error) {
 func (l *Link) readHello() (Hello, error) {
 	t, p, err := readRecord(l.conn)
 	if err != nil {
-		return Hello{}, fmt.Errorf("read HELLO: %w", noEOF(err))
+		return Hello{}, fmt.Errorf("read HELLO: %w", socket.NoEOF(err))
 	}
 	if t != recHello {
 		return Hello{}, protocolErrorf("record 0x%02x instead of HELLO", t)
