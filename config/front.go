@@ -5,6 +5,8 @@ import (
 	"net"
 	"net/netip"
 	"strings"
+
+	"keystay/internal/hostname"
 )
 
 // ProxyProtocol says which proxies stand before the relay.
@@ -107,7 +109,7 @@ func (r *relayReader) staticName(key string, name *string) {
 		r.errs.add(key, quote(*name)+" is all that this relay gives out", "name those that are your own, as in mail."+domain)
 	case normal == domain:
 		r.errs.add(key, quote(*name)+" is the relay's own name", "a name of its own, as in www."+domain)
-	case all && strings.HasSuffix(domain, "."+normal):
+	case all && hostname.IsBelow(domain, normal):
 		r.errs.add(key, quote(*name)+" has the relay's own name among them", "names that do not, as in *.apps."+normal)
 	}
 	if *name = normal; all {

@@ -11,6 +11,8 @@ import (
 	"strconv"
 	"strings"
 	"time"
+
+	"keystay/internal/hostname"
 )
 
 // A relayReader reads what is set of a relay, checks it and gathers what is wrong.
@@ -80,7 +82,7 @@ func (r *relayReader) ownName() {
 // that nobody can have (RFC 2606, sections 2 and 3).
 func isExample(name string) bool {
 	for _, base := range []string{"relay.net", "example.com", "example.net", "example.org", "example"} {
-		if name == base || strings.HasSuffix(name, "."+base) {
+		if name == base || hostname.IsBelow(name, base) {
 			return true
 		}
 	}
@@ -204,7 +206,7 @@ func (r *relayReader) nameBelow(key string, name *string) {
 	case domain == "": // reported already
 	case normal == domain:
 		r.errs.add(key, quote(*name)+" is the relay's own name", "a name below it, as in xyz."+domain)
-	case !strings.HasSuffix(normal, "."+domain):
+	case !hostname.IsBelow(normal, domain):
 		r.errs.add(key, fmt.Sprintf("%s is not below %s", quote(*name), domain), movedHint(normal, domain, false))
 	}
 	*name = normal

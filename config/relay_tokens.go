@@ -4,6 +4,8 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+
+	"keystay/internal/hostname"
 )
 
 // tokens checks and normalises each token.
@@ -43,7 +45,7 @@ func (r *relayReader) tokenName(key string, name *string) {
 	case domain == "": // reported already
 	case normal == domain && !wild:
 		r.errs.add(key, quote(*name)+" is the relay's own name", `"*.`+domain+`" is all names below it`)
-	case normal != domain && !strings.HasSuffix(normal, "."+domain):
+	case normal != domain && !hostname.IsBelow(normal, domain):
 		r.errs.add(key, fmt.Sprintf("%s is not below %s", quote(*name), domain), movedHint(normal, domain, wild))
 	}
 	*name = normal

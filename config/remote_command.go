@@ -104,7 +104,7 @@ func LoadDNS(fs *pflag.FlagSet, name string) (*Remote, error) {
 		if len(r.remote.Listen) > 0 { // of which only its own network's DNS may tell
 			break
 		}
-		if r.remote.Domain == host || strings.HasSuffix(r.remote.Domain, "."+host) {
+		if r.remote.Domain == host || hostname.IsBelow(r.remote.Domain, host) {
 			r.errs.add("domain", quote(r.remote.Domain)+" is no domain of your own: it is the relay's", "a name below "+host+" needs no record of yours")
 		}
 	}
