@@ -7,6 +7,8 @@ import (
 	"net/url"
 	"slices"
 	"strings"
+
+	"keystay/internal/placing"
 )
 
 // Cluster is a relay that runs on several machines. Without endpoints of etcd it runs on
@@ -47,7 +49,7 @@ type Cluster struct {
 }
 
 // MaxWeight is the most that Cluster.Weight may be.
-const MaxWeight = 1000
+const MaxWeight = placing.MaxWeight
 
 // Etcd is where a relay of several nodes keeps its record.
 type Etcd struct {
@@ -130,7 +132,7 @@ func (r *relayReader) cluster() {
 	switch {
 	case c.Node == "":
 		r.errs.add("cluster.node", "missing", "a name of this machine among the nodes, as in node: fra1")
-	case !isNode(c.Node):
+	case !placing.IsName(c.Node):
 		r.errs.add("cluster.node", quote(c.Node)+" is no name of a node", "1 to 63 lower-case letters, digits, dots and hyphens, as in fra1")
 	}
 	if c.Address == "" {
@@ -143,7 +145,7 @@ func (r *relayReader) cluster() {
 		r.errs.address("cluster.public", c.Public, false)
 		r.errs.notEverywhere("cluster.public", c.Public)
 	}
-	if len(c.Region) > 63 || strings.ContainsFunc(c.Region, func(r rune) bool { return r <= ' ' || r > '~' }) {
+	if !placing.IsRegion(c.Region) {
 		r.errs.add("cluster.region", quote(c.Region)+" is no region", "up to 63 characters without spaces, as in eu-central")
 	}
 	if n := len(slices.DeleteFunc([]string{c.TLS.CAFile, c.TLS.CertFile, c.TLS.KeyFile}, func(s string) bool { return s == "" })); n != 0 && n != 3 {
@@ -172,17 +174,6 @@ func (e *Errors) notEverywhere(key, address string) {
 	if ip, notIP := netip.ParseAddr(host); err == nil && notIP == nil && ip.IsUnspecified() {
 		e.add(key, quote(address)+" leads nowhere from another machine", `this machine's own, as in "10.0.0.1:9441"`)
 	}
-}
-
-// isNode reports whether a text can be the name of a node.
-func isNode(s string) bool {
-	for i, c := range []byte(s) {
-		inner := (c == '-' || c == '.') && i > 0 && i < len(s)-1
-		if !(c >= 'a' && c <= 'z' || c >= '0' && c <= '9' || inner) {
-			return false
-		}
-	}
-	return s != "" && len(s) <= 63
 }
 
 // clusterFiles makes the paths of a cluster's files ready, and reads the password.

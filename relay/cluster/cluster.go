@@ -50,7 +50,8 @@ type Load struct {
 // A Cluster is the other nodes of a relay, as one node knows them. Its fields are set
 // before Start and not changed afterwards.
 type Cluster struct {
-	// Node is the name of this node, see IsNode. Required.
+	// Node is the name of this node: 1 to 63 lower-case letters, digits, dots and hyphens,
+	// beginning and ending with a letter or a digit. Required.
 	Node string
 
 	// Epoch is the number of this process among those that the node has had: each start
@@ -120,7 +121,7 @@ type About struct {
 	Address string `json:"address"`          // host:port that other nodes dial
 	Public  string `json:"public,omitempty"` // host:port that remotes dial for this very node; may be empty
 	Region  string `json:"region,omitempty"`
-	Weight  int    `json:"weight"` // 0 takes no new links
+	Weight  int    `json:"weight"` // at most 1000; 0 takes no new links
 }
 
 // stats counts what the metrics show.

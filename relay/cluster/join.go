@@ -17,6 +17,7 @@ import (
 	"time"
 
 	"keystay/internal/ownfile"
+	"keystay/internal/placing"
 )
 
 const (
@@ -84,7 +85,7 @@ func (j *joins) serve(conn *tls.Conn) {
 
 // node is the node's name for the log.
 func (q *joinQuestion) node() string {
-	if IsNode(q.Node) {
+	if placing.IsName(q.Node) {
 		return q.Node
 	}
 	return ""
@@ -94,7 +95,7 @@ func (j *joins) join(q *joinQuestion, conn *tls.Conn) (*joinAnswer, error) {
 	if j.authority == nil {
 		return nil, errNoAuthority
 	}
-	if !IsNode(q.Node) {
+	if !placing.IsName(q.Node) {
 		return nil, errors.New("no name of a node")
 	}
 	request, err := x509.ParseCertificateRequest(q.Request)
@@ -140,7 +141,7 @@ func recordKey(d Dir) ([]byte, error) {
 // Join makes this machine the node of an invitation, and keeps what it gets in the
 // folder.
 func (d Dir) Join(ctx context.Context, v *Invite, node string) error {
-	if !IsNode(node) {
+	if !placing.IsName(node) {
 		return fmt.Errorf("no name of a node: %q", node)
 	}
 	if err := d.empty(); err != nil {

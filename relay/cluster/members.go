@@ -7,8 +7,9 @@ import (
 	"math/rand/v2"
 	"net"
 	"slices"
-	"strings"
 	"time"
+
+	"keystay/internal/placing"
 )
 
 const (
@@ -88,15 +89,12 @@ func parseAnnouncement(b []byte) (a announcement, err error) {
 	if _, _, err := net.SplitHostPort(a.Public); a.Public != "" && err != nil {
 		return announcement{}, err
 	}
-	a.Weight = min(max(a.Weight, 0), MaxWeight)
-	if len(a.Region) > maxNode || strings.ContainsFunc(a.Region, func(r rune) bool { return r <= ' ' || r > '~' }) {
+	a.Weight = min(max(a.Weight, 0), placing.MaxWeight)
+	if !placing.IsRegion(a.Region) {
 		return announcement{}, fmt.Errorf("no region: %.80q", a.Region)
 	}
 	return a, nil
 }
-
-// MaxWeight is the most that About.Weight may be.
-const MaxWeight = 1000
 
 // setList takes up the list of nodes. It reports whether this node's own name is free,
 // or this machine's.
@@ -113,7 +111,7 @@ func (c *Cluster) setList(all map[string][]byte) (free bool) {
 	}
 	free = c.setOwnLocked(all[c.Node])
 	for _, node := range nodes {
-		if node == c.Node || !IsNode(node) {
+		if node == c.Node || !placing.IsName(node) {
 			continue
 		}
 		a, err := parseAnnouncement(all[node])
