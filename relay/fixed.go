@@ -94,7 +94,7 @@ func (v *fixedVisit) failed(_ net.Conn, err error) {
 	if tell, n := v.to.away.Failed(1); tell {
 		v.srv.log.Warn("the server behind static or fallback does not answer", "to", v.to.To, "err", err, "visitors", n, hint.Attr(hint.FixedAway.Do))
 	}
-	v.srv.refuse(v.conn, sni.AlertInternalError, refusedFixed)
+	v.srv.stats.refused.refuse(v.conn, sni.AlertInternalError, refusedFixed)
 }
 
 // ended forgets the connection to the server.

@@ -84,7 +84,7 @@ func (s *Server) fromSibling(c sni.Conn, a *admitted, from *sibling) sni.Conn {
 	}
 	t := &taking{sibling: from, mark: *p.mark, dialled: addrPort(c.RemoteAddr()).Addr()}
 	if why := s.admitTaking(p, t, a); why != 0 {
-		s.answerNo(p, why, refusedBySibling)
+		s.stats.refused.answerNo(p, why, refusedBySibling)
 		return nil
 	}
 	a.taking = t
@@ -153,8 +153,8 @@ func (s *Server) tellStranger(t *taking) {
 }
 
 // answerNo tells a sibling that a visitor is not taken, and with which alert.
-func (s *Server) answerNo(c sni.Conn, alert sni.Alert, why whyRefused) {
-	s.stats.refused[why].Add(1)
+func (r *refusals) answerNo(c sni.Conn, alert sni.Alert, why whyRefused) {
+	r[why].Add(1)
 	c.SetWriteDeadline(time.Now().Add(sni.RefuseTimeout))
 	_, _ = c.Write([]byte{byte(alert)})
 	sni.Leave(c)
@@ -194,14 +194,14 @@ func (s *Server) takeChallenge(c sni.Conn, a *admitted) (kept bool) {
 	t := a.taking
 	sess, _ := s.presence.find(t.name, true)
 	if sess == nil || !s.siblings.isFor(t.name, sess.key, t.sibling) {
-		s.answerNo(c, sni.AlertUnrecognizedName, refusedBySibling)
+		s.stats.refused.answerNo(c, sni.AlertUnrecognizedName, refusedBySibling)
 		return false
 	}
 	visit, _ := s.bounds.owners.Begin(t.name, sess.key, true) // which is never refused
 	stream, err := sess.link.Open(challengeHeader(t.name, c.LocalAddr()), nil)
 	if err != nil {
 		visit.End()
-		s.answerNo(c, sni.AlertInternalError, refusedNotTaken)
+		s.stats.refused.answerNo(c, sni.AlertInternalError, refusedNotTaken)
 		return false
 	}
 	until := time.Now().Add(challengeTimeout)

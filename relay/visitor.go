@@ -3,7 +3,6 @@ package relay
 import (
 	"bytes"
 	"crypto/rand"
-	"errors"
 	"net"
 	"net/netip"
 	"sync"
@@ -161,7 +160,7 @@ func (s *Server) receive(c sni.Conn, a *admitted) (own *peeked) {
 	a.from.Greeted()
 	defer helloBuffers.Put(buf)
 	if err != nil {
-		s.refuseHello(c, hello.Raw, err)
+		s.stats.refused.refuseHello(c, hello.Raw, err)
 		return nil
 	}
 	a.hello = len(hello.Raw)
@@ -171,12 +170,12 @@ func (s *Server) receive(c sni.Conn, a *admitted) (own *peeked) {
 		name, err = s.DefaultName, nil
 	}
 	if err != nil {
-		s.refuse(c, sni.AlertUnrecognizedName, refusedBadName)
+		s.stats.refused.refuse(c, sni.AlertUnrecognizedName, refusedBadName)
 		return nil
 	}
 	if d := &s.sockets.descriptors; name != s.Domain && d.noVisitor(c) {
 		d.refused()
-		s.refuse(c, sni.AlertInternalError, refusedScarce)
+		s.stats.refused.refuse(c, sni.AlertInternalError, refusedScarce)
 		return nil
 	}
 	v := &visitor{conn: c, place: a.place, name: name, validation: hello.OnlyALPN(acmeALPN), taking: a.taking}
@@ -187,14 +186,14 @@ func (s *Server) receive(c sni.Conn, a *admitted) (own *peeked) {
 	case l.to == toFixed:
 		a.fixed = &fixedLead{l.fixed, name, bytes.Clone(hello.Raw)}
 	case l.to == toRelay && !s.mayShake(a, hello.OffersALPN(framing.Protocol)):
-		s.refuse(c, sni.AlertInternalError, refusedHurried)
+		s.stats.refused.refuse(c, sni.AlertInternalError, refusedHurried)
 	case l.to == toRelay:
 		own = &peeked{Conn: c, first: bytes.Clone(hello.Raw), place: a.place, from: a.from, lane: hello.OffersALPN(framing.LaneProtocol)}
 		if !own.lane { // which leaves TLS, and must not read ahead
 			own.Conn = framing.NewBufferedConn(c)
 		}
 	default:
-		s.refuse(c, l.alert, l.why)
+		s.stats.refused.refuse(c, l.alert, l.why)
 	}
 	return own
 }
@@ -205,31 +204,6 @@ func (s *Server) receive(c sni.Conn, a *admitted) (own *peeked) {
 func namesNothing(h *sni.Hello) bool {
 	_, err := netip.ParseAddr(string(h.ServerName))
 	return err == nil || len(h.ServerName) == 0
-}
-
-// refuseHello ends a connection on which no whole hello has come, of which first
-// has: as a TLS server would.
-func (s *Server) refuseHello(c sni.Conn, first []byte, err error) {
-	if alert, ok := sni.AlertFor(err); ok {
-		s.refuse(c, alert, whyNoHello(err))
-		return
-	}
-	if errors.Is(err, sni.ErrNotTLS) && sni.LooksLikeHTTP(c, first) {
-		s.stats.refused[refusedHTTP].Add(1)
-		sni.RefuseHTTP(c)
-		return
-	}
-	s.stats.refused[whyNoHello(err)].Add(1)
-	c.Close()
-}
-
-func (s *Server) refuse(c sni.Conn, alert sni.Alert, why whyRefused) {
-	if p, ok := c.(*proxied); ok && p.mark != nil {
-		s.answerNo(c, alert, why)
-		return
-	}
-	s.stats.refused[why].Add(1)
-	sni.Refuse(c, alert)
 }
 
 func streamHeader(c net.Conn, name string, kind framing.Kind) framing.Header {
