@@ -29,7 +29,7 @@ func (s *Server) handlePort(c net.Conn, name string) {
 // deliverPort brings a visitor of a port to the remote that has it, as deliver does one
 // of a name: but no byte of it is read first, and one that is refused is reset.
 func (s *Server) deliverPort(c net.Conn, a *admitted, name string) (kept bool) {
-	conn := s.unproxied(c, a)
+	conn := s.door.caller(c, a)
 	if conn == nil {
 		return false
 	}
@@ -62,26 +62,6 @@ func (s *Server) deliverPort(c net.Conn, a *admitted, name string) (kept bool) {
 		return false
 	}
 	return refuse(l.why)
-}
-
-// unproxied returns the connection of a visitor, with what a proxy in front of the
-// server says of it. Where that cannot be, c is closed and nil returned.
-func (s *Server) unproxied(c net.Conn, a *admitted) sni.Conn {
-	conn, ok := c.(sni.Conn)
-	if !ok {
-		c.Close()
-		return nil
-	}
-	if !a.behind {
-		return conn
-	}
-	p, from := s.behindProxy(conn)
-	if p == nil {
-		return nil
-	}
-	a.from = from
-	s.sockets.isNow(a, p)
-	return p
 }
 
 // adoptPort serves a visitor of a port that the old process has accepted.

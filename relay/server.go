@@ -136,6 +136,7 @@ type Server struct {
 	siblings siblings
 	dials    dials
 	sockets  *sockets
+	door     *door
 	router   *router
 	presence presence
 	news     nodeNews
@@ -186,10 +187,11 @@ func (s *Server) init() {
 			s.traffic.named = &namedTraffic{most: min(s.NamedMetrics, MaxNamedMetrics), served: s.presence.serves}
 		}
 		s.router = &router{held: s.measures.hold, domain: s.Domain, presence: &s.presence, names: s.Names, nodes: s.Nodes, hops: &s.hops, ctx: s.ctx, leaving: s.leaving, departure: &s.departure, front: &s.front, siblings: &s.siblings}
+		s.door = &door{log: s.log, sockets: s.sockets, shares: s.shares, addresses: &s.bounds.addresses, router: s.router, dials: &s.dials, refused: &s.stats.refused}
 		site := site{domain: s.Domain, siblings: s.siblings.names, names: s.Names, sockets: s.sockets, abuse: s.Abuse, version: s.Version, link: s.serveWebSocket,
 			words: s.words.Load, limits: s.bounds.config.Load}
 		port80 := port80{log: s.log, pass: s.passChallenge, ctx: s.ctx, dials: &s.dials, router: s.router, shares: s.shares, sockets: s.sockets, challenge: s.Challenge}
-		s.web = &web{behind: s.behindProxy, behinds: newHandoff("port 80"), ctx: s.ctx, panics: s.panics, sockets: s.sockets, shares: s.shares, handed: newHandoff(s.Domain)}
+		s.web = &web{behind: s.door.behindProxy, behinds: newHandoff("port 80"), ctx: s.ctx, panics: s.panics, sockets: s.sockets, shares: s.shares, handed: newHandoff(s.Domain)}
 		s.web.site = s.web.server(site.handler(), maxSiteHead, answerTimeout)
 		s.web.plain = s.web.server(port80.handler(), maxPlainHead, challengeTimeout+answerTimeout)
 		s.wg.Go(func() { s.bounds.upkeep(s.ctx.Done(), s.log) })

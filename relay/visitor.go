@@ -66,12 +66,12 @@ func (s *Server) take(c net.Conn, deliver func(net.Conn, *admitted) (kept bool))
 // deliver brings a connection where it belongs. It reports whether it is kept there,
 // and ended later: else it is over, or somebody else's.
 func (s *Server) deliver(c net.Conn, a *admitted) (kept bool) {
-	conn := s.unproxied(c, a)
+	conn := s.door.caller(c, a)
 	if conn == nil {
 		return false
 	}
 	if sib := s.siblings.at(conn.RemoteAddr()); sib != nil {
-		if conn = s.fromSibling(conn, a, sib); conn == nil {
+		if conn = s.door.fromSibling(conn, a, sib); conn == nil {
 			return false
 		}
 		if a.taking != nil && a.taking.kind == framing.KindHTTP01 {
