@@ -98,7 +98,10 @@ func (s *Server) Cut(c Cut) Severed {
 	if c.Addresses.IsValid() {
 		s.sockets.abort(c.Addresses)
 	}
-	n.add(false, nil, s.siblings.cut(c))
+	if c.Why.Code != 0 { // else the device may come again at once
+		s.siblings.forget(c.isOf)
+	}
+	n.add(false, nil, s.crossings.cut(c))
 	return n.sum
 }
 

@@ -49,6 +49,7 @@ func BenchmarkLose(b *testing.B) {
 		b.Run(fmt.Sprint(n), func(b *testing.B) {
 			s := strangers(n)
 			s.once.Do(func() {})
+			s.crossings = new(crossings)
 			lost := names.Lost{Key: make([]byte, ed25519.PublicKeySize), Denied: names.Denied{Name: "a.relay.test", Code: names.DeniedToken}}
 			lost.Key[31] = 1
 			b.ReportAllocs()

@@ -131,30 +131,31 @@ type Server struct {
 	departure atomic.Pointer[departure] // how it leaves; nil before
 	cuts      atomic.Uint64             // how many calls of Cut there were, see session.decide and open
 
-	words    atomic.Pointer[string] // see SetWords
-	front    fronts
-	siblings siblings
-	dials    dials
-	sockets  *sockets
-	door     *door
-	router   *router
-	presence presence
-	news     nodeNews
-	lanes    laneTokens
-	offers   offers
-	ports    ports
-	own      *ownTLS
-	web      *web
-	shares   *shares
-	bounds   bounds
-	hops     hops
-	log      *slog.Logger
-	lines    lines
-	stats    stats
-	measures *measures
-	traffic  traffic
-	panics   *panics.Log
-	errands  errands
+	words     atomic.Pointer[string] // see SetWords
+	front     fronts
+	siblings  siblings
+	dials     dials
+	crossings *crossings
+	sockets   *sockets
+	door      *door
+	router    *router
+	presence  presence
+	news      nodeNews
+	lanes     laneTokens
+	offers    offers
+	ports     ports
+	own       *ownTLS
+	web       *web
+	shares    *shares
+	bounds    bounds
+	hops      hops
+	log       *slog.Logger
+	lines     lines
+	stats     stats
+	measures  *measures
+	traffic   traffic
+	panics    *panics.Log
+	errands   errands
 }
 
 func (s *Server) init() {
@@ -188,9 +189,10 @@ func (s *Server) init() {
 		}
 		s.router = &router{held: s.measures.hold, domain: s.Domain, presence: &s.presence, names: s.Names, nodes: s.Nodes, hops: &s.hops, ctx: s.ctx, leaving: s.leaving, departure: &s.departure, front: &s.front, siblings: &s.siblings}
 		s.door = &door{log: s.log, sockets: s.sockets, shares: s.shares, addresses: &s.bounds.addresses, router: s.router, dials: &s.dials, refused: &s.stats.refused}
+		s.crossings = &crossings{log: s.log, router: s.router, dials: &s.dials, owners: &s.bounds.owners, cuts: &s.cuts}
 		site := site{domain: s.Domain, siblings: s.siblings.names, names: s.Names, sockets: s.sockets, abuse: s.Abuse, version: s.Version, link: s.serveWebSocket,
 			words: s.words.Load, limits: s.bounds.config.Load}
-		port80 := port80{log: s.log, pass: s.passChallenge, ctx: s.ctx, dials: &s.dials, router: s.router, shares: s.shares, sockets: s.sockets, challenge: s.Challenge}
+		port80 := port80{log: s.log, pass: s.crossings.passChallenge, ctx: s.ctx, dials: &s.dials, router: s.router, shares: s.shares, sockets: s.sockets, challenge: s.Challenge}
 		s.web = &web{behind: s.door.behindProxy, behinds: newHandoff("port 80"), ctx: s.ctx, panics: s.panics, sockets: s.sockets, shares: s.shares, handed: newHandoff(s.Domain)}
 		s.web.site = s.web.server(site.handler(), maxSiteHead, answerTimeout)
 		s.web.plain = s.web.server(port80.handler(), maxPlainHead, challengeTimeout+answerTimeout)

@@ -29,7 +29,7 @@ func (s *Server) open(a *admitted, v *visitor, first []byte) lead {
 			return l
 		}
 		if l.to == toSibling {
-			over, instead := s.pass(v, l, first)
+			over, instead := s.crossings.pass(v, l, first)
 			if over == nil && instead.to == toSibling {
 				continue
 			}
