@@ -71,7 +71,7 @@ func (s *Server) ClaimedOnNode(c Claimed) (settled bool) {
 			return false
 		}
 	}
-	s.giveUp(c, newerOnNodes)
+	s.cutter.giveUp(c, newerOnNodes)
 	return true
 }
 
