@@ -147,7 +147,7 @@ func (s *Server) hop(v *visitor, p Place, first []byte) (far duplex.Conn, again 
 	ctx, cancel := v.untilLeft(s.ctx)
 	defer cancel()
 	h := Hop{Header: streamHeader(v.conn, v.name, kind), Validation: v.validation, First: first}
-	h.Lane = s.offer(v)
+	h.Lane = s.offers.laneFor(v)
 	far, host, err := s.router.ask(ctx, &v.asked, p, h)
 	if err == nil && h.Lane.Node != "" && host.Takes {
 		v.offered = s.offers.begin(h.Lane, v.name, host, far, len(first))

@@ -143,7 +143,7 @@ type Server struct {
 	presence  presence
 	news      nodeNews
 	lanes     laneTokens
-	offers    offers
+	offers    *offers
 	ports     ports
 	own       *ownTLS
 	web       *web
@@ -203,7 +203,8 @@ func (s *Server) initVisits() {
 	s.router = &router{held: s.measures.hold, domain: s.Domain, presence: &s.presence, names: s.Names, nodes: s.Nodes, hops: &s.hops, ctx: s.ctx, leaving: s.leaving, departure: &s.departure, front: &s.front, siblings: &s.siblings}
 	s.door = &door{log: s.log, sockets: s.sockets, shares: s.shares, addresses: &s.bounds.addresses, router: s.router, dials: &s.dials, refused: &s.stats.refused}
 	s.crossings = &crossings{log: s.log, router: s.router, dials: &s.dials, owners: &s.bounds.owners, cuts: &s.cuts}
-	s.cutter = &cutter{ctx: s.ctx, panics: s.panics, cuts: &s.cuts, onCut: s.OnCut, presence: &s.presence, offers: &s.offers, sockets: s.sockets, siblings: &s.siblings, crossings: s.crossings}
+	s.offers = &offers{noLanes: s.NoLanes, news: &s.news, departure: &s.departure, names: s.Names, owners: &s.bounds.owners, shares: s.shares}
+	s.cutter = &cutter{ctx: s.ctx, panics: s.panics, cuts: &s.cuts, onCut: s.OnCut, presence: &s.presence, offers: s.offers, sockets: s.sockets, siblings: &s.siblings, crossings: s.crossings}
 }
 
 // initWeb makes the servers that speak HTTP, and TLS for the relay's own name.
