@@ -139,24 +139,24 @@ func (m meters) addHops(s *Server) {
 // hop asks the node at p to take a visitor. It returns the connection that carries the
 // visitor's bytes from there on. Again says that the router is to be asked anew;
 // without it and without a connection, l says what becomes of the visitor.
-func (s *Server) hop(v *visitor, p Place, first []byte) (far duplex.Conn, again bool, l lead) {
+func (o *opener) hop(v *visitor, p Place, first []byte) (far duplex.Conn, again bool, l lead) {
 	kind := framing.KindTLS
 	if v.port {
 		kind = framing.KindTCP
 	}
-	ctx, cancel := v.untilLeft(s.ctx)
+	ctx, cancel := v.untilLeft(o.router.ctx)
 	defer cancel()
 	h := Hop{Header: streamHeader(v.conn, v.name, kind), Validation: v.validation, First: first}
-	h.Lane = s.offers.laneFor(v)
-	far, host, err := s.router.ask(ctx, &v.asked, p, h)
+	h.Lane = o.offers.laneFor(v)
+	far, host, err := o.router.ask(ctx, &v.asked, p, h)
 	if err == nil && h.Lane.Node != "" && host.Takes {
-		v.offered = s.offers.begin(h.Lane, v.name, host, far, len(first))
+		v.offered = o.offers.begin(h.Lane, v.name, host, far, len(first))
 		far = v.offered.detour
 	}
 	if err == nil {
 		return far, false, lead{to: elsewhere}
 	}
-	s.log.Debug("another node does not take a visitor", "node", p.Node, "err", err)
+	o.log.Debug("another node does not take a visitor", "node", p.Node, "err", err)
 	var refused *HopRefused
 	switch {
 	case errors.As(err, &refused):

@@ -49,16 +49,16 @@ func (s *Server) deliverPort(c net.Conn, a *admitted, name string) (kept bool) {
 		socket.Abort(conn)
 		return false
 	}
-	l := s.open(a, &visitor{conn: conn, place: a.place, name: name, port: true}, nil)
+	l := s.opener.open(a, &visitor{conn: conn, place: a.place, name: name, port: true}, nil)
 	switch {
 	case a.place.end(): // it had to go before
 		s.shares.outOfMemory()
 		socket.Abort(conn)
 		return false
 	case a.far != nil:
-		s.serve(conn, a)
+		s.transit.serve(conn, a)
 		return true
-	case l.pass != nil && s.passOn(l.pass, conn, nil):
+	case l.pass != nil && s.opener.passOn(l.pass, conn, nil):
 		return false
 	}
 	return refuse(l.why)

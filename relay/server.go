@@ -137,6 +137,8 @@ type Server struct {
 	dials     dials
 	crossings *crossings
 	cutter    *cutter
+	opener    *opener
+	transit   *transit
 	sockets   *sockets
 	door      *door
 	router    *router
@@ -204,6 +206,8 @@ func (s *Server) initVisits() {
 	s.door = &door{log: s.log, sockets: s.sockets, shares: s.shares, addresses: &s.bounds.addresses, router: s.router, dials: &s.dials, refused: &s.stats.refused}
 	s.crossings = &crossings{log: s.log, router: s.router, dials: &s.dials, owners: &s.bounds.owners, cuts: &s.cuts}
 	s.offers = &offers{noLanes: s.NoLanes, news: &s.news, departure: &s.departure, names: s.Names, owners: &s.bounds.owners, shares: s.shares}
+	s.opener = &opener{log: s.log, router: s.router, bounds: &s.bounds, shares: s.shares, descriptors: &s.sockets.descriptors, crossings: s.crossings, offers: s.offers, cuts: &s.cuts, dial: s.measures.dial}
+	s.transit = &transit{began: s.began, sockets: s.sockets, hops: &s.hops, traffic: &s.traffic, visitors: &s.stats.visitors, panics: s.panics}
 	s.cutter = &cutter{ctx: s.ctx, panics: s.panics, cuts: &s.cuts, onCut: s.OnCut, presence: &s.presence, offers: s.offers, sockets: s.sockets, siblings: &s.siblings, crossings: s.crossings}
 }
 

@@ -209,6 +209,6 @@ func (s *Server) takeChallenge(c sni.Conn, a *admitted) (kept bool) {
 	a.heard = time.Since(s.began)
 	a.far, a.visit, a.name = stream, visit, t.name
 	answerYes(c)
-	s.serve(c, a)
+	s.transit.serve(c, a)
 	return true
 }

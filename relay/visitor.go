@@ -10,6 +10,7 @@ import (
 
 	"keystay/framing"
 	"keystay/internal/duplex"
+	"keystay/internal/panics"
 	"keystay/internal/socket"
 	"keystay/internal/stack"
 	"keystay/relay/names"
@@ -103,20 +104,30 @@ func (s *Server) deliver(c net.Conn, a *admitted) (kept bool) {
 	if a.taking != nil {
 		answerYes(conn)
 	}
-	s.serve(conn, a)
+	s.transit.serve(conn, a)
 	return true
+}
+
+// A transit carries the bytes of visitors between them and their remotes.
+type transit struct {
+	began    time.Time // of the server
+	sockets  *sockets
+	hops     *hops
+	traffic  *traffic
+	visitors *gauge
+	panics   *panics.Log
 }
 
 // serve carries a visitor's bytes over its stream, or to another node. It returns at
 // once, and ends a when they are over: nothing but the copying itself waits for a
 // visitor.
-func (s *Server) serve(c sni.Conn, a *admitted) {
+func (t *transit) serve(c sni.Conn, a *admitted) {
 	socket.UserTimeout(c, visitorTimeout)
-	s.stats.visitors.add()
-	s.hops.begin(a.way)
+	t.visitors.add()
+	t.hops.begin(a.way)
 	far := a.far
-	o := duplex.Options{Linger: lingerTimeout, Unanswered: unansweredTimeout, Panics: s.panics}
-	f := &flow{hello: a.hello, waited: time.Since(s.began) - a.heard, hops: a.way == hopsOut}
+	o := duplex.Options{Linger: lingerTimeout, Unanswered: unansweredTimeout, Panics: t.panics}
+	f := &flow{hello: a.hello, waited: time.Since(t.began) - a.heard, hops: a.way == hopsOut}
 	if names.IsPort(a.name) { // the remote may have nothing to answer for long
 		o.Unanswered = 0
 		f.answered.Store(true)
@@ -125,27 +136,27 @@ func (s *Server) serve(c sni.Conn, a *admitted) {
 		f.answered.Store(true)
 	}
 	if !f.hops { // else the node that has the remote counts, and the kernel moves the bytes
-		f.name = s.traffic.count(a.name)
+		f.name = t.traffic.count(a.name)
 		o.PaceAB, o.PaceBA = a.visit.In(), a.visit.Out()
 		socket.Unsent(c, visitorUnsent)
 		o.Moved = func() { socket.Unsent(c, 0) }
 	}
 	if a.way == hopsOut {
-		s.sockets.goesTo(a, far)
+		t.sockets.goesTo(a, far)
 	}
-	t := a.offered
-	if t != nil {
-		o.PaceAB, o.PaceBA = &t.in, &t.out
+	offer := a.offered
+	if offer != nil {
+		o.PaceAB, o.PaceBA = &offer.in, &offer.out
 	}
 	a.place, a.far, a.name = nil, nil, "" // the copying ends both
-	s.traffic.begin(f, t.carried(duplex.Start(direct(c), far, o, func(duplex.Result) {
-		s.traffic.end(f)
-		if t != nil {
-			t.leaveHop(&s.hops)
+	t.traffic.begin(f, offer.carried(duplex.Start(direct(c), far, o, func(duplex.Result) {
+		t.traffic.end(f)
+		if offer != nil {
+			offer.leaveHop(t.hops)
 		} else {
-			s.hops.done(a.way)
+			t.hops.done(a.way)
 		}
-		s.stats.visitors.done()
+		t.visitors.done()
 		a.end()
 	})))
 }
@@ -179,10 +190,10 @@ func (s *Server) receive(c sni.Conn, a *admitted) (own *peeked) {
 		return nil
 	}
 	v := &visitor{conn: c, place: a.place, name: name, validation: hello.OnlyALPN(acmeALPN), taking: a.taking}
-	l := s.open(a, v, hello.Raw)
+	l := s.opener.open(a, v, hello.Raw)
 	switch {
 	case a.far != nil:
-	case l.pass != nil && a.taking == nil && s.passOn(l.pass, c, hello.Raw):
+	case l.pass != nil && a.taking == nil && s.opener.passOn(l.pass, c, hello.Raw):
 	case l.to == toFixed:
 		a.fixed = &fixedLead{l.fixed, name, bytes.Clone(hello.Raw)}
 	case l.to == toRelay && !s.mayShake(a, hello.OffersALPN(framing.Protocol)):
