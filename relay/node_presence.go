@@ -60,7 +60,7 @@ func (s *Server) ClaimedOnNode(c Claimed) (settled bool) {
 	s.init()
 	s.router.expected.arrived(c.Name)
 	s.presence.wake(c.Name)
-	s.openElsewhere(c.Name)
+	s.ports.openElsewhere(c.Name)
 	key := s.presence.holder(c.Name)
 	if key != nil && !key.Equal(c.Key) {
 		switch holder, _ := s.Names.HolderOf(c.Name); holder {

@@ -146,7 +146,7 @@ type Server struct {
 	news      nodeNews
 	lanes     laneTokens
 	offers    *offers
-	ports     ports
+	ports     *ports
 	own       *ownTLS
 	web       *web
 	shares    *shares
@@ -202,6 +202,7 @@ func (s *Server) initVisits() {
 		s.traffic.named = &namedTraffic{most: min(s.NamedMetrics, MaxNamedMetrics), served: s.presence.serves}
 	}
 	s.sockets = newSockets(s.log, s.PublicPort, &s.bounds, &s.front, &s.siblings, s.ctx.Done())
+	s.sockets.panics = s.panics
 	s.router = &router{held: s.measures.hold, domain: s.Domain, presence: &s.presence, names: s.Names, nodes: s.Nodes, hops: &s.hops, ctx: s.ctx, leaving: s.leaving, departure: &s.departure, front: &s.front, siblings: &s.siblings}
 	s.door = &door{log: s.log, sockets: s.sockets, shares: s.shares, addresses: &s.bounds.addresses, router: s.router, dials: &s.dials, refused: &s.stats.refused}
 	s.crossings = &crossings{log: s.log, router: s.router, dials: &s.dials, owners: &s.bounds.owners, cuts: &s.cuts}

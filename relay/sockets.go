@@ -11,6 +11,7 @@ import (
 
 	"keystay/framing"
 	"keystay/internal/duplex"
+	"keystay/internal/panics"
 	"keystay/internal/socket"
 	"keystay/relay/limits"
 	"keystay/sni"
@@ -24,6 +25,7 @@ type sockets struct {
 	front       *fronts
 	siblings    *siblings
 	done        <-chan struct{} // ends the waiting of a listener
+	panics      *panics.Log     // set before the first connection
 	descriptors descriptors
 	routing     gauge          // connections that are accepted and not yet where they belong
 	wg          sync.WaitGroup // connections that are admitted

@@ -59,7 +59,7 @@ func (s *Server) Adopt(c net.Conn, first []byte) {
 		from, _ = s.bounds.addresses.Connect(c) // the old process has let it in already
 	}
 	if name := s.ports.at(c.LocalAddr()); name != "" {
-		s.adoptPort(conn, first, from, behind, name)
+		s.ports.visitors.adopt(conn, first, from, behind, name)
 		return
 	}
 	s.sockets.routing.add()

@@ -38,22 +38,22 @@ var helloBuffers = sync.Pool{New: func() any { return new([helloBuffer]byte) }}
 
 // handle serves one connection of the public port: a visitor, a link, a lane or a
 // browser.
-func (s *Server) handle(c net.Conn) { s.take(c, s.deliver) }
+func (s *Server) handle(c net.Conn) { s.sockets.take(c, s.deliver) }
 
-// take counts a connection, and has it delivered.
-func (s *Server) take(c net.Conn, deliver func(net.Conn, *admitted) (kept bool)) {
+// take admits a connection, and has it delivered.
+func (k *sockets) take(c net.Conn, deliver func(net.Conn, *admitted) (kept bool)) {
 	stack.GrowDeep()
 	c, from, behind := departed(c)
-	a := s.sockets.admit(c)
+	a := k.admit(c)
 	if a == nil {
 		c.Close()
 		from.Close()
-		s.sockets.routing.done()
+		k.routing.done()
 		return
 	}
 	a.from, a.behind = from, behind
 	a.routing.Store(true)
-	defer s.panics.Catch("serving a connection", func() {
+	defer k.panics.Catch("serving a connection", func() {
 		socket.Abort(c)
 		a.end()
 	})
