@@ -124,13 +124,13 @@ func (h *hops) of(w way) *gauge {
 }
 
 // addHops adds what says how visitors fare who are taken to another node.
-func (m meters) addHops(s *Server) {
-	for way, g := range map[string]*gauge{"out": &s.hops.out, "in": &s.hops.in} {
+func (m meters) addHops(h *hops) {
+	for way, g := range map[string]*gauge{"out": &h.out, "in": &h.in} {
 		m.gaugeOf("keystay_hops", "Visitors that are being served between two nodes of this relay: out are those that have come to this node, whose remote is at another; in are those of other nodes. They are in keystay_visitors at both.",
 			"direction", way, func() float64 { return float64(g.current()) })
 		m.counterOf("keystay_hops_total", "Visitors that were taken from one node of this relay to another.", "direction", way, g.sum)
 	}
-	for answer, n := range map[string]*atomic.Int64{"not_there": &s.hops.missed, "refused": &s.hops.refused, "unreachable": &s.hops.lost} {
+	for answer, n := range map[string]*atomic.Int64{"not_there": &h.missed, "refused": &h.refused, "unreachable": &h.lost} {
 		m.counterOf("keystay_hops_failed_total", "Visitors of this node that another one did not take, by its answer: it does not have the name, it refuses the visitor, or there was none.",
 			"answer", answer, n.Load)
 	}

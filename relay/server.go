@@ -137,6 +137,7 @@ type Server struct {
 	dials     dials
 	crossings *crossings
 	cutter    *cutter
+	fixed     *fixedVisits
 	opener    *opener
 	transit   *transit
 	sockets   *sockets
@@ -208,6 +209,7 @@ func (s *Server) initVisits() {
 	s.crossings = &crossings{log: s.log, router: s.router, dials: &s.dials, owners: &s.bounds.owners, cuts: &s.cuts}
 	s.offers = &offers{noLanes: s.NoLanes, news: &s.news, departure: &s.departure, names: s.Names, owners: &s.bounds.owners, shares: s.shares}
 	s.opener = &opener{log: s.log, router: s.router, bounds: &s.bounds, shares: s.shares, descriptors: &s.sockets.descriptors, crossings: s.crossings, offers: s.offers, cuts: &s.cuts, dial: s.measures.dial}
+	s.fixed = &fixedVisits{ctx: s.ctx, log: s.log, panics: s.panics, dials: &s.dials, shares: s.shares, refused: &s.stats.refused}
 	s.transit = &transit{began: s.began, sockets: s.sockets, hops: &s.hops, traffic: &s.traffic, visitors: &s.stats.visitors, panics: s.panics}
 	s.cutter = &cutter{ctx: s.ctx, panics: s.panics, cuts: &s.cuts, onCut: s.OnCut, presence: &s.presence, offers: s.offers, sockets: s.sockets, siblings: &s.siblings, crossings: s.crossings}
 }

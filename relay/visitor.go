@@ -88,7 +88,7 @@ func (s *Server) deliver(c net.Conn, a *admitted) (kept bool) {
 		return s.handleOwn(own, a)
 	}
 	if a.fixed != nil {
-		s.serveFixed(conn, a)
+		s.fixed.serve(conn, a)
 		return true
 	}
 	if a.place.end() { // it had to go before
@@ -196,7 +196,7 @@ func (s *Server) receive(c sni.Conn, a *admitted) (own *peeked) {
 	case l.pass != nil && a.taking == nil && s.opener.passOn(l.pass, c, hello.Raw):
 	case l.to == toFixed:
 		a.fixed = &fixedLead{l.fixed, name, bytes.Clone(hello.Raw)}
-	case l.to == toRelay && !s.mayShake(a, hello.OffersALPN(framing.Protocol)):
+	case l.to == toRelay && !a.mayShake(hello.OffersALPN(framing.Protocol)):
 		s.stats.refused.refuse(c, sni.AlertInternalError, refusedHurried)
 	case l.to == toRelay:
 		own = &peeked{Conn: c, first: bytes.Clone(hello.Raw), place: a.place, from: a.from, lane: hello.OffersALPN(framing.LaneProtocol)}
