@@ -176,7 +176,7 @@ func (s *Server) init() {
 			s.Usage = s.Names
 		}
 		s.panics = &panics.Log{Logger: s.log, Passes: http.ErrAbortHandler}
-		s.initVisits()
+		s.initVisits() // before the names begin, which may have something cut
 		s.errands = &errands{ctx: s.ctx, panics: s.panics, names: s.Names, presence: &s.presence, cutter: s.cutter, wake: make(chan struct{}, 1)}
 		s.Names.OnLost = s.cutter.lose
 		s.Names.OnBans, s.Names.OnMoved, s.Names.OnRetired = s.errands.enforce, s.errands.moved, s.errands.retired

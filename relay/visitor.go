@@ -12,7 +12,6 @@ import (
 	"keystay/internal/duplex"
 	"keystay/internal/panics"
 	"keystay/internal/socket"
-	"keystay/internal/stack"
 	"keystay/relay/names"
 	"keystay/sni"
 )
@@ -39,30 +38,6 @@ var helloBuffers = sync.Pool{New: func() any { return new([helloBuffer]byte) }}
 // handle serves one connection of the public port: a visitor, a link, a lane or a
 // browser.
 func (s *Server) handle(c net.Conn) { s.sockets.take(c, s.deliver) }
-
-// take admits a connection, and has it delivered.
-func (k *sockets) take(c net.Conn, deliver func(net.Conn, *admitted) (kept bool)) {
-	stack.GrowDeep()
-	c, from, behind := departed(c)
-	a := k.admit(c)
-	if a == nil {
-		c.Close()
-		from.Close()
-		k.routing.done()
-		return
-	}
-	a.from, a.behind = from, behind
-	a.routing.Store(true)
-	defer k.panics.Catch("serving a connection", func() {
-		socket.Abort(c)
-		a.end()
-	})
-	if deliver(c, a) {
-		a.routed()
-	} else {
-		a.end()
-	}
-}
 
 // deliver brings a connection where it belongs. It reports whether it is kept there,
 // and ended later: else it is over, or somebody else's.
