@@ -41,7 +41,7 @@ const (
 )
 
 // lines bounds what remotes can make the relay log.
-type lines struct{ denied, refused, undecided, unseen, connected, up, gone, usual, kept, banned, unproxied, unlistened, stranger quota }
+type lines struct{ denied, refused, undecided, unseen, connected, up, gone, usual, banned quota }
 
 // A session is the authenticated link from a remote, from the relay's side.
 type session struct {
