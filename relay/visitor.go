@@ -28,6 +28,9 @@ const (
 	// visitorTimeout is how long a visitor may leave what it was sent without
 	// an acknowledgement, or untaken, where the system can tell.
 	visitorTimeout = 5 * time.Minute
+	// restAfter is after how long without a byte either way a visitor takes the relay a
+	// goroutine less.
+	restAfter = 5 * time.Second
 	// visitorUnsent is how much the system keeps for a visitor beyond what is
 	// on its way to it, in bytes. On a lane there is no such limit: it would
 	// make the kernel move small pieces, at a third more of the processor.
@@ -116,7 +119,7 @@ func (s *Server) serve(c sni.Conn, a *admitted) {
 	s.stats.visitors.add()
 	s.hops.begin(a.way)
 	far := a.far
-	o := duplex.Options{Linger: lingerTimeout, Unanswered: unansweredTimeout, Panics: s.panics}
+	o := duplex.Options{Linger: lingerTimeout, Unanswered: unansweredTimeout, Panics: s.panics, Rest: s.sockets.rest}
 	f := &flow{hello: a.hello, waited: time.Since(s.began) - a.heard, hops: a.way == hopsOut}
 	if names.IsPort(a.name) { // the remote may have nothing to answer for long
 		o.Unanswered = 0
