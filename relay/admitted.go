@@ -51,7 +51,7 @@ type fixedLead struct {
 	hello []byte
 }
 
-// cut ends the connection; sockets.mu is held.
+// cut ends the connection; sockets.mu is held, and sockets.rest is to be told.
 func (a *admitted) cut() {
 	socket.Abort(a.conn)
 	if a.beyond != nil {

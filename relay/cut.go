@@ -230,6 +230,7 @@ func (d dismissal) close(why names.Denied) {
 func (k *sockets) abort(from netip.Prefix) {
 	k.mu.Lock()
 	defer k.mu.Unlock()
+	defer k.rest.Wake()
 	for a := range k.conns {
 		by := socket.Innermost(a.conn).RemoteAddr() // a sibling, or a proxy
 		if from.Contains(addrPort(a.conn.RemoteAddr()).Addr()) || a.taking != nil && from.Contains(addrPort(by).Addr()) {

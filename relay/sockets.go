@@ -26,6 +26,7 @@ type sockets struct {
 	descriptors descriptors
 	routing     gauge          // connections that are accepted and not yet where they belong
 	wg          sync.WaitGroup // connections that are admitted
+	rest        *duplex.Rest   // where visitors are who have sent nothing for long
 
 	mu        sync.Mutex
 	stopped   bool // stop was called: there are no more listeners
@@ -39,7 +40,7 @@ type sockets struct {
 
 // newSockets makes sockets. The public port is port; 0 is that of the first listener.
 func newSockets(log *slog.Logger, port int, b *bounds, f *fronts, sib *siblings, done <-chan struct{}) *sockets {
-	return &sockets{log: log, descriptors: descriptors{log: log}, bounds: b, front: f, siblings: sib, done: done, port: port, listeners: make(map[*listener]struct{}), conns: make(map[*admitted]struct{})}
+	return &sockets{log: log, descriptors: descriptors{log: log}, bounds: b, front: f, siblings: sib, done: done, port: port, rest: duplex.NewRest(restAfter), listeners: make(map[*listener]struct{}), conns: make(map[*admitted]struct{})}
 }
 
 // track notes ln, so that pause and stop find it, and makes its Accept survive errors
@@ -259,6 +260,7 @@ func (k *sockets) goesTo(a *admitted, far duplex.Conn) {
 
 // cut ends all connections that are admitted, and admits no more.
 func (k *sockets) cut() {
+	defer k.rest.Close()
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	k.closed = true

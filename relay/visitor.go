@@ -27,6 +27,9 @@ const (
 	// visitorTimeout is how long a visitor may leave what it was sent without
 	// an acknowledgement, or untaken, where the system can tell.
 	visitorTimeout = 5 * time.Minute
+	// restAfter is after how long without a byte either way a visitor takes the relay a
+	// goroutine less.
+	restAfter = 5 * time.Second
 	// visitorUnsent is how much the system keeps for a visitor beyond what is
 	// on its way to it, in bytes. On a lane there is no such limit: it would
 	// make the kernel move small pieces, at a third more of the processor.
@@ -101,7 +104,7 @@ func (t *transit) serve(c sni.Conn, a *admitted) {
 	t.visitors.add()
 	t.hops.begin(a.way)
 	far := a.far
-	o := duplex.Options{Linger: lingerTimeout, Unanswered: unansweredTimeout, Panics: t.panics}
+	o := duplex.Options{Linger: lingerTimeout, Unanswered: unansweredTimeout, Panics: t.panics, Rest: t.sockets.rest}
 	f := &flow{hello: a.hello, waited: time.Since(t.began) - a.heard, hops: a.way == hopsOut}
 	if names.IsPort(a.name) { // the remote may have nothing to answer for long
 		o.Unanswered = 0
