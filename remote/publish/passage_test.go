@@ -37,6 +37,8 @@ var requests = []struct{ name, send, gets, status string }{
 	{"CONNECT", "CONNECT $H:443 HTTP/1.1\nHost: $H:443\n\n", "", "405"},
 	{"CONNECT elsewhere", "CONNECT evil.test:443 HTTP/1.1\nHost: evil.test:443\n\n", "", "421"},
 	{"TRACE", "TRACE / HTTP/1.1\nHost: $H\n\n", "", "405"},
+	{"TRACE in another case", "Trace / HTTP/1.1\nHost: $H\n\n", "", "405"},
+	{"CONNECT in another case", "connect / HTTP/1.1\nHost: $H\n\n", "", "405"},
 	{"another Host", "GET / HTTP/1.1\nHost: evil.test\n\n", "", "421"},
 	{"a Host in brackets", "GET / HTTP/1.1\nHost: [$H]:80\n\n", "", "421"},
 	{"a Host with a user", "GET / HTTP/1.1\nHost: $H@evil.test\n\n", "", "400"},
@@ -228,6 +230,7 @@ var requestsH2 = []struct{ name, send, body, trailers, gets, status string }{
 	{"another host beside", ":method: GET\n:scheme: https\n:authority: $H\n:path: /\nhost: evil.test", "", "", "", reset},
 	{"CONNECT", ":method: CONNECT\n:authority: $H:443", "", "", "", "405"},
 	{"TRACE", ":method: TRACE\n:scheme: https\n:authority: $H\n:path: /", "", "", "", "405"},
+	{"CONNECT in another case", ":method: connect\n:scheme: https\n:authority: $H\n:path: /", "", "", "", "405"},
 }
 
 // reset is the answer to a request over HTTP/2 that is malformed (RFC 9113, section

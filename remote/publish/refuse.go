@@ -6,6 +6,7 @@ import (
 
 	"keystay/internal/hostname"
 	"keystay/internal/page"
+	"keystay/internal/urlpath"
 )
 
 // refusal returns the page for a request that the local service does not get,
@@ -25,9 +26,9 @@ func refusal(r *http.Request, domain string) *page.Page {
 			return malformed("It names two hosts.")
 		}
 	}
-	_, _, ok = target(r)
+	_, _, ok = urlpath.Target(r)
 	switch {
-	case r.Method == http.MethodConnect, r.Method == http.MethodTrace:
+	case urlpath.IsForProxies(r.Method):
 		return &page.Page{
 			Status: http.StatusMethodNotAllowed,
 			Title:  "This method is not passed on",
@@ -68,43 +69,6 @@ func ownAuthority(authority, domain string) (string, bool) {
 		return domain, true
 	}
 	return domain + ":" + port, true
-}
-
-// target returns path and query of a request's target as the visitor has sent
-// them; the query begins with its question mark, if there is one. It takes
-// origin-form, absolute-form in HTTP/1 (RFC 9112, section 3.2), and the asterisk
-// of OPTIONS. ok is false for all else, such as the rootless x:y, which net/url
-// calls opaque.
-func target(r *http.Request) (path, query string, ok bool) {
-	t := r.RequestURI
-	// net/http refuses control characters, and in HTTP/1 spaces. A number sign
-	// would be the end of the path for some services, and not for others.
-	if strings.ContainsAny(t, " \t#") {
-		return "", "", false
-	}
-	switch {
-	case strings.HasPrefix(t, "/"):
-	case t == "*":
-		return t, "", r.Method == http.MethodOptions
-	case r.ProtoMajor == 1:
-		scheme, rest, found := strings.Cut(t, "://")
-		if !found || !strings.EqualFold(scheme, "http") && !strings.EqualFold(scheme, "https") {
-			return "", "", false
-		}
-		t = rest[len(untilAny(rest, "/?")):]
-		// r.Host, which has been checked, comes from the same place.
-		if authority := rest[:len(rest)-len(t)]; authority == "" || authority != r.URL.Host || r.URL.User != nil {
-			return "", "", false
-		}
-	default:
-		return "", "", false
-	}
-	path = untilAny(t, "?")
-	query = t[len(path):]
-	if path == "" {
-		path = "/"
-	}
-	return path, query, true
 }
 
 // untilAny is the part of s before the first of chars.

@@ -13,6 +13,9 @@ import (
 	"sync"
 	"sync/atomic"
 	"time"
+
+	"keystay/internal/fields"
+	"keystay/internal/urlpath"
 )
 
 // A Site is the HTTP visitors of one name: it hands each request on to the route
@@ -241,7 +244,7 @@ func (s *Site) serve(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	dropUpgrade(r.Header)
-	dropFrontFields(r.Header)
+	fields.DropOfFront(r.Header)
 	if r.Body != http.NoBody && r.Trailer == nil {
 		r.Trailer = make(http.Header) // net/http fills it in, announced or not
 	}
@@ -284,7 +287,7 @@ func (t *table) admitted(w http.ResponseWriter, r *http.Request) {
 
 // serve hands a request on by its path.
 func (t *table) serve(x *exchange) {
-	path, _, _ := target(x.request) // it has been checked
+	path, _, _ := urlpath.Target(x.request) // it has been checked
 	r, no := t.find(path)
 	switch {
 	case no != nil:
