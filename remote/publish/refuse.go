@@ -2,6 +2,7 @@ package publish
 
 import (
 	"net/http"
+	"strconv"
 	"strings"
 
 	"keystay/internal/hostname"
@@ -44,9 +45,24 @@ func refusal(r *http.Request, domain string) *page.Page {
 		return malformed("Its target is no path.")
 	case !isToken(r.Method):
 		return malformed("Its method is no word.")
+	case r.ProtoMajor == 2 && !isAsLongAsItSays(r):
+		return malformed("It has another length than it says.")
 	}
 	r.Host = host
 	return nil
+}
+
+// isAsLongAsItSays reports whether the Content-Length of a request over HTTP/2 is one, and
+// that of its body, as far as there is none (RFC 9113, section 8.1.1). Package net/http
+// looks at the frames of a body, and at nothing else: without this a service would get what
+// was cut short as a whole request.
+func isAsLongAsItSays(r *http.Request) bool {
+	for _, v := range r.Header["Content-Length"] {
+		if n, err := strconv.ParseUint(v, 10, 63); err != nil || int64(n) != r.ContentLength {
+			return false
+		}
+	}
+	return true
 }
 
 func malformed(why string) *page.Page {

@@ -243,6 +243,10 @@ func (s *Site) serve(w http.ResponseWriter, r *http.Request) {
 		discardBody(w, r, r.Body)
 		return
 	}
+	x.head.dropAdded(r.Header)
+	if !r.ProtoAtLeast(1, 1) {
+		r.Header.Del("Upgrade") // which HTTP/1.0 does not have (RFC 9110, section 7.8)
+	}
 	dropUpgrade(r.Header)
 	fields.DropOfFront(r.Header)
 	if r.Body != http.NoBody && r.Trailer == nil {
