@@ -53,8 +53,7 @@ func (p *port80) passFixed(w http.ResponseWriter, r *http.Request, proxy http.Ha
 	defer func() { _ = place.here(plainMemory) }() // fewer bytes always fit
 	asks := &fixedRequest{to: to, name: name, path: path, query: query}
 	if h, ok := r.Context().Value(headKey{}).(*headConn); ok {
-		h.body.Store(true)
-		defer h.body.Store(false)
+		defer h.bodyComes()()
 	}
 	if c, ok := r.Context().Value(peekedKey{}).(*peeked); ok {
 		if asks.source = c.RemoteAddr(); p.dials.has(c) {

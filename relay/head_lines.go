@@ -52,6 +52,15 @@ func (c *headConn) Read(p []byte) (n int, err error) {
 	return n, err
 }
 
+// bodyComes lets lines pass until over is called, which begins to count anew.
+func (c *headConn) bodyComes() (over func()) {
+	c.body.Store(true)
+	return func() {
+		c.lines.Store(0)
+		c.body.Store(false)
+	}
+}
+
 // Write implements io.Writer.
 func (c *headConn) Write(p []byte) (int, error) {
 	c.lines.Store(0)
