@@ -133,11 +133,13 @@ func LoadVerify(fs *pflag.FlagSet, address string) (r *Remote, port string, err 
 	var wrong Errors
 	host := strings.TrimSuffix(strings.TrimPrefix(address, "https://"), "/")
 	r.Domain, port, _ = strings.Cut(host, ":")
-	if n, err := strconv.ParseUint(port, 10, 16); host != r.Domain && (err != nil || n == 0) {
-		wrong.add("domain", quote(port)+" is no port")
-	}
-	if r.Domain, err = hostname.Typed(r.Domain); err != nil {
+	n, err := strconv.ParseUint(port, 10, 16)
+	isPort := host == r.Domain || err == nil && n > 0
+	switch r.Domain, err = hostname.Typed(r.Domain); {
+	case err != nil || strings.HasPrefix(port, "//"): // another scheme than https
 		wrong.add("domain", quote(address)+" is no public name", "as in https://xyz.relay.net")
+	case !isPort:
+		wrong.add("domain", quote(port)+" is no port", "a number from 1 to 65535")
 	}
 	wrong.proxy("proxy", &r.Proxy)
 	wrong.dns("dns", &r.DNS)
