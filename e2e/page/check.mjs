@@ -12,7 +12,8 @@ const drawn = (page) => page.waitForFunction(() => document.querySelectorAll(".u
 
 async function signIn(page) {
   await page.goto(task.page + "/sign-in?to=/remotes");
-  await page.keyboard.type(task.user); // the field has the focus
+  await page.waitForFunction(() => document.activeElement.id === "user"); // by itself
+  await page.keyboard.type(task.user);
   await page.keyboard.press("Tab");
   await page.keyboard.type(task.password);
   await page.keyboard.press("Enter");
