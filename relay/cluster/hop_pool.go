@@ -1,6 +1,7 @@
 package cluster
 
 import (
+	"cmp"
 	"context"
 	"crypto/tls"
 	"errors"
@@ -36,7 +37,8 @@ var errNodeDown = errors.New("cluster: the node is gone")
 // set before: it returns a connection whose handshake is done, on a
 // [framing.TLSRecordConn].
 type hopPools struct {
-	dial func(ctx context.Context, node string) (*tls.Conn, error)
+	dial     func(ctx context.Context, node string) (*tls.Conn, error)
+	dialTime time.Duration // that one may take; 0 is hopDialTimeout
 
 	mu    sync.Mutex
 	ended bool
@@ -281,7 +283,7 @@ func (p *hopPool) fillLocked() {
 
 // dialOne dials a connection, and waits for a place for that.
 func (p *hopPool) dialOne(ctx context.Context) (*tls.Conn, error) {
-	ctx, cancel := context.WithTimeout(ctx, hopDialTimeout)
+	ctx, cancel := context.WithTimeout(ctx, cmp.Or(p.all.dialTime, hopDialTimeout))
 	defer cancel()
 	select {
 	case p.dials <- struct{}{}:

@@ -36,7 +36,9 @@ const patience = time.Minute
 type hopRig struct {
 	t     *testing.T
 	ca    *testca.CA
-	nodes []*hopNode
+	nodes []*hopNode // set changes one; the test's own goroutine alone reads it without named and all
+
+	changing sync.Mutex // of nodes
 }
 
 // A hopNode is a node, and what it knows of the others.
@@ -85,7 +87,7 @@ func (r *hopRig) node(name string, set func(*hopNode)) *hopNode {
 		Logger:  slog.New(slog.NewTextHandler(n.log, &slog.HandlerOptions{Level: slog.LevelDebug})),
 	}
 	n.srv.SetLimits(limits.Config{Exempt: []netip.Prefix{netip.MustParsePrefix("0.0.0.0/0")}})
-	n.pools = &hopPools{dial: r.dial}
+	n.pools = &hopPools{dial: r.dial, dialTime: patience}
 	n.hops = &hopServer{serve: func(c duplex.Conn, h relay.Hop, yes func(relay.Host) error) error { return n.srv.ServeHop(c, h, yes) }}
 	if set != nil {
 		set(n)
@@ -152,9 +154,22 @@ func (r *hopRig) dial(ctx context.Context, node string) (*tls.Conn, error) {
 	return tc, nil
 }
 
+// set has a node in the place of another one.
+func (r *hopRig) set(i int, n *hopNode) {
+	r.changing.Lock()
+	defer r.changing.Unlock()
+	r.nodes[i] = n
+}
+
+func (r *hopRig) all() []*hopNode {
+	r.changing.Lock()
+	defer r.changing.Unlock()
+	return slices.Clone(r.nodes)
+}
+
 func (r *hopRig) named(node string) *hopNode {
-	i := slices.IndexFunc(r.nodes, func(n *hopNode) bool { return n.name == node })
-	return r.nodes[i]
+	all := r.all()
+	return all[slices.IndexFunc(all, func(n *hopNode) bool { return n.name == node })]
 }
 
 // Find implements relay.Nodes: what is connected elsewhere, or is taken to be.
@@ -166,7 +181,7 @@ func (n *hopNode) Find(name string, _ bool, except []string) (relay.Place, bool)
 			return relay.Place{Node: node}, true
 		}
 	}
-	for _, o := range n.nodes {
+	for _, o := range n.all() {
 		if o == n || slices.Contains(except, o.name) || slices.Contains(n.missed, o.name+"/"+name) {
 			continue
 		}

@@ -339,7 +339,7 @@ func TestTakeoverOfTheLinksNode(t *testing.T) {
 	expect(t, c, "old:"+string(first))
 	eventually(t, "spare connections are there", func() bool { n := a.pools.count(); return n >= minSpare && old.hops.count() == n })
 
-	r.nodes[1] = r.node("b", nil)
+	r.set(1, r.node("b", nil))
 	left := make(chan error, 1)
 	go func() {
 		left <- old.srv.HandOver(t.Context(), func(net.Conn, []byte) error { return net.ErrClosed })
