@@ -4,17 +4,26 @@ import (
 	"bytes"
 	"net"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"keystay/framing"
 	"keystay/internal/duplex"
 	"keystay/internal/keyname"
 	"keystay/relay/limits"
+	"keystay/relay/names"
 )
 
 // offers are the visitors of this node whose remote is at another node and may take them
-// from here, see "Past a hop" in framing's PROTOCOL.md. The zero value is ready.
+// from here, see "Past a hop" in framing's PROTOCOL.md.
 type offers struct {
+	noLanes   bool // none is made
+	news      *nodeNews
+	departure *atomic.Pointer[departure] // of the server; nil before
+	names     *names.Names
+	owners    *limits.Owners
+	shares    *shares
+
 	mu  sync.Mutex
 	all map[[8]byte]*offered // by the ids of their tokens
 }
@@ -31,12 +40,11 @@ type offered struct {
 	leaving sync.Once // the hop is counted as over
 
 	// Guarded by offers.mu.
-	used  bool            // somebody has shown the token
-	void  bool            // nobody may any more
-	lane  net.Addr        // from where
-	visit *limits.Visit   // from then on
-	of    *identity       // whose memory the lane is counted in, from then on
-	undo  func(*identity) // gives that back
+	used  bool          // somebody has shown the token
+	void  bool          // nobody may any more
+	lane  net.Addr      // from where
+	visit *limits.Visit // from then on
+	of    *identity     // whose memory the lane is counted in, from then on
 }
 
 // begin makes the connection to another node, whose remote has had so many bytes of the
@@ -68,7 +76,7 @@ func (t *offered) end() {
 func (t *offered) leaveLocked() {
 	t.visit.End()
 	if t.of != nil {
-		t.undo(t.of)
+		t.among.shares.devices.giveBack(t.of, framing.LaneMemory)
 		t.of = nil
 	}
 }
@@ -91,39 +99,37 @@ func (t *offered) carried(until func() duplex.Result) func() duplex.Result {
 	}
 }
 
-// offer returns what a remote at another node is told of a lane for a visitor, or
+// laneFor returns what a remote at another node is told of a lane for a visitor, or
 // nothing: where this node takes no lanes, or will not be found by them.
-func (s *Server) offer(v *visitor) (o framing.LaneOffer) {
-	if s.NoLanes || v.validation || s.departure.Load() != nil {
+func (k *offers) laneFor(v *visitor) (o framing.LaneOffer) {
+	if k.noLanes || v.validation || k.departure.Load() != nil {
 		return o
 	}
-	if o.Node = s.news.reachable(); o.Node != "" {
+	if o.Node = k.news.reachable(); o.Node != "" {
 		o.Token = framing.NewLaneToken()
 	}
 	return o
 }
 
-// useOffer returns the visitor that a token gives away to the remote that shows it, from
+// use returns the visitor that a token gives away to the remote that shows it, from
 // an address and once, or nil. From then on its bytes count here for its name and for
 // the identity, as those of a lane of this node's own: the other node has no part in it.
 // A token shown to the new process of this node is not known there.
-func (s *Server) useOffer(token framing.LaneToken, from net.Addr) *offered {
-	k := &s.offers
+func (k *offers) use(token framing.LaneToken, from net.Addr) *offered {
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	t := k.all[token.ID()]
-	if t == nil || !t.token.Equal(&token) || t.used || t.void || s.departure.Load() != nil {
+	if t == nil || !t.token.Equal(&token) || t.used || t.void || k.departure.Load() != nil {
 		return nil
 	}
-	if _, banned := s.Names.Banned(t.name, t.host.Key, addrPort(from).Addr()); banned {
+	if _, banned := k.names.Banned(t.name, t.host.Key, addrPort(from).Addr()); banned {
 		return nil
 	}
-	if t.of = s.shares.devices.borrow(t.host.Key, s.shares.memory, framing.LaneMemory); t.of == nil {
-		s.shares.outOfMemory()
+	if t.of = k.shares.devices.borrow(t.host.Key, k.shares.memory, framing.LaneMemory); t.of == nil {
+		k.shares.outOfMemory()
 		return nil
 	}
-	t.undo = func(id *identity) { s.shares.devices.giveBack(id, framing.LaneMemory) }
-	visit, why := s.bounds.owners.Begin(t.name, t.host.Key, false)
+	visit, why := k.owners.Begin(t.name, t.host.Key, false)
 	if why != limits.None {
 		t.leaveLocked()
 		return nil
@@ -134,7 +140,7 @@ func (s *Server) useOffer(token framing.LaneToken, from net.Addr) *offered {
 	return t
 }
 
-// notUsed undoes useOffer for a visitor that has stayed where it was. It may be nil.
+// notUsed undoes use for a visitor that has stayed where it was. It may be nil.
 func (k *offers) notUsed(t *offered) {
 	if t == nil || t.detour.Taken() {
 		return

@@ -61,10 +61,9 @@ const (
 type siblings struct {
 	list atomic.Pointer[[]*sibling]
 
-	mu        sync.Mutex
-	own       words // of names below the relay's own, which anybody may have by the thousand
-	others    words // of domains that are proven
-	crossings map[*crossing]struct{}
+	mu     sync.Mutex
+	own    words // of names below the relay's own, which anybody may have by the thousand
+	others words // of domains that are proven
 }
 
 // words are by the name, see maxWords.
