@@ -205,6 +205,10 @@ func (r *router) hopChallenge(ctx context.Context, p Place, h framing.Header) (n
 			far.SetDeadline(time.Now().Add(challengeTimeout))
 			return far, nil
 		}
+		var refused *HopRefused
+		if errors.As(err, &refused) || ctx.Err() != nil { // no other node is asked then
+			return nil, err
+		}
 		var ok bool
 		if p, ok = r.findElsewhere(a, h.Name, true); !ok {
 			return nil, err
