@@ -12,6 +12,8 @@ import (
 	"time"
 
 	clientv3 "go.etcd.io/etcd/client/v3"
+
+	"keystay/internal/hint"
 )
 
 const (
@@ -130,7 +132,12 @@ func (r *Record) setNodes(all map[string][]byte) {
 func (r *Record) followNodes() {
 	for r.ctx.Err() == nil {
 		if r.client.Load() != nil {
-			_ = r.watchNodes() // what is wrong with etcd, follow tells
+			// What else is wrong with etcd, follow tells.
+			if err := r.watchNodes(); isLong(err) {
+				if tell, _ := r.refusal.Failed(1); tell {
+					r.log.Error("the list of the nodes in etcd is too long to be read", "err", err, hint.Attr(hint.RecordForeign.Do))
+				}
+			}
 		}
 		pause(r.ctx, againTime)
 	}

@@ -54,7 +54,7 @@ func (r *Record) putStaged(ctx context.Context, key, value string) (rev int64, e
 
 // staged reads changes that a head of a revision names.
 func (r *Record) staged(ctx context.Context, id string, rev int64) (list []change, err error) {
-	kvs, err := r.readAll(ctx, r.stagedKey(id), rev)
+	kvs, err := r.readAll(ctx, r.stagedKey(id), rev, stagedSize)
 	if err != nil {
 		return nil, err
 	}
@@ -108,7 +108,7 @@ func (r *Record) finish(s *state) error {
 			ops = append(ops, clientv3.OpDelete(r.stagedKey(h.Staged), clientv3.WithPrefix()))
 			h.Staged, h.Done = "", 0
 		}
-		next := &state{tables: s.tables, sum: s.sum, head: h, newer: make(chan struct{}), told: s.told}
+		next := &state{tables: s.tables, sum: s.sum, size: s.size, head: h, newer: make(chan struct{}), told: s.told}
 		won, err := r.put(ctx, []clientv3.Cmp{r.unchanged(s)}, ops, next)
 		if err != nil || !won || h.Staged == "" {
 			return err
