@@ -7,6 +7,7 @@ import (
 	"net"
 	"net/netip"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -14,6 +15,7 @@ import (
 	"golang.org/x/crypto/cryptobyte"
 
 	"keystay/framing"
+	"keystay/internal/memconn"
 	"keystay/relay"
 )
 
@@ -281,6 +283,44 @@ func TestStrangersOfOneNetworkAreFew(t *testing.T) {
 			t.Errorf("%s: none gets in for one that has left", net)
 		}
 	}
+}
+
+// A stranger cannot have a node keep a long message of a handshake, of which TLS takes 256
+// KiB.
+func TestStrangerIsHeardNoFurtherThanANode(t *testing.T) {
+	n, _, _ := authority(t)
+	n.init()
+	end, far := memconn.Pipe(0)
+	read := &counted{Conn: end}
+	served := make(chan struct{})
+	go func() {
+		defer close(served)
+		n.serve(read, func() {})
+	}()
+	own, err := tls.LoadX509KeyPair(n.Authority.dir.Files().Cert, n.Authority.dir.Files().Key)
+	if err != nil {
+		t.Fatal(err)
+	}
+	own.Certificate = append(own.Certificate, make([]byte, 4*maxShaken))
+	c := tls.Client(far, &tls.Config{InsecureSkipVerify: true, NextProtos: []string{ProtocolNode}, Certificates: []tls.Certificate{own}})
+	_ = c.Handshake() // which may be over before the other side has read it
+	<-served
+	c.Close()
+	if n := read.n.Load(); n > maxShaken {
+		t.Errorf("%d bytes were read", n)
+	}
+}
+
+// counted counts what is read.
+type counted struct {
+	net.Conn
+	n atomic.Int64
+}
+
+func (c *counted) Read(p []byte) (int, error) {
+	n, err := c.Conn.Read(p)
+	c.n.Add(int64(n))
+	return n, err
 }
 
 // A noListener takes no connections.

@@ -13,9 +13,11 @@ import (
 	"fmt"
 	"io"
 	"net"
+	"sync"
 	"time"
 
 	"keystay/internal/hint"
+	"keystay/internal/outage"
 	"keystay/internal/ownfile"
 )
 
@@ -27,9 +29,6 @@ const (
 	maxJoin = 16 << 10
 	// joinTimeout is how long both may take.
 	joinTimeout = 10 * time.Second
-	// maxJoins is how many machines without a certificate are answered at once, and how
-	// many nodes beside them.
-	maxJoins = 8
 )
 
 // A joinQuestion asks for a certificate: with an invitation, or as a node that has one.
@@ -50,31 +49,33 @@ type joinAnswer struct {
 
 // joins are the questions that are being answered.
 type joins struct {
-	guesses guesses
-	places  places // of machines without a certificate
-	nodes   places // of those that have one
-	renewal renewal
+	guesses   guesses
+	strangers sync.Mutex    // one at a time of machines without a certificate
+	nodes     sync.Mutex    // and one of those that have one
+	refused   outage.Outage // for the log
+	renewal   renewal
 }
 
-// serveJoin answers one question.
+// serveJoin answers one question. Whoever has asked waits for those before, each of whom takes
+// a moment; who says nothing keeps nobody waiting.
 func (c *Cluster) serveJoin(conn *tls.Conn) {
 	defer conn.Close()
 	conn.SetDeadline(time.Now().Add(joinTimeout))
-	of := &c.joins.places
-	if len(conn.ConnectionState().VerifiedChains) > 0 {
-		of = &c.joins.nodes
-	}
-	if !of.enter(maxJoins) {
-		return
-	}
-	defer of.leave()
 	var q joinQuestion
 	if err := json.NewDecoder(io.LimitReader(conn, maxJoin)).Decode(&q); err != nil {
 		return
 	}
+	of := &c.joins.strangers
+	if len(conn.ConnectionState().VerifiedChains) > 0 {
+		of = &c.joins.nodes
+	}
+	of.Lock()
 	a, err := c.join(&q, conn)
+	of.Unlock()
 	if err != nil {
-		c.log.Warn("a machine does not get a node's certificate", "node", q.node(), "from", conn.RemoteAddr(), "err", err)
+		if tell, n := c.joins.refused.Failed(1); tell { // anybody may ask
+			c.log.Warn("a machine does not get a node's certificate", "node", q.node(), "from", conn.RemoteAddr(), "err", err, "refused", n)
+		}
 		a = &joinAnswer{Error: err.Error()}
 	}
 	_ = json.NewEncoder(conn).Encode(a)
@@ -95,15 +96,18 @@ func (c *Cluster) join(q *joinQuestion, conn *tls.Conn) (*joinAnswer, error) {
 	if !IsNode(q.Node) {
 		return nil, errors.New("no name of a node")
 	}
+	state := conn.ConnectionState()
+	known := len(state.VerifiedChains) > 0 && state.PeerCertificates[0].VerifyHostname(q.Node) == nil
 	request, err := x509.ParseCertificateRequest(q.Request)
+	if err == nil && !known && !isOwnKind(request.PublicKey) { // to check a signature of another kind may take long
+		err = errNoRequest
+	}
 	if err == nil {
 		err = request.CheckSignature()
 	}
 	if err != nil {
-		return nil, errors.New("no request for a certificate")
+		return nil, errNoRequest
 	}
-	state := conn.ConnectionState()
-	known := len(state.VerifiedChains) > 0 && state.PeerCertificates[0].VerifyHostname(q.Node) == nil
 	if !known {
 		if err := c.Authority.take(q.ID, q.Secret, &c.joins.guesses); err != nil {
 			return nil, err
@@ -122,6 +126,15 @@ func (c *Cluster) join(q *joinQuestion, conn *tls.Conn) (*joinAnswer, error) {
 	}
 	c.log.Info("a machine has become a node", "node", q.Node, "from", conn.RemoteAddr())
 	return a, nil
+}
+
+// errNoRequest is the answer to a question without a request for a certificate.
+var errNoRequest = errors.New("no request for a certificate")
+
+// isOwnKind reports whether a key is one as Join makes.
+func isOwnKind(key any) bool {
+	public, ok := key.(*ecdsa.PublicKey)
+	return ok && public.Curve == elliptic.P256()
 }
 
 // errNoAuthority is the answer of a node that is not the CA.

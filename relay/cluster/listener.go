@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"keystay/framing"
+	"keystay/internal/unheard"
 )
 
 const (
@@ -21,7 +22,30 @@ const (
 	// the CA yet, maxStrangersEach how many of them from one address, and
 	// maxStrangersNetwork how many from one network, see networkOf.
 	maxStrangers, maxStrangersEach, maxStrangersNetwork = 512, 64, 256
+	// maxShaken is how much a stranger may send in its handshake, in bytes: nodes send
+	// some thousand. maxAsked is how much one that asks to be a node may, behind that.
+	maxShaken, maxAsked = 32 << 10, 2 * maxJoin
 )
+
+// A stranger is a connection whose TLS takes in so much at most: crypto/tls keeps messages of
+// 256 KiB until they are whole.
+type stranger struct {
+	net.Conn
+	unheard unheard.Bound
+}
+
+func (s *stranger) Read(p []byte) (int, error) {
+	p, err := s.unheard.Within(p)
+	if err != nil {
+		return 0, err
+	}
+	n, err := s.Conn.Read(p)
+	s.unheard.Took(n)
+	return n, err
+}
+
+// NetConn returns the connection below.
+func (s *stranger) NetConn() net.Conn { return s.Conn }
 
 // A listener takes connections of other nodes. The zero value is ready.
 type listener struct {
@@ -138,7 +162,9 @@ func (l *listener) close() {
 
 // serve does the handshake, and what the connection is for.
 func (c *Cluster) serve(conn net.Conn, known func()) {
-	tc := tls.Server(&framing.TLSRecordConn{Conn: conn}, &tls.Config{
+	s := &stranger{Conn: conn}
+	s.unheard.Set(maxShaken)
+	tc := tls.Server(&framing.TLSRecordConn{Conn: s}, &tls.Config{
 		MinVersion: tls.VersionTLS13,
 		GetConfigForClient: func(h *tls.ClientHelloInfo) (*tls.Config, error) {
 			for _, alpn := range []string{ProtocolNode, ProtocolHop, ProtocolJoin} {
@@ -157,6 +183,10 @@ func (c *Cluster) serve(conn net.Conn, known func()) {
 		c.count(&c.stats.refused, 1)
 		conn.Close()
 		return
+	}
+	s.unheard.Set(maxAsked)
+	if tc.ConnectionState().NegotiatedProtocol != ProtocolJoin {
+		s.unheard.Lift()
 	}
 	switch tc.ConnectionState().NegotiatedProtocol {
 	case ProtocolNode:
