@@ -89,6 +89,11 @@ func (s *Server) cutBanned(added []names.Ban) {
 			}
 		}
 	}
+	for h := range s.beyond("") {
+		if b, ok := s.Names.Banned(h.name, []byte(h.key), netip.Addr{}); ok {
+			hit[b] = true
+		}
+	}
 	for b := range hit {
 		s.Cut(CutOf(b))
 	}
@@ -98,6 +103,9 @@ func (s *Server) cutBanned(added []names.Ban) {
 // it to another identity, or to nobody; without a name it looks at all.
 func (s *Server) moved(name string, holder ed25519.PublicKey) {
 	s.cuts.Add(1) // claims that are under way are decided again
+	if name != "" && len(s.beyond(name)) > 0 {
+		s.errands.add(func() { s.forfeitsBeyond(name) })
+	}
 	switch {
 	case name == "":
 		s.errands.add(s.lookAtAll)
@@ -120,6 +128,50 @@ func (s *Server) lookAtAll() {
 			}
 		}
 	}
+	s.forfeitsBeyond("")
+}
+
+// A held is a name and the identity that has it, as the key of a map.
+type held struct{ name, key string }
+
+// beyond returns with whom those visitors of a name are that this node ends although it
+// has no link for them: their remote takes them from here, or they were passed on to a
+// sibling. Without a name it is those of all.
+func (s *Server) beyond(name string) map[held]struct{} {
+	all := make(map[held]struct{})
+	s.offers.mu.Lock()
+	for _, t := range s.offers.all {
+		if name == "" || t.name == name {
+			all[held{t.name, string(t.host.Key)}] = struct{}{}
+		}
+	}
+	s.offers.mu.Unlock()
+	s.siblings.mu.Lock()
+	defer s.siblings.mu.Unlock()
+	for p := range s.siblings.crossings {
+		if name == "" || p.name == name {
+			all[held{p.name, string(p.key)}] = struct{}{}
+		}
+	}
+	return all
+}
+
+// forfeitsBeyond is forfeits for those visitors of beyond whose name another identity has by
+// now.
+func (s *Server) forfeitsBeyond(name string) {
+	for h := range s.beyond(name) {
+		holder, err := s.Names.Holder(h.name)
+		if err != nil || holder == nil || string(holder) == h.key || s.Names.IsKeyName(h.name) || s.Names.HasHandedOver([]byte(h.key), holder) {
+			continue
+		}
+		s.cutLost(h.name, ed25519.PublicKey(h.key))
+	}
+}
+
+// cutLost takes a name from an identity that the record does not give it to any more.
+func (s *Server) cutLost(name string, key ed25519.PublicKey) {
+	s.Cut(Cut{Identity: keyname.Label(key, ""), Name: name, key: key,
+		Why: names.Denied{Name: name, Code: names.DeniedTaken, Text: "the name is not this device's any more: it was given back, taken back or lost"}})
 }
 
 // forfeits takes a name from an identity that is connected for it and is not its holder.
@@ -134,11 +186,9 @@ func (s *Server) forfeits(name string, holder ed25519.PublicKey) {
 		return
 	}
 	for _, key := range s.presence.serving(name, has) {
-		if key.Equal(holder) {
-			continue
+		if !key.Equal(holder) {
+			s.cutLost(name, key)
 		}
-		s.Cut(Cut{Identity: keyname.Label(key, ""), Name: name, key: key,
-			Why: names.Denied{Name: name, Code: names.DeniedTaken, Text: "the name is not this device's any more: it was given back, taken back or lost"}})
 	}
 }
 

@@ -2,6 +2,7 @@ package relay
 
 import (
 	"bytes"
+	"crypto/ed25519"
 	"net"
 	"sync"
 	"time"
@@ -110,9 +111,14 @@ func (s *Server) offer(v *visitor) (o framing.LaneOffer) {
 func (s *Server) useOffer(token framing.LaneToken, from net.Addr) *offered {
 	k := &s.offers
 	k.mu.Lock()
-	defer k.mu.Unlock()
 	t := k.all[token.ID()]
-	if t == nil || !t.token.Equal(&token) || t.used || t.void || s.departure.Load() != nil {
+	k.mu.Unlock()
+	if t == nil || !t.token.Equal(&token) || s.isPast(t) {
+		return nil
+	}
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	if t.used || t.void || k.all[token.ID()] != t || s.departure.Load() != nil {
 		return nil
 	}
 	if _, banned := s.Names.Banned(t.name, t.host.Key, addrPort(from).Addr()); banned {
@@ -132,6 +138,26 @@ func (s *Server) useOffer(token framing.LaneToken, from net.Addr) *offered {
 	t.in.begin(visit.In())
 	t.out.begin(visit.Out())
 	return t
+}
+
+// isPast reports whether a visitor is with a remote that it would not be brought to any
+// more. What has changed while the other node was asked has not made the offer void.
+func (s *Server) isPast(t *offered) bool {
+	var key [ed25519.PublicKeySize]byte
+	copy(key[:], t.host.Key)
+	if !s.router.mayHave(t.name, key) {
+		return true
+	}
+	if c, ok := s.Nodes.Newest(t.name); ok && c.Key.Equal(t.host.Key) && t.isReplaced(c, newerOnNodes) {
+		return true
+	}
+	here, _ := s.Present(t.name)
+	for _, run := range here.Runs {
+		if t.isReplaced(Claimed{t.name, here.Key, run, here.Replica}, newerOnNodes) {
+			return true
+		}
+	}
+	return false
 }
 
 // notUsed undoes useOffer for a visitor that has stayed where it was. It may be nil.
@@ -170,12 +196,16 @@ func (k *offers) reset(which func(*offered) bool) (n int) {
 // giveUp cuts the lanes of what c replaces; newer says which of two runs of one identity
 // has the name.
 func (k *offers) giveUp(c Claimed, newer func(run, old framing.Run) bool) {
-	k.reset(func(t *offered) bool {
-		if t.name != c.Name || t.host.Run == c.Run {
-			return false
-		}
-		return !bytes.Equal(t.host.Key, c.Key) || !(c.Replica && t.host.Replica) && newer(c.Run, t.host.Run)
-	})
+	k.reset(func(t *offered) bool { return t.isReplaced(c, newer) })
+}
+
+// isReplaced reports whether c takes the name from the visitor's remote; newer says which
+// of two runs of one identity has it.
+func (t *offered) isReplaced(c Claimed, newer func(run, old framing.Run) bool) bool {
+	if t.name != c.Name || t.host.Run == c.Run {
+		return false
+	}
+	return !bytes.Equal(t.host.Key, c.Key) || !(c.Replica && t.host.Replica) && newer(c.Run, t.host.Run)
 }
 
 // takes reports whether a cut ends a visitor whom a remote has taken: as it ends those
