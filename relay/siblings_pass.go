@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"os"
 	"time"
 
 	"github.com/pires/go-proxyproto"
@@ -56,6 +57,7 @@ type crossing struct {
 	conn  *net.TCPConn      // to the sibling
 	visit *limits.Visit
 
+	made       bool // the name is made from the key
 	validation bool // it is a CA's
 }
 
@@ -70,7 +72,7 @@ func (p *crossing) end() {
 	b.mu.Unlock()
 	p.srv.dials.forget(p.conn)
 	p.conn.Close()
-	p.to.out.leave(p.name)
+	p.to.out.leave(p.key, p.made)
 	p.visit.End()
 }
 
@@ -124,15 +126,16 @@ func (s *Server) ask(p *crossing, first []byte) error {
 	to := p.to
 	to.ask(p.name)
 	how, err := siblingHasNot, errHasNot
-	if to.out.enter(p.name) {
+	p.made = s.kindOf(p.name) == madeName
+	if to.out.enter(p.key, p.made) {
 		p.conn, how, err = s.askOver(p, first)
 		if err != nil {
-			to.out.leave(p.name)
+			to.out.leave(p.key, p.made)
 		}
 	}
 	to.answered(p.name, how)
 	switch {
-	case how == siblingFails:
+	case how == siblingFails, how == siblingBreaks:
 		if tell, n := to.away.Failed(1); tell {
 			s.log.Warn("a sibling does not answer", "sibling", to.Name, "to", to.Dial, "err", err, "visitors", n, hint.Attr(hint.SiblingAway.Do))
 		}
@@ -196,8 +199,10 @@ func (s *Server) askOver(p *crossing, first []byte) (*net.TCPConn, siblingAnswer
 	socket.Abort(c) // without an answer it may have the hello
 	s.dials.forget(c)
 	switch {
-	case err != nil:
+	case errors.Is(err, os.ErrDeadlineExceeded):
 		return nil, siblingFails, fmt.Errorf("wait for its answer: %w", err)
+	case err != nil: // it is there, and may have had no room for this one
+		return nil, siblingBreaks, fmt.Errorf("wait for its answer: %w", err)
 	case alert == sni.AlertAccessDenied:
 		return nil, siblingRefuses, errSiblingRefuses
 	}

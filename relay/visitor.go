@@ -219,6 +219,10 @@ func (s *Server) refuseHello(c sni.Conn, first []byte, err error) {
 		sni.RefuseHTTP(c)
 		return
 	}
+	if p, ok := c.(*proxied); ok && p.mark != nil { // a sibling is not left without an answer
+		s.answerNo(c, sni.AlertInternalError, whyNoHello(err))
+		return
+	}
 	s.stats.refused[whyNoHello(err)].Add(1)
 	c.Close()
 }
