@@ -73,8 +73,8 @@ func (c *Cluster) serveJoin(conn *tls.Conn) {
 	a, err := c.join(&q, conn)
 	of.Unlock()
 	if err != nil {
-		if tell, n := c.joins.refused.Failed(1); tell { // anybody may ask
-			c.log.Warn("a machine does not get a node's certificate", "node", q.node(), "from", conn.RemoteAddr(), "err", err, "refused", n)
+		if tell, _ := c.joins.refused.Failed(1); tell { // anybody may ask
+			c.log.Warn("a machine does not get a node's certificate", "node", q.node(), "from", conn.RemoteAddr(), "err", err)
 		}
 		a = &joinAnswer{Error: err.Error()}
 	}

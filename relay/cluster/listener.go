@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"keystay/framing"
+	"keystay/internal/duplex"
 	"keystay/internal/unheard"
 )
 
@@ -44,8 +45,18 @@ func (s *stranger) Read(p []byte) (int, error) {
 	return n, err
 }
 
+// CloseWrite passes on an end, for which the connection below must have one.
+func (s *stranger) CloseWrite() error {
+	if d, ok := s.Conn.(duplex.Conn); ok {
+		return d.CloseWrite()
+	}
+	return errors.ErrUnsupported
+}
+
 // NetConn returns the connection below.
 func (s *stranger) NetConn() net.Conn { return s.Conn }
+
+var _ duplex.Conn = (*stranger)(nil)
 
 // A listener takes connections of other nodes. The zero value is ready.
 type listener struct {
