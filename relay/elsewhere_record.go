@@ -139,13 +139,16 @@ type held struct{ name, key string }
 // sibling. Without a name it is those of all.
 func (s *Server) beyond(name string) map[held]struct{} {
 	all := make(map[held]struct{})
-	s.offers.mu.Lock()
-	for _, t := range s.offers.all {
-		if name == "" || t.name == name {
-			all[held{t.name, string(t.host.Key)}] = struct{}{}
+	k := &s.offers
+	k.mu.Lock()
+	if name == "" || k.names[name] > 0 { // it is asked for each change of the record
+		for _, t := range k.all {
+			if name == "" || t.name == name {
+				all[held{t.name, string(t.host.Key)}] = struct{}{}
+			}
 		}
 	}
-	s.offers.mu.Unlock()
+	k.mu.Unlock()
 	s.siblings.mu.Lock()
 	defer s.siblings.mu.Unlock()
 	for p := range s.siblings.crossings {

@@ -16,8 +16,9 @@ import (
 // offers are the visitors of this node whose remote is at another node and may take them
 // from here, see "Past a hop" in framing's PROTOCOL.md. The zero value is ready.
 type offers struct {
-	mu  sync.Mutex
-	all map[[8]byte]*offered // by the ids of their tokens
+	mu    sync.Mutex
+	all   map[[8]byte]*offered // by the ids of their tokens
+	names map[string]int       // how many of each name
 }
 
 // An offered is one such visitor.
@@ -47,9 +48,10 @@ func (k *offers) begin(offer framing.LaneOffer, name string, host Host, far dupl
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	if k.all == nil {
-		k.all = make(map[[8]byte]*offered)
+		k.all, k.names = make(map[[8]byte]*offered), make(map[string]int)
 	}
 	k.all[t.token.ID()] = t
+	k.names[name]++
 	return t
 }
 
@@ -61,7 +63,12 @@ func (t *offered) end() {
 	k := t.among
 	k.mu.Lock()
 	defer k.mu.Unlock()
-	delete(k.all, t.token.ID())
+	if k.all[t.token.ID()] == t {
+		delete(k.all, t.token.ID())
+		if k.names[t.name]--; k.names[t.name] == 0 {
+			delete(k.names, t.name)
+		}
+	}
 	t.leaveLocked()
 }
 
