@@ -5,6 +5,8 @@ import (
 	"net"
 	"net/netip"
 	"strings"
+
+	"keystay/internal/hostname"
 )
 
 // ProxyProtocol says which proxies stand before the relay.
@@ -66,48 +68,49 @@ func frontKeys() []Key {
 }
 
 // front checks what stands before the relay, and beside it.
-func (e *Errors) front(r *Relay) {
+func (r *relayReader) front() {
 	named := make(map[string]int)
-	for i := range r.Static {
-		s, key := &r.Static[i], fmt.Sprintf("static[%d]", i)
-		e.staticName(key+".name", &s.Name, r.Domain)
+	for i := range r.relay.Static {
+		s, key := &r.relay.Static[i], fmt.Sprintf("static[%d]", i)
+		r.staticName(key+".name", &s.Name)
 		if other, twice := named[s.Name]; twice && s.Name != "" {
-			e.add(key+".name", fmt.Sprintf("%s is the name of static[%d] too", quote(s.Name), other), "a name leads to one server: take one of the two out")
+			r.errs.add(key+".name", fmt.Sprintf("%s is the name of static[%d] too", quote(s.Name), other), "a name leads to one server: take one of the two out")
 		}
 		named[s.Name] = i
 		if s.To = strings.TrimSpace(s.To); s.To == "" {
-			e.add(key+".to", "missing", "the server behind the name, as in 127.0.0.1:8443")
+			r.errs.add(key+".to", "missing", "the server behind the name, as in 127.0.0.1:8443")
 		}
-		e.server(key, s.To, s.HTTP, &s.ProxyProtocol, r)
+		r.server(key, s.To, s.HTTP, &s.ProxyProtocol)
 	}
-	f := &r.Fallback
+	f := &r.relay.Fallback
 	if f.To = strings.TrimSpace(f.To); f.To == "" && f.HTTP != "" {
-		e.add("fallback.to", "missing", "fallback.http is the same server's plain HTTP: say where its TLS is, as in 127.0.0.1:8443")
+		r.errs.add("fallback.to", "missing", "fallback.http is the same server's plain HTTP: say where its TLS is, as in 127.0.0.1:8443")
 	}
-	e.server("fallback", f.To, f.HTTP, &f.ProxyProtocol, r)
+	r.server("fallback", f.To, f.HTTP, &f.ProxyProtocol)
 }
 
 // staticName checks and normalises a name that leads to a server of the operator's.
-func (e *Errors) staticName(key string, name *string, domain string) {
+func (r *relayReader) staticName(key string, name *string) {
+	domain := r.relay.Domain
 	*name = strings.TrimSpace(*name)
 	base, all := strings.CutPrefix(*name, "*.")
 	normal, err := hostName(base)
 	switch {
 	case *name == "":
-		e.add(key, "missing", "a name, as in mail."+example(domain)+" or www.example.com")
+		r.errs.add(key, "missing", "a name, as in mail."+example(domain)+" or www.example.com")
 		return
 	case err != nil && belowDomain(base, domain) != "":
-		e.add(key, err.Error(), fmt.Sprintf("did you mean %q?", strings.TrimSuffix(*name, base)+belowDomain(base, domain)))
+		r.errs.add(key, err.Error(), fmt.Sprintf("did you mean %q?", strings.TrimSuffix(*name, base)+belowDomain(base, domain)))
 		return
 	case err != nil:
-		e.add(key, err.Error(), "as in mail."+example(domain))
+		r.errs.add(key, err.Error(), "as in mail."+example(domain))
 		return
 	case normal == domain && all:
-		e.add(key, quote(*name)+" is all that this relay gives out", "name those that are your own, as in mail."+domain)
+		r.errs.add(key, quote(*name)+" is all that this relay gives out", "name those that are your own, as in mail."+domain)
 	case normal == domain:
-		e.add(key, quote(*name)+" is the relay's own name", "a name of its own, as in www."+domain)
-	case all && strings.HasSuffix(domain, "."+normal):
-		e.add(key, quote(*name)+" has the relay's own name among them", "names that do not, as in *.apps."+normal)
+		r.errs.add(key, quote(*name)+" is the relay's own name", "a name of its own, as in www."+domain)
+	case all && hostname.IsBelow(domain, normal):
+		r.errs.add(key, quote(*name)+" has the relay's own name among them", "names that do not, as in *.apps."+normal)
 	}
 	if *name = normal; all {
 		*name = "*." + normal
@@ -115,18 +118,18 @@ func (e *Errors) staticName(key string, name *string, domain string) {
 }
 
 // server checks where a server of the operator's is. It may not be the relay itself.
-func (e *Errors) server(key, to, http string, version *string, r *Relay) {
+func (r *relayReader) server(key, to, http string, version *string) {
 	for _, a := range []struct {
 		key, address string
 		listen       []string
-	}{{".to", to, r.Listen}, {".http", http, r.HTTPListen}} {
+	}{{".to", to, r.relay.Listen}, {".http", http, r.relay.HTTPListen}} {
 		if a.address == "" {
 			continue
 		}
-		e.address(key+a.key, a.address, false)
+		r.errs.address(key+a.key, a.address, false)
 		for _, l := range a.listen {
 			if isSame(a.address, l) {
-				e.add(key+a.key, fmt.Sprintf("%s is this relay itself, which listens on %s", quote(a.address), l), "a server has a port of its own, as in 127.0.0.1:8443")
+				r.errs.add(key+a.key, fmt.Sprintf("%s is this relay itself, which listens on %s", quote(a.address), l), "a server has a port of its own, as in 127.0.0.1:8443")
 			}
 		}
 	}
@@ -135,7 +138,7 @@ func (e *Errors) server(key, to, http string, version *string, r *Relay) {
 		*version = ""
 	case "1", "2":
 	default:
-		e.add(key+".proxy_protocol", quote(*version)+" is no version of the PROXY protocol", "1, 2, or 0 for none")
+		r.errs.add(key+".proxy_protocol", quote(*version)+" is no version of the PROXY protocol", "1, 2, or 0 for none")
 	}
 }
 
@@ -162,11 +165,11 @@ func isEvery(host string) bool {
 }
 
 // proxies reads the addresses of the proxies before the relay.
-func (e *Errors) proxies(s *source) (list []netip.Prefix) {
-	for i, text := range s.viper.GetStringSlice(strings.ReplaceAll("proxy_protocol.from", ".", delimiter)) {
-		p, ok := e.addressRange("proxy_protocol.from", i, text)
+func (r *relayReader) proxies() (list []netip.Prefix) {
+	for i, text := range r.src.viper.GetStringSlice(strings.ReplaceAll("proxy_protocol.from", ".", delimiter)) {
+		p, ok := r.errs.addressRange("proxy_protocol.from", i, text)
 		if ok && p.Bits() == 0 {
-			e.add(fmt.Sprintf("proxy_protocol.from[%d]", i), quote(text)+" is everybody, who could say to be anybody", "the addresses of the proxies alone, as in 192.0.2.10 or 10.0.0.0/24")
+			r.errs.add(fmt.Sprintf("proxy_protocol.from[%d]", i), quote(text)+" is everybody, who could say to be anybody", "the addresses of the proxies alone, as in 192.0.2.10 or 10.0.0.0/24")
 		} else if ok {
 			list = append(list, p)
 		}

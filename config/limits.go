@@ -94,16 +94,16 @@ func limitKeys() []Key {
 	}
 }
 
-// limits reads what is below limits. Open says that everybody may take names.
-func (e *Errors) limits(s *source, open bool) (l Limits) {
+// limits reads what is below limits.
+func (r *relayReader) limits() (l Limits) {
 	byDefault := func(text string) string {
-		if !open {
+		if r.relay.Names.Policy != "open" {
 			return "off"
 		}
 		return text
 	}
-	for i, text := range s.viper.GetStringSlice(strings.ReplaceAll("limits.exempt", ".", delimiter)) {
-		if p, ok := e.addressRange("limits.exempt", i, text); ok {
+	for i, text := range r.src.viper.GetStringSlice(strings.ReplaceAll("limits.exempt", ".", delimiter)) {
+		if p, ok := r.errs.addressRange("limits.exempt", i, text); ok {
 			l.Exempt = append(l.Exempt, p)
 		}
 	}
@@ -111,30 +111,30 @@ func (e *Errors) limits(s *source, open bool) (l Limits) {
 		l.Exempt = []netip.Prefix{}
 	}
 	a := &l.Address
-	e.limit(s, "limits.address.connections", &a.Connections)
-	e.limitRate(s, "limits.address.connection_rate", &a.ConnectionRate, false)
-	e.limit(s, "limits.address.hellos", &a.Hellos)
-	e.limit(s, "limits.address.links", &a.Links)
-	e.limitRate(s, "limits.address.link_rate", &a.LinkRate, false)
-	e.limitRate(s, "limits.address.identities", &a.Identities, false)
-	e.limitRate(s, "limits.address.names", &a.Names, false)
-	e.limitRate(s, "limits.address.domains", &a.Domains, false)
-	e.limit(s, "limits.identity.names", &l.Identity.Names)
+	r.limit("limits.address.connections", &a.Connections)
+	r.limitRate("limits.address.connection_rate", &a.ConnectionRate, false)
+	r.limit("limits.address.hellos", &a.Hellos)
+	r.limit("limits.address.links", &a.Links)
+	r.limitRate("limits.address.link_rate", &a.LinkRate, false)
+	r.limitRate("limits.address.identities", &a.Identities, false)
+	r.limitRate("limits.address.names", &a.Names, false)
+	r.limitRate("limits.address.domains", &a.Domains, false)
+	r.limit("limits.identity.names", &l.Identity.Names)
 	if l.Identity.Names == amount.Off {
-		e.add("limits.identity.names", "an identity cannot have names without end", "a number, as in 32")
+		r.errs.add("limits.identity.names", "an identity cannot have names without end", "a number, as in 32")
 	}
-	e.limit(s, "limits.identity.ports", &l.Identity.Ports)
+	r.limit("limits.identity.ports", &l.Identity.Ports)
 	if l.Identity.Ports == amount.Off {
-		e.add("limits.identity.ports", "an identity cannot have ports without end", "a number, as in 4")
+		r.errs.add("limits.identity.ports", "an identity cannot have ports without end", "a number, as in 4")
 	}
-	e.limit(s, "limits.identity.streams", &l.Identity.Streams)
-	e.limitRate(s, "limits.identity.connection_rate", &l.Identity.ConnectionRate, true)
-	e.limit(s, "limits.name.streams", &l.Name.Streams)
-	e.limitRate(s, "limits.name.connection_rate", &l.Name.ConnectionRate, true)
-	e.limitBytes(s, "limits.identity.bandwidth", &l.Identity.Bandwidth, byDefault(openIdentityBandwidth))
-	e.limitBytes(s, "limits.identity.bytes_per_month", &l.Identity.BytesPerMonth, byDefault(openIdentityBytes))
-	e.limitBytes(s, "limits.name.bandwidth", &l.Name.Bandwidth, byDefault(openNameBandwidth))
-	e.limitBytes(s, "limits.name.bytes_per_month", &l.Name.BytesPerMonth, "off")
+	r.limit("limits.identity.streams", &l.Identity.Streams)
+	r.limitRate("limits.identity.connection_rate", &l.Identity.ConnectionRate, true)
+	r.limit("limits.name.streams", &l.Name.Streams)
+	r.limitRate("limits.name.connection_rate", &l.Name.ConnectionRate, true)
+	r.limitBytes("limits.identity.bandwidth", &l.Identity.Bandwidth, byDefault(openIdentityBandwidth))
+	r.limitBytes("limits.identity.bytes_per_month", &l.Identity.BytesPerMonth, byDefault(openIdentityBytes))
+	r.limitBytes("limits.name.bandwidth", &l.Name.Bandwidth, byDefault(openNameBandwidth))
+	r.limitBytes("limits.name.bytes_per_month", &l.Name.BytesPerMonth, "off")
 	return l
 }
 
@@ -159,35 +159,37 @@ func (e *Errors) addressRange(key string, i int, text string) (netip.Prefix, boo
 	return netip.Prefix{}, false
 }
 
-// text returns what was said of a key.
-func (s *source) text(key string) string {
-	return strings.TrimSpace(s.viper.GetString(strings.ReplaceAll(key, ".", delimiter)))
+// said returns what was said of a key, and text that without the space around it.
+func (s *source) said(key string) string {
+	return s.viper.GetString(strings.ReplaceAll(key, ".", delimiter))
 }
 
+func (s *source) text(key string) string { return strings.TrimSpace(s.said(key)) }
+
 // limit reads a number.
-func (e *Errors) limit(s *source, key string, n *int) {
+func (r *relayReader) limit(key string, n *int) {
 	var err error
-	if *n, err = amount.Count(s.text(key)); err != nil {
-		e.add(key, quote(s.text(key))+" "+err.Error(), "a number, as in 1000, or off")
+	if *n, err = amount.Count(r.src.text(key)); err != nil {
+		r.errs.add(key, quote(r.src.text(key))+" "+err.Error(), "a number, as in 1000, or off")
 	}
 }
 
 // limitRate reads a number in a time.
-func (e *Errors) limitRate(s *source, key string, r *Rate, bySecond bool) {
+func (r *relayReader) limitRate(key string, to *Rate, bySecond bool) {
 	var err error
-	r.Count, r.Per, err = amount.Rate(s.text(key))
+	to.Count, to.Per, err = amount.Rate(r.src.text(key))
 	switch {
 	case err != nil:
-		e.add(key, quote(s.text(key))+" "+err.Error(), "as in 50/s, 20/min or 200/day, or off")
-	case bySecond && r.Per != time.Second:
-		e.add(key, quote(s.text(key))+" is not by the second", "as in 50/s, or off")
+		r.errs.add(key, quote(r.src.text(key))+" "+err.Error(), "as in 50/s, 20/min or 200/day, or off")
+	case bySecond && to.Per != time.Second:
+		r.errs.add(key, quote(r.src.text(key))+" is not by the second", "as in 50/s, or off")
 	}
 }
 
 // limitBytes reads bytes, in a second or in a month; otherwise is what an empty text
 // means.
-func (e *Errors) limitBytes(s *source, key string, n *int64, otherwise string) {
-	text := s.text(key)
+func (r *relayReader) limitBytes(key string, n *int64, otherwise string) {
+	text := r.src.text(key)
 	if text == "" {
 		text = otherwise
 	}
@@ -200,6 +202,6 @@ func (e *Errors) limitBytes(s *source, key string, n *int64, otherwise string) {
 		*n, err = amount.Bytes(text, MinBytes)
 	}
 	if err != nil {
-		e.add(key, quote(text)+" "+err.Error(), example)
+		r.errs.add(key, quote(text)+" "+err.Error(), example)
 	}
 }

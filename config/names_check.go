@@ -26,31 +26,31 @@ const (
 )
 
 // names checks who may take names.
-func (e *Errors) names(r *Relay) {
-	e.oneOf("names.key_names", r.Names.KeyNames, "open", "token", "off")
-	r.Names.Reserved = trimmed(r.Names.Reserved)
-	for i, p := range r.Names.Reserved {
-		if r.Domain == "" { // reported already
+func (r *relayReader) names() {
+	r.errs.oneOf("names.key_names", r.relay.Names.KeyNames, "open", "token", "off")
+	r.relay.Names.Reserved = trimmed(r.relay.Names.Reserved)
+	for i, p := range r.relay.Names.Reserved {
+		if r.relay.Domain == "" { // reported already
 			break
 		}
-		normal, err := hostname.Pattern(p, r.Domain)
+		normal, err := hostname.Pattern(p, r.relay.Domain)
 		if err != nil {
-			e.add(fmt.Sprintf("names.reserved[%d]", i), err.Error(), "a label below "+r.Domain+", as in www or mail*")
+			r.errs.add(fmt.Sprintf("names.reserved[%d]", i), err.Error(), "a label below "+r.relay.Domain+", as in www or mail*")
 			continue
 		}
-		r.Names.Reserved[i] = normal
+		r.relay.Names.Reserved[i] = normal
 	}
-	r.Names.Reserved = slices.Compact(slices.Sorted(slices.Values(r.Names.Reserved)))
-	e.resolvers(r.Names.Resolvers)
-	w := &r.Names.Webhook
+	r.relay.Names.Reserved = slices.Compact(slices.Sorted(slices.Values(r.relay.Names.Reserved)))
+	r.resolvers()
+	w := &r.relay.Names.Webhook
 	switch {
 	case w.URL == "" && w.SecretFile != "":
-		e.add("names.webhook.url", "missing", "names.webhook.secret_file signs questions to a server: say which, or take it out")
+		r.errs.add("names.webhook.url", "missing", "names.webhook.secret_file signs questions to a server: say which, or take it out")
 	case w.URL != "" && w.SecretFile == "":
-		e.add("names.webhook.secret_file", "missing", "the questions are signed, so that the server knows who asks: openssl rand -hex 32 > FILE")
+		r.errs.add("names.webhook.secret_file", "missing", "the questions are signed, so that the server knows who asks: openssl rand -hex 32 > FILE")
 	}
 	if w.URL != "" {
-		e.webhookURL(w.URL)
+		r.webhookURL()
 	}
 }
 
@@ -63,27 +63,29 @@ func (e *Errors) trueOrFalse(key string, b *bool, s string) {
 }
 
 // resolvers checks the DNS servers that prove custom domains.
-func (e *Errors) resolvers(list []string) {
+func (r *relayReader) resolvers() {
+	list := r.relay.Names.Resolvers
 	if len(list) > MaxResolvers {
-		e.add("names.resolvers", fmt.Sprintf("%d are too many", len(list)), fmt.Sprintf("%d at most: the next one is asked when one does not answer", MaxResolvers))
+		r.errs.add("names.resolvers", fmt.Sprintf("%d are too many", len(list)), fmt.Sprintf("%d at most: the next one is asked when one does not answer", MaxResolvers))
 	}
 	for i := range list {
-		e.dnsServer(fmt.Sprintf("names.resolvers[%d]", i), &list[i])
+		r.errs.dnsServer(fmt.Sprintf("names.resolvers[%d]", i), &list[i])
 	}
 }
 
 // webhookURL checks where questions about names go: by https, since the answer
 // decides, or to this machine.
-func (e *Errors) webhookURL(s string) {
+func (r *relayReader) webhookURL() {
+	s := r.relay.Names.Webhook.URL
 	u, err := url.Parse(s)
 	if err == nil && u.User != nil {
-		e.add("names.webhook.url", "has a user and a password", "the questions are signed: take them out")
+		r.errs.add("names.webhook.url", "has a user and a password", "the questions are signed: take them out")
 		return
 	}
 	if err == nil && isSecret(u) {
 		return
 	}
-	e.add("names.webhook.url", quote(s)+" is no https:// URL", "as in https://names.example.com/decide, or http://127.0.0.1:8000/ on this machine")
+	r.errs.add("names.webhook.url", quote(s)+" is no https:// URL", "as in https://names.example.com/decide, or http://127.0.0.1:8000/ on this machine")
 }
 
 // isSecret reports whether what goes to a URL stays secret: by https, or on this
@@ -94,12 +96,12 @@ func isSecret(u *url.URL) bool {
 }
 
 // webhookSecret reads the key of the signatures.
-func (e *Errors) webhookSecret(w *Webhook) []Warning {
-	warnings := e.secretFile("names.webhook.secret_file", w.SecretFile, &w.Secret)
+func (r *relayReader) webhookSecret() {
+	w := &r.relay.Names.Webhook
+	r.warnings = append(r.warnings, r.errs.secretFile("names.webhook.secret_file", w.SecretFile, &w.Secret)...)
 	if n := len(w.Secret); n > 0 && n < MinSecret {
-		e.add("names.webhook.secret_file", fmt.Sprintf("a key of %d bytes can be guessed: %d at least", n, MinSecret), "openssl rand -hex 32 > "+w.SecretFile)
+		r.errs.add("names.webhook.secret_file", fmt.Sprintf("a key of %d bytes can be guessed: %d at least", n, MinSecret), "openssl rand -hex 32 > "+w.SecretFile)
 	}
-	return warnings
 }
 
 // span parses a time between two others.

@@ -16,44 +16,44 @@ const maxProbeProxies = 8
 const maxProbePeers = 8
 
 // probe checks what is said of looking at names from outside, and of what follows.
-func (e *Errors) probe(r *Remote) {
-	e.oneOf("probe.mode", r.Probe, "auto", "off")
-	for i := range r.ProbeProxies {
-		p := &r.ProbeProxies[i]
+func (r *remoteReader) probe() {
+	r.errs.oneOf("probe.mode", r.remote.Probe, "auto", "off")
+	for i := range r.remote.ProbeProxies {
+		p := &r.remote.ProbeProxies[i]
 		if *p == "" || *p == NoProxy {
-			e.add("probe.proxy", "this is no URL", "leave it out to look the direct way alone")
+			r.errs.add("probe.proxy", "this is no URL", "leave it out to look the direct way alone")
 			continue
 		}
-		e.proxy("probe.proxy", p)
-		if slices.Contains(r.ProbeProxies[:i], *p) {
-			e.add("probe.proxy", "the same one twice")
+		r.errs.proxy("probe.proxy", p)
+		if slices.Contains(r.remote.ProbeProxies[:i], *p) {
+			r.errs.add("probe.proxy", "the same one twice")
 		}
 	}
-	if len(r.ProbeProxies) > maxProbeProxies {
-		e.add("probe.proxy", "there are more than 8 of them")
+	if len(r.remote.ProbeProxies) > maxProbeProxies {
+		r.errs.add("probe.proxy", "there are more than 8 of them")
 	}
-	for i := range r.ProbeWith {
-		e.peer("probe.with", &r.ProbeWith[i])
+	for i := range r.remote.ProbeWith {
+		r.errs.peer("probe.with", &r.remote.ProbeWith[i])
 	}
-	if len(r.ProbeWith) > maxProbePeers {
-		e.add("probe.with", "there are more than 8 of them")
+	if len(r.remote.ProbeWith) > maxProbePeers {
+		r.errs.add("probe.with", "there are more than 8 of them")
 	}
-	e.dns("probe.dns", &r.ProbeDNS)
-	e.oneOf("on_intercept.then", r.OnIntercept, "warn", "stop")
-	if len(r.InterceptRun) > 0 && r.InterceptRun[0] == "" {
-		e.add("on_intercept.run", "the name of the program is empty")
+	r.errs.dns("probe.dns", &r.remote.ProbeDNS)
+	r.errs.oneOf("on_intercept.then", r.remote.OnIntercept, "warn", "stop")
+	if len(r.remote.InterceptRun) > 0 && r.remote.InterceptRun[0] == "" {
+		r.errs.add("on_intercept.run", "the name of the program is empty")
 	}
-	if r.InterceptPost != "" && !isWebURL(string(r.InterceptPost)) {
-		e.add("on_intercept.post", "this is no URL", "as in https://hooks.example.com/…") // which may hold a secret
+	if r.remote.InterceptPost != "" && !isWebURL(string(r.remote.InterceptPost)) {
+		r.errs.add("on_intercept.post", "this is no URL", "as in https://hooks.example.com/…") // which may hold a secret
 	}
-	if r.Probe == "off" && len(r.ProbeProxies) > 0 {
-		e.add("probe.proxy", "nothing is looked at with probe off")
+	if r.remote.Probe == "off" && len(r.remote.ProbeProxies) > 0 {
+		r.errs.add("probe.proxy", "nothing is looked at with probe off")
 	}
-	if r.Probe == "off" && len(r.ProbeWith) > 0 {
-		e.add("probe.with", "nothing is looked at with probe off")
+	if r.remote.Probe == "off" && len(r.remote.ProbeWith) > 0 {
+		r.errs.add("probe.with", "nothing is looked at with probe off")
 	}
-	if r.Probe == "off" && r.ProbeDNS != "" {
-		e.add("probe.dns", "nothing is looked at with probe off")
+	if r.remote.Probe == "off" && r.remote.ProbeDNS != "" {
+		r.errs.add("probe.dns", "nothing is looked at with probe off")
 	}
 }
 

@@ -17,47 +17,47 @@ import (
 const maxUsersFile = 4 << 20
 
 // adminHosts checks and normalises the names by which the admin address may be asked.
-func (e *Errors) adminHosts(a *Admin) {
+func (r *relayReader) adminHosts() {
+	a := &r.relay.Admin
 	if len(a.Hosts) == 0 {
 		a.Hosts = nil
 		return
 	}
 	if n := len(a.Hosts); n > MaxAdminHosts {
-		e.add("admin.hosts", fmt.Sprintf("%d names, at most %d", n, MaxAdminHosts))
+		r.errs.add("admin.hosts", fmt.Sprintf("%d names, at most %d", n, MaxAdminHosts))
 	}
 	a.Hosts = trimmed(a.Hosts)
 	for i := range a.Hosts {
-		e.domain(fmt.Sprintf("admin.hosts[%d]", i), &a.Hosts[i])
+		r.errs.domain(fmt.Sprintf("admin.hosts[%d]", i), &a.Hosts[i])
 	}
 }
 
 // pages reads the files of the pages that a relay has: who may sign in on the
 // operator's, and the operator's words on its own.
-func (e *Errors) pages(src *source, r *Relay) (warnings []Warning) {
-	src.resolve("admin.password_file", &r.Admin.PasswordFile)
-	src.resolve("site.words_file", &r.Site.WordsFile)
-	if r.Admin.PasswordFile != "" {
-		text, public, err := e.wholeFile("admin.password_file", r.Admin.PasswordFile, maxUsersFile)
+func (r *relayReader) pages() {
+	r.src.resolve("admin.password_file", &r.relay.Admin.PasswordFile)
+	r.src.resolve("site.words_file", &r.relay.Site.WordsFile)
+	if r.relay.Admin.PasswordFile != "" {
+		text, public, err := r.errs.wholeFile("admin.password_file", r.relay.Admin.PasswordFile, maxUsersFile)
 		if err == nil {
-			if r.Admin.Users, err = signin.Parse(text); err != nil {
-				e.add("admin.password_file", fmt.Sprintf("%s: %v", quote(r.Admin.PasswordFile), err), "htpasswd -nB -C 10 NAME asks for a password and prints the line for it, and so does remote password NAME")
+			if r.relay.Admin.Users, err = signin.Parse(text); err != nil {
+				r.errs.add("admin.password_file", fmt.Sprintf("%s: %v", quote(r.relay.Admin.PasswordFile), err), "htpasswd -nB -C 10 NAME asks for a password and prints the line for it, and so does remote password NAME")
 			}
 		}
 		if public {
-			warnings = append(warnings, openFile("admin.password_file", r.Admin.PasswordFile, "hashes of passwords"))
+			r.warnings = append(r.warnings, openFile("admin.password_file", r.relay.Admin.PasswordFile, "hashes of passwords"))
 		}
 	}
-	if r.Site.WordsFile != "" {
-		text, _, err := e.wholeFile("site.words_file", r.Site.WordsFile, MaxWords)
+	if r.relay.Site.WordsFile != "" {
+		text, _, err := r.errs.wholeFile("site.words_file", r.relay.Site.WordsFile, MaxWords)
 		switch {
 		case err != nil:
 		case !utf8.Valid(text):
-			e.add("site.words_file", quote(r.Site.WordsFile)+" is not text in UTF-8", "plain text, with an empty line between paragraphs")
+			r.errs.add("site.words_file", quote(r.relay.Site.WordsFile)+" is not text in UTF-8", "plain text, with an empty line between paragraphs")
 		default:
-			r.Site.Words = string(text)
+			r.relay.Site.Words = string(text)
 		}
 	}
-	return warnings
 }
 
 // wholeFile reads a file of up to limit bytes, and reports whether every user of the
@@ -102,12 +102,13 @@ func unwiseAdmin(a Admin) (warnings []Warning) {
 }
 
 // profiles checks that only this machine can take profiles.
-func (e *Errors) profiles(a Admin) {
+func (r *relayReader) profiles() {
+	a := r.relay.Admin
 	host, _, err := net.SplitHostPort(a.Listen)
 	if !a.Pprof || a.Listen == "" || err != nil {
 		return
 	}
 	if ip, err := netip.ParseAddr(host); host != "localhost" && (err != nil || !ip.Unmap().IsLoopback()) {
-		e.add("admin.pprof", "others than this machine could take profiles at "+quote(a.Listen), `admin: {listen: "127.0.0.1:9440", pprof: true}; from elsewhere, reach it by ssh -L`)
+		r.errs.add("admin.pprof", "others than this machine could take profiles at "+quote(a.Listen), `admin: {listen: "127.0.0.1:9440", pprof: true}; from elsewhere, reach it by ssh -L`)
 	}
 }

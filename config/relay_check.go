@@ -11,59 +11,69 @@ import (
 	"strconv"
 	"strings"
 	"time"
+
+	"keystay/internal/hostname"
 )
 
-// checkRelay checks the values of r and returns them normalised. It looks at
-// nothing but r and changes nothing of what it is given.
-func checkRelay(r Relay) (Relay, []Warning, Errors) {
-	var errs Errors
-	if errs.ownName(&r); len(errs) > 0 {
-		r.Domain = "" // nothing can be compared with it
+// A relayReader reads what is set of a relay, checks it and gathers what is wrong.
+type relayReader struct {
+	errs     Errors
+	warnings []Warning
+	relay    *Relay  // what was said, and then what that means
+	src      *source // nil where check alone is called
+}
+
+// check checks the values of the relay and normalises them. It looks at nothing else, and
+// changes no list that it is given.
+func (r *relayReader) check() {
+	relay := r.relay
+	if r.ownName(); len(r.errs) > 0 {
+		relay.Domain = "" // nothing can be compared with it
 	}
-	r.Listen = trimmed(r.Listen)
-	r.HTTPListen = trimmed(r.HTTPListen)
-	errs.listeners(r)
-	if r.StateDir == "" {
-		errs.add("state_dir", "empty", "a folder that the relay may write, as in /var/lib/keystay")
+	relay.Listen = trimmed(relay.Listen)
+	relay.HTTPListen = trimmed(relay.HTTPListen)
+	r.listeners()
+	if relay.StateDir == "" {
+		r.errs.add("state_dir", "empty", "a folder that the relay may write, as in /var/lib/keystay")
 	}
-	errs.oneOf("names.policy", r.Names.Policy, "open", "token", "closed")
-	errs.names(&r)
-	warnings := errs.policy(r)
-	r.Tokens = errs.tokens(r)
-	if r.DefaultName != "" {
-		errs.nameBelow("default_name", &r.DefaultName, r.Domain)
+	r.errs.oneOf("names.policy", relay.Names.Policy, "open", "token", "closed")
+	r.names()
+	r.policy()
+	r.tokens()
+	if relay.DefaultName != "" {
+		r.nameBelow("default_name", &relay.DefaultName)
 	}
-	r.Static = slices.Clone(r.Static)
-	errs.front(&r)
-	errs.relayCertificate(&r)
-	errs.oneOf("reload", r.Reload, "keep", "takeover")
-	errs.oneOf("lanes", r.Lanes, "auto", "off")
-	errs.oneOf("log.level", r.Log.Level, "debug", "info", "warn", "error")
-	errs.oneOf("log.format", r.Log.Format, "text", "json")
-	errs.abuse(&r.Abuse)
-	errs.adminHosts(&r.Admin)
-	errs.cluster(&r.Cluster)
-	return r, append(warnings, unwise(r)...), errs
+	relay.Static = slices.Clone(relay.Static)
+	r.front()
+	r.relayCertificate()
+	r.errs.oneOf("reload", relay.Reload, "keep", "takeover")
+	r.errs.oneOf("lanes", relay.Lanes, "auto", "off")
+	r.errs.oneOf("log.level", relay.Log.Level, "debug", "info", "warn", "error")
+	r.errs.oneOf("log.format", relay.Log.Format, "text", "json")
+	r.abuse()
+	r.adminHosts()
+	r.cluster()
+	r.warnings = append(r.warnings, unwise(*relay)...)
 }
 
 // ownNameHint is what a relay's domain must be.
 const ownNameHint = "the relay's own name, as in domain: relay.net or --domain relay.net"
 
 // ownName checks and normalises the relay's domain.
-func (e *Errors) ownName(r *Relay) {
-	typed := r.Domain
+func (r *relayReader) ownName() {
+	typed := r.relay.Domain
 	if typed == "" {
-		e.add("domain", "missing", ownNameHint)
+		r.errs.add("domain", "missing", ownNameHint)
 		return
 	}
-	if e.domain("domain", &r.Domain); len(*e) > 0 {
-		if wrong := (*e)[0]; len(wrong.Hints) == 0 {
+	if r.errs.domain("domain", &r.relay.Domain); len(r.errs) > 0 {
+		if wrong := r.errs[0]; len(wrong.Hints) == 0 {
 			wrong.Hints = []string{domainHint(typed)}
 		}
 		return
 	}
-	if isExample(r.Domain) && r.ACME.CA == "" && r.TLS == (TLS{}) {
-		e.add("domain", quote(typed)+" stands in the documents for a domain of your own",
+	if isExample(r.relay.Domain) && r.relay.ACME.CA == "" && r.relay.TLS == (TLS{}) {
+		r.errs.add("domain", quote(typed)+" stands in the documents for a domain of your own",
 			"put a domain in its place whose DNS is yours: Let's Encrypt is asked for a certificate for it")
 	}
 }
@@ -72,7 +82,7 @@ func (e *Errors) ownName(r *Relay) {
 // that nobody can have (RFC 2606, sections 2 and 3).
 func isExample(name string) bool {
 	for _, base := range []string{"relay.net", "example.com", "example.net", "example.org", "example"} {
-		if name == base || strings.HasSuffix(name, "."+base) {
+		if name == base || hostname.IsBelow(name, base) {
 			return true
 		}
 	}
@@ -115,15 +125,15 @@ func trimmed(list []string) []string {
 }
 
 // listeners checks each address and that no two are the same.
-func (e *Errors) listeners(r Relay) {
-	if len(r.Listen) == 0 {
-		e.add("listen", "empty: nobody could connect", `listen: [":443"]`)
+func (r *relayReader) listeners() {
+	if len(r.relay.Listen) == 0 {
+		r.errs.add("listen", "empty: nobody could connect", `listen: [":443"]`)
 	}
 	first := map[string]string{}
 	type used struct{ key, host, port string }
 	var taken []used
 	check := func(key, address string) {
-		e.address(key, address, true)
+		r.errs.address(key, address, true)
 		if strings.HasSuffix(address, ":0") {
 			return // each time another port
 		}
@@ -132,89 +142,88 @@ func (e *Errors) listeners(r Relay) {
 			return
 		}
 		if other := first[address]; other != "" {
-			e.add(key, fmt.Sprintf("%s is in %s too", quote(address), other), "each needs a port of its own: change one of the two, or take it out")
+			r.errs.add(key, fmt.Sprintf("%s is in %s too", quote(address), other), "each needs a port of its own: change one of the two, or take it out")
 		}
 		first[address] = key
 		for _, o := range taken { // an address without a host is every address
 			if o.port == port && o.host != host && (o.host == "" || host == "") {
-				e.add(key, fmt.Sprintf("%s overlaps %s, which has that port", quote(address), o.key), "an address without a host is every address: change one of the two, or take it out")
+				r.errs.add(key, fmt.Sprintf("%s overlaps %s, which has that port", quote(address), o.key), "an address without a host is every address: change one of the two, or take it out")
 			}
 		}
 		taken = append(taken, used{key, host, port})
 	}
-	for i, address := range r.Listen {
+	for i, address := range r.relay.Listen {
 		check(fmt.Sprintf("listen[%d]", i), address)
 	}
-	for i, address := range r.HTTPListen {
+	for i, address := range r.relay.HTTPListen {
 		check(fmt.Sprintf("http_listen[%d]", i), address)
 	}
-	if r.Admin.Listen != "" {
-		check("admin.listen", r.Admin.Listen)
+	if r.relay.Admin.Listen != "" {
+		check("admin.listen", r.relay.Admin.Listen)
 	}
-	if len(r.Cluster.Etcd.Endpoints) > 0 {
-		check("cluster.listen", r.Cluster.Listen)
+	if len(r.relay.Cluster.Etcd.Endpoints) > 0 {
+		check("cluster.listen", r.relay.Cluster.Listen)
 	}
 }
 
 // policy checks that tokens and policy fit together.
-func (e *Errors) policy(r Relay) []Warning {
-	var warnings []Warning
-	switch {
-	case r.Names.Policy == "open":
-		warnings = append(warnings, Warning{
+func (r *relayReader) policy() {
+	policy := r.relay.Names.Policy
+	if policy == "open" {
+		r.warnings = append(r.warnings, Warning{
 			Key:     "names.policy",
-			Message: "names.policy is open: anyone who can reach this relay may take names below " + r.Domain,
+			Message: "names.policy is open: anyone who can reach this relay may take names below " + r.relay.Domain,
 			Hints:   []string{"names: {policy: token} gives names only to those who have a token"},
 		})
 	}
-	if len(r.Tokens) > 0 && r.Names.Policy != "token" {
-		message := "tokens have no effect while names.policy is " + r.Names.Policy
-		if r.Names.Policy == "open" {
+	if len(r.relay.Tokens) > 0 && policy != "token" {
+		message := "tokens have no effect while names.policy is " + policy
+		if policy == "open" {
 			message = "while names.policy is open, a token counts for a reserved name alone, such as www, that it names in full"
 		}
-		warnings = append(warnings, Warning{
+		r.warnings = append(r.warnings, Warning{
 			Key:     "tokens",
 			Message: message,
 			Hints:   []string{"names: {policy: token}"},
 		})
 	}
-	return warnings
 }
 
 // example is a domain for hints.
 func example(domain string) string { return cmp.Or(domain, "relay.net") }
 
 // nameBelow checks a name that must be below the domain.
-func (e *Errors) nameBelow(key string, name *string, domain string) {
+func (r *relayReader) nameBelow(key string, name *string) {
+	domain := r.relay.Domain
 	normal, err := hostName(*name)
 	switch {
 	case err != nil && belowDomain(*name, domain) != "":
-		e.add(key, err.Error(), fmt.Sprintf("did you mean %q?", belowDomain(*name, domain)))
+		r.errs.add(key, err.Error(), fmt.Sprintf("did you mean %q?", belowDomain(*name, domain)))
 		return
 	case err != nil:
-		e.add(key, err.Error(), "as in xyz."+example(domain))
+		r.errs.add(key, err.Error(), "as in xyz."+example(domain))
 		return
 	case domain == "": // reported already
 	case normal == domain:
-		e.add(key, quote(*name)+" is the relay's own name", "a name below it, as in xyz."+domain)
-	case !strings.HasSuffix(normal, "."+domain):
-		e.add(key, fmt.Sprintf("%s is not below %s", quote(*name), domain), movedHint(normal, domain, false))
+		r.errs.add(key, quote(*name)+" is the relay's own name", "a name below it, as in xyz."+domain)
+	case !hostname.IsBelow(normal, domain):
+		r.errs.add(key, fmt.Sprintf("%s is not below %s", quote(*name), domain), movedHint(normal, domain, false))
 	}
 	*name = normal
 }
 
 // relayCertificate checks where the certificate comes from: a CA or files.
-func (e *Errors) relayCertificate(r *Relay) {
-	e.httpsURL("acme.ca", r.ACME.CA)
-	e.email("acme.email", r.ACME.Email)
-	e.binding("acme.eab.kid", &r.ACME.EAB.KID, "acme.eab.hmac", &r.ACME.EAB.HMAC)
-	switch t := r.TLS; {
+func (r *relayReader) relayCertificate() {
+	r.errs.httpsURL("acme.ca", r.relay.ACME.CA)
+	r.errs.email("acme.email", r.relay.ACME.Email)
+	r.errs.binding("acme.eab.kid", &r.relay.ACME.EAB.KID, "acme.eab.hmac", &r.relay.ACME.EAB.HMAC)
+	switch t := r.relay.TLS; {
 	case t.CertFile != "" && t.KeyFile == "":
-		e.add("tls.key_file", "missing", "tls.cert_file needs the private key of its certificate")
+		r.errs.add("tls.key_file", "missing", "tls.cert_file needs the private key of its certificate")
 	case t.CertFile == "" && t.KeyFile != "":
-		e.add("tls.cert_file", "missing", "tls.key_file needs the certificate of its private key")
-	case t.CertFile != "" && r.ACME != ACME{}:
-		e.add("tls.cert_file", "acme is set too", "a certificate comes from acme or from files: take one of them out")
+		r.errs.add("tls.cert_file", "missing", "tls.key_file needs the certificate of its private key")
+	case t.CertFile != "" && r.relay.ACME != ACME{}:
+		r.errs.add("tls.cert_file", "acme is set too", "a certificate comes from acme or from files: take one of them out")
 	}
 }
 
@@ -282,7 +291,8 @@ func meantSize(s string) string {
 }
 
 // abuse makes the public contact a URL.
-func (e *Errors) abuse(s *string) {
+func (r *relayReader) abuse() {
+	s := &r.relay.Abuse
 	if *s == "" {
 		return
 	}
@@ -294,5 +304,5 @@ func (e *Errors) abuse(s *string) {
 	if err == nil && (u.Scheme == "https" && u.Host != "" || u.Scheme == "mailto" && isEmail(u.Opaque)) {
 		return
 	}
-	e.add("abuse", quote(*s)+" is no mail address, mailto: or https:// URL", "as in abuse@relay.net")
+	r.errs.add("abuse", quote(*s)+" is no mail address, mailto: or https:// URL", "as in abuse@relay.net")
 }

@@ -7,6 +7,8 @@ import (
 	"net/url"
 	"slices"
 	"strings"
+
+	"keystay/internal/placing"
 )
 
 // Cluster is a relay that runs on several machines. Without endpoints of etcd it runs on
@@ -47,7 +49,7 @@ type Cluster struct {
 }
 
 // MaxWeight is the most that Cluster.Weight may be.
-const MaxWeight = 1000
+const MaxWeight = placing.MaxWeight
 
 // Etcd is where a relay of several nodes keeps its record.
 type Etcd struct {
@@ -112,54 +114,55 @@ func clusterKeys() []Key {
 }
 
 // cluster checks a relay on several machines.
-func (e *Errors) cluster(c *Cluster) {
+func (r *relayReader) cluster() {
+	c := &r.relay.Cluster
 	if c.Etcd.Endpoints = trimmed(c.Etcd.Endpoints); !c.On() {
 		return
 	}
-	e.endpoints(c.Etcd.Endpoints)
+	r.endpoints()
 	if (c.Etcd.Username == "") != (c.Etcd.PasswordFile == "") {
-		e.add("cluster.etcd.password_file", "username and password_file go together", "set both, or take both out")
+		r.errs.add("cluster.etcd.password_file", "username and password_file go together", "set both, or take both out")
 	}
 	if (c.Etcd.CertFile == "") != (c.Etcd.KeyFile == "") {
-		e.add("cluster.etcd.cert_file", "cert_file and key_file go together", "set both, or take both out")
+		r.errs.add("cluster.etcd.cert_file", "cert_file and key_file go together", "set both, or take both out")
 	}
 	if p := strings.Trim(c.Etcd.Prefix, "/"); p == "" || len(p) > 255 || strings.ContainsFunc(p, func(r rune) bool { return r <= ' ' || r > '~' }) {
-		e.add("cluster.etcd.prefix", quote(c.Etcd.Prefix)+" begins no keys", `as in "keystay"`)
+		r.errs.add("cluster.etcd.prefix", quote(c.Etcd.Prefix)+" begins no keys", `as in "keystay"`)
 	}
 	switch {
 	case c.Node == "":
-		e.add("cluster.node", "missing", "a name of this machine among the nodes, as in node: fra1")
-	case !isNode(c.Node):
-		e.add("cluster.node", quote(c.Node)+" is no name of a node", "1 to 63 lower-case letters, digits, dots and hyphens, as in fra1")
+		r.errs.add("cluster.node", "missing", "a name of this machine among the nodes, as in node: fra1")
+	case !placing.IsName(c.Node):
+		r.errs.add("cluster.node", quote(c.Node)+" is no name of a node", "1 to 63 lower-case letters, digits, dots and hyphens, as in fra1")
 	}
 	if c.Address == "" {
-		e.add("cluster.address", "missing", `where the other nodes reach this one, as in address: "10.0.0.1:9441"`)
+		r.errs.add("cluster.address", "missing", `where the other nodes reach this one, as in address: "10.0.0.1:9441"`)
 	} else {
-		e.address("cluster.address", c.Address, false)
-		e.notEverywhere("cluster.address", c.Address)
+		r.errs.address("cluster.address", c.Address, false)
+		r.errs.notEverywhere("cluster.address", c.Address)
 	}
 	if c.Public != "" {
-		e.address("cluster.public", c.Public, false)
-		e.notEverywhere("cluster.public", c.Public)
+		r.errs.address("cluster.public", c.Public, false)
+		r.errs.notEverywhere("cluster.public", c.Public)
 	}
-	if len(c.Region) > 63 || strings.ContainsFunc(c.Region, func(r rune) bool { return r <= ' ' || r > '~' }) {
-		e.add("cluster.region", quote(c.Region)+" is no region", "up to 63 characters without spaces, as in eu-central")
+	if !placing.IsRegion(c.Region) {
+		r.errs.add("cluster.region", quote(c.Region)+" is no region", "up to 63 characters without spaces, as in eu-central")
 	}
 	if n := len(slices.DeleteFunc([]string{c.TLS.CAFile, c.TLS.CertFile, c.TLS.KeyFile}, func(s string) bool { return s == "" })); n != 0 && n != 3 {
-		e.add("cluster.tls", "ca_file, cert_file and key_file go together", "set all three, or none for those of relay cluster init and join")
+		r.errs.add("cluster.tls", "ca_file, cert_file and key_file go together", "set all three, or none for those of relay cluster init and join")
 	}
 }
 
 // endpoints checks the addresses of etcd's members.
-func (e *Errors) endpoints(list []string) {
-	for i, s := range list {
+func (r *relayReader) endpoints() {
+	for i, s := range r.relay.Cluster.Etcd.Endpoints {
 		key := fmt.Sprintf("cluster.etcd.endpoints[%d]", i)
 		u, err := url.Parse(s)
 		switch {
 		case err != nil || u.Scheme != "http" && u.Scheme != "https" || u.Host == "" || u.User != nil || strings.Trim(u.Path, "/") != "" || u.RawQuery != "" || u.Fragment != "":
-			e.add(key, quote(s)+" is no member of etcd", "as in https://10.0.0.1:2379")
+			r.errs.add(key, quote(s)+" is no member of etcd", "as in https://10.0.0.1:2379")
 		case u.Port() == "":
-			e.add(key, quote(s)+" has no port", fmt.Sprintf("did you mean %q?", u.Scheme+"://"+u.Host+":2379"))
+			r.errs.add(key, quote(s)+" has no port", fmt.Sprintf("did you mean %q?", u.Scheme+"://"+u.Host+":2379"))
 		}
 	}
 }
@@ -173,53 +176,42 @@ func (e *Errors) notEverywhere(key, address string) {
 	}
 }
 
-// isNode reports whether a text can be the name of a node.
-func isNode(s string) bool {
-	for i, c := range []byte(s) {
-		inner := (c == '-' || c == '.') && i > 0 && i < len(s)-1
-		if !(c >= 'a' && c <= 'z' || c >= '0' && c <= '9' || inner) {
-			return false
-		}
-	}
-	return s != "" && len(s) <= 63
-}
-
 // clusterFiles makes the paths of a cluster's files ready, and reads the password.
-func (e *Errors) clusterFiles(src *source, c *Cluster) (warnings []Warning) {
-	e.count("cluster.weight", &c.Weight, src.text("cluster.weight"), MaxWeight)
+func (r *relayReader) clusterFiles() {
+	c := &r.relay.Cluster
+	r.errs.count("cluster.weight", &c.Weight, r.src.text("cluster.weight"), MaxWeight)
 	if !c.On() {
-		return nil
+		return
 	}
 	for key, file := range map[string]*string{
 		"cluster.etcd.ca_file": &c.Etcd.CAFile, "cluster.etcd.cert_file": &c.Etcd.CertFile, "cluster.etcd.key_file": &c.Etcd.KeyFile,
 		"cluster.tls.ca_file": &c.TLS.CAFile, "cluster.tls.cert_file": &c.TLS.CertFile, "cluster.tls.key_file": &c.TLS.KeyFile,
 		"cluster.record_key_file": &c.RecordKeyFile, "cluster.etcd.password_file": &c.Etcd.PasswordFile,
 	} {
-		src.resolve(key, file)
-		e.readable(key, *file)
+		r.src.resolve(key, file)
+		r.errs.readable(key, *file)
 	}
 	for i, s := range c.Etcd.Endpoints {
 		if u, err := url.Parse(s); err == nil && u.Scheme == "http" && !isLocalHost(u.Hostname()) {
-			warnings = append(warnings, Warning{Key: fmt.Sprintf("cluster.etcd.endpoints[%d]", i), Message: quote(s) + " is reached without TLS: whoever is on the way sees its password, and can change what it says",
+			r.warnings = append(r.warnings, Warning{Key: fmt.Sprintf("cluster.etcd.endpoints[%d]", i), Message: quote(s) + " is reached without TLS: whoever is on the way sees its password, and can change what it says",
 				Hints: []string{"https://, with cluster.etcd.ca_file where its certificate is of a CA of your own"}})
 		}
 	}
 	if c.Etcd.PasswordFile == "" {
-		return warnings
+		return
 	}
 	const longest = 1 << 10
-	text, public, err := e.wholeFile("cluster.etcd.password_file", c.Etcd.PasswordFile, longest)
+	text, public, err := r.errs.wholeFile("cluster.etcd.password_file", c.Etcd.PasswordFile, longest)
 	if err != nil {
-		return warnings
+		return
 	}
 	c.Etcd.Password = Secret(strings.TrimRight(string(text), "\r\n"))
 	if c.Etcd.Password == "" || strings.ContainsAny(string(c.Etcd.Password), "\r\n") {
-		e.add("cluster.etcd.password_file", quote(c.Etcd.PasswordFile)+" does not hold one line", "the password alone")
+		r.errs.add("cluster.etcd.password_file", quote(c.Etcd.PasswordFile)+" does not hold one line", "the password alone")
 	}
 	if public {
-		warnings = append(warnings, openFile("cluster.etcd.password_file", c.Etcd.PasswordFile, "a password"))
+		r.warnings = append(r.warnings, openFile("cluster.etcd.password_file", c.Etcd.PasswordFile, "a password"))
 	}
-	return warnings
 }
 
 // isLocalHost reports whether a host is this machine.

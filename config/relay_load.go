@@ -4,7 +4,6 @@ import (
 	"fmt"
 	"os"
 	"slices"
-	"strings"
 
 	"github.com/spf13/pflag"
 
@@ -128,53 +127,61 @@ func ReadRelay(fs *pflag.FlagSet) (*Relay, []Setting, []Warning, error) {
 	if err != nil {
 		return nil, nil, nil, err
 	}
-	var r Relay
-	if err := src.viper.Unmarshal(&r); err != nil {
+	var relay Relay
+	if err := src.viper.Unmarshal(&relay); err != nil {
 		return nil, nil, nil, fmt.Errorf("decode configuration: %w", err)
 	}
-	r, warnings, wrong := checkRelay(r)
-	wrong.drain("drain_timeout", &r.DrainTimeout, src.viper.GetString("drain_timeout"))
-	wrong.drain("takeover_drain", &r.TakeoverDrain, src.viper.GetString("takeover_drain"))
-	warnings = append(warnings, longStop(r.DrainTimeout)...)
-	warnings = append(warnings, wrong.tcpPorts(&r, src.text("tcp_ports"))...)
-	warnings = append(warnings, wrong.clusterFiles(src, &r.Cluster)...)
-	wrong.size("memory", &r.Memory, src.viper.GetString("memory"))
-	wrong.span("names.expire_unused", &r.Names.ExpireUnused, src.viper.GetString(strings.ReplaceAll("names.expire_unused", ".", delimiter)), MinExpire, MaxExpire)
-	wrong.span("names.webhook.remember", &r.Names.Webhook.Remember, src.viper.GetString(strings.ReplaceAll("names.webhook.remember", ".", delimiter)), 0, MaxRemember)
-	wrong.trueOrFalse("names.custom_domains", &r.Names.CustomDomains, src.viper.GetString(strings.ReplaceAll("names.custom_domains", ".", delimiter)))
-	wrong.trueOrFalse("admin.pprof", &r.Admin.Pprof, src.viper.GetString(strings.ReplaceAll("admin.pprof", ".", delimiter)))
-	wrong.profiles(r.Admin)
-	wrong.count("metrics.per_name", &r.Metrics.PerName, src.viper.GetString(strings.ReplaceAll("metrics.per_name", ".", delimiter)), MaxPerName)
-	wrong.count("names.certificates_per_week", &r.Names.CertificatesPerWeek, src.viper.GetString(strings.ReplaceAll("names.certificates_per_week", ".", delimiter)), maxPerWeek)
-	r.Limits = wrong.limits(src, r.Names.Policy == "open")
-	r.ProxyProtocol.From = wrong.proxies(src)
-	wrong.siblings(&r)
-	src.resolve("state_dir", &r.StateDir)
-	src.resolve("acme.ca_root", &r.ACME.CARoot)
-	src.resolve("tls.cert_file", &r.TLS.CertFile)
-	src.resolve("tls.key_file", &r.TLS.KeyFile)
-	wrong.readable("acme.ca_root", r.ACME.CARoot)
-	wrong.readable("tls.cert_file", r.TLS.CertFile)
-	wrong.readable("tls.key_file", r.TLS.KeyFile)
-	for i := range r.Tokens {
-		src.resolve(fmt.Sprintf("tokens[%d].secret_file", i), &r.Tokens[i].SecretFile)
-	}
-	warnings = append(warnings, wrong.tokenSecrets(r.Tokens)...)
-	src.resolve("names.webhook.secret_file", &r.Names.Webhook.SecretFile)
-	warnings = append(warnings, wrong.webhookSecret(&r.Names.Webhook)...)
-	warnings = append(warnings, wrong.pages(src, &r)...)
-	if f != nil && f.public && r.ACME.EAB.HMAC != "" && src.inFile("acme.eab.hmac") {
-		warnings = append(warnings, openFile("acme.eab.hmac", name, "a key"))
-	}
-	if r.TLS == (TLS{}) { // a proxy is on the way to the CA alone
-		for _, e := range proxyVariables() {
-			warnings = append(warnings, Warning{Key: e.From, Message: e.From + ": " + e.Message, Hints: e.Hints})
-		}
-	}
-	if err := append(errs, src.locate(wrong)...).sorted(name); err != nil {
+	r := &relayReader{relay: &relay, src: src}
+	r.check()
+	r.read()
+	if err := append(errs, src.locate(r.errs)...).sorted(name); err != nil {
 		return nil, nil, nil, err
 	}
-	return &r, src.settings(), warnings, nil
+	return &relay, src.settings(), r.warnings, nil
+}
+
+// read reads what is more than a value: numbers, times, ranges and files.
+func (r *relayReader) read() {
+	relay, src, errs := r.relay, r.src, &r.errs
+	errs.drain("drain_timeout", &relay.DrainTimeout, src.said("drain_timeout"))
+	errs.drain("takeover_drain", &relay.TakeoverDrain, src.said("takeover_drain"))
+	r.warnings = append(r.warnings, longStop(relay.DrainTimeout)...)
+	r.tcpPorts()
+	r.clusterFiles()
+	errs.size("memory", &relay.Memory, src.said("memory"))
+	errs.span("names.expire_unused", &relay.Names.ExpireUnused, src.said("names.expire_unused"), MinExpire, MaxExpire)
+	errs.span("names.webhook.remember", &relay.Names.Webhook.Remember, src.said("names.webhook.remember"), 0, MaxRemember)
+	errs.trueOrFalse("names.custom_domains", &relay.Names.CustomDomains, src.said("names.custom_domains"))
+	errs.trueOrFalse("admin.pprof", &relay.Admin.Pprof, src.said("admin.pprof"))
+	r.profiles()
+	errs.count("metrics.per_name", &relay.Metrics.PerName, src.said("metrics.per_name"), MaxPerName)
+	errs.count("names.certificates_per_week", &relay.Names.CertificatesPerWeek, src.said("names.certificates_per_week"), maxPerWeek)
+	relay.Limits = r.limits()
+	relay.ProxyProtocol.From = r.proxies()
+	r.siblings()
+	src.resolve("state_dir", &relay.StateDir)
+	for _, f := range []struct {
+		key  string
+		path *string
+	}{{"acme.ca_root", &relay.ACME.CARoot}, {"tls.cert_file", &relay.TLS.CertFile}, {"tls.key_file", &relay.TLS.KeyFile}} {
+		src.resolve(f.key, f.path)
+		errs.readable(f.key, *f.path)
+	}
+	for i := range relay.Tokens {
+		src.resolve(fmt.Sprintf("tokens[%d].secret_file", i), &relay.Tokens[i].SecretFile)
+	}
+	r.tokenSecrets()
+	src.resolve("names.webhook.secret_file", &relay.Names.Webhook.SecretFile)
+	r.webhookSecret()
+	r.pages()
+	if f := src.file; f != nil && f.public && relay.ACME.EAB.HMAC != "" && src.inFile("acme.eab.hmac") {
+		r.warnings = append(r.warnings, openFile("acme.eab.hmac", f.name, "a key"))
+	}
+	if relay.TLS == (TLS{}) { // a proxy is on the way to the CA alone
+		for _, e := range proxyVariables() {
+			r.warnings = append(r.warnings, Warning{Key: e.From, Message: e.From + ": " + e.Message, Hints: e.Hints})
+		}
+	}
 }
 
 // openFile warns of a configuration that holds a secret and that others can read.

@@ -4,30 +4,33 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+
+	"keystay/internal/hostname"
 )
 
-// tokens checks each token and returns them normalised.
-func (e *Errors) tokens(r Relay) []Token {
-	tokens := slices.Clone(r.Tokens)
+// tokens checks and normalises each token.
+func (r *relayReader) tokens() {
+	tokens := slices.Clone(r.relay.Tokens)
 	for i := range tokens {
 		t := &tokens[i]
 		key := fmt.Sprintf("tokens[%d]", i)
 		if t.SecretFile == "" {
-			e.add(key+".secret_file", "missing", "the file that holds the token, one line")
+			r.errs.add(key+".secret_file", "missing", "the file that holds the token, one line")
 		}
 		if len(t.Names) == 0 {
-			e.add(key+".names", "missing: a token without names is good for nothing", `names: ["*.`+example(r.Domain)+`"] for all names`)
+			r.errs.add(key+".names", "missing: a token without names is good for nothing", `names: ["*.`+example(r.relay.Domain)+`"] for all names`)
 		}
 		t.Names = trimmed(t.Names)
 		for j := range t.Names {
-			e.tokenName(fmt.Sprintf("%s.names[%d]", key, j), &t.Names[j], r.Domain)
+			r.tokenName(fmt.Sprintf("%s.names[%d]", key, j), &t.Names[j])
 		}
 	}
-	return tokens
+	r.relay.Tokens = tokens
 }
 
 // tokenName checks a name, or all names below one, that a token is good for.
-func (e *Errors) tokenName(key string, name *string, domain string) {
+func (r *relayReader) tokenName(key string, name *string) {
+	domain := r.relay.Domain
 	base, wild := strings.CutPrefix(*name, "*.")
 	normal, err := hostName(base)
 	if err != nil {
@@ -35,15 +38,15 @@ func (e *Errors) tokenName(key string, name *string, domain string) {
 		if meant := belowDomain(base, domain); meant != "" {
 			hint = fmt.Sprintf("did you mean %q?", strings.TrimSuffix(*name, base)+meant)
 		}
-		e.add(key, err.Error(), hint)
+		r.errs.add(key, err.Error(), hint)
 		return
 	}
 	switch {
 	case domain == "": // reported already
 	case normal == domain && !wild:
-		e.add(key, quote(*name)+" is the relay's own name", `"*.`+domain+`" is all names below it`)
-	case normal != domain && !strings.HasSuffix(normal, "."+domain):
-		e.add(key, fmt.Sprintf("%s is not below %s", quote(*name), domain), movedHint(normal, domain, wild))
+		r.errs.add(key, quote(*name)+" is the relay's own name", `"*.`+domain+`" is all names below it`)
+	case normal != domain && !hostname.IsBelow(normal, domain):
+		r.errs.add(key, fmt.Sprintf("%s is not below %s", quote(*name), domain), movedHint(normal, domain, wild))
 	}
 	*name = normal
 	if wild {
@@ -59,17 +62,17 @@ const (
 )
 
 // tokenLength checks how long a token is, if it could be read.
-func (e *Errors) tokenLength(key string, t Token) []Warning {
+func (r *relayReader) tokenLength(key string, t Token) {
 	n := len(t.Secret)
 	do := "write a longer one, and give it to those who use it: openssl rand -hex 24 > " + t.SecretFile
 	switch {
 	case n == 0 || n >= goodToken: // nothing was read, or enough
-		return nil
+		return
 	case n < minToken:
-		e.add(key, fmt.Sprintf("a token of %d bytes can be guessed: %d at least", n, minToken), do)
-		return nil
+		r.errs.add(key, fmt.Sprintf("a token of %d bytes can be guessed: %d at least", n, minToken), do)
+		return
 	}
-	return []Warning{{Key: key, Message: fmt.Sprintf("the token in %s is short and may be guessed: %d bytes, %d or more are good", t.SecretFile, n, goodToken), Hints: []string{do}}}
+	r.warnings = append(r.warnings, Warning{Key: key, Message: fmt.Sprintf("the token in %s is short and may be guessed: %d bytes, %d or more are good", t.SecretFile, n, goodToken), Hints: []string{do}})
 }
 
 // movedHint says what a name of another domain may be meant to be below domain:

@@ -10,45 +10,51 @@ import (
 	"strings"
 )
 
-// checkRemote checks the values of r and returns them normalised. It looks at
-// nothing but r.
-func checkRemote(r Remote) (Remote, Errors) {
-	var errs Errors
-	errs.auto(&r)
-	errs.relayList(&r)
-	for i := range r.Relays {
-		errs.relay("relay", &r.Relays[i])
+// A remoteReader reads what is set of a remote but for its services, checks it and
+// gathers what is wrong.
+type remoteReader struct {
+	errs   Errors
+	remote *Remote // what was said, and then what that means
+	src    *source
+}
+
+// check checks the values of the remote and normalises them. It looks at nothing else.
+func (r *remoteReader) check() {
+	remote, errs := r.remote, &r.errs
+	r.auto()
+	r.relayList()
+	for i := range remote.Relays {
+		errs.relay("relay", &remote.Relays[i])
 	}
-	errs.relayAddresses("relay_address", r.RelayAddresses, r.Relays)
-	errs.homes(r.Listen)
-	if r.Token != "" && r.TokenFile != "" {
+	errs.relayAddresses("relay_address", remote.RelayAddresses, remote.Relays)
+	r.homes()
+	if remote.Token != "" && remote.TokenFile != "" {
 		errs.add("token", "there is a token file too", "give one of --token and --token-file (and of their variables)")
 	}
-	if err := checkSecret(string(r.Token)); err != nil {
+	if err := checkSecret(string(remote.Token)); err != nil {
 		errs.add("token", err.Error())
 	}
-	for i, ca := range r.ACMECAs {
+	for i, ca := range remote.ACMECAs {
 		errs.httpsURL("acme.ca", ca)
-		if slices.Contains(r.ACMECAs[:i], ca) {
+		if slices.Contains(remote.ACMECAs[:i], ca) {
 			errs.add("acme.ca", "the same one twice: "+quote(ca), "the next is asked when one cannot or will not give a certificate")
 		}
 	}
-	errs.email("acme.email", r.ACMEEmail)
-	errs.binding("acme.eab.kid", &r.ACMEEABKID, "acme.eab.hmac", &r.ACMEEABHMAC)
-	errs.oneOf("acme.rehearsal", r.ACMERehearsal, "auto", "off")
-	errs.monitor("ct", r.CT)
-	errs.oneOf("key_type", r.KeyType, "ecdsa", "rsa")
-	errs.oneOf("transport", r.Transport, "auto", "tls", "wss")
-	errs.oneOf("lanes", r.Lanes, "auto", "off")
-	errs.oneOf("siblings", r.Siblings, "auto", "off")
-	errs.proxy("proxy", &r.Proxy)
-	errs.dns("dns", &r.DNS)
-	errs.probe(&r)
-	errs.inspect("inspect", &r.Inspect)
-	errs.metrics("metrics", &r.Metrics)
-	errs.oneOf("log.level", r.LogLevel, "debug", "info", "warn", "error")
-	errs.oneOf("log.format", r.LogFormat, "text", "json")
-	return r, errs
+	errs.email("acme.email", remote.ACMEEmail)
+	errs.binding("acme.eab.kid", &remote.ACMEEABKID, "acme.eab.hmac", &remote.ACMEEABHMAC)
+	errs.oneOf("acme.rehearsal", remote.ACMERehearsal, "auto", "off")
+	errs.monitor("ct", remote.CT)
+	errs.oneOf("key_type", remote.KeyType, "ecdsa", "rsa")
+	errs.oneOf("transport", remote.Transport, "auto", "tls", "wss")
+	errs.oneOf("lanes", remote.Lanes, "auto", "off")
+	errs.oneOf("siblings", remote.Siblings, "auto", "off")
+	errs.proxy("proxy", &remote.Proxy)
+	errs.dns("dns", &remote.DNS)
+	r.probe()
+	errs.inspect("inspect", &remote.Inspect)
+	errs.metrics("metrics", &remote.Metrics)
+	errs.oneOf("log.level", remote.LogLevel, "debug", "info", "warn", "error")
+	errs.oneOf("log.format", remote.LogFormat, "text", "json")
 }
 
 // monitor checks where certificate transparency is looked at.
@@ -77,11 +83,12 @@ func (e *Errors) relayAddresses(key string, addresses, relays []string) {
 }
 
 // homes checks the addresses of the device's own.
-func (e *Errors) homes(addresses []string) {
+func (r *remoteReader) homes() {
+	addresses := r.remote.Listen
 	for i, a := range addresses {
-		e.address("listen", a, true)
+		r.errs.address("listen", a, true)
 		if slices.Contains(addresses[:i], a) && !strings.HasSuffix(a, ":0") {
-			e.add("listen", quote(a)+" is there twice", "each needs a port of its own")
+			r.errs.add("listen", quote(a)+" is there twice", "each needs a port of its own")
 		}
 	}
 }

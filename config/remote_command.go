@@ -43,82 +43,82 @@ func someKeys(names []string) []Key {
 // variables and the defaults. Domain is name. A configuration that is wrong gives
 // [Errors].
 func LoadRelease(fs *pflag.FlagSet, name string) (*Remote, error) {
-	r, wrong, src, err := loadSome(fs, releaseKeys)
+	r, err := loadSome(fs, releaseKeys)
 	if err != nil {
 		return nil, err
 	}
-	for i := range r.Relays {
-		wrong.relay("relay", &r.Relays[i])
+	for i := range r.remote.Relays {
+		r.errs.relay("relay", &r.remote.Relays[i])
 	}
-	r.Domain = name
+	r.remote.Domain = name
 	if host, port, ok := publicPort(name); ok {
-		r.Domain = net.JoinHostPort(host, port)
+		r.remote.Domain = net.JoinHostPort(host, port)
 	} else {
-		wrong.publicName("domain", &r.Domain, r.Relays)
+		r.errs.publicName("domain", &r.remote.Domain, r.remote.Relays)
 	}
-	for _, a := range r.RelayAddresses {
-		wrong.address("relay_address", a, false)
+	for _, a := range r.remote.RelayAddresses {
+		r.errs.address("relay_address", a, false)
 	}
-	wrong.oneOf("transport", r.Transport, "auto", "tls", "wss")
-	wrong.proxy("proxy", &r.Proxy)
-	wrong.dns("dns", &r.DNS)
-	wrong.readable("relay_root", r.RelayRoot)
+	r.errs.oneOf("transport", r.remote.Transport, "auto", "tls", "wss")
+	r.errs.proxy("proxy", &r.remote.Proxy)
+	r.errs.dns("dns", &r.remote.DNS)
+	r.errs.readable("relay_root", r.remote.RelayRoot)
 	var errs Errors
-	if r.Proxy == "" {
+	if r.remote.Proxy == "" {
 		errs = proxyVariables()
 	}
-	return r, finish(src, append(errs, repeated(fs, src.keys)...), wrong, "domain")
+	return r.remote, finish(r.src, append(errs, repeated(fs, r.src.keys)...), r.errs, "domain")
 }
 
 // LoadLogin reads what LoadRemote reads of the flags of [LoginFlags]. Relays is
 // relay alone, and Token that of TokenFile, or empty without one.
 func LoadLogin(fs *pflag.FlagSet, relay string) (*Remote, []Warning, error) {
-	r, wrong, src, err := loadSome(fs, loginKeys)
+	r, err := loadSome(fs, loginKeys)
 	if err != nil {
 		return nil, nil, err
 	}
-	wrong.relay("relay", &relay)
-	r.Relays = []string{relay}
-	warnings := wrong.secretFile("token_file", r.TokenFile, &r.Token)
-	return r, warnings, finish(src, repeated(fs, src.keys), wrong, "relay")
+	r.errs.relay("relay", &relay)
+	r.remote.Relays = []string{relay}
+	warnings := r.errs.secretFile("token_file", r.remote.TokenFile, &r.remote.Token)
+	return r.remote, warnings, finish(r.src, repeated(fs, r.src.keys), r.errs, "relay")
 }
 
 // LoadDNS reads what LoadRemote reads of the flags of [DNSFlags]. Domain is name, and
 // Relays has one at least.
 func LoadDNS(fs *pflag.FlagSet, name string) (*Remote, error) {
-	r, wrong, src, err := loadSome(fs, dnsKeys)
+	r, err := loadSome(fs, dnsKeys)
 	if err != nil {
 		return nil, err
 	}
-	if len(r.Relays) == 0 {
-		wrong.add("relay", "missing", "the relay that is to serve the domain, as in --relay relay.net")
+	if len(r.remote.Relays) == 0 {
+		r.errs.add("relay", "missing", "the relay that is to serve the domain, as in --relay relay.net")
 	}
-	for i := range r.Relays {
-		wrong.relay("relay", &r.Relays[i])
+	for i := range r.remote.Relays {
+		r.errs.relay("relay", &r.remote.Relays[i])
 	}
-	r.Domain = name
-	wrong.publicName("domain", &r.Domain, r.Relays)
-	wrong.homes(r.Listen)
-	for _, relay := range r.Relays {
+	r.remote.Domain = name
+	r.errs.publicName("domain", &r.remote.Domain, r.remote.Relays)
+	r.homes()
+	for _, relay := range r.remote.Relays {
 		host, _, _ := strings.Cut(relay, ":")
-		if len(r.Listen) > 0 { // of which only its own network's DNS may tell
+		if len(r.remote.Listen) > 0 { // of which only its own network's DNS may tell
 			break
 		}
-		if r.Domain == host || strings.HasSuffix(r.Domain, "."+host) {
-			wrong.add("domain", quote(r.Domain)+" is no domain of your own: it is the relay's", "a name below "+host+" needs no record of yours")
+		if r.remote.Domain == host || hostname.IsBelow(r.remote.Domain, host) {
+			r.errs.add("domain", quote(r.remote.Domain)+" is no domain of your own: it is the relay's", "a name below "+host+" needs no record of yours")
 		}
 	}
-	wrong.dns("dns", &r.DNS)
-	return r, finish(src, repeated(fs, src.keys), wrong, "domain")
+	r.errs.dns("dns", &r.remote.DNS)
+	return r.remote, finish(r.src, repeated(fs, r.src.keys), r.errs, "domain")
 }
 
 // LoadShare reads what LoadRemote reads of the flags of [ShareFlags].
 func LoadShare(fs *pflag.FlagSet) (*Remote, error) {
-	r, wrong, src, err := loadSome(fs, shareKeys)
+	r, err := loadSome(fs, shareKeys)
 	if err != nil {
 		return nil, err
 	}
-	return r, finish(src, repeated(fs, src.keys), wrong, "")
+	return r.remote, finish(r.src, repeated(fs, r.src.keys), r.errs, "")
 }
 
 // LoadVerify reads what LoadRemote reads of the flags of [VerifyFlags]. Address is a
@@ -133,11 +133,13 @@ func LoadVerify(fs *pflag.FlagSet, address string) (r *Remote, port string, err 
 	var wrong Errors
 	host := strings.TrimSuffix(strings.TrimPrefix(address, "https://"), "/")
 	r.Domain, port, _ = strings.Cut(host, ":")
-	if n, err := strconv.ParseUint(port, 10, 16); host != r.Domain && (err != nil || n == 0) {
-		wrong.add("domain", quote(port)+" is no port")
-	}
-	if r.Domain, err = hostname.Typed(r.Domain); err != nil {
+	n, err := strconv.ParseUint(port, 10, 16)
+	isPort := host == r.Domain || err == nil && n > 0
+	switch r.Domain, err = hostname.Typed(r.Domain); {
+	case err != nil || strings.HasPrefix(port, "//"): // another scheme than https
 		wrong.add("domain", quote(address)+" is no public name", "as in https://xyz.relay.net")
+	case !isPort:
+		wrong.add("domain", quote(port)+" is no port", "a number from 1 to 65535")
 	}
 	wrong.proxy("proxy", &r.Proxy)
 	wrong.dns("dns", &r.DNS)
@@ -149,15 +151,14 @@ func LoadVerify(fs *pflag.FlagSet, address string) (r *Remote, port string, err 
 }
 
 // loadSome reads some of the remote's keys.
-func loadSome(fs *pflag.FlagSet, names []string) (*Remote, Errors, *source, error) {
+func loadSome(fs *pflag.FlagSet, names []string) (*remoteReader, error) {
 	src, err := newSource(someKeys(names), fs, nil)
 	if err != nil {
-		return nil, nil, nil, err
+		return nil, err
 	}
-	r := src.remote()
-	var wrong Errors
-	wrong.stateDir(&r.StateDir)
-	return r, wrong, src, nil
+	r := &remoteReader{remote: src.remote(), src: src}
+	r.errs.stateDir(&r.remote.StateDir)
+	return r, nil
 }
 
 // finish returns the mistakes as LoadRemote does. The key argument is what the

@@ -114,36 +114,37 @@ func loadRemote(fs *pflag.FlagSet, args []string, given []Given) (*Remote, []War
 	if err != nil {
 		return nil, nil, err
 	}
-	read := src.remote()
-	r, wrong := checkRemote(*read)
-	wrong.wait(&r.Wait, src.text("wait"))
-	wrong.drain("drain_timeout", &r.DrainTimeout, src.text("drain_timeout"))
-	wrong.flag(&r.Replica, "replica", src.text("replica"))
-	wrong.flag(&r.Plain, "plain", src.text("plain"))
-	wrong.flag(&r.TrustPrivateAddresses, "trust_private_addresses", src.text("trust_private_addresses"))
-	r.LogAsked = src.isSet("log.level") || src.isSet("log.format")
-	if src.isSet("relay") && len(r.Relays) == 0 && !r.RelayAuto && !src.inFile("relay") {
-		wrong.add("relay", "empty")
+	r := &remoteReader{remote: src.remote(), src: src}
+	r.check()
+	remote := r.remote
+	r.errs.wait(&remote.Wait, src.text("wait"))
+	r.errs.drain("drain_timeout", &remote.DrainTimeout, src.text("drain_timeout"))
+	r.errs.flag(&remote.Replica, "replica", src.text("replica"))
+	r.errs.flag(&remote.Plain, "plain", src.text("plain"))
+	r.errs.flag(&remote.TrustPrivateAddresses, "trust_private_addresses", src.text("trust_private_addresses"))
+	remote.LogAsked = src.isSet("log.level") || src.isSet("log.format")
+	if src.isSet("relay") && len(remote.Relays) == 0 && !remote.RelayAuto && !src.inFile("relay") {
+		r.errs.add("relay", "empty")
 	}
-	if src.isSet("proxy") && r.Proxy == "" && !src.inFile("proxy") {
-		wrong.add("proxy", "empty", "--proxy none is to go without a proxy")
+	if src.isSet("proxy") && remote.Proxy == "" && !src.inFile("proxy") {
+		r.errs.add("proxy", "empty", "--proxy none is to go without a proxy")
 	}
-	if r.Proxy == "" {
+	if remote.Proxy == "" {
 		errs = append(errs, proxyVariables()...)
 	}
-	wrong.stateDir(&r.StateDir)
-	wrong.readableList(&r)
-	wrong.readable("relay_root", r.RelayRoot)
-	wrong.readable("acme.root", r.ACMERoot)
-	warnings := wrong.secretFile("token_file", r.TokenFile, &r.Token)
-	if who := reachedBy(r.Metrics); who != "" {
-		warnings = append(warnings, Warning{Key: "metrics", Message: fmt.Sprintf("metrics at %s are open to %s: anybody there reads how much is visited, and when", quote(r.Metrics), who),
+	r.errs.stateDir(&remote.StateDir)
+	r.readableList()
+	r.errs.readable("relay_root", remote.RelayRoot)
+	r.errs.readable("acme.root", remote.ACMERoot)
+	warnings := r.errs.secretFile("token_file", remote.TokenFile, &remote.Token)
+	if who := reachedBy(remote.Metrics); who != "" {
+		warnings = append(warnings, Warning{Key: "metrics", Message: fmt.Sprintf("metrics at %s are open to %s: anybody there reads how much is visited, and when", quote(remote.Metrics), who),
 			Hints: []string{"--metrics alone is for this machine; from elsewhere, reach it by ssh -L or a private network"}})
 	}
-	services := &serviceReader{errs: wrong, src: src, remote: &r, warnings: warnings, given: given}
+	services := &serviceReader{errs: r.errs, src: src, remote: remote, warnings: warnings, given: given}
 	services.read(args)
 	if f != nil && f.public {
-		services.warnOpen(r)
+		services.warnOpen(*remote)
 	}
 	placed := src.locate(services.errs)
 	for _, e := range placed {
@@ -154,7 +155,7 @@ func loadRemote(fs *pflag.FlagSet, args []string, given []Given) (*Remote, []War
 	if err := slices.Concat(errs, services.told, placed).sorted(name); err != nil {
 		return nil, nil, err
 	}
-	return &r, services.warnings, nil
+	return remote, services.warnings, nil
 }
 
 // RemoteFile returns the name of the file that flags, which may be nil, or environment

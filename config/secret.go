@@ -93,21 +93,20 @@ func (e *Errors) secretFile(key, name string, s *Secret) []Warning {
 
 // tokenSecrets reads the secret of each token, whose SecretFile is ready to
 // open, and checks it.
-func (e *Errors) tokenSecrets(tokens []Token) []Warning {
-	var warnings []Warning
+func (r *relayReader) tokenSecrets() {
+	tokens := r.relay.Tokens
 	first := map[Secret]int{} // where each secret is first
 	for i := range tokens {
 		key := fmt.Sprintf("tokens[%d].secret_file", i)
-		warnings = append(warnings, e.secretFile(key, tokens[i].SecretFile, &tokens[i].Secret)...)
-		warnings = append(warnings, e.tokenLength(key, tokens[i])...)
+		r.warnings = append(r.warnings, r.errs.secretFile(key, tokens[i].SecretFile, &tokens[i].Secret)...)
+		r.tokenLength(key, tokens[i])
 		secret := tokens[i].Secret
 		if j, ok := first[secret]; ok && secret != "" {
-			e.add(key, fmt.Sprintf("the same secret as tokens[%d] has", j), "list all the names in one of them")
+			r.errs.add(key, fmt.Sprintf("the same secret as tokens[%d] has", j), "list all the names in one of them")
 		} else {
 			first[secret] = i
 		}
 	}
-	return warnings
 }
 
 var errEmptySecret = errors.New("there is no secret")

@@ -37,60 +37,60 @@ func siblingKeys() []Key {
 }
 
 // siblings checks and normalises the siblings.
-func (e *Errors) siblings(r *Relay) {
-	if n := len(r.Siblings); n > MaxSiblings {
-		e.add("siblings", fmt.Sprintf("%d siblings", n), fmt.Sprintf("at most %d", MaxSiblings))
+func (r *relayReader) siblings() {
+	if n := len(r.relay.Siblings); n > MaxSiblings {
+		r.errs.add("siblings", fmt.Sprintf("%d siblings", n), fmt.Sprintf("at most %d", MaxSiblings))
 	}
 	named := make(map[string]int)
-	for i := range r.Siblings {
-		s, key := &r.Siblings[i], fmt.Sprintf("siblings[%d]", i)
+	for i := range r.relay.Siblings {
+		s, key := &r.relay.Siblings[i], fmt.Sprintf("siblings[%d]", i)
 		normal, err := hostName(strings.TrimSpace(s.Name))
 		switch other, twice := named[normal]; {
 		case s.Name == "":
-			e.add(key+".name", "missing", "the domain of the relay there, as in relay.example.org")
+			r.errs.add(key+".name", "missing", "the domain of the relay there, as in relay.example.org")
 		case err != nil:
-			e.add(key+".name", err.Error(), "as in relay.example.org")
-		case normal == r.Domain:
-			e.add(key+".name", quote(s.Name)+" is this relay itself", "the name of another one")
+			r.errs.add(key+".name", err.Error(), "as in relay.example.org")
+		case normal == r.relay.Domain:
+			r.errs.add(key+".name", quote(s.Name)+" is this relay itself", "the name of another one")
 		case twice:
-			e.add(key+".name", fmt.Sprintf("%s is the name of siblings[%d] too", quote(s.Name), other), "take one of the two out")
+			r.errs.add(key+".name", fmt.Sprintf("%s is the name of siblings[%d] too", quote(s.Name), other), "take one of the two out")
 		}
 		named[normal] = i
 		s.Name = normal
 		if s.Dial = strings.TrimSpace(s.Dial); s.Dial != "" {
-			e.address(key+".dial", s.Dial, false)
+			r.errs.address(key+".dial", s.Dial, false)
 		} else {
 			s.Dial = net.JoinHostPort(s.Name, "443")
 		}
-		e.siblingFrom(key+".from", i, r)
+		r.siblingFrom(key+".from", i)
 	}
 }
 
 // siblingFrom reads the addresses of one sibling, which are its own alone.
-func (e *Errors) siblingFrom(key string, i int, r *Relay) {
-	s := &r.Siblings[i]
+func (r *relayReader) siblingFrom(key string, i int) {
+	s := &r.relay.Siblings[i]
 	if len(s.From) == 0 {
-		e.add(key, "missing", "the addresses that it dials from, as in [192.0.2.10]; its operator knows them")
+		r.errs.add(key, "missing", "the addresses that it dials from, as in [192.0.2.10]; its operator knows them")
 	}
 	for n, text := range s.From {
-		p, ok := e.addressRange(key, n, text)
+		p, ok := r.errs.addressRange(key, n, text)
 		at := fmt.Sprintf("%s[%d]", key, n)
 		switch {
 		case !ok:
 			continue
 		case p.Bits() == 0:
-			e.add(at, quote(text)+" is everybody, who could say to be anybody", "the addresses of the sibling alone, as in 192.0.2.10")
+			r.errs.add(at, quote(text)+" is everybody, who could say to be anybody", "the addresses of the sibling alone, as in 192.0.2.10")
 			continue
 		}
-		for _, proxy := range r.ProxyProtocol.From {
+		for _, proxy := range r.relay.ProxyProtocol.From {
 			if p.Overlaps(proxy) {
-				e.add(at, fmt.Sprintf("%s is in proxy_protocol.from too, as %s", quote(text), proxy), "an address is that of a proxy of your own, or of a sibling")
+				r.errs.add(at, fmt.Sprintf("%s is in proxy_protocol.from too, as %s", quote(text), proxy), "an address is that of a proxy of your own, or of a sibling")
 			}
 		}
-		for o, other := range r.Siblings[:i] {
+		for o, other := range r.relay.Siblings[:i] {
 			for _, q := range other.Addresses {
 				if p.Overlaps(q) {
-					e.add(at, fmt.Sprintf("%s is in siblings[%d].from too, as %s", quote(text), o, q), "each sibling has addresses of its own")
+					r.errs.add(at, fmt.Sprintf("%s is in siblings[%d].from too, as %s", quote(text), o, q), "each sibling has addresses of its own")
 				}
 			}
 		}

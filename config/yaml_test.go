@@ -28,8 +28,9 @@ func FuzzFile(f *testing.F) {
 		if err := src.viper.Unmarshal(&r); err != nil {
 			t.Fatalf("what passed the check cannot be decoded: %v", err)
 		}
-		r, _, wrong := checkRelay(r)
-		errs := append(file.errs, src.locate(wrong)...)
+		reader := relayReader{relay: &r}
+		reader.check()
+		errs := append(file.errs, src.locate(reader.errs)...)
 		lines := bytes.Count(data, []byte("\n")) + 1
 		for _, e := range errs {
 			whole := e.Message == "the file is empty" || strings.Contains(e.Message, "unknown anchor") ||

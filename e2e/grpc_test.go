@@ -4,7 +4,6 @@ import (
 	"context"
 	"crypto/tls"
 	"fmt"
-	"io"
 	"net"
 	"slices"
 	"strings"
@@ -160,7 +159,6 @@ func (s *grpcService) begin(ctx context.Context) (end func()) {
 // the visitor gives up, and one whose deadline passes, ends at the service.
 func TestGRPCPassesThrough(t *testing.T) {
 	t.Parallel()
-	grpclog.SetLoggerV2(grpcFailure{grpclog.NewLoggerV2(io.Discard, io.Discard, io.Discard)})
 	for _, scheme := range []string{"h2c", "https+insecure"} {
 		o := newOutside(t)
 		with, toService := insecure.NewCredentials(), insecure.NewCredentials()

@@ -35,6 +35,9 @@ type window struct {
 	changed chan struct{}   // closed at the next change
 }
 
+// leaves is how the alternate screen is left.
+const leaves = `\x1b\[\?1049l`
+
 // openWindow opens a window of that size.
 func openWindow(t *testing.T, columns, lines int, env ...string) *window {
 	t.Helper()
@@ -155,9 +158,11 @@ func (w *window) resize(columns, lines int) {
 }
 
 // settings has the shell look at the settings of the terminal, which are those of a file
-// when there is one.
-func (w *window) settings(n int) {
+// when there is one. It waits for the shell's prompt, after what matches a pattern since
+// the last keys: what is typed before, a program may read that is about to end.
+func (w *window) settings(n int, after string) {
 	w.t.Helper()
+	w.awaitBytes(`(?s)` + after + `.*ready> `)
 	w.keys(fmt.Sprintf("test -f mode || stty -g >mode; test \"$(stty -g)\" = \"$(cat mode)\" && echo same$((%d+1))\r", n))
 	w.awaitBytes("same" + strconv.Itoa(n+1))
 }
@@ -196,7 +201,7 @@ func TestScreenOnATerminal(t *testing.T) {
 	t.Parallel()
 	o := newOutside(t)
 	w := openWindow(t, 80, 24)
-	w.settings(1)
+	w.settings(1, "")
 
 	w.keys(o.publish("") + "\r")
 	text := w.await(true, `Key +on this device only`, `Requests .*none yet`, `Relay +relay\.test, round trip`, `q stop`)
@@ -221,14 +226,14 @@ func TestScreenOnATerminal(t *testing.T) {
 	w.keys("\x1a") // Ctrl-Z
 	w.await(false, `Stopped`)
 	w.keys("bg\r")
-	w.settings(2) // it leaves the terminal alone
+	w.settings(2, "") // it leaves the terminal alone
 	o.visit(&tls.Config{RootCAs: o.ca.Pool(), ServerName: outName})
 	w.keys("fg\r")
 	w.await(true, `2 in all`)
 
 	w.keys("q")
 	w.await(false, `https://`+outName+`:?\d* -> http://`+o.site, `Stopped by a key after .* Requests: 2\.`)
-	w.settings(3)
+	w.settings(3, leaves)
 }
 
 // The terminal is given back by whatever end: in good order by SIGTERM, and after a crash,
@@ -238,7 +243,7 @@ func TestTerminalIsGivenBack(t *testing.T) {
 	t.Parallel()
 	o := newOutside(t)
 	w := openWindow(t, 80, 24, "NO_COLOR=1")
-	w.settings(1)
+	w.settings(1, "")
 
 	w.keys(o.publish("--log-level info 2>log") + "\r")
 	w.await(true, `Key +on this device only`, `q stop`)
@@ -246,7 +251,7 @@ func TestTerminalIsGivenBack(t *testing.T) {
 		t.Fatal(err)
 	}
 	w.await(false, `Stopped by a signal or remote stop`)
-	w.settings(2)
+	w.settings(2, leaves)
 	w.keys("grep -c 'session is up' log; echo end$((2+1))\r")
 	w.awaitBytes(`\b[1-9]\s+end3`)
 	w.mu.Lock()
@@ -260,11 +265,10 @@ func TestTerminalIsGivenBack(t *testing.T) {
 	if err := syscall.Kill(o.pid(), syscall.SIGQUIT); err != nil { // all goroutines, as after a panic
 		t.Fatal(err)
 	}
-	w.awaitBytes(`ready> `) // the shell's prompt
 	w.await(false, `goroutine|0x`)
-	w.settings(3)
+	w.settings(3, leaves)
 	w.keys(o.publish("--plain") + "\r")
 	w.awaitBytes(`To stop +Ctrl-C`)
 	w.keys("\x03")
-	w.settings(4)
+	w.settings(4, "")
 }

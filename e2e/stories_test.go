@@ -4,6 +4,7 @@ import (
 	"context"
 	"flag"
 	"fmt"
+	"io"
 	"net/http"
 	"os"
 	"os/exec"
@@ -18,6 +19,7 @@ import (
 
 	"github.com/rogpeppe/go-internal/testscript"
 	"go.uber.org/goleak"
+	"google.golang.org/grpc/grpclog"
 
 	"keystay/e2e/internal/pebble"
 	"keystay/e2e/internal/world"
@@ -33,6 +35,8 @@ func TestMain(m *testing.M) {
 		f.Value.Set(testsAtOnce)
 	}
 	world.EndAtOnce()
+	// Before a test has a client of gRPC, such as that of etcd: it reads this without a lock.
+	grpclog.SetLoggerV2(grpcFailure{grpclog.NewLoggerV2(io.Discard, io.Discard, io.Discard)})
 	// Under nohup the programs would ignore SIGHUP as this one does. What this one
 	// catches, they get as usual.
 	if signal.Ignored(syscall.SIGHUP) {

@@ -102,7 +102,7 @@ func readLaneRecordOf(r io.Reader, n int, types ...recordType) (t recordType, pa
 	}
 	p := make([]byte, size)
 	if _, err := io.ReadFull(r, p); err != nil {
-		return 0, nil, noEOF(err)
+		return 0, nil, socket.NoEOF(err)
 	}
 	return t, p[:n], nil
 }

@@ -40,7 +40,7 @@ func (c *TLSRecordConn) Read(p []byte) (int, error) {
 		c.nhead += n
 		if c.nhead < tlsHeader {
 			if c.nhead > 0 {
-				err = noEOF(err)
+				err = socket.NoEOF(err)
 			}
 			return 0, err
 		}

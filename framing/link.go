@@ -34,6 +34,9 @@ const HelloTimeout = 10 * time.Second
 // nil. But for Claim and Release they must not block for long: nothing is read, or
 // written, meanwhile.
 type Handler struct {
+	// Welcomed is called by Welcome, before anything is read that follows HELLO: what it
+	// sends, TellNodes say, comes before each answer to the remote.
+	Welcomed func()
 	// Claim answers a remote's claim of a name; only a relay's link calls it.
 	// A *Denial goes back as it is, any other error as DeniedUnavailable. It may
 	// take its time: one claim or release of a link is decided about after the
@@ -203,7 +206,7 @@ func (l *Link) hello(h Hello) (w Welcome, err error) {
 	}
 	t, p, err := readRecord(l.conn)
 	if err != nil {
-		return w, fmt.Errorf("read the answer to HELLO: %w", noEOF(err))
+		return w, fmt.Errorf("read the answer to HELLO: %w", socket.NoEOF(err))
 	}
 	switch t {
 	case recWelcome:
@@ -239,7 +242,7 @@ func Server(ctx context.Context, conn net.Conn) (*Link, Hello, error) {
 func (l *Link) readHello() (Hello, error) {
 	t, p, err := readRecord(l.conn)
 	if err != nil {
-		return Hello{}, fmt.Errorf("read HELLO: %w", noEOF(err))
+		return Hello{}, fmt.Errorf("read HELLO: %w", socket.NoEOF(err))
 	}
 	if t != recHello {
 		return Hello{}, protocolErrorf("record 0x%02x instead of HELLO", t)
@@ -247,7 +250,7 @@ func (l *Link) readHello() (Hello, error) {
 	return parseHello(p)
 }
 
-// Welcome lets the remote in; from then on the handler is called.
+// Welcome lets the remote in; from then on the handler is called, Welcomed first.
 func (l *Link) Welcome(w Welcome, handler Handler) error {
 	l.handler, l.pool.most = handler, handler.Pool
 	l.pool.memory = handler.Memory
@@ -255,6 +258,9 @@ func (l *Link) Welcome(w Welcome, handler Handler) error {
 	l.agree(l.peerCaps & w.Capabilities)
 	if err := l.sender.write(w.record()); err != nil {
 		return err
+	}
+	if handler.Welcomed != nil {
+		handler.Welcomed()
 	}
 	l.start()
 	return nil

@@ -74,6 +74,32 @@ func TestNodesArrive(t *testing.T) {
 	})
 }
 
+// What a relay tells as it lets a remote in comes before its answers, however soon the
+// remote asks: so a remote that has its names knows on which node.
+func TestNodesComeBeforeTheFirstAnswer(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		a, b := memconn.Pipe(0)
+		defer b.Close()
+		p := &peer{t, b}
+		go b.Write(cat(helloWith(4, 0), rec(claim, str8("x"), str16(""), []byte{0}, str16(""), u16(0), str8(""), u16(0))))
+		l, _, err := framing.Server(t.Context(), a)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer l.Close()
+		go l.Welcome(framing.Welcome{}, framing.Handler{
+			Welcomed: func() {
+				time.Sleep(time.Second)
+				l.TellNodes(someNodes)
+			},
+			Claim: func(context.Context, framing.Claim) (framing.Claimed, error) { return framing.Claimed{}, nil },
+		})
+		for _, want := range []byte{welcome, nodes, claimed} {
+			p.expect(want)
+		}
+	})
+}
+
 // A remote of an older minor version hears nothing of nodes, and one to which a relay
 // of an older minor version sends NODES ends the link.
 func TestNodesAreOfMinorVersion4(t *testing.T) {

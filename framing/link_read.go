@@ -4,6 +4,8 @@ import (
 	"fmt"
 	"io"
 	"time"
+
+	"keystay/internal/socket"
 )
 
 // A reader reads all that comes on a link, in one goroutine at a time.
@@ -78,7 +80,7 @@ func (r *reader) next() (t recordType, n int, err error) {
 	}
 	p := make([]byte, size)
 	if _, err := io.ReadFull(r.link.conn, p); err != nil {
-		return t, 0, fmt.Errorf("read from the link: %w", noEOF(err))
+		return t, 0, fmt.Errorf("read from the link: %w", socket.NoEOF(err))
 	}
 	return t, 0, r.handle(t, p)
 }

@@ -4,6 +4,8 @@ import (
 	"encoding/binary"
 	"fmt"
 	"sync"
+
+	"keystay/internal/socket"
 )
 
 // The session speaks smux version 2: frames that begin and end a stream, those of
@@ -113,7 +115,7 @@ func (c *demux) read(p []byte) (int, error) {
 	n, err := c.r.link.conn.Read(p[:min(len(p), c.left)])
 	c.left -= n
 	if err != nil {
-		return n, fmt.Errorf("read from the link: %w", noEOF(err))
+		return n, fmt.Errorf("read from the link: %w", socket.NoEOF(err))
 	}
 	return n, nil
 }

@@ -6,6 +6,8 @@ import (
 	"fmt"
 	"io"
 	"syscall"
+
+	"keystay/internal/socket"
 )
 
 // Minor is the newest minor version of the protocol that this package speaks.
@@ -154,15 +156,7 @@ func readRecord(r io.Reader) (recordType, []byte, error) {
 	}
 	p := make([]byte, n)
 	if _, err := io.ReadFull(r, p); err != nil {
-		return 0, nil, noEOF(err)
+		return 0, nil, socket.NoEOF(err)
 	}
 	return t, p, nil
-}
-
-// noEOF turns an EOF in the middle of something into io.ErrUnexpectedEOF.
-func noEOF(err error) error {
-	if err == io.EOF {
-		return io.ErrUnexpectedEOF
-	}
-	return err
 }

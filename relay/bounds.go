@@ -200,22 +200,6 @@ func (b *bounds) met(r limits.Reason) int64 {
 	return b.addresses.Counts.Of(r) + b.owners.Counts.Of(r)
 }
 
-// admitVisitor counts a visitor of a name that sess serves. It reports false when the
-// visitor is to be refused. When that is because the bytes of the month are used up,
-// the remotes that serve the name lose it and are told why.
-func (s *Server) admitVisitor(v *visitor, sess *session) (*limits.Visit, bool) {
-	visit, why := s.bounds.owners.Begin(v.name, sess.key, v.validation)
-	if why != limits.NameBytes && why != limits.IdentityBytes {
-		return visit, why == limits.None
-	}
-	if denial := s.bounds.usedUp(v.name, sess.key); denial != nil {
-		for _, served := range s.presence.forfeit(v.name, sess.key) {
-			served.revoke(*denial)
-		}
-	}
-	return nil, false
-}
-
 // An arrived connection is one that counts for its address, on its way from the
 // listener to where it is served.
 type arrived struct {

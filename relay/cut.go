@@ -7,10 +7,12 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"keystay/framing"
 	"keystay/internal/keyname"
+	"keystay/internal/panics"
 	"keystay/internal/socket"
 	"keystay/relay/names"
 )
@@ -72,15 +74,33 @@ func (n *severing) add(link bool, names []string, visitors int) {
 // What a decision from before lets in meanwhile is ended by whoever lets it in.
 func (s *Server) Cut(c Cut) Severed {
 	s.init()
-	s.cuts.Add(1)
-	if s.OnCut != nil {
-		s.OnCut(c)
+	return s.cutter.cut(c)
+}
+
+// A cutter ends what may not go on.
+type cutter struct {
+	ctx       context.Context // of the server
+	panics    *panics.Log
+	cuts      *atomic.Uint64 // see Server.cuts
+	onCut     func(Cut)      // see Server.OnCut
+	presence  *presence
+	offers    *offers
+	sockets   *sockets
+	siblings  *siblings
+	crossings *crossings
+}
+
+// cut is Server.Cut.
+func (k *cutter) cut(c Cut) Severed {
+	k.cuts.Add(1)
+	if k.onCut != nil {
+		k.onCut(c)
 	}
 	n := &severing{names: make(map[string]struct{})}
-	n.add(false, nil, s.offers.reset(c.takes))
+	n.add(false, nil, k.offers.reset(c.takes))
 	// All visitors first: a remote that is told ends its other links by itself.
 	var ended []dismissal
-	for _, sess := range s.presence.all(c.key) {
+	for _, sess := range k.presence.all(c.key) {
 		if c.ends(sess) {
 			ended = append(ended, sess.dismiss(c.Why, n))
 		} else {
@@ -90,15 +110,18 @@ func (s *Server) Cut(c Cut) Severed {
 	var wg sync.WaitGroup
 	for _, d := range ended {
 		wg.Go(func() {
-			defer s.panics.Catch("cutting a link", func() { d.link.Close() })
+			defer k.panics.Catch("cutting a link", func() { d.link.Close() })
 			d.close(c.Why)
 		})
 	}
 	wg.Wait()
 	if c.Addresses.IsValid() {
-		s.sockets.abort(c.Addresses)
+		k.sockets.abort(c.Addresses)
 	}
-	n.add(false, nil, s.siblings.cut(c))
+	if c.Why.Code != 0 { // else the device may come again at once
+		k.siblings.forget(c.isOf)
+	}
+	n.add(false, nil, k.crossings.cut(c))
 	return n.sum
 }
 
@@ -207,6 +230,7 @@ func (d dismissal) close(why names.Denied) {
 func (k *sockets) abort(from netip.Prefix) {
 	k.mu.Lock()
 	defer k.mu.Unlock()
+	defer k.rest.Wake()
 	for a := range k.conns {
 		by := socket.Innermost(a.conn).RemoteAddr() // a sibling, or a proxy
 		if from.Contains(addrPort(a.conn.RemoteAddr()).Addr()) || a.taking != nil && from.Contains(addrPort(by).Addr()) {

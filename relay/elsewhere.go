@@ -125,13 +125,13 @@ func (h *hops) of(w way) *gauge {
 }
 
 // addHops adds what says how visitors fare who are taken to another node.
-func (m meters) addHops(s *Server) {
-	for way, g := range map[string]*gauge{"out": &s.hops.out, "in": &s.hops.in} {
+func (m meters) addHops(h *hops) {
+	for way, g := range map[string]*gauge{"out": &h.out, "in": &h.in} {
 		m.gaugeOf("keystay_hops", "Visitors that are being served between two nodes of this relay: out are those that have come to this node, whose remote is at another; in are those of other nodes. They are in keystay_visitors at both.",
 			"direction", way, func() float64 { return float64(g.current()) })
 		m.counterOf("keystay_hops_total", "Visitors that were taken from one node of this relay to another.", "direction", way, g.sum)
 	}
-	for answer, n := range map[string]*atomic.Int64{"not_there": &s.hops.missed, "refused": &s.hops.refused, "unreachable": &s.hops.lost} {
+	for answer, n := range map[string]*atomic.Int64{"not_there": &h.missed, "refused": &h.refused, "unreachable": &h.lost} {
 		m.counterOf("keystay_hops_failed_total", "Visitors of this node that another one did not take, by its answer: it does not have the name, it refuses the visitor, or there was none.",
 			"answer", answer, n.Load)
 	}
@@ -140,24 +140,24 @@ func (m meters) addHops(s *Server) {
 // hop asks the node at p to take a visitor. It returns the connection that carries the
 // visitor's bytes from there on. Again says that the router is to be asked anew;
 // without it and without a connection, l says what becomes of the visitor.
-func (s *Server) hop(v *visitor, p Place, first []byte) (far duplex.Conn, again bool, l lead) {
+func (o *opener) hop(v *visitor, p Place, first []byte) (far duplex.Conn, again bool, l lead) {
 	kind := framing.KindTLS
 	if v.port {
 		kind = framing.KindTCP
 	}
-	ctx, cancel := v.untilLeft(s.ctx)
+	ctx, cancel := v.untilLeft(o.router.ctx)
 	defer cancel()
 	h := Hop{Header: streamHeader(v.conn, v.name, kind), Validation: v.validation, First: first}
-	h.Lane = s.offer(v)
-	far, host, err := s.router.ask(ctx, &v.asked, p, h)
+	h.Lane = o.offers.laneFor(v)
+	far, host, err := o.router.ask(ctx, &v.asked, p, h)
 	if err == nil && h.Lane.Node != "" && host.Takes {
-		v.offered = s.offers.begin(h.Lane, v.name, host, far, len(first))
+		v.offered = o.offers.begin(h.Lane, v.name, host, far, len(first))
 		far = v.offered.detour
 	}
 	if err == nil {
 		return far, false, lead{to: elsewhere}
 	}
-	s.log.Debug("another node does not take a visitor", "node", p.Node, "err", err)
+	o.log.Debug("another node does not take a visitor", "node", p.Node, "err", err)
 	var refused *HopRefused
 	switch {
 	case errors.As(err, &refused):

@@ -2,18 +2,25 @@ package relay
 
 import (
 	"bytes"
+	"context"
 	"crypto/ed25519"
 	"net/netip"
 	"sync"
 
 	"keystay/internal/keyname"
+	"keystay/internal/panics"
 	"keystay/relay/names"
 )
 
 // errands are what changes elsewhere make this node do, one after the other: whoever
 // tells of a change does not wait for it.
 type errands struct {
-	wake chan struct{} // has room for one
+	ctx      context.Context // of the server
+	panics   *panics.Log
+	names    *names.Names
+	presence *presence
+	cutter   *cutter
+	wake     chan struct{} // has room for one
 
 	mu   sync.Mutex
 	list []func()
@@ -29,21 +36,21 @@ func (e *errands) add(f func()) {
 	}
 }
 
-// runErrands does them until the server is closed.
-func (s *Server) runErrands() {
+// run does them until the server is closed.
+func (e *errands) run() {
 	for {
 		select {
-		case <-s.errands.wake:
-		case <-s.ctx.Done():
+		case <-e.wake:
+		case <-e.ctx.Done():
 			return
 		}
-		s.errands.mu.Lock()
-		list := s.errands.list
-		s.errands.list = nil
-		s.errands.mu.Unlock()
+		e.mu.Lock()
+		list := e.list
+		e.list = nil
+		e.mu.Unlock()
 		for _, f := range list {
 			func() {
-				defer s.panics.Catch("taking up what another node has changed", func() {})
+				defer e.panics.Catch("taking up what another node has changed", func() {})
 				f()
 			}()
 		}
@@ -66,69 +73,69 @@ func CutOf(b names.Ban) Cut {
 
 // enforce cuts whoever is connected against bans, where another node has made some: what
 // the lever does on the node on which it is pulled.
-func (s *Server) enforce(added []names.Ban) {
-	s.cuts.Add(1) // claims that are under way are decided again
-	s.errands.add(func() { s.cutBanned(added) })
+func (e *errands) enforce(added []names.Ban) {
+	e.cutter.cuts.Add(1) // claims that are under way are decided again
+	e.add(func() { e.cutBanned(added) })
 }
 
-func (s *Server) cutBanned(added []names.Ban) {
+func (e *errands) cutBanned(added []names.Ban) {
 	hit := make(map[names.Ban]bool)
 	for _, b := range added {
 		if b.Kind == names.BanAddress { // visitors have no session of their own
 			hit[b] = true
 		}
 	}
-	for _, sess := range s.presence.all(nil) {
-		if b, ok := s.Names.Banned("", sess.key, sess.source()); ok {
+	for _, sess := range e.presence.all(nil) {
+		if b, ok := e.names.Banned("", sess.key, sess.source()); ok {
 			hit[b] = true
 			continue
 		}
 		for _, name := range sess.granted() {
-			if b, ok := s.Names.Banned(name, nil, netip.Addr{}); ok {
+			if b, ok := e.names.Banned(name, nil, netip.Addr{}); ok {
 				hit[b] = true
 			}
 		}
 	}
-	for h := range s.beyond("") {
-		if b, ok := s.Names.Banned(h.name, []byte(h.key), netip.Addr{}); ok {
+	for h := range e.cutter.beyond("") {
+		if b, ok := e.names.Banned(h.name, []byte(h.key), netip.Addr{}); ok {
 			hit[b] = true
 		}
 	}
 	for b := range hit {
-		s.Cut(CutOf(b))
+		e.cutter.cut(CutOf(b))
 	}
 }
 
 // moved takes a name from whoever is connected for it here where another node has given
 // it to another identity, or to nobody; without a name it looks at all.
-func (s *Server) moved(name string, holder ed25519.PublicKey) {
-	s.cuts.Add(1) // claims that are under way are decided again
-	if name != "" && len(s.beyond(name)) > 0 {
-		s.errands.add(func() { s.forfeitsBeyond(name) })
+func (e *errands) moved(name string, holder ed25519.PublicKey) {
+	e.cutter.cuts.Add(1) // claims that are under way are decided again
+	if name != "" && len(e.cutter.beyond(name)) > 0 {
+		e.add(func() { e.forfeitsBeyond(name) })
 	}
 	switch {
 	case name == "":
-		s.errands.add(s.lookAtAll)
-	case s.presence.holder(name) != nil:
-		s.errands.add(func() { s.forfeits(name, holder) })
+		e.add(e.lookAtAll)
+	case e.presence.holder(name) != nil:
+		e.add(func() { e.forfeits(name, holder) })
 	default: // on another node it may have come up for the new holder already
-		s.presence.wake(name)
+		e.presence.wake(name)
 	}
 }
 
 // lookAtAll takes all names from those who are connected for them and have lost them.
-func (s *Server) lookAtAll() {
-	for _, sess := range s.presence.all(nil) {
+func (e *errands) lookAtAll() {
+	for _, sess := range e.presence.all(nil) {
 		for _, name := range sess.granted() {
-			if s.Names.IsKeyName(name) {
+			if e.names.IsKeyName(name) {
 				continue
 			}
-			if holder, err := s.Names.Holder(name); err == nil {
-				s.forfeits(name, holder)
+			if holder, err := e.names.Holder(name); err == nil {
+				e.forfeits(name, holder)
 			}
 		}
 	}
-	s.forfeitsBeyond("")
+	e.forfeitsBeyond("")
 }
 
 // A held is a name and the identity that has it, as the key of a map.
@@ -137,11 +144,11 @@ type held struct{ name, key string }
 // beyond returns with whom those visitors of a name are that this node ends although it
 // has no link for them: their remote takes them from here, or they were passed on to a
 // sibling. Without a name it is those of all.
-func (s *Server) beyond(name string) map[held]struct{} {
+func (c *cutter) beyond(name string) map[held]struct{} {
 	all := make(map[held]struct{})
-	k := &s.offers
+	k := c.offers
 	k.mu.Lock()
-	if name == "" || k.names[name] > 0 { // it is asked for each change of the record
+	if name == "" || k.count[name] > 0 { // it is asked for each change of the record
 		for _, t := range k.all {
 			if name == "" || t.name == name {
 				all[held{t.name, string(t.host.Key)}] = struct{}{}
@@ -149,9 +156,9 @@ func (s *Server) beyond(name string) map[held]struct{} {
 		}
 	}
 	k.mu.Unlock()
-	s.siblings.mu.Lock()
-	defer s.siblings.mu.Unlock()
-	for p := range s.siblings.crossings {
+	c.crossings.mu.Lock()
+	defer c.crossings.mu.Unlock()
+	for p := range c.crossings.all {
 		if name == "" || p.name == name {
 			all[held{p.name, string(p.key)}] = struct{}{}
 		}
@@ -161,56 +168,56 @@ func (s *Server) beyond(name string) map[held]struct{} {
 
 // forfeitsBeyond is forfeits for those visitors of beyond whose name another identity has by
 // now.
-func (s *Server) forfeitsBeyond(name string) {
-	for h := range s.beyond(name) {
-		holder, err := s.Names.Holder(h.name)
-		if err != nil || holder == nil || string(holder) == h.key || s.Names.IsKeyName(h.name) || s.Names.HasHandedOver([]byte(h.key), holder) {
+func (e *errands) forfeitsBeyond(name string) {
+	for h := range e.cutter.beyond(name) {
+		holder, err := e.names.Holder(h.name)
+		if err != nil || holder == nil || string(holder) == h.key || e.names.IsKeyName(h.name) || e.names.HasHandedOver([]byte(h.key), holder) {
 			continue
 		}
-		s.cutLost(h.name, ed25519.PublicKey(h.key))
+		e.cutLost(h.name, ed25519.PublicKey(h.key))
 	}
 }
 
 // cutLost takes a name from an identity that the record does not give it to any more.
-func (s *Server) cutLost(name string, key ed25519.PublicKey) {
-	s.Cut(Cut{Identity: keyname.Label(key, ""), Name: name, key: key,
+func (e *errands) cutLost(name string, key ed25519.PublicKey) {
+	e.cutter.cut(Cut{Identity: keyname.Label(key, ""), Name: name, key: key,
 		Why: names.Denied{Name: name, Code: names.DeniedTaken, Text: "the name is not this device's any more: it was given back, taken back or lost"}})
 }
 
 // forfeits takes a name from an identity that is connected for it and is not its holder.
 // One that has handed over to the holder keeps it until the new holder claims it, as on one node.
-func (s *Server) forfeits(name string, holder ed25519.PublicKey) {
-	has := s.presence.holder(name)
+func (e *errands) forfeits(name string, holder ed25519.PublicKey) {
+	has := e.presence.holder(name)
 	if has == nil || has.Equal(holder) {
 		return
 	}
-	if s.Names.HasHandedOver(has, holder) {
-		s.presence.pass(name, has, holder)
+	if e.names.HasHandedOver(has, holder) {
+		e.presence.pass(name, has, holder)
 		return
 	}
-	for _, key := range s.presence.serving(name, has) {
+	for _, key := range e.presence.serving(name, has) {
 		if !key.Equal(holder) {
-			s.cutLost(name, key)
+			e.cutLost(name, key)
 		}
 	}
 }
 
-// retiredElsewhere retires an identity that has handed over on another node; without one
+// retired retires an identity that has handed over on another node; without one
 // it looks at all.
-func (s *Server) retiredElsewhere(key ed25519.PublicKey) {
-	s.cuts.Add(1) // claims that are under way are decided again
+func (e *errands) retired(key ed25519.PublicKey) {
+	e.cutter.cuts.Add(1) // claims that are under way are decided again
 	if key != nil {
 		key = bytes.Clone(key) // the record's
-		if len(s.presence.all(key)) > 0 {
-			s.retireLater(key)
+		if len(e.presence.all(key)) > 0 {
+			e.cutter.retireLater(key)
 		}
 		return
 	}
-	s.errands.add(func() {
+	e.add(func() {
 		seen := make(map[string]bool)
-		for _, sess := range s.presence.all(nil) {
-			if !seen[string(sess.key)] && s.Names.Retired(&names.Claimant{Key: sess.key}) != nil {
-				s.retireLater(sess.key)
+		for _, sess := range e.presence.all(nil) {
+			if !seen[string(sess.key)] && e.names.Retired(&names.Claimant{Key: sess.key}) != nil {
+				e.cutter.retireLater(sess.key)
 			}
 			seen[string(sess.key)] = true
 		}

@@ -82,7 +82,7 @@ func (s *Server) ServeHop(c duplex.Conn, h Hop, yes func(Host) error) (err error
 	})
 	a.way = hopsIn
 	a.heard, a.hello, a.name = time.Since(s.began), len(h.First), h.Name
-	host, err := s.openHop(a, conn, h)
+	host, err := s.opener.openHop(a, conn, h)
 	if err == nil {
 		err = yes(host)
 	}
@@ -91,53 +91,53 @@ func (s *Server) ServeHop(c duplex.Conn, h Hop, yes func(Host) error) (err error
 		return err
 	}
 	prepareHop(c)
-	s.serve(conn, a)
+	s.transit.serve(conn, a)
 	return nil
 }
 
 // openHop brings the first bytes of a visitor of another node to the remote.
-func (s *Server) openHop(a *admitted, conn *hopped, h Hop) (host Host, err error) {
-	if d := &s.sockets.descriptors; d.roomFor(conn) != forAll {
+func (o *opener) openHop(a *admitted, conn *hopped, h Hop) (host Host, err error) {
+	if d := o.descriptors; d.roomFor(conn) != forAll {
 		d.refused()
 		return Host{}, refusedHere(refusedScarce)
 	}
-	a.place = s.shares.unfinished.begin(conn, len(h.First))
+	a.place = o.shares.unfinished.begin(conn, len(h.First))
 	if a.place == nil {
-		s.shares.outOfMemory()
+		o.shares.outOfMemory()
 		return Host{}, refusedHere(refusedAway)
 	}
 	v := &visitor{conn: conn, place: a.place, name: h.Name, validation: h.Validation, port: h.Kind == framing.KindTCP}
-	stream, visit, sess, err := s.openHere(v, h)
+	stream, visit, sess, err := o.openHere(v, h)
 	if err != nil {
 		return Host{}, err
 	}
 	a.far, a.visit = stream, visit
 	if a.place.end() { // it had to go before
-		s.shares.outOfMemory()
+		o.shares.outOfMemory()
 		return Host{}, refusedHere(refusedAway)
 	}
-	return Host{Claimed{Key: sess.key, Run: sess.run, Replica: s.presence.isReplica(h.Name)}, sess.link.Takes()}, nil
+	return Host{Claimed{Key: sess.key, Run: sess.run, Replica: o.router.presence.isReplica(h.Name)}, sess.link.Takes()}, nil
 }
 
 // openHere opens a stream for v at a session of its name on this node.
-func (s *Server) openHere(v *visitor, h Hop) (*framing.Stream, *limits.Visit, *session, error) {
+func (o *opener) openHere(v *visitor, h Hop) (*framing.Stream, *limits.Visit, *session, error) {
 	for {
-		cuts := s.cuts.Load()
+		cuts := o.cuts.Load()
 		// The record may tell this node of a ban before it tells the other one.
-		if h.Kind != framing.KindHTTP01 && s.router.banned(v.address()) {
+		if h.Kind != framing.KindHTTP01 && o.router.banned(v.address()) {
 			return nil, nil, nil, refusedHere(refusedBanned)
 		}
-		sess, rules := s.presence.find(v.name, v.validation)
+		sess, rules := o.router.presence.find(v.name, v.validation)
 		if sess == nil {
 			return nil, nil, nil, ErrNotThere
 		}
-		if l := (lead{rules: rules}); !v.validation && !s.router.admits(&l, v.address()) {
+		if l := (lead{rules: rules}); !v.validation && !o.router.admits(&l, v.address()) {
 			return nil, nil, nil, refusedHere(refusedByRule)
 		}
 		if v.port {
 			h.As = sess.called(v.name)
 		}
-		stream, visit, why := s.enter(v, sess, h.Header, h.First, cuts)
+		stream, visit, why := o.enter(v, sess, h.Header, h.First, cuts)
 		if stream != nil {
 			return stream, visit, sess, nil
 		}

@@ -1,5 +1,7 @@
 package relay
 
+import "keystay/internal/duplex"
+
 // MaxHoldsPerName is how many visitors of one name may wait for its remote.
 const MaxHoldsPerName = maxHoldsPerName
 
@@ -21,3 +23,10 @@ const (
 	PortLinger = portLinger
 	PortLook   = portLook
 )
+
+// RestAtOnce lets a visitor take a goroutine less as soon as it waits. It is to be called
+// before Serve.
+func (s *Server) RestAtOnce() {
+	s.init()
+	s.sockets.rest = duplex.NewRest(0)
+}

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"log/slog"
 	"net"
 	"sync"
 	"time"
@@ -14,6 +15,7 @@ import (
 
 	"keystay/internal/duplex"
 	"keystay/internal/hint"
+	"keystay/internal/panics"
 	"keystay/internal/socket"
 	"keystay/sni"
 )
@@ -24,11 +26,21 @@ const fixedTimeout = 5 * time.Second
 
 var errLoop = errors.New("it leads back to this relay")
 
+// fixedVisits serve the visitors of servers of the operator's.
+type fixedVisits struct {
+	ctx     context.Context // of the server
+	log     *slog.Logger
+	panics  *panics.Log
+	dials   *dials
+	shares  *shares
+	refused *refusals
+}
+
 // A fixedVisit is a visitor of a server of the operator's. tcpproxy's DialProxy dials,
 // and says when that fails. The bytes are duplex's to copy, which keeps ends and resets
 // apart: io.Copy lets either end do the copying by its WriteTo.
 type fixedVisit struct {
-	srv     *Server
+	of      *fixedVisits
 	to      *fixed
 	conn    sni.Conn // the visitor
 	name    string   // that its hello asks for; may be empty
@@ -38,11 +50,11 @@ type fixedVisit struct {
 	carried chan struct{}
 }
 
-// serveFixed serves a visitor whose hello leads to a server of the operator's. It
+// serve serves a visitor whose hello leads to a server of the operator's. It
 // returns at once, and ends a when the visitor's bytes are over.
-func (s *Server) serveFixed(c sni.Conn, a *admitted) {
+func (f *fixedVisits) serve(c sni.Conn, a *admitted) {
 	socket.UserTimeout(c, visitorTimeout)
-	v := &fixedVisit{srv: s, to: a.fixed.to, conn: c, name: a.fixed.name, hello: a.fixed.hello, place: a.place, carried: make(chan struct{})}
+	v := &fixedVisit{of: f, to: a.fixed.to, conn: c, name: a.fixed.name, hello: a.fixed.hello, place: a.place, carried: make(chan struct{})}
 	a.fixed = nil
 	v.to.visits.add()
 	go func() {
@@ -50,7 +62,7 @@ func (s *Server) serveFixed(c sni.Conn, a *admitted) {
 			v.to.visits.done()
 			a.end()
 		}()
-		defer s.panics.Catch("serving a visitor of a fixed target", func() { socket.Abort(c) })
+		defer f.panics.Catch("serving a visitor of a fixed target", func() { socket.Abort(c) })
 		defer v.ended()
 		p := tcpproxy.DialProxy{Addr: v.to.To, DialTimeout: fixedTimeout, KeepAlivePeriod: -1, DialContext: v.dial, OnDialError: v.failed}
 		p.HandleConn(visitorEnd{c, v})
@@ -59,10 +71,10 @@ func (s *Server) serveFixed(c sni.Conn, a *admitted) {
 
 // dial connects to the server, and sends it what it has to know before anything else.
 func (v *fixedVisit) dial(ctx context.Context, _, addr string) (net.Conn, error) {
-	if v.srv.dials.has(v.conn) {
+	if v.of.dials.has(v.conn) {
 		return nil, errLoop
 	}
-	c, err := v.srv.dials.dial(ctx, v.srv.ctx, addr)
+	c, err := v.of.dials.dial(ctx, v.of.ctx, addr)
 	if err != nil {
 		return nil, err
 	}
@@ -80,7 +92,7 @@ func (v *fixedVisit) dial(ctx context.Context, _, addr string) (net.Conn, error)
 		return nil, err
 	}
 	if lasted, n, told := v.to.away.Ends(); told {
-		v.srv.log.Info("the server behind static or fallback answers again", "to", addr, "lasted", lasted.Round(time.Second), "visitors", n)
+		v.of.log.Info("the server behind static or fallback answers again", "to", addr, "lasted", lasted.Round(time.Second), "visitors", n)
 	}
 	return serverEnd{c, v}, nil
 }
@@ -88,20 +100,20 @@ func (v *fixedVisit) dial(ctx context.Context, _, addr string) (net.Conn, error)
 // failed refuses the visitor.
 func (v *fixedVisit) failed(_ net.Conn, err error) {
 	if errors.Is(err, errNoRoom) { // it is closed already
-		v.srv.shares.outOfMemory()
+		v.of.shares.outOfMemory()
 		return
 	}
 	if tell, n := v.to.away.Failed(1); tell {
-		v.srv.log.Warn("the server behind static or fallback does not answer", "to", v.to.To, "err", err, "visitors", n, hint.Attr(hint.FixedAway.Do))
+		v.of.log.Warn("the server behind static or fallback does not answer", "to", v.to.To, "err", err, "visitors", n, hint.Attr(hint.FixedAway.Do))
 	}
-	v.srv.refuse(v.conn, sni.AlertInternalError, refusedFixed)
+	v.of.refused.refuse(v.conn, sni.AlertInternalError, refusedFixed)
 }
 
 // ended forgets the connection to the server.
 func (v *fixedVisit) ended() {
 	if v.server != nil {
 		v.server.Close()
-		v.srv.dials.forget(v.server)
+		v.of.dials.forget(v.server)
 	}
 }
 
@@ -128,7 +140,7 @@ type visitorEnd struct {
 // WriteTo carries both directions.
 func (e visitorEnd) WriteTo(io.Writer) (int64, error) {
 	defer close(e.v.carried)
-	r := duplex.Copy(direct(e.v.conn), e.v.server, duplex.Options{Linger: lingerTimeout, Unanswered: unansweredTimeout, Panics: e.v.srv.panics})
+	r := duplex.Copy(direct(e.v.conn), e.v.server, duplex.Options{Linger: lingerTimeout, Unanswered: unansweredTimeout, Panics: e.v.of.panics})
 	return r.AtoB, r.Err
 }
 
@@ -195,8 +207,8 @@ func (d *dials) has(accepted net.Conn) bool {
 }
 
 // addFixed adds those of visitors of the operator's own servers.
-func (m meters) addFixed(s *Server) {
-	for kind, g := range map[string]*gauge{"static": &s.stats.static, "fallback": &s.stats.fallback} {
+func (m meters) addFixed(st *stats) {
+	for kind, g := range map[string]*gauge{"static": &st.static, "fallback": &st.fallback} {
 		m.gaugeOf("keystay_fixed_visitors", "Visitors of the operator's own servers, behind static and fallback, that are being served.",
 			"to", kind, func() float64 { return float64(g.current()) })
 		m.counterOf("keystay_fixed_visitors_total", "Visitors that were led to the operator's own servers; those that these did not take are in keystay_refused_total, too.",

@@ -8,13 +8,14 @@ import (
 	"net"
 	"net/http"
 	"net/http/httputil"
-	"net/url"
 	"slices"
 	"strings"
 	"sync"
 	"time"
 
+	"keystay/internal/fields"
 	"keystay/internal/hint"
+	"keystay/internal/urlpath"
 )
 
 // fixedKey is the context key of the request that is passed on to a server of the
@@ -23,14 +24,26 @@ type fixedKey struct{}
 
 // A fixedRequest is a request to port 80 for a server of the operator's.
 type fixedRequest struct {
-	to     *fixed
-	name   string // empty where the request names no host
-	source net.Addr
+	to          *fixed
+	name        string // empty where the request names no host
+	path, query string // see urlpath.Target
+	source      net.Addr
 }
 
 // passFixed answers a request to port 80 by the operator's own server of plain HTTP: one
-// request over one connection, which says who asks.
+// request over one connection, which says who asks. The server gets a path and the host
+// that the relay has read, and no target that would choose another one.
 func (p *port80) passFixed(w http.ResponseWriter, r *http.Request, proxy http.Handler, to *fixed, name string) {
+	path, query, ok := urlpath.Target(r)
+	switch {
+	case urlpath.IsForProxies(r.Method):
+		w.Header().Set("Allow", "GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS") // RFC 9110, section 15.5.6
+		notThisMethod.Write(w, r)
+		return
+	case !ok:
+		noPath.Write(w, r)
+		return
+	}
 	place, _ := heldBy(r)
 	if place.here(plainMemory+challengeMemory) != nil {
 		p.shares.outOfMemory()
@@ -38,7 +51,10 @@ func (p *port80) passFixed(w http.ResponseWriter, r *http.Request, proxy http.Ha
 		return
 	}
 	defer func() { _ = place.here(plainMemory) }() // fewer bytes always fit
-	asks := &fixedRequest{to: to, name: name}
+	asks := &fixedRequest{to: to, name: name, path: path, query: query}
+	if h, ok := r.Context().Value(headKey{}).(*headConn); ok {
+		defer h.bodyComes()()
+	}
 	if c, ok := r.Context().Value(peekedKey{}).(*peeked); ok {
 		if asks.source = c.RemoteAddr(); p.dials.has(c) {
 			p.fixedAway(w, to, errLoop)
@@ -52,13 +68,15 @@ func (p *port80) passFixed(w http.ResponseWriter, r *http.Request, proxy http.Ha
 func (p *port80) fixedProxy() http.Handler {
 	return &httputil.ReverseProxy{
 		Rewrite: func(r *httputil.ProxyRequest) {
-			r.SetURL(&url.URL{Scheme: "http", Host: r.In.Context().Value(fixedKey{}).(*fixedRequest).to.HTTP})
+			asks := r.In.Context().Value(fixedKey{}).(*fixedRequest)
+			r.Out.URL = urlpath.Outgoing("http", asks.to.HTTP, asks.path, asks.query)
 			r.Out.Host = r.In.Host
 			if local, ok := r.In.Context().Value(http.LocalAddrContextKey).(net.Addr); ok && r.In.Host == "" {
 				r.Out.Host = local.String() // else it would be the server's
 			}
 			r.Out.Header.Del("Upgrade") // requests alone: what lasts belongs behind TLS
 			r.Out.Header.Del("Connection")
+			fields.DropOfFront(r.Out.Header) // here the relay is the front
 			r.SetXForwarded()
 		},
 		Transport: &http.Transport{

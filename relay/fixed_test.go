@@ -346,6 +346,100 @@ func TestPort80PassesOnWhatWasAskedFor(t *testing.T) {
 	}
 }
 
+// No target of a request and no method chooses another host at the operator's server than
+// the one that the relay has read, and what only a front may say is the relay's to say. All
+// else passes byte by byte, over one connection.
+func TestPort80GivesTheOperatorsServerNothingButPaths(t *testing.T) {
+	ln := listenTCP(t)
+	got := make(chan string, 1)
+	t.Cleanup(testnet.Accept(ln, func(c net.Conn) {
+		var head []byte
+		for b := make([]byte, 1); !strings.HasSuffix(string(head), "\r\n\r\n"); head = append(head, b...) {
+			if _, err := c.Read(b); err != nil {
+				return
+			}
+		}
+		got <- string(head)
+		io.WriteString(c, "HTTP/1.1 204 No Content\r\n\r\n")
+	}))
+	tlsServer, _ := own(t)
+	r := newRig(t, func(s *relay.Server) {
+		s.SetFront(relay.Front{Static: []relay.Fixed{{Name: "web.relay.test", To: tlsServer, HTTP: ln.Addr().String()}}})
+	})
+	_, addr := r.plain()
+	for _, v := range []struct{ request, line, status string }{
+		{"GET x:http://evil.test/admin HTTP/1.1", "", "400"},
+		{"GET http:http://web.relay.test/ HTTP/1.1", "", "400"},
+		{"GET http:/a HTTP/1.1", "", "400"},
+		{"GET ftp://web.relay.test/ HTTP/1.1", "", "400"},
+		{"GET http://u@web.relay.test/ HTTP/1.1", "", "400"},
+		{"GET /a#b HTTP/1.1", "", "400"},
+		{"GET * HTTP/1.1", "", "400"},
+		{"OPTIONS x:* HTTP/1.1", "", "400"},
+		{"CONNECT web.relay.test:80 HTTP/1.1", "", "405"},
+		{"TRACE / HTTP/1.1", "", "405"},
+		{"trace / HTTP/1.1", "", "405"},
+		{"GET http://web.relay.test/a%2Fb|?q HTTP/1.1", "GET /a%2Fb|?q HTTP/1.1", "204"},
+		{"GET http://web.relay.test?q HTTP/1.1", "GET /?q HTTP/1.1", "204"},
+		{"GET //evil.test/x HTTP/1.1", "GET //evil.test/x HTTP/1.1", "204"},
+		{"GET /%zz?%zz;a HTTP/1.1", "", "400"},
+		{"GET /a?%zz;a&b=c HTTP/1.1", "GET /a?%zz;a&b=c HTTP/1.1", "204"},
+		{"GET /{id}?? HTTP/1.1", "GET /{id}?? HTTP/1.1", "204"},
+	} {
+		c, err := net.Dial("tcp", addr)
+		if err != nil {
+			t.Fatal(err)
+		}
+		c.SetDeadline(time.Now().Add(patience))
+		fmt.Fprintf(c, "%s\r\nHost: web.relay.test\r\nX_Forwarded_For: 8.8.8.8\r\nX-Real-IP: 8.8.8.8\r\nTrue-Client-IP: 8.8.8.8\r\nForwarded: for=8.8.8.8\r\nX-Mine: 1\r\nConnection: close\r\n\r\n", v.request)
+		b, err := io.ReadAll(c)
+		if _, rest, _ := strings.Cut(string(b), " "); !strings.HasPrefix(rest, v.status+" ") || err != nil {
+			t.Errorf("%s: %.60q, %v; want %s", v.request, b, err, v.status)
+		}
+		c.Close()
+		select {
+		case head := <-got:
+			line, fields, _ := strings.Cut(head, "\r\n")
+			if line != v.line || !strings.Contains(fields, "Host: web.relay.test\r\n") || strings.Contains(fields, "8.8.8.8") ||
+				!strings.Contains(fields, "X-Forwarded-For: 127.0.0.1\r\n") || !strings.Contains(fields, "X-Mine: 1\r\n") {
+				t.Errorf("%s: the server gets %q", v.request, head)
+			}
+		default:
+			if v.line != "" {
+				t.Errorf("%s: the server gets nothing", v.request)
+			}
+		}
+	}
+}
+
+// The body of a request to the operator's server has as many lines as it has.
+func TestPort80PassesBodiesOfManyLinesOn(t *testing.T) {
+	got := make(chan int, 1)
+	web := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		b, _ := io.ReadAll(r.Body)
+		got <- strings.Count(string(b), "\n")
+	}))
+	defer web.Close()
+	tlsServer, _ := own(t)
+	r := newRig(t, func(s *relay.Server) {
+		s.SetFront(relay.Front{Static: []relay.Fixed{{Name: "web.relay.test", To: tlsServer, HTTP: web.Listener.Addr().String()}}})
+	})
+	_, addr := r.plain()
+	for _, lines := range []int{3, 1000} {
+		body := strings.Repeat("x\n", lines)
+		req, _ := http.NewRequest("POST", "http://"+addr+"/", strings.NewReader(body))
+		req.Host, req.Close = "web.relay.test", true
+		resp, err := http.DefaultClient.Do(req)
+		if err != nil {
+			t.Fatal(err)
+		}
+		resp.Body.Close()
+		if n := <-got; n != lines || resp.StatusCode != 200 {
+			t.Errorf("%d of %d lines arrive, %s", n, lines, resp.Status)
+		}
+	}
+}
+
 // A browser of today is sent to https with its method and body; an older one, and a
 // program, by the status that each of them follows.
 func TestRedirectFitsTheClient(t *testing.T) {

@@ -1,6 +1,7 @@
 package relay
 
 import (
+	"bytes"
 	"crypto/tls"
 	"errors"
 	"net"
@@ -10,8 +11,8 @@ import (
 )
 
 // maxHeadLines is how many lines a request to the relay itself may have, its body
-// included: no answer depends on one. The library bounds the bytes of a head alone,
-// and a field of five bytes costs it some 130.
+// included, unless the body is passed on: no other answer depends on one. The library
+// bounds the bytes of a head alone, and a field of five bytes costs it some 130.
 const maxHeadLines = 128
 
 // errHeadLines is the error of reading a request with more lines. The library
@@ -22,23 +23,42 @@ var errHeadLines = errors.New("a request with too many lines")
 type headConn struct {
 	sni.Conn
 	lines atomic.Int32 // that have come since something was answered
-	cut   bool         // bytes were left out, so that what comes behind them is no request
+	body  atomic.Bool  // the body of a request is passed on, and has as many lines as it has
+	over  bool         // a line too many has come: what follows is no request
+	rest  []byte       // that line, and what has come behind it
 }
 
-// Read implements io.Reader. It ends before a line too many, and fails from then on:
-// a connection that fails between two requests is closed without an answer.
-func (c *headConn) Read(p []byte) (int, error) {
-	if c.cut {
+// Read implements io.Reader. It ends before a line too many, and fails from then on,
+// unless that turns out to be of a body: a connection that fails between two requests is
+// closed without an answer.
+func (c *headConn) Read(p []byte) (n int, err error) {
+	body := c.body.Load()
+	if c.over && !body {
 		return 0, errHeadLines
 	}
-	n, err := c.Conn.Read(p)
+	c.over = false
+	if len(c.rest) > 0 {
+		n = copy(p, c.rest)
+		c.rest = c.rest[n:]
+	} else {
+		n, err = c.Conn.Read(p)
+	}
 	for i, b := range p[:n] {
-		if b == '\n' && c.lines.Add(1) > maxHeadLines {
-			c.cut = true
+		if !body && b == '\n' && c.lines.Add(1) > maxHeadLines {
+			c.over, c.rest = true, append(bytes.Clone(p[i:n]), c.rest...)
 			return i, nil
 		}
 	}
 	return n, err
+}
+
+// bodyComes lets lines pass until over is called, which begins to count anew.
+func (c *headConn) bodyComes() (over func()) {
+	c.body.Store(true)
+	return func() {
+		c.lines.Store(0)
+		c.body.Store(false)
+	}
 }
 
 // Write implements io.Writer.

@@ -69,7 +69,7 @@ func (g *laneTokens) use(t framing.LaneToken) *framing.Link {
 func (s *Server) serveLane(tc *tls.Conn, routed func()) {
 	var t *offered
 	take := func(token framing.LaneToken) *framing.Detour {
-		if t = s.useOffer(token, tc.RemoteAddr()); t == nil {
+		if t = s.offers.use(token, tc.RemoteAddr()); t == nil {
 			return nil
 		}
 		return t.detour

@@ -67,13 +67,13 @@ func (m meters) gaugeOf(name, help, label, value string, f func() float64) {
 func (s *Server) metrics(ready func() error) *prometheus.Registry {
 	m := meters{prometheus.NewRegistry()}
 	m.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
-	m.MustRegister(s.measures.hello, s.measures.dial, s.measures.first, s.measures.hold, s.measures.hop, trafficMetrics{s}, siblingMetrics{&s.siblings})
+	m.MustRegister(s.measures.hello, s.measures.dial, s.measures.first, s.measures.hold, s.measures.hop, trafficMetrics{&s.traffic}, siblingMetrics{&s.siblings})
 	m.addState(s, ready)
 	m.addVisitors(s)
-	m.addFixed(s)
-	m.addRemotes(s)
-	m.addNodes(s)
-	m.addHops(s)
+	m.addFixed(&s.stats)
+	m.addRemotes(&s.presence, s.ports, &s.stats)
+	m.addNodes(s.NodeCounts)
+	m.addHops(&s.hops)
 	m.counter("keystay_panics_total", "Mistakes in this program that have ended a connection; the log has the first of each kind.", func() float64 { return float64(s.panics.Total()) })
 	m.counter("keystay_no_memory_total", "Links and visitors that were refused, or let go before they had an owner, for want of memory.", func() float64 { return float64(s.shares.refused.Load()) })
 	m.counter("keystay_no_descriptors_total", "Connections that were let go as they came, so that descriptors are left.", func() float64 { return float64(s.sockets.descriptors.shed.Load()) })
@@ -138,19 +138,19 @@ func (m meters) addVisitors(s *Server) {
 }
 
 // addRemotes adds what says how remotes fare.
-func (m meters) addRemotes(s *Server) {
-	m.gauge("keystay_sessions", "Links of remotes that are up; a remote keeps two.", func() float64 { n, _ := s.presence.count(); return float64(n) })
-	m.counter("keystay_links_total", "Links of remotes that were let in.", func() float64 { return float64(s.stats.links.Load()) })
-	m.gauge("keystay_names", "Names and TCP ports that lead to a connected remote.", func() float64 { _, n := s.presence.count(); return float64(n) })
-	m.gauge("keystay_tcp_ports", "TCP ports that the relay listens on for remotes.", func() float64 { return float64(s.ports.count()) })
+func (m meters) addRemotes(p *presence, listened *ports, st *stats) {
+	m.gauge("keystay_sessions", "Links of remotes that are up; a remote keeps two.", func() float64 { n, _ := p.count(); return float64(n) })
+	m.counter("keystay_links_total", "Links of remotes that were let in.", func() float64 { return float64(st.links.Load()) })
+	m.gauge("keystay_names", "Names and TCP ports that lead to a connected remote.", func() float64 { _, n := p.count(); return float64(n) })
+	m.gauge("keystay_tcp_ports", "TCP ports that the relay listens on for remotes.", func() float64 { return float64(listened.count()) })
 	m.gauge("keystay_spare_lanes", "Lanes that remotes have dialled and no stream uses yet.", func() float64 {
 		n := 0
-		for _, l := range s.presence.links() {
+		for _, l := range p.links() {
 			n += l.link.SpareLanes()
 		}
 		return float64(n)
 	})
-	m.counter("keystay_credit_stalls_total", "How often a visitor's bytes had to wait because its remote had given no credit for more.", func() float64 { return float64(s.stats.stalls.Load()) })
+	m.counter("keystay_credit_stalls_total", "How often a visitor's bytes had to wait because its remote had given no credit for more.", func() float64 { return float64(st.stalls.Load()) })
 }
 
 func oneIf(yes bool) float64 {

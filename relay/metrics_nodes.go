@@ -15,13 +15,14 @@ type NodeCounts struct {
 	CertificateEnds time.Time // of this node's
 }
 
-// addNodes adds the metrics of a relay that runs on several machines.
-func (m meters) addNodes(s *Server) {
-	if s.NodeCounts == nil {
+// addNodes adds the metrics of a relay that runs on several machines; counts is nil for
+// another one.
+func (m meters) addNodes(counts func() NodeCounts) {
+	if counts == nil {
 		return
 	}
 	of := func(f func(NodeCounts) float64) func() float64 {
-		return func() float64 { return f(s.NodeCounts()) }
+		return func() float64 { return f(counts()) }
 	}
 	m.gauge("keystay_nodes_listed", "Other nodes of this relay that are in their list.", of(func(c NodeCounts) float64 { return float64(c.Listed) }))
 	m.gauge("keystay_nodes_connected", "Other nodes of this relay that this one is connected with.", of(func(c NodeCounts) float64 { return float64(c.Connected) }))
@@ -30,6 +31,6 @@ func (m meters) addNodes(s *Server) {
 	m.counter("keystay_nodes_lost_total", "Connections with other nodes that have ended.", of(func(c NodeCounts) float64 { return float64(c.Lost) }))
 	m.counter("keystay_nodes_refused_total", "Connections to the address for nodes that were of no node.", of(func(c NodeCounts) float64 { return float64(c.Refused) }))
 	const help = "How often nodes have told each other of a name, this one and, added up, the others."
-	m.counterOf("keystay_nodes_words_total", help, "direction", "out", func() int64 { return s.NodeCounts().Said })
-	m.counterOf("keystay_nodes_words_total", help, "direction", "in", func() int64 { return s.NodeCounts().Heard })
+	m.counterOf("keystay_nodes_words_total", help, "direction", "out", func() int64 { return counts().Said })
+	m.counterOf("keystay_nodes_words_total", help, "direction", "in", func() int64 { return counts().Heard })
 }

@@ -19,7 +19,7 @@ const (
 )
 
 // trafficMetrics are the metrics of a server's traffic.
-type trafficMetrics struct{ srv *Server }
+type trafficMetrics struct{ of *traffic }
 
 // Describe implements [prometheus.Collector].
 func (trafficMetrics) Describe(to chan<- *prometheus.Desc) {
@@ -30,7 +30,7 @@ func (trafficMetrics) Describe(to chan<- *prometheus.Desc) {
 
 // Collect implements [prometheus.Collector].
 func (m trafficMetrics) Collect(to chan<- prometheus.Metric) {
-	sum, now, named := m.srv.traffic.look()
+	sum, now, named := m.of.look()
 	counter := func(d *prometheus.Desc, n int64, labels ...string) {
 		to <- prometheus.MustNewConstMetric(d, prometheus.CounterValue, float64(n), labels...)
 	}

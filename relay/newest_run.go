@@ -54,8 +54,8 @@ func (p *presence) forfeit(name string, key []byte) []*session {
 }
 
 // lose takes a name from whoever is connected for it and must not use it any more.
-func (s *Server) lose(l names.Lost) {
-	s.Cut(Cut{Identity: keyname.Label(l.Key, ""), Name: l.Denied.Name, Why: l.Denied, key: l.Key})
+func (k *cutter) lose(l names.Lost) {
+	k.cut(Cut{Identity: keyname.Label(l.Key, ""), Name: l.Denied.Name, Why: l.Denied, key: l.Key})
 }
 
 func (p *presence) take(s *session, c framing.Claim) (replaced []*session, err error) {
@@ -149,18 +149,18 @@ type Claimed struct {
 // is replaced, and its lanes are cut.
 func (s *Server) ClaimedElsewhere(c Claimed) {
 	s.init()
-	s.giveUp(c, framing.Run.Replaces)
+	s.cutter.giveUp(c, framing.Run.Replaces)
 }
 
 // giveUp takes a name away from what c replaces here; newer says which of two runs of
 // one identity has it.
-func (s *Server) giveUp(c Claimed, newer func(run, old framing.Run) bool) {
-	s.offers.giveUp(c, newer)
-	for _, old := range s.presence.giveUp(c, newer) {
+func (k *cutter) giveUp(c Claimed, newer func(run, old framing.Run) bool) {
+	k.offers.giveUp(c, newer)
+	for _, old := range k.presence.giveUp(c, newer) {
 		old.revoke(*replacedBy(c.Name, true))
 		old.link.CutLanesOf(c.Name)
 	}
-	for _, old := range s.presence.outdated(c, newer) {
+	for _, old := range k.presence.outdated(c, newer) {
 		old.link.CutLanesOf(c.Name)
 	}
 }

@@ -27,7 +27,11 @@ func (s *Server) Present(name string) (at Presence, ok bool) {
 	if s.departure.Load() != nil {
 		return Presence{}, false
 	}
-	p := &s.presence
+	return s.presence.present(name)
+}
+
+// present returns what is connected for a name.
+func (p *presence) present(name string) (at Presence, ok bool) {
 	p.mu.RLock()
 	defer p.mu.RUnlock()
 	h := p.names[name]
@@ -65,14 +69,14 @@ func (s *Server) ClaimedOnNode(c Claimed) (settled bool) {
 	s.init()
 	s.router.expected.arrived(c.Name)
 	s.presence.wake(c.Name)
-	s.openElsewhere(c.Name)
+	s.ports.openElsewhere(c.Name)
 	key := s.presence.holder(c.Name)
 	if key != nil && !key.Equal(c.Key) {
 		if holder, _ := s.Names.HolderOf(c.Name); holder != keyname.Label(c.Key, "") {
 			return false
 		}
 	}
-	s.giveUp(c, newerOnNodes)
+	s.cutter.giveUp(c, newerOnNodes)
 	return true
 }
 
@@ -80,13 +84,14 @@ func (s *Server) ClaimedOnNode(c Claimed) (settled bool) {
 // is on another node.
 func newerOnNodes(run, old framing.Run) bool { return run.Compare(old) > 0 }
 
-// newerOnNode returns the denial of a claim where a newer run of the identity has the
-// name on another node, or nil.
-func (s *Server) newerOnNode(sess *session, c framing.Claim) *framing.Denial {
-	if s.Nodes == nil {
+// newerOnNode returns the denial of a claim where a newer run of the session's identity
+// has the name on another node, or nil.
+func (sess *session) newerOnNode(c framing.Claim) *framing.Denial {
+	nodes := sess.srv.Nodes
+	if nodes == nil {
 		return nil
 	}
-	has, ok := s.Nodes.Newest(c.Name)
+	has, ok := nodes.Newest(c.Name)
 	if !ok || !has.Key.Equal(sess.key) || has.Replica && c.Replica || !newerOnNodes(has.Run, sess.run) {
 		return nil
 	}

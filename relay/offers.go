@@ -5,20 +5,30 @@ import (
 	"crypto/ed25519"
 	"net"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"keystay/framing"
 	"keystay/internal/duplex"
 	"keystay/internal/keyname"
 	"keystay/relay/limits"
+	"keystay/relay/names"
 )
 
 // offers are the visitors of this node whose remote is at another node and may take them
-// from here, see "Past a hop" in framing's PROTOCOL.md. The zero value is ready.
+// from here, see "Past a hop" in framing's PROTOCOL.md.
 type offers struct {
+	noLanes   bool // none is made
+	news      *nodeNews
+	departure *atomic.Pointer[departure] // of the server; nil before
+	names     *names.Names
+	owners    *limits.Owners
+	shares    *shares
+	router    *router
+
 	mu    sync.Mutex
 	all   map[[8]byte]*offered // by the ids of their tokens
-	names map[string]int       // how many of each name
+	count map[string]int       // of each name
 }
 
 // An offered is one such visitor.
@@ -33,12 +43,11 @@ type offered struct {
 	leaving sync.Once // the hop is counted as over
 
 	// Guarded by offers.mu.
-	used  bool            // somebody has shown the token
-	void  bool            // nobody may any more
-	lane  net.Addr        // from where
-	visit *limits.Visit   // from then on
-	of    *identity       // whose memory the lane is counted in, from then on
-	undo  func(*identity) // gives that back
+	used  bool          // somebody has shown the token
+	void  bool          // nobody may any more
+	lane  net.Addr      // from where
+	visit *limits.Visit // from then on
+	of    *identity     // whose memory the lane is counted in, from then on
 }
 
 // begin makes the connection to another node, whose remote has had so many bytes of the
@@ -48,10 +57,10 @@ func (k *offers) begin(offer framing.LaneOffer, name string, host Host, far dupl
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	if k.all == nil {
-		k.all, k.names = make(map[[8]byte]*offered), make(map[string]int)
+		k.all, k.count = make(map[[8]byte]*offered), make(map[string]int)
 	}
 	k.all[t.token.ID()] = t
-	k.names[name]++
+	k.count[name]++
 	return t
 }
 
@@ -65,8 +74,8 @@ func (t *offered) end() {
 	defer k.mu.Unlock()
 	if k.all[t.token.ID()] == t {
 		delete(k.all, t.token.ID())
-		if k.names[t.name]--; k.names[t.name] == 0 {
-			delete(k.names, t.name)
+		if k.count[t.name]--; k.count[t.name] == 0 {
+			delete(k.count, t.name)
 		}
 	}
 	t.leaveLocked()
@@ -76,7 +85,7 @@ func (t *offered) end() {
 func (t *offered) leaveLocked() {
 	t.visit.End()
 	if t.of != nil {
-		t.undo(t.of)
+		t.among.shares.devices.giveBack(t.of, framing.LaneMemory)
 		t.of = nil
 	}
 }
@@ -99,44 +108,42 @@ func (t *offered) carried(until func() duplex.Result) func() duplex.Result {
 	}
 }
 
-// offer returns what a remote at another node is told of a lane for a visitor, or
+// laneFor returns what a remote at another node is told of a lane for a visitor, or
 // nothing: where this node takes no lanes, or will not be found by them.
-func (s *Server) offer(v *visitor) (o framing.LaneOffer) {
-	if s.NoLanes || v.validation || s.departure.Load() != nil {
+func (k *offers) laneFor(v *visitor) (o framing.LaneOffer) {
+	if k.noLanes || v.validation || k.departure.Load() != nil {
 		return o
 	}
-	if o.Node = s.news.reachable(); o.Node != "" {
+	if o.Node = k.news.reachable(); o.Node != "" {
 		o.Token = framing.NewLaneToken()
 	}
 	return o
 }
 
-// useOffer returns the visitor that a token gives away to the remote that shows it, from
+// use returns the visitor that a token gives away to the remote that shows it, from
 // an address and once, or nil. From then on its bytes count here for its name and for
 // the identity, as those of a lane of this node's own: the other node has no part in it.
 // A token shown to the new process of this node is not known there.
-func (s *Server) useOffer(token framing.LaneToken, from net.Addr) *offered {
-	k := &s.offers
+func (k *offers) use(token framing.LaneToken, from net.Addr) *offered {
 	k.mu.Lock()
 	t := k.all[token.ID()]
 	k.mu.Unlock()
-	if t == nil || !t.token.Equal(&token) || s.isPast(t) {
+	if t == nil || !t.token.Equal(&token) || k.isPast(t) {
 		return nil
 	}
 	k.mu.Lock()
 	defer k.mu.Unlock()
-	if t.used || t.void || k.all[token.ID()] != t || s.departure.Load() != nil {
+	if t.used || t.void || k.all[token.ID()] != t || k.departure.Load() != nil {
 		return nil
 	}
-	if _, banned := s.Names.Banned(t.name, t.host.Key, addrPort(from).Addr()); banned {
+	if _, banned := k.names.Banned(t.name, t.host.Key, addrPort(from).Addr()); banned {
 		return nil
 	}
-	if t.of = s.shares.devices.borrow(t.host.Key, s.shares.memory, framing.LaneMemory); t.of == nil {
-		s.shares.outOfMemory()
+	if t.of = k.shares.devices.borrow(t.host.Key, k.shares.memory, framing.LaneMemory); t.of == nil {
+		k.shares.outOfMemory()
 		return nil
 	}
-	t.undo = func(id *identity) { s.shares.devices.giveBack(id, framing.LaneMemory) }
-	visit, why := s.bounds.owners.Begin(t.name, t.host.Key, false)
+	visit, why := k.owners.Begin(t.name, t.host.Key, false)
 	if why != limits.None {
 		t.leaveLocked()
 		return nil
@@ -149,16 +156,16 @@ func (s *Server) useOffer(token framing.LaneToken, from net.Addr) *offered {
 
 // isPast reports whether a visitor is with a remote that it would not be brought to any
 // more. What has changed while the other node was asked has not made the offer void.
-func (s *Server) isPast(t *offered) bool {
+func (k *offers) isPast(t *offered) bool {
 	var key [ed25519.PublicKeySize]byte
 	copy(key[:], t.host.Key)
-	if !s.router.mayHave(t.name, key) {
+	if !k.router.mayHave(t.name, key) {
 		return true
 	}
-	if c, ok := s.Nodes.Newest(t.name); ok && c.Key.Equal(t.host.Key) && t.isReplaced(c, newerOnNodes) {
+	if c, ok := k.router.nodes.Newest(t.name); ok && c.Key.Equal(t.host.Key) && t.isReplaced(c, newerOnNodes) {
 		return true
 	}
-	here, _ := s.Present(t.name)
+	here, _ := k.router.presence.present(t.name)
 	for _, run := range here.Runs {
 		if t.isReplaced(Claimed{t.name, here.Key, run, here.Replica}, newerOnNodes) {
 			return true
@@ -167,7 +174,7 @@ func (s *Server) isPast(t *offered) bool {
 	return false
 }
 
-// notUsed undoes useOffer for a visitor that has stayed where it was. It may be nil.
+// notUsed undoes use for a visitor that has stayed where it was. It may be nil.
 func (k *offers) notUsed(t *offered) {
 	if t == nil || t.detour.Taken() {
 		return

@@ -82,7 +82,7 @@ func (o *ownTLS) shake(ctx context.Context, own *peeked) (*tls.Conn, error) {
 
 // mayShake counts the handshake of a link, and says whether it may begin. One that
 // is too many may where the remote is to be told so.
-func (s *Server) mayShake(a *admitted, link bool) bool {
+func (a *admitted) mayShake(link bool) bool {
 	if !link {
 		return true
 	}

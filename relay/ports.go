@@ -2,6 +2,7 @@ package relay
 
 import (
 	"errors"
+	"log/slog"
 	"maps"
 	"net"
 	"slices"
@@ -32,14 +33,19 @@ var errManyPorts = errors.New("the ports that are listened on take a quarter of 
 // ports are the TCP ports that the server listens on for remotes. It listens on one only
 // while that is given out, and its remote is here or at another node, or was lately.
 type ports struct {
-	all    names.Ports
-	listen func(port uint16) ([]net.Listener, error) // nil where there are none
-	accept func(name string, ln net.Listener)        // until it fails
-	track  func(net.Listener) (net.Listener, error)
-	serves func(name string) bool // a remote is connected for it, here or at another node
-	known  func(name string) bool // it is given out
-	paused func() bool            // nothing is accepted for now
-	most   int                    // listeners; 0 is no limit
+	log      *slog.Logger
+	domain   string // the relay's own name
+	names    *names.Names
+	listen   func(port uint16) ([]net.Listener, error) // nil where there are none
+	accept   func(name string, ln net.Listener)        // until it fails
+	visitors *portVisitors                             // that accept leads to
+	track    func(net.Listener) (net.Listener, error)
+	serves   func(name string) bool // a remote is connected for it, here or at another node
+	known    func(name string) bool // it is given out
+	paused   func() bool            // nothing is accepted for now
+	most     int                    // listeners; 0 is no limit
+
+	unlistened quota // of lines about ports that could not be listened on
 
 	mu    sync.Mutex
 	over  bool
@@ -57,7 +63,7 @@ type openPort struct {
 }
 
 // offered reports whether there are ports to give out.
-func (p *ports) offered() bool { return p.listen != nil && p.all.Count() > 0 }
+func (p *ports) offered() bool { return p.listen != nil && p.names.Ports.Count() > 0 }
 
 // isUnfit reports whether a port could not be listened on lately.
 func (p *ports) isUnfit(name string) bool {
@@ -235,46 +241,53 @@ func (s *Server) Ports() []PortListener {
 // before Serve, and after Expect.
 func (s *Server) AdoptPorts(list []PortListener) {
 	s.init()
+	s.ports.adopt(list)
+}
+
+// adopt is Server.AdoptPorts.
+func (p *ports) adopt(list []PortListener) {
 	byPort := make(map[uint16][]net.Listener)
 	for _, l := range list {
-		if s.ports.offered() && s.ports.all.Has(l.Port) {
+		if p.offered() && p.names.Ports.Has(l.Port) {
 			byPort[l.Port] = append(byPort[l.Port], l.Listener)
 			continue
 		}
 		l.Listener.Close()
 	}
-	s.ports.mu.Lock()
-	defer s.ports.mu.Unlock()
+	p.mu.Lock()
+	defer p.mu.Unlock()
 	for number, lns := range byPort {
-		if _, err := s.ports.addLocked(names.PortName(s.Domain, number), number, lns); err != nil {
-			s.log.Warn("cannot go on listening on a TCP port", "port", number, "err", err)
+		if _, err := p.addLocked(names.PortName(p.domain, number), number, lns); err != nil {
+			p.log.Warn("cannot go on listening on a TCP port", "port", number, "err", err)
+		}
+	}
+}
+
+// upkeep closes those that are not used any more, until done is closed.
+func (p *ports) upkeep(done <-chan struct{}) {
+	tick := time.NewTicker(portLook)
+	defer tick.Stop()
+	for {
+		select {
+		case <-tick.C:
+			p.look()
+		case <-done:
+			return
 		}
 	}
 }
 
 // initPorts makes the ports ready, and looks after them.
 func (s *Server) initPorts() {
-	p := &s.ports
-	p.all, p.listen = s.Names.Ports, s.ListenPort
-	p.most = socket.MaxDescriptors() / portsPart
-	p.track, p.serves, p.paused = s.sockets.trackPort, s.portServed, s.sockets.isPaused
-	p.known = func(name string) bool {
+	v := &portVisitors{sockets: s.sockets, shares: s.shares, door: s.door, opener: s.opener, transit: s.transit, refused: &s.stats.refused}
+	s.ports = &ports{log: s.log, domain: s.Domain, names: s.Names, listen: s.ListenPort, most: socket.MaxDescriptors() / portsPart,
+		track: s.sockets.trackPort, serves: s.router.serves, paused: s.sockets.isPaused, visitors: v}
+	s.ports.known = func(name string) bool {
 		known, _, err := s.Names.Look(name)
 		return known || err != nil
 	}
-	p.accept = func(name string, ln net.Listener) { s.wg.Go(func() { s.servePort(name, ln) }) }
-	if p.offered() {
-		s.wg.Go(func() {
-			tick := time.NewTicker(portLook)
-			defer tick.Stop()
-			for {
-				select {
-				case <-tick.C:
-					p.look()
-				case <-s.ctx.Done():
-					return
-				}
-			}
-		})
+	s.ports.accept = func(name string, ln net.Listener) { s.wg.Go(func() { v.accept(name, ln) }) }
+	if s.ports.offered() {
+		s.wg.Go(func() { s.ports.upkeep(s.ctx.Done()) })
 	}
 }

@@ -6,29 +6,29 @@ import (
 
 // openElsewhere listens on a TCP port whose remote has come up on another node: its
 // visitors know the relay's name alone, and come to any node.
-func (s *Server) openElsewhere(name string) {
-	if !names.IsPort(name) || !s.ports.offered() {
+func (p *ports) openElsewhere(name string) {
+	if !names.IsPort(name) || !p.offered() {
 		return
 	}
-	number, ok := s.Names.PortOf(name)
+	number, ok := p.names.PortOf(name)
 	if !ok {
 		return
 	}
-	done, err := s.ports.begin(name, number)
+	done, err := p.begin(name, number)
 	if err != nil {
-		if left, ok := s.lines.unlistened.take(1, undecidedAgain); ok {
-			s.log.Warn("cannot listen on a TCP port that a remote has at another node", "port", number, "err", err, left)
+		if left, ok := p.unlistened.take(1, undecidedAgain); ok {
+			p.log.Warn("cannot listen on a TCP port that a remote has at another node", "port", number, "err", err, left)
 		}
 		return
 	}
 	done()
 }
 
-// portServed reports whether the remote of a port is connected, here or elsewhere.
-func (s *Server) portServed(name string) bool {
-	if s.presence.serves(name) {
+// serves reports whether the remote of a port is connected, here or elsewhere.
+func (r *router) serves(name string) bool {
+	if r.presence.serves(name) {
 		return true
 	}
-	_, ok := asked{}.find(s.Nodes, name, false)
+	_, ok := asked{}.find(r.nodes, name, false)
 	return ok
 }

@@ -9,86 +9,76 @@ import (
 	"keystay/sni"
 )
 
-// servePort takes visitors of a port until its listener is closed.
-func (s *Server) servePort(name string, ln net.Listener) {
-	defer s.sockets.untrack(ln)
+// portVisitors takes the visitors of TCP ports.
+type portVisitors struct {
+	sockets *sockets
+	shares  *shares
+	door    *door
+	opener  *opener
+	transit *transit
+	refused *refusals
+}
+
+// accept takes visitors of a port until its listener is closed.
+func (p *portVisitors) accept(name string, ln net.Listener) {
+	defer p.sockets.untrack(ln)
 	for {
 		c, err := ln.Accept()
 		if err != nil {
 			return
 		}
-		go s.handlePort(c, name)
+		go p.handle(c, name)
 	}
 }
 
-// handlePort serves one connection to a public TCP port.
-func (s *Server) handlePort(c net.Conn, name string) {
-	s.take(c, func(c net.Conn, a *admitted) (kept bool) { return s.deliverPort(c, a, name) })
+// handle serves one connection to a public TCP port.
+func (p *portVisitors) handle(c net.Conn, name string) {
+	p.sockets.take(c, func(c net.Conn, a *admitted) (kept bool) { return p.deliver(c, a, name) })
 }
 
-// deliverPort brings a visitor of a port to the remote that has it, as deliver does one
+// deliver brings a visitor of a port to the remote that has it, as Server.deliver does one
 // of a name: but no byte of it is read first, and one that is refused is reset.
-func (s *Server) deliverPort(c net.Conn, a *admitted, name string) (kept bool) {
-	conn := s.unproxied(c, a)
+func (p *portVisitors) deliver(c net.Conn, a *admitted, name string) (kept bool) {
+	conn := p.door.caller(c, a)
 	if conn == nil {
 		return false
 	}
-	a.heard = time.Since(s.began)
+	a.heard = time.Since(p.transit.began)
 	a.from.Greeted() // there is no hello to wait for
 	refuse := func(why whyRefused) bool {
-		s.stats.refused[why].Add(1)
+		p.refused[why].Add(1)
 		socket.Abort(conn)
 		return false
 	}
-	if d := &s.sockets.descriptors; d.noVisitor(conn) {
+	if d := &p.sockets.descriptors; d.noVisitor(conn) {
 		d.refused()
 		return refuse(refusedScarce)
 	}
-	if a.place = s.shares.unfinished.begin(conn, helloBuffer); a.place == nil {
-		s.shares.outOfMemory()
+	if a.place = p.shares.unfinished.begin(conn, helloBuffer); a.place == nil {
+		p.shares.outOfMemory()
 		socket.Abort(conn)
 		return false
 	}
-	l := s.open(a, &visitor{conn: conn, place: a.place, name: name, port: true}, nil)
+	l := p.opener.open(a, &visitor{conn: conn, place: a.place, name: name, port: true}, nil)
 	switch {
 	case a.place.end(): // it had to go before
-		s.shares.outOfMemory()
+		p.shares.outOfMemory()
 		socket.Abort(conn)
 		return false
 	case a.far != nil:
-		s.serve(conn, a)
+		p.transit.serve(conn, a)
 		return true
-	case l.pass != nil && s.passOn(l.pass, conn, nil):
+	case l.pass != nil && p.opener.passOn(l.pass, conn, nil):
 		return false
 	}
 	return refuse(l.why)
 }
 
-// unproxied returns the connection of a visitor, with what a proxy in front of the
-// server says of it. Where that cannot be, c is closed and nil returned.
-func (s *Server) unproxied(c net.Conn, a *admitted) sni.Conn {
-	conn, ok := c.(sni.Conn)
-	if !ok {
-		c.Close()
-		return nil
-	}
-	if !a.behind {
-		return conn
-	}
-	p, from := s.behindProxy(conn)
-	if p == nil {
-		return nil
-	}
-	a.from = from
-	s.sockets.isNow(a, p)
-	return p
-}
-
-// adoptPort serves a visitor of a port that the old process has accepted.
-func (s *Server) adoptPort(c sni.Conn, first []byte, from *limits.Connection, behind bool, name string) {
+// adopt serves a visitor of a port that the old process has accepted.
+func (p *portVisitors) adopt(c sni.Conn, first []byte, from *limits.Connection, behind bool, name string) {
 	if len(first) > 0 { // the header of a proxy
 		c = &peeked{Conn: c, first: first}
 	}
-	s.sockets.routing.add()
-	s.handlePort(&arrived{c, from, behind}, name)
+	p.sockets.routing.add()
+	p.handle(&arrived{c, from, behind}, name)
 }

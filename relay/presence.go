@@ -163,7 +163,7 @@ func (p *presence) find(name string, validation bool) (*session, framing.Rules) 
 	}
 	return slices.MinFunc(sessions, func(a, b *session) int {
 		return cmp.Or(
-			compareBool(a.link.Quiet() > suspectAfter, b.link.Quiet() > suspectAfter),
+			cmp.Compare(oneIf(a.link.Quiet() > suspectAfter), oneIf(b.link.Quiet() > suspectAfter)),
 			cmp.Compare(load[a.run], load[b.run]),
 			cmp.Compare(a.link.NumStreams(), b.link.NumStreams()))
 	}), rules
@@ -172,16 +172,6 @@ func (p *presence) find(name string, validation bool) (*session, framing.Rules) 
 // suspectAfter is how long a link may be quiet before new visitors go to
 // another one: a PING that is due has not come.
 const suspectAfter = framing.PingInterval + 1500*time.Millisecond
-
-func compareBool(a, b bool) int {
-	switch {
-	case a == b:
-		return 0
-	case b:
-		return -1
-	}
-	return 1
-}
 
 // order begins or ends the turn of s's run to order a certificate for name, and
 // reports whether it is its turn.

@@ -14,9 +14,6 @@ import (
 	"github.com/pires/go-proxyproto"
 
 	"keystay/internal/duplex"
-	"keystay/internal/hint"
-	"keystay/internal/socket"
-	"keystay/relay/limits"
 	"keystay/sni"
 )
 
@@ -202,40 +199,4 @@ func markOf(h *proxyproto.Header) *mark {
 		}
 	}
 	return nil
-}
-
-// behindProxy reads the header of a connection from a proxy, and counts the connection
-// for the address that it names. Where that cannot be, c is closed and nil returned.
-func (s *Server) behindProxy(c sni.Conn) (*proxied, *limits.Connection) {
-	place := s.shares.unfinished.begin(c, helloBuffer)
-	if place == nil {
-		s.shares.outOfMemory()
-		c.Close()
-		return nil, nil
-	}
-	p, err := readProxied(c)
-	gone := place.end()
-	if err != nil || gone {
-		if !errors.Is(err, io.EOF) { // it has only looked whether somebody is here
-			s.stats.refused[refusedNoHeader].Add(1)
-		}
-		c.Close()
-		if errors.Is(err, errNoProxyHeader) && !gone {
-			s.tellNoHeader(c, err)
-		}
-		return nil, nil
-	}
-	from, why := s.bounds.addresses.Connect(p)
-	if why != limits.None {
-		socket.Abort(c)
-		return nil, nil
-	}
-	return p, from
-}
-
-// tellNoHeader logs that a proxy has sent no header. Its address is the operator's.
-func (s *Server) tellNoHeader(c net.Conn, err error) {
-	if left, ok := s.lines.unproxied.take(1, time.Minute); ok {
-		s.log.Warn("a connection from a proxy was closed", "proxy", addrPort(c.RemoteAddr()).Addr(), "err", err, left, hint.Attr(hint.NoProxyHeader.Do))
-	}
 }

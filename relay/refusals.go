@@ -41,7 +41,7 @@ var refusedWords = [refusedReasons]string{
 	refusedFixed: "own_server", refusedNoHeader: "no_proxy_header", refusedBySibling: "sibling",
 }
 
-// refusals counts them by reason.
+// refusals refuse connections, and count them by reason.
 type refusals [refusedReasons]atomic.Int64
 
 // sum is how many there were.
@@ -63,4 +63,34 @@ func whyNoHello(err error) whyRefused {
 		return refusedLate
 	}
 	return refusedCut
+}
+
+// refuseHello ends a connection on which no whole hello has come, of which first
+// has: as a TLS server would.
+func (r *refusals) refuseHello(c sni.Conn, first []byte, err error) {
+	if alert, ok := sni.AlertFor(err); ok {
+		r.refuse(c, alert, whyNoHello(err))
+		return
+	}
+	if errors.Is(err, sni.ErrNotTLS) && sni.LooksLikeHTTP(c, first) {
+		r[refusedHTTP].Add(1)
+		sni.RefuseHTTP(c)
+		return
+	}
+	if p, ok := c.(*proxied); ok && p.mark != nil { // a sibling is not left without an answer
+		r.answerNo(c, sni.AlertInternalError, whyNoHello(err))
+		return
+	}
+	r[whyNoHello(err)].Add(1)
+	c.Close()
+}
+
+// refuse refuses a connection that has sent a hello, or one that a sibling passes on.
+func (r *refusals) refuse(c sni.Conn, alert sni.Alert, why whyRefused) {
+	if p, ok := c.(*proxied); ok && p.mark != nil {
+		r.answerNo(c, alert, why)
+		return
+	}
+	r[why].Add(1)
+	sni.Refuse(c, alert)
 }

@@ -61,7 +61,7 @@ func (s *Server) Remotes(w Which, cursor string, n int) (list []Remote, next str
 		case len(list) == n:
 			return list, base64.RawURLEncoding.EncodeToString(last[:]), nil
 		default:
-			list = append(list, s.describe(run.sessions))
+			list = append(list, describe(run.sessions))
 			last = run.key
 		}
 	}
@@ -106,7 +106,7 @@ func runsOf(all []*session, after []byte) (runs []sortedRun) {
 }
 
 // describe returns what is to be said of the sessions of one run.
-func (s *Server) describe(run []*session) Remote {
+func describe(run []*session) Remote {
 	first := run[0]
 	r := Remote{Identity: keyname.Label(first.key, ""), Run: first.run.Number, Agent: first.agent.Value()}
 	for _, sess := range run {

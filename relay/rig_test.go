@@ -113,6 +113,7 @@ func newRig(t *testing.T, set func(*relay.Server)) *rig {
 // listen begins to serve on loopback.
 func (r *rig) listen() {
 	t := r.t
+	r.srv.RestAtOnce()
 	ln := listenTCP(t)
 	r.public = ln.Addr().String()
 	r.dial = func() conn {

@@ -131,29 +131,35 @@ type Server struct {
 	departure atomic.Pointer[departure] // how it leaves; nil before
 	cuts      atomic.Uint64             // how many calls of Cut there were, see session.decide and open
 
-	words    atomic.Pointer[string] // see SetWords
-	front    fronts
-	siblings siblings
-	dials    dials
-	sockets  *sockets
-	router   *router
-	presence presence
-	news     nodeNews
-	lanes    laneTokens
-	offers   offers
-	ports    ports
-	own      *ownTLS
-	web      *web
-	shares   *shares
-	bounds   bounds
-	hops     hops
-	log      *slog.Logger
-	lines    lines
-	stats    stats
-	measures *measures
-	traffic  traffic
-	panics   *panics.Log
-	errands  errands
+	words     atomic.Pointer[string] // see SetWords
+	front     fronts
+	siblings  siblings
+	dials     dials
+	crossings *crossings
+	cutter    *cutter
+	fixed     *fixedVisits
+	opener    *opener
+	transit   *transit
+	sockets   *sockets
+	door      *door
+	router    *router
+	presence  presence
+	news      nodeNews
+	lanes     laneTokens
+	offers    *offers
+	ports     *ports
+	own       *ownTLS
+	web       *web
+	shares    *shares
+	bounds    bounds
+	hops      hops
+	log       *slog.Logger
+	lines     lines
+	stats     stats
+	measures  *measures
+	traffic   traffic
+	panics    *panics.Log
+	errands   *errands
 }
 
 func (s *Server) init() {
@@ -166,39 +172,57 @@ func (s *Server) init() {
 		s.ctx, s.cancel = context.WithCancel(context.Background())
 		s.shares = newShares(s.Memory, s.log)
 		s.leaving = make(chan struct{})
-		s.Names.OnLost = s.lose
-		s.Names.OnBans, s.Names.OnMoved, s.Names.OnRetired = s.enforce, s.moved, s.retiredElsewhere
-		s.errands.wake = make(chan struct{}, 1)
 		if s.Usage == nil {
 			s.Usage = s.Names
 		}
+		s.panics = &panics.Log{Logger: s.log, Passes: http.ErrAbortHandler}
+		s.initVisits() // before the names begin, which may have something cut
+		s.errands = &errands{ctx: s.ctx, panics: s.panics, names: s.Names, presence: &s.presence, cutter: s.cutter, wake: make(chan struct{}, 1)}
+		s.Names.OnLost = s.cutter.lose
+		s.Names.OnBans, s.Names.OnMoved, s.Names.OnRetired = s.errands.enforce, s.errands.moved, s.errands.retired
 		s.Names.Begin(s.Domain)
 		s.bounds.begin(s)
-		s.presence.changed = s.OnPresence
-		s.sockets = newSockets(s.log, s.PublicPort, &s.bounds, &s.front, &s.siblings, s.ctx.Done())
 		s.initPorts()
-		s.panics = &panics.Log{Logger: s.log, Passes: http.ErrAbortHandler}
-		s.own = newOwnTLS(s.TLS, s.NoLanes)
-		s.measures = newMeasures()
-		s.traffic.first = s.measures.first
-		s.hops.seconds = s.measures.hop
-		if s.NamedMetrics > 0 {
-			s.traffic.named = &namedTraffic{most: min(s.NamedMetrics, MaxNamedMetrics), served: s.presence.serves}
-		}
-		s.router = &router{held: s.measures.hold, domain: s.Domain, presence: &s.presence, names: s.Names, nodes: s.Nodes, hops: &s.hops, ctx: s.ctx, leaving: s.leaving, departure: &s.departure, front: &s.front, siblings: &s.siblings}
-		site := site{domain: s.Domain, siblings: s.siblings.names, names: s.Names, sockets: s.sockets, abuse: s.Abuse, version: s.Version, link: s.serveWebSocket,
-			words: s.words.Load, limits: s.bounds.config.Load}
-		port80 := port80{log: s.log, pass: s.passChallenge, ctx: s.ctx, dials: &s.dials, router: s.router, shares: s.shares, sockets: s.sockets, challenge: s.Challenge}
-		s.web = &web{behind: s.behindProxy, behinds: newHandoff("port 80"), ctx: s.ctx, panics: s.panics, sockets: s.sockets, shares: s.shares, handed: newHandoff(s.Domain)}
-		s.web.site = s.web.server(site.handler(), maxSiteHead, answerTimeout)
-		s.web.plain = s.web.server(port80.handler(), maxPlainHead, challengeTimeout+answerTimeout)
+		s.initWeb()
 		s.wg.Go(func() { s.bounds.upkeep(s.ctx.Done(), s.log) })
 		s.wg.Go(func() { s.Names.Upkeep(s.ctx, s.presence.holdings, s.log) })
-		s.wg.Go(s.runErrands)
+		s.wg.Go(s.errands.run)
 		s.wg.Go(func() { s.Names.Recheck(s.ctx, s.presence.holdings, s.log) })
 		s.wg.Go(func() { s.web.site.Serve(s.web.handed) })
 		s.wg.Go(func() { s.web.plain.Serve(s.web.behinds) })
 	})
+}
+
+// initVisits makes what a visitor goes through, and what cuts it.
+func (s *Server) initVisits() {
+	s.presence.changed = s.OnPresence
+	s.measures = newMeasures()
+	s.traffic.first = s.measures.first
+	s.hops.seconds = s.measures.hop
+	if s.NamedMetrics > 0 {
+		s.traffic.named = &namedTraffic{most: min(s.NamedMetrics, MaxNamedMetrics), served: s.presence.serves}
+	}
+	s.sockets = newSockets(s.log, s.PublicPort, &s.bounds, &s.front, &s.siblings, s.ctx.Done())
+	s.sockets.panics = s.panics
+	s.router = &router{held: s.measures.hold, domain: s.Domain, presence: &s.presence, names: s.Names, nodes: s.Nodes, hops: &s.hops, ctx: s.ctx, leaving: s.leaving, departure: &s.departure, front: &s.front, siblings: &s.siblings}
+	s.door = &door{log: s.log, sockets: s.sockets, shares: s.shares, addresses: &s.bounds.addresses, router: s.router, dials: &s.dials, refused: &s.stats.refused}
+	s.crossings = &crossings{log: s.log, router: s.router, dials: &s.dials, owners: &s.bounds.owners, cuts: &s.cuts}
+	s.offers = &offers{noLanes: s.NoLanes, news: &s.news, departure: &s.departure, names: s.Names, owners: &s.bounds.owners, shares: s.shares, router: s.router}
+	s.opener = &opener{log: s.log, router: s.router, bounds: &s.bounds, shares: s.shares, descriptors: &s.sockets.descriptors, crossings: s.crossings, offers: s.offers, cuts: &s.cuts, dial: s.measures.dial}
+	s.fixed = &fixedVisits{ctx: s.ctx, log: s.log, panics: s.panics, dials: &s.dials, shares: s.shares, refused: &s.stats.refused}
+	s.transit = &transit{began: s.began, sockets: s.sockets, hops: &s.hops, traffic: &s.traffic, visitors: &s.stats.visitors, panics: s.panics}
+	s.cutter = &cutter{ctx: s.ctx, panics: s.panics, cuts: &s.cuts, onCut: s.OnCut, presence: &s.presence, offers: s.offers, sockets: s.sockets, siblings: &s.siblings, crossings: s.crossings}
+}
+
+// initWeb makes the servers that speak HTTP, and TLS for the relay's own name.
+func (s *Server) initWeb() {
+	s.own = newOwnTLS(s.TLS, s.NoLanes)
+	site := site{domain: s.Domain, siblings: s.siblings.names, names: s.Names, sockets: s.sockets, abuse: s.Abuse, version: s.Version, link: s.serveWebSocket,
+		words: s.words.Load, limits: s.bounds.config.Load}
+	port80 := port80{log: s.log, pass: s.crossings.passChallenge, ctx: s.ctx, dials: &s.dials, router: s.router, shares: s.shares, sockets: s.sockets, challenge: s.Challenge}
+	s.web = &web{behind: s.door.behindProxy, behinds: newHandoff("port 80"), ctx: s.ctx, panics: s.panics, sockets: s.sockets, shares: s.shares, handed: newHandoff(s.Domain)}
+	s.web.site = s.web.server(site.handler(), maxSiteHead, answerTimeout)
+	s.web.plain = s.web.server(port80.handler(), maxPlainHead, challengeTimeout+answerTimeout)
 }
 
 // Serve takes visitors and remotes from ln. It blocks, closes ln, and always

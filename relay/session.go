@@ -41,7 +41,7 @@ const (
 )
 
 // lines bounds what remotes can make the relay log.
-type lines struct{ denied, refused, undecided, unseen, connected, up, gone, usual, kept, banned, unproxied, unlistened, stranger quota }
+type lines struct{ denied, refused, undecided, unseen, connected, up, gone, usual, banned quota }
 
 // A session is the authenticated link from a remote, from the relay's side.
 type session struct {
@@ -159,7 +159,11 @@ func (sess *session) begin() bool {
 	if s.ports.offered() {
 		welcome.Capabilities |= framing.CapabilityPorts
 	}
-	err := sess.link.Welcome(welcome, framing.Handler{Claim: sess.claim, Release: sess.release, Unclaim: sess.unclaim, Order: sess.order, GoAway: sess.goAway,
+	welcomed := func() {
+		sess.up.Store(true)
+		s.news.tell(sess) // a link without room hears of the next change
+	}
+	err := sess.link.Welcome(welcome, framing.Handler{Welcomed: welcomed, Claim: sess.claim, Release: sess.release, Unclaim: sess.unclaim, Order: sess.order, GoAway: sess.goAway,
 		LaneTokens: sess.laneTokens, Memory: sess.identity.memory, Stalls: &s.stats.stalls, Panics: s.panics, Over: sess.over})
 	if err != nil {
 		if left, ok := s.lines.gone.take(linkLines, time.Minute); ok {
@@ -167,9 +171,7 @@ func (sess *session) begin() bool {
 		}
 		return false
 	}
-	sess.up.Store(true)
 	s.stats.links.Add(1)
-	s.news.tell(sess) // a link without room hears of the next change
 
 	if s.departure.Load() != nil { // leave may have looked before it was up
 		s.wg.Go(sess.leave)

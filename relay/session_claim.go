@@ -77,17 +77,17 @@ func (sess *session) decide(ctx context.Context, c framing.Claim, port uint16) (
 	if from != nil {
 		s.presence.pass(name, from, sess.key)
 	}
-	if d := s.newerOnNode(sess, c); d != nil {
+	if d := sess.newerOnNode(c); d != nil {
 		return granted, d
 	}
 	if err := s.presence.claim(sess, c); err != nil {
 		var d *framing.Denial
-		if s.custom(name) && errors.As(err, &d) && d.Code == framing.DeniedTaken {
+		if sess.custom(name) && errors.As(err, &d) && d.Code == framing.DeniedTaken {
 			d.Code, d.Text = framing.DeniedUnavailable, "the device that had this domain is about to lose it: ask again"
 		}
 		return granted, err
 	}
-	if d := s.newerOnNode(sess, c); d != nil { // it may have come up there before this node had it
+	if d := sess.newerOnNode(c); d != nil { // it may have come up there before this node had it
 		s.presence.drop(sess, func(n string) bool { return n == name })
 		return granted, d
 	}
@@ -98,7 +98,7 @@ func (sess *session) decide(ctx context.Context, c framing.Claim, port uint16) (
 		}
 	}
 	if port == 0 {
-		s.siblings.note(sess.key, c, s.kindOf(name))
+		s.siblings.note(sess.key, c, s.router.kindOf(name))
 	}
 	sess.serves(c, again)
 	return granted, nil
@@ -127,7 +127,7 @@ func (sess *session) heldBy(name string, asks *names.Claimant) (from ed25519.Pub
 		return nil, nil
 	case s.Names.Retired(&names.Claimant{Key: holder}) != nil:
 		return holder, nil
-	case s.custom(name):
+	case sess.custom(name):
 		return nil, nil
 	}
 	if d := s.Names.Retired(asks); d != nil { // which says more
@@ -155,8 +155,8 @@ func (sess *session) serves(c framing.Claim, again bool) {
 
 // custom reports whether a name is not below the relay's own, nor a port of the relay's,
 // so that DNS gives it to devices.
-func (s *Server) custom(name string) bool {
-	return !strings.HasSuffix(name, "."+s.Domain) && !names.IsPort(name)
+func (sess *session) custom(name string) bool {
+	return !strings.HasSuffix(name, "."+sess.srv.Domain) && !names.IsPort(name)
 }
 
 // release gives a name back, as its device wishes.

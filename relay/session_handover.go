@@ -42,7 +42,7 @@ func (sess *session) succeed(c framing.Claim, asks names.Claimant) error {
 	for _, old := range retired {
 		s.bounds.owners.Inherit(old, sess.key)
 		sess.log().Info("an identity has handed over to this one", "old", keyname.Label(old, ""))
-		s.retireLater(old)
+		s.cutter.retireLater(old)
 	}
 	return nil
 }
@@ -120,20 +120,20 @@ func provesKey(name, zone string) bool {
 }
 
 // retireLater calls retire after retireAfter.
-func (s *Server) retireLater(key ed25519.PublicKey) {
-	time.AfterFunc(retireAfter, func() { s.retire(key) })
+func (k *cutter) retireLater(key ed25519.PublicKey) {
+	time.AfterFunc(retireAfter, func() { k.retire(key) })
 }
 
 // retire cuts the sessions of an identity that has handed over, but those that have
 // said that they go away: these have visitors alone.
-func (s *Server) retire(key ed25519.PublicKey) {
-	defer s.panics.Catch("cutting the links of an identity that has handed over", func() {})
-	if s.ctx.Err() != nil {
+func (k *cutter) retire(key ed25519.PublicKey) {
+	defer k.panics.Catch("cutting the links of an identity that has handed over", func() {})
+	if k.ctx.Err() != nil {
 		return
 	}
 	why := *names.HandedOver("")
 	n := &severing{names: make(map[string]struct{})}
-	for _, sess := range s.presence.all(key) {
+	for _, sess := range k.presence.all(key) {
 		if !sess.away.Load() {
 			sess.dismiss(why, n).close(why)
 		}

@@ -55,7 +55,7 @@ func (sess *session) tryPort(ctx context.Context, c framing.Claim, asked uint16)
 	number, _ := s.Names.PortOf(name)
 	done, err := s.ports.begin(name, number)
 	if err != nil {
-		if left, ok := s.lines.unlistened.take(1, undecidedAgain); ok {
+		if left, ok := s.ports.unlistened.take(1, undecidedAgain); ok {
 			s.log.Warn("cannot listen on a TCP port that a remote is to have", "port", number, "err", err, left)
 		}
 		text := fmt.Sprintf("the relay cannot listen on port %d now: another program there may have it", number)

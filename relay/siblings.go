@@ -10,8 +10,10 @@ import (
 	"time"
 
 	"keystay/framing"
+	"keystay/internal/hostname"
 	"keystay/internal/keyname"
 	"keystay/internal/outage"
+	"keystay/relay/names"
 )
 
 // A Sibling is a relay of another owner. A visitor of a name whose remote is away here is
@@ -62,9 +64,8 @@ const (
 type siblings struct {
 	list atomic.Pointer[[]*sibling]
 
-	mu        sync.Mutex
-	kinds     [nameKinds]words
-	crossings map[*crossing]struct{}
+	mu    sync.Mutex
+	kinds [nameKinds]words
 }
 
 // A nameKind is what a device needs for a name: words of names that cost less take no room of
@@ -79,14 +80,14 @@ const (
 )
 
 // kindOf is the kind of a name.
-func (s *Server) kindOf(name string) nameKind {
+func (r *router) kindOf(name string) nameKind {
 	switch {
-	case s.custom(name):
-		return ownDomain
-	case s.Names.IsKeyName(name):
+	case r.names.IsKeyName(name):
 		return madeName
+	case hostname.IsBelow(name, r.domain), names.IsPort(name):
+		return givenName
 	}
-	return givenName
+	return ownDomain
 }
 
 // words are by the name, see maxWords.

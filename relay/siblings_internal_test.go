@@ -191,13 +191,12 @@ func TestWordsAreBounded(t *testing.T) {
 func TestNamesHaveKinds(t *testing.T) {
 	key := make(ed25519.PublicKey, ed25519.PublicKeySize)
 	r := routerOf(t, key, nil)
-	s := &Server{Domain: r.domain, Names: r.names}
 	label := keyname.Label(key, "")
 	for name, want := range map[string]nameKind{
 		label + ".relay.test": madeName, keyname.Label(key, "word") + ".relay.test": madeName,
 		"a.relay.test": givenName, "a." + label + ".relay.test": givenName, "example.org": ownDomain,
 	} {
-		if got := s.kindOf(name); got != want {
+		if got := r.kindOf(name); got != want {
 			t.Errorf("%s is of kind %d, want %d", name, got, want)
 		}
 	}

@@ -5,8 +5,11 @@ import (
 	"crypto/ed25519"
 	"errors"
 	"fmt"
+	"log/slog"
 	"net"
 	"os"
+	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/pires/go-proxyproto"
@@ -48,9 +51,21 @@ var (
 	errSiblingRefuses = errors.New("the sibling refuses the visitor")
 )
 
+// crossings pass visitors on to siblings, and know those that these have taken.
+type crossings struct {
+	log    *slog.Logger
+	router *router
+	dials  *dials
+	owners *limits.Owners
+	cuts   *atomic.Uint64 // see Server.cuts
+
+	mu  sync.Mutex
+	all map[*crossing]struct{}
+}
+
 // A crossing is a visitor that a sibling has taken.
 type crossing struct {
-	srv   *Server
+	among *crossings
 	to    *sibling
 	name  string
 	key   ed25519.PublicKey // of the device that has named the sibling
@@ -66,24 +81,21 @@ func (p *crossing) end() {
 	if p == nil {
 		return
 	}
-	b := &p.srv.siblings
-	b.mu.Lock()
-	delete(b.crossings, p)
-	b.mu.Unlock()
-	p.srv.dials.forget(p.conn)
+	k := p.among
+	k.mu.Lock()
+	delete(k.all, p)
+	k.mu.Unlock()
+	k.dials.forget(p.conn)
 	p.conn.Close()
 	p.to.out.leave(p.key, p.made)
 	p.visit.End()
 }
 
 // cut ends the crossings of what is cut.
-func (b *siblings) cut(c Cut) (n int) {
-	if c.Why.Code != 0 { // else the device may come again at once
-		b.forget(c.isOf)
-	}
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	for p := range b.crossings {
+func (k *crossings) cut(c Cut) (n int) {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	for p := range k.all {
 		if c.isOf(p.name, p.key) {
 			socket.Abort(p.conn)
 			n++
@@ -95,18 +107,18 @@ func (b *siblings) cut(c Cut) (n int) {
 // pass asks the sibling that l leads to, to take a visitor with its hello. Without a
 // crossing it returns where the visitor goes instead; where that is toSibling again it is
 // to be asked anew where the name leads.
-func (s *Server) pass(v *visitor, l lead, hello []byte) (*crossing, lead) {
-	visit, why := s.bounds.owners.Begin(v.name, l.key, v.validation)
+func (k *crossings) pass(v *visitor, l lead, hello []byte) (*crossing, lead) {
+	visit, why := k.owners.Begin(v.name, l.key, v.validation)
 	if why != limits.None {
 		return nil, lead{to: nowhere, alert: sni.AlertInternalError, why: refusedLimited}
 	}
-	p := &crossing{srv: s, to: l.sibling, name: v.name, key: l.key, visit: visit, validation: v.validation}
-	cuts := s.cuts.Load()
-	header, err := siblingHeader(v.conn.RemoteAddr(), v.conn.LocalAddr(), v.name, s.Domain, framing.KindTLS)
+	p := &crossing{among: k, to: l.sibling, name: v.name, key: l.key, visit: visit, validation: v.validation}
+	cuts := k.cuts.Load()
+	header, err := siblingHeader(v.conn.RemoteAddr(), v.conn.LocalAddr(), v.name, k.router.domain, framing.KindTLS)
 	if err == nil {
-		err = s.ask(p, append(header, hello...))
+		err = k.ask(p, append(header, hello...))
 	}
-	if err == nil && s.cuts.Load() != cuts {
+	if err == nil && k.cuts.Load() != cuts {
 		socket.Abort(p.conn) // what was cut meanwhile may have been this
 		p.end()
 		return nil, l
@@ -122,13 +134,13 @@ func (s *Server) pass(v *visitor, l lead, hello []byte) (*crossing, lead) {
 }
 
 // ask dials the sibling of p and has it take what first says.
-func (s *Server) ask(p *crossing, first []byte) error {
+func (k *crossings) ask(p *crossing, first []byte) error {
 	to := p.to
 	to.ask(p.name)
 	how, err := siblingHasNot, errHasNot
-	p.made = s.kindOf(p.name) == madeName
+	p.made = k.router.kindOf(p.name) == madeName
 	if to.out.enter(p.key, p.made) {
-		p.conn, how, err = s.askOver(p, first)
+		p.conn, how, err = k.askOver(p, first)
 		if err != nil {
 			to.out.leave(p.key, p.made)
 		}
@@ -137,34 +149,34 @@ func (s *Server) ask(p *crossing, first []byte) error {
 	switch {
 	case how == siblingFails, how == siblingBreaks:
 		if tell, n := to.away.Failed(1); tell {
-			s.log.Warn("a sibling does not answer", "sibling", to.Name, "to", to.Dial, "err", err, "visitors", n, hint.Attr(hint.SiblingAway.Do))
+			k.log.Warn("a sibling does not answer", "sibling", to.Name, "to", to.Dial, "err", err, "visitors", n, hint.Attr(hint.SiblingAway.Do))
 		}
 	case how != siblingCalled && how != siblingHasNot:
 		if lasted, n, told := to.away.Ends(); told {
-			s.log.Info("a sibling answers again", "sibling", to.Name, "lasted", lasted.Round(time.Second), "visitors", n)
+			k.log.Info("a sibling answers again", "sibling", to.Name, "lasted", lasted.Round(time.Second), "visitors", n)
 		}
 	}
 	if err != nil {
 		return err
 	}
-	b := &s.siblings
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	if b.crossings == nil {
-		b.crossings = make(map[*crossing]struct{})
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	if k.all == nil {
+		k.all = make(map[*crossing]struct{})
 	}
-	b.crossings[p] = struct{}{}
+	k.all[p] = struct{}{}
 	return nil
 }
 
 // askOver is ask over a connection, which it returns where the sibling has said yes. The
 // dialling ends when the remote comes here.
-func (s *Server) askOver(p *crossing, first []byte) (*net.TCPConn, siblingAnswer, error) {
-	ctx, cancel := context.WithTimeout(s.ctx, siblingDialTimeout)
+func (k *crossings) askOver(p *crossing, first []byte) (*net.TCPConn, siblingAnswer, error) {
+	r := k.router
+	ctx, cancel := context.WithTimeout(r.ctx, siblingDialTimeout)
 	defer cancel()
-	here := s.presence.arrival(p.name)
-	defer s.router.waiters.unwatched(p.name, &s.presence)
-	if s.presence.isHere(p.name, p.validation) {
+	here := r.presence.arrival(p.name)
+	defer r.waiters.unwatched(p.name, r.presence)
+	if r.presence.isHere(p.name, p.validation) {
 		return nil, siblingCalled, errNoMore
 	}
 	came := make(chan bool, 1)
@@ -177,7 +189,7 @@ func (s *Server) askOver(p *crossing, first []byte) (*net.TCPConn, siblingAnswer
 			came <- false
 		}
 	}()
-	c, err := s.dials.dial(ctx, s.ctx, p.to.Dial)
+	c, err := k.dials.dial(ctx, r.ctx, p.to.Dial)
 	cancel()
 	switch arrived := <-came; {
 	case err != nil && arrived:
@@ -197,7 +209,7 @@ func (s *Server) askOver(p *crossing, first []byte) (*net.TCPConn, siblingAnswer
 		return c, siblingTook, nil
 	}
 	socket.Abort(c) // without an answer it may have the hello
-	s.dials.forget(c)
+	k.dials.forget(c)
 	switch {
 	case errors.Is(err, os.ErrDeadlineExceeded):
 		return nil, siblingFails, fmt.Errorf("wait for its answer: %w", err)
@@ -223,12 +235,12 @@ func siblingHeader(source, dest net.Addr, name, domain string, kind framing.Kind
 
 // passChallenge asks the sibling that l leads to, to take a CA's HTTP-01 request, and
 // returns the connection to it.
-func (s *Server) passChallenge(name string, l lead, local net.Addr) (net.Conn, error) {
-	visit, _ := s.bounds.owners.Begin(name, l.key, true) // which is never refused
-	p := &crossing{srv: s, to: l.sibling, name: name, key: l.key, visit: visit, validation: true}
-	header, err := siblingHeader(local, local, name, s.Domain, framing.KindHTTP01)
+func (k *crossings) passChallenge(name string, l lead, local net.Addr) (net.Conn, error) {
+	visit, _ := k.owners.Begin(name, l.key, true) // which is never refused
+	p := &crossing{among: k, to: l.sibling, name: name, key: l.key, visit: visit, validation: true}
+	header, err := siblingHeader(local, local, name, k.router.domain, framing.KindHTTP01)
 	if err == nil {
-		err = s.ask(p, header)
+		err = k.ask(p, header)
 	}
 	if err != nil {
 		visit.End()

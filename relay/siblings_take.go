@@ -67,41 +67,41 @@ func (t *taking) end() {
 // with. It returns the connection of whoever it is: a visitor that is passed on, which a
 // tells then, or any other that comes from there. Where that cannot be, c is closed and
 // nil returned.
-func (s *Server) fromSibling(c sni.Conn, a *admitted, from *sibling) sni.Conn {
-	place := s.shares.unfinished.begin(c, helloBuffer)
+func (d *door) fromSibling(c sni.Conn, a *admitted, from *sibling) sni.Conn {
+	place := d.shares.unfinished.begin(c, helloBuffer)
 	if place == nil {
-		s.shares.outOfMemory()
+		d.shares.outOfMemory()
 		c.Close()
 		return nil
 	}
 	p, err := readProxied(c)
 	gone := place.end()
 	if errors.Is(err, errNoProxyHeader) && p != nil && !gone || err == nil && !gone && p.mark == nil && p.source == nil {
-		return s.counted(p, a) // it comes as itself
+		return d.counted(p, a) // it comes as itself
 	}
 	if err != nil || gone || p.mark == nil {
 		if !errors.Is(err, io.EOF) {
-			s.stats.refused[refusedNoHeader].Add(1)
+			d.refused[refusedNoHeader].Add(1)
 		}
 		c.Close()
 		return nil
 	}
 	t := &taking{sibling: from, mark: *p.mark, dialled: addrPort(c.RemoteAddr()).Addr()}
-	if why := s.admitTaking(p, t, a); why != 0 {
-		s.answerNo(p, why, refusedBySibling)
+	if why := d.admitTaking(p, t, a); why != 0 {
+		d.refused.answerNo(p, why, refusedBySibling)
 		return nil
 	}
 	a.taking = t
-	s.sockets.isNow(a, p)
+	d.sockets.isNow(a, p)
 	return p
 }
 
 // counted counts a connection from the address of a sibling that comes as itself, unless
 // that was done before.
-func (s *Server) counted(c sni.Conn, a *admitted) sni.Conn {
+func (d *door) counted(c sni.Conn, a *admitted) sni.Conn {
 	if a.from == nil {
 		var why limits.Reason
-		if a.from, why = s.bounds.addresses.Connect(c); why != limits.None {
+		if a.from, why = d.addresses.Connect(c); why != limits.None {
 			socket.Abort(c)
 			return nil
 		}
@@ -111,16 +111,16 @@ func (s *Server) counted(c sni.Conn, a *admitted) sni.Conn {
 
 // admitTaking counts a visitor that a sibling passes on, or returns the alert that it is
 // refused with. What the sibling says of the visitor is its word alone.
-func (s *Server) admitTaking(p *proxied, t *taking, a *admitted) sni.Alert {
-	w, named := s.siblings.of(t.name)
-	t.key, t.made = w.key, s.kindOf(t.name) == madeName
+func (d *door) admitTaking(p *proxied, t *taking, a *admitted) sni.Alert {
+	w, named := d.router.siblings.of(t.name)
+	t.key, t.made = w.key, d.router.kindOf(t.name) == madeName
 	switch {
 	case t.mark.from != t.sibling.Name: // it has another name here, or is another one
-		s.tellStranger(t)
+		d.tellStranger(t)
 		return sni.AlertUnrecognizedName
-	case s.dials.has(p): // it is this relay itself
+	case d.dials.has(p): // it is this relay itself
 		return sni.AlertUnrecognizedName
-	case s.router.banned(t.dialled):
+	case d.router.banned(t.dialled):
 		return sni.AlertAccessDenied
 	case !named: // nobody has named it, so it has no part of the places
 		return sni.AlertUnrecognizedName
@@ -138,7 +138,7 @@ func (s *Server) admitTaking(p *proxied, t *taking, a *admitted) sni.Alert {
 	default:
 		a.from.Close()
 		var why limits.Reason
-		if a.from, why = s.bounds.addresses.Connect(p); why == limits.None {
+		if a.from, why = d.addresses.Connect(p); why == limits.None {
 			return 0
 		}
 	}
@@ -154,15 +154,15 @@ func mayComeFrom(visitor, sibling netip.Addr) bool {
 }
 
 // tellStranger logs that a sibling calls itself by another name than it has here.
-func (s *Server) tellStranger(t *taking) {
-	if left, ok := s.lines.stranger.take(1, time.Minute); ok {
-		s.log.Warn("a sibling passes visitors on under another name than siblings has for its address", "sibling", t.sibling.Name, hint.Attr(hint.SiblingStranger.Do), left)
+func (d *door) tellStranger(t *taking) {
+	if left, ok := d.strangers.take(1, time.Minute); ok {
+		d.log.Warn("a sibling passes visitors on under another name than siblings has for its address", "sibling", t.sibling.Name, hint.Attr(hint.SiblingStranger.Do), left)
 	}
 }
 
 // answerNo tells a sibling that a visitor is not taken, and with which alert.
-func (s *Server) answerNo(c sni.Conn, alert sni.Alert, why whyRefused) {
-	s.stats.refused[why].Add(1)
+func (r *refusals) answerNo(c sni.Conn, alert sni.Alert, why whyRefused) {
+	r[why].Add(1)
 	c.SetWriteDeadline(time.Now().Add(sni.RefuseTimeout))
 	_, _ = c.Write([]byte{byte(alert)})
 	sni.Leave(c)
@@ -202,14 +202,14 @@ func (s *Server) takeChallenge(c sni.Conn, a *admitted) (kept bool) {
 	t := a.taking
 	sess, _ := s.presence.find(t.name, true)
 	if sess == nil || !s.siblings.isFor(t.name, sess.key, t.sibling) {
-		s.answerNo(c, sni.AlertUnrecognizedName, refusedBySibling)
+		s.stats.refused.answerNo(c, sni.AlertUnrecognizedName, refusedBySibling)
 		return false
 	}
 	visit, _ := s.bounds.owners.Begin(t.name, sess.key, true) // which is never refused
 	stream, err := sess.link.Open(challengeHeader(t.name, c.LocalAddr()), nil)
 	if err != nil {
 		visit.End()
-		s.answerNo(c, sni.AlertInternalError, refusedNotTaken)
+		s.stats.refused.answerNo(c, sni.AlertInternalError, refusedNotTaken)
 		return false
 	}
 	until := time.Now().Add(challengeTimeout)
@@ -217,6 +217,6 @@ func (s *Server) takeChallenge(c sni.Conn, a *admitted) (kept bool) {
 	a.heard = time.Since(s.began)
 	a.far, a.visit, a.name = stream, visit, t.name
 	answerYes(c)
-	s.serve(c, a)
+	s.transit.serve(c, a)
 	return true
 }

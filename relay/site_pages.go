@@ -48,6 +48,16 @@ var (
 		Title:  "This connection is for another name",
 		Text:   "The request names another host than the connection that it came on. Try again: that makes a new connection.",
 	}
+	noPath = page.Page{
+		Status: http.StatusBadRequest,
+		Title:  "This request is not well formed",
+		Text:   "Its target is no path.",
+	}
+	notThisMethod = page.Page{
+		Status: http.StatusMethodNotAllowed,
+		Title:  "This method is not passed on",
+		Text:   "CONNECT and TRACE are for proxies, and no request for a page.",
+	}
 	noSuchPage = page.Page{
 		Status: http.StatusNotFound,
 		Title:  "There is no such page",

@@ -6,13 +6,11 @@ import (
 	"net"
 	"slices"
 	"sync"
-	"sync/atomic"
-	"time"
 
-	"keystay/framing"
 	"keystay/internal/duplex"
+	"keystay/internal/panics"
 	"keystay/internal/socket"
-	"keystay/relay/limits"
+	"keystay/internal/stack"
 	"keystay/sni"
 )
 
@@ -24,9 +22,11 @@ type sockets struct {
 	front       *fronts
 	siblings    *siblings
 	done        <-chan struct{} // ends the waiting of a listener
+	panics      *panics.Log     // set before the first connection
 	descriptors descriptors
 	routing     gauge          // connections that are accepted and not yet where they belong
 	wg          sync.WaitGroup // connections that are admitted
+	rest        *duplex.Rest   // where visitors are who have sent nothing for long
 
 	mu        sync.Mutex
 	stopped   bool // stop was called: there are no more listeners
@@ -40,7 +40,7 @@ type sockets struct {
 
 // newSockets makes sockets. The public port is port; 0 is that of the first listener.
 func newSockets(log *slog.Logger, port int, b *bounds, f *fronts, sib *siblings, done <-chan struct{}) *sockets {
-	return &sockets{log: log, descriptors: descriptors{log: log}, bounds: b, front: f, siblings: sib, done: done, port: port, listeners: make(map[*listener]struct{}), conns: make(map[*admitted]struct{})}
+	return &sockets{log: log, descriptors: descriptors{log: log}, bounds: b, front: f, siblings: sib, done: done, port: port, rest: duplex.NewRest(restAfter), listeners: make(map[*listener]struct{}), conns: make(map[*admitted]struct{})}
 }
 
 // track notes ln, so that pause and stop find it, and makes its Accept survive errors
@@ -203,39 +203,6 @@ func (k *sockets) stopping() bool {
 	return k.stopped
 }
 
-// An admitted connection is one that cut finds, with what the server holds for it.
-// All of that is given up in one place, end: so nothing is forgotten, whichever way
-// the connection takes.
-type admitted struct {
-	sockets  *sockets
-	conn     net.Conn
-	from     *limits.Connection // it counts for its address; may be nil
-	visit    *limits.Visit      // it counts for the name and the identity that it visits; may be nil
-	name     string             // that it visits, until its bytes are carried
-	heard    time.Duration      // when its hello was read, after the server began
-	hello    int                // how long that was, with what came with it, in bytes
-	place    *pending           // its place among those without an owner; may be nil
-	far      duplex.Conn        // for a visitor, until its bytes are carried: a stream, or a connection to another node
-	way      way                // how its bytes go
-	beyond   duplex.Conn        // the connection to another node that carries them, for cut and abort; guarded by sockets.mu
-	fixed    *fixedLead         // where it is led, until it is served there; may be nil
-	offered  *offered           // its remote, at another node, may take it from here; may be nil
-	crossing *crossing          // it is passed on to a sibling; may be nil
-	taking   *taking            // a sibling has passed it on to here; may be nil
-	behind   bool               // a PROXY header says who it is
-	refusal  *framing.Refusal   // what a remote is told once it has proved its key; nil lets it in
-	routing  atomic.Bool        // sockets.routing counts it
-}
-
-// A way is how a visitor's bytes go between here and its remote.
-type way int
-
-const (
-	straight way = iota // this node has both
-	hopsOut             // the remote is at another node
-	hopsIn              // the visitor has come to another node
-)
-
 // admit notes c, so that cut finds it. It returns nil after cut.
 func (k *sockets) admit(c net.Conn) *admitted {
 	a := &admitted{sockets: k, conn: c}
@@ -249,11 +216,28 @@ func (k *sockets) admit(c net.Conn) *admitted {
 	return a
 }
 
-// A fixedLead is a server of the operator's that a visitor is led to.
-type fixedLead struct {
-	to    *fixed
-	name  string
-	hello []byte
+// take admits a connection, and has it delivered.
+func (k *sockets) take(c net.Conn, deliver func(net.Conn, *admitted) (kept bool)) {
+	stack.GrowDeep()
+	c, from, behind := departed(c)
+	a := k.admit(c)
+	if a == nil {
+		c.Close()
+		from.Close()
+		k.routing.done()
+		return
+	}
+	a.from, a.behind = from, behind
+	a.routing.Store(true)
+	defer k.panics.Catch("serving a connection", func() {
+		socket.Abort(c)
+		a.end()
+	})
+	if deliver(c, a) {
+		a.routed()
+	} else {
+		a.end()
+	}
 }
 
 // isNow tells who is behind the proxy that a connection comes from, for abort.
@@ -274,46 +258,9 @@ func (k *sockets) goesTo(a *admitted, far duplex.Conn) {
 	}
 }
 
-// cut ends the connection; sockets.mu is held.
-func (a *admitted) cut() {
-	socket.Abort(a.conn)
-	if a.beyond != nil {
-		socket.Abort(a.beyond)
-	}
-}
-
-// routed tells that the connection is where it belongs. It may be called again.
-func (a *admitted) routed() {
-	if a.routing.Swap(false) {
-		a.sockets.routing.done()
-	}
-}
-
-// end gives up what the server holds for the connection, which is over, or which
-// somebody else has taken. It may be called again.
-func (a *admitted) end() {
-	a.place.end()
-	a.from.Close()
-	a.visit.End()
-	a.offered.end()
-	if a.far != nil {
-		socket.Abort(a.far)
-	}
-	a.routed()
-	k := a.sockets
-	k.mu.Lock()
-	_, first := k.conns[a]
-	delete(k.conns, a)
-	k.mu.Unlock()
-	if first {
-		a.crossing.end()
-		a.taking.end()
-		k.wg.Done()
-	}
-}
-
 // cut ends all connections that are admitted, and admits no more.
 func (k *sockets) cut() {
+	defer k.rest.Close()
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	k.closed = true

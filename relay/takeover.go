@@ -23,7 +23,7 @@ func (s *Server) HandOver(ctx context.Context, pass func(c net.Conn, first []byt
 
 // passOn gives a visitor to the new process. It reports false when c is still the
 // caller's.
-func (s *Server) passOn(pass func(net.Conn, []byte) error, c net.Conn, first []byte) bool {
+func (o *opener) passOn(pass func(net.Conn, []byte) error, c net.Conn, first []byte) bool {
 	if p, ok := c.(*proxied); ok { // the new process has to know who it is, too
 		header, err := p.header()
 		if err != nil {
@@ -35,8 +35,8 @@ func (s *Server) passOn(pass func(net.Conn, []byte) error, c net.Conn, first []b
 		c, first = p.Conn, append(first[:len(first):len(first)], p.first...)
 	}
 	if err := pass(c, first); err != nil {
-		if left, ok := s.lines.kept.take(refusedLines, time.Minute); ok {
-			s.log.Warn("cannot pass a visitor on", "err", err, left)
+		if left, ok := o.kept.take(refusedLines, time.Minute); ok {
+			o.log.Warn("cannot pass a visitor on", "err", err, left)
 		}
 		return false
 	}
@@ -59,7 +59,7 @@ func (s *Server) Adopt(c net.Conn, first []byte) {
 		from, _ = s.bounds.addresses.Connect(c) // the old process has let it in already
 	}
 	if name := s.ports.at(c.LocalAddr()); name != "" {
-		s.adoptPort(conn, first, from, behind, name)
+		s.ports.visitors.adopt(conn, first, from, behind, name)
 		return
 	}
 	s.sockets.routing.add()

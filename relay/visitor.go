@@ -3,7 +3,6 @@ package relay
 import (
 	"bytes"
 	"crypto/rand"
-	"errors"
 	"net"
 	"net/netip"
 	"sync"
@@ -11,8 +10,8 @@ import (
 
 	"keystay/framing"
 	"keystay/internal/duplex"
+	"keystay/internal/panics"
 	"keystay/internal/socket"
-	"keystay/internal/stack"
 	"keystay/relay/names"
 	"keystay/sni"
 )
@@ -28,6 +27,9 @@ const (
 	// visitorTimeout is how long a visitor may leave what it was sent without
 	// an acknowledgement, or untaken, where the system can tell.
 	visitorTimeout = 5 * time.Minute
+	// restAfter is after how long without a byte either way a visitor takes the relay a
+	// goroutine less.
+	restAfter = 5 * time.Second
 	// visitorUnsent is how much the system keeps for a visitor beyond what is
 	// on its way to it, in bytes. On a lane there is no such limit: it would
 	// make the kernel move small pieces, at a third more of the processor.
@@ -38,41 +40,17 @@ var helloBuffers = sync.Pool{New: func() any { return new([helloBuffer]byte) }}
 
 // handle serves one connection of the public port: a visitor, a link, a lane or a
 // browser.
-func (s *Server) handle(c net.Conn) { s.take(c, s.deliver) }
-
-// take counts a connection, and has it delivered.
-func (s *Server) take(c net.Conn, deliver func(net.Conn, *admitted) (kept bool)) {
-	stack.GrowDeep()
-	c, from, behind := departed(c)
-	a := s.sockets.admit(c)
-	if a == nil {
-		c.Close()
-		from.Close()
-		s.sockets.routing.done()
-		return
-	}
-	a.from, a.behind = from, behind
-	a.routing.Store(true)
-	defer s.panics.Catch("serving a connection", func() {
-		socket.Abort(c)
-		a.end()
-	})
-	if deliver(c, a) {
-		a.routed()
-	} else {
-		a.end()
-	}
-}
+func (s *Server) handle(c net.Conn) { s.sockets.take(c, s.deliver) }
 
 // deliver brings a connection where it belongs. It reports whether it is kept there,
 // and ended later: else it is over, or somebody else's.
 func (s *Server) deliver(c net.Conn, a *admitted) (kept bool) {
-	conn := s.unproxied(c, a)
+	conn := s.door.caller(c, a)
 	if conn == nil {
 		return false
 	}
 	if sib := s.siblings.at(conn.RemoteAddr()); sib != nil {
-		if conn = s.fromSibling(conn, a, sib); conn == nil {
+		if conn = s.door.fromSibling(conn, a, sib); conn == nil {
 			return false
 		}
 		if a.taking != nil && a.taking.kind == framing.KindHTTP01 {
@@ -88,7 +66,7 @@ func (s *Server) deliver(c net.Conn, a *admitted) (kept bool) {
 		return s.handleOwn(own, a)
 	}
 	if a.fixed != nil {
-		s.serveFixed(conn, a)
+		s.fixed.serve(conn, a)
 		return true
 	}
 	if a.place.end() { // it had to go before
@@ -104,20 +82,30 @@ func (s *Server) deliver(c net.Conn, a *admitted) (kept bool) {
 	if a.taking != nil {
 		answerYes(conn)
 	}
-	s.serve(conn, a)
+	s.transit.serve(conn, a)
 	return true
+}
+
+// A transit carries the bytes of visitors between them and their remotes.
+type transit struct {
+	began    time.Time // of the server
+	sockets  *sockets
+	hops     *hops
+	traffic  *traffic
+	visitors *gauge
+	panics   *panics.Log
 }
 
 // serve carries a visitor's bytes over its stream, or to another node. It returns at
 // once, and ends a when they are over: nothing but the copying itself waits for a
 // visitor.
-func (s *Server) serve(c sni.Conn, a *admitted) {
+func (t *transit) serve(c sni.Conn, a *admitted) {
 	socket.UserTimeout(c, visitorTimeout)
-	s.stats.visitors.add()
-	s.hops.begin(a.way)
+	t.visitors.add()
+	t.hops.begin(a.way)
 	far := a.far
-	o := duplex.Options{Linger: lingerTimeout, Unanswered: unansweredTimeout, Panics: s.panics}
-	f := &flow{hello: a.hello, waited: time.Since(s.began) - a.heard, hops: a.way == hopsOut}
+	o := duplex.Options{Linger: lingerTimeout, Unanswered: unansweredTimeout, Panics: t.panics, Rest: t.sockets.rest}
+	f := &flow{hello: a.hello, waited: time.Since(t.began) - a.heard, hops: a.way == hopsOut}
 	if names.IsPort(a.name) { // the remote may have nothing to answer for long
 		o.Unanswered = 0
 		f.answered.Store(true)
@@ -126,27 +114,27 @@ func (s *Server) serve(c sni.Conn, a *admitted) {
 		f.answered.Store(true)
 	}
 	if !f.hops { // else the node that has the remote counts, and the kernel moves the bytes
-		f.name = s.traffic.count(a.name)
+		f.name = t.traffic.count(a.name)
 		o.PaceAB, o.PaceBA = a.visit.In(), a.visit.Out()
 		socket.Unsent(c, visitorUnsent)
 		o.Moved = func() { socket.Unsent(c, 0) }
 	}
 	if a.way == hopsOut {
-		s.sockets.goesTo(a, far)
+		t.sockets.goesTo(a, far)
 	}
-	t := a.offered
-	if t != nil {
-		o.PaceAB, o.PaceBA = &t.in, &t.out
+	offer := a.offered
+	if offer != nil {
+		o.PaceAB, o.PaceBA = &offer.in, &offer.out
 	}
 	a.place, a.far, a.name = nil, nil, "" // the copying ends both
-	s.traffic.begin(f, t.carried(duplex.Start(direct(c), far, o, func(duplex.Result) {
-		s.traffic.end(f)
-		if t != nil {
-			t.leaveHop(&s.hops)
+	t.traffic.begin(f, offer.carried(duplex.Start(direct(c), far, o, func(duplex.Result) {
+		t.traffic.end(f)
+		if offer != nil {
+			offer.leaveHop(t.hops)
 		} else {
-			s.hops.done(a.way)
+			t.hops.done(a.way)
 		}
-		s.stats.visitors.done()
+		t.visitors.done()
 		a.end()
 	})))
 }
@@ -161,7 +149,7 @@ func (s *Server) receive(c sni.Conn, a *admitted) (own *peeked) {
 	a.from.Greeted()
 	defer helloBuffers.Put(buf)
 	if err != nil {
-		s.refuseHello(c, hello.Raw, err)
+		s.stats.refused.refuseHello(c, hello.Raw, err)
 		return nil
 	}
 	a.hello = len(hello.Raw)
@@ -171,30 +159,30 @@ func (s *Server) receive(c sni.Conn, a *admitted) (own *peeked) {
 		name, err = s.DefaultName, nil
 	}
 	if err != nil {
-		s.refuse(c, sni.AlertUnrecognizedName, refusedBadName)
+		s.stats.refused.refuse(c, sni.AlertUnrecognizedName, refusedBadName)
 		return nil
 	}
 	if d := &s.sockets.descriptors; name != s.Domain && d.noVisitor(c) {
 		d.refused()
-		s.refuse(c, sni.AlertInternalError, refusedScarce)
+		s.stats.refused.refuse(c, sni.AlertInternalError, refusedScarce)
 		return nil
 	}
 	v := &visitor{conn: c, place: a.place, name: name, validation: hello.OnlyALPN(acmeALPN), taking: a.taking}
-	l := s.open(a, v, hello.Raw)
+	l := s.opener.open(a, v, hello.Raw)
 	switch {
 	case a.far != nil:
-	case l.pass != nil && a.taking == nil && s.passOn(l.pass, c, hello.Raw):
+	case l.pass != nil && a.taking == nil && s.opener.passOn(l.pass, c, hello.Raw):
 	case l.to == toFixed:
 		a.fixed = &fixedLead{l.fixed, name, bytes.Clone(hello.Raw)}
-	case l.to == toRelay && !s.mayShake(a, hello.OffersALPN(framing.Protocol)):
-		s.refuse(c, sni.AlertInternalError, refusedHurried)
+	case l.to == toRelay && !a.mayShake(hello.OffersALPN(framing.Protocol)):
+		s.stats.refused.refuse(c, sni.AlertInternalError, refusedHurried)
 	case l.to == toRelay:
 		own = &peeked{Conn: c, first: bytes.Clone(hello.Raw), place: a.place, from: a.from, lane: hello.OffersALPN(framing.LaneProtocol)}
 		if !own.lane { // which leaves TLS, and must not read ahead
 			own.Conn = framing.NewBufferedConn(c)
 		}
 	default:
-		s.refuse(c, l.alert, l.why)
+		s.stats.refused.refuse(c, l.alert, l.why)
 	}
 	return own
 }
@@ -205,35 +193,6 @@ func (s *Server) receive(c sni.Conn, a *admitted) (own *peeked) {
 func namesNothing(h *sni.Hello) bool {
 	_, err := netip.ParseAddr(string(h.ServerName))
 	return err == nil || len(h.ServerName) == 0
-}
-
-// refuseHello ends a connection on which no whole hello has come, of which first
-// has: as a TLS server would.
-func (s *Server) refuseHello(c sni.Conn, first []byte, err error) {
-	if alert, ok := sni.AlertFor(err); ok {
-		s.refuse(c, alert, whyNoHello(err))
-		return
-	}
-	if errors.Is(err, sni.ErrNotTLS) && sni.LooksLikeHTTP(c, first) {
-		s.stats.refused[refusedHTTP].Add(1)
-		sni.RefuseHTTP(c)
-		return
-	}
-	if p, ok := c.(*proxied); ok && p.mark != nil { // a sibling is not left without an answer
-		s.answerNo(c, sni.AlertInternalError, whyNoHello(err))
-		return
-	}
-	s.stats.refused[whyNoHello(err)].Add(1)
-	c.Close()
-}
-
-func (s *Server) refuse(c sni.Conn, alert sni.Alert, why whyRefused) {
-	if p, ok := c.(*proxied); ok && p.mark != nil {
-		s.answerNo(c, alert, why)
-		return
-	}
-	s.stats.refused[why].Add(1)
-	sni.Refuse(c, alert)
 }
 
 func streamHeader(c net.Conn, name string, kind framing.Kind) framing.Header {

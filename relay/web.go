@@ -82,13 +82,19 @@ func (w *web) server(h http.Handler, maxHead int, answer time.Duration) *httpdra
 			if p, ok := socket.Find[*peeked](c); ok {
 				ctx = context.WithValue(ctx, peekedKey{}, p)
 			}
+			if h, ok := socket.Find[*headConn](c); ok {
+				ctx = context.WithValue(ctx, headKey{}, h)
+			}
 			return ctx
 		},
 	})
 }
 
-// peekedKey is the context key of a request's connection.
-type peekedKey struct{}
+// peekedKey and headKey are the context keys of a request's connection.
+type (
+	peekedKey struct{}
+	headKey   struct{}
+)
 
 // heldBy returns the place of the connection of r, and what it counts for its
 // address; either may be nil.

@@ -3,8 +3,6 @@ package remote
 import (
 	"archive/tar"
 	"bytes"
-	"crypto/ed25519"
-	"encoding/base64"
 	"errors"
 	"fmt"
 	"io"
@@ -18,9 +16,7 @@ import (
 
 	"filippo.io/age"
 
-	"keystay/framing"
 	"keystay/internal/hint"
-	"keystay/internal/keyname"
 )
 
 const passphrase = "correct horse"
@@ -409,178 +405,6 @@ func TestImportThatBreaksOffIsFinishedOrHasNotBegun(t *testing.T) {
 		if now[identityFile] != whole[identityFile] || now[runFile] != whole[runFile] || now["replaced-1/"+identityFile] != old[identityFile] || len(now) != len(whole) {
 			t.Errorf("after %d steps there is %q", n, slices.Sorted(maps.Keys(now)))
 		}
-	}
-}
-
-// A new key has the hand-over from the old one with it, which is kept until each relay
-// has heard: of several rotations each relay hears what it has not heard yet.
-func TestOldKeysAreKeptUntilEachRelayHasHeard(t *testing.T) {
-	dir := newStateDir(t)
-	keyOf := func() ed25519.PublicKey {
-		s, unlock, err := lockIdentity(dir)
-		if err != nil {
-			t.Fatal(err)
-		}
-		defer unlock()
-		return s.public()
-	}
-	load := func() []handover {
-		list, err := (&state{dir: dir}).loadHandovers(keyOf())
-		if err != nil {
-			t.Fatal(err)
-		}
-		return list
-	}
-	a := keyOf()
-	r, err := RotateIdentity(dir, false)
-	if err != nil || !slices.Equal(r.Domains, []string{"www.example.test"}) || r.Old != labelOf(a) || r.New != labelOf(keyOf()) {
-		t.Fatalf("%+v, %v", r, err)
-	}
-	want := []WaitingRelay{{"other.test", []string{"www.example.test"}}, {"relay.test", []string{"app.relay.test", "www.example.test"}}}
-	if fmt.Sprint(r.Waiting) != fmt.Sprint(want) {
-		t.Errorf("waiting: %+v", r.Waiting)
-	}
-	b := keyOf()
-	s := &state{dir: dir}
-	if left, err := s.noteHeard("RELAY.test:8443", b); err != nil || len(left) != 1 {
-		t.Errorf("left %d, %v", len(left), err)
-	}
-	if _, err := RotateIdentity(dir, false); err != nil {
-		t.Fatal(err)
-	}
-	c := keyOf()
-	list := load()
-	for relay, n := range map[string]int{"relay.test": 1, "other.test": 2, "third.test": 0} {
-		got := framed(forRelay(list, relay))
-		if len(got) != n || got.Verify(c) != nil {
-			t.Errorf("%s is shown %d, want %d: %v", relay, len(got), n, got.Verify(c))
-		}
-	}
-	if left, _ := s.noteHeard("relay.test", c); len(left) != 2 {
-		t.Errorf("left %d", len(left))
-	}
-	if left, _ := s.noteHeard("other.test", b); len(left) != 1 { // a link from before the second rotation
-		t.Errorf("left %d", len(left))
-	}
-	if left, err := s.noteHeard("other.test", c); len(left) != 0 || err != nil {
-		t.Errorf("left %d, %v", len(left), err)
-	}
-	if text, there := tree(t, dir)[handoversFile]; there {
-		t.Errorf("it is kept: %q", text)
-	}
-	if keyOf(); !c.Equal(keyOf()) {
-		t.Error("the key has changed")
-	}
-}
-
-// Wherever a rotation breaks off, the device has one of the keys, and what leads to it.
-func TestRotationThatBreaksOffLosesNothing(t *testing.T) {
-	dir := newStateDir(t)
-	before := tree(t, dir)
-	if _, err := RotateIdentity(dir, false); err != nil {
-		t.Fatal(err)
-	}
-	after := tree(t, dir)
-	// The hand-over is written, the new key not: the old one goes on, and the next
-	// rotation begins anew.
-	write(t, filepath.Join(dir, identityFile), before[identityFile])
-	info, err := ShowIdentity(dir)
-	if err != nil || len(info.Handovers) != 0 {
-		t.Errorf("%+v, %v", info, err)
-	}
-	if _, err := openState(dir); err != nil {
-		t.Error(err)
-	}
-	if _, err := RotateIdentity(dir, false); err != nil {
-		t.Fatal(err)
-	}
-	if info, err := ShowIdentity(dir); err != nil || len(info.Handovers) != 1 || len(info.Handovers[0].Relays) != 2 {
-		t.Errorf("%+v, %v", info, err)
-	}
-	// Nothing can be written: a folder stands in the file's place.
-	full := newStateDir(t)
-	write(t, filepath.Join(full, handoversFile, "x"), "")
-	was := tree(t, full)[identityFile]
-	if _, err := RotateIdentity(full, false); err == nil || tree(t, full)[identityFile] != was {
-		t.Errorf("there is another key: %v", err)
-	}
-	// A damaged file is not overwritten, since it holds keys.
-	write(t, filepath.Join(dir, handoversFile), after[handoversFile][:100])
-	for _, err := range []error{func() error { _, err := RotateIdentity(dir, false); return err }(), func() error { _, err := ShowIdentity(dir); return err }()} {
-		if len(hint.All(err)) == 0 {
-			t.Errorf("damaged: %v", err)
-		}
-	}
-	if tree(t, dir)[handoversFile] != after[handoversFile][:100] {
-		t.Error("it was overwritten")
-	}
-}
-
-// Names made from the key end with it: that is said before anything is changed. The
-// next start then finds the relay by the name made from the new key.
-func TestNamesMadeFromTheKeyEndWithIt(t *testing.T) {
-	dir := t.TempDir()
-	s, err := openState(dir)
-	if err != nil {
-		t.Fatal(err)
-	}
-	old := labelOf(s.public()) + ".relay.test"
-	if unlock, err := s.lockName(old); err != nil || unlock() != nil {
-		t.Fatal(err)
-	}
-	if err := s.remember(old, served{Relays: []string{"relay.test:8443"}, Made: true, Service: "http://127.0.0.1:3000"}); err != nil {
-		t.Fatal(err)
-	}
-	if err := s.remember(keyname.Label(s.public(), "wiki")+".relay.test", served{Relays: []string{"relay.test"}, Made: true, Word: "wiki"}); err != nil {
-		t.Fatal(err)
-	}
-	before := tree(t, dir)
-	var ends *KeyNamesError
-	r, err := RotateIdentity(dir, false)
-	if !errors.As(err, &ends) || !slices.Contains(ends.Names, old) || len(r.Ending) != 2 || len(hint.All(err)) == 0 || !maps.Equal(before, tree(t, dir)) {
-		t.Fatalf("%+v, %v", r, err)
-	}
-	if r, err = RotateIdentity(dir, true); err != nil {
-		t.Fatal(err)
-	}
-	info, err := ShowIdentity(dir)
-	key, _ := base64.StdEncoding.DecodeString(info.PublicKey)
-	for _, want := range []string{r.New + ".relay.test", keyname.Label(key, "wiki") + ".relay.test"} {
-		if err != nil || len(info.Names) != 2 || !slices.ContainsFunc(info.Names, func(n ServedName) bool { return n.Name == want && n.FromKey }) {
-			t.Errorf("no %s: %+v, %v", want, info, err)
-		}
-	}
-	name, how, err := s.choose(Name{Service: "http://127.0.0.1:3000"})
-	if name != "" || !slices.Equal(how.Relays, []string{"relay.test:8443"}) || err != nil {
-		t.Errorf("the next start serves %q by %+v, %v", name, how, err)
-	}
-}
-
-// More keys than a claim can hand over are not made.
-func TestRotationsThatNoRelayHears(t *testing.T) {
-	dir := newStateDir(t)
-	for range framing.MaxHandovers {
-		if _, err := RotateIdentity(dir, false); err != nil {
-			t.Fatal(err)
-		}
-	}
-	before := tree(t, dir)
-	if _, err := RotateIdentity(dir, false); err == nil || len(hint.All(err)) == 0 || !maps.Equal(before, tree(t, dir)) {
-		t.Errorf("one more: %v", err)
-	}
-	s := &state{dir: dir}
-	for _, relay := range []string{"relay.test", "other.test"} {
-		info, unlock, err := lockIdentity(dir)
-		if err != nil {
-			t.Fatal(err)
-		}
-		unlock()
-		if _, err := s.noteHeard(relay, info.public()); err != nil {
-			t.Fatal(err)
-		}
-	}
-	if _, err := RotateIdentity(dir, false); err != nil {
-		t.Error(err)
 	}
 }
 

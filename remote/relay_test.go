@@ -251,6 +251,17 @@ func (r *fakeRelay) link(below, conn net.Conn, cs *tls.ConnectionState) {
 	}
 	r.mu.Unlock()
 	link.Welcome(said, framing.Handler{
+		Welcomed: func() {
+			r.mu.Lock()
+			defer r.mu.Unlock()
+			if r.links == nil {
+				r.links = make(map[*relayLink]struct{})
+			}
+			r.links[l] = struct{}{}
+			if r.nodes.Own != "" {
+				link.TellNodes(r.nodes)
+			}
+		},
 		Claim: func(_ context.Context, c framing.Claim) (framing.Claimed, error) {
 			r.mu.Lock()
 			r.claims = append(r.claims, claim{cs.ServerName, c.Name, c.Token})
@@ -294,15 +305,6 @@ func (r *fakeRelay) link(below, conn net.Conn, cs *tls.ConnectionState) {
 			return nil
 		},
 	})
-	r.mu.Lock()
-	if r.links == nil {
-		r.links = make(map[*relayLink]struct{})
-	}
-	r.links[l] = struct{}{}
-	if r.nodes.Own != "" {
-		link.TellNodes(r.nodes)
-	}
-	r.mu.Unlock()
 	<-link.Done()
 	r.mu.Lock()
 	defer r.mu.Unlock()

@@ -7,6 +7,7 @@ import (
 	"crypto/x509"
 	"errors"
 	"fmt"
+	"io/fs"
 	"log/slog"
 	"os"
 	"path/filepath"
@@ -39,7 +40,12 @@ type nameRecord struct {
 // this node shares with others.
 func openRecord(cfg *config.Relay, log *slog.Logger) (*nameRecord, error) {
 	if !cfg.Cluster.On() {
+		gone := isGone(cfg.StateDir)
 		file, err := names.OpenGrants(cfg.StateDir)
+		if err == nil && gone {
+			log.Warn("names.db is gone: a new record of names begins, and every name is free for whoever comes first",
+				hint.Attr(hint.RecordGone.With("FILE", filepath.Join(cfg.StateDir, recordName))))
+		}
 		return &nameRecord{Store: file, file: file}, err
 	}
 	c, err := etcdOf(cfg, log)
@@ -65,6 +71,22 @@ func openRecord(cfg *config.Relay, log *slog.Logger) (*nameRecord, error) {
 		log.Warn("the relay begins without its record of names, and reads it as soon as etcd answers", "err", err, hint.Attr(hint.All(err)))
 	}
 	return &nameRecord{Store: shared, etcd: shared, lock: lock}, nil
+}
+
+// nodes is where the nodes that share the record find each other; nil where none do.
+func (r *nameRecord) nodes() cluster.Directory {
+	if r.etcd == nil {
+		return nil
+	}
+	return r.etcd.Nodes()
+}
+
+// isGone reports whether a relay has run from a state directory that has no record of names
+// now.
+func isGone(stateDir string) bool {
+	_, err := os.Lstat(filepath.Join(stateDir, recordName))
+	_, ran := os.Lstat(filepath.Join(stateDir, "audit.log"))
+	return errors.Is(err, fs.ErrNotExist) && ran == nil
 }
 
 // close ends the use of the record. It may be nil.

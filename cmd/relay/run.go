@@ -138,7 +138,7 @@ func (p *process) open(takeover bool) (err error) {
 		closeAll(handed)
 		return stateError(p.cfg.StateDir, err)
 	}
-	if p.node, err = openNode(p.cfg, p.grants.etcd, p.log); err != nil {
+	if p.node, err = openNode(p.cfg, p.grants.nodes(), p.log); err != nil {
 		closeAll(handed)
 		return err
 	}
@@ -148,7 +148,7 @@ func (p *process) open(takeover bool) (err error) {
 	p.openControl()
 	p.audit = operator.OpenAudit(p.cfg.StateDir, p.log)
 	if p.grants.etcd != nil {
-		p.audit.Shared, p.audit.Node = p.grants.etcd, p.cfg.Cluster.Node
+		p.audit.Shared, p.audit.Node = p.grants.etcd.Audit(), p.cfg.Cluster.Node
 	}
 	p.openServer()
 	p.api = p.newAPI()

@@ -15,6 +15,7 @@ import (
 	"keystay/acme"
 	"keystay/internal/cli"
 	"keystay/internal/hint"
+	"keystay/internal/hostname"
 	"keystay/internal/statement"
 	"keystay/remote"
 	"keystay/remote/watch/ct"
@@ -41,7 +42,7 @@ func (d *doctor) name(ctx context.Context, n *patient, relays []*report, cas []s
 	own := true // a domain of the owner's, and not below a relay
 	for _, r := range relays {
 		hosts = append(hosts, r.host())
-		own = own && !isBelow(domain, r.host())
+		own = own && !hostname.IsBelow(domain, r.host())
 	}
 	if len(relays) == 0 {
 		return []cli.Finding{cli.NotRun("name", domain, "%d relays at most are looked at, and its own is none of them", maxReports)}

@@ -17,6 +17,7 @@ import (
 
 	"keystay/internal/cli"
 	"keystay/internal/hint"
+	"keystay/internal/hostname"
 	"keystay/remote"
 )
 
@@ -267,7 +268,7 @@ func (d *doctor) limits(r *report) cli.Finding {
 	}
 	if (r.about.Policy == "token" || r.about.Policy == "closed") && d.cfg.Token == "" {
 		for _, n := range r.names {
-			if n.name.domain == "" || d.wasServed(n.name.domain) || !isBelow(n.name.domain, r.host()) {
+			if n.name.domain == "" || d.wasServed(n.name.domain) || !hostname.IsBelow(n.name.domain, r.host()) {
 				continue
 			}
 			err := fmt.Errorf("the relay gives new names only by policy %q, and there is no token for %s", r.about.Policy, n.name.domain)
@@ -282,8 +283,6 @@ func (d *doctor) wasServed(domain string) bool {
 	info, err := remote.PeekIdentity(d.cfg.StateDir)
 	return err == nil && slices.ContainsFunc(info.Names, func(n remote.ServedName) bool { return n.Name == domain })
 }
-
-func isBelow(name, zone string) bool { return strings.HasSuffix(name, "."+zone) }
 
 // shownTime is a time as people read it.
 func shownTime(d time.Duration) string {

@@ -11,6 +11,7 @@ import (
 	"strings"
 	"text/tabwriter"
 
+	"keystay/internal/hostname"
 	"keystay/internal/publicaddr"
 )
 
@@ -140,5 +141,5 @@ func (r *records) writeHome(w io.Writer) {
 // isRelays reports whether the name is one that a relay gives out, and the relay's operator
 // has its public records.
 func (r *records) isRelays() bool {
-	return slices.ContainsFunc(r.Relays, func(relay string) bool { return strings.HasSuffix(r.Domain, "."+relay) })
+	return slices.ContainsFunc(r.Relays, func(relay string) bool { return hostname.IsBelow(r.Domain, relay) })
 }

@@ -13,6 +13,7 @@ import (
 	"keystay/config"
 	"keystay/internal/cli"
 	"keystay/internal/hint"
+	"keystay/internal/hostname"
 	"keystay/internal/plain"
 	"keystay/remote"
 	"keystay/remote/relays"
@@ -220,7 +221,7 @@ func tellTaken(w io.Writer, stateDir string, before *relays.Taken, now relays.Ta
 		case len(n.Relays) != 1 || n.Relays[0] != before.Relay:
 		case n.FromKey:
 			line("  %s is another name, below %s; links to the old one end", n.Name, now.Relay)
-		case isBelow(n.Name, relayHost(before.Relay)):
+		case hostname.IsBelow(n.Name, relayHost(before.Relay)):
 			line("  %s can be served by %s alone: choose another name", n.Name, before.Relay)
 		default:
 			line("  %s needs its DNS records changed: remote dns %s --relay %s", n.Name, n.Name, now.Relay)

@@ -66,7 +66,7 @@ func TestBench(t *testing.T) {
 			expectMeasured(t, all, name, subject)
 		}
 	}
-	for _, name := range []string{"home_keepalive", "home_conn", "home_down"} {
+	for _, name := range []string{"home_keepalive", "home_conn", "home_conn_x25519", "home_down"} {
 		expectMeasured(t, all, name, programs)
 	}
 	expectGrown(t, all)
@@ -120,7 +120,7 @@ func expectMeasured(t *testing.T, all []result.Measurement, test, subject string
 			ok = ok && m.Flows > 0 && m.Mbps > 1 && (between || m.RelayCPU == 0)
 		case "home_keepalive":
 			ok = ok && m.Count > 0 && m.P50 > 0 && m.P50 <= m.P99 && m.PerS > 0
-		case "home_conn":
+		case "home_conn", "home_conn_x25519":
 			ok = ok && m.ConnPerS > 1
 		case "home_down":
 			ok = ok && m.Flows > 0 && m.Mbps > 1

@@ -3,6 +3,7 @@
 package main
 
 import (
+	"crypto/tls"
 	"time"
 
 	"keystay/e2e/bench/internal/result"
@@ -50,6 +51,13 @@ func (b *bench) home() error {
 		{"home_conn", func(s *subject) (result.Measurement, error) {
 			m, err := connections(s, 8, p.window)
 			m.Test = "home_conn"
+			return m, err
+		}},
+		{"home_conn_x25519", func(s *subject) (result.Measurement, error) {
+			alike := *s // without the key exchange that not all subjects have
+			alike.door.Curves = []tls.CurveID{tls.X25519}
+			m, err := connections(&alike, 8, p.window)
+			m.Test = "home_conn_x25519"
 			return m, err
 		}},
 		{"home_down", func(s *subject) (result.Measurement, error) { return homeBulk(s, 1, p.warm, p.window) }},

@@ -117,6 +117,10 @@ func (r *role) tcpproxy(ended <-chan struct{}) error {
 	return nil
 }
 
+// maxVisitors is how many visitors the device takes at once: more than idle_visitor and
+// scale have, and more than by default.
+const maxVisitors = 10_000
+
 // device is the remote: the library's listener with the same site behind it.
 func (r *role) device(ended <-chan struct{}) error {
 	config, err := r.tls()
@@ -130,7 +134,7 @@ func (r *role) device(ended <-chan struct{}) error {
 	c := remote.Config{
 		Domain: name, Relays: []string{zone}, RelayAddresses: []string{r.Relay}, RelayRoots: roots,
 		Proxy:    func(*http.Request) (*url.URL, error) { return nil, nil },
-		StateDir: r.Dir, TLS: config, NoLanes: r.Lanes == "off",
+		StateDir: r.Dir, TLS: config, NoLanes: r.Lanes == "off", MaxVisitors: maxVisitors,
 		Logger: slog.New(slog.NewTextHandler(os.Stderr, nil)),
 	}
 	ln, err := remote.Listen(c)

@@ -153,7 +153,7 @@ func (b *bench) scaleVisitors(what string, sizes []int) error {
 			return err
 		}
 		n = wanted
-		if err := s.pause(b.plan.idleSettle); err != nil {
+		if err := s.pause(b.plan.idleGiven); err != nil {
 			return err
 		}
 		u, err := held(s)

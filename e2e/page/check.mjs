@@ -1,66 +1,19 @@
 // Uses the operator's page as a person does, in a real browser: with the keyboard, on a
 // wide screen and on a phone, light and dark. Prints what is wrong, a line each, and
 // ends with 1 if there is anything; node check.mjs '{"browser":…}' as TestOperatorPage has it.
-import { readFileSync, mkdirSync } from "node:fs";
-import { createRequire } from "node:module";
-import { chromium, firefox } from "playwright-core";
+import { complain, finish, inspect as inspectAny, launch, look as lookAny, task } from "./browser.mjs";
 
-const task = JSON.parse(process.argv[2]);
-const axe = readFileSync(createRequire(import.meta.url).resolve("axe-core/axe.min.js"), "utf8");
-const patience = 60000; // milliseconds; what happens ends the wait
-let wrong = 0;
-const complain = (...words) => { wrong++; console.log(...words); };
-const origin = new URL(task.page).origin;
-const ownStyle = "sha256-YjaKGiklmzC6wjXA513HAMmzus8VE61XCOT+SmwNZWA="; // of what playwright adds to a page for a picture
-
-
-async function launch(dark) {
-  if (task.browser === "chromium") {
-    return chromium.launch({ executablePath: task.program, timeout: patience,
-      args: ["--no-sandbox", "--disable-gpu", "--disable-quic", "--disable-background-networking", "--disable-component-update", "--disable-sync", "--host-resolver-rules=MAP " + task.domain + " 127.0.0.1"] });
-  }
-  return firefox.launch({ channel: "moz-firefox", executablePath: task.program, timeout: patience,
-    firefoxUserPrefs: { "network.dns.localDomains": task.domain, "network.dns.disableIPv6": true, "layout.css.prefers-color-scheme.content-override": dark ? 0 : 1 } });
-}
-
-// A look is one browser window: its pages may ask nobody else, and break no rule.
-async function look(browser, { dark, width, script = true }, use) {
-  const options = { viewport: { width, height: 800 }, ignoreHTTPSErrors: true };
-  if (task.browser === "chromium") Object.assign(options, { colorScheme: dark ? "dark" : "light", javaScriptEnabled: script });
-  const context = await browser.newContext(options);
-  context.setDefaultTimeout(patience);
-  const page = await context.newPage();
-  page.on("request", (r) => {
-    const u = new URL(r.url());
-    if (u.origin !== origin && u.origin !== new URL(task.site).origin && u.protocol !== "data:" && u.protocol !== "about:") complain("it asks", r.url());
-  });
-  page.on("pageerror", (e) => { if (!e.message.includes("/favicon.ico") && !(task.pictures && e.message.includes(ownStyle))) complain("script failed:", e.message); });
-  page.on("console", (m) => { if (m.type() === "error" && /Content.Security.Policy|Refused to/i.test(m.text())) complain("against the policy:", m.text()); });
-  try {
-    await use(page);
-  } finally {
-    await context.close();
-  }
-}
-
-async function inspect(page, what) {
-  await page.evaluate(axe);
-  const found = await page.evaluate(() => axe.run(document, { resultTypes: ["violations"] }));
-  for (const v of found.violations) complain(`axe, ${what}: ${v.id}: ${v.help}: ${v.nodes.slice(0, 3).map((n) => n.target.join(" ") + " " + (n.failureSummary || "").split("\n").slice(1, 2).join("")).join(" | ")}`);
-  const over = await page.evaluate(() => document.documentElement.scrollWidth - innerWidth);
-  if (over > 0) complain(`${what} is ${over} pixels wider than the screen`);
-  if (task.pictures) {
-    mkdirSync(task.pictures, { recursive: true });
-    await page.screenshot({ path: `${task.pictures}/${task.browser}-${what.replaceAll(/\W+/g, "-")}.png`, fullPage: true, caret: "initial" });
-  }
-}
+const origins = [new URL(task.page).origin, new URL(task.site).origin];
+const look = (browser, options, use) => lookAny(browser, origins, { ...options, settings: { ignoreHTTPSErrors: true } }, use);
+const inspect = (page, what) => inspectAny(page, what, { fullPage: true });
 
 const pages = task.all ? ["/", "/remotes", "/names", "/tokens", "/bans", "/audit"] : ["/", "/remotes", "/names"];
 const drawn = (page) => page.waitForFunction(() => document.querySelectorAll(".uplot").length === 4 && document.querySelector("[data-live=arrived]").textContent !== "–");
 
 async function signIn(page) {
   await page.goto(task.page + "/sign-in?to=/remotes");
-  await page.keyboard.type(task.user); // the field has the focus
+  await page.waitForFunction(() => document.activeElement.id === "user"); // by itself
+  await page.keyboard.type(task.user);
   await page.keyboard.press("Tab");
   await page.keyboard.type(task.password);
   await page.keyboard.press("Enter");
@@ -149,7 +102,7 @@ async function withoutScript(page) {
 
 const looks = [["light wide", false, 1280], ["dark phone", true, 390]];
 for (const [name, dark, width] of task.all ? looks : looks.slice(task.browser === "firefox" ? 1 : 0, task.browser === "firefox" ? 2 : 1)) {
-  const browser = await launch(dark);
+  const browser = await launch(dark, task.domain);
   try {
     await look(browser, { dark, width }, (page) => everyPage(page, name));
     if (!dark) await look(browser, { dark, width }, byKeyboard);
@@ -160,4 +113,4 @@ for (const [name, dark, width] of task.all ? looks : looks.slice(task.browser ==
     await browser.close();
   }
 }
-process.exit(wrong ? 1 : 0);
+finish();

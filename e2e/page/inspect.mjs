@@ -1,58 +1,10 @@
 // Uses the inspector as a person does, in a real browser: with the keyboard, on a wide
 // screen and on a phone, light and dark. Prints what is wrong, a line each, and ends with
 // 1 if there is anything; node inspect.mjs '{"browser":…}' as TestInspectorInBrowsers has it.
-import { readFileSync, mkdirSync } from "node:fs";
-import { createRequire } from "node:module";
-import { chromium, firefox } from "playwright-core";
+import { complain, finish, inspect, launch, look as lookAny, task } from "./browser.mjs";
 
-const task = JSON.parse(process.argv[2]);
-const axe = readFileSync(createRequire(import.meta.url).resolve("axe-core/axe.min.js"), "utf8");
-const patience = 60000; // milliseconds; what happens ends the wait
-let wrong = 0;
-const complain = (...words) => { wrong++; console.log(...words); };
-const origin = new URL(task.page).origin;
-const ownStyle = "sha256-YjaKGiklmzC6wjXA513HAMmzus8VE61XCOT+SmwNZWA="; // of what playwright adds to a page for a picture
-
-async function launch(dark) {
-  if (task.browser === "chromium") {
-    return chromium.launch({ executablePath: task.program, timeout: patience,
-      args: ["--no-sandbox", "--disable-gpu", "--disable-quic", "--disable-background-networking", "--disable-component-update", "--disable-sync"] });
-  }
-  return firefox.launch({ channel: "moz-firefox", executablePath: task.program, timeout: patience,
-    firefoxUserPrefs: { "layout.css.prefers-color-scheme.content-override": dark ? 0 : 1 } });
-}
-
-// A look is one browser window: its pages may ask nobody else, and break no rule.
-async function look(browser, { dark, width, script = true }, use) {
-  const options = { viewport: { width, height: 900 } };
-  if (task.browser === "chromium") Object.assign(options, { colorScheme: dark ? "dark" : "light", javaScriptEnabled: script, permissions: ["clipboard-read", "clipboard-write"] });
-  const context = await browser.newContext(options);
-  context.setDefaultTimeout(patience);
-  const page = await context.newPage();
-  page.on("request", (r) => {
-    const u = new URL(r.url());
-    if (u.origin !== origin && u.protocol !== "data:" && u.protocol !== "about:") complain("it asks", r.url());
-  });
-  page.on("pageerror", (e) => { if (!e.message.includes("/favicon.ico") && !(task.pictures && e.message.includes(ownStyle))) complain("script failed:", e.message); });
-  page.on("console", (m) => { if (m.type() === "error" && /Content.Security.Policy|Refused to/i.test(m.text()) && !(task.pictures && m.text().includes(ownStyle))) complain("against the policy:", m.text()); });
-  try {
-    await use(page);
-  } finally {
-    await context.close();
-  }
-}
-
-async function inspect(page, what) {
-  await page.evaluate(axe);
-  const found = await page.evaluate(() => axe.run(document, { resultTypes: ["violations"] }));
-  for (const v of found.violations) complain(`axe, ${what}: ${v.id}: ${v.help}: ${v.nodes.slice(0, 3).map((n) => n.target.join(" ") + " " + (n.failureSummary || "").split("\n").slice(1, 2).join("")).join(" | ")}`);
-  const over = await page.evaluate(() => document.documentElement.scrollWidth - innerWidth);
-  if (over > 0) complain(`${what} is ${over} pixels wider than the screen`);
-  if (task.pictures) {
-    mkdirSync(task.pictures, { recursive: true });
-    await page.screenshot({ path: `${task.pictures}/${task.browser}-${what.replaceAll(/\W+/g, "-")}.png`, caret: "initial" });
-  }
-}
+const origins = [new URL(task.page).origin];
+const look = (browser, options, use) => lookAny(browser, origins, { ...options, chromiumSettings: { permissions: ["clipboard-read", "clipboard-write"] } }, use);
 
 const row = (page, text) => page.locator(".row", { hasText: text }).first();
 const shown = (page, text) => page.waitForSelector(`#detail h2:has-text("${text}")`);
@@ -186,4 +138,4 @@ for (const [name, dark, width] of task.all ? looks : looks.slice(task.browser ==
     await browser.close();
   }
 }
-process.exit(wrong ? 1 : 0);
+finish();

@@ -195,8 +195,8 @@ func TestEtcdWithTLSAndPasswords(t *testing.T) {
 	}
 	listed := make(chan struct{})
 	announced, end := context.WithCancel(ctx)
-	go n.record.Announce(announced, "n", nil)
-	n.record.Announced(func(all map[string][]byte) {
+	go n.record.Nodes().Announce(announced, "n", nil)
+	n.record.Nodes().Announced(func(all map[string][]byte) {
 		if _, ok := all["n"]; ok {
 			close(listed)
 		}

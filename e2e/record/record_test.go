@@ -158,7 +158,7 @@ func TestNodesAreListedWhileTheyAreAnnounced(t *testing.T) {
 	ready(t, a, b)
 	var mu sync.Mutex
 	var last map[string][]byte
-	b.record.Announced(func(all map[string][]byte) {
+	b.record.Nodes().Announced(func(all map[string][]byte) {
 		mu.Lock()
 		defer mu.Unlock()
 		last = all
@@ -174,7 +174,7 @@ func TestNodesAreListedWhileTheyAreAnnounced(t *testing.T) {
 	announce := func(value string) (end func()) {
 		ctx, cancel := context.WithCancel(t.Context())
 		done := make(chan error, 1)
-		go func() { done <- a.record.Announce(ctx, "a", []byte(value)) }()
+		go func() { done <- a.record.Nodes().Announce(ctx, "a", []byte(value)) }()
 		return func() {
 			cancel()
 			if err := <-done; err != nil {

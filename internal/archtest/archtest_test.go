@@ -137,7 +137,7 @@ var mayImport = map[string][]string{
 	"framing":  {"internal"},
 	"sni":      {"internal/hostname"},
 	"acme":     {"internal/hint", "internal/hostname", "internal/ownfile", "internal/plain", "internal/proxydial"},
-	"config":   {"internal/amount", "internal/fields", "internal/hint", "internal/hostname", "internal/ownfile", "internal/proxydial", "internal/relaylist", "internal/signin", "internal/urlpath"},
+	"config":   {"internal/amount", "internal/fields", "internal/hint", "internal/hostname", "internal/ownfile", "internal/placing", "internal/proxydial", "internal/relaylist", "internal/signin", "internal/urlpath"},
 	"internal": nil,
 
 	"internal/domainproof": {"internal/hostname", "internal/keyname"},

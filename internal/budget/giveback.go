@@ -2,6 +2,7 @@ package budget
 
 import (
 	"context"
+	"runtime"
 	"runtime/debug"
 	"runtime/metrics"
 	"time"
@@ -17,7 +18,7 @@ const (
 	minSpare  = 2 << 20
 	sparePart = 8
 	// giveBackInterval is how long GiveBack waits after it has given back: each time
-	// costs a collection of garbage.
+	// costs two collections of garbage.
 	giveBackInterval = time.Minute
 )
 
@@ -26,7 +27,14 @@ const (
 // only when as much is allocated as is in use, or after two minutes, and keeps a part of
 // the free memory for longer. GiveBack waits until little is allocated, and leaves 2 MiB
 // or an eighth of what is in use, if that is more.
-func GiveBack(ctx context.Context) { giveBack(ctx, readHeap, debug.FreeOSMemory) }
+func GiveBack(ctx context.Context) { giveBack(ctx, readHeap, free) }
+
+// free collects garbage twice, as a [sync.Pool] lets go of what it keeps at the second
+// collection after that was used: the buffers of a burst are most of what it leaves.
+func free() {
+	runtime.GC()
+	debug.FreeOSMemory()
+}
 
 // A heap is what the runtime says of its memory, in bytes.
 type heap struct {

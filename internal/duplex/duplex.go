@@ -118,6 +118,13 @@ type Options struct {
 	// at once. See [Pacer].
 	PaceAB, PaceBA Pacer
 
+	// Rest is where a direction of Start waits that reads from a, a TCP connection,
+	// once no byte has gone either way for as long as that says: without a goroutine, whose stack is
+	// most of what an idle pair of connections takes. Read deadlines of a that the
+	// caller has set are lost then. Whoever closes a, beside Start, calls [Rest.Wake]
+	// after that. Nil is that it waits by itself.
+	Rest *Rest
+
 	// Moved is called when a direction goes on with a carrier, perhaps more
 	// than once. It must not block; nil is nothing.
 	Moved func()
@@ -178,6 +185,8 @@ func Copy(a, b Conn, o Options) Result {
 func Start(a, b Conn, o Options, done func(Result)) (until func() Result) {
 	c := newCopying(a, b, o, done)
 	c.ab.renews, c.ba.renews = true, true
+	_, tcp := a.(*net.TCPConn)
+	c.ab.rests = tcp && o.Rest != nil
 	go c.begin(&c.ab, &c.ba)
 	go c.begin(&c.ba, &c.ab)
 	return c.until
@@ -254,8 +263,11 @@ func (c *copying) run(d, back *direction) {
 		c.finished()
 	})
 	err := d.pump()
-	if err == errRenew {
+	switch err {
+	case errRenew:
 		go c.run(d, back)
+		return
+	case errRests:
 		return
 	}
 	c.ran(d, back, err)
@@ -277,6 +289,13 @@ func (c *copying) finished() {
 
 // errRenew is what pump returns to go on in a new goroutine.
 var errRenew = errors.New("duplex: goes on in a new goroutine")
+
+// isOver reports whether the copying is about to end, or has.
+func (c *copying) isOver() bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.over
+}
 
 // ran is called when d has ended, with its error.
 func (c *copying) ran(d, back *direction, err error) {
@@ -330,6 +349,9 @@ func (c *copying) end(err error) {
 			if e := conn.Close(); e != nil && c.err == nil {
 				c.err = fmt.Errorf("close: %w", e)
 			}
+		}
+		if c.options.Rest.leave(&c.ab) {
+			go c.ab.resume() // to find that it is over
 		}
 	})
 }

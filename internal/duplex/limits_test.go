@@ -288,7 +288,7 @@ func (c *peeked) Read(p []byte) (int, error) {
 
 func TestPeekedBytesAreNotLeftOut(t *testing.T) {
 	peek := func(c *net.TCPConn) duplex.Conn { return &peeked{c, []byte("peeked")} }
-	r := newRig(t, pathway{peek, peek}, duplex.Options{})
+	r := newRig(t, pathway{a: peek, b: peek}, duplex.Options{})
 	r.a.CloseWrite()
 	r.b.CloseWrite()
 	seesEOF(t, r.b, 6)

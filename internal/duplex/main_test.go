@@ -44,16 +44,21 @@ type plain struct{ *net.TCPConn }
 
 // paths are the ways in which bytes go between TCP connections.
 var paths = map[string]pathway{
-	"splice": {bare, bare},
-	"buffer": {boxed, boxed},
-	"in":     {bare, boxed},
-	"out":    {boxed, bare},
-	"moved":  {bare, atOnce},
+	"splice":      {a: bare, b: bare},
+	"buffer":      {a: boxed, b: boxed},
+	"in":          {a: bare, b: boxed},
+	"out":         {a: boxed, b: bare},
+	"moved":       {a: bare, b: atOnce},
+	"rest":        {a: bare, b: bare, rests: true},
+	"rest, in":    {a: bare, b: boxed, rests: true},
+	"rest, moved": {a: bare, b: atOnce, rests: true},
 }
 
-// A pathway is what Copy gets for the near ends of two connections.
+// A pathway is what Copy gets for the near ends of two connections, or Start, whose
+// first direction rests at once where it waits.
 type pathway struct {
-	a, b func(*net.TCPConn) duplex.Conn
+	a, b  func(*net.TCPConn) duplex.Conn
+	rests bool
 }
 
 func bare(c *net.TCPConn) duplex.Conn   { return c }
@@ -76,6 +81,12 @@ func newRig(t *testing.T, p pathway, o duplex.Options) *rig {
 	var a, b *net.TCPConn
 	r.a, a = tcpPair(t)
 	r.b, b = tcpPair(t)
+	if p.rests {
+		o.Rest = duplex.NewRest(0)
+		t.Cleanup(o.Rest.Close)
+		duplex.Start(p.a(a), p.b(b), o, func(res duplex.Result) { r.result <- res })
+		return r
+	}
 	go func() { r.result <- duplex.Copy(p.a(a), p.b(b), o) }()
 	return r
 }

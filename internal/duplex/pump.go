@@ -45,6 +45,9 @@ type direction struct {
 	busy     atomic.Bool  // no Read of src is under way that would see a reset
 	ended    atomic.Bool  // all was written; the end of stream is passed on or about to be
 	renews   bool         // may go on in a new goroutine
+	rests    bool         // may wait in Options.Rest
+	dozing   bool         // src has a read deadline, at which it is looked whether it is to rest
+	place    uint64       // in Options.Rest, and guarded by its lock; 0 is none
 	pacer    Pacer        // nil: bytes go at once
 	portion  portion      // with a pacer
 	spliced  int64        // of the bytes, those that the kernel has moved

@@ -185,7 +185,7 @@ func TestTruncatedAnswerNeverLooksComplete(t *testing.T) {
 			}
 			return markedCarried{carried{c}, &ended}
 		}
-		r := newRig(t, pathway{mark, mark}, duplex.Options{})
+		r := newRig(t, pathway{a: mark, b: mark}, duplex.Options{})
 		var wg sync.WaitGroup
 		wg.Go(func() {
 			for {

@@ -35,7 +35,13 @@ func (d *direction) fromTCP(src *net.TCPConn) error {
 			d.busy.Store(false)
 		}
 		if err := t.raw.Read(t.take); err != nil {
-			return err
+			if !d.dozed(src, err) {
+				return err
+			}
+			if d.goesToRest(t.raw) {
+				return errRests
+			}
+			continue
 		}
 		if d.portion.waits() {
 			t.flush()
@@ -59,6 +65,7 @@ func (d *direction) fromTCP(src *net.TCPConn) error {
 		}
 		deep := inConn && d.to != nil // a Write of a Conn's own was the last
 		if t.bulk(n) && d.to != nil {
+			d.stayAwake(src)
 			if t.large, err = d.splice(t.raw, d.to.raw); err != nil {
 				return err
 			}
@@ -73,6 +80,7 @@ func (d *direction) fromTCP(src *net.TCPConn) error {
 // A taker reads once from a socket, into a buffer that it borrows for that.
 type taker struct {
 	d     *direction
+	src   *net.TCPConn
 	raw   syscall.RawConn
 	take  func(fd uintptr) bool // its own method
 	buf   *[]byte               // filled
@@ -90,7 +98,7 @@ func newTaker(d *direction, src *net.TCPConn) (*taker, error) {
 	if err != nil {
 		return nil, err
 	}
-	t := &taker{d: d, raw: raw}
+	t := &taker{d: d, src: src, raw: raw}
 	t.take = t.read
 	return t, nil
 }
@@ -116,6 +124,7 @@ func (t *taker) read(fd uintptr) bool {
 	if t.err == syscall.EAGAIN {
 		t.release()
 		t.flush()
+		t.d.doze(t.src)
 		return false
 	}
 	if t.err != nil {

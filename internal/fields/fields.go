@@ -1,5 +1,6 @@
 // Package fields knows which fields of HTTP heads the remote writes by itself, so that
-// nothing else may change them. Names are those of [net/http.CanonicalHeaderKey].
+// nothing else may change them, and which only a front may say, so that no visitor does.
+// Names are those of [net/http.CanonicalHeaderKey], unless a function says otherwise.
 package fields
 
 import "strings"

@@ -6,7 +6,7 @@ import "slices"
 func Relay() []*Advice {
 	list := []*Advice{
 		LowPort, PortInUse, AddressElsewhere, SocketUnknown,
-		StateInUse, RelayState, StatePlace, StateFull, LongState, NoControl, RecordDamaged, ClockJumped,
+		StateInUse, RelayState, StatePlace, StateFull, LongState, NoControl, RecordDamaged, RecordGone, ClockJumped,
 		NoProxyHeader, FixedAway, SiblingAway, SiblingStranger,
 		NoTakeover, TakeoverHere, LeversHere, NoRelayHere, NotYourRelay, BackupExists, OldGoesOn, NotLive,
 		MemoryNotThere, MemoryUsedUp, DescriptorsUsedUp, TooManyLinks, LimitsMet,
@@ -73,6 +73,12 @@ var (
 		Means: "`names.db` is not what was written. Nothing new is given out; who is connected goes on",
 		Do: []string{"stop the relay, put a backup in the place of FILE, and start it",
 			"without a backup, move FILE away: then every name is free for whoever comes first"},
+	}
+	RecordGone = &Advice{
+		Shown: "names.db is gone: a new record of names begins, and every name is free for whoever comes first",
+		Means: "there is an audit log of an earlier run in `state_dir`, and no record",
+		Do: []string{"if that is not what you want: stop the relay, put a backup in the place of FILE, and start it",
+			"is state_dir the right folder, and is what is mounted there the right volume?"},
 	}
 	ClockJumped = &Advice{
 		Shown: "the clock of this machine has jumped, or the relay was off for long",

@@ -13,3 +13,8 @@ func ExampleNormalize() {
 	// xyz.relay.net <nil>
 	//  no host name: '_' cannot be in it
 }
+
+func ExampleIsBelow() {
+	fmt.Println(hostname.IsBelow("xyz.team.relay.net", "relay.net"), hostname.IsBelow("relay.net", "relay.net"), hostname.IsBelow("myrelay.net", "relay.net"))
+	// Output: true false false
+}

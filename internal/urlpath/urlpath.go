@@ -1,6 +1,6 @@
-// Package urlpath reads the path of a request as services commonly do, and knows
-// where they may disagree about it: a route or a gate that decides by a path must not
-// read another path than the service behind it.
+// Package urlpath reads the target of a request, makes the one that is passed on, reads
+// its path as services commonly do, and knows where they may disagree about it: a route or
+// a gate that decides by a path must not read another path than the service behind it.
 package urlpath
 
 import (

@@ -17,6 +17,7 @@ import (
 	"time"
 
 	"keystay/internal/ownfile"
+	"keystay/internal/placing"
 )
 
 const (
@@ -191,7 +192,7 @@ func (d Dir) Authority() (*Authority, error) {
 
 // issue makes the certificate of a node.
 func (a *Authority) issue(node string, key crypto.PublicKey) ([]byte, error) {
-	if !IsNode(node) {
+	if !placing.IsName(node) {
 		return nil, fmt.Errorf("no name of a node: %q", node)
 	}
 	cert := &x509.Certificate{

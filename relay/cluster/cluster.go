@@ -3,6 +3,7 @@ package cluster
 import (
 	"context"
 	"crypto/sha256"
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -49,7 +50,8 @@ type Load struct {
 // A Cluster is the other nodes of a relay, as one node knows them. Its fields are set
 // before Start and not changed afterwards.
 type Cluster struct {
-	// Node is the name of this node, see IsNode. Required.
+	// Node is the name of this node: 1 to 63 lower-case letters, digits, dots and hyphens,
+	// beginning and ending with a letter or a digit. Required.
 	Node string
 
 	// Epoch is the number of this process among those that the node has had: each start
@@ -96,22 +98,21 @@ type Cluster struct {
 
 	mu       sync.RWMutex
 	closed   bool
-	list     map[string]*member // the other nodes of the list, and those that were lately
-	peers    map[string]*peer   // the nodes that are connected
-	said     uint64             // how many words for names have come
-	turns    map[string]turn
+	list     members           // the other nodes of the list, and those that were lately
+	peers    peers             // the nodes that are connected
+	said     uint64            // how many words for names have come
 	doubtful map[string]string // names that two identities have, and the other node
-	asked    map[uint32]chan bool
-	lastAsk  uint32
-	changed  bool  // Nodes has
-	usurper  error // another machine has this node's name
+	changed  bool              // Nodes has
+	usurper  error             // another machine has this node's name
 
 	announced context.CancelFunc // ends what the list says of this node; nil before
 
+	turns    turns
 	listener listener
 	pools    hopPools
 	hops     hopServer
 	joins    joins
+	renewal  renewal
 	stats    stats
 }
 
@@ -120,13 +121,20 @@ type About struct {
 	Address string `json:"address"`          // host:port that other nodes dial
 	Public  string `json:"public,omitempty"` // host:port that remotes dial for this very node; may be empty
 	Region  string `json:"region,omitempty"`
-	Weight  int    `json:"weight"` // 0 takes no new links
+	Weight  int    `json:"weight"` // at most 1000; 0 takes no new links
 }
 
 // stats counts what the metrics show.
 type stats struct {
 	sync.Mutex
 	said, heard, lost, refused int64
+}
+
+// add adds to one of them.
+func (s *stats) add(n *int64, by int) {
+	s.Lock()
+	defer s.Unlock()
+	*n += int64(by)
 }
 
 // ErrNodeTaken is wrapped by the error of Start where another machine is the node of
@@ -141,9 +149,13 @@ func (c *Cluster) init() {
 		}
 		c.panics = &panics.Log{Logger: c.log}
 		c.ctx, c.cancel = context.WithCancel(context.Background())
-		c.list, c.peers = make(map[string]*member), make(map[string]*peer)
-		c.turns, c.doubtful, c.asked = make(map[string]turn), make(map[string]string), make(map[uint32]chan bool)
-		c.initHops()
+		c.list, c.peers = make(members), make(peers)
+		c.doubtful = make(map[string]string)
+		c.joins.authority, c.joins.log = c.Authority, c.log
+		c.renewal.credentials, c.renewal.log = c.Credentials, c.log
+		c.pools.dial = func(ctx context.Context, node string) (*tls.Conn, error) { return c.dial(ctx, node, ProtocolHop) }
+		// Close may be called before there is a server.
+		c.hops.serve = func(v duplex.Conn, h relay.Hop, yes func(relay.Host) error) error { return c.Local.ServeHop(v, h, yes) }
 		if c.Dial == nil {
 			c.Dial = func(ctx context.Context, address string) (net.Conn, error) {
 				var d net.Dialer
@@ -171,9 +183,9 @@ func (c *Cluster) Start(ctx context.Context) error {
 		}
 		tellKnown()
 	})
-	if !c.await(ctx, known, knownAfter) {
+	if !await(ctx, known, knownAfter) {
 		c.log.Warn("the list of nodes is not known yet; this node goes on, and waits for it")
-	} else if !c.await(ctx, free, takenAfter) {
+	} else if !await(ctx, free, takenAfter) {
 		if err := ctx.Err(); err != nil {
 			return err
 		}
@@ -202,7 +214,7 @@ func (c *Cluster) announce(a About) {
 	c.announced = cancel
 	c.wg.Go(func() {
 		defer c.panics.Catch("being in the list of nodes", func() {})
-		if err := c.Directory.Announce(ctx, c.Node, c.announcement(a)); err != nil && ctx.Err() == nil {
+		if err := c.Directory.Announce(ctx, c.Node, announcementOf(a, c.Credentials.machine(), c.Epoch)); err != nil && ctx.Err() == nil {
 			c.log.Error("this node cannot be put into the list of nodes", "err", err)
 		}
 	})
@@ -231,7 +243,7 @@ func (c *Cluster) about() About {
 }
 
 // await reports whether something has happened within d.
-func (c *Cluster) await(ctx context.Context, happened <-chan struct{}, d time.Duration) bool {
+func await(ctx context.Context, happened <-chan struct{}, d time.Duration) bool {
 	late := time.NewTimer(d)
 	defer late.Stop()
 	select {
@@ -291,7 +303,7 @@ func (c *Cluster) upkeep() {
 			return
 		case <-tick.C:
 			c.settle()
-			c.forgetTurns()
+			c.turns.forget()
 			c.forgetMembers()
 			c.renewWhenDue()
 			c.tellNodes()

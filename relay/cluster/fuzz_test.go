@@ -7,6 +7,7 @@ import (
 	"golang.org/x/crypto/cryptobyte"
 
 	"keystay/framing"
+	"keystay/internal/placing"
 	"keystay/relay"
 )
 
@@ -117,7 +118,7 @@ func FuzzInvite(f *testing.F) {
 func FuzzAnnouncement(f *testing.F) {
 	f.Add([]byte(`{"address":"a:1","weight":100,"machine":"00","epoch":1}`))
 	f.Fuzz(func(t *testing.T, b []byte) {
-		if a, err := parseAnnouncement(b); err == nil && (a.Address == "" || a.Weight < 0 || a.Weight > MaxWeight || len(a.Region) > maxNode) {
+		if a, err := parseAnnouncement(b); err == nil && (a.Address == "" || a.Weight < 0 || a.Weight > placing.MaxWeight || len(a.Region) > placing.MaxName) {
 			t.Fatalf("%q became %+v", b, a)
 		}
 	})

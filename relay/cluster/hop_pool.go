@@ -109,7 +109,7 @@ func (p *hopPool) ask(ctx context.Context, tc *tls.Conn, hop []byte) (c duplex.C
 	stop := context.AfterFunc(ctx, func() { c.SetDeadline(time.Unix(1, 0)) })
 	if _, err = tc.Write(hop); err == nil {
 		host, err = readAnswer(tc)
-		err = noEOF(err)
+		err = socket.NoEOF(err)
 	}
 	if !stop() { // nobody knows any more what the other node has read
 		err = context.Cause(ctx)

@@ -10,6 +10,7 @@ import (
 
 	"keystay/framing"
 	"keystay/internal/duplex"
+	"keystay/internal/socket"
 	"keystay/relay"
 )
 
@@ -81,7 +82,7 @@ func (s *hopServer) next(node machine, c duplex.Conn, tc *tls.Conn) (h relay.Hop
 	tc.SetReadDeadline(time.Now().Add(hopTransfer))
 	b := make([]byte, n)
 	if _, err := io.ReadFull(tc, b); err != nil {
-		return h, noEOF(err)
+		return h, socket.NoEOF(err)
 	}
 	return parseHop(b)
 }

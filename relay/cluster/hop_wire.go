@@ -9,6 +9,7 @@ import (
 
 	"golang.org/x/crypto/cryptobyte"
 
+	"keystay/internal/socket"
 	"keystay/relay"
 )
 
@@ -149,7 +150,7 @@ func readAnswer(r io.Reader) (h relay.Host, err error) {
 	}
 	b := make([]byte, n)
 	if _, err := io.ReadFull(r, b); err != nil {
-		return h, noEOF(err)
+		return h, socket.NoEOF(err)
 	}
 	switch {
 	case m == msgYes && n == yesSize:
@@ -169,12 +170,4 @@ func readHead(r io.Reader) (m hopMessage, n int, err error) {
 		return 0, 0, err
 	}
 	return hopMessage(head[0]), int(head[1])<<16 | int(head[2])<<8 | int(head[3]), nil
-}
-
-// noEOF is err where an end of stream is no good end.
-func noEOF(err error) error {
-	if err == io.EOF {
-		return io.ErrUnexpectedEOF
-	}
-	return err
 }

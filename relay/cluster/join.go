@@ -12,13 +12,14 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"log/slog"
 	"net"
 	"sync"
 	"time"
 
-	"keystay/internal/hint"
 	"keystay/internal/outage"
 	"keystay/internal/ownfile"
+	"keystay/internal/placing"
 )
 
 const (
@@ -49,32 +50,34 @@ type joinAnswer struct {
 
 // joins are the questions that are being answered.
 type joins struct {
+	authority *Authority // nil where this node is not the CA
+	log       *slog.Logger
+
 	guesses   guesses
 	strangers sync.Mutex    // one at a time of machines without a certificate
 	nodes     sync.Mutex    // and one of those that have one
 	refused   outage.Outage // for the log
-	renewal   renewal
 }
 
-// serveJoin answers one question. Whoever has asked waits for those before, each of whom takes
+// serve answers one question. Whoever has asked waits for those before, each of whom takes
 // a moment; who says nothing keeps nobody waiting.
-func (c *Cluster) serveJoin(conn *tls.Conn) {
+func (j *joins) serve(conn *tls.Conn) {
 	defer conn.Close()
 	conn.SetDeadline(time.Now().Add(joinTimeout))
 	var q joinQuestion
 	if err := json.NewDecoder(io.LimitReader(conn, maxJoin)).Decode(&q); err != nil {
 		return
 	}
-	of := &c.joins.strangers
+	of := &j.strangers
 	if len(conn.ConnectionState().VerifiedChains) > 0 {
-		of = &c.joins.nodes
+		of = &j.nodes
 	}
 	of.Lock()
-	a, err := c.join(&q, conn)
+	a, err := j.join(&q, conn)
 	of.Unlock()
 	if err != nil {
-		if tell, _ := c.joins.refused.Failed(1); tell { // anybody may ask
-			c.log.Warn("a machine does not get a node's certificate", "node", q.node(), "from", conn.RemoteAddr(), "err", err)
+		if tell, _ := j.refused.Failed(1); tell { // anybody may ask
+			j.log.Warn("a machine does not get a node's certificate", "node", q.node(), "from", conn.RemoteAddr(), "err", err)
 		}
 		a = &joinAnswer{Error: err.Error()}
 	}
@@ -83,17 +86,17 @@ func (c *Cluster) serveJoin(conn *tls.Conn) {
 
 // node is the node's name for the log.
 func (q *joinQuestion) node() string {
-	if IsNode(q.Node) {
+	if placing.IsName(q.Node) {
 		return q.Node
 	}
 	return ""
 }
 
-func (c *Cluster) join(q *joinQuestion, conn *tls.Conn) (*joinAnswer, error) {
-	if c.Authority == nil {
+func (j *joins) join(q *joinQuestion, conn *tls.Conn) (*joinAnswer, error) {
+	if j.authority == nil {
 		return nil, errNoAuthority
 	}
-	if !IsNode(q.Node) {
+	if !placing.IsName(q.Node) {
 		return nil, errors.New("no name of a node")
 	}
 	state := conn.ConnectionState()
@@ -109,22 +112,22 @@ func (c *Cluster) join(q *joinQuestion, conn *tls.Conn) (*joinAnswer, error) {
 		return nil, errNoRequest
 	}
 	if !known {
-		if err := c.Authority.take(q.ID, q.Secret, &c.joins.guesses); err != nil {
+		if err := j.authority.take(q.ID, q.Secret, &j.guesses); err != nil {
 			return nil, err
 		}
 	}
-	a := &joinAnswer{CA: c.Authority.pem}
-	if a.Cert, err = c.Authority.issue(q.Node, request.PublicKey); err != nil {
+	a := &joinAnswer{CA: j.authority.pem}
+	if a.Cert, err = j.authority.issue(q.Node, request.PublicKey); err != nil {
 		return nil, err
 	}
 	if known {
-		c.log.Info("a node has a new certificate", "node", q.Node)
+		j.log.Info("a node has a new certificate", "node", q.Node)
 		return a, nil
 	}
-	if a.RecordKey, err = recordKey(c.Authority.dir); err != nil {
+	if a.RecordKey, err = recordKey(j.authority.dir); err != nil {
 		return nil, err
 	}
-	c.log.Info("a machine has become a node", "node", q.Node, "from", conn.RemoteAddr())
+	j.log.Info("a machine has become a node", "node", q.Node, "from", conn.RemoteAddr())
 	return a, nil
 }
 
@@ -151,7 +154,7 @@ func recordKey(d Dir) ([]byte, error) {
 // Join makes this machine the node of an invitation, and keeps what it gets in the
 // folder.
 func (d Dir) Join(ctx context.Context, v *Invite, node string) error {
-	if !IsNode(node) {
+	if !placing.IsName(node) {
 		return fmt.Errorf("no name of a node: %q", node)
 	}
 	if err := d.empty(); err != nil {
@@ -245,102 +248,4 @@ func (q *joinQuestion) ask(tc *tls.Conn, key any) (*joinAnswer, error) {
 		return nil, errors.New(a.Error)
 	}
 	return &a, nil
-}
-
-const (
-	// renewEvery is how often it is tried to renew a certificate that is due, and
-	// lookEvery how often it is looked whether its files have changed.
-	renewEvery, lookEvery = time.Hour, time.Minute
-	// warnBefore is how long before its end an operator is told that a certificate is
-	// not renewed, and warnEvery how often.
-	warnBefore, warnEvery = 30 * 24 * time.Hour, 24 * time.Hour
-)
-
-// A renewal is what a node does to have a certificate that counts.
-type renewal struct {
-	looked, tried, warned time.Time
-	running               places
-}
-
-// renewWhenDue looks whether this node's certificate is to be renewed, and does it.
-func (c *Cluster) renewWhenDue() {
-	r, now := &c.joins.renewal, time.Now()
-	if now.Sub(r.looked) < lookEvery {
-		return
-	}
-	r.looked = now
-	if changed, err := c.Credentials.Reload(); err != nil {
-		c.warnOfEnd(now, err)
-	} else if changed {
-		c.log.Info("this node's certificate is taken up anew", "until", c.Credentials.Ends())
-	}
-	if !c.Credentials.isDue(now) || now.Sub(r.tried) < renewEvery || !r.running.enter(1) {
-		return
-	}
-	r.tried = now
-	c.wg.Go(func() {
-		defer r.running.leave()
-		defer c.panics.Catch("renewing this node's certificate", func() {})
-		if err := c.renew(); err != nil {
-			c.warnOfEnd(now, err)
-		}
-	})
-}
-
-// warnOfEnd tells the operator that the certificate is not renewed.
-func (c *Cluster) warnOfEnd(now time.Time, err error) {
-	r := &c.joins.renewal
-	c.mu.Lock()
-	due := now.Sub(r.warned) >= warnEvery && c.Credentials.Ends().Sub(now) < warnBefore
-	if due {
-		r.warned = now
-	}
-	c.mu.Unlock()
-	if due {
-		c.log.Error("this node's certificate is not renewed; when it ends, other nodes refuse this one", "until", c.Credentials.Ends(), "err", err, hint.Attr(hint.NodeCertificate.Do))
-	}
-}
-
-// renew gets a new certificate for the node's key: from itself where it is the CA, else
-// from a node that is.
-func (c *Cluster) renew() error {
-	l := c.Credentials.now.Load()
-	var cert []byte
-	err := errNoAuthority
-	if c.Authority != nil {
-		cert, err = c.Authority.issue(c.Node, l.cert.Leaf.PublicKey)
-	} else {
-		for _, p := range c.connected() {
-			if cert, err = c.renewAt(p.node); err == nil {
-				break
-			}
-		}
-	}
-	if err != nil {
-		return err
-	}
-	if err := ownfile.Write(c.Credentials.files.Cert, cert); err != nil {
-		return err
-	}
-	if _, err := c.Credentials.Reload(); err != nil {
-		return err
-	}
-	c.log.Info("this node's certificate is renewed", "until", c.Credentials.Ends())
-	return nil
-}
-
-func (c *Cluster) renewAt(node string) ([]byte, error) {
-	ctx, cancel := context.WithTimeout(c.ctx, joinTimeout)
-	defer cancel()
-	tc, err := c.dial(ctx, node, ProtocolJoin)
-	if err != nil {
-		return nil, err
-	}
-	defer tc.NetConn().Close()
-	q := joinQuestion{Node: c.Node}
-	a, err := q.ask(tc, c.Credentials.now.Load().cert.PrivateKey)
-	if err != nil {
-		return nil, err
-	}
-	return a.Cert, nil
 }

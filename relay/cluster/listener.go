@@ -115,7 +115,7 @@ func (c *Cluster) Serve(ln net.Listener) error {
 		leave, ok := l.enter(conn)
 		if !ok {
 			conn.Close()
-			c.count(&c.stats.refused, 1)
+			c.stats.add(&c.stats.refused, 1)
 			continue
 		}
 		l.wg.Go(func() {
@@ -227,7 +227,7 @@ func (c *Cluster) serve(conn net.Conn, known func()) {
 	cancel()
 	if err != nil {
 		c.log.Debug("a connection is of no node", "from", conn.RemoteAddr(), "err", err)
-		c.count(&c.stats.refused, 1)
+		c.stats.add(&c.stats.refused, 1)
 		conn.Close()
 		return
 	}
@@ -241,16 +241,20 @@ func (c *Cluster) serve(conn net.Conn, known func()) {
 		c.serveNode(tc)
 	case ProtocolHop:
 		known()
-		c.serveHop(tc)
+		if err := c.hops.serveConn(machineOf(tc), tc); err != nil {
+			c.log.Debug("a visitor of another node was not taken", "err", err)
+		}
 	case ProtocolJoin:
-		c.serveJoin(tc)
+		c.joins.serve(tc)
 	}
 }
 
 // dial connects to a node for one of the protocols. The connection can be left by TLS:
 // it runs on a [framing.TLSRecordConn]. The caller closes it.
 func (c *Cluster) dial(ctx context.Context, node, alpn string) (*tls.Conn, error) {
-	address, err := c.address(node)
+	c.mu.RLock()
+	address, err := c.list.address(node)
+	c.mu.RUnlock()
 	if err != nil {
 		return nil, err
 	}

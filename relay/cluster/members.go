@@ -7,8 +7,9 @@ import (
 	"math/rand/v2"
 	"net"
 	"slices"
-	"strings"
 	"time"
+
+	"keystay/internal/placing"
 )
 
 const (
@@ -37,6 +38,9 @@ type member struct {
 	last   process            // that was connected
 }
 
+// members are the nodes of the list, by their names.
+type members map[string]*member
+
 // A process is what was connected as a node, until when.
 type process struct {
 	machine machine
@@ -61,9 +65,9 @@ type announcement struct {
 	Epoch   uint64 `json:"epoch"`
 }
 
-// announcement is what the list says of this node.
-func (c *Cluster) announcement(of About) []byte {
-	b, err := json.Marshal(announcement{of, c.Credentials.machine().String(), c.Epoch})
+// announcementOf is what the list says of a process of a node.
+func announcementOf(a About, m machine, epoch uint64) []byte {
+	b, err := json.Marshal(announcement{a, m.String(), epoch})
 	if err != nil {
 		panic(err) // strings and numbers alone
 	}
@@ -85,15 +89,12 @@ func parseAnnouncement(b []byte) (a announcement, err error) {
 	if _, _, err := net.SplitHostPort(a.Public); a.Public != "" && err != nil {
 		return announcement{}, err
 	}
-	a.Weight = min(max(a.Weight, 0), MaxWeight)
-	if len(a.Region) > maxNode || strings.ContainsFunc(a.Region, func(r rune) bool { return r <= ' ' || r > '~' }) {
+	a.Weight = min(max(a.Weight, 0), placing.MaxWeight)
+	if !placing.IsRegion(a.Region) {
 		return announcement{}, fmt.Errorf("no region: %.80q", a.Region)
 	}
 	return a, nil
 }
-
-// MaxWeight is the most that About.Weight may be.
-const MaxWeight = 1000
 
 // setList takes up the list of nodes. It reports whether this node's own name is free,
 // or this machine's.
@@ -110,7 +111,7 @@ func (c *Cluster) setList(all map[string][]byte) (free bool) {
 	}
 	free = c.setOwnLocked(all[c.Node])
 	for _, node := range nodes {
-		if node == c.Node || !IsNode(node) {
+		if node == c.Node || !placing.IsName(node) {
 			continue
 		}
 		a, err := parseAnnouncement(all[node])
@@ -219,10 +220,8 @@ func (c *Cluster) failed(node string, err error) {
 }
 
 // address returns where a node is dialled.
-func (c *Cluster) address(node string) (string, error) {
-	c.mu.RLock()
-	defer c.mu.RUnlock()
-	m := c.list[node]
+func (l members) address(node string) (string, error) {
+	m := l[node]
 	if m == nil {
 		return "", fmt.Errorf("node %s is not in the list", node)
 	}

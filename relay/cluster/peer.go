@@ -148,7 +148,7 @@ func (c *Cluster) serveNode(conn *tls.Conn) {
 		conn.NetConn().Close()
 		return
 	}
-	r := c.admit(conn, h)
+	r := admit(c.Node, conn, h)
 	if r == nil {
 		conn.SetDeadline(time.Time{})
 		r = c.adopt(newPeer(c, conn, h), c.hello())
@@ -161,11 +161,11 @@ func (c *Cluster) serveNode(conn *tls.Conn) {
 	conn.Close()
 }
 
-// admit says why a node is not let in.
-func (c *Cluster) admit(conn *tls.Conn, h hello) *refusal {
+// admit says why a node is not let in by the one of a name.
+func admit(own string, conn *tls.Conn, h hello) *refusal {
 	switch {
-	case h.node == c.Node:
-		return &refusal{refusedItself, "this is node " + c.Node + ": two machines have its name"}
+	case h.node == own:
+		return &refusal{refusedItself, "this is node " + own + ": two machines have its name"}
 	case conn.ConnectionState().PeerCertificates[0].VerifyHostname(h.node) != nil:
 		return &refusal{refusedForeign, "its certificate is not that of node " + h.node}
 	}

@@ -69,9 +69,9 @@ func (p *peer) handle(k kind, body []byte) error {
 	case kindOrder:
 		return p.hearOrder(body)
 	case kindAnswer:
-		return p.c.hearAnswer(body)
+		return p.c.turns.hearAnswer(body)
 	case kindTurn:
-		return p.c.hearTurn(body)
+		return p.hearTurn(body)
 	}
 	if k >= skippable {
 		return nil
@@ -115,7 +115,7 @@ func (p *peer) write() error {
 	if err := p.tell(p.c.Local.PresentNames(), true); err != nil {
 		return err
 	}
-	for _, r := range p.c.turnRecords() {
+	for _, r := range p.c.turns.records() {
 		if err := p.put(r); err != nil {
 			return err
 		}
@@ -202,7 +202,7 @@ func (p *peer) tell(names []string, snapshot bool) error {
 				size += len(names[n]) + 1
 			}
 		}
-		p.c.count(&p.c.stats.said, n)
+		p.c.stats.add(&p.c.stats.said, n)
 		names = names[n:]
 		up, down = ups.BytesOrPanic(), downs.BytesOrPanic()
 		if len(down) > 0 {

@@ -48,7 +48,7 @@ func (p *peer) hearUp(body []byte) error {
 	if !p.words.take(len(all)) {
 		return errFlood
 	}
-	p.c.count(&p.c.stats.heard, len(all))
+	p.c.stats.add(&p.c.stats.heard, len(all))
 	c := p.c
 	c.mu.Lock()
 	if p.names == nil { // it is over
@@ -128,7 +128,7 @@ func (p *peer) hearDown(body []byte) error {
 	if !p.words.take(len(all)) {
 		return errFlood
 	}
-	p.c.count(&p.c.stats.heard, len(all))
+	p.c.stats.add(&p.c.stats.heard, len(all))
 	p.c.Local.Remember(all) // before visitors look for them
 	p.c.mu.Lock()
 	defer p.c.mu.Unlock()
@@ -172,7 +172,7 @@ func (c *Cluster) gone(p *peer) {
 	}
 	c.changed = true
 	c.mu.Unlock()
-	c.count(&c.stats.lost, 1)
+	c.stats.add(&c.stats.lost, 1)
 	c.Local.Remember(slices.Collect(maps.Keys(names)))
 	if c.ctx.Err() == nil {
 		c.log.Warn("a node is not connected any more", "node", p.node, "names", len(names), "err", p.err)
@@ -185,36 +185,39 @@ func (c *Cluster) Find(name string, _ bool, except []string) (relay.Place, bool)
 	c.init()
 	c.mu.RLock()
 	defer c.mu.RUnlock()
-	var best *peer
-	var at entry
+	var best candidate
 	for _, p := range c.peers {
 		e, ok := p.names[name]
 		if !ok || slices.Contains(except, p.node) {
 			continue
 		}
-		if best == nil || c.comparePlaces(p, &e, best, &at) < 0 {
-			best, at = p, e
+		m := c.list[p.node]
+		next := candidate{p, e, m == nil || m.Region != c.About.Region}
+		if best.node == nil || next.compare(&best) < 0 {
+			best = next
 		}
 	}
-	if best == nil {
+	if best.node == nil {
 		return relay.Place{}, false
 	}
-	return relay.Place{Node: best.node, Said: at.said, Key: at.key}, true
+	return relay.Place{Node: best.node.node, Said: best.has.said, Key: best.has.key}, true
 }
 
-// comparePlaces is negative where a new visitor had better go to a than to b.
-func (c *Cluster) comparePlaces(a *peer, has *entry, b *peer, other *entry) int {
-	order := cmp.Or(compareBool(a.load.Leaves, b.load.Leaves), compareBool(a.quiet() > suspectAfter, b.quiet() > suspectAfter))
-	if !(has.replica && other.replica) {
-		order = cmp.Or(order, other.run.Compare(has.run))
+// A candidate is a node that has a name, for a new visitor.
+type candidate struct {
+	node *peer
+	has  entry
+	far  bool // it is not in this node's region
+}
+
+// compare is negative where the visitor had better go to a than to b.
+func (a *candidate) compare(b *candidate) int {
+	at, other := a.node, b.node
+	order := cmp.Or(compareBool(at.load.Leaves, other.load.Leaves), compareBool(at.quiet() > suspectAfter, other.quiet() > suspectAfter))
+	if !(a.has.replica && b.has.replica) {
+		order = cmp.Or(order, b.has.run.Compare(a.has.run))
 	}
-	return cmp.Or(order, compareBool(!c.isNear(a.node), !c.isNear(b.node)), cmp.Compare(a.load.Permille/100, b.load.Permille/100), rand.IntN(3)-1)
-}
-
-// isNear reports whether a node is in this one's region.
-func (c *Cluster) isNear(node string) bool {
-	m := c.list[node]
-	return m != nil && m.Region == c.About.Region
+	return cmp.Or(order, compareBool(a.far, b.far), cmp.Compare(at.load.Permille/100, other.load.Permille/100), rand.IntN(3)-1)
 }
 
 func compareBool(a, b bool) int {
@@ -242,13 +245,7 @@ func (c *Cluster) Newest(name string) (relay.Claimed, bool) {
 	c.init()
 	c.mu.RLock()
 	defer c.mu.RUnlock()
-	var newest entry
-	found := false
-	for _, p := range c.peers {
-		if e, ok := p.names[name]; ok && (!found || e.run.Compare(newest.run) > 0) {
-			newest, found = e, true
-		}
-	}
+	newest, found := c.peers.newest(name)
 	if !found {
 		return relay.Claimed{}, false
 	}
@@ -288,11 +285,4 @@ func (c *Cluster) connected() []*peer {
 	c.mu.RLock()
 	defer c.mu.RUnlock()
 	return slices.Collect(maps.Values(c.peers))
-}
-
-// count adds to one of the stats.
-func (c *Cluster) count(n *int64, by int) {
-	c.stats.Lock()
-	defer c.stats.Unlock()
-	*n += int64(by)
 }

@@ -2,6 +2,7 @@ package cluster
 
 import (
 	"slices"
+	"sync"
 	"time"
 
 	"keystay/framing"
@@ -21,11 +22,132 @@ type turn struct {
 	until time.Time
 }
 
+// turns are those that a node knows of, and the questions for one that it has asked. The
+// zero value is ready.
+type turns struct {
+	mu    sync.Mutex
+	known map[string]turn
+	asked map[uint32]chan bool
+	last  uint32 // of asked
+}
+
+// ask makes a question, whose answer comes once. End forgets it.
+func (s *turns) ask() (id uint32, answer chan bool, end func()) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.asked == nil {
+		s.asked = make(map[uint32]chan bool)
+	}
+	s.last++
+	id, answer = s.last, make(chan bool, 1)
+	s.asked[id] = answer
+	return id, answer, func() {
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		delete(s.asked, id)
+	}
+}
+
+// hearAnswer is the answer to a question of this node's.
+func (s *turns) hearAnswer(body []byte) error {
+	id, granted, err := parseAnswer(body)
+	if err != nil {
+		return err
+	}
+	s.mu.Lock()
+	answer := s.asked[id]
+	delete(s.asked, id)
+	s.mu.Unlock()
+	if answer != nil { // nobody waits any more, if it is late
+		answer <- granted
+	}
+	return nil
+}
+
+// of returns whose turn it is for a name.
+func (s *turns) of(name string) (t turn, ok bool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	t, ok = s.known[name]
+	return t, ok && time.Now().Before(t.until)
+}
+
+// decide begins or ends a turn of a run, unless it is another one's that has the name.
+// Changed reports whether there is anything to tell of it.
+func (s *turns) decide(name string, run framing.Run, begins bool, has func(framing.Run) bool) (t turn, granted, changed bool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	now := time.Now()
+	t, ok := s.known[name]
+	switch ok = ok && now.Before(t.until); {
+	case ok && t.run != run && has(t.run):
+		return t, false, false
+	case !begins && !(ok && t.run == run), begins && !ok && len(s.known) >= maxTurns:
+		return t, !begins, false
+	case begins:
+		t = turn{run, now.Add(framing.OrderTime)}
+		s.putLocked(name, t)
+	default:
+		t = turn{run: run}
+		delete(s.known, name)
+	}
+	return t, true, true
+}
+
+// hear takes up what another node has decided; with nothing left the turn is over.
+func (s *turns) hear(name string, run framing.Run, left time.Duration) turn {
+	t := turn{run: run}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	_, known := s.known[name]
+	switch {
+	case left == 0:
+		delete(s.known, name)
+	case known || len(s.known) < maxTurns:
+		t.until = time.Now().Add(left)
+		s.putLocked(name, t)
+	}
+	return t
+}
+
+func (s *turns) putLocked(name string, t turn) {
+	if s.known == nil {
+		s.known = make(map[string]turn)
+	}
+	s.known[name] = t
+}
+
+// records are the turns that a node is told that has just connected.
+func (s *turns) records() (all [][]byte) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for name, t := range s.known {
+		if left := time.Until(t.until); left > 0 {
+			all = append(all, turnRecord(name, t.run, left))
+		}
+	}
+	return all
+}
+
+// forget drops those whose time is over.
+func (s *turns) forget() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	now := time.Now()
+	for name, t := range s.known {
+		if now.After(t.until) {
+			delete(s.known, name)
+		}
+	}
+}
+
 // Order is [relay.Nodes.Order]. Of the nodes that have a name the one with the lowest
 // name decides, and tells all others: so the turn goes on when it dies.
 func (c *Cluster) Order(name string, run framing.Run, begins bool) bool {
 	c.init()
-	decides := c.decider(name)
+	c.mu.RLock()
+	decides := c.peers.below(c.Node, name) // nil is this one
+	c.mu.RUnlock()
 	if decides == nil {
 		return c.decide(name, run, begins)
 	}
@@ -34,17 +156,9 @@ func (c *Cluster) Order(name string, run framing.Run, begins bool) bool {
 		_ = decides.send(o.record())
 		return false
 	}
-	answer := make(chan bool, 1)
-	c.mu.Lock()
-	c.lastAsk++
-	o.id = c.lastAsk
-	c.asked[o.id] = answer
-	c.mu.Unlock()
-	defer func() {
-		c.mu.Lock()
-		defer c.mu.Unlock()
-		delete(c.asked, o.id)
-	}()
+	id, answer, end := c.turns.ask()
+	defer end()
+	o.id = id
 	if decides.send(o.record()) != nil {
 		return false
 	}
@@ -60,68 +174,35 @@ func (c *Cluster) Order(name string, run framing.Run, begins bool) bool {
 	return false
 }
 
-// decider returns the node that decides about a name's turns; nil is this one.
-func (c *Cluster) decider(name string) (lowest *peer) {
-	c.mu.RLock()
-	defer c.mu.RUnlock()
-	node := c.Node
-	for _, p := range c.peers {
-		if _, ok := p.names[name]; ok && p.node < node {
-			node, lowest = p.node, p
-		}
-	}
-	return lowest
-}
-
 // decide begins or ends a turn, and tells all nodes.
 func (c *Cluster) decide(name string, run framing.Run, begins bool) (granted bool) {
 	at, _ := c.Local.Present(name)
-	c.mu.Lock()
-	now := time.Now()
-	t, ok := c.turns[name]
-	switch ok = ok && now.Before(t.until); {
-	case ok && t.run != run && (slices.Contains(at.Runs, t.run) || c.hasLocked(name, t.run) != nil):
-		c.mu.Unlock()
-		return false
-	case !begins && !(ok && t.run == run), begins && !ok && len(c.turns) >= maxTurns:
-		c.mu.Unlock()
-		return !begins
-	case begins:
-		t = turn{run, now.Add(framing.OrderTime)}
-		c.turns[name] = t
-	default:
-		t = turn{run: run}
-		delete(c.turns, name)
+	t, granted, changed := c.turns.decide(name, run, begins, func(run framing.Run) bool {
+		c.mu.RLock()
+		defer c.mu.RUnlock()
+		return slices.Contains(at.Runs, run) || c.peers.has(name, run) != nil
+	})
+	if !changed {
+		return granted
 	}
-	c.mu.Unlock()
 	c.Local.SetTurn(name, t.run, t.until)
 	r := turnRecord(name, run, time.Until(t.until))
 	for _, p := range c.connected() {
 		_ = p.send(r)
 	}
-	return true
-}
-
-// hasLocked returns the node on which a run has a name, or nil.
-func (c *Cluster) hasLocked(name string, run framing.Run) *peer {
-	for _, p := range c.peers {
-		if e, ok := p.names[name]; ok && e.has(run) {
-			return p
-		}
-	}
-	return nil
+	return granted
 }
 
 // Turn is [relay.Nodes.Turn].
 func (c *Cluster) Turn(name string) (relay.Place, bool) {
 	c.init()
-	c.mu.RLock()
-	defer c.mu.RUnlock()
-	t, ok := c.turns[name]
-	if !ok || !time.Now().Before(t.until) {
+	t, ok := c.turns.of(name)
+	if !ok {
 		return relay.Place{}, false
 	}
-	p := c.hasLocked(name, t.run)
+	c.mu.RLock()
+	defer c.mu.RUnlock()
+	p := c.peers.has(name, t.run)
 	if p == nil {
 		return relay.Place{}, false
 	}
@@ -145,63 +226,13 @@ func (p *peer) hearOrder(body []byte) error {
 	return nil
 }
 
-// hearAnswer is the answer to this node's question.
-func (c *Cluster) hearAnswer(body []byte) error {
-	id, granted, err := parseAnswer(body)
-	if err != nil {
-		return err
-	}
-	c.mu.Lock()
-	answer := c.asked[id]
-	delete(c.asked, id)
-	c.mu.Unlock()
-	if answer != nil { // nobody waits any more, if it is late
-		answer <- granted
-	}
-	return nil
-}
-
 // hearTurn is what another node has decided.
-func (c *Cluster) hearTurn(body []byte) error {
+func (p *peer) hearTurn(body []byte) error {
 	name, run, left, err := parseTurn(body)
 	if err != nil {
 		return err
 	}
-	t := turn{run: run}
-	c.mu.Lock()
-	_, known := c.turns[name]
-	switch {
-	case left == 0:
-		delete(c.turns, name)
-	case known || len(c.turns) < maxTurns:
-		t.until = time.Now().Add(left)
-		c.turns[name] = t
-	}
-	c.mu.Unlock()
-	c.Local.SetTurn(name, t.run, t.until)
+	t := p.c.turns.hear(name, run, left)
+	p.c.Local.SetTurn(name, t.run, t.until)
 	return nil
-}
-
-// turnRecords are the turns that a node is told that has just connected.
-func (c *Cluster) turnRecords() (all [][]byte) {
-	c.mu.RLock()
-	defer c.mu.RUnlock()
-	for name, t := range c.turns {
-		if left := time.Until(t.until); left > 0 {
-			all = append(all, turnRecord(name, t.run, left))
-		}
-	}
-	return all
-}
-
-// forgetTurns drops those whose time is over.
-func (c *Cluster) forgetTurns() {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	now := time.Now()
-	for name, t := range c.turns {
-		if now.After(t.until) {
-			delete(c.turns, name)
-		}
-	}
 }

@@ -9,6 +9,7 @@ import (
 	"golang.org/x/crypto/cryptobyte"
 
 	"keystay/framing"
+	"keystay/internal/placing"
 	"keystay/relay"
 )
 
@@ -21,8 +22,8 @@ const (
 	maxRecord = 64 << 10
 	// recordHead is a record's type, and the length of its body in three bytes.
 	recordHead = 4
-	// maxNode is the longest name of a node, in bytes, and maxName that of a name.
-	maxNode, maxName = 63, 253
+	// maxName is the longest name, in bytes.
+	maxName = 253
 	// maxRuns is how many runs, which are replicas, one name may have on a node: an
 	// identity has no more links there.
 	maxRuns = 64
@@ -145,7 +146,7 @@ func parseHello(p []byte) (h hello, err error) {
 	if !s.ReadUint8(&h.minor) || !readText8(&s, &h.node) || !s.ReadUint64(&h.epoch) || !readText8(&s, &h.agent) {
 		return hello{}, violation("a broken HELLO")
 	}
-	if !IsNode(h.node) {
+	if !placing.IsName(h.node) {
 		return hello{}, violation("a HELLO without a node's name")
 	}
 	return h, nil // what follows is of a later minor version
@@ -280,16 +281,4 @@ func parsePong(p []byte) (sent uint64, err error) {
 		return 0, violation("a broken PONG")
 	}
 	return sent, nil
-}
-
-// IsNode reports whether a text can be the name of a node: 1 to 63 lower-case letters,
-// digits, dots and hyphens, beginning and ending with a letter or a digit.
-func IsNode(s string) bool {
-	for i, c := range []byte(s) {
-		inner := (c == '-' || c == '.') && i > 0 && i < len(s)-1
-		if !(c >= 'a' && c <= 'z' || c >= '0' && c <= '9' || inner) {
-			return false
-		}
-	}
-	return s != "" && len(s) <= maxNode
 }

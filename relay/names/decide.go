@@ -8,6 +8,7 @@ import (
 	"strings"
 	"time"
 
+	"keystay/internal/hostname"
 	"keystay/internal/keyname"
 )
 
@@ -58,7 +59,7 @@ func (n *Names) decide(l *ledger, c *Claimant, known *answers) (verdict, error) 
 	if n.isStatic(c.Name) {
 		return verdict{denial: c.deny(DeniedTaken, Served, "take another name")}, nil
 	}
-	if !below(c.Name, n.zone) {
+	if !hostname.IsBelow(c.Name, n.zone) {
 		return n.decideDomain(l, c, known)
 	}
 	own, denial, err := n.standing(l, c)
@@ -102,9 +103,6 @@ func (n *Names) decide(l *ledger, c *Claimant, known *answers) (verdict, error) 
 		return l.put(c.Name, &grant{Key: c.Key, Since: l.Now(), Seen: l.Now(), Token: tok.id})
 	}}, nil
 }
-
-// below reports whether name is below zone.
-func below(name, zone string) bool { return strings.HasSuffix(name, "."+zone) }
 
 // standing says what the record has of a name below the zone and of those above it:
 // own that the name is the identity's already; else why it may not have it, or nil.
@@ -158,7 +156,7 @@ func (n *Names) admit(r *Rules, c *Claimant, tok *admission) *Denied {
 	case r.Policy != WithToken:
 		return c.deny(DeniedClosed, "this relay gives out no new names")
 	}
-	if !below(c.Name, n.zone) {
+	if !hostname.IsBelow(c.Name, n.zone) {
 		return nil // names of others are not the operator's to reserve
 	}
 	if why := n.whyReserved(r, c.Name); why != "" && !tok.exactly {

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"keystay/internal/domainproof"
+	"keystay/internal/hostname"
 	"keystay/internal/keyname"
 )
 
@@ -69,7 +70,7 @@ func (n *Names) decideDomain(l *ledger, c *Claimant, known *answers) (verdict, e
 		return verdict{denial: c.deny(DeniedInvalid, "not a name below "+n.zone)}, nil
 	case IsPort(c.Name): // of another relay
 		return verdict{denial: c.deny(DeniedInvalid, "not a port of "+n.zone)}, nil
-	case below(n.zone, c.Name):
+	case hostname.IsBelow(n.zone, c.Name):
 		return verdict{denial: c.deny(DeniedInvalid, "the relay's own name is below this one")}, nil
 	case !strings.Contains(c.Name, "."):
 		return verdict{denial: c.deny(DeniedInvalid, "a name of one part belongs to nobody")}, nil

@@ -9,6 +9,8 @@ import (
 	"iter"
 	"log/slog"
 	"time"
+
+	"keystay/internal/hostname"
 )
 
 // at is a transaction at another time.
@@ -146,7 +148,7 @@ func (g *Grants) Holder(name string) (key []byte, err error) {
 
 // CheckDomain asks DNS again for a domain that an identity may have.
 func (n *Names) CheckDomain(ctx context.Context, h Holding) error {
-	if below(h.Name, n.zone) {
+	if hostname.IsBelow(h.Name, n.zone) {
 		return nil
 	}
 	return n.recheck(ctx, h)

@@ -8,6 +8,8 @@ import (
 	"slices"
 	"sync"
 	"time"
+
+	"keystay/internal/hostname"
 )
 
 const (
@@ -117,7 +119,7 @@ func (l *ledger) takeSlot(name string, perWeek int, within bound) (at time.Time,
 // When the record cannot tell, the device does not wait: the CA has the last word.
 func (n *Names) orderIn(c *Claimant, isNew, vouched bool) time.Duration {
 	perWeek := n.InForce().CertificatesPerWeek
-	if perWeek <= 0 || c.Certified || !below(c.Name, n.zone) {
+	if perWeek <= 0 || c.Certified || !hostname.IsBelow(c.Name, n.zone) {
 		return 0
 	}
 	var at time.Time

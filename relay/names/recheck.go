@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"keystay/internal/hint"
+	"keystay/internal/hostname"
 )
 
 const (
@@ -85,7 +86,7 @@ func (n *Names) recheckDue(ctx context.Context, connected []Holding, tried map[s
 
 // isDue reports whether DNS is to be asked again for a domain.
 func (n *Names) isDue(h Holding) (due bool) {
-	if below(h.Name, n.zone) || IsPort(h.Name) {
+	if hostname.IsBelow(h.Name, n.zone) || IsPort(h.Name) {
 		return false
 	}
 	_ = n.view(func(l *ledger) error {

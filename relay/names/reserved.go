@@ -49,7 +49,7 @@ func (n *Names) whyReserved(r *Rules, name string) string {
 		return why
 	}
 	for _, s := range r.Static {
-		if s = strings.TrimPrefix(s, "*."); name == s || below(name, s) || below(s, name) {
+		if s = strings.TrimPrefix(s, "*."); name == s || hostname.IsBelow(name, s) || hostname.IsBelow(s, name) {
 			return why
 		}
 	}
@@ -75,7 +75,7 @@ func (n *Names) whyReserved(r *Rules, name string) string {
 func (n *Names) isStatic(name string) bool {
 	return slices.ContainsFunc(n.InForce().Static, func(s string) bool {
 		base, all := strings.CutPrefix(s, "*.")
-		return name == s || all && below(name, base)
+		return name == s || all && hostname.IsBelow(name, base)
 	})
 }
 

@@ -57,12 +57,12 @@ type Audit struct {
 	over bool // Close was called
 }
 
-// A SharedAudit is the audit log of several nodes of a relay. AddAudit does not wait for
-// anything; LastAudit returns the last n entries that are not older than since, the oldest
+// A SharedAudit is the audit log of several nodes of a relay. Add does not wait for
+// anything; Last returns the last n entries that are not older than since, the oldest
 // first.
 type SharedAudit interface {
-	AddAudit(at time.Time, entry []byte)
-	LastAudit(n int, since time.Time) ([][]byte, error)
+	Add(at time.Time, entry []byte)
+	Last(n int, since time.Time) ([][]byte, error)
 }
 
 // OpenAudit opens audit.log in dir, which it makes if need be. The caller closes it.
@@ -104,7 +104,7 @@ func (a *Audit) Note(e Entry) {
 	e.Node = a.Node
 	if a.Shared != nil {
 		if line, err := encode(e); err == nil {
-			a.Shared.AddAudit(e.Time, line)
+			a.Shared.Add(e.Time, line)
 		}
 	}
 	a.mu.Lock()

@@ -19,7 +19,7 @@ func (a *Audit) Last(n int, since time.Time) ([]Entry, error) {
 		return nil, nil
 	}
 	if a.Shared != nil {
-		if lines, err := a.Shared.LastAudit(n, since); err == nil {
+		if lines, err := a.Shared.Last(n, since); err == nil {
 			var list []Entry
 			for _, line := range lines {
 				var e Entry

@@ -41,9 +41,9 @@ type sharedLog struct {
 	away  bool
 }
 
-func (s *sharedLog) AddAudit(_ time.Time, line []byte) { s.lines = append(s.lines, line) }
+func (s *sharedLog) Add(_ time.Time, line []byte) { s.lines = append(s.lines, line) }
 
-func (s *sharedLog) LastAudit(n int, _ time.Time) ([][]byte, error) {
+func (s *sharedLog) Last(n int, _ time.Time) ([][]byte, error) {
 	if s.away {
 		return nil, errors.New("away")
 	}

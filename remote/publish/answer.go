@@ -35,7 +35,7 @@ func (s *service) failed(w http.ResponseWriter, r *http.Request, err error) {
 		p = late
 	}
 	p.Write(w, r)
-	_ = http.NewResponseController(w).Flush() // what follows may take a moment
+	_ = http.NewResponseController(x.ResponseWriter).Flush() // what follows may take a moment
 	s.note(r.Context(), f)
 }
 
@@ -63,10 +63,11 @@ var (
 	}
 )
 
-// A heardBody hears of an answer that ends in the middle. The visitor's
-// connection is then cut, so that the answer does not look whole.
+// A heardBody hears of the end of an answer: of its trailers, and of one that comes in the
+// middle. The visitor's connection is then cut, so that the answer does not look whole.
 type heardBody struct {
 	io.ReadCloser
+	answer  *http.Response
 	service *service
 	conn    *answerConn     // nil over HTTP/2
 	ctx     context.Context // the request's
@@ -75,6 +76,9 @@ type heardBody struct {
 // Read implements io.Reader.
 func (b *heardBody) Read(p []byte) (int, error) {
 	n, err := b.ReadCloser.Read(p)
+	if err == io.EOF {
+		dropFraming(b.answer.Trailer)
+	}
 	if err != nil && err != io.EOF && b.ctx.Err() == nil {
 		b.service.note(b.ctx, b.service.middle(err, b.conn))
 	}

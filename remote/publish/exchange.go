@@ -83,6 +83,10 @@ func (s speller) RoundTrip(r *http.Request) (*http.Response, error) {
 	} else {
 		usual(r.Header)
 	}
+	if te, ok := r.Header["Te"]; ok { // ReverseProxy has left trailers alone there
+		delete(r.Header, "Te")
+		r.Header["TE"] = te // as RFC 9110, section 10.1.4, has it
+	}
 	x.route.Request.apply(r.Header)
 	return s.RoundTripper.RoundTrip(r)
 }
@@ -108,6 +112,10 @@ func (x *exchange) WriteHeader(code int) {
 	if code == http.StatusContinue && x.request.Header.Get("Expect") != "" {
 		clear(h)
 		return // the body is read now, and with that net/http says it
+	}
+	if code < 200 && !x.request.ProtoAtLeast(1, 1) {
+		clear(h)
+		return // HTTP/1.0 knows no interim answers (RFC 9110, section 15.2)
 	}
 	var told head
 	if x.service != nil && (x.answer != nil || code < 200) {
@@ -233,9 +241,6 @@ func (b *answerBody) Read(p []byte) (int, error) {
 	}
 	n, err := b.ReadCloser.Read(p)
 	b.read += int64(n)
-	if err == io.EOF {
-		dropFraming(b.x.answer.Trailer)
-	}
 	if err == io.EOF && b.x.request.ProtoMajor > 1 && len(b.x.answer.Trailer) > 0 {
 		// A whole answer would get a Content-Length beside its trailers.
 		_ = http.NewResponseController(b.x.ResponseWriter).Flush()

@@ -5,6 +5,8 @@ import (
 	"net/http"
 	"net/url"
 	"strconv"
+
+	"keystay/internal/urlpath"
 )
 
 // Redirect sends visitors to another URL. One with scheme and host alone, such as
@@ -17,10 +19,10 @@ func Redirect(to *url.URL) http.Handler {
 	keeps := to.Path == "" && to.RawQuery == "" && !to.ForceQuery && to.Fragment == ""
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		where := to.String()
-		if path, query, ok := target(r); keeps && ok && path != "*" {
-			where += escapeOthers(path)
+		if path, query, ok := urlpath.Target(r); keeps && ok && path != "*" {
+			where += urlpath.EscapeOthers(path)
 			if query != "" {
-				where += "?" + escapeOthers(query[1:])
+				where += "?" + urlpath.EscapeOthers(query[1:])
 			}
 		}
 		status := http.StatusTemporaryRedirect

@@ -4,13 +4,15 @@ import (
 	"net/http"
 	"net/url"
 	"strings"
+
+	"keystay/internal/urlpath"
 )
 
 // handle gives a request to the route's handler.
 func (r *route) handle(w http.ResponseWriter, req *http.Request) {
 	in := *req
 	if r.prefix != "" {
-		path, query, _ := target(req) // it has been checked
+		path, query, _ := urlpath.Target(req) // it has been checked
 		in.RequestURI = r.strip(path) + query
 		u := *req.URL
 		raw := r.strip(u.EscapedPath())

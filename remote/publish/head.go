@@ -21,6 +21,10 @@ type head struct {
 	// codingIn10 says that a message of HTTP/1.0 has a Transfer-Encoding.
 	codingIn10 bool
 
+	// pragmaAlone says that there is a Pragma and no Cache-Control: then package
+	// net/http may have put one in.
+	pragmaAlone bool
+
 	// reason is the phrase behind an answer's status.
 	reason string
 }
@@ -40,6 +44,8 @@ type follower struct {
 	length  int64 // the Content-Length, or -1
 	chunked bool
 	upgrade bool // the head asks for another protocol
+	pragma  bool // it has a Pragma
+	cache   bool // it has a Cache-Control
 	status  int
 
 	// For answers alone.
@@ -132,6 +138,7 @@ func (f *follower) take(line []byte, done func(head)) {
 			f.field(line)
 			return
 		}
+		f.now.pragmaAlone = f.pragma && !f.cache
 		if f.place = f.body(); f.place != lost {
 			done(f.now)
 		}
@@ -175,6 +182,7 @@ func (f *follower) ended(chunk bool) {
 // first begins a head.
 func (f *follower) first(line []byte) {
 	f.place, f.now, f.fields, f.length, f.chunked, f.upgrade = inHead, head{}, 0, -1, false, false
+	f.pragma, f.cache = false, false
 	if !f.answers {
 		f.http10 = bytes.HasSuffix(line, []byte(" HTTP/1.0"))
 		return
@@ -196,6 +204,10 @@ func (f *follower) field(line []byte) {
 		return
 	}
 	switch value = bytes.TrimSpace(value); len(name) {
+	case len("Pragma"):
+		f.pragma = f.pragma || bytes.EqualFold(name, []byte("Pragma"))
+	case len("Cache-Control"):
+		f.cache = f.cache || bytes.EqualFold(name, []byte("Cache-Control"))
 	case len("Upgrade"):
 		f.upgrade = f.upgrade || bytes.EqualFold(name, []byte("Upgrade"))
 	case len("Content-Length"):
@@ -270,6 +282,14 @@ func isOwn(canonical string) bool {
 		return true
 	}
 	return false
+}
+
+// dropAdded takes out of h what package net/http has put in when it read the head: a
+// Cache-Control beside a Pragma.
+func (h *head) dropAdded(fields http.Header) {
+	if h.pragmaAlone {
+		delete(fields, "Cache-Control")
+	}
 }
 
 // spell renames the fields of h to what a head says. It leaves those that

@@ -168,6 +168,24 @@ func TestGoneVisitorIsNoWaitingOne(t *testing.T) {
 	}
 }
 
+// A visitor of HTTP/1.0 gets no interim answers, which it would take for the last one.
+func TestHTTP10GetsNoInterimAnswers(t *testing.T) {
+	for _, kind := range kinds {
+		target, service := rawTarget(t, kind)
+		c := serveTarget(t, target).visitor("http/1.1")
+		got := make(chan string, 1)
+		go func() { got <- say(t, c, crlf("GET / HTTP/1.0\nHost: $H\n\n"), len("HTTP/1.0 200 OK")) }()
+		service.steps <- rawStep{until: "\r\n\r\n", answer: "HTTP/1.1 102 Processing\r\n\r\nHTTP/1.1 103 Early Hints\r\nLink: <a>\r\n\r\nHTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"}
+		<-service.got
+		if line := <-got; line != "HTTP/1.0 200 OK" {
+			t.Errorf("%s: the visitor gets %q", kind, line)
+		}
+		if rest, _ := io.ReadAll(c); strings.Contains(string(rest), "Link") || !strings.HasSuffix(string(rest), "\r\n\r\nok") {
+			t.Errorf("%s: behind it %q", kind, rest)
+		}
+	}
+}
+
 // A break behind an upgrade is passed on as one, either way.
 func TestBreakBehindUpgrade(t *testing.T) {
 	for _, kind := range []string{"http", "https"} {

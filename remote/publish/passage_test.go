@@ -37,6 +37,8 @@ var requests = []struct{ name, send, gets, status string }{
 	{"CONNECT", "CONNECT $H:443 HTTP/1.1\nHost: $H:443\n\n", "", "405"},
 	{"CONNECT elsewhere", "CONNECT evil.test:443 HTTP/1.1\nHost: evil.test:443\n\n", "", "421"},
 	{"TRACE", "TRACE / HTTP/1.1\nHost: $H\n\n", "", "405"},
+	{"TRACE in another case", "Trace / HTTP/1.1\nHost: $H\n\n", "", "405"},
+	{"CONNECT in another case", "connect / HTTP/1.1\nHost: $H\n\n", "", "405"},
 	{"another Host", "GET / HTTP/1.1\nHost: evil.test\n\n", "", "421"},
 	{"a Host in brackets", "GET / HTTP/1.1\nHost: [$H]:80\n\n", "", "421"},
 	{"a Host with a user", "GET / HTTP/1.1\nHost: $H@evil.test\n\n", "", "400"},
@@ -53,9 +55,13 @@ var requests = []struct{ name, send, gets, status string }{
 		"GET / HTTP/1.1\nHost: $H\nX-API-KEY: 1\netag: 2\nuser-agent: me\nSec-WebSocket-Key: k\nx-odd-CASE: a\nx-odd-CASE: b\nACCEPT: */*\nCookie: a=b\nCookie: c=d\n\n", ""},
 	{"a front's voice", "GET / HTTP/1.1\nHost: $H\nX-Forwarded-For: 1.2.3.4\nx_forwarded_for: 1.2.3.4\nTrue-Client-IP: 1.2.3.4\nRemote-User: root\nX-Original-URL: /admin\nProxy: http://evil.test\nX-Mine: 1\n\n",
 		"GET / HTTP/1.1\nHost: $H\nX-Mine: 1\n\n", ""},
+	{"Pragma alone", "GET / HTTP/1.1\nHost: $H\npragma: no-cache\n\n", "GET / HTTP/1.1\nHost: $H\npragma: no-cache\n\n", ""},
+	{"Pragma beside Cache-Control", "GET / HTTP/1.1\nHost: $H\nCache-Control: no-cache\nPragma: no-cache\n\n", "GET / HTTP/1.1\nHost: $H\nCache-Control: no-cache\nPragma: no-cache\n\n", ""},
 	{"hop by hop", "GET / HTTP/1.1\nHost: $H\nConnection: keep-alive, X-Hop\nX-Hop: 1\nKeep-Alive: timeout=5\nProxy-Authorization: x\nTE: gzip\nX-Mine: 1\n\n",
 		"GET / HTTP/1.1\nHost: $H\nX-Mine: 1\n\n", ""},
 	{"HTTP/2 by upgrade", "GET / HTTP/1.1\nHost: $H\nConnection: Upgrade, HTTP2-Settings\nUpgrade: h2c\nHTTP2-Settings: AAMAAABk\n\n", "GET / HTTP/1.1\nHost: $H\n\n", ""},
+	{"TE", "GET / HTTP/1.1\nHost: $H\nte: gzip, trailers\n\n", "GET / HTTP/1.1\nHost: $H\nTE: trailers\n\n", ""},
+	{"an upgrade in HTTP/1.0", "GET / HTTP/1.0\nHost: $H\nConnection: Upgrade\nUpgrade: websocket\nX-Mine: 1\n\n", "GET / HTTP/1.1\nHost: $H\nX-Mine: 1\n\n", ""},
 	{"an empty line before", "\nGET / HTTP/1.1\nHost: $H\n\n", "GET / HTTP/1.1\nHost: $H\n\n", ""},
 	{"two empty lines before", "\n\nGET / HTTP/1.1\nHost: $H\n\n", "", "400"},
 
@@ -140,6 +146,10 @@ var answers = []struct{ name, method, send, gets, h2 string }{
 		":status: 299\ncontent-length: 0\ndate: Sat, 01 Aug 2026 00:00:00 GMT\nEND\n"},
 	{"an empty reason", "", "HTTP/1.1 200 \n" + when + "Content-Length: 0\n\n", "HTTP/1.1 200 \n" + when + "Content-Length: 0\n\n",
 		":status: 200\ncontent-length: 0\ndate: Sat, 01 Aug 2026 00:00:00 GMT\nEND\n"},
+	{"Pragma alone", "", "HTTP/1.1 200 OK\n" + when + "Pragma: no-cache\nContent-Length: 0\n\n", "HTTP/1.1 200 OK\n" + when + "Pragma: no-cache\nContent-Length: 0\n\n",
+		":status: 200\ncontent-length: 0\ndate: Sat, 01 Aug 2026 00:00:00 GMT\npragma: no-cache\nEND\n"},
+	{"Pragma beside Cache-Control", "", "HTTP/1.1 200 OK\n" + when + "pragma: no-cache\ncache-control: no-cache\nContent-Length: 0\n\n", "HTTP/1.1 200 OK\n" + when + "pragma: no-cache\ncache-control: no-cache\nContent-Length: 0\n\n",
+		":status: 200\ncache-control: no-cache\ncontent-length: 0\ndate: Sat, 01 Aug 2026 00:00:00 GMT\npragma: no-cache\nEND\n"},
 	{"hop by hop", "", "HTTP/1.1 200 OK\n" + when + "Connection: X-Hop\nX-Hop: 1\nKeep-Alive: timeout=5\nContent-Length: 0\n\n", "HTTP/1.1 200 OK\n" + when + "Content-Length: 0\n\n",
 		":status: 200\ncontent-length: 0\ndate: Sat, 01 Aug 2026 00:00:00 GMT\nEND\n"},
 	{"HEAD", "HEAD", "HTTP/1.1 200 OK\n" + when + "Content-Type: text/plain\nContent-Length: 5\n\n", "HTTP/1.1 200 OK\n" + when + "Content-Type: text/plain\nContent-Length: 5\n\n",
@@ -218,6 +228,12 @@ var requestsH2 = []struct{ name, send, body, trailers, gets, status string }{
 	{"trailers", ":method: POST\n:scheme: https\n:authority: $H\n:path: /\ntrailer: x-sum, x-real-ip", "hello", "x-sum: 1\nx-real-ip: 1.2.3.4",
 		"POST / HTTP/1.1\nHost: $H\nTransfer-Encoding: chunked\nTrailer: X-Sum\n\n5\nhello\n0\nX-Sum: 1\n\n", ""},
 
+	{"a length of nothing", ":method: DELETE\n:scheme: https\n:authority: $H\n:path: /\ncontent-length: 0", "", "", "DELETE / HTTP/1.1\nHost: $H\nContent-Length: 0\n\n", ""},
+	{"a length without a body", ":method: POST\n:scheme: https\n:authority: $H\n:path: /\ncontent-length: 5", "", "", "", "400"},
+	{"a length that is none", ":method: POST\n:scheme: https\n:authority: $H\n:path: /\ncontent-length: abc", "", "", "", "400"},
+	{"two lengths", ":method: POST\n:scheme: https\n:authority: $H\n:path: /\ncontent-length: 5\ncontent-length: 6", "hello", "", "", "400"},
+	{"more than the length", ":method: POST\n:scheme: https\n:authority: $H\n:path: /\ncontent-length: 0", "hello", "", "", reset},
+
 	{"opaque", ":method: GET\n:scheme: https\n:authority: $H\n:path: x:http://evil.test/a HTTP/1.1 ", "", "", "", reset},
 	{"absolute-form", ":method: GET\n:scheme: https\n:authority: $H\n:path: http://$H/", "", "", "", reset},
 	{"a space", ":method: GET\n:scheme: https\n:authority: $H\n:path: /?a HTTP/0.9 x", "", "", "", "400"},
@@ -228,6 +244,7 @@ var requestsH2 = []struct{ name, send, body, trailers, gets, status string }{
 	{"another host beside", ":method: GET\n:scheme: https\n:authority: $H\n:path: /\nhost: evil.test", "", "", "", reset},
 	{"CONNECT", ":method: CONNECT\n:authority: $H:443", "", "", "", "405"},
 	{"TRACE", ":method: TRACE\n:scheme: https\n:authority: $H\n:path: /", "", "", "", "405"},
+	{"CONNECT in another case", ":method: connect\n:scheme: https\n:authority: $H\n:path: /", "", "", "", "405"},
 }
 
 // reset is the answer to a request over HTTP/2 that is malformed (RFC 9113, section

@@ -7,6 +7,7 @@ import (
 
 	"keystay/internal/page"
 	crossprobe "keystay/internal/probe"
+	"keystay/internal/urlpath"
 )
 
 // questionTimeout is how long another remote may take to put its question.
@@ -18,7 +19,7 @@ func (s *Site) asksQuestion(x *exchange) bool {
 	if s.question == nil || x.tunnel != nil || x.request.Method != http.MethodPost {
 		return false
 	}
-	path, _, _ := target(x.request)
+	path, _, _ := urlpath.Target(x.request)
 	return path == crossprobe.Path
 }
 

@@ -2,10 +2,12 @@ package publish
 
 import (
 	"net/http"
+	"strconv"
 	"strings"
 
 	"keystay/internal/hostname"
 	"keystay/internal/page"
+	"keystay/internal/urlpath"
 )
 
 // refusal returns the page for a request that the local service does not get,
@@ -25,9 +27,9 @@ func refusal(r *http.Request, domain string) *page.Page {
 			return malformed("It names two hosts.")
 		}
 	}
-	_, _, ok = target(r)
+	_, _, ok = urlpath.Target(r)
 	switch {
-	case r.Method == http.MethodConnect, r.Method == http.MethodTrace:
+	case urlpath.IsForProxies(r.Method):
 		return &page.Page{
 			Status: http.StatusMethodNotAllowed,
 			Title:  "This method is not passed on",
@@ -43,9 +45,24 @@ func refusal(r *http.Request, domain string) *page.Page {
 		return malformed("Its target is no path.")
 	case !isToken(r.Method):
 		return malformed("Its method is no word.")
+	case r.ProtoMajor == 2 && !isAsLongAsItSays(r):
+		return malformed("It has another length than it says.")
 	}
 	r.Host = host
 	return nil
+}
+
+// isAsLongAsItSays reports whether the Content-Length of a request over HTTP/2 is one, and
+// that of its body, as far as there is none (RFC 9113, section 8.1.1). Package net/http
+// looks at the frames of a body, and at nothing else: without this a service would get what
+// was cut short as a whole request.
+func isAsLongAsItSays(r *http.Request) bool {
+	for _, v := range r.Header["Content-Length"] {
+		if n, err := strconv.ParseUint(v, 10, 63); err != nil || int64(n) != r.ContentLength {
+			return false
+		}
+	}
+	return true
 }
 
 func malformed(why string) *page.Page {
@@ -68,43 +85,6 @@ func ownAuthority(authority, domain string) (string, bool) {
 		return domain, true
 	}
 	return domain + ":" + port, true
-}
-
-// target returns path and query of a request's target as the visitor has sent
-// them; the query begins with its question mark, if there is one. It takes
-// origin-form, absolute-form in HTTP/1 (RFC 9112, section 3.2), and the asterisk
-// of OPTIONS. ok is false for all else, such as the rootless x:y, which net/url
-// calls opaque.
-func target(r *http.Request) (path, query string, ok bool) {
-	t := r.RequestURI
-	// net/http refuses control characters, and in HTTP/1 spaces. A number sign
-	// would be the end of the path for some services, and not for others.
-	if strings.ContainsAny(t, " \t#") {
-		return "", "", false
-	}
-	switch {
-	case strings.HasPrefix(t, "/"):
-	case t == "*":
-		return t, "", r.Method == http.MethodOptions
-	case r.ProtoMajor == 1:
-		scheme, rest, found := strings.Cut(t, "://")
-		if !found || !strings.EqualFold(scheme, "http") && !strings.EqualFold(scheme, "https") {
-			return "", "", false
-		}
-		t = rest[len(untilAny(rest, "/?")):]
-		// r.Host, which has been checked, comes from the same place.
-		if authority := rest[:len(rest)-len(t)]; authority == "" || authority != r.URL.Host || r.URL.User != nil {
-			return "", "", false
-		}
-	default:
-		return "", "", false
-	}
-	path = untilAny(t, "?")
-	query = t[len(path):]
-	if path == "" {
-		path = "/"
-	}
-	return path, query, true
 }
 
 // untilAny is the part of s before the first of chars.

@@ -54,7 +54,7 @@ func (s *service) RoundTrip(proxied *http.Request) (*http.Response, error) {
 		// them that the service has taken. The transport may still read req.
 		proxied.Header = http.Header{"Connection": {"Upgrade"}, "Upgrade": {res.Header.Get("Upgrade")}}
 	} else {
-		res.Body = &heardBody{res.Body, s, exchangeOf(proxied).service, req.Context()}
+		res.Body = &heardBody{res.Body, res, s, exchangeOf(proxied).service, req.Context()}
 	}
 	return res, nil
 }

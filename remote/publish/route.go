@@ -114,7 +114,7 @@ func newTable(c SiteConfig, old *table, serviceOf func(*Route) *service) *table 
 	for _, r := range c.Routes {
 		in := &route{Route: r, depth: strings.Count(r.Path, "/") - 1}
 		if r.Strip {
-			in.prefix = escapeOthers(strings.TrimSuffix(r.Path, "/"))
+			in.prefix = urlpath.EscapeOthers(strings.TrimSuffix(r.Path, "/"))
 		}
 		if r.Target != nil {
 			in.service = serviceOf(&r)

@@ -78,6 +78,24 @@ func TestUpgradeGoesOverHTTP1(t *testing.T) {
 	}
 }
 
+// Trailers of a service that speaks HTTP/2 pass, announced or not, without those that must
+// not be there (RFC 9110, section 6.5.1).
+func TestTrailersOfHTTP2Services(t *testing.T) {
+	service := func(w http.ResponseWriter, r *http.Request) {
+		io.WriteString(w, "body")
+		w.(http.Flusher).Flush() // else it has a length, and over HTTP/1.1 no trailers
+		w.Header().Set(http.TrailerPrefix+"X-Sum", "1")
+		w.Header().Set(http.TrailerPrefix+"Set-Cookie", "a=b")
+	}
+	p := serveTarget(t, insecureTarget(tlsService(t, testca.New(t), service, nil, "localhost")))
+	both(t, func(t *testing.T, h2 bool) {
+		resp, text := get(t, p.client(h2))
+		if text != "body" || resp.Trailer.Get("X-Sum") != "1" || resp.Trailer.Get("Set-Cookie") != "" {
+			t.Errorf("%q, with trailers %v", text, resp.Trailer)
+		}
+	})
+}
+
 // h2cTarget is a target for a service that speaks HTTP/2 without TLS alone.
 func h2cTarget(t *testing.T, h http.Handler) *publish.Target {
 	local := httptest.NewUnstartedServer(h)

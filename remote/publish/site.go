@@ -13,6 +13,9 @@ import (
 	"sync"
 	"sync/atomic"
 	"time"
+
+	"keystay/internal/fields"
+	"keystay/internal/urlpath"
 )
 
 // A Site is the HTTP visitors of one name: it hands each request on to the route
@@ -240,8 +243,12 @@ func (s *Site) serve(w http.ResponseWriter, r *http.Request) {
 		discardBody(w, r, r.Body)
 		return
 	}
+	x.head.dropAdded(r.Header)
+	if !r.ProtoAtLeast(1, 1) {
+		r.Header.Del("Upgrade") // which HTTP/1.0 does not have (RFC 9110, section 7.8)
+	}
 	dropUpgrade(r.Header)
-	dropFrontFields(r.Header)
+	fields.DropOfFront(r.Header)
 	if r.Body != http.NoBody && r.Trailer == nil {
 		r.Trailer = make(http.Header) // net/http fills it in, announced or not
 	}
@@ -284,7 +291,7 @@ func (t *table) admitted(w http.ResponseWriter, r *http.Request) {
 
 // serve hands a request on by its path.
 func (t *table) serve(x *exchange) {
-	path, _, _ := target(x.request) // it has been checked
+	path, _, _ := urlpath.Target(x.request) // it has been checked
 	r, no := t.find(path)
 	switch {
 	case no != nil:

@@ -6,6 +6,7 @@ import (
 
 	"keystay/internal/page"
 	"keystay/internal/statement"
+	"keystay/internal/urlpath"
 )
 
 // asksForStatement reports whether a request, which has passed refusal, is for the
@@ -16,7 +17,7 @@ func (s *Site) asksForStatement(x *exchange) bool {
 	if s.statement == nil || x.tunnel != nil || r.Method != http.MethodGet && r.Method != http.MethodHead {
 		return false
 	}
-	path, _, _ := target(r)
+	path, _, _ := urlpath.Target(r)
 	return path == statement.Path
 }
 

@@ -111,6 +111,10 @@ func (t *Target) modifyAnswer(res *http.Response) error {
 	x := exchangeOf(res.Request)
 	x.answer, x.length = res, res.ContentLength
 	dropFraming(res.Trailer)
+	if x.service != nil {
+		told := x.service.head()
+		told.dropAdded(res.Header)
+	}
 	t.renameAnswer(res.Header, x.request.Host)
 	x.route.addPrefix(res.Header, x.request.Host)
 	x.route.Response.apply(res.Header)

@@ -13,7 +13,7 @@ import (
 // signed in at a gate: of all fields by which a front tells of a visitor it has those in
 // told alone, which may be empty.
 func TellUser(h, told http.Header) {
-	dropFrontFields(h)
+	fields.DropOfFront(h)
 	dropNamed(h)
 	maps.Copy(h, told)
 }

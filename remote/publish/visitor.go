@@ -10,6 +10,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"keystay/internal/fields"
 	"keystay/internal/page"
 )
 
@@ -62,7 +63,7 @@ func (b *visitorBody) Read(p []byte) (int, error) {
 	switch {
 	case err == io.EOF:
 		b.ended = true
-		dropFrontFields(b.x.request.Trailer) // they are all there now
+		fields.DropOfFront(b.x.request.Trailer) // they are all there now
 		dropFraming(b.x.request.Trailer)
 	case err != nil:
 		if b.x.request.ProtoMajor == 1 && err != io.ErrUnexpectedEOF && err != http.ErrBodyReadAfterClose && !b.x.isGone() {

@@ -5,10 +5,10 @@ import (
 	"context"
 	"net"
 	"slices"
-	"strings"
 	"sync"
 	"time"
 
+	"keystay/internal/hostname"
 	"keystay/internal/relaylist"
 	"keystay/remote"
 )
@@ -112,11 +112,11 @@ func (n *Need) lacks(relay string, a *remote.About, list []relaylist.Relay) stri
 // lacksDomain says why a relay cannot serve a whole name: it belongs to the relay above
 // it, or it is a domain of its owner's.
 func lacksDomain(domain, relay string, a *remote.About, list []relaylist.Relay) string {
-	if isBelow(domain, relay) {
+	if hostname.IsBelow(domain, hostOf(relay)) {
 		return ""
 	}
 	for _, other := range list {
-		if isBelow(domain, other.Address) {
+		if hostname.IsBelow(domain, hostOf(other.Address)) {
 			return domain + " is a name of " + other.Address
 		}
 	}
@@ -126,11 +126,10 @@ func lacksDomain(domain, relay string, a *remote.About, list []relaylist.Relay) 
 	return ""
 }
 
-// isBelow reports whether a name is below a relay's.
-func isBelow(name, relay string) bool {
-	host := relay
-	if h, _, err := net.SplitHostPort(relay); err == nil {
-		host = h
+// hostOf returns the host of a relay's address.
+func hostOf(relay string) string {
+	if host, _, err := net.SplitHostPort(relay); err == nil {
+		return host
 	}
-	return strings.HasSuffix(name, "."+host)
+	return relay
 }

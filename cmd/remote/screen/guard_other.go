@@ -2,9 +2,15 @@
 
 package screen
 
-import "os"
+import (
+	"os"
+	"time"
+)
 
-func guard(*os.File, string) (release func()) { return func() {} }
+// guardWait is how long the guard may take to begin.
+const guardWait = 0
+
+func guard(*os.File, string, time.Duration) (release func()) { return func() {} }
 
 // StandGuard has nothing to do here.
 func StandGuard() {}

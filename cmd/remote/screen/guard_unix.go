@@ -16,8 +16,9 @@ import (
 )
 
 const (
-	// guardWait is how long the guard may take to begin and to end.
-	guardWait = 2 * time.Second
+	// guardWait is how long the guard may take to begin, and to end: on a machine that is
+	// busy, a program takes long for both.
+	guardWait = 10 * time.Second
 	// guardTerminal is the file of the terminal in the guard.
 	guardTerminal = 3
 	// wellDone is what the guard hears of an end in good order.
@@ -31,8 +32,9 @@ const (
 
 // guard starts this program once more, with such an argument that it calls StandGuard. If
 // this process ends without calling release, be it by a panic or by SIGKILL, it gives the
-// terminal back as it is now. Without it everything else works.
-func guard(terminal *os.File, argument string) (release func()) {
+// terminal back as it is now. Without it everything else works: so it does where the guard
+// is not ready after wait, which is then no more.
+func guard(terminal *os.File, argument string, wait time.Duration) (release func()) {
 	none := func() {}
 	program, err := os.Executable()
 	if err != nil {
@@ -55,12 +57,16 @@ func guard(terminal *os.File, argument string) (release func()) {
 	hears.Close()
 	begins.Close()
 	if err == nil {
-		_ = ready.SetReadDeadline(time.Now().Add(guardWait))
+		_ = ready.SetReadDeadline(time.Now().Add(wait))
 		_, err = io.ReadFull(ready, make([]byte, 1))
 	}
 	ready.Close()
 	if err != nil {
-		tells.Close() // the guard then gives back a terminal that the screen has not taken yet
+		if cmd.Process != nil { // before it hears of an end, and gives back what the screen has
+			_ = cmd.Process.Kill()
+			_ = cmd.Wait()
+		}
+		tells.Close()
 		return none
 	}
 	_ = debug.SetCrashOutput(tells, debug.CrashOptions{})

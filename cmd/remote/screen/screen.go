@@ -58,7 +58,7 @@ func Start(c Config) *Screen {
 	s.up.Store(true)
 	release := func() {}
 	if c.Guard != "" {
-		release = guard(c.Out, c.Guard)
+		release = guard(c.Out, c.Guard, guardWait)
 	}
 	go func() {
 		defer close(s.over)

@@ -37,7 +37,7 @@ func (r *Record) attend(ctx context.Context, cancel context.CancelFunc) {
 		default:
 		}
 		wait := time.NewTimer(attendEvery)
-		if rev, err := r.lastRev(ctx); err != nil {
+		if rev, err := r.revision(ctx, r.keys.head()); err != nil {
 			_ = r.gone(err)
 		} else if !r.follows(ctx, rev) {
 			cancel()
@@ -56,11 +56,11 @@ func (r *Record) attend(ctx context.Context, cancel context.CancelFunc) {
 	}
 }
 
-// lastRev asks for the revision of the head.
-func (r *Record) lastRev(ctx context.Context) (rev int64, err error) {
-	one, cancel := context.WithTimeout(ctx, r.cfg.AnswerTime)
+// revision asks for the revision of a key; it is 0 where there is none.
+func (e *etcd) revision(ctx context.Context, key string) (rev int64, err error) {
+	one, cancel := context.WithTimeout(ctx, e.cfg.AnswerTime)
 	defer cancel()
-	resp, err := r.client.Load().Get(one, r.headKey(), clientv3.WithKeysOnly())
+	resp, err := e.client.Load().Get(one, key, clientv3.WithKeysOnly())
 	if err != nil || len(resp.Kvs) == 0 {
 		return 0, err
 	}
@@ -124,7 +124,7 @@ func (r *Record) ask(done chan struct{}) {
 	if r.usable() != nil {
 		return
 	}
-	rev, err := r.lastRev(r.ctx)
+	rev, err := r.revision(r.ctx, r.keys.head())
 	if err != nil {
 		_ = r.gone(err)
 		return
@@ -150,7 +150,7 @@ func (r *Record) Upkeep(_ *slog.Logger) error {
 		return nil
 	})
 	r.remember()
-	return errors.Join(err, r.sweepStaged(), r.sweepAudit())
+	return errors.Join(err, r.staged.sweep(r.now.Load, r.keys), r.audit.sweep())
 }
 
 // usable is Whole; a record that was never read is not usable either.

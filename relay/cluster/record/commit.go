@@ -19,16 +19,20 @@ const (
 	maxBytes = 512 << 10
 )
 
-func (r *Record) headKey() string { return r.prefix + "record/head" }
+// keys are those of the record in etcd: what all of them begin with, with a slash.
+type keys string
 
-// entryName is the key of an entry in etcd.
-func (r *Record) entryName(t names.Table, key []byte) string {
-	return r.prefix + "record/" + string(t) + "/" + string(key)
+// head is the key of the head.
+func (k keys) head() string { return string(k) + "head" }
+
+// entry is the key of an entry.
+func (k keys) entry(t names.Table, key []byte) string {
+	return string(k) + string(t) + "/" + string(key)
 }
 
-// entryOf is the reverse of entryName; ok is false for the head, see isHead.
-func (r *Record) entryOf(name []byte) (t names.Table, key []byte, ok bool) {
-	rest := name[len(r.prefix)+len("record/"):]
+// entryOf is the reverse of entry; ok is false for the head, see isHead.
+func (k keys) entryOf(name []byte) (t names.Table, key []byte, ok bool) {
+	rest := name[len(k):]
 	table, _, ok := strings.Cut(string(rest), "/")
 	if !ok {
 		return "", nil, false
@@ -37,8 +41,8 @@ func (r *Record) entryOf(name []byte) (t names.Table, key []byte, ok bool) {
 }
 
 // isHead says that a key of no entry is not the head's either; nil where it is.
-func (r *Record) isHead(name []byte) error {
-	if string(name) != r.headKey() {
+func (k keys) isHead(name []byte) error {
+	if string(name) != k.head() {
 		return foreign("etcd has a key among its entries that is none of theirs")
 	}
 	return nil
@@ -73,15 +77,20 @@ func last(list []change) []change {
 }
 
 // ops are the operations that make changes.
-func (r *Record) ops(list []change) (ops []clientv3.Op) {
+func (k keys) ops(list []change) (ops []clientv3.Op) {
 	for _, c := range list {
 		if c.value == nil {
-			ops = append(ops, clientv3.OpDelete(r.entryName(c.table, c.key)))
+			ops = append(ops, clientv3.OpDelete(k.entry(c.table, c.key)))
 		} else {
-			ops = append(ops, clientv3.OpPut(r.entryName(c.table, c.key), string(c.value)))
+			ops = append(ops, clientv3.OpPut(k.entry(c.table, c.key), string(c.value)))
 		}
 	}
 	return ops
+}
+
+// unchanged is the condition that a state is still that of etcd.
+func (k keys) unchanged(s *state) clientv3.Cmp {
+	return clientv3.Compare(clientv3.ModRevision(k.head()), "=", s.rev)
 }
 
 // commit writes a draft, unless another node has written since its base. Then it waits
@@ -89,16 +98,16 @@ func (r *Record) ops(list []change) (ops []clientv3.Op) {
 func (r *Record) commit(ctx context.Context, d *draft, h head) (won bool, err error) {
 	list := last(d.changes)
 	h.Seq, h.Time = d.base.head.Seq+1, later(r.clock.now(), d.base.head.Time)
-	only := []clientv3.Cmp{r.unchanged(d.base)}
+	only := []clientv3.Cmp{r.keys.unchanged(d.base)}
 	var ops []clientv3.Op
 	if fits(list) {
-		ops = r.ops(list)
+		ops = r.keys.ops(list)
 	} else {
 		long, cancel := context.WithTimeout(r.ctx, stagedTime) // longer than a change has
 		defer cancel()
 		ctx = long
 		var begun clientv3.Cmp
-		if h.Staged, begun, err = r.stage(ctx, list); err != nil {
+		if h.Staged, begun, err = r.staged.write(ctx, list); err != nil {
 			return false, err
 		}
 		only = append(only, begun)
@@ -106,7 +115,7 @@ func (r *Record) commit(ctx context.Context, d *draft, h head) (won bool, err er
 	next := d.done(h, 0)
 	if won, err = r.put(ctx, only, ops, next); err != nil || !won {
 		if h.Staged != "" && err == nil {
-			_, _ = r.client.Load().Delete(ctx, r.stagedKey(h.Staged), clientv3.WithPrefix()) // or Upkeep does
+			_, _ = r.client.Load().Delete(ctx, r.staged.key(h.Staged), clientv3.WithPrefix()) // or Upkeep does
 		}
 		return won, err
 	}
@@ -125,19 +134,14 @@ func later(a, b time.Time) time.Time {
 	return b
 }
 
-// unchanged is the condition that a state is still that of etcd.
-func (r *Record) unchanged(s *state) clientv3.Cmp {
-	return clientv3.Compare(clientv3.ModRevision(r.headKey()), "=", s.rev)
-}
-
 // put writes the head of next, with other operations, on conditions, and makes next the
 // state of this node. Where the conditions are not met it waits until this node knows
 // why.
 func (r *Record) put(ctx context.Context, only []clientv3.Cmp, ops []clientv3.Op, next *state) (won bool, err error) {
-	ops = append(ops, clientv3.OpPut(r.headKey(), next.head.write(r.headKeyed, next.sum)))
+	ops = append(ops, clientv3.OpPut(r.keys.head(), next.head.write(r.headKeyed, next.sum)))
 	one, cancel := context.WithTimeout(ctx, r.cfg.AnswerTime)
 	defer cancel()
-	resp, err := r.client.Load().Txn(one).If(only...).Then(ops...).Else(clientv3.OpGet(r.headKey())).Commit()
+	resp, err := r.client.Load().Txn(one).If(only...).Then(ops...).Else(clientv3.OpGet(r.keys.head())).Commit()
 	if err != nil {
 		return false, r.refused(err)
 	}

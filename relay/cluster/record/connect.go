@@ -56,9 +56,9 @@ func (c *Config) client(ctx context.Context) (*clientv3.Client, error) {
 }
 
 // refused notes that etcd has not done what it was asked: it is away, or says no.
-func (r *Record) refused(err error) error {
+func (e *etcd) refused(err error) error {
 	if !isNo(err) {
-		return r.gone(err)
+		return e.gone(err)
 	}
 	err = fmt.Errorf("%w: the relay's etcd refuses: %w", names.ErrClosed, err)
 	switch {
@@ -67,8 +67,8 @@ func (r *Record) refused(err error) error {
 	case isDenied(err):
 		err = hint.EtcdRefuses.Error(err)
 	}
-	if tell, _ := r.refusal.Failed(1); tell {
-		r.log.Error("etcd does not take a change", "err", err, hint.Attr(hint.All(err)))
+	if tell, _ := e.refusal.Failed(1); tell {
+		e.log.Error("etcd does not take a change", "err", err, hint.Attr(hint.All(err)))
 	}
 	return err
 }

@@ -1,6 +1,6 @@
 // Package record keeps the record of names in etcd, for a relay that runs on several
 // machines: a [Record] is a [names.Store] that all nodes of the relay share. It has the
-// list of the nodes, too.
+// list of the nodes and their audit log, too.
 //
 // What lies in etcd is what must not fork, and no more: each entry of the tables of
 // [names.Kept] is one key, and the head is one. A node has a copy of all of it in

@@ -70,7 +70,7 @@ func (r *Record) follow() {
 func (r *Record) awaitChange() {
 	ctx, cancel := context.WithTimeout(r.ctx, damagedTime)
 	defer cancel()
-	for resp := range r.client.Load().Watch(ctx, r.prefix+"record/", clientv3.WithPrefix()) {
+	for resp := range r.client.Load().Watch(ctx, string(r.keys), clientv3.WithPrefix()) {
 		if len(resp.Events) > 0 {
 			return
 		}
@@ -78,32 +78,32 @@ func (r *Record) awaitChange() {
 }
 
 // connect makes the client, once. Where etcd asks for a password it has to answer.
-func (r *Record) connect() error {
-	if r.client.Load() != nil {
+func (e *etcd) connect() error {
+	if e.client.Load() != nil {
 		return nil
 	}
-	c, err := r.cfg.client(r.ctx)
+	c, err := e.cfg.client(e.ctx)
 	if err == nil {
-		r.client.Store(c)
+		e.client.Store(c)
 	}
 	return err
 }
 
 // readAll reads all below a prefix, as of a revision, page keys at once or fewer. Nothing of
 // it is checked yet: so it reads no more than MaxBytes.
-func (r *Record) readAll(ctx context.Context, prefix string, rev, page int64) (all []*mvccpb.KeyValue, err error) {
+func (e *etcd) readAll(ctx context.Context, prefix string, rev, page int64) (all []*mvccpb.KeyValue, err error) {
 	end := clientv3.GetPrefixRangeEnd(prefix)
-	left := r.cfg.MaxBytes
+	left := e.cfg.MaxBytes
 	for from := prefix; ; {
-		one, cancel := context.WithTimeout(ctx, 5*r.cfg.AnswerTime)
-		resp, err := r.client.Load().Get(one, from, clientv3.WithRange(end), clientv3.WithRev(rev), clientv3.WithLimit(page), clientv3.WithSerializable())
+		one, cancel := context.WithTimeout(ctx, 5*e.cfg.AnswerTime)
+		resp, err := e.client.Load().Get(one, from, clientv3.WithRange(end), clientv3.WithRev(rev), clientv3.WithLimit(page), clientv3.WithSerializable())
 		cancel()
 		switch {
 		case isLong(err) && page > 1:
 			page = max(1, page/8)
 			continue
 		case isLong(err):
-			return nil, r.tooLarge()
+			return nil, e.tooLarge()
 		case err != nil:
 			return nil, err
 		}
@@ -111,7 +111,7 @@ func (r *Record) readAll(ctx context.Context, prefix string, rev, page int64) (a
 			left -= cost(kv.GetKey(), kv.GetValue())
 		}
 		if left < 0 {
-			return nil, r.tooLarge()
+			return nil, e.tooLarge()
 		}
 		all = append(all, resp.Kvs...)
 		if !resp.More || len(resp.Kvs) == 0 {
@@ -125,7 +125,7 @@ func (r *Record) readAll(ctx context.Context, prefix string, rev, page int64) (a
 func cost(key, value []byte) int64 { return int64(len(key) + len(value) + entryCost) }
 
 // tooLarge says that what is in etcd takes more than MaxBytes.
-func (r *Record) tooLarge() error { return r.large(names.ErrDamaged, "what is in etcd") }
+func (e *etcd) tooLarge() error { return e.large(names.ErrDamaged, "what is in etcd") }
 
 // full says that a change would make the record take more than MaxBytes.
 func (r *Record) full() error {
@@ -136,8 +136,8 @@ func (r *Record) full() error {
 	return err
 }
 
-func (r *Record) large(kind error, what string) error {
-	return hint.RecordLarge.Error(fmt.Errorf("%w: %s takes more than the %d MiB of memory that this node has for it", kind, what, r.cfg.MaxBytes>>20))
+func (e *etcd) large(kind error, what string) error {
+	return hint.RecordLarge.Error(fmt.Errorf("%w: %s takes more than the %d MiB of memory that this node has for it", kind, what, e.cfg.MaxBytes>>20))
 }
 
 // load reads all of the record, as of a revision of etcd.
@@ -150,7 +150,7 @@ func (r *Record) load() (rev int64, err error) {
 	}
 	one, cancelOne := context.WithTimeout(ctx, r.cfg.AnswerTime)
 	defer cancelOne()
-	first, err := r.client.Load().Get(one, r.headKey()) // of what a majority has
+	first, err := r.client.Load().Get(one, r.keys.head()) // of what a majority has
 	if err != nil {
 		return 0, err
 	}
@@ -164,7 +164,7 @@ func (r *Record) load() (rev int64, err error) {
 		return 0, errGone // now there is one
 	}
 	rev = first.Header.GetRevision()
-	kvs, err := r.readAll(ctx, r.prefix+"record/", rev, pageSize)
+	kvs, err := r.readAll(ctx, string(r.keys), rev, pageSize)
 	if err != nil {
 		return 0, err
 	}
@@ -200,9 +200,9 @@ func (r *Record) build(ctx context.Context, kvs []*mvccpb.KeyValue, rev int64) (
 	var h head
 	var headRev int64
 	for _, kv := range kvs {
-		t, key, ok := r.entryOf(kv.GetKey())
+		t, key, ok := r.keys.entryOf(kv.GetKey())
 		if !ok {
-			err := r.isHead(kv.GetKey())
+			err := r.keys.isHead(kv.GetKey())
 			if err != nil {
 				return nil, err
 			}
@@ -218,7 +218,7 @@ func (r *Record) build(ctx context.Context, kvs []*mvccpb.KeyValue, rev int64) (
 		d.changes = d.changes[:0]
 	}
 	if h.Staged != "" {
-		list, err := r.staged(ctx, h.Staged, rev)
+		list, err := r.staged.read(ctx, h.Staged, rev)
 		if err != nil {
 			return nil, err
 		}
@@ -246,7 +246,7 @@ func present(value []byte) []byte {
 func (r *Record) create(ctx context.Context, rev int64, least uint64) error {
 	one, cancel := context.WithTimeout(ctx, r.cfg.AnswerTime)
 	defer cancel()
-	some, err := r.client.Load().Get(one, r.prefix+"record/", clientv3.WithPrefix(), clientv3.WithRev(rev), clientv3.WithLimit(1))
+	some, err := r.client.Load().Get(one, string(r.keys), clientv3.WithPrefix(), clientv3.WithRev(rev), clientv3.WithLimit(1))
 	switch {
 	case err != nil:
 		return err
@@ -257,8 +257,8 @@ func (r *Record) create(ctx context.Context, rev int64, least uint64) error {
 		return err
 	}
 	h := head{Seq: 1, Time: r.cfg.Time.UTC().Truncate(time.Second)}
-	_, err = r.client.Load().Txn(one).If(clientv3.Compare(clientv3.CreateRevision(r.headKey()), "=", 0)).
-		Then(clientv3.OpPut(r.headKey(), h.write(r.headKeyed, sum{}))).Commit()
+	_, err = r.client.Load().Txn(one).If(clientv3.Compare(clientv3.CreateRevision(r.keys.head()), "=", 0)).
+		Then(clientv3.OpPut(r.keys.head(), h.write(r.headKeyed, sum{}))).Commit()
 	return err
 }
 
@@ -268,7 +268,7 @@ func (r *Record) watchRecord(from int64) error {
 	ctx, cancel := context.WithCancel(r.ctx)
 	defer cancel()
 	r.wg.Go(func() { r.attend(ctx, cancel) })
-	for resp := range r.client.Load().Watch(clientv3.WithRequireLeader(ctx), r.prefix+"record/", clientv3.WithPrefix(), clientv3.WithRev(from)) {
+	for resp := range r.client.Load().Watch(clientv3.WithRequireLeader(ctx), string(r.keys), clientv3.WithPrefix(), clientv3.WithRev(from)) {
 		if resp.Err() != nil {
 			return errGone
 		}
@@ -293,7 +293,7 @@ func (r *Record) advance(ctx context.Context, rev int64, events []*clientv3.Even
 	var list []change
 	for _, e := range events {
 		kv := e.GetKv()
-		t, key, ok := r.entryOf(kv.GetKey())
+		t, key, ok := r.keys.entryOf(kv.GetKey())
 		deleted := e.GetType() == clientv3.EventTypeDelete
 		switch {
 		case ok && deleted:
@@ -303,7 +303,7 @@ func (r *Record) advance(ctx context.Context, rev int64, events []*clientv3.Even
 		case deleted:
 			return foreign("its head is gone from etcd")
 		default:
-			err := r.isHead(kv.GetKey())
+			err := r.keys.isHead(kv.GetKey())
 			if err != nil {
 				return err
 			}
@@ -322,7 +322,7 @@ func (r *Record) advance(ctx context.Context, rev int64, events []*clientv3.Even
 		return errGone // it is to be read anew
 	}
 	if h.Staged != "" && h.Staged != s.head.Staged {
-		more, err := r.staged(ctx, h.Staged, rev)
+		more, err := r.staged.read(ctx, h.Staged, rev)
 		if err != nil {
 			return errGone
 		}

@@ -67,7 +67,7 @@ func TestNoMoreIsReadThanANodeMayHold(t *testing.T) {
 			t.Errorf("%s: %d bytes were read", what, f.read)
 		}
 		f.read = 0
-		if _, err := r.staged(t.Context(), "0123456789abcdef", 7); !errors.Is(err, names.ErrDamaged) {
+		if _, err := r.staged.read(t.Context(), "0123456789abcdef", 7); !errors.Is(err, names.ErrDamaged) {
 			t.Errorf("%s, staged: %v", what, err)
 		}
 		if page := stagedSize * int64(f.size); f.read > r.cfg.MaxBytes+page {

@@ -4,58 +4,40 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"log/slog"
 	"sync"
 	"sync/atomic"
 	"time"
 
-	clientv3 "go.etcd.io/etcd/client/v3"
-
 	"keystay/internal/hint"
-	"keystay/internal/outage"
 	"keystay/relay/names"
 )
 
-// A Record is the record of names in etcd, as one node has it, and the list of the
-// nodes. Make it with Open.
+// A Record is the record of names in etcd, as one node has it, with the list of the nodes
+// and their audit log. Make it with Open.
 type Record struct {
-	cfg    Config
-	prefix string // with a slash
+	*etcd
+	nodes Nodes
+	audit Audit
 
-	headKeyed, entryKey, nodeKey, auditKey []byte // see derived
+	headKeyed, entryKey []byte // see derived
 
 	stop    context.CancelFunc
-	ctx     context.Context // ends with Close
 	wg      sync.WaitGroup
-	log     *slog.Logger
 	clock   clock
 	queue   queue
 	barrier barrier
-	away    outage.Outage
-	// refusal is that etcd answers and says no, as to a change where it has no room.
-	refusal outage.Outage
-	strays  map[string]bool // ids of what was staged and does not count, as Upkeep saw it last
+	staged  staging
+	keys    keys
 
-	client atomic.Pointer[clientv3.Client] // nil until there is one
-	now    atomic.Pointer[state]           // nil until it was read once
+	now    atomic.Pointer[state] // nil until it was read once
+	opened chan struct{}         // closed when it was read once
 
 	cloning sync.Mutex // of trees
 
-	mu      sync.Mutex
-	opened  chan struct{} // closed when it was read once
-	trouble error         // why nothing can be claimed; nil when all is well
-	watch   []func(names.Table)
-	others  []func(names.Table, []byte)
-	nodes   nodeList
-	zone    string // of Begin; empty before
-
-	audit           chan line     // on its way to etcd
-	ending, audited chan struct{} // closed when Close begins, and when all of the audit log is written
-	closing         sync.Once
-
-	hurry chan struct{} // hears when etcd has not answered; has room for one
-
-	telling sync.Mutex // of the nodes: one call at a time
+	mu     sync.Mutex
+	watch  []func(names.Table)
+	others []func(names.Table, []byte)
+	zone   string // of Begin; empty before
 }
 
 var _ names.SharedStore = (*Record)(nil)
@@ -68,15 +50,36 @@ func Open(cfg Config) (*Record, error) {
 	if err := cfg.check(); err != nil {
 		return nil, err
 	}
-	r := &Record{cfg: cfg, prefix: cfg.Prefix + "/", log: cfg.Logger, opened: make(chan struct{}), hurry: make(chan struct{}, 1), audit: make(chan line, waitingAudit), ending: make(chan struct{}), audited: make(chan struct{}), trouble: errNotYet,
-		headKeyed: derived(cfg.Key, "head"), entryKey: derived(cfg.Key, "entry"), nodeKey: derived(cfg.Key, "node"), auditKey: derived(cfg.Key, "audit")}
-	r.clock.wall = cfg.Now
-	r.ctx, r.stop = context.WithCancel(context.Background())
+	r := newRecord(cfg)
 	r.wg.Go(r.follow)
-	r.wg.Go(r.followNodes)
-	go r.writeAudit()
+	r.nodes.wg.Go(r.nodes.follow)
+	go r.audit.write()
 	return r, nil
 }
+
+// newRecord is Open without anything begun.
+func newRecord(cfg Config) *Record {
+	ctx, stop := context.WithCancel(context.Background())
+	e := &etcd{cfg: cfg, prefix: cfg.Prefix + "/", ctx: ctx, log: cfg.Logger, hurry: make(chan struct{}, 1), trouble: errNotYet}
+	return &Record{
+		etcd:      e,
+		nodes:     Nodes{etcd: e, key: derived(cfg.Key, "node")},
+		audit:     Audit{etcd: e, key: derived(cfg.Key, "audit"), lines: make(chan line, waitingAudit), ending: make(chan struct{}), written: make(chan struct{})},
+		headKeyed: derived(cfg.Key, "head"),
+		entryKey:  derived(cfg.Key, "entry"),
+		stop:      stop,
+		clock:     clock{wall: cfg.Now},
+		staged:    staging{etcd: e},
+		keys:      keys(e.prefix + "record/"),
+		opened:    make(chan struct{}),
+	}
+}
+
+// Nodes returns the list of the nodes.
+func (r *Record) Nodes() *Nodes { return &r.nodes }
+
+// Audit returns the audit log of all nodes.
+func (r *Record) Audit() *Audit { return &r.audit }
 
 // errNotYet says that etcd has not answered since the start.
 var errNotYet = fmt.Errorf("%w: etcd has not answered yet", names.ErrClosed)
@@ -88,10 +91,10 @@ var ErrNone = fmt.Errorf("%w: there is none in etcd yet", names.ErrClosed)
 // Close ends what Open has begun. Nobody uses the record meanwhile.
 func (r *Record) Close() error {
 	r.remember()
-	r.closing.Do(func() { close(r.ending) })
-	<-r.audited
+	r.audit.close()
 	r.stop()
 	r.wg.Wait()
+	r.nodes.wg.Wait()
 	if c := r.client.Load(); c != nil {
 		return c.Close()
 	}
@@ -103,14 +106,12 @@ func (r *Record) Close() error {
 // [ErrNone] where there is none: then it does not wait.
 func (r *Record) Ready(ctx context.Context) error {
 	for {
-		r.mu.Lock()
-		opened, trouble := r.opened, r.trouble
-		r.mu.Unlock()
+		trouble := r.why()
 		if errors.Is(trouble, names.ErrDamaged) || errors.Is(trouble, ErrNone) {
 			return trouble
 		}
 		select {
-		case <-opened:
+		case <-r.opened:
 			return nil
 		case <-ctx.Done():
 			return trouble
@@ -168,19 +169,7 @@ func (r *Record) View(f func(names.Tx) error) error {
 
 // Whole says why nothing can be claimed now, or nil: etcd is away, or what is there was
 // not written by a node of this relay. It reads nothing.
-func (r *Record) Whole() error {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	return r.trouble
-}
-
-// whyNot is Whole for a record that cannot be read.
-func (r *Record) whyNot() error {
-	if err := r.Whole(); err != nil {
-		return err
-	}
-	return names.ErrClosed
-}
+func (r *Record) Whole() error { return r.why() }
 
 // Watch makes f be called with each table that has changed.
 func (r *Record) Watch(f func(names.Table)) {
@@ -238,47 +227,4 @@ func (r *Record) publish(next *state) (done bool) {
 		close(r.opened)
 	}
 	return true
-}
-
-// fault notes why nothing can be claimed, and tells the log.
-func (r *Record) fault(err error) {
-	r.mu.Lock()
-	same := r.trouble != nil && r.trouble.Error() == err.Error()
-	r.trouble = err
-	r.mu.Unlock()
-	if errors.Is(err, names.ErrDamaged) && !same {
-		r.log.Error("the record of names cannot be used; no new name is given out", "err", err, hint.Attr(hint.All(err)))
-	}
-}
-
-// well notes that the record is read, and etcd answers.
-func (r *Record) well() {
-	r.mu.Lock()
-	r.trouble = nil
-	r.mu.Unlock()
-	if lasted, _, told := r.away.Ends(); told {
-		r.log.Info("etcd answers again", "lasted", lasted.Round(time.Second))
-	}
-}
-
-// gone notes that etcd does not answer, which is told once.
-func (r *Record) gone(err error) error {
-	if r.ctx.Err() != nil {
-		return r.cfg.awayError(err, false)
-	}
-	tell, _ := r.away.Failed(1)
-	err = r.cfg.awayError(err, tell)
-	if was := r.Whole(); tell || !errors.Is(was, names.ErrClosed) || errors.Is(was, errNotYet) { // else the reason is known
-		if !errors.Is(was, names.ErrDamaged) {
-			r.fault(err)
-		}
-	}
-	select {
-	case r.hurry <- struct{}{}:
-	default:
-	}
-	if tell {
-		r.log.Error("etcd does not answer: what is up goes on, and no new name is given out", "err", err, hint.Attr(hint.All(err)))
-	}
-	return err
 }

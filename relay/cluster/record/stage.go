@@ -13,18 +13,23 @@ import (
 	"keystay/relay/names"
 )
 
-// stagedKey is where the changes with an id are staged: the key "begin", and then their
-// parts in their order.
-func (r *Record) stagedKey(id string) string { return r.prefix + "staged/" + id + "/" }
+// staging is what is staged in etcd, beside the record.
+type staging struct {
+	*etcd
+	strays map[string]bool // ids of what does not count, as sweep saw it last
+}
 
-// stage writes changes beside the record. They count once a head names the id; begun is
-// the condition that they are all there. Upkeep removes those that no head names, all of
-// an id at once.
-func (r *Record) stage(ctx context.Context, list []change) (id string, begun clientv3.Cmp, err error) {
+// key is where the changes with an id are staged: the key "begin", and then their parts
+// in their order.
+func (g *staging) key(id string) string { return g.prefix + "staged/" + id + "/" }
+
+// write stages changes. They count once a head names the id; begun is the condition that
+// they are all there. Upkeep removes those that no head names, all of an id at once.
+func (g *staging) write(ctx context.Context, list []change) (id string, begun clientv3.Cmp, err error) {
 	random := make([]byte, 8)
 	rand.Read(random)
 	id = hex.EncodeToString(random)
-	first, err := r.putStaged(ctx, r.stagedKey(id)+"begin", "")
+	first, err := g.put(ctx, g.key(id)+"begin", "")
 	if err != nil {
 		return "", begun, err
 	}
@@ -35,26 +40,26 @@ func (r *Record) stage(ctx context.Context, list []change) (id string, begun cli
 			part = list[0].append(part)
 			list = list[1:]
 		}
-		if _, err := r.putStaged(ctx, fmt.Sprintf("%s%08d", r.stagedKey(id), n), string(part)); err != nil {
+		if _, err := g.put(ctx, fmt.Sprintf("%s%08d", g.key(id), n), string(part)); err != nil {
 			return "", begun, err
 		}
 	}
-	return id, clientv3.Compare(clientv3.ModRevision(r.stagedKey(id)+"begin"), "=", first), nil
+	return id, clientv3.Compare(clientv3.ModRevision(g.key(id)+"begin"), "=", first), nil
 }
 
-func (r *Record) putStaged(ctx context.Context, key, value string) (rev int64, err error) {
-	one, cancel := context.WithTimeout(ctx, r.cfg.AnswerTime)
+func (g *staging) put(ctx context.Context, key, value string) (rev int64, err error) {
+	one, cancel := context.WithTimeout(ctx, g.cfg.AnswerTime)
 	defer cancel()
-	resp, err := r.client.Load().Put(one, key, value)
+	resp, err := g.client.Load().Put(one, key, value)
 	if err != nil {
-		return 0, r.refused(err)
+		return 0, g.refused(err)
 	}
 	return resp.Header.GetRevision(), nil
 }
 
-// staged reads changes that a head of a revision names.
-func (r *Record) staged(ctx context.Context, id string, rev int64) (list []change, err error) {
-	kvs, err := r.readAll(ctx, r.stagedKey(id), rev, stagedSize)
+// read returns the changes that a head of a revision names.
+func (g *staging) read(ctx context.Context, id string, rev int64) (list []change, err error) {
+	kvs, err := g.readAll(ctx, g.key(id), rev, stagedSize)
 	if err != nil {
 		return nil, err
 	}
@@ -88,7 +93,7 @@ func (r *Record) finishAll() error {
 func (r *Record) finish(s *state) error {
 	ctx, cancel := context.WithTimeout(r.ctx, stagedTime) // longer than a change has
 	defer cancel()
-	list, err := r.staged(ctx, s.head.Staged, s.rev)
+	list, err := r.staged.read(ctx, s.head.Staged, s.rev)
 	if err != nil {
 		if r.now.Load() != s {
 			return nil // another node has finished it
@@ -103,13 +108,13 @@ func (r *Record) finish(s *state) error {
 				break
 			}
 		}
-		ops := r.ops(some)
+		ops := r.keys.ops(some)
 		if h.Done += len(some); h.Done >= len(list) {
-			ops = append(ops, clientv3.OpDelete(r.stagedKey(h.Staged), clientv3.WithPrefix()))
+			ops = append(ops, clientv3.OpDelete(r.staged.key(h.Staged), clientv3.WithPrefix()))
 			h.Staged, h.Done = "", 0
 		}
 		next := &state{tables: s.tables, sum: s.sum, size: s.size, head: h, newer: make(chan struct{}), told: s.told}
-		won, err := r.put(ctx, []clientv3.Cmp{r.unchanged(s)}, ops, next)
+		won, err := r.put(ctx, []clientv3.Cmp{r.keys.unchanged(s)}, ops, next)
 		if err != nil || !won || h.Staged == "" {
 			return err
 		}
@@ -158,36 +163,36 @@ func cutChange(b []byte) (c change, rest []byte, err error) {
 	return c, rest, nil
 }
 
-// sweepStaged removes what was staged and never counted, such as by a node that has
-// died: what was there an hour ago, too, and no head names.
-func (r *Record) sweepStaged() error {
-	ctx, cancel := context.WithTimeout(r.ctx, updateAnswers*r.cfg.AnswerTime)
+// sweep removes what was staged and never counted, such as by a node that has died: what
+// was there an hour ago, too, and no head names.
+func (g *staging) sweep(now func() *state, k keys) error {
+	ctx, cancel := context.WithTimeout(g.ctx, updateAnswers*g.cfg.AnswerTime)
 	defer cancel()
-	c := r.client.Load()
-	resp, err := c.Get(ctx, r.prefix+"staged/", clientv3.WithPrefix(), clientv3.WithKeysOnly(), clientv3.WithLimit(10_000))
+	c := g.client.Load()
+	resp, err := c.Get(ctx, g.prefix+"staged/", clientv3.WithPrefix(), clientv3.WithKeysOnly(), clientv3.WithLimit(10_000))
 	if err != nil {
-		return r.refused(err)
+		return g.refused(err)
 	}
 	found := make(map[string]bool)
 	for _, kv := range resp.Kvs {
-		id := string(kv.GetKey()[len(r.prefix)+len("staged/"):])
+		id := string(kv.GetKey()[len(g.prefix)+len("staged/"):])
 		if len(id) > 16 && id[16] == '/' {
 			found[id[:16]] = true
 		}
 	}
-	s := r.now.Load()
+	s := now()
 	delete(found, s.head.Staged)
 	var errs error
 	for id := range found {
-		if !r.strays[id] {
+		if !g.strays[id] {
 			continue
 		}
-		_, err := c.Txn(ctx).If(r.unchanged(s)).Then(clientv3.OpDelete(r.stagedKey(id), clientv3.WithPrefix())).Commit()
+		_, err := c.Txn(ctx).If(k.unchanged(s)).Then(clientv3.OpDelete(g.key(id), clientv3.WithPrefix())).Commit()
 		errs = errors.Join(errs, err)
 	}
-	r.strays = found
+	g.strays = found
 	if errs != nil {
-		return r.refused(errs)
+		return g.refused(errs)
 	}
 	return nil
 }

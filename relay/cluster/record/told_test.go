@@ -25,7 +25,7 @@ func TestNothingIsDecidedBeforeThoseWhoWatchHaveHeard(t *testing.T) {
 		}
 		h := head{Seq: 2, Time: time.Now()}
 		events := []*clientv3.Event{
-			putAt2(r.entryName(ban.table, ban.key), string(ban.value)), putAt2(r.headKey(), h.write(r.headKeyed, d.sum)),
+			putAt2(r.keys.entry(ban.table, ban.key), string(ban.value)), putAt2(r.keys.head(), h.write(r.headKeyed, d.sum)),
 		}
 		hears, heard := make(chan struct{}), false
 		r.Watch(func(names.Table) { <-hears; heard = true })
@@ -51,12 +51,12 @@ func TestNothingIsDecidedBeforeThoseWhoWatchHaveHeard(t *testing.T) {
 func TestHeadIsAtItsOwnKeyAlone(t *testing.T) {
 	r, first := testRecord(t)
 	copied := first.head.write(r.headKeyed, first.sum)
-	err := r.advance(t.Context(), 2, []*clientv3.Event{putAt2(r.prefix+"record/zzz", copied)})
+	err := r.advance(t.Context(), 2, []*clientv3.Event{putAt2(string(r.keys)+"zzz", copied)})
 	if !errors.Is(err, names.ErrDamaged) || r.now.Load() != first {
 		t.Errorf("%v", err)
 	}
 	_, err = r.build(t.Context(), []*mvccpb.KeyValue{
-		{Key: []byte(r.headKey()), Value: []byte(copied), ModRevision: 1}, {Key: []byte(r.prefix + "record/zzz"), Value: []byte(copied), ModRevision: 2},
+		{Key: []byte(r.keys.head()), Value: []byte(copied), ModRevision: 1}, {Key: []byte(r.prefix + "record/zzz"), Value: []byte(copied), ModRevision: 2},
 	}, 2)
 	if !errors.Is(err, names.ErrDamaged) {
 		t.Errorf("%v", err)
@@ -71,9 +71,9 @@ func testRecord(t *testing.T) (*Record, *state) {
 	if err := cfg.check(); err != nil {
 		t.Fatal(err)
 	}
-	r := &Record{cfg: cfg, prefix: cfg.Prefix + "/", log: cfg.Logger, opened: make(chan struct{}), ctx: t.Context(),
-		headKeyed: derived(key, "head"), entryKey: derived(key, "entry")}
-	r.clock.wall = cfg.Now
+	r := newRecord(cfg)
+	t.Cleanup(r.stop)
+	r.trouble = nil
 	first := r.draft(emptyState()).done(head{Seq: 1, Time: time.Now()}, 1)
 	r.publish(first)
 	close(first.told)

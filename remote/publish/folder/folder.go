@@ -42,6 +42,7 @@ type Options struct {
 type Folder struct {
 	dir     string
 	options Options
+	crowd   crowd
 
 	away   outage.Outage // while the folder cannot be read
 	closed outage.Outage // files that cannot be
@@ -161,7 +162,7 @@ func (f *Folder) serveDir(w http.ResponseWriter, r *http.Request, v *view, names
 	case err != nil && !errors.Is(err, fs.ErrNotExist):
 		f.missing(w, r, v, names, err)
 	case f.options.Listing:
-		if err := v.list(w, r, len(names) == 0, e); err != nil {
+		if err := f.list(w, r, v, len(names) == 0, e); err != nil {
 			f.missing(w, r, v, names, err)
 		}
 	case f.options.SPA && len(names) > 0:
@@ -265,6 +266,12 @@ var (
 		Status: http.StatusMethodNotAllowed,
 		Title:  "There are only files here",
 		Text:   "They can be read and nothing else.",
+	}
+	crowded = page.Page{
+		Status:     http.StatusServiceUnavailable,
+		Title:      "Too many look at once",
+		Text:       "Lists of files are long, and many are on their way to others. Files themselves are there as ever.",
+		RetryAfter: 10 * time.Second,
 	}
 	unreadable = page.Page{
 		Status:     http.StatusServiceUnavailable,

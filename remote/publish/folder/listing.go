@@ -60,10 +60,42 @@ type row struct {
 
 // list shows what is in a folder, folders first. Top says that it is the one at the
 // top.
-func (v *view) list(w http.ResponseWriter, r *http.Request, top bool, e entry) error {
-	rows, more, err := v.rows(e)
+func (f *Folder) list(w http.ResponseWriter, r *http.Request, v *view, top bool, e entry) error {
+	done, err := f.crowd.begin(r.Context())
 	if err != nil {
 		return err
+	}
+	b, err := v.listing(r, top, e)
+	done()
+	if err != nil {
+		return err
+	}
+	if len(b) > shortListing && r.Method != http.MethodHead {
+		leave, ok := f.crowd.enter(r.RemoteAddr)
+		if !ok {
+			crowded.Write(w, r)
+			return nil
+		}
+		defer leave()
+		c := http.NewResponseController(w)
+		_ = c.SetWriteDeadline(time.Now().Add(longTimeout)) // of a connection, where there is one
+		defer func() { _ = c.SetWriteDeadline(time.Time{}) }()
+	}
+	h := w.Header()
+	h.Set("Content-Type", "text/html; charset=utf-8")
+	h.Set("Content-Length", strconv.Itoa(len(b)))
+	h.Set("Content-Security-Policy", page.Policy(listingStyle))
+	h.Set("X-Content-Type-Options", "nosniff")
+	h.Set("Cache-Control", "no-cache")
+	_, _ = io.WriteString(w, b) // a visitor who has gone gets no page
+	return nil
+}
+
+// listing is the page of a listing.
+func (v *view) listing(r *http.Request, top bool, e entry) (string, error) {
+	rows, more, err := v.rows(e)
+	if err != nil {
+		return "", err
 	}
 	note := ""
 	switch {
@@ -79,17 +111,7 @@ func (v *view) list(w http.ResponseWriter, r *http.Request, top bool, e entry) e
 		Rows        []row
 		Style       template.CSS
 	}{title(r.URL.Path), note, top, rows, listingStyle})
-	if err != nil {
-		return err // never: a Builder takes everything
-	}
-	h := w.Header()
-	h.Set("Content-Type", "text/html; charset=utf-8")
-	h.Set("Content-Length", strconv.Itoa(b.Len()))
-	h.Set("Content-Security-Policy", page.Policy(listingStyle))
-	h.Set("X-Content-Type-Options", "nosniff")
-	h.Set("Cache-Control", "no-cache")
-	_, _ = io.WriteString(w, b.String()) // a visitor who has gone gets no page
-	return nil
+	return b.String(), err
 }
 
 // title is the path of a folder as people read it.

@@ -2,11 +2,14 @@ package folder_test
 
 import (
 	"fmt"
+	"net/http/httptest"
 	"os"
 	"path/filepath"
 	"regexp"
 	"strings"
+	"sync"
 	"testing"
+	"testing/synctest"
 
 	"keystay/remote/publish/folder"
 )
@@ -87,4 +90,79 @@ func TestListingHasABound(t *testing.T) {
 	if n := len(linked.FindAllString(page, -1)); n != 5000 || !strings.Contains(page, "There is more here") {
 		t.Errorf("%d are shown", n)
 	}
+}
+
+// An unread is a visitor that takes nothing of what it has asked for before it is released.
+type unread struct {
+	*httptest.ResponseRecorder
+	released <-chan struct{}
+}
+
+// Write implements http.ResponseWriter.
+func (u unread) Write(p []byte) (int, error) {
+	if u.Code == 200 {
+		<-u.released
+	}
+	return u.ResponseRecorder.Write(p)
+}
+
+// WriteString implements io.StringWriter.
+func (u unread) WriteString(s string) (int, error) { return u.Write([]byte(s)) }
+
+// Visitors who leave long listings unread make the device hold so many of them at once and
+// no more, and of one network a part. Files, and short listings, are there as ever.
+func TestLongListingsThatNobodyReadsAreBounded(t *testing.T) {
+	f, dir := site(t, folder.Options{Listing: true}, map[string]string{"a.txt": "x", "short/b.txt": "x"})
+	for i := range 130 { // 77 KB
+		if err := os.WriteFile(filepath.Join(dir, strings.Repeat("x", 240)+fmt.Sprint(i)), nil, 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	synctest.Test(t, func(t *testing.T) {
+		released := make(chan struct{})
+		var wg sync.WaitGroup
+		list := func(path, from string) int {
+			w := httptest.NewRecorder()
+			done := make(chan struct{})
+			wg.Go(func() {
+				defer close(done)
+				r := httptest.NewRequest("GET", "https://xyz.relay.test"+path, nil)
+				r.RemoteAddr = from
+				f.ServeHTTP(unread{w, released}, r)
+			})
+			synctest.Wait()
+			select {
+			case <-done:
+			default:
+				return 0 // it is on its way
+			}
+			return w.Code
+		}
+		for i := range folder.MaxLongEach {
+			if got := list("/", fmt.Sprintf("[2001:db8::%x]:1", i)); got != 0 {
+				t.Fatalf("long listing %d of a network: %d", i, got)
+			}
+		}
+		if got := list("/", "[2001:db8::ffff]:1"); got != 503 {
+			t.Errorf("one more of a network: %d", got)
+		}
+		for i := folder.MaxLongEach; i < folder.MaxLong; i++ {
+			if got := list("/", fmt.Sprintf("[2001:db8:0:%x::%x]:1", i/folder.MaxLongEach, i)); got != 0 {
+				t.Fatalf("long listing %d: %d", i, got)
+			}
+		}
+		if got := list("/", "192.0.2.1:1"); got != 503 {
+			t.Errorf("one more: %d", got)
+		}
+		for _, path := range []string{"/short/", "/a.txt"} {
+			if res := get(f, path); res.StatusCode != 200 {
+				t.Errorf("%s: %s", path, res.Status)
+			}
+		}
+		close(released)
+		wg.Wait()
+		if got := list("/", "192.0.2.1:1"); got != 200 {
+			t.Errorf("behind them: %d", got)
+		}
+	})
 }

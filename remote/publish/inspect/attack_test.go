@@ -189,3 +189,17 @@ func TestASearchDecodesSoMuch(t *testing.T) {
 		t.Errorf("by method %d are found", len(f.rows))
 	}
 }
+
+// Bodies that cannot be decoded count as well: a few bytes of brotli ask for 16 MiB, and a
+// search is made anew with each request that comes meanwhile.
+func TestASearchTriesSoManyBrokenBodies(t *testing.T) {
+	for coding, body := range map[string]string{"br": "\x0f\xff\xff\xff\x00x", "gzip": "\x1f\x8b", "deflate": "\xff"} {
+		r := newRig(t, echo)
+		for range 2 * maxSearched / brokenWork {
+			r.visit("POST", "/", body, "Content-Encoding", coding)
+		}
+		if f := r.page.found(httptest.NewRequest("GET", "/?q=needle", nil), 10); len(f.rows) != 0 || !f.packed {
+			t.Errorf("%s: %d are found, packed is %t", coding, len(f.rows), f.packed)
+		}
+	}
+}

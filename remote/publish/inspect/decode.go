@@ -30,7 +30,16 @@ type plainBody struct {
 	Codings string // that were undone
 	Wrong   string // why a coding was not, for people
 	Cut     bool   // there is more than what is here
+
+	work int // what it was to undo codings, as bytes that are made
 }
+
+const (
+	// codingWork is what undoing a coding is at least, as bytes that are made, and
+	// brokenWork one that is not whole: of brotli a few bytes may ask for a window of 16
+	// MiB, and give nothing.
+	codingWork, brokenWork = 16 << 10, 1 << 20
+)
 
 // decoded undoes the codings of what is kept of a message's body.
 func decoded(m *message) plainBody {
@@ -55,6 +64,9 @@ func decoded(m *message) plainBody {
 	}
 	for _, c := range slices.Backward(codings) {
 		out, more, err := undo(c, p.Bytes)
+		if p.work += codingWork + len(out); err != nil {
+			p.work += brokenWork
+		}
 		switch {
 		case errors.Is(err, errCoding):
 			p.Wrong = "the coding " + c + " is not known here"

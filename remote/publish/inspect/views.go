@@ -15,8 +15,8 @@ import (
 const (
 	// maxRows is how many exchanges one list has.
 	maxRows = 200
-	// maxSearched is how much of bodies one search decodes, in bytes. What visitors send
-	// small may stand for gigabytes.
+	// maxSearched is how much work one search has with bodies that it decodes, as bytes that
+	// are made. What visitors send small may stand for gigabytes.
 	maxSearched = 64 << 20
 	// maxOthers is how many exchanges one is offered to be compared with.
 	maxOthers = 50
@@ -55,9 +55,11 @@ func (s *Server) found(r *http.Request, most int) find {
 			for _, m := range []*message{&look.request, &look.answer} {
 				if left <= 0 {
 					f.packed = f.packed || len(m.body) > 0 && first(m.header, "Content-Encoding") != ""
-				} else if p := decoded(m); p.Codings != "" {
-					m.body = p.Bytes
-					left -= len(p.Bytes)
+				} else {
+					p := decoded(m)
+					if left -= p.work; p.Codings != "" {
+						m.body = p.Bytes
+					}
 				}
 				m.body = bytes.ToLower(m.body)
 			}

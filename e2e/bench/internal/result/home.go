@@ -38,12 +38,16 @@ func homeRequests(all []Measurement, note string) table {
 // homeFlows is about new connections and bulk.
 func homeFlows(all []Measurement, note string) table {
 	conn, one, many := on("home_conn", 0), on("home_down", 1), on("home_down", 8)
+	alike := on("home_conn_x25519", 0)
 	return grid("A web service at home: connections and downloads, loopback", homeNote+
-		"New connections, 8 at once, each with one request: the processor time between and at home in ms for each. Downloads: MB/s, and the processor time between in s/GiB. "+note,
+		"New connections, 8 at once, each with one request: the processor time between and at home in ms for each; then the same with visitors who offer the key exchange X25519 alone. Downloads: MB/s, and the processor time between in s/GiB. "+note,
 		"", all, homes(), []column{
 			{"connections/s", picker{conn, connPerS}},
 			{"relay CPU each", picker{conn, cpuPerConn}},
 			{"home CPU each", picker{conn, remoteCPUPerConn}},
+			{"X25519: connections/s", picker{alike, connPerS}},
+			{"relay CPU each ", picker{alike, cpuPerConn}},
+			{"home CPU each ", picker{alike, remoteCPUPerConn}},
 			{"1 download", picker{one, megabytes}},
 			{"8 downloads", picker{many, megabytes}},
 			{"relay CPU, 1", picker{one, relayCPU}},
@@ -81,6 +85,7 @@ func homeRatios(all []Measurement) table {
 // homeMeasures are the rows of homeRatios.
 func homeMeasures() []ratio {
 	one, many, conn := on("home_keepalive", 1), on("home_keepalive", 16), on("home_conn", 0)
+	alike := on("home_conn_x25519", 0)
 	of := func(label string, fits func(*Measurement) bool, value func(*Measurement) float64, goal string) ratio {
 		return same(label, picker{fits, value}, "", goal)
 	}
@@ -94,6 +99,9 @@ func homeMeasures() []ratio {
 		of("new connections/s", conn, connPerS, ""),
 		of("relay CPU a connection", conn, cpuPerConn, "≤ 1.15"),
 		of("home CPU a connection", conn, remoteCPUPerConn, "Caddy ≤ 1.0"),
+		of("new connections/s, X25519 alone", alike, connPerS, ""),
+		of("relay CPU a connection, X25519 alone", alike, cpuPerConn, "≤ 1.15"),
+		of("home CPU a connection, X25519 alone", alike, remoteCPUPerConn, "Caddy ≤ 1.0"),
 		of("1 download, MB/s", on("home_down", 1), megabytes, "Caddy ≥ 1.2"),
 		of("8 downloads, MB/s", on("home_down", 8), megabytes, "Caddy ≥ 1.2"),
 		of("relay CPU/GiB, 1 download", on("home_down", 1), relayCPU, ""),

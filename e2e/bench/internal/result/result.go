@@ -7,7 +7,7 @@ package result
 type Measurement struct {
 	// Test is down, up, fetch, beside, conn, keepalive, busy, idle_remote,
 	// idle_visitor or route; hop_down, hop_conn or hop_keepalive beside two processes
-	// between; home_keepalive, home_conn or home_down where a whole
+	// between; home_keepalive, home_conn, home_conn_x25519 or home_down where a whole
 	// service is behind it; scale where there is ever more of one thing.
 	Test string `json:"test"`
 	// Subject is direct, haproxy, haproxy-pipes, tcpproxy, session, lanes, or relay
@@ -47,7 +47,8 @@ type Measurement struct {
 	ConnPerS float64 `json:"conn_per_s,omitempty"`
 	// RelayCPUPerConn is the processor time of the process between for each.
 	RelayCPUPerConn float64 `json:"relay_cpu_ms_per_conn,omitempty"`
-	// RemoteCPUPerConn is that of the process at home for each, for home_conn.
+	// RemoteCPUPerConn is that of the process at home for each, for home_conn and
+	// home_conn_x25519.
 	RemoteCPUPerConn float64 `json:"remote_cpu_ms_per_conn,omitempty"`
 
 	// Count is how many latencies the next three are of.

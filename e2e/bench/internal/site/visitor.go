@@ -22,6 +22,7 @@ type Door struct {
 	Roots   *x509.CertPool
 	Dial    func(network, address string) (net.Conn, error) // nil means net.Dial
 	Web     bool                                            // the web site is behind it, for Get and Download
+	Curves  []tls.CurveID                                   // the key exchanges that are offered; nil means Go's own
 }
 
 // A Visitor is one connection to a site. It is used by one goroutine at a time,
@@ -42,7 +43,7 @@ func (d *Door) Open() (*Visitor, error) {
 	if err != nil {
 		return nil, err
 	}
-	tc := tls.Client(c, &tls.Config{ServerName: d.Name, RootCAs: d.Roots})
+	tc := tls.Client(c, &tls.Config{ServerName: d.Name, RootCAs: d.Roots, CurvePreferences: d.Curves})
 	tc.SetDeadline(time.Now().Add(patience))
 	if err := tc.Handshake(); err != nil {
 		c.Close()

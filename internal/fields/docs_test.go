@@ -1,10 +1,12 @@
-package publish
+package fields_test
 
 import (
 	"os"
 	"regexp"
 	"strings"
 	"testing"
+
+	"keystay/internal/fields"
 )
 
 // What the documents list as dropped is dropped, in these and in CGI's letters,
@@ -25,7 +27,7 @@ func TestDocumentedFrontFields(t *testing.T) {
 			name := strings.Replace(m[1], "…", "Something-Else", 1)
 			n++
 			for _, spelling := range []string{name, strings.ToUpper(name), strings.ReplaceAll(name, "-", "_")} {
-				if !isFrontField(spelling) {
+				if !fields.OfFront(spelling) {
 					t.Errorf("%s passes", spelling)
 				}
 			}

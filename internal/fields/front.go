@@ -1,4 +1,4 @@
-package publish
+package fields
 
 import (
 	"net/http"
@@ -6,23 +6,24 @@ import (
 	"strings"
 )
 
-// dropFrontFields takes out what only a front may say about a visitor.
-func dropFrontFields(h http.Header) {
+// DropOfFront takes out of a head, or of trailers, what only a front may say about a visitor.
+func DropOfFront(h http.Header) {
 	for name := range h {
-		if isFrontField(name) {
+		if OfFront(name) {
 			delete(h, name)
 		}
 	}
 }
 
-// isFrontField reports whether a field is one by which a front tells a service
-// of the visitor. Services that see fields as CGI variables cannot tell an
-// underscore, or another sign, from a dash.
-func isFrontField(name string) bool {
+// OfFront reports whether a field, in any spelling, is one by which a front tells a
+// service of the visitor: where it comes from, who it is, what it has asked for. Services
+// that see fields as CGI variables cannot tell an underscore, or another sign, from a
+// dash.
+func OfFront(name string) bool {
 	var buf [64]byte // longer names are rare
 	same := append(buf[:0], name...)
 	for i, c := range same {
-		if isAlphanumeric(c) {
+		if 'a' <= c && c <= 'z' || 'A' <= c && c <= 'Z' || '0' <= c && c <= '9' {
 			same[i] = c | 0x20 // lower case; digits have the bit
 		} else {
 			same[i] = '-'
@@ -31,7 +32,7 @@ func isFrontField(name string) bool {
 	return isFrontName(string(same))
 }
 
-// isFrontName is isFrontField for a name in lower case with dashes. Where a front
+// isFrontName is OfFront for a name in lower case with dashes. Where a front
 // has, or may get, more fields of a kind than one, the kind is listed and not the
 // field. What ordinary clients send as well, such as X-Auth-Token, X-User-ID or
 // X-Client-Version, is in no kind.
@@ -39,7 +40,7 @@ func isFrontName(name string) bool {
 	switch name {
 	case
 		// Its address.
-		"forwarded", "forwarded-for", "x-forward-for", "client-ip", "x-clientip", "x-client", "remote-addr", "remote-host",
+		"forwarded", "x-forward-for", "x-client",
 		"x-originating-ip", "cf-pseudo-ipv4", "cf-ipcountry", "cf-visitor", "fastly-client",
 		"x-azure-socketip", "cdn-src-ip",
 		// Its name.
@@ -55,7 +56,7 @@ func isFrontName(name string) bool {
 		return true
 	}
 	return slices.ContainsFunc(frontPrefixes, func(p string) bool { return strings.HasPrefix(name, p) }) ||
-		slices.ContainsFunc(frontEndings, func(e string) bool { return strings.HasSuffix(name, e) })
+		slices.ContainsFunc(frontEndings, func(e string) bool { return strings.HasSuffix(name, e) || name == e[1:] })
 }
 
 var frontPrefixes = []string{
@@ -63,10 +64,11 @@ var frontPrefixes = []string{
 	"x-remote-", "x-webauth-", "x-authenticated-", "x-auth-request-", "x-auth-user", "x-auth-email", "x-auth-group", "x-auth-role",
 	"x-authentik-", "x-pomerium-", "x-vouch-", "x-consumer-", "x-credential-", "x-token-user-", "tailscale-", "teleport-",
 	"x-goog-iap-", "x-goog-authenticated-user-", "x-ms-client-principal", "x-amzn-oidc-", "x-amzn-mtls-",
-	"oidc-claim-", "shib-", "x-shib-", "x-hass-", "x-keystay-", "impersonate-", "ssl-client-", "x-ssl-", "x-client-cert",
+	"oidc-", "shib-", "x-shib-", "x-hass-", "x-keystay-", "impersonate-", "ssl-client-", "x-ssl-", "x-client-cert",
 }
 
 var frontEndings = []string{
 	"-forwarded-for", "-forwarded-host", "-forwarded-proto",
-	"-client-ip", "-clientip", "-client-connection-ip", "-connecting-ip", "-connecting-ipv6", "-real-ip", "-source-ip", "-remote-ip", "-remote-addr",
+	"-client-ip", "-clientip", "-client-connection-ip", "-connecting-ip", "-connecting-ipv6", "-real-ip", "-source-ip", "-remote-ip", "-remote-addr", "-remote-host",
+	"-user-ip", "-visitor-ip", "-viewer-ip", "-peer-ip",
 }

@@ -1,0 +1,7 @@
+package folder
+
+// What tests hit.
+const (
+	MaxLong     = maxLong
+	MaxLongEach = maxLongEach
+)
