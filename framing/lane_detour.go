@@ -2,6 +2,7 @@ package framing
 
 import (
 	"crypto/tls"
+	"errors"
 	"fmt"
 	"net"
 	"sync"
@@ -14,6 +15,13 @@ import (
 // DetourBytes is after how many bytes, both ways together, a remote can take a visitor
 // from a hop no more: then the kernel carries it.
 const DetourBytes = 64 << 20
+
+// FromTime is how long a remote that has taken a visitor may leave FROM out while nothing
+// comes by the hop: before FROM a write may have to be done that waits for the visitor.
+const FromTime = 5 * time.Minute
+
+// errNoFrom is the error of a remote that does not say FROM.
+var errNoFrom = errors.New("the remote does not say from where it goes on on the lane")
 
 // A detourPhase is where a visitor is that has come to one node and whose remote has its
 // link at another.
@@ -93,7 +101,9 @@ func (d *Detour) take(tc *tls.Conn, joined func()) error {
 	if joined != nil {
 		joined()
 	}
+	stop := d.awaitFrom()
 	offset, ended, err = readOffset(tc, recFrom)
+	stop()
 	if err == nil {
 		err = d.continues(offset, ended)
 	}
@@ -102,6 +112,27 @@ func (d *Detour) take(tc *tls.Conn, joined func()) error {
 		return fmt.Errorf("read FROM: %w", err)
 	}
 	return nil
+}
+
+// awaitFrom ends the visitor where FROM does not come within FromTime. Stop ends the wait.
+func (d *Detour) awaitFrom() (stop func()) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	var wait *time.Timer
+	got := d.got
+	wait = time.AfterFunc(FromTime, func() {
+		d.mu.Lock()
+		defer d.mu.Unlock()
+		switch {
+		case d.phase != taken || d.told:
+		case d.got > got:
+			got = d.got
+			wait.Reset(FromTime)
+		default:
+			_ = d.failLocked(errNoFrom)
+		}
+	})
+	return func() { wait.Stop() }
 }
 
 // pause stops what is written to the hop, and returns after how many bytes, and whether that

@@ -318,6 +318,36 @@ func TestTakerWithoutFrom(t *testing.T) {
 	})
 }
 
+// A remote that says no FROM has no visitor for ever: it has FromTime from the last byte that
+// has come by the hop, since it may have to end a write first.
+func TestTakerThatNeverSaysFrom(t *testing.T) {
+	server, client := laneTLS(t)
+	synctest.Test(t, func(t *testing.T) {
+		for _, writes := range []int{0, 2} {
+			r := newTakeRig(t, server, client, "")
+			relay, lane := r.dial(t)
+			go func() {
+				r.served <- framing.ServeLane(relay, nil, func(framing.LaneToken) *framing.Detour { return r.detour }, nil)
+			}()
+			lane.Write(rec(takeRec, r.offer.Token[:]))
+			io.ReadFull(lane, make([]byte, 12))
+			start := time.Now()
+			for range writes {
+				time.Sleep(framing.FromTime * 2 / 3)
+				says(t, r.device, r.visitor, "by the hop")
+			}
+			err := <-r.served
+			if took, least := time.Since(start), time.Duration(writes)*framing.FromTime*2/3+framing.FromTime; err == nil || took < least || took > least+framing.FromTime {
+				t.Errorf("with %d writes: %v after %v", writes, err, took)
+			}
+			if _, err := r.visitor.Read(make([]byte, 1)); err == nil || err == io.EOF {
+				t.Errorf("the visitor reads %v", err)
+			}
+			r.over(t)
+		}
+	})
+}
+
 // FuzzTaken has a node say anything in the place of TAKEN, or a remote in that of FROM:
 // what is taken for it says so, and no more than it is read.
 func FuzzTaken(f *testing.F) {

@@ -74,7 +74,8 @@ func (r *router) turnElsewhere(a asked, name string) (Place, bool) {
 }
 
 // mayHave reports whether an identity may have a name: neither is banned, and the record
-// does not give it to another one. What the record says counts only while it can be read.
+// does not give it to another one, unless that is its heir, whose claim is about to come. What
+// the record says counts only while it can be read.
 func (r *router) mayHave(name string, key [ed25519.PublicKeySize]byte) bool {
 	if key == [ed25519.PublicKeySize]byte{} {
 		return true
@@ -86,7 +87,7 @@ func (r *router) mayHave(name string, key [ed25519.PublicKeySize]byte) bool {
 		return true
 	}
 	holder, err := r.names.Holder(name)
-	return err != nil || holder == nil || bytes.Equal(holder, key[:]) || r.names.Whole() != nil
+	return err != nil || holder == nil || bytes.Equal(holder, key[:]) || r.names.HasHandedOver(key[:], holder) || r.names.Whole() != nil
 }
 
 // hops counts what goes between this node and others.
@@ -204,6 +205,10 @@ func (r *router) hopChallenge(ctx context.Context, p Place, h framing.Header) (n
 		if err == nil {
 			far.SetDeadline(time.Now().Add(challengeTimeout))
 			return far, nil
+		}
+		var refused *HopRefused
+		if errors.As(err, &refused) || ctx.Err() != nil { // no other node is asked then
+			return nil, err
 		}
 		var ok bool
 		if p, ok = r.findElsewhere(a, h.Name, true); !ok {

@@ -96,6 +96,11 @@ func (e *errands) cutBanned(added []names.Ban) {
 			}
 		}
 	}
+	for h := range e.cutter.beyond("") {
+		if b, ok := e.names.Banned(h.name, []byte(h.key), netip.Addr{}); ok {
+			hit[b] = true
+		}
+	}
 	for b := range hit {
 		e.cutter.cut(CutOf(b))
 	}
@@ -105,6 +110,9 @@ func (e *errands) cutBanned(added []names.Ban) {
 // it to another identity, or to nobody; without a name it looks at all.
 func (e *errands) moved(name string, holder ed25519.PublicKey) {
 	e.cutter.cuts.Add(1) // claims that are under way are decided again
+	if name != "" && len(e.cutter.beyond(name)) > 0 {
+		e.add(func() { e.forfeitsBeyond(name) })
+	}
 	switch {
 	case name == "":
 		e.add(e.lookAtAll)
@@ -127,6 +135,53 @@ func (e *errands) lookAtAll() {
 			}
 		}
 	}
+	e.forfeitsBeyond("")
+}
+
+// A held is a name and the identity that has it, as the key of a map.
+type held struct{ name, key string }
+
+// beyond returns with whom those visitors of a name are that this node ends although it
+// has no link for them: their remote takes them from here, or they were passed on to a
+// sibling. Without a name it is those of all.
+func (c *cutter) beyond(name string) map[held]struct{} {
+	all := make(map[held]struct{})
+	k := c.offers
+	k.mu.Lock()
+	if name == "" || k.count[name] > 0 { // it is asked for each change of the record
+		for _, t := range k.all {
+			if name == "" || t.name == name {
+				all[held{t.name, string(t.host.Key)}] = struct{}{}
+			}
+		}
+	}
+	k.mu.Unlock()
+	c.crossings.mu.Lock()
+	defer c.crossings.mu.Unlock()
+	for p := range c.crossings.all {
+		if name == "" || p.name == name {
+			all[held{p.name, string(p.key)}] = struct{}{}
+		}
+	}
+	return all
+}
+
+// forfeitsBeyond is forfeits for those visitors of beyond whose name another identity has by
+// now.
+func (e *errands) forfeitsBeyond(name string) {
+	for h := range e.cutter.beyond(name) {
+		holder, err := e.names.Holder(h.name)
+		if err != nil || holder == nil || string(holder) == h.key || e.names.IsKeyName(h.name) || e.names.HasHandedOver([]byte(h.key), holder) {
+			continue
+		}
+		e.cutLost(h.name, ed25519.PublicKey(h.key))
+	}
+}
+
+// cutLost takes a name from an identity that the record does not give it to any more.
+func (e *errands) cutLost(name string, key ed25519.PublicKey) {
+	e.cutter.cut(Cut{Identity: keyname.Label(key, ""), Name: name, key: key,
+		Why: names.Denied{Name: name, Code: names.DeniedTaken, Text: "the name is not this device's any more: it was given back, taken back or lost"}})
 }
 
 // forfeits takes a name from an identity that is connected for it and is not its holder.
@@ -141,11 +196,9 @@ func (e *errands) forfeits(name string, holder ed25519.PublicKey) {
 		return
 	}
 	for _, key := range e.presence.serving(name, has) {
-		if key.Equal(holder) {
-			continue
+		if !key.Equal(holder) {
+			e.cutLost(name, key)
 		}
-		e.cutter.cut(Cut{Identity: keyname.Label(key, ""), Name: name, key: key,
-			Why: names.Denied{Name: name, Code: names.DeniedTaken, Text: "the name is not this device's any more: it was given back, taken back or lost"}})
 	}
 }
 

@@ -97,15 +97,17 @@ func TestNobodyHopsToAnIdentityThatTheRecordDoesNotGiveTheNameTo(t *testing.T) {
 	const name = "a.relay.test"
 	for what, c := range map[string]struct {
 		owner, banned bool // the record gives the name to the one at c; it bans the one at b
+		handed        bool // the one at b has handed over to the one at c
 		nodes         []string
 		want          string
 		asked         []string
 	}{
-		"another node has its owner":     {owner: true, nodes: []string{"b", "c"}, want: "c:", asked: []string{"c"}},
-		"no node has its owner":          {owner: true, nodes: []string{"b"}, want: internalError},
-		"the record says nothing":        {nodes: []string{"b", "c"}, want: "b:", asked: []string{"b"}},
-		"it bans the one that has it":    {banned: true, nodes: []string{"b", "c"}, want: "c:", asked: []string{"c"}},
-		"a CA asks, at the owner's node": {owner: true, nodes: []string{"c"}, want: "c:", asked: []string{"c"}},
+		"another node has its owner":      {owner: true, nodes: []string{"b", "c"}, want: "c:", asked: []string{"c"}},
+		"no node has its owner":           {owner: true, nodes: []string{"b"}, want: internalError},
+		"the record says nothing":         {nodes: []string{"b", "c"}, want: "b:", asked: []string{"b"}},
+		"it bans the one that has it":     {banned: true, nodes: []string{"b", "c"}, want: "c:", asked: []string{"c"}},
+		"it has handed over to its owner": {handed: true, nodes: []string{"b"}, want: "b:", asked: []string{"b"}},
+		"a CA asks, at the owner's node":  {owner: true, nodes: []string{"c"}, want: "c:", asked: []string{"c"}},
 	} {
 		t.Run(what, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
@@ -116,6 +118,15 @@ func TestNobodyHopsToAnIdentityThatTheRecordDoesNotGiveTheNameTo(t *testing.T) {
 				at := map[string]relay.Place{"b": {Node: "b", Key: keyOf(stranger)}, "c": {Node: "c", Key: keyOf(owner)}}
 				if c.owner {
 					if _, err := r.srv.Names.Claim(t.Context(), names.Claimant{Name: name, Key: owner.key.Public().(ed25519.PublicKey)}); err != nil {
+						t.Fatal(err)
+					}
+				}
+				if c.handed {
+					before := stranger.key.Public().(ed25519.PublicKey)
+					if _, err := r.srv.Names.Claim(t.Context(), names.Claimant{Name: name, Key: before}); err != nil {
+						t.Fatal(err)
+					}
+					if _, err := r.srv.Names.HandOver(names.Claimant{Key: owner.key.Public().(ed25519.PublicKey)}, []ed25519.PublicKey{before}); err != nil {
 						t.Fatal(err)
 					}
 				}
@@ -223,6 +234,42 @@ func TestHandOverOnAnotherNodeCutsNobodyAndRetiresTheKeyHere(t *testing.T) {
 			})
 		})
 	}
+}
+
+// Other nodes are not told that an identity which has handed over is its heir: its run may be
+// the newer one, as of whoever has stolen its key, and would take the name from the heir there.
+// An heir that came up on another node before this one heard of the hand-over has the name once
+// it has, whichever run is the newer.
+func TestIdentityThatHasHandedOverIsNotToldAsItsHeir(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		const name = "a.relay.test"
+		r, shared, other := sharedRig(t)
+		id, heir := newIdentity(t).at(99, 9), newIdentity(t).at(2, 2)
+		before := r.device(id, name).echo("before")
+		key, heirKey := id.key.Public().(ed25519.PublicKey), heir.key.Public().(ed25519.PublicKey)
+		elsewhere := relay.Claimed{Name: name, Key: heirKey, Run: heir.run}
+		if r.srv.ClaimedOnNode(elsewhere) {
+			t.Error("settled, though the record does not have the hand-over yet")
+		}
+		if _, err := other.HandOver(names.Claimant{Key: heirKey}, []ed25519.PublicKey{key}); err != nil {
+			t.Fatal(err)
+		}
+		shared.tell("grants", []byte(name))
+		shared.tell("retired", key)
+		synctest.Wait()
+		r.reaches(name, "before")
+		if at, ok := r.srv.Present(name); !ok || !at.Key.Equal(key) || len(at.Runs) != 1 || at.Runs[0] != id.run {
+			t.Errorf("other nodes are told %+v, %v", at, ok)
+		}
+		if !r.srv.ClaimedOnNode(elsewhere) {
+			t.Error("not settled, though the record has the hand-over")
+		}
+		before.expectLost(t, name, framing.DeniedReplaced)
+		if at, ok := r.srv.Present(name); ok {
+			t.Errorf("other nodes are told %+v", at)
+		}
+		r.close()
+	})
 }
 
 // Nor is a visitor left with an identity that has handed over where another one than its

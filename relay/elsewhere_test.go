@@ -6,6 +6,7 @@ import (
 	"errors"
 	"io"
 	"net"
+	"net/http"
 	"slices"
 	"sync"
 	"testing"
@@ -134,6 +135,39 @@ func TestOneMoreNodeIsAskedAndNoThird(t *testing.T) {
 				p.were(t, c.asked...)
 				r.close()
 			})
+		})
+	}
+}
+
+// A CA's HTTP-01 request that a node refuses is asked no node again, as a visitor is not:
+// the relay would ask for ever.
+func TestRefusedChallengeIsAskedOnce(t *testing.T) {
+	refused := &relay.HopRefused{Alert: 80, Why: "not_taken"}
+	for name, c := range map[string]struct {
+		answers []error
+		asked   []string
+	}{
+		"refused":     {[]error{refused}, []string{"b"}},
+		"no, refused": {[]error{relay.ErrNotThere, refused}, []string{"b", "c"}},
+		"no, no":      {[]error{relay.ErrNotThere, relay.ErrNotThere}, []string{"b", "c"}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			p := &places{}
+			p.answer = func(context.Context, string, relay.Hop) (duplex.Conn, error) {
+				p.mu.Lock()
+				defer p.mu.Unlock()
+				if n := len(p.asked); n <= len(c.answers) {
+					return nil, c.answers[n-1]
+				}
+				return nil, errUnreachable // so that it ends
+			}
+			r := newRig(t, func(s *relay.Server) { s.Nodes = p })
+			get, _ := r.plain()
+			p.say("a.relay.test", "b", "c", "d")
+			if resp, _ := get("a.relay.test", "/.well-known/acme-challenge/x"); resp.StatusCode != http.StatusBadGateway {
+				t.Errorf("%s", resp.Status)
+			}
+			p.were(t, c.asked...)
 		})
 	}
 }

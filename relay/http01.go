@@ -176,11 +176,16 @@ func (p *port80) dialChallenge(ctx context.Context, _, addr string) (net.Conn, e
 	}
 	l := p.router.now(name, true, asked{})
 	local, _ := ctx.Value(http.LocalAddrContextKey).(net.Addr)
+	if l.to == toSibling {
+		far, err := p.pass(name, l, local)
+		if err == nil {
+			return far, nil
+		}
+		l = p.router.now(name, true, asked{late: true}) // the link here may be alive all the same
+	}
 	switch l.to {
 	case elsewhere:
 		return p.router.hopChallenge(ctx, l.place, challengeHeader(name, local))
-	case toSibling:
-		return p.pass(name, l, local)
 	case toSession:
 	default:
 		return nil, errors.New("its remote is away")

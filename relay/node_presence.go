@@ -10,7 +10,9 @@ import (
 )
 
 // A Presence is what other nodes are told of a name that is connected here: the runs
-// of the identity that have it, of which there are several only as replicas.
+// of the identity that have it, of which there are several only as replicas. Where those of
+// one that has handed over serve the name yet, it is that one: its runs are none of its heir's,
+// which may be older.
 type Presence struct {
 	Name    string
 	Key     ed25519.PublicKey
@@ -25,7 +27,11 @@ func (s *Server) Present(name string) (at Presence, ok bool) {
 	if s.departure.Load() != nil {
 		return Presence{}, false
 	}
-	p := &s.presence
+	return s.presence.present(name)
+}
+
+// present returns what is connected for a name.
+func (p *presence) present(name string) (at Presence, ok bool) {
 	p.mu.RLock()
 	defer p.mu.RUnlock()
 	h := p.names[name]
@@ -33,8 +39,11 @@ func (s *Server) Present(name string) (at Presence, ok bool) {
 		return Presence{}, false
 	}
 	at = Presence{Name: name, Key: h.key, Replica: h.replica}
+	if !slices.ContainsFunc(h.sessions, func(sess *session) bool { return sess.key.Equal(h.key) }) {
+		at.Key = h.sessions[0].key
+	}
 	for _, sess := range h.sessions {
-		if !slices.Contains(at.Runs, sess.run) {
+		if sess.key.Equal(at.Key) && !slices.Contains(at.Runs, sess.run) {
 			at.Runs = append(at.Runs, sess.run)
 		}
 	}
@@ -54,7 +63,7 @@ func (s *Server) PresentNames() []string {
 // that wait for the name are asked anew where it leads. What is here of an older run
 // loses the name, as on one node: of two runs with one number the higher id is the
 // newer, so that all nodes decide alike, whatever they heard first. Of two identities
-// that have the name on two nodes the record says whose it is. Where it says neither,
+// that have the name on two nodes the record says whose it is. Where it is not the one of c,
 // settled is false, and the caller asks again after a while: the record may come later.
 func (s *Server) ClaimedOnNode(c Claimed) (settled bool) {
 	s.init()
@@ -63,11 +72,7 @@ func (s *Server) ClaimedOnNode(c Claimed) (settled bool) {
 	s.ports.openElsewhere(c.Name)
 	key := s.presence.holder(c.Name)
 	if key != nil && !key.Equal(c.Key) {
-		switch holder, _ := s.Names.HolderOf(c.Name); holder {
-		case keyname.Label(c.Key, ""):
-		case keyname.Label(key, ""):
-			return true
-		default:
+		if holder, _ := s.Names.HolderOf(c.Name); holder != keyname.Label(c.Key, "") {
 			return false
 		}
 	}

@@ -2,6 +2,7 @@ package relay
 
 import (
 	"bytes"
+	"crypto/ed25519"
 	"net"
 	"sync"
 	"sync/atomic"
@@ -23,9 +24,11 @@ type offers struct {
 	names     *names.Names
 	owners    *limits.Owners
 	shares    *shares
+	router    *router
 
-	mu  sync.Mutex
-	all map[[8]byte]*offered // by the ids of their tokens
+	mu    sync.Mutex
+	all   map[[8]byte]*offered // by the ids of their tokens
+	count map[string]int       // of each name
 }
 
 // An offered is one such visitor.
@@ -54,9 +57,10 @@ func (k *offers) begin(offer framing.LaneOffer, name string, host Host, far dupl
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	if k.all == nil {
-		k.all = make(map[[8]byte]*offered)
+		k.all, k.count = make(map[[8]byte]*offered), make(map[string]int)
 	}
 	k.all[t.token.ID()] = t
+	k.count[name]++
 	return t
 }
 
@@ -68,7 +72,12 @@ func (t *offered) end() {
 	k := t.among
 	k.mu.Lock()
 	defer k.mu.Unlock()
-	delete(k.all, t.token.ID())
+	if k.all[t.token.ID()] == t {
+		delete(k.all, t.token.ID())
+		if k.count[t.name]--; k.count[t.name] == 0 {
+			delete(k.count, t.name)
+		}
+	}
 	t.leaveLocked()
 }
 
@@ -117,9 +126,14 @@ func (k *offers) laneFor(v *visitor) (o framing.LaneOffer) {
 // A token shown to the new process of this node is not known there.
 func (k *offers) use(token framing.LaneToken, from net.Addr) *offered {
 	k.mu.Lock()
-	defer k.mu.Unlock()
 	t := k.all[token.ID()]
-	if t == nil || !t.token.Equal(&token) || t.used || t.void || k.departure.Load() != nil {
+	k.mu.Unlock()
+	if t == nil || !t.token.Equal(&token) || k.isPast(t) {
+		return nil
+	}
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	if t.used || t.void || k.all[token.ID()] != t || k.departure.Load() != nil {
 		return nil
 	}
 	if _, banned := k.names.Banned(t.name, t.host.Key, addrPort(from).Addr()); banned {
@@ -138,6 +152,26 @@ func (k *offers) use(token framing.LaneToken, from net.Addr) *offered {
 	t.in.begin(visit.In())
 	t.out.begin(visit.Out())
 	return t
+}
+
+// isPast reports whether a visitor is with a remote that it would not be brought to any
+// more. What has changed while the other node was asked has not made the offer void.
+func (k *offers) isPast(t *offered) bool {
+	var key [ed25519.PublicKeySize]byte
+	copy(key[:], t.host.Key)
+	if !k.router.mayHave(t.name, key) {
+		return true
+	}
+	if c, ok := k.router.nodes.Newest(t.name); ok && c.Key.Equal(t.host.Key) && t.isReplaced(c, newerOnNodes) {
+		return true
+	}
+	here, _ := k.router.presence.present(t.name)
+	for _, run := range here.Runs {
+		if t.isReplaced(Claimed{t.name, here.Key, run, here.Replica}, newerOnNodes) {
+			return true
+		}
+	}
+	return false
 }
 
 // notUsed undoes use for a visitor that has stayed where it was. It may be nil.
@@ -176,12 +210,16 @@ func (k *offers) reset(which func(*offered) bool) (n int) {
 // giveUp cuts the lanes of what c replaces; newer says which of two runs of one identity
 // has the name.
 func (k *offers) giveUp(c Claimed, newer func(run, old framing.Run) bool) {
-	k.reset(func(t *offered) bool {
-		if t.name != c.Name || t.host.Run == c.Run {
-			return false
-		}
-		return !bytes.Equal(t.host.Key, c.Key) || !(c.Replica && t.host.Replica) && newer(c.Run, t.host.Run)
-	})
+	k.reset(func(t *offered) bool { return t.isReplaced(c, newer) })
+}
+
+// isReplaced reports whether c takes the name from the visitor's remote; newer says which
+// of two runs of one identity has it.
+func (t *offered) isReplaced(c Claimed, newer func(run, old framing.Run) bool) bool {
+	if t.name != c.Name || t.host.Run == c.Run {
+		return false
+	}
+	return !bytes.Equal(t.host.Key, c.Key) || !(c.Replica && t.host.Replica) && newer(c.Run, t.host.Run)
 }
 
 // takes reports whether a cut ends a visitor whom a remote has taken: as it ends those

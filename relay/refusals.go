@@ -77,6 +77,10 @@ func (r *refusals) refuseHello(c sni.Conn, first []byte, err error) {
 		sni.RefuseHTTP(c)
 		return
 	}
+	if p, ok := c.(*proxied); ok && p.mark != nil { // a sibling is not left without an answer
+		r.answerNo(c, sni.AlertInternalError, whyNoHello(err))
+		return
+	}
 	r[whyNoHello(err)].Add(1)
 	c.Close()
 }

@@ -98,7 +98,7 @@ func (sess *session) decide(ctx context.Context, c framing.Claim, port uint16) (
 		}
 	}
 	if port == 0 {
-		s.siblings.note(sess.key, c, !sess.custom(name))
+		s.siblings.note(sess.key, c, s.router.kindOf(name))
 	}
 	sess.serves(c, again)
 	return granted, nil

@@ -10,8 +10,10 @@ import (
 	"time"
 
 	"keystay/framing"
+	"keystay/internal/hostname"
 	"keystay/internal/keyname"
 	"keystay/internal/outage"
+	"keystay/relay/names"
 )
 
 // A Sibling is a relay of another owner. A visitor of a name whose remote is away here is
@@ -39,18 +41,19 @@ const (
 	siblingDown     = 5 * time.Second
 	siblingDownMost = time.Minute
 	// maxWithSibling is how many visitors may be passed on to one sibling at once, and
-	// how many it may pass on to here; maxOfSiblingName is how many of these may be of
-	// one name.
-	maxWithSibling   = 1024
-	maxOfSiblingName = maxWithSibling / 2
+	// how many it may pass on to here. An identity has a share of these, see places;
+	// maxOfMadeNames is how many of them may be of names that are made from keys, of
+	// which anybody has as many as he likes.
+	maxWithSibling = 1024
+	maxOfMadeNames = maxWithSibling / 2
 	// maxAskedOfName is how many visitors of a name may wait for a sibling's answer at
 	// once, before it has taken one.
 	maxAskedOfName = 16
 	// maxAskedNames is how many names a sibling is remembered not to have; more than
 	// that are not asked for until some are forgotten.
 	maxAskedNames = 4096
-	// maxWords is of how many names below the relay's own it is kept which siblings their
-	// devices have named, and of how many others.
+	// maxWords is of how many names of each kind it is kept which siblings their devices
+	// have named.
 	maxWords = 1 << 15
 	// maxWordBytes is how long the names of these siblings may be together, in bytes.
 	maxWordBytes = 8 << 20
@@ -61,9 +64,30 @@ const (
 type siblings struct {
 	list atomic.Pointer[[]*sibling]
 
-	mu     sync.Mutex
-	own    words // of names below the relay's own, which anybody may have by the thousand
-	others words // of domains that are proven
+	mu    sync.Mutex
+	kinds [nameKinds]words
+}
+
+// A nameKind is what a device needs for a name: words of names that cost less take no room of
+// those of others.
+type nameKind int
+
+const (
+	madeName  nameKind = iota // made from a key: nothing
+	givenName                 // below the relay's own: a place in the record
+	ownDomain                 // proof
+	nameKinds
+)
+
+// kindOf is the kind of a name.
+func (r *router) kindOf(name string) nameKind {
+	switch {
+	case r.names.IsKeyName(name):
+		return madeName
+	case hostname.IsBelow(name, r.domain), names.IsPort(name):
+		return givenName
+	}
+	return ownDomain
 }
 
 // words are by the name, see maxWords.
@@ -146,15 +170,11 @@ func (b *siblings) at(a net.Addr) *sibling {
 	return nil
 }
 
-// note keeps what a device has said with a claim that is granted. Own says that the name
-// is below the relay's own.
-func (b *siblings) note(key ed25519.PublicKey, c framing.Claim, own bool) {
+// note keeps what a device has said with a claim that is granted, of a name of a kind.
+func (b *siblings) note(key ed25519.PublicKey, c framing.Claim, kind nameKind) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	in := &b.others
-	if own {
-		in = &b.own
-	}
+	in := &b.kinds[kind]
 	in.drop(c.Name)
 	if len(c.Siblings) > 0 {
 		in.keep(c.Name, word{key: key, siblings: slices.Clone(c.Siblings), rules: c.Rules})
@@ -197,8 +217,10 @@ func (b *siblings) of(name string) (w word, ok bool) {
 	}
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	if w, ok = b.others.by[name]; !ok {
-		w, ok = b.own.by[name]
+	for i := range b.kinds {
+		if w, ok = b.kinds[i].by[name]; ok {
+			break
+		}
 	}
 	return w, ok
 }
@@ -213,7 +235,8 @@ func (b *siblings) isFor(name string, key ed25519.PublicKey, s *sibling) bool {
 func (b *siblings) forget(which func(name string, key ed25519.PublicKey) bool) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	for _, l := range []*words{&b.own, &b.others} {
+	for i := range b.kinds {
+		l := &b.kinds[i]
 		for name, w := range l.by {
 			if which(name, w.key) {
 				l.drop(name)

@@ -1,6 +1,7 @@
 package relay
 
 import (
+	"crypto/ed25519"
 	"sync"
 	"time"
 )
@@ -62,12 +63,13 @@ const (
 	siblingHasNot                // it does not have the name, or no place
 	siblingRefuses               // it refuses the visitor
 	siblingFails                 // it cannot be reached, or does not answer
+	siblingBreaks                // it ends the connection without an answer
 	siblingCalled                // it was not needed any more
 	siblingAnswers
 )
 
 // siblingWords are the answers as metrics have them.
-var siblingWords = [siblingAnswers]string{siblingTook: "taken", siblingHasNot: "not_there", siblingRefuses: "refused", siblingFails: "failed", siblingCalled: "not_needed"}
+var siblingWords = [siblingAnswers]string{siblingTook: "taken", siblingHasNot: "not_there", siblingRefuses: "refused", siblingFails: "failed", siblingBreaks: "broken", siblingCalled: "not_needed"}
 
 // answered ends ask.
 func (s *sibling) answered(name string, how siblingAnswer) {
@@ -86,7 +88,7 @@ func (s *sibling) answered(name string, how siblingAnswer) {
 	default:
 		s.down, s.pause = time.Time{}, 0
 	}
-	if how == siblingHasNot {
+	if how == siblingHasNot || how == siblingBreaks {
 		a.missed = now.Add(siblingMissed)
 	}
 }
@@ -98,37 +100,48 @@ func (s *sibling) isDown() bool {
 	return !s.down.IsZero()
 }
 
-// places are those of the visitors that go one way between the server and a sibling.
+// places are those of the visitors that go one way between the server and a sibling. An
+// identity may have as many as are free, or fewer: twice the square of the part that is
+// free. So one has half of them at most, and each further one leaves some, as memory is
+// shared out (package budget).
 type places struct {
-	mu    sync.Mutex
-	now   int
-	total int64
-	names map[string]int
+	mu      sync.Mutex
+	now     int
+	made    int // of names made from keys
+	total   int64
+	holders map[string]int // by their keys
 }
 
-// enter gives a visitor of a name a place, which leave gives back. It reports false where
-// there is none.
-func (c *places) enter(name string) bool {
+// enter gives a visitor of an identity's name a place, which leave gives back: made says that
+// the name is made from the key. It reports false where there is none.
+func (c *places) enter(holder ed25519.PublicKey, made bool) bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if c.now >= maxWithSibling || c.names[name] >= maxOfSiblingName {
+	free := maxWithSibling - c.now
+	switch {
+	case free == 0, c.holders[string(holder)] >= max(1, 2*free*free/maxWithSibling), made && c.made >= maxOfMadeNames:
 		return false
-	}
-	if c.names == nil {
-		c.names = make(map[string]int)
+	case c.holders == nil:
+		c.holders = make(map[string]int)
 	}
 	c.now++
 	c.total++
-	c.names[name]++
+	c.holders[string(holder)]++
+	if made {
+		c.made++
+	}
 	return true
 }
 
-func (c *places) leave(name string) {
+func (c *places) leave(holder ed25519.PublicKey, made bool) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.now--
-	if c.names[name]--; c.names[name] == 0 {
-		delete(c.names, name)
+	if c.holders[string(holder)]--; c.holders[string(holder)] == 0 {
+		delete(c.holders, string(holder))
+	}
+	if made {
+		c.made--
 	}
 }
 

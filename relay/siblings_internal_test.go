@@ -102,62 +102,120 @@ func TestSiblingThatStaysIsNotWrittenTo(t *testing.T) {
 	}
 }
 
-// There is room for so many visitors between two siblings, and for half of them of one
-// name; each place that is given back can be had again.
+// There is room for so many visitors between two siblings. An identity has half of it at
+// most, by however many names; each further one leaves some, and names that are made from
+// keys leave half to the others. Each place that is given back can be had again.
 func TestPlacesBetweenSiblings(t *testing.T) {
 	var p places
-	for range maxOfSiblingName {
-		if !p.enter("a") {
-			t.Fatal("no place")
+	holder := func(i int) ed25519.PublicKey { return fmt.Appendf(nil, "%032d", i) }
+	all := func(holder ed25519.PublicKey, made bool) (n int) {
+		for p.enter(holder, made) {
+			n++
+		}
+		return n
+	}
+	if n := all(holder(0), false); n != maxWithSibling/2 {
+		t.Errorf("one identity has %d places", n)
+	}
+	for i := 1; i < 50; i++ {
+		if n := all(holder(i), false); n == 0 {
+			t.Errorf("%d identities that take all that they can leave nothing", i)
 		}
 	}
-	if p.enter("a") {
-		t.Error("one name has more than its part")
+	for i := range maxWithSibling {
+		p.enter(holder(100+i), false)
 	}
-	for i := range maxWithSibling - maxOfSiblingName {
-		if !p.enter(fmt.Sprint(i)) {
-			t.Fatal("no place for other names")
-		}
+	if p.now != maxWithSibling || p.enter(holder(9999), false) {
+		t.Errorf("there are %d visitors, or more", p.now)
 	}
-	if p.enter("b") {
-		t.Error("there are more than there may be")
-	}
-	p.leave("a")
-	if !p.enter("b") {
+	p.leave(holder(0), false)
+	if !p.enter(holder(9999), false) {
 		t.Error("a place that was given back is lost")
+	}
+
+	p = places{}
+	for i := range maxWithSibling {
+		p.enter(holder(i), true)
+	}
+	if p.now != maxOfMadeNames || !p.enter(holder(0), false) {
+		t.Errorf("%d visitors of names that are made from keys leave nothing", p.now)
+	}
+	p.leave(holder(0), false)
+	for i := range maxOfMadeNames {
+		p.leave(holder(i), true)
+	}
+	if p.now != 0 || p.made != 0 || len(p.holders) != 0 {
+		t.Errorf("%d visitors, %d of made names, %d identities are left", p.now, p.made, len(p.holders))
 	}
 }
 
 // What devices say of their siblings takes so much memory at most, and a name's newest
-// claim counts.
+// claim counts. Names that cost less make nobody forget the words of others.
 func TestWordsAreBounded(t *testing.T) {
 	var b siblings
 	key := make(ed25519.PublicKey, ed25519.PublicKeySize)
 	long := strings.Repeat("a", 253)
 	b.list.Store(&[]*sibling{{Sibling: Sibling{Name: "d"}}})
-	b.note(key, framing.Claim{Name: "proven.example", Siblings: []string{"d"}}, false)
+	b.note(key, framing.Claim{Name: "proven.example", Siblings: []string{"d"}}, ownDomain)
+	b.note(key, framing.Claim{Name: "given.relay.test", Siblings: []string{"d"}}, givenName)
 	for i := range maxWords + 10 {
-		b.note(key, framing.Claim{Name: fmt.Sprint(i), Siblings: []string{long}}, true)
+		b.note(key, framing.Claim{Name: fmt.Sprint(i), Siblings: []string{long}}, madeName)
 	}
-	if n := len(b.own.by); n > maxWords || b.own.held > maxWordBytes || n*len(long) != b.own.held {
-		t.Errorf("%d words of %d bytes", n, b.own.held)
+	made := &b.kinds[madeName]
+	if n := len(made.by); n > maxWords || made.held > maxWordBytes || n*len(long) != made.held {
+		t.Errorf("%d words of %d bytes", n, made.held)
 	}
-	if _, ok := b.of("proven.example"); !ok {
-		t.Error("names that anybody may have take the place of domains that are proven")
+	for _, name := range []string{"proven.example", "given.relay.test"} {
+		if _, ok := b.of(name); !ok {
+			t.Errorf("names that anybody may have take the place of %s", name)
+		}
 	}
-	b.note(key, framing.Claim{Name: "x", Siblings: []string{"b", "c"}}, false)
-	b.note(key, framing.Claim{Name: "x", Siblings: []string{"d"}}, false)
+	b.note(key, framing.Claim{Name: "x", Siblings: []string{"b", "c"}}, ownDomain)
+	b.note(key, framing.Claim{Name: "x", Siblings: []string{"d"}}, ownDomain)
 	if w, ok := b.of("x"); !ok || len(w.siblings) != 1 || w.siblings[0] != "d" {
 		t.Errorf("the word is %q", w.siblings)
 	}
-	b.note(key, framing.Claim{Name: "x"}, false)
+	b.note(key, framing.Claim{Name: "x"}, ownDomain)
 	if _, ok := b.of("x"); ok {
 		t.Error("a claim without siblings leaves those from before")
 	}
 	b.forget(func(string, ed25519.PublicKey) bool { return true })
-	if len(b.own.by)+len(b.others.by) != 0 || b.own.held+b.others.held != 0 {
-		t.Errorf("%d words of %d bytes are left", len(b.own.by)+len(b.others.by), b.own.held+b.others.held)
+	for kind, l := range b.kinds {
+		if len(l.by) != 0 || l.held != 0 {
+			t.Errorf("%d words of %d bytes of kind %d are left", len(l.by), l.held, kind)
+		}
 	}
+}
+
+// The words of a name are kept with those of names that cost as much.
+func TestNamesHaveKinds(t *testing.T) {
+	key := make(ed25519.PublicKey, ed25519.PublicKeySize)
+	r := routerOf(t, key, nil)
+	label := keyname.Label(key, "")
+	for name, want := range map[string]nameKind{
+		label + ".relay.test": madeName, keyname.Label(key, "word") + ".relay.test": madeName,
+		"a.relay.test": givenName, "a." + label + ".relay.test": givenName, "example.org": ownDomain,
+	} {
+		if got := r.kindOf(name); got != want {
+			t.Errorf("%s is of kind %d, want %d", name, got, want)
+		}
+	}
+}
+
+// A sibling that ends a connection without an answer may have had no room for it. It is
+// not asked again at once for that name, and is asked for others.
+func TestSiblingThatBreaksOffIsNotDown(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := new(sibling)
+		s.ask("a")
+		s.answered("a", siblingBreaks)
+		if s.isDown() || !s.mayAsk("b").IsZero() {
+			t.Error("it is taken for one that is down, for all names")
+		}
+		if got := time.Until(s.mayAsk("a")); got != siblingMissed {
+			t.Errorf("it may be asked again in %v", got)
+		}
+	})
 }
 
 // A sibling of the internet is not believed that a visitor comes from an address that
@@ -229,7 +287,7 @@ func routerOf(t *testing.T, key ed25519.PublicKey, sibs []*sibling, sessions ...
 	t.Cleanup(func() { grants.Close() })
 	all, p := new(siblings), &presence{names: make(map[string]*served)}
 	all.list.Store(&sibs)
-	all.note(key, framing.Claim{Name: "a.relay.test", Siblings: all.names()}, true)
+	all.note(key, framing.Claim{Name: "a.relay.test", Siblings: all.names()}, givenName)
 	if len(sessions) > 0 {
 		p.names["a.relay.test"] = &served{key: key, sessions: sessions}
 	}
@@ -306,7 +364,7 @@ func TestSlowSiblingsKeepNoVisitor(t *testing.T) {
 		}
 		r := routerOf(t, key, sibs)
 		name := keyname.Label(key, "") + ".relay.test"
-		r.siblings.note(key, framing.Claim{Name: name, Siblings: r.siblings.names()}, true)
+		r.siblings.note(key, framing.Claim{Name: name, Siblings: r.siblings.names()}, madeName)
 		r.names.Remember([]string{name})
 		c, far := memconn.Pipe(0)
 		defer far.Close()

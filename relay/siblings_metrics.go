@@ -6,7 +6,7 @@ import "github.com/prometheus/client_golang/prometheus"
 var (
 	siblingNowDesc     = prometheus.NewDesc("keystay_sibling_visitors", "Visitors that are passed on now, by sibling and direction: out to it, or in from it.", []string{"sibling", "direction"}, nil)
 	siblingTotalDesc   = prometheus.NewDesc("keystay_sibling_visitors_total", "Visitors that one of both was asked to take from the other, by sibling and direction.", []string{"sibling", "direction"}, nil)
-	siblingAnswersDesc = prometheus.NewDesc("keystay_sibling_answers_total", "How a sibling has answered when it was asked to take a visitor: it took it, does not have the name, refused the visitor, could not be reached, or was not needed any more.", []string{"sibling", "answer"}, nil)
+	siblingAnswersDesc = prometheus.NewDesc("keystay_sibling_answers_total", "How a sibling has answered when it was asked to take a visitor: it took it, does not have the name, refused the visitor, could not be reached, ended the connection without an answer, or was not needed any more.", []string{"sibling", "answer"}, nil)
 	siblingUpDesc      = prometheus.NewDesc("keystay_sibling_up", "1 for a sibling that can be asked, 0 for one that could not be reached when it was asked last.", []string{"sibling"}, nil)
 )
 

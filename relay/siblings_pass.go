@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"log/slog"
 	"net"
+	"os"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -71,6 +72,7 @@ type crossing struct {
 	conn  *net.TCPConn      // to the sibling
 	visit *limits.Visit
 
+	made       bool // the name is made from the key
 	validation bool // it is a CA's
 }
 
@@ -85,7 +87,7 @@ func (p *crossing) end() {
 	k.mu.Unlock()
 	k.dials.forget(p.conn)
 	p.conn.Close()
-	p.to.out.leave(p.name)
+	p.to.out.leave(p.key, p.made)
 	p.visit.End()
 }
 
@@ -136,15 +138,16 @@ func (k *crossings) ask(p *crossing, first []byte) error {
 	to := p.to
 	to.ask(p.name)
 	how, err := siblingHasNot, errHasNot
-	if to.out.enter(p.name) {
+	p.made = k.router.kindOf(p.name) == madeName
+	if to.out.enter(p.key, p.made) {
 		p.conn, how, err = k.askOver(p, first)
 		if err != nil {
-			to.out.leave(p.name)
+			to.out.leave(p.key, p.made)
 		}
 	}
 	to.answered(p.name, how)
 	switch {
-	case how == siblingFails:
+	case how == siblingFails, how == siblingBreaks:
 		if tell, n := to.away.Failed(1); tell {
 			k.log.Warn("a sibling does not answer", "sibling", to.Name, "to", to.Dial, "err", err, "visitors", n, hint.Attr(hint.SiblingAway.Do))
 		}
@@ -208,8 +211,10 @@ func (k *crossings) askOver(p *crossing, first []byte) (*net.TCPConn, siblingAns
 	socket.Abort(c) // without an answer it may have the hello
 	k.dials.forget(c)
 	switch {
-	case err != nil:
+	case errors.Is(err, os.ErrDeadlineExceeded):
 		return nil, siblingFails, fmt.Errorf("wait for its answer: %w", err)
+	case err != nil: // it is there, and may have had no room for this one
+		return nil, siblingBreaks, fmt.Errorf("wait for its answer: %w", err)
 	case alert == sni.AlertAccessDenied:
 		return nil, siblingRefuses, errSiblingRefuses
 	}

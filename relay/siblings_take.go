@@ -1,6 +1,7 @@
 package relay
 
 import (
+	"crypto/ed25519"
 	"errors"
 	"io"
 	"net"
@@ -50,12 +51,15 @@ type taking struct {
 	*sibling
 	mark
 	dialled netip.Addr // where the sibling has come from
+
+	key  ed25519.PublicKey // of the device that has named the sibling
+	made bool              // the name is made from it
 }
 
 // end gives its place back. It may be called for nil.
 func (t *taking) end() {
 	if t != nil {
-		t.in.leave(t.name)
+		t.in.leave(t.key, t.made)
 	}
 }
 
@@ -108,6 +112,8 @@ func (d *door) counted(c sni.Conn, a *admitted) sni.Conn {
 // admitTaking counts a visitor that a sibling passes on, or returns the alert that it is
 // refused with. What the sibling says of the visitor is its word alone.
 func (d *door) admitTaking(p *proxied, t *taking, a *admitted) sni.Alert {
+	w, named := d.router.siblings.of(t.name)
+	t.key, t.made = w.key, d.router.kindOf(t.name) == madeName
 	switch {
 	case t.mark.from != t.sibling.Name: // it has another name here, or is another one
 		d.tellStranger(t)
@@ -116,7 +122,9 @@ func (d *door) admitTaking(p *proxied, t *taking, a *admitted) sni.Alert {
 		return sni.AlertUnrecognizedName
 	case d.router.banned(t.dialled):
 		return sni.AlertAccessDenied
-	case !t.in.enter(t.name):
+	case !named: // nobody has named it, so it has no part of the places
+		return sni.AlertUnrecognizedName
+	case !t.in.enter(t.key, t.made):
 		return sni.AlertInternalError
 	}
 	if t.kind == framing.KindHTTP01 { // asked by a CA, for which no address counts

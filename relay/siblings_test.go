@@ -302,6 +302,9 @@ func TestBansEndWhatIsPassedOn(t *testing.T) {
 		"the device, where it came": func(a, _ *rig, id identity) (*rig, names.Ban) {
 			return a, names.Ban{Kind: names.BanIdentity, Of: id.identity()}
 		},
+		"the device, by another node": func(a, _ *rig, id identity) (*rig, names.Ban) {
+			return a, names.Ban{Kind: names.BanIdentity, Of: id.identity()}
+		},
 		"the visitor, where it came": func(a, _ *rig, _ identity) (*rig, names.Ban) {
 			return a, names.Ban{Kind: names.BanAddress, Of: "127.0.0.5/32"}
 		},
@@ -325,7 +328,11 @@ func TestBansEndWhatIsPassedOn(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			at.srv.Cut(cutOf(made))
+			if what == "the device, by another node" {
+				at.srv.Names.OnBans([]names.Ban{made})
+			} else {
+				at.srv.Cut(cutOf(made))
+			}
 			closed(t, c)
 			if at == a {
 				c = a.dial()
@@ -412,4 +419,44 @@ func TestPassedOnVisitorsCountForTheirAddress(t *testing.T) {
 	if answers != "\x00\x00\x50" {
 		t.Errorf("answered %q", answers)
 	}
+}
+
+// A sibling that closes the connection in the place of an answer costs the visitor nothing
+// but the asking, and others nothing: they are passed on.
+func TestSiblingThatBreaksOffIsAskedForOthers(t *testing.T) {
+	a, _, id := twoRelays(t)
+	ln := listenTCP(t)
+	a.srv.SetSiblings([]relay.Sibling{{Name: zone, Dial: ln.Addr().String(), From: here}})
+	served := make(chan struct{})
+	go func() {
+		defer close(served)
+		for i := 0; ; i++ {
+			c, err := ln.Accept()
+			if err != nil {
+				return
+			}
+			if i > 0 {
+				io.CopyN(io.Discard, c, 16) // it has come
+				c.Write([]byte("\x00b"))
+			}
+			c.Close()
+		}
+	}()
+	d := a.named(id, zone)
+	if err := d.Claim(t.Context(), framing.Claim{Name: "other.relay.test", Siblings: []string{zone}}); err != nil {
+		t.Fatal(err)
+	}
+	a.gone(d)
+	l := a.dial()
+	l.Write(helloFor(t, shared))
+	a.waitFor(func() bool {
+		return strings.Contains(a.metrics(), `keystay_sibling_answers_total{answer="broken",sibling="relay.test"} 1`)
+	})
+	c := a.dial()
+	c.Write(helloFor(t, "other.relay.test"))
+	gets(t, c, "b")
+	a.waitForLog("a sibling does not answer")
+	a.shows(`keystay_sibling_up{sibling="relay.test"} 1`)
+	ln.Close()
+	<-served
 }

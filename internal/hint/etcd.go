@@ -2,7 +2,7 @@ package hint
 
 // ofEtcd is the part of the relay's table that is about etcd.
 func ofEtcd() []*Advice {
-	return []*Advice{EtcdAway, EtcdRefuses, EtcdFull, RecordForeign, RecordOlder, RecordElsewhere, NoRecordKey, RecordThere, NoEtcd}
+	return []*Advice{EtcdAway, EtcdRefuses, EtcdFull, RecordForeign, RecordLarge, RecordOlder, RecordElsewhere, NoRecordKey, RecordThere, NoEtcd}
 }
 
 // The advice for a relay whose record of names is in etcd.
@@ -24,6 +24,11 @@ var (
 		Shown: "the record of names is damaged: what is in etcd is not what the nodes of this relay have written, or this node has another key",
 		Means: "nothing new is given out; who is connected goes on",
 		Do:    []string{"see whether this node has the same record key as the others", "if it has, something without that key has written to etcd: change etcd's passwords, and restore a snapshot of it"},
+	}
+	RecordLarge = &Advice{
+		Shown: "the record of names is damaged: what is in etcd takes more than the … MiB of memory that this node has for it",
+		Means: "nothing new is given out; who is connected goes on",
+		Do:    []string{"see how many entries there are, with your prefix: etcdctl get --prefix --keys-only keystay/record/ | grep -c .", "if the relay has not so many names, something without the nodes' key has written to etcd: change etcd's passwords, and restore a snapshot of it", "if it has, give each node more memory: the record may take a quarter of it"},
 	}
 	RecordOlder = &Advice{
 		Shown: "the record of names is damaged: etcd has an older one than this node has seen, or none",

@@ -55,6 +55,7 @@ type hopNode struct {
 	mu     sync.Mutex
 	stale  map[string][]string // nodes that are taken to have a name
 	turn   map[string]string   // where a name's turn to order is
+	newest relay.Claimed       // of its name, on another node
 	missed []string            // what was said to be missing, as node/name
 	asked  []string            // nodes that were asked to take a visitor
 	hopped chan struct{}       // has an element for each that took one
@@ -206,8 +207,14 @@ func (n *hopNode) Miss(p relay.Place, name string) {
 	n.stale[name] = slices.DeleteFunc(n.stale[name], func(node string) bool { return node == p.Node })
 }
 
-func (n *hopNode) Newest(string) (relay.Claimed, bool)  { return relay.Claimed{}, false }
+func (n *hopNode) Newest(name string) (relay.Claimed, bool) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	return n.newest, n.newest.Name == name
+}
+
 func (n *hopNode) Order(string, framing.Run, bool) bool { return true }
+
 func (n *hopNode) Hop(ctx context.Context, node string, h relay.Hop) (duplex.Conn, relay.Host, error) {
 	n.mu.Lock()
 	n.asked = append(n.asked, node)

@@ -7,6 +7,7 @@ import (
 	"net"
 	"net/netip"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -14,6 +15,7 @@ import (
 	"golang.org/x/crypto/cryptobyte"
 
 	"keystay/framing"
+	"keystay/internal/memconn"
 	"keystay/relay"
 )
 
@@ -283,13 +285,97 @@ func TestStrangersOfOneNetworkAreFew(t *testing.T) {
 	}
 }
 
+// A stranger cannot have a node keep a long message of a handshake, of which TLS takes 256
+// KiB.
+func TestStrangerIsHeardNoFurtherThanANode(t *testing.T) {
+	n, _, _ := authority(t)
+	n.init()
+	end, far := memconn.Pipe(0)
+	read := &counted{Conn: end}
+	served := make(chan struct{})
+	go func() {
+		defer close(served)
+		n.serve(read, func() {})
+	}()
+	own, err := tls.LoadX509KeyPair(n.Authority.dir.Files().Cert, n.Authority.dir.Files().Key)
+	if err != nil {
+		t.Fatal(err)
+	}
+	own.Certificate = append(own.Certificate, make([]byte, 4*maxShaken))
+	c := tls.Client(far, &tls.Config{InsecureSkipVerify: true, NextProtos: []string{ProtocolNode}, Certificates: []tls.Certificate{own}})
+	_ = c.Handshake() // which may be over before the other side has read it
+	<-served
+	c.Close()
+	if n := read.n.Load(); n > maxShaken {
+		t.Errorf("%d bytes were read", n)
+	}
+}
+
+// counted counts what is read.
+type counted struct {
+	net.Conn
+	n atomic.Int64
+}
+
+func (c *counted) Read(p []byte) (int, error) {
+	n, err := c.Conn.Read(p)
+	c.n.Add(int64(n))
+	return n, err
+}
+
+// Where all places for strangers are taken, the network that has most gives one up to one that
+// has fewer: some networks keep no node away.
+func TestStrangersOfSomeNetworksLeavePlaces(t *testing.T) {
+	l := &listener{}
+	if !l.track(noListener{}) {
+		t.Fatal("closed")
+	}
+	var all []*from
+	enter := func(network string, n int) bool {
+		a := netip.MustParsePrefix(network).Addr()
+		for range n {
+			a = a.Next()
+			c := &from{at: a}
+			if _, ok := l.enter(c); !ok {
+				return false
+			}
+			all = append(all, c)
+		}
+		return true
+	}
+	if !enter("2001:db8:1:2::/64", maxStrangersNetwork) || !enter("2001:db8:1:3::/64", maxStrangersNetwork) {
+		t.Fatal("two networks cannot take all places")
+	}
+	if !enter("192.0.2.0/24", 100) {
+		t.Error("none gets in from a third network")
+	}
+	for i, c := range all {
+		if want := i%maxStrangersNetwork < 50 && i < 2*maxStrangersNetwork; c.closed != want {
+			t.Fatalf("connection %d is closed: %v", i, c.closed)
+		}
+	}
+	if len(l.conns) != maxStrangers || len(l.strangers) != maxStrangers+3 {
+		t.Errorf("%d strangers, of %d addresses and networks", len(l.conns), len(l.strangers))
+	}
+	enter("192.0.2.128/25", 200) // of the same network as the third
+	if n := l.strangers[netip.MustParsePrefix("192.0.2.0/24")]; n > maxStrangers/3+1 {
+		t.Errorf("the third network has %d places", n)
+	}
+}
+
 // A noListener takes no connections.
 type noListener struct{ net.Listener }
 
 // A from is a connection that comes from an address.
 type from struct {
 	net.Conn
-	at netip.Addr
+	at     netip.Addr
+	closed bool
+}
+
+func (f *from) Close() error {
+	f.closed = true
+	return nil
 }
 
 func (f *from) RemoteAddr() net.Addr { return net.TCPAddrFromAddrPort(netip.AddrPortFrom(f.at, 1)) }

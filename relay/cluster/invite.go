@@ -24,8 +24,9 @@ const (
 	InviteTime = time.Hour
 	// maxInvites is how many may be open at once.
 	maxInvites = 16
-	// maxGuesses is how many wrong secrets are looked at in a minute, of everybody
-	// together. Beyond them the right one is refused as well.
+	// maxGuesses is how many wrong secrets of open invitations are looked at in a minute, of
+	// everybody together. Beyond them the right one is refused as well. Whoever has no
+	// invitation knows of none that is open, and guesses nothing.
 	maxGuesses = 10
 	// invitePrefix begins the text of an invitation.
 	invitePrefix = "keystay-join-1."
@@ -120,14 +121,17 @@ var errNotInvited = errors.New("the invitation is wrong, was used, or its time i
 
 // take uses an invitation up. Of several that come with one at once, one gets it.
 func (a *Authority) take(id, secret []byte, guesses *guesses) error {
+	file := filepath.Join(a.dir.file("invites"), hex.EncodeToString(id))
+	k, err := readKept(file)
+	if err != nil {
+		return errNotInvited
+	}
 	if !guesses.may() {
 		return errors.New("too many wrong invitations have come: try again in a minute")
 	}
-	file := filepath.Join(a.dir.file("invites"), hex.EncodeToString(id))
-	k, err := readKept(file)
 	sum := sha256.Sum256(secret)
 	want, _ := hex.DecodeString(k.Sum)
-	if err != nil || subtle.ConstantTimeCompare(sum[:], want) != 1 || !time.Now().Before(k.Until) || os.Remove(file) != nil {
+	if subtle.ConstantTimeCompare(sum[:], want) != 1 || !time.Now().Before(k.Until) || os.Remove(file) != nil {
 		guesses.wrong()
 		return errNotInvited
 	}

@@ -14,8 +14,10 @@ import (
 	"io"
 	"log/slog"
 	"net"
+	"sync"
 	"time"
 
+	"keystay/internal/outage"
 	"keystay/internal/ownfile"
 	"keystay/internal/placing"
 )
@@ -28,9 +30,6 @@ const (
 	maxJoin = 16 << 10
 	// joinTimeout is how long both may take.
 	joinTimeout = 10 * time.Second
-	// maxJoins is how many machines without a certificate are answered at once, and how
-	// many nodes beside them.
-	maxJoins = 8
 )
 
 // A joinQuestion asks for a certificate: with an invitation, or as a node that has one.
@@ -54,30 +53,32 @@ type joins struct {
 	authority *Authority // nil where this node is not the CA
 	log       *slog.Logger
 
-	guesses guesses
-	places  places // of machines without a certificate
-	nodes   places // of those that have one
+	guesses   guesses
+	strangers sync.Mutex    // one at a time of machines without a certificate
+	nodes     sync.Mutex    // and one of those that have one
+	refused   outage.Outage // for the log
 }
 
-// serve answers one question.
+// serve answers one question. Whoever has asked waits for those before, each of whom takes
+// a moment; who says nothing keeps nobody waiting.
 func (j *joins) serve(conn *tls.Conn) {
 	defer conn.Close()
 	conn.SetDeadline(time.Now().Add(joinTimeout))
-	of := &j.places
-	if len(conn.ConnectionState().VerifiedChains) > 0 {
-		of = &j.nodes
-	}
-	if !of.enter(maxJoins) {
-		return
-	}
-	defer of.leave()
 	var q joinQuestion
 	if err := json.NewDecoder(io.LimitReader(conn, maxJoin)).Decode(&q); err != nil {
 		return
 	}
+	of := &j.strangers
+	if len(conn.ConnectionState().VerifiedChains) > 0 {
+		of = &j.nodes
+	}
+	of.Lock()
 	a, err := j.join(&q, conn)
+	of.Unlock()
 	if err != nil {
-		j.log.Warn("a machine does not get a node's certificate", "node", q.node(), "from", conn.RemoteAddr(), "err", err)
+		if tell, _ := j.refused.Failed(1); tell { // anybody may ask
+			j.log.Warn("a machine does not get a node's certificate", "node", q.node(), "from", conn.RemoteAddr(), "err", err)
+		}
 		a = &joinAnswer{Error: err.Error()}
 	}
 	_ = json.NewEncoder(conn).Encode(a)
@@ -98,15 +99,18 @@ func (j *joins) join(q *joinQuestion, conn *tls.Conn) (*joinAnswer, error) {
 	if !placing.IsName(q.Node) {
 		return nil, errors.New("no name of a node")
 	}
+	state := conn.ConnectionState()
+	known := len(state.VerifiedChains) > 0 && state.PeerCertificates[0].VerifyHostname(q.Node) == nil
 	request, err := x509.ParseCertificateRequest(q.Request)
+	if err == nil && !known && !isOwnKind(request.PublicKey) { // to check a signature of another kind may take long
+		err = errNoRequest
+	}
 	if err == nil {
 		err = request.CheckSignature()
 	}
 	if err != nil {
-		return nil, errors.New("no request for a certificate")
+		return nil, errNoRequest
 	}
-	state := conn.ConnectionState()
-	known := len(state.VerifiedChains) > 0 && state.PeerCertificates[0].VerifyHostname(q.Node) == nil
 	if !known {
 		if err := j.authority.take(q.ID, q.Secret, &j.guesses); err != nil {
 			return nil, err
@@ -125,6 +129,15 @@ func (j *joins) join(q *joinQuestion, conn *tls.Conn) (*joinAnswer, error) {
 	}
 	j.log.Info("a machine has become a node", "node", q.Node, "from", conn.RemoteAddr())
 	return a, nil
+}
+
+// errNoRequest is the answer to a question without a request for a certificate.
+var errNoRequest = errors.New("no request for a certificate")
+
+// isOwnKind reports whether a key is one as Join makes.
+func isOwnKind(key any) bool {
+	public, ok := key.(*ecdsa.PublicKey)
+	return ok && public.Curve == elliptic.P256()
 }
 
 // errNoAuthority is the answer of a node that is not the CA.

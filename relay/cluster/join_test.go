@@ -2,10 +2,16 @@ package cluster
 
 import (
 	"context"
+	"crypto/ecdsa"
+	"crypto/ed25519"
+	"crypto/elliptic"
+	"crypto/rand"
 	"crypto/tls"
 	"encoding/json"
 	"errors"
+	"io"
 	"io/fs"
+	"log/slog"
 	"net"
 	"os"
 	"path/filepath"
@@ -176,6 +182,71 @@ func TestWrongInvitationsAreFew(t *testing.T) {
 	}
 }
 
+// Strangers keep no invitation waiting: neither by connections on which they ask nothing, nor by
+// questions with invitations that there are not.
+func TestStrangersKeepNoInvitationWaiting(t *testing.T) {
+	n, _, address := authority(t)
+	v, err := n.Authority.Invite(address)
+	if err != nil {
+		t.Fatal(err)
+	}
+	ask := func() *tls.Conn {
+		c, err := tls.Dial("tcp", address, &tls.Config{InsecureSkipVerify: true, NextProtos: []string{ProtocolJoin}})
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(func() { c.NetConn().Close() })
+		return c
+	}
+	for range 10 {
+		io.WriteString(ask(), `{"node":`)
+	}
+	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for i := range maxGuesses + 1 {
+		q := joinQuestion{Node: "x", ID: []byte{byte(i), 1, 2, 3, 4, 5, 6, 7}, Secret: v.Secret[:]}
+		if _, err := q.ask(ask(), key); err == nil || err.Error() != errNotInvited.Error() {
+			t.Fatalf("asked without an invitation: %v", err)
+		}
+	}
+	if err := Dir(filepath.Join(t.TempDir(), "cluster")).Join(t.Context(), v, "second"); err != nil {
+		t.Error(err)
+	}
+}
+
+// A stranger makes a node compute no signature but of the kind that nodes have, and fills no
+// log.
+func TestStrangersQuestionsCostLittle(t *testing.T) {
+	ca, _, _ := authority(t)
+	var log lockedBuffer
+	n := &Cluster{Node: "first", Epoch: 1, Credentials: ca.Credentials, Directory: &board{}, Local: &site{}, Authority: ca.Authority, Logger: slog.New(slog.NewTextHandler(&log, nil))}
+	address := serve(t, n)
+	v, err := n.Authority.Invite(address)
+	if err != nil {
+		t.Fatal(err)
+	}
+	small, _ := ecdsa.GenerateKey(elliptic.P224(), rand.Reader)
+	_, other, _ := ed25519.GenerateKey(rand.Reader)
+	for range 3 {
+		for _, key := range []any{small, other} {
+			c, err := tls.Dial("tcp", address, &tls.Config{InsecureSkipVerify: true, NextProtos: []string{ProtocolJoin}})
+			if err != nil {
+				t.Fatal(err)
+			}
+			q := joinQuestion{Node: "x", ID: v.ID[:], Secret: v.Secret[:]}
+			if _, err := q.ask(c, key); err == nil || err.Error() != errNoRequest.Error() {
+				t.Errorf("asked with %T: %v", key, err)
+			}
+			c.NetConn().Close()
+		}
+	}
+	if lines := strings.Count(log.String(), "does not get a node's certificate"); lines != 1 {
+		t.Errorf("%d lines in the log:\n%s", lines, log.String())
+	}
+}
+
 func hexID(v *Invite) string {
 	const digits = "0123456789abcdef"
 	var b strings.Builder
@@ -288,11 +359,11 @@ func TestCertificateIsRenewed(t *testing.T) {
 		t.Error("it is the same certificate, or for another key")
 	}
 	// Those who have no certificate do not keep it from that, whatever they hold.
-	for ca.joins.places.enter(maxJoins) {
-	}
+	ca.joins.strangers.Lock()
 	if _, err := n.renewAt("first"); err != nil {
-		t.Errorf("while all places of strangers are taken: %v", err)
+		t.Errorf("while a stranger is answered: %v", err)
 	}
+	ca.joins.strangers.Unlock()
 	// The CA renews its own without asking.
 	was = ca.Credentials.now.Load().cert.Leaf
 	ca.init()
@@ -341,7 +412,7 @@ func TestTextsThatAreNoInvitation(t *testing.T) {
 func TestJoinHasATimeLimit(t *testing.T) {
 	bubble(t, func(t *testing.T, r *rig) {
 		n := r.start(r.node("a", func(c *Cluster) { c.Authority = r.ca }))
-		for range maxJoins + 1 {
+		for range 9 {
 			c, err := n.ln.Dial(context.Background())
 			if err != nil {
 				t.Fatal(err)
@@ -353,7 +424,9 @@ func TestJoinHasATimeLimit(t *testing.T) {
 			}
 		}
 		calm(joinTimeout + time.Second)
-		if got := n.joins.places.taken.Load(); got != 0 {
+		n.listener.mu.Lock()
+		defer n.listener.mu.Unlock()
+		if got := len(n.listener.conns); got != 0 {
 			t.Errorf("%d places are taken", got)
 		}
 	})

@@ -1,6 +1,7 @@
 package cluster
 
 import (
+	"cmp"
 	"context"
 	"crypto/tls"
 	"errors"
@@ -12,6 +13,8 @@ import (
 	"time"
 
 	"keystay/framing"
+	"keystay/internal/duplex"
+	"keystay/internal/unheard"
 )
 
 const (
@@ -19,17 +22,59 @@ const (
 	handshakeTimeout = 5 * time.Second
 	// maxStrangers is how many connections may be that have not shown a certificate of
 	// the CA yet, maxStrangersEach how many of them from one address, and
-	// maxStrangersNetwork how many from one network, see networkOf.
+	// maxStrangersNetwork how many from one network, see networkOf. Where all places are
+	// taken, the network that has most gives its oldest one up to one that has fewer.
 	maxStrangers, maxStrangersEach, maxStrangersNetwork = 512, 64, 256
+	// maxShaken is how much a stranger may send in its handshake, in bytes: nodes send
+	// some thousand. maxAsked is how much one that asks to be a node may, behind that.
+	maxShaken, maxAsked = 32 << 10, 2 * maxJoin
 )
+
+// A stranger is a connection whose TLS takes in so much at most: crypto/tls keeps messages of
+// 256 KiB until they are whole.
+type stranger struct {
+	net.Conn
+	unheard unheard.Bound
+}
+
+// A strangerPlace is the place of a connection without a certificate.
+type strangerPlace struct {
+	conn          net.Conn
+	each, network netip.Prefix
+	number        uint64 // it grows
+}
+
+func (s *stranger) Read(p []byte) (int, error) {
+	p, err := s.unheard.Within(p)
+	if err != nil {
+		return 0, err
+	}
+	n, err := s.Conn.Read(p)
+	s.unheard.Took(n)
+	return n, err
+}
+
+// CloseWrite passes on an end, for which the connection below must have one.
+func (s *stranger) CloseWrite() error {
+	if d, ok := s.Conn.(duplex.Conn); ok {
+		return d.CloseWrite()
+	}
+	return errors.ErrUnsupported
+}
+
+// NetConn returns the connection below.
+func (s *stranger) NetConn() net.Conn { return s.Conn }
+
+var _ duplex.Conn = (*stranger)(nil)
 
 // A listener takes connections of other nodes. The zero value is ready.
 type listener struct {
 	mu        sync.Mutex
 	closed    bool
 	all       map[net.Listener]struct{}
-	conns     map[net.Conn]struct{} // of strangers
-	strangers map[netip.Prefix]int  // by address, and by network
+	conns     map[*strangerPlace]struct{}
+	last      uint64               // number
+	strangers map[netip.Prefix]int // by address, and by network
 	wg        sync.WaitGroup
 }
 
@@ -88,7 +133,7 @@ func (l *listener) track(ln net.Listener) bool {
 		return false
 	}
 	if l.all == nil {
-		l.all, l.conns, l.strangers = make(map[net.Listener]struct{}), make(map[net.Conn]struct{}), make(map[netip.Prefix]int)
+		l.all, l.conns, l.strangers = make(map[net.Listener]struct{}), make(map[*strangerPlace]struct{}), make(map[netip.Prefix]int)
 	}
 	l.all[ln] = struct{}{}
 	return true
@@ -101,25 +146,51 @@ func (l *listener) enter(conn net.Conn) (leave func(), ok bool) {
 	if a, ok := conn.RemoteAddr().(*net.TCPAddr); ok {
 		from = a.AddrPort().Addr().Unmap().WithZone("")
 	}
-	each, network := netip.PrefixFrom(from, from.BitLen()), networkOf(from)
+	p := &strangerPlace{conn: conn, each: netip.PrefixFrom(from, from.BitLen()), network: networkOf(from)}
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if l.closed || len(l.conns) >= maxStrangers || l.strangers[each] >= maxStrangersEach || l.strangers[network] >= maxStrangersNetwork {
+	if l.closed || l.strangers[p.each] >= maxStrangersEach || l.strangers[p.network] >= maxStrangersNetwork || len(l.conns) >= maxStrangers && !l.pushLocked(p) {
 		return nil, false
 	}
-	l.conns[conn] = struct{}{}
-	l.strangers[each]++
-	l.strangers[network]++
-	return sync.OnceFunc(func() {
+	l.last++
+	p.number = l.last
+	l.conns[p] = struct{}{}
+	l.strangers[p.each]++
+	l.strangers[p.network]++
+	return func() {
 		l.mu.Lock()
 		defer l.mu.Unlock()
-		delete(l.conns, conn)
-		for _, p := range []netip.Prefix{each, network} {
-			if l.strangers[p]--; l.strangers[p] <= 0 {
-				delete(l.strangers, p)
-			}
+		l.leaveLocked(p)
+	}, true
+}
+
+// leaveLocked ends that a connection counts.
+func (l *listener) leaveLocked(p *strangerPlace) {
+	if _, ok := l.conns[p]; !ok {
+		return
+	}
+	delete(l.conns, p)
+	for _, at := range []netip.Prefix{p.each, p.network} {
+		if l.strangers[at]--; l.strangers[at] <= 0 {
+			delete(l.strangers, at)
 		}
-	}), true
+	}
+}
+
+// pushLocked makes room for p, if a network has more places than that of p would have.
+func (l *listener) pushLocked(p *strangerPlace) bool {
+	var first *strangerPlace
+	for o := range l.conns {
+		if first == nil || cmp.Or(cmp.Compare(l.strangers[o.network], l.strangers[first.network]), cmp.Compare(first.number, o.number)) > 0 {
+			first = o
+		}
+	}
+	if first == nil || l.strangers[first.network] <= l.strangers[p.network]+1 {
+		return false
+	}
+	l.leaveLocked(first)
+	first.conn.Close()
+	return true
 }
 
 // close closes the listeners and the connections of strangers, and waits for these.
@@ -129,8 +200,8 @@ func (l *listener) close() {
 	for ln := range l.all {
 		ln.Close()
 	}
-	for conn := range l.conns {
-		conn.Close()
+	for p := range l.conns {
+		p.conn.Close()
 	}
 	l.mu.Unlock()
 	l.wg.Wait()
@@ -138,7 +209,9 @@ func (l *listener) close() {
 
 // serve does the handshake, and what the connection is for.
 func (c *Cluster) serve(conn net.Conn, known func()) {
-	tc := tls.Server(&framing.TLSRecordConn{Conn: conn}, &tls.Config{
+	s := &stranger{Conn: conn}
+	s.unheard.Set(maxShaken)
+	tc := tls.Server(&framing.TLSRecordConn{Conn: s}, &tls.Config{
 		MinVersion: tls.VersionTLS13,
 		GetConfigForClient: func(h *tls.ClientHelloInfo) (*tls.Config, error) {
 			for _, alpn := range []string{ProtocolNode, ProtocolHop, ProtocolJoin} {
@@ -157,6 +230,10 @@ func (c *Cluster) serve(conn net.Conn, known func()) {
 		c.stats.add(&c.stats.refused, 1)
 		conn.Close()
 		return
+	}
+	s.unheard.Set(maxAsked)
+	if tc.ConnectionState().NegotiatedProtocol != ProtocolJoin {
+		s.unheard.Lift()
 	}
 	switch tc.ConnectionState().NegotiatedProtocol {
 	case ProtocolNode:

@@ -54,6 +54,7 @@ type takenRig struct {
 	*hopRig
 	a, b    *hopNode
 	device  *hopDevice
+	name    string // of the device
 	streams chan *framing.Stream
 }
 
@@ -63,6 +64,9 @@ func newTakenRig(t *testing.T, set func(*hopNode), claim framing.Claim) *takenRi
 	r.a, r.b = r.nodes[0], r.nodes[1]
 	r.tellNodes()
 	r.device = r.b.device(func(s *framing.Stream) { r.streams <- s }, claim)
+	if r.name = claim.Name; r.name == "" {
+		r.name = r.device.label()
+	}
 	return r
 }
 
@@ -70,12 +74,38 @@ func newTakenRig(t *testing.T, set func(*hopNode), claim framing.Claim) *takenRi
 func (r *takenRig) visitor() (*net.TCPConn, *framing.Stream) {
 	r.t.Helper()
 	c := r.a.visit()
-	hello := clientHello(r.t, r.device.label())
+	hello := clientHello(r.t, r.name)
 	c.Write(hello)
 	s := <-r.streams
 	expect(r.t, s, string(hello))
 	talks(r.t, c, s) // node a has heard that node b has it
 	return c, s
+}
+
+// key is the device's.
+func (r *takenRig) key() ed25519.PublicKey { return r.device.key.Public().(ed25519.PublicKey) }
+
+// bans has the record say, at node a, that somebody is banned.
+func (r *takenRig) bans(kind names.BanKind, of string) {
+	r.t.Helper()
+	b, err := r.a.srv.Names.Ban(names.Ban{Kind: kind, Of: of})
+	if err != nil {
+		r.t.Error(err)
+	}
+	r.a.srv.Names.OnBans([]names.Ban{b})
+}
+
+// givesAway has the record give the device's name to another identity, at node a.
+func (r *takenRig) givesAway() ed25519.PublicKey {
+	r.t.Helper()
+	other, _, err := ed25519.GenerateKey(nil)
+	if err == nil {
+		_, err = r.a.srv.Names.Claim(r.t.Context(), names.Claimant{Name: r.name, Key: other})
+	}
+	if err != nil {
+		r.t.Fatal(err)
+	}
+	return other
 }
 
 // talks checks that bytes go both ways.
@@ -185,6 +215,14 @@ func TestTakenVisitorIsCutAtItsNode(t *testing.T) {
 			r.a.deviceRun(r.device.key, framing.Run{Number: 1, ID: [16]byte{1}}, nil, framing.Claim{})
 		}},
 		"its link is lost": {stays: true, do: func(r *takenRig) { r.device.Close() }},
+		// What another node has changed in the record, which may not reach this one otherwise:
+		"the record bans its identity":        {do: func(r *takenRig) { r.bans(names.BanIdentity, keyname.Label(r.key(), "")) }},
+		"the record bans its name":            {do: func(r *takenRig) { r.bans(names.BanName, r.name) }},
+		"the record bans another identity":    {stays: true, do: func(r *takenRig) { r.bans(names.BanIdentity, keyname.Label(other, "")) }},
+		"the record gives its name away":      {claim: framing.Claim{Name: "x." + zone}, do: func(r *takenRig) { r.a.srv.Names.OnMoved(r.name, r.givesAway()) }},
+		"the record may give any name away":   {claim: framing.Claim{Name: "x." + zone}, do: func(r *takenRig) { r.givesAway(); r.a.srv.Names.OnMoved("", nil) }},
+		"the record gives another name away":  {claim: framing.Claim{Name: "x." + zone}, stays: true, do: func(r *takenRig) { r.a.srv.Names.OnMoved("y."+zone, other) }},
+		"the record says nothing of its name": {claim: framing.Claim{Name: "x." + zone}, stays: true, do: func(r *takenRig) { r.a.srv.Names.OnMoved("", nil) }},
 	} {
 		t.Run(name, func(t *testing.T) {
 			r := newTakenRig(t, nil, c.claim)
@@ -214,6 +252,7 @@ func TestTakenVisitorIsCutAtItsNode(t *testing.T) {
 func TestNoVisitorIsTakenAfterACut(t *testing.T) {
 	banned := names.Denied{Code: names.DeniedBanned}
 	for name, c := range map[string]struct {
+		claim framing.Claim
 		do    func(r *takenRig)
 		stays bool
 	}{
@@ -222,6 +261,18 @@ func TestNoVisitorIsTakenAfterACut(t *testing.T) {
 		}},
 		"its name is cut":     {do: func(r *takenRig) { r.a.srv.Cut(relay.Cut{Name: r.device.label(), Why: banned}) }},
 		"another name is cut": {stays: true, do: func(r *takenRig) { r.a.srv.Cut(relay.Cut{Name: "other." + zone, Why: banned}) }},
+		// What has changed before there was a token, while the device took the hello:
+		"the record has given its name away": {claim: framing.Claim{Name: "x." + zone}, do: func(r *takenRig) { r.givesAway() }},
+		"a newer run has come up on another node": {do: func(r *takenRig) {
+			r.a.mu.Lock()
+			defer r.a.mu.Unlock()
+			r.a.newest = relay.Claimed{Name: r.name, Key: r.key(), Run: framing.Run{Number: 2}}
+		}},
+		"its own run has come up on another node": {stays: true, do: func(r *takenRig) {
+			r.a.mu.Lock()
+			defer r.a.mu.Unlock()
+			r.a.newest = relay.Claimed{Name: r.name, Key: r.key(), Run: framing.Run{Number: 1, ID: [16]byte{1}}}
+		}},
 		"a newer run is on another node": {do: func(r *takenRig) {
 			r.a.srv.ClaimedOnNode(relay.Claimed{Name: r.device.label(), Key: r.device.key.Public().(ed25519.PublicKey), Run: framing.Run{Number: 2}})
 		}},
@@ -232,7 +283,7 @@ func TestNoVisitorIsTakenAfterACut(t *testing.T) {
 		}},
 	} {
 		t.Run(name, func(t *testing.T) {
-			r := newTakenRig(t, nil, framing.Claim{})
+			r := newTakenRig(t, nil, c.claim)
 			visitor, s := r.visitor()
 			c.do(r)
 			switch err := r.a.take(s); {

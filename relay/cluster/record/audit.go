@@ -165,14 +165,13 @@ func (a *Audit) sweep() error {
 	if err != nil {
 		return a.refused(err)
 	}
-	over := all.Count - maxAudit
-	if over <= 0 {
-		return nil
-	}
-	oldest, err := c.Get(ctx, prefix, clientv3.WithPrefix(), clientv3.WithKeysOnly(), clientv3.WithLimit(over))
-	if err == nil && len(oldest.Kvs) > 0 {
-		last := string(oldest.Kvs[len(oldest.Kvs)-1].GetKey())
-		_, err = c.Delete(ctx, prefix, clientv3.WithRange(last+"\x00"))
+	for over := all.Count - maxAudit; over > 0 && err == nil; over -= pageSize {
+		var oldest *clientv3.GetResponse
+		oldest, err = c.Get(ctx, prefix, clientv3.WithPrefix(), clientv3.WithKeysOnly(), clientv3.WithLimit(min(over, pageSize)))
+		if err == nil && len(oldest.Kvs) > 0 {
+			last := string(oldest.Kvs[len(oldest.Kvs)-1].GetKey())
+			_, err = c.Delete(ctx, prefix, clientv3.WithRange(last+"\x00"))
+		}
 	}
 	if err != nil && !errors.Is(err, context.Canceled) {
 		return a.refused(err)

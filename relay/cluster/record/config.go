@@ -7,6 +7,8 @@ import (
 	"log/slog"
 	"strings"
 	"time"
+
+	"keystay/internal/budget"
 )
 
 const (
@@ -48,6 +50,10 @@ type Config struct {
 	// NoNew makes no record where there is none: the error of Ready is ErrNone then.
 	NoNew bool
 
+	// MaxBytes is how much memory the record may take, in bytes: more is not read, and a
+	// change that makes it more is refused. 0 is a quarter of what the process may have.
+	MaxBytes int64
+
 	// AnswerTime is how long etcd has for one answer; 0 is [DefaultAnswerTime].
 	AnswerTime time.Duration
 
@@ -74,6 +80,10 @@ func (c *Config) check() error {
 	}
 	if c.AnswerTime <= 0 {
 		c.AnswerTime = DefaultAnswerTime
+	}
+	if c.MaxBytes <= 0 {
+		available, _ := budget.Available()
+		c.MaxBytes = available / 4
 	}
 	if c.Now == nil {
 		c.Now = time.Now

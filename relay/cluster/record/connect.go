@@ -30,6 +30,9 @@ const (
 	// pingEvery is how often a connection is tried that is silent. etcd takes no pings
 	// that come more often (--grpc-keepalive-min-time).
 	pingEvery = 5 * time.Second
+	// maxMessage is the longest answer that is taken of etcd, in bytes. A longer one is not
+	// read: it is asked for in smaller parts.
+	maxMessage = 16 << 20
 )
 
 // client makes a client of etcd. With a password it asks etcd for a token.
@@ -43,6 +46,7 @@ func (c *Config) client(ctx context.Context) (*clientv3.Client, error) {
 		DialTimeout:          c.AnswerTime,
 		DialKeepAliveTime:    pingEvery,
 		DialKeepAliveTimeout: dialTime,
+		MaxCallRecvMsgSize:   maxMessage,
 		Logger:               zap.NewNop(),
 		DialOptions: []grpc.DialOption{grpc.WithConnectParams(grpc.ConnectParams{
 			Backoff:           backoff.Config{BaseDelay: redialTime / 10, Multiplier: 1.6, Jitter: 0.2, MaxDelay: redialTime},
@@ -72,6 +76,12 @@ func (e *etcd) refused(err error) error {
 // isNo reports whether etcd has answered, and does not do it.
 func isNo(err error) bool {
 	return errors.Is(err, rpctypes.ErrNoSpace) || isDenied(err) || code(err) == codes.InvalidArgument
+}
+
+// isLong reports whether an answer was longer than maxMessage.
+func isLong(err error) bool {
+	var e rpctypes.EtcdError // what etcd itself says is another thing
+	return !errors.As(err, &e) && status.Code(err) == codes.ResourceExhausted
 }
 
 // isDenied reports whether etcd says that this relay may not.

@@ -3,17 +3,23 @@ package record
 import (
 	"context"
 	"errors"
+	"fmt"
 	"time"
 
 	"go.etcd.io/etcd/api/v3/mvccpb"
 	clientv3 "go.etcd.io/etcd/client/v3"
 
+	"keystay/internal/hint"
 	"keystay/relay/names"
 )
 
 const (
-	// pageSize is how many entries are read at once.
-	pageSize = 4096
+	// pageSize is how many entries are read at once, and stagedSize how many parts of what
+	// is staged.
+	pageSize, stagedSize = 4096, 16
+	// entryCost is what an entry takes of memory beside its key and its value, with what
+	// follows from it, in bytes.
+	entryCost = 512
 	// loadTime is how long it may take to read all of the record.
 	loadTime = 2 * time.Minute
 	// stagedTime is how long it may take to make what is staged entries.
@@ -83,15 +89,29 @@ func (e *etcd) connect() error {
 	return err
 }
 
-// readAll reads all below a prefix, as of a revision.
-func (e *etcd) readAll(ctx context.Context, prefix string, rev int64) (all []*mvccpb.KeyValue, err error) {
+// readAll reads all below a prefix, as of a revision, page keys at once or fewer. Nothing of
+// it is checked yet: so it reads no more than MaxBytes.
+func (e *etcd) readAll(ctx context.Context, prefix string, rev, page int64) (all []*mvccpb.KeyValue, err error) {
 	end := clientv3.GetPrefixRangeEnd(prefix)
+	left := e.cfg.MaxBytes
 	for from := prefix; ; {
 		one, cancel := context.WithTimeout(ctx, 5*e.cfg.AnswerTime)
-		resp, err := e.client.Load().Get(one, from, clientv3.WithRange(end), clientv3.WithRev(rev), clientv3.WithLimit(pageSize), clientv3.WithSerializable())
+		resp, err := e.client.Load().Get(one, from, clientv3.WithRange(end), clientv3.WithRev(rev), clientv3.WithLimit(page), clientv3.WithSerializable())
 		cancel()
-		if err != nil {
+		switch {
+		case isLong(err) && page > 1:
+			page = max(1, page/8)
+			continue
+		case isLong(err):
+			return nil, e.tooLarge()
+		case err != nil:
 			return nil, err
+		}
+		for _, kv := range resp.Kvs {
+			left -= cost(kv.GetKey(), kv.GetValue())
+		}
+		if left < 0 {
+			return nil, e.tooLarge()
 		}
 		all = append(all, resp.Kvs...)
 		if !resp.More || len(resp.Kvs) == 0 {
@@ -99,6 +119,25 @@ func (e *etcd) readAll(ctx context.Context, prefix string, rev int64) (all []*mv
 		}
 		from = string(resp.Kvs[len(resp.Kvs)-1].GetKey()) + "\x00"
 	}
+}
+
+// cost is how much memory an entry takes, in bytes.
+func cost(key, value []byte) int64 { return int64(len(key) + len(value) + entryCost) }
+
+// tooLarge says that what is in etcd takes more than MaxBytes.
+func (e *etcd) tooLarge() error { return e.large(names.ErrDamaged, "what is in etcd") }
+
+// full says that a change would make the record take more than MaxBytes.
+func (r *Record) full() error {
+	err := r.large(names.ErrClosed, "with one entry more it")
+	if tell, _ := r.refusal.Failed(1); tell {
+		r.log.Error("the record of names takes no more", "err", err, hint.Attr(hint.All(err)))
+	}
+	return err
+}
+
+func (e *etcd) large(kind error, what string) error {
+	return hint.RecordLarge.Error(fmt.Errorf("%w: %s takes more than the %d MiB of memory that this node has for it", kind, what, e.cfg.MaxBytes>>20))
 }
 
 // load reads all of the record, as of a revision of etcd.
@@ -125,7 +164,7 @@ func (r *Record) load() (rev int64, err error) {
 		return 0, errGone // now there is one
 	}
 	rev = first.Header.GetRevision()
-	kvs, err := r.readAll(ctx, string(r.keys), rev)
+	kvs, err := r.readAll(ctx, string(r.keys), rev, pageSize)
 	if err != nil {
 		return 0, err
 	}

@@ -13,6 +13,8 @@ import (
 	"time"
 
 	clientv3 "go.etcd.io/etcd/client/v3"
+
+	"keystay/internal/hint"
 )
 
 const (
@@ -139,7 +141,12 @@ func (n *Nodes) set(all map[string][]byte) {
 func (n *Nodes) follow() {
 	for n.ctx.Err() == nil {
 		if n.client.Load() != nil {
-			_ = n.watch() // what is wrong with etcd, the record tells
+			// What else is wrong with etcd, the record tells.
+			if err := n.watch(); isLong(err) {
+				if tell, _ := n.refusal.Failed(1); tell {
+					n.log.Error("the list of the nodes in etcd is too long to be read", "err", err, hint.Attr(hint.RecordForeign.Do))
+				}
+			}
 		}
 		pause(n.ctx, againTime)
 	}

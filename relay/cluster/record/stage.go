@@ -59,7 +59,7 @@ func (g *staging) put(ctx context.Context, key, value string) (rev int64, err er
 
 // read returns the changes that a head of a revision names.
 func (g *staging) read(ctx context.Context, id string, rev int64) (list []change, err error) {
-	kvs, err := g.readAll(ctx, g.key(id), rev)
+	kvs, err := g.readAll(ctx, g.key(id), rev, stagedSize)
 	if err != nil {
 		return nil, err
 	}
@@ -113,7 +113,7 @@ func (r *Record) finish(s *state) error {
 			ops = append(ops, clientv3.OpDelete(r.staged.key(h.Staged), clientv3.WithPrefix()))
 			h.Staged, h.Done = "", 0
 		}
-		next := &state{tables: s.tables, sum: s.sum, head: h, newer: make(chan struct{}), told: s.told}
+		next := &state{tables: s.tables, sum: s.sum, size: s.size, head: h, newer: make(chan struct{}), told: s.told}
 		won, err := r.put(ctx, []clientv3.Cmp{r.keys.unchanged(s)}, ops, next)
 		if err != nil || !won || h.Staged == "" {
 			return err

@@ -27,6 +27,7 @@ func newTree() *tree {
 type state struct {
 	tables map[names.Table]*tree
 	sum    sum
+	size   int64 // what the entries take of memory, see cost
 	head   head
 	rev    int64         // etcd's revision of the head
 	newer  chan struct{} // closed when there is a newer state
@@ -46,6 +47,7 @@ type draft struct {
 	tables  map[names.Table]*tree
 	own     map[names.Table]bool // those tables that are not the base's
 	sum     sum
+	size    int64
 	sealer  *sealer
 	cloning *sync.Mutex
 	changes []change // in the order in which they were made
@@ -53,7 +55,7 @@ type draft struct {
 
 // draft begins a state out of the one that there is.
 func (r *Record) draft(base *state) *draft {
-	return &draft{base: base, tables: maps.Clone(base.tables), own: make(map[names.Table]bool), sum: base.sum,
+	return &draft{base: base, tables: maps.Clone(base.tables), own: make(map[names.Table]bool), sum: base.sum, size: base.size,
 		sealer: newSealer(r.entryKey), cloning: &r.cloning}
 }
 
@@ -88,6 +90,7 @@ func (d *draft) set(c change) error {
 	d.changes = append(d.changes, c)
 	if had {
 		d.sum.sub(d.sealer.of(c.table, old.key, old.value))
+		d.size -= cost(old.key, old.value)
 		if err := d.follow(c.table, old, false); err != nil {
 			return err
 		}
@@ -98,6 +101,7 @@ func (d *draft) set(c change) error {
 	}
 	now := item{c.key, c.value}
 	d.sum.add(d.sealer.of(c.table, now.key, now.value))
+	d.size += cost(now.key, now.value)
 	d.table(c.table).ReplaceOrInsert(now)
 	return d.follow(c.table, now, true)
 }
@@ -128,7 +132,7 @@ func (d *draft) verify(key []byte, h head) error {
 
 // done makes the draft a state with a head.
 func (d *draft) done(h head, rev int64) *state {
-	return &state{tables: d.tables, sum: d.sum, head: h, rev: rev, newer: make(chan struct{}), told: make(chan struct{})}
+	return &state{tables: d.tables, sum: d.sum, size: d.size, head: h, rev: rev, newer: make(chan struct{}), told: make(chan struct{})}
 }
 
 // emptyState is a record without entries.

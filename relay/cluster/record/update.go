@@ -144,6 +144,9 @@ func (r *Record) make(s *state, list []*queued) (d *draft, h head, n int) {
 	for _, c := range list {
 		next, to := d.fork(), h
 		c.err = guard(func() error { return c.f(&tx{next.tables, next, r.clock.now()}, &to) })
+		if c.err == nil && next.size > d.size && next.size > r.cfg.MaxBytes { // it could not be read anew
+			c.err = r.full()
+		}
 		if c.err == nil {
 			if n > 0 && !fits(next.changes) {
 				break
