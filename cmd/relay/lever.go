@@ -37,10 +37,11 @@ func levers() []*cobra.Command {
 // A lever is one such command while it runs.
 type lever struct {
 	*cobra.Command
-	args   []string
-	client *operator.Client
-	path   string // of the socket
-	json   bool   // the answer is shown as JSON, one object a line
+	args     []string
+	client   *operator.Client
+	stateDir string
+	path     string // of the socket
+	json     bool   // the answer is shown as JSON, one object a line
 }
 
 // asLever makes a command one that asks the running relay, and then does do. The
@@ -59,7 +60,7 @@ func asLever(c *cobra.Command, do func(*lever) error) *cobra.Command {
 			return cli.Usage(err)
 		}
 		path := operator.SocketPath(dir)
-		l := &lever{Command: c, args: args, client: operator.NewClient(path), path: path, json: *asJSON}
+		l := &lever{Command: c, args: args, client: operator.NewClient(path), stateDir: dir, path: path, json: *asJSON}
 		return l.explain(do(l))
 	}
 	return c

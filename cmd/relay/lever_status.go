@@ -78,17 +78,22 @@ func drainCommand() *cobra.Command {
 		Short: "End the running relay in good order, as SIGTERM does",
 		Long: `The relay takes no new visitors, and ends when the last one has gone, or after
 drain_timeout. A second SIGTERM cuts the wait short.`,
-		Example: `  relay drain --config relay.yaml --reason "moving to another machine"`,
+		Example: `  relay drain --config relay.yaml --wait --reason "moving to another machine"`,
 	}
 	why := reason(c)
+	wait := c.Flags().Bool("wait", false, "return once the relay has closed its record of names, so that state_dir can be copied")
 	return asLever(c, func(l *lever) error {
 		var d operator.Draining
 		if err := l.client.Do(l.Context(), http.MethodPost, "/v1/drain", operator.Drain{Reason: *why}, &d); err != nil {
 			return err
 		}
-		return l.show(d, func(w io.Writer) {
+		err := l.show(d, func(w io.Writer) {
 			fmt.Fprintf(w, "draining: %s may finish until %s\n", counted(d.Visitors, "visitor", "visitors"), clockTime(d.Until))
 		})
+		if err != nil || !*wait {
+			return err
+		}
+		return awaitUnlocked(l.Context(), l.stateDir)
 	})
 }
 

@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
+	"os"
 	"path/filepath"
 	"time"
 
@@ -33,6 +35,21 @@ func lockState(dir string, wait time.Duration) (*stateLock, error) {
 	}
 	l := &stateLock{flock.New(filepath.Join(dir, "lock"), flock.SetPermissions(0o600)), wait}
 	return l, l.resume()
+}
+
+// awaitUnlocked waits until no relay has the state directory, or ctx ends.
+func awaitUnlocked(ctx context.Context, dir string) error {
+	for _, path := range []string{filepath.Join(dir, recordName), filepath.Join(dir, clusterDir, "lock")} {
+		if _, err := os.Stat(path); errors.Is(err, fs.ErrNotExist) {
+			continue
+		}
+		l := flock.New(path)
+		if _, err := l.TryLockContext(ctx, lockPoll); err != nil {
+			return fmt.Errorf("wait for the end of the relay: %w", err)
+		}
+		_ = l.Unlock()
+	}
+	return nil
 }
 
 // pause lets another process have it, and resume ends that.
