@@ -168,20 +168,32 @@ func TestSpareConnectionsFollowTheVisitors(t *testing.T) {
 		c, err := f.hop()
 		serves(t, c, err)
 		f.count("after a visitor", minSpare, minSpare+1)
-		var held []duplex.Conn
-		for range 4 * minSpare { // at once
-			c, err := f.hop()
-			if err != nil {
-				t.Fatal(err)
-			}
-			held = append(held, c)
+		late, held := make(chan struct{}), make(chan duplex.Conn)
+		f.mu.Lock()
+		f.late = late
+		f.mu.Unlock()
+		const atOnce = 4 * minSpare
+		for range atOnce {
+			go func() {
+				c, err := f.hop()
+				if err != nil {
+					t.Error(err)
+				}
+				held <- c
+			}()
+		}
+		synctest.Wait() // all that were spare are taken before one more is there
+		close(late)
+		var all []duplex.Conn
+		for range atOnce {
+			all = append(all, <-held)
 		}
 		synctest.Wait()
 		many := f.pools.count()
 		if many <= minSpare || many > maxSpare {
 			t.Errorf("%d are spare after many visitors", many)
 		}
-		for _, c := range held {
+		for _, c := range all {
 			c.Close()
 		}
 		time.Sleep(time.Duration(many) * spareTime)
