@@ -28,8 +28,8 @@ func ExampleOpen() {
 		if err := r.Ready(ctx); err != nil {
 			log.Printf("it is read as soon as etcd answers: %v", err)
 		}
-		given := &names.Names{Grants: r} // for relay.Server
-		_ = given
+		given := names.Names{Grants: r} // for relay.Server
+		given.Begin("relay.net")
 		r.Nodes().Announced(func(all map[string][]byte) { fmt.Println(len(all), "nodes") })
 		r.Audit().Add(time.Now(), []byte(`{"what":"ban"}`))
 		return nil
