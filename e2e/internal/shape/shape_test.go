@@ -2,6 +2,7 @@ package shape_test
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"net"
@@ -66,26 +67,26 @@ func probeHello(t *testing.T, as watched.Shape) []byte {
 		defer close(done)
 		c.Handshake(t.Context()) // fails when far is closed
 	}()
-	wire := firstFlight(t, far)
+	wire, err := firstFlight(far)
 	far.Close()
 	<-done
 	near.Close()
+	if err != nil {
+		t.Fatal(err)
+	}
 	return wire
 }
 
 // firstFlight reads the record that a client begins with.
-func firstFlight(t *testing.T, c net.Conn) []byte {
-	t.Helper()
+func firstFlight(c net.Conn) ([]byte, error) {
 	c.SetReadDeadline(time.Now().Add(time.Minute))
 	head := make([]byte, 5)
 	if _, err := io.ReadFull(c, head); err != nil {
-		t.Fatal(err)
+		return nil, err
 	}
 	body := make([]byte, int(head[3])<<8|int(head[4]))
-	if _, err := io.ReadFull(c, body); err != nil {
-		t.Fatal(err)
-	}
-	return append(head, body...)
+	_, err := io.ReadFull(c, body)
+	return append(head, body...), err
 }
 
 // A probe's hello is one of the browser that it passes for, whatever is looked at: what
@@ -135,7 +136,11 @@ func TestJA4IsTheOneOfTables(t *testing.T) {
 	go c.Handshake()
 	defer near.Close()
 	defer far.Close()
-	if got := parse(t, firstFlight(t, far)).JA4(); got != "t13d1516h2_8daaf6152771_d8a2da3f94cd" {
+	wire, err := firstFlight(far)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got := parse(t, wire).JA4(); got != "t13d1516h2_8daaf6152771_d8a2da3f94cd" {
 		t.Error(got)
 	}
 }
@@ -187,12 +192,20 @@ func record(t *testing.T, kind browser.Kind) []byte {
 			t.Error(err)
 		}
 	}()
-	c, err := ln.Accept()
-	if err != nil {
-		t.Fatal(err)
+	for {
+		c, err := ln.Accept()
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer c.Close()
+		wire, err := firstFlight(c)
+		if err == nil {
+			return wire
+		}
+		if !errors.Is(err, io.EOF) { // it may give a connection up before it says anything
+			t.Fatal(err)
+		}
 	}
-	defer c.Close()
-	return firstFlight(t, c)
 }
 
 // differ fails the test where two shapes are not the same, and says in what.
