@@ -273,14 +273,9 @@ func TestHostileTaker(t *testing.T) {
 				r := newTakeRig(t, server, client, "hello")
 				io.WriteString(r.device, "123")
 				synctest.Wait()
-				relay, lane := r.dial(t)
-				go func() {
-					r.served <- framing.ServeLane(relay, nil, func(framing.LaneToken) *framing.Detour { return r.detour }, nil)
-				}()
-				lane.Write(rec(takeRec, r.offer.Token[:]))
-				taken := make([]byte, 12)
-				if _, err := io.ReadFull(lane, taken); err != nil || string(taken) != string(rec(takenRec, u64(5), []byte{0})) {
-					t.Fatalf("TAKEN is %x, %v", taken, err)
+				lane, taken := r.takenByHand(t)
+				if string(taken) != string(rec(takenRec, u64(5), []byte{0})) {
+					t.Fatalf("TAKEN is %x", taken)
 				}
 				f(r, lane)
 				if got := state(r.visitor); got != broke {
@@ -295,20 +290,31 @@ func TestHostileTaker(t *testing.T) {
 	}
 }
 
-// A remote that says no FROM is waited for as long as the visitor is there, and then for
-// CloseLinger where both its ends have been passed on.
+// takenByHand is a remote by hand that takes the visitor, its lane and the TAKEN that it has
+// got. It has yet to say FROM.
+func (r *takeRig) takenByHand(t *testing.T) (lane *tls.Conn, taken []byte) {
+	t.Helper()
+	relay, lane := r.dial(t)
+	go func() {
+		r.served <- framing.ServeLane(relay, nil, func(framing.LaneToken) *framing.Detour { return r.detour }, nil)
+	}()
+	lane.Write(rec(takeRec, r.offer.Token[:]))
+	taken = make([]byte, 12)
+	if _, err := io.ReadFull(lane, taken); err != nil {
+		t.Fatal(err)
+	}
+	return lane, taken
+}
+
+// A remote that says no FROM is waited for, and for CloseLinger alone where both ends of the
+// visitor have been passed on.
 func TestTakerWithoutFrom(t *testing.T) {
 	server, client := laneTLS(t)
 	synctest.Test(t, func(t *testing.T) {
 		r := newTakeRig(t, server, client, "")
 		r.device.CloseWrite()
 		synctest.Wait()
-		relay, lane := r.dial(t)
-		go func() {
-			r.served <- framing.ServeLane(relay, nil, func(framing.LaneToken) *framing.Detour { return r.detour }, nil)
-		}()
-		lane.Write(rec(takeRec, r.offer.Token[:]))
-		io.ReadFull(lane, make([]byte, 12))
+		r.takenByHand(t)
 		start := time.Now()
 		r.visitor.CloseWrite()
 		if err := <-r.served; err == nil || time.Since(start) != framing.CloseLinger {
@@ -325,12 +331,7 @@ func TestTakerThatNeverSaysFrom(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		for _, writes := range []int{0, 2} {
 			r := newTakeRig(t, server, client, "")
-			relay, lane := r.dial(t)
-			go func() {
-				r.served <- framing.ServeLane(relay, nil, func(framing.LaneToken) *framing.Detour { return r.detour }, nil)
-			}()
-			lane.Write(rec(takeRec, r.offer.Token[:]))
-			io.ReadFull(lane, make([]byte, 12))
+			r.takenByHand(t)
 			start := time.Now()
 			for range writes {
 				time.Sleep(framing.FromTime * 2 / 3)

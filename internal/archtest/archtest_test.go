@@ -156,7 +156,7 @@ var mayAlsoImport = map[string][]string{
 	"internal/handover":  {"internal/socket"},
 	"internal/ownfile":   {"internal/hint"},
 	"internal/proxydial": {"internal/hint"},
-	"internal/signin":    {"internal/hint"},
+	"internal/signin":    {"internal/hint", "internal/publicaddr"},
 	"internal/unheard":   {"internal/socket"},
 }
 

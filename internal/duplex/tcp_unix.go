@@ -38,6 +38,7 @@ func (d *direction) fromTCP(src *net.TCPConn) error {
 			if !d.dozed(src, err) {
 				return err
 			}
+			t.flush() // the wait may have ended before it began
 			if d.goesToRest(t.raw) {
 				return errRests
 			}

@@ -62,3 +62,15 @@ func prefixes(nets ...string) []netip.Prefix {
 	}
 	return list
 }
+
+// OneOf returns what counts as one visitor's address: the address, or 64 bits of IPv6, of
+// which one machine may have all. It is the zero Prefix for what is none.
+func OneOf(a netip.Addr) netip.Prefix {
+	a = a.Unmap().WithZone("")
+	bits := 32
+	if a.Is6() {
+		bits = 64
+	}
+	p, _ := a.Prefix(bits) // an error is the zero Prefix
+	return p
+}

@@ -4,6 +4,8 @@ import (
 	"net/netip"
 	"sync"
 	"time"
+
+	"keystay/internal/publicaddr"
 )
 
 const (
@@ -26,25 +28,12 @@ type Guesses struct {
 // NewGuesses returns Guesses of nobody.
 func NewGuesses() *Guesses { return &Guesses{by: make(map[netip.Prefix]time.Time)} }
 
-// network is what counts as one address.
-func network(a netip.Addr) netip.Prefix {
-	bits := 32
-	if a.Is6() {
-		bits = 64
-	}
-	p, err := a.WithZone("").Prefix(bits)
-	if err != nil {
-		return netip.Prefix{} // all that have none
-	}
-	return p
-}
-
 // Take counts a guess of an address before it is looked at. Where there were too many
 // it returns how long to wait.
 func (g *Guesses) Take(a netip.Addr) (wait time.Duration) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	now, key := time.Now(), network(a)
+	now, key := time.Now(), publicaddr.OneOf(a)
 	clear := g.by[key]
 	if clear.Before(now) {
 		clear = now
@@ -64,7 +53,7 @@ func (g *Guesses) Take(a netip.Addr) (wait time.Duration) {
 func (g *Guesses) PutBack(a netip.Addr) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	key := network(a)
+	key := publicaddr.OneOf(a)
 	if clear, ok := g.by[key]; ok {
 		g.by[key] = clear.Add(-guessEvery)
 	}

@@ -27,7 +27,7 @@ func Target(r *http.Request) (path, query string, ok bool) {
 		if !found || !strings.EqualFold(scheme, "http") && !strings.EqualFold(scheme, "https") {
 			return "", "", false
 		}
-		t = rest[len(untilAny(rest, "/?")):]
+		t = rest[len(UntilAny(rest, "/?")):]
 		// r.Host, which the caller checks, comes from the same place.
 		if authority := rest[:len(rest)-len(t)]; authority == "" || authority != r.URL.Host || r.URL.User != nil {
 			return "", "", false
@@ -35,7 +35,7 @@ func Target(r *http.Request) (path, query string, ok bool) {
 	default:
 		return "", "", false
 	}
-	path = untilAny(t, "?")
+	path = UntilAny(t, "?")
 	query = t[len(path):]
 	if path == "" {
 		path = "/"
@@ -84,8 +84,8 @@ func EscapeOthers(path string) string {
 	return b.String()
 }
 
-// untilAny is the part of s before the first of chars.
-func untilAny(s, chars string) string {
+// UntilAny is the part of s before the first of chars.
+func UntilAny(s, chars string) string {
 	if i := strings.IndexAny(s, chars); i >= 0 {
 		return s[:i]
 	}

@@ -12,6 +12,7 @@ import (
 
 	"keystay/internal/hint"
 	"keystay/internal/page"
+	"keystay/internal/urlpath"
 )
 
 // Health is how a service is asked whether it can answer. While it cannot, requests
@@ -146,7 +147,7 @@ func (h *health) ask(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, h.Timeout)
 	defer cancel()
 	s := h.route.service
-	path := untilAny(h.Path, "?")
+	path := urlpath.UntilAny(h.Path, "?")
 	req := (&http.Request{
 		Method: http.MethodGet,
 		URL:    s.outgoingURL(path, h.Path[len(path):]),

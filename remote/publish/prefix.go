@@ -3,6 +3,8 @@ package publish
 import (
 	"net/http"
 	"strings"
+
+	"keystay/internal/urlpath"
 )
 
 // A service behind a route with Strip does not know the prefix that its pages have
@@ -23,7 +25,7 @@ func (r *route) addPrefix(h http.Header, visitors string) {
 				continue
 			}
 			switch {
-			case origin != "" && untilAny(path, "?#") == "":
+			case origin != "" && urlpath.UntilAny(path, "?#") == "":
 				h[field][i] = origin + prefix + "/" + path
 			case strings.HasPrefix(path, "/") && !isBelow(path, prefix):
 				h[field][i] = origin + prefix + path
@@ -63,7 +65,7 @@ func splitOrigin(ref string) (origin, rest string) {
 	if !found || scheme != "" && (!strings.HasSuffix(scheme, ":") || strings.ContainsAny(scheme, "/?#")) {
 		return "", ref
 	}
-	host := untilAny(after, "/?#")
+	host := urlpath.UntilAny(after, "/?#")
 	return ref[:len(ref)-len(after)+len(host)], after[len(host):]
 }
 

@@ -87,14 +87,6 @@ func ownAuthority(authority, domain string) (string, bool) {
 	return domain + ":" + port, true
 }
 
-// untilAny is the part of s before the first of chars.
-func untilAny(s, chars string) string {
-	if i := strings.IndexAny(s, chars); i >= 0 {
-		return s[:i]
-	}
-	return s
-}
-
 // isToken reports whether s is a method (RFC 9110, section 5.6.2).
 func isToken(s string) bool {
 	for i := range len(s) {

@@ -5,6 +5,8 @@ import (
 	"net/url"
 	"slices"
 	"strings"
+
+	"keystay/internal/urlpath"
 )
 
 // What HostHeader can say besides a name.
@@ -64,7 +66,7 @@ func (t *Target) dropNamesake(h http.Header, host, visitors string) {
 // the scheme of either means where there is none.
 func (t *Target) names(value, host string) bool {
 	scheme, rest, ok := strings.Cut(value, "://")
-	u, err := url.Parse(scheme + "://" + untilAny(rest, "/?#")) // a path may be anything
+	u, err := url.Parse(scheme + "://" + urlpath.UntilAny(rest, "/?#")) // a path may be anything
 	if !ok || err != nil {
 		return false
 	}

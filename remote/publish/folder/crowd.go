@@ -5,6 +5,8 @@ import (
 	"net/netip"
 	"sync"
 	"time"
+
+	"keystay/internal/publicaddr"
 )
 
 const (
@@ -45,7 +47,8 @@ func (c *crowd) begin(ctx context.Context) (done func(), err error) {
 
 // enter counts a long listing for a visitor's address, unless there are too many.
 func (c *crowd) enter(remoteAddr string) (leave func(), ok bool) {
-	from := networkOf(remoteAddr)
+	at, _ := netip.ParseAddrPort(remoteAddr)
+	from := publicaddr.OneOf(at.Addr())
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if c.long == maxLong || c.by[from] == maxLongEach {
@@ -64,19 +67,4 @@ func (c *crowd) enter(remoteAddr string) (leave func(), ok bool) {
 			delete(c.by, from)
 		}
 	}, true
-}
-
-// networkOf is what counts as one address; the zero Prefix for what is none.
-func networkOf(remoteAddr string) netip.Prefix {
-	a, err := netip.ParseAddrPort(remoteAddr)
-	if err != nil {
-		return netip.Prefix{}
-	}
-	ip := a.Addr().Unmap().WithZone("")
-	bits := 32
-	if ip.Is6() {
-		bits = 64
-	}
-	p, _ := ip.Prefix(bits) // which fits
-	return p
 }
