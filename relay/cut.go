@@ -5,12 +5,12 @@ import (
 	"crypto/ed25519"
 	"net/netip"
 	"slices"
-	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
 
 	"keystay/framing"
+	"keystay/internal/hostname"
 	"keystay/internal/keyname"
 	"keystay/internal/panics"
 	"keystay/internal/socket"
@@ -158,7 +158,7 @@ func (c *Cut) ends(sess *session) bool {
 
 // covers reports whether a name is lost: a ban is for those below it, too.
 func (c *Cut) covers(name string) bool {
-	return name == c.Name || c.Why.Code == names.DeniedBanned && strings.HasSuffix(name, "."+c.Name)
+	return name == c.Name || c.Why.Code == names.DeniedBanned && hostname.IsBelow(name, c.Name)
 }
 
 // lose takes what is cut away from a session that stays: its names, or visitors from

@@ -7,6 +7,7 @@ import (
 	"strings"
 	"sync/atomic"
 
+	"keystay/internal/hostname"
 	"keystay/internal/outage"
 )
 
@@ -97,7 +98,7 @@ func (f *front) static(name string) *fixed {
 // other returns where names lead that are nobody's here, or nil. Those below zone are
 // the relay's all the same; an empty name is that of a hello that asks for none.
 func (f *front) other(name, zone string) *fixed {
-	if f == nil || strings.HasSuffix(name, "."+zone) {
+	if f == nil || hostname.IsBelow(name, zone) {
 		return nil
 	}
 	return f.fallback

@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"keystay/internal/duplex"
+	"keystay/internal/publicaddr"
 )
 
 const (
@@ -63,12 +64,7 @@ type handshakeTurn struct {
 
 // network returns the network that an address belongs to.
 func network(a netip.Addr) netip.Prefix {
-	bits := network6
-	if a = a.Unmap(); a.Is4() {
-		bits = network4
-	}
-	p, _ := a.WithZone("").Prefix(bits)
-	return p
+	return publicaddr.Network(a, network4, network6)
 }
 
 // enter waits for a place for c. The function it returns gives it back, and may be

@@ -156,7 +156,7 @@ func (sess *session) serves(c framing.Claim, again bool) {
 // custom reports whether a name is not below the relay's own, nor a port of the relay's,
 // so that DNS gives it to devices.
 func (sess *session) custom(name string) bool {
-	return !strings.HasSuffix(name, "."+sess.srv.Domain) && !names.IsPort(name)
+	return !hostname.IsBelow(name, sess.srv.Domain) && !names.IsPort(name)
 }
 
 // release gives a name back, as its device wishes.

@@ -5,6 +5,7 @@ import (
 	"sync"
 
 	"keystay/internal/budget"
+	"keystay/internal/publicaddr"
 )
 
 const (
@@ -63,13 +64,7 @@ func (n *networks) enter(a netip.Addr) (leave func(), ok bool) {
 
 // networkOf returns the network of an address; the zero Prefix where it is none.
 func networkOf(a netip.Addr) netip.Prefix {
-	a = a.Unmap().WithZone("")
-	bits := networkBits6
-	if a.Is4() {
-		bits = networkBits4
-	}
-	p, _ := a.Prefix(bits)
-	return p
+	return publicaddr.Network(a, networkBits4, networkBits6)
 }
 
 func (n *networks) leave(from netip.Prefix) {

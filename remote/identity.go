@@ -9,10 +9,10 @@ import (
 	"io/fs"
 	"os"
 	"slices"
-	"strings"
 
 	"keystay/framing"
 	"keystay/internal/hint"
+	"keystay/internal/hostname"
 )
 
 // An IdentityInfo is what a state directory has of the device's identity.
@@ -151,7 +151,7 @@ func RotateIdentity(stateDir string, endNames bool) (r Rotation, err error) {
 	for _, w := range givers {
 		r.Waiting = append(r.Waiting, WaitingRelay(w))
 		for _, name := range w.Names {
-			if !strings.HasSuffix(name, "."+w.Relay) && !slices.Contains(r.Domains, name) {
+			if !hostname.IsBelow(name, w.Relay) && !slices.Contains(r.Domains, name) {
 				r.Domains = append(r.Domains, name)
 			}
 		}

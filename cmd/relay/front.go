@@ -6,6 +6,7 @@ import (
 	"strings"
 
 	"keystay/config"
+	"keystay/internal/hostname"
 	"keystay/relay"
 	"keystay/relay/names"
 )
@@ -60,6 +61,6 @@ func (p *process) cutStatic(was, now *config.Relay) {
 func covers(static []string, name string) bool {
 	return slices.ContainsFunc(static, func(s string) bool {
 		base, all := strings.CutPrefix(s, "*.")
-		return name == s || all && strings.HasSuffix(name, "."+base)
+		return name == s || all && hostname.IsBelow(name, base)
 	})
 }

@@ -152,7 +152,7 @@ func (r *Resolver) Chain(ctx context.Context, domain, zone string) (c Chain, err
 		if label, ok := labelIn(name, zone); ok {
 			c.Label = label
 		}
-		if name == zone || strings.HasSuffix(name, "."+zone) {
+		if name == zone || hostname.IsBelow(name, zone) {
 			return c, nil // what follows is the relay's operator's
 		}
 	}

@@ -65,11 +65,16 @@ func prefixes(nets ...string) []netip.Prefix {
 
 // OneOf returns what counts as one visitor's address: the address, or 64 bits of IPv6, of
 // which one machine may have all. It is the zero Prefix for what is none.
-func OneOf(a netip.Addr) netip.Prefix {
+func OneOf(a netip.Addr) netip.Prefix { return Network(a, 32, 64) }
+
+// Network returns the network of so many bits that an address is of: bits4 of an IPv4
+// address, also of one inside an IPv6 address, and bits6 of another. It is the zero Prefix
+// for what is none.
+func Network(a netip.Addr, bits4, bits6 int) netip.Prefix {
 	a = a.Unmap().WithZone("")
-	bits := 32
-	if a.Is6() {
-		bits = 64
+	bits := bits6
+	if a.Is4() {
+		bits = bits4
 	}
 	p, _ := a.Prefix(bits) // an error is the zero Prefix
 	return p

@@ -14,6 +14,7 @@ import (
 
 	"keystay/framing"
 	"keystay/internal/duplex"
+	"keystay/internal/publicaddr"
 	"keystay/internal/unheard"
 )
 
@@ -81,12 +82,7 @@ type listener struct {
 // networkOf returns the network of an address: 64 bits of IPv6, of which one machine may
 // have all addresses, or 24 of IPv4.
 func networkOf(a netip.Addr) netip.Prefix {
-	bits := 64
-	if a.Is4() {
-		bits = 24
-	}
-	p, _ := a.Prefix(bits)
-	return p
+	return publicaddr.Network(a, 24, 64)
 }
 
 // Serve takes connections of other nodes from ln. It blocks, closes ln, and always

@@ -4,6 +4,8 @@ import (
 	"encoding/binary"
 	"hash/maphash"
 	"net/netip"
+
+	"keystay/internal/publicaddr"
 )
 
 const (
@@ -173,10 +175,5 @@ func (e *entry) unlink() {
 // IPv4, or 32 of IPv6. It is for what networks share. It is not valid for an address
 // that is none.
 func Network(a netip.Addr) netip.Prefix {
-	bits := 32
-	if a = a.Unmap(); a.Is4() {
-		bits = 24
-	}
-	p, _ := a.WithZone("").Prefix(bits)
-	return p
+	return publicaddr.Network(a, 24, 32)
 }

@@ -7,6 +7,7 @@ import (
 	"strings"
 	"time"
 
+	"keystay/internal/hostname"
 	"keystay/relay"
 	"keystay/relay/names"
 )
@@ -66,7 +67,7 @@ func (s *Server) checkBan(b *names.Ban) error {
 	if err := b.Check(); err != nil {
 		return wrong("%v", err)
 	}
-	if b.Kind == names.BanName && (b.Of == s.Domain || strings.HasSuffix(s.Domain, "."+b.Of)) {
+	if b.Kind == names.BanName && (b.Of == s.Domain || hostname.IsBelow(s.Domain, b.Of)) {
 		return wrong("%s is this relay with all of its names", b.Of).
 			because("to give out no new names: names: {policy: closed} in its file", "to stop: relay drain")
 	}

@@ -5,6 +5,7 @@ import (
 	"strings"
 	"time"
 
+	"keystay/internal/hostname"
 	"keystay/relay/limits"
 	"keystay/relay/names"
 )
@@ -79,7 +80,7 @@ func (s *Server) tokenName(typed string) (string, error) {
 		return "", err
 	case name == s.Domain && !wild:
 		return "", wrong("%s is the relay's own name", name).because("*." + name + " is all names below it")
-	case name != s.Domain && !strings.HasSuffix(name, "."+s.Domain):
+	case name != s.Domain && !hostname.IsBelow(name, s.Domain):
 		return "", wrong("%s is not below %s", name, s.Domain)
 	case wild:
 		return "*." + name, nil
