@@ -125,6 +125,7 @@ func newDevice(cfg DeviceConfig) *Device {
 	available, _ := budget.Available()
 	d.most, d.pool = maxVisitors(cfg.MaxVisitors, available), linkPool(available)
 	d.networks, d.home = newNetworks(d.most), newHome(d.most)
+	d.orders.d = d
 	return d
 }
 

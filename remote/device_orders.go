@@ -19,6 +19,8 @@ import (
 // orders is what a device orders certificates with, for all its names. It is made with
 // the first name that needs it.
 type orders struct {
+	d *Device
+
 	mu     sync.Mutex
 	keeper *acme.Keeper
 	http01 *http.Server
@@ -27,7 +29,7 @@ type orders struct {
 }
 
 // open returns the device's keeper of certificates.
-func (o *orders) open(d *Device) (*acme.Keeper, error) {
+func (o *orders) open() (*acme.Keeper, error) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	switch {
@@ -36,11 +38,12 @@ func (o *orders) open(d *Device) (*acme.Keeper, error) {
 	case o.keeper != nil:
 		return o.keeper, nil
 	}
+	d := o.d
 	c := d.cfg.ACME
 	c.Dir = ACMEDir(d.state.dir)
-	c.Ready, c.Hold = d.readyToOrder, d.holdOrder
+	c.Ready, c.Hold = o.ready, o.hold
 	if d.cfg.Replica {
-		c.Turn = d.turnToOrder
+		c.Turn = o.turn
 	}
 	if c.Logger == nil {
 		c.Logger = d.log
@@ -52,11 +55,11 @@ func (o *orders) open(d *Device) (*acme.Keeper, error) {
 	case d.cfg.NoRehearsal:
 		c.Rehearsal = nil
 	case c.Rehearsal == nil:
-		c.Rehearsal = &acme.Rehearsal{Dial: d.dialPublic, Port: d.publicPort}
+		c.Rehearsal = &acme.Rehearsal{Dial: o.dialPublic, Port: d.publicPort}
 	}
 	notify := c.Notify
 	c.Notify = func(e acme.Event) {
-		d.noteOrder(e)
+		o.note(e)
 		if notify != nil {
 			notify(e)
 		}
@@ -99,11 +102,11 @@ var errNear = errors.New("it is an address of this device or of a network near i
 // dialPublic is acme.Rehearsal.Dial: it goes the way that a link would. DNS and the port
 // are often the word of a relay, and an order that goes on or not shows it what there
 // is. So it may look around near the device only where a relay is there itself.
-func (d *Device) dialPublic(ctx context.Context, address netip.AddrPort) (net.Conn, error) {
-	if !d.MayDial(address.Addr()) {
+func (o *orders) dialPublic(ctx context.Context, address netip.AddrPort) (net.Conn, error) {
+	if !o.d.MayDial(address.Addr()) {
 		return nil, errNear
 	}
-	proxy, err := d.proxy(address.String())
+	proxy, err := o.d.cfg.proxy(address.String())
 	if err != nil {
 		return nil, err
 	}
@@ -154,9 +157,9 @@ var (
 	sixToFour      = netip.MustParsePrefix("2002::/16")
 )
 
-// readyToOrder is acme.Config.Ready. The CA may come to any relay of the name.
-func (d *Device) readyToOrder(ctx context.Context, name string) error {
-	if l := d.listener(name); l != nil {
+// ready is acme.Config.Ready. The CA may come to any relay of the name.
+func (o *orders) ready(ctx context.Context, name string) error {
+	if l := o.d.listener(name); l != nil {
 		if err := l.waitUp(ctx); err != nil {
 			return err
 		}
@@ -166,32 +169,32 @@ func (d *Device) readyToOrder(ctx context.Context, name string) error {
 	return context.Cause(ctx)
 }
 
-// turnToOrder is acme.Config.Turn.
-func (d *Device) turnToOrder(ctx context.Context, name string) error {
-	if l := d.listener(name); l != nil {
+// turn is acme.Config.Turn.
+func (o *orders) turn(ctx context.Context, name string) error {
+	if l := o.d.listener(name); l != nil {
 		return l.awaitTurn(ctx)
 	}
 	<-ctx.Done()
 	return context.Cause(ctx)
 }
 
-// holdOrder is acme.Config.Hold.
-func (d *Device) holdOrder(name string) (until time.Time) {
-	if l := d.listener(name); l != nil {
+// hold is acme.Config.Hold.
+func (o *orders) hold(name string) (until time.Time) {
+	if l := o.d.listener(name); l != nil {
 		return l.held()
 	}
 	return until
 }
 
-// noteOrder follows the orders.
-func (d *Device) noteOrder(e acme.Event) {
-	if l := d.listener(e.Name); l != nil {
+// note follows the orders.
+func (o *orders) note(e acme.Event) {
+	if l := o.d.listener(e.Name); l != nil {
 		l.noteOrder(e)
 	}
 	switch e.Kind {
 	case acme.Loaded, acme.Obtained:
-		d.tell(Event{Kind: Certificate, Name: e.Name, NotAfter: e.NotAfter})
+		o.d.tell(Event{Kind: Certificate, Name: e.Name, NotAfter: e.NotAfter})
 	case acme.Failed:
-		d.tell(Event{Kind: CertificateFailed, Name: e.Name, NotAfter: e.NotAfter, Err: e.Err})
+		o.d.tell(Event{Kind: CertificateFailed, Name: e.Name, NotAfter: e.NotAfter, Err: e.Err})
 	}
 }

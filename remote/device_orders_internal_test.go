@@ -12,7 +12,7 @@ import (
 // A relay of the internet has a device dial nothing near it, whatever it says in DNS.
 func TestNothingNearIsDialledForARelayThatIsNot(t *testing.T) {
 	at := testnet.Serve(t, func(net.Conn) { t.Error("it is dialled") })
-	c, err := new(Device).dialPublic(t.Context(), netip.MustParseAddrPort(at.String()))
+	c, err := (&orders{d: new(Device)}).dialPublic(t.Context(), netip.MustParseAddrPort(at.String()))
 	if !errors.Is(err, errNear) {
 		t.Errorf("got %v, %v", c, err)
 	}

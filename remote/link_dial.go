@@ -23,7 +23,7 @@ func (w *way) dial(ctx context.Context, host, port string, to target) (net.Conn,
 		addresses = []string{net.JoinHostPort(host, port)}
 	}
 	relay := net.JoinHostPort(host, port)
-	proxy, err := w.d.proxy(relay)
+	proxy, err := w.d.cfg.proxy(relay)
 	if err != nil {
 		return nil, err
 	}
@@ -93,7 +93,7 @@ func (w *way) unused(ctx context.Context, addresses []string) (list []string) {
 // direct reports whether a relay is reached without a proxy.
 func (w *way) direct(relay string) bool {
 	host, port := splitRelay(relay)
-	proxy, err := w.d.proxy(net.JoinHostPort(host, port))
+	proxy, err := w.d.cfg.proxy(net.JoinHostPort(host, port))
 	return err == nil && proxy == nil
 }
 
@@ -107,7 +107,7 @@ func (w *way) throughProxy(relay string, err error) error {
 		return err
 	}
 	host, port := splitRelay(relay)
-	if proxy, perr := w.d.proxy(net.JoinHostPort(host, port)); perr == nil && proxy != nil {
+	if proxy, perr := w.d.cfg.proxy(net.JoinHostPort(host, port)); perr == nil && proxy != nil {
 		return &throughProxyError{proxy: proxy.Scheme + "://" + proxy.Host, err: err}
 	}
 	return err
@@ -131,8 +131,8 @@ func (e *throughProxyError) Unwrap() error { return e.err }
 func (e *throughProxyError) Hints() []string { return hint.ProxyEnds.Do }
 
 // proxy returns the proxy that is to be used for a relay, or nil.
-func (d *Device) proxy(relay string) (*url.URL, error) {
-	choose := d.cfg.Proxy
+func (c *DeviceConfig) proxy(relay string) (*url.URL, error) {
+	choose := c.Proxy
 	if choose == nil {
 		choose = proxydial.FromEnvironment
 	}

@@ -45,9 +45,9 @@ func (w *way) link(ctx context.Context, relay string, to target, handler framing
 			return link, welcome, nil
 		}
 		if err == nil {
-			d.tellWay(relay, by, plan.small, before)
+			w.tellWay(relay, by, plan.small, before)
 			untried := by == TransportWSS && plan.small && !began
-			d.tellUnsaved(d.transports.reached(relay, worked{by: by, small: plan.small, untried: untried}))
+			w.tellUnsaved(d.transports.reached(relay, worked{by: by, small: plan.small, untried: untried}))
 			return link, welcome, nil
 		}
 		if ctx.Err() != nil { // given up by this side, which says nothing of the path
@@ -69,25 +69,25 @@ func (w *way) link(ctx context.Context, relay string, to target, handler framing
 		return nil, framing.Welcome{}, before
 	}
 	// Where a small hello is lost too, its size is not the reason.
-	d.tellUnsaved(d.transports.failed(relay, plan.small && !began))
+	w.tellUnsaved(d.transports.failed(relay, plan.small && !began))
 	return nil, framing.Welcome{}, before
 }
 
 // tellWay logs what was found out about the way to a relay. Before is why TLS
 // did not get through just now, or nil.
-func (d *Device) tellWay(relay string, by Transport, small bool, before error) {
+func (w *way) tellWay(relay string, by Transport, small bool, before error) {
 	switch {
 	case by == TransportWSS && before != nil:
-		d.log.Info("only a WebSocket gets through to the relay", "relay", relay, "tls", before)
-	case small && !d.transports.knows(relay, by, small):
-		d.log.Info("the relay is reached with a smaller first message", "relay", relay, hint.Attr(hint.SmallHello.Do))
+		w.d.log.Info("only a WebSocket gets through to the relay", "relay", relay, "tls", before)
+	case small && !w.d.transports.knows(relay, by, small):
+		w.d.log.Info("the relay is reached with a smaller first message", "relay", relay, hint.Attr(hint.SmallHello.Do))
 	}
 }
 
 // tellUnsaved says what keeps the way to a relay from being remembered.
-func (d *Device) tellUnsaved(err error) {
+func (w *way) tellUnsaved(err error) {
 	if err != nil {
-		d.log.Warn("cannot remember how the relay is reached", "err", err)
+		w.d.log.Warn("cannot remember how the relay is reached", "err", err)
 	}
 }
 

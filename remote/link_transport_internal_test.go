@@ -188,7 +188,7 @@ func TestProxyOfTheEnvironment(t *testing.T) {
 		t.Setenv(name, "")
 	}
 	t.Setenv("ALL_PROXY", "socks5://proxy.test:1080")
-	u, err := new(Device).proxy("relay.test:8443")
+	u, err := new(DeviceConfig).proxy("relay.test:8443")
 	if err != nil || u == nil || u.String() != "socks5://proxy.test:1080" {
 		t.Errorf("%v, %v", u, err)
 	}

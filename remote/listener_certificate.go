@@ -13,7 +13,7 @@ func (l *Listener) openCertificate() error {
 	}
 	l.base = l.cfg.TLS
 	if l.base == nil {
-		keeper, err := l.d.orders.open(l.d)
+		keeper, err := l.d.orders.open()
 		if err != nil {
 			return err
 		}
