@@ -65,31 +65,15 @@ func (sess *session) decide(ctx context.Context, c framing.Claim, port uint16) (
 	if granted, err = s.Names.Claim(ctx, asks); err != nil {
 		return granted, sess.guessed(c.Token, &asks, err)
 	}
-	if err := s.bounds.allow(name, sess.key, s.Names); err != nil {
-		if left, ok := s.lines.usual.take(1, undecidedAgain); ok {
-			sess.log().Warn("a name has the usual limits", "name", name, "err", err, hint.Attr(hint.All(err)), left)
-		}
-	}
-	if d := s.bounds.usedUp(name, sess.key); d != nil {
-		return granted, d
+	if err := sess.bound(name); err != nil {
+		return granted, err
 	}
 	again := slices.Contains(sess.granted(), name)
 	if from != nil {
 		s.presence.pass(name, from, sess.key)
 	}
-	if d := sess.newerOnNode(c); d != nil {
-		return granted, d
-	}
-	if err := s.presence.claim(sess, c); err != nil {
-		var d *framing.Denial
-		if sess.custom(name) && errors.As(err, &d) && d.Code == framing.DeniedTaken {
-			d.Code, d.Text = framing.DeniedUnavailable, "the device that had this domain is about to lose it: ask again"
-		}
+	if err := sess.appear(c); err != nil {
 		return granted, err
-	}
-	if d := sess.newerOnNode(c); d != nil { // it may have come up there before this node had it
-		s.presence.drop(sess, func(n string) bool { return n == name })
-		return granted, d
 	}
 	if s.cuts.Load() != cuts {
 		if granted, err = s.Names.Claim(ctx, asks); err != nil {
@@ -102,6 +86,42 @@ func (sess *session) decide(ctx context.Context, c framing.Claim, port uint16) (
 	}
 	sess.serves(c, again)
 	return granted, nil
+}
+
+// bound finds out the limits of a name that the record grants, and returns an error where
+// they are used up.
+func (sess *session) bound(name string) error {
+	b := &sess.srv.bounds
+	if err := b.allow(name, sess.key, sess.srv.Names); err != nil {
+		if left, ok := sess.srv.lines.usual.take(1, undecidedAgain); ok {
+			sess.log().Warn("a name has the usual limits", "name", name, "err", err, hint.Attr(hint.All(err)), left)
+		}
+	}
+	if d := b.usedUp(name, sess.key); d != nil {
+		return d
+	}
+	return nil
+}
+
+// appear takes a name that is granted away from an older run, and returns an error where a
+// newer one has it, here or on another node.
+func (sess *session) appear(c framing.Claim) error {
+	if d := sess.newerOnNode(c); d != nil {
+		return d
+	}
+	p := &sess.srv.presence
+	if err := p.claim(sess, c); err != nil {
+		var d *framing.Denial
+		if sess.custom(c.Name) && errors.As(err, &d) && d.Code == framing.DeniedTaken {
+			d.Code, d.Text = framing.DeniedUnavailable, "the device that had this domain is about to lose it: ask again"
+		}
+		return err
+	}
+	if d := sess.newerOnNode(c); d != nil { // it may have come up there before this node had it
+		p.drop(sess, func(n string) bool { return n == c.Name })
+		return d
+	}
+	return nil
 }
 
 // guessed returns why a claim is denied that came with a token, as a remote is told it,
