@@ -14,6 +14,7 @@ import (
 	"go.etcd.io/bbolt"
 	bolterrors "go.etcd.io/bbolt/errors"
 
+	"keystay/internal/batch"
 	"keystay/internal/boltfile"
 )
 
@@ -39,18 +40,14 @@ type recordFile struct {
 	reading sync.Mutex     // one reader at a time: one that panics may keep bbolt's own locks
 	damage  atomic.Pointer[error]
 
-	mu      sync.Mutex
-	queue   []*queued
-	writing bool // somebody writes what is in the queue
+	queue batch.Queue[edit]
 }
 
-// A queued is a change that its maker waits for to be written.
-type queued struct {
-	make func(*bbolt.Tx) (changed bool, err error)
-	err  error
-	lead chan struct{} // closed when its maker is to write what is in the queue
-	done chan struct{} // closed when it is made, and err set
-}
+// An edit changes something in a transaction, or says that it has changed nothing.
+type edit func(*bbolt.Tx) (changed bool, err error)
+
+// A queued is an edit whose caller waits for it to be written.
+type queued = batch.Entry[edit]
 
 // openFile opens the file, which it makes if there is none. The file is looked
 // through first: bbolt does not survive what is not whole.
@@ -174,31 +171,8 @@ func (s *recordFile) view(f func(*bbolt.Tx) error) error {
 // meanwhile, as after a restart: each transaction waits for the disk. When f says
 // that it has changed nothing, nothing is written. An error of f undoes what it
 // has changed, and not what the others have. So f may run several times.
-func (s *recordFile) update(f func(*bbolt.Tx) (changed bool, err error)) error {
-	c := &queued{make: f, lead: make(chan struct{}), done: make(chan struct{})}
-	s.mu.Lock()
-	s.queue = append(s.queue, c)
-	first := !s.writing
-	s.writing = true
-	s.mu.Unlock()
-	if !first {
-		select {
-		case <-c.done:
-			return c.err
-		case <-c.lead:
-		}
-	}
-	s.mu.Lock()
-	list := s.queue[:min(len(s.queue), maxJoined)] // c is the first
-	s.queue = s.queue[len(list):]
-	s.mu.Unlock()
-	s.write(list)
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if s.writing = len(s.queue) > 0; s.writing {
-		close(s.queue[0].lead)
-	}
-	return c.err
+func (s *recordFile) update(f edit) error {
+	return s.queue.Do(f, maxJoined, s.write)
 }
 
 // errUnchanged ends a transaction in which nothing was changed.
@@ -219,7 +193,7 @@ func (s *recordFile) write(list []*queued) {
 				changed := false
 				for i, c := range left {
 					failed = i
-					one, err := c.make(tx)
+					one, err := c.Make(tx)
 					if err != nil {
 						return err
 					}
@@ -239,17 +213,14 @@ func (s *recordFile) write(list []*queued) {
 			answer(left, err)
 			break
 		}
-		left[failed].err = err
+		left[failed].Err = err
 		left = append(left[:failed:failed], left[failed+1:]...)
-	}
-	for _, c := range list {
-		close(c.done)
 	}
 }
 
 func answer(list []*queued, err error) {
 	for _, c := range list {
-		c.err = err
+		c.Err = err
 	}
 }
 

@@ -82,7 +82,7 @@ func TestNoMoreIsWrittenThanANodeMayHold(t *testing.T) {
 	r, first := testRecord(t)
 	table := names.Kept()[1]
 	set := func(key string, value []byte) *queued {
-		return &queued{f: func(tx *tx, _ *head) error { return tx.Set(table, []byte(key), value) }}
+		return &queued{Make: func(tx *tx, _ *head) error { return tx.Set(table, []byte(key), value) }}
 	}
 	entry := cost([]byte("a"), []byte("1"))
 	r.cfg.MaxBytes = 2 * entry
@@ -92,8 +92,8 @@ func TestNoMoreIsWrittenThanANodeMayHold(t *testing.T) {
 		t.Errorf("%d changes made %d bytes", n, d.size)
 	}
 	for i, c := range list {
-		if full := errors.Is(c.err, names.ErrClosed); full != (i == 2) || !full && c.err != nil {
-			t.Errorf("change %d: %v", i, c.err)
+		if full := errors.Is(c.Err, names.ErrClosed); full != (i == 2) || !full && c.Err != nil {
+			t.Errorf("change %d: %v", i, c.Err)
 		}
 	}
 	s := d.done(head{Seq: 2, Time: time.Now()}, 2)

@@ -8,6 +8,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"keystay/internal/batch"
 	"keystay/internal/hint"
 	"keystay/relay/names"
 )
@@ -24,7 +25,7 @@ type Record struct {
 	stop    context.CancelFunc
 	wg      sync.WaitGroup
 	clock   clock
-	queue   queue
+	queue   batch.Queue[edit]
 	barrier barrier
 	staged  staging
 	keys    keys

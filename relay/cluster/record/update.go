@@ -8,9 +8,9 @@ import (
 	"path/filepath"
 	"runtime"
 	"strings"
-	"sync"
 	"time"
 
+	"keystay/internal/batch"
 	"keystay/relay/names"
 )
 
@@ -22,20 +22,11 @@ const (
 	updateAnswers = 3
 )
 
-// A queue has the changes that callers wait for.
-type queue struct {
-	mu      sync.Mutex
-	list    []*queued
-	writing bool // somebody writes what is in it
-}
+// An edit makes changes in a transaction, and may change the head.
+type edit func(*tx, *head) error
 
-// A queued is a change whose caller waits.
-type queued struct {
-	f    func(*tx, *head) error
-	err  error
-	lead chan struct{} // closed when its caller is to write what is in the queue
-	done chan struct{} // closed when it is made, and err set
-}
+// A queued is an edit whose caller waits.
+type queued = batch.Entry[edit]
 
 // Update runs f in a transaction that reads and writes, perhaps several times, and
 // together with what others ask for meanwhile. An error that wraps [names.ErrClosed]
@@ -46,32 +37,8 @@ func (r *Record) Update(f func(names.Tx) error) error {
 }
 
 // change is Update for f that may change the head.
-func (r *Record) change(f func(*tx, *head) error) error {
-	c := &queued{f: f, lead: make(chan struct{}), done: make(chan struct{})}
-	q := &r.queue
-	q.mu.Lock()
-	q.list = append(q.list, c)
-	first := !q.writing
-	q.writing = true
-	q.mu.Unlock()
-	if !first {
-		select {
-		case <-c.done:
-			return c.err
-		case <-c.lead:
-		}
-	}
-	q.mu.Lock()
-	list := q.list[:min(len(q.list), maxJoined)] // c is the first
-	q.list = q.list[len(list):]
-	q.mu.Unlock()
-	r.write(list)
-	q.mu.Lock()
-	defer q.mu.Unlock()
-	if q.writing = len(q.list) > 0; q.writing {
-		close(q.list[0].lead)
-	}
-	return c.err
+func (r *Record) change(f edit) error {
+	return r.queue.Do(f, maxJoined, r.write)
 }
 
 // write makes the changes of a list, in as few transactions as they fit into.
@@ -83,14 +50,11 @@ func (r *Record) write(list []*queued) {
 		n, err := r.writeSome(ctx, left)
 		if err != nil {
 			for _, c := range left {
-				c.err = err
+				c.Err = err
 			}
 			break
 		}
 		left = left[n:]
-	}
-	for _, c := range list {
-		close(c.done)
 	}
 }
 
@@ -143,11 +107,11 @@ func (r *Record) make(s *state, list []*queued) (d *draft, h head, n int) {
 	d, h = r.draft(s), s.head
 	for _, c := range list {
 		next, to := d.fork(), h
-		c.err = guard(func() error { return c.f(&tx{next.tables, next, r.clock.now()}, &to) })
-		if c.err == nil && next.size > d.size && next.size > r.cfg.MaxBytes { // it could not be read anew
-			c.err = r.full()
+		c.Err = guard(func() error { return c.Make(&tx{next.tables, next, r.clock.now()}, &to) })
+		if c.Err == nil && next.size > d.size && next.size > r.cfg.MaxBytes { // it could not be read anew
+			c.Err = r.full()
 		}
-		if c.err == nil {
+		if c.Err == nil {
 			if n > 0 && !fits(next.changes) {
 				break
 			}
