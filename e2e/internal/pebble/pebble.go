@@ -134,7 +134,7 @@ func (s *Server) backend(o Options, logger *log.Logger) (http.Handler, error) {
 	s.ca = ca.New(logger, store, "", "ecdsa", 0, 1, profiles)
 	validation := va.New(logger, s.http.port(), s.tls.port(), false, s.dns.Listener.Addr().String(), store)
 	front := wfe.New(logger, store, validation, s.ca, []string{"pebble.test"}, false, len(o.EAB) > 0, 1, 1)
-	return front.Handler(), nil
+	return &orderly{next: front.Handler(), store: store}, nil
 }
 
 // serveDNS starts a resolver, over TCP, for which every name is 127.0.0.1.
