@@ -47,7 +47,7 @@ const issuance = 10 * time.Second
 
 // await waits until an order is not being processed any more.
 func (o *orderly) await(id string) {
-	for end := time.Now().Add(issuance); time.Now().Before(end); time.Sleep(time.Millisecond) {
+	for end := time.Now().Add(issuance); time.Now().Before(end); <-time.After(time.Millisecond) {
 		order := o.store.GetOrderByID(id)
 		if order == nil {
 			return
