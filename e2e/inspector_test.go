@@ -6,14 +6,12 @@ import (
 	"context"
 	"crypto/tls"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"io"
 	"net"
 	"net/http"
 	"net/http/httptest"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -21,7 +19,6 @@ import (
 
 	"github.com/coder/websocket"
 
-	"keystay/e2e/internal/browser"
 	"keystay/e2e/internal/world"
 	"keystay/internal/testca"
 )
@@ -31,34 +28,12 @@ import (
 // nobody else. With KEYSTAY_SOAK each browser does all of it; with KEYSTAY_SCREENSHOTS
 // what it showed is kept.
 func TestInspectorInBrowsers(t *testing.T) {
-	t.Parallel()
-	for _, kind := range []browser.Kind{browser.Chromium, browser.Firefox} {
-		t.Run(string(kind), func(t *testing.T) {
-			t.Parallel()
-			program := findBrowser(t, kind)
-			if err := pageTools(); err != nil {
-				t.Skipf("NOT CHECKED: %v", err)
-			}
-			i := startInspected(t)
-			i.traffic()
-			defer i.visitTicks()()
-			task := map[string]any{"page": i.page, "browser": string(kind), "program": program, "all": os.Getenv("KEYSTAY_SOAK") != ""}
-			if dir := os.Getenv(screenshotsVariable); dir != "" {
-				task["pictures"] = filepath.Join(dir, "inspector")
-			}
-			text, err := json.Marshal(task)
-			if err != nil {
-				t.Fatal(err)
-			}
-			ctx, cancel := context.WithTimeout(t.Context(), browser.DefaultTimeout)
-			defer cancel()
-			cmd := exec.CommandContext(ctx, "node", "inspect.mjs", string(text))
-			cmd.Dir = "page"
-			if out, err := cmd.CombinedOutput(); err != nil {
-				t.Errorf("%v\n%s", errors.Join(err, ctx.Err()), out)
-			}
-		})
-	}
+	checkPage(t, "inspect.mjs", "inspector", func(t *testing.T) map[string]any {
+		i := startInspected(t)
+		i.traffic()
+		t.Cleanup(i.visitTicks())
+		return map[string]any{"page": i.page}
+	})
 }
 
 // An inspected remote is the remote's program with --inspect, behind the relay's.

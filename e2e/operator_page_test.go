@@ -39,6 +39,13 @@ var pageTools = sync.OnceValue(func() error {
 // pages ask nobody else. With KEYSTAY_SOAK each browser does all of it; with
 // KEYSTAY_SCREENSHOTS what it showed is kept.
 func TestOperatorPageInBrowsers(t *testing.T) {
+	checkPage(t, "check.mjs", "operator", startOperatorPage)
+}
+
+// checkPage has both browsers look at a page at the same time, each by a run of a script of
+// the folder page. Start starts what serves it, and returns what the script has to know of
+// it. Pictures are kept below the folder of that name.
+func checkPage(t *testing.T, script, pictures string, start func(*testing.T) map[string]any) {
 	t.Parallel()
 	for _, kind := range []browser.Kind{browser.Chromium, browser.Firefox} {
 		t.Run(string(kind), func(t *testing.T) {
@@ -47,11 +54,11 @@ func TestOperatorPageInBrowsers(t *testing.T) {
 			if err := pageTools(); err != nil {
 				t.Skipf("NOT CHECKED: %v", err)
 			}
-			task := startOperatorPage(t)
+			task := start(t)
 			task["browser"], task["program"] = string(kind), program
 			task["all"] = os.Getenv("KEYSTAY_SOAK") != ""
 			if dir := os.Getenv(screenshotsVariable); dir != "" {
-				task["pictures"] = filepath.Join(dir, "operator")
+				task["pictures"] = filepath.Join(dir, pictures)
 			}
 			text, err := json.Marshal(task)
 			if err != nil {
@@ -59,7 +66,7 @@ func TestOperatorPageInBrowsers(t *testing.T) {
 			}
 			ctx, cancel := context.WithTimeout(t.Context(), browser.DefaultTimeout)
 			defer cancel()
-			cmd := exec.CommandContext(ctx, "node", "check.mjs", string(text))
+			cmd := exec.CommandContext(ctx, "node", script, string(text))
 			cmd.Dir = "page"
 			if out, err := cmd.CombinedOutput(); err != nil {
 				t.Errorf("%v\n%s", errors.Join(err, ctx.Err()), out)
