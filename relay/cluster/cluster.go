@@ -303,7 +303,7 @@ func (c *Cluster) upkeep() {
 			return
 		case <-tick.C:
 			c.settle()
-			c.turns.forget()
+			c.turns.forget(c.hasAnywhere)
 			c.forgetMembers()
 			c.renewWhenDue()
 			c.tellNodes()
