@@ -108,6 +108,7 @@ type Cluster struct {
 	announced context.CancelFunc // ends what the list says of this node; nil before
 
 	turns    turns
+	orders   orders
 	listener listener
 	pools    hopPools
 	hops     hopServer
@@ -304,6 +305,7 @@ func (c *Cluster) upkeep() {
 		case <-tick.C:
 			c.settle()
 			c.turns.forget(c.hasAnywhere)
+			c.orders.forget()
 			c.forgetMembers()
 			c.renewWhenDue()
 			c.tellNodes()
