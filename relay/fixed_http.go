@@ -28,6 +28,7 @@ type fixedRequest struct {
 	name        string // empty where the request names no host
 	path, query string // see urlpath.Target
 	source      net.Addr
+	last        bool // no other request comes on its connection, see bodyComes
 }
 
 // passFixed answers a request to port 80 by the operator's own server of plain HTTP: one
@@ -52,12 +53,13 @@ func (p *port80) passFixed(w http.ResponseWriter, r *http.Request, proxy http.Ha
 	}
 	defer func() { _ = place.here(plainMemory) }() // fewer bytes always fit
 	asks := &fixedRequest{to: to, name: name, path: path, query: query}
-	if h, ok := r.Context().Value(headKey{}).(*headConn); ok {
-		defer h.bodyComes()()
+	if h, ok := r.Context().Value(headKey{}).(*headConn); ok && r.ContentLength != 0 {
+		h.bodyComes()
+		asks.last = true
 	}
 	if c, ok := r.Context().Value(peekedKey{}).(*peeked); ok {
 		if asks.source = c.RemoteAddr(); p.dials.has(c) {
-			p.fixedAway(w, to, errLoop)
+			p.fixedAway(w, asks, errLoop)
 			return
 		}
 	}
@@ -89,20 +91,30 @@ func (p *port80) fixedProxy() http.Handler {
 			WriteBufferSize:        maxChallenge,
 		},
 		BufferPool: challengeBuffers{},
-		ErrorLog:   log.New(io.Discard, "", 0),
+		ModifyResponse: func(r *http.Response) error {
+			if asks := r.Request.Context().Value(fixedKey{}).(*fixedRequest); asks.last {
+				r.Header.Set("Connection", "close")
+			}
+			return nil
+		},
+		ErrorLog: log.New(io.Discard, "", 0),
 		ErrorHandler: func(w http.ResponseWriter, r *http.Request, err error) {
-			p.fixedAway(w, r.Context().Value(fixedKey{}).(*fixedRequest).to, err)
+			p.fixedAway(w, r.Context().Value(fixedKey{}).(*fixedRequest), err)
 		},
 	}
 }
 
 // fixedAway says that the operator's server does not answer.
-func (p *port80) fixedAway(w http.ResponseWriter, to *fixed, err error) {
+func (p *port80) fixedAway(w http.ResponseWriter, asks *fixedRequest, err error) {
 	var op *net.OpError
+	to := asks.to
 	if errors.As(err, &op) && op.Op == "dial" || errors.Is(err, errLoop) {
 		if tell, n := to.away.Failed(1); tell {
 			p.log.Warn("the server behind static or fallback does not answer", "to", to.HTTP, "err", err, "visitors", n, hint.Attr(hint.FixedAway.Do))
 		}
+	}
+	if asks.last {
+		w.Header().Set("Connection", "close")
 	}
 	http.Error(w, "the server of this name cannot be reached now", http.StatusBadGateway)
 }

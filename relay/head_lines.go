@@ -11,7 +11,8 @@ import (
 )
 
 // maxHeadLines is how many lines a request to the relay itself may have, its body
-// included, unless the body is passed on: no other answer depends on one. The library
+// included, unless the body is passed on, which ends the connection: no other answer depends
+// on one. The library
 // bounds the bytes of a head alone, and a field of five bytes costs it some 130.
 const maxHeadLines = 128
 
@@ -52,14 +53,9 @@ func (c *headConn) Read(p []byte) (n int, err error) {
 	return n, err
 }
 
-// bodyComes lets lines pass until over is called, which begins to count anew.
-func (c *headConn) bodyComes() (over func()) {
-	c.body.Store(true)
-	return func() {
-		c.lines.Store(0)
-		c.body.Store(false)
-	}
-}
+// bodyComes lets lines pass from now on. What comes behind the body may be read together
+// with its end, so the connection must not be used for another request.
+func (c *headConn) bodyComes() { c.body.Store(true) }
 
 // Write implements io.Writer.
 func (c *headConn) Write(p []byte) (int, error) {

@@ -108,6 +108,7 @@ type Cluster struct {
 	announced context.CancelFunc // ends what the list says of this node; nil before
 
 	turns    turns
+	orders   orders
 	listener listener
 	pools    hopPools
 	hops     hopServer
@@ -303,7 +304,8 @@ func (c *Cluster) upkeep() {
 			return
 		case <-tick.C:
 			c.settle()
-			c.turns.forget()
+			c.turns.forget(c.hasAnywhere)
+			c.orders.forget()
 			c.forgetMembers()
 			c.renewWhenDue()
 			c.tellNodes()

@@ -261,10 +261,11 @@ func TestStrangersOfOneNetworkAreFew(t *testing.T) {
 		if !l.track(noListener{}) {
 			t.Fatal("closed")
 		}
-		a, n := netip.MustParsePrefix(net).Addr(), 0
+		a := netip.MustParsePrefix(net).Addr()
 		var last func()
 		for range 200 {
-			for a = a.Next(); ; n++ {
+			a = a.Next()
+			for range maxStrangersEach {
 				leave, ok := l.enter(&from{at: a})
 				if !ok {
 					break
@@ -272,7 +273,7 @@ func TestStrangersOfOneNetworkAreFew(t *testing.T) {
 				last = leave
 			}
 		}
-		if n != maxStrangersNetwork {
+		if n := len(l.conns); n != maxStrangersNetwork || n != l.strangers[netip.MustParsePrefix(net)] {
 			t.Errorf("%s: %d strangers", net, n)
 		}
 		if _, ok := l.enter(&from{at: netip.MustParseAddr(at)}); !ok {
@@ -343,7 +344,7 @@ func TestStrangersOfSomeNetworksLeavePlaces(t *testing.T) {
 		}
 		return true
 	}
-	if !enter("2001:db8:1:2::/64", maxStrangersNetwork) || !enter("2001:db8:1:3::/64", maxStrangersNetwork) {
+	if !enter("2001:db8:1:2::/64", maxStrangersNetwork) || !enter("2001:db8:2:2::/64", maxStrangersNetwork) {
 		t.Fatal("two networks cannot take all places")
 	}
 	if !enter("192.0.2.0/24", 100) {
@@ -354,12 +355,67 @@ func TestStrangersOfSomeNetworksLeavePlaces(t *testing.T) {
 			t.Fatalf("connection %d is closed: %v", i, c.closed)
 		}
 	}
-	if len(l.conns) != maxStrangers || len(l.strangers) != maxStrangers+3 {
-		t.Errorf("%d strangers, of %d addresses and networks", len(l.conns), len(l.strangers))
+	if len(l.conns) != maxStrangers || len(l.strangers) != maxStrangers+5 {
+		t.Errorf("%d strangers, of %d addresses, networks and sites", len(l.conns), len(l.strangers))
 	}
 	enter("192.0.2.128/25", 200) // of the same network as the third
 	if n := l.strangers[netip.MustParsePrefix("192.0.2.0/24")]; n > maxStrangers/3+1 {
 		t.Errorf("the third network has %d places", n)
+	}
+}
+
+// One site of IPv6 has 65,536 networks, and a network of IPv4 some machines beside a node: with
+// neither can all places be kept that a node needs, which has one address there or elsewhere.
+func TestStrangersOfOneSiteLeavePlaces(t *testing.T) {
+	t.Parallel()
+	fill := func(next func(netip.Addr) netip.Addr, first string) *listener {
+		l := &listener{}
+		if !l.track(noListener{}) {
+			t.Fatal("closed")
+		}
+		for a := netip.MustParseAddr(first); ; a = next(a) {
+			_, ok := l.enter(&from{at: a})
+			if !ok {
+				break
+			}
+			if len(l.conns) == maxStrangers {
+				break
+			}
+		}
+		return l
+	}
+	network := func(a netip.Addr) netip.Addr { // the same host of the next one
+		b := a.As16()
+		if b[7]++; b[7] == 0 {
+			b[6]++
+		}
+		return netip.AddrFrom16(b)
+	}
+	four := func(a netip.Addr) netip.Addr { // of one network
+		b := a.As4()
+		b[3] = 1 + b[3]%4
+		return netip.AddrFrom4(b)
+	}
+	for _, c := range []struct {
+		of   string
+		l    *listener
+		node string
+		n    int
+	}{
+		{"512 networks of a site, and elsewhere", fill(network, "2001:db8:1::1"), "2001:db8:2::1", maxStrangersEach},
+		{"512 networks of a site, and elsewhere in IPv4", fill(network, "2001:db8:1::1"), "192.0.2.1", maxStrangersEach},
+		{"four addresses of the node's network", fill(four, "192.0.2.1"), "192.0.2.99", 40},
+	} {
+		all := len(c.l.conns)
+		for i := range c.n {
+			if _, ok := c.l.enter(&from{at: netip.MustParseAddr(c.node)}); !ok {
+				t.Errorf("%s: a node does not get connection %d", c.of, i)
+				break
+			}
+		}
+		if len(c.l.conns) != all {
+			t.Errorf("%s: %d connections, and %d before", c.of, len(c.l.conns), all)
+		}
 	}
 }
 

@@ -23,8 +23,9 @@ const (
 	handshakeTimeout = 5 * time.Second
 	// maxStrangers is how many connections may be that have not shown a certificate of
 	// the CA yet, maxStrangersEach how many of them from one address, and
-	// maxStrangersNetwork how many from one network, see networkOf. Where all places are
-	// taken, the network that has most gives its oldest one up to one that has fewer.
+	// maxStrangersNetwork how many from one network, see networkOf. Where all of these, or
+	// those of a network, are taken, whoever has most of them gives its oldest one up to one
+	// that has fewer, see pushLocked.
 	maxStrangers, maxStrangersEach, maxStrangersNetwork = 512, 64, 256
 	// maxShaken is how much a stranger may send in its handshake, in bytes: nodes send
 	// some thousand. maxAsked is how much one that asks to be a node may, behind that.
@@ -40,9 +41,17 @@ type stranger struct {
 
 // A strangerPlace is the place of a connection without a certificate.
 type strangerPlace struct {
-	conn          net.Conn
-	each, network netip.Prefix
-	number        uint64 // it grows
+	conn                net.Conn
+	site, network, each netip.Prefix // each in the one before; a site of IPv4 is a network
+	number              uint64       // it grows
+}
+
+// at lists what a place counts for, the widest first.
+func (p *strangerPlace) at() []netip.Prefix {
+	if p.site == p.network {
+		return []netip.Prefix{p.network, p.each}
+	}
+	return []netip.Prefix{p.site, p.network, p.each}
 }
 
 func (s *stranger) Read(p []byte) (int, error) {
@@ -75,7 +84,7 @@ type listener struct {
 	all       map[net.Listener]struct{}
 	conns     map[*strangerPlace]struct{}
 	last      uint64               // number
-	strangers map[netip.Prefix]int // by address, and by network
+	strangers map[netip.Prefix]int // by address, by network, and by site
 	wg        sync.WaitGroup
 }
 
@@ -83,6 +92,16 @@ type listener struct {
 // have all addresses, or 24 of IPv4.
 func networkOf(a netip.Addr) netip.Prefix {
 	return publicaddr.Network(a, 24, 64)
+}
+
+// siteOf returns what one customer of a provider may have of addresses: 48 bits of IPv6, in
+// which there are 65,536 networks. Of IPv4 it is the network.
+func siteOf(a netip.Addr) netip.Prefix {
+	if a.Is6() {
+		p, _ := a.Prefix(48)
+		return p
+	}
+	return networkOf(a)
 }
 
 // Serve takes connections of other nodes from ln. It blocks, closes ln, and always
@@ -142,17 +161,25 @@ func (l *listener) enter(conn net.Conn) (leave func(), ok bool) {
 	if a, ok := conn.RemoteAddr().(*net.TCPAddr); ok {
 		from = a.AddrPort().Addr().Unmap().WithZone("")
 	}
-	p := &strangerPlace{conn: conn, each: netip.PrefixFrom(from, from.BitLen()), network: networkOf(from)}
+	p := &strangerPlace{conn: conn, site: siteOf(from), network: networkOf(from), each: netip.PrefixFrom(from, from.BitLen())}
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if l.closed || l.strangers[p.each] >= maxStrangersEach || l.strangers[p.network] >= maxStrangersNetwork || len(l.conns) >= maxStrangers && !l.pushLocked(p) {
+	if l.closed || l.strangers[p.each] >= maxStrangersEach {
+		return nil, false
+	}
+	if l.strangers[p.network] >= maxStrangersNetwork {
+		if !l.pushLocked(p, p.network) {
+			return nil, false
+		}
+	} else if len(l.conns) >= maxStrangers && !l.pushLocked(p, netip.Prefix{}) {
 		return nil, false
 	}
 	l.last++
 	p.number = l.last
 	l.conns[p] = struct{}{}
-	l.strangers[p.each]++
-	l.strangers[p.network]++
+	for _, at := range p.at() {
+		l.strangers[at]++
+	}
 	return func() {
 		l.mu.Lock()
 		defer l.mu.Unlock()
@@ -166,27 +193,46 @@ func (l *listener) leaveLocked(p *strangerPlace) {
 		return
 	}
 	delete(l.conns, p)
-	for _, at := range []netip.Prefix{p.each, p.network} {
+	for _, at := range p.at() {
 		if l.strangers[at]--; l.strangers[at] <= 0 {
 			delete(l.strangers, at)
 		}
 	}
 }
 
-// pushLocked makes room for p, if a network has more places than that of p would have.
-func (l *listener) pushLocked(p *strangerPlace) bool {
+// pushLocked makes room for p among the places of a network, or among all without one: the
+// site that has most gives one up, of it the network that has most, and of that the address,
+// if it has more than p's would have. So it takes many sites to keep others away, and in one
+// of these many networks, and in one of these many addresses.
+func (l *listener) pushLocked(p *strangerPlace, network netip.Prefix) bool {
+	more := func(a, b *strangerPlace) int {
+		return cmp.Or(cmp.Compare(l.strangers[a.site], l.strangers[b.site]), cmp.Compare(l.strangers[a.network], l.strangers[b.network]),
+			cmp.Compare(l.strangers[a.each], l.strangers[b.each]), cmp.Compare(b.number, a.number))
+	}
 	var first *strangerPlace
 	for o := range l.conns {
-		if first == nil || cmp.Or(cmp.Compare(l.strangers[o.network], l.strangers[first.network]), cmp.Compare(first.number, o.number)) > 0 {
+		if (!network.IsValid() || o.network == network) && (first == nil || more(o, first) > 0) {
 			first = o
 		}
 	}
-	if first == nil || l.strangers[first.network] <= l.strangers[p.network]+1 {
+	if first == nil || !l.hasMoreLocked(first, p) {
 		return false
 	}
 	l.leaveLocked(first)
 	first.conn.Close()
 	return true
+}
+
+// hasMoreLocked reports whether the widest that o and p have not in common has more places
+// where o is than it would have where p is.
+func (l *listener) hasMoreLocked(o, p *strangerPlace) bool {
+	switch {
+	case o.site != p.site:
+		return l.strangers[o.site] > l.strangers[p.site]+1
+	case o.network != p.network:
+		return l.strangers[o.network] > l.strangers[p.network]+1
+	}
+	return l.strangers[o.each] > l.strangers[p.each]+1
 }
 
 // close closes the listeners and the connections of strangers, and waits for these.

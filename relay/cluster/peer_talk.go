@@ -226,7 +226,8 @@ type meter struct {
 	last        time.Time
 }
 
-func (m *meter) take(n int) bool {
+// has returns how many may pass now.
+func (m *meter) has() float64 {
 	now := time.Now()
 	if m.last.IsZero() {
 		m.left = m.burst
@@ -234,6 +235,10 @@ func (m *meter) take(n int) bool {
 		m.left = min(m.burst, m.left+m.rate*now.Sub(m.last).Seconds())
 	}
 	m.last = now
-	m.left -= float64(n)
+	return m.left
+}
+
+func (m *meter) take(n int) bool {
+	m.left = m.has() - float64(n)
 	return m.left >= 0
 }

@@ -1,19 +1,33 @@
 package cluster
 
 import (
+	"maps"
 	"slices"
+	"strings"
 	"sync"
 	"time"
 
 	"keystay/framing"
+	"keystay/internal/keyname"
 	"keystay/relay"
 )
 
 const (
 	// orderTimeout is how long another node may take to say whose turn it is.
 	orderTimeout = time.Second
-	// maxTurns is how many turns are known at once. Beyond them nobody gets one.
-	maxTurns = 1 << 16
+	// maxTurns is how many turns are known at once, and maxMadeTurns how many of names
+	// that are made from keys, which anybody has by the thousand. Beyond them nobody gets
+	// one.
+	maxTurns, maxMadeTurns = 1 << 16, 1 << 15
+	// manyTurns is from how many on those of runs that have the name no more are forgotten
+	// before their time: they may be about to come back.
+	manyTurns = maxMadeTurns / 2
+	// orderRate is how many turns the remotes of this node may begin in a second beyond
+	// orderBurst, and ownRate how many of these those of one identity beyond ownBurst: each
+	// is told to all nodes, and its end, too, and these take otherRate. So an identity that
+	// begins as many as it can leaves some to others.
+	orderRate, orderBurst = 100, 1000
+	ownRate, ownBurst     = 0.1, 64
 )
 
 // A turn is whose turn it is to order a certificate for a name.
@@ -22,11 +36,44 @@ type turn struct {
 	until time.Time
 }
 
+// orders bound how often remotes begin turns. The zero value is ready.
+type orders struct {
+	mu  sync.Mutex
+	all meter
+	by  map[[keySize]byte]*meter // by identity, those that have begun some lately
+}
+
+// take reports whether an identity may begin a turn now.
+func (o *orders) take(key [keySize]byte) bool {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	m := o.by[key]
+	if m == nil {
+		if o.by == nil {
+			o.by, o.all = make(map[[keySize]byte]*meter), meter{rate: orderRate, burst: orderBurst}
+		}
+		m = &meter{rate: ownRate, burst: ownBurst}
+	}
+	if m.has() < 1 || o.all.has() < 1 {
+		return false
+	}
+	o.by[key] = m // so no more come in than orderRate says, and they are forgotten
+	return m.take(1) && o.all.take(1)
+}
+
+// forget drops the identities that may begin as many as any.
+func (o *orders) forget() {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	maps.DeleteFunc(o.by, func(_ [keySize]byte, m *meter) bool { return m.has() >= m.burst })
+}
+
 // turns are those that a node knows of, and the questions for one that it has asked. The
 // zero value is ready.
 type turns struct {
 	mu    sync.Mutex
 	known map[string]turn
+	made  int // of names that are made from keys
 	asked map[uint32]chan bool
 	last  uint32 // of asked
 }
@@ -82,14 +129,14 @@ func (s *turns) decide(name string, run framing.Run, begins bool, has func(frami
 	switch ok = ok && now.Before(t.until); {
 	case ok && t.run != run && has(t.run):
 		return t, false, false
-	case !begins && !(ok && t.run == run), begins && !ok && len(s.known) >= maxTurns:
+	case !begins && !(ok && t.run == run), begins && !ok && !s.hasRoomLocked(name):
 		return t, !begins, false
 	case begins:
 		t = turn{run, now.Add(framing.OrderTime)}
 		s.putLocked(name, t)
 	default:
 		t = turn{run: run}
-		delete(s.known, name)
+		s.dropLocked(name)
 	}
 	return t, true, true
 }
@@ -99,22 +146,43 @@ func (s *turns) hear(name string, run framing.Run, left time.Duration) turn {
 	t := turn{run: run}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	_, known := s.known[name]
 	switch {
 	case left == 0:
-		delete(s.known, name)
-	case known || len(s.known) < maxTurns:
+		s.dropLocked(name)
+	case s.hasRoomLocked(name):
 		t.until = time.Now().Add(left)
 		s.putLocked(name, t)
 	}
 	return t
 }
 
+// isMade reports whether a name looks as if it was made from a key.
+func isMade(name string) bool {
+	label, _, _ := strings.Cut(name, ".")
+	return keyname.Is(label)
+}
+
+// hasRoomLocked reports whether a name's turn is known, or can be.
+func (s *turns) hasRoomLocked(name string) bool {
+	_, known := s.known[name]
+	return known || len(s.known) < maxTurns && (!isMade(name) || s.made < maxMadeTurns)
+}
+
 func (s *turns) putLocked(name string, t turn) {
 	if s.known == nil {
 		s.known = make(map[string]turn)
 	}
+	if _, known := s.known[name]; !known && isMade(name) {
+		s.made++
+	}
 	s.known[name] = t
+}
+
+func (s *turns) dropLocked(name string) {
+	if _, known := s.known[name]; known && isMade(name) {
+		s.made--
+	}
+	delete(s.known, name)
 }
 
 // records are the turns that a node is told that has just connected.
@@ -129,14 +197,31 @@ func (s *turns) records() (all [][]byte) {
 	return all
 }
 
-// forget drops those whose time is over.
-func (s *turns) forget() {
+// forget drops those whose time is over, and, of many, those of runs that have the name no
+// more: else some links could take all with names that they claim and take off again.
+func (s *turns) forget(has func(name string, run framing.Run) bool) {
+	var gone map[string]turn
 	s.mu.Lock()
-	defer s.mu.Unlock()
 	now := time.Now()
 	for name, t := range s.known {
 		if now.After(t.until) {
-			delete(s.known, name)
+			s.dropLocked(name)
+		}
+	}
+	if len(s.known) > manyTurns {
+		gone = maps.Clone(s.known)
+	}
+	s.mu.Unlock()
+	for name, t := range gone { // without the lock, which nobody holds who is asked
+		if has(name, t.run) {
+			delete(gone, name)
+		}
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for name, t := range gone {
+		if s.known[name] == t {
+			s.dropLocked(name)
 		}
 	}
 }
@@ -145,6 +230,17 @@ func (s *turns) forget() {
 // name decides, and tells all others: so the turn goes on when it dies.
 func (c *Cluster) Order(name string, run framing.Run, begins bool) bool {
 	c.init()
+	t, ok := c.turns.of(name)
+	own := ok && t.run == run
+	at, _ := c.Local.Present(name)
+	switch {
+	case !begins && !own: // there is none to end
+		return false
+	case begins && own && time.Until(t.until) > framing.OrderTime-time.Minute: // by another link
+		return true
+	case begins && !c.orders.take(keyOf(at.Key)):
+		return false
+	}
 	c.mu.RLock()
 	decides := c.peers.below(c.Node, name) // nil is this one
 	c.mu.RUnlock()
@@ -153,6 +249,7 @@ func (c *Cluster) Order(name string, run framing.Run, begins bool) bool {
 	}
 	o := order{name: name, run: run, begins: begins}
 	if !begins {
+		c.turns.hear(name, run, 0) // so it is ended once
 		_ = decides.send(o.record())
 		return false
 	}
@@ -174,13 +271,17 @@ func (c *Cluster) Order(name string, run framing.Run, begins bool) bool {
 	return false
 }
 
+// keyOf is a key as that of a map.
+func keyOf(key []byte) (k [keySize]byte) {
+	copy(k[:], key)
+	return k
+}
+
 // decide begins or ends a turn, and tells all nodes.
 func (c *Cluster) decide(name string, run framing.Run, begins bool) (granted bool) {
 	at, _ := c.Local.Present(name)
 	t, granted, changed := c.turns.decide(name, run, begins, func(run framing.Run) bool {
-		c.mu.RLock()
-		defer c.mu.RUnlock()
-		return slices.Contains(at.Runs, run) || c.peers.has(name, run) != nil
+		return slices.Contains(at.Runs, run) || c.hasElsewhere(name, run)
 	})
 	if !changed {
 		return granted
@@ -191,6 +292,19 @@ func (c *Cluster) decide(name string, run framing.Run, begins bool) (granted boo
 		_ = p.send(r)
 	}
 	return granted
+}
+
+// hasElsewhere reports whether a run has a name on another node.
+func (c *Cluster) hasElsewhere(name string, run framing.Run) bool {
+	c.mu.RLock()
+	defer c.mu.RUnlock()
+	return c.peers.has(name, run) != nil
+}
+
+// hasAnywhere reports whether a run has a name here or on another node.
+func (c *Cluster) hasAnywhere(name string, run framing.Run) bool {
+	at, _ := c.Local.Present(name)
+	return slices.Contains(at.Runs, run) || c.hasElsewhere(name, run)
 }
 
 // Turn is [relay.Nodes.Turn].
