@@ -206,7 +206,7 @@ func (s *Server) initVisits() {
 	s.sockets.panics = s.panics
 	s.router = &router{held: s.measures.hold, domain: s.Domain, presence: &s.presence, names: s.Names, nodes: s.Nodes, hops: &s.hops, ctx: s.ctx, leaving: s.leaving, departure: &s.departure, front: &s.front, siblings: &s.siblings}
 	s.door = &door{log: s.log, sockets: s.sockets, shares: s.shares, addresses: &s.bounds.addresses, router: s.router, dials: &s.dials, refused: &s.stats.refused}
-	s.crossings = &crossings{log: s.log, router: s.router, dials: &s.dials, owners: &s.bounds.owners, cuts: &s.cuts}
+	s.crossings = &crossings{log: s.log, router: s.router, dials: &s.dials, owners: &s.bounds.owners}
 	s.offers = &offers{noLanes: s.NoLanes, news: &s.news, departure: &s.departure, names: s.Names, owners: &s.bounds.owners, shares: s.shares, router: s.router}
 	s.opener = &opener{log: s.log, router: s.router, bounds: &s.bounds, shares: s.shares, descriptors: &s.sockets.descriptors, crossings: s.crossings, offers: s.offers, cuts: &s.cuts, dial: s.measures.dial}
 	s.fixed = &fixedVisits{ctx: s.ctx, log: s.log, panics: s.panics, dials: &s.dials, shares: s.shares, refused: &s.stats.refused}

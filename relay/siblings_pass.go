@@ -9,7 +9,6 @@ import (
 	"net"
 	"os"
 	"sync"
-	"sync/atomic"
 	"time"
 
 	"github.com/pires/go-proxyproto"
@@ -49,27 +48,29 @@ var (
 	errHasNot         = errors.New("the sibling does not have the name")
 	errNoMore         = errors.New("the sibling is not needed any more")
 	errSiblingRefuses = errors.New("the sibling refuses the visitor")
+	errCrossingCut    = errors.New("what is passed on was cut")
 )
 
-// crossings pass visitors on to siblings, and know those that these have taken.
+// crossings pass visitors on to siblings, and know those that these have taken or are asked
+// to take.
 type crossings struct {
 	log    *slog.Logger
 	router *router
 	dials  *dials
 	owners *limits.Owners
-	cuts   *atomic.Uint64 // see Server.cuts
 
 	mu  sync.Mutex
 	all map[*crossing]struct{}
 }
 
-// A crossing is a visitor that a sibling has taken.
+// A crossing is a visitor that a sibling has taken, or is asked to take.
 type crossing struct {
 	among *crossings
 	to    *sibling
 	name  string
 	key   ed25519.PublicKey // of the device that has named the sibling
-	conn  *net.TCPConn      // to the sibling
+	conn  *net.TCPConn      // to the sibling; nil while that is asked, and guarded by among.mu until then
+	lost  bool              // it was cut; guarded by among.mu
 	visit *limits.Visit
 
 	made       bool // the name is made from the key
@@ -82,9 +83,7 @@ func (p *crossing) end() {
 		return
 	}
 	k := p.among
-	k.mu.Lock()
-	delete(k.all, p)
-	k.mu.Unlock()
+	k.forget(p)
 	k.dials.forget(p.conn)
 	p.conn.Close()
 	p.to.out.leave(p.key, p.made)
@@ -96,12 +95,42 @@ func (k *crossings) cut(c Cut) (n int) {
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	for p := range k.all {
-		if c.isOf(p.name, p.key) {
+		if !c.isOf(p.name, p.key) {
+			continue
+		}
+		if p.lost = true; p.conn != nil { // else the asking is in vain
 			socket.Abort(p.conn)
 			n++
 		}
 	}
 	return n
+}
+
+// begin notes a crossing that a sibling is about to be asked for, so that cut finds it. It
+// reports false where the device's word is gone by now.
+func (k *crossings) begin(p *crossing) bool {
+	k.mu.Lock()
+	if k.all == nil {
+		k.all = make(map[*crossing]struct{})
+	}
+	k.all[p] = struct{}{}
+	k.mu.Unlock()
+	return k.router.siblings.isFor(p.name, p.key, p.to) // afterwards: a cut takes the word first
+}
+
+func (k *crossings) forget(p *crossing) {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	delete(k.all, p)
+}
+
+// taken notes the connection to the sibling that has taken the visitor. It reports false
+// where the crossing was cut meanwhile.
+func (k *crossings) taken(p *crossing, conn *net.TCPConn) bool {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	p.conn = conn
+	return !p.lost
 }
 
 // pass asks the sibling that l leads to, to take a visitor with its hello. Without a
@@ -113,15 +142,9 @@ func (k *crossings) pass(v *visitor, l lead, hello []byte) (*crossing, lead) {
 		return nil, lead{to: nowhere, alert: sni.AlertInternalError, why: refusedLimited}
 	}
 	p := &crossing{among: k, to: l.sibling, name: v.name, key: l.key, visit: visit, validation: v.validation}
-	cuts := k.cuts.Load()
 	header, err := siblingHeader(v.conn.RemoteAddr(), v.conn.LocalAddr(), v.name, k.router.domain, framing.KindTLS)
 	if err == nil {
 		err = k.ask(p, append(header, hello...))
-	}
-	if err == nil && k.cuts.Load() != cuts {
-		socket.Abort(p.conn) // what was cut meanwhile may have been this
-		p.end()
-		return nil, l
 	}
 	if err == nil {
 		return p, l
@@ -135,12 +158,32 @@ func (k *crossings) pass(v *visitor, l lead, hello []byte) (*crossing, lead) {
 
 // ask dials the sibling of p and has it take what first says.
 func (k *crossings) ask(p *crossing, first []byte) error {
+	if !k.begin(p) {
+		k.forget(p)
+		return errCrossingCut
+	}
+	conn, err := k.askSibling(p, first)
+	if err != nil {
+		k.forget(p)
+		return err
+	}
+	if !k.taken(p, conn) {
+		socket.Abort(conn)
+		p.end()
+		return errCrossingCut
+	}
+	return nil
+}
+
+// askSibling is ask for a crossing that is noted, and keeps account of how the sibling
+// answers.
+func (k *crossings) askSibling(p *crossing, first []byte) (conn *net.TCPConn, err error) {
 	to := p.to
 	to.ask(p.name)
 	how, err := siblingHasNot, errHasNot
 	p.made = k.router.kindOf(p.name) == madeName
 	if to.out.enter(p.key, p.made) {
-		p.conn, how, err = k.askOver(p, first)
+		conn, how, err = k.askOver(p, first)
 		if err != nil {
 			to.out.leave(p.key, p.made)
 		}
@@ -156,16 +199,7 @@ func (k *crossings) ask(p *crossing, first []byte) error {
 			k.log.Info("a sibling answers again", "sibling", to.Name, "lasted", lasted.Round(time.Second), "visitors", n)
 		}
 	}
-	if err != nil {
-		return err
-	}
-	k.mu.Lock()
-	defer k.mu.Unlock()
-	if k.all == nil {
-		k.all = make(map[*crossing]struct{})
-	}
-	k.all[p] = struct{}{}
-	return nil
+	return conn, err
 }
 
 // askOver is ask over a connection, which it returns where the sibling has said yes. The

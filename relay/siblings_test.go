@@ -460,3 +460,74 @@ func TestSiblingThatBreaksOffIsAskedForOthers(t *testing.T) {
 	ln.Close()
 	<-served
 }
+
+// What other devices do with their names while a sibling is asked is nothing to the
+// visitor who waits for that: the sibling is asked once.
+func TestOthersGiveNamesBackWhileASiblingIsAsked(t *testing.T) {
+	const most = 5 // times that it is asked, if that does not end
+	a, _, id := twoRelays(t)
+	a.gone(a.named(id, zone))
+	var theirs []string
+	for i := range most {
+		theirs = append(theirs, fmt.Sprintf("x%d.relay.test", i))
+	}
+	other := a.device(newIdentity(t), theirs...)
+	ln := listenTCP(t)
+	a.srv.SetSiblings([]relay.Sibling{{Name: zone, Dial: ln.Addr().String(), From: here}})
+	asked := make(chan int, 1)
+	go func() {
+		n := 0
+		defer func() { asked <- n }()
+		for {
+			c, err := ln.Accept()
+			if err != nil {
+				return
+			}
+			defer c.Close()
+			io.CopyN(io.Discard, c, 16) // it has come
+			if n < most {
+				if err := other.Release(t.Context(), theirs[n]); err != nil {
+					t.Error(err)
+				}
+			}
+			n++
+			c.Write([]byte("\x00b"))
+		}
+	}()
+	c := a.dial()
+	c.Write(helloFor(t, shared))
+	gets(t, c, "b")
+	ln.Close()
+	if n := <-asked; n != 1 {
+		t.Errorf("the sibling is asked %d times", n)
+	}
+}
+
+// A visitor whose device is banned while a sibling is asked is not passed on.
+func TestBanWhileASiblingIsAsked(t *testing.T) {
+	a, _, id := twoRelays(t)
+	a.gone(a.named(id, zone))
+	ln := listenTCP(t)
+	a.srv.SetSiblings([]relay.Sibling{{Name: zone, Dial: ln.Addr().String(), From: here}})
+	served := make(chan struct{})
+	go func() {
+		defer close(served)
+		c, err := ln.Accept()
+		if err != nil {
+			return
+		}
+		io.CopyN(io.Discard, c, 16)
+		made, err := a.srv.Names.Ban(names.Ban{Kind: names.BanIdentity, Of: id.identity()})
+		if err != nil {
+			t.Error(err)
+		}
+		a.srv.Cut(cutOf(made))
+		c.Write([]byte("\x00b"))
+		io.Copy(io.Discard, c) // to its end, or its reset
+	}()
+	c := a.dial()
+	c.Write(helloFor(t, shared))
+	gets(t, c, "\x15") // an alert
+	<-served
+	ln.Close()
+}

@@ -48,6 +48,9 @@ func (o *opener) passOn(pass func(net.Conn, []byte) error, c net.Conn, first []b
 // from which that has read first. A visitor is served on when it has returned.
 func (s *Server) Adopt(c net.Conn, first []byte) {
 	s.init()
+	if c = s.sockets.spared(c); c == nil {
+		return
+	}
 	conn, ok := c.(sni.Conn)
 	if !ok {
 		c.Close()

@@ -225,7 +225,7 @@ func (p *process) serve() error {
 		}
 		p.own()
 		p.srv.AdoptPorts(p.ports)
-		p.wg.Go(func() { p.fail(p.takeover.visitors(p.srv)) })
+		p.wg.Go(func() { p.fail(p.takeover.visitors(p.srv, p.log)) })
 	}
 	for _, s := range p.sockets {
 		p.wg.Go(func() { p.fail(p.serveSocket(s)) })

@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"log/slog"
 	"net"
 	"net/netip"
 	"path/filepath"
@@ -88,15 +89,20 @@ func (t *takeover) serving() error { t.done = true; return t.side.Serving() }
 
 // visitors serves those that the old process passes on, until it ends. The error
 // says that it has not ended, but goes on by itself.
-func (t *takeover) visitors(srv *relay.Server) error {
+func (t *takeover) visitors(srv *relay.Server, log *slog.Logger) error {
 	var wg sync.WaitGroup
 	defer wg.Wait()
-	for {
+	for lost := 0; ; {
 		c, first, err := t.side.Visitor()
 		var goesOn *handover.PeerError
 		switch {
 		case errors.As(err, &goesOn):
 			return fmt.Errorf("take over: %w", err)
+		case errors.Is(err, handover.ErrLost): // as without a descriptor: whoever follows may have one
+			if lost++; lost == 1 {
+				log.Warn("a visitor of the old process is lost; further ones are not told", "err", err)
+			}
+			continue
 		case err != nil:
 			return nil // EOF, or the new process ends
 		}

@@ -5,6 +5,7 @@ package main
 import (
 	"context"
 	"errors"
+	"log/slog"
 	"net"
 	"os"
 
@@ -23,12 +24,12 @@ func takeOver(string) (*takeover, error) {
 	return nil, cli.Usage(hint.TakeoverHere.Error(errors.New("--takeover does not work on this system")))
 }
 
-func (*takeover) ready() error                 { return nil }
-func (*takeover) serving() error               { return nil }
-func (*takeover) visitors(*relay.Server) error { return nil }
-func (*takeover) had(string) bool              { return false }
-func (*takeover) claimed(relay.Claimed)        {}
-func (*takeover) close(error)                  {}
+func (*takeover) ready() error                               { return nil }
+func (*takeover) serving() error                             { return nil }
+func (*takeover) visitors(*relay.Server, *slog.Logger) error { return nil }
+func (*takeover) had(string) bool                            { return false }
+func (*takeover) claimed(relay.Claimed)                      {}
+func (*takeover) close(error)                                {}
 
 // An oldProcess is what cannot be here.
 type oldProcess struct{}

@@ -10,3 +10,10 @@ func NoPipes() (restore func()) {
 	}
 	return func() { pipes.open.Add(-maxPipes) }
 }
+
+// BreakRest makes waiting for those that rest fail.
+func BreakRest(r *Rest) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.set.Close()
+}

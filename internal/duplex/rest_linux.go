@@ -47,14 +47,21 @@ func (r *Rest) Close() {
 	if r == nil {
 		return
 	}
+	r.shut()
 	r.mu.Lock()
-	r.wakeAllLocked()
-	r.closed = true
 	if r.set != nil {
 		r.set.Close()
 	}
 	r.mu.Unlock()
 	r.wg.Wait()
+}
+
+// shut wakes all, and nobody rests from then on.
+func (r *Rest) shut() {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.wakeAllLocked()
+	r.closed = true
 }
 
 func (r *Rest) wakeAllLocked() {
@@ -130,8 +137,10 @@ func (r *Rest) openLocked() bool {
 	return true
 }
 
-// wait wakes those for which something has come, until the set is closed.
+// wait wakes those for which something has come, until the set is closed, or cannot be
+// waited for: then nobody would wake those who rest, so all go on by themselves.
 func (r *Rest) wait(set *os.File) {
+	defer r.shut()
 	raw, err := set.SyscallConn()
 	if err != nil {
 		return

@@ -126,3 +126,24 @@ func TestClosedRestHoldsNobody(t *testing.T) {
 	r.b.Close()
 	r.done(t, 3*some, 0, true)
 }
+
+// Where the set of those that rest cannot be waited for any more, nobody stays in it.
+func TestRestThatCannotWaitHoldsNobody(t *testing.T) {
+	rest := duplex.NewRest(0)
+	defer rest.Close()
+	before := runtime.NumGoroutine()
+	r := &rig{result: make(chan duplex.Result, 1)}
+	a, near := tcpPair(t)
+	b, far := tcpPair(t)
+	r.a, r.b = a, b
+	duplex.Start(near, far, duplex.Options{Rest: rest}, func(res duplex.Result) { r.result <- res })
+	send(t, r.a, some)
+	receive(t, r.b, some)
+	goroutinesGetTo(t, before+2) // one for b to a, one of the rest
+	duplex.BreakRest(rest)
+	send(t, r.a, some)
+	receive(t, r.b, some)
+	r.a.Close()
+	r.b.Close()
+	r.done(t, 2*some, 0, true)
+}

@@ -18,6 +18,10 @@ const takeTimeout = 10 * time.Second
 // ErrNoneRunning is wrapped by the error of Dial where there is no old process.
 var ErrNoneRunning = errors.New("no relay is running on this state_dir")
 
+// ErrLost is wrapped by the error of Visitor for one visitor that could not be taken:
+// others may follow.
+var ErrLost = errors.New("a visitor that was passed on is lost")
+
 // New is the new process's side of a takeover: it takes over from the old one.
 type New struct {
 	w      *wire
@@ -128,19 +132,32 @@ func (n *New) Serving() error {
 }
 
 // Visitor waits for the next visitor that the old process passes on, and returns
-// its connection and the bytes that were read from it. The error is io.EOF when no
-// more will come. It is a *PeerError when the old process had given up before it
-// heard of Serving: then the new one must end.
+// its connection and the bytes that were read from it. One that has gone meanwhile is
+// passed over. The error is io.EOF when no more will come, and wraps ErrLost for a single
+// one that cannot be taken, as without a descriptor. It is a *PeerError when the old
+// process had given up before it heard of Serving: then the new one must end.
 func (n *New) Visitor() (net.Conn, []byte, error) {
-	m, err := n.w.receive("visitor")
-	if err != nil {
-		return nil, nil, err
+	for {
+		m, err := n.w.receive("visitor")
+		if err != nil {
+			return nil, nil, err
+		}
+		c, err := n.visitor()
+		if err != nil {
+			return nil, nil, fmt.Errorf("%w: %w", ErrLost, err)
+		}
+		if c.RemoteAddr() != nil { // else it was reset, and the system has forgotten whose it is
+			return c, m.First, nil
+		}
+		c.Close()
 	}
+}
+
+func (n *New) visitor() (net.Conn, error) {
 	f, err := n.w.file("visitor")
 	if err != nil {
-		return nil, nil, err
+		return nil, err
 	}
 	defer f.Close()
-	c, err := net.FileConn(f)
-	return c, m.First, err
+	return net.FileConn(f)
 }

@@ -64,8 +64,12 @@ var errForeign = errors.New("the other process belongs to another user")
 type wire struct {
 	conn *net.UnixConn
 	in   []byte // read and not yet a line
-	fds  []int  // received and not yet named
+	fds  []int  // received and not yet named; noDescriptor is one that got lost
 }
+
+// noDescriptor is in the place of a descriptor for which this process had no room: so that
+// the lines that follow find their own.
+const noDescriptor = -1
 
 // newWire takes conn, after a look at who is behind it.
 func newWire(conn *net.UnixConn) (*wire, error) {
@@ -84,7 +88,9 @@ func newWire(conn *net.UnixConn) (*wire, error) {
 func (w *wire) close() {
 	w.conn.Close()
 	for _, fd := range w.fds {
-		unix.Close(fd)
+		if fd != noDescriptor {
+			unix.Close(fd)
+		}
 	}
 	w.fds = nil
 }
@@ -169,6 +175,10 @@ func (w *wire) read() error {
 	}
 	w.in = append(w.in, buf[:n]...)
 	messages, perr := unix.ParseSocketControlMessage(oob[:oobn])
+	cut := flags&unix.MSG_CTRUNC != 0
+	if cut && len(messages) == 0 { // a line is sent with one, and the system brings those of one line at once
+		w.fds, cut = append(w.fds, noDescriptor), false
+	}
 	for _, m := range messages {
 		fds, rerr := unix.ParseUnixRights(&m)
 		w.fds = append(w.fds, fds...)
@@ -177,7 +187,7 @@ func (w *wire) read() error {
 	switch {
 	case perr != nil:
 		return fmt.Errorf("read descriptors: %w", perr)
-	case flags&unix.MSG_CTRUNC != 0 || len(w.fds) > maxWaiting:
+	case cut || len(w.fds) > maxWaiting:
 		return errors.New("read descriptors: too many at once")
 	}
 	return nil
@@ -190,6 +200,9 @@ func (w *wire) file(name string) (*os.File, error) {
 	}
 	fd := w.fds[0]
 	w.fds = w.fds[1:]
+	if fd == noDescriptor {
+		return nil, syscall.EMFILE
+	}
 	if err := unix.SetNonblock(fd, true); err != nil {
 		unix.Close(fd)
 		return nil, err
