@@ -62,7 +62,7 @@ func harmless(target string) bool {
 func TestDestinationNeedsItsGate(t *testing.T) {
 	x := newRig(t, nil, gate.Rule{Paths: []string{"/admin"}, Passwords: users(t, "ada:wind")})
 	for to, status := range map[string]int{
-		"https://" + name + "/admin/x": 401, "/admin/x": 401, "//other/ADMIN": 401, "https://" + name + "/x/../admin": 400, "https://" + name + "/%2561dmin": 400, "x:admin": 400, "admin": 400, "https://" + name + "/%zz": 400, "": 400,
+		"https://" + name + "/admin/x": 401, "/admin/x": 401, "//other/ADMIN": 400, "//admin/x": 400, "//x/open": 400, "/open?/../admin": 400, "https://" + name + "/open#/../admin": 400, "https://" + name + "//admin": 400, "https://" + name + "/x/../admin": 400, "https://" + name + "/%2561dmin": 400, "x:admin": 400, "admin": 400, "https://" + name + "/%zz": 400, "": 400,
 		"https://" + name + "/open": 200, "/open": 200,
 	} {
 		for _, method := range []string{"COPY", "MOVE", "LINK", "PUT"} {

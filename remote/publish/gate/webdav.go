@@ -4,6 +4,7 @@ import (
 	"net/http"
 	"net/url"
 	"slices"
+	"strings"
 
 	"keystay/internal/urlpath"
 )
@@ -45,12 +46,8 @@ func (g *Gate) rulesOf(a *asked) (rules []*rule, ok bool) {
 	}
 	paths := []string{a.path}
 	for _, to := range a.fields["Destination"] {
-		u, err := url.Parse(to)
-		if err != nil {
-			return nil, false
-		}
-		path, plain := urlpath.Clean(u.EscapedPath())
-		if !plain || u.Opaque != "" {
+		path, plain := destination(to)
+		if !plain {
 			return nil, false
 		}
 		paths = append(paths, path)
@@ -68,6 +65,18 @@ func (g *Gate) rulesOf(a *asked) (rules []*rule, ok bool) {
 		}
 	}
 	return once, true
+}
+
+// destination returns the path of a Destination, which is a URL or a path, in its clean
+// form. Plain is false where services may read it in different ways: of //a/b some have the
+// path /b, and others /a/b, since they take two slashes for one; and a query or a fragment,
+// which it does not have, may be a part of the path.
+func destination(to string) (clean string, plain bool) {
+	u, err := url.Parse(to)
+	if err != nil || u.Opaque != "" || strings.HasPrefix(to, "//") || strings.ContainsAny(to, "?#") {
+		return "", false
+	}
+	return urlpath.Clean(u.EscapedPath())
 }
 
 // isOfFolders reports whether a request is one of WebDAV that a service answers, for a
