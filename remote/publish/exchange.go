@@ -29,6 +29,7 @@ type exchange struct {
 	conn    net.Conn    // to the service, once there is one
 	reused  bool        // conn was not made for this request
 	service *answerConn // the same over HTTP/1, else nil
+	told    *head       // of the answer, there
 
 	answer    *http.Response // the service's, once it has come
 	body      *answerBody    // its body, over HTTP/1
@@ -58,7 +59,7 @@ func exchangeOf(r *http.Request) *exchange {
 func (x *exchange) asks(c net.Conn, reused bool) {
 	x.conn, x.reused = c, reused
 	if x.service, _ = c.(*answerConn); x.service != nil {
-		x.service.asked(x.request.Method)
+		x.told = x.service.asked(x.request.Method)
 	}
 	if last := x.attempt.Swap(&attempt{x.service, make(chan struct{})}); last != nil {
 		close(last.left)
@@ -123,7 +124,7 @@ func (x *exchange) WriteHeader(code int) {
 	}
 	var told head
 	if x.service != nil && (x.answer != nil || code < 200) {
-		told = x.service.head()
+		told = x.service.read(x.told)
 	}
 	if code >= 200 {
 		x.complete(h, code, told)
@@ -302,7 +303,7 @@ func (x *exchange) hijack() (net.Conn, *bufio.ReadWriter, error) {
 	}
 	u := &switched{Conn: c, in: rw.Reader}
 	if x.service != nil {
-		u.spelling = x.service.head().spelling
+		u.spelling = x.service.read(x.told).spelling
 	}
 	return u, bufio.NewReadWriter(rw.Reader, bufio.NewWriterSize(u, switchedHead)), nil
 }
