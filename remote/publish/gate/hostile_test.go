@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"net/http"
 	"net/url"
+	"runtime"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -56,6 +57,28 @@ func TestNoSpellingOfAPathPassesTheGate(t *testing.T) {
 // harmless reports whether a target is of a path that is open in the test above.
 func harmless(target string) bool {
 	return target == "/x?/../admin#/admin" // a query is no path; a number sign in it is Target's to refuse
+}
+
+// A path that has other spellings is slow to look at, and a visitor may send 64 KiB of it
+// with each request: long ones are in doubt, before they are looked at.
+func TestLongPathsWithOtherSpellingsAreInDoubt(t *testing.T) {
+	x := newRig(t, nil, gate.Rule{Paths: []string{"/admin"}, Passwords: users(t, "ada:wind")})
+	for _, one := range []string{"\uFDFA", "\uFB03", "\u3300", "\u00E9", "\u200B"} {
+		long := "/" + strings.Repeat(one, 20000)
+		var before, behind runtime.MemStats
+		runtime.ReadMemStats(&before)
+		x.want(fmt.Sprintf("%+q", one), x.get(long), 400)
+		runtime.ReadMemStats(&behind)
+		if n := behind.TotalAlloc - before.TotalAlloc; n > uint64(12*len(long)) {
+			t.Errorf("%d bytes of %+q take %d", len(long), one, n)
+		}
+		for _, method := range []string{"COPY", "PUT"} {
+			x.want(fmt.Sprintf("%s to %+q", method, one), x.do(method, "/open", nil, header("Destination", long)), 400)
+		}
+	}
+	x.want("a long path of ASCII", x.get("/"+strings.Repeat("a", 20000)), 200)
+	x.want("a path as long as Linux takes one", x.get("/"+strings.Repeat("\u00E9", 2000)), 200)
+	x.want("a long path without case", x.get("/ADMIN/"+strings.Repeat("a", 20000)), 401)
 }
 
 // WebDAV writes to the path in Destination: that one needs its gate, too.

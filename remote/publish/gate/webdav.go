@@ -5,6 +5,7 @@ import (
 	"net/url"
 	"slices"
 	"strings"
+	"unicode/utf8"
 
 	"keystay/internal/urlpath"
 )
@@ -37,17 +38,17 @@ func newAsked(r *http.Request, path string, plain bool) *asked {
 // written; where the request is for whole folders, also those below. It returns false
 // where the path or Destination is in doubt.
 func (g *Gate) rulesOf(a *asked) (rules []*rule, ok bool) {
-	rules = g.rulesFor(a.path)
 	if !g.byPath {
-		return rules, true
+		return g.rulesFor(a.path), true
 	}
-	if !a.plain {
+	if !a.plain || isSlow(a.path) {
 		return nil, false
 	}
+	rules = g.rulesFor(a.path)
 	paths := []string{a.path}
 	for _, to := range a.fields["Destination"] {
 		path, plain := destination(to)
-		if !plain {
+		if !plain || isSlow(path) {
 			return nil, false
 		}
 		paths = append(paths, path)
@@ -65,6 +66,16 @@ func (g *Gate) rulesOf(a *asked) (rules []*rule, ok bool) {
 		}
 	}
 	return once, true
+}
+
+// maxFolded is how long a path may be, in bytes, that has characters beyond ASCII: as long
+// as Linux takes one. These have other spellings, and 64 KiB of some take a tenth of a
+// second and megabytes to look at, which a visitor may send with each request.
+const maxFolded = 4096
+
+// isSlow reports whether a path is not looked at, since that takes too long.
+func isSlow(path string) bool {
+	return len(path) > maxFolded && strings.ContainsFunc(path, func(r rune) bool { return r >= utf8.RuneSelf })
 }
 
 // destination returns the path of a Destination, which is a URL or a path, in its clean
