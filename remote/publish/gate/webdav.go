@@ -12,16 +12,23 @@ import (
 
 // An asked is what a request asks for, as far as the rules for it depend on that.
 type asked struct {
-	method string
-	fields http.Header // Destination and Depth
-	path   string
-	plain  bool     // all programs read the path alike
-	passes []string // the ids of the rules that it had to pass
+	methods []string    // in upper case: its own, and those that it may be taken for
+	fields  http.Header // Destination and Depth
+	path    string
+	plain   bool     // all programs read the path alike
+	passes  []string // the ids of the rules that it had to pass
 }
 
 // newAsked returns what a request asks for, by its path in its clean form.
 func newAsked(r *http.Request, path string, plain bool) *asked {
-	a := &asked{method: r.Method, path: path, plain: plain}
+	a := &asked{methods: []string{strings.ToUpper(r.Method)}, path: path, plain: plain}
+	for name, values := range r.Header {
+		if isOverride(name) {
+			for _, v := range values {
+				a.methods = append(a.methods, strings.ToUpper(v))
+			}
+		}
+	}
 	for _, name := range []string{"Destination", "Depth"} {
 		if values := r.Header[name]; len(values) > 0 {
 			if a.fields == nil {
@@ -31,6 +38,20 @@ func newAsked(r *http.Request, path string, plain bool) *asked {
 		}
 	}
 	return a
+}
+
+// isOverride reports whether a field, in any spelling, names the method that a request is
+// to be taken for: frameworks heed these where clients know GET and POST alone. Services
+// that see fields as CGI variables cannot tell an underscore from a dash.
+func isOverride(name string) bool {
+	if name == "" || name[0]|0x20 != 'x' {
+		return false
+	}
+	switch strings.ReplaceAll(strings.ToLower(name), "_", "-") {
+	case "x-http-method-override", "x-http-method", "x-method-override":
+		return true
+	}
+	return false
 }
 
 // rulesOf returns the rules that a request has to pass: those for its path, and for the
@@ -94,17 +115,19 @@ func destination(to string) (clean string, plain bool) {
 // folder, with all that is in it (RFC 4918, sections 9.1, 9.6, 9.8 to 9.10; RFC 3253,
 // section 3.6; RFC 5323).
 func isOfFolders(a *asked) bool {
-	switch a.method {
-	case "COPY", "MOVE", "DELETE":
-		return true
-	case "PROPFIND", "SEARCH", "LOCK", "REPORT":
-		depth := a.fields["Depth"]
-		if len(depth) == 0 {
-			return a.method != "REPORT" // that of others is infinity
+	return slices.ContainsFunc(a.methods, func(method string) bool {
+		switch method {
+		case "COPY", "MOVE", "DELETE":
+			return true
+		case "PROPFIND", "SEARCH", "LOCK", "REPORT":
+			depth := a.fields["Depth"]
+			if len(depth) == 0 {
+				return method != "REPORT" // that of others is infinity
+			}
+			return len(depth) > 1 || depth[0] != "0" && depth[0] != "1"
 		}
-		return len(depth) > 1 || depth[0] != "0" && depth[0] != "1"
-	}
-	return false
+		return false
+	})
 }
 
 // rulesBelow returns the rules with a path that a service may take for one at or below
