@@ -121,6 +121,9 @@ func (x *exchange) WriteHeader(code int) {
 	}
 	if code < 200 {
 		dropHops(h)
+		if x.route != nil {
+			x.route.Response.leaveOut(h)
+		}
 	}
 	var told head
 	if x.service != nil && (x.answer != nil || code < 200) {
