@@ -42,6 +42,17 @@ func Same(a, b string) bool {
 	return true
 }
 
+// WithDashes returns a name with a dash in the place of each sign: see Same.
+func WithDashes(name string) string {
+	b := []byte(name)
+	for i, c := range b {
+		if folded(c) == '-' {
+			b[i] = '-'
+		}
+	}
+	return string(b)
+}
+
 // folded is a byte of a name in lower case, and a dash for a sign.
 func folded(c byte) byte {
 	if 'a' <= c && c <= 'z' || 'A' <= c && c <= 'Z' || '0' <= c && c <= '9' {

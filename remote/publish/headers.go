@@ -21,7 +21,7 @@ type HeaderChanges struct {
 	Remove []string
 }
 
-// check looks for mistakes. Own reports whether a field, by its canonical name, is
+// check looks for mistakes, in any spelling. Own reports whether a field, by its canonical name, is
 // written by this package alone.
 func (c *HeaderChanges) check(own func(string) bool) error {
 	for name, values := range c.Set {
@@ -46,7 +46,7 @@ func checkField(name string, own func(string) bool) error {
 	switch {
 	case !httpguts.ValidHeaderFieldName(name):
 		return fmt.Errorf("%q is no name of a header", name)
-	case own(http.CanonicalHeaderKey(name)):
+	case own(http.CanonicalHeaderKey(fields.WithDashes(name))):
 		return fmt.Errorf("the header %s is set by the remote itself", http.CanonicalHeaderKey(name))
 	}
 	return nil

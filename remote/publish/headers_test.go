@@ -110,6 +110,9 @@ func TestHeadersThatNoRouteMayChange(t *testing.T) {
 		return err != nil && strings.Contains(err.Error(), "is set by the remote itself")
 	}
 	for _, name := range append(framing, routing...) {
+		if !refused(publish.HeaderChanges{Set: http.Header{strings.ReplaceAll(name, "-", "_"): {"x"}}}, true) {
+			t.Errorf("%s of requests may be changed with underscores", name)
+		}
 		for _, c := range []publish.HeaderChanges{{Set: http.Header{name: {"x"}}}, {Remove: []string{name}}} {
 			if !refused(c, true) {
 				t.Errorf("%s of requests may be changed", name)
