@@ -7,6 +7,7 @@ import (
 
 	"golang.org/x/net/http/httpguts"
 
+	"keystay/internal/fields"
 	"keystay/internal/hostname"
 )
 
@@ -189,7 +190,7 @@ func (r *serviceReader) headerName(at, name string, own func(canonical string) b
 		r.errs.add(at, "the Host is not changed here", "host_header: target, or a name")
 		return
 	}
-	if own(http.CanonicalHeaderKey(name)) {
+	if own(http.CanonicalHeaderKey(fields.WithDashes(name))) {
 		r.errs.add(at, quote(name)+" is written by the remote itself", "take it out")
 	}
 }

@@ -184,6 +184,8 @@ func TestWrongServicesSayWhatAPersonReads(t *testing.T) {
 			"remote.yaml:3: services[0].headers.request.set.host: the Host is not changed here\nhint: host_header: target, or a name\n" +
 				"remote.yaml:3: services[0].headers.request.set.a b: \"a b\" is no name of a header\nhint: as in X-From\n" +
 				"remote.yaml:3: services[0].headers.request.set.Te: \"Te\" is written by the remote itself\nhint: take it out"},
+		{"a header of the remote's with underscores", "services:\n  - local: 3000\n    headers: {request: {set: {x_forwarded_for: x}}}\n",
+			"remote.yaml:3: services[0].headers.request.set.x_forwarded_for: \"x_forwarded_for\" is written by the remote itself\nhint: take it out"},
 		{"a header of two lines", "services:\n  - local: 3000\n    headers: {response: {set: {A: \"b\\nc\"}}}\n",
 			"remote.yaml:3: services[0].headers.response.set.A: a header is one line of text"},
 		{"a protocol of websites", "services:\n  - local: 3000\n    alpn: [{protocols: [h2, acme-tls/1], local: \"tcp://:1\"}]\n",

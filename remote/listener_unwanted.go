@@ -18,8 +18,8 @@ const maxUnwanted = 32
 
 // unwanted are the handshakes of a listener with such visitors. Where there are
 // maxUnwanted, a further one takes the place of the oldest from the network that has
-// most, unless its own network would then have as many. So no single network keeps a
-// CA away.
+// most, unless its own network would then have more than that one had. So no single
+// network keeps a CA away, nor do many that stay.
 type unwanted struct {
 	most int // in place of maxUnwanted; 0 is that
 

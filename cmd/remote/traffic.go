@@ -10,6 +10,7 @@ import (
 	"keystay/internal/plain"
 	"keystay/internal/probe"
 	"keystay/internal/statement"
+	"keystay/internal/urlpath"
 	"keystay/remote/publish"
 )
 
@@ -18,8 +19,8 @@ const (
 	keptRequests = 200
 	// keptSeconds is how many bars its graph may have.
 	keptSeconds = 300
-	// keptPath is how many bytes of a path it knows.
-	keptPath = 512
+	// keptPath is how many bytes of a path it knows, and keptMethod how many of a method.
+	keptPath, keptMethod = 512, 32
 )
 
 // A traffic is the requests of visitors lately, as far as the screen shows them. It keeps
@@ -41,11 +42,25 @@ func (t *traffic) observer(name string) func(*http.Request) func(publish.Answer)
 	t.sites++
 	t.mu.Unlock()
 	return func(r *http.Request) func(publish.Answer) {
-		if r.URL.Path == statement.Path || r.URL.Path == probe.Path {
-			return nil // they are about the name, and no service has them
+		if isOwn(r) {
+			return nil
 		}
-		return t.begin(&screen.Request{Name: name, Method: methodOf(r), Path: plain.Cut(r.URL.EscapedPath(), keptPath)})
+		// Both are parts of what package net/http has read: without a copy all of that stays.
+		method, path := strings.Clone(plain.Cut(methodOf(r), keptMethod)), strings.Clone(plain.Cut(r.URL.EscapedPath(), keptPath))
+		return t.begin(&screen.Request{Name: name, Method: method, Path: path})
 	}
+}
+
+// isOwn reports whether a request is about the name, so that no service has it.
+func isOwn(r *http.Request) bool {
+	path, _, _ := urlpath.Target(r)
+	switch r.Method {
+	case http.MethodGet, http.MethodHead:
+		return path == statement.Path
+	case http.MethodPost:
+		return path == probe.Path
+	}
+	return false
 }
 
 // methodOf is the method of a request, or WS where it is for a WebSocket, in which way

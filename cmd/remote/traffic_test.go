@@ -2,6 +2,7 @@ package main
 
 import (
 	"net/http/httptest"
+	"runtime"
 	"strings"
 	"testing"
 	"time"
@@ -45,10 +46,41 @@ func TestTrafficKnowsRequestsWithoutTheirQuery(t *testing.T) {
 			t.Errorf("%s: %s", header, all[len(all)-1].Method)
 		}
 	}
-	for _, path := range []string{"/.well-known/keystay", "/.well-known/keystay/probe"} {
-		if see(httptest.NewRequest("GET", path, nil)) != nil {
-			t.Errorf("%s is shown, which no service has", path)
+	for _, own := range []string{"GET /.well-known/keystay", "HEAD /.well-known/keystay?x", "POST /.well-known/keystay/probe"} {
+		if method, path, _ := strings.Cut(own, " "); see(httptest.NewRequest(method, path, nil)) != nil {
+			t.Errorf("%s is shown, which no service has", own)
 		}
+	}
+	for _, other := range []string{"POST /.well-known/keystay", "GET /.well-known/%6beystay", "GET /.well-known/keystay/probe", "POST /.well-known/keystay/%70robe"} {
+		if method, path, _ := strings.Cut(other, " "); see(httptest.NewRequest(method, path, nil)) == nil {
+			t.Errorf("%s is not shown, which a service has", other)
+		}
+	}
+}
+
+// What is kept of a request holds nothing else of it in memory, such as its query.
+func TestTrafficHoldsNothingElseOfARequest(t *testing.T) {
+	tr, _ := observed()
+	see := tr.observer("a")
+	heap := func() uint64 {
+		runtime.GC()
+		var m runtime.MemStats
+		runtime.ReadMemStats(&m)
+		return m.HeapAlloc
+	}
+	before := heap()
+	for i := range keptRequests {
+		line := strings.Repeat("A", 20000) + " /x?" + strings.Repeat("y", 30000+i)
+		method, target, _ := strings.Cut(line, " ") // as package net/http reads it
+		r := httptest.NewRequest("GET", target, nil)
+		r.Method = method
+		see(r)
+	}
+	if n := int64(heap()) - int64(before); n > 4<<20 {
+		t.Errorf("%d requests hold %d bytes", keptRequests, n)
+	}
+	if r := tr.shown().Requests[0]; r.Path != "/x" || len(r.Method) > keptMethod {
+		t.Errorf("%d bytes of a method, path %q", len(r.Method), r.Path)
 	}
 }
 

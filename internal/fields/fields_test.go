@@ -32,3 +32,17 @@ func ExampleOfRequest() {
 	fmt.Println(fields.OfRequest("X-Forwarded-For"), fields.OfRequest("X-From"))
 	// Output: true false
 }
+
+// Names are the same to some services that others tell apart.
+func TestSameNames(t *testing.T) {
+	for _, same := range []string{"X-Role", "x-role", "X_Role", "x.ROLE", "X!rOLE"} {
+		if !fields.Same(same, "X-Role") || !fields.Same("x_role", same) {
+			t.Errorf("%s is another one", same)
+		}
+	}
+	for _, other := range []string{"", "X-Rolf", "X-Role-", "XxRole", "X0Role"} {
+		if fields.Same(other, "X-Role") {
+			t.Errorf("%q is the same", other)
+		}
+	}
+}

@@ -23,13 +23,42 @@ func OfFront(name string) bool {
 	var buf [64]byte // longer names are rare
 	same := append(buf[:0], name...)
 	for i, c := range same {
-		if 'a' <= c && c <= 'z' || 'A' <= c && c <= 'Z' || '0' <= c && c <= '9' {
-			same[i] = c | 0x20 // lower case; digits have the bit
-		} else {
-			same[i] = '-'
-		}
+		same[i] = folded(c)
 	}
 	return isFrontName(string(same))
+}
+
+// Same reports whether a service may take two names of fields for one: in any case, and
+// with any sign in the place of a dash.
+func Same(a, b string) bool {
+	if len(a) != len(b) {
+		return false
+	}
+	for i := range len(a) {
+		if folded(a[i]) != folded(b[i]) {
+			return false
+		}
+	}
+	return true
+}
+
+// WithDashes returns a name with a dash in the place of each sign: see Same.
+func WithDashes(name string) string {
+	b := []byte(name)
+	for i, c := range b {
+		if folded(c) == '-' {
+			b[i] = '-'
+		}
+	}
+	return string(b)
+}
+
+// folded is a byte of a name in lower case, and a dash for a sign.
+func folded(c byte) byte {
+	if 'a' <= c && c <= 'z' || 'A' <= c && c <= 'Z' || '0' <= c && c <= '9' {
+		return c | 0x20 // lower case; digits have the bit
+	}
+	return '-'
 }
 
 // isFrontName is OfFront for a name in lower case with dashes. Where a front

@@ -188,7 +188,7 @@ type answerConn struct {
 
 	mu      sync.Mutex
 	in      follower
-	told    head   // of the answer under way
+	told    *head  // of the answer under way; see asked
 	opening []byte // what the connection begins with, see protocolOf
 	ended   bool   // nothing more can be read
 }
@@ -211,25 +211,31 @@ func (c *answerConn) Read(p []byte) (int, error) {
 // tell keeps a head of the answer. The next may have been read before an interim
 // one is passed on (status 1xx), so their spellings are kept together.
 func (c *answerConn) tell(h head) {
+	if c.told == nil { // a service that speaks first
+		return
+	}
 	if len(c.told.spelling) < maxSpelling {
 		h.spelling = append(c.told.spelling, h.spelling...)
 	}
-	c.told = h
+	*c.told = h
 }
 
-// asked tells that a request with the method is about to be sent.
-func (c *answerConn) asked(method string) {
+// asked tells that a request with the method is about to be sent, and returns what is
+// filled in with the head of its answer: that of no other request, for which the connection
+// may be used before this one is looked at.
+func (c *answerConn) asked(method string) (told *head) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.in.next(method)
-	c.told = head{}
+	c.told = new(head)
+	return c.told
 }
 
-// head is what has been read of the answer's head.
-func (c *answerConn) head() head {
+// read is what has been read so far of a head that asked has returned.
+func (c *answerConn) read(told *head) head {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	return c.told
+	return *told
 }
 
 // hasAnswered reports whether the head of the final answer has begun to come.

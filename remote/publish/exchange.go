@@ -6,6 +6,7 @@ import (
 	"net"
 	"net/http"
 	"net/http/httptrace"
+	"net/textproto"
 	"strconv"
 	"strings"
 	"sync"
@@ -28,6 +29,7 @@ type exchange struct {
 	conn    net.Conn    // to the service, once there is one
 	reused  bool        // conn was not made for this request
 	service *answerConn // the same over HTTP/1, else nil
+	told    *head       // of the answer, there
 
 	answer    *http.Response // the service's, once it has come
 	body      *answerBody    // its body, over HTTP/1
@@ -57,7 +59,7 @@ func exchangeOf(r *http.Request) *exchange {
 func (x *exchange) asks(c net.Conn, reused bool) {
 	x.conn, x.reused = c, reused
 	if x.service, _ = c.(*answerConn); x.service != nil {
-		x.service.asked(x.request.Method)
+		x.told = x.service.asked(x.request.Method)
 	}
 	if last := x.attempt.Swap(&attempt{x.service, make(chan struct{})}); last != nil {
 		close(last.left)
@@ -117,9 +119,15 @@ func (x *exchange) WriteHeader(code int) {
 		clear(h)
 		return // HTTP/1.0 knows no interim answers (RFC 9110, section 15.2)
 	}
+	if code < 200 {
+		dropHops(h)
+		if x.route != nil {
+			x.route.Response.leaveOut(h)
+		}
+	}
 	var told head
 	if x.service != nil && (x.answer != nil || code < 200) {
-		told = x.service.head()
+		told = x.service.read(x.told)
 	}
 	if code >= 200 {
 		x.complete(h, code, told)
@@ -133,6 +141,18 @@ func (x *exchange) WriteHeader(code int) {
 	}
 	x.ResponseWriter.WriteHeader(code)
 	x.unflushed = code >= 200
+}
+
+// dropHops takes out of an interim answer what is about the connection to the service (RFC
+// 9110, section 7.6.1). ReverseProxy does so with final answers alone, and a visitor over
+// HTTP/2 takes these fields for a broken stream (RFC 9113, section 8.2.2).
+func dropHops(h http.Header) {
+	for option := range strings.SplitSeq(strings.Join(h["Connection"], ","), ",") {
+		h.Del(textproto.TrimString(option))
+	}
+	for _, name := range []string{"Connection", "Keep-Alive", "Proxy-Connection", "Proxy-Authenticate", "Proxy-Authorization", "Te", "Trailer", "Transfer-Encoding", "Upgrade"} {
+		delete(h, name)
+	}
 }
 
 // complete keeps net/http from adding to an answer, and from taking away.
@@ -286,7 +306,7 @@ func (x *exchange) hijack() (net.Conn, *bufio.ReadWriter, error) {
 	}
 	u := &switched{Conn: c, in: rw.Reader}
 	if x.service != nil {
-		u.spelling = x.service.head().spelling
+		u.spelling = x.service.read(x.told).spelling
 	}
 	return u, bufio.NewReadWriter(rw.Reader, bufio.NewWriterSize(u, switchedHead)), nil
 }

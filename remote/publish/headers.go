@@ -4,9 +4,10 @@ import (
 	"fmt"
 	"net/http"
 	"slices"
-	"strings"
 
 	"golang.org/x/net/http/httpguts"
+
+	"keystay/internal/fields"
 )
 
 // HeaderChanges are what is changed in the head of a request or an answer: first
@@ -20,7 +21,7 @@ type HeaderChanges struct {
 	Remove []string
 }
 
-// check looks for mistakes. Own reports whether a field, by its canonical name, is
+// check looks for mistakes, in any spelling. Own reports whether a field, by its canonical name, is
 // written by this package alone.
 func (c *HeaderChanges) check(own func(string) bool) error {
 	for name, values := range c.Set {
@@ -45,7 +46,7 @@ func checkField(name string, own func(string) bool) error {
 	switch {
 	case !httpguts.ValidHeaderFieldName(name):
 		return fmt.Errorf("%q is no name of a header", name)
-	case own(http.CanonicalHeaderKey(name)):
+	case own(http.CanonicalHeaderKey(fields.WithDashes(name))):
 		return fmt.Errorf("the header %s is set by the remote itself", http.CanonicalHeaderKey(name))
 	}
 	return nil
@@ -56,14 +57,22 @@ func (c *HeaderChanges) apply(h http.Header) {
 	if len(c.Remove) == 0 && len(c.Set) == 0 {
 		return
 	}
-	for _, name := range c.Remove {
-		removeField(h, name)
-	}
+	c.leaveOut(h)
 	for name, values := range c.Set {
-		removeField(h, name)
 		canonical := http.CanonicalHeaderKey(name)
 		h[canonical] = slices.Clone(values) // some are changed in their place
 		spell(h, []string{name})
+	}
+}
+
+// leaveOut takes out what is removed or replaced. That is all that there is to do with an
+// interim answer.
+func (c *HeaderChanges) leaveOut(h http.Header) {
+	for _, name := range c.Remove {
+		removeField(h, name)
+	}
+	for name := range c.Set {
+		removeField(h, name)
 	}
 }
 
@@ -71,7 +80,7 @@ func (c *HeaderChanges) apply(h http.Header) {
 // itself stays out.
 func removeField(h http.Header, name string) {
 	for n := range h {
-		if strings.EqualFold(n, name) {
+		if fields.Same(n, name) {
 			delete(h, n)
 		}
 	}

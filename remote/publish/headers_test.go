@@ -28,7 +28,7 @@ func TestHeaderChanges(t *testing.T) {
 		step := rawStep{until: "\r\n\r\n", answer: crlf(answer)}
 
 		c := p.visitor("http/1.1")
-		const sent = "GET / HTTP/1.1\nHost: $H\nx-FROM: visitor\ncookie: a=b\nCOOKIE: c=d\nUser-Agent: me\nAUTHORIZATION: evil\nDate: x\nX-Gone: 1\nX-Mine: 1\n\n"
+		const sent = "GET / HTTP/1.1\nHost: $H\nx-FROM: visitor\ncookie: a=b\nCOOKIE: c=d\nUser-Agent: me\nAUTHORIZATION: evil\nDate: x\nX-Gone: 1\nX_From: visitor\nx.api_version: 2\nX_GONE: 1\nX-Mine: 1\n\n"
 		want := sorted(crlf("HTTP/1.1 200 OK\n" + when + "cache-control: no-store\nX-Frame-Options: DENY\nX-Mine: 1\nContent-Length: 5\n\n<p>hi"))
 		got := make(chan string, 1)
 		go func() { got <- say(t, c, crlf(sent), len(want)) }()
@@ -42,7 +42,7 @@ func TestHeaderChanges(t *testing.T) {
 		}
 
 		v := newH2Visitor(t, p)
-		v.headers(":method: GET\n:scheme: https\n:authority: $H\n:path: /\nx-from: visitor\nx-api-version: 2\ncookie: a=b\nuser-agent: me\nx-mine: 1", true)
+		v.headers(":method: GET\n:scheme: https\n:authority: $H\n:path: /\nx-from: visitor\nx_from: visitor\nx-api-version: 2\ncookie: a=b\nuser-agent: me\nx-mine: 1", true)
 		service.steps <- step
 		if raw := sorted(withoutForwarded(<-service.got, domain)); raw != request {
 			t.Errorf("%s: of HTTP/2 the service gets\n%q, want\n%q", kind, raw, request)
@@ -50,6 +50,21 @@ func TestHeaderChanges(t *testing.T) {
 		if got, want := v.answer(), ":status: 200\ncache-control: no-store\ncontent-length: 5\ndate: Sat, 01 Aug 2026 00:00:00 GMT\nx-frame-options: DENY\nx-mine: 1\nDATA <p>hi\nEND\n"; got != want {
 			t.Errorf("%s: over HTTP/2 the visitor gets\n%q, want\n%q", kind, got, want)
 		}
+	}
+}
+
+// What a route removes or replaces is not in interim answers either.
+func TestHeaderChangesOfInterimAnswers(t *testing.T) {
+	target, service := rawTarget(t, "http")
+	p, _ := serveSite(t, publish.Route{Path: "/", Target: target, Response: publish.HeaderChanges{Set: http.Header{"X-Set": {"1"}}, Remove: []string{"Server"}}})
+	c := p.visitor("http/1.1")
+	want := crlf("HTTP/1.1 103 Early Hints\nLink: <a>\n\n")
+	got := make(chan string, 1)
+	go func() { got <- say(t, c, crlf("GET / HTTP/1.1\nHost: $H\n\n"), len(want)) }()
+	service.steps <- rawStep{until: "\r\n\r\n", answer: crlf("HTTP/1.1 103 Early Hints\nLink: <a>\nSERVER: x\nx-set: service\n\nHTTP/1.1 200 OK\n" + when + "Content-Length: 0\n\n")}
+	<-service.got
+	if raw := <-got; raw != want {
+		t.Errorf("the visitor gets %q, want %q", raw, want)
 	}
 }
 
@@ -95,6 +110,9 @@ func TestHeadersThatNoRouteMayChange(t *testing.T) {
 		return err != nil && strings.Contains(err.Error(), "is set by the remote itself")
 	}
 	for _, name := range append(framing, routing...) {
+		if !refused(publish.HeaderChanges{Set: http.Header{strings.ReplaceAll(name, "-", "_"): {"x"}}}, true) {
+			t.Errorf("%s of requests may be changed with underscores", name)
+		}
 		for _, c := range []publish.HeaderChanges{{Set: http.Header{name: {"x"}}}, {Remove: []string{name}}} {
 			if !refused(c, true) {
 				t.Errorf("%s of requests may be changed", name)

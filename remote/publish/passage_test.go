@@ -162,6 +162,8 @@ var answers = []struct{ name, method, send, gets, h2 string }{
 		":status: 304\ncontent-length: 5\ncontent-type: a/b\ndate: Sat, 01 Aug 2026 00:00:00 GMT\netag: 1\nEND\n"},
 	{"early hints", "", "HTTP/1.1 103 Early Hints\nlink: <a>\n\nHTTP/1.1 200 OK\n" + when + "Content-Length: 0\n\n", "HTTP/1.1 103 Early Hints\nlink: <a>\n\nHTTP/1.1 200 OK\nContent-Length: 0\n" + when + "\n",
 		":status: 103\nlink: <a>\n:status: 200\ncontent-length: 0\ndate: Sat, 01 Aug 2026 00:00:00 GMT\nEND\n"},
+	{"hop by hop in early hints", "", "HTTP/1.1 103 Early Hints\nConnection: keep-alive, X-Hop\nX-Hop: 1\nKeep-Alive: timeout=5\nProxy-Authenticate: x\nTransfer-Encoding: chunked\nUpgrade: h2c\nlink: <a>\n\nHTTP/1.1 200 OK\n" + when + "Content-Length: 0\n\n", "HTTP/1.1 103 Early Hints\nlink: <a>\n\nHTTP/1.1 200 OK\nContent-Length: 0\n" + when + "\n",
+		":status: 103\nlink: <a>\n:status: 200\ncontent-length: 0\ndate: Sat, 01 Aug 2026 00:00:00 GMT\nEND\n"},
 	{"trailers", "", "HTTP/1.1 200 OK\n" + when + "Trailer: X-Sum\nTransfer-Encoding: chunked\n\n5\nhello\n0\nX-Sum: 1\n\n",
 		"HTTP/1.1 200 OK\n" + when + "Trailer: X-Sum\nTransfer-Encoding: chunked\n\n5\nhello\n0\nX-Sum: 1\n\n",
 		":status: 200\ndate: Sat, 01 Aug 2026 00:00:00 GMT\ntrailer: X-Sum\nDATA hello\nx-sum: 1\nEND\n"},

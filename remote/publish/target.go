@@ -112,7 +112,7 @@ func (t *Target) modifyAnswer(res *http.Response) error {
 	x.answer, x.length = res, res.ContentLength
 	dropFraming(res.Trailer)
 	if x.service != nil {
-		told := x.service.head()
+		told := x.service.read(x.told)
 		told.dropAdded(res.Header)
 	}
 	t.renameAnswer(res.Header, x.request.Host)

@@ -2,6 +2,9 @@ package publish
 
 import (
 	"context"
+	"io"
+	"net"
+	"strings"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -26,5 +29,32 @@ func TestHalfCloseGrace(t *testing.T) {
 				t.Errorf("gone %v: the request is given up after %v, want %v", gone, took, want)
 			}
 		})
+	}
+}
+
+// A scripted is a connection whose other side has said all that it will say.
+type scripted struct {
+	net.Conn
+	said io.Reader
+}
+
+// Read implements net.Conn.
+func (s scripted) Read(p []byte) (int, error) { return s.said.Read(p) }
+
+// What is known of an answer's head stays that of its request: an answer without a body
+// gives its connection back before it is looked at, and another request may have it by then.
+func TestHeadOfAnAnswerIsNoOtherRequests(t *testing.T) {
+	const one, two = "HTTP/1.1 204 First\r\ncache-CONTROL: no-store\r\n\r\n", "HTTP/1.1 204 Second\r\nPragma: no-cache\r\n\r\n"
+	c := &answerConn{Conn: scripted{said: io.MultiReader(strings.NewReader(one), strings.NewReader(two))}}
+	p := make([]byte, 1024)
+	first := c.asked("GET")
+	c.Read(p)
+	second := c.asked("GET")
+	c.Read(p)
+	if h := c.read(first); h.reason != "First" || h.pragmaAlone || len(h.spelling) != 1 {
+		t.Errorf("of the first answer is known %+v", h)
+	}
+	if h := c.read(second); h.reason != "Second" || !h.pragmaAlone || len(h.spelling) != 0 {
+		t.Errorf("of the second one %+v", h)
 	}
 }

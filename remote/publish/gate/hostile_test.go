@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"net/http"
 	"net/url"
+	"runtime"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -58,11 +59,33 @@ func harmless(target string) bool {
 	return target == "/x?/../admin#/admin" // a query is no path; a number sign in it is Target's to refuse
 }
 
+// A path that has other spellings is slow to look at, and a visitor may send 64 KiB of it
+// with each request: long ones are in doubt, before they are looked at.
+func TestLongPathsWithOtherSpellingsAreInDoubt(t *testing.T) {
+	x := newRig(t, nil, gate.Rule{Paths: []string{"/admin"}, Passwords: users(t, "ada:wind")})
+	for _, one := range []string{"\uFDFA", "\uFB03", "\u3300", "\u00E9", "\u200B"} {
+		long := "/" + strings.Repeat(one, 20000)
+		var before, behind runtime.MemStats
+		runtime.ReadMemStats(&before)
+		x.want(fmt.Sprintf("%+q", one), x.get(long), 400)
+		runtime.ReadMemStats(&behind)
+		if n := behind.TotalAlloc - before.TotalAlloc; n > uint64(12*len(long)) {
+			t.Errorf("%d bytes of %+q take %d", len(long), one, n)
+		}
+		for _, method := range []string{"COPY", "PUT"} {
+			x.want(fmt.Sprintf("%s to %+q", method, one), x.do(method, "/open", nil, header("Destination", long)), 400)
+		}
+	}
+	x.want("a long path of ASCII", x.get("/"+strings.Repeat("a", 20000)), 200)
+	x.want("a path as long as Linux takes one", x.get("/"+strings.Repeat("\u00E9", 2000)), 200)
+	x.want("a long path without case", x.get("/ADMIN/"+strings.Repeat("a", 20000)), 401)
+}
+
 // WebDAV writes to the path in Destination: that one needs its gate, too.
 func TestDestinationNeedsItsGate(t *testing.T) {
 	x := newRig(t, nil, gate.Rule{Paths: []string{"/admin"}, Passwords: users(t, "ada:wind")})
 	for to, status := range map[string]int{
-		"https://" + name + "/admin/x": 401, "/admin/x": 401, "//other/ADMIN": 401, "https://" + name + "/x/../admin": 400, "https://" + name + "/%2561dmin": 400, "x:admin": 400, "admin": 400, "https://" + name + "/%zz": 400, "": 400,
+		"https://" + name + "/admin/x": 401, "/admin/x": 401, "//other/ADMIN": 400, "//admin/x": 400, "//x/open": 400, "/open?/../admin": 400, "https://" + name + "/open#/../admin": 400, "https://" + name + "//admin": 400, "https://" + name + "/x/../admin": 400, "https://" + name + "/%2561dmin": 400, "x:admin": 400, "admin": 400, "https://" + name + "/%zz": 400, "": 400,
 		"https://" + name + "/open": 200, "/open": 200,
 	} {
 		for _, method := range []string{"COPY", "MOVE", "LINK", "PUT"} {
@@ -88,6 +111,10 @@ func TestWholeFoldersNeedTheGatesBelow(t *testing.T) {
 		{"COPY", "/x", to("/docs"), 401}, {"MOVE", "/x", to("/"), 401}, {"MOVE", "/x", to("/Docs/"), 401},
 		{"DELETE", "/docs", header(), 401}, {"DELETE", "/", header(), 401},
 		{"PROPFIND", "/docs", header(), 401}, {"PROPFIND", "/", header("Depth", "infinity"), 401}, {"PROPFIND", "/", header("Depth", "Infinity"), 401}, {"PROPFIND", "/", header("Depth", "1", "Depth", "infinity"), 401},
+		{"delete", "/docs", header(), 401}, {"Copy", "/", to("/x"), 401}, {"propfind", "/", header("Depth", "1"), 200},
+		{"POST", "/docs", header("X-HTTP-Method-Override", "DELETE"), 401}, {"POST", "/docs", header("X-Http-Method", "delete"), 401}, {"GET", "/docs", header("X-Method-Override", "MOVE"), 401},
+		{"POST", "/docs", header("X-HTTP-Method-Override", "PUT", "X-HTTP-Method-Override", "DELETE"), 401}, {"POST", "/docs", header("X_HTTP_Method_Override", "DELETE"), 401}, {"POST", "/docs", header("X-HTTP-Method-Override", "PUT"), 200},
+		{"POST", "/docs", header("X-HTTP-Method-Override", "PROPFIND"), 401}, {"POST", "/docs", header("X-HTTP-Method-Override", "PROPFIND", "Depth", "1"), 200},
 		{"PROPFIND", "/", header("Depth", "0"), 200}, {"PROPFIND", "/docs", header("Depth", "1"), 200},
 		{"COPY", "/docs/public", to("/x"), 200}, {"MOVE", "/x", to("/docs/public"), 200}, {"DELETE", "/docs/privat", header(), 200}, {"DELETE", "/docs/public", header(), 200},
 		{"GET", "/docs", header(), 200}, {"PUT", "/docs", header(), 200}, {"POST", "/", header(), 200}, {"REPORT", "/docs", header(), 200}, {"REPORT", "/docs", header("Depth", "infinity"), 401}, {"SEARCH", "/", header(), 401}, {"LOCK", "/docs", header(), 401},

@@ -26,6 +26,11 @@ const maxForm = 16 << 10
 // isOwnPath reports whether a path, in whatever spelling, may be one of the gate's own.
 func isOwnPath(raw string) bool {
 	path, _ := urlpath.Clean(raw)
+	return isOwn(path)
+}
+
+// isOwn is isOwnPath for a path in its clean form.
+func isOwn(path string) bool {
 	return strings.HasPrefix(urlpath.Fold(path[:min(len(path), maxOwnPath)]), ownFolder)
 }
 

@@ -22,7 +22,7 @@ func (g *Gate) serve(next http.Handler, w http.ResponseWriter, r *http.Request) 
 	}
 	raw := rawPath(r)
 	path, plain := urlpath.Clean(raw)
-	if isOwnPath(raw) {
+	if isOwn(path) {
 		g.own(w, r, path)
 		return
 	}
