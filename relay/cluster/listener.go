@@ -97,11 +97,7 @@ func networkOf(a netip.Addr) netip.Prefix {
 // siteOf returns what one customer of a provider may have of addresses: 48 bits of IPv6, in
 // which there are 65,536 networks. Of IPv4 it is the network.
 func siteOf(a netip.Addr) netip.Prefix {
-	if a.Is6() {
-		p, _ := a.Prefix(48)
-		return p
-	}
-	return networkOf(a)
+	return publicaddr.Network(a, 24, 48)
 }
 
 // Serve takes connections of other nodes from ln. It blocks, closes ln, and always
