@@ -44,9 +44,10 @@ const (
 	// unless it comes from a remote, which has challengeTimeout.
 	answerTimeout = 10 * time.Second
 	// settleTimeout is how long connections that were accepted may take to find
-	// their session, or to finish a request of their own, when the server leaves:
-	// longer than a hello or a handshake may.
-	settleTimeout = 15 * time.Second
+	// their session, or to finish a request of their own, when the server leaves. That
+	// is as long as the slowest may take: a PROXY header, a hello, and two nodes that
+	// are asked to take it, or a sibling.
+	settleTimeout = proxyTimeout + sni.HelloTimeout + maxHops*hopTimeout
 )
 
 // web has the HTTP servers of a relay, each with the same limits: the relay's site,
