@@ -28,6 +28,10 @@ const (
 	// begins as many as it can leaves some to others.
 	orderRate, orderBurst = 100, 1000
 	ownRate, ownBurst     = 0.1, 64
+	// turnsFirst is how many of the turns that are known a node that has just connected is
+	// told at once, and turnsStep how many more each second: some thousand are within
+	// otherBurst and otherRate, and all that there may be are not.
+	turnsFirst, turnsStep = 8000, 1500
 )
 
 // A turn is whose turn it is to order a certificate for a name.
@@ -185,16 +189,11 @@ func (s *turns) dropLocked(name string) {
 	delete(s.known, name)
 }
 
-// records are the turns that a node is told that has just connected.
-func (s *turns) records() (all [][]byte) {
+// names are those that a turn is known for.
+func (s *turns) names() []string {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	for name, t := range s.known {
-		if left := time.Until(t.until); left > 0 {
-			all = append(all, turnRecord(name, t.run, left))
-		}
-	}
-	return all
+	return slices.Collect(maps.Keys(s.known))
 }
 
 // forget drops those whose time is over, and, of many, those of runs that have the name no
