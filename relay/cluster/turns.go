@@ -32,6 +32,9 @@ const (
 	// told at once, and turnsStep how many more each second: some thousand are within
 	// otherBurst and otherRate, and all that there may be are not.
 	turnsFirst, turnsStep = 8000, 1500
+	// decideRate is how many turns a node decides in a second beyond decideBurst, for itself
+	// and for all others together: it tells all of them of each, and of its end.
+	decideRate, decideBurst = 1000, 4000
 )
 
 // A turn is whose turn it is to order a certificate for a name.
@@ -77,7 +80,8 @@ func (o *orders) forget() {
 type turns struct {
 	mu    sync.Mutex
 	known map[string]turn
-	made  int // of names that are made from keys
+	made  int   // of names that are made from keys
+	told  meter // of those that this node has begun
 	asked map[uint32]chan bool
 	last  uint32 // of asked
 }
@@ -135,6 +139,8 @@ func (s *turns) decide(name string, run framing.Run, begins bool, has func(frami
 		return t, false, false
 	case !begins && !(ok && t.run == run), begins && !ok && !s.hasRoomLocked(name):
 		return t, !begins, false
+	case begins && !s.mayTellLocked():
+		return t, false, false
 	case begins:
 		t = turn{run, now.Add(framing.OrderTime)}
 		s.putLocked(name, t)
@@ -143,6 +149,14 @@ func (s *turns) decide(name string, run framing.Run, begins bool, has func(frami
 		s.dropLocked(name)
 	}
 	return t, true, true
+}
+
+// mayTellLocked reports whether one more turn may begin, and counts it.
+func (s *turns) mayTellLocked() bool {
+	if s.told.rate == 0 {
+		s.told = meter{rate: decideRate, burst: decideBurst}
+	}
+	return s.told.has() >= 1 && s.told.take(1)
 }
 
 // hear takes up what another node has decided; with nothing left the turn is over.
@@ -288,9 +302,20 @@ func (c *Cluster) decide(name string, run framing.Run, begins bool) (granted boo
 	c.Local.SetTurn(name, t.run, t.until)
 	r := turnRecord(name, run, time.Until(t.until))
 	for _, p := range c.connected() {
-		_ = p.send(r)
+		p.tellTurn(r, begins)
 	}
 	return granted
+}
+
+// tellTurn queues a TURN. Where many records wait already, as behind all names, one that begins
+// leaves their places to what must not be lost.
+func (p *peer) tellTurn(r []byte, begins bool) {
+	p.mu.Lock()
+	full := begins && len(p.queue) >= maxQueued/2
+	p.mu.Unlock()
+	if !full {
+		_ = p.send(r)
+	}
 }
 
 // hasElsewhere reports whether a run has a name on another node.

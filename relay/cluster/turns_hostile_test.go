@@ -3,6 +3,7 @@ package cluster
 import (
 	"fmt"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"keystay/framing"
@@ -16,6 +17,7 @@ func TestManyTurnsKeepNoNodeAway(t *testing.T) {
 		at := by(1, 1, 1)
 		at.Replica = true
 		const many = 30_000
+		a.Cluster.turns.told = meter{rate: many, burst: many}
 		for i := range many {
 			name := fmt.Sprintf("n%d.relay.test", i)
 			a.put(name, at)
@@ -33,6 +35,50 @@ func TestManyTurnsKeepNoNodeAway(t *testing.T) {
 		}
 		if n := len(b.Cluster.turns.known); n != many {
 			t.Errorf("node b knows of %d turns, of %d", n, many)
+		}
+	})
+}
+
+// However many nodes ask one whose turn it is, that one stays connected with all of them.
+func TestTurnsOfManyNodesFloodNone(t *testing.T) {
+	bubble(t, func(t *testing.T, r *rig) {
+		var nodes []*testNode
+		for i := range 13 {
+			nodes = append(nodes, r.start(r.node(fmt.Sprintf("n%02d", i), nil)))
+		}
+		calm(3 * time.Second)
+		run := framing.Run{Number: 1, ID: [16]byte{1}}
+		for i := range 16 {
+			at := by(byte(i), 1, 1)
+			at.Replica = true
+			for _, n := range nodes {
+				n.up(fmt.Sprintf("%d.relay.test", i), at)
+			}
+		}
+		synctest.Wait()
+		was := make(map[*testNode][]*peer)
+		for _, n := range nodes {
+			if was[n] = n.connected(); len(was[n]) != len(nodes)-1 {
+				t.Fatalf("node %s has %d others", n.Node, len(was[n]))
+			}
+		}
+		for _, n := range nodes[1:] {
+			for range 64 {
+				for i := range 16 {
+					name := fmt.Sprintf("%d.relay.test", i)
+					n.Order(name, run, true)
+					n.Order(name, run, false)
+				}
+				synctest.Wait()
+			}
+		}
+		calm(100 * time.Millisecond)
+		for _, n := range nodes {
+			for _, p := range was[n] {
+				if p.err != nil {
+					t.Errorf("node %s was disconnected from %s: %v", n.Node, p.node, p.err)
+				}
+			}
 		}
 	})
 }

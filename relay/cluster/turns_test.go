@@ -14,7 +14,7 @@ import (
 // Names that are made from a key anybody has by the thousand: their turns leave half of the
 // places to others, and none stays taken once its run has the name no more.
 func TestTurnsOfMadeNamesLeavePlaces(t *testing.T) {
-	var s turns
+	s := turns{told: meter{rate: 1e9, burst: 1e9}}
 	run := by(1, 5, 1).Runs[0]
 	here := func(framing.Run) bool { return true }
 	began := 0
