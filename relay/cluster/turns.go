@@ -251,6 +251,8 @@ func (c *Cluster) Order(name string, run framing.Run, begins bool) bool {
 		return false
 	case begins && own && time.Until(t.until) > framing.OrderTime-time.Minute: // by another link
 		return true
+	case begins && ok && !own && c.hasAnywhere(name, t.run): // so nobody is asked, and nothing counts
+		return false
 	case begins && !c.orders.take(keyOf(at.Key)):
 		return false
 	}

@@ -82,3 +82,42 @@ func TestTurnsOfManyNodesFloodNone(t *testing.T) {
 		}
 	})
 }
+
+// A replica that asks again and again while another one has its turn gets its own once that
+// is over.
+func TestAReplicaThatWaitsLongGetsItsTurn(t *testing.T) {
+	bubble(t, func(t *testing.T, r *rig) {
+		a, b := r.pair()
+		const names = 4
+		first, second := by(1, 1, 1), by(1, 2, 2)
+		first.Replica, second.Replica = true, true
+		name := func(i int) string { return fmt.Sprintf("%d.relay.test", i) }
+		for i := range names {
+			a.up(name(i), first)
+			b.up(name(i), second)
+		}
+		synctest.Wait()
+		for i := range names {
+			if !a.Order(name(i), first.Runs[0], true) {
+				t.Fatal("no turn where nobody has it")
+			}
+		}
+		for range 9 * 60 / 5 { // less than a turn's time
+			calm(5 * time.Second)
+			for i := range names {
+				if b.Order(name(i), second.Runs[0], true) {
+					t.Fatal("two replicas have one turn")
+				}
+			}
+		}
+		for i := range names {
+			a.Order(name(i), first.Runs[0], false)
+		}
+		calm(time.Second)
+		for i := range names {
+			if !b.Order(name(i), second.Runs[0], true) {
+				t.Errorf("no turn of %s after a long wait", name(i))
+			}
+		}
+	})
+}
