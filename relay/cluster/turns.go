@@ -25,7 +25,8 @@ const (
 	// orderRate is how many turns the remotes of this node may begin in a second beyond
 	// orderBurst, and ownRate how many of these those of one identity beyond ownBurst: each
 	// is told to all nodes, and its end, too, and these take otherRate. So an identity that
-	// begins as many as it can leaves some to others.
+	// begins as many as it can leaves some to others. Keys cost nothing, so those of one
+	// address have a part, too.
 	orderRate, orderBurst = 100, 1000
 	ownRate, ownBurst     = 0.1, 64
 	// turnsFirst is how many of the turns that are known a node that has just connected is
@@ -50,8 +51,8 @@ type orders struct {
 	by  map[[keySize]byte]*meter // by identity, those that have begun some lately
 }
 
-// take reports whether an identity may begin a turn now.
-func (o *orders) take(key [keySize]byte) bool {
+// take reports whether an identity may begin a turn now, and its address, which may says.
+func (o *orders) take(key [keySize]byte, may func() bool) bool {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	m := o.by[key]
@@ -61,7 +62,7 @@ func (o *orders) take(key [keySize]byte) bool {
 		}
 		m = &meter{rate: ownRate, burst: ownBurst}
 	}
-	if m.has() < 1 || o.all.has() < 1 {
+	if m.has() < 1 || o.all.has() < 1 || !may() {
 		return false
 	}
 	o.by[key] = m // so no more come in than orderRate says, and they are forgotten
@@ -241,7 +242,7 @@ func (s *turns) forget(has func(name string, run framing.Run) bool) {
 
 // Order is [relay.Nodes.Order]. Of the nodes that have a name the one with the lowest
 // name decides, and tells all others: so the turn goes on when it dies.
-func (c *Cluster) Order(name string, run framing.Run, begins bool) bool {
+func (c *Cluster) Order(name string, run framing.Run, begins bool, may func() bool) bool {
 	c.init()
 	t, ok := c.turns.of(name)
 	own := ok && t.run == run
@@ -253,7 +254,7 @@ func (c *Cluster) Order(name string, run framing.Run, begins bool) bool {
 		return true
 	case begins && ok && !own && c.hasAnywhere(name, t.run): // so nobody is asked, and nothing counts
 		return false
-	case begins && !c.orders.take(keyOf(at.Key)):
+	case begins && !c.orders.take(keyOf(at.Key), may):
 		return false
 	}
 	c.mu.RLock()

@@ -66,8 +66,8 @@ func TestTurnsOfManyNodesFloodNone(t *testing.T) {
 			for range 64 {
 				for i := range 16 {
 					name := fmt.Sprintf("%d.relay.test", i)
-					n.Order(name, run, true)
-					n.Order(name, run, false)
+					n.Order(name, run, true, always)
+					n.Order(name, run, false, always)
 				}
 				synctest.Wait()
 			}
@@ -98,24 +98,24 @@ func TestAReplicaThatWaitsLongGetsItsTurn(t *testing.T) {
 		}
 		synctest.Wait()
 		for i := range names {
-			if !a.Order(name(i), first.Runs[0], true) {
+			if !a.Order(name(i), first.Runs[0], true, always) {
 				t.Fatal("no turn where nobody has it")
 			}
 		}
 		for range 9 * 60 / 5 { // less than a turn's time
 			calm(5 * time.Second)
 			for i := range names {
-				if b.Order(name(i), second.Runs[0], true) {
+				if b.Order(name(i), second.Runs[0], true, always) {
 					t.Fatal("two replicas have one turn")
 				}
 			}
 		}
 		for i := range names {
-			a.Order(name(i), first.Runs[0], false)
+			a.Order(name(i), first.Runs[0], false, always)
 		}
 		calm(time.Second)
 		for i := range names {
-			if !b.Order(name(i), second.Runs[0], true) {
+			if !b.Order(name(i), second.Runs[0], true, always) {
 				t.Errorf("no turn of %s after a long wait", name(i))
 			}
 		}
