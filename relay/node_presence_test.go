@@ -10,6 +10,7 @@ import (
 	"keystay/framing"
 	"keystay/internal/duplex"
 	"keystay/relay"
+	"keystay/relay/limits"
 )
 
 // others are the other nodes of a relay, for tests: what is connected there, by name.
@@ -35,11 +36,11 @@ func (o *others) Newest(name string) (relay.Claimed, bool) {
 	return c, ok
 }
 
-func (o *others) Order(name string, run framing.Run, begins bool) bool {
+func (o *others) Order(name string, run framing.Run, begins bool, may func() bool) bool {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	o.turns = append(o.turns, name)
-	return begins
+	return begins && may()
 }
 
 func (o *others) Find(string, bool, []string) (relay.Place, bool) { return relay.Place{}, false }
@@ -164,5 +165,42 @@ func TestOrderAsksTheNodes(t *testing.T) {
 	defer nodes.mu.Unlock()
 	if len(nodes.turns) != 1 {
 		t.Errorf("the nodes were asked for %q", nodes.turns)
+	}
+}
+
+// The turns that remotes of one address begin, with keys made at will, leave some to a replica
+// that comes from elsewhere.
+func TestTurnsAreSharedByAddresses(t *testing.T) {
+	r := newRig(t, func(s *relay.Server) {
+		s.Nodes = &others{}
+		s.SetLimits(limits.Config{Exempt: nobody})
+	})
+	begin := func() bool {
+		id := newIdentity(t)
+		d := r.device(id)
+		if err := d.Claim(t.Context(), framing.Claim{Name: id.label(), Replica: true}); err != nil {
+			t.Fatal(err)
+		}
+		ok, err := d.Order(t.Context(), id.label())
+		if err != nil {
+			t.Fatal(err)
+		}
+		return ok
+	}
+	r.from("127.0.1.1")
+	began := 0
+	for range 80 {
+		if begin() {
+			began++
+		}
+	}
+	if began < 64 || began > 75 {
+		t.Errorf("%d turns of one address began, want some 64", began)
+	}
+	if r.limited("address_turns") == 0 {
+		t.Error("no limit was met")
+	}
+	if r.from("127.0.1.2"); !begin() {
+		t.Error("no turn for a replica of another address")
 	}
 }

@@ -35,8 +35,9 @@ type Nodes interface {
 
 	// Order begins or ends the turn of a run to order a certificate for a name that it
 	// has here as a replica, among all nodes that have the name, and reports whether
-	// it is its turn. It may wait for another node, for a second at most.
-	Order(name string, run framing.Run, begins bool) bool
+	// it is its turn. It may wait for another node, for a second at most. May is asked
+	// before one begins of which all nodes are told: those of its address may be too many.
+	Order(name string, run framing.Run, begins bool, may func() bool) bool
 
 	// Hop brings a visitor to a node, which has its first bytes when Hop returns
 	// without an error: the connection carries those that follow, and the caller closes

@@ -15,6 +15,7 @@ import (
 	"keystay/internal/hostname"
 	"keystay/internal/keyname"
 	"keystay/internal/ownfile"
+	"keystay/relay/limits"
 	"keystay/relay/names"
 )
 
@@ -244,7 +245,10 @@ func (sess *session) order(name string, begins bool) bool {
 	if s.Nodes == nil {
 		return s.presence.order(sess, name, begins)
 	}
-	return s.presence.has(sess, name) && s.Nodes.Order(name, sess.run, begins)
+	return s.presence.has(sess, name) && s.Nodes.Order(name, sess.run, begins, func() bool {
+		ok, _ := s.bounds.addresses.Allow(limits.Turn, sess.source())
+		return ok
+	})
 }
 
 // denialCodes are the codes of the protocol for those of names.

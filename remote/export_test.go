@@ -2,7 +2,9 @@ package remote
 
 import (
 	"context"
+	"crypto/x509"
 	"errors"
+	"time"
 
 	"keystay/acme"
 	"keystay/framing"
@@ -26,6 +28,16 @@ func KeepsCertificate(d *Device, name string) bool {
 	cancel()
 	return !errors.Is(d.orders.keeper.Wait(ctx, name), acme.ErrUnknownName)
 }
+
+// SetTurnPatience sets turnPatience, and returns what sets it back.
+func SetTurnPatience(d time.Duration) (back func()) {
+	was := turnPatience
+	turnPatience = d
+	return func() { turnPatience = was }
+}
+
+// EndsSoon is endsSoon.
+func EndsSoon(c *x509.Certificate) bool { return endsSoon(c) }
 
 // WakeUp does what the end of a sleep and another network do.
 func WakeUp(l *Listener) { l.d.wakeUp() }

@@ -2,6 +2,7 @@ package remote
 
 import (
 	"context"
+	"crypto/x509"
 	"maps"
 	"slices"
 	"time"
@@ -13,14 +14,25 @@ import (
 // orderPause is how long a replica waits when it is another one's turn to order.
 const orderPause = 5 * time.Second
 
+// turnPatience is how long a replica whose certificate is about to end, or that has none,
+// asks for its turn: 16 replicas take less, one after the other.
+var turnPatience = 3 * time.Hour
+
 // awaitTurn waits until it is this replica's turn to order at each relay, so that the
-// CA's connections come to this run.
+// CA's connections come to this run. Where no turn comes for very long, as where others
+// take all turns of a relay, it lets the order go on before the certificate ends: the CA
+// may find another replica, and then there is the next try.
 func (l *Listener) awaitTurn(ctx context.Context) error {
-	for {
+	for began := time.Now(); ; {
 		if err := l.waitUp(ctx); err != nil {
 			return err
 		}
 		if l.takeTurn(ctx) {
+			return nil
+		}
+		if time.Since(began) >= turnPatience && endsSoon(l.Certificate()) {
+			l.d.log.Warn("no relay gives this replica its turn to order a certificate: it orders without", "name", l.domain,
+				"waited", time.Since(began).Round(time.Second))
 			return nil
 		}
 		l.d.log.Info("another replica orders its certificate first", "name", l.domain)
@@ -30,6 +42,12 @@ func (l *Listener) awaitTurn(ctx context.Context) error {
 			return context.Cause(ctx)
 		}
 	}
+}
+
+// endsSoon reports whether there is no certificate, or less than a tenth of its validity is
+// left.
+func endsSoon(c *x509.Certificate) bool {
+	return c == nil || time.Until(c.NotAfter) < c.NotAfter.Sub(c.NotBefore)/10
 }
 
 // takeTurn asks for the turn on every link, and gives it back if one says no.

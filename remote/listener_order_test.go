@@ -1,6 +1,7 @@
 package remote_test
 
 import (
+	"crypto/x509"
 	"errors"
 	"strings"
 	"testing"
@@ -86,5 +87,33 @@ func TestClaimSaysWhetherThereIsACertificate(t *testing.T) {
 	r.start(func(c *remote.Config) { c.TLS, c.Raw = nil, true })
 	if certified() {
 		t.Error("a certificate of the caller's is told, of which this knows nothing")
+	}
+}
+
+// A replica whose relay gives it no turn, for whatever reason, still orders its certificate
+// before that ends.
+func TestReplicaWithoutATurnOrdersAtLast(t *testing.T) {
+	t.Cleanup(remote.SetTurnPatience(0))
+	r := newRelay(t) // which gives nobody a turn
+	ordering := make(chan struct{}, 64)
+	r.start(func(c *remote.Config) {
+		c.TLS, c.Replica = nil, true
+		c.ACME = acme.Config{CA: "https://127.0.0.1:1/", Roots: r.ca.Pool(), Notify: func(e acme.Event) {
+			if e.Kind == acme.Ordering {
+				ordering <- struct{}{}
+			}
+		}}
+	})
+	select {
+	case <-ordering:
+	case <-time.After(patience):
+		t.Error("it orders nothing")
+	}
+	const validity = 100 * time.Hour
+	for left, soon := range map[time.Duration]bool{50 * time.Hour: false, 11 * time.Hour: false, 9 * time.Hour: true, -time.Hour: true} {
+		end := time.Now().Add(left)
+		if got := remote.EndsSoon(&x509.Certificate{NotBefore: end.Add(-validity), NotAfter: end}); got != soon {
+			t.Errorf("%v of %v are left: %v", left, validity, got)
+		}
 	}
 }

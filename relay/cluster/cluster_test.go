@@ -38,7 +38,7 @@ func TestNamesChangeWhileOthersAreTold(t *testing.T) {
 			all.Go(func() {
 				for i := range each {
 					a.up(fmt.Sprintf("n%d.%d.relay.test", g, i), by(1, 5, 5))
-					a.Order("none.relay.test", framing.Run{}, false) // which writes with no name to tell
+					a.Order("none.relay.test", framing.Run{}, false, always) // which writes with no name to tell
 				}
 			})
 		}
@@ -275,12 +275,12 @@ func TestTurnsAreAmongAllNodes(t *testing.T) {
 			n.up(name, at)
 		}
 		synctest.Wait()
-		if !c.Order(name, run[c], true) {
+		if !c.Order(name, run[c], true, always) {
 			t.Fatal("node c's replica gets no turn")
 		}
 		synctest.Wait()
 		for _, n := range []*testNode{a, b} {
-			if n.Order(name, run[n], true) {
+			if n.Order(name, run[n], true, always) {
 				t.Errorf("node %s's replica gets a turn, too", n.Node)
 			}
 			if at, ok := n.Turn(name); !ok || at.Node != "c" {
@@ -295,18 +295,18 @@ func TestTurnsAreAmongAllNodes(t *testing.T) {
 		}
 		a.Close()
 		synctest.Wait()
-		if b.Order(name, run[b], true) {
+		if b.Order(name, run[b], true, always) {
 			t.Error("node b's replica gets a turn when the decider is gone")
 		}
-		c.Order(name, run[c], false)
+		c.Order(name, run[c], false, always)
 		synctest.Wait()
-		if !b.Order(name, run[b], true) {
+		if !b.Order(name, run[b], true, always) {
 			t.Error("node b's replica gets no turn when that of c has ended")
 		}
 		synctest.Wait()
 		b.down(name) // its turn ends with it
 		synctest.Wait()
-		if !c.Order(name, run[c], true) {
+		if !c.Order(name, run[c], true, always) {
 			t.Error("node c's replica gets no turn when that of b has gone")
 		}
 		calm(framing.OrderTime + time.Second)

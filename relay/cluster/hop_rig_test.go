@@ -213,7 +213,7 @@ func (n *hopNode) Newest(name string) (relay.Claimed, bool) {
 	return n.newest, n.newest.Name == name
 }
 
-func (n *hopNode) Order(string, framing.Run, bool) bool { return true }
+func (n *hopNode) Order(string, framing.Run, bool, func() bool) bool { return true }
 
 func (n *hopNode) Hop(ctx context.Context, node string, h relay.Hop) (duplex.Conn, relay.Host, error) {
 	n.mu.Lock()

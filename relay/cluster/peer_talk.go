@@ -106,6 +106,20 @@ func (p *peer) wakeLocked() {
 	}
 }
 
+// tellTurns writes the turns for names, most of them at the most, and returns the other
+// names: a node that gets too many records at once takes them for a flood.
+func (p *peer) tellTurns(names []string, most int) (rest []string, err error) {
+	n := min(len(names), most)
+	for _, name := range names[:n] {
+		if t, ok := p.c.turns.of(name); ok {
+			if err := p.put(turnRecord(name, t.run, time.Until(t.until))); err != nil {
+				return nil, err
+			}
+		}
+	}
+	return names[n:], nil
+}
+
 // write tells the node all that is connected here, and then what changes, until the
 // connection is over. It returns why.
 func (p *peer) write() error {
@@ -115,10 +129,9 @@ func (p *peer) write() error {
 	if err := p.tell(p.c.Local.PresentNames(), true); err != nil {
 		return err
 	}
-	for _, r := range p.c.turns.records() {
-		if err := p.put(r); err != nil {
-			return err
-		}
+	turns, err := p.tellTurns(p.c.turns.names(), turnsFirst)
+	if err != nil {
+		return err
 	}
 	if err := p.put(record(kindCurrent, func(*cryptobyte.Builder) {})); err != nil {
 		return err
@@ -133,6 +146,9 @@ func (p *peer) write() error {
 		case <-p.more:
 		case <-tick.C:
 			if err := p.put(p.ping()); err != nil {
+				return err
+			}
+			if turns, err = p.tellTurns(turns, turnsStep); err != nil {
 				return err
 			}
 		case <-p.done:

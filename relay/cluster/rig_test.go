@@ -326,6 +326,9 @@ func (n *testNode) finds(t *testing.T, name, node string) {
 	}
 }
 
+// always is for an address that may begin a turn.
+func always() bool { return true }
+
 // calm lets everything happen that happens within a time.
 func calm(d time.Duration) {
 	time.Sleep(d)

@@ -25,9 +25,17 @@ const (
 	// orderRate is how many turns the remotes of this node may begin in a second beyond
 	// orderBurst, and ownRate how many of these those of one identity beyond ownBurst: each
 	// is told to all nodes, and its end, too, and these take otherRate. So an identity that
-	// begins as many as it can leaves some to others.
+	// begins as many as it can leaves some to others. Keys cost nothing, so those of one
+	// address have a part, too.
 	orderRate, orderBurst = 100, 1000
 	ownRate, ownBurst     = 0.1, 64
+	// turnsFirst is how many of the turns that are known a node that has just connected is
+	// told at once, and turnsStep how many more each second: some thousand are within
+	// otherBurst and otherRate, and all that there may be are not.
+	turnsFirst, turnsStep = 8000, 1500
+	// decideRate is how many turns a node decides in a second beyond decideBurst, for itself
+	// and for all others together: it tells all of them of each, and of its end.
+	decideRate, decideBurst = 1000, 4000
 )
 
 // A turn is whose turn it is to order a certificate for a name.
@@ -43,8 +51,8 @@ type orders struct {
 	by  map[[keySize]byte]*meter // by identity, those that have begun some lately
 }
 
-// take reports whether an identity may begin a turn now.
-func (o *orders) take(key [keySize]byte) bool {
+// take reports whether an identity may begin a turn now, and its address, which may says.
+func (o *orders) take(key [keySize]byte, may func() bool) bool {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	m := o.by[key]
@@ -54,7 +62,7 @@ func (o *orders) take(key [keySize]byte) bool {
 		}
 		m = &meter{rate: ownRate, burst: ownBurst}
 	}
-	if m.has() < 1 || o.all.has() < 1 {
+	if m.has() < 1 || o.all.has() < 1 || !may() {
 		return false
 	}
 	o.by[key] = m // so no more come in than orderRate says, and they are forgotten
@@ -73,7 +81,8 @@ func (o *orders) forget() {
 type turns struct {
 	mu    sync.Mutex
 	known map[string]turn
-	made  int // of names that are made from keys
+	made  int   // of names that are made from keys
+	told  meter // of those that this node has begun
 	asked map[uint32]chan bool
 	last  uint32 // of asked
 }
@@ -131,6 +140,8 @@ func (s *turns) decide(name string, run framing.Run, begins bool, has func(frami
 		return t, false, false
 	case !begins && !(ok && t.run == run), begins && !ok && !s.hasRoomLocked(name):
 		return t, !begins, false
+	case begins && !s.mayTellLocked():
+		return t, false, false
 	case begins:
 		t = turn{run, now.Add(framing.OrderTime)}
 		s.putLocked(name, t)
@@ -139,6 +150,14 @@ func (s *turns) decide(name string, run framing.Run, begins bool, has func(frami
 		s.dropLocked(name)
 	}
 	return t, true, true
+}
+
+// mayTellLocked reports whether one more turn may begin, and counts it.
+func (s *turns) mayTellLocked() bool {
+	if s.told.rate == 0 {
+		s.told = meter{rate: decideRate, burst: decideBurst}
+	}
+	return s.told.has() >= 1 && s.told.take(1)
 }
 
 // hear takes up what another node has decided; with nothing left the turn is over.
@@ -185,16 +204,11 @@ func (s *turns) dropLocked(name string) {
 	delete(s.known, name)
 }
 
-// records are the turns that a node is told that has just connected.
-func (s *turns) records() (all [][]byte) {
+// names are those that a turn is known for.
+func (s *turns) names() []string {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	for name, t := range s.known {
-		if left := time.Until(t.until); left > 0 {
-			all = append(all, turnRecord(name, t.run, left))
-		}
-	}
-	return all
+	return slices.Collect(maps.Keys(s.known))
 }
 
 // forget drops those whose time is over, and, of many, those of runs that have the name no
@@ -228,7 +242,7 @@ func (s *turns) forget(has func(name string, run framing.Run) bool) {
 
 // Order is [relay.Nodes.Order]. Of the nodes that have a name the one with the lowest
 // name decides, and tells all others: so the turn goes on when it dies.
-func (c *Cluster) Order(name string, run framing.Run, begins bool) bool {
+func (c *Cluster) Order(name string, run framing.Run, begins bool, may func() bool) bool {
 	c.init()
 	t, ok := c.turns.of(name)
 	own := ok && t.run == run
@@ -238,7 +252,9 @@ func (c *Cluster) Order(name string, run framing.Run, begins bool) bool {
 		return false
 	case begins && own && time.Until(t.until) > framing.OrderTime-time.Minute: // by another link
 		return true
-	case begins && !c.orders.take(keyOf(at.Key)):
+	case begins && ok && !own && c.hasAnywhere(name, t.run): // so nobody is asked, and nothing counts
+		return false
+	case begins && !c.orders.take(keyOf(at.Key), may):
 		return false
 	}
 	c.mu.RLock()
@@ -289,9 +305,20 @@ func (c *Cluster) decide(name string, run framing.Run, begins bool) (granted boo
 	c.Local.SetTurn(name, t.run, t.until)
 	r := turnRecord(name, run, time.Until(t.until))
 	for _, p := range c.connected() {
-		_ = p.send(r)
+		p.tellTurn(r, begins)
 	}
 	return granted
+}
+
+// tellTurn queues a TURN. Where many records wait already, as behind all names, one that begins
+// leaves their places to what must not be lost.
+func (p *peer) tellTurn(r []byte, begins bool) {
+	p.mu.Lock()
+	full := begins && len(p.queue) >= maxQueued/2
+	p.mu.Unlock()
+	if !full {
+		_ = p.send(r)
+	}
 }
 
 // hasElsewhere reports whether a run has a name on another node.

@@ -14,7 +14,7 @@ import (
 // Names that are made from a key anybody has by the thousand: their turns leave half of the
 // places to others, and none stays taken once its run has the name no more.
 func TestTurnsOfMadeNamesLeavePlaces(t *testing.T) {
-	var s turns
+	s := turns{told: meter{rate: 1e9, burst: 1e9}}
 	run := by(1, 5, 1).Runs[0]
 	here := func(framing.Run) bool { return true }
 	began := 0
@@ -59,8 +59,8 @@ func TestTurnsOfRemotesFloodNoNode(t *testing.T) {
 			for range 1000 {
 				for i := range 15 {
 					name := fmt.Sprintf("%d.relay.test", i)
-					n.Order(name, run, true)
-					n.Order(name, run, false)
+					n.Order(name, run, true, always)
+					n.Order(name, run, false, always)
 				}
 				synctest.Wait()
 			}
@@ -68,7 +68,7 @@ func TestTurnsOfRemotesFloodNoNode(t *testing.T) {
 			name := "of-" + n.Node + ".relay.test"
 			n.up(name, by(200, 1, 1))
 			synctest.Wait()
-			if !n.Order(name, run, true) {
+			if !n.Order(name, run, true, always) {
 				t.Errorf("node %s gives no turn to another device", n.Node)
 			}
 		}

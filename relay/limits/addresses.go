@@ -27,8 +27,8 @@ type Addresses struct {
 
 // An allowance is what one prefix may have: see entry, whose fields have these names.
 type allowance struct {
-	connections, hellos, links         int
-	came, shook, joined, named, proved pass
+	connections, hellos, links                 int
+	came, shook, joined, named, proved, turned pass
 }
 
 // tells is how often a remote is told in words that its address makes too many
@@ -54,6 +54,7 @@ func (a *Addresses) setLocked(c Config) {
 			connections: d.Connections * times, hellos: d.Hellos * times, links: d.Links * times,
 			came: passOf(d.ConnectionRate, times, d.Connections), shook: passOf(d.LinkRate, times, d.Links),
 			joined: passOf(d.Identities, times, 0), named: passOf(d.Names, times, 0), proved: passOf(d.Domains, times, 0),
+			turned: passOf(turnRate, times, turnsAtOnce),
 		}
 	}
 }

@@ -13,7 +13,14 @@ const (
 	NewIdentity Kind = iota // an identity that the relay sees for the first time
 	NewName                 // a name that is granted for the first time
 	DomainProof             // a name that others are asked about: DNS, or an outside decision
+	Turn                    // a replica's turn to order a certificate, of a relay on several machines
 )
+
+// turnRate is how many turns an address may begin, and turnsAtOnce how many at once. All nodes
+// are told of each, and know so many.
+var turnRate = Rate{12, time.Minute}
+
+const turnsAtOnce = 64
 
 // Allow counts something new for an address, or says after how long it may be
 // asked for again. What turns out not to be granted still counts.
@@ -43,9 +50,9 @@ func (a *Addresses) Allow(k Kind, addr netip.Addr) (ok bool, retry time.Duration
 }
 
 func (e *entry) asked(k Kind) *bucket {
-	return [...]*bucket{NewIdentity: &e.joined, NewName: &e.named, DomainProof: &e.proved}[k]
+	return [...]*bucket{NewIdentity: &e.joined, NewName: &e.named, DomainProof: &e.proved, Turn: &e.turned}[k]
 }
 
 func (m *allowance) asked(k Kind) pass {
-	return [...]pass{NewIdentity: m.joined, NewName: m.named, DomainProof: m.proved}[k]
+	return [...]pass{NewIdentity: m.joined, NewName: m.named, DomainProof: m.proved, Turn: m.turned}[k]
 }

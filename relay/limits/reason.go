@@ -16,6 +16,7 @@ const (
 	AddressIdentities         // too many new identities
 	AddressNames              // too many new names
 	AddressDomains            // others were to be asked about too many names
+	AddressTurns              // too many turns of replicas
 	NameStreams               // too many visitors at once
 	NameRate                  // too many new visitors
 	NameBytes                 // the month's bytes are used up
@@ -31,7 +32,7 @@ const (
 var words = [reasons]string{
 	None: "none", AddressConnections: "address_connections", AddressRate: "address_rate", AddressHellos: "address_hellos",
 	AddressLinks: "address_links", AddressHandshakes: "address_handshakes", AddressIdentities: "address_identities",
-	AddressNames: "address_names", AddressDomains: "address_domains", NameStreams: "name_streams", NameRate: "name_rate", NameBytes: "name_bytes",
+	AddressNames: "address_names", AddressDomains: "address_domains", AddressTurns: "address_turns", NameStreams: "name_streams", NameRate: "name_rate", NameBytes: "name_bytes",
 	NameBandwidth: "name_bandwidth", IdentityStreams: "identity_streams", IdentityRate: "identity_rate",
 	IdentityBytes: "identity_bytes", IdentityBandwidth: "identity_bandwidth",
 }

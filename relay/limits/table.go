@@ -60,13 +60,14 @@ type entry struct {
 	joined bucket // new identities
 	named  bucket // new names
 	proved bucket // custom domains that DNS was asked for
+	turned bucket // turns to order a certificate
 }
 
 func (e *entry) busy() bool { return e.connections > 0 || e.links > 0 }
 
 // paid reports whether forgetting e loses nothing.
 func (e *entry) paid(now int64) bool {
-	return !e.busy() && int64(max(e.came, e.shook, e.told, e.joined, e.named, e.proved)) <= now
+	return !e.busy() && int64(max(e.came, e.shook, e.told, e.joined, e.named, e.proved, e.turned)) <= now
 }
 
 // A table has the entries of at most maxEntries prefixes. Those that hold nothing
