@@ -51,6 +51,38 @@ func TestWhatComesMeanwhileIsMadeTogether(t *testing.T) {
 	})
 }
 
+// A panic ends the callers whose entries were being made, and not the queue.
+func TestPanicLeavesTheQueueAtWork(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var q batch.Queue[int]
+		goOn := make(chan struct{})
+		do := func(n int) (err error) {
+			defer func() {
+				if recover() != nil {
+					err = errors.New("panicked")
+				}
+			}()
+			return q.Do(n, 2, func(list []*batch.Entry[int]) {
+				<-goOn
+				if list[0].Make == 1 {
+					panic("a mistake")
+				}
+			})
+		}
+		var wg sync.WaitGroup
+		for n, want := range []error{nil, errors.New("panicked"), batch.ErrPanic, nil} {
+			wg.Go(func() {
+				if err := do(n); fmt.Sprint(err) != fmt.Sprint(want) {
+					t.Errorf("%d: got %v, want %v", n, err, want)
+				}
+			})
+			synctest.Wait()
+		}
+		close(goOn)
+		wg.Wait()
+	})
+}
+
 // The example adds up amounts, and refuses those below zero.
 func ExampleQueue_Do() {
 	var q batch.Queue[int]
