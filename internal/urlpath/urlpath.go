@@ -5,6 +5,7 @@ package urlpath
 
 import (
 	"bytes"
+	"net/url"
 	"strings"
 	"unicode"
 	"unicode/utf8"
@@ -61,6 +62,25 @@ func Clean(escapedPath string) (clean string, plain bool) {
 		clean += "/"
 	}
 	return clean, plain
+}
+
+// CleanURL is [Clean] for a URL or a path in a field, such as WebDAV's Destination. Plain is
+// false as well where services may read another path than the URL has: of //a/b some have
+// the path /b, and others /a/b, since they take two slashes for one; some decode all of a
+// URL first, and see in x://a%2Fb@c/d the path /b@c/d; and a query or a fragment may be a
+// part of the path.
+func CleanURL(s string) (clean string, plain bool) {
+	u, err := url.Parse(s)
+	if err != nil || u.Opaque != "" || strings.HasPrefix(s, "//") || strings.ContainsAny(s, "?#") {
+		return "", false
+	}
+	if _, rest, ok := strings.Cut(s, "://"); ok && u.Scheme != "" && strings.Contains(UntilAny(rest, "/"), "%") {
+		return "", false
+	}
+	if u.RawPath != "" { // else EscapedPath may be another spelling than that in s
+		return Clean(u.RawPath)
+	}
+	return Clean(u.EscapedPath())
 }
 
 // isSimple reports whether a path is plain and read as it is: this is for speed, and

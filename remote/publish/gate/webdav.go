@@ -2,7 +2,6 @@ package gate
 
 import (
 	"net/http"
-	"net/url"
 	"slices"
 	"strings"
 	"unicode/utf8"
@@ -68,7 +67,7 @@ func (g *Gate) rulesOf(a *asked) (rules []*rule, ok bool) {
 	rules = g.rulesFor(a.path)
 	paths := []string{a.path}
 	for _, to := range a.fields["Destination"] {
-		path, plain := destination(to)
+		path, plain := urlpath.CleanURL(to)
 		if !plain || isSlow(path) {
 			return nil, false
 		}
@@ -97,18 +96,6 @@ const maxFolded = 4096
 // isSlow reports whether a path is not looked at, since that takes too long.
 func isSlow(path string) bool {
 	return len(path) > maxFolded && strings.ContainsFunc(path, func(r rune) bool { return r >= utf8.RuneSelf })
-}
-
-// destination returns the path of a Destination, which is a URL or a path, in its clean
-// form. Plain is false where services may read it in different ways: of //a/b some have the
-// path /b, and others /a/b, since they take two slashes for one; and a query or a fragment,
-// which it does not have, may be a part of the path.
-func destination(to string) (clean string, plain bool) {
-	u, err := url.Parse(to)
-	if err != nil || u.Opaque != "" || strings.HasPrefix(to, "//") || strings.ContainsAny(to, "?#") {
-		return "", false
-	}
-	return urlpath.Clean(u.EscapedPath())
 }
 
 // isOfFolders reports whether a request is one of WebDAV that a service answers, for a
