@@ -34,6 +34,7 @@ func (t *Target) rewrite(r *httputil.ProxyRequest) {
 	r.Out.URL = t.outgoingURL(route.strip(path), query)
 	r.Out.Host = t.serviceHost(r.In.Host)
 	h := r.Out.Header
+	nameAlike(h, r.In.Host)
 	route.cutPrefix(h, r.In.Host)
 	t.renameRequest(h, r.In.Host)
 	fields.DropOfFront(r.In.Trailer) // so far there are names alone, if any
