@@ -3,24 +3,13 @@ package gate
 import (
 	"iter"
 	"net/url"
-	"slices"
 	"strings"
 
-	"keystay/internal/fields"
 	"keystay/internal/urlpath"
 )
 
 // What a request is for is not said by its method and path alone: some fields, and a
 // parameter, name another method, and some fields name a second path.
-
-// overrides are fields that name the method that a request is to be taken for: frameworks
-// heed these where clients know GET and POST alone.
-var overrides = []string{"X-HTTP-Method-Override", "X-HTTP-Method", "X-Method-Override"}
-
-// isOverride reports whether a field, in any spelling, is one of them.
-func isOverride(name string) bool {
-	return slices.ContainsFunc(overrides, func(o string) bool { return fields.Same(o, name) })
-}
 
 // overridesIn returns the methods that a query names, as in ?_method=DELETE, in upper case.
 // PHP takes a dot or a space before the name for an underscore, and knows _method[], so all
@@ -60,15 +49,8 @@ func methodsIn(value string) []string {
 
 func isLetter(r rune) bool { return 'a' <= r|0x20 && r|0x20 <= 'z' }
 
-// isSource reports whether a field, in any spelling, names what is to be copied or moved to
-// the request's path: X-Amz-Copy-Source of S3, and the like of other storages.
-func isSource(name string) bool {
-	return slices.ContainsFunc([]string{"-Copy-Source", "-Rename-Source", "-Copy-From"}, func(end string) bool {
-		return len(name) > len(end) && fields.Same(name[len(name)-len(end):], end)
-	})
-}
-
-// sources yields the paths that a value of such a field may be, for a request to a path. It
+// sources yields the paths that a value of a field of [fields.OfSource] may be, for a request
+// to a path. It
 // is a URL, or a path from the root of the storage, with a slash before it or not, which is
 // any of the folders above the request's path. Plain is false where that is in doubt.
 func sources(path, from string) iter.Seq2[string, bool] {

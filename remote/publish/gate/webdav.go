@@ -6,6 +6,7 @@ import (
 	"strings"
 	"unicode/utf8"
 
+	"keystay/internal/fields"
 	"keystay/internal/urlpath"
 )
 
@@ -13,7 +14,7 @@ import (
 type asked struct {
 	methods []string    // in upper case: its own, and those that it may be taken for
 	fields  http.Header // Destination and Depth
-	sources []string    // what is to be copied from elsewhere, see isSource
+	sources []string    // what is to be copied from elsewhere, see fields.OfSource
 	path    string
 	plain   bool     // all programs read the path alike
 	passes  []string // the ids of the rules that it had to pass
@@ -24,11 +25,11 @@ func newAsked(r *http.Request, path string, plain bool) *asked {
 	a := &asked{methods: append([]string{strings.ToUpper(r.Method)}, overridesIn(r.URL.RawQuery)...), path: path, plain: plain}
 	for name, values := range r.Header {
 		switch {
-		case isOverride(name):
+		case fields.OfMethod(name):
 			for _, v := range values {
 				a.methods = append(a.methods, methodsIn(v)...)
 			}
-		case isSource(name):
+		case fields.OfSource(name):
 			a.sources = append(a.sources, values...)
 		}
 	}

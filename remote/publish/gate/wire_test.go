@@ -133,6 +133,7 @@ func TestNoBytesOfHTTP1GetPastAGate(t *testing.T) {
 		"POST /x HTTP/1.0\nHost: " + name + "\nTransfer-Encoding: chunked\n\n0\n\n" + smuggled,
 		"POST /x HTTP/1.1\nHost: " + name + "\nX: y\n Transfer-Encoding: chunked\nContent-Length: 0\n\n" + smuggled,
 		"POST /x HTTP/1.1\nHost: " + name + "\nTransfer-Encoding: chunked\nTrailer: X-Forwarded-User\n\n1\nx\n0\nX-Forwarded-User: root\nX_Forwarded_User: root\nCookie: root\n\n",
+		"POST /x HTTP/1.1\nHost: " + name + "\nTransfer-Encoding: chunked\nTrailer: Destination\n\n1\nx\n0\nDestination: /admin\nX-HTTP-Method-Override: root\nX_Amz_Copy_Source: /admin\n\n",
 		"GET /x HTTP/1.1\nHost: " + name + "\nConnection: Upgrade, HTTP2-Settings\nUpgrade: h2c\nHTTP2-Settings: AAMAAABkAARAAAAAAAIAAAAA\n\n" + smuggled,
 		"GET /x HTTP/1.1\nHost: " + name + "\nConnection: Upgrade\nUpgrade: websocket\nSec-WebSocket-Key: x\nSec-WebSocket-Version: 7\n\n" + smuggled,
 		"GET /admin HTTP/1.1\nHost: " + name + "\nConnection: Upgrade\nUpgrade: websocket\nSec-WebSocket-Key: x\n\n",
