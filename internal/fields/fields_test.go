@@ -46,3 +46,22 @@ func TestSameNames(t *testing.T) {
 		}
 	}
 }
+
+// What a request is for may be said by fields, in each spelling that a service takes for them.
+func TestFieldsOfMethodAndSource(t *testing.T) {
+	for _, name := range []string{"X-HTTP-Method-Override", "x_http_method", "X.Method.Override"} {
+		if !fields.OfMethod(name) || fields.OfSource(name) {
+			t.Errorf("%s names no method, or a source", name)
+		}
+	}
+	for _, name := range []string{"X-Amz-Copy-Source", "x_copy_from", "X-Ms-Rename-Source"} {
+		if !fields.OfSource(name) || fields.OfMethod(name) {
+			t.Errorf("%s names no source, or a method", name)
+		}
+	}
+	for _, name := range []string{"", "X-Method", "-Copy-Source", "X-Amz-Copy-Source-If-Match", "X-Copy"} {
+		if fields.OfMethod(name) || fields.OfSource(name) {
+			t.Errorf("%q names a method or a source", name)
+		}
+	}
+}

@@ -5,6 +5,7 @@ package urlpath
 
 import (
 	"bytes"
+	"net/url"
 	"strings"
 	"unicode"
 	"unicode/utf8"
@@ -25,7 +26,8 @@ import (
 //   - an escape in it is broken, stands for one of / \ ; ? # or for a dot, or what it
 //     stands for could be decoded once more;
 //   - a segment is empty, which the last one may be, or a dot segment, ends with a
-//     dot or a space, or may be another name of a file on Windows (8.3, streams);
+//     dot or a space, may be another name of a file on Windows (8.3, streams), or is
+//     left out by ASP.NET, as (S(x));
 //   - it has a control character, is not UTF-8 or not in Unicode's normal form C, or
 //     has a character that is compatible with one of these, such as a full-width
 //     slash.
@@ -61,6 +63,25 @@ func Clean(escapedPath string) (clean string, plain bool) {
 		clean += "/"
 	}
 	return clean, plain
+}
+
+// CleanURL is [Clean] for a URL or a path in a field, such as WebDAV's Destination. Plain is
+// false as well where services may read another path than the URL has: of //a/b some have
+// the path /b, and others /a/b, since they take two slashes for one; some decode all of a
+// URL first, and see in x://a%2Fb@c/d the path /b@c/d; and a query or a fragment may be a
+// part of the path.
+func CleanURL(s string) (clean string, plain bool) {
+	u, err := url.Parse(s)
+	if err != nil || u.Opaque != "" || strings.HasPrefix(s, "//") || strings.ContainsAny(s, "?#") {
+		return "", false
+	}
+	if _, rest, ok := strings.Cut(s, "://"); ok && u.Scheme != "" && strings.Contains(UntilAny(rest, "/"), "%") {
+		return "", false
+	}
+	if u.RawPath != "" { // else EscapedPath may be another spelling than that in s
+		return Clean(u.RawPath)
+	}
+	return Clean(u.EscapedPath())
 }
 
 // isSimple reports whether a path is plain and read as it is: this is for speed, and
@@ -155,10 +176,14 @@ const lookAlikes = "\u2044\u2215\u2216\u2236\u29F8\u29F9"
 // isSpecial reports whether a character has a meaning in paths.
 func isSpecial(r rune) bool { return r <= ' ' || strings.ContainsRune(`/\.;?#%:`, r) }
 
-// isAmbiguous reports whether a segment may be another name of a file on Windows:
+// isAmbiguous reports whether a segment may be another name of a file on Windows, or none:
 // there dots and spaces at the end are left out, NAME::$DATA is what is in NAME, and
-// LONGNA~1 is a file whose name begins like this.
+// LONGNA~1 is a file whose name begins like this. ASP.NET reads /(S(x))/a as /a, since it
+// looks for a session, or a ticket, in segments that begin like this.
 func isAmbiguous(segment string) bool {
+	if len(segment) > 3 && segment[0] == '(' && 'a' <= segment[1]|0x20 && segment[1]|0x20 <= 'z' && segment[2] == '(' && strings.Contains(segment, "))") {
+		return true
+	}
 	if strings.HasSuffix(segment, ".") || strings.HasSuffix(segment, " ") || strings.Contains(segment, ":$") {
 		return true
 	}

@@ -88,6 +88,22 @@ func portOf(u *url.URL) string {
 	return "80"
 }
 
+// nameAlike gives a Destination and an If the spelling of the visitor's host that its
+// request has: with the port 443, or without it. They are URLs as a client was told them,
+// and the Host is often without a port that https has anyway.
+func nameAlike(h http.Header, visitors string) {
+	from, to := "https://"+visitors+":443", "https://"+visitors
+	if bare, ok := strings.CutSuffix(visitors, ":443"); ok {
+		from = "https://" + bare
+	} else if strings.Contains(visitors, ":") {
+		return
+	}
+	rename(h["Destination"], from, to)
+	for i, v := range h["If"] {
+		h["If"][i] = strings.ReplaceAll(v, "<"+from+"/", "<"+to+"/")
+	}
+}
+
 // renameAnswer is the way back: a service that was told another Host may send
 // the visitor there.
 func (t *Target) renameAnswer(h http.Header, visitors string) {

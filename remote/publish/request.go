@@ -16,12 +16,16 @@ func (t *Target) outgoingURL(path, query string) *url.URL {
 }
 
 // dropFraming takes out of trailers what must not be there (RFC 9110, section
-// 6.5.1): what frames and routes a message, and what says who asks.
+// 6.5.1): what frames and routes a message, what says who asks, and what changes for what,
+// which a gate has not seen.
 func dropFraming(trailer http.Header) {
 	for name := range trailer {
 		switch name {
 		case "Host", "Content-Length", "Transfer-Encoding", "Trailer", "Te", "Connection", "Keep-Alive", "Proxy-Connection", "Upgrade", "Expect",
-			"Content-Type", "Content-Encoding", "Content-Range", "Authorization", "Proxy-Authorization", "Cookie", "Set-Cookie", "Range", "Max-Forwards":
+			"Content-Type", "Content-Encoding", "Content-Range", "Authorization", "Proxy-Authorization", "Cookie", "Set-Cookie", "Range", "Max-Forwards", "Destination", "Depth", "Overwrite", "If":
+			delete(trailer, name)
+		}
+		if fields.OfMethod(name) || fields.OfSource(name) {
 			delete(trailer, name)
 		}
 	}
@@ -34,6 +38,7 @@ func (t *Target) rewrite(r *httputil.ProxyRequest) {
 	r.Out.URL = t.outgoingURL(route.strip(path), query)
 	r.Out.Host = t.serviceHost(r.In.Host)
 	h := r.Out.Header
+	nameAlike(h, r.In.Host)
 	route.cutPrefix(h, r.In.Host)
 	t.renameRequest(h, r.In.Host)
 	fields.DropOfFront(r.In.Trailer) // so far there are names alone, if any

@@ -167,14 +167,42 @@ func (t *table) find(path string) (*route, *page.Page) {
 	if !plain {
 		return nil, malformed("Its path can be read in more than one way.")
 	}
-	for _, r := range t.routes {
-		if r.has(clean) {
-			return r, nil
-		}
+	if r := t.longest(clean); r != nil {
+		return r, nil
 	}
 	return nil, &page.Page{
 		Status: http.StatusNotFound,
 		Title:  "There is nothing here",
 		Text:   "The device behind this name has no page with this address.",
 	}
+}
+
+// keepInside drops a Destination of WebDAV (RFC 4918, section 10.3) that another route has
+// than a request's, or none: it is no place of the service, as far as the routes give it to
+// visitors. Two routes of a service with one prefix are one place.
+func (t *table) keepInside(r *route, h http.Header) {
+	if t.whole || len(h["Destination"]) == 0 {
+		return
+	}
+	var inside []string
+	for _, to := range h["Destination"] {
+		if path, plain := urlpath.CleanURL(to); plain {
+			if its := t.longest(path); its != nil && its.service == r.service && its.prefix == r.prefix {
+				inside = append(inside, to)
+			}
+		}
+	}
+	if delete(h, "Destination"); len(inside) > 0 {
+		h["Destination"] = inside
+	}
+}
+
+// longest returns the route with the longest path that has a path of urlpath.Clean, or nil.
+func (t *table) longest(clean string) *route {
+	for _, r := range t.routes {
+		if r.has(clean) {
+			return r
+		}
+	}
+	return nil
 }

@@ -302,6 +302,7 @@ func (t *table) serve(x *exchange) {
 		r.health.page().Write(x.ResponseWriter, x.request)
 	default:
 		x.route = r
+		t.keepInside(r, x.request.Header)
 		r.service.serve(x)
 	}
 }

@@ -186,6 +186,37 @@ func TestRedirectsOfAStrippedService(t *testing.T) {
 	}
 }
 
+// WebDAV writes to a Destination: one that another route has, or none, is no place of the
+// service. Two routes of one service are one place.
+func TestDestinationStaysInTheRoute(t *testing.T) {
+	says := func(w http.ResponseWriter, r *http.Request) {
+		fmt.Fprint(w, strings.Join(r.Header["Destination"], " "))
+	}
+	dav := handlerTarget(t, says)
+	p, _ := serveSite(t,
+		publish.Route{Path: "/dav/open/", Target: dav}, publish.Route{Path: "/dav/mine/", Target: dav}, publish.Route{Path: "/dav/open/no/", Handler: publish.Text("no")},
+		publish.Route{Path: "/s/", Strip: true, Target: handlerTarget(t, says)}, publish.Route{Path: "/s/no/", Handler: publish.Text("no")},
+	)
+	for _, c := range [][3]string{
+		{"/dav/open/x", "/dav/open/y", "/dav/open/y"}, {"/dav/open/x", "https://" + domain + "/dav/mine/a b", "http://" + domain + "/dav/mine/a b"}, {"/dav/open/x", "https://" + domain + ":443/dav/open/", "http://" + domain + "/dav/open/"},
+		{"/dav/open/x", "/dav/private/y", ""}, {"/dav/open/x", "https://" + domain + "/dav/private/y", ""}, {"/dav/open/x", "/dav/open/no/y", ""}, {"/dav/open/x", "/s/y", ""}, {"/dav/open/x", "/dav/Open/y", ""},
+		{"/dav/open/x", "/dav/open/../private/y", ""}, {"/dav/open/x", "/dav/open/%2e%2e/private/y", ""}, {"/dav/open/x", "//dav/open/y", ""}, {"/dav/open/x", "/dav/open//y", ""}, {"/dav/open/x", "http://" + domain + "%2Fdav%2Fprivate%2Fy@h/dav/open/y", ""},
+		{"/s/x", "/s/y", "/y"}, {"/s/x", "https://" + domain + ":443/s/y", "http://" + domain + "/y"}, {"/s/x", "/s/no/y", ""}, {"/s/x", "/s/../s/y", ""}, {"/s/x", "/s//y", ""}, {"/s/x", "/dav/open/y", ""},
+	} {
+		resp := p.raw("MOVE " + c[0] + " HTTP/1.1\nHost: " + domain + "\nDestination: " + c[1] + "\nConnection: close\n\n")
+		if got, err := io.ReadAll(resp.Body); err != nil || string(got) != c[2] {
+			t.Errorf("from %s to %q: the service sees %q, want %q", c[0], c[1], got, c[2])
+		}
+	}
+	one, _ := serveSite(t, publish.Route{Path: "/", Target: dav})
+	for _, to := range []string{"//x", "/a/../b", "x", "http://other.test/x?y"} {
+		resp := one.raw("MOVE /x HTTP/1.1\nHost: " + domain + "\nDestination: " + to + "\nConnection: close\n\n")
+		if got, _ := io.ReadAll(resp.Body); string(got) != to {
+			t.Errorf("%q is %q to the service of the only route", to, got)
+		}
+	}
+}
+
 // A change of the routes is for the next request, and cuts nothing: neither a
 // WebSocket, nor a download, nor another stream of the visitor's connection.
 func TestChangedRoutesCutNothing(t *testing.T) {

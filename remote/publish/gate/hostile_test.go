@@ -86,6 +86,8 @@ func TestDestinationNeedsItsGate(t *testing.T) {
 	x := newRig(t, nil, gate.Rule{Paths: []string{"/admin"}, Passwords: users(t, "ada:wind")})
 	for to, status := range map[string]int{
 		"https://" + name + "/admin/x": 401, "/admin/x": 401, "//other/ADMIN": 400, "//admin/x": 400, "//x/open": 400, "/open?/../admin": 400, "https://" + name + "/open#/../admin": 400, "https://" + name + "//admin": 400, "https://" + name + "/x/../admin": 400, "https://" + name + "/%2561dmin": 400, "x:admin": 400, "admin": 400, "https://" + name + "/%zz": 400, "": 400,
+		"http://" + name + "%2Fadmin%2Fx@" + name + "/open": 400, "https://" + name + "%2Fadmin%2Fx:y@" + name + "/open": 400, "/open x%2fadmin": 400, "https://" + name + "/a b%2Fc": 400,
+		"https://ada:wind@" + name + "/open": 200, "https://" + name + ":443/open": 200, "HTTPS://XYZ.Relay.test/open": 200, "/open/a b/\u00FCber": 200, "/open/a%20b/%C3%BCber": 200, "https://" + name + "/open/\"a\"/%E6%97%A5/": 200,
 		"https://" + name + "/open": 200, "/open": 200,
 	} {
 		for _, method := range []string{"COPY", "MOVE", "LINK", "PUT"} {
@@ -95,6 +97,25 @@ func TestDestinationNeedsItsGate(t *testing.T) {
 	x.want("two of them", x.do("COPY", "/open/x", nil, header("Destination", "/open", "Destination", "/admin")), 401)
 	x.want("from there", x.do("COPY", "/admin/x", nil, header("Destination", "/open")), 401)
 	x.want("signed in", x.do("COPY", "/open/x", nil, header("Destination", "/admin/x"), basic("ada", "wind")), 200)
+}
+
+// Storages of objects copy from the path in a field: what is there needs its gate, too. They
+// may have a prefix of the request's path for their root, and a folder may be renamed.
+func TestSourceOfACopyNeedsItsGate(t *testing.T) {
+	x := newRig(t, nil, gate.Rule{Paths: []string{"/s3/private", "/private"}, Passwords: users(t, "ada:wind")})
+	for _, c := range []struct {
+		field, from string
+		status      int
+	}{
+		{"x-amz-copy-source", "/private/key", 401}, {"X-Amz-Copy-Source", "private/key?versionId=1", 401}, {"X-Amz-Copy-Source", "/s3/private/key", 401}, {"X_Amz_Copy_Source", "/Private/a%20b", 401},
+		{"X-Oss-Copy-Source", "/private/key", 401}, {"X-Copy-From", "/private/key", 401}, {"X-Ms-Copy-Source", "https://" + name + "/private/key?sig=x", 401}, {"X-Ms-Rename-Source", "/s3", 401},
+		{"X-Amz-Copy-Source", "//private/key", 400}, {"X-Amz-Copy-Source", "/open/../private/key", 400}, {"X-Amz-Copy-Source", "private%2Fkey", 400}, {"X-Amz-Copy-Source", "", 400}, {"X-Amz-Copy-Source", "http://a%2Fprivate%2F@b/open", 400},
+		{"X-Amz-Copy-Source", "/open/a%20b?versionId=1", 200}, {"X-Amz-Copy-Source", "open/\u00FCber", 200}, {"X-Amz-Copy-Source-If-Match", "/private/key", 200}, {"X-Ms-Copy-Source", "https://blob.test/open/key?sv=1&sig=a%2Fb", 200},
+	} {
+		x.want(c.field+": "+c.from, x.do("PUT", "/s3/open/key", nil, header(c.field, c.from)), c.status)
+	}
+	x.want("signed in", x.do("PUT", "/s3/open/key", nil, header("X-Amz-Copy-Source", "/private/key"), basic("ada", "wind")), 200)
+	x.want("deep down", x.do("PUT", strings.Repeat("/a", 100), nil, header("X-Amz-Copy-Source", "/open/key")), 400)
 }
 
 // A folder of WebDAV is moved, copied, removed and listed with all that is in it: that
@@ -115,7 +136,14 @@ func TestWholeFoldersNeedTheGatesBelow(t *testing.T) {
 		{"POST", "/docs", header("X-HTTP-Method-Override", "DELETE"), 401}, {"POST", "/docs", header("X-Http-Method", "delete"), 401}, {"GET", "/docs", header("X-Method-Override", "MOVE"), 401},
 		{"POST", "/docs", header("X-HTTP-Method-Override", "PUT", "X-HTTP-Method-Override", "DELETE"), 401}, {"POST", "/docs", header("X_HTTP_Method_Override", "DELETE"), 401}, {"POST", "/docs", header("X-HTTP-Method-Override", "PUT"), 200},
 		{"POST", "/docs", header("X-HTTP-Method-Override", "PROPFIND"), 401}, {"POST", "/docs", header("X-HTTP-Method-Override", "PROPFIND", "Depth", "1"), 200},
-		{"PROPFIND", "/", header("Depth", "0"), 200}, {"PROPFIND", "/docs", header("Depth", "1"), 200},
+		// One framework takes the first of many, and trims it; another one takes any sign for a dash.
+		{"POST", "/docs", header("X-HTTP-Method-Override", "DELETE, PUT"), 401}, {"POST", "/docs", header("X-HTTP-Method-Override", "PUT,delete"), 401}, {"POST", "/docs", header("X-HTTP-Method-Override", "\u00A0DELETE;"), 401}, {"POST", "/docs", header("X.HTTP.Method.Override", "DELETE"), 401},
+		{"POST", "/docs", header("X-HTTP-Method-Override", "PATCH"), 200}, {"POST", "/docs", header("X-HTTP-Method-Override", "PROPFIND, X", "Depth", "0"), 200},
+		{"POST", "/docs?_method=DELETE", header(), 401}, {"GET", "/docs?a&_method=delete", header(), 401}, {"POST", "/docs?a=b;%5Fmethod=%44ELETE", header(), 401}, {"POST", "/docs?.method=DELETE", header(), 401}, {"POST", "/docs?+_METHOD[]=DELETE", header(), 401}, {"POST", "/docs?x-http-method-override=DELETE", header(), 401}, {"POST", "/docs?$httpMethod=DELETE,", header(), 401},
+		{"POST", "/docs?_method=PUT", header(), 200}, {"GET", "/?q=delete+method&m=DELETE", header(), 200}, {"GET", "/?method=photos.delete", header(), 200}, {"GET", "/docs?_method", header(), 200}, {"GET", "/docs?a=_method=DELETE", header(), 200},
+		// The body says how deep a search is, and a lock is of the whole folder or of nothing in it.
+		{"SEARCH", "/docs", header("Depth", "0"), 401}, {"LOCK", "/docs", header("Depth", "1"), 401}, {"LOCK", "/docs", header("Depth", "0"), 200}, {"UPDATE", "/docs", header("Depth", "infinity"), 401}, {"UPDATE", "/docs", header(), 200}, {"LABEL", "/docs", header("Depth", "infinity"), 401}, {"UNBIND", "/docs", header(), 401}, {"REBIND", "/docs", header(), 401},
+		{"PROPFIND", "/", header("Depth", "1,noroot"), 200}, {"PROPFIND", "/", header("Depth", "0"), 200}, {"PROPFIND", "/docs", header("Depth", "1"), 200},
 		{"COPY", "/docs/public", to("/x"), 200}, {"MOVE", "/x", to("/docs/public"), 200}, {"DELETE", "/docs/privat", header(), 200}, {"DELETE", "/docs/public", header(), 200},
 		{"GET", "/docs", header(), 200}, {"PUT", "/docs", header(), 200}, {"POST", "/", header(), 200}, {"REPORT", "/docs", header(), 200}, {"REPORT", "/docs", header("Depth", "infinity"), 401}, {"SEARCH", "/", header(), 401}, {"LOCK", "/docs", header(), 401},
 	} {

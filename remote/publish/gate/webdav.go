@@ -2,11 +2,11 @@ package gate
 
 import (
 	"net/http"
-	"net/url"
 	"slices"
 	"strings"
 	"unicode/utf8"
 
+	"keystay/internal/fields"
 	"keystay/internal/urlpath"
 )
 
@@ -14,6 +14,7 @@ import (
 type asked struct {
 	methods []string    // in upper case: its own, and those that it may be taken for
 	fields  http.Header // Destination and Depth
+	sources []string    // what is to be copied from elsewhere, see fields.OfSource
 	path    string
 	plain   bool     // all programs read the path alike
 	passes  []string // the ids of the rules that it had to pass
@@ -21,12 +22,15 @@ type asked struct {
 
 // newAsked returns what a request asks for, by its path in its clean form.
 func newAsked(r *http.Request, path string, plain bool) *asked {
-	a := &asked{methods: []string{strings.ToUpper(r.Method)}, path: path, plain: plain}
+	a := &asked{methods: append([]string{strings.ToUpper(r.Method)}, overridesIn(r.URL.RawQuery)...), path: path, plain: plain}
 	for name, values := range r.Header {
-		if isOverride(name) {
+		switch {
+		case fields.OfMethod(name):
 			for _, v := range values {
-				a.methods = append(a.methods, strings.ToUpper(v))
+				a.methods = append(a.methods, methodsIn(v)...)
 			}
+		case fields.OfSource(name):
+			a.sources = append(a.sources, values...)
 		}
 	}
 	for _, name := range []string{"Destination", "Depth"} {
@@ -40,24 +44,10 @@ func newAsked(r *http.Request, path string, plain bool) *asked {
 	return a
 }
 
-// isOverride reports whether a field, in any spelling, names the method that a request is
-// to be taken for: frameworks heed these where clients know GET and POST alone. Services
-// that see fields as CGI variables cannot tell an underscore from a dash.
-func isOverride(name string) bool {
-	if name == "" || name[0]|0x20 != 'x' {
-		return false
-	}
-	switch strings.ReplaceAll(strings.ToLower(name), "_", "-") {
-	case "x-http-method-override", "x-http-method", "x-method-override":
-		return true
-	}
-	return false
-}
-
 // rulesOf returns the rules that a request has to pass: those for its path, and for the
 // path that WebDAV's Destination has (RFC 4918, section 10.3), where something is to be
-// written; where the request is for whole folders, also those below. It returns false
-// where the path or Destination is in doubt.
+// written, and those from which something is to be copied; where the request is for whole
+// folders, also those below. It returns false where one of the paths is in doubt.
 func (g *Gate) rulesOf(a *asked) (rules []*rule, ok bool) {
 	if !g.byPath {
 		return g.rulesFor(a.path), true
@@ -68,12 +58,20 @@ func (g *Gate) rulesOf(a *asked) (rules []*rule, ok bool) {
 	rules = g.rulesFor(a.path)
 	paths := []string{a.path}
 	for _, to := range a.fields["Destination"] {
-		path, plain := destination(to)
+		path, plain := urlpath.CleanURL(to)
 		if !plain || isSlow(path) {
 			return nil, false
 		}
 		paths = append(paths, path)
 		rules = append(rules, g.rulesFor(path)...)
+	}
+	for _, from := range a.sources {
+		for path, plain := range sources(a.path, from) {
+			if !plain || isSlow(path) {
+				return nil, false
+			}
+			rules = append(append(rules, g.rulesFor(path)...), g.rulesBelow(path)...)
+		}
 	}
 	if isOfFolders(a) {
 		for _, path := range paths {
@@ -99,32 +97,22 @@ func isSlow(path string) bool {
 	return len(path) > maxFolded && strings.ContainsFunc(path, func(r rune) bool { return r >= utf8.RuneSelf })
 }
 
-// destination returns the path of a Destination, which is a URL or a path, in its clean
-// form. Plain is false where services may read it in different ways: of //a/b some have the
-// path /b, and others /a/b, since they take two slashes for one; and a query or a fragment,
-// which it does not have, may be a part of the path.
-func destination(to string) (clean string, plain bool) {
-	u, err := url.Parse(to)
-	if err != nil || u.Opaque != "" || strings.HasPrefix(to, "//") || strings.ContainsAny(to, "?#") {
-		return "", false
-	}
-	return urlpath.Clean(u.EscapedPath())
-}
-
 // isOfFolders reports whether a request is one of WebDAV that a service answers, for a
 // folder, with all that is in it (RFC 4918, sections 9.1, 9.6, 9.8 to 9.10; RFC 3253,
-// section 3.6; RFC 5323).
+// sections 3.6, 7.1 and 8.2; RFC 5323; RFC 5842).
 func isOfFolders(a *asked) bool {
 	return slices.ContainsFunc(a.methods, func(method string) bool {
+		depth := a.fields["Depth"]
+		is := func(one string) bool { return len(depth) == 1 && depth[0] == one }
 		switch method {
-		case "COPY", "MOVE", "DELETE":
+		case "COPY", "MOVE", "DELETE", "UNBIND", "REBIND", "SEARCH": // the body of SEARCH says how deep
 			return true
-		case "PROPFIND", "SEARCH", "LOCK", "REPORT":
-			depth := a.fields["Depth"]
-			if len(depth) == 0 {
-				return method != "REPORT" // that of others is infinity
-			}
-			return len(depth) > 1 || depth[0] != "0" && depth[0] != "1"
+		case "LOCK": // some take any other depth for infinity
+			return !is("0")
+		case "PROPFIND":
+			return !is("0") && !is("1") && !is("1,noroot")
+		case "REPORT", "UPDATE", "LABEL":
+			return len(depth) > 0 && !is("0") && !is("1")
 		}
 		return false
 	})
