@@ -113,7 +113,7 @@ func TestWholeFoldersNeedTheGatesBelow(t *testing.T) {
 		{"PROPFIND", "/docs", header(), 401}, {"PROPFIND", "/", header("Depth", "infinity"), 401}, {"PROPFIND", "/", header("Depth", "Infinity"), 401}, {"PROPFIND", "/", header("Depth", "1", "Depth", "infinity"), 401},
 		{"delete", "/docs", header(), 401}, {"Copy", "/", to("/x"), 401}, {"propfind", "/", header("Depth", "1"), 200},
 		{"POST", "/docs", header("X-HTTP-Method-Override", "DELETE"), 401}, {"POST", "/docs", header("X-Http-Method", "delete"), 401}, {"GET", "/docs", header("X-Method-Override", "MOVE"), 401},
-		{"POST", "/docs", header("X-HTTP-Method-Override", "PUT", "X-HTTP-Method-Override", "DELETE"), 401}, {"POST", "/docs", header("X_HTTP_Method_Override", "DELETE"), 401}, {"POST", "/docs", header("X-HTTP-Method-Override", "PUT"), 200},
+		{"POST", "/docs", header("X-HTTP-Method-Override", "PUT", "X-HTTP-Method-Override", "DELETE"), 401}, {"POST", "/docs", header("X_HTTP_Method_Override", "DELETE"), 401}, {"POST", "/docs", header("X.HTTP-Method", "DELETE"), 401}, {"POST", "/docs", header("X-HTTP-Method-Override", "PUT"), 200},
 		{"POST", "/docs", header("X-HTTP-Method-Override", "PROPFIND"), 401}, {"POST", "/docs", header("X-HTTP-Method-Override", "PROPFIND", "Depth", "1"), 200},
 		{"PROPFIND", "/", header("Depth", "0"), 200}, {"PROPFIND", "/docs", header("Depth", "1"), 200},
 		{"COPY", "/docs/public", to("/x"), 200}, {"MOVE", "/x", to("/docs/public"), 200}, {"DELETE", "/docs/privat", header(), 200}, {"DELETE", "/docs/public", header(), 200},

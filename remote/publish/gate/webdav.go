@@ -7,6 +7,7 @@ import (
 	"strings"
 	"unicode/utf8"
 
+	"keystay/internal/fields"
 	"keystay/internal/urlpath"
 )
 
@@ -40,18 +41,11 @@ func newAsked(r *http.Request, path string, plain bool) *asked {
 	return a
 }
 
-// isOverride reports whether a field, in any spelling, names the method that a request is
-// to be taken for: frameworks heed these where clients know GET and POST alone. Services
-// that see fields as CGI variables cannot tell an underscore from a dash.
+// isOverride reports whether a field, in any spelling that services take for it, names the
+// method that a request is to be taken for: frameworks heed these where clients know GET and
+// POST alone.
 func isOverride(name string) bool {
-	if name == "" || name[0]|0x20 != 'x' {
-		return false
-	}
-	switch strings.ReplaceAll(strings.ToLower(name), "_", "-") {
-	case "x-http-method-override", "x-http-method", "x-method-override":
-		return true
-	}
-	return false
+	return fields.Same(name, "X-HTTP-Method-Override") || fields.Same(name, "X-HTTP-Method") || fields.Same(name, "X-Method-Override")
 }
 
 // rulesOf returns the rules that a request has to pass: those for its path, and for the
