@@ -2,13 +2,13 @@ package relay_test
 
 import (
 	"bytes"
-	"net"
 	"testing"
 	"time"
 
 	"golang.org/x/sys/unix"
 
 	"keystay/internal/socket"
+	"keystay/internal/testnet"
 )
 
 // A visitor that the old process passes on takes none of the last descriptors: these are
@@ -16,20 +16,7 @@ import (
 func TestAdoptedVisitorTakesNoneOfTheLastDescriptors(t *testing.T) {
 	r := newRig(t, nil)
 	r.device(newIdentity(t), "a.relay.test").echo("a")
-	ln, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer ln.Close()
-	c, err := net.Dial("tcp", ln.Addr().String())
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer c.Close()
-	v, err := ln.Accept()
-	if err != nil {
-		t.Fatal(err)
-	}
+	c, v := testnet.TCPPair(t)
 	var limit unix.Rlimit
 	if err := unix.Getrlimit(unix.RLIMIT_NOFILE, &limit); err != nil {
 		t.Fatal(err)

@@ -11,9 +11,9 @@ import (
 )
 
 // maxHeadLines is how many lines a request to the relay itself may have, its body
-// included, unless the body is passed on, which ends the connection: no other answer depends
-// on one. The library
-// bounds the bytes of a head alone, and a field of five bytes costs it some 130.
+// included: no answer of the relay's own depends on one. A body that is passed on may have
+// more, and its request is the last of the connection. The library bounds the bytes of a
+// head alone, and a field of five bytes costs it some 130.
 const maxHeadLines = 128
 
 // errHeadLines is the error of reading a request with more lines. The library

@@ -146,7 +146,7 @@ func publishName(n name, s config.Service, f *front, files *acme.Files, ln *remo
 		c := f.site
 		c.Statement, c.Question = ln.Statement, l.question(ln)
 		if seen != nil {
-			c.Observer = observers(c.Observer, seen.traffic.observer(ln.Domain()))
+			c.Observer = observers(c.Observer, seen.traffic.observer(ln.Domain(), c.Question != nil))
 		}
 		p.site = publish.NewSite(ln.Domain(), c)
 		p.uninspect = in.add(ln.Domain(), p.site)

@@ -36,13 +36,14 @@ type traffic struct {
 	last     int64            // the newest of these numbers
 }
 
-// observer returns the observer of a name's site.
-func (t *traffic) observer(name string) func(*http.Request) func(publish.Answer) {
+// observer returns the observer of a name's site. Asked says that other remotes may put
+// their questions there, so that no service has these.
+func (t *traffic) observer(name string, asked bool) func(*http.Request) func(publish.Answer) {
 	t.mu.Lock()
 	t.sites++
 	t.mu.Unlock()
 	return func(r *http.Request) func(publish.Answer) {
-		if isOwn(r) {
+		if isOwn(r, asked) {
 			return nil
 		}
 		// Both are parts of what package net/http has read: without a copy all of that stays.
@@ -52,13 +53,13 @@ func (t *traffic) observer(name string) func(*http.Request) func(publish.Answer)
 }
 
 // isOwn reports whether a request is about the name, so that no service has it.
-func isOwn(r *http.Request) bool {
+func isOwn(r *http.Request, asked bool) bool {
 	path, _, _ := urlpath.Target(r)
 	switch r.Method {
 	case http.MethodGet, http.MethodHead:
 		return path == statement.Path
 	case http.MethodPost:
-		return path == probe.Path
+		return asked && path == probe.Path
 	}
 	return false
 }

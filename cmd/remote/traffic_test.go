@@ -20,7 +20,7 @@ func observed() (tr *traffic, clock *time.Time) {
 // A request is known from its beginning on, with its path and nothing else of its target.
 func TestTrafficKnowsRequestsWithoutTheirQuery(t *testing.T) {
 	tr, clock := observed()
-	see := tr.observer("xyz.relay.net")
+	see := tr.observer("xyz.relay.net", true)
 	if got := tr.shown(); !got.HTTP || got.Total != 0 {
 		t.Errorf("%+v", got)
 	}
@@ -56,12 +56,15 @@ func TestTrafficKnowsRequestsWithoutTheirQuery(t *testing.T) {
 			t.Errorf("%s is not shown, which a service has", other)
 		}
 	}
+	if tr.observer("b", false)(httptest.NewRequest("POST", "/.well-known/keystay/probe", nil)) == nil {
+		t.Error("a question is not shown, which a service has where none are answered")
+	}
 }
 
 // What is kept of a request holds nothing else of it in memory, such as its query.
 func TestTrafficHoldsNothingElseOfARequest(t *testing.T) {
 	tr, _ := observed()
-	see := tr.observer("a")
+	see := tr.observer("a", false)
 	heap := func() uint64 {
 		runtime.GC()
 		var m runtime.MemStats
@@ -87,7 +90,7 @@ func TestTrafficHoldsNothingElseOfARequest(t *testing.T) {
 // Whatever comes, no more is kept than the screen may show, and the graph has each second.
 func TestTrafficIsBounded(t *testing.T) {
 	tr, clock := observed()
-	see := tr.observer("a")
+	see := tr.observer("a", false)
 	first := see(httptest.NewRequest("GET", "/first", nil))
 	for i := range 3 * keptRequests {
 		see(httptest.NewRequest("GET", "/"+strings.Repeat("x", 4096), nil))

@@ -1,5 +1,6 @@
-// Package batch has what many callers ask for at the same time made together, where each
-// time costs about the same whatever is made, such as a transaction that waits for a disk.
+// Package batch makes together what many callers ask for at the same time. It is for what
+// costs about the same each time, however much is made, such as a transaction that waits for
+// a disk.
 package batch
 
 import (

@@ -12,6 +12,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"keystay/internal/handover"
+	"keystay/internal/testnet"
 )
 
 // takenOver returns the two sides of a takeover that is done.
@@ -45,23 +46,21 @@ func takenOver(t *testing.T) (*handover.Old, *handover.New) {
 	return s, p
 }
 
-// visit has a visitor come to ln, and passes it on with first.
-func visit(t *testing.T, ln net.Listener, s *handover.Old, first string) net.Conn {
+// visit has a visitor come, and passes it on with first.
+func visit(t *testing.T, s *handover.Old, first string) net.Conn {
 	t.Helper()
-	c, err := net.Dial("tcp", ln.Addr().String())
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { c.Close() })
-	v, err := ln.Accept()
-	if err == nil {
-		err = s.Pass(v, []byte(first))
-		v.Close()
-	}
-	if err != nil {
-		t.Fatal(err)
-	}
+	c, v := testnet.TCPPair(t)
+	pass(t, s, v, first)
 	return c
+}
+
+// pass passes a visitor on, and has the old process forget it.
+func pass(t *testing.T, s *handover.Old, v net.Conn, first string) {
+	t.Helper()
+	if err := s.Pass(v, []byte(first)); err != nil {
+		t.Fatal(err)
+	}
+	v.Close()
 }
 
 // withoutDescriptors runs f while this process may open no file.
@@ -89,10 +88,8 @@ func withoutDescriptors(t *testing.T, f func()) {
 // follow come, each with its own bytes.
 func TestVisitorWithoutADescriptorIsLostAlone(t *testing.T) {
 	s, p := takenOver(t)
-	ln := listen(t)
-	defer ln.Close()
-	lost := visit(t, ln, s, "lost")
-	kept := visit(t, ln, s, "kept")
+	lost := visit(t, s, "lost")
+	kept := visit(t, s, "kept")
 	withoutDescriptors(t, func() {
 		if _, _, err := p.Visitor(); !errors.Is(err, handover.ErrLost) {
 			t.Errorf("without a descriptor: %v", err)
@@ -116,12 +113,14 @@ func TestVisitorWithoutADescriptorIsLostAlone(t *testing.T) {
 // A visitor that has reset its connection on its way has no address any more, and is none.
 func TestVisitorThatHasGoneIsPassedOver(t *testing.T) {
 	s, p := takenOver(t)
-	ln := listen(t)
-	defer ln.Close()
-	gone := visit(t, ln, s, "gone").(*net.TCPConn)
+	gone, v := testnet.TCPPair(t)
 	gone.SetLinger(0)
 	gone.Close()
-	visit(t, ln, s, "here")
+	if _, err := v.Read(make([]byte, 1)); err == nil { // until the reset has come
+		t.Fatal("no reset")
+	}
+	pass(t, s, v, "gone")
+	visit(t, s, "here")
 	c, first, err := p.Visitor()
 	if err != nil {
 		t.Fatal(err)

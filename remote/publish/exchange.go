@@ -6,7 +6,6 @@ import (
 	"net"
 	"net/http"
 	"net/http/httptrace"
-	"net/textproto"
 	"strconv"
 	"strings"
 	"sync"
@@ -141,18 +140,6 @@ func (x *exchange) WriteHeader(code int) {
 	}
 	x.ResponseWriter.WriteHeader(code)
 	x.unflushed = code >= 200
-}
-
-// dropHops takes out of an interim answer what is about the connection to the service (RFC
-// 9110, section 7.6.1). ReverseProxy does so with final answers alone, and a visitor over
-// HTTP/2 takes these fields for a broken stream (RFC 9113, section 8.2.2).
-func dropHops(h http.Header) {
-	for option := range strings.SplitSeq(strings.Join(h["Connection"], ","), ",") {
-		h.Del(textproto.TrimString(option))
-	}
-	for _, name := range []string{"Connection", "Keep-Alive", "Proxy-Connection", "Proxy-Authenticate", "Proxy-Authorization", "Te", "Trailer", "Transfer-Encoding", "Upgrade"} {
-		delete(h, name)
-	}
 }
 
 // complete keeps net/http from adding to an answer, and from taking away.

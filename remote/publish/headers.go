@@ -3,7 +3,9 @@ package publish
 import (
 	"fmt"
 	"net/http"
+	"net/textproto"
 	"slices"
+	"strings"
 
 	"golang.org/x/net/http/httpguts"
 
@@ -21,8 +23,8 @@ type HeaderChanges struct {
 	Remove []string
 }
 
-// check looks for mistakes, in any spelling. Own reports whether a field, by its canonical name, is
-// written by this package alone.
+// check looks for mistakes, in any spelling. Own reports whether a field, by its canonical
+// name, is written by this package alone.
 func (c *HeaderChanges) check(own func(string) bool) error {
 	for name, values := range c.Set {
 		if err := checkField(name, own); err != nil {
@@ -87,5 +89,17 @@ func removeField(h http.Header, name string) {
 	switch canonical := http.CanonicalHeaderKey(name); canonical {
 	case "User-Agent", "Content-Type", "Date":
 		h[canonical] = nil
+	}
+}
+
+// dropHops takes out of an interim answer what is about the connection to the service (RFC
+// 9110, section 7.6.1). ReverseProxy does so with final answers alone, and a visitor over
+// HTTP/2 takes these fields for a broken stream (RFC 9113, section 8.2.2).
+func dropHops(h http.Header) {
+	for option := range strings.SplitSeq(strings.Join(h["Connection"], ","), ",") {
+		h.Del(textproto.TrimString(option))
+	}
+	for _, name := range []string{"Connection", "Keep-Alive", "Proxy-Connection", "Proxy-Authenticate", "Proxy-Authorization", "Te", "Trailer", "Transfer-Encoding", "Upgrade"} {
+		delete(h, name)
 	}
 }
