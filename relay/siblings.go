@@ -101,6 +101,7 @@ type word struct {
 	key      ed25519.PublicKey
 	siblings []string // the other relays that serve the name
 	rules    framing.Rules
+	made     bool // the name is made from the key
 }
 
 // A sibling is one that is in use.
@@ -114,6 +115,7 @@ type sibling struct {
 	down  time.Time // it is not asked before
 	pause time.Duration
 	asked map[string]*asking // by name
+	made  int                // of asked, those that are made from keys
 	swept time.Time          // when asked made room last
 }
 
@@ -122,6 +124,7 @@ type asking struct {
 	now    int       // visitors that wait for an answer
 	missed time.Time // it is not asked for the name before
 	taken  bool      // the last answer was a yes
+	made   bool      // the name is made from a key
 }
 
 // SetSiblings makes list count from now on. Visitors that are here stay where they are.
@@ -177,7 +180,7 @@ func (b *siblings) note(key ed25519.PublicKey, c framing.Claim, kind nameKind) {
 	in := &b.kinds[kind]
 	in.drop(c.Name)
 	if len(c.Siblings) > 0 {
-		in.keep(c.Name, word{key: key, siblings: slices.Clone(c.Siblings), rules: c.Rules})
+		in.keep(c.Name, word{key: key, siblings: slices.Clone(c.Siblings), rules: c.Rules, made: kind == madeName})
 	}
 }
 
@@ -260,7 +263,7 @@ func (b *siblings) lead(name string, holder func() string) (l lead, again time.T
 		if !slices.Contains(w.siblings, s.Name) {
 			continue
 		}
-		at := s.mayAsk(name)
+		at := s.mayAsk(name, w.made)
 		if at.IsZero() {
 			return lead{to: toSibling, sibling: s, rules: w.rules, key: w.key}, again, true
 		}

@@ -6,8 +6,9 @@ import (
 	"time"
 )
 
-// mayAsk returns when the sibling may be asked for a name; the zero time is now.
-func (s *sibling) mayAsk(name string) time.Time {
+// mayAsk returns when the sibling may be asked for a name, which is made from a key or not;
+// the zero time is now.
+func (s *sibling) mayAsk(name string, made bool) time.Time {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	now := time.Now()
@@ -18,34 +19,45 @@ func (s *sibling) mayAsk(name string) time.Time {
 	switch {
 	case a != nil && now.Before(a.missed):
 		return a.missed
-	case a != nil && !a.taken && a.now >= maxAskedOfName, a == nil && !s.hasRoomLocked(now):
+	case a != nil && !a.taken && a.now >= maxAskedOfName, a == nil && !s.hasRoomLocked(made, now):
 		return now.Add(siblingMissed)
 	}
 	return time.Time{}
 }
 
-// hasRoomLocked reports whether one more name may be asked for.
-func (s *sibling) hasRoomLocked(now time.Time) bool {
-	if len(s.asked) >= maxAskedNames && now.Sub(s.swept) >= siblingMissed {
+// hasRoomLocked reports whether one more name may be asked for. Names that are made from
+// keys, of which anybody has as many as he likes, have half of the room.
+func (s *sibling) hasRoomLocked(made bool, now time.Time) bool {
+	if !s.roomLocked(made) && now.Sub(s.swept) >= siblingMissed {
 		s.swept = now
 		for name, a := range s.asked {
 			if a.now == 0 && !now.Before(a.missed) {
 				delete(s.asked, name)
+				if a.made {
+					s.made--
+				}
 			}
 		}
 	}
-	return len(s.asked) < maxAskedNames
+	return s.roomLocked(made)
+}
+
+func (s *sibling) roomLocked(made bool) bool {
+	return len(s.asked) < maxAskedNames && (!made || s.made < maxAskedNames/2)
 }
 
 // ask counts that a visitor of a name waits for the sibling's answer.
-func (s *sibling) ask(name string) {
+func (s *sibling) ask(name string, made bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.asked == nil {
 		s.asked = make(map[string]*asking)
 	}
 	if s.asked[name] == nil {
-		s.asked[name] = new(asking)
+		s.asked[name] = &asking{made: made}
+		if made {
+			s.made++
+		}
 	}
 	s.asked[name].now++
 	if s.down.IsZero() {

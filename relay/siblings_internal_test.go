@@ -23,22 +23,22 @@ func TestSiblingIsAskedLessOftenWhileItIsDown(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := new(sibling)
 		for _, pause := range []time.Duration{5, 10, 20, 40, 60, 60} {
-			if at := s.mayAsk("a"); !at.IsZero() {
+			if at := s.mayAsk("a", false); !at.IsZero() {
 				t.Fatalf("it may not be asked before %v", at)
 			}
-			s.ask("a")
-			if first := s.isDown(); first && s.mayAsk("b").IsZero() {
+			s.ask("a", false)
+			if first := s.isDown(); first && s.mayAsk("b", false).IsZero() {
 				t.Error("a second visitor may ask while the first finds out")
 			}
 			s.answered("a", siblingFails)
-			if got := time.Until(s.mayAsk("b")); got != pause*time.Second {
+			if got := time.Until(s.mayAsk("b", false)); got != pause*time.Second {
 				t.Errorf("it is left alone for %v, want %d s", got, pause)
 			}
 			time.Sleep(pause * time.Second)
 		}
-		s.ask("a")
+		s.ask("a", false)
 		s.answered("a", siblingHasNot)
-		if s.isDown() || !s.mayAsk("b").IsZero() {
+		if s.isDown() || !s.mayAsk("b", false).IsZero() {
 			t.Error("it is down although it answers")
 		}
 	})
@@ -50,8 +50,8 @@ func TestSiblingIsAskedOnceASecondForANameThatItDoesNotHave(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := new(sibling)
 		n := 0
-		for ; s.mayAsk("a").IsZero(); n++ {
-			s.ask("a")
+		for ; s.mayAsk("a", false).IsZero(); n++ {
+			s.ask("a", false)
 		}
 		if n != maxAskedOfName {
 			t.Errorf("%d visitors ask at once", n)
@@ -59,21 +59,21 @@ func TestSiblingIsAskedOnceASecondForANameThatItDoesNotHave(t *testing.T) {
 		for range n {
 			s.answered("a", siblingHasNot)
 		}
-		if got := time.Until(s.mayAsk("a")); got != siblingMissed || !s.mayAsk("b").IsZero() {
+		if got := time.Until(s.mayAsk("a", false)); got != siblingMissed || !s.mayAsk("b", false).IsZero() {
 			t.Errorf("it may be asked again in %v", got)
 		}
 		time.Sleep(siblingMissed)
-		s.ask("a")
+		s.ask("a", false)
 		s.answered("a", siblingTook)
 		for range 10 * maxAskedOfName {
-			if !s.mayAsk("a").IsZero() {
+			if !s.mayAsk("a", false).IsZero() {
 				t.Fatal("it has the name, and may not be asked")
 			}
-			s.ask("a")
+			s.ask("a", false)
 		}
 		for i := range 2 * maxAskedNames {
-			if name := fmt.Sprint(i); s.mayAsk(name).IsZero() {
-				s.ask(name)
+			if name := fmt.Sprint(i); s.mayAsk(name, false).IsZero() {
+				s.ask(name, false)
 				s.answered(name, siblingHasNot)
 			}
 		}
@@ -81,8 +81,32 @@ func TestSiblingIsAskedOnceASecondForANameThatItDoesNotHave(t *testing.T) {
 			t.Errorf("%d names are remembered", len(s.asked))
 		}
 		time.Sleep(siblingMissed)
-		if !s.mayAsk("c").IsZero() {
+		if !s.mayAsk("c", false).IsZero() {
 			t.Error("names that are forgotten leave no room")
+		}
+	})
+}
+
+// Names that are made from keys, of which anybody has as many as he likes, leave room to ask
+// for others, and have theirs again once they are forgotten.
+func TestAskingForNamesOfKeysLeavesRoom(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := new(sibling)
+		all := func(made bool) (n int) {
+			for i := range 2 * maxAskedNames {
+				if name := fmt.Sprint(made, i); s.mayAsk(name, made).IsZero() {
+					s.ask(name, made)
+					s.answered(name, siblingHasNot)
+					n++
+				}
+			}
+			return n
+		}
+		for range 2 {
+			if made, others := all(true), all(false); made != maxAskedNames/2 || others != maxAskedNames/2 {
+				t.Errorf("%d names of keys, then %d others", made, others)
+			}
+			time.Sleep(siblingMissed)
 		}
 	})
 }
@@ -207,12 +231,12 @@ func TestNamesHaveKinds(t *testing.T) {
 func TestSiblingThatBreaksOffIsNotDown(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := new(sibling)
-		s.ask("a")
+		s.ask("a", false)
 		s.answered("a", siblingBreaks)
-		if s.isDown() || !s.mayAsk("b").IsZero() {
+		if s.isDown() || !s.mayAsk("b", false).IsZero() {
 			t.Error("it is taken for one that is down, for all names")
 		}
-		if got := time.Until(s.mayAsk("a")); got != siblingMissed {
+		if got := time.Until(s.mayAsk("a", false)); got != siblingMissed {
 			t.Errorf("it may be asked again in %v", got)
 		}
 	})
@@ -322,7 +346,7 @@ func TestVisitorOfALinkThatMayBeDeadIsPassedOn(t *testing.T) {
 		leads(toSession)
 		time.Sleep(suspectAfter - framing.PingInterval/2 + time.Second)
 		leads(toSibling)
-		sib.ask(name)
+		sib.ask(name, false)
 		sib.answered(name, siblingHasNot)
 		leads(toSession)
 		time.Sleep(siblingMissed)
@@ -375,7 +399,7 @@ func TestSlowSiblingsKeepNoVisitor(t *testing.T) {
 			t.Fatalf("the visitor goes to %d at once", l.to)
 		}
 		for l.to == toSibling && time.Since(began) < time.Hour {
-			l.sibling.ask(v.name)
+			l.sibling.ask(v.name, false)
 			time.Sleep(2 * siblingMissed)
 			l.sibling.answered(v.name, siblingHasNot)
 			l = r.find(v)

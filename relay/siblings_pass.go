@@ -179,9 +179,9 @@ func (k *crossings) ask(p *crossing, first []byte) error {
 // answers.
 func (k *crossings) askSibling(p *crossing, first []byte) (conn *net.TCPConn, err error) {
 	to := p.to
-	to.ask(p.name)
-	how, err := siblingHasNot, errHasNot
 	p.made = k.router.kindOf(p.name) == madeName
+	to.ask(p.name, p.made)
+	how, err := siblingHasNot, errHasNot
 	if to.out.enter(p.key, p.made) {
 		conn, how, err = k.askOver(p, first)
 		if err != nil {
