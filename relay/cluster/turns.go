@@ -138,19 +138,23 @@ func (s *turns) giveBack(name string, run framing.Run) bool {
 	return true
 }
 
-// hear takes up what another node has decided; with nothing left the turn is over.
-func (s *turns) hear(name string, run framing.Run, left time.Duration) turn {
-	t := turn{run: run}
+// hear takes up what another node has decided; with nothing left the turn is over. It reports
+// false where that is an end of a turn which another run has by now: two nodes may have
+// decided, of which one does not know yet that the other does.
+func (s *turns) hear(name string, run framing.Run, left time.Duration) (t turn, ok bool) {
+	t = turn{run: run}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	switch {
+	switch has, known := s.known[name]; {
+	case left == 0 && known && has.run != run:
+		return has, false
 	case left == 0:
 		s.dropLocked(name)
 	case s.hasRoomLocked(name):
 		t.until = time.Now().Add(left)
 		s.putLocked(name, t)
 	}
-	return t
+	return t, true
 }
 
 // isMade reports whether a name looks as if it was made from a key.
@@ -350,7 +354,8 @@ func (p *peer) hearTurn(body []byte) error {
 	if err != nil {
 		return err
 	}
-	t := p.c.turns.hear(name, run, left)
-	p.c.Local.SetTurn(name, t.run, t.until)
+	if t, ok := p.c.turns.hear(name, run, left); ok {
+		p.c.Local.SetTurn(name, t.run, t.until)
+	}
 	return nil
 }

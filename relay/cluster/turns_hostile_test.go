@@ -175,3 +175,31 @@ func TestAReplicaThatWaitsLongGetsItsTurn(t *testing.T) {
 		}
 	})
 }
+
+// The end of a turn that another node tells of ends no turn which another run has by now.
+func TestALateEndEndsNoOtherTurn(t *testing.T) {
+	bubble(t, func(t *testing.T, r *rig) {
+		a, b := r.pair()
+		const name = "app.relay.test"
+		first, second := by(1, 1, 1).Runs[0], by(1, 2, 2)
+		second.Replica = true
+		b.up(name, second)
+		synctest.Wait()
+		if !b.Order(name, second.Runs[0], true, always) {
+			t.Fatal("no turn where nobody has it")
+		}
+		synctest.Wait()
+		_ = a.connected()[0].send(turnRecord(name, first, 0))
+		calm(time.Second)
+		for _, n := range []*testNode{a, b} {
+			if has, ok := n.Cluster.turns.of(name); !ok || has.run != second.Runs[0] {
+				t.Errorf("node %s does not know whose turn it is", n.Node)
+			}
+		}
+		b.site.mu.Lock()
+		defer b.site.mu.Unlock()
+		if b.site.turns[name] != second.Runs[0] {
+			t.Error("validations go to any replica")
+		}
+	})
+}
