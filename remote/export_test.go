@@ -36,6 +36,19 @@ func SetTurnPatience(d time.Duration) (back func()) {
 	return func() { turnPatience = was }
 }
 
+// SetTurnAnswer sets turnAnswer, and returns what sets it back.
+func SetTurnAnswer(d time.Duration) (back func()) {
+	was := turnAnswer
+	turnAnswer = d
+	return func() { turnAnswer = was }
+}
+
+// AwaitTurn waits for a turn to order a certificate.
+func AwaitTurn(ctx context.Context, l *Listener) error { return l.awaitTurn(ctx) }
+
+// ErrNoTurn is errNoTurn.
+var ErrNoTurn = errNoTurn
+
 // EndsSoon is endsSoon.
 func EndsSoon(c *x509.Certificate) bool { return endsSoon(c) }
 

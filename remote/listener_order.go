@@ -3,6 +3,7 @@ package remote
 import (
 	"context"
 	"crypto/x509"
+	"errors"
 	"maps"
 	"slices"
 	"time"
@@ -14,14 +15,19 @@ import (
 // orderPause is how long a replica waits when it is another one's turn to order.
 const orderPause = 5 * time.Second
 
-// turnPatience is how long a replica whose certificate is about to end, or that has none,
-// asks for its turn: 16 replicas take less, one after the other.
-var turnPatience = 3 * time.Hour
+// turnPatience is how long a replica asks for its turn: 16 replicas take less, one after
+// the other. turnAnswer is how long a relay may take to answer, which asks another node at the
+// most.
+var turnPatience, turnAnswer = 3 * time.Hour, 30 * time.Second
+
+// errNoTurn is why a replica orders nothing now whose certificate has time.
+var errNoTurn = errors.New("no relay gives this replica its turn to order a certificate")
 
 // awaitTurn waits until it is this replica's turn to order at each relay, so that the
 // CA's connections come to this run. Where no turn comes for very long, as where others
 // take all turns of a relay, it lets the order go on before the certificate ends: the CA
-// may find another replica, and then there is the next try.
+// may find another replica, and then there is the next try. Until that time the order is
+// given up, so that orders for other names have its place.
 func (l *Listener) awaitTurn(ctx context.Context) error {
 	for began := time.Now(); ; {
 		if err := l.waitUp(ctx); err != nil {
@@ -30,9 +36,12 @@ func (l *Listener) awaitTurn(ctx context.Context) error {
 		if l.takeTurn(ctx) {
 			return nil
 		}
-		if time.Since(began) >= turnPatience && endsSoon(l.Certificate()) {
+		if waited := time.Since(began); waited >= turnPatience {
+			if !endsSoon(l.Certificate()) {
+				return errNoTurn
+			}
 			l.d.log.Warn("no relay gives this replica its turn to order a certificate: it orders without", "name", l.domain,
-				"waited", time.Since(began).Round(time.Second))
+				"waited", waited.Round(time.Second))
 			return nil
 		}
 		l.d.log.Info("another replica orders its certificate first", "name", l.domain)
@@ -50,16 +59,24 @@ func endsSoon(c *x509.Certificate) bool {
 	return c == nil || time.Until(c.NotAfter) < c.NotAfter.Sub(c.NotBefore)/10
 }
 
-// takeTurn asks for the turn on every link, and gives it back if one says no.
+// takeTurn asks for the turn on every link, and gives it back if one says no, or nothing.
 func (l *Listener) takeTurn(ctx context.Context) bool {
 	links := l.beginOrder()
 	for _, link := range links {
-		if granted, err := link.Order(ctx, l.domain); err == nil && !granted {
+		if !l.takeTurnOn(ctx, link) {
 			l.endOrder()
 			return false
 		}
 	}
 	return true
+}
+
+// takeTurnOn is takeTurn on one link. One that is lost meanwhile counts for nothing.
+func (l *Listener) takeTurnOn(ctx context.Context, link *framing.Link) bool {
+	ctx, cancel := context.WithTimeout(ctx, turnAnswer)
+	defer cancel()
+	granted, err := link.Order(ctx, l.domain)
+	return granted || err != nil && !errors.Is(err, context.DeadlineExceeded)
 }
 
 func (l *Listener) beginOrder() []*framing.Link {

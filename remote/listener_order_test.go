@@ -1,6 +1,7 @@
 package remote_test
 
 import (
+	"context"
 	"crypto/x509"
 	"errors"
 	"strings"
@@ -115,5 +116,39 @@ func TestReplicaWithoutATurnOrdersAtLast(t *testing.T) {
 		if got := remote.EndsSoon(&x509.Certificate{NotBefore: end.Add(-validity), NotAfter: end}); got != soon {
 			t.Errorf("%v of %v are left: %v", left, validity, got)
 		}
+	}
+}
+
+// A relay that answers no question for a turn is one that gives none.
+func TestReplicaWithoutAnAnswerOrdersAtLast(t *testing.T) {
+	t.Cleanup(remote.SetTurnPatience(0))
+	t.Cleanup(remote.SetTurnAnswer(50 * time.Millisecond))
+	r := newRelay(t)
+	over := make(chan struct{})
+	t.Cleanup(func() { close(over) })
+	r.order = func(string, bool) bool {
+		<-over
+		return true
+	}
+	ln := r.start(func(c *remote.Config) { c.TLS, c.Raw, c.Replica = nil, true, true }) // it has no certificate
+	ctx, cancel := context.WithTimeout(t.Context(), 5*time.Second)                      // the link is not lost by then
+	defer cancel()
+	if err := remote.AwaitTurn(ctx, ln); err != nil {
+		t.Errorf("it waits: %v", err)
+	} else if ctx.Err() != nil {
+		t.Error("it waits for longer than the relay has for an answer")
+	}
+}
+
+// A replica without a turn whose certificate has time leaves its place to orders for other
+// names.
+func TestReplicaWithoutATurnLeavesItsPlace(t *testing.T) {
+	t.Cleanup(remote.SetTurnPatience(0))
+	r := newRelay(t) // which gives nobody a turn
+	ln := r.start(func(c *remote.Config) { c.Replica = true })
+	ctx, cancel := context.WithTimeout(t.Context(), patience)
+	defer cancel()
+	if err := remote.AwaitTurn(ctx, ln); !errors.Is(err, remote.ErrNoTurn) {
+		t.Errorf("got %v", err)
 	}
 }

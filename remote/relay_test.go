@@ -49,6 +49,7 @@ type fakeRelay struct {
 	released  []string                                 // what was to be given back
 	orderIn   time.Duration                            // said with each name
 	certified bool                                     // of the last claim
+	order     func(name string, begins bool) bool      // decides about turns; nil gives nobody one
 	port      uint16                                   // that each claim of a TCP port gets; 0 is none
 	nodes     framing.Nodes                            // that it tells of; none where there is no own one
 	wanted    chan int                                 // each time that lanes are wanted, how many, none of which it grants; nil has no lanes
@@ -299,6 +300,7 @@ func (r *fakeRelay) link(below, conn net.Conn, cs *tls.ConnectionState) {
 			defer r.mu.Unlock()
 			r.unclaimed = append(r.unclaimed, name)
 		},
+		Order:  func(name string, begins bool) bool { return r.order != nil && r.order(name, begins) },
 		GoAway: func(g framing.GoAway) { l.goAway <- g },
 		LaneTokens: func(n int) []framing.LaneToken {
 			r.wanted <- n

@@ -27,7 +27,8 @@ const (
 	// otherBurst and otherRate, and all that there may be are not.
 	turnsFirst, turnsStep = 8000, 1500
 	// decideRate is how many turns a node decides in a second beyond decideBurst, for itself
-	// and for all others together: it tells all of them of each, and of its end.
+	// and for all others together: it tells all of them of each. And of so many it tells
+	// that they have ended, since those of ten minutes may end at once.
 	decideRate, decideBurst = 1000, 4000
 )
 
@@ -44,6 +45,7 @@ type turns struct {
 	known map[string]turn
 	made  int   // of names that are made from keys
 	told  meter // of those that this node has begun
+	ended meter // of those that this node says have ended
 	asked map[uint32]chan bool
 	last  uint32 // of asked
 }
@@ -101,8 +103,10 @@ func (s *turns) decide(name string, run framing.Run, begins bool, has func(frami
 		return t, false, false
 	case !begins && !(ok && t.run == run), begins && !ok && !s.hasRoomLocked(name):
 		return t, !begins, false
-	case begins && !s.mayTellLocked():
+	case begins && !mayTell(&s.told):
 		return t, false, false
+	case !begins && !mayTell(&s.ended): // it lasts until its time is over
+		return t, true, false
 	case begins:
 		t = turn{run, now.Add(framing.OrderTime)}
 		s.putLocked(name, t)
@@ -113,27 +117,44 @@ func (s *turns) decide(name string, run framing.Run, begins bool, has func(frami
 	return t, true, true
 }
 
-// mayTellLocked reports whether one more turn may begin, and counts it.
-func (s *turns) mayTellLocked() bool {
-	if s.told.rate == 0 {
-		s.told = meter{rate: decideRate, burst: decideBurst}
+// mayTell reports whether others may be told of one more turn, and counts it.
+func mayTell(m *meter) bool {
+	if m.rate == 0 {
+		*m = meter{rate: decideRate, burst: decideBurst}
 	}
-	return s.told.has() >= 1 && s.told.take(1)
+	return m.has() >= 1 && m.take(1)
 }
 
-// hear takes up what another node has decided; with nothing left the turn is over.
-func (s *turns) hear(name string, run framing.Run, left time.Duration) turn {
-	t := turn{run: run}
+// giveBack ends the turn of a run here, and reports whether the node that decides is to be
+// told: it is not where there is none, or where too many end at once. Such a one lasts
+// until its time is over.
+func (s *turns) giveBack(name string, run framing.Run) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	switch {
+	if t, ok := s.known[name]; !ok || t.run != run || !mayTell(&s.ended) {
+		return false
+	}
+	s.dropLocked(name)
+	return true
+}
+
+// hear takes up what another node has decided; with nothing left the turn is over. It reports
+// false where that is an end of a turn which another run has by now: two nodes may have
+// decided, of which one does not know yet that the other does.
+func (s *turns) hear(name string, run framing.Run, left time.Duration) (t turn, ok bool) {
+	t = turn{run: run}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	switch has, known := s.known[name]; {
+	case left == 0 && known && has.run != run:
+		return has, false
 	case left == 0:
 		s.dropLocked(name)
 	case s.hasRoomLocked(name):
 		t.until = time.Now().Add(left)
 		s.putLocked(name, t)
 	}
-	return t
+	return t, true
 }
 
 // isMade reports whether a name looks as if it was made from a key.
@@ -226,8 +247,9 @@ func (c *Cluster) Order(name string, run framing.Run, begins bool, may func() bo
 	}
 	o := order{name: name, run: run, begins: begins}
 	if !begins {
-		c.turns.hear(name, run, 0) // so it is ended once
-		_ = decides.send(o.record())
+		if c.turns.giveBack(name, run) { // so it is ended once
+			_ = decides.send(o.record())
+		}
 		return false
 	}
 	id, answer, end := c.turns.ask()
@@ -266,10 +288,14 @@ func (c *Cluster) decide(name string, run framing.Run, begins bool) (granted boo
 }
 
 // tellTurn queues a TURN. Where many records wait already, as behind all names, one that begins
-// leaves their places to what must not be lost.
+// leaves their places to what must not be lost, and one that ends the last ones.
 func (p *peer) tellTurn(r []byte, begins bool) {
+	most := maxQueued / 2
+	if !begins {
+		most += maxQueued / 4
+	}
 	p.mu.Lock()
-	full := begins && len(p.queue) >= maxQueued/2
+	full := len(p.queue) >= most
 	p.mu.Unlock()
 	if !full {
 		_ = p.send(r)
@@ -328,7 +354,8 @@ func (p *peer) hearTurn(body []byte) error {
 	if err != nil {
 		return err
 	}
-	t := p.c.turns.hear(name, run, left)
-	p.c.Local.SetTurn(name, t.run, t.until)
+	if t, ok := p.c.turns.hear(name, run, left); ok {
+		p.c.Local.SetTurn(name, t.run, t.until)
+	}
 	return nil
 }
