@@ -13,17 +13,18 @@ import (
 
 // overridesIn returns the methods that a query names, as in ?_method=DELETE, in upper case.
 // PHP takes a dot or a space before the name for an underscore, and knows _method[], so all
-// signs in the name are left out.
+// signs in the name are left out, and what is behind a NUL, as PHP does.
 func overridesIn(query string) (methods []string) {
 	if query == "" {
 		return nil
 	}
 	for pair := range strings.FieldsFuncSeq(query, func(r rune) bool { return r == '&' || r == ';' }) {
 		name, value, _ := strings.Cut(pair, "=")
-		if value == "" || len(name) > 3*len(" x-http-method-override[]") {
+		if value == "" {
 			continue
 		}
-		switch strings.ToLower(strings.Join(strings.FieldsFunc(unescaped(name), func(r rune) bool { return !isLetter(r) }), "")) {
+		name, _, _ = strings.Cut(unescaped(name), "\x00")
+		switch strings.ToLower(strings.Join(strings.FieldsFunc(name, func(r rune) bool { return !isLetter(r) }), "")) {
 		case "method", "httpmethod", "methodoverride", "xhttpmethod", "xmethodoverride", "xhttpmethodoverride":
 			methods = append(methods, methodsIn(unescaped(value))...)
 		}
@@ -31,12 +32,24 @@ func overridesIn(query string) (methods []string) {
 	return methods
 }
 
-// unescaped is a part of a query without escapes, or as it is where one is broken.
+// unescaped is a part of a query without escapes, but for those that are broken.
 func unescaped(s string) string {
 	if u, err := url.QueryUnescape(s); err == nil {
 		return u
 	}
-	return s
+	var b strings.Builder
+	for ; s != ""; s = s[1:] {
+		switch u, err := url.QueryUnescape(s[:min(3, len(s))]); {
+		case s[0] == '%' && err == nil:
+			b.WriteString(u)
+			s = s[2:]
+		case s[0] == '+':
+			b.WriteByte(' ')
+		default:
+			b.WriteByte(s[0])
+		}
+	}
+	return b.String()
 }
 
 // methodsIn returns the methods that a value may be taken for, in upper case: some
