@@ -87,7 +87,7 @@ func TestDestinationNeedsItsGate(t *testing.T) {
 	for to, status := range map[string]int{
 		"https://" + name + "/admin/x": 401, "/admin/x": 401, "//other/ADMIN": 400, "//admin/x": 400, "//x/open": 400, "/open?/../admin": 400, "https://" + name + "/open#/../admin": 400, "https://" + name + "//admin": 400, "https://" + name + "/x/../admin": 400, "https://" + name + "/%2561dmin": 400, "x:admin": 400, "x:/admin": 400, "admin": 401, "open": 200, "https://" + name + "/%zz": 400, "": 400,
 		"http://" + name + "%2Fadmin%2Fx@" + name + "/open": 400, "https://" + name + "%2Fadmin%2Fx:y@" + name + "/open": 400, "/open x%2fadmin": 400, "https://" + name + "/a b%2Fc": 400,
-		"https://ada:wind@" + name + "/open": 200, "https://" + name + ":443/open": 200, "HTTPS://XYZ.Relay.test/open": 200, "/open/a b/\u00FCber": 200, "/open/a%20b/%C3%BCber": 200, "https://" + name + "/open/\"a\"/%E6%97%A5/": 200,
+		"https://ada:wind@" + name + "/open": 200, "https://ada%40" + name + ":a%20b@" + name + "/open": 200, "https://ada%252Fadmin%252F@" + name + "/open": 400, "https://ada%5cadmin@" + name + "/open": 400, "https://ada%3f@" + name + "/open": 400, "https://" + name + ":443/open": 200, "HTTPS://XYZ.Relay.test/open": 200, "/open/a b/\u00FCber": 200, "/open/a%20b/%C3%BCber": 200, "https://" + name + "/open/\"a\"/%E6%97%A5/": 200,
 		"https://" + name + "/open": 200, "/open": 200,
 	} {
 		for _, method := range []string{"COPY", "MOVE", "LINK", "PUT"} {
