@@ -89,7 +89,7 @@ func isFrontName(name string) bool {
 }
 
 var frontPrefixes = []string{
-	"x-forwarded", "x-original-", "x-rewrite-", "x-real-", "x-envoy-", "x-proxyuser", "x-appengine-", "x-vercel-ip-", "cloudfront-viewer-",
+	"x-forwarded", "x-original-", "x-rewrite-", "x-vhm-", "x-traversal-", "x-real-", "x-envoy-", "x-proxyuser", "x-appengine-", "x-vercel-ip-", "cloudfront-viewer-",
 	"x-remote-", "x-webauth-", "x-authenticated-", "x-auth-request-", "x-auth-user", "x-auth-email", "x-auth-group", "x-auth-role",
 	"x-authentik-", "x-pomerium-", "x-vouch-", "x-consumer-", "x-credential-", "x-token-user-", "tailscale-", "teleport-",
 	"x-goog-iap-", "x-goog-authenticated-user-", "x-ms-client-principal", "x-amzn-oidc-", "x-amzn-mtls-",

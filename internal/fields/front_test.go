@@ -20,7 +20,8 @@ func TestFrontFieldsAreDroppedInEverySpelling(t *testing.T) {
 		X-Hass-User-Id X-Hass-Is-Admin X-Ingress-Path X-HTTPS HTTPS X-SSL-Cert X-SSL X-Real-Proto X-Base-Path X-Replaced-Path X-ProxyUser X-Consumer-Username X-Credential-Identifier
 		OIDC_CLAIM_email SM_USER iv-user X-Remote-User-Display-Name X-Forward-For
 		Real-IP remote_ip Source-IP Connecting-IP Forwarded-Host Forwarded-Proto Forwarded-For Remote-Addr Remote-Host X-User-IP X-Visitor-IP Peer-IP OIDC_access_token OIDC_id_token
-		SCRIPT_NAME script-name Script_Name PATH_INFO X-Path-Info X-Request-URI X-Rewrite-URI X-Override-URL`) {
+		SCRIPT_NAME script-name Script_Name PATH_INFO X-Path-Info X-Request-URI X-Rewrite-URI X-Override-URL
+		X-Vhm-Root X_VHM_ROOT X-VHM-Host X-Traversal-Path`) {
 		h := http.Header{name: {"forged"}, http.CanonicalHeaderKey(name): {"forged"}}
 		fields.DropOfFront(h)
 		if len(h) != 0 {

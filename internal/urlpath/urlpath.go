@@ -75,8 +75,10 @@ func CleanURL(s string) (clean string, plain bool) {
 	if err != nil || u.Opaque != "" || strings.HasPrefix(s, "//") || strings.ContainsAny(s, "?#") {
 		return "", false
 	}
-	if _, rest, ok := strings.Cut(s, "://"); ok && u.Scheme != "" && strings.Contains(UntilAny(rest, "/"), "%") {
-		return "", false
+	if _, rest, ok := strings.Cut(s, "://"); ok && u.Scheme != "" {
+		if _, plain := decode(UntilAny(rest, "/")); !plain {
+			return "", false
+		}
 	}
 	if u.RawPath != "" { // else EscapedPath may be another spelling than that in s
 		return Clean(u.RawPath)

@@ -13,17 +13,18 @@ import (
 
 // overridesIn returns the methods that a query names, as in ?_method=DELETE, in upper case.
 // PHP takes a dot or a space before the name for an underscore, and knows _method[], so all
-// signs in the name are left out.
+// signs in the name are left out, and what is behind a NUL, as PHP does.
 func overridesIn(query string) (methods []string) {
 	if query == "" {
 		return nil
 	}
 	for pair := range strings.FieldsFuncSeq(query, func(r rune) bool { return r == '&' || r == ';' }) {
 		name, value, _ := strings.Cut(pair, "=")
-		if value == "" || len(name) > 3*len(" x-http-method-override[]") {
+		if value == "" {
 			continue
 		}
-		switch strings.ToLower(strings.Join(strings.FieldsFunc(unescaped(name), func(r rune) bool { return !isLetter(r) }), "")) {
+		name, _, _ = strings.Cut(unescaped(name), "\x00")
+		switch strings.ToLower(strings.Join(strings.FieldsFunc(name, func(r rune) bool { return !isLetter(r) }), "")) {
 		case "method", "httpmethod", "methodoverride", "xhttpmethod", "xmethodoverride", "xhttpmethodoverride":
 			methods = append(methods, methodsIn(unescaped(value))...)
 		}
@@ -31,12 +32,24 @@ func overridesIn(query string) (methods []string) {
 	return methods
 }
 
-// unescaped is a part of a query without escapes, or as it is where one is broken.
+// unescaped is a part of a query without escapes, but for those that are broken.
 func unescaped(s string) string {
 	if u, err := url.QueryUnescape(s); err == nil {
 		return u
 	}
-	return s
+	var b strings.Builder
+	for ; s != ""; s = s[1:] {
+		switch u, err := url.QueryUnescape(s[:min(3, len(s))]); {
+		case s[0] == '%' && err == nil:
+			b.WriteString(u)
+			s = s[2:]
+		case s[0] == '+':
+			b.WriteByte(' ')
+		default:
+			b.WriteByte(s[0])
+		}
+	}
+	return b.String()
 }
 
 // methodsIn returns the methods that a value may be taken for, in upper case: some
@@ -49,26 +62,56 @@ func methodsIn(value string) []string {
 
 func isLetter(r rune) bool { return 'a' <= r|0x20 && r|0x20 <= 'z' }
 
-// sources yields the paths that a value of a field of [fields.OfSource] may be, for a request
-// to a path. It
-// is a URL, or a path from the root of the storage, with a slash before it or not, which is
-// any of the folders above the request's path. Plain is false where that is in doubt.
-func sources(path, from string) iter.Seq2[string, bool] {
+// isURL reports whether a value that names a path is a whole URL.
+func isURL(value string) bool {
+	return strings.Contains(value, "://") && !strings.HasPrefix(value, "/")
+}
+
+// sources returns what a value of a field of [fields.OfSource] may mean. It may have a query,
+// which some storages know, and is escaped: some clients escape its slashes, too, and some
+// servers take a plus in it for a space.
+func sources(value string) []string {
+	from := urlpath.UntilAny(value, "?")
+	if query := strings.ReplaceAll(unescaped(value[len(from):]), `\`, "/"); strings.Contains(query, "/..") {
+		from = "" // in doubt: some take it for a part of the path
+	}
+	if !isURL(from) {
+		from = strings.NewReplacer("%2F", "/", "%2f", "/").Replace(from)
+	}
+	if !strings.Contains(from, "+") {
+		return []string{from}
+	}
+	return []string{from, strings.ReplaceAll(from, "+", " ")}
+}
+
+// places yields the paths that a value may be which names another one than the request's. It
+// is a URL, or a path from the root of the service, with a slash before it or not; and that
+// is any of the folders above the request's path. Plain is false where it is in doubt.
+func places(path spelling, value string) iter.Seq2[spelling, bool] {
 	const most = 32
-	return func(yield func(string, bool) bool) {
-		from = urlpath.UntilAny(from, "?")
-		if !strings.Contains(from, "://") && !strings.HasPrefix(from, "/") {
-			from = "/" + from
+	return func(yield func(path spelling, plain bool) bool) {
+		relative := !isURL(value) && !strings.HasPrefix(value, "/")
+		if relative && value != "" {
+			value = "/" + value
 		}
-		from, plain := urlpath.CleanURL(from)
-		if plain = plain && from != "/" && strings.Count(path, "/") <= most; !plain {
-			yield(from, false)
+		clean, plain := urlpath.CleanURL(value)
+		if relative && plain && strings.Contains(urlpath.UntilAny(clean[1:], "/"), ":") {
+			plain = false // x:/a is /a as a URL
+		}
+		if !plain || isSlow(clean) || strings.Count(path.exact, "/") > most || strings.Count(path.exact, "/") != strings.Count(path.folded, "/") {
+			yield(spelling{}, false)
 			return
 		}
-		for i := range len(path) {
-			if path[i] == '/' && !yield(path[:i]+from, true) {
+		to := spelt(clean)
+		for i, j := 0, 0; ; { // both are at a slash
+			if !yield(spelling{path.exact[:i] + to.exact, path.folded[:j] + to.folded}, true) {
 				return
 			}
+			next := strings.IndexByte(path.exact[i+1:], '/')
+			if next < 0 {
+				return
+			}
+			i, j = i+1+next, j+1+strings.IndexByte(path.folded[j+1:], '/')
 		}
 	}
 }

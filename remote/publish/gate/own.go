@@ -88,10 +88,13 @@ var notThisWay = page.Page{
 // all: somebody has opened the page to sign in.
 func (g *Gate) missing(req *http.Request, to string, has func(*rule) bool) *rule {
 	path, plain := urlpath.Clean(beforeAny(to, "?#"))
-	if !plain && g.byPath {
-		return nil
+	rules := g.rules // one at most
+	if g.byPath {
+		if !plain || isSlow(path) {
+			return nil
+		}
+		rules = g.rulesFor(spelt(path))
 	}
-	rules := g.rulesFor(path)
 	if len(rules) == 0 {
 		rules = g.rules
 	}

@@ -17,14 +17,16 @@ import (
 type rule struct {
 	Rule
 	gate  *Gate
-	paths []prefix
+	paths []spelling
 	id    string // of the paths: it tells the cookies of different rules apart
 	certs *certificates
 	oidc  *provider
 }
 
-// A prefix is a path of a rule.
-type prefix struct{ exact, folded string }
+// A spelling is a path of a rule or of a request, as it is and folded.
+type spelling struct{ exact, folded string }
+
+func spelt(path string) spelling { return spelling{path, urlpath.Fold(path)} }
 
 // ownFolder is what is below it the gate's own.
 const ownFolder = "/.well-known/keystay/"
@@ -43,9 +45,9 @@ func (g *Gate) newRule(r Rule) (*rule, error) {
 		if p != "/" {
 			p = strings.TrimSuffix(p, "/")
 		}
-		made.paths = append(made.paths, prefix{p, urlpath.Fold(p)})
+		made.paths = append(made.paths, spelt(p))
 	}
-	slices.SortFunc(made.paths, func(a, b prefix) int { return strings.Compare(a.exact, b.exact) })
+	slices.SortFunc(made.paths, func(a, b spelling) int { return strings.Compare(a.exact, b.exact) })
 	h := sha256.New()
 	for _, p := range made.paths {
 		h.Write([]byte(p.exact + "\x00"))
@@ -75,12 +77,9 @@ func (r *Rule) signsIn() bool {
 // rulesFor returns the rules that a request for a path has to pass: the one with the
 // longest path, and where a service may take the path for another one, since it does
 // not look at case, the one for that path too.
-func (g *Gate) rulesFor(path string) []*rule {
-	if !g.byPath {
-		return g.rules // one at most
-	}
-	exact := g.longest(path, func(p prefix) string { return p.exact })
-	folded := g.longest(urlpath.Fold(path), func(p prefix) string { return p.folded })
+func (g *Gate) rulesFor(path spelling) []*rule {
+	exact := g.longest(path, func(p spelling) string { return p.exact })
+	folded := g.longest(path, func(p spelling) string { return p.folded })
 	for _, r := range folded {
 		if !slices.Contains(exact, r) {
 			exact = append(exact, r)
@@ -89,15 +88,15 @@ func (g *Gate) rulesFor(path string) []*rule {
 	return exact
 }
 
-// longest returns the rules whose path, spelt in a way, is the longest that a path is
-// at or below.
-func (g *Gate) longest(path string, spelt func(prefix) string) (best []*rule) {
+// longest returns the rules whose path, in one of the spellings, is the longest that a path
+// is at or below.
+func (g *Gate) longest(path spelling, in func(spelling) string) (best []*rule) {
 	length := -1
 	for _, r := range g.rules {
 		for _, p := range r.paths {
-			s := spelt(p)
+			s := in(p)
 			switch {
-			case !urlpath.Has(path, s) || len(s) < length:
+			case !urlpath.Has(in(path), s) || len(s) < length:
 			case len(s) > length:
 				best, length = []*rule{r}, len(s)
 			default:

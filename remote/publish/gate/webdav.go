@@ -47,35 +47,42 @@ func newAsked(r *http.Request, path string, plain bool) *asked {
 // rulesOf returns the rules that a request has to pass: those for its path, and for the
 // path that WebDAV's Destination has (RFC 4918, section 10.3), where something is to be
 // written, and those from which something is to be copied; where the request is for whole
-// folders, also those below. It returns false where one of the paths is in doubt.
+// folders, also those below. It returns false where one of the paths is in doubt, or where
+// there are more of them than anybody needs, and than are looked at in a short time.
 func (g *Gate) rulesOf(a *asked) (rules []*rule, ok bool) {
+	const most = 4
 	if !g.byPath {
-		return g.rulesFor(a.path), true
+		return g.rules, true // one at most
 	}
-	if !a.plain || isSlow(a.path) {
+	if !a.plain || isSlow(a.path) || len(a.fields["Destination"])+len(a.sources) > most {
 		return nil, false
 	}
-	rules = g.rulesFor(a.path)
-	paths := []string{a.path}
+	here := spelt(a.path)
+	whole := isOfFolders(a)
+	rules = g.rulesAt(here, whole)
+	add := func(root spelling, to string, whole bool) (plain bool) {
+		for path, plain := range places(root, to) {
+			if !plain {
+				return false
+			}
+			rules = append(rules, g.rulesAt(path, whole)...)
+		}
+		return true
+	}
 	for _, to := range a.fields["Destination"] {
-		path, plain := urlpath.CleanURL(to)
-		if !plain || isSlow(path) {
+		root := here // some storages have a folder above the request's path for their root
+		if isURL(to) {
+			root = spelt("/")
+		}
+		if !add(root, to, whole) {
 			return nil, false
 		}
-		paths = append(paths, path)
-		rules = append(rules, g.rulesFor(path)...)
 	}
-	for _, from := range a.sources {
-		for path, plain := range sources(a.path, from) {
-			if !plain || isSlow(path) {
+	for _, value := range a.sources {
+		for _, from := range sources(value) {
+			if !add(here, from, true) {
 				return nil, false
 			}
-			rules = append(append(rules, g.rulesFor(path)...), g.rulesBelow(path)...)
-		}
-	}
-	if isOfFolders(a) {
-		for _, path := range paths {
-			rules = append(rules, g.rulesBelow(path)...)
 		}
 	}
 	var once []*rule
@@ -118,14 +125,17 @@ func isOfFolders(a *asked) bool {
 	})
 }
 
-// rulesBelow returns the rules with a path that a service may take for one at or below
-// a path.
-func (g *Gate) rulesBelow(path string) (below []*rule) {
-	path = urlpath.Fold(path)
+// rulesAt returns the rules for a path, and if it is a whole folder those with a path that
+// a service may take for one at or below it.
+func (g *Gate) rulesAt(path spelling, whole bool) []*rule {
+	rules := g.rulesFor(path)
+	if !whole {
+		return rules
+	}
 	for _, r := range g.rules {
-		if slices.ContainsFunc(r.paths, func(p prefix) bool { return urlpath.Has(p.folded, path) }) {
-			below = append(below, r)
+		if slices.ContainsFunc(r.paths, func(p spelling) bool { return urlpath.Has(p.folded, path.folded) }) {
+			rules = append(rules, r)
 		}
 	}
-	return below
+	return rules
 }

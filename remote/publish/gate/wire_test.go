@@ -62,7 +62,7 @@ func newWire(t *testing.T) *wire {
 }
 
 // asGunicorn returns the path as Gunicorn reads it for visitors from its own host: without
-// all up to the end of what SCRIPT_NAME says.
+// all up to the end of what SCRIPT_NAME says; and as Pyramid does behind it.
 func asGunicorn(r *http.Request) string {
 	path := r.RequestURI
 	for name, values := range r.Header {
@@ -70,7 +70,7 @@ func asGunicorn(r *http.Request) string {
 			_, path, _ = strings.Cut(path, values[0])
 		}
 	}
-	return path
+	return r.Header.Get("X-Vhm-Root") + path
 }
 
 func (x *wire) dial(protocol string) *tls.Conn {
@@ -115,6 +115,8 @@ func TestNoBytesOfHTTP1GetPastAGate(t *testing.T) {
 		// Gunicorn takes SCRIPT_NAME off the path, from whoever is on its own host.
 		"GET /x/admin HTTP/1.1\nHost: " + name + "\nSCRIPT_NAME: /x\n\n",
 		"GET /x/admin HTTP/1.1\nHost: " + name + "\nscript_name: /x\n\n",
+		// Pyramid puts this in front of the path.
+		"GET /x HTTP/1.1\nHost: " + name + "\nX-Vhm-Root: /admin\n\n",
 		"OPTIONS * HTTP/1.1\nHost: " + name + "\n\n",
 		"CONNECT " + name + ":443 HTTP/1.1\nHost: " + name + "\n\n" + smuggled,
 		"CONNECT /admin HTTP/1.1\nHost: " + name + "\n:protocol: websocket\n\n",
