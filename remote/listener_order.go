@@ -5,6 +5,7 @@ import (
 	"crypto/x509"
 	"errors"
 	"maps"
+	"math/rand/v2"
 	"slices"
 	"time"
 
@@ -15,8 +16,8 @@ import (
 // orderPause is how long a replica waits when it is another one's turn to order.
 const orderPause = 5 * time.Second
 
-// turnPatience is how long a replica asks for its turn: 16 replicas take less, one after
-// the other. turnAnswer is how long a relay may take to answer, which asks another node at the
+// turnPatience is how long a replica asks for its turn, and up to a third longer, so that
+// replicas do not give up asking together: 16 replicas take less, one after the other. turnAnswer is how long a relay may take to answer, which asks another node at the
 // most.
 var turnPatience, turnAnswer = 3 * time.Hour, 30 * time.Second
 
@@ -29,6 +30,7 @@ var errNoTurn = errors.New("no relay gives this replica its turn to order a cert
 // may find another replica, and then there is the next try. Until that time the order is
 // given up, so that orders for other names have its place.
 func (l *Listener) awaitTurn(ctx context.Context) error {
+	patience := turnPatience + rand.N(turnPatience/3)
 	for began := time.Now(); ; {
 		if err := l.waitUp(ctx); err != nil {
 			return err
@@ -36,7 +38,7 @@ func (l *Listener) awaitTurn(ctx context.Context) error {
 		if l.takeTurn(ctx) {
 			return nil
 		}
-		if waited := time.Since(began); waited >= turnPatience {
+		if waited := time.Since(began); waited >= patience {
 			if !endsSoon(l.Certificate()) {
 				return errNoTurn
 			}
