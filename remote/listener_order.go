@@ -30,7 +30,7 @@ var errNoTurn = errors.New("no relay gives this replica its turn to order a cert
 // may find another replica, and then there is the next try. Until that time the order is
 // given up, so that orders for other names have its place.
 func (l *Listener) awaitTurn(ctx context.Context) error {
-	patience := turnPatience + rand.N(turnPatience/3+1)
+	patience := turnPatience + rand.N(turnPatience/3+1) //nolint:gosec // no secret
 	for began := time.Now(); ; {
 		if err := l.waitUp(ctx); err != nil {
 			return err
