@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"fmt"
 	"io"
-	"os"
 	"regexp"
 	"slices"
 	"strconv"
@@ -40,12 +39,7 @@ func readFile(name string, keys []Key) *file {
 		f.errs = Errors{{From: name, Message: fmt.Sprintf("cannot read the file: %v", reason(err)), Hints: unreadable(name, err)}}
 		return f
 	}
-	in, err := os.Open(name)
-	if err != nil {
-		return fail(err)
-	}
-	defer in.Close()
-	data, err := io.ReadAll(io.LimitReader(in, MaxFile+1))
+	data, info, err := ownfile.Load(name, MaxFile+1)
 	if err != nil {
 		return fail(err)
 	}
@@ -55,9 +49,7 @@ func readFile(name string, keys []Key) *file {
 		return f
 	}
 	f := parseFile(name, ownfile.Text(data), keys)
-	if info, err := in.Stat(); err == nil {
-		f.public = ownfile.IsOpen(info)
-	}
+	f.public = ownfile.IsOpen(info)
 	return f
 }
 
