@@ -66,6 +66,9 @@ func (k *Keys) noteLocked(name string, key [sha256.Size]byte) (err error) {
 	if err := ownfile.MkdirAll(filepath.Dir(k.file)); err != nil {
 		return err
 	}
+	if err := ownfile.NoPipe(k.file); err != nil {
+		return err
+	}
 	f, err := os.OpenFile(k.file, os.O_RDWR|os.O_APPEND|os.O_CREATE, 0o600)
 	if err != nil {
 		return err
@@ -135,6 +138,9 @@ func (k *Keys) readLocked() error {
 }
 
 func (k *Keys) readFile() error {
+	if err := ownfile.NoPipe(k.file); err != nil {
+		return err
+	}
 	f, err := os.Open(k.file)
 	if err != nil {
 		return err
@@ -210,7 +216,7 @@ func (k *Keys) begin(certificates string) error {
 		case e.IsDir() || filepath.Ext(path) != ".crt":
 			return nil
 		}
-		b, err := os.ReadFile(path)
+		b, err := ownfile.Read(path)
 		if err != nil {
 			return nil
 		}

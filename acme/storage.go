@@ -59,6 +59,9 @@ func (s *storage) Exists(ctx context.Context, key string) bool {
 
 // Load implements [certmagic.Storage].
 func (s *storage) Load(ctx context.Context, key string) ([]byte, error) {
+	if err := ownfile.NoPipe(s.Filename(key)); err != nil {
+		return nil, noteFile(ctx, s.Filename(key), err)
+	}
 	return s.FileStorage.Load(ctx, fit(key))
 }
 
@@ -118,7 +121,10 @@ func (s *storage) lock(name string, take func(*flock.Flock) (bool, error)) (bool
 		return false, fmt.Errorf("make lock folder: %w", err)
 	}
 	l := flock.New(filepath.Join(dir, ownfile.Name(certmagic.StorageKeys.Safe(name)+".lock")), flock.SetPermissions(0o600))
-	ok, err := take(l)
+	ok, err := false, ownfile.NoPipe(l.Path())
+	if err == nil {
+		ok, err = take(l)
+	}
 	if err != nil || !ok {
 		_ = l.Close()
 		if err != nil {

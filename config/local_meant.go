@@ -27,6 +27,8 @@ func meantLocal(s string) string {
 		return "did you mean remote " + command + "?"
 	case isSocketPath(s):
 		return fmt.Sprintf("did you mean %q?", "unix:"+s)
+	case colon && (scheme == "ws" || scheme == "wss") && isLocal(strings.Replace(s, "ws", "http", 1)):
+		return fmt.Sprintf("did you mean %q? WebSockets go there too", strings.Replace(s, "ws", "http", 1))
 	case known && bare == "":
 		return "a host or a port is missing, as in " + scheme + "://127.0.0.1:3000"
 	case known && isPort(bare):
@@ -90,6 +92,9 @@ func meantHostPort(s string, err error) string {
 	case s == "localhost", strings.Contains(s, ".") && isHost(s):
 		return "with its port, as in " + s + ":3000"
 	case isHost(s):
+		if near := hint.Nearest(s, remoteCommands); near != "" && near != s {
+			return "did you mean remote " + near + "? if it is a host, with its port, as in " + s + ":3000"
+		}
 		return "if it is a host, with its port, as in " + s + ":3000; the commands are " + strings.Join(remoteCommands, ", ")
 	}
 	return ""

@@ -3,10 +3,8 @@ package config
 import (
 	"errors"
 	"fmt"
-	"io"
 	"net"
 	"net/netip"
-	"os"
 	"unicode/utf8"
 
 	"keystay/internal/ownfile"
@@ -67,13 +65,9 @@ func (e *Errors) wholeFile(key, name string, limit int64) (text []byte, public b
 	if len(*e) > 0 && (*e)[len(*e)-1].Key == key {
 		return nil, false, errors.New("it was told")
 	}
-	f, err := os.Open(name)
+	text, info, err := ownfile.Load(name, limit+1)
 	if err == nil {
-		defer f.Close()
-		if info, serr := f.Stat(); serr == nil {
-			public = ownfile.IsOpen(info)
-		}
-		text, err = io.ReadAll(io.LimitReader(f, limit+1))
+		public = ownfile.IsOpen(info)
 	}
 	switch {
 	case err != nil:

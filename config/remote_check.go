@@ -147,7 +147,7 @@ func publicNameHint(typed string, relays []string) string {
 	if host, _, path := strings.Cut(typed, "/"); path && isHostName(host) {
 		return "only the name: " + host
 	}
-	near := strings.ReplaceAll(strings.TrimSpace(typed), "_", "-")
+	near := plainSigns.Replace(strings.TrimSpace(typed))
 	if !strings.Contains(near, ".") {
 		near += "." + zone
 	}
@@ -159,6 +159,11 @@ func publicNameHint(typed string, relays []string) string {
 	}
 	return fmt.Sprintf("did you mean %q?", near)
 }
+
+// plainSigns takes out of a name what was meant as its quotes, and makes what stands for
+// hyphens in it such.
+var plainSigns = strings.NewReplacer("_", "-", "\u2010", "-", "\u2011", "-", "\u2012", "-", "\u2013", "-", "\u2014", "-",
+	"\u201c", "", "\u201d", "", "\u201e", "", "\u2018", "", "\u2019", "", "\u201a", "", "\u00ab", "", "\u00bb", "")
 
 // dns checks the address of a DNS server and gives it a port where it has none.
 // It must be an address, since nothing could look its name up.

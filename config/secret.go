@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
-	"os"
 
 	"keystay/internal/hint"
 	"keystay/internal/ownfile"
@@ -43,19 +42,12 @@ func (s Secret) MarshalText() ([]byte, error) { return []byte(s.String()), nil }
 // no error: container platforms mount secrets world-readable inside the one
 // container that sees them.
 func readSecret(name string) (s Secret, public bool, err error) {
-	f, err := os.Open(name)
-	if err != nil {
-		return "", false, err
-	}
-	defer f.Close()
-	if info, err := f.Stat(); err == nil {
-		public = ownfile.IsOpen(info)
-	}
 	// Twice the length leaves room for line ends and still shows a longer one.
-	data, err := io.ReadAll(io.LimitReader(f, 2*MaxSecret))
+	data, info, err := ownfile.Load(name, 2*MaxSecret)
 	if err != nil {
 		return "", false, err
 	}
+	public = ownfile.IsOpen(info)
 	data = bytes.TrimSpace(ownfile.Text(data))
 	if len(data) == 0 {
 		return "", false, errors.New("the file is empty")

@@ -141,7 +141,7 @@ func (r *serviceReader) flagServices(args []string) []block {
 		count = len(locals)
 		if n := max(1, len(names)); n != count && !r.inFile() {
 			r.errs.add("services[0].local", fmt.Sprintf("there are %d local services and %s", count, countOf(n, "name")),
-				"one for all names, or one for each --domain or --name, in their order; those of --domain come first")
+				append(r.valueApart(args), "one for all names, or one for each --domain or --name, in their order; those of --domain come first")...)
 			count = 1
 		}
 	}
@@ -268,6 +268,17 @@ func (r *serviceReader) path(b block, key string) string {
 	return filepath.Join(filepath.Dir(r.src.file.name), name)
 }
 
+// valueApart says how a flag is written whose value is most likely the first of the
+// arguments: one that may stand alone, as in --inspect 4040.
+func (r *serviceReader) valueApart(args []string) (hints []string) {
+	for _, k := range r.src.keys {
+		if k.Alone != "" && len(args) > 0 && isPort(args[0]) && r.src.flags != nil && r.src.flags.Changed(k.Flag) && r.src.flags.Lookup(k.Flag).Value.String() == k.Alone {
+			hints = append(hints, fmt.Sprintf("did you mean --%s=%s?", k.Flag, args[0]))
+		}
+	}
+	return hints
+}
+
 // local reads a local service. It reports whether there is one.
 func (r *serviceReader) local(b block) (l Local, ok bool) {
 	at := b.at("local")
@@ -276,7 +287,11 @@ func (r *serviceReader) local(b block) (l Local, ok bool) {
 		return l, false
 	}
 	if !b.has("local") {
-		r.errs.add(at, "missing: there is nothing to publish", "remote 3000 publishes what listens on port 3000 of this machine")
+		meant := "remote 3000 publishes what listens on port 3000 of this machine"
+		if r.inFile() {
+			meant = "as in local: 3000, for what listens on port 3000 of this machine"
+		}
+		r.errs.add(at, "missing: there is nothing to publish", meant)
 		return l, false
 	}
 	dir := ""

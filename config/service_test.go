@@ -128,9 +128,9 @@ func TestWrongServicesSayWhatAPersonReads(t *testing.T) {
 		{"not built yet", "zeroconf: true\nservices: [{local: 3000}]\n",
 			"remote.yaml:1: unknown key \"zeroconf\"\nhint: known here: services, relay, relay_list, relay_list_key, relay_address, relay_root, token, token_file, state_dir, trust_private_addresses, acme, ct, key_type, listen, replica, transport, lanes, siblings, proxy, dns, probe, on_intercept, inspect, wait, drain_timeout, metrics, plain, log"},
 		{"a map for the list", "services: {local: 3000}\n",
-			"remote.yaml:1: services must be a list, it is a map\nhint: as in deploy/remote.yaml"},
+			"remote.yaml:1: services must be a list, it is a map\nhint: each of the list begins with a dash, or all in brackets: services: [{…}]"},
 		{"no service", "services:\n  - domain: a.relay.test\n",
-			"remote.yaml:2: services[0].local: missing: there is nothing to publish\nhint: remote 3000 publishes what listens on port 3000 of this machine"},
+			"remote.yaml:2: services[0].local: missing: there is nothing to publish\nhint: as in local: 3000, for what listens on port 3000 of this machine"},
 		{"local and routes", "services:\n  - local: 3000\n    routes: [{path: /, local: 3000}]\n",
 			"remote.yaml:2: services[0].local: there are routes too\nhint: put it into them, as {path: /, local: …}, or take them out"},
 		{"a route twice", "services:\n  - routes:\n    - {path: /a, local: 3000}\n    - {path: /a, local: 3001}\n",
@@ -448,4 +448,21 @@ func sprint(r config.Remote) string {
 		}
 	}
 	return fmt.Sprintf("%+v", r)
+}
+
+// What stands at a place where others have it is named.
+func TestServiceKeysOfOthersAreNamed(t *testing.T) {
+	for file, want := range map[string]string{
+		"services: [{local: 1}]\ngate: {links: true}\n":                    "remote.yaml:2: unknown key \"gate\"\nhint: did you mean services: [{gate: …}]?",
+		"services: [{port: 3000}]\n":                                       "remote.yaml:1: unknown key \"port\"\nhint: did you mean \"local\"?",
+		"services: [{local: 1}]\nauth-file: u\n":                           "remote.yaml:2: unknown key \"auth-file\"\nhint: did you mean services: [{gate: {password_file: …}}]?",
+		"services: [{local: 1}]\nadmin: {listen: \"127.0.0.1:9440\"}\n":    "remote.yaml:2: unknown key \"admin\"\nhint: that is a key of relay.yaml, the file of relay --config",
+		"ct: true\nservices: [{local: 1}]\n":                               "remote.yaml:1: ct must be text, it is true or false\nhint: auto, off or the URL of a monitor",
+		"services: [{domain: “a.relay.test”, local: 1}]\n":                 "remote.yaml:1: services[0].domain: \"“a.relay.test”\" is no host name: '“' cannot be in it\nhint: did you mean \"a.relay.test\"?",
+		"services: [{local: 1, gate: {links: yes}}]\nreplica: {on: yes}\n": "remote.yaml:1: services[0].gate.links must be true or false, it is text\nhint: did you mean true?\nremote.yaml:2: replica must be true or false, it is a map\nhint: true or false",
+	} {
+		inFolder(t, map[string]string{"remote.yaml": file})
+		_, _, err := loadRemote(t, "--config=remote.yaml")
+		wantText(t, err, want)
+	}
 }

@@ -12,6 +12,7 @@ import (
 	"github.com/spf13/viper"
 
 	"keystay/internal/hint"
+	"keystay/internal/ownfile"
 )
 
 // delimiter parts the levels of a key inside viper. It is not the dot, since
@@ -213,6 +214,8 @@ func (e *Errors) readable(key, name string) {
 // unreadable returns what to do about a file that cannot be read.
 func unreadable(name string, err error) []string {
 	switch info, statErr := os.Stat(name); {
+	case errors.Is(err, ownfile.ErrPipe):
+		return hint.FileIsPipe.With("FILE", name)
 	case errors.Is(err, os.ErrNotExist):
 		if !filepath.IsAbs(name) {
 			name, _ = filepath.Abs(name)

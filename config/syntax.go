@@ -34,6 +34,10 @@ func (f *file) syntax(err error, data []byte) {
 		e.Line, e.Column, e.Message = i, column, "a tab indents this line"
 		e.Hints = []string{"YAML is indented with spaces only"}
 	}
+	if i, column := noBreakSpace(data); i > 0 && len(e.Hints) == 0 {
+		e.Line, e.Column, e.Message = i, column, "there is a space that does not break (U+00A0) in this line"
+		e.Hints = []string{"write an ordinary space in its place: it may have come from a web page or a word processor"}
+	}
 	if i, column := openQuote(data); i > 0 && len(e.Hints) == 0 {
 		e.Line, e.Column, e.Message = i, column, "a quote opens here, and is not closed in this line"
 		e.Hints = []string{"put the same quote at the end of the text"}
@@ -76,6 +80,16 @@ func openQuote(data []byte) (line, column int) {
 		value := bytes.TrimLeft(text[start:], " ")
 		if len(value) > 0 && (value[0] == '"' || value[0] == '\'') && bytes.Count(value, value[:1]) == 1 {
 			return i + 1, len(text) - len(value) + 1
+		}
+	}
+	return 0, 0
+}
+
+// noBreakSpace finds the first line with such a space.
+func noBreakSpace(data []byte) (line, column int) {
+	for i, text := range bytes.Split(data, []byte("\n")) {
+		if at := bytes.Index(text, []byte("\u00a0")); at >= 0 {
+			return i + 1, at + 1
 		}
 	}
 	return 0, 0

@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"fmt"
 	"io"
-	"os"
 	"regexp"
 	"slices"
 	"strconv"
@@ -40,12 +39,7 @@ func readFile(name string, keys []Key) *file {
 		f.errs = Errors{{From: name, Message: fmt.Sprintf("cannot read the file: %v", reason(err)), Hints: unreadable(name, err)}}
 		return f
 	}
-	in, err := os.Open(name)
-	if err != nil {
-		return fail(err)
-	}
-	defer in.Close()
-	data, err := io.ReadAll(io.LimitReader(in, MaxFile+1))
+	data, info, err := ownfile.Load(name, MaxFile+1)
 	if err != nil {
 		return fail(err)
 	}
@@ -55,9 +49,7 @@ func readFile(name string, keys []Key) *file {
 		return f
 	}
 	f := parseFile(name, ownfile.Text(data), keys)
-	if info, err := in.Stat(); err == nil {
-		f.public = ownfile.IsOpen(info)
-	}
+	f.public = ownfile.IsOpen(info)
 	return f
 }
 
@@ -285,8 +277,12 @@ func (f *file) isKind(n *yaml.Node, path, want string) bool {
 		hint = `as in tokens: [{secret_file: FILE, names: ["xyz.relay.net"]}]`
 	case want == "a map" && found == "text" && f.firstBelow(path) != "":
 		hint = fmt.Sprintf("as in %s: {%s: …}", path[strings.LastIndexByte(path, '.')+1:], f.firstBelow(path))
-	case path == "lanes":
-		hint = "auto or off"
+	case found == "true or false" && want == "text" && switches[path] != "":
+		hint = switches[path]
+	case want == "true or false" && slices.Contains([]string{"yes", "on", "y", "1"}, strings.ToLower(n.Value)):
+		hint = "did you mean true?"
+	case want == "true or false" && slices.Contains([]string{"no", "off", "n", "0"}, strings.ToLower(n.Value)):
+		hint = "did you mean false?"
 	case want == "true or false":
 		hint = want
 	case want == "text" && n.Kind == yaml.ScalarNode:
@@ -297,11 +293,27 @@ func (f *file) isKind(n *yaml.Node, path, want string) bool {
 		hint = `*. and a name, as in ["*.relay.net"]`
 	case want == "a list" && found == "text":
 		hint = "put it in brackets: [" + quote(n.Value) + "]"
+	case want == "a list" && found == "a number" && strings.HasSuffix(path, "listen") && isPort(n.Value):
+		hint = "with a colon, in brackets: [" + quote(":"+n.Value) + "]"
+	case want == "a list" && found == "a map" && f.isTable(path):
+		hint = fmt.Sprintf("each of the list begins with a dash, or all in brackets: %s: [{…}]", path[strings.LastIndexByte(path, '.')+1:])
 	default:
 		hint = "as in " + example
 	}
 	f.add(n, path, fmt.Sprintf("%s must be %s, it is %s", path, want, found), hint)
 	return false
+}
+
+// switches are words for settings that look like switches, and have other words.
+var switches = map[string]string{
+	"lanes": "auto or off", "siblings": "auto or off", "ct": "auto, off or the URL of a monitor", "probe.mode": "auto or off", "acme.rehearsal": "auto or off",
+	"reload": "keep or takeover", "names.policy": "open, token or closed", "names.key_names": "open, token or off",
+}
+
+// isTable reports whether a list of maps is wanted at path.
+func (f *file) isTable(path string) bool {
+	schema := indexes.ReplaceAllString(path, "[]")
+	return slices.ContainsFunc(f.keys, func(k Key) bool { return k.Name == schema && k.Kind == Table })
 }
 
 // firstBelow is the first key of the map at path, or "".

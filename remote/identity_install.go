@@ -146,7 +146,10 @@ func (s *state) unserved() error {
 	}
 	for _, file := range locks {
 		lock := flock.New(file, flock.SetPermissions(0o600))
-		ok, err := lock.TryLock()
+		ok, err := false, ownfile.NoPipe(file)
+		if err == nil {
+			ok, err = lock.TryLock()
+		}
 		if err != nil {
 			return unusable("lock a name in", s.dir, file, err)
 		}

@@ -2,6 +2,7 @@ package remote
 
 import (
 	"bytes"
+	"cmp"
 	"crypto/ed25519"
 	"crypto/rand"
 	"crypto/x509"
@@ -105,7 +106,11 @@ func lockState(dir string) (s *state, unlock func() error, err error) {
 	}
 	s = &state{dir: dir}
 	lock := flock.New(s.path(lockFile), flock.SetPermissions(0o600))
-	if err := lock.Lock(); err != nil {
+	err = ownfile.NoPipe(lock.Path())
+	if err == nil {
+		err = lock.Lock()
+	}
+	if err != nil {
 		return nil, nil, unusable("lock", dir, s.path(lockFile), err)
 	}
 	if err := s.finishImport(); err != nil {
@@ -211,7 +216,7 @@ func (s *state) writeIdentity(key ed25519.PrivateKey) error {
 
 // lastRun returns the stored run number.
 func (s *state) lastRun() (last uint64, err error) {
-	b, err := os.ReadFile(s.path(runFile))
+	b, err := ownfile.Read(s.path(runFile))
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return 0, unusable("read", s.dir, s.path(runFile), err)
 	}
@@ -249,7 +254,7 @@ func (s *state) lines(name string, limit int64) []string {
 	if err != nil || info.Size() > limit {
 		return nil
 	}
-	b, err := os.ReadFile(s.path(name))
+	b, err := ownfile.Read(s.path(name))
 	if err != nil {
 		return nil
 	}
@@ -267,12 +272,18 @@ func (s *state) lockName(name string) (unlock func() error, err error) {
 		return nil, unusable("make a folder in", s.dir, dir, err)
 	}
 	lock := flock.New(filepath.Join(dir, fileOf(name, ".lock")), flock.SetPermissions(0o600))
-	ok, err := lock.TryLock()
+	ok := false
+	for _, file := range []string{lock.Path(), s.path(pidFile(name))} {
+		err = cmp.Or(err, ownfile.NoPipe(file))
+	}
+	if err == nil {
+		ok, err = lock.TryLock()
+	}
 	if err != nil {
 		return nil, unusable("lock a name in", s.dir, lock.Path(), err)
 	}
 	if !ok {
-		pid, _ := os.ReadFile(s.path(pidFile(name)))
+		pid, _ := ownfile.Read(s.path(pidFile(name)))
 		return nil, &InUseError{Name: name, PID: strings.TrimSpace(string(pid[:min(len(pid), 20)]))}
 	}
 	// Only the message of an InUseError has it, so nothing waits for the disk.

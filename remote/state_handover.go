@@ -90,7 +90,7 @@ func (s *state) loadHandovers(key ed25519.PublicKey) ([]handover, error) {
 	}
 	var b []byte
 	if err == nil && info.Size() <= maxHandoversFile {
-		b, err = os.ReadFile(file)
+		b, err = ownfile.Read(file)
 	}
 	if err != nil {
 		return nil, unusable("read", s.dir, file, err)

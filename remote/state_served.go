@@ -94,7 +94,7 @@ func (s *state) readServed(file string) (served, error) {
 	}
 	var b []byte
 	if err == nil && info.Size() <= maxServedFile {
-		b, err = os.ReadFile(path)
+		b, err = ownfile.Read(path)
 	}
 	if err != nil {
 		return served{}, unusable("read", s.dir, path, err)
@@ -300,7 +300,7 @@ func (s *state) renameMade(name string, old ed25519.PublicKey) error {
 // oldRelay returns the relay that a version without files for each name has
 // remembered, or "".
 func (s *state) oldRelay() string {
-	b, err := os.ReadFile(s.path(relayFile))
+	b, err := ownfile.Read(s.path(relayFile))
 	if err != nil || len(b) > 300 {
 		return ""
 	}

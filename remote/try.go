@@ -165,7 +165,7 @@ const oldNames = 64
 // number there says, or 0.
 func Running(stateDir, name string) int {
 	s := &state{dir: stateDir}
-	b, err := os.ReadFile(s.path(pidFile(name)))
+	b, err := ownfile.Read(s.path(pidFile(name)))
 	if err != nil {
 		return 0
 	}

@@ -8,7 +8,6 @@ import (
 	"io/fs"
 	"log/slog"
 	"net"
-	"os"
 	"path/filepath"
 	"slices"
 	"strconv"
@@ -82,7 +81,7 @@ func aboutNode(cfg *config.Relay) cluster.About {
 
 // nextEpoch returns the number of this process among those of the node, and keeps it.
 func nextEpoch(file string) (uint64, error) {
-	b, err := os.ReadFile(file)
+	b, err := ownfile.Read(file)
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return 0, err
 	}

@@ -56,6 +56,9 @@ func awaitUnlocked(ctx context.Context, dir string) error {
 func (l *stateLock) pause() { _ = l.file.Unlock() }
 
 func (l *stateLock) resume() error {
+	if err := ownfile.NoPipe(l.file.Path()); err != nil {
+		return err
+	}
 	ok, err := l.file.TryLock() // whatever wait is, and however late this comes to run
 	if !ok && err == nil {
 		ctx, cancel := context.WithTimeout(context.Background(), l.wait)

@@ -2,7 +2,6 @@ package main
 
 import (
 	"fmt"
-	"os"
 
 	"keystay/config"
 	"keystay/internal/hint"
@@ -60,7 +59,7 @@ func gateRule(g config.Gate) (r gate.Rule, err error) {
 		}
 	}
 	if g.ClientCA != "" {
-		text, err := os.ReadFile(g.ClientCA)
+		text, err := ownfile.Read(g.ClientCA)
 		if err != nil {
 			return r, within("client_ca", err)
 		}

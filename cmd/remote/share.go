@@ -72,13 +72,16 @@ but by taking links out of the gate.`,
 // know of files, with hints.
 func share(stateDir, to string, lasts time.Duration, once bool) (link string, strange []error, err error) {
 	if lasts <= 0 || lasts > gate.MaxLink {
-		return "", nil, cli.Usage(fmt.Errorf("--for: a link lasts more than 0s, and at most %v", gate.MaxLink))
+		return "", nil, cli.Usage(fmt.Errorf("--for: a link lasts more than 0s, and at most %vh", gate.MaxLink.Hours()))
 	}
 	to = strings.TrimPrefix(to, "https://")
 	host, path, _ := strings.Cut(to, "/")
 	name, port, _ := strings.Cut(host, ":")
 	if name == "" {
 		if name, err = remote.OnlyName(stateDir); err != nil {
+			if several, ok := errors.AsType[*remote.AmbiguousError](err); ok {
+				err = hint.ShareWhichName.Error(errors.New(several.Error()), "NAME", several.Names[0])
+			}
 			return "", nil, cli.Usage(err)
 		}
 		if name == "" {

@@ -2,10 +2,13 @@ package main
 
 import (
 	"bytes"
+	"os"
+	"path/filepath"
 	"strings"
 	"testing"
 
 	"keystay/internal/cli"
+	"keystay/internal/hint"
 )
 
 // runShare runs "remote share" and returns what it prints on stdout, and its error.
@@ -53,5 +56,23 @@ func TestShareSaysWhatIsWrong(t *testing.T) {
 		if code(err) != cli.ExitUsage || out != "" {
 			t.Errorf("%q: %q, %v", args, out, err)
 		}
+	}
+}
+
+// Where it is not clear which name is meant, the hint is how share is told, and not the
+// flag of another command.
+func TestShareWithSeveralNamesSaysHowToNameOne(t *testing.T) {
+	dir := t.TempDir()
+	if err := os.MkdirAll(filepath.Join(dir, "names"), 0o700); err != nil {
+		t.Fatal(err)
+	}
+	for _, name := range []string{"app.relay.test", "db.relay.test"} {
+		if err := os.WriteFile(filepath.Join(dir, "names", name+".json"), []byte(`{"relays":["relay.test"]}`), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	_, err := runShare(t, "--state-dir", dir)
+	if got := strings.Join(hint.All(err), "; "); code(err) != cli.ExitUsage || got != "name the one that is meant: remote share app.relay.test" {
+		t.Errorf("%v, hints %q", err, got)
 	}
 }

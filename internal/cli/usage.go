@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -34,6 +35,11 @@ func flagError(c *cobra.Command, err error) error {
 	case !errors.As(err, &unknown):
 		return Usage(usage)
 	}
+	// Behind a command that is none the flags of the right one are unknown: the word
+	// before them is the mistake.
+	if words := c.Flags().Args(); c.HasParent() && c.HasSubCommands() && len(words) > 0 {
+		return noArgs(c, words)
+	}
 	name := unknown.GetSpecifiedName()
 	if letters := unknown.GetSpecifiedShortnames(); letters != "" {
 		name, _, _ = strings.Cut(letters, "=")
@@ -44,7 +50,7 @@ func flagError(c *cobra.Command, err error) error {
 	if name == "config" && c.Flags().Lookup("state-dir") != nil && c.Flags().Lookup("config") == nil {
 		return Usage(hint.NoConfigFile.Error(usage))
 	}
-	if word := arguments[name]; word != "" && strings.Contains(c.Use+" ", " "+word+" ") {
+	if word := arguments[name]; word != "" && slices.Contains(strings.FieldsFunc(c.Use, func(r rune) bool { return r < 'A' || r > 'Z' }), word) {
 		return Usage(hint.MeantCommand.Error(usage, "COMMAND", c.CommandPath()+" "+word))
 	}
 	if meant := meantFlag(c, name); meant != "" {
@@ -60,7 +66,7 @@ var arguments = map[string]string{
 }
 
 // valueForms say what is wrong with a value that is none of a flag's type.
-var valueForms = map[string]string{"int": "no whole number", "stringToString": "not KEY=VALUE"}
+var valueForms = map[string]string{"int": "no whole number", "duration": "no duration, as in 30m or 48h", "stringToString": "not KEY=VALUE"}
 
 // foreignFlags are flags of other programs of this kind, and what they are here.
 var foreignFlags = map[string]string{
@@ -69,7 +75,7 @@ var foreignFlags = map[string]string{
 	"host": "relay", "server": "relay", "authtoken": "token", "auth-token": "token",
 	"conf": "config", "config-file": "config", "token": "token-file",
 	"format": "json", "output": "json", "o": "json", "names": "with-names",
-	"until": "for", "duration": "for", "ttl": "expires", "message": "reason", "m": "reason", "force": "free",
+	"until": "for", "duration": "for", "ttl": "expires", "message": "reason", "m": "reason", "reason": "note", "force": "free",
 }
 
 // meantFlag returns the flag of c that was most likely meant by a name, or "".

@@ -2,6 +2,7 @@ package cli_test
 
 import (
 	"errors"
+	"fmt"
 	"io"
 	"strings"
 	"testing"
@@ -125,11 +126,38 @@ func TestCommandIsNamedThatStandsElsewhere(t *testing.T) {
 // What is an argument is named as one.
 func TestFlagThatIsAnArgumentIsNamed(t *testing.T) {
 	root := cli.Root(&cobra.Command{Use: "remote", Run: func(*cobra.Command, []string) {}})
-	root.AddCommand(&cobra.Command{Use: "release NAME", Args: cli.Args("NAME"), Run: func(*cobra.Command, []string) {}})
+	for _, use := range []string{"release NAME", "share [NAME[:PORT][/PATH]]"} {
+		root.AddCommand(&cobra.Command{Use: use, Args: cli.Args("NAME"), Run: func(*cobra.Command, []string) {}})
+	}
 	root.SetOut(io.Discard)
-	root.SetArgs([]string{"release", "--domain", "xyz.relay.net"})
-	if got := strings.Join(hint.All(root.Execute()), "; "); got != "did you mean remote release NAME?; see remote release --help" {
-		t.Errorf("hints %q", got)
+	for _, command := range []string{"release", "share"} {
+		root.SetArgs([]string{command, "--domain", "xyz.relay.net"})
+		if got, want := strings.Join(hint.All(root.Execute()), "; "), fmt.Sprintf("did you mean remote %[1]s NAME?; see remote %[1]s --help", command); got != want {
+			t.Errorf("hints %q, want %q", got, want)
+		}
+	}
+}
+
+// A command that is none is what is told, and not that it has none of the flags behind it.
+func TestMistakenCommandGoesBeforeItsFlags(t *testing.T) {
+	for _, c := range []struct{ args, message, hints string }{
+		{"names shwo a.relay.net --config relay.yaml", `unexpected argument "shwo"`, "did you mean relay names show?; see relay names --help"},
+		{"names zzzz --config relay.yaml", `unexpected argument "zzzz"`, "the commands are show; see relay names --help"},
+		{"names show --confg relay.yaml", "unknown flag: --confg", "did you mean --config?; see relay names show --help"},
+		{"names --config relay.yaml", "unknown flag: --config", "see relay names --help"},
+	} {
+		root := cli.Root(&cobra.Command{Use: "relay", Run: func(*cobra.Command, []string) {}})
+		group := &cobra.Command{Use: "names", Args: cli.NoArgs(), Run: func(*cobra.Command, []string) {}}
+		show := &cobra.Command{Use: "show NAME", Args: cli.Args("NAME"), Run: func(*cobra.Command, []string) {}}
+		show.Flags().String("config", "", "")
+		group.AddCommand(show)
+		root.AddCommand(group)
+		root.SetOut(io.Discard)
+		root.SetArgs(strings.Fields(c.args))
+		err := root.Execute()
+		if got := strings.Join(hint.All(err), "; "); err == nil || err.Error() != c.message || got != c.hints {
+			t.Errorf("%s: %v, hints %q, want %q", c.args, err, got, c.hints)
+		}
 	}
 }
 

@@ -17,6 +17,11 @@ var (
 		Means: "of the command `share`; also where what is given is no name",
 		Do:    []string{"name what the link is to open: remote share NAME, as in remote share xyz.relay.net", "a local service is published without a command: remote 3000"},
 	}
+	ShareWhichName = &Advice{
+		Shown: "no name given, and several were served from here before: …",
+		Means: "of the command `share`",
+		Do:    []string{"name the one that is meant: remote share NAME"},
+	}
 	ShareNoState = &Advice{
 		Shown: "no remote has run from …",
 		Means: "of the command `share`; also `… was not served from … so far`, with which the link is made all the same",

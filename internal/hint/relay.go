@@ -6,7 +6,7 @@ import "slices"
 func Relay() []*Advice {
 	list := []*Advice{
 		LowPort, PortInUse, AddressElsewhere, SocketUnknown,
-		StateInUse, RelayState, StatePlace, StateFull, LongState, NoControl, RecordDamaged, RecordGone, ClockJumped,
+		StateInUse, RelayState, StatePlace, StateFull, LongState, NoControl, AuditIsFolder, RecordDamaged, RecordGone, ClockJumped,
 		NoProxyHeader, FixedAway, SiblingAway, SiblingStranger,
 		NoTakeover, TakeoverHere, LeversHere, NoRelayHere, NotYourRelay, BackupExists, OldGoesOn, NotLive,
 		MemoryNotThere, MemoryUsedUp, DescriptorsUsedUp, TooManyLinks, LimitsMet,
@@ -121,6 +121,12 @@ var (
 		Do:    []string{"make the name in siblings the domain of the relay there, and give each sibling addresses of its own"},
 	}
 )
+
+// AuditIsFolder is for a folder in the place of the audit log.
+var AuditIsFolder = &Advice{
+	Shown: "cannot write the audit log; the relay goes on without … is a directory",
+	Do:    []string{"move FILE away: the log is begun at the next entry, without a restart"},
+}
 
 // The advice for the levers of a running relay.
 var (

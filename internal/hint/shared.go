@@ -3,7 +3,7 @@ package hint
 // Shared returns the rows that stand in both tables.
 func Shared() []*Advice {
 	return append(append(Usage(), ACME()...), FileClosed, FileMissing, NoPair, KeyPassphrase, NoChain, Unfit, NoRoots,
-		FileUnreadable, FileIsFolder, OneSecret,
+		FileUnreadable, FileIsFolder, FileIsPipe, OneSecret,
 		FileOpen, FileWasOpen, FolderOpen, OtherOwner, DiskFull, ReadOnly)
 }
 
@@ -17,6 +17,11 @@ var (
 	FileIsFolder = &Advice{
 		Shown: "cannot read …: is a directory",
 		Do:    []string{"FILE is a folder: name a file in it"},
+	}
+	FileIsPipe = &Advice{
+		Shown: "… is a named pipe, not a file",
+		Means: "also a file that the program keeps, in whose place there is one",
+		Do:    []string{"nobody writes into FILE: put a file in its place, or have something write into it first"},
 	}
 	OneSecret = &Advice{
 		Shown: "cannot read …: a secret is one line of text",

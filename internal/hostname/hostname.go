@@ -7,6 +7,8 @@ import (
 	"errors"
 	"fmt"
 	"strings"
+	"unicode"
+	"unicode/utf8"
 
 	"golang.org/x/net/idna"
 )
@@ -74,6 +76,10 @@ func Typed(name string) (string, error) {
 	if len(name) > 4*Max { // UTF-8 has up to 4 bytes for a character
 		return "", fmt.Errorf("%w: it is longer than %d characters", ErrInvalid, Max)
 	}
+	if i := strings.IndexFunc(name, isTypographic); i >= 0 {
+		r, _ := utf8.DecodeRuneInString(name[i:])
+		return "", fmt.Errorf("%w: %q cannot be in it", ErrInvalid, r)
+	}
 	if strings.ContainsFunc(name, func(r rune) bool { return r >= 0x80 }) {
 		// ToASCII refuses hyphens in places where names in use have them. So
 		// only names that need the conversion go through it.
@@ -84,6 +90,13 @@ func Typed(name string) (string, error) {
 		name = ascii
 	}
 	return Normalize([]byte(name))
+}
+
+// isTypographic reports whether r is one of the quotes and dashes that word processors
+// and pages put in the place of ASCII's. No name has one (RFC 5892 disallows them), but
+// there are forms of them in ASCII.
+func isTypographic(r rune) bool {
+	return unicode.In(r, unicode.Pi, unicode.Pf) || r == '\u201a' || r == '\u201e' || r >= '\u2010' && r <= '\u2015'
 }
 
 // OfHeader returns the normal form of the host of a Host header field or of the

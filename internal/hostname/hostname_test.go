@@ -78,7 +78,7 @@ func TestTypedTakesOtherScripts(t *testing.T) {
 			t.Errorf("%q: %q, %v, want %q", in, got, err, want)
 		}
 	}
-	for _, in := range []string{"", "a b.test", "ü_x.test", "ü..test", "１９２.0.2.1", strings.Repeat("ü", 4*hostname.Max)} {
+	for _, in := range []string{"", "a b.test", "ü_x.test", "ü..test", "“a.test”", "„a.test“", "‘a’.test", "«a».test", "my–app.test", "１９２.0.2.1", strings.Repeat("ü", 4*hostname.Max)} {
 		if got, err := hostname.Typed(in); !errors.Is(err, hostname.ErrInvalid) {
 			t.Errorf("%q: %q, %v", in, got, err)
 		}

@@ -21,9 +21,10 @@ import (
 	"keystay/internal/hint"
 )
 
-// Read returns the text in a file as Text makes it.
+// Read returns the text in a file as Text makes it. The error wraps ErrPipe where it is
+// a pipe that nobody writes into.
 func Read(file string) ([]byte, error) {
-	b, err := os.ReadFile(file)
+	b, _, err := Load(file, 0)
 	return Text(b), err
 }
 
@@ -183,7 +184,7 @@ func openOwn(file string) (*os.File, error) {
 }
 
 // Explain returns err, which came of using path, with hints where the disk is
-// full, the file system read-only, or part of the path somebody else's. It
+// full, the file system read-only, path a pipe, or part of it somebody else's. It
 // returns any other error as it is.
 func Explain(err error, path string) error { return ExplainIn(err, path, "") }
 
@@ -195,6 +196,8 @@ func ExplainIn(err error, path, dir string) error {
 		return hint.DiskFull.Error(err, "DIR", path)
 	case errors.Is(err, syscall.EROFS):
 		return hint.ReadOnly.Error(err, "DIR", path)
+	case errors.Is(err, ErrPipe):
+		return hint.FileIsPipe.Error(err, "FILE", path)
 	case errors.Is(err, fs.ErrPermission):
 		if what, owner, user := foreign(path, dir, os.Geteuid()); what != "" {
 			return hint.OtherOwner.Error(err, "FILE", what, "OWNER", owner, "USER", user)

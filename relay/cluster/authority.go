@@ -46,7 +46,7 @@ func (d Dir) RecordKey() string { return d.file("record.key") }
 // ReadRecordKey reads the key of the record of names from a file, which has RecordKeySize
 // bytes.
 func ReadRecordKey(file string) ([]byte, error) {
-	key, err := os.ReadFile(file)
+	key, _, err := ownfile.Load(file, 0) // not as text: it is bytes
 	if err == nil && len(key) != RecordKeySize {
 		err = fmt.Errorf("%s has %d bytes, and not %d", file, len(key), RecordKeySize)
 	}

@@ -109,7 +109,7 @@ func (a *Authority) sweep(dir string) (n int) {
 }
 
 func readKept(file string) (k kept, err error) {
-	b, err := os.ReadFile(file)
+	b, err := ownfile.Read(file)
 	if err == nil {
 		err = json.Unmarshal(b, &k)
 	}

@@ -9,6 +9,7 @@ import (
 	"os"
 	"path/filepath"
 	"sync"
+	"syscall"
 	"time"
 
 	"keystay/internal/hint"
@@ -171,6 +172,9 @@ func (a *Audit) writeLocked(e Entry) error {
 }
 
 func (a *Audit) openLocked() error {
+	if err := ownfile.NoPipe(a.file); err != nil {
+		return err
+	}
 	f, err := os.OpenFile(a.file, os.O_APPEND|os.O_CREATE|os.O_WRONLY, 0o600)
 	if err != nil {
 		return err
@@ -214,7 +218,9 @@ func (a *Audit) aside(i int) string {
 // failedLocked counts an entry that was not written, and tells of the first.
 func (a *Audit) failedLocked(err error) {
 	if a.lost == 0 {
-		err = ownfile.Explain(err, a.file)
+		if err = ownfile.Explain(err, a.file); errors.Is(err, syscall.EISDIR) {
+			err = hint.AuditIsFolder.Error(err, "FILE", a.file)
+		}
 		a.log.Error("cannot write the audit log; the relay goes on without", "err", err, hint.Attr(hint.All(err)))
 	}
 	a.lost++

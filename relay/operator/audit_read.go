@@ -9,6 +9,8 @@ import (
 	"os"
 	"slices"
 	"time"
+
+	"keystay/internal/ownfile"
 )
 
 // Last returns the last n entries that are not older than since, the oldest first: of
@@ -50,6 +52,9 @@ func (a *Audit) Last(n int, since time.Time) ([]Entry, error) {
 // lastOf is Last for one file. Older says that the file has entries from before
 // since, so that the files before it have no others.
 func lastOf(file string, n int, since time.Time) (list []Entry, older bool, err error) {
+	if err := ownfile.NoPipe(file); err != nil {
+		return nil, false, err
+	}
 	f, err := os.Open(file)
 	if err != nil {
 		return nil, false, err

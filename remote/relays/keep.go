@@ -68,7 +68,7 @@ func (k Keep) read() (is kept, err error) {
 	}
 	var b []byte
 	if err == nil && info.Size() <= maxKept {
-		b, err = os.ReadFile(k.file())
+		b, err = ownfile.Read(k.file())
 	}
 	if err != nil {
 		return is, ownfile.ExplainState(err, k.file(), k.StateDir)
@@ -104,7 +104,11 @@ func (k Keep) change(f func(*kept)) error {
 		return ownfile.ExplainState(err, k.StateDir, k.StateDir)
 	}
 	lock := flock.New(k.file()+lockSuffix, flock.SetPermissions(0o600))
-	if err := lock.Lock(); err != nil {
+	err := ownfile.NoPipe(lock.Path())
+	if err == nil {
+		err = lock.Lock()
+	}
+	if err != nil {
 		return ownfile.ExplainState(err, lock.Path(), k.StateDir)
 	}
 	defer lock.Close()

@@ -133,7 +133,7 @@ func (s *Store) forgetOnce() (n int, err error) {
 	}
 	for _, e := range entries {
 		file := filepath.Join(dir, e.Name())
-		b, err := os.ReadFile(file)
+		b, err := ownfile.Read(file)
 		ends, perr := strconv.ParseInt(strings.TrimSpace(string(b)), 10, 64)
 		if err == nil && (perr != nil || ends <= time.Now().Unix()) {
 			os.Remove(file)

@@ -253,7 +253,7 @@ func (e *ended) read(file string) error {
 	if info.Size() > maxEndedFile {
 		return errors.New("too long")
 	}
-	b, err := os.ReadFile(file)
+	b, err := ownfile.Read(file)
 	if err != nil {
 		return err
 	}

@@ -108,7 +108,11 @@ func (s *Store) key(fresh []byte) ([]byte, error) {
 func (s *Store) locked(f func() error) error {
 	file := filepath.Join(s.dir, lockFile)
 	lock := flock.New(file, flock.SetPermissions(0o600))
-	if err := lock.Lock(); err != nil {
+	err := ownfile.NoPipe(file)
+	if err == nil {
+		err = lock.Lock()
+	}
+	if err != nil {
 		return s.unusable("lock", file, err)
 	}
 	defer lock.Close()

@@ -74,7 +74,7 @@ func Load(dir, domain string) (State, error) {
 	if err != nil {
 		return State{}, err
 	}
-	b, err := os.ReadFile(file)
+	b, err := ownfile.Read(file)
 	if err != nil {
 		return State{}, err
 	}
