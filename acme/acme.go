@@ -88,9 +88,10 @@ type Config struct {
 	Ready func(ctx context.Context, name string) error
 
 	// Turn is called once an order would begin, after Ready, and blocks until others
-	// let it, such as another process that orders for the same name. An error counts
-	// as a failed attempt. Each end of the attempt is told with an Event. Nil means
-	// that nobody is asked.
+	// let it, such as another process that orders for the same name. Where ctx ends
+	// first it may be called again, for the same attempt: orders for other names go on
+	// meanwhile. An error counts as a failed attempt. Each end of the attempt is told
+	// with an Event. Nil means that nobody is asked.
 	Turn func(ctx context.Context, name string) error
 
 	// Hold returns until when no new certificate for name is to be ordered from

@@ -22,6 +22,10 @@ const (
 	// has waited for before. Meanwhile it holds others up.
 	readyAgain = 2 * time.Second
 
+	// turnSoon is how long an order that may begin waits for Config.Turn, before it lets
+	// others begin and waits on.
+	turnSoon = 5 * time.Second
+
 	// minAge is how old a certificate is before its CA's advice can have it
 	// renewed, for one whose lifetime is long; half the lifetime for others.
 	// CAs date certificates an hour back. It bounds what a CA whose advice
@@ -150,15 +154,10 @@ func (k *Keeper) order(ctx context.Context, e *entry, why string, tries []backof
 	if k.cfg.Ready != nil {
 		k.notify(Event{Kind: Waiting, Name: e.name, Why: why})
 	}
-	if err := k.begin(ctx, e); err != nil {
+	if err := k.beginInTurn(ctx, e); err != nil {
 		return failAll(tries, err)
 	}
 	defer k.queue.leave()
-	if k.cfg.Turn != nil {
-		if err := k.cfg.Turn(ctx, e.name); err != nil {
-			return failAll(tries, fmt.Errorf("wait for the turn to order: %w", err))
-		}
-	}
 	lock := "order_" + e.name
 	locking, cancel := context.WithTimeout(ctx, time.Duration(len(tries))*orderTimeout)
 	defer cancel()
@@ -167,6 +166,38 @@ func (k *Keeper) order(ctx context.Context, e *entry, why string, tries []backof
 	}
 	defer k.store.Unlock(ctx, lock)
 	return k.obtain(ctx, e, why, tries)
+}
+
+// beginInTurn is begin, and waits for Config.Turn. A turn that does not come soon is waited
+// for without a place among the orders that are under way, so that it holds up no others.
+func (k *Keeper) beginInTurn(ctx context.Context, e *entry) error {
+	err := k.begin(ctx, e)
+	if err != nil || k.cfg.Turn == nil {
+		return err
+	}
+	soon, cancel := context.WithTimeout(ctx, turnSoon)
+	err = k.turn(soon, e)
+	late := soon.Err() != nil
+	cancel()
+	if err == nil && !late {
+		return nil
+	}
+	k.queue.leave()
+	if !late {
+		return err
+	}
+	if err := k.turn(ctx, e); err != nil {
+		return err
+	}
+	return k.begin(ctx, e)
+}
+
+// turn is Config.Turn.
+func (k *Keeper) turn(ctx context.Context, e *entry) error {
+	if err := k.cfg.Turn(ctx, e.name); err != nil {
+		return fmt.Errorf("wait for the turn to order: %w", err)
+	}
+	return nil
 }
 
 // begin waits until validation of e can arrive and an order may begin. Without an error

@@ -3,6 +3,7 @@ package acme
 import (
 	"context"
 	"errors"
+	"fmt"
 	"slices"
 	"sync"
 	"testing"
@@ -92,4 +93,58 @@ func TestOrderThatIsNotReadyAnyMoreHoldsNobodyUp(t *testing.T) {
 		next(events, Ordering)
 		k.Close()
 	})
+}
+
+// Orders that wait long for their turn hold up no others, neither first ones nor renewals.
+func TestOrdersThatWaitForTheirTurnHoldNobodyUp(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		const first, due = "first.example.org", name
+		k, events := newKeeper(t, Config{Turn: func(ctx context.Context, n string) error {
+			if n == first || n == due {
+				return nil
+			}
+			select { // as at a relay that gives nobody a turn
+			case <-time.After(3 * time.Hour):
+				return nil
+			case <-ctx.Done():
+				return ctx.Err()
+			}
+		}}, offline)
+		for i := range 6 * maxOrders {
+			if err := k.Manage(fmt.Sprintf("n%d.example.org", i)); err != nil {
+				t.Fatal(err)
+			}
+		}
+		synctest.Wait()
+		put(t, k, time.Now().Add(-80*day), time.Now().Add(10*day))
+		began := time.Now()
+		for _, name := range []string{first, due} {
+			if err := k.Manage(name); err != nil {
+				t.Fatal(err)
+			}
+		}
+		for want := map[string]bool{first: true, due: true}; len(want) > 0; {
+			if ev := next(events, Ordering); want[ev.Name] {
+				delete(want, ev.Name)
+				if waited := time.Since(began); waited > 2*time.Minute {
+					t.Errorf("%s waits for %v", ev.Name, waited)
+				}
+			}
+			if time.Since(began) > 10*day {
+				t.Fatalf("no order for %v until the certificate has expired", want)
+			}
+		}
+		k.Close()
+	})
+}
+
+// An order that gets no turn is none that the CA has refused: the next one is as it
+// would have been.
+func TestOrderWithoutATurnIsNotRefused(t *testing.T) {
+	noTurn := errors.New("no turn")
+	tries := []backoff{{}}
+	failAll(tries, noTurn)
+	if tries[0].refused != 0 {
+		t.Errorf("%d refusals, by a CA that was not asked", tries[0].refused)
+	}
 }

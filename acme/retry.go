@@ -8,7 +8,7 @@ import (
 )
 
 const (
-	// A CA that cannot be reached, or that is not asked after a rehearsal, is
+	// A CA that cannot be reached, or that is not asked, as after a rehearsal, is
 	// tried again soon, since that costs nothing and the network may be back any
 	// moment.
 	minUnreached = 2 * time.Second
@@ -36,9 +36,13 @@ type backoff struct {
 // be replaced, 0 for none: a twentieth of it, if that is more than
 // minUnreached, is the longest wait, unless the CA asked for more.
 func (b *backoff) fail(err error, lifetime time.Duration) {
+	b.failed(errors.As(err, new(*RehearsalError)) || errors.As(err, new(*url.Error)), lifetime)
+}
+
+// failed is fail; unreached is the sort of the failure.
+func (b *backoff) failed(unreached bool, lifetime time.Duration) {
 	var wait, limit time.Duration
-	var unreached *url.Error
-	if b.lastUnreached = errors.As(err, new(*RehearsalError)) || errors.As(err, &unreached); b.lastUnreached {
+	if b.lastUnreached = unreached; unreached {
 		wait, limit = minUnreached<<min(b.unreached, 20), maxUnreached
 		b.unreached++
 	} else {
@@ -70,10 +74,11 @@ func failDue(tries []backoff, err error) {
 	}
 }
 
-// failAll notes that an attempt failed before any CA was asked, and returns err.
+// failAll notes that an attempt failed before any CA was asked, which none has refused,
+// and returns err.
 func failAll(tries []backoff, err error) error {
 	for i := range tries {
-		tries[i].fail(err, 0)
+		tries[i].failed(true, 0)
 	}
 	return err
 }

@@ -19,7 +19,8 @@ import (
 // orders is what a device orders certificates with, for all its names. It is made with
 // the first name that needs it.
 type orders struct {
-	d *Device
+	d     *Device
+	turns turnPace
 
 	mu     sync.Mutex
 	keeper *acme.Keeper

@@ -181,7 +181,7 @@ func (l *Listener) linkUp(link *framing.Link, claimed framing.Claimed) {
 	ordering := l.ordering
 	l.mu.Unlock()
 	if ordering { // it began before this link came up
-		go func() { _, _ = link.Order(l.d.ctx, l.domain) }() // nothing depends on it
+		go l.orderOn(link)
 	}
 	if first && l.keeper != nil {
 		l.keeper.Kick(l.domain) // a renewal may have come due while there was no session

@@ -7,14 +7,44 @@ import (
 	"maps"
 	"math/rand/v2"
 	"slices"
+	"sync"
 	"time"
 
 	"keystay/acme"
 	"keystay/framing"
 )
 
-// orderPause is how long a replica waits when it is another one's turn to order.
-const orderPause = 5 * time.Second
+const (
+	// orderPause is how long a replica waits when it is another one's turn to order.
+	orderPause = 5 * time.Second
+	// turnStep is how far apart a device asks again, for all names together: each time is
+	// two records on each link, of which a relay takes 20 a second.
+	turnStep = 500 * time.Millisecond
+)
+
+// A turnPace keeps what asks for turns apart. The zero value is ready.
+type turnPace struct {
+	mu   sync.Mutex
+	next time.Time
+}
+
+// wait waits until one more may be asked for, or ctx ends.
+func (p *turnPace) wait(ctx context.Context) error {
+	p.mu.Lock()
+	now := time.Now()
+	if p.next.Before(now) {
+		p.next = now
+	}
+	at := p.next
+	p.next = at.Add(turnStep)
+	p.mu.Unlock()
+	select {
+	case <-time.After(at.Sub(now)):
+		return nil
+	case <-ctx.Done():
+		return context.Cause(ctx)
+	}
+}
 
 // turnPatience is how long a replica asks for its turn, and up to a third longer, so that
 // replicas do not give up asking together: 16 replicas take less, one after the other. turnAnswer is how long a relay may take to answer, which asks another node at the
@@ -31,9 +61,14 @@ var errNoTurn = errors.New("no relay gives this replica its turn to order a cert
 // given up, so that orders for other names have its place.
 func (l *Listener) awaitTurn(ctx context.Context) error {
 	patience := turnPatience + rand.N(turnPatience/3+1) //nolint:gosec // no secret
-	for began := time.Now(); ; {
+	for began, again := time.Now(), false; ; again = true {
 		if err := l.waitUp(ctx); err != nil {
 			return err
+		}
+		if again { // after waitUp, which ends for all names at once
+			if err := l.d.orders.turns.wait(ctx); err != nil {
+				return err
+			}
 		}
 		if l.takeTurn(ctx) {
 			return nil
@@ -61,24 +96,34 @@ func endsSoon(c *x509.Certificate) bool {
 	return c == nil || time.Until(c.NotAfter) < c.NotAfter.Sub(c.NotBefore)/10
 }
 
-// takeTurn asks for the turn on every link, and gives it back if one says no, or nothing.
+// takeTurn asks for the turn on every link, and gives it back if one says no, or nothing. One
+// that is lost meanwhile counts for nothing, and without any other there is no turn, as while
+// a node starts again.
 func (l *Listener) takeTurn(ctx context.Context) bool {
 	links := l.beginOrder()
+	lost := 0
 	for _, link := range links {
-		if !l.takeTurnOn(ctx, link) {
+		granted, err := l.takeTurnOn(ctx, link)
+		switch {
+		case granted:
+		case err == nil || errors.Is(err, context.DeadlineExceeded):
 			l.endOrder()
 			return false
+		default:
+			lost++
 		}
+	}
+	if lost == len(links) {
+		l.endOrder()
+		return false
 	}
 	return true
 }
 
-// takeTurnOn is takeTurn on one link. One that is lost meanwhile counts for nothing.
-func (l *Listener) takeTurnOn(ctx context.Context, link *framing.Link) bool {
+func (l *Listener) takeTurnOn(ctx context.Context, link *framing.Link) (granted bool, err error) {
 	ctx, cancel := context.WithTimeout(ctx, turnAnswer)
 	defer cancel()
-	granted, err := link.Order(ctx, l.domain)
-	return granted || err != nil && !errors.Is(err, context.DeadlineExceeded)
+	return link.Order(ctx, l.domain)
 }
 
 func (l *Listener) beginOrder() []*framing.Link {
@@ -86,6 +131,29 @@ func (l *Listener) beginOrder() []*framing.Link {
 	defer l.mu.Unlock()
 	l.ordering = true
 	return slices.Collect(maps.Keys(l.links))
+}
+
+// orderOn asks for the turn that the replica has, or waits for, on a link that came up after
+// the others. Nothing depends on it. Many names may do so at once.
+func (l *Listener) orderOn(link *framing.Link) {
+	if l.d.orders.turns.wait(l.d.ctx) != nil {
+		return
+	}
+	if !l.isOrderingOn(link) {
+		return
+	}
+	_, _ = link.Order(l.d.ctx, l.domain)
+	if !l.isOrderingOn(link) { // it ended meanwhile, and its end may have gone first
+		link.OrderDone(l.domain)
+	}
+}
+
+// isOrderingOn reports whether the replica has its turn, or waits for it, and the link the name.
+func (l *Listener) isOrderingOn(link *framing.Link) bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	_, up := l.links[link]
+	return up && l.ordering
 }
 
 func (l *Listener) endOrder() {

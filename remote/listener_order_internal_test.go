@@ -1,0 +1,47 @@
+package remote
+
+import (
+	"sync/atomic"
+	"testing"
+	"testing/synctest"
+	"time"
+)
+
+// However many names of a device wait for their turns, a relay never takes the questions
+// for a flood.
+func TestTurnsAreAskedForOneAfterTheOther(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var pace turnPace
+		var asked atomic.Int32
+		const names = 300
+		for range names { // as when a link comes up
+			go func() {
+				if err := pace.wait(t.Context()); err != nil {
+					t.Error(err)
+				}
+				asked.Add(1)
+			}()
+		}
+		time.Sleep(10 * time.Second)
+		synctest.Wait()
+		if n := asked.Load(); n < 20 || n > 21 {
+			t.Errorf("%d questions in 10 s", n)
+		}
+		time.Sleep(names * turnStep)
+		synctest.Wait()
+		if n := asked.Load(); n != names {
+			t.Errorf("%d of %d names are asked for", n, names)
+		}
+	})
+}
+
+// Where there is no link, as while a node starts again, there is no turn.
+func TestNoLinkGivesNoTurn(t *testing.T) {
+	l := new(Listener)
+	if l.takeTurn(t.Context()) {
+		t.Error("a turn that no relay has given")
+	}
+	if l.ordering {
+		t.Error("it asks for a turn at links that come up")
+	}
+}
