@@ -6,9 +6,11 @@ import (
 	"encoding/json"
 	"fmt"
 	"net/http"
+	"net/http/httptest"
 	"net/url"
 	"runtime"
 	"strings"
+	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -127,6 +129,45 @@ func TestDestinationBelowAnAccountNeedsItsGate(t *testing.T) {
 	x := newRig(t, nil, gate.Rule{Paths: []string{"/v1/me/private"}, Passwords: users(t, "ada:wind")})
 	for to, status := range map[string]int{"/private/x": 401, "private/x": 401, "/Private/x": 401, "/open/x": 200, "open/x": 200, "https://" + name + "/private/x": 200} {
 		x.want(to, x.do("COPY", "/v1/me/open/x", nil, header("Destination", to)), status)
+	}
+}
+
+// What a request may be taken for is remembered until it ends: that is no more than it needs,
+// since its head is what a request counts for.
+func TestMethodsInARequestTakeNoMemory(t *testing.T) {
+	x := newRig(t, nil, gate.Rule{Paths: []string{"/admin"}, Passwords: users(t, "ada:wind")})
+	const requests, most = 50, 64 << 10
+	held := make(chan struct{}, requests)
+	release := make(chan struct{})
+	open := x.gate.Wrap(http.HandlerFunc(func(http.ResponseWriter, *http.Request) {
+		held <- struct{}{}
+		<-release
+	}))
+	many := strings.Repeat("A,", 25000)
+	inUse := func() uint64 {
+		var m runtime.MemStats
+		runtime.GC()
+		runtime.ReadMemStats(&m)
+		return m.HeapAlloc
+	}
+	before := inUse()
+	var all sync.WaitGroup
+	for range requests {
+		all.Go(func() {
+			r := httptest.NewRequest("GET", "/open", nil)
+			r.Host, r.URL.RawQuery = name, "_method="+many
+			r.Header.Set("X-HTTP-Method-Override", many)
+			open.ServeHTTP(httptest.NewRecorder(), r)
+		})
+	}
+	for range requests {
+		<-held
+	}
+	behind := inUse()
+	close(release)
+	all.Wait()
+	if each := (int64(behind) - int64(before)) / requests; each > most+2*int64(len(many)) {
+		t.Errorf("a request with %d bytes of methods takes %d", 2*len(many), each)
 	}
 }
 

@@ -12,7 +12,7 @@ import (
 
 // An asked is what a request asks for, as far as the rules for it depend on that.
 type asked struct {
-	methods []string    // in upper case: its own, and those that it may be taken for
+	methods []string    // those of ofFolders that it has or may be taken for, each once
 	fields  http.Header // Destination and Depth
 	sources []string    // what is to be copied from elsewhere, see fields.OfSource
 	path    string
@@ -22,12 +22,16 @@ type asked struct {
 
 // newAsked returns what a request asks for, by its path in its clean form.
 func newAsked(r *http.Request, path string, plain bool) *asked {
-	a := &asked{methods: append([]string{strings.ToUpper(r.Method)}, overridesIn(r.URL.RawQuery)...), path: path, plain: plain}
+	a := &asked{path: path, plain: plain}
+	a.addMethods(r.Method)
+	for value := range overridesIn(r.URL.RawQuery) {
+		a.addMethods(value)
+	}
 	for name, values := range r.Header {
 		switch {
 		case fields.OfMethod(name):
 			for _, v := range values {
-				a.methods = append(a.methods, methodsIn(v)...)
+				a.addMethods(v)
 			}
 		case fields.OfSource(name):
 			a.sources = append(a.sources, values...)
@@ -103,6 +107,9 @@ const maxFolded = 4096
 func isSlow(path string) bool {
 	return len(path) > maxFolded && strings.ContainsFunc(path, func(r rune) bool { return r >= utf8.RuneSelf })
 }
+
+// ofFolders are the methods that isOfFolders looks at.
+var ofFolders = []string{"COPY", "MOVE", "DELETE", "UNBIND", "REBIND", "SEARCH", "LOCK", "PROPFIND", "REPORT", "UPDATE", "LABEL"}
 
 // isOfFolders reports whether a request is one of WebDAV that a service answers, for a
 // folder, with all that is in it (RFC 4918, sections 9.1, 9.6, 9.8 to 9.10; RFC 3253,
