@@ -132,6 +132,28 @@ func TestDestinationBelowAnAccountNeedsItsGate(t *testing.T) {
 	}
 }
 
+// Swift takes the account in a path from a further field, and leads from one object to others.
+func TestOtherAccountsAndLinksNeedTheirGate(t *testing.T) {
+	x := newRig(t, nil, gate.Rule{Paths: []string{"/v1/me/private", "/v1/me/c/private"}, Passwords: users(t, "ada:wind")})
+	for _, c := range []struct {
+		method string
+		change change
+		status int
+	}{
+		{"COPY", header("Destination", "private/x", "Destination-Account", "me"), 401}, {"COPY", header("Destination", "/private/x", "destination_account", "%6de"), 401}, {"COPY", header("Destination", "private/x", "Destination-Account", "others"), 200}, {"COPY", header("Destination", "open/x", "Destination-Account", "me"), 200},
+		{"PUT", header("X-Copy-From", "private/x", "X-Copy-From-Account", "me"), 401}, {"PUT", header("X-Copy-From", "/private/x", "X-Copy-From-Account", "others", "X_Copy_From_Account", "Me"), 401}, {"PUT", header("X-Copy-From", "private/x", "X-Copy-From-Account", "../me"), 400}, {"PUT", header("X-Copy-From", "open/x", "X-Copy-From-Account", "me"), 200},
+		{"COPY", header("Destination", "x", "Destination-Account", "1", "Destination-Account", "2", "Destination-Account", "3", "Destination-Account", "4"), 400},
+		{"PUT", header("X-Symlink-Target", "me/private/x"), 401}, {"PUT", header("X-Symlink-Target", "private/x", "X-Symlink-Target-Account", "me"), 401}, {"PUT", header("X-Symlink-Target", "open/x"), 200},
+		// A manifest names all objects whose names begin so.
+		{"PUT", header("X-Object-Manifest", "me/private/x"), 401}, {"PUT", header("X-Object-Manifest", "me/c/priv"), 401}, {"PUT", header("X-Object-Manifest", "me/c%2Fpriv"), 401}, {"PUT", header("X-Object-Manifest", "private%2Fx"), 400}, {"PUT", header("X-Object-Manifest", "me/open/x/00"), 200}, {"PUT", header("X-Object-Manifest", "segments/x/"), 200},
+		{"PUT", header("Destination-Account", "me"), 200},
+	} {
+		r := httptest.NewRequest(c.method, "/", nil)
+		c.change(r)
+		x.want(fmt.Sprint(c.method, r.Header), x.do(c.method, "/v1/other/open/x", nil, c.change), c.status)
+	}
+}
+
 // What a request may be taken for is remembered until it ends: that is no more than it needs,
 // since its head is what a request counts for.
 func TestMethodsInARequestTakeNoMemory(t *testing.T) {

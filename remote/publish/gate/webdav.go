@@ -14,10 +14,13 @@ import (
 type asked struct {
 	methods []string    // those of ofFolders that it has or may be taken for, each once
 	fields  http.Header // Destination and Depth
-	sources []string    // what is to be copied from elsewhere, see fields.OfSource
-	path    string
-	plain   bool     // all programs read the path alike
-	passes  []string // the ids of the rules that it had to pass
+	sources []string    // what is to be copied from elsewhere, see fields.OfSource and OfManifest
+	// Accounts are those that Destination and sources may be in, besides that of the path: see
+	// fields.OfAccount.
+	accounts []string
+	path     string
+	plain    bool     // all programs read the path alike
+	passes   []string // the ids of the rules that it had to pass
 }
 
 // newAsked returns what a request asks for, by its path in its clean form.
@@ -35,6 +38,12 @@ func newAsked(r *http.Request, path string, plain bool) *asked {
 			}
 		case fields.OfSource(name):
 			a.sources = append(a.sources, values...)
+		case fields.OfAccount(name):
+			a.accounts = append(a.accounts, values...)
+		case fields.OfManifest(name):
+			for _, v := range values { // all that begins so is in this folder
+				a.sources = append(a.sources, v[:strings.LastIndexByte(v, '/')+1])
+			}
 		}
 	}
 	for _, name := range []string{"Destination", "Depth"} {
@@ -58,7 +67,7 @@ func (g *Gate) rulesOf(a *asked) (rules []*rule, ok bool) {
 	if !g.byPath {
 		return g.rules, true // one at most
 	}
-	if !a.plain || isSlow(a.path) || len(a.fields["Destination"])+len(a.sources) > most {
+	if !a.plain || isSlow(a.path) || len(a.fields["Destination"])+len(a.sources)+len(a.accounts) > most {
 		return nil, false
 	}
 	here := spelt(a.path)
@@ -73,7 +82,7 @@ func (g *Gate) rulesOf(a *asked) (rules []*rule, ok bool) {
 		}
 		return true
 	}
-	for _, to := range a.fields["Destination"] {
+	for _, to := range a.withAccounts(a.fields["Destination"]) {
 		root := here // some storages have a folder above the request's path for their root
 		if isURL(to) {
 			root = spelt("/")
@@ -82,7 +91,7 @@ func (g *Gate) rulesOf(a *asked) (rules []*rule, ok bool) {
 			return nil, false
 		}
 	}
-	for _, value := range a.sources {
+	for _, value := range a.withAccounts(a.sources) {
 		for _, from := range sources(value) {
 			if !add(here, from, true) {
 				return nil, false
@@ -96,6 +105,19 @@ func (g *Gate) rulesOf(a *asked) (rules []*rule, ok bool) {
 		}
 	}
 	return once, true
+}
+
+// withAccounts returns paths in fields, and each as it is in one of the accounts.
+func (a *asked) withAccounts(paths []string) []string {
+	all := slices.Clone(paths)
+	for _, account := range a.accounts {
+		for _, p := range paths {
+			if !isURL(p) {
+				all = append(all, account+"/"+strings.TrimPrefix(p, "/"))
+			}
+		}
+	}
+	return all
 }
 
 // maxFolded is how long a path may be, in bytes, that has characters beyond ASCII: as long
