@@ -209,6 +209,20 @@ func TestManyPathsInFieldsAreInDoubt(t *testing.T) {
 		x.want("many of "+field, x.do("PUT", deep, nil, one, one, one, one, one), 400)
 		x.want("some of "+field, x.do("PUT", deep, nil, header(field, "/open", field, "/open")), 200)
 	}
+	// Four are enough for much work, where each is long, or what they are below.
+	below, plus := "/"+strings.Repeat("b", 28000)+deep[2:], "/"+strings.Repeat("b+", 4000)+"b"
+	for what, c := range map[string]struct {
+		path, from string
+		status     int
+	}{"long ones": {below, plus, 400}, "ones to fold": {"/b", long[:len(long)/2+1] + "+b" + long[len(long)/2+1:], 400}, "long ones of ASCII": {"/b", plus, 200}, "deep ones": {deep, deep, 200}} {
+		var before, behind runtime.MemStats
+		runtime.ReadMemStats(&before)
+		x.want(what, x.do("PUT", c.path, nil, header("X-Copy-From", c.from, "X-Copy-From", c.from, "X-Copy-From", c.from, "X-Copy-From", c.from)), c.status)
+		runtime.ReadMemStats(&behind)
+		if n := behind.TotalAlloc - before.TotalAlloc; n > 2<<20 {
+			t.Errorf("%s take %d bytes", what, n)
+		}
+	}
 }
 
 // A folder of WebDAV is moved, copied, removed and listed with all that is in it: that

@@ -90,10 +90,15 @@ func sources(value string) []string {
 	return []string{from, strings.ReplaceAll(from, "+", " ")}
 }
 
+// maxPlaces bounds what is done for the paths in the fields of one request: it is enough for one
+// as long as Linux takes it, in 32 folders.
+const maxPlaces = 1 << 20
+
 // places yields the paths that a value may be which names another one than the request's. It
 // is a URL, or a path from the root of the service, with a slash before it or not; and that
-// is any of the folders above the request's path. Plain is false where it is in doubt.
-func places(path spelling, value string) iter.Seq2[spelling, bool] {
+// is any of the folders above the request's path. Plain is false where it is in doubt, or where
+// it takes more than what is left of maxPlaces.
+func places(path spelling, value string, left *int) iter.Seq2[spelling, bool] {
 	const most = 32
 	return func(yield func(path spelling, plain bool) bool) {
 		relative := !isURL(value) && !strings.HasPrefix(value, "/")
@@ -104,7 +109,14 @@ func places(path spelling, value string) iter.Seq2[spelling, bool] {
 		if relative && plain && strings.Contains(urlpath.UntilAny(clean[1:], "/"), ":") {
 			plain = false // x:/a is /a as a URL
 		}
-		if !plain || isSlow(clean) || strings.Count(path.exact, "/") > most || strings.Count(path.exact, "/") != strings.Count(path.folded, "/") {
+		above := strings.Count(path.exact, "/")
+		if plain {
+			*left -= 2 * above * (len(path.exact) + len(clean))
+			if strings.ContainsFunc(clean, isBeyondASCII) {
+				*left -= 64 * len(clean) // about what it takes to fold it
+			}
+		}
+		if !plain || *left < 0 || isSlow(clean) || above > most || above != strings.Count(path.folded, "/") {
 			yield(spelling{}, false)
 			return
 		}

@@ -73,8 +73,9 @@ func (g *Gate) rulesOf(a *asked) (rules []*rule, ok bool) {
 	here := spelt(a.path)
 	whole := isOfFolders(a)
 	rules = g.rulesAt(here, whole)
+	left := maxPlaces
 	add := func(root spelling, to string, whole bool) (plain bool) {
-		for path, plain := range places(root, to) {
+		for path, plain := range places(root, to, &left) {
 			if !plain {
 				return false
 			}
@@ -127,8 +128,10 @@ const maxFolded = 4096
 
 // isSlow reports whether a path is not looked at, since that takes too long.
 func isSlow(path string) bool {
-	return len(path) > maxFolded && strings.ContainsFunc(path, func(r rune) bool { return r >= utf8.RuneSelf })
+	return len(path) > maxFolded && strings.ContainsFunc(path, isBeyondASCII)
 }
+
+func isBeyondASCII(r rune) bool { return r >= utf8.RuneSelf }
 
 // ofFolders are the methods that isOfFolders looks at.
 var ofFolders = []string{"COPY", "MOVE", "DELETE", "UNBIND", "REBIND", "SEARCH", "LOCK", "PROPFIND", "REPORT", "UPDATE", "LABEL"}
