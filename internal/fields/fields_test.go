@@ -54,10 +54,23 @@ func TestFieldsOfMethodAndSource(t *testing.T) {
 			t.Errorf("%s names no method, or a source", name)
 		}
 	}
-	for _, name := range []string{"X-Amz-Copy-Source", "x_copy_from", "X-Ms-Rename-Source"} {
+	for _, name := range []string{"X-Amz-Copy-Source", "x_copy_from", "X-Ms-Rename-Source", "X-Symlink-Target"} {
 		if !fields.OfSource(name) || fields.OfMethod(name) {
 			t.Errorf("%s names no source, or a method", name)
 		}
+	}
+	for _, name := range []string{"Destination-Account", "x_copy_from_account", "X-Symlink-Target-Account"} {
+		if !fields.OfAccount(name) || fields.OfSource(name) {
+			t.Errorf("%s names no account, or a source", name)
+		}
+	}
+	for _, name := range []string{"", "X-Account", "X-Copy-From", "Destination"} {
+		if fields.OfAccount(name) {
+			t.Errorf("%q names an account", name)
+		}
+	}
+	if !fields.OfManifest("x_object_manifest") || fields.OfManifest("X-Object-Manifests") {
+		t.Error("X-Object-Manifest is not the one field of manifests")
 	}
 	for _, name := range []string{"", "X-Method", "-Copy-Source", "X-Amz-Copy-Source-If-Match", "X-Copy"} {
 		if fields.OfMethod(name) || fields.OfSource(name) {

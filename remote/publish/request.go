@@ -25,7 +25,7 @@ func dropFraming(trailer http.Header) {
 			"Content-Type", "Content-Encoding", "Content-Range", "Authorization", "Proxy-Authorization", "Cookie", "Set-Cookie", "Range", "Max-Forwards", "Destination", "Depth", "Overwrite", "If":
 			delete(trailer, name)
 		}
-		if fields.OfMethod(name) || fields.OfSource(name) {
+		if fields.OfMethod(name) || fields.OfSource(name) || fields.OfAccount(name) || fields.OfManifest(name) {
 			delete(trailer, name)
 		}
 	}

@@ -6,9 +6,11 @@ import (
 	"encoding/json"
 	"fmt"
 	"net/http"
+	"net/http/httptest"
 	"net/url"
 	"runtime"
 	"strings"
+	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -130,6 +132,67 @@ func TestDestinationBelowAnAccountNeedsItsGate(t *testing.T) {
 	}
 }
 
+// Swift takes the account in a path from a further field, and leads from one object to others.
+func TestOtherAccountsAndLinksNeedTheirGate(t *testing.T) {
+	x := newRig(t, nil, gate.Rule{Paths: []string{"/v1/me/private", "/v1/me/c/private"}, Passwords: users(t, "ada:wind")})
+	for _, c := range []struct {
+		method string
+		change change
+		status int
+	}{
+		{"COPY", header("Destination", "private/x", "Destination-Account", "me"), 401}, {"COPY", header("Destination", "/private/x", "destination_account", "%6de"), 401}, {"COPY", header("Destination", "private/x", "Destination-Account", "others"), 200}, {"COPY", header("Destination", "open/x", "Destination-Account", "me"), 200},
+		{"PUT", header("X-Copy-From", "private/x", "X-Copy-From-Account", "me"), 401}, {"PUT", header("X-Copy-From", "/private/x", "X-Copy-From-Account", "others", "X_Copy_From_Account", "Me"), 401}, {"PUT", header("X-Copy-From", "private/x", "X-Copy-From-Account", "../me"), 400}, {"PUT", header("X-Copy-From", "open/x", "X-Copy-From-Account", "me"), 200},
+		{"COPY", header("Destination", "x", "Destination-Account", "1", "Destination-Account", "2", "Destination-Account", "3", "Destination-Account", "4"), 400},
+		{"PUT", header("X-Symlink-Target", "me/private/x"), 401}, {"PUT", header("X-Symlink-Target", "private/x", "X-Symlink-Target-Account", "me"), 401}, {"PUT", header("X-Symlink-Target", "open/x"), 200},
+		// A manifest names all objects whose names begin so.
+		{"PUT", header("X-Object-Manifest", "me/private/x"), 401}, {"PUT", header("X-Object-Manifest", "me/c/priv"), 401}, {"PUT", header("X-Object-Manifest", "me/c%2Fpriv"), 401}, {"PUT", header("X-Object-Manifest", "private%2Fx"), 400}, {"PUT", header("X-Object-Manifest", "me/open/x/00"), 200}, {"PUT", header("X-Object-Manifest", "segments/x/"), 200},
+		{"PUT", header("Destination-Account", "me"), 200},
+	} {
+		r := httptest.NewRequest(c.method, "/", nil)
+		c.change(r)
+		x.want(fmt.Sprint(c.method, r.Header), x.do(c.method, "/v1/other/open/x", nil, c.change), c.status)
+	}
+}
+
+// What a request may be taken for is remembered until it ends: that is no more than it needs,
+// since its head is what a request counts for.
+func TestMethodsInARequestTakeNoMemory(t *testing.T) {
+	x := newRig(t, nil, gate.Rule{Paths: []string{"/admin"}, Passwords: users(t, "ada:wind")})
+	const requests, most = 50, 64 << 10
+	held := make(chan struct{}, requests)
+	release := make(chan struct{})
+	open := x.gate.Wrap(http.HandlerFunc(func(http.ResponseWriter, *http.Request) {
+		held <- struct{}{}
+		<-release
+	}))
+	many := strings.Repeat("A,", 25000)
+	inUse := func() uint64 {
+		var m runtime.MemStats
+		runtime.GC()
+		runtime.ReadMemStats(&m)
+		return m.HeapAlloc
+	}
+	before := inUse()
+	var all sync.WaitGroup
+	for range requests {
+		all.Go(func() {
+			r := httptest.NewRequest("GET", "/open", nil)
+			r.Host, r.URL.RawQuery = name, "_method="+many
+			r.Header.Set("X-HTTP-Method-Override", many)
+			open.ServeHTTP(httptest.NewRecorder(), r)
+		})
+	}
+	for range requests {
+		<-held
+	}
+	behind := inUse()
+	close(release)
+	all.Wait()
+	if each := (int64(behind) - int64(before)) / requests; each > most+2*int64(len(many)) {
+		t.Errorf("a request with %d bytes of methods takes %d", 2*len(many), each)
+	}
+}
+
 // What a request names besides its path is looked at in a short time, however much that is.
 func TestManyPathsInFieldsAreInDoubt(t *testing.T) {
 	x := newRig(t, nil, gate.Rule{Paths: []string{"/admin"}, Passwords: users(t, "ada:wind")})
@@ -145,6 +208,20 @@ func TestManyPathsInFieldsAreInDoubt(t *testing.T) {
 		}
 		x.want("many of "+field, x.do("PUT", deep, nil, one, one, one, one, one), 400)
 		x.want("some of "+field, x.do("PUT", deep, nil, header(field, "/open", field, "/open")), 200)
+	}
+	// Four are enough for much work, where each is long, or what they are below.
+	below, plus := "/"+strings.Repeat("b", 28000)+deep[2:], "/"+strings.Repeat("b+", 4000)+"b"
+	for what, c := range map[string]struct {
+		path, from string
+		status     int
+	}{"long ones": {below, plus, 400}, "ones to fold": {"/b", long[:len(long)/2+1] + "+b" + long[len(long)/2+1:], 400}, "long ones of ASCII": {"/b", plus, 200}, "deep ones": {deep, deep, 200}} {
+		var before, behind runtime.MemStats
+		runtime.ReadMemStats(&before)
+		x.want(what, x.do("PUT", c.path, nil, header("X-Copy-From", c.from, "X-Copy-From", c.from, "X-Copy-From", c.from, "X-Copy-From", c.from)), c.status)
+		runtime.ReadMemStats(&behind)
+		if n := behind.TotalAlloc - before.TotalAlloc; n > 2<<20 {
+			t.Errorf("%s take %d bytes", what, n)
+		}
 	}
 }
 

@@ -3,6 +3,7 @@ package gate
 import (
 	"iter"
 	"net/url"
+	"slices"
 	"strings"
 
 	"keystay/internal/urlpath"
@@ -11,25 +12,25 @@ import (
 // What a request is for is not said by its method and path alone: some fields, and a
 // parameter, name another method, and some fields name a second path.
 
-// overridesIn returns the methods that a query names, as in ?_method=DELETE, in upper case.
-// PHP takes a dot or a space before the name for an underscore, and knows _method[], so all
-// signs in the name are left out, and what is behind a NUL, as PHP does.
-func overridesIn(query string) (methods []string) {
-	if query == "" {
-		return nil
-	}
-	for pair := range strings.FieldsFuncSeq(query, func(r rune) bool { return r == '&' || r == ';' }) {
-		name, value, _ := strings.Cut(pair, "=")
-		if value == "" {
-			continue
+// overridesIn yields the values in a query that name a method, as in ?_method=DELETE. PHP takes a
+// dot or a space before the name for an underscore, and knows _method[], so all signs in the
+// name are left out, and what is behind a NUL, as PHP does.
+func overridesIn(query string) iter.Seq[string] {
+	return func(yield func(string) bool) {
+		for pair := range strings.FieldsFuncSeq(query, func(r rune) bool { return r == '&' || r == ';' }) {
+			name, value, _ := strings.Cut(pair, "=")
+			if value == "" {
+				continue
+			}
+			name, _, _ = strings.Cut(unescaped(name), "\x00")
+			switch strings.ToLower(strings.Join(strings.FieldsFunc(name, func(r rune) bool { return !isLetter(r) }), "")) {
+			case "method", "httpmethod", "methodoverride", "xhttpmethod", "xmethodoverride", "xhttpmethodoverride":
+				if !yield(unescaped(value)) {
+					return
+				}
+			}
 		}
-		name, _, _ = strings.Cut(unescaped(name), "\x00")
-		switch strings.ToLower(strings.Join(strings.FieldsFunc(name, func(r rune) bool { return !isLetter(r) }), "")) {
-		case "method", "httpmethod", "methodoverride", "xhttpmethod", "xmethodoverride", "xhttpmethodoverride":
-			methods = append(methods, methodsIn(unescaped(value))...)
-		}
 	}
-	return methods
 }
 
 // unescaped is a part of a query without escapes, but for those that are broken.
@@ -52,12 +53,17 @@ func unescaped(s string) string {
 	return b.String()
 }
 
-// methodsIn returns the methods that a value may be taken for, in upper case: some
-// frameworks take the first of many, or the last, and leave out what is around it.
-func methodsIn(value string) []string {
-	return strings.FieldsFunc(strings.ToUpper(value), func(r rune) bool {
+// addMethods notes the methods that a value may be taken for, as far as isOfFolders knows
+// them: some frameworks take the first of many, or the last, and leave out what is around it.
+func (a *asked) addMethods(value string) {
+	for m := range strings.FieldsFuncSeq(strings.ToUpper(value), func(r rune) bool {
 		return !isLetter(r) && (r < '0' || '9' < r) && !strings.ContainsRune("-_.", r)
-	})
+	}) {
+		// The value may be long, and what is noted stays until the request ends.
+		if i := slices.Index(ofFolders, m); i >= 0 && !slices.Contains(a.methods, m) {
+			a.methods = append(a.methods, ofFolders[i])
+		}
+	}
 }
 
 func isLetter(r rune) bool { return 'a' <= r|0x20 && r|0x20 <= 'z' }
@@ -84,10 +90,15 @@ func sources(value string) []string {
 	return []string{from, strings.ReplaceAll(from, "+", " ")}
 }
 
+// maxPlaces bounds what is done for the paths in the fields of one request: it is enough for one
+// as long as Linux takes it, in 32 folders.
+const maxPlaces = 1 << 20
+
 // places yields the paths that a value may be which names another one than the request's. It
 // is a URL, or a path from the root of the service, with a slash before it or not; and that
-// is any of the folders above the request's path. Plain is false where it is in doubt.
-func places(path spelling, value string) iter.Seq2[spelling, bool] {
+// is any of the folders above the request's path. Plain is false where it is in doubt, or where
+// it takes more than what is left of maxPlaces.
+func places(path spelling, value string, left *int) iter.Seq2[spelling, bool] {
 	const most = 32
 	return func(yield func(path spelling, plain bool) bool) {
 		relative := !isURL(value) && !strings.HasPrefix(value, "/")
@@ -98,7 +109,14 @@ func places(path spelling, value string) iter.Seq2[spelling, bool] {
 		if relative && plain && strings.Contains(urlpath.UntilAny(clean[1:], "/"), ":") {
 			plain = false // x:/a is /a as a URL
 		}
-		if !plain || isSlow(clean) || strings.Count(path.exact, "/") > most || strings.Count(path.exact, "/") != strings.Count(path.folded, "/") {
+		above := strings.Count(path.exact, "/")
+		if plain {
+			*left -= 2 * above * (len(path.exact) + len(clean))
+			if strings.ContainsFunc(clean, isBeyondASCII) {
+				*left -= 64 * len(clean) // about what it takes to fold it
+			}
+		}
+		if !plain || *left < 0 || isSlow(clean) || above > most || above != strings.Count(path.folded, "/") {
 			yield(spelling{}, false)
 			return
 		}

@@ -12,25 +12,38 @@ import (
 
 // An asked is what a request asks for, as far as the rules for it depend on that.
 type asked struct {
-	methods []string    // in upper case: its own, and those that it may be taken for
+	methods []string    // those of ofFolders that it has or may be taken for, each once
 	fields  http.Header // Destination and Depth
-	sources []string    // what is to be copied from elsewhere, see fields.OfSource
-	path    string
-	plain   bool     // all programs read the path alike
-	passes  []string // the ids of the rules that it had to pass
+	sources []string    // what is to be copied from elsewhere, see fields.OfSource and OfManifest
+	// Accounts are those that Destination and sources may be in, besides that of the path: see
+	// fields.OfAccount.
+	accounts []string
+	path     string
+	plain    bool     // all programs read the path alike
+	passes   []string // the ids of the rules that it had to pass
 }
 
 // newAsked returns what a request asks for, by its path in its clean form.
 func newAsked(r *http.Request, path string, plain bool) *asked {
-	a := &asked{methods: append([]string{strings.ToUpper(r.Method)}, overridesIn(r.URL.RawQuery)...), path: path, plain: plain}
+	a := &asked{path: path, plain: plain}
+	a.addMethods(r.Method)
+	for value := range overridesIn(r.URL.RawQuery) {
+		a.addMethods(value)
+	}
 	for name, values := range r.Header {
 		switch {
 		case fields.OfMethod(name):
 			for _, v := range values {
-				a.methods = append(a.methods, methodsIn(v)...)
+				a.addMethods(v)
 			}
 		case fields.OfSource(name):
 			a.sources = append(a.sources, values...)
+		case fields.OfAccount(name):
+			a.accounts = append(a.accounts, values...)
+		case fields.OfManifest(name):
+			for _, v := range values { // all that begins so is in this folder
+				a.sources = append(a.sources, v[:strings.LastIndexByte(v, '/')+1])
+			}
 		}
 	}
 	for _, name := range []string{"Destination", "Depth"} {
@@ -54,14 +67,15 @@ func (g *Gate) rulesOf(a *asked) (rules []*rule, ok bool) {
 	if !g.byPath {
 		return g.rules, true // one at most
 	}
-	if !a.plain || isSlow(a.path) || len(a.fields["Destination"])+len(a.sources) > most {
+	if !a.plain || isSlow(a.path) || len(a.fields["Destination"])+len(a.sources)+len(a.accounts) > most {
 		return nil, false
 	}
 	here := spelt(a.path)
 	whole := isOfFolders(a)
 	rules = g.rulesAt(here, whole)
+	left := maxPlaces
 	add := func(root spelling, to string, whole bool) (plain bool) {
-		for path, plain := range places(root, to) {
+		for path, plain := range places(root, to, &left) {
 			if !plain {
 				return false
 			}
@@ -69,7 +83,7 @@ func (g *Gate) rulesOf(a *asked) (rules []*rule, ok bool) {
 		}
 		return true
 	}
-	for _, to := range a.fields["Destination"] {
+	for _, to := range a.withAccounts(a.fields["Destination"]) {
 		root := here // some storages have a folder above the request's path for their root
 		if isURL(to) {
 			root = spelt("/")
@@ -78,7 +92,7 @@ func (g *Gate) rulesOf(a *asked) (rules []*rule, ok bool) {
 			return nil, false
 		}
 	}
-	for _, value := range a.sources {
+	for _, value := range a.withAccounts(a.sources) {
 		for _, from := range sources(value) {
 			if !add(here, from, true) {
 				return nil, false
@@ -94,6 +108,19 @@ func (g *Gate) rulesOf(a *asked) (rules []*rule, ok bool) {
 	return once, true
 }
 
+// withAccounts returns paths in fields, and each as it is in one of the accounts.
+func (a *asked) withAccounts(paths []string) []string {
+	all := slices.Clone(paths)
+	for _, account := range a.accounts {
+		for _, p := range paths {
+			if !isURL(p) {
+				all = append(all, account+"/"+strings.TrimPrefix(p, "/"))
+			}
+		}
+	}
+	return all
+}
+
 // maxFolded is how long a path may be, in bytes, that has characters beyond ASCII: as long
 // as Linux takes one. These have other spellings, and 64 KiB of some take a tenth of a
 // second and megabytes to look at, which a visitor may send with each request.
@@ -101,8 +128,13 @@ const maxFolded = 4096
 
 // isSlow reports whether a path is not looked at, since that takes too long.
 func isSlow(path string) bool {
-	return len(path) > maxFolded && strings.ContainsFunc(path, func(r rune) bool { return r >= utf8.RuneSelf })
+	return len(path) > maxFolded && strings.ContainsFunc(path, isBeyondASCII)
 }
+
+func isBeyondASCII(r rune) bool { return r >= utf8.RuneSelf }
+
+// ofFolders are the methods that isOfFolders looks at.
+var ofFolders = []string{"COPY", "MOVE", "DELETE", "UNBIND", "REBIND", "SEARCH", "LOCK", "PROPFIND", "REPORT", "UPDATE", "LABEL"}
 
 // isOfFolders reports whether a request is one of WebDAV that a service answers, for a
 // folder, with all that is in it (RFC 4918, sections 9.1, 9.6, 9.8 to 9.10; RFC 3253,
