@@ -16,8 +16,10 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
+	"syscall"
 	"time"
 )
 
@@ -112,6 +114,9 @@ func Find(kind Kind) (Browser, error) {
 // If the page does not load, Chromium ends at once without a picture, while
 // Firefox waits on until the Timeout: both are errors. An error status is a
 // page like any other.
+//
+// A browser that crashes is no fault of the page: Firefox does it at its end, now and
+// then. Where the picture is there by then it counts; else the page is opened once more.
 func (b Browser) Screenshot(ctx context.Context, page, file string) error {
 	file, err := filepath.Abs(file)
 	if err != nil {
@@ -121,13 +126,29 @@ func (b Browser) Screenshot(ctx context.Context, page, file string) error {
 	if err := os.Remove(file); err != nil && !errors.Is(err, os.ErrNotExist) {
 		return fmt.Errorf("take screenshot: %w", err)
 	}
-	if err := b.run(ctx, page, file); err != nil {
+	err = b.run(ctx, page, file)
+	_, missing := os.Stat(file)
+	if crashed(err) && missing != nil {
+		err = b.run(ctx, page, file)
+		_, missing = os.Stat(file)
+	}
+	if err != nil && !(crashed(err) && missing == nil) {
 		return fmt.Errorf("take screenshot: %w", err)
 	}
-	if _, err := os.Stat(file); err != nil {
+	if err := missing; err != nil {
 		return fmt.Errorf("take screenshot: %s ended without writing it: %w", b.kind, err)
 	}
 	return nil
+}
+
+// crashed reports whether err is that of a program which a mistake of its own has ended.
+func crashed(err error) bool {
+	exit, ok := errors.AsType[*exec.ExitError](err)
+	if !ok {
+		return false
+	}
+	status, ok := exit.Sys().(syscall.WaitStatus)
+	return ok && status.Signaled() && slices.Contains([]syscall.Signal{syscall.SIGSEGV, syscall.SIGBUS, syscall.SIGILL, syscall.SIGTRAP, syscall.SIGABRT}, status.Signal())
 }
 
 // Open opens page, a URL, and keeps it open until ctx ends, which is the

@@ -192,3 +192,24 @@ func TestFindNamesWhatIsMissing(t *testing.T) {
 		t.Error("found a browser of unknown kind")
 	}
 }
+
+// A crash of the browser after its picture counts for nothing, one before it makes the page
+// be opened once more, and one after the other is an error.
+func TestCrashOfTheBrowserIsNotThePages(t *testing.T) {
+	for name, c := range map[string]struct {
+		script string
+		ok     bool
+	}{
+		"at its end": {`for a; do case $a in --screenshot=*) echo x > "${a#*=}";; esac; done; kill -SEGV $$`, true},
+		"once":       {`for a; do case $a in --screenshot=*) f=${a#*=};; esac; done; [ -e "$f.tried" ] || { touch "$f.tried"; kill -SEGV $$; }; echo x > "$f"`, true},
+		"always":     {`kill -SEGV $$`, false},
+		"exit code":  {`for a; do case $a in --screenshot=*) echo x > "${a#*=}";; esac; done; exit 3`, false},
+	} {
+		t.Run(name, func(t *testing.T) {
+			err := pretend(t, c.script).Screenshot(t.Context(), anyURL, filepath.Join(t.TempDir(), "page.png"))
+			if (err == nil) != c.ok {
+				t.Errorf("got %v", err)
+			}
+		})
+	}
+}
