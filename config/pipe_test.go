@@ -17,7 +17,7 @@ func TestPipesAreReadOrTold(t *testing.T) {
 	if err := syscall.Mkfifo(pipe, 0o600); err != nil {
 		t.Fatal(err)
 	}
-	const advice = "hint: nobody writes into pipe: put a file in its place, or have something write into it first"
+	const advice = "hint: nobody writes into pipe: put a file in its place, or move it away where it is one that this program makes"
 	_, _, err := loadRelay(t, "--config=pipe")
 	wantText(t, err, "pipe: cannot read the file: is a named pipe, not a file\n"+advice)
 	_, _, err = loadRelay(t, "--config=relay.yaml")

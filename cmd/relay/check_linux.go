@@ -9,8 +9,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// mayWrite reports whether this user may write a folder and look into it.
-func mayWrite(dir string) bool { return unix.Access(dir, unix.W_OK|unix.X_OK) == nil }
+// mayWrite returns why this user may not write a folder and look into it, or nil.
+func mayWrite(dir string) error { return unix.Access(dir, unix.W_OK|unix.X_OK) }
 
 // maxDescriptors is how many files and sockets a process may have open at the most; 0 is
 // this one.

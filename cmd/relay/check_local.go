@@ -9,6 +9,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"syscall"
 
 	"keystay/internal/boltfile"
 	"keystay/internal/cli"
@@ -30,7 +31,9 @@ func (c *checker) state() []cli.Finding {
 		return []cli.Finding{cli.Amiss("state", dir, stateError(dir, err))}
 	case !info.IsDir():
 		return []cli.Finding{cli.Amiss("state", dir, hint.StatePlace.Error(errors.New("it is no folder"), "DIR", dir))}
-	case !mayWrite(dir):
+	case errors.Is(mayWrite(dir), syscall.EROFS): // whoever the relay runs as
+		return []cli.Finding{cli.Amiss("state", dir, stateError(dir, syscall.EROFS))}
+	case mayWrite(dir) != nil:
 		return []cli.Finding{cli.Note("state", dir, hint.RelayState.Error(errors.New("this user may not write it, nor look into it"), "DIR", dir))}
 	}
 	list := []cli.Finding{cli.Fine("state", dir, "it can be written")}

@@ -171,6 +171,8 @@ func listenError(what, addr string, err error) error {
 		return hint.PortInUse.Error(failed, "KEY", key(what))
 	case errors.Is(err, syscall.EADDRNOTAVAIL):
 		return hint.AddressElsewhere.Error(failed, "KEY", key(what))
+	case errors.As(err, new(*net.DNSError)):
+		return hint.AddressNoName.Error(failed, "KEY", key(what))
 	}
 	return failed
 }

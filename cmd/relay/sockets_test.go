@@ -107,6 +107,14 @@ func TestPortInUseNamesItsKey(t *testing.T) {
 	}
 }
 
+// A host to listen on that has no address is told with its key, too.
+func TestHostWithoutAnAddressNamesItsKey(t *testing.T) {
+	err := listenError("admin", "nosuch.invalid:9440", &net.OpError{Op: "listen", Err: &net.DNSError{Err: "no such host", Name: "nosuch.invalid", IsNotFound: true}})
+	if h := hint.All(err); len(h) != 1 || !strings.Contains(h[0], "admin.listen") {
+		t.Errorf("hints %q", h)
+	}
+}
+
 // The addresses of both families can stand beside each other, and each alone is what it
 // says; that of IPv6 alone is for both, as without a host.
 func TestAddressesOfBothFamilies(t *testing.T) {

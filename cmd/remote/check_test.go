@@ -42,6 +42,19 @@ func TestMistakeInANamedFileHasTheLineThatNamesIt(t *testing.T) {
 	}
 }
 
+// Where a flag names the file, the mistake is the flag's.
+func TestMistakeInAFileOfAFlagNamesTheFlag(t *testing.T) {
+	dir := t.TempDir()
+	empty := filepath.Join(dir, "empty")
+	if err := os.WriteFile(empty, nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	_, err := execute("", "doctor", "text:a", "--relay", "relay.test", "--state-dir", dir, "--auth-file", empty)
+	if want := "--auth-file: " + empty + ": no user with a password\nhint: "; code(err) != 2 || !strings.HasPrefix(fmt.Sprint(err), want) {
+		t.Errorf("%v, want %s", err, want)
+	}
+}
+
 // What a start warns of, a look at the configuration does too, with a hint, and it
 // writes nothing.
 func TestCheckWarnsAsAStartDoes(t *testing.T) {

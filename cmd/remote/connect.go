@@ -120,7 +120,7 @@ func (f *connectFlags) dialer(c *cobra.Command, name string) (*connect.Dialer, e
 // check looks at the flags that need no file.
 func (f *connectFlags) check() error {
 	if _, _, err := net.SplitHostPort(f.address); f.address != "" && err != nil {
-		return fmt.Errorf("--address: %q is not HOST:PORT", f.address)
+		return fmt.Errorf("--address: %q is not HOST:PORT, as in 192.0.2.1:443", f.address)
 	}
 	if (f.cert == "") != (f.key == "") {
 		return errors.New("--cert and --key go together")

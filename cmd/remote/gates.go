@@ -42,7 +42,7 @@ func gateRule(g config.Gate) (r gate.Rule, err error) {
 		var text []byte
 		if g.PasswordFile != "" { // first, so that its lines are counted
 			if text, err = ownfile.Read(g.PasswordFile); err != nil {
-				return r, within("password_file", err)
+				return r, within("password_file", ownfile.Explain(err, g.PasswordFile))
 			}
 		}
 		for _, line := range g.Passwords {
@@ -61,7 +61,7 @@ func gateRule(g config.Gate) (r gate.Rule, err error) {
 	if g.ClientCA != "" {
 		text, err := ownfile.Read(g.ClientCA)
 		if err != nil {
-			return r, within("client_ca", err)
+			return r, within("client_ca", ownfile.Explain(err, g.ClientCA))
 		}
 		if r.ClientCA, err = gate.ParseCA(text); err != nil {
 			return r, within("client_ca", inFile(g.ClientCA, err))

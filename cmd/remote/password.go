@@ -50,7 +50,7 @@ password file, or the value of --auth. The password itself is kept nowhere.`,
 			}
 			password, err := askPassword(c.InOrStdin(), c.ErrOrStderr(), user)
 			if err != nil {
-				return cli.Usage(fmt.Errorf("the password: %w", err))
+				return cli.Usage(hint.OnePassword.Error(fmt.Errorf("the password: %w", err)))
 			}
 			hash, err := bcrypt.GenerateFromPassword(password, passwordCost)
 			if err != nil {

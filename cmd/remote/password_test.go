@@ -7,6 +7,7 @@ import (
 
 	"golang.org/x/crypto/bcrypt"
 
+	"keystay/internal/hint"
 	"keystay/remote/publish/gate"
 )
 
@@ -39,6 +40,13 @@ func TestWhatIsNoPassword(t *testing.T) {
 		if _, err := askPassword(strings.NewReader(in), nil, "me"); err == nil || err.Error() != want {
 			t.Errorf("%q: %v, want %s", in, err, want)
 		}
+	}
+	cmd := passwordCommand()
+	cmd.SetIn(strings.NewReader("a\nb\n"))
+	cmd.SetArgs([]string{"me"})
+	cmd.SilenceUsage, cmd.SilenceErrors = true, true
+	if err := cmd.Execute(); len(hint.All(err)) != 1 {
+		t.Errorf("%v, hints %q", err, hint.All(err))
 	}
 	for _, user := range []string{"", "a:b", "a b", "a\n"} {
 		cmd := passwordCommand()

@@ -46,7 +46,7 @@ usage, 4 the key is another one's.`,
 				return cli.Usage(err)
 			}
 			if _, _, err := net.SplitHostPort(address); address != "" && err != nil {
-				return cli.Usage(fmt.Errorf("--address: %q is not HOST:PORT", address))
+				return cli.Usage(fmt.Errorf("--address: %q is not HOST:PORT, as in 192.0.2.1:443", address))
 			}
 			vc.Address, vc.Identity = address, strings.ToLower(identity)
 			if identity != "" && !keyname.Is(vc.Identity) {

@@ -41,7 +41,7 @@ var (
 	ConnectRefused = &Advice{
 		Shown: "connect to …: … connection refused",
 		Means: "of the command `connect`",
-		Do:    []string{"nothing listens at that port of the name's address: is it the public port of the relay? NAME:PORT gives another one"},
+		Do:    []string{"nothing listens at that port of the name's address: is it the public port of the relay? NAME:PORT gives another one, or --address where the address was given"},
 	}
 	ConnectNoWay = &Advice{
 		Shown: "connect to …: … network is unreachable",

@@ -17,6 +17,11 @@ var (
 		Means: "of the command `share`; also where what is given is no name",
 		Do:    []string{"name what the link is to open: remote share NAME, as in remote share xyz.relay.net", "a local service is published without a command: remote 3000"},
 	}
+	OnePassword = &Advice{
+		Shown: "the password: there is none",
+		Means: "of the command `password`; also `it is one line, and there are more`, and other mistakes",
+		Do:    []string{"without a terminal it is one line of standard input: printf %s 'the password' | remote password ada"},
+	}
 	ShareWhichName = &Advice{
 		Shown: "no name given, and several were served from here before: …",
 		Means: "of the command `share`",

@@ -5,7 +5,7 @@ import "slices"
 // Relay returns the table of docs/running-a-relay.md, in its order.
 func Relay() []*Advice {
 	list := []*Advice{
-		LowPort, PortInUse, AddressElsewhere, SocketUnknown,
+		LowPort, PortInUse, AddressElsewhere, AddressNoName, SocketUnknown,
 		StateInUse, RelayState, StatePlace, StateFull, LongState, NoControl, AuditIsFolder, RecordDamaged, RecordGone, ClockJumped,
 		NoProxyHeader, FixedAway, SiblingAway, SiblingStranger,
 		NoTakeover, TakeoverHere, LeversHere, NoRelayHere, NotYourRelay, BackupExists, OldGoesOn, NotLive,
@@ -29,6 +29,10 @@ var (
 		Shown: "listen for … on …: … cannot assign requested address",
 		Do: []string{"no interface of this machine has that address: see ip addr, and mend KEY",
 			"without a host, as in :443, the relay listens on every address; behind NAT that is what is wanted"},
+	}
+	AddressNoName = &Advice{
+		Shown: "listen for … on …: … no such host",
+		Do:    []string{"write an address of this machine in KEY, as ip addr shows it, or none for all of them: :443"},
 	}
 	SocketUnknown = &Advice{
 		Shown: "systemd has opened …, and nothing in the configuration has that port",

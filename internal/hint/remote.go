@@ -22,7 +22,7 @@ func Remote() []*Advice {
 		ServiceStopped, ServiceNoSocket, ServiceNotSocket, ServiceSocketClosed, ServiceSilent, ServiceUnknownHost,
 		ServiceUntrusted, ServiceHandshake, ServiceIsPlain, ServiceIsTLS, ServiceIsH2C, ServiceIsNotH2C, ServiceOther, ServiceHangsUp, ServiceBroken, ServiceLate, ServiceUnwell,
 		ServiceCertificate, FolderMissing, FolderIsFile, FolderClosed, FolderFileClosed, FolderLink, TooManyVisitors,
-		GateNotHash, GateNoUsers, ShareNoName, ShareWhichName, ShareNoState, GateKey, GateManyLinks, GateNotCA, GateEveryUser, GateProvider,
+		GateNotHash, GateNoUsers, OnePassword, ShareNoName, ShareWhichName, ShareNoState, GateKey, GateManyLinks, GateNotCA, GateEveryUser, GateProvider,
 	}, slices.Concat(connects(), homes(), lists())...)
 }
 

@@ -21,7 +21,7 @@ var (
 	FileIsPipe = &Advice{
 		Shown: "… is a named pipe, not a file",
 		Means: "also a file that the program keeps, in whose place there is one",
-		Do:    []string{"nobody writes into FILE: put a file in its place, or have something write into it first"},
+		Do:    []string{"nobody writes into FILE: put a file in its place, or move it away where it is one that this program makes"},
 	}
 	OneSecret = &Advice{
 		Shown: "cannot read …: a secret is one line of text",
