@@ -47,8 +47,8 @@ func (p *turnPace) wait(ctx context.Context) error {
 }
 
 // turnPatience is how long a replica asks for its turn, and up to a third longer, so that
-// replicas do not give up asking together: 16 replicas take less, one after the other. turnAnswer is how long a relay may take to answer, which asks another node at the
-// most.
+// replicas do not give up asking together: 16 replicas take less, one after the other.
+// turnAnswer is how long a relay may take to answer, which asks another node at the most.
 var turnPatience, turnAnswer = 3 * time.Hour, 30 * time.Second
 
 // errNoTurn is why a replica orders nothing now whose certificate has time.
@@ -58,7 +58,8 @@ var errNoTurn = errors.New("no relay gives this replica its turn to order a cert
 // CA's connections come to this run. Where no turn comes for very long, as where others
 // take all turns of a relay, it lets the order go on before the certificate ends: the CA
 // may find another replica, and then there is the next try. Until that time the order is
-// given up, so that orders for other names have its place.
+// given up, and is tried again later. Orders for other names go on meanwhile, see
+// acme.Config.Turn.
 func (l *Listener) awaitTurn(ctx context.Context) error {
 	patience := turnPatience + rand.N(turnPatience/3+1) //nolint:gosec // no secret
 	for began, again := time.Now(), false; ; again = true {

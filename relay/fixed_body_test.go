@@ -1,0 +1,100 @@
+package relay_test
+
+import (
+	"bufio"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"net/http/httptest"
+	"strconv"
+	"strings"
+	"testing"
+	"time"
+
+	"keystay/relay"
+)
+
+// The body of a request to the operator's server has as many lines as it has.
+func TestPort80PassesBodiesOfManyLinesOn(t *testing.T) {
+	got := make(chan int, 1)
+	web := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		b, _ := io.ReadAll(r.Body)
+		got <- strings.Count(string(b), "\n")
+	}))
+	defer web.Close()
+	tlsServer, _ := own(t)
+	r := newRig(t, func(s *relay.Server) {
+		s.SetFront(relay.Front{Static: []relay.Fixed{{Name: "web.relay.test", To: tlsServer, HTTP: web.Listener.Addr().String()}}})
+	})
+	_, addr := r.plain()
+	for _, lines := range []int{3, 1000} {
+		body := strings.Repeat("x\n", lines)
+		req, _ := http.NewRequest("POST", "http://"+addr+"/", strings.NewReader(body))
+		req.Host, req.Close = "web.relay.test", true
+		resp, err := http.DefaultClient.Do(req)
+		if err != nil {
+			t.Fatal(err)
+		}
+		resp.Body.Close()
+		if n := <-got; n != lines || resp.StatusCode != 200 {
+			t.Errorf("%d of %d lines arrive, %s", n, lines, resp.Status)
+		}
+	}
+}
+
+// What comes behind a body that is passed on is the next request, and has no more lines than
+// any: a body leaves no way in for more, which would make the relay hold what it does not count.
+func TestPort80CountsTheLinesBehindABody(t *testing.T) {
+	web := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		io.Copy(io.Discard, r.Body)
+		io.WriteString(w, strconv.Itoa(len(r.Header)))
+	}))
+	defer web.Close()
+	tlsServer, _ := own(t)
+	r := newRig(t, func(s *relay.Server) {
+		s.SetFront(relay.Front{Static: []relay.Fixed{{Name: "web.relay.test", To: tlsServer, HTTP: web.Listener.Addr().String()}}})
+	})
+	_, addr := r.plain()
+	var fields strings.Builder
+	for i := range 900 {
+		fmt.Fprintf(&fields, "%x:\n", i)
+	}
+	const head = "POST / HTTP/1.1\r\nHost: web.relay.test\r\n"
+	for _, v := range []struct{ head, body string }{
+		{"Transfer-Encoding: chunked\r\n", "1\r\nx\r\n0\r\n\r\n"},
+		{"Content-Length: 1\r\n", "x"},
+	} {
+		c, err := net.Dial("tcp", addr)
+		if err != nil {
+			t.Fatal(err)
+		}
+		c.SetDeadline(time.Now().Add(patience))
+		io.WriteString(c, head+"Expect: 100-continue\r\n"+v.head+"\r\n")
+		in := bufio.NewReader(c)
+		if line, err := in.ReadString('\n'); !strings.Contains(line, " 100 ") { // the body is passed on now
+			t.Fatalf("%q, %v", line, err)
+		}
+		in.ReadString('\n')
+		io.WriteString(c, v.body+"GET / HTTP/1.1\r\nHost: web.relay.test\r\n"+fields.String()+"\r\n")
+		for n := 0; ; n++ {
+			resp, err := http.ReadResponse(in, nil)
+			if err == nil && resp.StatusCode == 100 { // of the server, too
+				n--
+				continue
+			}
+			if n == 0 && (err != nil || resp.StatusCode != 200) {
+				t.Fatalf("%s: %v, %v", v.head, resp, err)
+			}
+			if err != nil {
+				break
+			}
+			b, _ := io.ReadAll(resp.Body)
+			if n == 1 && resp.StatusCode == 200 {
+				t.Errorf("%s: a request with %s fields is served behind it", v.head, b)
+				break
+			}
+		}
+		c.Close()
+	}
+}
