@@ -218,6 +218,13 @@ func (c *cluster) visit(node int, name string) (string, error) {
 // device's answer is an error at once.
 func (c *cluster) reaches(node int, s *served) time.Duration {
 	c.t.Helper()
+	return c.reachesWhere(node, s, func() bool { return true })
+}
+
+// reachesWhere is reaches, and waits no longer once due says that the name is not to be
+// answered at the node any more.
+func (c *cluster) reachesWhere(node int, s *served, due func() bool) time.Duration {
+	c.t.Helper()
 	start := time.Now()
 	var last error
 	defer func() {
@@ -231,7 +238,7 @@ func (c *cluster) reaches(node int, s *served) time.Duration {
 		if last == nil && answer != s.answer {
 			c.t.Fatalf("at node %d %s answers %q", node, s.name, answer)
 		}
-		return last == nil
+		return last == nil || !due()
 	})
 	return time.Since(start)
 }
