@@ -425,23 +425,31 @@ func expect(t *testing.T, c io.Reader, want string) {
 	}
 }
 
-// shows checks lines of a node's metrics.
+// shows waits until a node's metrics have lines.
 func (n *hopNode) shows(t *testing.T, lines ...string) {
 	t.Helper()
 	ln := listen(t)
 	go n.srv.ServeAdmin(ln, nil)
-	resp, err := http.Get("http://" + ln.Addr().String() + "/metrics")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer resp.Body.Close()
-	b, err := io.ReadAll(resp.Body)
-	for _, line := range lines {
-		if err != nil || !strings.Contains(string(b), "\n"+line+"\n") {
-			t.Errorf("at %s there is no %s (%v)", n.name, line, err)
+	defer http.DefaultClient.CloseIdleConnections()
+	missing := func() []string {
+		resp, err := http.Get("http://" + ln.Addr().String() + "/metrics")
+		if err != nil {
+			t.Fatal(err)
 		}
+		defer resp.Body.Close()
+		b, err := io.ReadAll(resp.Body)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return slices.DeleteFunc(slices.Clone(lines), func(line string) bool { return strings.Contains(string(b), "\n"+line+"\n") })
 	}
-	http.DefaultClient.CloseIdleConnections()
+	left := missing()
+	for end := time.Now().Add(patience); len(left) > 0 && time.Now().Before(end); left = missing() {
+		runtime.Gosched()
+	}
+	for _, line := range left {
+		t.Errorf("at %s there is no %s", n.name, line)
+	}
 }
 
 // eventually waits for what is about to be.

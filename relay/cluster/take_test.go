@@ -152,6 +152,11 @@ func TestTakenVisitorNeedsNoOtherNode(t *testing.T) {
 	}
 	eventually(t, "the hop is gone", func() bool { return r.b.srv.Visitors() == 0 })
 	r.a.shows(t, `keystay_visitors_by_carrier{carrier="lane"} 1`, `keystay_visitors_by_carrier{carrier="hop"} 0`, `keystay_hops{direction="out"} 0`, "keystay_visitors 1")
+	// What node b sent last may still be on its way when b has nothing of the visitor left.
+	eventually(t, "both directions are on the lane", func() bool {
+		read, write := s.Carrier()
+		return read != nil && write != nil
+	})
 	r.b.srv.Close()
 	<-r.device.Done()
 	for _, w := range []interface {
