@@ -125,3 +125,6 @@ func KeepAfter(d *Detour, n int64) {
 // ReadTaken reads TAKEN, and Taken is one.
 func ReadTaken(r io.Reader) (offset int64, ended bool, err error) { return readOffset(r, recTaken) }
 func Taken(offset int64, ended bool) []byte                       { return offsetRecord(recTaken, offset, ended) }
+
+// MaxUnanswered is how many ORDERs for a name may be without an answer.
+const MaxUnanswered = maxUnanswered

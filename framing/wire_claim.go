@@ -132,7 +132,8 @@ func checkSiblings(list []string) error {
 type Claimed struct {
 	// OrderIn is how long the remote must wait before it orders a new certificate
 	// for the name from the relay's usual CA, in whole seconds, up to 136 years;
-	// 0 is not at all. A relay of a minor version before 2 leaves it 0.
+	// 0 is not at all. A relay of a minor version before 2 leaves it 0. It counts for
+	// names below the relay's own alone.
 	OrderIn time.Duration
 	// Port is the public TCP port that a claim of one was granted, see PortName; 0 for
 	// every other claim.

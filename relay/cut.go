@@ -71,9 +71,13 @@ func (n *severing) add(link bool, names []string, visitors int) {
 }
 
 // Cut ends links, streams and lanes, and returns when it is done, within a second.
-// What a decision from before lets in meanwhile is ended by whoever lets it in.
+// What a decision from before lets in meanwhile is ended by whoever lets it in. What
+// another node has cut is not waited for, see cutSoon.
 func (s *Server) Cut(c Cut) Severed {
 	s.init()
+	if c.Elsewhere {
+		return s.cutter.cutSoon(c)
+	}
 	return s.cutter.cut(c)
 }
 
@@ -92,6 +96,25 @@ type cutter struct {
 
 // cut is Server.Cut.
 func (k *cutter) cut(c Cut) Severed {
+	sum, end := k.begin(c)
+	end()
+	return sum
+}
+
+// cutSoon is cut, but does not wait until remotes have taken what they are told, or cutGrace
+// is over: else many that take nothing would hold up what is cut next.
+func (k *cutter) cutSoon(c Cut) Severed {
+	sum, end := k.begin(c)
+	go func() { // for cutGrace, or until the server is closed
+		defer k.panics.Catch("cutting what another node has cut", func() {})
+		end()
+	}()
+	return sum
+}
+
+// begin cuts names and visitors, and begins to tell remotes whose links are cut. End waits
+// for these, and cuts the rest.
+func (k *cutter) begin(c Cut) (sum Severed, end func()) {
 	k.cuts.Add(1)
 	if k.onCut != nil {
 		k.onCut(c)
@@ -107,6 +130,10 @@ func (k *cutter) cut(c Cut) Severed {
 			sess.lose(c, n)
 		}
 	}
+	if c.Why.Code != 0 { // else the device may come again at once
+		k.siblings.forget(c.isOf)
+	}
+	n.add(false, nil, k.crossings.cut(c))
 	var wg sync.WaitGroup
 	for _, d := range ended {
 		wg.Go(func() {
@@ -114,15 +141,12 @@ func (k *cutter) cut(c Cut) Severed {
 			d.close(c.Why)
 		})
 	}
-	wg.Wait()
-	if c.Addresses.IsValid() {
-		k.sockets.abort(c.Addresses)
+	return n.sum, func() {
+		wg.Wait()
+		if c.Addresses.IsValid() { // links among them, whose remotes have been told by now
+			k.sockets.abort(c.Addresses)
+		}
 	}
-	if c.Why.Code != 0 { // else the device may come again at once
-		k.siblings.forget(c.isOf)
-	}
-	n.add(false, nil, k.crossings.cut(c))
-	return n.sum
 }
 
 // is reports whether a session is of the identity that is cut, if there is one.

@@ -102,7 +102,7 @@ func (e *errands) cutBanned(added []names.Ban) {
 		}
 	}
 	for b := range hit {
-		e.cutter.cut(CutOf(b))
+		e.cutter.cutSoon(CutOf(b))
 	}
 }
 

@@ -304,3 +304,48 @@ func TestHandOverGivesANameToNobodyButTheHeir(t *testing.T) {
 		r.close()
 	})
 }
+
+// Devices that take nothing of what they are told when they are cut do not hold up what
+// other nodes cut, or ban, after them.
+func TestDeafDevicesHoldUpNoCutsOfOtherNodes(t *testing.T) {
+	for name, inRecord := range map[string]bool{"a cut": false, "a ban in the record": true} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				r, _, other := sharedRig(t)
+				over := make(chan struct{})
+				var all []identity
+				for range 30 {
+					id := newIdentity(t)
+					deaf := new(device)
+					if err := r.linkWith(deaf, id, framing.Handler{GoAway: func(framing.GoAway) { <-over }}); err != nil {
+						t.Fatal(err)
+					}
+					all = append(all, id)
+				}
+				last := newIdentity(t)
+				r.device(last, "a.relay.test").echo("a")
+				a := r.talking("a.relay.test")
+				began := time.Now()
+				go func() { // as a node hears of them
+					for _, id := range append(all, last) {
+						ban := names.Ban{Kind: names.BanIdentity, Of: id.identity()}
+						if inRecord {
+							if _, err := other.Ban(ban); err != nil {
+								t.Error(err)
+							}
+							continue
+						}
+						cut := relay.CutOf(ban)
+						cut.Elsewhere = true
+						r.srv.Cut(cut)
+					}
+				}()
+				broken(t, a)
+				if took := time.Since(began); took > time.Second {
+					t.Errorf("the visitor of the last one is cut after %v", took)
+				}
+				close(over)
+			})
+		})
+	}
+}

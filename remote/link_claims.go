@@ -112,6 +112,9 @@ func (w *way) claim(ctx context.Context, link *framing.Link, relay string, l *Li
 	if err == nil && len(handovers) > 0 {
 		w.d.noteHeard(relay, link.Identity())
 	}
+	if host, _ := splitRelay(relay); !hostname.IsBelow(l.domain, host) {
+		claimed.OrderIn = 0 // see framing.Claimed: it is for names of the relay's zone
+	}
 	var denied *framing.Denial
 	switch {
 	case errors.Is(err, context.Canceled) && errors.Is(context.Cause(ctx), errOverdue):

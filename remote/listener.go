@@ -52,6 +52,7 @@ type Listener struct {
 	links    map[*framing.Link]time.Time // those of the device that have the name, and from when a new certificate may be ordered
 	linked   chan struct{}               // closed when another link has the name; nil while nobody waits for that
 	ordering bool                        // it is this replica's turn to order
+	asking   map[*framing.Link]struct{}  // for which orderOn runs
 	noLink   error                       // why there is no session, while there is none
 	noCert   error                       // why the last order failed, while there is no certificate
 	port     uint16                      // the public one, of a TCP port; 0 until it is known
@@ -60,7 +61,7 @@ type Listener struct {
 // newListener returns the listener of a name, which nothing wants yet.
 func newListener(d *Device, n Name, domain string, how served) *Listener {
 	l := &Listener{d: d, cfg: n, domain: domain, how: how, conns: make(chan net.Conn), questions: make(chan struct{}, maxHTTP01), rules: n.Rules,
-		up: make(chan struct{}), down: make(chan struct{}), links: make(map[*framing.Link]time.Time)}
+		up: make(chan struct{}), down: make(chan struct{}), links: make(map[*framing.Link]time.Time), asking: make(map[*framing.Link]struct{})}
 	close(l.down)
 	l.ctx, l.cancel = context.WithCancelCause(d.ctx)
 	l.late, l.endLate = context.WithCancel(d.late)
@@ -178,11 +179,13 @@ func (l *Listener) linkUp(link *framing.Link, claimed framing.Claimed) {
 		close(l.up)
 		l.down, l.noLink, l.was = make(chan struct{}), nil, true
 	}
-	ordering := l.ordering
-	l.mu.Unlock()
-	if ordering { // it began before this link came up
+	_, asking := l.asking[link]
+	late := l.ordering && !asking
+	if late { // it began before this link came up
+		l.asking[link] = struct{}{}
 		go l.orderOn(link)
 	}
+	l.mu.Unlock()
 	if first && l.keeper != nil {
 		l.keeper.Kick(l.domain) // a renewal may have come due while there was no session
 	}

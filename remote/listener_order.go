@@ -22,26 +22,33 @@ const (
 	turnStep = 500 * time.Millisecond
 )
 
-// A turnPace keeps what asks for turns apart. The zero value is ready.
+// A turnPace keeps what asks for turns apart. Whoever waits no more, such as for a link that
+// is lost, takes no time of others. The zero value is ready.
 type turnPace struct {
 	mu   sync.Mutex
-	next time.Time
+	next chan time.Time // when one more may be asked for, unless somebody waits for that
 }
 
-// wait waits until one more may be asked for, or ctx ends.
+// wait waits until one more may be asked for, or ctx ends. Who came first goes first.
 func (p *turnPace) wait(ctx context.Context) error {
 	p.mu.Lock()
-	now := time.Now()
-	if p.next.Before(now) {
-		p.next = now
+	if p.next == nil {
+		p.next = make(chan time.Time, 1)
+		p.next <- time.Now()
 	}
-	at := p.next
-	p.next = at.Add(turnStep)
 	p.mu.Unlock()
+	var at time.Time
 	select {
-	case <-time.After(at.Sub(now)):
+	case at = <-p.next:
+	case <-ctx.Done():
+		return context.Cause(ctx)
+	}
+	select {
+	case <-time.After(time.Until(at)):
+		p.next <- time.Now().Add(turnStep)
 		return nil
 	case <-ctx.Done():
+		p.next <- at
 		return context.Cause(ctx)
 	}
 }
@@ -135,15 +142,26 @@ func (l *Listener) beginOrder() []*framing.Link {
 }
 
 // orderOn asks for the turn that the replica has, or waits for, on a link that came up after
-// the others. Nothing depends on it. Many names may do so at once.
+// the others, while that is up. Nothing depends on it. Many names may do so at once.
 func (l *Listener) orderOn(link *framing.Link) {
-	if l.d.orders.turns.wait(l.d.ctx) != nil {
+	ctx, cancel := context.WithCancel(l.d.ctx)
+	defer cancel()
+	go func() {
+		defer cancel()
+		select {
+		case <-link.Done():
+		case <-ctx.Done():
+		}
+	}()
+	defer func() {
+		l.mu.Lock()
+		defer l.mu.Unlock()
+		delete(l.asking, link)
+	}()
+	if l.d.orders.turns.wait(ctx) != nil || !l.isOrderingOn(link) {
 		return
 	}
-	if !l.isOrderingOn(link) {
-		return
-	}
-	_, _ = link.Order(l.d.ctx, l.domain)
+	_, _ = link.Order(ctx, l.domain)
 	if !l.isOrderingOn(link) { // it ended meanwhile, and its end may have gone first
 		link.OrderDone(l.domain)
 	}

@@ -1,10 +1,14 @@
 package remote
 
 import (
+	"context"
 	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
+
+	"keystay/framing"
+	"keystay/internal/memconn"
 )
 
 // However many names of a device wait for their turns, a relay never takes the questions
@@ -44,4 +48,57 @@ func TestNoLinkGivesNoTurn(t *testing.T) {
 	if l.ordering {
 		t.Error("it asks for a turn at links that come up")
 	}
+}
+
+// A relay whose links come up and are lost again and again, or that takes a name away and
+// gives it again, takes no turns away at other relays.
+func TestLinksThatFlapHoldUpNoTurns(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		ctx, cancel := context.WithCancel(t.Context())
+		d := &Device{ctx: ctx, late: ctx}
+		l := newListener(d, Name{}, "a.relay.test", served{})
+		l.ordering = true
+		for range 20 {
+			link := linkForTurns(t)
+			for range 20 {
+				l.linkUp(link, framing.Claimed{})
+				l.linkDown(link)
+			}
+			l.linkUp(link, framing.Claimed{})
+			link.Close()
+			synctest.Wait()
+			l.linkDown(link)
+		}
+		began := time.Now()
+		if err := d.orders.turns.wait(ctx); err != nil {
+			t.Error(err)
+		}
+		if waited := time.Since(began); waited > 2*turnStep {
+			t.Errorf("a turn can be asked for after %v", waited)
+		}
+		cancel()
+	})
+}
+
+// linkForTurns makes a link to a relay that knows of no turns.
+func linkForTurns(t *testing.T) *framing.Link {
+	a, b := memconn.Pipe(0)
+	made := make(chan *framing.Link, 1)
+	go func() {
+		relay, _, err := framing.Server(t.Context(), a)
+		if err == nil {
+			err = relay.Welcome(framing.Welcome{}, framing.Handler{})
+		}
+		if err != nil {
+			t.Error(err)
+		}
+		made <- relay
+	}()
+	link, _, err := framing.Client(t.Context(), b, framing.Hello{Key: make([]byte, 32), Signature: make([]byte, 64)}, framing.Handler{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	relay := <-made
+	t.Cleanup(func() { link.Close(); relay.Close() })
+	return link
 }

@@ -63,6 +63,33 @@ func TestOrderWaitsForItsTurnInTheZone(t *testing.T) {
 	}
 }
 
+// What a relay has given out for its own zone counts for no other domain: of several relays
+// that serve one, none keeps the others from its first certificate.
+func TestDomainOfItsOwnWaitsForNoRelay(t *testing.T) {
+	r := newRelay(t)
+	r.mu.Lock()
+	r.orderIn = 100 * 365 * 24 * time.Hour
+	r.mu.Unlock()
+	events := make(chan acme.Event, 64)
+	r.start(func(c *remote.Config) {
+		c.Domain, c.Relays, c.TLS = "www.example.org", []string{zone}, nil
+		c.ACME = acme.Config{CA: "https://127.0.0.1:1/", Roots: r.ca.Pool(), Notify: func(e acme.Event) { events <- e }}
+	})
+	for {
+		select {
+		case e := <-events:
+			switch e.Kind {
+			case acme.Ordering:
+				return
+			case acme.Held:
+				t.Fatalf("it waits until %v", e.Next)
+			}
+		case <-time.After(patience):
+			t.Fatal("nothing happened")
+		}
+	}
+}
+
 // A claim says whether a first certificate is still to be ordered: so that the relay
 // keeps no place for one that is there.
 func TestClaimSaysWhetherThereIsACertificate(t *testing.T) {
