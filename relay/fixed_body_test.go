@@ -121,7 +121,7 @@ func TestPort80KeepsNoTrailers(t *testing.T) {
 	for i := 0; trailers.Len() < 4<<10-64; i++ {
 		fmt.Fprintf(&trailers, "%x:\n", i)
 	}
-	const visitors = 40
+	const visitors = 16
 	takes := func(head, trailers string) int64 {
 		var before, now runtime.MemStats
 		runtime.GC()
