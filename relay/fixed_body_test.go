@@ -7,11 +7,13 @@ import (
 	"net"
 	"net/http"
 	"net/http/httptest"
+	"runtime"
 	"strconv"
 	"strings"
 	"testing"
 	"time"
 
+	"keystay/internal/testnet"
 	"keystay/relay"
 )
 
@@ -96,5 +98,55 @@ func TestPort80CountsTheLinesBehindABody(t *testing.T) {
 			}
 		}
 		c.Close()
+	}
+}
+
+// The trailers behind a body, which are not passed on, are not kept until the answer has ended:
+// they would take more than all that a request is counted with.
+func TestPort80KeepsNoTrailers(t *testing.T) {
+	ln := listenTCP(t)
+	t.Cleanup(testnet.Accept(ln, func(c net.Conn) {
+		if req, err := http.ReadRequest(bufio.NewReader(c)); err == nil {
+			io.Copy(io.Discard, req.Body)
+			io.WriteString(c, "HTTP/1.1 200 OK\r\n\r\nand more")
+			<-t.Context().Done()
+		}
+	}))
+	tlsServer, _ := own(t)
+	r := newRig(t, func(s *relay.Server) {
+		s.SetFront(relay.Front{Static: []relay.Fixed{{Name: "web.relay.test", To: tlsServer, HTTP: ln.Addr().String()}}})
+	})
+	_, addr := r.plain()
+	var trailers strings.Builder
+	for i := 0; trailers.Len() < 4<<10-64; i++ {
+		fmt.Fprintf(&trailers, "%x:\n", i)
+	}
+	const visitors = 16
+	takes := func(head, trailers string) int64 {
+		var before, now runtime.MemStats
+		runtime.GC()
+		runtime.ReadMemStats(&before)
+		for range visitors {
+			c, err := net.Dial("tcp", addr)
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer c.Close()
+			c.SetDeadline(time.Now().Add(patience))
+			io.WriteString(c, "POST / HTTP/1.1\r\nHost: web.relay.test\r\nTransfer-Encoding: chunked\r\n"+head+"\r\n1\r\nx\r\n0\r\n"+trailers+"Z:\r\n\r\n")
+			if line, err := bufio.NewReaderSize(c, 16).ReadString('\n'); !strings.Contains(line, " 200 ") {
+				t.Fatalf("%q, %v", line, err)
+			}
+		}
+		runtime.GC()
+		runtime.ReadMemStats(&now)
+		return int64(now.HeapAlloc-before.HeapAlloc) / visitors
+	}
+	takes("", "") // what is made once
+	without := takes("", "")
+	for _, head := range []string{"", "Trailer: 0, 1, 2\r\n"} {
+		if with := takes(head, trailers.String()); with > without+32<<10 {
+			t.Errorf("%q: with trailers a request takes %d KiB, without %d KiB", head, with>>10, without>>10)
+		}
 	}
 }

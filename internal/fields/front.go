@@ -79,7 +79,7 @@ func isFrontName(name string) bool {
 		"x-jwt-assertion", "x-token-subject", "x-anonymous-consumer", "sm-user", "sm-universalid", "iv-user", "iv-groups", "iv-creds",
 		// What it has asked for.
 		"x-override-url", "x-request-uri", "x-host", "x-http-host-override", "x-scheme", "x-url-scheme", "x-https", "https", "x-ssl",
-		"front-end-https", "fastly-ssl", "x-arr-ssl", "wl-proxy-ssl", "x-script-name", "script-name", "x-path-info", "path-info", "x-base-path", "x-ingress-path", "x-replaced-path",
+		"front-end-https", "fastly-ssl", "x-arr-ssl", "wl-proxy-ssl", "x-script-name", "script-name", "x-path-info", "path-info", "x-base-path", "x-ingress-path", "x-replaced-path", "x-matched-path", "x-now-route-matches", "x-waws-unencoded-url",
 		"x-sendfile-type", "x-accel-mapping",
 		"proxy": // CGI makes it HTTP_PROXY, and programs send what they fetch there
 		return true
@@ -89,7 +89,7 @@ func isFrontName(name string) bool {
 }
 
 var frontPrefixes = []string{
-	"x-forwarded", "x-original-", "x-rewrite-", "x-vhm-", "x-traversal-", "x-real-", "x-envoy-", "x-proxyuser", "x-appengine-", "x-vercel-ip-", "cloudfront-viewer-",
+	"x-forwarded", "x-original-", "x-rewrite-", "x-vhm-", "x-traversal-", "x-invoke-", "x-real-", "x-envoy-", "x-proxyuser", "x-appengine-", "x-vercel-ip-", "cloudfront-viewer-",
 	"x-remote-", "x-webauth-", "x-authenticated-", "x-auth-request-", "x-auth-user", "x-auth-email", "x-auth-group", "x-auth-role",
 	"x-authentik-", "x-pomerium-", "x-vouch-", "x-consumer-", "x-credential-", "x-token-user-", "tailscale-", "teleport-",
 	"x-goog-iap-", "x-goog-authenticated-user-", "x-ms-client-principal", "x-amzn-oidc-", "x-amzn-mtls-",

@@ -21,7 +21,7 @@ func TestFrontFieldsAreDroppedInEverySpelling(t *testing.T) {
 		OIDC_CLAIM_email SM_USER iv-user X-Remote-User-Display-Name X-Forward-For
 		Real-IP remote_ip Source-IP Connecting-IP Forwarded-Host Forwarded-Proto Forwarded-For Remote-Addr Remote-Host X-User-IP X-Visitor-IP Peer-IP OIDC_access_token OIDC_id_token
 		SCRIPT_NAME script-name Script_Name PATH_INFO X-Path-Info X-Request-URI X-Rewrite-URI X-Override-URL
-		X-Vhm-Root X_VHM_ROOT X-VHM-Host X-Traversal-Path`) {
+		X-Vhm-Root X_VHM_ROOT X-VHM-Host X-Traversal-Path X-Invoke-Path x_invoke_query X-Matched-Path X-Now-Route-Matches X-WAWS-Unencoded-URL`) {
 		h := http.Header{name: {"forged"}, http.CanonicalHeaderKey(name): {"forged"}}
 		fields.DropOfFront(h)
 		if len(h) != 0 {
@@ -31,7 +31,8 @@ func TestFrontFieldsAreDroppedInEverySpelling(t *testing.T) {
 	for _, name := range strings.Fields(`Cookie Authorization Origin Referer User-Agent Via X-Requested-With X-CSRF-Token X-API-Key X-Request-ID Destination Range ETag Client Remote
 		X-Real Forwarded-Message X-Forward X-Proxy Proxying X-Original Traceparent Host-Name X-HTTP-Method-Override Sec-WebSocket-Key CF-Ray
 		X-Auth-Token X-Auth-Key X-Auth-Signature X-Auth-Timestamp X-Token X-Access-Token X-User-ID X-Client-Version X-Client-Data X-Client-ID X-Forwarder Client-IP-Version Upgrade-Insecure-Requests
-		X-Vercel-Protection-Bypass X-Goog-Api-Key X-Amz-Date X-Amzn-Trace-Id X-Ms-Version X-Ms-Client-Request-Id X-Hassio-Key CF-Access-Client-Id Save-Data Sec-CH-UA X-Real Shibboleth Impersonate`) {
+		X-Vercel-Protection-Bypass X-Goog-Api-Key X-Amz-Date X-Amzn-Trace-Id X-Ms-Version X-Ms-Client-Request-Id X-Hassio-Key CF-Access-Client-Id Save-Data Sec-CH-UA X-Real Shibboleth Impersonate
+		X-Middleware-Prefetch X-Nextjs-Data Next-Router-State-Tree`) {
 		h := http.Header{name: {"value"}}
 		fields.DropOfFront(h)
 		if len(h) != 1 {

@@ -208,15 +208,16 @@ func Has(path, prefix string) bool {
 
 // Fold returns a path in which all spellings are one that a service may take for
 // one: without case, as Unicode and as Java have it, with compatible characters as one
-// (NFKC), and without characters that cannot be seen, which the file system of older
-// Macs ignores.
+// (NFKC), without characters that cannot be seen, which the file system of older
+// Macs ignores, and with a space for a plus, as Java's URLDecoder and S3 read it.
 func Fold(path string) string {
-	for i := range len(path) {
-		if path[i] >= utf8.RuneSelf {
-			return norm.NFKC.String(cases.Fold().String(strings.Map(fold, norm.NFKC.String(path))))
+	folded := strings.ToLower
+	if strings.ContainsFunc(path, func(r rune) bool { return r >= utf8.RuneSelf }) {
+		folded = func(s string) string {
+			return norm.NFKC.String(cases.Fold().String(strings.Map(fold, norm.NFKC.String(s))))
 		}
 	}
-	return strings.ToLower(path)
+	return strings.ReplaceAll(folded(path), "+", " ")
 }
 
 // fold takes away what the case of a character is in Java, where the Turkish ı and İ

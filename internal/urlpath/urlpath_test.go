@@ -153,6 +153,7 @@ func TestFoldMakesSpellingsOne(t *testing.T) {
 		{"/files", "/\uFB01les"},
 		{"/admin", "/adm\u0131n", "/ADM\u0130N", "/adm\u200Cin", "/\u00ADadmin", "/ad\u2060min\uFE0F", "/admin\u034F", "/admin\U000E0041"},
 		{"/σίσυφος", "/ΣΊΣΥΦΟΣ"},
+		{"/a b", "/a+b", "/A+B", "/a\uFF0Bb"},
 	} {
 		for _, s := range same[1:] {
 			if urlpath.Fold(s) != urlpath.Fold(same[0]) {

@@ -11,6 +11,7 @@ const (
 	MaxFrame          = maxFrame
 	RequestCost       = requestCost
 	TrailerCost       = trailerCost
+	ChunkedCost       = chunkedCost
 	MaxLocalConns     = maxLocalConns
 	KeptBody          = keptBody
 	KeptVisit         = keptVisit

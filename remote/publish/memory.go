@@ -32,13 +32,16 @@ const (
 	// about as much as maxHeaderBytes of short fields take. Once they have come they are
 	// kept until the end of the answer, whether or not they are read.
 	trailerCost = 4 * maxHeaderBytes
+	// chunkedCost is the same for a request over HTTP/1.1 whose body is chunked: net/http
+	// takes 4 KiB of trailers, announced or not, and a field may have four bytes.
+	chunkedCost = 4 << 10 / 4 * fieldCost
 	// maxAccept is the longest Accept that is looked at for the page of a request
 	// that there is no memory for.
 	maxAccept = 1 << 10
 )
 
 // headSize is about how much memory a request's head takes, and the trailers that it
-// announces.
+// announces or, in HTTP/1.1, may have.
 func headSize(r *http.Request, h head) int {
 	n := fieldCost + len(r.Method) + len(r.RequestURI) + len(r.Host)
 	for name, values := range r.Header {
@@ -50,8 +53,11 @@ func headSize(r *http.Request, h head) int {
 	for _, name := range h.spelling {
 		n += len(name)
 	}
-	if r.ProtoMajor > 1 && r.Trailer != nil { // over HTTP/1 they are 4 KiB at most
+	switch {
+	case r.ProtoMajor > 1 && r.Trailer != nil:
 		n += trailerCost
+	case r.ProtoMajor == 1 && r.ContentLength < 0:
+		n += chunkedCost
 	}
 	return n
 }

@@ -140,6 +140,28 @@ func TestAnnouncedTrailersCountForMemory(t *testing.T) {
 	awaitUnused(t, target)
 }
 
+// Over HTTP/1.1 each chunked body may have trailers, announced or not, which are kept as long.
+func TestChunkedBodiesCountForMemory(t *testing.T) {
+	target, release := heldTarget(t)
+	p := serveTarget(t, target)
+	c := p.visitor("http/1.1")
+	var trailers strings.Builder
+	for i := 0; trailers.Len() < 3<<10; i++ {
+		fmt.Fprintf(&trailers, "%x:\n", i)
+	}
+	io.WriteString(c, crlf("POST / HTTP/1.1\nHost: $H\nX-A0: held\nConnection: close\nTransfer-Encoding: chunked\n\n1\nx\n0\n"+trailers.String()+"\n"))
+	for deadline := time.Now().Add(patience); publish.RequestMemory(target).Used() < publish.RequestCost+publish.ChunkedCost; <-time.After(time.Millisecond) {
+		if time.Now().After(deadline) {
+			t.Fatalf("%d KiB are taken by a request with trailers", publish.RequestMemory(target).Used()>>10)
+		}
+	}
+	release()
+	if all, err := io.ReadAll(c); err != nil || !bytes.HasPrefix(all, []byte("HTTP/1.1 200 ")) {
+		t.Errorf("%q, %v", all, err)
+	}
+	awaitUnused(t, target)
+}
+
 // A browser with cookies of 12 KB may ask for as much at once as any other.
 func TestLongCookiesAreServed(t *testing.T) {
 	target, release := heldTarget(t)

@@ -59,6 +59,17 @@ func harmless(target string) bool {
 	return target == "/x?/../admin#/admin" // a query is no path; a number sign in it is Target's to refuse
 }
 
+// Some services take a plus in a path for a space.
+func TestAPlusIsASpaceForSome(t *testing.T) {
+	x := newRig(t, nil, gate.Rule{Paths: []string{"/our photos", "/a+b"}, Passwords: users(t, "ada:wind")})
+	for target, status := range map[string]int{
+		"/our%20photos/x": 401, "/our+photos": 401, "/Our+Photos/x": 401, "/our%2Bphotos/x": 401, "/our%EF%BC%8Bphotos": 401,
+		"/a+b": 401, "/a%20b": 401, "/a%2Bb": 401, "/open/c++/a+b": 200, "/ourphotos": 200, "/our+photo": 200,
+	} {
+		x.want(target, x.get(target), status)
+	}
+}
+
 // A path that has other spellings is slow to look at, and a visitor may send 64 KiB of it
 // with each request: long ones are in doubt, before they are looked at.
 func TestLongPathsWithOtherSpellingsAreInDoubt(t *testing.T) {

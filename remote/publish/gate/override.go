@@ -23,8 +23,9 @@ func overridesIn(query string) iter.Seq[string] {
 				continue
 			}
 			name, _, _ = strings.Cut(unescaped(name), "\x00")
-			switch strings.ToLower(strings.Join(strings.FieldsFunc(name, func(r rune) bool { return !isLetter(r) }), "")) {
-			case "method", "httpmethod", "methodoverride", "xhttpmethod", "xmethodoverride", "xhttpmethodoverride":
+			name = strings.ToLower(strings.Join(strings.FieldsFunc(name, func(r rune) bool { return !isLetter(r) }), ""))
+			switch strings.TrimPrefix(strings.TrimPrefix(name, "x"), "http") {
+			case "method", "methodoverride", "tunneledmethod":
 				if !yield(unescaped(value)) {
 					return
 				}
