@@ -10,17 +10,20 @@ import (
 	"github.com/letsencrypt/pebble/v2/db"
 )
 
-// Paths of Pebble's, which an order's answers tell.
-const (
-	orderPath    = "/my-order/"
-	finalizePath = "/finalize-order/"
-)
+// finalizePath is where Pebble's answers say that an order is to be finalized.
+const finalizePath = "/finalize-order/"
 
-// orderly stands before Pebble's API and keeps it from coming to a standstill: its
-// answer about an order locks the order for reading twice, and waits for ever where
-// something else, such as the end of the issuance, wants to write to the order in
-// between. All later requests then wait, too. So there is one request about orders at a
-// time, and that to finalize one lasts until its certificate is there.
+// orderly stands before Pebble's API and keeps it from coming to a standstill, in which all
+// later requests wait, too:
+//
+//   - The answer about an order locks the order for reading twice. It waits for ever where
+//     something else, such as the end of the issuance, wants to write to the order in between.
+//   - A new order looks at all authorizations, with the store locked for reading, and the
+//     answer about an authorization reads the store with the authorization locked. Both wait
+//     for ever where a third request wants to write to the store in between.
+//
+// So there is one signed request at a time, and that to finalize an order lasts until its
+// certificate is there.
 type orderly struct {
 	next  http.Handler
 	store *db.MemoryStore
@@ -29,15 +32,14 @@ type orderly struct {
 
 // ServeHTTP implements [http.Handler].
 func (o *orderly) ServeHTTP(w http.ResponseWriter, r *http.Request) {
-	id, finalizes := strings.CutPrefix(r.URL.Path, finalizePath)
-	if !finalizes && !strings.HasPrefix(r.URL.Path, orderPath) {
+	if r.Method != http.MethodPost { // it asks for the directory, or a nonce
 		o.next.ServeHTTP(w, r)
 		return
 	}
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	o.next.ServeHTTP(w, r) // the answer is short enough to leave after this returns
-	if finalizes {
+	if id, finalizes := strings.CutPrefix(r.URL.Path, finalizePath); finalizes {
 		o.await(id)
 	}
 }
