@@ -278,6 +278,19 @@ func TestClimbsToTheRelay(t *testing.T) {
 // When all links are lost at once the log has one warning, and one line when
 // the name answers again. The second link comes after the first.
 func TestOutageInTheLog(t *testing.T) {
+	atOnce := false
+	for range 10 {
+		t.Run("", func(t *testing.T) { atOnce = outageInTheLog(t) })
+		if atOnce {
+			return
+		}
+	}
+	t.Error("each time the log has a link that is lost alone")
+}
+
+// outageInTheLog reports false where a busy machine let the device dial again before it lost
+// the other link: then it was right to say that this one serves.
+func outageInTheLog(t *testing.T) (atOnce bool) {
 	r := newRelay(t)
 	cfg := r.config()
 	cfg.Links = 2
@@ -297,17 +310,22 @@ func TestOutageInTheLog(t *testing.T) {
 	r.next()
 	end(ln)
 	close(logged)
+	var all []string
 	var warnings, back int
 	for line := range logged {
+		all = append(all, line)
 		if strings.Contains(line, "level=WARN") {
-			t.Log(line)
 			warnings++
 		}
 		if strings.Contains(line, `"session is up"`) && strings.Contains(line, " after=") {
 			back++
 		}
 	}
-	if warnings != 1 || back != 1 {
-		t.Errorf("%d warnings and %d times back", warnings, back)
+	if strings.Contains(strings.Join(all, ""), "another one serves") {
+		return false
 	}
+	if warnings != 1 || back != 1 {
+		t.Errorf("%d warnings and %d times back:\n%s", warnings, back, strings.Join(all, ""))
+	}
+	return true
 }
