@@ -33,9 +33,6 @@ func ParseCA(text []byte) ([]*x509.Certificate, error) {
 		}
 		all = append(all, c)
 	}
-	if form := ownfile.OtherForm(text, "FILE", false); len(all) == 0 && form != nil {
-		return nil, fmt.Errorf("it %w", form)
-	}
 	if len(all) == 0 {
 		return nil, hint.NoRoots.Error(errors.New("it holds no certificate"), "FILE", "the file")
 	}
