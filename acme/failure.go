@@ -88,6 +88,7 @@ func (f *Failure) away(err error) {
 	var (
 		plain   *notHTTPSError
 		proxy   *proxyError
+		named   *namedProxyError
 		op      *net.OpError
 		record  tls.RecordHeaderError
 		unknown x509.UnknownAuthorityError
@@ -101,7 +102,7 @@ func (f *Failure) away(err error) {
 		f.text, advice = plain.Error(), hint.CANotHTTPS
 	case errors.As(err, &proxy):
 		advice = proxy.advice()
-	case errors.As(err, &op) && op.Op == "proxyconnect":
+	case errors.As(err, &op) && (op.Op == "proxyconnect" || strings.HasPrefix(op.Op, "socks")):
 		advice = hint.CAProxyAway
 	case errors.As(err, &op) && op.Op == "remote error", errors.As(err, &record), errors.Is(err, http.ErrSchemeMismatch):
 		advice = hint.CAOtherName // it speaks no TLS, or not for this name
@@ -111,6 +112,9 @@ func (f *Failure) away(err error) {
 		advice = hint.CAOtherName
 	case errors.As(err, &invalid) && invalid.Reason == x509.Expired:
 		advice = hint.CAOtherClock
+	}
+	if errors.As(err, &named) && named.variable != "" {
+		pairs = append(pairs, "HTTPS_PROXY", named.variable)
 	}
 	f.hints = advice.With(pairs...)
 }

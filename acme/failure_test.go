@@ -17,6 +17,7 @@ import (
 	"time"
 
 	"keystay/internal/hint"
+	"keystay/internal/proxydial"
 )
 
 // problemCA is a CA that gives accounts and answers orders, or registrations
@@ -168,4 +169,29 @@ func TestFolderThatCannotBeWritten(t *testing.T) {
 		}
 		k.Close()
 	})
+}
+
+// A CA's proxy that is away is named with the variable that it is from.
+func TestProxyOfTheEnvironmentIsNamed(t *testing.T) {
+	ln, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	at := ln.Addr().String()
+	ln.Close()
+	for _, scheme := range []string{"http", "socks5"} {
+		for _, name := range proxydial.Variables() {
+			t.Setenv(name, "")
+		}
+		t.Setenv("ALL_PROXY", scheme+"://me:hunter2@"+at)
+		client := newHTTPClient(nil, nil)
+		_, err := client.Get("https://ca.test/directory")
+		client.CloseIdleConnections()
+		f := &Failure{CA: "ca.test"}
+		f.away(err)
+		hints := strings.Join(f.Hints(), "\n")
+		if !strings.Contains(f.Error(), at+", which ALL_PROXY names") || !strings.Contains(hints, "in ALL_PROXY") || strings.Contains(f.Error()+hints, "hunter2") {
+			t.Errorf("%v, %s", f, hints)
+		}
+	}
 }

@@ -27,6 +27,7 @@ type FileError struct {
 	Err  error
 
 	advice *hint.Advice // of this very file, or nil
+	form   bool         // Err says what the file is
 }
 
 // Error implements error.
@@ -34,6 +35,9 @@ func (e *FileError) Error() string {
 	var perr *fs.PathError
 	if errors.As(e.Err, &perr) && perr.Path == e.Path {
 		return e.Err.Error()
+	}
+	if e.form {
+		return e.Path + " " + e.Err.Error()
 	}
 	return e.Path + ": " + e.Err.Error()
 }
@@ -206,6 +210,15 @@ func (f *Files) load() error {
 	keyPEM, err := ownfile.Read(f.keyFile)
 	if err != nil {
 		return &FileError{Path: f.keyFile, Err: err}
+	}
+	for _, file := range []struct {
+		path string
+		b    []byte
+		key  bool
+	}{{f.certFile, certPEM, false}, {f.keyFile, keyPEM, true}} {
+		if err := ownfile.OtherForm(file.b, file.path, file.key); err != nil {
+			return &FileError{Path: file.path, Err: err, form: true}
+		}
 	}
 	if hasPassphrase(ownfile.PEM(keyPEM)) {
 		return &FileError{Path: f.keyFile, Err: errors.New("the key has a passphrase"), advice: hint.KeyPassphrase}

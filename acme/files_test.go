@@ -2,6 +2,7 @@ package acme
 
 import (
 	"crypto/tls"
+	"encoding/pem"
 	"errors"
 	"io/fs"
 	"os"
@@ -11,6 +12,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"keystay/internal/hint"
 	"keystay/internal/testca"
 )
 
@@ -258,6 +260,35 @@ func TestCertificateTakesThePlaceOfOneForAllItsNames(t *testing.T) {
 		}
 		if _, err := f.Reload(); (err == nil) != c.taken || (f.cert != good) != c.taken {
 			t.Errorf("%+v: %v", c, err)
+		}
+	}
+}
+
+// A file that is no PEM is named, whichever of both it is, with what makes PEM of it.
+func TestFilesNameAnotherForm(t *testing.T) {
+	dir := t.TempDir()
+	certFile, keyFile := bring(t, dir, "a.test")
+	der := func(file string) string {
+		b, err := os.ReadFile(file)
+		if err != nil {
+			t.Fatal(err)
+		}
+		block, _ := pem.Decode(b)
+		out := file + ".der"
+		if err := os.WriteFile(out, block.Bytes, 0o600); err != nil {
+			t.Fatal(err)
+		}
+		return out
+	}
+	for _, c := range []struct{ cert, key, wrong, command string }{
+		{der(certFile), keyFile, der(certFile), "openssl x509 -inform DER"},
+		{certFile, der(keyFile), der(keyFile), "openssl pkey -inform DER"},
+		{keyFile, certFile, keyFile, "wrong way round"},
+	} {
+		_, err := LoadFiles(c.cert, c.key, "")
+		var wrong *FileError
+		if !errors.As(err, &wrong) || wrong.Path != c.wrong || !strings.HasPrefix(err.Error(), c.wrong+" ") || !strings.Contains(strings.Join(wrong.Hints(), "\n"), c.command) {
+			t.Errorf("%v, %q", err, hint.All(err))
 		}
 	}
 }

@@ -11,6 +11,7 @@ import (
 	"net/http"
 	"net/url"
 	"strconv"
+	"strings"
 	"time"
 
 	"keystay/internal/hint"
@@ -40,7 +41,7 @@ func newHTTPClient(roots *x509.CertPool, proxy func(*http.Request) (*url.URL, er
 	}
 	return &http.Client{
 		Timeout: requestTimeout,
-		Transport: &watcher{next: &http.Transport{
+		Transport: &watcher{proxy: proxy, next: &http.Transport{
 			Proxy:               proxy,
 			DialContext:         (&net.Dialer{Timeout: dialTimeout}).DialContext,
 			TLSClientConfig:     &tls.Config{RootCAs: roots, MinVersion: tls.VersionTLS12},
@@ -91,7 +92,10 @@ func (e *notHTTPSError) Error() string {
 
 // watcher bounds the CA's answers and notes what the ACME client does not pass
 // on, such as when to come back. It lets nothing out but https.
-type watcher struct{ next http.RoundTripper }
+type watcher struct {
+	next  http.RoundTripper
+	proxy func(*http.Request) (*url.URL, error) // that next asks; nil is none
+}
 
 // RoundTrip implements [http.RoundTripper].
 func (w *watcher) RoundTrip(r *http.Request) (*http.Response, error) {
@@ -105,7 +109,7 @@ func (w *watcher) RoundTrip(r *http.Request) (*http.Response, error) {
 	}
 	resp, err := w.next.RoundTrip(r)
 	if err != nil {
-		return nil, err
+		return nil, w.named(r, err)
 	}
 	if a != nil {
 		a.status = resp.StatusCode
@@ -119,6 +123,34 @@ func (w *watcher) RoundTrip(r *http.Request) (*http.Response, error) {
 	resp.Body = &limitedBody{ReadCloser: resp.Body, left: maxResponse}
 	return resp, nil
 }
+
+// named returns err with the proxy's name where the proxy is what has failed: nobody sees
+// in a variable of the environment that it is meant for this.
+func (w *watcher) named(r *http.Request, err error) error {
+	var refused *proxyError
+	var op *net.OpError
+	if w.proxy == nil || !errors.As(err, &refused) && !(errors.As(err, &op) && (op.Op == "proxyconnect" || strings.HasPrefix(op.Op, "socks"))) {
+		return err
+	}
+	u, perr := w.proxy(r)
+	if perr != nil || u == nil {
+		return err
+	}
+	return &namedProxyError{fmt.Sprintf("through the proxy %s: %v", proxydial.Named(u), err), proxydial.Variable(u), err}
+}
+
+// A namedProxyError is an error of a proxy that says which one.
+type namedProxyError struct {
+	text     string
+	variable string // of the environment, that names the proxy; or empty
+	err      error
+}
+
+// Error implements error.
+func (e *namedProxyError) Error() string { return e.text }
+
+// Unwrap returns the proxy's error.
+func (e *namedProxyError) Unwrap() error { return e.err }
 
 // CloseIdleConnections lets [http.Client.CloseIdleConnections] through.
 func (w *watcher) CloseIdleConnections() {

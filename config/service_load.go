@@ -315,10 +315,16 @@ func (r *serviceReader) local(b block) (l Local, ok bool) {
 	return l, true
 }
 
-// meantFolder says that a folder was meant, where one of that name is below dir.
+// meantFolder says that a folder was meant, where one of that name is below dir, or a file
+// in one. That of settings is for meantHostPort.
 func (r *serviceReader) meantFolder(s, dir string, err error) string {
-	if info, statErr := os.Stat(filepath.Join(dir, s)); errors.Is(err, errPortMissing) && s != "" && statErr == nil && info.IsDir() {
+	info, statErr := os.Stat(filepath.Join(dir, s))
+	switch ext := filepath.Ext(s); {
+	case !errors.Is(err, errPortMissing) || s == "" || statErr != nil || ext == ".yaml" || ext == ".yml":
+	case info.IsDir():
 		return fmt.Sprintf("did you mean %q?", "./"+s)
+	case info.Mode().IsRegular() && !filepath.IsAbs(s):
+		return s + " is a file, and folders are published: its folder is ./" + strings.TrimPrefix(filepath.ToSlash(filepath.Dir(s)), ".")
 	}
 	return ""
 }

@@ -9,10 +9,12 @@ import (
 	"io/fs"
 	"os"
 	"slices"
+	"syscall"
 
 	"keystay/framing"
 	"keystay/internal/hint"
 	"keystay/internal/hostname"
+	"keystay/internal/ownfile"
 )
 
 // An IdentityInfo is what a state directory has of the device's identity.
@@ -53,7 +55,7 @@ type WaitingRelay struct {
 // ShowIdentity returns what a state directory has. It changes nothing. The error wraps
 // [ErrNoIdentity] where there is no identity.
 func ShowIdentity(stateDir string) (info IdentityInfo, err error) {
-	s, unlock, err := lockIdentity(stateDir)
+	s, unlock, err := readingIdentity(stateDir)
 	if err != nil {
 		return info, err
 	}
@@ -67,6 +69,9 @@ func lockIdentity(dir string) (s *state, unlock func() error, err error) {
 		return nil, nil, errors.New("no state directory given")
 	}
 	if _, err := os.Stat(dir); errors.Is(err, fs.ErrNotExist) { // it is not made
+		if link := ownfile.Dangling(dir); link != nil {
+			return nil, nil, link
+		}
 		return nil, nil, fmt.Errorf("%w in %s", ErrNoIdentity, dir)
 	}
 	if s, unlock, err = lockState(dir); err != nil {
@@ -81,6 +86,21 @@ func lockIdentity(dir string) (s *state, unlock func() error, err error) {
 		return nil, nil, err
 	}
 	return s, unlock, nil
+}
+
+// readingIdentity is lockIdentity for whoever changes nothing. A directory that this user
+// may read and not write, such as a copy that is mounted read-only, is read without the
+// lock: each file is replaced as a whole.
+func readingIdentity(dir string) (s *state, unlock func() error, err error) {
+	s, unlock, err = lockIdentity(dir)
+	if !errors.Is(err, fs.ErrPermission) && !errors.Is(err, syscall.EROFS) {
+		return s, unlock, err
+	}
+	s = &state{dir: dir}
+	if s.halfImported() || s.readIdentity() != nil {
+		return nil, nil, err
+	}
+	return s, func() error { return nil }, nil
 }
 
 func (s *state) info() (info IdentityInfo, err error) {

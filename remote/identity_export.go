@@ -78,7 +78,7 @@ func exportIdentity(stateDir string, w io.Writer, passphrase string, work int) e
 	if len(passphrase) < MinPassphrase {
 		return fmt.Errorf("export the identity: the passphrase has %d bytes, at least %d are wanted", len(passphrase), MinPassphrase)
 	}
-	s, unlock, err := lockIdentity(stateDir)
+	s, unlock, err := readingIdentity(stateDir)
 	if err != nil {
 		return err
 	}

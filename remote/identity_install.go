@@ -191,6 +191,15 @@ func (s *state) recoverImport() error {
 	return nil
 }
 
+// halfImported reports whether an import has begun to take the place of what was there,
+// and has not ended.
+func (s *state) halfImported() bool {
+	return slices.ContainsFunc([]string{importReady, importAside}, func(dir string) bool {
+		_, err := os.Lstat(s.path(dir))
+		return err == nil
+	})
+}
+
 // finishImport finishes an import that is complete, if there is one: see importUnready. The state directory is locked.
 func (s *state) finishImport() error {
 	if _, err := os.Lstat(s.path(importReady)); err == nil {

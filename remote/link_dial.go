@@ -108,14 +108,14 @@ func (w *way) throughProxy(relay string, err error) error {
 	}
 	host, port := splitRelay(relay)
 	if proxy, perr := w.d.cfg.proxy(net.JoinHostPort(host, port)); perr == nil && proxy != nil {
-		return &throughProxyError{proxy: proxy.Scheme + "://" + proxy.Host, err: err}
+		return &throughProxyError{proxy: proxydial.Named(proxy), err: err}
 	}
 	return err
 }
 
 // A throughProxyError says what has ended a connection that a proxy had given.
 type throughProxyError struct {
-	proxy string // its URL without user and password
+	proxy string // as proxydial.Named has it
 	err   error
 }
 

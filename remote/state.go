@@ -89,6 +89,10 @@ func openState(dir string) (*state, error) {
 func Identity(dir string) (label string, strange []error, err error) {
 	s, unlock, err := lockState(dir)
 	if err != nil {
+		if s, unlock, rerr := readingIdentity(dir); rerr == nil { // nothing has to be made
+			defer unlock()
+			return labelOf(s.public()), s.strays, nil
+		}
 		return "", nil, err
 	}
 	defer unlock()
@@ -129,10 +133,20 @@ func unusable(do, dir, file string, err error) error {
 			err = hint.StateObstacle.Error(err, "FILE", file)
 		}
 	}
+	var at *fs.PathError
+	if errors.As(err, &at) && at.Path == file && errors.Is(err, fs.ErrPermission) && len(hint.All(err)) == 0 && isRegular(file) {
+		return fmt.Errorf("%s the state directory: %w", do, hint.FileRights.Error(err, "FILE", file))
+	}
 	if len(hint.All(err)) == 0 || errors.Is(err, fs.ErrPermission) {
 		err = hint.RemoteState.After(err, "DIR", dir)
 	}
 	return fmt.Errorf("%s the state directory: %w", do, err)
+}
+
+// isRegular reports whether there is a file, and no folder or the like.
+func isRegular(file string) bool {
+	info, err := os.Stat(file)
+	return err == nil && info.Mode().IsRegular()
 }
 
 // stray keeps what the owner should know.

@@ -11,6 +11,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -352,6 +353,23 @@ func TestLongestNamesAreKept(t *testing.T) {
 		}
 		if _, err := os.Stat(filepath.Join(s.dir, namesDir, name+".json")); (err == nil) != (n <= 250) {
 			t.Errorf("%d bytes: the file with the name: %v", n, err)
+		}
+	}
+}
+
+// A state directory that is a link to what is not there is said to be that.
+func TestStateDirectoryThatIsADanglingLink(t *testing.T) {
+	at := filepath.Join(t.TempDir(), "state")
+	if err := os.Symlink("/nowhere/keystay", at); err != nil {
+		t.Skip(err)
+	}
+	for _, dir := range []string{at, filepath.Join(at, "below")} {
+		_, err := openState(dir)
+		_, shown := ShowIdentity(dir)
+		for _, err := range []error{err, shown} {
+			if err == nil || !strings.Contains(err.Error(), at+" is a symbolic link to /nowhere/keystay, which is not there") || !slices.Contains(hint.All(err), "make /nowhere/keystay, or lead "+at+" elsewhere; is what is to be there mounted?") {
+				t.Errorf("%s: %v, %q", dir, err, hint.All(err))
+			}
 		}
 	}
 }

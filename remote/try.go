@@ -66,10 +66,8 @@ func Look(cfg DeviceConfig, n Name) (Outlook, error) {
 // peek reads the identity, if there is one, and changes nothing. An import that was
 // broken off is an error: a start would finish it.
 func (s *state) peek() error {
-	for _, name := range []string{importReady, importAside} {
-		if _, err := os.Lstat(s.path(name)); err == nil {
-			return fmt.Errorf("an import was broken off in %s: a start finishes it", s.dir)
-		}
+	if s.halfImported() {
+		return fmt.Errorf("an import was broken off in %s: a start finishes it", s.dir)
 	}
 	b, err := ownfile.Read(s.path(identityFile))
 	if errors.Is(err, fs.ErrNotExist) {

@@ -25,6 +25,8 @@ func (c *checker) state() []cli.Finding {
 	dir := c.cfg.StateDir
 	info, err := os.Stat(dir)
 	switch {
+	case errors.Is(err, fs.ErrNotExist) && ownfile.Dangling(dir) != nil:
+		return []cli.Finding{cli.Amiss("state", dir, ownfile.Dangling(dir))}
 	case errors.Is(err, fs.ErrNotExist):
 		return []cli.Finding{cli.NotRun("state", dir, "it is made at the start")}
 	case err != nil:
@@ -52,12 +54,15 @@ func (c *checker) state() []cli.Finding {
 
 // recordFile looks whether the record of names is whole.
 func recordFile(file string) cli.Finding {
+	if err := names.IsRecord(file); err != nil {
+		return cli.Amiss("names", file, err)
+	}
 	f, err := os.Open(file)
 	if errors.Is(err, fs.ErrNotExist) {
 		return cli.NotRun("names", file, "it is made at the start")
 	}
 	if err != nil {
-		return cli.Amiss("names", file, ownfile.Explain(err, file))
+		return cli.Amiss("names", file, stateError(filepath.Dir(file), err))
 	}
 	defer f.Close()
 	info, err := f.Stat()

@@ -4,12 +4,16 @@
 package main
 
 import (
+	"errors"
 	"os"
+	"strings"
 
 	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
 
 	"keystay/config"
 	"keystay/internal/cli"
+	"keystay/internal/hint"
 )
 
 func main() { os.Exit(cli.Main(command())) }
@@ -42,5 +46,34 @@ address and a wildcard DNS record, see deploy/dns-wildcard.md.`,
 	cmd.Flags().BoolVar(&takeover, "takeover", false, "take over from the relay that runs on the same state_dir, without a break; SIGUSR2 makes it start one that does")
 	cmd.AddCommand(checkCommand(), initCommand(), listCommand(), clusterCommand())
 	cmd.AddCommand(levers()...)
-	return cli.Root(cmd)
+	root := cli.Root(cmd)
+	explain := root.FlagErrorFunc()
+	root.SetFlagErrorFunc(func(c *cobra.Command, err error) error { return meantKey(c, err, explain(c, err)) })
+	return root
+}
+
+// meantKey adds to what is said of an unknown flag that it is a key of the file, where it
+// is one as its flag would be written: with its maps, or without.
+func meantKey(c *cobra.Command, err, said error) error {
+	var unknown *pflag.NotExistError
+	if !errors.As(err, &unknown) || c.Flags().Lookup("config") == nil {
+		return said
+	}
+	var near []string
+	for _, k := range config.RelayKeys() {
+		if k.Flag != "" || strings.Contains(k.Name, "[]") {
+			continue
+		}
+		whole := strings.NewReplacer(".", "-", "_", "-").Replace(k.Name)
+		switch name := unknown.GetSpecifiedName(); {
+		case name == whole || name == k.Name:
+			return hint.MeantKey.Error(said, "KEY", k.Name)
+		case name != "" && strings.HasSuffix(whole, "-"+name):
+			near = append(near, k.Name)
+		}
+	}
+	if len(near) == 1 {
+		return hint.MeantKey.Error(said, "KEY", near[0])
+	}
+	return said
 }

@@ -172,7 +172,10 @@ func etcdOf(cfg *config.Relay, log *slog.Logger) (c record.Config, err error) {
 			return c, ownfile.Explain(err, e.CAFile)
 		}
 		if c.TLS.RootCAs = x509.NewCertPool(); !c.TLS.RootCAs.AppendCertsFromPEM(ownfile.PEM(pem)) {
-			return c, fmt.Errorf("cluster.etcd.ca_file: %s has no certificate", e.CAFile)
+			if form := ownfile.OtherForm(pem, e.CAFile, false); form != nil {
+				return c, fmt.Errorf("cluster.etcd.ca_file: %s %w", e.CAFile, form)
+			}
+			return c, hint.NoRoots.Error(fmt.Errorf("cluster.etcd.ca_file: %s has no certificate", e.CAFile), "FILE", e.CAFile)
 		}
 	}
 	if e.CertFile != "" {

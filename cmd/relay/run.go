@@ -293,9 +293,16 @@ func stateError(dir string, err error) error {
 		if explained := ownfile.ExplainState(err, file, dir); len(hint.All(explained)) > 0 {
 			return explained
 		}
+		if info, serr := os.Stat(file); serr == nil && info.Mode().IsRegular() {
+			return hint.FileRights.Error(err, "FILE", file)
+		}
 		return hint.RelayState.Error(err, "DIR", dir)
 	case errors.Is(err, syscall.ENOSPC):
 		return hint.StateFull.Error(err, "DIR", dir)
+	case len(hint.All(err)) > 0:
+		return err
+	case ownfile.Dangling(dir) != nil:
+		return fmt.Errorf("%w: %w", err, ownfile.Dangling(dir))
 	case errors.As(err, &path): // a file is in the way, or there can be no folder
 		return hint.StatePlace.Error(err, "DIR", dir)
 	}

@@ -55,15 +55,16 @@ func newChooser(cfg *config.Remote) (*relays.Chooser, error) {
 	if choose == nil {
 		choose = proxydial.FromEnvironment
 	}
-	c.Source.Dial = dialBy(choose)
+	c.Source.Dial = dialBy(choose, cfg.DNS)
 	c.Ask = func(ctx context.Context, relay string) (remote.About, error) {
-		return remote.AskRelay(ctx, dc, remote.Route{Candidates: []string{relay}})
+		about, err := remote.AskRelay(ctx, dc, remote.Route{Candidates: []string{relay}})
+		return about, asked(err, cfg.DNS)
 	}
 	c.Try = func(ctx context.Context, relay string) error {
 		ctx, cancel := context.WithTimeout(ctx, linkTimeout)
 		defer cancel()
 		_, err := remote.TryLink(ctx, dc, remote.Route{Candidates: []string{relay}})
-		return err
+		return asked(err, cfg.DNS)
 	}
 	return c, nil
 }

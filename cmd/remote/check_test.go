@@ -27,6 +27,8 @@ func TestMistakeInANamedFileHasTheLineThatNamesIt(t *testing.T) {
 		"    gate: {password_file: " + empty + "}\n":                                                     ":7: services[1].gate.password_file: ",
 		"    gates:\n      - {links: true, paths: [/a/]}\n      - password_file: " + empty + "\n":        ":9: services[1].gates[1].password_file: ",
 		"    gates:\n      - client_ca: " + empty + "\n":                                                 ":8: services[1].gates[0].client_ca: ",
+		"    gates:\n      - client_ca: " + key + "\n":                                                   ":8: services[1].gates[0].client_ca: " + key + " holds a private key, and no certificate",
+		"    cert: " + cert + "\n    key: " + cert + "\n":                                                ":8: services[1].key: " + cert + " holds a certificate, and no private key",
 		"    cert: " + cert + "\n    key: " + key + "\n":                                                 ":7: services[1].cert: ",
 		"    cert: " + cert + "\n    key: " + empty + "\n":                                               ":7: services[1].cert: ",
 		"    gates:\n      - {links: true, paths: [/a]}\n      - {links: true, paths: [/a/]}\n":          ":9: services[1].gates[1]: ",

@@ -113,7 +113,7 @@ func (f *connectFlags) dialer(c *cobra.Command, name string) (*connect.Dialer, e
 	if choose == nil {
 		choose = proxydial.FromEnvironment
 	}
-	d.Dial = dialBy(choose)
+	d.Dial = dialBy(choose, cfg.DNS)
 	return d, err
 }
 

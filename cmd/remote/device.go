@@ -68,8 +68,9 @@ func proxy(s string) (func(*http.Request) (*url.URL, error), error) {
 
 // dialBy returns what dials host:port as choose says: through a proxy or, where there is
 // none for that address, without.
-func dialBy(choose func(*http.Request) (*url.URL, error)) func(context.Context, string) (net.Conn, error) {
-	return func(ctx context.Context, address string) (net.Conn, error) {
+func dialBy(choose func(*http.Request) (*url.URL, error), dns string) func(context.Context, string) (net.Conn, error) {
+	return func(ctx context.Context, address string) (_ net.Conn, err error) {
+		defer func() { err = asked(err, dns) }()
 		through, err := choose(&http.Request{URL: &url.URL{Scheme: "https", Host: address}})
 		switch {
 		case err != nil:

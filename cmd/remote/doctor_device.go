@@ -76,6 +76,8 @@ func (d *doctor) stateDir() []cli.Finding {
 	dir := d.cfg.StateDir
 	info, err := os.Stat(dir)
 	switch {
+	case errors.Is(err, fs.ErrNotExist) && ownfile.Dangling(dir) != nil:
+		return []cli.Finding{cli.Amiss("state", "", ownfile.Dangling(dir))}
 	case errors.Is(err, fs.ErrNotExist):
 		return []cli.Finding{cli.NotRun("state", "", "%s is not there yet: the first start makes it", dir)}
 	case err != nil:

@@ -18,6 +18,7 @@ import (
 	"keystay/internal/cli"
 	"keystay/internal/hint"
 	"keystay/internal/hostname"
+	"keystay/internal/proxydial"
 	"keystay/remote"
 )
 
@@ -61,9 +62,9 @@ func (d *doctor) proxied(r *report, proxy *url.URL, err error) cli.Finding {
 	case proxy == nil:
 		return cli.NotRun("proxy", r.host(), "none is set")
 	case r.linkErr != nil && r.page == nil:
-		return cli.Amiss("proxy", r.host(), fmt.Errorf("nothing gets through %s://%s to %s", proxy.Scheme, proxy.Host, r.relay))
+		return cli.Amiss("proxy", r.host(), fmt.Errorf("nothing gets through %s to %s", proxydial.Named(proxy), r.relay))
 	}
-	return cli.Fine("proxy", r.host(), "%s://%s", proxy.Scheme, proxy.Host)
+	return cli.Fine("proxy", r.host(), "%s", proxydial.Named(proxy))
 }
 
 // lookUpRelay asks for the relay's addresses, or for those of what is dialled instead.

@@ -53,7 +53,7 @@ func newSenses(cfg *config.Remote, device remote.DeviceConfig) (senses, error) {
 	if choose == nil {
 		choose = proxydial.FromEnvironment
 	}
-	dialOut := dialBy(choose)
+	dialOut := dialBy(choose, cfg.DNS)
 	quiet := slog.New(slog.DiscardHandler)
 	keys := acme.OpenKeys(remote.ACMEDir(cfg.StateDir))
 	forMonitor, err := ctProxy(cfg)
@@ -69,7 +69,8 @@ func newSenses(cfg *config.Remote, device remote.DeviceConfig) (senses, error) {
 		},
 		lookup: lookup(nil),
 		dial: func(ctx context.Context, address string) (net.Conn, error) {
-			return new(net.Dialer).DialContext(ctx, "tcp", address)
+			conn, err := new(net.Dialer).DialContext(ctx, "tcp", address)
+			return conn, asked(err, cfg.DNS)
 		},
 		fetch: func(ctx context.Context, url, address string, roots *x509.CertPool) (*fetched, error) {
 			return fetch(ctx, url, roots, func(ctx context.Context, to string) (net.Conn, error) {
@@ -80,7 +81,8 @@ func newSenses(cfg *config.Remote, device remote.DeviceConfig) (senses, error) {
 			})
 		},
 		link: func(ctx context.Context, r remote.Route) (remote.TriedLink, error) {
-			return remote.TryLink(ctx, device, r)
+			tried, err := remote.TryLink(ctx, device, r)
+			return tried, asked(err, cfg.DNS)
 		},
 		visit: func(ctx context.Context, name string, port int) ([]acme.Answer, error) {
 			r := acme.Rehearsal{Port: func() int { return port }, Dial: func(ctx context.Context, a netip.AddrPort) (net.Conn, error) { return dialOut(ctx, a.String()) }}

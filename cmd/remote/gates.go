@@ -63,6 +63,9 @@ func gateRule(g config.Gate) (r gate.Rule, err error) {
 		if err != nil {
 			return r, within("client_ca", ownfile.Explain(err, g.ClientCA))
 		}
+		if form := ownfile.OtherForm(text, g.ClientCA, false); form != nil {
+			return r, within("client_ca", fmt.Errorf("%s %w", g.ClientCA, form))
+		}
 		if r.ClientCA, err = gate.ParseCA(text); err != nil {
 			return r, within("client_ca", inFile(g.ClientCA, err))
 		}

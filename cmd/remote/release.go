@@ -46,7 +46,7 @@ Exit codes: 0 the name is given back, 1 the relay was not reached or is too old,
 			if len(relays) > 0 {
 				fmt.Fprintf(os.Stdout, "%s is given back to %s\n", cfg.Domain, strings.Join(relays, " and "))
 			}
-			return releaseError(cfg, err)
+			return asked(releaseError(cfg, err), cfg.DNS)
 		},
 	}
 	config.ReleaseFlags(cmd.Flags())

@@ -121,6 +121,7 @@ func (p *process) prepare(warnings []config.Warning) error {
 	if err := p.openLog(); err != nil {
 		return err
 	}
+	p.log = askedLog(p.log, p.cfg.DNS)
 	logWarnings(p.log, warnings)
 	budget.LimitRuntime()
 	useDNS(p.cfg.DNS)

@@ -89,6 +89,9 @@ func verifyConfig(c *cobra.Command, name string) (*verify.Config, error) {
 	if vc.Proxy, err = proxy(string(cfg.Proxy)); err == nil && vc.Proxy == nil {
 		vc.Proxy = proxydial.FromEnvironment
 	}
+	if cfg.DNS != "" {
+		vc.Dial = dialBy(vc.Proxy, cfg.DNS)
+	}
 	return vc, err
 }
 

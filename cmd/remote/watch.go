@@ -71,7 +71,7 @@ func newLookout(p *process, proxy func(*http.Request) (*url.URL, error)) (*looko
 	if cfg.ProbeDNS != "" && cfg.ProbeDNS != cfg.DNS {
 		l.outside.Resolvers = append(l.outside.Resolvers, watch.Resolver{Name: cfg.ProbeDNS, Lookup: lookup(resolver(cfg.ProbeDNS))})
 	}
-	l.outside.Ways = []watch.Way{{Dial: p.mayDial(dialBy(proxy))}}
+	l.outside.Ways = []watch.Way{{Dial: p.mayDial(dialBy(proxy, cfg.DNS))}}
 	for _, s := range cfg.ProbeProxies {
 		u, err := url.Parse(string(s))
 		if err != nil {

@@ -23,6 +23,9 @@ func Roots(setting, file string) (*x509.CertPool, error) {
 		return pool, nil
 	}
 	cert, err := x509.ParseCertificate(b)
+	if form := ownfile.OtherForm(b, file, false); err != nil && form != nil {
+		return nil, fmt.Errorf("%s: %s %w", setting, file, form)
+	}
 	if err != nil {
 		return nil, hint.NoRoots.Error(fmt.Errorf("%s: %s holds no certificate", setting, file), "FILE", file)
 	}

@@ -6,7 +6,7 @@ import "slices"
 func Relay() []*Advice {
 	list := []*Advice{
 		LowPort, PortInUse, AddressElsewhere, AddressNoName, SocketUnknown,
-		StateInUse, RelayState, StatePlace, StateFull, LongState, NoControl, AuditIsFolder, RecordDamaged, RecordGone, ClockJumped,
+		StateInUse, RelayState, StatePlace, StateFull, LongState, NoControl, AuditIsFolder, RecordDamaged, RecordNoFile, RecordGone, ClockJumped,
 		NoProxyHeader, FixedAway, SiblingAway, SiblingStranger,
 		NoTakeover, TakeoverHere, LeversHere, NoRelayHere, NotYourRelay, BackupExists, OldGoesOn, NotLive,
 		MemoryNotThere, MemoryUsedUp, DescriptorsUsedUp, TooManyLinks, LimitsMet,
@@ -77,6 +77,12 @@ var (
 		Means: "`names.db` is not what was written. Nothing new is given out; who is connected goes on",
 		Do: []string{"stop the relay, put a backup in the place of FILE, and start it",
 			"without a backup, move FILE away: then every name is free for whoever comes first"},
+	}
+	RecordNoFile = &Advice{
+		Shown: "open …/names.db: it is a folder, and no record of names",
+		Means: "also `a named pipe`, `a device`; such as a container's mount of a file that was not there",
+		Do: []string{"move FILE away; if there is a record, put it in its place, else a new one begins, and every name is free for whoever comes first",
+			"a container mounts the whole folder state_dir, not the file"},
 	}
 	RecordGone = &Advice{
 		Shown: "names.db is gone: a new record of names begins, and every name is free for whoever comes first",

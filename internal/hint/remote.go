@@ -8,7 +8,7 @@ func Remote() []*Advice {
 		NoRelayGiven, NoNameAbove, WhichName,
 		RelayHasNoAddress, AddressHasNoAddress, NoResolver, ResolverAway, NothingListens, NothingAnswers, Offline,
 		UntrustedRelay, NoIntermediate, OtherRoot, RelayExpired, RelayNotYetValid, OtherRelay, OtherName, NotTLS, NotRelay, Silent, NoRelayCertificate, NoWebSocket, PathBreaks, SmallHello,
-		ProxySignIn, ProxyWrongUser, ProxyOtherSignIn, ProxyForbids, ProxyIsNone, ProxyPortal, ProxyCannotReach, ProxyHangsUp, ProxyEnds, ProxyKind, ProxyAway, ProxyUntrusted, ProxySOCKS, ProxyVariable,
+		ProxySignIn, ProxyWrongUser, ProxyOtherSignIn, ProxyForbids, ProxyIsNone, ProxyPortal, ProxyCannotReach, ProxyHangsUp, ProxyEnds, ProxyKind, ProxyAway, ProxyUntrusted, ProxySOCKS, ProxyVariable, ProxyNamed,
 		SlowAfterPause,
 		ProofFails, OtherVersion,
 		NameTaken, NotBelow, TokenWanted, TokenWrong, TokenWithheld, NoNewNames, NoMoreNames, NoTCPPorts, NoNewPorts, NoMorePorts, RelayUndecided, Banned, Replaced, Released, NoRelease, NotHeld, NoIdentity, BadToken, TokenArgument, PasswordArgument, CertificateWaits, NameNotEverywhere, RulesUnkept, RecordsMissing, NoDNSServers, DNSFails, ForeignKey, Intercepted, NotProbed, NoPeer, NotLookedUp, NotVerified, NotPinned,
@@ -69,7 +69,7 @@ var (
 	ResolverAway = &Advice{
 		Shown: "reach relay …: … lookup …: i/o timeout",
 		Means: "also `server misbehaving`",
-		Do:    []string{"the DNS server does not answer as it should: is this device online? another server can be named: --dns 9.9.9.9"},
+		Do:    []string{"the DNS server does not answer as it should: is this device online? another server can be named: --dns 9.9.9.9; where --dns has named this one, check its address, or leave --dns out"},
 	}
 	NothingListens = &Advice{
 		Shown: "reach relay …: … connection refused",
@@ -219,6 +219,11 @@ var (
 		Shown: "HTTPS_PROXY: …, ALL_PROXY: …",
 		Means: "exit code 2",
 		Do:    []string{"this variable names the proxy: set it right, or unset it; the remote can also go without it: --proxy none"},
+	}
+	ProxyNamed = &Advice{
+		Shown: "proxy …, which HTTPS_PROXY names: …",
+		Means: "also `ALL_PROXY`; beside what the rest of the message asks for",
+		Do:    []string{"the proxy is from the variable VARIABLE: set it right, or unset it"},
 	}
 	ProxySOCKS = &Advice{
 		Shown: "proxy socks5://…: …",

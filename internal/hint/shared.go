@@ -2,9 +2,9 @@ package hint
 
 // Shared returns the rows that stand in both tables.
 func Shared() []*Advice {
-	return append(append(Usage(), ACME()...), FileClosed, FileMissing, NoPair, KeyPassphrase, NoChain, Unfit, NoRoots,
+	return append(append(Usage(), ACME()...), FileClosed, FileMissing, NoPair, FormDER, FormDERKey, FormPKCS12, FormPKCS7, FormKeystore, FormRequest, FormSSH, FormSwapped, FormEmpty, KeyPassphrase, NoChain, Unfit, NoRoots,
 		FileUnreadable, FileIsFolder, FileIsPipe, OneSecret,
-		FileOpen, FileWasOpen, FolderOpen, OtherOwner, DiskFull, ReadOnly)
+		FileOpen, FileWasOpen, FolderOpen, OtherOwner, FileRights, LinkDangles, DiskFull, ReadOnly)
 }
 
 // The advice for files that the configuration names.
@@ -53,6 +53,50 @@ var (
 	}
 )
 
+// The advice for a certificate or a key that is not kept as PEM.
+var (
+	FormDER = &Advice{
+		Shown: "… is a certificate in DER form, not PEM",
+		Do:    []string{"openssl x509 -inform DER -in FILE -out cert.pem makes PEM of it; put the intermediate certificates behind it in that file"},
+	}
+	FormDERKey = &Advice{
+		Shown: "… is a private key in DER form, not PEM",
+		Do:    []string{"openssl pkey -inform DER -in FILE -out key.pem makes PEM of it; keep that file from others with chmod 600"},
+	}
+	FormPKCS12 = &Advice{
+		Shown: "… is a PKCS #12 file (.p12, .pfx), not PEM",
+		Do: []string{"it holds both, which become two files: openssl pkcs12 -in FILE -nokeys -out cert.pem, and openssl pkcs12 -in FILE -nocerts -nodes -out key.pem",
+			"where openssl calls it unsupported, add -legacy; keep key.pem from others with chmod 600"},
+	}
+	FormPKCS7 = &Advice{
+		Shown: "… is a PKCS #7 file (.p7b)",
+		Do:    []string{"openssl pkcs7 INFORM -in FILE -print_certs -out cert.pem makes PEM of it; the key is in another file"},
+	}
+	FormKeystore = &Advice{
+		Shown: "… is a Java keystore, not PEM",
+		Do: []string{"keytool -importkeystore -srckeystore FILE -destkeystore all.p12 -deststoretype PKCS12 makes a PKCS #12 file of it",
+			"and that becomes two files: openssl pkcs12 -in all.p12 -nokeys -out cert.pem, and openssl pkcs12 -in all.p12 -nocerts -nodes -out key.pem"},
+	}
+	FormRequest = &Advice{
+		Shown: "… is a request for a certificate, and not the certificate",
+		Do:    []string{"a CA makes the certificate from it and sends that back: give the file that it has sent"},
+	}
+	FormSSH = &Advice{
+		Shown: "… is a key of SSH, and none of a certificate",
+		Do:    []string{"give the private key that the certificate was made for, as PEM"},
+	}
+	FormSwapped = &Advice{
+		Shown: "… holds a private key, and no certificate",
+		Means: "also `… holds a certificate, and no private key`",
+		Do:    []string{"are the two files the wrong way round? the certificate's has the chain, leaf first, and the key's its private key"},
+	}
+	FormEmpty = &Advice{
+		Shown: "… is empty",
+		Means: "a certificate or a key",
+		Do:    []string{"nothing is in FILE: was what makes it broken off?"},
+	}
+)
+
 // KeyPassphrase is for a key that nothing here can open.
 var KeyPassphrase = &Advice{
 	Shown: "…: the key has a passphrase",
@@ -93,6 +137,16 @@ var (
 		Shown: "… permission denied",
 		Means: "a file or folder belongs to somebody else, mostly since the program ran as root once",
 		Do:    []string{"FILE belongs to OWNER, and this runs as USER: sudo chown -R USER FILE"},
+	}
+	FileRights = &Advice{
+		Shown: "open …: permission denied",
+		Means: "a file that the program keeps, and whose mode keeps its own user out",
+		Do:    []string{"let the user that runs this read and write FILE: chmod 600 FILE"},
+	}
+	LinkDangles = &Advice{
+		Shown: "… is a symbolic link to …, which is not there",
+		Means: "a state directory, or a file",
+		Do:    []string{"make TARGET, or lead FILE elsewhere; is what is to be there mounted?"},
 	}
 	DiskFull = &Advice{
 		Shown: "… no space left on device",

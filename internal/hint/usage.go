@@ -3,7 +3,7 @@ package hint
 // Usage returns the rows of mistakes on the command line, which stand in both
 // tables.
 func Usage() []*Advice {
-	return []*Advice{MeantFlag, FlagValue, FlagAlone, NoConfigFile, NoPort, MeantCommand, KnownCommands, GroupCommands, Shells, ManFolder}
+	return []*Advice{MeantFlag, MeantKey, FlagValue, FlagAlone, NoConfigFile, NoPort, MeantCommand, KnownCommands, GroupCommands, Shells, ManFolder}
 }
 
 // The advice for mistakes on the command line.
@@ -12,6 +12,11 @@ var (
 		Shown: "unknown flag: …",
 		Means: "also `unknown shorthand flag`, for a long one with one dash",
 		Do:    []string{"did you mean --FLAG?"},
+	}
+	MeantKey = &Advice{
+		Shown: "unknown flag: …",
+		Means: "of the relay, for a key of its file that has no flag",
+		Do:    []string{"KEY is a key of the configuration: write it into relay.yaml, and name that with --config FILE"},
 	}
 	FlagValue = &Advice{
 		Shown: "flag needs an argument: …",

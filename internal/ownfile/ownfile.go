@@ -184,8 +184,8 @@ func openOwn(file string) (*os.File, error) {
 }
 
 // Explain returns err, which came of using path, with hints where the disk is
-// full, the file system read-only, path a pipe, or part of it somebody else's. It
-// returns any other error as it is.
+// full, the file system read-only, path a pipe, or part of it somebody else's or a
+// symbolic link to nothing. It returns any other error as it is.
 func Explain(err error, path string) error { return ExplainIn(err, path, "") }
 
 // ExplainIn is Explain for a file in a folder that is to be the user's own, such
@@ -196,6 +196,10 @@ func ExplainIn(err error, path, dir string) error {
 		return hint.DiskFull.Error(err, "DIR", path)
 	case errors.Is(err, syscall.EROFS):
 		return hint.ReadOnly.Error(err, "DIR", path)
+	case errors.Is(err, fs.ErrExist), errors.Is(err, fs.ErrNotExist):
+		if link := Dangling(path); link != nil && len(hint.All(err)) == 0 {
+			return fmt.Errorf("%w: %w", err, link)
+		}
 	case errors.Is(err, ErrPipe):
 		return hint.FileIsPipe.Error(err, "FILE", path)
 	case errors.Is(err, fs.ErrPermission):
@@ -261,4 +265,21 @@ func foreign(path, dir string, uid int) (what, owner, user string) {
 		inOwn = inOwn || id == uid
 	}
 	return "", "", ""
+}
+
+// Dangling returns an error, with hints, where path or a folder above it is a symbolic link
+// to what is not there: to make or open path then fails with words that speak of neither.
+func Dangling(path string) error {
+	for at := filepath.Clean(path); ; at = filepath.Dir(at) {
+		info, err := os.Lstat(at)
+		if err == nil && info.Mode()&fs.ModeSymlink != 0 {
+			if _, err := os.Stat(at); errors.Is(err, fs.ErrNotExist) {
+				to, _ := os.Readlink(at)
+				return hint.LinkDangles.Error(fmt.Errorf("%s is a symbolic link to %s, which is not there", at, to), "FILE", at, "TARGET", to)
+			}
+		}
+		if err == nil || at == filepath.Dir(at) {
+			return nil
+		}
+	}
 }

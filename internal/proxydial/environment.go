@@ -23,3 +23,30 @@ func FromEnvironment(r *http.Request) (*url.URL, error) {
 	}
 	return env.ProxyFunc()(r.URL)
 }
+
+// Variable returns the variable of the environment that names the proxy at u, or "": so
+// somebody who has set it long ago, or has not set it himself, learns where it is from.
+func Variable(u *url.URL) string {
+	for _, name := range Variables() {
+		value := os.Getenv(name)
+		if value == "" {
+			continue
+		}
+		named, err := (&httpproxy.Config{HTTPSProxy: value}).ProxyFunc()(&url.URL{Scheme: "https", Host: "relay.invalid"})
+		if err == nil && named != nil && u != nil && named.String() == u.String() {
+			return name
+		}
+		return "" // the others are not looked at
+	}
+	return ""
+}
+
+// Named returns how an error names the proxy at u: without user and password, and with
+// the variable that it is from.
+func Named(u *url.URL) string {
+	text := u.Scheme + "://" + u.Host
+	if name := Variable(u); name != "" {
+		text += ", which " + name + " names"
+	}
+	return text
+}

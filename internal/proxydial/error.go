@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"net"
 	"net/http"
+	"slices"
 	"strings"
 	"syscall"
 
@@ -20,13 +21,19 @@ type Error struct {
 
 	noBasic bool // with status 407: a user and password would not do
 	signed  bool // a user and password were sent
+
+	variable string // of the environment, that names the proxy; or empty
 }
 
 func (e *Error) Error() string {
-	if e.Err != nil {
-		return fmt.Sprintf("proxy %s: %v", e.Proxy, e.Err)
+	name := e.Proxy
+	if e.variable != "" {
+		name += ", which " + e.variable + " names"
 	}
-	text := strings.TrimSpace(fmt.Sprintf("proxy %s: it answers CONNECT with %d %s", e.Proxy, e.Status, http.StatusText(e.Status)))
+	if e.Err != nil {
+		return fmt.Sprintf("proxy %s: %v", name, e.Err)
+	}
+	text := strings.TrimSpace(fmt.Sprintf("proxy %s: it answers CONNECT with %d %s", name, e.Status, http.StatusText(e.Status)))
 	if e.Status == http.StatusProxyAuthRequired && e.signed {
 		text += ", to the user and password that it was given"
 	}
@@ -38,10 +45,14 @@ func (e *Error) Unwrap() error { return e.Err }
 
 // Hints says what to do, in one line each.
 func (e *Error) Hints() []string {
+	var lines []string
 	if a := e.advice(); a != nil {
-		return a.Do
+		lines = a.Do
 	}
-	return nil
+	if e.variable != "" {
+		lines = slices.Concat(lines, hint.ProxyNamed.With("VARIABLE", e.variable))
+	}
+	return lines
 }
 
 func (e *Error) advice() *hint.Advice {

@@ -44,7 +44,7 @@ func (p *Proxy) Dial(ctx context.Context, address string) (net.Conn, error) {
 		e = &Error{Err: err}
 	}
 	e.signed = p.URL.User != nil
-	e.Proxy = p.URL.Scheme + "://" + p.URL.Host
+	e.Proxy, e.variable = p.URL.Scheme+"://"+p.URL.Host, Variable(p.URL)
 	return nil, e
 }
 

@@ -61,7 +61,7 @@ func (c *Credentials) read() (*loaded, error) {
 	}
 	l.roots = x509.NewCertPool()
 	if !l.roots.AppendCertsFromPEM(l.ca) {
-		return nil, fmt.Errorf("%s has no certificate", c.files.CA)
+		return nil, formOr(fmt.Errorf("%s has no certificate", c.files.CA), l.ca, c.files.CA, false)
 	}
 	certPEM, err := ownfile.Read(c.files.Cert)
 	if err != nil {
@@ -72,7 +72,8 @@ func (c *Credentials) read() (*loaded, error) {
 		return nil, err
 	}
 	if l.cert, err = tls.X509KeyPair(certPEM, keyPEM); err != nil {
-		return nil, fmt.Errorf("%s and %s: %w", c.files.Cert, c.files.Key, err)
+		err = formOr(fmt.Errorf("%s and %s: %w", c.files.Cert, c.files.Key, err), keyPEM, c.files.Key, true)
+		return nil, formOr(err, certPEM, c.files.Cert, false)
 	}
 	if err := l.verify(c.node); err != nil {
 		return nil, fmt.Errorf("%s: %w", c.files.Cert, err)
@@ -81,6 +82,14 @@ func (c *Credentials) read() (*loaded, error) {
 		l.cert.Certificate = append(l.cert.Certificate, ca.Raw)
 	}
 	return l, nil
+}
+
+// formOr returns what a file is where it shows that it is no PEM of that kind, else err.
+func formOr(err error, b []byte, file string, key bool) error {
+	if form := ownfile.OtherForm(b, file, key); form != nil {
+		return fmt.Errorf("%s %w", file, form)
+	}
+	return err
 }
 
 // verify reports whether other nodes will take the certificate, but for its time.

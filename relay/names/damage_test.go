@@ -9,6 +9,7 @@ import (
 	"math/rand/v2"
 	"os"
 	"path/filepath"
+	"strings"
 	"testing"
 
 	"keystay/internal/hint"
@@ -161,7 +162,8 @@ func TestFolderInThePlaceOfTheRecord(t *testing.T) {
 	if err := os.Mkdir(filepath.Join(dir, "names.db"), 0o700); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := names.OpenGrants(dir); !errors.Is(err, names.ErrDamaged) || len(hint.All(err)) != 2 {
+	_, err := names.OpenGrants(dir)
+	if err == nil || errors.Is(err, names.ErrDamaged) || !strings.Contains(err.Error(), "it is a folder") || len(hint.All(err)) != 2 {
 		t.Errorf("got %v", err)
 	}
 }

@@ -16,6 +16,7 @@ import (
 
 	"keystay/internal/batch"
 	"keystay/internal/boltfile"
+	"keystay/internal/hint"
 )
 
 const (
@@ -88,10 +89,10 @@ func look(file string) error {
 	}
 	// A relay makes the file with something in it. So an empty one is what is
 	// left of one that had names, and not a new beginning.
-	switch {
-	case !info.Mode().IsRegular():
-		return fmt.Errorf("%w: it is no file", ErrDamaged)
-	case info.Size() == 0:
+	if err := IsRecord(file); err != nil {
+		return err
+	}
+	if info.Size() == 0 {
 		return fmt.Errorf("%w: the file is empty", ErrDamaged)
 	}
 	s := &recordFile{}
@@ -106,6 +107,29 @@ func look(file string) error {
 		defer db.Close()
 		return check(file)
 	})
+}
+
+// IsRecord returns an error, with hints, where file is something else than a file, such as
+// a folder, so that it cannot be opened as a record. One that is not there is none.
+func IsRecord(file string) error {
+	info, err := os.Stat(file)
+	if err != nil || info.Mode().IsRegular() {
+		return nil
+	}
+	return hint.RecordNoFile.Error(fmt.Errorf("it is %s, and no record of names", kindOf(info)), "FILE", file)
+}
+
+// kindOf says what there is that is no file.
+func kindOf(info fs.FileInfo) string {
+	switch mode := info.Mode(); {
+	case mode.IsDir():
+		return "a folder"
+	case mode&fs.ModeNamedPipe != 0:
+		return "a named pipe"
+	case mode&fs.ModeSocket != 0:
+		return "a socket"
+	}
+	return "a device"
 }
 
 // check looks through the file.

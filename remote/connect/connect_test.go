@@ -135,6 +135,11 @@ func TestWhoeverIsNotLetInIsToldWhy(t *testing.T) {
 				return nil, &net.OpError{Op: "dial", Err: &net.DNSError{Err: "no such host", Name: name, IsNotFound: true}}
 			}
 		}, advice: hint.ConnectNoAddress},
+		"no DNS": {change: func(r *rig) {
+			r.dialer.Dial = func(context.Context, string) (net.Conn, error) {
+				return nil, &net.OpError{Op: "dial", Err: &net.DNSError{Err: "i/o timeout", Name: name, IsTimeout: true}}
+			}
+		}, advice: hint.ResolverAway},
 		"no way": {change: func(r *rig) {
 			r.dialer.Dial = func(context.Context, string) (net.Conn, error) {
 				return nil, &net.OpError{Op: "dial", Err: syscall.ENETUNREACH}

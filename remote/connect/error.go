@@ -37,6 +37,9 @@ func (e *Error) Hints() []string {
 	if errors.As(e.Err, &untrusted) {
 		return unverified(untrusted, time.Now())
 	}
+	if len(hint.All(e.Err)) > 0 { // such as a proxy's
+		return nil
+	}
 	if a := e.advice(); a != nil {
 		return a.Do
 	}
@@ -71,6 +74,8 @@ func (e *Error) advice() *hint.Advice {
 		return hint.ConnectBroken
 	case errors.As(e.Err, &dns) && dns.IsNotFound:
 		return hint.ConnectNoAddress
+	case errors.As(e.Err, &dns):
+		return hint.ResolverAway
 	case errors.Is(e.Err, syscall.ECONNREFUSED):
 		return hint.ConnectRefused
 	case errors.Is(e.Err, syscall.ENETUNREACH), errors.Is(e.Err, syscall.EHOSTUNREACH):

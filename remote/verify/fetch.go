@@ -68,6 +68,9 @@ func (c *Config) dial(ctx context.Context, address string) (net.Conn, error) {
 	if c.Address != "" {
 		return dialer.DialContext(ctx, "tcp", c.Address)
 	}
+	if c.Dial != nil {
+		return c.Dial(ctx, address)
+	}
 	if c.Proxy != nil {
 		proxy, err := c.Proxy(&http.Request{URL: &url.URL{Scheme: "https", Host: c.host()}})
 		if err != nil {

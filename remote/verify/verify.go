@@ -40,6 +40,10 @@ type Config struct {
 
 	// Proxy chooses a proxy for the connection to the name; nil is none.
 	Proxy func(*http.Request) (*url.URL, error)
+
+	// Dial connects to the name's address, host:port, in the place of what Proxy says;
+	// nil is to heed that.
+	Dial func(ctx context.Context, address string) (net.Conn, error)
 }
 
 // A Step is one part of the check.
