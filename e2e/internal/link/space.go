@@ -3,11 +3,13 @@
 package link
 
 import (
+	"context"
 	"fmt"
 	"net"
 	"os"
 	"runtime"
 	"strings"
+	"sync"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -18,6 +20,10 @@ import (
 // process.
 type Space struct {
 	ns, home *os.File
+
+	mu     sync.Mutex
+	closed bool
+	inside sync.WaitGroup // calls of Do that have not returned
 }
 
 // own names the network namespace of the thread that opens it.
@@ -61,11 +67,15 @@ func (s *Space) locked(f func() error) error {
 	return err
 }
 
-// Close lets go of the namespace.
+// Close lets go of the namespace, once what Do runs there has returned.
 func (s *Space) Close() {
 	if s == nil {
 		return
 	}
+	s.mu.Lock()
+	s.closed = true
+	s.mu.Unlock()
+	s.inside.Wait()
 	s.home.Close()
 	if s.ns != nil {
 		s.ns.Close()
@@ -73,11 +83,20 @@ func (s *Space) Close() {
 }
 
 // Do runs f in the namespace. Sockets that f makes, and programs that it
-// starts, stay there. What f starts as goroutines does not.
+// starts, stay there. What f starts as goroutines does not. After Close the error is
+// [net.ErrClosed]: a file's number may be another file's by then.
 func (s *Space) Do(f func() error) error {
 	if s == nil {
 		return f()
 	}
+	s.mu.Lock()
+	if s.closed {
+		s.mu.Unlock()
+		return fmt.Errorf("enter a network namespace: %w", net.ErrClosed)
+	}
+	s.inside.Add(1)
+	s.mu.Unlock()
+	defer s.inside.Done()
 	return s.locked(func() error {
 		if err := unix.Setns(int(s.ns.Fd()), unix.CLONE_NEWNET); err != nil {
 			return fmt.Errorf("enter a network namespace: %w", err)
@@ -91,9 +110,15 @@ const dialTime = 20 * time.Second
 
 // Dial is net.Dial in the namespace, for an address with a number as its host.
 func (s *Space) Dial(network, address string) (c net.Conn, err error) {
+	return s.DialContext(context.Background(), network, address)
+}
+
+// DialContext is Dial that ends with ctx.
+func (s *Space) DialContext(ctx context.Context, network, address string) (c net.Conn, err error) {
 	err = s.Do(func() (err error) {
 		// A literal address is dialled in this goroutine, so on this thread.
-		c, err = net.DialTimeout(network, address, dialTime)
+		d := net.Dialer{Timeout: dialTime}
+		c, err = d.DialContext(ctx, network, address)
 		return err
 	})
 	return c, err

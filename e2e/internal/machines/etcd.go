@@ -112,8 +112,8 @@ func (e *Etcd) Client(from int, user, password string) *clientv3.Client {
 	e.t.Helper()
 	c, err := clientv3.New(clientv3.Config{
 		Endpoints: e.Endpoints(), TLS: &tls.Config{RootCAs: e.ca.Pool()}, Username: user, Password: password, DialTimeout: world.Patience, Logger: zap.NewNop(),
-		DialOptions: []grpc.DialOption{grpc.WithContextDialer(func(_ context.Context, address string) (net.Conn, error) {
-			return e.g.Dial(from, address)
+		DialOptions: []grpc.DialOption{grpc.WithContextDialer(func(ctx context.Context, address string) (net.Conn, error) {
+			return e.g.Spaces[from].DialContext(ctx, "tcp", address) // which may go on after Close
 		})},
 	})
 	if err != nil {
