@@ -83,7 +83,7 @@ func TestEachStepOfTheStartMayFail(t *testing.T) {
 		"no folder can be there":      {config.Relay{StateDir: "/proc/keystay"}, false, os.ErrNotExist, "/proc/keystay", hint.StatePlace},
 		"a name that is too long":     {config.Relay{StateDir: in(strings.Repeat("x", 300))}, false, syscall.ENAMETOOLONG, "xxx", hint.StatePlace},
 		"the folder of ACME is none":  {config.Relay{StateDir: in("acme")}, false, syscall.ENOTDIR, "acme", hint.StatePlace},
-		"the record is a folder":      {config.Relay{StateDir: in("names"), TLS: files}, false, nil, "names.db", hint.RecordDamaged},
+		"the record is a folder":      {config.Relay{StateDir: in("names"), TLS: files}, false, nil, "names.db", hint.RecordNoFile},
 		"another relay has it":        {config.Relay{StateDir: in("used"), TLS: files}, false, names.ErrInUse, "names.db", hint.StateInUse},
 		"no relay to take over from":  {config.Relay{StateDir: in("free"), TLS: files}, true, handover.ErrNoneRunning, "take over", hint.NoTakeover},
 		"a certificate that is none":  {config.Relay{StateDir: in("free"), TLS: config.TLS{CertFile: in("no.pem"), KeyFile: key}}, false, nil, "no.pem", hint.NoPair},
@@ -99,7 +99,11 @@ func TestEachStepOfTheStartMayFail(t *testing.T) {
 				t.Fatalf("got %v, want %v", err, c.want)
 			}
 			hints := hint.All(err)
-			if c.hint != nil && (len(hints) != len(c.hint.Do) || !strings.HasPrefix(hints[0], c.hint.Do[0][:10])) {
+			if c.hint == nil {
+				return
+			}
+			begin, _, _ := strings.Cut(c.hint.Do[0][:10], "FILE") // which stands for a file's name
+			if len(hints) != len(c.hint.Do) || !strings.HasPrefix(hints[0], begin) {
 				t.Errorf("%v\nhints %q, want those of %q", err, hints, c.hint.Shown)
 			}
 			for _, h := range hints {
