@@ -1,6 +1,7 @@
 package remote
 
 import (
+	"cmp"
 	"context"
 	"log/slog"
 	"maps"
@@ -83,7 +84,6 @@ type Device struct {
 	ways      []*way               // each has a name that wants it
 	listeners map[string]*Listener // by name
 	links     map[*framing.Link]linked
-	port      int // the relays' public port, 0 until it is known
 	stopped   bool
 	token     string // see SetToken
 }
@@ -160,16 +160,16 @@ func (d *Device) listener(name string) *Listener {
 }
 
 // addLink notes a link for drain. It reports false when the device has stopped.
-func (d *Device) addLink(link *framing.Link, relay string, at *berth, w framing.Welcome) bool {
+func (d *Device) addLink(w *way, r *reached) bool {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	if d.stopped {
 		return false
 	}
-	d.links[link] = linked{relay, at, time.Now()}
+	d.links[r.link] = linked{r.relay, r.berth, time.Now()}
 	d.cfg.Figures.linked()
 	d.arriving.Add(1) // until acceptStreams ends
-	d.port = int(w.PublicPort)
+	w.port = int(r.welcome.PublicPort)
 	return true
 }
 
@@ -224,15 +224,29 @@ func (d *Device) receive(stream *framing.Stream, relay string) {
 	l.receive(stream, leave)
 }
 
-// publicPort is where visitors connect to the relays.
-func (d *Device) publicPort() int {
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	if d.port == 0 {
-		return 443
+// portLocked is where visitors connect to the relays of a listener's name. Where these say
+// different ports it is that of HTTPS, at which a CA looks: what one relay says is not to be
+// believed of the others, and of those of other names not at all. Device.mu is held.
+func (d *Device) portLocked(l *Listener) int {
+	port := 0
+	for _, w := range d.ways {
+		if _, wants := w.wants[l]; !wants || w.port == 0 {
+			continue
+		}
+		if port != 0 && port != w.port {
+			port = httpsPort
+			break
+		}
+		port = w.port
 	}
-	return d.port
+	if port != 0 {
+		l.lastPort = port
+	}
+	return cmp.Or(l.lastPort, httpsPort)
 }
+
+// httpsPort is where visitors connect where no relay says something else.
+const httpsPort = 443
 
 // SetToken takes the place of DeviceConfig.Token from the next claim on.
 func (d *Device) SetToken(token string) {

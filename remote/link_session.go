@@ -67,7 +67,7 @@ func (s *session) run() (o outcome) {
 	w, r, d := s.w, s.r, s.w.d
 	defer close(s.over)
 	defer r.berth.leave()
-	if d.join(w, r.relay) || !d.addLink(r.link, r.relay, r.berth, r.welcome) {
+	if d.join(w, r.relay) || !d.addLink(w, r) {
 		r.link.Close()
 		return outcome{err: net.ErrClosed}
 	}

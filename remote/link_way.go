@@ -33,6 +33,7 @@ type way struct {
 	// Guarded by Device.mu.
 	wants    map[*Listener]bool // whose names are to be claimed; true where the owner named this relay
 	sessions map[*session]struct{}
+	port     int // where visitors connect, as the relay said last; 0 until then
 
 	mu         sync.Mutex
 	candidates []string                 // the relay, or where it may be, in the order to try

@@ -30,6 +30,7 @@ type Listener struct {
 	conns     chan net.Conn              // for Accept
 	questions chan struct{}              // places of HTTP-01 streams
 	wanted    int                        // ways that are to claim the name; guarded by Device.mu
+	lastPort  int                        // see Device.portLocked; guarded by Device.mu
 	relays    []string                   // that the name may be served through
 
 	// The ends of the listener, as those of Device.
@@ -135,7 +136,7 @@ func (l *Listener) Addr() net.Addr {
 	if l.isPort() {
 		return addr(l.publicName())
 	}
-	return addr(net.JoinHostPort(l.domain, strconv.Itoa(l.d.publicPort())))
+	return addr(net.JoinHostPort(l.domain, strconv.Itoa(l.publicPort())))
 }
 
 type addr string
@@ -153,10 +154,17 @@ func (l *Listener) URL() string {
 	if l.isPort() {
 		return "tcp://" + l.publicName()
 	}
-	if p := l.d.publicPort(); p != 443 {
+	if p := l.publicPort(); p != httpsPort {
 		return "https://" + net.JoinHostPort(l.domain, strconv.Itoa(p))
 	}
 	return "https://" + l.domain
+}
+
+// publicPort is where visitors connect to the relays of the name.
+func (l *Listener) publicPort() int {
+	l.d.mu.Lock()
+	defer l.d.mu.Unlock()
+	return l.d.portLocked(l)
 }
 
 // linkUp notes that a link has the name, and what the relay said of it.
