@@ -38,7 +38,7 @@ type way struct {
 	mu         sync.Mutex
 	candidates []string                 // the relay, or where it may be, in the order to try
 	relay      string                   // the candidate that answered, "" until then
-	why        map[*Listener]string     // why a name is denied, as it was told last
+	why        map[*Listener]told       // why a name is denied
 	gave       map[*Listener]int        // whose names it has given, and how many links have each; if any, no other candidate is tried
 	links      map[string]int           // how many links lead to an address
 	keyed      map[string]chan struct{} // see claimedWith
