@@ -7,7 +7,6 @@ import (
 	"maps"
 	"slices"
 	"sync"
-	"sync/atomic"
 	"time"
 
 	"keystay/framing"
@@ -55,19 +54,18 @@ type Device struct {
 	panics     *panics.Log
 	state      *state
 	transports transports
-	alarm      alarm        // after sleep, or on another network
-	loss       pathLoss     // to the relays
-	warmings   warmings     // of links
-	haste      int          // of moves between nodes, in tests; 0 is none
-	most       int          // visitors at once
-	pool       int          // of each link, in bytes
-	networks   *networks    // that they come from
-	crowded    outage       // visitors of a network that has too many, for ever
-	full       outage       // while there are more
-	left       atomic.Int32 // links of relays that go away
-	unwanted   outage       // of relays that pass on whom the rules refuse; it never ends
-	orders     orders       // of certificates
-	home       *home        // visitors who have come without a relay
+	alarm      alarm     // after sleep, or on another network
+	loss       pathLoss  // to the relays
+	warmings   warmings  // of links
+	haste      int       // of moves between nodes, in tests; 0 is none
+	most       int       // visitors at once
+	pool       int       // of each link, in bytes
+	networks   *networks // that they come from
+	crowded    outage    // visitors of a network that has too many, for ever
+	full       outage    // while there are more
+	unwanted   outage    // of relays that pass on whom the rules refuse; it never ends
+	orders     orders    // of certificates
+	home       *home     // visitors who have come without a relay
 	events     events
 
 	// The ends of the device, in their order; see stop.

@@ -27,6 +27,7 @@ type way struct {
 	health    laneHealth
 	takes     takes
 	told      atomic.Bool     // that the relay keeps no rules
+	left      atomic.Int32    // links that have visitors and no names any more
 	ctx       context.Context // ends with the device, with its last name, or when this relay refuses the device
 	end       context.CancelFunc
 
