@@ -219,7 +219,7 @@ func (d *Device) receive(stream *framing.Stream, relay string) {
 			return
 		}
 	}
-	l.receive(stream, leave)
+	l.receive(stream, relay, leave)
 }
 
 // portLocked is where visitors connect to the relays of a listener's name. Where these say
