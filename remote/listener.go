@@ -51,6 +51,7 @@ type Listener struct {
 	was         bool                        // one has had it
 	links       map[*framing.Link]time.Time // those of the device that have the name, and from when a new certificate may be ordered
 	linked      chan struct{}               // closed when another link has the name; nil while nobody waits for that
+	vain        time.Time                   // when an order has waited in vain for all relays
 	ordering    bool                        // it is this replica's turn to order
 	asking      map[*framing.Link]struct{}  // for which orderOn runs
 	noLink      error                       // why there is no session, while there is none
