@@ -51,9 +51,9 @@ type Rehearsal struct {
 	// Dial connects to an address; nil means without a proxy.
 	Dial func(ctx context.Context, address netip.AddrPort) (net.Conn, error)
 
-	// Port returns where validations by tls-alpn-01 arrive, 1 to 65535; nil means
-	// 443. Those by http-01 arrive at port 80.
-	Port func() int
+	// Port returns where validations of a name by tls-alpn-01 arrive, 1 to 65535; nil
+	// means 443. Those by http-01 arrive at port 80.
+	Port func(name string) int
 
 	mu   sync.Mutex
 	told map[string]bool // the names that the log has said are not rehearsed
@@ -201,7 +201,7 @@ func (r *Rehearsal) addresses(ctx context.Context, chal acme.Challenge) (list []
 	for _, ip := range ips {
 		if ip = ip.Unmap(); !seen[ip] {
 			seen[ip] = true
-			list = append(list, netip.AddrPortFrom(ip, r.port(chal.Type)))
+			list = append(list, netip.AddrPortFrom(ip, r.port(chal.Identifier.Value, chal.Type)))
 		}
 	}
 	switch {
@@ -214,14 +214,14 @@ func (r *Rehearsal) addresses(ctx context.Context, chal acme.Challenge) (list []
 }
 
 // port is where a CA looks.
-func (r *Rehearsal) port(kind string) uint16 {
+func (r *Rehearsal) port(name, kind string) uint16 {
 	switch {
 	case kind == acme.ChallengeTypeHTTP01:
 		return 80
 	case r.Port == nil:
 		return 443
 	}
-	return uint16(r.Port())
+	return uint16(r.Port(name))
 }
 
 // perform asks all addresses at once.

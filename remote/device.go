@@ -1,12 +1,12 @@
 package remote
 
 import (
+	"cmp"
 	"context"
 	"log/slog"
 	"maps"
 	"slices"
 	"sync"
-	"sync/atomic"
 	"time"
 
 	"keystay/framing"
@@ -54,19 +54,18 @@ type Device struct {
 	panics     *panics.Log
 	state      *state
 	transports transports
-	alarm      alarm        // after sleep, or on another network
-	loss       pathLoss     // to the relays
-	warmings   warmings     // of links
-	haste      int          // of moves between nodes, in tests; 0 is none
-	most       int          // visitors at once
-	pool       int          // of each link, in bytes
-	networks   *networks    // that they come from
-	crowded    outage       // visitors of a network that has too many, for ever
-	full       outage       // while there are more
-	left       atomic.Int32 // links of relays that go away
-	unwanted   outage       // of relays that pass on whom the rules refuse; it never ends
-	orders     orders       // of certificates
-	home       *home        // visitors who have come without a relay
+	alarm      alarm     // after sleep, or on another network
+	loss       pathLoss  // to the relays
+	warmings   warmings  // of links
+	haste      int       // of moves between nodes, in tests; 0 is none
+	most       int       // visitors at once
+	pool       int       // of each link, in bytes
+	networks   *networks // that they come from
+	crowded    outage    // visitors of a network that has too many, for ever
+	full       outage    // while there are more
+	unwanted   outage    // of relays that pass on whom the rules refuse; it never ends
+	orders     orders    // of certificates
+	home       *home     // visitors who have come without a relay
 	events     events
 
 	// The ends of the device, in their order; see stop.
@@ -83,7 +82,6 @@ type Device struct {
 	ways      []*way               // each has a name that wants it
 	listeners map[string]*Listener // by name
 	links     map[*framing.Link]linked
-	port      int // the relays' public port, 0 until it is known
 	stopped   bool
 	token     string // see SetToken
 }
@@ -160,16 +158,16 @@ func (d *Device) listener(name string) *Listener {
 }
 
 // addLink notes a link for drain. It reports false when the device has stopped.
-func (d *Device) addLink(link *framing.Link, relay string, at *berth, w framing.Welcome) bool {
+func (d *Device) addLink(w *way, r *reached) bool {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	if d.stopped {
 		return false
 	}
-	d.links[link] = linked{relay, at, time.Now()}
+	d.links[r.link] = linked{r.relay, r.berth, time.Now()}
 	d.cfg.Figures.linked()
 	d.arriving.Add(1) // until acceptStreams ends
-	d.port = int(w.PublicPort)
+	w.port = int(r.welcome.PublicPort)
 	return true
 }
 
@@ -221,18 +219,32 @@ func (d *Device) receive(stream *framing.Stream, relay string) {
 			return
 		}
 	}
-	l.receive(stream, leave)
+	l.receive(stream, relay, leave)
 }
 
-// publicPort is where visitors connect to the relays.
-func (d *Device) publicPort() int {
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	if d.port == 0 {
-		return 443
+// portLocked is where visitors connect to the relays of a listener's name. Where these say
+// different ports it is that of HTTPS, at which a CA looks: what one relay says is not to be
+// believed of the others, and of those of other names not at all. Device.mu is held.
+func (d *Device) portLocked(l *Listener) int {
+	port := 0
+	for _, w := range d.ways {
+		if _, wants := w.wants[l]; !wants || w.port == 0 {
+			continue
+		}
+		if port != 0 && port != w.port {
+			port = httpsPort
+			break
+		}
+		port = w.port
 	}
-	return d.port
+	if port != 0 {
+		l.lastPort = port
+	}
+	return cmp.Or(l.lastPort, httpsPort)
 }
+
+// httpsPort is where visitors connect where no relay says something else.
+const httpsPort = 443
 
 // SetToken takes the place of DeviceConfig.Token from the next claim on.
 func (d *Device) SetToken(token string) {

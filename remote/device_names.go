@@ -169,6 +169,7 @@ func (d *Device) unwantLocked(w *way, l *Listener) {
 	if _, wants := w.wants[l]; !wants {
 		return
 	}
+	d.portLocked(l) // which l keeps
 	delete(w.wants, l)
 	l.wanted--
 	if len(w.wants) > 0 {

@@ -102,6 +102,38 @@ func TestRelayTakesNoNameOffTheOthers(t *testing.T) {
 	}
 }
 
+// The port that a relay says is that of its own names: no other name of the device is looked
+// for there. Of relays of one name that say different ones none is believed.
+func TestRelaySaysNoPortOfNamesOfAnother(t *testing.T) {
+	a, b, d, _ := twoRelays(t)
+	b.mu.Lock()
+	b.public = 22
+	b.mu.Unlock()
+	one, two := a.named("one.relay.test"), a.named("two.relay.test")
+	one.Relays, one.RelayAddresses = []string{zone}, []string{a.addr}
+	two.Relays, two.RelayAddresses = []string{"other.test"}, []string{b.addr}
+	both := a.named("both.relay.test")
+	list, err := d.Listen(one)
+	if err != nil {
+		t.Fatal(err)
+	}
+	a.next()
+	more, err := d.Listen(two, both)
+	if err != nil {
+		t.Fatal(err)
+	}
+	b.next()
+	list = append(list, more...)
+	for i, want := range []string{"https://one.relay.test:8443", "https://two.relay.test:22", "https://both.relay.test"} {
+		if err := wait(t, list[i]); err != nil {
+			t.Fatal(err)
+		}
+		if got := list[i].URL(); got != want {
+			t.Errorf("got %s, want %s", got, want)
+		}
+	}
+}
+
 // A relay sends visitors of the names that are served through it, and of no others of
 // the device: where these come from is not its word to say.
 func TestRelaySendsNoVisitorsOfNamesOfAnother(t *testing.T) {

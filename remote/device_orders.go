@@ -56,7 +56,7 @@ func (o *orders) open() (*acme.Keeper, error) {
 	case d.cfg.NoRehearsal:
 		c.Rehearsal = nil
 	case c.Rehearsal == nil:
-		c.Rehearsal = &acme.Rehearsal{Dial: o.dialPublic, Port: d.publicPort}
+		c.Rehearsal = &acme.Rehearsal{Dial: o.dialPublic, Port: o.port}
 	}
 	notify := c.Notify
 	c.Notify = func(e acme.Event) {
@@ -168,6 +168,14 @@ func (o *orders) ready(ctx context.Context, name string) error {
 	}
 	<-ctx.Done() // the name is about to be forgotten, or to have its listener
 	return context.Cause(ctx)
+}
+
+// port is acme.Rehearsal.Port.
+func (o *orders) port(name string) int {
+	if l := o.d.listener(name); l != nil {
+		return l.publicPort()
+	}
+	return httpsPort
 }
 
 // turn is acme.Config.Turn.

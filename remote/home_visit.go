@@ -63,7 +63,7 @@ func (v *homeVisit) receive(d *Device) {
 		l.hand(v, v)
 		return
 	}
-	l.handshake(&tlsInput{arrival: v, left: leave})
+	l.handshake(&tlsInput{arrival: v, left: leave}, "")
 }
 
 // hear reads the hello, and returns the listener that it leads to, and whether that is for

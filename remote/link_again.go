@@ -33,8 +33,22 @@ func (w *way) later(relay string, denied map[*Listener]error) time.Duration {
 	return soonest
 }
 
+// A relay says in its own words why it denies a name, and may say something else each time:
+// of a name toldBurst reasons are told at once, and then one in each toldInterval.
+const (
+	toldBurst    = 16
+	toldInterval = 10 * time.Minute
+)
+
+// A told is the reason why a name is denied, or "" where it is not.
+type told struct {
+	text string
+	told string    // which was told last
+	free time.Time // when as many may be told at once as ever
+}
+
 // newReason notes why a name is denied, or nil that it is not, and reports whether
-// that is something else than before.
+// that is to be told: it is something else than what was told last.
 func (w *way) newReason(l *Listener, why error) bool {
 	text := ""
 	if why != nil {
@@ -43,9 +57,21 @@ func (w *way) newReason(l *Listener, why error) bool {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	if w.why == nil {
-		w.why = make(map[*Listener]string)
+		w.why = make(map[*Listener]told)
 	}
-	was := w.why[l]
-	w.why[l] = text
-	return was != text
+	t := w.why[l]
+	t.text = text
+	tells := t.told != text
+	if tells {
+		now := time.Now()
+		if t.free.Before(now) {
+			t.free = now
+		}
+		next := t.free.Add(toldInterval)
+		if tells = next.Sub(now) <= toldBurst*toldInterval; tells {
+			t.told, t.free = text, next
+		}
+	}
+	w.why[l] = t
+	return tells
 }

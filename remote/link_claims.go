@@ -47,7 +47,7 @@ func (w *way) isSlow(relay string, l *Listener) bool {
 	host, _ := splitRelay(relay)
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	return w.why[l] != "" || !l.isPort() && !hostname.IsBelow(l.domain, host)
+	return w.why[l].text != "" || !l.isPort() && !hostname.IsBelow(l.domain, host)
 }
 
 // claimBatch claims names, many at once. Each answers as soon as it is granted.

@@ -11,17 +11,27 @@ const (
 	// goes away. Visitors that the relay had sent on before are there by then, and an
 	// honest relay closes such a link itself.
 	leftTime = time.Minute
-	// maxLeft is how many links of relays that go away a device keeps for their
-	// visitors. One more is closed at once.
+	// maxLeft is how many links of relays that go away, or that have taken all names
+	// back, a device keeps for their visitors. Each relay has a part of that. One more is
+	// closed at once.
 	maxLeft = 16
 )
+
+// maxLeft is the part of the way in maxLeft: what one relay leaves behind takes no place of
+// another one's visitors.
+func (w *way) maxLeft() int32 {
+	w.d.mu.Lock()
+	defer w.d.mu.Unlock()
+	return int32(max(1, maxLeft/max(1, len(w.d.ways))))
+}
 
 // leave lets a link live on whose relay goes away, until its last visitor has
 // left. It does not trust the relay to close it: one that says again and again
 // that it goes away would fill the device with links.
-func (d *Device) leave(link *framing.Link) {
-	defer d.left.Add(-1)
-	if d.left.Add(1) > maxLeft {
+func (w *way) leave(link *framing.Link) {
+	d := w.d
+	defer w.left.Add(-1)
+	if w.left.Add(1) > w.maxLeft() {
 		link.Close()
 		return
 	}
@@ -41,8 +51,20 @@ func (d *Device) leave(link *framing.Link) {
 
 // moveOn leaves a link in whose place another one has the names, in good order. It counts
 // as one of those whose relay goes away, so that the device does not fill with them.
-func (d *Device) moveOn(link *framing.Link) {
-	d.left.Add(1)
-	defer d.left.Add(-1)
-	d.goodbye(link, errMovedOn.Error())
+func (w *way) moveOn(link *framing.Link) {
+	w.left.Add(1)
+	defer w.left.Add(-1)
+	w.d.goodbye(link, errMovedOn.Error())
+}
+
+// leaveNameless leaves a link whose relay has taken back all names that it had, in good
+// order: visitors of them may be there, or on their way. A relay that gives names and takes
+// them back again and again must not fill the device with links, either.
+func (w *way) leaveNameless(link *framing.Link) {
+	defer w.left.Add(-1)
+	if w.left.Add(1) > w.maxLeft() {
+		link.Close()
+		return
+	}
+	w.d.goodbye(link, errNoName.Error())
 }

@@ -34,6 +34,7 @@ func TestLinkOfARelayThatGoesAwayIsClosed(t *testing.T) {
 		relay := <-made
 		defer relay.Close()
 		d := &Device{}
+		w := &way{d: d}
 		d.cut, d.cutAll = context.WithCancel(t.Context())
 		defer d.cutAll()
 		visitor, err := relay.Open(framing.Header{Name: "a.relay.test", Source: netip.MustParseAddrPort("192.0.2.1:1"), Dest: netip.MustParseAddrPort("192.0.2.2:443")}, nil)
@@ -44,7 +45,7 @@ func TestLinkOfARelayThatGoesAwayIsClosed(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		go d.leave(link)
+		go w.leave(link)
 		time.Sleep(2 * leftTime)
 		if link.Err() != nil {
 			t.Errorf("it has ended with a visitor: %v", link.Err())
@@ -52,7 +53,7 @@ func TestLinkOfARelayThatGoesAwayIsClosed(t *testing.T) {
 		visitor.Reset()
 		stream.Close()
 		time.Sleep(time.Second)
-		if link.Err() == nil || d.left.Load() != 0 {
+		if link.Err() == nil || w.left.Load() != 0 {
 			t.Error("it is open without a visitor")
 		}
 	})

@@ -67,7 +67,7 @@ func (s *session) run() (o outcome) {
 	w, r, d := s.w, s.r, s.w.d
 	defer close(s.over)
 	defer r.berth.leave()
-	if d.join(w, r.relay) || !d.addLink(r.link, r.relay, r.berth, r.welcome) {
+	if d.join(w, r.relay) || !d.addLink(w, r) {
 		r.link.Close()
 		return outcome{err: net.ErrClosed}
 	}
@@ -108,7 +108,7 @@ func (s *session) serve() (next <-chan outcome, err error) {
 			return nil, context.Cause(s.w.ctx)
 		case len(s.has) == 0:
 			if !s.began.IsZero() { // visitors of its names may be there, or on their way
-				d.wg.Go(func() { d.goodbye(link, errNoName.Error()) })
+				d.wg.Go(func() { s.w.leaveNameless(link) })
 			} else {
 				link.Close()
 			}
@@ -125,15 +125,15 @@ func (s *session) serve() (next <-chan outcome, err error) {
 		case <-s.r.news:
 		case err := <-s.r.ends:
 			if errors.Is(err, errMovedOn) {
-				d.wg.Go(func() { d.moveOn(link) })
+				d.wg.Go(func() { s.w.moveOn(link) })
 			} else {
-				d.wg.Go(func() { d.leave(link) })
+				d.wg.Go(func() { s.w.leave(link) })
 			}
 			return nil, err
 		case o := <-s.bids:
 			took := o.names >= len(s.has)
 			if o.taken <- took; took {
-				d.wg.Go(func() { d.moveOn(link) })
+				d.wg.Go(func() { s.w.moveOn(link) })
 				return o.next, errMovedOn
 			}
 		case <-link.Done():

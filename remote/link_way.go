@@ -27,17 +27,19 @@ type way struct {
 	health    laneHealth
 	takes     takes
 	told      atomic.Bool     // that the relay keeps no rules
+	left      atomic.Int32    // links that have visitors and no names any more
 	ctx       context.Context // ends with the device, with its last name, or when this relay refuses the device
 	end       context.CancelFunc
 
 	// Guarded by Device.mu.
 	wants    map[*Listener]bool // whose names are to be claimed; true where the owner named this relay
 	sessions map[*session]struct{}
+	port     int // where visitors connect, as the relay said last; 0 until then
 
 	mu         sync.Mutex
 	candidates []string                 // the relay, or where it may be, in the order to try
 	relay      string                   // the candidate that answered, "" until then
-	why        map[*Listener]string     // why a name is denied, as it was told last
+	why        map[*Listener]told       // why a name is denied
 	gave       map[*Listener]int        // whose names it has given, and how many links have each; if any, no other candidate is tried
 	links      map[string]int           // how many links lead to an address
 	keyed      map[string]chan struct{} // see claimedWith

@@ -19,18 +19,18 @@ import (
 // visitor's address as RemoteAddr. One that has come by [ServeHome] is with Raw another
 // connection that has CloseWrite and Reset.
 type Listener struct {
-	d         *Device
-	cfg       Name
-	domain    string
-	how       served // Relays are those that were given, or that gave it before
-	unlock    func() error
-	base      *tls.Config                // without what Handshake says
-	tls       atomic.Pointer[tls.Config] // for visitors
-	keeper    *acme.Keeper               // the device's; nil when no certificate is ordered
-	conns     chan net.Conn              // for Accept
-	questions chan struct{}              // places of HTTP-01 streams
-	wanted    int                        // ways that are to claim the name; guarded by Device.mu
-	relays    []string                   // that the name may be served through
+	d        *Device
+	cfg      Name
+	domain   string
+	how      served // Relays are those that were given, or that gave it before
+	unlock   func() error
+	base     *tls.Config                // without what Handshake says
+	tls      atomic.Pointer[tls.Config] // for visitors
+	keeper   *acme.Keeper               // the device's; nil when no certificate is ordered
+	conns    chan net.Conn              // for Accept
+	wanted   int                        // ways that are to claim the name; guarded by Device.mu
+	lastPort int                        // see Device.portLocked; guarded by Device.mu
+	relays   []string                   // that the name may be served through
 
 	// The ends of the listener, as those of Device.
 	ctx     context.Context
@@ -39,28 +39,29 @@ type Listener struct {
 	endLate context.CancelFunc
 	ending  sync.Once
 
-	unwanted unwanted // visitors whom the rules refuse
-	signed   signedStatement
-	ends     ends // that take note of visitors
+	signed signedStatement
+	ends   ends // that take note of visitors
 
-	mu       sync.Mutex
-	rules    framing.Rules
-	number   int                         // how often the rules were changed
-	up       chan struct{}               // closed while a session has the name
-	down     chan struct{}               // closed while none has it
-	was      bool                        // one has had it
-	links    map[*framing.Link]time.Time // those of the device that have the name, and from when a new certificate may be ordered
-	linked   chan struct{}               // closed when another link has the name; nil while nobody waits for that
-	ordering bool                        // it is this replica's turn to order
-	asking   map[*framing.Link]struct{}  // for which orderOn runs
-	noLink   error                       // why there is no session, while there is none
-	noCert   error                       // why the last order failed, while there is no certificate
-	port     uint16                      // the public one, of a TCP port; 0 until it is known
+	mu          sync.Mutex
+	rules       framing.Rules
+	validations map[string]*validations     // by relay; those that come without one are ""
+	number      int                         // how often the rules were changed
+	up          chan struct{}               // closed while a session has the name
+	down        chan struct{}               // closed while none has it
+	was         bool                        // one has had it
+	links       map[*framing.Link]time.Time // those of the device that have the name, and from when a new certificate may be ordered
+	linked      chan struct{}               // closed when another link has the name; nil while nobody waits for that
+	vain        time.Time                   // when an order has waited in vain for all relays
+	ordering    bool                        // it is this replica's turn to order
+	asking      map[*framing.Link]struct{}  // for which orderOn runs
+	noLink      error                       // why there is no session, while there is none
+	noCert      error                       // why the last order failed, while there is no certificate
+	port        uint16                      // the public one, of a TCP port; 0 until it is known
 }
 
 // newListener returns the listener of a name, which nothing wants yet.
 func newListener(d *Device, n Name, domain string, how served) *Listener {
-	l := &Listener{d: d, cfg: n, domain: domain, how: how, conns: make(chan net.Conn), questions: make(chan struct{}, maxHTTP01), rules: n.Rules,
+	l := &Listener{d: d, cfg: n, domain: domain, how: how, conns: make(chan net.Conn), rules: n.Rules,
 		up: make(chan struct{}), down: make(chan struct{}), links: make(map[*framing.Link]time.Time), asking: make(map[*framing.Link]struct{})}
 	close(l.down)
 	l.ctx, l.cancel = context.WithCancelCause(d.ctx)
@@ -135,7 +136,7 @@ func (l *Listener) Addr() net.Addr {
 	if l.isPort() {
 		return addr(l.publicName())
 	}
-	return addr(net.JoinHostPort(l.domain, strconv.Itoa(l.d.publicPort())))
+	return addr(net.JoinHostPort(l.domain, strconv.Itoa(l.publicPort())))
 }
 
 type addr string
@@ -153,10 +154,17 @@ func (l *Listener) URL() string {
 	if l.isPort() {
 		return "tcp://" + l.publicName()
 	}
-	if p := l.d.publicPort(); p != 443 {
+	if p := l.publicPort(); p != httpsPort {
 		return "https://" + net.JoinHostPort(l.domain, strconv.Itoa(p))
 	}
 	return "https://" + l.domain
+}
+
+// publicPort is where visitors connect to the relays of the name.
+func (l *Listener) publicPort() int {
+	l.d.mu.Lock()
+	defer l.d.mu.Unlock()
+	return l.d.portLocked(l)
 }
 
 // linkUp notes that a link has the name, and what the relay said of it.

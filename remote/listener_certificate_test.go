@@ -7,6 +7,8 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"net/netip"
+	"os"
 	"strings"
 	"testing"
 	"time"
@@ -61,6 +63,49 @@ func TestHTTP01StreamsAreBounded(t *testing.T) {
 		}
 	}
 	end(ln)
+}
+
+// A relay that asks whatever a CA would ask, and does not go, keeps no CA away that comes by
+// another relay of the name.
+func TestRelayTakesNoPlacesOfValidationsByAnother(t *testing.T) {
+	a := newRelay(t)
+	b := newRelay(t, func(r *fakeRelay) { r.ca, r.cert = a.ca, a.ca.Issue("other.test") })
+	cfg := a.deviceConfig()
+	cfg.Relays, cfg.RelayAddresses = []string{zone, "other.test"}, []string{a.addr, b.addr}
+	cfg.ACME, cfg.NoRehearsal = acme.Config{CA: "https://127.0.0.1:1/", Roots: a.ca.Pool()}, true
+	d := a.openDevice(cfg)
+	if _, err := d.Listen(remote.Name{Domain: domain, Rules: framing.Rules{Deny: prefixes("0.0.0.0/0")}}); err != nil {
+		t.Fatal(err)
+	}
+	link, other := a.next(), b.next()
+	for range 2 * remote.MaxHTTP01 {
+		other.open(domain, framing.KindHTTP01)
+	}
+	from := func(l *relayLink, address string) *framing.Stream {
+		s, err := l.Open(framing.Header{Name: domain, Kind: framing.KindTLS, Source: netip.MustParseAddrPort(address), Dest: netip.MustParseAddrPort("203.0.113.1:443")}, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(func() { s.Close() })
+		return s
+	}
+	for i := range remote.MaxUnwanted {
+		from(other, fmt.Sprintf("198.51.%d.1:1", i))
+	}
+	time.Sleep(time.Second) // until these have their places
+	alpn := from(link, "192.0.2.7:1")
+	alpn.SetReadDeadline(time.Now().Add(5 * time.Second))
+	ask := link.open(domain, framing.KindHTTP01)
+	fmt.Fprintf(ask, "GET /.well-known/acme-challenge/token HTTP/1.1\r\nHost: %s\r\n\r\n", domain)
+	if _, err := http.ReadResponse(bufio.NewReader(ask), nil); err != nil {
+		t.Errorf("http-01: %v", err)
+	}
+	for i := range 2 * remote.MaxUnwanted {
+		from(other, fmt.Sprintf("203.%d.113.1:1", i))
+	}
+	if _, err := alpn.Read(make([]byte, 1)); !errors.Is(err, os.ErrDeadlineExceeded) {
+		t.Errorf("tls-alpn-01: %v", err)
+	}
 }
 
 // Without a CA the name is claimed, nothing is served, and Wait says what is

@@ -8,9 +8,33 @@ import (
 	"keystay/framing"
 )
 
-// maxHTTP01 is how many HTTP-01 streams a listener has at once. The relay sends a
+// maxHTTP01 is how many HTTP-01 streams a listener has at once of one relay. The relay sends a
 // question as a whole, and it is answered at once: a CA looks from some places.
 const maxHTTP01 = 32
+
+// A validations are the places of a listener for what a CA asks by one relay: no other relay
+// of the name fills them.
+type validations struct {
+	questions chan struct{} // holds an element for each HTTP-01 stream
+	unwanted  unwanted      // visitors whom the rules refuse
+}
+
+// validationsBy returns the places of a relay through which the name may be served.
+func (l *Listener) validationsBy(relay string) *validations {
+	host, port := splitRelay(relay)
+	key := net.JoinHostPort(host, port)
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	v := l.validations[key]
+	if v == nil {
+		if l.validations == nil {
+			l.validations = make(map[string]*validations)
+		}
+		v = &validations{questions: make(chan struct{}, maxHTTP01)}
+		l.validations[key] = v
+	}
+	return v
+}
 
 // A question is an HTTP-01 stream, which has one of its listener's places.
 type question struct {

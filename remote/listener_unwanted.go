@@ -11,7 +11,7 @@ import (
 	"keystay/internal/hint"
 )
 
-// maxUnwanted is how many handshakes a listener has at once with visitors whom
+// maxUnwanted is how many handshakes a listener has at once, by one relay, with visitors whom
 // Name.Rules refuse: a CA validates from some places. Relays pass on what looks like
 // a validation, and it would take the places of those for whom the name is.
 const maxUnwanted = 32

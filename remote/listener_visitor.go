@@ -16,7 +16,7 @@ const visitorHandshakeTimeout = 15 * time.Second
 
 // receive brings one visitor, or the CA, to where it belongs. It calls left when a
 // visitor's connection is closed.
-func (l *Listener) receive(stream *framing.Stream, left func()) {
+func (l *Listener) receive(stream *framing.Stream, relay string, left func()) {
 	kind := stream.Header().Kind
 	switch {
 	case l.isPort() != (kind == framing.KindTCP):
@@ -36,25 +36,26 @@ func (l *Listener) receive(stream *framing.Stream, left func()) {
 		}
 		l.hand(stream, stream)
 	case kind == framing.KindTLS:
-		l.handshake(&tlsInput{arrival: stream, left: left})
+		l.handshake(&tlsInput{arrival: stream, left: left}, relay)
 	case kind == framing.KindHTTP01 && l.keeper != nil:
-		l.d.orders.plain.hand(stream, l.questions)
+		l.d.orders.plain.hand(stream, l.validationsBy(relay).questions)
 	default:
 		stream.Refuse()
 	}
 }
 
 // handshake does the TLS handshake with a visitor, or with the CA.
-func (l *Listener) handshake(stream *tlsInput) {
+func (l *Listener) handshake(stream *tlsInput, relay string) {
 	_, rules := l.currentRules()
 	config, wanted := l.tls.Load(), rules.Admit(stream.Header().Source.Addr())
 	if !wanted {
-		if !l.unwanted.enter(stream.arrival) {
+		unwanted := &l.validationsBy(relay).unwanted
+		if !unwanted.enter(stream.arrival) {
 			_, _ = stream.Write(accessDenied)
 			stream.Close()
 			return
 		}
-		defer l.unwanted.leave(stream.arrival)
+		defer unwanted.leave(stream.arrival)
 		config = l.validationsOnly(stream.arrival)
 	}
 	tc := tls.Server(stream, config)

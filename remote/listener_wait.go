@@ -58,6 +58,11 @@ func (e *missingError) Unwrap() []error { return e.errs }
 // of them has given it: each may be down for long.
 const everywhereTimeout = 10 * time.Second
 
+// everywhereAgain is for how long no order waits so after one that has waited in vain. An
+// order that has to wait for its place among others asks again when it has one, and would
+// lose that for a relay that does not give the name.
+const everywhereAgain = 10 * time.Minute
+
 // waitEverywhere waits until each relay that the name wants has given it, or for
 // everywhereTimeout.
 func (l *Listener) waitEverywhere(ctx context.Context) error {
@@ -68,14 +73,17 @@ func (l *Listener) waitEverywhere(ctx context.Context) error {
 		if l.linked == nil {
 			l.linked = make(chan struct{})
 		}
-		linked := l.linked
+		linked, vain := l.linked, l.vain
 		l.mu.Unlock()
-		if l.d.isEverywhere(l) {
+		if !vain.IsZero() && time.Since(vain) < everywhereAgain || l.d.isEverywhere(l) {
 			return nil
 		}
 		select {
 		case <-linked:
 		case <-late.C:
+			l.mu.Lock()
+			l.vain = time.Now()
+			l.mu.Unlock()
 			return nil
 		case <-ctx.Done():
 			return context.Cause(ctx)

@@ -1,6 +1,7 @@
 package remote_test
 
 import (
+	"cmp"
 	"context"
 	"crypto/tls"
 	"errors"
@@ -51,6 +52,7 @@ type fakeRelay struct {
 	certified bool                                     // of the last claim
 	order     func(name string, begins bool) bool      // decides about turns; nil gives nobody one
 	port      uint16                                   // that each claim of a TCP port gets; 0 is none
+	public    uint16                                   // the port for visitors that it says; 0 is 8443
 	nodes     framing.Nodes                            // that it tells of; none where there is no own one
 	wanted    chan int                                 // each time that lanes are wanted, how many, none of which it grants; nil has no lanes
 	links     map[*relayLink]struct{}                  // that are up
@@ -243,7 +245,7 @@ func (r *fakeRelay) link(below, conn net.Conn, cs *tls.ConnectionState) {
 	l := &relayLink{Link: link, t: r.t, ca: r.ca, hello: hello, conn: below, goAway: make(chan framing.GoAway, 8)}
 	var once sync.Once
 	r.mu.Lock()
-	said := framing.Welcome{PublicPort: 8443}
+	said := framing.Welcome{PublicPort: cmp.Or(r.public, 8443)}
 	if r.port != 0 {
 		said.Capabilities = framing.CapabilityPorts
 	}

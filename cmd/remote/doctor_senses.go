@@ -85,7 +85,7 @@ func newSenses(cfg *config.Remote, device remote.DeviceConfig) (senses, error) {
 			return tried, asked(err, cfg.DNS)
 		},
 		visit: func(ctx context.Context, name string, port int) ([]acme.Answer, error) {
-			r := acme.Rehearsal{Port: func() int { return port }, Dial: func(ctx context.Context, a netip.AddrPort) (net.Conn, error) { return dialOut(ctx, a.String()) }}
+			r := acme.Rehearsal{Port: func(string) int { return port }, Dial: func(ctx context.Context, a netip.AddrPort) (net.Conn, error) { return dialOut(ctx, a.String()) }}
 			return r.Look(ctx, name)
 		},
 		caa: dns.CAA,
