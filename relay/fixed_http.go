@@ -53,7 +53,7 @@ func (p *port80) passFixed(w http.ResponseWriter, r *http.Request, proxy http.Ha
 	}
 	defer func() { _ = place.here(plainMemory) }() // fewer bytes always fit
 	if r.Body != http.NoBody {
-		r.Trailer, r.Body = nil, &untrailed{r.Body, r}
+		r.Body = &untrailed{r.Body, r}
 	}
 	asks := &fixedRequest{to: to, name: name, path: path, query: query}
 	if h, ok := r.Context().Value(headKey{}).(*headConn); ok && r.ContentLength != 0 {

@@ -191,10 +191,13 @@ func (w *web) placed(c net.Conn, from *limits.Connection) net.Conn {
 	return &headConn{Conn: &peeked{Conn: conn, place: p, from: from}}
 }
 
-// caught is h, with a panic in it counted. The HTTP server ends the connection.
+// caught is h, with a panic in it counted. The HTTP server ends the connection. It sees no
+// names of trailers that a request announces: nobody asks for them, thousands fit in one line,
+// and the library keeps them until the body has come, at some 80 bytes each.
 func (w *web) caught(h http.Handler) http.Handler {
 	return http.HandlerFunc(func(rw http.ResponseWriter, r *http.Request) {
 		defer w.panics.Catch("answering a request", func() { panic(http.ErrAbortHandler) })
+		r.Trailer = nil
 		h.ServeHTTP(rw, r)
 	})
 }

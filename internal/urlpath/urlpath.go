@@ -189,6 +189,13 @@ func isAmbiguous(segment string) bool {
 	if strings.HasSuffix(segment, ".") || strings.HasSuffix(segment, " ") || strings.Contains(segment, ":$") {
 		return true
 	}
+	if strings.HasSuffix(segment, "+") { // which may be a space, see Fold
+		bare := strings.TrimRight(segment, "+. ")
+		if bare == "" {
+			return strings.Contains(segment, ".")
+		}
+		segment = bare
+	}
 	stem := segment
 	if i := strings.LastIndexByte(stem, '.'); i >= 0 && len(stem)-i <= len(".ext") {
 		stem = stem[:i]
@@ -218,6 +225,25 @@ func Fold(path string) string {
 		}
 	}
 	return strings.ReplaceAll(folded(path), "+", " ")
+}
+
+// Bare returns a path of [Fold] as a service may take it that reads a plus as a space, and leaves
+// out dots and spaces at the end of a name, as Windows does.
+func Bare(folded string) string {
+	if !strings.Contains(folded, " /") && !strings.HasSuffix(folded, " ") {
+		return folded
+	}
+	b := make([]byte, 0, len(folded)) // a path may have very many segments
+	for s := range strings.SplitAfterSeq(folded, "/") {
+		name, slash := strings.CutSuffix(s, "/")
+		if bare := strings.TrimRight(name, ". "); bare != "" && strings.HasSuffix(name, " ") {
+			name = bare
+		}
+		if b = append(b, name...); slash {
+			b = append(b, '/')
+		}
+	}
+	return string(b)
 }
 
 // fold takes away what the case of a character is in Java, where the Turkish ı and İ

@@ -40,8 +40,8 @@ const (
 	maxAccept = 1 << 10
 )
 
-// headSize is about how much memory a request's head takes, and the trailers that it
-// announces or, in HTTP/1.1, may have.
+// headSize is about how much memory a request's head takes, with the names of trailers in it,
+// and the trailers that it announces or, in HTTP/1.1, may have.
 func headSize(r *http.Request, h head) int {
 	n := fieldCost + len(r.Method) + len(r.RequestURI) + len(r.Host)
 	for name, values := range r.Header {
@@ -52,6 +52,9 @@ func headSize(r *http.Request, h head) int {
 	}
 	for _, name := range h.spelling {
 		n += len(name)
+	}
+	for name := range r.Trailer { // thousands of names may be announced in one field
+		n += fieldCost + len(name)
 	}
 	switch {
 	case r.ProtoMajor > 1 && r.Trailer != nil:

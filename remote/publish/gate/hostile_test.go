@@ -70,6 +70,24 @@ func TestAPlusIsASpaceForSome(t *testing.T) {
 	}
 }
 
+// Where a plus is a space, one at the end of a name may be left out, as spaces are that are
+// written as %20, and a dot or a name of 8.3 may be before it.
+func TestAPlusAtTheEndOfANameIsNoneForSome(t *testing.T) {
+	x := newRig(t, nil, gate.Rule{Paths: []string{"/photos", "/a b/docs", "/c++", "/x/+"}, Passwords: users(t, "ada:wind")})
+	for target, status := range map[string]int{
+		"/photos+": 401, "/photos+/x": 401, "/Photos++/x": 401, "/photos.+": 401, "/photos+.+/": 401, "/a+b+/docs+": 401, "/C++/x": 401,
+		"/PHOTOS~1+": 400, "/x/..+/photos": 400, "/.+/photos": 400,
+		"/c": 200, "/d++/x": 200, "/+/photos": 200, "/+": 200, "/x/y": 200, "/photo+": 200, "/photos+x": 200, "/1+1=2+": 200,
+	} {
+		x.want(target, x.get(target), status)
+	}
+	for _, c := range []struct{ method, path, to string }{
+		{"DELETE", "/a+b+", "/x"}, {"DELETE", "/A+B+/", "/x"}, {"PUT", "/open", "/photos+"}, {"MOVE", "/open", "/a%20b+"},
+	} {
+		x.want(c.method+" "+c.path, x.do(c.method, c.path, nil, header("Destination", c.to)), 401)
+	}
+}
+
 // A path that has other spellings is slow to look at, and a visitor may send 64 KiB of it
 // with each request: long ones are in doubt, before they are looked at.
 func TestLongPathsWithOtherSpellingsAreInDoubt(t *testing.T) {

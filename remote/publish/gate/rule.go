@@ -76,10 +76,13 @@ func (r *Rule) signsIn() bool {
 
 // rulesFor returns the rules that a request for a path has to pass: the one with the
 // longest path, and where a service may take the path for another one, since it does
-// not look at case, the one for that path too.
+// not look at case, or at what is at the end of a name, the one for that path too.
 func (g *Gate) rulesFor(path spelling) []*rule {
 	exact := g.longest(path, func(p spelling) string { return p.exact })
 	folded := g.longest(path, func(p spelling) string { return p.folded })
+	if bare := urlpath.Bare(path.folded); bare != path.folded {
+		folded = append(folded, g.longest(spelling{folded: bare}, func(p spelling) string { return p.folded })...)
+	}
 	for _, r := range folded {
 		if !slices.Contains(exact, r) {
 			exact = append(exact, r)

@@ -164,8 +164,9 @@ func (g *Gate) rulesAt(path spelling, whole bool) []*rule {
 	if !whole {
 		return rules
 	}
+	bare := urlpath.Bare(path.folded)
 	for _, r := range g.rules {
-		if slices.ContainsFunc(r.paths, func(p spelling) bool { return urlpath.Has(p.folded, path.folded) }) {
+		if slices.ContainsFunc(r.paths, func(p spelling) bool { return urlpath.Has(p.folded, path.folded) || urlpath.Has(p.folded, bare) }) {
 			rules = append(rules, r)
 		}
 	}
