@@ -78,8 +78,18 @@ func TestRelayTakesNoPlacesOfValidationsByAnother(t *testing.T) {
 		t.Fatal(err)
 	}
 	link, other := a.next(), b.next()
+	ended := make(chan struct{}, 2*remote.MaxHTTP01+3*remote.MaxUnwanted+1)
+	await := func(s *framing.Stream) {
+		go func() {
+			_, _ = s.Read(make([]byte, 1))
+			ended <- struct{}{}
+		}()
+	}
 	for range 2 * remote.MaxHTTP01 {
-		other.open(domain, framing.KindHTTP01)
+		await(other.open(domain, framing.KindHTTP01))
+	}
+	for range remote.MaxHTTP01 { // these found no place: the others have all
+		<-ended
 	}
 	from := func(l *relayLink, address string) *framing.Stream {
 		s, err := l.Open(framing.Header{Name: domain, Kind: framing.KindTLS, Source: netip.MustParseAddrPort(address), Dest: netip.MustParseAddrPort("203.0.113.1:443")}, nil)
@@ -89,20 +99,23 @@ func TestRelayTakesNoPlacesOfValidationsByAnother(t *testing.T) {
 		t.Cleanup(func() { s.Close() })
 		return s
 	}
-	for i := range remote.MaxUnwanted {
-		from(other, fmt.Sprintf("198.51.%d.1:1", i))
+	for i := range remote.MaxUnwanted + 1 {
+		await(from(other, fmt.Sprintf("198.51.%d.1:1", i)))
 	}
-	time.Sleep(time.Second) // until these have their places
+	<-ended // one has lost its place: the others have all
 	alpn := from(link, "192.0.2.7:1")
-	alpn.SetReadDeadline(time.Now().Add(5 * time.Second))
 	ask := link.open(domain, framing.KindHTTP01)
 	fmt.Fprintf(ask, "GET /.well-known/acme-challenge/token HTTP/1.1\r\nHost: %s\r\n\r\n", domain)
 	if _, err := http.ReadResponse(bufio.NewReader(ask), nil); err != nil {
 		t.Errorf("http-01: %v", err)
 	}
 	for i := range 2 * remote.MaxUnwanted {
-		from(other, fmt.Sprintf("203.%d.113.1:1", i))
+		await(from(other, fmt.Sprintf("203.%d.113.1:1", i)))
 	}
+	for range 2 * remote.MaxUnwanted { // each has taken the place of another one
+		<-ended
+	}
+	alpn.SetReadDeadline(time.Now())
 	if _, err := alpn.Read(make([]byte, 1)); !errors.Is(err, os.ErrDeadlineExceeded) {
 		t.Errorf("tls-alpn-01: %v", err)
 	}
