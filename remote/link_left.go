@@ -17,9 +17,9 @@ const (
 	maxLeft = 16
 )
 
-// maxLeft is the part of the way in maxLeft: what one relay leaves behind takes no place of
+// partOfLeft is the part of the way in maxLeft: what one relay leaves behind takes no place of
 // another one's visitors.
-func (w *way) maxLeft() int32 {
+func (w *way) partOfLeft() int32 {
 	w.d.mu.Lock()
 	defer w.d.mu.Unlock()
 	return int32(max(1, maxLeft/max(1, len(w.d.ways))))
@@ -31,7 +31,7 @@ func (w *way) maxLeft() int32 {
 func (w *way) leave(link *framing.Link) {
 	d := w.d
 	defer w.left.Add(-1)
-	if w.left.Add(1) > w.maxLeft() {
+	if w.left.Add(1) > w.partOfLeft() {
 		link.Close()
 		return
 	}
@@ -62,7 +62,7 @@ func (w *way) moveOn(link *framing.Link) {
 // them back again and again must not fill the device with links, either.
 func (w *way) leaveNameless(link *framing.Link) {
 	defer w.left.Add(-1)
-	if w.left.Add(1) > w.maxLeft() {
+	if w.left.Add(1) > w.partOfLeft() {
 		link.Close()
 		return
 	}

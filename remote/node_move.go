@@ -86,7 +86,7 @@ func (m *mover) step() time.Duration {
 	}
 	name, unmeasured := placing.Measure(m.w.nodes.seed, list, links)
 	m.plan(now, list, links, unmeasured)
-	if !m.at.IsZero() && !m.at.After(now) && m.w.left.Load() < (m.w.maxLeft()+1)/2 {
+	if !m.at.IsZero() && !m.at.After(now) && m.w.left.Load() < (m.w.partOfLeft()+1)/2 {
 		m.at, m.moved = time.Time{}, now
 		m.moves++
 		m.move(m.planned)
