@@ -124,12 +124,22 @@ func TestRelaySaysNoPortOfNamesOfAnother(t *testing.T) {
 	}
 	b.next()
 	list = append(list, more...)
-	for i, want := range []string{"https://one.relay.test:8443", "https://two.relay.test:22", "https://both.relay.test"} {
+	for i, want := range []struct {
+		url       string
+		rehearsal int
+	}{
+		{"https://one.relay.test:8443", 8443},
+		{"https://two.relay.test:22", 22},
+		{"https://both.relay.test:8443", 443}, // that of the relay that was named first
+	} {
 		if err := wait(t, list[i]); err != nil {
 			t.Fatal(err)
 		}
-		if got := list[i].URL(); got != want {
-			t.Errorf("got %s, want %s", got, want)
+		if got := list[i].URL(); got != want.url {
+			t.Errorf("got %s, want %s", got, want.url)
+		}
+		if got := d.RehearsalPort(list[i].Domain()); got != want.rehearsal {
+			t.Errorf("%s is rehearsed at port %d, want %d", list[i].Domain(), got, want.rehearsal)
 		}
 	}
 }

@@ -170,10 +170,13 @@ func (o *orders) ready(ctx context.Context, name string) error {
 	return context.Cause(ctx)
 }
 
-// port is acme.Rehearsal.Port.
+// port is acme.Rehearsal.Port. Where the relays of a name say different ports, none of them
+// moves the rehearsal: a CA looks at that of HTTPS.
 func (o *orders) port(name string) int {
 	if l := o.d.listener(name); l != nil {
-		return l.publicPort()
+		if port, same := l.publicPort(); same {
+			return port
+		}
 	}
 	return httpsPort
 }

@@ -106,3 +106,6 @@ func ListenHastily(cfg Config, times int) (*Listener, error) {
 	}
 	return list[0], nil
 }
+
+// RehearsalPort is where the order of a name is rehearsed.
+func (d *Device) RehearsalPort(name string) int { return d.orders.port(name) }

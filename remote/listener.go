@@ -136,7 +136,8 @@ func (l *Listener) Addr() net.Addr {
 	if l.isPort() {
 		return addr(l.publicName())
 	}
-	return addr(net.JoinHostPort(l.domain, strconv.Itoa(l.publicPort())))
+	port, _ := l.publicPort()
+	return addr(net.JoinHostPort(l.domain, strconv.Itoa(port)))
 }
 
 type addr string
@@ -154,14 +155,15 @@ func (l *Listener) URL() string {
 	if l.isPort() {
 		return "tcp://" + l.publicName()
 	}
-	if p := l.publicPort(); p != httpsPort {
+	if p, _ := l.publicPort(); p != httpsPort {
 		return "https://" + net.JoinHostPort(l.domain, strconv.Itoa(p))
 	}
 	return "https://" + l.domain
 }
 
-// publicPort is where visitors connect to the relays of the name.
-func (l *Listener) publicPort() int {
+// publicPort is where visitors connect to the first relay of the name, and whether that is so
+// for all of them.
+func (l *Listener) publicPort() (port int, same bool) {
 	l.d.mu.Lock()
 	defer l.d.mu.Unlock()
 	return l.d.portLocked(l)
