@@ -31,7 +31,7 @@ func TestPort80KeepsNoNamesOfTrailers(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			defer c.Close()
+			t.Cleanup(func() { c.Close() }) // earlier would free what counts
 			c.SetDeadline(time.Now().Add(patience))
 			io.WriteString(c, "GET / HTTP/1.1\r\nHost: a.relay.test\r\nTransfer-Encoding: chunked\r\n"+head+"\r\n")
 			if line, err := bufio.NewReaderSize(c, 16).ReadString('\n'); !strings.Contains(line, " 308 ") {

@@ -131,7 +131,7 @@ func TestPort80KeepsNoTrailers(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			defer c.Close()
+			t.Cleanup(func() { c.Close() }) // earlier would free what counts
 			c.SetDeadline(time.Now().Add(patience))
 			io.WriteString(c, "POST / HTTP/1.1\r\nHost: web.relay.test\r\nTransfer-Encoding: chunked\r\n"+head+"\r\n1\r\nx\r\n0\r\n"+trailers+"Z:\r\n\r\n")
 			if line, err := bufio.NewReaderSize(c, 16).ReadString('\n'); !strings.Contains(line, " 200 ") {
