@@ -7,6 +7,7 @@ import (
 	"io"
 	"log/slog"
 	"net"
+	"net/netip"
 	"sync"
 	"time"
 
@@ -165,7 +166,7 @@ var (
 // which comes back to its own ports is known. The zero value is ready.
 type dials struct {
 	mu   sync.Mutex
-	open map[string]struct{} // by their own address
+	open map[netip.AddrPort]netip.AddrPort // where they lead, by their own address
 }
 
 // dial connects to addr, unless ctx or srv ends before. The caller forgets the
@@ -183,27 +184,31 @@ func (d *dials) dial(ctx, srv context.Context, addr string) (*net.TCPConn, error
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	if d.open == nil {
-		d.open = make(map[string]struct{})
+		d.open = make(map[netip.AddrPort]netip.AddrPort)
 	}
-	d.open[c.LocalAddr().String()] = struct{}{}
+	d.open[addrPort(c.LocalAddr())] = addrPort(c.RemoteAddr())
 	return c.(*net.TCPConn), nil
 }
 
 func (d *dials) forget(c net.Conn) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	delete(d.open, c.LocalAddr().String())
+	delete(d.open, addrPort(c.LocalAddr()))
 }
 
 // has reports whether a connection that was accepted is one of these, or one that a
-// proxy has passed on, as its header says.
+// proxy has passed on, as its header says. A visitor on this machine may come from the same
+// port as one of these, to another address: one that leads to loopback arrives nowhere else.
+// What arrives of one that leads to another address may have that changed on its way.
 func (d *dials) has(accepted net.Conn) bool {
-	direct, behind := socket.Innermost(accepted).RemoteAddr().String(), accepted.RemoteAddr().String()
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	_, ok := d.open[direct]
-	_, passed := d.open[behind]
-	return ok || passed
+	for _, c := range []net.Conn{socket.Innermost(accepted), accepted} {
+		if to, ok := d.open[addrPort(c.RemoteAddr())]; ok && (!to.Addr().IsLoopback() || to == addrPort(c.LocalAddr())) {
+			return true
+		}
+	}
+	return false
 }
 
 // addFixed adds those of visitors of the operator's own servers.
