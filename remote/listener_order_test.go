@@ -5,6 +5,7 @@ import (
 	"crypto/x509"
 	"errors"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -143,6 +144,40 @@ func TestReplicaWithoutATurnOrdersAtLast(t *testing.T) {
 		if got := remote.EndsSoon(&x509.Certificate{NotBefore: end.Add(-validity), NotAfter: end}); got != soon {
 			t.Errorf("%v of %v are left: %v", left, validity, got)
 		}
+	}
+}
+
+// Of several relays one that never gives the turn does not take away that of the others: the
+// CA that comes to them finds the replica that orders.
+func TestReplicaThatOrdersAtLastHasTheTurnsThatItGets(t *testing.T) {
+	t.Cleanup(remote.SetTurnPatience(0))
+	a := newRelay(t)
+	b := newRelay(t, func(r *fakeRelay) { r.ca, r.cert = a.ca, a.ca.Issue("other.test") }) // which gives nobody a turn
+	var has atomic.Bool
+	a.order = func(_ string, begins bool) bool {
+		has.Store(begins)
+		return true
+	}
+	cfg := a.deviceConfig()
+	cfg.Relays, cfg.RelayAddresses, cfg.Replica = []string{zone, "other.test"}, []string{a.addr, b.addr}, true
+	n := a.named(domain)
+	n.TLS, n.Raw = nil, true // it has no certificate
+	list, err := a.openDevice(cfg).Listen(n)
+	if err != nil {
+		t.Fatal(err)
+	}
+	link := a.next()
+	b.next()
+	ctx, cancel := context.WithTimeout(t.Context(), patience)
+	defer cancel()
+	if err := remote.AwaitTurn(ctx, list[0]); err != nil {
+		t.Fatal(err)
+	}
+	if err := link.Probe(patience); err != nil { // which comes behind what was given back
+		t.Fatal(err)
+	}
+	if !has.Load() {
+		t.Error("it has given back the turn that it got")
 	}
 }
 
