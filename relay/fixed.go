@@ -8,6 +8,7 @@ import (
 	"log/slog"
 	"net"
 	"net/netip"
+	"slices"
 	"sync"
 	"time"
 
@@ -166,7 +167,7 @@ var (
 // which comes back to its own ports is known. The zero value is ready.
 type dials struct {
 	mu   sync.Mutex
-	open map[netip.AddrPort]netip.AddrPort // where they lead, by their own address
+	open map[netip.AddrPort][]netip.AddrPort // where they lead, by their own address
 }
 
 // dial connects to addr, unless ctx or srv ends before. The caller forgets the
@@ -184,31 +185,40 @@ func (d *dials) dial(ctx, srv context.Context, addr string) (*net.TCPConn, error
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	if d.open == nil {
-		d.open = make(map[netip.AddrPort]netip.AddrPort)
+		d.open = make(map[netip.AddrPort][]netip.AddrPort)
 	}
-	d.open[addrPort(c.LocalAddr())] = addrPort(c.RemoteAddr())
+	own := addrPort(c.LocalAddr())
+	d.open[own] = append(d.open[own], addrPort(c.RemoteAddr()))
 	return c.(*net.TCPConn), nil
 }
 
 func (d *dials) forget(c net.Conn) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	delete(d.open, addrPort(c.LocalAddr()))
+	own := addrPort(c.LocalAddr())
+	list := d.open[own]
+	if i := slices.Index(list, addrPort(c.RemoteAddr())); i >= 0 {
+		list = slices.Delete(list, i, i+1)
+	}
+	if d.open[own] = list; len(list) == 0 {
+		delete(d.open, own)
+	}
 }
 
 // has reports whether a connection that was accepted is one of these, or one that a
 // proxy has passed on, as its header says. A visitor on this machine may come from the same
-// port as one of these, to another address: one that leads to loopback arrives nowhere else.
-// What arrives of one that leads to another address may have that changed on its way.
+// port as one of these, to another address: one that leads to loopback arrives nowhere else,
+// unless this machine's own firewall leads it elsewhere. One that leads to another address
+// may have that changed on its way, and a proxy may not say where it arrived.
 func (d *dials) has(accepted net.Conn) bool {
+	direct := socket.Innermost(accepted)
+	from, to, behind := addrPort(direct.RemoteAddr()), addrPort(direct.LocalAddr()), addrPort(accepted.RemoteAddr())
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	for _, c := range []net.Conn{socket.Innermost(accepted), accepted} {
-		if to, ok := d.open[addrPort(c.RemoteAddr())]; ok && (!to.Addr().IsLoopback() || to == addrPort(c.LocalAddr())) {
-			return true
-		}
+	if behind != from && len(d.open[behind]) > 0 {
+		return true
 	}
-	return false
+	return slices.ContainsFunc(d.open[from], func(leads netip.AddrPort) bool { return leads == to || !leads.Addr().IsLoopback() })
 }
 
 // addFixed adds those of visitors of the operator's own servers.

@@ -53,7 +53,7 @@ func (p *port80) passFixed(w http.ResponseWriter, r *http.Request, proxy http.Ha
 	}
 	defer func() { _ = place.here(plainMemory) }() // fewer bytes always fit
 	if r.Body != http.NoBody {
-		r.Body = &untrailed{r.Body, r}
+		r.Body = &untrailed{ReadCloser: r.Body, of: r}
 	}
 	asks := &fixedRequest{to: to, name: name, path: path, query: query}
 	if h, ok := r.Context().Value(headKey{}).(*headConn); ok && r.ContentLength != 0 {
@@ -71,18 +71,32 @@ func (p *port80) passFixed(w http.ResponseWriter, r *http.Request, proxy http.Ha
 
 // An untrailed is the body of a request, without its trailers: the proxy passes none on. The
 // library keeps up to 4 KiB of them in the request, and a field of four bytes costs it some 120.
+// It notes them as the body ends, in Read or in Close.
 type untrailed struct {
 	io.ReadCloser
 	of *http.Request // as the library has made it
+
+	mu sync.Mutex // Read and Close come from goroutines of their own, and both set of.Trailer
 }
 
 // Read implements io.Reader.
 func (b *untrailed) Read(p []byte) (int, error) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
 	n, err := b.ReadCloser.Read(p)
 	if err != nil {
 		b.of.Trailer = nil
 	}
 	return n, err
+}
+
+// Close implements io.Closer. It reads what is left of the body, up to a limit.
+func (b *untrailed) Close() error {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	err := b.ReadCloser.Close()
+	b.of.Trailer = nil
+	return err
 }
 
 // fixedProxy passes requests on.

@@ -1,8 +1,11 @@
 package relay
 
 import (
+	"bufio"
 	"context"
 	"net"
+	"net/http"
+	"strings"
 	"testing"
 
 	"keystay/internal/testnet"
@@ -38,8 +41,27 @@ func TestVisitorFromTheSamePortIsNoLoop(t *testing.T) {
 	if !d.has(cameFrom{remote: c.LocalAddr(), local: c.RemoteAddr()}) {
 		t.Error("the relay's own connection is not known")
 	}
+	other := cameFrom{remote: public, local: c.LocalAddr()} // of the relay, from the same port
+	d.open[addrPort(other.local)] = append(d.open[addrPort(other.local)], addrPort(other.remote))
+	d.forget(other)
+	if !d.has(cameFrom{remote: c.LocalAddr(), local: c.RemoteAddr()}) {
+		t.Error("the end of another connection from the same port has taken it away")
+	}
 	d.forget(c)
-	if d.has(cameFrom{remote: c.LocalAddr(), local: c.RemoteAddr()}) {
+	if len(d.open) != 0 {
 		t.Error("a connection that is over is known still")
+	}
+}
+
+// A body that was not read to its end is, when it is closed: its trailers are not kept either.
+func TestClosedBodyKeepsNoTrailers(t *testing.T) {
+	req, err := http.ReadRequest(bufio.NewReader(strings.NewReader("POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\nTrailer: A\r\n\r\n1\r\nx\r\n0\r\nA: b\r\n\r\n")))
+	if err != nil {
+		t.Fatal(err)
+	}
+	req.Trailer = nil
+	b := &untrailed{ReadCloser: req.Body, of: req}
+	if err := b.Close(); err != nil || req.Trailer != nil {
+		t.Errorf("%v, %v", req.Trailer, err)
 	}
 }

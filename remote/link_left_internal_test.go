@@ -58,3 +58,17 @@ func TestLinkOfARelayThatGoesAwayIsClosed(t *testing.T) {
 		}
 	})
 }
+
+// A relay that restarts in good order leaves two links, and a third one may just have moved:
+// however many relays there are, the visitors on these are not cut.
+func TestEachRelayHasItsPartOfWhatIsLeft(t *testing.T) {
+	for relays, want := range map[int]int32{1: 16, 2: 8, 5: 3, 9: 3, 40: 3} {
+		d := &Device{}
+		for range relays {
+			d.ways = append(d.ways, &way{d: d})
+		}
+		if got := d.ways[0].partOfLeft(); got != want {
+			t.Errorf("of %d relays: %d, want %d", relays, got, want)
+		}
+	}
+}

@@ -44,7 +44,7 @@ type Listener struct {
 
 	mu          sync.Mutex
 	rules       framing.Rules
-	validations map[string]*validations     // by relay; those that come without one are ""
+	validations map[string]*validations     // by relay, with its port; visitors who come without one have some, too
 	number      int                         // how often the rules were changed
 	up          chan struct{}               // closed while a session has the name
 	down        chan struct{}               // closed while none has it

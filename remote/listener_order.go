@@ -59,7 +59,7 @@ func (p *turnPace) wait(ctx context.Context) error {
 var turnPatience, turnAnswer = 3 * time.Hour, 30 * time.Second
 
 // errNoTurn is why a replica orders nothing now whose certificate has time.
-var errNoTurn = errors.New("no relay gives this replica its turn to order a certificate")
+var errNoTurn = errors.New("not every relay gives this replica its turn to order a certificate")
 
 // awaitTurn waits until it is this replica's turn to order at each relay, so that the
 // CA's connections come to this run. Where no turn comes for very long, as where others
@@ -85,11 +85,13 @@ func (l *Listener) awaitTurn(ctx context.Context) error {
 			if !endsSoon(l.Certificate()) {
 				return errNoTurn
 			}
-			l.d.log.Warn("no relay gives this replica its turn to order a certificate: it orders without", "name", l.domain,
+			l.d.log.Warn("not every relay gives this replica its turn to order a certificate: it orders without", "name", l.domain,
 				"waited", waited.Round(time.Second))
+			var wg sync.WaitGroup
 			for _, link := range l.beginOrder() { // some relays may give it, and send the CA here
-				_, _ = l.takeTurnOn(ctx, link)
+				wg.Go(func() { _, _ = l.takeTurnOn(ctx, link) })
 			}
+			wg.Wait()
 			return nil
 		}
 		l.d.log.Info("another replica orders its certificate first", "name", l.domain)
