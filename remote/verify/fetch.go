@@ -69,6 +69,8 @@ func (c *Config) dial(ctx context.Context, address string) (net.Conn, error) {
 		return dialer.DialContext(ctx, "tcp", c.Address)
 	}
 	if c.Dial != nil {
+		ctx, cancel := context.WithTimeout(ctx, dialTimeout)
+		defer cancel()
 		return c.Dial(ctx, address)
 	}
 	if c.Proxy != nil {
