@@ -1,13 +1,8 @@
 package relay_test
 
 import (
-	"bufio"
-	"io"
-	"net"
-	"runtime"
 	"strings"
 	"testing"
-	"time"
 )
 
 // The names of trailers that a request to port 80 announces, thousands of them in one line, are
@@ -21,26 +16,8 @@ func TestPort80KeepsNoNamesOfTrailers(t *testing.T) {
 	for i := 0; names.Len() < 15<<10; i++ {
 		names.WriteString("," + string([]byte{letters[i/36/36%36], letters[i/36%36], letters[i%36]}))
 	}
-	const visitors = 40
 	takes := func(head string) int64 {
-		var before, now runtime.MemStats
-		runtime.GC()
-		runtime.ReadMemStats(&before)
-		for range visitors {
-			c, err := net.Dial("tcp", addr)
-			if err != nil {
-				t.Fatal(err)
-			}
-			t.Cleanup(func() { c.Close() }) // earlier would free what counts
-			c.SetDeadline(time.Now().Add(patience))
-			io.WriteString(c, "GET / HTTP/1.1\r\nHost: a.relay.test\r\nTransfer-Encoding: chunked\r\n"+head+"\r\n")
-			if line, err := bufio.NewReaderSize(c, 16).ReadString('\n'); !strings.Contains(line, " 308 ") {
-				t.Fatalf("%q, %v", line, err)
-			}
-		}
-		runtime.GC()
-		runtime.ReadMemStats(&now)
-		return int64(now.HeapAlloc-before.HeapAlloc) / visitors
+		return heapOfVisitors(t, addr, 40, "GET / HTTP/1.1\r\nHost: a.relay.test\r\nTransfer-Encoding: chunked\r\n"+head+"\r\n", " 308 ")
 	}
 	takes("") // what is made once
 	without, with := takes(""), takes("Trailer: "+names.String()[1:]+"\r\n")

@@ -97,7 +97,7 @@ func readingIdentity(dir string) (s *state, unlock func() error, err error) {
 		return s, unlock, err
 	}
 	s = &state{dir: dir}
-	if s.halfImported() || s.readIdentity() != nil {
+	if halfImported(s.dir) || s.readIdentity() != nil {
 		return nil, nil, err
 	}
 	return s, func() error { return nil }, nil

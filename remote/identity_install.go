@@ -191,11 +191,11 @@ func (s *state) recoverImport() error {
 	return nil
 }
 
-// halfImported reports whether an import has begun to take the place of what was there,
-// and has not ended.
-func (s *state) halfImported() bool {
+// halfImported reports whether an import has begun to take the place of what was in a state
+// directory, and has not ended.
+func halfImported(state string) bool {
 	return slices.ContainsFunc([]string{importReady, importAside}, func(dir string) bool {
-		_, err := os.Lstat(s.path(dir))
+		_, err := os.Lstat(filepath.Join(state, dir))
 		return err == nil
 	})
 }

@@ -15,34 +15,13 @@ import (
 	"time"
 
 	"keystay/framing"
-	"keystay/internal/memconn"
 )
 
 // claiming is a session of names with a relay that decides about claims.
 func claiming(t *testing.T, decide func(ctx context.Context, name string) error, names ...string) (*session, []*Listener) {
-	a, b := memconn.Pipe(0)
-	made := make(chan *framing.Link, 1)
-	go func() {
-		relay, _, err := framing.Server(t.Context(), a)
-		if err == nil {
-			err = relay.Welcome(framing.Welcome{}, framing.Handler{Claim: func(ctx context.Context, c framing.Claim) (framing.Claimed, error) {
-				return framing.Claimed{}, decide(ctx, c.Name)
-			}})
-		}
-		if err != nil {
-			t.Error(err)
-		}
-		made <- relay
-	}()
-	link, _, err := framing.Client(t.Context(), b, framing.Hello{Key: make([]byte, 32), Signature: make([]byte, 64)}, framing.Handler{})
-	if err != nil {
-		t.Fatal(err)
-	}
-	relay := <-made
-	t.Cleanup(func() {
-		link.Close()
-		relay.Close()
-	})
+	link, _ := connected(t, framing.Handler{Claim: func(ctx context.Context, c framing.Claim) (framing.Claimed, error) {
+		return framing.Claimed{}, decide(ctx, c.Name)
+	}})
 	s, err := openState(t.TempDir())
 	if err != nil {
 		t.Fatal(err)

@@ -8,31 +8,13 @@ import (
 	"time"
 
 	"keystay/framing"
-	"keystay/internal/memconn"
 )
 
 // A link whose relay goes away is closed when it has no visitor, though the relay
 // does not close it, and not while it has one.
 func TestLinkOfARelayThatGoesAwayIsClosed(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		a, b := memconn.Pipe(0)
-		made := make(chan *framing.Link, 1)
-		go func() {
-			relay, _, err := framing.Server(t.Context(), a)
-			if err == nil {
-				err = relay.Welcome(framing.Welcome{}, framing.Handler{})
-			}
-			if err != nil {
-				t.Error(err)
-			}
-			made <- relay
-		}()
-		link, _, err := framing.Client(t.Context(), b, framing.Hello{Key: make([]byte, 32), Signature: make([]byte, 64)}, framing.Handler{})
-		if err != nil {
-			t.Fatal(err)
-		}
-		relay := <-made
-		defer relay.Close()
+		link, relay := connected(t, framing.Handler{})
 		d := &Device{}
 		w := &way{d: d}
 		d.cut, d.cutAll = context.WithCancel(t.Context())

@@ -8,7 +8,6 @@ import (
 	"time"
 
 	"keystay/framing"
-	"keystay/internal/memconn"
 )
 
 // However many names of a device wait for their turns, a relay never takes the questions
@@ -59,7 +58,7 @@ func TestLinksThatFlapHoldUpNoTurns(t *testing.T) {
 		l := newListener(d, Name{}, "a.relay.test", served{})
 		l.ordering = true
 		for range 20 {
-			link := linkForTurns(t)
+			link, _ := connected(t, framing.Handler{}) // to a relay that knows of no turns
 			for range 20 {
 				l.linkUp(link, framing.Claimed{})
 				l.linkDown(link)
@@ -78,27 +77,4 @@ func TestLinksThatFlapHoldUpNoTurns(t *testing.T) {
 		}
 		cancel()
 	})
-}
-
-// linkForTurns makes a link to a relay that knows of no turns.
-func linkForTurns(t *testing.T) *framing.Link {
-	a, b := memconn.Pipe(0)
-	made := make(chan *framing.Link, 1)
-	go func() {
-		relay, _, err := framing.Server(t.Context(), a)
-		if err == nil {
-			err = relay.Welcome(framing.Welcome{}, framing.Handler{})
-		}
-		if err != nil {
-			t.Error(err)
-		}
-		made <- relay
-	}()
-	link, _, err := framing.Client(t.Context(), b, framing.Hello{Key: make([]byte, 32), Signature: make([]byte, 64)}, framing.Handler{})
-	if err != nil {
-		t.Fatal(err)
-	}
-	relay := <-made
-	t.Cleanup(func() { link.Close(); relay.Close() })
-	return link
 }

@@ -66,7 +66,7 @@ func Look(cfg DeviceConfig, n Name) (Outlook, error) {
 // peek reads the identity, if there is one, and changes nothing. An import that was
 // broken off is an error: a start would finish it.
 func (s *state) peek() error {
-	if s.halfImported() {
+	if halfImported(s.dir) {
 		return fmt.Errorf("an import was broken off in %s: a start finishes it", s.dir)
 	}
 	b, err := ownfile.Read(s.path(identityFile))
