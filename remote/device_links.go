@@ -2,7 +2,6 @@ package remote
 
 import (
 	"cmp"
-	"maps"
 	"slices"
 	"time"
 
@@ -46,9 +45,7 @@ func (d *Device) Links() (all []LinkStatus) {
 
 // Relays returns the relays that lead the name here now, each once and in order.
 func (l *Listener) Relays() (all []string) {
-	l.mu.Lock()
-	links := slices.Collect(maps.Keys(l.links))
-	l.mu.Unlock()
+	links := l.links.all()
 	l.d.mu.Lock()
 	defer l.d.mu.Unlock()
 	for _, link := range links {

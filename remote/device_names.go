@@ -207,7 +207,7 @@ func (d *Device) refuse(w *way, l *Listener, why error) {
 		l.end(why)
 		return
 	}
-	l.noteLoss(why)
+	l.links.noteLoss(why)
 }
 
 // refuseAll notes that a relay will not have this device.

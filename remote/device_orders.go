@@ -161,7 +161,7 @@ var (
 // ready is acme.Config.Ready. The CA may come to any relay of the name.
 func (o *orders) ready(ctx context.Context, name string) error {
 	if l := o.d.listener(name); l != nil {
-		if err := l.waitUp(ctx); err != nil {
+		if err := l.links.wait(ctx); err != nil {
 			return err
 		}
 		return l.waitEverywhere(ctx)
@@ -184,7 +184,7 @@ func (o *orders) port(name string) int {
 // turn is acme.Config.Turn.
 func (o *orders) turn(ctx context.Context, name string) error {
 	if l := o.d.listener(name); l != nil {
-		return l.awaitTurn(ctx)
+		return l.turn.await(ctx)
 	}
 	<-ctx.Done()
 	return context.Cause(ctx)
@@ -193,7 +193,7 @@ func (o *orders) turn(ctx context.Context, name string) error {
 // hold is acme.Config.Hold.
 func (o *orders) hold(name string) (until time.Time) {
 	if l := o.d.listener(name); l != nil {
-		return l.held()
+		return l.links.held()
 	}
 	return until
 }

@@ -44,7 +44,7 @@ func SetTurnAnswer(d time.Duration) (back func()) {
 }
 
 // AwaitTurn waits for a turn to order a certificate.
-func AwaitTurn(ctx context.Context, l *Listener) error { return l.awaitTurn(ctx) }
+func AwaitTurn(ctx context.Context, l *Listener) error { return l.turn.await(ctx) }
 
 // ErrNoTurn is errNoTurn.
 var ErrNoTurn = errNoTurn

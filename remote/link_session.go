@@ -223,7 +223,7 @@ func (s *session) deny(l *Listener, why error) {
 		return
 	}
 	s.denied[l] = why
-	l.noteLoss(why)
+	l.links.noteLoss(why)
 }
 
 // give notes that the link has a name, by a claim with rules of this number.
@@ -250,7 +250,7 @@ func (s *session) give(l *Listener, number int, claimed framing.Claimed) (isNew 
 
 // linkDown notes that the link does not have a name any more.
 func (s *session) linkDown(l *Listener, why error) {
-	l.linkDown(s.r.link)
+	l.links.remove(s.r.link)
 	if s.w.take(l) {
 		s.w.d.tell(Event{Kind: Disconnected, Name: l.domain, Relay: s.r.relay, Err: why})
 	}

@@ -113,7 +113,7 @@ func (w *way) attend(s *session) (dismiss func()) {
 // noteLoss keeps why there is no session, for Wait.
 func (w *way) noteLoss(err error) {
 	for _, l := range w.wanted() {
-		l.noteLoss(err)
+		l.links.noteLoss(err)
 	}
 }
 

@@ -39,31 +39,24 @@ type Listener struct {
 	endLate context.CancelFunc
 	ending  sync.Once
 
+	links  *nameLinks // those of the device that have the name
+	turn   turn       // of this replica, to order
 	signed signedStatement
 	ends   ends // that take note of visitors
 
 	mu          sync.Mutex
 	rules       framing.Rules
-	validations map[string]*validations     // by relay, with its port; visitors who come without one have some, too
-	number      int                         // how often the rules were changed
-	up          chan struct{}               // closed while a session has the name
-	down        chan struct{}               // closed while none has it
-	was         bool                        // one has had it
-	links       map[*framing.Link]time.Time // those of the device that have the name, and from when a new certificate may be ordered
-	linked      chan struct{}               // closed when another link has the name; nil while nobody waits for that
-	vain        time.Time                   // when an order has waited in vain for all relays
-	ordering    bool                        // it is this replica's turn to order
-	asking      map[*framing.Link]struct{}  // for which orderOn runs
-	noLink      error                       // why there is no session, while there is none
-	noCert      error                       // why the last order failed, while there is no certificate
-	port        uint16                      // the public one, of a TCP port; 0 until it is known
+	validations map[string]*validations // by relay, with its port; visitors who come without one have some, too
+	number      int                     // how often the rules were changed
+	vain        time.Time               // when an order has waited in vain for all relays
+	noCert      error                   // why the last order failed, while there is no certificate
+	port        uint16                  // the public one, of a TCP port; 0 until it is known
 }
 
 // newListener returns the listener of a name, which nothing wants yet.
 func newListener(d *Device, n Name, domain string, how served) *Listener {
-	l := &Listener{d: d, cfg: n, domain: domain, how: how, conns: make(chan net.Conn), rules: n.Rules,
-		up: make(chan struct{}), down: make(chan struct{}), links: make(map[*framing.Link]time.Time), asking: make(map[*framing.Link]struct{})}
-	close(l.down)
+	l := &Listener{d: d, cfg: n, domain: domain, how: how, conns: make(chan net.Conn), rules: n.Rules, links: newNameLinks()}
+	l.turn.l = l
 	l.ctx, l.cancel = context.WithCancelCause(d.ctx)
 	l.late, l.endLate = context.WithCancel(d.late)
 	return l
@@ -175,49 +168,12 @@ func (l *Listener) linkUp(link *framing.Link, claimed framing.Claimed) {
 	if claimed.OrderIn > 0 {
 		from = time.Now().Add(claimed.OrderIn)
 	}
-	l.mu.Lock()
-	first := len(l.links) == 0
-	l.links[link] = from
-	if l.linked != nil {
-		close(l.linked)
-		l.linked = nil
-	}
 	if claimed.Port != 0 {
+		l.mu.Lock()
 		l.port = claimed.Port
+		l.mu.Unlock()
 	}
-	if first {
-		close(l.up)
-		l.down, l.noLink, l.was = make(chan struct{}), nil, true
-	}
-	_, asking := l.asking[link]
-	late := l.ordering && !asking
-	if late { // it began before this link came up
-		l.asking[link] = struct{}{}
-		go l.orderOn(link)
-	}
-	l.mu.Unlock()
-	if first && l.keeper != nil {
+	if first := l.turn.linkUp(link, from); first && l.keeper != nil {
 		l.keeper.Kick(l.domain) // a renewal may have come due while there was no session
 	}
-}
-
-// linkDown notes that a link does not have the name any more.
-func (l *Listener) linkDown(link *framing.Link) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	if _, has := l.links[link]; !has {
-		return
-	}
-	delete(l.links, link)
-	if len(l.links) == 0 {
-		l.up = make(chan struct{})
-		close(l.down)
-	}
-}
-
-// noteLoss keeps why no link has the name, for Wait.
-func (l *Listener) noteLoss(err error) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	l.noLink = err
 }

@@ -36,9 +36,7 @@ func (l *Listener) end(reason error) {
 // drain waits until no relay has the name and no visitor is on its way, and then lets
 // Accept return.
 func (l *Listener) drain(reason error) {
-	l.mu.Lock()
-	down, was := l.down, l.was
-	l.mu.Unlock()
+	down, was := l.links.gone()
 	if was { // also where a relay has taken the name back: visitors may be on their way
 		timer := time.NewTimer(lateTimeout)
 		defer timer.Stop()

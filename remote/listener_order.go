@@ -4,9 +4,7 @@ import (
 	"context"
 	"crypto/x509"
 	"errors"
-	"maps"
 	"math/rand/v2"
-	"slices"
 	"sync"
 	"time"
 
@@ -61,24 +59,34 @@ var turnPatience, turnAnswer = 3 * time.Hour, 30 * time.Second
 // errNoTurn is why a replica orders nothing now whose certificate has time.
 var errNoTurn = errors.New("not every relay gives this replica its turn to order a certificate")
 
-// awaitTurn waits until it is this replica's turn to order at each relay, so that the
+// A turn is a replica's turn to order the certificate of a name.
+type turn struct {
+	l *Listener
+
+	mu     sync.Mutex                 // held while nameLinks.mu is taken
+	mine   bool                       // the replica has it, or asks for it
+	asking map[*framing.Link]struct{} // for which askLate runs
+}
+
+// await waits until it is this replica's turn to order at each relay, so that the
 // CA's connections come to this run. Where no turn comes for very long, as where others
 // take all turns of a relay, it lets the order go on before the certificate ends: the CA
 // may find another replica, and then there is the next try. Until that time the order is
 // given up, and is tried again later. Orders for other names go on meanwhile, see
 // acme.Config.Turn.
-func (l *Listener) awaitTurn(ctx context.Context) error {
+func (t *turn) await(ctx context.Context) error {
+	l := t.l
 	patience := turnPatience + rand.N(turnPatience/3+1) //nolint:gosec // no secret
 	for began, again := time.Now(), false; ; again = true {
-		if err := l.waitUp(ctx); err != nil {
+		if err := l.links.wait(ctx); err != nil {
 			return err
 		}
-		if again { // after waitUp, which ends for all names at once
+		if again { // after wait, which ends for all names at once
 			if err := l.d.orders.turns.wait(ctx); err != nil {
 				return err
 			}
 		}
-		if l.takeTurn(ctx) {
+		if t.take(ctx) {
 			return nil
 		}
 		if waited := time.Since(began); waited >= patience {
@@ -88,8 +96,8 @@ func (l *Listener) awaitTurn(ctx context.Context) error {
 			l.d.log.Warn("not every relay gives this replica its turn to order a certificate: it orders without", "name", l.domain,
 				"waited", waited.Round(time.Second))
 			var wg sync.WaitGroup
-			for _, link := range l.beginOrder() { // some relays may give it, and send the CA here
-				wg.Go(func() { _, _ = l.takeTurnOn(ctx, link) })
+			for _, link := range t.begin() { // some relays may give it, and send the CA here
+				wg.Go(func() { _, _ = t.ask(ctx, link) })
 			}
 			wg.Wait()
 			return nil
@@ -109,47 +117,63 @@ func endsSoon(c *x509.Certificate) bool {
 	return c == nil || time.Until(c.NotAfter) < c.NotAfter.Sub(c.NotBefore)/10
 }
 
-// takeTurn asks for the turn on every link, and gives it back if one says no, or nothing. One
+// take asks for the turn on every link, and gives it back if one says no, or nothing. One
 // that is lost meanwhile counts for nothing, and without any other there is no turn, as while
 // a node starts again.
-func (l *Listener) takeTurn(ctx context.Context) bool {
-	links := l.beginOrder()
+func (t *turn) take(ctx context.Context) bool {
+	links := t.begin()
 	lost := 0
 	for _, link := range links {
-		granted, err := l.takeTurnOn(ctx, link)
+		granted, err := t.ask(ctx, link)
 		switch {
 		case granted:
 		case err == nil || errors.Is(err, context.DeadlineExceeded):
-			l.endOrder()
+			t.end()
 			return false
 		default:
 			lost++
 		}
 	}
 	if lost == len(links) {
-		l.endOrder()
+		t.end()
 		return false
 	}
 	return true
 }
 
-func (l *Listener) takeTurnOn(ctx context.Context, link *framing.Link) (granted bool, err error) {
+func (t *turn) ask(ctx context.Context, link *framing.Link) (granted bool, err error) {
 	ctx, cancel := context.WithTimeout(ctx, turnAnswer)
 	defer cancel()
-	return link.Order(ctx, l.domain)
+	return link.Order(ctx, t.l.domain)
 }
 
-func (l *Listener) beginOrder() []*framing.Link {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	l.ordering = true
-	return slices.Collect(maps.Keys(l.links))
+// begin notes that the turn is asked for, and returns the links to ask on.
+func (t *turn) begin() []*framing.Link {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.mine = true
+	return t.l.links.all()
 }
 
-// orderOn asks for the turn that the replica has, or waits for, on a link that came up after
+// linkUp is nameLinks.add, and asks on the link, too, where the turn began before it came up.
+func (t *turn) linkUp(link *framing.Link, from time.Time) (first bool) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	first = t.l.links.add(link, from)
+	if _, asking := t.asking[link]; t.mine && !asking {
+		if t.asking == nil {
+			t.asking = make(map[*framing.Link]struct{})
+		}
+		t.asking[link] = struct{}{}
+		go t.askLate(link)
+	}
+	return first
+}
+
+// askLate asks for the turn that the replica has, or waits for, on a link that came up after
 // the others, while that is up. Nothing depends on it. Many names may do so at once.
-func (l *Listener) orderOn(link *framing.Link) {
-	ctx, cancel := context.WithCancel(l.d.ctx)
+func (t *turn) askLate(link *framing.Link) {
+	ctx, cancel := context.WithCancel(t.l.d.ctx)
 	defer cancel()
 	go func() {
 		defer cancel()
@@ -159,50 +183,37 @@ func (l *Listener) orderOn(link *framing.Link) {
 		}
 	}()
 	defer func() {
-		l.mu.Lock()
-		defer l.mu.Unlock()
-		delete(l.asking, link)
+		t.mu.Lock()
+		defer t.mu.Unlock()
+		delete(t.asking, link)
 	}()
-	if l.d.orders.turns.wait(ctx) != nil || !l.isOrderingOn(link) {
+	if t.l.d.orders.turns.wait(ctx) != nil || !t.isAskedOn(link) {
 		return
 	}
-	_, _ = link.Order(ctx, l.domain)
-	if !l.isOrderingOn(link) { // it ended meanwhile, and its end may have gone first
-		link.OrderDone(l.domain)
+	_, _ = link.Order(ctx, t.l.domain)
+	if !t.isAskedOn(link) { // it ended meanwhile, and its end may have gone first
+		link.OrderDone(t.l.domain)
 	}
 }
 
-// isOrderingOn reports whether the replica has its turn, or waits for it, and the link the name.
-func (l *Listener) isOrderingOn(link *framing.Link) bool {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	_, up := l.links[link]
-	return up && l.ordering
+// isAskedOn reports whether the replica has its turn, or waits for it, and the link the name.
+func (t *turn) isAskedOn(link *framing.Link) bool {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return t.mine && t.l.links.has(link)
 }
 
-func (l *Listener) endOrder() {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	if !l.ordering {
+// end gives the turn back, if the replica has it or asks for it.
+func (t *turn) end() {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if !t.mine {
 		return
 	}
-	l.ordering = false
-	for link := range l.links {
-		link.OrderDone(l.domain)
+	t.mine = false
+	for _, link := range t.l.links.all() {
+		link.OrderDone(t.l.domain)
 	}
-}
-
-// held returns until when no new certificate may be ordered from the first CA, as
-// the relays say: the last of their times.
-func (l *Listener) held() (until time.Time) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	for _, from := range l.links {
-		if from.After(until) {
-			until = from
-		}
-	}
-	return until
 }
 
 // noteOrder follows the orders: their turns end with them, and Wait tells why
@@ -211,7 +222,7 @@ func (l *Listener) noteOrder(e acme.Event) {
 	if e.Kind != acme.Failed && e.Kind != acme.Obtained && e.Kind != acme.Held {
 		return
 	}
-	l.endOrder()
+	l.turn.end()
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.noCert = e.Err

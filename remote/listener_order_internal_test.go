@@ -40,11 +40,11 @@ func TestTurnsAreAskedForOneAfterTheOther(t *testing.T) {
 
 // Where there is no link, as while a node starts again, there is no turn.
 func TestNoLinkGivesNoTurn(t *testing.T) {
-	l := new(Listener)
-	if l.takeTurn(t.Context()) {
+	l := newListener(&Device{ctx: t.Context(), late: t.Context()}, Name{}, "a.relay.test", served{})
+	if l.turn.take(t.Context()) {
 		t.Error("a turn that no relay has given")
 	}
-	if l.ordering {
+	if l.turn.mine {
 		t.Error("it asks for a turn at links that come up")
 	}
 }
@@ -56,17 +56,17 @@ func TestLinksThatFlapHoldUpNoTurns(t *testing.T) {
 		ctx, cancel := context.WithCancel(t.Context())
 		d := &Device{ctx: ctx, late: ctx}
 		l := newListener(d, Name{}, "a.relay.test", served{})
-		l.ordering = true
+		l.turn.mine = true
 		for range 20 {
 			link, _ := connected(t, framing.Handler{}) // to a relay that knows of no turns
 			for range 20 {
 				l.linkUp(link, framing.Claimed{})
-				l.linkDown(link)
+				l.links.remove(link)
 			}
 			l.linkUp(link, framing.Claimed{})
 			link.Close()
 			synctest.Wait()
-			l.linkDown(link)
+			l.links.remove(link)
 		}
 		began := time.Now()
 		if err := d.orders.turns.wait(ctx); err != nil {

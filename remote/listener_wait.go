@@ -13,7 +13,7 @@ func (l *Listener) Wait(ctx context.Context) error {
 	both, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
 	defer context.AfterFunc(l.ctx, func() { cancel(context.Cause(l.ctx)) })()
-	err := l.waitUp(both)
+	err := l.links.wait(both)
 	if err == nil && l.keeper != nil {
 		err = l.keeper.Wait(both, l.domain)
 	}
@@ -31,15 +31,16 @@ func (l *Listener) Wait(ctx context.Context) error {
 // missing says what keeps the name from answering, for a Wait that err ends.
 func (l *Listener) missing(err error) error {
 	relays := l.d.relaysOf(l)
+	has, lost := l.links.loss()
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	switch {
-	case len(l.links) > 0 && l.noCert != nil:
+	case has && l.noCert != nil:
 		return &missingError{"no certificate: " + l.noCert.Error(), []error{err, l.noCert}}
-	case len(l.links) > 0:
+	case has:
 		return &missingError{"no certificate yet", []error{err}}
-	case l.noLink != nil:
-		return &missingError{"no session: " + l.noLink.Error(), []error{err, l.noLink}}
+	case lost != nil:
+		return &missingError{"no session: " + lost.Error(), []error{err, lost}}
 	}
 	return &missingError{"no session yet: waiting for " + strings.Join(relays, ", "), []error{err}}
 }
@@ -69,11 +70,9 @@ func (l *Listener) waitEverywhere(ctx context.Context) error {
 	late := time.NewTimer(everywhereTimeout)
 	defer late.Stop()
 	for {
+		linked := l.links.next()
 		l.mu.Lock()
-		if l.linked == nil {
-			l.linked = make(chan struct{})
-		}
-		linked, vain := l.linked, l.vain
+		vain := l.vain
 		l.mu.Unlock()
 		if !vain.IsZero() && time.Since(vain) < everywhereAgain || l.d.isEverywhere(l) {
 			return nil
@@ -88,18 +87,5 @@ func (l *Listener) waitEverywhere(ctx context.Context) error {
 		case <-ctx.Done():
 			return context.Cause(ctx)
 		}
-	}
-}
-
-// waitUp waits until a session has the name.
-func (l *Listener) waitUp(ctx context.Context) error {
-	l.mu.Lock()
-	up := l.up
-	l.mu.Unlock()
-	select {
-	case <-up:
-		return nil
-	case <-ctx.Done():
-		return context.Cause(ctx)
 	}
 }

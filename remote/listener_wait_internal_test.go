@@ -12,7 +12,7 @@ import (
 func TestOrderWaitsOnceForRelaysThatDoNotGiveTheName(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		d := &Device{}
-		l := &Listener{d: d}
+		l := &Listener{d: d, links: newNameLinks()}
 		d.ways = []*way{{d: d, wants: map[*Listener]bool{l: true}}}
 		began := time.Now()
 		if err := l.waitEverywhere(t.Context()); err != nil || time.Since(began) != everywhereTimeout {

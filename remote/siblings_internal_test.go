@@ -56,7 +56,8 @@ func TestEachRelayIsToldOfTheOthers(t *testing.T) {
 func TestAnOrderWaitsForAllRelaysOfTheName(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		d := new(Device)
-		l := &Listener{d: d, domain: "app.example.com", links: make(map[*framing.Link]time.Time), up: make(chan struct{})}
+		l := &Listener{d: d, domain: "app.example.com", links: newNameLinks()}
+		l.turn.l = l
 		for _, relay := range []string{"a.test", "b.test"} {
 			d.ways = append(d.ways, &way{d: d, candidates: []string{relay}, wants: map[*Listener]bool{l: true}})
 		}
