@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"keystay/internal/hint"
+	"keystay/internal/outage"
 	"keystay/internal/page"
 )
 
@@ -34,9 +35,12 @@ func (s *service) failed(w http.ResponseWriter, r *http.Request, err error) {
 	case f.late:
 		p = late
 	}
+	tell, requests := s.outage(f).Failed(1) // before the visitor knows, who may come again
 	p.Write(w, r)
-	_ = http.NewResponseController(x.ResponseWriter).Flush() // what follows may take a moment
-	s.note(r.Context(), f)
+	if tell {
+		_ = http.NewResponseController(x.ResponseWriter).Flush() // what follows may take a moment
+		s.explain(r.Context(), f, requests)
+	}
 }
 
 // The pages say nothing about the inside: visitors need not know.
@@ -85,16 +89,25 @@ func (b *heardBody) Read(p []byte) (int, error) {
 	return n, err
 }
 
-// note tells the log of a fault, unless it has told of it a short while ago.
+// note counts a request that has met a fault, and tells the log of it, unless it has told of
+// it a short while ago.
 func (s *service) note(ctx context.Context, f *fault) {
-	o := &s.silence
-	if !f.away {
-		o = s.faults.of(f.text)
+	if tell, requests := s.outage(f).Failed(1); tell {
+		s.explain(ctx, f, requests)
 	}
-	tell, requests := o.Failed(1)
-	if !tell {
-		return
+}
+
+// outage returns what a fault counts for.
+func (s *service) outage(f *fault) *outage.Outage {
+	if f.away {
+		return &s.silence
 	}
+	return s.faults.of(f.text)
+}
+
+// explain tells the log of a fault that so many requests have met, and looks into it before,
+// if its cause is a guess.
+func (s *service) explain(ctx context.Context, f *fault, requests int) {
 	if f.guess {
 		f = s.diagnose(context.WithoutCancel(ctx), f)
 	}
