@@ -135,7 +135,7 @@ func LoadVerify(fs *pflag.FlagSet, address string) (r *Remote, port string, err 
 	r.Domain, port, _ = strings.Cut(host, ":")
 	n, err := strconv.ParseUint(port, 10, 16)
 	isPort := host == r.Domain || err == nil && n > 0
-	switch r.Domain, err = hostname.Typed(r.Domain); {
+	switch r.Domain, err = hostName(r.Domain); {
 	case err != nil || strings.HasPrefix(port, "//"): // another scheme than https
 		wrong.add("domain", quote(address)+" is no public name", "as in https://xyz.relay.net")
 	case !isPort:

@@ -18,6 +18,7 @@ func TestNameToVerifyIsExplained(t *testing.T) {
 		"ftp://xyz.relay.net:21":   {`"ftp://xyz.relay.net:21" is no public name`, name},
 		"https://[2001:db8::1]/":   {`"https://[2001:db8::1]/" is no public name`, name},
 		"192.0.2.1":                {`"192.0.2.1" is no public name`, name},
+		"xyz":                      {`"xyz" is no public name`, name},
 		"https://xyz.relay.net/a":  {`"https://xyz.relay.net/a" is no public name`, name},
 		"xyz.relay.net:0":          {`"0" is no port`, port},
 		"https://xyz.relay.net:":   {`"" is no port`, port},

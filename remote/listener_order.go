@@ -216,10 +216,10 @@ func (t *turn) end() {
 	}
 }
 
-// noteOrder follows the orders: their turns end with them, and Wait tells why
-// the last one failed.
+// noteOrder follows the orders: their turns end with them, also where another process has
+// been faster, and Wait tells why the last one failed.
 func (l *Listener) noteOrder(e acme.Event) {
-	if e.Kind != acme.Failed && e.Kind != acme.Obtained && e.Kind != acme.Held {
+	if e.Kind == acme.Waiting || e.Kind == acme.Ordering {
 		return
 	}
 	l.turn.end()

@@ -7,6 +7,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"keystay/acme"
 	"keystay/framing"
 )
 
@@ -77,4 +78,19 @@ func TestLinksThatFlapHoldUpNoTurns(t *testing.T) {
 		}
 		cancel()
 	})
+}
+
+// A turn ends with its order, whatever became of that: also where another process on the
+// same folder has been faster.
+func TestTurnEndsWithItsOrder(t *testing.T) {
+	for kind, ends := range map[acme.EventKind]bool{
+		acme.Loaded: true, acme.Waiting: false, acme.Ordering: false, acme.Obtained: true, acme.Failed: true, acme.Held: true,
+	} {
+		l := newListener(&Device{ctx: t.Context(), late: t.Context()}, Name{}, "a.relay.test", served{})
+		l.turn.begin()
+		l.noteOrder(acme.Event{Kind: kind})
+		if l.turn.mine == ends {
+			t.Errorf("after %v the turn is its own: %v", kind, l.turn.mine)
+		}
+	}
 }
