@@ -102,8 +102,10 @@ func (f *Failure) away(err error) {
 		f.text, advice = plain.Error(), hint.CANotHTTPS
 	case errors.As(err, &proxy):
 		advice = proxy.advice()
-	case errors.As(err, &op) && (op.Op == "proxyconnect" || strings.HasPrefix(op.Op, "socks")):
+	case errors.As(err, &op) && op.Op == "proxyconnect":
 		advice = hint.CAProxyAway
+	case errors.As(err, &op) && strings.HasPrefix(op.Op, "socks"): // it was reached
+		advice = hint.CAProxySOCKS
 	case errors.As(err, &op) && op.Op == "remote error", errors.As(err, &record), errors.Is(err, http.ErrSchemeMismatch):
 		advice = hint.CAOtherName // it speaks no TLS, or not for this name
 	case errors.As(err, &unknown):

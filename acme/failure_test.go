@@ -6,6 +6,7 @@ import (
 	"crypto/x509"
 	"encoding/json"
 	"errors"
+	"io"
 	"log/slog"
 	"net"
 	"net/http"
@@ -18,6 +19,7 @@ import (
 
 	"keystay/internal/hint"
 	"keystay/internal/proxydial"
+	"keystay/internal/testnet"
 )
 
 // problemCA is a CA that gives accounts and answers orders, or registrations
@@ -74,6 +76,7 @@ func TestFailedOrderIsOneLineWithCauseAndHint(t *testing.T) {
 		{"a proxy that is none", dial(&proxyError{501}), "the proxy answers CONNECT with 501", hint.CAProxyNone},
 		{"a proxy without CONNECT", dial(&proxyError{404}), "the proxy answers CONNECT with 404", hint.CAProxyNone},
 		{"a proxy that is away", dial(&net.OpError{Op: "proxyconnect", Net: "tcp", Err: syscall.ECONNREFUSED}), "the CA ca.test cannot be reached: proxyconnect tcp: connection refused", hint.CAProxyAway},
+		{"a SOCKS proxy that refuses", dial(&net.OpError{Op: "socks connect", Net: "tcp", Err: errors.New("unknown error host unreachable")}), "the CA ca.test cannot be reached: socks connect tcp: unknown error host unreachable", hint.CAProxySOCKS},
 		{"wrong path", page(404, "text/plain"), " is no ACME directory: it answers with HTTP 404", hint.CANoDirectory},
 		{"a web page", page(200, "text/html"), " is no ACME directory: what it answers is something else", hint.CANoDirectory},
 		{"other JSON", page(200, "application/json"), " is no ACME directory: what it answers is something else", hint.CANoDirectory},
@@ -193,5 +196,25 @@ func TestProxyOfTheEnvironmentIsNamed(t *testing.T) {
 		if !strings.Contains(f.Error(), at+", which ALL_PROXY names") || !strings.Contains(hints, "in ALL_PROXY") || strings.Contains(f.Error()+hints, "hunter2") {
 			t.Errorf("%v, %s", f, hints)
 		}
+	}
+}
+
+// A SOCKS proxy that is there and refuses is not told as one that is away.
+func TestSOCKSProxyThatRefusesIsNotAway(t *testing.T) {
+	at := testnet.Serve(t, func(c net.Conn) {
+		io.ReadFull(c, make([]byte, 3)) // RFC 1928, section 3
+		c.Write([]byte{5, 0xff})        // no acceptable methods
+	}).String()
+	for _, name := range proxydial.Variables() {
+		t.Setenv(name, "")
+	}
+	t.Setenv("ALL_PROXY", "socks5://"+at)
+	client := newHTTPClient(nil, nil)
+	_, err := client.Get("https://ca.test/directory")
+	client.CloseIdleConnections()
+	f := &Failure{CA: "ca.test"}
+	f.away(err)
+	if hints := strings.Join(f.Hints(), "\n"); strings.Contains(hints, "cannot be reached") || !strings.Contains(hints, "ALL_PROXY=socks5://USER") {
+		t.Errorf("%v, %s", f, hints)
 	}
 }

@@ -3,7 +3,7 @@ package hint
 // ACME returns the rows about certificates from a CA.
 func ACME() []*Advice {
 	return []*Advice{
-		CAAway, CAProxyAway, CAProxySignIn, CAProxyForbids, CAProxyPortal, CAProxyCannot, CAProxyNone, CAUntrusted, CAOtherClock, CAOtherName, CANoDirectory, CANotHTTPS, CATrouble,
+		CAAway, CAProxyAway, CAProxySignIn, CAProxyForbids, CAProxyPortal, CAProxyCannot, CAProxyNone, CAProxySOCKS, CAUntrusted, CAOtherClock, CAOtherName, CANoDirectory, CANotHTTPS, CATrouble,
 		CALimit, CABinding, CAWrongBinding, CATerms, CAContact,
 		CANoName, NameForbidden, NameNowhere, NameElsewhere,
 		ClockWrong, NewAccount,
@@ -44,6 +44,11 @@ var (
 		Shown: "the CA … cannot be reached: the proxy answers CONNECT with 405",
 		Means: "also any other status from 400 to 499",
 		Do:    []string{"what answers there passes no connections on: check the proxy's address and port in HTTPS_PROXY (the remote has --proxy too)"},
+	}
+	CAProxySOCKS = &Advice{
+		Shown: "the CA … cannot be reached: socks connect …",
+		Do: []string{"the proxy answers, and gives no way to HOST: ask whoever runs it to let HOST through",
+			"if it wants a user and password, or others than it was given: HTTPS_PROXY=socks5://USER:PASSWORD@PROXY:PORT (the remote has --proxy too)"},
 	}
 	CAUntrusted = &Advice{
 		Shown: "the CA … cannot be reached: … certificate signed by unknown authority",
