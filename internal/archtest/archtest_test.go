@@ -168,7 +168,7 @@ var testsMayImport = map[string][]string{
 
 	"relay/names": {"relay/names/trial"},
 
-	"acme":   {"internal/testca"},
+	"acme":   {"internal/testca", "internal/testnet"},
 	"docs":   {"config", "internal/hint"}, // pages are made from them
 	"remote": {"remote/publish"},          // its example
 
