@@ -42,9 +42,19 @@ export async function look(browser, origins, { dark, width, script = true, setti
   page.on("console", (m) => { if (m.type() === "error" && /Content.Security.Policy|Refused to/i.test(m.text()) && !own(m.text())) complain("against the policy:", m.text()); });
   try {
     await use(page);
+  } catch (e) {
+    const focus = await page.evaluate(() => document.activeElement?.outerHTML.slice(0, 200)).catch(() => "nobody knows");
+    throw new Error(`${e.message}\nat ${page.url()}, where the focus is on ${focus}`);
   } finally {
     await context.close();
   }
+}
+
+// focusOn moves the focus to an element, once the page has settled. What a script has put
+// there a moment ago is a plain link until htmx has processed it, and may take the focus.
+export async function focusOn(page, selector) {
+  await page.waitForFunction(() => document.readyState === "complete" && !document.querySelector(".htmx-request, .htmx-swapping, .htmx-settling, .htmx-added"));
+  await page.focus(selector);
 }
 
 // inspect looks at what the page shows now: it is accessible, and no wider than the screen.

@@ -1,7 +1,7 @@
 // Uses the operator's page as a person does, in a real browser: with the keyboard, on a
 // wide screen and on a phone, light and dark. Prints what is wrong, a line each, and
 // ends with 1 if there is anything; node check.mjs '{"browser":…}' as TestOperatorPage has it.
-import { complain, finish, inspect as inspectAny, launch, look as lookAny, task } from "./browser.mjs";
+import { complain, finish, focusOn, inspect as inspectAny, launch, look as lookAny, task } from "./browser.mjs";
 
 const origins = [new URL(task.page).origin, new URL(task.site).origin];
 const look = (browser, options, use) => lookAny(browser, origins, { ...options, settings: { ignoreHTTPSErrors: true } }, use);
@@ -47,15 +47,15 @@ async function everyPage(page, name) {
 // One device is found, kicked and banned, and the ban is lifted, by the keyboard alone.
 async function byKeyboard(page) {
   await signIn(page);
-  await page.focus("#q");
+  await focusOn(page, "#q");
   await page.keyboard.type(task.device);
   await page.waitForFunction((q) => location.search === "?q=" + q && document.querySelectorAll("#list tbody tr").length === 1, task.device);
   const lever = async (link, values, done) => {
-    await page.focus(link);
+    await focusOn(page, link);
     await page.keyboard.press("Enter");
     await page.waitForSelector("dialog[open] form");
     for (const [field, text] of Object.entries(values)) {
-      await page.focus("dialog #" + field);
+      await focusOn(page, "dialog #" + field);
       await page.keyboard.type(text);
     }
     await page.keyboard.press("Enter");
@@ -71,10 +71,10 @@ async function byKeyboard(page) {
   await lever("#list tbody a:has-text('Lift')", { reason: "mended" }, "is lifted");
   await page.waitForSelector("#list .empty");
   await page.goto(task.page + "/bans");
-  await page.focus("#new-ban");
+  await focusOn(page, "#new-ban");
   await page.keyboard.press("Enter");
   await page.waitForSelector("dialog[open] form");
-  await page.focus("dialog #of");
+  await focusOn(page, "dialog #of");
   await page.keyboard.type(task.domain);
   await page.keyboard.press("Enter");
   await page.waitForSelector(`dialog [role=alert]:has-text("with all of its names")`);

@@ -1,7 +1,7 @@
 // Uses the inspector as a person does, in a real browser: with the keyboard, on a wide
 // screen and on a phone, light and dark. Prints what is wrong, a line each, and ends with
 // 1 if there is anything; node inspect.mjs '{"browser":…}' as TestInspectorInBrowsers has it.
-import { complain, finish, inspect, launch, look as lookAny, task } from "./browser.mjs";
+import { complain, finish, focusOn, inspect, launch, look as lookAny, task } from "./browser.mjs";
 
 const origins = [new URL(task.page).origin];
 const look = (browser, options, use) => lookAny(browser, origins, { ...options, chromiumSettings: { permissions: ["clipboard-read", "clipboard-write"] } }, use);
@@ -34,23 +34,23 @@ async function everyKind(page, name) {
 // edit, compare the two, pause and clear.
 async function byKeyboard(page, name) {
   await page.goto(task.page);
-  await page.focus("#q");
+  await focusOn(page, "#q");
   await page.keyboard.type("payment.failed -is:replay");
   await page.waitForFunction(() => document.querySelectorAll(".row").length === 1);
-  await page.focus(".row");
+  await focusOn(page, ".row");
   await page.keyboard.press("Enter");
   await shown(page, "/hooks/payment");
   // A browser that is busy shows what came a moment before it moves the focus.
   await page.waitForFunction(() => document.activeElement.tagName === "H2").catch(() => complain("the focus is not at the request"));
   if ((await page.textContent("#detail")).includes("13d1f0a4c9")) complain("a secret is shown");
-  await page.focus(".veil");
+  await focusOn(page, ".veil");
   await page.keyboard.press("Enter");
   await page.waitForSelector('.secret:has-text("13d1f0a4c9")');
-  await page.focus("#edit");
+  await focusOn(page, "#edit");
   await page.keyboard.press("Enter");
   await page.waitForSelector("form.edit");
   if (task.all || task.pictures) await inspect(page, name + " edit");
-  await page.focus("#target");
+  await focusOn(page, "#target");
   await page.keyboard.press("End");
   await page.keyboard.type("?again=yes");
   await page.keyboard.press("Enter");
@@ -59,27 +59,27 @@ async function byKeyboard(page, name) {
   const detail = await page.textContent("#detail");
   if (!detail.includes("evt_2") || !detail.includes("a replay of")) complain("the replay shows", detail);
   await inspect(page, name + " replay");
-  await page.focus("form.compare button");
+  await focusOn(page, "form.compare button");
   await page.keyboard.press("Enter");
   await shown(page, "compared");
   await inspect(page, name + " compare");
   await page.goto(task.page);
   if (task.browser === "chromium") {
     await open(page, "/api/orders");
-    await page.focus("#curl");
+    await focusOn(page, "#curl");
     await page.keyboard.press("Enter");
     await page.waitForSelector("#toast:has-text('Copied')");
     const copied = await page.evaluate(() => navigator.clipboard.readText());
     if (!copied.startsWith("curl ") || !copied.includes("/api/orders?page=2") || copied.includes("eyJ")) complain("copied:", copied);
   }
   await page.goto(task.page);
-  await page.focus(".row");
+  await focusOn(page, ".row");
   await page.keyboard.press("ArrowDown");
   if (!(await page.evaluate(() => document.activeElement === document.querySelectorAll(".row")[1]))) complain("the arrow leads nowhere");
-  await page.focus("#pause");
+  await focusOn(page, "#pause");
   await page.keyboard.press("Enter");
   await page.waitForSelector("#list:has-text('paused')");
-  await page.focus("#pause");
+  await focusOn(page, "#pause");
   await page.keyboard.press("Enter");
   await page.waitForSelector("#pause:has-text('Pause')");
 }
@@ -100,7 +100,7 @@ async function live(page) {
 async function growing(page) {
   await open(page, "/ticks");
   await page.click("#request-head summary");
-  await page.focus("#curl");
+  await focusOn(page, "#curl");
   const newest = async () => Number(/tick (\d+)/.exec(await page.textContent(".messages li"))[1]);
   const first = await newest();
   await page.waitForFunction((n) => Number(/tick (\d+)/.exec(document.querySelector(".messages li").textContent)[1]) > n + 2, first);
