@@ -23,6 +23,7 @@ type exchange struct {
 	tunnel  *tunnel       // of a WebSocket over HTTP/2, else nil
 	visit   *visit        // that the request is of
 	route   *route        // that it takes, if that leads to a service
+	guarded bool          // by a gate, or by routes: not all of the service is for everybody
 	pool    *pool         // of connections to the service
 
 	conn    net.Conn    // to the service, once there is one

@@ -3,6 +3,7 @@ package publish
 import (
 	"errors"
 	"io"
+	"maps"
 	"net/http"
 	"sync"
 )
@@ -24,8 +25,9 @@ var errBodyGone = errors.New("more of the body was sent than is kept for another
 
 // A keptSource is a request's body, of which the beginning is kept.
 type keptSource struct {
-	visit *visit
-	body  io.ReadCloser
+	visit   *visit
+	body    io.ReadCloser
+	trailer http.Header // of the visitor's request: net/http fills it in at the end of body
 
 	reading sync.Mutex // held while body is read
 
@@ -39,12 +41,12 @@ type keptSource struct {
 
 // keepBody lets req be sent again, as far as keptBody reaches. The caller calls
 // release when it will not be sent again.
-func keepBody(req *http.Request, v *visit) (release func()) {
+func keepBody(req *http.Request, v *visit, trailer http.Header) (release func()) {
 	if req.Body == nil || req.Body == http.NoBody {
 		return func() {}
 	}
-	s := &keptSource{visit: v, body: req.Body}
-	s.newest = &keptReader{source: s}
+	s := &keptSource{visit: v, body: req.Body, trailer: trailer}
+	s.newest = &keptReader{source: s, trailer: req.Trailer}
 	req.Body = s.newest
 	req.GetBody = s.again
 	return s.release
@@ -82,13 +84,33 @@ func (s *keptSource) forgetLocked() {
 // A keptReader reads the body from its beginning. Only the newest of a source
 // is read; the others are closed.
 type keptReader struct {
-	source *keptSource
-	off    int // how much of what is kept it has read
-	closed bool
+	source  *keptSource
+	trailer http.Header // of the try that reads, filled in at the end; nil is none
+	off     int         // how much of what is kept it has read
+	closed  bool
 }
 
 // Read implements io.Reader.
 func (r *keptReader) Read(p []byte) (int, error) {
+	n, err := r.read(p)
+	if err == io.EOF {
+		r.fill()
+	}
+	return n, err
+}
+
+// fill fills the trailers of the try in. A try that another one has followed gets none: both
+// may be looking at the same map, and Go ends a program that does so while it is written.
+func (r *keptReader) fill() {
+	s := r.source
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.newest == r && r.trailer != nil {
+		maps.Copy(r.trailer, s.trailer)
+	}
+}
+
+func (r *keptReader) read(p []byte) (int, error) {
 	s := r.source
 	if n, said, err := r.readKept(p); said {
 		return n, err

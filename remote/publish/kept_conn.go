@@ -23,8 +23,8 @@ const (
 	// maxAnswerHead is how long the head of an answer may be, and each interim one
 	// before it; that of package net/http.
 	maxAnswerHead = 10 << 20
-	// sentTimeout is how long the end of an answer waits for the request to be sent,
-	// so that the connection can be used on: a service may answer before it has read.
+	// sentTimeout is how long the end of an answer waits for the request to be sent, so that
+	// the connection and the visitor's can be used on: a service may answer before it has read.
 	sentTimeout = 50 * time.Millisecond
 )
 
@@ -214,7 +214,8 @@ func (t *turn) end(whole bool) {
 		return
 	}
 	t.over = true
-	if t.stop() && whole && !t.last && t.wasSent() && t.conn.in.Buffered() == 0 {
+	sent := whole && t.wasSent() // also where no other request follows: the visitor's may
+	if t.stop() && sent && !t.last && t.conn.in.Buffered() == 0 {
 		t.conn.pool.keep(t.conn)
 	} else {
 		t.conn.Close()

@@ -14,7 +14,7 @@ import (
 func keep(v *visit, size int) (req *http.Request, data []byte, release func()) {
 	data = bytes.Repeat([]byte("0123456789"), size/10+1)[:size]
 	req, _ = http.NewRequest("POST", "https://xyz.relay.test", io.NopCloser(bytes.NewReader(data)))
-	return req, data, keepBody(req, v)
+	return req, data, keepBody(req, v, nil)
 }
 
 // read takes n bytes of a body.
@@ -152,7 +152,7 @@ func TestKeptBodyGivesAllBack(t *testing.T) {
 				v := &visit{memory: b.Share()}
 				in, out := io.Pipe()
 				req, _ := http.NewRequest("POST", "https://xyz.relay.test", in)
-				end(req, keepBody(req, v), out)
+				end(req, keepBody(req, v, nil), out)
 				out.Close()
 				if v.kept.Load() != 0 || b.Used() != 0 {
 					t.Errorf("%d bytes count as kept, %d as taken", v.kept.Load(), b.Used())
@@ -162,5 +162,38 @@ func TestKeptBodyGivesAllBack(t *testing.T) {
 				}
 			})
 		})
+	}
+}
+
+// Each try of a request has trailers of its own, and they are there when it has read the
+// body: of two tries that look at one map while it is filled in, Go ends the program.
+func TestTriesHaveTrailersOfTheirOwn(t *testing.T) {
+	visitors := http.Header{"X-Sum": nil} // what was announced
+	in, out := io.Pipe()
+	req, _ := http.NewRequest("PUT", "https://xyz.relay.test", in)
+	req.Trailer = http.Header{"X-Sum": nil}
+	var v visit
+	defer keepBody(req, &v, visitors)()
+	left := make(chan error, 1)
+	go func() {
+		_, err := io.ReadAll(req.Body) // the first try, on a connection that has broken
+		left <- err
+	}()
+	io.WriteString(out, "ab")
+	again, ok := rewind(req)
+	if !ok {
+		t.Fatal("there is no second try")
+	}
+	visitors["X-Sum"], visitors["X-More"] = []string{"1"}, []string{"2"} // as net/http does at the end
+	out.Close()
+	<-left
+	if text, err := io.ReadAll(again.Body); string(text) != "ab" || err != nil {
+		t.Errorf("the second try reads %q, %v", text, err)
+	}
+	if req.Trailer["X-Sum"] != nil || len(req.Trailer) > 1 {
+		t.Errorf("the first try's map is filled in: %v", req.Trailer)
+	}
+	if again.Trailer.Get("X-Sum") != "1" || again.Trailer.Get("X-More") != "2" {
+		t.Errorf("the second try has the trailers %v", again.Trailer)
 	}
 }

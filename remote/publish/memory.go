@@ -53,8 +53,8 @@ func headSize(r *http.Request, h head) int {
 	for _, name := range h.spelling {
 		n += len(name)
 	}
-	for name := range r.Trailer { // thousands of names may be announced in one field
-		n += fieldCost + len(name)
+	for name := range r.Trailer { // thousands may be announced in one field, and each try has a map of them
+		n += 2*fieldCost + len(name)
 	}
 	switch {
 	case r.ProtoMajor > 1 && r.Trailer != nil:

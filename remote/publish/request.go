@@ -1,6 +1,7 @@
 package publish
 
 import (
+	"maps"
 	"net/http"
 	"net/http/httputil"
 	"net/url"
@@ -43,7 +44,7 @@ func (t *Target) rewrite(r *httputil.ProxyRequest) {
 	t.renameRequest(h, r.In.Host)
 	fields.DropOfFront(r.In.Trailer) // so far there are names alone, if any
 	dropFraming(r.In.Trailer)
-	r.Out.Trailer = r.In.Trailer // filled in when the body has been read
+	r.Out.Trailer = maps.Clone(r.In.Trailer) // keptReader fills it in when the body has been read
 	visitor := t.visitorAddress(r.In.RemoteAddr)
 	h.Set("X-Forwarded-For", visitor)
 	h.Set("X-Forwarded-Host", r.In.Host)

@@ -3,6 +3,7 @@ package publish
 import (
 	"errors"
 	"io"
+	"maps"
 	"net/http"
 
 	"golang.org/x/net/http2"
@@ -23,7 +24,7 @@ import (
 func (s *service) RoundTrip(proxied *http.Request) (*http.Response, error) {
 	p := exchangeOf(proxied).pool
 	req := s.prepare(proxied)
-	release := keepBody(req, p.visit)
+	release := keepBody(req, p.visit, exchangeOf(proxied).request.Trailer)
 	defer release()
 	key := transportKey{http1: p.http1.Load() || wantsUpgrade(req), upgrade: wantsUpgrade(req), name: s.name.Load()}
 	res, err := s.send(p, key, req, false)
@@ -64,6 +65,12 @@ func (s *service) RoundTrip(proxied *http.Request) (*http.Response, error) {
 func (s *service) send(p *pool, k transportKey, req *http.Request, again bool) (*http.Response, error) {
 	x := exchangeOf(req)
 	if s.URL.Scheme != "http" || s.H2C || k.upgrade {
+		if len(req.Trailer) > 0 {
+			// The transport would send it again with the same map of trailers.
+			once := *req
+			once.GetBody = nil
+			req = &once
+		}
 		return p.transport(k).RoundTrip(x.traced(req))
 	}
 	c, reused, err := p.begin(req.Context(), again)
@@ -77,9 +84,14 @@ func (s *service) send(p *pool, k transportKey, req *http.Request, again bool) (
 // prepare makes the request that is sent of the one that ReverseProxy has made.
 func (s *service) prepare(req *http.Request) *http.Request {
 	out := *req
+	hasBody := req.Body != nil && req.Body != http.NoBody
+	// A service that leaves a body unread takes it for the next request of the connection,
+	// which no gate and no route has seen. So it is told that none follows.
+	out.Close = hasBody && !s.H2C && (!mayHaveBody(req.Method) || exchangeOf(req).guarded && s.URL.Scheme == "http")
 	switch {
-	case s.H2C && wantsUpgrade(req):
-		// HTTP/2 has no Upgrade, and a server may ignore one (RFC 9110, section 7.8).
+	case (s.H2C || hasBody) && wantsUpgrade(req):
+		// HTTP/2 has no Upgrade, a WebSocket has no body, and a server may ignore Upgrade
+		// (RFC 9110, section 7.8).
 		out.Header = req.Header.Clone()
 		out.Header.Del("Upgrade")
 		out.Header.Del("Connection")
@@ -92,6 +104,16 @@ func (s *service) prepare(req *http.Request) *http.Request {
 		}
 	}
 	return &out
+}
+
+// mayHaveBody reports whether a body means something in a request of this method (RFC 9110,
+// section 9.3).
+func mayHaveBody(method string) bool {
+	switch method {
+	case http.MethodGet, http.MethodHead, http.MethodDelete, http.MethodOptions, http.MethodTrace:
+		return false
+	}
+	return true
 }
 
 // idempotent reports whether a request may be processed twice (RFC 9110, section
@@ -160,8 +182,9 @@ func rewind(req *http.Request) (*http.Request, bool) {
 	if err != nil {
 		return nil, false
 	}
-	again := *req // the first try may still look at it
-	again.Body = body
+	again := *req // the first try may still look at it, and at its trailers
+	again.Body, again.Trailer = body, maps.Clone(req.Trailer)
+	body.(*keptReader).trailer = again.Trailer
 	return &again, true
 }
 

@@ -76,38 +76,26 @@ func (r *Rule) signsIn() bool {
 
 // rulesFor returns the rules that a request for a path has to pass: the one with the
 // longest path, and where a service may take the path for another one, since it does
-// not look at case, or at what is at the end of a name, the one for that path too.
-func (g *Gate) rulesFor(path spelling) []*rule {
-	exact := g.longest(path, func(p spelling) string { return p.exact })
-	folded := g.longest(path, func(p spelling) string { return p.folded })
-	if bare := urlpath.Bare(path.folded); bare != path.folded {
-		folded = append(folded, g.longest(spelling{folded: bare}, func(p spelling) string { return p.folded })...)
-	}
-	for _, r := range folded {
-		if !slices.Contains(exact, r) {
-			exact = append(exact, r)
-		}
-	}
-	return exact
-}
-
-// longest returns the rules whose path, in one of the spellings, is the longest that a path
-// is at or below.
-func (g *Gate) longest(path spelling, in func(spelling) string) (best []*rule) {
-	length := -1
+// not look at case, or at what is at the end of a name, those for that path too. A service may
+// look at case in the files below a folder, and not in the folder's own name: so these are all
+// whose path is not shorter.
+func (g *Gate) rulesFor(path spelling) (rules []*rule) {
+	bare, length := urlpath.Bare(path.folded), -1
 	for _, r := range g.rules {
 		for _, p := range r.paths {
-			s := in(p)
-			switch {
-			case !urlpath.Has(in(path), s) || len(s) < length:
-			case len(s) > length:
-				best, length = []*rule{r}, len(s)
-			default:
-				best = append(best, r)
+			if urlpath.Has(path.exact, p.exact) {
+				length = max(length, len(p.folded))
 			}
 		}
 	}
-	return best
+	for _, r := range g.rules {
+		if slices.ContainsFunc(r.paths, func(p spelling) bool {
+			return len(p.folded) >= length && (urlpath.Has(path.exact, p.exact) || urlpath.Has(path.folded, p.folded) || urlpath.Has(bare, p.folded))
+		}) {
+			rules = append(rules, r)
+		}
+	}
+	return rules
 }
 
 // contains reports whether an address is in one of the ranges.
