@@ -16,6 +16,7 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -69,10 +70,10 @@ func newKeeper(t *testing.T, cfg Config, ca caFunc) (*Keeper, <-chan Event) {
 	return k, events
 }
 
-// next returns the next event of that kind.
-func next(events <-chan Event, kind EventKind) Event {
+// next returns the next event of one of those kinds.
+func next(events <-chan Event, kinds ...EventKind) Event {
 	for ev := range events {
-		if ev.Kind == kind {
+		if slices.Contains(kinds, ev.Kind) {
 			return ev
 		}
 	}
@@ -215,15 +216,16 @@ func TestSilentCAIsGivenUp(t *testing.T) {
 func TestOrdersAtOnce(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		k, events := newKeeper(t, Config{}, offline)
-		for range maxOrders {
-			k.queue.enter(t.Context(), false) // as an order under way does
+		var leave func()
+		for range maxFirst {
+			leave, _, _ = k.queue.enter(t.Context(), false, false) // as an order under way does
 		}
 		manage(t, k)
 		time.Sleep(time.Hour)
 		if len(events) != 0 {
 			t.Errorf("one order too many: %v", next(events, Ordering))
 		}
-		k.queue.leave()
+		leave()
 		next(events, Ordering)
 		k.Close()
 	})

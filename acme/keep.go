@@ -154,10 +154,11 @@ func (k *Keeper) order(ctx context.Context, e *entry, why string, tries []backof
 	if k.cfg.Ready != nil {
 		k.notify(Event{Kind: Waiting, Name: e.name, Why: why})
 	}
-	if err := k.beginInTurn(ctx, e); err != nil {
+	leave, err := k.beginInTurn(ctx, e, failedBefore(tries))
+	if err != nil {
 		return failAll(tries, err)
 	}
-	defer k.queue.leave()
+	defer leave()
 	lock := "order_" + e.name
 	locking, cancel := context.WithTimeout(ctx, time.Duration(len(tries))*orderTimeout)
 	defer cancel()
@@ -170,26 +171,26 @@ func (k *Keeper) order(ctx context.Context, e *entry, why string, tries []backof
 
 // beginInTurn is begin, and waits for Config.Turn. A turn that does not come soon is waited
 // for without a place among the orders that are under way, so that it holds up no others.
-func (k *Keeper) beginInTurn(ctx context.Context, e *entry) error {
-	err := k.begin(ctx, e)
+func (k *Keeper) beginInTurn(ctx context.Context, e *entry, again bool) (leave func(), err error) {
+	leave, err = k.begin(ctx, e, again)
 	if err != nil || k.cfg.Turn == nil {
-		return err
+		return leave, err
 	}
 	soon, cancel := context.WithTimeout(ctx, turnSoon)
 	err = k.turn(soon, e)
 	late := soon.Err() != nil
 	cancel()
 	if err == nil && !late {
-		return nil
+		return leave, nil
 	}
-	k.queue.leave()
+	leave()
 	if !late {
-		return err
+		return nil, err
 	}
 	if err := k.turn(ctx, e); err != nil {
-		return err
+		return nil, err
 	}
-	return k.begin(ctx, e)
+	return k.begin(ctx, e, again)
 }
 
 // turn is Config.Turn.
@@ -200,17 +201,17 @@ func (k *Keeper) turn(ctx context.Context, e *entry) error {
 	return nil
 }
 
-// begin waits until validation of e can arrive and an order may begin. Without an error
-// queue.leave must follow.
-func (k *Keeper) begin(ctx context.Context, e *entry) error {
+// begin waits until validation of e can arrive and an order may begin, which is queue.enter.
+func (k *Keeper) begin(ctx context.Context, e *entry, again bool) (leave func(), err error) {
 	for ctx.Err() == nil {
 		if err := k.ready(ctx, e); err != nil {
-			return err
+			return nil, err
 		}
 		cur, _ := e.state()
-		waited, err := k.queue.enter(ctx, cur.valid(time.Now()))
+		now := time.Now()
+		leave, waited, err := k.queue.enter(ctx, cur.valid(now) && !cur.runsOut(now), again)
 		if err != nil || !waited {
-			return err
+			return leave, err
 		}
 		// Validation may not be possible any more.
 		still, cancel := context.WithTimeout(ctx, readyAgain)
@@ -218,14 +219,15 @@ func (k *Keeper) begin(ctx context.Context, e *entry) error {
 		late := still.Err() != nil
 		cancel()
 		if err == nil {
-			return nil
+			return leave, nil
 		}
-		k.queue.leave()
+		leave()
 		if !late {
-			return err
+			return nil, err
 		}
+		again = true // it would hold others up again and again
 	}
-	return ctx.Err()
+	return nil, ctx.Err()
 }
 
 // ready is Config.Ready.

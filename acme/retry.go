@@ -4,6 +4,7 @@ import (
 	"errors"
 	"math/rand/v2"
 	"net/url"
+	"slices"
 	"time"
 )
 
@@ -56,6 +57,11 @@ func (b *backoff) failed(unreached bool, lifetime time.Duration) {
 	wait = wait*3/4 + rand.N(wait/2)
 	wait, b.asked = max(wait, b.asked), 0
 	b.next = time.Now().Add(wait)
+}
+
+// failedBefore reports whether an attempt failed since the last success.
+func failedBefore(tries []backoff) bool {
+	return slices.ContainsFunc(tries, func(b backoff) bool { return b.unreached+b.refused > 0 })
 }
 
 // kick makes the next attempt due now, unless the CA refused the last one.
