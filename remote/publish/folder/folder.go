@@ -32,6 +32,10 @@ type Options struct {
 	// of file that is known, such as /missing.js, still gets 404.
 	SPA bool
 
+	// Never is a folder of which nothing is served, wherever it lies and whenever it is
+	// made: one with secrets. Empty is none.
+	Never string
+
 	// Logger hears when the folder or a file of it cannot be read; nil discards.
 	Logger *slog.Logger
 }
@@ -102,6 +106,9 @@ func (f *Folder) fault(err error) error {
 // errNotFolder is the error of a path where something else lies.
 var errNotFolder = errors.New("it is no folder")
 
+// errNever is the error of a path that leads to what is never served.
+var errNever = errors.New("nothing of it is ever to be served")
+
 // view opens the folder.
 func (f *Folder) view() (*view, error) {
 	info, err := os.Stat(f.dir) // to open a pipe would wait
@@ -111,11 +118,15 @@ func (f *Folder) view() (*view, error) {
 	if !info.IsDir() {
 		return nil, errNotFolder
 	}
-	root, err := os.OpenRoot(f.dir)
-	if err != nil {
-		return nil, err
+	v := &view{}
+	if f.options.Never != "" {
+		v.never, _ = os.Stat(f.options.Never)
 	}
-	return &view{root}, nil
+	if v.isNever(info) {
+		return nil, errNever
+	}
+	v.root, err = os.OpenRoot(f.dir)
+	return v, err
 }
 
 // ServeHTTP implements http.Handler. It answers GET and HEAD, with 405 to others.

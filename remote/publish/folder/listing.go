@@ -159,7 +159,7 @@ func (v *view) shown(folder entry, in fs.DirEntry) (fs.FileInfo, bool) {
 	}
 	if in.Type().IsRegular() || in.IsDir() {
 		info, err := in.Info()
-		return info, err == nil
+		return info, err == nil && !v.isNever(info)
 	}
 	// A link may lead to something that is.
 	e, err := v.find(strings.Split(strings.TrimPrefix(folder.path+"/"+in.Name(), "./"), "/"))

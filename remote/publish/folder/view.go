@@ -16,10 +16,16 @@ const maxLinks = 16
 // A view is the folder while one request is answered. All that is opened is opened
 // below its root, which package os keeps from being left, whatever happens to the
 // folder meanwhile.
-type view struct{ root *os.Root }
+type view struct {
+	root  *os.Root
+	never fs.FileInfo // a folder of which nothing is served, or nil
+}
 
 // Close closes the folder.
 func (v *view) Close() error { return v.root.Close() }
+
+// isNever reports whether nothing is served of what info is about.
+func (v *view) isNever(info fs.FileInfo) bool { return v.never != nil && os.SameFile(info, v.never) }
 
 // An entry is a file or a folder that may be served.
 type entry struct {
@@ -65,6 +71,8 @@ func (v *view) find(names []string) (entry, error) {
 			return entry{}, known(err)
 		}
 		switch {
+		case v.isNever(info):
+			return entry{}, fs.ErrNotExist
 		case info.Mode()&fs.ModeSymlink != 0:
 			to, err := v.root.Readlink(filepath.FromSlash(here))
 			if err != nil {
