@@ -143,6 +143,7 @@ func loadRemote(fs *pflag.FlagSet, args []string, given []Given) (*Remote, []War
 	}
 	services := &serviceReader{errs: r.errs, src: src, remote: remote, warnings: warnings, given: given}
 	services.read(args)
+	services.secretsKept()
 	if f != nil && f.public {
 		services.warnOpen(*remote)
 	}

@@ -19,6 +19,7 @@ type serviceReader struct {
 	remote   *Remote // all but its services is there
 	warnings []Warning
 	given    []Given // services that neither the file nor flags say; nil where they do
+	folders  []servedFolder
 }
 
 // A block is one map of the file, or what flags say in its place.

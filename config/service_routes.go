@@ -193,5 +193,7 @@ func (r *serviceReader) folder(b block, path string) {
 		r.errs.add(b.at("local"), "cannot read the folder "+quote(b.text("local"))+": "+reason(err).Error(), unreadable(path, err)...)
 	case !info.IsDir():
 		r.errs.add(b.at("local"), quote(b.text("local"))+" is no folder", "the folder that it is in is served whole; a text is text:…")
+	default:
+		r.folders = append(r.folders, servedFolder{b.at("local"), b.text("local"), path})
 	}
 }

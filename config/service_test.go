@@ -36,7 +36,7 @@ services:
     relay: [relay.test, relay.example.org]
     routes:
       - {path: /api/, local: "http://127.0.0.1:8080", strip: true, headers: {request: {set: {x-from: api}}}, timeouts: {connect: 3s, answer: 1m}, health: {path: /healthz}}
-      - {path: /, local: ./, spa: true, listing: true}
+      - {path: /, local: ./site, spa: true, listing: true}
     host_header: target
     headers: {request: {set: {X-From: keystay, X-N: 7}, remove: [cookie]}, response: {remove: [Server]}}
     gates:
@@ -48,6 +48,9 @@ services:
     local: https+insecure://:8443
     alpn: [{protocols: [mqtt, "*"], local: "tcp://127.0.0.1:1883"}]
 `})
+	if err := os.Mkdir(filepath.Join(dir, "site"), 0o700); err != nil {
+		t.Fatal(err)
+	}
 	t.Chdir("/")
 	r, warnings, err := loadRemote(t, "--config", filepath.Join(dir, "remote.yaml"))
 	if err != nil || len(warnings) > 0 {
@@ -75,7 +78,7 @@ services:
 			Response:       config.HeaderChanges{Remove: []string{"Server"}},
 			ConnectTimeout: 3 * time.Second, AnswerTimeout: time.Minute, Health: config.Health{Path: "/healthz", Every: 10 * time.Second},
 		}, {
-			Path: "/", Local: config.Local{Kind: config.LocalFolder, Folder: dir}, SPA: true, Listing: true,
+			Path: "/", Local: config.Local{Kind: config.LocalFolder, Folder: filepath.Join(dir, "site")}, SPA: true, Listing: true,
 			Request:  config.HeaderChanges{Set: http.Header{"X-From": {"keystay"}, "X-N": {"7"}}, Remove: []string{"Cookie"}},
 			Response: config.HeaderChanges{Remove: []string{"Server"}},
 		}},

@@ -21,7 +21,7 @@ func Remote() []*Advice {
 		NoIdentityHere, IdentityThere, ImportInUse, NotAnExport, ExportPassphrase, ExportExists, NoPassphrase, KeyNamesEnd, TooManyHandovers, HandoversDamaged, KeyNameRuns,
 		ServiceStopped, ServiceNoSocket, ServiceNotSocket, ServiceSocketClosed, ServiceSilent, ServiceUnknownHost,
 		ServiceUntrusted, ServiceHandshake, ServiceIsPlain, ServiceIsTLS, ServiceIsH2C, ServiceIsNotH2C, ServiceOther, ServiceHangsUp, ServiceBroken, ServiceLate, ServiceUnwell,
-		ServiceCertificate, FolderMissing, FolderIsFile, FolderClosed, FolderFileClosed, FolderLink, TooManyVisitors,
+		ServiceCertificate, FolderMissing, FolderIsFile, FolderClosed, FolderFileClosed, FolderLink, FolderState, FolderSecret, TooManyVisitors,
 		GateNotHash, GateNoUsers, OnePassword, ShareNoName, ShareWhichName, ShareNoState, GateKey, GateManyLinks, GateNotCA, GateEveryUser, GateProvider,
 	}, slices.Concat(connects(), homes(), lists())...)
 }

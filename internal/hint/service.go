@@ -99,6 +99,16 @@ var (
 		Means: "visitors get 404; so does one with an absolute path, wherever that leads",
 		Do:    []string{"put what it leads to into the folder, or make the link relative if it is there"},
 	}
+	FolderState = &Advice{
+		Shown: "visitors of the folder … would get at the state directory …",
+		Means: "exit code 2, and a reload is not taken up; the device's private keys are there. So it is where the folder lies in the state directory. Names that begin with a dot are not shown, nor what is below them",
+		Do:    []string{"publish another folder, or move the state elsewhere: --state-dir DIR"},
+	}
+	FolderSecret = &Advice{
+		Shown: "visitors of the folder … would get at …",
+		Means: "a private key, or another file with a secret, which the configuration names; or the configuration itself, with a secret in it",
+		Do:    []string{"publish another folder, or move that file out of it"},
+	}
 	ServiceLate = &Advice{
 		Shown: "the local service does not answer: its answer has not begun after …",
 		Means: "a route has a time limit for it, and visitors get 504",
