@@ -109,6 +109,13 @@ func noArgs(c *cobra.Command, args []string) error {
 			names = append(names, sub.Name())
 		}
 	}
+	if name, long := hint.LongDash(args[0]); long {
+		err := hint.Help.Error(fmt.Errorf("%q begins with a long dash", args[0]), "COMMAND", c.CommandPath())
+		if meant := meantFlag(c, name); meant != "" {
+			return Usage(hint.MeantFlag.Error(err, "FLAG", meant))
+		}
+		return Usage(err)
+	}
 	err := hint.Help.Error(fmt.Errorf("unexpected argument %q", args[0]), "COMMAND", c.CommandPath())
 	if near := hint.Nearest(args[0], names); near != "" {
 		return Usage(hint.MeantCommand.Error(err, "COMMAND", c.CommandPath()+" "+near))

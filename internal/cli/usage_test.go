@@ -141,6 +141,7 @@ func TestFlagThatIsAnArgumentIsNamed(t *testing.T) {
 // A command that is none is what is told, and not that it has none of the flags behind it.
 func TestMistakenCommandGoesBeforeItsFlags(t *testing.T) {
 	for _, c := range []struct{ args, message, hints string }{
+		{"names –config relay.yaml", `"–config" begins with a long dash`, "see relay names --help"},
 		{"names shwo a.relay.net --config relay.yaml", `unexpected argument "shwo"`, "did you mean relay names show?; see relay names --help"},
 		{"names zzzz --config relay.yaml", `unexpected argument "zzzz"`, "the commands are show; see relay names --help"},
 		{"names show --confg relay.yaml", "unknown flag: --confg", "did you mean --config?; see relay names show --help"},

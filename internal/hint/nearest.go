@@ -18,6 +18,15 @@ func Nearest(s string, words []string) string {
 	return best
 }
 
+// LongDash returns the name of a flag that was typed with a long dash, or a sign for
+// minus, in the place of its short ones, and whether s is that.
+func LongDash(s string) (name string, long bool) {
+	name = strings.TrimLeft(s, "-\u2010\u2011\u2012\u2013\u2014\u2015\u2212")
+	long = len(name) < len(s) && strings.Trim(s[:len(s)-len(name)], "-") != ""
+	name, _, _ = strings.Cut(name, "=")
+	return name, long
+}
+
 // distance is the optimal string alignment distance of two short words.
 func distance(a, b string) int {
 	rows := make([][]int, len(a)+1)
