@@ -8,6 +8,7 @@ import (
 	"net/mail"
 	"net/netip"
 	"net/url"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -60,7 +61,20 @@ func (e *Errors) address(key, s string, listen bool) {
 	case strings.HasPrefix(key, "cluster.") && key != "cluster.public":
 		usual = "9441"
 	}
+	if _, rest, ok := strings.Cut(s, "://"); ok {
+		rest, _, _ = strings.Cut(rest, "/")
+		e.add(key, quote(s)+" is not host:port", "without the scheme: "+rest)
+		return
+	}
 	host, port, err := net.SplitHostPort(s)
+	switch {
+	case key == "admin.listen" && slices.Contains([]string{"off", "no", "none"}, s):
+		e.add(key, quote(s)+" is not host:port", `an empty text turns it off: admin: {listen: ""}`)
+		return
+	case err != nil && listen && s != "" && '0' <= s[0] && s[0] <= '9' && !strings.ContainsAny(s, ".:") && !isPort(s) && s != "0":
+		e.add(key, quote(s)+" is no port", "a number from 1 to 65535 behind a colon, as in "+quote(":"+usual))
+		return
+	}
 	if err != nil {
 		hint := "as in 192.0.2.1:443"
 		if _, err := strconv.ParseUint(s, 10, 16); err == nil && listen {

@@ -120,7 +120,7 @@ func register(fs *pflag.FlagSet, keys []Key) {
 		case k.isList():
 			fs.StringSlice(k.Flag, splitList(k.Default), k.Help)
 		default:
-			fs.Var(&textFlag{value: k.Default}, k.Flag, k.Help)
+			fs.Var(&textFlag{value: k.Default, set: fs}, k.Flag, k.Help)
 			fs.Lookup(k.Flag).NoOptDefVal = k.Alone
 		}
 	}
@@ -129,8 +129,10 @@ func register(fs *pflag.FlagSet, keys []Key) {
 // A textFlag is a flag with one text. It counts how often it was given, so that
 // a second value is refused instead of replacing the first in silence.
 type textFlag struct {
-	value string // the default, then what was given first
-	given int
+	value  string // the default, then what was given first
+	given  int
+	set    *pflag.FlagSet // that it is one of
+	before int            // how many arguments stood before it where it was given
 }
 
 func (f *textFlag) Type() string { return "string" }
@@ -140,6 +142,7 @@ func (f *textFlag) Set(s string) error {
 		f.value = s
 	}
 	f.given++
+	f.before = f.set.NArg()
 	return nil
 }
 

@@ -361,6 +361,19 @@ func TestKeyInReadableFileWarns(t *testing.T) {
 	}
 }
 
+// A proxy is a secret with a password alone.
+func TestProxyInAReadableFileWarnsOfItsPassword(t *testing.T) {
+	for proxy, want := range map[string]int{"proxy:3128": 0, "none": 0, "socks5://me@proxy": 0, "me:secret@proxy:3128": 1, "http://me:secret@proxy": 1} {
+		inFolder(t, map[string]string{"remote.yaml": "proxy: " + proxy + "\nservices: [{local: 3000}]\n"})
+		if err := os.Chmod("remote.yaml", 0o644); err != nil {
+			t.Fatal(err)
+		}
+		if _, warnings, err := loadRemote(t, "--config", "remote.yaml"); err != nil || len(warnings) != want {
+			t.Errorf("%s: %q, %v", proxy, warnings, err)
+		}
+	}
+}
+
 func TestAbuseBecomesURL(t *testing.T) {
 	for in, want := range map[string]string{
 		"abuse@relay.test": "mailto:abuse@relay.test", "mailto:abuse@relay.test": "mailto:abuse@relay.test",

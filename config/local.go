@@ -208,6 +208,9 @@ func parseHostPort(scheme, s, port string) (Local, error) {
 	} else {
 		host = strings.TrimSuffix(strings.TrimPrefix(s, "["), "]")
 	}
+	if strings.Count(host, ":") > 1 && !isHost(host) {
+		return Local{}, fmt.Errorf("%s %w", quote(whole), errColons)
+	}
 	if port == "" {
 		return Local{}, fmt.Errorf("%s %w", quote(whole), errPortMissing)
 	}

@@ -68,6 +68,7 @@ var (
 	errPath        = errors.New("has a path, and only whole services can be published")
 	errPortMissing = errors.New("has no port")
 	errNoPort      = errors.New("is no port")
+	errColons      = errors.New("has too many colons")
 )
 
 // meantHostPort says what was most likely meant by s, where err says that its
@@ -81,6 +82,10 @@ func meantHostPort(s string, err error) string {
 		}
 		if i := strings.IndexByte(s[begin:], '/'); i >= 0 && isLocal(s[:begin+i]) {
 			return fmt.Sprintf("did you mean %q?", s[:begin+i])
+		}
+	case errors.Is(err, errColons):
+		if parts := strings.SplitN(s, ":", 3); isLocal(parts[0] + ":" + parts[1]) {
+			return fmt.Sprintf("a host and a port, as in %q", parts[0]+":"+parts[1])
 		}
 	case errors.Is(err, errNoPort):
 		return "a port is a number from 1 to 65535"

@@ -20,7 +20,7 @@ func (r *remoteReader) probe() {
 	r.errs.oneOf("probe.mode", r.remote.Probe, "auto", "off")
 	for i := range r.remote.ProbeProxies {
 		p := &r.remote.ProbeProxies[i]
-		if *p == "" || *p == NoProxy {
+		if *p == "" || isWithout(string(*p)) {
 			r.errs.add("probe.proxy", "this is no URL", "leave it out to look the direct way alone")
 			continue
 		}

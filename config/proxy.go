@@ -48,12 +48,20 @@ func (e *Errors) proxy(key string, s *Secret) {
 // parseProxy parses the URL of a proxy. What it says is wrong repeats nothing
 // but the scheme or the port.
 func parseProxy(text string) (*url.URL, *Error) {
+	switch {
+	case strings.TrimSpace(text) != text:
+		return nil, &Error{Message: "there are blanks around the URL", Hints: []string{"take them out"}}
+	case unquoted(text) != text:
+		return nil, &Error{Message: "there are quotes around the URL, which are a part of it here", Hints: []string{"take them out"}}
+	case isWithout(text):
+		return nil, &Error{Message: quote(text) + " is no proxy", Hints: []string{"did you mean none, which is to go without?"}}
+	}
 	if !strings.Contains(text, "://") {
 		text = "http://" + text
 	}
 	u, err := url.Parse(text)
 	if err != nil {
-		return nil, &Error{Message: "this is no URL", Hints: []string{proxyHint, "what is no letter or digit in a user or password is written as %40 for @, %3A for :"}}
+		return nil, &Error{Message: "this is no URL", Hints: []string{proxyHint, "what is no letter or digit in a user or password is written as %40 for @, %3A for :, %25 for %"}}
 	}
 	u.Scheme = strings.ToLower(u.Scheme)
 	switch port, err := strconv.ParseUint(u.Port(), 10, 16); {
@@ -67,6 +75,11 @@ func parseProxy(text string) (*url.URL, *Error) {
 	return u, nil
 }
 
+// isWithout reports whether a word stands for no proxy, and not for the name of one.
+func isWithout(word string) bool {
+	return slices.Contains([]string{NoProxy, "off", "no", "false", "direct"}, strings.ToLower(word))
+}
+
 // proxyVariables reports what is wrong with the environment's proxy for https
 // URLs, which is the one that is used where no --proxy is given.
 func proxyVariables() Errors {
@@ -78,7 +91,13 @@ func proxyVariables() Errors {
 		var errs Errors
 		if _, wrong := parseProxy(value); wrong != nil && os.Getenv("NO_PROXY") != "*" && os.Getenv("no_proxy") != "*" {
 			wrong.From = name
-			wrong.Hints = append([]string{proxyForm}, hint.ProxyVariable.Do...)
+			hints := []string{proxyForm}
+			for _, h := range wrong.Hints {
+				if h != proxyHint && !isWithout(value) {
+					hints = append(hints, h)
+				}
+			}
+			wrong.Hints = append(hints, hint.ProxyVariable.Do...)
 			errs = append(errs, wrong)
 		}
 		return errs // the others are not looked at

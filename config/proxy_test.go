@@ -36,10 +36,13 @@ func TestProxyHasManyForms(t *testing.T) {
 func TestWrongProxyKeepsItsPassword(t *testing.T) {
 	for given, want := range map[string]string{
 		"":                             "empty\nhint: --proxy none is to go without a proxy",
+		"off":                          "\"off\" is no proxy\nhint: did you mean none, which is to go without?",
+		"\"http://me:hunter2@proxy\"":  "there are quotes around the URL, which are a part of it here\nhint: take them out",
+		"http://me:hunter2%@proxy":     "this is no URL" + proxyForms + "\nhint: what is no letter or digit in a user or password is written as %40 for @, %3A for :, %25 for %",
 		"ftp://me:hunter2@proxy":       "\"ftp\" is no kind of proxy" + proxyForms,
 		"http://me:hunter2@":           "the URL names no host" + proxyForms,
-		"http://me:hunter2@a b:1":      "this is no URL" + proxyForms + "\nhint: what is no letter or digit in a user or password is written as %40 for @, %3A for :",
-		"http://me:hunter2":            "this is no URL" + proxyForms + "\nhint: what is no letter or digit in a user or password is written as %40 for @, %3A for :",
+		"http://me:hunter2@a b:1":      "this is no URL" + proxyForms + "\nhint: what is no letter or digit in a user or password is written as %40 for @, %3A for :, %25 for %",
+		"http://me:hunter2":            "this is no URL" + proxyForms + "\nhint: what is no letter or digit in a user or password is written as %40 for @, %3A for :, %25 for %",
 		"http://me:hunter2@p:0":        "\"0\" is no port\nhint: a number from 1 to 65535",
 		"http://me:hunter2@p:70000":    "\"70000\" is no port\nhint: a number from 1 to 65535",
 		"http://p/me:hunter2":          "there is more than a host and a port in the URL" + proxyForms + "\nhint: what is no letter or digit in a user or password is written as %2F for /, %3F for ?, %23 for #",
@@ -75,6 +78,10 @@ func TestWrongProxyVariable(t *testing.T) {
 		"http://":                     "the URL names no host",
 		"me:hunter2@bar:baz":          "this is no URL",
 		"http://[::1":                 "this is no URL",
+		"'http://p:1'":                "there are quotes around the URL, which are a part of it here\nhint: as in http://proxy.corp.test:3128 or socks5://USER:PASSWORD@127.0.0.1:1080\nhint: take them out\nhint: this variable",
+		"http://p:1 ":                 "there are blanks around the URL\n",
+		"off":                         `"off" is no proxy` + "\nhint: as in http://proxy.corp.test:3128 or socks5://USER:PASSWORD@127.0.0.1:1080\nhint: this variable",
+		"http://me:hunter2%@p:1":      "this is no URL\nhint: as in http://proxy.corp.test:3128 or socks5://USER:PASSWORD@127.0.0.1:1080\nhint: what is no letter or digit in a user or password is written as %40 for @, %3A for :, %25 for %\nhint: this variable",
 		"proxy.corp.test:3128":        "",
 		"http://me:hunter2@p:1/x?y#z": "", // only the host and port of it are used
 	} {
@@ -101,6 +108,22 @@ func TestWrongProxyVariable(t *testing.T) {
 				}
 			})
 		}
+	}
+}
+
+// An IPv6 address and a port without brackets read as one address, or as none.
+func TestDNSNeedsBracketsBeforeAPort(t *testing.T) {
+	for given, want := range map[string]string{
+		"::1:53":                   "\"::1:53\" is an address alone, or one and its port\nhint: did you mean \"[::1]:53\", or \"[::1:53]:53\"?",
+		"2620:0:0:0:0:0:0:fe:5353": "\"2620:0:0:0:0:0:0:fe:5353\" is no address of a DNS server\nhint: did you mean \"[2620:0:0:0:0:0:0:fe]:5353\"?",
+		"2a01:4ff:ff00::add:1":     "", // an address alone
+	} {
+		inFolder(t, nil)
+		_, _, err := loadRemote(t, "--dns", given, "3000")
+		if want != "" {
+			want = "--dns: " + want
+		}
+		wantText(t, err, want)
 	}
 }
 

@@ -1,7 +1,9 @@
 package config
 
 import (
+	"fmt"
 	"net/netip"
+	"slices"
 	"strings"
 )
 
@@ -16,6 +18,26 @@ func (e *Errors) ranges(key string, list []string) (all []netip.Prefix) {
 		all = append(all, p)
 	}
 	return all
+}
+
+// ranges is [Errors.ranges] for a key of a block. It warns of an address with a length
+// that reaches further, which may be meant alone.
+func (r *serviceReader) ranges(b block, key string) []netip.Prefix {
+	shown := key
+	if r.inFile() {
+		shown = b.at(key)
+	}
+	for _, s := range b.list(key) {
+		p, err := netip.ParsePrefix(strings.TrimSpace(s))
+		if err != nil || p == p.Masked() {
+			continue
+		}
+		w := Warning{Key: b.at(key), Message: fmt.Sprintf("%s: %s is all of %s", shown, quote(s), p.Masked()), Hints: []string{fmt.Sprintf("did you mean %s, or %s?", p.Addr(), p.Masked())}}
+		if !slices.ContainsFunc(r.warnings, func(told Warning) bool { return told.Message == w.Message }) { // of flags, for each service
+			r.warnings = append(r.warnings, w)
+		}
+	}
+	return r.errs.ranges(b.at(key), b.list(key))
 }
 
 // parseRange parses one range. What is wrong with it is for people.

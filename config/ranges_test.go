@@ -23,6 +23,23 @@ func TestWhoMayVisit(t *testing.T) {
 	}
 }
 
+// An address with a length may be meant alone.
+func TestAddressWithALengthIsWarnedOf(t *testing.T) {
+	inFolder(t, map[string]string{"remote.yaml": "services: [{local: 3000, gate: {addresses: [192.0.2.5/24, 192.0.2.0/24, 192.0.2.5/32]}}]\n"})
+	for _, c := range []struct {
+		given []string
+		want  string
+	}{
+		{[]string{"3000", "3001", "--name", "a,b", "--relay", "relay.test", "--allow", "192.0.2.5/24,192.0.2.5"}, "allow: \"192.0.2.5/24\" is all of 192.0.2.0/24\nhint: did you mean 192.0.2.5, or 192.0.2.0/24?"},
+		{[]string{"--config", "remote.yaml"}, "services[0].gate.addresses: \"192.0.2.5/24\" is all of 192.0.2.0/24\nhint: did you mean 192.0.2.5, or 192.0.2.0/24?"},
+	} {
+		_, warnings, err := loadRemote(t, c.given...)
+		if err != nil || len(warnings) != 1 || warnings[0].String() != c.want {
+			t.Errorf("%q: %v, %v, want %q", c.given, warnings, err, c.want)
+		}
+	}
+}
+
 func TestWrongRangesAreTold(t *testing.T) {
 	for given, want := range map[string]string{
 		"example.com":                `"example.com" is neither a range of addresses nor an address`,

@@ -175,11 +175,22 @@ func (e *Errors) dns(key string, s *string) {
 
 // dnsServer checks the address of a DNS server and gives it a port where it has none.
 func (e *Errors) dnsServer(key string, s *string) {
-	if ip, err := netip.ParseAddr(strings.Trim(*s, "[]")); err == nil {
+	const bad, form = " is no address of a DNS server", "as in 9.9.9.9 or [2620:fe::fe]:53"
+	i := strings.LastIndexByte(*s, ':')
+	portless := i <= 0 || !isIPv6((*s)[:i]) || !isPort((*s)[i+1:])
+	ip, err := netip.ParseAddr(strings.Trim(*s, "[]"))
+	switch {
+	case !portless && err != nil:
+		e.add(key, quote(*s)+bad, fmt.Sprintf("did you mean %q?", net.JoinHostPort((*s)[:i], (*s)[i+1:])))
+		return
+	case !portless && strings.HasSuffix(*s, ":53"): // few servers have an address that ends so
+		e.add(key, quote(*s)+" is an address alone, or one and its port", fmt.Sprintf("did you mean %q, or %q?", net.JoinHostPort((*s)[:i], "53"), net.JoinHostPort(*s, "53")))
+		return
+	case err == nil:
 		*s = netip.AddrPortFrom(ip, 53).String()
 	}
 	if at, err := netip.ParseAddrPort(*s); err != nil || at.Port() == 0 {
-		e.add(key, quote(*s)+" is no address of a DNS server", "as in 9.9.9.9 or [2620:fe::fe]:53")
+		e.add(key, quote(*s)+bad, form)
 	}
 }
 

@@ -93,6 +93,9 @@ func LoadRemote(fs *pflag.FlagSet, args []string) (*Remote, []Warning, error) {
 // are nil.
 func loadRemote(fs *pflag.FlagSet, args []string, given []Given) (*Remote, []Warning, error) {
 	keys := RemoteKeys()
+	if wrong := longDash(fs, args); wrong != nil {
+		return nil, nil, Errors{wrong} // nothing behind it means what was meant
+	}
 	errs := append(repeated(fs, keys), unknownVariables(remotePrefix, slices.Concat(keys, passphraseKeys()))...)
 	errs = append(errs, fromLT(fs)...)
 	told := len(errs)
@@ -234,11 +237,11 @@ func (e *Errors) stateDir(dir *string) {
 // arguments reports arguments that are given beside --local, and commands of other
 // programs among them.
 func arguments(fs *pflag.FlagSet, args []string) (errs Errors) {
-	report := func(from, message, hint string) {
-		errs = append(errs, &Error{From: from, Message: message, Hints: []string{hint}})
+	report := func(from, message string, hints ...string) {
+		errs = append(errs, &Error{From: from, Message: message, Hints: hints})
 	}
 	if len(args) > 0 && fs != nil && fs.Changed("local") {
-		report("--local", "there is an argument too, "+quote(args[0]), "give the local services in one way")
+		report("--local", "there is an argument too, "+quote(args[0]), append(valueApart(fs), "give the local services in one way")...)
 	}
 	switch {
 	case len(args) < 2:
@@ -252,6 +255,23 @@ func arguments(fs *pflag.FlagSet, args []string) (errs Errors) {
 		report("the arguments", quote(args[0])+" is no command here", "did you mean remote "+hint.Nearest(args[0], remoteCommands)+"?")
 	}
 	return errs
+}
+
+// longDash reports the first argument that is a flag but for its dash, which a word
+// processor or a web page has made a long one.
+func longDash(fs *pflag.FlagSet, args []string) *Error {
+	for _, arg := range args {
+		if name, long := hint.LongDash(arg); long && fs != nil {
+			wrong := &Error{From: "the arguments", Message: quote(arg) + " begins with a long dash"}
+			var names []string
+			fs.VisitAll(func(f *pflag.Flag) { names = append(names, f.Name) })
+			if near := hint.Nearest(name, names); near != "" {
+				wrong.Hints = []string{"two short ones are meant: --" + near}
+			}
+			return wrong
+		}
+	}
+	return nil
 }
 
 // remoteCommands are the remote's commands.

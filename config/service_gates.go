@@ -45,8 +45,8 @@ func (r *serviceReader) gate(b block) Gate {
 		Paths:            b.list("paths"),
 		PasswordFile:     r.path(b, "password_file"),
 		Links:            b.switchOf("links"),
-		Addresses:        r.errs.ranges(b.at("addresses"), b.list("addresses")),
-		TrustedAddresses: r.errs.ranges(b.at("trusted_addresses"), b.list("trusted_addresses")),
+		Addresses:        r.ranges(b, "addresses"),
+		TrustedAddresses: r.ranges(b, "trusted_addresses"),
 		ClientCA:         r.path(b, "client_ca"),
 		Header:           b.switchOf("header"),
 	}
@@ -136,9 +136,21 @@ func (r *serviceReader) issuer(at, s string) {
 // warnOpen warns of secrets in a file that every user of the machine can read.
 func (r *serviceReader) warnOpen(remote Remote) {
 	for _, k := range r.src.keys {
-		if k.Secret && !k.isMember() && r.src.text(k.Name) != "" && r.src.inFile(k.Name) {
+		if k.Secret && !k.isMember() && r.src.inFile(k.Name) && holdsSecret(k.Name, r.src.text(k.Name)) {
 			r.warnings = append(r.warnings, openFile(k.Name, r.src.file.name, "a secret"))
 			return
 		}
 	}
+}
+
+// holdsSecret reports whether the value of a key that may hold a secret does: the URL of a
+// proxy is one only with a password in it.
+func holdsSecret(key, value string) bool {
+	if key != "proxy" && key != "probe.proxy" {
+		return value != ""
+	}
+	if _, rest, ok := strings.Cut(value, "://"); ok {
+		value = rest
+	}
+	return hasPassword(value)
 }

@@ -7,8 +7,11 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"time"
+
+	"github.com/spf13/pflag"
 )
 
 // A serviceReader reads what is published, checks it and gathers what is wrong.
@@ -39,6 +42,16 @@ func (b block) text(key string) string {
 	case []any:
 		if len(v) > 0 {
 			return fmt.Sprint(v[0])
+		}
+	}
+	return ""
+}
+
+// nameKey returns the key that says a name, or "" where there is none.
+func (b block) nameKey() string {
+	for _, key := range []string{"domain", "name"} {
+		if b.has(key) {
+			return key
 		}
 	}
 	return ""
@@ -142,7 +155,7 @@ func (r *serviceReader) flagServices(args []string) []block {
 		count = len(locals)
 		if n := max(1, len(names)); n != count && !r.inFile() {
 			r.errs.add("services[0].local", fmt.Sprintf("there are %d local services and %s", count, countOf(n, "name")),
-				append(r.valueApart(args), "one for all names, or one for each --domain or --name, in their order; those of --domain come first")...)
+				append(valueApart(r.src.flags), "one for all names, or one for each --domain or --name, in their order; those of --domain come first")...)
 			count = 1
 		}
 	}
@@ -255,7 +268,7 @@ func (r *serviceReader) service(b block) Service {
 			r.errs.add(b.at(key), "empty", "to let everybody in, leave it out")
 		}
 	}
-	s.Allow, s.Deny = r.errs.ranges(b.at("allow"), b.list("allow")), r.errs.ranges(b.at("deny"), b.list("deny"))
+	s.Allow, s.Deny = r.ranges(b, "allow"), r.ranges(b, "deny")
 	r.certificate(b, &s)
 	return s
 }
@@ -269,14 +282,25 @@ func (r *serviceReader) path(b block, key string) string {
 	return filepath.Join(filepath.Dir(r.src.file.name), name)
 }
 
-// valueApart says how a flag is written whose value is most likely the first of the
-// arguments: one that may stand alone, as in --inspect 4040.
-func (r *serviceReader) valueApart(args []string) (hints []string) {
-	for _, k := range r.src.keys {
-		if k.Alone != "" && len(args) > 0 && isPort(args[0]) && r.src.flags != nil && r.src.flags.Changed(k.Flag) && r.src.flags.Lookup(k.Flag).Value.String() == k.Alone {
-			hints = append(hints, fmt.Sprintf("did you mean --%s=%s?", k.Flag, args[0]))
-		}
+// valueApart says how flags are written that may stand alone, and whose values are most
+// likely among the arguments, as in --inspect 4040 or --plain yes.
+func valueApart(fs *pflag.FlagSet) (hints []string) {
+	if fs == nil {
+		return nil
 	}
+	fs.Visit(func(flag *pflag.Flag) {
+		f, ok := flag.Value.(*textFlag)
+		switch {
+		case ok && flag.NoOptDefVal != "" && f.value == flag.NoOptDefVal && isPort(fs.Arg(f.before)[strings.LastIndexByte(fs.Arg(f.before), ':')+1:]):
+			hints = append(hints, fmt.Sprintf("did you mean --%s=%s?", flag.Name, fs.Arg(f.before)))
+		case flag.Value.Type() == "bool":
+			for _, arg := range fs.Args() {
+				if slices.Contains([]string{"yes", "no", "on", "off", "true", "false"}, arg) {
+					hints = append(hints, fmt.Sprintf("--%s alone switches it on: take %q out; --%s=false switches it off", flag.Name, arg, flag.Name))
+				}
+			}
+		}
+	})
 	return hints
 }
 
@@ -288,6 +312,10 @@ func (r *serviceReader) local(b block) (l Local, ok bool) {
 		return l, false
 	}
 	if !b.has("local") {
+		if key := b.nameKey(); key != "" && len(r.src.lines("tcp")) > 0 && !r.inFile() {
+			r.errs.add(b.at(key), "a TCP port has no name", "add --local for the name, or leave --"+key+" out")
+			return l, false
+		}
 		meant := "remote 3000 publishes what listens on port 3000 of this machine"
 		if r.inFile() {
 			meant = "as in local: 3000, for what listens on port 3000 of this machine"
@@ -307,8 +335,11 @@ func (r *serviceReader) local(b block) (l Local, ok bool) {
 			r.errs.add(at, err.Error(), "take all up to the @ out; a header that signs in is headers: {request: {set: {Authorization: …}}}")
 			return l, false
 		}
-		if meant := cmp.Or(meantLocal(s), r.meantFolder(s, dir, err), meantHostPort(s, err)); meant != "" {
-			hints = append(hints, meant)
+		if hints = valueApart(r.src.flags); len(hints) == 0 || r.inFile() {
+			hints = nil
+			if meant := cmp.Or(meantLocal(s), r.meantFolder(s, dir, err), meantHostPort(s, err)); meant != "" {
+				hints = append(hints, meant)
+			}
 		}
 		r.errs.add(at, err.Error(), append(hints, "it may be "+localForms)...)
 		return l, false

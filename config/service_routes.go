@@ -1,6 +1,7 @@
 package config
 
 import (
+	"fmt"
 	"net/http"
 	"os"
 	"slices"
@@ -45,7 +46,27 @@ func (r *serviceReader) target(b block, s *Service) {
 			first[route.Path] = line
 		}
 		s.Routes = append(s.Routes, route)
+		r.circle(row, s, route)
 	}
+}
+
+// circle reports a redirect that leads visitors of a service to itself again: one of all
+// that it has, or one that keeps the path.
+func (r *serviceReader) circle(b block, s *Service, route Route) {
+	l := route.Local
+	name, err := hostName(redirectHost(l))
+	keeps := !route.Strip && l.Kind == LocalRedirect && l.URL.Path+l.URL.RawQuery+l.URL.Fragment == ""
+	if err == nil && slices.Contains(s.Domains, name) && (keeps || !b.has("path")) {
+		r.errs.add(b.at("local"), fmt.Sprintf("%s leads back to the name itself: visitors would go round for ever", quote(b.text("local"))), "lead to another name; or by routes to a path that has one of its own")
+	}
+}
+
+// redirectHost is the host that a redirect leads to on the port of its scheme, or "".
+func redirectHost(l Local) string {
+	if l.Kind != LocalRedirect || l.URL.Port() != "" && l.URL.Port() != map[string]string{"http": "80", "https": "443"}[l.URL.Scheme] {
+		return ""
+	}
+	return l.URL.Hostname()
 }
 
 // whole reads a service with one local service for all paths.
@@ -58,6 +79,7 @@ func (r *serviceReader) whole(b block, s *Service) {
 		route := Route{Path: "/", Local: l}
 		r.settings(b, b, &route)
 		s.Routes = []Route{route}
+		r.circle(b, s, route)
 		return
 	}
 	s.Raw = &l

@@ -7,8 +7,12 @@ import (
 	"strings"
 )
 
-// tcpForms is what a service behind a public TCP port may be, for hints.
-const tcpForms = "as in tcp: 22, or host:22"
+// tcpForms is what a service behind a public TCP port may be, for hints, in the file
+// and as a flag.
+const (
+	tcpForms    = "as in tcp: 22, or host:22"
+	tcpFlagForm = "as in --tcp 22, or --tcp host:22"
+)
 
 // tcp reads a service that is behind a public TCP port, and not behind a name.
 func (r *serviceReader) tcp(b block, s *Service) {
@@ -34,7 +38,11 @@ func (r *serviceReader) tcp(b block, s *Service) {
 	text := strings.TrimPrefix(b.text("tcp"), "tcp://")
 	l, err := parseRaw(LocalTCP, text)
 	if err != nil {
-		r.errs.add(b.at("tcp"), err.Error(), tcpForms)
+		forms := tcpFlagForm
+		if r.inFile() {
+			forms = tcpForms
+		}
+		r.errs.add(b.at("tcp"), err.Error(), forms)
 		return
 	}
 	s.Raw = &l

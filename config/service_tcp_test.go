@@ -92,7 +92,11 @@ func TestWrongTCPServicesAreMistakes(t *testing.T) {
 	}
 	inFolder(t, nil)
 	_, _, err := loadRemote(t, "--tcp", "ssh")
-	wantText(t, err, "--tcp: \"ssh\" has no port\nhint: as in tcp: 22, or host:22")
+	wantText(t, err, "--tcp: \"ssh\" has no port\nhint: as in --tcp 22, or --tcp host:22")
+	_, _, err = loadRemote(t, "--tcp", "22", "--domain", "a.relay.test")
+	wantText(t, err, "--domain: a TCP port has no name\nhint: add --local for the name, or leave --domain out")
+	_, _, err = loadRemote(t, "--tcp", "22", "--name", "a")
+	wantText(t, err, "--name: a TCP port has no name\nhint: add --local for the name, or leave --name out")
 	_, _, err = loadRemote(t, "--tcp", "22", "--host-header", "target")
 	wantText(t, err, "--host-header: has no effect on a TCP port, whose bytes are passed on as they are\nhint: take it out")
 	_, _, err = loadRemote(t, "--tcp", "22", "--auth", "me:"+hash)

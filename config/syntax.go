@@ -2,6 +2,8 @@ package config
 
 import (
 	"bytes"
+	"fmt"
+	"regexp"
 	"slices"
 	"strconv"
 	"strings"
@@ -29,6 +31,9 @@ func (f *file) syntax(err error, data []byte) {
 		fallthrough
 	case strings.HasPrefix(message, "did not find expected alphabetic"): // behind such a sign
 		e.Hints = []string{"a word that begins with * or & means something else in YAML: put it in quotes"}
+	}
+	if value := unquotedLocal(data, line); value != "" {
+		e.Hints = []string{fmt.Sprintf("put it in quotes, since it has a colon of its own: local: %q", value)}
 	}
 	if i, column := tabbedLine(data); i > 0 {
 		e.Line, e.Column, e.Message = i, column, "a tab indents this line"
@@ -65,6 +70,20 @@ func binaryLine(data []byte) int {
 		}
 	}
 	return 0
+}
+
+// colons are local services that YAML takes for maps without quotes.
+var colons = regexp.MustCompile(`\blocal: +(:[0-9]+|(?:text|redirect): [^,}\]]*)`)
+
+// unquotedLocal returns such a service in the line, or the one before it.
+func unquotedLocal(data []byte, line int) string {
+	lines := strings.Split(string(data), "\n")
+	for i := min(line, len(lines)); i > 0 && i >= line-1; i-- {
+		if m := colons.FindStringSubmatch(lines[i-1]); m != nil {
+			return strings.TrimSpace(m[1])
+		}
+	}
+	return ""
 }
 
 // openQuote finds the first line whose value begins with a quote and has no

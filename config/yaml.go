@@ -271,6 +271,10 @@ func (f *file) isKind(n *yaml.Node, path, want string) bool {
 		hint = "write [] for an empty list, or take the key out"
 	case want == "text" && found == "a number" && unitOf(path) != "":
 		hint = "a number and its unit, as in " + quote(n.Value+unitOf(path))
+	case want == "text" && found == "a number" && path == "admin.listen" && isPort(n.Value):
+		hint = "with its host, in quotes: " + quote("127.0.0.1:"+n.Value)
+	case want == "text" && found == "a number" && strings.HasSuffix(indexes.ReplaceAllString(path, ""), "listen") && isPort(n.Value):
+		hint = "with a colon, in quotes: [" + quote(":"+n.Value) + "]"
 	case want == "text" && n.Kind == yaml.SequenceNode && len(n.Content) == 1 && n.Content[0].Kind == yaml.ScalarNode:
 		hint = "take the brackets away"
 	case path == "tokens" && found == "text", path != "tokens" && strings.HasPrefix(path, "tokens[") && want == "a map":
@@ -307,6 +311,7 @@ func (f *file) isKind(n *yaml.Node, path, want string) bool {
 // switches are words for settings that look like switches, and have other words.
 var switches = map[string]string{
 	"lanes": "auto or off", "siblings": "auto or off", "ct": "auto, off or the URL of a monitor", "probe.mode": "auto or off", "acme.rehearsal": "auto or off",
+	"proxy": "none is to go without a proxy", "admin.listen": `write "" to turn it off`,
 	"reload": "keep or takeover", "names.policy": "open, token or closed", "names.key_names": "open, token or off",
 }
 
