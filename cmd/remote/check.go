@@ -31,7 +31,14 @@ answer after a pause slow. Nothing is dialled and nothing is written.
 
 Exit codes: 0 there is no mistake, 2 there are some.`,
 		Example: `  remote check --config remote.yaml`,
-		Args:    cli.NoArgs(),
+		Args: func(c *cobra.Command, args []string) error {
+			if len(args) > 0 {
+				if l, err := config.ParseLocal(args[0]); err == nil && l.Kind != config.LocalFolder {
+					return cli.Usage(hint.MeantCommand.Error(fmt.Errorf("unexpected argument %q", args[0]), "COMMAND", c.CommandPath()+" --local "+args[0]))
+				}
+			}
+			return cli.NoArgs()(c, args)
+		},
 		RunE: func(c *cobra.Command, _ []string) error {
 			cfg, warnings, err := config.LoadRemote(c.Flags(), nil)
 			if err != nil {

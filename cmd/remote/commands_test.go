@@ -215,6 +215,7 @@ func TestCommandSaysWhatWasMeant(t *testing.T) {
 		"release a.b.test --config r.yaml":   "--state-dir DIR",
 		"dns a.b.test --config r.yaml":       "--state-dir DIR",
 		"login relay.net --config r.yaml":    "--state-dir DIR",
+		"check 3000 --domain x.relay.net":    "did you mean remote check --local 3000?",
 		"check remote.yaml":                  "did you mean remote check --config remote.yaml?",
 		"help shaer":                         "did you mean remote share?",
 	} {
