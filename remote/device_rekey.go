@@ -3,6 +3,7 @@ package remote
 import (
 	"crypto/ed25519"
 	"errors"
+	"time"
 
 	"keystay/framing"
 	"keystay/internal/hint"
@@ -73,12 +74,25 @@ func (s *session) isOutdated(why error) bool {
 	return s.hasOldKey()
 }
 
+// succeedTime is how long a link with an old key stays for one with the new key that does not
+// come: an honest relay may be away, or may deny the names for a while.
+const succeedTime = 10 * time.Minute
+
 // succeed keeps a link with an old key until one with the new key has the names, and
-// then ends it in good order.
+// then ends it in good order. It counts as one of those whose relay goes away, so that the
+// device does not fill with them.
 func (w *way) succeed(link *framing.Link, key ed25519.PublicKey) {
 	d := w.d
+	defer w.left.Add(-1)
+	if w.left.Add(1) > w.partOfLeft() {
+		link.Close()
+		return
+	}
+	timer := time.NewTimer(succeedTime)
+	defer timer.Stop()
 	select {
 	case <-w.claimedWith(key):
+	case <-timer.C:
 	case <-w.ctx.Done():
 	case <-link.Done():
 		return

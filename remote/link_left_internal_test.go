@@ -41,6 +41,39 @@ func TestLinkOfARelayThatGoesAwayIsClosed(t *testing.T) {
 	})
 }
 
+// A link with an old key waits for one with the new key, but not for ever, and no more of them
+// than of other links that are left.
+func TestLinksWithAnOldKeyAreBounded(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		ctx, cancel := context.WithCancel(t.Context())
+		d := &Device{ctx: ctx, cut: ctx, late: ctx}
+		w := &way{d: d, ctx: ctx}
+		var links []*framing.Link
+		open := func() (n int) {
+			for _, link := range links {
+				if link.Err() == nil {
+					n++
+				}
+			}
+			return n
+		}
+		for range maxLeft + 4 {
+			link, _ := connected(t, framing.Handler{})
+			links = append(links, link)
+			go w.succeed(link, make([]byte, 32))
+		}
+		synctest.Wait()
+		if open() != maxLeft {
+			t.Errorf("%d links are open", open())
+		}
+		time.Sleep(succeedTime + time.Minute)
+		if open() > 0 || w.left.Load() > 0 {
+			t.Errorf("%d links are open later, %d are counted", open(), w.left.Load())
+		}
+		cancel()
+	})
+}
+
 // A relay that restarts in good order leaves two links, and a third one may just have moved:
 // however many relays there are, the visitors on these are not cut.
 func TestEachRelayHasItsPartOfWhatIsLeft(t *testing.T) {
