@@ -12,12 +12,13 @@ import (
 // device keep so many links and no more.
 func TestLinksOfRelaysThatGoAwayAreBounded(t *testing.T) {
 	r := newRelay(t)
-	r.listen(r.config())
+	ln := r.listen(r.config())
 	var links []*relayLink
 	for range remote.MaxLeft + 8 {
 		link := r.next()
 		links = append(links, link)
 		link.GoAway(t.Context(), framing.GoAway{Code: framing.GoAwayTakeover})
+		remote.WakeUp(ln) // for it is left alone longer and longer
 	}
 	open := 0
 	for _, link := range links[:len(links)-2] { // the last ones may be about to end
@@ -72,6 +73,7 @@ func TestLinksOfOneRelayThatGoesAwayCutNoneOfAnother(t *testing.T) {
 		hostile := b.next()
 		hostile.open(domain, framing.KindTLS)
 		hostile.GoAway(t.Context(), framing.GoAway{Code: framing.GoAwayTakeover})
+		remote.WakeUp(ln)
 	}
 	link.visitor()
 	link.GoAway(t.Context(), framing.GoAway{Code: framing.GoAwayTakeover})

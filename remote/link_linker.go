@@ -11,6 +11,14 @@ import (
 // maxAsked is the longest wait that a relay can ask for when it denies a name.
 const maxAsked = 24 * time.Hour
 
+// A relay that says that it has moved is dialled again at once, but one that says so again and
+// again only moveBurst times, and then once in each moveInterval. Else it is left alone as one
+// whose links are lost.
+const (
+	moveBurst    = 5
+	moveInterval = time.Minute
+)
+
 // laterPause is the longest wait of a further link after the first one is back.
 const laterPause = 3 * time.Second
 
@@ -24,7 +32,8 @@ type linker struct {
 	first  bool      // the line let it go as the first, and it has not been up since
 	served bool      // it has been up
 	moved  time.Time // when the relay last said that it had moved
-	node   string    // of the relay, where the link was; "" is not known
+	moves  allowance
+	node   string // of the relay, where the link was; "" is not known
 }
 
 // keepLink keeps one link with a session until the way ends. Its error says that the
@@ -93,14 +102,13 @@ func (k *linker) pause(lasted time.Duration, err error) {
 }
 
 // wait returns how long the relay is to be left alone after a session that
-// lasted so long, 0 if there was none, and ended with err. A relay that has moved
-// is dialled again at once, but not again and again.
+// lasted so long, 0 if there was none, and ended with err.
 func (k *linker) wait(lasted time.Duration, err error) time.Duration {
-	moved := errors.Is(err, errMoved) || errors.Is(err, errNewKey)
-	if moved || lasted > steady {
+	if lasted > steady {
 		k.retry = retry{}
 	}
-	if moved && time.Since(k.moved) > firstPause {
+	moved := errors.Is(err, errMoved) || errors.Is(err, errNewKey)
+	if moved && time.Since(k.moved) > firstPause && k.moves.take(moveBurst, moveInterval) == 0 {
 		k.moved = time.Now()
 		return 0
 	}

@@ -88,6 +88,40 @@ func TestOnlyARefusedConnectionIsCheap(t *testing.T) {
 	}
 }
 
+// A relay that has moved is dialled again at once, and one that says so each time is left alone.
+func TestRelayThatMovesAgainAndAgainIsLeftAlone(t *testing.T) {
+	for _, c := range []struct {
+		every       time.Duration // there is a move
+		times       int
+		quick       int // at least, of the first
+		least, most time.Duration
+	}{
+		{time.Second, moveBurst, moveBurst, 0, 0}, // a relay that is restarted again and again
+		{10 * time.Minute, 50, 50, 0, 0},
+		{time.Second, 500, moveBurst, 30 * time.Minute, 2 * time.Hour},
+		{time.Millisecond, 500, 1, 30 * time.Minute, 2 * time.Hour},
+	} {
+		t.Run(fmt.Sprint(c.every, c.times), func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				var k linker
+				var waited time.Duration
+				for i := range c.times {
+					time.Sleep(c.every)
+					wait := k.wait(c.every, errMoved)
+					if i < c.quick && wait > 0 {
+						t.Errorf("after move %d it is left alone for %v", i, wait)
+					}
+					time.Sleep(wait)
+					waited += wait
+				}
+				if waited < c.least || waited > c.most {
+					t.Errorf("it was left alone for %v", waited)
+				}
+			})
+		})
+	}
+}
+
 // While no link is up one is dialled, and the others come when it is.
 func TestLinksGoOneAfterTheOther(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
