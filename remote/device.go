@@ -33,7 +33,7 @@ import (
 //	link_left.go       what becomes of a link whose relay goes away
 //	link_linker.go     what then: give up, dial again at once, or wait
 //	link_retry.go      how long that wait is
-//	link_log.go        what the log says of all this; link_outage.go: how often
+//	link_log.go        what the log says of all this; link_again.go: of each name; link_outage.go, allowance.go: how often
 //
 // A link ends when it is lost, when its relay goes away, or when the relay takes
 // the name back. While a relay goes away, the next link is dialled beside the old

@@ -2,27 +2,110 @@ package remote
 
 import (
 	"bytes"
+	"context"
 	"log/slog"
 	"strings"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"keystay/framing"
 )
 
-// A relay that denies a name for another reason each time fills no log.
-func TestReasonsOfARelayFillNoLog(t *testing.T) {
-	var log bytes.Buffer
-	d := &Device{log: slog.New(slog.NewTextHandler(&log, nil))}
-	w, l := &way{d: d}, &Listener{domain: "a.relay.test"}
-	for i := range 1000 {
-		denied := map[*Listener]error{l: &framing.Denial{Code: framing.DeniedLimit, Text: strings.Repeat("x", i), Retry: time.Second}}
-		if wait := w.later("relay.test", denied); wait != time.Second {
-			t.Fatalf("it is asked again after %v", wait)
+// A loggedWay is a way whose log is kept.
+type loggedWay struct {
+	*way
+	log bytes.Buffer
+}
+
+// bubble runs f with a way without links, in a bubble.
+func bubble(t *testing.T, f func(*testing.T, *loggedWay)) {
+	t.Helper()
+	synctest.Test(t, func(t *testing.T) {
+		w := new(loggedWay)
+		d := &Device{log: slog.New(slog.NewTextHandler(&w.log, nil))}
+		ctx, cancel := context.WithCancel(t.Context())
+		w.way = &way{d: d, ctx: ctx, candidates: []string{"relay.test"}}
+		f(t, w)
+		cancel()
+		d.wg.Wait()
+	})
+}
+
+// session is one on a link that is the first, with a name.
+func (w *loggedWay) session(t *testing.T, l *Listener) *session {
+	t.Helper()
+	link, _ := connected(t, framing.Handler{})
+	s := newSession(w.way, &reached{relay: "relay.test", link: link, first: true})
+	s.tellGiven([]*Listener{l})
+	s.claimed = true
+	return s
+}
+
+// lines returns how many lines the log has, and the last one.
+func (w *loggedWay) lines() (n int, last string) {
+	synctest.Wait()
+	all := strings.Split(strings.TrimSpace(w.log.String()), "\n")
+	return len(all), all[len(all)-1]
+}
+
+// A relay that denies a name for another reason each time, or gives it and takes it back each
+// second, fills no log, whose last word of the name is true soon.
+func TestNamesThatComeAndGoFillNoLog(t *testing.T) {
+	bubble(t, func(t *testing.T, w *loggedWay) {
+		l := &Listener{domain: "a.relay.test"}
+		s := w.session(t, l)
+		deny := func(text string) {
+			denied := map[*Listener]error{l: &framing.Denial{Code: framing.DeniedLimit, Text: text, Retry: time.Second}}
+			if wait := w.later("relay.test", denied); wait != time.Second {
+				t.Fatalf("it is asked again after %v", wait)
+			}
 		}
-		w.newReason(l, nil)
-	}
-	if n := strings.Count(log.String(), "\n"); n == 0 || n > 20 {
-		t.Errorf("%d lines", n)
-	}
+		for i := range 1000 {
+			deny(strings.Repeat("x", i))
+			s.tellGiven([]*Listener{l})
+			time.Sleep(time.Second)
+		}
+		if n, _ := w.lines(); n < toldBurst || n > toldBurst+4 {
+			t.Errorf("%d lines", n)
+		}
+		deny("at last")
+		time.Sleep(toldInterval)
+		if _, last := w.lines(); !strings.Contains(last, "does not give") || !strings.Contains(last, "at last") {
+			t.Errorf("it is denied, and the log's last word is %s", last)
+		}
+		s.tellGiven([]*Listener{l})
+		time.Sleep(toldInterval)
+		n, last := w.lines()
+		if !strings.Contains(last, "gives one more name") {
+			t.Errorf("it is given, and the log's last word is %s", last)
+		}
+		time.Sleep(10 * toldInterval)
+		if more, _ := w.lines(); more > n {
+			t.Errorf("nothing has changed, and there are %d more lines", more-n)
+		}
+		deny("of a name that is not wanted")
+		w.forget(l)
+		if more, last := w.lines(); more > n+1 {
+			t.Errorf("%d more lines, the last is %s", more-n, last)
+		}
+	})
+}
+
+// A reason that was told is told again after a link that came up with the name.
+func TestReasonIsToldAgainAfterALinkWithTheName(t *testing.T) {
+	bubble(t, func(t *testing.T, w *loggedWay) {
+		l := &Listener{domain: "a.relay.test"}
+		denied := map[*Listener]error{l: &framing.Denial{Code: framing.DeniedLimit, Text: "no", Retry: time.Hour}}
+		w.later("relay.test", denied)
+		w.later("relay.test", denied)
+		if n, _ := w.lines(); n != 1 {
+			t.Errorf("%d lines of one reason", n)
+		}
+		w.session(t, l)
+		w.later("relay.test", denied)
+		if n, last := w.lines(); n != 3 || !strings.Contains(last, "does not give") {
+			t.Errorf("%d lines, the last is %s", n, last)
+		}
+	})
 }

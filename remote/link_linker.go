@@ -93,10 +93,17 @@ func (k *linker) pause(lasted time.Duration, err error) {
 	if lasted > 0 {
 		k.first, k.served = false, true
 	}
-	wait := k.wait(lasted, err)
+	w, wait := k.way, k.wait(lasted, err)
 	tellRest := k.tell(lasted > 0, err, wait)
-	if wait > 0 && k.way.d.alarm.pause(k.way.ctx, wait, &k.heard) {
-		k.retry = retry{}
+	for wait > 0 && w.ctx.Err() == nil {
+		part := min(wait, lineInterval)
+		if w.d.alarm.pause(w.ctx, part, &k.heard) {
+			k.retry = retry{}
+			break
+		}
+		if wait -= part; wait > 0 && w.outage.isOver() { // not told yet, or another link is up
+			k.tell(false, err, wait)
+		}
 	}
 	tellRest()
 }

@@ -57,6 +57,13 @@ func (o *outage) tellsReason(why string, wasUp bool) bool {
 	return true
 }
 
+// isOver reports whether there is no outage that the log may have been told of.
+func (o *outage) isOver() bool {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	return o.began.IsZero()
+}
+
 // ends ends the outage and returns how long it has lasted, 0 if there was none.
 func (o *outage) ends() time.Duration {
 	o.mu.Lock()

@@ -187,6 +187,7 @@ func (s *session) giveUp(wanted []*Listener) {
 			s.unclaim(l.domain)
 		}
 		delete(s.has, l)
+		s.w.forget(l)
 		s.linkDown(l, context.Cause(l.ctx))
 	}
 }

@@ -39,10 +39,14 @@ type way struct {
 	mu         sync.Mutex
 	candidates []string                 // the relay, or where it may be, in the order to try
 	relay      string                   // the candidate that answered, "" until then
-	why        map[*Listener]told       // why a name is denied
 	gave       map[*Listener]int        // whose names it has given, and how many links have each; if any, no other candidate is tried
 	links      map[string]int           // how many links lead to an address
 	keyed      map[string]chan struct{} // see claimedWith
+	lines      allowance                // of links that come and go
+	lossTold   bool                     // the log was told of a loss, and of no link that came up since
+
+	toldMu sync.Mutex // held while the log is told, so that its last word is the last
+	names  map[*Listener]*told
 }
 
 // newWay returns a way without a name, to be run.
@@ -195,9 +199,12 @@ func (w *way) take(l *Listener) (last bool) {
 
 // forget forgets a listener that wants the relay no more.
 func (w *way) forget(l *Listener) {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	delete(w.why, l)
+	w.toldMu.Lock()
+	defer w.toldMu.Unlock()
+	if t := w.names[l]; t != nil {
+		t.is = t.last // there is nothing more to tell
+		delete(w.names, l)
+	}
 }
 
 // writesAtOnce is how many files are written at once: most of such a write is waiting
