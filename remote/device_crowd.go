@@ -27,7 +27,7 @@ func maxVisitors(configured int, memory int64) int {
 
 // poolPart: the streams of one link may make a device hold one part in so many of the
 // process's memory, beyond what visitorMemory has for each. There are two links to
-// each relay, and up to maxLeft, or minLeft of each relay, that end.
+// each relay, and up to maxLeft, or partOfLeft of each relay, that end.
 const poolPart = 32
 
 // linkPool is framing's Handler.Pool in a process with so many bytes of memory.

@@ -12,11 +12,10 @@ const (
 	// honest relay closes such a link itself.
 	leftTime = time.Minute
 	// maxLeft is how many links of relays that go away, or that have taken all names
-	// back, a device keeps for their visitors. Each relay has a part of that, and minLeft at
-	// the least: both its links, and one that has moved to another node. One more is closed
-	// at once.
+	// back, a device keeps for their visitors. Each relay has a part of that, and at the
+	// least one more than it has links: all of them, as after a new key, and one that has
+	// moved to another node. What comes beyond is closed at once.
 	maxLeft = 16
-	minLeft = 3
 )
 
 // partOfLeft is the part of the way in maxLeft: what one relay leaves behind takes no place of
@@ -24,7 +23,7 @@ const (
 func (w *way) partOfLeft() int32 {
 	w.d.mu.Lock()
 	defer w.d.mu.Unlock()
-	return int32(max(minLeft, maxLeft/max(1, len(w.d.ways))))
+	return int32(max(w.d.linksEach()+1, maxLeft/max(1, len(w.d.ways))))
 }
 
 // leave lets a link live on whose relay goes away, until its last visitor has

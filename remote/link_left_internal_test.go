@@ -77,13 +77,16 @@ func TestLinksWithAnOldKeyAreBounded(t *testing.T) {
 // A relay that restarts in good order leaves two links, and a third one may just have moved:
 // however many relays there are, the visitors on these are not cut.
 func TestEachRelayHasItsPartOfWhatIsLeft(t *testing.T) {
-	for relays, want := range map[int]int32{1: 16, 2: 8, 5: 3, 9: 3, 40: 3} {
-		d := &Device{}
-		for range relays {
+	for _, c := range []struct {
+		relays, links int
+		want          int32
+	}{{1, 0, 16}, {2, 0, 8}, {5, 0, 3}, {9, 0, 3}, {40, 0, 3}, {9, 4, 5}, {1, 20, 21}} {
+		d := &Device{cfg: DeviceConfig{Links: c.links}}
+		for range c.relays {
 			d.ways = append(d.ways, &way{d: d})
 		}
-		if got := d.ways[0].partOfLeft(); got != want {
-			t.Errorf("of %d relays: %d, want %d", relays, got, want)
+		if got := d.ways[0].partOfLeft(); got != c.want {
+			t.Errorf("of %d relays with %d links: %d, want %d", c.relays, c.links, got, c.want)
 		}
 	}
 }

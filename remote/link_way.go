@@ -16,6 +16,9 @@ import (
 // DefaultLinks is how many links a remote keeps to a relay.
 const DefaultLinks = 2
 
+// linksEach is how many links the device keeps to each relay.
+func (d *Device) linksEach() int { return cmp.Or(d.cfg.Links, DefaultLinks) }
+
 // A way is a relay that serves the device, with the links to it.
 type way struct {
 	d         *Device
@@ -61,10 +64,7 @@ func newWay(d *Device, r route) *way {
 // device for good.
 func (w *way) run() {
 	defer w.end()
-	links := w.d.cfg.Links
-	if links == 0 {
-		links = DefaultLinks
-	}
+	links := w.d.linksEach()
 	refused := make(chan error, links)
 	var wg sync.WaitGroup
 	for range links {
