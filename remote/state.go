@@ -175,6 +175,9 @@ func (s *state) loadIdentity() error {
 func (s *state) readIdentity() error {
 	file := s.path(identityFile)
 	b, err := ownfile.Read(file)
+	if link := ownfile.Dangling(file); link != nil { // what it led to may only be away
+		return unusable("read", s.dir, file, link)
+	}
 	if errors.Is(err, fs.ErrNotExist) {
 		return err
 	}

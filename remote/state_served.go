@@ -89,6 +89,9 @@ func (s *state) served(name string) (served, error) { return s.readServed(served
 func (s *state) readServed(file string) (served, error) {
 	path := s.path(file)
 	info, err := os.Stat(path)
+	if link := ownfile.Dangling(path); link != nil {
+		return served{}, unusable("read", s.dir, path, link)
+	}
 	if errors.Is(err, fs.ErrNotExist) {
 		return served{}, errNotServed
 	}

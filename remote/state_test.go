@@ -373,3 +373,48 @@ func TestStateDirectoryThatIsADanglingLink(t *testing.T) {
 		}
 	}
 }
+
+// A file that is a link to what is not there, as of a disk that is not mounted, is no
+// file that is missing: a new one in its place would lose the names for good.
+func TestFileThatIsADanglingLink(t *testing.T) {
+	for _, name := range []string{identityFile, runFile} {
+		dir := t.TempDir()
+		file := filepath.Join(dir, name)
+		if err := os.Symlink("/nowhere/"+name, file); err != nil {
+			t.Skip(err)
+		}
+		_, err := openState(dir)
+		errs := []error{err}
+		if name == identityFile {
+			_, _, err := Identity(dir)
+			_, shown := ShowIdentity(dir)
+			_, peeked := PeekIdentity(dir)
+			errs = append(errs, err, shown, peeked)
+		}
+		for i, err := range errs {
+			if err == nil || !strings.Contains(err.Error(), file+" is a symbolic link to /nowhere/"+name+", which is not there") || !slices.Equal(hint.All(err), hint.LinkDangles.With("FILE", file, "TARGET", "/nowhere/"+name)) {
+				t.Errorf("%s, %d: %v, %q", name, i, err, hint.All(err))
+			}
+		}
+		if to, err := os.Readlink(file); err != nil || to != "/nowhere/"+name {
+			t.Errorf("%s was replaced: %q, %v", name, to, err)
+		}
+	}
+}
+
+// Nor is a token that is kept, and what is known of a name.
+func TestKeptFileThatIsADanglingLink(t *testing.T) {
+	s := &state{dir: t.TempDir()}
+	for _, name := range []string{tokenFile("relay.test"), servedFile("a.test")} {
+		if err := errors.Join(os.MkdirAll(filepath.Dir(s.path(name)), 0o700), os.Symlink("/nowhere/x", s.path(name))); err != nil {
+			t.Skip(err)
+		}
+	}
+	_, token := s.keptToken("relay.test")
+	_, name := s.served("a.test")
+	for _, err := range []error{token, name} {
+		if err == nil || !strings.Contains(err.Error(), "is a symbolic link to /nowhere/x, which is not there") {
+			t.Error(err)
+		}
+	}
+}

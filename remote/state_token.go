@@ -70,6 +70,9 @@ func HasToken(stateDir, relay string) bool {
 func (s *state) keptToken(relay string) (string, error) {
 	file := s.path(tokenFile(relay))
 	info, err := os.Stat(file)
+	if link := ownfile.Dangling(file); link != nil {
+		return "", fmt.Errorf("the token for %s cannot be read: %w", relay, link)
+	}
 	if errors.Is(err, fs.ErrNotExist) {
 		return "", nil
 	}

@@ -70,6 +70,9 @@ func (s *state) peek() error {
 		return fmt.Errorf("an import was broken off in %s: a start finishes it", s.dir)
 	}
 	b, err := ownfile.Read(s.path(identityFile))
+	if link := ownfile.Dangling(s.path(identityFile)); link != nil {
+		return unusable("read", s.dir, s.path(identityFile), link)
+	}
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil
 	}

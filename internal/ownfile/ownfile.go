@@ -50,9 +50,13 @@ func PEM(b []byte) []byte {
 
 // Write replaces a file as a whole, with mode 0600: a crash leaves the old one
 // or the new one, and once Write has returned nil, losing power does not bring
-// the old one back.
+// the old one back. A symbolic link to nothing is not replaced, since what it led to
+// may only be away.
 func Write(file string, b []byte) error {
 	dir := filepath.Dir(file)
+	if link := Dangling(file); link != nil {
+		return fmt.Errorf("write %s: %w", file, link)
+	}
 	f, err := os.CreateTemp(dir, ".new-*") // 0600
 	if err != nil {
 		return fmt.Errorf("write %s: %w", file, err)

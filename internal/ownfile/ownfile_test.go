@@ -81,6 +81,22 @@ func TestWriteReplacesTheWholeFile(t *testing.T) {
 	}
 }
 
+// What a link led to may be on a disk that is not mounted now.
+func TestWriteLeavesALinkToNothing(t *testing.T) {
+	dir := t.TempDir()
+	file := filepath.Join(dir, "f")
+	if err := os.Symlink(filepath.Join(dir, "away"), file); err != nil {
+		t.Skip(err)
+	}
+	err := ownfile.Write(file, []byte("x"))
+	if err == nil || !strings.Contains(err.Error(), file+" is a symbolic link to ") || len(hint.All(err)) == 0 {
+		t.Errorf("%v, %q", err, hint.All(err))
+	}
+	if _, err := os.Readlink(file); err != nil {
+		t.Error(err)
+	}
+}
+
 func TestMkdirAllIsPrivate(t *testing.T) {
 	dir := filepath.Join(t.TempDir(), "a", "b", "c")
 	if err := ownfile.MkdirAll(dir); err != nil {
