@@ -17,6 +17,7 @@ import (
 	"keystay/internal/batch"
 	"keystay/internal/boltfile"
 	"keystay/internal/hint"
+	"keystay/internal/ownfile"
 )
 
 const (
@@ -83,15 +84,15 @@ func syncFolder(dir string) {
 
 // look checks the file, with a lock that keeps writers away.
 func look(file string) error {
+	if err := IsRecord(file); err != nil {
+		return err
+	}
 	info, err := os.Stat(file)
 	if err != nil {
 		return err
 	}
 	// A relay makes the file with something in it. So an empty one is what is
 	// left of one that had names, and not a new beginning.
-	if err := IsRecord(file); err != nil {
-		return err
-	}
 	if info.Size() == 0 {
 		return fmt.Errorf("%w: the file is empty", ErrDamaged)
 	}
@@ -110,9 +111,13 @@ func look(file string) error {
 }
 
 // IsRecord returns an error, with hints, where file is something else than a file, such as
-// a folder, so that it cannot be opened as a record. One that is not there is none.
+// a folder, so that it cannot be opened as a record. One that is not there is none, but a
+// symbolic link to nothing is: the record that it led to may only be away.
 func IsRecord(file string) error {
 	info, err := os.Stat(file)
+	if errors.Is(err, fs.ErrNotExist) {
+		return ownfile.Dangling(file)
+	}
 	if err != nil || info.Mode().IsRegular() {
 		return nil
 	}
