@@ -137,7 +137,7 @@ func unusable(do, dir, file string, err error) error {
 	if errors.As(err, &at) && at.Path == file && errors.Is(err, fs.ErrPermission) && len(hint.All(err)) == 0 && isRegular(file) {
 		return fmt.Errorf("%s the state directory: %w", do, hint.FileRights.Error(err, "FILE", file))
 	}
-	if len(hint.All(err)) == 0 || errors.Is(err, fs.ErrPermission) {
+	if len(hint.All(err)) == 0 || errors.Is(err, fs.ErrPermission) && !errors.Is(err, ownfile.ErrOthers) {
 		err = hint.RemoteState.After(err, "DIR", dir)
 	}
 	return fmt.Errorf("%s the state directory: %w", do, err)

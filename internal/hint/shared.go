@@ -4,7 +4,7 @@ package hint
 func Shared() []*Advice {
 	return append(append(Usage(), ACME()...), FileClosed, FileMissing, NoPair, FormDER, FormDERKey, FormPKCS12, FormPKCS7, FormKeystore, FormRequest, FormSSH, FormSwapped, FormEmpty, KeyPassphrase, NoChain, Unfit, NoRoots,
 		FileUnreadable, FileIsFolder, FileIsPipe, OneSecret,
-		FileOpen, FileWasOpen, FolderOpen, OtherOwner, FileRights, LinkDangles, DiskFull, ReadOnly)
+		FileOpen, FileWasOpen, FolderOpen, FolderShared, OtherOwner, OthersFolder, FileRights, LinkDangles, DiskFull, ReadOnly)
 }
 
 // The advice for files that the configuration names.
@@ -133,10 +133,20 @@ var (
 		Means: "a state directory",
 		Do:    []string{"chmod 700 DIR"},
 	}
+	FolderShared = &Advice{
+		Shown: "every user of this machine can get into …",
+		Means: "a folder that is there for others too, such as /tmp or /etc",
+		Do:    []string{"choose a folder for this program alone, with --state-dir"},
+	}
 	OtherOwner = &Advice{
 		Shown: "… permission denied",
 		Means: "a file or folder belongs to somebody else, mostly since the program ran as root once",
 		Do:    []string{"FILE belongs to OWNER, and this runs as USER: sudo chown -R USER FILE"},
+	}
+	OthersFolder = &Advice{
+		Shown: "… permission denied: it is the folder of somebody else",
+		Means: "a state directory that has other things in it, or is the system's",
+		Do:    []string{"FILE belongs to OWNER, and this runs as USER: choose another folder with --state-dir"},
 	}
 	FileRights = &Advice{
 		Shown: "open …: permission denied",

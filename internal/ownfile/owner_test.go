@@ -4,9 +4,14 @@ package ownfile
 
 import (
 	"errors"
+	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
+	"strings"
 	"testing"
+
+	"keystay/internal/hint"
 )
 
 // A part of the path that belongs to somebody else inside a folder of one's own
@@ -58,6 +63,40 @@ func TestStrangeNamesTheFolderOfAnother(t *testing.T) {
 	for of, uid := range map[string]int{dir: user, filepath.Join(dir, "not there"): user, "/": 0} {
 		if what, _, _ := strange(of, uid); what != "" {
 			t.Errorf("%s, %d: %q", of, uid, what)
+		}
+	}
+}
+
+// Only a folder that is the program's own, or empty, is to be given to its user.
+func TestOnlyAStateDirectoryIsToChangeItsOwner(t *testing.T) {
+	dir := t.TempDir()
+	for _, name := range []string{"empty", "own/acme", "other/mail", "keystay/mail"} {
+		if err := os.MkdirAll(filepath.Join(dir, name), 0o700); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for of, given := range map[string]bool{"/etc": false, "/usr/local": false, "/": false, filepath.Join(dir, "other"): false,
+		filepath.Join(dir, "empty"): true, filepath.Join(dir, "own"): true, filepath.Join(dir, "keystay"): true} {
+		err := notOwn(fs.ErrPermission, of, of, "root", "me")
+		line := strings.Join(hint.All(err), "\n")
+		if strings.Contains(line, "chown") != given || errors.Is(err, ErrOthers) == given || !errors.Is(err, fs.ErrPermission) || !strings.Contains(line, of+" belongs to root") {
+			t.Errorf("%s: %v, %q", of, err, line)
+		}
+	}
+	if line := strings.Join(hint.All(notOwn(fs.ErrPermission, "/etc", "/etc/lock", "root", "me")), ""); !strings.Contains(line, "chown -R me /etc/lock") {
+		t.Errorf("what is in a folder of one's own: %q", line)
+	}
+}
+
+// Nor is a folder to be closed that is there for everybody.
+func TestSharedFolderIsNotToBeClosed(t *testing.T) {
+	dir := t.TempDir()
+	for mode, want := range map[fs.FileMode]*hint.Advice{0o777 | fs.ModeSticky: hint.FolderShared, 0o777: hint.FolderOpen} {
+		if err := os.Chmod(dir, mode); err != nil {
+			t.Fatal(err)
+		}
+		if got := hint.All(Exposed(dir)); !slices.Equal(got, want.With("DIR", dir)) {
+			t.Errorf("%v: %q", mode, got)
 		}
 	}
 }

@@ -11,6 +11,7 @@ import (
 	"os"
 	"path/filepath"
 	"runtime"
+	"slices"
 	"strings"
 	"syscall"
 
@@ -132,6 +133,9 @@ func Exposed(path string) error {
 	if err != nil || !IsOpen(info) {
 		return nil
 	}
+	if info.IsDir() && (info.Mode()&fs.ModeSticky != 0 || isSystem(path)) {
+		return hint.FolderShared.Error(fmt.Errorf("every user of this machine can get into %s", path))
+	}
 	if info.IsDir() {
 		return hint.FolderOpen.Error(fmt.Errorf("every user of this machine can get into %s", path), "DIR", path)
 	}
@@ -208,7 +212,7 @@ func ExplainIn(err error, path, dir string) error {
 		return hint.FileIsPipe.Error(err, "FILE", path)
 	case errors.Is(err, fs.ErrPermission):
 		if what, owner, user := foreign(path, dir, os.Geteuid()); what != "" {
-			return hint.OtherOwner.Error(err, "FILE", what, "OWNER", owner, "USER", user)
+			return notOwn(err, dir, what, owner, user)
 		}
 	}
 	return err
@@ -219,10 +223,40 @@ func ExplainIn(err error, path, dir string) error {
 func ExplainState(err error, path, dir string) error {
 	if errors.Is(err, fs.ErrPermission) {
 		if what, owner, user := strange(dir, os.Geteuid()); what != "" {
-			return hint.OtherOwner.Error(err, "FILE", what, "OWNER", owner, "USER", user)
+			return notOwn(err, dir, what, owner, user)
 		}
 	}
 	return Explain(err, path)
+}
+
+// ErrOthers is wrapped by the errors of ExplainIn and ExplainState where the folder is
+// not one to be given to the program's user.
+var ErrOthers = errors.New("it is the folder of somebody else")
+
+// notOwn is err where what, part of a path or dir itself, is another user's.
+func notOwn(err error, dir, what, owner, user string) error {
+	if abs, aerr := filepath.Abs(dir); dir != "" && aerr == nil && (what == dir || what == abs) && !isState(abs) {
+		return hint.OthersFolder.Error(fmt.Errorf("%w: %w", err, ErrOthers), "FILE", what, "OWNER", owner, "USER", user)
+	}
+	return hint.OtherOwner.Error(err, "FILE", what, "OWNER", owner, "USER", user)
+}
+
+// isState reports whether a folder looks like one that the programs have made, or is free
+// to become one: whatever else is in a folder is changed with its owner.
+func isState(dir string) bool {
+	entries, err := os.ReadDir(dir)
+	own := func(e fs.DirEntry) bool {
+		return slices.Contains([]string{"identity.pem", "names.db", "acme"}, e.Name())
+	}
+	return strings.Contains(dir, "keystay") || slices.ContainsFunc(entries, own) ||
+		err == nil && len(entries) == 0 && !isSystem(dir) && filepath.Dir(dir) != "/"
+}
+
+// isSystem reports whether a folder is, or is in, one of the system's.
+func isSystem(dir string) bool {
+	top, _, _ := strings.Cut(strings.TrimPrefix(filepath.Clean(dir), "/"), "/")
+	return filepath.IsAbs(dir) && !strings.Contains(dir, "keystay") &&
+		slices.Contains([]string{"bin", "boot", "dev", "etc", "lib", "proc", "run", "sbin", "sys", "usr"}, top)
 }
 
 // strange returns dir, if it is there and belongs to another user than the one
