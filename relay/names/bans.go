@@ -79,7 +79,7 @@ func parseRange(s string) (netip.Prefix, error) {
 	}
 	if a := p.Addr(); a.Is4In6() {
 		if p.Bits() < 96 {
-			return p, fmt.Errorf("%q is a range of IPv4 addresses and more: write 0.0.0.0/0 or ::/0", s)
+			return p, fmt.Errorf("%q is a range of IPv4 addresses and more: write the range of IPv4 alone, as in 192.0.2.0/24", s)
 		}
 		p = netip.PrefixFrom(a.Unmap(), p.Bits()-96)
 	}

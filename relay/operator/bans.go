@@ -57,7 +57,7 @@ func (s *Server) ban(kind names.BanKind) func(*http.Request) (any, error) {
 }
 
 // checkBan brings what is to be banned into its one form. The relay's own name is
-// refused: all of its names would be cut.
+// refused, and so are all addresses: all of its names would be cut.
 func (s *Server) checkBan(b *names.Ban) error {
 	if b.Kind == names.BanName {
 		if _, err := s.nameOf(b.Of); err != nil {
@@ -66,6 +66,9 @@ func (s *Server) checkBan(b *names.Ban) error {
 	}
 	if err := b.Check(); err != nil {
 		return wrong("%v", err)
+	}
+	if b.Kind == names.BanAddress && strings.HasSuffix(b.Of, "/0") {
+		return wrong("%s is everybody", b.Of).because("to give out no new names: names: {policy: closed} in its file", "to stop: relay drain")
 	}
 	if b.Kind == names.BanName && (b.Of == s.Domain || hostname.IsBelow(s.Domain, b.Of)) {
 		return wrong("%s is this relay with all of its names", b.Of).

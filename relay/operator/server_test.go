@@ -412,6 +412,9 @@ func TestMistakesAreRefusedWithWhatWasMeant(t *testing.T) {
 	r := newRig(t, nil)
 	for _, c := range []struct{ path, body, want string }{
 		{"/v1/names/ban", `{"of":"relay.test"}`, "relay.test is this relay with all of its names"},
+		{"/v1/addresses/ban", `{"of":"0.0.0.0/0"}`, "0.0.0.0/0 is everybody"},
+		{"/v1/addresses/ban", `{"of":"::/0"}`, "::/0 is everybody"},
+		{"/v1/addresses/ban", `{"of":"::ffff:0:0/96"}`, "0.0.0.0/0 is everybody"},
 		{"/v1/names/ban", `{"of":"TEST."}`, `did you mean test.relay.test?`},
 		{"/v1/names/ban", `{"of":"xyz"}`, `did you mean xyz.relay.test?`},
 		{"/v1/names/release", `{"name":"xyz"}`, `did you mean xyz.relay.test?`},
