@@ -66,7 +66,7 @@ func makeListKey(w io.Writer, file string) error {
 func listKey(file string) (ed25519.PrivateKey, error) {
 	b, err := ownfile.Read(file)
 	if err != nil {
-		return nil, ownfile.Explain(err, file)
+		return nil, ownfile.ExplainNamed(err, file)
 	}
 	key, err := relaylist.ParsePrivateKey(ownfile.PEM(b))
 	if err != nil {
@@ -135,7 +135,7 @@ func readList(stdin io.Reader, file string) ([]byte, error) {
 	if file != "-" {
 		f, err := os.Open(file)
 		if err != nil {
-			return nil, ownfile.Explain(err, file)
+			return nil, ownfile.ExplainNamed(err, file)
 		}
 		defer f.Close()
 		from = f

@@ -198,7 +198,7 @@ served to their end. An identity that is there already is not overwritten; with
 			}
 			f, err := os.Open(args[0])
 			if err != nil {
-				return cli.Usage(fmt.Errorf("read the export: %w", ownfile.Explain(err, args[0])))
+				return cli.Usage(fmt.Errorf("read the export: %w", ownfile.ExplainNamed(err, args[0])))
 			}
 			defer f.Close()
 			passphrase, err := passphraseOf(c, cfg, false)

@@ -16,7 +16,7 @@ func Roots(setting, file string) (*x509.CertPool, error) {
 	}
 	b, err := ownfile.Read(file)
 	if err != nil {
-		return nil, fmt.Errorf("%s: %w", setting, ownfile.Explain(err, file))
+		return nil, fmt.Errorf("%s: %w", setting, ownfile.ExplainNamed(err, file))
 	}
 	pool := x509.NewCertPool()
 	if pool.AppendCertsFromPEM(ownfile.PEM(b)) {

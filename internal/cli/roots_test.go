@@ -6,6 +6,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 
@@ -37,7 +38,7 @@ func TestRootsOfOtherTools(t *testing.T) {
 	if _, err := cli.Roots("--acme-root", file); err == nil || err.Error() != "--acme-root: "+file+" holds no certificate" || len(hint.All(err)) != 1 {
 		t.Errorf("noise: %v", err)
 	}
-	if _, err := cli.Roots("--acme-root", file+"x"); !errors.Is(err, fs.ErrNotExist) || !strings.HasPrefix(err.Error(), "--acme-root: open ") {
+	if _, err := cli.Roots("--acme-root", file+"x"); !errors.Is(err, fs.ErrNotExist) || !strings.HasPrefix(err.Error(), "--acme-root: open ") || !slices.Equal(hint.All(err), []string{"check the path " + file + "x"}) {
 		t.Errorf("no such file: %v", err)
 	}
 }

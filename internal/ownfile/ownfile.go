@@ -196,6 +196,14 @@ func openOwn(file string) (*os.File, error) {
 // symbolic link to nothing. It returns any other error as it is.
 func Explain(err error, path string) error { return ExplainIn(err, path, "") }
 
+// ExplainNamed is Explain for a file that somebody has named, who may have its name wrong.
+func ExplainNamed(err error, path string) error {
+	if err = Explain(err, path); errors.Is(err, fs.ErrNotExist) && len(hint.All(err)) == 0 {
+		return hint.FileMissing.Error(err, "FILE", path)
+	}
+	return err
+}
+
 // ExplainIn is Explain for a file in a folder that is to be the user's own, such
 // as a state directory.
 func ExplainIn(err error, path, dir string) error {

@@ -206,6 +206,9 @@ func TestExplainSaysWhatToDo(t *testing.T) {
 			t.Errorf("%v: hints %q, want %q", err, got, want)
 		}
 	}
+	if got := hint.All(ownfile.ExplainNamed(fs.ErrNotExist, "/x")); len(got) != 1 || got[0] != "check the path /x" {
+		t.Errorf("a file that was named: %q", got)
+	}
 	for _, err := range []error{nil, syscall.EIO, fs.ErrPermission, fs.ErrNotExist} {
 		if got := ownfile.Explain(err, "/x"); !errors.Is(got, err) || len(hint.All(got)) != 0 {
 			t.Errorf("%v became %v", err, got)
