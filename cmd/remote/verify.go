@@ -55,6 +55,9 @@ usage, 4 the key is another one's.`,
 			drain, _, stop := cli.Signals(c.Context())
 			defer stop()
 			report := vc.Check(drain)
+			if drain.Err() != nil {
+				return drain.Err()
+			}
 			if asJSON {
 				_ = cli.WriteJSON(c.OutOrStdout(), report)
 			} else {
@@ -140,5 +143,9 @@ func verdictError(r *verify.Report) error {
 	case r.Of(verify.Identity).State == verify.NotChecked && r.Of(verify.Key).State == verify.OK && r.Of(verify.Time).State == verify.OK && r.Of(verify.Chain).State == verify.OK:
 		return hint.NotPinned.Error(fmt.Errorf("%s: a device holds the key, and nothing says whether it is the right one", r.Name))
 	}
-	return hint.NotVerified.Error(fmt.Errorf("%s: who holds the key was not checked to the end", r.Name))
+	advice := *hint.NotVerified
+	if r.Of(verify.Connection).State != verify.OK { // no chain was seen
+		advice.Do = advice.Do[:1]
+	}
+	return advice.Error(fmt.Errorf("%s: who holds the key was not checked to the end", r.Name))
 }

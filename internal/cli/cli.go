@@ -4,6 +4,7 @@ package cli
 
 import (
 	"bytes"
+	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -108,6 +109,9 @@ func Main(cmd *cobra.Command) int {
 	err := cmd.Execute()
 	if err == nil {
 		return 0
+	}
+	if errors.Is(err, context.Canceled) { // by Signals
+		err = errors.New("interrupted")
 	}
 	Print(cmd.ErrOrStderr(), cmd.Name(), err)
 	var e *Error

@@ -1,7 +1,9 @@
 package cli_test
 
 import (
+	"context"
 	"errors"
+	"fmt"
 	"log"
 	"strings"
 	"testing"
@@ -19,6 +21,19 @@ func TestPrintShowsNothingThatDoesNotPrint(t *testing.T) {
 	cli.Print(&out, "remote", err)
 	if want := "remote: a [2Jb\nc d\nhint: check the path  ]0;owned \n"; out.String() != want {
 		t.Errorf("%q, want %q", out.String(), want)
+	}
+}
+
+// What Ctrl-C has ended says so, in whichever words it came, and with one code.
+func TestInterruptedIsSaidInOneWord(t *testing.T) {
+	for _, err := range []error{context.Canceled, fmt.Errorf("look up: %w", context.Canceled), cli.Usage(context.Canceled)} {
+		var out strings.Builder
+		cmd := cli.Root(&cobra.Command{Use: "relay", RunE: func(*cobra.Command, []string) error { return err }})
+		cmd.SetArgs([]string{})
+		cmd.SetErr(&out)
+		if code := cli.Main(cmd); code != cli.ExitFailed || out.String() != "relay: interrupted\n" {
+			t.Errorf("%v: exit code %d, %q", err, code, out.String())
+		}
 	}
 }
 

@@ -405,7 +405,7 @@ var (
 	NotVerified = &Advice{
 		Shown: "…: who holds the key was not checked to the end",
 		Means: "`remote verify`: it says neither that all is well nor that it is not",
-		Do:    []string{"the lines say which steps were not checked, and why; where the chain has a CA of its own, name its root: --root FILE"},
+		Do:    []string{"the lines say which steps were not checked, and why", "where the chain has a CA of its own, name its root: --root FILE"},
 	}
 	NotPinned = &Advice{
 		Shown: "…: a device holds the key, and nothing says whether it is the right one",
