@@ -69,14 +69,15 @@ func (e *advised) Unwrap() error { return e.err }
 func (e *advised) Hints() []string { return e.hints }
 
 // All returns the hints of err and of all that it wraps, each once, the outer
-// ones first. An error has hints when it has the method Hints() []string.
+// ones first: one that an outer one begins with is said already. An error has hints when it has the method Hints() []string.
 func All(err error) []string {
 	var all []string
 	var walk func(error)
 	walk = func(err error) {
 		if h, ok := err.(interface{ Hints() []string }); ok {
 			for _, line := range h.Hints() {
-				if line != "" && !slices.Contains(all, line) {
+				said := func(outer string) bool { return strings.HasPrefix(outer, line) }
+				if line != "" && !slices.ContainsFunc(all, said) {
 					all = append(all, line)
 				}
 			}

@@ -29,6 +29,10 @@ func TestAllFindsEachHintOnceBehindSilentErrors(t *testing.T) {
 	if got := hint.All(err); !slices.Equal(got, want) {
 		t.Errorf("%q, want %q", got, want)
 	}
+	relay := &hint.Advice{Do: []string{"ask the relay's operator for a token, and give it with --token-file"}} // as a relay says it
+	if got := hint.All(hint.TokenWanted.Error(relay.Error(errors.New("refused")))); !slices.Equal(got, hint.TokenWanted.Do) {
+		t.Errorf("the same advice twice: %q", got)
+	}
 	if got := hint.All(nil); got != nil {
 		t.Errorf("no error has hints: %q", got)
 	}
