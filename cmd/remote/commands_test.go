@@ -106,7 +106,8 @@ func TestLogin(t *testing.T) {
 		}
 	}
 	for _, stdin := range []string{"", "\n", "two\nlines\n", strings.Repeat("x", config.MaxSecret+1)} {
-		if _, err := execute(stdin, "login", "relay.net", "--state-dir", dir); code(err) != cli.ExitUsage {
+		_, err := execute(stdin, "login", "relay.net", "--state-dir", dir)
+		if hinted := slices.Equal(hint.All(err), hint.NoTokenGiven.Do); code(err) != cli.ExitUsage || hinted != (len(stdin) < 2) {
 			t.Errorf("%.20q: %v", stdin, err)
 		}
 	}

@@ -110,6 +110,9 @@ func (d *doctor) examine(ctx context.Context) cli.Findings {
 	wg.Wait()
 
 	all := slices.Concat([]cli.Finding{d.clock(reports, cas)}, state)
+	if err := alarmProgram(d.cfg); err != nil {
+		all = append(all, cli.Amiss("alarm", "", fmt.Errorf("the program of --on-intercept-run cannot be run: %w", err)))
+	}
 	for _, r := range reports {
 		all = append(all, r.findings...)
 	}

@@ -233,6 +233,8 @@ func TestADoctorFindsWhatIsBroken(t *testing.T) {
 		}, []string{"wrong proxy", "not_run relay_dns", "not_run ipv4", "not_run ipv6", "not_run round_trip", "not_run relay_certificate", "not_run relay_policy", "wrong link", "not_run packets", "not_run limits"}, "nothing gets through http://proxy.test:3128"},
 		"proxy that cannot be chosen": {nil, func(w *ward) { w.senses.proxy = func(string) (*url.URL, error) { return nil, errors.New("bad") } },
 			[]string{"wrong proxy", "not_run relay_dns", "not_run ipv4", "not_run ipv6", "not_run round_trip"}, "bad"},
+		"no such program for an alarm": {[]string{"--on-intercept-run", "/no/such/program"}, func(*ward) {},
+			[]string{"wrong alarm", "not_run proxy"}, "each word behind it has a flag of its own"},
 		"relay untrusted": {nil, func(w *ward) {
 			w.fetching(relayPage, func(f *fetched) error { f.invalid = x509.UnknownAuthorityError{}; return nil })
 		}, []string{"not_run proxy", "wrong relay_certificate"}, "unknown authority"},
@@ -362,7 +364,7 @@ func TestADoctorFindsWhatIsBroken(t *testing.T) {
 				if f.State == cli.FoundOK {
 					continue
 				}
-				got, texts = append(got, f.State+" "+f.Step), append(texts, f.Detail)
+				got, texts = append(got, f.State+" "+f.Step), append(texts, f.Detail, strings.Join(f.Hints, "\n"))
 				if hints := strings.Join(f.Hints, "\n"); openWord.MatchString(hints) {
 					t.Errorf("%s has a hint with a word to be filled in: %s", f.Step, hints)
 				}

@@ -97,5 +97,8 @@ func askToken(in io.Reader, prompt io.Writer, relay string) (string, error) {
 		return "", err
 	}
 	token := strings.TrimSpace(string(b))
+	if token == "" {
+		return "", hint.NoTokenGiven.Error(config.CheckSecret(token))
+	}
 	return token, config.CheckSecret(token)
 }

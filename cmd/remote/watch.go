@@ -11,10 +11,12 @@ import (
 	"net/http"
 	"net/netip"
 	"net/url"
+	"os/exec"
 	"path/filepath"
 	"strconv"
 	"time"
 
+	"keystay/config"
 	"keystay/internal/cli"
 	"keystay/internal/hint"
 	"keystay/internal/keyname"
@@ -55,6 +57,9 @@ func newLookout(p *process, proxy func(*http.Request) (*url.URL, error)) (*looko
 	}
 	l := &lookout{stop: make(chan watch.Alarm, 1)}
 	l.alarms = &watch.Alarms{Dir: filepath.Join(cfg.StateDir, "evidence"), Run: cfg.InterceptRun, Post: string(cfg.InterceptPost), Proxy: proxy, Logger: p.log}
+	if err := alarmProgram(cfg); err != nil {
+		p.log.Warn("the program of --on-intercept-run cannot be run", "err", err, hint.Attr(hint.All(err)))
+	}
 	if cfg.OnIntercept == "stop" {
 		l.alarms.Stop = func(a watch.Alarm) {
 			select {
@@ -83,6 +88,15 @@ func newLookout(p *process, proxy func(*http.Request) (*url.URL, error)) (*looko
 		p.cross(l)
 	}
 	return l, nil
+}
+
+// alarmProgram looks whether the program that an alarm is to start is there.
+func alarmProgram(cfg *config.Remote) error {
+	if len(cfg.InterceptRun) == 0 {
+		return nil
+	}
+	_, err := exec.LookPath(cfg.InterceptRun[0])
+	return hint.AlarmProgram.Error(err)
 }
 
 // cross lets the other remotes of the owner look for this one, and this one for them.

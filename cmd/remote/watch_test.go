@@ -1,12 +1,14 @@
 package main
 
 import (
+	"bytes"
 	"errors"
 	"log/slog"
 	"net"
 	"net/http"
 	"net/netip"
 	"net/url"
+	"os"
 	"strings"
 	"testing"
 
@@ -136,5 +138,19 @@ func TestAReconnectHasItsNameLookedAtAgain(t *testing.T) {
 	p.hear(remote.Event{Kind: remote.Connected, Name: "c.relay.test"})
 	if a, b := len(p.names[name{domain: "a.relay.test"}].again), len(p.names[name{domain: "b.relay.test"}].again); a != 1 || b != 0 {
 		t.Errorf("%d and %d looks are due", a, b)
+	}
+}
+
+// What an alarm is to start is looked for at the start, and not first when there is one.
+func TestProgramOfAnAlarmThatIsNotThereIsTold(t *testing.T) {
+	for program, told := range map[string]bool{"/no/such/program": true, os.Args[0]: false} {
+		var log bytes.Buffer
+		p := &process{cfg: &config.Remote{Probe: "off", InterceptRun: []string{program, "x"}}, log: slog.New(slog.NewTextHandler(&log, nil))}
+		if _, err := newLookout(p, nil); err != nil {
+			t.Fatal(err)
+		}
+		if got := strings.Contains(log.String(), "the program of --on-intercept-run cannot be run"); got != told {
+			t.Errorf("%s: %s", program, log.String())
+		}
 	}
 }

@@ -11,7 +11,7 @@ func Remote() []*Advice {
 		ProxySignIn, ProxyWrongUser, ProxyOtherSignIn, ProxyForbids, ProxyIsNone, ProxyPortal, ProxyCannotReach, ProxyHangsUp, ProxyEnds, ProxyKind, ProxyAway, ProxyUntrusted, ProxySOCKS, ProxyVariable, ProxyNamed,
 		SlowAfterPause,
 		ProofFails, OtherVersion,
-		NameTaken, NotBelow, TokenWanted, TokenWrong, TokenWithheld, NoNewNames, NoMoreNames, NoTCPPorts, NoNewPorts, NoMorePorts, RelayUndecided, Banned, Replaced, Released, NoRelease, NotHeld, NoIdentity, BadToken, TokenArgument, PasswordArgument, CertificateWaits, NameNotEverywhere, RulesUnkept, RecordsMissing, NoDNSServers, DNSFails, ForeignKey, Intercepted, NotProbed, NoPeer, NotLookedUp, NotVerified, NotPinned,
+		NameTaken, NotBelow, TokenWanted, TokenWrong, TokenWithheld, NoNewNames, NoMoreNames, NoTCPPorts, NoNewPorts, NoMorePorts, RelayUndecided, Banned, Replaced, Released, NoRelease, NotHeld, NoIdentity, BadToken, TokenArgument, NoTokenGiven, PasswordArgument, CertificateWaits, NameNotEverywhere, RulesUnkept, RecordsMissing, NoDNSServers, DNSFails, ForeignKey, Intercepted, AlarmProgram, NotProbed, NoPeer, NotLookedUp, NotVerified, NotPinned,
 		CTForeign, CTOld, CTBlind,
 		DoctorFails, DoctorClock, DoctorFamily, DoctorNodes, DoctorPolicy, DoctorManyNames, DoctorNameElsewhere, DoctorNoVisitors, DoctorRenewal, DoctorForbidden, DoctorOtherCA, DoctorOperator,
 		NoRemoteHere, NotYourRemote, SeveralRun, NoRunSocket, NoInspector, NoMetrics,
@@ -336,6 +336,11 @@ var (
 		Means: "`remote login`",
 		Do:    []string{"a token is no argument, since other users of this machine can see those: it is asked for, or comes on standard input or with --token-file FILE"},
 	}
+	NoTokenGiven = &Advice{
+		Shown: "the token: there is no secret",
+		Means: "`remote login` has read nothing",
+		Do:    []string{"give the token on standard input, or with --token-file FILE; on a terminal it is asked for"},
+	}
 	PasswordArgument = &Advice{
 		Shown: "one argument too many behind the user",
 		Means: "`remote password`",
@@ -385,6 +390,11 @@ var (
 		Do: []string{"stop using NAME for what is secret, and look at the file of evidence: who has issued that certificate, and when",
 			"where it is your own, as of another device or a replica, add its key to acme/keys in the state directory, on a line of its own; else tell the CA to revoke it, tell the relay's operator, and move to another relay or a domain of your own",
 			"see \"Does anybody listen in?\" in docs/running-a-remote.md"},
+	}
+	AlarmProgram = &Advice{
+		Shown: "the program of --on-intercept-run cannot be run …",
+		Means: "nothing but the log and the screen would tell of an alarm",
+		Do:    []string{"name a program that is there; each word behind it has a flag of its own: --on-intercept-run PROGRAM --on-intercept-run WORD"},
 	}
 	NotProbed = &Advice{
 		Shown: "looked at the name from outside … not checked: …",
