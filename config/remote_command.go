@@ -136,8 +136,9 @@ func LoadVerify(fs *pflag.FlagSet, address string) (r *Remote, port string, err 
 	n, err := strconv.ParseUint(port, 10, 16)
 	isPort := host == r.Domain || err == nil && n > 0
 	switch r.Domain, err = hostName(r.Domain); {
-	case err != nil || strings.HasPrefix(port, "//"): // another scheme than https
-		wrong.add("domain", quote(address)+" is no public name", "as in https://xyz.relay.net")
+	case err != nil || strings.ContainsAny(port, "/?#"): // another scheme than https, or a path
+		why, form := noPublicName(address)
+		wrong.add("domain", quote(address)+" is no public name"+why, form)
 	case !isPort:
 		wrong.add("domain", quote(port)+" is no port", "a number from 1 to 65535")
 	}
@@ -148,6 +149,33 @@ func LoadVerify(fs *pflag.FlagSet, address string) (r *Remote, port string, err 
 		errs = proxyVariables()
 	}
 	return r, port, finish(src, append(errs, repeated(fs, src.keys)...), wrong, "domain")
+}
+
+// noPublicName says what it is of an address that makes it no name to verify, as far as
+// that shows, and how it has to look.
+func noPublicName(address string) (why, form string) {
+	scheme, rest, ok := strings.Cut(address, "://")
+	if !ok {
+		scheme, rest = "https", address
+	}
+	host := rest
+	if end := strings.IndexAny(rest, "/?#"); end >= 0 {
+		host = rest[:end]
+	}
+	bare := host
+	if h, _, err := net.SplitHostPort(host); err == nil {
+		bare = h
+	}
+	_, err := hostName(bare)
+	switch {
+	case net.ParseIP(strings.Trim(bare, "[]")) != nil:
+		return ": it is an IP address", "as in https://xyz.relay.net"
+	case err != nil:
+		return "", "as in https://xyz.relay.net"
+	case scheme != "https":
+		return ": it is to begin with https:// or to be the name alone", "did you mean https://" + bare
+	}
+	return ": more follows than the name and a port", "did you mean https://" + host
 }
 
 // loadSome reads some of the remote's keys.
