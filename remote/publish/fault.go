@@ -115,6 +115,8 @@ func (s *service) undialled(op *net.OpError) *fault {
 		f.hints = s.do(hint.ServiceSocketClosed)
 	case s.Network == "unix" && op.Addr != nil && !isSocket(op.Addr.String()):
 		f.text, f.hints = "it is no socket", s.do(hint.ServiceNotSocket)
+	case s.Network == "unix": // its server is gone, and it has no port
+		f.hints = s.do(hint.ServiceNoSocket)
 	default:
 		f.hints = s.do(hint.ServiceStopped)
 	}

@@ -371,6 +371,13 @@ func TestCheckSaysWhyAndWhatToDo(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer ln.Close()
+	left := filepath.Join(dir, "left")
+	was, err := net.ListenUnix("unix", &net.UnixAddr{Name: left})
+	if err != nil {
+		t.Fatal(err)
+	}
+	was.SetUnlinkOnClose(false)
+	was.Close()
 	unix := func(path string) *publish.Target {
 		target := tcpTarget("http", gone.Addr())
 		target.Network, target.Addresses = "unix", []string{path}
@@ -388,6 +395,7 @@ func TestCheckSaysWhyAndWhatToDo(t *testing.T) {
 		{"nothing listens", tcpTarget("http", gone.Addr()), "connection refused", "start it, or check the port in --local"},
 		{"nothing listens, https", insecureTarget(gone.Addr()), "connection refused", "start it, or check the port in --local"},
 		{"no socket", unix(filepath.Join(dir, "none")), "no such file or directory", "start it, or check the path in --local"},
+		{"a socket whose server is gone", unix(left), "connection refused", "start it, or check the path in --local"},
 		{"no address", nowhere, "the target has no address", ""},
 		{"it answers", unix(shut), "", ""},
 	}
