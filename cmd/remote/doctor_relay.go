@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"crypto/tls"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -205,7 +206,7 @@ func (d *doctor) page(ctx context.Context, r *report) []cli.Finding {
 	}
 	cert := cli.Fine("relay_certificate", r.host(), "until %s, by %s", r.page.leaf.NotAfter.UTC().Format(time.DateOnly), r.page.leaf.Issuer)
 	if r.page.invalid != nil {
-		cert = cli.Amiss("relay_certificate", r.host(), hint.UntrustedRelay.Error(r.page.invalid))
+		cert = cli.Amiss("relay_certificate", r.host(), &remote.NoRelayError{Relay: r.relay, Err: &tls.CertificateVerificationError{Err: r.page.invalid}}) // which has the advice of the start
 	}
 	if err := json.Unmarshal(r.page.body, &r.about); r.page.status != http.StatusOK || err != nil || r.about.Keystay == 0 {
 		r.about = aboutRelay{}

@@ -181,7 +181,7 @@ func TestADoctorFindsWhatIsBroken(t *testing.T) {
 		"clock so wrong that nobody is trusted": {nil, func(w *ward) {
 			for _, page := range []string{relayPage, caPage} {
 				w.fetching(page, func(f *fetched) error {
-					f.date, f.invalid = time.Now().Add(10000*time.Hour), x509.CertificateInvalidError{Reason: x509.Expired}
+					f.date, f.invalid = time.Now().Add(10000*time.Hour), x509.CertificateInvalidError{Reason: x509.Expired, Cert: f.leaf}
 					return nil
 				})
 			}
@@ -238,6 +238,12 @@ func TestADoctorFindsWhatIsBroken(t *testing.T) {
 		"relay untrusted": {nil, func(w *ward) {
 			w.fetching(relayPage, func(f *fetched) error { f.invalid = x509.UnknownAuthorityError{}; return nil })
 		}, []string{"not_run proxy", "wrong relay_certificate"}, "unknown authority"},
+		"relay expired": {nil, func(w *ward) {
+			w.fetching(relayPage, func(f *fetched) error {
+				f.invalid = x509.CertificateInvalidError{Reason: x509.Expired, Cert: &x509.Certificate{}}
+				return nil
+			})
+		}, []string{"not_run proxy", "wrong relay_certificate"}, "the relay's certificate has expired on"},
 		"no relay": {nil, func(w *ward) { w.fetching(relayPage, func(f *fetched) error { f.status = 404; return nil }) },
 			[]string{"not_run proxy", "wrong relay_policy"}, "HTTP 404"},
 		"banned": {nil, func(w *ward) {

@@ -107,7 +107,7 @@ func (p *process) tooLate(wait time.Duration) error {
 	var errs []error
 	for _, pub := range missing {
 		if err := pub.ln.Wait(over); err != nil {
-			errs = append(errs, fmt.Errorf("%s does not answer after %v: %w", pub.ln.Domain(), wait, err))
+			errs = append(errs, p.unanswered(pub.ln.Domain(), wait, err))
 		}
 	}
 	if len(errs) == 1 {
@@ -115,6 +115,14 @@ func (p *process) tooLate(wait time.Duration) error {
 	}
 	return errors.Join(errs...)
 }
+
+// unanswered is the error of a name that does not answer after that time.
+func (p *process) unanswered(domain string, wait time.Duration, err error) error {
+	return fmt.Errorf("%s does not answer after %v: %w", domain, wait, p.askedDNS(err))
+}
+
+// askedDNS is asked with the server of --dns.
+func (p *process) askedDNS(err error) error { return asked(err, p.now().DNS) }
 
 // finish ends all names in good order. Err says why, where it was no signal; then
 // visitors are cut at once, unless it is that a relay gives the names to nobody or to

@@ -140,7 +140,7 @@ func (p *process) nameStatus(s service) nameStatus {
 	if err := s.ln.Wait(over); p.drain.Err() != nil {
 		n.Why = "it is about to end"
 	} else if err != nil && (len(n.Relays) == 0 || !s.up.Load()) {
-		n.Why = err.Error()
+		n.Why = p.askedDNS(err).Error()
 	} else {
 		n.Up = len(n.Relays) > 0
 	}

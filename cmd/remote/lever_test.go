@@ -268,3 +268,14 @@ func TestReload(t *testing.T) {
 		t.Errorf("%s%v", out, err)
 	}
 }
+
+// Why a name is not up names the DNS server of --dns, as the log does.
+func TestStatusAndWaitNameTheServerOfTheFlag(t *testing.T) {
+	p, _ := alone(t, &config.Remote{Probe: "auto", OnIntercept: "warn", CT: "off", DNS: "192.0.2.1:53"})
+	lost := &net.DNSError{Err: "no such host", Name: "relay.test", Server: "10.0.0.1:53"}
+	for _, got := range []error{p.unanswered("a.test", time.Second, lost), p.askedDNS(lost)} {
+		if text := got.Error(); strings.Contains(text, "10.0.0.1") || !strings.Contains(text, "on 192.0.2.1:53 (--dns)") {
+			t.Error(text)
+		}
+	}
+}

@@ -180,5 +180,8 @@ func (p *people) begin(cfg *config.Remote, domain string) {
 	if len(cfg.Relays) > 0 {
 		relay = strings.Join(cfg.Relays, " and ")
 	}
-	_ = p.tell(screen.Message{Time: time.Now(), Text: fmt.Sprintf("Connecting %s to %s…", domain, relay)})
+	if domain != "" { // else its name is not known yet
+		domain += " "
+	}
+	_ = p.tell(screen.Message{Time: time.Now(), Text: fmt.Sprintf("Connecting %sto %s…", domain, relay)})
 }

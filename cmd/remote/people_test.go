@@ -97,6 +97,15 @@ func TestSentencesShowNothingThatDoesNotPrint(t *testing.T) {
 	}
 }
 
+// A name that is not known yet, as with remote docker, leaves no gap.
+func TestBeginWithoutANameLeavesNoGap(t *testing.T) {
+	var out bytes.Buffer
+	newPeople(lines(&out, func() int { return 80 })).begin(&config.Remote{Relays: []string{"relay.test"}}, "")
+	if got := out.String(); got != "Connecting to relay.test…\n" {
+		t.Errorf("%q", got)
+	}
+}
+
 // A trouble that repeats is said once, until something else is the matter or it
 // was over.
 func TestTroubleIsSaidOnce(t *testing.T) {
