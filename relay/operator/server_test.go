@@ -419,6 +419,8 @@ func TestMistakesAreRefusedWithWhatWasMeant(t *testing.T) {
 		{"/v1/names/ban", `{"of":"xyz"}`, `did you mean xyz.relay.test?`},
 		{"/v1/names/release", `{"name":"xyz"}`, `did you mean xyz.relay.test?`},
 		{"/v1/remotes/kick", `{"name":"xyz"}`, `did you mean xyz.relay.test?`},
+		{"/v1/tokens/create", `{}`, "give them with --names: '*.relay.test' is all"},
+		{"/v1/tokens/create", `{"names":["*"]}`, "did you mean *.relay.test?"},
 		{"/v1/tokens/create", `{"names":["xyz"]}`, `did you mean xyz.relay.test?`},
 		{"/v1/tokens/create", `{"names":["a.relay.test"],"limits":{"bandwith":"1MiB/s"}}`, `\"bandwith\" is no limit of a name: there are bandwidth,`},
 		{"/v1/tokens/create", `{"names":["a.relay.test"],"limits":{"bandwidth":"10MB"}}`, `bandwidth: \"10MB\"`},

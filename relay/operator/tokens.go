@@ -36,7 +36,7 @@ func (s *Server) createToken(r *http.Request) (any, error) {
 		return nil, err
 	}
 	if len(b.Names) == 0 || len(b.Names) > maxTokenNames {
-		return nil, wrong("a token is for 1 to %d names, not %d", maxTokenNames, len(b.Names)).because("*." + s.Domain + " is all names below the relay's own")
+		return nil, wrong("a token is for 1 to %d names, not %d", maxTokenNames, len(b.Names)).because("give them with --names: '*." + s.Domain + "' is all names below the relay's own")
 	}
 	for _, name := range b.Names {
 		name, err := s.tokenName(name)
@@ -73,6 +73,9 @@ func (s *Server) createToken(r *http.Request) (any, error) {
 // tokenName returns the normal form of a name, or of all names below one, that a
 // token is for.
 func (s *Server) tokenName(typed string) (string, error) {
+	if typed == "*" {
+		return "", wrong("%q is no name", typed).because("did you mean *." + s.Domain + "?")
+	}
 	base, wild := strings.CutPrefix(typed, "*.")
 	name, err := s.nameOf(base)
 	switch {
