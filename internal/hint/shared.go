@@ -2,7 +2,7 @@ package hint
 
 // Shared returns the rows that stand in both tables.
 func Shared() []*Advice {
-	return append(append(Usage(), ACME()...), FileClosed, FileMissing, NoPair, FormDER, FormDERKey, FormPKCS12, FormPKCS7, FormKeystore, FormRequest, FormSSH, FormSwapped, FormEmpty, KeyPassphrase, NoChain, Unfit, NoRoots,
+	return append(append(Usage(), ACME()...), FileClosed, FileMissing, NoPair, FormDER, FormDERKey, FormPKCS12, FormPKCS7, FormKeystore, FormRequest, FormSSH, FormSwapped, FormEmpty, FormCut, KeyPassphrase, NoChain, Unfit, NoRoots,
 		FileUnreadable, FileIsFolder, FileIsPipe, OneSecret,
 		FileOpen, FileWasOpen, FolderOpen, FolderShared, OtherOwner, OthersFolder, FileRights, LinkDangles, DiskFull, ReadOnly)
 }
@@ -94,6 +94,11 @@ var (
 		Shown: "… is empty",
 		Means: "a certificate or a key",
 		Do:    []string{"nothing is in FILE: was what makes it broken off?"},
+	}
+	FormCut = &Advice{
+		Shown: "… is cut off: its PEM block begins, and does not end",
+		Means: "a certificate or a key",
+		Do:    []string{"copy FILE anew, to its last line, which begins with -----END"},
 	}
 )
 

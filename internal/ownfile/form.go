@@ -63,6 +63,9 @@ func otherBlock(text []byte, file string, key bool) error {
 		kinds = append(kinds, block.Type)
 	}
 	if len(kinds) == 0 {
+		if !bytes.Contains(text, []byte("-----END ")) {
+			return hint.FormCut.Error(errors.New("is cut off: its PEM block begins, and does not end"), "FILE", file)
+		}
 		return nil
 	}
 	switch kind := kinds[0]; {

@@ -80,7 +80,8 @@ func TestOtherFormNamesWhatAFileIs(t *testing.T) {
 		"words":              {[]byte("hello"), nil, nil, "", ""},
 		"a sequence":         {[]byte{0x30, 0}, nil, nil, "", ""},
 		"one that is cut":    {certDER[:100], nil, nil, "", ""},
-		"PEM that is broken": {[]byte("-----BEGIN CERTIFICATE-----\n"), nil, nil, "", ""},
+		"PEM that is broken": {[]byte("-----BEGIN CERTIFICATE-----\n!\n-----END CERTIFICATE-----\n"), nil, nil, "", ""},
+		"PEM that is cut":    {certPEM[:len(certPEM)/2], hint.FormCut, hint.FormCut, "begins, and does not end", "copy F anew"},
 	} {
 		for i, want := range []*hint.Advice{c.cert, c.key} {
 			err := ownfile.OtherForm(c.b, "F", i == 1)
