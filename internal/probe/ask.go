@@ -15,7 +15,7 @@ const (
 	// ContentType is that of questions and answers.
 	ContentType = "application/json"
 	// MaxQuestion and MaxAnswer bound the documents, in bytes.
-	MaxQuestion, MaxAnswer = 4 << 10, 56 << 10
+	MaxQuestion, MaxAnswer = 4 << 10, 128 << 10
 	// Window is how far the time of a document may be from the reader's, either way.
 	Window = 10 * time.Minute
 	// NonceSize is the length of Question.Nonce, in bytes.
@@ -41,6 +41,9 @@ type Question struct {
 	To    string    `json:"to"`    // the name of the remote that is asked
 	Nonce []byte    `json:"nonce"` // NonceSize random bytes
 	Time  time.Time `json:"time"`
+
+	// Beside are other ports of it to look at.
+	Beside []int `json:"beside,omitempty"`
 }
 
 // An Answer is what the other remote has seen.

@@ -4,6 +4,8 @@ import (
 	"context"
 	"crypto/ed25519"
 	"errors"
+	"math/rand/v2"
+	"slices"
 	"sync"
 	"time"
 
@@ -18,7 +20,8 @@ const (
 	askedApart = 10 * time.Second
 	// maxAsking is how many questions are answered at once.
 	maxAsking = 4
-	// maxSeen is how many connections one question can cause.
+	// maxSeen is how many connections one question can cause to the port of the name, and
+	// how many to the ports beside it.
 	maxSeen = 8
 	// maxToldChain bounds the certificates of one sight, in bytes.
 	maxToldChain = 4 << 10
@@ -34,7 +37,7 @@ var (
 
 // Answers are given to the other remotes of the owner, who ask this one to look at their
 // names from its network. Nobody else is answered: one question makes this device open up
-// to eight connections.
+// to sixteen connections.
 type Answers struct {
 	Watch *Watch // whose resolvers and direct way are used
 
@@ -109,9 +112,14 @@ func (a *Answers) leave() {
 
 // see looks at the name of a question, at each address that DNS gives here.
 func (w *Watch) see(ctx context.Context, q probe.Question) []probe.Sight {
-	n := &Name{Domain: q.Name, HTTP: q.HTTP, Port: func() int { return q.Port }}
+	n := &Name{Domain: q.Name, HTTP: q.HTTP}
 	direct := &Watch{Resolvers: w.Resolvers, Ways: w.Ways[:1]}
-	list, failed := direct.lookUp(ctx, n)
+	list, failed := direct.lookUp(ctx, n, q.Port, portsBeside(q.Port, q.Beside))
+	i := slices.IndexFunc(list, func(p *probing) bool { return p.beside })
+	if i < 0 {
+		i = len(list)
+	}
+	list, beside := list[:i:i], list[i:]
 	sights := make([]probe.Sight, 0, len(list)+len(failed))
 	for _, f := range failed {
 		sights = append(sights, told(f))
@@ -120,6 +128,8 @@ func (w *Watch) see(ctx context.Context, q probe.Question) []probe.Sight {
 		list = list[:maxSeen]
 		sights = append(sights, probe.Sight{Step: string(AtDial), Why: "has more addresses than are looked at"})
 	}
+	rand.Shuffle(len(beside), func(i, j int) { beside[i], beside[j] = beside[j], beside[i] })
+	list = append(list, beside[:min(len(beside), maxSeen)]...)
 	seen := make([]probe.Sight, len(list))
 	var wg sync.WaitGroup
 	for i, p := range list {

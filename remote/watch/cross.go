@@ -55,18 +55,24 @@ func (w *Watch) askPeer(ctx context.Context, n *Name, peer *Peer) []Result {
 	}
 	ends := n.Ends()
 	defer ends.Close()
-	answer, err := w.question(ctx, n, peer)
+	port := n.Port()
+	answer, err := w.question(ctx, n, port, peer)
 	if err != nil {
 		return []Result{p.notRun(AtPeer, "was not looked at: "+plain.Text(err.Error()), hint.NoPeer.With("NAME", peer.Name)...)}
 	}
 	var all []Result
-	for _, s := range answer.Sights[:min(len(answer.Sights), maxAddresses)] {
-		of := &probing{name: n, way: way}
+	looked := false
+	for _, s := range answer.Sights[:min(len(answer.Sights), 2*maxAddresses)] {
+		of := &probing{name: n, way: way, roots: w.Roots}
 		of.ip, _ = netip.ParseAddrPort(s.Address)
-		all = append(all, of.heard(ctx, s, ends, before))
+		of.beside = of.ip.IsValid() && int(of.ip.Port()) != port
+		looked = looked || !of.beside
+		if r := of.heard(ctx, s, ends, before); !of.beside || r.State == Intercepted {
+			all = append(all, r)
+		}
 	}
-	if len(all) == 0 {
-		all = []Result{p.notRun(AtPeer, "was not looked at: it says nothing")}
+	if !looked {
+		all = append(all, p.notRun(AtPeer, "was not looked at: it says nothing"))
 	}
 	return all
 }
@@ -97,10 +103,10 @@ func (p *probing) heard(ctx context.Context, told probe.Sight, ends Ends, before
 }
 
 // question puts the question to a peer.
-func (w *Watch) question(ctx context.Context, n *Name, peer *Peer) (a probe.Answer, err error) {
+func (w *Watch) question(ctx context.Context, n *Name, port int, peer *Peer) (a probe.Answer, err error) {
 	nonce := make([]byte, probe.NonceSize)
 	_, _ = rand.Read(nonce) // it never fails
-	doc, hash := w.Sign(probe.Question{Name: n.Domain, Port: n.Port(), HTTP: n.HTTP, To: peer.Name, Nonce: nonce, Time: time.Now()})
+	doc, hash := w.Sign(probe.Question{Name: n.Domain, Port: port, Beside: n.beside(port), HTTP: n.HTTP, To: peer.Name, Nonce: nonce, Time: time.Now()})
 	reply, err := w.post(ctx, peer, doc)
 	if err != nil {
 		return a, err

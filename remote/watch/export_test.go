@@ -10,3 +10,6 @@ const MaxEvidence = maxEvidence
 
 // MaxAddresses is maxAddresses, for tests.
 const MaxAddresses = maxAddresses
+
+// MaxBeside is maxBeside, for tests.
+const MaxBeside = maxBeside

@@ -40,7 +40,23 @@ type probing struct {
 	way     *Way
 	address string         // host:port
 	ip      netip.AddrPort // of address; invalid where it is a name
+	beside  bool           // it is at a port of Name.Beside, or at 443
+	roots   *x509.CertPool // of the watch
 	shape   browser.Shape
+}
+
+// runBeside runs a probe beside the name's own port. What it returns is an interception, or
+// nothing.
+func (p *probing) runBeside(ctx context.Context, first bool) []Result {
+	if first {
+		var cancel context.CancelFunc
+		ctx, cancel = context.WithTimeout(ctx, glance)
+		defer cancel()
+	}
+	if r := p.run(ctx); r.State == Intercepted {
+		return []Result{r}
+	}
+	return nil
 }
 
 // run runs the probe, and tries again where another replica may have taken it, or the
@@ -128,10 +144,14 @@ func (p *probing) connect(ctx context.Context, use func(*browser.Conn, sight)) R
 // whether a replica has another key, and ask keeps the connection busy meanwhile.
 func (p *probing) judge(ctx context.Context, s sight, ends Ends, before [sha256.Size]byte, vouched func([sha256.Size]byte) bool, ask func()) Result {
 	key := statement.KeyOf(s.chain[0])
-	switch now, _ := p.name.Key(); {
-	case key != before && key != now && s.failed == nil && p.name.Replica && vouched(key):
+	now, _ := p.name.Key()
+	foreign := key != before && key != now
+	switch {
+	case p.beside && !(foreign && p.deceives(s.chain)):
+		return p.notRun(AtHandshake, "is another server, or this device")
+	case foreign && s.failed == nil && p.name.Replica && vouched(key):
 		return p.result(Own, key, nil, "")
-	case key != before && key != now:
+	case foreign:
 		return p.result(Intercepted, key, s.chain, "shows a key that is not this device's, in a certificate "+described(s.chain[0]))
 	case s.failed != nil:
 		return *s.failed
@@ -157,6 +177,16 @@ func (p *probing) judge(ctx context.Context, s sight, ends Ends, before [sha256.
 		return p.notRun(AtEnds, "shows this device's key; whether the connection ended here is not known: it has come here and failed")
 	}
 	return p.result(Intercepted, key, s.chain, "shows this device's key, and the connection does not end here: somebody else has a copy of the key")
+}
+
+// deceives reports whether a browser would take a chain for the name's.
+func (p *probing) deceives(chain []*x509.Certificate) bool {
+	between := x509.NewCertPool()
+	for _, cert := range chain[1:] {
+		between.AddCert(cert)
+	}
+	_, err := chain[0].Verify(x509.VerifyOptions{DNSName: p.name.Domain, Roots: p.roots, Intermediates: between})
+	return err == nil
 }
 
 // dial connects.

@@ -4,9 +4,11 @@ import (
 	"context"
 	"crypto/ed25519"
 	"crypto/sha256"
+	"crypto/x509"
 	"errors"
 	"fmt"
 	"log/slog"
+	"math"
 	"math/rand/v2"
 	"net"
 	"net/netip"
@@ -33,6 +35,11 @@ const (
 	maxAddresses = 16
 	// maxProbes is how many probes run at once, of all names.
 	maxProbes = 8
+	// maxBeside is how many ports beside its own a name is looked at, and glance how long a
+	// probe there may take in the first round, for whose result people wait.
+	maxBeside, glance = 16, 2 * time.Second
+	// httpsPort is where browsers go.
+	httpsPort = 443
 )
 
 // ErrNear is the error of a Way for an address that it does not dial.
@@ -53,6 +60,12 @@ type Name struct {
 
 	// Port is where visitors connect.
 	Port func() int
+
+	// Beside are other ports where visitors may come, such as those that a relay has said
+	// before; nil is none. There, and at 443 always, another server may be, or none, which is
+	// nothing to tell: only a certificate for the name that one of [Watch.Roots] has signed,
+	// with a key that is not the device's, is an interception.
+	Beside func() []int
 
 	// Key is the SHA-256 of the SubjectPublicKeyInfo that visitors are shown now; false
 	// while there is no certificate.
@@ -98,6 +111,9 @@ type Watch struct {
 	Resolvers []Resolver // one at least
 	Ways      []Way      // one at least; the first is the direct one
 	Alarms    *Alarms
+
+	// Roots are those that browsers trust, for [Name.Beside]; nil means the system's.
+	Roots *x509.CertPool
 
 	// Peers are asked to look too; Sign signs the questions, and returns the document and
 	// the hash that the answer has to name.
@@ -159,11 +175,16 @@ func between(from, to time.Duration) time.Duration { return from + rand.N(to-fro
 // the relay knows, and give the round away.
 func (w *Watch) round(ctx context.Context, n *Name, first bool) *Round {
 	r := &Round{Name: n.Domain}
-	list, failed := w.lookUp(ctx, n)
+	port := n.Port()
+	list, failed := w.lookUp(ctx, n, port, n.beside(port))
 	r.Results = failed
 	var tasks []task
 	for _, p := range list {
-		tasks = append(tasks, task{p.way.Name == "", func() []Result { return []Result{p.run(ctx)} }})
+		run := func() []Result { return []Result{p.run(ctx)} }
+		if p.beside {
+			run = func() []Result { return p.runBeside(ctx, first) }
+		}
+		tasks = append(tasks, task{p.way.Name == "", run})
 	}
 	for i := range w.Peers {
 		if peer := &w.Peers[i]; peer.Name != n.Domain {
@@ -211,10 +232,29 @@ func (w *Watch) do(ctx context.Context, tasks []task, first bool) []Result {
 	return slices.Concat(results...)
 }
 
-// lookUp returns the probes of a round, and the results of those that cannot be run.
-func (w *Watch) lookUp(ctx context.Context, n *Name) (list []*probing, failed []Result) {
-	port := uint16(n.Port())
-	var addresses []netip.AddrPort
+// beside returns the ports beside its own at which the name is looked at.
+func (n *Name) beside(own int) []int {
+	all := []int{httpsPort}
+	if n.Beside != nil {
+		all = append(all, n.Beside()...)
+	}
+	return portsBeside(own, all)
+}
+
+// portsBeside returns what of a list are ports, each once, and not the name's own.
+func portsBeside(own int, all []int) (ports []int) {
+	for _, p := range all {
+		if p > 0 && p <= math.MaxUint16 && p != own && !slices.Contains(ports, p) && len(ports) < maxBeside {
+			ports = append(ports, p)
+		}
+	}
+	return ports
+}
+
+// lookUp returns the probes of a round, those beside the name's own port last, and the
+// results of those that cannot be run.
+func (w *Watch) lookUp(ctx context.Context, n *Name, port int, beside []int) (list []*probing, failed []Result) {
+	var addresses []netip.Addr
 	for _, resolver := range w.Resolvers {
 		ctx, cancel := context.WithTimeout(ctx, lookupTimeout)
 		found, err := resolver.Lookup(ctx, n.Domain)
@@ -227,7 +267,7 @@ func (w *Watch) lookUp(ctx context.Context, n *Name) (list []*probing, failed []
 				Why: "is not found in DNS, as " + resolver.Name + " says: " + notFound(err), Hints: hint.NotLookedUp.With("NAME", n.Domain)})
 		}
 		for _, ip := range found {
-			if a := netip.AddrPortFrom(ip.Unmap(), port); !slices.Contains(addresses, a) {
+			if a := ip.Unmap(); !slices.Contains(addresses, a) {
 				addresses = append(addresses, a)
 			}
 		}
@@ -238,13 +278,16 @@ func (w *Watch) lookUp(ctx context.Context, n *Name) (list []*probing, failed []
 		failed = append(failed, Result{Name: n.Domain, State: NotRun, Step: AtDial, Time: time.Now(),
 			Why: fmt.Sprintf("has %d addresses more than are dialled in one round", more)})
 	}
-	for i := range w.Ways {
-		way := &w.Ways[i]
-		for _, a := range addresses {
-			list = append(list, &probing{name: n, way: way, address: a.String(), ip: a})
-		}
-		if way.Names {
-			list = append(list, &probing{name: n, way: way, address: net.JoinHostPort(n.Domain, strconv.Itoa(int(port)))})
+	for i, port := range append([]int{port}, beside...) {
+		for j := range w.Ways {
+			way := &w.Ways[j]
+			for _, ip := range addresses {
+				a := netip.AddrPortFrom(ip, uint16(port))
+				list = append(list, &probing{name: n, way: way, address: a.String(), ip: a, beside: i > 0, roots: w.Roots})
+			}
+			if way.Names {
+				list = append(list, &probing{name: n, way: way, address: net.JoinHostPort(n.Domain, strconv.Itoa(port)), beside: i > 0, roots: w.Roots})
+			}
 		}
 	}
 	return list, failed

@@ -14,7 +14,7 @@ import (
 
 // maxAnswer is how much of an answer is read, in bytes: frames of HTTP/2, or head and body
 // of HTTP/1.1.
-const maxAnswer = 64 << 10
+const maxAnswer = 144 << 10
 
 // fields are what the browser sends with a request for a page whose address was typed in,
 // or what a program does.
