@@ -1,7 +1,6 @@
 package remote
 
 import (
-	"cmp"
 	"context"
 	"log/slog"
 	"maps"
@@ -221,27 +220,6 @@ func (d *Device) receive(stream *framing.Stream, relay string) {
 	}
 	l.receive(stream, relay, leave)
 }
-
-// portLocked is where visitors connect to the first relay of a listener's name that has said
-// so, and whether all its relays say the same: what one says is not to be believed of the
-// others, and of those of other names not at all. Device.mu is held.
-func (d *Device) portLocked(l *Listener) (port int, same bool) {
-	same = true
-	for _, w := range d.ways {
-		if _, wants := w.wants[l]; !wants || w.port == 0 {
-			continue
-		}
-		port = cmp.Or(port, w.port)
-		same = same && w.port == port
-	}
-	if port != 0 {
-		l.lastPort = port
-	}
-	return cmp.Or(l.lastPort, httpsPort), same
-}
-
-// httpsPort is where visitors connect where no relay says something else.
-const httpsPort = 443
 
 // SetToken takes the place of DeviceConfig.Token from the next claim on.
 func (d *Device) SetToken(token string) {

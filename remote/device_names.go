@@ -169,8 +169,8 @@ func (d *Device) unwantLocked(w *way, l *Listener) {
 	if _, wants := w.wants[l]; !wants {
 		return
 	}
-	d.portLocked(l) // which l keeps
 	delete(w.wants, l)
+	delete(l.said.by, w)
 	l.wanted--
 	if len(w.wants) > 0 {
 		w.tellLocked()
@@ -208,6 +208,7 @@ func (d *Device) refuse(w *way, l *Listener, why error) {
 		return
 	}
 	l.links.noteLoss(why)
+	l.noteURL()
 }
 
 // refuseAll notes that a relay will not have this device.

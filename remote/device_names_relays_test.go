@@ -105,10 +105,8 @@ func TestRelayTakesNoNameOffTheOthers(t *testing.T) {
 // The port that a relay says is that of its own names: no other name of the device is looked
 // for there. Of relays of one name that say different ones none is believed.
 func TestRelaySaysNoPortOfNamesOfAnother(t *testing.T) {
-	a, b, d, _ := twoRelays(t)
-	b.mu.Lock()
-	b.public = 22
-	b.mu.Unlock()
+	a, b, d, told := twoRelays(t)
+	b.says(22)
 	one, two := a.named("one.relay.test"), a.named("two.relay.test")
 	one.Relays, one.RelayAddresses = []string{zone}, []string{a.addr}
 	two.Relays, two.RelayAddresses = []string{"other.test"}, []string{b.addr}
@@ -123,6 +121,9 @@ func TestRelaySaysNoPortOfNamesOfAnother(t *testing.T) {
 		t.Fatal(err)
 	}
 	b.next()
+	for range 4 { // each relay has given its names
+		told.next(t, remote.Connected)
+	}
 	list = append(list, more...)
 	for i, want := range []struct {
 		url       string

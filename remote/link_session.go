@@ -238,6 +238,7 @@ func (s *session) give(l *Listener, number int, claimed framing.Claimed) (isNew 
 	}
 	var first bool
 	first, isNew = s.w.give(s.r.relay, l)
+	s.w.notePort(l, int(s.r.welcome.PublicPort))
 	if s.began.IsZero() {
 		s.began = time.Now()
 		s.r.first = s.w.line.rise()

@@ -182,6 +182,19 @@ func (w *way) give(relay string, l *Listener) (first, isNew bool) {
 	return n == 0, !before
 }
 
+// notePort notes where visitors of a name come, as the relay has said with it.
+func (w *way) notePort(l *Listener, port int) {
+	if l.isPort() {
+		return
+	}
+	w.d.mu.Lock()
+	if _, wants := w.wants[l]; wants {
+		l.said.note(w, port)
+	}
+	w.d.mu.Unlock()
+	l.noteURL()
+}
+
 // has reports whether a link has a listener's name.
 func (w *way) has(l *Listener) bool {
 	w.mu.Lock()

@@ -19,18 +19,18 @@ import (
 // visitor's address as RemoteAddr. One that has come by [ServeHome] is with Raw another
 // connection that has CloseWrite and Reset.
 type Listener struct {
-	d        *Device
-	cfg      Name
-	domain   string
-	how      served // Relays are those that were given, or that gave it before
-	unlock   func() error
-	base     *tls.Config                // without what Handshake says
-	tls      atomic.Pointer[tls.Config] // for visitors
-	keeper   *acme.Keeper               // the device's; nil when no certificate is ordered
-	conns    chan net.Conn              // for Accept
-	wanted   int                        // ways that are to claim the name; guarded by Device.mu
-	lastPort int                        // see Device.portLocked; guarded by Device.mu
-	relays   []string                   // that the name may be served through
+	d      *Device
+	cfg    Name
+	domain string
+	how    served // Relays are those that were given, or that gave it before
+	unlock func() error
+	base   *tls.Config                // without what Handshake says
+	tls    atomic.Pointer[tls.Config] // for visitors
+	keeper *acme.Keeper               // the device's; nil when no certificate is ordered
+	conns  chan net.Conn              // for Accept
+	wanted int                        // ways that are to claim the name; guarded by Device.mu
+	said   saidPorts                  // guarded by Device.mu
+	relays []string                   // that the name may be served through
 
 	// The ends of the listener, as those of Device.
 	ctx     context.Context
@@ -66,8 +66,13 @@ func newListener(d *Device, n Name, domain string, how served) *Listener {
 // comes from is the word of the relay that sends it: so no other relay of the device may
 // send visitors of the name.
 func (l *Listener) isThrough(relay string) bool {
+	return l.place(relay) >= 0
+}
+
+// place is which of the name's relays one is, in their order; -1 is none of them.
+func (l *Listener) place(relay string) int {
 	host, port := splitRelay(relay)
-	return slices.ContainsFunc(l.relays, func(r string) bool {
+	return slices.IndexFunc(l.relays, func(r string) bool {
 		h, p := splitRelay(r)
 		return h == host && p == port
 	})
@@ -141,26 +146,6 @@ func (a addr) String() string { return string(a) }
 // Domain is the public name. Of a TCP port it is the relay's name with the port that it
 // has given, as in relay.net:20022, and before that the name that it is asked by.
 func (l *Listener) Domain() string { return l.publicName() }
-
-// URL is the public address, with the port where it is not 443. The port is
-// known once the relay has been reached. A TCP port's begins with tcp://.
-func (l *Listener) URL() string {
-	if l.isPort() {
-		return "tcp://" + l.publicName()
-	}
-	if p, _ := l.publicPort(); p != httpsPort {
-		return "https://" + net.JoinHostPort(l.domain, strconv.Itoa(p))
-	}
-	return "https://" + l.domain
-}
-
-// publicPort is where visitors connect to the first relay of the name, and whether that is so
-// for all of them.
-func (l *Listener) publicPort() (port int, same bool) {
-	l.d.mu.Lock()
-	defer l.d.mu.Unlock()
-	return l.d.portLocked(l)
-}
 
 // linkUp notes that a link has the name, and what the relay said of it.
 func (l *Listener) linkUp(link *framing.Link, claimed framing.Claimed) {

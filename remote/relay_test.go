@@ -117,6 +117,12 @@ func acceptAll(t *testing.T, f func(net.Conn)) net.Listener {
 	if err != nil {
 		t.Fatal(err)
 	}
+	serveAll(t, ln, f)
+	return ln
+}
+
+// serveAll lets f serve each connection to a listener, which ends with the test.
+func serveAll(t *testing.T, ln net.Listener, f func(net.Conn)) {
 	var wg sync.WaitGroup
 	wg.Go(func() {
 		for {
@@ -129,7 +135,6 @@ func acceptAll(t *testing.T, f func(net.Conn)) net.Listener {
 	})
 	t.Cleanup(wg.Wait)
 	t.Cleanup(func() { ln.Close() })
-	return ln
 }
 
 // note keeps a connection for cut. It reports false when the relay is closed.

@@ -30,6 +30,7 @@ func words() map[string]string {
 		"the relay gives one more name":                                         "The relay {relay} gives {name} now.",
 		"the relay will not serve this name":                                    "The relay {relay} will not serve {name}: {err}.",
 		"connections for bulk fail to this relay; all stays on the links":       "",
+		"the URL of a name has moved":                                           "Visitors of {name} have to come to {to} now. It was {from}.",
 		"a name is not served; the others go on":                                "{name} is not served: {err}. The others go on.",
 		"configuration reloaded":                                                "The configuration has been read again: added {added}, changed {changed}, gone {gone}.",
 		"files of the configuration have changed":                               "",

@@ -11,7 +11,7 @@ func Remote() []*Advice {
 		ProxySignIn, ProxyWrongUser, ProxyOtherSignIn, ProxyForbids, ProxyIsNone, ProxyPortal, ProxyCannotReach, ProxyHangsUp, ProxyEnds, ProxyKind, ProxyAway, ProxyUntrusted, ProxySOCKS, ProxyVariable, ProxyNamed,
 		SlowAfterPause,
 		ProofFails, OtherVersion,
-		NameTaken, NotBelow, TokenWanted, TokenWrong, TokenWithheld, NoNewNames, NoMoreNames, NoTCPPorts, NoNewPorts, NoMorePorts, RelayUndecided, Banned, Replaced, Released, NoRelease, NotHeld, NoIdentity, BadToken, TokenArgument, NoTokenGiven, PasswordArgument, CertificateWaits, NameNotEverywhere, RulesUnkept, RecordsMissing, NoDNSServers, DNSFails, ForeignKey, Intercepted, AlarmProgram, NotProbed, NoPeer, NotLookedUp, NotVerified, NotPinned,
+		NameTaken, NotBelow, TokenWanted, TokenWrong, TokenWithheld, NoNewNames, NoMoreNames, NoTCPPorts, NoNewPorts, NoMorePorts, RelayUndecided, Banned, Replaced, Released, NoRelease, NotHeld, NoIdentity, BadToken, TokenArgument, NoTokenGiven, PasswordArgument, CertificateWaits, NameNotEverywhere, RulesUnkept, URLMoved, RecordsMissing, NoDNSServers, DNSFails, ForeignKey, Intercepted, AlarmProgram, NotProbed, NoPeer, NotLookedUp, NotVerified, NotPinned,
 		CTForeign, CTOld, CTBlind,
 		DoctorFails, DoctorClock, DoctorFamily, DoctorNodes, DoctorPolicy, DoctorManyNames, DoctorNameElsewhere, DoctorNoVisitors, DoctorRenewal, DoctorForbidden, DoctorOtherCA, DoctorOperator,
 		NoRemoteHere, NotYourRemote, SeveralRun, NoRunSocket, NoInspector, NoMetrics,
@@ -427,6 +427,11 @@ var (
 		Means: "`--allow` or `--deny`, and the relay is too old, does not keep to them, or has others of another replica",
 		Do: []string{"--allow and --deny hold all the same; only this device's line is not spared: ask the relay's operator to update it",
 			"give all replicas of a name the same --allow and --deny: of theirs the relay keeps to the last"},
+	}
+	URLMoved = &Advice{
+		Shown: "the URL of a name has moved",
+		Means: "its relay says another port for visitors than before, or another relay of the name is the first one now; the watch still looks at the old port",
+		Do:    []string{"ask the relay's operator why; who has the old URL still goes to the old port: give out the new one, or move the name to another relay"},
 	}
 )
 
