@@ -195,6 +195,7 @@ func (p *process) watchedName(ln *remote.Listener) *watch.Name {
 	return &watch.Name{
 		Domain: ln.Domain(),
 		Port:   func() int { return portOf(ln.Addr().String()) },
+		Beside: ln.Ports,
 		Key: func() (key [sha256.Size]byte, ok bool) {
 			cert := ln.Certificate()
 			if cert == nil {
