@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"keystay/framing"
+	"keystay/internal/memconn"
 	"keystay/relay"
 )
 
@@ -76,27 +77,69 @@ func TestHelloThatIsNotTakenIsRefusedInTime(t *testing.T) {
 	})
 }
 
-// A sibling that passes a visitor on has its answer in time, whatever the device does: a
-// relay without an answer is taken for one that is down, for all names.
+// A sibling that passes a visitor on has its answer in time, whatever the device does, also
+// where it goes from link to link: a relay without an answer is taken for one that is down,
+// for all names.
 func TestSiblingIsAnsweredInTimeForADeviceThatTakesNothing(t *testing.T) {
+	for what, each := range map[string]time.Duration{"on one link": time.Hour, "from link to link": 2 * time.Second} {
+		t.Run(what, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				r := memRig(t, nil)
+				c := r.dial()
+				from := netip.MustParseAddrPort(c.LocalAddr().String()).Addr()
+				r.srv.SetSiblings([]relay.Sibling{{Name: zone, Dial: r.public, From: []netip.Prefix{netip.PrefixFrom(from, from.BitLen())}}})
+				c.Close()
+				r.changesLinks(newIdentity(t), each)
+				c = r.dial()
+				start := time.Now()
+				c.Write(append(marked(t, zone, "203.0.113.7:1", shared, framing.KindTLS), largeHello(t, shared)...))
+				b := make([]byte, 99)
+				n, err := c.Read(b)
+				if took := time.Since(start); string(b[:n]) != internalError[6:] || err != nil || took >= relay.SiblingAnswerTimeout {
+					t.Errorf("got %q, %v after %v", b[:n], err, took)
+				}
+				c.Close()
+				r.close()
+			})
+		})
+	}
+}
+
+// The same holds for another node that passes a visitor on.
+func TestNodeIsAnsweredInTimeForADeviceThatChangesLinks(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		r := memRig(t, nil)
-		r.named(newIdentity(t), zone)
-		c := r.dial()
-		from := netip.MustParseAddrPort(c.LocalAddr().String()).Addr()
-		r.srv.SetSiblings([]relay.Sibling{{Name: zone, Dial: r.public, From: []netip.Prefix{netip.PrefixFrom(from, from.BitLen())}}})
-		c.Close()
-		c = r.dial()
+		r.changesLinks(newIdentity(t), relay.TakeTimeout*4/5)
+		near, far := memconn.Pipe(0)
+		defer near.Close()
+		defer far.Close()
+		source := netip.MustParseAddrPort("203.0.113.7:1")
+		h := relay.Hop{Header: framing.Header{Name: shared, Source: source, Dest: source}, First: largeHello(t, shared)}
 		start := time.Now()
-		c.Write(append(marked(t, zone, "203.0.113.7:1", shared, framing.KindTLS), largeHello(t, shared)...))
-		b := make([]byte, 99)
-		n, err := c.Read(b)
-		if took := time.Since(start); string(b[:n]) != internalError[6:] || err != nil || took >= relay.SiblingAnswerTimeout {
-			t.Errorf("got %q, %v after %v", b[:n], err, took)
+		err := r.srv.ServeHop(far, h, func(relay.Host) error { return nil })
+		if took := time.Since(start); err == nil || took >= relay.HopTimeout {
+			t.Errorf("%v after %v", err, took)
 		}
-		c.Close()
 		r.close()
 	})
+}
+
+// changesLinks connects a device for the shared name that takes nothing, and has another link
+// in the place of the last one each such time, a few times.
+func (r *rig) changesLinks(id identity, each time.Duration) {
+	last := r.named(id, zone)
+	go func() {
+		for range 4 {
+			select {
+			case <-time.After(each):
+			case <-last.Done():
+				return
+			}
+			next := r.named(id, zone)
+			last.Close()
+			last = next
+		}
+	}()
 }
 
 // A hello that the remote takes slowly, but within takeTimeout, arrives whole.

@@ -22,7 +22,8 @@ import (
 // relay look like one that is down, for all names.
 const siblingTakeTimeout = siblingAnswerTimeout / 2
 
-// takeTimeout is how long a remote may take to take the visitor's hello.
+// takeTimeout is how long remotes may take together to take the visitor's hello: a device may
+// go from link to link meanwhile, and who has passed the visitor on waits for all of that.
 func (v *visitor) takeTimeout() time.Duration {
 	if v.taking != nil {
 		return siblingTakeTimeout

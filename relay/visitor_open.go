@@ -85,7 +85,10 @@ func (o *opener) enter(v *visitor, sess *session, h framing.Header, first []byte
 		return nil, nil, refusedLimited
 	}
 	began := time.Now()
-	stream, err := sess.open(v.conn, h, first, began.Add(v.takeTimeout()))
+	if v.takenBy.IsZero() {
+		v.takenBy = began.Add(v.takeTimeout())
+	}
+	stream, err := sess.open(v.conn, h, first, v.takenBy)
 	if err == nil && o.cuts.Load() != cuts && !o.router.presence.has(sess, v.name) {
 		stream.Reset() // what was cut meanwhile may not have had it yet
 		visit.End()

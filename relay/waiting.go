@@ -48,6 +48,7 @@ type visitor struct {
 	port       bool      // it has come to a TCP port, and name is that port's
 	taking     *taking   // a sibling has passed it on; else nil
 	until      time.Time // it waits no longer, and asks no sibling, whatever follows the first of either; the zero time before
+	takenBy    time.Time // its hello has been taken, by whichever sessions are tried; the zero time before the first
 	asked      asked
 	offered    *offered // once it has hopped: its remote may take it; else nil
 }
