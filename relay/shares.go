@@ -22,6 +22,8 @@ const (
 	maxLinksPerIdentity = 64
 	// linkMemory is what each link counts for, in bytes, whatever it carries.
 	linkMemory = 24 << 10
+	// ruleMemory is what each range of the rules of a name counts for, on top.
+	ruleMemory = 32
 	// shortInterval is how often the log says that memory is used up.
 	shortInterval = time.Minute
 	// unfinishedPart: one part in so many of that is for connections without an
@@ -135,6 +137,9 @@ func (i *identities) join(key ed25519.PublicKey, b *budget.Budget) (id *identity
 	i.all[id.key] = id
 	return id, nil, false
 }
+
+// rulesMemory is what the rules of a claim count for, in bytes.
+func rulesMemory(r framing.Rules) int { return ruleMemory * (cap(r.Allow) + cap(r.Deny)) }
 
 // lost counts that a link of id is over. What it has on lanes may go on.
 func (i *identities) lost(id *identity) {

@@ -55,8 +55,12 @@ const (
 	// maxWords is of how many names of each kind it is kept which siblings their devices
 	// have named.
 	maxWords = 1 << 15
-	// maxWordBytes is how long the names of these siblings may be together, in bytes.
+	// maxWordBytes is how much memory these words may take together.
 	maxWordBytes = 8 << 20
+	// wordMemory is what a word takes, its entry and its key among it, without its names
+	// and rules; siblingMemory is what each name of a sibling takes beside its bytes.
+	wordMemory    = 256
+	siblingMemory = 16
 )
 
 // siblings are those of a server, and what devices have said of them. The zero value has
@@ -93,7 +97,7 @@ func (r *router) kindOf(name string) nameKind {
 // words are by the name, see maxWords.
 type words struct {
 	by   map[string]word
-	held int // bytes of the siblings' names
+	held int // bytes
 }
 
 // A word is what the device of a name has said with its newest claim here.
@@ -140,6 +144,9 @@ func (s *Server) SetSiblings(list []Sibling) {
 		}
 	}
 	s.siblings.list.Store(&made)
+	if len(made) == 0 {
+		s.siblings.forget(func(string, ed25519.PublicKey) bool { return true })
+	}
 }
 
 // now are those in use.
@@ -173,13 +180,14 @@ func (b *siblings) at(a net.Addr) *sibling {
 	return nil
 }
 
-// note keeps what a device has said with a claim that is granted, of a name of a kind.
+// note keeps what a device has said with a claim that is granted, of a name of a kind;
+// without siblings nothing.
 func (b *siblings) note(key ed25519.PublicKey, c framing.Claim, kind nameKind) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	in := &b.kinds[kind]
 	in.drop(c.Name)
-	if len(c.Siblings) > 0 {
+	if len(c.Siblings) > 0 && len(b.now()) > 0 {
 		in.keep(c.Name, word{key: key, siblings: slices.Clone(c.Siblings), rules: c.Rules, made: kind == madeName})
 	}
 }
@@ -189,7 +197,7 @@ func (l *words) keep(name string, w word) {
 	if l.by == nil {
 		l.by = make(map[string]word)
 	}
-	l.held += w.size()
+	l.held += w.size(name)
 	for other := range l.by { // any: without its word a name is served as one that has none
 		if len(l.by) < maxWords && l.held <= maxWordBytes {
 			break
@@ -200,15 +208,17 @@ func (l *words) keep(name string, w word) {
 }
 
 func (l *words) drop(name string) {
-	w := l.by[name]
-	l.held -= w.size()
-	delete(l.by, name)
+	if w, ok := l.by[name]; ok {
+		l.held -= w.size(name)
+		delete(l.by, name)
+	}
 }
 
-// size is how long the names of the siblings are, in bytes.
-func (w *word) size() (n int) {
+// size is how much memory the word of a name takes.
+func (w *word) size(name string) int {
+	n := wordMemory + len(name) + rulesMemory(w.rules)
 	for _, s := range w.siblings {
-		n += len(s)
+		n += siblingMemory + len(s)
 	}
 	return n
 }

@@ -1,10 +1,13 @@
 package relay
 
 import (
+	"bytes"
 	"crypto/ed25519"
 	"fmt"
 	"net"
 	"net/netip"
+	"runtime"
+	"slices"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -182,12 +185,19 @@ func TestWordsAreBounded(t *testing.T) {
 	b.list.Store(&[]*sibling{{Sibling: Sibling{Name: "d"}}})
 	b.note(key, framing.Claim{Name: "proven.example", Siblings: []string{"d"}}, ownDomain)
 	b.note(key, framing.Claim{Name: "given.relay.test", Siblings: []string{"d"}}, givenName)
-	for i := range maxWords + 10 {
-		b.note(key, framing.Claim{Name: fmt.Sprint(i), Siblings: []string{long}}, madeName)
-	}
-	made := &b.kinds[madeName]
-	if n := len(made.by); n > maxWords || made.held > maxWordBytes || n*len(long) != made.held {
-		t.Errorf("%d words of %d bytes", n, made.held)
+	rules := framing.Rules{Allow: make([]netip.Prefix, framing.MaxRules)}
+	for _, c := range []framing.Claim{{Siblings: []string{long}}, {Siblings: []string{"d"}}, {Siblings: []string{"d"}, Rules: rules}} {
+		before := heap()
+		for i := range maxWords + 10 {
+			c.Name = strings.Clone(fmt.Sprint(i))
+			c.Rules.Allow = slices.Clone(c.Rules.Allow)
+			b.note(bytes.Clone(key), c, madeName)
+		}
+		m := &b.kinds[madeName]
+		if took := heap() - before; len(m.by) > maxWords || m.held > maxWordBytes || took > maxWordBytes {
+			t.Errorf("%d words of %d bytes take %d", len(m.by), m.held, took)
+		}
+		b.forget(func(name string, _ ed25519.PublicKey) bool { return b.kinds[madeName].by[name].made })
 	}
 	for _, name := range []string{"proven.example", "given.relay.test"} {
 		if _, ok := b.of(name); !ok {
@@ -208,6 +218,32 @@ func TestWordsAreBounded(t *testing.T) {
 		if len(l.by) != 0 || l.held != 0 {
 			t.Errorf("%d words of %d bytes of kind %d are left", len(l.by), l.held, kind)
 		}
+	}
+}
+
+// heap is how much memory is in use.
+func heap() int {
+	var m runtime.MemStats
+	runtime.GC()
+	runtime.ReadMemStats(&m)
+	return int(m.HeapAlloc)
+}
+
+// A relay without siblings keeps nothing of what devices say of theirs, and nothing of
+// what they have said once it has none any more.
+func TestWithoutSiblingsNoWordsAreKept(t *testing.T) {
+	s := &Server{}
+	claim := framing.Claim{Name: "a", Siblings: []string{"d"}}
+	words := func() int { return len(s.siblings.kinds[madeName].by) }
+	if s.siblings.note(nil, claim, madeName); words() != 0 {
+		t.Errorf("%d words are kept", words())
+	}
+	s.SetSiblings([]Sibling{{Name: "d"}})
+	if s.siblings.note(nil, claim, madeName); words() != 1 {
+		t.Errorf("%d words are kept with a sibling", words())
+	}
+	if s.SetSiblings(nil); words() != 0 {
+		t.Errorf("%d words are left", words())
 	}
 }
 
