@@ -5,6 +5,8 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"net/netip"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -148,6 +150,62 @@ func TestLinksOfOneIdentityAreBounded(t *testing.T) {
 		r.close()
 		if n := r.srv.Identities(); n != 0 {
 			t.Errorf("%d identities are left", n)
+		}
+	})
+}
+
+// The rules of a name count for the identity whose claim has brought them, until others
+// take their place, or nobody serves the name any more.
+func TestRulesOfNamesTakeMemory(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := memRig(t, nil)
+		id := newIdentity(t)
+		d, other := r.device(id), r.device(id)
+		counted := func(d *device, rules int) int64 {
+			t.Helper()
+			list := framing.Rules{Allow: slices.Repeat([]netip.Prefix{netip.MustParsePrefix("2001:db8::/64")}, rules)}
+			if err := d.Claim(t.Context(), framing.Claim{Name: "a.relay.test", Rules: list}); err != nil {
+				t.Fatal(err)
+			}
+			used, _, _ := r.srv.LinkMemory()
+			return used
+		}
+		none := counted(d, 0)
+		all := counted(d, framing.MaxRules)
+		if all < none+32*framing.MaxRules {
+			t.Errorf("%d rules take %d bytes", framing.MaxRules, all-none)
+		}
+		if again := counted(other, framing.MaxRules); again != all {
+			t.Errorf("the same name from another link makes %d of %d", again, all)
+		}
+		if fewer := counted(d, 1); fewer <= none || fewer >= all {
+			t.Errorf("one rule makes %d, none is %d and all are %d", fewer, none, all)
+		}
+		for _, d := range []*device{d, other} {
+			counted(d, framing.MaxRules)
+			if err := d.Unclaim(t.Context(), "a.relay.test"); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if used, _, _ := r.srv.LinkMemory(); used != none {
+			t.Errorf("%d are left of %d once the name is not served", used, none)
+		}
+		counted(d, framing.MaxRules)
+		d, newer := other, r.device(id.at(2, 2))
+		counted(newer, framing.MaxRules) // in the place of the older run
+		if err := newer.Release(t.Context(), "a.relay.test"); err != nil {
+			t.Fatal(err)
+		}
+		newer.Close()
+		synctest.Wait()
+		if used, _, _ := r.srv.LinkMemory(); used != none {
+			t.Errorf("%d are left of %d once the name is given back", used, none)
+		}
+		counted(d, framing.MaxRules)
+		r.close()
+		synctest.Wait()
+		if used, _, _ := r.srv.LinkMemory(); used != 0 {
+			t.Errorf("%d bytes are left", used)
 		}
 	})
 }

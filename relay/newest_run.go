@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"crypto/ed25519"
 	"slices"
+	"time"
 
 	"keystay/framing"
 	"keystay/internal/keyname"
@@ -14,7 +15,14 @@ import (
 // runs that are all replicas. Else a run of the same identity that has the name
 // is replaced when s is of a newer one; when s is of an older one it is denied.
 func (p *presence) claim(s *session, c framing.Claim) error {
+	if !s.identity.takeRules(c.Rules) {
+		s.srv.shares.outOfMemory()
+		return &framing.Denial{Name: c.Name, Code: framing.DeniedUnavailable, Text: "this relay has no memory left for the rules of the name", Retry: time.Minute}
+	}
 	replaced, err := p.take(s, c)
+	if err != nil {
+		s.identity.putRules(c.Rules)
+	}
 	for _, old := range replaced {
 		old.revoke(*replacedBy(c.Name, old.key.Equal(s.key)))
 		old.link.CutLanesOf(c.Name)
@@ -45,7 +53,7 @@ func (p *presence) forfeit(name string, key []byte) []*session {
 	if h == nil || !bytes.Equal(h.key, key) {
 		return nil
 	}
-	delete(p.names, name)
+	p.removeLocked(name)
 	p.tell(name)
 	for _, s := range h.sessions {
 		s.names = slices.DeleteFunc(slices.Clone(s.names), func(n string) bool { return n == name })
@@ -95,6 +103,9 @@ func (p *presence) take(s *session, c framing.Claim) (replaced []*session, err e
 		}
 	}
 	if h == nil || len(replaced) > 0 {
+		if h != nil {
+			p.removeLocked(c.Name)
+		}
 		for _, old := range replaced {
 			if !slices.Contains(replacedRuns, old.run) {
 				replacedRuns = append(slices.Clone(replacedRuns), old.run)
@@ -109,7 +120,8 @@ func (p *presence) take(s *session, c framing.Claim) (replaced []*session, err e
 	if len(replaced) > 0 || !h.hasRun(s.run) || h.replica != c.Replica {
 		p.tell(c.Name)
 	}
-	h.replica, h.rules = c.Replica, c.Rules
+	h.replica = c.Replica
+	h.setRules(c.Rules, s.identity)
 	if !slices.Contains(h.sessions, s) {
 		h.sessions = append(slices.Clone(h.sessions), s)
 		s.names = append(slices.Clone(s.names), c.Name)
@@ -186,7 +198,7 @@ func (p *presence) giveUp(c Claimed, newer func(run, old framing.Run) bool) (rep
 		replaced = append(replaced, old)
 	}
 	if h.sessions = left; len(left) == 0 {
-		delete(p.names, c.Name)
+		p.removeLocked(c.Name)
 	}
 	if len(replaced) > 0 {
 		p.tell(c.Name)

@@ -31,6 +31,7 @@ type served struct {
 	replica  bool
 	sessions []*session    // never changed in place: find reads it unlocked
 	rules    framing.Rules // of the newest claim
+	ruled    *identity     // has the memory of rules
 	replaced []framing.Run // runs that have lost the name to a newer one, the last maxReplaced
 	turn     turn          // to order a certificate
 }
@@ -127,11 +128,24 @@ func (p *presence) withdrawLocked(s *session, name string) {
 	}
 	h.sessions = slices.Delete(slices.Clone(h.sessions), i, i+1)
 	if len(h.sessions) == 0 {
-		delete(p.names, name)
+		p.removeLocked(name)
 	}
 	if !h.hasRun(s.run) {
 		p.tell(name)
 	}
+}
+
+// removeLocked forgets a name that nobody serves any more.
+func (p *presence) removeLocked(name string) {
+	p.names[name].setRules(framing.Rules{}, nil)
+	delete(p.names, name)
+}
+
+// setRules gives a name other rules, whose memory an identity has taken, and that of the
+// last ones back.
+func (h *served) setRules(r framing.Rules, by *identity) {
+	h.ruled.putRules(h.rules)
+	h.rules, h.ruled = r, by
 }
 
 // find returns the session for a new visitor of name, or for a CA's validation

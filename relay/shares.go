@@ -141,6 +141,19 @@ func (i *identities) join(key ed25519.PublicKey, b *budget.Budget) (id *identity
 // rulesMemory is what the rules of a claim count for, in bytes.
 func rulesMemory(r framing.Rules) int { return ruleMemory * (cap(r.Allow) + cap(r.Deny)) }
 
+// takeRules takes the memory of a claim's rules. It reports false where there is none.
+func (id *identity) takeRules(r framing.Rules) bool {
+	n := rulesMemory(r)
+	return n == 0 || id.memory.Take(n, n) > 0
+}
+
+// putRules gives it back.
+func (id *identity) putRules(r framing.Rules) {
+	if n := rulesMemory(r); n > 0 {
+		id.memory.Put(n)
+	}
+}
+
 // lost counts that a link of id is over. What it has on lanes may go on.
 func (i *identities) lost(id *identity) {
 	i.mu.Lock()
