@@ -108,7 +108,7 @@ func (b *bounds) begin(s *Server) {
 					return again, false
 				}
 			}
-			ok, again = b.addresses.Allow(limits.NewName, c.Source)
+			ok, again = b.addresses.AllowAll(limits.NewName, max(1, c.Retires), c.Source)
 			return again, ok
 		}
 	}

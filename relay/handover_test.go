@@ -8,6 +8,7 @@ import (
 
 	"keystay/framing"
 	"keystay/relay"
+	"keystay/relay/limits"
 )
 
 // heirOf returns an identity with another key and the same run, and what hands the old
@@ -197,4 +198,23 @@ func TestLinkShowsFewDifferentHandovers(t *testing.T) {
 	}
 	by.claimBy(t, list, "b.relay.test")
 	other.claimBy(t, list, "b.relay.test")
+}
+
+// Each key that hands over counts as a new name of the network that it comes from.
+func TestEachKeyThatHandsOverCountsForItsNetwork(t *testing.T) {
+	r := newRig(t, func(s *relay.Server) {
+		s.SetLimits(limits.Config{Exempt: nobody, Address: limits.Address{Names: limits.Rate{Count: 2, Per: 24 * time.Hour}}})
+	})
+	claim := func(ids ...identity) error {
+		var list framing.Handovers
+		for i, id := range ids[1:] {
+			list = append(list, framing.NewHandover(ids[i].key, id.key))
+		}
+		last := ids[len(ids)-1]
+		return r.device(last).Claim(t.Context(), framing.Claim{Name: last.label(), Handovers: list})
+	}
+	if err := claim(newIdentity(t), newIdentity(t), newIdentity(t)); err != nil {
+		t.Fatal(err)
+	}
+	denied(t, claim(newIdentity(t), newIdentity(t)), framing.DeniedLimit)
 }

@@ -187,6 +187,28 @@ func TestLinkHandshakes(t *testing.T) {
 	})
 }
 
+// Several at once come all or not at all; more than ever may come at once come once
+// nothing has come for long enough.
+func TestAllowAll(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		a := addresses(limits.Address{Names: every(4, 24*time.Hour)})
+		allow := func(many int, want time.Duration) {
+			t.Helper()
+			ok, retry := a.AllowAll(limits.NewName, many, addr("192.0.2.1"))
+			if ok != (want == 0) || retry != want {
+				t.Errorf("%d at once: %v, again after %v, want %v", many, ok, retry, want)
+			}
+		}
+		allow(3, 0)
+		allow(3, 12*time.Hour)
+		allow(1, 0)
+		allow(9, 24*time.Hour)
+		time.Sleep(24 * time.Hour)
+		allow(9, 0)
+		allow(1, 36*time.Hour)
+	})
+}
+
 // New identities and names are counted apart, each for a day.
 func TestAllow(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {

@@ -25,6 +25,12 @@ const turnsAtOnce = 64
 // Allow counts something new for an address, or says after how long it may be
 // asked for again. What turns out not to be granted still counts.
 func (a *Addresses) Allow(k Kind, addr netip.Addr) (ok bool, retry time.Duration) {
+	return a.AllowAll(k, 1, addr)
+}
+
+// AllowAll is Allow for several at once, all of them or none. More than may come at once
+// come when none has come for long enough, and are paid for afterwards.
+func (a *Addresses) AllowAll(k Kind, many int, addr netip.Addr) (ok bool, retry time.Duration) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	now := a.readyLocked()
@@ -37,14 +43,16 @@ func (a *Addresses) Allow(k Kind, addr netip.Addr) (ok bool, retry time.Duration
 		e := a.claims.find(p, now)
 		defer a.claims.settle(e)
 		at[i] = e.asked(k)
-		retry = max(retry, at[i].after(now, a.mayOf(p).asked(k)))
+		retry = max(retry, at[i].afterAll(now, a.mayOf(p).asked(k), many))
 	}
 	if retry > 0 {
 		a.Counts.Add(AddressIdentities + Reason(k))
 		return false, retry
 	}
 	for i, p := range list[:n] {
-		at[i].take(now, a.mayOf(p).asked(k))
+		for range many {
+			at[i].take(now, a.mayOf(p).asked(k))
+		}
 	}
 	return true, 0
 }

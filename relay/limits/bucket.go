@@ -35,11 +35,14 @@ func passOf(r Rate, times, atLeast int) pass {
 type bucket int64
 
 // after returns how long an event that comes now has to wait; 0 is that it may.
-func (b bucket) after(now int64, p pass) time.Duration {
+func (b bucket) after(now int64, p pass) time.Duration { return b.afterAll(now, p, 1) }
+
+// afterAll is after for so many events at once. More than a burst wait for a full bucket.
+func (b bucket) afterAll(now int64, p pass, many int) time.Duration {
 	if p.each == 0 {
 		return 0
 	}
-	return time.Duration(max(0, int64(b)-now-p.each*(p.burst-1)))
+	return time.Duration(max(0, int64(b)-now-p.each*max(0, p.burst-int64(many))))
 }
 
 // take lets an event come.

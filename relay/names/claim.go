@@ -32,6 +32,10 @@ type Claimant struct {
 	// First says that the identity has no name yet, beside the one made from its key.
 	// It is set for Quota alone.
 	First bool
+
+	// Retires is how many identities hand over to this one, each of which counts as a new
+	// name; 0 for a claim. It is set for Quota alone.
+	Retires int
 }
 
 func (c *Claimant) deny(code Code, text string, hints ...string) *Denied {

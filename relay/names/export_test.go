@@ -38,6 +38,18 @@ func (g *Grants) Backdate(name string, by time.Duration) error {
 	})
 }
 
+// Retire has so many identities hand over.
+func (g *Grants) Retire(n int) error {
+	return g.write(func(l *ledger) (err error) {
+		for i := range n {
+			key := make([]byte, ed25519.PublicKeySize)
+			copy(key, fmt.Sprint(i))
+			err = errors.Join(err, l.retire(key, key, new(handedOver)))
+		}
+		return err
+	})
+}
+
 // SetCount pretends that n names were given out.
 func (g *Grants) SetCount(n uint64) error {
 	return g.change(func(t *boltTx) error {

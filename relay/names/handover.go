@@ -11,9 +11,13 @@ import (
 	"keystay/internal/keyname"
 )
 
-// MaxRetired is how many identities that have handed over the record remembers. What
-// one that holds nothing hands over is remembered in the first half alone.
+// MaxRetired is how many identities that have handed over the record remembers. Those that
+// come without any name are remembered in the first half alone.
 const MaxRetired = 1 << 16
+
+// retiredAgain is after how long a device may show a hand-over again that there was no room
+// for.
+const retiredAgain = time.Hour
 
 // A retirement is the stored form of an identity that has handed over.
 type retirement struct {
@@ -40,6 +44,13 @@ func HandedOver(name string) *Denied {
 		Hints: []string{"use the new key: it is in the state directory that it was made in, see remote identity show; if you have not changed the key, somebody else has it: ask the relay's operator"}}
 }
 
+// A heritage is an identity that has not handed over before, and its names that another one
+// can have.
+type heritage struct {
+	key   ed25519.PublicKey
+	names []string
+}
+
 // A handedOver is what one hand-over has changed.
 type handedOver struct {
 	retired [][]byte // identities, for the first time
@@ -54,18 +65,19 @@ type handedOver struct {
 // was handed over before is no error, and changes nothing.
 //
 // Names made from an old key, and those below them, stay behind. The error is a
-// *Denied where one of the identities is banned, or the claimant would hold too many
-// names; then nothing has changed.
+// *Denied where one of the identities is banned, the claimant would hold too many names,
+// or there is no room to remember that they have handed over; then nothing has changed.
 func (n *Names) HandOver(c Claimant, from []ed25519.PublicKey) (retired []ed25519.PublicKey, err error) {
-	due := false
+	var due []heritage
 	err = n.view(func(l *ledger) (err error) {
 		due, err = n.handOverDue(l, &c, from)
 		return err
 	})
-	if err != nil || !due {
+	if err != nil || len(due) == 0 {
 		return nil, err
 	}
 	if n.Quota != nil {
+		c.Retires = len(due)
 		if again, ok := n.Quota(c); !ok {
 			d := c.deny(DeniedLimit, "too many new names and hand-overs come from this network", "wait, or ask the relay's operator")
 			d.Retry = again
@@ -76,10 +88,10 @@ func (n *Names) HandOver(c Claimant, from []ed25519.PublicKey) (retired []ed2551
 	err = n.update(func(l *ledger) error {
 		done = handedOver{}
 		due, err := n.handOverDue(l, &c, from)
-		if err != nil || !due {
+		if err != nil {
 			return err
 		}
-		return l.handOver(&c, from, n.zone, n.NamesAtMost(), &done)
+		return l.handOver(&c, due, n.NamesAtMost(), &done)
 	})
 	if err != nil {
 		return nil, err
@@ -94,62 +106,61 @@ func (n *Names) HandOver(c Claimant, from []ed25519.PublicKey) (retired []ed2551
 	return retired, nil
 }
 
-// handOverDue reports whether there is anything to hand over, and to remember.
-func (n *Names) handOverDue(l *ledger, c *Claimant, from []ed25519.PublicKey) (due bool, err error) {
+// handOverDue returns what there is to hand over, and to remember.
+func (n *Names) handOverDue(l *ledger, c *Claimant, from []ed25519.PublicKey) (due []heritage, err error) {
 	for _, key := range slices.Concat(from, []ed25519.PublicKey{c.Key}) {
 		if b, ok := n.Banned("", key, c.Source); ok {
-			return false, c.banned(b)
+			return nil, c.banned(b)
 		}
 	}
 	if r, err := l.retired(c.Key); err != nil || r != nil {
 		if r != nil {
 			err = HandedOver(c.Name)
 		}
-		return false, err
+		return nil, err
 	}
+	room := MaxRetired / 2
 	for _, key := range from {
 		r, err := l.retired(key)
 		if err != nil {
-			return false, err
+			return nil, err
 		}
-		due = due || r == nil
+		if r != nil || slices.ContainsFunc(due, func(h heritage) bool { return h.key.Equal(key) }) {
+			continue
+		}
+		moved, err := l.movable(key, n.zone)
+		if err != nil {
+			return nil, err
+		}
+		if len(moved) > 0 {
+			room = MaxRetired
+		}
+		due = append(due, heritage{key, moved})
+	}
+	if len(due) > 0 && l.Count(tableRetired)+len(due) > room {
+		d := c.deny(DeniedLimit, "this relay has taken as many hand-overs as it remembers", "ask the relay's operator; until then the old key is still good here")
+		d.Retry = retiredAgain
+		return nil, d
 	}
 	return due, nil
 }
 
-// handOver gives c what each of from holds that is not retired yet.
-func (l *ledger) handOver(c *Claimant, from []ed25519.PublicKey, zone string, most int, done *handedOver) error {
+// handOver gives c what each of due holds.
+func (l *ledger) handOver(c *Claimant, due []heritage, most int, done *handedOver) error {
 	own, err := l.heldOrKept(c.Key)
 	if err != nil {
 		return err
 	}
-	for _, key := range from {
-		r, err := l.retired(key)
-		if err != nil {
-			return err
-		}
-		if r != nil {
-			continue
-		}
-		moved, err := l.movable(key, zone)
-		if err != nil {
-			return err
-		}
-		if len(moved) == 0 && l.Count(tableRetired) >= MaxRetired/2 {
-			continue
-		}
-		if l.Count(tableRetired) >= MaxRetired {
-			return c.deny(DeniedLimit, "this relay has taken as many hand-overs as it remembers", "ask the relay's operator")
-		}
+	for _, h := range due {
 		// An heir that has nothing gets as much as the other one was allowed to hold.
-		if have := own + len(done.names); have > 0 && have+len(moved) > most {
+		if have := own + len(done.names); have > 0 && have+len(h.names) > most {
 			return c.deny(DeniedLimit, fmt.Sprintf("a device may hold %d names here, and both keys have more", most),
 				"give some back: remote release NAME")
 		}
-		if err := l.moveAll(moved, key, c.Key, done); err != nil {
+		if err := l.moveAll(h.names, h.key, c.Key, done); err != nil {
 			return err
 		}
-		if err := l.retire(key, c.Key, done); err != nil {
+		if err := l.retire(h.key, c.Key, done); err != nil {
 			return err
 		}
 	}

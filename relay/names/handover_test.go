@@ -193,16 +193,16 @@ func TestLimitCountsWhatIsHandedOver(t *testing.T) {
 	r.hasAll(d, "a1."+zone, "a2."+zone, "c1."+zone)
 }
 
-// Hand-overs count for the network that they come from; one that changes nothing does
-// not.
+// Hand-overs count for the network that they come from, each key as one new name; one
+// that changes nothing does not.
 func TestQuotaCountsHandovers(t *testing.T) {
 	n, allow := 0, true
 	r := newRig(t, nil)
 	r.names.Quota = func(c names.Claimant) (time.Duration, bool) {
-		n++
+		n += max(1, c.Retires)
 		return time.Minute, allow
 	}
-	a, b := newIdentity(t), newIdentity(t)
+	a, b, c, d := newIdentity(t), newIdentity(t), newIdentity(t), newIdentity(t)
 	r.allowed(a, "one."+zone, "")
 	n, allow = 0, false
 	_, err := r.handOver(a, b)
@@ -213,6 +213,49 @@ func TestQuotaCountsHandovers(t *testing.T) {
 	if n != 2 {
 		t.Errorf("%d were counted", n)
 	}
+	n = 0
+	r.handOver(a, b, c, d)
+	if n != 2 {
+		t.Errorf("two more keys are counted as %d", n)
+	}
+}
+
+// A hand-over that there is no room to remember is an error, so that the device goes on
+// showing it: nothing has changed, and it counts for no network. Keys that come without
+// any name leave half of the room to others.
+func TestHandoverThatIsNotRememberedIsDenied(t *testing.T) {
+	units := 0
+	r := newRig(t, func(n *names.Names) {
+		n.Quota = func(names.Claimant) (time.Duration, bool) { units++; return 0, true }
+	})
+	if err := r.grants().Retire(names.MaxRetired/2 - 1); err != nil {
+		t.Fatal(err)
+	}
+	a, b, c, d := newIdentity(t), newIdentity(t), newIdentity(t), newIdentity(t)
+	full := func(ids ...identity) {
+		t.Helper()
+		_, err := r.handOver(ids...)
+		denied(t, err, names.DeniedLimit)
+		if d := new(names.Denied); !errors.As(err, &d) || d.Retry == 0 {
+			t.Errorf("the device is not told when to show it again: %v", err)
+		}
+		r.allowed(ids[0], ids[0].label(), "")
+	}
+	full(a, b, c) // one of the two would have room
+	r.handed(a, b)
+	units = 0
+	full(b, c)
+	if units != 0 {
+		t.Errorf("%d are counted", units)
+	}
+	r.allowed(c, "one."+zone, "")
+	r.handed(b, c, d) // of one device, which has a name
+	r.hasAll(d, "one."+zone)
+	if err := r.grants().Retire(names.MaxRetired - 3); err != nil {
+		t.Fatal(err)
+	}
+	full(d, newIdentity(t))
+	r.hasAll(d, "one."+zone)
 }
 
 // A custom domain goes along. DNS has to name the heir within the time that a record
