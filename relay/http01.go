@@ -116,7 +116,7 @@ func (p *port80) handler() http.Handler {
 // requester is the address that a request comes from.
 func requester(r *http.Request) netip.Addr {
 	a, _ := netip.ParseAddrPort(r.RemoteAddr) // invalid where it is none
-	return a.Addr()
+	return a.Addr().WithZone("")              // as addrPort, for bans and rules
 }
 
 // nameKey is the context key of the name that an HTTP-01 request is for.

@@ -87,6 +87,31 @@ func TestLinkWithoutANameIsSentAway(t *testing.T) {
 	})
 }
 
+// A link that has given up its last name is sent away likewise, once its visitors have left.
+func TestLinkThatHasNoNameAnyMoreIsSentAway(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := memRig(t, nil)
+		d := r.device(newIdentity(t), "a.relay.test").echo("a")
+		c := r.dial()
+		hello := helloFor(t, "a.relay.test")
+		c.Write(hello)
+		says(t, c, "a:"+string(hello))
+		if err := d.Unclaim(t.Context(), "a.relay.test"); err != nil {
+			t.Fatal(err)
+		}
+		time.Sleep(2 * time.Minute)
+		c.Write([]byte("still here"))
+		says(t, c, "still here")
+		c.Close()
+		start := time.Now()
+		if g := <-d.goAway; g.Code != framing.GoAwayIdle || time.Since(start) > 30*time.Second {
+			t.Errorf("%+v after %v", g, time.Since(start))
+		}
+		<-d.Done()
+		r.close()
+	})
+}
+
 // A device that dies without a word is away within 20 s.
 func TestSilentDeviceIsAwayInTime(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {

@@ -60,7 +60,7 @@ type session struct {
 	tried    guesses           // used by claim alone, which is called for one claim at a time
 	shown    shown             // likewise
 	heard    uint64            // the version of nodeNews that it was told; guarded by srv.news.mu
-	// unclaimed runs closeIdle after claimTimeout, unless a name is claimed.
+	// unclaimed runs closeIdle after claimTimeout without a name.
 	unclaimed *time.Timer
 	conn      *admitted // ended with the session
 }
@@ -248,6 +248,10 @@ func (sess *session) granted() []string {
 func (sess *session) closeIdle() {
 	defer sess.srv.panics.Catch("closing an idle link", func() { sess.link.Close() })
 	if len(sess.granted()) > 0 {
+		return
+	}
+	if sess.link.NumStreams() > 0 { // of names that it had
+		sess.unclaimed.Reset(claimTimeout)
 		return
 	}
 	ctx, cancel := context.WithTimeout(sess.srv.ctx, time.Second)

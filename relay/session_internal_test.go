@@ -1,6 +1,8 @@
 package relay
 
 import (
+	"net/http"
+	"net/netip"
 	"testing"
 
 	"keystay/relay/names"
@@ -12,5 +14,12 @@ func TestEachCodeOfADenialIsOneOfTheProtocol(t *testing.T) {
 		if d := denial(&names.Denied{Code: code}); d.Code == 0 {
 			t.Errorf("code %d has none in the protocol", code)
 		}
+	}
+}
+
+// Bans and rules hold for a link-local visitor of port 80, too, whose address has a zone.
+func TestRequesterHasNoZone(t *testing.T) {
+	if got := requester(&http.Request{RemoteAddr: "[fe80::1%eth0]:80"}); got != netip.MustParseAddr("fe80::1") {
+		t.Errorf("it comes from %v", got)
 	}
 }
