@@ -37,7 +37,7 @@ func linkPool(memory int64) int {
 
 // tellCrowded says that a network has as many visitors as it may have.
 func tellCrowded(d *Device) {
-	if d.crowded.tellsReason("network", false) {
+	if d.crowded.tells("network", false) {
 		d.log.Warn("too many visitors at once from one network: new ones from there are refused")
 	}
 }
@@ -55,7 +55,7 @@ func (d *Device) isFull(h framing.Header) bool {
 		}
 		return false
 	}
-	if d.full.tellsReason("full", false) {
+	if d.full.tells("full", false) {
 		d.log.Warn("too many visitors at once: new ones are refused", "visitors", d.most, hint.Attr(hint.TooManyVisitors.Do))
 	}
 	return true

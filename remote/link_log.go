@@ -26,7 +26,7 @@ const (
 
 // tellsLoss reports whether the log tells of a link that was lost or did not come up.
 func (w *way) tellsLoss(o *outage, why string, wasUp bool) bool {
-	if o.isOver() && !w.takesLine() || !o.tellsReason(why, wasUp) {
+	if o.isOver() && !w.takesLine() || !o.tells(why, wasUp) {
 		return false
 	}
 	w.noteLossTold()

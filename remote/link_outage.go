@@ -29,11 +29,7 @@ type outage struct {
 
 // tells reports whether a failure is worth a line for people. WasUp says that a
 // link was up until now: how it ended is told only if the outage begins with it.
-func (o *outage) tells(err error, wasUp bool) bool {
-	return o.tellsReason(reason(err), wasUp)
-}
-
-func (o *outage) tellsReason(why string, wasUp bool) bool {
+func (o *outage) tells(why string, wasUp bool) bool {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	now := time.Now()

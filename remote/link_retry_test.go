@@ -174,8 +174,8 @@ func TestLinksGoOneAfterTheOther(t *testing.T) {
 func TestOutageIsToldOnceAndNowAndThen(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var o outage
-		refused := func(port int) error { return fmt.Errorf("read 127.0.0.1:%d: refused", port) }
-		if !o.tells(errors.New("lost"), true) || o.tells(errors.New("lost in another way"), true) {
+		refused := func(port int) string { return reason(fmt.Errorf("read 127.0.0.1:%d: refused", port)) }
+		if !o.tells("lost", true) || o.tells("lost in another way", true) {
 			t.Error("how the links ended is not told once")
 		}
 		told := 0
@@ -188,11 +188,11 @@ func TestOutageIsToldOnceAndNowAndThen(t *testing.T) {
 		if told < 24 || told > 32 {
 			t.Errorf("told %d times in a day", told)
 		}
-		if !o.tells(errors.New("now something else"), false) {
+		if !o.tells("now something else", false) {
 			t.Error("another reason is not told")
 		}
 		for i := range 100 {
-			if o.tells(fmt.Errorf("always another: %c", 'A'+i), false) && i > maxReasons {
+			if o.tells(fmt.Sprintf("always another: %c", 'A'+i), false) && i > maxReasons {
 				t.Error("the reasons have no limit")
 			}
 		}

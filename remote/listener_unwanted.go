@@ -84,7 +84,7 @@ func (l *Listener) validationsOnly(stream arrival) *tls.Config {
 // tellUnwanted says that a relay has passed on what it should have refused: once,
 // and then ever more rarely, as of an outage.
 func (d *Device) tellUnwanted() {
-	if d.unwanted.tellsReason("unwanted", false) {
+	if d.unwanted.tells("unwanted", false) {
 		d.log.Warn("a visitor was refused here whom the relay should have refused", hint.Attr(hint.RulesUnkept.Do))
 	}
 }

@@ -126,7 +126,7 @@ func (l *Listener) noteURL() {
 	}
 	l.said.url = port
 	l.d.mu.Unlock()
-	if before != 0 && port != before && l.said.tell.tellsReason(strconv.Itoa(port), false) {
+	if before != 0 && port != before && l.said.tell.tells(strconv.Itoa(port), false) {
 		l.d.log.Warn("the URL of a name has moved", "name", l.domain, "from", l.urlAt(before), "to", l.urlAt(port), hint.Attr(hint.URLMoved.Do))
 	}
 }

@@ -169,8 +169,8 @@ var testsMayImport = map[string][]string{
 	"relay/names": {"relay/names/trial"},
 
 	"acme":   {"internal/testca", "internal/testnet"},
-	"docs":   {"config", "internal/hint"}, // pages are made from them
-	"remote": {"remote/publish"},          // its example
+	"docs":   {"config", "internal/hint"},        // pages are made from them
+	"remote": {"remote/publish", "remote/watch"}, // its example, and what the watch sees of its ports
 
 	"remote/publish":        {"remote/publish/inspect"}, // it stands before the routes
 	"remote/publish/folder": {"remote/publish"},         // it stands behind a route
