@@ -126,9 +126,11 @@ func TestPlaceOfAnOrderIsByItsCertificate(t *testing.T) {
 			}
 			manage(t, k)
 			time.Sleep(time.Minute)
+			k.queue.mu.Lock()
 			if w := k.queue.waiting; len(w) != 1 || w[0].rank != rank {
 				t.Errorf("with %v left: %d wait, want one of rank %d", left, len(w), rank)
 			}
+			k.queue.mu.Unlock()
 			k.Close()
 		})
 	}
