@@ -26,6 +26,7 @@ func bubble(t *testing.T, f func(*testing.T, *loggedWay)) {
 		d := &Device{log: slog.New(slog.NewTextHandler(&w.log, nil))}
 		ctx, cancel := context.WithCancel(t.Context())
 		w.way = &way{d: d, ctx: ctx, candidates: []string{"relay.test"}}
+		w.way.tellings.after = w.way.after
 		f(t, w)
 		cancel()
 		d.wg.Wait()
@@ -85,7 +86,7 @@ func TestNamesThatComeAndGoFillNoLog(t *testing.T) {
 			t.Errorf("nothing has changed, and there are %d more lines", more-n)
 		}
 		deny("of a name that is not wanted")
-		w.forget(l)
+		w.tellings.forget(l)
 		if more, last := w.lines(); more > n+1 {
 			t.Errorf("%d more lines, the last is %s", more-n, last)
 		}

@@ -45,9 +45,7 @@ func (s *session) claimAll(list []*Listener) (given []*Listener) {
 // did not give lately.
 func (w *way) isSlow(relay string, l *Listener) bool {
 	host, _ := splitRelay(relay)
-	w.toldMu.Lock()
-	defer w.toldMu.Unlock()
-	return w.nameLocked(l).is.why != "" || !l.isPort() && !hostname.IsBelow(l.domain, host)
+	return w.tellings.isDenied(l) || !l.isPort() && !hostname.IsBelow(l.domain, host)
 }
 
 // claimBatch claims names, many at once. Each answers as soon as it is granted.

@@ -71,7 +71,7 @@ func (w *way) connect(ctx context.Context, lately string) (*reached, error) {
 	}
 	w.mu.Unlock()
 	slow := time.AfterFunc(tellAfter, func() {
-		if down, _ := w.line.down(); down && w.tellsLoss(&w.outage, "slow", false) {
+		if down, _ := w.line.down(); down && w.tellings.tellsLoss(&w.outage, "slow", false) {
 			w.d.log.Info("waiting for the relay's answer", "relay", w.name())
 		}
 	})

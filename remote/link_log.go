@@ -15,45 +15,6 @@ import (
 // further one, that none is up and why, and that one of several was lost. The
 // outages decide which of the failures are worth a line.
 
-// Links may come and go for ever: of a way lineBurst lines are told of that at once, and then
-// one in each lineInterval. A link that comes up is told where the loss before it was, and an
-// outage that was not told when it began is told once there may be a line again: so the last
-// word is true here, too.
-const (
-	lineBurst    = 32
-	lineInterval = 5 * time.Minute
-)
-
-// tellsLoss reports whether the log tells of a link that was lost or did not come up.
-func (w *way) tellsLoss(o *outage, why string, wasUp bool) bool {
-	if o.isOver() && !w.takesLine() || !o.tells(why, wasUp) {
-		return false
-	}
-	w.noteLossTold()
-	return true
-}
-
-func (w *way) noteLossTold() {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	w.lossTold = true
-}
-
-// tellsUp reports whether the log tells of a link that has come up.
-func (w *way) tellsUp() bool {
-	w.mu.Lock()
-	after := w.lossTold
-	w.lossTold = false
-	w.mu.Unlock()
-	return after || w.takesLine()
-}
-
-func (w *way) takesLine() bool {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	return w.lines.take(lineBurst, lineInterval) == 0
-}
-
 // tell says how a session has ended, or that there was none, and that the next
 // attempt follows after wait, 0 for at once. WasUp says that there was a session.
 // The returned function says, after the wait, what can only be told then.
@@ -65,19 +26,19 @@ func (k *linker) tell(wasUp bool, err error, wait time.Duration) (rest func()) {
 	down, times := w.line.down()
 	switch {
 	case wait == 0 && down: // the last link speaks for all
-		tells := w.takesLine()
+		tells := w.tellings.takesLine()
 		if tells {
-			w.noteLossTold()
+			w.tellings.noteLoss()
 		}
 		w.d.log.Log(context.Background(), levelOf(tells, slog.LevelInfo), "dialling again at once", "reason", err)
 	case wait == 0:
 	case down:
-		w.tellFailure(w.tellsLoss(&w.outage, reason(err), wasUp), "no session with the relay; trying again", err, wait)
+		w.tellFailure(w.tellings.tellsLoss(&w.outage, reason(err), wasUp), "no session with the relay; trying again", err, wait)
 	default:
 		return func() {
 			// If the others were lost meanwhile, that is all that is worth telling.
 			if _, now := w.line.down(); now == times {
-				w.tellFailure(w.tellsLoss(&k.outage, reason(err), wasUp), "lost a link to the relay, another one serves; trying again", err, wait)
+				w.tellFailure(w.tellings.tellsLoss(&k.outage, reason(err), wasUp), "lost a link to the relay, another one serves; trying again", err, wait)
 			}
 		}
 	}
@@ -89,11 +50,11 @@ func (s *session) tellGiven(given []*Listener) {
 	w := s.w
 	s.tellOpen(given)
 	if !s.claimed && s.tellUp(given) {
-		w.noteGiven(given)
+		w.tellings.given(given)
 		return
 	}
 	for _, l := range given {
-		w.noteName(l, standing{given: true}, func() {
+		w.tellings.name(l, standing{given: true}, func() {
 			w.d.log.Info("the relay gives one more name", "name", l.publicName(), "relay", s.r.relay)
 		})
 	}
@@ -109,7 +70,7 @@ func (s *session) tellUp(given []*Listener) (told bool) {
 			args = append(args, "after", away.Round(time.Millisecond))
 		}
 	}
-	told = w.tellsUp()
+	told = w.tellings.tellsUp()
 	w.d.log.Log(context.Background(), levelOf(told, slog.LevelInfo), what, args...)
 	return told
 }

@@ -175,7 +175,7 @@ func (s *session) giveUp(wanted []*Listener) {
 	for l := range s.denied {
 		if !slices.Contains(wanted, l) {
 			delete(s.denied, l)
-			s.w.forget(l)
+			s.w.tellings.forget(l)
 		}
 	}
 	for l := range s.has {
@@ -187,7 +187,7 @@ func (s *session) giveUp(wanted []*Listener) {
 			s.unclaim(l.domain)
 		}
 		delete(s.has, l)
-		s.w.forget(l)
+		s.w.tellings.forget(l)
 		s.linkDown(l, context.Cause(l.ctx))
 	}
 }

@@ -9,6 +9,7 @@ import (
 	"strings"
 	"sync"
 	"sync/atomic"
+	"time"
 
 	"keystay/internal/hint"
 )
@@ -27,6 +28,7 @@ type way struct {
 	nodes     *nodes
 	doors     doors  // at which nodes may be dialled
 	outage    outage // while no link is up
+	tellings  tellings
 	health    laneHealth
 	takes     takes
 	told      atomic.Bool     // that the relay keeps no rules
@@ -45,11 +47,6 @@ type way struct {
 	gave       map[*Listener]int        // whose names it has given, and how many links have each; if any, no other candidate is tried
 	links      map[string]int           // how many links lead to an address
 	keyed      map[string]chan struct{} // see claimedWith
-	lines      allowance                // of links that come and go
-	lossTold   bool                     // the log was told of a loss, and of no link that came up since
-
-	toldMu sync.Mutex // held while the log is told, so that its last word is the last
-	names  map[*Listener]*told
 }
 
 // newWay returns a way without a name, to be run.
@@ -57,7 +54,19 @@ func newWay(d *Device, r route) *way {
 	w := &way{d: d, candidates: r.candidates, addresses: r.addresses, wants: make(map[*Listener]bool), sessions: make(map[*session]struct{}),
 		nodes: newNodes(d.PublicKey())}
 	w.ctx, w.end = context.WithCancel(d.ctx)
+	w.tellings.after = w.after
 	return w
+}
+
+// after does something later, while the way is there.
+func (w *way) after(wait time.Duration, do func()) {
+	w.d.wg.Go(func() {
+		select {
+		case <-time.After(wait):
+			do()
+		case <-w.ctx.Done():
+		}
+	})
 }
 
 // run keeps the links to the relay until the way ends, or the relay refuses the
@@ -208,16 +217,6 @@ func (w *way) take(l *Listener) (last bool) {
 	defer w.mu.Unlock()
 	w.gave[l]--
 	return w.gave[l] == 0
-}
-
-// forget forgets a listener that wants the relay no more.
-func (w *way) forget(l *Listener) {
-	w.toldMu.Lock()
-	defer w.toldMu.Unlock()
-	if t := w.names[l]; t != nil {
-		t.is = t.last // there is nothing more to tell
-		delete(w.names, l)
-	}
 }
 
 // writesAtOnce is how many files are written at once: most of such a write is waiting

@@ -1,0 +1,146 @@
+package remote
+
+import (
+	"sync"
+	"time"
+)
+
+// A relay says in its own words why it denies a name, and may say something else each time,
+// or give the name and take it back: of a name toldBurst lines are told at once, and then one
+// in each toldInterval. What is not told then is told later, if it is still so: the log's last
+// word of a name is true.
+const (
+	toldBurst    = 16
+	toldInterval = 10 * time.Minute
+)
+
+// Links may come and go for ever: of a way lineBurst lines are told of that at once, and then
+// one in each lineInterval. A link that comes up is told where the loss before it was, and an
+// outage that was not told when it began is told once there may be a line again: so the last
+// word is true here, too.
+const (
+	lineBurst    = 32
+	lineInterval = 5 * time.Minute
+)
+
+// tellings bound what the log is told of a relay and its links, and keep its last word true.
+type tellings struct {
+	after func(wait time.Duration, do func()) // does something later, unless the way has ended
+
+	mu       sync.Mutex // held while the log is told of a name, so that its last word is the last
+	lines    allowance  // of links that come and go
+	lossTold bool       // the log was told of a loss, and of no link that came up since
+	names    map[*Listener]*told
+}
+
+// A standing is what a relay says of a name; zero is nothing.
+type standing struct {
+	given bool
+	why   string // not
+}
+
+// A told is what the log was told of a name.
+type told struct {
+	is, last standing // now, and as it was told
+	tell     func()   // tells what is now
+	waits    bool     // for the time when more may be told
+	lines    allowance
+}
+
+// name notes what the relay says of a name, and tells the log of it where that is new.
+func (t *tellings) name(l *Listener, is standing, tell func()) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	n := t.ofLocked(l)
+	n.is, n.tell = is, tell
+	t.tellLocked(n)
+}
+
+// given notes that the log was told that the relay gives names.
+func (t *tellings) given(given []*Listener) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	for _, l := range given {
+		n := t.ofLocked(l)
+		n.is = standing{given: true}
+		n.last = n.is
+	}
+}
+
+// isDenied reports whether the relay does not give a name, as it said last.
+func (t *tellings) isDenied(l *Listener) bool {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return t.ofLocked(l).is.why != ""
+}
+
+// forget forgets a listener that wants the relay no more.
+func (t *tellings) forget(l *Listener) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if n := t.names[l]; n != nil {
+		n.is = n.last // there is nothing more to tell
+		delete(t.names, l)
+	}
+}
+
+func (t *tellings) ofLocked(l *Listener) *told {
+	if t.names == nil {
+		t.names = make(map[*Listener]*told)
+	}
+	if t.names[l] == nil {
+		t.names[l] = new(told)
+	}
+	return t.names[l]
+}
+
+func (t *tellings) tellLocked(n *told) {
+	if n.is == n.last || n.waits {
+		return
+	}
+	wait := n.lines.take(toldBurst, toldInterval)
+	if wait == 0 {
+		n.last = n.is
+		n.tell()
+		return
+	}
+	n.waits = true
+	t.after(wait, func() {
+		t.mu.Lock()
+		defer t.mu.Unlock()
+		n.waits = false
+		t.tellLocked(n)
+	})
+}
+
+// tellsLoss reports whether the log tells of a link that was lost or did not come up.
+func (t *tellings) tellsLoss(o *outage, why string, wasUp bool) bool {
+	if o.isOver() && !t.takesLine() || !o.tells(why, wasUp) {
+		return false
+	}
+	t.noteLoss()
+	return true
+}
+
+// noteLoss notes that the log was told of a link that was lost.
+func (t *tellings) noteLoss() {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.lossTold = true
+}
+
+// tellsUp reports whether the log tells of a link that has come up.
+func (t *tellings) tellsUp() bool {
+	t.mu.Lock()
+	after := t.lossTold
+	t.lossTold = false
+	t.mu.Unlock()
+	return after || t.takesLine()
+}
+
+// takesLine reports whether there may be one more line of links that come and go.
+func (t *tellings) takesLine() bool {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return t.lines.take(lineBurst, lineInterval) == 0
+}
