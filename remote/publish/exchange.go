@@ -23,7 +23,7 @@ type exchange struct {
 	tunnel  *tunnel       // of a WebSocket over HTTP/2, else nil
 	visit   *visit        // that the request is of
 	route   *route        // that it takes, if that leads to a service
-	guarded bool          // by a gate, or by routes: not all of the service is for everybody
+	guarded bool          // by a gate, by routes or by header changes: visitors may not ask for all that they like
 	pool    *pool         // of connections to the service
 
 	conn    net.Conn    // to the service, once there is one

@@ -88,6 +88,15 @@ func (s *service) prepare(req *http.Request) *http.Request {
 	// A service that leaves a body unread takes it for the next request of the connection,
 	// which no gate and no route has seen. So it is told that none follows.
 	out.Close = hasBody && !s.H2C && (!mayHaveBody(req.Method) || exchangeOf(req).guarded && s.URL.Scheme == "http")
+	if hasBody && req.ContentLength < 0 && len(req.TransferEncoding) == 0 { // over HTTP/2
+		// Of a GET and the like net/http would read on in a goroutine of its own while it
+		// looks at the names of trailers, and the end of the body fills these in.
+		if len(req.Trailer) > 0 {
+			out.TransferEncoding = []string{"chunked"}
+		} else {
+			out.Trailer = nil
+		}
+	}
 	switch {
 	case (s.H2C || hasBody) && wantsUpgrade(req):
 		// HTTP/2 has no Upgrade, a WebSocket has no body, and a server may ignore Upgrade

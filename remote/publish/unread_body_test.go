@@ -48,6 +48,8 @@ func TestBodyIsNoRequestToTheService(t *testing.T) {
 		method, more string
 		route        string
 		gate         func(http.Handler) http.Handler
+		changes      publish.HeaderChanges
+		host         string
 	}{
 		{method: "GET", route: "/open/"},
 		{method: "GET", route: "/"},
@@ -59,10 +61,14 @@ func TestBodyIsNoRequestToTheService(t *testing.T) {
 		{method: "PUT", route: "/", gate: gate},
 		{method: "PATCH", route: "/", gate: gate},
 		{method: "QUERY", route: "/", gate: gate},
+		{method: "POST", route: "/", changes: publish.HeaderChanges{Remove: []string{"X-Role"}}},
+		{method: "POST", route: "/", host: "app.internal"},
 	} {
 		for _, framing := range []string{fmt.Sprintf("Content-Length: %d\r\n\r\n%s", len(inner), inner), fmt.Sprintf("Transfer-Encoding: chunked\r\n\r\n%x\r\n%s\r\n0\r\n\r\n", len(inner), inner)} {
 			addr, told := careless(t)
-			p := serve(t, publish.NewSite(domain, publish.SiteConfig{Gate: c.gate, Routes: []publish.Route{{Path: c.route, Target: tcpTarget("http", addr)}}}).Server())
+			target := tcpTarget("http", addr)
+			target.HostHeader = c.host
+			p := serve(t, publish.NewSite(domain, publish.SiteConfig{Gate: c.gate, Routes: []publish.Route{{Path: c.route, Target: target, Request: c.changes}}}).Server())
 			v := p.visitor("http/1.1")
 			io.WriteString(v, c.method+" /open/ HTTP/1.1\r\nHost: "+domain+"\r\n"+c.more+framing)
 			if _, err := http.ReadResponse(bufio.NewReader(v), &http.Request{Method: c.method}); err != nil {
@@ -108,5 +114,34 @@ func TestUploadKeepsTheConnectionOfAnOpenService(t *testing.T) {
 	}
 	if n := conns.Load(); n != 1 {
 		t.Errorf("two requests take %d connections", n)
+	}
+}
+
+// Of a body of unknown length nobody reads on beside the sending of the head: its end fills in
+// the trailers, whose names are looked at there.
+func TestTrailersAreFilledInBehindTheHead(t *testing.T) {
+	addr := testnet.Serve(t, func(c net.Conn) {
+		r, err := http.ReadRequest(bufio.NewReader(c))
+		if err != nil {
+			return
+		}
+		io.Copy(io.Discard, r.Body)
+		fmt.Fprintf(c, "HTTP/1.1 200 OK\r\nConnection: close\r\n\r\n%v %v", r.TransferEncoding, r.Trailer)
+	})
+	p := serveTarget(t, tcpTarget("http", addr))
+	for announced, want := range map[bool]string{true: "[chunked] map[X-Sum:[1]]", false: "[] map[]"} {
+		body, sends := io.Pipe()
+		r, _ := http.NewRequest("GET", "https://"+domain+"/", body)
+		if announced {
+			r.Trailer = http.Header{"X-Sum": {"1"}}
+		}
+		sends.Close()
+		resp, err := p.client(true).Do(r)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got, _ := io.ReadAll(resp.Body); string(got) != want {
+			t.Errorf("the service gets %s, want %s", got, want)
+		}
 	}
 }
