@@ -33,7 +33,7 @@ type Options struct {
 	SPA bool
 
 	// Never is a folder of which nothing is served, wherever it lies and whenever it is
-	// made: one with secrets. Empty is none.
+	// made or moved: one with secrets. Empty is none.
 	Never string
 
 	// Logger hears when the folder or a file of it cannot be read; nil discards.
@@ -46,6 +46,7 @@ type Options struct {
 type Folder struct {
 	dir     string
 	options Options
+	never   never
 	crowd   crowd
 
 	away   outage.Outage // while the folder cannot be read
@@ -63,7 +64,9 @@ func Open(dir string, o Options) (*Folder, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &Folder{dir: abs, options: o}, nil
+	f := &Folder{dir: abs, options: o, never: never{path: o.Never}}
+	f.never.look()
+	return f, nil
 }
 
 // String is the path of the folder.
@@ -118,11 +121,8 @@ func (f *Folder) view() (*view, error) {
 	if !info.IsDir() {
 		return nil, errNotFolder
 	}
-	v := &view{}
-	if f.options.Never != "" {
-		v.never, _ = os.Stat(f.options.Never)
-	}
-	if v.isNever(info) {
+	v := &view{never: f.never.look()}
+	if v.isBelowNever(f.dir) {
 		return nil, errNever
 	}
 	v.root, err = os.OpenRoot(f.dir)

@@ -54,3 +54,54 @@ func TestNeverIsNotServed(t *testing.T) {
 		t.Error("it can be served")
 	}
 }
+
+// Nothing of it is served where it was moved into the folder, and where its path leads
+// elsewhere by now.
+func TestNeverIsNotServedWhereItHasGone(t *testing.T) {
+	top := t.TempDir()
+	state := filepath.Join(top, "state")
+	write(t, top, map[string]string{"state/identity.pem": secret})
+	f, dir := site(t, folder.Options{Never: state}, map[string]string{"a/b.txt": "b"})
+	if err := os.Rename(state, filepath.Join(dir, "ds")); err != nil {
+		t.Fatal(err)
+	}
+	for _, when := range []string{"moved", "made again"} {
+		r := ask(f, "GET", "/ds/identity.pem")
+		if text := body(t, r); r.StatusCode != http.StatusNotFound || strings.Contains(text, secret) {
+			t.Errorf("%s: status %d", when, r.StatusCode)
+		}
+		if err := os.MkdirAll(state, 0o700); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if r := ask(f, "GET", "/a/b.txt"); r.StatusCode != http.StatusOK {
+		t.Errorf("status %d", r.StatusCode)
+	}
+}
+
+// A folder whose path leads into it later on is not served.
+func TestFolderThatComesToLieInNever(t *testing.T) {
+	top := t.TempDir()
+	write(t, top, map[string]string{"state/certificates/key.pem": secret, "site/a.txt": "a"})
+	now := filepath.Join(top, "now")
+	if err := os.Symlink(filepath.Join(top, "site"), now); err != nil {
+		t.Skip(err)
+	}
+	f, err := folder.Open(now, folder.Options{Never: filepath.Join(top, "state")})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if r := ask(f, "GET", "/a.txt"); r.StatusCode != http.StatusOK {
+		t.Errorf("status %d", r.StatusCode)
+	}
+	if err := os.Remove(now); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Symlink(filepath.Join(top, "state", "certificates"), now); err != nil {
+		t.Fatal(err)
+	}
+	r := ask(f, "GET", "/key.pem")
+	if text := body(t, r); r.StatusCode != http.StatusServiceUnavailable || strings.Contains(text, secret) {
+		t.Errorf("status %d", r.StatusCode)
+	}
+}

@@ -6,6 +6,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync/atomic"
 )
@@ -18,14 +19,35 @@ const maxLinks = 16
 // folder meanwhile.
 type view struct {
 	root  *os.Root
-	never fs.FileInfo // a folder of which nothing is served, or nil
+	never []fs.FileInfo // folders of which nothing is served
 }
 
 // Close closes the folder.
 func (v *view) Close() error { return v.root.Close() }
 
 // isNever reports whether nothing is served of what info is about.
-func (v *view) isNever(info fs.FileInfo) bool { return v.never != nil && os.SameFile(info, v.never) }
+func (v *view) isNever(info fs.FileInfo) bool {
+	return slices.ContainsFunc(v.never, func(n fs.FileInfo) bool { return os.SameFile(info, n) })
+}
+
+// isBelowNever reports whether a folder is one of those, or lies in one, wherever symbolic
+// links lead.
+func (v *view) isBelowNever(dir string) bool {
+	if len(v.never) == 0 {
+		return false
+	}
+	at, err := filepath.EvalSymlinks(dir)
+	for ; err == nil; at = filepath.Dir(at) {
+		var info fs.FileInfo
+		if info, err = os.Stat(at); err == nil && v.isNever(info) {
+			return true
+		}
+		if at == filepath.Dir(at) {
+			return false
+		}
+	}
+	return true // nobody knows
+}
 
 // An entry is a file or a folder that may be served.
 type entry struct {
