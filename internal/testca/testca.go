@@ -22,6 +22,10 @@ import (
 // goes wrong in them fails the test, with [testing.TB.Error] and a panic, so
 // that this works in any goroutine.
 type CA struct {
+	// At is the URL that certificates of the CA name for its own one (RFC 5280, section
+	// 4.2.2.1); empty is none.
+	At string
+
 	t    testing.TB
 	cert *x509.Certificate
 	key  *ecdsa.PrivateKey
@@ -90,6 +94,9 @@ func (ca *CA) IssueValid(notBefore, notAfter time.Time, names ...string) tls.Cer
 		NotAfter:    notAfter,
 		KeyUsage:    x509.KeyUsageDigitalSignature,
 		ExtKeyUsage: []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth, x509.ExtKeyUsageClientAuth},
+	}
+	if ca.At != "" {
+		template.IssuingCertificateURL = []string{ca.At}
 	}
 	for _, name := range names {
 		if ip := net.ParseIP(name); ip != nil {

@@ -43,6 +43,13 @@ func TestBesideItsPortOnlyWhatDeceivesBrowsersIsAnInterception(t *testing.T) {
 	spy := func(public, _ *testca.CA) tls.Certificate { return public.Issue(name) }
 	other := func(public, _ *testca.CA) tls.Certificate { return public.Issue("www.example") }
 	unknown := func(_, private *testca.CA) tls.Certificate { return private.Issue(name) }
+	fetched := func(names ...string) func(public, _ *testca.CA) tls.Certificate {
+		return func(public, _ *testca.CA) tls.Certificate {
+			between := public.Intermediate("between")
+			between.At = "http://ca.example/between.der"
+			return between.Issue(names...)
+		}
+	}
 	for what, c := range map[string]struct {
 		at     string
 		end    end
@@ -52,6 +59,8 @@ func TestBesideItsPortOnlyWhatDeceivesBrowsersIsAnInterception(t *testing.T) {
 		"a certificate for the name at 443":          {at: "443", end: shows(spy), found: true},
 		"the same where visitors were led before":    {at: "9443", end: shows(spy), beside: []int{9443, 443, 0, 70000, 8443}, found: true},
 		"the same where nobody was ever led":         {at: "9443", end: shows(spy)},
+		"one whose intermediate browsers fetch":      {at: "443", end: shows(fetched(name)), found: true},
+		"the same for another name":                  {at: "443", end: shows(fetched("www.example"))},
 		"another name's certificate":                 {at: "443", end: shows(other)},
 		"a certificate for the name of no public CA": {at: "443", end: shows(unknown)},
 		"the device": {at: "443", end: func(d *device, _, _ *testca.CA) func(net.Conn) {

@@ -179,14 +179,16 @@ func (p *probing) judge(ctx context.Context, s sight, ends Ends, before [sha256.
 	return p.result(Intercepted, key, s.chain, "shows this device's key, and the connection does not end here: somebody else has a copy of the key")
 }
 
-// deceives reports whether a browser would take a chain for the name's.
+// deceives reports whether a browser would take a chain for the name's. One that lacks an
+// intermediate counts where the leaf names where that is: there browsers fetch it, or know it
+// already.
 func (p *probing) deceives(chain []*x509.Certificate) bool {
-	between := x509.NewCertPool()
+	leaf, between := chain[0], x509.NewCertPool()
 	for _, cert := range chain[1:] {
 		between.AddCert(cert)
 	}
-	_, err := chain[0].Verify(x509.VerifyOptions{DNSName: p.name.Domain, Roots: p.roots, Intermediates: between})
-	return err == nil
+	_, err := leaf.Verify(x509.VerifyOptions{DNSName: p.name.Domain, Roots: p.roots, Intermediates: between})
+	return err == nil || errors.As(err, new(x509.UnknownAuthorityError)) && len(leaf.IssuingCertificateURL) > 0 && leaf.VerifyHostname(p.name.Domain) == nil
 }
 
 // dial connects.
