@@ -53,10 +53,15 @@ func (d *Device) TakeUpIdentity() (changed bool, err error) {
 // TakeUpIdentity is that of the device.
 func (l *Listener) TakeUpIdentity() (changed bool, err error) { return l.d.TakeUpIdentity() }
 
-// hasOldKey reports whether the link has another key than the relay is to be greeted
-// with.
+// hasOldKey reports whether the link has another key than one to its relay is to have.
 func (s *session) hasOldKey() bool {
-	return !s.w.d.state.keys.isFor(s.r.relay, s.r.link.Identity())
+	return !s.w.d.state.keys.isFor(s.r.relay, s.r.welcome.Minor, s.r.link.Identity())
+}
+
+// isBehind is hasOldKey, also by what another link of the way has learned since: through
+// that one the name may have been handed over.
+func (s *session) isBehind() bool {
+	return s.hasOldKey() || !s.r.link.Identity().Equal(s.w.d.state.keys.forRelay(s.r.relay).Public())
 }
 
 // isOutdated reports whether a relay may have refused a name for good because the
@@ -66,12 +71,12 @@ func (s *session) isOutdated(why error) bool {
 	if !errors.As(why, &denial) || denial.Code != framing.DeniedTaken {
 		return false
 	}
-	if !s.hasOldKey() {
+	if !s.isBehind() {
 		if _, err := s.w.d.TakeUpIdentity(); err != nil {
 			s.w.d.log.Warn("cannot take up another key", "err", err, hint.Attr(hint.All(err)))
 		}
 	}
-	return s.hasOldKey()
+	return s.isBehind()
 }
 
 // succeedTime is how long a link with an old key stays for one with the new key that does not
@@ -128,9 +133,10 @@ func (w *way) noteClaimed(key ed25519.PublicKey) {
 	}
 }
 
-// noteHeard keeps that a relay has granted a claim with hand-overs.
-func (d *Device) noteHeard(relay string, identity ed25519.PublicKey) {
-	if len(d.state.keys.handovers(relay, identity)) == 0 { // another claim came first
+// noteHeard keeps that a relay has granted a claim with hand-overs, on a link of this minor
+// version: one that is too old reads none, and grants the claim all the same.
+func (d *Device) noteHeard(relay string, minor uint8, identity ed25519.PublicKey) {
+	if len(d.state.keys.handovers(relay, minor, identity)) == 0 { // another claim came first
 		return
 	}
 	left, err := d.state.noteHeard(relay, identity)

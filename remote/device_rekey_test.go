@@ -13,6 +13,7 @@ import (
 	"net"
 	"slices"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -234,9 +235,19 @@ func record(kind byte, payload ...[]byte) []byte {
 	return slices.Concat([]byte{kind, byte(len(p) >> 8), byte(len(p))}, p)
 }
 
-// oldRelay is a relay of minor version 2 for one connection: it grants names to the
-// first key that claims one.
-func oldRelay(c net.Conn, owner *atomic.Value) {
+// owners are whose the names of an older relay are: keys by names.
+type owners struct{ sync.Map }
+
+// of is the key that a name belongs to.
+func (o *owners) of(name string) ed25519.PublicKey {
+	key, _ := o.Load(name)
+	b, _ := key.(string)
+	return ed25519.PublicKey(b)
+}
+
+// oldRelay is a relay of minor version 2 for one connection: it grants each name to the
+// first key that claims it.
+func oldRelay(c net.Conn, names *owners) {
 	defer c.Close()
 	var key []byte
 	for {
@@ -254,8 +265,7 @@ func oldRelay(c net.Conn, owner *atomic.Value) {
 			c.Write(record(0x02, []byte{2, 0, 0, 0, 0}, []byte{1, 187}, []byte{0}))
 		case 0x04: // CLAIM
 			name := p[:1+p[0]]
-			owner.CompareAndSwap(nil, string(key))
-			if owner.Load() == string(key) {
+			if owner, _ := names.LoadOrStore(string(name[1:]), string(key)); owner == string(key) {
 				c.Write(record(0x05, name, make([]byte, 4)))
 			} else {
 				c.Write(record(0x06, name, []byte{0, 2}, []byte{0, 5}, []byte("taken"), make([]byte, 6)))
@@ -270,10 +280,10 @@ func oldRelay(c net.Conn, owner *atomic.Value) {
 // one, which is kept.
 func TestOlderRelayGetsTheOldKey(t *testing.T) {
 	r, dir := newRelay(t), t.TempDir()
-	var owner atomic.Value
+	var names owners
 	ln := acceptAll(t, func(c net.Conn) {
 		tc := tls.Server(c, &tls.Config{Certificates: []tls.Certificate{r.cert}, NextProtos: []string{raw}})
-		oldRelay(tc, &owner)
+		oldRelay(tc, &names)
 	})
 	at := func(cfg *remote.Config) { cfg.RelayAddresses = []string{ln.Addr().String()} }
 	end(r.startServed(dir, at))
@@ -283,8 +293,8 @@ func TestOlderRelayGetsTheOldKey(t *testing.T) {
 	}
 	rotate(t, dir)
 	end(r.startServed(dir, at))
-	if owner.Load() != string(old) {
-		t.Errorf("the relay knows %x", owner.Load())
+	if got := names.of(domain); !got.Equal(old) {
+		t.Errorf("the relay knows %x", got)
 	}
 	info, err := remote.ShowIdentity(dir)
 	if err != nil || len(info.Handovers) != 2 || !strings.Contains(info.Handovers[0].Relays[0].Names[0], domain) {
@@ -294,6 +304,64 @@ func TestOlderRelayGetsTheOldKey(t *testing.T) {
 	end(r.startServed(dir, nil)) // the relay was replaced by a newer one
 	if info, err = remote.ShowIdentity(dir); err != nil || len(info.Handovers) > 0 {
 		t.Errorf("%+v, %v", info, err)
+	}
+}
+
+// A name that leads to a relay of before and to a newer one in turn has the device lose no key:
+// what the older one grants is granted to the old key, and it has heard of no other.
+func TestOldKeyIsKeptWhereVersionsChange(t *testing.T) {
+	r, dir := newRelay(t), t.TempDir()
+	var names owners
+	var mu sync.Mutex
+	var older bool
+	var last net.Conn
+	turn := func() {
+		mu.Lock()
+		defer mu.Unlock()
+		if older = !older; last != nil {
+			last.Close()
+		}
+	}
+	ln := acceptAll(t, func(c net.Conn) {
+		mu.Lock()
+		last = c
+		isOlder := older
+		mu.Unlock()
+		if isOlder {
+			oldRelay(tls.Server(c, &tls.Config{Certificates: []tls.Certificate{r.cert}, NextProtos: []string{raw}}), &names)
+		} else {
+			r.serve(c)
+		}
+	})
+	w := &logWatch{slog.NewTextHandler(t.Output(), nil), "session is up", make(chan struct{}, 1)}
+	cfg := r.deviceConfig()
+	cfg.StateDir, cfg.Logger, cfg.RelayAddresses = dir, slog.New(w), []string{ln.Addr().String()}
+	d := r.openDevice(cfg)
+	t.Cleanup(turn) // which ends the last connection
+	for i := range 5 {
+		if turn(); i == 0 {
+			r.serveNames(d, domain)
+		}
+		select {
+		case <-w.seen:
+		case <-time.After(patience):
+			t.Fatal("no session")
+		}
+	}
+	old := identityOf(t, dir)
+	rotate(t, dir)
+	if changed, err := d.TakeUpIdentity(); !changed || err != nil {
+		t.Fatalf("changed %v, %v", changed, err)
+	}
+	other := r.serveNames(d, "other."+zone)[0]
+	if err := wait(t, other); err != nil {
+		t.Fatal(err)
+	}
+	if got := names.of("other." + zone); !got.Equal(old) {
+		t.Errorf("the other name is granted to %x, and the first one to %x", got, old)
+	}
+	if info, err := remote.ShowIdentity(dir); err != nil || len(info.Handovers) != 1 {
+		t.Errorf("the old key is gone: %+v, %v", info, err)
 	}
 }
 

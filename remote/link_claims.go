@@ -63,7 +63,7 @@ func (s *session) claimBatch(list []*Listener) (given []*Listener) {
 		wg.Go(func() {
 			for l := range next {
 				number, rules := l.currentRules()
-				claimed, err := s.w.claim(ctx, s.r.link, s.r.relay, l, rules)
+				claimed, err := s.w.claim(ctx, s.r, l, rules)
 				answers <- decision{l, number, claimed, err}
 			}
 		})
@@ -102,13 +102,14 @@ func (s *session) claimBatch(list []*Listener) (given []*Listener) {
 
 // claim claims the name of one listener. Ctx ends with the cause errOverdue where the
 // relay does not answer.
-func (w *way) claim(ctx context.Context, link *framing.Link, relay string, l *Listener, rules framing.Rules) (framing.Claimed, error) {
+func (w *way) claim(ctx context.Context, r *reached, l *Listener, rules framing.Rules) (framing.Claimed, error) {
+	link, relay := r.link, r.relay
 	token, withheld := w.token(relay, l)
-	handovers := w.d.state.keys.handovers(relay, link.Identity())
+	handovers := w.d.state.keys.handovers(relay, r.welcome.Minor, link.Identity())
 	claimed, err := link.Claim(ctx, framing.Claim{Name: l.domain, Word: l.how.Word, Token: token, Replica: w.d.cfg.Replica, Certified: l.certified(),
 		Rules: rules, Handovers: handovers, Siblings: w.siblings(l)})
 	if err == nil && len(handovers) > 0 {
-		w.d.noteHeard(relay, link.Identity())
+		w.d.noteHeard(relay, r.welcome.Minor, link.Identity())
 	}
 	if host, _ := splitRelay(relay); !hostname.IsBelow(l.domain, host) {
 		claimed.OrderIn = 0 // see framing.Claimed: it is for names of the relay's zone

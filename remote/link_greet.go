@@ -33,14 +33,7 @@ func (w *way) link(ctx context.Context, relay string, to target, handler framing
 	plan := d.transports.plan(relay)
 	began := plan.small
 	for _, by := range plan.transports {
-		link, welcome, err := w.linkOver(ctx, by, plan.small, relay, to, handler)
-		if err == nil {
-			// The relay may be older or newer than was known, and so know another key.
-			if d.state.keys.learn(relay, welcome.Minor); !d.state.keys.isFor(relay, link.Identity()) {
-				link.Close()
-				link, welcome, err = w.linkOver(ctx, by, plan.small, relay, to, handler)
-			}
-		}
+		link, welcome, err := w.linkKnown(ctx, by, plan.small, relay, to, handler)
 		if err == nil && to != (target{}) {
 			return link, welcome, nil
 		}
@@ -88,6 +81,30 @@ func (w *way) tellWay(relay string, by Transport, small bool, before error) {
 func (w *way) tellUnsaved(err error) {
 	if err != nil {
 		w.d.log.Warn("cannot remember how the relay is reached", "err", err)
+	}
+}
+
+// errOlder is why a link is given up that has got to an older relay than the one before it.
+var errOlder = errors.New("the relay speaks an older version of the protocol than it did just before")
+
+// linkKnown is linkOver with the key that the relay knows: it may be older or newer than was
+// known, and so know another one.
+func (w *way) linkKnown(ctx context.Context, by Transport, small bool, relay string, to target, handler framing.Handler) (*framing.Link, framing.Welcome, error) {
+	keys := &w.d.state.keys
+	for again := false; ; again = true {
+		link, welcome, err := w.linkOver(ctx, by, small, relay, to, handler)
+		if err != nil {
+			return link, welcome, err
+		}
+		keys.learn(relay, welcome.Minor)
+		switch older := welcome.Minor < handoverMinor; {
+		case keys.isFor(relay, welcome.Minor, link.Identity()) || again && !older:
+			return link, welcome, nil // what has an old key is left for another one, in good order
+		case again: // a new key would take names there that the old one has to have
+			link.Close()
+			return nil, welcome, errOlder
+		}
+		link.Close()
 	}
 }
 

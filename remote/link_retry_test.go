@@ -88,7 +88,8 @@ func TestOnlyARefusedConnectionIsCheap(t *testing.T) {
 	}
 }
 
-// A relay that has moved is dialled again at once, and one that says so each time is left alone.
+// A relay that has moved, or that knows another key, is dialled again at once, and one that does
+// so each time is left alone.
 func TestRelayThatMovesAgainAndAgainIsLeftAlone(t *testing.T) {
 	for _, c := range []struct {
 		every       time.Duration // there is a move
@@ -107,7 +108,7 @@ func TestRelayThatMovesAgainAndAgainIsLeftAlone(t *testing.T) {
 				var waited time.Duration
 				for i := range c.times {
 					time.Sleep(c.every)
-					wait := k.wait(c.every, errMoved)
+					wait := k.wait(c.every, []error{errMoved, errNewKey}[i%2])
 					if i < c.quick && wait > 0 {
 						t.Errorf("after move %d it is left alone for %v", i, wait)
 					}

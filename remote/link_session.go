@@ -101,7 +101,9 @@ func (s *session) serve() (next <-chan outcome, err error) {
 		case link.Err() != nil:
 			return nil, endedLinkError{link.Err()}
 		case s.hasOldKey():
-			d.wg.Go(func() { s.w.succeed(link, d.state.keys.forRelay(s.r.relay).Public().(ed25519.PublicKey)) })
+			d.wg.Go(func() {
+				s.w.succeed(link, d.state.keys.forLink(s.r.relay, s.r.welcome.Minor).Public().(ed25519.PublicKey))
+			})
 			return nil, errNewKey
 		case s.w.ctx.Err() != nil:
 			d.wg.Go(func() { d.goodbye(link, errNoName.Error()) })

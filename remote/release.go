@@ -92,7 +92,7 @@ func (w *way) release(ctx context.Context, name string) (relay string, err error
 // first, with a claim: until then the name is the old key's.
 func (w *way) giveBack(ctx context.Context, r *reached, name string) error {
 	identity := r.link.Identity()
-	if list := w.d.state.keys.handovers(r.relay, identity); len(list) > 0 {
+	if list := w.d.state.keys.handovers(r.relay, r.welcome.Minor, identity); len(list) > 0 {
 		claim := framing.Claim{Name: name, Handovers: list}
 		if relay, port, ok := parsePublicPort(name); ok {
 			claim.Name = framing.PortName(port, relay)
@@ -100,7 +100,7 @@ func (w *way) giveBack(ctx context.Context, r *reached, name string) error {
 		if _, err := r.link.Claim(ctx, claim); err != nil {
 			return err
 		}
-		w.d.noteHeard(r.relay, identity)
+		w.d.noteHeard(r.relay, r.welcome.Minor, identity)
 	}
 	return r.link.Release(ctx, name)
 }

@@ -4,7 +4,6 @@ import (
 	"crypto/ed25519"
 	"slices"
 	"sync"
-	"time"
 
 	"keystay/framing"
 )
@@ -16,24 +15,11 @@ const handoverMinor = 3
 // knows them: the state directory may have a newer one already. The list may lead
 // further than to the key, never less far.
 type keys struct {
-	mu       sync.Mutex
-	key      ed25519.PrivateKey
-	list     []handover
-	versions map[string]version // of relays
+	mu    sync.Mutex
+	key   ed25519.PrivateKey
+	list  []handover
+	older map[string]bool // relays that knew no hand-overs when a link last came up
 }
-
-// A version is what is known of the protocol that a relay speaks. A relay may be replaced by a
-// newer one, and by the older one again. But what says another version each time, and has the
-// device leave one key for the other, is believed a few times, and then now and then.
-type version struct {
-	older   bool // it knows no hand-overs
-	changes allowance
-}
-
-const (
-	versionBurst    = 3
-	versionInterval = 10 * time.Minute
-)
 
 func (k *keys) set(key ed25519.PrivateKey, list []handover) {
 	k.mu.Lock()
@@ -58,43 +44,51 @@ func (k *keys) current() ed25519.PrivateKey {
 // public is the identity.
 func (k *keys) public() ed25519.PublicKey { return k.current().Public().(ed25519.PublicKey) }
 
-// forRelay returns the key to greet a relay with: the device's; but where the relay is
-// too old to hear of a hand-over and has given names to an earlier key, that one.
+// forRelay returns the key to greet a relay with, as far as is known before it has said
+// which version of the protocol it speaks: what it said last may have changed.
 func (k *keys) forRelay(relay string) ed25519.PrivateKey {
 	k.mu.Lock()
 	defer k.mu.Unlock()
-	if list := forRelay(k.list, relay); k.versions[relayHost(relay)].older && len(list) > 0 && len(list[0].waits(relayHost(relay)).Names) > 0 {
+	return k.keyLocked(relay, k.older[relayHost(relay)])
+}
+
+// forLink returns the key that a link has to have whose relay speaks this minor version.
+// Each link goes by its own relay's word: a name may lead to relays of several versions.
+func (k *keys) forLink(relay string, minor uint8) ed25519.PrivateKey {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	return k.keyLocked(relay, minor < handoverMinor)
+}
+
+// keyLocked is the device's key; but where a relay is too old to hear of a hand-over and
+// has given names to an earlier key, it is that one.
+func (k *keys) keyLocked(relay string, older bool) ed25519.PrivateKey {
+	if list := forRelay(k.list, relay); older && len(list) > 0 && len(list[0].waits(relayHost(relay)).Names) > 0 {
 		return list[0].old()
 	}
 	return k.key
 }
 
-// isFor reports whether a link to a relay has the key that forRelay returns.
-func (k *keys) isFor(relay string, identity ed25519.PublicKey) bool {
-	return identity.Equal(k.forRelay(relay).Public())
+// isFor reports whether a link has the key that forLink returns.
+func (k *keys) isFor(relay string, minor uint8, identity ed25519.PublicKey) bool {
+	return identity.Equal(k.forLink(relay, minor).Public())
 }
 
-// learn notes which minor version a relay speaks.
+// learn notes which minor version a relay speaks, for the next greeting.
 func (k *keys) learn(relay string, minor uint8) {
 	k.mu.Lock()
 	defer k.mu.Unlock()
-	host, older := relayHost(relay), minor < handoverMinor
-	v, known := k.versions[host]
-	if known && (older == v.older || v.changes.take(versionBurst, versionInterval) > 0) {
-		return
+	if k.older == nil {
+		k.older = make(map[string]bool)
 	}
-	if k.versions == nil {
-		k.versions = make(map[string]version)
-	}
-	v.older = older
-	k.versions[host] = v
+	k.older[relayHost(relay)] = minor < handoverMinor
 }
 
-// handovers are what a relay is shown on a link of an identity.
-func (k *keys) handovers(relay string, identity ed25519.PublicKey) framing.Handovers {
+// handovers are what a relay of a minor version is shown on a link of an identity.
+func (k *keys) handovers(relay string, minor uint8, identity ed25519.PublicKey) framing.Handovers {
 	k.mu.Lock()
 	defer k.mu.Unlock()
-	if k.versions[relayHost(relay)].older {
+	if minor < handoverMinor {
 		return nil
 	}
 	end := slices.IndexFunc(k.list, func(h handover) bool { return identity.Equal(ed25519.PublicKey(h.New)) })

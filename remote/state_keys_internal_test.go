@@ -1,33 +1,40 @@
 package remote
 
 import (
+	"crypto/ed25519"
 	"testing"
-	"testing/synctest"
-	"time"
 )
 
-// A relay that speaks another version each time is believed a few times, and then now and then:
-// with each change, the device may leave its links for others with another key.
-func TestVersionOfARelayChangesNowAndThen(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		var k keys
-		changes, older := 0, false
-		for i := range 3600 {
-			k.learn("relay.test", handoverMinor-uint8(i%2))
-			if now := k.versions["relay.test"].older; now != older {
-				older = now
-				changes++
-			}
-			time.Sleep(time.Second)
+// A name may lead to relays of several versions, or to one that says another version each
+// time: each link has the key that its own relay knows, and shows hand-overs where that one
+// reads them.
+func TestEachLinkGoesByTheVersionOfItsOwnRelay(t *testing.T) {
+	const relay = "relay.test:443"
+	old := ed25519.NewKeyFromSeed(make([]byte, ed25519.SeedSize))
+	_, key, err := ed25519.GenerateKey(nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var k keys
+	k.set(key, []handover{{Old: old.Seed(), New: key.Public().(ed25519.PublicKey), Waiting: []waiting{{Relay: "relay.test", Names: []string{"a.relay.test"}}}}})
+	for i := range 20 {
+		minor, want, shown := uint8(handoverMinor), key, 1
+		if i%2 == 0 {
+			minor, want, shown = handoverMinor-1, old, 0
 		}
-		if changes < 4 || changes > 10 {
-			t.Errorf("%d changes in an hour", changes)
+		k.learn(relay, minor)
+		if got := k.forRelay(relay); !got.Equal(want) {
+			t.Errorf("after %d changes it is greeted with another key", i)
 		}
-		// What is known of one relay says nothing of another.
-		for _, minor := range []uint8{handoverMinor - 1, handoverMinor} { // as of one that is replaced
-			if k.learn("other.test", minor); k.versions["other.test"].older != (minor < handoverMinor) {
-				t.Errorf("minor version %d is not believed", minor)
-			}
+		k.learn(relay, handoverMinor) // by another link
+		if !k.isFor(relay, minor, want.Public().(ed25519.PublicKey)) {
+			t.Errorf("after %d changes a link of minor version %d is to have another key", i, minor)
 		}
-	})
+		if got := k.handovers(relay, minor, k.public()); len(got) != shown {
+			t.Errorf("after %d changes, of minor version %d: %d hand-overs are shown, want %d", i, minor, len(got), shown)
+		}
+	}
+	if other := k.forRelay("other.test"); !other.Equal(key) {
+		t.Error("what is known of one relay is believed of another")
+	}
 }
