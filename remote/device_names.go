@@ -183,9 +183,13 @@ func (d *Device) unwantLocked(w *way, l *Listener) {
 // unwant lets no way claim the name of l any more.
 func (d *Device) unwant(l *Listener) {
 	d.mu.Lock()
-	defer d.mu.Unlock()
-	for _, w := range slices.Clone(d.ways) {
+	ways := slices.Clone(d.ways)
+	for _, w := range ways {
 		d.unwantLocked(w, l)
+	}
+	d.mu.Unlock()
+	for _, w := range ways {
+		w.tellings.forget(l) // there may be no session that does
 	}
 }
 
@@ -198,6 +202,8 @@ func (d *Device) refuse(w *way, l *Listener, why error) {
 	d.unwantLocked(w, l)
 	left := l.wanted
 	d.mu.Unlock()
+	// Else something older could be told after this.
+	w.tellings.forget(l)
 	if !wants { // it was told before, of another link
 		return
 	}

@@ -93,6 +93,36 @@ func TestNamesThatComeAndGoFillNoLog(t *testing.T) {
 	})
 }
 
+// Of a name that was refused for good nothing older is told later, nor is anything kept of it.
+func TestRefusalIsTheLogsLastWordOfAName(t *testing.T) {
+	bubble(t, func(t *testing.T, w *loggedWay) {
+		l := &Listener{d: w.d, domain: "a.relay.test", wanted: 2, links: newNameLinks()}
+		l.d.state, l.d.ways = new(state), []*way{w.way}
+		w.wants = map[*Listener]bool{l: true, {domain: "b.relay.test"}: true}
+		s := w.session(t, l)
+		denied := func(text string) {
+			w.later("relay.test", map[*Listener]error{l: &framing.Denial{Code: framing.DeniedLimit, Text: text, Retry: time.Second}})
+		}
+		for i := range toldBurst + 4 {
+			denied(strings.Repeat("x", i))
+		}
+		s.deny(l, &framing.Denial{Name: l.domain, Code: framing.DeniedBanned, Text: "banned"})
+		time.Sleep(2 * toldInterval)
+		if _, last := w.lines(); !strings.Contains(last, "will not serve") {
+			t.Errorf("it was refused for good, and the log's last word is %s", last)
+		}
+		w.isSlow("relay.test", l)
+		if n := len(w.tellings.names); n > 0 {
+			t.Errorf("%d names are kept", n)
+		}
+		denied("once more")
+		l.d.unwant(l) // without a session
+		if n := len(w.tellings.names); n > 0 {
+			t.Errorf("%d names are kept that nobody wants", n)
+		}
+	})
+}
+
 // A reason that was told is told again after a link that came up with the name.
 func TestReasonIsToldAgainAfterALinkWithTheName(t *testing.T) {
 	bubble(t, func(t *testing.T, w *loggedWay) {

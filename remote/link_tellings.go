@@ -71,7 +71,8 @@ func (t *tellings) given(given []*Listener) {
 func (t *tellings) isDenied(l *Listener) bool {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	return t.ofLocked(l).is.why != ""
+	n := t.names[l]
+	return n != nil && n.is.why != ""
 }
 
 // forget forgets a listener that wants the relay no more.
