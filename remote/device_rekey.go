@@ -80,7 +80,8 @@ func (s *session) isOutdated(why error) bool {
 }
 
 // succeedTime is how long a link with an old key stays for one with the new key that does not
-// come: an honest relay may be away, or may deny the names for a while.
+// come, where as many others wait as the device keeps to a relay. Those wait without an end:
+// the names are on them, and an honest relay may deny them to the new key for hours.
 const succeedTime = 10 * time.Minute
 
 // succeed keeps a link with an old key until one with the new key has the names, and
@@ -93,11 +94,14 @@ func (w *way) succeed(link *framing.Link, key ed25519.PublicKey) {
 		link.Close()
 		return
 	}
-	timer := time.NewTimer(succeedTime)
-	defer timer.Stop()
+	var over <-chan time.Time
+	defer w.waiting.Add(-1)
+	if int(w.waiting.Add(1)) > d.linksEach() {
+		over = time.After(succeedTime)
+	}
 	select {
 	case <-w.claimedWith(key):
-	case <-timer.C:
+	case <-over:
 	case <-w.ctx.Done():
 	case <-link.Done():
 		return

@@ -41,8 +41,9 @@ func TestLinkOfARelayThatGoesAwayIsClosed(t *testing.T) {
 	})
 }
 
-// A link with an old key waits for one with the new key, but not for ever, and no more of them
-// than of other links that are left.
+// A link with an old key waits for one with the new key, and no more of them than of other links
+// that are left. As many as there are to a relay keep the names however long it denies them to
+// the new key; the others end.
 func TestLinksWithAnOldKeyAreBounded(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		ctx, cancel := context.WithCancel(t.Context())
@@ -66,9 +67,14 @@ func TestLinksWithAnOldKeyAreBounded(t *testing.T) {
 		if open() != maxLeft {
 			t.Errorf("%d links are open", open())
 		}
-		time.Sleep(succeedTime + time.Minute)
+		time.Sleep(24 * time.Hour)
+		if open() != d.linksEach() {
+			t.Errorf("%d links are open a day later, want %d", open(), d.linksEach())
+		}
+		w.noteClaimed(make([]byte, 32))
+		time.Sleep(time.Minute)
 		if open() > 0 || w.left.Load() > 0 {
-			t.Errorf("%d links are open later, %d are counted", open(), w.left.Load())
+			t.Errorf("%d links are open with the new key, %d are counted", open(), w.left.Load())
 		}
 		cancel()
 	})

@@ -33,6 +33,7 @@ type way struct {
 	takes     takes
 	told      atomic.Bool     // that the relay keeps no rules
 	left      atomic.Int32    // links that have visitors and no names any more
+	waiting   atomic.Int32    // of these, links with an old key for one with the new key
 	ctx       context.Context // ends with the device, with its last name, or when this relay refuses the device
 	end       context.CancelFunc
 
