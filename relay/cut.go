@@ -198,9 +198,6 @@ func (sess *session) lose(c Cut, n *severing) {
 		lost := sess.srv.presence.drop(sess, c.covers)
 		sess.revokeAll(lost, c.Why)
 		n.add(false, lost, sess.link.CutStreams(func(s *framing.Stream) bool { return c.covers(s.Header().Name) }))
-		if len(lost) > 0 && len(sess.granted()) == 0 {
-			sess.unclaimed.Reset(claimTimeout)
-		}
 	}
 }
 

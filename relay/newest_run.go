@@ -124,6 +124,7 @@ func (p *presence) take(s *session, c framing.Claim) (replaced []*session, err e
 	h.setRules(c.Rules, s.identity)
 	if !slices.Contains(h.sessions, s) {
 		h.sessions = append(slices.Clone(h.sessions), s)
+		s.meetLocked()
 		s.names = append(slices.Clone(s.names), c.Name)
 	}
 	p.wakeLocked(c.Name)
@@ -196,6 +197,7 @@ func (p *presence) giveUp(c Claimed, newer func(run, old framing.Run) bool) (rep
 			continue
 		}
 		replaced = append(replaced, old)
+		old.partLocked()
 	}
 	if h.sessions = left; len(left) == 0 {
 		p.removeLocked(c.Name)

@@ -127,6 +127,7 @@ func (p *presence) withdrawLocked(s *session, name string) {
 		return
 	}
 	h.sessions = slices.Delete(slices.Clone(h.sessions), i, i+1)
+	s.partLocked()
 	if len(h.sessions) == 0 {
 		p.removeLocked(name)
 	}
@@ -135,10 +136,39 @@ func (p *presence) withdrawLocked(s *session, name string) {
 	}
 }
 
-// removeLocked forgets a name that nobody serves any more.
+// removeLocked forgets a name that nobody serves any more, or that another one is to have.
 func (p *presence) removeLocked(name string) {
-	p.names[name].setRules(framing.Rules{}, nil)
+	h := p.names[name]
+	h.setRules(framing.Rules{}, nil)
 	delete(p.names, name)
+	for _, s := range h.sessions {
+		s.partLocked()
+	}
+}
+
+// meetLocked counts a name that leads to a session from now on: it may stay.
+func (sess *session) meetLocked() {
+	sess.leads++
+	if sess.unclaimed != nil {
+		sess.unclaimed.Stop()
+	}
+}
+
+// partLocked counts a name that leads to a session no more, however that came: without
+// one it may stay for claimTimeout. One that goes away may finish its visitors.
+func (sess *session) partLocked() {
+	sess.leads--
+	if sess.leads == 0 && sess.unclaimed != nil && !sess.away.Load() && sess.link.Err() == nil {
+		sess.unclaimed.Reset(claimTimeout)
+	}
+}
+
+// isIdle reports whether no name leads to s, and it has not said that it goes away from
+// those that it has.
+func (p *presence) isIdle(s *session) bool {
+	p.mu.RLock()
+	defer p.mu.RUnlock()
+	return s.leads == 0 && !(s.away.Load() && len(s.names) > 0)
 }
 
 // setRules gives a name other rules, whose memory an identity has taken, and that of the

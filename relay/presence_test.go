@@ -9,6 +9,7 @@ import (
 
 	"keystay/framing"
 	"keystay/relay"
+	"keystay/relay/limits"
 	"keystay/relay/names"
 )
 
@@ -110,6 +111,79 @@ func TestLinkThatHasNoNameAnyMoreIsSentAway(t *testing.T) {
 		<-d.Done()
 		r.close()
 	})
+}
+
+// So is a link that has lost its last name, however that came; one that gets another name in
+// time stays.
+func TestLinkWithoutANameIsSentAwayHoweverItWasLost(t *testing.T) {
+	const name = "a.relay.test"
+	for what, lose := range map[string]func(*testing.T, *rig, identity, *device){
+		"unclaimed": func(t *testing.T, r *rig, id identity, d *device) {
+			if err := d.Unclaim(t.Context(), name); err != nil {
+				t.Fatal(err)
+			}
+		},
+		"released": func(t *testing.T, r *rig, id identity, d *device) {
+			if err := d.Release(t.Context(), name); err != nil {
+				t.Fatal(err)
+			}
+		},
+		"released on another link": func(t *testing.T, r *rig, id identity, d *device) {
+			if err := r.device(id.at(2, 2)).Release(t.Context(), name); err != nil {
+				t.Fatal(err)
+			}
+		},
+		"taken by a newer run": func(t *testing.T, r *rig, id identity, d *device) {
+			r.device(id.at(2, 2), name)
+		},
+		"taken in the new process": func(t *testing.T, r *rig, id identity, d *device) {
+			r.srv.ClaimedElsewhere(claimed(id.at(2, 2), name, false))
+		},
+		"banned": func(t *testing.T, r *rig, id identity, d *device) {
+			r.srv.Cut(relay.Cut{Name: name, Why: names.Denied{Name: name, Code: names.DeniedBanned, Text: "banned"}})
+		},
+		"its month is used up": func(t *testing.T, r *rig, id identity, d *device) {
+			d.echo("a")
+			c := r.dial()
+			c.Write(helloFor(t, name))
+			go c.Write(make([]byte, 4<<20))
+			io.Copy(io.Discard, c)
+			r.refused(name, internalError) // the next visitor
+		},
+	} {
+		t.Run(what, func(t *testing.T) {
+			for again, want := range map[bool]framing.GoAwayCode{false: framing.GoAwayIdle, true: 0} {
+				synctest.Test(t, func(t *testing.T) {
+					r := memRig(t, func(s *relay.Server) {
+						s.SetLimits(limits.Config{Exempt: everybody, Name: limits.Owner{BytesPerMonth: 1 << 20}})
+					})
+					id := newIdentity(t).at(1, 1)
+					d := r.device(id, name)
+					time.Sleep(time.Minute)
+					lose(t, r, id, d)
+					start := time.Now()
+					if again {
+						time.Sleep(20 * time.Second)
+						if err := d.Claim(t.Context(), framing.Claim{Name: "b.relay.test"}); err != nil {
+							t.Fatal(err)
+						}
+					}
+					select {
+					case g := <-d.goAway:
+						if g.Code != want || time.Since(start).Round(time.Second) != 30*time.Second {
+							t.Errorf("%+v after %v", g, time.Since(start))
+						}
+						<-d.Done()
+					case <-time.After(time.Hour):
+						if want != 0 {
+							t.Error("an hour later the link is up without a name")
+						}
+					}
+					r.close()
+				})
+			}
+		})
+	}
 }
 
 // A device that dies without a word is away within 20 s.

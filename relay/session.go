@@ -53,6 +53,7 @@ type session struct {
 	since    int64                 // when it came, in seconds since 1970
 	identity *identity
 	names    []string          // that it has been granted; guarded by srv.presence.mu
+	leads    int               // how many names lead here; likewise
 	calls    map[string]string // what the remote calls its ports, by their names; likewise
 	up       atomic.Bool       // it was let in
 	away     atomic.Bool       // the remote has said that it goes, or the session was cut
@@ -150,7 +151,7 @@ func (sess *session) begin() bool {
 	if left, ok := s.lines.connected.take(linkLines, time.Minute); ok {
 		sess.log().Info("remote connected", left)
 	}
-	// The time limit is set before the remote is let in: a claim stops it.
+	// The time limit is set before the remote is let in: a name stops it, see meetLocked.
 	sess.unclaimed = time.AfterFunc(claimTimeout, sess.closeIdle)
 	welcome := framing.Welcome{PublicPort: uint16(s.sockets.publicPort()), Agent: "keystay-relay/" + s.Version, Capabilities: framing.CapabilityReturn}
 	if !s.NoLanes {
@@ -247,7 +248,7 @@ func (sess *session) granted() []string {
 
 func (sess *session) closeIdle() {
 	defer sess.srv.panics.Catch("closing an idle link", func() { sess.link.Close() })
-	if len(sess.granted()) > 0 {
+	if !sess.srv.presence.isIdle(sess) {
 		return
 	}
 	if sess.link.NumStreams() > 0 { // of names that it had

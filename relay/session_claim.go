@@ -161,7 +161,6 @@ func (sess *session) heldBy(name string, asks *names.Claimant) (from ed25519.Pub
 func (sess *session) serves(c framing.Claim, again bool) {
 	s := sess.srv
 	s.router.expected.arrived(c.Name)
-	sess.unclaimed.Stop()
 	claimed := Claimed{c.Name, sess.key, sess.run, c.Replica}
 	s.offers.giveUp(claimed, framing.Run.Replaces)
 	if s.OnClaim != nil {
@@ -209,9 +208,6 @@ func (sess *session) unclaim(name string) {
 	}
 	s.Names.Remember([]string{name}) // before visitors look for it
 	s.presence.drop(sess, func(n string) bool { return n == name })
-	if len(sess.granted()) == 0 {
-		sess.unclaimed.Reset(claimTimeout)
-	}
 	if err := s.Names.Seen([]string{name}, sess.key); err != nil && s.departure.Load() == nil {
 		if left, ok := s.lines.unseen.take(1, undecidedAgain); ok {
 			sess.log().Warn("cannot keep when the names were last used", "err", err, hint.Attr(hint.All(err)), left)
