@@ -196,6 +196,39 @@ func TestNextStartShowsWhatTheRelayHasNotHeard(t *testing.T) {
 	}
 }
 
+// A relay that has no room for a hand-over is told of as such, not as one that has no room
+// for names, and the hand-over is shown again.
+func TestRefusedHandoverHasAHint(t *testing.T) {
+	r, dir := newRelay(t), t.TempDir()
+	end(r.startServed(dir, nil))
+	r.next()
+	rotate(t, dir)
+	r.decideBy(func(_ framing.Hello, c framing.Claim) error {
+		if len(c.Handovers) == 0 {
+			t.Error("a claim shows no hand-over")
+		}
+		return &framing.Denial{Code: framing.DeniedLimit, Text: "no room", Hint: "ask the relay's operator"}
+	})
+	logged := make(lines, 16)
+	ln := r.start(func(cfg *remote.Config) {
+		cfg.StateDir, cfg.Logger = dir, slog.New(slog.NewTextHandler(logged, nil))
+	})
+	want := strings.Join(append([]string{"ask the relay's operator"}, hint.HandoverWaits.Do...), "; ")
+	for line := range logged {
+		if !strings.Contains(line, "no session with the relay") {
+			continue
+		}
+		if !strings.Contains(line, `hint="`+want+`"`) {
+			t.Error(line)
+		}
+		break
+	}
+	end(ln)
+	if info, err := remote.ShowIdentity(dir); err != nil || len(info.Handovers) != 1 {
+		t.Errorf("%+v, %v", info, err)
+	}
+}
+
 // A name that is made from the key cannot go on with another one while it is served.
 func TestNameMadeFromTheKeyTakesANewStart(t *testing.T) {
 	r, dir := newRelay(t), t.TempDir()

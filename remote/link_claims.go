@@ -122,6 +122,8 @@ func (w *way) claim(ctx context.Context, r *reached, l *Listener, rules framing.
 		err = &WithheldError{Relay: relay, Err: denied}
 	case errors.As(err, &denied) && denied.Code == framing.DeniedUnavailable:
 		err = hint.RelayUndecided.Error(err)
+	case errors.As(err, &denied) && denied.Code == framing.DeniedLimit && len(handovers) > 0:
+		err = hint.HandoverWaits.After(err)
 	case errors.As(err, &denied) && l.isPort() && denied.Code == framing.DeniedLimit:
 		err = hint.NoMorePorts.After(err)
 	case errors.As(err, &denied) && denied.Code == framing.DeniedLimit:

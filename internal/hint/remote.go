@@ -11,7 +11,7 @@ func Remote() []*Advice {
 		ProxySignIn, ProxyWrongUser, ProxyOtherSignIn, ProxyForbids, ProxyIsNone, ProxyPortal, ProxyCannotReach, ProxyHangsUp, ProxyEnds, ProxyKind, ProxyAway, ProxyUntrusted, ProxySOCKS, ProxyVariable, ProxyNamed,
 		SlowAfterPause,
 		ProofFails, OtherVersion,
-		NameTaken, NotBelow, TokenWanted, TokenWrong, TokenWithheld, NoNewNames, NoMoreNames, NoTCPPorts, NoNewPorts, NoMorePorts, RelayUndecided, Banned, Replaced, Released, NoRelease, NotHeld, NoIdentity, BadToken, TokenArgument, NoTokenGiven, PasswordArgument, CertificateWaits, NameNotEverywhere, RulesUnkept, URLMoved, RecordsMissing, NoDNSServers, DNSFails, ForeignKey, Intercepted, AlarmProgram, NotProbed, NoPeer, NotLookedUp, NotVerified, NotPinned,
+		NameTaken, NotBelow, TokenWanted, TokenWrong, TokenWithheld, NoNewNames, NoMoreNames, HandoverWaits, NoTCPPorts, NoNewPorts, NoMorePorts, RelayUndecided, Banned, Replaced, Released, NoRelease, NotHeld, NoIdentity, BadToken, TokenArgument, NoTokenGiven, PasswordArgument, CertificateWaits, NameNotEverywhere, RulesUnkept, URLMoved, RecordsMissing, NoDNSServers, DNSFails, ForeignKey, Intercepted, AlarmProgram, NotProbed, NoPeer, NotLookedUp, NotVerified, NotPinned,
 		CTForeign, CTOld, CTBlind,
 		DoctorFails, DoctorClock, DoctorFamily, DoctorNodes, DoctorPolicy, DoctorManyNames, DoctorNameElsewhere, DoctorNoVisitors, DoctorRenewal, DoctorForbidden, DoctorOtherCA, DoctorOperator,
 		NoRemoteHere, NotYourRemote, SeveralRun, NoRunSocket, NoInspector, NoMetrics,
@@ -275,6 +275,11 @@ var (
 		Shown: "a device may hold … names here",
 		Means: "also `this relay has given out all its names`; it is tried again",
 		Do:    []string{"a name made from this device's key counts for none: leave out --domain and give --relay", "else ask the relay's operator, or choose another relay"},
+	}
+	HandoverWaits = &Advice{
+		Shown: "this relay has taken as many hand-overs as it remembers",
+		Means: "after `remote identity rotate`; also `too many new names and hand-overs come from this network`; it is tried again",
+		Do:    []string{"the new key's hand-over is shown to this relay until it takes it: remote identity show says which relays have not heard of it, and there the old key is still good"},
 	}
 	NoTCPPorts = &Advice{
 		Shown: "tcp:…: this relay gives out no TCP ports",
