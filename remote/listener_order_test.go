@@ -160,6 +160,8 @@ func TestReplicaThatOrdersAtLastHasTheTurnsThatItGets(t *testing.T) {
 	}
 	cfg := a.deviceConfig()
 	cfg.Relays, cfg.RelayAddresses, cfg.Replica = []string{zone, "other.test"}, []string{a.addr, b.addr}, true
+	told := make(eventLog, 100)
+	cfg.Events = func(e remote.Event) { told <- e }
 	n := a.named(domain)
 	n.TLS, n.Raw = nil, true // it has no certificate
 	list, err := a.openDevice(cfg).Listen(n)
@@ -167,7 +169,8 @@ func TestReplicaThatOrdersAtLastHasTheTurnsThatItGets(t *testing.T) {
 		t.Fatal(err)
 	}
 	link := a.next()
-	b.next()
+	told.next(t, remote.Connected) // a turn is asked for at once where the name is up
+	told.next(t, remote.Connected)
 	ctx, cancel := context.WithTimeout(t.Context(), patience)
 	defer cancel()
 	if err := remote.AwaitTurn(ctx, list[0]); err != nil {
