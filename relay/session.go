@@ -257,7 +257,7 @@ func (sess *session) closeIdle() {
 	}
 	ctx, cancel := context.WithTimeout(sess.srv.ctx, time.Second)
 	defer cancel()
-	sess.link.GoAway(ctx, framing.GoAway{Code: framing.GoAwayIdle, Text: "no name was claimed"})
+	sess.link.GoAway(ctx, framing.GoAway{Code: framing.GoAwayIdle, Text: "the link has no name"})
 	sess.link.Close()
 }
 
