@@ -14,3 +14,11 @@ func (s *Server) MetricsHandler() http.Handler {
 
 // CountedConnections is how many connections count for their addresses.
 func (s *Server) CountedConnections() int { return s.bounds.addresses.Connections() }
+
+// NamesKept is how many names the sessions have, each counted.
+func (s *Server) NamesKept() (n int) {
+	for _, sess := range s.presence.all(nil) {
+		n += len(sess.granted())
+	}
+	return n
+}

@@ -85,10 +85,16 @@ func TestRestOfARetiredIdentityIsCut(t *testing.T) {
 		old := newIdentity(t)
 		heir, list := heirOf(t, old)
 		left := r.device(old.at(7, 7), "a.relay.test", "b.relay.test", old.label())
-		drained := r.device(old.at(7, 7), "a.relay.test")
-		c := r.dial()
-		defer c.Close()
-		c.Write(helloFor(t, "b.relay.test"))
+		drained := r.device(old.at(7, 7), "a.relay.test").echo("drained")
+		for _, name := range []string{"b.relay.test", "a.relay.test"} { // the second goes to the link with fewer
+			c := r.dial()
+			defer c.Close()
+			c.Write(helloFor(t, name))
+			synctest.Wait()
+		}
+		if n := drained.NumStreams(); n != 1 {
+			t.Errorf("the link that drains has %d visitors", n)
+		}
 		other := r.device(newIdentity(t), "c.relay.test")
 		if err := drained.GoAway(t.Context(), framing.GoAway{Code: framing.GoAwayShutdown}); err != nil {
 			t.Fatal(err)
@@ -217,4 +223,47 @@ func TestEachKeyThatHandsOverCountsForItsNetwork(t *testing.T) {
 		t.Fatal(err)
 	}
 	denied(t, claim(newIdentity(t), newIdentity(t)), framing.DeniedLimit)
+}
+
+// So it is where both are replicas: replicas stand beside each other under one key alone.
+func TestHandoverReplacesAReplicaOfTheOldKey(t *testing.T) {
+	r := newRig(t, nil)
+	old := newIdentity(t)
+	heir, list := heirOf(t, old)
+	replica := framing.Claim{Name: shared, Replica: true}
+	thief, before, after := r.device(old.at(1<<63, 66)).echo("thief"), r.device(old).echo("heir"), r.device(heir).echo("heir")
+	for _, d := range []*device{thief, before} {
+		if err := d.Claim(t.Context(), replica); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if ok, err := thief.Order(t.Context(), shared); !ok || err != nil {
+		t.Fatalf("the only key has no turn: %v", err)
+	}
+	replica.Handovers = list
+	if err := after.Claim(t.Context(), replica); err != nil {
+		t.Fatal(err)
+	}
+	thief.expectLost(t, shared, framing.DeniedTaken)
+	for range 8 {
+		r.reaches(shared, "heir")
+	}
+	before.keeps(t) // the same run
+	for _, d := range []*device{before, after} {
+		if ok, err := d.Order(t.Context(), shared); !ok || err != nil {
+			t.Errorf("the heir's run has no turn: %v", err)
+		}
+	}
+}
+
+// Of a name that the heir has still to claim, the old key gets no turn to order a certificate.
+func TestRetiredKeyGetsNoTurn(t *testing.T) {
+	r := newRig(t, nil)
+	old := newIdentity(t)
+	heir, list := heirOf(t, old)
+	thief := r.device(old.at(1<<63, 66), shared)
+	r.device(heir).claimBy(t, list, "b.relay.test")
+	if ok, err := thief.Order(t.Context(), shared); ok || err != nil {
+		t.Errorf("it gets it: %v, %v", ok, err)
+	}
 }

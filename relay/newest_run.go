@@ -56,7 +56,7 @@ func (p *presence) forfeit(name string, key []byte) []*session {
 	p.removeLocked(name)
 	p.tell(name)
 	for _, s := range h.sessions {
-		s.names = slices.DeleteFunc(slices.Clone(s.names), func(n string) bool { return n == name })
+		s.loseLocked(name)
 	}
 	return h.sessions
 }
@@ -81,37 +81,17 @@ func (p *presence) take(s *session, c framing.Claim) (replaced []*session, err e
 	if h != nil && !h.key.Equal(s.key) { // its grant has expired under a session
 		return nil, denial(names.Taken(c.Name))
 	}
-	var replacedRuns []framing.Run
-	if h != nil {
-		replacedRuns = h.replaced
-		// A run that was replaced does not come back by a link that was on its
-		// way: with equal numbers the two would end each other.
-		if slices.Contains(replacedRuns, s.run) {
-			return nil, replacedBy(c.Name, true)
-		}
+	// A run that was replaced does not come back by a link that was on its
+	// way: with equal numbers the two would end each other.
+	if h != nil && slices.Contains(h.replaced, s.run) {
+		return nil, replacedBy(c.Name, true)
 	}
-	if h != nil && !(h.replica && c.Replica) {
-		for _, old := range h.sessions {
-			if old.run == s.run {
-				continue
-			}
-			// One of an identity that has handed over to this one is always older.
-			if old.key.Equal(s.key) && !s.run.Replaces(old.run) {
-				return nil, replacedBy(c.Name, true)
-			}
-			replaced = append(replaced, old)
-		}
+	left, replaced, err := h.beside(s, c)
+	if err != nil {
+		return nil, err
 	}
-	if h == nil || len(replaced) > 0 {
-		if h != nil {
-			p.removeLocked(c.Name)
-		}
-		for _, old := range replaced {
-			if !slices.Contains(replacedRuns, old.run) {
-				replacedRuns = append(slices.Clone(replacedRuns), old.run)
-			}
-		}
-		h = &served{key: s.key, replaced: replacedRuns[max(0, len(replacedRuns)-maxReplaced):]}
+	if h == nil {
+		h = &served{key: s.key}
 		if p.names == nil {
 			p.names = make(map[string]*served)
 		}
@@ -120,6 +100,7 @@ func (p *presence) take(s *session, c framing.Claim) (replaced []*session, err e
 	if len(replaced) > 0 || !h.hasRun(s.run) || h.replica != c.Replica {
 		p.tell(c.Name)
 	}
+	h.replace(left, replaced, c.Name)
 	h.replica = c.Replica
 	h.setRules(c.Rules, s.identity)
 	if !slices.Contains(h.sessions, s) {
@@ -129,6 +110,48 @@ func (p *presence) take(s *session, c framing.Claim) (replaced []*session, err e
 	}
 	p.wakeLocked(c.Name)
 	return replaced, nil
+}
+
+// beside returns which sessions of a name stay beside s, which claims it, and which s
+// replaces; or why s gets nothing. Of a name that nobody serves h is nil.
+func (h *served) beside(s *session, c framing.Claim) (left, replaced []*session, err error) {
+	if h == nil {
+		return nil, nil, nil
+	}
+	for _, old := range h.sessions {
+		same := old.key.Equal(s.key)
+		switch {
+		case old.run == s.run: // whatever the key: it may have handed over meanwhile
+			left = append(left, old)
+		case !same: // one of an identity that has handed over to this one is always older
+			replaced = append(replaced, old)
+		case h.replica && c.Replica:
+			left = append(left, old)
+		case !s.run.Replaces(old.run):
+			return nil, nil, replacedBy(c.Name, true)
+		default:
+			replaced = append(replaced, old)
+		}
+	}
+	return left, replaced, nil
+}
+
+// replace leaves a name to some of its sessions, and remembers the runs of the others.
+func (h *served) replace(left, replaced []*session, name string) {
+	h.sessions = left
+	for _, old := range replaced {
+		old.loseLocked(name)
+		if !slices.Contains(h.replaced, old.run) {
+			h.replaced = append(h.replaced, old.run)
+		}
+	}
+	h.replaced = h.replaced[max(0, len(h.replaced)-maxReplaced):]
+}
+
+// loseLocked takes a name that has led to a session from its names: it may claim it again.
+func (sess *session) loseLocked(name string) {
+	sess.names = slices.DeleteFunc(slices.Clone(sess.names), func(n string) bool { return n == name })
+	sess.partLocked()
 }
 
 // goingAway is the denial of a claim on a link whose remote has said that it goes.
@@ -197,7 +220,7 @@ func (p *presence) giveUp(c Claimed, newer func(run, old framing.Run) bool) (rep
 			continue
 		}
 		replaced = append(replaced, old)
-		old.partLocked()
+		old.loseLocked(c.Name)
 	}
 	if h.sessions = left; len(left) == 0 {
 		p.removeLocked(c.Name)

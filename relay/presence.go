@@ -136,14 +136,10 @@ func (p *presence) withdrawLocked(s *session, name string) {
 	}
 }
 
-// removeLocked forgets a name that nobody serves any more, or that another one is to have.
+// removeLocked forgets a name that nobody serves any more.
 func (p *presence) removeLocked(name string) {
-	h := p.names[name]
-	h.setRules(framing.Rules{}, nil)
+	p.names[name].setRules(framing.Rules{}, nil)
 	delete(p.names, name)
-	for _, s := range h.sessions {
-		s.partLocked()
-	}
 }
 
 // meetLocked counts a name that leads to a session from now on: it may stay.
@@ -155,20 +151,19 @@ func (sess *session) meetLocked() {
 }
 
 // partLocked counts a name that leads to a session no more, however that came: without
-// one it may stay for claimTimeout. One that goes away may finish its visitors.
+// one it may stay for claimTimeout, and for as long as it has visitors.
 func (sess *session) partLocked() {
 	sess.leads--
-	if sess.leads == 0 && sess.unclaimed != nil && !sess.away.Load() && sess.link.Err() == nil {
+	if sess.leads == 0 && sess.unclaimed != nil && sess.link.Err() == nil {
 		sess.unclaimed.Reset(claimTimeout)
 	}
 }
 
-// isIdle reports whether no name leads to s, and it has not said that it goes away from
-// those that it has.
+// isIdle reports whether no name leads to s.
 func (p *presence) isIdle(s *session) bool {
 	p.mu.RLock()
 	defer p.mu.RUnlock()
-	return s.leads == 0 && !(s.away.Load() && len(s.names) > 0)
+	return s.leads == 0
 }
 
 // setRules gives a name other rules, whose memory an identity has taken, and that of the
@@ -223,7 +218,7 @@ func (p *presence) order(s *session, name string, begins bool) bool {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	h := p.names[name]
-	if h == nil || !slices.Contains(h.sessions, s) {
+	if h == nil || !h.mayOrder(s) {
 		return false
 	}
 	now := time.Now()
@@ -238,6 +233,21 @@ func (p *presence) order(s *session, name string, begins bool) bool {
 		h.turn = turn{}
 	}
 	return true
+}
+
+// mayOrder reports whether the run of s, which has the name, may have a turn. That of an
+// identity which has handed over has none, but where it has come with the heir's key, too.
+func (h *served) mayOrder(s *session) bool {
+	return slices.Contains(h.sessions, s) && (s.key.Equal(h.key) ||
+		slices.ContainsFunc(h.sessions, func(o *session) bool { return o.run == s.run && o.key.Equal(h.key) }))
+}
+
+// mayOrder is that of a name.
+func (p *presence) mayOrder(s *session, name string) bool {
+	p.mu.RLock()
+	defer p.mu.RUnlock()
+	h := p.names[name]
+	return h != nil && h.mayOrder(s)
 }
 
 // links returns all sessions.

@@ -88,6 +88,56 @@ func TestLinkWithoutANameIsSentAway(t *testing.T) {
 	})
 }
 
+// Links of which each takes a name from the one before keep no name that leads to them no more,
+// however often that goes round.
+func TestLinksKeepNoNameThatTheyHaveLost(t *testing.T) {
+	r := newRig(t, nil)
+	id := newIdentity(t)
+	older, newer := r.device(id.at(1, 1)), r.device(id.at(2, 2))
+	for range 20 {
+		older.claimBy(t, nil, shared)
+		newer.claimBy(t, nil, shared)
+		older.expectLost(t, shared, framing.DeniedReplaced)
+		if n := r.srv.NamesKept(); n != 1 {
+			t.Fatalf("two links with one name keep %d", n)
+		}
+		if err := newer.Unclaim(t.Context(), shared); err != nil {
+			t.Fatal(err)
+		}
+	}
+	older.claimBy(t, nil, shared)
+	r.srv.ClaimedElsewhere(claimed(id.at(3, 3), shared, false))
+	older.expectLost(t, shared, framing.DeniedReplaced)
+	if n := r.srv.NamesKept(); n != 0 {
+		t.Errorf("links without a name keep %d", n)
+	}
+}
+
+// A link that goes away may finish its visitors, and is closed then.
+func TestLinkThatGoesAwayIsClosedWithoutVisitors(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := memRig(t, nil)
+		d := r.device(newIdentity(t), shared).echo("a")
+		c := r.dial()
+		hello := helloFor(t, shared)
+		c.Write(hello)
+		says(t, c, "a:"+string(hello))
+		if err := d.GoAway(t.Context(), framing.GoAway{Code: framing.GoAwayShutdown}); err != nil {
+			t.Fatal(err)
+		}
+		time.Sleep(time.Hour)
+		c.Write([]byte("still here"))
+		says(t, c, "still here")
+		c.Close()
+		start := time.Now()
+		<-d.Done()
+		if took := time.Since(start); took > 30*time.Second {
+			t.Errorf("it was closed %v after the last visitor", took)
+		}
+		r.close()
+	})
+}
+
 // A link that has given up its last name is sent away likewise, once its visitors have left.
 func TestLinkThatHasNoNameAnyMoreIsSentAway(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {

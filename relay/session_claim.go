@@ -244,7 +244,7 @@ func (sess *session) order(name string, begins bool) bool {
 	if s.Nodes == nil {
 		return s.presence.order(sess, name, begins)
 	}
-	return s.presence.has(sess, name) && s.Nodes.Order(name, sess.run, begins, func() bool {
+	return s.presence.mayOrder(sess, name) && s.Nodes.Order(name, sess.run, begins, func() bool {
 		ok, _ := s.bounds.addresses.Allow(limits.Turn, sess.source())
 		return ok
 	})
