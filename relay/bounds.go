@@ -87,6 +87,17 @@ func (s *Server) SetLimits(c limits.Config) {
 	s.bounds.config.Store(&c)
 	s.bounds.addresses.Set(c)
 	s.bounds.owners.Set(c)
+	for _, one := range s.siblings.now() {
+		one.visitors.Set(c)
+	}
+}
+
+// passedOn makes the limits by address count for the visitors that a sibling passes on.
+func (b *bounds) passedOn(s *sibling) {
+	s.visitors.CountIn = &b.addresses.Counts
+	if c := b.config.Load(); c != nil {
+		s.visitors.Set(*c)
+	}
 }
 
 // KeepUsage keeps in Usage what was used of the month until now. The server does so

@@ -77,6 +77,25 @@ func TestHelloThatIsNotTakenIsRefusedInTime(t *testing.T) {
 	})
 }
 
+// A device that comes back has all of that time, whatever the last link had used of it.
+func TestHelloHasItsTimeOnALinkThatCameBack(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := memRig(t, nil)
+		id := newIdentity(t)
+		dead := r.device(id, shared) // takes nothing
+		c := r.dial()
+		hello := largeHello(t, shared)
+		go c.Write(hello)
+		time.Sleep(relay.TakeTimeout - time.Second)
+		dead.Close()
+		time.Sleep(2 * time.Second)
+		r.device(id, shared).echo("b")
+		says(t, c, "b:"+string(hello[:64]))
+		c.Close()
+		r.close()
+	})
+}
+
 // A sibling that passes a visitor on has its answer in time, whatever the device does, also
 // where it goes from link to link: a relay without an answer is taken for one that is down,
 // for all names.

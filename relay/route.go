@@ -164,7 +164,7 @@ func (r *router) find(v *visitor) lead {
 		if v.name != r.domain && r.banned(v.address()) {
 			return lead{to: nowhere, alert: sni.AlertAccessDenied, why: refusedBanned}
 		}
-		v.asked.late = !v.until.IsZero() && !time.Now().Before(v.until)
+		v.asked.late = v.nameless || !v.until.IsZero() && !time.Now().Before(v.until)
 		l := r.now(v.name, v.validation, v.asked)
 		if l.to == toSibling && v.until.IsZero() {
 			v.until = time.Now().Add(HoldTimeout)
@@ -182,6 +182,7 @@ func (r *router) find(v *visitor) lead {
 		if !r.await(v, *l.wait) {
 			return r.orPass(lead{to: nowhere, alert: sni.AlertInternalError, why: refusedAway})
 		}
+		v.takenBy = time.Time{} // what came up meanwhile has all of the time for it
 	}
 }
 

@@ -13,6 +13,7 @@ import (
 	"keystay/internal/hostname"
 	"keystay/internal/keyname"
 	"keystay/internal/outage"
+	"keystay/relay/limits"
 	"keystay/relay/names"
 )
 
@@ -111,9 +112,10 @@ type word struct {
 // A sibling is one that is in use.
 type sibling struct {
 	Sibling
-	out, in places
-	answers [siblingAnswers]atomic.Int64
-	away    outage.Outage // for the log
+	out, in  places
+	visitors limits.Addresses // of whom it says that they come from an address: apart from what that does here itself
+	answers  [siblingAnswers]atomic.Int64
+	away     outage.Outage // for the log
 
 	mu    sync.Mutex
 	down  time.Time // it is not asked before
@@ -137,6 +139,7 @@ func (s *Server) SetSiblings(list []Sibling) {
 	made := make([]*sibling, len(list))
 	for i, one := range list {
 		made[i] = &sibling{Sibling: one}
+		s.bounds.passedOn(made[i])
 		if at := slices.IndexFunc(old, func(o *sibling) bool {
 			return o.Name == one.Name && o.Dial == one.Dial && slices.Equal(o.From, one.From)
 		}); at >= 0 {

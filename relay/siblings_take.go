@@ -131,20 +131,15 @@ func (d *door) admitTaking(p *proxied, t *taking, a *admitted) sni.Alert {
 	if t.kind == framing.KindHTTP01 { // asked by a CA, for which no address counts
 		return 0
 	}
-	visitor := addrPort(p.RemoteAddr()).Addr()
-	alert := sni.AlertInternalError
-	switch {
-	case p.source == nil, !mayComeFrom(visitor, t.dialled):
-		alert = sni.AlertAccessDenied
-	default:
+	if visitor := addrPort(p.RemoteAddr()).Addr(); p.source != nil && mayComeFrom(visitor, t.dialled) {
 		a.from.Close()
 		var why limits.Reason
-		if a.from, why = d.addresses.Connect(p); why == limits.None {
+		if a.from, why = t.visitors.Connect(p); why == limits.None {
 			return 0
 		}
 	}
 	t.end()
-	return alert
+	return sni.AlertAccessDenied // of this visitor alone: others of the name are passed on still
 }
 
 // mayComeFrom reports whether a sibling with an address may say of a visitor that it
@@ -187,7 +182,7 @@ func (r *router) findTaken(v *visitor) lead {
 		return nobody
 	}
 	sess, rules := r.presence.find(v.name, v.validation)
-	if sess == nil || !r.siblings.isFor(v.name, sess.key, v.taking.sibling) {
+	if sess == nil || !r.isFrom(v.taking.sibling, v.name, sess) {
 		return nobody
 	}
 	l := lead{to: toSession, session: sess, rules: rules}
@@ -197,12 +192,18 @@ func (r *router) findTaken(v *visitor) lead {
 	return l
 }
 
+// isFrom reports whether the device that serves a name on a session has named a sibling: by
+// the key of the session, or by the one to which that has handed over.
+func (r *router) isFrom(from *sibling, name string, sess *session) bool {
+	return r.siblings.isFor(name, sess.key, from) || r.siblings.isFor(name, r.presence.holder(name), from)
+}
+
 // takeChallenge serves a CA's HTTP-01 request that a sibling has passed on. It reports
 // whether the connection is kept.
 func (s *Server) takeChallenge(c sni.Conn, a *admitted) (kept bool) {
 	t := a.taking
 	sess, _ := s.presence.find(t.name, true)
-	if sess == nil || !s.siblings.isFor(t.name, sess.key, t.sibling) {
+	if sess == nil || !s.router.isFrom(t.sibling, t.name, sess) {
 		s.stats.refused.answerNo(c, sni.AlertUnrecognizedName, refusedBySibling)
 		return false
 	}

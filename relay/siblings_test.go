@@ -350,8 +350,88 @@ func TestPassedOnVisitorsCountForTheirAddress(t *testing.T) {
 		io.ReadFull(c, one)
 		answers += string(one)
 	}
-	if answers != "\x00\x00\x50" {
+	if answers != "\x00\x00\x31" {
 		t.Errorf("answered %q", answers)
+	}
+	b.srv.SetLimits(limits.Config{Exempt: here, Address: limits.Address{Connections: 3}})
+	if got := b.passedOn(t, zone, "203.0.113.7:1", shared, shared); got != "\x00" {
+		t.Errorf("with another limit it answered %q", got)
+	}
+	b.shows(`keystay_limited_total{limit="address_connections"} 1`)
+}
+
+// They take nothing of what that address may have here itself: a sibling may say any.
+func TestSiblingUsesUpNothingOfAnAddress(t *testing.T) {
+	_, b, id := twoRelays(t)
+	one := limits.Address{Connections: 1, ConnectionRate: limits.Rate{Count: 1, Per: time.Hour}}
+	b.srv.SetLimits(limits.Config{Exempt: here, Address: one})
+	b.named(id, zone).who()
+	for range 3 {
+		b.passedOn(t, zone, "127.0.0.5:1", shared, shared)
+	}
+	c, err := b.dialFrom("127.0.0.5")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer c.Close()
+	c.Write(helloFor(t, shared))
+	says(t, c, "127.0.0.5:")
+}
+
+// A visitor that a sibling refuses for his own sake costs other visitors of the name nothing.
+func TestRefusedVisitorKeepsNobodyFromTheSibling(t *testing.T) {
+	a, b, id := twoRelays(t)
+	b.srv.SetLimits(limits.Config{Exempt: here, Address: limits.Address{Connections: 1}})
+	a.gone(a.named(id, zone))
+	b.named(id, zone).who()
+	visit := func(from string) net.Conn {
+		c, err := a.dialFrom(from)
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(func() { c.Close() })
+		c.Write(helloFor(t, shared))
+		return c
+	}
+	says(t, visit("127.0.0.5"), "127.0.0.5:")
+	says(t, visit("127.0.0.5"), accessDenied) // one too many
+	a.shows(`keystay_sibling_answers_total{answer="refused",sibling="relay.test"} 1`)
+	says(t, visit("127.0.0.6"), "127.0.0.6:")
+	a.shows(`keystay_sibling_answers_total{answer="not_there",sibling="relay.test"} 0`)
+}
+
+// A visitor whose hello asks for no name is not passed on: the sibling would see that it is
+// not for the default name.
+func TestVisitorWithoutANameIsNotPassedOn(t *testing.T) {
+	a, b, id := newRig(t, func(s *relay.Server) { s.DefaultName = shared }), newRig(t, nil), newIdentity(t)
+	a.srv.SetSiblings([]relay.Sibling{{Name: zone, Dial: b.public, From: here}})
+	b.srv.SetSiblings([]relay.Sibling{{Name: zone, Dial: a.public, From: here}})
+	a.gone(a.named(id, zone))
+	b.named(id, zone).who()
+	c := a.dial()
+	defer c.Close()
+	c.Write(helloFor(t, ""))
+	a.waitFor(func() bool { return strings.Contains(a.metrics(), "keystay_holds 1\n") })
+	if got, _ := a.visit(shared, ""); !strings.HasPrefix(got, "127.0.0.1:") {
+		t.Errorf("a visitor with a name got %q", got)
+	}
+	a.shows(`keystay_sibling_answers_total{answer="not_there",sibling="relay.test"} 0`)
+	a.named(id, zone).who() // for whom the first one waits
+	says(t, c, "127.0.0.1:")
+}
+
+// While a run has its old link beside the one with a new key, either has the word.
+func TestSiblingPassesOnWhileTheKeyChanges(t *testing.T) {
+	_, b, old := twoRelays(t)
+	b.named(old, zone).who()
+	heir, list := heirOf(t, old)
+	if err := b.device(heir).who().Claim(t.Context(), framing.Claim{Name: shared, Siblings: []string{zone}, Handovers: list}); err != nil {
+		t.Fatal(err)
+	}
+	for range 4 {
+		if got := b.passedOn(t, zone, "203.0.113.7:1", shared, shared); got != "\x00" {
+			t.Errorf("answered %q", got)
+		}
 	}
 }
 

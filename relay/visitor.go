@@ -155,7 +155,8 @@ func (s *Server) receive(c sni.Conn, a *admitted) (own *peeked) {
 	a.hello = len(hello.Raw)
 	s.measures.hello.Observe(float64(a.hello))
 	name, err := hello.Name()
-	if err != nil && namesNothing(&hello) {
+	nameless := err != nil && namesNothing(&hello)
+	if nameless {
 		name, err = s.DefaultName, nil
 	}
 	if err != nil {
@@ -167,7 +168,7 @@ func (s *Server) receive(c sni.Conn, a *admitted) (own *peeked) {
 		s.stats.refused.refuse(c, sni.AlertInternalError, refusedScarce)
 		return nil
 	}
-	v := &visitor{conn: c, place: a.place, name: name, validation: hello.OnlyALPN(acmeALPN), taking: a.taking}
+	v := &visitor{conn: c, place: a.place, name: name, nameless: nameless, validation: hello.OnlyALPN(acmeALPN), taking: a.taking}
 	l := s.opener.open(a, v, hello.Raw)
 	switch {
 	case a.far != nil:

@@ -44,6 +44,7 @@ type visitor struct {
 	conn       net.Conn
 	place      *pending // may be nil
 	name       string
+	nameless   bool      // its hello asks for none, and name is the default: a sibling, which has the hello too, does not take it
 	validation bool      // by a CA: the handshake is all of it
 	port       bool      // it has come to a TCP port, and name is that port's
 	taking     *taking   // a sibling has passed it on; else nil

@@ -16,6 +16,9 @@ type Addresses struct {
 	// Counts are how often each limit was met.
 	Counts Counts
 
+	// CountIn, if it is set before all else, has these instead of Counts.
+	CountIn *Counts
+
 	mu          sync.Mutex
 	began       time.Time
 	exempt      []netip.Prefix
@@ -57,6 +60,13 @@ func (a *Addresses) setLocked(c Config) {
 			turned: passOf(turnRate, times, turnsAtOnce),
 		}
 	}
+}
+
+func (a *Addresses) counts() *Counts {
+	if a.CountIn != nil {
+		return a.CountIn
+	}
+	return &a.Counts
 }
 
 // readyLocked makes the zero value ready, and returns the time on its clock.
@@ -120,11 +130,11 @@ func (a *Addresses) Connect(c net.Conn) (*Connection, Reason) {
 	addr := tcp.AddrPort().Addr().Unmap().WithZone("")
 	n, victim, why := a.connect(c, addr)
 	if victim != nil {
-		a.Counts.Add(AddressHellos)
+		a.counts().Add(AddressHellos)
 		socket.Abort(victim)
 	}
 	if why != None {
-		a.Counts.Add(why)
+		a.counts().Add(why)
 	}
 	return n, why
 }

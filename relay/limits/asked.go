@@ -46,7 +46,7 @@ func (a *Addresses) AllowAll(k Kind, many int, addr netip.Addr) (ok bool, retry 
 		retry = max(retry, at[i].afterAll(now, a.mayOf(p).asked(k), many))
 	}
 	if retry > 0 {
-		a.Counts.Add(AddressIdentities + Reason(k))
+		a.counts().Add(AddressIdentities + Reason(k))
 		return false, retry
 	}
 	for i, p := range list[:n] {
