@@ -12,7 +12,6 @@ import (
 	"math/rand/v2"
 	"net"
 	"net/http"
-	"net/http/httptrace"
 	"strconv"
 	"strings"
 	"sync"
@@ -218,22 +217,19 @@ func (v *load) upload(tr http.RoundTripper) error {
 func (v *load) idleThenActive() {
 	tr := v.l.transport()
 	tr.MaxConnsPerHost = 1
-	used := false
+	var cut cuts
+	cut.watch(tr)
 	v.wg.Go(func() {
 		defer tr.CloseIdleConnections()
 		for {
-			reused := false
-			ctx := httptrace.WithClientTrace(context.Background(), &httptrace.ClientTrace{
-				GotConn: func(i httptrace.GotConnInfo) { reused = i.Reused }})
-			err := v.l.fetch(ctx, tr, rand.Int64N(20000), 0)
-			if err == nil && used && !reused {
+			err := v.l.fetch(context.Background(), tr, rand.Int64N(20000), 0)
+			if err == nil && cut.Load() > 0 {
 				err = errors.New("the connection had been cut")
 			}
 			if err != nil {
 				v.failed("idle, then active", err)
 				return
 			}
-			used = true
 			v.idle.Add(1)
 			select {
 			case <-v.ctx.Done():

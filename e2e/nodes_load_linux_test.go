@@ -8,7 +8,6 @@ import (
 	"math/rand/v2"
 	"net"
 	"net/http"
-	"net/http/httptrace"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -85,15 +84,13 @@ func (v *nodesLoad) repeat(what string, count *atomic.Int64, f func() error) {
 func (v *nodesLoad) idleThenActive(node int) {
 	tr := v.c.transport(node)
 	tr.MaxConnsPerHost = 1
-	used := false
+	var cut cuts
+	cut.watch(tr)
 	v.repeat(fmt.Sprintf("idle, then active at node %d", node), &v.idle, func() error {
-		reused := false
-		ctx := httptrace.WithClientTrace(context.Background(), &httptrace.ClientTrace{GotConn: func(i httptrace.GotConnInfo) { reused = i.Reused }})
-		err := v.fetch(ctx, tr, rand.Int64N(20_000), 0)
-		if err == nil && used && !reused {
+		err := v.fetch(context.Background(), tr, rand.Int64N(20_000), 0)
+		if err == nil && cut.Load() > 0 {
 			err = errors.New("the connection had been cut")
 		}
-		used = true
 		select {
 		case <-v.ctx.Done():
 			tr.CloseIdleConnections()
