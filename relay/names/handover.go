@@ -68,17 +68,17 @@ type handedOver struct {
 // *Denied where one of the identities is banned, the claimant would hold too many names,
 // or there is no room to remember that they have handed over; then nothing has changed.
 func (n *Names) HandOver(c Claimant, from []ed25519.PublicKey) (retired []ed25519.PublicKey, err error) {
-	var due []heritage
-	err = n.view(func(l *ledger) (err error) {
-		due, err = n.handOverDue(l, &c, from)
-		return err
-	})
+	due, err := n.dueNow(&c, from)
 	if err != nil || len(due) == 0 {
 		return nil, err
 	}
 	if n.Quota != nil {
 		c.Retires = len(due)
 		if again, ok := n.Quota(c); !ok {
+			// Another link may have shown it meanwhile, which counted.
+			if due, err = n.dueNow(&c, from); err != nil || len(due) == 0 {
+				return nil, err
+			}
 			d := c.deny(DeniedLimit, "too many new names and hand-overs come from this network", "wait, or ask the relay's operator")
 			d.Retry = again
 			return nil, d
@@ -104,6 +104,15 @@ func (n *Names) HandOver(c Claimant, from []ed25519.PublicKey) (retired []ed2551
 		n.changed(Change{What: "retired", Key: key, Reason: "it has handed over to " + keyname.Label(c.Key, "")})
 	}
 	return retired, nil
+}
+
+// dueNow is handOverDue by the record as it is now.
+func (n *Names) dueNow(c *Claimant, from []ed25519.PublicKey) (due []heritage, err error) {
+	err = n.view(func(l *ledger) (err error) {
+		due, err = n.handOverDue(l, c, from)
+		return err
+	})
+	return due, err
 }
 
 // handOverDue returns what there is to hand over, and to remember.

@@ -220,6 +220,29 @@ func TestQuotaCountsHandovers(t *testing.T) {
 	}
 }
 
+// Of two links that show one hand-over at once the slower one hears that it is done, also
+// where its network has no part left by then: there is nothing to wait for.
+func TestHandoverDoneMeanwhileNeedsNoQuota(t *testing.T) {
+	r := newRig(t, nil)
+	a, b, other := newIdentity(t), newIdentity(t), newIdentity(t)
+	r.allowed(a, "one."+zone, "")
+	left, faster := 1, true
+	r.names.Quota = func(c names.Claimant) (time.Duration, bool) {
+		if faster {
+			faster = false
+			r.handed(a, b)
+		}
+		left -= max(1, c.Retires)
+		return 24 * time.Hour, left >= 0
+	}
+	if retired, err := r.handOver(a, b); err != nil || len(retired) > 0 {
+		t.Errorf("retired %d, %v", len(retired), err)
+	}
+	r.hasAll(b, "one."+zone)
+	_, err := r.handOver(b, other) // which nobody has done
+	denied(t, err, names.DeniedLimit)
+}
+
 // A hand-over that there is no room to remember is an error, so that the device goes on
 // showing it: nothing has changed, and it counts for no network. Keys that come without
 // any name leave half of the room to others.
