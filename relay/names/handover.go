@@ -91,7 +91,7 @@ func (n *Names) HandOver(c Claimant, from []ed25519.PublicKey) (retired []ed2551
 		if err != nil {
 			return err
 		}
-		return l.handOver(&c, due, n.NamesAtMost(), &done)
+		return l.handOver(&c, due, &done)
 	})
 	if err != nil {
 		return nil, err
@@ -115,7 +115,8 @@ func (n *Names) dueNow(c *Claimant, from []ed25519.PublicKey) (due []heritage, e
 	return due, err
 }
 
-// handOverDue returns what there is to hand over, and to remember.
+// handOverDue returns what there is to hand over, and to remember. What denies it is found
+// here, before it is counted.
 func (n *Names) handOverDue(l *ledger, c *Claimant, from []ed25519.PublicKey) (due []heritage, err error) {
 	for _, key := range slices.Concat(from, []ed25519.PublicKey{c.Key}) {
 		if b, ok := n.Banned("", key, c.Source); ok {
@@ -146,26 +147,37 @@ func (n *Names) handOverDue(l *ledger, c *Claimant, from []ed25519.PublicKey) (d
 		}
 		due = append(due, heritage{key, moved})
 	}
-	if len(due) > 0 && l.Count(tableRetired)+len(due) > room {
+	if len(due) == 0 {
+		return nil, nil
+	}
+	if l.Count(tableRetired)+len(due) > room {
 		d := c.deny(DeniedLimit, "this relay has taken as many hand-overs as it remembers", "ask the relay's operator; until then the old key is still good here")
 		d.Retry = retiredAgain
 		return nil, d
 	}
-	return due, nil
+	return due, l.fits(c, due, n.NamesAtMost())
 }
 
-// handOver gives c what each of due holds.
-func (l *ledger) handOver(c *Claimant, due []heritage, most int, done *handedOver) error {
-	own, err := l.heldOrKept(c.Key)
+// fits returns a *Denied where c would hold too many names with those of due.
+func (l *ledger) fits(c *Claimant, due []heritage, most int) error {
+	have, err := l.heldOrKept(c.Key)
 	if err != nil {
 		return err
 	}
 	for _, h := range due {
 		// An heir that has nothing gets as much as the other one was allowed to hold.
-		if have := own + len(done.names); have > 0 && have+len(h.names) > most {
+		if have > 0 && have+len(h.names) > most {
 			return c.deny(DeniedLimit, fmt.Sprintf("a device may hold %d names here, and both keys have more", most),
 				"give some back: remote release NAME")
 		}
+		have += len(h.names)
+	}
+	return nil
+}
+
+// handOver gives c what each of due holds.
+func (l *ledger) handOver(c *Claimant, due []heritage, done *handedOver) error {
+	for _, h := range due {
 		if err := l.moveAll(h.names, h.key, c.Key, done); err != nil {
 			return err
 		}

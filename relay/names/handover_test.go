@@ -243,6 +243,30 @@ func TestHandoverDoneMeanwhileNeedsNoQuota(t *testing.T) {
 	denied(t, err, names.DeniedLimit)
 }
 
+// A hand-over that is denied since both keys have too many names counts for no network,
+// however often the device shows it.
+func TestHandoverBeyondTheLimitIsNotCounted(t *testing.T) {
+	units := 0
+	r := newRig(t, func(n *names.Names) { n.NamesPerIdentity = 2 })
+	a, b := newIdentity(t), newIdentity(t)
+	r.allowed(a, "a1."+zone, "")
+	r.allowed(a, "a2."+zone, "")
+	r.allowed(b, "b."+zone, "")
+	r.names.Quota = func(c names.Claimant) (time.Duration, bool) { units += max(1, c.Retires); return 0, true }
+	for range 3 {
+		_, err := r.handOver(a, b)
+		denied(t, err, names.DeniedLimit)
+	}
+	if units != 0 {
+		t.Errorf("%d are counted", units)
+	}
+	r.names.SetRules(names.Rules{NamesPerIdentity: 3})
+	r.handed(a, b)
+	if units != 1 {
+		t.Errorf("then %d are counted, want 1", units)
+	}
+}
+
 // A hand-over that there is no room to remember is an error, so that the device goes on
 // showing it: nothing has changed, and it counts for no network. Keys that come without
 // any name leave half of the room to others.
