@@ -51,6 +51,7 @@ type shares struct {
 	memory     *budget.Budget // of links
 	devices    identities
 	unfinished unfinished
+	crowded    quota // for lines about devices with too many links: anybody can cause them, with keys made at will
 
 	refused atomic.Int64 // for want of memory
 	told    atomic.Int64 // when the log had it, in nanoseconds since 1970
@@ -69,7 +70,10 @@ func newShares(limit int64, log *slog.Logger) *shares {
 func (m *shares) admitLink(key ed25519.PublicKey) (*identity, *framing.Refusal) {
 	id, refusal, first := m.devices.join(key, m.memory)
 	if first {
-		m.log.Warn("a device has too many links; those beyond are refused", "identity", keyname.Label(key, ""), "links", maxLinksPerIdentity, hint.Attr(hint.TooManyLinks.Do))
+		if left, ok := m.crowded.take(refusedLines, time.Minute); ok {
+			m.log.Warn("a device has too many links; those beyond are refused", "identity", keyname.Label(key, ""), "links", maxLinksPerIdentity,
+				hint.Attr(hint.TooManyLinks.Do), left)
+		}
 	}
 	if refusal == nil && id == nil {
 		m.outOfMemory()
