@@ -70,13 +70,14 @@ func TestStrangeNamesTheFolderOfAnother(t *testing.T) {
 // Only a folder that is the program's own, or empty, is to be given to its user.
 func TestOnlyAStateDirectoryIsToChangeItsOwner(t *testing.T) {
 	dir := t.TempDir()
-	for _, name := range []string{"empty", "own/acme", "other/mail", "keystay/mail"} {
+	for _, name := range []string{"empty", "device/identity.pem", "relay/names.db", "other/mail", "acme/acme", "keystay/mail"} {
 		if err := os.MkdirAll(filepath.Join(dir, name), 0o700); err != nil {
 			t.Fatal(err)
 		}
 	}
 	for of, given := range map[string]bool{"/etc": false, "/usr/local": false, "/": false, filepath.Join(dir, "other"): false,
-		filepath.Join(dir, "empty"): true, filepath.Join(dir, "own"): true, filepath.Join(dir, "keystay"): true} {
+		filepath.Join(dir, "acme"):  false, // other programs have such a folder, too
+		filepath.Join(dir, "empty"): true, filepath.Join(dir, "device"): true, filepath.Join(dir, "relay"): true, filepath.Join(dir, "keystay"): true} {
 		err := notOwn(fs.ErrPermission, of, of, "root", "me")
 		line := strings.Join(hint.All(err), "\n")
 		if strings.Contains(line, "chown") != given || errors.Is(err, ErrOthers) == given || !errors.Is(err, fs.ErrPermission) || !strings.Contains(line, of+" belongs to root") {
@@ -85,6 +86,29 @@ func TestOnlyAStateDirectoryIsToChangeItsOwner(t *testing.T) {
 	}
 	if line := strings.Join(hint.All(notOwn(fs.ErrPermission, "/etc", "/etc/lock", "root", "me")), ""); !strings.Contains(line, "chown -R me /etc/lock") {
 		t.Errorf("what is in a folder of one's own: %q", line)
+	}
+}
+
+// Not even a run that had one of the system's folders as its state directory makes it one
+// to be given away.
+func TestSystemFolderIsNoStateDirectory(t *testing.T) {
+	dir := t.TempDir()
+	if err := os.WriteFile(filepath.Join(dir, "identity.pem"), nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	for of, system := range map[string]bool{"/": true, "/etc": true, "/etc/": true, "/etc/ssl": true, "/lib64": true, "/var": true, "/var/lib": true, "/home": true, "/tmp": true,
+		"/var/lib/relay": false, "/home/me": false, "/etc/keystay": false, "/data": false, "etc": false} {
+		if isSystem(of) != system {
+			t.Errorf("%s is the system's: %v", of, !system)
+		}
+	}
+	t.Chdir(dir)
+	const of = "/proc/self/cwd" // one of the system's by its name, with that file in it
+	if _, err := os.Stat(filepath.Join(of, "identity.pem")); err != nil {
+		t.Skip("no such folder to look at here: ", err)
+	}
+	if isState(of) {
+		t.Error("a folder of the system's is taken for a state directory")
 	}
 }
 

@@ -250,21 +250,28 @@ func notOwn(err error, dir, what, owner, user string) error {
 }
 
 // isState reports whether a folder looks like one that the programs have made, or is free
-// to become one: whatever else is in a folder is changed with its owner.
+// to become one: whatever else is in a folder is changed with its owner. None of the
+// system's is one, also where a program has run on it before.
 func isState(dir string) bool {
+	if isSystem(dir) {
+		return false
+	}
 	entries, err := os.ReadDir(dir)
 	own := func(e fs.DirEntry) bool {
-		return slices.Contains([]string{"identity.pem", "names.db", "acme"}, e.Name())
+		return slices.Contains([]string{"identity.pem", "names.db"}, e.Name())
 	}
 	return strings.Contains(dir, "keystay") || slices.ContainsFunc(entries, own) ||
-		err == nil && len(entries) == 0 && !isSystem(dir) && filepath.Dir(dir) != "/"
+		err == nil && len(entries) == 0 && filepath.Dir(dir) != "/"
 }
 
-// isSystem reports whether a folder is, or is in, one of the system's.
+// isSystem reports whether a folder is, or is in, one of the system's, or is one that has
+// folders of others in it.
 func isSystem(dir string) bool {
-	top, _, _ := strings.Cut(strings.TrimPrefix(filepath.Clean(dir), "/"), "/")
+	dir = filepath.Clean(dir)
+	top, _, _ := strings.Cut(strings.TrimPrefix(dir, "/"), "/")
 	return filepath.IsAbs(dir) && !strings.Contains(dir, "keystay") &&
-		slices.Contains([]string{"bin", "boot", "dev", "etc", "lib", "proc", "run", "sbin", "sys", "usr"}, top)
+		(slices.Contains([]string{"bin", "boot", "dev", "etc", "lib", "lib32", "lib64", "proc", "run", "sbin", "sys", "usr"}, top) ||
+			slices.Contains([]string{"/", "/home", "/opt", "/root", "/tmp", "/var", "/var/lib"}, dir))
 }
 
 // strange returns dir, if it is there and belongs to another user than the one
