@@ -151,7 +151,8 @@ func (n *Names) handOverDue(l *ledger, c *Claimant, from []ed25519.PublicKey) (d
 		return nil, nil
 	}
 	if l.Count(tableRetired)+len(due) > room {
-		d := c.deny(DeniedLimit, "this relay has taken as many hand-overs as it remembers", "ask the relay's operator; until then the old key is still good here")
+		d := c.deny(DeniedLimit, "this relay has taken as many hand-overs as it remembers",
+			fmt.Sprintf("there is room again as the relay forgets older ones, each of them %d days after it was taken; until then the old key is still good here", days(l.retiredFor())))
 		d.Retry = retiredAgain
 		return nil, d
 	}
@@ -265,14 +266,19 @@ func (l *ledger) retire(key, heir []byte, done *handedOver) error {
 	return l.Set(tableRetired, key, b)
 }
 
-// sweepRetired forgets up to limit hand-overs that are older than the longest that a
-// name is kept for an identity that is not seen: by then the old one has nothing that
-// it could claim.
+// retiredFor is how long a hand-over is remembered: the longest that a name is kept for an
+// identity that is not seen. By then the old one has nothing that it could claim.
+func (l *ledger) retiredFor() time.Duration { return l.expiry() + GraceTime }
+
+// days is d in whole days, none too few.
+func days(d time.Duration) int { return int((d + 24*time.Hour - 1) / (24 * time.Hour)) }
+
+// sweepRetired forgets up to limit hand-overs that are older than that.
 func (l *ledger) sweepRetired(limit int) error {
 	var over [][]byte
 	for k, v := range l.From(tableRetired, nil) {
 		var r retirement
-		if json.Unmarshal(v, &r) == nil && l.Now().Sub(r.At) > l.expiry()+GraceTime && len(over) < limit {
+		if json.Unmarshal(v, &r) == nil && l.Now().Sub(r.At) > l.retiredFor() && len(over) < limit {
 			over = append(over, bytes.Clone(k))
 		}
 	}

@@ -283,8 +283,12 @@ func TestHandoverThatIsNotRememberedIsDenied(t *testing.T) {
 		t.Helper()
 		_, err := r.handOver(ids...)
 		denied(t, err, names.DeniedLimit)
-		if d := new(names.Denied); !errors.As(err, &d) || d.Retry == 0 {
+		d := new(names.Denied)
+		if !errors.As(err, &d) || d.Retry == 0 {
 			t.Errorf("the device is not told when to show it again: %v", err)
+		}
+		if lines := strings.Join(d.Hints, "\n"); !strings.Contains(lines, "each of them 455 days after it was taken") || strings.Contains(lines, "operator") {
+			t.Errorf("the device is told to do: %s", lines)
 		}
 		r.allowed(ids[0], ids[0].label(), "")
 	}
@@ -303,6 +307,19 @@ func TestHandoverThatIsNotRememberedIsDenied(t *testing.T) {
 	}
 	full(d, newIdentity(t))
 	r.hasAll(d, "one."+zone)
+}
+
+// How long a hand-over is remembered goes by how long names are kept.
+func TestTimeUntilAHandoverIsForgottenIsTold(t *testing.T) {
+	r := newRig(t, func(n *names.Names) { n.ExpireUnused = 36 * time.Hour })
+	if err := r.grants().Retire(names.MaxRetired / 2); err != nil {
+		t.Fatal(err)
+	}
+	_, err := r.handOver(newIdentity(t), newIdentity(t))
+	denied(t, err, names.DeniedLimit)
+	if d := new(names.Denied); !errors.As(err, &d) || !strings.Contains(strings.Join(d.Hints, "\n"), "each of them 92 days after") {
+		t.Errorf("%+v", d)
+	}
 }
 
 // A custom domain goes along. DNS has to name the heir within the time that a record
