@@ -51,3 +51,29 @@ func BenchmarkSmallRequests(b *testing.B) {
 		})
 	}
 }
+
+// BenchmarkSmallUploads is one visitor's requests with a body of 1 KiB on a connection that
+// stays open, one after the other, to a service over HTTP/1.1.
+func BenchmarkSmallUploads(b *testing.B) {
+	local := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		io.Copy(io.Discard, r.Body)
+		io.WriteString(w, "hello")
+	}))
+	defer local.Close()
+	body := strings.Repeat("x", 1<<10)
+	for _, h2 := range []bool{false, true} {
+		b.Run(map[bool]string{false: "http1.1", true: "h2"}[h2], func(b *testing.B) {
+			p := serveTarget(b, tcpTarget("http", local.Listener.Addr()))
+			client := p.client(h2)
+			b.ReportAllocs()
+			for b.Loop() {
+				resp, err := client.Post("https://"+domain, "application/octet-stream", strings.NewReader(body))
+				if err != nil {
+					b.Fatal(err)
+				}
+				io.Copy(io.Discard, resp.Body)
+				resp.Body.Close()
+			}
+		})
+	}
+}

@@ -23,13 +23,13 @@ type exchange struct {
 	tunnel  *tunnel       // of a WebSocket over HTTP/2, else nil
 	visit   *visit        // that the request is of
 	route   *route        // that it takes, if that leads to a service
-	guarded bool          // by a gate, by routes or by header changes: visitors may not ask for all that they like
 	pool    *pool         // of connections to the service
 
-	conn    net.Conn    // to the service, once there is one
-	reused  bool        // conn was not made for this request
-	service *answerConn // the same over HTTP/1, else nil
-	told    *head       // of the answer, there
+	conn       net.Conn    // to the service, once there is one
+	reused     bool        // conn was not made for this request
+	unexpected bool        // conn is one of HTTP/1, over which the request is not sent as it is; see traced
+	service    *answerConn // the same over HTTP/1, else nil
+	told       *head       // of the answer, there
 
 	answer    *http.Response // the service's, once it has come
 	body      *answerBody    // its body, over HTTP/1
@@ -66,10 +66,17 @@ func (x *exchange) asks(c net.Conn, reused bool) {
 	}
 }
 
-// traced returns r so that a transport tells x of the connection to the service.
+// traced returns r so that a transport tells x of the connection to the service. One over
+// which another request might follow the body of r, which is for HTTP/2 alone, is closed.
 func (x *exchange) traced(r *http.Request) *http.Request {
 	return r.WithContext(httptrace.WithClientTrace(r.Context(), &httptrace.ClientTrace{
-		GotConn: func(info httptrace.GotConnInfo) { x.asks(info.Conn, info.Reused) },
+		GotConn: func(info httptrace.GotConnInfo) {
+			x.asks(info.Conn, info.Reused)
+			if x.service != nil && hasBody(r) && !r.Close {
+				x.unexpected = true
+				x.service.Close()
+			}
+		},
 	}))
 }
 

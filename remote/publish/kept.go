@@ -42,7 +42,7 @@ type keptSource struct {
 // keepBody lets req be sent again, as far as keptBody reaches. The caller calls
 // release when it will not be sent again.
 func keepBody(req *http.Request, v *visit, trailer http.Header) (release func()) {
-	if req.Body == nil || req.Body == http.NoBody {
+	if !hasBody(req) {
 		return func() {}
 	}
 	s := &keptSource{visit: v, body: req.Body, trailer: trailer}

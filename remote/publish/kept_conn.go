@@ -64,7 +64,7 @@ func (c *keptConn) Close() error {
 // closed.
 func (c *keptConn) roundTrip(req *http.Request) (*http.Response, error) {
 	t := &turn{conn: c, stop: context.AfterFunc(req.Context(), func() { c.Close() })}
-	if req.Body == nil || req.Body == http.NoBody {
+	if !hasBody(req) {
 		t.send(req)
 	} else {
 		if req.ProtoAtLeast(1, 1) && httpguts.HeaderValuesContainsToken(req.Header["Expect"], "100-continue") {

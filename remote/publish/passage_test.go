@@ -65,15 +65,15 @@ var requests = []struct{ name, send, gets, status string }{
 	{"an empty line before", "\nGET / HTTP/1.1\nHost: $H\n\n", "GET / HTTP/1.1\nHost: $H\n\n", ""},
 	{"two empty lines before", "\n\nGET / HTTP/1.1\nHost: $H\n\n", "", "400"},
 
-	// Bodies, with what says their length.
-	{"a length", "POST / HTTP/1.1\nHost: $H\nContent-Length: 5\n\nhello", "POST / HTTP/1.1\nHost: $H\nContent-Length: 5\n\nhello", ""},
+	// Bodies, with what says their length. No request follows them.
+	{"a length", "POST / HTTP/1.1\nHost: $H\nContent-Length: 5\n\nhello", "POST / HTTP/1.1\nHost: $H\nConnection: close\nContent-Length: 5\n\nhello", ""},
 	{"a length of nothing", "DELETE / HTTP/1.1\nHost: $H\nContent-Length: 0\n\n", "DELETE / HTTP/1.1\nHost: $H\nContent-Length: 0\n\n", ""},
 	{"no body", "DELETE / HTTP/1.1\nHost: $H\n\n", "DELETE / HTTP/1.1\nHost: $H\n\n", ""},
-	{"chunks", "PUT / HTTP/1.1\nHost: $H\ntransfer-encoding: chunked\n\n5;x=y\nhello\n0\n\n", "PUT / HTTP/1.1\nHost: $H\nTransfer-Encoding: chunked\n\n5\nhello\n0\n\n", ""},
+	{"chunks", "PUT / HTTP/1.1\nHost: $H\ntransfer-encoding: chunked\n\n5;x=y\nhello\n0\n\n", "PUT / HTTP/1.1\nHost: $H\nConnection: close\nTransfer-Encoding: chunked\n\n5\nhello\n0\n\n", ""},
 	{"trailers", "PUT / HTTP/1.1\nHost: $H\nTransfer-Encoding: chunked\nTrailer: X-Sum\n\n5\nhello\n0\nX-Sum: 1\n\n",
-		"PUT / HTTP/1.1\nHost: $H\nTransfer-Encoding: chunked\nTrailer: X-Sum\n\n5\nhello\n0\nX-Sum: 1\n\n", ""},
+		"PUT / HTTP/1.1\nHost: $H\nConnection: close\nTransfer-Encoding: chunked\nTrailer: X-Sum\n\n5\nhello\n0\nX-Sum: 1\n\n", ""},
 	{"trailers that were not announced", "PUT / HTTP/1.1\nHost: $H\nTransfer-Encoding: chunked\n\n5\nhello\n0\nX-Sum: 1\nX-Real-IP: 1.2.3.4\nContent-Length: 3\nAuthorization: x\n\n",
-		"PUT / HTTP/1.1\nHost: $H\nTransfer-Encoding: chunked\n\n5\nhello\n0\nX-Sum: 1\n\n", ""},
+		"PUT / HTTP/1.1\nHost: $H\nConnection: close\nTransfer-Encoding: chunked\n\n5\nhello\n0\nX-Sum: 1\n\n", ""},
 	{"chunks in HTTP/1.0", "POST / HTTP/1.0\nHost: $H\nTransfer-Encoding: chunked\n\n5\nhello\n0\n\n", "", "400"},
 	{"a name with a space", "GET / HTTP/1.1\nHost: $H\nX Y: 1\n\n", "", "400"},
 }
@@ -225,10 +225,10 @@ var requestsH2 = []struct{ name, send, body, trailers, gets, status string }{
 		"GET / HTTP/1.1\nHost: $H\nX-Mine: 1\n\n", ""},
 	{"no :authority", ":method: GET\n:scheme: https\n:path: /\nhost: $H", "", "", "GET / HTTP/1.1\nHost: $H\n\n", ""},
 	{"OPTIONS *", ":method: OPTIONS\n:scheme: https\n:authority: $H\n:path: *", "", "", "OPTIONS * HTTP/1.1\nHost: $H\n\n", ""},
-	{"a length", ":method: POST\n:scheme: https\n:authority: $H\n:path: /\ncontent-length: 5", "hello", "", "POST / HTTP/1.1\nHost: $H\nContent-Length: 5\n\nhello", ""},
-	{"no length", ":method: POST\n:scheme: https\n:authority: $H\n:path: /", "hello", "", "POST / HTTP/1.1\nHost: $H\nTransfer-Encoding: chunked\n\n5\nhello\n0\n\n", ""},
+	{"a length", ":method: POST\n:scheme: https\n:authority: $H\n:path: /\ncontent-length: 5", "hello", "", "POST / HTTP/1.1\nHost: $H\nConnection: close\nContent-Length: 5\n\nhello", ""},
+	{"no length", ":method: POST\n:scheme: https\n:authority: $H\n:path: /", "hello", "", "POST / HTTP/1.1\nHost: $H\nConnection: close\nTransfer-Encoding: chunked\n\n5\nhello\n0\n\n", ""},
 	{"trailers", ":method: POST\n:scheme: https\n:authority: $H\n:path: /\ntrailer: x-sum, x-real-ip", "hello", "x-sum: 1\nx-real-ip: 1.2.3.4",
-		"POST / HTTP/1.1\nHost: $H\nTransfer-Encoding: chunked\nTrailer: X-Sum\n\n5\nhello\n0\nX-Sum: 1\n\n", ""},
+		"POST / HTTP/1.1\nHost: $H\nConnection: close\nTransfer-Encoding: chunked\nTrailer: X-Sum\n\n5\nhello\n0\nX-Sum: 1\n\n", ""},
 
 	{"a length of nothing", ":method: DELETE\n:scheme: https\n:authority: $H\n:path: /\ncontent-length: 0", "", "", "DELETE / HTTP/1.1\nHost: $H\nContent-Length: 0\n\n", ""},
 	{"a length without a body", ":method: POST\n:scheme: https\n:authority: $H\n:path: /\ncontent-length: 5", "", "", "", "400"},

@@ -64,31 +64,36 @@ func (s *service) RoundTrip(proxied *http.Request) (*http.Response, error) {
 // fresh one where the request is sent again; all else goes over a transport.
 func (s *service) send(p *pool, k transportKey, req *http.Request, again bool) (*http.Response, error) {
 	x := exchangeOf(req)
+	once := *req
+	once.Close = s.isLast(k, req)
 	if s.URL.Scheme != "http" || s.H2C || k.upgrade {
 		if len(req.Trailer) > 0 {
-			// The transport would send it again with the same map of trailers.
-			once := *req
-			once.GetBody = nil
-			req = &once
+			once.GetBody = nil // the transport would send it again with the same map of trailers
 		}
-		return p.transport(k).RoundTrip(x.traced(req))
+		return p.transport(k).RoundTrip(x.traced(&once))
 	}
 	c, reused, err := p.begin(req.Context(), again)
 	if err != nil {
 		return nil, err
 	}
 	x.asks(c.answerConn, reused)
-	return c.roundTrip(req)
+	return c.roundTrip(&once)
 }
+
+// isLast reports whether no request follows on the connection of req. A service that leaves
+// a body unread takes it for the next request, which nothing here has seen: so it is told
+// that there is none. HTTP/2 keeps bodies apart by itself. Where it is not known yet whether
+// an https service speaks that, the request is the last one, too.
+func (s *service) isLast(k transportKey, req *http.Request) bool {
+	return hasBody(req) && !s.H2C && (s.URL.Scheme == "http" || k.http1 || !s.http2.Load())
+}
+
+func hasBody(req *http.Request) bool { return req.Body != nil && req.Body != http.NoBody }
 
 // prepare makes the request that is sent of the one that ReverseProxy has made.
 func (s *service) prepare(req *http.Request) *http.Request {
 	out := *req
-	hasBody := req.Body != nil && req.Body != http.NoBody
-	// A service that leaves a body unread takes it for the next request of the connection,
-	// which no gate and no route has seen. So it is told that none follows.
-	out.Close = hasBody && !s.H2C && (!mayHaveBody(req.Method) || exchangeOf(req).guarded && s.URL.Scheme == "http")
-	if hasBody && req.ContentLength < 0 && len(req.TransferEncoding) == 0 { // over HTTP/2
+	if hasBody(req) && req.ContentLength < 0 && len(req.TransferEncoding) == 0 { // over HTTP/2
 		// Of a GET and the like net/http would read on in a goroutine of its own while it
 		// looks at the names of trailers, and the end of the body fills these in.
 		if len(req.Trailer) > 0 {
@@ -98,7 +103,7 @@ func (s *service) prepare(req *http.Request) *http.Request {
 		}
 	}
 	switch {
-	case (s.H2C || hasBody) && wantsUpgrade(req):
+	case (s.H2C || hasBody(req)) && wantsUpgrade(req):
 		// HTTP/2 has no Upgrade, a WebSocket has no body, and a server may ignore Upgrade
 		// (RFC 9110, section 7.8).
 		out.Header = req.Header.Clone()
@@ -113,16 +118,6 @@ func (s *service) prepare(req *http.Request) *http.Request {
 		}
 	}
 	return &out
-}
-
-// mayHaveBody reports whether a body means something in a request of this method (RFC 9110,
-// section 9.3).
-func mayHaveBody(method string) bool {
-	switch method {
-	case http.MethodGet, http.MethodHead, http.MethodDelete, http.MethodOptions, http.MethodTrace:
-		return false
-	}
-	return true
 }
 
 // idempotent reports whether a request may be processed twice (RFC 9110, section
@@ -143,6 +138,9 @@ func (s *service) next(k transportKey, req *http.Request, res *http.Response, er
 	switch {
 	case req.Context().Err() != nil:
 		return k, false
+	case exchangeOf(req).unexpected:
+		k.http1 = true // nothing has been sent
+		return k, true
 	case errors.As(err, &reset):
 		// The service has not processed the request, and never will over HTTP/2.
 		k.http1 = true

@@ -99,11 +99,6 @@ func (r *route) strip(path string) string {
 	return path
 }
 
-// changesRequests reports whether the owner says what the head of a request has.
-func (r *route) changesRequests() bool {
-	return len(r.Request.Set)+len(r.Request.Remove) > 0 || r.Target.HostHeader != "" && r.Target.HostHeader != HostKeep
-}
-
 // A table is the routes of a site at a time.
 type table struct {
 	routes    []*route     // the longest path first

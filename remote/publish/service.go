@@ -37,6 +37,7 @@ type service struct {
 
 	name       atomic.Int32 // which of names was taken last
 	misdirects atomic.Bool  // it answers 421 to another try, too
+	http2      atomic.Bool  // of the two it has chosen HTTP/2 last
 	gone       atomic.Bool  // no route leads to it any more
 }
 
@@ -114,7 +115,11 @@ func (s *service) transport(k transportKey, r room, dial func(context.Context) (
 			if err != nil {
 				return nil, err
 			}
-			if c.ConnectionState().NegotiatedProtocol == "h2" {
+			chosen := c.ConnectionState().NegotiatedProtocol == "h2"
+			if !k.http1 {
+				s.http2.Store(chosen)
+			}
+			if chosen {
 				return c, nil
 			}
 			return &answerConn{Conn: c}, nil

@@ -301,7 +301,7 @@ func (t *table) serve(x *exchange) {
 	case r.health != nil && r.health.down.Load():
 		r.health.page().Write(x.ResponseWriter, x.request)
 	default:
-		x.route, x.guarded = r, t.gated != nil || !t.whole || r.changesRequests()
+		x.route = r
 		t.keepInside(r, x.request.Header)
 		r.service.serve(x)
 	}

@@ -2,118 +2,184 @@ package publish_test
 
 import (
 	"bufio"
+	"crypto/tls"
 	"fmt"
 	"io"
 	"net"
 	"net/http"
+	"net/http/httptest"
 	"net/textproto"
+	"strconv"
 	"strings"
 	"sync/atomic"
 	"testing"
 
+	"golang.org/x/net/http2"
+
+	"keystay/internal/testca"
 	"keystay/internal/testnet"
 	"keystay/remote/publish"
 )
 
 // careless is a service that answers a request by its head alone: it leaves bodies unread, and
 // takes them for the next request of the connection, as Python's http.server does. It tells
-// the request lines, and "end" when it closes a connection.
-func careless(t *testing.T) (addr net.Addr, told <-chan string) {
+// the request lines, and "end" when it closes a connection. With a config it speaks TLS.
+func careless(t *testing.T, config *tls.Config) (addr net.Addr, told <-chan string) {
 	asked := make(chan string, 100)
 	return testnet.Serve(t, func(c net.Conn) {
-		defer func() { asked <- "end" }()
-		in := textproto.NewReader(bufio.NewReader(c))
-		for {
-			line, err := in.ReadLine()
-			if err != nil {
-				return
-			}
-			h, err := in.ReadMIMEHeader()
-			if err != nil {
-				return
-			}
-			asked <- line
-			if _, err := io.WriteString(c, "HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n"); err != nil || strings.EqualFold(h.Get("Connection"), "close") {
-				return
-			}
+		if config != nil {
+			c = tls.Server(c, config)
+			defer c.Close()
 		}
+		ignore(asked, c)
 	}), asked
 }
 
-// A body that a service leaves unread is no request to it: no gate and no route has seen that.
-func TestBodyIsNoRequestToTheService(t *testing.T) {
-	const inner = "GET /photos/secret HTTP/1.1\r\nHost: " + domain + "\r\n\r\n"
-	gate := func(next http.Handler) http.Handler { return next }
-	for _, c := range []struct {
-		method, more string
-		route        string
-		gate         func(http.Handler) http.Handler
-		changes      publish.HeaderChanges
-		host         string
-	}{
-		{method: "GET", route: "/open/"},
-		{method: "GET", route: "/"},
-		{method: "HEAD", route: "/"},
-		{method: "OPTIONS", route: "/"},
-		{method: "DELETE", route: "/"},
-		{method: "GET", more: "Connection: Upgrade\r\nUpgrade: websocket\r\n", route: "/"},
-		{method: "POST", route: "/open/"},
-		{method: "PUT", route: "/", gate: gate},
-		{method: "PATCH", route: "/", gate: gate},
-		{method: "QUERY", route: "/", gate: gate},
-		{method: "POST", route: "/", changes: publish.HeaderChanges{Remove: []string{"X-Role"}}},
-		{method: "POST", route: "/", host: "app.internal"},
-	} {
-		for _, framing := range []string{fmt.Sprintf("Content-Length: %d\r\n\r\n%s", len(inner), inner), fmt.Sprintf("Transfer-Encoding: chunked\r\n\r\n%x\r\n%s\r\n0\r\n\r\n", len(inner), inner)} {
-			addr, told := careless(t)
-			target := tcpTarget("http", addr)
-			target.HostHeader = c.host
-			p := serve(t, publish.NewSite(domain, publish.SiteConfig{Gate: c.gate, Routes: []publish.Route{{Path: c.route, Target: target, Request: c.changes}}}).Server())
-			v := p.visitor("http/1.1")
-			io.WriteString(v, c.method+" /open/ HTTP/1.1\r\nHost: "+domain+"\r\n"+c.more+framing)
-			if _, err := http.ReadResponse(bufio.NewReader(v), &http.Request{Method: c.method}); err != nil {
-				t.Errorf("%s: %v", c.method, err)
-			}
-			if line := <-told; !strings.HasPrefix(line, c.method+" /open/ ") {
-				t.Errorf("the service is asked %q", line)
-			}
-			if line := <-told; line != "end" {
-				t.Errorf("%s %s, %q: the service takes more for a request: %q", c.method, c.route, c.more+framing[:20], line)
-			}
-			v.Close()
+func ignore(asked chan<- string, c net.Conn) {
+	defer func() { asked <- "end" }()
+	in := textproto.NewReader(bufio.NewReader(c))
+	for {
+		line, err := in.ReadLine()
+		if err != nil {
+			return
+		}
+		h, err := in.ReadMIMEHeader()
+		if err != nil {
+			return
+		}
+		asked <- line
+		if _, err := io.WriteString(c, "HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n"); err != nil || strings.EqualFold(h.Get("Connection"), "close") {
+			return
 		}
 	}
 }
 
-// Where all of a service is for everybody, a request with a body that it has to read keeps
-// the connection: a login may belong to that.
-func TestUploadKeepsTheConnectionOfAnOpenService(t *testing.T) {
-	var conns atomic.Int32
-	addr := testnet.Serve(t, func(c net.Conn) {
-		conns.Add(1)
-		in := bufio.NewReader(c)
-		for {
-			r, err := http.ReadRequest(in)
-			if err != nil {
-				return
+// smuggled is what a visitor would not be let say in a request of its own.
+const smuggled = "GET /photos/secret HTTP/1.1\r\nHost: localhost\r\nX-Forwarded-For: 127.0.0.1\r\n\r\n"
+
+// A body that a service leaves unread is no request to it: nothing here has seen that.
+func TestBodyIsNoRequestToTheService(t *testing.T) {
+	cert := testca.New(t).Issue("localhost")
+	for _, c := range []struct {
+		scheme string
+		config *tls.Config
+	}{
+		{"http", nil},
+		{"https", &tls.Config{Certificates: []tls.Certificate{cert}}},
+		{"https", &tls.Config{Certificates: []tls.Certificate{cert}, NextProtos: []string{"http/1.1"}}},
+	} {
+		for _, head := range []string{"GET", "HEAD", "OPTIONS", "DELETE", "POST", "PUT", "PATCH", "QUERY", "GET / HTTP/1.1\r\nConnection: Upgrade\r\nUpgrade: websocket"} {
+			method, more, _ := strings.Cut(head, " / HTTP/1.1")
+			for _, framing := range []string{fmt.Sprintf("Content-Length: %d\r\n\r\n%s", len(smuggled), smuggled), fmt.Sprintf("Transfer-Encoding: chunked\r\n\r\n%x\r\n%s\r\n0\r\n\r\n", len(smuggled), smuggled)} {
+				addr, told := careless(t, c.config)
+				target := tcpTarget(c.scheme, addr)
+				target.Insecure = true
+				p := serveTarget(t, target)
+				v := p.visitor("http/1.1")
+				io.WriteString(v, method+" /open/ HTTP/1.1\r\nHost: "+domain+more+"\r\n"+framing)
+				if _, err := http.ReadResponse(bufio.NewReader(v), &http.Request{Method: method}); err != nil {
+					t.Errorf("%s: %v", method, err)
+				}
+				if line := <-told; !strings.HasPrefix(line, method+" /open/ ") {
+					t.Errorf("the service is asked %q", line)
+				}
+				if line := <-told; line != "end" {
+					t.Errorf("%s, %s, %q: the service takes more for a request: %q", c.scheme, head, framing[:20], line)
+				}
+				v.Close()
 			}
-			io.Copy(io.Discard, r.Body)
-			io.WriteString(c, "HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n")
 		}
-	})
-	p := serveTarget(t, tcpTarget("http", addr))
-	v := p.visitor("http/1.1")
-	in := bufio.NewReader(v)
-	for range 2 {
-		io.WriteString(v, crlf("POST / HTTP/1.1\nHost: $H\nContent-Length: 2\n\n\n"))
-		resp, err := http.ReadResponse(in, nil)
-		if err != nil {
-			t.Fatal(err)
-		}
-		io.Copy(io.Discard, resp.Body)
 	}
-	if n := conns.Load(); n != 1 {
-		t.Errorf("two requests take %d connections", n)
+}
+
+// The same holds where a service spoke HTTP/2 so far, in which a body is never a request.
+func TestBodyIsNoRequestToAServiceThatGivesHTTP2Up(t *testing.T) {
+	cert := testca.New(t).Issue("localhost")
+	asked := make(chan string, 100)
+	var old atomic.Bool
+	addr := testnet.Serve(t, func(c net.Conn) {
+		config := &tls.Config{Certificates: []tls.Certificate{cert}, NextProtos: []string{"h2"}}
+		if old.Load() {
+			config.NextProtos = []string{"http/1.1"}
+		}
+		tc := tls.Server(c, config)
+		defer tc.Close()
+		if tc.Handshake(); tc.ConnectionState().NegotiatedProtocol != "h2" {
+			ignore(asked, tc)
+			return
+		}
+		new(http2.Server).ServeConn(tc, &http2.ServeConnOpts{Handler: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			w.Header().Set("Connection", "close") // GOAWAY
+		})})
+	})
+	p := serveTarget(t, insecureTarget(addr))
+	client := p.client(false)
+	if resp, text := get(t, client); resp.StatusCode != http.StatusOK {
+		t.Fatal(resp.Status, text)
+	}
+	old.Store(true)
+	for range 2 {
+		resp, err := client.Post("https://"+domain+"/open/", "", strings.NewReader(smuggled))
+		if err != nil || resp.StatusCode != http.StatusOK {
+			t.Fatal(resp, err)
+		}
+		for line := ""; line != "POST /open/ HTTP/1.1"; line = <-asked { // a connection that is not as expected ends before
+			if line != "" && line != "end" {
+				t.Fatalf("the service is asked %q", line)
+			}
+		}
+		if line := <-asked; line != "end" {
+			t.Errorf("the service takes more for a request: %q", line)
+		}
+	}
+}
+
+// A request with a body may take a connection that is there, to which a login may belong. It
+// is the last one on it over HTTP/1.
+func TestUploadIsTheLastOnItsConnection(t *testing.T) {
+	for _, c := range []struct {
+		service string
+		config  func(*tls.Config)
+		want    string
+	}{
+		{"http", nil, "1 1 1 2 2 3"},
+		{"https", func(c *tls.Config) { c.NextProtos = []string{"http/1.1"} }, "1 1 1 2 2 3"},
+		{"https", nil, "1 1 1 1 1 1"}, // over HTTP/2
+	} {
+		var last, n int
+		seen := make(map[string]int)
+		handler := http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			io.Copy(io.Discard, r.Body)
+			if seen[r.RemoteAddr] == 0 {
+				n++
+				seen[r.RemoteAddr] = n
+			}
+			last = seen[r.RemoteAddr]
+		})
+		var target *publish.Target
+		if c.service == "http" {
+			local := httptest.NewServer(handler)
+			t.Cleanup(local.Close)
+			target = tcpTarget("http", local.Listener.Addr())
+		} else {
+			target = insecureTarget(tlsService(t, testca.New(t), handler, c.config, "localhost"))
+		}
+		p := serveTarget(t, target)
+		v := p.visitor("http/1.1")
+		in := bufio.NewReader(v)
+		var got []string
+		for _, request := range []string{"GET / HTTP/1.1\nHost: $H\n\n", "POST / HTTP/1.1\nHost: $H\nContent-Length: 0\n\n", "POST / HTTP/1.1\nHost: $H\nContent-Length: 2\n\n\n", "GET / HTTP/1.1\nHost: $H\n\n", "PUT / HTTP/1.1\nHost: $H\nContent-Length: 2\n\n\n", "GET / HTTP/1.1\nHost: $H\n\n"} {
+			io.WriteString(v, crlf(request))
+			resp, err := http.ReadResponse(in, nil)
+			if err != nil {
+				t.Fatal(err)
+			}
+			io.Copy(io.Discard, resp.Body)
+			got = append(got, strconv.Itoa(last))
+		}
+		if strings.Join(got, " ") != c.want {
+			t.Errorf("%s: the connections are %v, want %s", c.service, got, c.want)
+		}
 	}
 }
 
