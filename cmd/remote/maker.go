@@ -24,8 +24,9 @@ type maker struct {
 	budgets *publish.Budgets
 	counts  *requestCounts // nil where requests are not counted
 
-	stateDir string      // where gates keep what they keep, of which no folder serves anything; empty is nowhere
-	store    *gate.Store // made when there is a gate
+	stateDir string        // where gates keep what they keep; empty is nowhere
+	store    *gate.Store   // made when there is a gate
+	never    *folder.Never // the same folder, of which no other one serves anything; nil is none
 
 	inspector *inspect.Inspector // nil where requests are not inspected
 
@@ -128,7 +129,7 @@ func (m *maker) handler(r config.Route) (http.Handler, error) {
 	}
 	key := fmt.Sprint(r.Listing, r.SPA, r.Local.Folder)
 	if m.folders[key] == nil {
-		f, err := folder.Open(r.Local.Folder, folder.Options{Listing: r.Listing, SPA: r.SPA, Never: m.stateDir, Logger: m.log})
+		f, err := folder.Open(r.Local.Folder, folder.Options{Listing: r.Listing, SPA: r.SPA, Never: m.never, Logger: m.log})
 		if err != nil {
 			return nil, err
 		}

@@ -1,7 +1,10 @@
 package main
 
 import (
+	"fmt"
 	"log/slog"
+	"net/http"
+	"net/http/httptest"
 	"os"
 	"path/filepath"
 	"strings"
@@ -10,6 +13,7 @@ import (
 	"github.com/spf13/pflag"
 
 	"keystay/config"
+	"keystay/remote/publish/folder"
 )
 
 // read returns the services of a file.
@@ -56,6 +60,47 @@ func TestSameServiceIsMadeOnce(t *testing.T) {
 	} {
 		if got := front(text).site.Routes[0].Target == old.site.Routes[0].Target; got != same {
 			t.Errorf("%s: the same as before is %v", text, got)
+		}
+	}
+}
+
+// Of a state directory that the owner has moved into a folder nothing is served, also where the
+// folder is another one by a later configuration.
+func TestMovedStateIsNotServedByALaterFolder(t *testing.T) {
+	top := t.TempDir()
+	state, dir := filepath.Join(top, "state"), filepath.Join(top, "site")
+	for _, made := range []string{state, dir} {
+		if err := os.Mkdir(made, 0o700); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := os.WriteFile(filepath.Join(state, "identity.pem"), []byte("secret"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	m := newTestMaker()
+	m.never = folder.NewNever(state)
+	ask := func(text string) int {
+		t.Helper()
+		f, err := m.front(read(t, fmt.Sprintf("services: [{domain: a.relay.test, local: %q%s}]", dir, text))[0], "a.relay.test")
+		if err != nil {
+			t.Fatal(err)
+		}
+		w := httptest.NewRecorder()
+		f.site.Routes[0].Handler.ServeHTTP(w, httptest.NewRequest("GET", "/moved/identity.pem", nil))
+		return w.Code
+	}
+	if code := ask(""); code != http.StatusNotFound {
+		t.Errorf("before: %d", code)
+	}
+	if err := os.Rename(state, filepath.Join(dir, "moved")); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Mkdir(state, 0o700); err != nil {
+		t.Fatal(err)
+	}
+	for _, text := range []string{"", ", listing: true"} {
+		if code := ask(text); code != http.StatusNotFound {
+			t.Errorf("%q: %d", text, code)
 		}
 	}
 }

@@ -17,6 +17,7 @@ import (
 	"keystay/internal/cli"
 	"keystay/internal/hint"
 	"keystay/remote"
+	"keystay/remote/publish/folder"
 )
 
 // A process is one run of the remote.
@@ -189,7 +190,7 @@ func (p *process) open() error {
 		return err
 	}
 	p.maker = newMaker(p.cfg, p.log)
-	p.maker.stateDir, p.maker.counts = p.cfg.StateDir, p.counted.counts()
+	p.maker.stateDir, p.maker.never, p.maker.counts = p.cfg.StateDir, folder.NewNever(p.cfg.StateDir), p.counted.counts()
 	if p.inspection, err = newInspection(p.cfg.Inspect, p.maker); err != nil {
 		return err
 	}

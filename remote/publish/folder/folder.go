@@ -32,9 +32,8 @@ type Options struct {
 	// of file that is known, such as /missing.js, still gets 404.
 	SPA bool
 
-	// Never is a folder of which nothing is served, wherever it lies and whenever it is
-	// made or moved: one with secrets. Empty is none.
-	Never string
+	// Never is a folder of which nothing is served; nil is none. Folders may share it.
+	Never *Never
 
 	// Logger hears when the folder or a file of it cannot be read; nil discards.
 	Logger *slog.Logger
@@ -46,7 +45,6 @@ type Options struct {
 type Folder struct {
 	dir     string
 	options Options
-	never   never
 	crowd   crowd
 
 	away   outage.Outage // while the folder cannot be read
@@ -64,9 +62,7 @@ func Open(dir string, o Options) (*Folder, error) {
 	if err != nil {
 		return nil, err
 	}
-	f := &Folder{dir: abs, options: o, never: never{path: o.Never}}
-	f.never.look()
-	return f, nil
+	return &Folder{dir: abs, options: o}, nil
 }
 
 // String is the path of the folder.
@@ -121,7 +117,7 @@ func (f *Folder) view() (*view, error) {
 	if !info.IsDir() {
 		return nil, errNotFolder
 	}
-	v := &view{never: f.never.look()}
+	v := &view{never: f.options.Never.look()}
 	if v.isBelowNever(f.dir) {
 		return nil, errNever
 	}

@@ -14,7 +14,7 @@ import (
 // one that is served later on.
 func TestNeverIsNotServed(t *testing.T) {
 	state := filepath.Join(t.TempDir(), "state")
-	f, dir := site(t, folder.Options{Listing: true, Never: state}, map[string]string{"a/b.txt": "b"})
+	f, dir := site(t, folder.Options{Listing: true, Never: folder.NewNever(state)}, map[string]string{"a/b.txt": "b"})
 	gone := func(target string) {
 		t.Helper()
 		if r := ask(f, "GET", target); r.StatusCode != http.StatusNotFound || strings.Contains(body(t, r), secret) {
@@ -61,7 +61,7 @@ func TestNeverIsNotServedWhereItHasGone(t *testing.T) {
 	top := t.TempDir()
 	state := filepath.Join(top, "state")
 	write(t, top, map[string]string{"state/identity.pem": secret})
-	f, dir := site(t, folder.Options{Never: state}, map[string]string{"a/b.txt": "b"})
+	f, dir := site(t, folder.Options{Never: folder.NewNever(state)}, map[string]string{"a/b.txt": "b"})
 	if err := os.Rename(state, filepath.Join(dir, "ds")); err != nil {
 		t.Fatal(err)
 	}
@@ -79,6 +79,31 @@ func TestNeverIsNotServedWhereItHasGone(t *testing.T) {
 	}
 }
 
+// Another Folder knows it too, as one that takes the place of the first where the owner has
+// changed its options.
+func TestNeverIsKnownToFoldersThatAreOpenedLater(t *testing.T) {
+	top := t.TempDir()
+	state := filepath.Join(top, "state")
+	write(t, top, map[string]string{"state/identity.pem": secret})
+	n := folder.NewNever(state)
+	_, dir := site(t, folder.Options{Never: n}, map[string]string{"a/b.txt": "b"})
+	if err := os.Rename(state, filepath.Join(dir, "ds")); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Mkdir(state, 0o700); err != nil {
+		t.Fatal(err)
+	}
+	f, err := folder.Open(dir, folder.Options{Never: n, Listing: true})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for target, want := range map[string]int{"/ds/identity.pem": http.StatusNotFound, "/ds/": http.StatusNotFound, "/a/b.txt": http.StatusOK} {
+		if r := ask(f, "GET", target); r.StatusCode != want {
+			t.Errorf("%s: status %d", target, r.StatusCode)
+		}
+	}
+}
+
 // A folder whose path leads into it later on is not served.
 func TestFolderThatComesToLieInNever(t *testing.T) {
 	top := t.TempDir()
@@ -87,7 +112,7 @@ func TestFolderThatComesToLieInNever(t *testing.T) {
 	if err := os.Symlink(filepath.Join(top, "site"), now); err != nil {
 		t.Skip(err)
 	}
-	f, err := folder.Open(now, folder.Options{Never: filepath.Join(top, "state")})
+	f, err := folder.Open(now, folder.Options{Never: folder.NewNever(filepath.Join(top, "state"))})
 	if err != nil {
 		t.Fatal(err)
 	}
