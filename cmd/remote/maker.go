@@ -26,7 +26,7 @@ type maker struct {
 
 	stateDir string        // where gates keep what they keep; empty is nowhere
 	store    *gate.Store   // made when there is a gate
-	never    *folder.Never // the same folder, of which no other one serves anything; nil is none
+	never    *folder.Never // the same folder, of which no other one serves anything, until the end of the process; nil is none
 
 	inspector *inspect.Inspector // nil where requests are not inspected
 

@@ -79,6 +79,7 @@ func TestMovedStateIsNotServedByALaterFolder(t *testing.T) {
 	}
 	m := newTestMaker()
 	m.never = folder.NewNever(state)
+	t.Cleanup(func() { m.never.Close() })
 	ask := func(text string) int {
 		t.Helper()
 		f, err := m.front(read(t, fmt.Sprintf("services: [{domain: a.relay.test, local: %q%s}]", dir, text))[0], "a.relay.test")

@@ -32,7 +32,8 @@ type Options struct {
 	// of file that is known, such as /missing.js, still gets 404.
 	SPA bool
 
-	// Never is a folder of which nothing is served; nil is none. Folders may share it.
+	// Never is a folder of which nothing is served; nil is none. Folders may share it, and
+	// whoever has made it closes it behind them.
 	Never *Never
 
 	// Logger hears when the folder or a file of it cannot be read; nil discards.

@@ -19,13 +19,26 @@ type Never struct {
 
 	mu   sync.Mutex
 	seen []fs.FileInfo // not changed once it was returned
+	held []*os.File    // of seen, as far as the system needs them to be open
 }
 
-// NewNever returns a Never of the folder at path, which need not be there yet.
+// NewNever returns a Never of the folder at path, which need not be there yet. It keeps what
+// it has seen open, 16 folders at most, until it is closed.
 func NewNever(path string) *Never {
 	n := &Never{path: path}
 	n.look()
 	return n
+}
+
+// Close lets go of what is open. The Never is not used any more then.
+func (n *Never) Close() error {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	for _, f := range n.held {
+		f.Close()
+	}
+	n.held = nil
+	return nil
 }
 
 // look returns the folders that are, or were, at the path.
@@ -38,6 +51,15 @@ func (n *Never) look() []fs.FileInfo {
 	defer n.mu.Unlock()
 	if err != nil || slices.ContainsFunc(n.seen, func(old fs.FileInfo) bool { return os.SameFile(old, info) }) {
 		return n.seen
+	}
+	if f := hold(n.path); f != nil {
+		if held, err := f.Stat(); err == nil {
+			info = held // should the path lead elsewhere by now
+		}
+		if n.held = append(n.held, f); len(n.held) > maxSeen {
+			n.held[0].Close()
+			n.held = slices.Delete(n.held, 0, 1)
+		}
 	}
 	n.seen = append(slices.Clone(n.seen[max(0, len(n.seen)-maxSeen+1):]), info)
 	return n.seen

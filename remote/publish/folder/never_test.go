@@ -10,11 +10,18 @@ import (
 	"keystay/remote/publish/folder"
 )
 
+// never is NewNever until the end of the test.
+func never(t *testing.T, path string) *folder.Never {
+	n := folder.NewNever(path)
+	t.Cleanup(func() { n.Close() })
+	return n
+}
+
 // Of a folder that is never to be served nothing is, be it made, moved or linked into the
 // one that is served later on.
 func TestNeverIsNotServed(t *testing.T) {
 	state := filepath.Join(t.TempDir(), "state")
-	f, dir := site(t, folder.Options{Listing: true, Never: folder.NewNever(state)}, map[string]string{"a/b.txt": "b"})
+	f, dir := site(t, folder.Options{Listing: true, Never: never(t, state)}, map[string]string{"a/b.txt": "b"})
 	gone := func(target string) {
 		t.Helper()
 		if r := ask(f, "GET", target); r.StatusCode != http.StatusNotFound || strings.Contains(body(t, r), secret) {
@@ -61,7 +68,7 @@ func TestNeverIsNotServedWhereItHasGone(t *testing.T) {
 	top := t.TempDir()
 	state := filepath.Join(top, "state")
 	write(t, top, map[string]string{"state/identity.pem": secret})
-	f, dir := site(t, folder.Options{Never: folder.NewNever(state)}, map[string]string{"a/b.txt": "b"})
+	f, dir := site(t, folder.Options{Never: never(t, state)}, map[string]string{"a/b.txt": "b"})
 	if err := os.Rename(state, filepath.Join(dir, "ds")); err != nil {
 		t.Fatal(err)
 	}
@@ -85,7 +92,7 @@ func TestNeverIsKnownToFoldersThatAreOpenedLater(t *testing.T) {
 	top := t.TempDir()
 	state := filepath.Join(top, "state")
 	write(t, top, map[string]string{"state/identity.pem": secret})
-	n := folder.NewNever(state)
+	n := never(t, state)
 	_, dir := site(t, folder.Options{Never: n}, map[string]string{"a/b.txt": "b"})
 	if err := os.Rename(state, filepath.Join(dir, "ds")); err != nil {
 		t.Fatal(err)
@@ -104,6 +111,28 @@ func TestNeverIsKnownToFoldersThatAreOpenedLater(t *testing.T) {
 	}
 }
 
+// Another folder that is made when it is gone does not get its number, by which it is known.
+func TestFolderThatComesAfterNeverIsServed(t *testing.T) {
+	top := t.TempDir()
+	dir, state := filepath.Join(top, "site"), filepath.Join(top, "state")
+	for _, made := range []string{dir, state} {
+		if err := os.Mkdir(made, 0o700); err != nil {
+			t.Fatal(err)
+		}
+	}
+	f, err := folder.Open(dir, folder.Options{Never: never(t, state)})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Remove(state); err != nil {
+		t.Fatal(err)
+	}
+	write(t, dir, map[string]string{"new/a.txt": "a"})
+	if r := ask(f, "GET", "/new/a.txt"); r.StatusCode != http.StatusOK {
+		t.Errorf("status %d", r.StatusCode)
+	}
+}
+
 // A folder whose path leads into it later on is not served.
 func TestFolderThatComesToLieInNever(t *testing.T) {
 	top := t.TempDir()
@@ -112,7 +141,7 @@ func TestFolderThatComesToLieInNever(t *testing.T) {
 	if err := os.Symlink(filepath.Join(top, "site"), now); err != nil {
 		t.Skip(err)
 	}
-	f, err := folder.Open(now, folder.Options{Never: folder.NewNever(filepath.Join(top, "state"))})
+	f, err := folder.Open(now, folder.Options{Never: never(t, filepath.Join(top, "state"))})
 	if err != nil {
 		t.Fatal(err)
 	}

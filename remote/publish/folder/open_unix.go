@@ -10,3 +10,13 @@ import (
 // openFlags open a file to be read. To open a pipe, or another thing that is no file,
 // does not wait.
 const openFlags = os.O_RDONLY | syscall.O_NONBLOCK
+
+// hold opens a folder, so that no other one gets its number once it is gone. It returns nil
+// where that cannot be.
+func hold(path string) *os.File {
+	f, err := os.OpenFile(path, openFlags|syscall.O_DIRECTORY, 0)
+	if err != nil {
+		return nil
+	}
+	return f
+}
