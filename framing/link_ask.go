@@ -27,6 +27,7 @@ const maxOwnAsked = MaxAsked - 1
 type ask struct {
 	kind   recordType
 	name   string
+	deaf   bool        // to LOST: one has come, or nobody waits any more; guarded by asks.mu
 	answer chan answer // has room for the answer
 }
 
@@ -44,7 +45,7 @@ type asks struct {
 
 	mu      sync.Mutex
 	pace    meter
-	waiting []ask               // for an answer, in order
+	waiting []*ask              // for an answer, in order
 	granted map[string]struct{} // names that the link has
 }
 
@@ -72,7 +73,7 @@ func (l *Link) Claim(ctx context.Context, c Claim) (Claimed, error) {
 	if isPortName(c.Name) && !l.ports {
 		return Claimed{}, &Denial{Name: c.Name, Code: DeniedInvalid, Text: "this relay gives out no TCP ports"}
 	}
-	return l.asks.ask(ctx, ask{kind: recClaim, name: c.Name}, c.record(l.peerMinor))
+	return l.asks.ask(ctx, &ask{kind: recClaim, name: c.Name}, c.record(l.peerMinor))
 }
 
 // Release gives a name back that belongs to this identity. The error is a
@@ -85,7 +86,7 @@ func (l *Link) Release(ctx context.Context, name string) error {
 	if l.peerMinor < 2 {
 		return fmt.Errorf("release %s: %w", name, ErrNoRelease)
 	}
-	_, err := l.asks.ask(ctx, ask{kind: recRelease, name: name}, nameRecord(recRelease, name))
+	_, err := l.asks.ask(ctx, &ask{kind: recRelease, name: name}, nameRecord(recRelease, name))
 	return err
 }
 
@@ -97,12 +98,12 @@ func (l *Link) Unclaim(ctx context.Context, name string) error {
 	if l.peerMinor < 3 {
 		return fmt.Errorf("unclaim %s: %w", name, ErrNoUnclaim)
 	}
-	_, err := l.asks.ask(ctx, ask{kind: recUnclaim, name: name}, nameRecord(recUnclaim, name))
+	_, err := l.asks.ask(ctx, &ask{kind: recUnclaim, name: name}, nameRecord(recUnclaim, name))
 	return err
 }
 
 // ask sends a CLAIM, RELEASE or UNCLAIM and waits for its answer.
-func (q *asks) ask(ctx context.Context, a ask, record []byte) (Claimed, error) {
+func (q *asks) ask(ctx context.Context, a *ask, record []byte) (Claimed, error) {
 	a.answer = make(chan answer, 1)
 	select {
 	case q.places <- struct{}{}: // given back with the answer
@@ -123,8 +124,16 @@ func (q *asks) ask(ctx context.Context, a ask, record []byte) (Claimed, error) {
 	case got := <-a.answer:
 		return got.claimed, got.err
 	case <-ctx.Done():
+		q.giveUp(a)
 		return Claimed{}, ctx.Err()
 	}
+}
+
+// giveUp notes that nobody waits any more for an answer, which may still come.
+func (q *asks) giveUp(a *ask) {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	a.deaf = true
 }
 
 // slow waits as long as an ask would be part of a flood for the relay.
@@ -151,7 +160,7 @@ func (q *asks) slow(ctx context.Context) error {
 	}
 }
 
-func (q *asks) send(a ask, record []byte) error {
+func (q *asks) send(a *ask, record []byte) error {
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	if q.link.isOver() {
@@ -179,7 +188,7 @@ func (q *asks) full() string {
 // has reports whether a name is the link's, or asked for.
 func (q *asks) has(name string) bool {
 	_, has := q.granted[name]
-	return has || slices.ContainsFunc(q.waiting, func(a ask) bool { return a.kind == recClaim && a.name == name })
+	return has || slices.ContainsFunc(q.waiting, func(a *ask) bool { return a.kind == recClaim && a.name == name })
 }
 
 // claiming is how many names are asked for that the link does not have.
@@ -245,20 +254,31 @@ func (q *asks) answered(kind recordType, name string, got answer) error {
 }
 
 // handleLost is LOST. It may overtake CLAIMED, so that a claim without an answer
-// counts.
+// counts, once: Handler.Lost is called no more often than names were asked for and given.
 func (q *asks) handleLost(p []byte) error {
 	d, err := parseDenial(p, q.link.peerMinor)
 	if err != nil {
 		return err
 	}
-	q.mu.Lock()
-	claimed := q.has(d.Name)
-	delete(q.granted, d.Name)
-	q.mu.Unlock()
-	if lost := q.link.handler.Lost; claimed && lost != nil {
+	if lost := q.link.handler.Lost; q.lose(d.Name) && lost != nil {
 		lost(d)
 	}
 	return nil
+}
+
+// lose reports whether the link has a name, or may be about to have it, and notes that it
+// is lost.
+func (q *asks) lose(name string) (had bool) {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	_, had = q.granted[name]
+	delete(q.granted, name)
+	for _, a := range q.waiting {
+		if a.kind == recClaim && a.name == name && !a.deaf {
+			had, a.deaf = true, true
+		}
+	}
+	return had
 }
 
 // linkLost answers what still waits, on a link that is over.

@@ -424,3 +424,43 @@ func TestAnswersOutOfOrderEndTheLink(t *testing.T) {
 		})
 	}
 }
+
+// LOST for a name whose claim has no answer is told once, and not at all once nobody waits
+// for the answer. One that comes late all the same gives the link the name, which can be lost.
+func TestLostIsToldOnceOfAClaim(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		told := make(map[string]int)
+		l, p := handMade{minor: 2, handler: framing.Handler{Lost: func(d *framing.Denial) { told[d.Name]++ }}}.relay(t)
+		lose := func(name string, want int) {
+			t.Helper()
+			for range 5 {
+				p.send(rec(lost, str8(name), u16(7), str16(""), str16(""), u32(0)))
+			}
+			synctest.Wait()
+			if told[name] != want {
+				t.Errorf("that %s is lost was told %d times, want %d", name, told[name], want)
+			}
+		}
+		ctx, giveUp := context.WithCancel(t.Context())
+		go l.Claim(ctx, framing.Claim{Name: "given up"})
+		p.expect(claim)
+		giveUp()
+		synctest.Wait()
+		lose("given up", 0)
+		answer := make(chan error)
+		go func() {
+			_, err := l.Claim(t.Context(), framing.Claim{Name: "x"})
+			answer <- err
+		}()
+		p.expect(claim)
+		lose("x", 1)
+		p.send(rec(claimed, str8("given up"), u32(0)), rec(claimed, str8("x"), u32(0)))
+		if err := <-answer; err != nil {
+			t.Error(err)
+		}
+		lose("given up", 1)
+		lose("x", 2)
+		lose("never claimed", 0)
+		up(t, l)
+	})
+}
