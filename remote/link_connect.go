@@ -26,7 +26,7 @@ type reached struct {
 	first   bool          // it was the first link to come up
 
 	mu   sync.Mutex
-	lost []*framing.Denial // names that the relay has taken back
+	lost map[string]*framing.Denial // names that the relay has taken back, and why it said last; nil where no session runs
 }
 
 // report ends the session for a reason, unless there is one already.
@@ -45,20 +45,30 @@ func (r *reached) tell() {
 	}
 }
 
-// lose notes that the relay has taken a name back.
+// lose notes that the relay has taken a name back, unless no session will look.
 func (r *reached) lose(why *framing.Denial) {
 	r.mu.Lock()
-	r.lost = append(r.lost, why)
+	if r.lost != nil {
+		r.lost[why.Name] = why
+	}
 	r.mu.Unlock()
 	r.tell()
 }
 
 // takeLost returns what was lost since it was called last.
-func (r *reached) takeLost() (lost []*framing.Denial) {
+func (r *reached) takeLost() (lost map[string]*framing.Denial) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	lost, r.lost = r.lost, nil
+	lost, r.lost = r.lost, make(map[string]*framing.Denial)
 	return lost
+}
+
+// endLost drops what was lost, and what will be: a link without a session may live on for
+// long, for its visitors.
+func (r *reached) endLost() {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.lost = nil
 }
 
 // connect links to the relay: to the one that gave the name before, or to one
@@ -118,7 +128,7 @@ func (w *way) try(ctx context.Context, relay, lately string) (*reached, error) {
 // tryAt is try at one node, or by the relay's own name. The berth is the caller's when it
 // fails.
 func (w *way) tryAt(ctx context.Context, relay string, b *berth, to target) (*reached, error) {
-	r := &reached{relay: relay, berth: b, ends: make(chan error, 1), news: make(chan struct{}, 1)}
+	r := &reached{relay: relay, berth: b, ends: make(chan error, 1), news: make(chan struct{}, 1), lost: make(map[string]*framing.Denial)}
 	var err error
 	r.link, r.welcome, err = w.link(ctx, relay, to, framing.Handler{
 		Panics: w.d.panics, Traffic: w.d.cfg.Figures.traffic(),

@@ -96,3 +96,26 @@ func TestEachRelayHasItsPartOfWhatIsLeft(t *testing.T) {
 		}
 	}
 }
+
+// Of what a relay says that it takes back one word for each name is kept, until the session
+// sees it; and none once there is no session, though the link lives on for its visitors.
+func TestNamesThatALeftLinkLosesAreNotKept(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s, _ := claiming(t, nil)
+		s.r.berth, _ = s.w.nodes.berth("relay.test", "")
+		s.w.d.cut, s.w.d.links = t.Context(), make(map[*framing.Link]linked)
+		lose := func() {
+			for range 100 {
+				s.r.lose(&framing.Denial{Name: "a.relay.test"})
+			}
+		}
+		s.r.takeLost() // as a session that looks
+		if lose(); len(s.r.lost) != 1 {
+			t.Errorf("%d are kept of one name", len(s.r.lost))
+		}
+		s.run() // it has no name, and ends at once
+		if lose(); len(s.r.lost) != 0 {
+			t.Errorf("%d are kept without a session", len(s.r.lost))
+		}
+	})
+}

@@ -66,6 +66,7 @@ func (w *way) session(lately string) outcome {
 func (s *session) run() (o outcome) {
 	w, r, d := s.w, s.r, s.w.d
 	defer close(s.over)
+	defer r.endLost()
 	defer r.berth.leave()
 	if d.join(w, r.relay) || !d.addLink(w, r) {
 		r.link.Close()
