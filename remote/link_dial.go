@@ -130,6 +130,9 @@ func (e *throughProxyError) Unwrap() error { return e.err }
 // Hints says what to do, in one line each.
 func (e *throughProxyError) Hints() []string { return hint.ProxyEnds.Do }
 
+// errNoChoice is the error of a relay for which no proxy can be chosen.
+var errNoChoice = errors.New("choose a proxy")
+
 // proxy returns the proxy that is to be used for a relay, or nil.
 func (c *DeviceConfig) proxy(relay string) (*url.URL, error) {
 	choose := c.Proxy
@@ -138,7 +141,7 @@ func (c *DeviceConfig) proxy(relay string) (*url.URL, error) {
 	}
 	u, err := choose(&http.Request{URL: &url.URL{Scheme: "https", Host: relay}})
 	if err != nil {
-		return nil, fmt.Errorf("choose a proxy: %w", err)
+		return nil, fmt.Errorf("%w: %w", errNoChoice, err)
 	}
 	return u, nil
 }

@@ -194,7 +194,7 @@ func isDial(err error) bool {
 // blocked reports whether err may be the doing of something on the path that
 // another transport does not meet. A relay or proxy that takes no connection is
 // no such reason, nor a certificate that does not verify or a proof that fails:
-// there, something ends TLS, and it would again.
+// there, something ends TLS, and it would again. Nor is what the device itself decides.
 func blocked(err error) bool {
 	var proxy *proxydial.Error
 	var untrusted *tls.CertificateVerificationError
@@ -206,6 +206,8 @@ func blocked(err error) bool {
 		return false
 	case isAlert(err, alertUnrecognizedName), errors.Is(err, errNoCertificate):
 		return false // the relay's own word
+	case errors.Is(err, errOlder), errors.Is(err, errNodeAtPort), errors.Is(err, errNoChoice):
+		return false // the device's own
 	}
 	return true
 }

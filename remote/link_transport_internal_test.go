@@ -126,10 +126,14 @@ func TestEndedIsNotBlocked(t *testing.T) {
 	}
 }
 
-// A proxy's refusal is the same for every transport.
-func TestProxyRefusalIsNotBlocked(t *testing.T) {
-	if blocked(fmt.Errorf("x: %w", &proxydial.Error{Status: 403})) {
-		t.Error("another transport is tried")
+// A proxy's refusal is the same for every transport, and so is what the device itself decides.
+func TestNeitherProxyNorDeviceBlocksAPath(t *testing.T) {
+	_, noProxy := (&DeviceConfig{Proxy: func(*http.Request) (*url.URL, error) { return nil, io.EOF }}).proxy("relay.test:443")
+	_, notAtPort := new(way).dialNode(t.Context(), new(url.URL), "443", "192.0.2.1:80")
+	for _, err := range []error{&proxydial.Error{Status: 403}, noProxy, notAtPort, errOlder} {
+		if blocked(fmt.Errorf("x: %w", err)) {
+			t.Errorf("another transport is tried after %v", err)
+		}
 	}
 }
 

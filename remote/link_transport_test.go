@@ -1,6 +1,7 @@
 package remote_test
 
 import (
+	"crypto/tls"
 	"encoding/binary"
 	"errors"
 	"io"
@@ -13,8 +14,10 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"sync"
 	"syscall"
 	"testing"
+	"time"
 
 	"keystay/framing"
 	"keystay/internal/hint"
@@ -328,5 +331,68 @@ func TestProxyIsChosen(t *testing.T) {
 	}
 	if got := p.seen(); len(got) > 0 {
 		t.Errorf("hellos %q", got)
+	}
+}
+
+// A relay that speaks an older version and a newer one in turn is no path that breaks TLS: no
+// WebSocket is tried, nor remembered for a day.
+func TestVersionsInTurnAreNoReasonForAWebSocket(t *testing.T) {
+	r, dir := newPath(t), t.TempDir()
+	end(r.startServed(dir, nil))
+	rotate(t, dir) // each version is greeted with a key of its own
+	var names owners
+	var mu sync.Mutex
+	var last net.Conn
+	older, inTurn, came := true, false, make(chan struct{}, 100)
+	turns := func(on bool) {
+		mu.Lock()
+		defer mu.Unlock()
+		inTurn = on
+	}
+	cut := func() {
+		mu.Lock()
+		defer mu.Unlock()
+		last.Close()
+	}
+	ln := acceptAll(t, func(c net.Conn) {
+		mu.Lock()
+		last, older = c, older != inTurn
+		now := older
+		if inTurn {
+			came <- struct{}{}
+		}
+		mu.Unlock()
+		if now {
+			oldRelay(tls.Server(c, &tls.Config{Certificates: []tls.Certificate{r.cert}, NextProtos: []string{raw}}), &names)
+		} else {
+			r.serve(c)
+		}
+	})
+	up := &logWatch{slog.NewTextHandler(t.Output(), nil), "session is up", make(chan struct{}, 1)}
+	await := func(c <-chan struct{}) {
+		t.Helper()
+		select {
+		case <-c:
+		case <-time.After(patience):
+			t.Fatal("it does not come")
+		}
+	}
+	r.startIn(dir, func(cfg *remote.Config) {
+		cfg.RelayAddresses, cfg.Logger = []string{ln.Addr().String()}, slog.New(up)
+	})
+	t.Cleanup(cut)
+	await(up.seen)
+	turns(true)
+	cut()
+	for range 5 { // two attempts of two each, of which the second may try a WebSocket, and one more
+		await(came)
+	}
+	turns(false)
+	await(up.seen)
+	if got := r.seen(); slices.Contains(got, web) {
+		t.Errorf("hellos %q", got)
+	}
+	if b, err := os.ReadFile(filepath.Join(dir, "transport")); !errors.Is(err, fs.ErrNotExist) {
+		t.Errorf("remembered %q, %v", b, err)
 	}
 }
