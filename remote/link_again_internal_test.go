@@ -25,12 +25,19 @@ func bubble(t *testing.T, f func(*testing.T, *loggedWay)) {
 		w := new(loggedWay)
 		d := &Device{log: slog.New(slog.NewTextHandler(&w.log, nil))}
 		ctx, cancel := context.WithCancel(t.Context())
-		w.way = &way{d: d, ctx: ctx, candidates: []string{"relay.test"}}
-		w.way.tellings.after = w.way.after
+		w.way = &way{d: d, ctx: ctx, candidates: []string{"relay.test"}, wants: make(map[*Listener]bool)}
+		w.way.tellings.after, w.way.tellings.wants = w.way.after, w.way.isToClaim
 		f(t, w)
 		cancel()
 		d.wg.Wait()
 	})
+}
+
+// listener is one whose name the way is to claim.
+func (w *loggedWay) listener(name string) *Listener {
+	l := &Listener{d: w.d, domain: name, wanted: 1, links: newNameLinks()}
+	w.wants[l] = true
+	return l
 }
 
 // session is one on a link that is the first, with a name.
@@ -54,7 +61,7 @@ func (w *loggedWay) lines() (n int, last string) {
 // second, fills no log, whose last word of the name is true soon.
 func TestNamesThatComeAndGoFillNoLog(t *testing.T) {
 	bubble(t, func(t *testing.T, w *loggedWay) {
-		l := &Listener{domain: "a.relay.test"}
+		l := w.listener("a.relay.test")
 		s := w.session(t, l)
 		deny := func(text string) {
 			denied := map[*Listener]error{l: &framing.Denial{Code: framing.DeniedLimit, Text: text, Retry: time.Second}}
@@ -96,27 +103,34 @@ func TestNamesThatComeAndGoFillNoLog(t *testing.T) {
 // Of a name that was refused for good nothing older is told later, nor is anything kept of it.
 func TestRefusalIsTheLogsLastWordOfAName(t *testing.T) {
 	bubble(t, func(t *testing.T, w *loggedWay) {
-		l := &Listener{d: w.d, domain: "a.relay.test", wanted: 2, links: newNameLinks()}
-		l.d.state, l.d.ways = new(state), []*way{w.way}
-		w.wants = map[*Listener]bool{l: true, {domain: "b.relay.test"}: true}
+		l, other := w.listener("a.relay.test"), w.listener("b.relay.test")
+		l.wanted = 2               // so that it does not end
+		w.listener("c.relay.test") // nor does the way
+		w.d.state, w.d.ways = new(state), []*way{w.way}
 		s := w.session(t, l)
-		denied := func(text string) {
+		denied := func(l *Listener, text string) {
 			w.later("relay.test", map[*Listener]error{l: &framing.Denial{Code: framing.DeniedLimit, Text: text, Retry: time.Second}})
 		}
 		for i := range toldBurst + 4 {
-			denied(strings.Repeat("x", i))
+			denied(l, strings.Repeat("x", i))
 		}
 		s.deny(l, &framing.Denial{Name: l.domain, Code: framing.DeniedBanned, Text: "banned"})
 		time.Sleep(2 * toldInterval)
 		if _, last := w.lines(); !strings.Contains(last, "will not serve") {
 			t.Errorf("it was refused for good, and the log's last word is %s", last)
 		}
+		denied(l, "on a link that has waited for its answer")
+		s.tellGiven([]*Listener{l})
+		if _, last := w.lines(); !strings.Contains(last, "will not serve") {
+			t.Errorf("another link has heard of it later, and the log's last word is %s", last)
+		}
+		w.session(t, l)
 		w.isSlow("relay.test", l)
 		if n := len(w.tellings.names); n > 0 {
 			t.Errorf("%d names are kept", n)
 		}
-		denied("once more")
-		l.d.unwant(l) // without a session
+		denied(other, "not yet")
+		w.d.unwant(other) // without a session
 		if n := len(w.tellings.names); n > 0 {
 			t.Errorf("%d names are kept that nobody wants", n)
 		}
@@ -126,7 +140,7 @@ func TestRefusalIsTheLogsLastWordOfAName(t *testing.T) {
 // A reason that was told is told again after a link that came up with the name.
 func TestReasonIsToldAgainAfterALinkWithTheName(t *testing.T) {
 	bubble(t, func(t *testing.T, w *loggedWay) {
-		l := &Listener{domain: "a.relay.test"}
+		l := w.listener("a.relay.test")
 		denied := map[*Listener]error{l: &framing.Denial{Code: framing.DeniedLimit, Text: "no", Retry: time.Hour}}
 		w.later("relay.test", denied)
 		w.later("relay.test", denied)

@@ -13,7 +13,7 @@ import (
 // comesAndGoes has a link come up and go so often.
 func comesAndGoes(t *testing.T, w *loggedWay, k *linker, times int, why func(i int) error) {
 	t.Helper()
-	l := &Listener{domain: "a.relay.test"}
+	l := w.listener("a.relay.test")
 	link, _ := connected(t, framing.Handler{})
 	for i := range times {
 		s := newSession(w.way, &reached{relay: "relay.test", link: link})

@@ -26,6 +26,7 @@ const (
 // tellings bound what the log is told of a relay and its links, and keep its last word true.
 type tellings struct {
 	after func(wait time.Duration, do func()) // does something later, unless the way has ended
+	wants func(l *Listener) bool              // reports whether the way is still to claim a name
 
 	mu       sync.Mutex // held while the log is told of a name, so that its last word is the last
 	lines    allowance  // of links that come and go
@@ -47,10 +48,15 @@ type told struct {
 	lines    allowance
 }
 
-// name notes what the relay says of a name, and tells the log of it where that is new.
+// name notes what the relay says of a name, and tells the log of it where that is new. Of one
+// that the way is not to claim any more nothing is: of several links one may hear later than
+// the others that the name was refused for good, which is the last word of it.
 func (t *tellings) name(l *Listener, is standing, tell func()) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
+	if !t.wants(l) {
+		return
+	}
 	n := t.ofLocked(l)
 	n.is, n.tell = is, tell
 	t.tellLocked(n)
@@ -61,9 +67,11 @@ func (t *tellings) given(given []*Listener) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	for _, l := range given {
-		n := t.ofLocked(l)
-		n.is = standing{given: true}
-		n.last = n.is
+		if t.wants(l) {
+			n := t.ofLocked(l)
+			n.is = standing{given: true}
+			n.last = n.is
+		}
 	}
 }
 

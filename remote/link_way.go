@@ -55,8 +55,17 @@ func newWay(d *Device, r route) *way {
 	w := &way{d: d, candidates: r.candidates, addresses: r.addresses, wants: make(map[*Listener]bool), sessions: make(map[*session]struct{}),
 		nodes: newNodes(d.PublicKey())}
 	w.ctx, w.end = context.WithCancel(d.ctx)
-	w.tellings.after = w.after
+	w.tellings.after, w.tellings.wants = w.after, w.isToClaim
 	return w
+}
+
+// isToClaim reports whether the way is to claim the name of l. It takes Device.mu, which is
+// taken after that of tellings.
+func (w *way) isToClaim(l *Listener) bool {
+	w.d.mu.Lock()
+	defer w.d.mu.Unlock()
+	_, wants := w.wants[l]
+	return wants
 }
 
 // after does something later, while the way is there.
