@@ -6,9 +6,9 @@ import (
 )
 
 // A relay says in its own words why it denies a name, and may say something else each time,
-// or give the name and take it back: of a name toldBurst lines are told at once, and then one
-// in each toldInterval. What is not told then is told later, if it is still so: the log's last
-// word of a name is true.
+// or give the name and take it back, or move its URL: of each of these toldBurst lines are told
+// at once, and then one in each toldInterval. What is not told then is told later, if it is
+// still so: the log's last word is true.
 const (
 	toldBurst    = 16
 	toldInterval = 10 * time.Minute
@@ -40,10 +40,11 @@ type standing struct {
 	why   string // not
 }
 
-// A told is what the log was told of a name.
+// A told is what the log was told of a name, or of something else that a relay may change as it
+// likes. It is guarded by a lock that is held while the log is told.
 type told struct {
 	is, last standing // now, and as it was told
-	tell     func()   // tells what is now
+	tell     func()   // tells what is now, while last is as it was
 	waits    bool     // for the time when more may be told
 	lines    allowance
 }
@@ -57,9 +58,7 @@ func (t *tellings) name(l *Listener, is standing, tell func()) {
 	if !t.wants(l) {
 		return
 	}
-	n := t.ofLocked(l)
-	n.is, n.tell = is, tell
-	t.tellLocked(n)
+	t.ofLocked(l).setLocked(is, tell, &t.mu, t.after)
 }
 
 // given notes that the log was told that the relay gives names.
@@ -103,22 +102,29 @@ func (t *tellings) ofLocked(l *Listener) *told {
 	return t.names[l]
 }
 
-func (t *tellings) tellLocked(n *told) {
+// setLocked notes what is now, and tells the log where that is new, or does so after a while. It
+// is called with the lock mu, and so is what after does later.
+func (n *told) setLocked(is standing, tell func(), mu sync.Locker, after func(time.Duration, func())) {
+	n.is, n.tell = is, tell
+	n.tellLocked(mu, after)
+}
+
+func (n *told) tellLocked(mu sync.Locker, after func(time.Duration, func())) {
 	if n.is == n.last || n.waits {
 		return
 	}
 	wait := n.lines.take(toldBurst, toldInterval)
 	if wait == 0 {
-		n.last = n.is
 		n.tell()
+		n.last = n.is
 		return
 	}
 	n.waits = true
-	t.after(wait, func() {
-		t.mu.Lock()
-		defer t.mu.Unlock()
+	after(wait, func() {
+		mu.Lock()
+		defer mu.Unlock()
 		n.waits = false
-		t.tellLocked(n)
+		n.tellLocked(mu, after)
 	})
 }
 

@@ -69,12 +69,15 @@ func (w *way) isToClaim(l *Listener) bool {
 }
 
 // after does something later, while the way is there.
-func (w *way) after(wait time.Duration, do func()) {
-	w.d.wg.Go(func() {
+func (w *way) after(wait time.Duration, do func()) { w.d.after(w.ctx, wait, do) }
+
+// after does something later, unless ctx ends.
+func (d *Device) after(ctx context.Context, wait time.Duration, do func()) {
+	d.wg.Go(func() {
 		select {
 		case <-time.After(wait):
 			do()
-		case <-w.ctx.Done():
+		case <-ctx.Done():
 		}
 	})
 }

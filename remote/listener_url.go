@@ -5,6 +5,8 @@ import (
 	"net"
 	"slices"
 	"strconv"
+	"sync"
+	"time"
 
 	"keystay/internal/hint"
 )
@@ -17,10 +19,12 @@ const maxPorts = 8
 
 // saidPorts are where visitors of a name come, as its relays say.
 type saidPorts struct {
-	by   map[*way]int // said last by a relay that has given the name
-	all  []int        // each once: the first one, and then the one that was said last at the end
-	url  int          // that of the URL as it was last; 0 until a relay has given the name
-	tell outage       // which moves of the URL are told; it never ends
+	by  map[*way]int // said last by a relay that has given the name
+	all []int        // each once: the first one, and then the one that was said last at the end
+	url int          // that of the URL as it was last; 0 until a relay has given the name
+
+	moves sync.Mutex // held while the log is told of a move; taken before Device.mu
+	told  told       // of the URL
 }
 
 // note notes that the relay of a way has said a port with the name.
@@ -117,16 +121,26 @@ func (d *Device) portLocked(l *Listener) (port int, same bool) {
 }
 
 // noteURL tells where the port of the name's URL has moved: whoever has the old URL goes where
-// the relay may do as it likes. One that moves it again and again is told ever more rarely.
+// the relay may do as it likes. One that moves it again and again is told rarely, and where it
+// is in the end.
 func (l *Listener) noteURL() {
+	s := &l.said
+	s.moves.Lock()
+	defer s.moves.Unlock()
 	l.d.mu.Lock()
-	before, port := l.said.url, l.said.url
-	if len(l.said.by) > 0 {
-		port, _ = l.d.portLocked(l)
+	if len(s.by) > 0 {
+		s.url, _ = l.d.portLocked(l)
 	}
-	l.said.url = port
+	port := s.url
 	l.d.mu.Unlock()
-	if before != 0 && port != before && l.said.tell.tells(strconv.Itoa(port), false) {
-		l.d.log.Warn("the URL of a name has moved", "name", l.domain, "from", l.urlAt(before), "to", l.urlAt(port), hint.Attr(hint.URLMoved.Do))
+	if port == 0 {
+		return
 	}
+	is := standing{given: true, why: l.urlAt(port)}
+	if !s.told.last.given { // the first one
+		s.told.last = is
+	}
+	s.told.setLocked(is, func() {
+		l.d.log.Warn("the URL of a name has moved", "name", l.domain, "from", s.told.last.why, "to", is.why, hint.Attr(hint.URLMoved.Do))
+	}, &s.moves, func(wait time.Duration, do func()) { l.d.after(l.ctx, wait, do) })
 }

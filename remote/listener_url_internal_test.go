@@ -2,10 +2,13 @@ package remote
 
 import (
 	"bytes"
+	"context"
 	"log/slog"
 	"slices"
 	"strings"
 	"testing"
+	"testing/synctest"
+	"time"
 )
 
 // A relay that moves the URL of a name over and over does not fill the log. Those of its ports
@@ -13,7 +16,7 @@ import (
 func TestARelayThatSaysManyPortsFillsNothing(t *testing.T) {
 	var log bytes.Buffer
 	d := &Device{log: slog.New(slog.NewTextHandler(&log, nil))}
-	l := &Listener{d: d, domain: "xyz.relay.test", relays: []string{"relay.test"}}
+	l := &Listener{d: d, ctx: t.Context(), domain: "xyz.relay.test", relays: []string{"relay.test"}}
 	w := &way{d: d, candidates: []string{"relay.test"}, wants: map[*Listener]bool{l: true}}
 	d.ways = []*way{w}
 	if got := l.Ports(); len(got) != 0 {
@@ -28,9 +31,43 @@ func TestARelayThatSaysManyPortsFillsNothing(t *testing.T) {
 		t.Errorf("the ports are %v, want %v; the URL is %s", got, want, l.URL())
 	}
 	told := strings.Split(strings.TrimSpace(log.String()), "\n")
-	if len(told) != maxReasons || !strings.Contains(told[0], `level=WARN msg="the URL of a name has moved" name=xyz.relay.test from=https://xyz.relay.test:1 to=https://xyz.relay.test:2 hint=`) {
+	if len(told) != toldBurst || !strings.Contains(told[0], `level=WARN msg="the URL of a name has moved" name=xyz.relay.test from=https://xyz.relay.test:1 to=https://xyz.relay.test:2 hint=`) {
 		t.Errorf("%d lines, the first one: %s", len(told), told[0])
 	}
+}
+
+// Wherever the URL of a name has moved in the end, the log has it soon, with where it was told
+// to be before.
+func TestTheLogsLastWordOfAURLIsTrue(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var log bytes.Buffer
+		d := &Device{log: slog.New(slog.NewTextHandler(&log, nil))}
+		ctx, cancel := context.WithCancel(t.Context())
+		l := &Listener{d: d, ctx: ctx, domain: "xyz.relay.test", relays: []string{"relay.test"}}
+		w := &way{d: d, candidates: []string{"relay.test"}, wants: map[*Listener]bool{l: true}}
+		d.ways = []*way{w}
+		last := func(times int) string {
+			for range times {
+				for _, port := range []int{443, 8443} {
+					w.notePort(l, port)
+					time.Sleep(time.Second)
+				}
+			}
+			time.Sleep(toldInterval)
+			lines := strings.Split(strings.TrimSpace(log.String()), "\n")
+			return lines[len(lines)-1]
+		}
+		for _, times := range []int{2, 3, 1000} {
+			if got := last(times); !strings.Contains(got, "from=https://xyz.relay.test to=https://xyz.relay.test:8443") {
+				t.Errorf("after %d times there and back the last word is %s", times, got)
+			}
+		}
+		if n := strings.Count(log.String(), "\n"); n > 2*toldBurst {
+			t.Errorf("%d lines", n)
+		}
+		cancel()
+		d.wg.Wait()
+	})
 }
 
 // The URL of a name that its relay refuses for good is that of its other relay, or stays.
