@@ -129,9 +129,21 @@ func newDevice(cfg DeviceConfig) *Device {
 // begin makes a device with its state ready to link.
 func (d *Device) begin() {
 	d.transports.init(d.cfg.Transport, d.state)
+	d.transports.later = d.later
 	d.ctx, d.cancel = context.WithCancelCause(context.Background())
 	d.cut, d.cutAll = context.WithCancel(context.Background())
 	d.late, d.endLate = context.WithCancel(d.cut)
+}
+
+// later is that of transports.
+func (d *Device) later(wait time.Duration, do func() error) {
+	d.wg.Go(func() {
+		select {
+		case <-time.After(wait):
+		case <-d.ctx.Done():
+		}
+		d.tellUnsaved(do())
+	})
 }
 
 // tellStrays logs what the owner should know of the state directory.

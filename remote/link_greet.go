@@ -40,7 +40,7 @@ func (w *way) link(ctx context.Context, relay string, to target, handler framing
 		if err == nil {
 			w.tellWay(relay, by, plan.small, before)
 			untried := by == TransportWSS && plan.small && !began
-			w.tellUnsaved(d.transports.reached(relay, worked{by: by, small: plan.small, untried: untried}))
+			d.tellUnsaved(d.transports.reached(relay, worked{by: by, small: plan.small, untried: untried}))
 			return link, welcome, nil
 		}
 		if ctx.Err() != nil { // given up by this side, which says nothing of the path
@@ -62,25 +62,34 @@ func (w *way) link(ctx context.Context, relay string, to target, handler framing
 		return nil, framing.Welcome{}, before
 	}
 	// Where a small hello is lost too, its size is not the reason.
-	w.tellUnsaved(d.transports.failed(relay, plan.small && !began))
+	d.tellUnsaved(d.transports.failed(relay, plan.small && !began))
 	return nil, framing.Welcome{}, before
 }
 
 // tellWay logs what was found out about the way to a relay. Before is why TLS
 // did not get through just now, or nil.
 func (w *way) tellWay(relay string, by Transport, small bool, before error) {
+	log := w.d.log
 	switch {
 	case by == TransportWSS && before != nil:
-		w.d.log.Info("only a WebSocket gets through to the relay", "relay", relay, "tls", before)
+		w.tellings.reached(standing{why: string(by)}, func() {
+			log.Info("only a WebSocket gets through to the relay", "relay", relay, "tls", before)
+		})
 	case small && !w.d.transports.knows(relay, by, small):
-		w.d.log.Info("the relay is reached with a smaller first message", "relay", relay, hint.Attr(hint.SmallHello.Do))
+		w.tellings.reached(standing{why: smallWord}, func() {
+			log.Info("the relay is reached with a smaller first message", "relay", relay, hint.Attr(hint.SmallHello.Do))
+		})
+	case !small && (by == TransportTLS || !w.d.transports.auto):
+		w.tellings.reached(standing{}, func() {
+			log.Info("the relay is reached as usual again", "relay", relay)
+		})
 	}
 }
 
 // tellUnsaved says what keeps the way to a relay from being remembered.
-func (w *way) tellUnsaved(err error) {
+func (d *Device) tellUnsaved(err error) {
 	if err != nil {
-		w.d.log.Warn("cannot remember how the relay is reached", "err", err)
+		d.log.Warn("cannot remember how the relay is reached", "err", err)
 	}
 }
 

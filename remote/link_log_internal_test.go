@@ -80,3 +80,38 @@ func TestLogsLastWordOfARelayIsTrue(t *testing.T) {
 		}
 	})
 }
+
+// A relay that is reached by TLS and by a WebSocket in turn fills no log, whose last word of it is
+// true soon.
+func TestTransportsInTurnFillNoLog(t *testing.T) {
+	bubble(t, func(t *testing.T, w *loggedWay) {
+		w.d.transports.auto = true
+		usual := func() { w.tellWay("relay.test", TransportTLS, false, nil) }
+		web := func() { w.tellWay("relay.test", TransportWSS, false, errors.New("reset")) }
+		if usual(); w.log.Len() > 0 {
+			t.Errorf("at first it is told: %s", &w.log)
+		}
+		inTurn := func(times int, end func(), want string) {
+			t.Helper()
+			for range times {
+				web()
+				time.Sleep(time.Second)
+				usual()
+				time.Sleep(time.Second)
+			}
+			end()
+			time.Sleep(toldInterval)
+			if _, last := w.lines(); !strings.Contains(last, want) {
+				t.Errorf("after %d turns the last word is %s, want %s", times, last, want)
+			}
+		}
+		inTurn(1, web, "only a WebSocket")
+		inTurn(200, usual, "as usual again")
+		inTurn(200, web, "only a WebSocket")
+		inTurn(0, web, "only a WebSocket")
+		n, _ := w.lines()
+		if n > toldBurst+6 {
+			t.Errorf("%d lines", n)
+		}
+	})
+}

@@ -6,9 +6,9 @@ import (
 )
 
 // A relay says in its own words why it denies a name, and may say something else each time,
-// or give the name and take it back, or move its URL: of each of these toldBurst lines are told
-// at once, and then one in each toldInterval. What is not told then is told later, if it is
-// still so: the log's last word is true.
+// or give the name and take it back, or move its URL, or end TLS and WebSockets in turn: of each
+// of these toldBurst lines are told at once, and then one in each toldInterval. What is not
+// told then is told later, if it is still so: the log's last word is true.
 const (
 	toldBurst    = 16
 	toldInterval = 10 * time.Minute
@@ -32,12 +32,14 @@ type tellings struct {
 	lines    allowance  // of links that come and go
 	lossTold bool       // the log was told of a loss, and of no link that came up since
 	names    map[*Listener]*told
+	path     told // to the relay
 }
 
-// A standing is what a relay says of a name; zero is nothing.
+// A standing is what a relay says of a name, or how it is with something else; zero is nothing
+// that was told.
 type standing struct {
 	given bool
-	why   string // not
+	why   string // not; or how it is
 }
 
 // A told is what the log was told of a name, or of something else that a relay may change as it
@@ -59,6 +61,13 @@ func (t *tellings) name(l *Listener, is standing, tell func()) {
 		return
 	}
 	t.ofLocked(l).setLocked(is, tell, &t.mu, t.after)
+}
+
+// reached notes how the relay was reached, and tells the log of it where that is new.
+func (t *tellings) reached(is standing, tell func()) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.path.setLocked(is, tell, &t.mu, t.after)
 }
 
 // given notes that the log was told that the relay gives names.

@@ -41,6 +41,10 @@ const (
 	transportFile = "transport" // in the state directory
 	// maxTransportFile is the largest transport file that is read, in bytes.
 	maxTransportFile = 16 << 10
+	// saveBurst is how often the file is written at once, and then it is once in each
+	// saveInterval: a relay may end TLS and WebSockets in turn.
+	saveBurst    = 8
+	saveInterval = 10 * time.Minute
 )
 
 // transports decides how to reach each relay, and remembers what worked: TLS
@@ -52,10 +56,13 @@ type transports struct {
 	only  Transport // the one to use, if not auto
 	state *state
 
-	forgets bool // nothing is written down
+	forgets bool                                      // nothing is written down
+	later   func(wait time.Duration, do func() error) // does something later, and when the device ends before, then
 
 	mu     sync.Mutex
 	worked map[string]worked // by relay
+	saves  allowance
+	saving bool // later
 }
 
 // A worked is what reached a relay last.
@@ -147,7 +154,27 @@ func (t *transports) setLocked(relay string, w worked) error {
 	if !stored || !t.auto || t.forgets {
 		return nil
 	}
-	return t.saveLocked()
+	return t.saveSoonLocked()
+}
+
+// saveSoonLocked writes down what is known, now or later.
+func (t *transports) saveSoonLocked() error {
+	if t.saving {
+		return nil
+	}
+	wait := t.saves.take(saveBurst, saveInterval)
+	if wait == 0 {
+		return t.saveLocked()
+	}
+	t.saving = true
+	t.later(wait, func() error {
+		t.mu.Lock()
+		defer t.mu.Unlock()
+		t.saving = false
+		t.saves.take(saveBurst, saveInterval)
+		return t.saveLocked()
+	})
+	return nil
 }
 
 // init reads what earlier runs have noted. What cannot be read is not known.

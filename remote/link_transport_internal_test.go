@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"log/slog"
 	"net"
 	"net/http"
 	"net/url"
@@ -56,6 +57,45 @@ func TestTLSIsTriedAgain(t *testing.T) {
 				t.Errorf("after the day, %s: %q", name, got)
 			}
 		}
+	})
+}
+
+// What a relay does that ends TLS and WebSockets in turn is written down a few times, and then
+// now and then and when the device ends, as it is by then.
+func TestTransportsInTurnAreWrittenDownRarely(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := &state{dir: t.TempDir()}
+		d := &Device{state: s, log: slog.New(slog.DiscardHandler)}
+		d.begin()
+		file := filepath.Join(s.dir, transportFile)
+		inTurn := func(times int) {
+			for range times {
+				d.transports.failed("relay.net", false)
+				d.transports.reached("relay.net", worked{by: TransportWSS})
+				time.Sleep(time.Second)
+			}
+		}
+		check := func(when string, want bool) {
+			t.Helper()
+			synctest.Wait()
+			b, err := os.ReadFile(file)
+			if got := strings.Contains(string(b), "relay.net wss"); got != want {
+				t.Errorf("%s it has %q, %v", when, b, err)
+			}
+			os.Remove(file)
+		}
+		inTurn(saveBurst / 2)
+		check("at first", true)
+		inTurn(100)
+		check("soon", false)
+		time.Sleep(saveInterval)
+		check("later", true)
+		inTurn(1)
+		check("soon after that", false)
+		d.cancel(nil)
+		check("in the end", true)
+		d.cutAll()
+		d.wg.Wait()
 	})
 }
 
