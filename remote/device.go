@@ -63,6 +63,7 @@ type Device struct {
 	crowded    outage    // visitors of a network that has too many, for ever
 	full       outage    // while there are more
 	unwanted   outage    // of relays that pass on whom the rules refuse; it never ends
+	unheard    outage    // while it cannot be kept that relays have heard of a new key
 	orders     orders    // of certificates
 	home       *home     // visitors who have come without a relay
 	events     events

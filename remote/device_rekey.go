@@ -145,9 +145,12 @@ func (d *Device) noteHeard(relay string, minor uint8, identity ed25519.PublicKey
 	}
 	left, err := d.state.noteHeard(relay, identity)
 	if err != nil {
-		d.log.Warn("cannot keep that the relay has heard of the new key; it is told once more", "relay", relay, "err", err, hint.Attr(hint.All(err)))
+		if d.unheard.tells(relay+err.Error(), false) { // there is a claim whenever the relay likes
+			d.log.Warn("cannot keep that the relay has heard of the new key; it is told once more", "relay", relay, "err", err, hint.Attr(hint.All(err)))
+		}
 		return
 	}
+	d.unheard.ends()
 	d.state.keys.setList(left)
 	d.log.Info("the relay has taken up the new key", "relay", relay, "waiting", len(left))
 }

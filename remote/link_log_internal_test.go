@@ -3,6 +3,7 @@ package remote
 import (
 	"errors"
 	"fmt"
+	"os"
 	"strings"
 	"testing"
 	"time"
@@ -112,6 +113,42 @@ func TestTransportsInTurnFillNoLog(t *testing.T) {
 		n, _ := w.lines()
 		if n > toldBurst+6 {
 			t.Errorf("%d lines", n)
+		}
+	})
+}
+
+// A relay has a device claim names whenever it likes. What is wrong with the state directory is
+// told once of all these claims, and now and then that it lasts.
+func TestClaimsWithABadStateDirectoryFillNoLog(t *testing.T) {
+	bubble(t, func(t *testing.T, w *loggedWay) {
+		dir := newStateDir(t)
+		if _, err := RotateIdentity(dir, false); err != nil {
+			t.Fatal(err)
+		}
+		s, err := openState(dir)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := KeepToken(dir, "relay.test", "x"); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.WriteFile(s.path(tokenFile("relay.test")), nil, 0o600); err != nil {
+			t.Fatal(err)
+		}
+		if err := errors.Join(os.RemoveAll(s.path("lock")), os.Mkdir(s.path("lock"), 0o700)); err != nil {
+			t.Fatal(err)
+		}
+		w.d.state = s
+		l := w.listener("a.relay.test")
+		for range 1000 {
+			w.token("relay.test", l)
+			w.d.noteHeard("relay.test", handoverMinor, s.keys.public())
+			time.Sleep(time.Second)
+		}
+		for _, text := range []string{"the claim goes without a token", "cannot keep that the relay has heard"} {
+			if n := strings.Count(w.log.String(), text); n < 2 || n > 6 {
+				t.Errorf("%d lines in %d s: %s", n, 1000, text)
+			}
 		}
 	})
 }

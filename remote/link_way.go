@@ -28,6 +28,7 @@ type way struct {
 	nodes     *nodes
 	doors     doors  // at which nodes may be dialled
 	outage    outage // while no link is up
+	badToken  outage // while the token that is kept for the relay cannot be read
 	tellings  tellings
 	health    laneHealth
 	takes     takes
@@ -272,7 +273,9 @@ func (w *way) token(relay string, l *Listener) (token string, withheld bool) {
 		return given, false
 	}
 	kept, err := w.d.state.keptToken(relay)
-	if err != nil {
+	if err == nil {
+		w.badToken.ends()
+	} else if w.badToken.tells(err.Error(), false) { // there is a claim whenever the relay likes
 		w.d.log.Warn("the claim goes without a token", "err", err, hint.Attr(hint.All(err)))
 	}
 	return kept, kept == "" && given != ""
