@@ -155,7 +155,8 @@ func (e *KeyNamesError) Hints() []string { return hint.KeyNamesEnd.Do }
 // is kept until all relays that have given a name have granted one to the new key.
 //
 // The error is a *KeyNamesError where names made from the old key would end and
-// endNames is false; then nothing has changed.
+// endNames is false, and wraps a *DamagedError where it cannot be read how a name was
+// served; then nothing has changed.
 func RotateIdentity(stateDir string, endNames bool) (r Rotation, err error) {
 	s, unlock, err := lockIdentity(stateDir)
 	if err != nil {
@@ -164,7 +165,7 @@ func RotateIdentity(stateDir string, endNames bool) (r Rotation, err error) {
 	defer unlock()
 	givers, made, err := s.givers()
 	if err != nil {
-		return r, err
+		return r, fmt.Errorf("the key was not changed: %w", err)
 	}
 	old := s.public()
 	r.Old, r.Ending = labelOf(old), made

@@ -159,6 +159,29 @@ func TestNamesMadeFromTheKeyEndWithIt(t *testing.T) {
 	}
 }
 
+// The old key stays the device's where it cannot be read who has given a name.
+func TestNoNewKeyWhereAFileOfANameIsDamaged(t *testing.T) {
+	dir := t.TempDir()
+	s, err := openState(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	file := filepath.Join(dir, servedFile("app.relay.test"))
+	write(t, file, "")
+	before := tree(t, dir)
+	var damaged *DamagedError
+	r, err := RotateIdentity(dir, true)
+	if !errors.As(err, &damaged) || damaged.File != file || len(hint.All(err)) == 0 || r.New != "" || !maps.Equal(before, tree(t, dir)) {
+		t.Errorf("%+v, %v", r, err)
+	}
+	if err := s.remember("app.relay.test", served{Relays: []string{"relay.test"}}); err != nil {
+		t.Fatal(err)
+	}
+	if r, err := RotateIdentity(dir, false); err != nil || len(r.Waiting) != 1 {
+		t.Errorf("once it is whole: %+v, %v", r, err)
+	}
+}
+
 // More keys than a claim can hand over are not made.
 func TestRotationsThatNoRelayHears(t *testing.T) {
 	dir := newStateDir(t)

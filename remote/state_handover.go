@@ -187,9 +187,11 @@ func (s *state) noteHeard(relay string, key ed25519.PublicKey) ([]handover, erro
 }
 
 // givers returns the relays that names are remembered for: those that a hand-over has
-// to wait for, and the names made from the key, which end.
+// to wait for, and the names made from the key, which end. What cannot be read is an error:
+// the old key may be all that a name has.
 func (s *state) givers() (list []waiting, made []string, err error) {
 	by := make(map[string]*waiting)
+	before := len(s.strays)
 	err = s.eachServed(func(name string, how served) {
 		if how.Made {
 			made = append(made, name)
@@ -204,6 +206,9 @@ func (s *state) givers() (list []waiting, made []string, err error) {
 			}
 		}
 	})
+	if err == nil && len(s.strays) > before {
+		err = s.strays[before]
+	}
 	for _, host := range slices.Sorted(maps.Keys(by)) {
 		list = append(list, *by[host])
 	}

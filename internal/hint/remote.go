@@ -473,6 +473,7 @@ var (
 	}
 	ServedDamaged = &Advice{
 		Shown: "…/names/….json is damaged: it says how … was served last",
+		Means: "also `the key was not changed: …`, since it is not known which relays have the name for the old key",
 		Do: []string{"name its relay again, and the file is made anew: --domain NAME --relay RELAY; the damaged one is kept beside it, as FILE.damaged",
 			"or restore FILE from a backup; or remove it, if that name is served no more"},
 	}
