@@ -229,6 +229,34 @@ func TestRefusedHandoverHasAHint(t *testing.T) {
 	}
 }
 
+// A name keeps its key through a rotation as soon as it answers, also while the relay takes
+// long about another one.
+func TestNameIsRememberedBeforeItAnswers(t *testing.T) {
+	r, dir := newRelay(t), t.TempDir()
+	slow, release := "zz."+zone, make(chan struct{})
+	r.decideBy(func(_ framing.Hello, c framing.Claim) error {
+		if c.Name == slow {
+			<-release
+		}
+		return nil
+	})
+	cfg := r.deviceConfig()
+	cfg.StateDir = dir
+	list, err := r.openDevice(cfg).Listen(r.named(domain), r.named(slow))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer close(release)
+	if err := wait(t, list[0]); err != nil {
+		t.Fatal(err)
+	}
+	rotate(t, dir)
+	info, err := remote.ShowIdentity(dir)
+	if err != nil || len(info.Handovers) != 1 || !slices.Equal(info.Handovers[0].Relays[0].Names, []string{domain}) {
+		t.Errorf("%+v, %v", info, err)
+	}
+}
+
 // A name that is made from the key cannot go on with another one while it is served.
 func TestNameMadeFromTheKeyTakesANewStart(t *testing.T) {
 	r, dir := newRelay(t), t.TempDir()

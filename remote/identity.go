@@ -163,6 +163,11 @@ func RotateIdentity(stateDir string, endNames bool) (r Rotation, err error) {
 		return r, err
 	}
 	defer unlock()
+	paid, err := s.awaitPaid()
+	if err != nil {
+		return r, fmt.Errorf("the key was not changed: %w", err)
+	}
+	defer paid()
 	givers, made, err := s.givers()
 	if err != nil {
 		return r, fmt.Errorf("the key was not changed: %w", err)

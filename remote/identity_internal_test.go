@@ -111,7 +111,7 @@ func TestImportHasWhatWasExported(t *testing.T) {
 	}
 	want := tree(t, from)
 	for _, name := range []string{"names/app.relay.test.lock", "names/app.relay.test.pid", "acme/locks/issue_cert_app.relay.test.lock",
-		"acme/certificates/ca/.new-123", "gate/lock", "transport", "somebody's"} {
+		"acme/certificates/ca/.new-123", "gate/lock", "transport", rememberLock, "somebody's"} {
 		if _, there := want[name]; !there {
 			t.Errorf("there was no %s", name)
 		}

@@ -48,7 +48,8 @@ func (w *way) isSlow(relay string, l *Listener) bool {
 	return w.tellings.isDenied(l) || !l.isPort() && !hostname.IsBelow(l.domain, host)
 }
 
-// claimBatch claims names, many at once. Each answers as soon as it is granted.
+// claimBatch claims names, many at once. Each answers as soon as it is granted and the next
+// start knows of it: where a relay takes long about one, the others wait for nothing.
 func (s *session) claimBatch(list []*Listener) (given []*Listener) {
 	if len(list) == 0 {
 		return nil
@@ -57,7 +58,7 @@ func (s *session) claimBatch(list []*Listener) (given []*Listener) {
 	defer cancel(nil)
 	overdue := time.AfterFunc(dialTimeout, func() { cancel(errOverdue) })
 	defer overdue.Stop()
-	next, answers := make(chan *Listener), make(chan decision)
+	next, answers := make(chan *Listener), make(chan decision, len(list)) // claims do not wait for the disk, either
 	var wg sync.WaitGroup
 	for range min(len(list), claimsAtOnce) {
 		wg.Go(func() {
@@ -74,30 +75,53 @@ func (s *session) claimBatch(list []*Listener) (given []*Listener) {
 		}
 		close(next)
 	}()
-	var isNew []*Listener
-	for range list {
-		a := <-answers
+	for left := len(list); left > 0; {
+		some := takeSome(answers)
+		left -= len(some)
+		overdue.Stop() // the relay does not wait for this device's disk
+		s.w.remember(s.r.relay, some)
 		overdue.Reset(dialTimeout)
-		switch _, has := s.has[a.l]; {
-		case a.err == nil:
-			if s.give(a.l, a.number, a.claimed) {
-				isNew = append(isNew, a.l)
-			}
-			if !has {
+		for _, a := range some {
+			if s.hear(a) {
 				given = append(given, a.l)
 			}
-		case s.w.ctx.Err() != nil || s.r.link.Err() != nil: // which is why
-			s.last = a.err
-		default:
-			if has {
-				s.has[a.l] = a.number // the rules that it has are those from before
-			}
-			s.deny(a.l, a.err)
 		}
 	}
 	wg.Wait()
-	s.w.remember(s.r.relay, isNew)
 	return given
+}
+
+// takeSome waits for an answer, and takes with it those that have come meanwhile, up to as many
+// as are remembered at once.
+func takeSome(answers <-chan decision) []decision {
+	some := []decision{<-answers}
+	for len(some) < writesAtOnce {
+		select {
+		case a := <-answers:
+			some = append(some, a)
+		default:
+			return some
+		}
+	}
+	return some
+}
+
+// hear takes an answer up, and reports whether it gives a name that the link did not have.
+func (s *session) hear(a decision) (given bool) {
+	_, has := s.has[a.l]
+	switch {
+	case a.err == nil:
+		s.give(a.l, a.number, a.claimed)
+		return !has
+	case s.w.ctx.Err() != nil || s.r.link.Err() != nil: // which is why
+		s.last = a.err
+	default:
+		if has {
+			s.has[a.l] = a.number // the rules that it has are those from before
+		}
+		s.deny(a.l, a.err)
+	}
+	return false
 }
 
 // claim claims the name of one listener. Ctx ends with the cause errOverdue where the

@@ -231,16 +231,15 @@ func (s *session) deny(l *Listener, why error) {
 }
 
 // give notes that the link has a name, by a claim with rules of this number.
-func (s *session) give(l *Listener, number int, claimed framing.Claimed) (isNew bool) {
+func (s *session) give(l *Listener, number int, claimed framing.Claimed) {
 	delete(s.denied, l)
 	_, again := s.has[l]
 	s.has[l] = number
 	if again {
 		l.linkUp(s.r.link, claimed)
-		return false
+		return
 	}
-	var first bool
-	first, isNew = s.w.give(s.r.relay, l)
+	first := s.w.give(s.r.relay, l)
 	s.w.notePort(l, int(s.r.welcome.PublicPort))
 	if s.began.IsZero() {
 		s.began = time.Now()
@@ -250,7 +249,6 @@ func (s *session) give(l *Listener, number int, claimed framing.Claimed) (isNew 
 	if first {
 		s.w.d.tell(Event{Kind: Connected, Name: l.domain, Relay: s.r.relay})
 	}
-	return isNew
 }
 
 // linkDown notes that the link does not have a name any more.

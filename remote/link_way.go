@@ -191,18 +191,16 @@ func (w *way) bind(relay string) {
 }
 
 // give notes that one more link has a listener's name, of the relay that all links of
-// the way go to from now on. It reports whether that is the first link, and whether the
-// name was never given before.
-func (w *way) give(relay string, l *Listener) (first, isNew bool) {
+// the way go to from now on. It reports whether that is the first link.
+func (w *way) give(relay string, l *Listener) (first bool) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	if w.gave == nil {
 		w.gave = make(map[*Listener]int)
 	}
-	n, before := w.gave[l]
 	w.relay = relay
-	w.gave[l] = n + 1
-	return n == 0, !before
+	w.gave[l]++
+	return w.gave[l] == 1
 }
 
 // notePort notes where visitors of a name come, as the relay has said with it.
@@ -231,35 +229,6 @@ func (w *way) take(l *Listener) (last bool) {
 	defer w.mu.Unlock()
 	w.gave[l]--
 	return w.gave[l] == 0
-}
-
-// writesAtOnce is how many files are written at once: most of such a write is waiting
-// for the disk, which writes many as fast as one.
-const writesAtOnce = 32
-
-// remember keeps for the next start how the names are served that a relay has given
-// for the first time.
-func (w *way) remember(relay string, given []*Listener) {
-	places := make(chan struct{}, writesAtOnce)
-	var wg sync.WaitGroup
-	for _, l := range given {
-		places <- struct{}{}
-		wg.Go(func() {
-			defer func() { <-places }()
-			how := l.how
-			how.Service = l.cfg.Service
-			if l.isPort() {
-				how.Public = l.publicName()
-			}
-			if !how.Named {
-				how.Relays = []string{relay}
-			}
-			if err := w.d.state.remember(l.domain, how); err != nil {
-				w.d.log.Warn("cannot remember how the name is served", "err", err)
-			}
-		})
-	}
-	wg.Wait()
 }
 
 // token is what a relay is told with the claim of a name: nothing, unless the

@@ -23,12 +23,16 @@ func (l *Listener) publicName() string {
 	return l.publicNameLocked()
 }
 
-func (l *Listener) publicNameLocked() string {
-	_, relay, _ := framing.ParsePortName(l.domain)
-	if l.port == 0 {
-		return l.domain
+func (l *Listener) publicNameLocked() string { return publicPort(l.domain, l.port) }
+
+// publicPort is the public name of a TCP port that is asked for by name, where this one was
+// given.
+func publicPort(name string, port uint16) string {
+	_, relay, _ := framing.ParsePortName(name)
+	if port == 0 {
+		return name
 	}
-	return net.JoinHostPort(relay, strconv.Itoa(int(l.port)))
+	return net.JoinHostPort(relay, strconv.Itoa(int(port)))
 }
 
 // parsePublicPort takes the name of a public TCP port apart, as visitors write it.

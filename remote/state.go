@@ -60,6 +60,7 @@ type state struct {
 	run    framing.Run
 	strays []error // what the owner should know of the files, with hints
 	keys   keys    // of a run
+	owed   owed
 }
 
 // openState makes the directory and the identity if need be, and begins a new
@@ -76,6 +77,9 @@ func openState(dir string) (*state, error) {
 	if err := s.beginRun(); err != nil {
 		return nil, err
 	}
+	paid, err := s.owe() // so that the file is there
+	s.stray(err)
+	paid()
 	s.stray(ownfile.Exposed(dir))
 	list, err := s.loadHandovers(s.public())
 	s.stray(err)

@@ -46,6 +46,11 @@ var (
 		Shown: "the device has changed its key … times, and … has heard of none of it",
 		Do:    []string{"start remote with the names that this relay gave, so that it hears of it", "if the relay is gone for good, remove FILE: what it gave is lost then"},
 	}
+	NamesUnkept = &Advice{
+		Shown: "the key was not changed: a run cannot write which relay has given it a name",
+		Means: "the old key would be lost, and the name with it",
+		Do:    []string{"see in the log of that run why, such as a disk that is full: it tries again each minute, and is not to be stopped before"},
+	}
 	HandoversDamaged = &Advice{
 		Shown: "… is damaged: it holds the keys from before, and what they hand over",
 		Do:    []string{"restore FILE from a backup", "or remove it: relays that have not heard of the new key then keep the names for the old one"},
