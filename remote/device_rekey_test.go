@@ -368,6 +368,34 @@ func TestOlderRelayGetsTheOldKey(t *testing.T) {
 	}
 }
 
+// With such a relay the device goes on with the first key that has a name there: one from
+// before had names that were made from it, and ended with it.
+func TestOlderRelayGetsTheKeyThatItsNamesBelongTo(t *testing.T) {
+	r, dir := newRelay(t), t.TempDir()
+	var names owners
+	ln := acceptAll(t, func(c net.Conn) {
+		tc := tls.Server(c, &tls.Config{Certificates: []tls.Certificate{r.cert}, NextProtos: []string{raw}})
+		oldRelay(tc, &names)
+	})
+	at := func(domain string) func(*remote.Config) {
+		return func(cfg *remote.Config) {
+			cfg.Domain, cfg.Relays, cfg.RelayAddresses = domain, []string{zone}, []string{ln.Addr().String()}
+		}
+	}
+	end(r.startServed(dir, at("")))
+	if _, err := remote.RotateIdentity(dir, true); err != nil {
+		t.Fatal(err)
+	}
+	key := identityOf(t, dir)
+	end(r.startServed(dir, at(domain)))
+	if _, err := remote.RotateIdentity(dir, true); err != nil {
+		t.Fatal(err)
+	}
+	if err := wait(t, r.startServed(dir, at(domain))); err != nil || !names.of(domain).Equal(key) {
+		t.Errorf("the name is of %x, %v", names.of(domain), err)
+	}
+}
+
 // A name that leads to a relay of before and to a newer one in turn has the device lose no key:
 // what the older one grants is granted to the old key, and it has heard of no other.
 func TestOldKeyIsKeptWhereVersionsChange(t *testing.T) {

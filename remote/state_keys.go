@@ -61,12 +61,17 @@ func (k *keys) forLink(relay string, minor uint8) ed25519.PrivateKey {
 }
 
 // keyLocked is the device's key; but where a relay is too old to hear of a hand-over and
-// has given names to an earlier key, it is that one.
+// has given names to an earlier key, it is the first of those: the relay knows no other. One
+// that had nothing there but names made from it counts for none, since these end with it.
 func (k *keys) keyLocked(relay string, older bool) ed25519.PrivateKey {
-	if list := forRelay(k.list, relay); older && len(list) > 0 && len(list[0].waits(relayHost(relay)).Names) > 0 {
-		return list[0].old()
+	i := slices.IndexFunc(k.list, func(h handover) bool {
+		w := h.waits(relayHost(relay))
+		return w != nil && len(w.Names) > 0
+	})
+	if !older || i < 0 {
+		return k.key
 	}
-	return k.key
+	return k.list[i].old()
 }
 
 // isFor reports whether a link has the key that forLink returns.
