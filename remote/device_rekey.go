@@ -31,10 +31,14 @@ func (d *Device) TakeUpIdentity() (changed bool, err error) {
 	if err != nil {
 		return false, err
 	}
+	defer unlock() // not before the run has what was read: see state.noteHeard
 	list, err := now.loadHandovers(now.public())
-	unlock()
-	if err != nil || now.public().Equal(d.state.keys.public()) {
+	if err != nil {
 		return false, err
+	}
+	if now.public().Equal(d.state.keys.public()) {
+		d.state.keys.setList(list)
+		return false, nil
 	}
 	d.mu.Lock()
 	defer d.mu.Unlock()
@@ -151,6 +155,5 @@ func (d *Device) noteHeard(relay string, minor uint8, identity ed25519.PublicKey
 		return
 	}
 	d.unheard.ends()
-	d.state.keys.setList(left)
 	d.log.Info("the relay has taken up the new key", "relay", relay, "waiting", len(left))
 }

@@ -165,7 +165,9 @@ func heard(list []handover, relay string, key ed25519.PublicKey) (left []handove
 }
 
 // noteHeard writes that a relay has granted a claim with hand-overs up to key, and
-// returns what is left. Keys that no relay has to hear of any more are gone then.
+// returns what is left, which the run then has. Keys that no relay has to hear of any more
+// are gone then. The run has it before another process or TakeUpIdentity may read or change
+// what is written: so it ends with what was written last.
 func (s *state) noteHeard(relay string, key ed25519.PublicKey) ([]handover, error) {
 	now, unlock, err := lockState(s.dir)
 	if err != nil {
@@ -180,10 +182,13 @@ func (s *state) noteHeard(relay string, key ed25519.PublicKey) ([]handover, erro
 		return nil, err
 	}
 	left, changed := heard(list, relay, key)
-	if !changed {
-		return left, nil
+	if changed {
+		if err := now.saveHandovers(left); err != nil {
+			return nil, err
+		}
 	}
-	return left, now.saveHandovers(left)
+	s.keys.setList(left)
+	return left, nil
 }
 
 // givers returns the relays that names are remembered for: those that a hand-over has
