@@ -88,10 +88,11 @@ func (s *session) isOutdated(why error) bool {
 // the names are on them, and an honest relay may deny them to the new key for hours.
 const succeedTime = 10 * time.Minute
 
-// succeed keeps a link with an old key until one with the new key has the names, and
-// then ends it in good order. It counts as one of those whose relay goes away, so that the
-// device does not fill with them.
-func (w *way) succeed(link *framing.Link, key ed25519.PublicKey) {
+// succeed keeps a link with an old key until one has the names with the key that the relay's
+// links are due to have by then, which may be another one than when the wait began; and then
+// ends it in good order. It counts as one of those whose relay goes away, so that the device
+// does not fill with them.
+func (w *way) succeed(link *framing.Link, due func() ed25519.PublicKey) {
 	d := w.d
 	defer w.left.Add(-1)
 	if w.left.Add(1) > w.partOfLeft() {
@@ -103,41 +104,50 @@ func (w *way) succeed(link *framing.Link, key ed25519.PublicKey) {
 	if int(w.waiting.Add(1)) > d.linksEach() {
 		over = time.After(succeedTime)
 	}
-	select {
-	case <-w.claimedWith(key):
-	case <-over:
-	case <-w.ctx.Done():
-	case <-link.Done():
-		return
+	for wait := true; wait; {
+		key := due()
+		claimed, next := w.claimedWith(key)
+		if claimed && !key.Equal(link.Identity()) {
+			break
+		}
+		select {
+		case <-next:
+		case <-over:
+			wait = false
+		case <-w.ctx.Done():
+			wait = false
+		case <-link.Done():
+			return
+		}
 	}
 	d.goodbye(link, errNewKey.Error())
 }
 
-// claimedWith returns a channel that is closed when a link with this key has claimed
-// its names.
-func (w *way) claimedWith(key ed25519.PublicKey) chan struct{} {
+// claimedWith reports whether a link with this key has claimed its names, and returns a
+// channel that is closed when one with another key has.
+func (w *way) claimedWith(key ed25519.PublicKey) (claimed bool, next <-chan struct{}) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	if w.keyed == nil {
-		w.keyed = make(map[string]chan struct{})
+	if w.nextKey == nil {
+		w.nextKey = make(chan struct{})
 	}
-	c := w.keyed[string(key)]
-	if c == nil {
-		c = make(chan struct{})
-		w.keyed[string(key)] = c
-	}
-	return c
+	return w.keyed[string(key)], w.nextKey
 }
 
 // noteClaimed notes that the link has claimed its names with its key, for succeed.
 func (w *way) noteClaimed(key ed25519.PublicKey) {
-	c := w.claimedWith(key)
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	select {
-	case <-c:
-	default:
-		close(c)
+	if w.keyed[string(key)] {
+		return
+	}
+	if w.keyed == nil {
+		w.keyed = make(map[string]bool)
+	}
+	w.keyed[string(key)] = true
+	if w.nextKey != nil {
+		close(w.nextKey)
+		w.nextKey = nil
 	}
 }
 

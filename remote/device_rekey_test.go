@@ -149,6 +149,44 @@ func TestRunGoesOnWithANewKey(t *testing.T) {
 	defer next.Close()
 }
 
+// A link from before two new keys goes once the second one has the name, whether the relay has
+// heard of the first or not.
+func TestLinkOfTwoKeysAgoGoes(t *testing.T) {
+	r, dir := newRelay(t), t.TempDir()
+	ln := r.startServed(dir, nil)
+	first := r.next()
+	also, denied := successor(first.hello.Key), make(chan struct{}, 1)
+	var last atomic.Pointer[ed25519.PublicKey]
+	r.decideBy(func(h framing.Hello, c framing.Claim) error {
+		if key := last.Load(); key == nil || !key.Equal(h.Key) {
+			select {
+			case denied <- struct{}{}:
+			default:
+			}
+			return &framing.Denial{Code: framing.DeniedLimit, Text: "no room", Retry: time.Second}
+		}
+		return also(h, c)
+	})
+	rotate(t, dir)
+	if _, err := ln.TakeUpIdentity(); err != nil {
+		t.Fatal(err)
+	}
+	<-denied
+	key := rotate(t, dir)
+	last.Store(&key)
+	if _, err := ln.TakeUpIdentity(); err != nil {
+		t.Fatal(err)
+	}
+	if second := r.next(); !key.Equal(second.hello.Key) {
+		t.Errorf("hello of %x", second.hello.Key)
+	}
+	select {
+	case <-first.goAway:
+	case <-time.After(patience):
+		t.Error("it stays")
+	}
+}
+
 // A run that was not told of a new key, as another process of the device, takes it up
 // when a relay takes its name away.
 func TestRunTakesUpANewKeyThatItWasNotToldOf(t *testing.T) {

@@ -2,7 +2,9 @@ package remote
 
 import (
 	"context"
+	"crypto/ed25519"
 	"net/netip"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -49,6 +51,7 @@ func TestLinksWithAnOldKeyAreBounded(t *testing.T) {
 		ctx, cancel := context.WithCancel(t.Context())
 		d := &Device{ctx: ctx, cut: ctx, late: ctx}
 		w := &way{d: d, ctx: ctx}
+		due := func() ed25519.PublicKey { return append(make([]byte, 31), 1) }
 		var links []*framing.Link
 		open := func() (n int) {
 			for _, link := range links {
@@ -61,7 +64,7 @@ func TestLinksWithAnOldKeyAreBounded(t *testing.T) {
 		for range maxLeft + 4 {
 			link, _ := connected(t, framing.Handler{})
 			links = append(links, link)
-			go w.succeed(link, make([]byte, 32))
+			go w.succeed(link, due)
 		}
 		synctest.Wait()
 		if open() != maxLeft {
@@ -71,10 +74,48 @@ func TestLinksWithAnOldKeyAreBounded(t *testing.T) {
 		if open() != d.linksEach() {
 			t.Errorf("%d links are open a day later, want %d", open(), d.linksEach())
 		}
-		w.noteClaimed(make([]byte, 32))
+		w.noteClaimed(due())
 		time.Sleep(time.Minute)
 		if open() > 0 || w.left.Load() > 0 {
 			t.Errorf("%d links are open with the new key, %d are counted", open(), w.left.Load())
+		}
+		cancel()
+	})
+}
+
+// A key that is rotated away before any link has claimed with it keeps no link of before: they go
+// when the next one has the names, and take no place of those that wait after them.
+func TestLinksWaitForTheKeyOfNow(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		ctx, cancel := context.WithCancel(t.Context())
+		d := &Device{ctx: ctx, cut: ctx, late: ctx, ways: make([]*way, 6)}
+		w := &way{d: d, ctx: ctx}
+		var now atomic.Int32
+		due := func() ed25519.PublicKey { return append(make([]byte, 31), byte(now.Load())) }
+		open := func() (list []*framing.Link) {
+			for range d.linksEach() {
+				link, _ := connected(t, framing.Handler{})
+				list = append(list, link)
+				go w.succeed(link, due)
+			}
+			return list
+		}
+		now.Store(1)
+		before := open()
+		time.Sleep(time.Minute)
+		now.Store(2)
+		w.noteClaimed(due())
+		time.Sleep(time.Minute)
+		for _, link := range before {
+			if link.Err() == nil {
+				t.Error("it is there still")
+			}
+		}
+		now.Store(3)
+		for _, link := range open() {
+			if time.Sleep(time.Hour); link.Err() != nil {
+				t.Errorf("it has ended before the next key has the names: %v", link.Err())
+			}
 		}
 		cancel()
 	})

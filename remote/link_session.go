@@ -103,7 +103,9 @@ func (s *session) serve() (next <-chan outcome, err error) {
 			return nil, endedLinkError{link.Err()}
 		case s.hasOldKey():
 			d.wg.Go(func() {
-				s.w.succeed(link, d.state.keys.forLink(s.r.relay, s.r.welcome.Minor).Public().(ed25519.PublicKey))
+				s.w.succeed(link, func() ed25519.PublicKey {
+					return d.state.keys.forLink(s.r.relay, s.r.welcome.Minor).Public().(ed25519.PublicKey)
+				})
 			})
 			return nil, errNewKey
 		case s.w.ctx.Err() != nil:

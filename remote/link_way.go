@@ -44,11 +44,12 @@ type way struct {
 	port     int // where visitors connect, as the relay said last; 0 until then
 
 	mu         sync.Mutex
-	candidates []string                 // the relay, or where it may be, in the order to try
-	relay      string                   // the candidate that answered, "" until then
-	gave       map[*Listener]int        // whose names it has given, and how many links have each; if any, no other candidate is tried
-	links      map[string]int           // how many links lead to an address
-	keyed      map[string]chan struct{} // see claimedWith
+	candidates []string          // the relay, or where it may be, in the order to try
+	relay      string            // the candidate that answered, "" until then
+	gave       map[*Listener]int // whose names it has given, and how many links have each; if any, no other candidate is tried
+	links      map[string]int    // how many links lead to an address
+	keyed      map[string]bool   // the keys with which a link has claimed names
+	nextKey    chan struct{}     // closed when there is one more; nil while nobody waits for that
 }
 
 // newWay returns a way without a name, to be run.
