@@ -218,7 +218,7 @@ func (s *state) rotateTo(key ed25519.PrivateKey, list []handover, givers []waiti
 		next = nil
 	}
 	if err := s.saveHandovers(next); err != nil {
-		return err
+		return fmt.Errorf("the key was not changed: %w", err)
 	}
 	return s.writeIdentity(key)
 }

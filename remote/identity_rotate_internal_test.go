@@ -3,11 +3,13 @@ package remote
 import (
 	"crypto/ed25519"
 	"encoding/base64"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"maps"
 	"path/filepath"
 	"slices"
+	"strings"
 	"testing"
 
 	"keystay/framing"
@@ -179,6 +181,37 @@ func TestNoNewKeyWhereAFileOfANameIsDamaged(t *testing.T) {
 	}
 	if r, err := RotateIdentity(dir, false); err != nil || len(r.Waiting) != 1 {
 		t.Errorf("once it is whole: %+v, %v", r, err)
+	}
+}
+
+// No more hand-overs are written than are read: the keys in them would be lost.
+func TestNoNewKeyWhoseHandoversCannotBeRead(t *testing.T) {
+	dir := t.TempDir()
+	s, err := openState(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	long := strings.Repeat(strings.Repeat("x", 60)+".", 3)
+	var relays []string
+	for i := range 60 {
+		relays = append(relays, fmt.Sprintf("%d.%srelay.test", i, long))
+	}
+	for i := range 50 {
+		how, err := json.Marshal(served{Relays: relays})
+		if err != nil {
+			t.Fatal(err)
+		}
+		write(t, s.path(servedFile(fmt.Sprintf("%d.%sexample.test", i, long))), string(how))
+	}
+	if _, err := RotateIdentity(dir, false); err != nil {
+		t.Fatal(err)
+	}
+	before := tree(t, dir)
+	if _, err := RotateIdentity(dir, false); err == nil || len(hint.All(err)) == 0 || !maps.Equal(before, tree(t, dir)) {
+		t.Errorf("one more: %v", err)
+	}
+	if info, err := ShowIdentity(dir); err != nil || len(info.Handovers) != 1 {
+		t.Errorf("%d hand-overs, %v", len(info.Handovers), err)
 	}
 }
 

@@ -34,7 +34,7 @@ const (
 	// handoversFile holds what earlier identities hand over to the one of
 	// identityFile, and their keys.
 	handoversFile = "handovers.json"
-	// maxHandoversFile is the largest one that is read, in bytes.
+	// maxHandoversFile is the largest one that is read, in bytes, and so that is written.
 	maxHandoversFile = 1 << 20
 )
 
@@ -127,7 +127,11 @@ func (s *state) saveHandovers(list []handover) error {
 	if err != nil {
 		return fmt.Errorf("keep what is handed over: %w", err)
 	}
-	return s.write(handoversFile, append(b, '\n'))
+	if b = append(b, '\n'); len(b) > maxHandoversFile {
+		return hint.HandoversLarge.Error(fmt.Errorf("%s would be larger than is read, with %d bytes: it holds the names that relays have to hear of",
+			s.path(handoversFile), len(b)), "FOLDER", s.path(namesDir))
+	}
+	return s.write(handoversFile, b)
 }
 
 // relayHost is a relay as hand-overs name it: whatever port it is dialled at, its

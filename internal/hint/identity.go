@@ -51,6 +51,12 @@ var (
 		Means: "the old key would be lost, and the name with it",
 		Do:    []string{"see in the log of that run why, such as a disk that is full: it tries again each minute, and is not to be stopped before"},
 	}
+	HandoversLarge = &Advice{
+		Shown: "the key was not changed: … would be larger than is read",
+		Means: "thousands of names, or several new keys that relays have not heard of",
+		Do: []string{"start remote with its names, so that the relays hear of the keys from before: remote identity show says which have not",
+			"remove what FOLDER has of names that are served no more"},
+	}
 	HandoversDamaged = &Advice{
 		Shown: "… is damaged: it holds the keys from before, and what they hand over",
 		Do:    []string{"restore FILE from a backup", "or remove it: relays that have not heard of the new key then keep the names for the old one"},

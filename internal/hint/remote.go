@@ -18,7 +18,7 @@ func Remote() []*Advice {
 		NoServiceManager, ServiceWantsRoot, ServiceThere, ServiceOfPackage, ServiceMissing, ServiceStateElsewhere, ServiceStateForeign, ServiceFlagsInFile, ServiceProxy, ServiceLinger,
 		ContainerWrong, ContainerTwice, EngineAway,
 		ServedHere, ReplicaHere, RemoteState, StateObstacle, BadIdentity, NewIdentity, BadRun, ServedDamaged,
-		NoIdentityHere, IdentityThere, ImportInUse, NotAnExport, ExportPassphrase, ExportExists, NoPassphrase, KeyNamesEnd, NamesUnkept, TooManyHandovers, HandoversDamaged, KeyNameRuns,
+		NoIdentityHere, IdentityThere, ImportInUse, NotAnExport, ExportPassphrase, ExportExists, NoPassphrase, KeyNamesEnd, NamesUnkept, TooManyHandovers, HandoversLarge, HandoversDamaged, KeyNameRuns,
 		ServiceStopped, ServiceNoSocket, ServiceNotSocket, ServiceSocketClosed, ServiceSilent, ServiceUnknownHost,
 		ServiceUntrusted, ServiceHandshake, ServiceIsPlain, ServiceIsTLS, ServiceIsH2C, ServiceIsNotH2C, ServiceOther, ServiceHangsUp, ServiceBroken, ServiceLate, ServiceUnwell,
 		ServiceCertificate, FolderMissing, FolderIsFile, FolderClosed, FolderFileClosed, FolderLink, FolderState, FolderSecret, TooManyVisitors,
