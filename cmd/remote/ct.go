@@ -2,7 +2,6 @@ package main
 
 import (
 	"context"
-	"crypto/x509"
 	"encoding/hex"
 	"fmt"
 	"net/http"
@@ -126,7 +125,7 @@ func (p *process) foundInCT(f ct.Finding) {
 		return
 	}
 	p.lookout.alarms.Raise(watch.Alarm{
-		Name: f.Name, Seen: watch.CT, Where: monitor(p.now()), Key: f.Key, Chain: []*x509.Certificate{cert}, Time: time.Now(),
+		Name: f.Name, Seen: watch.CT, Where: monitor(p.now()), Key: f.Key, Chain: [][]byte{cert.Raw}, Time: time.Now(),
 		Text: fmt.Sprintf("certificate transparency has a certificate for the name (issuance %s) by %s from %s with a key that this device never had", f.ID, cert.Issuer, cert.NotBefore.UTC().Format(time.DateOnly)),
 	})
 }

@@ -194,7 +194,8 @@ var onlyIn = map[string]string{
 	"github.com/coreos/go-oidc":        "remote/publish/gate",
 	"golang.org/x/oauth2":              "remote/publish/gate",
 	"go.mau.fi/util":                   "relay/names",
-	"github.com/andybalholm/brotli":    "remote/publish/inspect",
+	"github.com/andybalholm/brotli":    "remote/publish/inspect, remote/watch/browser",
+	"github.com/klauspost/compress":    "remote/watch/browser",
 
 	"github.com/kardianos/service":          "internal/unit",
 	"github.com/refraction-networking/utls": "remote/watch/browser",

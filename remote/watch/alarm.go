@@ -3,7 +3,6 @@ package watch
 import (
 	"context"
 	"crypto/sha256"
-	"crypto/x509"
 	"encoding/hex"
 	"encoding/json"
 	"log/slog"
@@ -35,11 +34,11 @@ const (
 type Alarm struct {
 	Name  string // the public name
 	Seen  Seen
-	Where string              // with Path the address that was dialled, and through which proxy; with CT whoever was asked
-	Key   [sha256.Size]byte   // SHA-256 of the certificate's SubjectPublicKeyInfo
-	Chain []*x509.Certificate // the leaf first; it may be empty
-	Time  time.Time           // when it was seen
-	Text  string              // for people: one sentence, without a full stop
+	Where string            // with Path the address that was dialled, and through which proxy; with CT whoever was asked
+	Key   [sha256.Size]byte // SHA-256 of the certificate's SubjectPublicKeyInfo
+	Chain [][]byte          // in DER, the leaf first; it may be empty
+	Time  time.Time         // when it was seen
+	Text  string            // for people: one sentence, without a full stop
 
 	// Evidence is the file in which the certificates are kept, or empty. Raise sets it.
 	Evidence string

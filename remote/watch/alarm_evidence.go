@@ -77,11 +77,11 @@ func evidence(alarm Alarm) []byte {
 		fmt.Fprintln(&b, plain.Text(line))
 	}
 	size := 0
-	for _, cert := range alarm.Chain {
-		if size += len(cert.Raw); size > maxEvidenceSize {
+	for _, der := range alarm.Chain {
+		if size += len(der); size > maxEvidenceSize {
 			break
 		}
-		_ = pem.Encode(&b, &pem.Block{Type: "CERTIFICATE", Bytes: cert.Raw})
+		_ = pem.Encode(&b, &pem.Block{Type: "CERTIFICATE", Bytes: der})
 	}
 	return b.Bytes()
 }

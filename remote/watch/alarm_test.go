@@ -66,7 +66,7 @@ func foreign(t *testing.T, name string) watch.Alarm {
 		t.Fatal(err)
 	}
 	return watch.Alarm{Name: name, Seen: watch.Path, Where: "192.0.2.1:443", Key: statement.KeyOf(leaf),
-		Chain: []*x509.Certificate{leaf}, Time: time.Now(), Text: "it shows another key"}
+		Chain: [][]byte{leaf.Raw}, Time: time.Now(), Text: "it shows another key"}
 }
 
 func TestAnAlarmComesOnceADayForEachNameAndKey(t *testing.T) {
@@ -115,7 +115,7 @@ func TestTheCertificatesAreKeptOnceForTheOwnerAlone(t *testing.T) {
 		t.Fatal(err)
 	}
 	block, _ := pem.Decode(text)
-	if block == nil || !bytes.Equal(block.Bytes, alarm.Chain[0].Raw) || !bytes.Contains(text, []byte("where: 192.0.2.1:443\n")) {
+	if block == nil || !bytes.Equal(block.Bytes, alarm.Chain[0]) || !bytes.Contains(text, []byte("where: 192.0.2.1:443\n")) {
 		t.Errorf("%s", text)
 	}
 }

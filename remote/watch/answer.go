@@ -150,11 +150,11 @@ func (p *probing) see(ctx context.Context) (saw probe.Sight) {
 		}
 		saw.Address = p.address
 		size := 0
-		for _, cert := range s.chain {
-			if size += len(cert.Raw); len(saw.Chain) > 0 && size > maxToldChain {
+		for _, der := range s.chain {
+			if size += len(der); len(saw.Chain) > 0 && size > maxToldChain {
 				break
 			}
-			saw.Chain = append(saw.Chain, cert.Raw)
+			saw.Chain = append(saw.Chain, der)
 		}
 		if s.failed == nil && !s.bare {
 			saw.Exporter, saw.Random = s.exporter[:], s.random[:]

@@ -6,7 +6,6 @@ import (
 	"crypto/ed25519"
 	"crypto/rand"
 	"crypto/sha256"
-	"crypto/x509"
 	"errors"
 	"fmt"
 	"net"
@@ -67,7 +66,7 @@ func (w *Watch) askPeer(ctx context.Context, n *Name, peer *Peer) []Result {
 		of.ip, _ = netip.ParseAddrPort(s.Address)
 		of.beside = of.ip.IsValid() && int(of.ip.Port()) != port
 		looked = looked || !of.beside
-		if r := of.heard(ctx, s, ends, before); !of.beside || r.State == Intercepted {
+		if r := of.heard(ctx, s, ends, before); !of.beside || r.isTold() {
 			all = append(all, r)
 		}
 	}
@@ -80,13 +79,7 @@ func (w *Watch) askPeer(ctx context.Context, n *Name, peer *Peer) []Result {
 // heard says what a sight of a peer means.
 func (p *probing) heard(ctx context.Context, told probe.Sight, ends Ends, before [sha256.Size]byte) Result {
 	var s sight
-	for _, der := range told.Chain {
-		cert, err := x509.ParseCertificate(der)
-		if err != nil {
-			break
-		}
-		s.chain = append(s.chain, cert)
-	}
+	s.show(told.Chain)
 	if told.Step != "" {
 		r := p.notRun(AtPeer, "was not seen from there: "+plain.Cut(plain.Text(told.Why), 300))
 		s.failed = &r

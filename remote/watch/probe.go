@@ -1,6 +1,7 @@
 package watch
 
 import (
+	"bytes"
 	"context"
 	"crypto/ed25519"
 	"crypto/sha256"
@@ -12,6 +13,7 @@ import (
 	"net"
 	"net/http"
 	"net/netip"
+	"strings"
 	"syscall"
 	"time"
 
@@ -46,14 +48,14 @@ type probing struct {
 }
 
 // runBeside runs a probe beside the name's own port. What it returns is an interception, or
-// nothing.
+// what may be one, or nothing.
 func (p *probing) runBeside(ctx context.Context, first bool) []Result {
 	if first {
 		var cancel context.CancelFunc
 		ctx, cancel = context.WithTimeout(ctx, glance)
 		defer cancel()
 	}
-	if r := p.run(ctx); r.State == Intercepted {
+	if r := p.run(ctx); r.isTold() {
 		return []Result{r}
 	}
 	return nil
@@ -98,11 +100,20 @@ func (p *probing) once(ctx context.Context) Result {
 
 // A sight is what a connection has shown.
 type sight struct {
-	chain    []*x509.Certificate // the leaf first; not empty
-	failed   *Result             // why the handshake failed behind it; nil where it did not
+	chain    [][]byte          // in DER, the leaf first; not empty
+	leaf     *x509.Certificate // nil where it cannot be read
+	failed   *Result           // why the handshake failed behind it; nil where it did not
 	exporter probe.Exporter
 	random   probe.Random
 	bare     bool // there is no exporter
+}
+
+// show takes the certificates that a connection has shown.
+func (s *sight) show(chain [][]byte) {
+	s.chain, s.leaf = chain, nil
+	if len(chain) > 0 {
+		s.leaf, _ = x509.ParseCertificate(chain[0])
+	}
 }
 
 // connect makes a connection, and gives use what it has shown before it closes it. Where
@@ -124,17 +135,18 @@ func (p *probing) connect(ctx context.Context, use func(*browser.Conn, sight)) R
 	shaken, cancel := context.WithTimeout(ctx, handshakeTimeout)
 	defer cancel()
 	err = c.Handshake(shaken)
-	s := sight{chain: c.Chain(), random: random}
+	s := sight{random: random}
+	s.show(c.Chain())
 	if err != nil {
 		r := p.notShaken(err, shaken.Err() != nil && ctx.Err() == nil)
 		s.failed = &r
-		if len(s.chain) == 0 {
-			return r
-		}
 	} else if x, err := c.Exporter(probe.Label, probe.Size); err != nil {
 		s.bare = true
 	} else {
 		copy(s.exporter[:], x)
+	}
+	if len(s.chain) == 0 {
+		return *s.failed
 	}
 	use(c, s)
 	return Result{}
@@ -143,16 +155,19 @@ func (p *probing) connect(ctx context.Context, use func(*browser.Conn, sight)) R
 // judge says what a sight means. Before is the key of before the connection; vouched says
 // whether a replica has another key, and ask keeps the connection busy meanwhile.
 func (p *probing) judge(ctx context.Context, s sight, ends Ends, before [sha256.Size]byte, vouched func([sha256.Size]byte) bool, ask func()) Result {
-	key := statement.KeyOf(s.chain[0])
+	if s.leaf == nil {
+		return p.unread(s)
+	}
+	key := statement.KeyOf(s.leaf)
 	now, _ := p.name.Key()
 	foreign := key != before && key != now
 	switch {
-	case p.beside && !(foreign && p.deceives(s.chain)):
+	case p.beside && !(foreign && p.deceives(s)):
 		return p.notRun(AtHandshake, "is another server, or this device")
 	case foreign && s.failed == nil && p.name.Replica && vouched(key):
 		return p.result(Own, key, nil, "")
 	case foreign:
-		return p.result(Intercepted, key, s.chain, "shows a key that is not this device's, in a certificate "+described(s.chain[0]))
+		return p.result(Intercepted, key, s.chain, "shows a key that is not this device's, in a certificate "+described(s.leaf))
 	case s.failed != nil:
 		return *s.failed
 	case s.bare: // the device's own end speaks no such TLS
@@ -179,16 +194,33 @@ func (p *probing) judge(ctx context.Context, s sight, ends Ends, before [sha256.
 	return p.result(Intercepted, key, s.chain, "shows this device's key, and the connection does not end here: somebody else has a copy of the key")
 }
 
+// unread is what came of a sight whose leaf cannot be read, or is not known. Beside the
+// name's port it counts where it may be one for the name: such a one has that, or the
+// wildcard above it, as a text in it.
+func (p *probing) unread(s sight) Result {
+	der := bytes.ToLower(s.chain[0])
+	_, above, _ := strings.Cut(p.name.Domain, ".")
+	switch {
+	case !p.beside && s.failed != nil:
+		return *s.failed
+	case p.beside && len(der) > 0 && !bytes.Contains(der, []byte(p.name.Domain)) && !bytes.Contains(der, []byte("*."+above)):
+		return p.notRun(AtHandshake, "is another server")
+	}
+	return p.notRun(AtCertificate, "shows a certificate that this device cannot read; a browser may take it")
+}
+
 // deceives reports whether a browser would take a chain for the name's. One that lacks an
 // intermediate counts where the leaf names where that is: there browsers fetch it, or know it
 // already.
-func (p *probing) deceives(chain []*x509.Certificate) bool {
-	leaf, between := chain[0], x509.NewCertPool()
-	for _, cert := range chain[1:] {
-		between.AddCert(cert)
+func (p *probing) deceives(s sight) bool {
+	between := x509.NewCertPool()
+	for _, der := range s.chain[1:] {
+		if cert, err := x509.ParseCertificate(der); err == nil { // browsers pass over the others
+			between.AddCert(cert)
+		}
 	}
-	_, err := leaf.Verify(x509.VerifyOptions{DNSName: p.name.Domain, Roots: p.roots, Intermediates: between})
-	return err == nil || errors.As(err, new(x509.UnknownAuthorityError)) && len(leaf.IssuingCertificateURL) > 0 && leaf.VerifyHostname(p.name.Domain) == nil
+	_, err := s.leaf.Verify(x509.VerifyOptions{DNSName: p.name.Domain, Roots: p.roots, Intermediates: between})
+	return err == nil || errors.As(err, new(x509.UnknownAuthorityError)) && len(s.leaf.IssuingCertificateURL) > 0 && s.leaf.VerifyHostname(p.name.Domain) == nil
 }
 
 // dial connects.
@@ -238,7 +270,7 @@ func (p *probing) identity() ed25519.PublicKey {
 }
 
 // result returns what came of the probe.
-func (p *probing) result(s State, key [sha256.Size]byte, chain []*x509.Certificate, why string) Result {
+func (p *probing) result(s State, key [sha256.Size]byte, chain [][]byte, why string) Result {
 	return Result{Name: p.name.Domain, Address: p.ip, Way: p.way.Name, State: s, Why: why, Key: key, Chain: chain, Time: time.Now()}
 }
 

@@ -2,7 +2,6 @@ package watch
 
 import (
 	"crypto/sha256"
-	"crypto/x509"
 	"fmt"
 	"net/netip"
 	"slices"
@@ -32,6 +31,10 @@ const (
 	AtHandshake Step = "handshake" // TLS was not agreed on, and no foreign key shown
 	AtPeer      Step = "peer"      // the remote that was asked to look does not answer, or has not seen the name
 	AtEnds      Step = "ends"      // it is not known whether the connection ended at the device
+
+	// AtCertificate: a certificate was shown that may be one for the name, and the device
+	// cannot tell.
+	AtCertificate Step = "certificate"
 )
 
 // A Result is what came of one probe.
@@ -44,10 +47,13 @@ type Result struct {
 	Why     string // for people, with NotRun and Intercepted
 	Hints   []string
 
-	Key   [sha256.Size]byte   // with Own and Intercepted
-	Chain []*x509.Certificate // with Intercepted
-	Time  time.Time           // when it ended
+	Key   [sha256.Size]byte // with Own and Intercepted
+	Chain [][]byte          // with Intercepted; in DER, the leaf first
+	Time  time.Time         // when it ended
 }
+
+// isTold reports whether a result is one to tell of a port beside the name's own.
+func (r *Result) isTold() bool { return r.State == Intercepted || r.Step == AtCertificate }
 
 // where says which address was dialled, and how, for people.
 func (r *Result) where() string {

@@ -62,7 +62,7 @@ func TestBothEndsOfAConnectionExportTheSame(t *testing.T) {
 				if err != nil || !bytes.Equal(got, want) {
 					t.Errorf("got %x, the server has %x (%v)", got, want, err)
 				}
-				if chain := client.Chain(); len(chain) != len(cert.Certificate) || !bytes.Equal(chain[0].Raw, cert.Certificate[0]) {
+				if chain := client.Chain(); len(chain) != len(cert.Certificate) || !bytes.Equal(chain[0], cert.Certificate[0]) {
 					t.Errorf("%d certificates are kept", len(chain))
 				}
 			})
@@ -104,7 +104,7 @@ func TestTheCertificateOfAFailedHandshakeIsKept(t *testing.T) {
 		if err == nil {
 			t.Fatalf("%s: the handshake has not failed", shape)
 		}
-		if chain := client.Chain(); len(chain) == 0 || !bytes.Equal(chain[0].Raw, cert.Certificate[0]) {
+		if chain := client.Chain(); len(chain) == 0 || !bytes.Equal(chain[0], cert.Certificate[0]) {
 			t.Errorf("%s: %d certificates are kept", shape, len(chain))
 		}
 		if _, err := client.Exporter(label, 32); err == nil {

@@ -2,7 +2,6 @@ package browser
 
 import (
 	"context"
-	"crypto/x509"
 	"errors"
 	"fmt"
 	"net"
@@ -17,26 +16,19 @@ import (
 type Conn struct {
 	*utls.UConn
 	shape Shape
-	chain []*x509.Certificate
+	tap   *tap
 }
 
 // Client returns a TLS connection to name over conn, before its handshake. Closing it
 // closes conn.
 func Client(conn net.Conn, name string, shape Shape) (*Conn, error) {
-	c := &Conn{shape: shape}
+	c := &Conn{shape: shape, tap: newTap(conn)}
 	var err error
-	c.UConn, err = shape.client(conn, &utls.Config{
+	c.UConn, err = shape.client(c.tap, &utls.Config{
 		ServerName:             name,
 		InsecureSkipVerify:     true,
 		SessionTicketsDisabled: true,
-		VerifyPeerCertificate: func(raw [][]byte, _ [][]*x509.Certificate) error {
-			for _, der := range raw { // which have been parsed before
-				if cert, err := x509.ParseCertificate(der); err == nil {
-					c.chain = append(c.chain, cert)
-				}
-			}
-			return nil
-		},
+		KeyLogWriter:           secretLog{of: c.tap},
 	})
 	if err != nil {
 		return nil, fmt.Errorf("make a hello like %s's: %w", shape, err)
@@ -45,7 +37,19 @@ func Client(conn net.Conn, name string, shape Shape) (*Conn, error) {
 }
 
 // Handshake does the handshake, until ctx ends.
-func (c *Conn) Handshake(ctx context.Context) error { return c.HandshakeContext(ctx) }
+func (c *Conn) Handshake(ctx context.Context) error {
+	err := c.HandshakeContext(ctx)
+	if !c.tap.over {
+		_ = c.tap.end() // with what is there of the certificates, if any
+	}
+	if err == nil {
+		c.tap.chain = nil
+		for _, cert := range c.ConnectionState().PeerCertificates {
+			c.tap.chain = append(c.tap.chain, cert.Raw)
+		}
+	}
+	return err
+}
 
 // Hello returns the ClientHello that the handshake sends, or has sent: the handshake
 // message without the header of its record (RFC 8446, section 4.1.2).
@@ -72,9 +76,11 @@ func (c *Conn) Random() (r [32]byte, err error) {
 	return r, nil
 }
 
-// Chain returns the certificates that were shown, the leaf first; also where the
-// handshake has failed behind that. It is empty where none was shown.
-func (c *Conn) Chain() []*x509.Certificate { return c.chain }
+// Chain returns the certificates that were shown, in DER and the leaf first, up to 256 KiB
+// of them; also where the handshake has failed behind that, because of what follows the leaf
+// or another thing. It is empty where none was shown. Where it cannot be read which these
+// are, the first one is empty.
+func (c *Conn) Chain() [][]byte { return c.tap.chain }
 
 // Exporter returns keying material of the connection (RFC 8446, section 7.5; RFC 5705),
 // with no context. It fails before the handshake is over, and with TLS 1.2 without the
