@@ -113,7 +113,7 @@ func (a *Answers) leave() {
 // see looks at the name of a question, at each address that DNS gives here.
 func (w *Watch) see(ctx context.Context, q probe.Question) []probe.Sight {
 	n := &Name{Domain: q.Name, HTTP: q.HTTP}
-	direct := &Watch{Resolvers: w.Resolvers, Ways: w.Ways[:1]}
+	direct := &Watch{Resolvers: w.Resolvers, Ways: w.Ways[:1], Roots: w.Roots}
 	list, failed := direct.lookUp(ctx, n, q.Port, portsBeside(q.Port, q.Beside))
 	i := slices.IndexFunc(list, func(p *probing) bool { return p.beside })
 	if i < 0 {
@@ -149,8 +149,13 @@ func (p *probing) see(ctx context.Context) (saw probe.Sight) {
 			saw = told(*s.failed)
 		}
 		saw.Address = p.address
-		size := 0
-		for _, der := range s.chain {
+		chain, size := s.chain, 0
+		if s.leaf != nil {
+			if path, err := s.path(p.roots); err == nil { // what counts has room behind the leaf
+				chain = path
+			}
+		}
+		for _, der := range chain {
 			if size += len(der); len(saw.Chain) > 0 && size > maxToldChain {
 				break
 			}

@@ -56,13 +56,12 @@ func TestBesideItsPortOnlyWhatDeceivesBrowsersIsAnInterception(t *testing.T) {
 		beside []int
 		found  bool
 	}{
-		"a certificate for the name at 443":          {at: "443", end: shows(spy), found: true},
-		"the same where visitors were led before":    {at: "9443", end: shows(spy), beside: []int{9443, 443, 0, 70000, 8443}, found: true},
-		"the same where nobody was ever led":         {at: "9443", end: shows(spy)},
-		"one whose intermediate browsers fetch":      {at: "443", end: shows(fetched(name)), found: true},
-		"the same for another name":                  {at: "443", end: shows(fetched("www.example"))},
-		"another name's certificate":                 {at: "443", end: shows(other)},
-		"a certificate for the name of no public CA": {at: "443", end: shows(unknown)},
+		"a certificate for the name at 443":                       {at: "443", end: shows(spy), found: true},
+		"the same where visitors were led before":                 {at: "9443", end: shows(spy), beside: []int{9443, 443, 0, 70000, 8443}, found: true},
+		"the same where nobody was ever led":                      {at: "9443", end: shows(spy)},
+		"one whose intermediate browsers fetch, for another name": {at: "443", end: shows(fetched("www.example"))},
+		"another name's certificate":                              {at: "443", end: shows(other)},
+		"a certificate for the name of no public CA":              {at: "443", end: shows(unknown)},
 		"the device": {at: "443", end: func(d *device, _, _ *testca.CA) func(net.Conn) {
 			return func(c net.Conn) { d.serve(c, d.cert, true, d.key) }
 		}},

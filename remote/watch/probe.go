@@ -161,11 +161,17 @@ func (p *probing) judge(ctx context.Context, s sight, ends Ends, before [sha256.
 	key := statement.KeyOf(s.leaf)
 	now, _ := p.name.Key()
 	foreign := key != before && key != now
+	deceives, perhaps := true, true
+	if p.beside {
+		deceives, perhaps = p.deceives(s)
+	}
 	switch {
-	case p.beside && !(foreign && p.deceives(s)):
+	case !(foreign && perhaps) && p.beside:
 		return p.notRun(AtHandshake, "is another server, or this device")
 	case foreign && s.failed == nil && p.name.Replica && vouched(key):
 		return p.result(Own, key, nil, "")
+	case !deceives:
+		return p.notRun(AtCertificate, "shows another key in a certificate for the name that this device cannot judge; a browser may take it: "+described(s.leaf))
 	case foreign:
 		return p.result(Intercepted, key, s.chain, "shows a key that is not this device's, in a certificate "+described(s.leaf))
 	case s.failed != nil:
@@ -209,18 +215,37 @@ func (p *probing) unread(s sight) Result {
 	return p.notRun(AtCertificate, "shows a certificate that this device cannot read; a browser may take it")
 }
 
-// deceives reports whether a browser would take a chain for the name's. One that lacks an
-// intermediate counts where the leaf names where that is: there browsers fetch it, or know it
-// already.
-func (p *probing) deceives(s sight) bool {
+// deceives reports whether browsers take a chain for the name's, and whether they perhaps
+// do. Nothing behind the leaf can say that they do not: whoever shows it chooses that, and
+// browsers find their own way to a root. They know intermediates, pass over fakes of them,
+// and fetch others from where the leaf says that they are. This device fetches nothing: the
+// address is chosen by others, too.
+func (p *probing) deceives(s sight) (certainly, perhaps bool) {
+	now := time.Now()
+	if s.leaf.VerifyHostname(p.name.Domain) != nil || now.Before(s.leaf.NotBefore) || now.After(s.leaf.NotAfter) {
+		return false, false
+	}
+	_, err := s.path(p.roots)
+	lost := errors.As(err, new(x509.UnknownAuthorityError)) // it leads to none of the roots
+	return err == nil, err == nil || !lost || len(s.leaf.IssuingCertificateURL) > 0
+}
+
+// path returns the certificates that lead from the leaf to one of the roots, without that.
+func (s *sight) path(roots *x509.CertPool) (path [][]byte, err error) {
 	between := x509.NewCertPool()
 	for _, der := range s.chain[1:] {
 		if cert, err := x509.ParseCertificate(der); err == nil { // browsers pass over the others
 			between.AddCert(cert)
 		}
 	}
-	_, err := s.leaf.Verify(x509.VerifyOptions{DNSName: p.name.Domain, Roots: p.roots, Intermediates: between})
-	return err == nil || errors.As(err, new(x509.UnknownAuthorityError)) && len(s.leaf.IssuingCertificateURL) > 0 && s.leaf.VerifyHostname(p.name.Domain) == nil
+	chains, err := s.leaf.Verify(x509.VerifyOptions{Roots: roots, Intermediates: between})
+	if err != nil {
+		return nil, err
+	}
+	for _, cert := range chains[0][:max(1, len(chains[0])-1)] {
+		path = append(path, cert.Raw)
+	}
+	return path, nil
 }
 
 // dial connects.
