@@ -13,3 +13,14 @@ const MaxAddresses = maxAddresses
 
 // MaxBeside is maxBeside, for tests.
 const MaxBeside = maxBeside
+
+// Kept is how many bytes of certificates a result keeps.
+func (r *Result) Kept() (size int) {
+	for _, der := range r.chain {
+		size += len(der)
+	}
+	return size
+}
+
+// MaxEvidenceSize is maxEvidenceSize, for tests.
+const MaxEvidenceSize = maxEvidenceSize

@@ -294,9 +294,21 @@ func (p *probing) identity() ed25519.PublicKey {
 	return p.name.Identity()
 }
 
-// result returns what came of the probe.
+// result returns what came of the probe. Of a chain it keeps as much as evidence does.
 func (p *probing) result(s State, key [sha256.Size]byte, chain [][]byte, why string) Result {
-	return Result{Name: p.name.Domain, Address: p.ip, Way: p.way.Name, State: s, Why: why, Key: key, Chain: chain, Time: time.Now()}
+	return Result{Name: p.name.Domain, Address: p.ip, Way: p.way.Name, State: s, Why: why, Key: key, chain: kept(chain), Time: time.Now()}
+}
+
+// kept returns what is kept of a chain, apart from the message in which it came.
+func kept(chain [][]byte) (part [][]byte) {
+	size := 0
+	for _, der := range chain {
+		if size += len(der); size > maxEvidenceSize {
+			break
+		}
+		part = append(part, bytes.Clone(der))
+	}
+	return part
 }
 
 func (p *probing) notRun(step Step, why string, hints ...string) Result {

@@ -47,9 +47,10 @@ type Result struct {
 	Why     string // for people, with NotRun and Intercepted
 	Hints   []string
 
-	Key   [sha256.Size]byte // with Own and Intercepted
-	Chain [][]byte          // with Intercepted; in DER, the leaf first
-	Time  time.Time         // when it ended
+	Key  [sha256.Size]byte // with Own and Intercepted
+	Time time.Time         // when it ended
+
+	chain [][]byte // in DER, the leaf first; with Intercepted, until its alarm is raised
 }
 
 // isTold reports whether a result is one to tell of a port beside the name's own.

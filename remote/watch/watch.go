@@ -202,34 +202,54 @@ type task struct {
 	run  func() []Result
 }
 
-// do does all tasks of a round.
+// do does all tasks of a round, and raises the alarm of each that finds somebody between as
+// soon as it does.
 func (w *Watch) do(ctx context.Context, tasks []task, first bool) []Result {
 	results := make([][]Result, len(tasks))
-	var wg sync.WaitGroup
+	done := make(chan int)
 	for i, task := range tasks {
-		wg.Go(func() {
-			if !first {
-				wait := rand.N(30 * time.Second)
-				if task.last {
-					wait += 30 * time.Second
-				}
-				select {
-				case <-time.After(wait):
-				case <-ctx.Done():
-					return
-				}
-			}
-			select {
-			case w.places <- struct{}{}:
-			case <-ctx.Done():
-				return
-			}
-			defer func() { <-w.places }()
-			results[i] = task.run()
-		})
+		go func() {
+			results[i] = w.doOne(ctx, task, first)
+			done <- i
+		}()
 	}
-	wg.Wait()
+	for range tasks {
+		for i, all := 0, results[<-done]; i < len(all); i++ {
+			w.raise(&all[i])
+		}
+	}
 	return slices.Concat(results...)
+}
+
+// doOne does one of them, when it is its time and there is a place.
+func (w *Watch) doOne(ctx context.Context, task task, first bool) []Result {
+	if !first {
+		wait := rand.N(30 * time.Second)
+		if task.last {
+			wait += 30 * time.Second
+		}
+		select {
+		case <-time.After(wait):
+		case <-ctx.Done():
+			return nil
+		}
+	}
+	select {
+	case w.places <- struct{}{}:
+	case <-ctx.Done():
+		return nil
+	}
+	defer func() { <-w.places }()
+	return task.run()
+}
+
+// raise raises the alarm of a result, where it is one, and lets go of its certificates: the
+// alarm keeps them as evidence, and a round would hold those of all its looks.
+func (w *Watch) raise(r *Result) {
+	if r.State == Intercepted && w.Alarms != nil {
+		w.Alarms.Raise(Alarm{Name: r.Name, Seen: Path, Where: r.where(), Key: r.Key, Chain: r.chain, Time: r.Time, Text: r.where() + " " + r.Why})
+	}
+	r.chain = nil
 }
 
 // beside returns the ports beside its own at which the name is looked at.
@@ -302,14 +322,8 @@ func notFound(err error) string {
 	return plain.Text(err.Error())
 }
 
-// tell raises the alarms of a round, and logs it where it differs from before.
+// tell tells of a round, and logs it where it differs from before.
 func (w *Watch) tell(n *Name, r *Round, before *string) {
-	for _, one := range r.of(Intercepted) {
-		if w.Alarms != nil {
-			w.Alarms.Raise(Alarm{Name: one.Name, Seen: Path, Where: one.where(), Key: one.Key, Chain: one.Chain, Time: one.Time,
-				Text: one.where() + " " + one.Why})
-		}
-	}
 	if n.Told != nil {
 		n.Told(r)
 	}
