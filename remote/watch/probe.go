@@ -50,11 +50,12 @@ type probing struct {
 // runBeside runs a probe beside the name's own port. What it returns is an interception, or
 // what may be one, or nothing.
 func (p *probing) runBeside(ctx context.Context, first bool) []Result {
+	most := lookBeside
 	if first {
-		var cancel context.CancelFunc
-		ctx, cancel = context.WithTimeout(ctx, glance)
-		defer cancel()
+		most = glance
 	}
+	ctx, cancel := context.WithTimeout(ctx, most)
+	defer cancel()
 	if r := p.run(ctx); r.isTold() {
 		return []Result{r}
 	}

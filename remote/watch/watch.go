@@ -33,11 +33,13 @@ const (
 	lookupTimeout = 10 * time.Second
 	// maxAddresses is how many addresses of a name are dialled; a round with more says so.
 	maxAddresses = 16
-	// maxProbes is how many probes run at once, of all names.
-	maxProbes = 8
-	// maxBeside is how many ports beside its own a name is looked at, and glance how long a
-	// probe there may take in the first round, for whose result people wait.
-	maxBeside, glance = 16, 2 * time.Second
+	// maxProbes is how many probes run at once, of all names, and maxProbesBeside how many
+	// beside these at ports beside those of the names.
+	maxProbes, maxProbesBeside = 8, 4
+	// maxBeside is how many ports beside its own a name is looked at. A probe there may take
+	// glance in the first round, for whose result people wait, and lookBeside in the others:
+	// mostly nobody is there, and an address that is silent would hold its place for long.
+	maxBeside, glance, lookBeside = 16, 2 * time.Second, 8 * time.Second
 	// httpsPort is where browsers go.
 	httpsPort = 443
 )
@@ -124,13 +126,14 @@ type Watch struct {
 	Logger *slog.Logger
 
 	once   sync.Once
-	places chan struct{} // of probes
+	own    *places // of probes at the names' own ports, and of questions to peers
+	beside *places // of the others
 }
 
 // Run looks at a name now, then at random times about once an hour, and after each value
 // of again, which is sent where a link has come up anew. It returns when ctx ends.
 func (w *Watch) Run(ctx context.Context, n *Name, again <-chan struct{}) {
-	w.once.Do(func() { w.places = make(chan struct{}, maxProbes) })
+	w.once.Do(func() { w.own, w.beside = newPlaces(maxProbes), newPlaces(maxProbesBeside) })
 	var before string
 	for first := true; ; first = false {
 		round := w.round(ctx, n, first)
@@ -180,15 +183,15 @@ func (w *Watch) round(ctx context.Context, n *Name, first bool) *Round {
 	r.Results = failed
 	var tasks []task
 	for _, p := range list {
-		run := func() []Result { return []Result{p.run(ctx)} }
+		one := task{name: n.Domain, places: w.own, last: p.way.Name == "", run: func() []Result { return []Result{p.run(ctx)} }}
 		if p.beside {
-			run = func() []Result { return p.runBeside(ctx, first) }
+			one.places, one.run = w.beside, func() []Result { return p.runBeside(ctx, first) }
 		}
-		tasks = append(tasks, task{p.way.Name == "", run})
+		tasks = append(tasks, one)
 	}
 	for i := range w.Peers {
 		if peer := &w.Peers[i]; peer.Name != n.Domain {
-			tasks = append(tasks, task{false, func() []Result { return w.askPeer(ctx, n, peer) }})
+			tasks = append(tasks, task{name: n.Domain, places: w.own, run: func() []Result { return w.askPeer(ctx, n, peer) }})
 		}
 	}
 	r.Results = append(r.Results, w.do(ctx, tasks, first)...)
@@ -198,8 +201,10 @@ func (w *Watch) round(ctx context.Context, n *Name, first bool) *Round {
 
 // A task is one part of a round.
 type task struct {
-	last bool // it is for the second half of the time
-	run  func() []Result
+	name   string
+	places *places
+	last   bool // it is for the second half of the time
+	run    func() []Result
 }
 
 // do does all tasks of a round, and raises the alarm of each that finds somebody between as
@@ -209,7 +214,7 @@ func (w *Watch) do(ctx context.Context, tasks []task, first bool) []Result {
 	done := make(chan int)
 	for i, task := range tasks {
 		go func() {
-			results[i] = w.doOne(ctx, task, first)
+			results[i] = doOne(ctx, task, first)
 			done <- i
 		}()
 	}
@@ -222,7 +227,7 @@ func (w *Watch) do(ctx context.Context, tasks []task, first bool) []Result {
 }
 
 // doOne does one of them, when it is its time and there is a place.
-func (w *Watch) doOne(ctx context.Context, task task, first bool) []Result {
+func doOne(ctx context.Context, task task, first bool) []Result {
 	if !first {
 		wait := rand.N(30 * time.Second)
 		if task.last {
@@ -234,12 +239,10 @@ func (w *Watch) doOne(ctx context.Context, task task, first bool) []Result {
 			return nil
 		}
 	}
-	select {
-	case w.places <- struct{}{}:
-	case <-ctx.Done():
+	if !task.places.enter(ctx, task.name) {
 		return nil
 	}
-	defer func() { <-w.places }()
+	defer task.places.leave(task.name)
 	return task.run()
 }
 
