@@ -18,6 +18,7 @@ import (
 
 	"keystay/config"
 	"keystay/internal/cli"
+	"keystay/internal/domainproof"
 	"keystay/internal/hint"
 	"keystay/internal/keyname"
 	"keystay/internal/probe"
@@ -72,9 +73,9 @@ func newLookout(p *process, proxy func(*http.Request) (*url.URL, error)) (*looko
 		return l, nil
 	}
 	l.outside = &watch.Watch{Alarms: l.alarms, Logger: p.log}
-	l.outside.Resolvers = []watch.Resolver{{Name: cmp.Or(cfg.DNS, "the system"), Lookup: lookup(nil)}}
+	l.outside.Resolvers = []watch.Resolver{{Name: cmp.Or(cfg.DNS, "the system"), Lookup: lookup(nil), Services: services(cfg.DNS)}}
 	if cfg.ProbeDNS != "" && cfg.ProbeDNS != cfg.DNS {
-		l.outside.Resolvers = append(l.outside.Resolvers, watch.Resolver{Name: cfg.ProbeDNS, Lookup: lookup(resolver(cfg.ProbeDNS))})
+		l.outside.Resolvers = append(l.outside.Resolvers, watch.Resolver{Name: cfg.ProbeDNS, Lookup: lookup(resolver(cfg.ProbeDNS)), Services: services(cfg.ProbeDNS)})
 	}
 	l.outside.Ways = []watch.Way{{Dial: p.mayDial(dialBy(proxy, cfg.DNS))}}
 	for _, s := range cfg.ProbeProxies {
@@ -133,6 +134,22 @@ func lookup(r *net.Resolver) func(context.Context, string) ([]netip.Addr, error)
 			ips[i] = ips[i].Unmap()
 		}
 		return ips, err
+	}
+}
+
+// services returns what asks the DNS server at an address, ip:port, for HTTPS records; an
+// empty one are the servers of the system.
+func services(server string) func(context.Context, string, int) ([]watch.Service, error) {
+	by := new(domainproof.Resolver)
+	if at, err := domainproof.ParseServer(server); err == nil {
+		by.Servers = []netip.AddrPort{at}
+	}
+	return func(ctx context.Context, name string, port int) (all []watch.Service, err error) {
+		found, err := by.Services(ctx, name, port)
+		for _, s := range found {
+			all = append(all, watch.Service(s))
+		}
+		return all, err
 	}
 }
 

@@ -92,6 +92,18 @@ type Name struct {
 type Resolver struct {
 	Name   string // for people
 	Lookup func(ctx context.Context, name string) ([]netip.Addr, error)
+
+	// Services returns where HTTPS records (RFC 9460) of a name lead browsers that go to a
+	// port of it; nil asks for none.
+	Services func(ctx context.Context, name string, port int) ([]Service, error)
+}
+
+// A Service is where an HTTPS record leads browsers: to a port of a host, whose addresses
+// it may tell by itself.
+type Service struct {
+	Host  string
+	Port  int
+	Hints []netip.Addr
 }
 
 // A Way is a way to an address.
@@ -181,6 +193,7 @@ func (w *Watch) round(ctx context.Context, n *Name, first bool) *Round {
 	port := n.Port()
 	list, failed := w.lookUp(ctx, n, port, n.beside(port))
 	r.Results = failed
+	list = append(list, w.led(ctx, n, port, list, first)...)
 	var tasks []task
 	for _, p := range list {
 		one := task{name: n.Domain, places: w.own, last: p.way.Name == "", run: func() []Result { return []Result{p.run(ctx)} }}
