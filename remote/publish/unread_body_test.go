@@ -108,9 +108,8 @@ func TestBodyIsNoRequestToAServiceThatGivesHTTP2Up(t *testing.T) {
 			ignore(asked, tc)
 			return
 		}
-		new(http2.Server).ServeConn(tc, &http2.ServeConnOpts{Handler: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-			w.Header().Set("Connection", "close") // GOAWAY
-		})})
+		goAway := http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { w.Header().Set("Connection", "close") })
+		new(http2.Server).ServeConn(tc, &http2.ServeConnOpts{Handler: goAway}) //nolint:staticcheck // the test chooses what each connection speaks
 	})
 	p := serveTarget(t, insecureTarget(addr))
 	client := p.client(false)
