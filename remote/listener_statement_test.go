@@ -44,11 +44,7 @@ func TestListenerStatesWhoseTheNameIs(t *testing.T) {
 func TestStatementOfANameMadeFromTheKey(t *testing.T) {
 	r := newRelay(t)
 	cfg := r.config()
-	d, err := remote.Open(remote.DeviceConfig{StateDir: cfg.StateDir, Relays: []string{zone}, RelayAddresses: cfg.RelayAddresses, RelayRoots: cfg.RelayRoots, Proxy: none})
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer d.Close()
+	d := r.openDevice(remote.DeviceConfig{StateDir: cfg.StateDir, Relays: []string{zone}, RelayAddresses: cfg.RelayAddresses, RelayRoots: cfg.RelayRoots, Proxy: none})
 	all, err := d.Listen(remote.Name{TLS: cfg.TLS}, remote.Name{Word: "notes", TLS: cfg.TLS}, remote.Name{Domain: domain, Raw: true})
 	if err != nil {
 		t.Fatal(err)

@@ -279,7 +279,7 @@ var (
 	HandoverWaits = &Advice{
 		Shown: "this relay has taken as many hand-overs as it remembers",
 		Means: "after `remote identity rotate`; also `too many new names and hand-overs come from this network`; it is tried again",
-		Do:    []string{"the new key's hand-over is shown to this relay until it takes it: remote identity show says which relays have not heard of it, and there the old key is still good"},
+		Do:    []string{"the new key's hand-over is shown to this relay until it takes it: remote identity show says which relays have not heard of it, and there the old key is still good", "until then the name is up only on links from before, of which none that is lost comes back"},
 	}
 	NoTCPPorts = &Advice{
 		Shown: "tcp:…: this relay gives out no TCP ports",
