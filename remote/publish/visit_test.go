@@ -177,6 +177,13 @@ func TestWaitingForALocalConnectionEndsWithTheRequest(t *testing.T) {
 	if err := <-gone; err == nil {
 		t.Error("the request was answered")
 	}
+	behind, _ := http.NewRequest("GET", "https://"+domain, nil)
+	behind.Host = "other.test" // which is answered without the service, when all before it is heard
+	if resp, err := client.Do(behind); err != nil || resp.StatusCode != http.StatusMisdirectedRequest {
+		t.Errorf("%v, %v", resp, err)
+	} else {
+		resp.Body.Close()
+	}
 	close(release)
 	wg.Wait()
 }
