@@ -29,6 +29,7 @@ import (
 //	link_greet.go      the TLS handshake, the proof of identity, HELLO
 //	link_session.go    a session: which names the link has, and what ends it
 //	link_claims.go     the claims, many at once
+//	link_remember.go   how the next start knows which relay has given a name
 //	link_left.go       what becomes of a link whose relay goes away
 //	link_linker.go     what then: give up, dial again at once, or wait
 //	link_retry.go      how long that wait is
