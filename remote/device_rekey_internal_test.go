@@ -10,10 +10,10 @@ import (
 	"github.com/gofrs/flock"
 )
 
-// What a relay has heard is the run's before anybody may rotate the key once more: else the run
-// could take up that key, and then go back to hand-overs that do not lead to it.
-func TestHandoversAreTheRunsBeforeTheKeyMayChange(t *testing.T) {
-	dir := newStateDir(t)
+// rotatedState is the state of a run after a rotation of which no relay has heard.
+func rotatedState(t *testing.T) (dir string, s *state) {
+	t.Helper()
+	dir = newStateDir(t)
 	if _, err := RotateIdentity(dir, false); err != nil {
 		t.Fatal(err)
 	}
@@ -21,6 +21,13 @@ func TestHandoversAreTheRunsBeforeTheKeyMayChange(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	return dir, s
+}
+
+// What a relay has heard is the run's before anybody may rotate the key once more: else the run
+// could take up that key, and then go back to hand-overs that do not lead to it.
+func TestHandoversAreTheRunsBeforeTheKeyMayChange(t *testing.T) {
+	dir, s := rotatedState(t)
 	d := &Device{cfg: DeviceConfig{StateDir: dir}, state: s, log: slog.New(slog.DiscardHandler)}
 	before := tree(t, dir)[handoversFile]
 	done := make(chan struct{})

@@ -121,14 +121,7 @@ func TestTransportsInTurnFillNoLog(t *testing.T) {
 // told once of all these claims, and now and then that it lasts.
 func TestClaimsWithABadStateDirectoryFillNoLog(t *testing.T) {
 	bubble(t, func(t *testing.T, w *loggedWay) {
-		dir := newStateDir(t)
-		if _, err := RotateIdentity(dir, false); err != nil {
-			t.Fatal(err)
-		}
-		s, err := openState(dir)
-		if err != nil {
-			t.Fatal(err)
-		}
+		dir, s := rotatedState(t)
 		if err := KeepToken(dir, "relay.test", "x"); err != nil {
 			t.Fatal(err)
 		}

@@ -105,7 +105,7 @@ func TestSystemFolderIsNoStateDirectory(t *testing.T) {
 	t.Chdir(dir)
 	const of = "/proc/self/cwd" // one of the system's by its name, with that file in it
 	if _, err := os.Stat(filepath.Join(of, "identity.pem")); err != nil {
-		t.Skip("no such folder to look at here: ", err)
+		t.Skip("only Linux has this folder: ", err)
 	}
 	if isState(of) {
 		t.Error("a folder of the system's is taken for a state directory")
