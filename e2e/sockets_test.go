@@ -11,12 +11,15 @@ import (
 	"time"
 
 	"github.com/rogpeppe/go-internal/testscript"
+
+	"keystay/e2e/internal/world"
 )
 
 // A socketWatch looks again and again which sockets a process listens on.
 type socketWatch struct {
 	stop, stopped chan struct{}
 
+	heard chan struct{}   // closed once a socket was found, or a look failed
 	looks int             // read after stopped is closed
 	found map[string]bool // likewise
 }
@@ -36,7 +39,8 @@ func watchSockets(ts *testscript.TestScript, neg bool, args []string) {
 	}
 	w := settingOf(ts)
 	p := w.program(ts, args[0])
-	watch := &socketWatch{stop: make(chan struct{}), stopped: make(chan struct{}), found: make(map[string]bool)}
+	watch := &socketWatch{stop: make(chan struct{}), stopped: make(chan struct{}),
+		heard: make(chan struct{}), found: make(map[string]bool)}
 	w.watches[args[0]] = watch
 	go watch.run(p.Cmd.Process.Pid)
 	ts.Defer(watch.end)
@@ -57,11 +61,16 @@ func (s *socketWatch) run(pid int) {
 	defer tick.Stop()
 	for {
 		found, err := listeningSockets(pid)
+		if err != nil {
+			found = append(found, err.Error())
+		}
+		if len(found) > 0 && len(s.found) == 0 {
+			close(s.heard)
+		}
 		for _, addr := range found {
 			s.found[addr] = true
 		}
 		if err != nil {
-			s.found[err.Error()] = true
 			return
 		}
 		s.looks++
@@ -77,22 +86,29 @@ func (s *socketWatch) run(pid int) {
 //
 //	[!] sockets NAME
 //
-// It ends the watch of a program, which must have listened on a socket; negated,
-// it must not have, at any of at least two looks: a busy machine looks seldom, and
-// another one several hundred times.
+// It ends the watch of a program once a look has found a socket that the
+// program listens on. Negated, it ends the watch at once, and none of at least
+// two looks may have found one: a busy machine looks seldom, and another one
+// several hundred times.
 func sockets(ts *testscript.TestScript, neg bool, args []string) {
 	w := settingOf(ts)
 	if len(args) != 1 || w.watches[args[0]] == nil {
 		ts.Fatalf("usage: [!] sockets NAME, after watch NAME")
 	}
 	watch := w.watches[args[0]]
+	if !neg {
+		select {
+		case <-watch.heard:
+		case <-time.After(world.Patience):
+		}
+	}
 	watch.end()
 	const enough = 2
 	if neg && watch.looks < enough {
 		ts.Fatalf("looked %d times only: %v", watch.looks, watch.found)
 	}
 	if neg != (len(watch.found) == 0) {
-		ts.Fatalf("%s listened on %v", args[0], watch.found)
+		ts.Fatalf("%s listened on %v in %d looks", args[0], watch.found, watch.looks)
 	}
 }
 
