@@ -2,6 +2,7 @@ package remote_test
 
 import (
 	"crypto/tls"
+	"log/slog"
 	"testing"
 	"time"
 
@@ -16,6 +17,8 @@ func TestEventsTellOfANameInOrder(t *testing.T) {
 	cfg := r.deviceConfig()
 	cfg.Links = 2
 	told, slow := make(eventLog, 100), make(chan struct{})
+	up := &logWatch{slog.NewTextHandler(t.Output(), nil), "another link is up", make(chan struct{}, 1)}
+	cfg.Logger = slog.New(up)
 	cfg.Events = func(e remote.Event) {
 		<-slow
 		told <- e
@@ -26,6 +29,11 @@ func TestEventsTellOfANameInOrder(t *testing.T) {
 	r.next()
 	v, at := link.visit(ln)
 	talk(t, v, at)
+	select {
+	case <-up.seen: // else the name may come on one link while it has gone from the other
+	case <-time.After(patience):
+		t.Fatal("no second link")
+	}
 	close(slow)
 	ln.Close()
 	ended(t, ln)
