@@ -165,5 +165,5 @@ func (d *Device) noteHeard(relay string, minor uint8, identity ed25519.PublicKey
 		return
 	}
 	d.unheard.ends()
-	d.log.Info("the relay has taken up the new key", "relay", relay, "waiting", len(left))
+	d.log.Info("the relay has taken up the new key", "relay", relay, "waiting", len(pending(left)))
 }

@@ -116,8 +116,8 @@ func (s *state) info() (info IdentityInfo, err error) {
 		return info, err
 	}
 	list, err := s.loadHandovers(s.public())
-	for _, h := range list {
-		p := PendingHandover{Label: labelOf(h.old().Public().(ed25519.PublicKey)), Relays: []WaitingRelay{}}
+	for _, h := range pending(list) {
+		p := PendingHandover{Label: labelOf(h.public()), Relays: []WaitingRelay{}}
 		for _, w := range h.Waiting {
 			p.Relays = append(p.Relays, WaitingRelay{Relay: w.Relay, Names: slices.Concat([]string{}, w.Names)})
 		}
@@ -189,8 +189,8 @@ func RotateIdentity(stateDir string, endNames bool) (r Rotation, err error) {
 	if err != nil {
 		return r, err
 	}
-	if len(list) >= framing.MaxHandovers {
-		return r, hint.TooManyHandovers.Error(fmt.Errorf("the device has changed its key %d times, and %s has heard of none of it", len(list), list[0].Waiting[0].Relay),
+	if wait := pending(list); len(wait) >= framing.MaxHandovers {
+		return r, hint.TooManyHandovers.Error(fmt.Errorf("the device has changed its key %d times, and %s has heard of none of it", len(wait), wait[0].Waiting[0].Relay),
 			"FILE", s.path(handoversFile))
 	}
 	_, key, err := ed25519.GenerateKey(nil)
@@ -212,11 +212,8 @@ func RotateIdentity(stateDir string, endNames bool) (r Rotation, err error) {
 // rotateTo makes key the identity: see the head of state_handover.go.
 func (s *state) rotateTo(key ed25519.PrivateKey, list []handover, givers []waiting) error {
 	signed := framing.NewHandover(s.key, key)
-	next := append(slices.Clone(list), handover{Old: s.key.Seed(), New: signed.New,
-		OldSigned: signed.OldSigned, NewSigned: signed.NewSigned, Waiting: givers})
-	if len(next) == 1 && len(givers) == 0 { // nobody knows the old key
-		next = nil
-	}
+	h := handover{Old: s.key.Seed(), New: signed.New, OldSigned: signed.OldSigned, NewSigned: signed.NewSigned, Waiting: givers}
+	next := append(slices.Clone(newest(list, framing.MaxHandovers-1)), h.settled())
 	if err := s.saveHandovers(next); err != nil {
 		return fmt.Errorf("the key was not changed: %w", err)
 	}

@@ -47,8 +47,8 @@ func TestOldKeysAreKeptUntilEachRelayHasHeard(t *testing.T) {
 	}
 	b := keyOf()
 	s := &state{dir: dir}
-	if left, err := s.noteHeard("RELAY.test:8443", b); err != nil || len(left) != 1 {
-		t.Errorf("left %d, %v", len(left), err)
+	if left, err := s.noteHeard("RELAY.test:8443", b); err != nil || len(pending(left)) != 1 {
+		t.Errorf("left %+v, %v", left, err)
 	}
 	if _, err := RotateIdentity(dir, false); err != nil {
 		t.Fatal(err)
@@ -61,17 +61,20 @@ func TestOldKeysAreKeptUntilEachRelayHasHeard(t *testing.T) {
 			t.Errorf("%s is shown %d, want %d: %v", relay, len(got), n, got.Verify(c))
 		}
 	}
-	if left, _ := s.noteHeard("relay.test", c); len(left) != 2 {
-		t.Errorf("left %d", len(left))
+	if left, _ := s.noteHeard("relay.test", c); len(pending(left)) != 2 {
+		t.Errorf("left %+v", left)
 	}
-	if left, _ := s.noteHeard("other.test", b); len(left) != 1 { // a link from before the second rotation
-		t.Errorf("left %d", len(left))
+	if left, _ := s.noteHeard("other.test", b); len(pending(left)) != 1 { // a link from before the second rotation
+		t.Errorf("left %+v", left)
 	}
-	if left, err := s.noteHeard("other.test", c); len(left) != 0 || err != nil {
-		t.Errorf("left %d, %v", len(left), err)
+	if left, err := s.noteHeard("other.test", c); len(pending(left)) != 0 || err != nil {
+		t.Errorf("left %+v, %v", left, err)
 	}
-	if text, there := tree(t, dir)[handoversFile]; there {
-		t.Errorf("it is kept: %q", text)
+	if text := tree(t, dir)[handoversFile]; strings.Contains(text, `"old":`) {
+		t.Errorf("a key is kept: %q", text)
+	}
+	if left := framed(load()); len(left) != 2 || left.Verify(c) != nil {
+		t.Errorf("what was signed is gone: %d, %v", len(left), left.Verify(c))
 	}
 	if keyOf(); !c.Equal(keyOf()) {
 		t.Error("the key has changed")
@@ -240,5 +243,25 @@ func TestRotationsThatNoRelayHears(t *testing.T) {
 	}
 	if _, err := RotateIdentity(dir, false); err != nil {
 		t.Error(err)
+	}
+}
+
+// Whatever the file of hand-overs holds, it is said or it works.
+func TestHandoversThatAreNoneAreDamaged(t *testing.T) {
+	key := base64.StdEncoding.EncodeToString(make([]byte, ed25519.PublicKeySize))
+	for text, damaged := range map[string]bool{
+		"": true, "{": true, "{}": true, "null": false, "[]": false, "[null]": true, "[{}]": true,
+		`[{"old_public":"AA=="}]`:                                                true,
+		`[{"old":"` + key + `","old_public":"AA=="}]`:                            false, // it leads nowhere
+		`[{"old_public":"` + key + `","waiting":[{"relay":"relay.test"}]}]`:      true,  // whose key is it?
+		`[{"old_public":"` + key + `","new":"` + key + `","old_signed":"AA=="}]`: false,
+	} {
+		dir := newStateDir(t)
+		write(t, filepath.Join(dir, handoversFile), text)
+		_, shown := ShowIdentity(dir)
+		_, err := RotateIdentity(dir, false)
+		if (shown != nil) != damaged || (err != nil) != damaged || damaged && !slices.Equal(hint.All(err), hint.All(shown)) {
+			t.Errorf("%s: %v, %v", text, shown, err)
+		}
 	}
 }

@@ -127,14 +127,10 @@ func (s *session) hear(a decision) (given bool) {
 // claim claims the name of one listener. Ctx ends with the cause errOverdue where the
 // relay does not answer.
 func (w *way) claim(ctx context.Context, r *reached, l *Listener, rules framing.Rules) (framing.Claimed, error) {
-	link, relay := r.link, r.relay
+	relay := r.relay
 	token, withheld := w.token(relay, l)
-	handovers := w.d.state.keys.handovers(relay, r.welcome.Minor, link.Identity())
-	claimed, err := link.Claim(ctx, framing.Claim{Name: l.domain, Word: l.how.Word, Token: token, Replica: w.d.cfg.Replica, Certified: l.certified(),
-		Rules: rules, Handovers: handovers, Siblings: w.siblings(l)})
-	if err == nil && len(handovers) > 0 {
-		w.d.noteHeard(relay, r.welcome.Minor, link.Identity())
-	}
+	claimed, shown, err := w.claimShowing(ctx, r, framing.Claim{Name: l.domain, Word: l.how.Word, Token: token, Replica: w.d.cfg.Replica,
+		Certified: l.certified(), Rules: rules, Siblings: w.siblings(l)})
 	if host, _ := splitRelay(relay); !hostname.IsBelow(l.domain, host) {
 		claimed.OrderIn = 0 // see framing.Claimed: it is for names of the relay's zone
 	}
@@ -146,7 +142,7 @@ func (w *way) claim(ctx context.Context, r *reached, l *Listener, rules framing.
 		err = &WithheldError{Relay: relay, Err: denied}
 	case errors.As(err, &denied) && denied.Code == framing.DeniedUnavailable:
 		err = hint.RelayUndecided.Error(err)
-	case errors.As(err, &denied) && denied.Code == framing.DeniedLimit && len(handovers) > 0:
+	case errors.As(err, &denied) && denied.Code == framing.DeniedLimit && shown:
 		err = hint.HandoverWaits.After(err)
 	case errors.As(err, &denied) && l.isPort() && denied.Code == framing.DeniedLimit:
 		err = hint.NoMorePorts.After(err)
@@ -154,4 +150,23 @@ func (w *way) claim(ctx context.Context, r *reached, l *Listener, rules framing.
 		err = hint.NoMoreNames.Error(err)
 	}
 	return claimed, err
+}
+
+// claimShowing claims a name with the hand-overs that the relay has not heard of. Where the
+// name is another identity's, that may be an earlier one of this device, which got it after
+// its hand-over was written: then it claims once more, with all that there are. Shown reports
+// whether the answer is to a claim with any.
+func (w *way) claimShowing(ctx context.Context, r *reached, c framing.Claim) (claimed framing.Claimed, shown bool, err error) {
+	keys, minor, identity := &w.d.state.keys, r.welcome.Minor, r.link.Identity()
+	c.Handovers = keys.handovers(r.relay, minor, identity)
+	claimed, err = r.link.Claim(ctx, c)
+	var denied *framing.Denial
+	if all := keys.every(minor, identity); errors.As(err, &denied) && denied.Code == framing.DeniedTaken && len(all) > len(c.Handovers) {
+		c.Handovers = all
+		claimed, err = r.link.Claim(ctx, c)
+	}
+	if shown = len(c.Handovers) > 0; shown && err == nil {
+		w.d.noteHeard(r.relay, minor, identity)
+	}
+	return claimed, shown, err
 }

@@ -89,18 +89,26 @@ func (w *way) release(ctx context.Context, name string) (relay string, err error
 }
 
 // giveBack is release on a link. A relay that has not heard of a hand-over hears of it
-// first, with a claim: until then the name is the old key's.
+// first, with a claim: until then the name is the old key's. So it may be where the relay
+// takes none back: then all hand-overs are shown.
 func (w *way) giveBack(ctx context.Context, r *reached, name string) error {
-	identity := r.link.Identity()
-	if list := w.d.state.keys.handovers(r.relay, r.welcome.Minor, identity); len(list) > 0 {
-		claim := framing.Claim{Name: name, Handovers: list}
-		if relay, port, ok := parsePublicPort(name); ok {
-			claim.Name = framing.PortName(port, relay)
-		}
-		if _, err := r.link.Claim(ctx, claim); err != nil {
+	keys, identity := &w.d.state.keys, r.link.Identity()
+	claim := framing.Claim{Name: name}
+	if relay, port, ok := parsePublicPort(name); ok {
+		claim.Name = framing.PortName(port, relay)
+	}
+	if len(keys.handovers(r.relay, r.welcome.Minor, identity)) > 0 {
+		if _, _, err := w.claimShowing(ctx, r, claim); err != nil {
 			return err
 		}
-		w.d.noteHeard(r.relay, r.welcome.Minor, identity)
+	}
+	err := r.link.Release(ctx, name)
+	var not *framing.NotReleased
+	if !errors.As(err, &not) || not.Later || len(keys.every(r.welcome.Minor, identity)) == 0 {
+		return err
+	}
+	if _, shown, denied := w.claimShowing(ctx, r, claim); denied != nil || !shown {
+		return err
 	}
 	return r.link.Release(ctx, name)
 }

@@ -24,15 +24,20 @@ import (
 // handoversFile, with the old key, and then the new key into identityFile. Between
 // the two the hand-over leads to a key that nobody has, and is left out: the device
 // goes on with the old one. After the second the device has the new key, and the old
-// one is in handoversFile until each relay has heard.
+// one is in handoversFile until each relay has heard. What both keys have signed stays,
+// for the last keys.
 //
 // A device shows a relay what it has not heard yet with its claims, and notes what
 // the relay has granted. A run that breaks off in between shows it again, which is no
 // error.
+//
+// Nobody can know of each name that an old key has: a relay may give it one after the
+// hand-over was written, as to a run that goes on with it, and a grant may be on its way.
+// So a relay that says that a name is another identity's is shown all that there is, once.
 
 const (
 	// handoversFile holds what earlier identities hand over to the one of
-	// identityFile, and their keys.
+	// identityFile, and the keys of those that a relay has to hear of.
 	handoversFile = "handovers.json"
 	// maxHandoversFile is the largest one that is read, in bytes, and so that is written.
 	maxHandoversFile = 1 << 20
@@ -40,8 +45,9 @@ const (
 
 // A handover is one of handoversFile.
 type handover struct {
-	Old       []byte    `json:"old"` // the seed of the old private key
-	New       []byte    `json:"new"` // the public key
+	Old       []byte    `json:"old,omitempty"`        // the seed of the old private key, while a relay waits
+	OldPublic []byte    `json:"old_public,omitempty"` // the old public key, from then on
+	New       []byte    `json:"new"`                  // the public key
 	OldSigned []byte    `json:"old_signed"`
 	NewSigned []byte    `json:"new_signed"`
 	Waiting   []waiting `json:"waiting"` // the relays that have not heard of it yet
@@ -55,8 +61,32 @@ type waiting struct {
 	Names []string `json:"names,omitempty"`
 }
 
-// old is the old private key.
+// old is the old private key, of a hand-over that a relay waits for.
 func (h *handover) old() ed25519.PrivateKey { return ed25519.NewKeyFromSeed(h.Old) }
+
+// public is the old public key.
+func (h *handover) public() ed25519.PublicKey {
+	if len(h.Old) > 0 {
+		return h.old().Public().(ed25519.PublicKey)
+	}
+	return h.OldPublic
+}
+
+// isWhole reports whether a hand-over has the keys that its methods need.
+func (h *handover) isWhole() bool {
+	if len(h.Waiting) > 0 || len(h.Old) > 0 {
+		return len(h.Old) == ed25519.SeedSize
+	}
+	return len(h.OldPublic) == ed25519.PublicKeySize
+}
+
+// settled is h without the private key, where no relay waits for it any more.
+func (h handover) settled() handover {
+	if len(h.Waiting) == 0 {
+		h.Old, h.OldPublic = nil, h.public()
+	}
+	return h
+}
 
 // waits returns what waits for a relay, or nil.
 func (h *handover) waits(relay string) *waiting {
@@ -69,7 +99,7 @@ func (h *handover) waits(relay string) *waiting {
 
 // framed is h as it is sent.
 func (h *handover) framed() framing.Handover {
-	return framing.Handover{Old: h.old().Public().(ed25519.PublicKey), New: h.New, OldSigned: h.OldSigned, NewSigned: h.NewSigned}
+	return framing.Handover{Old: h.public(), New: h.New, OldSigned: h.OldSigned, NewSigned: h.NewSigned}
 }
 
 // framed is a list as it is sent.
@@ -96,11 +126,11 @@ func (s *state) loadHandovers(key ed25519.PublicKey) ([]handover, error) {
 		return nil, unusable("read", s.dir, file, err)
 	}
 	var list []handover
-	damaged := json.Unmarshal(b, &list) != nil || slices.ContainsFunc(list, func(h handover) bool { return len(h.Old) != ed25519.SeedSize })
+	damaged := json.Unmarshal(b, &list) != nil || slices.ContainsFunc(list, func(h handover) bool { return !h.isWhole() })
 	for n := len(list); n > 0 && !damaged; n-- {
 		if key.Equal(ed25519.PublicKey(list[n-1].New)) {
 			list = list[:n]
-			damaged = framed(list[max(0, n-framing.MaxHandovers):]).Verify(key) != nil
+			damaged = framed(newest(list, framing.MaxHandovers)).Verify(key) != nil
 			break
 		}
 		list = list[:n-1]
@@ -111,7 +141,7 @@ func (s *state) loadHandovers(key ed25519.PublicKey) ([]handover, error) {
 	return list, nil
 }
 
-// saveHandovers writes the file, or removes it with the last key.
+// saveHandovers writes the file, or removes it where there is nothing for it.
 func (s *state) saveHandovers(list []handover) error {
 	if len(list) == 0 {
 		err := os.Remove(s.path(handoversFile))
@@ -144,15 +174,27 @@ func relayHost(relay string) string {
 // forRelay returns those that a relay has not heard of: from the first that waits for
 // it on, since each leads to the next.
 func forRelay(list []handover, relay string) []handover {
-	i := slices.IndexFunc(list, func(h handover) bool { return h.waits(relayHost(relay)) != nil })
-	if i < 0 {
-		return nil
-	}
-	return list[i:]
+	return from(list, func(h handover) bool { return h.waits(relayHost(relay)) != nil })
 }
 
-// heard returns what is left of a list, up to a key, when a relay has granted a claim
-// that came with it, and whether anything has changed.
+// pending returns those that some relay has not heard of, and what comes after them.
+func pending(list []handover) []handover {
+	return from(list, func(h handover) bool { return len(h.Waiting) > 0 })
+}
+
+// from returns a list from the first that is so on.
+func from(list []handover, is func(handover) bool) []handover {
+	if i := slices.IndexFunc(list, is); i >= 0 {
+		return list[i:]
+	}
+	return nil
+}
+
+// newest returns as many as may be shown at once, the newest.
+func newest(list []handover, n int) []handover { return list[max(0, len(list)-n):] }
+
+// heard returns a list as it is when a relay has granted a claim that came with it, up to a
+// key, and whether anything has changed. A key that nobody waits for any more is not in it.
 func heard(list []handover, relay string, key ed25519.PublicKey) (left []handover, changed bool) {
 	upTo := 1 + slices.IndexFunc(list, func(h handover) bool { return key.Equal(ed25519.PublicKey(h.New)) })
 	for i, h := range list {
@@ -160,10 +202,7 @@ func heard(list []handover, relay string, key ed25519.PublicKey) (left []handove
 			h.Waiting = slices.DeleteFunc(slices.Clone(h.Waiting), func(w waiting) bool { return w.Relay == relayHost(relay) })
 			changed = true
 		}
-		// One in the middle stays as long as one before it: it is a part of the way.
-		if len(left) > 0 || len(h.Waiting) > 0 {
-			left = append(left, h)
-		}
+		left = append(left, h.settled())
 	}
 	return left, changed
 }

@@ -96,6 +96,21 @@ func (k *keys) handovers(relay string, minor uint8, identity ed25519.PublicKey) 
 	if minor < handoverMinor {
 		return nil
 	}
+	return framed(forRelay(k.upToLocked(identity), relay))
+}
+
+// every is handovers with those, too, that the relay has heard of or need not have.
+func (k *keys) every(minor uint8, identity ed25519.PublicKey) framing.Handovers {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	if minor < handoverMinor {
+		return nil
+	}
+	return framed(newest(k.upToLocked(identity), framing.MaxHandovers))
+}
+
+// upToLocked is the list as far as it leads to an identity.
+func (k *keys) upToLocked(identity ed25519.PublicKey) []handover {
 	end := slices.IndexFunc(k.list, func(h handover) bool { return identity.Equal(ed25519.PublicKey(h.New)) })
-	return framed(forRelay(k.list[:end+1], relay))
+	return k.list[:end+1]
 }
