@@ -269,9 +269,15 @@ func TestRefusedHandoverHasAHint(t *testing.T) {
 func TestNameIsRememberedBeforeItAnswers(t *testing.T) {
 	r, dir := newRelay(t), t.TempDir()
 	slow, release := "zz."+zone, make(chan struct{})
+	var quick atomic.Bool
 	r.decideBy(func(_ framing.Hello, c framing.Claim) error {
-		if c.Name == slow {
+		switch {
+		case c.Name != slow:
+			quick.Store(true)
+		case quick.Load():
 			<-release
+		default: // it came first, and the relay answers one after the other
+			return &framing.Denial{Code: framing.DeniedUnavailable, Text: "not now", Retry: time.Second}
 		}
 		return nil
 	})
