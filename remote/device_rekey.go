@@ -99,28 +99,35 @@ func (w *way) succeed(link *framing.Link, due func() ed25519.PublicKey) {
 		link.Close()
 		return
 	}
+	if awaitKey(w, link, due) {
+		d.goodbye(link, errNewKey.Error())
+	}
+}
+
+// awaitKey is the wait of succeed, and reports whether the link is there still. It counts as
+// waiting until it is over, and not for as long as visitors stay on the link.
+func awaitKey(w *way, link *framing.Link, due func() ed25519.PublicKey) bool {
 	var over <-chan time.Time
 	defer w.waiting.Add(-1)
-	if int(w.waiting.Add(1)) > d.linksEach() {
+	if int(w.waiting.Add(1)) > w.d.linksEach() {
 		over = time.After(succeedTime)
 	}
-	for wait := true; wait; {
+	for {
 		key := due()
 		claimed, next := w.claimedWith(key)
 		if claimed && !key.Equal(link.Identity()) {
-			break
+			return true
 		}
 		select {
 		case <-next:
 		case <-over:
-			wait = false
+			return true
 		case <-w.ctx.Done():
-			wait = false
+			return true
 		case <-link.Done():
-			return
+			return false
 		}
 	}
-	d.goodbye(link, errNewKey.Error())
 }
 
 // claimedWith reports whether a link with this key has claimed its names, and returns a

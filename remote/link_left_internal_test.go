@@ -121,6 +121,57 @@ func TestLinksWaitForTheKeyOfNow(t *testing.T) {
 	})
 }
 
+// Links with an old key that have said that they go, and have a visitor still, wait for no key
+// any more: they take no place of those that wait for the next one, which an honest relay may
+// deny for hours.
+func TestLinksThatHaveGoneTakeNoPlaceOfThoseThatWait(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		ctx, cancel := context.WithCancel(t.Context())
+		d := &Device{ctx: ctx, cut: ctx, late: ctx}
+		w := &way{d: d, ctx: ctx}
+		var now atomic.Int32
+		due := func() ed25519.PublicKey { return append(make([]byte, 31), byte(now.Load())) }
+		open := func(visited bool) (list []*framing.Link) {
+			for range d.linksEach() {
+				link, relay := connected(t, framing.Handler{})
+				if visited {
+					if _, err := relay.Open(framing.Header{Name: "a.relay.test", Source: netip.MustParseAddrPort("192.0.2.1:1"), Dest: netip.MustParseAddrPort("192.0.2.2:443")}, nil); err != nil {
+						t.Fatal(err)
+					}
+					if _, err := link.Accept(); err != nil {
+						t.Fatal(err)
+					}
+				}
+				list = append(list, link)
+				go w.succeed(link, due)
+			}
+			return list
+		}
+		now.Store(1)
+		gone := open(true)
+		time.Sleep(time.Minute)
+		w.noteClaimed(due())
+		time.Sleep(time.Minute)
+		now.Store(2)
+		waiting := open(false)
+		for _, link := range waiting {
+			if time.Sleep(time.Hour); link.Err() != nil {
+				t.Errorf("it has ended while the next key has no names: %v", link.Err())
+			}
+		}
+		for _, link := range gone {
+			if link.Err() != nil {
+				t.Errorf("it has ended with a visitor: %v", link.Err())
+			}
+		}
+		waiting[0].Close()
+		if synctest.Wait(); w.waiting.Load() != 1 {
+			t.Errorf("%d are counted, want the one that is open", w.waiting.Load())
+		}
+		cancel()
+	})
+}
+
 // A relay that restarts in good order leaves two links, and a third one may just have moved:
 // however many relays there are, the visitors on these are not cut.
 func TestEachRelayHasItsPartOfWhatIsLeft(t *testing.T) {
