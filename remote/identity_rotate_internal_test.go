@@ -265,3 +265,75 @@ func TestHandoversThatAreNoneAreDamaged(t *testing.T) {
 		}
 	}
 }
+
+// Which relays have to hear of a hand-over is signed by nobody, and nothing keeps the file from
+// being damaged: whatever it says, there is an error or it works, and no key is lost.
+func TestAnyContentOfTheHandoversIsAnErrorOrWorks(t *testing.T) {
+	full, _ := rotatedState(t)
+	for range framing.MaxHandovers - 1 {
+		if _, err := RotateIdentity(full, false); err != nil {
+			t.Fatal(err)
+		}
+	}
+	text := tree(t, full)[handoversFile]
+	for what, damage := range map[string]func([]map[string]any) any{
+		"waiting of the first":     func(l []map[string]any) any { delete(l[0], "waiting"); return l },
+		"an empty one":             func(l []map[string]any) any { l[0]["waiting"] = []any{}; return l },
+		"an empty relay":           func(l []map[string]any) any { l[0]["waiting"] = []any{nil}; return l },
+		"waiting of all":           func(l []map[string]any) any { l = without(l, "waiting"); return l },
+		"the last alone":           func(l []map[string]any) any { return l[len(l)-1:] },
+		"the last without waiting": func(l []map[string]any) any { return without(l[len(l)-1:], "waiting") },
+		"the new keys":             func(l []map[string]any) any { return without(l, "new") },
+		"the old keys":             func(l []map[string]any) any { return without(l, "old") },
+		"signatures":               func(l []map[string]any) any { return without(l, "old_signed") },
+		"one in front twice":       func(l []map[string]any) any { return append(l[:1:1], l...) },
+		"one in front, of null":    func(l []map[string]any) any { return append([]map[string]any{{"old": l[0]["old"]}}, l...) },
+		"elements of null":         func(l []map[string]any) any { return make([]map[string]any, framing.MaxHandovers) },
+		"all":                      func([]map[string]any) any { return nil },
+		"the kind":                 func([]map[string]any) any { return "text" },
+	} {
+		t.Run(what, func(t *testing.T) {
+			dir := t.TempDir()
+			for name, text := range tree(t, full) {
+				write(t, filepath.Join(dir, filepath.FromSlash(name)), text)
+			}
+			var list []map[string]any
+			if err := json.Unmarshal([]byte(text), &list); err != nil {
+				t.Fatal(err)
+			}
+			b, err := json.Marshal(damage(list))
+			if err != nil {
+				t.Fatal(err)
+			}
+			write(t, filepath.Join(dir, handoversFile), string(b))
+			key := tree(t, dir)[identityFile]
+			_, showErr := ShowIdentity(dir)
+			s, err := openState(dir)
+			if err != nil {
+				t.Fatal(err)
+			}
+			for _, relay := range []string{"relay.test", "other.test", "", "none.test"} {
+				if list := s.keys.handovers(relay, handoverMinor, s.public()); list.Verify(s.public()) != nil {
+					t.Errorf("%q is shown what does not hold: %v", relay, list.Verify(s.public()))
+				}
+				s.keys.forLink(relay, 0)
+			}
+			_, err = RotateIdentity(dir, false)
+			after := tree(t, dir)
+			if err != nil && (len(hint.All(err)) == 0 || after[identityFile] != key || after[handoversFile] != string(b)) {
+				t.Errorf("something has changed, or no hint: %v", err)
+			}
+			if err == nil && showErr != nil {
+				t.Errorf("rotated where it cannot be shown: %v", showErr)
+			}
+		})
+	}
+}
+
+// without is a list whose elements do not have this key.
+func without(list []map[string]any, key string) []map[string]any {
+	for _, m := range list {
+		delete(m, key)
+	}
+	return list
+}

@@ -135,7 +135,7 @@ func (s *state) loadHandovers(key ed25519.PublicKey) ([]handover, error) {
 		}
 		list = list[:n-1]
 	}
-	if damaged {
+	if damaged || len(list) > framing.MaxHandovers {
 		return nil, hint.HandoversDamaged.Error(fmt.Errorf("%s is damaged: it holds the keys from before, and what they hand over", file), "FILE", file)
 	}
 	return list, nil
