@@ -97,7 +97,9 @@ func TestSystemFolderIsNoStateDirectory(t *testing.T) {
 		t.Fatal(err)
 	}
 	for of, system := range map[string]bool{"/": true, "/etc": true, "/etc/": true, "/etc/ssl": true, "/lib64": true, "/var": true, "/var/lib": true, "/home": true, "/tmp": true,
-		"/var/lib/relay": false, "/home/me": false, "/etc/keystay": false, "/data": false, "etc": false} {
+		"/var/mail": true, "/var/tmp": true, "/var/local": true, "/var/opt/": true, "/var/run/user": true, "/var/spool/mail": true, "/var/lib/private": true, "/usr/local": true,
+		"/var/lib/relay": false, "/var/lib/private/relay": false, "/var/lib/keystay": false, "/var/keystay": false, "/var/local/relay": false, "/var/tmp/relay": false,
+		"/home/me": false, "/etc/keystay": false, "/data": false, "var/mail": false, "etc": false} {
 		if isSystem(of) != system {
 			t.Errorf("%s is the system's: %v", of, !system)
 		}
@@ -109,6 +111,28 @@ func TestSystemFolderIsNoStateDirectory(t *testing.T) {
 	}
 	if isState(of) {
 		t.Error("a folder of the system's is taken for a state directory")
+	}
+}
+
+// Nor is a folder one into which everybody may put the file by which one is told, or that
+// nobody has put a file into yet.
+func TestSharedFolderIsNoStateDirectory(t *testing.T) {
+	for _, name := range []string{"", "identity.pem", "names.db"} {
+		for mode, state := range map[fs.FileMode]bool{0o777 | fs.ModeSticky: false, 0o700 | fs.ModeSticky: true, 0o700: true} {
+			for _, below := range []string{"shared", "keystay"} {
+				dir := filepath.Join(t.TempDir(), below)
+				err := os.Mkdir(dir, 0o700)
+				if name != "" {
+					err = errors.Join(err, os.WriteFile(filepath.Join(dir, name), nil, 0o600))
+				}
+				if err := errors.Join(err, os.Chmod(dir, mode)); err != nil {
+					t.Fatal(err)
+				}
+				if isState(dir) != state {
+					t.Errorf("%s with %q and %v: taken for one: %v", below, name, mode, !state)
+				}
+			}
+		}
 	}
 }
 

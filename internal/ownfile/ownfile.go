@@ -251,9 +251,10 @@ func notOwn(err error, dir, what, owner, user string) error {
 
 // isState reports whether a folder looks like one that the programs have made, or is free
 // to become one: whatever else is in a folder is changed with its owner. None of the
-// system's is one, also where a program has run on it before.
+// system's is one, also where a program has run on it before, nor one into which everybody
+// may put such a file.
 func isState(dir string) bool {
-	if isSystem(dir) {
+	if isSystem(dir) || isShared(dir) {
 		return false
 	}
 	entries, err := os.ReadDir(dir)
@@ -264,14 +265,32 @@ func isState(dir string) bool {
 		err == nil && len(entries) == 0 && filepath.Dir(dir) != "/"
 }
 
+// isShared reports whether a folder is there for everybody, as /tmp is.
+func isShared(dir string) bool {
+	info, err := os.Stat(dir)
+	return err == nil && info.Mode()&fs.ModeSticky != 0 && info.Mode().Perm()&0o002 != 0
+}
+
+// The system's folders: those at the top that are its own with all that is in them, and so
+// below /var; and those that have folders of others in them. Whatever is directly below
+// /var is one of the latter.
+var (
+	systemTops = []string{"bin", "boot", "dev", "etc", "lib", "lib32", "lib64", "proc", "run", "sbin", "sys", "usr"}
+	systemVars = []string{"backups", "cache", "lock", "log", "mail", "run", "spool"}
+	systemDirs = []string{"/", "/home", "/opt", "/root", "/tmp", "/var", "/var/lib", "/var/lib/private"}
+)
+
 // isSystem reports whether a folder is, or is in, one of the system's, or is one that has
 // folders of others in it.
 func isSystem(dir string) bool {
 	dir = filepath.Clean(dir)
-	top, _, _ := strings.Cut(strings.TrimPrefix(dir, "/"), "/")
-	return filepath.IsAbs(dir) && !strings.Contains(dir, "keystay") &&
-		(slices.Contains([]string{"bin", "boot", "dev", "etc", "lib", "lib32", "lib64", "proc", "run", "sbin", "sys", "usr"}, top) ||
-			slices.Contains([]string{"/", "/home", "/opt", "/root", "/tmp", "/var", "/var/lib"}, dir))
+	if !filepath.IsAbs(dir) || strings.Contains(dir, "keystay") {
+		return false
+	}
+	top, below, _ := strings.Cut(strings.TrimPrefix(dir, "/"), "/")
+	first, rest, _ := strings.Cut(below, "/")
+	return slices.Contains(systemTops, top) || slices.Contains(systemDirs, dir) ||
+		top == "var" && (rest == "" || slices.Contains(systemVars, first))
 }
 
 // strange returns dir, if it is there and belongs to another user than the one
