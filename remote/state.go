@@ -71,6 +71,7 @@ func openState(dir string) (*state, error) {
 		return nil, err
 	}
 	defer unlock()
+	sweepFolders(dir)
 	if err := s.loadIdentity(); err != nil {
 		return nil, err
 	}
@@ -106,8 +107,8 @@ func Identity(dir string) (label string, strange []error, err error) {
 	return labelOf(s.public()), s.strays, nil
 }
 
-// lockState makes the directory if need be, keeps other processes from it, and
-// finishes an import that was broken off.
+// lockState makes the directory if need be, keeps other processes from it, finishes an
+// import that was broken off, and removes what was left by a process that was killed.
 func lockState(dir string) (s *state, unlock func() error, err error) {
 	if err := ownfile.MkdirAll(dir); err != nil {
 		return nil, nil, unusable("make", dir, dir, err)
@@ -121,6 +122,7 @@ func lockState(dir string) (s *state, unlock func() error, err error) {
 	if err != nil {
 		return nil, nil, unusable("lock", dir, s.path(lockFile), err)
 	}
+	s.sweep()
 	if err := s.finishImport(); err != nil {
 		lock.Close()
 		return nil, nil, err

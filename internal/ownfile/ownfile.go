@@ -49,35 +49,6 @@ func PEM(b []byte) []byte {
 	return bytes.Join(lines, []byte("\n"))
 }
 
-// Write replaces a file as a whole, with mode 0600: a crash leaves the old one
-// or the new one, and once Write has returned nil, losing power does not bring
-// the old one back. A symbolic link to nothing is not replaced, since what it led to
-// may only be away.
-func Write(file string, b []byte) error {
-	dir := filepath.Dir(file)
-	if link := Dangling(file); link != nil {
-		return fmt.Errorf("write %s: %w", file, link)
-	}
-	f, err := os.CreateTemp(dir, ".new-*") // 0600
-	if err != nil {
-		return fmt.Errorf("write %s: %w", file, err)
-	}
-	_, err = f.Write(b)
-	err = errors.Join(err, f.Sync(), f.Close())
-	if err == nil {
-		err = os.Rename(f.Name(), file)
-	}
-	if err == nil {
-		err = SyncDir(dir)
-	} else {
-		os.Remove(f.Name())
-	}
-	if err != nil {
-		return fmt.Errorf("write %s: %w", file, err)
-	}
-	return nil
-}
-
 // SyncDir makes what was created, renamed or removed in a folder survive a loss
 // of power. Systems that cannot sync a folder, such as Windows, keep their own
 // promises.
