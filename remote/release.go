@@ -20,7 +20,8 @@ var ErrNoIdentity = errors.New("there is no identity")
 // dials once each, and links for the release alone: a run that serves the name is
 // told by the relay and ends. The error wraps a *framing.NotReleased or a
 // *framing.Refusal where a relay says no, and is nil when all have taken the name
-// back. The name is then not remembered any more.
+// back. That a relay which has taken it back gave it is then not remembered any more; it
+// wraps a *DamagedError where it cannot be read which others did.
 func Release(ctx context.Context, cfg Config) (relays []string, err error) {
 	if cfg.StateDir == "" || cfg.Domain == "" {
 		return nil, errors.New("release: no state directory, or no name given")
@@ -59,13 +60,10 @@ func Release(ctx context.Context, cfg Config) (relays []string, err error) {
 		}
 		relays = append(relays, relay)
 	}
-	if err := errors.Join(errs...); err != nil {
-		return relays, err
+	if len(relays) > 0 && name != "" { // that of a port of which nothing is known here is empty
+		errs = append(errs, forgetAt(cfg.StateDir, name, relays))
 	}
-	if name == "" { // of a port of which nothing is known here
-		return relays, nil
-	}
-	return relays, d.state.forget(name)
+	return relays, errors.Join(errs...)
 }
 
 // release links to the relay and gives a name back.

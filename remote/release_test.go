@@ -66,6 +66,77 @@ func TestRelease(t *testing.T) {
 	}
 }
 
+// A name that one of its relays has taken back is remembered with the others, which have to hear
+// of a new key; also where it was one that nothing was known of, or that does not take it back.
+func TestNameIsForgottenWithTheLastRelayThatHasIt(t *testing.T) {
+	const other = "other.test"
+	r1 := newRelay(t)
+	r2 := newRelay(t, func(r *fakeRelay) { r.ca, r.cert = r1.ca, r1.ca.Issue(other) })
+	cfg := r1.config()
+	cfg.Relays, cfg.RelayAddresses = []string{zone, other}, []string{r1.addr, r2.addr}
+	waiting := func(relays ...string) {
+		t.Helper()
+		var got []string
+		info, err := remote.ShowIdentity(cfg.StateDir)
+		for _, n := range info.Names {
+			got = append(got, n.Relays...)
+		}
+		if err != nil || !slices.Equal(got, relays) {
+			t.Errorf("remembered are %q, %v; want %q", got, err, relays)
+		}
+	}
+	give := func(relays, addresses []string, ok bool) {
+		t.Helper()
+		at := cfg
+		at.Relays, at.RelayAddresses = relays, addresses
+		if _, err := remote.Release(t.Context(), at); (err == nil) != ok {
+			t.Errorf("given back at %q: %v", relays, err)
+		}
+	}
+	listen := func() *remote.Listener {
+		t.Helper()
+		ln := r1.listen(cfg)
+		r1.next()
+		r2.next()
+		if err := wait(t, ln); err != nil {
+			t.Fatal(err)
+		}
+		return ln
+	}
+	ln := listen()
+	waiting(zone, other)
+	give([]string{zone + ":8443"}, []string{r1.addr}, true)
+	waiting(other)
+	rot, err := remote.RotateIdentity(cfg.StateDir, false)
+	if err != nil || len(rot.Waiting) != 1 || rot.Waiting[0].Relay != other || !slices.Equal(rot.Waiting[0].Names, []string{domain}) {
+		t.Errorf("rotated: %+v, %v", rot, err)
+	}
+	end(ln)
+	give([]string{zone}, []string{r1.addr}, true) // of a name that it is not known to have
+	waiting(other)
+	give(nil, []string{r2.addr}, true)
+	waiting()
+
+	end(listen())
+	waiting(zone, other)
+	r2.releaseWith(&framing.NotReleased{Text: "moving", Later: true})
+	give(nil, cfg.RelayAddresses, false)
+	waiting(other)
+	file := filepath.Join(cfg.StateDir, "names", domain+".json")
+	if err := os.WriteFile(file, []byte("{"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	var damaged *remote.DamagedError
+	at := cfg
+	at.Relays, at.RelayAddresses = []string{zone}, []string{r1.addr}
+	if relays, err := remote.Release(t.Context(), at); !errors.As(err, &damaged) || !slices.Equal(relays, []string{zone}) {
+		t.Errorf("it is not known which others have it: %q, %v", relays, err)
+	}
+	if _, err := os.Stat(file); err != nil {
+		t.Errorf("what cannot be read is gone: %v", err)
+	}
+}
+
 // A release ends with its context.
 func TestReleaseEndsWithItsContext(t *testing.T) {
 	r := newRelay(t)

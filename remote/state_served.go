@@ -141,6 +141,36 @@ func (s *state) forget(name string) error {
 	return nil
 }
 
+// forgetAt has a state directory forget that these relays gave a name, since they have taken
+// it back. Others may have it still, and have to hear of a new key: the name goes with the last.
+func forgetAt(stateDir, name string, relays []string) error {
+	s, unlock, err := lockState(stateDir)
+	if err != nil {
+		return err
+	}
+	defer unlock()
+	how, err := s.served(name)
+	if errors.Is(err, errNotServed) {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	is := make(map[string]bool)
+	for _, relay := range relays {
+		is[relayHost(relay)] = true
+	}
+	how.Relays = slices.DeleteFunc(how.Relays, func(relay string) bool { return is[relayHost(relay)] })
+	if len(how.Relays) == 0 {
+		return s.forget(name)
+	}
+	b, err := json.Marshal(how)
+	if err != nil {
+		return fmt.Errorf("remember %s: %w", name, err)
+	}
+	return s.write(servedFile(name), append(b, '\n'))
+}
+
 // choose returns the name to serve and the relays to dial. An empty name is the
 // one made from the device's key; no relays are to climb from the name. What was
 // remembered counts only where cfg says nothing. Where it is damaged, a name that
