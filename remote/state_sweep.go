@@ -1,7 +1,6 @@
 package remote
 
 import (
-	"io/fs"
 	"os"
 	"path/filepath"
 	"slices"
@@ -31,15 +30,6 @@ func (s *state) sweep() {
 // without the lock.
 func sweepFolders(stateDir string) {
 	for _, folder := range exportedFolders {
-		root, err := filepath.EvalSymlinks(filepath.Join(stateDir, folder))
-		if err != nil {
-			continue
-		}
-		_ = filepath.WalkDir(root, func(dir string, d fs.DirEntry, err error) error {
-			if err == nil && d.IsDir() {
-				ownfile.Sweep(dir, nil)
-			}
-			return nil
-		})
+		ownfile.SweepTree(filepath.Join(stateDir, folder))
 	}
 }

@@ -14,6 +14,7 @@ import (
 	"strings"
 	"syscall"
 	"testing"
+	"time"
 
 	"keystay/config"
 	"keystay/internal/handover"
@@ -151,6 +152,33 @@ func TestStateDirThatIsOpenIsTold(t *testing.T) {
 		told := strings.Contains(log, "level=WARN msg=\"every user of this machine can get into "+dir) && strings.Contains(log, "chmod 700 "+dir)
 		if err != nil || told != warns {
 			t.Errorf("%v: %v\n%s", mode, err, log)
+		}
+	}
+}
+
+// A process that was killed while it wrote a key has left the key behind: a later start removes
+// it, and not what another process may be writing now.
+func TestStartRemovesKeysThatWereLeft(t *testing.T) {
+	cert, key := testca.New(t).Files(t.TempDir(), "relay.test")
+	dir := t.TempDir()
+	day := time.Now().Add(-24 * time.Hour)
+	there := make(map[string]bool)
+	for name, at := range map[string]time.Time{
+		"acme/certificates/ca/.new-relay.test.key-1": day, "acme/certificates/ca/.new-relay.test.key-2": time.Now(), "acme/certificates/ca/relay.test.key": day,
+		"cluster/.new-ca.key-3": day, "cluster/.new-ca.key-4": time.Now(), "cluster/ca.key": day,
+	} {
+		file := filepath.Join(dir, name)
+		if err := errors.Join(os.MkdirAll(filepath.Dir(file), 0o700), os.WriteFile(file, nil, 0o600), os.Chtimes(file, at, at)); err != nil {
+			t.Fatal(err)
+		}
+		there[file] = at != day || !strings.Contains(name, ".new-")
+	}
+	if err, _ := opened(t, &config.Relay{Domain: "relay.test", StateDir: dir, TLS: config.TLS{CertFile: cert, KeyFile: key}}, false); err != nil {
+		t.Fatal(err)
+	}
+	for file, want := range there {
+		if _, err := os.Stat(file); (err == nil) != want {
+			t.Errorf("%s: %v", file, err)
 		}
 	}
 }

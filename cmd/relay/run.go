@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"net/http"
 	"os"
+	"path/filepath"
 	"sync"
 	"sync/atomic"
 	"syscall"
@@ -119,6 +120,9 @@ func (p *process) open(takeover bool) (err error) {
 	}
 	if err := ownfile.Exposed(p.cfg.StateDir); err != nil {
 		p.log.Warn(err.Error(), hint.Attr(hint.All(err)))
+	}
+	for _, folder := range []string{"acme", clusterDir} {
+		ownfile.SweepTree(filepath.Join(p.cfg.StateDir, folder)) // keys, of a process that was killed
 	}
 	if p.cert, err = newOwnCert(p.cfg, p.log); err != nil {
 		return stateError(p.cfg.StateDir, err)

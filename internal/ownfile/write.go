@@ -3,6 +3,7 @@ package ownfile
 import (
 	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"strings"
@@ -74,6 +75,21 @@ func Sweep(dir string, locked func(name string) bool) {
 			_ = os.Remove(filepath.Join(dir, e.Name()))
 		}
 	}
+}
+
+// SweepTree is Sweep for a folder, which may be a symbolic link, and all that are in it. No
+// file in them counts as locked.
+func SweepTree(dir string) {
+	root, err := filepath.EvalSymlinks(dir)
+	if err != nil {
+		return
+	}
+	_ = filepath.WalkDir(root, func(at string, d fs.DirEntry, err error) error {
+		if err == nil && d.IsDir() {
+			Sweep(at, nil)
+		}
+		return nil
+	})
 }
 
 // unfinishedOf returns of which file this is one that begin has made, if it is one.
