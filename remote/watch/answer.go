@@ -151,8 +151,12 @@ func (p *probing) see(ctx context.Context) (saw probe.Sight) {
 		saw.Address = p.address
 		chain, size := s.chain, 0
 		if s.leaf != nil {
-			if path, err := s.path(p.roots); err == nil { // what counts has room behind the leaf
+			path, err := s.path(p.roots)
+			switch {
+			case err == nil: // what counts has room behind the leaf
 				chain = path
+			case p.beside && !isLost(err): // whoever asks can judge it still less, by a part
+				saw.Step, saw.Why = string(AtCertificate), "shows certificates that are not judged"
 			}
 		}
 		for _, der := range chain {

@@ -90,6 +90,7 @@ func (p *probing) heard(ctx context.Context, told probe.Sight, ends Ends, before
 	case len(s.chain) == 0:
 		return p.notRun(AtPeer, "was not seen from there: it tells of no certificate")
 	}
+	s.part = told.Step == string(AtCertificate)
 	s.bare = copy(s.exporter[:], told.Exporter) != probe.Size
 	copy(s.random[:], told.Random)
 	return p.judge(ctx, s, ends, before, func([sha256.Size]byte) bool { return false }, func() {})

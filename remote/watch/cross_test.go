@@ -91,6 +91,16 @@ func crossing(t *testing.T, d *device, there watch.Way) (*watch.Watch, *peer) {
 	}, p
 }
 
+// only is a dialling of these addresses alone.
+func only(dial func(context.Context, string) (net.Conn, error), addresses ...string) func(context.Context, string) (net.Conn, error) {
+	return func(ctx context.Context, address string) (net.Conn, error) {
+		if !slices.Contains(addresses, address) {
+			return nil, errors.New("refused")
+		}
+		return dial(ctx, address)
+	}
+}
+
 // What another remote sees from its network counts as what this one sees; what it does
 // not see, or says without its signature, is not fine.
 func TestAPeerLooksFromItsNetwork(t *testing.T) {

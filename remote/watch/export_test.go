@@ -14,6 +14,9 @@ const MaxAddresses = maxAddresses
 // MaxBeside is maxBeside, for tests.
 const MaxBeside = maxBeside
 
+// MaxBetween is maxBetween, for tests.
+const MaxBetween = maxBetween
+
 // Kept is how many bytes of certificates a result keeps.
 func (r *Result) Kept() (size int) {
 	for _, der := range r.chain {

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"crypto/ed25519"
+	"crypto/rsa"
 	"crypto/sha256"
 	"crypto/x509"
 	"errors"
@@ -34,7 +35,15 @@ const (
 	// replicaTries is how many connections are made, where other replicas may take them,
 	// until one ends here.
 	replicaTries = 4
+	// maxKey is the longest RSA key, in bits, that is calculated with: the TLS library takes
+	// none that is longer, and what it costs grows with the square. maxBetween is how many of
+	// the certificates behind a leaf are tried, which is as many as package x509 checks.
+	maxKey, maxBetween = 8192, 100
 )
+
+// errPassedOver is the error of a leaf that leads to no root, where not all that stands
+// behind it was tried.
+var errPassedOver = errors.New("not all of the certificates behind it are tried")
 
 // A probing is one probe that is to be run.
 type probing struct {
@@ -107,6 +116,7 @@ type sight struct {
 	exporter probe.Exporter
 	random   probe.Random
 	bare     bool // there is no exporter
+	part     bool // more was shown behind the leaf than is there
 }
 
 // show takes the certificates that a connection has shown.
@@ -227,19 +237,36 @@ func (p *probing) deceives(s sight) (certainly, perhaps bool) {
 		return false, false
 	}
 	_, err := s.path(p.roots)
-	lost := errors.As(err, new(x509.UnknownAuthorityError)) // it leads to none of the roots
-	return err == nil, err == nil || !lost || len(s.leaf.IssuingCertificateURL) > 0
+	return err == nil, err == nil || !isLost(err) || len(s.leaf.IssuingCertificateURL) > 0
 }
 
+// isLost reports whether the error of a path is that it leads to none of the roots.
+func isLost(err error) bool { return errors.As(err, new(x509.UnknownAuthorityError)) }
+
 // path returns the certificates that lead from the leaf to one of the roots, without that.
+// Nothing ends the calculation but its own end, so what it can cost is bounded.
 func (s *sight) path(roots *x509.CertPool) (path [][]byte, err error) {
-	between := x509.NewCertPool()
+	between, tried, passed := x509.NewCertPool(), 0, s.part
 	for _, der := range s.chain[1:] {
-		if cert, err := x509.ParseCertificate(der); err == nil { // browsers pass over the others
-			between.AddCert(cert)
+		if tried == maxBetween {
+			passed = true
+			break
 		}
+		cert, err := x509.ParseCertificate(der)
+		if err != nil {
+			continue // browsers pass over it, too
+		}
+		if key, ok := cert.PublicKey.(*rsa.PublicKey); ok && key.N.BitLen() > maxKey {
+			passed = true
+			continue
+		}
+		between.AddCert(cert)
+		tried++
 	}
 	chains, err := s.leaf.Verify(x509.VerifyOptions{Roots: roots, Intermediates: between})
+	if passed && isLost(err) {
+		return nil, errPassedOver
+	}
 	if err != nil {
 		return nil, err
 	}
