@@ -100,7 +100,8 @@ func (t *tap) next() error {
 		return err
 	}
 	size := int(binary.BigEndian.Uint16(record[3:]))
-	if record[0] < recordCCS || record[0] > recordData || record[1] != 3 || size > maxFragment {
+	// Nothing here is stricter than the library: it minds no version in the first record.
+	if record[0] < recordCCS || record[0] > recordData || record[1] >= 0x10 || size > maxFragment {
 		t.over = true
 		return nil
 	}

@@ -14,6 +14,7 @@ import (
 	"fmt"
 	"io"
 	"math/big"
+	"net"
 	"testing"
 	"time"
 
@@ -70,6 +71,48 @@ func TestTheLeafIsKeptWhateverIsBehindIt(t *testing.T) {
 			}
 		}
 	}
+}
+
+// The version of the first record is minded neither by the library nor by some browsers, and
+// hides nothing either.
+func TestTheVersionOfTheFirstRecordHidesNothing(t *testing.T) {
+	cert := testca.New(t).Issue("xyz.relay.example")
+	cert.Certificate = [][]byte{cert.Certificate[0], []byte("junk")}
+	for _, shape := range browser.Shapes() {
+		for _, version := range []byte{0, 2, 15} {
+			a, b := memconn.Pipe(1 << 16)
+			client, err := browser.Client(a, "xyz.relay.example", shape)
+			if err != nil {
+				t.Fatal(err)
+			}
+			served := make(chan struct{})
+			go func() {
+				defer close(served)
+				defer b.Close()
+				_ = tls.Server(&oddVersion{Conn: b, version: version}, &tls.Config{Certificates: []tls.Certificate{cert}}).Handshake()
+			}()
+			err = client.Handshake(context.Background())
+			a.Close()
+			<-served
+			if chain := client.Chain(); err == nil || len(chain) != 2 || !bytes.Equal(chain[0], cert.Certificate[0]) {
+				t.Errorf("%s, version %d.0: %d certificates are kept; %v", shape, version, len(chain), err)
+			}
+		}
+	}
+}
+
+// An oddVersion writes another version in its first record.
+type oddVersion struct {
+	net.Conn
+	version byte
+	over    bool
+}
+
+func (c *oddVersion) Write(p []byte) (int, error) {
+	if !c.over {
+		c.over, p = true, append([]byte{p[0], c.version, 0}, p[3:]...)
+	}
+	return c.Conn.Write(p)
 }
 
 // toBare does the handshake with a bare server, and returns what it has shown.
