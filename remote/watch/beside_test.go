@@ -70,7 +70,10 @@ func TestBesideItsPortOnlyWhatDeceivesBrowsersIsAnInterception(t *testing.T) {
 			return func(c net.Conn) { _, _ = io.Copy(io.Discard, c) }
 		}},
 		"a server of another kind": {at: "443", end: func(*device, *testca.CA, *testca.CA) func(net.Conn) {
-			return func(c net.Conn) { _, _ = io.WriteString(c, "SSH-2.0-test\r\n") }
+			return func(c net.Conn) {
+				_, _ = io.WriteString(c, "SSH-2.0-test\r\n")
+				_, _ = io.Copy(io.Discard, c)
+			}
 		}},
 	} {
 		t.Run(what, func(t *testing.T) {

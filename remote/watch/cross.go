@@ -81,7 +81,11 @@ func (p *probing) heard(ctx context.Context, told probe.Sight, ends Ends, before
 	var s sight
 	s.show(told.Chain)
 	if told.Step != "" {
-		r := p.notRun(AtPeer, "was not seen from there: "+plain.Cut(plain.Text(told.Why), 300))
+		step := AtPeer
+		if p.beside && told.Step == string(AtHandshake) {
+			step = AtHandshake // which is told of a port beside
+		}
+		r := p.notRun(step, "was not seen from there: "+plain.Cut(plain.Text(told.Why), 300))
 		s.failed = &r
 	}
 	switch {

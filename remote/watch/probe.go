@@ -57,7 +57,8 @@ type probing struct {
 }
 
 // runBeside runs a probe beside the name's own port. What it returns is an interception, or
-// what may be one, or nothing.
+// what may be one, or nothing. That the short time of the first round was not enough says
+// nothing yet.
 func (p *probing) runBeside(ctx context.Context, first bool) []Result {
 	most := lookBeside
 	if first {
@@ -65,7 +66,10 @@ func (p *probing) runBeside(ctx context.Context, first bool) []Result {
 	}
 	ctx, cancel := context.WithTimeout(ctx, most)
 	defer cancel()
-	if r := p.run(ctx); r.isTold() {
+	if _, certified := p.name.Key(); !certified {
+		return nil // as the probe at its own port says
+	}
+	if r := p.run(ctx); r.isTold() && !(first && r.Step == AtHandshake && ctx.Err() != nil) {
 		return []Result{r}
 	}
 	return nil
@@ -149,14 +153,17 @@ func (p *probing) connect(ctx context.Context, use func(*browser.Conn, sight)) R
 	s := sight{random: random}
 	s.show(c.Chain())
 	if err != nil {
-		r := p.notShaken(err, shaken.Err() != nil && ctx.Err() == nil)
+		r := p.notShaken(err, errors.Is(shaken.Err(), context.DeadlineExceeded))
 		s.failed = &r
 	} else if x, err := c.Exporter(probe.Label, probe.Size); err != nil {
 		s.bare = true
 	} else {
 		copy(s.exporter[:], x)
 	}
-	if len(s.chain) == 0 {
+	switch {
+	case len(s.chain) == 0 && p.beside && c.IsElsewhere():
+		return p.notRun(AtOther, "is another server")
+	case len(s.chain) == 0:
 		return *s.failed
 	}
 	use(c, s)
@@ -178,7 +185,7 @@ func (p *probing) judge(ctx context.Context, s sight, ends Ends, before [sha256.
 	}
 	switch {
 	case !(foreign && perhaps) && p.beside:
-		return p.notRun(AtHandshake, "is another server, or this device")
+		return p.notRun(AtOther, "is another server, or this device")
 	case foreign && s.failed == nil && p.name.Replica && vouched(key):
 		return p.result(Own, key, nil, "")
 	case !deceives:
@@ -221,7 +228,7 @@ func (p *probing) unread(s sight) Result {
 	case !p.beside && s.failed != nil:
 		return *s.failed
 	case p.beside && len(der) > 0 && !bytes.Contains(der, []byte(p.name.Domain)) && !bytes.Contains(der, []byte("*."+above)):
-		return p.notRun(AtHandshake, "is another server")
+		return p.notRun(AtOther, "is another server")
 	}
 	return p.notRun(AtCertificate, "shows a certificate that this device cannot read; a browser may take it")
 }

@@ -35,6 +35,10 @@ const (
 	// AtCertificate: a certificate was shown that may be one for the name, and the device
 	// cannot tell.
 	AtCertificate Step = "certificate"
+
+	// AtOther: it was beside the name's own port, and nobody there deceives its visitors. No
+	// round tells it.
+	AtOther Step = "other"
 )
 
 // A Result is what came of one probe.
@@ -53,8 +57,11 @@ type Result struct {
 	chain [][]byte // in DER, the leaf first; with Intercepted, until its alarm is raised
 }
 
-// isTold reports whether a result is one to tell of a port beside the name's own.
-func (r *Result) isTold() bool { return r.State == Intercepted || r.Step == AtCertificate }
+// isTold reports whether a result is one to tell of a port beside the name's own: not that
+// there is no connection, since mostly nothing is there.
+func (r *Result) isTold() bool {
+	return r.State == Intercepted || r.Step == AtHandshake || r.Step == AtCertificate
+}
 
 // where says which address was dialled, and how, for people.
 func (r *Result) where() string {

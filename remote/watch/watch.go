@@ -66,7 +66,7 @@ type Name struct {
 	// Beside are other ports where visitors may come, such as those that a relay has said
 	// before; nil is none. There, and at 443 always, another server may be, or none, which is
 	// nothing to tell: only a certificate for the name that one of [Watch.Roots] has signed,
-	// with a key that is not the device's, is an interception.
+	// with a key that is not the device's, is an interception. What may be one is not checked.
 	Beside func() []int
 
 	// Key is the SHA-256 of the SubjectPublicKeyInfo that visitors are shown now; false

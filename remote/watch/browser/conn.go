@@ -82,6 +82,10 @@ func (c *Conn) Random() (r [32]byte, err error) {
 // are, the first one is empty.
 func (c *Conn) Chain() [][]byte { return c.tap.chain }
 
+// IsElsewhere reports whether the server has said at once that there is no TLS for the name:
+// no browser goes on with it either.
+func (c *Conn) IsElsewhere() bool { return c.tap.elsewhere }
+
 // Exporter returns keying material of the connection (RFC 8446, section 7.5; RFC 5705),
 // with no context. It fails before the handshake is over, and with TLS 1.2 without the
 // extended master secret (RFC 7627).

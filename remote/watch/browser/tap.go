@@ -35,10 +35,14 @@ const (
 
 // Types of records (RFC 8446, section 5.1) and of handshake messages (section 4; RFC 8879).
 const (
-	recordCCS, recordHandshake, recordData = 20, 22, 23
+	recordCCS, recordAlert, recordHandshake, recordData = 20, 21, 22, 23
+	lastRecord                                          = 26 // that is known
 
 	messageServerHello, messageCertificate, messageCompressed = 2, 11, 25
 )
+
+// noSuchName is the alert unrecognized_name (RFC 6066, section 3), where it is fatal.
+var noSuchName = []byte{2, 112}
 
 // errLongChain is the error of a chain that is compressed and longer than maxChain.
 var errLongChain = errors.New("the certificates are too long")
@@ -60,6 +64,9 @@ type tap struct {
 	hand   []byte // of the handshake's messages: the one that is not whole yet
 	plain  bool   // it came in no encrypted record
 	chain  [][]byte
+
+	begun     bool // a first record has come
+	elsewhere bool // it was none of TLS, or the alert that nobody has the name here
 }
 
 func newTap(conn net.Conn) *tap { return &tap{Conn: conn, in: bufio.NewReader(conn)} }
@@ -95,6 +102,7 @@ func (t *tap) next() error {
 	record := make([]byte, headerSize)
 	n, err := io.ReadFull(t.in, record)
 	t.ready = record[:n]
+	t.elsewhere = t.elsewhere || !t.begun && n > 0 && (record[0] < recordCCS || record[0] > lastRecord)
 	if err != nil {
 		t.over = n > 0
 		return err
@@ -111,6 +119,9 @@ func (t *tap) next() error {
 	if err != nil {
 		t.over = true
 		return err
+	}
+	if !t.begun {
+		t.begun, t.elsewhere = true, record[0] == recordAlert && bytes.Equal(record[headerSize:], noSuchName)
 	}
 	if err := t.look(record); err != nil {
 		t.over, t.ready = true, nil

@@ -15,6 +15,7 @@ import (
 	"io"
 	"math/big"
 	"net"
+	"slices"
 	"testing"
 	"time"
 
@@ -113,6 +114,47 @@ func (c *oddVersion) Write(p []byte) (int, error) {
 		c.over, p = true, append([]byte{p[0], c.version, 0}, p[3:]...)
 	}
 	return c.Conn.Write(p)
+}
+
+// A server is elsewhere where its first record says at once that there is no TLS for the name,
+// whatever comes later, and in no other case: browsers may go on.
+func TestWhoSaysAtOnceThatThereIsNoTLSIsElsewhere(t *testing.T) {
+	noSuchName := []byte{21, 3, 3, 0, 2, 2, 112}
+	warning := []byte{21, 3, 3, 0, 2, 1, 112}
+	for what, c := range map[string]struct {
+		says      []byte
+		elsewhere bool
+	}{
+		"another protocol":              {[]byte("SSH-2.0-test\r\n"), true},
+		"less than a record of another": {[]byte("no"), true},
+		"that it has not got the name":  {noSuchName, true},
+		"as a warning":                  {warning, false},
+		"behind a warning":              {append(slices.Clone(warning), noSuchName...), false},
+		"another alert":                 {[]byte{21, 3, 3, 0, 2, 2, 40}, false},
+		"a longer alert":                {[]byte{21, 3, 3, 0, 3, 2, 112, 0}, false},
+		"half an alert":                 {noSuchName[:6], false},
+		"a version of the future":       {[]byte("\x16SSH-2.0-test\r\n"), false},
+		"nothing":                       {nil, false},
+	} {
+		t.Run(what, func(t *testing.T) {
+			a, b := memconn.Pipe(1 << 16)
+			defer a.Close()
+			if _, err := b.Write(c.says); err != nil {
+				t.Fatal(err)
+			}
+			if err := b.CloseWrite(); err != nil {
+				t.Fatal(err)
+			}
+			defer b.Close()
+			client, err := browser.Client(a, "xyz.relay.example", browser.Firefox)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if err := client.Handshake(context.Background()); err == nil || client.IsElsewhere() != c.elsewhere {
+				t.Errorf("elsewhere: %v; %v", client.IsElsewhere(), err)
+			}
+		})
+	}
 }
 
 // toBare does the handshake with a bare server, and returns what it has shown.
