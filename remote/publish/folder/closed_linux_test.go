@@ -70,3 +70,27 @@ func TestFileThatMayNotBeReadGets403(t *testing.T) {
 		}
 	})
 }
+
+// Of the folders above, by which it is found out whether one lies in what is never to be
+// served, none need be readable.
+func TestFolderBelowOneThatMayOnlyBePassedIsServed(t *testing.T) {
+	top := t.TempDir()
+	write(t, top, map[string]string{"home/site/a.txt": "a", "home/state/certificates/a.txt": secret})
+	home := filepath.Join(top, "home")
+	n := never(t, filepath.Join(home, "state"))
+	if err := os.Chmod(home, 0o711); err != nil {
+		t.Fatal(err)
+	}
+	for at, want := range map[string]int{"site": 200, "state/certificates": 503} {
+		dir := filepath.Join(home, filepath.FromSlash(at))
+		f, err := folder.Open(dir, folder.Options{Never: n})
+		if err != nil {
+			t.Fatal(err)
+		}
+		asNobody(t, home, func() {
+			if res := get(f, "/a.txt"); res.StatusCode != want {
+				t.Errorf("%s: %s", at, res.Status)
+			}
+		})
+	}
+}

@@ -2,7 +2,6 @@ package folder
 
 import (
 	"net/http"
-	"path/filepath"
 	"strconv"
 	"strings"
 	"time"
@@ -28,13 +27,11 @@ func (v *view) coded(r *http.Request, e entry) (chosen codedEntry, varies bool) 
 	chosen = codedEntry{entry: e}
 	accepted := strings.Join(r.Header.Values("Accept-Encoding"), ",")
 	best := weight(accepted, "identity")
-	names := strings.Split(e.path, "/")
-	name := names[len(names)-1]
 	for _, c := range codings {
-		if strings.HasSuffix(name, c.ext) {
+		if strings.HasSuffix(e.name, c.ext) {
 			return codedEntry{entry: e}, false
 		}
-		other, err := v.beside(names, name+c.ext)
+		other, err := v.beside(e, c.ext)
 		if err != nil || !other.info.Mode().IsRegular() || e.info.ModTime().Sub(other.info.ModTime()) > staleAfter {
 			continue
 		}
@@ -46,19 +43,18 @@ func (v *view) coded(r *http.Request, e entry) (chosen codedEntry, varies bool) 
 	return chosen, varies
 }
 
-// beside looks for a file beside the one with these names, which are without links.
-// Nearly always there is none, and this is cheaper than to find that out.
-func (v *view) beside(names []string, name string) (entry, error) {
-	names = append(names[:len(names)-1:len(names)-1], name)
-	here := strings.Join(names, "/")
-	info, err := v.root.Lstat(filepath.FromSlash(here))
+// beside looks for a file beside another one, by what its name has at the end beyond the
+// other's. Nearly always there is none, and this is cheaper than to find that out.
+func (v *view) beside(e entry, ext string) (entry, error) {
+	v.step()
+	info, err := e.in.Lstat(e.name + ext)
 	switch {
 	case err != nil:
 		return entry{}, known(err)
 	case info.Mode().IsRegular():
-		return entry{here, info}, nil
+		return entry{e.path + ext, info, e.in, e.name + ext}, nil
 	}
-	return v.find(names)
+	return v.find(strings.Split(e.path+ext, "/"))
 }
 
 // unsaid is the weight of the file as it is, where the visitor says nothing of that:

@@ -111,26 +111,35 @@ func (w *lookingWriter) Write(p []byte) (int, error) {
 	return w.ResponseRecorder.Write(p)
 }
 
+// WriteString implements io.StringWriter.
+func (w *lookingWriter) WriteString(s string) (int, error) { return w.Write([]byte(s)) }
+
 // A visitor may take as long as it likes for a file: meanwhile that file is open, and
-// nothing else.
+// nothing else. For a list of files nothing is.
 func TestAnswerHasOneFileOpen(t *testing.T) {
-	f, _ := site(t, folder.Options{}, map[string]string{"a/b.js": "b", "a/b.js.gz": "gz"})
+	f, _ := site(t, folder.Options{Listing: true}, map[string]string{"a/b.js": "b", "a/b.js.gz": "gz"})
 	ask(f, "GET", "/a/b.js") // the runtime opens some for itself, once
 	before := descriptors(t)
-	w := &lookingWriter{ResponseRecorder: httptest.NewRecorder(), t: t}
-	f.ServeHTTP(w, httptest.NewRequest(http.MethodGet, "https://xyz.relay.test/a/b.js", nil))
-	if w.Code != http.StatusOK || w.open != before+1 {
-		t.Errorf("status %d, %d files are open, %d were before", w.Code, w.open, before)
+	for target, more := range map[string]int{"/a/b.js": 1, "/a/": 0} {
+		w := &lookingWriter{ResponseRecorder: httptest.NewRecorder(), t: t}
+		f.ServeHTTP(w, httptest.NewRequest(http.MethodGet, "https://xyz.relay.test"+target, nil))
+		if w.Code != http.StatusOK || w.open != before+more {
+			t.Errorf("%s: status %d, %d files are open, %d were before", target, w.Code, w.open, before)
+		}
 	}
 }
 
 // However requests end, no file stays open.
 func TestNoFileStaysOpen(t *testing.T) {
 	open := func() int { return descriptors(t) }
-	f, _ := site(t, folder.Options{Listing: true, SPA: true}, map[string]string{"a/b.js": "b", "a/b.js.gz": "gz", "index.html": "top"})
+	f, dir := site(t, folder.Options{Listing: true, SPA: true}, map[string]string{"a/b.js": "b", "a/b.js.gz": "gz", "index.html": "top", "d/e/f.js": "f"})
+	link(t, dir, "a/up.js", "../d/e/../e/f.js")
+	link(t, dir, "a/e", "../d/e/..")
+	link(t, dir, "a/out", "../d/../..")
+	link(t, dir, "a/loop", "../d/../a/loop")
 	before := open()
 	for range 50 {
-		for _, target := range []string{"/", "/a/", "/a", "/a/b.js", "/none", "/none.js", "/.x"} {
+		for _, target := range []string{"/", "/a/", "/a", "/a/b.js", "/a/up.js", "/a/e/e/", "/a/e/e/f.js", "/a/e/e/none.js", "/d/e/f.js/x", "/a/out/x", "/a/loop", "/none", "/none.js", "/.x"} {
 			ask(f, "GET", target, "Accept-Encoding", "gzip")
 			ask(f, "HEAD", target, "If-None-Match", "*")
 			ask(f, "GET", target, "Range", "bytes=99-")
@@ -162,14 +171,23 @@ func TestFileArrivesAsItIs(t *testing.T) {
 }
 
 func BenchmarkSmallFile(b *testing.B) {
-	f, _ := site(b, folder.Options{}, map[string]string{"assets/js/app.js": "js"})
-	r := httptest.NewRequest("GET", "https://xyz.relay.test/assets/js/app.js", nil)
-	b.ReportAllocs()
-	for b.Loop() {
-		w := httptest.NewRecorder()
-		f.ServeHTTP(w, r)
-		if w.Code != 200 {
-			b.Fatal(w.Code)
-		}
+	for name, path := range map[string]string{"plain": "", "never": b.TempDir()} {
+		b.Run(name, func(b *testing.B) {
+			var o folder.Options
+			if path != "" {
+				o.Never = folder.NewNever(path)
+				defer o.Never.Close()
+			}
+			f, _ := site(b, o, map[string]string{"assets/js/app.js": "js"})
+			r := httptest.NewRequest("GET", "https://xyz.relay.test/assets/js/app.js", nil)
+			b.ReportAllocs()
+			for b.Loop() {
+				w := httptest.NewRecorder()
+				f.ServeHTTP(w, r)
+				if w.Code != 200 {
+					b.Fatal(w.Code)
+				}
+			}
+		})
 	}
 }

@@ -51,6 +51,8 @@ type Folder struct {
 	away   outage.Outage // while the folder cannot be read
 	closed outage.Outage // files that cannot be
 	leads  outage.Outage // links that lead out of the folder
+
+	meanwhile func() // what a test has happen between two steps of a request
 }
 
 // Open returns the folder at dir, which need not be there yet: see Check. A
@@ -109,21 +111,31 @@ var errNotFolder = errors.New("it is no folder")
 // errNever is the error of a path that leads to what is never served.
 var errNever = errors.New("nothing of it is ever to be served")
 
-// view opens the folder.
+// view opens the folder. It is what was opened that is judged, since the path may lead
+// elsewhere at any time.
 func (f *Folder) view() (*view, error) {
-	info, err := os.Stat(f.dir) // to open a pipe would wait
+	info, err := os.Stat(f.dir)
 	if err != nil {
 		return nil, err
 	}
 	if !info.IsDir() {
 		return nil, errNotFolder
 	}
-	v := &view{never: f.options.Never.look()}
-	if v.isBelowNever(f.dir) {
-		return nil, errNever
+	v := &view{meanwhile: f.meanwhile}
+	v.step()
+	if v.root, err = os.OpenRoot(f.dir + itself); err != nil {
+		return nil, err
 	}
-	v.root, err = os.OpenRoot(f.dir)
-	return v, err
+	v.step()
+	v.never = f.options.Never.look()
+	if v.top, err = v.root.Stat("."); err == nil && v.isInNever() {
+		err = errNever
+	}
+	if err != nil {
+		v.Close()
+		return nil, err
+	}
+	return v, nil
 }
 
 // ServeHTTP implements http.Handler. It answers GET and HEAD, with 405 to others.

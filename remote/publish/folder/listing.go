@@ -70,6 +70,7 @@ func (f *Folder) list(w http.ResponseWriter, r *http.Request, v *view, top bool,
 	if err != nil {
 		return err
 	}
+	_ = v.Close() // a visitor may take long for the page, too
 	if len(b) > shortListing && r.Method != http.MethodHead {
 		leave, ok := f.crowd.enter(r.RemoteAddr)
 		if !ok {
@@ -162,6 +163,7 @@ func (v *view) shown(folder entry, in fs.DirEntry) (fs.FileInfo, bool) {
 		return info, err == nil && !v.isNever(info)
 	}
 	// A link may lead to something that is.
+	defer v.forget(len(v.found))
 	e, err := v.find(strings.Split(strings.TrimPrefix(folder.path+"/"+in.Name(), "./"), "/"))
 	return e.info, err == nil
 }

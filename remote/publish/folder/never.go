@@ -13,8 +13,9 @@ const maxSeen = 16
 // A Never is a folder of which nothing is served, wherever it lies and whenever it is made or
 // moved: one with secrets. So is each folder that was seen at its path since NewNever: it may
 // be moved away, or the path may lead elsewhere. It is seen when a [Folder] is asked for
-// something. A part of it that is moved by itself is not known where it has gone. Several
-// Folders may share a Never, which then knows what any of them has seen.
+// something. A part of it that is moved by itself is not known where it has gone, nor one that
+// is mounted elsewhere. Several Folders may share a Never, which then knows what any of them
+// has seen.
 type Never struct {
 	path string
 

@@ -11,6 +11,9 @@ import (
 // does not wait.
 const openFlags = os.O_RDONLY | syscall.O_NONBLOCK
 
+// itself at the end of a path makes nothing be opened there but a folder.
+const itself = "/."
+
 // hold opens a folder, so that no other one gets its number once it is gone. It returns nil
 // where that cannot be.
 func hold(path string) *os.File {

@@ -4,6 +4,7 @@ package folder_test
 
 import (
 	"net"
+	"os"
 	"path/filepath"
 	"strings"
 	"syscall"
@@ -44,5 +45,20 @@ func TestPipesSocketsAndDevicesAreNotServed(t *testing.T) {
 	}
 	if err := pipe.Check(t.Context()); err == nil || err.Error() != "it is no folder" {
 		t.Errorf("Check: %v", err)
+	}
+}
+
+// Nobody waits for a pipe that takes the place of a folder, be it the one at the top.
+func TestNobodyWaitsForPipeInPlaceOfFolder(t *testing.T) {
+	f, dir := site(t, folder.Options{Listing: true}, map[string]string{"a/b/c.txt": "c"})
+	for _, at := range []string{dir, filepath.Join(dir, "a"), filepath.Join(dir, "a", "b")} {
+		aside := filepath.Join(filepath.Dir(dir), "aside")
+		swap := func() { must(t, os.Rename(at, aside), syscall.Mkfifo(at, 0o644)) }
+		undo := func() { must(t, os.Remove(at), os.Rename(aside, at)) }
+		for _, target := range []string{"/a/b/c.txt", "/a/b/", "/a/"} {
+			if all := swapped(t, f, target, swap, undo); all[200] == 0 || at == dir && all[503] == 0 {
+				t.Errorf("%s: statuses %v", target, all)
+			}
+		}
 	}
 }
