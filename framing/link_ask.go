@@ -255,12 +255,17 @@ func (q *asks) answered(kind recordType, name string, got answer) error {
 
 // handleLost is LOST. It may overtake CLAIMED, so that a claim without an answer
 // counts, once: Handler.Lost is called no more often than names were asked for and given.
+// Such a LOST costs no points, since the claim has paid for it: a relay may have to take
+// back all names of a link at once. Any other one costs as much as a record does.
 func (q *asks) handleLost(p []byte) error {
 	d, err := parseDenial(p, q.link.peerMinor)
 	if err != nil {
 		return err
 	}
-	if lost := q.link.handler.Lost; q.lose(d.Name) && lost != nil {
+	if !q.lose(d.Name) {
+		return q.link.reader.charge(recLost, 1)
+	}
+	if lost := q.link.handler.Lost; lost != nil {
 		lost(d)
 	}
 	return nil

@@ -172,13 +172,15 @@ func (c *claims) answerUnclaim(name string) {
 	c.link.send(nameRecord(recUnclaimed, name))
 }
 
-// forget takes a name out of those that this link holds.
-func (c *claims) forget(name string) {
+// forget takes a name out of those that this link holds, and reports whether it was one.
+func (c *claims) forget(name string) (held bool) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if i := slices.Index(c.granted, name); i >= 0 {
+	i := slices.Index(c.granted, name)
+	if i >= 0 {
 		c.granted = slices.Delete(c.granted, i, i+1)
 	}
+	return i >= 0
 }
 
 // linkLost ends the context of the handler's claims.
@@ -193,6 +195,10 @@ func (c *claims) linkLost() {
 // Revoke takes a name back from the remote, which is told why. Only a relay's
 // link revokes.
 func (l *Link) Revoke(d Denial) {
-	l.claims.forget(d.Name)
-	l.send(d.record(recLost))
+	rec := d.record(recLost)
+	if !l.claims.forget(d.Name) {
+		l.send(rec)
+	} else if !l.sender.sendLost(rec) {
+		l.fail(errTooMuchQueued)
+	}
 }

@@ -125,13 +125,19 @@ func (r *reader) handle(t recordType, p []byte) error {
 
 // count ends a flood of control records, see section 4 of PROTOCOL.md.
 func (r *reader) count(t recordType) error {
-	var ok bool
-	switch now := r.link.now(); t {
+	switch t {
 	case recClaim, recRelease, recUnclaim:
-		ok = r.asks.take(1, askBurst, askRate, now)
-	default:
-		ok = r.control.take(cost(t), controlBurst, controlRate, now)
+		return notFlood(t, r.asks.take(1, askBurst, askRate, r.link.now()))
 	}
+	return r.charge(t, cost(t))
+}
+
+// charge takes points for a control record, and ends the flood that has used them up.
+func (r *reader) charge(t recordType, points float64) error {
+	return notFlood(t, r.control.take(points, controlBurst, controlRate, r.link.now()))
+}
+
+func notFlood(t recordType, ok bool) error {
 	if !ok {
 		return protocolErrorf("a flood of control records, the last one 0x%02x", t)
 	}
@@ -157,7 +163,7 @@ func cost(t recordType) float64 {
 		return 20
 	case recNodes:
 		return 5
-	case recLaneReset: // counted by lanes.handleReset
+	case recLaneReset, recLost: // counted by lanes.handleReset and by asks.handleLost
 		return 0
 	case recClaimed, recDenied, recReleased, recUnclaimed: // one that was not asked for ends the link
 		return 0

@@ -37,6 +37,11 @@ const WriteTimeout = 10 * time.Second
 // bytes.
 const maxQueued = 64 << 10
 
+// maxLost is how much of LOST for names that the link had may wait beside them, in bytes:
+// a relay may have to take back all of them at once, and a claim has paid for each. With
+// all else that is gathered it is less than maxGathered.
+const maxLost = MaxNames * 768
+
 // errTooMuchQueued ends a link whose other side asks and does not read.
 var errTooMuchQueued = protocolErrorf("more than %d bytes of answers wait to be taken", maxQueued)
 
@@ -71,6 +76,7 @@ type sender struct {
 	writing bool      // there is a writer
 	begun   bool      // START_MUX is queued
 	control []byte    // the other control records
+	lost    int       // how much of control is LOST for names that the link had, in bytes
 	frames  []byte    // START_MUX, and SYN, FIN and UPD as MUX records
 	ready   []*Stream // those that have something queued, the next first
 }
@@ -128,11 +134,25 @@ func (d *sender) queue(rec []byte) bool {
 	}
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	if len(d.control)+len(rec) > maxQueued {
+	if len(d.control)-d.lost+len(rec) > maxQueued {
 		return false
 	}
 	d.control = append(d.control, rec...)
 	return true
+}
+
+// sendLost is send of LOST for a name that the link had.
+func (d *sender) sendLost(rec []byte) bool {
+	if d.link.isOver() {
+		return true
+	}
+	d.mu.Lock()
+	d.lost += len(rec)
+	d.control = append(d.control, rec...)
+	fits := d.lost <= maxLost
+	d.mu.Unlock()
+	go d.pumpAside()
+	return fits
 }
 
 // send is queue, and pumps on another goroutine: so it never blocks.
@@ -149,7 +169,7 @@ func (d *sender) takeControl() []byte {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	control := d.control
-	d.control = nil
+	d.control, d.lost = nil, 0
 	return control
 }
 
