@@ -52,7 +52,7 @@ func (sess *session) decide(ctx context.Context, c framing.Claim, port uint16) (
 			return granted, err
 		}
 	}
-	from, err := sess.heldBy(name, &asks)
+	from, err := sess.heldBy(ctx, name, &asks)
 	if err != nil {
 		return granted, err
 	}
@@ -113,8 +113,8 @@ func (sess *session) appear(c framing.Claim) error {
 	p := &sess.srv.presence
 	if err := p.claim(sess, c); err != nil {
 		var d *framing.Denial
-		if sess.custom(c.Name) && errors.As(err, &d) && d.Code == framing.DeniedTaken {
-			d.Code, d.Text = framing.DeniedUnavailable, "the device that had this domain is about to lose it: ask again"
+		if errors.As(err, &d) && d.Code == framing.DeniedTaken { // the record has just said otherwise
+			return aboutToBeLost(c.Name)
 		}
 		return err
 	}
@@ -140,7 +140,30 @@ func (sess *session) guessed(token string, asks *names.Claimant, err error) erro
 // that the name passes from it to this session's; nil where there is none. The error is a
 // *framing.Denial where another identity keeps the name: it is connected for a name below
 // the zone, and has that whatever the record says. Of another name DNS decides.
-func (sess *session) heldBy(name string, asks *names.Claimant) (from ed25519.PublicKey, err error) {
+//
+// The denial is for good, so it waits for what other nodes have written. Where they have
+// given the name to this session's identity, the other one is about to lose it.
+func (sess *session) heldBy(ctx context.Context, name string, asks *names.Claimant) (from ed25519.PublicKey, err error) {
+	from, d := sess.heldNow(name, asks)
+	if d == nil {
+		return from, nil
+	}
+	n := sess.srv.Names
+	n.Fresh(ctx)
+	if from, d = sess.heldNow(name, asks); d == nil {
+		return from, nil
+	}
+	if err := names.Doubt(n, d); err != nil {
+		return nil, err
+	}
+	if owner, err := n.Holder(name); err == nil && owner.Equal(sess.key) {
+		return nil, aboutToBeLost(name)
+	}
+	return nil, denial(d)
+}
+
+// heldNow is heldBy by what this node knows.
+func (sess *session) heldNow(name string, asks *names.Claimant) (from ed25519.PublicKey, d *names.Denied) {
 	s := sess.srv
 	holder := s.presence.holder(name)
 	switch {
@@ -152,9 +175,15 @@ func (sess *session) heldBy(name string, asks *names.Claimant) (from ed25519.Pub
 		return nil, nil
 	}
 	if d := s.Names.Retired(asks); d != nil { // which says more
-		return nil, denial(d)
+		return nil, d
 	}
-	return nil, denial(names.Taken(name))
+	return nil, names.Taken(name)
+}
+
+// aboutToBeLost is the denial of a name that is the asking identity's by the record, while
+// another one is still connected for it.
+func aboutToBeLost(name string) *framing.Denial {
+	return &framing.Denial{Name: name, Code: framing.DeniedUnavailable, Text: "the device that had this name is about to lose it: ask again"}
 }
 
 // serves is called when a name leads here, again if it did before.

@@ -80,7 +80,7 @@ func (n *Names) Claim(ctx context.Context, c Claimant) (Granted, error) {
 			return n.claimKeyName(&c)
 		}
 	}
-	n.fresh(ctx)
+	n.Fresh(ctx)
 	var v verdict
 	var known answers
 	for {
@@ -100,6 +100,9 @@ func (n *Names) Claim(ctx context.Context, c Claimant) (Granted, error) {
 	case v.write != nil:
 		return n.write(&c, &known, v)
 	case v.denial != nil:
+		if err := Doubt(n, v.denial); err != nil {
+			return Granted{}, err
+		}
 		return Granted{}, v.denial
 	}
 	// The name is the identity's, also while that it is seen now cannot be written

@@ -40,11 +40,21 @@ func (n *Names) Holder(name string) (ed25519.PublicKey, error) { return n.holder
 // what they change may not be known here meanwhile. It reads little.
 func (n *Names) Whole() error { return n.Grants.Whole() }
 
-// fresh waits until what others have changed in the record is known here, if that can be.
-func (n *Names) fresh(ctx context.Context) {
+// Fresh waits until what others have changed in the record is known here, if that can be.
+func (n *Names) Fresh(ctx context.Context) {
 	if s, shared := n.Grants.(SharedStore); shared {
 		s.Fresh(ctx)
 	}
+}
+
+// Doubt returns why a denial by the record may be wrong, or nil: where others change the
+// record, too, what they have changed may not be known here. A device that is denied a
+// name for good does not ask again, so it is to be told that instead.
+func Doubt(n *Names, d *Denied) error {
+	if (d.Code == DeniedTaken || d.Code == DeniedToken) && n.Shared() {
+		return n.Whole()
+	}
+	return nil
 }
 
 // newBans returns those that all has and before has not.
