@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"net"
 	"net/netip"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -42,12 +43,13 @@ type bounds struct {
 
 // An allowance is what a token allows a name.
 type allowance struct {
-	key   string // of the identity that claimed it
+	keys  []string // of the identity that claimed it, and of those before it whose links have it yet
 	owner limits.Owner
 }
 
-// allow takes up what the token allows that opened a name, which key claims.
-func (b *bounds) allow(name string, key ed25519.PublicKey, n *names.Names) error {
+// allow takes up what the token allows that opened a name, which the first of keys claims;
+// the others have handed over to it, and serve the name yet.
+func (b *bounds) allow(name string, keys []ed25519.PublicKey, n *names.Names) error {
 	text, err := n.LimitsOf(name)
 	if err != nil {
 		return fmt.Errorf("read what its token allows: %w", err)
@@ -65,7 +67,15 @@ func (b *bounds) allow(name string, key ed25519.PublicKey, n *names.Names) error
 	if b.allowed == nil {
 		b.allowed = make(map[string]allowance)
 	}
-	b.allowed[name] = allowance{string(key), owner}
+	a := b.allowed[name]
+	if !slices.Contains(a.keys, string(keys[0])) { // else it may be one before, whose claim was under way
+		a.keys = nil
+		for _, key := range keys {
+			a.keys = append(a.keys, string(key))
+		}
+	}
+	a.owner = owner
+	b.allowed[name] = a
 	return nil
 }
 
@@ -74,7 +84,7 @@ func (b *bounds) allow(name string, key ed25519.PublicKey, n *names.Names) error
 func (b *bounds) override(name string, key ed25519.PublicKey) limits.Owner {
 	b.mu.RLock()
 	defer b.mu.RUnlock()
-	if a, ok := b.allowed[name]; ok && a.key == string(key) {
+	if a := b.allowed[name]; slices.Contains(a.keys, string(key)) {
 		return a.owner
 	}
 	return limits.Owner{}

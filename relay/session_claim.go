@@ -66,12 +66,12 @@ func (sess *session) decide(ctx context.Context, c framing.Claim, port uint16) (
 	if granted, err = s.Names.Claim(ctx, asks); err != nil {
 		return granted, sess.guessed(c.Token, &asks, err)
 	}
-	if err := sess.bound(name); err != nil {
-		return granted, err
-	}
 	again := slices.Contains(sess.granted(), name)
 	if from != nil {
 		s.presence.pass(name, from, sess.key)
+	}
+	if err := sess.bound(name); err != nil {
+		return granted, err
 	}
 	if err := sess.appear(c); err != nil {
 		return granted, err
@@ -93,7 +93,7 @@ func (sess *session) decide(ctx context.Context, c framing.Claim, port uint16) (
 // they are used up.
 func (sess *session) bound(name string) error {
 	b := &sess.srv.bounds
-	if err := b.allow(name, sess.key, sess.srv.Names); err != nil {
+	if err := b.allow(name, sess.srv.presence.serving(name, sess.key), sess.srv.Names); err != nil {
 		if left, ok := sess.srv.lines.usual.take(1, undecidedAgain); ok {
 			sess.log().Warn("a name has the usual limits", "name", name, "err", err, hint.Attr(hint.All(err)), left)
 		}
