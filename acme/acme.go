@@ -294,8 +294,8 @@ func (k *Keeper) Certificate(name string) (*tls.Certificate, error) {
 
 // Kick looks at the given names again now, or without any at every name: after a session has come back, the
 // machine has slept or its clock has jumped. What is due is renewed at once,
-// also where the last attempt failed for want of a network; a CA that refused
-// is left alone until the time it was given.
+// also where the last attempt failed for want of a network, but not more and more
+// often; a CA that refused is left alone until the time it was given.
 func (k *Keeper) Kick(names ...string) {
 	k.mu.Lock()
 	defer k.mu.Unlock()

@@ -105,6 +105,7 @@ func (k *Keeper) keep(ctx context.Context, e *entry) {
 		k.announce(e, cur, Loaded)
 	}
 	tries := make([]backoff, len(k.issuers))
+	var kicked kicks
 	var ariNext, told time.Time
 	for ctx.Err() == nil {
 		cur, _ := e.state()
@@ -112,6 +113,9 @@ func (k *Keeper) keep(ctx context.Context, e *entry) {
 		wait := max(time.Until(at), time.Until(k.soonest(e, cur, tries)))
 		if wait <= 0 {
 			err := k.order(ctx, e, why, tries)
+			if !failedBefore(tries) {
+				kicked = kicks{}
+			}
 			if err != nil && ctx.Err() == nil && !errors.As(err, new(*HeldError)) {
 				k.failed(e, cur, why, err, tries)
 			}
@@ -129,9 +133,7 @@ func (k *Keeper) keep(ctx context.Context, e *entry) {
 		case <-ctx.Done():
 		case <-timer.C:
 		case <-e.kick:
-			for i := range tries {
-				tries[i].kick()
-			}
+			kicked.kick(tries)
 		}
 		timer.Stop()
 	}

@@ -20,6 +20,12 @@ const (
 	minRefused = 15 * time.Second
 	maxRefused = 15 * time.Minute
 
+	// A kick may be the work of those who make the orders fail, such as a relay that
+	// gives a name and takes it back. So it sets a wait aside again only after minKicked,
+	// and each time after twice as long, up to maxKicked.
+	minKicked = time.Minute
+	maxKicked = time.Hour
+
 	// maxRetryAfter bounds what a CA's Retry-After can ask for.
 	maxRetryAfter = 24 * time.Hour
 )
@@ -64,10 +70,26 @@ func failedBefore(tries []backoff) bool {
 	return slices.ContainsFunc(tries, func(b backoff) bool { return b.unreached+b.refused > 0 })
 }
 
-// kick makes the next attempt due now, unless the CA refused the last one.
-func (b *backoff) kick() {
-	if b.lastUnreached {
-		b.next = time.Time{}
+// kicks are those that have set waits aside since the last success.
+type kicks struct {
+	n    int
+	next time.Time // when one may again
+}
+
+// kick makes the next attempt due now at each CA that did not refuse the last one, unless
+// another kick has done so lately.
+func (k *kicks) kick(tries []backoff) {
+	now := time.Now()
+	waits := func(b backoff) bool { return b.lastUnreached && now.Before(b.next) }
+	if now.Before(k.next) || !slices.ContainsFunc(tries, waits) {
+		return
+	}
+	k.next = now.Add(min(minKicked<<min(k.n, 20), maxKicked))
+	k.n++
+	for i := range tries {
+		if tries[i].lastUnreached {
+			tries[i].next = time.Time{}
+		}
 	}
 }
 

@@ -2,9 +2,12 @@ package acme
 
 import (
 	"bytes"
+	"context"
 	"errors"
 	"io"
+	"net"
 	"net/http"
+	"net/netip"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -31,6 +34,91 @@ func TestRetriesWhenCAIsUnreachable(t *testing.T) {
 			t.Errorf("kicked, it took %v", took)
 		}
 		k.Close()
+	})
+}
+
+// Whoever kicks may be the one who has the orders fail: such kicks set fewer and fewer waits
+// aside, until there is a certificate. Then the first one counts at once again.
+func TestKicksWithoutEndMakeNoOrdersWithoutEnd(t *testing.T) {
+	for what, rehearsal := range map[string]*Rehearsal{"the CA is away": nil, "the rehearsal fails": {
+		Lookup: func(context.Context, string) ([]netip.Addr, error) {
+			return []netip.Addr{netip.MustParseAddr("192.0.2.1")}, nil
+		},
+		Dial: func(ctx context.Context, _ netip.AddrPort) (net.Conn, error) {
+			return serving(web(200, "a relay"))(ctx)
+		},
+	}} {
+		synctest.Test(t, func(t *testing.T) {
+			k, events := newKeeper(t, Config{Rehearsal: rehearsal}, offline)
+			began := time.Now()
+			manage(t, k)
+			failed := func() (n int) {
+				synctest.Wait()
+				for len(events) > 0 {
+					if ev := <-events; ev.Kind == Failed {
+						n++
+					}
+				}
+				return n
+			}
+			kickFor := func(d time.Duration) {
+				for range int(d / time.Second) {
+					time.Sleep(time.Second)
+					k.Kick()
+				}
+			}
+			kickFor(time.Hour)
+			if n := failed(); n < 12 || n > 24 { // some 13 without a kick
+				t.Errorf("%s: %d attempts in an hour", what, n)
+			}
+			kickFor(time.Hour)
+			if n := failed(); n > 12 { // some 6
+				t.Errorf("%s: %d attempts in the second hour", what, n)
+			}
+			put(t, k, time.Now(), time.Now().Add(time.Hour))
+			kickFor(maxUnreached * 3 / 2)
+			if _, err := k.Certificate(name); err != nil {
+				t.Fatalf("%s: after %v: %v", what, time.Since(began), err)
+			}
+			for failed() == 0 { // until it is due, and a while longer
+				time.Sleep(time.Second)
+			}
+			time.Sleep(time.Hour / 20)
+			failed()
+			k.Kick()
+			time.Sleep(2 * time.Second) // which the question to the CA takes, that is away
+			if failed() == 0 {
+				t.Errorf("%s: no attempt with the first kick since there was a certificate", what)
+			}
+			k.Close()
+		})
+	}
+}
+
+// A kick that has no wait to set aside leaves the next one as good, and one an hour always
+// counts.
+func TestAKickCountsWhereItSetsAWaitAside(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var k kicks
+		tries := make([]backoff, 1)
+		kick := func(unreached, want bool) {
+			t.Helper()
+			tries[0].failed(unreached, 0)
+			k.kick(tries)
+			if got := !time.Now().Before(tries[0].next); got != want {
+				t.Errorf("the next attempt is at once: %v, want %v", got, want)
+			}
+		}
+		k.kick(tries) // no attempt has failed
+		kick(false, false)
+		time.Sleep(maxRefused)
+		k.kick(tries) // it is time anyway
+		kick(true, true)
+		kick(true, false)
+		for range 30 {
+			time.Sleep(maxKicked)
+			kick(true, true)
+		}
 	})
 }
 

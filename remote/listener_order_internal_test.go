@@ -1,7 +1,12 @@
 package remote
 
 import (
+	"bytes"
 	"context"
+	"log/slog"
+	"net"
+	"net/netip"
+	"strings"
 	"sync/atomic"
 	"testing"
 	"testing/synctest"
@@ -93,4 +98,58 @@ func TestTurnEndsWithItsOrder(t *testing.T) {
 			t.Errorf("after %v the turn is its own: %v", kind, l.turn.mine)
 		}
 	}
+}
+
+// A relay that gives a name and takes it back, each second, and answers the rehearsal in the
+// device's place, has the device try no order more often, but for a few; the first one after a
+// link has come up is at once.
+func TestARelayThatGivesAndTakesANameHasNoOrdersTriedWithoutEnd(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var log bytes.Buffer
+		var dials atomic.Int32
+		ctx, cancel := context.WithCancel(t.Context())
+		s, err := openState(t.TempDir())
+		if err != nil {
+			t.Fatal(err)
+		}
+		d := &Device{ctx: ctx, late: ctx, state: s, log: slog.New(slog.NewTextHandler(&log, nil)), listeners: make(map[string]*Listener)}
+		d.orders.d = d
+		d.cfg.ACME = acme.Config{CA: "https://ca.test/", NoHTTP01: true, Rehearsal: &acme.Rehearsal{
+			Lookup: func(context.Context, string) ([]netip.Addr, error) {
+				return []netip.Addr{netip.MustParseAddr("192.0.2.1")}, nil
+			},
+			Dial: func(context.Context, netip.AddrPort) (net.Conn, error) {
+				dials.Add(1)
+				near, far := net.Pipe()
+				far.Close()
+				return near, nil
+			},
+		}}
+		l := newListener(d, Name{}, "a.relay.test", served{})
+		d.listeners[l.domain] = l
+		if err := l.openCertificate(); err != nil {
+			t.Fatal(err)
+		}
+		time.Sleep(time.Hour)
+		link, _ := connected(t, framing.Handler{})
+		l.linkUp(link, framing.Claimed{})
+		synctest.Wait()
+		if dials.Load() == 0 {
+			t.Error("the first order is not tried as soon as a link has the name")
+		}
+		for range 3600 {
+			l.links.remove(link)
+			l.linkUp(link, framing.Claimed{})
+			time.Sleep(time.Second)
+		}
+		if n := dials.Load(); n > 24 {
+			t.Errorf("%d connections in an hour", n)
+		}
+		if n := strings.Count(log.String(), "\n"); n > 24 {
+			t.Errorf("%d lines in an hour, the last is %s", n, log.String()[strings.LastIndexByte(strings.TrimSpace(log.String()), '\n')+1:])
+		}
+		cancel()
+		d.orders.close()
+		d.wg.Wait()
+	})
 }
