@@ -106,7 +106,8 @@ func (k *Keeper) keep(ctx context.Context, e *entry) {
 	}
 	tries := make([]backoff, len(k.issuers))
 	var kicked kicks
-	var ariNext, told time.Time
+	var told toldHold
+	var ariNext time.Time
 	for ctx.Err() == nil {
 		cur, _ := e.state()
 		why, at := due(cur, time.Now())

@@ -53,11 +53,15 @@ func (k *Keeper) holding(e *entry, cur *stored, tries []backoff) *HeldError {
 	return &HeldError{Name: e.name, Until: until}
 }
 
+// A toldHold is what the log was told last of an order that has to wait.
+type toldHold struct{ until, at time.Time }
+
 // held notes that an order has to wait. The log has it again only where the time is
-// another one by more than a minute.
-func (k *Keeper) held(why string, err *HeldError, told *time.Time) {
-	if err.Until.Sub(*told).Abs() > time.Minute {
-		*told = err.Until
+// another one by more than a minute, and at most once in checkInterval: whoever holds
+// may say another time with each kick.
+func (k *Keeper) held(why string, err *HeldError, told *toldHold) {
+	if err.Until.Sub(told.until).Abs() > time.Minute && time.Since(told.at) >= checkInterval {
+		*told = toldHold{err.Until, time.Now()}
 		k.log.Warn("a new certificate has to wait", "name", err.Name, "until", err.Until, hint.Attr(err.Hints()))
 	}
 	k.notify(Event{Kind: Held, Name: err.Name, Why: why, Err: err, Next: err.Until})

@@ -98,6 +98,37 @@ func TestAHoldThatIsOverEarlierEndsTheWait(t *testing.T) {
 	})
 }
 
+// Who says another time with each kick fills no log, whose last word is true soon.
+func TestAHoldThatIsAnotherOneEachTimeFillsNoLog(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		k, events, hold, _, log := holdRig(t)
+		say := func(d time.Duration) (until time.Time) {
+			until = time.Now().Add(d)
+			hold.Store(&until)
+			k.Kick()
+			return until
+		}
+		say(day)
+		manage(t, k)
+		next(events, Held)
+		const long = time.Hour
+		for i := range int(long / time.Second) {
+			say(day + time.Duration(i%2)*time.Hour)
+			time.Sleep(time.Second)
+		}
+		until := say(2 * day)
+		time.Sleep(checkInterval)
+		k.Close()
+		lines := strings.Split(strings.TrimSpace(log.String()), "\n")
+		if n := len(lines); n > int(long/checkInterval)+2 {
+			t.Errorf("%d lines", n)
+		}
+		if last := lines[len(lines)-1]; !strings.Contains(last, until.Format("2006-01-02T15:04:05")) {
+			t.Errorf("it has to wait until %v, and the last word is %s", until, last)
+		}
+	})
+}
+
 // Meanwhile the next CA is asked, and the first one is not.
 func TestTheNextCAIsAskedWhileTheFirstIsHeld(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
