@@ -66,6 +66,9 @@ type turn struct {
 	mu     sync.Mutex                 // held while nameLinks.mu is taken
 	mine   bool                       // the replica has it, or asks for it
 	asking map[*framing.Link]struct{} // for which askLate runs
+
+	telling sync.Mutex // held while the log is told
+	told    told       // of a turn that has to be waited for
 }
 
 // await waits until it is this replica's turn to order at each relay, so that the
@@ -102,13 +105,31 @@ func (t *turn) await(ctx context.Context) error {
 			wg.Wait()
 			return nil
 		}
-		l.d.log.Info("another replica orders its certificate first", "name", l.domain)
+		t.tellWait()
 		select {
 		case <-time.After(orderPause):
 		case <-ctx.Done():
 			return context.Cause(ctx)
 		}
 	}
+}
+
+// tellWait tells the log that another replica orders first, once for each order, and not
+// often where a relay has orders begin and wait again and again.
+func (t *turn) tellWait() {
+	l := t.l
+	t.telling.Lock()
+	defer t.telling.Unlock()
+	t.told.setLocked(standing{why: "another replica"}, func() {
+		l.d.log.Info("another replica orders its certificate first", "name", l.domain)
+	}, &t.telling, func(wait time.Duration, do func()) { l.d.after(l.ctx, wait, do) })
+}
+
+// tellNoWait notes that there is nothing that waits for the turn any more.
+func (t *turn) tellNoWait() {
+	t.telling.Lock()
+	defer t.telling.Unlock()
+	t.told.is, t.told.last = standing{}, standing{}
 }
 
 // endsSoon reports whether there is no certificate, or less than a tenth of its validity is
@@ -223,6 +244,7 @@ func (l *Listener) noteOrder(e acme.Event) {
 		return
 	}
 	l.turn.end()
+	l.turn.tellNoWait()
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.noCert = e.Err

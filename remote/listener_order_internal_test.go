@@ -153,3 +153,44 @@ func TestARelayThatGivesAndTakesANameHasNoOrdersTriedWithoutEnd(t *testing.T) {
 		d.wg.Wait()
 	})
 }
+
+// A relay that gives a replica no turn has the log told that once for each order, and not often
+// where it has orders end and begin again and again.
+func TestATurnThatDoesNotComeIsToldOnce(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var log bytes.Buffer
+		ctx, cancel := context.WithCancel(t.Context())
+		d := &Device{ctx: ctx, late: ctx, log: slog.New(slog.NewTextHandler(&log, nil))}
+		l := newListener(d, Name{Raw: true}, "a.relay.test", served{})
+		link, _ := connected(t, framing.Handler{Order: func(string, bool) bool { return false }})
+		l.links.add(link, time.Time{})
+		lines := func() int {
+			synctest.Wait()
+			return strings.Count(log.String(), "another replica orders its certificate first")
+		}
+		await := func(d time.Duration) {
+			short, end := context.WithTimeout(ctx, d)
+			defer end()
+			_ = l.turn.await(short)
+		}
+		await(turnPatience)
+		await(turnPatience) // of the same order
+		if n := lines(); n != 1 {
+			t.Errorf("%d lines of one order", n)
+		}
+		l.noteOrder(acme.Event{Kind: acme.Failed})
+		await(turnPatience)
+		if n := lines(); n != 2 {
+			t.Errorf("%d lines of two orders", n)
+		}
+		for range 1000 {
+			await(time.Second)
+			l.noteOrder(acme.Event{Kind: acme.Held})
+		}
+		if n := lines(); n > 2+toldBurst+3 {
+			t.Errorf("%d lines", n)
+		}
+		cancel()
+		d.wg.Wait()
+	})
+}
