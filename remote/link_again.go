@@ -13,9 +13,9 @@ import (
 // where the relay does not say how long.
 const askLeft = 30 * time.Second
 
-// later returns when the names are to be claimed once more that a relay has denied
-// for now, and tells the log of those.
-func (w *way) later(relay string, denied map[*Listener]error) time.Duration {
+// later returns when the names are to be claimed once more that a relay has denied a link
+// for now, and tells the log of those. The link has some, with rules from before.
+func (w *way) later(relay string, denied map[*Listener]error, has map[*Listener]int) time.Duration {
 	soonest := time.Duration(math.MaxInt64)
 	for l, why := range denied {
 		wait := askLeft
@@ -24,7 +24,8 @@ func (w *way) later(relay string, denied map[*Listener]error) time.Duration {
 			wait = min(denial.Retry, maxAsked)
 		}
 		soonest = min(soonest, wait)
-		w.tellings.name(l, standing{why: reason(why)}, func() {
+		_, own := has[l]
+		w.tellings.denied(l, own, reason(why), func() {
 			w.d.log.Warn("the relay does not give this name yet; asking again", "name", l.domain, "relay", relay,
 				"err", why, "in", wait, hint.Attr(hint.All(why)))
 			w.d.tell(Event{Kind: Denied, Name: l.domain, Relay: relay, Err: why})

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"log/slog"
+	"net"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -25,8 +26,8 @@ func bubble(t *testing.T, f func(*testing.T, *loggedWay)) {
 		w := new(loggedWay)
 		d := &Device{log: slog.New(slog.NewTextHandler(&w.log, nil))}
 		ctx, cancel := context.WithCancel(t.Context())
-		w.way = &way{d: d, ctx: ctx, candidates: []string{"relay.test"}, wants: make(map[*Listener]bool)}
-		w.way.tellings.after, w.way.tellings.wants = w.way.after, w.way.isToClaim
+		w.way = &way{d: d, ctx: ctx, candidates: []string{"relay.test"}, wants: make(map[*Listener]bool), sessions: make(map[*session]struct{})}
+		w.way.tellings.after, w.way.tellings.wants, w.way.tellings.has = w.way.after, w.way.isToClaim, w.way.has
 		f(t, w)
 		cancel()
 		d.wg.Wait()
@@ -65,7 +66,7 @@ func TestNamesThatComeAndGoFillNoLog(t *testing.T) {
 		s := w.session(t, l)
 		deny := func(text string) {
 			denied := map[*Listener]error{l: &framing.Denial{Code: framing.DeniedLimit, Text: text, Retry: time.Second}}
-			if wait := w.later("relay.test", denied); wait != time.Second {
+			if wait := w.later("relay.test", denied, nil); wait != time.Second {
 				t.Fatalf("it is asked again after %v", wait)
 			}
 		}
@@ -109,7 +110,7 @@ func TestRefusalIsTheLogsLastWordOfAName(t *testing.T) {
 		w.d.state, w.d.ways = new(state), []*way{w.way}
 		s := w.session(t, l)
 		denied := func(l *Listener, text string) {
-			w.later("relay.test", map[*Listener]error{l: &framing.Denial{Code: framing.DeniedLimit, Text: text, Retry: time.Second}})
+			w.later("relay.test", map[*Listener]error{l: &framing.Denial{Code: framing.DeniedLimit, Text: text, Retry: time.Second}}, nil)
 		}
 		for i := range toldBurst + 4 {
 			denied(l, strings.Repeat("x", i))
@@ -142,15 +143,76 @@ func TestReasonIsToldAgainAfterALinkWithTheName(t *testing.T) {
 	bubble(t, func(t *testing.T, w *loggedWay) {
 		l := w.listener("a.relay.test")
 		denied := map[*Listener]error{l: &framing.Denial{Code: framing.DeniedLimit, Text: "no", Retry: time.Hour}}
-		w.later("relay.test", denied)
-		w.later("relay.test", denied)
+		w.later("relay.test", denied, nil)
+		w.later("relay.test", denied, nil)
 		if n, _ := w.lines(); n != 1 {
 			t.Errorf("%d lines of one reason", n)
 		}
 		w.session(t, l)
-		w.later("relay.test", denied)
+		w.later("relay.test", denied, nil)
 		if n, last := w.lines(); n != 3 || !strings.Contains(last, "does not give") {
 			t.Errorf("%d lines, the last is %s", n, last)
 		}
 	})
+}
+
+// A name that one link has and another one is denied is given, until no link has it any more.
+func TestANameThatOneOfTheLinksHasIsGiven(t *testing.T) {
+	bubble(t, func(t *testing.T, w *loggedWay) {
+		l := w.listener("a.relay.test")
+		denied := map[*Listener]error{l: &framing.Denial{Name: l.domain, Code: framing.DeniedUnavailable, Text: "not on this node", Retry: time.Hour}}
+		last := func(want string) {
+			t.Helper()
+			if _, last := w.lines(); !strings.Contains(last, want) {
+				t.Errorf("the log's last word is %s, want %q", last, want)
+			}
+		}
+		link, _ := connected(t, framing.Handler{})
+		one, two := newSession(w.way, &reached{relay: "relay.test", link: link, news: make(chan struct{}, 1)}),
+			newSession(w.way, &reached{relay: "relay.test", link: link})
+		one.denied, one.claimed, two.claimed = denied, true, true
+		defer w.attend(one)()
+		w.later("relay.test", one.denied, one.has)
+		last("does not give")
+		two.has[l] = 0
+		two.began = time.Now()
+		w.line.rise()
+		w.give("relay.test", l)
+		two.tellGiven([]*Listener{l})
+		w.later("relay.test", one.denied, one.has)
+		last("gives one more name")
+		two.down(net.ErrClosed)
+		select {
+		case <-one.r.news:
+		default:
+			t.Error("the other link does not hear that the name is gone")
+		}
+		w.later("relay.test", one.denied, one.has)
+		last("does not give")
+	})
+}
+
+// New rules of a name that a relay does not take yet are told as denied, and are given in the
+// end, though the link had the name all the time.
+func TestTheLastWordOfANameWhoseNewRulesWereDenied(t *testing.T) {
+	deny := true
+	s, list := claiming(t, func(_ context.Context, name string) error {
+		if deny {
+			return &framing.Denial{Name: name, Code: framing.DeniedUnavailable, Retry: time.Minute}
+		}
+		return nil
+	}, "a.relay.test")
+	var log bytes.Buffer
+	s.w.d.log = slog.New(slog.NewTextHandler(&log, nil))
+	s.has[list[0]], s.claimed = -1, true // it has other rules
+	s.w.give("relay.test", list[0])
+	for _, want := range []string{"does not give this name yet", "gives one more name"} {
+		s.settle(true)
+		s.w.later("relay.test", s.denied, s.has)
+		lines := strings.Split(strings.TrimSpace(log.String()), "\n")
+		if last := lines[len(lines)-1]; !strings.Contains(last, want) {
+			t.Errorf("the log's last word is %s, want %q", last, want)
+		}
+		deny = false
+	}
 }

@@ -25,9 +25,9 @@ type decision struct {
 // errOverdue is why claims are given up: the relay has answered none for dialTimeout.
 var errOverdue = errors.New("the relay answers no claim")
 
-// claimAll claims names, and returns those that the link has now and that it did not
-// have before. A relay answers claims one after the other. So those go last that may
-// take it seconds, and none is given up as long as it answers others.
+// claimAll claims names, and returns those that the link has now, and that it did not
+// have before or was denied. A relay answers claims one after the other. So those go
+// last that may take it seconds, and none is given up as long as it answers others.
 func (s *session) claimAll(list []*Listener) (given []*Listener) {
 	var quick, slow []*Listener
 	for _, l := range list {
@@ -106,13 +106,15 @@ func takeSome(answers <-chan decision) []decision {
 	return some
 }
 
-// hear takes an answer up, and reports whether it gives a name that the link did not have.
+// hear takes an answer up, and reports whether it gives a name that the link did not have, or
+// was denied with other rules.
 func (s *session) hear(a decision) (given bool) {
 	_, has := s.has[a.l]
+	_, denied := s.denied[a.l]
 	switch {
 	case a.err == nil:
 		s.give(a.l, a.number, a.claimed)
-		return !has
+		return !has || denied
 	case s.w.ctx.Err() != nil || s.r.link.Err() != nil: // which is why
 		s.last = a.err
 	default:

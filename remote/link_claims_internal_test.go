@@ -113,7 +113,7 @@ func TestNamesThatMayTakeLongAreClaimedLast(t *testing.T) {
 			return nil
 		}, "a.example", "a.relay.test", "b.example", "z.relay.test")
 		s.claimAll(list)
-		s.w.later("relay.test", s.denied)
+		s.w.later("relay.test", s.denied, s.has)
 		if slices.Sort(asked[:2]); !slices.Equal(asked[:2], []string{"a.relay.test", "z.relay.test"}) {
 			t.Errorf("asked for %q", asked)
 		}

@@ -119,7 +119,7 @@ func (s *session) serve() (next <-chan outcome, err error) {
 			}
 			return nil, s.last
 		}
-		if next := time.Now().Add(s.w.later(s.r.relay, s.denied)); due || next.Before(at) {
+		if next := time.Now().Add(s.w.later(s.r.relay, s.denied, s.has)); due || next.Before(at) {
 			at = next
 		}
 		again.Reset(time.Until(at))
@@ -269,6 +269,9 @@ func (s *session) down(why error) {
 	for l := range s.has {
 		s.linkDown(l, why)
 	}
+	s.w.d.mu.Lock()
+	defer s.w.d.mu.Unlock()
+	s.w.tellLocked() // no link may have a name now that another one is denied
 }
 
 // A WithheldError says that a relay asks for a token, and that it was not given

@@ -27,6 +27,7 @@ const (
 type tellings struct {
 	after func(wait time.Duration, do func()) // does something later, unless the way has ended
 	wants func(l *Listener) bool              // reports whether the way is still to claim a name
+	has   func(l *Listener) bool              // reports whether a link of the way has a name
 
 	mu       sync.Mutex // held while the log is told of a name, so that its last word is the last
 	lines    allowance  // of links that come and go
@@ -57,10 +58,23 @@ type told struct {
 func (t *tellings) name(l *Listener, is standing, tell func()) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	if !t.wants(l) {
-		return
+	t.nameLocked(l, is, tell)
+}
+
+// denied is name for a link that was denied a name. It is given all the same where another
+// link has it; own is that this one has it, with the rules from before.
+func (t *tellings) denied(l *Listener, own bool, why string, tell func()) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if own || !t.has(l) {
+		t.nameLocked(l, standing{why: why}, tell)
 	}
-	t.ofLocked(l).setLocked(is, tell, &t.mu, t.after)
+}
+
+func (t *tellings) nameLocked(l *Listener, is standing, tell func()) {
+	if t.wants(l) {
+		t.ofLocked(l).setLocked(is, tell, &t.mu, t.after)
+	}
 }
 
 // reached notes how the relay was reached, and tells the log of it where that is new.

@@ -57,7 +57,7 @@ func newWay(d *Device, r route) *way {
 	w := &way{d: d, candidates: r.candidates, addresses: r.addresses, wants: make(map[*Listener]bool), sessions: make(map[*session]struct{}),
 		nodes: newNodes(d.PublicKey())}
 	w.ctx, w.end = context.WithCancel(d.ctx)
-	w.tellings.after, w.tellings.wants = w.after, w.isToClaim
+	w.tellings.after, w.tellings.wants, w.tellings.has = w.after, w.isToClaim, w.has
 	return w
 }
 
