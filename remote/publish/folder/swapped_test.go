@@ -101,7 +101,7 @@ func TestWhatBecomesALinkShowsNothingHidden(t *testing.T) {
 			for _, name := range []string{"key.txt", "e/key.txt", "coded.txt", "coded.txt.br", "i/index.html", "e/" + secret + ".txt", secret + ".txt"} {
 				files[to+"/"+name] = secret
 			}
-			f, dir := site(t, folder.Options{}, files)
+			_, dir := site(t, folder.Options{}, files)
 			f, err := folder.Open(dir, folder.Options{Listing: true, Never: never(t, filepath.Join(dir, "state"))})
 			must(t, err)
 			link(t, dir, "by", "d")
