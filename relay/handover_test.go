@@ -267,3 +267,22 @@ func TestRetiredKeyGetsNoTurn(t *testing.T) {
 		t.Errorf("it gets it: %v, %v", ok, err)
 	}
 }
+
+// A run that another one with the same key has replaced gets its names with the new key,
+// and so does each run that the first one with that key has replaced.
+func TestHandoverBeatsTheNumberOfARun(t *testing.T) {
+	r := newRig(t, nil)
+	old := newIdentity(t)
+	heir, list := heirOf(t, old)
+	owner := r.device(old, "a.relay.test").echo("owner")
+	thief := r.device(old.at(1<<63, 66), "a.relay.test").echo("thief")
+	owner.expectLost(t, "a.relay.test", framing.DeniedReplaced)
+	r.device(heir).echo("heir").claimBy(t, list, "a.relay.test")
+	thief.expectLost(t, "a.relay.test", framing.DeniedTaken)
+	for range 8 {
+		r.reaches("a.relay.test", "heir")
+	}
+	r.device(heir.at(1<<63, 66)).echo("newer").claimBy(t, list, "a.relay.test")
+	r.reaches("a.relay.test", "newer")
+	denied(t, r.device(heir).Claim(t.Context(), framing.Claim{Name: "a.relay.test"}), framing.DeniedReplaced)
+}

@@ -141,7 +141,7 @@ func (h *served) replace(left, replaced []*session, name string) {
 	h.sessions = left
 	for _, old := range replaced {
 		old.loseLocked(name)
-		if !slices.Contains(h.replaced, old.run) {
+		if old.key.Equal(h.key) && !slices.Contains(h.replaced, old.run) { // else it may come back as the heir
 			h.replaced = append(h.replaced, old.run)
 		}
 	}

@@ -32,7 +32,7 @@ type served struct {
 	sessions []*session    // never changed in place: find reads it unlocked
 	rules    framing.Rules // of the newest claim
 	ruled    *identity     // has the memory of rules
-	replaced []framing.Run // runs that have lost the name to a newer one, the last maxReplaced
+	replaced []framing.Run // runs with this key that have lost the name to a newer one, the last maxReplaced
 	turn     turn          // to order a certificate
 }
 

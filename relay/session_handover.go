@@ -93,7 +93,7 @@ func (p *presence) inherit(from []ed25519.PublicKey, heir ed25519.PublicKey, zon
 			for _, name := range s.names {
 				h := p.names[name]
 				if h != nil && h.key.Equal(old) && !provesKey(name, zone) {
-					h.key = heir
+					h.passTo(heir)
 					p.tell(name)
 				}
 			}
@@ -107,9 +107,15 @@ func (p *presence) pass(name string, from, to ed25519.PublicKey) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if h := p.names[name]; h != nil && h.key.Equal(from) {
-		h.key = to
+		h.passTo(to)
 		p.tell(name)
 	}
+}
+
+// passTo makes a name another identity's. Its run may have been replaced before it had the new
+// key: that a newer one has that key is yet to be seen.
+func (h *served) passTo(heir ed25519.PublicKey) {
+	h.key, h.replaced = heir, nil
 }
 
 // provesKey reports whether a name is made from a key, or below such a one: then it is
