@@ -2,7 +2,6 @@ package relay
 
 import (
 	"context"
-	"crypto/ed25519"
 	"net/netip"
 	"slices"
 	"sync"
@@ -11,7 +10,6 @@ import (
 
 	"keystay/framing"
 	"keystay/internal/hostname"
-	"keystay/internal/keyname"
 	"keystay/internal/panics"
 	"keystay/internal/socket"
 	"keystay/relay/names"
@@ -40,7 +38,8 @@ type Cut struct {
 	// Elsewhere says that another node has cut it, too, so that the nodes know.
 	Elsewhere bool
 
-	key []byte // of the identity, where it is known: then none else is looked at
+	key []byte                // of the identity, where it is known: then only what may be its is looked at
+	of  func(key []byte) bool // whether what is of a key is cut with the identity, see cutter.whose
 }
 
 // Severed counts what a Cut has ended.
@@ -88,6 +87,7 @@ type cutter struct {
 	cuts      *atomic.Uint64 // see Server.cuts
 	onCut     func(Cut)      // see Server.OnCut
 	presence  *presence
+	names     *names.Names
 	offers    *offers
 	sockets   *sockets
 	siblings  *siblings
@@ -119,11 +119,12 @@ func (k *cutter) begin(c Cut) (sum Severed, end func()) {
 	if k.onCut != nil {
 		k.onCut(c)
 	}
+	c.of = k.whose(c)
 	n := &severing{names: make(map[string]struct{})}
 	n.add(false, nil, k.offers.reset(c.takes))
 	// All visitors first: a remote that is told ends its other links by itself.
 	var ended []dismissal
-	for _, sess := range k.presence.all(c.key) {
+	for _, sess := range k.presence.concerned(&c) {
 		if c.ends(sess) {
 			ended = append(ended, sess.dismiss(c.Why, n))
 		} else {
@@ -131,7 +132,7 @@ func (k *cutter) begin(c Cut) (sum Severed, end func()) {
 		}
 	}
 	if c.Why.Code != 0 { // else the device may come again at once
-		k.siblings.forget(c.isOf)
+		k.siblings.forget(c.names, c.isWhose)
 	}
 	n.add(false, nil, k.crossings.cut(c))
 	var wg sync.WaitGroup
@@ -149,20 +150,12 @@ func (k *cutter) begin(c Cut) (sum Severed, end func()) {
 	}
 }
 
-// is reports whether a session is of the identity that is cut, if there is one.
-func (c *Cut) is(sess *session) bool {
-	return c.Identity == "" || c.key != nil || keyname.Label(sess.key, "") == c.Identity
-}
+// isWhose reports whether what is of a key is cut with the identity, if there is one.
+func (c *Cut) isWhose(key []byte) bool { return c.Identity == "" || c.of(key) }
 
-// isOf reports whether a name that an identity has is cut, connected or not.
-func (c *Cut) isOf(name string, key ed25519.PublicKey) bool {
-	switch {
-	case c.Address.IsValid() || c.Addresses.IsValid():
-		return false
-	case c.Identity != "" && keyname.Label(key, "") != c.Identity:
-		return false
-	}
-	return c.Name == "" || c.covers(name)
+// names reports whether a name is cut, of whomever it is and connected or not.
+func (c *Cut) names(name string) bool {
+	return !c.Address.IsValid() && !c.Addresses.IsValid() && (c.Name == "" || c.covers(name))
 }
 
 // ends reports whether a whole session is cut.
@@ -171,13 +164,13 @@ func (c *Cut) ends(sess *session) bool {
 	case c.Name != "" && c.Why.Code != 0:
 		return false
 	case c.Name != "":
-		return slices.Contains(sess.granted(), c.Name) && c.is(sess)
+		return slices.Contains(sess.granted(), c.Name) && c.isWhose(sess.key)
 	case c.Address.IsValid():
 		return addrPort(sess.link.RemoteAddr()) == c.Address
 	case c.Addresses.IsValid():
 		return c.Addresses.Contains(sess.source())
 	}
-	return c.is(sess)
+	return c.isWhose(sess.key)
 }
 
 // covers reports whether a name is lost: a ban is for those below it, too.
@@ -189,9 +182,10 @@ func (c *Cut) covers(name string) bool {
 // the addresses.
 func (sess *session) lose(c Cut, n *severing) {
 	switch {
+	case c.Name == "" && !c.Addresses.IsValid(): // it ends whole sessions alone
 	// Asked first, since it costs less, and a token may have opened thousands of names.
-	case c.Identity != "" && !slices.ContainsFunc(sess.granted(), c.covers):
-	case !c.is(sess):
+	case c.Identity != "" && !sess.hasAny(c.covers):
+	case !c.isWhose(sess.key):
 	case c.Addresses.IsValid():
 		n.add(false, nil, sess.link.CutStreams(func(s *framing.Stream) bool { return c.Addresses.Contains(s.Header().Source.Addr()) }))
 	case c.Name != "" && c.Why.Code != 0:
@@ -260,8 +254,8 @@ func (k *sockets) abort(from netip.Prefix) {
 	}
 }
 
-// all returns the sessions, and those whose link is lost: of one identity, or with nil
-// of all.
+// all returns the sessions, and those whose link is lost: those that prove one key, or with
+// nil all.
 func (p *presence) all(key []byte) []*session {
 	p.mu.RLock()
 	defer p.mu.RUnlock()

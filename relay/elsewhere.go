@@ -80,14 +80,14 @@ func (r *router) mayHave(name string, key [ed25519.PublicKeySize]byte) bool {
 	if key == [ed25519.PublicKeySize]byte{} {
 		return true
 	}
-	if _, ok := r.names.Banned(name, key[:], netip.Addr{}); ok {
+	if _, ok := bannedAs(r.names, name, key[:], netip.Addr{}); ok {
 		return false
 	}
 	if r.names.IsKeyName(name) {
 		return true
 	}
 	holder, err := r.names.Holder(name)
-	return err != nil || holder == nil || bytes.Equal(holder, key[:]) || r.names.HasHandedOver(key[:], holder) || r.names.Whole() != nil
+	return err != nil || holder == nil || bytes.Equal(holder, key[:]) || leadsTo(r.names, key[:], holder) || r.names.Whole() != nil
 }
 
 // hops counts what goes between this node and others.

@@ -86,7 +86,7 @@ func (e *errands) cutBanned(added []names.Ban) {
 		}
 	}
 	for _, sess := range e.presence.all(nil) {
-		if b, ok := e.names.Banned("", sess.key, sess.source()); ok {
+		if b, ok := bannedAs(e.names, "", sess.key, sess.source()); ok {
 			hit[b] = true
 			continue
 		}
@@ -97,7 +97,7 @@ func (e *errands) cutBanned(added []names.Ban) {
 		}
 	}
 	for h := range e.cutter.beyond("") {
-		if b, ok := e.names.Banned(h.name, []byte(h.key), netip.Addr{}); ok {
+		if b, ok := bannedAs(e.names, h.name, []byte(h.key), netip.Addr{}); ok {
 			hit[b] = true
 		}
 	}
@@ -171,16 +171,30 @@ func (c *cutter) beyond(name string) map[held]struct{} {
 func (e *errands) forfeitsBeyond(name string) {
 	for h := range e.cutter.beyond(name) {
 		holder, err := e.names.Holder(h.name)
-		if err != nil || holder == nil || string(holder) == h.key || e.names.IsKeyName(h.name) || e.names.HasHandedOver([]byte(h.key), holder) {
+		if err != nil || holder == nil || string(holder) == h.key || e.names.IsKeyName(h.name) || leadsTo(e.names, []byte(h.key), holder) {
 			continue
 		}
-		e.cutLost(h.name, ed25519.PublicKey(h.key))
+		e.cutter.cutLost(h.name, ed25519.PublicKey(h.key))
 	}
 }
 
+// bannedAs returns the ban of a name, of an address or of an identity, or of one that has what
+// that had.
+func bannedAs(n *names.Names, name string, key []byte, from netip.Addr) (b names.Ban, ok bool) {
+	if b, ok = n.Banned(name, key, from); ok {
+		return b, ok
+	}
+	for _, heir := range n.Heirs(key) {
+		if b, ok = n.Banned("", heir, netip.Addr{}); ok {
+			return b, ok
+		}
+	}
+	return b, false
+}
+
 // cutLost takes a name from an identity that the record does not give it to any more.
-func (e *errands) cutLost(name string, key ed25519.PublicKey) {
-	e.cutter.cut(Cut{Identity: keyname.Label(key, ""), Name: name, key: key,
+func (c *cutter) cutLost(name string, key ed25519.PublicKey) {
+	c.cut(Cut{Identity: keyname.Label(key, ""), Name: name, key: key,
 		Why: names.Denied{Name: name, Code: names.DeniedTaken, Text: "the name is not this device's any more: it was given back, taken back or lost"}})
 }
 
@@ -191,14 +205,11 @@ func (e *errands) forfeits(name string, holder ed25519.PublicKey) {
 	if has == nil || has.Equal(holder) {
 		return
 	}
-	if e.names.HasHandedOver(has, holder) {
+	switch {
+	case leadsTo(e.names, has, holder):
 		e.presence.pass(name, has, holder)
-		return
-	}
-	for _, key := range e.presence.serving(name, has) {
-		if !key.Equal(holder) {
-			e.cutLost(name, key)
-		}
+	case holder == nil || !leadsTo(e.names, holder, has): // else that is written since
+		e.cutter.cutLost(name, has)
 	}
 }
 
@@ -208,7 +219,7 @@ func (e *errands) retired(key ed25519.PublicKey) {
 	e.cutter.cuts.Add(1) // claims that are under way are decided again
 	if key != nil {
 		key = bytes.Clone(key) // the record's
-		if len(e.presence.all(key)) > 0 {
+		if e.presence.retires(key) {
 			e.cutter.retireLater(key)
 		}
 		return
@@ -216,7 +227,7 @@ func (e *errands) retired(key ed25519.PublicKey) {
 	e.add(func() {
 		seen := make(map[string]bool)
 		for _, sess := range e.presence.all(nil) {
-			if !seen[string(sess.key)] && e.names.Retired(&names.Claimant{Key: sess.key}) != nil {
+			if !seen[string(sess.key)] && e.names.Retired(&names.Claimant{Key: sess.key}) != nil && e.presence.retires(sess.key) {
 				e.cutter.retireLater(sess.key)
 			}
 			seen[string(sess.key)] = true

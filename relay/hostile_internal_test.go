@@ -48,7 +48,7 @@ func BenchmarkLose(b *testing.B) {
 	for _, n := range []int{1000, 10_000} {
 		b.Run(fmt.Sprint(n), func(b *testing.B) {
 			s := strangers(n)
-			k := &cutter{cuts: &s.cuts, presence: &s.presence, offers: new(offers), siblings: &s.siblings, crossings: new(crossings)}
+			k := &cutter{cuts: &s.cuts, presence: &s.presence, names: s.Names, offers: new(offers), siblings: &s.siblings, crossings: new(crossings)}
 			lost := names.Lost{Key: make([]byte, ed25519.PublicKeySize), Denied: names.Denied{Name: "a.relay.test", Code: names.DeniedToken}}
 			lost.Key[31] = 1
 			b.ReportAllocs()

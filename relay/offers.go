@@ -10,7 +10,6 @@ import (
 
 	"keystay/framing"
 	"keystay/internal/duplex"
-	"keystay/internal/keyname"
 	"keystay/relay/limits"
 	"keystay/relay/names"
 )
@@ -230,10 +229,8 @@ func (c *Cut) takes(t *offered) bool {
 		return false // a link of another node's
 	case c.Addresses.IsValid():
 		return t.used && c.Addresses.Contains(addrPort(t.lane).Addr())
-	case c.Identity != "" && keyname.Label(t.host.Key, "") != c.Identity:
-		return false
 	}
-	return c.Name == "" || c.covers(t.name)
+	return c.names(t.name) && c.isWhose(t.host.Key)
 }
 
 // A lanePace paces one direction of a visitor that goes over a hop, once its remote has

@@ -18,7 +18,8 @@ type presence struct {
 	mu       sync.RWMutex
 	names    map[string]*served
 	sessions map[*session]struct{}
-	of       map[string][]*session    // those of either, by identity
+	of       map[string][]*session    // those of either, by the key that they prove
+	retired  map[string]struct{}      // keys among these that have handed over
 	lost     map[*session]struct{}    // those whose link is lost; they may have streams on lanes
 	awaited  map[string]chan struct{} // closed when the name comes up
 	changed  func(name string)        // see Server.OnPresence; nil for none
@@ -65,6 +66,7 @@ func (p *presence) leave(s *session) {
 		p.of[string(s.key)] = left
 	} else {
 		delete(p.of, string(s.key))
+		delete(p.retired, string(s.key))
 	}
 }
 

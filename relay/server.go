@@ -211,7 +211,7 @@ func (s *Server) initVisits() {
 	s.opener = &opener{log: s.log, router: s.router, bounds: &s.bounds, shares: s.shares, descriptors: &s.sockets.descriptors, crossings: s.crossings, offers: s.offers, cuts: &s.cuts, dial: s.measures.dial}
 	s.fixed = &fixedVisits{ctx: s.ctx, log: s.log, panics: s.panics, dials: &s.dials, shares: s.shares, refused: &s.stats.refused}
 	s.transit = &transit{began: s.began, sockets: s.sockets, hops: &s.hops, traffic: &s.traffic, visitors: &s.stats.visitors, panics: s.panics}
-	s.cutter = &cutter{ctx: s.ctx, panics: s.panics, cuts: &s.cuts, onCut: s.OnCut, presence: &s.presence, offers: s.offers, sockets: s.sockets, siblings: &s.siblings, crossings: s.crossings}
+	s.cutter = &cutter{ctx: s.ctx, panics: s.panics, cuts: &s.cuts, onCut: s.OnCut, presence: &s.presence, names: s.Names, offers: s.offers, sockets: s.sockets, siblings: &s.siblings, crossings: s.crossings}
 }
 
 // initWeb makes the servers that speak HTTP, and TLS for the relay's own name.

@@ -89,6 +89,7 @@ func (p *presence) inherit(from []ed25519.PublicKey, heir ed25519.PublicKey, zon
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	for _, old := range from {
+		p.retiresLocked(old)
 		for _, s := range p.of[string(old)] {
 			for _, name := range s.names {
 				h := p.names[name]

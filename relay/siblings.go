@@ -148,7 +148,7 @@ func (s *Server) SetSiblings(list []Sibling) {
 	}
 	s.siblings.list.Store(&made)
 	if len(made) == 0 {
-		s.siblings.forget(func(string, ed25519.PublicKey) bool { return true })
+		s.siblings.forget(func(string) bool { return true }, func([]byte) bool { return true })
 	}
 }
 
@@ -247,17 +247,28 @@ func (b *siblings) isFor(name string, key ed25519.PublicKey, s *sibling) bool {
 	return ok && w.key.Equal(key) && slices.Contains(w.siblings, s.Name)
 }
 
-// forget drops the words of names, which are cut.
-func (b *siblings) forget(which func(name string, key ed25519.PublicKey) bool) {
+// forget drops the words of names that are cut. It asks for the key of none but these, and
+// without the lock: that takes far longer.
+func (b *siblings) forget(named func(name string) bool, of func(key []byte) bool) {
+	var all [nameKinds][]held
 	b.mu.Lock()
-	defer b.mu.Unlock()
 	for i := range b.kinds {
-		l := &b.kinds[i]
-		for name, w := range l.by {
-			if which(name, w.key) {
-				l.drop(name)
+		for name, w := range b.kinds[i].by {
+			if named(name) {
+				all[i] = append(all[i], held{name, string(w.key)})
 			}
 		}
+	}
+	b.mu.Unlock()
+	for i, list := range all {
+		list = slices.DeleteFunc(list, func(h held) bool { return !of([]byte(h.key)) })
+		b.mu.Lock()
+		for _, h := range list {
+			if l := &b.kinds[i]; string(l.by[h.name].key) == h.key {
+				l.drop(h.name)
+			}
+		}
+		b.mu.Unlock()
 	}
 }
 

@@ -95,7 +95,7 @@ func (k *crossings) cut(c Cut) (n int) {
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	for p := range k.all {
-		if !c.isOf(p.name, p.key) {
+		if !c.names(p.name) || !c.isWhose(p.key) {
 			continue
 		}
 		if p.lost = true; p.conn != nil { // else the asking is in vain

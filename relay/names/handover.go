@@ -313,21 +313,19 @@ func (n *Names) keyRetired(key []byte) (retired bool) {
 // maxHeirs is how many hand-overs one after the other are looked at.
 const maxHeirs = 64
 
-// HasHandedOver reports whether an identity has handed over to another one, perhaps by
-// others in between.
-func (n *Names) HasHandedOver(key, heir []byte) (has bool) {
+// Heirs returns to whom an identity has handed over, to whom that one has, and so on. While
+// the record cannot be read it is nobody.
+func (n *Names) Heirs(key []byte) (list []ed25519.PublicKey) {
 	_ = n.view(func(l *ledger) error {
 		for range maxHeirs {
 			r, err := l.retired(key)
 			if err != nil || r == nil {
 				return err
 			}
-			if has = bytes.Equal(r.Heir, heir); has {
-				return nil
-			}
+			list = append(list, r.Heir)
 			key = r.Heir
 		}
 		return nil
 	})
-	return has
+	return list
 }
