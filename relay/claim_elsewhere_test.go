@@ -34,7 +34,7 @@ func TestClaimedElsewhereReplacesOlderRuns(t *testing.T) {
 	d.expectLost(t, "a.relay.test", framing.DeniedReplaced)
 	r.reaches("b.relay.test", "a")
 	r.srv.ClaimedElsewhere(claimed(other, "b.relay.test", false)) // its grant went to somebody else
-	d.expectLost(t, "b.relay.test", framing.DeniedReplaced)
+	d.expectLost(t, "b.relay.test", framing.DeniedTaken)
 }
 
 // Replicas stand side by side across the two processes.

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"keystay/framing"
+	"keystay/relay"
 	"keystay/relay/names"
 )
 
@@ -65,6 +66,33 @@ func TestNameThatIsTakenOnAnotherNodeIsLostOnLinksFromBefore(t *testing.T) {
 		if took := time.Since(began); took > time.Second {
 			t.Errorf("the visitor is cut after %v", took)
 		}
+		r.close()
+	})
+}
+
+// A device whose name the record gives to another one, which comes up on another node before
+// this one has looked at what the record says, loses it like any: with its visitors, and is
+// not told that a run of its own has it.
+func TestNameThatComesUpForAnotherDeviceElsewhereIsLost(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		const name = "a.relay.test"
+		r, _, other := sharedRig(t)
+		d := r.device(newIdentity(t), name, "b.relay.test").echo("d")
+		c := r.talking(name)
+		if _, err := other.Take(name, "", true); err != nil {
+			t.Fatal(err)
+		}
+		next := newIdentity(t)
+		key := next.key.Public().(ed25519.PublicKey)
+		if _, err := other.Claim(t.Context(), names.Claimant{Name: name, Key: key}); err != nil {
+			t.Fatal(err)
+		}
+		if !r.srv.ClaimedOnNode(relay.Claimed{Name: name, Key: key, Run: next.run}) {
+			t.Error("not settled")
+		}
+		broken(t, c)
+		d.expectLost(t, name, framing.DeniedTaken)
+		d.keeps(t)
 		r.close()
 	})
 }

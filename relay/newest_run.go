@@ -182,7 +182,7 @@ type Claimed struct {
 // ClaimedElsewhere tells the server of an old process of a name that a run has got
 // in the new one. What is still served here of an older run, or of another
 // identity, is treated as it is where the claim was made: the run is told that it
-// is replaced, and its lanes are cut.
+// is replaced, or that the name is another identity's, and its lanes are cut.
 func (s *Server) ClaimedElsewhere(c Claimed) {
 	s.init()
 	s.cutter.giveUp(c, framing.Run.Replaces)
@@ -193,12 +193,21 @@ func (s *Server) ClaimedElsewhere(c Claimed) {
 func (k *cutter) giveUp(c Claimed, newer func(run, old framing.Run) bool) {
 	k.offers.giveUp(c, newer)
 	for _, old := range k.presence.giveUp(c, newer) {
-		old.revoke(*replacedBy(c.Name, true))
+		old.revoke(*k.givenUp(old, c))
 		old.link.CutLanesOf(c.Name)
 	}
 	for _, old := range k.presence.outdated(c, newer) {
 		old.link.CutLanesOf(c.Name)
 	}
+}
+
+// givenUp is what a session is told of a name that c takes from it.
+func (k *cutter) givenUp(old *session, c Claimed) *framing.Denial {
+	same := old.key.Equal(c.Key)
+	if !same && !leadsTo(k.names, old.key, c.Key) {
+		return denial(names.Taken(c.Name))
+	}
+	return replacedBy(c.Name, same)
 }
 
 // giveUp takes a name away from the sessions that c replaces, and returns them.

@@ -75,6 +75,9 @@ func (s *Server) ClaimedOnNode(c Claimed) (settled bool) {
 		if holder, _ := s.Names.HolderOf(c.Name); holder != keyname.Label(c.Key, "") {
 			return false
 		}
+		if !leadsTo(s.Names, key, c.Key) {
+			s.cutter.cutLost(c.Name, key)
+		}
 	}
 	s.cutter.giveUp(c, newerOnNodes)
 	return true
