@@ -11,8 +11,8 @@ import (
 
 // A Conn is a TLS connection to a name, with a browser's hello. Nothing of the other
 // end's certificate is verified but that it has the key of it: whose key that is, is for
-// the caller to say. No session is resumed and none is kept. The key share of [Firefox]
-// for P-256 has no key behind it: a server that takes that one fails the handshake.
+// the caller to say. No session is resumed and none is kept. A server that wants a group of
+// finite fields, which [Firefox] offers and sends no share for, fails the handshake.
 type Conn struct {
 	*utls.UConn
 	shape Shape

@@ -6,10 +6,10 @@ import (
 	"crypto/rand"
 	"encoding/hex"
 	"errors"
-	"net"
 
 	utls "github.com/refraction-networking/utls"
 	"github.com/refraction-networking/utls/dicttls"
+	"golang.org/x/crypto/cryptobyte"
 )
 
 // A Shape is the form of a hello. Whoever is on the way may treat one kind of client
@@ -28,7 +28,7 @@ func Shapes() []Shape { return []Shape{Chromium, Firefox, Program} }
 
 // client returns a client whose hello has the shape. Its random parts, such as GREASE
 // and the order of Chromium's extensions, are chosen for each connection.
-func (s Shape) client(conn net.Conn, config *utls.Config) (*utls.UConn, error) {
+func (s Shape) client(conn *tap, config *utls.Config) (*utls.UConn, error) {
 	switch s {
 	case Program:
 		config.NextProtos = []string{"h2", "http/1.1"}
@@ -38,15 +38,19 @@ func (s Shape) client(conn net.Conn, config *utls.Config) (*utls.UConn, error) {
 		return u, u.ApplyPreset(chromium())
 	case Firefox:
 		u := utls.UClient(conn, config, utls.HelloCustom)
-		return u, firefoxKeys(u)
+		return u, firefoxKeys(u, conn)
 	}
 	return nil, errors.New("there is no such shape")
 }
 
 // firefoxKeys shapes a hello as Firefox does, with its keys: other than Chromium it has
 // one X25519 key for both shares.
-func firefoxKeys(u *utls.UConn) error {
+func firefoxKeys(u *utls.UConn, conn *tap) error {
 	x25519, err := ecdh.X25519().GenerateKey(rand.Reader)
+	if err != nil {
+		return err
+	}
+	only, err := ecdh.X25519().NewPrivateKey(x25519.Bytes()) // the same, to be changed alone
 	if err != nil {
 		return err
 	}
@@ -66,10 +70,39 @@ func firefoxKeys(u *utls.UConn) error {
 	})); err != nil {
 		return err
 	}
-	// The library has room for one key beside those of ML-KEM: where the server
-	// chooses P-256, which keystay's does not, the handshake fails.
-	u.HandshakeState.State13.KeyShareKeys = &utls.KeySharePrivateKeys{CurveID: utls.X25519, Ecdhe: x25519, Mlkem: kem, MlkemEcdhe: x25519}
+	// The library has room for one key beside those of ML-KEM, and looks at it when it
+	// knows what the server has chosen. It may have a copy of the struct by then, but not
+	// of the key.
+	u.HandshakeState.State13.KeyShareKeys = &utls.KeySharePrivateKeys{CurveID: utls.X25519, Ecdhe: only, Mlkem: kem, MlkemEcdhe: x25519}
+	conn.agreed = func(group utls.CurveID) {
+		if group == utls.CurveP256 {
+			*only = *p256
+		}
+	}
 	return nil
+}
+
+// extKeyShare is the extension key_share (RFC 8446, section 4.2.8).
+const extKeyShare = 51
+
+// shareOf returns the group whose share a ServerHello takes, by what is in it behind the
+// cipher suite. It is 0 where it takes none, as one of TLS 1.2 does.
+func shareOf(rest cryptobyte.String) (group utls.CurveID) {
+	var extensions cryptobyte.String
+	if !rest.Skip(1) || !rest.ReadUint16LengthPrefixed(&extensions) {
+		return 0
+	}
+	for {
+		var kind uint16
+		var data cryptobyte.String
+		if !extensions.ReadUint16(&kind) || !extensions.ReadUint16LengthPrefixed(&data) {
+			return 0
+		}
+		if kind == extKeyShare {
+			_ = data.ReadUint16((*uint16)(&group)) // else the library refuses it
+			return group
+		}
+	}
 }
 
 // extTrustAnchors is the extension trust_anchors (draft-ietf-tls-trust-anchor-ids), as

@@ -64,6 +64,7 @@ type tap struct {
 	hand   []byte // of the handshake's messages: the one that is not whole yet
 	plain  bool   // it came in no encrypted record
 	chain  [][]byte
+	agreed func(utls.CurveID) // hears whose share a ServerHello takes; nil is nobody
 
 	begun     bool // a first record has come
 	elsewhere bool // it was none of TLS, or the alert that nobody has the name here
@@ -166,11 +167,14 @@ func (t *tap) look(record []byte) error {
 	return nil
 }
 
-// hello notes the cipher suite that a ServerHello chooses.
+// hello notes the cipher suite that a ServerHello chooses, and says which share it takes.
 func (t *tap) hello(body []byte) {
 	s := cryptobyte.String(body)
 	var session cryptobyte.String
 	_ = s.Skip(2+32) && s.ReadUint8LengthPrefixed(&session) && s.ReadUint16(&t.suite) // else the library refuses it
+	if group := shareOf(s); t.agreed != nil {
+		t.agreed(group)
+	}
 }
 
 // end takes the certificates of the message that is there, whole or not, and looks at
