@@ -60,6 +60,7 @@ type Error struct {
 	Question string // as in "the TXT records of _keystay.app.example.com"
 	Why      string
 	Err      error // may be nil
+	Silent   bool  // no server has given an answer, but a failure at most
 }
 
 // Error does not name the server, which may be no one else's business.
@@ -90,9 +91,10 @@ func (r *Resolver) begin() *asker {
 // that there are such records, or that there are none (RFC 2308, section 2).
 func (a *asker) ask(ctx context.Context, name string, kind uint16) (*dns.Msg, error) {
 	if a.none != nil {
-		return nil, &Error{Question: question(name, kind), Why: a.none.Error(), Err: a.none}
+		return nil, &Error{Question: question(name, kind), Why: a.none.Error(), Err: a.none, Silent: true}
 	}
 	var last *Error
+	silent := true
 	for range rounds {
 		for i, s := range a.servers {
 			m, why, err := a.askOne(ctx, s, name, kind)
@@ -100,7 +102,8 @@ func (a *asker) ask(ctx context.Context, name string, kind uint16) (*dns.Msg, er
 				a.servers = slices.Concat(a.servers[i:], a.servers[:i])
 				return m, nil
 			}
-			last = &Error{Server: s.String(), Question: question(name, kind), Why: why, Err: err}
+			silent = silent && !heard(m, err)
+			last = &Error{Server: s.String(), Question: question(name, kind), Why: why, Err: err, Silent: silent}
 			if ctx.Err() != nil {
 				return nil, last
 			}
@@ -109,8 +112,13 @@ func (a *asker) ask(ctx context.Context, name string, kind uint16) (*dns.Msg, er
 	return nil, last
 }
 
+// heard reports whether a server has given an answer, which cannot be used.
+func heard(m *dns.Msg, err error) bool {
+	return m != nil && (err != nil || m.Truncated || m.Rcode == dns.RcodeSuccess || m.Rcode == dns.RcodeNameError) || errors.Is(err, errGarbled)
+}
+
 // askOne asks one server, over TCP when its answer does not fit in a packet. Why
-// is empty when the answer is good.
+// is empty when the answer is good. Where it is not, m is what has come.
 func (r *Resolver) askOne(ctx context.Context, server netip.AddrPort, name string, kind uint16) (m *dns.Msg, why string, err error) {
 	q := new(dns.Msg)
 	q.SetQuestion(name, kind)  // with an id that cannot be guessed
@@ -118,17 +126,20 @@ func (r *Resolver) askOne(ctx context.Context, server netip.AddrPort, name strin
 	q.SetEdns0(udpSize, false)
 	m, err = r.exchange(ctx, "udp", server, q)
 	if err == nil && m.Truncated {
-		m, err = r.exchange(ctx, "tcp", server, q)
+		part := m
+		if m, err = r.exchange(ctx, "tcp", server, q); err != nil {
+			m = part
+		}
 	}
 	switch {
 	case err != nil:
-		return nil, "the DNS server " + silence(err), err
+		return m, "the DNS server " + silence(err), err
 	case m.Truncated:
-		return nil, "the answer is cut off", nil
+		return m, "the answer is cut off", nil
 	case m.Rcode != dns.RcodeSuccess && m.Rcode != dns.RcodeNameError:
-		return nil, "the DNS server says " + rcode(m), nil
+		return m, "the DNS server says " + rcode(m), nil
 	case len(m.Answer) > maxRecords:
-		return nil, fmt.Sprintf("the answer has more than %d records", maxRecords), nil
+		return m, fmt.Sprintf("the answer has more than %d records", maxRecords), nil
 	}
 	return m, "", nil
 }
@@ -213,7 +224,11 @@ func (r *Resolver) exchange(ctx context.Context, network string, server netip.Ad
 // returns nil for one that does and cannot be read.
 func answer(packet []byte, q *dns.Msg) (m *dns.Msg, ok bool) {
 	m = new(dns.Msg)
-	err := m.Unpack(packet)
+	readable, https := packet, map[int]dns.RR(nil)
+	if q.Question[0].Qtype == dns.TypeHTTPS {
+		readable, https = readHTTPS(packet)
+	}
+	err := m.Unpack(readable)
 	if m.Id != q.Id || !m.Response || m.Opcode != dns.OpcodeQuery || len(m.Question) != 1 {
 		return nil, false
 	}
@@ -225,6 +240,11 @@ func answer(packet []byte, q *dns.Msg) (m *dns.Msg, ok bool) {
 	whole := err == nil && int(binary.BigEndian.Uint16(packet[6:])) == len(m.Answer)
 	if !whole && !m.Truncated {
 		return nil, true
+	}
+	for i, rr := range https {
+		if i < len(m.Answer) {
+			m.Answer[i] = rr
+		}
 	}
 	return m, true
 }

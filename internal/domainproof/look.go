@@ -86,20 +86,30 @@ func (r *Resolver) Texts(ctx context.Context, domain string) (t Texts, err error
 func text(rr *dns.TXT) string {
 	var b strings.Builder
 	for _, s := range rr.Txt {
-		for i := 0; i < len(s); i++ {
-			c := s[i]
-			if c == '\\' && i+1 < len(s) {
-				i++
-				c = s[i]
-				if n, ok := decimal(s[i:]); ok {
-					c, i = n, i+2
-				}
-			}
-			b.WriteByte(c)
-		}
-		if b.Len() > maxText {
+		if b.WriteString(unescaped(s)); b.Len() > maxText {
 			break // it is none of ours
 		}
+	}
+	return b.String()
+}
+
+// unescaped is what stands in the form for people. Of a name it is its labels with dots
+// between them, as browsers put them together: a dot in a label is one more.
+func unescaped(s string) string {
+	if !strings.Contains(s, `\`) {
+		return s
+	}
+	var b strings.Builder
+	for i := 0; i < len(s); i++ {
+		c := s[i]
+		if c == '\\' && i+1 < len(s) {
+			i++
+			c = s[i]
+			if n, ok := decimal(s[i:]); ok {
+				c, i = n, i+2
+			}
+		}
+		b.WriteByte(c)
 	}
 	return b.String()
 }
