@@ -1,22 +1,36 @@
 package watch
 
 import (
+	"cmp"
 	"context"
+	"errors"
+	"fmt"
 	"net/netip"
 	"slices"
 	"sync"
+	"time"
+
+	"keystay/internal/plain"
 )
+
+// A lead is what one resolver tells of where HTTPS records lead: at is nil where DNS does not
+// tell of it.
+type lead struct {
+	at     []netip.AddrPort
+	failed []Result
+}
 
 // led returns the probes of where HTTPS records lead browsers, which go to the name's own
 // port or to 443, that are not in a list yet. They are as those beside the name's own port:
 // another server there is nothing to tell. Browsers go on without such records where DNS has
-// none or does not answer, and so does the watch.
-func (w *Watch) led(ctx context.Context, n *Name, port int, list []*probing, first bool) (more []*probing) {
-	var at, known []netip.AddrPort
+// none or does not answer, and so does the watch. What there is and is not looked at is told
+// in the results.
+func (w *Watch) led(ctx context.Context, n *Name, port int, list []*probing, first bool) (more []*probing, failed []Result) {
 	var own []netip.Addr
+	known := make(map[netip.AddrPort]bool)
 	for _, p := range list {
 		if p.ip.IsValid() {
-			known, own = append(known, p.ip), append(own, p.ip.Addr())
+			known[p.ip], own = true, append(own, p.ip.Addr())
 		}
 	}
 	most := lookBeside
@@ -25,45 +39,85 @@ func (w *Watch) led(ctx context.Context, n *Name, port int, list []*probing, fir
 	}
 	ctx, cancel := context.WithTimeout(ctx, most)
 	defer cancel()
-	var mu sync.Mutex
+	ports := append([]int{port}, portsBeside(port, []int{httpsPort})...)
+	leads := make([]lead, len(w.Resolvers)*len(ports))
 	var wg sync.WaitGroup
-	for i := range w.Resolvers {
-		r := &w.Resolvers[i]
-		for _, p := range append([]int{port}, portsBeside(port, []int{httpsPort})...) {
-			if r.Services == nil {
-				continue
-			}
-			wg.Go(func() {
-				all, _ := r.Services(ctx, n.Domain, p)
-				for _, s := range all {
-					found := slices.Concat(s.Hints, r.addresses(ctx, s.Host, n.Domain, own))
-					mu.Lock()
-					for _, a := range found {
-						at = append(at, netip.AddrPortFrom(a.Unmap(), uint16(s.Port)))
-					}
-					mu.Unlock()
-				}
-			})
+	for i := range leads {
+		if r := &w.Resolvers[i/len(ports)]; r.Services != nil {
+			wg.Go(func() { leads[i] = r.lead(ctx, n, ports[i%len(ports)], own) })
 		}
 	}
 	wg.Wait()
-	for _, a := range at {
-		if a.Port() == 0 || slices.Contains(known, a) || len(known)-len(own) >= maxAddresses {
-			continue
-		}
-		known = append(known, a)
-		for j := range w.Ways {
-			more = append(more, &probing{name: n, way: &w.Ways[j], address: a.String(), ip: a, beside: true, roots: w.Roots})
+	places, over := 0, 0
+	for _, l := range leads {
+		failed = append(failed, l.failed...)
+		for _, a := range l.at {
+			if a.Port() == 0 || known[a] {
+				continue
+			}
+			known[a] = true
+			if places++; places > maxAddresses {
+				over++
+				continue
+			}
+			for j := range w.Ways {
+				more = append(more, &probing{name: n, way: &w.Ways[j], address: a.String(), ip: a, beside: true, roots: w.Roots})
+			}
 		}
 	}
-	return more
+	if over > 0 {
+		failed = append(failed, n.notLed(fmt.Sprintf("has HTTPS records that lead to %d places more than are looked at in one round", over)))
+	}
+	return more, failed
 }
 
-// addresses are those of a host; own are those of the name itself.
-func (r *Resolver) addresses(ctx context.Context, host, name string, own []netip.Addr) []netip.Addr {
-	if host == name {
-		return own
+// lead asks for the HTTPS records of a name at a port, and then for the addresses of all their
+// hosts at once: one whose DNS is silent hides no other. Own are the addresses of the name.
+func (r *Resolver) lead(ctx context.Context, n *Name, port int, own []netip.Addr) (l lead) {
+	all, err := r.Services(ctx, n.Domain, port)
+	if err != nil {
+		l.failed = append(l.failed, n.notLed("has HTTPS records that cannot be followed, as "+r.Name+" says: "+notFound(err)))
 	}
-	found, _ := r.Lookup(ctx, host)
-	return found
+	of := make(map[string]*found)
+	var hosts []string
+	for _, s := range all {
+		if of[s.Host] == nil {
+			hosts = append(hosts, s.Host)
+			of[s.Host] = &found{addresses: own}
+		}
+	}
+	var wg sync.WaitGroup
+	for i, host := range hosts {
+		switch f := of[host]; {
+		case host == n.Domain:
+		case i >= maxAddresses:
+			f.addresses, f.err = nil, errors.New("there are too many of them")
+		default:
+			wg.Go(func() { f.addresses, f.err = r.Lookup(ctx, host) })
+		}
+	}
+	wg.Wait()
+	for _, s := range all {
+		for _, a := range slices.Concat(s.Hints, of[s.Host].addresses) {
+			l.at = append(l.at, netip.AddrPortFrom(a.Unmap(), uint16(s.Port)))
+		}
+	}
+	for _, host := range hosts {
+		if f := of[host]; host != n.Domain && len(f.addresses) == 0 {
+			l.failed = append(l.failed, n.notLed(fmt.Sprintf("has an HTTPS record that leads to %s, which is not found in DNS, as %s says: %s",
+				plain.Cut(plain.Text(host), 120), r.Name, notFound(cmp.Or(f.err, errors.New("no address"))))))
+		}
+	}
+	return l
+}
+
+// found are the addresses of a host.
+type found struct {
+	addresses []netip.Addr
+	err       error
+}
+
+// notLed is the result of places that are not looked at.
+func (n *Name) notLed(why string) Result {
+	return Result{Name: n.Domain, State: NotRun, Step: AtLookup, Why: why, Time: time.Now()}
 }

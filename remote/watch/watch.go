@@ -94,7 +94,9 @@ type Resolver struct {
 	Lookup func(ctx context.Context, name string) ([]netip.Addr, error)
 
 	// Services returns where HTTPS records (RFC 9460) of a name lead browsers that go to a
-	// port of it; nil asks for none.
+	// port of it, those that they prefer first; nil asks for none. Where DNS has none, or
+	// does not answer, that is none. An error says that there are some of which not all can
+	// be followed, and comes with the others.
 	Services func(ctx context.Context, name string, port int) ([]Service, error)
 }
 
@@ -192,8 +194,8 @@ func (w *Watch) round(ctx context.Context, n *Name, first bool) *Round {
 	r := &Round{Name: n.Domain}
 	port := n.Port()
 	list, failed := w.lookUp(ctx, n, port, n.beside(port))
-	r.Results = failed
-	list = append(list, w.led(ctx, n, port, list, first)...)
+	led, lost := w.led(ctx, n, port, list, first)
+	list, r.Results = append(list, led...), append(failed, lost...)
 	var tasks []task
 	for _, p := range list {
 		one := task{name: n.Domain, places: w.own, last: p.way.Name == "", run: func() []Result { return []Result{p.run(ctx)} }}
