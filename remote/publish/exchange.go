@@ -72,8 +72,8 @@ func (x *exchange) traced(r *http.Request) *http.Request {
 	return r.WithContext(httptrace.WithClientTrace(r.Context(), &httptrace.ClientTrace{
 		GotConn: func(info httptrace.GotConnInfo) {
 			x.asks(info.Conn, info.Reused)
-			if x.service != nil && hasBody(r) && !r.Close {
-				x.unexpected = true
+			x.unexpected = x.service != nil && hasBody(r) && !r.Close // the transport may send again by itself
+			if x.unexpected {
 				x.service.Close()
 			}
 		},

@@ -133,6 +133,43 @@ func TestBodyIsNoRequestToAServiceThatGivesHTTP2Up(t *testing.T) {
 	}
 }
 
+// A body that was kept back from a connection of HTTP/1 is sent once, over the one of HTTP/2
+// that the transport finds for it.
+func TestABodyThatWasKeptBackIsSentOnce(t *testing.T) {
+	var conns, posts atomic.Int32
+	handler := http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		io.Copy(io.Discard, r.Body)
+		if r.Method == "POST" {
+			posts.Add(1)
+		}
+	})
+	addr := tlsService(t, testca.New(t), handler, func(c *tls.Config) {
+		old := c.Clone()
+		old.NextProtos = []string{"http/1.1"}
+		c.GetConfigForClient = func(*tls.ClientHelloInfo) (*tls.Config, error) {
+			if conns.Add(1) == 1 {
+				return old, nil
+			}
+			return nil, nil
+		}
+	}, "localhost")
+	p := serveTarget(t, insecureTarget(addr))
+	a, b := p.client(true), p.client(true)
+	for _, client := range []*http.Client{a, b} { // over HTTP/1.1, and over HTTP/2
+		if resp, text := get(t, client); resp.StatusCode != http.StatusOK {
+			t.Fatal(resp.Status, text)
+		}
+	}
+	resp, err := a.Post("https://"+domain+"/order", "text/plain", strings.NewReader("one"))
+	if err != nil || resp.StatusCode != http.StatusOK {
+		t.Fatal(resp, err)
+	}
+	resp.Body.Close()
+	if n := posts.Load(); n != 1 || conns.Load() != 3 {
+		t.Errorf("the service gets the one POST %d times, over %d connections", n, conns.Load())
+	}
+}
+
 // A request with a body may take a connection that is there, to which a login may belong. It
 // is the last one on it over HTTP/1.
 func TestUploadIsTheLastOnItsConnection(t *testing.T) {
