@@ -48,7 +48,12 @@ func ignore(asked chan<- string, c net.Conn) {
 			return
 		}
 		asked <- line
-		if _, err := io.WriteString(c, "HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n"); err != nil || strings.EqualFold(h.Get("Connection"), "close") {
+		if _, err := io.WriteString(c, "HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n"); err != nil {
+			return
+		}
+		if strings.EqualFold(h.Get("Connection"), "close") {
+			c.(interface{ CloseWrite() error }).CloseWrite()
+			io.Copy(io.Discard, in.R) // a reset because of what is unread may overtake the answer
 			return
 		}
 	}
