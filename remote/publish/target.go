@@ -130,6 +130,13 @@ func (t *Target) modifyAnswer(res *http.Response) error {
 
 // serve hands one request on.
 func (s *service) serve(x *exchange) {
+	if body := s.handOn(x); body != nil && x.request.ProtoMajor == 1 {
+		body.takeRest()
+	}
+}
+
+// handOn is serve up to the answer's end. It returns the visitor's body, if there is one.
+func (s *service) handOn(x *exchange) (body *visitorBody) {
 	r := x.request
 	x.pool = x.visit.begin(s)
 	defer x.pool.done()
@@ -145,7 +152,6 @@ func (s *service) serve(x *exchange) {
 			defer cancel()
 		}
 	}
-	var body *visitorBody
 	if r.Body != http.NoBody {
 		body = &visitorBody{ReadCloser: r.Body, x: x, expects: r.Header.Get("Expect") != ""}
 		ctx = context.WithValue(ctx, bodyKey{}, body)
@@ -159,4 +165,5 @@ func (s *service) serve(x *exchange) {
 		panic(http.ErrAbortHandler) // resets the stream
 	}
 	s.doubt(x)
+	return body
 }

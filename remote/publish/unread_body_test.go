@@ -252,3 +252,24 @@ func TestTrailersAreFilledInBehindTheHead(t *testing.T) {
 		}
 	}
 }
+
+// A visitor whose request is answered before its body has come goes on with the connection.
+func TestConnectionGoesOnBehindABodyThatComesAfterTheAnswer(t *testing.T) {
+	cert := testca.New(t).Issue("localhost")
+	for scheme, config := range map[string]*tls.Config{"http": nil, "https": {Certificates: []tls.Certificate{cert}}} {
+		addr, _ := careless(t, config)
+		target := tcpTarget(scheme, addr)
+		target.Insecure = true
+		v := serveTarget(t, target).visitor("http/1.1")
+		in := bufio.NewReader(v)
+		for i := range 3 {
+			io.WriteString(v, "POST /open/ HTTP/1.1\r\nHost: "+domain+"\r\nContent-Length: 5\r\n\r\n")
+			res, err := http.ReadResponse(in, nil)
+			if err != nil || res.StatusCode != http.StatusOK || res.Close {
+				t.Fatalf("%s, request %d: %+v, %v", scheme, i, res, err)
+			}
+			io.Copy(io.Discard, res.Body)
+			io.WriteString(v, "12345")
+		}
+	}
+}

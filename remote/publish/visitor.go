@@ -38,15 +38,16 @@ const halfCloseGrace = 10 * time.Second
 type visitorBody struct {
 	io.ReadCloser
 	x         *exchange
-	expects   bool // the visitor waits for leave to send it, which reading asks for
-	ended     bool
+	expects   bool        // the visitor waits for leave to send it, which reading asks for
+	begun     atomic.Bool // it is read: where the visitor waits for leave, it has got that
+	ended     atomic.Bool
 	failed    atomic.Bool
 	malformed atomic.Bool // it has failed, and the visitor is there
 }
 
 // Read implements io.Reader.
 func (b *visitorBody) Read(p []byte) (int, error) {
-	if b.ended {
+	if b.ended.Load() {
 		return 0, io.EOF
 	}
 	if a := b.x.attempt.Load(); b.expects && a != nil && a.service != nil && a.service.hasAnswered() {
@@ -59,10 +60,11 @@ func (b *visitorBody) Read(p []byte) (int, error) {
 		}
 	}
 	b.expects = false
+	b.begun.Store(true)
 	n, err := b.ReadCloser.Read(p)
 	switch {
 	case err == io.EOF:
-		b.ended = true
+		b.ended.Store(true)
 		fields.DropOfFront(b.x.request.Trailer) // they are all there now
 		dropFraming(b.x.request.Trailer)
 	case err != nil:
@@ -72,6 +74,17 @@ func (b *visitorBody) Read(p []byte) (int, error) {
 		b.failed.Store(true)
 	}
 	return n, err
+}
+
+// takeRest sends an answer over HTTP/1, and reads what is left of the body. Package net/http
+// does that behind the handler. But with full duplex it then begins to wait for the next
+// request twice, at the end of the body and again behind it, and ends the connection.
+func (b *visitorBody) takeRest() {
+	if b.ended.Load() || b.x.request.Header.Get("Expect") != "" && !b.begun.Load() {
+		return
+	}
+	_ = http.NewResponseController(b.x.ResponseWriter).Flush() // which waits for no rest
+	b.Close()
 }
 
 // errUnwanted is the error of a body that the service has answered without.
