@@ -87,26 +87,17 @@ func (w *way) release(ctx context.Context, name string) (relay string, err error
 }
 
 // giveBack is release on a link. A relay that has not heard of a hand-over hears of it
-// first, with a claim: until then the name is the old key's. So it may be where the relay
-// takes none back: then all hand-overs are shown.
+// first, with a claim: until then the name is the old key's. What the old key got later
+// is given back once a run has had it.
 func (w *way) giveBack(ctx context.Context, r *reached, name string) error {
-	keys, identity := &w.d.state.keys, r.link.Identity()
-	claim := framing.Claim{Name: name}
-	if relay, port, ok := parsePublicPort(name); ok {
-		claim.Name = framing.PortName(port, relay)
-	}
-	if len(keys.handovers(r.relay, r.welcome.Minor, identity)) > 0 {
+	if len(w.d.state.keys.handovers(r.relay, r.welcome.Minor, r.link.Identity())) > 0 {
+		claim := framing.Claim{Name: name}
+		if relay, port, ok := parsePublicPort(name); ok {
+			claim.Name = framing.PortName(port, relay)
+		}
 		if _, _, err := w.claimShowing(ctx, r, claim); err != nil {
 			return err
 		}
-	}
-	err := r.link.Release(ctx, name)
-	var not *framing.NotReleased
-	if !errors.As(err, &not) || not.Later || len(keys.every(r.welcome.Minor, identity)) == 0 {
-		return err
-	}
-	if _, shown, denied := w.claimShowing(ctx, r, claim); denied != nil || !shown {
-		return err
 	}
 	return r.link.Release(ctx, name)
 }
