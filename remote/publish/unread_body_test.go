@@ -273,3 +273,28 @@ func TestConnectionGoesOnBehindABodyThatComesAfterTheAnswer(t *testing.T) {
 		}
 	}
 }
+
+// An answer without a length comes to its end whatever is missing of the request's body, which
+// its visitor may keep back until then.
+func TestAnswerEndsBeforeTheBodyHasCome(t *testing.T) {
+	for _, head := range []string{"Transfer-Encoding: chunked\r\n\r\n2\r\nno\r\n0\r\n\r\n", "Content-Length: 2\r\n\r\nno", "Connection: close\r\n\r\nno"} {
+		addr := testnet.Serve(t, func(c net.Conn) {
+			in := bufio.NewReader(c)
+			if _, err := http.ReadRequest(in); err != nil {
+				return
+			}
+			io.WriteString(c, "HTTP/1.1 401 Unauthorized\r\n"+head)
+			c.(*net.TCPConn).CloseWrite()
+			io.Copy(io.Discard, in)
+		})
+		v := serveTarget(t, tcpTarget("http", addr)).visitor("http/1.1")
+		io.WriteString(v, "POST /open/ HTTP/1.1\r\nHost: "+domain+"\r\nContent-Length: 5\r\n\r\n")
+		res, err := http.ReadResponse(bufio.NewReader(v), nil)
+		if err != nil {
+			t.Fatal(head, err)
+		}
+		if b, err := io.ReadAll(res.Body); err != nil || string(b) != "no" {
+			t.Errorf("%q: %q, %v", head, b, err)
+		}
+	}
+}

@@ -38,8 +38,7 @@ const halfCloseGrace = 10 * time.Second
 type visitorBody struct {
 	io.ReadCloser
 	x         *exchange
-	expects   bool        // the visitor waits for leave to send it, which reading asks for
-	begun     atomic.Bool // it is read: where the visitor waits for leave, it has got that
+	expects   bool // the visitor waits for leave to send it, which reading asks for
 	ended     atomic.Bool
 	failed    atomic.Bool
 	malformed atomic.Bool // it has failed, and the visitor is there
@@ -60,7 +59,6 @@ func (b *visitorBody) Read(p []byte) (int, error) {
 		}
 	}
 	b.expects = false
-	b.begun.Store(true)
 	n, err := b.ReadCloser.Read(p)
 	switch {
 	case err == io.EOF:
@@ -76,15 +74,20 @@ func (b *visitorBody) Read(p []byte) (int, error) {
 	return n, err
 }
 
-// takeRest sends an answer over HTTP/1, and reads what is left of the body. Package net/http
-// does that behind the handler. But with full duplex it then begins to wait for the next
-// request twice, at the end of the body and again behind it, and ends the connection.
+// takeRest sends an answer over HTTP/1, and takes in what is left of the body, up to bodyBytes
+// and for bodyTime. Package net/http does that behind the handler. But with full duplex it then
+// begins to wait for the next request twice, at the end of the body and again behind it, and
+// ends the connection. So it still does where an answer has no length, since only the end of
+// the handler says its end.
 func (b *visitorBody) takeRest() {
-	if b.ended.Load() || b.x.request.Header.Get("Expect") != "" && !b.begun.Load() {
+	if b.ended.Load() || b.x.length < 0 || b.x.request.Header.Get("Expect") != "" {
 		return
 	}
-	_ = http.NewResponseController(b.x.ResponseWriter).Flush() // which waits for no rest
-	b.Close()
+	control := http.NewResponseController(b.x.ResponseWriter)
+	_ = control.Flush() // which waits for no rest
+	if control.SetReadDeadline(time.Now().Add(bodyTime)) == nil {
+		_, _ = io.CopyN(io.Discard, b.ReadCloser, bodyBytes)
+	}
 }
 
 // errUnwanted is the error of a body that the service has answered without.
