@@ -23,11 +23,12 @@ type lateRecord struct {
 
 func (s *lateRecord) Elsewhere(f func(names.Table, []byte)) { s.tell = f }
 func (s *lateRecord) Whole() error                          { return s.away }
-func (s *lateRecord) Fresh(context.Context) {
+func (s *lateRecord) Fresh(context.Context) error {
 	if f := s.fresh; f != nil {
 		s.fresh = nil
 		f()
 	}
+	return s.away
 }
 
 // lateRig returns a relay with such a record, and the policy of another node.
@@ -113,6 +114,21 @@ func TestNoNameIsRefusedForGoodByANodeThatCannotHear(t *testing.T) {
 			t.Fatal(err)
 		}
 		both()
+		r.close()
+	})
+}
+
+// A node that cannot hear may not know that a name was granted to the device, or handed over:
+// where the policy gives out no new names it says nothing for good, either.
+func TestClosedPolicyRefusesNothingForGoodWhereANodeCannotHear(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r, late, _ := lateRig(t)
+		r.srv.Names.SetRules(names.Rules{Policy: names.Closed})
+		wants := r.device(newIdentity(t))
+		late.away = fmt.Errorf("%w: nobody answers", names.ErrClosed)
+		denied(t, wants.Claim(t.Context(), framing.Claim{Name: "a.relay.test"}), framing.DeniedUnavailable)
+		late.away = nil
+		denied(t, wants.Claim(t.Context(), framing.Claim{Name: "a.relay.test"}), framing.DeniedClosed)
 		r.close()
 	})
 }

@@ -20,7 +20,7 @@ type sharedFile struct {
 }
 
 func (s *sharedFile) Elsewhere(f func(names.Table, []byte)) { s.tell = f }
-func (s *sharedFile) Fresh(context.Context)                 {}
+func (s *sharedFile) Fresh(context.Context) error           { return nil }
 
 // sharedRig returns a relay, what it is told of the other nodes' changes by, and the
 // policy of another node.

@@ -149,11 +149,11 @@ func (sess *session) heldBy(ctx context.Context, name string, asks *names.Claima
 		return from, nil
 	}
 	n := sess.srv.Names
-	n.Fresh(ctx)
+	stale := n.Fresh(ctx)
 	if from, d = sess.heldNow(name, asks); d == nil {
 		return from, nil
 	}
-	if err := names.Doubt(n, d); err != nil {
+	if err := names.Doubt(d, stale); err != nil {
 		return nil, err
 	}
 	if owner, err := n.Holder(name); err == nil && owner.Equal(sess.key) {

@@ -80,7 +80,7 @@ func (n *Names) Claim(ctx context.Context, c Claimant) (Granted, error) {
 			return n.claimKeyName(&c)
 		}
 	}
-	n.Fresh(ctx)
+	stale := n.Fresh(ctx)
 	var v verdict
 	var known answers
 	for {
@@ -100,7 +100,7 @@ func (n *Names) Claim(ctx context.Context, c Claimant) (Granted, error) {
 	case v.write != nil:
 		return n.write(&c, &known, v)
 	case v.denial != nil:
-		if err := Doubt(n, v.denial); err != nil {
+		if err := Doubt(v.denial, stale); err != nil {
 			return Granted{}, err
 		}
 		return Granted{}, v.denial

@@ -40,19 +40,21 @@ func (n *Names) Holder(name string) (ed25519.PublicKey, error) { return n.holder
 // what they change may not be known here meanwhile. It reads little.
 func (n *Names) Whole() error { return n.Grants.Whole() }
 
-// Fresh waits until what others have changed in the record is known here, if that can be.
-func (n *Names) Fresh(ctx context.Context) {
+// Fresh waits until what others have changed in the record is known here. The error says
+// why it may not be.
+func (n *Names) Fresh(ctx context.Context) error {
 	if s, shared := n.Grants.(SharedStore); shared {
-		s.Fresh(ctx)
+		return s.Fresh(ctx)
 	}
+	return nil
 }
 
-// Doubt returns why a denial by the record may be wrong, or nil: where others change the
-// record, too, what they have changed may not be known here. A device that is denied a
-// name for good does not ask again, so it is to be told that instead.
-func Doubt(n *Names, d *Denied) error {
-	if (d.Code == DeniedTaken || d.Code == DeniedToken) && n.Shared() {
-		return n.Whole()
+// Doubt returns what Fresh has said before a denial where that may be wrong for it, or nil.
+// A device that is denied a name for good does not ask again, so it is to be told that instead.
+func Doubt(d *Denied, stale error) error {
+	switch d.Code {
+	case DeniedTaken, DeniedToken, DeniedClosed:
+		return stale
 	}
 	return nil
 }

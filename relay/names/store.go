@@ -53,9 +53,9 @@ type SharedStore interface {
 	// several goroutines.
 	Elsewhere(f func(t Table, key []byte))
 
-	// Fresh waits until View shows all that others had changed before the call, for as
-	// long as the other processes' changes can be heard of.
-	Fresh(ctx context.Context)
+	// Fresh waits until View shows all that others had changed before the call. The error
+	// says why it may not.
+	Fresh(ctx context.Context) error
 }
 
 // A Tx is a transaction of a [Store]. Its keys and values are the store's: they may

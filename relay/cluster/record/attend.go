@@ -87,54 +87,66 @@ type barrier struct {
 	asking sync.Mutex // one at a time
 
 	mu   sync.Mutex
-	next chan struct{} // closed when the next question is answered; nil where none waits
+	next *question // that is not asked yet; nil where nobody waits for one
 }
 
-// Fresh waits until this node knows all that was written to the record before the call,
-// and those who watch have heard of it, or until ctx ends or etcd does not answer: then the record is what this node knew last.
-func (r *Record) Fresh(ctx context.Context) {
-	if r.usable() != nil {
-		return
+// A question is one to etcd how far the record is.
+type question struct {
+	done chan struct{} // closed when this node knows all that was written before
+	err  error         // why it may not; read after done is closed
+}
+
+// errBehind is why the record may be old where etcd answers.
+var errBehind = fmt.Errorf("%w: this node has not read yet what others have written", names.ErrClosed)
+
+// Fresh waits until this node knows all that was written to the record before the call, and
+// those who watch have heard of it. With an error the record is what this node knew last: ctx
+// has ended, etcd does not answer, or its changes do not come here in time.
+func (r *Record) Fresh(ctx context.Context) error {
+	if err := r.usable(); err != nil {
+		return err
 	}
 	f := &r.barrier
 	f.mu.Lock()
-	done := f.next
-	if done == nil {
-		done = make(chan struct{})
-		f.next = done
-		r.wg.Go(func() { r.ask(done) })
+	q := f.next
+	if q == nil {
+		q = &question{done: make(chan struct{})}
+		f.next = q
+		r.wg.Go(func() { q.err = r.ask(); close(q.done) })
 	}
 	f.mu.Unlock()
 	select {
-	case <-done:
+	case <-q.done:
+		return q.err
 	case <-ctx.Done():
 	case <-r.ctx.Done():
 	}
+	return errBehind
 }
 
-// ask asks for all who wait for done.
-func (r *Record) ask(done chan struct{}) {
-	defer close(done)
+// ask asks for all who wait for the next question.
+func (r *Record) ask() error {
 	f := &r.barrier
 	f.asking.Lock()
 	defer f.asking.Unlock()
 	f.mu.Lock()
 	f.next = nil // whoever comes from now on waits for the question after this one
 	f.mu.Unlock()
-	if r.usable() != nil {
-		return
+	if err := r.usable(); err != nil {
+		return err
 	}
 	rev, err := r.revision(r.ctx, r.keys.head())
 	if err != nil {
-		_ = r.gone(err)
-		return
+		return r.gone(err)
 	}
 	if r.follows(r.ctx, rev) {
 		select {
 		case <-r.now.Load().told:
+			return nil
 		case <-r.ctx.Done():
 		}
 	}
+	return errBehind
 }
 
 // Upkeep writes down the record's time, if nobody has done so lately, and removes what
