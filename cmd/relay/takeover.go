@@ -119,7 +119,8 @@ func (t *takeover) claimed(c relay.Claimed) {
 	t.side.Claimed(handover.Claim{Name: c.Name, Key: c.Key, Number: c.Run.Number, Run: c.Run.ID[:], Replica: c.Replica})
 }
 
-// cutOld lets the old process, which may have visitors still, cut what is cut here.
+// cutOld lets the old process, which may have visitors still, cut what is cut here. It
+// cannot look who has handed over to an identity, since its record is closed: so it is told.
 func (p *process) cutOld(c relay.Cut) {
 	h := handover.Cut{Identity: c.Identity, Name: c.Name, Code: int(c.Why.Code), Text: c.Why.Text, Hints: c.Why.Hints}
 	if c.Address.IsValid() {
@@ -128,7 +129,13 @@ func (p *process) cutOld(c relay.Cut) {
 	if c.Addresses.IsValid() {
 		h.Addresses = c.Addresses.String()
 	}
-	if !p.takeover.side.Cut(h) {
+	told := p.takeover.side.Cut(h)
+	if c.Identity != "" && c.Why.Code != 0 { // else one that is kicked, by its own key alone
+		for _, h.Identity = range names.Earlier(p.srv.Names, c.Identity) {
+			told = p.takeover.side.Cut(h) && told
+		}
+	}
+	if !told {
 		p.log.Warn("the old process is of a version that cannot be told what is cut here: it may go on with it until its visitors have gone", hint.Attr(hint.OldGoesOn.Do))
 	}
 }

@@ -434,3 +434,19 @@ func upkeepOnce(t *testing.T, r *rig) {
 	cancel() // after once
 	r.names.KeepUp(ctx, nil, nil, slog.New(slog.DiscardHandler))
 }
+
+// Those before an identity are found by its label, however many hand-overs there are between.
+func TestEarlierIdentitiesAreFound(t *testing.T) {
+	r := newRig(t, nil)
+	a, b, c, x, y := newIdentity(t), newIdentity(t), newIdentity(t), newIdentity(t), newIdentity(t)
+	r.handed(a, b)
+	r.handed(b, c)
+	r.handed(x, y)
+	label := func(id identity) string { return keyname.Label(public(id), "") }
+	for of, want := range map[string][]string{label(c): {label(a), label(b)}, label(b): {label(a)}, label(a): nil, label(y): {label(x)}} {
+		got := names.Earlier(r.names, of)
+		if slices.Sort(got); !slices.Equal(got, slices.Sorted(slices.Values(want))) {
+			t.Errorf("before %s are %q, want %q", of, got, want)
+		}
+	}
+}
