@@ -119,7 +119,7 @@ func nsdConfig(addr, dir string) string {
 		name = u.Username
 	}
 	return fmt.Sprintf("server:\n  ip-address: %s@%s\n  username: %s\n  chroot: \"\"\n  zonesdir: %q\n  xfrdir: %[4]q\n  pidfile: \"\"\n"+
-		"  xfrdfile: \"\"\n  zonelistfile: %q\n  server-count: 1\n  verbosity: 1\nremote-control:\n  control-enable: no\n",
+		"  xfrdfile: \"\"\n  database: \"\"\n  zonelistfile: %q\n  server-count: 1\n  verbosity: 1\nremote-control:\n  control-enable: no\n",
 		host, port, name, dir, filepath.Join(dir, "zone.list"))
 }
 
