@@ -163,9 +163,11 @@ func (w *way) claimShowing(ctx context.Context, r *reached, c framing.Claim) (cl
 	c.Handovers = keys.handovers(r.relay, minor, identity)
 	claimed, err = r.link.Claim(ctx, c)
 	var denied *framing.Denial
-	if all := keys.every(minor, identity); errors.As(err, &denied) && denied.Code == framing.DeniedTaken && len(all) > len(c.Handovers) {
-		c.Handovers = all
-		claimed, err = r.link.Claim(ctx, c)
+	if errors.As(err, &denied) && denied.Code == framing.DeniedTaken {
+		if all := keys.every(minor, identity); len(all) > len(c.Handovers) {
+			c.Handovers = all
+			claimed, err = r.link.Claim(ctx, c)
+		}
 	}
 	if shown = len(c.Handovers) > 0; shown && err == nil {
 		w.d.noteHeard(r.relay, minor, identity)
