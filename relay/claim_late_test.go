@@ -1,7 +1,6 @@
 package relay_test
 
 import (
-	"context"
 	"crypto/ed25519"
 	"errors"
 	"fmt"
@@ -9,38 +8,8 @@ import (
 	"testing/synctest"
 
 	"keystay/framing"
-	"keystay/relay"
 	"keystay/relay/names"
 )
-
-// A lateRecord hears of what other nodes have written when it is asked to be fresh.
-type lateRecord struct {
-	*names.Grants
-	tell  func(names.Table, []byte)
-	fresh func() // called once; nil where nothing was written
-	away  error  // why nothing can be heard
-}
-
-func (s *lateRecord) Elsewhere(f func(names.Table, []byte)) { s.tell = f }
-func (s *lateRecord) Whole() error                          { return s.away }
-func (s *lateRecord) Fresh(context.Context) error {
-	if f := s.fresh; f != nil {
-		s.fresh = nil
-		f()
-	}
-	return s.away
-}
-
-// lateRig returns a relay with such a record, and the policy of another node.
-func lateRig(t *testing.T) (r *rig, late *lateRecord, other *names.Names) {
-	r = memRig(t, func(s *relay.Server) {
-		late = &lateRecord{Grants: s.Names.Grants.(*names.Grants)}
-		s.Names.Grants = late
-	})
-	other = &names.Names{Grants: late.Grants}
-	other.Begin(zone)
-	return r, late, other
-}
 
 // A device that another node has given a name to gets it at this one, too, which has not
 // heard of it and has a link of the one that had the name before.
@@ -49,7 +18,7 @@ func TestHeirIsNotRefusedByANodeThatHasNotHeardYet(t *testing.T) {
 		t.Run(what, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				const name = "a.relay.test"
-				r, late, other := lateRig(t)
+				r, late, other := sharedRig(t)
 				old := newIdentity(t)
 				heir, _ := heirOf(t, old)
 				r.device(old, name).echo("before")
@@ -95,7 +64,7 @@ func TestHeirIsNotRefusedByANodeThatHasNotHeardYet(t *testing.T) {
 func TestNoNameIsRefusedForGoodByANodeThatCannotHear(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		const name = "a.relay.test"
-		r, late, _ := lateRig(t)
+		r, late, _ := sharedRig(t)
 		holder := r.device(newIdentity(t), name)
 		wants := r.device(newIdentity(t))
 		refused := func(want framing.DenialCode) {
@@ -122,7 +91,7 @@ func TestNoNameIsRefusedForGoodByANodeThatCannotHear(t *testing.T) {
 // where the policy gives out no new names it says nothing for good, either.
 func TestClosedPolicyRefusesNothingForGoodWhereANodeCannotHear(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		r, late, _ := lateRig(t)
+		r, late, _ := sharedRig(t)
 		r.srv.Names.SetRules(names.Rules{Policy: names.Closed})
 		wants := r.device(newIdentity(t))
 		late.away = fmt.Errorf("%w: nobody answers", names.ErrClosed)

@@ -1,6 +1,7 @@
 package relay_test
 
 import (
+	"cmp"
 	"context"
 	"crypto/ed25519"
 	"testing"
@@ -16,11 +17,20 @@ import (
 // A sharedFile is a record that another node has, too.
 type sharedFile struct {
 	*names.Grants
-	tell func(names.Table, []byte)
+	tell  func(names.Table, []byte)
+	fresh func() // called once, by Fresh; nil where nothing was written
+	away  error  // why nothing can be heard
 }
 
 func (s *sharedFile) Elsewhere(f func(names.Table, []byte)) { s.tell = f }
-func (s *sharedFile) Fresh(context.Context) error           { return nil }
+func (s *sharedFile) Whole() error                          { return cmp.Or(s.away, s.Grants.Whole()) }
+func (s *sharedFile) Fresh(context.Context) error {
+	if f := s.fresh; f != nil {
+		s.fresh = nil
+		f()
+	}
+	return s.away
+}
 
 // sharedRig returns a relay, what it is told of the other nodes' changes by, and the
 // policy of another node.
