@@ -94,8 +94,9 @@ func (w *Switch) carry(from int) {
 		if !ok || w.cut[from][to].Load() {
 			continue
 		}
-		if _, err := w.ports[to].device.Write(b[:n]); err == nil {
-			w.bytes[from][to].Add(int64(n))
+		w.bytes[from][to].Add(int64(n)) // before the other end has it, and may ask
+		if _, err := w.ports[to].device.Write(b[:n]); err != nil {
+			w.bytes[from][to].Add(int64(-n))
 		}
 	}
 }
