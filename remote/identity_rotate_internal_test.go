@@ -252,9 +252,9 @@ func TestHandoversThatAreNoneAreDamaged(t *testing.T) {
 	for text, damaged := range map[string]bool{
 		"": true, "{": true, "{}": true, "null": false, "[]": false, "[null]": true, "[{}]": true,
 		`[{"old_public":"AA=="}]`:                                                true,
-		`[{"old":"` + key + `","old_public":"AA=="}]`:                            false, // it leads nowhere
-		`[{"old_public":"` + key + `","waiting":[{"relay":"relay.test"}]}]`:      true,  // whose key is it?
-		`[{"old_public":"` + key + `","new":"` + key + `","old_signed":"AA=="}]`: false,
+		`[{"old":"` + key + `","old_public":"AA=="}]`:                            true, // it leads nowhere
+		`[{"old_public":"` + key + `","waiting":[{"relay":"relay.test"}]}]`:      true, // whose key is it?
+		`[{"old_public":"` + key + `","new":"` + key + `","old_signed":"AA=="}]`: true,
 	} {
 		dir := newStateDir(t)
 		write(t, filepath.Join(dir, handoversFile), text)
@@ -326,7 +326,51 @@ func TestAnyContentOfTheHandoversIsAnErrorOrWorks(t *testing.T) {
 			if err == nil && showErr != nil {
 				t.Errorf("rotated where it cannot be shown: %v", showErr)
 			}
+			list = nil
+			_ = json.Unmarshal(b, &list)
+			for i, h := range list {
+				old, _ := h["old"].(string)
+				if waiting, _ := h["waiting"].([]any); len(waiting) > 0 && !strings.Contains(after[handoversFile], old) {
+					t.Errorf("the key of number %d is lost", i)
+				}
+			}
 		})
+	}
+}
+
+// A damaged file of hand-overs is restored from a backup, as is advised. One from before the
+// last change of the key leads to a key that is not the device's: it is said, and the keys in it,
+// which a relay may know alone, are not thrown away by the next change.
+func TestBackupOfHandoversThatLeadsElsewhereIsSaid(t *testing.T) {
+	dir, _ := rotatedState(t) // a relay waits for the first change
+	backup := tree(t, dir)[handoversFile]
+	s := &state{dir: dir}
+	if err := s.readIdentity(); err != nil {
+		t.Fatal(err)
+	}
+	list, err := s.loadHandovers(s.public())
+	if err != nil || len(list) == 0 || len(list[0].Waiting) == 0 {
+		t.Fatalf("%+v, %v", list, err)
+	}
+	first := base64.StdEncoding.EncodeToString(list[0].Old)
+	if _, err := RotateIdentity(dir, false); err != nil {
+		t.Fatal(err)
+	}
+	write(t, filepath.Join(dir, handoversFile), "{") // damaged
+	if _, err := RotateIdentity(dir, false); err == nil {
+		t.Fatal("no error of the damaged file")
+	}
+	write(t, filepath.Join(dir, handoversFile), backup) // as advised
+	if info, err := ShowIdentity(dir); err == nil {
+		t.Errorf("it is shown without an error, and that %d relays wait", len(info.Handovers))
+	}
+	if _, err := RotateIdentity(dir, false); err == nil {
+		for _, text := range tree(t, dir) {
+			if strings.Contains(text, first) {
+				return
+			}
+		}
+		t.Error("the first key, for which a relay waits, is nowhere any more")
 	}
 }
 

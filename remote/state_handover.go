@@ -110,8 +110,9 @@ func framed(list []handover) (all framing.Handovers) {
 	return all
 }
 
-// loadHandovers reads the hand-overs that lead to the identity key. One that does not,
-// since its new key was never written, is left out.
+// loadHandovers reads the hand-overs that lead to the identity key. The last may be one from
+// it, whose new key was never written: that is left out. What leads elsewhere is damaged, as a
+// backup from before the key was changed: the keys in it may be all that a name has.
 func (s *state) loadHandovers(key ed25519.PublicKey) ([]handover, error) {
 	file := s.path(handoversFile)
 	info, err := os.Stat(file)
@@ -127,15 +128,13 @@ func (s *state) loadHandovers(key ed25519.PublicKey) ([]handover, error) {
 	}
 	var list []handover
 	damaged := json.Unmarshal(b, &list) != nil || slices.ContainsFunc(list, func(h handover) bool { return !h.isWhole() })
-	for n := len(list); n > 0 && !damaged; n-- {
-		if key.Equal(ed25519.PublicKey(list[n-1].New)) {
-			list = list[:n]
-			damaged = framed(newest(list, framing.MaxHandovers)).Verify(key) != nil
-			break
+	if n := len(list); n > 0 && !damaged {
+		if last := &list[n-1]; key.Equal(last.public()) && !key.Equal(ed25519.PublicKey(last.New)) {
+			list = list[:n-1]
 		}
-		list = list[:n-1]
+		damaged = framed(list).Verify(key) != nil // as it is where there are too many
 	}
-	if damaged || len(list) > framing.MaxHandovers {
+	if damaged {
 		return nil, hint.HandoversDamaged.Error(fmt.Errorf("%s is damaged: it holds the keys from before, and what they hand over", file), "FILE", file)
 	}
 	return list, nil

@@ -59,7 +59,7 @@ var (
 	}
 	HandoversDamaged = &Advice{
 		Shown: "… is damaged: it holds the keys from before, and what they hand over",
-		Do:    []string{"restore FILE from a backup", "or remove it: relays that have not heard of the new key then keep the names for the old one"},
+		Do:    []string{"restore FILE from a backup that was made after the key was last changed", "or put it aside: relays that have not heard of the new key then keep the names for the old one"},
 	}
 	KeyNameRuns = &Advice{
 		Shown: "the new key is not in use yet: a name is served that is made from the old one",
