@@ -6,6 +6,7 @@ import (
 	"errors"
 	"sync"
 	"testing"
+	"time"
 
 	"keystay/framing"
 	"keystay/remote"
@@ -167,4 +168,39 @@ func TestRefusedReleaseClaimsNothing(t *testing.T) {
 	if _, err := remote.Release(t.Context(), cfg); !errors.As(err, &not) || len(claims) > 0 {
 		t.Errorf("%v, and %d claims", err, len(claims))
 	}
+}
+
+// A name that is another device's is refused for good, also where the relay has no room to remember
+// the hand-overs that nobody had to show it: they say nothing of the name.
+func TestNameOfAnotherDeviceIsRefusedWhereHandoversFindNoRoom(t *testing.T) {
+	r, dir := newRelay(t), t.TempDir()
+	if _, _, err := remote.Identity(dir); err != nil {
+		t.Fatal(err)
+	}
+	rotate(t, dir)
+	asked := make(chan int, 64)
+	r.decideBy(func(_ framing.Hello, c framing.Claim) error {
+		asked <- len(c.Handovers)
+		if len(c.Handovers) > 0 { // what names.HandOver says where the first half of its record is full
+			return &framing.Denial{Code: framing.DeniedLimit, Text: "this relay has taken as many hand-overs as it remembers", Retry: time.Second}
+		}
+		return &framing.Denial{Code: framing.DeniedTaken, Text: "it belongs to another device"}
+	})
+	ln := r.start(func(cfg *remote.Config) { cfg.StateDir = dir })
+	done := make(chan error, 1)
+	go func() { _, err := ln.Accept(); done <- err }()
+	var shown []int
+	for len(shown) < 6 {
+		select {
+		case err := <-done:
+			var denied *framing.Denial
+			if !errors.As(err, &denied) || denied.Code != framing.DeniedTaken {
+				t.Errorf("ended with %v", err)
+			}
+			return
+		case n := <-asked:
+			shown = append(shown, n)
+		}
+	}
+	t.Errorf("it asks on and on: hand-overs shown with each claim were %v", shown)
 }
