@@ -44,7 +44,7 @@ func (w *Watch) led(ctx context.Context, n *Name, port int, list []*probing, fir
 	var wg sync.WaitGroup
 	for i := range leads {
 		if r := &w.Resolvers[i/len(ports)]; r.Services != nil {
-			wg.Go(func() { leads[i] = r.lead(ctx, n, ports[i%len(ports)], own) })
+			wg.Go(func() { leads[i] = r.lead(ctx, n, ports[i%len(ports)], own, first) })
 		}
 	}
 	wg.Wait()
@@ -73,9 +73,11 @@ func (w *Watch) led(ctx context.Context, n *Name, port int, list []*probing, fir
 
 // lead asks for the HTTPS records of a name at a port, and then for the addresses of all their
 // hosts at once: one whose DNS is silent hides no other. Own are the addresses of the name.
-func (r *Resolver) lead(ctx context.Context, n *Name, port int, own []netip.Addr) (l lead) {
+// That the short time of the first round was not enough says nothing yet.
+func (r *Resolver) lead(ctx context.Context, n *Name, port int, own []netip.Addr, first bool) (l lead) {
+	late := func() bool { return first && ctx.Err() != nil }
 	all, err := r.Services(ctx, n.Domain, port)
-	if err != nil {
+	if err != nil && !late() {
 		l.failed = append(l.failed, n.notLed("has HTTPS records that cannot be followed, as "+r.Name+" says: "+notFound(err)))
 	}
 	of := make(map[string]*found)
@@ -93,7 +95,10 @@ func (r *Resolver) lead(ctx context.Context, n *Name, port int, own []netip.Addr
 		case i >= maxAddresses:
 			f.addresses, f.err = nil, errors.New("there are too many of them")
 		default:
-			wg.Go(func() { f.addresses, f.err = r.Lookup(ctx, host) })
+			wg.Go(func() {
+				f.addresses, f.err = r.Lookup(ctx, host)
+				f.late = late()
+			})
 		}
 	}
 	wg.Wait()
@@ -103,7 +108,7 @@ func (r *Resolver) lead(ctx context.Context, n *Name, port int, own []netip.Addr
 		}
 	}
 	for _, host := range hosts {
-		if f := of[host]; host != n.Domain && len(f.addresses) == 0 {
+		if f := of[host]; host != n.Domain && len(f.addresses) == 0 && !f.late {
 			l.failed = append(l.failed, n.notLed(fmt.Sprintf("has an HTTPS record that leads to %s, which is not found in DNS, as %s says: %s",
 				plain.Cut(plain.Text(host), 120), r.Name, notFound(cmp.Or(f.err, errors.New("no address"))))))
 		}
@@ -111,10 +116,11 @@ func (r *Resolver) lead(ctx context.Context, n *Name, port int, own []netip.Addr
 	return l
 }
 
-// found are the addresses of a host.
+// found are the addresses of a host. Late says that there was too little time for them.
 type found struct {
 	addresses []netip.Addr
 	err       error
+	late      bool
 }
 
 // notLed is the result of places that are not looked at.

@@ -10,6 +10,7 @@ import (
 	"strings"
 	"testing"
 	"testing/synctest"
+	"time"
 
 	"keystay/internal/testca"
 	"keystay/remote/watch"
@@ -101,7 +102,7 @@ func TestHTTPSRecordsAreFollowedWithinBounds(t *testing.T) {
 }
 
 // A host whose DNS says nothing does not keep the watch from the others, wherever in the
-// list it is. It is told.
+// list it is. It is told, once more than the first round has waited.
 func TestASilentHostHidesNoOther(t *testing.T) {
 	for _, hosts := range [][]string{{"spy.example", "silent.example"}, {"silent.example", "spy.example"}} {
 		t.Run(hosts[0]+" first", func(t *testing.T) {
@@ -130,10 +131,19 @@ func TestASilentHostHidesNoOther(t *testing.T) {
 					}
 					return all, nil
 				}}
-				round, alarms := first(t, &watch.Watch{Roots: public.Pool(), Ways: []watch.Way{way}, Resolvers: []watch.Resolver{dns}}, d.name())
+				w, n := &watch.Watch{Roots: public.Pool(), Ways: []watch.Way{way}, Resolvers: []watch.Resolver{dns}}, d.name()
+				round, alarms := first(t, w, n)
 				if len(alarms) != 1 || !strings.HasPrefix(round.Text(), "intercepted: 192.0.2.66:4443 shows") {
 					t.Errorf("%q; %d alarms", round.Text(), len(alarms))
 				}
+				ctx, cancel := context.WithCancel(t.Context())
+				n.Told = func(r *watch.Round) {
+					if r.Time.After(round.Time.Add(time.Minute)) {
+						round = r
+						cancel()
+					}
+				}
+				w.Run(ctx, n, nil)
 				if !slices.ContainsFunc(round.Results, func(r watch.Result) bool {
 					return r.Step == watch.AtLookup && strings.Contains(r.Why, "silent.example")
 				}) {
@@ -189,4 +199,32 @@ func TestWhereRecordsLeadAndNobodyLooksIsNotChecked(t *testing.T) {
 			})
 		})
 	}
+}
+
+// That the short time of the first round is not enough for the DNS of a host says nothing yet.
+func TestSlowDNSOfALeadSaysNothingInTheFirstRound(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		d := newDevice(t)
+		own := d.to(func(c net.Conn) { d.serve(c, d.cert, true, d.key) })
+		dns := watch.Resolver{Name: "DNS", Lookup: func(ctx context.Context, of string) ([]netip.Addr, error) {
+			select {
+			case <-time.After(700 * time.Millisecond):
+			case <-ctx.Done():
+				return nil, ctx.Err()
+			}
+			return []netip.Addr{netip.MustParseAddr("192.0.2.1")}, nil
+		}, Services: func(ctx context.Context, _ string, port int) ([]watch.Service, error) {
+			select {
+			case <-time.After(350 * time.Millisecond):
+			case <-ctx.Done():
+				return nil, nil
+			}
+			return []watch.Service{{Host: "edge.example", Port: port}}, nil
+		}}
+		way := watch.Way{Dial: func(ctx context.Context, address string) (net.Conn, error) { return own.Dial(ctx, address) }}
+		round, _ := first(t, &watch.Watch{Resolvers: []watch.Resolver{dns}, Ways: []watch.Way{way}}, d.name())
+		if round.State() != watch.Own {
+			t.Errorf("%q", round.Text())
+		}
+	})
 }
