@@ -127,6 +127,9 @@ func (d *Device) prepare(n Name) (*Listener, []route, error) {
 	if l.unlock, err = d.state.lockName(domain); err != nil {
 		return nil, nil, err
 	}
+	if was, err := d.state.served(domain); err == nil { // else it is made anew
+		l.kept.relays = was.Relays
+	}
 	d.mu.Lock()
 	d.listeners[domain] = l // orders of its certificate look for it
 	d.mu.Unlock()
@@ -197,6 +200,7 @@ func (d *Device) unwant(l *Listener) {
 // no relay is left. That a newer run has the name is said by each relay for itself, and
 // believed of that one alone: else any relay could take the name off the others.
 func (d *Device) refuse(w *way, l *Listener, why error) {
+	l.kept.lose(relayHost(w.host()), why)
 	d.mu.Lock()
 	_, wants := w.wants[l]
 	d.unwantLocked(w, l)

@@ -178,3 +178,30 @@ func TestRelaySendsNoVisitorsOfNamesOfAnother(t *testing.T) {
 	v, at := linkA.visit(list[0])
 	talk(t, v, at)
 }
+
+// A name is not remembered with a relay that has refused it for good before another one gave it.
+func TestNameIsNotRememberedWhereItIsAnotherDevices(t *testing.T) {
+	a := newRelay(t)
+	b := newRelay(t, func(r *fakeRelay) { r.ca, r.cert = a.ca, a.ca.Issue("other.test") })
+	a.set(nil, func(string, string) error {
+		return &framing.Denial{Code: framing.DeniedTaken, Text: "it belongs to another device"}
+	})
+	b.set(nil, func(string, string) error {
+		return &framing.Denial{Code: framing.DeniedUnavailable, Text: "not now", Retry: time.Second}
+	})
+	told, cfg := make(eventLog, 100), a.deviceConfig()
+	cfg.Relays, cfg.RelayAddresses = []string{zone, "other.test"}, []string{a.addr, b.addr}
+	cfg.Events = func(e remote.Event) { told <- e }
+	if _, err := a.openDevice(cfg).Listen(a.named(domain)); err != nil {
+		t.Fatal(err)
+	}
+	if e := told.next(t, remote.Refused); e.Relay != zone {
+		t.Fatalf("told %+v", e)
+	}
+	b.set(nil, nil)
+	told.next(t, remote.Connected)
+	info, err := remote.ShowIdentity(cfg.StateDir)
+	if err != nil || len(info.Names) != 1 || !slices.Equal(info.Names[0].Relays, []string{"other.test"}) {
+		t.Errorf("remembered are %+v, %v", info.Names, err)
+	}
+}

@@ -11,6 +11,7 @@ import (
 
 	"github.com/gofrs/flock"
 
+	"keystay/framing"
 	"keystay/internal/hint"
 	"keystay/internal/ownfile"
 )
@@ -31,13 +32,14 @@ const rememberAgain = time.Minute
 // remember keeps for the next start how the names are served that a relay gives for the
 // first time, as it has answered.
 func (w *way) remember(relay string, answers []decision) {
+	answers = slices.DeleteFunc(slices.Clone(answers), func(a decision) bool { return a.err != nil || a.l.kept.hasLost(relay) })
 	w.mu.Lock()
 	if w.gave == nil {
 		w.gave = make(map[*Listener]int)
 	}
 	var given []decision
 	for _, a := range answers {
-		if _, before := w.gave[a.l]; a.err == nil && !before {
+		if _, before := w.gave[a.l]; !before {
 			w.gave[a.l] = 0 // no link has it yet
 			given = append(given, a)
 		}
@@ -67,8 +69,10 @@ func (w *way) remember(relay string, answers []decision) {
 			case <-time.After(rememberAgain):
 			case <-w.ctx.Done():
 				ended = true
-				given = slices.DeleteFunc(given, func(a decision) bool { return final(context.Cause(a.l.ctx)) }) // it may be forgotten
 			}
+			given = slices.DeleteFunc(given, func(a decision) bool { // it may be forgotten
+				return a.l.kept.hasLost(relay) || ended && final(context.Cause(a.l.ctx))
+			})
 			if write() {
 				w.d.log.Info("it is remembered now how all names are served", "relay", relay)
 				return
@@ -87,7 +91,7 @@ func (s *state) rememberAll(relay string, given []decision, tell func(error)) (l
 		places <- struct{}{}
 		wg.Go(func() {
 			defer func() { <-places }()
-			if err := s.remember(a.l.domain, a.served(relay)); err != nil {
+			if err := a.l.kept.remember(s, relay, a); err != nil {
 				mu.Lock()
 				defer mu.Unlock()
 				tell(err)
@@ -112,8 +116,60 @@ func (a decision) served(relay string) served {
 	return how
 }
 
+// A kept is what is remembered of the relays of a name, as far as its run knows.
+type kept struct {
+	mu     sync.Mutex
+	relays []string // that the file had at the start, or that the run wrote last
+	lost   []string // that the name was given back to, or that have refused it for good; hosts
+}
+
+// remember keeps how the name of an answer is served, without the relays where it is not any
+// more: others may have forgotten some in the file meanwhile, see forgetAt.
+func (k *kept) remember(s *state, relay string, a decision) error {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	how := a.served(relay)
+	now, err := s.served(a.l.domain)
+	isRead := err == nil || errors.Is(err, errNotServed)
+	how.Relays = slices.DeleteFunc(slices.Clone(how.Relays), func(r string) bool {
+		r = relayHost(r)
+		return r != relayHost(relay) && (slices.Contains(k.lost, r) || isRead && hasHost(k.relays, r) && !hasHost(now.Relays, r))
+	})
+	err = s.remember(a.l.domain, how)
+	if err == nil {
+		k.relays = how.Relays
+	}
+	return err
+}
+
+// lose notes that a relay has refused the name for good. One that was remembered and says that
+// it is another identity's is remembered on: that may be an earlier one of this device.
+func (k *kept) lose(host string, why error) {
+	var denial *framing.Denial
+	if !errors.As(why, &denial) {
+		return
+	}
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	if denial.Code == framing.DeniedReleased || denial.Code == framing.DeniedTaken && !hasHost(k.relays, host) {
+		k.lost = append(k.lost, host)
+	}
+}
+
+// hasLost reports whether the name is not this relay's any more.
+func (k *kept) hasLost(relay string) bool {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	return slices.Contains(k.lost, relayHost(relay))
+}
+
+// hasHost reports whether one of the relays has this host.
+func hasHost(relays []string, host string) bool {
+	return slices.ContainsFunc(relays, func(r string) bool { return relayHost(r) == host })
+}
+
 // rememberLock is held by runs while there is a name that a relay has given, and that is not
-// remembered, and by a rotation.
+// remembered, and by a rotation and what forgets a name.
 const rememberLock = "remember.lock"
 
 // rotateTimeout is how long a rotation waits for what is being remembered.

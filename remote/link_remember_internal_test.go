@@ -2,6 +2,7 @@ package remote
 
 import (
 	"context"
+	"errors"
 	"log/slog"
 	"os"
 	"path/filepath"
@@ -49,5 +50,37 @@ func TestNoNewKeyWhileANameCannotBeRemembered(t *testing.T) {
 		}
 		end()
 		d.wg.Wait()
+	})
+}
+
+// A name that is given back while a run still writes that a relay has given it is forgotten
+// once that is written.
+func TestNameGivenBackIsForgottenAfterARunHasWrittenIt(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		const name = "app.relay.test"
+		s, err := openState(t.TempDir())
+		if err != nil {
+			t.Fatal(err)
+		}
+		if unlock, err := s.lockName(name); err != nil || unlock() != nil {
+			t.Fatal(err)
+		}
+		paid, err := s.owe() // as a run does when it is granted the name
+		if err != nil {
+			t.Fatal(err)
+		}
+		forgotten := make(chan error, 1)
+		go func() { forgotten <- forgetAt(s.dir, name, []string{"relay.test"}) }()
+		synctest.Wait()
+		if err := s.remember(name, served{Relays: []string{"relay.test"}}); err != nil {
+			t.Fatal(err)
+		}
+		paid()
+		if err := <-forgotten; err != nil {
+			t.Fatal(err)
+		}
+		if how, err := s.served(name); !errors.Is(err, errNotServed) {
+			t.Errorf("it is remembered: %+v, %v", how, err)
+		}
 	})
 }

@@ -23,6 +23,7 @@ type Listener struct {
 	cfg    Name
 	domain string
 	how    served // Relays are those that were given, or that gave it before
+	kept   kept
 	unlock func() error
 	base   *tls.Config                // without what Handshake says
 	tls    atomic.Pointer[tls.Config] // for visitors

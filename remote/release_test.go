@@ -233,3 +233,61 @@ func TestKeptTokensFile(t *testing.T) {
 		t.Errorf("claimed with %q", r.claims[0].token)
 	}
 }
+
+// A name that one relay has taken back is not remembered with that relay again when another one
+// gives it for the first time later, in the run that goes on: the owner has given it back there.
+// So it is where that run has not heard of it.
+func TestNameGivenBackIsNotRememberedAgain(t *testing.T) {
+	t.Run("heard", func(t *testing.T) { testGivenBack(t, true) })
+	t.Run("not heard", func(t *testing.T) { testGivenBack(t, false) })
+}
+
+func testGivenBack(t *testing.T, heard bool) {
+	const other = "other.test"
+	r1 := newRelay(t)
+	r2 := newRelay(t, func(r *fakeRelay) { r.ca, r.cert = r1.ca, r1.ca.Issue(other) })
+	r2.set(nil, func(string, string) error {
+		return &framing.Denial{Code: framing.DeniedUnavailable, Text: "not now", Retry: time.Second}
+	})
+	told, cfg := make(eventLog, 100), r1.deviceConfig()
+	cfg.Relays, cfg.RelayAddresses = []string{zone, other}, []string{r1.addr, r2.addr}
+	cfg.Events = func(e remote.Event) { told <- e }
+	d := r1.openDevice(cfg)
+	if _, err := d.Listen(r1.named(domain)); err != nil {
+		t.Fatal(err)
+	}
+	first := r1.next()
+	told.next(t, remote.Connected)
+	at := r1.config()
+	at.StateDir, at.Relays = cfg.StateDir, []string{zone}
+	if _, err := remote.Release(t.Context(), at); err != nil {
+		t.Fatal(err)
+	}
+	remembered := func() (got []string) {
+		info, err := remote.ShowIdentity(cfg.StateDir)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, n := range info.Names {
+			got = append(got, n.Relays...)
+		}
+		return got
+	}
+	if got := remembered(); !slices.Equal(got, []string{other}) {
+		t.Fatalf("after the release: %q", got)
+	}
+	if heard {
+		first.Revoke(framing.Denial{Name: domain, Code: framing.DeniedReleased, Text: "given back"})
+	}
+	r2.set(nil, nil) // the other one gives it now
+	for told.next(t, remote.Connected).Relay != other {
+	}
+	if got := remembered(); !slices.Equal(got, []string{other}) {
+		t.Errorf("remembered with %q", got)
+	}
+	d.Shutdown(expired())
+	rot, err := remote.RotateIdentity(cfg.StateDir, false)
+	if err != nil || len(rot.Waiting) != 1 {
+		t.Errorf("the old key waits for %+v, %v", rot.Waiting, err)
+	}
+}

@@ -143,12 +143,16 @@ func (s *state) forget(name string) error {
 
 // forgetAt has a state directory forget that these relays gave a name, since they have taken
 // it back. Others may have it still, and have to hear of a new key: the name goes with the last.
+// A run that writes what a relay gave before is awaited; one that cannot write it is not.
 func forgetAt(stateDir, name string, relays []string) error {
 	s, unlock, err := lockState(stateDir)
 	if err != nil {
 		return err
 	}
 	defer unlock()
+	if paid, err := s.awaitPaid(); err == nil {
+		defer paid()
+	}
 	how, err := s.served(name)
 	if errors.Is(err, errNotServed) {
 		return nil
@@ -156,11 +160,7 @@ func forgetAt(stateDir, name string, relays []string) error {
 	if err != nil {
 		return err
 	}
-	is := make(map[string]bool)
-	for _, relay := range relays {
-		is[relayHost(relay)] = true
-	}
-	how.Relays = slices.DeleteFunc(how.Relays, func(relay string) bool { return is[relayHost(relay)] })
+	how.Relays = slices.DeleteFunc(how.Relays, func(relay string) bool { return hasHost(relays, relayHost(relay)) })
 	if len(how.Relays) == 0 {
 		return s.forget(name)
 	}
