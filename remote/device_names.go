@@ -173,6 +173,7 @@ func (d *Device) unwantLocked(w *way, l *Listener) {
 		return
 	}
 	delete(w.wants, l)
+	dropGone(w, l)
 	delete(l.said.by, w)
 	l.wanted--
 	if len(w.wants) > 0 {

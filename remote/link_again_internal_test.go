@@ -3,6 +3,7 @@ package remote
 import (
 	"bytes"
 	"context"
+	"fmt"
 	"log/slog"
 	"net"
 	"strings"
@@ -215,4 +216,21 @@ func TestTheLastWordOfANameWhoseNewRulesWereDenied(t *testing.T) {
 		}
 		deny = false
 	}
+}
+
+// Of names that come and go nothing is kept, as long as the way stays for another one.
+func TestNamesThatHaveGoneAreNotKeptByTheWay(t *testing.T) {
+	bubble(t, func(t *testing.T, w *loggedWay) {
+		w.d.state, w.d.ways, w.d.listeners = &state{dir: t.TempDir()}, []*way{w.way}, make(map[string]*Listener)
+		w.listener("stays.relay.test")
+		for i := range 100 {
+			l := w.listener(fmt.Sprintf("n%d.relay.test", i))
+			w.give("relay.test", l)
+			w.take(l)
+			w.d.unwant(l)
+		}
+		if n := len(w.gave); n > 1 {
+			t.Errorf("%d listeners are kept of names that have gone", n)
+		}
+	})
 }

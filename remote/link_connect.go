@@ -76,7 +76,7 @@ func (r *reached) endLost() {
 func (w *way) connect(ctx context.Context, lately string) (*reached, error) {
 	w.mu.Lock()
 	candidates := w.candidates
-	if len(w.gave) > 0 {
+	if w.fixed {
 		candidates = []string{w.relay}
 	}
 	w.mu.Unlock()

@@ -46,7 +46,8 @@ type way struct {
 	mu         sync.Mutex
 	candidates []string          // the relay, or where it may be, in the order to try
 	relay      string            // the candidate that answered, "" until then
-	gave       map[*Listener]int // whose names it has given, and how many links have each; if any, no other candidate is tried
+	gave       map[*Listener]int // whose names it has given, and how many links have each; those alone that are on one or wanted
+	fixed      bool              // it has given a name: no other candidate is tried
 	links      map[string]int    // how many links lead to an address
 	keyed      map[string]bool   // the keys with which a link has claimed names
 	nextKey    chan struct{}     // closed when there is one more; nil while nobody waits for that
@@ -199,7 +200,7 @@ func (w *way) give(relay string, l *Listener) (first bool) {
 	if w.gave == nil {
 		w.gave = make(map[*Listener]int)
 	}
-	w.relay = relay
+	w.relay, w.fixed = relay, true
 	w.gave[l]++
 	return w.gave[l] == 1
 }
@@ -226,10 +227,24 @@ func (w *way) has(l *Listener) bool {
 
 // take undoes give, and reports whether that was the last link.
 func (w *way) take(l *Listener) (last bool) {
+	w.d.mu.Lock()
+	defer w.d.mu.Unlock()
+	w.mu.Lock()
+	w.gave[l]--
+	last = w.gave[l] == 0
+	w.mu.Unlock()
+	dropGone(w, l)
+	return last
+}
+
+// dropGone keeps nothing of a listener that the way has given a name, once no link has that and
+// nobody wants it. Device.mu is held.
+func dropGone(w *way, l *Listener) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	w.gave[l]--
-	return w.gave[l] == 0
+	if _, wants := w.wants[l]; !wants && w.gave[l] == 0 {
+		delete(w.gave, l)
+	}
 }
 
 // token is what a relay is told with the claim of a name: nothing, unless the
