@@ -204,3 +204,22 @@ func TestNameOfAnotherDeviceIsRefusedWhereHandoversFindNoRoom(t *testing.T) {
 	}
 	t.Errorf("it asks on and on: hand-overs shown with each claim were %v", shown)
 }
+
+// A name that an earlier key got later is given back where a relay has not heard of the key of now.
+func TestReleaseShowsAllHandoversWhereTheNameIsAnEarlierKeys(t *testing.T) {
+	r, dir := newRelay(t), t.TempDir()
+	if _, _, err := remote.Identity(dir); err != nil {
+		t.Fatal(err)
+	}
+	first := identityOf(t, dir)
+	rotate(t, dir)
+	end(r.startServed(dir, nil))
+	r.next()
+	rotate(t, dir)
+	r.decideBy(successor(first))
+	cfg := r.config()
+	cfg.StateDir = dir
+	if _, err := remote.Release(t.Context(), cfg); err != nil {
+		t.Error(err)
+	}
+}

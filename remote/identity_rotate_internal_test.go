@@ -81,6 +81,20 @@ func TestOldKeysAreKeptUntilEachRelayHasHeard(t *testing.T) {
 	}
 }
 
+// A key that no relay has to hear of is kept nowhere after it has been changed.
+func TestKeyThatNobodyWaitsForIsNotKept(t *testing.T) {
+	dir := t.TempDir()
+	if _, err := openState(dir); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := RotateIdentity(dir, false); err != nil {
+		t.Fatal(err)
+	}
+	if text := tree(t, dir)[handoversFile]; strings.Contains(text, `"old":`) {
+		t.Errorf("a key is kept: %q", text)
+	}
+}
+
 // Wherever a rotation breaks off, the device has one of the keys, and what leads to it.
 func TestRotationThatBreaksOffLosesNothing(t *testing.T) {
 	dir := newStateDir(t)

@@ -38,3 +38,24 @@ func TestEachLinkGoesByTheVersionOfItsOwnRelay(t *testing.T) {
 		t.Error("what is known of one relay is believed of another")
 	}
 }
+
+// All hand-overs are those that lead to the identity of the link, however far the list goes on,
+// and none where the relay reads none.
+func TestAllHandoversLeadToTheIdentityOfTheLink(t *testing.T) {
+	dir, first := rotatedState(t)
+	if _, err := RotateIdentity(dir, false); err != nil {
+		t.Fatal(err)
+	}
+	s, err := openState(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for identity, want := range map[*state]int{first: 1, s: 2} {
+		if all := s.keys.every(handoverMinor, identity.public()); len(all) != want || all.Verify(identity.public()) != nil {
+			t.Errorf("%d are shown, want %d: %v", len(all), want, all.Verify(identity.public()))
+		}
+		if all := s.keys.every(handoverMinor-1, identity.public()); len(all) > 0 {
+			t.Errorf("%d are shown to a relay that reads none", len(all))
+		}
+	}
+}
