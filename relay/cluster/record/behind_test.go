@@ -1,6 +1,7 @@
 package record
 
 import (
+	"bytes"
 	"errors"
 	"testing"
 	"time"
@@ -18,5 +19,34 @@ func TestRecordThatIsBehindSaysSo(t *testing.T) {
 	r.client.Store(&clientv3.Client{KV: &flooded{head: first.head.write(r.headKeyed, first.sum)}})
 	if err := r.Fresh(t.Context()); !errors.Is(err, names.ErrClosed) {
 		t.Errorf("of revision %d where etcd has more: %v", r.now.Load().rev, err)
+	}
+}
+
+// What changes nothing waits for what others have written, too: a node that is behind says of no
+// name that it is not the device's that gives it back, and of no ban that there is none.
+func TestRecordThatIsBehindSaysNothingOfWhatItLacks(t *testing.T) {
+	r, first := testRecord(t)
+	r.cfg.AnswerTime = 50 * time.Millisecond
+	next := r.draft(first).done(head{Seq: 2, Time: first.head.Time}, 7)
+	close(next.told)
+	r.client.Store(&clientv3.Client{KV: &flooded{head: next.head.write(r.headKeyed, next.sum)}})
+	n := &names.Names{Grants: r}
+	var d *names.Denied
+	for _, behind := range []bool{true, false} {
+		if !behind {
+			r.trouble = nil
+			r.publish(next)
+		}
+		release := n.Release("a.relay.test", bytes.Repeat([]byte{7}, 32))
+		if errors.As(release, &d) == behind || errors.Is(release, names.ErrClosed) != behind {
+			t.Errorf("behind is %v, and a name is given back: %v", behind, release)
+		}
+		if behind {
+			r.trouble = nil // it has noted that its changes do not come
+		}
+		lift := n.Unban(names.BanName, "a.relay.test")
+		if errors.Is(lift, names.ErrNone) == behind || errors.Is(lift, names.ErrClosed) != behind {
+			t.Errorf("behind is %v, and a ban is lifted: %v", behind, lift)
+		}
 	}
 }

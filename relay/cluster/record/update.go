@@ -68,7 +68,12 @@ func (r *Record) writeSome(ctx context.Context, list []*queued) (n int, err erro
 		}
 		d, h, n := r.make(s, list)
 		if len(d.changes) == 0 && h == s.head {
-			return n, nil
+			// Nothing is changed, as where a name is not the one's who gives it back: of a
+			// record that is behind that says nothing.
+			if is, err := r.isNewest(ctx, s); err != nil || is {
+				return n, err
+			}
+			continue
 		}
 		won, err := r.commit(ctx, d, h)
 		if err != nil || won {
@@ -78,6 +83,23 @@ func (r *Record) writeSome(ctx context.Context, list []*queued) (n int, err erro
 			pause(ctx, time.Duration(rand.Int64N(int64(min(try, 20))*int64(time.Millisecond))))
 		}
 	}
+}
+
+// isNewest reports whether a state is still that of etcd. Where it is not, this waits until this
+// node knows why.
+func (r *Record) isNewest(ctx context.Context, s *state) (bool, error) {
+	rev, err := r.revision(ctx, r.keys.head())
+	switch {
+	case err != nil:
+		return false, r.gone(err)
+	case rev == s.rev:
+		return true, nil
+	case rev == 0:
+		err := foreign("it is gone from etcd")
+		r.fault(err)
+		return false, err
+	}
+	return false, r.caughtUp(ctx, rev)
 }
 
 // writable returns the state to make a transaction on.
