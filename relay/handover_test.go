@@ -9,6 +9,7 @@ import (
 	"keystay/framing"
 	"keystay/relay"
 	"keystay/relay/limits"
+	"keystay/relay/names"
 )
 
 // heirOf returns an identity with another key and the same run, and what hands the old
@@ -285,4 +286,23 @@ func TestHandoverBeatsTheNumberOfARun(t *testing.T) {
 	r.device(heir.at(1<<63, 66)).echo("newer").claimBy(t, list, "a.relay.test")
 	r.reaches("a.relay.test", "newer")
 	denied(t, r.device(heir).Claim(t.Context(), framing.Claim{Name: "a.relay.test"}), framing.DeniedReplaced)
+}
+
+// A hand-over that the relay has taken before changes nothing: also where the key from before,
+// as one that was stolen, is banned by now.
+func TestBanOfAKeyThatHasHandedOverDeniesTheHeirNothing(t *testing.T) {
+	r := newRig(t, nil)
+	old := newIdentity(t)
+	heir, list := heirOf(t, old)
+	r.device(old, "a.relay.test", "b.relay.test").Close()
+	after := r.device(heir)
+	after.claimBy(t, list, "a.relay.test")
+	b, err := r.srv.Names.Ban(names.Ban{Kind: names.BanIdentity, Of: old.identity(), Reason: "stolen"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	r.srv.Cut(relay.CutOf(b))
+	after.claimBy(t, list, "b.relay.test")
+	last, more := heirOf(t, heir)
+	r.device(last).claimBy(t, append(list, more...), "b.relay.test")
 }

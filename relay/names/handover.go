@@ -65,7 +65,7 @@ type handedOver struct {
 // was handed over before is no error, and changes nothing.
 //
 // Names made from an old key, and those below them, stay behind. The error is a
-// *Denied where one of the identities is banned, the claimant would hold too many names,
+// *Denied where the claimant or one that is new is banned, the claimant would hold too many names,
 // or there is no room to remember that they have handed over; then nothing has changed.
 func (n *Names) HandOver(c Claimant, from []ed25519.PublicKey) (retired []ed25519.PublicKey, err error) {
 	due, err := n.dueNow(&c, from)
@@ -118,10 +118,8 @@ func (n *Names) dueNow(c *Claimant, from []ed25519.PublicKey) (due []heritage, e
 // handOverDue returns what there is to hand over, and to remember. What denies it is found
 // here, before it is counted.
 func (n *Names) handOverDue(l *ledger, c *Claimant, from []ed25519.PublicKey) (due []heritage, err error) {
-	for _, key := range slices.Concat(from, []ed25519.PublicKey{c.Key}) {
-		if b, ok := n.Banned("", key, c.Source); ok {
-			return nil, c.banned(b)
-		}
+	if b, ok := n.Banned("", c.Key, c.Source); ok {
+		return nil, c.banned(b)
 	}
 	if r, err := l.retired(c.Key); err != nil || r != nil {
 		if r != nil {
@@ -137,6 +135,9 @@ func (n *Names) handOverDue(l *ledger, c *Claimant, from []ed25519.PublicKey) (d
 		}
 		if r != nil || slices.ContainsFunc(due, func(h heritage) bool { return h.key.Equal(key) }) {
 			continue
+		}
+		if b, ok := n.bannedIdentity(key); ok {
+			return nil, c.banned(b)
 		}
 		moved, err := l.movable(key, n.zone)
 		if err != nil {
