@@ -34,10 +34,13 @@ func (s *sharedFile) Fresh(context.Context) error {
 
 // sharedRig returns a relay, what it is told of the other nodes' changes by, and the
 // policy of another node.
-func sharedRig(t *testing.T) (r *rig, shared *sharedFile, other *names.Names) {
+func sharedRig(t *testing.T, set ...func(*relay.Server)) (r *rig, shared *sharedFile, other *names.Names) {
 	r = memRig(t, func(s *relay.Server) {
 		shared = &sharedFile{Grants: s.Names.Grants.(*names.Grants)}
 		s.Names.Grants = shared
+		for _, f := range set {
+			f(s)
+		}
 	})
 	other = &names.Names{Grants: shared.Grants}
 	other.Begin(zone)

@@ -19,6 +19,7 @@ import (
 	"keystay/internal/keyname"
 	"keystay/internal/socket"
 	"keystay/relay/limits"
+	"keystay/relay/names"
 )
 
 const (
@@ -140,12 +141,25 @@ func (sess *session) begin() bool {
 		return false
 	}
 	// Asked here, where Cut finds the session, so that none slips in between.
-	if b, ok := s.Names.Banned("", sess.key, sess.source()); ok {
+	var b names.Ban
+	banned := names.Sure(s.ctx, s.Names, func() error {
+		var hit bool
+		if b, hit = s.Names.Banned("", sess.key, sess.source()); !hit {
+			return nil
+		}
+		why := CutOf(b).Why
+		return &why
+	})
+	if banned != nil {
 		if left, ok := s.lines.refused.take(refusedLines, time.Minute); ok {
 			sess.log().Info("a remote that is banned was refused", "reason", b.Reason, left)
 			sess.tellBanned("", b.Text())
 		}
-		sess.link.Refuse(framing.Refusal{Code: framing.RefusedBanned, Text: b.Text()})
+		refusal := framing.Refusal{Code: framing.RefusedBanned, Text: b.Text()}
+		if !errors.As(banned, new(*names.Denied)) {
+			refusal = framing.Refusal{Code: framing.RefusedBusy, Text: "the relay could not tell now whether a ban is over: it cannot reach its record of names"}
+		}
+		sess.link.Refuse(refusal)
 		return false
 	}
 	if left, ok := s.lines.connected.take(linkLines, time.Minute); ok {

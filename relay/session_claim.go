@@ -48,7 +48,7 @@ func (sess *session) decide(ctx context.Context, c framing.Claim, port uint16) (
 	}
 	asks := names.Claimant{Name: name, Key: sess.key, Token: c.Token, Source: sess.source(), Certified: c.Certified, Word: c.Word, Port: port}
 	if len(c.Handovers) > 0 {
-		if err := sess.succeed(c, asks); err != nil {
+		if err := sess.succeed(ctx, c, asks); err != nil {
 			return granted, err
 		}
 	}
@@ -144,26 +144,21 @@ func (sess *session) guessed(token string, asks *names.Claimant, err error) erro
 // The denial is for good, so it waits for what other nodes have written. Where they have
 // given the name to this session's identity, the other one is about to lose it.
 func (sess *session) heldBy(ctx context.Context, name string, asks *names.Claimant) (from ed25519.PublicKey, err error) {
-	from, d := sess.heldNow(name, asks)
-	if d == nil {
-		return from, nil
-	}
 	n := sess.srv.Names
-	stale := n.Fresh(ctx)
-	if from, d = sess.heldNow(name, asks); d == nil {
-		return from, nil
+	err = names.Sure(ctx, n, func() (err error) {
+		from, err = sess.heldNow(name, asks)
+		return err
+	})
+	if d := (*names.Denied)(nil); errors.As(err, &d) {
+		if owner, err := n.Holder(name); err == nil && owner.Equal(sess.key) {
+			return nil, aboutToBeLost(name)
+		}
 	}
-	if err := names.Doubt(d, stale); err != nil {
-		return nil, err
-	}
-	if owner, err := n.Holder(name); err == nil && owner.Equal(sess.key) {
-		return nil, aboutToBeLost(name)
-	}
-	return nil, denial(d)
+	return from, told(err)
 }
 
-// heldNow is heldBy by what this node knows.
-func (sess *session) heldNow(name string, asks *names.Claimant) (from ed25519.PublicKey, d *names.Denied) {
+// heldNow is heldBy by what this node knows. The error is a *names.Denied.
+func (sess *session) heldNow(name string, asks *names.Claimant) (from ed25519.PublicKey, err error) {
 	s := sess.srv
 	holder := s.presence.holder(name)
 	switch {

@@ -2,6 +2,7 @@ package relay
 
 import (
 	"bytes"
+	"context"
 	"crypto/ed25519"
 	"crypto/sha256"
 	"errors"
@@ -21,7 +22,7 @@ const retireAfter = 5 * time.Minute
 
 // succeed gives the session's identity what the earlier ones of a claim's hand-overs
 // have here: in the record, and where they are connected.
-func (sess *session) succeed(c framing.Claim, asks names.Claimant) error {
+func (sess *session) succeed(ctx context.Context, c framing.Claim, asks names.Claimant) error {
 	s := sess.srv
 	list := c.Handovers.For(sess.key)
 	if err := sess.shown.verify(list, sess.key); err != nil {
@@ -31,7 +32,11 @@ func (sess *session) succeed(c framing.Claim, asks names.Claimant) error {
 	for _, h := range list {
 		from = append(from, bytes.Clone(h.Old)) // not to keep the record alive
 	}
-	retired, err := s.Names.HandOver(asks, from)
+	var retired []ed25519.PublicKey
+	err := names.Sure(ctx, s.Names, func() (err error) {
+		retired, err = s.Names.HandOver(asks, from)
+		return err
+	})
 	if err != nil {
 		return told(err)
 	}

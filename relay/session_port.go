@@ -24,7 +24,7 @@ const (
 func (sess *session) claimPort(ctx context.Context, c framing.Claim, asked uint16) (framing.Claimed, error) {
 	if len(c.Handovers) > 0 { // first, since they may bring the port
 		name := names.PortName(sess.srv.Domain, asked)
-		if err := sess.succeed(c, names.Claimant{Name: name, Key: sess.key, Source: sess.source()}); err != nil {
+		if err := sess.succeed(ctx, c, names.Claimant{Name: name, Key: sess.key, Source: sess.source()}); err != nil {
 			return framing.Claimed{}, sess.denied(err)
 		}
 		c.Handovers = nil
@@ -46,8 +46,13 @@ func (sess *session) tryPort(ctx context.Context, c framing.Claim, asked uint16)
 	if sess.tried.spent(c.Token) {
 		asks.Token = ""
 	}
-	name, own, err := s.Names.ChoosePort(asks, func(name string) bool {
-		return s.ports.isUnfit(name) || s.presence.isCalledOther(name, c.Name)
+	var name string
+	var own bool
+	err = names.Sure(ctx, s.Names, func() (err error) {
+		name, own, err = s.Names.ChoosePort(asks, func(name string) bool {
+			return s.ports.isUnfit(name) || s.presence.isCalledOther(name, c.Name)
+		})
+		return err
 	})
 	if err != nil {
 		return got, false, sess.guessed(c.Token, &asks, err)

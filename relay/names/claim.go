@@ -77,7 +77,12 @@ func (n *Names) Claim(ctx context.Context, c Claimant) (Granted, error) {
 			return Granted{}, c.deny(DeniedTaken, "this label is made from another device's key")
 		}
 		if alone {
-			return n.claimKeyName(&c)
+			var g Granted
+			err := Sure(ctx, n, func() (err error) {
+				g, err = n.claimKeyName(&c)
+				return err
+			})
+			return g, err
 		}
 	}
 	stale := n.Fresh(ctx)
@@ -98,12 +103,10 @@ func (n *Names) Claim(ctx context.Context, c Claimant) (Granted, error) {
 	}
 	switch {
 	case v.write != nil:
-		return n.write(&c, &known, v)
+		g, err := n.write(&c, &known, v)
+		return g, doubt(err, stale)
 	case v.denial != nil:
-		if err := Doubt(v.denial, stale); err != nil {
-			return Granted{}, err
-		}
-		return Granted{}, v.denial
+		return Granted{}, doubt(v.denial, stale)
 	}
 	// The name is the identity's, also while that it is seen now cannot be written
 	// down, as on a disk that is full.

@@ -3,6 +3,7 @@ package names
 import (
 	"context"
 	"crypto/ed25519"
+	"errors"
 )
 
 // listenElsewhere makes what other processes change in the record count here: see OnMoved
@@ -49,14 +50,38 @@ func (n *Names) Fresh(ctx context.Context) error {
 	return nil
 }
 
-// Doubt returns what Fresh has said before a denial where that may be wrong for it, or nil.
-// A device that is denied a name for good does not ask again, so it is to be told that instead.
-func Doubt(d *Denied, stale error) error {
-	switch d.Code {
-	case DeniedTaken, DeniedToken, DeniedClosed:
+// Sure decides something of which a device that is denied it for good does not ask again. Where
+// decide does so by the record, Sure waits for what others have changed, and has it decided once
+// more. Where that may not be known here, the error is why, in the place of the *Denied.
+func Sure(ctx context.Context, n *Names, decide func() error) error {
+	err := decide()
+	if !n.Shared() || !forGood(err) {
+		return err
+	}
+	stale := n.Fresh(ctx)
+	return doubt(decide(), stale)
+}
+
+// doubt returns the error of what was decided after Fresh, or what that has said where the
+// error may be wrong for it.
+func doubt(err, stale error) error {
+	if stale != nil && forGood(err) {
 		return stale
 	}
-	return nil
+	return err
+}
+
+// forGood reports whether an error denies something for good, by what the record may have.
+func forGood(err error) bool {
+	var d *Denied
+	if !errors.As(err, &d) {
+		return false
+	}
+	switch d.Code {
+	case DeniedTaken, DeniedToken, DeniedClosed, DeniedBanned:
+		return true
+	}
+	return false
 }
 
 // newBans returns those that all has and before has not.
