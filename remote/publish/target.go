@@ -131,7 +131,7 @@ func (t *Target) modifyAnswer(res *http.Response) error {
 // serve hands one request on.
 func (s *service) serve(x *exchange) {
 	if body := s.handOn(x); body != nil && x.request.ProtoMajor == 1 {
-		body.takeRest()
+		body.leave()
 	}
 }
 

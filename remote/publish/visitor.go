@@ -7,6 +7,7 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"strings"
 	"sync/atomic"
 	"time"
 
@@ -40,6 +41,7 @@ type visitorBody struct {
 	x         *exchange
 	expects   bool // the visitor waits for leave to send it, which reading asks for
 	ended     atomic.Bool
+	left      atomic.Bool // the answer is over: what is left of it is nobody's
 	failed    atomic.Bool
 	malformed atomic.Bool // it has failed, and the visitor is there
 }
@@ -48,6 +50,9 @@ type visitorBody struct {
 func (b *visitorBody) Read(p []byte) (int, error) {
 	if b.ended.Load() {
 		return 0, io.EOF
+	}
+	if b.left.Load() {
+		return 0, errUnwanted
 	}
 	if a := b.x.attempt.Load(); b.expects && a != nil && a.service != nil && a.service.hasAnswered() {
 		// The transport would send it to keep the connection. But the service
@@ -74,20 +79,46 @@ func (b *visitorBody) Read(p []byte) (int, error) {
 	return n, err
 }
 
-// takeRest sends an answer over HTTP/1, and takes in what is left of the body, up to bodyBytes
-// and for bodyTime. Package net/http does that behind the handler. But with full duplex it then
-// begins to wait for the next request twice, at the end of the body and again behind it, and
-// ends the connection. So it still does where an answer has no length, since only the end of
-// the handler says its end.
-func (b *visitorBody) takeRest() {
-	if b.ended.Load() || b.x.length < 0 || b.x.request.Header.Get("Expect") != "" {
+// leave ends a request over HTTP/1 whose answer has been written. A connection goes on with
+// the next one only behind the end of this one's body. Without full duplex, package net/http
+// holds to that; with it, what follows a body that broke off would be a request.
+func (b *visitorBody) leave() {
+	if b.ended.Load() {
 		return
 	}
-	control := http.NewResponseController(b.x.ResponseWriter)
-	_ = control.Flush() // which waits for no rest
-	if control.SetReadDeadline(time.Now().Add(bodyTime)) == nil {
-		_, _ = io.CopyN(io.Discard, b.ReadCloser, bodyBytes)
+	b.left.Store(true)
+	if b.takeRest() {
+		return
 	}
+	w := b.x.ResponseWriter
+	for {
+		inner, ok := w.(interface{ Unwrap() http.ResponseWriter })
+		if !ok {
+			break
+		}
+		w = inner.Unwrap()
+	}
+	// A body over its limit has package net/http end the connection behind the answer.
+	_, _ = http.MaxBytesReader(w, io.NopCloser(strings.NewReader("-")), 0).Read(make([]byte, 1))
+}
+
+// takeRest sends the answer, and takes in what is left of the body, up to bodyBytes and for
+// bodyTime. It reports whether that is all of it. Package net/http does the same behind the
+// handler. But with full duplex it then begins to wait for the next request twice, at the end
+// of the body and again behind it. The end of an answer without a length is said by the end
+// of the handler alone, which such an answer does not have wait.
+func (b *visitorBody) takeRest() bool {
+	control := http.NewResponseController(b.x.ResponseWriter)
+	most := bodyTime
+	if b.x.request.Header.Get("Expect") != "" {
+		most = restTime // nobody may have asked for it
+	}
+	if control.SetReadDeadline(time.Now().Add(most)) != nil || most < bodyTime || b.x.request.Close || b.x.Header().Get("Content-Length") == "" {
+		return false
+	}
+	_ = control.Flush() // which waits for no rest
+	_, err := io.CopyN(io.Discard, b.ReadCloser, bodyBytes)
+	return err == io.EOF
 }
 
 // errUnwanted is the error of a body that the service has answered without.

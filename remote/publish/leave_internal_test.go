@@ -1,0 +1,77 @@
+package publish
+
+import (
+	"bufio"
+	"context"
+	"io"
+	"net/http"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"keystay/internal/memconn"
+)
+
+// Behind an answer that came before the request's body, nothing that the visitor can wait for
+// takes time, and what comes of the body after bodyTime is no request.
+func TestAnswerBeforeTheBody(t *testing.T) {
+	for _, c := range []struct {
+		name, request, head, answer string
+		status                      int
+		ends                        bool // the connection does, at once
+	}{
+		{"length", "1.1\r\n", "2", "no", 200, false},
+		{"nothing", "1.1\r\n", "0", "", 401, false},
+		{"no content", "1.1\r\n", "", "", 204, false},
+		{"chunked", "1.1\r\n", "", "no", 200, false},
+		{"nothing without a length", "1.1\r\n", "", "", 303, false},
+		{"last", "1.1\r\nConnection: close\r\n", "2", "no", 200, true},
+		{"last, chunked", "1.1\r\nConnection: close\r\n", "", "no", 200, true},
+		{"old", "1.0\r\n", "2", "no", 200, true},
+		{"old, to the end", "1.0\r\n", "", "no", 200, true},
+	} {
+		synctest.Test(t, func(t *testing.T) {
+			requests := 0
+			srv := &http.Server{Handler: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+				requests++
+				x := newExchange(w, r)
+				http.NewResponseController(w).EnableFullDuplex()
+				if c.head != "" {
+					w.Header().Set("Content-Length", c.head)
+				}
+				w.WriteHeader(c.status)
+				io.WriteString(w, c.answer)
+				(&visitorBody{ReadCloser: r.Body, x: x}).leave()
+			})}
+			ln := memconn.Listen(nil)
+			go srv.Serve(ln)
+			defer srv.Close()
+			v, err := ln.DialFrom(context.Background(), nil)
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer v.Close()
+			begun := time.Now()
+			io.WriteString(v, "POST / HTTP/"+c.request+"Host: xyz.relay.test\r\nContent-Length: 1000\r\n\r\n12345")
+			in := bufio.NewReader(v)
+			res, err := http.ReadResponse(in, nil)
+			if err != nil {
+				t.Fatal(c.name, err)
+			}
+			if b, err := io.ReadAll(res.Body); err != nil || string(b) != c.answer {
+				t.Errorf("%s: %q, %v", c.name, b, err)
+			}
+			if c.ends {
+				io.ReadAll(in)
+			}
+			if took := time.Since(begun); took != 0 {
+				t.Errorf("%s: it ends after %v", c.name, took)
+			}
+			time.Sleep(bodyTime + time.Second)
+			io.WriteString(v, "GET / HTTP/1.1\r\nHost: xyz.relay.test\r\n\r\n")
+			if rest, _ := io.ReadAll(in); len(rest) > 0 || requests != 1 {
+				t.Errorf("%s: of %d requests, the last is answered with %q", c.name, requests, rest)
+			}
+		})
+	}
+}
