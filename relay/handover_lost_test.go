@@ -244,3 +244,30 @@ func TestNameTakenBackEndsWhatIsPassedOnByAnEarlierKey(t *testing.T) {
 		})
 	}
 }
+
+// A name that a device gives back is served no more on its links from before, however many keys
+// lie between and whichever of them has claimed it.
+func TestNameGivenBackIsLostByAllEarlierKeys(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := memRig(t, nil)
+		first := newIdentity(t)
+		before := r.device(first, "a.relay.test", "b.relay.test").echo("first")
+		last, list := first, framing.Handovers(nil)
+		var d *device
+		for range 3 {
+			next, more := heirOf(t, last)
+			last, list = next, append(list, more...)
+			d = r.device(last)
+			d.claimBy(t, list, "a.relay.test")
+		}
+		r.reaches("b.relay.test", "first")
+		if err := d.Release(t.Context(), "b.relay.test"); err != nil {
+			t.Fatal(err)
+		}
+		synctest.Wait()
+		r.refused("b.relay.test", unrecognizedName)
+		before.expectLost(t, "b.relay.test", framing.DeniedReleased)
+		before.keeps(t)
+		r.close()
+	})
+}

@@ -61,6 +61,17 @@ func (p *presence) forfeit(name string, key []byte) []*session {
 	return h.sessions
 }
 
+// forfeitLed is forfeit also of an identity that has handed over to this one, and serves the
+// name still: where others are in between it is in the name of one of these.
+func forfeitLed(p *presence, n *names.Names, name string, key []byte) []*session {
+	for has := p.holder(name); has != nil && (bytes.Equal(has, key) || leadsTo(n, has, key)); has = p.holder(name) {
+		if lost := p.forfeit(name, has); lost != nil { // else it has passed to the next one meanwhile
+			return lost
+		}
+	}
+	return nil
+}
+
 // lose takes a name from whoever is connected for it and must not use it any more.
 func (k *cutter) lose(l names.Lost) {
 	k.cut(Cut{Identity: keyname.Label(l.Key, ""), Name: l.Denied.Name, Why: l.Denied, key: l.Key})

@@ -214,7 +214,7 @@ func (sess *session) release(_ context.Context, name string) error {
 		return err
 	}
 	sess.srv.cuts.Add(1) // a claim of it that is under way is decided again
-	for _, other := range sess.srv.presence.forfeit(name, sess.key) {
+	for _, other := range forfeitLed(&sess.srv.presence, sess.srv.Names, name, sess.key) {
 		if other != sess { // which has the answer
 			other.revoke(framing.Denial{Name: name, Code: framing.DeniedReleased, Text: "this device has given the name back"})
 		}
