@@ -35,6 +35,10 @@ type Cut struct {
 	// the links of the remotes that serve it. Why.Name is not used.
 	Why names.Denied
 
+	// Earlier are identities that have handed over to Identity, where the record may be
+	// closed and cannot tell.
+	Earlier []string
+
 	// Elsewhere says that another node has cut it, too, so that the nodes know.
 	Elsewhere bool
 

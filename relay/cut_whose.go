@@ -21,6 +21,9 @@ func (k *cutter) whose(c Cut) func(key []byte) bool {
 	if c.Why.Code == 0 || c.Identity == "" {
 		return is
 	}
+	if own := is; len(c.Earlier) > 0 {
+		is = func(key []byte) bool { return own(key) || slices.Contains(c.Earlier, keyname.Label(key, "")) }
+	}
 	var serve []ed25519.PublicKey // with the name, whatever the record says by now
 	if has := k.presence.holder(c.Name); has != nil && is(has) {
 		serve = k.presence.serving(c.Name, has)

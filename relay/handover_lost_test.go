@@ -271,3 +271,33 @@ func TestNameGivenBackIsLostByAllEarlierKeys(t *testing.T) {
 		r.close()
 	})
 }
+
+// A relay whose record is closed, as that of an old process, cuts on links of earlier keys what
+// it is told that these have handed over.
+func TestCutNamesEarlierKeysWithoutTheRecord(t *testing.T) {
+	r := newRig(t, nil)
+	old, heir, other := newIdentity(t), newIdentity(t), newIdentity(t)
+	before := r.device(old, "a.relay.test", "b.relay.test")
+	beside := r.device(other, "c.relay.test")
+	if err := r.srv.Names.Grants.(*names.Grants).Close(); err != nil {
+		t.Fatal(err)
+	}
+	cut := func(c relay.Cut) relay.Severed {
+		c.Identity, c.Earlier = heir.identity(), []string{old.identity()}
+		return r.srv.Cut(c)
+	}
+	if n := cut(relay.Cut{}); n != (relay.Severed{}) { // a kick
+		t.Errorf("severed: %+v", n)
+	}
+	why := names.Denied{Code: names.DeniedTaken, Text: "phishing"}
+	if n := cut(relay.Cut{Name: "b.relay.test", Why: why}); n.Names != 1 || n.Links != 0 {
+		t.Errorf("severed: %+v", n)
+	}
+	before.expectLost(t, "b.relay.test", framing.DeniedTaken)
+	before.keeps(t)
+	if n := cut(relay.Cut{Why: why}); n.Links != 1 {
+		t.Errorf("severed: %+v", n)
+	}
+	<-before.Done()
+	beside.keeps(t)
+}

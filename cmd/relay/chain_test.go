@@ -4,7 +4,6 @@ package main
 
 import (
 	"context"
-	"crypto/ed25519"
 	"crypto/tls"
 	"log/slog"
 	"net"
@@ -14,7 +13,6 @@ import (
 	"testing"
 
 	"keystay/internal/handover"
-	"keystay/internal/keyname"
 	"keystay/relay"
 	"keystay/relay/names"
 )
@@ -123,50 +121,4 @@ func TestCutsReachTheFirstOfThreeProcesses(t *testing.T) {
 	}
 	third.Close()
 	<-told
-}
-
-// The old process, whose record is closed, is told of the keys that have handed over to an
-// identity that is cut: it may have links that prove these. An identity that is kicked alone
-// is its own key.
-func TestOldProcessIsToldOfEarlierKeys(t *testing.T) {
-	side, old := tookOver(t)
-	g, err := names.OpenGrants(t.TempDir())
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer g.Close()
-	n := &names.Names{Grants: g}
-	n.Begin("relay.test")
-	var keys []ed25519.PublicKey
-	for range 3 {
-		key, _, err := ed25519.GenerateKey(nil)
-		if err != nil {
-			t.Fatal(err)
-		}
-		keys = append(keys, key)
-	}
-	if _, err := n.HandOver(names.Claimant{Name: "a.relay.test", Key: keys[2]}, keys[:2]); err != nil {
-		t.Fatal(err)
-	}
-	heard := make(chan handover.Cut, 8)
-	go old.Told(func(handover.Claim) {}, func(c handover.Cut) { heard <- c })
-	p := &process{log: slog.New(slog.DiscardHandler), takeover: &takeover{side: side}, srv: &relay.Server{Names: n}}
-	heir := keyname.Label(keys[2], "")
-	p.cutOld(relay.Cut{Identity: heir})
-	p.cutOld(relay.Cut{Identity: heir, Name: "a.relay.test", Why: names.Denied{Code: names.DeniedTaken, Text: "why"}})
-	if c := <-heard; !reflect.DeepEqual(c, handover.Cut{Identity: heir}) {
-		t.Errorf("heard %+v", c)
-	}
-	of := make(map[string]bool)
-	for range 3 {
-		c := <-heard
-		if of[c.Identity] = true; c.Name != "a.relay.test" || c.Code != int(names.DeniedTaken) {
-			t.Errorf("heard %+v", c)
-		}
-	}
-	for _, key := range keys {
-		if !of[keyname.Label(key, "")] {
-			t.Errorf("it does not hear of %s", keyname.Label(key, ""))
-		}
-	}
 }

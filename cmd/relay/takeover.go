@@ -11,6 +11,7 @@ import (
 	"net"
 	"net/netip"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"sync"
 	"time"
@@ -39,6 +40,7 @@ type takeover struct {
 	control *net.UnixListener
 	api     *net.UnixListener
 	done    bool // there is no way back
+	cuts    dueCuts
 }
 
 func controlPath(dir string) string { return filepath.Join(dir, "relay.sock") }
@@ -119,27 +121,6 @@ func (t *takeover) claimed(c relay.Claimed) {
 	t.side.Claimed(handover.Claim{Name: c.Name, Key: c.Key, Number: c.Run.Number, Run: c.Run.ID[:], Replica: c.Replica})
 }
 
-// cutOld lets the old process, which may have visitors still, cut what is cut here. It
-// cannot look who has handed over to an identity, since its record is closed: so it is told.
-func (p *process) cutOld(c relay.Cut) {
-	h := handover.Cut{Identity: c.Identity, Name: c.Name, Code: int(c.Why.Code), Text: c.Why.Text, Hints: c.Why.Hints}
-	if c.Address.IsValid() {
-		h.Address = c.Address.String()
-	}
-	if c.Addresses.IsValid() {
-		h.Addresses = c.Addresses.String()
-	}
-	told := p.takeover.side.Cut(h)
-	if c.Identity != "" && c.Why.Code != 0 { // else one that is kicked, by its own key alone
-		for _, h.Identity = range names.Earlier(p.srv.Names, c.Identity) {
-			told = p.takeover.side.Cut(h) && told
-		}
-	}
-	if !told {
-		p.log.Warn("the old process is of a version that cannot be told what is cut here: it may go on with it until its visitors have gone", hint.Attr(hint.OldGoesOn.Do))
-	}
-}
-
 // An oldProcess is the old process's side of a takeover that is done.
 type oldProcess struct{ *handover.Old }
 
@@ -149,6 +130,7 @@ type oldProcess struct{ *handover.Old }
 // there is one. Missed says that the new process could not tell all.
 func (p *process) listenTo(o *oldProcess) (missed bool) {
 	before := p.takeover
+	earlier := make(map[string][]string) // by the identity to which they have handed over
 	missed = o.Told(func(c handover.Claim) {
 		run := framing.Run{Number: c.Number}
 		copy(run.ID[:], c.Run)
@@ -157,7 +139,11 @@ func (p *process) listenTo(o *oldProcess) (missed bool) {
 			before.side.Claimed(c)
 		}
 	}, func(h handover.Cut) {
+		if len(h.Earlier) > 0 {
+			earlier[h.Identity] = append(earlier[h.Identity], h.Earlier...)
+		}
 		c := relay.Cut{Identity: h.Identity, Name: h.Name, Why: names.Denied{Code: names.Code(h.Code), Text: h.Text, Hints: h.Hints}}
+		c.Earlier = slices.Clip(earlier[h.Identity])
 		c.Address, _ = netip.ParseAddrPort(h.Address)
 		c.Addresses, _ = netip.ParsePrefix(h.Addresses)
 		p.wg.Go(func() { p.srv.Cut(c) }) // which tells the process before, by OnCut
@@ -177,6 +163,7 @@ func (t *takeover) close(err error) {
 		t.side.Fail(err)
 		return
 	}
+	t.cuts.end()
 	t.side.Close()
 }
 

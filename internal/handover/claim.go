@@ -9,10 +9,13 @@ import (
 
 const (
 	// maxUntold is how many claims and cuts wait for an old process that does not read.
-	// Each takes about 500 bytes at most; a cut, what its text has.
+	// Each takes about 500 bytes at most; a cut, what its text
+	// and its Earlier have.
 	maxUntold = 1 << 16
 	// lastWords is how long the end of a new process waits until what waits is told.
 	lastWords = time.Second
+	// MaxEarlier is how many keys a cut may have in Earlier: it is one line.
+	MaxEarlier = 1024
 )
 
 // A Claim is a name that a remote has got in the new process. The old process cuts
@@ -34,6 +37,7 @@ type Cut struct {
 	Code      int      `json:"code,omitempty"` // why, 0 where what is cut may come back
 	Text      string   `json:"text,omitempty"` // for remotes, as Hints
 	Hints     []string `json:"hints,omitempty"`
+	Earlier   []string `json:"earlier,omitempty"` // identities that have handed over to Identity, MaxEarlier at most; each is told once
 }
 
 // untold are the claims and cuts that wait to be told, in their order.
@@ -41,6 +45,8 @@ type untold struct {
 	mu      sync.Mutex
 	tells   bool // the old process listens for claims
 	cuts    bool // and for cuts
+	earlier bool // and knows what their Earlier is
+	gone    bool // nothing can be told any more
 	telling bool // tell runs
 	list    []message
 	lost    bool          // there were too many
@@ -58,16 +64,32 @@ func (n *New) Claimed(c Claim) {
 }
 
 // Cut tells the old process of a cut, as Claimed does of a claim. It reports false
-// where the old process does not listen for cuts.
+// where the old process does not listen for cuts, or does not know of Earlier.
 func (n *New) Cut(c Cut) (listens bool) {
 	u := &n.untold
 	u.mu.Lock()
 	listens = u.cuts
+	earlier := u.earlier
 	u.mu.Unlock()
 	if listens {
 		u.add(message{Op: "cut", Cut: &c})
 	}
-	return listens
+	return listens && (earlier || len(c.Earlier) == 0)
+}
+
+// Gone reports whether nothing can be told to the old process any more, as when it has
+// ended.
+func (n *New) Gone() bool {
+	n.untold.mu.Lock()
+	defer n.untold.mu.Unlock()
+	return n.untold.gone
+}
+
+// leave forgets what waits: nothing can be told any more.
+func (u *untold) leave() {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	u.gone, u.tells, u.list = true, false, nil
 }
 
 func (u *untold) add(m message) {
@@ -105,10 +127,10 @@ func (u *untold) wake() {
 }
 
 // begin keeps claims and cuts from now on, if the old process listens for them.
-func (u *untold) begin(tells, cuts bool) {
+func (u *untold) begin(tells, cuts, earlier bool) {
 	u.mu.Lock()
 	defer u.mu.Unlock()
-	u.tells, u.cuts = tells, tells && cuts
+	u.tells, u.cuts, u.earlier = tells, tells && cuts, earlier
 	u.more, u.ended, u.stopped = make(chan struct{}, 1), make(chan struct{}), make(chan struct{})
 }
 
@@ -132,6 +154,7 @@ func (u *untold) tell(w *wire) {
 		u.mu.Unlock()
 		for _, m := range list {
 			if w.send(m) != nil {
+				u.leave()
 				return
 			}
 		}

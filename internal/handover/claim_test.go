@@ -6,6 +6,7 @@ import (
 	"context"
 	"fmt"
 	"reflect"
+	"strings"
 	"testing"
 	"time"
 
@@ -13,7 +14,7 @@ import (
 )
 
 // someCut has every field.
-var someCut = handover.Cut{Identity: "a", Name: "b", Address: "c", Addresses: "d", Code: 1, Text: "e", Hints: []string{"f"}}
+var someCut = handover.Cut{Identity: "a", Name: "b", Address: "c", Addresses: "d", Code: 1, Text: "e", Hints: []string{"f"}, Earlier: []string{"g"}}
 
 // noCut is for what must not hear of any.
 func noCut(handover.Cut) {}
@@ -118,9 +119,9 @@ func TestCloseEndsTold(t *testing.T) {
 	<-over
 }
 
-// A process of a version that listens neither for claims nor for cuts is told nothing, so that
-// nothing waits for it.
-func TestOlderProcessIsToldNothing(t *testing.T) {
+// older lets a process take over from one that says only this to let it begin, and returns what
+// that is told.
+func older(t *testing.T, says string) (p *handover.New, told <-chan string) {
 	c, path := control(t)
 	said := make(chan string, 1)
 	go func() {
@@ -133,7 +134,7 @@ func TestOlderProcessIsToldNothing(t *testing.T) {
 		conn.SetDeadline(time.Now().Add(time.Minute))
 		b := make([]byte, 4096)
 		var all string
-		for _, answer := range []string{`{"op":"end"}`, `{"op":"go"}`, ""} { // to takeover, ready and serving
+		for _, answer := range []string{`{"op":"end"}`, says, ""} { // to takeover, ready and serving
 			n, err := conn.Read(b)
 			if err != nil {
 				t.Error(err)
@@ -152,7 +153,13 @@ func TestOlderProcessIsToldNothing(t *testing.T) {
 		}
 		said <- all
 	}()
-	p := taken(t, path)
+	return taken(t, path), said
+}
+
+// A process of a version that listens neither for claims nor for cuts is told nothing, so that
+// nothing waits for it.
+func TestOlderProcessIsToldNothing(t *testing.T) {
+	p, said := older(t, `{"op":"go"}`)
 	for range 10_000 { // more than the socket's buffers hold
 		p.Claimed(handover.Claim{Name: "a.relay.test", Key: make([]byte, 32)})
 	}
@@ -163,6 +170,39 @@ func TestOlderProcessIsToldNothing(t *testing.T) {
 	if all := <-said; all != `{"op":"serving"}`+"\n" {
 		t.Errorf("it was told %.100q", all)
 	}
+}
+
+// One that listens for cuts, and does not know who has handed over to an identity, is told all
+// the same.
+func TestOlderProcessIsToldOfCuts(t *testing.T) {
+	p, said := older(t, `{"op":"go","claims":true,"cuts":true}`)
+	if !p.Cut(handover.Cut{Identity: "a"}) {
+		t.Error("it does not seem to listen for cuts")
+	}
+	if p.Cut(handover.Cut{Identity: "b", Earlier: []string{"c"}}) {
+		t.Error("it seems to know of earlier keys")
+	}
+	p.Close()
+	if all := <-said; !strings.Contains(all, `"identity":"a"`) || !strings.Contains(all, `"identity":"b"`) {
+		t.Errorf("it was told %.300q", all)
+	}
+}
+
+// When the old process has ended, nothing is kept for it.
+func TestNothingIsToldWhenTheOldProcessHasEnded(t *testing.T) {
+	p, s := tookOver(t)
+	if p.Gone() {
+		t.Error("it has gone at once")
+	}
+	s.Close()
+	if _, _, err := p.Visitor(); err == nil {
+		t.Fatal("a visitor came")
+	}
+	if !p.Gone() {
+		t.Error("it is not known that it has gone")
+	}
+	p.Cut(someCut)
+	p.Close()
 }
 
 // A process that does not read for long is told all later, in order, and nobody

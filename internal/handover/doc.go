@@ -13,7 +13,7 @@
 //	ready                  ───────►  everything is understood and open
 //	                       ◄───────  go
 //	serving                ───────►  from here on there is no way back
-//	claimed, cut           ───────►  what the old process is to cut too; until it closes
+//	cut                    ───────►  what the old process is to cut too, with who has handed over to it; until it closes
 //	                       ◄───────  visitor, with its descriptor; until it closes
 //	claimed                ───────►  a name, and the run that has it now
 //	missed                 ───────►  there were more than could be kept for it

@@ -5,6 +5,7 @@ package handover
 import (
 	"errors"
 	"fmt"
+	"io"
 	"net"
 	"os"
 	"syscall"
@@ -116,7 +117,7 @@ func (n *New) Ready() error {
 	if err != nil {
 		return fmt.Errorf("wait for the word to begin: %w", err)
 	}
-	n.untold.begin(m.Claims, m.Cuts)
+	n.untold.begin(m.Claims, m.Cuts, m.Earlier)
 	return nil
 }
 
@@ -139,6 +140,9 @@ func (n *New) Serving() error {
 func (n *New) Visitor() (net.Conn, []byte, error) {
 	for {
 		m, err := n.w.receive("visitor")
+		if errors.Is(err, io.EOF) || errors.Is(err, syscall.ECONNRESET) {
+			n.untold.leave()
+		}
 		if err != nil {
 			return nil, nil, err
 		}

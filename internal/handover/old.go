@@ -187,7 +187,7 @@ func (o *Old) offer(sockets []Socket, names []string) error {
 	if _, err := o.w.receive("ready"); err != nil {
 		return fmt.Errorf("wait until it is ready: %w", err)
 	}
-	if err := o.w.send(message{Op: "go", Claims: true, Cuts: true}); err != nil {
+	if err := o.w.send(message{Op: "go", Claims: true, Cuts: true, Earlier: true}); err != nil {
 		return fmt.Errorf("let it begin: %w", err)
 	}
 	if _, err := o.w.receive("serving"); err != nil {

@@ -45,8 +45,9 @@ type message struct {
 	Activated bool     `json:"activated,omitempty"`
 	Names     []string `json:"names,omitempty"`
 	First     []byte   `json:"first,omitempty"`
-	Claims    bool     `json:"claims,omitempty"` // of go: claims are listened for
-	Cuts      bool     `json:"cuts,omitempty"`   // of go: cuts are listened for
+	Claims    bool     `json:"claims,omitempty"`  // of go: claims are listened for
+	Cuts      bool     `json:"cuts,omitempty"`    // of go: cuts are listened for
+	Earlier   bool     `json:"earlier,omitempty"` // of go: cuts may say who has handed over
 	Claim     *Claim   `json:"claim,omitempty"`
 	Cut       *Cut     `json:"cut,omitempty"`
 	Error     string   `json:"error,omitempty"`

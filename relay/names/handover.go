@@ -331,32 +331,31 @@ func (n *Names) Heirs(key []byte) (list []ed25519.PublicKey) {
 	return list
 }
 
-// Earlier returns the labels of the identities that have handed over to the one of a label,
-// also over others. It reads all hand-overs.
-func Earlier(n *Names, label string) (list []string) {
-	from := make(map[string][][]byte) // by their heir
+// Earlier returns a function that returns the labels of the identities that have handed over
+// to the one of a label, also over others. It reads all hand-overs, and the function none.
+func Earlier(n *Names) func(label string) []string {
+	from := make(map[string][]string) // by their heir
 	_ = n.view(func(l *ledger) error {
 		clear(from)
 		for k, v := range l.From(tableRetired, nil) {
 			var r retirement
 			if json.Unmarshal(v, &r) == nil {
-				from[string(r.Heir)] = append(from[string(r.Heir)], bytes.Clone(k))
+				heir := keyname.Label(r.Heir, "")
+				from[heir] = append(from[heir], keyname.Label(k, ""))
 			}
 		}
 		return nil
 	})
-	var due [][]byte
-	for heir := range from {
-		if keyname.Label([]byte(heir), "") == label {
-			due = [][]byte{[]byte(heir)}
+	return func(label string) (list []string) {
+		seen := map[string]bool{label: true}
+		for due := []string{label}; len(due) > 0; due = due[1:] {
+			for _, key := range from[due[0]] {
+				if !seen[key] {
+					seen[key] = true
+					list, due = append(list, key), append(due, key)
+				}
+			}
 		}
+		return list
 	}
-	for ; len(due) > 0; due = due[1:] {
-		for _, key := range from[string(due[0])] {
-			list = append(list, keyname.Label(key, ""))
-			due = append(due, key)
-		}
-		delete(from, string(due[0])) // none is gone through twice
-	}
-	return list
 }

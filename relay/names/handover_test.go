@@ -444,7 +444,7 @@ func TestEarlierIdentitiesAreFound(t *testing.T) {
 	r.handed(x, y)
 	label := func(id identity) string { return keyname.Label(public(id), "") }
 	for of, want := range map[string][]string{label(c): {label(a), label(b)}, label(b): {label(a)}, label(a): nil, label(y): {label(x)}} {
-		got := names.Earlier(r.names, of)
+		got := names.Earlier(r.names)(of)
 		if slices.Sort(got); !slices.Equal(got, slices.Sorted(slices.Values(want))) {
 			t.Errorf("before %s are %q, want %q", of, got, want)
 		}
