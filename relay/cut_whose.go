@@ -21,8 +21,20 @@ func (k *cutter) whose(c Cut) func(key []byte) bool {
 	if c.Why.Code == 0 || c.Identity == "" {
 		return is
 	}
-	if own := is; len(c.Earlier) > 0 {
-		is = func(key []byte) bool { return own(key) || slices.Contains(c.Earlier, keyname.Label(key, "")) }
+	earlier := make(map[string]bool)
+	for _, label := range c.Earlier {
+		earlier[label] = true
+	}
+	if c.Name == "" { // a ban, which is seldom, and counts over any number of hand-overs
+		for _, label := range names.Earlier(k.names)(c.Identity) {
+			earlier[label] = true
+		}
+	}
+	if own := is; len(earlier) > 0 {
+		is = func(key []byte) bool { return own(key) || earlier[keyname.Label(key, "")] }
+	}
+	if c.Name == "" {
+		return is
 	}
 	var serve []ed25519.PublicKey // with the name, whatever the record says by now
 	if has := k.presence.holder(c.Name); has != nil && is(has) {

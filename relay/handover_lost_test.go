@@ -1,6 +1,7 @@
 package relay_test
 
 import (
+	"crypto/ed25519"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -97,6 +98,32 @@ func TestBanOfAnIdentityEndsTheLinksOfItsEarlierKeys(t *testing.T) {
 		t.Errorf("severed: %+v", n)
 	}
 	r.reaches("c.relay.test", "heir")
+}
+
+// So it is for the first of those that have handed over, however many they are.
+func TestBanOfAnIdentityEndsTheLinksOfItsFirstKey(t *testing.T) {
+	r := newRig(t, nil)
+	first := newIdentity(t)
+	before := r.device(first, "a.relay.test").echo("first")
+	key, last := first.key.Public().(ed25519.PublicKey), first
+	for range 100 {
+		last = newIdentity(t)
+		heir := last.key.Public().(ed25519.PublicKey)
+		if _, err := r.srv.Names.HandOver(names.Claimant{Key: heir}, []ed25519.PublicKey{key}); err != nil {
+			t.Fatal(err)
+		}
+		key = heir
+	}
+	c := r.talking("a.relay.test")
+	b, err := r.srv.Names.Ban(names.Ban{Kind: names.BanIdentity, Of: last.identity(), Reason: "phishing"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if n := r.srv.Cut(relay.CutOf(b)); n.Links != 1 || n.Visitors != 1 {
+		t.Fatalf("severed: %+v", n)
+	}
+	broken(t, c)
+	<-before.Done()
 }
 
 // The operator who ends the links of an identity, which may dial again, ends its own alone.
