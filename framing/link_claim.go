@@ -195,7 +195,7 @@ func (c *claims) linkLost() {
 // Revoke takes a name back from the remote, which is told why. Only a relay's
 // link revokes.
 func (l *Link) Revoke(d Denial) {
-	rec := d.record(recLost)
+	rec := d.lostRecord()
 	if !l.claims.forget(d.Name) {
 		l.send(rec)
 	} else if !l.sender.sendLost(rec) {

@@ -75,6 +75,50 @@ func TestNamesThatAreLostWaitForTheLine(t *testing.T) {
 	})
 }
 
+// So does one whose relay has much to say of each: that is cut.
+func TestNamesAreLostWithALongReason(t *testing.T) {
+	const much, long = 1024, 700
+	for what, why := range map[string]struct{ text, hint, wantText, wantHint int }{
+		"text":          {much, 0, framing.MaxLostText, 0},
+		"hint":          {0, much, 0, framing.MaxLostText},
+		"both":          {much, much, framing.MaxLostText / 2, framing.MaxLostText - framing.MaxLostText/2},
+		"a short hint":  {much, 100, framing.MaxLostText - 100, 100},
+		"a short text":  {100, long, 100, framing.MaxLostText - 100},
+		"none too much": {200, 200, 200, 200},
+	} {
+		t.Run(what, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				a, b := pipe()
+				lost := 0
+				relay, remote := links(t, a, b, framing.Handler{Claim: grantAll}, framing.Handler{Lost: func(d *framing.Denial) {
+					lost++
+					if len(d.Text) != why.wantText || len(d.Hint) != why.wantHint {
+						t.Errorf("told %d and %d bytes", len(d.Text), len(d.Hint))
+					}
+				}})
+				var names []string
+				label := strings.Repeat("x", 62) + "."
+				for i := range framing.MaxNames { // the longest that there are
+					names = append(names, fmt.Sprintf("%s%s%sn%04d%s.relay.test", label, label, label, i, strings.Repeat("x", 253-3*63-5-11)))
+					if _, err := remote.Claim(t.Context(), framing.Claim{Name: names[i]}); err != nil {
+						t.Fatal(err)
+					}
+				}
+				framing.HoldLink(relay)
+				for _, name := range names {
+					relay.Revoke(framing.Denial{Name: name, Code: framing.DeniedBanned, Text: strings.Repeat("t", why.text), Hint: strings.Repeat("h", why.hint)})
+				}
+				framing.ReleaseLink(relay)
+				synctest.Wait()
+				if lost != len(names) {
+					t.Errorf("the remote was told of %d of %d: %v", lost, len(names), relay.Err())
+				}
+				up(t, relay, remote)
+			})
+		})
+	}
+}
+
 // A LOST that takes nothing back is paid for by no claim: many are a flood.
 func TestFloodOfNamesThatAreNotHad(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {

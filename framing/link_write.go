@@ -40,7 +40,10 @@ const maxQueued = 64 << 10
 // maxLost is how much of LOST for names that the link had may wait beside them, in bytes:
 // a relay may have to take back all of them at once, and a claim has paid for each. With
 // all else that is gathered it is less than maxGathered.
-const maxLost = MaxNames * 768
+const maxLost = MaxNames * lostSize
+
+// lostSize is how large a LOST is at most.
+const lostSize = 768
 
 // errTooMuchQueued ends a link whose other side asks and does not read.
 var errTooMuchQueued = protocolErrorf("more than %d bytes of answers wait to be taken", maxQueued)

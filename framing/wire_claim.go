@@ -180,6 +180,19 @@ func (e *Denial) record(t recordType) []byte {
 	})
 }
 
+// maxLostText is how much text and hint of a LOST have together, in bytes: with the longest
+// name it is lostSize.
+const maxLostText = lostSize - 3 - (1 + hostname.Max) - 2 - 2 - 2 - 4
+
+// lostRecord encodes e as LOST. So that all names of a link can be lost at once, what is for
+// people is cut to maxLostText, the longer of its two parts first.
+func (e *Denial) lostRecord() []byte {
+	short := *e
+	short.Text = string(clip(e.Text, max(maxLostText-len(e.Hint), maxLostText/2)))
+	short.Hint = string(clip(e.Hint, maxLostText-len(short.Text)))
+	return short.record(recLost)
+}
+
 // parseDenial decodes a DENIED or LOST of a relay of the given minor version.
 func parseDenial(p []byte, minor uint8) (*Denial, error) {
 	var name, text, advice []byte
