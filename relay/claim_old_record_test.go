@@ -64,6 +64,7 @@ func TestBanThatMayBeLiftedRefusesNothingForGood(t *testing.T) {
 		both(h, framing.Claim{Name: name, Handovers: list}, lift)
 
 		lift = ban(names.BanIdentity, heir.identity())
+		synctest.Wait() // it has ended the heir's link, and ends no later one
 		late.fresh = lift
 		r.device(heir)
 		r.close()
