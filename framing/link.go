@@ -250,12 +250,13 @@ func (l *Link) readHello() (Hello, error) {
 	return parseHello(p)
 }
 
-// Welcome lets the remote in; from then on the handler is called, Welcomed first.
+// Welcome lets the remote in; from then on the handler is called, Welcomed first. It fails
+// where the link is over, as when it was closed meanwhile.
 func (l *Link) Welcome(w Welcome, handler Handler) error {
-	l.handler, l.pool.most = handler, handler.Pool
-	l.pool.memory = handler.Memory
+	if err := l.handleWith(handler, w.Capabilities); err != nil {
+		return err
+	}
 	w.Minor, w.Names = Minor, MaxNames
-	l.agree(l.peerCaps & w.Capabilities)
 	if err := l.sender.write(w.record()); err != nil {
 		return err
 	}
@@ -263,6 +264,18 @@ func (l *Link) Welcome(w Welcome, handler Handler) error {
 		handler.Welcomed()
 	}
 	l.start()
+	return nil
+}
+
+// handleWith sets what Welcome says, which the end of a link looks at.
+func (l *Link) handleWith(handler Handler, capabilities uint32) error {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.err != nil {
+		return l.err
+	}
+	l.handler, l.pool.most, l.pool.memory = handler, handler.Pool, handler.Memory
+	l.agree(l.peerCaps & capabilities)
 	return nil
 }
 

@@ -1,11 +1,13 @@
 package framing_test
 
 import (
+	"errors"
 	"fmt"
 	"io"
 	"testing"
 
 	"keystay/framing"
+	"keystay/internal/memconn"
 )
 
 func TestEnding(t *testing.T) {
@@ -19,5 +21,24 @@ func TestEnding(t *testing.T) {
 		if got := framing.Ending(err); got != want {
 			t.Errorf("%v is %q", err, got)
 		}
+	}
+}
+
+// A link that is closed before its remote is let in, as by a relay that ends, lets nobody in.
+func TestLinkThatIsClosedLetsNobodyIn(t *testing.T) {
+	a, b := memconn.Pipe(0)
+	defer b.Close()
+	go b.Write(helloRecord())
+	l, _, err := framing.Server(t.Context(), a)
+	if err != nil {
+		t.Fatal(err)
+	}
+	l.Close()
+	handler := framing.Handler{
+		Welcomed: func() { t.Error("the remote is let in") },
+		Over:     func() { t.Error("Over is called, though Welcome has failed") },
+	}
+	if err := l.Welcome(framing.Welcome{}, handler); !errors.Is(err, framing.ErrClosed) {
+		t.Errorf("Welcome: %v", err)
 	}
 }
