@@ -204,9 +204,10 @@ func (sess *session) custom(name string) bool {
 }
 
 // release gives a name back, as its device wishes.
-func (sess *session) release(_ context.Context, name string) error {
+func (sess *session) release(ctx context.Context, name string) error {
 	name = sess.meant(name)
-	if err := sess.srv.Names.Release(name, sess.key); err != nil {
+	n := sess.srv.Names
+	if err := names.Sure(ctx, n, func() error { return n.Release(name, sess.key) }); err != nil {
 		var d *names.Denied
 		if errors.As(err, &d) {
 			return &framing.NotReleased{Name: name, Text: d.Text}

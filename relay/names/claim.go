@@ -245,13 +245,21 @@ func (n *Names) Release(name string, key ed25519.PublicKey) error {
 		return d
 	}
 	var own bool
-	err := n.update(func(l *ledger) error {
-		gr, err := l.get(name)
-		if own = gr != nil && key.Equal(ed25519.PublicKey(gr.Key)); !own || err != nil {
-			return err
-		}
-		return l.lapse(name, gr, l.Now().Add(GraceTime))
-	})
+	var gr *grant
+	look := func(l *ledger) (err error) {
+		gr, err = l.get(name)
+		own = gr != nil && key.Equal(ed25519.PublicKey(gr.Key))
+		return err
+	}
+	err := n.view(look) // who asks for nothing of his own holds up no one who writes
+	if own && err == nil {
+		err = n.update(func(l *ledger) error {
+			if err := look(l); err != nil || !own {
+				return err
+			}
+			return l.lapse(name, gr, l.Now().Add(GraceTime))
+		})
+	}
 	switch {
 	case err != nil:
 		return err

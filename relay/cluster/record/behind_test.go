@@ -2,6 +2,7 @@ package record
 
 import (
 	"bytes"
+	"context"
 	"errors"
 	"testing"
 	"time"
@@ -37,7 +38,7 @@ func TestRecordThatIsBehindSaysNothingOfWhatItLacks(t *testing.T) {
 			r.trouble = nil
 			r.publish(next)
 		}
-		release := n.Release("a.relay.test", bytes.Repeat([]byte{7}, 32))
+		release := names.Sure(t.Context(), n, func() error { return n.Release("a.relay.test", bytes.Repeat([]byte{7}, 32)) })
 		if errors.As(release, &d) == behind || errors.Is(release, names.ErrClosed) != behind {
 			t.Errorf("behind is %v, and a name is given back: %v", behind, release)
 		}
@@ -48,5 +49,44 @@ func TestRecordThatIsBehindSaysNothingOfWhatItLacks(t *testing.T) {
 		if errors.Is(lift, names.ErrNone) == behind || errors.Is(lift, names.ErrClosed) != behind {
 			t.Errorf("behind is %v, and a ban is lifted: %v", behind, lift)
 		}
+	}
+}
+
+// A counted counts what etcd is asked for one key.
+type counted struct {
+	flooded
+	gets int
+}
+
+func (c *counted) Get(ctx context.Context, key string, _ ...clientv3.OpOption) (*clientv3.GetResponse, error) {
+	c.gets++
+	return c.flooded.Get(ctx, key)
+}
+
+// Who gives back what is not his holds up nobody who writes: etcd is asked nothing in the order
+// of those.
+func TestReleaseOfAnothersNameWaitsInNoLine(t *testing.T) {
+	r, first := testRecord(t)
+	etcd := &counted{flooded: flooded{head: first.head.write(r.headKeyed, first.sum)}}
+	r.client.Store(&clientv3.Client{KV: etcd})
+	n := &names.Names{Grants: r}
+	var d *names.Denied
+	if err := n.Release("a.relay.test", bytes.Repeat([]byte{7}, 32)); !errors.As(err, &d) || etcd.gets > 0 {
+		t.Errorf("%v, and etcd was asked %d times", err, etcd.gets)
+	}
+}
+
+// An etcd that has an older record than this node, as one that was restored under it, is asked
+// once by what changes nothing: there is nothing newer to wait for.
+func TestOlderRecordOfEtcdIsAskedForOnce(t *testing.T) {
+	r, first := testRecord(t)
+	etcd := &counted{flooded: flooded{head: first.head.write(r.headKeyed, first.sum)}}
+	next := r.draft(first).done(head{Seq: 2, Time: first.head.Time}, 1<<40)
+	close(next.told)
+	r.publish(next)
+	r.client.Store(&clientv3.Client{KV: etcd})
+	n := &names.Names{Grants: r}
+	if err := n.Unban(names.BanName, "a.relay.test"); !errors.Is(err, names.ErrNone) || etcd.gets != 1 {
+		t.Errorf("%v, and etcd was asked %d times", err, etcd.gets)
 	}
 }

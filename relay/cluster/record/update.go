@@ -86,18 +86,18 @@ func (r *Record) writeSome(ctx context.Context, list []*queued) (n int, err erro
 }
 
 // isNewest reports whether a state is still that of etcd. Where it is not, this waits until this
-// node knows why.
+// node knows why. Of an etcd that has an older one, nothing newer is to be had.
 func (r *Record) isNewest(ctx context.Context, s *state) (bool, error) {
 	rev, err := r.revision(ctx, r.keys.head())
 	switch {
 	case err != nil:
 		return false, r.gone(err)
-	case rev == s.rev:
-		return true, nil
 	case rev == 0:
 		err := foreign("it is gone from etcd")
 		r.fault(err)
 		return false, err
+	case rev <= s.rev:
+		return true, nil
 	}
 	return false, r.caughtUp(ctx, rev)
 }
