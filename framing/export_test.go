@@ -128,6 +128,3 @@ func Taken(offset int64, ended bool) []byte                       { return offse
 
 // MaxUnanswered is how many ORDERs for a name may be without an answer.
 const MaxUnanswered = maxUnanswered
-
-// MaxLostText is how much text and hint of a LOST have together.
-const MaxLostText = maxLostText

@@ -75,16 +75,17 @@ func TestNamesThatAreLostWaitForTheLine(t *testing.T) {
 	})
 }
 
-// So does one whose relay has much to say of each: that is cut.
+// So does one whose relay has much to say of each: a text is cut, and a hint is told whole or
+// not at all.
 func TestNamesAreLostWithALongReason(t *testing.T) {
-	const much, long = 1024, 700
+	const much, long, room = 1024, 700, 896 - 3 - (1 + 253) - 2 - 2 - 2 - 4
 	for what, why := range map[string]struct{ text, hint, wantText, wantHint int }{
-		"text":          {much, 0, framing.MaxLostText, 0},
-		"hint":          {0, much, 0, framing.MaxLostText},
-		"both":          {much, much, framing.MaxLostText / 2, framing.MaxLostText - framing.MaxLostText/2},
-		"a short hint":  {much, 100, framing.MaxLostText - 100, 100},
-		"a short text":  {100, long, 100, framing.MaxLostText - 100},
-		"none too much": {200, 200, 200, 200},
+		"text":          {much, 0, room, 0},
+		"hint":          {0, much, 0, 0},
+		"both":          {much, much, room / 2, 0},
+		"a short hint":  {much, 100, room - 100, 100},
+		"a short text":  {100, long, 100, 0},
+		"none too much": {500, 100, 500, 100},
 	} {
 		t.Run(what, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
@@ -92,8 +93,8 @@ func TestNamesAreLostWithALongReason(t *testing.T) {
 				lost := 0
 				relay, remote := links(t, a, b, framing.Handler{Claim: grantAll}, framing.Handler{Lost: func(d *framing.Denial) {
 					lost++
-					if len(d.Text) != why.wantText || len(d.Hint) != why.wantHint {
-						t.Errorf("told %d and %d bytes", len(d.Text), len(d.Hint))
+					if len(d.Text) != why.wantText || len(d.Hint) != why.wantHint || strings.HasSuffix(d.Text, "...") != (why.text > why.wantText) {
+						t.Errorf("told %d bytes, %.300q, and %d", len(d.Text), d.Text, len(d.Hint))
 					}
 				}})
 				var names []string

@@ -43,7 +43,7 @@ const maxQueued = 64 << 10
 const maxLost = MaxNames * lostSize
 
 // lostSize is how large a LOST is at most.
-const lostSize = 768
+const lostSize = 896
 
 // errTooMuchQueued ends a link whose other side asks and does not read.
 var errTooMuchQueued = protocolErrorf("more than %d bytes of answers wait to be taken", maxQueued)

@@ -7,6 +7,7 @@ import (
 	"golang.org/x/crypto/cryptobyte"
 
 	"keystay/internal/hostname"
+	"keystay/internal/plain"
 )
 
 // A Claim asks for a name.
@@ -180,16 +181,15 @@ func (e *Denial) record(t recordType) []byte {
 	})
 }
 
-// maxLostText is how much text and hint of a LOST have together, in bytes: with the longest
-// name it is lostSize.
-const maxLostText = lostSize - 3 - (1 + hostname.Max) - 2 - 2 - 2 - 4
-
-// lostRecord encodes e as LOST. So that all names of a link can be lost at once, what is for
-// people is cut to maxLostText, the longer of its two parts first.
+// lostRecord encodes e as LOST, in lostSize at most, so that all names of a link can be lost at
+// once. A long text is cut, and says so. A hint may be a command, of which no part is told.
 func (e *Denial) lostRecord() []byte {
-	short := *e
-	short.Text = string(clip(e.Text, max(maxLostText-len(e.Hint), maxLostText/2)))
-	short.Hint = string(clip(e.Hint, maxLostText-len(short.Text)))
+	const head, fields = 3, 1 + 2 + 2 + 2 + 4
+	short, room := *e, lostSize-head-fields-min(len(e.Name), hostname.Max)
+	short.Text = plain.Cut(e.Text, max(room-len(e.Hint), room/2))
+	if len(short.Text)+len(e.Hint) > room {
+		short.Hint = ""
+	}
 	return short.record(recLost)
 }
 

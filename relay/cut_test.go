@@ -7,6 +7,7 @@ import (
 	"io"
 	"net"
 	"net/netip"
+	"strings"
 	"syscall"
 	"testing"
 	"testing/synctest"
@@ -335,5 +336,19 @@ func TestOnCutHearsOfEachCut(t *testing.T) {
 	}
 	if len(heard) != 1 || heard[0].Identity != id.identity() || heard[0].Name != "a.relay.test" || heard[0].Why.Code != names.DeniedTaken {
 		t.Errorf("heard %+v", heard)
+	}
+}
+
+// A device that loses a name by a ban is told until when, whatever reason the operator gives.
+func TestLostNameTellsUntilWhenItIsBanned(t *testing.T) {
+	r := newRig(t, nil)
+	d := r.device(newIdentity(t), "a.relay.test")
+	b, err := r.srv.Names.Ban(names.Ban{Kind: names.BanName, Of: "a.relay.test", Reason: strings.Repeat("ä", 250), Until: time.Now().Add(time.Hour)})
+	if err != nil {
+		t.Fatal(err)
+	}
+	r.srv.Cut(relay.CutOf(b))
+	if l := <-d.lost; !strings.Contains(l.Text, ", until ") || strings.Contains(l.Text, "\uFFFD") {
+		t.Errorf("told %d bytes: %s", len(l.Text), l.Text)
 	}
 }
