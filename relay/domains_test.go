@@ -191,3 +191,32 @@ func TestQuestionsToDNSAreLimited(t *testing.T) {
 		r.srv.Names.Grants.(*names.Grants).Close()
 	})
 }
+
+// Who loses a domain is told whole commands and records to set, which lead to itself.
+func TestLostDomainTellsWholeRecords(t *testing.T) {
+	var dns domainRecord
+	r := newRig(t, func(s *relay.Server) { s.Names.Prove = dns.prove })
+	for _, domain := range []string{
+		customDomain,
+		strings.Repeat("x", 58) + "." + strings.Repeat("y", 40) + ".example.test",
+		strings.Repeat("x", 58) + "." + strings.Repeat("y", 40) + "." + strings.Repeat("z", 55) + ".example.test",
+	} {
+		old, next := newIdentity(t), newIdentity(t)
+		dns.name(old)
+		d := r.device(old, domain)
+		dns.name(next)
+		if err := r.device(next).Claim(t.Context(), framing.Claim{Name: domain}); err != nil {
+			t.Fatal(err)
+		}
+		l := <-d.lost
+		if strings.Contains(l.Hint, next.identity()) {
+			t.Errorf("of %d bytes: the loser is told the other device's record: %s", len(domain), l.Hint)
+		}
+		if l.Hint != "" && !(strings.Contains(l.Hint, old.identity()) && strings.HasSuffix(l.Hint, " --relay "+zone)) {
+			t.Errorf("of %d bytes: the hint is %q", len(domain), l.Hint)
+		}
+		if l.Hint == "" && len(domain) < 100 {
+			t.Errorf("of %d bytes: there is no hint", len(domain))
+		}
+	}
+}

@@ -207,7 +207,7 @@ func (n *Names) proveFirst(c *Claimant, gr *grant, tok *admission, known *answer
 	}}
 	if gr != nil {
 		v.loser = gr.Key
-		v.lost = n.unproven(c, "DNS names another device for it now")
+		v.lost = n.unproven(&Claimant{Name: c.Name, Key: gr.Key}, "DNS names another device for it now")
 	}
 	return v
 }
