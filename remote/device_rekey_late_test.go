@@ -223,3 +223,28 @@ func TestReleaseShowsAllHandoversWhereTheNameIsAnEarlierKeys(t *testing.T) {
 		t.Error(err)
 	}
 }
+
+// A name that the relay is remembered for may be an earlier key's there, as where the relay has
+// lost what was handed over: it is asked for until there is room to hear of that.
+func TestRememberedNameWaitsForRoomForHandovers(t *testing.T) {
+	r, dir := newRelay(t), t.TempDir()
+	end(r.startServed(dir, nil))
+	r.next()
+	rotate(t, dir)
+	end(r.startServed(dir, nil)) // it hears of the new key
+	r.next()
+	full := 0
+	r.decideBy(func(_ framing.Hello, c framing.Claim) error {
+		switch {
+		case len(c.Handovers) == 0:
+			return &framing.Denial{Code: framing.DeniedTaken, Text: "it belongs to another device"}
+		case full < 2:
+			full++
+			return &framing.Denial{Code: framing.DeniedLimit, Text: "this relay has taken as many hand-overs as it remembers", Retry: time.Second}
+		}
+		return nil
+	})
+	if err := wait(t, r.start(func(cfg *remote.Config) { cfg.StateDir = dir })); err != nil {
+		t.Error(err)
+	}
+}

@@ -157,8 +157,8 @@ func (w *way) claim(ctx context.Context, r *reached, l *Listener, rules framing.
 // claimShowing claims a name with the hand-overs that the relay has not heard of. Where the
 // name is another identity's, that may be an earlier one of this device, which got it after
 // its hand-over was written: then it claims once more, with all that there are. That a relay
-// which nobody has to tell of them has no room for them says nothing of the name. Shown
-// reports whether the answer is to a claim with any.
+// has no room for them says nothing of the name where nobody has to tell it of them, and it
+// has not given the name before. Shown reports whether the answer is to a claim with any.
 func (w *way) claimShowing(ctx context.Context, r *reached, c framing.Claim) (claimed framing.Claimed, shown bool, err error) {
 	keys, minor, identity := &w.d.state.keys, r.welcome.Minor, r.link.Identity()
 	c.Handovers = keys.handovers(r.relay, minor, identity)
@@ -170,7 +170,7 @@ func (w *way) claimShowing(ctx context.Context, r *reached, c framing.Claim) (cl
 			c.Handovers = all
 			again, why := r.link.Claim(ctx, c)
 			var full *framing.Denial
-			if !waited && errors.As(why, &full) && full.Code == framing.DeniedLimit {
+			if !waited && errors.As(why, &full) && full.Code == framing.DeniedLimit && !hasGiven(w.d.state, c.Name, r.relay) {
 				return claimed, false, err
 			}
 			claimed, err = again, why

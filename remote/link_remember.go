@@ -163,6 +163,12 @@ func (k *kept) hasLost(relay string) bool {
 	return slices.Contains(k.lost, relayHost(relay))
 }
 
+// hasGiven reports whether it is remembered that a relay has given a name.
+func hasGiven(s *state, name, relay string) bool {
+	how, err := s.served(name)
+	return err == nil && hasHost(how.Relays, relayHost(relay))
+}
+
 // hasHost reports whether one of the relays has this host.
 func hasHost(relays []string, host string) bool {
 	return slices.ContainsFunc(relays, func(r string) bool { return relayHost(r) == host })
