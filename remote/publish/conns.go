@@ -9,6 +9,7 @@ import (
 	"os"
 	"sync"
 	"sync/atomic"
+	"time"
 
 	"keystay/internal/unheard"
 )
@@ -44,6 +45,7 @@ type visitorConn struct {
 
 	cut    atomic.Bool                // it has ended without a close_notify, or broken
 	status atomic.Pointer[statusLine] // for the answer that is about to be written
+	last   atomic.Pointer[time.Time]  // until when it is read; nil is without an end
 
 	mu      sync.Mutex
 	in      follower
@@ -93,6 +95,20 @@ func (c *visitorConn) Read(p []byte) (int, error) {
 			return n, err
 		}
 	}
+}
+
+// endBy has nothing be read of the connection any more from a time on.
+func (c *visitorConn) endBy(t time.Time) {
+	c.last.Store(&t)
+	_ = c.SetReadDeadline(t)
+}
+
+// SetReadDeadline is the connection's, but for what endBy says.
+func (c *visitorConn) SetReadDeadline(t time.Time) error {
+	if last := c.last.Load(); last != nil && (t.IsZero() || t.After(*last)) {
+		t = *last
+	}
+	return c.Conn.SetReadDeadline(t)
 }
 
 func (c *visitorConn) hasManyFields() bool {

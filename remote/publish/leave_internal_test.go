@@ -3,13 +3,16 @@ package publish
 import (
 	"bufio"
 	"context"
+	"crypto/tls"
 	"io"
+	"net"
 	"net/http"
 	"testing"
 	"testing/synctest"
 	"time"
 
 	"keystay/internal/memconn"
+	"keystay/internal/testca"
 )
 
 // Behind an answer that came before the request's body, nothing that the visitor can wait for
@@ -23,6 +26,7 @@ func TestAnswerBeforeTheBody(t *testing.T) {
 		{"length", "1.1\r\n", "2", "no", 200, false},
 		{"nothing", "1.1\r\n", "0", "", 401, false},
 		{"no content", "1.1\r\n", "", "", 204, false},
+		{"not modified", "1.1\r\n", "", "", 304, false},
 		{"chunked", "1.1\r\n", "", "no", 200, false},
 		{"nothing without a length", "1.1\r\n", "", "", 303, false},
 		{"last", "1.1\r\nConnection: close\r\n", "2", "no", 200, true},
@@ -35,6 +39,7 @@ func TestAnswerBeforeTheBody(t *testing.T) {
 			srv := &http.Server{Handler: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 				requests++
 				x := newExchange(w, r)
+				x.answer = &http.Response{StatusCode: c.status}
 				http.NewResponseController(w).EnableFullDuplex()
 				if c.head != "" {
 					w.Header().Set("Content-Length", c.head)
@@ -74,4 +79,39 @@ func TestAnswerBeforeTheBody(t *testing.T) {
 			}
 		})
 	}
+}
+
+// A connection ends in time also where the transport still reads the body for the service: as
+// that is broken off, package net/http lifts the limit of what it reads behind the answer.
+func TestConnectionEndsInTimeWhileTheBodyIsRead(t *testing.T) {
+	ca := testca.New(t)
+	synctest.Test(t, func(t *testing.T) {
+		srv := &http.Server{ConnContext: withConn, Handler: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			http.NewResponseController(w).EnableFullDuplex()
+			b := &visitorBody{ReadCloser: r.Body, x: newExchange(w, r)}
+			go io.Copy(io.Discard, b)
+			synctest.Wait()
+			b.leave()
+		})}
+		below, above := memconn.Pipe(0)
+		tc := tls.Server(above, &tls.Config{Certificates: []tls.Certificate{ca.Issue("xyz.relay.test")}})
+		go tc.Handshake()
+		v := tls.Client(below, &tls.Config{RootCAs: ca.Pool(), ServerName: "xyz.relay.test"})
+		if err := v.Handshake(); err != nil {
+			t.Fatal(err)
+		}
+		ln := one{memconn.Listen(nil), make(chan net.Conn, 1)}
+		ln.c <- tc
+		go srv.Serve(Visitors(ln))
+		begun := time.Now()
+		io.WriteString(v, "POST / HTTP/1.1\r\nHost: xyz.relay.test\r\nContent-Length: 1000\r\n\r\n12345")
+		io.ReadAll(v)
+		if took := time.Since(begun); took > bodyTime {
+			t.Errorf("it ends after %v", took)
+		}
+		v.Close()
+		close(ln.c)
+		srv.Close()
+		time.Sleep(time.Second) // the server waits, too, before it closes
+	})
 }

@@ -253,20 +253,21 @@ func TestTrailersAreFilledInBehindTheHead(t *testing.T) {
 	}
 }
 
-// A visitor whose request is answered before its body has come goes on with the connection.
+// A visitor whose request is answered before its body has come goes on with the connection,
+// where the head of the answer says its end.
 func TestConnectionGoesOnBehindABodyThatComesAfterTheAnswer(t *testing.T) {
-	cert := testca.New(t).Issue("localhost")
-	for scheme, config := range map[string]*tls.Config{"http": nil, "https": {Certificates: []tls.Certificate{cert}}} {
-		addr, _ := careless(t, config)
-		target := tcpTarget(scheme, addr)
-		target.Insecure = true
+	for service, begin := range early(t) {
+		if !strings.HasPrefix(service, "length") && !strings.HasPrefix(service, "no") || strings.HasPrefix(service, "not HTTP") {
+			continue
+		}
+		target, _ := begin()
 		v := serveTarget(t, target).visitor("http/1.1")
 		in := bufio.NewReader(v)
 		for i := range 3 {
 			io.WriteString(v, "POST /open/ HTTP/1.1\r\nHost: "+domain+"\r\nContent-Length: 5\r\n\r\n")
 			res, err := http.ReadResponse(in, nil)
-			if err != nil || res.StatusCode != http.StatusOK || res.Close {
-				t.Fatalf("%s, request %d: %+v, %v", scheme, i, res, err)
+			if err != nil || res.StatusCode/100 != 2 || res.Close {
+				t.Fatalf("%s, request %d: %+v, %v", service, i, res, err)
 			}
 			io.Copy(io.Discard, res.Body)
 			io.WriteString(v, "12345")

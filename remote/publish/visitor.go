@@ -90,6 +90,9 @@ func (b *visitorBody) leave() {
 	if b.takeRest() {
 		return
 	}
+	if b.x.visitor != nil {
+		b.x.visitor.endBy(time.Now().Add(bodyTime)) // net/http may lift the limit that takeRest has set
+	}
 	w := b.x.ResponseWriter
 	for {
 		inner, ok := w.(interface{ Unwrap() http.ResponseWriter })
@@ -113,12 +116,21 @@ func (b *visitorBody) takeRest() bool {
 	if b.x.request.Header.Get("Expect") != "" {
 		most = restTime // nobody may have asked for it
 	}
-	if control.SetReadDeadline(time.Now().Add(most)) != nil || most < bodyTime || b.x.request.Close || b.x.Header().Get("Content-Length") == "" {
+	if control.SetReadDeadline(time.Now().Add(most)) != nil || most < bodyTime || b.x.request.Close || !b.x.endsByHead() {
 		return false
 	}
 	_ = control.Flush() // which waits for no rest
 	_, err := io.CopyN(io.Discard, b.ReadCloser, bodyBytes)
 	return err == io.EOF
+}
+
+// endsByHead reports whether the head of the answer over HTTP/1 says where that ends (RFC 9112,
+// section 6.3), other than by chunks or the end of the connection.
+func (x *exchange) endsByHead() bool {
+	if x.request.Method == http.MethodHead || x.Header().Get("Content-Length") != "" {
+		return true
+	}
+	return x.answer != nil && (x.answer.StatusCode == http.StatusNoContent || x.answer.StatusCode == http.StatusNotModified)
 }
 
 // errUnwanted is the error of a body that the service has answered without.
