@@ -3,6 +3,7 @@
 package main
 
 import (
+	"log/slog"
 	"slices"
 	"sync"
 
@@ -38,7 +39,7 @@ func (p *process) cutOld(c relay.Cut) {
 	}
 	if c.Identity == "" || c.Why.Code == 0 { // one that is kicked is, by its own key alone
 		h.Earlier = nil
-		p.tellCut(h)
+		t.tellCut(h, p.log)
 		return
 	}
 	t.cuts.mu.Lock()
@@ -49,7 +50,7 @@ func (p *process) cutOld(c relay.Cut) {
 	t.cuts.list = append(t.cuts.list, h)
 	if !t.cuts.busy {
 		t.cuts.busy = true
-		t.cuts.telling.Go(p.tellDue)
+		t.cuts.telling.Go(func() { t.tellDue(p.srv.Names, p.log) })
 	}
 }
 
@@ -64,8 +65,8 @@ func (d *dueCuts) end() {
 // tellDue tells the old process of the cuts that are due, and of the identities that have
 // handed over to those which are cut. These are read once for all that are due, and told once:
 // a device may have handed over often, and may lose all its names.
-func (p *process) tellDue() {
-	d := &p.takeover.cuts
+func (t *takeover) tellDue(n *names.Names, log *slog.Logger) {
+	d := &t.cuts
 	for {
 		d.mu.Lock()
 		list := d.list
@@ -74,10 +75,10 @@ func (p *process) tellDue() {
 		if len(list) == 0 {
 			return
 		}
-		if p.takeover.side.Gone() {
+		if t.side.Gone() {
 			continue
 		}
-		of := names.Earlier(p.srv.Names)
+		of := names.Earlier(n)
 		looked := make(map[string]bool)
 		for _, h := range list {
 			earlier := h.Earlier
@@ -86,9 +87,9 @@ func (p *process) tellDue() {
 				earlier = slices.Concat(earlier, of(h.Identity))
 			}
 			for left := d.untold(h.Identity, earlier); ; {
-				n := min(len(left), handover.MaxEarlier)
-				h.Earlier, left = left[:n], left[n:]
-				p.tellCut(h)
+				some := min(len(left), handover.MaxEarlier)
+				h.Earlier, left = left[:some], left[some:]
+				t.tellCut(h, log)
 				if len(left) == 0 {
 					break
 				}
@@ -117,8 +118,8 @@ func (d *dueCuts) untold(identity string, earlier []string) (list []string) {
 	return list
 }
 
-func (p *process) tellCut(h handover.Cut) {
-	if !p.takeover.side.Cut(h) {
-		p.log.Warn("the old process is of a version that cannot be told what is cut here: it may go on with it until its visitors have gone", hint.Attr(hint.OldGoesOn.Do))
+func (t *takeover) tellCut(h handover.Cut, log *slog.Logger) {
+	if !t.side.Cut(h) {
+		log.Warn("the old process is of a version that cannot be told what is cut here: it may go on with it until its visitors have gone", hint.Attr(hint.OldGoesOn.Do))
 	}
 }

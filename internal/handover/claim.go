@@ -9,8 +9,7 @@ import (
 
 const (
 	// maxUntold is how many claims and cuts wait for an old process that does not read.
-	// Each takes about 500 bytes at most; a cut, what its text
-	// and its Earlier have.
+	// Each takes about 500 bytes at most; a cut, what its text and its Earlier have.
 	maxUntold = 1 << 16
 	// lastWords is how long the end of a new process waits until what waits is told.
 	lastWords = time.Second
