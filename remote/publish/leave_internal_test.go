@@ -85,33 +85,35 @@ func TestAnswerBeforeTheBody(t *testing.T) {
 // that is broken off, package net/http lifts the limit of what it reads behind the answer.
 func TestConnectionEndsInTimeWhileTheBodyIsRead(t *testing.T) {
 	ca := testca.New(t)
-	synctest.Test(t, func(t *testing.T) {
-		srv := &http.Server{ConnContext: withConn, Handler: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-			http.NewResponseController(w).EnableFullDuplex()
-			b := &visitorBody{ReadCloser: r.Body, x: newExchange(w, r)}
-			go io.Copy(io.Discard, b)
-			synctest.Wait()
-			b.leave()
-		})}
-		below, above := memconn.Pipe(0)
-		tc := tls.Server(above, &tls.Config{Certificates: []tls.Certificate{ca.Issue("xyz.relay.test")}})
-		go tc.Handshake()
-		v := tls.Client(below, &tls.Config{RootCAs: ca.Pool(), ServerName: "xyz.relay.test"})
-		if err := v.Handshake(); err != nil {
-			t.Fatal(err)
-		}
-		ln := one{memconn.Listen(nil), make(chan net.Conn, 1)}
-		ln.c <- tc
-		go srv.Serve(Visitors(ln))
-		begun := time.Now()
-		io.WriteString(v, "POST / HTTP/1.1\r\nHost: xyz.relay.test\r\nContent-Length: 1000\r\n\r\n12345")
-		io.ReadAll(v)
-		if took := time.Since(begun); took > bodyTime {
-			t.Errorf("it ends after %v", took)
-		}
-		v.Close()
-		close(ln.c)
-		srv.Close()
-		time.Sleep(time.Second) // the server waits, too, before it closes
-	})
+	for expect, most := range map[string]time.Duration{"": bodyTime, "Expect: 100-continue\r\n": restTime} {
+		synctest.Test(t, func(t *testing.T) {
+			srv := &http.Server{ConnContext: withConn, Handler: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+				http.NewResponseController(w).EnableFullDuplex()
+				b := &visitorBody{ReadCloser: r.Body, x: newExchange(w, r)}
+				go io.Copy(io.Discard, b)
+				synctest.Wait()
+				b.leave()
+			})}
+			below, above := memconn.Pipe(0)
+			tc := tls.Server(above, &tls.Config{Certificates: []tls.Certificate{ca.Issue("xyz.relay.test")}})
+			go tc.Handshake()
+			v := tls.Client(below, &tls.Config{RootCAs: ca.Pool(), ServerName: "xyz.relay.test"})
+			if err := v.Handshake(); err != nil {
+				t.Fatal(err)
+			}
+			ln := one{memconn.Listen(nil), make(chan net.Conn, 1)}
+			ln.c <- tc
+			go srv.Serve(Visitors(ln))
+			begun := time.Now()
+			io.WriteString(v, "POST / HTTP/1.1\r\nHost: xyz.relay.test\r\n"+expect+"Content-Length: 1000\r\n\r\n12345")
+			io.ReadAll(v)
+			if took := time.Since(begun); took > most {
+				t.Errorf("%q: it ends after %v", expect, took)
+			}
+			v.Close()
+			close(ln.c)
+			srv.Close()
+			time.Sleep(time.Second) // the server waits, too, before it closes
+		})
+	}
 }

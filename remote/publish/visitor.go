@@ -87,11 +87,17 @@ func (b *visitorBody) leave() {
 		return
 	}
 	b.left.Store(true)
-	if b.takeRest() {
+	expected, most := b.x.request.Header.Get("Expect") != "", bodyTime
+	if expected {
+		most = restTime // nobody may have asked for it
+	}
+	end := time.Now().Add(most)
+	control := http.NewResponseController(b.x.ResponseWriter)
+	if control.SetReadDeadline(end) == nil && !expected && !b.x.request.Close && b.x.endsByHead() && b.takeRest(control) {
 		return
 	}
 	if b.x.visitor != nil {
-		b.x.visitor.endBy(time.Now().Add(bodyTime)) // net/http may lift the limit that takeRest has set
+		b.x.visitor.endBy(end) // package net/http may lift the limit, else
 	}
 	w := b.x.ResponseWriter
 	for {
@@ -105,20 +111,12 @@ func (b *visitorBody) leave() {
 	_, _ = http.MaxBytesReader(w, io.NopCloser(strings.NewReader("-")), 0).Read(make([]byte, 1))
 }
 
-// takeRest sends the answer, and takes in what is left of the body, up to bodyBytes and for
-// bodyTime. It reports whether that is all of it. Package net/http does the same behind the
-// handler. But with full duplex it then begins to wait for the next request twice, at the end
-// of the body and again behind it. The end of an answer without a length is said by the end
-// of the handler alone, which such an answer does not have wait.
-func (b *visitorBody) takeRest() bool {
-	control := http.NewResponseController(b.x.ResponseWriter)
-	most := bodyTime
-	if b.x.request.Header.Get("Expect") != "" {
-		most = restTime // nobody may have asked for it
-	}
-	if control.SetReadDeadline(time.Now().Add(most)) != nil || most < bodyTime || b.x.request.Close || !b.x.endsByHead() {
-		return false
-	}
+// takeRest sends the answer, and takes in what is left of the body, up to bodyBytes. It reports
+// whether that is all of it. Package net/http does the same behind the handler. But with full
+// duplex it then begins to wait for the next request twice, at the end of the body and again
+// behind it. The end of an answer that its head does not say is said by the end of the handler
+// alone, which such an answer does not have wait.
+func (b *visitorBody) takeRest(control *http.ResponseController) bool {
 	_ = control.Flush() // which waits for no rest
 	_, err := io.CopyN(io.Discard, b.ReadCloser, bodyBytes)
 	return err == io.EOF
