@@ -296,7 +296,7 @@ func TestFullDiskTakesNoNameAway(t *testing.T) {
 		denied(t, r.claim(newIdentity(t), "b.relay.test", ""), framing.DeniedUnavailable)
 		r.waitForLog("cannot decide about a claim")
 		r.waitForLog(advice)
-		d.Close()
+		r.gone(d)
 		r.device(id, "a.relay.test").echo("a")
 		r.reaches("a.relay.test", "a")
 		store.why.Store(nil)
