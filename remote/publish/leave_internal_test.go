@@ -7,6 +7,9 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"net/http/httptest"
+	"runtime"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -115,5 +118,55 @@ func TestConnectionEndsInTimeWhileTheBodyIsRead(t *testing.T) {
 			srv.Close()
 			time.Sleep(time.Second) // the server waits, too, before it closes
 		})
+	}
+}
+
+// A oneReader is a body that only one goroutine may read at a time. It ends with a trailer.
+type oneReader struct {
+	t       *testing.T
+	readers atomic.Int32
+	begun   chan struct{}
+	proceed chan struct{}
+	trailer http.Header
+}
+
+func (r *oneReader) Read(p []byte) (int, error) {
+	if r.readers.Add(1) > 1 {
+		r.t.Error("two goroutines read it")
+	}
+	defer r.readers.Add(-1)
+	r.begun <- struct{}{}
+	<-r.proceed
+	r.trailer.Set("X-Ssl-Cert", "from a visitor")
+	r.trailer.Set("X-Sum", "42")
+	return 0, io.EOF
+}
+
+func (r *oneReader) Close() error { return nil }
+
+// What is left of a body behind an early answer is read by one goroutine at a time, although
+// the transport still reads it for the service. Both see its end, with no trailer that only a
+// front may say.
+func TestRestOfABodyIsReadByOneAtATime(t *testing.T) {
+	w := httptest.NewRecorder()
+	r := httptest.NewRequest(http.MethodPost, "/", nil)
+	r.Trailer = make(http.Header)
+	in := &oneReader{t: t, begun: make(chan struct{}, 2), proceed: make(chan struct{}), trailer: r.Trailer}
+	b := &visitorBody{ReadCloser: in, x: newExchange(w, r)}
+	whole := make(chan bool, 2)
+	go func() {
+		n, err := b.Read(make([]byte, 10)) // the transport
+		whole <- n == 0 && err == io.EOF && len(r.Trailer) == 1
+	}()
+	<-in.begun
+	go func() { whole <- b.takeRest(http.NewResponseController(w)) && len(r.Trailer) == 1 }()
+	for range 1000 {
+		runtime.Gosched() // it would read, too
+	}
+	close(in.proceed)
+	for range 2 {
+		if !<-whole {
+			t.Errorf("it did not end with its trailer; that is %v", r.Trailer)
+		}
 	}
 }

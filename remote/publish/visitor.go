@@ -8,6 +8,7 @@ import (
 	"net"
 	"net/http"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -39,7 +40,8 @@ const halfCloseGrace = 10 * time.Second
 type visitorBody struct {
 	io.ReadCloser
 	x         *exchange
-	expects   bool // the visitor waits for leave to send it, which reading asks for
+	expects   bool       // the visitor waits for leave to send it, which reading asks for
+	reading   sync.Mutex // held while ReadCloser is read, and the trailer is filled in
 	ended     atomic.Bool
 	left      atomic.Bool // the answer is over: what is left of it is nobody's
 	failed    atomic.Bool
@@ -64,12 +66,25 @@ func (b *visitorBody) Read(p []byte) (int, error) {
 		}
 	}
 	b.expects = false
+	return b.take(p)
+}
+
+// take reads ReadCloser. Behind an early answer takeRest reads it while the transport still
+// does. Package net/http's own body allows that. The inspector, which copies what is read,
+// does not, and neither does the map of the trailer: Go ends a program that writes a map
+// while it is looked through.
+func (b *visitorBody) take(p []byte) (int, error) {
+	b.reading.Lock()
+	defer b.reading.Unlock()
+	if b.ended.Load() {
+		return 0, io.EOF
+	}
 	n, err := b.ReadCloser.Read(p)
 	switch {
 	case err == io.EOF:
-		b.ended.Store(true)
 		fields.DropOfFront(b.x.request.Trailer) // they are all there now
 		dropFraming(b.x.request.Trailer)
+		b.ended.Store(true) // from here on others look at them
 	case err != nil:
 		if b.x.request.ProtoMajor == 1 && err != io.ErrUnexpectedEOF && err != http.ErrBodyReadAfterClose && !b.x.isGone() {
 			b.malformed.Store(true)
@@ -118,9 +133,15 @@ func (b *visitorBody) leave() {
 // alone, which such an answer does not have wait.
 func (b *visitorBody) takeRest(control *http.ResponseController) bool {
 	_ = control.Flush() // which waits for no rest
-	_, err := io.CopyN(io.Discard, b.ReadCloser, bodyBytes)
+	_, err := io.CopyN(io.Discard, readerFunc(b.take), bodyBytes)
 	return err == io.EOF
 }
+
+// A readerFunc is an io.Reader.
+type readerFunc func(p []byte) (int, error)
+
+// Read implements io.Reader.
+func (f readerFunc) Read(p []byte) (int, error) { return f(p) }
 
 // endsByHead reports whether the head of the answer over HTTP/1 says where that ends (RFC 9112,
 // section 6.3), other than by chunks or the end of the connection.
