@@ -163,7 +163,8 @@ func (k *kept) hasLost(relay string) bool {
 	return slices.Contains(k.lost, relayHost(relay))
 }
 
-// hasGiven reports whether it is remembered that a relay has given a name.
+// hasGiven reports whether it is remembered that a relay has given a name, or was named beside
+// one that has.
 func hasGiven(s *state, name, relay string) bool {
 	how, err := s.served(name)
 	return err == nil && hasHost(how.Relays, relayHost(relay))

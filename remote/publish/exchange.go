@@ -132,7 +132,7 @@ func (x *exchange) WriteHeader(code int) {
 			x.route.Response.leaveOut(h)
 		}
 		if x.request.ProtoMajor > 1 {
-			// Package net/http reads the head of an interim answer in another goroutine, and
+			// Package http2 reads the head of an interim answer in another goroutine, and
 			// does not wait for that where the visitor resets the stream. ReverseProxy then
 			// clears the head, and Go ends a program that does so while it is read. Of a head
 			// with a length it sends a copy, without the length.
